@@ -1,0 +1,59 @@
+/** Time and chance, passed in everywhere; only agent/main.ts and hub/main.ts hand out the real ones. */
+
+export interface Clock {
+  /** Milliseconds since the Unix epoch; may jump. For certificate dates and log stamps only. */
+  wallMs(): number
+  /** Milliseconds from an arbitrary origin; never goes back. For every timeout and duration. */
+  monotonicMs(): number
+  /** Resolves after `ms`. Rejects with the signal's reason when aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Calls `fire` once after `ms` unless cancelled. Cheaper than `sleep`; for hot paths. */
+  after(ms: number, fire: () => void): Timer
+}
+
+export interface Timer {
+  cancel(): void
+  /** Starts the delay anew. */
+  refresh(): void
+}
+
+export interface Random {
+  /** Uniform in [0, 1). */
+  float(): number
+}
+
+/** Full jitter: uniform in [0, min(capMs, baseMs · 2^attempt)); attempt counts from 0. */
+export function backoffMs(attempt: number, p: { baseMs: number; capMs: number }, random: Random): number {
+  return random.float() * Math.min(p.capMs, p.baseMs * 2 ** attempt)
+}
+
+/** `fraction` of `ms`, moved by at most ± `spread` (both 0..1). For renewals, so that a fleet does not come at once. */
+export function jitteredMs(ms: number, p: { fraction: number; spread: number }, random: Random): number {
+  return ms * (p.fraction + (random.float() * 2 - 1) * p.spread)
+}
+
+/** Node caps a timer at 2^31-1 ms and fires a longer one at once; longer waits go in steps. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+export const systemClock: Clock = {
+  wallMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  async sleep(ms, signal) {
+    signal?.throwIfAborted()
+    for (let left = ms; left > 0; left -= MAX_TIMER_MS) await sleepOnce(Math.min(left, MAX_TIMER_MS), signal)
+  },
+  after(ms, fire) {
+    const handle = setTimeout(fire, Math.min(ms, MAX_TIMER_MS))
+    return { cancel: () => clearTimeout(handle), refresh: () => handle.refresh() }
+  },
+}
+
+export const systemRandom: Random = { float: () => Math.random() }
+
+function sleepOnce(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => { clearTimeout(handle); reject(signal?.reason) }
+    const handle = setTimeout(() => { signal?.removeEventListener('abort', onAbort); resolve() }, ms)
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}

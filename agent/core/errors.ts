@@ -1,0 +1,97 @@
+/** `unsent`: no byte reached the peer, always safe. `reused`: only if the connection came from the pool and no response byte arrived. */
+export type RetryClass = 'never' | 'unsent' | 'reused'
+/** `origin` decides whose health is charged; `flag` is Envoy's response flag where one exists, else ztunnel's name. */
+export type Row = { origin: 'downstream' | 'upstream' | 'config' | 'internal'; retry: RetryClass; http: number; flag: string; remedy: string }
+
+/**
+ * Every refusal of meshlet, once. Codes are never reused. docs/errors.md is generated from this table (test/rules/catalogue.test.ts
+ * checks both ways); MQTT reason codes stand in protocols/mqtt/reason.ts, keyed by the same codes.
+ */
+export const CATALOGUE = {
+  // accepting and routing
+  MESH_LISTENER_FULL: { origin: 'downstream', retry: 'never', http: 503, flag: 'OVERFLOW', remedy: 'Raise limits.maxConnections or find the client that opens so many.' },
+  MESH_PORT_IN_USE: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Stop the other process or give the listener another port.' },
+  MESH_PORT_FORBIDDEN: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Use a port above 1023 or give the service CAP_NET_BIND_SERVICE.' },
+  MESH_SNIFF_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client must speak first, or the port needs an explicit protocol.' },
+  MESH_NO_FILTER_CHAIN: { origin: 'downstream', retry: 'never', http: 404, flag: 'NR', remedy: 'The client spoke TLS where plain text is expected, the other way round, or used an unknown server name.' },
+  MESH_CHAIN_BLOCKED: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The listener holds a filter that meshlet does not implement; meshlet config check names it.' },
+  MESH_TLS_HANDSHAKE: { origin: 'downstream', retry: 'never', http: 400, flag: 'TLS_FAILURE', remedy: 'Check the peer\'s certificate, its trust domain and both clocks.' },
+  MESH_PEER_NOT_ALLOWED: { origin: 'downstream', retry: 'never', http: 403, flag: 'DENY', remedy: 'An authorization policy refuses this peer; the log line names the policy.' },
+  MESH_MALFORMED_INPUT: { origin: 'downstream', retry: 'never', http: 400, flag: 'DPE', remedy: 'The client broke the protocol; the message says where.' },
+  MESH_HEADERS_TOO_LARGE: { origin: 'downstream', retry: 'never', http: 431, flag: 'DPE', remedy: 'Send smaller headers or raise limits.maxHeaderBytes.' },
+  MESH_BODY_TOO_LARGE: { origin: 'downstream', retry: 'never', http: 413, flag: 'DPE', remedy: 'Send less or raise the limit that the message names.' },
+  MESH_REQUEST_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client stopped sending in the middle of a request.' },
+  MESH_CLIENT_GONE: { origin: 'downstream', retry: 'never', http: 499, flag: 'DC', remedy: 'The client closed before the answer; nothing to do here.' },
+  MESH_IDLE_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'SI', remedy: 'Nothing moved for the idle time of the listener or route.' },
+  MESH_NO_ROUTE: { origin: 'downstream', retry: 'never', http: 404, flag: 'NR', remedy: 'No route matches host and path; meshlet config dump shows the routes.' },
+  MESH_NO_CLUSTER: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The route names a cluster that the control plane did not send.' },
+  MESH_UNSUPPORTED: { origin: 'downstream', retry: 'never', http: 501, flag: 'DPE', remedy: 'The message names what is not supported.' },
+  MESH_DRAINING: { origin: 'internal', retry: 'never', http: 503, flag: 'DR', remedy: 'The agent is shutting down; try again.' },
+  MESH_FAULT_INJECTED: { origin: 'config', retry: 'never', http: 503, flag: 'FI', remedy: 'A fault rule of the route answered.' },
+  // upstream
+  MESH_NO_ENDPOINT: { origin: 'upstream', retry: 'never', http: 503, flag: 'UH', remedy: 'The cluster has no healthy endpoint; see /clusters.' },
+  MESH_UPSTREAM_OVERFLOW: { origin: 'upstream', retry: 'never', http: 503, flag: 'UO', remedy: 'A circuit breaker of the cluster is open; see circuit_breakers.' },
+  MESH_CONNECT_FAILED: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'UF', remedy: 'The endpoint refused or is unreachable.' },
+  MESH_CONNECT_TIMEOUT: { origin: 'upstream', retry: 'unsent', http: 504, flag: 'UF', remedy: 'The endpoint did not answer within connect_timeout.' },
+  MESH_DNS_FAILED: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'DF', remedy: 'The name of the endpoint does not resolve.' },
+  MESH_PEER_MISMATCH: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'IDENTITY_ERROR', remedy: 'The endpoint proved another identity than the mesh configuration expects.' },
+  MESH_UPSTREAM_TLS: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'UF', remedy: 'The TLS handshake with the endpoint failed; the message has the reason.' },
+  MESH_UPSTREAM_RESET: { origin: 'upstream', retry: 'reused', http: 503, flag: 'UC', remedy: 'The endpoint closed before it answered.' },
+  MESH_UPSTREAM_PROTOCOL: { origin: 'upstream', retry: 'never', http: 502, flag: 'UPE', remedy: 'The endpoint broke the protocol; the message says where.' },
+  MESH_UPSTREAM_TIMEOUT: { origin: 'upstream', retry: 'never', http: 504, flag: 'UT', remedy: 'The endpoint did not answer within the route\'s timeout.' },
+  MESH_UPSTREAM_REFUSED_STREAM: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'UR', remedy: 'The endpoint refused the stream before working on it.' },
+  MESH_RETRY_LIMIT: { origin: 'upstream', retry: 'never', http: 503, flag: 'URX', remedy: 'Every permitted try failed; the log has each.' },
+  // identity and control plane
+  MESH_NO_IDENTITY: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'The agent has no certificate yet: meshlet status says why; meshlet join enrolls it.' },
+  MESH_IDENTITY_EXPIRED: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'Bring the control link back or join with a new token.' },
+  MESH_IDENTITY_DAMAGED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The damaged file was set aside; a new certificate is requested.' },
+  MESH_CLOCK_WRONG: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Set the clock (the build is newer than the time it shows).' },
+  MESH_CONTROL_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Check the address, the route and the firewall; the last good configuration goes on serving.' },
+  MESH_CONTROL_UNAUTHENTICATED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane refuses token and certificate: get a new token and run meshlet join.' },
+  MESH_CONTROL_FORBIDDEN: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The identity is not allowed to be this node: compare namespace and service account.' },
+  MESH_CONTROL_TLS: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane\'s certificate does not match the roots or the server name in agent.yaml.' },
+  MESH_CONTROL_SLOW_DOWN: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane limits new streams; the agent tries again by itself.' },
+  MESH_CONTROL_PROTOCOL: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane sent what xDS does not allow; the message says what.' },
+  MESH_CONFIG_REJECTED: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'The pushed resource was refused and the previous one serves on; the message names resource and field.' },
+  MESH_CONFIG_INVALID: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Mend the named lines of the file; meshlet config check shows all of them.' },
+  MESH_TOKEN_INVALID: { origin: 'config', retry: 'never', http: 401, flag: '-', remedy: 'Create a new one with meshlet-hub token create.' },
+  // storage
+  MESH_STATE_UNUSABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Make the state directory writable for the service\'s user.' },
+  MESH_STORAGE_FULL: { origin: 'internal', retry: 'never', http: 507, flag: '-', remedy: 'Free space on the disk of the state directory, or lower the spool\'s limits.' },
+  MESH_STORAGE_FAILED: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'See the cause; the disk may be failing.' },
+  MESH_STORAGE_DAMAGED: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'The damaged file was set aside beside the new one; keep it for salvage.' },
+  MESH_STORAGE_NEWER: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'The file was written by a newer meshlet: upgrade again, or move the file away.' },
+  // MQTT
+  MESH_MQTT_PROTOCOL: { origin: 'downstream', retry: 'never', http: 400, flag: 'DPE', remedy: 'The client broke the MQTT standard; the message has the statement number.' },
+  MESH_MQTT_NOT_AUTHORIZED: { origin: 'downstream', retry: 'never', http: 403, flag: 'DENY', remedy: 'The mqtt policy does not allow this client or topic.' },
+  MESH_MQTT_QUOTA: { origin: 'downstream', retry: 'never', http: 429, flag: 'OVERFLOW', remedy: 'The spool is full: bring the link back, or raise mqtt.spool limits.' },
+  MESH_MQTT_KEEP_ALIVE: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client was silent for 1.5 times its keep-alive.' },
+  MESH_MQTT_TAKEN_OVER: { origin: 'downstream', retry: 'never', http: 409, flag: '-', remedy: 'Another client connected with the same client id; give each its own.' },
+  MESH_MQTT_PACKET_TOO_LARGE: { origin: 'downstream', retry: 'never', http: 413, flag: 'DPE', remedy: 'Send smaller packets or raise mqtt.limits.maxPacketBytes.' },
+  MESH_MQTT_UPSTREAM_REFUSED: { origin: 'upstream', retry: 'never', http: 502, flag: 'UR', remedy: 'The upstream broker refused the session or message; the message has its reason code.' },
+  // the rest
+  MESH_INTERNAL: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'This is a defect of meshlet; please report it with the log line.' },
+} as const satisfies Record<string, Row>
+export type ErrorCode = keyof typeof CATALOGUE
+
+/** The only error class that leaves a module. Match on `code`, never on `message`. */
+export class MeshError extends Error {
+  override readonly name = 'MeshError'
+  readonly code: ErrorCode
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+  get row(): Row { return CATALOGUE[this.code] }
+}
+
+/** Anything thrown, as a MeshError: one of ours stays as it is, the rest becomes MESH_INTERNAL with its cause. */
+export function toMeshError(thrown: unknown): MeshError {
+  if (thrown instanceof MeshError) return thrown
+  return new MeshError('MESH_INTERNAL', thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown })
+}
+
+/** One sentence for a person: code, what, and what to do. */
+export function sentence(err: MeshError): string {
+  return `${err.code}: ${err.message.replace(/\.$/, '')}. ${err.row.remedy}`
+}

@@ -1,0 +1,46 @@
+/**
+ * Durable storage as the rest of the agent sees it: one SQLite file behind a worker thread.
+ * Reads and writes are asynchronous; writes that arrive while a commit runs form the next transaction (group commit).
+ */
+
+export type SqlValue = string | number | bigint | null | Uint8Array
+export type Row = Readonly<Record<string, SqlValue>>
+export type Statement = { readonly sql: string; readonly params?: readonly SqlValue[] }
+
+/**
+ * `strict`: a commit resolves after fsync (synchronous=FULL). `balanced`: survives a killed process, a power cut may take
+ * the last commits (synchronous=NORMAL). `eco`: as balanced, and commits wait up to a second for company (flash wear).
+ */
+export type DurabilityProfile = 'strict' | 'balanced' | 'eco'
+
+export interface Storage extends AsyncDisposable {
+  /**
+   * Runs the statements in order, all or none, in one transaction (possibly with others' statements).
+   * Resolves once the transaction is as durable as the profile says.
+   * Rejects with MESH_STORAGE_FULL (ENOSPC, SQLITE_FULL), MESH_STORAGE_FAILED otherwise; then nothing of it was applied.
+   */
+  commit(statements: readonly Statement[]): Promise<void>
+  query(statement: Statement): Promise<readonly Row[]>
+  readonly stats: StorageStats
+}
+
+export type StorageStats = {
+  commits: number; statements: number; fsyncs: number; writtenBytes: number
+  /** Statements waiting for the running commit to end. */
+  waiting: number
+}
+
+export type StorageOptions = {
+  readonly path: string
+  readonly profile: DurabilityProfile
+  /** Run one after the other in a transaction of their own when the file's user_version is below their index + 1. */
+  readonly migrations: readonly string[]
+}
+
+/** What opening found. A damaged file is renamed to `<path>.damaged-<stamp>` and an empty one takes its place. */
+export type Opened = { readonly storage: Storage; readonly setAside: string | undefined }
+
+/**
+ * Rejects with MESH_STORAGE_NEWER when the file was written by a newer version, MESH_STORAGE_FAILED when the folder is not writable.
+ */
+export type OpenStorage = (options: StorageOptions) => Promise<Opened>

@@ -1,0 +1,87 @@
+import type { UpstreamTls } from './tls.ts'
+
+/** envoy.config.cluster.v3.Cluster, decoded. */
+export type Cluster = {
+  readonly name: string
+  readonly discovery: Discovery
+  readonly connectTimeoutMs: number
+  readonly balancer: Balancer
+  /** `downstream`: speak what the client speaks (use_downstream_protocol_config). */
+  readonly protocol: 'http1' | 'http2' | 'downstream'
+  readonly idleMs: number
+  readonly maxRequestsPerConnection: number | undefined
+  readonly maxConnectionMs: number | undefined
+  readonly breakers: Breakers
+  readonly outlier: Outlier | undefined
+  /** 0..100: below this share of healthy endpoints all are used (healthy_panic_threshold). */
+  readonly panicPercent: number
+  /** The first whose `match` is part of the endpoint's labels is used; else `transport`. */
+  readonly transportMatches: readonly { readonly name: string; readonly match: Readonly<Record<string, string>>; readonly transport: Transport }[]
+  readonly transport: Transport
+  /** Local address for upstream connections (Istio inbound: 127.0.0.6). */
+  readonly bindAddress: string | undefined
+  readonly keepAliveMs: number | undefined
+}
+
+export type Transport = { readonly kind: 'plaintext' } | { readonly kind: 'tls'; readonly tls: UpstreamTls }
+
+export type Discovery =
+  | { readonly kind: 'static'; readonly load: ClusterLoad }
+  | { readonly kind: 'eds'; readonly serviceName: string }
+  /** Endpoint addresses are host names. `logical`: one connection target at a time. */
+  | { readonly kind: 'dns'; readonly mode: 'strict' | 'logical'; readonly load: ClusterLoad; readonly refreshMs: number }
+  | { readonly kind: 'original-dst' }
+
+export type Balancer =
+  | { readonly kind: 'round-robin' | 'random' }
+  | { readonly kind: 'least-request'; readonly choices: number }
+  | { readonly kind: 'ring-hash'; readonly minRing: number; readonly maxRing: number }
+  | { readonly kind: 'maglev'; readonly tableSize: number }
+
+/** Infinity = unlimited (Istio's 4294967295). */
+export type Breakers = {
+  readonly maxConnections: number
+  readonly maxPendingRequests: number
+  readonly maxRequests: number
+  readonly maxRetries: number
+  /** Retries at once, as a share of active requests, but at least `minConcurrent`. Replaces maxRetries. */
+  readonly retryBudget: { readonly percent: number; readonly minConcurrent: number } | undefined
+}
+
+export type Outlier = {
+  readonly consecutive5xx: number | undefined
+  readonly consecutiveGatewayFailures: number | undefined
+  readonly consecutiveLocalFailures: number | undefined
+  readonly intervalMs: number
+  readonly baseEjectionMs: number
+  readonly maxEjectionMs: number
+  readonly maxEjectionPercent: number
+}
+
+/** envoy.config.endpoint.v3.ClusterLoadAssignment, decoded. */
+export type ClusterLoad = { readonly clusterName: string; readonly localities: readonly LocalityLoad[] }
+export type LocalityLoad = {
+  readonly region: string
+  readonly zone: string
+  readonly subZone: string
+  /** 0 first; higher ones only when lower ones are unhealthy. */
+  readonly priority: number
+  readonly weight: number
+  readonly endpoints: readonly Endpoint[]
+}
+export type Endpoint = {
+  readonly address: string
+  readonly port: number
+  readonly weight: number
+  readonly health: 'healthy' | 'unhealthy' | 'draining'
+  /** filter_metadata["envoy.transport_socket_match"]. */
+  readonly transportLabels: Readonly<Record<string, string>>
+  /** filter_metadata.istio.workload: "name;namespace;canonical service;revision;cluster". */
+  readonly workload: string | undefined
+}
+
+/** The transport for one endpoint: first match whose labels are all present on the endpoint (Envoy's transport_socket_matches). */
+export function transportFor(cluster: Cluster, endpoint: Endpoint): Transport {
+  const found = cluster.transportMatches.find(({ match }) => Object.entries(match).every(([k, v]) => endpoint.transportLabels[k] === v))
+  return found?.transport ?? cluster.transport
+}

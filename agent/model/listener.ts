@@ -1,0 +1,88 @@
+import type { Cidr } from './ip.ts'
+import type { MqttPolicy } from './mqtt-policy.ts'
+import type { Policy } from './policy.ts'
+import type { Fault, RouteConfig, WeightedCluster } from './route.ts'
+import type { DownstreamTls } from './tls.ts'
+
+/** envoy.config.listener.v3.Listener, decoded; agent.yaml's `listeners` become the same. */
+export type Listener = {
+  readonly name: string
+  readonly address: string
+  readonly port: number
+  /** False: no socket of its own; chosen by original destination behind a capturing listener. */
+  readonly bindToPort: boolean
+  readonly direction: 'inbound' | 'outbound' | 'unspecified'
+  /** Hand accepted connections to the listener that owns their original destination, if there is one. */
+  readonly useOriginalDst: boolean
+  /** Look at the first bytes for TLS (SNI, ALPN) / HTTP before choosing a chain. */
+  readonly sniff: { readonly tls: boolean; readonly http: boolean; readonly timeoutMs: number; readonly onTimeout: 'continue' | 'close' }
+  readonly filterChains: readonly FilterChain[]
+  readonly defaultFilterChain: FilterChain | undefined
+  /** Where it was configured, for messages: `xds` or `agent.yaml line 12`. */
+  readonly source: string
+}
+
+export type FilterChain = {
+  readonly name: string
+  readonly match: FilterChainMatch
+  /** Undefined: the chain speaks plain text. */
+  readonly tls: DownstreamTls | undefined
+  /** L4 RBAC in order (envoy.filters.network.rbac). */
+  readonly policies: readonly Policy[]
+  readonly codec: Codec
+}
+
+/** envoy FilterChainMatch; an empty list or undefined matches everything. Most specific wins, in Envoy's order. */
+export type FilterChainMatch = {
+  readonly destinationPort: number | undefined
+  readonly destinationRanges: readonly Cidr[]
+  /** Exact or `*.suffix`, lower case. */
+  readonly serverNames: readonly string[]
+  readonly transportProtocol: 'tls' | 'raw_buffer' | undefined
+  readonly applicationProtocols: readonly string[]
+  readonly sourceRanges: readonly Cidr[]
+  readonly sourcePorts: readonly number[]
+}
+
+export type Codec =
+  | { readonly kind: 'http'; readonly http: HttpConnectionManager }
+  | { readonly kind: 'tcp'; readonly tcp: TcpProxy }
+  | { readonly kind: 'mqtt'; readonly mqtt: MqttPolicy; readonly transport: 'tcp' | 'websocket' }
+  /** Fail closed: something here is not implemented, so nothing passes. */
+  | { readonly kind: 'blocked'; readonly reason: string }
+
+export type TcpProxy = { readonly clusters: readonly WeightedCluster[]; readonly idleMs: number | undefined }
+
+/** envoy.extensions.filters.network.http_connection_manager.v3, what meshlet acts on. */
+export type HttpConnectionManager = {
+  readonly statPrefix: string
+  readonly codec: 'auto' | 'http1' | 'http2'
+  readonly routes: { readonly from: 'rds'; readonly name: string } | { readonly from: 'inline'; readonly config: RouteConfig }
+  /** In order; the router is last and implied. */
+  readonly filters: readonly HttpFilter[]
+  readonly forwardClientCert: 'sanitize' | 'forward-only' | 'append-forward' | 'sanitize-set' | 'always-forward-only'
+  readonly clientCertDetails: { readonly subject: boolean; readonly uri: boolean; readonly dns: boolean; readonly cert: boolean; readonly chain: boolean }
+  readonly serverName: string
+  readonly useRemoteAddress: boolean
+  readonly xffTrustedHops: number
+  readonly requestId: 'keep-or-make' | 'none'
+  readonly normalizePath: boolean
+  readonly mergeSlashes: boolean
+  /** Lower case, e.g. `websocket`. */
+  readonly upgrades: readonly string[]
+  readonly streamIdleMs: number | undefined
+  readonly requestTimeoutMs: number | undefined
+  readonly connectionIdleMs: number | undefined
+  readonly maxRequestHeadersBytes: number
+  /** Undefined: no line per request. */
+  readonly accessLog: 'json' | 'text' | undefined
+  /** True for agent.yaml's http_proxy listeners: absolute-form targets and CONNECT are served. */
+  readonly explicitProxy: boolean
+}
+
+export type HttpFilter =
+  | { readonly kind: 'rbac'; readonly name: string; readonly policy: Policy }
+  | { readonly kind: 'fault'; readonly fault: Fault | undefined }
+  | { readonly kind: 'cors' }
+  /** Deny every request: an inbound filter that meshlet does not implement. */
+  | { readonly kind: 'blocked'; readonly name: string; readonly reason: string }

@@ -1,0 +1,74 @@
+import { z } from 'zod'
+
+/**
+ * What an MQTT listener does. One schema for agent.yaml's `mqtt:` section and for the TypedStruct of an EnvoyFilter
+ * (network filter `meshlet.mqtt_proxy`). Unknown keys fail.
+ */
+
+const topicFilter = z.string().min(1).max(65_535)
+const bytes = z.number().int().positive()
+
+const route = z.strictObject({
+  /** Topic filter (MQTT 5.0 §4.7) of local topics for `up`, of upstream topics for `down`. */
+  match: topicFilter,
+  direction: z.enum(['up', 'down']),
+  /** Name of the cluster whose endpoints are the upstream broker. */
+  cluster: z.string().min(1),
+  /** Upper bound for the QoS on the upstream leg; default: what the message has. */
+  maxQos: z.union([z.literal(0), z.literal(1), z.literal(2)]).default(2),
+  /** Taken off the front of the topic, then `addPrefix` is put before it. */
+  stripPrefix: z.string().default(''),
+  addPrefix: z.string().default(''),
+  /** Client id towards the upstream broker; default `<node>/<cluster>`. Routes with the same cluster and id share a session. */
+  clientId: z.string().min(1).max(65_535).optional(),
+})
+
+const rule = z.strictObject({
+  action: z.enum(['publish', 'subscribe', 'connect']),
+  /** Topic filters; `%c` is the client id, `%u` the user name, `%s` the peer's service account. Not for `connect`. */
+  topics: z.array(topicFilter).default([]),
+  /** SPIFFE ids (exact or with a trailing `*`); empty = any peer, also one without a certificate. */
+  principals: z.array(z.string()).default([]),
+  clientIds: z.array(z.string()).default([]),
+  effect: z.enum(['allow', 'deny']),
+})
+
+const spool = z.strictObject({
+  profile: z.enum(['strict', 'balanced', 'eco']).default('strict'),
+  maxBytes: bytes.default(256 * 1024 * 1024),
+  maxMessages: bytes.default(1_000_000),
+  /** The disk keeps at least this much free: below it new QoS 1 and 2 messages are refused. */
+  minDiskFreeBytes: z.number().int().nonnegative().default(32 * 1024 * 1024),
+  /** `refuse`: MQTT 5 clients get 0x97, older ones are not read from until there is room. */
+  whenFull: z.enum(['refuse', 'drop-oldest']).default('refuse'),
+})
+
+const limits = z.strictObject({
+  maxPacketBytes: bytes.max(268_435_460).default(1024 * 1024),
+  maxConnections: bytes.default(10_000),
+  maxSessions: bytes.default(10_000),
+  maxSubscriptionsPerSession: bytes.default(1_000),
+  maxTopicLevels: bytes.default(64),
+  /** Receive Maximum that we announce and in-flight window towards clients of 3.1.1. */
+  maxInflight: bytes.max(65_535).default(100),
+  maxQueuedMessages: bytes.default(100_000),
+  maxQueuedBytes: bytes.default(64 * 1024 * 1024),
+  maxRetainedMessages: bytes.default(10_000),
+  maxRetainedBytes: bytes.default(64 * 1024 * 1024),
+  maxSessionExpirySec: z.number().int().nonnegative().default(7 * 24 * 3600),
+  maxKeepAliveSec: z.number().int().positive().max(65_535).default(65_535),
+  connectTimeoutMs: bytes.default(10_000),
+  maxTopicAliases: z.number().int().nonnegative().max(65_535).default(32),
+})
+
+export const mqttPolicySchema = z.strictObject({
+  routes: z.array(route).default([]),
+  /** First match wins; no match = allowed when there are no rules for that action, else denied. */
+  rules: z.array(rule).default([]),
+  spool: spool.prefault({}),
+  limits: limits.prefault({}),
+})
+
+export type MqttPolicy = z.infer<typeof mqttPolicySchema>
+export type MqttRoute = MqttPolicy['routes'][number]
+export type MqttRule = MqttPolicy['rules'][number]

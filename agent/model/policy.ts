@@ -1,0 +1,43 @@
+import type { Cidr } from './ip.ts'
+import type { HeaderMatch, StringMatch } from './matcher.ts'
+
+/** One RBAC filter (envoy.config.rbac.v3.RBAC), at L4 (network filter) or L7 (HTTP filter). Evaluated by protocols/authz.ts. */
+export type Policy = {
+  /** allow: something must match. deny: nothing may match. log: never refuses. */
+  readonly action: 'allow' | 'deny' | 'log'
+  readonly rules: readonly PolicyRule[]
+  /** Istio's dry run: evaluated and counted, never enforced. */
+  readonly shadow: { readonly action: 'allow' | 'deny' | 'log'; readonly rules: readonly PolicyRule[] } | undefined
+}
+
+/** Any permission and any principal must match. Istio names rules "ns[NS]-policy[NAME]-rule[i]"; refusals quote that name. */
+export type PolicyRule = { readonly name: string; readonly permissions: readonly Permission[]; readonly principals: readonly Principal[] }
+
+/** `unsupported`: a condition that meshlet does not implement. Its truth is unknown, and the evaluation refuses whenever that matters. */
+type Unsupported = { readonly kind: 'unsupported'; readonly what: string }
+
+export type Permission =
+  | { readonly kind: 'any' }
+  | { readonly kind: 'and' | 'or'; readonly of: readonly Permission[] }
+  | { readonly kind: 'not'; readonly of: Permission }
+  | Unsupported
+  | { readonly kind: 'header'; readonly header: HeaderMatch }
+  | { readonly kind: 'path'; readonly match: StringMatch }
+  | { readonly kind: 'destination-ip'; readonly range: Cidr }
+  /** `to` is inclusive. */
+  | { readonly kind: 'destination-port'; readonly from: number; readonly to: number }
+  | { readonly kind: 'server-name'; readonly match: StringMatch }
+
+export type Principal =
+  | { readonly kind: 'any' }
+  | { readonly kind: 'and' | 'or'; readonly of: readonly Principal[] }
+  | { readonly kind: 'not'; readonly of: Principal }
+  | Unsupported
+  /** `name` undefined: any peer that proved an identity. */
+  | { readonly kind: 'authenticated'; readonly name: StringMatch | undefined }
+  /** The TCP peer's address (direct_remote_ip, source_ip). */
+  | { readonly kind: 'direct-remote-ip'; readonly range: Cidr }
+  /** The client's address as x-forwarded-for tells it, where that is trusted; else the TCP peer's. */
+  | { readonly kind: 'remote-ip'; readonly range: Cidr }
+  | { readonly kind: 'header'; readonly header: HeaderMatch }
+  | { readonly kind: 'path'; readonly match: StringMatch }

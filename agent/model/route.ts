@@ -1,0 +1,97 @@
+import type { HeaderMatch, QueryMatch } from './matcher.ts'
+import type { SafeRegex } from '../core/regex.ts'
+import type { Policy } from './policy.ts'
+
+/** envoy.config.route.v3.RouteConfiguration, decoded. */
+export type RouteConfig = {
+  readonly name: string
+  readonly virtualHosts: readonly VirtualHost[]
+  readonly ignorePortInHost: boolean
+  readonly headers: HeaderChanges
+}
+
+export type VirtualHost = {
+  readonly name: string
+  /** Exact, `*.suffix`, `prefix.*` or `*`; lower case. */
+  readonly domains: readonly string[]
+  readonly routes: readonly Route[]
+  readonly retry: RetryPolicy | undefined
+  readonly headers: HeaderChanges
+  readonly includeAttemptCount: boolean
+}
+
+export type Route = {
+  readonly name: string
+  readonly match: RouteMatch
+  readonly action: RouteAction
+  readonly headers: HeaderChanges
+  /** RBAC per route (typed_per_filter_config): replaces the filter's own policy; `disabled` switches it off. */
+  readonly policy: Policy | 'disabled' | undefined
+  readonly fault: Fault | undefined
+}
+
+export type RouteMatch = {
+  readonly path: PathMatch
+  readonly caseSensitive: boolean
+  readonly headers: readonly HeaderMatch[]
+  readonly query: readonly QueryMatch[]
+  /** Only application/grpc requests. */
+  readonly grpc: boolean
+  /** 0..1; undefined = all. */
+  readonly fraction: number | undefined
+}
+export type PathMatch =
+  | { readonly kind: 'prefix' | 'exact' | 'separated-prefix'; readonly value: string }
+  | { readonly kind: 'regex'; readonly regex: SafeRegex }
+  | { readonly kind: 'connect' }
+
+export type RouteAction =
+  | ForwardAction
+  | { readonly kind: 'redirect'; readonly status: number; readonly scheme: string | undefined; readonly host: string | undefined; readonly port: number | undefined; readonly path: PathRewrite | undefined; readonly stripQuery: boolean }
+  | { readonly kind: 'direct'; readonly status: number; readonly body: string }
+
+export type ForwardAction = {
+  readonly kind: 'forward'
+  readonly clusters: readonly WeightedCluster[]
+  /** Whole exchange with all its tries; undefined = none (Envoy's 0). */
+  readonly timeoutMs: number | undefined
+  readonly idleMs: number | undefined
+  readonly retry: RetryPolicy | undefined
+  readonly rewrite: { readonly path: PathRewrite | undefined; readonly host: string | undefined }
+  readonly appendForwardedHost: boolean
+  /** Upgrades that the route permits beside the listener's (lower case). */
+  readonly upgrades: readonly string[]
+  readonly hash: readonly HashSource[]
+}
+export type WeightedCluster = { readonly name: string; readonly weight: number; readonly headers: HeaderChanges }
+export type PathRewrite = { readonly kind: 'prefix' | 'full'; readonly value: string } | { readonly kind: 'regex'; readonly regex: SafeRegex; readonly by: string }
+export type HashSource = { readonly kind: 'header' | 'cookie' | 'query'; readonly name: string; readonly terminal: boolean } | { readonly kind: 'source-ip'; readonly terminal: boolean }
+
+/** Applied in the order remove, add. Names lower case. */
+export type HeaderChanges = { readonly request: HeaderEdit; readonly response: HeaderEdit }
+export type HeaderEdit = { readonly remove: readonly string[]; readonly add: readonly HeaderAdd[] }
+export type HeaderAdd = { readonly name: string; readonly value: string; readonly how: 'append' | 'overwrite' | 'if-absent' }
+export const NO_HEADER_CHANGES: HeaderChanges = { request: { remove: [], add: [] }, response: { remove: [], add: [] } }
+
+/** envoy.config.route.v3.RetryPolicy. */
+export type RetryPolicy = {
+  readonly on: ReadonlySet<RetryOn>
+  /** Tries after the first. */
+  readonly maxRetries: number
+  readonly perTryTimeoutMs: number | undefined
+  readonly statusCodes: ReadonlySet<number>
+  readonly backoff: { readonly baseMs: number; readonly capMs: number }
+  /** Prefer endpoints not tried yet (retry_host_predicate previous_hosts), at most so many re-picks. */
+  readonly avoidPreviousHosts: boolean
+  readonly maxHostPicks: number
+}
+export type RetryOn =
+  | '5xx' | 'gateway-error' | 'reset' | 'reset-before-request' | 'connect-failure' | 'retriable-4xx' | 'refused-stream'
+  | 'retriable-status-codes' | 'envoy-ratelimited' | 'retriable-headers'
+  | 'cancelled' | 'deadline-exceeded' | 'internal' | 'resource-exhausted' | 'unavailable'
+
+export type Fault = {
+  readonly delay: { readonly ms: number; readonly fraction: number } | undefined
+  readonly abort: { readonly status: number; readonly grpcStatus: number | undefined; readonly fraction: number } | undefined
+  readonly headers: readonly HeaderMatch[]
+}

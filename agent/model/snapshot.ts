@@ -1,0 +1,25 @@
+/** One consistent set of resources as received: raw bytes by type and name. What is stored on disk and what tables are built from. */
+
+export const TYPE_URLS = {
+  cluster: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+  endpoint: 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
+  listener: 'type.googleapis.com/envoy.config.listener.v3.Listener',
+  route: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+  extension: 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig',
+  nameTable: 'type.googleapis.com/istio.networking.nds.v1.NameTable',
+  proxyConfig: 'type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig',
+} as const
+export type ResourceKind = keyof typeof TYPE_URLS
+
+/** `value` is the Any's value, untouched; `hash` is of its canonical form (control-sync/canonical.ts), so equal content has an equal hash. */
+export type RawResource = { readonly name: string; readonly value: Uint8Array; readonly hash: string; readonly version: string }
+export type Snapshot = {
+  readonly resources: Readonly<Record<ResourceKind, ReadonlyMap<string, RawResource>>>
+  /** Wall milliseconds of the last push applied; 0 = never. */
+  readonly savedAtMs: number
+}
+
+/** A place in a resource that could not be used: `path` in Envoy's field names, e.g. "filter_chains[0].filters[2].typed_config". */
+export type Issue = { readonly path: string; readonly problem: string }
+/** `ignored`: fields that were received and are not acted upon. They are counted and listed, never an error. */
+export type Decoded<T> = { readonly ok: true; readonly value: T; readonly ignored: readonly string[] } | { readonly ok: false; readonly issues: readonly Issue[] }

@@ -1,0 +1,24 @@
+/** `npm test`: types, lint, then every test under test/ that needs no peer. Arguments name test files or folders to run instead of all. */
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+
+const SLOW = ['test/conformance/', 'test/bench/']
+const named = process.argv.slice(2)
+
+const all = fs.globSync('test/**/*.test.ts').filter((f) => !SLOW.some((s) => f.startsWith(s))).sort()
+const chosen = named.length ? all.filter((f) => named.some((n) => f.includes(n))) : all
+if (chosen.length === 0) { console.error(`no test file matches ${named.join(' ')}`); process.exit(2) }
+
+if (!named.length) {
+  step('types', 'tsc', ['-p', 'tsconfig.json'])
+  step('lint', 'oxlint', ['--type-aware', '--deny-warnings', '--quiet'])
+}
+step('tests', process.execPath, ['--test', '--test-timeout=60000', '--test-reporter=dot', '--test-reporter-destination=stdout',
+  '--test-reporter=./deploy/tools/summary-reporter.mjs', '--test-reporter-destination=stdout', ...chosen])
+
+function step(name: string, command: string, args: string[]): void {
+  const started = performance.now()
+  const { status } = spawnSync(command, args, { stdio: 'inherit' })
+  console.log(`${name}: ${status === 0 ? 'ok' : 'FAILED'} in ${((performance.now() - started) / 1000).toFixed(1)} s`)
+  if (status !== 0) process.exit(1)
+}

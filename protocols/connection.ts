@@ -1,0 +1,44 @@
+import type { Duplex } from 'node:stream'
+import type { Address } from '../agent/core/network.ts'
+import type { MeshError } from '../agent/core/errors.ts'
+import type { PeerIdentity } from '../agent/model/identity.ts'
+import type { FilterChain, Listener } from '../agent/model/listener.ts'
+
+/** What the TLS handshake with the client settled. */
+export type DownstreamTlsFacts = {
+  readonly serverName: string
+  readonly alpn: string
+  readonly version: string
+  /** Undefined when the client showed no certificate. */
+  readonly peer: PeerIdentity | undefined
+}
+
+/** One accepted connection, from accept to end. Made by listener.ts, walked through its steps by serve.ts. */
+export type Connection = {
+  /** Short and unique within the process, for logs. */
+  readonly id: string
+  /** With transparent capture the original destination. */
+  readonly local: Address
+  readonly remote: Address
+  readonly startedMs: number
+  /** Replaced by the recheck after a configuration change when the connection may go on; read it once per request. */
+  listener: Listener
+  chain: FilterChain
+  /** Plain text towards the codec: the socket itself or the TLS stream over it. */
+  stream: Duplex
+  tls: DownstreamTlsFacts | undefined
+  /** What sniffing saw of an offered TLS hello; kept for the recheck. */
+  readonly offered: { readonly transport: 'tls' | 'raw_buffer'; readonly serverName: string; readonly alpn: readonly string[] }
+  /** Aborted when the connection should end after the exchange at hand: HTTP closes after the response, MQTT sends DISCONNECT. */
+  readonly draining: AbortSignal
+  /** Aborted when it must end now. */
+  readonly aborted: AbortSignal
+  receivedBytes: number
+  sentBytes: number
+  /** Name of the cluster that got the bytes, for the closing log line; '-' so far none. */
+  cluster: string
+}
+
+/** How a codec ended; `error` undefined = a normal end. */
+export type Outcome = { readonly error: MeshError | undefined }
+export const ENDED: Outcome = { error: undefined }

@@ -1,0 +1,40 @@
+import type { Clock, Random } from '../agent/core/clock.ts'
+import type { Current } from '../agent/core/current.ts'
+import type { Log } from '../agent/core/log.ts'
+import type { Metrics } from '../agent/core/metrics.ts'
+import type { Network } from '../agent/core/network.ts'
+import type { IdentitySource } from '../agent/model/identity.ts'
+import type { Tables } from '../agent/model/tables.ts'
+
+/** What every step of the data path may use. Made once by data-path.ts. */
+export type Context = {
+  readonly clock: Clock
+  readonly random: Random
+  readonly network: Network
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly tables: Current<Tables>
+  readonly identity: IdentitySource
+  readonly limits: Limits
+}
+
+/** agent.yaml `limits`. Every one of them has a counter that says how often it was met. */
+export type Limits = {
+  readonly maxConnections: number
+  readonly maxHeaderBytes: number
+  readonly maxHeaderCount: number
+  /** Request bytes kept so that a try can be repeated. */
+  readonly maxReplayBytes: number
+  /** Per connection and direction, before reading stops. */
+  readonly maxBufferBytes: number
+  readonly idleMs: number
+  readonly requestHeadMs: number
+  readonly tlsHandshakeMs: number
+  readonly drainMs: number
+  readonly maxHttp2Streams: number
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  maxConnections: 10_000, maxHeaderBytes: 60 * 1024, maxHeaderCount: 100, maxReplayBytes: 64 * 1024, maxBufferBytes: 256 * 1024,
+  idleMs: 3_600_000, requestHeadMs: 60_000, tlsHandshakeMs: 10_000, drainMs: 30_000, maxHttp2Streams: 100,
+}

@@ -1,0 +1,34 @@
+import type { Duplex } from 'node:stream'
+import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
+
+/** A fresh, exclusive connection to one endpoint, TLS done and the peer's identity checked: for TCP, MQTT, upgrades and CONNECT. */
+export type UpstreamStream = {
+  readonly stream: Duplex
+  readonly endpoint: Endpoint
+  readonly alpn: string
+  /** Must be called exactly once, when the stream is done with. `failed` charges the endpoint's health. */
+  release(how: 'ok' | 'failed'): void
+}
+
+export type ConnectOptions = {
+  readonly signal: AbortSignal
+  /** What will be spoken, which decides the ALPN offered over mTLS (Istio: istio-http/1.1,istio,http/1.1 | istio-h2,istio,h2 | istio). */
+  readonly speaks: 'http1' | 'http2' | 'tcp'
+  /** For hash balancers. */
+  readonly hash?: number | undefined
+  readonly avoid?: readonly Endpoint[] | undefined
+  /** Original destination, for original-dst clusters. */
+  readonly originalDst?: { readonly host: string; readonly port: number } | undefined
+  /** The request's host, for auto_sni. */
+  readonly host?: string | undefined
+}
+
+/** The way out, for everything that is not an HTTP exchange. */
+export interface Upstreams {
+  /**
+   * Picks an endpoint, connects, does TLS.
+   * Rejects with MESH_NO_ENDPOINT, MESH_UPSTREAM_OVERFLOW, MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_DNS_FAILED,
+   * MESH_UPSTREAM_TLS, MESH_PEER_MISMATCH, MESH_NO_IDENTITY or the signal's reason.
+   */
+  connect(cluster: Cluster, options: ConnectOptions): Promise<UpstreamStream>
+}

@@ -1,0 +1,56 @@
+/** Layer → layers it may import, with the longest prefix winning, so agent/core is not agent. */
+const MAY: Record<string, readonly string[]> = {
+  'agent/core/': [],
+  'agent/model/': ['agent/core/'],
+  'protocols/': ['agent/core/', 'agent/model/'],
+  'control-sync/proto/': [],
+  'control-sync/': ['agent/core/', 'agent/model/', 'control-sync/proto/'],
+  // The hub reads the same resource files as an agent in directory mode, and signs what the agent requests.
+  'hub/': ['agent/core/', 'agent/model/', 'control-sync/proto/', 'control-sync/directory/'],
+  'control-sync/directory/': ['agent/core/', 'agent/model/', 'control-sync/proto/', 'control-sync/'],
+  'agent/': ['agent/core/', 'agent/model/', 'protocols/', 'control-sync/', 'control-sync/proto/', 'control-sync/directory/'],
+  'deploy/': ['agent/', 'agent/core/', 'agent/model/', 'hub/', 'deploy/'],
+}
+
+/** Package → where it may be imported, and why it is fenced. Anything not listed may not be imported by shipped code at all. */
+const FENCES: Record<string, { readonly in: readonly string[]; readonly why: string }> = {
+  '@grpc/grpc-js': { in: ['control-sync/', 'hub/'], why: 'gRPC carries configuration, never user bytes' },
+  '@bufbuild/protobuf': { in: ['control-sync/', 'hub/'], why: 'protobuf stops at the decoders' },
+  'better-sqlite3': { in: ['agent/core/storage-worker.ts', 'agent/core/sqlite.ts', 'hub/registry/'], why: 'SQLite calls block; only a worker or the hub may wait for a disk' },
+  pino: { in: ['agent/core/log.ts'], why: 'one log format' },
+  zod: { in: ['agent/config.ts', 'agent/config/', 'agent/model/mqtt-policy.ts', 'hub/config.ts'], why: 'schemas stand at the edges' },
+  yaml: { in: ['agent/config.ts', 'agent/config/', 'control-sync/directory/', 'hub/config.ts'], why: 'files are parsed at the edges' },
+  ws: { in: ['control-sync/fleet/', 'protocols/mqtt/', 'hub/relay/'], why: 'WebSocket: relay and MQTT' },
+  'node-forge': { in: ['control-sync/identity/', 'hub/ca/'], why: 'ASN.1 of CSRs and certificates' },
+  mqtt: { in: ['agent/cli/'], why: 'an independent client for meshlet mqtt; the product has its own codec' },
+  commander: { in: ['agent/cli/', 'agent/main.ts', 'hub/cli/', 'hub/main.ts'], why: 'command lines' },
+  'dns-packet': { in: ['protocols/dns/', 'protocols/dns.ts'], why: 'DNS' },
+  re2js: { in: ['agent/core/regex.ts'], why: 'the only way to a pattern: linear time' },
+  'node:net': { in: ['protocols/', 'agent/core/network.ts', 'agent/model/ip.ts', 'agent/admin', 'hub/', 'deploy/'], why: 'sockets belong to the data path' },
+  'node:tls': { in: ['protocols/', 'agent/core/network.ts', 'agent/admin', 'hub/'], why: 'sockets belong to the data path' },
+  'node:http2': { in: ['protocols/', 'hub/'], why: 'sockets belong to the data path' },
+  'node:http': { in: ['agent/admin', 'agent/cli/', 'hub/', 'deploy/'], why: 'the data path has its own codec' },
+  'node:worker_threads': { in: ['agent/core/', 'agent/main.ts'], why: 'workers are started by core' },
+}
+
+export type Import = readonly [from: string, to: string]
+
+const layerOf = (path: string): string =>
+  Object.keys(MAY).filter((l) => path.startsWith(l)).sort((a, b) => b.length - a.length)[0] ?? `(no layer) ${path}`
+
+/** @param imports file → file, both relative to the root. */
+export function layerViolations(imports: readonly Import[]): string[] {
+  return imports.flatMap(([from, to]) => {
+    const [a, b] = [layerOf(from), layerOf(to)]
+    return a === b || MAY[a]?.includes(b) ? [] : [`${from} imports ${to}: ${a} may not import ${b}`]
+  })
+}
+
+/** @param imports file → package name or fenced node: module. */
+export function fenceViolations(imports: readonly Import[]): string[] {
+  return imports.flatMap(([from, name]) => {
+    const fence = FENCES[name]
+    if (!fence) return name.startsWith('node:') ? [] : [`${from} imports ${name}: not in the table of test/rules/layers.ts`]
+    return fence.in.some((place) => from.startsWith(place)) ? [] : [`${from} imports ${name}: only ${fence.in.join(', ')} may (${fence.why})`]
+  })
+}
