@@ -1,0 +1,94 @@
+/**
+ * What the broker needs of durable storage, and what the bridge needs of the broker. The spool implements the first, the broker the second;
+ * neither knows the other's inside.
+ */
+
+/** A message at rest. `properties`: the MQTT 5 PUBLISH properties that are to be forwarded, encoded (MQTT 5.0 §3.3.2.3), empty for none. */
+export type StoredMessage = {
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  readonly properties: Uint8Array
+  /** Wall milliseconds after which it is not delivered any more; undefined = never. */
+  readonly expiresAtMs: number | undefined
+}
+
+/** `seq` counts from 1 without gaps within its queue. The packet id towards the receiver is (seq - 1) % 65535 + 1, so it is the same after a restart. */
+export type QueueEntry = {
+  readonly seq: number
+  readonly message: StoredMessage
+  /** QoS 2: PUBREC has come, PUBREL is what is to be sent next. */
+  readonly released: boolean
+}
+
+/** One durable consumer: a persistent session, or an up route. Entries stay, in order, until done. */
+export interface DurableQueue {
+  readonly name: string
+  readonly depth: number
+  readonly bytes: number
+  /** Sequence number of the oldest entry that is not done; lastSeq + 1 when empty. */
+  readonly firstSeq: number
+  /** Sequence number of the newest durable entry; 0 = none ever. */
+  readonly lastSeq: number
+  /** At most `max` durable entries with seq > afterSeq that are not done, in order. Synchronous when they are in memory. */
+  read(afterSeq: number, max: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]>
+  /** Called after each commit that appended to this queue. */
+  onAppended: (() => void) | undefined
+  /** Delivered (PUBACK, PUBCOMP), expired or refused for good; any order. Becomes durable with some later commit: a crash before repeats it with DUP. */
+  done(seq: number): void
+  /** QoS 2: PUBREC came. PUBREL may be sent only after this has resolved, or a crash could deliver twice. */
+  release(seq: number): Promise<void>
+}
+
+export type StoredSession = {
+  readonly clientId: string
+  readonly protocolVersion: 4 | 5
+  readonly subscriptions: readonly StoredSubscription[]
+  /** Seconds; 0xffffffff = never (MQTT 5.0 §3.1.2.11.2). */
+  readonly expirySec: number
+  /** Wall milliseconds of the disconnect; undefined while connected (or when a crash hid it). */
+  readonly disconnectedAtMs: number | undefined
+  /** Will that waits for its delay, with its due time. */
+  readonly pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
+}
+export type StoredSubscription = {
+  readonly filter: string
+  readonly qos: 0 | 1 | 2
+  readonly noLocal: boolean
+  readonly retainAsPublished: boolean
+  readonly retainHandling: 0 | 1 | 2
+  readonly subscriptionId: number | undefined
+}
+
+/** All promises resolve once as durable as the profile says (strict: after the fsync of their batch). */
+export interface Durability {
+  /** Known queues, also those of an earlier run. */
+  queue(name: string): DurableQueue | undefined
+  createQueue(name: string): Promise<DurableQueue>
+  deleteQueue(name: string): Promise<void>
+  /**
+   * Appends to every queue named, all or none. `inbound`: the QoS 2 packet id of the sender, remembered in the same transaction.
+   * Rejects with MESH_MQTT_QUOTA (a limit of the spool) or MESH_STORAGE_FULL; then the sender must not get a PUBACK or PUBREC.
+   */
+  append(message: StoredMessage, to: readonly DurableQueue[], inbound?: { readonly clientId: string; readonly packetId: number }): Promise<void>
+  /** QoS 2 packet ids received of this client and not yet released by PUBREL (MQTT 5.0 §4.3.3). */
+  inbound(clientId: string): ReadonlySet<number>
+  /** PUBREL came. PUBCOMP may be sent only after this, or a reused id could be taken for a repetition and lost. */
+  releaseInbound(clientId: string, packetId: number): Promise<void>
+  readonly sessions: ReadonlyMap<string, StoredSession>
+  saveSession(session: StoredSession): Promise<void>
+  /** The session with its queue and its inbound ids. */
+  deleteSession(clientId: string): Promise<void>
+  readonly retained: ReadonlyMap<string, StoredMessage>
+  /** Undefined deletes (an empty retained payload, MQTT 5.0 §3.3.1.3). */
+  saveRetained(topic: string, message: StoredMessage | undefined): Promise<void>
+}
+
+/** The broker as the bridge sees it. */
+export interface LocalBroker {
+  /** As if a client had published it. Resolves when the upstream may be acknowledged. Messages are not routed back to the same `origin`. */
+  publish(message: StoredMessage, origin: string): Promise<void>
+  /** Every local message whose topic matches the filter is appended to the queue, under the topic that `rename` gives. */
+  attach(route: { readonly filter: string; readonly queue: DurableQueue; readonly origin: string; readonly maxQos: 0 | 1 | 2; rename(topic: string): string }): Disposable
+}
