@@ -1,5 +1,5 @@
 /** agent.yaml: every setting with its unit in the name, its default and its range. Unknown keys fail. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { mqttPolicySchema } from '../model/mqtt-policy.ts'
 
 const port = z.number().int().min(0).max(65_535)

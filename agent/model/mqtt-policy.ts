@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * What an MQTT listener does. One schema for agent.yaml's `mqtt:` section and for the TypedStruct of an EnvoyFilter

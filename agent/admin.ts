@@ -1,0 +1,68 @@
+/**
+ * The loopback HTTP port for people and probes, in Envoy's shapes. It knows paths and methods; what stands behind each is passed in.
+ */
+import http from 'node:http'
+import net from 'node:net'
+import { MeshError } from './core/errors.ts'
+import type { Log } from './core/log.ts'
+
+export type AdminReply = { readonly status?: number; readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'; readonly body: string }
+export type AdminHandler = (query: URLSearchParams) => AdminReply | Promise<AdminReply>
+export type AdminPage = { readonly method: 'GET' | 'POST'; readonly help: string; readonly handle: AdminHandler }
+
+export type AdminServer = AsyncDisposable & { readonly port: number }
+
+/** No request needs more: a longer path or header block is refused by node:http with 431. */
+const MAX_HEADER_BYTES = 8 * 1024
+
+/** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+export function startAdmin(at: { readonly address: string; readonly port: number }, pages: ReadonlyMap<string, AdminPage>, log: Log): Promise<AdminServer> {
+  const server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, keepAliveTimeout: 5_000 }, (req, res) => {
+    void answer(req, pages, log).then((reply) => {
+      res.writeHead(reply.status ?? 200, { 'content-type': `${reply.type ?? 'text/plain'}${reply.type === 'text/plain; version=0.0.4' ? '' : '; charset=utf-8'}`, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
+      res.end(reply.body)
+    })
+  })
+  return new Promise((resolve, reject) => {
+    server.once('error', (err: NodeJS.ErrnoException) => reject(bindError(err, at)))
+    server.listen(at.port, at.address, () => {
+      const bound = server.address()
+      resolve({
+        port: typeof bound === 'object' && bound ? bound.port : at.port,
+        [Symbol.asyncDispose]: async () => { server.closeAllConnections(); await new Promise((done) => { server.close(done) }) },
+      })
+    })
+  })
+}
+
+async function answer(req: http.IncomingMessage, pages: ReadonlyMap<string, AdminPage>, log: Log): Promise<AdminReply> {
+  // A web page that rebinds its name to 127.0.0.1 still sends its own name here.
+  if (!isLocalHost(req.headers.host)) return { status: 403, body: 'only loopback names are served here\n' }
+  const url = new URL(req.url ?? '/', 'http://localhost')
+  const page = pages.get(url.pathname)
+  if (!page) return { status: 404, body: `no such page; there are:\n${index(pages)}` }
+  if (req.method !== page.method && !(page.method === 'GET' && req.method === 'HEAD')) return { status: 405, body: `use ${page.method}\n` }
+  try {
+    return await page.handle(url.searchParams)
+  } catch (err) {
+    log.error({ evt: 'admin.failed', path: url.pathname, err }, 'admin page failed')
+    return { status: 500, body: 'internal error; see the log\n' }
+  }
+}
+
+export function index(pages: ReadonlyMap<string, AdminPage>): string {
+  return [...pages].map(([path, p]) => `  ${p.method.padEnd(4)} ${path.padEnd(20)} ${p.help}\n`).join('')
+}
+
+function isLocalHost(host: string | undefined): boolean {
+  if (host === undefined) return false
+  const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
+  return name === 'localhost' || net.isIP(name) !== 0
+}
+
+function bindError(err: NodeJS.ErrnoException, at: { address: string; port: number }): MeshError {
+  const where = `admin port ${at.address}:${at.port}`
+  if (err.code === 'EADDRINUSE') return new MeshError('MESH_PORT_IN_USE', `the ${where} is taken by another process`, { cause: err })
+  if (err.code === 'EACCES') return new MeshError('MESH_PORT_FORBIDDEN', `the ${where} may not be opened`, { cause: err })
+  return new MeshError('MESH_CONFIG_INVALID', `the ${where} cannot be opened: ${err.message}`, { cause: err })
+}

@@ -1,0 +1,14 @@
+/** What the shipped single-file bundle tells the program it carries. Absent when Node runs the sources. */
+export type Bundle = {
+  readonly version: string
+  /** ISO date of the commit that was built: no clock that shows less can be right. */
+  readonly builtAt: string
+  readonly file: string
+  readonly addonSha256: string
+  /** SQLite's native addon, unpacked in memory. Undefined in a bundle that carries none. */
+  addon(): Uint8Array
+}
+
+// The loader in front of the bundle (deploy/tools/bundle-loader.cjs) passes it as a parameter of the module function.
+declare const meshletBundle: Bundle | undefined
+export const bundle: Bundle | undefined = typeof meshletBundle === 'undefined' ? undefined : meshletBundle

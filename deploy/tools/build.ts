@@ -1,0 +1,70 @@
+/** `npm run build`: dist/<arch>/meshlet.cjs and meshlet-hub.cjs, one file each with everything inside, and copies for this machine in dist/. */
+import { build, type Plugin } from 'esbuild'
+import { createHash } from 'node:crypto'
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import zlib from 'node:zlib'
+
+const MAX_AGENT_BYTES = 2 * 1024 * 1024
+const root = path.resolve(import.meta.dirname, '../..')
+const dist = path.join(root, 'dist')
+const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }
+/** From the commit and not from the clock, so that the same sources give the same bytes. */
+const builtAt = commitDate()
+
+/** `createRequire(import.meta.url)('x')` is how the sources load a package only when it is needed; the bundler understands `require('x')`. */
+const lazyRequire: Plugin = {
+  name: 'lazy-require',
+  setup(b) {
+    b.onLoad({ filter: /\/(agent|control-sync|protocols|hub)\/.*\.ts$/ }, ({ path: file }) => ({
+      contents: fs.readFileSync(file, 'utf8').replaceAll('createRequire(import.meta.url)(', 'require('), loader: 'ts',
+    }))
+  },
+}
+
+async function bundled(entry: string): Promise<string> {
+  const result = await build({
+    entryPoints: [path.join(root, entry)], bundle: true, write: false, platform: 'node', format: 'cjs', target: 'node26', minify: true, keepNames: true, legalComments: 'none',
+    define: { 'import.meta.url': 'undefined', 'process.env.NODE_ENV': '"production"' }, external: ['bufferutil', 'utf-8-validate'], plugins: [lazyRequire], logLevel: 'warning',
+  })
+  return result.outputFiles[0]!.text
+}
+
+const packed = (bytes: Uint8Array): string => zlib.brotliCompressSync(bytes, {
+  params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 24, [zlib.constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
+}).toString('base64')
+
+/** Loader, then `//` and base64 for each part; positions are counted from the end so that the loader's own length does not matter. */
+function assembled(program: string, thread: string, addon: Uint8Array): string {
+  const loader = fs.readFileSync(path.join(root, 'deploy/tools/bundle-loader.cjs'), 'utf8').replace(/^ *\/\/.*\n/gm, '')
+  const parts = { addon: packed(addon), thread: packed(Buffer.from(thread)), program: packed(Buffer.from(program)) }
+  const table: Record<string, unknown> = { version, builtAt, addonSha256: createHash('sha256').update(addon).digest('hex') }
+  let fromEnd = 0
+  let tail = ''
+  for (const [name, text] of Object.entries(parts)) {
+    tail = `//${text}\n${tail}`
+    fromEnd += text.length + 1
+    table[name] = { fromEnd, length: text.length }
+    fromEnd += 2
+  }
+  return loader.replace('/* filled in by build.ts */ {}', JSON.stringify(table)) + tail
+}
+
+const programs = { 'meshlet.cjs': await bundled('agent/main.ts'), 'meshlet-hub.cjs': await bundled('hub/main.ts') }
+const thread = await bundled('agent/core/storage-thread.ts')
+for (const arch of ['x64', 'arm64']) {
+  const addon = fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`))
+  fs.mkdirSync(path.join(dist, arch), { recursive: true })
+  for (const [name, program] of Object.entries(programs)) {
+    const text = assembled(program, thread, addon)
+    fs.writeFileSync(path.join(dist, arch, name), text, { mode: 0o755 })
+    console.log(`dist/${arch}/${name} ${(text.length / 1024).toFixed(0)} KiB (program ${(program.length / 1024).toFixed(0)} KiB, addon ${(addon.length / 1024).toFixed(0)} KiB before packing)`)
+    if (name === 'meshlet.cjs' && text.length > MAX_AGENT_BYTES) { console.error(`meshlet.cjs is larger than ${MAX_AGENT_BYTES} bytes`); process.exitCode = 1 }
+    if (arch === process.arch) fs.copyFileSync(path.join(dist, arch, name), path.join(dist, name))
+  }
+}
+
+function commitDate(): string {
+  try { return execFileSync('git', ['log', '-1', '--format=%cI'], { cwd: root, encoding: 'utf8' }).trim() } catch { return '2026-01-01T00:00:00Z' }
+}

@@ -1,0 +1,40 @@
+/** The reference pages that are derived from the sources. */
+import fs from 'node:fs'
+import { CATALOGUE } from '../../agent/core/errors.ts'
+
+export function errorsPage(): string {
+  const rows = Object.entries(CATALOGUE).map(([code, r]) => `| \`${code}\` | ${r.origin} | ${r.http} | \`${r.flag}\` | ${r.retry} | ${r.remedy} |`)
+  return `# Errors
+
+Every refusal carries one of these codes: in the log (\`err.code\`), in the metric labels, in the answer's \`x-meshlet-error\` header, on stderr.
+*Flag* is Envoy's response flag where one exists. *Again* says when meshlet may try once more by itself: \`unsent\` = no byte had reached the peer,
+\`reused\` = the connection came from the pool and closed before any answer.
+
+| code | origin | HTTP | flag | again | what to do |
+|---|---|---|---|---|---|
+${rows.join('\n')}
+`
+}
+
+export type MetricSource = { readonly name: string; readonly kind: string; readonly help: string; readonly file: string }
+
+/** Every metric that the sources register, by name. */
+export function metricSources(): MetricSource[] {
+  const files = ['agent', 'control-sync', 'protocols', 'hub'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
+  const found = files.flatMap((file) => [...fs.readFileSync(file, 'utf8').matchAll(/\.(counter|gauge|gaugeOf|histogram)\(\s*'(mesh_\w+)',\s*'((?:[^'\\]|\\.)*)'/g)]
+    .map(([, kind, name, help]): MetricSource => ({ name: name!, kind: kind === 'gaugeOf' ? 'gauge' : kind!, help: help!.replaceAll("\\'", "'"), file })))
+  return found.sort((a, b) => a.name.localeCompare(b.name) || a.file.localeCompare(b.file))
+}
+
+export function metricsPage(): string {
+  const seen = new Map(metricSources().map((m) => [m.name, m]))
+  const rows = [...seen.values()].map((m) => `| \`${m.name}\` | ${m.kind} | ${m.help} |`)
+  return `# Metrics
+
+\`/stats/prometheus\` of the admin port, Prometheus text format. Names are an API: they do not change within a major version.
+
+| name | kind | meaning |
+|---|---|---|
+${rows.join('\n')}
+`
+}

@@ -1,0 +1,70 @@
+/** Each proxy with the same job: one worker, keep-alive both sides, mTLS required and verified where the case says so, no access log. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { debianProgram, envoyBinary } from '../conformance/peers.ts'
+import type { BenchCertificates } from './certificates.ts'
+import { meshletHttp } from './meshlet-http.ts'
+
+export type HttpCase = 'plain' | 'mtls'
+export type HttpJob = { readonly case: HttpCase; readonly port: number; readonly originPort: number; readonly dir: string; readonly certificates: BenchCertificates }
+export type HttpSubject = { readonly name: string; prepare(job: HttpJob): { readonly command: string; readonly args: readonly string[] } }
+
+export const httpSubjects = (): readonly HttpSubject[] => [
+  { name: 'meshlet', prepare: meshletHttp },
+  { name: 'nginx', prepare: nginx },
+  { name: 'haproxy', prepare: haproxy },
+  { name: 'envoy', prepare: envoy },
+]
+
+function nginx(j: HttpJob): ReturnType<HttpSubject['prepare']> {
+  const { certificates: c } = j
+  const tls = j.case === 'mtls'
+  const listen = tls
+    ? `listen 127.0.0.1:${j.port} ssl backlog=1024; ssl_certificate ${c.proxy.chain}; ssl_certificate_key ${c.proxy.key}; ssl_client_certificate ${c.roots}; ssl_verify_client on;`
+    : `listen 127.0.0.1:${j.port} backlog=1024;`
+  const upstream = tls
+    ? `proxy_pass https://origin; proxy_ssl_certificate ${c.proxy.chain}; proxy_ssl_certificate_key ${c.proxy.key}; proxy_ssl_trusted_certificate ${c.roots}; proxy_ssl_verify on; proxy_ssl_name ${c.originName}; proxy_ssl_session_reuse on;`
+    : 'proxy_pass http://origin;'
+  const file = path.join(j.dir, `nginx-${j.case}.conf`)
+  fs.writeFileSync(file, `daemon off; master_process off; pid ${j.dir}/subject.pid; error_log stderr error; events { worker_connections 4096; }
+http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${j.dir}/sb; proxy_temp_path ${j.dir}/sp; fastcgi_temp_path ${j.dir}/sf; uwsgi_temp_path ${j.dir}/su; scgi_temp_path ${j.dir}/ss;
+  upstream origin { server 127.0.0.1:${j.originPort}; keepalive 64; keepalive_requests 1000000000; }
+  server { ${listen} location / { ${upstream} proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } } }\n`)
+  return { command: debianProgram('nginx'), args: ['-p', j.dir, '-c', file] }
+}
+
+function haproxy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
+  const { certificates: c } = j
+  const tls = j.case === 'mtls'
+  const bind = tls ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required` : ''
+  const server = tls ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required verifyhost ${c.originName}` : ''
+  const file = path.join(j.dir, `haproxy-${j.case}.cfg`)
+  fs.writeFileSync(file, `global\n  nbthread 1\n  maxconn 4096\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option http-keep-alive\n  http-reuse always\n  option forwardfor
+frontend f\n  bind 127.0.0.1:${j.port} ${bind}\n  default_backend b\nbackend b\n  server o 127.0.0.1:${j.originPort} ${server}\n`)
+  return { command: debianProgram('haproxy'), args: ['-db', '-f', file] }
+}
+
+function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
+  const { certificates: c } = j
+  const common = {
+    tls_certificates: [{ certificate_chain: { filename: c.proxy.chain }, private_key: { filename: c.proxy.key } }],
+    validation_context: { trusted_ca: { filename: c.roots } },
+  }
+  const socket = (kind: 'Upstream' | 'Downstream'): object => (j.case === 'mtls' ? {
+    transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: {
+      '@type': `type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${kind}TlsContext`, common_tls_context: common, ...(kind === 'Downstream' ? { require_client_certificate: true } : {}),
+    } },
+  } : {})
+  const manager = {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', stat_prefix: 'bench',
+    http_filters: [{ name: 'envoy.filters.http.router', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' } }],
+    route_config: { virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'origin' } }] }] },
+  }
+  const file = path.join(j.dir, `envoy-${j.case}.json`)
+  fs.writeFileSync(file, JSON.stringify({ static_resources: {
+    listeners: [{ address: { socket_address: { address: '127.0.0.1', port_value: j.port } }, filter_chains: [{ ...socket('Downstream'), filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] }] }],
+    clusters: [{ name: 'origin', connect_timeout: '5s', ...socket('Upstream'), circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
+      load_assignment: { cluster_name: 'origin', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: j.originPort } } } }] }] } }],
+  } }))
+  return { command: envoyBinary(), args: ['--concurrency', '1', '-c', file, '--log-level', 'error', '--use-dynamic-base-id'] }
+}

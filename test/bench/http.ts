@@ -1,0 +1,77 @@
+/**
+ * What does one HTTP/1.1 request cost each proxy? A 1 KiB answer, 32 connections, one worker each.
+ * plain: wrk → subject → nginx. mtls: wrk → nginx (adds mTLS) → subject (mTLS in and out) → nginx (mTLS).
+ */
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { debianProgram } from '../conformance/peers.ts'
+import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening, type Row, type RunOptions } from './measure.ts'
+import { httpSubjects, type HttpCase } from './http-subjects.ts'
+import { benchCertificates, type BenchCertificates } from './certificates.ts'
+
+const CASES: readonly HttpCase[] = ['plain', 'mtls']
+const BODY_BYTES = 1024
+const CONNECTIONS = 32
+
+export async function* benchHttp(options: RunOptions): AsyncIterable<Row> {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-bench-'))
+  try {
+    const certificates = benchCertificates(dir)
+    const originPort = await freePort()
+    await using origin = await startNginx(dir, 'origin', originConfig(originPort, certificates))
+    await untilListening(originPort, origin)
+    for (const c of CASES.filter((name) => options.cases?.includes(name) ?? true)) {
+      for (const subject of httpSubjects().filter((s) => options.only?.includes(s.name) ?? true)) {
+        yield await measured(c, subject, { dir, certificates, originPort, seconds: options.seconds })
+      }
+    }
+  } finally { fs.rmSync(dir, { recursive: true, force: true }) }
+}
+
+type Setting = { readonly dir: string; readonly certificates: BenchCertificates; readonly originPort: number; readonly seconds: number }
+
+async function measured(c: HttpCase, subject: ReturnType<typeof httpSubjects>[number], s: Setting): Promise<Row> {
+  const port = await freePort()
+  const { command, args } = subject.prepare({ case: c, port, originPort: s.originPort + (c === 'mtls' ? 1 : 0), dir: s.dir, certificates: s.certificates })
+  await using proxy = startPinned(SUBJECT_CORE, command, args)
+  await untilListening(port, proxy)
+  const clientPort = await freePort()
+  await using front = c === 'mtls' ? await startNginx(s.dir, 'front', frontConfig(clientPort, port, s.certificates)) : undefined
+  if (front) await untilListening(clientPort, front)
+  const url = `http://127.0.0.1:${front ? clientPort : port}/`
+  const load = (seconds: number): Promise<string> => run(LOAD_CORE, debianProgram('wrk'), ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', '-H', 'Host: bench.test', url])
+  await load(2) // warm-up: JIT, pools, TLS sessions
+  const before = cpuNs(proxy.pid)
+  const text = await load(s.seconds)
+  const cpu = cpuNs(proxy.pid) - before
+  const requests = Number(/(\d+) requests in/.exec(text)?.[1])
+  const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)/.exec(text)
+  if (failed) throw new Error(`${subject.name} failed under load: ${failed[0]}\n${proxy.output()}`)
+  return {
+    bench: 'http', case: c, subject: subject.name, cpuUs: cpu / 1000 / requests, perSecond: requests / s.seconds,
+    p50Ms: latency(text, '50%'), p99Ms: latency(text, '99%'), rssMiB: rssMiB(proxy.pid),
+  }
+}
+
+function latency(text: string, at: string): number | null {
+  const [, value, unit] = new RegExp(`${at}\\s+([\\d.]+)(us|ms|s)`).exec(text) ?? []
+  return value === undefined ? null : Number(value) * { us: 0.001, ms: 1, s: 1000 }[unit as 'us' | 'ms' | 's']
+}
+
+async function startNginx(dir: string, name: string, http: string): Promise<ReturnType<typeof startPinned>> {
+  const file = path.join(dir, `${name}.conf`)
+  fs.writeFileSync(file, `daemon off; worker_processes 1; pid ${dir}/${name}.pid; error_log stderr error; events { worker_connections 4096; }
+http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${dir}/tb; proxy_temp_path ${dir}/tp; fastcgi_temp_path ${dir}/tf; uwsgi_temp_path ${dir}/tu; scgi_temp_path ${dir}/ts;\n${http}\n}\n`)
+  return startPinned(LOAD_CORE, debianProgram('nginx'), ['-p', dir, '-c', file])
+}
+
+const originConfig = (port: number, c: BenchCertificates): string => `
+  server { listen 127.0.0.1:${port} backlog=1024; location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
+  server { listen 127.0.0.1:${port + 1} ssl backlog=1024; ssl_certificate ${c.origin.chain}; ssl_certificate_key ${c.origin.key}; ssl_client_certificate ${c.roots}; ssl_verify_client on;
+    location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }`
+
+const frontConfig = (port: number, to: number, c: BenchCertificates): string => `
+  upstream subject { server 127.0.0.1:${to}; keepalive 64; keepalive_requests 1000000000; }
+  server { listen 127.0.0.1:${port} backlog=1024; location / { proxy_pass https://subject; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host bench.test;
+    proxy_ssl_certificate ${c.client.chain}; proxy_ssl_certificate_key ${c.client.key}; proxy_ssl_verify off; proxy_ssl_session_reuse on; } }`

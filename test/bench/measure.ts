@@ -1,0 +1,84 @@
+/** Starting a subject on a core of its own and reading what it cost. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import fs from 'node:fs'
+import net from 'node:net'
+import { once } from 'node:events'
+
+/** `cpuUs`: CPU microseconds of the subject's process per request or message, all threads, user and system. `null` where a load tool does not tell. */
+export type Row = { readonly bench: string; readonly case: string; readonly subject: string; readonly cpuUs: number; readonly perSecond: number; readonly p50Ms: number | null; readonly p99Ms: number | null; readonly rssMiB: number }
+export type RunOptions = { readonly seconds: number; readonly only: readonly string[] | undefined; readonly cases: readonly string[] | undefined }
+
+export const SUBJECT_CORE = '0'
+export const LOAD_CORE = '1'
+
+export type Running = AsyncDisposable & { readonly pid: number; readonly output: () => string }
+
+/** Starts `command` on one core. Disposing ends it by its pid and waits until it is gone. */
+export function startPinned(core: string, command: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): Running {
+  const child = spawn('taskset', ['-c', core, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env }, ...(options.cwd ? { cwd: options.cwd } : {}) })
+  let text = ''
+  const keep = (d: Buffer): void => { text = (text + d.toString()).slice(-20_000) }
+  child.stdout.on('data', keep)
+  child.stderr.on('data', keep)
+  return { pid: child.pid!, output: () => text, [Symbol.asyncDispose]: () => ended(child) }
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exit = once(child, 'exit')
+  child.kill('SIGTERM')
+  const late = setTimeout(() => child.kill('SIGKILL'), 3_000)
+  await exit
+  clearTimeout(late)
+}
+
+export async function run(core: string, command: string, args: readonly string[]): Promise<string> {
+  const child = spawn('taskset', ['-c', core, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let text = ''
+  child.stdout.on('data', (d: Buffer) => { text += d.toString() })
+  child.stderr.on('data', (d: Buffer) => { text += d.toString() })
+  const [code] = (await once(child, 'close')) as [number | null]
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${text}`)
+  return text
+}
+
+/** CPU nanoseconds of all threads of the process and its children that live now (nginx's and haproxy's workers). */
+export function cpuNs(pid: number): number {
+  let sum = 0
+  for (const p of family(pid)) {
+    for (const task of fs.readdirSync(`/proc/${p}/task`)) {
+      try { sum += Number(fs.readFileSync(`/proc/${p}/task/${task}/schedstat`, 'utf8').split(' ')[0]) } catch { /* the thread has just ended */ }
+    }
+  }
+  return sum
+}
+
+export function rssMiB(pid: number): number {
+  return family(pid).reduce((sum, p) => sum + Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${p}/status`, 'utf8'))?.[1] ?? 0) / 1024, 0)
+}
+
+function family(pid: number): number[] {
+  const children = fs.readdirSync(`/proc/${pid}/task`).flatMap((t) => fs.readFileSync(`/proc/${pid}/task/${t}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number))
+  return [pid, ...children.flatMap(family)]
+}
+
+export async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as net.AddressInfo
+  server.close()
+  return port
+}
+
+/** Resolves once the port accepts; rejects with the subject's output when it ends or takes longer than 10 s. */
+export async function untilListening(port: number, subject: Running): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    const socket = net.connect(port, '127.0.0.1')
+    const ok = await Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).catch(() => false)
+    socket.destroy()
+    if (ok) return
+    if (!fs.existsSync(`/proc/${subject.pid}`)) break
+    await new Promise((resolve) => { setTimeout(resolve, 25) })
+  }
+  throw new Error(`nothing listens on port ${port}:\n${subject.output()}`)
+}
