@@ -9,7 +9,8 @@ const MAY: Record<string, readonly string[]> = {
   'hub/': ['agent/core/', 'agent/model/', 'control-sync/proto/', 'control-sync/directory/'],
   'control-sync/directory/': ['agent/core/', 'agent/model/', 'control-sync/proto/', 'control-sync/'],
   'agent/': ['agent/core/', 'agent/model/', 'protocols/', 'control-sync/', 'control-sync/proto/', 'control-sync/directory/'],
-  'deploy/': ['agent/', 'agent/core/', 'agent/model/', 'hub/', 'deploy/'],
+  'test/': [],
+  'deploy/': ['agent/', 'agent/core/', 'agent/model/', 'hub/', 'test/'],
 }
 
 /** Package → where it may be imported, and why it is fenced. Anything not listed may not be imported by shipped code at all. */

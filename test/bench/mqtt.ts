@@ -1,0 +1,61 @@
+/**
+ * What does one MQTT message cost each broker? One publisher, at most one subscriber, 256-byte payloads, window 100.
+ * meshlet acknowledges QoS 1 for persistent sessions after the fsync (strict); mosquitto runs without persistence (its cheapest).
+ */
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { debianProgram } from '../conformance/peers.ts'
+import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening, type Row, type RunOptions } from './measure.ts'
+
+type MqttCase = { readonly name: string; readonly qos: 0 | 1; readonly subscriber: 'clean' | 'persistent' | 'offline' }
+const CASES: readonly MqttCase[] = [
+  { name: 'qos0', qos: 0, subscriber: 'clean' },
+  { name: 'qos1', qos: 1, subscriber: 'clean' },
+  { name: 'qos1-durable', qos: 1, subscriber: 'persistent' },
+  { name: 'qos1-offline', qos: 1, subscriber: 'offline' },
+]
+const WINDOW = 100
+const PAYLOAD_BYTES = 256
+const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
+
+const SUBJECTS = [
+  { name: 'meshlet', prepare(dir: string, port: number) {
+    fs.mkdirSync(path.join(dir, 'resources'), { recursive: true })
+    const config = path.join(dir, 'agent.yaml')
+    fs.writeFileSync(config, `node: {name: bench}\ndirectory: ${dir}/resources\nstate: ${dir}/state\nadmin: {port: 0}\nlisteners: [{name: mqtt, kind: mqtt, port: ${port}}]\nmqtt:\n  limits: {maxQueuedMessages: 100000000, maxQueuedBytes: 100000000000}\n  spool: {profile: strict, maxBytes: 100000000000, maxMessages: 1000000000}\nlog: {level: warn}\n`)
+    return { command: process.execPath, args: ['--max-semi-space-size=8', BUNDLE, 'run', '--config', config] }
+  } },
+  { name: 'mosquitto', prepare(dir: string, port: number) {
+    const config = path.join(dir, 'mosquitto.conf')
+    fs.writeFileSync(config, `listener ${port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 100\n`)
+    return { command: debianProgram('mosquitto'), args: ['-c', config] }
+  } },
+] as const
+
+export async function* benchMqtt(options: RunOptions): AsyncIterable<Row> {
+  for (const c of CASES.filter(({ name }) => options.cases?.includes(name) ?? true)) {
+    for (const subject of SUBJECTS.filter((s) => options.only?.includes(s.name) ?? true)) {
+      const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-bench-'))
+      try {
+        const port = await freePort()
+        const { command, args } = subject.prepare(dir, port)
+        await using broker = startPinned(SUBJECT_CORE, command, args)
+        await untilListening(port, broker)
+        await load(port, c, 1) // warm-up
+        const before = cpuNs(broker.pid)
+        const result = await load(port, c, options.seconds)
+        const cpu = cpuNs(broker.pid) - before
+        const complete = (c.qos === 0 || result.acked === result.sent) && (c.subscriber === 'offline' || result.delivered >= result.sent)
+        if (!complete) throw new Error(`${subject.name} ${c.name}: ${JSON.stringify(result)}: messages are missing\n${broker.output()}`)
+        yield { bench: 'mqtt', case: c.name, subject: subject.name, cpuUs: cpu / 1000 / result.sent, perSecond: result.sent / result.seconds, p50Ms: result.p50Ms, p99Ms: result.p99Ms, rssMiB: rssMiB(broker.pid) }
+      } finally { fs.rmSync(dir, { recursive: true, force: true }) }
+    }
+  }
+}
+
+type Result = { sent: number; acked: number; delivered: number; seconds: number; p50Ms: number | null; p99Ms: number | null }
+async function load(port: number, c: MqttCase, seconds: number): Promise<Result> {
+  const out = await run(LOAD_CORE, process.execPath, [path.resolve(import.meta.dirname, 'mqtt-load.ts'), String(port), String(c.qos), String(WINDOW), String(seconds), c.subscriber, String(PAYLOAD_BYTES)])
+  return JSON.parse(out.trim().split('\n').at(-1)!) as Result
+}
