@@ -1,0 +1,78 @@
+/**
+ * Header changes of route tables, over flat arrays: lower-case names at even indexes, values at odd ones.
+ * Framing and routing fields are out of reach, whatever a configuration says: a proxy that lets a route rewrite `transfer-encoding`
+ * forwards two messages as one.
+ */
+import type { HeaderAdd, HeaderEdit } from '../../agent/model/route.ts'
+import { parseSubstitution, substitute, type Substitution, type SubstitutionFacts } from '../../agent/model/substitution.ts'
+
+/** Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6). */
+const UNTOUCHABLE: ReadonlySet<string> = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'keep-alive', 'proxy-connection'])
+
+/**
+ * Applies the edits in place, each one's removals before its additions. Envoy's order of the edits is weighted cluster, route,
+ * virtual host, route table. An addition whose value comes out empty is left out.
+ */
+export function editHeaders(headers: string[], edits: readonly HeaderEdit[], facts: SubstitutionFacts): void {
+  for (const edit of edits) {
+    for (const name of edit.remove) if (isEditable(name)) removeHeader(headers, name)
+    for (const add of edit.add) if (isEditable(add.name)) addHeader(headers, add, facts)
+  }
+}
+
+/** Removes every line of that name. */
+export function removeHeader(headers: string[], name: string): void {
+  let to = 0
+  for (let from = 0; from < headers.length; from += 2) {
+    if (headers[from] === name) continue
+    if (to !== from) { headers[to] = headers[from]!; headers[to + 1] = headers[from + 1]! }
+    to += 2
+  }
+  headers.length = to
+}
+
+/** All values of a name joined with ','; undefined when there is none. */
+export function headerValue(headers: readonly string[], name: string): string | undefined {
+  let found: string | undefined
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] === name) found = found === undefined ? headers[i + 1]! : `${found},${headers[i + 1]!}`
+  }
+  return found
+}
+
+/** One line of that name with that value, in place of any there are. */
+export function setHeader(headers: string[], name: string, value: string): void {
+  removeHeader(headers, name)
+  headers.push(name, value)
+}
+
+function addHeader(headers: string[], add: HeaderAdd, facts: SubstitutionFacts): void {
+  const value = valueOf(add, facts)
+  if (value === '') return
+  switch (add.how) {
+    case 'append': headers.push(add.name, value); return
+    case 'overwrite': setHeader(headers, add.name, value); return
+    case 'if-absent': if (headerValue(headers, add.name) === undefined) headers.push(add.name, value); return
+    default: add.how satisfies never
+  }
+}
+
+/** Parsed once per configured value; they live as long as the route table. */
+const parsed = new WeakMap<HeaderAdd, Substitution>()
+
+function valueOf(add: HeaderAdd, facts: SubstitutionFacts): string {
+  if (!add.value.includes('%')) return safe(add.value)
+  let made = parsed.get(add)
+  if (!made) { made = parseSubstitution(add.value); parsed.set(add, made) }
+  return safe(substitute(made, facts))
+}
+
+/** RFC 9110 §5.5: CR, LF and NUL never stand in a field value. */
+function safe(value: string): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  return /[\r\n\0]/.test(value) ? '' : value
+}
+
+function isEditable(name: string): boolean {
+  return !name.startsWith(':') && !UNTOUCHABLE.has(name)
+}

@@ -1,0 +1,111 @@
+/** Which virtual host and route a request belongs to (envoy.config.route.v3.RouteConfiguration). Pure; chance comes in. */
+import type { Random } from '../agent/core/clock.ts'
+import { matchesHeader, matchesString, type QueryMatch } from '../agent/model/matcher.ts'
+import type { PathMatch, Route, RouteMatch, VirtualHost, WeightedCluster } from '../agent/model/route.ts'
+import type { RouteTable } from '../agent/model/tables.ts'
+
+export type RequestFacts = {
+  readonly method: string
+  /** Normalised (http/path-normalize.ts), with the query; '' for a CONNECT that has none. */
+  readonly path: string
+  readonly authority: string
+  readonly scheme: string
+  /** Lower-case name; several values come joined with ','. */
+  header(name: string): string | undefined
+}
+
+export type Routed = { readonly virtualHost: VirtualHost; readonly route: Route }
+
+/** The first route of the virtual host that matches; undefined = MESH_NO_ROUTE. */
+export function matchRoute(table: RouteTable, request: RequestFacts, random: Random): Routed | undefined {
+  const virtualHost = table.virtualHost(request.authority)
+  if (!virtualHost) return undefined
+  // One draw for all routes of a request, as Envoy does: consecutive fractions then add up instead of thinning out.
+  const chance = { drawn: undefined as number | undefined, random }
+  for (const route of virtualHost.routes) if (matches(route.match, request, chance)) return { virtualHost, route }
+  return undefined
+}
+
+/** One of the weighted clusters; undefined only when there is none with a weight. */
+export function pickCluster(action: { readonly clusters: readonly WeightedCluster[] }, random: Random): WeightedCluster | undefined {
+  const { clusters } = action
+  if (clusters.length === 1) return clusters[0]
+  let total = 0
+  for (const c of clusters) total += c.weight
+  let at = random.float() * total
+  return clusters.find((c) => (at -= c.weight) < 0)
+}
+
+/** A request header by name, pseudo headers included; what header matchers of routes, faults and policies ask. */
+export function headerOrPseudo(request: RequestFacts, name: string): string | undefined {
+  switch (name) {
+    case ':method': return request.method
+    case ':path': return request.path === '' ? undefined : request.path
+    case ':scheme': return request.scheme
+    case ':authority':
+    case 'host': return request.authority
+    default: return request.header(name)
+  }
+}
+
+/** The path that is matched against: no query, no fragment. */
+export function withoutQuery(path: string): string {
+  const query = path.indexOf('?')
+  const bare = query < 0 ? path : path.slice(0, query)
+  const fragment = bare.indexOf('#')
+  return fragment < 0 ? bare : bare.slice(0, fragment)
+}
+
+/** application/grpc or application/grpc+anything, a parameter allowed. */
+export function isGrpc(contentType: string | undefined): boolean {
+  if (contentType === undefined || !contentType.startsWith('application/grpc')) return false
+  const next = contentType[16]
+  return next === undefined || next === '+' || next === ';'
+}
+
+function matches(match: RouteMatch, request: RequestFacts, chance: { drawn: number | undefined; readonly random: Random }): boolean {
+  if (!matchesPath(match.path, match.caseSensitive, request)) return false
+  for (const h of match.headers) if (!matchesHeader(h, headerOrPseudo(request, h.name))) return false
+  for (const q of match.query) if (!matchesQuery(q, request.path)) return false
+  if (match.grpc && !isGrpc(request.header('content-type'))) return false
+  if (match.fraction === undefined) return true
+  chance.drawn ??= chance.random.float()
+  return chance.drawn < match.fraction
+}
+
+const SLASH = 47
+
+function matchesPath(match: PathMatch, caseSensitive: boolean, request: RequestFacts): boolean {
+  if (match.kind === 'prefix' && match.value === '/') return request.path.charCodeAt(0) === SLASH
+  if (match.kind === 'connect') return request.method === 'CONNECT'
+  // Envoy: a request without a path (CONNECT) belongs to connect routes only.
+  if (request.path === '') return false
+  const bare = withoutQuery(request.path)
+  if (match.kind === 'regex') return match.regex.matchesAll(bare)
+  const path = caseSensitive ? bare : bare.toLowerCase()
+  const value = caseSensitive ? match.value : match.value.toLowerCase()
+  switch (match.kind) {
+    case 'exact': return path === value
+    case 'prefix': return path.startsWith(value)
+    case 'separated-prefix': return path.startsWith(value) && (path.length === value.length || path.charCodeAt(value.length) === SLASH)
+    default: return match satisfies never
+  }
+}
+
+/** Envoy compares the raw text of the first parameter with that name, not decoded. */
+function matchesQuery(match: QueryMatch, path: string): boolean {
+  const value = queryValue(path, match.name)
+  if (value === undefined) return false
+  return match.test.kind === 'present' || matchesString(match.test.match, value)
+}
+
+/** First value of a query parameter as it stands, not decoded; '' when it has no `=`. */
+export function queryValue(path: string, name: string): string | undefined {
+  const start = path.indexOf('?')
+  if (start < 0) return undefined
+  for (const pair of path.slice(start + 1).split('&')) {
+    const equals = pair.indexOf('=')
+    if ((equals < 0 ? pair : pair.slice(0, equals)) === name) return equals < 0 ? '' : pair.slice(equals + 1)
+  }
+  return undefined
+}

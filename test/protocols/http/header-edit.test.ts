@@ -1,0 +1,65 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { editHeaders, headerValue, removeHeader, setHeader } from '../../../protocols/http/header-edit.ts'
+import { parseSubstitution, substitute, type SubstitutionFacts } from '../../../agent/model/substitution.ts'
+import type { HeaderAdd } from '../../../agent/model/route.ts'
+
+const facts: SubstitutionFacts = {
+  remote: { host: '192.0.2.1', port: 4000 }, local: { host: '10.0.0.1', port: 80 }, protocol: 'HTTP/1.1', startedMs: 0, serverName: 'a.example',
+  request: (name) => ({ 'x-a': 'va', ':path': '/p' })[name],
+}
+const edited = (headers: string[], remove: string[], ...add: [name: string, value: string, how: HeaderAdd['how']][]): string[] => {
+  const out = [...headers]
+  editHeaders(out, [{ remove, add: add.map(([name, value, how]) => ({ name, value, how })) }], facts)
+  return out
+}
+
+for (const { name, got, want } of [
+  { name: 'remove takes every line', got: edited(['a', '1', 'b', '2', 'a', '3'], ['a']), want: ['b', '2'] },
+  { name: 'append adds a line', got: edited(['a', '1'], [], ['a', '2', 'append']), want: ['a', '1', 'a', '2'] },
+  { name: 'overwrite leaves one line', got: edited(['a', '1', 'b', '2', 'a', '3'], [], ['a', '4', 'overwrite']), want: ['b', '2', 'a', '4'] },
+  { name: 'if-absent does nothing to what is there', got: edited(['a', '1'], [], ['a', '2', 'if-absent'], ['b', '3', 'if-absent']), want: ['a', '1', 'b', '3'] },
+  { name: 'removals come first', got: edited(['a', '1'], ['a'], ['a', '2', 'if-absent']), want: ['a', '2'] },
+  { name: 'an empty value is left out', got: edited([], [], ['a', '%REQ(x-none)%', 'append']), want: [] },
+  { name: 'values are substituted', got: edited([], [], ['a', 'x %REQ(x-a)% %PROTOCOL%', 'append']), want: ['a', 'x va HTTP/1.1'] },
+  { name: 'framing, host and pseudo headers are out of reach', got: edited(['host', 'h', 'content-length', '3'], ['host', 'content-length'], [':path', '/x', 'overwrite'], ['transfer-encoding', 'chunked', 'append']), want: ['host', 'h', 'content-length', '3'] },
+  { name: 'no line break gets into a value', got: edited([], [], ['a', 'x\r\nb: y', 'append']), want: [] },
+]) test(`editHeaders: ${name}`, () => assert.deepEqual(got, want))
+
+test('several edits apply in the order given', () => {
+  const headers: string[] = []
+  editHeaders(headers, [{ remove: [], add: [{ name: 'a', value: '1', how: 'append' }] }, { remove: ['a'], add: [{ name: 'a', value: '2', how: 'append' }] }], facts)
+  assert.deepEqual(headers, ['a', '2'])
+})
+test('headerValue joins lines with a comma', () => {
+  assert.equal(headerValue(['a', '1', 'b', '2', 'a', '3'], 'a'), '1,3')
+  assert.equal(headerValue(['a', '1'], 'b'), undefined)
+})
+test('setHeader and removeHeader work in place', () => {
+  const headers = ['a', '1', 'b', '2']
+  setHeader(headers, 'a', '3')
+  removeHeader(headers, 'b')
+  assert.deepEqual(headers, ['a', '3'])
+})
+
+for (const { text, want, unknown } of [
+  { text: 'plain', want: 'plain' },
+  { text: '100%%', want: '100%' },
+  { text: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%', want: '192.0.2.1' },
+  { text: '%DOWNSTREAM_REMOTE_ADDRESS%-%DOWNSTREAM_LOCAL_ADDRESS%-%DOWNSTREAM_LOCAL_PORT%', want: '192.0.2.1:4000-10.0.0.1:80-80' },
+  { text: '%REQ(X-A)%', want: 'va' },
+  { text: '%REQ(x-none?:path)%', want: '/p' },
+  { text: '%REQ(x-a):1%', want: 'v' },
+  { text: '%START_TIME%', want: '1970-01-01T00:00:00.000Z' },
+  { text: '%RESP(x)%', want: '' },
+  { text: '%REQUESTED_SERVER_NAME%', want: 'a.example' },
+  { text: 'a %UPSTREAM_METADATA(x)% b', want: 'a %UPSTREAM_METADATA(x)% b', unknown: ['%UPSTREAM_METADATA(x)%'] },
+  { text: '%START_TIME(%s)%', want: '%START_TIME(%s)%' },
+  { text: 'lone % and %', want: 'lone % and %' },
+] as { text: string; want: string; unknown?: string[] }[]) {
+  test(`substitution of ${text}`, () => {
+    const made = parseSubstitution(text)
+    assert.equal(substitute(made, facts), want)
+    if (unknown) assert.deepEqual(made.unknown, unknown)
+  })
+}
