@@ -1,0 +1,140 @@
+/**
+ * The TLS client side: handshake over a stream that is already connected, with the workload's certificate, and the check that the
+ * server is who the configuration says. No byte of the caller's goes out before that check.
+ */
+import net from 'node:net'
+import tls from 'node:tls'
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Identity, PeerIdentity } from '../../agent/model/identity.ts'
+import type { UpstreamTls } from '../../agent/model/tls.ts'
+import { Lru } from './lru.ts'
+import { materialOf, type Material } from './material.ts'
+import { matchesSans, peerOf, type PeerCertificate } from './peer.ts'
+
+export type OriginateOptions = {
+  readonly tls: UpstreamTls
+  /** The workload's; needed when `tls` uses its certificate or roots. */
+  readonly identity: Identity | undefined
+  /** In order of preference; empty = none offered. */
+  readonly alpn: readonly string[]
+  /** SNI; '' or an IP address = none sent. */
+  readonly serverName: string
+  readonly clock: Clock
+  /** For the handshake alone. */
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+  /** Tells servers behind one name apart for session resumption, e.g. "10.0.0.1:8080"; default: the name alone. */
+  readonly sessionKey?: string | undefined
+}
+
+export type Originated = {
+  readonly stream: Duplex
+  /** What the server chose; '' = nothing. */
+  readonly alpn: string
+  /** Undefined when the settings verify nothing and the server's certificate cannot be read. */
+  readonly peer: PeerIdentity | undefined
+}
+
+/** Distinct certificate and root combinations; a mesh needs few, since clusters differ mostly in names. */
+const MAX_CONTEXTS = 64
+/** About 2 KiB each. */
+const MAX_SESSIONS = 1024
+const contexts = new Lru<string, tls.SecureContext>(MAX_CONTEXTS)
+/** The certificate is kept beside the ticket: a resumed handshake may not show it again. */
+const sessions = new Lru<string, { ticket: Buffer; peer: PeerCertificate | undefined }>(MAX_SESSIONS)
+
+/**
+ * Rejects with MESH_NO_IDENTITY, MESH_UPSTREAM_TLS (handshake or chain), MESH_PEER_MISMATCH (chain good, name not expected),
+ * MESH_CONNECT_TIMEOUT or the signal's reason. `stream` is destroyed whenever it rejects.
+ */
+export async function originate(stream: Duplex, options: OriginateOptions): Promise<Originated> {
+  try {
+    const material = materialOf(options.tls, options.identity)
+    const sessionKey = `${material.key} ${options.serverName} ${options.sessionKey ?? ''} ${options.alpn.join()}`
+    const resumed = sessions.get(sessionKey)
+    const socket = tls.connect({
+      socket: stream, secureContext: contextOf(material),
+      rejectUnauthorized: options.tls.validation !== undefined,
+      // Mesh certificates name workloads, not hosts; verifyPeer compares the names that the configuration asks for.
+      checkServerIdentity: () => undefined,
+      ...(options.alpn.length === 0 ? {} : { ALPNProtocols: [...options.alpn] }),
+      // RFC 6066 §3: literal addresses are not permitted in server_name.
+      ...(options.serverName === '' || net.isIP(options.serverName) !== 0 ? {} : { servername: options.serverName }),
+      ...(resumed ? { session: resumed.ticket } : {}),
+    })
+    socket.on('error', ignore)
+    await handshake(socket, stream, options)
+    const peer = verifyPeer(socket, options.tls, resumed?.peer)
+    socket.on('session', (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) })
+    return { stream: socket, alpn: socket.alpnProtocol || '', peer: peer?.identity }
+  } catch (thrown) {
+    stream.destroy()
+    throw thrown
+  }
+}
+
+function contextOf(material: Material): tls.SecureContext {
+  const known = contexts.get(material.key)
+  if (known) return known
+  let made: tls.SecureContext
+  try { made = tls.createSecureContext(material.options) } catch (err) {
+    throw new MeshError('MESH_UPSTREAM_TLS', `the certificate, key or roots for the cluster cannot be used: ${reasonOf(err)}`, { cause: err })
+  }
+  contexts.set(material.key, made)
+  return made
+}
+
+function handshake(socket: tls.TLSSocket, under: Duplex, { clock, timeoutMs, signal }: OriginateOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const finish = (settle: () => void): void => {
+      timer.cancel()
+      signal.removeEventListener('abort', onAbort)
+      socket.off('secureConnect', onSecure).off('error', onError).off('close', onClose)
+      under.off('error', onError).off('close', onClose)
+      settle()
+    }
+    const fail = (reason: unknown): void => finish(() => { socket.destroy(); reject(reason) })
+    const onSecure = (): void => finish(resolve)
+    const onError = (err: Error): void => fail(new MeshError('MESH_UPSTREAM_TLS', `the TLS handshake failed: ${reasonOf(err)}`, { cause: err }))
+    const onClose = (): void => fail(new MeshError('MESH_UPSTREAM_TLS', 'the server closed during the TLS handshake'))
+    const onAbort = (): void => fail(signal.reason)
+    const timer = clock.after(timeoutMs, () => fail(new MeshError('MESH_CONNECT_TIMEOUT', `the TLS handshake did not end within ${timeoutMs} ms`)))
+    socket.once('secureConnect', onSecure).once('error', onError).once('close', onClose)
+    // Over anything but a TCP socket the layers do not pass each other's end on.
+    under.once('error', onError).once('close', onClose)
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+  })
+}
+
+function verifyPeer(socket: tls.TLSSocket, settings: UpstreamTls, fromSession: PeerCertificate | undefined): PeerCertificate | undefined {
+  const certificate = socket.getPeerX509Certificate()
+  const peer = certificate ? peerOf(certificate) : socket.isSessionReused() ? fromSession : undefined
+  const { validation } = settings
+  if (!validation) return peer
+  if (peer && matchesSans(validation.sans, peer)) return peer
+  socket.destroy()
+  if (!peer) throw new MeshError('MESH_PEER_MISMATCH', 'the names in the server\'s certificate cannot be read')
+  throw new MeshError('MESH_PEER_MISMATCH', `the server proved to be ${shown([...peer.identity.uriSans, ...peer.identity.dnsSans])}, expected ${expected(settings)}`)
+}
+
+function expected({ validation }: UpstreamTls): string {
+  return shown((validation?.sans ?? []).map(({ match }) => (match.kind === 'regex' ? match.regex.source : match.value)))
+}
+function shown(names: readonly string[]): string {
+  const [first, ...others] = names
+  if (first === undefined) return 'nobody (no name)'
+  return `${first.slice(0, 256)}${others.length === 0 ? '' : ` (or ${others.length} more)`}`
+}
+
+/** OpenSSL's reason without its file names and addresses. */
+export function reasonOf(err: unknown): string {
+  if (!(err instanceof Error)) return String(err)
+  const { reason, code } = err as Error & { reason?: string; code?: string }
+  if (reason) return reason.toLowerCase()
+  return code?.startsWith('ERR_SSL') ? code : err.message.split('\n')[0]!
+}
+
+function ignore(): void { /* the stream's user sees its close; an error without any listener would end the process */ }
