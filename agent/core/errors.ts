@@ -54,6 +54,7 @@ export const CATALOGUE = {
   MESH_CONTROL_PROTOCOL: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane sent what xDS does not allow; the message says what.' },
   MESH_CONFIG_REJECTED: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'The pushed resource was refused and the previous one serves on; the message names resource and field.' },
   MESH_CONFIG_INVALID: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Mend the named lines of the file; meshlet config check shows all of them.' },
+  MESH_AGENT_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Start it with meshlet run, or name its admin port with --admin.' },
   MESH_TOKEN_INVALID: { origin: 'config', retry: 'never', http: 401, flag: '-', remedy: 'Create a new one with meshlet-hub token create.' },
   // storage
   MESH_STATE_UNUSABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Make the state directory writable for the service\'s user.' },

@@ -23,7 +23,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   yaml: { in: ['agent/config.ts', 'agent/config/', 'control-sync/directory/', 'hub/config.ts'], why: 'files are parsed at the edges' },
   ws: { in: ['control-sync/fleet/', 'protocols/mqtt/', 'hub/relay/'], why: 'WebSocket: relay and MQTT' },
   'node-forge': { in: ['control-sync/identity/', 'hub/ca/'], why: 'ASN.1 of CSRs and certificates' },
-  mqtt: { in: ['agent/cli/'], why: 'an independent client for meshlet mqtt; the product has its own codec' },
+  mqtt: { in: ['agent/cli/', 'deploy/demo/'], why: 'an independent client; the product has its own codec' },
   commander: { in: ['agent/cli/', 'agent/main.ts', 'hub/cli/', 'hub/main.ts'], why: 'command lines' },
   'dns-packet': { in: ['protocols/dns/', 'protocols/dns.ts'], why: 'DNS' },
   re2js: { in: ['agent/core/regex.ts'], why: 'the only way to a pattern: linear time' },
@@ -31,6 +31,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   'node:tls': { in: ['protocols/', 'agent/core/network.ts', 'agent/admin', 'hub/'], why: 'sockets belong to the data path' },
   'node:http2': { in: ['protocols/', 'hub/'], why: 'sockets belong to the data path' },
   'node:http': { in: ['agent/admin', 'agent/cli/', 'hub/', 'deploy/'], why: 'the data path has its own codec' },
+  esbuild: { in: ['deploy/tools/'], why: 'the build' },
   'node:worker_threads': { in: ['agent/core/', 'agent/main.ts'], why: 'workers are started by core' },
 }
 

@@ -1,0 +1,14 @@
+/** Exit codes of both programs: 0 ok, 1 failed, 2 wrong usage. */
+import { MeshError, sentence, toMeshError } from '../core/errors.ts'
+
+export type ExitCode = 0 | 1 | 2
+
+/** Codes that say the caller's words or files are wrong, not that the world is. */
+const USAGE = new Set(['MESH_CONFIG_INVALID'])
+
+/** One sentence on stderr with code and remedy; a cause of the operating system follows in brackets. */
+export function explain(thrown: unknown): { text: string; code: ExitCode } {
+  const err = toMeshError(thrown)
+  const cause = err.cause instanceof Error && !(err.cause instanceof MeshError) ? ` [${err.cause.message}]` : ''
+  return { text: `meshlet: ${sentence(err)}${cause}`, code: USAGE.has(err.code) ? 2 : 1 }
+}

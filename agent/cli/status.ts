@@ -1,0 +1,19 @@
+import { statusText, type AgentStatus } from '../status.ts'
+import { askAgent } from './admin-client.ts'
+import type { ExitCode } from './exit.ts'
+import type { Io } from './program.ts'
+
+/** 0 when nothing is wrong, 1 when something is (so that scripts may ask). */
+export async function status(o: { readonly admin: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const { body } = await askAgent(o.admin, 'GET', '/status')
+  const parsed = JSON.parse(body) as AgentStatus
+  io.out(o.json ? body : statusText(parsed))
+  return parsed.problems.length === 0 ? 0 : 1
+}
+
+/** Prints one page of the admin port. */
+export async function page(admin: string, method: 'GET' | 'POST', path: string, io: Io): Promise<ExitCode> {
+  const { status: code, body } = await askAgent(admin, method, path)
+  io.out(body)
+  return code < 400 ? 0 : 1
+}

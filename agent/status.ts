@@ -1,0 +1,78 @@
+/** What a person wants to know of a running agent; /status serves it, `meshlet status` prints it. */
+
+export type Problem = { readonly code: string; readonly text: string; readonly remedy: string }
+
+export type AgentStatus = {
+  readonly version: string
+  readonly node: string
+  readonly state: 'starting' | 'ready' | 'draining'
+  /** Latches that are still held, in words. */
+  readonly waitingFor: readonly string[]
+  readonly uptimeSec: number
+  readonly control: {
+    readonly mode: 'control plane' | 'directory'
+    readonly address: string
+    readonly link: 'connected' | 'connecting' | 'waiting' | 'watching'
+    readonly sinceSec: number
+    /** Seconds since anything came from the control plane; undefined = never in this run. */
+    readonly lastContactSec: number | undefined
+  }
+  readonly certificate: {
+    readonly spiffeId: string
+    readonly serial: string
+    readonly notAfter: string
+    readonly expiresInSec: number
+    readonly renewalInSec: number | undefined
+  } | undefined
+  readonly config: {
+    readonly generation: number
+    readonly stale: boolean
+    /** Seconds since the last push was applied; undefined = nothing yet. */
+    readonly ageSec: number | undefined
+    readonly resources: Readonly<Record<string, number>>
+    readonly rejected: readonly { readonly kind: string; readonly name: string; readonly issues: readonly string[] }[]
+    readonly ignoredFields: number
+  }
+  readonly listeners: readonly { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed' | 'draining'; readonly connections: number; readonly error: string | undefined }[]
+  readonly http: { readonly requests: number; readonly retriesSent: number; readonly retriesHeldBack: number; readonly denied: number }
+  readonly mqtt: { readonly connections: number; readonly sessions: number; readonly retained: number }
+  readonly spool: { readonly profile: string; readonly messages: number; readonly bytes: number; readonly maxBytes: number }
+  readonly bridge: readonly { readonly cluster: string; readonly state: string; readonly queued: number; readonly sent: number; readonly received: number; readonly error: string | undefined }[]
+  /** Everything that is wrong now, worst first. */
+  readonly problems: readonly Problem[]
+}
+
+/** Plain text for a terminal, at most 100 columns; one fact a line, problems last with what to do. */
+export function statusText(s: AgentStatus): string {
+  const row = (name: string, value: string): string => `${name.padEnd(14)}${value}\n`
+  const { control: c, certificate: x, config } = s
+  let out = `meshlet ${s.version} · ${s.node} · ${s.state}${s.waitingFor.length ? ` (waiting for: ${s.waitingFor.join(', ')})` : ''} · up ${span(s.uptimeSec)}\n\n`
+  out += row('link', `${c.mode} ${c.address}: ${c.link} for ${span(c.sinceSec)}${c.link === 'connected' || c.lastContactSec === undefined ? '' : `, last contact ${span(c.lastContactSec)} ago`}`)
+  out += row('certificate', x ? `${x.spiffeId}, ${x.expiresInSec > 0 ? `valid for ${span(x.expiresInSec)}` : `expired ${span(-x.expiresInSec)} ago`}${x.renewalInSec === undefined ? '' : `, renewal in ${span(x.renewalInSec)}`}` : 'none')
+  out += row('configuration', `generation ${config.generation}${config.stale ? ', from disk, not confirmed' : ''}${config.ageSec === undefined ? ', nothing received yet' : `, changed ${span(config.ageSec)} ago`}`)
+  out += row('', Object.entries(config.resources).map(([kind, n]) => `${n} ${kind}`).join(' · ') || 'no resources')
+  for (const l of s.listeners) out += row('listener', `${l.name} ${l.address} ${l.state}, ${l.connections} connections${l.error ? `: ${l.error}` : ''}`)
+  out += row('http', `${s.http.requests} requests, ${s.http.retriesSent} safe retries, ${s.http.retriesHeldBack} held back, ${s.http.denied} denied`)
+  out += row('mqtt', `${s.mqtt.connections} clients, ${s.mqtt.sessions} sessions, ${s.mqtt.retained} retained`)
+  out += row('spool', `${s.spool.messages} messages, ${size(s.spool.bytes)} of ${size(s.spool.maxBytes)}, ${s.spool.profile}`)
+  for (const b of s.bridge) out += row('bridge', `${b.cluster}: ${b.state}, ${b.queued} queued, ${b.sent} sent, ${b.received} received${b.error ? `; ${b.error}` : ''}`)
+  if (s.problems.length === 0) return `${out}\nNothing is wrong.\n`
+  return `${out}\n${s.problems.map((p) => `! ${p.code}: ${p.text}\n  ${p.remedy}\n`).join('')}`
+}
+
+/** 45 s · 12 min · 5 h 10 min · 3 d 4 h */
+export function span(seconds: number): string {
+  const s = Math.round(Math.abs(seconds))
+  if (s < 100) return `${s} s`
+  const min = Math.round(s / 60)
+  if (min < 100) return `${min} min`
+  const h = Math.floor(min / 60)
+  if (h < 48) return `${h} h${min % 60 ? ` ${min % 60} min` : ''}`
+  return `${Math.floor(h / 24)} d${h % 24 ? ` ${h % 24} h` : ''}`
+}
+
+function size(bytes: number): string {
+  if (bytes < 10_000) return `${bytes} B`
+  if (bytes < 10_000_000) return `${(bytes / 1024).toFixed(0)} KiB`
+  return `${(bytes / 1024 / 1024).toFixed(0)} MiB`
+}

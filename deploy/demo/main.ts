@@ -1,0 +1,57 @@
+/**
+ * `npm run demo`: the main job with real processes, then the addresses to try by hand until Ctrl-C.
+ * `npm run demo -- --once`: the tour alone; exit code 0 only if every claim held; the last line is a JSON object of the figures.
+ */
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { App } from './services.ts'
+import { ORDERS, PLC } from './resources.ts'
+import { Site } from './site.ts'
+import { devices, enroll, http, mqtt, offline, policy, reunion } from './steps.ts'
+import { Tour } from './tour.ts'
+
+const { values } = parseArgs({ options: { once: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } } })
+execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../tools/build.ts')], { stdio: ['ignore', 'ignore', 'inherit'] })
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-demo-'))
+const tour = new Tour()
+console.log(`meshlet demo · everything below runs on 127.0.0.1, files in ${folder}`)
+{
+  await using site = await Site.create(folder)
+  using app = new App(site.edge.proxy)
+  try {
+    await enroll(site, tour)
+    await http(site, tour, app)
+    const { sensor, control, ledger } = await devices(site)
+    const sent = await mqtt(site, tour, sensor, control, ledger)
+    await offline(site, tour, app, sensor, sent)
+    await reunion(site, tour, ledger, sent)
+    await policy(site, tour, app, control)
+    if (!values.once) await stayUp(site)
+    await Promise.all([sensor.endAsync(true), control.endAsync(true)])
+  } catch (err) {
+    tour.failed.push(err instanceof Error ? err.message : String(err))
+    console.error(err)
+  }
+}
+if (values.keep || tour.failed.length) console.log(`\nFiles are kept in ${folder}`)
+else fs.rmSync(folder, { recursive: true, force: true })
+console.log(tour.failed.length ? `\nNot everything held:\n${tour.failed.map((f) => ` - ${f}`).join('\n')}` : '\nEvery step held.')
+console.log(JSON.stringify(tour.figures))
+process.exit(tour.failed.length ? 1 : 0)
+
+async function stayUp(site: Site): Promise<void> {
+  console.log(`
+Everything stays up; try it by hand (Ctrl-C ends it):
+  curl -x http://127.0.0.1:${site.edge.proxy} http://${ORDERS}/orders/1      through edge and cloud, mTLS between them
+  curl -x http://127.0.0.1:${site.edge.proxy} http://${PLC}/speed       at the site itself
+  mosquitto_sub -p ${site.cloud.mqtt} -t 'telemetry/#' -v &                          at cloud
+  mosquitto_pub -p ${site.edge.mqtt} -t telemetry/line1 -m 21.5 -q 1                 at edge
+  node dist/meshlet.cjs status --admin 127.0.0.1:${site.edge.admin}                   what edge says of itself
+  $EDITOR ${path.join(site.folder, 'resources/cloud/policy.yaml')}`)
+  await new Promise<void>((resolve) => { process.once('SIGINT', () => resolve()); process.once('SIGTERM', () => resolve()) })
+  console.log('\nstopping …')
+}
