@@ -1,0 +1,158 @@
+/**
+ * What is to be done with a request, decided before a byte of it goes anywhere: route, filters in order (authorization, fault, what is
+ * not implemented), then the route's action. Shared by every codec; no I/O. The order is Envoy's: filters run before a missing route is
+ * answered, so that a denied peer learns nothing about routes.
+ */
+import type { Random } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Cluster } from '../../agent/model/cluster.ts'
+import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { Policy } from '../../agent/model/policy.ts'
+import type { ForwardAction, HeaderEdit, RetryPolicy, Route, RouteAction, RouteConfig } from '../../agent/model/route.ts'
+import { RouteTable, type Tables } from '../../agent/model/tables.ts'
+import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../authz.ts'
+import { headerOrPseudo, matchRoute, pickCluster, withoutQuery, type RequestFacts, type Routed } from '../router.ts'
+import { decideFault, type InjectedFault } from './fault.ts'
+import { redirectLocation, rewritePath } from './redirect.ts'
+
+/** The connection's part of the authorization facts. */
+export type ClientFacts = Omit<AuthzFacts, 'header' | 'path'>
+
+export type PlanInput = {
+  readonly tables: Tables
+  readonly http: HttpConnectionManager
+  /** Its path is normalised (path-normalize.ts). */
+  readonly request: RequestFacts
+  readonly client: ClientFacts
+  readonly random: Random
+}
+
+type Common = {
+  /** Wait so long before doing it (a fault). */
+  readonly delayMs: number
+  /** Dry-run results, for counters and logs; undefined in the usual case of none. */
+  readonly shadow: readonly ShadowDecision[] | undefined
+}
+export type Plan = ForwardPlan | AnswerPlan | RefusePlan
+export type ForwardPlan = Common & {
+  readonly kind: 'forward'
+  readonly routed: Routed
+  readonly action: ForwardAction
+  readonly cluster: Cluster
+  readonly retry: RetryPolicy | undefined
+  /** After rewrites. */
+  readonly path: string
+  readonly authority: string
+  /** In the order they apply; empty in the usual case. */
+  readonly requestEdits: readonly HeaderEdit[]
+  readonly responseEdits: readonly HeaderEdit[]
+}
+/** A direct response, a redirect (`location`) or an injected abort (`fault`). */
+export type AnswerPlan = Common & {
+  readonly kind: 'answer'
+  readonly status: number
+  readonly body: string
+  readonly location: string | undefined
+  readonly responseEdits: readonly HeaderEdit[]
+  readonly fault: InjectedFault['abort']
+}
+/** `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_NO_ROUTE or MESH_NO_CLUSTER. */
+export type RefusePlan = Common & { readonly kind: 'refuse'; readonly error: MeshError; readonly rule: string | undefined }
+
+export function planExchange(input: PlanInput): Plan {
+  const table = routeTable(input.http, input.tables)
+  const routed = table && matchRoute(table, input.request, input.random)
+  const common = { delayMs: 0, shadow: undefined as readonly ShadowDecision[] | undefined }
+  for (const filter of input.http.filters) {
+    switch (filter.kind) {
+      case 'rbac': {
+        const policy = policyFor(filter.policy, routed?.route)
+        if (!policy) break
+        const facts = authzFacts(input)
+        if (policy.shadow) common.shadow = [...common.shadow ?? [], ...shadowDecisions([policy], facts)]
+        const decision = decide([policy], facts)
+        if (!decision.allowed) return refuse('MESH_PEER_NOT_ALLOWED', 'authorization policy refuses the request', common, decision.rule)
+        break
+      }
+      case 'fault': {
+        const injected = decideFault(routed?.route.fault ?? filter.fault, input.request, input.random)
+        if (!injected) break
+        common.delayMs += injected.delayMs
+        if (injected.abort) return { ...common, kind: 'answer', status: injected.abort.status, body: 'fault filter abort', location: undefined, responseEdits: [], fault: injected.abort }
+        break
+      }
+      case 'blocked': return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} is not implemented`, common)
+      case 'cors': break
+      default: filter satisfies never
+    }
+  }
+  if (!table || !routed) return refuse('MESH_NO_ROUTE', 'no route matches the request', common)
+  return planAction(routed.route.action, table, routed, input, common)
+}
+
+function planAction(action: RouteAction, table: RouteTable, routed: Routed, input: PlanInput, common: Common): Plan {
+  const { request } = input
+  switch (action.kind) {
+    case 'direct': return { ...common, kind: 'answer', status: action.status, body: action.body, location: undefined, responseEdits: editsOf('response', table, routed, undefined), fault: undefined }
+    case 'redirect': {
+      const location = redirectLocation(action, routed.route.match, request)
+      return { ...common, kind: 'answer', status: action.status, body: '', location, responseEdits: editsOf('response', table, routed, undefined), fault: undefined }
+    }
+    case 'forward': {
+      const picked = pickCluster(action, input.random)
+      const cluster = picked && input.tables.cluster(picked.name)
+      if (!cluster) return refuse('MESH_NO_CLUSTER', 'the route\'s cluster is unknown', common)
+      const { rewrite } = action
+      return {
+        delayMs: common.delayMs, shadow: common.shadow, kind: 'forward', routed, action, cluster,
+        retry: action.retry ?? routed.virtualHost.retry,
+        path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
+        authority: rewrite.host ?? request.authority,
+        requestEdits: editsOf('request', table, routed, picked.headers.request),
+        responseEdits: editsOf('response', table, routed, picked.headers.response),
+      }
+    }
+    default: return action satisfies never
+  }
+}
+
+/** Envoy: typed_per_filter_config of the route replaces the filter's own policy or switches it off. */
+function policyFor(own: Policy, route: Route | undefined): Policy | undefined {
+  if (route?.policy === 'disabled') return undefined
+  return route?.policy ?? own
+}
+
+function authzFacts({ client, request }: PlanInput): AuthzFacts {
+  return {
+    peer: client.peer, directRemoteIp: client.directRemoteIp, remoteIp: client.remoteIp,
+    destinationIp: client.destinationIp, destinationPort: client.destinationPort, serverName: client.serverName,
+    header: (name) => headerOrPseudo(request, name),
+    path: request.path === '' ? undefined : withoutQuery(request.path),
+  }
+}
+
+/** Inline tables are indexed once; they live as long as their configuration. */
+const inlineTables = new WeakMap<RouteConfig, RouteTable>()
+
+/** Undefined: the control plane has not sent the table that the listener names. */
+export function routeTable({ routes }: HttpConnectionManager, tables: Tables): RouteTable | undefined {
+  if (routes.from === 'rds') return tables.routes(routes.name)
+  let table = inlineTables.get(routes.config)
+  if (!table) { table = new RouteTable(routes.config); inlineTables.set(routes.config, table) }
+  return table
+}
+
+const NO_EDITS: readonly HeaderEdit[] = []
+
+/** Weighted cluster, route, virtual host, table: Envoy's order. */
+function editsOf(side: 'request' | 'response', table: RouteTable, routed: Routed, cluster: HeaderEdit | undefined): readonly HeaderEdit[] {
+  let edits = NO_EDITS
+  for (const edit of [cluster, routed.route.headers[side], routed.virtualHost.headers[side], table.config.headers[side]]) {
+    if (edit && (edit.remove.length > 0 || edit.add.length > 0)) edits = [...edits, edit]
+  }
+  return edits
+}
+
+function refuse(code: 'MESH_PEER_NOT_ALLOWED' | 'MESH_CHAIN_BLOCKED' | 'MESH_NO_ROUTE' | 'MESH_NO_CLUSTER', what: string, common: Common, rule?: string): RefusePlan {
+  return { ...common, kind: 'refuse', error: new MeshError(code, what), rule }
+}
