@@ -1,0 +1,145 @@
+/**
+ * What a connection's first bytes say: TLS with server name and ALPN, HTTP/1, HTTP/2, MQTT, or nothing known. `classify` is pure;
+ * `sniff` reads just enough from a stream to ask it and puts every byte back.
+ */
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../agent/core/clock.ts'
+import { MeshError } from '../agent/core/errors.ts'
+import { MAX_CLIENT_HELLO_BYTES, parseClientHello } from './client-hello.ts'
+
+/** What the listener's chains can tell apart; the less they ask for, the fewer bytes are waited for. */
+export type Interest = { readonly tls: boolean; readonly http: boolean; readonly mqtt: boolean }
+
+export type Sniffed = {
+  readonly protocol: 'tls' | 'http1' | 'http2' | 'mqtt' | 'opaque'
+  readonly transport: 'tls' | 'raw_buffer'
+  readonly serverName: string
+  /** TLS: what the client offers, in its order. Plain text: Envoy's names for what was seen (`http/1.0`, `http/1.1`, `h2c`), `mqtt`, or none. */
+  readonly alpn: readonly string[]
+}
+export const OPAQUE: Sniffed = { protocol: 'opaque', transport: 'raw_buffer', serverName: '', alpn: [] }
+
+/** A longer request line with a known method counts as HTTP/1.1, and the codec answers it. */
+const MAX_REQUEST_LINE_BYTES = 8 * 1024
+/** Nothing above is looked at; with this many bytes `classify` has always decided. */
+export const MAX_SNIFF_BYTES = MAX_CLIENT_HELLO_BYTES
+
+/** @returns `more` while the bytes so far are the beginning of several things; `too-large` for an endless ClientHello. Never throws. */
+export function classify(bytes: Uint8Array, interest: Interest): Sniffed | 'more' | 'too-large' {
+  if (bytes.length === 0) return interest.tls || interest.http || interest.mqtt ? 'more' : OPAQUE
+  const kinds = [interest.tls && asTls(bytes), interest.http && asHttp2(bytes), interest.http && asHttp1(bytes), interest.mqtt && asMqtt(bytes)]
+  const known = kinds.find((k) => typeof k === 'object' || k === 'too-large')
+  if (known) return known
+  return kinds.includes('more') ? 'more' : OPAQUE
+}
+
+export type SniffOptions = {
+  readonly interest: Interest
+  readonly clock: Clock
+  readonly timeoutMs: number
+  /** Envoy continue_on_listener_filters_timeout. */
+  readonly onTimeout: 'continue' | 'close'
+}
+
+/**
+ * Resolves with the verdict, `silent` when the time is over and the listener goes on without one (some protocols let the server
+ * speak first), or `ended` when the client closed without a byte. Every byte read is back in the stream.
+ * Rejects with MESH_SNIFF_TIMEOUT, MESH_CLIENT_GONE or MESH_MALFORMED_INPUT (endless ClientHello).
+ */
+export function sniff(stream: Duplex, { interest, clock, timeoutMs, onTimeout }: SniffOptions): Promise<Sniffed | 'silent' | 'ended'> {
+  const atOnce = classify(NO_BYTES, interest)
+  if (typeof atOnce === 'object') return Promise.resolve(atOnce)
+  return new Promise((resolve, reject) => {
+    let seen: Buffer = NO_BYTES
+    const finish = (settle: () => void): void => {
+      timer.cancel()
+      stream.off('readable', onReadable).off('end', onEnd).off('close', onClose)
+      settle()
+    }
+    const onReadable = (): void => {
+      for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null) seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
+      if (seen.length === 0) return
+      const verdict = classify(seen.length > MAX_SNIFF_BYTES ? seen.subarray(0, MAX_SNIFF_BYTES) : seen, interest)
+      if (verdict === 'more') return
+      if (verdict === 'too-large') finish(() => reject(new MeshError('MESH_MALFORMED_INPUT', `the TLS ClientHello is longer than ${MAX_CLIENT_HELLO_BYTES} bytes`)))
+      else finish(() => { stream.unshift(seen); resolve(verdict) })
+    }
+    const onEnd = (): void => finish(() => {
+      if (seen.length === 0) resolve('ended')
+      else reject(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of its first message'))
+    })
+    const onClose = (): void => finish(() => reject(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything')))
+    const timer = clock.after(timeoutMs, () => finish(() => {
+      if (seen.length > 0) stream.unshift(seen)
+      if (onTimeout === 'continue') resolve('silent')
+      else reject(new MeshError('MESH_SNIFF_TIMEOUT', `the client did not say within ${timeoutMs} ms which protocol it speaks`))
+    }))
+    stream.on('readable', onReadable).once('end', onEnd).once('close', onClose)
+    if (stream.destroyed) onClose()
+    else onReadable()
+  })
+}
+
+const NO_BYTES = Buffer.alloc(0)
+type Guess = Sniffed | 'more' | 'no'
+
+function asTls(bytes: Uint8Array): Guess | 'too-large' {
+  const hello = parseClientHello(bytes)
+  switch (hello) {
+    case 'short': return 'more'
+    case 'malformed': return 'no'
+    case 'too-large': return hello
+    default: return { protocol: 'tls', transport: 'tls', ...hello }
+  }
+}
+
+/** RFC 9113 §3.4. */
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
+function asHttp2(bytes: Uint8Array): Guess {
+  const length = Math.min(bytes.length, PREFACE.length)
+  for (let i = 0; i < length; i++) if (bytes[i] !== PREFACE[i]) return 'no'
+  return length < PREFACE.length ? 'more' : { ...OPAQUE, protocol: 'http2', alpn: ['h2c'] }
+}
+
+const METHODS = [
+  'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'COPY', 'LOCK', 'MKCOL', 'MOVE', 'PROPFIND', 'PROPPATCH', 'SEARCH',
+  'UNLOCK', 'BIND', 'REBIND', 'UNBIND', 'ACL', 'REPORT', 'MKACTIVITY', 'CHECKOUT', 'MERGE', 'M-SEARCH', 'NOTIFY', 'SUBSCRIBE', 'UNSUBSCRIBE', 'PURGE',
+  'MKCALENDAR', 'LINK', 'UNLINK', 'SOURCE', 'QUERY',
+].map((m) => `${m} `)
+const LONGEST_METHOD = Math.max(...METHODS.map((m) => m.length))
+
+/** A known method, then a request line that ends with a version (RFC 9112 §3); empty lines before it are allowed (§2.2). */
+function asHttp1(bytes: Uint8Array): Guess {
+  let start = 0
+  while (start < bytes.length && (bytes[start] === 13 || bytes[start] === 10)) start++
+  if (start > 4) return 'no'
+  const head = latin1(bytes.subarray(start, start + LONGEST_METHOD))
+  const method = METHODS.find((m) => head.startsWith(m))
+  if (!method) return METHODS.some((m) => m.startsWith(head)) ? 'more' : 'no'
+  const end = bytes.indexOf(10, start)
+  if (end < 0) return bytes.length - start > MAX_REQUEST_LINE_BYTES ? HTTP11 : 'more'
+  const tail = /[ ]HTTP\/1\.([01])\r?$/.exec(latin1(bytes.subarray(Math.max(start, end - 12), end)))
+  if (!tail) return 'no'
+  return tail[1] === '0' ? { ...OPAQUE, protocol: 'http1', alpn: ['http/1.0'] } : HTTP11
+}
+const HTTP11: Sniffed = { ...OPAQUE, protocol: 'http1', alpn: ['http/1.1'] }
+
+/** CONNECT: type 1 with flags 0, remaining length, then the protocol name (MQTT 5.0 §3.1.1, §3.1.2.1; MQIsdp was 3.1's). */
+function asMqtt(bytes: Uint8Array): Guess {
+  if (bytes[0] !== 0x10) return 'no'
+  let at = 1
+  for (; at < 5; at++) {
+    const byte = bytes[at]
+    if (byte === undefined) return 'more'
+    if (byte < 0x80) break
+  }
+  const guesses = MQTT_NAMES.map((name): Guess => {
+    const have = Math.min(name.length, bytes.length - at - 1)
+    for (let i = 0; i < have; i++) if (bytes[at + 1 + i] !== name[i]) return 'no'
+    return have < name.length ? 'more' : { ...OPAQUE, protocol: 'mqtt', alpn: ['mqtt'] }
+  })
+  return guesses.find((g) => typeof g === 'object') ?? (guesses.includes('more') ? 'more' : 'no')
+}
+const MQTT_NAMES = ['\0\x04MQTT', '\0\x06MQIsdp'].map((n) => Buffer.from(n, 'latin1'))
+
+const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')

@@ -1,0 +1,138 @@
+/**
+ * The TLS server side: handshake with the client, verified certificate, checked names. Nothing that the client sends is readable
+ * before all of it has succeeded.
+ */
+import tls from 'node:tls'
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { IdentitySource } from '../../agent/model/identity.ts'
+import type { DownstreamTls } from '../../agent/model/tls.ts'
+import type { DownstreamTlsFacts } from '../connection.ts'
+import { chooseAlpn } from './alpn.ts'
+import { reasonOf } from './client.ts'
+import { Lru } from './lru.ts'
+import { materialOf } from './material.ts'
+import { matchesSans, peerOf } from './peer.ts'
+
+export type Terminated = { readonly stream: Duplex; readonly facts: DownstreamTlsFacts }
+export type TerminateOptions = { readonly tls: DownstreamTls; readonly handshakeMs: number; readonly signal: AbortSignal }
+
+/** Different certificate, root, ALPN and version combinations at a time; Istio's inbound chains need three. */
+const MAX_SERVERS = 64
+/** A ticket's life. Short, because a resumed handshake does not verify the certificate against the roots again. */
+const SESSION_SEC = 300
+
+export class TlsTerminator {
+  readonly #clock: Clock
+  readonly #identity: IdentitySource
+  readonly #servers = new Lru<string, tls.Server>(MAX_SERVERS)
+
+  constructor(clock: Clock, identity: IdentitySource) {
+    this.#clock = clock
+    this.#identity = identity
+  }
+
+  /**
+   * Rejects with MESH_TLS_HANDSHAKE (also when a client certificate is missing, not trusted, expired or has none of the accepted names),
+   * MESH_NO_IDENTITY, MESH_CONFIG_INVALID (unusable key or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
+   */
+  async terminate(raw: Duplex, options: TerminateOptions): Promise<Terminated> {
+    try {
+      const socket = await this.#handshake(this.#serverFor(options.tls), raw, options)
+      socket.on('error', ignore)
+      return { stream: socket, facts: this.#verified(socket, options.tls) }
+    } catch (thrown) {
+      raw.destroy()
+      throw thrown
+    }
+  }
+
+  /** A new identity has a new key, so its server is a new one with new ticket keys, and no session outlives the roots it was verified with. */
+  #serverFor(settings: DownstreamTls): tls.Server {
+    const material = materialOf(settings, this.#identity.current())
+    const known = this.#servers.get(material.key)
+    if (known) return known
+    let made: tls.Server
+    try {
+      made = tls.createServer({
+        ...material.options,
+        requestCert: settings.validation !== undefined || settings.requireClientCertificate,
+        // Envoy without require_client_certificate: none is fine, an invalid one is not (see #verified).
+        rejectUnauthorized: settings.requireClientCertificate,
+        sessionTimeout: SESSION_SEC,
+        ...(settings.alpnProtocols.length === 0 ? {} : { ALPNCallback: ({ protocols }: { protocols: string[] }) => chooseAlpn(settings.alpnProtocols, protocols) }),
+      })
+    } catch (err) {
+      throw new MeshError('MESH_CONFIG_INVALID', `the listener's certificate, key or client roots cannot be used: ${reasonOf(err)}`, { cause: err })
+    }
+    this.#servers.set(material.key, made)
+    return made
+  }
+
+  #handshake(server: tls.Server, raw: Duplex, { handshakeMs, signal }: TerminateOptions): Promise<tls.TLSSocket> {
+    return new Promise((resolve, reject) => {
+      const finish = (settle: () => void): void => {
+        timer.cancel()
+        signal.removeEventListener('abort', onAbort)
+        raw.off('close', onClose)
+        settle()
+      }
+      const fail = (reason: unknown): void => finish(() => { raw.destroy(); reject(reason) })
+      const onAbort = (): void => fail(signal.reason)
+      const onClose = (): void => fail(new MeshError('MESH_TLS_HANDSHAKE', 'the client closed during the TLS handshake'))
+      const timer = this.#clock.after(handshakeMs, () => fail(new MeshError('MESH_TLS_HANDSHAKE', `the TLS handshake did not end within ${handshakeMs} ms`)))
+      raw.once('close', onClose)
+      signal.addEventListener('abort', onAbort, { once: true })
+      if (signal.aborted) { onAbort(); return }
+      acceptOn(server, raw, {
+        secure: (socket) => finish(() => resolve(socket)),
+        failed: (err, socket) => fail(new MeshError('MESH_TLS_HANDSHAKE', refusal(err, socket), { cause: err })),
+      })
+    })
+  }
+
+  #verified(socket: tls.TLSSocket, { validation, requireClientCertificate }: DownstreamTls): DownstreamTlsFacts {
+    const certificate = socket.getPeerX509Certificate()
+    const peer = certificate && peerOf(certificate)
+    const refuse = (why: string): never => { socket.destroy(); throw new MeshError('MESH_TLS_HANDSHAKE', why) }
+    if (certificate || requireClientCertificate) {
+      if (!socket.authorized) refuse(`the client's certificate is not trusted: ${String(socket.authorizationError)}`)
+      if (!peer) refuse('the names in the client\'s certificate cannot be read')
+      else {
+        if (peer.identity.notAfterMs < this.#clock.wallMs()) refuse('the client\'s certificate has expired since the session began')
+        if (!matchesSans(validation?.sans ?? [], peer)) refuse(`the client proved to be ${(peer.identity.uriSans[0] ?? peer.identity.dnsSans[0] ?? 'nobody').slice(0, 256)}, which the listener does not accept`)
+      }
+    }
+    return { serverName: socket.servername || '', alpn: socket.alpnProtocol || '', version: socket.getProtocol() ?? '', peer: peer?.identity }
+  }
+}
+
+type Sink = { secure(socket: tls.TLSSocket): void; failed(err: Error, socket: tls.TLSSocket): void }
+
+/**
+ * Hands one stream to the server and hears of that stream alone. A tls.Server tells nobody which of the streams it was given an event
+ * is about, so each stream gets a stand-in that shares everything with the server except where events go. (A bare TLSSocket would
+ * be simpler and wrong: it does not refuse clients without a valid certificate.)
+ */
+function acceptOn(server: tls.Server, raw: Duplex, sink: Sink): void {
+  const standIn = Object.create(server) as tls.Server
+  Object.defineProperty(standIn, 'emit', {
+    value(event: string, ...args: unknown[]): boolean {
+      if (event === 'secureConnection') sink.secure(args[0] as tls.TLSSocket)
+      else if (event === 'tlsClientError') sink.failed(args[0] as Error, args[1] as tls.TLSSocket)
+      else return server.emit(event, ...args)
+      return true
+    },
+  })
+  for (const accept of server.listeners('connection')) (accept as (this: tls.Server, stream: Duplex) => void).call(standIn, raw)
+}
+
+function refusal(err: Error, socket: tls.TLSSocket): string {
+  // Typed as an Error, but it is OpenSSL's name of the reason.
+  const untrusted = socket.authorizationError as string | Error | null | undefined
+  if (untrusted) return `the client's certificate is not trusted: ${typeof untrusted === 'string' ? untrusted : untrusted.message}`
+  return `the TLS handshake failed: ${reasonOf(err)}`
+}
+
+function ignore(): void { /* the stream's user sees its close; an error without any listener would end the process */ }
