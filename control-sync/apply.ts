@@ -1,0 +1,191 @@
+/**
+ * From what a control plane or a folder says to what is served: stage → decode → build tables → save → swap. One change at a time, whole
+ * or per resource not at all: a resource that does not decode keeps its last good version while the rest goes on.
+ */
+import type { Clock } from '../agent/core/clock.ts'
+import type { Current } from '../agent/core/current.ts'
+import { toMeshError, type MeshError } from '../agent/core/errors.ts'
+import type { Log } from '../agent/core/log.ts'
+import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
+import { TYPE_URLS, type Decoded, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
+import type { Tables } from '../agent/model/tables.ts'
+import { canonicalHash } from './canonical.ts'
+import { decode } from './decode/decode.ts'
+import { meshTables } from './mesh-tables.ts'
+import { clusterReferences, danglingReferences, listenerReferences, NO_REFERENCES, routeReferences, type Dangling, type References } from './references.ts'
+import type { SavedChange, SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
+
+export type Incoming = { readonly name: string; readonly version: string; readonly value: Uint8Array }
+export type Change = { readonly kind: ResourceKind; readonly put: readonly Incoming[]; readonly removed: readonly string[] }
+export type Rejected = { readonly kind: ResourceKind; readonly name: string; readonly issues: readonly Issue[] }
+export type Applied = { readonly changed: number; readonly rejected: readonly Rejected[] }
+
+export type ApplierOptions = {
+  readonly node: string
+  readonly tables: Current<Tables>
+  /** Undefined: nothing is kept (a folder is its own store). */
+  readonly store: SnapshotStore | undefined
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
+export const EMPTY_SNAPSHOT: Snapshot = { resources: Object.fromEntries(KINDS.map((k) => [k, new Map()])) as unknown as Snapshot['resources'], savedAtMs: 0 }
+
+export class Applier {
+  readonly #o: ApplierOptions
+  readonly #changedCount: Family<'kind'>
+  readonly #rejectedCount: Family<'kind'>
+  readonly #ignoredCount: Cell
+  #snapshot = EMPTY_SNAPSHOT
+  #generation = 0
+  #references = new Map<RawResource, References>()
+  #ignored = new Map<RawResource, readonly string[]>()
+  #rejected = new Map<string, Rejected>()
+  #storageError: MeshError | undefined
+  #work: Promise<unknown> = Promise.resolve()
+
+  constructor(options: ApplierOptions) {
+    this.#o = options
+    const { metrics } = options
+    this.#changedCount = metrics.counter('mesh_config_resources_changed_total', 'Resources that a push changed, by kind.', ['kind'])
+    this.#rejectedCount = metrics.counter('mesh_config_resources_rejected_total', 'Resources that were refused, by kind; the previous version serves on.', ['kind'])
+    this.#ignoredCount = metrics.counter('mesh_config_ignored_fields_total', 'Fields of received resources that meshlet does not act upon.').cell({})
+    metrics.gaugeOf('mesh_config_generation', 'Number of the configuration in force; each applied change adds one.', () => this.#generation)
+  }
+
+  get snapshot(): Snapshot { return this.#snapshot }
+  get generation(): number { return this.#generation }
+  get rejected(): readonly Rejected[] { return [...this.#rejected.values()] }
+  get ignored(): readonly { readonly name: string; readonly fields: readonly string[] }[] {
+    return [...this.#ignored].map(([raw, fields]) => ({ name: raw.name, fields }))
+  }
+  /** Why the configuration in force is not on disk; undefined when it is. */
+  get storageError(): MeshError | undefined { return this.#storageError }
+  dangling(): Dangling[] { return danglingReferences(this.#holders(), (name) => this.#snapshot.resources.cluster.has(name)) }
+
+  /** Names that the resources of these kinds refer to, e.g. all endpoint sets of the clusters. */
+  referenced(kind: 'endpoint' | 'route'): Set<string> {
+    const names = new Set<string>()
+    for (const { references } of this.#holders()) for (const name of references[kind] ?? []) names.add(name)
+    return names
+  }
+
+  /** Cold start: serves what was stored, marked stale until the control plane has spoken. */
+  restore(stored: StoredSnapshot): void {
+    this.#snapshot = stored.snapshot
+    this.#generation = stored.generation
+    this.#references = new Map(stored.references)
+    this.#swap(true)
+  }
+
+  /**
+   * Applies changes as one generation. Calls are worked off in order. A disk that cannot take it does not keep the configuration from being
+   * served (`storageError`). Never rejects.
+   */
+  apply(changes: readonly Change[]): Promise<Applied> {
+    const done = this.#work.then(() => this.#apply(changes))
+    this.#work = done.catch(() => undefined)
+    return done
+  }
+  /** The control plane has confirmed what came from disk. */
+  confirm(): void {
+    if (this.#o.tables.get().stale) this.#swap(false)
+  }
+
+  async #apply(changes: readonly Change[]): Promise<Applied> {
+    const resources = { ...this.#snapshot.resources }
+    const saved: SavedChange[] = []
+    const rejected: Rejected[] = []
+    for (const { kind, put, removed } of changes) {
+      const next = new Map(resources[kind])
+      for (const incoming of put) {
+        const staged = this.#stage(kind, incoming, next.get(incoming.name))
+        if (staged === 'same') continue
+        if ('issues' in staged) { rejected.push(staged); continue }
+        next.set(incoming.name, staged)
+        saved.push({ kind, name: incoming.name, put: staged, references: this.#references.get(staged) ?? NO_REFERENCES })
+      }
+      for (const name of removed) {
+        this.#rejected.delete(`${kind} ${name}`)
+        if (next.delete(name)) saved.push({ kind, name, put: undefined })
+      }
+      resources[kind] = next
+    }
+    this.#count(saved, rejected)
+    if (saved.length === 0) { this.confirm(); return { changed: 0, rejected } }
+    const savedAtMs = this.#o.clock.wallMs()
+    const generation = this.#generation + 1
+    await this.#save({ generation, savedAtMs, changes: saved })
+    this.#snapshot = { resources, savedAtMs }
+    this.#generation = generation
+    this.#forget()
+    this.#swap(false)
+    this.#o.log.info({ evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length }, 'configuration applied')
+    return { changed: saved.length, rejected }
+  }
+
+  /** A raw resource ready to serve; `same` when nothing about it changed, however it was encoded. */
+  #stage(kind: ResourceKind, incoming: Incoming, known: RawResource | undefined): RawResource | 'same' | Rejected {
+    const { name, version, value } = incoming
+    if (known && Buffer.compare(known.value, value) === 0) { this.#rejected.delete(`${kind} ${name}`); return 'same' }
+    const hash = canonicalHash(kind, value)
+    if (known?.hash === hash) { this.#rejected.delete(`${kind} ${name}`); return 'same' }
+    const decoded = decode(kind, value) as Decoded<unknown>
+    if (!decoded.ok) return { kind, name, issues: decoded.issues }
+    const raw: RawResource = { name, value, hash, version }
+    this.#references.set(raw, referencesOf(kind, decoded.value))
+    if (decoded.ignored.length > 0) { this.#ignored.set(raw, decoded.ignored); this.#ignoredCount.value += decoded.ignored.length }
+    this.#rejected.delete(`${kind} ${name}`)
+    return raw
+  }
+
+  #count(saved: readonly SavedChange[], rejected: readonly Rejected[]): void {
+    for (const { kind } of saved) this.#changedCount.cell({ kind }).value++
+    for (const r of rejected) {
+      this.#rejected.set(`${r.kind} ${r.name}`, r)
+      this.#rejectedCount.cell({ kind: r.kind }).value++
+      this.#o.log.warn({ evt: 'config.rejected', code: 'MESH_CONFIG_REJECTED', kind: r.kind, resource: r.name, issues: r.issues }, 'resource refused, its last good version serves on')
+    }
+  }
+
+  async #save(p: { generation: number; savedAtMs: number; changes: readonly SavedChange[] }): Promise<void> {
+    try {
+      await this.#o.store?.save({ node: this.#o.node, ...p })
+      this.#storageError = undefined
+    } catch (thrown) {
+      this.#storageError = toMeshError(thrown)
+      this.#o.log.error({ evt: 'config.not-saved', err: this.#storageError }, 'the configuration is served but could not be stored')
+    }
+  }
+
+  #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, this.#generation, stale)) }
+
+  /** Drops what is remembered of resources that are in no snapshot any more. */
+  #forget(): void {
+    const alive = new Set<RawResource>()
+    for (const kind of KINDS) for (const raw of this.#snapshot.resources[kind].values()) alive.add(raw)
+    for (const raw of this.#references.keys()) if (!alive.has(raw)) this.#references.delete(raw)
+    for (const raw of this.#ignored.keys()) if (!alive.has(raw)) this.#ignored.delete(raw)
+  }
+
+  *#holders(): Iterable<{ kind: ResourceKind; name: string; references: References }> {
+    for (const kind of ['cluster', 'listener', 'route'] as const) {
+      for (const [name, raw] of this.#snapshot.resources[kind]) yield { kind, name, references: this.#references.get(raw) ?? NO_REFERENCES }
+    }
+  }
+}
+
+function referencesOf(kind: ResourceKind, value: unknown): References {
+  switch (kind) {
+    case 'cluster': return clusterReferences(value as Parameters<typeof clusterReferences>[0])
+    case 'listener': return listenerReferences(value as Parameters<typeof listenerReferences>[0])
+    case 'route': return routeReferences(value as Parameters<typeof routeReferences>[0])
+    case 'endpoint':
+    case 'extension':
+    case 'nameTable':
+    case 'proxyConfig': return NO_REFERENCES
+    default: return kind satisfies never
+  }
+}

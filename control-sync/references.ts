@@ -1,0 +1,49 @@
+/** What resources name in each other: which endpoints and route tables to subscribe to, and which names lead nowhere. Pure. */
+import type { Cluster } from '../agent/model/cluster.ts'
+import type { FilterChain, Listener } from '../agent/model/listener.ts'
+import type { RouteConfig } from '../agent/model/route.ts'
+import type { ResourceKind } from '../agent/model/snapshot.ts'
+
+/** Kind → names. Small, and stored beside the resource, so that nothing needs to be decoded to know it. */
+export type References = { readonly [K in 'cluster' | 'endpoint' | 'route']?: readonly string[] }
+export const NO_REFERENCES: References = {}
+
+export function clusterReferences(cluster: Cluster): References {
+  return cluster.discovery.kind === 'eds' ? { endpoint: [cluster.discovery.serviceName] } : NO_REFERENCES
+}
+
+export function listenerReferences({ filterChains, defaultFilterChain }: Listener): References {
+  const routes = new Set<string>()
+  const clusters = new Set<string>()
+  for (const { codec } of [...filterChains, ...(defaultFilterChain ? [defaultFilterChain] : [])] satisfies FilterChain[]) {
+    if (codec.kind === 'tcp') for (const c of codec.tcp.clusters) clusters.add(c.name)
+    if (codec.kind === 'mqtt') for (const r of codec.mqtt.routes) clusters.add(r.cluster)
+    if (codec.kind !== 'http') continue
+    if (codec.http.routes.from === 'rds') routes.add(codec.http.routes.name)
+    else for (const name of routeReferences(codec.http.routes.config).cluster ?? []) clusters.add(name)
+  }
+  return { route: [...routes], cluster: [...clusters] }
+}
+
+export function routeReferences({ virtualHosts }: RouteConfig): References {
+  const clusters = new Set<string>()
+  for (const host of virtualHosts) {
+    for (const { action } of host.routes) if (action.kind === 'forward') for (const c of action.clusters) clusters.add(c.name)
+  }
+  return { cluster: [...clusters] }
+}
+
+export type Holder = { readonly kind: ResourceKind; readonly name: string; readonly references: References }
+export type Dangling = { readonly holder: Holder; readonly kind: 'cluster'; readonly name: string }
+
+/**
+ * Clusters that are named and do not exist. Not an error of the push: requests for them are answered with MESH_NO_CLUSTER, all else is served.
+ * (Endpoints and route tables are subscribed by name and may still be on their way.)
+ */
+export function danglingReferences(holders: Iterable<Holder>, exists: (cluster: string) => boolean): Dangling[] {
+  const found: Dangling[] = []
+  for (const holder of holders) {
+    for (const name of holder.references.cluster ?? []) if (!exists(name)) found.push({ holder, kind: 'cluster', name })
+  }
+  return found
+}

@@ -1,0 +1,21 @@
+import type { HttpConnectionManager, TcpProxy } from '../agent/model/listener.ts'
+import type { MqttPolicy } from '../agent/model/mqtt-policy.ts'
+import type { Connection, Outcome } from './connection.ts'
+
+/**
+ * What a connection is handed to once it is known who speaks what. Each serves `conn.stream` until it ends and never rejects: a failure is
+ * the outcome's `error`. The stream is destroyed by serve.ts afterwards.
+ */
+export type Codecs = {
+  http1(conn: Connection): Promise<Outcome>
+  http2(conn: Connection): Promise<Outcome>
+  tcp(conn: Connection, tcp: TcpProxy): Promise<Outcome>
+  mqtt(conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket'): Promise<Outcome>
+}
+
+/** The chain's HTTP settings. Read once per request, because the recheck may have replaced the chain. */
+export function httpOf(conn: Connection): HttpConnectionManager {
+  const { codec } = conn.chain
+  if (codec.kind !== 'http') throw new TypeError(`connection ${conn.id} is served as ${codec.kind}, not as HTTP`)
+  return codec.http
+}

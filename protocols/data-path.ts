@@ -1,0 +1,104 @@
+/** The data path as one part: ports, connections, and what a configuration change means for both. */
+import type { Listener } from '../agent/model/listener.ts'
+import type { NetStream } from '../agent/core/network.ts'
+import type { Tables } from '../agent/model/tables.ts'
+import type { Codecs } from './codecs.ts'
+import { Connections } from './connections.ts'
+import type { Context } from './context.ts'
+import { Ports, type PortStatus } from './listener.ts'
+import { recheck, type Verdict } from './recheck.ts'
+import { serve, type Serving } from './serve.ts'
+import { ServeMetrics } from './serve-metrics.ts'
+import { TlsTerminator } from './tls/server.ts'
+
+export type ListenerState = PortStatus & { readonly connections: number }
+
+export class DataPath implements AsyncDisposable {
+  readonly #ctx: Context
+  readonly #own: readonly Listener[]
+  readonly #connections = new Connections()
+  readonly #serving: Serving
+  readonly #ports: Ports
+  readonly #watching: Disposable
+  readonly #served = new Set<Promise<void>>()
+
+  /** @param own listeners of agent.yaml; a pushed listener of the same name has no say against them */
+  constructor(ctx: Context, own: readonly Listener[], codecs: Codecs) {
+    this.#ctx = ctx
+    this.#own = own
+    const metrics = new ServeMetrics(ctx.metrics, () => this.#connections.size)
+    this.#serving = { ctx, codecs, connections: this.#connections, metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity) }
+    this.#ports = new Ports({ network: ctx.network, clock: ctx.clock, log: ctx.log, accept: (accepted, listener) => this.#accept(accepted, listener) })
+    this.#watching = ctx.tables.watch((next) => { this.#apply(next) })
+  }
+
+  /** Opens the ports of the tables at hand. Resolves when each has been tried; see `listeners` for those that failed. */
+  open(): Promise<void> { return this.#ports.apply(this.#wanted(this.#ctx.tables.get())) }
+
+  listeners(): ListenerState[] {
+    return this.#ports.status().map((p) => ({ ...p, connections: this.#connections.countOf(p.name) }))
+  }
+  portOf(name: string): number | undefined { return this.#ports.portOf(name) }
+  get connections(): number { return this.#connections.size }
+
+  /** Accepts nothing more, lets what is open come to its end within limits.drainMs, then cuts it off. */
+  async drain(): Promise<'drained' | 'forced'> {
+    const { clock, limits } = this.#ctx
+    this.#watching[Symbol.dispose]()
+    await this.#ports[Symbol.asyncDispose]()
+    for (const live of this.#connections) live.drain()
+    const over = new AbortController()
+    const late = clock.sleep(limits.drainMs, over.signal).then(() => 'forced' as const, () => 'drained' as const)
+    const how = await Promise.race([this.#connections.whenNone().then(() => 'drained' as const), late])
+    over.abort()
+    for (const live of this.#connections) live.abort(new Error('draining took too long'))
+    await Promise.all(this.#served)
+    return how
+  }
+
+  /** Cuts everything off. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#watching[Symbol.dispose]()
+    await this.#ports[Symbol.asyncDispose]()
+    for (const live of this.#connections) live.abort(new Error('the agent stops'))
+    await Promise.all(this.#served)
+  }
+
+  #accept(accepted: NetStream, bound: Listener): void {
+    const listener = ownerOf(bound, accepted, this.#ctx.tables.get())
+    this.#serving.metrics.accepted(listener)
+    const served = serve(accepted, listener, this.#serving)
+    this.#served.add(served)
+    void served.finally(() => { this.#served.delete(served) })
+  }
+
+  #apply(tables: Tables): void {
+    const wanted = this.#wanted(tables)
+    void this.#ports.apply(wanted)
+    const counts: Record<Verdict, number> = { unconcerned: 0, 'goes-on': 0, drained: 0, cut: 0 }
+    for (const live of this.#connections) {
+      const { name } = live.conn.listener
+      counts[recheck(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)]++
+    }
+    if (counts.drained + counts.cut + counts['goes-on'] > 0) this.#ctx.log.info({ evt: 'connections.rechecked', ...counts }, 'open connections checked against the new configuration')
+  }
+
+  #wanted(tables: Tables): Map<string, Listener> {
+    const wanted = new Map<string, Listener>()
+    for (const [name, listener] of tables.listeners) if (listener.bindToPort) wanted.set(name, listener)
+    for (const listener of this.#own) wanted.set(listener.name, listener)
+    return wanted
+  }
+}
+
+/** Behind a capturing listener: the one that owns the original destination, by address or for any address with that port. */
+function ownerOf(bound: Listener, { local }: NetStream, tables: Tables): Listener {
+  if (!bound.useOriginalDst) return bound
+  let anyAddress: Listener | undefined
+  for (const listener of tables.listeners.values()) {
+    if (listener === bound || listener.port !== local.port) continue
+    if (listener.address === local.host) return listener
+    if (listener.address === '0.0.0.0' || listener.address === '::') anyAddress ??= listener
+  }
+  return anyAddress ?? bound
+}

@@ -1,0 +1,53 @@
+/**
+ * What a configuration change means for connections that are open. Each is asked the same questions as a new one, with what is known of
+ * it; those with the same answers go on and do not notice. Fail closed: who would be refused now is cut off now.
+ */
+import { MeshError, toMeshError } from '../agent/core/errors.ts'
+import type { Codec, FilterChain, Listener } from '../agent/model/listener.ts'
+import type { DownstreamTls } from '../agent/model/tls.ts'
+import type { Live } from './connections.ts'
+import { choose } from './filter-chain.ts'
+import { authorize, type Serving } from './serve.ts'
+
+export type Verdict = 'unconcerned' | 'goes-on' | 'drained' | 'cut'
+
+/** @param next the listener of that name now; undefined = it is gone */
+export function recheck(live: Live, next: Listener | undefined, s: Pick<Serving, 'ctx' | 'metrics'>): Verdict {
+  const { conn } = live
+  if (next === conn.listener) return 'unconcerned'
+  if (!next) return end(live)
+  const chain = choose(next, live.facts)
+  if (!chain || chain.codec.kind === 'blocked') return cut(live, new MeshError('MESH_NO_FILTER_CHAIN', 'the configuration changed and no filter chain takes this connection any more'))
+  const was = conn.chain
+  if (!isSameTls(was.tls, chain.tls)) {
+    // A handshake under other rules says nothing about these: without proof of identity that is now asked for it is over at once.
+    if (!conn.tls || (chain.tls?.requireClientCertificate && !conn.tls.peer)) return cut(live, new MeshError('MESH_NO_FILTER_CHAIN', 'the configuration changed to another TLS mode'))
+    return end(live)
+  }
+  conn.listener = next
+  conn.chain = chain
+  try { authorize(conn, s) } catch (thrown) { return cut(live, toMeshError(thrown)) }
+  if (needsNewConnection(was, chain)) return end(live)
+  return 'goes-on'
+}
+
+/** HTTP reads its settings anew for each request; the others were told theirs when they began. */
+function needsNewConnection(was: FilterChain, now: FilterChain): boolean {
+  return was.codec.kind !== now.codec.kind || (now.codec.kind !== 'http' && !isSameCodec(was.codec, now.codec))
+}
+
+function isSameCodec(a: Codec, b: Codec): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b)
+}
+function isSameTls(a: DownstreamTls | undefined, b: DownstreamTls | undefined): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b)
+}
+
+function end(live: Live): Verdict {
+  if (live.serving) { live.drain(); return 'drained' }
+  return cut(live, new MeshError('MESH_DRAINING', 'the listener changed while the connection began'))
+}
+function cut(live: Live, reason: MeshError): Verdict {
+  live.abort(reason)
+  return 'cut'
+}
