@@ -31,12 +31,7 @@ export function controlError({ code, details }: GrpcFailure, what: string, addre
 }
 
 /** Full jitter within these; refusals of who we are do not pass by asking often. */
-export function retryPace(err: MeshError): { readonly baseMs: number; readonly capMs: number } {
-  switch (err.code) {
-    case 'MESH_CONTROL_UNAUTHENTICATED':
-    case 'MESH_CONTROL_FORBIDDEN':
-    case 'MESH_CONTROL_TLS': return { baseMs: 2_000, capMs: 120_000 }
-    case 'MESH_CONTROL_SLOW_DOWN': return { baseMs: 4_000, capMs: 60_000 }
-    default: return { baseMs: 500, capMs: 30_000 }
-  }
+export function retryPace({ code }: MeshError): { readonly baseMs: number; readonly capMs: number } {
+  if (code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_FORBIDDEN' || code === 'MESH_CONTROL_TLS') return { baseMs: 2_000, capMs: 120_000 }
+  return code === 'MESH_CONTROL_SLOW_DOWN' ? { baseMs: 4_000, capMs: 60_000 } : { baseMs: 500, capMs: 30_000 }
 }

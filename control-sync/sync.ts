@@ -107,7 +107,7 @@ class AdsSync implements Sync {
 
   /** One stream from opening to end. Never rejects. */
   async #stream(): Promise<{ reason: MeshError; answered: boolean }> {
-    const { transport, applier, clock } = this.#o
+    const { transport, clock } = this.#o
     const ended = Promise.withResolvers<MeshError>()
     const protocol = new AdsProtocol()
     let answered = false
@@ -162,11 +162,8 @@ class AdsSync implements Sync {
     return Object.fromEntries([...this.#o.applier.snapshot.resources[kind].values()].map((raw) => [raw.name, raw.version]))
   }
   #wanted(kind: ResourceKind): ReadonlySet<string> {
-    switch (kind) {
-      case 'endpoint': return this.#o.applier.referenced('endpoint')
-      case 'route': return this.#o.applier.referenced('route').union(this.#o.ownRoutes)
-      default: return new Set()
-    }
+    if (kind === 'endpoint') return this.#o.applier.referenced('endpoint')
+    return kind === 'route' ? this.#o.applier.referenced('route').union(this.#o.ownRoutes) : new Set()
   }
 
   #change(next: Partial<Link>): void {

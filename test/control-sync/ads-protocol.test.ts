@@ -1,0 +1,47 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { AdsProtocol, type AdsResponse } from '../../control-sync/ads-protocol.ts'
+import type { ResourceKind } from '../../agent/model/snapshot.ts'
+
+const nothing = (): Record<string, string> => ({})
+const none = (): ReadonlySet<string> => new Set()
+const response = (kind: ResourceKind, nonce: string): AdsResponse => ({ kind, nonce, systemVersion: 'v', resources: [], removed: [] })
+
+test('a first stream asks for what is a wildcard, in Envoy\'s order, and only its first request carries the node', () => {
+  const requests = new AdsProtocol().open(nothing, none)
+  assert.deepEqual(requests.map((r) => r.kind), ['cluster', 'listener', 'nameTable'])
+  assert.deepEqual(requests.map((r) => r.withNode), [true, false, false])
+  assert.ok(requests.every((r) => r.subscribe.length === 0 && r.nonce === ''))
+})
+
+test('a stream after a restart names what is stored, so that the answer lists what is gone', () => {
+  const requests = new AdsProtocol().open((kind) => (kind === 'cluster' ? { a: '1', b: '' } : {}), (kind) => new Set(kind === 'endpoint' ? ['a'] : kind === 'route' ? ['80'] : []))
+  assert.deepEqual(requests.map((r) => r.kind), ['cluster', 'endpoint', 'listener', 'route', 'nameTable'])
+  assert.deepEqual(requests[0]!.known, { a: '1', b: '' })
+  assert.deepEqual(requests[1]!.subscribe, ['a'])
+})
+
+test('a kind by name is never asked for with an empty list: istiod would take it for a wildcard', () => {
+  const protocol = new AdsProtocol()
+  protocol.open(nothing, none)
+  assert.equal(protocol.want('endpoint', new Set()), undefined)
+  assert.deepEqual(protocol.want('endpoint', new Set(['a', 'b']))!.subscribe, ['a', 'b'])
+})
+
+test('a name that is subscribed is not subscribed again, one that nobody names any more is unsubscribed', () => {
+  const protocol = new AdsProtocol()
+  protocol.open(nothing, () => new Set(['a', 'b']))
+  assert.equal(protocol.want('endpoint', new Set(['b', 'a'])), undefined)
+  const change = protocol.want('endpoint', new Set(['b', 'c']))!
+  assert.deepEqual([change.subscribe, change.unsubscribe, change.nonce], [['c'], ['a'], ''])
+  assert.equal(protocol.want('endpoint', new Set(['b', 'c'])), undefined)
+})
+
+test('an answer carries the nonce and no subscription; with problems it is a nack that names them', () => {
+  const protocol = new AdsProtocol()
+  protocol.open(nothing, none)
+  const ack = protocol.answer(response('cluster', 'n1'), [])
+  assert.deepEqual([ack.nonce, ack.error, ack.subscribe, ack.unsubscribe], ['n1', undefined, [], []])
+  assert.equal(protocol.answer(response('cluster', 'n2'), ['a: name: missing', 'b: type: unknown']).error, 'a: name: missing; b: type: unknown')
+  assert.ok(protocol.answer(response('cluster', 'n3'), ['x'.repeat(100_000)]).error!.length <= 2_000)
+})

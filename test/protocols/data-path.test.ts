@@ -1,0 +1,162 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { Duplex } from 'node:stream'
+import { Current } from '../../agent/core/current.ts'
+import { silentLog } from '../../agent/core/log.ts'
+import { Metrics } from '../../agent/core/metrics.ts'
+import { cidr } from '../../agent/model/ip.ts'
+import type { FilterChain, Listener } from '../../agent/model/listener.ts'
+import type { Policy } from '../../agent/model/policy.ts'
+import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
+import type { Codecs } from '../../protocols/codecs.ts'
+import { ENDED, type Connection, type Outcome } from '../../protocols/connection.ts'
+import { DEFAULT_LIMITS, type Context, type Limits } from '../../protocols/context.ts'
+import { DataPath } from '../../protocols/data-path.ts'
+import { seededRandom } from '../helpers/random.ts'
+import { settle, SimClock } from '../helpers/sim-clock.ts'
+import { SimNetwork } from '../helpers/sim-network.ts'
+
+const PORT = { host: '10.0.0.1', port: 7000 }
+const ANY_MATCH = { destinationPort: undefined, destinationRanges: [], serverNames: [], transportProtocol: undefined, applicationProtocols: [], sourceRanges: [], sourcePorts: [] }
+const tcpChain = (over: Partial<FilterChain> = {}): FilterChain => ({ name: 'tcp', match: ANY_MATCH, tls: undefined, policies: [], codec: { kind: 'tcp', tcp: { clusters: [], idleMs: undefined } }, ...over })
+const listener = (chains: readonly FilterChain[], over: Partial<Listener> = {}): Listener => ({
+  name: 'one', address: PORT.host, port: PORT.port, bindToPort: true, direction: 'inbound', useOriginalDst: false,
+  sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' }, filterChains: chains, defaultFilterChain: undefined, source: 'test', ...over,
+})
+const tables = (...listeners: Listener[]): Tables => ({ ...EMPTY_TABLES, listeners: new Map(listeners.map((l) => [l.name, l])) })
+const denyFrom = (ip: string): Policy => ({ action: 'deny', shadow: undefined, rules: [{ name: 'no-entry', permissions: [{ kind: 'any' }], principals: [{ kind: 'direct-remote-ip', range: cidr(ip, 32)! }] }] })
+
+type Served = { conn: Connection; end: (outcome: Outcome) => void }
+type Rig = { path: DataPath; network: SimNetwork; clock: SimClock; metrics: Metrics; current: Current<Tables>; served: Served[]; dial(): Promise<Duplex> }
+
+async function rig(first: Tables, limits: Partial<Limits> = {}): Promise<Rig> {
+  const network = new SimNetwork()
+  const clock = new SimClock()
+  const metrics = new Metrics()
+  const current = new Current(first)
+  const served: Served[] = []
+  const hold = (conn: Connection): Promise<Outcome> => new Promise((resolve) => {
+    served.push({ conn, end: resolve })
+    conn.aborted.addEventListener('abort', () => resolve(ENDED), { once: true })
+    conn.stream.on('close', () => resolve(ENDED))
+    conn.stream.resume()
+  })
+  const codecs: Codecs = { http1: hold, http2: hold, tcp: hold, mqtt: hold }
+  const ctx: Context = { clock, network, metrics, log: silentLog, random: seededRandom(1), tables: current, identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...limits } }
+  const path = new DataPath(ctx, [], codecs)
+  await path.open()
+  const dial = async (): Promise<Duplex> => {
+    const { stream } = await network.dial(PORT, new AbortController().signal)
+    stream.on('error', () => {}).resume()
+    await settle()
+    return stream
+  }
+  return { path, network, clock, metrics, current, served, dial }
+}
+const failures = (r: Rig, code: string): number => r.metrics.total('mesh_connections_failed_total', { code })
+
+test('a connection is handed to the codec of the chain that takes it', async () => {
+  const r = await rig(tables(listener([tcpChain()])))
+  await r.dial()
+  assert.equal(r.served.length, 1)
+  assert.equal(r.path.connections, 1)
+  r.served[0]!.end(ENDED)
+  await settle()
+  assert.equal(r.path.connections, 0)
+})
+test('a connection that no chain takes is closed with a reason', async () => {
+  const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: 1 } })])))
+  const stream = await r.dial()
+  assert.ok(stream.destroyed)
+  assert.equal(failures(r, 'MESH_NO_FILTER_CHAIN'), 1)
+})
+test('a chain with something that is not implemented lets nothing through', async () => {
+  const r = await rig(tables(listener([tcpChain({ codec: { kind: 'blocked', reason: 'filter x is not implemented' } })])))
+  assert.ok((await r.dial()).destroyed)
+  assert.equal(r.served.length, 0)
+  assert.equal(failures(r, 'MESH_CHAIN_BLOCKED'), 1)
+})
+test('a peer that the chain\'s policy denies never reaches the codec', async () => {
+  const r = await rig(tables(listener([tcpChain({ policies: [denyFrom('10.0.0.99')] })])))
+  assert.ok((await r.dial()).destroyed)
+  assert.equal(r.served.length, 0)
+  assert.equal(failures(r, 'MESH_PEER_NOT_ALLOWED'), 1)
+})
+test('more connections than limits.maxConnections are refused', async () => {
+  const r = await rig(tables(listener([tcpChain()])), { maxConnections: 1 })
+  await r.dial()
+  assert.ok((await r.dial()).destroyed)
+  assert.equal(failures(r, 'MESH_LISTENER_FULL'), 1)
+})
+
+test('a policy that now denies cuts off who is connected; who it does not concern goes on', async () => {
+  const r = await rig(tables(listener([tcpChain()])))
+  const stream = await r.dial()
+  r.current.swap(tables(listener([tcpChain({ policies: [denyFrom('10.0.0.98')] })])))
+  await settle()
+  assert.ok(!stream.destroyed)
+  r.current.swap(tables(listener([tcpChain({ policies: [denyFrom('10.0.0.99')] })])))
+  await settle()
+  assert.ok(stream.destroyed)
+})
+test('a change of another listener leaves the connection as it is', async () => {
+  const one = listener([tcpChain()])
+  const r = await rig(tables(one))
+  await r.dial()
+  const before = r.served[0]!.conn.chain
+  r.current.swap(tables(one, listener([tcpChain()], { name: 'two', port: 7001 })))
+  await settle()
+  assert.equal(r.served[0]!.conn.chain, before)
+  assert.equal(r.served[0]!.conn.draining.aborted, false)
+})
+test('plain text where TLS is now asked for is cut off at once', async () => {
+  const r = await rig(tables(listener([tcpChain()])))
+  const stream = await r.dial()
+  r.current.swap(tables(listener([tcpChain({ match: { ...ANY_MATCH, transportProtocol: 'tls' } })])))
+  await settle()
+  assert.ok(stream.destroyed)
+})
+test('the connections of a listener that is gone may finish, and nobody new gets in', async () => {
+  const r = await rig(tables(listener([tcpChain()])))
+  const stream = await r.dial()
+  r.current.swap(tables())
+  await settle()
+  assert.ok(!stream.destroyed)
+  assert.ok(r.served[0]!.conn.draining.aborted)
+  await assert.rejects(r.dial())
+})
+
+test('a drain waits for what is open, at most limits.drainMs', async () => {
+  const patient = await rig(tables(listener([tcpChain()])), { drainMs: 1_000 })
+  await patient.dial()
+  const drained = patient.path.drain()
+  await patient.clock.advance(500)
+  patient.served[0]!.end(ENDED)
+  assert.equal(await drained, 'drained')
+
+  const stubborn = await rig(tables(listener([tcpChain()])), { drainMs: 1_000 })
+  const stream = await stubborn.dial()
+  const forced = stubborn.path.drain()
+  await stubborn.clock.advance(1_000)
+  assert.equal(await forced, 'forced')
+  assert.ok(stream.destroyed)
+})
+test('a port that is taken is reported, tried again, and the others are served', async () => {
+  const r = await rig(tables())
+  const squatter = await r.network.listen({ host: PORT.host, port: 7001 }, () => {})
+  r.current.swap(tables(listener([tcpChain()]), listener([tcpChain()], { name: 'two', port: 7001 })))
+  await settle()
+  const [one, two] = r.path.listeners()
+  assert.equal(one!.state, 'listening')
+  assert.equal(two!.error?.code, 'MESH_PORT_IN_USE')
+  await squatter[Symbol.asyncDispose]()
+  await r.clock.advance(2_000)
+  assert.equal(r.path.listeners()[1]!.state, 'listening')
+})
+test('behind a capturing listener the owner of the original destination serves', async () => {
+  const capture = listener([tcpChain({ name: 'pass' })], { useOriginalDst: true })
+  const owner = listener([tcpChain({ name: 'owner' })], { name: 'svc', address: '0.0.0.0', bindToPort: false })
+  const r = await rig(tables(capture, owner))
+  await r.dial()
+  assert.equal(r.served[0]!.conn.chain.name, 'owner')
+})
