@@ -1,0 +1,47 @@
+/** Fields that several packets share. */
+import { REASON, violation } from '../reason.ts'
+import { type Reader, utf8 } from './bytes.ts'
+
+/** @throws MESH_MQTT_PROTOCOL when bytes are left over */
+export function finished<T>(r: Reader, packet: T): T {
+  if (r.at !== r.end) throw violation(REASON.malformedPacket, `${r.left} bytes follow the last field of the packet (MQTT 5.0 §2.1.4)`)
+  return packet
+}
+
+/**
+ * Publishers use few topics again and again: the same bytes give the same string object, which costs neither decoding nor hashing.
+ * Direct-mapped and fixed in size; a slot holds at most MAX_CACHED_TOPIC_BYTES.
+ */
+const TOPIC_SLOTS = 1024
+const MAX_CACHED_TOPIC_BYTES = 256
+const slots: ({ readonly bytes: Uint8Array; readonly topic: string } | undefined)[] = Array.from({ length: TOPIC_SLOTS }, () => undefined)
+
+export function topicName(r: Reader): string {
+  const length = r.u16()
+  const from = r.at
+  const to = from + length
+  if (to > r.end) throw violation(REASON.malformedPacket, 'the topic name goes beyond the packet (MQTT 5.0 §3.3.2.1)')
+  r.at = to
+  const { buf } = r
+  let hash = length
+  for (let i = from; i < to; i++) hash = (Math.imul(hash, 31) + buf[i]!) | 0
+  const at = (hash ^ (hash >>> 15)) & (TOPIC_SLOTS - 1)
+  const slot = slots[at]
+  if (slot !== undefined && slot.bytes.length === length && same(slot.bytes, buf, from)) return slot.topic
+  for (let i = from; i < to; i++) {
+    if (buf[i] === 0x23 || buf[i] === 0x2b) throw violation(REASON.topicNameInvalid, '[MQTT-3.3.2-2] the topic name holds a wildcard')
+  }
+  const topic = utf8(buf, from, to)
+  if (length <= MAX_CACHED_TOPIC_BYTES) slots[at] = { bytes: new Uint8Array(buf.subarray(from, to)), topic }
+  return topic
+}
+
+function same(bytes: Uint8Array, buf: Buffer, from: number): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== buf[from + i]) return false
+  return true
+}
+
+export function nonzero(packetId: number, statement: string): number {
+  if (packetId === 0) throw violation(REASON.malformedPacket, `${statement} the Packet Identifier is 0`)
+  return packetId
+}

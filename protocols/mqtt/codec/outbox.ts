@@ -1,0 +1,228 @@
+/**
+ * The write side of one connection. Packets of one turn of the event loop are put one behind the other into a slab that all connections share
+ * in turn, and go out with one write. What was handed to the socket is never overwritten: a slab only moves forward.
+ */
+import type { Duplex } from 'node:stream'
+import { varIntBytes, writeVarInt } from './bytes.ts'
+import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
+import { encode } from './encode.ts'
+
+const SLAB_BYTES = 32 * 1024
+/** Larger payloads are not copied but written as they are, behind their header. */
+const COPY_BYTES = 4 * 1024
+const MAX_FREE_SLABS = 8
+/** Less room than this is not worth keeping a slab for. */
+const MIN_ROOM_BYTES = 2 * 1024
+
+type Slab = { readonly buf: Buffer; at: number }
+
+/** Gathers the outboxes that got something in this turn and flushes them at its end; shared by all connections of a broker. */
+export class Flusher {
+  #dirty: Outbox[] = []
+  #spare: Outbox[] = []
+  #scheduled = false
+  readonly #free: Slab[] = []
+
+  add(outbox: Outbox): void {
+    this.#dirty.push(outbox)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    // Not a microtask: the check phase comes after every socket that was readable in this turn and after all commits that were reported in it.
+    setImmediate(() => this.flush())
+  }
+  flush(): void {
+    this.#scheduled = false
+    const dirty = this.#dirty
+    this.#dirty = this.#spare
+    for (const outbox of dirty) outbox.flush()
+    dirty.length = 0
+    this.#spare = dirty
+  }
+  slab(bytes: number): Slab {
+    const last = this.#free.at(-1)
+    if (last && last.buf.length - last.at >= bytes) return this.#free.pop()!
+    return { buf: Buffer.allocUnsafeSlow(Math.max(bytes, SLAB_BYTES)), at: 0 }
+  }
+  giveBack(slab: Slab): void {
+    if (slab.buf.length - slab.at < MIN_ROOM_BYTES) return
+    if (this.#free.length >= MAX_FREE_SLABS) this.#free.shift()
+    this.#free.push(slab)
+  }
+}
+
+/** Topics recur; the bytes of the last ones are kept. Cleared when full, so it stays small whatever peers publish. */
+const MAX_TOPICS = 1024
+const topicBytes = new Map<string, Uint8Array>()
+function bytesOf(topic: string): Uint8Array {
+  const known = topicBytes.get(topic)
+  if (known !== undefined) return known
+  const made = Buffer.from(topic)
+  if (topicBytes.size >= MAX_TOPICS) topicBytes.clear()
+  if (made.length <= 256) topicBytes.set(topic, made)
+  return made
+}
+
+export type Outgoing = { readonly topic: string; readonly payload: Uint8Array; readonly properties: Uint8Array }
+
+export class Outbox {
+  readonly #stream: Duplex
+  readonly #flusher: Flusher
+  readonly #version: Version
+  readonly #onBytes: ((bytes: number) => void) | undefined
+  #slab: Slab | undefined
+  /** Where in the slab that begins which the socket has not got yet. */
+  #from = 0
+  /** Finished pieces that go before it. */
+  #pieces: Uint8Array[] = []
+  #pieceBytes = 0
+  #queued = false
+
+  constructor(p: { stream: Duplex; flusher: Flusher; version: Version; onBytes?: (bytes: number) => void }) {
+    this.#stream = p.stream
+    this.#flusher = p.flusher
+    this.#version = p.version
+    this.#onBytes = p.onBytes
+  }
+
+  /** Bytes that the peer's kernel has not got: ours and the stream's. */
+  get pendingBytes(): number { return this.#stream.writableLength + this.#pieceBytes + (this.#slab ? this.#slab.at - this.#from : 0) }
+
+  /** Length of the PUBLISH that publish() would write, fixed header included. */
+  publishBytes(m: Outgoing, qos: Qos, expirySec: number | undefined, ids: readonly number[]): number {
+    const length = this.#bodyBytes(m, bytesOf(m.topic).length, qos, expirySec, ids)
+    return 1 + varIntBytes(length) + length
+  }
+
+  #bodyBytes(m: Outgoing, topicLength: number, qos: Qos, expirySec: number | undefined, ids: readonly number[]): number {
+    let length = 2 + topicLength + (qos === 0 ? 0 : 2) + m.payload.length
+    if (this.#version === 5) {
+      const own = ownPropertyBytes(m.properties, expirySec, ids)
+      length += varIntBytes(own) + own
+    }
+    return length
+  }
+
+  /** `first`: DUP 8, RETAIN 1 of the fixed header's flags. `expirySec` and `ids` are not for 3.1.1, which has no properties. */
+  publish(m: Outgoing, qos: Qos, flags: number, packetId: number, expirySec: number | undefined, ids: readonly number[]): void {
+    const topic = bytesOf(m.topic)
+    const length = this.#bodyBytes(m, topic.length, qos, expirySec, ids)
+    const { payload } = m
+    const inline = payload.length <= COPY_BYTES
+    const slab = this.#room(5 + (inline ? length : length - payload.length))
+    const { buf } = slab
+    let at = slab.at
+    buf[at++] = TYPE.publish | (qos << 1) | flags
+    at = writeVarInt(buf, at, length)
+    buf[at++] = topic.length >> 8
+    buf[at++] = topic.length & 0xff
+    buf.set(topic, at)
+    at += topic.length
+    if (qos > 0) {
+      buf[at++] = packetId >> 8
+      buf[at++] = packetId & 0xff
+    }
+    if (this.#version === 5) at = writeOwnProperties(buf, at, m.properties, expirySec, ids)
+    if (inline) {
+      buf.set(payload, at)
+      slab.at = at + payload.length
+      return
+    }
+    slab.at = at
+    this.#cut()
+    this.#piece(payload)
+  }
+
+  /** PUBACK, PUBREC, PUBREL, PUBCOMP. A reason that is 0 or not known to 3.1.1 is left out. */
+  ack(type: AckType, packetId: number, reason: number): void {
+    const slab = this.#room(5)
+    const { buf } = slab
+    let at = slab.at
+    const withReason = reason !== 0 && this.#version === 5
+    buf[at++] = TYPE[type] | (type === 'pubrel' ? 2 : 0)
+    buf[at++] = withReason ? 3 : 2
+    buf[at++] = packetId >> 8
+    buf[at++] = packetId & 0xff
+    if (withReason) buf[at++] = reason
+    slab.at = at
+  }
+
+  packet(packet: Packet): void {
+    const bytes = encode(packet, this.#version)
+    if (bytes.length > COPY_BYTES) {
+      this.#markDirty()
+      this.#cut()
+      this.#piece(bytes)
+      return
+    }
+    const slab = this.#room(bytes.length)
+    slab.buf.set(bytes, slab.at)
+    slab.at += bytes.length
+  }
+
+  /** Gives the socket what has gathered. Does nothing on a stream that is over. */
+  flush(): void {
+    this.#queued = false
+    this.#cut()
+    const pieces = this.#pieces
+    const bytes = this.#pieceBytes
+    if (this.#slab) this.#flusher.giveBack(this.#slab)
+    this.#slab = undefined
+    this.#pieceBytes = 0
+    if (pieces.length === 0) return
+    this.#pieces = []
+    if (this.#stream.destroyed || this.#stream.writableEnded) return
+    this.#onBytes?.(bytes)
+    if (pieces.length === 1) { this.#stream.write(pieces[0]); return }
+    this.#stream.cork()
+    for (const piece of pieces) this.#stream.write(piece)
+    this.#stream.uncork()
+  }
+
+  #markDirty(): void {
+    if (this.#queued) return
+    this.#queued = true
+    this.#flusher.add(this)
+  }
+
+  #room(bytes: number): Slab {
+    this.#markDirty()
+    if (this.#slab && this.#slab.buf.length - this.#slab.at >= bytes) return this.#slab
+    this.#cut()
+    const slab = this.#flusher.slab(bytes)
+    this.#slab = slab
+    this.#from = slab.at
+    return slab
+  }
+
+  #cut(): void {
+    const slab = this.#slab
+    if (!slab || slab.at === this.#from) return
+    this.#piece(slab.buf.subarray(this.#from, slab.at))
+    this.#from = slab.at
+  }
+
+  #piece(bytes: Uint8Array): void {
+    this.#pieces.push(bytes)
+    this.#pieceBytes += bytes.length
+  }
+}
+
+function ownPropertyBytes(forwarded: Uint8Array, expirySec: number | undefined, ids: readonly number[]): number {
+  let bytes = forwarded.length + (expirySec === undefined ? 0 : 5)
+  for (const id of ids) bytes += 1 + varIntBytes(id)
+  return bytes
+}
+
+function writeOwnProperties(buf: Buffer, from: number, forwarded: Uint8Array, expirySec: number | undefined, ids: readonly number[]): number {
+  let at = writeVarInt(buf, from, ownPropertyBytes(forwarded, expirySec, ids))
+  if (expirySec !== undefined) {
+    buf[at++] = 0x02
+    at = buf.writeUInt32BE(expirySec, at)
+  }
+  for (const id of ids) {
+    buf[at++] = 0x0b
+    at = writeVarInt(buf, at, id)
+  }
+  buf.set(forwarded, at)
+  return at + forwarded.length
+}

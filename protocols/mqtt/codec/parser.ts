@@ -1,0 +1,139 @@
+/**
+ * Bytes in, packets out. No I/O. A packet that lies whole in one chunk is decoded in place and its payload is a view of that chunk; only a packet
+ * that is cut by a chunk's end is copied, and the copy grows with what has come, not with what the length claims.
+ */
+import { MeshError } from '../../../agent/core/errors.ts'
+import { REASON, violation } from '../reason.ts'
+import { Reader } from './bytes.ts'
+import { decode } from './decode.ts'
+import { NO_BYTES, type Packet, TYPE, type Version } from './packet.ts'
+
+export type ParserOptions = {
+  /** Fixed header included, as in MQTT 5.0 §3.1.2.11.4. */
+  readonly maxPacketBytes: number
+  /** `server` takes what clients send. Its version follows from CONNECT; a client sets it. */
+  readonly side: 'server' | 'client'
+  readonly version?: Version
+}
+
+const EMPTY = Buffer.alloc(0)
+const bit = (type: number): number => 1 << (type >> 4)
+const BOTH = bit(TYPE.publish) | bit(TYPE.puback) | bit(TYPE.pubrec) | bit(TYPE.pubrel) | bit(TYPE.pubcomp) | bit(TYPE.disconnect) | bit(TYPE.auth)
+const FROM_CLIENT = BOTH | bit(TYPE.connect) | bit(TYPE.subscribe) | bit(TYPE.unsubscribe) | bit(TYPE.pingreq)
+const FROM_SERVER = BOTH | bit(TYPE.connack) | bit(TYPE.suback) | bit(TYPE.unsuback) | bit(TYPE.pingresp)
+const FLAGS_2 = bit(TYPE.pubrel) | bit(TYPE.subscribe) | bit(TYPE.unsubscribe)
+
+export class PacketParser {
+  readonly #maxPacketBytes: number
+  readonly #side: 'server' | 'client'
+  readonly #accepts: number
+  readonly #reader = new Reader()
+  version: Version
+  #chunk: Buffer = EMPTY
+  #at = 0
+  /** The beginning of a packet whose rest is still to come; #part.length is room, #partBytes is what is in it. */
+  #part: Buffer = EMPTY
+  #partBytes = 0
+  /** Length of the packet whose header #frame() saw last; its body starts at #bodyAt. */
+  #frameBytes = 0
+  #bodyAt = 0
+
+  constructor({ maxPacketBytes, side, version = 4 }: ParserOptions) {
+    this.#maxPacketBytes = maxPacketBytes
+    this.#side = side
+    this.#accepts = side === 'server' ? FROM_CLIENT : FROM_SERVER
+    this.version = version
+  }
+
+  /** Call next() until it gives undefined before the next push; otherwise what is left is copied. */
+  push(chunk: Uint8Array): void {
+    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+    this.#chunk = this.#at === this.#chunk.length ? bytes : Buffer.concat([this.#chunk.subarray(this.#at), bytes])
+    this.#at = 0
+  }
+
+  /**
+   * The next whole packet; undefined when more bytes are needed.
+   * @throws MESH_MQTT_PROTOCOL, MESH_MQTT_PACKET_TOO_LARGE; the parser is of no use afterwards
+   */
+  next(): Packet | undefined {
+    if (this.#partBytes > 0) return this.#nextOfPart()
+    const from = this.#at
+    const chunk = this.#chunk
+    if (from === chunk.length) return undefined
+    if (!this.#frame(chunk, from, chunk.length) || from + this.#frameBytes > chunk.length) {
+      this.#keep(chunk.length - from)
+      return undefined
+    }
+    this.#at = from + this.#frameBytes
+    return this.#decode(chunk, from)
+  }
+
+  #decode(buf: Buffer, from: number): Packet {
+    const packet = decode(this.#reader.over(buf, this.#bodyAt, from + this.#frameBytes), buf[from]!, this.version, this.#side)
+    if (packet.type === 'connect') this.version = packet.version
+    return packet
+  }
+
+  /** Takes from the chunk only what the cut packet still needs. */
+  #nextOfPart(): Packet | undefined {
+    while (this.#at < this.#chunk.length) {
+      const known = this.#frame(this.#part, 0, this.#partBytes)
+      const missing = known ? this.#frameBytes - this.#partBytes : 1
+      if (missing > 0) this.#keep(Math.min(missing, this.#chunk.length - this.#at))
+      if (!known && !this.#frame(this.#part, 0, this.#partBytes)) continue
+      if (this.#partBytes < this.#frameBytes) continue
+      const whole = this.#part.subarray(0, this.#partBytes)
+      this.#part = EMPTY
+      this.#partBytes = 0
+      return this.#decode(whole, 0)
+    }
+    return undefined
+  }
+
+  #keep(bytes: number): void {
+    const needed = this.#partBytes + bytes
+    if (needed > this.#part.length) {
+      const bigger = Buffer.allocUnsafe(Math.max(needed, Math.min(this.#part.length * 2, this.#maxPacketBytes), 16))
+      bigger.set(this.#part.subarray(0, this.#partBytes))
+      this.#part = bigger
+    }
+    this.#part.set(this.#chunk.subarray(this.#at, this.#at + bytes), this.#partBytes)
+    this.#partBytes = needed
+    this.#at += bytes
+  }
+
+  /** Reads the fixed header (§2.1) at `from` and refuses early what no rest could mend. @returns false when the header itself is not whole */
+  #frame(buf: Buffer, from: number, end: number): boolean {
+    const first = buf[from]!
+    this.#checkFirst(first)
+    let length = 0
+    for (let i = 0; i < 4; i++) {
+      const at = from + 1 + i
+      if (at >= end) return false
+      const byte = buf[at]!
+      length |= (byte & 0x7f) << (7 * i)
+      if (byte >= 0x80) continue
+      // 3.1.1 has no such rule, and before CONNECT nobody knows the version.
+      if (i > 0 && byte === 0 && this.version === 5) throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is not in its shortest form')
+      this.#frameBytes = 2 + i + length
+      this.#bodyAt = at + 1
+      if (this.#frameBytes > this.#maxPacketBytes) throw new MeshError('MESH_MQTT_PACKET_TOO_LARGE', `a packet of ${this.#frameBytes} bytes is larger than ${this.#maxPacketBytes} (mqtt.limits.maxPacketBytes)`)
+      return true
+    }
+    throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is longer than four bytes')
+  }
+
+  #checkFirst(first: number): void {
+    const type = 1 << (first >> 4)
+    if ((this.#accepts & type) === 0) throw violation(REASON.protocolError, `a ${this.#side} does not take packet type ${first >> 4} (MQTT 5.0 §2.1.2)`)
+    if ((first >> 4) === 3) return
+    const flags = first & 0x0f
+    if (flags !== ((FLAGS_2 & type) === 0 ? 0 : 2)) throw violation(REASON.malformedPacket, `[MQTT-2.1.3-1] reserved flags ${flags} of packet type ${first >> 4}`)
+  }
+}
+
+/** For callers that keep a view longer than the chunk should live: one small message would otherwise hold 64 KiB. */
+export function owned(bytes: Uint8Array): Uint8Array {
+  return bytes.length === 0 ? NO_BYTES : bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes)
+}

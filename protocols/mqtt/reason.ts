@@ -1,0 +1,50 @@
+/**
+ * MQTT 5 reason codes (MQTT 5.0 §2.4) and 3.1.1 CONNACK return codes (MQTT 3.1.1 §3.2.2.3), keyed by the catalogue's codes.
+ * A protocol violation carries its exact reason as the error's cause; callers never look at messages.
+ */
+import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
+
+export const REASON = {
+  success: 0x00, disconnectWithWill: 0x04, noMatchingSubscribers: 0x10, noSubscriptionExisted: 0x11,
+  unspecified: 0x80, malformedPacket: 0x81, protocolError: 0x82, implementationError: 0x83, unsupportedVersion: 0x84, clientIdNotValid: 0x85,
+  notAuthorized: 0x87, serverUnavailable: 0x88, serverBusy: 0x89, serverShuttingDown: 0x8b, badAuthenticationMethod: 0x8c, keepAliveTimeout: 0x8d, sessionTakenOver: 0x8e,
+  topicFilterInvalid: 0x8f, topicNameInvalid: 0x90, packetIdInUse: 0x91, packetIdNotFound: 0x92, receiveMaximumExceeded: 0x93, topicAliasInvalid: 0x94,
+  packetTooLarge: 0x95, quotaExceeded: 0x97, administrativeAction: 0x98,
+} as const
+
+/** 3.1.1: 0 accepted, 1 version, 2 identifier, 3 unavailable, 4 bad user name or password, 5 not authorized. */
+type Codes = { readonly reason: number; readonly returnCode: 1 | 2 | 3 | 4 | 5 }
+const UNSPECIFIED: Codes = { reason: REASON.unspecified, returnCode: 3 }
+
+const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
+  MESH_LISTENER_FULL: { reason: REASON.serverBusy, returnCode: 3 },
+  MESH_PEER_NOT_ALLOWED: { reason: REASON.notAuthorized, returnCode: 5 },
+  MESH_DRAINING: { reason: REASON.serverShuttingDown, returnCode: 3 },
+  MESH_REQUEST_TIMEOUT: { reason: REASON.keepAliveTimeout, returnCode: 3 },
+  MESH_STORAGE_FULL: { reason: REASON.quotaExceeded, returnCode: 3 },
+  MESH_STORAGE_FAILED: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_MQTT_PROTOCOL: { reason: REASON.protocolError, returnCode: 2 },
+  MESH_MQTT_NOT_AUTHORIZED: { reason: REASON.notAuthorized, returnCode: 5 },
+  MESH_MQTT_QUOTA: { reason: REASON.quotaExceeded, returnCode: 3 },
+  MESH_MQTT_KEEP_ALIVE: { reason: REASON.keepAliveTimeout, returnCode: 3 },
+  MESH_MQTT_TAKEN_OVER: { reason: REASON.sessionTakenOver, returnCode: 3 },
+  MESH_MQTT_PACKET_TOO_LARGE: { reason: REASON.packetTooLarge, returnCode: 3 },
+}
+
+/** MESH_MQTT_PROTOCOL with the reason that the standard asks for in this very case. The message starts with the statement's number where there is one. */
+export function violation(reason: number, message: string): MeshError {
+  return new MeshError('MESH_MQTT_PROTOCOL', message, { cause: { reason } })
+}
+
+/** The MQTT 5 reason code for CONNACK, DISCONNECT and acknowledgements; 0x80 for what is nobody's business outside. */
+export function reasonOf(err: MeshError): number {
+  const exact = err.code === 'MESH_MQTT_PROTOCOL' ? (err.cause as { readonly reason?: number } | undefined)?.reason : undefined
+  return exact ?? (BY_CODE[err.code] ?? UNSPECIFIED).reason
+}
+
+/** The MQTT 3.1.1 CONNACK return code. */
+export function returnCodeOf(err: MeshError): number {
+  const reason = reasonOf(err)
+  if (reason === REASON.unsupportedVersion) return 1
+  return (BY_CODE[err.code] ?? UNSPECIFIED).returnCode
+}
