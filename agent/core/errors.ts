@@ -45,6 +45,7 @@ export const CATALOGUE = {
   MESH_NO_IDENTITY: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'The agent has no certificate yet: meshlet status says why; meshlet join enrolls it.' },
   MESH_IDENTITY_EXPIRED: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'Bring the control link back or join with a new token.' },
   MESH_IDENTITY_DAMAGED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The damaged file was set aside; a new certificate is requested.' },
+  MESH_CA_DAMAGED: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Restore root-cert.pem and root-key.pem of the hub from a backup; with a new root every device has to join again.' },
   MESH_CLOCK_WRONG: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Set the clock (the build is newer than the time it shows).' },
   MESH_CONTROL_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Check the address, the route and the firewall; the last good configuration goes on serving.' },
   MESH_CONTROL_UNAUTHENTICATED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane refuses token and certificate: get a new token and run meshlet join.' },
