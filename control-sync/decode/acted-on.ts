@@ -1,0 +1,68 @@
+/**
+ * Which fields of which message the decoders act upon, or that have no effect on traffic by their nature (names, statistics, metadata).
+ * Every other field that arrives is reported as ignored. A message that is not in the table is acted upon as a whole.
+ */
+const HEADER_CHANGES = 'request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove'
+
+const TABLE: Record<string, string> = {
+  'envoy.config.cluster.v3.Cluster': 'name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate outlier_detection '
+    + 'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config '
+    + 'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold',
+  'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count',
+  'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': '',
+  'envoy.config.cluster.v3.Cluster.RingHashLbConfig': 'minimum_ring_size maximum_ring_size',
+  'envoy.config.cluster.v3.CircuitBreakers': 'thresholds',
+  'envoy.config.cluster.v3.CircuitBreakers.Thresholds': 'priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining',
+  'envoy.config.cluster.v3.OutlierDetection': 'consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx consecutive_gateway_failure '
+    + 'enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure max_ejection_time '
+    + 'enforcing_success_rate enforcing_failure_percentage',
+  'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive',
+  'envoy.config.core.v3.TcpKeepalive': 'keepalive_time',
+  'envoy.config.core.v3.BindConfig': 'source_address',
+  'envoy.config.core.v3.SocketAddress': 'address port_value',
+  'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints',
+  'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality lb_endpoints load_balancing_weight priority metadata',
+  'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
+  'envoy.config.endpoint.v3.Endpoint': 'address hostname',
+  'envoy.config.core.v3.HttpProtocolOptions': 'idle_timeout max_connection_duration max_requests_per_connection',
+  'envoy.config.core.v3.Http1ProtocolOptions': '',
+  'envoy.config.core.v3.Http2ProtocolOptions': '',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig': 'http_protocol_options http2_protocol_options',
+  'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation',
+  'envoy.config.listener.v3.Listener': 'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port '
+    + 'traffic_direction metadata stat_prefix',
+  'envoy.config.listener.v3.FilterChain': 'filter_chain_match filters transport_socket metadata name',
+  'envoy.config.listener.v3.FilterChainMatch': 'destination_port prefix_ranges source_prefix_ranges source_ports server_names transport_protocol application_protocols',
+  'envoy.config.listener.v3.ListenerFilter': 'name typed_config',
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': 'stat_prefix cluster weighted_clusters idle_timeout',
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': 'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops '
+    + 'stream_idle_timeout request_timeout common_http_protocol_options max_request_headers_kb generate_request_id request_id_extension forward_client_cert_details set_current_client_cert_details '
+    + 'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'upgrade_type enabled',
+  'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching typed_per_filter_config metadata ${HEADER_CHANGES}`,
+  'envoy.config.route.v3.VirtualHost': `name domains routes retry_policy include_request_attempt_count typed_per_filter_config metadata ${HEADER_CHANGES}`,
+  'envoy.config.route.v3.Route': `name match route redirect direct_response decorator metadata typed_per_filter_config stat_prefix ${HEADER_CHANGES}`,
+  'envoy.config.route.v3.RouteAction': 'cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host '
+    + 'max_stream_duration max_grpc_timeout cluster_not_found_response_code',
+  'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
+  'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name',
+  'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name',
+  'envoy.config.route.v3.WeightedCluster': 'clusters runtime_key_prefix',
+  'envoy.config.route.v3.WeightedCluster.ClusterWeight': `name weight ${HEADER_CHANGES}`,
+  'envoy.config.route.v3.RetryPolicy': 'retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
+  'envoy.config.core.v3.HeaderValueOption': 'header append append_action',
+  'envoy.extensions.filters.http.fault.v3.HTTPFault': 'delay abort headers',
+  'envoy.extensions.filters.common.fault.v3.FaultDelay': 'fixed_delay percentage',
+  'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status percentage',
+  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext': 'common_tls_context sni auto_host_sni',
+  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': 'common_tls_context require_client_certificate',
+  'envoy.extensions.transport_sockets.tls.v3.TlsParameters': 'tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites',
+  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': 'tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config '
+    + 'combined_validation_context alpn_protocols',
+  'envoy.extensions.transport_sockets.tls.v3.TlsCertificate': 'certificate_chain private_key',
+}
+
+export const ACTED_ON: ReadonlyMap<string, ReadonlySet<string>> = new Map(Object.entries(TABLE).map(([type, fields]) => [type, new Set(fields.split(' '))]))

@@ -1,0 +1,90 @@
+/**
+ * A place in a resource while it is decoded, and the report about it: issues (the resource cannot be used) and ignored fields
+ * (it can, but these have no effect). The text of a path is made only when something is reported.
+ */
+import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
+import type { Issue } from '../../agent/model/snapshot.ts'
+import { ACTED_ON } from './acted-on.ts'
+
+/** A hostile resource may hold a million mistakes; nobody reads more than these. */
+const MAX_REPORTED = 200
+
+export type ReadFile = (file: string) => string | undefined
+
+class Report {
+  readonly issues: Issue[] = []
+  readonly ignored: string[] = []
+  readonly readFile: ReadFile | undefined
+  constructor(readFile: ReadFile | undefined) { this.readFile = readFile }
+}
+
+export class At {
+  readonly #parent: At | undefined
+  readonly #key: string
+  readonly #report: Report
+  private constructor(report: Report, parent: At | undefined, key: string) { this.#report = report; this.#parent = parent; this.#key = key }
+
+  /** @param readFile for DataSources with a file name; undefined = such resources are refused. */
+  static top(readFile: ReadFile | undefined): At { return new At(new Report(readFile), undefined, '') }
+
+  in(field: string): At { return new At(this.#report, this, field) }
+  item(index: number | string): At { return new At(this.#report, this, `[${index}]`) }
+
+  get path(): string {
+    if (!this.#parent) return this.#key
+    const before = this.#parent.path
+    return before === '' || this.#key.startsWith('[') ? before + this.#key : `${before}.${this.#key}`
+  }
+  get issues(): readonly Issue[] { return this.#report.issues }
+  get ignored(): readonly string[] { return this.#report.ignored }
+  get readFile(): ReadFile | undefined { return this.#report.readFile }
+
+  /** The resource cannot be used because of this place. */
+  issue(problem: string): void {
+    if (this.#report.issues.length < MAX_REPORTED) this.#report.issues.push({ path: this.path, problem })
+  }
+
+  /** This place has no effect. `why` where the field's name alone does not tell. */
+  ignore(why?: string): void {
+    if (this.#report.ignored.length < MAX_REPORTED) this.#report.ignored.push(why === undefined ? this.path : `${this.path} (${why})`)
+  }
+}
+
+/** Reports every set field of `message`, at any depth, that the decoders do not act upon (acted-on.ts), and every unknown field by its number. */
+export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: MessageShape<T>): void {
+  const acted = ACTED_ON.get(schema.typeName)
+  for (const field of schema.fields) {
+    const value = valueOf(message, field)
+    if (value === undefined) continue
+    if (acted && !acted.has(field.name)) at.in(field.name).ignore()
+    else if (field.message && descend(field.message)) noteBelow(at.in(field.name), field, field.message, value)
+  }
+  for (const unknown of message.$unknown ?? []) at.in(`<field ${unknown.no}>`).ignore()
+}
+
+/** True when `message` carries fields that our protos do not have. */
+export function hasUnknown(message: Message): boolean { return (message.$unknown?.length ?? 0) > 0 }
+
+function noteBelow(at: At, field: DescField, schema: DescMessage, value: unknown): void {
+  if (field.fieldKind === 'list') (value as readonly Message[]).forEach((m, i) => noteIgnored(at.item(i), schema, m))
+  else if (field.fieldKind === 'map') for (const [key, m] of Object.entries(value as Record<string, Message>)) noteIgnored(at.item(key), schema, m)
+  else noteIgnored(at, schema, value as Message)
+}
+
+/** Undefined for a field that is not set (proto3: or has its type's zero). */
+function valueOf(message: Message, field: DescField): unknown {
+  const fields = message as unknown as Record<string, unknown>
+  if (field.oneof) {
+    const chosen = fields[field.oneof.localName] as { case?: string; value?: unknown } | undefined
+    return chosen?.case === field.localName ? chosen.value : undefined
+  }
+  const value = fields[field.localName]
+  if (Array.isArray(value)) return value.length === 0 ? undefined : value
+  if (value instanceof Uint8Array) return value.length === 0 ? undefined : value
+  if (field.fieldKind === 'map') return Object.keys(value as object).length === 0 ? undefined : value
+  return value === '' || value === 0 || value === 0n || value === false ? undefined : value
+}
+
+/** Where a source is fetched from, and free-form metadata, are not settings of the data path. */
+const OPAQUE = new Set(['envoy.config.core.v3.ConfigSource', 'envoy.config.core.v3.Metadata'])
+function descend(schema: DescMessage): boolean { return !schema.typeName.startsWith('google.protobuf.') && !OPAQUE.has(schema.typeName) }

@@ -1,0 +1,165 @@
+/** envoy.config.cluster.v3.Cluster → Cluster. */
+import type { Balancer, Breakers, Cluster, Discovery, Outlier, Transport } from '../../agent/model/cluster.ts'
+import { cidr } from '../../agent/model/ip.ts'
+import { CircuitBreakersSchema, type CircuitBreakers } from '../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
+import { Cluster_DiscoveryType as Type, Cluster_LbPolicy as Lb, ClusterSchema, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import type { OutlierDetection } from '../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
+import { RoutingPriority, type TransportSocket } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
+import { UpstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
+import { typeNameOf, unpack } from './any.ts'
+import { noteIgnored, type At } from './at.ts'
+import { clusterLoadNested, stringsOf } from './endpoint.ts'
+import { upstreamTls } from './tls.ts'
+import { limit, ms, msOrNone } from './values.ts'
+
+const HTTP_OPTIONS = HttpProtocolOptionsSchema.typeName
+const RAW_BUFFER = 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer'
+const PLAINTEXT: Transport = { kind: 'plaintext' }
+/** Envoy's bounds: RingHashLbConfig and MaglevLbConfig.table_size. */
+const MAX_RING = 8 * 1024 * 1024
+const MAX_MAGLEV = 5_000_011
+const HOUR_MS = 3_600_000
+
+export function cluster(at: At, from: XCluster): Cluster {
+  noteIgnored(at, ClusterSchema, from)
+  if (from.name === '') at.in('name').issue('is missing')
+  const http = httpOptions(at, from)
+  const common = http?.commonHttpProtocolOptions
+  const auto = { sni: http?.upstreamHttpProtocolOptions?.autoSni ?? false, san: http?.upstreamHttpProtocolOptions?.autoSanValidation ?? false }
+  const httpAt = at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('common_http_protocol_options')
+  return {
+    name: from.name, discovery: discovery(at, from), balancer: balancer(at, from), protocol: protocolOf(from, http),
+    connectTimeoutMs: ms(at.in('connect_timeout'), from.connectTimeout) || 5_000,
+    idleMs: msOrNone(httpAt.in('idle_timeout'), common?.idleTimeout, HOUR_MS) ?? Infinity,
+    maxRequestsPerConnection: (common?.maxRequestsPerConnection ?? from.maxRequestsPerConnection) || undefined,
+    maxConnectionMs: msOrNone(httpAt.in('max_connection_duration'), common?.maxConnectionDuration, undefined),
+    breakers: breakers(at.in('circuit_breakers'), from.circuitBreakers), outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
+    panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
+    transportMatches: from.transportSocketMatches.flatMap((one, i) => {
+      const made = transport(at.in('transport_socket_matches').item(i).in('transport_socket'), one.transportSocket, auto)
+      return made ? [{ name: one.name, match: stringsOf({ filterMetadata: { match: one.match ?? {} } } as never, 'match'), transport: made }] : []
+    }),
+    transport: transport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,
+    bindAddress: bindAddress(at.in('upstream_bind_config').in('source_address').in('address'), from.upstreamBindConfig?.sourceAddress?.address),
+    keepAliveMs: keepAliveMs(from),
+  }
+}
+
+function keepAliveMs(from: XCluster): number | undefined {
+  const seconds = from.upstreamConnectionOptions?.tcpKeepalive?.keepaliveTime
+  return seconds === undefined ? undefined : seconds * 1000
+}
+
+function bindAddress(at: At, address: string | undefined): string | undefined {
+  if (address === undefined || address === '') return undefined
+  if (!cidr(address, undefined)) at.issue('is no IP address')
+  return address
+}
+
+function httpOptions(at: At, from: XCluster): HttpProtocolOptions | undefined {
+  let found: HttpProtocolOptions | undefined
+  for (const [key, any] of Object.entries(from.typedExtensionProtocolOptions)) {
+    const here = at.in('typed_extension_protocol_options').item(key)
+    const options = unpack(here, any, HttpProtocolOptionsSchema)
+    if (options) noteIgnored(here, HttpProtocolOptionsSchema, options)
+    else if (typeNameOf(any) !== HTTP_OPTIONS) here.ignore()
+    if (key === HTTP_OPTIONS) found = options
+  }
+  return found
+}
+
+function protocolOf(from: XCluster, http: HttpProtocolOptions | undefined): Cluster['protocol'] {
+  const by = http?.upstreamProtocolOptions
+  if (by?.case === 'useDownstreamProtocolConfig') return 'downstream'
+  if (by?.case === 'explicitHttpConfig') return by.value.protocolConfig.case === 'http2ProtocolOptions' ? 'http2' : 'http1'
+  return !by?.case && from.http2ProtocolOptions ? 'http2' : 'http1'
+}
+
+function discovery(at: At, from: XCluster): Discovery {
+  const load = (): Extract<Discovery, { kind: 'static' }>['load'] =>
+    (from.loadAssignment ? clusterLoadNested(at.in('load_assignment'), from.loadAssignment) : { clusterName: from.name, localities: [] })
+  const refreshMs = Math.max(1_000, ms(at.in('dns_refresh_rate'), from.dnsRefreshRate) ?? 5_000)
+  const type = from.clusterDiscoveryType.value ?? Type.STATIC
+  if (from.clusterDiscoveryType.case === undefined && from.$unknown?.some(({ no }) => no === CLUSTER_TYPE)) at.in('cluster_type').issue('custom cluster types are not supported')
+  switch (type) {
+    case Type.STATIC: return { kind: 'static', load: load() }
+    case Type.EDS: return { kind: 'eds', serviceName: from.edsClusterConfig?.serviceName || from.name }
+    case Type.STRICT_DNS: return { kind: 'dns', mode: 'strict', load: load(), refreshMs }
+    case Type.LOGICAL_DNS: return { kind: 'dns', mode: 'logical', load: load(), refreshMs }
+    case Type.ORIGINAL_DST: return { kind: 'original-dst' }
+    default: at.in('type').issue(`unknown value ${type}`); return { kind: 'static', load: { clusterName: from.name, localities: [] } }
+  }
+}
+/** Cluster.cluster_type, the other half of the oneof with `type`. */
+const CLUSTER_TYPE = 38
+
+function balancer(at: At, { lbPolicy, lbConfig }: XCluster): Balancer {
+  const bounded = (field: string, value: number, most: number): number => {
+    if (value > most) at.in(field).issue(`is above ${most}`)
+    return value
+  }
+  switch (lbPolicy) {
+    // CLUSTER_PROVIDED: the one endpoint that the original destination is.
+    case Lb.ROUND_ROBIN: case Lb.CLUSTER_PROVIDED: return { kind: 'round-robin' }
+    case Lb.RANDOM: return { kind: 'random' }
+    case Lb.LEAST_REQUEST: {
+      const choices = lbConfig.case === 'leastRequestLbConfig' ? lbConfig.value.choiceCount ?? 2 : 2
+      return { kind: 'least-request', choices: bounded('least_request_lb_config.choice_count', choices, 100) }
+    }
+    case Lb.RING_HASH: {
+      const ring = lbConfig.case === 'ringHashLbConfig' ? lbConfig.value : undefined
+      const minRing = bounded('ring_hash_lb_config.minimum_ring_size', Number(ring?.minimumRingSize ?? 1024n), MAX_RING)
+      const maxRing = bounded('ring_hash_lb_config.maximum_ring_size', Number(ring?.maximumRingSize ?? BigInt(MAX_RING)), MAX_RING)
+      if (minRing > maxRing) at.in('ring_hash_lb_config').issue('minimum_ring_size is above maximum_ring_size')
+      return { kind: 'ring-hash', minRing, maxRing }
+    }
+    case Lb.MAGLEV: {
+      const size = lbConfig.case === 'maglevLbConfig' ? Number(lbConfig.value.tableSize ?? 65_537n) : 65_537
+      return { kind: 'maglev', tableSize: bounded('maglev_lb_config.table_size', size, MAX_MAGLEV) }
+    }
+    default: at.in('lb_policy').ignore('not implemented: round robin is used'); return { kind: 'round-robin' }
+  }
+}
+
+/** Envoy's defaults: 1024, 1024, 1024, 3. Only the default priority: meshlet has no other. */
+function breakers(at: At, from: CircuitBreakers | undefined): Breakers {
+  const found = from?.thresholds.find((t) => t.priority === RoutingPriority.DEFAULT)
+  if (from?.perHostThresholds.length) at.in(CircuitBreakersSchema.field.perHostThresholds.name).ignore()
+  const budget = found?.retryBudget
+  return {
+    maxConnections: limit(found?.maxConnections, 1024), maxPendingRequests: limit(found?.maxPendingRequests, 1024),
+    maxRequests: limit(found?.maxRequests, 1024), maxRetries: limit(found?.maxRetries, 3),
+    retryBudget: budget && { percent: Math.max(0, budget.budgetPercent?.value ?? 20), minConcurrent: budget.minRetryConcurrency ?? 3 },
+  }
+}
+
+/** Envoy counts what has an `enforcing_*` of 0 without ejecting; meshlet then does not look at it. */
+function outlier(at: At, from: OutlierDetection): Outlier {
+  const counted = (enforcing: number | undefined, enforcedByDefault: number, value: number | undefined): number | undefined =>
+    ((enforcing ?? enforcedByDefault) > 0 ? (value ?? 5) || undefined : undefined)
+  const baseEjectionMs = ms(at.in('base_ejection_time'), from.baseEjectionTime) ?? 30_000
+  return {
+    consecutive5xx: counted(from.enforcingConsecutive5xx, 100, from.consecutive5xx),
+    consecutiveGatewayFailures: counted(from.enforcingConsecutiveGatewayFailure, 0, from.consecutiveGatewayFailure),
+    consecutiveLocalFailures: from.splitExternalLocalOriginErrors ? counted(from.enforcingConsecutiveLocalOriginFailure, 100, from.consecutiveLocalOriginFailure) : undefined,
+    intervalMs: Math.max(1, ms(at.in('interval'), from.interval) ?? 10_000), baseEjectionMs,
+    maxEjectionMs: Math.max(baseEjectionMs, ms(at.in('max_ejection_time'), from.maxEjectionTime) ?? 300_000),
+    maxEjectionPercent: Math.min(100, from.maxEjectionPercent ?? 10),
+  }
+}
+
+function transport(at: At, socket: TransportSocket | undefined, auto: { readonly sni: boolean; readonly san: boolean }): Transport | undefined {
+  if (!socket) return undefined
+  const any = socket.configType.value
+  const type = typeNameOf(any)
+  if (type === RAW_BUFFER || type === '' && socket.name === 'envoy.transport_sockets.raw_buffer') return PLAINTEXT
+  const here = at.in('typed_config')
+  const context = unpack(here, any, UpstreamTlsContextSchema)
+  if (context) {
+    noteIgnored(here, UpstreamTlsContextSchema, context)
+    return { kind: 'tls', tls: upstreamTls(here, context, auto) }
+  }
+  if (type !== UpstreamTlsContextSchema.typeName) here.issue(`the transport socket ${type || socket.name} is not supported`)
+  return undefined
+}

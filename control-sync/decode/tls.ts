@@ -1,0 +1,179 @@
+/**
+ * envoy.extensions.transport_sockets.tls.v3 → the model's TLS settings. SDS secrets `default` and `ROOTCA` are the workload's own;
+ * everything that would make the check of a peer stricter and is not implemented is an issue, so that no peer gets in by an omission.
+ */
+import type { StringMatch } from '../../agent/model/matcher.ts'
+import type { CertificateRef, DownstreamTls, PeerValidation, RootsRef, SanMatch, TlsVersion, UpstreamTls } from '../../agent/model/tls.ts'
+import {
+  CertificateValidationContext_TrustChainVerification as Trust, SubjectAltNameMatcher_SanType as San, TlsParameters_TlsProtocol as Version,
+  type CertificateValidationContext, type SubjectAltNameMatcher, type TlsCertificate, type TlsParameters,
+} from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
+import type { SdsSecretConfig } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
+import type { CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import { hasUnknown, type At } from './at.ts'
+import { stringMatch } from './matchers.ts'
+import { fileText, text } from './values.ts'
+
+export function downstreamTls(at: At, from: DownstreamTlsContext): DownstreamTls | undefined {
+  const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
+  const requireClientCertificate = from.requireClientCertificate ?? false
+  if (!common.certificate) { at.in('common_tls_context').issue('a listener needs a certificate'); return undefined }
+  if (requireClientCertificate && !common.validation) { at.issue('require_client_certificate without roots to check against'); return undefined }
+  return { ...common, requireClientCertificate }
+}
+
+/** @param auto the cluster's UpstreamHttpProtocolOptions: SNI from the request's host, the certificate to be checked against it. */
+export function upstreamTls(at: At, from: UpstreamTlsContext, auto: { readonly sni: boolean; readonly san: boolean }): UpstreamTls {
+  const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
+  const tls = { ...common, sni: from.sni, autoSni: from.sni === '' && (auto.sni || from.autoHostSni) }
+  if (!auto.san || !tls.validation || tls.validation.sans.length > 0) return tls
+  if (from.sni === '') { at.in('sni').issue('auto_san_validation needs an SNI of the configuration: the request\'s own is not compared'); return tls }
+  const match: StringMatch = { kind: 'exact', value: from.sni, ignoreCase: true }
+  return { ...tls, validation: { ...tls.validation, sans: [{ type: 'dns', match }] } }
+}
+
+function commonTls(at: At, from: CommonTlsContext | undefined): Omit<UpstreamTls, 'sni' | 'autoSni'> {
+  return {
+    certificate: from && certificate(at, from), validation: from && validation(at, from),
+    alpnProtocols: (from?.alpnProtocols ?? []).filter((name, i) => alpnFits(at.in('alpn_protocols').item(i), name)),
+    ...parameters(at.in('tls_params'), from?.tlsParams),
+  }
+}
+
+/** RFC 7301 §3.1: 1 to 255 bytes. */
+function alpnFits(at: At, name: string): boolean {
+  const fits = name.length > 0 && Buffer.byteLength(name) <= 255
+  if (!fits) at.issue('must have 1 to 255 bytes')
+  return fits
+}
+
+function parameters(at: At, from: TlsParameters | undefined): { minVersion: TlsVersion; maxVersion: TlsVersion; cipherSuites: readonly string[] } {
+  const min = from?.tlsMinimumProtocolVersion ?? Version.TLS_AUTO
+  const max = from?.tlsMaximumProtocolVersion ?? Version.TLS_AUTO
+  if (min === Version.TLSv1_0 || min === Version.TLSv1_1) at.in('tls_minimum_protocol_version').ignore('TLS 1.2 is the oldest')
+  if (max === Version.TLSv1_0 || max === Version.TLSv1_1) at.in('tls_maximum_protocol_version').issue('TLS 1.2 is the oldest that is spoken')
+  const minVersion = min === Version.TLSv1_3 ? 'TLSv1.3' : 'TLSv1.2'
+  const maxVersion = max === Version.TLSv1_2 ? 'TLSv1.2' : 'TLSv1.3'
+  if (minVersion > maxVersion) at.issue('the minimum version is above the maximum')
+  return { minVersion, maxVersion, cipherSuites: (from?.cipherSuites ?? []).flatMap((suite, i) => suites(at.in('cipher_suites').item(i), suite)) }
+}
+
+/** `[A|B]` is BoringSSL's group of equal preference. The names go into OpenSSL's list, whose operators (`!`, `+`, `@`, `:`) may not come in this way. */
+function suites(at: At, suite: string): string[] {
+  const names = suite.replace(/^\[(.*)\]$/, '$1').split('|')
+  const good = names.every((name) => /^[A-Z0-9][A-Z0-9_-]{0,63}$/i.test(name))
+  if (!good) at.issue('is no cipher suite')
+  return good ? names : []
+}
+
+function certificate(at: At, from: CommonTlsContext): CertificateRef | undefined {
+  const [secret] = from.tlsCertificateSdsSecretConfigs
+  const [inline] = from.tlsCertificates
+  if (from.tlsCertificateSdsSecretConfigs.length + from.tlsCertificates.length > 1) at.ignore('only the first certificate is used')
+  if (secret) return certificateSecret(at.in('tls_certificate_sds_secret_configs').item(0), secret)
+  return inline && inlineCertificate(at.in('tls_certificates').item(0), inline)
+}
+
+/** Istio's names: `default` is the workload's, `file-cert:<chain>~<key>` names files. */
+function certificateSecret(at: At, { name }: SdsSecretConfig): CertificateRef | undefined {
+  if (name === 'default') return { from: 'workload' }
+  const files = /^file-cert:([^~]+)~([^~]+)$/.exec(name)
+  if (!files) { at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only default and file-cert:`); return undefined }
+  const [chainPem, keyPem] = [fileText(at.in('name'), files[1]!), fileText(at.in('name'), files[2]!)]
+  return chainPem === undefined || keyPem === undefined ? undefined : { from: 'pem', chainPem, keyPem }
+}
+
+function inlineCertificate(at: At, from: TlsCertificate): CertificateRef | undefined {
+  const chainPem = text(at.in('certificate_chain'), from.certificateChain)
+  const keyPem = text(at.in('private_key'), from.privateKey)
+  if (from.password || from.pkcs12) at.issue('password and pkcs12 are not supported')
+  return chainPem === undefined || keyPem === undefined ? undefined : { from: 'pem', chainPem, keyPem }
+}
+
+function validation(at: At, { validationContextType: by, $unknown: unknown }: CommonTlsContext): PeerValidation | undefined {
+  switch (by.case) {
+    case 'validationContext': return peerValidation(at.in('validation_context'), by.value, undefined)
+    case 'validationContextSdsSecretConfig': return withRoots(rootsSecret(at.in('validation_context_sds_secret_config'), by.value), [])
+    case 'combinedValidationContext': {
+      const here = at.in('combined_validation_context')
+      const secret = by.value.validationContextSdsSecretConfig
+      if (hasUnknown(by.value)) here.issue('holds fields that meshlet does not know')
+      return peerValidation(here.in('default_validation_context'), by.value.defaultValidationContext, secret && rootsSecret(here.in('validation_context_sds_secret_config'), secret))
+    }
+    case undefined:
+      if (unknown?.some(({ no }) => no !== KEY_LOG)) at.issue('names its roots in a way that meshlet does not know')
+      return undefined
+    default: return by satisfies never
+  }
+}
+/** CommonTlsContext.key_log: for debugging, and not written by meshlet. */
+const KEY_LOG = 15
+
+const withRoots = (roots: RootsRef | undefined, sans: readonly SanMatch[]): PeerValidation | undefined => roots && { roots, sans }
+
+/** @param fromSecret roots of the SDS secret; they replace the context's own. */
+function peerValidation(at: At, from: CertificateValidationContext | undefined, fromSecret: RootsRef | undefined): PeerValidation | undefined {
+  if (!from) return withRoots(fromSecret, [])
+  refuseStricter(at, from)
+  const sans = [
+    ...from.matchTypedSubjectAltNames.flatMap((m, i) => typedSan(at.in('match_typed_subject_alt_names').item(i), m) ?? []),
+    ...from.matchSubjectAltNames.flatMap((m, i) => anySan(at.in('match_subject_alt_names').item(i), m) ?? []),
+  ]
+  const roots = fromSecret ?? ownRoots(at, from)
+  if (!roots && sans.length > 0) at.issue('names without roots prove nothing')
+  return withRoots(roots, sans)
+}
+
+function ownRoots(at: At, from: CertificateValidationContext): RootsRef | undefined {
+  if (from.systemRootCerts) return { from: 'system' }
+  if (!from.trustedCa) return undefined
+  const rootsPem = text(at.in('trusted_ca'), from.trustedCa)
+  return rootsPem === undefined ? undefined : { from: 'pem', rootsPem }
+}
+
+function refuseStricter(at: At, from: CertificateValidationContext): void {
+  const refuse = (field: string, set: boolean): void => { if (set) at.in(field).issue('is not supported') }
+  refuse('verify_certificate_hash', from.verifyCertificateHash.length > 0)
+  refuse('verify_certificate_spki', from.verifyCertificateSpki.length > 0)
+  refuse('require_signed_certificate_timestamp', from.requireSignedCertificateTimestamp ?? false)
+  refuse('crl', from.crl !== undefined)
+  refuse('custom_validator_config', from.customValidatorConfig !== undefined)
+  refuse('ca_certificate_provider_instance', from.caCertificateProviderInstance !== undefined)
+  refuse('max_verify_depth', from.maxVerifyDepth !== undefined)
+  refuse('trust_chain_verification', from.trustChainVerification !== Trust.VERIFY_TRUST_CHAIN)
+  if (hasUnknown(from)) at.issue('holds fields that meshlet does not know')
+  if (from.allowExpiredCertificate) at.in('allow_expired_certificate').ignore('expired certificates are refused')
+}
+
+/** Istio's names: `ROOTCA` is the workload's, `file-root:<file>` a file, `system` the system's. */
+function rootsSecret(at: At, { name }: SdsSecretConfig): RootsRef | undefined {
+  if (name === 'ROOTCA') return { from: 'workload' }
+  if (name === 'system') return { from: 'system' }
+  if (name.startsWith('file-root:')) {
+    const rootsPem = fileText(at.in('name'), name.slice('file-root:'.length))
+    return rootsPem === undefined ? undefined : { from: 'pem', rootsPem }
+  }
+  at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only ROOTCA, system and file-root:`)
+  return undefined
+}
+
+function typedSan(at: At, from: SubjectAltNameMatcher): SanMatch | undefined {
+  const match = stringMatch(at.in('matcher'), from.matcher)
+  const type = sanType(from.sanType)
+  if (!type) at.in('san_type').issue('only DNS, URI and IP_ADDRESS are supported')
+  return match && type && { type, match }
+}
+
+function sanType(type: SubjectAltNameMatcher['sanType']): SanMatch['type'] | undefined {
+  switch (type) {
+    case San.DNS: return 'dns'
+    case San.URI: return 'uri'
+    case San.IP_ADDRESS: return 'ip'
+    default: return undefined
+  }
+}
+
+function anySan(at: At, from: Parameters<typeof stringMatch>[1]): SanMatch | undefined {
+  const match = stringMatch(at, from)
+  return match && { type: 'any', match }
+}
