@@ -1,0 +1,95 @@
+/**
+ * Join tokens: ES256 JWTs (RFC 7519, RFC 7518 §3.4) that the hub signs and only the hub checks. A token says as which workload its bearer joins;
+ * that it exists, is not revoked and how often it was used stands in the registry.
+ */
+import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign, verify, type KeyObject } from 'node:crypto'
+import path from 'node:path'
+import type { Clock } from '../agent/core/clock.ts'
+import type { Disk } from '../agent/core/disk.ts'
+import { MeshError } from '../agent/core/errors.ts'
+import type { Registry } from './registry/registry.ts'
+
+export const TOKEN_KEY_FILE = 'token-key.pem'
+const AUDIENCE = 'meshlet-hub'
+const HEADER = encoded({ alg: 'ES256', typ: 'JWT' })
+const MAX_TOKEN_CHARS = 4_096
+/** A hub that was moved to a machine whose clock is a little late. */
+const LEEWAY_MS = 60_000
+/** RFC 1123 label and subdomain, as Kubernetes wants them. */
+const NAMESPACE = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
+const SERVICE_ACCOUNT = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/
+
+export type JoinClaims = { readonly jti: string; readonly namespace: string; readonly serviceAccount: string; readonly expiresMs: number }
+export type CreateToken = { readonly namespace: string; readonly serviceAccount: string; readonly ttlSec: number; readonly maxUses?: number | undefined }
+
+/** The signing key of the folder, made when there is none (0600). Throws MESH_STATE_UNUSABLE. */
+export function openTokenKey(folder: string, disk: Disk): KeyObject {
+  const file = path.join(folder, TOKEN_KEY_FILE)
+  try {
+    const stored = disk.read(file)
+    if (stored) return createPrivateKey(stored)
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+    disk.makeFolder(folder, 0o700)
+    disk.replace(file, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600)
+    return privateKey
+  } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${file} can neither be read nor made`, { cause }) }
+}
+
+export class Tokens {
+  readonly #key: KeyObject
+  readonly #publicKey: KeyObject
+  readonly #registry: Registry
+  readonly #clock: Clock
+  readonly #issuer: string
+  constructor(p: { readonly key: KeyObject; readonly registry: Registry; readonly clock: Clock; readonly trustDomain: string }) {
+    this.#key = p.key
+    this.#publicKey = createPublicKey(p.key)
+    this.#registry = p.registry
+    this.#clock = p.clock
+    this.#issuer = `${AUDIENCE}.${p.trustDomain}`
+  }
+
+  /** Throws MESH_CONFIG_INVALID for names that Kubernetes would not take. */
+  create(p: CreateToken): JoinClaims & { readonly token: string } {
+    if (!NAMESPACE.test(p.namespace)) throw new MeshError('MESH_CONFIG_INVALID', `"${p.namespace}" is not a namespace: lower-case letters, digits and -, at most 63`)
+    if (!SERVICE_ACCOUNT.test(p.serviceAccount)) throw new MeshError('MESH_CONFIG_INVALID', `"${p.serviceAccount}" is not a service account: lower-case letters, digits, - and ., at most 253`)
+    const createdMs = Math.floor(this.#clock.wallMs() / 1_000) * 1_000
+    const claims = { jti: randomUUID(), namespace: p.namespace, serviceAccount: p.serviceAccount, expiresMs: createdMs + p.ttlSec * 1_000 }
+    this.#registry.addToken({ ...claims, createdMs, maxUses: p.maxUses ?? null })
+    const payload = encoded({
+      iss: this.#issuer, aud: [AUDIENCE], sub: `system:serviceaccount:${p.namespace}:${p.serviceAccount}`,
+      jti: claims.jti, iat: createdMs / 1_000, exp: claims.expiresMs / 1_000,
+    })
+    const signature = sign('sha256', Buffer.from(`${HEADER}.${payload}`), { key: this.#key, dsaEncoding: 'ieee-p1363' })
+    return { ...claims, token: `${HEADER}.${payload}.${signature.toString('base64url')}` }
+  }
+
+  /** Throws MESH_TOKEN_INVALID: not ours, changed, ended, unknown to the registry, or revoked. */
+  verify(token: string): JoinClaims {
+    const claims = this.#claimsOf(token)
+    const nowMs = this.#clock.wallMs()
+    if (nowMs >= claims.expiresMs) throw invalid(`ended at ${new Date(claims.expiresMs).toISOString()}`)
+    const row = this.#registry.token(claims.jti)
+    if (!row) throw invalid('is not known to the registry of this hub')
+    if (row.revokedMs !== null) throw invalid(`was revoked at ${new Date(row.revokedMs).toISOString()}`)
+    return claims
+  }
+
+  #claimsOf(token: string): JoinClaims {
+    const [header, payload, signature, ...rest] = token.length > MAX_TOKEN_CHARS ? [] : token.split('.')
+    // The header is compared whole: no algorithm is ever taken from the token (RFC 8725 §3.1).
+    if (header !== HEADER || payload === undefined || signature === undefined || rest.length) throw invalid('is not one of this hub')
+    const raw = Buffer.from(signature, 'base64url')
+    const genuine = raw.length === 64 && raw.toString('base64url') === signature
+      && verify('sha256', Buffer.from(`${header}.${payload}`), { key: this.#publicKey, dsaEncoding: 'ieee-p1363' }, raw)
+    if (!genuine) throw invalid('is not signed by this hub')
+    const c = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as { iss: string; aud: string[]; sub: string; jti: string; iat: number; exp: number }
+    if (c.iss !== this.#issuer || !c.aud.includes(AUDIENCE)) throw invalid('is for another hub')
+    if (c.iat * 1_000 > this.#clock.wallMs() + LEEWAY_MS) throw new MeshError('MESH_CLOCK_WRONG', 'the join token was made later than the clock of the hub shows')
+    const [, , namespace, serviceAccount] = c.sub.split(':') as [string, string, string, string]
+    return { jti: c.jti, namespace, serviceAccount, expiresMs: c.exp * 1_000 }
+  }
+}
+
+function encoded(value: unknown): string { return Buffer.from(JSON.stringify(value)).toString('base64url') }
+const invalid = (what: string): MeshError => new MeshError('MESH_TOKEN_INVALID', `the join token ${what}`)
