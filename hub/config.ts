@@ -1,0 +1,46 @@
+/** Settings of hub.yaml. Names carry their unit; unknown keys and values out of range are mistakes, named with their line. */
+import * as z from 'zod'
+import type { Disk } from '../agent/core/disk.ts'
+import { MeshError } from '../agent/core/errors.ts'
+import { configError, loadYaml } from '../agent/core/yaml-problems.ts'
+
+const HOST_PORT = /^(?:\[[0-9a-fA-F:]+\]|[^:[\]\s]+):(\d{1,5})$/
+const DAY_SEC = 86_400
+const whole = (min: number, max: number): z.ZodNumber => z.int().min(min).max(max)
+
+const limits = z.strictObject({
+  maxStreams: whole(1, 100_000).default(2_000).describe('ADS streams at once, all devices together'),
+  maxStreamsPerIdentity: whole(1, 100_000).default(500).describe('ADS streams at once of one SPIFFE id'),
+  maxRequestBytes: whole(1_024, 64 * 1024 * 1024).default(4 * 1024 * 1024).describe('size of one gRPC message from a device, bytes'),
+})
+
+export const hubConfigSchema = z.strictObject({
+  listen: z.string().regex(HOST_PORT, 'must be ADDRESS:PORT').refine((text) => Number(HOST_PORT.exec(text)?.[1] ?? 0) <= 65_535, 'has a port above 65535').default('0.0.0.0:15012')
+    .describe('where agents and Envoys connect: ADS and certificates, both over TLS'),
+  resources: z.string().min(1).describe('folder of resource files: those at its top are for every node, those in a folder of a node\'s name for that node'),
+  state: z.string().min(1).default('/var/lib/meshlet-hub').describe('folder for CA and registry; keep a backup of its `ca` folder'),
+  trustDomain: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain: lower-case letters, digits, `.`, `_` and `-`').default('cluster.local').describe('first part of the SPIFFE ids that the hub certifies'),
+  dnsNames: z.array(z.string().regex(/^[A-Za-z0-9.:_*-]{1,253}$/, 'must be a name or an IP address')).min(1).max(100).default(['localhost', '127.0.0.1']).describe('names and IP addresses by which devices call the hub; they stand in its certificate'),
+  tokenTtlSec: whole(60, 365 * DAY_SEC).default(DAY_SEC).describe('life of a join token unless `token create` says otherwise'),
+  certificateTtlSec: whole(60, 90 * DAY_SEC).default(DAY_SEC).describe('life of a certificate when the request names none'),
+  maxCertificateTtlSec: whole(60, 90 * DAY_SEC).default(90 * DAY_SEC).describe('longest life that a request may name; more is refused'),
+  log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug']).default('info').describe('least level that is written') }).prefault({}),
+  limits: limits.prefault({}),
+}).refine((c) => c.certificateTtlSec <= c.maxCertificateTtlSec, { path: ['certificateTtlSec'], message: 'must not be above maxCertificateTtlSec' })
+
+export type HubConfig = Readonly<z.infer<typeof hubConfigSchema>>
+
+/** Throws MESH_CONFIG_INVALID, naming every line that is wrong. */
+export function readHubConfig(file: string, disk: Disk): HubConfig {
+  let content: Buffer | undefined
+  try { content = disk.read(file) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `${file} cannot be read`, { cause }) }
+  if (!content) throw new MeshError('MESH_CONFIG_INVALID', `there is no file ${file}; --config names another`)
+  return parseHubConfig(content.toString('utf8'), file)
+}
+
+/** Throws as `readHubConfig`. */
+export function parseHubConfig(text: string, file = 'hub.yaml'): HubConfig {
+  const loaded = loadYaml(hubConfigSchema, text, 'deploy/edge/hub.yaml shows all of them')
+  if (!loaded.ok) throw configError(file, loaded.problems)
+  return loaded.config
+}
