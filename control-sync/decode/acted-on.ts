@@ -57,7 +57,7 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.http.fault.v3.HTTPFault': 'delay abort headers',
   'envoy.extensions.filters.common.fault.v3.FaultDelay': 'fixed_delay percentage',
   'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status percentage',
-  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext': 'common_tls_context sni auto_host_sni',
+  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext': 'common_tls_context sni',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': 'common_tls_context require_client_certificate',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters': 'tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites',
   'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': 'tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config '

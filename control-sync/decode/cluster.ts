@@ -1,15 +1,15 @@
 /** envoy.config.cluster.v3.Cluster → Cluster. */
 import type { Balancer, Breakers, Cluster, Discovery, Outlier, Transport } from '../../agent/model/cluster.ts'
 import { cidr } from '../../agent/model/ip.ts'
-import { CircuitBreakersSchema, type CircuitBreakers } from '../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
-import { Cluster_DiscoveryType as Type, Cluster_LbPolicy as Lb, ClusterSchema, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import type { CircuitBreakers } from '../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
+import { Cluster_DiscoveryType as Type, Cluster_LbPolicy as Lb, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
 import { RoutingPriority, type TransportSocket } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { UpstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { typeNameOf, unpack } from './any.ts'
 import { noteIgnored, type At } from './at.ts'
-import { clusterLoadNested, stringsOf } from './endpoint.ts'
+import { clusterLoad, textFields } from './endpoint.ts'
 import { upstreamTls } from './tls.ts'
 import { limit, ms, msOrNone } from './values.ts'
 
@@ -22,7 +22,6 @@ const MAX_MAGLEV = 5_000_011
 const HOUR_MS = 3_600_000
 
 export function cluster(at: At, from: XCluster): Cluster {
-  noteIgnored(at, ClusterSchema, from)
   if (from.name === '') at.in('name').issue('is missing')
   const http = httpOptions(at, from)
   const common = http?.commonHttpProtocolOptions
@@ -34,11 +33,11 @@ export function cluster(at: At, from: XCluster): Cluster {
     idleMs: msOrNone(httpAt.in('idle_timeout'), common?.idleTimeout, HOUR_MS) ?? Infinity,
     maxRequestsPerConnection: (common?.maxRequestsPerConnection ?? from.maxRequestsPerConnection) || undefined,
     maxConnectionMs: msOrNone(httpAt.in('max_connection_duration'), common?.maxConnectionDuration, undefined),
-    breakers: breakers(at.in('circuit_breakers'), from.circuitBreakers), outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
+    breakers: breakers(from.circuitBreakers), outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
     transportMatches: from.transportSocketMatches.flatMap((one, i) => {
       const made = transport(at.in('transport_socket_matches').item(i).in('transport_socket'), one.transportSocket, auto)
-      return made ? [{ name: one.name, match: stringsOf({ filterMetadata: { match: one.match ?? {} } } as never, 'match'), transport: made }] : []
+      return made ? [{ name: one.name, match: textFields(one.match), transport: made }] : []
     }),
     transport: transport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,
     bindAddress: bindAddress(at.in('upstream_bind_config').in('source_address').in('address'), from.upstreamBindConfig?.sourceAddress?.address),
@@ -78,7 +77,7 @@ function protocolOf(from: XCluster, http: HttpProtocolOptions | undefined): Clus
 
 function discovery(at: At, from: XCluster): Discovery {
   const load = (): Extract<Discovery, { kind: 'static' }>['load'] =>
-    (from.loadAssignment ? clusterLoadNested(at.in('load_assignment'), from.loadAssignment) : { clusterName: from.name, localities: [] })
+    (from.loadAssignment ? clusterLoad(at.in('load_assignment'), from.loadAssignment) : { clusterName: from.name, localities: [] })
   const refreshMs = Math.max(1_000, ms(at.in('dns_refresh_rate'), from.dnsRefreshRate) ?? 5_000)
   const type = from.clusterDiscoveryType.value ?? Type.STATIC
   if (from.clusterDiscoveryType.case === undefined && from.$unknown?.some(({ no }) => no === CLUSTER_TYPE)) at.in('cluster_type').issue('custom cluster types are not supported')
@@ -118,14 +117,13 @@ function balancer(at: At, { lbPolicy, lbConfig }: XCluster): Balancer {
       const size = lbConfig.case === 'maglevLbConfig' ? Number(lbConfig.value.tableSize ?? 65_537n) : 65_537
       return { kind: 'maglev', tableSize: bounded('maglev_lb_config.table_size', size, MAX_MAGLEV) }
     }
-    default: at.in('lb_policy').ignore('not implemented: round robin is used'); return { kind: 'round-robin' }
+    case Lb.LOAD_BALANCING_POLICY_CONFIG: default: at.in('lb_policy').ignore('not implemented: round robin is used'); return { kind: 'round-robin' }
   }
 }
 
 /** Envoy's defaults: 1024, 1024, 1024, 3. Only the default priority: meshlet has no other. */
-function breakers(at: At, from: CircuitBreakers | undefined): Breakers {
+function breakers(from: CircuitBreakers | undefined): Breakers {
   const found = from?.thresholds.find((t) => t.priority === RoutingPriority.DEFAULT)
-  if (from?.perHostThresholds.length) at.in(CircuitBreakersSchema.field.perHostThresholds.name).ignore()
   const budget = found?.retryBudget
   return {
     maxConnections: limit(found?.maxConnections, 1024), maxPendingRequests: limit(found?.maxPendingRequests, 1024),

@@ -1,22 +1,16 @@
 /** envoy.config.endpoint.v3.ClusterLoadAssignment → ClusterLoad. */
+import type { JsonObject } from '@bufbuild/protobuf'
 import type { ClusterLoad, Endpoint, LocalityLoad } from '../../agent/model/cluster.ts'
 import { HealthStatus } from '../proto/gen/envoy/config/core/v3/health_check_pb.ts'
-import type { Metadata } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { LbEndpoint, LocalityLbEndpoints } from '../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
-import { ClusterLoadAssignmentSchema, type ClusterLoadAssignment } from '../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
-import { noteIgnored, type At } from './at.ts'
+import type { ClusterLoadAssignment } from '../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
+import type { At } from './at.ts'
 import { socketAddress } from './values.ts'
 
 /** Envoy's highest priority number (LocalityLbEndpoints.priority). */
 const MAX_PRIORITY = 128
 
 export function clusterLoad(at: At, from: ClusterLoadAssignment): ClusterLoad {
-  noteIgnored(at, ClusterLoadAssignmentSchema, from)
-  return clusterLoadNested(at, from)
-}
-
-/** For the `load_assignment` of a cluster, whose ignored fields are reported by the cluster. */
-export function clusterLoadNested(at: At, from: ClusterLoadAssignment): ClusterLoad {
   if (from.clusterName === '') at.in('cluster_name').issue('is missing')
   return { clusterName: from.clusterName, localities: from.endpoints.map((group, i) => locality(at.in('endpoints').item(i), group)) }
 }
@@ -39,7 +33,7 @@ function endpoint(at: At, from: LbEndpoint): Endpoint | undefined {
   if (!to) return undefined
   return {
     address: to.host, port: to.port, weight: from.loadBalancingWeight ?? 1, health: healthOf(from.healthStatus),
-    transportLabels: stringsOf(from.metadata, 'envoy.transport_socket_match'), workload: stringsOf(from.metadata, 'istio')['workload'],
+    transportLabels: textFields(from.metadata?.filterMetadata['envoy.transport_socket_match']), workload: textFields(from.metadata?.filterMetadata['istio'])['workload'],
   }
 }
 
@@ -47,14 +41,13 @@ function healthOf(status: LbEndpoint['healthStatus']): Endpoint['health'] {
   switch (status) {
     case HealthStatus.UNHEALTHY: case HealthStatus.TIMEOUT: return 'unhealthy'
     case HealthStatus.DRAINING: return 'draining'
-    default: return 'healthy'
+    case HealthStatus.UNKNOWN: case HealthStatus.HEALTHY: case HealthStatus.DEGRADED: default: return 'healthy'
   }
 }
 
-/** The text values of one section of filter_metadata. */
-export function stringsOf(metadata: Metadata | undefined, section: string): Record<string, string> {
-  const values = metadata?.filterMetadata[section]
-  if (!values) return NONE
-  return Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
+/** The text values of a Struct, such as one section of filter_metadata. */
+export function textFields(struct: JsonObject | undefined): Readonly<Record<string, string>> {
+  if (!struct) return NONE
+  return Object.fromEntries(Object.entries(struct).filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
 }
-const NONE: Record<string, string> = {}
+const NONE: Readonly<Record<string, string>> = {}

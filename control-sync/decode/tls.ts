@@ -25,7 +25,7 @@ export function downstreamTls(at: At, from: DownstreamTlsContext): DownstreamTls
 /** @param auto the cluster's UpstreamHttpProtocolOptions: SNI from the request's host, the certificate to be checked against it. */
 export function upstreamTls(at: At, from: UpstreamTlsContext, auto: { readonly sni: boolean; readonly san: boolean }): UpstreamTls {
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
-  const tls = { ...common, sni: from.sni, autoSni: from.sni === '' && (auto.sni || from.autoHostSni) }
+  const tls = { ...common, sni: from.sni, autoSni: from.sni === '' && auto.sni }
   if (!auto.san || !tls.validation || tls.validation.sans.length > 0) return tls
   if (from.sni === '') { at.in('sni').issue('auto_san_validation needs an SNI of the configuration: the request\'s own is not compared'); return tls }
   const match: StringMatch = { kind: 'exact', value: from.sni, ignoreCase: true }
@@ -169,7 +169,7 @@ function sanType(type: SubjectAltNameMatcher['sanType']): SanMatch['type'] | und
     case San.DNS: return 'dns'
     case San.URI: return 'uri'
     case San.IP_ADDRESS: return 'ip'
-    default: return undefined
+    case San.SAN_TYPE_UNSPECIFIED: case San.EMAIL: case San.OTHER_NAME: default: return undefined
   }
 }
 

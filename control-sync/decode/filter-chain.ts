@@ -1,0 +1,121 @@
+/** envoy.config.listener.v3.FilterChain → FilterChain: match, TLS, network filters in order, the last of which is the codec. */
+import type { Codec, FilterChain, FilterChainMatch } from '../../agent/model/listener.ts'
+import type { Policy } from '../../agent/model/policy.ts'
+import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
+import type { DownstreamTls } from '../../agent/model/tls.ts'
+import { FilterChainMatch_ConnectionSourceType as Source, type Filter, type FilterChain as XFilterChain, type FilterChainMatch as XMatch } from '../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
+import { HttpConnectionManagerSchema } from '../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
+import { RBACSchema } from '../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
+import { TcpProxySchema, type TcpProxy } from '../proto/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
+import { DownstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import { effectiveType, typeNameOf, unpack } from './any.ts'
+import { hasUnknown, noteIgnored, type At } from './at.ts'
+import { httpManager } from './http.ts'
+import { OBSERVING_NETWORK_FILTERS, type Unknown } from './known-filters.ts'
+import { MQTT_FILTER, mqttCodec } from './mqtt.ts'
+import { policyOf } from './policy.ts'
+import { weighted } from './route-action.ts'
+import { downstreamTls } from './tls.ts'
+import { msOrNone, ranges } from './values.ts'
+
+const HOUR_MS = 3_600_000
+
+export function filterChain(at: At, from: XFilterChain, unknown: Unknown): FilterChain {
+  const socket = transport(at.in('transport_socket'), from)
+  const { policies, codec } = networkFilters(at.in('filters'), from.filters, unknown)
+  return {
+    name: from.name, match: chainMatch(at.in('filter_chain_match'), from.filterChainMatch),
+    tls: typeof socket === 'object' ? socket.tls : undefined, policies,
+    codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec,
+  }
+}
+
+/** @returns why nothing may pass, when the chain's transport is not implemented. */
+function transport(at: At, { transportSocket: socket }: XFilterChain): { readonly tls: DownstreamTls | undefined } | string {
+  if (!socket) return { tls: undefined }
+  const any = socket.configType.value
+  const here = at.in('typed_config')
+  const type = typeNameOf(any)
+  if (type === 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' || type === '' && socket.name === 'envoy.transport_sockets.raw_buffer') return { tls: undefined }
+  const context = unpack(here, any, DownstreamTlsContextSchema)
+  if (context) {
+    noteIgnored(here, DownstreamTlsContextSchema, context)
+    return { tls: downstreamTls(here, context) }
+  }
+  const what = `the transport socket ${type || socket.name} is not implemented`
+  at.ignore(`${what}: the chain is blocked`)
+  return what
+}
+
+/** A criterion that is not understood would let the chain take connections that are not meant for it. */
+function chainMatch(at: At, from: XMatch | undefined): FilterChainMatch {
+  if (from?.addressSuffix || from?.suffixLen !== undefined) at.in('address_suffix').issue('is not supported')
+  if (from && from.sourceType !== Source.ANY) at.in('source_type').issue('is not supported')
+  if (from?.directSourcePrefixRanges.length) at.in('direct_source_prefix_ranges').issue('is not supported')
+  if (from && hasUnknown(from)) at.issue('holds a criterion that meshlet does not know')
+  const protocol = from?.transportProtocol ?? ''
+  if (protocol !== '' && protocol !== 'tls' && protocol !== 'raw_buffer') at.in('transport_protocol').issue('only tls and raw_buffer are supported')
+  return {
+    destinationPort: from?.destinationPort, destinationRanges: ranges(at.in('prefix_ranges'), from?.prefixRanges ?? []),
+    serverNames: (from?.serverNames ?? []).map((name) => name.toLowerCase()),
+    transportProtocol: protocol === 'tls' || protocol === 'raw_buffer' ? protocol : undefined,
+    applicationProtocols: from?.applicationProtocols ?? [], sourceRanges: ranges(at.in('source_prefix_ranges'), from?.sourcePrefixRanges ?? []), sourcePorts: from?.sourcePorts ?? [],
+  }
+}
+
+function networkFilters(at: At, filters: readonly Filter[], unknown: Unknown): { readonly policies: readonly Policy[]; readonly codec: Codec } {
+  const policies: Policy[] = []
+  let blockedBy: string | undefined
+  for (const [i, filter] of filters.entries()) {
+    const here = at.item(i)
+    const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
+    const config = here.in('typed_config')
+    const codec = terminal(config, filter, unknown)
+    if (codec) {
+      if (i < filters.length - 1) at.item(i + 1).issue('stands behind the filter that ends the chain')
+      return { policies, codec: blockedBy === undefined ? codec : { kind: 'blocked', reason: blockedBy } }
+    }
+    const rbac = unpack(config, any, RBACSchema)
+    if (rbac) {
+      noteIgnored(config, RBACSchema, rbac)
+      const policy = policyOf(config, rbac)
+      if (policy) policies.push(policy)
+    } else if (!OBSERVING_NETWORK_FILTERS.has(effectiveType(config, any))) {
+      const what = `the filter ${effectiveType(config, any) || filter.name} is not implemented`
+      here.ignore(unknown === 'blocks' ? `${what}: the chain is blocked` : what)
+      if (unknown === 'blocks') blockedBy ??= what
+    }
+  }
+  return { policies, codec: { kind: 'blocked', reason: blockedBy ?? 'the chain has no filter that meshlet can end it with' } }
+}
+
+/** @returns undefined for a filter that does not end a chain. */
+function terminal(at: At, filter: Filter, unknown: Unknown): Codec | undefined {
+  const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
+  if (filter.name === MQTT_FILTER) return mqttCodec(at, any)
+  const manager = unpack(at, any, HttpConnectionManagerSchema)
+  if (manager) {
+    noteIgnored(at, HttpConnectionManagerSchema, manager)
+    return { kind: 'http', http: httpManager(at, manager, unknown) }
+  }
+  const tcp = unpack(at, any, TcpProxySchema)
+  if (!tcp) return undefined
+  noteIgnored(at, TcpProxySchema, tcp)
+  return tcpCodec(at, tcp)
+}
+
+function tcpCodec(at: At, from: TcpProxy): Codec {
+  const by = from.clusterSpecifier
+  const idleMs = msOrNone(at.in('idle_timeout'), from.idleTimeout, HOUR_MS) ?? Infinity
+  const named = (name: string, weight: number): { name: string; weight: number; headers: typeof NO_HEADER_CHANGES } => ({ name, weight, headers: NO_HEADER_CHANGES })
+  // Bytes sent without the tunnel that was asked for would reach somebody else.
+  if (from.$unknown?.some(({ no }) => no === TUNNELING)) return { kind: 'blocked', reason: 'tunneling_config is not implemented' }
+  switch (by.case) {
+    case 'cluster': return { kind: 'tcp', tcp: { clusters: [named(by.value, 1)], idleMs } }
+    case 'weightedClusters': return { kind: 'tcp', tcp: { clusters: weighted(at.in('weighted_clusters'), by.value.clusters.map((c) => named(c.name, c.weight))), idleMs } }
+    case undefined: at.issue('names no cluster'); return { kind: 'blocked', reason: 'tcp_proxy names no cluster' }
+    default: return by satisfies never
+  }
+}
+/** TcpProxy.tunneling_config. */
+const TUNNELING = 12

@@ -1,0 +1,127 @@
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager and its HTTP filters. */
+import type { HttpConnectionManager, HttpFilter } from '../../agent/model/listener.ts'
+import { FileAccessLogSchema } from '../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
+import { HTTPFaultSchema } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import { RBACSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
+import {
+  HttpConnectionManager_CodecType as CodecType, HttpConnectionManager_ForwardClientCertDetails as Xfcc, HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
+  type HttpConnectionManager as XManager, type HttpFilter as XFilter,
+} from '../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
+import { effectiveType, typeNameOf, unpack } from './any.ts'
+import { noteIgnored, type At } from './at.ts'
+import { faultOf } from './fault.ts'
+import { OBSERVING_HTTP_FILTERS, type Unknown } from './known-filters.ts'
+import { policyOf } from './policy.ts'
+import { routeConfig } from './route.ts'
+import { msOrNone } from './values.ts'
+
+const HOUR_MS = 3_600_000
+/** Envoy's bound for max_request_headers_kb. */
+const MAX_HEADERS_KB = 8192
+
+/** @param unknown what becomes of a filter that is not implemented: inbound it blocks, outbound it is skipped. */
+export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConnectionManager {
+  const details = from.setCurrentClientCertDetails
+  return {
+    statPrefix: from.statPrefix, codec: codecOf(at.in('codec_type'), from.codecType), routes: routesOf(at, from),
+    filters: httpFilters(at, from, unknown),
+    forwardClientCert: forwardOf(at.in('forward_client_cert_details'), from.forwardClientCertDetails),
+    clientCertDetails: { subject: details?.subject ?? false, uri: details?.uri ?? false, dns: details?.dns ?? false, cert: details?.cert ?? false, chain: details?.chain ?? false },
+    serverName: serverName(at.in('server_name'), from.serverName), useRemoteAddress: from.useRemoteAddress ?? false, xffTrustedHops: from.xffNumTrustedHops,
+    requestId: from.generateRequestId === false ? 'none' : 'keep-or-make',
+    normalizePath: from.normalizePath ?? false, mergeSlashes: from.mergeSlashes,
+    upgrades: from.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
+    streamIdleMs: msOrNone(at.in('stream_idle_timeout'), from.streamIdleTimeout, 300_000),
+    requestTimeoutMs: msOrNone(at.in('request_timeout'), from.requestTimeout, undefined),
+    connectionIdleMs: msOrNone(at.in('common_http_protocol_options').in('idle_timeout'), from.commonHttpProtocolOptions?.idleTimeout, HOUR_MS),
+    maxRequestHeadersBytes: headersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
+    accessLog: accessLog(at, from), explicitProxy: false,
+  }
+}
+
+function codecOf(at: At, type: XManager['codecType']): HttpConnectionManager['codec'] {
+  switch (type) {
+    case CodecType.AUTO: return 'auto'
+    case CodecType.HTTP1: return 'http1'
+    case CodecType.HTTP2: return 'http2'
+    case CodecType.HTTP3: default: at.issue('only AUTO, HTTP1 and HTTP2 are supported'); return 'auto'
+  }
+}
+
+function forwardOf(at: At, value: XManager['forwardClientCertDetails']): HttpConnectionManager['forwardClientCert'] {
+  switch (value) {
+    case Xfcc.SANITIZE: return 'sanitize'
+    case Xfcc.FORWARD_ONLY: return 'forward-only'
+    case Xfcc.APPEND_FORWARD: return 'append-forward'
+    case Xfcc.SANITIZE_SET: return 'sanitize-set'
+    case Xfcc.ALWAYS_FORWARD_ONLY: return 'always-forward-only'
+    default: at.issue(`unknown value ${value}`); return 'sanitize'
+  }
+}
+
+function serverName(at: At, name: string): string {
+  if (/[\0\r\n]/.test(name)) at.issue('contains a line break or NUL')
+  return name || 'envoy'
+}
+
+function headersKb(at: At, kb: number | undefined): number {
+  if (kb !== undefined && (kb < 1 || kb > MAX_HEADERS_KB)) { at.issue(`must be 1 to ${MAX_HEADERS_KB}`); return 60 }
+  return kb ?? 60
+}
+
+function routesOf(at: At, { routeSpecifier: by }: XManager): HttpConnectionManager['routes'] {
+  switch (by.case) {
+    case 'rds':
+      if (by.value.routeConfigName === '') at.in('rds').in('route_config_name').issue('is missing')
+      return { from: 'rds', name: by.value.routeConfigName }
+    case 'routeConfig': return { from: 'inline', config: routeConfig(at.in('route_config'), by.value) }
+    case undefined: at.issue('neither rds nor route_config is given'); return { from: 'rds', name: '' }
+    default: return by satisfies never
+  }
+}
+
+/** The format only: where lines go is the agent's business, not the control plane's. */
+function accessLog(at: At, { accessLog: logs }: XManager): HttpConnectionManager['accessLog'] {
+  for (const [i, log] of logs.entries()) {
+    const here = at.in('access_log').item(i)
+    const file = unpack(here, log.configType.value, FileAccessLogSchema)
+    if (file) return file.accessLogFormat.value?.format.case === 'jsonFormat' ? 'json' : 'text'
+    here.ignore(typeNameOf(log.configType.value))
+  }
+  return undefined
+}
+
+function httpFilters(at: At, from: XManager, unknown: Unknown): readonly HttpFilter[] {
+  const filters = from.httpFilters.flatMap((f, i) => httpFilter(at.in('http_filters').item(i), f, unknown) ?? [])
+  const slashes = from.pathWithEscapedSlashesAction
+  if (slashes === Slashes.KEEP_UNCHANGED || slashes === Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT) return filters
+  const here = at.in('path_with_escaped_slashes_action')
+  // Rules about paths would be compared with another text than the one that the mesh's operator has in mind.
+  if (unknown === 'skips' || !filters.some((f) => f.kind === 'rbac')) { here.ignore('%2F and %5C stay as they are'); return filters }
+  here.ignore('not implemented, and there are policies: everything is refused')
+  return [{ kind: 'blocked', name: 'path_with_escaped_slashes_action', reason: 'meshlet cannot unescape slashes before it compares paths' }]
+}
+
+function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter | undefined {
+  if (from.disabled) { at.ignore('disabled'); return undefined }
+  const any = from.configType.case === 'typedConfig' ? from.configType.value : undefined
+  const here = at.in('typed_config')
+  const type = typeNameOf(any)
+  if (type === 'envoy.extensions.filters.http.router.v3.Router' || type === '' && from.name === 'envoy.filters.http.router') return undefined
+  if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors' }
+  if (OBSERVING_HTTP_FILTERS.has(effectiveType(here, any))) return undefined
+  const rbac = unpack(here, any, RBACSchema)
+  if (rbac) {
+    noteIgnored(here, RBACSchema, rbac)
+    const policy = policyOf(here, rbac)
+    return policy && { kind: 'rbac', name: from.name, policy }
+  }
+  const fault = unpack(here, any, HTTPFaultSchema)
+  if (fault) {
+    noteIgnored(here, HTTPFaultSchema, fault)
+    return { kind: 'fault', fault: faultOf(here, fault) }
+  }
+  const what = effectiveType(here, any) || from.name
+  at.ignore(`${what} is not implemented${unknown === 'blocks' ? ': everything is refused' : ''}`)
+  return unknown === 'blocks' ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented` } : undefined
+}

@@ -1,0 +1,32 @@
+/** Filters that only observe: leaving them out lets nobody through and changes no byte that a peer relies on. By configuration type. */
+
+/** `blocks`: inbound, where a filter may be what keeps somebody out. `skips`: outbound. */
+export type Unknown = 'blocks' | 'skips'
+
+const STATS = 'stats.PluginConfig'
+
+export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
+  STATS,
+  'io.istio.http.peer_metadata.Config',
+  'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig',
+  // Chooses the ALPN names towards a sidecar; the data path does that by itself.
+  'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig',
+  'envoy.extensions.filters.http.stateful_session.v3.StatefulSession',
+])
+
+export const OBSERVING_NETWORK_FILTERS: ReadonlySet<string> = new Set([
+  STATS,
+  'envoy.tcp.metadataexchange.config.MetadataExchange',
+])
+
+/** What the sniffing and the listener's own fields do. */
+export const LISTENER_FILTERS = {
+  tls: 'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector',
+  http: 'envoy.extensions.filters.listener.http_inspector.v3.HttpInspector',
+  originalDst: 'envoy.extensions.filters.listener.original_dst.v3.OriginalDst',
+} as const
+
+/** Older resources name these without a configuration. */
+export const LISTENER_FILTER_NAMES: Readonly<Record<string, keyof typeof LISTENER_FILTERS>> = {
+  'envoy.filters.listener.tls_inspector': 'tls', 'envoy.filters.listener.http_inspector': 'http', 'envoy.filters.listener.original_dst': 'originalDst',
+}

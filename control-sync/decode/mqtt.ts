@@ -1,0 +1,23 @@
+/** The network filter `meshlet.mqtt_proxy`: a TypedStruct with the schema of agent.yaml's `mqtt:` section, and `transport: websocket` where that is meant. */
+import type { Any } from '@bufbuild/protobuf/wkt'
+import type { Codec } from '../../agent/model/listener.ts'
+import { mqttPolicySchema } from '../../agent/model/mqtt-policy.ts'
+import { unpackStruct } from './any.ts'
+import type { At } from './at.ts'
+
+export const MQTT_FILTER = 'meshlet.mqtt_proxy'
+
+export function mqttCodec(at: At, any: Any | undefined): Codec {
+  const refused: Codec = { kind: 'blocked', reason: 'the mqtt policy cannot be used' }
+  const struct = unpackStruct(at, any)
+  if (!struct) { at.issue(`${MQTT_FILTER} needs an xds.type.v3.TypedStruct`); return refused }
+  const here = at.in('value')
+  const { transport = 'tcp', ...policy } = struct.value
+  if (transport !== 'tcp' && transport !== 'websocket') { here.in('transport').issue('must be tcp or websocket'); return refused }
+  const parsed = mqttPolicySchema.safeParse(policy)
+  if (parsed.success) return { kind: 'mqtt', mqtt: parsed.data, transport }
+  for (const { path, message } of parsed.error.issues) {
+    path.reduce<At>((place, key) => (typeof key === 'number' ? place.item(key) : place.in(String(key))), here).issue(message)
+  }
+  return refused
+}

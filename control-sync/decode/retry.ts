@@ -1,0 +1,39 @@
+/** envoy.config.route.v3.RetryPolicy. */
+import type { RetryOn, RetryPolicy } from '../../agent/model/route.ts'
+import type { RetryPolicy as XRetryPolicy } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { typeNameOf } from './any.ts'
+import type { At } from './at.ts'
+import { ms } from './values.ts'
+
+const KNOWN: ReadonlySet<string> = new Set<RetryOn>([
+  '5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'retriable-4xx', 'refused-stream',
+  'retriable-status-codes', 'envoy-ratelimited', 'retriable-headers', 'cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted', 'unavailable',
+])
+const PREVIOUS_HOSTS = 'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate'
+/** So that one request cannot become thousands; Envoy leaves that to the retry budget. */
+const MAX_RETRIES = 100
+
+export function retryPolicy(at: At, from: XRetryPolicy | undefined): RetryPolicy | undefined {
+  if (!from) return undefined
+  const baseMs = ms(at.in('retry_back_off').in('base_interval'), from.retryBackOff?.baseInterval) || 25
+  const picks = Number(from.hostSelectionRetryMaxAttempts)
+  return {
+    on: conditions(at.in('retry_on'), from.retryOn),
+    maxRetries: Math.min(MAX_RETRIES, from.numRetries ?? 1),
+    perTryTimeoutMs: ms(at.in('per_try_timeout'), from.perTryTimeout) || undefined,
+    statusCodes: new Set(from.retriableStatusCodes),
+    backoff: { baseMs, capMs: ms(at.in('retry_back_off').in('max_interval'), from.retryBackOff?.maxInterval) || baseMs * 10 },
+    avoidPreviousHosts: from.retryHostPredicate.some((p) => p.name === 'envoy.retry_host_predicates.previous_hosts' || typeNameOf(p.configType.value) === PREVIOUS_HOSTS),
+    maxHostPicks: picks > 0 ? Math.min(MAX_RETRIES, picks) : 1,
+  }
+}
+
+function conditions(at: At, text: string): ReadonlySet<RetryOn> {
+  const on = new Set<RetryOn>()
+  for (const word of text.split(',', 64)) {
+    const name = word.trim()
+    if (KNOWN.has(name)) on.add(name as RetryOn)
+    else if (name !== '') at.ignore(name.slice(0, 64))
+  }
+  return on
+}

@@ -1,0 +1,127 @@
+/** What a route does: forward, redirect, answer. An action that is not implemented answers 501 and is reported, so that the rest of the table is served. */
+import type { ForwardAction, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../agent/model/route.ts'
+import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
+import {
+  RedirectAction_RedirectResponseCode as Code, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
+} from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import type { RegexMatchAndSubstitute } from '../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
+import type { At } from './at.ts'
+import { headerChanges } from './header-changes.ts'
+import { regex } from './matchers.ts'
+import { retryPolicy } from './retry.ts'
+import { ms, text } from './values.ts'
+
+/** Envoy's default for RouteAction.timeout. */
+const DEFAULT_TIMEOUT_MS = 15_000
+const MAX_BODY_CHARS = 64 * 1024
+
+export function routeAction(at: At, { action }: Route): RouteAction {
+  switch (action.case) {
+    case 'route': return forward(at.in('route'), action.value)
+    case 'redirect': return redirect(at.in('redirect'), action.value)
+    case 'directResponse': {
+      const here = at.in('direct_response')
+      const body = action.value.body ? text(here.in('body'), action.value.body) ?? '' : ''
+      if (action.value.status < 200 || action.value.status > 599) here.in('status').issue('must be 200 to 599')
+      if (body.length > MAX_BODY_CHARS) here.in('body').issue(`is longer than ${MAX_BODY_CHARS} characters`)
+      return { kind: 'direct', status: action.value.status, body }
+    }
+    case 'nonForwardingAction': return notImplemented(at, 'non_forwarding_action')
+    case undefined: return notImplemented(at, 'action')
+    default: return action satisfies never
+  }
+}
+
+function notImplemented(at: At, what: string): RouteAction {
+  at.in(what).ignore('not implemented: answered with 501')
+  return { kind: 'direct', status: 501, body: `meshlet does not implement this route's ${what}` }
+}
+
+function forward(at: At, from: XRouteAction): RouteAction {
+  const clusters = clustersOf(at, from)
+  if (!clusters) return notImplemented(at, 'cluster_specifier')
+  const host = from.hostRewriteSpecifier
+  if (host.case !== undefined && host.case !== 'hostRewriteLiteral') at.in('host_rewrite_specifier').ignore(host.case)
+  return {
+    kind: 'forward', clusters,
+    timeoutMs: from.timeout ? ms(at.in('timeout'), from.timeout) || undefined : DEFAULT_TIMEOUT_MS,
+    // 0 switches the listener's idle time off for this route.
+    idleMs: from.idleTimeout && (ms(at.in('idle_timeout'), from.idleTimeout) || Infinity),
+    retry: retryPolicy(at.in('retry_policy'), from.retryPolicy),
+    rewrite: { path: rewriteOf(at, from.prefixRewrite, from.regexRewrite), host: host.case === 'hostRewriteLiteral' ? host.value : undefined },
+    appendForwardedHost: from.appendXForwardedHost,
+    upgrades: from.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
+    hash: from.hashPolicy.flatMap((h, i) => hashSource(at.in('hash_policy').item(i), h) ?? []),
+  }
+}
+
+function clustersOf(at: At, { clusterSpecifier: by }: XRouteAction): ForwardAction['clusters'] | undefined {
+  switch (by.case) {
+    case 'cluster': return [{ name: by.value, weight: 1, headers: NO_HEADER_CHANGES }]
+    case 'weightedClusters': {
+      const here = at.in('weighted_clusters').in('clusters')
+      return weighted(here, by.value.clusters.map((c, i): WeightedCluster => ({ name: c.name, weight: c.weight ?? 0, headers: headerChanges(here.item(i), c) })))
+    }
+    case 'clusterHeader': case 'clusterSpecifierPlugin': case undefined: return undefined
+    default: return by satisfies never
+  }
+}
+
+/** Envoy: at least one, with a total weight of 1 to 2^32 - 1. */
+export function weighted(at: At, clusters: readonly WeightedCluster[]): readonly WeightedCluster[] {
+  const total = clusters.reduce((sum, c) => sum + c.weight, 0)
+  if (total < 1 || total > 0xffff_ffff) at.issue('the weights must add up to 1 or more, at most 4294967295')
+  return clusters
+}
+
+function rewriteOf(at: At, prefix: string, by: RegexMatchAndSubstitute | undefined): PathRewrite | undefined {
+  if (by) return regexRewrite(at.in('regex_rewrite'), by)
+  return prefix === '' ? undefined : { kind: 'prefix', value: prefix }
+}
+
+function regexRewrite(at: At, by: RegexMatchAndSubstitute): PathRewrite | undefined {
+  const made = regex(at.in('pattern'), by.pattern)
+  return made && { kind: 'regex', regex: made, by: by.substitution }
+}
+
+function hashSource(at: At, { policySpecifier: by, terminal }: RouteAction_HashPolicy): HashSource | undefined {
+  switch (by.case) {
+    case 'header': return { kind: 'header', name: by.value.headerName.toLowerCase(), terminal }
+    case 'cookie': return { kind: 'cookie', name: by.value.name, terminal }
+    case 'queryParameter': return { kind: 'query', name: by.value.name, terminal }
+    case 'connectionProperties': return by.value.sourceIp ? { kind: 'source-ip', terminal } : undefined
+    case 'filterState': case undefined: at.ignore('not implemented'); return undefined
+    default: return by satisfies never
+  }
+}
+
+function redirect(at: At, from: RedirectAction): RouteAction {
+  const scheme = from.schemeRewriteSpecifier
+  if (from.portRedirect > 65_535) at.in('port_redirect').issue('is above 65535')
+  return {
+    kind: 'redirect', status: redirectStatus(at.in('response_code'), from.responseCode),
+    scheme: scheme.case === 'schemeRedirect' ? scheme.value : scheme.case === 'httpsRedirect' && scheme.value ? 'https' : undefined,
+    host: from.hostRedirect || undefined, port: from.portRedirect || undefined, path: redirectPath(at, from), stripQuery: from.stripQuery,
+  }
+}
+
+function redirectPath(at: At, { pathRewriteSpecifier: by }: RedirectAction): PathRewrite | undefined {
+  switch (by.case) {
+    case 'pathRedirect': return { kind: 'full', value: by.value }
+    case 'prefixRewrite': return { kind: 'prefix', value: by.value }
+    case 'regexRewrite': return regexRewrite(at.in('regex_rewrite'), by.value)
+    case undefined: return undefined
+    default: return by satisfies never
+  }
+}
+
+function redirectStatus(at: At, code: RedirectAction['responseCode']): number {
+  switch (code) {
+    case Code.MOVED_PERMANENTLY: return 301
+    case Code.FOUND: return 302
+    case Code.SEE_OTHER: return 303
+    case Code.TEMPORARY_REDIRECT: return 307
+    case Code.PERMANENT_REDIRECT: return 308
+    default: at.issue(`unknown value ${code}`); return 301
+  }
+}

@@ -1,0 +1,69 @@
+/** envoy.config.route.v3.RouteConfiguration → RouteConfig. */
+import type { PathMatch, Route, RouteConfig, RouteMatch, VirtualHost } from '../../agent/model/route.ts'
+import type { Route as XRoute, RouteMatch as XRouteMatch, VirtualHost as XVirtualHost } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import type { RouteConfiguration } from '../proto/gen/envoy/config/route/v3/route_pb.ts'
+import type { At } from './at.ts'
+import { headerChanges } from './header-changes.ts'
+import { headerMatches, queryMatch, regex } from './matchers.ts'
+import { NO_PER_FILTER, perFilter, type PerFilter } from './per-filter.ts'
+import { retryPolicy } from './retry.ts'
+import { routeAction } from './route-action.ts'
+import { runtimeFraction } from './values.ts'
+
+export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
+  const filters = perFilter(at, from.typedPerFilterConfig, NO_PER_FILTER)
+  return {
+    name: from.name, ignorePortInHost: from.ignorePortInHostMatching, headers: headerChanges(at, from),
+    virtualHosts: from.virtualHosts.map((host, i) => virtualHost(at.in('virtual_hosts').item(i), host, filters)),
+  }
+}
+
+function virtualHost(at: At, from: XVirtualHost, outer: PerFilter): VirtualHost {
+  if (from.domains.length === 0) at.in('domains').issue('is empty')
+  if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
+  const filters = perFilter(at, from.typedPerFilterConfig, outer)
+  return {
+    name: from.name, domains: from.domains.map((d) => d.toLowerCase()),
+    routes: from.routes.map((r, i) => route(at.in('routes').item(i), r, filters)),
+    retry: retryPolicy(at.in('retry_policy'), from.retryPolicy), headers: headerChanges(at, from), includeAttemptCount: from.includeRequestAttemptCount,
+  }
+}
+/** VirtualHost.matcher, which stands in for `routes`. */
+const MATCHER = 21
+
+function route(at: At, from: XRoute, outer: PerFilter): Route {
+  const { policy, fault } = perFilter(at, from.typedPerFilterConfig, outer)
+  return { name: from.name, match: routeMatch(at.in('match'), from.match), action: routeAction(at, from), headers: headerChanges(at, from), policy, fault }
+}
+
+const NOTHING: RouteMatch = { path: { kind: 'exact', value: '' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: 0 }
+
+/** A condition that is not understood would match more than was meant, so it is an issue and not merely ignored. */
+function routeMatch(at: At, from: XRouteMatch | undefined): RouteMatch {
+  const path = from && pathMatch(at, from)
+  if (!from || !path) { if (!from) at.issue('is missing'); return NOTHING }
+  if (from.tlsContext) at.in('tls_context').issue('is not supported')
+  if (from.dynamicMetadata.length > 0) at.in('dynamic_metadata').issue('is not supported')
+  for (const { no } of from.$unknown ?? []) at.in(`<field ${no}>`).issue('a condition that meshlet does not know')
+  return {
+    path, caseSensitive: from.caseSensitive ?? true, headers: headerMatches(at.in('headers'), from.headers),
+    query: from.queryParameters.flatMap((q, i) => queryMatch(at.in('query_parameters').item(i), q) ?? []),
+    grpc: from.grpc !== undefined, fraction: runtimeFraction(at.in('runtime_fraction'), from.runtimeFraction),
+  }
+}
+
+function pathMatch(at: At, { pathSpecifier: by }: XRouteMatch): PathMatch | undefined {
+  switch (by.case) {
+    case 'prefix': return { kind: 'prefix', value: by.value }
+    case 'path': return { kind: 'exact', value: by.value }
+    case 'pathSeparatedPrefix': return { kind: 'separated-prefix', value: by.value }
+    case 'connectMatcher': return { kind: 'connect' }
+    case 'safeRegex': {
+      const made = regex(at.in('safe_regex'), by.value)
+      return made && { kind: 'regex', regex: made }
+    }
+    case 'pathMatchPolicy': at.in('path_match_policy').issue('is not supported'); return undefined
+    case undefined: at.issue('has no path specifier that meshlet knows'); return undefined
+    default: return by satisfies never
+  }
+}

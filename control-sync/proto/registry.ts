@@ -1,0 +1,44 @@
+/** Every message that may stand inside an Any, for JSON and YAML in Envoy's mapping (directory mode, config dump). */
+import { createRegistry, type Registry } from '@bufbuild/protobuf'
+import { file_envoy_config_cluster_v3_cluster as clusters } from './gen/envoy/config/cluster/v3/cluster_pb.ts'
+import { file_envoy_config_endpoint_v3_endpoint as endpoints } from './gen/envoy/config/endpoint/v3/endpoint_pb.ts'
+import { file_envoy_config_listener_v3_listener as listeners } from './gen/envoy/config/listener/v3/listener_pb.ts'
+import { file_envoy_config_route_v3_route as routes } from './gen/envoy/config/route/v3/route_pb.ts'
+import { file_envoy_config_route_v3_route_components as routeParts } from './gen/envoy/config/route/v3/route_components_pb.ts'
+import { file_envoy_config_core_v3_extension as extensions } from './gen/envoy/config/core/v3/extension_pb.ts'
+import { file_envoy_extensions_access_loggers_file_v3_file as fileLog } from './gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
+import { file_envoy_extensions_filters_http_cors_v3_cors as cors } from './gen/envoy/extensions/filters/http/cors/v3/cors_pb.ts'
+import { file_envoy_extensions_filters_http_fault_v3_fault as fault } from './gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import { file_envoy_extensions_filters_http_grpc_stats_v3_config as grpcStats } from './gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.ts'
+import { file_envoy_extensions_filters_http_rbac_v3_rbac as httpRbac } from './gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
+import { file_envoy_extensions_filters_http_router_v3_router as router } from './gen/envoy/extensions/filters/http/router/v3/router_pb.ts'
+import { file_envoy_extensions_filters_listener_http_inspector_v3_http_inspector as httpInspector } from './gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
+import { file_envoy_extensions_filters_listener_original_dst_v3_original_dst as originalDst } from './gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'
+import { file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol as proxyProtocol } from './gen/envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts'
+import { file_envoy_extensions_filters_listener_tls_inspector_v3_tls_inspector as tlsInspector } from './gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
+import {
+  file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager as manager,
+} from './gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
+import { file_envoy_extensions_filters_network_rbac_v3_rbac as networkRbac } from './gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
+import { file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy as tcpProxy } from './gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
+import { file_envoy_extensions_request_id_uuid_v3_uuid as requestId } from './gen/envoy/extensions/request_id/uuid/v3/uuid_pb.ts'
+import { file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts as previousHosts } from './gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
+import { file_envoy_extensions_transport_sockets_raw_buffer_v3_raw_buffer as rawBuffer } from './gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
+import { file_envoy_extensions_transport_sockets_tls_v3_secret as secrets } from './gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
+import { file_envoy_extensions_transport_sockets_tls_v3_tls as tls } from './gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import { file_envoy_extensions_upstreams_http_v3_http_protocol_options as httpOptions } from './gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
+import { file_istio_mesh_v1alpha1_proxy as proxyConfig } from './gen/istio/mesh/v1alpha1/proxy_pb.ts'
+import { file_istio_networking_nds_v1_nds as names } from './gen/istio/networking/nds/v1/nds_pb.ts'
+import { file_udpa_type_v1_typed_struct as udpaStruct } from './gen/udpa/type/v1/typed_struct_pb.ts'
+import { file_xds_type_v3_typed_struct as xdsStruct } from './gen/xds/type/v3/typed_struct_pb.ts'
+
+let made: Registry | undefined
+
+/** Built at first use: an agent with a control plane and no one who asks for a dump never needs it. */
+export function registry(): Registry {
+  made ??= createRegistry(
+    clusters, endpoints, listeners, routes, routeParts, extensions, fileLog, cors, fault, grpcStats, httpRbac, router, httpInspector, originalDst, proxyProtocol, tlsInspector,
+    manager, networkRbac, tcpProxy, requestId, previousHosts, rawBuffer, secrets, tls, httpOptions, proxyConfig, names, udpaStruct, xdsStruct,
+  )
+  return made
+}
