@@ -1,4 +1,4 @@
-/** Every message that may stand inside an Any, for JSON and YAML in Envoy's mapping (directory mode, config dump). */
+/** Every message that may stand inside an Any: for JSON and YAML in Envoy's mapping (directory mode, config dump) and for canonical hashes. */
 import { createRegistry, type Registry } from '@bufbuild/protobuf'
 import { file_envoy_config_cluster_v3_cluster as clusters } from './gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { file_envoy_config_endpoint_v3_endpoint as endpoints } from './gen/envoy/config/endpoint/v3/endpoint_pb.ts'
@@ -34,7 +34,7 @@ import { file_xds_type_v3_typed_struct as xdsStruct } from './gen/xds/type/v3/ty
 
 let made: Registry | undefined
 
-/** Built at first use: an agent with a control plane and no one who asks for a dump never needs it. */
+/** Built at first use: a directory, a dump or the first resource with an Any inside. */
 export function registry(): Registry {
   made ??= createRegistry(
     clusters, endpoints, listeners, routes, routeParts, extensions, fileLog, cors, fault, grpcStats, httpRbac, router, httpInspector, originalDst, proxyProtocol, tlsInspector,

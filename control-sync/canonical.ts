@@ -1,0 +1,184 @@
+/**
+ * A hash that is equal for equal content. istiod's release builds write map entries in random order, so bytes differ where nothing does.
+ * The wire format is walked, never decoded: descriptors tell where maps and Anys can be, everything else is skipped by its length. Sorting
+ * the entries of a map keeps all lengths, so the canonical form is a permutation of the bytes, made in place on one copy.
+ */
+import { createHash } from 'node:crypto'
+import type { DescMessage } from '@bufbuild/protobuf'
+import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
+import { registry } from './proto/registry.ts'
+
+/** Deeper levels stay as they are: equal content could then look different, never the other way round. */
+const MAX_DEPTH = 64
+
+/** Which fields of a message lead to a map or an Any; `undefined` where none does. */
+type Shape = { readonly kind: 'message'; readonly fields: ReadonlyMap<number, Step> } | { readonly kind: 'any' }
+type Step = { readonly map: boolean; readonly shape: () => Shape | undefined }
+
+/** @returns 32 hex digits of SHA-256. Bytes that are no protobuf are hashed as they are; never throws. */
+export function canonicalHash(kind: ResourceKind, bytes: Uint8Array): string {
+  const shape = shapeOfType(TYPE_URLS[kind].slice(TYPE_URLS[kind].lastIndexOf('/') + 1))
+  const copy = shape && Uint8Array.prototype.slice.call(bytes)
+  const canonical = copy && sortMaps(copy, 0, copy.length, shape, 0) ? copy : bytes
+  return createHash('sha256').update(canonical).digest('hex').slice(0, 32)
+}
+
+/** @returns false for bytes that are no protobuf. */
+function sortMaps(bytes: Uint8Array, start: number, end: number, shape: Shape, depth: number): boolean {
+  if (depth > MAX_DEPTH) return true
+  return shape.kind === 'any' ? sortInAny(bytes, start, end, depth) : sortInMessage(bytes, start, end, shape.fields, depth)
+}
+
+function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: ReadonlyMap<number, Step>, depth: number): boolean {
+  let entries: Entry[] | undefined
+  let mapField = 0
+  const cursor = { at: start, from: 0, to: 0 }
+  while (cursor.at < end) {
+    const fieldStart = cursor.at
+    const no = nextField(bytes, cursor, end)
+    if (no === 0) return false
+    const step = cursor.to < 0 ? undefined : fields.get(no)
+    // Entries are sorted among neighbours; writers put a map's entries together.
+    if (entries && no !== mapField) { sortEntries(bytes, entries); entries = undefined }
+    if (!step) continue
+    const shape = step.shape()
+    if (shape && !sortMaps(bytes, cursor.from, cursor.to, shape, depth + 1)) return false
+    if (!step.map) continue
+    mapField = no
+    const key = keyOf(bytes, cursor.from, cursor.to)
+    if (!key) return false
+    entries ??= []
+    entries.push({ start: fieldStart, end: cursor.to, key })
+  }
+  if (entries) sortEntries(bytes, entries)
+  return cursor.at === end
+}
+
+/** google.protobuf.Any: type_url = 1, value = 2. */
+function sortInAny(bytes: Uint8Array, start: number, end: number, depth: number): boolean {
+  const cursor = { at: start, from: 0, to: 0 }
+  let type = ''
+  let value: readonly [number, number] | undefined
+  while (cursor.at < end) {
+    const no = nextField(bytes, cursor, end)
+    if (no === 0) return false
+    if (cursor.to < 0) continue
+    if (no === 1) { const url = latin1(bytes, cursor.from, cursor.to); type = url.slice(url.lastIndexOf('/') + 1) }
+    if (no === 2) value = [cursor.from, cursor.to]
+  }
+  const shape = value && shapeOfType(type)
+  return !shape || sortMaps(bytes, value![0], value![1], shape, depth + 1)
+}
+
+type Entry = { readonly start: number; readonly end: number; readonly key: Uint8Array }
+
+/** Stable, so that of two entries with one key the last still wins. */
+function sortEntries(bytes: Uint8Array, entries: Entry[]): void {
+  if (entries.every((e, i) => i === 0 || compare(entries[i - 1]!.key, e.key) <= 0)) return
+  const from = entries[0]!.start
+  const old = bytes.slice(from, entries.at(-1)!.end)
+  let at = from
+  for (const e of entries.toSorted((a, b) => compare(a.key, b.key))) {
+    bytes.set(old.subarray(e.start - from, e.end - from), at)
+    at += e.end - e.start
+  }
+}
+
+const NO_KEY = new Uint8Array(0)
+
+/** The key of a map entry as its bytes on the wire (a copy: sorting moves them); an absent one is the type's zero. */
+function keyOf(bytes: Uint8Array, start: number, end: number): Uint8Array | undefined {
+  const cursor = { at: start, from: 0, to: 0 }
+  let key = NO_KEY
+  while (cursor.at < end) {
+    const fieldStart = cursor.at
+    const no = nextField(bytes, cursor, end)
+    if (no === 0) return undefined
+    if (no === 1) key = cursor.to < 0 ? bytes.slice(fieldStart, cursor.at) : bytes.slice(cursor.from, cursor.to)
+  }
+  return key
+}
+
+function compare(a: Uint8Array, b: Uint8Array): number {
+  const shorter = Math.min(a.length, b.length)
+  for (let i = 0; i < shorter; i++) if (a[i] !== b[i]) return a[i]! - b[i]!
+  return a.length - b.length
+}
+
+/**
+ * Reads one field and moves behind it. `from`..`to` is its content when it is length-delimited, else `to` is -1.
+ * @returns the field number; 0 when the bytes are no protobuf (or hold a group, which proto3 does not write).
+ */
+function nextField(bytes: Uint8Array, cursor: { at: number; from: number; to: number }, end: number): number {
+  const tag = varint(bytes, cursor, end)
+  const no = Math.floor(tag / 8)
+  cursor.to = -1
+  switch (tag % 8) {
+    case 0: return varint(bytes, cursor, end) < 0 ? 0 : no
+    case 1: cursor.at += 8; break
+    case 5: cursor.at += 4; break
+    case 2: {
+      const length = varint(bytes, cursor, end)
+      if (length < 0) return 0
+      cursor.from = cursor.at
+      cursor.at = cursor.to = cursor.at + length
+      break
+    }
+    default: return 0
+  }
+  return cursor.at <= end ? no : 0
+}
+
+/** @returns -1 when it does not end in time. Values above 2^53 lose precision; nothing here depends on those. */
+function varint(bytes: Uint8Array, cursor: { at: number }, end: number): number {
+  let value = 0
+  for (let shift = 1, i = 0; i < 10; i++, shift *= 128) {
+    if (cursor.at >= end) return -1
+    const byte = bytes[cursor.at++]!
+    value += (byte & 0x7f) * shift
+    if (byte < 0x80) return value
+  }
+  return -1
+}
+
+function latin1(bytes: Uint8Array, start: number, end: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.min(end - start, 512)).toString('latin1')
+}
+
+const shapes = new Map<string, Shape | undefined>()
+
+function shapeOfType(type: string): Shape | undefined {
+  if (shapes.has(type)) return shapes.get(type)
+  const schema = registry().getMessage(type)
+  return schema && shapeOf(schema)
+}
+
+/** Made once per message type; a step's own shape is asked for lazily, because types contain themselves. */
+function shapeOf(schema: DescMessage): Shape | undefined {
+  if (shapes.has(schema.typeName)) return shapes.get(schema.typeName)
+  const shape = ownShape(schema)
+  shapes.set(schema.typeName, shape)
+  return shape
+}
+
+function ownShape(schema: DescMessage): Shape | undefined {
+  if (schema.typeName === 'google.protobuf.Any') return { kind: 'any' }
+  const fields = new Map<number, Step>()
+  for (const field of schema.fields) {
+    const below = field.message
+    if (field.fieldKind === 'map') {
+      // An entry is a message with key = 1 and value = 2.
+      const value: Step | undefined = below && leadsToMap(below, new Set()) ? { map: false, shape: () => shapeOf(below) } : undefined
+      const entry: Shape | undefined = value && { kind: 'message', fields: new Map([[2, value]]) }
+      fields.set(field.number, { map: true, shape: () => entry })
+    } else if (below && leadsToMap(below, new Set())) fields.set(field.number, { map: false, shape: () => shapeOf(below) })
+  }
+  return fields.size === 0 ? undefined : { kind: 'message', fields }
+}
+
+function leadsToMap(schema: DescMessage, seen: Set<string>): boolean {
+  if (schema.typeName === 'google.protobuf.Any') return true
+  if (seen.has(schema.typeName)) return false
+  seen.add(schema.typeName)
+  return schema.fields.some((f) => f.fieldKind === 'map' || f.message !== undefined && leadsToMap(f.message, seen))
+}
