@@ -1,0 +1,87 @@
+/**
+ * mqtt.rules: who may connect, publish where and subscribe to what. First match wins; without a match an action is allowed only if no rule
+ * speaks of it. Compiled once per client, asked per PUBLISH.
+ *
+ * A value that is put in for %c, %u or %s never widens a rule: with `+`, `#` or `/` in it an allow rule does not match and a deny rule does
+ * (a client id is chosen by the client; compare CVE-2017-7650).
+ */
+import type { MqttPolicy, MqttRule } from '../../agent/model/mqtt-policy.ts'
+import { covers, matches, overlap, sharedOf } from './topics.ts'
+
+export type Client = {
+  readonly clientId: string
+  readonly username: string | undefined
+  /** Of the certificate that the client proved to have. */
+  readonly spiffeUri: string | undefined
+  readonly serviceAccount: string | undefined
+}
+export interface Authorizer {
+  mayConnect(): boolean
+  mayPublish(topic: string): boolean
+  /** `filter` as subscribed, `$share/…` included. An allow rule has to cover it whole, a deny rule refuses when any topic is common. */
+  maySubscribe(filter: string): boolean
+}
+
+/** `topics` undefined = all of them. */
+type Compiled = { readonly allow: boolean; readonly topics: readonly string[] | undefined }
+
+const MAX_REMEMBERED_TOPICS = 256
+
+export function createAuthorizer({ rules }: Pick<MqttPolicy, 'rules'>, client: Client): Authorizer {
+  const of = (action: MqttRule['action']): readonly Compiled[] | undefined => {
+    const all = rules.filter((rule) => rule.action === action)
+    return all.length === 0 ? undefined : all.flatMap((rule) => compiled(rule, client))
+  }
+  const [connect, publish, subscribe] = [of('connect'), of('publish'), of('subscribe')]
+  const remembered = new Map<string, boolean>()
+  return {
+    mayConnect: () => !connect || (connect[0]?.allow ?? false),
+    mayPublish(topic) {
+      if (!publish) return true
+      const known = remembered.get(topic)
+      if (known !== undefined) return known
+      const may = publish.find((rule) => !rule.topics || rule.topics.some((filter) => matches(filter, topic)))?.allow ?? false
+      if (remembered.size >= MAX_REMEMBERED_TOPICS) remembered.clear()
+      remembered.set(topic, may)
+      return may
+    },
+    maySubscribe(filter) {
+      if (!subscribe) return true
+      const shared = sharedOf(filter)
+      if (shared === 'invalid') return false
+      const inner = shared?.filter ?? filter
+      return subscribe.find(({ allow, topics }) => !topics || topics.some((t) => (allow ? covers(t, inner) : overlap(t, inner))))?.allow ?? false
+    },
+  }
+}
+
+function compiled({ action, topics, principals, clientIds, effect }: MqttRule, client: Client): Compiled[] {
+  if (principals.length > 0 && !principals.some((p) => isPrincipal(p, client.spiffeUri))) return []
+  if (clientIds.length > 0 && !clientIds.includes(client.clientId)) return []
+  const allow = effect === 'allow'
+  if (action === 'connect' || topics.length === 0) return [{ allow, topics: undefined }]
+  const filled: string[] = []
+  for (const topic of topics) {
+    const text = substituted(topic, client)
+    if (text === 'unsafe' && !allow) return [{ allow, topics: undefined }]
+    if (typeof text === 'object') filled.push(text.filter)
+  }
+  return filled.length === 0 ? [] : [{ allow, topics: filled }]
+}
+
+function isPrincipal(pattern: string, uri: string | undefined): boolean {
+  if (uri === undefined) return false
+  return pattern.endsWith('*') ? uri.startsWith(pattern.slice(0, -1)) : uri === pattern
+}
+
+/** `absent`: the client has no such value, so the topic is nobody's of its own. */
+function substituted(topic: string, { clientId, username, serviceAccount }: Client): { readonly filter: string } | 'absent' | 'unsafe' {
+  let problem: 'absent' | 'unsafe' | undefined
+  const filter = topic.replaceAll(/%[cus]/g, (name) => {
+    const value = name === '%c' ? clientId : name === '%u' ? username : serviceAccount
+    if (value === undefined || value === '') problem ??= 'absent'
+    else if (/[+#/]/.test(value)) problem = 'unsafe'
+    return value ?? ''
+  })
+  return problem ?? { filter }
+}

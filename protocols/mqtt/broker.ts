@@ -1,0 +1,80 @@
+/**
+ * The MQTT broker: many connections, one set of sessions, subscriptions and retained messages, durable by way of the spool (durability.ts).
+ * client.ts is one connection; this file only joins the parts.
+ */
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
+import type { Connection, Outcome } from '../connection.ts'
+import { Client } from './client.ts'
+import { Flusher } from './codec/outbox.ts'
+import { createCounters } from './counters.ts'
+import type { Durability, LocalBroker } from './durability.ts'
+import { publishInside } from './publication.ts'
+import { Retained } from './retained.ts'
+import type { Session } from './session.ts'
+import { restore } from './sessions.ts'
+import type { BrokerContext, BrokerState } from './state.ts'
+import { type Route, Subscriptions } from './subscriptions.ts'
+
+export type Broker = LocalBroker & AsyncDisposable & {
+  /** Serves one connection until it ends; never rejects. `conn.stream` is plain text already; transport 'websocket' upgrades first. */
+  serve(conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket'): Promise<Outcome>
+  readonly stats: { readonly connections: number; readonly sessions: number; readonly retained: number }
+}
+
+/** @param p.node name of this agent, the beginning of client ids that the broker assigns */
+export function createBroker({ ctx, durability, node }: { ctx: BrokerContext; durability: Durability; node: string }): Broker {
+  const closing = new AbortController()
+  const open = new Set<Client>()
+  const state: BrokerState = {
+    ctx, node, durability, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), subscriptions: new Subscriptions(),
+    retained: new Retained({ durability, clock: ctx.clock }), closed: closing.signal, turns: new Map(),
+  }
+  const stats = {
+    get connections() { return open.size },
+    get sessions() { return state.sessions.size },
+    get retained() { return state.retained.size },
+  }
+  ctx.metrics.gaugeOf('mesh_mqtt_connections', 'MQTT connections that are open.', () => stats.connections)
+  ctx.metrics.gaugeOf('mesh_mqtt_sessions', 'MQTT sessions that are connected or kept.', () => stats.sessions)
+  ctx.metrics.gaugeOf('mesh_mqtt_retained_messages', 'Topics with a retained message.', () => stats.retained)
+  restore(state)
+
+  return {
+    stats,
+    async serve(conn, mqtt, transport) {
+      try {
+        if (closing.signal.aborted) throw new MeshError('MESH_DRAINING', 'the broker is closed')
+        if (open.size >= mqtt.limits.maxConnections) throw new MeshError('MESH_LISTENER_FULL', `${mqtt.limits.maxConnections} MQTT connections are open (mqtt.limits.maxConnections)`)
+        const stream = transport === 'tcp' ? conn.stream : await upgraded(conn, mqtt, ctx)
+        const client = new Client({ state, conn, stream, policy: mqtt })
+        open.add(client)
+        try {
+          return await client.run()
+        } finally {
+          open.delete(client)
+        }
+      } catch (thrown) {
+        return { error: toMeshError(thrown) }
+      }
+    },
+    publish: (message, origin) => publishInside(state, message, { from: undefined, origin }, message.retain ? 'retain' : 'do not retain'),
+    attach(route: Route) {
+      state.subscriptions.addRoute(route)
+      return { [Symbol.dispose]: () => state.subscriptions.removeRoute(route) }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const client of open) client.close(new MeshError('MESH_DRAINING', 'the broker is closing'))
+      await Promise.allSettled(state.turns.values())
+      closing.abort()
+      for (const session of state.sessions.values()) session.end()
+      state.flusher.flush()
+    },
+  }
+}
+
+/** Loaded when somebody needs it: `ws` costs memory that a device without WebSocket clients keeps. */
+async function upgraded(conn: Connection, mqtt: MqttPolicy, ctx: BrokerContext): Promise<Connection['stream']> {
+  const { upgrade } = await import('./websocket.ts')
+  return upgrade(conn.stream, { clock: ctx.clock, timeoutMs: mqtt.limits.connectTimeoutMs, maxPacketBytes: mqtt.limits.maxPacketBytes, aborted: conn.aborted })
+}

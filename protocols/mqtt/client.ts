@@ -1,0 +1,291 @@
+/**
+ * One connection from its first byte to its last, read downward: wait for CONNECT, open the session, take packets, end.
+ * Ending is one place for all causes: what the client is told, what becomes of its session and its will.
+ */
+import type { Duplex } from 'node:stream'
+import type { Timer } from '../../agent/core/clock.ts'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
+import { type Connection, ENDED, type Outcome } from '../connection.ts'
+import type { Authorizer } from './authorization.ts'
+import { encode } from './codec/encode.ts'
+import { type Connect, MAX_VAR_INT, type Disconnect, type Packet, type Subscribe, type Unsubscribe, type Version } from './codec/packet.ts'
+import { PacketParser } from './codec/parser.ts'
+import { NO_PROPERTIES } from './codec/properties.ts'
+import { admit, type Admitted, answerVersion, connack, openSession } from './connect.ts'
+import { type Hold, Inflow, type Reading } from './inflow.ts'
+import { Link, MAX_SOCKET_BYTES } from './link.ts'
+import { REASON, reasonOf, returnCodeOf, violation } from './reason.ts'
+import type { Session } from './session.ts'
+import { endSessionLater, inTurn, leaveWill, saveLater, watchExpiry } from './sessions.ts'
+import type { BrokerState } from './state.ts'
+import { subscribe, unsubscribe } from './subscribe.ts'
+
+/** SUBSCRIBE and UNSUBSCRIBE that wait for the store before the client is not read from. */
+const MAX_CONTROL = 16
+/** For the last bytes, DISCONNECT among them, to leave. */
+const FAREWELL_MS = 1_000
+
+type At =
+  | { readonly at: 'awaiting-connect' }
+  | { readonly at: 'connecting' }
+  | { readonly at: 'connected'; readonly connect: Connect; readonly session: Session; readonly link: Link; readonly inflow: Inflow; readonly keepAliveMs: number; readonly admitted: Admitted }
+  | { readonly at: 'closed' }
+
+export class Client implements Reading {
+  readonly #state: BrokerState
+  readonly #conn: Connection
+  readonly #stream: Duplex
+  readonly #policy: MqttPolicy
+  readonly #parser: PacketParser
+  readonly #holds = new Set<Hold>()
+  readonly #over = Promise.withResolvers<Outcome>()
+  #now: At = { at: 'awaiting-connect' }
+  #version: Version = 4
+  #timer: Timer | undefined
+  #heardMs: number
+  #control = Promise.resolve()
+  #controls = 0
+  #authorizer: Authorizer | undefined
+  #authorizedBy: MqttPolicy | undefined
+
+  constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy }) {
+    this.#state = p.state
+    this.#conn = p.conn
+    this.#stream = p.stream
+    this.#policy = p.policy
+    this.#parser = new PacketParser({ maxPacketBytes: p.policy.limits.maxPacketBytes, side: 'server' })
+    this.#heardMs = p.state.ctx.clock.monotonicMs()
+  }
+
+  /** Resolves when the connection is over; never rejects. */
+  async run(): Promise<Outcome> {
+    const { clock } = this.#state.ctx
+    const { draining, aborted } = this.#conn
+    const onDrain = (): void => this.close(new MeshError('MESH_DRAINING', 'the listener is draining'))
+    const onAbort = (): void => { this.#end(ENDED, 'lost'); this.#stream.destroy() }
+    this.#timer = clock.after(this.#policy.limits.connectTimeoutMs, () => this.close(new MeshError('MESH_REQUEST_TIMEOUT', 'no CONNECT within mqtt.limits.connectTimeoutMs')))
+    this.#stream.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.#stream.on('end', () => this.#end(ENDED, 'lost'))
+    this.#stream.on('close', () => this.#end(ENDED, 'lost'))
+    this.#stream.on('error', (err) => this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost'))
+    this.#stream.on('drain', () => this.#onDrain())
+    draining.addEventListener('abort', onDrain, { once: true })
+    aborted.addEventListener('abort', onAbort, { once: true })
+    if (aborted.aborted) onAbort()
+    else if (draining.aborted) onDrain()
+    try {
+      return await this.#over.promise
+    } finally {
+      draining.removeEventListener('abort', onDrain)
+      aborted.removeEventListener('abort', onAbort)
+    }
+  }
+
+  hold(why: Hold): void {
+    this.#holds.add(why)
+    this.#stream.pause()
+  }
+  release(why: Hold): void {
+    if (!this.#holds.delete(why) || this.#holds.size > 0 || this.#now.at === 'closed') return
+    this.#stream.resume()
+    // The silence was ours.
+    this.#heardMs = this.#state.ctx.clock.monotonicMs()
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#conn.receivedBytes += chunk.length
+    this.#heardMs = this.#state.ctx.clock.monotonicMs()
+    this.#parser.push(chunk)
+    this.#takePackets()
+  }
+  #takePackets(): void {
+    try {
+      while (this.#now.at !== 'connecting' && this.#now.at !== 'closed') {
+        const packet = this.#parser.next()
+        if (packet === undefined) break
+        this.#take(packet)
+      }
+    } catch (err) {
+      this.close(toMeshError(err))
+    }
+    // One that asks and does not read the answers is not read from either.
+    if (this.#now.at === 'connected' && this.#now.link.outbox.pendingBytes > MAX_SOCKET_BYTES * 2) this.hold('socket')
+  }
+  #onDrain(): void {
+    if (this.#now.at !== 'connected') return
+    this.release('socket')
+    this.#now.link.drained()
+    this.#now.session.flow?.pump()
+  }
+
+  #take(packet: Packet): void {
+    if (this.#now.at !== 'connected') { this.#takeFirst(packet); return }
+    const { session, inflow, link } = this.#now
+    switch (packet.type) {
+      case 'publish': inflow.publish(packet); return
+      case 'puback': session.flow?.puback(packet.packetId); return
+      case 'pubrec': session.flow?.pubrec(packet.packetId, packet.reason); return
+      case 'pubrel': inflow.pubrel(packet.packetId); return
+      case 'pubcomp': session.flow?.pubcomp(packet.packetId); return
+      case 'subscribe': case 'unsubscribe': this.#takeControl(packet); return
+      case 'pingreq': link.outbox.packet({ type: 'pingresp' }); return
+      case 'disconnect': this.#takeDisconnect(packet); return
+      case 'connect': case 'unsupported-connect': throw violation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
+      case 'auth': throw violation(REASON.protocolError, '[MQTT-4.12.0-6] AUTH without an authentication method')
+      case 'connack': case 'suback': case 'unsuback': case 'pingresp': throw violation(REASON.protocolError, `a client sent ${packet.type.toUpperCase()} (MQTT 5.0 §2.1.2)`)
+      default: packet satisfies never
+    }
+  }
+
+  #takeFirst(packet: Packet): void {
+    if (packet.type === 'unsupported-connect') {
+      this.#version = answerVersion(packet.level)
+      throw violation(REASON.unsupportedVersion, `[MQTT-3.1.2-2] protocol level ${packet.level} is not supported`)
+    }
+    if (packet.type !== 'connect') throw violation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
+    this.#version = packet.version
+    this.#now = { at: 'connecting' }
+    this.hold('connecting')
+    this.#connect(packet).catch((err: unknown) => this.close(toMeshError(err)))
+  }
+
+  async #connect(connect: Connect): Promise<void> {
+    const state = this.#state
+    const { limits } = this.#policy
+    const admitted = admit(state, connect, this.#policy, this.#conn.tls?.peer)
+    await inTurn(state, admitted.clientId, async () => {
+      if (this.#now.at !== 'connecting') return
+      const { session, present } = await openSession(state, connect, admitted, limits)
+      // Gone while the store was asked: what was opened stays as after a disconnect.
+      if (this.#now.at !== 'connecting') { this.#part(session); return }
+      this.#start(connect, session, present, admitted)
+    })
+  }
+
+  #start(connect: Connect, session: Session, present: boolean, admitted: Admitted): void {
+    const { ctx, counters, flusher } = this.#state
+    const { limits } = this.#policy
+    const { properties, version } = connect
+    const link = new Link({
+      stream: this.#stream, flusher, clock: ctx.clock, counters, version, limits,
+      receiveMaximum: version === 5 ? properties.receiveMaximum ?? 65_535 : limits.maxInflight,
+      maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
+      onBytes: (bytes) => { this.#conn.sentBytes += bytes },
+      close: (err) => this.close(err),
+    })
+    const inflow = new Inflow({ state: this.#state, session, link, reading: this, authorizer: () => this.#authorizerNow(admitted) })
+    const keepAliveMs = admitted.keepAliveSec * 1500 // one and a half times [MQTT-3.1.2-22]
+    this.#now = { at: 'connected', connect, session, link, inflow, keepAliveMs, admitted }
+    this.#timer?.cancel()
+    if (keepAliveMs > 0) this.#watchKeepAlive(keepAliveMs, keepAliveMs)
+    session.attach(link)
+    if (present) saveLater(this.#state, session)
+    counters.connects.value++
+    ctx.log.debug({ evt: 'mqtt.connect', conn: this.#conn.id, clientId: session.clientId, version, sessionPresent: present }, 'client connected')
+    link.outbox.packet(connack(connect, present, admitted, limits))
+    session.resume()
+    this.release('connecting')
+    this.#takePackets()
+  }
+
+  /** A changed policy that keeps the connection (recheck) counts from the next packet on. */
+  #authorizerNow(admitted: Admitted): Authorizer {
+    const { codec } = this.#conn.chain
+    const policy = codec.kind === 'mqtt' ? codec.mqtt : this.#policy
+    if (this.#authorizer && this.#authorizedBy === policy) return this.#authorizer
+    this.#authorizedBy = policy
+    this.#authorizer = admitted.authorizer(policy)
+    return this.#authorizer
+  }
+
+  #watchKeepAlive(keepAliveMs: number, afterMs: number): void {
+    const { clock } = this.#state.ctx
+    this.#timer = clock.after(afterMs, () => {
+      const leftMs = this.#holds.size > 0 ? keepAliveMs : this.#heardMs + keepAliveMs - clock.monotonicMs()
+      if (leftMs > 0) this.#watchKeepAlive(keepAliveMs, leftMs)
+      else this.close(new MeshError('MESH_MQTT_KEEP_ALIVE', `nothing was heard for ${keepAliveMs} ms`))
+    })
+  }
+
+  /** One after the other, in the order they came. */
+  #takeControl(packet: Subscribe | Unsubscribe): void {
+    if (this.#now.at !== 'connected') return
+    const { session, link, admitted } = this.#now
+    const asking = { session, link, authorizer: this.#authorizerNow(admitted), limits: this.#policy.limits }
+    if (++this.#controls >= MAX_CONTROL) this.hold('commits')
+    this.#control = this.#control
+      .then(() => (packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking)))
+      .catch((err: unknown) => this.close(toMeshError(err)))
+      .finally(() => { if (--this.#controls === 0) this.release('commits') })
+  }
+
+  #takeDisconnect({ reason, properties }: Disconnect): void {
+    if (this.#now.at !== 'connected') return
+    const { session } = this.#now
+    const { sessionExpirySec } = properties
+    if (sessionExpirySec !== undefined) {
+      if (sessionExpirySec > 0 && session.expirySec === 0) throw violation(REASON.protocolError, 'a session without expiry cannot get one in DISCONNECT (MQTT 5.0 §3.14.2.2.2)')
+      session.expirySec = Math.min(sessionExpirySec, this.#policy.limits.maxSessionExpirySec)
+    }
+    this.#end(ENDED, reason === REASON.success ? 'normal' : 'lost')
+  }
+
+  /** Ends the connection from our side, telling the client why as far as its version can be told. */
+  close(err: MeshError): void {
+    const now = this.#now
+    if (now.at === 'closed') return
+    if (now.at === 'connected') {
+      if (now.link.version === 5) now.link.outbox.packet({ type: 'disconnect', reason: reasonOf(err), properties: NO_PROPERTIES })
+      now.link.outbox.flush()
+    } else this.#refuse(err, now.at)
+    this.#end({ error: err }, 'lost')
+  }
+
+  /** CONNACK with the reason; nothing to somebody who never sent a CONNECT (§4.13, [MQTT-3.1.4-1]). */
+  #refuse(err: MeshError, at: 'awaiting-connect' | 'connecting'): void {
+    this.#state.counters.refusedConnects.value++
+    const spoke = at === 'connecting' || reasonOf(err) === REASON.unsupportedVersion
+    if (!spoke || this.#stream.destroyed) return
+    const reason = this.#version === 5 ? reasonOf(err) : returnCodeOf(err)
+    this.#stream.write(encode({ type: 'connack', sessionPresent: false, reason, properties: NO_PROPERTIES }, this.#version))
+  }
+
+  #end(outcome: Outcome, how: 'normal' | 'lost'): void {
+    const now = this.#now
+    if (now.at === 'closed') return
+    this.#now = { at: 'closed' }
+    this.#timer?.cancel()
+    if (now.at === 'connected') this.#leave(now, how)
+    this.#farewell(outcome)
+  }
+
+  #leave({ session, link, inflow, connect }: Extract<At, { at: 'connected' }>, how: 'normal' | 'lost'): void {
+    link.outbox.flush()
+    inflow.end()
+    if (session.link !== link) return
+    if (how === 'lost' && connect.will) leaveWill(this.#state, session, connect.will)
+    this.#part(session)
+  }
+
+  /** The session without its connection: kept until it expires, or ended. */
+  #part(session: Session): void {
+    session.detach()
+    session.disconnectedAtMs = this.#state.ctx.clock.wallMs()
+    if (session.stored && session.expirySec > 0) {
+      saveLater(this.#state, session)
+      watchExpiry(this.#state, session)
+    } else endSessionLater(this.#state, session)
+  }
+
+  /** serve.ts destroys the stream when an outcome has an error; what was just written should leave first. */
+  #farewell(outcome: Outcome): void {
+    const stream = this.#stream
+    const done = (): void => this.#over.resolve(outcome)
+    if (stream.destroyed || stream.writableFinished) { done(); return }
+    const late = this.#state.ctx.clock.after(FAREWELL_MS, done)
+    stream.resume()
+    stream.once('close', () => { late.cancel(); done() })
+    stream.end(() => { late.cancel(); done() })
+  }
+}

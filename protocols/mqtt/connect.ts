@@ -1,0 +1,106 @@
+/** CONNECT to CONNACK (MQTT 5.0 §3.1.4): checks, authorization, the session that is resumed or made, and what the server answers. */
+import { MeshError } from '../../agent/core/errors.ts'
+import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
+import type { PeerIdentity } from '../../agent/model/identity.ts'
+import { type Authorizer, createAuthorizer } from './authorization.ts'
+import type { Connack, Connect, Version } from './codec/packet.ts'
+import { NO_PROPERTIES, type Properties } from './codec/properties.ts'
+import { REASON, violation } from './reason.ts'
+import { NEVER_SEC, Session } from './session.ts'
+import { cancelWill, endSession, takenOver } from './sessions.ts'
+import type { BrokerState } from './state.ts'
+import { tooDeep } from './topics.ts'
+
+/** What CONNECT settled before anything was touched. */
+export type Admitted = {
+  readonly clientId: string
+  readonly assigned: boolean
+  readonly authorizer: (policy: MqttPolicy) => Authorizer
+  readonly expirySec: number
+  readonly keepAliveSec: number
+}
+type Limits = MqttPolicy['limits']
+
+/** A client id that we assign is as good as unguessable, or anyone could take the session over. */
+const ID_LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789'
+const ID_LENGTH = 22
+const MAX_CLIENT_ID_CHARS = 1024
+
+/** Version of the refusing CONNACK: 5 for what is newer, 4 for MQTT 3.1 and everything else [MQTT-3.1.2-2]. */
+export function answerVersion(level: number): Version { return level >= 5 ? 5 : 4 }
+
+/** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED; each is answered with a CONNACK */
+export function admit(state: BrokerState, connect: Connect, policy: MqttPolicy, peer: PeerIdentity | undefined): Admitted {
+  const { properties, version, will, clientId: given } = connect
+  if (properties.authenticationMethod !== undefined) throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] enhanced authentication is not offered')
+  if (given === '' && version === 4 && !connect.cleanStart) throw violation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
+  if (given.length > MAX_CLIENT_ID_CHARS) throw violation(REASON.clientIdNotValid, `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`)
+  const clientId = given === '' ? assignedId(state) : given
+  const authorizer = (of: MqttPolicy): Authorizer =>
+    createAuthorizer(of, { clientId, username: connect.username, spiffeUri: peer?.spiffeId?.uri, serviceAccount: peer?.spiffeId?.serviceAccount })
+  const may = authorizer(policy)
+  if (!may.mayConnect()) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`)
+  if (will && tooDeep(will.topic, policy.limits.maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the will topic has more than ${policy.limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
+  if (will && !may.mayPublish(will.topic)) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not publish its will to ${will.topic}`)
+  return { clientId, assigned: given === '', authorizer, expirySec: expiryOf(connect, policy.limits), keepAliveSec: keepAliveOf(connect, policy.limits) }
+}
+
+function assignedId({ ctx, node }: BrokerState): string {
+  let id = `${node}-`
+  for (let i = 0; i < ID_LENGTH; i++) id += ID_LETTERS[Math.floor(ctx.random.float() * ID_LETTERS.length)]
+  return id
+}
+
+/** A 3.1.1 session without clean session has no end of its own; it gets the longest that is allowed. */
+function expiryOf({ version, cleanStart, properties }: Connect, { maxSessionExpirySec }: Limits): number {
+  const wanted = version === 5 ? properties.sessionExpirySec ?? 0 : cleanStart ? 0 : NEVER_SEC
+  return Math.min(wanted, maxSessionExpirySec)
+}
+
+/** 0 = off. Only MQTT 5 can be told another value than its own [MQTT-3.1.2-21]. */
+function keepAliveOf({ version, keepAliveSec }: Connect, { maxKeepAliveSec }: Limits): number {
+  if (version === 4 || maxKeepAliveSec === 65_535) return keepAliveSec
+  return keepAliveSec === 0 ? maxKeepAliveSec : Math.min(keepAliveSec, maxKeepAliveSec)
+}
+
+/**
+ * The session for an admitted client: an older connection of the id is ended, a clean start deletes what there was, and a session that is to be kept is
+ * durable before CONNACK says so. Run in the client id's turn.
+ * @throws MESH_MQTT_QUOTA, or what the store says, when a new session cannot be kept
+ */
+export async function openSession(state: BrokerState, connect: Connect, { clientId, expirySec }: Admitted, limits: Limits): Promise<{ readonly session: Session; readonly present: boolean }> {
+  const old = state.sessions.get(clientId)
+  if (old?.link) {
+    state.counters.takeovers.value++
+    old.link.close(takenOver(old))
+  }
+  const found = state.sessions.get(clientId)
+  // One whose expiry is 0 ended with its connection; only its deletion still waits for its turn.
+  if (found && found.expirySec > 0 && !connect.cleanStart) return { session: resumed(found, connect.version, expirySec), present: true }
+  if (found) await endSession(state, found)
+  if (state.sessions.size >= limits.maxSessions) throw new MeshError('MESH_MQTT_QUOTA', `${limits.maxSessions} sessions are open or kept (mqtt.limits.maxSessions)`)
+  const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, counters: state.counters })
+  if (session.stored) await state.durability.saveSession(session.toStored())
+  state.sessions.set(clientId, session)
+  return { session, present: false }
+}
+
+function resumed(session: Session, version: Version, expirySec: number): Session {
+  session.expiry?.cancel()
+  cancelWill(session)
+  session.version = version
+  session.expirySec = expirySec
+  return session
+}
+
+export function connack(connect: Connect, present: boolean, { clientId, assigned, expirySec, keepAliveSec }: Admitted, limits: Limits): Connack {
+  if (connect.version === 4) return { type: 'connack', sessionPresent: present, reason: 0, properties: NO_PROPERTIES }
+  const properties: Properties = {
+    receiveMaximum: limits.maxInflight, maximumPacketBytes: limits.maxPacketBytes,
+    ...(limits.maxTopicAliases === 0 ? {} : { topicAliasMaximum: limits.maxTopicAliases }),
+    ...((connect.properties.sessionExpirySec ?? 0) === expirySec ? {} : { sessionExpirySec: expirySec }),
+    ...(assigned ? { assignedClientId: clientId } : {}),
+    ...(keepAliveSec === connect.keepAliveSec ? {} : { serverKeepAliveSec: keepAliveSec }),
+  }
+  return { type: 'connack', sessionPresent: present, reason: 0, properties }
+}

@@ -1,0 +1,33 @@
+/** The broker's numbers, taken once. */
+import type { Cell, Metrics } from '../../agent/core/metrics.ts'
+import type { Qos } from './codec/packet.ts'
+
+export type DropReason = 'slow-reader' | 'queue-full' | 'expired' | 'too-large' | 'spool' | 'not-authorized' | 'retained-limit'
+export type Counters = {
+  readonly connects: Cell
+  readonly refusedConnects: Cell
+  readonly takeovers: Cell
+  readonly received: readonly [Cell, Cell, Cell]
+  readonly sent: readonly [Cell, Cell, Cell]
+  readonly refused: (reason: 'quota' | 'storage' | 'not-authorized') => Cell
+  readonly dropped: Readonly<Record<DropReason, Cell>>
+  readonly spoolWaits: Cell
+}
+
+export function createCounters(metrics: Metrics): Counters {
+  const connects = metrics.counter('mesh_mqtt_connects_total', 'CONNECT packets by what became of them.', ['outcome'])
+  const received = metrics.counter('mesh_mqtt_messages_received_total', 'PUBLISH packets from clients.', ['qos'])
+  const sent = metrics.counter('mesh_mqtt_messages_sent_total', 'PUBLISH packets to clients, repetitions included.', ['qos'])
+  const refused = metrics.counter('mesh_mqtt_publishes_refused_total', 'PUBLISH packets that were refused and not acknowledged as received.', ['reason'])
+  const dropped = metrics.counter('mesh_mqtt_messages_dropped_total', 'Messages that one receiver did not get, by reason.', ['reason'])
+  const byQos = (family: typeof sent): [Cell, Cell, Cell] => [0, 1, 2].map((qos) => family.cell({ qos: String(qos as Qos) })) as [Cell, Cell, Cell]
+  const reasons: readonly DropReason[] = ['slow-reader', 'queue-full', 'expired', 'too-large', 'spool', 'not-authorized', 'retained-limit']
+  return {
+    connects: connects.cell({ outcome: 'accepted' }), refusedConnects: connects.cell({ outcome: 'refused' }),
+    takeovers: metrics.counter('mesh_mqtt_takeovers_total', 'Connections that ended because their client id connected again.').cell({}),
+    received: byQos(received), sent: byQos(sent),
+    refused: (reason) => refused.cell({ reason }),
+    dropped: Object.fromEntries(reasons.map((reason) => [reason, dropped.cell({ reason })])) as Record<DropReason, Cell>,
+    spoolWaits: metrics.counter('mesh_mqtt_spool_waits_total', 'Times a client was not read from because the spool had no room.').cell({}),
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * PUBLISH and PUBREL of one client. Messages are appended as they come, many at once, and answered strictly in order [MQTT-4.6.0-2, -3]:
+ * each waits in line until its commit is durable. When the spool refuses, a client of MQTT 5 is told (0x97); an older one cannot be told, so it is not
+ * read from until there is room. Nothing is acknowledged that was not taken.
+ */
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { Authorizer } from './authorization.ts'
+import type { Publish, Qos } from './codec/packet.ts'
+import type { StoredMessage } from './durability.ts'
+import { Fifo } from './fifo.ts'
+import { type Link, sizeOf } from './link.ts'
+import { type Commit, commitOf, deliver, plan, retryMs } from './publication.ts'
+import { REASON, violation } from './reason.ts'
+import type { Session } from './session.ts'
+import type { BrokerState } from './state.ts'
+import type { Plan } from './subscriptions.ts'
+import { tooDeep } from './topics.ts'
+
+/** Why a client is not read from at the moment. */
+export type Hold = 'commits' | 'spool' | 'socket' | 'connecting'
+export interface Reading { hold(why: Hold): void; release(why: Hold): void }
+
+/** A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is not read from. */
+const MAX_LINE = 1_000
+const MAX_LINE_BYTES = 1024 * 1024
+
+type InLine = {
+  readonly message: StoredMessage | undefined
+  plan: Plan | undefined
+  commit: Commit | undefined
+  readonly qos: Qos
+  readonly packetId: number
+  readonly keep: 'retain' | 'do not retain'
+  /** `over`: dropped, nothing to be answered. */
+  state: 'waiting' | 'taken' | 'refused' | 'over'
+  reason: number
+}
+
+export class Inflow {
+  readonly #state: BrokerState
+  readonly #session: Session
+  readonly #link: Link
+  readonly #reading: Reading
+  readonly #authorizer: () => Authorizer
+  readonly #line = new Fifo<InLine>()
+  #lineBytes = 0
+  readonly #aliases = new Map<number, string>()
+  /** QoS 1 and 2 of this connection that are not answered: what Receive Maximum counts (§3.3.4). */
+  readonly #unanswered = new Set<number>()
+  /** QoS 2 ids that are in line and so not yet in the session. */
+  readonly #arriving = new Set<number>()
+  #retrying: InLine[] = []
+  readonly #ended = new AbortController()
+
+  constructor(p: { state: BrokerState; session: Session; link: Link; reading: Reading; authorizer: () => Authorizer }) {
+    this.#state = p.state
+    this.#session = p.session
+    this.#link = p.link
+    this.#reading = p.reading
+    this.#authorizer = p.authorizer
+  }
+
+  /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED (3.1.1 only, which knows no other way to refuse); both end the connection */
+  publish(p: Publish): void {
+    const { counters } = this.#state
+    counters.received[p.qos].value++
+    const topic = this.#topicOf(p)
+    if (p.qos > 0 && this.#isRepeated(p)) return
+    if (!this.#authorizer().mayPublish(topic)) { this.#deny(p, topic); return }
+    const { wallMs } = this.#state.ctx.clock
+    const message: StoredMessage = {
+      topic, payload: p.payload, qos: p.qos, retain: p.retain, properties: p.properties,
+      expiresAtMs: p.messageExpirySec === undefined ? undefined : wallMs.call(this.#state.ctx.clock) + p.messageExpirySec * 1000,
+    }
+    const to = plan(this.#state, message, { from: this.#session, origin: undefined })
+    const inbound = p.qos === 2 && this.#session.stored
+    if (!p.retain && !inbound && to.queues.length === 0 && to.routes.length === 0 && this.#line.size === 0) {
+      deliver(message, to.direct)
+      this.#answer(p.qos, p.packetId, 0)
+      return
+    }
+    this.#enqueue(message, to, p)
+  }
+
+  /** [MQTT-4.3.3-11]: the id is forgotten, durably, before PUBCOMP. @throws nothing; a failing disk ends the connection */
+  pubrel(packetId: number): void {
+    const { durability } = this.#state
+    const { clientId, stored, received } = this.#session
+    if (!stored) {
+      this.#complete(packetId, received.delete(packetId))
+      return
+    }
+    if (!durability.inbound(clientId).has(packetId)) { this.#complete(packetId, false); return }
+    durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId, true)).catch((err: unknown) => this.#link.close(toMeshError(err)))
+  }
+  #complete(packetId: number, known: boolean): void {
+    this.#unanswered.delete(packetId)
+    this.#link.outbox.ack('pubcomp', packetId, known ? 0 : REASON.packetIdNotFound)
+  }
+
+  /** What is being committed is still delivered, but waits for room no longer: the client has no acknowledgement and will send it again. */
+  end(): void {
+    this.#ended.abort()
+    for (const one of this.#retrying) one.state = 'over'
+    this.#retrying = []
+    this.#settle()
+  }
+
+  #topicOf(p: Publish): string {
+    const { maxTopicAliases, maxTopicLevels } = this.#link.limits
+    if (p.topicAlias > maxTopicAliases) throw violation(REASON.topicAliasInvalid, `[MQTT-3.3.2-9] Topic Alias ${p.topicAlias} is above the announced maximum`)
+    const topic = p.topic === '' ? this.#aliases.get(p.topicAlias) : p.topic
+    if (topic === undefined) throw violation(REASON.protocolError, `Topic Alias ${p.topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
+    if (p.topicAlias > 0 && p.topic !== '') this.#aliases.set(p.topicAlias, topic)
+    if (tooDeep(topic, maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
+    return topic
+  }
+
+  /** Counts against Receive Maximum, and answers a QoS 2 message that was received before without passing it on [MQTT-4.3.3-10]. */
+  #isRepeated({ qos, packetId }: Publish): boolean {
+    if (this.#link.version === 5) {
+      this.#unanswered.add(packetId)
+      if (this.#unanswered.size > this.#link.limits.maxInflight) throw violation(REASON.receiveMaximumExceeded, '[MQTT-3.3.4-7] more messages are unacknowledged than Receive Maximum allows')
+    }
+    if (qos !== 2) return false
+    if (this.#arriving.has(packetId)) return true
+    const { stored, clientId, received } = this.#session
+    const known = stored ? this.#state.durability.inbound(clientId).has(packetId) : received.has(packetId)
+    if (known) this.#answerInTurn(qos, packetId, 0)
+    return known
+  }
+
+  #deny({ qos, packetId }: Publish, topic: string): void {
+    const { counters, ctx } = this.#state
+    counters.refused('not-authorized').value++
+    ctx.log.warn({ evt: 'mqtt.publish.denied', clientId: this.#session.clientId, topic, qos }, 'publish is not allowed by the mqtt policy')
+    if (qos === 0) return
+    if (this.#link.version === 4) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client may not publish to ${topic}`)
+    this.#answerInTurn(qos, packetId, REASON.notAuthorized)
+  }
+
+  #enqueue(message: StoredMessage, to: Plan, { qos, packetId, retain }: Publish): void {
+    const { retained, counters, ctx } = this.#state
+    let keep: InLine['keep'] = retain ? 'retain' : 'do not retain'
+    if (retain && !retained.hasRoomFor(message, this.#link.limits)) {
+      counters.dropped['retained-limit'].value++
+      ctx.log.warn({ evt: 'mqtt.retained.full', clientId: this.#session.clientId, topic: message.topic }, 'message is not retained: a limit of mqtt.limits is reached')
+      if (qos > 0 && this.#link.version === 5) { counters.refused('quota').value++; this.#answerInTurn(qos, packetId, REASON.quotaExceeded); return }
+      keep = 'do not retain'
+    }
+    const commit = this.#commitOf(message, to, packetId, keep)
+    const one: InLine = { message, plan: to, commit, keep, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
+    if (qos === 2) this.#arriving.add(packetId)
+    this.#line.push(one)
+    this.#lineBytes += sizeOf(message)
+    if (this.#isLong(1)) this.#reading.hold('commits')
+    if (!commit) { this.#settle(); return }
+    commit.run().then(() => { one.state = 'taken'; this.#settle() }).catch((err: unknown) => this.#refused(one, toMeshError(err)))
+  }
+
+  #commitOf(message: StoredMessage, to: Plan, packetId: number, keep: InLine['keep']): Commit | undefined {
+    const { durability, retained } = this.#state
+    const inbound = message.qos === 2 && this.#session.stored ? { clientId: this.#session.clientId, packetId } : undefined
+    return commitOf({ durability, retained, message, plan: to, keep, inbound })
+  }
+
+  #isLong(share: number): boolean { return this.#line.size >= MAX_LINE * share || this.#lineBytes >= MAX_LINE_BYTES * share }
+
+  #refused(one: InLine, err: MeshError): void {
+    const { counters, ctx } = this.#state
+    const full = err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'
+    counters.refused(full ? 'quota' : 'storage').value++
+    if (one.qos === 0) {
+      counters.dropped.spool.value++
+      one.state = 'over'
+    } else if (this.#link.version === 5 && !one.commit!.begun) {
+      ctx.log.warn({ evt: 'mqtt.publish.refused', clientId: this.#session.clientId, err }, 'message could not be made durable')
+      one.state = 'refused'
+      one.reason = full ? REASON.quotaExceeded : REASON.unspecified
+    } else if (this.#ended.signal.aborted) one.state = 'over'
+    else {
+      this.#retrying.push(one)
+      if (this.#retrying.length === 1) this.#retry(err).catch(() => { /* ended meanwhile: end() has settled them */ })
+    }
+    this.#settle()
+  }
+
+  async #retry(err: MeshError): Promise<void> {
+    const { counters, ctx } = this.#state
+    counters.spoolWaits.value++
+    ctx.log.warn({ evt: 'mqtt.client.held', clientId: this.#session.clientId, err }, 'client is not read from until the spool has room')
+    this.#reading.hold('spool')
+    for (let attempt = 0; this.#retrying[0]; ) {
+      await ctx.clock.sleep(retryMs(attempt, this.#state), this.#ended.signal)
+      const one = this.#retrying[0]
+      this.#planAnew(one)
+      try {
+        await one.commit?.run()
+      } catch {
+        attempt++
+        continue
+      }
+      attempt = 0
+      one.state = 'taken'
+      this.#retrying.shift()
+      this.#settle()
+    }
+    this.#reading.release('spool')
+  }
+
+  /** Receivers may have come and gone while it waited; a queue that was deleted would be refused for ever. What was begun stays as it is. */
+  #planAnew(one: InLine): void {
+    if (!one.message || one.commit?.begun) return
+    one.plan = plan(this.#state, one.message, { from: this.#session, origin: undefined })
+    one.commit = this.#commitOf(one.message, one.plan, one.packetId, one.keep)
+  }
+
+  #answerInTurn(qos: Qos, packetId: number, reason: number): void {
+    if (this.#line.size === 0) { this.#answer(qos, packetId, reason); return }
+    this.#line.push({ message: undefined, plan: undefined, commit: undefined, keep: 'do not retain', qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
+  }
+
+  /** Answers from the front of the line as far as it is decided. */
+  #settle(): void {
+    for (let one = this.#line.first(); one !== undefined && one.state !== 'waiting'; one = this.#line.first()) {
+      this.#line.shift()
+      if (one.message) this.#lineBytes -= sizeOf(one.message)
+      if (one.qos === 2) this.#arriving.delete(one.packetId)
+      if (one.state === 'over') continue
+      if (one.state === 'taken' && one.message && one.plan) deliver(one.message, one.plan.direct)
+      this.#answer(one.qos, one.packetId, one.reason)
+    }
+    if (!this.#isLong(0.5)) this.#reading.release('commits')
+  }
+
+  #answer(qos: Qos, packetId: number, reason: number): void {
+    if (qos === 0) return
+    if (qos === 1 || reason >= 0x80) this.#unanswered.delete(packetId)
+    if (qos === 2 && reason === 0 && !this.#session.stored) this.#session.received.add(packetId)
+    this.#link.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, reason)
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * One message from its arrival to its receivers: who gets it, what has to be durable before it may be acknowledged, delivery from memory.
+ * Queues get it with the commit; from memory it is delivered after the commit, so that a refused message reaches nobody.
+ */
+import { backoffMs } from '../../agent/core/clock.ts'
+import { type MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { Qos } from './codec/packet.ts'
+import type { Durability, DurableQueue, StoredMessage } from './durability.ts'
+import type { Retained } from './retained.ts'
+import type { Session } from './session.ts'
+import type { BrokerState } from './state.ts'
+import { memberOf, type Plan, planOf, type Route, type Target, withoutLocal } from './subscriptions.ts'
+
+export type Inbound = { readonly clientId: string; readonly packetId: number }
+/** `from` is undefined for what no client sent: wills (which No Local does not touch) and the bridge, whose `origin` keeps it off the way back. */
+export type Source = { readonly from: Session | undefined; readonly origin: string | undefined }
+
+export function plan(state: BrokerState, message: StoredMessage, source: Source): Plan {
+  const match = state.subscriptions.match(message.topic)
+  if (match.plans) return match.plans[message.qos === 0 ? 0 : 1]
+  const { from, origin } = source
+  const targets: Target[] = []
+  for (const target of match.targets) {
+    const one = target.session === from && target.hasNoLocal ? withoutLocal(target) : target
+    if (one) targets.push(one)
+  }
+  for (const group of match.groups) {
+    const member = memberOf(group)
+    if (member) targets.push(member)
+  }
+  return planOf(targets, match.routes.filter((route) => route.origin !== origin), message.qos)
+}
+
+export function deliver(message: StoredMessage, targets: readonly Target[]): void {
+  for (const { session, qos, retainAsPublished, ids } of targets) {
+    session.deliver(message, qos < message.qos ? qos : message.qos, retainAsPublished && message.retain, ids)
+  }
+}
+
+/** Everything of one message that has to be durable. Repeating it repeats only what has failed. */
+export class Commit {
+  #todo: (() => Promise<void>)[]
+  /** Some of it is durable: then there is no way back, it has to be completed. */
+  begun = false
+  constructor(todo: (() => Promise<void>)[]) { this.#todo = todo }
+
+  /** @throws the first refusal, after all have been answered */
+  async run(): Promise<void> {
+    const only = this.#todo[0]
+    if (only !== undefined && this.#todo.length === 1) {
+      await only()
+      this.#todo = []
+      return
+    }
+    const todo = this.#todo
+    const answers = await Promise.allSettled(todo.map((step) => step()))
+    this.#todo = todo.filter((_, i) => answers[i]!.status === 'rejected')
+    if (this.#todo.length < todo.length) this.begun = true
+    const refused = answers.find((a) => a.status === 'rejected')
+    if (refused) throw toMeshError(refused.reason)
+  }
+}
+
+/** @returns undefined when nothing has to be durable. Everything is asked for in one tick, so it lands in one transaction. */
+export function commitOf(p: { durability: Durability; retained: Retained; message: StoredMessage; plan: Plan; keep: 'retain' | 'do not retain'; inbound: Inbound | undefined }): Commit | undefined {
+  const { durability, message, inbound } = p
+  const queues: DurableQueue[] = [...p.plan.queues]
+  const others = routed(message, p.plan.routes, queues)
+  const todo = others.map((other) => () => durability.append(other.message, other.queues))
+  if (queues.length > 0 || inbound) todo.push(() => (inbound ? durability.append(message, queues, inbound) : durability.append(message, queues)))
+  if (p.keep === 'retain') todo.push(() => p.retained.save(message))
+  return todo.length === 0 ? undefined : new Commit(todo)
+}
+
+/** Routes that change neither topic nor QoS join the message's own append; the rest is grouped by what they make of it. */
+function routed(message: StoredMessage, routes: readonly Route[], same: DurableQueue[]): { readonly message: StoredMessage; readonly queues: DurableQueue[] }[] {
+  const groups: { readonly message: StoredMessage; readonly queues: DurableQueue[] }[] = []
+  for (const route of routes) {
+    const topic = route.rename(message.topic)
+    const qos = Math.min(message.qos, route.maxQos) as Qos
+    if (topic === message.topic && qos === message.qos) { same.push(route.queue); continue }
+    const group = groups.find((g) => g.message.topic === topic && g.message.qos === qos)
+    if (group) group.queues.push(route.queue)
+    else groups.push({ message: { ...message, topic, qos }, queues: [route.queue] })
+  }
+  return groups
+}
+
+/**
+ * Publishes what comes from inside. Resolves once it is as durable as it has to be.
+ * @throws MESH_MQTT_QUOTA, MESH_STORAGE_FULL and other refusals of the spool when nothing of it was taken; what was begun is repeated until it is done
+ */
+export async function publishInside(state: BrokerState, message: StoredMessage, source: Source, keep: 'retain' | 'do not retain'): Promise<void> {
+  const to = plan(state, message, source)
+  const commit = commitOf({ durability: state.durability, retained: state.retained, message, plan: to, keep, inbound: undefined })
+  for (let attempt = 0; commit !== undefined; attempt++) {
+    try {
+      await commit.run()
+      break
+    } catch (thrown) {
+      const err: MeshError = toMeshError(thrown)
+      if (!commit.begun || state.closed.aborted) throw err
+      await state.ctx.clock.sleep(retryMs(attempt, state), state.closed)
+    }
+  }
+  deliver(message, to.direct)
+}
+
+/** Waiting for room: 50 ms to 5 s, never none. */
+export function retryMs(attempt: number, { ctx }: Pick<BrokerState, 'ctx'>): number {
+  return 50 + backoffMs(attempt, { baseMs: 100, capMs: 5_000 }, ctx.random)
+}

@@ -1,0 +1,107 @@
+/** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
+import type { Timer } from '../../agent/core/clock.ts'
+import type { Version } from './codec/packet.ts'
+import type { Counters } from './counters.ts'
+import type { DurableQueue, StoredMessage, StoredSession, StoredSubscription } from './durability.ts'
+import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
+import type { Link } from './link.ts'
+import { type View, viewOf } from './subscriptions.ts'
+import { matches, sharedOf } from './topics.ts'
+
+/** The expiry that means never (MQTT 5.0 §3.1.2.11.2). */
+export const NEVER_SEC = 0xffff_ffff
+const MAX_VIEWS = 256
+
+export class Session {
+  readonly clientId: string
+  /** Outlives its connection. False = everything is in memory and ends with it. */
+  readonly stored: boolean
+  version: Version
+  expirySec: number
+  readonly subscriptions = new Map<string, StoredSubscription>()
+  link: Link | undefined
+  flow: Flow | undefined
+  disconnectedAtMs: number | undefined
+  pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
+  expiry: Timer | undefined
+  willDelay: Timer | undefined
+  /** QoS 2 packet ids of a session that is not stored [MQTT-4.3.3-10]. At most 65,535, as ids are. */
+  readonly received = new Set<number>()
+  readonly #counters: Counters
+  readonly #views = new Map<string, View>()
+  #queue: DurableQueue | undefined
+
+  constructor(p: { clientId: string; stored: boolean; version: Version; expirySec: number; counters: Counters }) {
+    this.clientId = p.clientId
+    this.stored = p.stored
+    this.version = p.version
+    this.expirySec = p.expirySec
+    this.#counters = p.counters
+  }
+
+  get queue(): DurableQueue | undefined { return this.#queue }
+  /** From now on QoS 1 and 2 go through it. */
+  useQueue(queue: DurableQueue): void {
+    this.#queue = queue
+    const flow = new DurableFlow({ queue, viewOf: (topic) => this.#viewOf(topic) })
+    this.flow = flow
+    if (this.link) flow.attach(this.link)
+  }
+
+  attach(link: Link): void {
+    this.link = link
+    this.disconnectedAtMs = undefined
+    if (!this.stored) this.flow = new MemoryFlow(link, this.#counters)
+  }
+  /** After CONNACK: resends what is not done. */
+  resume(): void {
+    if (this.flow instanceof DurableFlow && this.link) this.flow.attach(this.link)
+  }
+  detach(): void {
+    this.link = undefined
+    if (this.flow instanceof DurableFlow) this.flow.detach()
+    else this.flow = undefined
+  }
+  end(): void {
+    this.detach()
+    this.expiry?.cancel()
+    this.willDelay?.cancel()
+    if (this.#queue) this.#queue.onAppended = undefined
+    this.#queue = undefined
+  }
+
+  subscribe(subscription: StoredSubscription): void {
+    this.subscriptions.set(subscription.filter, subscription)
+    this.#views.clear()
+  }
+  unsubscribe(filter: string): boolean {
+    this.#views.clear()
+    return this.subscriptions.delete(filter)
+  }
+
+  /** From memory: a message for which there is no queue, or QoS 0. Without a connection it is not for this session. */
+  deliver(message: StoredMessage, qos: 0 | 1 | 2, retain: boolean, ids: readonly number[]): void {
+    if (!this.link) return
+    if (qos === 0) this.link.deliverAtMostOnce(message, retain, ids)
+    else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids })
+  }
+
+  toStored(): StoredSession {
+    const { clientId, version, expirySec, disconnectedAtMs, pendingWill } = this
+    return { clientId, protocolVersion: version, subscriptions: [...this.subscriptions.values()], expirySec, disconnectedAtMs, pendingWill }
+  }
+
+  /** What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came [MQTT-3.10.4-4]. */
+  #viewOf(topic: string): View {
+    const known = this.#views.get(topic)
+    if (known) return known
+    const matching = [...this.subscriptions.values()].filter(({ filter }) => {
+      const shared = sharedOf(filter)
+      return matches(shared === undefined || shared === 'invalid' ? filter : shared.filter, topic)
+    })
+    const view = matching.length === 0 ? { qos: 2 as const, retainAsPublished: false, ids: [] } : viewOf(matching)
+    if (this.#views.size >= MAX_VIEWS) this.#views.clear()
+    this.#views.set(topic, view)
+    return view
+  }
+}

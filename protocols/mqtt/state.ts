@@ -1,0 +1,24 @@
+/** What the broker's steps share. Made once by broker.ts. */
+import type { Context } from '../context.ts'
+import type { Flusher } from './codec/outbox.ts'
+import type { Counters } from './counters.ts'
+import type { Durability } from './durability.ts'
+import type { Retained } from './retained.ts'
+import type { Session } from './session.ts'
+import type { Subscriptions } from './subscriptions.ts'
+
+export type BrokerContext = Pick<Context, 'clock' | 'random' | 'log' | 'metrics'>
+export type BrokerState = {
+  readonly ctx: BrokerContext
+  readonly node: string
+  readonly durability: Durability
+  readonly counters: Counters
+  readonly flusher: Flusher
+  readonly sessions: Map<string, Session>
+  readonly subscriptions: Subscriptions
+  readonly retained: Retained
+  /** Aborted when the broker is disposed of. */
+  readonly closed: AbortSignal
+  /** The last connect or deletion of a client id; the next one waits for it. */
+  readonly turns: Map<string, Promise<void>>
+}

@@ -1,0 +1,91 @@
+/**
+ * MQTT over WebSocket (MQTT 5.0 §6, RFC 6455): the upgrade on a stream that is ours, then a Duplex of what the binary frames hold. The request head is
+ * parsed here in its smallest form, because node:http would put a whole server between the listener and the stream; frames are `ws`'s work.
+ */
+import type { Duplex } from 'node:stream'
+import { createWebSocketStream, WebSocketServer } from 'ws'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+
+const MAX_HEAD_BYTES = 8 * 1024
+const HEAD_END = Buffer.from('\r\n\r\n')
+
+export type UpgradeOptions = { readonly clock: Clock; readonly timeoutMs: number; readonly maxPacketBytes: number; readonly aborted: AbortSignal }
+
+/** @throws MESH_REQUEST_TIMEOUT, MESH_HEADERS_TOO_LARGE, MESH_MALFORMED_INPUT, MESH_CLIENT_GONE */
+export async function upgrade(stream: Duplex, { clock, timeoutMs, maxPacketBytes, aborted }: UpgradeOptions): Promise<Duplex> {
+  const { head, rest } = await readHead(stream, clock, timeoutMs, aborted)
+  const request = parseHead(head)
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
+  if (request.method !== 'GET' || !offered.includes('mqtt')) {
+    refuse(stream, 400)
+    throw new MeshError('MESH_MALFORMED_INPUT', '[MQTT-6.0.0-3] the request is no WebSocket upgrade that offers the subprotocol mqtt')
+  }
+  // A frame may hold many packets and a packet many frames [MQTT-6.0.0-2]; the parser bounds packets, this bounds what one frame makes ws gather.
+  const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: Math.max(maxPacketBytes, 64 * 1024), handleProtocols: () => 'mqtt' })
+  return new Promise((resolve, reject) => {
+    const onClose = (): void => reject(new MeshError('MESH_MALFORMED_INPUT', 'the WebSocket handshake is not that of RFC 6455 §4.2.1'))
+    stream.once('close', onClose)
+    stream.once('finish', onClose)
+    server.handleUpgrade(request as unknown as Parameters<WebSocketServer['handleUpgrade']>[0], stream, rest, (socket) => {
+      stream.removeListener('close', onClose)
+      stream.removeListener('finish', onClose)
+      // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
+      socket.on('message', (_data, isBinary) => { if (!isBinary) socket.terminate() })
+      const frames = createWebSocketStream(socket)
+      frames.on('error', () => { /* heard by client.ts; without any listener it would end the process */ })
+      resolve(frames)
+    })
+  })
+}
+
+type Head = { readonly method: string; readonly url: string; readonly headers: Readonly<Record<string, string>> }
+
+function readHead(stream: Duplex, clock: Clock, timeoutMs: number, aborted: AbortSignal): Promise<{ head: string; rest: Buffer }> {
+  return new Promise((resolve, reject) => {
+    let got = Buffer.alloc(0)
+    const settle = (finish: () => void): void => {
+      timer.cancel()
+      aborted.removeEventListener('abort', onGone)
+      stream.removeListener('data', onData)
+      stream.removeListener('end', onGone)
+      stream.removeListener('close', onGone)
+      stream.pause()
+      finish()
+    }
+    const onGone = (): void => settle(() => reject(new MeshError('MESH_CLIENT_GONE', 'the connection ended before the WebSocket upgrade')))
+    const onData = (chunk: Buffer): void => {
+      const before = got.length
+      got = Buffer.concat([got, chunk])
+      const end = got.indexOf(HEAD_END, Math.max(0, before - 3))
+      if (end >= 0 && end <= MAX_HEAD_BYTES) settle(() => resolve({ head: got.toString('latin1', 0, end), rest: got.subarray(end + 4) }))
+      else if (got.length > MAX_HEAD_BYTES) settle(() => { refuse(stream, 431); reject(new MeshError('MESH_HEADERS_TOO_LARGE', `the upgrade request is longer than ${MAX_HEAD_BYTES} bytes`)) })
+    }
+    const timer = clock.after(timeoutMs, () => settle(() => { refuse(stream, 408); reject(new MeshError('MESH_REQUEST_TIMEOUT', 'no WebSocket upgrade within mqtt.limits.connectTimeoutMs')) }))
+    aborted.addEventListener('abort', onGone, { once: true })
+    stream.on('data', onData)
+    stream.on('end', onGone)
+    stream.on('close', onGone)
+  })
+}
+
+/** RFC 9112 §2.2, §5: one request line, then `name: value` lines. A name that comes twice is joined with a comma; what is malformed is refused by ws. */
+function parseHead(head: string): Head {
+  const [first = '', ...lines] = head.split('\r\n')
+  const [method = '', url = '', version = ''] = first.split(' ')
+  if (version !== 'HTTP/1.1') return { method: '', url, headers: {} }
+  const headers: Record<string, string> = Object.create(null) as Record<string, string>
+  for (const line of lines) {
+    const colon = line.indexOf(':')
+    if (colon < 1) return { method: '', url, headers: {} }
+    const name = line.slice(0, colon).toLowerCase()
+    const value = line.slice(colon + 1).trim()
+    headers[name] = name in headers ? `${headers[name]}, ${value}` : value
+  }
+  return { method, url, headers }
+}
+
+function refuse(stream: Duplex, status: 400 | 408 | 431): void {
+  const text = { 400: 'Bad Request', 408: 'Request Timeout', 431: 'Request Header Fields Too Large' }[status]
+  if (!stream.destroyed) stream.write(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+}
