@@ -1,0 +1,86 @@
+/** One SQLite file: opened or set aside, migrated, written in transactions. Blocking; for the storage thread. */
+import Database from 'better-sqlite3'
+import fs from 'node:fs'
+import type { DurabilityProfile, Row, Statement } from './storage.ts'
+
+export type OpenFile = { readonly path: string; readonly profile: DurabilityProfile; readonly migrations: readonly string[]; readonly addon: string | undefined; readonly stamp: string }
+
+/** The whole file is checked at opening up to this size (some 2 ms per MiB); larger ones when their pages are read. */
+const MAX_CHECKED_BYTES = 64 * 1024 * 1024
+const MAX_STATEMENTS = 100
+/** The write-ahead log shrinks back to this after a burst. */
+const MAX_IDLE_WAL_BYTES = 4 * 1024 * 1024
+
+export class SqliteFile {
+  readonly #db: Database.Database
+  readonly #prepared = new Map<string, Database.Statement<unknown[]>>()
+
+  private constructor(db: Database.Database) { this.#db = db }
+
+  /** A file that is damaged is renamed with its companions, and an empty one takes its place. Throws MESH_STORAGE_NEWER (as `code`) or what SQLite says. */
+  static open(o: OpenFile): { opened: SqliteFile; setAside: string | undefined } {
+    try {
+      return { opened: openSound(o), setAside: undefined }
+    } catch (thrown) {
+      if (!isDamage(thrown)) throw thrown
+      const setAside = `${o.path}.damaged-${o.stamp}`
+      for (const suffix of ['', '-wal', '-shm']) if (fs.existsSync(o.path + suffix)) fs.renameSync(o.path + suffix, setAside + suffix)
+      return { opened: openSound(o), setAside }
+    }
+
+    function openSound({ path, profile, migrations, addon }: OpenFile): SqliteFile {
+      const bytes = fs.existsSync(path) ? fs.statSync(path).size : 0
+      const db = new Database(path, { timeout: 5_000, ...(addon === undefined ? {} : { nativeBinding: addon }) })
+      try {
+        if (bytes === 0) fs.chmodSync(path, 0o600)
+        db.pragma('journal_mode = WAL')
+        db.pragma(`synchronous = ${profile === 'strict' ? 'FULL' : 'NORMAL'}`)
+        db.pragma(`journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
+        db.pragma('cache_size = -2048')
+        db.pragma('temp_store = MEMORY')
+        if (bytes > 0 && bytes <= MAX_CHECKED_BYTES) {
+          const verdict = db.pragma('quick_check(1)', { simple: true })
+          if (verdict !== 'ok') throw Object.assign(new Error(String(verdict)), { code: 'SQLITE_CORRUPT' })
+        }
+        migrate(db, migrations)
+        return new SqliteFile(db)
+      } catch (thrown) { db.close(); throw thrown }
+    }
+  }
+
+  commit(statements: readonly Statement[]): void {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      for (const { sql, params } of statements) this.#statement(sql).run(...(params ?? []))
+      this.#db.exec('COMMIT')
+    } catch (thrown) {
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
+      throw thrown
+    }
+  }
+  query({ sql, params }: Statement): Row[] { return this.#statement(sql).all(...(params ?? [])) as Row[] }
+  close(): void { this.#db.close() }
+
+  #statement(sql: string): Database.Statement<unknown[]> {
+    let made = this.#prepared.get(sql)
+    if (!made) {
+      made = this.#db.prepare(sql)
+      if (this.#prepared.size >= MAX_STATEMENTS) this.#prepared.clear()
+      this.#prepared.set(sql, made)
+    }
+    return made
+  }
+}
+
+function migrate(db: Database.Database, migrations: readonly string[]): void {
+  const version = Number(db.pragma('user_version', { simple: true }))
+  if (version > migrations.length) throw Object.assign(new Error(`the file has schema ${version}, this meshlet knows up to ${migrations.length}`), { code: 'MESH_STORAGE_NEWER' })
+  for (let next = version; next < migrations.length; next++) {
+    db.transaction(() => { db.exec(migrations[next]!); db.pragma(`user_version = ${next + 1}`) })()
+  }
+}
+
+function isDamage(thrown: unknown): boolean {
+  const { code = '' } = thrown as { code?: string }
+  return code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT')
+}
