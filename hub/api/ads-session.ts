@@ -1,0 +1,165 @@
+/**
+ * The server's side of one delta ADS stream as a pure state machine (xDS protocol, "Incremental xDS"): a request or a new set of
+ * resources goes in, responses come out. No I/O, no clock.
+ *
+ * Where istiod and the protocol's text differ, the text is followed: names that do not exist are answered as removed (Envoy need not
+ * wait for its timeout), versions that the client lists are believed (an unchanged reconnect moves no resources), and a change of
+ * subscription counts also when it comes with an old nonce.
+ */
+import { checkNames, checkType, MAX_UNACKED } from './ads-limits.ts'
+import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, type HubResource, type ResourceSet } from '../source/resources.ts'
+
+export type DeltaRequest = {
+  readonly typeUrl: string
+  readonly subscribe: readonly string[]
+  readonly unsubscribe: readonly string[]
+  /** initial_resource_versions: name → version that the client has. */
+  readonly known: Readonly<Record<string, string>>
+  /** response_nonce; '' without one. */
+  readonly nonce: string
+  /** Message of error_detail; undefined without one. */
+  readonly error: string | undefined
+}
+export type DeltaResponse = {
+  readonly typeUrl: string; readonly nonce: string; readonly systemVersion: string
+  readonly resources: readonly HubResource[]
+  readonly removed: readonly string[]
+}
+/** What the request said about earlier responses. */
+export type Outcome = 'none' | 'ack' | 'nack' | 'stale'
+export type Answer<R> = { readonly responses: readonly R[]; readonly outcome: Outcome }
+
+const WILDCARD = '*'
+/** gRPC clients take 4 MiB unless told otherwise; larger answers go out in several responses. */
+const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
+
+type Watch = {
+  wildcard: boolean
+  readonly explicit: Set<string>
+  /** Name → version that the client has; undefined: it was told that there is none. */
+  readonly has: Map<string, string | undefined>
+  readonly unacked: Set<string>
+}
+
+export class DeltaSession {
+  readonly #watches = new Map<string, Watch>()
+  #nonces = 0
+
+  /** Throws MESH_CONTROL_PROTOCOL when the request goes beyond ads-limits.ts. */
+  request(r: DeltaRequest, set: ResourceSet): Answer<DeltaResponse> {
+    checkType(r.typeUrl, this.#watches)
+    const before = this.#watches.get(r.typeUrl)
+    const watch = before ?? { wildcard: false, explicit: new Set(), has: new Map(), unacked: new Set() }
+    this.#watches.set(r.typeUrl, watch)
+    const outcome = acknowledged(watch.unacked, r.nonce, r.error)
+    const forced = subscribe(watch, r, before ? 'later' : 'first')
+    const changed = r.subscribe.length > 0 || r.unsubscribe.length > 0
+    const responses = before && !changed ? [] : this.#responses(r.typeUrl, set, 'all', forced)
+    // The first request is always answered: the client waits for it before it goes on.
+    return { outcome, responses: before || responses.length ? responses : [this.#response(r.typeUrl, set, [], [])] }
+  }
+
+  /** What the client must be told after the resources have changed: first what is new, in push order, then what is gone, in reverse. */
+  push(set: ResourceSet): DeltaResponse[] {
+    const order = inPushOrder(this.#watches.keys())
+    let changedClusters: readonly HubResource[] = []
+    const updates = order.flatMap((typeUrl) => {
+      const forced = typeUrl === ENDPOINT ? this.#endpointsOf(changedClusters) : new Set<string>()
+      const responses = this.#responses(typeUrl, set, 'updates', forced)
+      if (typeUrl === CLUSTER) changedClusters = responses.flatMap((r) => r.resources)
+      return responses
+    })
+    return [...updates, ...order.toReversed().flatMap((typeUrl) => this.#responses(typeUrl, set, 'all', new Set()))]
+  }
+
+  /** Envoy warms a changed cluster until its endpoints come again, changed or not. */
+  #endpointsOf(clusters: readonly HubResource[]): Set<string> {
+    const asked = this.#watches.get(ENDPOINT)?.explicit
+    return new Set(clusters.flatMap((c) => (c.endpoints !== undefined && asked?.has(c.endpoints) ? [c.endpoints] : [])))
+  }
+
+  /** @param forced names to send although the client has them */
+  #responses(typeUrl: string, set: ResourceSet, what: 'updates' | 'all', forced: ReadonlySet<string>): DeltaResponse[] {
+    const watch = this.#watches.get(typeUrl)!
+    const present = ofType(set, typeUrl)
+    const covered = watch.wildcard ? present.keys() : watch.explicit
+    const resources: HubResource[] = []
+    for (const name of covered) {
+      const resource = present.get(name)
+      if (!resource || (watch.has.get(name) === resource.version && !forced.has(name))) continue
+      resources.push(resource)
+      watch.has.set(name, resource.version)
+    }
+    const removed = what === 'all' ? this.#removed(watch, (name) => present.has(name), forced) : []
+    const chunks = chunked(resources)
+    if (removed.length && !chunks.length) chunks.push([])
+    return chunks.map((chunk, i) => this.#response(typeUrl, set, chunk, i === chunks.length - 1 ? removed : []))
+  }
+
+  #removed(watch: Watch, present: (name: string) => boolean, forced: ReadonlySet<string>): string[] {
+    const removed = new Set<string>()
+    for (const [name, version] of watch.has) {
+      if (present(name) || version === undefined) continue
+      removed.add(name)
+      watch.has.delete(name)
+    }
+    for (const name of watch.explicit) {
+      if (present(name)) continue
+      if (!watch.has.has(name) || forced.has(name)) removed.add(name)
+      watch.has.set(name, undefined)
+    }
+    return [...removed]
+  }
+
+  #response(typeUrl: string, set: ResourceSet, resources: readonly HubResource[], removed: readonly string[]): DeltaResponse {
+    const nonce = String(++this.#nonces)
+    const { unacked } = this.#watches.get(typeUrl)!
+    unacked.add(nonce)
+    for (const oldest of unacked) { if (unacked.size <= MAX_UNACKED) break; unacked.delete(oldest) }
+    return { typeUrl, nonce, systemVersion: set.version, resources, removed }
+  }
+}
+
+/** @returns the names that must be sent even if the client has them: it asked for them again */
+function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set<string> {
+  const known = Object.entries(r.known)
+  const again = new Set<string>()
+  if (which === 'first') {
+    checkNames(watch.explicit, known.map(([name]) => name))
+    for (const [name, version] of known) {
+      watch.has.set(name, version)
+      if (isByName(r.typeUrl)) watch.explicit.add(name) // as istiod: what a client has, it watches
+    }
+    if (r.subscribe.length === 0 && !isByName(r.typeUrl)) watch.wildcard = true // the older way to say '*'
+  }
+  checkNames(watch.explicit, r.subscribe)
+  for (const name of r.subscribe) {
+    if (name === WILDCARD) { watch.wildcard = true; continue }
+    if (which === 'later') again.add(name)
+    watch.explicit.add(name)
+  }
+  for (const name of r.unsubscribe) {
+    if (name === WILDCARD) watch.wildcard = false
+    else if (watch.explicit.delete(name) && watch.wildcard) again.add(name) // still covered: the client asks what it is now
+    if (!watch.wildcard) watch.has.delete(name)
+  }
+  if (!watch.wildcard && r.unsubscribe.includes(WILDCARD)) for (const name of watch.has.keys()) if (!watch.explicit.has(name)) watch.has.delete(name)
+  return again
+}
+
+function acknowledged(unacked: Set<string>, nonce: string, error: string | undefined): Outcome {
+  if (nonce === '') return 'none'
+  if (!unacked.delete(nonce)) return 'stale'
+  return error === undefined ? 'ack' : 'nack'
+}
+
+function chunked(resources: readonly HubResource[]): HubResource[][] {
+  const chunks: HubResource[][] = []
+  let bytes = MAX_RESPONSE_BYTES
+  for (const resource of resources) {
+    bytes += resource.value.length + resource.name.length + 100
+    if (bytes > MAX_RESPONSE_BYTES) { chunks.push([]); bytes = resource.value.length }
+    chunks.at(-1)!.push(resource)
+  }
+  return chunks
+}

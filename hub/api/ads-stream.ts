@@ -1,0 +1,128 @@
+/** One ADS stream: authenticate, learn the node, then requests and changes of resources go through the state machine and answers out. */
+import type { ServerDuplexStream } from '@grpc/grpc-js'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { Log } from '../../agent/core/log.ts'
+import type { Metrics } from '../../agent/core/metrics.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { ResourceSet, Source } from '../source/resources.ts'
+import type { AnyRequest, Conversation } from './ads-messages.ts'
+import type { Outcome } from './ads-session.ts'
+import type { Authenticator, Caller } from './authenticate.ts'
+import { mayBe, nodeIdentity, type NodeIdentity } from './node.ts'
+import { credentialsOf, ipOf } from './peer.ts'
+import { grpcStatus } from './status.ts'
+import type { StreamLimit } from './stream-limit.ts'
+
+export type AdsOptions = {
+  readonly authenticate: Authenticator; readonly registry: Registry; readonly source: Source; readonly limit: StreamLimit
+  readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
+}
+
+const FIRST_REQUEST_WITHIN_MS = 30_000
+/** A client that asks in a loop is cut off; a large mesh needs some hundred requests when it starts. */
+const REQUEST_WINDOW = { ms: 10_000, requests: 5_000 }
+const MAX_ERROR_CHARS = 2_000
+
+type Started = { readonly node: NodeIdentity; readonly watched: Disposable & { current(): ResourceSet } }
+
+export class AdsStream<Q extends AnyRequest, A> implements Disposable {
+  readonly #call: ServerDuplexStream<Q, A>
+  readonly #conversation: Conversation<Q, A>
+  readonly #p: AdsOptions
+  readonly #owned = new DisposableStack()
+  readonly #ip: string
+  #caller: Caller | undefined
+  #started: Started | undefined
+  /** `blocked`: the client reads slower than we write; `behind`: and the resources have changed since. */
+  #output: 'open' | 'blocked' | 'behind' = 'open'
+  #window = { startedMs: 0, requests: 0 }
+
+  constructor(call: ServerDuplexStream<Q, A>, conversation: Conversation<Q, A>, p: AdsOptions) {
+    this.#call = call
+    this.#conversation = conversation
+    this.#p = p
+    this.#ip = ipOf(call)
+    for (const over of ['end', 'close', 'cancelled', 'error'] as const) call.on(over, () => this[Symbol.dispose]())
+    call.on('end', () => call.end())
+    this.#guarded(() => {
+      this.#caller = p.authenticate(credentialsOf(call))
+      this.#owned.use(p.limit.enter(this.#caller.spiffeId.uri))
+      const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => { if (!this.#started) this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`)) })
+      this.#owned.defer(() => late.cancel())
+      call.on('data', (message: Q) => this.#guarded(() => this.#onRequest(message)))
+      call.on('drain', () => this.#guarded(() => this.#onDrain()))
+    })
+  }
+
+  /** Ends the stream with the error's gRPC status. */
+  fail(thrown: unknown): void {
+    if (this.#owned.disposed) return
+    const err = toMeshError(thrown)
+    this.#p.log.warn({ evt: 'hub.stream-refused', node: this.#started?.node.name, spiffeId: this.#caller?.spiffeId.uri, ip: this.#ip, err }, 'ADS stream ended by the hub')
+    this.#p.metrics.counter('mesh_hub_ads_refused_total', 'ADS streams that the hub refused or ended, by code.', ['code']).cell({ code: err.code }).value++
+    this[Symbol.dispose]()
+    this.#call.emit('error', grpcStatus(err))
+  }
+
+  [Symbol.dispose](): void { this.#owned.dispose() }
+
+  #onRequest(message: Q): void {
+    if (this.#owned.disposed) return
+    this.#countRequest()
+    const { node, watched } = this.#started ??= this.#start(message)
+    const { responses, outcome } = this.#conversation.request(message, watched.current())
+    this.#note(outcome, node, message)
+    this.#write(responses)
+  }
+
+  #start(message: Q): Started {
+    const caller = this.#caller!
+    const node = nodeIdentity(message.node)
+    mayBe(caller, node)
+    const { registry, clock, log, source } = this.#p
+    const holder = registry.deviceSeen({ name: node.name, nodeId: node.id, spiffeUri: caller.spiffeId.uri, ip: this.#ip, serial: caller.by === 'certificate' ? caller.serial : undefined, nowMs: clock.wallMs() })
+    if (holder !== caller.spiffeId.uri) throw new MeshError('MESH_CONTROL_FORBIDDEN', `the node name ${node.name} belongs to ${holder}; meshlet-hub devices forget ${node.name} frees it`)
+    const watched = this.#owned.use(source.watch(node.name, () => this.#guarded(() => this.#onChange())))
+    log.info({ evt: 'hub.stream', node: node.name, nodeId: node.id, spiffeId: caller.spiffeId.uri, by: caller.by, ip: this.#ip }, 'node connected')
+    this.#owned.defer(() => {
+      log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#ip }, 'node disconnected')
+      try { registry.deviceGone(node.name, clock.wallMs()) } catch (err) { log.warn({ evt: 'hub.registry', err }, 'last seen not written') }
+    })
+    return { node, watched }
+  }
+
+  #onChange(): void {
+    if (this.#output !== 'open') { this.#output = 'behind'; return }
+    this.#write(this.#conversation.push(this.#started!.watched.current()))
+  }
+
+  #onDrain(): void {
+    const before = this.#output
+    this.#output = 'open'
+    if (before === 'behind') this.#onChange()
+    if (this.#output === 'open') this.#call.resume()
+  }
+
+  #write(responses: readonly A[]): void {
+    for (const response of responses) if (!this.#call.write(response) && this.#output === 'open') this.#output = 'blocked'
+    if (responses.length) this.#p.metrics.counter('mesh_hub_ads_responses_total', 'ADS responses that the hub sent.').cell({}).value += responses.length
+    // Who does not read gets no more answers queued; changes meanwhile become one.
+    if (this.#output !== 'open') this.#call.pause()
+  }
+
+  #note(outcome: Outcome, node: NodeIdentity, message: Q): void {
+    this.#p.metrics.counter('mesh_hub_ads_requests_total', 'ADS requests that came, by what they said of earlier responses (none, ack, nack, stale).', ['outcome']).cell({ outcome }).value++
+    const seen = { node: node.name, type: message.typeUrl, nonce: message.responseNonce.slice(0, 64) }
+    if (outcome === 'nack') this.#p.log.warn({ evt: 'hub.nack', ...seen, problem: (message.errorDetail?.message ?? '').slice(0, MAX_ERROR_CHARS) }, 'node refused resources and keeps its earlier ones')
+    else this.#p.log.debug({ evt: 'hub.request', ...seen, outcome }, 'ADS request')
+  }
+
+  #countRequest(): void {
+    const nowMs = this.#p.clock.monotonicMs()
+    if (nowMs - this.#window.startedMs >= REQUEST_WINDOW.ms) this.#window = { startedMs: nowMs, requests: 0 }
+    if (++this.#window.requests > REQUEST_WINDOW.requests) throw new MeshError('MESH_CONTROL_SLOW_DOWN', `more than ${REQUEST_WINDOW.requests} requests in ${REQUEST_WINDOW.ms / 1_000} s`)
+  }
+
+  #guarded(work: () => void): void { try { work() } catch (err) { this.fail(err) } }
+}

@@ -1,0 +1,59 @@
+/**
+ * Who calls: a client certificate of this hub's CA, or a join token. The TLS port asks for a certificate without insisting on one,
+ * because a device that joins has none; so everything about it is checked here.
+ */
+import { X509Certificate } from 'node:crypto'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import { parseSpiffeId, type SpiffeId } from '../../agent/model/identity.ts'
+import type { Ca } from '../ca/ca.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { Tokens } from '../tokens.ts'
+
+export type Credentials = {
+  /** DER of the certificate that OpenSSL accepted against the root in this handshake; undefined without one. */
+  readonly certificate: Buffer | undefined
+  /** Values of the `authorization` header. */
+  readonly authorization: readonly string[]
+}
+export type Caller = { readonly spiffeId: SpiffeId; readonly namespace: string; readonly serviceAccount: string } & (
+  | { readonly by: 'certificate'; readonly serial: string; readonly jti: string | undefined }
+  | { readonly by: 'token'; readonly jti: string })
+
+export type Authenticator = (credentials: Credentials) => Caller
+
+/**
+ * A valid certificate wins over a token, so that an old token beside it does no harm.
+ * The authenticator throws MESH_CONTROL_UNAUTHENTICATED (nothing usable was shown) and MESH_TOKEN_INVALID.
+ */
+export function authenticator(p: { readonly ca: Ca; readonly tokens: Tokens; readonly registry: Registry; readonly clock: Clock }): Authenticator {
+  return ({ certificate, authorization }) => {
+    const shown = certificate ? certified(certificate) : undefined
+    if (shown && 'caller' in shown) return shown.caller
+    const token = authorization.length === 1 ? /^Bearer +([^ ]+) *$/i.exec(authorization[0]!.slice(0, 8_192))?.[1] : undefined
+    if (token === undefined) throw new MeshError('MESH_CONTROL_UNAUTHENTICATED', shown ? `the client certificate ${shown.refused}` : 'neither a client certificate of this hub nor a join token was shown')
+    const { jti, namespace, serviceAccount } = p.tokens.verify(token)
+    return { by: 'token', jti, namespace, serviceAccount, spiffeId: spiffeOf(namespace, serviceAccount) }
+  }
+
+  function certified(der: Buffer): { caller: Caller } | { refused: string } {
+    const leaf = new X509Certificate(der)
+    // OpenSSL has checked chain and dates when the connection began; a connection may outlive its certificate.
+    const nowMs = p.clock.wallMs()
+    if (!leaf.verify(p.ca.root.certificate.publicKey)) return { refused: 'is not one of this hub' }
+    if (nowMs >= leaf.validToDate.getTime() || nowMs < leaf.validFromDate.getTime()) return { refused: 'is not valid at this time' }
+    const uris = (leaf.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'))
+    const spiffeId = uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : undefined
+    if (spiffeId?.namespace === undefined || spiffeId.serviceAccount === undefined || spiffeId.trustDomain !== p.ca.trustDomain) return { refused: 'names no workload of this mesh' }
+    const serial = leaf.serialNumber.toLowerCase()
+    const known = p.registry.certificate(serial)
+    if (known && known.revokedMs !== null) return { refused: 'was given for a join token that is revoked' }
+    return { caller: { by: 'certificate', serial, jti: known?.jti ?? undefined, spiffeId, namespace: spiffeId.namespace, serviceAccount: spiffeId.serviceAccount } }
+  }
+
+  function spiffeOf(namespace: string, serviceAccount: string): SpiffeId {
+    const id = parseSpiffeId(`spiffe://${p.ca.trustDomain}/ns/${namespace}/sa/${serviceAccount}`)
+    if (!id) throw new MeshError('MESH_TOKEN_INVALID', 'the join token names no workload')
+    return id
+  }
+}

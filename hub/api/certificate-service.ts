@@ -1,0 +1,48 @@
+/**
+ * istio.v1.auth.IstioCertificateService as istiod answers it (istio/api security/v1alpha1/ca.proto, security/pkg/server/ca):
+ * the certified identity is that of the caller, whatever the request says; cert_chain is leaf, then root.
+ */
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Log } from '../../agent/core/log.ts'
+import type { Metrics } from '../../agent/core/metrics.ts'
+import type { Ca } from '../ca/ca.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { Caller } from './authenticate.ts'
+
+export type CertificateRequest = {
+  readonly csrPem: string
+  /** Wished life in seconds; 0 or less: the default. */
+  readonly validitySec: number
+  /** Istio's `ImpersonatedIdentity` of the metadata was set. */
+  readonly impersonates: boolean
+}
+export type CertificateService = { create(caller: Caller, request: CertificateRequest, ip: string): readonly string[] }
+
+export type CertificateServiceOptions = {
+  readonly ca: Ca; readonly registry: Registry; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
+  readonly certificateTtlSec: number; readonly maxCertificateTtlSec: number
+}
+
+/**
+ * `create` throws MESH_MALFORMED_INPUT (request, life above the maximum), MESH_CONTROL_FORBIDDEN (token used up, impersonation),
+ * and what `Ca.sign` and the registry throw.
+ */
+export function certificateService(p: CertificateServiceOptions): CertificateService {
+  const signed = p.metrics.counter('mesh_hub_certificates_total', 'Certificates that the hub signed, by what the caller proved itself with.', ['by'])
+  return {
+    create(caller, { csrPem, validitySec, impersonates }, ip) {
+      if (impersonates) throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the hub certifies nobody but the caller; ImpersonatedIdentity is not supported')
+      if (validitySec > p.maxCertificateTtlSec) throw new MeshError('MESH_MALFORMED_INPUT', `a life of ${validitySec} s was asked for, the longest is ${p.maxCertificateTtlSec} s`)
+      const issued = p.ca.sign({ csrPem, spiffeUri: caller.spiffeId.uri, ttlSec: validitySec > 0 ? validitySec : p.certificateTtlSec })
+      const nowMs = p.clock.wallMs()
+      if (caller.by === 'token' && p.registry.useToken(caller.jti, issued.keyId, nowMs) === 'used-up') {
+        throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the join token has certified as many keys as it may')
+      }
+      p.registry.addCertificate({ serial: issued.serial, spiffeUri: caller.spiffeId.uri, jti: caller.jti ?? null, ip, issuedMs: nowMs, notAfterMs: issued.notAfterMs })
+      signed.cell({ by: caller.by }).value++
+      p.log.info({ evt: 'hub.certificate', spiffeId: caller.spiffeId.uri, by: caller.by, serial: issued.serial, notAfter: new Date(issued.notAfterMs).toISOString(), ip }, 'certificate signed')
+      return issued.chainPem
+    },
+  }
+}

@@ -1,0 +1,37 @@
+/** The `node` of a stream's first request: Istio's id of four parts with its metadata (pilot/pkg/model/context.go), or any id of a plain xDS client. */
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Caller } from './authenticate.ts'
+
+export type NodeMessage = { readonly id: string; readonly metadata?: Readonly<Record<string, unknown>> | undefined }
+export type NodeIdentity = {
+  readonly id: string
+  /** The folder of the node's resources. */
+  readonly name: string
+  /** What the node says of itself; undefined when it does not. */
+  readonly namespace: string | undefined
+  readonly serviceAccount: string | undefined
+}
+
+const MAX_ID_CHARS = 1_024
+/** One path segment, whatever the file system. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/
+
+/** Throws MESH_CONTROL_PROTOCOL: no node, or no name in it that can be a folder's. */
+export function nodeIdentity(node: NodeMessage | undefined): NodeIdentity {
+  if (!node || node.id === '' || node.id.length > MAX_ID_CHARS) throw new MeshError('MESH_CONTROL_PROTOCOL', 'missing node information in the first request')
+  const text = (key: string): string | undefined => { const value = node.metadata?.[key]; return typeof value === 'string' && value !== '' ? value : undefined }
+  const parts = node.id.split('~')
+  const workload = parts.length === 4 ? /^(.+)\.([^.]+)$/.exec(parts[2]!) : null // NAME.NAMESPACE
+  const name = text('NAME') ?? workload?.[1] ?? node.id
+  if (!NAME.test(name)) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the node\'s name is not letters, digits, ".", "_" and "-"')
+  return { id: node.id, name, namespace: text('NAMESPACE') ?? workload?.[2], serviceAccount: text('SERVICE_ACCOUNT') }
+}
+
+/** A caller may be a node of its own namespace and service account only (pilot/pkg/xds/auth.go). Throws MESH_CONTROL_FORBIDDEN. */
+export function mayBe(caller: Caller, node: NodeIdentity): void {
+  const namespace = node.namespace ?? caller.namespace
+  const serviceAccount = node.serviceAccount ?? caller.serviceAccount
+  if (namespace !== caller.namespace || serviceAccount !== caller.serviceAccount) {
+    throw new MeshError('MESH_CONTROL_FORBIDDEN', `authorization failed: no identities (${caller.spiffeId.uri}) matched ${namespace.slice(0, 253)}/${serviceAccount.slice(0, 253)}`)
+  }
+}

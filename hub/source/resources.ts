@@ -1,0 +1,67 @@
+/** Resources as the hub hands them on: opaque bytes with a name, a type and a version that is a hash of the content. */
+import { createHash } from 'node:crypto'
+
+export type HubResource = {
+  readonly name: string
+  readonly typeUrl: string
+  /** Of the bytes: equal content has an equal version, also after a restart of the hub. */
+  readonly version: string
+  readonly value: Uint8Array
+  /** Of a cluster with EDS: name of its ClusterLoadAssignment. Envoy waits for that again when the cluster changes. */
+  readonly endpoints?: string
+}
+export type ByName = ReadonlyMap<string, HubResource>
+/** All that one node may be sent. */
+export type ResourceSet = { readonly version: string; readonly types: ReadonlyMap<string, ByName> }
+
+/** Where the hub's resources come from. */
+export interface Source {
+  /**
+   * The node's resources, from now on. `onChange` is called after each change, not for the set at hand.
+   * Disposing ends it.
+   */
+  watch(node: string, onChange: (next: ResourceSet) => void): Disposable & { current(): ResourceSet }
+}
+
+const TYPE = 'type.googleapis.com/'
+export const CLUSTER = `${TYPE}envoy.config.cluster.v3.Cluster`
+export const ENDPOINT = `${TYPE}envoy.config.endpoint.v3.ClusterLoadAssignment`
+export const LISTENER = `${TYPE}envoy.config.listener.v3.Listener`
+export const ROUTE = `${TYPE}envoy.config.route.v3.RouteConfiguration`
+export const SECRET = `${TYPE}envoy.extensions.transport_sockets.tls.v3.Secret`
+export const EXTENSION = `${TYPE}envoy.config.core.v3.TypedExtensionConfig`
+
+/** What is referred to comes before what refers to it (xDS protocol, "Eventual consistency considerations"); the rest follows. */
+const ORDER = [CLUSTER, ENDPOINT, LISTENER, ROUTE]
+/** Types that are asked for by name only: no names means nothing, not everything (istio pkg/xds IsWildcardTypeURL). */
+const BY_NAME = new Set([ENDPOINT, ROUTE, SECRET, EXTENSION])
+
+export const isByName = (typeUrl: string): boolean => BY_NAME.has(typeUrl)
+export function inPushOrder(typeUrls: Iterable<string>): string[] {
+  const rank = (typeUrl: string): number => { const at = ORDER.indexOf(typeUrl); return at < 0 ? ORDER.length : at }
+  return [...typeUrls].sort((a, b) => rank(a) - rank(b))
+}
+
+/** 64 bits of SHA-256: enough to tell versions of one resource apart, short in every request that lists them. */
+export const contentHash = (...parts: readonly (string | Uint8Array)[]): string => {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part)
+  return hash.digest('hex').slice(0, 16)
+}
+
+export function resourceSet(resources: Iterable<HubResource>): ResourceSet {
+  const types = new Map<string, Map<string, HubResource>>()
+  for (const resource of resources) {
+    const named = types.get(resource.typeUrl) ?? new Map<string, HubResource>()
+    types.set(resource.typeUrl, named.set(resource.name, resource))
+  }
+  const parts = [...types].sort(([a], [b]) => (a < b ? -1 : 1)).map(([typeUrl, named]) => typeUrl + versionOf(named.values()))
+  return { version: contentHash(...parts), types }
+}
+
+/** One version for several resources, whatever their order. */
+export const versionOf = (resources: Iterable<HubResource>): string =>
+  contentHash([...resources].map((r) => `${r.name}\n${r.version}\n`).sort().join(''))
+
+const NONE: ByName = new Map()
+export const ofType = (set: ResourceSet, typeUrl: string): ByName => set.types.get(typeUrl) ?? NONE
