@@ -26,7 +26,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
   'envoy.config.endpoint.v3.Endpoint': 'address hostname',
   'envoy.config.core.v3.HttpProtocolOptions': 'idle_timeout max_connection_duration max_requests_per_connection',
-  'envoy.config.core.v3.Http1ProtocolOptions': '',
+  'envoy.config.core.v3.Http1ProtocolOptions': 'allow_absolute_url',
   'envoy.config.core.v3.Http2ProtocolOptions': '',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig': 'http_protocol_options http2_protocol_options',
@@ -40,7 +40,7 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': 'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops '
     + 'stream_idle_timeout request_timeout common_http_protocol_options max_request_headers_kb generate_request_id request_id_extension forward_client_cert_details set_current_client_cert_details '
-    + 'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue',
+    + 'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'upgrade_type enabled',
   'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching typed_per_filter_config metadata ${HEADER_CHANGES}`,
   'envoy.config.route.v3.VirtualHost': `name domains routes retry_policy include_request_attempt_count typed_per_filter_config metadata ${HEADER_CHANGES}`,

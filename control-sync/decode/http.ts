@@ -35,7 +35,9 @@ export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConne
     requestTimeoutMs: msOrNone(at.in('request_timeout'), from.requestTimeout, undefined),
     connectionIdleMs: msOrNone(at.in('common_http_protocol_options').in('idle_timeout'), from.commonHttpProtocolOptions?.idleTimeout, HOUR_MS),
     maxRequestHeadersBytes: headersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
-    accessLog: accessLog(at, from), explicitProxy: false,
+    accessLog: accessLog(at, from),
+    // Istio says so on its HTTP_PROXY_PORT listener and nowhere else; inbound nobody is to name other targets.
+    explicitProxy: unknown === 'skips' && (from.httpProtocolOptions?.allowAbsoluteUrl ?? false),
   }
 }
 
