@@ -1,0 +1,63 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { Duplex } from 'node:stream'
+import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
+import { Flusher, Outbox } from '../../../../protocols/mqtt/codec/outbox.ts'
+import type { Version } from '../../../../protocols/mqtt/codec/packet.ts'
+import { encodeProperties, NO_PROPERTIES } from '../../../../protocols/mqtt/codec/properties.ts'
+
+function recorded(version: Version, flusher = new Flusher()): { outbox: Outbox; flusher: Flusher; writes: Buffer[] } {
+  const writes: Buffer[] = []
+  const stream = new Duplex({
+    read() {}, write(chunk: Buffer, _encoding, done) { writes.push(Buffer.from(chunk)); done() },
+    writev(chunks, done) { writes.push(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer))); done() },
+  })
+  return { outbox: new Outbox({ stream, flusher, version }), flusher, writes }
+}
+const bytes = (text: string): Uint8Array => Buffer.from(text)
+
+for (const version of [4, 5] as const) {
+  test(`version ${version}: what the fast path writes is what encode() writes, in one write per turn`, () => {
+    const { outbox, flusher, writes } = recorded(version)
+    const properties = version === 5 ? encodeProperties({ contentType: 'text', userProperties: [['k', 'v']] }) : Buffer.alloc(0)
+    const expirySec = version === 5 ? 77 : undefined
+    const ids = version === 5 ? [1, 300] : []
+    const big = Buffer.alloc(20_000, 1)
+    outbox.publish({ topic: 'a/ü', payload: bytes('hello'), properties }, 2, 8 | 1, 515, expirySec, ids)
+    outbox.ack('puback', 7, 0)
+    outbox.ack('pubrel', 8, version === 5 ? 0x92 : 0)
+    outbox.publish({ topic: 'big', payload: big, properties: Buffer.alloc(0) }, 0, 0, 0, undefined, [])
+    outbox.packet({ type: 'pingresp' })
+    flusher.flush()
+    assert.equal(writes.length, 1)
+    assert.deepEqual(writes[0], Buffer.concat([
+      encode(publishPacket({ topic: 'a/ü', payload: bytes('hello'), qos: 2, dup: true, retain: true, packetId: 515, properties, messageExpirySec: expirySec, subscriptionIds: ids }), version),
+      encode({ type: 'puback', packetId: 7, reason: 0, properties: NO_PROPERTIES }, version),
+      encode({ type: 'pubrel', packetId: 8, reason: version === 5 ? 0x92 : 0, properties: NO_PROPERTIES }, version),
+      encode(publishPacket({ topic: 'big', payload: big }), version), encode({ type: 'pingresp' }, version),
+    ]))
+  })
+}
+
+test('connections that share slabs never see each other\'s bytes', () => {
+  const flusher = new Flusher()
+  const all = Array.from({ length: 20 }, () => recorded(4, flusher))
+  const wanted = all.map(() => [] as Buffer[])
+  for (let turn = 0; turn < 30; turn++) {
+    for (const [i, { outbox }] of all.entries()) {
+      const payload = Buffer.alloc((i * 997 + turn * 131) % 6000, i)
+      outbox.publish({ topic: `t/${i}`, payload, properties: Buffer.alloc(0) }, 0, 0, 0, undefined, [])
+      wanted[i]!.push(encode(publishPacket({ topic: `t/${i}`, payload }), 4))
+    }
+    flusher.flush()
+  }
+  for (const [i, { writes }] of all.entries()) assert.ok(Buffer.concat(writes).equals(Buffer.concat(wanted[i]!)), `connection ${i}`)
+})
+
+test('publishBytes tells the length of the packet before it is written', () => {
+  const { outbox, flusher, writes } = recorded(5)
+  const message = { topic: 'a/b', payload: bytes('x'.repeat(130)), properties: encodeProperties({ contentType: 't' }) }
+  outbox.publish(message, 1, 0, 1, 9, [5])
+  flusher.flush()
+  assert.equal(outbox.publishBytes(message, 1, 9, [5]), writes[0]!.length)
+})
