@@ -7,6 +7,7 @@ async function main(): Promise<void> {
     err: (text) => { process.stderr.write(text) },
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
+    stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
   })
   process.exitCode = code
 }

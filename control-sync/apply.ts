@@ -10,6 +10,7 @@ import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
 import { TYPE_URLS, type Decoded, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
 import type { Tables } from '../agent/model/tables.ts'
 import { canonicalHash } from './canonical.ts'
+import type { ReadFile } from './decode/at.ts'
 import { decode } from './decode/decode.ts'
 import { meshTables } from './mesh-tables.ts'
 import { clusterReferences, danglingReferences, listenerReferences, NO_REFERENCES, routeReferences, type Dangling, type References } from './references.ts'
@@ -28,6 +29,8 @@ export type ApplierOptions = {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  /** Files that resources name; only for resources that stand in files themselves: a control plane must not read this machine's disk. */
+  readonly readFile?: ReadFile
 }
 
 const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
@@ -57,6 +60,7 @@ export class Applier {
 
   get snapshot(): Snapshot { return this.#snapshot }
   get generation(): number { return this.#generation }
+  get stale(): boolean { return this.#o.tables.get().stale }
   get rejected(): readonly Rejected[] { return [...this.#rejected.values()] }
   get ignored(): readonly { readonly name: string; readonly fields: readonly string[] }[] {
     return [...this.#ignored].map(([raw, fields]) => ({ name: raw.name, fields }))
@@ -91,7 +95,7 @@ export class Applier {
   }
   /** The control plane has confirmed what came from disk. */
   confirm(): void {
-    if (this.#o.tables.get().stale) this.#swap(false)
+    if (this.stale) this.#swap(false)
   }
 
   async #apply(changes: readonly Change[]): Promise<Applied> {
@@ -132,7 +136,7 @@ export class Applier {
     if (known && Buffer.compare(known.value, value) === 0) { this.#rejected.delete(`${kind} ${name}`); return 'same' }
     const hash = canonicalHash(kind, value)
     if (known?.hash === hash) { this.#rejected.delete(`${kind} ${name}`); return 'same' }
-    const decoded = decode(kind, value) as Decoded<unknown>
+    const decoded = decode(kind, value, this.#o) as Decoded<unknown>
     if (!decoded.ok) return { kind, name, issues: decoded.issues }
     const raw: RawResource = { name, value, hash, version }
     this.#references.set(raw, referencesOf(kind, decoded.value))
@@ -160,7 +164,7 @@ export class Applier {
     }
   }
 
-  #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, this.#generation, stale)) }
+  #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, { generation: this.#generation, stale }, this.#o)) }
 
   /** Drops what is remembered of resources that are in no snapshot any more. */
   #forget(): void {

@@ -2,11 +2,10 @@
  * Tables over a snapshot: what is asked for is decoded then and kept with its raw resource. An edge node uses few of a mesh's services,
  * and the others should cost their bytes only. A raw resource that two snapshots share has one decoded value, so `===` tells what changed.
  */
-import type { Cluster, ClusterLoad } from '../agent/model/cluster.ts'
 import type { Listener } from '../agent/model/listener.ts'
-import type { RawResource, Snapshot } from '../agent/model/snapshot.ts'
+import type { Decoded, RawResource, Snapshot } from '../agent/model/snapshot.ts'
 import { RouteTable, type Tables } from '../agent/model/tables.ts'
-import { decode } from './decode/decode.ts'
+import { decode, type DecodeOptions } from './decode/decode.ts'
 
 const values = new WeakMap<RawResource, object>()
 
@@ -20,35 +19,29 @@ function valueOf<T extends object>(raw: RawResource | undefined, make: (bytes: U
   return made
 }
 
-const clusterOf = (bytes: Uint8Array): Cluster | undefined => orUndefined(decode('cluster', bytes))
-const loadOf = (bytes: Uint8Array): ClusterLoad | undefined => orUndefined(decode('endpoint', bytes))
-const listenerOf = (bytes: Uint8Array): Listener | undefined => orUndefined(decode('listener', bytes))
-const routesOf = (bytes: Uint8Array): RouteTable | undefined => {
-  const config = orUndefined(decode('route', bytes))
-  return config && new RouteTable(config)
-}
-const namesOf = (bytes: Uint8Array): Tables['names'] => orUndefined(decode('nameTable', bytes))
+function orUndefined<T>(decoded: Decoded<T>): T | undefined { return decoded.ok ? decoded.value : undefined }
 
-function orUndefined<T>(decoded: { ok: true; value: T } | { ok: false }): T | undefined {
-  return decoded.ok ? decoded.value : undefined
-}
-
-export function meshTables(snapshot: Snapshot, generation: number, stale: boolean): Tables {
-  const { resources } = snapshot
+/** @param options how resources that name files are decoded; the same for the life of a process */
+export function meshTables({ resources }: Snapshot, at: { readonly generation: number; readonly stale: boolean }, options: DecodeOptions = {}): Tables {
+  const routesOf = (bytes: Uint8Array): RouteTable | undefined => {
+    const config = orUndefined(decode('route', bytes, options))
+    return config && new RouteTable(config)
+  }
+  const namesOf = (bytes: Uint8Array): NonNullable<Tables['names']> | undefined => orUndefined(decode('nameTable', bytes, options))
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
-    const listener = valueOf(raw, listenerOf)
+    const listener = valueOf(raw, (bytes) => orUndefined(decode('listener', bytes, options)))
     if (listener) listeners.set(name, listener)
   }
   return {
-    generation, stale, listeners,
-    cluster: (name) => valueOf(resources.cluster.get(name), clusterOf),
-    load: (serviceName) => valueOf(resources.endpoint.get(serviceName), loadOf),
+    ...at, listeners,
+    cluster: (name) => valueOf(resources.cluster.get(name), (bytes) => orUndefined(decode('cluster', bytes, options))),
+    load: (serviceName) => valueOf(resources.endpoint.get(serviceName), (bytes) => orUndefined(decode('endpoint', bytes, options))),
     routes: (name) => valueOf(resources.route.get(name), routesOf),
     clusterNames: () => resources.cluster.keys(),
     get names() {
       const [raw] = resources.nameTable.values()
-      return valueOf(raw, namesOf as (bytes: Uint8Array) => NonNullable<Tables['names']> | undefined)
+      return valueOf(raw, namesOf)
     },
   }
 }

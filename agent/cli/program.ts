@@ -8,6 +8,8 @@ export type Io = {
   readonly err: (text: string) => void
   readonly env: Readonly<Record<string, string | undefined>>
   readonly standardInput: () => Promise<Buffer>
+  /** Resolves with its name when the process is asked to stop (SIGTERM, SIGINT). From the first call on those do not end it by themselves. */
+  readonly stopRequested: () => Promise<string>
 }
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'
 

@@ -77,7 +77,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const { authority, store, spiffeUri, ttlSec, log } = this.#o
     try {
       const next = await authority({ current: this.#current.get(), spiffeUri, ttlSec, certificateRefused })
-      if (next.spiffeId.uri !== spiffeUri) log.warn({ evt: 'identity.other-name', asked: spiffeUri, got: next.spiffeId.uri }, 'the CA knows us by another name than agent.yaml says')
+      if (!sameWorkload(next.spiffeId.uri, spiffeUri)) log.warn({ evt: 'identity.other-name', asked: spiffeUri, got: next.spiffeId.uri }, 'the CA knows us by another name than agent.yaml says')
       store.save(next)
       this.#renewals.cell({ result: 'ok' }).value++
       this.#error = undefined
@@ -125,4 +125,9 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const ageMs = Math.min(lifeMs, Math.max(0, clock.wallMs() - identity.notBeforeMs))
     return Math.max(MIN_RENEWAL_MS, jitteredMs(lifeMs, RENEW_AT, random) - ageMs)
   }
+}
+
+/** The trust domain is the CA's to say; namespace and service account are what agent.yaml claims. */
+function sameWorkload(a: string, b: string): boolean {
+  return a.slice(a.indexOf('/', 9)) === b.slice(b.indexOf('/', 9))
 }

@@ -1,0 +1,67 @@
+/** What the admin port shows, in Envoy's paths and shapes, so that istioctl and people's habits work. */
+import { configDump } from '../control-sync/config-dump.ts'
+import type { HttpUpstreams } from '../protocols/http/message.ts'
+import type { AdminHandler, AdminPage, AdminReply } from './admin.ts'
+import { index } from './admin.ts'
+import type { Log } from './core/log.ts'
+import type { StatusParts } from './status-of.ts'
+import { statusText, type AgentStatus } from './status.ts'
+
+export type AdminParts = StatusParts & { readonly upstreams: HttpUpstreams; readonly log: Log; status(): AgentStatus; stop(reason: string): void }
+
+const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+/** Envoy's names for what pino calls otherwise. */
+const ENVOY_LEVELS: Readonly<Record<string, string>> = { warning: 'warn', critical: 'fatal', off: 'silent' }
+
+export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
+  const get = (help: string, handle: AdminHandler): AdminPage => ({ method: 'GET', help, handle })
+  const post = (help: string, handle: AdminHandler): AdminPage => ({ method: 'POST', help, handle })
+  const pages = new Map<string, AdminPage>([
+    ['/ready', get('200 LIVE when ready to serve, else 503 with what is missing', () => ready(p))],
+    ['/live', get('200 while the process works', () => ({ body: 'LIVE\n' }))],
+    ['/status', get('what the agent does and what is wrong (JSON; ?format=text)', (q) => (q.get('format') === 'text' ? { body: statusText(p.status()) } : json(p.status())))],
+    ['/config_dump', get('the configuration in force, as Envoy shows it', () => json(configDump(p.configuration.applier.snapshot, { node: p.node, generation: p.configuration.applier.generation })))],
+    ['/clusters', get('clusters with their endpoints (?format=json)', (q) => (q.get('format') === 'json' ? json(p.upstreams.clusterStatus()) : { body: clustersText(p.upstreams) }))],
+    ['/certs', get('the certificate in use', () => json(certs(p.status())))],
+    ['/stats', get('counters, one a line', () => ({ body: statsText(p.metrics.text()) }))],
+    ['/stats/prometheus', get('counters for Prometheus', () => ({ type: 'text/plain; version=0.0.4', body: p.metrics.text() }))],
+    ['/logging', post('?level=debug changes the log level', (q) => logging(p.log, q.get('level')))],
+    ['/drain', post('finish what is open, then stop', () => { p.stop('drain'); return { body: 'draining\n' } })],
+  ])
+  pages.set('/', get('this page', () => ({ body: `${statusText(p.status())}\n${index(pages)}` })))
+  return pages
+}
+
+function ready(p: AdminParts): AdminReply {
+  if (p.isDraining()) return { status: 503, body: 'DRAINING\n' }
+  return p.readiness.ready ? { body: 'LIVE\n' } : { status: 503, body: `PRE_INITIALIZING: waiting for ${p.readiness.pending.join(', ')}\n` }
+}
+
+function clustersText(upstreams: HttpUpstreams): string {
+  return upstreams.clusterStatus().map((c) => c.endpoints.map((e) => {
+    const line = (name: string, value: string | number): string => `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
+    return line('cx_active', e.connections) + line('rq_active', e.activeRequests) + line('health_flags', e.ejected ? '/failed_outlier_check' : e.health) + line('weight', e.weight) + line('priority', e.priority)
+  }).join('')).join('')
+}
+
+function certs({ certificate }: AgentStatus): object {
+  if (!certificate) return { certificates: [] }
+  return { certificates: [{ cert_chain: [{
+    path: '<inline>', serial_number: certificate.serial, subject_alt_names: [{ uri: certificate.spiffeId }], expiration_time: certificate.notAfter,
+    days_until_expiration: String(Math.max(0, Math.floor(certificate.expiresInSec / 86_400))),
+  }] }] }
+}
+
+/** Envoy's form: `name{labels}: value`. */
+function statsText(prometheus: string): string {
+  return prometheus.split('\n').filter((l) => l !== '' && !l.startsWith('#')).map((l) => `${l.slice(0, l.lastIndexOf(' '))}: ${l.slice(l.lastIndexOf(' ') + 1)}\n`).join('')
+}
+
+function logging(log: Log, asked: string | null): AdminReply {
+  const level = ENVOY_LEVELS[asked ?? ''] ?? asked
+  if (level === null || !LEVELS.includes(level)) return { status: 400, body: `use ?level= with one of ${LEVELS.join(', ')}; it is ${log.level}\n` }
+  log.level = level
+  return { body: `level: ${level}\n` }
+}
+
+function json(value: unknown): AdminReply { return { type: 'application/json', body: `${JSON.stringify(value, null, 1)}\n` } }

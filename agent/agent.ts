@@ -1,0 +1,139 @@
+/**
+ * The agent: makes every part in order, from disk to ports to the control plane, and takes them down in reverse. What is served first comes
+ * from disk; the control plane may be away for as long as it likes.
+ */
+import path from 'node:path'
+import { describeNode } from '../control-sync/node.ts'
+import { createBridge } from '../protocols/mqtt/bridge.ts'
+import { createBroker } from '../protocols/mqtt/broker.ts'
+import { openSpool } from '../protocols/mqtt/spool/spool.ts'
+import { DataPath } from '../protocols/data-path.ts'
+import type { Context } from '../protocols/context.ts'
+import { createUpstreams } from '../protocols/upstream/upstreams.ts'
+import { adminPages } from './admin-pages.ts'
+import { startAdmin } from './admin.ts'
+import { codecsOf } from './codecs.ts'
+import { startConfiguration } from './configuration.ts'
+import { listenersOf } from './config/listeners.ts'
+import type { AgentConfig } from './config/schema.ts'
+import { nodeSettingsOf, prepareState } from './control-plane-of.ts'
+import { Current } from './core/current.ts'
+import type { Log } from './core/log.ts'
+import { Metrics } from './core/metrics.ts'
+import { Scope } from './core/scope.ts'
+import type { World } from './core/world.ts'
+import { startIdentity } from './identity.ts'
+import { EMPTY_TABLES, type Tables } from './model/tables.ts'
+import { Readiness } from './readiness.ts'
+import { statusOf } from './status-of.ts'
+import type { AgentStatus } from './status.ts'
+
+export type AgentFacts = {
+  readonly log: Log
+  readonly version: string
+  /** No clock that shows less can be right; undefined in development. */
+  readonly builtAtMs: number | undefined
+  readonly hostName: string
+  /** Address of this machine, where agent.yaml names none. */
+  readonly ip: string
+}
+
+export type Agent = AsyncDisposable & {
+  /** Resolves once nothing that is needed to serve is missing. */
+  readonly ready: Promise<void>
+  /** Resolves with the reason when somebody asks for the end through the admin port. */
+  readonly stopRequested: Promise<string>
+  readonly adminPort: number
+  readonly metrics: Metrics
+  status(): AgentStatus
+  portOf(listener: string): number | undefined
+  /** Sign of life for the watchdog. */
+  alive(): boolean
+  /** Accepts nothing more and lets what is open come to its end, at most limits.drainMs. */
+  drain(): Promise<void>
+}
+
+/** Rejects when a port of agent.yaml cannot be opened, the state folder cannot be used or a file that is named does not exist; then nothing is left running. */
+export async function startAgent(config: AgentConfig, world: World, facts: AgentFacts): Promise<Agent> {
+  const scope = new Scope()
+  try {
+    return await build(config, world, facts, scope)
+  } catch (thrown) {
+    await scope[Symbol.asyncDispose]()
+    throw thrown
+  }
+}
+
+async function build(config: AgentConfig, world: World, facts: AgentFacts, scope: Scope): Promise<Agent> {
+  const { clock, random, network, disk } = world
+  const { log } = facts
+  const startedMs = clock.monotonicMs()
+  const metrics = new Metrics()
+  const readiness = new Readiness()
+  const listening = readiness.hold('ports')
+  const stop = Promise.withResolvers<string>()
+  const node = describeNode(nodeSettingsOf(config, facts))
+  prepareState(config.state, disk)
+
+  const tables = new Current<Tables>(EMPTY_TABLES)
+  const identity = startIdentity({ config, world, metrics, log, earliestWallMs: facts.builtAtMs, readiness })
+  scope.own(identity)
+  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits }
+  const own = listenersOf(config, disk)
+  const [spool, configuration] = await Promise.all([
+    openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes: () => disk.freeBytes(config.state) }),
+    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness }),
+  ])
+  scope.own(spool)
+  scope.own(configuration)
+
+  const upstreams = scope.own(createUpstreams(ctx))
+  const broker = scope.own(createBroker({ ctx, durability: spool, node: config.node.name ?? facts.hostName }))
+  const bridge = scope.own(createBridge({ ctx, broker, durability: spool, upstreams, node: config.node.name ?? facts.hostName }))
+  const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker)))
+  await dataPath.open()
+  // A port that a person wrote into agent.yaml and that cannot be had is a mistake to show at once; a pushed one is reported and tried again.
+  const failed = dataPath.listeners().find((l) => l.error && own.some((o) => o.name === l.name))
+  if (failed?.error) throw failed.error
+  scope.own(tables.watch((next) => { void bridge.apply(bridgeRoutes(config, next)) }))
+  await bridge.apply(bridgeRoutes(config, tables.get()))
+  listening[Symbol.dispose]()
+
+  let draining = false
+  const parts = { config, facts, node, startedMs, clock, metrics, readiness, identity, configuration, dataPath, broker, bridge, spool, upstreams, log, isDraining: () => draining }
+  const status = (): AgentStatus => statusOf(parts)
+  const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log))
+  configuration.connect()
+  identity.start()
+  log.info({ evt: 'agent.started', node: node.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')
+
+  return {
+    ready: readiness.whenReady(), stopRequested: stop.promise, adminPort: admin.port, metrics, status,
+    portOf: (name) => dataPath.portOf(name),
+    alive: () => !scope.aborted.aborted,
+    async drain() {
+      if (draining) return
+      draining = true
+      const how = await dataPath.drain()
+      log.info({ evt: 'agent.drained', how }, 'drained')
+    },
+    [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
+  }
+}
+
+/** Routes of agent.yaml and of pushed MQTT listeners; the same route twice is one. */
+function bridgeRoutes(config: AgentConfig, { listeners }: Tables): AgentConfig['mqtt']['routes'] {
+  const routes = [...config.mqtt.routes]
+  const known = new Set(routes.map((r) => JSON.stringify(r)))
+  for (const { filterChains, defaultFilterChain } of listeners.values()) {
+    for (const chain of defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains) {
+      if (chain.codec.kind !== 'mqtt') continue
+      for (const route of chain.codec.mqtt.routes) {
+        const key = JSON.stringify(route)
+        if (!known.has(key)) { known.add(key); routes.push(route) }
+      }
+    }
+  }
+  return routes
+}
+

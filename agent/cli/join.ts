@@ -1,0 +1,37 @@
+/** `meshlet join`: the first certificate, so that the service starts with one and the token can be thrown away. */
+import os from 'node:os'
+import { CertManager } from '../../control-sync/identity/cert-manager.ts'
+import { istioCertificateAuthority } from '../../control-sync/identity/ca-client.ts'
+import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
+import { controlPlaneOf, prepareState, spiffeUriOf } from '../control-plane-of.ts'
+import { bundle } from '../core/bundle.ts'
+import { systemClock, systemRandom } from '../core/clock.ts'
+import { systemDisk } from '../core/disk.ts'
+import { MeshError } from '../core/errors.ts'
+import { createLog } from '../core/log.ts'
+import { Metrics } from '../core/metrics.ts'
+import type { ExitCode } from './exit.ts'
+import type { Io } from './program.ts'
+import { readConfig } from './read-config.ts'
+
+export async function join(o: { readonly config: string; readonly token?: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const config = readConfig(o.config, systemDisk, io.env)
+  const { control } = config
+  if (!control) throw new MeshError('MESH_CONFIG_INVALID', `${o.config} has no \`control\`: without a control plane there is nothing to join`)
+  prepareState(config.state, systemDisk)
+  const given = o.token === '-' ? (await io.standardInput()).toString('utf8').trim() : undefined
+  const tokenFile = o.token !== undefined && o.token !== '-' ? o.token : control.token
+  const plane = controlPlaneOf({ ...control, token: tokenFile }, config.node.clusterId, systemDisk)
+  const clock = systemClock
+  const log = createLog('silent')
+  const manager = new CertManager({
+    store: new IdentityStore({ disk: systemDisk, clock, log, stateFolder: config.state }),
+    authority: istioCertificateAuthority(given === undefined ? plane : { ...plane, token: () => given }, clock),
+    spiffeUri: spiffeUriOf(config), ttlSec: control.certificateTtlSec, clock, random: systemRandom, log, metrics: new Metrics(), earliestWallMs: bundle && Date.parse(bundle.builtAt),
+  })
+  // A token was named to be used: the certificate at hand may belong to an earlier life of this machine.
+  const identity = await manager.request(true)
+  const facts = { spiffeId: identity.spiffeId.uri, serial: identity.serial, notAfter: new Date(identity.notAfterMs).toISOString(), node: config.node.name ?? os.hostname() }
+  io.out(o.json ? `${JSON.stringify(facts)}\n` : `joined as ${facts.spiffeId}, certificate valid until ${facts.notAfter}\n`)
+  return 0
+}

@@ -1,0 +1,36 @@
+/** `meshlet run`: builds the agent, tells systemd, waits for the end, drains. */
+import os from 'node:os'
+import { startAgent } from '../agent.ts'
+import { bundle } from '../core/bundle.ts'
+import { systemDisk } from '../core/disk.ts'
+import { createLog } from '../core/log.ts'
+import { realWorld } from '../core/real-world.ts'
+import { serviceManager } from '../sd-notify.ts'
+import type { ExitCode } from './exit.ts'
+import type { Io } from './program.ts'
+import { readConfig } from './read-config.ts'
+import { VERSION } from './version.ts'
+
+/** Resolves when the agent has stopped. Rejects when it cannot start. */
+export async function run(o: { readonly config: string }, io: Io): Promise<ExitCode> {
+  const config = readConfig(o.config, systemDisk, io.env)
+  const log = createLog(config.log.level)
+  const world = realWorld({ stateFolder: config.state, bundle })
+  await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname(), ip: firstAddress() })
+  const watchdogUsec = Number(io.env['WATCHDOG_USEC'])
+  using service = serviceManager({
+    notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => agent.alive(), clock: world.clock, log,
+  })
+  void agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`))
+  const reason = await Promise.race([io.stopRequested(), agent.stopRequested])
+  log.info({ evt: 'agent.stopping', reason }, 'draining')
+  service.stopping()
+  await agent.drain()
+  return 0
+}
+
+/** The address of this machine that others can reach, as far as the machine itself knows. */
+export function firstAddress(): string {
+  const all = Object.values(os.networkInterfaces()).flatMap((a) => a ?? []).filter((a) => !a.internal && !a.address.startsWith('fe80:'))
+  return (all.find((a) => a.family === 'IPv4') ?? all[0])?.address ?? '127.0.0.1'
+}

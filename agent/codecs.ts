@@ -1,0 +1,17 @@
+/** Which code serves which protocol. */
+import type { Broker } from '../protocols/mqtt/broker.ts'
+import type { Codecs } from '../protocols/codecs.ts'
+import type { Context } from '../protocols/context.ts'
+import { serveHttp1 } from '../protocols/http/h1-server.ts'
+import { serveTcp } from '../protocols/tcp/proxy.ts'
+import type { HttpUpstreams } from '../protocols/http/message.ts'
+
+export function codecsOf(ctx: Context, upstreams: HttpUpstreams, broker: Broker): Codecs {
+  return {
+    http1: (conn) => serveHttp1(conn, ctx, upstreams),
+    // Loaded at the first HTTP/2 connection: node:http2 costs memory that a device without one keeps.
+    http2: async (conn) => (await import('../protocols/http/h2-server.ts')).serveHttp2(conn, ctx, upstreams),
+    tcp: (conn, tcp) => serveTcp(conn, tcp, ctx, upstreams),
+    mqtt: (conn, mqtt, transport) => broker.serve(conn, mqtt, transport),
+  }
+}

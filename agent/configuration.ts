@@ -1,0 +1,95 @@
+/** Where the configuration comes from: a control plane with the last good snapshot beneath it, or a folder. */
+import path from 'node:path'
+import { GrpcTransport } from '../control-sync/ads-stream.ts'
+import { Applier } from '../control-sync/apply.ts'
+import { startDirectorySync } from '../control-sync/directory-sync.ts'
+import type { NodeDescription } from '../control-sync/node.ts'
+import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
+import { startSync, type Link, type Sync } from '../control-sync/sync.ts'
+import type { AgentConfig } from './config/schema.ts'
+import { controlPlaneOf } from './control-plane-of.ts'
+import type { Current } from './core/current.ts'
+import { MeshError } from './core/errors.ts'
+import type { Log } from './core/log.ts'
+import type { Metrics } from './core/metrics.ts'
+import type { World } from './core/world.ts'
+import type { IdentitySource } from './model/identity.ts'
+import type { Listener } from './model/listener.ts'
+import type { Tables } from './model/tables.ts'
+import type { Readiness } from './readiness.ts'
+
+export type Configuration = AsyncDisposable & {
+  readonly applier: Applier
+  /** Opens the way to the control plane; a folder is open from the start. */
+  connect(): void
+  link(): Link
+  /** What was found when the stored snapshot was opened. */
+  readonly setAside: string | undefined
+  /** A control plane knows agents by their certificate. */
+  readonly needsIdentity: boolean
+  /** Files of the folder that cannot be used; their last good content serves on. */
+  folderProblems(): readonly MeshError[]
+}
+export type ConfigurationOptions = {
+  readonly config: AgentConfig
+  readonly world: World
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly tables: Current<Tables>
+  readonly identity: IdentitySource
+  readonly node: NodeDescription
+  readonly own: readonly Listener[]
+  readonly readiness: Readiness
+}
+
+/** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER, MESH_STORAGE_FAILED or MESH_CONFIG_INVALID (no such folder). */
+export async function startConfiguration(o: ConfigurationOptions): Promise<Configuration> {
+  return o.config.directory === undefined ? fromControlPlane(o) : fromDirectory(o, o.config.directory)
+}
+
+async function fromControlPlane({ config, world, metrics, log, tables, identity, node, own, readiness }: ConfigurationOptions): Promise<Configuration> {
+  const { clock, random, disk } = world
+  const { control } = config
+  if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
+  const store = await openSnapshotStore(world.openStorage, path.join(config.state, 'snapshot.db'))
+  if (store.setAside !== undefined) log.warn({ evt: 'snapshot.damaged', code: 'MESH_STORAGE_DAMAGED', file: store.setAside }, 'the stored configuration was damaged and was set aside')
+  const applier = new Applier({ node: node.id, tables, store, clock, log, metrics })
+  const latch = readiness.hold('a configuration')
+  const stored = await store.load(node.id)
+  if (stored) { applier.restore(stored); latch[Symbol.dispose]() }
+  const transport = new GrpcTransport({ control: controlPlaneOf(control, config.node.clusterId, disk), node, identity, clock })
+  let sync: Sync | undefined
+  const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
+  return {
+    applier, setAside: store.setAside, needsIdentity: true, folderProblems: () => [],
+    link: () => sync?.link ?? waiting,
+    connect() {
+      sync = startSync({ transport, applier, clock, random, log, metrics, shrinkHoldMs: control.shrinkHoldMs, ownRoutes: ownRoutes(own) })
+      void sync.synced.then(() => latch[Symbol.dispose]())
+    },
+    async [Symbol.asyncDispose]() {
+      await sync?.[Symbol.asyncDispose]()
+      await store[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function fromDirectory({ config, world, metrics, log, tables, node, readiness }: ConfigurationOptions, folder: string): Promise<Configuration> {
+  const { clock, disk } = world
+  const applier = new Applier({ node: node.id, tables, store: undefined, clock, log, metrics, readFile: (file) => disk.read(file) })
+  const latch = readiness.hold('a configuration')
+  const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
+  await sync.synced
+  latch[Symbol.dispose]()
+  return {
+    applier, setAside: undefined, needsIdentity: false, folderProblems: () => sync.problems,
+    link: () => sync.link, connect: () => { /* watched from the start */ }, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),
+  }
+}
+
+/** Route tables that agent.yaml's own listeners name. */
+function ownRoutes(own: readonly Listener[]): Set<string> {
+  const names = new Set<string>()
+  for (const { defaultFilterChain: chain } of own) if (chain?.codec.kind === 'http' && chain.codec.http.routes.from === 'rds') names.add(chain.codec.http.routes.name)
+  return names
+}

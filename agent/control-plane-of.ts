@@ -1,0 +1,60 @@
+/** From agent.yaml to what control-sync needs: addresses, roots, token, names. */
+import type { ControlPlane } from '../control-sync/control-plane.ts'
+import type { NodeSettings } from '../control-sync/node.ts'
+import type { AgentConfig } from './config/schema.ts'
+import type { Disk } from './core/disk.ts'
+import { MeshError } from './core/errors.ts'
+
+type Control = Omit<NonNullable<AgentConfig['control']>, 'token'> & { readonly token?: string | undefined }
+
+/** A token is a JWT of some hundred bytes; anything longer is another file. */
+const MAX_TOKEN_BYTES = 16 * 1024
+
+export function controlPlaneOf(control: Control, clusterId: string, disk: Disk): ControlPlane {
+  return {
+    addresses: control.address, serverName: control.serverName, clusterId,
+    roots() {
+      const roots = read(control.roots, 'control.roots', disk)
+      if (!roots) throw new MeshError('MESH_CONFIG_INVALID', `control.roots: there is no file ${control.roots}`)
+      return roots
+    },
+    token() {
+      if (control.token === undefined) return undefined
+      const token = read(control.token, 'control.token', disk)?.toString('utf8').trim()
+      if (token === undefined || token === '') return undefined
+      if (token.length > MAX_TOKEN_BYTES || !/^[\x21-\x7e]+$/.test(token)) throw new MeshError('MESH_TOKEN_INVALID', `${control.token} holds something that is no token`)
+      return token
+    },
+  }
+}
+
+/** Istio's trust domain is the CA's to say; until a certificate is there this is what is asked for. */
+export function spiffeUriOf({ node }: AgentConfig): string {
+  const trustDomain = typeof node.metadata['TRUST_DOMAIN'] === 'string' ? node.metadata['TRUST_DOMAIN'] : node.meshId
+  return `spiffe://${trustDomain}/ns/${node.namespace}/sa/${node.serviceAccount}`
+}
+
+export function nodeSettingsOf(config: AgentConfig, p: { readonly version: string; readonly hostName: string; readonly ip: string }): NodeSettings {
+  const { node } = config
+  return {
+    ...node, name: node.name ?? p.hostName, ip: node.ip ?? p.ip, version: p.version, capture: config.capture,
+    httpProxyPort: config.listeners.find((l) => l.kind === 'http_proxy')?.port, discoveryAddress: config.control?.address[0] ?? '',
+  }
+}
+
+/** Makes the state folder. Throws MESH_STATE_UNUSABLE when that fails or nothing can be written there. */
+export function prepareState(folder: string, disk: Disk): void {
+  const probe = `${folder}/.writable`
+  try {
+    disk.makeFolder(folder, 0o700)
+    disk.replace(probe, '', 0o600)
+    disk.remove(probe)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') throw new MeshError('MESH_STORAGE_FULL', `the disk of the state directory ${folder} is full`, { cause })
+    throw new MeshError('MESH_STATE_UNUSABLE', `the state directory ${folder} cannot be written to`, { cause })
+  }
+}
+
+function read(file: string, setting: string, disk: Disk): Buffer | undefined {
+  try { return disk.read(file) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `${setting}: ${file} cannot be read`, { cause }) }
+}

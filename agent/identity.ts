@@ -1,0 +1,48 @@
+/** Where this agent's identity comes from: the mesh's CA, a folder that something else keeps, or nowhere (a directory-mode agent without mTLS). */
+import { CertManager } from '../control-sync/identity/cert-manager.ts'
+import { istioCertificateAuthority } from '../control-sync/identity/ca-client.ts'
+import { IdentityFolder } from '../control-sync/identity/folder.ts'
+import { IdentityStore } from '../control-sync/identity/identity-store.ts'
+import type { AgentConfig } from './config/schema.ts'
+import { controlPlaneOf, spiffeUriOf } from './control-plane-of.ts'
+import type { MeshError } from './core/errors.ts'
+import type { Log } from './core/log.ts'
+import type { Metrics } from './core/metrics.ts'
+import type { World } from './core/world.ts'
+import type { IdentitySource } from './model/identity.ts'
+import type { Readiness } from './readiness.ts'
+
+export type AgentIdentity = IdentitySource & AsyncDisposable & {
+  /** Begins to renew, or to watch the folder. */
+  start(): void
+  problem(): MeshError | undefined
+  /** Monotonic milliseconds; undefined where renewal is somebody else's. */
+  readonly renewalAtMs: number | undefined
+}
+export type IdentityOptions = { readonly config: AgentConfig; readonly world: World; readonly metrics: Metrics; readonly log: Log; readonly earliestWallMs: number | undefined; readonly readiness: Readiness }
+
+/** Throws MESH_STATE_UNUSABLE, MESH_CONFIG_INVALID or MESH_IDENTITY_DAMAGED when what stands on disk cannot be used. */
+export function startIdentity({ config, world, metrics, log, earliestWallMs, readiness }: IdentityOptions): AgentIdentity {
+  const { clock, random, disk } = world
+  if (config.identity) {
+    const folder = new IdentityFolder({ disk, clock, log, folder: config.identity.folder })
+    return {
+      current: () => folder.current(), watch: (fn) => folder.watch(fn), start: () => folder.start(), problem: () => folder.problem(), renewalAtMs: undefined,
+      [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
+    }
+  }
+  if (!config.control) return NONE
+  const manager = new CertManager({
+    store: new IdentityStore({ disk, clock, log, stateFolder: config.state }),
+    authority: istioCertificateAuthority(controlPlaneOf(config.control, config.node.clusterId, disk), clock),
+    spiffeUri: spiffeUriOf(config), ttlSec: config.control.certificateTtlSec, clock, random, log, metrics, earliestWallMs,
+  })
+  const latch = readiness.hold('a certificate')
+  void manager.certified.then(() => latch[Symbol.dispose]())
+  return manager
+}
+
+const NONE: AgentIdentity = {
+  current: () => undefined, watch: () => ({ [Symbol.dispose]: () => { /* nothing changes */ } }), start: () => { /* nothing to renew */ }, problem: () => undefined,
+  renewalAtMs: undefined, [Symbol.asyncDispose]: async () => { /* nothing is open */ },
+}

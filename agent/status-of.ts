@@ -1,0 +1,100 @@
+/** Collects AgentStatus from the parts. Everything that is wrong becomes a problem with a code and a remedy. */
+import type { NodeDescription } from '../control-sync/node.ts'
+import type { Bridge } from '../protocols/mqtt/bridge.ts'
+import type { Broker } from '../protocols/mqtt/broker.ts'
+import type { Spool } from '../protocols/mqtt/spool/spool.ts'
+import type { DataPath } from '../protocols/data-path.ts'
+import type { AgentFacts } from './agent.ts'
+import type { Configuration } from './configuration.ts'
+import type { Clock } from './core/clock.ts'
+import { MeshError } from './core/errors.ts'
+import type { Metrics } from './core/metrics.ts'
+import type { AgentIdentity } from './identity.ts'
+import type { ResourceKind } from './model/snapshot.ts'
+import type { Readiness } from './readiness.ts'
+import type { AgentStatus, Problem } from './status.ts'
+
+export type StatusParts = {
+  readonly facts: AgentFacts
+  readonly node: NodeDescription
+  readonly startedMs: number
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly readiness: Readiness
+  readonly identity: AgentIdentity
+  readonly configuration: Configuration
+  readonly dataPath: DataPath
+  readonly broker: Broker
+  readonly bridge: Bridge
+  readonly spool: Spool
+  readonly isDraining: () => boolean
+}
+
+/** Shown in a person's words; the rest is Envoy's or Istio's own. */
+const KIND_NAMES: Readonly<Record<ResourceKind, string>> = {
+  cluster: 'clusters', endpoint: 'endpoint sets', listener: 'listeners', route: 'route tables', extension: 'extensions', nameTable: 'name tables', proxyConfig: 'proxy configs',
+}
+/** More names of the same kind help nobody. */
+const MAX_LISTED = 20
+
+export function statusOf(p: StatusParts): AgentStatus {
+  const now = p.clock.monotonicMs()
+  const sinceSec = (ms: number): number => Math.max(0, Math.round((now - ms) / 1000))
+  const link = p.configuration.link()
+  const { applier } = p.configuration
+  const identity = p.identity.current()
+  const { snapshot } = applier
+  return {
+    version: p.facts.version, node: p.node.id, state: p.isDraining() ? 'draining' : p.readiness.ready ? 'ready' : 'starting',
+    waitingFor: p.readiness.pending, uptimeSec: sinceSec(p.startedMs),
+    control: {
+      mode: link.mode, address: link.address, link: link.state, sinceSec: sinceSec(link.sinceMs),
+      lastContactSec: link.lastContactMs === undefined ? undefined : sinceSec(link.lastContactMs),
+    },
+    certificate: identity && {
+      spiffeId: identity.spiffeId.uri, serial: identity.serial, notAfter: new Date(identity.notAfterMs).toISOString(),
+      expiresInSec: Math.round((identity.notAfterMs - p.clock.wallMs()) / 1000),
+      renewalInSec: p.identity.renewalAtMs === undefined ? undefined : Math.max(0, Math.round((p.identity.renewalAtMs - now) / 1000)),
+    },
+    config: {
+      generation: applier.generation, stale: applier.stale,
+      ageSec: snapshot.savedAtMs === 0 ? undefined : Math.max(0, Math.round((p.clock.wallMs() - snapshot.savedAtMs) / 1000)),
+      resources: Object.fromEntries(Object.entries(KIND_NAMES).map(([kind, name]) => [name, snapshot.resources[kind as ResourceKind].size] as const).filter(([, n]) => n > 0)),
+      rejected: applier.rejected.map((r) => ({ kind: r.kind, name: r.name, issues: r.issues.map((i) => `${i.path}: ${i.problem}`) })),
+      ignoredFields: applier.ignored.reduce((sum, r) => sum + r.fields.length, 0),
+    },
+    listeners: p.dataPath.listeners().map((l) => ({ name: l.name, address: l.address, state: p.isDraining() ? 'draining' : l.state, connections: l.connections, error: l.error?.message })),
+    http: {
+      requests: p.metrics.total('mesh_http_requests_total'), retriesSent: p.metrics.total('mesh_upstream_retries_total', { result: 'sent' }),
+      retriesHeldBack: p.metrics.total('mesh_upstream_retries_total', { result: 'held-back' }), denied: p.metrics.total('mesh_http_denied_total'),
+    },
+    mqtt: p.broker.stats,
+    spool: p.spool.stats,
+    bridge: p.bridge.status(),
+    problems: problemsOf(p),
+  }
+}
+
+function problemsOf(p: StatusParts): Problem[] {
+  const { applier } = p.configuration
+  const link = p.configuration.link()
+  const found: (MeshError | undefined)[] = [
+    p.identity.problem(),
+    p.identity.current() || !p.configuration.needsIdentity ? undefined : new MeshError('MESH_NO_IDENTITY', 'there is no certificate yet'),
+    link.error,
+    applier.storageError,
+    ...p.dataPath.listeners().map((l) => l.error),
+    ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
+    ...p.configuration.folderProblems().slice(0, MAX_LISTED),
+    ...applier.dangling().slice(0, MAX_LISTED).map((d) => new MeshError('MESH_NO_CLUSTER', `${d.holder.kind} ${d.holder.name} names the cluster ${d.name}, which does not exist`)),
+    ...[p.configuration.setAside, p.spool.setAside].map((file) => (file === undefined ? undefined : new MeshError('MESH_STORAGE_DAMAGED', `a damaged file was found at start and is now ${file}`))),
+    p.spool.stats.bytes >= p.spool.stats.maxBytes ? new MeshError('MESH_MQTT_QUOTA', `the spool holds ${p.spool.stats.messages} messages and takes no more`) : undefined,
+    ...p.bridge.status().map((b) => (b.state === 'refused' ? new MeshError('MESH_MQTT_UPSTREAM_REFUSED', `${b.cluster}: ${b.error ?? 'refused'}`) : undefined)),
+  ]
+  const seen = new Set<string>()
+  return found.flatMap((err) => {
+    if (!err || seen.has(err.code + err.message)) return []
+    seen.add(err.code + err.message)
+    return [{ code: err.code, text: err.message, remedy: err.row.remedy }]
+  })
+}
