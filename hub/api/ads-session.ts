@@ -90,7 +90,7 @@ export class DeltaSession {
       resources.push(resource)
       watch.has.set(name, resource.version)
     }
-    const removed = what === 'all' ? this.#removed(watch, (name) => present.has(name), forced) : []
+    const removed = what === 'all' && set.removals === 'now' ? this.#removed(watch, (name) => present.has(name), forced) : []
     const chunks = chunked(resources)
     if (removed.length && !chunks.length) chunks.push([])
     return chunks.map((chunk, i) => this.#response(typeUrl, set, chunk, i === chunks.length - 1 ? removed : []))

@@ -36,6 +36,7 @@ export class SotwSession {
     const added = !before || r.nonce === '' || (wildcard && !before.wildcard) || names.difference(before.names).size > 0
     const watch = { wildcard, names, nonce: before?.nonce ?? '', version: before?.version ?? '' }
     this.#watches.set(r.typeUrl, watch)
+    if (!added && names.size < before.names.size && versionOf(covered(before, r.typeUrl, set)) === before.version) watch.version = versionOf(covered(watch, r.typeUrl, set))
     return { outcome, responses: added ? [this.#response(r.typeUrl, watch, set)] : [] }
   }
 

@@ -1,5 +1,6 @@
 /** Resources as the hub hands them on: opaque bytes with a name, a type and a version that is a hash of the content. */
 import { createHash } from 'node:crypto'
+import { TYPE_URLS } from '../../agent/model/snapshot.ts'
 
 export type HubResource = {
   readonly name: string
@@ -12,7 +13,12 @@ export type HubResource = {
 }
 export type ByName = ReadonlyMap<string, HubResource>
 /** All that one node may be sent. */
-export type ResourceSet = { readonly version: string; readonly types: ReadonlyMap<string, ByName> }
+export type ResourceSet = {
+  readonly version: string
+  readonly types: ReadonlyMap<string, ByName>
+  /** `later`: a resource may be missing by mistake (its file cannot be read), so nobody is told that anything is gone. */
+  readonly removals: 'now' | 'later'
+}
 
 /** Where the hub's resources come from. */
 export interface Source {
@@ -23,18 +29,13 @@ export interface Source {
   watch(node: string, onChange: (next: ResourceSet) => void): Disposable & { current(): ResourceSet }
 }
 
-const TYPE = 'type.googleapis.com/'
-export const CLUSTER = `${TYPE}envoy.config.cluster.v3.Cluster`
-export const ENDPOINT = `${TYPE}envoy.config.endpoint.v3.ClusterLoadAssignment`
-export const LISTENER = `${TYPE}envoy.config.listener.v3.Listener`
-export const ROUTE = `${TYPE}envoy.config.route.v3.RouteConfiguration`
-export const SECRET = `${TYPE}envoy.extensions.transport_sockets.tls.v3.Secret`
-export const EXTENSION = `${TYPE}envoy.config.core.v3.TypedExtensionConfig`
+export const { cluster: CLUSTER, endpoint: ENDPOINT, listener: LISTENER, route: ROUTE } = TYPE_URLS
+const SECRET = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret'
 
 /** What is referred to comes before what refers to it (xDS protocol, "Eventual consistency considerations"); the rest follows. */
-const ORDER = [CLUSTER, ENDPOINT, LISTENER, ROUTE]
+const ORDER: readonly string[] = [CLUSTER, ENDPOINT, LISTENER, ROUTE]
 /** Types that are asked for by name only: no names means nothing, not everything (istio pkg/xds IsWildcardTypeURL). */
-const BY_NAME = new Set([ENDPOINT, ROUTE, SECRET, EXTENSION])
+const BY_NAME = new Set<string>([ENDPOINT, ROUTE, SECRET, TYPE_URLS.extension])
 
 export const isByName = (typeUrl: string): boolean => BY_NAME.has(typeUrl)
 export function inPushOrder(typeUrls: Iterable<string>): string[] {
@@ -49,14 +50,14 @@ export const contentHash = (...parts: readonly (string | Uint8Array)[]): string 
   return hash.digest('hex').slice(0, 16)
 }
 
-export function resourceSet(resources: Iterable<HubResource>): ResourceSet {
+export function resourceSet(resources: Iterable<HubResource>, removals: ResourceSet['removals'] = 'now'): ResourceSet {
   const types = new Map<string, Map<string, HubResource>>()
   for (const resource of resources) {
     const named = types.get(resource.typeUrl) ?? new Map<string, HubResource>()
     types.set(resource.typeUrl, named.set(resource.name, resource))
   }
   const parts = [...types].sort(([a], [b]) => (a < b ? -1 : 1)).map(([typeUrl, named]) => typeUrl + versionOf(named.values()))
-  return { version: contentHash(...parts), types }
+  return { version: contentHash(...parts), types, removals }
 }
 
 /** One version for several resources, whatever their order. */

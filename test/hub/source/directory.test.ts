@@ -1,0 +1,93 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import pino from 'pino'
+import { MeshError } from '../../../agent/core/errors.ts'
+import { Metrics } from '../../../agent/core/metrics.ts'
+import { DirectorySource } from '../../../hub/source/directory.ts'
+import { CLUSTER, ROUTE, type ResourceSet } from '../../../hub/source/resources.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
+
+const cluster = (name: string, timeout = '2s'): string => `resources:\n- "@type": ${CLUSTER}\n  name: ${name}\n  type: EDS\n  connect_timeout: ${timeout}\n  eds_cluster_config: {service_name: "${name}-endpoints", eds_config: {ads: {}}}\n`
+
+function made(t: { after(fn: () => void): void }) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-directory-'))
+  const lines: Record<string, unknown>[] = []
+  const [clock, metrics] = [new SimClock(), new Metrics()]
+  const log = pino({ level: 'debug' }, { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
+  const write = (name: string, text: string): void => { fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true }); fs.writeFileSync(path.join(folder, name), text) }
+  const open = (): DirectorySource => {
+    const source = new DirectorySource({ folder, clock, log, metrics })
+    t.after(() => source[Symbol.dispose]())
+    return source
+  }
+  t.after(() => fs.rmSync(folder, { recursive: true }))
+  return { folder, clock, metrics, write, open, problems: () => lines.filter((l) => l['evt'] === 'hub.resource-refused').map((l) => String(l['problem'])) }
+}
+const names = (set: ResourceSet): string[] => [...set.types.get(CLUSTER)?.keys() ?? []].sort()
+
+test('a node gets the shared files and its own, another node not', (t) => {
+  const { write, open } = made(t)
+  write('shared.yaml', cluster('everybody'))
+  write('edge/own.yaml', cluster('mine'))
+  const source = open()
+  assert.deepEqual(names(source.watch('edge', () => {}).current()), ['everybody', 'mine'])
+  assert.deepEqual(names(source.watch('other', () => {}).current()), ['everybody'])
+  assert.equal(source.watch('edge', () => {}).current().types.get(ROUTE), undefined)
+})
+
+test('a changed file is told to every stream of the node; equal content keeps its version', async (t) => {
+  const { write, open, clock } = made(t)
+  write('edge/a.yaml', cluster('a'))
+  write('edge/b.yaml', cluster('b'))
+  const source = open()
+  const seen: string[][] = []
+  using first = source.watch('edge', (set) => seen.push(names(set)))
+  const second = source.watch('edge', (set) => seen.push(names(set)))
+  const before = first.current().types.get(CLUSTER)!
+  write('edge/b.yaml', cluster('b2'))
+  await clock.advance(6_000)
+  assert.deepEqual(seen, [['a', 'b2'], ['a', 'b2']])
+  assert.equal(first.current().types.get(CLUSTER)!.get('a')!.version, before.get('a')!.version)
+  assert.equal(before.get('a')!.endpoints, 'a-endpoints')
+  second[Symbol.dispose]()
+  write('edge/b.yaml', cluster('b3'))
+  await clock.advance(6_000)
+  assert.equal(seen.length, 3)
+})
+
+test('a broken file is told once with file, resource and field, serves its last good content also to a node that returns, and removes nothing', async (t) => {
+  const { write, open, clock, problems, metrics } = made(t)
+  write('edge/a.yaml', cluster('a'))
+  write('shared.yaml', cluster('everybody'))
+  const source = open()
+  source.watch('edge', () => {})[Symbol.dispose]()
+  source.watch('other', () => {})
+  write('shared.yaml', cluster('everybody', 'soon'))
+  await clock.advance(6_000)
+  assert.equal(problems().length, 1, 'three watchers read the shared file, one line says so')
+  assert.match(problems()[0]!, /shared\.yaml.*everybody.*connect_timeout/)
+  assert.equal(metrics.total('mesh_hub_resource_problems_total'), 1)
+  const { current } = source.watch('edge', () => {})
+  assert.deepEqual(names(current()), ['a', 'everybody'])
+  assert.equal(current().removals, 'later')
+  write('shared.yaml', cluster('everybody'))
+  await clock.advance(6_000)
+  assert.equal(current().removals, 'now')
+})
+
+test('mistakes of a node\'s folder show at the start, before the node connects', (t) => {
+  const { write, open, problems } = made(t)
+  write('edge/a.yaml', cluster('a', 'soon'))
+  open()
+  assert.match(problems()[0] ?? '', /edge\/a\.yaml.*connect_timeout/)
+})
+
+test('no folder, and a name that leads out of it', (t) => {
+  const { open, folder, clock, metrics } = made(t)
+  const invalid = (err: unknown): boolean => err instanceof MeshError && err.code === 'MESH_CONFIG_INVALID'
+  assert.throws(() => new DirectorySource({ folder: path.join(folder, 'none'), clock, log: pino({ level: 'silent' }), metrics }), invalid)
+  assert.throws(() => open().watch('../x', () => {}), invalid)
+})
