@@ -1,0 +1,48 @@
+/** The connection's part of every request on it, worked out once: who the client is, for policies, headers and logs. */
+import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { Connection } from '../connection.ts'
+import type { Context } from '../context.ts'
+import type { ClientAddress } from './forwarded.ts'
+import type { ClientFacts } from './plan.ts'
+import { xfccElement } from './xfcc.ts'
+
+export class HttpClient implements ClientAddress {
+  readonly conn: Connection
+  readonly directIp: string
+  readonly scheme: 'http' | 'https'
+  readonly #ctx: Context
+  readonly #direct: ClientFacts
+  #element: string | undefined
+  #elementFor: { readonly details: HttpConnectionManager['clientCertDetails']; readonly ownUri: string | undefined } | undefined
+
+  constructor(conn: Connection, ctx: Context) {
+    this.conn = conn
+    this.#ctx = ctx
+    this.directIp = conn.remote.host
+    this.scheme = conn.tls ? 'https' : 'http'
+    this.#direct = {
+      peer: conn.tls?.peer, directRemoteIp: conn.remote.host, remoteIp: conn.remote.host, destinationIp: conn.local.host, destinationPort: conn.local.port,
+      serverName: conn.tls?.serverName ?? conn.offered.serverName,
+    }
+  }
+
+  /** @param remoteIp the client as trusted hops tell it */
+  facts(remoteIp: string): ClientFacts {
+    return remoteIp === this.directIp ? this.#direct : { ...this.#direct, remoteIp }
+  }
+
+  /** Undefined without a client certificate. Made again only when the settings or the own identity changed. */
+  get xfccElement(): string | undefined {
+    const peer = this.conn.tls?.peer
+    const { codec } = this.conn.chain
+    if (!peer || codec.kind !== 'http') return undefined
+    const details = codec.http.clientCertDetails
+    const ownUri = this.#ctx.identity.current()?.spiffeId.uri
+    const made = this.#elementFor
+    if (!made || made.details !== details || made.ownUri !== ownUri) {
+      this.#elementFor = { details, ownUri }
+      this.#element = xfccElement(details, peer, ownUri)
+    }
+    return this.#element
+  }
+}

@@ -1,0 +1,30 @@
+/** CONNECT of an explicit proxy (RFC 9110 §9.3.6): which cluster the tunnel leads to, and the connection to it. */
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Connection } from '../connection.ts'
+import type { UpstreamStream } from '../upstream/upstream.ts'
+import { planExchange, type ForwardPlan, type Plan, type PlanInput } from './plan.ts'
+import type { HttpRuntime } from './runtime.ts'
+
+/**
+ * A connect route where there is one; else the route of the virtual host that takes `/`: who lists a host there means to reach it. Filters
+ * have had their say in the first plan, where the path is unknown. A route with a policy of its own would be asked about a path that
+ * a tunnel does not have, so it is not used that way.
+ */
+export function planConnect(input: PlanInput): Plan {
+  if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined }
+  const plan = planExchange(input)
+  if (plan.kind !== 'refuse' || plan.error.code !== 'MESH_NO_ROUTE') return plan
+  const { request } = input
+  const byHost = planExchange({
+    ...input, http: { ...input.http, filters: [] },
+    request: { method: 'CONNECT', path: '/', authority: request.authority, scheme: request.scheme, header: (name) => request.header(name) },
+  })
+  if (byHost.kind !== 'forward' || (byHost.routed.route.policy !== undefined && byHost.routed.route.policy !== 'disabled')) return plan
+  return { ...byHost, delayMs: plan.delayMs, shadow: plan.shadow }
+}
+
+/** Rejects as Upstreams.connect does. */
+export function openConnectTunnel({ upstreams, ctx }: HttpRuntime, plan: ForwardPlan, conn: Connection, signal: AbortSignal): Promise<UpstreamStream> {
+  ctx.log.debug({ evt: 'http.connect', conn: conn.id, cluster: plan.cluster.name }, 'tunnel is opened')
+  return upstreams.connect(plan.cluster, { signal, speaks: 'tcp', originalDst: conn.local, host: plan.authority })
+}

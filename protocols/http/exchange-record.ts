@@ -1,0 +1,39 @@
+/** What is remembered of an exchange for its counters and its access log line. */
+import type { MeshError } from '../../agent/core/errors.ts'
+import type { Endpoint } from '../../agent/model/cluster.ts'
+import { logAccess } from '../access-log.ts'
+import type { Exchange } from './exchange.ts'
+import type { Plan } from './plan.ts'
+import type { HttpRuntime } from './runtime.ts'
+
+export type ExchangeRecord = {
+  /** Monotonic milliseconds. */
+  readonly startedMs: number
+  /** 0 = no answer was given. */
+  status: number
+  error: MeshError | undefined
+  receivedBytes: number
+  sentBytes: number
+  tries: number
+  firstByteMs: number | undefined
+  endpoint: Endpoint | undefined
+  plan: Plan | undefined
+}
+
+export function finishAccess({ record, request, client, http }: Exchange, { ctx, metrics }: HttpRuntime): void {
+  const { conn } = client
+  metrics.ended(conn.listener.direction, record.status)
+  if (record.error) metrics.failed(record.error.code)
+  if (!http.accessLog) return
+  const durationMs = ctx.clock.monotonicMs() - record.startedMs
+  const { plan, endpoint } = record
+  logAccess(ctx.log, http.accessLog, {
+    startedMs: ctx.clock.wallMs() - durationMs, method: request.method, path: request.path === '' ? request.authority : request.path, protocol: request.version,
+    status: record.status, flags: record.error?.row.flag ?? '-', errorCode: record.error?.code, receivedBytes: record.receivedBytes, sentBytes: record.sentBytes,
+    durationMs, upstreamServiceMs: record.firstByteMs === undefined ? undefined : record.firstByteMs - record.startedMs,
+    forwardedFor: request.header('x-forwarded-for'), userAgent: request.header('user-agent'), requestId: request.header('x-request-id'), authority: request.authority,
+    upstreamHost: endpoint && `${endpoint.address}:${endpoint.port}`, upstreamCluster: plan?.kind === 'forward' ? plan.cluster.name : undefined,
+    downstreamLocal: `${conn.local.host}:${conn.local.port}`, downstreamRemote: `${conn.remote.host}:${conn.remote.port}`, serverName: conn.tls?.serverName ?? '',
+    routeName: plan?.kind === 'forward' ? plan.routed.route.name : undefined, peer: conn.tls?.peer?.spiffeId?.uri, tries: record.tries,
+  })
+}

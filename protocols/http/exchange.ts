@@ -1,0 +1,398 @@
+/**
+ * One request from its head to the last byte of its answer: plan, tries, answer. A state machine without I/O of its own: the server codec
+ * tells it of the client's bytes and takes what it has to say (Downstream); a client codec does the same towards the endpoint (HttpCall).
+ * What was sent and may have arrived is never sent again unless that is safe; retry.ts decides that.
+ */
+import type { Duplex } from 'node:stream'
+import type { Timer } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Endpoint } from '../../agent/model/cluster.ts'
+import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import { isGrpc } from '../router.ts'
+import type { HttpClient } from './client.ts'
+import type { Deadline } from './deadlines.ts'
+import { finishAccess, type ExchangeRecord } from './exchange-record.ts'
+import { prepareRequestHeaders } from './forwarded.ts'
+import { requestHash } from './hash.ts'
+import { UNKNOWN_LENGTH, type CallEvents, type Downstream, type HttpCall, type PendingCall, type RequestHead, type ResponseHead, type Sent, type UpstreamRequest } from './message.ts'
+import { answerHead, upstreamRequest, type HeaderFacts } from './outgoing.ts'
+import { planExchange, type ForwardPlan, type Plan } from './plan.ts'
+import { ReplayBuffer } from './replay-buffer.ts'
+import { errorAnswer, faultAnswer, routeAnswer, type LocalAnswer } from './reply.ts'
+import { decideRetry, retryBackoffMs, type TryOutcome } from './retry.ts'
+import type { HttpRuntime } from './runtime.ts'
+import { openConnectTunnel, planConnect } from './connect-tunnel.ts'
+import { Tunnel } from './tunnel.ts'
+
+export class Exchange implements CallEvents, Deadline {
+  dueMs = Infinity
+  readonly request: RequestHead
+  readonly client: HttpClient
+  readonly http: HttpConnectionManager
+  readonly record: ExchangeRecord
+  readonly #rt: HttpRuntime
+  readonly #down: Downstream
+  readonly #body: ReplayBuffer
+  #remoteIp = ''
+  #plan: ForwardPlan | undefined
+  #upgrade: string | undefined
+  /** Made at the first try: the headers are edited once. */
+  #outgoing: UpstreamRequest | undefined
+  #pending: PendingCall | undefined
+  #call: HttpCall | undefined
+  /** Ready for the connection at hand to be given the request's bytes. */
+  #sentAll = false
+  #requestDone = false
+  #answering = false
+  #over = false
+  #retries = 0
+  #freshRetries = 0
+  #holdsRetry = false
+  #tried: Endpoint[] | undefined
+  #wait: Timer | undefined
+  #routeDueMs = Infinity
+  #tunnel: Tunnel | undefined
+  #stopConnecting: AbortController | undefined
+
+  constructor(rt: HttpRuntime, client: HttpClient, http: HttpConnectionManager, request: RequestHead, down: Downstream) {
+    this.#rt = rt
+    this.client = client
+    this.http = http
+    this.request = request
+    this.#down = down
+    this.#body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes)
+    this.record = { startedMs: rt.ctx.clock.monotonicMs(), status: 0, error: undefined, receivedBytes: 0, sentBytes: 0, tries: 0, firstByteMs: undefined, endpoint: undefined, plan: undefined }
+  }
+
+  /* From the server codec. */
+
+  /** After the head, and after as much of the body as came with it: the first write then carries both. */
+  start(): void {
+    const { ctx } = this.#rt
+    this.#remoteIp = prepareRequestHeaders(this.request, this.http, this.client, ctx.random)
+    const input = { tables: ctx.tables.get(), http: this.http, request: this.request, client: this.client.facts(this.#remoteIp), random: ctx.random }
+    const plan = this.request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
+    this.record.plan = plan
+    if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
+    if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, () => this.#act(plan))
+    else this.#act(plan)
+  }
+
+  requestData(chunk: Buffer): void {
+    if (this.#over) return
+    this.record.receivedBytes += chunk.length
+    const call = this.#call
+    if (!this.#body.add(chunk) && !this.#body.counted) { this.#body.counted = true; this.#rt.metrics.limits.replayBytes.value++ }
+    if (!call) {
+      // Nobody to send it to yet. Until there is, no more than the replay limit is taken.
+      if (this.#body.full) this.#down.pauseRequest()
+      return
+    }
+    call.sendData(chunk)
+    this.#body.passed()
+    if (!call.flush()) this.#down.pauseRequest()
+  }
+
+  requestEnd(trailers: readonly string[] | undefined): void {
+    if (this.#over) return
+    this.#requestDone = true
+    this.#body.end(trailers)
+    if (this.#call) { this.#call.sendEnd(trailers); this.#sentAll = true; this.#call.flush() }
+    if (this.#plan) this.#armRequestTimers()
+  }
+
+  /** The client left, broke the protocol or was silent too long. Nothing can be told to a client that is gone. */
+  abort(error: MeshError): void {
+    if (this.#over) return
+    if (this.#tunnel) this.#tunnel.abort(error)
+    else this.#refuse(error)
+  }
+
+  downstreamDrained(): void { this.#call?.resumeResponse() }
+
+  /** True when no more of the request is needed. */
+  get over(): boolean { return this.#over }
+
+  /* The plan. */
+
+  #act(plan: Plan): void {
+    this.#wait = undefined
+    if (this.#over) return
+    switch (plan.kind) {
+      case 'refuse':
+        if (plan.error.code === 'MESH_PEER_NOT_ALLOWED') {
+          this.#rt.metrics.denied.value++
+          this.#rt.ctx.log.debug({ evt: 'http.denied', conn: this.client.conn.id, rule: plan.rule, peer: this.client.conn.tls?.peer?.spiffeId?.uri }, 'request refused by policy')
+        }
+        this.#refuse(plan.error)
+        return
+      case 'answer':
+        if (plan.fault) this.#answerLocally(faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body), new MeshError('MESH_FAULT_INJECTED', plan.body))
+        else this.#answerLocally(routeAnswer(plan.status, plan.body, plan.location), undefined, plan.responseEdits)
+        return
+      case 'forward': this.#forward(plan); return
+      default: plan satisfies never
+    }
+  }
+
+  #forward(plan: ForwardPlan): void {
+    this.#plan = plan
+    this.client.conn.cluster = plan.cluster.name
+    if (plan.action.idleMs !== undefined) this.#down.setIdleMs(plan.action.idleMs)
+    if (this.request.method === 'CONNECT') { this.#connect(plan); return }
+    const { upgrade } = this.request
+    if (upgrade !== undefined && (this.http.upgrades.includes(upgrade) || plan.action.upgrades.includes(upgrade))) this.#upgrade = upgrade
+    if (plan.action.timeoutMs !== undefined || plan.retry?.perTryTimeoutMs !== undefined) this.#rt.deadlines.add(this)
+    if (this.request.expectContinue) this.#down.sendContinue()
+    if (this.#requestDone) this.#armRequestTimers()
+    this.#try(false)
+  }
+
+  #try(fresh: boolean): void {
+    const plan = this.#plan!
+    const { action, retry } = plan
+    const { balancer } = plan.cluster
+    this.record.tries++
+    this.#sentAll = false
+    const hashed = action.hash.length > 0 && (balancer.kind === 'ring-hash' || balancer.kind === 'maglev')
+    const pending = this.#rt.upstreams.startCall(plan.cluster, {
+      speaks: this.request.version === 'HTTP/2' ? 'http2' : 'http1', fresh, host: plan.authority, originalDst: this.client.conn.local,
+      hash: hashed ? requestHash(action.hash, { header: (name) => this.request.header(name), path: this.request.path, remoteIp: this.#remoteIp }) : undefined,
+      avoid: retry?.avoidPreviousHosts ? this.#tried : undefined, maxHostPicks: retry?.maxHostPicks ?? 0,
+    }, this)
+    if (pending) this.#pending = pending
+  }
+
+  /* From the client codec. */
+
+  onCall(call: HttpCall): void {
+    this.#pending = undefined
+    this.#call = call
+    this.record.endpoint = call.endpoint
+    if (this.#plan!.retry?.avoidPreviousHosts) (this.#tried ??= []).push(call.endpoint)
+    this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this.#upgrade, this.#headerFacts())
+    const outgoing = this.#plan!.routed.virtualHost.includeAttemptCount
+      ? { ...this.#outgoing, headers: [...this.#outgoing.headers, 'x-envoy-attempt-count', String(this.record.tries)] } : this.#outgoing
+    const body = this.#body
+    call.sendHead(outgoing, outgoing.bodyLength === 0)
+    for (const chunk of body.chunks) call.sendData(chunk)
+    body.passed()
+    if (outgoing.bodyLength === 0) this.#sentAll = true
+    else if (body.ended) { call.sendEnd(body.trailers); this.#sentAll = true }
+    if (this.#requestDone) this.#armTry()
+    if (call.flush() && !this.#requestDone) this.#down.resumeRequest()
+  }
+
+  onCallInformational(head: ResponseHead): void {
+    // 100 was given by us already, if it was asked for.
+    if (head.status !== 100) this.#down.sendInformational(head)
+  }
+
+  onCallHead(head: ResponseHead, end: boolean): void {
+    const plan = this.#plan!
+    this.#rt.metrics.attempts.answered.value++
+    const { retry } = plan
+    if (retry) {
+      const { status, headers } = head
+      const grpcStatus = end && status === 200 ? grpcStatusOf(headers) : undefined
+      const suspect = status >= 400 || (grpcStatus ?? 0) > 0 || retry.statusCodes.has(status)
+      if (suspect && this.#again({ kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') })) return
+    }
+    this.#releaseRetry()
+    this.#answering = true
+    this.#body.drop()
+    const { record } = this
+    record.status = head.status
+    record.firstByteMs = this.#rt.ctx.clock.monotonicMs()
+    if (this.dueMs !== Infinity) this.#rt.deadlines.arm(this, this.#routeDueMs)
+    this.#down.sendHead(answerHead(head, plan.responseEdits, this.#headerFacts(), this.http.serverName, record.firstByteMs - record.startedMs), end)
+  }
+
+  onCallData(chunk: Buffer): void {
+    this.record.sentBytes += chunk.length
+    this.#down.sendData(chunk)
+  }
+
+  onCallEnd(trailers: readonly string[] | undefined): void {
+    this.#call = undefined
+    if (this.#over || !this.#answering) return
+    this.#down.sendEnd(trailers)
+    this.#down.flush()
+    this.#finish(undefined)
+  }
+
+  onCallPause(): void {
+    if (this.#answering && !this.#over && !this.#down.flush()) this.#call?.pauseResponse()
+  }
+
+  onCallDrained(): void { if (!this.#requestDone) this.#down.resumeRequest() }
+
+  onCallUpgraded(head: ResponseHead, stream: Duplex, rest: Buffer | undefined): void {
+    this.#call = undefined
+    this.#rt.metrics.attempts.answered.value++
+    this.#releaseRetry()
+    if (this.#upgrade === undefined) {
+      stream.destroy()
+      this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', 'the endpoint switched protocols without being asked'))
+      return
+    }
+    this.record.status = 101
+    this.#openTunnel(answerHead(head, this.#plan!.responseEdits, this.#headerFacts(), this.http.serverName, undefined), stream, rest, () => {})
+  }
+
+  onCallFailed(error: MeshError, sent: Sent, reused: boolean): void {
+    this.#call = undefined
+    this.#pending = undefined
+    if (this.#over) return
+    this.#rt.metrics.attempts.failed.value++
+    if (this.#answering) { this.#finish(error); return }
+    if (this.#again({ kind: 'failed', code: error.code, sent, reused })) return
+    this.#refuse(error)
+  }
+
+  /* Retries. */
+
+  /** @returns true when another try is on its way; the call at hand is given up then */
+  #again(outcome: TryOutcome): boolean {
+    const { retry, cluster } = this.#plan!
+    const request = { method: this.request.method, hasIdempotencyKey: this.request.header('idempotency-key') !== undefined, replayable: this.#body.replayable }
+    const decision = decideRetry(retry, outcome, request, { retries: this.#retries, freshRetries: this.#freshRetries })
+    const { metrics, upstreams, ctx } = this.#rt
+    if (typeof decision === 'object') {
+      if (decision.stop === 'not-safe') metrics.retries.heldBack.value++
+      return false
+    }
+    this.#releaseRetry()
+    if (decision === 'retry-fresh') {
+      metrics.retries.sent.value++
+      this.#freshRetries++
+      this.#try(true)
+      return true
+    }
+    if (!upstreams.tryRetry(cluster)) { metrics.retries.budget.value++; return false }
+    this.#holdsRetry = true
+    metrics.retries.sent.value++
+    this.#cancelCall()
+    const backoffMs = retry ? retryBackoffMs(retry, this.#retries, ctx.random) : 0
+    this.#retries++
+    ctx.log.debug({ evt: 'http.retry', conn: this.client.conn.id, cluster: cluster.name, tries: this.record.tries, backoffMs }, 'request is tried again')
+    this.#wait = ctx.clock.after(backoffMs, () => { this.#wait = undefined; this.#try(false) })
+    return true
+  }
+
+  #releaseRetry(): void {
+    if (!this.#holdsRetry) return
+    this.#holdsRetry = false
+    this.#rt.upstreams.retryDone(this.#plan!.cluster)
+  }
+
+  #cancelCall(): void {
+    const [call, pending] = [this.#call, this.#pending]
+    this.#call = undefined
+    this.#pending = undefined
+    call?.cancel()
+    pending?.cancel()
+  }
+
+  /* Timeouts: of the route from the end of the request (Envoy's route timeout), of a try from its connection. */
+
+  #armRequestTimers(): void {
+    const { timeoutMs } = this.#plan!.action
+    if (timeoutMs !== undefined) {
+      this.#routeDueMs = this.#rt.ctx.clock.monotonicMs() + timeoutMs
+      this.#rt.deadlines.arm(this, Math.min(this.dueMs, this.#routeDueMs))
+    }
+    if (this.#call) this.#armTry()
+  }
+
+  #armTry(): void {
+    const perTryMs = this.#plan!.retry?.perTryTimeoutMs
+    if (perTryMs === undefined || this.#answering) return
+    this.#rt.deadlines.arm(this, Math.min(this.#routeDueMs, this.#rt.ctx.clock.monotonicMs() + perTryMs))
+  }
+
+  onDue(): void {
+    if (this.#over) return
+    const ofRoute = this.#rt.ctx.clock.monotonicMs() >= this.#routeDueMs
+    this.#rt.metrics.attempts.timeout.value++
+    const error = new MeshError('MESH_UPSTREAM_TIMEOUT', ofRoute ? `no complete answer within ${this.#plan!.action.timeoutMs} ms (route timeout)` : `no answer within ${this.#plan!.retry?.perTryTimeoutMs} ms (per-try timeout)`)
+    const sent: Sent = this.#sentAll ? 'all' : 'part'
+    if (!ofRoute && !this.#answering && this.#again({ kind: 'failed', code: 'MESH_UPSTREAM_TIMEOUT', sent, reused: false })) {
+      if (this.#routeDueMs < Infinity) this.#rt.deadlines.arm(this, Math.min(this.dueMs, this.#routeDueMs))
+      return
+    }
+    this.#cancelCall()
+    this.#refuse(error)
+  }
+
+  /* Tunnels. */
+
+  #connect(plan: ForwardPlan): void {
+    const stop = new AbortController()
+    this.#stopConnecting = stop
+    openConnectTunnel(this.#rt, plan, this.client.conn, stop.signal).then((up) => {
+      if (this.#over) { up.release('ok'); up.stream.destroy(); return }
+      this.record.endpoint = up.endpoint
+      this.record.status = 200
+      this.#openTunnel({ status: 200, headers: [], contentLength: UNKNOWN_LENGTH }, up.stream, undefined, (failed) => up.release(failed ? 'failed' : 'ok'))
+    }, (error: unknown) => { if (!this.#over) this.#refuse(error instanceof MeshError ? error : new MeshError('MESH_INTERNAL', 'the tunnel could not be opened', { cause: error })) })
+  }
+
+  #openTunnel(head: ResponseHead, stream: Duplex, rest: Buffer | undefined, release: (failed: boolean) => void): void {
+    const { ctx, deadlines } = this.#rt
+    this.#answering = true
+    const client = this.#down.takeOver(head)
+    const { conn } = this.client
+    this.#tunnel = new Tunnel(client, { stream, rest }, {
+      deadlines, clock: ctx.clock, idleMs: this.#plan!.action.idleMs ?? ctx.limits.idleMs,
+      onClientBytes: (bytes) => { this.record.receivedBytes += bytes; conn.receivedBytes += bytes },
+      onServerBytes: (bytes) => { this.record.sentBytes += bytes; conn.sentBytes += bytes },
+      onEnd: (error) => { release(error?.code === 'MESH_UPSTREAM_RESET'); this.#finish(error) },
+    })
+  }
+
+  /* The end. */
+
+  #refuse(error: MeshError): void {
+    if (this.#answering) { this.#finish(error); return }
+    this.#answerLocally(errorAnswer(error, this.#isGrpc()), error)
+  }
+
+  #answerLocally({ head, body }: LocalAnswer, error: MeshError | undefined, edits: ForwardPlan['responseEdits'] = []): void {
+    this.record.status = head.status
+    this.record.error = error
+    this.#answering = true
+    const withBody = body !== undefined && this.request.method !== 'HEAD'
+    this.#down.sendHead(answerHead(head, edits, this.#headerFacts(), this.http.serverName, undefined), !withBody)
+    if (withBody) { this.record.sentBytes += body.length; this.#down.sendData(body) }
+    this.#down.sendEnd(undefined)
+    this.#down.flush()
+    this.#finish(undefined)
+  }
+
+  #finish(error: MeshError | undefined): void {
+    if (this.#over) return
+    this.#over = true
+    this.record.error ??= error
+    this.#wait?.cancel()
+    this.#stopConnecting?.abort(new MeshError('MESH_CLIENT_GONE', 'the client left'))
+    if (this.#call || this.#pending) { this.#rt.metrics.attempts.cancelled.value++; this.#cancelCall() }
+    this.#releaseRetry()
+    this.#body.drop()
+    this.#rt.deadlines.delete(this)
+    finishAccess(this, this.#rt)
+    this.#down.finished(error)
+  }
+
+  #isGrpc(): boolean { return isGrpc(this.request.header('content-type')) }
+
+  #headerFacts(): HeaderFacts {
+    return { request: this.request, client: this.client, startedMs: this.#rt.ctx.clock }
+  }
+}
+
+function grpcStatusOf(headers: readonly string[]): number | undefined {
+  const at = headers.indexOf('grpc-status')
+  return at < 0 || at % 2 === 1 ? undefined : Number(headers[at + 1])
+}
+

@@ -1,0 +1,65 @@
+/**
+ * What the HTTP connection manager does to request headers before filters and routes see them: where the client is, how it came, who it
+ * proved to be, and the request's id. In place, over flat arrays.
+ */
+import net from 'node:net'
+import type { Random } from '../../agent/core/clock.ts'
+import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { RequestHead } from './message.ts'
+import { removeHeader, setHeader } from './header-edit.ts'
+import { applyXfcc } from './xfcc.ts'
+
+export type ClientAddress = { readonly directIp: string; readonly scheme: 'http' | 'https'; readonly xfccElement: string | undefined }
+
+/** @returns the client's address as trusted hops tell it (Envoy's downstream remote address) */
+export function prepareRequestHeaders(request: RequestHead, http: HttpConnectionManager, client: ClientAddress, random: Random): string {
+  const { headers } = request
+  let forwardedFor: string | undefined
+  let hasXfcc = false
+  let hasId = false
+  let hasProto = false
+  for (let i = 0; i < headers.length; i += 2) {
+    switch (headers[i]) {
+      case 'x-forwarded-for': forwardedFor = forwardedFor === undefined ? headers[i + 1]! : `${forwardedFor},${headers[i + 1]!}`; break
+      case 'x-forwarded-client-cert': hasXfcc = true; break
+      case 'x-request-id': hasId = headers[i + 1] !== ''; break
+      case 'x-forwarded-proto': hasProto = true; break
+      case 'proxy-authorization': if (http.explicitProxy) { headers.splice(i, 2); i -= 2 } break
+      default:
+    }
+  }
+  const remoteIp = trustedAddress(forwardedFor, http, client.directIp)
+  if (http.useRemoteAddress) {
+    const value = forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
+    if (forwardedFor === undefined) headers.push('x-forwarded-for', value)
+    else setHeader(headers, 'x-forwarded-for', value)
+    // A trusted hop in front knows how the client came; nobody else is believed.
+    if (hasProto && http.xffTrustedHops === 0) removeHeader(headers, 'x-forwarded-proto')
+    if (!hasProto || http.xffTrustedHops === 0) headers.push('x-forwarded-proto', client.scheme)
+  } else if (!hasProto) headers.push('x-forwarded-proto', client.scheme)
+  if (hasXfcc || client.xfccElement !== undefined) applyXfcc(headers, http.forwardClientCert, client.xfccElement)
+  if (http.requestId === 'keep-or-make' && !hasId) setHeader(headers, 'x-request-id', uuid(random))
+  return remoteIp
+}
+
+/**
+ * Envoy's rule: an edge proxy (use_remote_address) trusts the peer unless `xffTrustedHops` proxies stand before it; one behind others
+ * takes the last address of the list, or so many further to the left.
+ */
+function trustedAddress(forwardedFor: string | undefined, http: HttpConnectionManager, directIp: string): string {
+  if (forwardedFor === undefined || (http.useRemoteAddress && http.xffTrustedHops === 0)) return directIp
+  const hops = http.useRemoteAddress ? http.xffTrustedHops : http.xffTrustedHops + 1
+  const address = forwardedFor.split(',').at(-hops)?.trim() ?? ''
+  return net.isIP(address) === 0 ? directIp : address
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** UUID version 4 (RFC 9562 §5.4). For tracing, not a secret. */
+export function uuid(random: Random): string {
+  const word = (): number => Math.floor(random.float() * 0x1_0000_0000)
+  const [a, b, c, d] = [word(), word(), word(), word()]
+  return `${hex32(a)}-${hex16(b >>> 16)}-${hex16((b & 0x0fff) | 0x4000)}-${hex16(((c >>> 16) & 0x3fff) | 0x8000)}-${hex16(c & 0xffff)}${hex32(d)}`
+}
+function hex16(n: number): string { return HEX[(n >>> 8) & 0xff]! + HEX[n & 0xff]! }
+function hex32(n: number): string { return hex16(n >>> 16) + hex16(n & 0xffff) }

@@ -1,0 +1,404 @@
+/**
+ * HTTP/1.1 messages from bytes (RFC 9112), for requests and for responses. Strict where two readers could see two different messages:
+ * what nobody well-behaved sends is refused instead of repaired. Field values are read once into latin1 strings; bodies are passed on as
+ * slices of what came in.
+ */
+import { MeshError } from '../../agent/core/errors.ts'
+import { ChunkedReader } from './h1-chunked.ts'
+import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
+import { NO_TRAILER } from './h1-tables.ts'
+import { parseRequestTarget } from './h1-target.ts'
+import { UNKNOWN_LENGTH } from './message.ts'
+
+/** Told in order: onHead, onBody…, onMessageEnd; a response may have several onInformational before onHead. */
+export interface ParserSink {
+  /** The fields of the parser describe the message until the next one begins. */
+  onHead(): void
+  onInformational(): void
+  onBody(chunk: Buffer): void
+  /** Flat, lower case, without the fields that may not come so late; undefined = none. */
+  onMessageEnd(trailers: string[] | undefined): void
+}
+
+const IDLE = 0
+const HEAD = 1
+const LENGTH = 2
+const CHUNKED = 3
+const TRAILERS = 4
+const UNTIL_CLOSE = 5
+const TUNNEL = 6
+const STOPPED = 7
+
+const CR = 13
+const LF = 10
+const EMPTY = Buffer.alloc(0)
+/** Before one response. */
+const MAX_INFORMATIONAL = 16
+/** Options of one Connection field; each costs a pass over the fields. */
+const MAX_CONNECTION_OPTIONS = 32
+
+export class H1Parser {
+  /* What the last head said. */
+  method = ''
+  /** Requests: origin form or '*'; '' for CONNECT. */
+  path = ''
+  /** Requests: of the target where it names one, else of the Host field; '' for an HTTP/1.0 request with neither. */
+  authority = ''
+  status = 0
+  minor: 0 | 1 = 1
+  /** Without host, framing and hop-by-hop fields. */
+  headers: string[] = []
+  /** The content-length field; UNKNOWN_LENGTH = none. */
+  contentLength = UNKNOWN_LENGTH
+  /** Bytes of the body that follows; 0 = none, UNKNOWN_LENGTH = chunked or until the connection closes. */
+  bodyLength = 0
+  /** The sender keeps the connection open after this message. */
+  keepAlive = true
+  /** Lower case; undefined when not offered (or not listed in Connection, RFC 9110 §7.8). */
+  upgrade: string | undefined
+  expectContinue = false
+
+  readonly #requests: boolean
+  readonly #limits: HeadLimits
+  readonly #sink: ParserSink
+  readonly #scanner: HeadScanner
+  readonly #chunked: ChunkedReader
+  #state = IDLE
+  /** Bytes of a head that is not complete, in a buffer with room to grow. */
+  #pending = EMPTY
+  #pendingLength = 0
+  #left = 0
+  #skippedEmptyLine = false
+  #informational = 0
+  #host: string | undefined
+  #connection: string | undefined
+  #requestMethod = 'GET'
+  readonly #onChunk = (chunk: Buffer): boolean => { this.#sink.onBody(chunk); return this.#state !== STOPPED }
+
+  constructor(kind: 'request' | 'response', limits: HeadLimits, sink: ParserSink) {
+    this.#requests = kind === 'request'
+    this.#limits = limits
+    this.#sink = sink
+    const fail = (fault: Fault, what: string): never => this.#fail(fault, what)
+    this.#scanner = new HeadScanner(limits, fail)
+    this.#chunked = new ChunkedReader(fail)
+  }
+
+  /** True between messages: no byte of the next one has come. */
+  get idle(): boolean { return this.#state === IDLE }
+  /** True while the head is not complete. */
+  get inHead(): boolean { return this.#state === HEAD }
+
+  /** The next message begins. @param requestMethod responses: of the request that is answered */
+  begin(requestMethod = 'GET'): void {
+    this.#requestMethod = requestMethod
+    this.#state = IDLE
+    this.#skippedEmptyLine = false
+    this.#informational = 0
+  }
+
+  /** No more events, whatever comes. */
+  stop(): void { this.#state = STOPPED }
+
+  /**
+   * Reads up to the end of one message.
+   * @returns index after the last byte that belongs to it; the rest belongs to the next message or to the tunnel
+   * @throws requests: MESH_MALFORMED_INPUT, MESH_HEADERS_TOO_LARGE, MESH_UNSUPPORTED; responses: MESH_UPSTREAM_PROTOCOL
+   */
+  execute(bytes: Buffer): number {
+    let at = 0
+    while (at < bytes.length) {
+      switch (this.#state) {
+        case IDLE: {
+          const first = this.#beginHead(bytes, at)
+          if (first === undefined) return bytes.length
+          at = first
+          break
+        }
+        case HEAD:
+        case TRAILERS: at = this.#block(bytes, at); break
+        case LENGTH: {
+          const end = Math.min(bytes.length, at + this.#left)
+          this.#left -= end - at
+          const chunk = at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end)
+          at = end
+          this.#sink.onBody(chunk)
+          if (this.#left === 0) this.#end(undefined)
+          break
+        }
+        case CHUNKED: {
+          const read = this.#chunked.read(bytes, at, this.#onChunk)
+          at = read.at
+          if (read.last) { this.#state = TRAILERS; this.#pendingLength = 0; this.#scanner.begin('trailers') }
+          break
+        }
+        case UNTIL_CLOSE: this.#sink.onBody(at === 0 ? bytes : bytes.subarray(at)); return bytes.length
+        default: return at
+      }
+      // A message has ended: what follows waits for begin().
+      if (this.#state === IDLE && at > 0) return at
+    }
+    return at
+  }
+
+  /**
+   * The sender has closed its side.
+   * @returns true when that is a good end: between messages, or of a body that lasts until then (then onMessageEnd is told)
+   */
+  finish(): boolean {
+    if (this.#state === UNTIL_CLOSE) { this.#end(undefined); return true }
+    return this.#state === IDLE || this.#state === TUNNEL || this.#state === STOPPED
+  }
+
+  /** RFC 9112 §2.2: one empty line before a request line is passed over. @returns where the head starts; undefined = not yet known */
+  #beginHead(bytes: Buffer, from: number): number | undefined {
+    let at = from
+    if (this.#requests) {
+      // A CR seen alone at the end of the last bytes is remembered as a pending length of 1.
+      if (this.#pendingLength === 1 || (bytes[at] === CR && !this.#skippedEmptyLine)) {
+        if (this.#pendingLength === 0) at++
+        this.#pendingLength = 1
+        if (at === bytes.length) return undefined
+        if (bytes[at] !== LF) this.#fail('malformed', 'CR without LF before a request line (RFC 9112 §2.2)')
+        this.#pendingLength = 0
+        this.#skippedEmptyLine = true
+        if (++at === bytes.length) return undefined
+      }
+    }
+    this.#state = HEAD
+    this.#pendingLength = 0
+    this.#scanner.begin('head')
+    return at
+  }
+
+  /** A header or trailer block. @returns index after the bytes used */
+  #block(bytes: Buffer, from: number): number {
+    const max = this.#limits.maxHeaderBytes
+    const before = this.#pendingLength
+    const end = Math.min(bytes.length, from + max - before)
+    let block = bytes
+    let base = from
+    if (before > 0) {
+      block = this.#append(bytes, from, end)
+      base = 0
+    }
+    const complete = this.#scanner.scan(block, base, before > 0 ? before + end - from : end)
+    if (!complete) {
+      if (end - from + before === max) this.#fail('too-large', `the fields are longer than ${max} bytes`)
+      if (before === 0) this.#append(bytes, from, end)
+      return end
+    }
+    const { length } = this.#scanner
+    const text = block.toString('latin1', base, base + length)
+    this.#pendingLength = 0
+    if (this.#pending.length > 4096) this.#pending = EMPTY
+    if (this.#state === TRAILERS) this.#endWithTrailers(text)
+    else this.#head(text)
+    return from + length - before
+  }
+
+  #append(bytes: Buffer, from: number, end: number): Buffer {
+    const length = this.#pendingLength + end - from
+    if (length > this.#pending.length) {
+      const grown = Buffer.allocUnsafe(Math.max(512, length * 2))
+      this.#pending.copy(grown, 0, 0, this.#pendingLength)
+      this.#pending = grown
+    }
+    bytes.copy(this.#pending, this.#pendingLength, from, end)
+    this.#pendingLength = length
+    return this.#pending
+  }
+
+  #head(text: string): void {
+    this.contentLength = UNKNOWN_LENGTH
+    this.keepAlive = true
+    this.upgrade = undefined
+    this.expectContinue = false
+    this.#host = undefined
+    this.#connection = undefined
+    const line = text.slice(0, this.#scanner.startLineEnd)
+    if (this.#requests) this.#requestLine(line)
+    else this.#statusLine(line)
+    const chunked = this.#fields(text)
+    if (this.#connection !== undefined) this.#connectionOptions(this.#connection)
+    else { this.keepAlive = this.minor === 1; this.upgrade = undefined }
+    if (this.#requests) this.#requestFraming(chunked)
+    else this.#responseFraming(chunked)
+  }
+
+  /** @returns whether the body is chunked */
+  #fields(text: string): boolean {
+    const all: string[] = []
+    this.#scanner.fields(text, all)
+    let chunked = false
+    let to = 0
+    for (let i = 0; i < all.length; i += 2) {
+      const name = all[i]!
+      const value = all[i + 1]!
+      switch (name) {
+        case 'content-length':
+          if (this.contentLength !== UNKNOWN_LENGTH) this.#fail('malformed', 'several Content-Length fields (RFC 9112 §6.3)')
+          if (!/^\d{1,15}$/.test(value)) this.#fail('malformed', 'Content-Length is not a number (RFC 9112 §6.3)')
+          this.contentLength = Number(value)
+          continue
+        case 'transfer-encoding':
+          if (chunked || value.toLowerCase() !== 'chunked') this.#fail(chunked || value === '' ? 'malformed' : 'unsupported', 'a transfer coding other than one "chunked" (RFC 9112 §6.1)')
+          chunked = true
+          continue
+        case 'host':
+          if (!this.#requests) break
+          if (this.#host !== undefined) this.#fail('malformed', 'several Host fields (RFC 9112 §3.2)')
+          this.#host = value
+          continue
+        case 'connection': this.#connection = this.#connection === undefined ? value : `${this.#connection},${value}`; continue
+        case 'upgrade': this.upgrade = this.upgrade === undefined ? value.toLowerCase() : `${this.upgrade},${value.toLowerCase()}`; continue
+        case 'expect':
+          if (!this.#requests || value.toLowerCase() !== '100-continue') break
+          this.expectContinue = true
+          continue
+        // Hop-by-hop (RFC 9110 §7.6.1).
+        case 'keep-alive':
+        case 'proxy-connection':
+        case 'te':
+        case 'trailer':
+        case 'http2-settings': continue
+        default:
+      }
+      all[to++] = name
+      all[to++] = value
+    }
+    all.length = to
+    this.headers = all
+    // RFC 9112 §6.1 permits to refuse this, and both sides of a proxy must agree on it.
+    if (chunked && this.contentLength !== UNKNOWN_LENGTH) this.#fail('malformed', 'both Transfer-Encoding and Content-Length (RFC 9112 §6.1)')
+    if (chunked && this.minor === 0) this.#fail('malformed', 'Transfer-Encoding in an HTTP/1.0 message (RFC 9112 §6.1)')
+    return chunked
+  }
+
+  #connectionOptions(list: string): void {
+    let keepAlive = this.minor === 1
+    let upgrade = false
+    const options = list.split(',', MAX_CONNECTION_OPTIONS + 1)
+    if (options.length > MAX_CONNECTION_OPTIONS) this.#fail('too-large', `more than ${MAX_CONNECTION_OPTIONS} options in Connection`)
+    for (const raw of options) {
+      const option = raw.trim().toLowerCase()
+      if (option === 'close') keepAlive = false
+      else if (option === 'keep-alive') keepAlive ||= this.minor === 0 && !this.#requests
+      else if (option === 'upgrade') upgrade = true
+      else if (option !== '') removeField(this.headers, option)
+    }
+    this.keepAlive = keepAlive
+    if (!upgrade) this.upgrade = undefined
+  }
+
+  #requestLine(line: string): void {
+    const first = line.indexOf(' ')
+    const last = line.lastIndexOf(' ')
+    if (first < 1 || last === first || last === line.length - 1) this.#fail('malformed', 'the request line is not method, target, version (RFC 9112 §3)')
+    this.method = line.slice(0, first)
+    if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/.test(this.method)) this.#fail('malformed', 'the method is not a token')
+    this.#version(line, last + 1)
+    const target = parseRequestTarget(this.method, line.slice(first + 1, last))
+    if (typeof target === 'string') this.#fail('malformed', target)
+    this.path = target.path
+    this.authority = target.authority
+  }
+
+  #statusLine(line: string): void {
+    this.#version(line.length > 8 ? line.slice(0, line.indexOf(' ')) : line, 0)
+    // The space after the status is often left out with an empty reason; nothing depends on it.
+    if (!/^HTTP\/1\.[01] [1-9]\d\d(?: |$)/.test(line)) this.#fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
+    this.status = Number(line.slice(9, 12))
+  }
+
+  #version(line: string, at: number): void {
+    if (line.length === at + 8 && line.startsWith('HTTP/1.', at)) {
+      const minor = line.charCodeAt(at + 7)
+      if (minor === 49) { this.minor = 1; return }
+      if (minor === 48) { this.minor = 0; return }
+    }
+    if (/^HTTP\/\d(?:\.\d)?$/.test(line.slice(at, at + 10))) this.#fail('unsupported', 'only HTTP/1.0 and HTTP/1.1 are spoken here')
+    this.#fail('malformed', 'the version is not HTTP/1.1 (RFC 9112 §2.3)')
+  }
+
+  #requestFraming(chunked: boolean): void {
+    if (this.#host === undefined) {
+      if (this.minor === 1) this.#fail('malformed', 'no Host field (RFC 9112 §3.2)')
+    } else if (this.authority === '') {
+      if (!/^[A-Za-z0-9\-._~%!$&'()*+;=:[\]]+$/.test(this.#host)) this.#fail('malformed', 'the Host field is not a host (RFC 9112 §3.2)')
+      this.authority = this.#host
+    }
+    if (this.method === 'CONNECT') {
+      if (chunked || this.contentLength > 0) this.#fail('malformed', 'a CONNECT request with a body')
+      this.bodyLength = 0
+      this.#state = TUNNEL
+    } else this.#bodyFollows(chunked ? UNKNOWN_LENGTH : Math.max(0, this.contentLength), chunked)
+    this.#sink.onHead()
+    if (this.bodyLength === 0) this.#endWithoutBody()
+  }
+
+  #responseFraming(chunked: boolean): void {
+    const { status } = this
+    if (status === 101) {
+      this.bodyLength = 0
+      this.#state = TUNNEL
+      this.#sink.onHead()
+      return
+    }
+    if (status < 200) {
+      if (++this.#informational > MAX_INFORMATIONAL) this.#fail('too-large', `more than ${MAX_INFORMATIONAL} informational responses`)
+      this.#sink.onInformational()
+      if (this.#state !== STOPPED) { this.#state = HEAD; this.#scanner.begin('head') }
+      return
+    }
+    if (this.#requestMethod === 'HEAD' || status === 204 || status === 304) this.#bodyFollows(0, false)
+    else if (chunked) this.#bodyFollows(UNKNOWN_LENGTH, true)
+    else if (this.contentLength >= 0) this.#bodyFollows(this.contentLength, false)
+    else { this.#bodyFollows(UNKNOWN_LENGTH, false); this.keepAlive = false }
+    this.#sink.onHead()
+    if (this.bodyLength === 0) this.#endWithoutBody()
+  }
+
+  #bodyFollows(length: number, chunked: boolean): void {
+    this.bodyLength = length
+    this.#left = length
+    this.#state = chunked ? CHUNKED : length === UNKNOWN_LENGTH ? UNTIL_CLOSE : LENGTH
+    if (chunked) this.#chunked.begin()
+  }
+
+  #endWithoutBody(): void {
+    if (this.#state === STOPPED) return
+    if (this.#state === TUNNEL) this.#sink.onMessageEnd(undefined)
+    else this.#end(undefined)
+  }
+
+  #endWithTrailers(text: string): void {
+    const all: string[] = []
+    this.#scanner.fields(text, all)
+    const kept: string[] = []
+    for (let i = 0; i < all.length; i += 2) if (!NO_TRAILER.has(all[i]!)) kept.push(all[i]!, all[i + 1]!)
+    this.#end(kept.length === 0 ? undefined : kept)
+  }
+
+  #end(trailers: string[] | undefined): void {
+    if (this.#state === STOPPED) return
+    this.#state = IDLE
+    this.#sink.onMessageEnd(trailers)
+  }
+
+  #fail(fault: Fault, what: string): never {
+    this.#state = STOPPED
+    if (!this.#requests) throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint's HTTP/1.1 response: ${what}`)
+    throw new MeshError(fault === 'malformed' ? 'MESH_MALFORMED_INPUT' : fault === 'too-large' ? 'MESH_HEADERS_TOO_LARGE' : 'MESH_UNSUPPORTED', what)
+  }
+}
+
+function removeField(headers: string[], name: string): void {
+  let to = 0
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] === name) continue
+    headers[to++] = headers[i]!
+    headers[to++] = headers[i + 1]!
+  }
+  headers.length = to
+}

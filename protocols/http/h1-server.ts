@@ -1,0 +1,318 @@
+/**
+ * The server side of one HTTP/1.1 connection (RFC 9112 §9): requests in order, one exchange at a time, what a client sends ahead waits in
+ * the socket. Reads the chain's settings anew for every request, because a configuration change may have replaced them.
+ */
+import type { Duplex } from 'node:stream'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { httpOf } from '../codecs.ts'
+import { ENDED, type Connection, type Outcome } from '../connection.ts'
+import type { Context } from '../context.ts'
+import { HttpClient } from './client.ts'
+import type { Deadline } from './deadlines.ts'
+import { Exchange } from './exchange.ts'
+import { H1Parser, type ParserSink } from './h1-parser.ts'
+import { framingLines, Gather, responseHeadText } from './h1-write.ts'
+import { RequestHead, UNKNOWN_LENGTH, type Downstream, type HttpUpstreams, type ResponseHead } from './message.ts'
+import { normalizePath } from './path-normalize.ts'
+import { errorAnswer } from './reply.ts'
+import { runtimeOf, type HttpRuntime } from './runtime.ts'
+
+/** After an answer that came before the request's end: how long the rest is read and thrown away, so that the answer is not lost in a reset. */
+const LINGER_MS = 1000
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
+
+/** Serves requests until the connection ends; never rejects. `error`: what the client did wrong, or MESH_CLIENT_GONE in the middle of an exchange. */
+export function serveHttp1(conn: Connection, ctx: Context, upstreams: HttpUpstreams): Promise<Outcome> {
+  return new Promise((resolve) => { new H1Server(conn, runtimeOf(ctx, upstreams), resolve).begin() })
+}
+
+class H1Server implements ParserSink, Downstream, Deadline {
+  dueMs = Infinity
+  readonly #conn: Connection
+  readonly #rt: HttpRuntime
+  readonly #stream: Duplex
+  readonly #resolve: (outcome: Outcome) => void
+  readonly #client: HttpClient
+  readonly #parser: H1Parser
+  readonly #out: Gather
+  #exchange: Exchange | undefined
+  #started = false
+  #requestDone = false
+  /** What came after the request at hand. */
+  #held: Buffer | undefined
+  #feeding = false
+  #keepAlive = true
+  #version: 'HTTP/1.0' | 'HTTP/1.1' = 'HTTP/1.1'
+  #headRequest = false
+  #idleMs: number
+  #requestDueMs = Infinity
+  #phase: 'open' | 'lingering' | 'taken' | 'closed' = 'open'
+  #error: MeshError | undefined
+
+  constructor(conn: Connection, rt: HttpRuntime, resolve: (outcome: Outcome) => void) {
+    this.#conn = conn
+    this.#rt = rt
+    this.#stream = conn.stream
+    this.#resolve = resolve
+    this.#client = new HttpClient(conn, rt.ctx)
+    const { limits } = rt.ctx
+    const { maxRequestHeadersBytes } = httpOf(conn)
+    const maxHeaderBytes = maxRequestHeadersBytes > 0 ? Math.min(limits.maxHeaderBytes, maxRequestHeadersBytes) : limits.maxHeaderBytes
+    this.#parser = new H1Parser('request', { maxHeaderBytes, maxHeaderCount: limits.maxHeaderCount }, this)
+    this.#out = new Gather(conn.stream)
+    this.#idleMs = limits.idleMs
+  }
+
+  begin(): void {
+    const stream = this.#stream
+    const { draining, aborted } = this.#conn
+    this.#rt.deadlines.add(this)
+    stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('drain', this.#onDrain).on('error', this.#onError)
+    draining.addEventListener('abort', this.#onDraining)
+    aborted.addEventListener('abort', this.#onAborted)
+    if (aborted.aborted || stream.destroyed) { this.#close(undefined); return }
+    this.#armIdle()
+    if (draining.aborted) this.#onDraining()
+    stream.resume()
+  }
+
+  /* Bytes in. */
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#conn.receivedBytes += chunk.length
+    if (this.#phase !== 'open') return
+    if (this.#exchange && this.#requestDone) { this.#hold(chunk); return }
+    this.#feed(chunk)
+  }
+
+  /** Loops rather than recurses: many small requests may be answered at once out of one read. */
+  #feed(first: Buffer): void {
+    let chunk: Buffer | undefined = first
+    this.#feeding = true
+    while (chunk && this.#phase === 'open') {
+      let used: number
+      if (this.#parser.idle && !this.#exchange) this.#armHead()
+      try { used = this.#parser.execute(chunk) } catch (thrown) { this.#malformed(toMeshError(thrown)); break }
+      if (this.#exchange && !this.#started) { this.#started = true; this.#exchange.start() }
+      const rest: Buffer | undefined = used < chunk.length ? chunk.subarray(used) : undefined
+      if (rest && this.#exchange) this.#hold(rest)
+      chunk = this.#exchange ? undefined : rest
+    }
+    this.#feeding = false
+  }
+
+  /** No more is read until the exchange at hand is over. */
+  #hold(chunk: Buffer): void {
+    this.#held = this.#held ? Buffer.concat([this.#held, chunk]) : chunk
+    this.#stream.pause()
+  }
+
+  onHead(): void {
+    const { method, authority, headers, bodyLength, minor, upgrade, expectContinue, keepAlive } = this.#parser
+    const http = httpOf(this.#conn)
+    const path = normalizePath(this.#parser.path, http)
+    this.#version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
+    this.#keepAlive = keepAlive
+    this.#headRequest = method === 'HEAD'
+    this.#requestDone = false
+    this.#started = false
+    this.#idleMs = http.streamIdleMs ?? this.#rt.ctx.limits.idleMs
+    this.#requestDueMs = http.requestTimeoutMs === undefined ? Infinity : this.#rt.ctx.clock.monotonicMs() + http.requestTimeoutMs
+    this.#exchange = new Exchange(this.#rt, this.#client, http, new RequestHead(method, this.#client.scheme, authority, path, headers, this.#version, bodyLength, upgrade, expectContinue && minor === 1), this)
+    this.#touch()
+  }
+  onInformational(): void { /* requests have none */ }
+  onBody(chunk: Buffer): void {
+    this.#touch()
+    this.#exchange?.requestData(chunk)
+  }
+  onMessageEnd(trailers: string[] | undefined): void {
+    this.#requestDone = true
+    this.#requestDueMs = Infinity
+    this.#exchange?.requestEnd(trailers)
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.#phase === 'lingering') this.#lingered()
+    if (this.#phase !== 'open') return
+    if (this.#exchange) this.#gone()
+    else this.#close(this.#parser.inHead ? new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of a request head') : undefined)
+  }
+  readonly #onClose = (): void => { if (this.#exchange && this.#phase === 'open') this.#gone(); else if (this.#phase !== 'taken') this.#close(this.#error) }
+  readonly #onError = (): void => { /* close follows */ }
+  readonly #onDrain = (): void => { this.#exchange?.downstreamDrained() }
+
+  /** Nobody is left to answer. */
+  #gone(): void {
+    const error = new MeshError('MESH_CLIENT_GONE', 'the client closed before the answer was complete')
+    const exchange = this.#exchange
+    this.#phase = 'closed'
+    this.#exchange = undefined
+    exchange?.abort(error)
+    this.#phase = 'open'
+    this.#close(error)
+  }
+
+  /** Not HTTP any more: whatever follows cannot be told apart from the body of something else. */
+  #malformed(error: MeshError): void {
+    this.#rt.metrics.refusedMessages.value++
+    if (error.code === 'MESH_HEADERS_TOO_LARGE') this.#rt.metrics.limits.headerBytes.value++
+    this.#error = error
+    this.#keepAlive = false
+    this.#parser.stop()
+    if (this.#exchange) { this.#exchange.abort(error); return }
+    this.#answer(error)
+  }
+
+  /** An answer without an exchange: there is no request to speak of. */
+  #answer(error: MeshError): void {
+    const { head, body } = errorAnswer(error, false)
+    this.#rt.metrics.ended(this.#conn.listener.direction, head.status)
+    this.#rt.metrics.failed(error.code)
+    this.#keepAlive = false
+    this.sendHead(head, body === undefined)
+    if (body) this.sendData(body)
+    this.sendEnd(undefined)
+    this.flush()
+    this.#error = error
+    this.#linger()
+  }
+
+  /* The exchange's answer (Downstream). */
+
+  sendContinue(): void { if (this.#phase === 'open') { this.#out.text(CONTINUE); this.flush() } }
+
+  sendInformational(head: ResponseHead): void {
+    if (this.#phase === 'open' && this.#version === 'HTTP/1.1') this.#out.text(responseHeadText(head.status, head.headers, ''))
+  }
+
+  sendHead(head: ResponseHead, end: boolean): void {
+    if (this.#phase !== 'open') return
+    if (this.#conn.draining.aborted) this.#keepAlive = false
+    const { status, contentLength } = head
+    let framing = ''
+    if (end && (this.#headRequest || status === 304)) framing = contentLength === UNKNOWN_LENGTH ? '' : `content-length: ${contentLength}\r\n`
+    else if (end && status === 204) framing = ''
+    else if (end) framing = 'content-length: 0\r\n'
+    else if (contentLength === UNKNOWN_LENGTH && this.#version === 'HTTP/1.0') this.#keepAlive = false
+    else {
+      framing = framingLines(contentLength, 'content-length: 0\r\n')
+      this.#out.chunked = contentLength === UNKNOWN_LENGTH
+    }
+    this.#out.text(responseHeadText(status, head.headers, this.#keepAlive ? framing : `${framing}connection: close\r\n`))
+  }
+
+  sendData(chunk: Buffer): void { if (this.#phase === 'open') this.#out.body(chunk) }
+  sendEnd(trailers: readonly string[] | undefined): void { this.#out.end(trailers) }
+
+  flush(): boolean {
+    if (this.#phase !== 'open' || this.#out.empty) return true
+    this.#conn.sentBytes += this.#out.flush()
+    this.#touch()
+    return !this.#stream.writableNeedDrain
+  }
+
+  pauseRequest(): void { if (!this.#requestDone) this.#stream.pause() }
+  resumeRequest(): void { if (!this.#requestDone && this.#phase === 'open' && this.#stream.isPaused()) this.#stream.resume() }
+  setIdleMs(ms: number): void { this.#idleMs = ms; this.#touch() }
+
+  takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
+    const { upgrade } = this.#parser
+    this.#out.text(`${responseHeadText(head.status, head.headers, head.status === 101 && upgrade !== undefined ? `connection: upgrade\r\nupgrade: ${upgrade}\r\n` : '')}`)
+    this.#conn.sentBytes += this.#out.flush()
+    const rest = this.#held
+    this.#held = undefined
+    this.#phase = 'taken'
+    this.#parser.stop()
+    this.#rt.deadlines.delete(this)
+    this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('drain', this.#onDrain)
+    return { stream: this.#stream, rest }
+  }
+
+  finished(error: MeshError | undefined): void {
+    this.#exchange = undefined
+    if (this.#phase === 'closed') return
+    if (this.#phase === 'taken') { this.#phase = 'open'; this.#end(error); return }
+    if (error) { this.#close(error); return }
+    if (!this.#requestDone || !this.#keepAlive || this.#conn.draining.aborted) { this.#linger(); return }
+    this.#parser.begin()
+    const held = this.#held
+    this.#held = undefined
+    if (held) {
+      if (this.#feeding) throw new MeshError('MESH_INTERNAL', 'bytes held while they are read')
+      this.#stream.resume()
+      this.#feed(held)
+      return
+    }
+    this.#armIdle()
+    if (this.#stream.isPaused()) this.#stream.resume()
+  }
+
+  /* Time. */
+
+  #touch(): void {
+    if (this.#phase !== 'open' || !this.#exchange) return
+    this.#rt.deadlines.arm(this, Math.min(this.#rt.ctx.clock.monotonicMs() + this.#idleMs, this.#requestDueMs))
+  }
+  #armIdle(): void {
+    this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + (httpOf(this.#conn).connectionIdleMs ?? this.#rt.ctx.limits.idleMs))
+  }
+  /** The head is one deadline as a whole: a byte now and then does not move it. */
+  #armHead(): void { this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + this.#rt.ctx.limits.requestHeadMs) }
+
+  onDue(): void {
+    const { limits } = this.#rt.metrics
+    if (this.#phase === 'lingering') { this.#close(this.#error); return }
+    if (this.#exchange) {
+      limits.idleMs.value++
+      this.#keepAlive = false
+      this.#exchange.abort(this.#requestDone ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`) : new MeshError('MESH_REQUEST_TIMEOUT', 'the request\'s body did not come in time'))
+    } else if (this.#parser.inHead) {
+      limits.requestHeadMs.value++
+      this.#answer(new MeshError('MESH_REQUEST_TIMEOUT', `the request's head was not complete within ${this.#rt.ctx.limits.requestHeadMs} ms`))
+    } else this.#close(undefined)
+  }
+
+  readonly #onDraining = (): void => { if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger() }
+  readonly #onAborted = (): void => {
+    const error = new MeshError('MESH_DRAINING', 'the connection was ended by the agent')
+    if (this.#exchange) { const exchange = this.#exchange; this.#stream.destroy(); exchange.abort(error) }
+    this.#close(this.#error)
+  }
+
+  /* The end. */
+
+  /** Our side ends; what still comes is thrown away until the client's side ends too, or LINGER_MS. */
+  #linger(): void {
+    if (this.#phase !== 'open') return
+    this.#phase = 'lingering'
+    this.#held = undefined
+    this.#stream.end()
+    this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + LINGER_MS)
+    if (this.#stream.readableEnded) this.#lingered()
+    else this.#stream.resume()
+  }
+
+  /** The client's side has ended; ours may still have bytes to send. */
+  #lingered(): void {
+    if (this.#stream.writableFinished) this.#close(this.#error)
+    else this.#stream.once('finish', () => this.#close(this.#error))
+  }
+
+  #close(error: MeshError | undefined): void {
+    if (this.#phase === 'closed') return
+    this.#end(error)
+    this.#stream.destroy()
+  }
+
+  #end(error: MeshError | undefined): void {
+    this.#phase = 'closed'
+    const { draining, aborted } = this.#conn
+    this.#rt.deadlines.delete(this)
+    this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('drain', this.#onDrain)
+    draining.removeEventListener('abort', this.#onDraining)
+    aborted.removeEventListener('abort', this.#onAborted)
+    this.#resolve(error ? { error } : ENDED)
+  }
+}
+

@@ -1,0 +1,110 @@
+/** HTTP/1.1 messages to bytes: heads as latin1 text, bodies as they come or in chunks, gathered so that one write carries what is at hand. */
+import type { Duplex } from 'node:stream'
+import { UNKNOWN_LENGTH } from './message.ts'
+
+/** Beyond this, buffers are handed to the socket one by one instead of being copied together. */
+const MAX_JOIN_BYTES = 32 * 1024
+
+/** Collects pieces of a message for one write. */
+export class Gather {
+  readonly #stream: Duplex
+  #pieces: (string | Buffer)[] = []
+  #bytes = 0
+  /** The body of the message at hand goes in chunks. */
+  chunked = false
+
+  constructor(stream: Duplex) { this.#stream = stream }
+
+  get empty(): boolean { return this.#pieces.length === 0 }
+
+  /** @param text latin1; whatever else it holds is replaced */
+  text(text: string): void {
+    this.#pieces.push(text)
+    this.#bytes += text.length
+  }
+
+  body(chunk: Buffer): void {
+    if (chunk.length === 0) return
+    if (!this.chunked) { this.#pieces.push(chunk); this.#bytes += chunk.length; return }
+    const size = `${chunk.length.toString(16)}\r\n`
+    this.#pieces.push(size, chunk, '\r\n')
+    this.#bytes += size.length + chunk.length + 2
+  }
+
+  end(trailers: readonly string[] | undefined): void {
+    if (!this.chunked) return
+    this.chunked = false
+    this.text(trailers ? `0\r\n${fieldLines(trailers)}\r\n` : '0\r\n\r\n')
+  }
+
+  /** @returns bytes put on the wire */
+  flush(): number {
+    const pieces = this.#pieces
+    if (pieces.length === 0) return 0
+    const bytes = this.#bytes
+    this.#pieces = []
+    this.#bytes = 0
+    const [first] = pieces
+    if (pieces.length === 1) {
+      if (typeof first === 'string') this.#stream.write(first, 'latin1')
+      else this.#stream.write(first)
+    } else if (bytes <= MAX_JOIN_BYTES) {
+      this.#stream.write(joined(pieces, bytes))
+    } else {
+      this.#stream.cork()
+      for (const piece of pieces) this.#stream.write(typeof piece === 'string' ? Buffer.from(piece, 'latin1') : piece)
+      this.#stream.uncork()
+    }
+    return bytes
+  }
+}
+
+function joined(pieces: readonly (string | Buffer)[], bytes: number): Buffer {
+  const all = Buffer.allocUnsafe(bytes)
+  let at = 0
+  for (const piece of pieces) at += typeof piece === 'string' ? all.write(piece, at, 'latin1') : piece.copy(all, at)
+  return all
+}
+
+/** Values must be latin1 text (asFieldValue): written byte by byte, U+010A would become LF and start a line of its own. */
+export function fieldLines(headers: readonly string[]): string {
+  let text = ''
+  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]!}: ${headers[i + 1]!}\r\n`
+  return text
+}
+
+/** Text of values that come from configuration or certificates: UTF-8 bytes as latin1 characters, what no field may hold left out. */
+export function asFieldValue(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (!/[^\t\x20-\x7e]/.test(text)) return text
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  return Buffer.from(text, 'utf8').toString('latin1').replace(/[\0-\x08\x0a-\x1f\x7f]/g, '')
+}
+
+export function requestHeadText(method: string, path: string, authority: string, headers: readonly string[], framing: string): string {
+  return `${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\n${fieldLines(headers)}${framing}\r\n`
+}
+
+export function responseHeadText(status: number, headers: readonly string[], framing: string): string {
+  return `${statusLine(status)}${fieldLines(headers)}${framing}\r\n`
+}
+
+/** @param none what stands for "no body" */
+export function framingLines(bodyLength: number, none: string): string {
+  if (bodyLength === UNKNOWN_LENGTH) return 'transfer-encoding: chunked\r\n'
+  return bodyLength === 0 ? none : `content-length: ${bodyLength}\r\n`
+}
+
+const REASONS: Readonly<Record<number, string>> = {
+  100: 'Continue', 101: 'Switching Protocols', 102: 'Processing', 103: 'Early Hints', 200: 'OK', 201: 'Created', 202: 'Accepted', 203: 'Non-Authoritative Information',
+  204: 'No Content', 205: 'Reset Content', 206: 'Partial Content', 207: 'Multi-Status', 300: 'Multiple Choices', 301: 'Moved Permanently', 302: 'Found', 303: 'See Other',
+  304: 'Not Modified', 307: 'Temporary Redirect', 308: 'Permanent Redirect', 400: 'Bad Request', 401: 'Unauthorized', 402: 'Payment Required', 403: 'Forbidden',
+  404: 'Not Found', 405: 'Method Not Allowed', 406: 'Not Acceptable', 407: 'Proxy Authentication Required', 408: 'Request Timeout', 409: 'Conflict', 410: 'Gone',
+  411: 'Length Required', 412: 'Precondition Failed', 413: 'Content Too Large', 414: 'URI Too Long', 415: 'Unsupported Media Type', 416: 'Range Not Satisfiable',
+  417: 'Expectation Failed', 421: 'Misdirected Request', 422: 'Unprocessable Content', 425: 'Too Early', 426: 'Upgrade Required', 428: 'Precondition Required',
+  429: 'Too Many Requests', 431: 'Request Header Fields Too Large', 500: 'Internal Server Error', 501: 'Not Implemented', 502: 'Bad Gateway', 503: 'Service Unavailable',
+  504: 'Gateway Timeout', 505: 'HTTP Version Not Supported', 507: 'Insufficient Storage', 511: 'Network Authentication Required',
+}
+const lines = new Map(Object.entries(REASONS).map(([status, reason]) => [Number(status), `HTTP/1.1 ${status} ${reason}\r\n`]))
+/** RFC 9112 §4: an empty reason keeps its space. */
+function statusLine(status: number): string { return lines.get(status) ?? `HTTP/1.1 ${status} \r\n` }

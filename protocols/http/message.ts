@@ -1,0 +1,159 @@
+/**
+ * What the codecs and the exchange say to each other. HTTP/1.1 and HTTP/2 implement the same four small interfaces, so that routing,
+ * retries and answers are written once. Everything is a plain call in the order of the bytes; nothing here returns a promise.
+ * Headers are flat arrays: lower-case names at even indexes, values (latin1) at odd ones, without framing and hop-by-hop fields.
+ */
+import type { Duplex } from 'node:stream'
+import type { MeshError } from '../../agent/core/errors.ts'
+import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
+import type { ConnectOptions, Upstreams } from '../upstream/upstream.ts'
+import type { RequestFacts } from '../router.ts'
+
+/** Length of a body that is not known before its end. */
+export const UNKNOWN_LENGTH = -1
+
+export type HttpVersion = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2'
+
+/** One request as the client sent it; the exchange then changes `headers` in place. */
+export class RequestHead implements RequestFacts {
+  readonly method: string
+  readonly scheme: 'http' | 'https'
+  readonly authority: string
+  /** Origin form, normalised, with query; '*' for OPTIONS; '' for CONNECT. */
+  readonly path: string
+  readonly headers: string[]
+  readonly version: HttpVersion
+  /** Bytes; 0 = no body; UNKNOWN_LENGTH = chunked or an HTTP/2 stream without content-length. */
+  readonly bodyLength: number
+  /** Lower-case token of the Upgrade header (or of :protocol); undefined = none. */
+  readonly upgrade: string | undefined
+  /** The client waits for 100 before it sends the body (RFC 9110 §10.1.1). */
+  readonly expectContinue: boolean
+
+  constructor(method: string, scheme: 'http' | 'https', authority: string, path: string, headers: string[], version: HttpVersion, bodyLength: number, upgrade: string | undefined, expectContinue: boolean) {
+    this.method = method
+    this.scheme = scheme
+    this.authority = authority
+    this.path = path
+    this.headers = headers
+    this.version = version
+    this.bodyLength = bodyLength
+    this.upgrade = upgrade
+    this.expectContinue = expectContinue
+  }
+
+  header(name: string): string | undefined {
+    const { headers } = this
+    let found: string | undefined
+    for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) found = found === undefined ? headers[i + 1]! : `${found},${headers[i + 1]!}`
+    return found
+  }
+}
+
+export type ResponseHead = {
+  readonly status: number
+  readonly headers: string[]
+  /** The content-length field, which for HEAD and 304 is not that of a body here; UNKNOWN_LENGTH = none. */
+  readonly contentLength: number
+}
+
+/** The client's side of one exchange, implemented by the server codecs. Calls collect; `flush` puts them on the wire in one write. */
+export interface Downstream {
+  /** 100, once and only where the request expects it. */
+  sendContinue(): void
+  /** 102, 103. Ignored towards HTTP/1.0. */
+  sendInformational(head: ResponseHead): void
+  /** `end`: no body follows. */
+  sendHead(head: ResponseHead, end: boolean): void
+  sendData(chunk: Buffer): void
+  sendEnd(trailers: readonly string[] | undefined): void
+  /** False: stop until Exchange.downstreamDrained. */
+  flush(): boolean
+  pauseRequest(): void
+  resumeRequest(): void
+  /** Sends the head and gives up the stream (101, CONNECT); the exchange carries its bytes from then on. */
+  takeOver(head: ResponseHead): { readonly stream: Duplex; readonly rest: Buffer | undefined }
+  /** Replaces the stream idle time of the listener by the route's. */
+  setIdleMs(ms: number): void
+  /** Once, last call: everything was sent, or `error` says why the answer cannot be completed (then the stream is reset). */
+  finished(error: MeshError | undefined): void
+}
+
+/** One request on its way to an endpoint, implemented by the client codecs. Must not be used after it ended, failed or was cancelled. */
+export interface HttpCall {
+  readonly endpoint: Endpoint
+  sendHead(request: UpstreamRequest, end: boolean): void
+  sendData(chunk: Buffer): void
+  sendEnd(trailers: readonly string[] | undefined): void
+  /** False: stop until CallEvents.onCallDrained. */
+  flush(): boolean
+  pauseResponse(): void
+  resumeResponse(): void
+  /** Gives up; no further event comes. */
+  cancel(): void
+}
+
+export type UpstreamRequest = {
+  readonly method: string
+  readonly scheme: 'http' | 'https'
+  readonly authority: string
+  readonly path: string
+  readonly headers: readonly string[]
+  /** As RequestHead.bodyLength. */
+  readonly bodyLength: number
+  readonly upgrade: string | undefined
+}
+
+/** How much of a request was written when it failed. */
+export type Sent = 'nothing' | 'part' | 'all'
+
+/** What happens to one call, told to the exchange. After onCallEnd, onCallFailed or onCallUpgraded nothing more comes. */
+export interface CallEvents {
+  /** A connection is there: send the head now. `onCallFailed` may come without it. */
+  onCall(call: HttpCall): void
+  onCallInformational(head: ResponseHead): void
+  onCallHead(head: ResponseHead, end: boolean): void
+  onCallData(chunk: Buffer): void
+  onCallEnd(trailers: readonly string[] | undefined): void
+  /** The bytes at hand are all told: time to flush. */
+  onCallPause(): void
+  onCallDrained(): void
+  /** 101: the endpoint's stream belongs to the exchange now. `release` exactly once. */
+  onCallUpgraded(head: ResponseHead, stream: Duplex, rest: Buffer | undefined): void
+  /** `reused`: the connection came from the pool and gave no response byte. */
+  onCallFailed(error: MeshError, sent: Sent, reused: boolean): void
+}
+
+export type CallOptions = Pick<ConnectOptions, 'hash' | 'avoid' | 'originalDst' | 'host'> & {
+  /** What the client speaks, for clusters whose protocol is `downstream`. */
+  readonly speaks: 'http1' | 'http2'
+  /** Not from the pool: the last one turned out to be closed. */
+  readonly fresh: boolean
+  /** How often an endpoint out of `avoid` is drawn anew. */
+  readonly maxHostPicks: number
+}
+
+/** A call that still waits for its connection. */
+export interface PendingCall { cancel(): void }
+
+/** The way out for HTTP exchanges, pooled per endpoint; and for everything else (`connect`). */
+export interface HttpUpstreams extends Upstreams, AsyncDisposable {
+  /**
+   * Picks an endpoint and a connection. `events.onCall` or `onCallFailed` may come before this returns; then undefined is returned.
+   * Never throws. Codes: those of Upstreams.connect, and MESH_UPSTREAM_RESET, MESH_UPSTREAM_PROTOCOL, MESH_UPSTREAM_REFUSED_STREAM.
+   */
+  startCall(cluster: Cluster, options: CallOptions, events: CallEvents): PendingCall | undefined
+  /** Asks the cluster's retry breaker or budget; true must be followed by exactly one `retryDone`. */
+  tryRetry(cluster: Cluster): boolean
+  retryDone(cluster: Cluster): void
+  /** For /clusters. */
+  clusterStatus(): readonly ClusterStatus[]
+}
+
+export type ClusterStatus = {
+  readonly name: string
+  readonly activeRequests: number
+  readonly pendingRequests: number
+  readonly connections: number
+  readonly endpoints: readonly { readonly address: string; readonly port: number; readonly priority: number; readonly weight: number; readonly health: Endpoint['health']; readonly ejected: boolean; readonly activeRequests: number; readonly connections: number }[]
+}

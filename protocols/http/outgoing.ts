@@ -1,0 +1,66 @@
+/** The heads that leave: the request's towards the endpoint, the answer's towards the client. */
+import type { Clock } from '../../agent/core/clock.ts'
+import type { HeaderEdit } from '../../agent/model/route.ts'
+import type { SubstitutionFacts } from '../../agent/model/substitution.ts'
+import { headerOrPseudo } from '../router.ts'
+import type { HttpClient } from './client.ts'
+import { asFieldValue } from './h1-write.ts'
+import { editHeaders, headerValue, setHeader } from './header-edit.ts'
+import type { RequestHead, ResponseHead, UpstreamRequest } from './message.ts'
+import type { ForwardPlan } from './plan.ts'
+
+export type HeaderFacts = { readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: Pick<Clock, 'wallMs'> }
+
+/** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
+export function upstreamRequest(request: RequestHead, plan: ForwardPlan, upgrade: string | undefined, facts: HeaderFacts): UpstreamRequest {
+  const { headers } = request
+  if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined)
+  if (plan.action.appendForwardedHost && plan.authority !== request.authority) headers.push('x-forwarded-host', request.authority)
+  return {
+    method: request.method, scheme: request.scheme, authority: plan.authority === request.authority ? plan.authority : asFieldValue(plan.authority),
+    path: plan.path === request.path ? plan.path : asTarget(plan.path), headers, bodyLength: request.bodyLength, upgrade,
+  }
+}
+
+/** @param upstreamMs for x-envoy-upstream-service-time; undefined for answers of our own */
+export function answerHead(head: ResponseHead, edits: readonly HeaderEdit[], facts: HeaderFacts, serverName: string, upstreamMs: number | undefined): ResponseHead {
+  const { headers } = head
+  let server = -1
+  let timed = false
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] === 'server') server = i
+    else if (headers[i] === 'x-envoy-upstream-service-time') timed = true
+  }
+  if (serverName !== '') {
+    if (server >= 0) headers[server + 1] = serverName
+    else headers.push('server', serverName)
+  }
+  if (upstreamMs !== undefined) {
+    const text = String(Math.max(0, Math.round(upstreamMs)))
+    if (timed) setHeader(headers, 'x-envoy-upstream-service-time', text)
+    else headers.push('x-envoy-upstream-service-time', text)
+  }
+  if (edits.length > 0) edit(headers, edits, facts, headers)
+  return head
+}
+
+function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, startedMs }: HeaderFacts, response: readonly string[] | undefined): void {
+  const facts: SubstitutionFacts = {
+    remote: client.conn.remote, local: client.conn.local, protocol: request.version, startedMs: startedMs.wallMs(),
+    serverName: client.conn.tls?.serverName ?? '', request: (name) => headerOrPseudo(request, name),
+    ...(response ? { response: (name: string) => headerValue(response, name) } : {}),
+  }
+  editHeaders(headers, edits, facts)
+  // Configured text may be any Unicode; a field is bytes.
+  for (let i = 1; i < headers.length; i += 2) if (hasWideCharacter(headers[i]!)) headers[i] = asFieldValue(headers[i]!)
+}
+
+function hasWideCharacter(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0xff) return true
+  return false
+}
+
+/** A rewritten path must still be one word of the request line. */
+function asTarget(path: string): string {
+  return path.replace(/[^\x21-\x7e]/g, (c) => encodeURIComponent(c.isWellFormed() ? c : '\ufffd'))
+}

@@ -1,0 +1,58 @@
+/** Answers that meshlet gives itself: refusals with their catalogue code, redirects, direct responses. Pure. */
+import type { MeshError } from '../../agent/core/errors.ts'
+import { asFieldValue } from './h1-write.ts'
+import { UNKNOWN_LENGTH, type ResponseHead } from './message.ts'
+
+export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
+
+/** A refusal: status of the code's row, one line of text, the code in x-meshlet-error. gRPC callers get trailers-only (status 200). */
+export function errorAnswer(error: MeshError, grpc: boolean, status = error.row.http): LocalAnswer {
+  const text = `${error.code}: ${error.message}`
+  const headers = ['x-meshlet-error', error.code]
+  if (grpc) return grpcAnswer(grpcStatus(status), text, headers)
+  return textAnswer(status, `${text}\n`, headers)
+}
+
+/** An injected abort (Envoy's fault filter): its gRPC status where one is configured and the caller speaks gRPC. */
+export function faultAnswer(status: number, grpcCode: number | undefined, grpc: boolean, body: string): LocalAnswer {
+  const headers = ['x-meshlet-error', 'MESH_FAULT_INJECTED']
+  if (grpc) return grpcAnswer(grpcCode ?? grpcStatus(status), body, headers)
+  return textAnswer(status, body, headers)
+}
+
+/** A direct response or redirect of a route. @param location undefined for a direct response */
+export function routeAnswer(status: number, body: string, location: string | undefined): LocalAnswer {
+  return textAnswer(status, body, location === undefined ? [] : ['location', asFieldValue(location)])
+}
+
+function textAnswer(status: number, text: string, headers: string[]): LocalAnswer {
+  const bodiless = status < 200 || status === 204 || status === 304
+  const body = bodiless || text === '' ? undefined : Buffer.from(text)
+  if (body) headers.push('content-type', 'text/plain')
+  return { head: { status, headers, contentLength: bodiless ? UNKNOWN_LENGTH : body?.length ?? 0 }, body }
+}
+
+function grpcAnswer(code: number, message: string, headers: string[]): LocalAnswer {
+  headers.push('content-type', 'application/grpc', 'grpc-status', String(code), 'grpc-message', percentEncoded(message))
+  return { head: { status: 200, headers, contentLength: 0 }, body: undefined }
+}
+
+/** gRPC's "HTTP to gRPC Status Code Mapping". */
+function grpcStatus(http: number): number {
+  switch (http) {
+    case 400: return 13
+    case 401: return 16
+    case 403: return 7
+    case 404: return 12
+    case 408: case 504: return 4
+    case 429: case 502: case 503: return 14
+    default: return 2
+  }
+}
+
+/** gRPC over HTTP/2, Status-Message: space to ~ without % stand as they are. */
+function percentEncoded(text: string): string {
+  let out = ''
+  for (const byte of Buffer.from(text)) out += byte >= 0x20 && byte <= 0x7e && byte !== 0x25 ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  return out
+}

@@ -1,0 +1,18 @@
+/** What all HTTP connections of one context share: counters, and the timer of their deadlines. */
+import type { Context } from '../context.ts'
+import { Deadlines } from './deadlines.ts'
+import { HttpMetrics } from './http-metrics.ts'
+import type { HttpUpstreams } from './message.ts'
+
+export type HttpRuntime = { readonly ctx: Context; readonly upstreams: HttpUpstreams; readonly deadlines: Deadlines; readonly metrics: HttpMetrics }
+
+const runtimes = new WeakMap<HttpUpstreams, HttpRuntime>()
+
+/** One per upstreams, which belong to one context. */
+export function runtimeOf(ctx: Context, upstreams: HttpUpstreams): HttpRuntime {
+  const known = runtimes.get(upstreams)
+  if (known) return known
+  const made = { ctx, upstreams, deadlines: new Deadlines(ctx.clock), metrics: new HttpMetrics(ctx.metrics) }
+  runtimes.set(upstreams, made)
+  return made
+}

@@ -1,0 +1,174 @@
+/** One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the tables. */
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
+import type { Tables } from '../../agent/model/tables.ts'
+import type { Context } from '../context.ts'
+import type { Deadlines } from '../http/deadlines.ts'
+import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
+import { Load } from './breakers.ts'
+import { dial, type Dialed } from './dial.ts'
+import { DnsLoad, type Resolve } from './dns.ts'
+import { H1Connection } from './h1-client.ts'
+import { Host, hostKey } from './host.ts'
+import { Hosts } from './hosts.ts'
+import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
+import type { ConnectOptions, UpstreamStream } from './upstream.ts'
+
+/** Original destinations remembered per cluster; beyond, those without a connection are forgotten. */
+const MAX_ORIGINAL_HOSTS = 1024
+
+type Pick = { readonly hash?: number | undefined; readonly avoid?: readonly Endpoint[] | undefined; readonly maxHostPicks: number; readonly originalDst?: ConnectOptions['originalDst'] }
+
+export class ClusterRuntime implements PoolOwner, Disposable {
+  readonly cluster: Cluster
+  readonly ctx: Context
+  readonly deadlines: Deadlines
+  readonly load = new Load()
+  readonly hosts: Hosts
+  readonly #dns: DnsLoad | undefined
+  readonly #original = new Map<string, Host>()
+  readonly #stop = new AbortController()
+  #tables: Tables | undefined
+  #autoSni: boolean
+  #draining = false
+
+  constructor(ctx: Context, cluster: Cluster, deadlines: Deadlines, resolve: Resolve) {
+    this.ctx = ctx
+    this.cluster = cluster
+    this.deadlines = deadlines
+    this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, removed: (host) => { for (const pool of host.pools.values()) pool.drain() } })
+    const { discovery } = cluster
+    if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
+    this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some((t) => t.kind === 'tls' && t.tls.autoSni && t.tls.sni === '')
+  }
+
+  get aborted(): AbortSignal { return this.#stop.signal }
+
+  startCall(options: CallOptions, events: CallEvents): PendingCall | undefined {
+    const { load, cluster } = this
+    if (!load.mayRequest(cluster.breakers)) {
+      events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.requests} requests are under way to cluster ${cluster.name} (max_requests)`), 'nothing', false)
+      return undefined
+    }
+    if (this.#dns && !this.#dns.current) return this.#afterDns(this.#dns, options, events)
+    return this.#startNow(options, events)
+  }
+
+  #startNow(options: CallOptions, events: CallEvents): PendingCall | undefined {
+    const host = this.#pick(options)
+    if (!host) { events.onCallFailed(this.#noEndpoint(), 'nothing', false); return undefined }
+    return this.#poolOf(host, options).start(events, options.fresh)
+  }
+
+  #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall {
+    let cancelled = false
+    let pending: PendingCall | undefined
+    dns.ready().then(() => { if (!cancelled) pending = this.#startNow(options, events) }, (err: unknown) => { if (!cancelled) events.onCallFailed(toMeshError(err), 'nothing', false) })
+    return { cancel: () => { cancelled = true; pending?.cancel() } }
+  }
+
+  async connect(options: ConnectOptions): Promise<UpstreamStream> {
+    const { load, cluster } = this
+    if (this.#dns && !this.#dns.current) await this.#dns.ready()
+    if (!load.mayConnect(cluster.breakers)) throw new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.connections} connections are open to cluster ${cluster.name} (max_connections)`)
+    const host = this.#pick({ ...options, maxHostPicks: 3 })
+    if (!host) throw this.#noEndpoint()
+    const { endpoint } = host
+    load.connections++
+    host.connections++
+    host.active++
+    let held = true
+    const release = (): void => {
+      if (!held) return
+      held = false
+      load.connections--
+      host.connections--
+      host.active--
+    }
+    try {
+      const { stream, alpn } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal: AbortSignal.any([options.signal, this.#stop.signal]) })
+      return { stream, endpoint, alpn, release: (how) => { if (held && how === 'failed') this.hosts.report(host, { kind: 'local-failure' }); release() } }
+    } catch (thrown) {
+      release()
+      if (!options.signal.aborted) this.hosts.report(host, { kind: 'local-failure' })
+      throw thrown
+    }
+  }
+
+  open(pool: HostPool, dialed: Dialed): PooledConnection { return new H1Connection(pool, dialed.stream) }
+
+  /** No longer in the tables: nothing new, idle connections close, the others after their call. */
+  drain(): void {
+    this.#draining = true
+    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.drain()
+    this.#dns?.[Symbol.dispose]()
+  }
+  get empty(): boolean { return this.#draining && this.load.connections === 0 && this.load.requests === 0 }
+
+  [Symbol.dispose](): void {
+    this.drain()
+    this.#stop.abort(new MeshError('MESH_DRAINING', 'the agent is shutting down'))
+    for (const host of this.#everyHost()) for (const pool of [...host.pools.values()]) pool.destroy()
+  }
+
+  status(): ClusterStatus {
+    const { load } = this
+    this.#update()
+    return {
+      name: this.cluster.name, activeRequests: load.requests, pendingRequests: load.pending, connections: load.connections,
+      endpoints: [...this.#everyHost()].map((h) => ({
+        address: h.endpoint.address, port: h.endpoint.port, priority: h.priority, weight: h.weight, health: h.endpoint.health,
+        ejected: h.health.ejectedUntilMs > this.ctx.clock.monotonicMs(), activeRequests: h.active, connections: h.connections,
+      })),
+    }
+  }
+
+  #everyHost(): Iterable<Host> { return this.cluster.discovery.kind === 'original-dst' ? this.#original.values() : this.hosts.all }
+
+  #pick(p: Pick): Host | undefined {
+    if (this.cluster.discovery.kind === 'original-dst') return p.originalDst && this.#originalHost(p.originalDst)
+    this.#update()
+    return this.hosts.pick(p.hash, p.avoid, p.maxHostPicks)
+  }
+
+  #update(): void {
+    const { discovery } = this.cluster
+    switch (discovery.kind) {
+      case 'static': this.hosts.update(discovery.load); return
+      case 'dns': this.hosts.update(this.#dns?.current); return
+      case 'original-dst': return
+      case 'eds': {
+        const tables = this.ctx.tables.get()
+        if (tables === this.#tables) return
+        this.#tables = tables
+        this.hosts.update(tables.load(discovery.serviceName))
+        return
+      }
+      default: discovery satisfies never
+    }
+  }
+
+  #originalHost({ host: address, port }: { readonly host: string; readonly port: number }): Host {
+    const key = hostKey({ address, port })
+    const known = this.#original.get(key)
+    if (known) return known
+    if (this.#original.size >= MAX_ORIGINAL_HOSTS) for (const [k, h] of this.#original) if (h.connections === 0) { this.#original.delete(k); break }
+    const made = new Host({ address, port, weight: 1, health: 'healthy', transportLabels: {}, workload: undefined })
+    this.#original.set(key, made)
+    return made
+  }
+
+  #poolOf(host: Host, { speaks, host: authority }: CallOptions): HostPool {
+    const { protocol } = this.cluster
+    const kind = protocol === 'downstream' ? speaks : protocol
+    const key = this.#autoSni ? `${kind} ${authority ?? ''}` : kind
+    const known = host.pools.get(key)
+    if (known) return known
+    const made = new HostPool(this, host, { speaks: kind, host: authority }, key)
+    if (this.#draining) made.drain()
+    host.pools.set(key, made)
+    return made
+  }
+
+  #noEndpoint(): MeshError { return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`) }
+}

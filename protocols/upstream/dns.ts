@@ -1,0 +1,80 @@
+/** Endpoints that are host names (envoy STRICT_DNS, LOGICAL_DNS): resolved at first use and again every refresh; the last good answer stays. */
+import { promises as dns } from 'node:dns'
+import net from 'node:net'
+import type { Clock, Timer } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Log } from '../../agent/core/log.ts'
+import type { ClusterLoad, Discovery, Endpoint } from '../../agent/model/cluster.ts'
+
+/** Addresses of a name, best first. Rejects or gives none when there are none. */
+export type Resolve = (name: string) => Promise<readonly string[]>
+
+/** The operating system's resolver, with /etc/hosts. */
+export const systemResolve: Resolve = async (name) => (await dns.lookup(name, { all: true })).map((a) => a.address)
+
+/** More addresses of one name than this are not used. */
+const MAX_ADDRESSES = 64
+
+export class DnsLoad implements Disposable {
+  /** Undefined until the first answer. */
+  current: ClusterLoad | undefined
+  readonly #discovery: Extract<Discovery, { kind: 'dns' }>
+  readonly #clock: Clock
+  readonly #resolve: Resolve
+  readonly #log: Log
+  readonly #known = new Map<string, readonly string[]>()
+  #first: Promise<void> | undefined
+  #timer: Timer | undefined
+  #disposed = false
+
+  constructor(discovery: Extract<Discovery, { kind: 'dns' }>, o: { clock: Clock; resolve: Resolve; log: Log }) {
+    this.#discovery = discovery
+    this.#clock = o.clock
+    this.#resolve = o.resolve
+    this.#log = o.log
+  }
+
+  /** Resolves when there is an answer. Rejects with MESH_DNS_FAILED when no name of the cluster resolves; the next call tries again. */
+  ready(): Promise<void> {
+    if (this.current) return Promise.resolve()
+    this.#first ??= this.#refresh().finally(() => { this.#first = undefined })
+    return this.#first
+  }
+
+  async #refresh(): Promise<void> {
+    const names = new Set<string>()
+    for (const { endpoints } of this.#discovery.load.localities) for (const e of endpoints) if (net.isIP(e.address) === 0) names.add(e.address)
+    let failure: unknown
+    await Promise.all([...names].map(async (name) => {
+      try {
+        const found = await this.#resolve(name)
+        if (found.length > 0) this.#known.set(name, found.slice(0, MAX_ADDRESSES))
+      } catch (err) {
+        failure = err
+        this.#log.debug({ evt: 'dns.failed', name, err }, 'name does not resolve')
+      }
+    }))
+    if (this.#disposed) return
+    const next = this.#expanded()
+    if (next.localities.every((l) => l.endpoints.length === 0)) {
+      if (!this.current) throw new MeshError('MESH_DNS_FAILED', `no name of cluster ${this.#discovery.load.clusterName} resolves`, { cause: failure })
+    } else if (!this.current || JSON.stringify(next) !== JSON.stringify(this.current)) this.current = next
+    this.#timer?.cancel()
+    this.#timer = this.#clock.after(Math.max(1000, this.#discovery.refreshMs), () => { this.#refresh().catch(() => {}) })
+  }
+
+  #expanded(): ClusterLoad {
+    const { load, mode } = this.#discovery
+    const addressesOf = (e: Endpoint): readonly string[] => {
+      if (net.isIP(e.address) !== 0) return [e.address]
+      const found = this.#known.get(e.address) ?? []
+      return mode === 'logical' ? found.slice(0, 1) : found
+    }
+    return { ...load, localities: load.localities.map((l) => ({ ...l, endpoints: l.endpoints.flatMap((e) => addressesOf(e).map((address) => ({ ...e, address }))) })) }
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true
+    this.#timer?.cancel()
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * The client side of one HTTP/1.1 connection to an endpoint: one call at a time, kept alive between them. A byte that nobody asked for, or
+ * a response that ends before its request, makes the connection unusable: the next caller must never get an answer that is not its own.
+ */
+import type { Duplex } from 'node:stream'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { Endpoint } from '../../agent/model/cluster.ts'
+import type { Deadline } from '../http/deadlines.ts'
+import { H1Parser, type ParserSink } from '../http/h1-parser.ts'
+import { framingLines, Gather, requestHeadText } from '../http/h1-write.ts'
+import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type ResponseHead, type Sent, type UpstreamRequest } from '../http/message.ts'
+import type { HostPool, PooledConnection } from './pool.ts'
+
+export class H1Connection implements PooledConnection, HttpCall, ParserSink, Deadline {
+  dueMs = Infinity
+  readonly #pool: HostPool
+  readonly #stream: Duplex
+  readonly #parser: H1Parser
+  readonly #out: Gather
+  readonly #openedMs: number
+  #events: CallEvents | undefined
+  #sent: Sent = 'nothing'
+  #served = 0
+  #gotBytes = false
+  #busy = false
+  /** The response's last part was read. */
+  #ended = false
+  #trailers: string[] | undefined
+  #closed = false
+
+  constructor(pool: HostPool, stream: Duplex) {
+    this.#pool = pool
+    this.#stream = stream
+    this.#openedMs = pool.nowMs()
+    this.#parser = new H1Parser('response', pool.limits, this)
+    this.#out = new Gather(stream)
+    stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('drain', this.#onDrain).on('error', this.#onError)
+    if (stream.destroyed) this.#onClose()
+  }
+
+  get room(): number { return this.#closed || this.#busy ? 0 : 1 }
+  get endpoint(): Endpoint { return this.#pool.host.endpoint }
+
+  start(events: CallEvents): void {
+    this.#busy = true
+    this.#events = events
+    this.#sent = 'nothing'
+    this.#gotBytes = false
+    this.#ended = false
+    this.#trailers = undefined
+    this.#served++
+    this.dueMs = Infinity
+    events.onCall(this)
+  }
+
+  /** Closes at once when idle; else the pool sees to it after the call. */
+  drain(): void { if (!this.#busy) this.destroy() }
+  destroy(): void { this.#stream.destroy(); this.#onClose() }
+  onDue(): void { if (!this.#busy) this.destroy() }
+
+  /* The call. */
+
+  sendHead(request: UpstreamRequest, end: boolean): void {
+    this.#parser.begin(request.method)
+    const { bodyLength, upgrade } = request
+    let framing = ''
+    if (upgrade !== undefined) framing = `connection: upgrade\r\nupgrade: ${upgrade}\r\n`
+    else if (!end) {
+      framing = framingLines(bodyLength, '')
+      this.#out.chunked = bodyLength === UNKNOWN_LENGTH
+    } else if (request.method === 'POST' || request.method === 'PUT' || request.method === 'PATCH') framing = 'content-length: 0\r\n'
+    this.#out.text(requestHeadText(request.method, request.path, request.authority, request.headers, framing))
+    this.#sent = end ? 'all' : 'part'
+  }
+  sendData(chunk: Buffer): void { this.#out.body(chunk) }
+  sendEnd(trailers: readonly string[] | undefined): void {
+    this.#out.end(trailers)
+    this.#sent = 'all'
+  }
+  flush(): boolean {
+    if (this.#closed) return true
+    this.#out.flush()
+    return !this.#stream.writableNeedDrain
+  }
+  pauseResponse(): void { this.#stream.pause() }
+  resumeResponse(): void { if (this.#stream.isPaused()) this.#stream.resume() }
+
+  cancel(): void {
+    if (!this.#events) return
+    this.#events = undefined
+    // The answer is complete and the request too: #onData gives the connection back.
+    if (this.#gotBytes && this.#parser.bodyLength === 0 && this.#reading && this.#sent === 'all') return
+    this.#finish(false)
+  }
+
+  /* The response. */
+
+  #reading = false
+  readonly #onData = (chunk: Buffer): void => {
+    if (!this.#busy) { this.destroy(); return }
+    this.#gotBytes = true
+    this.#reading = true
+    let used: number
+    try { used = this.#parser.execute(chunk) } catch (thrown) {
+      this.#reading = false
+      this.#fail(toMeshError(thrown))
+      return
+    }
+    this.#reading = false
+    if (!this.#busy) return
+    if (this.#parser.status === 101 && this.#events) { this.#upgraded(this.#events, used < chunk.length ? chunk.subarray(used) : undefined); return }
+    if (this.#ended) this.#complete(used === chunk.length)
+    else this.#events?.onCallPause()
+  }
+
+  onHead(): void {
+    const { status, headers, contentLength, bodyLength } = this.#parser
+    this.#pool.answered(status)
+    if (status === 101) return
+    this.#events?.onCallHead({ status, headers, contentLength }, bodyLength === 0)
+  }
+  onInformational(): void {
+    this.#events?.onCallInformational({ status: this.#parser.status, headers: this.#parser.headers, contentLength: UNKNOWN_LENGTH })
+  }
+  onBody(chunk: Buffer): void { this.#events?.onCallData(chunk) }
+  onMessageEnd(trailers: string[] | undefined): void {
+    this.#ended = true
+    this.#trailers = trailers
+  }
+
+  #complete(clean: boolean): void {
+    const [events, trailers] = [this.#events, this.#trailers]
+    this.#events = undefined
+    this.#finish(clean && this.#parser.keepAlive && this.#sent === 'all')
+    events?.onCallEnd(trailers)
+  }
+
+  #upgraded(events: CallEvents, rest: Buffer | undefined): void {
+    this.#events = undefined
+    const head: ResponseHead = { status: 101, headers: this.#parser.headers, contentLength: UNKNOWN_LENGTH }
+    const stream = this.#stream
+    stream.pause()
+    stream.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
+    // From here the stream is the caller's; the pool counts it until it closes.
+    events.onCallUpgraded(head, stream, rest)
+  }
+
+  readonly #onEnd = (): void => {
+    if (!this.#busy) { this.destroy(); return }
+    if (this.#parser.finish() && this.#ended) { this.#complete(false); return }
+    this.#fail(this.#reset())
+  }
+  readonly #onClose = (): void => {
+    if (this.#closed) return
+    if (this.#busy && this.#events) this.#fail(this.#reset())
+    else if (this.#busy) this.#finish(false)
+    else this.#gone()
+  }
+  readonly #onDrain = (): void => { this.#events?.onCallDrained() }
+  readonly #onError = (): void => { /* close follows */ }
+
+  #reset(): MeshError { return new MeshError('MESH_UPSTREAM_RESET', this.#gotBytes ? 'the endpoint closed in the middle of its answer' : 'the endpoint closed before it answered') }
+
+  #fail(error: MeshError): void {
+    const events = this.#events
+    const reused = this.#served > 1 && !this.#gotBytes
+    this.#events = undefined
+    // A pooled connection that the endpoint had closed says nothing about its health.
+    if (!reused) this.#pool.failed()
+    this.#finish(false)
+    events?.onCallFailed(error, this.#sent, reused)
+  }
+
+  /** The call is over for the pool; told once per start. */
+  #finish(reusable: boolean): void {
+    if (!this.#busy) return
+    this.#busy = false
+    const spent = this.#pool.isSpent(this.#served, this.#openedMs)
+    if (!reusable || spent || this.#stream.destroyed || this.#stream.readableEnded) {
+      this.#pool.callDone()
+      this.#gone()
+      this.#stream.destroy()
+      return
+    }
+    if (this.#stream.isPaused()) this.#stream.resume()
+    this.#pool.callDone()
+    this.#pool.release(this)
+  }
+
+  #gone(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#parser.stop()
+    this.#pool.closed(this)
+  }
+}

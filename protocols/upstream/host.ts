@@ -1,0 +1,24 @@
+import type { Endpoint } from '../../agent/model/cluster.ts'
+import { newHealth, type HostHealth } from './outlier.ts'
+import type { HostPool } from './pool.ts'
+
+/** One endpoint of a cluster with what is known of it now. Lives as long as its address stands in the cluster. */
+export class Host {
+  endpoint: Endpoint
+  readonly key: string
+  readonly health: HostHealth = newHealth()
+  /** Requests and streams under way; what least-request compares. */
+  active = 0
+  connections = 0
+  priority = 0
+  /** By what is spoken and, with auto_sni, to whom; made when first needed. */
+  readonly pools = new Map<string, HostPool>()
+
+  constructor(endpoint: Endpoint) {
+    this.endpoint = endpoint
+    this.key = hostKey(endpoint)
+  }
+  get weight(): number { return this.endpoint.weight }
+}
+
+export function hostKey({ address, port }: Pick<Endpoint, 'address' | 'port'>): string { return `${address}:${port}` }

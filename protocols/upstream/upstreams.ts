@@ -1,0 +1,80 @@
+/** All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration change. */
+import type { Cluster } from '../../agent/model/cluster.ts'
+import type { Tables } from '../../agent/model/tables.ts'
+import type { Context } from '../context.ts'
+import { Deadlines } from '../http/deadlines.ts'
+import type { CallEvents, CallOptions, ClusterStatus, HttpUpstreams, PendingCall } from '../http/message.ts'
+import { ClusterRuntime } from './cluster-runtime.ts'
+import { systemResolve, type Resolve } from './dns.ts'
+import type { ConnectOptions, UpstreamStream } from './upstream.ts'
+
+export type { HttpUpstreams } from '../http/message.ts'
+
+/** @param resolve the resolver for DNS clusters; tests give their own */
+export function createUpstreams(ctx: Context, resolve: Resolve = systemResolve): HttpUpstreams {
+  return new ClusterRuntimes(ctx, resolve)
+}
+
+class ClusterRuntimes implements HttpUpstreams {
+  readonly #ctx: Context
+  readonly #resolve: Resolve
+  readonly #deadlines: Deadlines
+  readonly #byCluster = new Map<Cluster, ClusterRuntime>()
+  readonly #watch: Disposable
+
+  constructor(ctx: Context, resolve: Resolve) {
+    this.#ctx = ctx
+    this.#resolve = resolve
+    this.#deadlines = new Deadlines(ctx.clock)
+    this.#watch = ctx.tables.watch((next) => this.#swapped(next))
+    ctx.metrics.gaugeOf('mesh_upstream_connections', 'Connections to endpoints, open or being made.', () => this.#sum((r) => r.load.connections))
+    ctx.metrics.gaugeOf('mesh_upstream_requests_active', 'HTTP requests on their way to endpoints.', () => this.#sum((r) => r.load.requests))
+  }
+
+  startCall(cluster: Cluster, options: CallOptions, events: CallEvents): PendingCall | undefined {
+    return this.#runtime(cluster).startCall(options, events)
+  }
+  connect(cluster: Cluster, options: ConnectOptions): Promise<UpstreamStream> { return this.#runtime(cluster).connect(options) }
+
+  tryRetry(cluster: Cluster): boolean {
+    const { load } = this.#runtime(cluster)
+    if (!load.mayRetry(cluster.breakers)) return false
+    load.retries++
+    return true
+  }
+  retryDone(cluster: Cluster): void {
+    const load = this.#byCluster.get(cluster)?.load
+    if (load && load.retries > 0) load.retries--
+  }
+
+  clusterStatus(): readonly ClusterStatus[] { return [...this.#byCluster.values()].map((r) => r.status()) }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#watch[Symbol.dispose]()
+    for (const runtime of this.#byCluster.values()) runtime[Symbol.dispose]()
+    this.#byCluster.clear()
+  }
+
+  #runtime(cluster: Cluster): ClusterRuntime {
+    const known = this.#byCluster.get(cluster)
+    if (known) return known
+    const made = new ClusterRuntime(this.#ctx, cluster, this.#deadlines, this.#resolve)
+    this.#byCluster.set(cluster, made)
+    return made
+  }
+
+  /** An exchange that began with the tables before may still come with a cluster of theirs; it is found out at the next swap. */
+  #swapped(next: Tables): void {
+    for (const [cluster, runtime] of this.#byCluster) {
+      if (next.cluster(cluster.name) === cluster) continue
+      runtime.drain()
+      if (runtime.empty) this.#byCluster.delete(cluster)
+    }
+  }
+
+  #sum(of: (runtime: ClusterRuntime) => number): number {
+    let sum = 0
+    for (const runtime of this.#byCluster.values()) sum += of(runtime)
+    return sum
+  }
+}

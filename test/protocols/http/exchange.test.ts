@@ -1,0 +1,237 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { RetryPolicy } from '../../../agent/model/route.ts'
+import { settle } from '../../helpers/sim-clock.ts'
+import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from './harness.ts'
+
+const retry = (more: Partial<RetryPolicy> = {}): RetryPolicy => ({
+  on: new Set(['5xx', 'connect-failure', 'reset']), maxRetries: 2, perTryTimeoutMs: undefined, statusCodes: new Set(), backoff: { baseMs: 20, capMs: 100 }, avoidPreviousHosts: false, maxHostPicks: 3, ...more,
+})
+const POST = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc'
+const retries = (h: Harness, result: string): number => h.metrics.total('mesh_upstream_retries_total', { result })
+
+test('a request is forwarded and its answer comes back in one piece', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send('GET /x?y=1 HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\n\r\n')
+  assert.equal(await origin.last.take(), 'GET /x?y=1 HTTP/1.1\r\nhost: a.example\r\naccept: */*\r\nx-forwarded-proto: http\r\n\r\n')
+  await origin.answer('HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi')
+  assert.equal(await client.take(), 'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nserver: meshlet\r\nx-envoy-upstream-service-time: 0\r\ncontent-length: 2\r\n\r\nhi')
+  assert.equal(h.metrics.total('mesh_http_requests_total', { direction: 'inbound', class: '2xx' }), 1)
+})
+
+test('client and endpoint connections are kept alive and used again', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  for (let i = 0; i < 5; i++) {
+    await client.send(GET)
+    await origin.answer(OK)
+    assert.match(await client.take(), /^HTTP\/1\.1 200 OK[^]*hi$/)
+  }
+  assert.equal(origin.connections.length, 1)
+  assert.equal(client.closed, false)
+})
+
+test('hop-by-hop fields, also those that Connection names, end at the proxy (RFC 9110 §7.6.1)', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  await h.connect().send('GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\nProxy-Connection: x\r\nUpgrade: h2c\r\n\r\n')
+  assert.equal(await origin.last.take(), 'GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-proto: http\r\n\r\n')
+})
+
+test('a chunked request with trailers stays chunked and keeps its trailers', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send('POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nx-sum: 1\r\ncontent-length: 9\r\n\r\n')
+  assert.equal((await origin.last.take()).split('\r\n\r\n').slice(1).join('\r\n\r\n'), '3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n')
+  await origin.answer('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-t: 2\r\n\r\n')
+  assert.match(await client.take(), /transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-t: 2\r\n\r\n$/)
+})
+
+test('no endpoint listening is answered with 503 and its code', async () => {
+  await using h = new Harness()
+  const client = h.connect()
+  await client.send(GET)
+  const answer = await client.take()
+  assert.match(answer, /^HTTP\/1\.1 503 Service Unavailable\r\nx-meshlet-error: MESH_CONNECT_FAILED\r\n/)
+  assert.match(answer, /\r\n\r\nMESH_CONNECT_FAILED: /)
+})
+
+test('a gRPC caller is refused with trailers only and status 200', async () => {
+  await using h = new Harness([])
+  const client = h.connect()
+  await client.send('POST /s/M HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n')
+  const answer = await client.take()
+  assert.match(answer, /^HTTP\/1\.1 200 OK/)
+  assert.match(answer, /grpc-status: 14\r\n/)
+})
+
+test('a failed connect is tried again after the back-off when the policy asks for it', async () => {
+  await using h = new Harness()
+  const client = h.connect(manager([route(forwardTo({ retry: retry() }))]))
+  h.network.refuse(ORIGIN)
+  await client.send(GET)
+  assert.equal(await client.take(), '')
+  h.network.restore(ORIGIN)
+  const origin = await h.origin()
+  await h.clock.advance(100)
+  await origin.answer(OK)
+  assert.match(await client.take(), /200 OK/)
+  assert.equal(retries(h, 'sent'), 1)
+})
+
+test('a POST that may have arrived is not sent again, though the policy asks for it', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ retry: retry() }))]))
+  await client.send(POST)
+  h.network.cut(ORIGIN)
+  await h.clock.advance(1000)
+  assert.match(await client.take(), /^HTTP\/1\.1 503 [^]*MESH_UPSTREAM_RESET/)
+  assert.equal(origin.connections.length, 1)
+  assert.equal(retries(h, 'held-back'), 1)
+  assert.equal(retries(h, 'sent'), 0)
+})
+
+test('the same POST with an idempotency key is sent again, whole', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ retry: retry() }))]))
+  await client.send(POST.replace('host', 'idempotency-key: 1\r\nhost'))
+  h.network.cut(ORIGIN)
+  await h.clock.advance(1000)
+  assert.equal(origin.connections.length, 2)
+  assert.match(await origin.last.take(), /content-length: 3\r\n\r\nabc$/)
+  await origin.answer(OK)
+  assert.match(await client.take(), /200 OK/)
+})
+
+test('a 503 is tried again up to the limit and then passed on as it is', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ retry: retry() }))], {}, { includeAttemptCount: true }))
+  await client.send(GET)
+  for (let i = 0; i < 3; i++) {
+    assert.match(await origin.last.take(), new RegExp(`x-envoy-attempt-count: ${i + 1}\r\n`))
+    await origin.answer('HTTP/1.1 503 No\r\nx-n: ' + i + '\r\ncontent-length: 0\r\n\r\n')
+    await h.clock.advance(200)
+  }
+  assert.match(await client.take(), /^HTTP\/1\.1 503 Service Unavailable\r\nx-n: 2/)
+  assert.equal(retries(h, 'sent'), 2)
+})
+
+test('retries over the cluster\'s budget are not made', async () => {
+  await using h = new Harness([cluster(undefined, { breakers: { maxConnections: 9, maxPendingRequests: 9, maxRequests: 9, maxRetries: 0, retryBudget: undefined } })])
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ retry: retry() }))]))
+  await client.send(GET)
+  await origin.answer('HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n')
+  assert.match(await client.take(), /^HTTP\/1\.1 503/)
+  assert.equal(retries(h, 'budget'), 1)
+})
+
+test('a body longer than the replay limit is not sent again', async () => {
+  await using h = new Harness([cluster()], { maxReplayBytes: 10 })
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ retry: retry() }))]))
+  await client.send(`PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\n${'x'.repeat(20)}`)
+  await origin.answer('HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n')
+  assert.match(await client.take(), /^HTTP\/1\.1 503/)
+  assert.equal(origin.connections.length, 1)
+  assert.equal(h.metrics.total('mesh_http_limits_met_total', { limit: 'maxReplayBytes' }), 1)
+})
+
+test('a pooled connection that the endpoint had closed is replaced by a fresh one, once and without a policy', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  await client.take()
+  const [first] = origin.connections
+  client.stream.write(GET, 'latin1')
+  // The close crosses the request: it was written to a connection that is gone.
+  const cross = async (): Promise<void> => { for (;;) { if (first!.received.endsWith('\r\n\r\n') && first!.received.indexOf('GET', 4) > 0) break; await new Promise((r) => { setImmediate(r) }) } first!.stream.destroy() }
+  await cross()
+  await settle()
+  assert.equal(origin.connections.length, 2)
+  await origin.answer(OK)
+  assert.match(await client.take(), /200 OK/)
+})
+
+test('a POST on a stale pooled connection is not sent again', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  await client.take()
+  await client.send(POST)
+  h.network.cut(ORIGIN)
+  assert.match(await client.take(), /^HTTP\/1\.1 503 [^]*MESH_UPSTREAM_RESET/)
+  assert.equal(origin.connections.length, 1)
+})
+
+test('a pooled connection on which unasked bytes came is not used again', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK + OK)
+  assert.equal((await client.take()).split('200 OK').length, 2)
+  await client.send(GET)
+  assert.equal(origin.connections.length, 2)
+})
+
+test('the route\'s timeout is answered with 504', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ timeoutMs: 500 }))]))
+  await client.send(GET)
+  await h.clock.advance(499)
+  assert.equal(await client.take(), '')
+  await h.clock.advance(10)
+  assert.match(await client.take(), /^HTTP\/1\.1 504 [^]*MESH_UPSTREAM_TIMEOUT/)
+  assert.equal(origin.last.closed, true)
+})
+
+test('a try that takes too long is given up and made again elsewhere', async () => {
+  await using h = new Harness([cluster([endpoint(ORIGIN.host, 1), endpoint(ORIGIN.host, 2)])])
+  const [one, two] = [await h.origin({ host: ORIGIN.host, port: 1 }), await h.origin({ host: ORIGIN.host, port: 2 })]
+  const client = h.connect(manager([route(forwardTo({ retry: retry({ perTryTimeoutMs: 100, avoidPreviousHosts: true }) }))]))
+  await client.send(GET)
+  await h.clock.advance(400)
+  assert.ok(one.connections.length >= 1 && two.connections.length >= 1)
+})
+
+test('an answer is not cut by the per-try timeout once it has begun', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ retry: retry({ perTryTimeoutMs: 100 }) }))]))
+  await client.send(GET)
+  await origin.answer('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhi')
+  await h.clock.advance(5000)
+  await origin.answer('ho')
+  assert.match(await client.take(), /hiho$/)
+})
+
+test('an unchanged cluster keeps its connections over a swap, a changed one opens new ones', async () => {
+  const same = cluster()
+  await using h = new Harness([same])
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  h.tables.swap(tablesOf([same]))
+  await client.send(GET)
+  await origin.answer(OK)
+  assert.equal(origin.connections.length, 1)
+  h.tables.swap(tablesOf([cluster()]))
+  await settle()
+  assert.equal(origin.connections[0]!.closed, true)
+  await client.send(GET)
+  assert.equal(origin.connections.length, 2)
+})
