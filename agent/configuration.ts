@@ -76,7 +76,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
 
 async function fromDirectory({ config, world, metrics, log, tables, node, readiness }: ConfigurationOptions, folder: string): Promise<Configuration> {
   const { clock, disk } = world
-  const applier = new Applier({ node: node.id, tables, store: undefined, clock, log, metrics, readFile: (file) => disk.read(file) })
+  const applier = new Applier({ node: node.id, tables, store: undefined, clock, log, metrics, readFile: (file) => disk.read(file)?.toString('utf8') })
   const latch = readiness.hold('a configuration')
   const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
   await sync.synced

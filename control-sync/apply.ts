@@ -13,7 +13,7 @@ import { canonicalHash } from './canonical.ts'
 import type { ReadFile } from './decode/at.ts'
 import { decode } from './decode/decode.ts'
 import { meshTables } from './mesh-tables.ts'
-import { clusterReferences, danglingReferences, listenerReferences, NO_REFERENCES, routeReferences, type Dangling, type References } from './references.ts'
+import { danglingReferences, NO_REFERENCES, referencesOf, type Dangling, type References } from './references.ts'
 import type { SavedChange, SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
 
 export type Incoming = { readonly name: string; readonly version: string; readonly value: Uint8Array }
@@ -178,18 +178,5 @@ export class Applier {
     for (const kind of ['cluster', 'listener', 'route'] as const) {
       for (const [name, raw] of this.#snapshot.resources[kind]) yield { kind, name, references: this.#references.get(raw) ?? NO_REFERENCES }
     }
-  }
-}
-
-function referencesOf(kind: ResourceKind, value: unknown): References {
-  switch (kind) {
-    case 'cluster': return clusterReferences(value as Parameters<typeof clusterReferences>[0])
-    case 'listener': return listenerReferences(value as Parameters<typeof listenerReferences>[0])
-    case 'route': return routeReferences(value as Parameters<typeof routeReferences>[0])
-    case 'endpoint':
-    case 'extension':
-    case 'nameTable':
-    case 'proxyConfig': return NO_REFERENCES
-    default: return kind satisfies never
   }
 }

@@ -8,11 +8,25 @@ import type { ResourceKind } from '../agent/model/snapshot.ts'
 export type References = { readonly [K in 'cluster' | 'endpoint' | 'route']?: readonly string[] }
 export const NO_REFERENCES: References = {}
 
-export function clusterReferences(cluster: Cluster): References {
+/** @param value what decode gave for that kind */
+export function referencesOf(kind: ResourceKind, value: unknown): References {
+  switch (kind) {
+    case 'cluster': return clusterReferences(value as Parameters<typeof clusterReferences>[0])
+    case 'listener': return listenerReferences(value as Parameters<typeof listenerReferences>[0])
+    case 'route': return routeReferences(value as Parameters<typeof routeReferences>[0])
+    case 'endpoint':
+    case 'extension':
+    case 'nameTable':
+    case 'proxyConfig': return NO_REFERENCES
+    default: return kind satisfies never
+  }
+}
+
+function clusterReferences(cluster: Cluster): References {
   return cluster.discovery.kind === 'eds' ? { endpoint: [cluster.discovery.serviceName] } : NO_REFERENCES
 }
 
-export function listenerReferences({ filterChains, defaultFilterChain }: Listener): References {
+function listenerReferences({ filterChains, defaultFilterChain }: Listener): References {
   const routes = new Set<string>()
   const clusters = new Set<string>()
   for (const { codec } of [...filterChains, ...(defaultFilterChain ? [defaultFilterChain] : [])] satisfies FilterChain[]) {
@@ -25,7 +39,7 @@ export function listenerReferences({ filterChains, defaultFilterChain }: Listene
   return { route: [...routes], cluster: [...clusters] }
 }
 
-export function routeReferences({ virtualHosts }: RouteConfig): References {
+function routeReferences({ virtualHosts }: RouteConfig): References {
   const clusters = new Set<string>()
   for (const host of virtualHosts) {
     for (const { action } of host.routes) if (action.kind === 'forward') for (const c of action.clusters) clusters.add(c.name)

@@ -14,7 +14,7 @@ import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const message = (text: string, over: Partial<StoredMessage> = {}): StoredMessage =>
-  ({ topic: 't', payload: Buffer.from(text), qos: 1, retain: false, properties: new Uint8Array(0), expiresAtMs: undefined, ...over })
+  ({ topic: 't', payload: Buffer.from(text), qos: 1, retain: false, properties: Buffer.alloc(0), expiresAtMs: undefined, ...over })
 
 function folder(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
@@ -121,7 +121,7 @@ test('sessions and retained messages survive, and are gone when they were delete
     await spool.saveRetained('b', undefined)
   }
   await using spool = await open(dir)
-  assert.deepEqual(JSON.parse(JSON.stringify([...spool.sessions.values()])), JSON.parse(JSON.stringify([session])))
+  assert.deepEqual([...spool.sessions.values()], [session])
   assert.deepEqual([...spool.retained.keys()], ['a'])
   assert.equal(Buffer.from(spool.retained.get('a')!.payload).toString(), 'kept')
 })

@@ -1,0 +1,47 @@
+/** `meshlet config check`: everything that can be known about the configuration without starting anything. */
+import { checkFolder } from '../../control-sync/directory/check.ts'
+import { listenersOf } from '../config/listeners.ts'
+import type { AgentConfig } from '../config/schema.ts'
+import { systemDisk } from '../core/disk.ts'
+import { toMeshError } from '../core/errors.ts'
+import type { ExitCode } from './exit.ts'
+import type { Io } from './program.ts'
+import { readConfig } from './read-config.ts'
+
+type Report = { readonly mistakes: readonly string[]; readonly ignored: readonly string[]; readonly counts: Readonly<Record<string, number>> }
+
+/** 0: it can be used. 2: there are mistakes; all of them are listed. Rejects with MESH_CONFIG_INVALID for those of agent.yaml itself. */
+export async function configCheck(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const config = readConfig(o.config, systemDisk, io.env)
+  const report = check(config)
+  if (o.json) io.out(`${JSON.stringify(report)}\n`)
+  else io.out(text(o.config, report))
+  return report.mistakes.length === 0 ? 0 : 2
+}
+
+function check(config: AgentConfig): Report {
+  const mistakes: string[] = []
+  const mustExist = (setting: string, file: string | undefined): void => {
+    if (file === undefined) return
+    try { if (!systemDisk.read(file)) mistakes.push(`${setting}: there is no file ${file}`) } catch { mistakes.push(`${setting}: ${file} cannot be read`) }
+  }
+  mustExist('control.roots', config.control?.roots)
+  mustExist('control.token', config.control?.token)
+  for (const name of config.identity ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : []) mustExist('identity.folder', `${config.identity!.folder}/${name}`)
+  try { listenersOf(config, systemDisk) } catch (thrown) { mistakes.push(toMeshError(thrown).message) }
+  const counts: Record<string, number> = { listeners: config.listeners.length, mqttRoutes: config.mqtt.routes.length }
+  if (config.directory === undefined) return { mistakes, ignored: [], counts }
+  try {
+    const found = checkFolder(config.directory, config.node.name)
+    return { mistakes: [...mistakes, ...found.problems], ignored: found.ignored, counts: { ...counts, ...found.counts } }
+  } catch (thrown) {
+    return { mistakes: [...mistakes, toMeshError(thrown).message], ignored: [], counts }
+  }
+}
+
+function text(file: string, { mistakes, ignored, counts }: Report): string {
+  const list = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${title}\n${lines.map((l) => `  ${l}\n`).join('')}`)
+  const has = Object.entries(counts).filter(([, n]) => n > 0).map(([name, n]) => `${n} ${name}`).join(', ')
+  return `${file}: ${mistakes.length === 0 ? `no mistake found${has && ` (${has})`}` : `${mistakes.length} mistake${mistakes.length === 1 ? '' : 's'}`}\n`
+    + list('Mistakes:', mistakes) + list('Not acted upon by meshlet:', ignored)
+}

@@ -1,0 +1,36 @@
+/** A folder of resources looked at as a whole: mistakes, what refers to nothing, and what has no effect. */
+import { decode } from '../decode/decode.ts'
+import { danglingReferences, referencesOf, type Holder } from '../references.ts'
+import { problemText, readFolder } from './read.ts'
+
+export type FolderCheck = {
+  /** One sentence each, with file, line, resource and field. */
+  readonly problems: readonly string[]
+  /** Fields that meshlet does not act upon, with where they stand. */
+  readonly ignored: readonly string[]
+  /** Kind → number of resources. */
+  readonly counts: Readonly<Record<string, number>>
+}
+
+/** Throws MESH_CONFIG_INVALID when there is no such folder. */
+export function checkFolder(folder: string, node: string | undefined): FolderCheck {
+  const { resources, problems } = readFolder(folder, node)
+  const found = problems.map(problemText)
+  const ignored: string[] = []
+  const counts: Record<string, number> = {}
+  const holders: (Holder & { readonly place: string })[] = []
+  for (const [kind, byName] of resources) {
+    counts[kind] = byName.size
+    for (const { name, value, file, line } of byName.values()) {
+      const decoded = decode(kind, value, { readFile: () => '' })
+      if (!decoded.ok) continue // stands among the problems
+      for (const field of decoded.ignored) ignored.push(`${file} line ${line}: ${kind} "${name}", ${field}`)
+      holders.push({ kind, name, references: referencesOf(kind, decoded.value), place: `${file} line ${line}` })
+    }
+  }
+  const clusters = resources.get('cluster')
+  for (const d of danglingReferences(holders, (name) => clusters?.has(name) ?? false)) {
+    found.push(`${(d.holder as (typeof holders)[number]).place}: ${d.holder.kind} "${d.holder.name}" names the cluster "${d.name}", which does not exist`)
+  }
+  return { problems: found, ignored, counts }
+}
