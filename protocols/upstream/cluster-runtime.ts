@@ -1,4 +1,5 @@
 /** One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the tables. */
+import { createRequire } from 'node:module'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
 import type { Tables } from '../../agent/model/tables.ts'
@@ -9,6 +10,7 @@ import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
 import { DnsLoad, type Resolve } from './dns.ts'
 import { H1Connection } from './h1-client.ts'
+import type * as H2 from './h2-client.ts'
 import { Host, hostKey } from './host.ts'
 import { Hosts } from './hosts.ts'
 import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
@@ -16,6 +18,8 @@ import type { ConnectOptions, UpstreamStream } from './upstream.ts'
 
 /** Original destinations remembered per cluster; beyond, those without a connection are forgotten. */
 const MAX_ORIGINAL_HOSTS = 1024
+
+let h2: typeof H2 | undefined
 
 type Pick = { readonly hash?: number | undefined; readonly avoid?: readonly Endpoint[] | undefined; readonly maxHostPicks: number; readonly originalDst?: ConnectOptions['originalDst'] }
 
@@ -95,7 +99,13 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     }
   }
 
-  open(pool: HostPool, dialed: Dialed): PooledConnection { return new H1Connection(pool, dialed.stream) }
+  /** An endpoint that settled on HTTP/1.1 gets that, whatever the cluster's protocol. */
+  open(pool: HostPool, { stream, alpn }: Dialed, speaks: 'http1' | 'http2'): PooledConnection {
+    if (speaks === 'http1' || alpn === 'http/1.1' || alpn === 'istio-http/1.1') return new H1Connection(pool, stream)
+    // Loaded at the first use: node:http2 costs memory that a device without it keeps.
+    h2 ??= createRequire(import.meta.url)('./h2-client.ts') as typeof H2
+    return new h2.H2Connection(pool, stream)
+  }
 
   /** No longer in the tables: nothing new, idle connections close, the others after their call. */
   drain(): void {

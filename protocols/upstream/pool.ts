@@ -32,7 +32,7 @@ export type PoolOwner = {
   readonly deadlines: Deadlines
   readonly aborted: AbortSignal
   /** Makes the codec's side of a stream that was just opened. */
-  open(pool: HostPool, dialed: Dialed): PooledConnection
+  open(pool: HostPool, dialed: Dialed, speaks: PoolKind['speaks']): PooledConnection
 }
 export type PoolKind = { readonly speaks: 'http1' | 'http2'; readonly host: string | undefined }
 
@@ -104,7 +104,7 @@ export class HostPool {
     try {
       const dialed = await dial(ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: this.#kind.speaks, host: this.#kind.host, signal: aborted })
       this.#connecting--
-      const connection = this.#owner.open(this, dialed)
+      const connection = this.#owner.open(this, dialed, this.#kind.speaks)
       this.#all.add(connection)
       this.#owner.deadlines.add(connection)
       if (connection.room === 0) this.closed(connection)

@@ -1,0 +1,146 @@
+/** One HTTP/2 stream of a client as an exchange's Downstream. */
+import type { Duplex } from 'node:stream'
+import http2, { type ServerHttp2Stream } from 'node:http2'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import { isGrpc } from '../router.ts'
+import type { HttpClient } from './client.ts'
+import type { Deadline } from './deadlines.ts'
+import { Exchange } from './exchange.ts'
+import { fieldObject, fieldsOf, rawResponse } from './h2-headers.ts'
+import { RequestHead, type Downstream, type ResponseHead } from './message.ts'
+import { normalizePath } from './path-normalize.ts'
+import type { HttpRuntime } from './runtime.ts'
+
+export type H2ExchangeOptions = {
+  readonly rt: HttpRuntime
+  readonly client: HttpClient
+  readonly http: HttpConnectionManager
+  readonly stream: ServerHttp2Stream
+  readonly raw: readonly string[]
+  /** The head was the whole request. */
+  readonly ended: boolean
+  readonly over: () => void
+}
+
+const LINGER_MS = 1000
+const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/
+
+export class H2Exchange implements Downstream, Deadline {
+  dueMs = Infinity
+  /** Of the request; set before its end. */
+  trailers: string[] | undefined
+  readonly #o: H2ExchangeOptions
+  readonly #exchange: Exchange
+  readonly #wantsTrailers: boolean
+  #requestDone = false
+  #idleMs: number
+  #responseTrailers: readonly string[] | undefined
+  #over = false
+
+  /** Throws MESH_MALFORMED_INPUT. */
+  constructor(o: H2ExchangeOptions) {
+    this.#o = o
+    this.#idleMs = o.http.streamIdleMs ?? o.rt.ctx.limits.idleMs
+    const { pseudo, headers, contentLength, expectContinue } = fieldsOf(o.raw)
+    const { method, authority, path } = pseudo
+    if (method === undefined || !METHOD.test(method)) throw new MeshError('MESH_MALFORMED_INPUT', 'no :method (RFC 9113 §8.3.1)')
+    if (authority === undefined || !/^[\x21-\x7e]{1,512}$/.test(authority)) throw new MeshError('MESH_MALFORMED_INPUT', 'neither :authority nor host (RFC 9113 §8.3.1)')
+    const connect = method === 'CONNECT'
+    if (!connect && path !== '*' && !path?.startsWith('/')) throw new MeshError('MESH_MALFORMED_INPUT', 'no :path (RFC 9113 §8.3.1)')
+    const request = new RequestHead(method, o.client.scheme, authority, connect ? '' : normalizePath(path!, o.http), headers, 'HTTP/2', o.ended ? 0 : contentLength, undefined, expectContinue)
+    this.#wantsTrailers = isGrpc(request.header('content-type'))
+    this.#exchange = new Exchange(o.rt, o.client, o.http, request, this)
+  }
+
+  begin(): void {
+    const { stream, rt, ended } = this.#o
+    rt.deadlines.add(this)
+    stream.on('drain', () => this.#exchange.downstreamDrained())
+    stream.on('close', () => this.gone())
+    if (this.#wantsTrailers) stream.on('wantTrailers', () => { stream.sendTrailers(fieldObject(this.#responseTrailers ?? [])) })
+    this.#touch()
+    this.#exchange.start()
+    if (ended) { this.#end(); stream.resume(); return }
+    stream.on('data', (chunk: Buffer) => { this.#touch(); this.#exchange.requestData(chunk) })
+    stream.on('end', () => this.#end())
+  }
+  /** The stream or the whole connection is no more. */
+  gone(): void {
+    if (this.#over) return
+    this.#exchange.abort(new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${this.#o.stream.rstCode ? ` (error code ${this.#o.stream.rstCode})` : ''}`))
+    this.#close()
+  }
+
+  onDue(): void {
+    this.#o.rt.metrics.limits.idleMs.value++
+    this.#exchange.abort(this.#requestDone ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`) : new MeshError('MESH_REQUEST_TIMEOUT', 'the request\'s body did not come in time'))
+  }
+
+  #end(): void {
+    if (this.#requestDone) return
+    this.#requestDone = true
+    this.#exchange.requestEnd(this.trailers)
+  }
+  #touch(): void {
+    const { deadlines, ctx } = this.#o.rt
+    if (!this.#over) deadlines.arm(this, ctx.clock.monotonicMs() + this.#idleMs)
+  }
+  get #writable(): boolean { const { stream } = this.#o; return !stream.destroyed && !stream.closed }
+
+  /* Downstream. */
+
+  sendContinue(): void { if (this.#writable) this.#o.stream.additionalHeaders({ ':status': 100 }) }
+  sendInformational(head: ResponseHead): void {
+    if (this.#writable && !this.#o.stream.headersSent) this.#o.stream.additionalHeaders({ ':status': head.status, ...fieldObject(head.headers) })
+  }
+  sendHead(head: ResponseHead, end: boolean): void {
+    if (!this.#writable) return
+    this.#o.stream.respond(rawResponse(head) as never, { endStream: end, waitForTrailers: this.#wantsTrailers && !end })
+  }
+  sendData(chunk: Buffer): void {
+    if (!this.#writable) return
+    this.#o.client.conn.sentBytes += chunk.length
+    this.#o.stream.write(chunk)
+  }
+  sendEnd(trailers: readonly string[] | undefined): void {
+    this.#responseTrailers = trailers
+    if (this.#writable) this.#o.stream.end()
+  }
+  flush(): boolean {
+    this.#touch()
+    return !this.#o.stream.writableNeedDrain
+  }
+  pauseRequest(): void { this.#o.stream.pause() }
+  resumeRequest(): void { this.#o.stream.resume() }
+  setIdleMs(ms: number): void { this.#idleMs = ms; this.#touch() }
+  takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
+    const { stream, rt } = this.#o
+    stream.respond(rawResponse(head) as never)
+    rt.deadlines.delete(this)
+    stream.removeAllListeners('data').removeAllListeners('end').removeAllListeners('drain')
+    return { stream, rest: undefined }
+  }
+  finished(error: MeshError | undefined): void {
+    const { stream } = this.#o
+    this.#close()
+    if (stream.destroyed) return
+    // Not close(code): node:http2 would end the stream first, and half an answer would look whole.
+    if (error) stream.destroy(error)
+    else if (!this.#requestDone) this.#linger(stream)
+  }
+
+  /** The answer came before the request's end (RFC 9113 §8.1): a reset at once could overtake it. */
+  #linger(stream: ServerHttp2Stream): void {
+    const timer = this.#o.rt.ctx.clock.after(LINGER_MS, () => stream.close(http2.constants.NGHTTP2_NO_ERROR))
+    stream.once('close', () => timer.cancel())
+    stream.resume()
+  }
+
+  #close(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#o.rt.deadlines.delete(this)
+    this.#o.over()
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * The server side of one HTTP/2 connection (RFC 9113) on node:http2: streams in, one exchange each. Framing, flow control and the bounds
+ * on frames are nghttp2's; routing, retries and answers are the exchange's.
+ */
+import http2 from 'node:http2'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { httpOf } from '../codecs.ts'
+import { ENDED, type Connection, type Outcome } from '../connection.ts'
+import type { Context } from '../context.ts'
+import { HttpClient } from './client.ts'
+import type { Deadline } from './deadlines.ts'
+import { H2Exchange } from './h2-exchange.ts'
+import { trailersOf } from './h2-headers.ts'
+import type { HttpUpstreams } from './message.ts'
+import { runtimeOf, type HttpRuntime } from './runtime.ts'
+
+/** Bytes of one stream that may be on their way before the application has read them (Envoy's hardened value for edges). */
+const STREAM_WINDOW_BYTES = 64 * 1024
+const CONNECTION_WINDOW_BYTES = 1024 * 1024
+/** RFC 9113 §8.3: method, scheme, authority, path, and protocol with RFC 8441. */
+const PSEUDO_FIELDS = 5
+
+/** Serves streams until the connection ends; never rejects. */
+export function serveHttp2(conn: Connection, ctx: Context, upstreams: HttpUpstreams): Promise<Outcome> {
+  return new Promise((resolve) => { new H2Server(conn, runtimeOf(ctx, upstreams), resolve).begin() })
+}
+
+class H2Server implements Deadline {
+  dueMs = Infinity
+  readonly #conn: Connection
+  readonly #rt: HttpRuntime
+  readonly #resolve: (outcome: Outcome) => void
+  readonly #client: HttpClient
+  readonly #open = new Set<H2Exchange>()
+  readonly #session: http2.ServerHttp2Session
+  #error: MeshError | undefined
+  #over = false
+
+  constructor(conn: Connection, rt: HttpRuntime, resolve: (outcome: Outcome) => void) {
+    this.#conn = conn
+    this.#rt = rt
+    this.#resolve = resolve
+    this.#client = new HttpClient(conn, rt.ctx)
+    const { limits } = rt.ctx
+    this.#session = http2.performServerHandshake(conn.stream, {
+      maxHeaderListPairs: limits.maxHeaderCount + PSEUDO_FIELDS, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100,
+      settings: { maxConcurrentStreams: limits.maxHttp2Streams, maxHeaderListSize: limits.maxHeaderBytes, initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
+    })
+  }
+
+  begin(): void {
+    const session = this.#session
+    this.#rt.deadlines.add(this)
+    session.on('stream', (stream, _headers, flags, raw) => this.#stream(stream, flags, raw as unknown as string[]))
+    session.on('error', (err: Error) => { this.#error ??= this.#conn.aborted.aborted ? undefined : new MeshError('MESH_MALFORMED_INPUT', `the HTTP/2 connection broke: ${err.message}`, { cause: err }) })
+    session.on('close', () => this.#end())
+    this.#conn.draining.addEventListener('abort', this.#onDraining)
+    this.#conn.aborted.addEventListener('abort', this.#onAborted)
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
+    this.#armIdle()
+    if (this.#conn.aborted.aborted) this.#onAborted()
+    else if (this.#conn.draining.aborted) this.#onDraining()
+  }
+
+  #stream(stream: http2.ServerHttp2Stream, flags: number, raw: readonly string[]): void {
+    stream.on('error', ignore)
+    this.dueMs = Infinity
+    let exchange: H2Exchange
+    try {
+      exchange = new H2Exchange({ rt: this.#rt, client: this.#client, http: httpOf(this.#conn), stream, raw, ended: (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0, over: () => this.#closed(exchange) })
+    } catch (thrown) {
+      this.#refuse(stream, toMeshError(thrown))
+      return
+    }
+    this.#open.add(exchange)
+    stream.on('trailers', (_headers, _flags, trailers: unknown) => { exchange.trailers = trailersOf(trailers as string[]) })
+    exchange.begin()
+  }
+
+  /** What cannot be read as a request is a stream error (RFC 9113 §8.1.1), and a person gets a status to look at. */
+  #refuse(stream: http2.ServerHttp2Stream, error: MeshError): void {
+    this.#rt.metrics.refusedMessages.value++
+    this.#rt.metrics.failed(error.code)
+    stream.respond([':status', String(error.row.http), 'x-meshlet-error', error.code, 'content-type', 'text/plain'] as never)
+    stream.end(`${error.code}: ${error.message}\n`)
+    if (this.#open.size === 0) this.#armIdle()
+  }
+
+  #closed(exchange: H2Exchange): void {
+    this.#open.delete(exchange)
+    if (this.#open.size === 0) this.#armIdle()
+  }
+  #armIdle(): void {
+    if (this.#over) return
+    const { ctx } = this.#rt
+    this.#rt.deadlines.arm(this, ctx.clock.monotonicMs() + (httpOf(this.#conn).connectionIdleMs ?? ctx.limits.idleMs))
+  }
+  /** GOAWAY, then the streams that are open come to their end. */
+  onDue(): void { this.#session.close() }
+  readonly #onDraining = (): void => { if (!this.#session.closed) this.#session.close() }
+  readonly #onAborted = (): void => { this.#session.destroy() }
+
+  #end(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#rt.deadlines.delete(this)
+    for (const exchange of this.#open) exchange.gone()
+    this.#conn.draining.removeEventListener('abort', this.#onDraining)
+    this.#conn.aborted.removeEventListener('abort', this.#onAborted)
+    this.#resolve(this.#error ? { error: this.#error } : ENDED)
+  }
+}
+
+function ignore(): void { /* close follows */ }

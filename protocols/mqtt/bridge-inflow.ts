@@ -1,0 +1,111 @@
+/**
+ * What comes down, on one connection: a message is acknowledged once the local broker has it as durable as it must be, in the order of arrival
+ * [MQTT-4.6.0-2]. What the broker has no room for is offered again later and never acknowledged before; the peer's window is then full and it stops.
+ */
+import type { Clock, Timer } from '../../agent/core/clock.ts'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { BridgeCounters } from './bridge-counters.ts'
+import type { BridgeRoute, SessionPlan } from './bridge-plan.ts'
+import { owned } from './codec/parser.ts'
+import type { Publish } from './codec/packet.ts'
+import type { Outbox } from './codec/outbox.ts'
+import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
+import { REASON } from './reason.ts'
+import { matches } from './topics.ts'
+
+/** Receive Maximum that we announce. A peer of 3.1.1 knows none, so it may be a multiple before the connection is given up. */
+export const BRIDGE_RECEIVE_MAXIMUM = 100
+const MAX_WAITING = BRIDGE_RECEIVE_MAXIMUM * 10
+const RETRY_MS = 1_000
+
+type Arrival = { readonly message: StoredMessage; readonly qos: 0 | 1 | 2; readonly packetId: number; state: 'waiting' | 'publishing' | 'taken' }
+
+export class BridgeInflow {
+  readonly #p: { readonly broker: LocalBroker; readonly durability: Durability; readonly outbox: Outbox; readonly origin: string; readonly clock: Clock; readonly counters: BridgeCounters; fail(err: unknown): void }
+  #routes: readonly BridgeRoute[]
+  /** Not yet acknowledged, in order of arrival. */
+  readonly #line: Arrival[] = []
+  readonly #arriving = new Set<number>()
+  #retry: Timer | undefined
+  #over = false
+
+  constructor(p: BridgeInflow['#p'], plan: SessionPlan) { this.#p = p; this.#routes = plan.down }
+  use(plan: SessionPlan): void { this.#routes = plan.down }
+  stop(): void { this.#over = true; this.#retry?.cancel() }
+
+  /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_QUOTA: the connection is to be closed */
+  publish(p: Publish): void {
+    const { counters, durability, origin } = this.#p
+    counters.received.value++
+    if (p.qos === 2) {
+      if (this.#arriving.has(p.packetId)) return
+      if (durability.inbound(origin).has(p.packetId)) { this.#p.outbox.ack('pubrec', p.packetId, 0); return } // [MQTT-4.3.3-10]
+    }
+    if (p.topic === '') throw new MeshError('MESH_MQTT_PROTOCOL', 'the upstream broker used a Topic Alias that was not allowed [MQTT-3.3.2-9]')
+    const route = this.#routes.find((r) => matches(r.filter, p.topic))
+    if (!route) { this.#unrouted(p); return }
+    if (this.#line.length >= MAX_WAITING) throw new MeshError('MESH_MQTT_QUOTA', `${MAX_WAITING} messages of the upstream broker wait for room in the spool`)
+    const arrival: Arrival = { message: this.#stored(p, route), qos: p.qos, packetId: p.packetId, state: 'waiting' }
+    this.#line.push(arrival)
+    if (p.qos === 2) this.#arriving.add(p.packetId)
+    // While one waits for room, those behind it wait too: order.
+    if (!this.#retry) this.#offer(arrival)
+  }
+
+  pubrel(packetId: number): void {
+    const { durability, origin, outbox } = this.#p
+    if (!durability.inbound(origin).has(packetId)) { outbox.ack('pubcomp', packetId, REASON.packetIdNotFound); return }
+    durability.releaseInbound(origin, packetId).then(() => { if (!this.#over) outbox.ack('pubcomp', packetId, 0) }).catch((err: unknown) => { if (!this.#over) this.#p.fail(err) })
+  }
+
+  #stored(p: Publish, { rename, maxQos }: BridgeRoute): StoredMessage {
+    return {
+      topic: rename(p.topic), payload: owned(p.payload), qos: Math.min(p.qos, maxQos) as 0 | 1 | 2, retain: p.retain, properties: owned(p.properties),
+      expiresAtMs: p.messageExpirySec === undefined ? undefined : this.#p.clock.wallMs() + p.messageExpirySec * 1000,
+    }
+  }
+
+  /** Left over from routes that are gone. Acknowledged, or the peer would send it for ever. */
+  #unrouted({ qos, packetId }: Publish): void {
+    this.#p.counters.dropped.unrouted.value++
+    if (qos > 0) this.#p.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, 0)
+  }
+
+  #offer(arrival: Arrival): void {
+    const { broker, durability, origin } = this.#p
+    const { message, qos, packetId } = arrival
+    arrival.state = 'publishing'
+    // Both in one turn of the event loop, so that the spool puts them into one transaction: message and id, or neither.
+    const published = broker.publish(message, origin)
+    const remembered = qos === 2 ? durability.append(message, [], { clientId: origin, packetId }) : undefined
+    Promise.all([published, remembered]).then(() => { arrival.state = 'taken'; this.#settle() }).catch(async (err: unknown) => {
+      if (remembered) await remembered.then(() => durability.releaseInbound(origin, packetId)).catch(() => undefined)
+      this.#refused(arrival, toMeshError(err))
+    })
+  }
+
+  #refused(arrival: Arrival, err: MeshError): void {
+    if (this.#over) return
+    const hasNoRoom = err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'
+    if (arrival.qos === 0 || (!hasNoRoom && err.code !== 'MESH_STORAGE_FAILED')) {
+      if (arrival.qos > 0) { this.#p.fail(err); return }
+      this.#p.counters.dropped['not-taken'].value++
+      arrival.state = 'taken'
+      this.#settle()
+      return
+    }
+    arrival.state = 'waiting'
+    this.#retry ??= this.#p.clock.after(RETRY_MS, () => {
+      this.#retry = undefined
+      for (const waiting of this.#line) if (waiting.state === 'waiting') this.#offer(waiting)
+    })
+  }
+
+  #settle(): void {
+    while (this.#line[0]?.state === 'taken') {
+      const { qos, packetId } = this.#line.shift()!
+      this.#arriving.delete(packetId)
+      if (qos > 0 && !this.#over) this.#p.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, 0)
+    }
+  }
+}

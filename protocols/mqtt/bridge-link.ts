@@ -1,0 +1,200 @@
+/** One connection to an upstream broker as its client: CONNECT, subscriptions, keep-alive, and the two flows. */
+import type { Duplex } from 'node:stream'
+import type { Clock, Timer } from '../../agent/core/clock.ts'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import type { Log } from '../../agent/core/log.ts'
+import type { BridgeCounters } from './bridge-counters.ts'
+import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './bridge-inflow.ts'
+import { BridgeOutflow, type PeerLimits, type SentMark } from './bridge-outflow.ts'
+import type { SessionPlan } from './bridge-plan.ts'
+import { BridgeSubscriptions } from './bridge-subscriptions.ts'
+import { type Flusher, Outbox } from './codec/outbox.ts'
+import { type Connack, MAX_VAR_INT, type Packet, type Version } from './codec/packet.ts'
+import { PacketParser } from './codec/parser.ts'
+import { NO_PROPERTIES } from './codec/properties.ts'
+import type { Durability, DurableQueue, LocalBroker } from './durability.ts'
+import { REASON } from './reason.ts'
+
+/** Largest packet that we take from an upstream broker; a broker of MQTT 5 is told. */
+const MAX_PACKET_BYTES = 1024 * 1024
+const KEEP_ALIVE_SEC = 30
+const CONNACK_MS = 10_000
+const PINGRESP_MS = 10_000
+/** In flight at once whatever the peer allows, and towards 3.1.1, which cannot say. */
+const MAX_INFLIGHT = 1_000
+const MAX_INFLIGHT_311 = 100
+const NEVER_EXPIRES = 0xffffffff
+
+export type LinkParts = {
+  readonly stream: Duplex
+  readonly version: Version
+  readonly plan: SessionPlan
+  /** Undefined when nothing goes up. */
+  readonly queue: DurableQueue | undefined
+  readonly mark: SentMark
+  readonly subscribed: Map<string, string>
+  readonly broker: LocalBroker
+  readonly durability: Durability
+  readonly flusher: Flusher
+  readonly clock: Clock
+  readonly counters: BridgeCounters
+  readonly log: Log
+  onConnected(): void
+  onSent(): void
+  onReceived(): void
+}
+/** `version`: the peer does not speak MQTT 5. `refused`: its CONNACK said no. */
+export type LinkEnd = { readonly why: 'closed' | 'version' | 'refused' | 'failed'; readonly error: MeshError | undefined }
+
+export class BridgeLink {
+  readonly #p: LinkParts
+  readonly #outbox: Outbox
+  readonly #parser: PacketParser
+  readonly #inflow: BridgeInflow
+  readonly #subscriptions: BridgeSubscriptions
+  #outflow: BridgeOutflow | undefined
+  #state: 'connecting' | 'connected' | 'over' = 'connecting'
+  #deadline: Timer
+  #heard = false
+  readonly #ended = Promise.withResolvers<LinkEnd>()
+
+  constructor(p: LinkParts) {
+    this.#p = p
+    this.#outbox = new Outbox(p)
+    this.#parser = new PacketParser({ maxPacketBytes: MAX_PACKET_BYTES, side: 'client', version: p.version })
+    const fail = (err: unknown): void => this.#end({ why: 'failed', error: toMeshError(err) })
+    this.#inflow = new BridgeInflow({ ...p, outbox: this.#outbox, origin: p.plan.origin, fail }, p.plan)
+    this.#subscriptions = new BridgeSubscriptions({ ...p, outbox: this.#outbox, firstSeq: () => p.queue?.firstSeq ?? 1 })
+    this.#deadline = p.clock.after(CONNACK_MS, () => fail(new MeshError('MESH_UPSTREAM_TIMEOUT', `no CONNACK within ${CONNACK_MS} ms`)))
+  }
+
+  /** Serves the connection until it ends; never rejects. The stream is destroyed then. */
+  run(): Promise<LinkEnd> {
+    const { stream, plan, version } = this.#p
+    const gone = (err?: Error): void => this.#end({ why: 'failed', error: new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }) })
+    stream.on('data', (chunk: Buffer) => this.#onData(chunk))
+    stream.on('end', () => gone())
+    stream.on('close', () => gone())
+    stream.on('error', gone)
+    stream.on('drain', () => this.#outflow?.pump())
+    this.#outbox.packet({
+      type: 'connect', version, cleanStart: false, keepAliveSec: KEEP_ALIVE_SEC, clientId: plan.clientId, username: undefined, password: undefined, will: undefined,
+      properties: version === 4 ? NO_PROPERTIES : { sessionExpirySec: NEVER_EXPIRES, receiveMaximum: BRIDGE_RECEIVE_MAXIMUM, maximumPacketBytes: MAX_PACKET_BYTES },
+    })
+    return this.#ended.promise
+  }
+
+  /** The routes have changed: subscribes and unsubscribes what differs. */
+  use(plan: SessionPlan): void {
+    this.#inflow.use(plan)
+    if (this.#state === 'connected') this.#subscriptions.want(plan.down)
+  }
+  pump(): void { this.#outflow?.pump() }
+  /** Says goodbye; the session stays with the broker. */
+  close(): void {
+    if (this.#state === 'connected') this.#outbox.packet({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
+    this.#end({ why: 'closed', error: undefined })
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#heard = true
+    try {
+      this.#parser.push(chunk)
+      for (let packet = this.#parser.next(); packet && this.#state !== 'over'; packet = this.#parser.next()) this.#onPacket(packet)
+    } catch (thrown) {
+      const { code, message, cause } = toMeshError(thrown)
+      this.#end({ why: 'failed', error: code === 'MESH_MQTT_PROTOCOL' ? new MeshError('MESH_UPSTREAM_PROTOCOL', message, { cause }) : toMeshError(thrown) })
+    }
+  }
+
+  #onPacket(packet: Packet): void {
+    if (this.#state === 'connecting') {
+      if (packet.type !== 'connack') throw new MeshError('MESH_UPSTREAM_PROTOCOL', `${packet.type} before CONNACK [MQTT-3.2.0-1]`)
+      this.#onConnack(packet)
+      return
+    }
+    switch (packet.type) {
+      case 'publish':
+        this.#p.onReceived()
+        this.#inflow.publish(packet)
+        return
+      case 'pubrel': this.#inflow.pubrel(packet.packetId); return
+      case 'puback': this.#outflow?.puback(packet.packetId, packet.reason); return
+      case 'pubrec': this.#outflow?.pubrec(packet.packetId, packet.reason); return
+      case 'pubcomp': this.#outflow?.pubcomp(packet.packetId); return
+      case 'suback': case 'unsuback': this.#subscriptions.answered(packet.packetId, packet.reasons); return
+      case 'pingresp': return
+      case 'disconnect':
+        this.#end({ why: 'failed', error: new MeshError('MESH_UPSTREAM_RESET', `the upstream broker disconnected with reason code 0x${packet.reason.toString(16)}`) })
+        return
+      default: throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the upstream broker sent ${packet.type}`)
+    }
+  }
+
+  #onConnack(packet: Connack): void {
+    const { reason } = packet
+    if (reason !== 0) {
+      // 0x01 is 3.1.1's way of saying so; older brokers answer an MQTT 5 CONNECT with it.
+      const isVersion = this.#p.version === 5 && (reason === REASON.unsupportedVersion || reason === 1)
+      this.#end({ why: isVersion ? 'version' : 'refused', error: new MeshError('MESH_MQTT_UPSTREAM_REFUSED', `CONNACK with code 0x${reason.toString(16).padStart(2, '0')}`) })
+      return
+    }
+    this.#deadline.cancel()
+    this.#begin(packet).catch((err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }))
+  }
+
+  async #begin({ sessionPresent, properties }: Connack): Promise<void> {
+    const { durability, plan, queue, subscribed } = this.#p
+    this.#state = 'connected'
+    this.#keepAlive((properties.serverKeepAliveSec ?? KEEP_ALIVE_SEC) * 1000)
+    this.#p.onConnected()
+    if (!sessionPresent) {
+      subscribed.clear()
+      // The peer begins anew with packet ids; an old one would make a new message look like a repetition.
+      if (durability.inbound(plan.origin).size > 0) await durability.deleteSession(plan.origin)
+    }
+    // Subscriptions first: their packet ids come from the same range as those of messages.
+    await this.#subscriptions.want(plan.down)
+    if (!queue || this.#isOver()) return
+    this.#outflow = new BridgeOutflow({ ...this.#p, queue, outbox: this.#outbox, peer: peerLimits(this.#p.version, properties), fail: (err) => this.#end({ why: 'failed', error: toMeshError(err) }) })
+    this.#outflow.pump()
+  }
+  #isOver(): boolean { return this.#state === 'over' }
+
+  /** PINGREQ when three quarters of the time have passed; whoever does not answer anything is gone [MQTT-3.1.2-22]. */
+  #keepAlive(ms: number): void {
+    if (ms === 0) return
+    const { clock } = this.#p
+    const ask = (): void => {
+      this.#heard = false
+      this.#outbox.packet({ type: 'pingreq' })
+      this.#deadline = clock.after(PINGRESP_MS, () => {
+        if (this.#heard) this.#deadline = clock.after(Math.max(ms * 0.75 - PINGRESP_MS, 0), ask)
+        else this.#end({ why: 'failed', error: new MeshError('MESH_MQTT_KEEP_ALIVE', `the upstream broker did not answer PINGREQ within ${PINGRESP_MS} ms`) })
+      })
+    }
+    this.#deadline = clock.after(ms * 0.75, ask)
+  }
+
+  #end(end: LinkEnd): void {
+    if (this.#state === 'over') return
+    this.#state = 'over'
+    this.#deadline.cancel()
+    this.#outflow?.stop()
+    this.#inflow.stop()
+    this.#subscriptions.stop()
+    const { stream } = this.#p
+    this.#outbox.flush()
+    if (end.why === 'closed' && !stream.destroyed) stream.end(() => stream.destroy())
+    else stream.destroy()
+    this.#ended.resolve(end)
+  }
+}
+
+function peerLimits(version: Version, p: Connack['properties']): PeerLimits {
+  if (version === 4) return { receiveMaximum: MAX_INFLIGHT_311, maxPacketBytes: MAX_VAR_INT + 5, maxQos: 2, retainAvailable: true }
+  return {
+    receiveMaximum: Math.min(p.receiveMaximum ?? 65_535, MAX_INFLIGHT), maxPacketBytes: p.maximumPacketBytes ?? MAX_VAR_INT + 5,
+    maxQos: p.maximumQos === 0 ? 0 : p.maximumQos === 1 ? 1 : 2, retainAvailable: p.retainAvailable !== 0,
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * What goes up, on one connection: the durable queue is sent in order within the peer's Receive Maximum, and an entry is done only when the
+ * peer has said so. The packet id follows from the sequence number, so a repetition after a reconnect or a restart carries the old one [MQTT-4.4.0-1].
+ */
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Log } from '../../agent/core/log.ts'
+import type { BridgeCounters } from './bridge-counters.ts'
+import type { Outbox } from './codec/outbox.ts'
+import type { Qos } from './codec/packet.ts'
+import type { DurableQueue, QueueEntry } from './durability.ts'
+import { REASON } from './reason.ts'
+
+/** What the peer's CONNACK allows. */
+export type PeerLimits = { readonly receiveMaximum: number; readonly maxPacketBytes: number; readonly maxQos: Qos; readonly retainAvailable: boolean }
+/** Kept across connections: up to here a message has been sent at least once, so sending it is a repetition. */
+export type SentMark = { seq: number }
+type InFlight = { readonly seq: number; awaits: 'puback' | 'pubrec' | 'release' | 'pubcomp' }
+
+const READ_AT_ONCE = 64
+const MAX_UNSENT_BYTES = 256 * 1024
+const NO_IDS: readonly number[] = []
+
+export class BridgeOutflow {
+  readonly #p: { readonly queue: DurableQueue; readonly peer: PeerLimits; readonly outbox: Outbox; readonly mark: SentMark; readonly clock: Clock; readonly counters: BridgeCounters; readonly log: Log; onSent(): void; fail(err: unknown): void }
+  readonly #inflight = new Map<number, InFlight>()
+  /** Everything up to this has been sent on this connection or needs no sending. */
+  #cursor: number
+  #reading = false
+  #over = false
+
+  constructor(p: BridgeOutflow['#p']) {
+    this.#p = p
+    this.#cursor = p.queue.firstSeq - 1
+  }
+
+  /** Sends what may be sent now. Called when something was appended, acknowledged or written out. */
+  pump(): void {
+    const { queue, peer, outbox } = this.#p
+    while (!this.#over && !this.#reading && outbox.pendingBytes < MAX_UNSENT_BYTES) {
+      const room = Math.min(peer.receiveMaximum - this.#inflight.size, READ_AT_ONCE)
+      const upTo = queue.lastSeq
+      if (room <= 0 || this.#cursor >= upTo) return
+      const entries = queue.read(this.#cursor, room)
+      if (entries instanceof Promise) { this.#readLater(entries, upTo); return }
+      if (this.#send(entries, upTo) === 'blocked') return
+    }
+  }
+  stop(): void { this.#over = true }
+
+  puback(packetId: number, reason: number): void { this.#answered(packetId, 'puback', reason) }
+  pubcomp(packetId: number): void { this.#answered(packetId, 'pubcomp', 0) }
+  pubrec(packetId: number, reason: number): void {
+    const known = this.#inflight.get(packetId)
+    if (!known || known.awaits === 'puback') { this.#p.outbox.ack('pubrel', packetId, REASON.packetIdNotFound); return }
+    if (known.awaits === 'release') return
+    if (known.awaits === 'pubcomp') { this.#p.outbox.ack('pubrel', packetId, 0); return }
+    if (reason >= 0x80) { this.#answered(packetId, 'pubrec', reason); return }
+    known.awaits = 'release'
+    this.#p.queue.release(known.seq).then(() => {
+      if (this.#over) return
+      known.awaits = 'pubcomp'
+      this.#p.outbox.ack('pubrel', packetId, 0)
+    }).catch((err: unknown) => { if (!this.#over) this.#p.fail(err) })
+  }
+
+  #readLater(entries: Promise<readonly QueueEntry[]>, upTo: number): void {
+    this.#reading = true
+    entries.then((found) => {
+      if (this.#over) return
+      this.#reading = false
+      if (this.#send(found, upTo) === 'going') this.pump()
+    }).catch((err: unknown) => { if (!this.#over) this.#p.fail(err) })
+  }
+
+  #send(entries: readonly QueueEntry[], upTo: number): 'going' | 'blocked' {
+    if (entries.length === 0) this.#cursor = Math.max(this.#cursor, upTo)
+    for (const entry of entries) {
+      const packetId = (entry.seq - 1) % 65_535 + 1
+      // Its predecessor of 65,535 entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
+      if (this.#inflight.has(packetId)) return 'blocked'
+      this.#cursor = entry.seq
+      this.#sendOne(entry, packetId)
+    }
+    return 'going'
+  }
+
+  #sendOne({ seq, message, released }: QueueEntry, packetId: number): void {
+    const { outbox, peer, mark, clock, counters, queue } = this.#p
+    const isRepetition = seq <= mark.seq
+    if (!isRepetition) mark.seq = seq
+    if (released) {
+      this.#inflight.set(packetId, { seq, awaits: 'pubcomp' })
+      outbox.ack('pubrel', packetId, 0)
+      return
+    }
+    const leftMs = message.expiresAtMs === undefined ? undefined : message.expiresAtMs - clock.wallMs()
+    if (leftMs !== undefined && leftMs <= 0) { counters.dropped.expired.value++; queue.done(seq); return }
+    const expirySec = leftMs === undefined ? undefined : Math.ceil(leftMs / 1000)
+    const qos = Math.min(message.qos, peer.maxQos) as Qos
+    const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
+    if (bytes > peer.maxPacketBytes) { this.#giveUp(seq, 'too-large', { bytes, maxPacketBytes: peer.maxPacketBytes }); return }
+    const flags = (isRepetition && qos > 0 ? 8 : 0) | (message.retain && peer.retainAvailable ? 1 : 0)
+    outbox.publish(message, qos, flags, qos > 0 ? packetId : 0, expirySec, NO_IDS)
+    counters.sent.value++
+    this.#p.onSent()
+    if (qos === 0) queue.done(seq)
+    else this.#inflight.set(packetId, { seq, awaits: qos === 1 ? 'puback' : 'pubrec' })
+  }
+
+  #answered(packetId: number, awaits: InFlight['awaits'], reason: number): void {
+    const known = this.#inflight.get(packetId)
+    if (known?.awaits !== awaits) return
+    // The peer has no room now; what it refuses for this reason is offered again after the back-off.
+    if (reason === REASON.quotaExceeded) { this.#p.fail(new MeshError('MESH_MQTT_UPSTREAM_REFUSED', 'the upstream broker is full (reason code 0x97)')); return }
+    this.#inflight.delete(packetId)
+    if (reason >= 0x80) this.#giveUp(known.seq, 'refused', { reason })
+    else this.#p.queue.done(known.seq)
+    this.pump()
+  }
+
+  #giveUp(seq: number, why: 'too-large' | 'refused', fields: Readonly<Record<string, number>>): void {
+    this.#p.counters.dropped[why].value++
+    this.#p.log.warn({ evt: 'mqtt.bridge.refused', code: 'MESH_MQTT_UPSTREAM_REFUSED', why, seq, ...fields }, 'message is given up: the upstream broker does not take it')
+    this.#p.queue.done(seq)
+  }
+}

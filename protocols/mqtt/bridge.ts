@@ -1,0 +1,88 @@
+/**
+ * The bridge: carries messages between the local broker and upstream brokers as the policy's routes say. What goes up waits in the spool
+ * until the upstream has acknowledged it; what comes down is acknowledged once the local broker has it.
+ */
+import { MeshError } from '../../agent/core/errors.ts'
+import type { MqttRoute } from '../../agent/model/mqtt-policy.ts'
+import type { Context } from '../context.ts'
+import type { Upstreams } from '../upstream/upstream.ts'
+import { bridgeCounters } from './bridge-counters.ts'
+import { sessionPlans, type SessionPlan } from './bridge-plan.ts'
+import { BridgeSession, type BridgeStatus } from './bridge-session.ts'
+import { Flusher } from './codec/outbox.ts'
+import type { Durability, LocalBroker } from './durability.ts'
+
+export type { BridgeState, BridgeStatus } from './bridge-session.ts'
+export type Bridge = AsyncDisposable & {
+  /**
+   * Brings the sessions to what the routes say; the same routes again change nothing. A session whose routes are gone is closed, and what it had
+   * not delivered stays in the spool for when they come back.
+   * Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED when a queue cannot be made (the other sessions run then), MESH_DRAINING after disposal.
+   */
+  apply(routes: readonly MqttRoute[]): Promise<void>
+  status(): readonly BridgeStatus[]
+}
+export type BridgeOptions = {
+  readonly ctx: Pick<Context, 'clock' | 'random' | 'log' | 'metrics' | 'tables'>
+  readonly broker: LocalBroker
+  readonly durability: Durability
+  readonly upstreams: Upstreams
+  /** Name of this agent; the default client id is `<node>/<cluster>`. */
+  readonly node: string
+}
+
+export function createBridge({ ctx, broker, durability, upstreams, node }: BridgeOptions): Bridge {
+  const parts = { ...ctx, broker, durability, upstreams, flusher: new Flusher(), counters: bridgeCounters(ctx.metrics) }
+  const sessions = new Map<string, BridgeSession>()
+  let closed = false
+  let turn: Promise<unknown> = Promise.resolve()
+  ctx.metrics.gaugeOf('mesh_mqtt_bridge_queued_messages', 'Messages that wait for an upstream broker.', () => sum((s) => s.queued))
+  ctx.metrics.gaugeOf('mesh_mqtt_bridge_connected', 'Upstream brokers that are connected.', () => sum((s) => (s.state === 'connected' ? 1 : 0)))
+
+  function sum(of: (status: BridgeStatus) => number): number {
+    return [...sessions.values()].reduce((total, session) => total + of(session.status), 0)
+  }
+
+  async function bring(routes: readonly MqttRoute[]): Promise<void> {
+    if (closed) throw new MeshError('MESH_DRAINING', 'the bridge is closed')
+    const plans = sessionPlans(routes, node)
+    for (const [key, session] of sessions) if (!plans.has(key)) await end(key, session)
+    const started = await Promise.allSettled([...plans].map(([key, plan]) => start(key, plan)))
+    for (const result of started) if (result.status === 'rejected') throw result.reason
+  }
+
+  async function start(key: string, plan: SessionPlan): Promise<void> {
+    const running = sessions.get(key)
+    if (running?.plan.fingerprint === plan.fingerprint) return
+    if (running && (running.hasQueue || plan.up.length === 0)) { running.use(plan); return }
+    const queue = durability.queue(plan.queueName) ?? (plan.up.length > 0 ? await durability.createQueue(plan.queueName) : undefined)
+    if (running) await running[Symbol.asyncDispose]()
+    sessions.set(key, new BridgeSession(parts, plan, queue))
+  }
+
+  async function end(key: string, session: BridgeSession): Promise<void> {
+    sessions.delete(key)
+    const { cluster, queued } = session.status
+    await session[Symbol.asyncDispose]()
+    ctx.log.info({ evt: 'mqtt.bridge.removed', cluster, queued }, 'bridge session ended, its routes are gone')
+  }
+
+  /** One change after the other, in the order they were asked for. */
+  function inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = turn.then(work)
+    turn = mine.catch(() => undefined)
+    return mine
+  }
+
+  return {
+    apply: (routes) => inTurn(() => bring(routes)),
+    status: () => [...sessions.values()].map((session) => session.status),
+    [Symbol.asyncDispose]: () => inTurn(async () => {
+      closed = true
+      const all = [...sessions.values()]
+      sessions.clear()
+      await Promise.all(all.map((session) => session[Symbol.asyncDispose]()))
+      parts.flusher.flush()
+    }),
+  }
+}

@@ -1,0 +1,178 @@
+/** The client side of one HTTP/2 connection to an endpoint: many calls at once, each a stream (RFC 9113 §5). On node:http2. */
+import http2 from 'node:http2'
+import type { Duplex } from 'node:stream'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Endpoint } from '../../agent/model/cluster.ts'
+import type { Deadline } from '../http/deadlines.ts'
+import { fieldObject, fieldsOf, trailersOf } from '../http/h2-headers.ts'
+import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type Sent, type UpstreamRequest } from '../http/message.ts'
+import { headerValue } from '../http/header-edit.ts'
+import { isGrpc } from '../router.ts'
+import type { HostPool, PooledConnection } from './pool.ts'
+
+/** What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less). */
+const ASSUMED_STREAMS = 100
+const WINDOW_BYTES = 256 * 1024
+const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = http2.constants
+
+export class H2Connection implements PooledConnection, Deadline {
+  dueMs = Infinity
+  readonly pool: HostPool
+  readonly session: http2.ClientHttp2Session
+  readonly #openedMs: number
+  #active = 0
+  #served = 0
+  #closed = false
+  #leaving = false
+
+  constructor(pool: HostPool, stream: Duplex) {
+    this.pool = pool
+    this.#openedMs = pool.nowMs()
+    this.session = http2.connect('http://endpoint', {
+      createConnection: () => stream, maxHeaderListPairs: pool.limits.maxHeaderCount + 1,
+      settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: pool.limits.maxHeaderBytes },
+    })
+    this.session.on('error', ignore)
+    this.session.on('goaway', () => { this.#leaving = true; if (this.#active === 0) this.destroy() })
+    this.session.on('close', () => this.#gone())
+  }
+
+  get room(): number {
+    if (this.#closed || this.#leaving || this.session.closed || this.session.destroyed) return 0
+    if (this.pool.isSpent(this.#served, this.#openedMs)) return 0
+    return Math.max(0, Math.min(this.session.remoteSettings?.maxConcurrentStreams ?? ASSUMED_STREAMS, ASSUMED_STREAMS) - this.#active)
+  }
+
+  start(events: CallEvents): void {
+    this.#active++
+    this.#served++
+    this.dueMs = Infinity
+    events.onCall(new H2Call(this, events, this.#served > 1))
+  }
+  drain(): void {
+    this.#leaving = true
+    if (this.#active === 0) this.destroy()
+  }
+  destroy(): void { this.session.destroy(); this.#gone() }
+  onDue(): void { if (this.#active === 0) this.destroy() }
+
+  callOver(): void {
+    this.#active--
+    this.pool.callDone()
+    if (this.#active === 0 && (this.#leaving || this.room === 0)) this.destroy()
+    else if (!this.#closed) this.pool.release(this)
+  }
+
+  #gone(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.pool.closed(this)
+  }
+}
+
+class H2Call implements HttpCall {
+  readonly #connection: H2Connection
+  readonly #reused: boolean
+  #events: CallEvents | undefined
+  #stream: http2.ClientHttp2Stream | undefined
+  #sent: Sent = 'nothing'
+  #trailers: string[] | undefined
+  #ended = false
+  #gotBytes = false
+  #over = false
+
+  constructor(connection: H2Connection, events: CallEvents, reused: boolean) {
+    this.#connection = connection
+    this.#events = events
+    this.#reused = reused
+  }
+  get endpoint(): Endpoint { return this.#connection.pool.host.endpoint }
+
+  sendHead(request: UpstreamRequest, end: boolean): void {
+    const { method, authority, path, scheme, headers, bodyLength, upgrade } = request
+    if (upgrade !== undefined) { this.#failLater(new MeshError('MESH_UNSUPPORTED', `an upgrade to ${upgrade.slice(0, 64)} cannot be carried over HTTP/2`)); return }
+    const raw = [':method', method, ':authority', authority, ':scheme', scheme, ':path', path, ...headers]
+    if (bodyLength > 0 || (bodyLength === 0 && method !== 'GET' && method !== 'HEAD')) raw.push('content-length', String(bodyLength))
+    // gRPC over HTTP/2 asks for it, to find proxies that drop trailers.
+    if (isGrpc(headerValue(headers, 'content-type'))) raw.push('te', 'trailers')
+    try {
+      this.#stream = this.#connection.session.request(raw, { endStream: end, waitForTrailers: !end && bodyLength === UNKNOWN_LENGTH })
+    } catch (err) {
+      this.#failLater(new MeshError('MESH_UPSTREAM_REFUSED_STREAM', `the connection takes no more streams: ${err instanceof Error ? err.message : String(err)}`, { cause: err }))
+      return
+    }
+    this.#sent = end ? 'all' : 'part'
+    this.#listen(this.#stream)
+  }
+  sendData(chunk: Buffer): void { this.#stream?.write(chunk) }
+  sendEnd(trailers: readonly string[] | undefined): void {
+    const stream = this.#stream
+    if (!stream) return
+    stream.once('wantTrailers', () => { stream.sendTrailers(fieldObject(trailers ?? [])) })
+    stream.end()
+    this.#sent = 'all'
+  }
+  flush(): boolean { return !this.#stream?.writableNeedDrain }
+  pauseResponse(): void { this.#stream?.pause() }
+  resumeResponse(): void { this.#stream?.resume() }
+  cancel(): void {
+    if (!this.#events) return
+    this.#events = undefined
+    // While the request is not complete, close(code) would end it first: half a request would look whole.
+    if (this.#sent === 'all') this.#stream?.close(NGHTTP2_CANCEL)
+    else this.#stream?.destroy(new MeshError('MESH_CLIENT_GONE', 'the request was given up'))
+    this.#finish()
+  }
+
+  #listen(stream: http2.ClientHttp2Stream): void {
+    stream.on('headers', (_headers, _flags, raw: unknown) => {
+      const { pseudo, headers } = fieldsOf(raw as string[])
+      this.#events?.onCallInformational({ status: Number(pseudo['status']), headers, contentLength: UNKNOWN_LENGTH })
+    })
+    stream.on('response', (_headers, flags, raw: unknown) => {
+      this.#gotBytes = true
+      const { pseudo, headers, contentLength } = fieldsOf(raw as string[])
+      const status = Number(pseudo['status'])
+      this.#connection.pool.answered(status)
+      this.#events?.onCallHead({ status, headers, contentLength }, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
+      this.#events?.onCallPause()
+    })
+    stream.on('trailers', (_headers, _flags, raw: unknown) => { this.#trailers = trailersOf(raw as string[]) })
+    stream.on('data', (chunk: Buffer) => {
+      this.#events?.onCallData(chunk)
+      this.#events?.onCallPause()
+    })
+    stream.on('end', () => { this.#ended = true })
+    stream.on('drain', () => this.#events?.onCallDrained())
+    stream.on('error', ignore)
+    stream.on('close', () => this.#closed(stream.rstCode))
+  }
+
+  #closed(code: number | undefined): void {
+    const events = this.#events
+    this.#events = undefined
+    const complete = this.#gotBytes && this.#ended && (code === undefined || code === 0)
+    if (events && !complete && code !== NGHTTP2_REFUSED_STREAM) this.#connection.pool.failed()
+    this.#finish()
+    if (!events) return
+    if (complete) events.onCallEnd(this.#trailers)
+    else if (code === NGHTTP2_REFUSED_STREAM) events.onCallFailed(new MeshError('MESH_UPSTREAM_REFUSED_STREAM', 'the endpoint refused the stream'), this.#sent, this.#reused)
+    else events.onCallFailed(new MeshError('MESH_UPSTREAM_RESET', `the endpoint reset the stream (error code ${code ?? 0})`), this.#sent, this.#reused && !this.#gotBytes)
+  }
+  /** The exchange is in the middle of onCall: it hears of it afterwards. */
+  #failLater(error: MeshError): void {
+    queueMicrotask(() => {
+      const events = this.#events
+      this.#events = undefined
+      this.#finish()
+      events?.onCallFailed(error, 'nothing', this.#reused)
+    })
+  }
+  #finish(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#connection.callOver()
+  }
+}
+
+function ignore(): void { /* close follows */ }
