@@ -1,5 +1,5 @@
 /** The configuration in force in the shape of Envoy's /config_dump (envoy.admin.v3.ConfigDump), so that `istioctl proxy-config` reads it. */
-import { create, fromBinary, toBinary, toJson, type DescMessage, type JsonObject, type JsonValue, type Message } from '@bufbuild/protobuf'
+import { create, createRegistry, fromBinary, toBinary, toJson, type DescMessage, type JsonObject, type JsonValue, type Message } from '@bufbuild/protobuf'
 import { StringValueSchema, type Any } from '@bufbuild/protobuf/wkt'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
 import type { NodeDescription } from './node.ts'
@@ -29,7 +29,7 @@ export function configDump(snapshot: Snapshot, { node, generation }: DumpFacts):
 }
 
 function nodeJson(node: NodeDescription): JsonObject {
-  const { region, zone, subZone } = { region: '', zone: '', subZone: '', ...node.locality }
+  const { region, zone, subZone } = node.locality
   return {
     id: node.id, cluster: node.cluster, metadata: node.metadata, locality: { region, zone, sub_zone: subZone },
     user_agent_name: 'meshlet', user_agent_version: node.userAgentVersion,
@@ -44,7 +44,7 @@ function anyJson(typeUrl: string, value: Uint8Array, depth: number): JsonObject 
     const message = fromBinary(schema, value)
     const inner = new Inner()
     prepare(schema, message, inner)
-    const json = toJson(schema, message, { registry: registry(), useProtoFieldName: true })
+    const json = toJson(schema, message, { registry: MARKS, useProtoFieldName: true })
     const shown = inner.restored(json, depth)
     return schema.typeName.startsWith('google.protobuf.') ? { '@type': typeUrl, value: shown } : { '@type': typeUrl, ...(shown as JsonObject) }
   } catch { return asBytes() }
@@ -74,6 +74,8 @@ class Inner {
 }
 const MARK_TYPE = 'type.googleapis.com/google.protobuf.StringValue'
 const MARK = '\0any'
+/** After `prepare` no other Any is left. */
+const MARKS = createRegistry(StringValueSchema)
 
 /** Takes Anys out and private keys away, at any depth. */
 function prepare(schema: DescMessage, message: Message, inner: Inner): void {

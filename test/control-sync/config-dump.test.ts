@@ -1,0 +1,60 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { JsonObject } from '@bufbuild/protobuf'
+import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../../agent/model/snapshot.ts'
+import { canonicalHash } from '../../control-sync/canonical.ts'
+import { configDump } from '../../control-sync/config-dump.ts'
+import { golden, sample, type Sample } from '../helpers/resources.ts'
+
+const node = { id: 'sidecar~1.2.3.4~a.b~b.svc.cluster.local', cluster: 'a.b', locality: { region: 'r', zone: 'z', subZone: 's' }, metadata: { NAMESPACE: 'b' }, userAgentVersion: '1' }
+function dump(samples: readonly Sample[]): Record<string, JsonObject> {
+  const resources = Object.fromEntries((Object.keys(TYPE_URLS) as ResourceKind[]).map((kind) => [kind, new Map(samples.filter((s) => s.kind === kind)
+    .map((s): [string, RawResource] => [s.name, { name: s.name, value: s.bytes, hash: canonicalHash(kind, s.bytes), version: '' }]))])) as unknown as Snapshot['resources']
+  const made = JSON.parse(JSON.stringify(configDump({ resources, savedAtMs: 1_700_000_000_000 }, { node, generation: 3 }))) as { configs: JsonObject[] }
+  return Object.fromEntries(made.configs.map((c) => [(c['@type'] as string).replace(/.*\./, ''), c]))
+}
+const at = (json: unknown, ...keys: (string | number)[]): unknown => keys.reduce((v, k) => (v as Record<string | number, unknown>)[k], json)
+
+test('Envoy\'s sections are there, with field names as in the .proto files', () => {
+  const d = dump(golden('istiod-sidecar'))
+  assert.deepEqual(Object.keys(d), ['BootstrapConfigDump', 'ClustersConfigDump', 'EndpointsConfigDump', 'ListenersConfigDump', 'RoutesConfigDump'])
+  assert.equal(at(d, 'BootstrapConfigDump', 'bootstrap', 'node', 'id'), node.id)
+  assert.equal(at(d, 'BootstrapConfigDump', 'bootstrap', 'node', 'locality', 'sub_zone'), 's')
+  assert.equal((at(d, 'ClustersConfigDump', 'dynamic_active_clusters') as unknown[]).length, 9)
+  assert.equal(at(d, 'ClustersConfigDump', 'dynamic_active_clusters', 0, 'cluster', '@type'), TYPE_URLS.cluster)
+  assert.equal(at(d, 'ClustersConfigDump', 'dynamic_active_clusters', 0, 'cluster', 'connect_timeout'), '10s')
+  const listeners = at(d, 'ListenersConfigDump', 'dynamic_listeners') as JsonObject[]
+  const inbound = listeners.find((l) => l['name'] === 'virtualInbound')
+  assert.equal(at(inbound, 'active_state', 'listener', 'filter_chains', 1, 'filters', 1, 'typed_config', 'stat_prefix'), 'InboundPassthroughCluster;')
+})
+test('every golden resource comes back from the dump as it was', () => {
+  const samples = golden('istiod-strict-authz')
+  const d = dump(samples)
+  for (const [section, list, key] of [['ClustersConfigDump', 'dynamic_active_clusters', 'cluster'], ['EndpointsConfigDump', 'dynamic_endpoint_configs', 'endpoint_config'], ['RoutesConfigDump', 'dynamic_route_configs', 'route_config']] as const) {
+    for (const entry of at(d, section, list) as JsonObject[]) {
+      const back = sample(entry[key] as JsonObject)
+      assert.deepEqual(Buffer.from(back.bytes), Buffer.from(samples.find((s) => s.kind === back.kind && s.name === back.name)!.bytes))
+    }
+  }
+})
+test('an Any of an unknown type and broken bytes are shown as type URL and base64, and the rest all the same', () => {
+  // Cluster{name: "c", transport_socket{name: "t", typed_config{type_url: "x/a.B", value: 0x01}}}
+  const any = Buffer.concat([Buffer.from([0x0a, 5]), Buffer.from('x/a.B'), Buffer.from([0x12, 1, 1])])
+  const socket = Buffer.concat([Buffer.from([0x0a, 1, 0x74, 0x1a, any.length]), any])
+  const bytes = Buffer.concat([Buffer.from([0x0a, 1, 0x63, 0xc2, 0x01, socket.length]), socket])
+  const d = dump([{ kind: 'cluster', name: 'c', bytes }, { kind: 'cluster', name: 'broken', bytes: Buffer.from('ff', 'hex') }])
+  assert.deepEqual(at(d, 'ClustersConfigDump', 'dynamic_active_clusters', 0, 'cluster', 'transport_socket'), { name: 't', typed_config: { '@type': 'x/a.B', value: 'AQ==' } })
+  assert.deepEqual(at(d, 'ClustersConfigDump', 'dynamic_active_clusters', 1, 'cluster'), { '@type': TYPE_URLS.cluster, value: '/w==' })
+})
+test('private keys are not shown, wherever they stand', () => {
+  const tls = (context: string): JsonObject => ({
+    '@type': `type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${context}`,
+    common_tls_context: { tls_certificates: [{ certificate_chain: { inline_string: 'CHAIN' }, private_key: { inline_string: 'TOPSECRET' }, password: { inline_bytes: Buffer.from('TOPSECRET').toString('base64') } }] },
+  })
+  const text = JSON.stringify(dump([
+    sample({ '@type': TYPE_URLS.cluster, name: 'c', transport_socket: { name: 't', typed_config: tls('UpstreamTlsContext') } }),
+    sample({ '@type': TYPE_URLS.listener, name: 'l', filter_chains: [{ transport_socket: { name: 't', typed_config: tls('DownstreamTlsContext') } }] }),
+  ]))
+  assert.ok(text.includes('CHAIN') && text.includes('[redacted]'))
+  assert.ok(!text.includes('TOPSECRET') && !text.includes(Buffer.from('TOPSECRET').toString('base64')))
+})

@@ -1,0 +1,67 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { Cluster } from '../../../agent/model/cluster.ts'
+import { decode } from '../../../control-sync/decode/decode.ts'
+import { sample } from '../../helpers/resources.ts'
+
+const OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
+const run = (more: JsonObject): ReturnType<typeof decode<'cluster'>> => decode('cluster', sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'c', ...more }).bytes)
+function cluster(more: JsonObject): Cluster {
+  const decoded = run(more)
+  assert.ok(decoded.ok, JSON.stringify(decoded))
+  return decoded.value
+}
+const problems = (more: JsonObject): string => { const d = run(more); return d.ok ? '' : d.issues.map((i) => `${i.path}: ${i.problem}`).join('\n') }
+const options = (o: JsonObject): JsonObject => ({ typed_extension_protocol_options: { [OPTIONS]: { '@type': `type.googleapis.com/${OPTIONS}`, ...o } } })
+const upstreamTls = (o: JsonObject): JsonObject => ({ transport_socket: { name: 'tls', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext', ...o } } })
+
+test('an empty cluster has Envoy\'s defaults', () => {
+  const c = cluster({})
+  assert.deepEqual([c.connectTimeoutMs, c.idleMs, c.panicPercent, c.protocol, c.discovery.kind, c.balancer.kind, c.transport.kind], [5_000, 3_600_000, 50, 'http1', 'static', 'round-robin', 'plaintext'])
+  assert.deepEqual(c.breakers, { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3, retryBudget: undefined })
+})
+for (const { name, more, want } of [
+  { name: 'explicit HTTP/2', more: options({ explicit_http_config: { http2_protocol_options: {} } }), want: 'http2' },
+  { name: 'explicit HTTP/1', more: options({ explicit_http_config: { http_protocol_options: {} } }), want: 'http1' },
+  { name: 'as the client', more: options({ use_downstream_protocol_config: {} }), want: 'downstream' },
+  { name: 'the deprecated http2_protocol_options', more: { http2_protocol_options: {} }, want: 'http2' },
+]) test(`protocol: ${name}`, () => assert.equal(cluster(more).protocol, want))
+test('an idle timeout of 0 is none', () => assert.equal(cluster(options({ common_http_protocol_options: { idle_timeout: '0s' }, explicit_http_config: {} })).idleMs, Infinity))
+for (const { name, more, want } of [
+  { name: 'least request', more: { lb_policy: 'LEAST_REQUEST', least_request_lb_config: { choice_count: 5 } }, want: { kind: 'least-request', choices: 5 } },
+  { name: 'ring hash', more: { lb_policy: 'RING_HASH', ring_hash_lb_config: { minimum_ring_size: '64' } }, want: { kind: 'ring-hash', minRing: 64, maxRing: 8_388_608 } },
+  { name: 'maglev', more: { lb_policy: 'MAGLEV' }, want: { kind: 'maglev', tableSize: 65_537 } },
+]) test(`balancer: ${name}`, () => assert.deepEqual(cluster(more).balancer, want))
+test('outlier detection: what enforces nothing is not counted, local failures only where they are split off', () => {
+  const o = cluster({ outlier_detection: { consecutive_5xx: 7, enforcing_consecutive_5xx: 0, consecutive_gateway_failure: 3, enforcing_consecutive_gateway_failure: 100, consecutive_local_origin_failure: 2, interval: '1s' } }).outlier!
+  assert.deepEqual([o.consecutive5xx, o.consecutiveGatewayFailures, o.consecutiveLocalFailures, o.intervalMs, o.baseEjectionMs, o.maxEjectionPercent], [undefined, 3, undefined, 1_000, 30_000, 10])
+})
+test('DNS clusters keep host names and their refresh', () => {
+  const c = cluster({ type: 'STRICT_DNS', dns_refresh_rate: '60s', load_assignment: { cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 'db.example', port_value: 5432 } } } }] }] } })
+  assert.ok(c.discovery.kind === 'dns')
+  assert.deepEqual([c.discovery.mode, c.discovery.refreshMs, c.discovery.load.localities[0]!.endpoints[0]!.address], ['strict', 60_000, 'db.example'])
+})
+test('auto_san_validation checks the configured SNI; the request\'s own cannot be checked and is refused', () => {
+  const auto = options({ upstream_http_protocol_options: { auto_sni: true, auto_san_validation: true }, explicit_http_config: {} })
+  const context = { validation_context_sds_secret_config: { name: 'ROOTCA' } }
+  const { transport } = cluster({ ...auto, ...upstreamTls({ sni: 'a.example', common_tls_context: context }) })
+  assert.deepEqual(transport.kind === 'tls' && transport.tls.validation!.sans, [{ type: 'dns', match: { kind: 'exact', value: 'a.example', ignoreCase: true } }])
+  assert.match(problems({ ...auto, ...upstreamTls({ common_tls_context: context }) }), /auto_san_validation/)
+})
+for (const { name, more, problem } of [
+  { name: 'a transport socket that is not implemented', more: { transport_socket: { name: 'quic' } }, problem: /^transport_socket\.typed_config: the transport socket quic is not supported/ },
+  { name: 'a ring that would fill the memory', more: { lb_policy: 'RING_HASH', ring_hash_lb_config: { maximum_ring_size: '99999999' } }, problem: /maximum_ring_size: is above/ },
+  { name: 'UDP', more: { load_assignment: { cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { protocol: 'UDP', address: '1.1.1.1', port_value: 1 } } } }] }] } }, problem: /load_assignment\.endpoints\[0\]\.lb_endpoints\[0\]\.endpoint\.address\.socket_address\.protocol: only TCP/ },
+  { name: 'a port of 65536', more: { load_assignment: { cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '1.1.1.1', port_value: 65536 } } } }] }] } }, problem: /port_value: is above 65535/ },
+  { name: 'a bind address that is none', more: { upstream_bind_config: { source_address: { address: 'eth0', port_value: 0 } } }, problem: /^upstream_bind_config\.source_address\.address: is no IP address/ },
+]) test(`refused with its path: ${name}`, () => assert.match(problems(more), problem))
+test('fields without effect are listed by name, also below', () => {
+  const decoded = run({ dns_lookup_family: 'V4_ONLY', common_lb_config: { update_merge_window: '1s' } })
+  assert.deepEqual(decoded.ok && decoded.ignored, ['dns_lookup_family', 'common_lb_config.update_merge_window'])
+})
+test('fields that our protos do not have are listed by number', () => {
+  const bytes = Buffer.concat([sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'c' }).bytes, Buffer.from('420101', 'hex')])
+  const decoded = decode('cluster', bytes)
+  assert.deepEqual(decoded.ok && decoded.ignored, ['<field 8>'])
+})

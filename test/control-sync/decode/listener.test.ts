@@ -1,0 +1,132 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { Listener } from '../../../agent/model/listener.ts'
+import { decode } from '../../../control-sync/decode/decode.ts'
+import { sample } from '../../helpers/resources.ts'
+
+const T = 'type.googleapis.com/envoy.extensions'
+const HCM = `${T}.filters.network.http_connection_manager.v3.HttpConnectionManager`
+const STRUCT = 'type.googleapis.com/xds.type.v3.TypedStruct'
+const tcp: JsonObject = { name: 'tcp', typed_config: { '@type': `${T}.filters.network.tcp_proxy.v3.TcpProxy`, cluster: 'c' } }
+const unknown: JsonObject = { name: 'acme.guard', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Guard', value: {} } }
+const stats: JsonObject = { name: 'istio.stats', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/stats.PluginConfig', value: {} } }
+const http = (manager: JsonObject): JsonObject => ({ name: 'http', typed_config: { '@type': HCM, rds: { route_config_name: 'r' }, ...manager } })
+const rbac = (rules: JsonObject): JsonObject => ({ name: 'envoy.filters.http.rbac', typed_config: { '@type': `${T}.filters.http.rbac.v3.RBAC`, ...rules } })
+
+function listenerBytes(more: JsonObject, chain: JsonObject): Uint8Array {
+  return sample({
+    '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', name: 'l', traffic_direction: 'INBOUND',
+    address: { socket_address: { address: '0.0.0.0', port_value: 80 } }, filter_chains: [{ name: 'chain', ...chain }], ...more,
+  }).bytes
+}
+function good(more: JsonObject, chain: JsonObject): { value: Listener; ignored: readonly string[] } {
+  const decoded = decode('listener', listenerBytes(more, chain))
+  assert.ok(decoded.ok, JSON.stringify(decoded))
+  return decoded
+}
+function issues(more: JsonObject, chain: JsonObject): string[] {
+  const decoded = decode('listener', listenerBytes(more, chain))
+  assert.ok(!decoded.ok, 'should be refused')
+  return decoded.issues.map((i) => `${i.path}: ${i.problem}`)
+}
+const codec = (l: Listener): Listener['filterChains'][number]['codec'] => l.filterChains[0]!.codec
+
+test('an unknown network filter blocks an inbound chain and is reported', () => {
+  const { value, ignored } = good({}, { filters: [unknown, tcp] })
+  assert.deepEqual(codec(value), { kind: 'blocked', reason: 'the filter acme.Guard is not implemented' })
+  assert.match(ignored.join(), /filter_chains\[0\]\.filters\[0\] \(the filter acme\.Guard is not implemented: the chain is blocked\)/)
+})
+test('a listener without a direction is as strict as an inbound one', () => {
+  assert.equal(codec(good({ traffic_direction: 'UNSPECIFIED' }, { filters: [unknown, tcp] }).value).kind, 'blocked')
+})
+test('an unknown network filter is skipped outbound and reported', () => {
+  const { value, ignored } = good({ traffic_direction: 'OUTBOUND' }, { filters: [unknown, tcp] })
+  assert.equal(codec(value).kind, 'tcp')
+  assert.equal(ignored.length, 1)
+})
+test('a filter of which only a name arrives (config_discovery) blocks inbound', () => {
+  assert.equal(codec(good({}, { filters: [{ name: 'later', config_discovery: { type_urls: ['x'] } }, tcp] }).value).kind, 'blocked')
+})
+test('filters that only observe are passed over', () => {
+  const { value, ignored } = good({}, { filters: [stats, tcp] })
+  assert.deepEqual([codec(value).kind, ignored], ['tcp', []])
+})
+test('a filter behind the one that ends the chain is an issue', () => {
+  assert.deepEqual(issues({}, { filters: [tcp, stats] }), ['filter_chains[0].filters[1]: stands behind the filter that ends the chain'])
+})
+test('an unknown listener filter blocks every chain of an inbound listener', () => {
+  assert.equal(codec(good({ listener_filters: [{ name: 'pp', typed_config: { '@type': `${T}.filters.listener.proxy_protocol.v3.ProxyProtocol` } }] }, { filters: [tcp] }).value).kind, 'blocked')
+})
+test('an unknown transport socket blocks the chain', () => {
+  const { value } = good({}, { filters: [tcp], transport_socket: { name: 'alts', typed_config: { '@type': STRUCT, type_url: 'x/acme.Alts', value: {} } } })
+  assert.equal(codec(value).kind, 'blocked')
+})
+test('an unknown HTTP filter becomes a filter that refuses inbound, and nothing outbound', () => {
+  const chain = { filters: [http({ http_filters: [unknown] })] }
+  const inbound = codec(good({}, chain).value)
+  assert.deepEqual(inbound.kind === 'http' && inbound.http.filters, [{ kind: 'blocked', name: 'acme.guard', reason: 'the filter acme.Guard is not implemented' }])
+  const outbound = codec(good({ traffic_direction: 'OUTBOUND' }, chain).value)
+  assert.deepEqual(outbound.kind === 'http' && outbound.http.filters, [])
+})
+test('a TypedStruct that claims to be an RBAC filter is not taken for one that is understood', () => {
+  const fake = { name: 'rbac', typed_config: { '@type': STRUCT, type_url: `${T}.filters.http.rbac.v3.RBAC`, value: {} } }
+  const made = codec(good({}, { filters: [http({ http_filters: [fake] })] }).value)
+  assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind), ['blocked'])
+})
+test('where policies compare paths, an escaped-slash rule that meshlet does not implement refuses everything', () => {
+  const filters = [rbac({ rules: { action: 'DENY', policies: {} } })]
+  const made = codec(good({}, { filters: [http({ http_filters: filters, path_with_escaped_slashes_action: 'UNESCAPE_AND_FORWARD' })] }).value)
+  assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind), ['blocked'])
+})
+test('explicit proxy requests are served only where an outbound listener says so', () => {
+  const chain = { filters: [http({ http_protocol_options: { allow_absolute_url: true } })] }
+  const proxy = (direction: string): unknown => { const c = codec(good({ traffic_direction: direction }, chain).value); return c.kind === 'http' && c.http.explicitProxy }
+  assert.deepEqual([proxy('OUTBOUND'), proxy('INBOUND')], [true, false])
+})
+for (const { name, match, path } of [
+  { name: 'source_type', match: { source_type: 'EXTERNAL' }, path: 'filter_chain_match.source_type' },
+  { name: 'direct_source_prefix_ranges', match: { direct_source_prefix_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 8 }] }, path: 'filter_chain_match.direct_source_prefix_ranges' },
+  { name: 'an address range that is none', match: { prefix_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 33 }] }, path: 'filter_chain_match.prefix_ranges[0]' },
+  { name: 'an unknown transport protocol', match: { transport_protocol: 'quic' }, path: 'filter_chain_match.transport_protocol' },
+]) {
+  test(`a chain match that cannot be kept is an issue: ${name}`, () => {
+    assert.match(issues({}, { filters: [tcp], filter_chain_match: match })[0]!, new RegExp(`^filter_chains\\[0\\]\\.${path.replaceAll(/[[\].]/g, '\\$&')}: `))
+  })
+}
+test('meshlet.mqtt_proxy carries the mqtt section of agent.yaml', () => {
+  const filter = { name: 'meshlet.mqtt_proxy', typed_config: { '@type': STRUCT, type_url: 'meshlet/mqtt', value: { transport: 'websocket', routes: [{ match: 'a/#', direction: 'up', cluster: 'broker' }] } } }
+  const made = codec(good({}, { filters: [filter] }).value)
+  assert.ok(made.kind === 'mqtt')
+  assert.deepEqual([made.transport, made.mqtt.routes[0]!.cluster, made.mqtt.spool.profile], ['websocket', 'broker', 'strict'])
+})
+test('a mistake in the mqtt policy is named by its field', () => {
+  const filter = { name: 'meshlet.mqtt_proxy', typed_config: { '@type': STRUCT, value: { routes: [{ match: 'a/#', direction: 'sideways', cluster: 'b' }] } } }
+  assert.match(issues({}, { filters: [filter] })[0]!, /^filter_chains\[0\]\.filters\[0\]\.typed_config\.value\.routes\[0\]\.direction: /)
+})
+test('the path of an issue in an inline route table leads there in Envoy\'s field names', () => {
+  const filter = http({ route_config: { virtual_hosts: [{ name: 'a', domains: ['*'], routes: [{ match: { safe_regex: { regex: '(' } }, direct_response: { status: 200 } }] }] } })
+  delete (filter['typed_config'] as JsonObject)['rds']
+  assert.match(issues({}, { filters: [filter] })[0]!, /^filter_chains\[0\]\.filters\[0\]\.typed_config\.route_config\.virtual_hosts\[0\]\.routes\[0\]\.match\.safe_regex\.regex: /)
+})
+for (const { name, context, problem } of [
+  { name: 'an unknown SDS secret', context: { tls_certificate_sds_secret_configs: [{ name: 'kubernetes://x' }] }, problem: /secret .* is not known/ },
+  { name: 'names without roots', context: { tls_certificate_sds_secret_configs: [{ name: 'default' }], validation_context: { match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: 'a' } }] } }, problem: /names without roots/ },
+  { name: 'a pinned key', context: { tls_certificate_sds_secret_configs: [{ name: 'default' }], combined_validation_context: { default_validation_context: { verify_certificate_spki: ['x'] }, validation_context_sds_secret_config: { name: 'ROOTCA' } } }, problem: /verify_certificate_spki: is not supported/ },
+  { name: 'unverified chains', context: { tls_certificate_sds_secret_configs: [{ name: 'default' }], combined_validation_context: { default_validation_context: { trust_chain_verification: 'ACCEPT_UNTRUSTED' }, validation_context_sds_secret_config: { name: 'ROOTCA' } } }, problem: /trust_chain_verification/ },
+  { name: 'a cipher string with operators', context: { tls_certificate_sds_secret_configs: [{ name: 'default' }], tls_params: { cipher_suites: ['ALL:@SECLEVEL=0'] } }, problem: /is no cipher suite/ },
+  { name: 'a client certificate that nothing checks', context: { tls_certificate_sds_secret_configs: [{ name: 'default' }] }, problem: /require_client_certificate without roots/ },
+]) {
+  test(`TLS settings that would check less than they say are issues: ${name}`, () => {
+    const socket = { name: 'tls', typed_config: { '@type': `${T}.transport_sockets.tls.v3.DownstreamTlsContext`, require_client_certificate: true, common_tls_context: context } }
+    assert.match(issues({}, { filters: [tcp], transport_socket: socket }).join('\n'), problem)
+  })
+}
+test('certificates from files come through the given reader, and are refused without one', () => {
+  const common = { tls_certificates: [{ certificate_chain: { filename: '/c.pem' }, private_key: { inline_string: 'KEY' } }] }
+  const bytes = listenerBytes({}, { filters: [tcp], transport_socket: { name: 'tls', typed_config: { '@type': `${T}.transport_sockets.tls.v3.DownstreamTlsContext`, common_tls_context: common } } })
+  const read = decode('listener', bytes, { readFile: (file) => (file === '/c.pem' ? 'CHAIN' : undefined) })
+  assert.deepEqual(read.ok && read.value.filterChains[0]!.tls!.certificate, { from: 'pem', chainPem: 'CHAIN', keyPem: 'KEY' })
+  const without = decode('listener', bytes)
+  assert.match(without.ok ? '' : without.issues[0]!.path, /tls_certificates\[0\]\.certificate_chain\.filename$/)
+})

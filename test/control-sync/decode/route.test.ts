@@ -1,0 +1,100 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { inspect } from 'node:util'
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { Route, RouteConfig } from '../../../agent/model/route.ts'
+import { decode } from '../../../control-sync/decode/decode.ts'
+import { sample } from '../../helpers/resources.ts'
+
+const T = 'type.googleapis.com/envoy.extensions'
+const route = (r: JsonObject, host: JsonObject = {}, table: JsonObject = {}): ReturnType<typeof decode<'route'>> => decode('route', sample({
+  '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', virtual_hosts: [{ name: 'h', domains: ['A.example'], routes: [{ match: { prefix: '/' }, ...r }], ...host }], ...table,
+}).bytes)
+function table(...of: Parameters<typeof route>): RouteConfig {
+  const decoded = route(...of)
+  assert.ok(decoded.ok, inspect(decoded))
+  return decoded.value
+}
+const first = (...of: Parameters<typeof route>): Route => table(...of).virtualHosts[0]!.routes[0]!
+const problems = (...of: Parameters<typeof route>): string[] => { const d = route(...of); return d.ok ? [] : d.issues.map((i) => `${i.path}: ${i.problem}`) }
+const to = (more: JsonObject = {}): JsonObject => ({ route: { cluster: 'c', ...more } })
+
+test('timeouts: 15 s when absent, none for 0, else what is said (RouteAction.timeout)', () => {
+  const timeout = (r: JsonObject): unknown => { const { action } = first(r); return action.kind === 'forward' && action.timeoutMs }
+  assert.deepEqual([timeout(to()), timeout(to({ timeout: '0s' })), timeout(to({ timeout: '1.5s' }))], [15_000, undefined, 1_500])
+})
+for (const { name, match, want } of [
+  { name: 'prefix', match: { prefix: '/a' }, want: { kind: 'prefix', value: '/a' } },
+  { name: 'path', match: { path: '/a' }, want: { kind: 'exact', value: '/a' } },
+  { name: 'path_separated_prefix', match: { path_separated_prefix: '/a' }, want: { kind: 'separated-prefix', value: '/a' } },
+  { name: 'connect_matcher', match: { connect_matcher: {} }, want: { kind: 'connect' } },
+]) test(`path match: ${name}`, () => assert.deepEqual(first({ ...to(), match }).match.path, want))
+test('match conditions: case, headers, query, gRPC, fraction', () => {
+  const { match } = first({ ...to(), match: {
+    prefix: '/', case_sensitive: false, grpc: {}, runtime_fraction: { default_value: { numerator: 25, denominator: 'HUNDRED' } },
+    headers: [{ name: 'X-A', present_match: false }, { name: 'b', range_match: { start: '1', end: '9' }, invert_match: true }], query_parameters: [{ name: 'q', string_match: { exact: '1' } }],
+  } })
+  assert.deepEqual([match.caseSensitive, match.grpc, match.fraction], [false, true, 0.25])
+  assert.deepEqual(match.headers, [
+    { name: 'x-a', test: { kind: 'absent' }, invert: false, missingAsEmpty: false },
+    { name: 'b', test: { kind: 'range', start: 1n, end: 9n }, invert: true, missingAsEmpty: false },
+  ])
+  assert.equal(match.query[0]!.test.kind, 'string')
+})
+test('redirects: Envoy\'s codes and parts', () => {
+  const { action } = first({ redirect: { https_redirect: true, host_redirect: 'b', port_redirect: 8443, prefix_rewrite: '/n', response_code: 'PERMANENT_REDIRECT', strip_query: true } })
+  assert.deepEqual(action, { kind: 'redirect', status: 308, scheme: 'https', host: 'b', port: 8443, path: { kind: 'prefix', value: '/n' }, stripQuery: true })
+})
+test('weighted clusters keep weights and header changes', () => {
+  const { action } = first({ route: { weighted_clusters: { clusters: [{ name: 'a', weight: 90 }, { name: 'b', weight: 10, request_headers_to_add: [{ header: { key: 'X-V', value: '2' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' }] }] } } })
+  assert.ok(action.kind === 'forward')
+  assert.deepEqual(action.clusters.map((c) => [c.name, c.weight]), [['a', 90], ['b', 10]])
+  assert.deepEqual(action.clusters[1]!.headers.request.add, [{ name: 'x-v', value: '2', how: 'overwrite' }])
+})
+test('an action that is not implemented answers 501 and is reported', () => {
+  const decoded = route({ route: { cluster_header: 'x' } })
+  assert.ok(decoded.ok)
+  const { action } = decoded.value.virtualHosts[0]!.routes[0]!
+  assert.equal(action.kind === 'direct' && action.status, 501)
+  assert.match(decoded.ignored.join(), /routes\[0\]\.route\.cluster_specifier/)
+})
+for (const { name, r, problem } of [
+  { name: 'weights of 0', r: { route: { weighted_clusters: { clusters: [{ name: 'a' }] } } }, problem: /weights must add up/ },
+  { name: 'a line break in a header value', r: { ...to(), request_headers_to_add: [{ header: { key: 'a', value: 'x\r\ny: z' } }] }, problem: /header\.value: contains a line break/ },
+  { name: 'a header name that is none', r: { ...to(), request_headers_to_remove: ['a b'] }, problem: /request_headers_to_remove\[0\]: is no header name/ },
+  { name: 'a condition on the client certificate', r: { ...to(), match: { prefix: '/', tls_context: { presented: true } } }, problem: /match\.tls_context: is not supported/ },
+  { name: 'no path', r: { ...to(), match: {} }, problem: /match: has no path specifier/ },
+  { name: 'a pattern that backtracks nowhere: RE2 only', r: { ...to(), match: { safe_regex: { regex: '(?=x)' } } }, problem: /safe_regex\.regex/ },
+  { name: 'a direct response of status 99', r: { direct_response: { status: 99 } }, problem: /direct_response\.status/ },
+  { name: 'a negative timeout', r: to({ timeout: '-1s' }), problem: /timeout: a duration may not be negative/ },
+]) test(`refused with its path: ${name}`, () => assert.match(problems(r).join('\n'), problem))
+test('domains are compared in lower case', () => assert.deepEqual(table(to()).virtualHosts[0]!.domains, ['a.example']))
+
+const perRoute = { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute`, rbac: { rules: { action: 'DENY', policies: {} } } }
+test('RBAC per route: the nearest of table, host and route counts; an empty one switches the filter off', () => {
+  const key = 'envoy.filters.http.rbac'
+  const policyAt = (...of: Parameters<typeof route>): unknown => { const { policy } = first(...of); return typeof policy === 'object' ? policy.action : policy }
+  assert.equal(policyAt(to()), undefined)
+  assert.equal(policyAt(to(), {}, { typed_per_filter_config: { [key]: perRoute } }), 'deny')
+  assert.equal(policyAt({ ...to(), typed_per_filter_config: { [key]: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } }, { typed_per_filter_config: { [key]: perRoute } }), 'disabled')
+  assert.equal(policyAt({ ...to(), typed_per_filter_config: { [key]: { '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig', disabled: true } } }), 'disabled')
+})
+test('RBAC per route for another filter name refuses instead of switching off what it does not mean', () => {
+  const { policy } = first({ ...to(), typed_per_filter_config: { other: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } })
+  assert.deepEqual(policy, { action: 'allow', rules: [], shadow: undefined })
+})
+test('faults: a share that is not given is 0 (Envoy), hundredths and millionths are understood', () => {
+  const fault = (f: JsonObject): unknown => first({ ...to(), typed_per_filter_config: { 'envoy.filters.http.fault': { '@type': `${T}.filters.http.fault.v3.HTTPFault`, ...f } } }).fault
+  assert.equal(fault({}), undefined)
+  assert.deepEqual(fault({ abort: { http_status: 503, percentage: { numerator: 10_000, denominator: 'MILLION' } }, delay: { fixed_delay: '2s' } }), {
+    delay: { ms: 2_000, fraction: 0 }, abort: { status: 503, grpcStatus: undefined, fraction: 0.01 }, headers: [],
+  })
+})
+test('retry conditions that do not exist are reported, the others kept', () => {
+  const decoded = route(to({ retry_policy: { retry_on: '5xx, http3-post-connect-failure', retry_back_off: { base_interval: '0.1s' } } }))
+  assert.ok(decoded.ok)
+  const { action } = decoded.value.virtualHosts[0]!.routes[0]!
+  assert.ok(action.kind === 'forward')
+  assert.deepEqual([[...action.retry!.on], action.retry!.maxRetries, action.retry!.backoff], [['5xx'], 1, { baseMs: 100, capMs: 1_000 }])
+  assert.match(decoded.ignored.join(), /retry_policy\.retry_on \(http3-post-connect-failure\)/)
+})
