@@ -1,5 +1,6 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager and its HTTP filters. */
 import type { HttpConnectionManager, HttpFilter } from '../../agent/model/listener.ts'
+import type { Policy } from '../../agent/model/policy.ts'
 import { FileAccessLogSchema } from '../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { HTTPFaultSchema } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
@@ -104,8 +105,10 @@ function httpFilters(at: At, from: XManager, unknown: Unknown): readonly HttpFil
   return [{ kind: 'blocked', name: 'path_with_escaped_slashes_action', reason: 'meshlet cannot unescape slashes before it compares paths' }]
 }
 
+/** Enforces nothing, but keeps the filter's place: a route may bring rules of its own (typed_per_filter_config). */
+const PASS: Policy = { action: 'log', rules: [], shadow: undefined }
+
 function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter | undefined {
-  if (from.disabled) { at.ignore('disabled'); return undefined }
   const any = from.configType.case === 'typedConfig' ? from.configType.value : undefined
   const here = at.in('typed_config')
   const type = typeNameOf(any)
@@ -115,14 +118,14 @@ function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter | undef
   const rbac = unpack(here, any, RBACSchema)
   if (rbac) {
     noteIgnored(here, RBACSchema, rbac)
-    const policy = policyOf(here, rbac)
-    return policy && { kind: 'rbac', name: from.name, policy }
+    return { kind: 'rbac', name: from.name, policy: (from.disabled ? undefined : policyOf(here, rbac)) ?? PASS }
   }
   const fault = unpack(here, any, HTTPFaultSchema)
   if (fault) {
     noteIgnored(here, HTTPFaultSchema, fault)
-    return { kind: 'fault', fault: faultOf(here, fault) }
+    return { kind: 'fault', fault: from.disabled ? undefined : faultOf(here, fault) }
   }
+  if (from.disabled) { at.ignore('disabled'); return undefined }
   const what = effectiveType(here, any) || from.name
   at.ignore(`${what} is not implemented${unknown === 'blocks' ? ': everything is refused' : ''}`)
   return unknown === 'blocks' ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented` } : undefined

@@ -1,10 +1,13 @@
 /** What a route does: forward, redirect, answer. An action that is not implemented answers 501 and is reported, so that the rest of the table is served. */
+import type { Any } from '@bufbuild/protobuf/wkt'
 import type { ForwardAction, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../agent/model/route.ts'
 import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
 import {
-  RedirectAction_RedirectResponseCode as Code, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
+  FilterConfigSchema, RedirectAction_RedirectResponseCode as Code, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
 } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { RBACPerRouteSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import type { RegexMatchAndSubstitute } from '../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
+import { typeNameOf } from './any.ts'
 import type { At } from './at.ts'
 import { headerChanges } from './header-changes.ts'
 import { regex } from './matchers.ts'
@@ -60,12 +63,19 @@ function clustersOf(at: At, { clusterSpecifier: by }: XRouteAction): ForwardActi
     case 'cluster': return [{ name: by.value, weight: 1, headers: NO_HEADER_CHANGES }]
     case 'weightedClusters': {
       const here = at.in('weighted_clusters').in('clusters')
+      for (const [i, c] of by.value.clusters.entries()) refusePolicy(here.item(i), c.typedPerFilterConfig)
       return weighted(here, by.value.clusters.map((c, i): WeightedCluster => ({ name: c.name, weight: c.weight ?? 0, headers: headerChanges(here.item(i), c) })))
     }
     case 'clusterHeader': case 'clusterSpecifierPlugin': case undefined: return undefined
     default: return by satisfies never
   }
 }
+
+/** Policies of one cluster among several are not implemented, and may not get lost. */
+function refusePolicy(at: At, configs: Readonly<Record<string, Any>>): void {
+  for (const [name, any] of Object.entries(configs)) if (POLICY_TYPES.has(typeNameOf(any))) at.in('typed_per_filter_config').item(name).issue('is not supported here')
+}
+const POLICY_TYPES: ReadonlySet<string> = new Set([RBACPerRouteSchema.typeName, FilterConfigSchema.typeName])
 
 /** Envoy: at least one, with a total weight of 1 to 2^32 - 1. */
 export function weighted(at: At, clusters: readonly WeightedCluster[]): readonly WeightedCluster[] {

@@ -79,6 +79,11 @@ test('where policies compare paths, an escaped-slash rule that meshlet does not 
   const made = codec(good({}, { filters: [http({ http_filters: filters, path_with_escaped_slashes_action: 'UNESCAPE_AND_FORWARD' })] }).value)
   assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind), ['blocked'])
 })
+test('an RBAC filter that is switched off or has no rules keeps its place, because a route may bring rules', () => {
+  const filters = [{ ...rbac({ rules: {} }), disabled: true }, rbac({})]
+  const made = codec(good({}, { filters: [http({ http_filters: filters })] }).value)
+  assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind === 'rbac' && f.policy.action), ['log', 'log'])
+})
 test('explicit proxy requests are served only where an outbound listener says so', () => {
   const chain = { filters: [http({ http_protocol_options: { allow_absolute_url: true } })] }
   const proxy = (direction: string): unknown => { const c = codec(good({ traffic_direction: direction }, chain).value); return c.kind === 'http' && c.http.explicitProxy }

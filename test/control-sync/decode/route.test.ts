@@ -66,6 +66,7 @@ for (const { name, r, problem } of [
   { name: 'no path', r: { ...to(), match: {} }, problem: /match: has no path specifier/ },
   { name: 'a pattern that backtracks nowhere: RE2 only', r: { ...to(), match: { safe_regex: { regex: '(?=x)' } } }, problem: /safe_regex\.regex/ },
   { name: 'a direct response of status 99', r: { direct_response: { status: 99 } }, problem: /direct_response\.status/ },
+  { name: 'a policy for one of several clusters', r: { route: { weighted_clusters: { clusters: [{ name: 'a', weight: 1, typed_per_filter_config: { 'envoy.filters.http.rbac': { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } }] } } }, problem: /clusters\[0\]\.typed_per_filter_config\[envoy\.filters\.http\.rbac\]: is not supported here/ },
   { name: 'a negative timeout', r: to({ timeout: '-1s' }), problem: /timeout: a duration may not be negative/ },
 ]) test(`refused with its path: ${name}`, () => assert.match(problems(r).join('\n'), problem))
 test('domains are compared in lower case', () => assert.deepEqual(table(to()).virtualHosts[0]!.domains, ['a.example']))
