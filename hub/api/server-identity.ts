@@ -6,7 +6,10 @@ import type { Ca, ServerCertificate } from '../ca/ca.ts'
 
 const RETRY_MS = 60_000
 
-/** What grpc-js asks for (its CertificateProvider): listeners are told at once and after each renewal. Open connections are not touched. */
+/**
+ * What grpc-js asks for (its CertificateProvider): listeners are told soon and after each renewal. Not at once: grpc-js puts itself on the list
+ * only after it has asked, and would never hear of an answer that comes before. Open connections are not touched.
+ */
 export class ServerIdentity implements experimental.CertificateProvider, Disposable {
   readonly #ca: Ca
   readonly #dnsNames: readonly string[]
@@ -25,9 +28,9 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
   }
 
   get current(): ServerCertificate { return this.#current }
-  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void { this.#listeners.add(listener); listener(this.#update()) }
+  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void { this.#listeners.add(listener); queueMicrotask(() => listener(this.#update())) }
   removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void { this.#listeners.delete(listener) }
-  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void { listener({ caCertificate: Buffer.from(this.#ca.rootsPem) }) }
+  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void { queueMicrotask(() => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })) }
   removeCaCertificateListener(): void {}
   [Symbol.dispose](): void { this.#timer.cancel() }
 

@@ -1,0 +1,81 @@
+/** The hub in directory mode: builds every part in order; disposing goes the other way round. Embedded in the demo and tests, or alone in hub/main.ts. */
+import path from 'node:path'
+import type { Clock, Random } from '../agent/core/clock.ts'
+import type { Disk } from '../agent/core/disk.ts'
+import { MeshError } from '../agent/core/errors.ts'
+import type { Log } from '../agent/core/log.ts'
+import { Metrics } from '../agent/core/metrics.ts'
+import { authenticator } from './api/authenticate.ts'
+import { certificateService } from './api/certificate-service.ts'
+import { ServerIdentity } from './api/server-identity.ts'
+import { startServer } from './api/server.ts'
+import { StreamLimit } from './api/stream-limit.ts'
+import { openCa } from './ca/ca.ts'
+import type { HubConfig } from './config.ts'
+import { Registry } from './registry/registry.ts'
+import { DirectorySource } from './source/directory.ts'
+import { openTokenKey, Tokens, type JoinClaims } from './tokens.ts'
+
+export type HubWorld = { readonly clock: Clock; readonly random: Random; readonly disk: Disk }
+export type HubParts = {
+  readonly log: Log
+  readonly metrics?: Metrics
+  /** SQLite's addon (agent/core/sqlite-addon.ts); undefined takes the package's own. */
+  readonly nativeBinding?: string | undefined
+  /** Milliseconds since the epoch; no right clock shows less. */
+  readonly builtAtMs?: number | undefined
+}
+export type NewToken = JoinClaims & { readonly token: string }
+export type TokenFor = { readonly namespace: string; readonly serviceAccount: string; readonly ttlSec?: number; readonly maxUses?: number }
+
+export type Hub = AsyncDisposable & {
+  readonly port: number
+  /** What devices check the hub, and each other, against. */
+  readonly rootsPem: string
+  readonly registry: Registry
+  /** Throws MESH_CONFIG_INVALID. */
+  createToken(p: TokenFor): NewToken
+}
+
+/** The state that `run` and the other commands share: token key and registry. Throws MESH_STATE_UNUSABLE, MESH_STORAGE_FAILED, MESH_STORAGE_NEWER. */
+export function openState(config: HubConfig, world: HubWorld, nativeBinding: string | undefined): { registry: Registry; tokens: Tokens; caFolder: string } {
+  try { world.disk.makeFolder(config.state, 0o700) } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause }) }
+  const caFolder = path.join(config.state, 'ca')
+  const registry = new Registry(path.join(config.state, 'registry.db'), nativeBinding)
+  try {
+    // Two processes that start at once must not make two keys.
+    const key = registry.exclusively(() => openTokenKey(caFolder, world.disk))
+    return { registry, tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }), caFolder }
+  } catch (err) {
+    registry[Symbol.dispose]()
+    throw err
+  }
+}
+
+/**
+ * Rejects with what the parts throw: MESH_STATE_UNUSABLE, MESH_CA_DAMAGED, MESH_CLOCK_WRONG, MESH_CONFIG_INVALID (no resources folder),
+ * MESH_PORT_IN_USE, MESH_PORT_FORBIDDEN, MESH_STORAGE_*.
+ */
+export async function startHub(config: HubConfig, world: HubWorld, parts: HubParts): Promise<Hub> {
+  const { log, metrics = new Metrics() } = parts
+  const { clock } = world
+  await using building = new AsyncDisposableStack()
+  const { registry, tokens, caFolder } = openState(config, world, parts.nativeBinding)
+  building.use(registry)
+  const ca = registry.exclusively(() => openCa({ folder: caFolder, disk: world.disk, clock, trustDomain: config.trustDomain, builtAtMs: parts.builtAtMs }))
+  const source = building.use(new DirectorySource({ folder: config.resources, clock, log, metrics }))
+  const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
+  const server = building.use(await startServer({
+    listen: config.listen, maxRequestBytes: config.limits.maxRequestBytes, identity, source, registry, clock, log, metrics,
+    authenticate: authenticator({ ca, tokens, registry, clock }),
+    limit: new StreamLimit(config.limits, metrics),
+    certificates: certificateService({ ca, registry, clock, log, metrics, certificateTtlSec: config.certificateTtlSec, maxCertificateTtlSec: config.maxCertificateTtlSec }),
+  }))
+  log.info({ evt: 'hub.started', listen: config.listen, port: server.port, trustDomain: config.trustDomain, rootNotAfter: new Date(ca.root.notAfterMs).toISOString() }, 'hub is ready')
+  const owned = building.move()
+  return {
+    port: server.port, rootsPem: ca.rootsPem, registry,
+    createToken: ({ ttlSec = config.tokenTtlSec, ...p }) => tokens.create({ ...p, ttlSec }),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
