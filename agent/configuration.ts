@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { GrpcTransport } from '../control-sync/ads-stream.ts'
 import { Applier } from '../control-sync/apply.ts'
-import { startDirectorySync } from '../control-sync/directory-sync.ts'
+import { startDirectorySync } from '../control-sync/directory/sync.ts'
 import type { NodeDescription } from '../control-sync/node.ts'
 import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
 import { startSync, type Link, type Sync } from '../control-sync/sync.ts'

@@ -49,8 +49,10 @@ const limits = z.strictObject({
   maxSessions: bytes.default(10_000),
   maxSubscriptionsPerSession: bytes.default(1_000),
   maxTopicLevels: bytes.default(64),
-  /** Receive Maximum that we announce and in-flight window towards clients of 3.1.1. */
+  /** Messages sent to a client and not acknowledged: the window towards clients of 3.1.1, and the bound for what a client of 5.0 allows. */
   maxInflight: bytes.max(65_535).default(100),
+  /** Receive Maximum that we announce. Widely used clients ignore a smaller one and would be disconnected; a client that sends too fast is simply read from later. */
+  receiveMaximum: bytes.max(65_535).default(65_535),
   maxQueuedMessages: bytes.default(100_000),
   maxQueuedBytes: bytes.default(64 * 1024 * 1024),
   maxRetainedMessages: bytes.default(10_000),

@@ -13,7 +13,7 @@ const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 
 /** From the commit and not from the clock, so that the same sources give the same bytes. */
 const builtAt = commitDate()
 
-/** `createRequire(import.meta.url)('x')` is how the sources load a package only when it is needed; the bundler understands `require('x')`. */
+/** A call of createRequire's result is how the sources load a package only when it is needed; the bundler understands a plain require. */
 const lazyRequire: Plugin = {
   name: 'lazy-require',
   setup(b) {

@@ -19,7 +19,7 @@ export function prepareRequestHeaders(request: RequestHead, http: HttpConnection
   let hasId = false
   let hasProto = false
   for (let i = 0; i < headers.length; i += 2) {
-    switch (headers[i]) {
+    switch (headers[i]!) {
       case 'x-forwarded-for': forwardedFor = forwardedFor === undefined ? headers[i + 1]! : `${forwardedFor},${headers[i + 1]!}`; break
       case 'x-forwarded-client-cert': hasXfcc = true; break
       case 'x-request-id': hasId = headers[i + 1] !== ''; break

@@ -20,8 +20,19 @@ const RETRY_MS = 1_000
 
 type Arrival = { readonly message: StoredMessage; readonly qos: 0 | 1 | 2; readonly packetId: number; state: 'waiting' | 'publishing' | 'taken' }
 
+type Parts = {
+  readonly broker: LocalBroker
+  readonly durability: Durability
+  readonly outbox: Outbox
+  readonly origin: string
+  readonly clock: Clock
+  readonly counters: BridgeCounters
+  /** The connection cannot go on. */
+  fail(err: unknown): void
+}
+
 export class BridgeInflow {
-  readonly #p: { readonly broker: LocalBroker; readonly durability: Durability; readonly outbox: Outbox; readonly origin: string; readonly clock: Clock; readonly counters: BridgeCounters; fail(err: unknown): void }
+  readonly #p: Parts
   #routes: readonly BridgeRoute[]
   /** Not yet acknowledged, in order of arrival. */
   readonly #line: Arrival[] = []
@@ -29,7 +40,7 @@ export class BridgeInflow {
   #retry: Timer | undefined
   #over = false
 
-  constructor(p: BridgeInflow['#p'], plan: SessionPlan) { this.#p = p; this.#routes = plan.down }
+  constructor(p: Parts, plan: SessionPlan) { this.#p = p; this.#routes = plan.down }
   use(plan: SessionPlan): void { this.#routes = plan.down }
   stop(): void { this.#over = true; this.#retry?.cancel() }
 

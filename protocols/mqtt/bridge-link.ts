@@ -87,7 +87,7 @@ export class BridgeLink {
   /** The routes have changed: subscribes and unsubscribes what differs. */
   use(plan: SessionPlan): void {
     this.#inflow.use(plan)
-    if (this.#state === 'connected') this.#subscriptions.want(plan.down)
+    if (this.#state === 'connected') void this.#subscriptions.want(plan.down)
   }
   pump(): void { this.#outflow?.pump() }
   /** Says goodbye; the session stays with the broker. */
@@ -113,6 +113,8 @@ export class BridgeLink {
       this.#onConnack(packet)
       return
     }
+    // The parser lets through only what a server may send, in case of doubt the last line.
+    // oxlint-disable-next-line typescript/switch-exhaustiveness-check
     switch (packet.type) {
       case 'publish':
         this.#p.onReceived()
@@ -156,7 +158,7 @@ export class BridgeLink {
     // Subscriptions first: their packet ids come from the same range as those of messages.
     await this.#subscriptions.want(plan.down)
     if (!queue || this.#isOver()) return
-    this.#outflow = new BridgeOutflow({ ...this.#p, queue, outbox: this.#outbox, peer: peerLimits(this.#p.version, properties), fail: (err) => this.#end({ why: 'failed', error: toMeshError(err) }) })
+    this.#outflow = new BridgeOutflow({ ...this.#p, queue, outbox: this.#outbox, peer: peerLimits(this.#p.version, properties), fail: (err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }) })
     this.#outflow.pump()
   }
   #isOver(): boolean { return this.#state === 'over' }

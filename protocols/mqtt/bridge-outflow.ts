@@ -21,15 +21,28 @@ const READ_AT_ONCE = 64
 const MAX_UNSENT_BYTES = 256 * 1024
 const NO_IDS: readonly number[] = []
 
+type Parts = {
+  readonly queue: DurableQueue
+  readonly peer: PeerLimits
+  readonly outbox: Outbox
+  readonly mark: SentMark
+  readonly clock: Clock
+  readonly counters: BridgeCounters
+  readonly log: Log
+  onSent(): void
+  /** The connection cannot go on. */
+  fail(err: unknown): void
+}
+
 export class BridgeOutflow {
-  readonly #p: { readonly queue: DurableQueue; readonly peer: PeerLimits; readonly outbox: Outbox; readonly mark: SentMark; readonly clock: Clock; readonly counters: BridgeCounters; readonly log: Log; onSent(): void; fail(err: unknown): void }
+  readonly #p: Parts
   readonly #inflight = new Map<number, InFlight>()
   /** Everything up to this has been sent on this connection or needs no sending. */
   #cursor: number
   #reading = false
   #over = false
 
-  constructor(p: BridgeOutflow['#p']) {
+  constructor(p: Parts) {
     this.#p = p
     this.#cursor = p.queue.firstSeq - 1
   }

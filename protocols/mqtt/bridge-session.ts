@@ -45,6 +45,7 @@ export class BridgeSession implements AsyncDisposable {
   #version: Version = 5
   #state: BridgeState = 'connecting'
   #error: string | undefined
+  #connectedMs = Infinity
   #sent = 0
   #received = 0
 
@@ -98,11 +99,11 @@ export class BridgeSession implements AsyncDisposable {
     const { signal } = this.#stop
     for (let attempt = 0; !signal.aborted;) {
       this.#state = 'connecting'
-      const startedMs = clock.monotonicMs()
+      this.#connectedMs = Infinity
       const end = await this.#connection(signal)
       if (signal.aborted) return
       if (end.why === 'version') { this.#version = 4; continue }
-      if (clock.monotonicMs() - startedMs >= STABLE_MS) attempt = 0
+      if (clock.monotonicMs() - this.#connectedMs >= STABLE_MS) attempt = 0
       const waitMs = Math.max(backoffMs(attempt++, BACKOFF, random), MIN_WAIT_MS)
       this.#state = end.why === 'refused' ? 'refused' : 'waiting'
       this.#error = end.error?.message
@@ -134,6 +135,7 @@ export class BridgeSession implements AsyncDisposable {
 
   #connected(): void {
     this.#state = 'connected'
+    this.#connectedMs = this.#p.clock.monotonicMs()
     this.#error = undefined
     this.#p.counters.connects.connected.value++
     this.#log.info({ evt: 'mqtt.bridge.up', version: this.#version, queued: this.#queue?.depth ?? 0 }, 'connected to the upstream broker')

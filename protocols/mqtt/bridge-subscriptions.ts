@@ -14,14 +14,23 @@ const MAX_FILTERS = 100
 
 type Asked = { readonly packetId: number; readonly filters: readonly string[]; readonly options: readonly string[] | undefined; readonly over: () => void; readonly deadline: Timer }
 
+type Parts = {
+  readonly outbox: Outbox
+  readonly clock: Clock
+  readonly log: Log
+  /** Filter → QoS as the peer has it; kept across connections. */
+  readonly subscribed: Map<string, string>
+  /** Oldest message in flight, from which packet ids keep their distance. */
+  firstSeq(): number
+}
+
 export class BridgeSubscriptions {
-  readonly #p: { readonly outbox: Outbox; readonly clock: Clock; readonly log: Log; readonly subscribed: Map<string, string>; firstSeq(): number }
+  readonly #p: Parts
   #asked: Asked | undefined
   #turn: Promise<void> = Promise.resolve()
   #over = false
 
-  /** `subscribed`: filter → options as the peer has them, kept across connections. */
-  constructor(p: BridgeSubscriptions['#p']) { this.#p = p }
+  constructor(p: Parts) { this.#p = p }
 
   /** Resolves when the peer has answered, or did not in time. Never rejects. */
   want(routes: readonly BridgeRoute[]): Promise<void> {

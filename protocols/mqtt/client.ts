@@ -169,7 +169,7 @@ export class Client implements Reading {
     const { properties, version } = connect
     const link = new Link({
       stream: this.#stream, flusher, clock: ctx.clock, counters, version, limits,
-      receiveMaximum: version === 5 ? properties.receiveMaximum ?? 65_535 : limits.maxInflight,
+      receiveMaximum: Math.min(limits.maxInflight, version === 5 ? properties.receiveMaximum ?? 65_535 : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
       onBytes: (bytes) => { this.#conn.sentBytes += bytes },
       close: (err) => this.close(err),

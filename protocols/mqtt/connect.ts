@@ -96,7 +96,7 @@ function resumed(session: Session, version: Version, expirySec: number): Session
 export function connack(connect: Connect, present: boolean, { clientId, assigned, expirySec, keepAliveSec }: Admitted, limits: Limits): Connack {
   if (connect.version === 4) return { type: 'connack', sessionPresent: present, reason: 0, properties: NO_PROPERTIES }
   const properties: Properties = {
-    receiveMaximum: limits.maxInflight, maximumPacketBytes: limits.maxPacketBytes,
+    ...(limits.receiveMaximum === 65_535 ? {} : { receiveMaximum: limits.receiveMaximum }), maximumPacketBytes: limits.maxPacketBytes,
     ...(limits.maxTopicAliases === 0 ? {} : { topicAliasMaximum: limits.maxTopicAliases }),
     ...((connect.properties.sessionExpirySec ?? 0) === expirySec ? {} : { sessionExpirySec: expirySec }),
     ...(assigned ? { assignedClientId: clientId } : {}),

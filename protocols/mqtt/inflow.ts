@@ -120,7 +120,7 @@ export class Inflow {
   #isRepeated({ qos, packetId }: Publish): boolean {
     if (this.#link.version === 5) {
       this.#unanswered.add(packetId)
-      if (this.#unanswered.size > this.#link.limits.maxInflight) throw violation(REASON.receiveMaximumExceeded, '[MQTT-3.3.4-7] more messages are unacknowledged than Receive Maximum allows')
+      if (this.#unanswered.size > this.#link.limits.receiveMaximum) throw violation(REASON.receiveMaximumExceeded, '[MQTT-3.3.4-7] more messages are unacknowledged than Receive Maximum allows')
     }
     if (qos !== 2) return false
     if (this.#arriving.has(packetId)) return true

@@ -118,7 +118,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   [Symbol.dispose](): void {
     this.drain()
     this.#stop.abort(new MeshError('MESH_DRAINING', 'the agent is shutting down'))
-    for (const host of this.#everyHost()) for (const pool of [...host.pools.values()]) pool.destroy()
+    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.destroy()
   }
 
   status(): ClusterStatus {

@@ -182,11 +182,11 @@ export class HostPool {
   /** Idle connections close now, the others after their call. */
   drain(): void {
     this.#draining = true
-    for (const connection of [...this.#all]) connection.drain()
+    for (const connection of this.#all) connection.drain()
   }
   destroy(): void {
     this.#draining = true
-    for (const connection of [...this.#all]) connection.destroy()
+    for (const connection of this.#all) connection.destroy()
   }
 
   #counted(): void {

@@ -53,7 +53,7 @@ async function h2Origin(t: TestContext, handle: (stream: http2.ServerHttp2Stream
   const server = http2.createServer()
   const sessions = new Set<http2.ServerHttp2Session>()
   server.on('session', (s) => { sessions.add(s) })
-  server.on('stream', (stream, headers) => { stream.on('error', () => {}); handle(stream, headers) })
+  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => { stream.on('error', () => {}); handle(stream, headers) })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => { for (const s of sessions) s.destroy(); server.close() })

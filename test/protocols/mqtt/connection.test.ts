@@ -5,7 +5,7 @@ import { TestBroker } from '../../helpers/mqtt-broker.ts'
 
 test('CONNACK tells the limits and what was decided otherwise', async () => {
   const t = new TestBroker()
-  const c = t.open({ policy: { limits: { maxInflight: 9, maxPacketBytes: 999, maxSessionExpirySec: 60, maxKeepAliveSec: 30, maxTopicAliases: 4 } } })
+  const c = t.open({ policy: { limits: { receiveMaximum: 9, maxPacketBytes: 999, maxSessionExpirySec: 60, maxKeepAliveSec: 30, maxTopicAliases: 4 } } })
   const { properties } = await c.connect({ clientId: '', keepAliveSec: 0, properties: { sessionExpirySec: 0xffff_ffff } })
   const { assignedClientId, ...rest } = properties
   assert.match(assignedClientId ?? '', /^edge-[a-z0-9]{22}$/)

@@ -112,7 +112,7 @@ test('a client that is held and goes away stops being retried, and nothing was a
 })
 
 test('[MQTT-3.3.4-7] more unacknowledged than Receive Maximum ends the connection with 0x93', async () => {
-  const { t, pub } = await withSubscriber(5, { policy: { limits: { maxInflight: 2 } } })
+  const { t, pub } = await withSubscriber(5, { policy: { limits: { receiveMaximum: 2 } } })
   t.durability.hold()
   for (const packetId of [1, 2, 3]) pub.publish('q', 'x', { qos: 1, packetId })
   assert.deepEqual(await pub.seen(), ['disconnect 0x93'])

@@ -1,11 +1,11 @@
 /** A folder of resource files as the source of configuration: each change of a file is applied as a push would be. */
-import type { Clock } from '../agent/core/clock.ts'
-import { MeshError } from '../agent/core/errors.ts'
-import type { Log } from '../agent/core/log.ts'
-import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
-import type { Applier, Change } from './apply.ts'
-import { watchFolder, type FolderResult } from './directory/watch.ts'
-import type { Link, Sync } from './sync.ts'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Log } from '../../agent/core/log.ts'
+import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
+import type { Applier, Change } from '../apply.ts'
+import { watchFolder, type FolderResult } from './watch.ts'
+import type { Link, Sync } from '../sync.ts'
 
 export type DirectorySync = Sync & { readonly problems: readonly MeshError[] }
 export type DirectorySyncOptions = { readonly folder: string; readonly node: string | undefined; readonly applier: Applier; readonly clock: Clock; readonly log: Log }
