@@ -113,8 +113,7 @@ export class BridgeLink {
       this.#onConnack(packet)
       return
     }
-    // The parser lets through only what a server may send, in case of doubt the last line.
-    // oxlint-disable-next-line typescript/switch-exhaustiveness-check
+    // oxlint-disable-next-line typescript/switch-exhaustiveness-check -- the parser has refused what only clients send
     switch (packet.type) {
       case 'publish':
         this.#p.onReceived()
