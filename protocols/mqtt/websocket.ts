@@ -31,9 +31,11 @@ export async function upgrade(stream: Duplex, { clock, timeoutMs, maxPacketBytes
       stream.removeListener('close', onClose)
       stream.removeListener('finish', onClose)
       // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
-      socket.on('message', (_data, isBinary) => { if (!isBinary) socket.terminate() })
+      socket.on('message', (_data, isBinary) => { if (!isBinary) frames.destroy() })
       const frames = createWebSocketStream(socket)
       frames.on('error', () => { /* heard by client.ts; without any listener it would end the process */ })
+      // ws only listens; what readHead paused stays paused until somebody says otherwise.
+      stream.resume()
       resolve(frames)
     })
   })

@@ -67,6 +67,7 @@ export function word(packet: Packet): string {
     case 'puback': case 'pubrec': case 'pubrel': case 'pubcomp': return `${packet.type} #${packet.packetId}${packet.reason ? ` 0x${packet.reason.toString(16)}` : ''}`
     case 'disconnect': return `disconnect 0x${packet.reason.toString(16)}`
     case 'suback': return `suback ${packet.reasons.join(',')}`
-    default: return packet.type
+    case 'auth': case 'connack': case 'connect': case 'pingreq': case 'pingresp': case 'subscribe': case 'unsuback': case 'unsubscribe': case 'unsupported-connect': return packet.type
+    default: return packet satisfies never
   }
 }

@@ -1,8 +1,7 @@
 /** Interop with an independent client: MQTT.js over loopback sockets and over WebSocket. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import mqtt from 'mqtt'
+import mqtt, { type IConnackPacket } from 'mqtt'
 import { silentLog } from '../../../agent/core/log.ts'
 import { systemClock, systemRandom } from '../../../agent/core/clock.ts'
 import { Metrics } from '../../../agent/core/metrics.ts'
@@ -33,7 +32,7 @@ async function listening(transport: 'tcp' | 'websocket'): Promise<AsyncDisposabl
 
 for (const transport of ['tcp', 'websocket'] as const) {
   for (const protocolVersion of [4, 5] as const) {
-    test(`MQTT.js over ${transport}, protocol level ${protocolVersion}: every QoS, retained, large messages, a session that is resumed, a will`, async () => {
+    test(`MQTT.js over ${transport}, protocol level ${protocolVersion}: every QoS, retained, large messages, a session that is resumed, a will`, { timeout: 30_000 }, async () => {
       await using server = await listening(transport)
       const options = { protocolVersion, reconnectPeriod: 0, clean: false, ...(protocolVersion === 5 ? { properties: { sessionExpiryInterval: 60 } } : {}) }
       const sub = await mqtt.connectAsync(server.url, { ...options, clientId: 'sub' })
@@ -53,7 +52,7 @@ for (const transport of ['tcp', 'websocket'] as const) {
       await pub.publishAsync('a/later', 'waited', { qos: 2 })
       const again = mqtt.connect(server.url, { ...options, clientId: 'sub' })
       listen(again)
-      const [connack] = await once(again, 'connect') as [{ sessionPresent: boolean }]
+      const connack = await new Promise<IConnackPacket>((resolve) => { again.once('connect', resolve) })
       assert.equal(connack.sessionPresent, true)
       pub.stream.destroy()
       await until(2)

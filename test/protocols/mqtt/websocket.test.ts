@@ -45,10 +45,12 @@ test('[MQTT-6.0.0-1] a text frame ends the connection', async () => {
   near.write(head())
   const stream = await upgraded
   let ended = false
+  let bytes = 0
   stream.on('close', () => { ended = true })
+  stream.on('data', (chunk: Buffer) => { bytes += chunk.length })
   near.write(frame(1, Buffer.from('hi')))
   await settle()
-  assert.equal(ended, true)
+  assert.deepEqual({ ended, bytes }, { ended: true, bytes: 0 })
 })
 
 for (const { name, bytes, code, status } of [
