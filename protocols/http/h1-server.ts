@@ -189,6 +189,8 @@ class H1Server implements ParserSink, Downstream, Deadline {
   sendHead(head: ResponseHead, end: boolean): void {
     if (this.#phase !== 'open') return
     if (this.#conn.draining.aborted) this.#keepAlive = false
+    // What is complete before the request is, ends the connection; an endpoint's answer may still run beside the request.
+    if (!this.#requestDone && (end || this.#exchange?.record.firstByteMs === undefined)) this.#keepAlive = false
     const { status, contentLength } = head
     let framing = ''
     if (end && (this.#headRequest || status === 304)) framing = contentLength === UNKNOWN_LENGTH ? '' : `content-length: ${contentLength}\r\n`
