@@ -1,6 +1,7 @@
 /** Starting, watching and killing the demo's real processes. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 
@@ -11,13 +12,15 @@ export class Program implements AsyncDisposable {
   readonly #args: readonly string[]
   #child: ChildProcess | undefined
   #log = ''
-  constructor(name: string, args: readonly string[]) { this.#name = name; this.#args = args }
+  readonly #logFile: string
+  /** @param logFile gets everything that the program prints, over all its starts */
+  constructor(name: string, args: readonly string[], logFile: string) { this.#name = name; this.#args = args; this.#logFile = logFile }
 
   /** Milliseconds of performance.now() at which exec was asked for. */
   start(): number {
     const at = performance.now()
     const child = spawn(process.execPath, this.#args, { stdio: ['ignore', 'pipe', 'pipe'] })
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (d: Buffer) => { this.#log = (this.#log + d.toString()).slice(-200_000) })
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (d: Buffer) => { this.#log = (this.#log + d.toString()).slice(-200_000); fs.appendFileSync(this.#logFile, d) })
     this.#child = child
     return at
   }

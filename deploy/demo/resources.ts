@@ -33,9 +33,9 @@ export function writeResources(folder: string, ports: Ports): void {
 /** The inbound side of the cloud node with its authorization: the edge's gateway may call orders, but not the paths in `deny`. */
 export function inboundListener(ports: Ports, { deny }: { deny: readonly string[] }): string {
   const denied = deny.map((prefix, i) => `
-            ns[cloud]-policy[no-${i}]-rule[0]:
-              permissions: [{url_path: {path: {prefix: ${prefix}}}}]
-              principals: [{authenticated: {principal_name: {exact: "${spiffe('edge')}"}}}]`).join('')
+                ns[cloud]-policy[no-${i}]-rule[0]:
+                  permissions: [{url_path: {path: {prefix: ${prefix}}}}]
+                  principals: [{authenticated: {principal_name: {exact: "${spiffe('edge')}"}}}]`).join('')
   return `# Who may call what at cloud. Change it while the demo runs: it is in force within a second.
 resources:
 - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
@@ -63,9 +63,9 @@ resources:
         - name: envoy.filters.http.rbac
           typed_config:
             "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
-            rules: 
-             action: DENY
-             policies:${denied}`}
+            rules:
+              action: DENY
+              policies:${denied}`}
         - name: envoy.filters.http.rbac
           typed_config:
             "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC

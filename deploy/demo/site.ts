@@ -35,9 +35,9 @@ export class Site implements AsyncDisposable {
     this.links = p.links
     this.orders = p.orders
     this.plc = p.plc
-    this.hub = new Program('hub', [HUB, 'run', '--config', p.hubConfig])
-    this.edgeAgent = new Program('edge', ['--max-semi-space-size=8', AGENT, 'run', '--config', path.join(p.folder, 'edge.yaml')])
-    this.cloudAgent = new Program('cloud', ['--max-semi-space-size=8', AGENT, 'run', '--config', path.join(p.folder, 'cloud.yaml')])
+    this.hub = new Program('hub', [HUB, 'run', '--config', p.hubConfig], path.join(p.folder, 'hub.log'))
+    this.edgeAgent = new Program('edge', ['--max-semi-space-size=8', AGENT, 'run', '--config', path.join(p.folder, 'edge.yaml')], path.join(p.folder, 'edge.log'))
+    this.cloudAgent = new Program('cloud', ['--max-semi-space-size=8', AGENT, 'run', '--config', path.join(p.folder, 'cloud.yaml')], path.join(p.folder, 'cloud.log'))
   }
 
   static async create(folder: string): Promise<Site> {
