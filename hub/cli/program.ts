@@ -19,7 +19,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
   const done = async (result: Promise<ExitCode>): Promise<void> => { code = await result }
   const program = new Command('meshlet-hub')
     .description('A small control plane with its own CA: configuration for meshlet agents and Envoys from a folder of resources.')
-    .exitOverride().showHelpAfterError('(meshlet-hub --help, or meshlet-hub COMMAND --help)')
+    .exitOverride().enablePositionalOptions().showHelpAfterError('(meshlet-hub --help, or meshlet-hub COMMAND --help)')
     .configureOutput({ writeOut: io.out, writeErr: io.err })
     .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet-hub run, meshlet-hub token create, meshlet-hub devices.')
 
@@ -34,7 +34,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .action(async (o: { config: string; json: boolean }) => done((await import('./token.ts')).list(o, io)))
   token.command('revoke').description('end a token now, and the renewals of what joined with it').argument('<id>', 'id as `token list` shows it').addOption(config())
     .action(async (id: string, o: { config: string }) => done((await import('./token.ts')).revoke(id, o, io)))
-  const devices = program.command('devices').description('nodes that have connected').addOption(config()).addOption(json())
+  const devices = program.command('devices').enablePositionalOptions().description('nodes that have connected').addOption(config()).addOption(json())
     .action(async (o: { config: string; json: boolean }) => done((await import('./devices.ts')).devices(o, io)))
   devices.command('forget').description('free a node name for another identity').argument('<name>', 'name of the node').addOption(config())
     .action(async (name: string, o: { config: string }) => done((await import('./devices.ts')).forget(name, o, io)))
