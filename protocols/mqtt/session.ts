@@ -23,8 +23,8 @@ export class Session {
   flow: Flow | undefined
   disconnectedAtMs: number | undefined
   pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
-  expiry: Timer | undefined
-  willDelay: Timer | undefined
+  expiry: Pick<Timer, 'cancel'> | undefined
+  willDelay: Pick<Timer, 'cancel'> | undefined
   /** QoS 2 packet ids of a session that is not stored [MQTT-4.3.3-10]. At most 65,535, as ids are. */
   readonly received = new Set<number>()
   readonly #counters: Counters

@@ -1,9 +1,10 @@
 /** Sessions as a whole: finding, making, ending and expiring them, what is left of them in the store, and their wills (MQTT 5.0 §3.1.2.5, §4.1). */
+import type { Clock, Timer } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Will } from './codec/packet.ts'
 import { owned } from './codec/parser.ts'
 import type { StoredMessage } from './durability.ts'
-import { publishInside } from './publication.ts'
+import { publishInside, retryMs } from './publication.ts'
 import { NEVER_SEC, Session } from './session.ts'
 import type { BrokerState } from './state.ts'
 
@@ -70,19 +71,30 @@ export function endSessionLater(state: BrokerState, session: Session): void {
   })
 }
 
-/** The longest wait that a clock is asked for at once; also the longest that a clock that was set back can make a session too old. */
+/** A clock may cap what it is asked for at once (agent/core/clock.ts), so long waits go in steps. */
 const MAX_WAIT_MS = 24 * 3600 * 1000
+function later(clock: Clock, ms: number, fire: () => void): { cancel(): void } {
+  const dueMs = clock.monotonicMs() + ms
+  const step = (): Timer => clock.after(Math.min(MAX_WAIT_MS, Math.max(0, dueMs - clock.monotonicMs())), () => {
+    if (clock.monotonicMs() < dueMs) timer = step()
+    else fire()
+  })
+  let timer = step()
+  return { cancel: () => timer.cancel() }
+}
 
-/** A session without a connection ends its expiry after the disconnect. A clock that was set back gives it at most the whole time again. */
+/**
+ * A session without a connection ends its expiry after the disconnect. The wall clock is asked once, because the disconnect may lie before a restart;
+ * one that was set back gives the session at most its whole time again.
+ */
 export function watchExpiry(state: BrokerState, session: Session): void {
   session.expiry?.cancel()
   if (session.link || session.expirySec === NEVER_SEC) return
   const { clock } = state.ctx
-  const wholeMs = session.expirySec * 1000
   const sinceMs = Math.max(0, clock.wallMs() - (session.disconnectedAtMs ?? clock.wallMs()))
-  const leftMs = wholeMs - sinceMs
-  if (leftMs <= 0) { endSessionLater(state, session); return }
-  session.expiry = clock.after(Math.min(leftMs, MAX_WAIT_MS), () => { if (!state.closed.aborted && !session.link) watchExpiry(state, session) })
+  const leftMs = session.expirySec * 1000 - sinceMs
+  if (leftMs <= 0) endSessionLater(state, session)
+  else session.expiry = later(clock, leftMs, () => { if (!session.link) endSessionLater(state, session) })
 }
 
 /** @param will as CONNECT gave it; its message expiry counts from the publication, so it is added then */
@@ -100,14 +112,13 @@ export function leaveWill(state: BrokerState, session: Session, will: Will): voi
   watchWill(state, session)
 }
 
+/** Due at a wall time that a restart keeps; a clock that was set back makes it wait at most as long as the session is kept. */
 export function watchWill(state: BrokerState, session: Session): void {
   const { pendingWill } = session
   if (!pendingWill) return
   const { clock } = state.ctx
-  const leftMs = Math.max(0, pendingWill.dueAtMs - clock.wallMs())
-  session.willDelay = clock.after(Math.min(leftMs, MAX_WAIT_MS), () => {
-    if (session.pendingWill !== pendingWill || state.closed.aborted) return
-    if (clock.wallMs() < pendingWill.dueAtMs) { watchWill(state, session); return }
+  const leftMs = Math.min(Math.max(0, pendingWill.dueAtMs - clock.wallMs()), session.expirySec * 1000)
+  session.willDelay = later(clock, leftMs, () => {
     session.pendingWill = undefined
     publishWill(state, session.clientId, pendingWill.message)
     saveLater(state, session)
@@ -120,11 +131,25 @@ export function cancelWill(session: Session): void {
   session.willDelay?.cancel()
 }
 
+/** Nobody waits for its acknowledgement, so a spool without room is asked again for about a minute and a half. */
+const MAX_WILL_TRIES = 20
 function publishWill(state: BrokerState, clientId: string, message: StoredMessage): void {
-  publishInside(state, message, { from: undefined, origin: undefined }, message.retain ? 'retain' : 'do not retain').catch((thrown: unknown) => {
-    if (state.closed.aborted) return
-    state.counters.dropped.spool.value++
-    state.ctx.log.warn({ evt: 'mqtt.will.lost', clientId, topic: message.topic, err: toMeshError(thrown) }, 'will could not be published')
+  const { counters, ctx, closed } = state
+  const publish = async (): Promise<void> => {
+    for (let tries = 1; ; tries++) {
+      try {
+        await publishInside(state, message, { from: undefined, origin: undefined }, message.retain ? 'retain' : 'do not retain')
+        return
+      } catch (err) {
+        if (tries === MAX_WILL_TRIES || closed.aborted) throw err
+        await ctx.clock.sleep(retryMs(tries, state), closed)
+      }
+    }
+  }
+  publish().catch((thrown: unknown) => {
+    if (closed.aborted) return
+    counters.dropped.spool.value++
+    ctx.log.warn({ evt: 'mqtt.will.lost', clientId, topic: message.topic, err: toMeshError(thrown) }, 'will could not be published')
   })
 }
 

@@ -111,6 +111,18 @@ test('a client that is held and goes away stops being retried, and nothing was a
   assert.deepEqual((await pub.seen()), [])
 })
 
+test('what came behind a held message and needed no spool is still passed on when the client goes away', async () => {
+  const { t, pub } = await withSubscriber(4)
+  const live = t.open()
+  await live.connect({ clientId: 'live' })
+  await live.subscribe('other')
+  t.durability.refuse('MESH_MQTT_QUOTA')
+  pub.send(publishPacket({ topic: 'q', payload: Buffer.from('a'), qos: 1, packetId: 1 }), publishPacket({ topic: 'other', payload: Buffer.from('b') }))
+  assert.deepEqual(await live.seen(), [])
+  pub.stream.destroy()
+  assert.deepEqual(await live.seen(), ['publish other b q0'])
+})
+
 test('[MQTT-3.3.4-7] more unacknowledged than Receive Maximum ends the connection with 0x93', async () => {
   const { t, pub } = await withSubscriber(5, { policy: { limits: { receiveMaximum: 2 } } })
   t.durability.hold()
