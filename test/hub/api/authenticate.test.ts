@@ -1,0 +1,70 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { generateKeyPairSync, X509Certificate } from 'node:crypto'
+import { systemDisk } from '../../../agent/core/disk.ts'
+import type { MeshError } from '../../../agent/core/errors.ts'
+import { authenticator } from '../../../hub/api/authenticate.ts'
+import { openCa } from '../../../hub/ca/ca.ts'
+import { signLeaf, type Root } from '../../../hub/ca/root.ts'
+import { Registry } from '../../../hub/registry/registry.ts'
+import { Tokens } from '../../../hub/tokens.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
+
+const MINE = 'spiffe://demo.mesh/ns/edge/sa/gateway'
+
+function made() {
+  const clock = new SimClock()
+  const disk = { ...systemDisk, read: () => undefined, makeFolder: () => {}, replace: () => {} }
+  const open = () => openCa({ folder: '/ca', disk, clock, trustDomain: 'demo.mesh' })
+  const [ca, registry] = [open(), new Registry(':memory:')]
+  const tokens = new Tokens({ key: generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey, registry, clock, trustDomain: 'demo.mesh' })
+  const leaf = (root: Root, ...uris: string[]): Buffer => {
+    const nowMs = clock.wallMs()
+    const { pem } = signLeaf(root, {
+      publicKey: generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).publicKey, altNames: uris.map((value) => ({ kind: 'uri', value }) as const),
+      notBeforeMs: nowMs - 60_000, notAfterMs: nowMs + 60_000,
+    })
+    return new X509Certificate(pem).raw
+  }
+  const authenticate = authenticator({ ca, tokens, registry, clock })
+  return { ca, other: open(), clock, leaf, authenticate, token: tokens.create({ namespace: 'edge', serviceAccount: 'other', ttlSec: 600 }).token }
+}
+
+test('a certificate of the CA is its SPIFFE id', () => {
+  const { ca, leaf, authenticate } = made()
+  const caller = authenticate({ certificate: leaf(ca.root, MINE), authorization: [] })
+  assert.deepEqual([caller.by, caller.spiffeId.uri, caller.namespace, caller.serviceAccount], ['certificate', MINE, 'edge', 'gateway'])
+})
+
+for (const [name, make, words] of [
+  ['of another CA with the same names', (m) => m.leaf(m.other.root, MINE), /not one of this hub/],
+  ['of the CA for another trust domain', (m) => m.leaf(m.ca.root, 'spiffe://other.mesh/ns/edge/sa/gateway'), /no workload/],
+  ['with two identities', (m) => m.leaf(m.ca.root, MINE, 'spiffe://demo.mesh/ns/x/sa/y'), /no workload/],
+  ['with an id that is none of Istio\'s', (m) => m.leaf(m.ca.root, 'spiffe://demo.mesh/edge'), /no workload/],
+  ['without an id', (m) => m.leaf(m.ca.root), /no workload/],
+  ['that is the root itself', (m) => m.ca.root.certificate.raw, /no workload|valid/],
+] as const satisfies readonly (readonly [string, (m: ReturnType<typeof made>) => Buffer, RegExp])[]) {
+  test(`a certificate ${name} is refused, whatever TLS thought of it; a token beside it still counts`, () => {
+    const m = made()
+    const certificate = make(m)
+    assert.throws(() => m.authenticate({ certificate, authorization: [] }), (err: MeshError) => { assert.equal(err.code, 'MESH_CONTROL_UNAUTHENTICATED'); assert.match(err.message, words); return true })
+    assert.equal(m.authenticate({ certificate, authorization: [`Bearer ${m.token}`] }).spiffeId.uri, 'spiffe://demo.mesh/ns/edge/sa/other')
+  })
+}
+
+test('a certificate counts only between its dates', async () => {
+  const { ca, clock, leaf, authenticate } = made()
+  const certificate = leaf(ca.root, MINE)
+  clock.setWallMs(clock.wallMs() - 61_000)
+  assert.throws(() => authenticate({ certificate, authorization: [] }), /not valid at this time/)
+  clock.setWallMs(clock.wallMs() + 61_000 + 60_000)
+  assert.throws(() => authenticate({ certificate, authorization: [] }), /not valid at this time/)
+})
+
+test('the authorization header: Bearer in any case; several, other schemes and endless ones do not count', () => {
+  const { authenticate, token } = made()
+  assert.equal(authenticate({ certificate: undefined, authorization: [`bearer  ${token}`] }).by, 'token')
+  for (const authorization of [[], [token], [`Basic ${token}`], [`Bearer ${token}`, `Bearer ${token}`], [`Bearer ${token} x`], ['Bearer '], [`Bearer ${' '.repeat(1_000_000)}x`]]) {
+    assert.throws(() => authenticate({ certificate: undefined, authorization }), (err: MeshError) => err.code === 'MESH_CONTROL_UNAUTHENTICATED')
+  }
+})
