@@ -7,7 +7,7 @@ import type { Connack, Connect, Version } from './codec/packet.ts'
 import { NO_PROPERTIES, type Properties } from './codec/properties.ts'
 import { REASON, violation } from './reason.ts'
 import { NEVER_SEC, Session } from './session.ts'
-import { cancelWill, endSession, takenOver } from './sessions.ts'
+import { cancelWill, dropQueue, endSession, takenOver } from './sessions.ts'
 import type { BrokerState } from './state.ts'
 import { tooDeep } from './topics.ts'
 
@@ -80,7 +80,7 @@ export async function openSession(state: BrokerState, connect: Connect, { client
   if (found) await endSession(state, found)
   if (state.sessions.size >= limits.maxSessions) throw new MeshError('MESH_MQTT_QUOTA', `${limits.maxSessions} sessions are open or kept (mqtt.limits.maxSessions)`)
   const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, counters: state.counters })
-  if (session.stored) await state.durability.saveSession(session.toStored())
+  if (session.stored) await Promise.all([dropQueue(state, clientId), state.durability.saveSession(session.toStored())])
   state.sessions.set(clientId, session)
   return { session, present: false }
 }

@@ -61,8 +61,13 @@ export async function endSession(state: BrokerState, session: Session): Promise<
   session.end()
   if (pendingWill) publishWill(state, session.clientId, pendingWill.message)
   if (!session.stored) return
-  await state.durability.deleteSession(session.clientId)
-  if (state.durability.queue(queueName(session.clientId))) await state.durability.deleteQueue(queueName(session.clientId))
+  await Promise.all([state.durability.deleteSession(session.clientId), dropQueue(state, session.clientId)])
+}
+
+/** Also of a session that nobody knows any more: its messages are not for the next one of the same id. */
+export async function dropQueue({ durability }: BrokerState, clientId: string): Promise<void> {
+  const name = queueName(clientId)
+  if (durability.queue(name)) await durability.deleteQueue(name)
 }
 
 export function endSessionLater(state: BrokerState, session: Session): void {

@@ -174,6 +174,16 @@ test('the same by takeover: the deletion of the old one does not touch the new o
   assert.deepEqual(await b.seen(), ['disconnect 0x8e'])
 })
 
+test('a queue without its session, as a crash may leave it, is not the next session\'s', async () => {
+  const t = new TestBroker()
+  const queue = await t.durability.createQueue('session/x')
+  await t.durability.append({ topic: 'a', payload: text('old'), qos: 1, retain: false, properties: text(''), expiresAtMs: undefined }, [queue])
+  const c = t.open()
+  await c.connect({ clientId: 'x', ...KEEP })
+  await c.subscribe('a', { qos: 1 })
+  assert.deepEqual(await c.seen(), [])
+})
+
 test('a session that is kept for longer than a timer can wait', async () => {
   const t = new TestBroker()
   const c = t.open({ policy: { limits: { maxSessionExpirySec: 90 * 24 * 3600 } } })
