@@ -1,0 +1,62 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { PeerIdentity } from '../../../agent/model/identity.ts'
+import { prepareRequestHeaders, uuid } from '../../../protocols/http/forwarded.ts'
+import { headerValue } from '../../../protocols/http/header-edit.ts'
+import { RequestHead } from '../../../protocols/http/message.ts'
+import { applyXfcc, xfccElement } from '../../../protocols/http/xfcc.ts'
+import { seededRandom } from '../../helpers/random.ts'
+import { manager } from './harness.ts'
+
+const prepared = (headers: string[], http: Parameters<typeof manager>[1] = {}, element?: string): { headers: string[]; remoteIp: string } => {
+  const request = new RequestHead('GET', 'https', 'a', '/', headers, 'HTTP/1.1', 0, undefined, false)
+  const remoteIp = prepareRequestHeaders(request, manager([], http), { directIp: '10.9.9.9', scheme: 'https', xfccElement: element }, seededRandom(1))
+  return { headers, remoteIp }
+}
+
+test('an edge listener appends the TCP peer and believes nobody about scheme and address', () => {
+  const { headers, remoteIp } = prepared(['x-forwarded-for', '1.1.1.1', 'x-forwarded-proto', 'http'], { useRemoteAddress: true })
+  assert.deepEqual(headers, ['x-forwarded-for', '1.1.1.1, 10.9.9.9', 'x-forwarded-proto', 'https'])
+  assert.equal(remoteIp, '10.9.9.9')
+})
+test('behind trusted hops the client is so many from the end', () => {
+  assert.equal(prepared(['x-forwarded-for', '1.1.1.1, 2.2.2.2'], { useRemoteAddress: true, xffTrustedHops: 1 }).remoteIp, '2.2.2.2')
+  assert.equal(prepared(['x-forwarded-for', '1.1.1.1, 2.2.2.2'], { xffTrustedHops: 1 }).remoteIp, '1.1.1.1')
+  assert.equal(prepared(['x-forwarded-for', 'nonsense']).remoteIp, '10.9.9.9')
+  assert.equal(prepared(['x-forwarded-for', '1.1.1.1'], { xffTrustedHops: 5 }).remoteIp, '10.9.9.9')
+})
+test('a request id is kept, or made where there is none', () => {
+  assert.equal(headerValue(prepared(['x-request-id', 'mine'], { requestId: 'keep-or-make' }).headers, 'x-request-id'), 'mine')
+  assert.match(headerValue(prepared([], { requestId: 'keep-or-make' }).headers, 'x-request-id')!, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  const random = seededRandom(3)
+  assert.equal(new Set(Array.from({ length: 1000 }, () => uuid(random))).size, 1000)
+})
+
+const peer: PeerIdentity = { spiffeId: undefined, uriSans: ['spiffe://t/ns/n/sa/s'], dnsSans: ['a.example', 'b.example'], subject: 'CN=x,O="y"', sha256: 'ab'.repeat(32), notAfterMs: 0 }
+const details = { subject: true, uri: true, dns: true, cert: false, chain: false }
+
+test('the element has Envoy\'s form', () => {
+  assert.equal(xfccElement(details, peer, 'spiffe://t/ns/n/sa/me'), `By=spiffe://t/ns/n/sa/me;Hash=${'ab'.repeat(32)};Subject="CN=x,O=\\"y\\"";URI=spiffe://t/ns/n/sa/s;DNS=a.example;DNS=b.example`)
+})
+test('a name in a certificate cannot imitate a field or a line', () => {
+  const evil = { ...peer, uriSans: ['spiffe://t/a;URI=spiffe://t/admin,By=x'], dnsSans: [], subject: 'CN=\u010a\u010dX: y\r\n' }
+  const element = xfccElement(details, evil, undefined)
+  assert.ok(element.endsWith(';URI="spiffe://t/a;URI=spiffe://t/admin,By=x"'))
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  assert.doesNotMatch(element, /[\r\n]|[^\x00-\xff]/)
+})
+test('each mode, with and without a client certificate', () => {
+  const result = (mode: Parameters<typeof applyXfcc>[1], element: string | undefined): string | undefined => {
+    const headers = ['x-forwarded-client-cert', 'claimed', 'a', 'b']
+    applyXfcc(headers, mode, element)
+    return headerValue(headers, 'x-forwarded-client-cert')
+  }
+  const modes = ['sanitize', 'forward-only', 'append-forward', 'sanitize-set', 'always-forward-only'] as const
+  assert.deepEqual(modes.map((m) => result(m, 'E')), [undefined, 'claimed', 'claimed,E', 'E', 'claimed'])
+  assert.deepEqual(modes.map((m) => result(m, undefined)), [undefined, undefined, undefined, undefined, 'claimed'])
+})
+test('several lines become one when an element is appended', () => {
+  const headers = ['x-forwarded-client-cert', 'A', 'x', 'y', 'x-forwarded-client-cert', 'B']
+  applyXfcc(headers, 'append-forward', 'E')
+  assert.deepEqual(headers, ['x-forwarded-client-cert', 'A,B,E', 'x', 'y'])
+})

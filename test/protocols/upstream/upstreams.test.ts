@@ -1,0 +1,165 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { MeshError } from '../../../agent/core/errors.ts'
+import type { Breakers, Discovery } from '../../../agent/model/cluster.ts'
+import { DnsLoad } from '../../../protocols/upstream/dns.ts'
+import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
+import { silentLog } from '../../../agent/core/log.ts'
+import { SimClock, settle } from '../../helpers/sim-clock.ts'
+import { cluster, endpoint, GET, Harness, OK, ORIGIN, tablesOf } from '../http/harness.ts'
+
+const NARROW: Breakers = { maxConnections: 1, maxPendingRequests: 1, maxRequests: 10, maxRetries: 3, retryBudget: undefined }
+const never = new AbortController().signal
+
+test('at max_connections requests wait for the connection, at max_pending_requests they are refused', async () => {
+  await using h = new Harness([cluster(undefined, { breakers: NARROW })])
+  const origin = await h.origin()
+  const clients = [h.connect(), h.connect(), h.connect()] as const
+  for (const c of clients) await c.send(GET)
+  assert.equal(origin.connections.length, 1)
+  assert.match(await clients[2].take(), /^HTTP\/1\.1 503 [^]*MESH_UPSTREAM_OVERFLOW/)
+  await origin.answer(OK)
+  assert.match(await clients[0].take(), /200 OK/)
+  await origin.answer(OK)
+  assert.match(await clients[1].take(), /200 OK/)
+  assert.equal(origin.connections.length, 1)
+})
+test('a request that gave up waiting leaves its place', async () => {
+  await using h = new Harness([cluster(undefined, { breakers: NARROW })])
+  await h.origin()
+  const [first, second, third] = [h.connect(), h.connect(), h.connect()]
+  await first.send(GET)
+  await second.send(GET)
+  second.stream.destroy()
+  await settle()
+  await third.send(GET)
+  assert.equal(await third.take(), '')
+  assert.deepEqual(h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.pendingRequests, c.connections]), [[2, 1, 1]])
+})
+test('at max_requests nothing more is started', async () => {
+  await using h = new Harness([cluster(undefined, { breakers: { ...NARROW, maxRequests: 1 } })])
+  await h.origin()
+  const [first, second] = [h.connect(), h.connect()]
+  await first.send(GET)
+  await second.send(GET)
+  assert.match(await second.take(), /MESH_UPSTREAM_OVERFLOW/)
+})
+test('an idle connection ends after the cluster\'s idle time, a used one after its number of requests', async () => {
+  await using h = new Harness([cluster(undefined, { idleMs: 1000, maxRequestsPerConnection: 2 })])
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  await h.clock.advance(1010)
+  assert.equal(origin.connections[0]!.closed, true)
+  for (let i = 0; i < 3; i++) { await client.send(GET); await origin.answer(OK) }
+  assert.equal(origin.connections.length, 3)
+  assert.equal(origin.connections[1]!.closed, true)
+})
+test('a connect that hangs ends with connect_timeout', async () => {
+  await using h = new Harness()
+  h.network.blackhole(ORIGIN)
+  const client = h.connect()
+  await client.send(GET)
+  await h.clock.advance(1001)
+  assert.match(await client.take(), /^HTTP\/1\.1 504 [^]*MESH_CONNECT_TIMEOUT/)
+  assert.equal(h.upstreams.clusterStatus()[0]!.connections, 0)
+})
+test('counts come back to zero however requests end', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const clients = Array.from({ length: 6 }, () => h.connect())
+  for (const c of clients) await c.send(GET)
+  await origin.connections[0]!.send(OK)
+  await origin.connections[1]!.send('garbage\r\n\r\n')
+  origin.connections[2]!.stream.destroy()
+  clients[3]!.stream.destroy()
+  await origin.connections[4]!.send('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n')
+  origin.connections[4]!.stream.end()
+  await origin.connections[5]!.send('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhixx')
+  await settle()
+  await settle()
+  const [status] = h.upstreams.clusterStatus()
+  assert.deepEqual([status!.activeRequests, status!.pendingRequests, status!.connections, status!.endpoints[0]!.activeRequests], [0, 0, 1, 0])
+})
+test('endpoints come from EDS, and change with the tables', async () => {
+  const eds = cluster([], { discovery: { kind: 'eds', serviceName: 's' } })
+  const load = (port: number) => ({ clusterName: 's', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint(ORIGIN.host, port)] }] })
+  await using h = new Harness([eds])
+  const [one, two] = [await h.origin({ host: ORIGIN.host, port: 1 }), await h.origin({ host: ORIGIN.host, port: 2 })]
+  const client = h.connect()
+  await client.send(GET)
+  assert.match(await client.take(), /MESH_NO_ENDPOINT/)
+  for (const [port, origin] of [[1, one], [2, two]] as const) {
+    h.tables.swap(tablesOf([eds], { load: () => load(port) }))
+    await client.send(GET)
+    await origin.answer(OK)
+    assert.match(await client.take(), /200 OK/)
+  }
+  assert.equal(one.last.closed, true)
+})
+test('original-dst clusters lead where the connection was going', async () => {
+  await using h = new Harness([cluster([], { discovery: { kind: 'original-dst' } })])
+  const origin = await h.origin({ host: '10.0.0.1', port: 80 })
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  assert.match(await client.take(), /200 OK/)
+})
+test('connect gives a stream of its own and counts it until it is released', async () => {
+  await using h = new Harness([cluster(undefined, { breakers: NARROW })])
+  const origin = await h.origin()
+  const c = h.tables.get().cluster('origin')!
+  const up = await h.upstreams.connect(c, { signal: never, speaks: 'tcp' })
+  await assert.rejects(h.upstreams.connect(c, { signal: never, speaks: 'tcp' }), (e) => e instanceof MeshError && e.code === 'MESH_UPSTREAM_OVERFLOW')
+  up.stream.write('hello')
+  assert.equal(await origin.last.take(), 'hello')
+  up.release('ok')
+  up.stream.destroy()
+  assert.equal(h.upstreams.clusterStatus()[0]!.connections, 0)
+})
+test('failed connects eject an endpoint where outlier detection says so', async () => {
+  const outlier = { consecutive5xx: undefined, consecutiveGatewayFailures: undefined, consecutiveLocalFailures: 2, intervalMs: 1000, baseEjectionMs: 5000, maxEjectionMs: 5000, maxEjectionPercent: 100 }
+  await using h = new Harness([cluster([endpoint(ORIGIN.host, 1), endpoint(ORIGIN.host, 2)], { outlier, panicPercent: 0 })])
+  await h.origin({ host: ORIGIN.host, port: 2 })
+  h.network.refuse({ host: ORIGIN.host, port: 1 })
+  for (let i = 0; i < 4; i++) await h.connect().send(GET)
+  assert.deepEqual(h.upstreams.clusterStatus()[0]!.endpoints.map((e) => e.ejected), [true, false])
+})
+
+const dns = (mode: 'strict' | 'logical'): Extract<Discovery, { kind: 'dns' }> => {
+  const { discovery } = cluster([endpoint('svc.example', 80)])
+  return { kind: 'dns', mode, refreshMs: 5000, load: discovery.kind === 'static' ? discovery.load : assert.fail() }
+}
+const addresses = (d: DnsLoad): string[] | undefined => d.current?.localities.flatMap((l) => l.endpoints.map((e) => e.address))
+test('DNS: strict uses every address, logical the first; the last good answer outlives failures', async () => {
+  const clock = new SimClock()
+  let answer: string[] | undefined = ['10.0.0.1', '10.0.0.2']
+  const resolve = async (): Promise<string[]> => answer ?? Promise.reject(new Error('SERVFAIL'))
+  using strict = new DnsLoad(dns('strict'), { clock, resolve, log: silentLog })
+  using logical = new DnsLoad(dns('logical'), { clock, resolve, log: silentLog })
+  await Promise.all([strict.ready(), logical.ready()])
+  assert.deepEqual([addresses(strict), addresses(logical)], [['10.0.0.1', '10.0.0.2'], ['10.0.0.1']])
+  answer = undefined
+  await clock.advance(5001)
+  assert.deepEqual(addresses(strict), ['10.0.0.1', '10.0.0.2'])
+  answer = ['10.0.0.3']
+  await clock.advance(5001)
+  assert.deepEqual(addresses(strict), ['10.0.0.3'])
+})
+test('DNS: a name that never resolved refuses with its code, and the next request asks again', async () => {
+  await using h = new Harness([cluster([], { discovery: dns('strict') })])
+  let asked = 0
+  await using upstreams = createUpstreams(h.ctx, async () => { asked++; throw new Error('ENOTFOUND') })
+  const c = h.tables.get().cluster('origin')!
+  for (let i = 0; i < 2; i++) await assert.rejects(upstreams.connect(c, { signal: never, speaks: 'tcp' }), (e) => e instanceof MeshError && e.code === 'MESH_DNS_FAILED')
+  assert.equal(asked, 2)
+})
+test('DNS: requests wait for the first answer', async () => {
+  await using h = new Harness([cluster([], { discovery: { ...dns('strict'), load: { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('svc.example', ORIGIN.port)] }] } } })])
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  assert.match(await client.take(), /200 OK/)
+})
