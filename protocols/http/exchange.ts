@@ -341,6 +341,8 @@ export class Exchange implements CallEvents, Deadline {
   #openTunnel(head: ResponseHead, stream: Duplex, rest: Buffer | undefined, release: (failed: boolean) => void): void {
     const { ctx, deadlines } = this.#rt
     this.#answering = true
+    // From here the tunnel's own idle time counts, not the time for an answer.
+    deadlines.delete(this)
     const client = this.#down.takeOver(head)
     const { conn } = this.client
     this.#tunnel = new Tunnel(client, { stream, rest }, {

@@ -38,6 +38,7 @@ export class ReplayBuffer {
   drop(): void {
     this.#chunks = []
     this.replayable = false
+    this.counted = true
     this.#bytes = this.#maxBytes + 1
   }
 }

@@ -186,6 +186,22 @@ test('a pooled connection on which unasked bytes came is not used again', async 
   assert.equal(origin.connections.length, 2)
 })
 
+test('an answer that an endpoint sends ahead, while the connection is idle, never reaches the next request', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  await client.take()
+  await origin.answer(OK.replace('hi', 'XX'))
+  assert.equal(origin.last.closed, true)
+  await client.send(GET)
+  assert.equal(origin.connections.length, 2)
+  assert.equal(await client.take(), '')
+  await origin.answer(OK)
+  assert.match(await client.take(), /hi$/)
+})
+
 test('the route\'s timeout is answered with 504', async () => {
   await using h = new Harness()
   const origin = await h.origin()

@@ -139,6 +139,7 @@ test('trailers come without the fields that may not stand there (RFC 9110 §6.5.
 test('an upgrade counts only when Connection names it (RFC 9110 §7.8)', () => {
   assert.equal(read('request', request('Upgrade: WebSocket\r\nConnection: Upgrade\r\n')).parser.upgrade, 'websocket')
   assert.equal(read('request', request('Upgrade: websocket\r\n')).parser.upgrade, undefined)
+  assert.equal(read('request', request('Upgrade: websocket\r\nConnection: keep-alive\r\n')).parser.upgrade, undefined)
 })
 
 test('responses: no body for HEAD, 204 and 304, whatever the fields say (RFC 9112 §6.3)', () => {

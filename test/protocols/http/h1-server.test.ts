@@ -244,6 +244,16 @@ test('an endpoint that switches protocols unasked is refused', async () => {
   assert.equal(origin.last.closed, true)
 })
 
+test('the route\'s timeout is over when the protocol is switched', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ upgrades: ['websocket'], timeoutMs: 1000 }))]))
+  await client.send(WEBSOCKET)
+  await origin.answer(SWITCH)
+  await h.clock.advance(2000)
+  assert.equal(client.closed, false)
+})
+
 test('a tunnel in which nothing moves ends', async () => {
   await using h = new Harness()
   const origin = await h.origin()
@@ -275,6 +285,15 @@ test('CONNECT opens a tunnel to the cluster that the host\'s route names', async
   await settle()
   assert.equal(origin.last.closed, true)
   assert.equal(h.upstreams.clusterStatus()[0]!.connections, 0)
+})
+
+test('CONNECT does not pass by a route that has a policy of its own, because a tunnel has no path to ask it about', async () => {
+  await using h = new Harness()
+  await h.origin()
+  const guarded: Policy = { action: 'deny', rules: [], shadow: undefined }
+  const client = h.connect(manager([route(forwardTo(), { policy: guarded })], { explicitProxy: true }))
+  await client.send('CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n')
+  assert.match(await client.take(), /^HTTP\/1\.1 404 [^]*MESH_NO_ROUTE/)
 })
 
 test('an explicit proxy takes the host from an absolute target and drops the proxy\'s credentials', async () => {

@@ -108,6 +108,7 @@ test('an ejected host gets nothing until its time is over', async () => {
   const clock = new SimClock()
   const h = hostsOf(clock)
   h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), endpoint('a', 2), endpoint('a', 3), endpoint('a', 4))] })
+  assert.deepEqual(picks(h), [1, 2, 3, 4])
   const victim = [...h.all][0]!
   for (let i = 0; i < 3; i++) h.report(victim, { kind: 'status', status: 503 })
   assert.deepEqual(picks(h), [2, 3, 4])
