@@ -1,29 +1,25 @@
 /**
- * One durable queue: what is in it, what of it is done, and the newest entries in memory, so that a consumer that keeps up never makes the
- * disk read. Everything below `firstSeq` is done; above it single entries may be (`doneAbove`), because receivers acknowledge in any order.
+ * One durable queue: which segments it has, what of them is done. Everything below `firstSeq` is done; above it single entries may be, because
+ * receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
  */
-import type { Storage } from '../../../agent/core/storage.ts'
-import type { DurableQueue, QueueEntry, StoredMessage } from '../durability.ts'
-import { SQL } from './schema.ts'
-import { decodeSegment, entriesOf } from './segment.ts'
+import type { DurableQueue, QueueEntry } from '../durability.ts'
+import { decodeSegment } from './segment.ts'
+import { entriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
-/** Newest entries kept in memory, by bytes at rest. */
-const MAX_TAIL_BYTES = 512 * 1024
-/** Segments that are read at once from a backlog. */
-const SEGMENTS_PER_READ = 8
-/** Small neighbours are counted as one range, so that memory does not grow with the number of commits. */
-const MAX_RANGE_BYTES = 64 * 1024
-
-type Range = { readonly firstSeq: number; lastSeq: number; bytes: number }
 export type QueueHost = {
-  readonly storage: Storage
-  /** Something changed that is to be written with the next commit. */
+  readonly cache: SegmentCache
+  /** The blob of a segment from the disk; undefined when there is none. */
+  load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined>
+  /** Something is done; to be written with some later commit. */
   changed(queue: SpoolQueue): void
-  release(queue: SpoolQueue, seq: number): Promise<void>
-  damaged(queue: SpoolQueue, firstSeq: number): void
-  /** Entries and bytes that are held no more (negative) or anew. */
+  /** Resolves when what the queue has in `releasing` is durable. */
+  releases(queue: SpoolQueue): Promise<void>
+  /** A segment cannot be read back; its entries are given up. */
+  damaged(queue: SpoolQueue, segment: Segment): void
+  /** Entries and bytes that are held more, or less when negative. */
   counted(messages: number, bytes: number): void
 }
+export type QueueRow = { readonly id: number; readonly name: string; readonly firstSeq: number; readonly lastSeq: number; readonly done: readonly number[]; readonly released: readonly number[] }
 
 export class SpoolQueue implements DurableQueue {
   readonly id: number
@@ -31,121 +27,180 @@ export class SpoolQueue implements DurableQueue {
   onAppended: (() => void) | undefined
   firstSeq: number
   lastSeq: number
+  depth = 0
   bytes = 0
+  /** Deleted; appends to it are nothing. */
   gone = false
-  readonly released = new Set<number>()
-  /** There may be rows to delete when entries are done. */
-  hadReleased = false
+  /** Segments that are wholly done but still on the disk. */
+  deadSegments = 0
+  readonly doneAbove: Set<number>
+  /** PUBREC has come, and that is durable. */
+  readonly released: Set<number>
+  /** PUBREC has come, and that is to be written. */
+  readonly releasing = new Set<number>()
   readonly #host: QueueHost
-  readonly #doneAbove: Set<number>
-  #ranges: Range[] = []
-  #tail: QueueEntry[] = []
-  #tailBytes = 0
+  #segments: Segment[] = []
 
-  constructor(host: QueueHost, p: { id: number; name: string; firstSeq: number; lastSeq: number; doneAbove: readonly number[] }) {
+  constructor(host: QueueHost, row: QueueRow) {
     this.#host = host
-    this.id = p.id
-    this.name = p.name
-    this.firstSeq = p.firstSeq
-    this.lastSeq = p.lastSeq
-    this.#doneAbove = new Set(p.doneAbove.filter((seq) => seq >= p.firstSeq && seq <= p.lastSeq))
+    this.id = row.id
+    this.name = row.name
+    this.firstSeq = row.firstSeq
+    this.lastSeq = row.lastSeq
+    this.doneAbove = new Set(row.done)
+    this.released = new Set(row.released)
   }
 
-  get depth(): number { return this.lastSeq - this.firstSeq + 1 - this.#doneAbove.size }
-  /** Sparse part of what is done, for the disk. */
-  get doneAbove(): readonly number[] { return [...this.#doneAbove] }
+  get tail(): Segment | undefined { return this.#segments.at(-1) }
+  /** Below this nothing on the disk is needed. */
+  get firstNeededSeq(): number { return this.#segments[0]?.firstSeq ?? this.lastSeq + 1 }
 
-  /** A stored segment, told in order when the spool opens. */
-  restored(firstSeq: number, lastSeq: number, bytes: number): void { this.#addRange(firstSeq, lastSeq, bytes) }
-
-  /** A segment is durable now. */
-  appended(firstSeq: number, messages: readonly StoredMessage[], bytes: number): void {
-    if (this.gone) return
-    this.lastSeq = firstSeq + messages.length - 1
-    this.#addRange(firstSeq, this.lastSeq, bytes)
-    this.#host.counted(messages.length, bytes)
-    const each = bytes / messages.length
-    for (let i = 0; i < messages.length; i++) this.#tail.push({ seq: firstSeq + i, message: messages[i]!, released: false })
-    this.#tailBytes += bytes
-    if (this.#tailBytes > MAX_TAIL_BYTES) {
-      const surplus = Math.min(this.#tail.length, Math.ceil((this.#tailBytes - MAX_TAIL_BYTES / 2) / each))
-      this.#tail = this.#tail.slice(surplus)
-      this.#tailBytes = this.#tail.length === 0 ? 0 : MAX_TAIL_BYTES / 2
+  /** A segment found on the disk, told in ascending order before the first use. */
+  restored(firstSeq: number, lastSeq: number, bytes: number): void {
+    if (lastSeq < this.firstSeq || firstSeq <= (this.tail?.lastSeq ?? 0)) { this.deadSegments++; return }
+    this.#segments.push({ firstSeq, lastSeq, bytes, blob: undefined, entries: undefined })
+    this.lastSeq = Math.max(this.lastSeq, lastSeq)
+    this.bytes += bytes
+    this.depth += lastSeq - Math.max(firstSeq, this.firstSeq) + 1
+  }
+  /** After the last of them. */
+  restoredAll(): void {
+    for (const seq of this.doneAbove) {
+      if (seq > this.firstSeq && this.#segments[this.#indexOf(seq)]) this.depth--
+      else this.doneAbove.delete(seq)
     }
+    this.#advance()
+    this.#host.counted(this.depth, this.bytes)
+  }
+
+  /** A segment is durable now. With the first number of the tail it replaces that. */
+  appended(firstSeq: number, lastSeq: number, blob: Buffer): void {
+    const tail = this.tail
+    const segment: Segment = tail?.firstSeq === firstSeq ? tail : { firstSeq, lastSeq, bytes: 0, blob: undefined, entries: undefined }
+    if (segment !== tail) this.#segments.push(segment)
+    const messages = lastSeq - this.lastSeq
+    const bytes = blob.length - segment.bytes
+    segment.lastSeq = this.lastSeq = lastSeq
+    segment.bytes = blob.length
+    this.depth += messages
+    this.bytes += bytes
+    this.#host.cache.put(segment, blob)
+    this.#host.counted(messages, bytes)
   }
 
   read(afterSeq: number, max: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]> {
     const from = Math.max(afterSeq + 1, this.firstSeq)
-    if (from > this.lastSeq || this.gone) return []
-    const inMemory = this.#tail[0]?.seq ?? Infinity
-    if (from < inMemory) return this.#fromDisk(from, max)
-    return this.#open(this.#tail.slice(from - inMemory, from - inMemory + max + this.#doneAbove.size)).slice(0, max)
+    const found: QueueEntry[] = []
+    for (let i = this.#indexOf(from); i < this.#segments.length && found.length < max; i++) {
+      const segment = this.#segments[i]!
+      const entries = entriesInMemory(segment)
+      if (entries === undefined) return found.length > 0 ? found : this.#load(segment, afterSeq, max)
+      this.#open(entries, from - segment.firstSeq, max, found)
+    }
+    return found
   }
 
   done(seq: number): void {
-    if (seq < this.firstSeq || seq > this.lastSeq || this.#doneAbove.has(seq) || this.gone) return
-    this.#doneAbove.add(seq)
-    while (this.#doneAbove.delete(this.firstSeq)) this.released.delete(this.firstSeq++)
-    this.#host.counted(-1, -this.#dropRanges())
-    this.#trimTail()
+    if (seq < this.firstSeq || seq > this.lastSeq || this.gone) return
+    if (seq > this.firstSeq) {
+      const segment = this.#segments[this.#indexOf(seq)]
+      if (this.doneAbove.has(seq) || segment === undefined || segment.firstSeq > seq) return
+      this.doneAbove.add(seq)
+    } else this.firstSeq++
+    this.depth--
+    this.#host.counted(-1, 0)
+    this.#forget(seq)
+    if (seq < this.firstSeq) this.#advance()
     this.#host.changed(this)
   }
-  release(seq: number): Promise<void> { return this.#host.release(this, seq) }
-  /** Everything is given up, e.g. the session has ended. */
+
+  async release(seq: number): Promise<void> {
+    if (seq < this.firstSeq || seq > this.lastSeq || this.gone || this.released.has(seq) || this.doneAbove.has(seq)) return
+    this.releasing.add(seq)
+    await this.#host.releases(this)
+  }
+  /** What was in `releasing` when the commit was composed. */
+  releasedDurably(seqs: readonly number[]): void {
+    for (const seq of seqs) if (this.releasing.delete(seq)) this.released.add(seq)
+  }
+
+  /** Everything is given up: the session has ended. */
   drop(): void {
     this.gone = true
     this.#host.counted(-this.depth, -this.bytes)
-    this.#tail = []
-    this.#ranges = []
+    for (const segment of this.#segments) this.#host.cache.drop(segment)
+    this.#segments = []
+    this.depth = this.bytes = 0
+    this.firstSeq = this.lastSeq + 1
   }
 
-  /** Entries that are not done, with what PUBREC has said of them. */
-  #open(entries: readonly QueueEntry[]): QueueEntry[] {
-    const open = this.#doneAbove.size === 0 ? entries : entries.filter((e) => !this.#doneAbove.has(e.seq))
-    return this.released.size === 0 ? [...open] : open.map((e) => (this.released.has(e.seq) ? { ...e, released: true } : e))
-  }
-
-  async #fromDisk(from: number, max: number): Promise<readonly QueueEntry[]> {
-    for (let at = from; at <= this.lastSeq && !this.gone;) {
-      const rows = await this.#host.storage.query({ sql: SQL.segmentsAfter, params: [this.id, this.id, at, SEGMENTS_PER_READ] })
-      const found: QueueEntry[] = []
-      let next = at
-      for (const row of rows) {
-        const firstSeq = Number(row['first_seq'])
-        const messages = decodeSegment(row['data'] as Uint8Array, firstSeq)
-        if (!messages) { this.#host.damaged(this, firstSeq); continue }
-        next = Math.max(next, firstSeq + messages.length)
-        found.push(...entriesOf(messages, firstSeq, this.released).filter((e) => e.seq >= at && e.seq >= this.firstSeq))
-        if (found.length >= max + this.#doneAbove.size) break
-      }
-      const open = this.#open(found).slice(0, max)
-      if (open.length > 0 || rows.length < SEGMENTS_PER_READ) return open
-      at = Math.max(next, at + 1)
+  #open(entries: readonly QueueEntry[], from: number, max: number, into: QueueEntry[]): void {
+    const { doneAbove, released } = this
+    for (let i = Math.max(from, 0); i < entries.length && into.length < max; i++) {
+      const entry = entries[i]!
+      if (doneAbove.size > 0 && doneAbove.has(entry.seq)) continue
+      into.push(released.size > 0 && released.has(entry.seq) ? { ...entry, released: true } : entry)
     }
-    return []
   }
 
-  #addRange(firstSeq: number, lastSeq: number, bytes: number): void {
-    this.bytes += bytes
-    const last = this.#ranges.at(-1)
-    if (last && last.bytes + bytes <= MAX_RANGE_BYTES && last.lastSeq + 1 === firstSeq && this.#ranges.length > 1) {
-      last.lastSeq = lastSeq
-      last.bytes += bytes
-    } else this.#ranges.push({ firstSeq, lastSeq, bytes })
+  async #load(segment: Segment, afterSeq: number, max: number): Promise<readonly QueueEntry[]> {
+    const lastSeq = segment.lastSeq
+    const blob = await this.#host.load(this, segment.firstSeq)
+    // While the disk was asked, the segment may have grown, come to memory or been done.
+    if (this.gone || segment.lastSeq !== lastSeq || segment.blob || this.#segments[this.#indexOf(segment.firstSeq)] !== segment) return this.read(afterSeq, max)
+    const entries = blob && decodeSegment(blob, segment.firstSeq, lastSeq)
+    if (!entries) {
+      this.#giveUp(segment)
+      return this.read(afterSeq, max)
+    }
+    this.#host.cache.put(segment, Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength))
+    segment.entries = entries
+    return this.read(afterSeq, max)
   }
-  /** @returns the bytes of ranges that are wholly done */
-  #dropRanges(): number {
-    let count = 0
+
+  /** As if its entries had been done: a hole that is never closed would keep everything above it. */
+  #giveUp(segment: Segment): void {
+    this.#host.damaged(this, segment)
+    for (let seq = Math.max(segment.firstSeq, this.firstSeq); seq <= segment.lastSeq; seq++) this.done(seq)
+  }
+
+  #forget(seq: number): void {
+    if (this.released.size > 0) this.released.delete(seq)
+    if (this.releasing.size > 0) this.releasing.delete(seq)
+  }
+
+  /** Moves `firstSeq` over what is done and over numbers that no segment has, and lets go of segments that are wholly done. */
+  #advance(): void {
+    let gone = 0
     let bytes = 0
-    while (count < this.#ranges.length && this.#ranges[count]!.lastSeq < this.firstSeq) bytes += this.#ranges[count++]!.bytes
-    if (count > 0) this.#ranges = this.#ranges.slice(count)
+    for (;;) {
+      while (this.doneAbove.size > 0 && this.doneAbove.delete(this.firstSeq)) this.firstSeq++
+      const first = this.#segments[gone]
+      if (!first) { this.firstSeq = this.lastSeq + 1; break }
+      if (this.firstSeq < first.firstSeq) this.firstSeq = first.firstSeq
+      else if (this.firstSeq > first.lastSeq) {
+        bytes += first.bytes
+        this.#host.cache.drop(first)
+        gone++
+      } else if (!this.doneAbove.has(this.firstSeq)) break
+    }
+    if (gone === 0) return
+    this.#segments.splice(0, gone)
+    this.deadSegments += gone
     this.bytes -= bytes
-    return bytes
+    this.#host.counted(0, -bytes)
   }
-  #trimTail(): void {
-    const first = this.#tail[0]?.seq
-    if (first === undefined || this.firstSeq - first < 64) return
-    this.#tail = this.#tail.slice(this.firstSeq - first)
-    this.#tailBytes = this.#tail.length === 0 ? 0 : Math.min(this.#tailBytes, this.bytes)
+
+  /** Index of the first segment that ends at or behind `seq`. */
+  #indexOf(seq: number): number {
+    let low = 0
+    let high = this.#segments.length
+    if (high === 0 || seq <= this.#segments[0]!.lastSeq) return 0
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#segments[middle]!.lastSeq < seq) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }

@@ -1,37 +1,46 @@
-/** spool.db. A later version adds to the list; what stands here never changes. */
+/**
+ * spool.db. A later version adds to the list of migrations; what stands here never changes.
+ *
+ * A segment's id is its queue's id and its first sequence number in one integer, so that the segments of a queue lie together and in order in the
+ * table itself: no index to keep up, and what is done goes with one range. `done` and `released` of a queue are sets (writer.ts).
+ */
 export const MIGRATIONS: readonly string[] = [`
-CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, done BLOB NOT NULL);
-CREATE TABLE segment (id INTEGER PRIMARY KEY, queue_id INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, bytes INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE UNIQUE INDEX segment_of_queue ON segment (queue_id, first_seq);
-CREATE TABLE released (queue_id INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (queue_id, seq)) WITHOUT ROWID;
+CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, done BLOB NOT NULL, released BLOB NOT NULL);
+CREATE TABLE segment (id INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE inbound (client_id TEXT NOT NULL, packet_id INTEGER NOT NULL, PRIMARY KEY (client_id, packet_id)) WITHOUT ROWID;
 CREATE TABLE session (client_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE retained (topic TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;
 `]
 
-export const SQL = {
-  queues: 'SELECT id, name, first_seq, last_seq, done FROM queue',
-  segmentSizes: 'SELECT queue_id, first_seq, last_seq, bytes FROM segment ORDER BY queue_id, first_seq',
-  segmentsAfter: 'SELECT first_seq, data FROM segment WHERE queue_id = ? AND first_seq >= (SELECT COALESCE(MAX(first_seq), 0) FROM segment WHERE queue_id = ? AND first_seq <= ?) ORDER BY first_seq LIMIT ?',
-  released: 'SELECT queue_id, seq FROM released',
-  inbound: 'SELECT client_id, packet_id FROM inbound',
-  sessions: 'SELECT client_id, body FROM session',
-  retained: 'SELECT topic, message FROM retained',
+/** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
+export const MAX_SEQ = 2 ** 44 - 1
+/** What is left of SQLite's 63 bits. */
+export const MAX_QUEUE_ID = 2 ** 19 - 1
+/** Rows per question when the spool opens: the storage thread's heap is small. */
+export const ROWS_PER_PAGE = 2_000
 
-  addQueue: 'INSERT INTO queue (id, name, first_seq, last_seq, done) VALUES (?, ?, 1, 0, ?)',
-  moveQueue: 'UPDATE queue SET first_seq = ?, last_seq = ?, done = ? WHERE id = ?',
+// JavaScript's numbers reach SQLite as floating point; | and << make integers of them again without loss.
+// Parameters are positional: better-sqlite3 takes ?1 for a name.
+const ID = '((? << 44) | ?)'
+export const SQL = {
+  queues: 'SELECT id, name, first_seq, last_seq, done, released FROM queue WHERE id > ? ORDER BY id LIMIT ?',
+  segments: `SELECT id >> 44 AS queue_id, id & ${MAX_SEQ} AS first_seq, last_seq, length(data) AS bytes FROM segment WHERE id > ${ID} ORDER BY id LIMIT ?`,
+  segment: `SELECT data FROM segment WHERE id = ${ID}`,
+  inbound: 'SELECT client_id, packet_id FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
+  sessions: 'SELECT client_id, body FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',
+  retained: 'SELECT topic, message FROM retained WHERE topic > ? ORDER BY topic LIMIT ?',
+
+  addQueue: 'INSERT OR REPLACE INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, 1, 0, ?, ?)',
+  moveQueue: 'UPDATE queue SET first_seq = ?, last_seq = ?, done = ?, released = ? WHERE id = ?',
   dropQueue: 'DELETE FROM queue WHERE id = ?',
-  addSegment: 'INSERT INTO segment (queue_id, first_seq, last_seq, bytes, data) VALUES (?, ?, ?, ?, ?)',
-  dropSegmentsBelow: 'DELETE FROM segment WHERE queue_id = ? AND last_seq < ?',
-  dropSegments: 'DELETE FROM segment WHERE queue_id = ?',
-  addReleased: 'INSERT OR IGNORE INTO released (queue_id, seq) VALUES (?, ?)',
-  dropReleasedBelow: 'DELETE FROM released WHERE queue_id = ? AND seq < ?',
-  dropReleased: 'DELETE FROM released WHERE queue_id = ?',
+  putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data) VALUES (${ID}, ?, ?)`,
+  dropSegmentsBelow: `DELETE FROM segment WHERE id >= (? << 44) AND id < ${ID}`,
+  dropSegmentsAbove: `DELETE FROM segment WHERE id > ${ID} AND id < ((? + 1) << 44)`,
   addInbound: 'INSERT OR IGNORE INTO inbound (client_id, packet_id) VALUES (?, ?)',
   dropInbound: 'DELETE FROM inbound WHERE client_id = ? AND packet_id = ?',
   dropInboundOf: 'DELETE FROM inbound WHERE client_id = ?',
-  putSession: 'INSERT INTO session (client_id, body) VALUES (?, ?) ON CONFLICT (client_id) DO UPDATE SET body = excluded.body',
+  putSession: 'INSERT OR REPLACE INTO session (client_id, body) VALUES (?, ?)',
   dropSession: 'DELETE FROM session WHERE client_id = ?',
-  putRetained: 'INSERT INTO retained (topic, message) VALUES (?, ?) ON CONFLICT (topic) DO UPDATE SET message = excluded.message',
+  putRetained: 'INSERT OR REPLACE INTO retained (topic, message) VALUES (?, ?)',
   dropRetained: 'DELETE FROM retained WHERE topic = ?',
 } as const

@@ -1,68 +1,109 @@
 /**
- * Messages at rest: what one commit brought to one queue is one segment, a blob of entries with consecutive sequence numbers and a checksum.
+ * Messages at rest: what one commit brought to one queue is one segment, a blob of entries with consecutive sequence numbers behind a checksum.
  * So a row is written per commit and not per message.
  *
- * Entry: flags (1: qos, retain 4, expiry 8), topic length (2), payload length (4), properties length (4), [expiry in wall ms (8)], topic, payload, properties.
+ * Entry: flags (QoS, retain 4, expiry 8; 1 byte), lengths of topic (2), payload (4) and properties (4), [expiry in wall ms (8)], topic, payload, properties.
  */
 import { crc32 } from 'node:zlib'
 import type { QueueEntry, StoredMessage } from '../durability.ts'
 
+const HEAD_BYTES = 4
 const FIXED_BYTES = 11
 const RETAIN = 4
 const EXPIRES = 8
+const NO_BYTES = new Uint8Array(0)
+const FIRST_ROOM_BYTES = 4 * 1024
 
-/** Bytes of the message at rest, what limits count. */
+/** Bytes of the message at rest, what limits count; exact for topics in ASCII. */
 export function entryBytes({ topic, payload, properties, expiresAtMs }: StoredMessage): number {
-  return FIXED_BYTES + (expiresAtMs === undefined ? 0 : 8) + Buffer.byteLength(topic) + payload.length + properties.length
+  return FIXED_BYTES + (expiresAtMs === undefined ? 0 : 8) + topic.length + payload.length + properties.length
 }
 
-/** @param bytes sum of entryBytes of the messages */
-export function encodeSegment(messages: readonly StoredMessage[], bytes: number): Buffer {
-  const out = Buffer.allocUnsafe(bytes + 4)
-  let at = 4
-  for (const m of messages) {
-    out[at] = m.qos | (m.retain ? RETAIN : 0) | (m.expiresAtMs === undefined ? 0 : EXPIRES)
-    const lengthsAt = at + 1
-    at += FIXED_BYTES
-    if (m.expiresAtMs !== undefined) at = out.writeDoubleBE(m.expiresAtMs, at)
-    const topicBytes = out.write(m.topic, at)
-    out.writeUInt16BE(topicBytes, lengthsAt)
-    out.writeUInt32BE(m.payload.length, lengthsAt + 2)
-    out.writeUInt32BE(m.properties.length, lengthsAt + 6)
+/** Gathers the entries of a segment to be. What was added does not hold the message's own memory. */
+export class SegmentWriter {
+  #buf: Buffer = Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES)
+  #at = HEAD_BYTES
+  count = 0
+
+  get bytes(): number { return this.#at - HEAD_BYTES }
+
+  add({ topic, payload, qos, retain, properties, expiresAtMs }: StoredMessage): void {
+    this.#room(FIXED_BYTES + 8 + topic.length * 3 + payload.length + properties.length)
+    const buf = this.#buf
+    const from = this.#at
+    let at = from + FIXED_BYTES
+    buf[from] = qos | (retain ? RETAIN : 0) | (expiresAtMs === undefined ? 0 : EXPIRES)
+    if (expiresAtMs !== undefined) at = buf.writeDoubleBE(expiresAtMs, at)
+    const topicBytes = buf.write(topic, at)
     at += topicBytes
-    out.set(m.payload, at)
-    at += m.payload.length
-    if (m.properties.length > 0) out.set(m.properties, at)
-    at += m.properties.length
+    buf.set(payload, at)
+    at += payload.length
+    if (properties.length > 0) {
+      buf.set(properties, at)
+      at += properties.length
+    }
+    buf.writeUInt16BE(topicBytes, from + 1)
+    buf.writeUInt32BE(payload.length, from + 3)
+    buf.writeUInt32BE(properties.length, from + 7)
+    this.#at = at
+    this.count++
   }
-  out.writeUInt32BE(crc32(out.subarray(4)), 0)
-  return out
+  /** The entries of an earlier segment, which the new one is to replace. */
+  addAll(data: Uint8Array, count: number): void {
+    const entries = data.subarray(HEAD_BYTES)
+    this.#room(entries.length)
+    this.#buf.set(entries, this.#at)
+    this.#at += entries.length
+    this.count += count
+  }
+  /** @returns the blob, with a buffer of its own and of its size */
+  finish(): Buffer {
+    const blob = Buffer.allocUnsafeSlow(this.#at)
+    this.#buf.copy(blob, 0, 0, this.#at)
+    blob.writeUInt32BE(crc32(blob.subarray(HEAD_BYTES)), 0)
+    return blob
+  }
+
+  #room(bytes: number): void {
+    if (this.#at + bytes <= this.#buf.length) return
+    const bigger = Buffer.allocUnsafeSlow(Math.max(this.#buf.length * 4, this.#at + bytes))
+    this.#buf.copy(bigger, 0, 0, this.#at)
+    this.#buf = bigger
+  }
 }
 
-/** Undefined: the segment is damaged. Payloads are views into `data`. */
-export function decodeSegment(data: Uint8Array, firstSeq: number): StoredMessage[] | undefined {
-  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-  if (bytes.length < 4 || crc32(bytes.subarray(4)) !== bytes.readUInt32BE(0) || firstSeq < 1) return undefined
-  const messages: StoredMessage[] = []
-  for (let at = 4; at < bytes.length;) {
-    if (at + FIXED_BYTES > bytes.length) return undefined
-    const flags = bytes[at]!
-    const topicBytes = bytes.readUInt16BE(at + 1)
-    const payloadBytes = bytes.readUInt32BE(at + 3)
-    const propertyBytes = bytes.readUInt32BE(at + 7)
-    at += FIXED_BYTES
+/** One message as a blob, for tables that hold single ones. */
+export function encodeOne(message: StoredMessage): Buffer {
+  const writer = new SegmentWriter()
+  writer.add(message)
+  return writer.finish()
+}
+export function decodeOne(blob: Uint8Array): StoredMessage | undefined { return decodeSegment(blob, 1, 1)?.[0]?.message }
+
+/** Undefined: the segment is damaged. Payloads are views of `blob`. */
+export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: number): QueueEntry[] | undefined {
+  const buf = Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength)
+  const end = buf.length
+  if (end < HEAD_BYTES || crc32(buf.subarray(HEAD_BYTES)) !== buf.readUInt32BE(0)) return undefined
+  const entries: QueueEntry[] = []
+  for (let at = HEAD_BYTES; at < end;) {
+    if (at + FIXED_BYTES > end) return undefined
+    const flags = buf[at]!
+    const topicBytes = buf.readUInt16BE(at + 1)
+    const payloadBytes = buf.readUInt32BE(at + 3)
+    const propertyBytes = buf.readUInt32BE(at + 7)
     const expires = (flags & EXPIRES) !== 0
-    if (at + (expires ? 8 : 0) + topicBytes + payloadBytes + propertyBytes > bytes.length) return undefined
-    const expiresAtMs = expires ? bytes.readDoubleBE(at) : undefined
-    if (expires) at += 8
-    const topic = bytes.toString('utf8', at, at += topicBytes)
-    const payload = bytes.subarray(at, at += payloadBytes)
-    const properties = bytes.subarray(at, at += propertyBytes)
-    messages.push({ topic, payload, qos: (flags & 3) as 0 | 1 | 2, retain: (flags & RETAIN) !== 0, properties, expiresAtMs })
+    const topicAt = at + FIXED_BYTES + (expires ? 8 : 0)
+    const payloadAt = topicAt + topicBytes
+    const propertiesAt = payloadAt + payloadBytes
+    const next = propertiesAt + propertyBytes
+    if (next > end) return undefined
+    const message: StoredMessage = {
+      topic: buf.utf8Slice(topicAt, payloadAt), payload: buf.subarray(payloadAt, propertiesAt), qos: (flags & 3) as 0 | 1 | 2, retain: (flags & RETAIN) !== 0,
+      properties: propertyBytes === 0 ? NO_BYTES : buf.subarray(propertiesAt, next), expiresAtMs: expires ? buf.readDoubleBE(at + FIXED_BYTES) : undefined,
+    }
+    entries.push({ seq: firstSeq + entries.length, message, released: false })
+    at = next
   }
-  return messages
-}
-
-export function entriesOf(messages: readonly StoredMessage[], firstSeq: number, released: ReadonlySet<number>): QueueEntry[] {
-  return messages.map((message, i) => ({ seq: firstSeq + i, message, released: released.has(firstSeq + i) }))
+  return entries.length === lastSeq - firstSeq + 1 ? entries : undefined
 }

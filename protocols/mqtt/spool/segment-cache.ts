@@ -1,0 +1,48 @@
+/** The segments that are in memory, so that a receiver that keeps up never makes the disk read. One bound for all queues; the oldest goes first. */
+import { decodeSegment } from './segment.ts'
+import type { QueueEntry } from '../durability.ts'
+
+/** Place of a segment in its queue; `blob` and `entries` only while it is in memory. */
+export type Segment = {
+  readonly firstSeq: number
+  lastSeq: number
+  bytes: number
+  blob: Buffer | undefined
+  entries: readonly QueueEntry[] | undefined
+}
+
+const MAX_CACHED_BYTES = 4 * 1024 * 1024
+/** Decoded, an entry costs about so much more than its bytes. */
+const ENTRY_OVERHEAD_BYTES = 300
+
+export class SegmentCache {
+  readonly #held = new Map<Segment, number>()
+  #bytes = 0
+
+  /** Keeps the blob; whatever else is held may have to go, but not this. */
+  put(segment: Segment, blob: Buffer): void {
+    this.drop(segment)
+    segment.blob = blob
+    const cost = blob.length + (segment.lastSeq - segment.firstSeq + 1) * ENTRY_OVERHEAD_BYTES
+    this.#held.set(segment, cost)
+    this.#bytes += cost
+    for (const oldest of this.#held.keys()) {
+      if (this.#bytes <= MAX_CACHED_BYTES || oldest === segment) return
+      this.drop(oldest)
+    }
+  }
+  drop(segment: Segment): void {
+    const cost = this.#held.get(segment)
+    if (cost === undefined) return
+    this.#held.delete(segment)
+    this.#bytes -= cost
+    segment.blob = undefined
+    segment.entries = undefined
+  }
+}
+
+/** Undefined when the segment is not in memory. What is there was decoded or made by ourselves, so it is sound. */
+export function entriesInMemory(segment: Segment): readonly QueueEntry[] | undefined {
+  if (segment.entries === undefined && segment.blob !== undefined) segment.entries = decodeSegment(segment.blob, segment.firstSeq, segment.lastSeq)
+  return segment.entries
+}
