@@ -1,44 +1,66 @@
-/** What an earlier run left in the file. Message bodies stay on disk until somebody reads them. */
-import type { Storage } from '../../../agent/core/storage.ts'
+/**
+ * What an earlier run left in the file, page by page. Messages in queues stay on the disk until somebody reads them. A row that cannot be understood
+ * is told to `damaged` and left out; it never stops the start.
+ */
+import type { Row, SqlValue, Storage } from '../../../agent/core/storage.ts'
 import type { StoredMessage, StoredSession } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
-import { SQL } from './schema.ts'
-import { decodeSegment } from './segment.ts'
+import { ROWS_PER_PAGE, SQL } from './schema.ts'
+import { decodeOne } from './segment.ts'
 import { sessionOf } from './session-text.ts'
-import { decodeDone } from './writer.ts'
+import { decodeSet } from './sets.ts'
 
 export type Restored = {
   readonly queues: readonly SpoolQueue[]
   readonly inbound: ReadonlyMap<string, Set<number>>
   readonly sessions: readonly StoredSession[]
   readonly retained: readonly StoredMessage[]
+  /** Queue ids of segments whose queue is not there. */
+  readonly orphans: ReadonlySet<number>
 }
 
-export async function restoreSpool(storage: Storage, host: QueueHost): Promise<Restored> {
-  const [queueRows, sizes, releasedRows, inboundRows, sessionRows, retainedRows] = await Promise.all(
-    [SQL.queues, SQL.segmentSizes, SQL.released, SQL.inbound, SQL.sessions, SQL.retained].map((sql) => storage.query({ sql })))
+/** Rejects with MESH_STORAGE_FAILED. */
+export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (what: 'session' | 'retained', key: string) => void): Promise<Restored> {
   const queues = new Map<number, SpoolQueue>()
-  for (const row of queueRows!) {
+  for await (const row of rowsOf(storage, SQL.queues, [0], (last) => [last['id']!])) {
     const firstSeq = Number(row['first_seq'])
-    queues.set(Number(row['id']), new SpoolQueue(host, {
-      id: Number(row['id']), name: String(row['name']), firstSeq, lastSeq: Number(row['last_seq']), doneAbove: decodeDone(row['done'] as Uint8Array, firstSeq),
-    }))
+    const [done, released] = [decodeSet(bytesOf(row['done']), firstSeq), decodeSet(bytesOf(row['released']), firstSeq)]
+    queues.set(Number(row['id']), new SpoolQueue(host, { id: Number(row['id']), name: String(row['name']), firstSeq, lastSeq: Number(row['last_seq']), done, released }))
   }
-  for (const row of sizes!) queues.get(Number(row['queue_id']))?.restored(Number(row['first_seq']), Number(row['last_seq']), Number(row['bytes']))
-  for (const row of releasedRows!) {
+  const orphans = new Set<number>()
+  for await (const row of rowsOf(storage, SQL.segments, [0, 0], (last) => [last['queue_id']!, last['first_seq']!])) {
     const queue = queues.get(Number(row['queue_id']))
-    queue?.released.add(Number(row['seq']))
-    if (queue) queue.hadReleased = true
+    if (queue) queue.restored(Number(row['first_seq']), Number(row['last_seq']), Number(row['bytes']))
+    else orphans.add(Number(row['queue_id']))
   }
+  for (const queue of queues.values()) queue.restoredAll()
   const inbound = new Map<string, Set<number>>()
-  for (const row of inboundRows!) {
+  for await (const row of rowsOf(storage, SQL.inbound, ['', 0], (last) => [last['client_id']!, last['packet_id']!])) {
     const clientId = String(row['client_id'])
-    const ids = inbound.get(clientId) ?? new Set<number>()
-    inbound.set(clientId, ids.add(Number(row['packet_id'])))
+    inbound.set(clientId, (inbound.get(clientId) ?? new Set<number>()).add(Number(row['packet_id'])))
   }
-  return {
-    queues: [...queues.values()], inbound,
-    sessions: sessionRows!.map((row) => sessionOf(String(row['body']))),
-    retained: retainedRows!.flatMap((row) => decodeSegment(row['message'] as Uint8Array, 1) ?? []),
+  const sessions: StoredSession[] = []
+  for await (const row of rowsOf(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
+    try { sessions.push(sessionOf(String(row['body']))) } catch { damaged('session', String(row['client_id'])) }
+  }
+  const retained: StoredMessage[] = []
+  for await (const row of rowsOf(storage, SQL.retained, [''], (last) => [last['topic']!])) {
+    const message = decodeOne(bytesOf(row['message']))
+    if (message) retained.push(message)
+    else damaged('retained', String(row['topic']))
+  }
+  return { queues: [...queues.values()], inbound, sessions, retained, orphans }
+}
+
+/** @param keyOf the parameters that ask for what comes after a row */
+async function* rowsOf(storage: Storage, sql: string, first: readonly SqlValue[], keyOf: (last: Row) => readonly SqlValue[]): AsyncGenerator<Row> {
+  for (let key = first; ;) {
+    const rows = await storage.query({ sql, params: [...key, ROWS_PER_PAGE] })
+    yield* rows
+    const last = rows.at(-1)
+    if (!last || rows.length < ROWS_PER_PAGE) return
+    key = keyOf(last)
   }
 }
+
+function bytesOf(value: SqlValue | undefined): Uint8Array { return value instanceof Uint8Array ? value : new Uint8Array(0) }

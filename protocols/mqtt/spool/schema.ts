@@ -13,9 +13,9 @@ CREATE TABLE retained (topic TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT RO
 `]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
-export const MAX_SEQ = 2 ** 44 - 1
+const MAX_SEQ = 2 ** 44 - 1
 /** What is left of SQLite's 63 bits. */
-export const MAX_QUEUE_ID = 2 ** 19 - 1
+export const MAX_QUEUE_ID = 2 ** 19 - 2
 /** Rows per question when the spool opens: the storage thread's heap is small. */
 export const ROWS_PER_PAGE = 2_000
 
@@ -31,7 +31,7 @@ export const SQL = {
   retained: 'SELECT topic, message FROM retained WHERE topic > ? ORDER BY topic LIMIT ?',
 
   addQueue: 'INSERT OR REPLACE INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, 1, 0, ?, ?)',
-  moveQueue: 'UPDATE queue SET first_seq = ?, last_seq = ?, done = ?, released = ? WHERE id = ?',
+  putQueue: 'INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released',
   dropQueue: 'DELETE FROM queue WHERE id = ?',
   putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data) VALUES (${ID}, ?, ?)`,
   dropSegmentsBelow: `DELETE FROM segment WHERE id >= (? << 44) AND id < ${ID}`,

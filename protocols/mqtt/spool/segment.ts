@@ -13,6 +13,8 @@ const RETAIN = 4
 const EXPIRES = 8
 const NO_BYTES = new Uint8Array(0)
 const FIRST_ROOM_BYTES = 4 * 1024
+/** A writer that had to grow further gives its memory back. */
+const MAX_KEPT_BYTES = 256 * 1024
 
 /** Bytes of the message at rest, what limits count; exact for topics in ASCII. */
 export function entryBytes({ topic, payload, properties, expiresAtMs }: StoredMessage): number {
@@ -48,20 +50,23 @@ export class SegmentWriter {
     this.#at = at
     this.count++
   }
-  /** The entries of an earlier segment, which the new one is to replace. */
-  addAll(data: Uint8Array, count: number): void {
-    const entries = data.subarray(HEAD_BYTES)
-    this.#room(entries.length)
-    this.#buf.set(entries, this.#at)
-    this.#at += entries.length
-    this.count += count
-  }
-  /** @returns the blob, with a buffer of its own and of its size */
-  finish(): Buffer {
-    const blob = Buffer.allocUnsafeSlow(this.#at)
-    this.#buf.copy(blob, 0, 0, this.#at)
+  /**
+   * @param before blob of a segment whose entries come first, because the new one replaces it
+   * @returns the blob, with a buffer of its own and of its size
+   */
+  finish(before?: Uint8Array): Buffer {
+    const from = before?.length ?? HEAD_BYTES
+    const blob = Buffer.allocUnsafeSlow(from + this.bytes)
+    if (before) blob.set(before)
+    this.#buf.copy(blob, from, HEAD_BYTES, this.#at)
     blob.writeUInt32BE(crc32(blob.subarray(HEAD_BYTES)), 0)
     return blob
+  }
+  /** Empty again. @returns whether it is worth keeping */
+  reset(): boolean {
+    this.#at = HEAD_BYTES
+    this.count = 0
+    return this.#buf.length <= MAX_KEPT_BYTES
   }
 
   #room(bytes: number): void {
@@ -99,7 +104,7 @@ export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: numbe
     const next = propertiesAt + propertyBytes
     if (next > end) return undefined
     const message: StoredMessage = {
-      topic: buf.utf8Slice(topicAt, payloadAt), payload: buf.subarray(payloadAt, propertiesAt), qos: (flags & 3) as 0 | 1 | 2, retain: (flags & RETAIN) !== 0,
+      topic: buf.toString('utf8', topicAt, payloadAt), payload: buf.subarray(payloadAt, propertiesAt), qos: (flags & 3) as 0 | 1 | 2, retain: (flags & RETAIN) !== 0,
       properties: propertyBytes === 0 ? NO_BYTES : buf.subarray(propertiesAt, next), expiresAtMs: expires ? buf.readDoubleBE(at + FIXED_BYTES) : undefined,
     }
     entries.push({ seq: firstSeq + entries.length, message, released: false })

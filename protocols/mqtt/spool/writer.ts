@@ -1,124 +1,254 @@
 /**
- * Turns appends and other changes into commits: everything that arrives while one runs is in the next. Sequence numbers are given when a
- * commit is composed, so a commit that fails leaves no gap.
+ * Turns what is asked for into transactions: everything that comes in one turn of the event loop, and everything that comes while a transaction
+ * runs, is one batch with one promise. Sequence numbers are given when a batch is handed over, so one that fails leaves no gap.
  */
+import type { Clock, Timer } from '../../../agent/core/clock.ts'
 import { toMeshError } from '../../../agent/core/errors.ts'
+import type { Log } from '../../../agent/core/log.ts'
 import type { Statement, Storage } from '../../../agent/core/storage.ts'
 import type { StoredMessage } from '../durability.ts'
 import type { SpoolQueue } from './queue.ts'
 import { SQL } from './schema.ts'
-import { encodeSegment } from './segment.ts'
+import { SegmentWriter } from './segment.ts'
+import { encodeSet } from './sets.ts'
 
-export type Append = { readonly message: StoredMessage; readonly to: readonly SpoolQueue[]; readonly bytes: number }
-type Work = { readonly append: Append | undefined; readonly statements: readonly Statement[]; resolve(): void; reject(err: Error): void }
-type Batch = { readonly messages: StoredMessage[]; bytes: number }
+/** Larger batches become several segments, so that a backlog is read in pieces. */
+const MAX_SEGMENT_BYTES = 128 * 1024
+/** A small last segment is written again with what is new: a page is written anyway, and a slow trickle does not become a row per message. */
+const MAX_MERGED_BYTES = 3 * 1024
+/** What receivers have acknowledged is written so much later at most; a crash before repeats those messages (with DUP). */
+const MAX_ROW_DELAY_MS = 250
+/** Or when so many segments of a queue are no longer needed. */
+const MAX_DEAD_SEGMENTS = 8
+const MAX_SPARE_WRITERS = 8
+
+type Batch = {
+  readonly over: PromiseWithResolvers<void>
+  readonly statements: Statement[]
+  readonly applied: (() => void)[]
+  readonly writers: Map<SpoolQueue, SegmentWriter[]>
+  /** Queues that end with this batch. */
+  readonly drops: Set<SpoolQueue>
+  messages: number
+  bytes: number
+}
+type Put = { readonly queue: SpoolQueue; readonly firstSeq: number; readonly lastSeq: number; readonly blob: Buffer; readonly replaced: Replaced | undefined }
+type Replaced = { readonly firstSeq: number; readonly lastSeq: number; readonly blob: Buffer }
+type Row = { readonly queue: SpoolQueue; readonly released: readonly number[]; readonly dead: number }
 
 export class SpoolWriter {
   readonly #storage: Storage
-  readonly #changed = new Set<SpoolQueue>()
-  #pending: Work[] = []
+  readonly #clock: Clock
+  readonly #log: Log
+  #batch: Batch | undefined
   #running: Promise<void> | undefined
-  /** Bytes of appends that are not durable yet; they count against the limits too. */
-  pendingBytes = 0
+  #isScheduled = false
+  readonly #changed = new Set<SpoolQueue>()
+  #rowsDue = false
+  #rowTimer: Timer | undefined
+  /** After a failure: room is made before anything is added. */
+  #freesFirst = false
+  /** Queues whose last put has failed, perhaps after it was done; with what it was to replace. */
+  readonly #uncertain = new Map<SpoolQueue, Replaced | undefined>()
+  readonly #spare: SegmentWriter[] = []
+  /** Not yet durable, or about to be; counted against the limits. */
   pendingMessages = 0
+  pendingBytes = 0
 
-  constructor(storage: Storage) { this.#storage = storage }
-
-  append(append: Append, statements: readonly Statement[]): Promise<void> {
-    this.pendingBytes += append.bytes * append.to.length
-    this.pendingMessages += append.to.length
-    return this.#add(append, statements)
-  }
-  write(...statements: Statement[]): Promise<void> { return this.#add(undefined, statements) }
-  /** Written with the next commit, whenever that is. */
-  changed(queue: SpoolQueue): void { this.#changed.add(queue) }
-  forget(queue: SpoolQueue): void { this.#changed.delete(queue) }
-  /** Writes what has changed now. */
-  async flush(): Promise<void> {
-    if (this.#changed.size > 0 && !this.#running) await this.write()
-    else await this.#running
+  constructor(p: { readonly storage: Storage; readonly clock: Clock; readonly log: Log }) {
+    this.#storage = p.storage
+    this.#clock = p.clock
+    this.#log = p.log
   }
 
-  #add(append: Append | undefined, statements: readonly Statement[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ append, statements, resolve, reject })
-      this.#running ??= this.#run()
+  /** @param bytes what the message counts per queue. Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED, with all of its batch. */
+  append(message: StoredMessage, to: readonly SpoolQueue[], bytes: number): Promise<void> {
+    const batch = this.#open()
+    for (const queue of to) {
+      if (queue.gone || batch.drops.has(queue)) continue
+      this.#writerOf(batch, queue).add(message)
+      batch.messages++
+      batch.bytes += bytes
+      this.pendingMessages++
+      this.pendingBytes += bytes
+    }
+    return batch.over.promise
+  }
+  /** `applied` runs when it is durable, before the promise resolves. */
+  write(statements: readonly Statement[], applied?: () => void): Promise<void> {
+    const batch = this.#open()
+    batch.statements.push(...statements)
+    if (applied) batch.applied.push(applied)
+    return batch.over.promise
+  }
+  drop(queue: SpoolQueue): Promise<void> {
+    this.#open().drops.add(queue)
+    return this.write([{ sql: SQL.dropQueue, params: [queue.id] }, { sql: SQL.dropSegmentsAbove, params: [queue.id, 0, queue.id] }], () => {
+      queue.drop()
+      this.#changed.delete(queue)
+      this.#uncertain.delete(queue)
     })
   }
-
-  async #run(): Promise<void> {
-    // All sockets that have something to say in this turn of the event loop are heard before the first commit begins.
-    await new Promise((resolve) => { setImmediate(resolve) })
-    while (this.#pending.length > 0) {
-      const works = this.#pending
-      this.#pending = []
-      await this.#commit(works)
-    }
-    this.#running = undefined
+  /** Written with a later commit, after MAX_ROW_DELAY_MS at the latest. */
+  changed(queue: SpoolQueue): void {
+    this.#changed.add(queue)
+    this.#rowTimer ??= this.#clock.after(MAX_ROW_DELAY_MS, () => {
+      this.#rowTimer = undefined
+      this.#rowsDue = true
+      this.#flush()
+    })
+  }
+  /** The queue's row goes with the next commit, which is soon. */
+  urgent(queue: SpoolQueue): Promise<void> {
+    this.#changed.add(queue)
+    return this.#open().over.promise
   }
 
-  async #commit(works: readonly Work[]): Promise<void> {
-    const batches = batchesOf(works)
-    const moved = [...this.#changed]
-    this.#changed.clear()
+  /** Writes everything that is left; never rejects. */
+  async close(): Promise<void> {
+    this.#rowTimer?.cancel()
+    this.#rowsDue = true
+    this.#flush()
+    while (this.#running) await this.#running
+  }
+
+  #open(): Batch {
+    if (this.#batch) return this.#batch
+    const over = Promise.withResolvers<void>()
+    over.promise.catch(() => undefined) // everybody who waits handles it; nobody has to wait
+    this.#batch = { over, statements: [], applied: [], writers: new Map(), drops: new Set(), messages: 0, bytes: 0 }
+    if (!this.#running && !this.#isScheduled) {
+      this.#isScheduled = true
+      // Not a microtask: all sockets that have something to say in this turn are heard first.
+      setImmediate(() => { this.#isScheduled = false; this.#flush() })
+    }
+    return this.#batch
+  }
+
+  #writerOf({ writers }: Batch, queue: SpoolQueue): SegmentWriter {
+    let list = writers.get(queue)
+    if (!list) writers.set(queue, list = [this.#spare.pop() ?? new SegmentWriter()])
+    let last = list[list.length - 1]!
+    if (last.bytes >= MAX_SEGMENT_BYTES) list.push(last = this.#spare.pop() ?? new SegmentWriter())
+    return last
+  }
+
+  #flush(): void {
+    if (this.#running) return
+    const statements: Statement[] = []
+    const frees = this.#freesFirst ? this.#rows(statements, 'all') : []
+    this.#freesFirst = false
+    if (frees.length > 0) { this.#running = this.#commit(statements, undefined, [], frees); return }
+    const batch = this.#batch
+    this.#batch = undefined
+    if (batch) statements.push(...batch.statements)
+    const puts = batch ? this.#puts(batch, statements) : []
+    const rows = this.#rows(statements, this.#rowsDue ? 'all' : 'due')
+    if (batch || statements.length > 0) this.#running = this.#commit(statements, batch, puts, rows)
+  }
+
+  async #commit(statements: readonly Statement[], batch: Batch | undefined, puts: readonly Put[], rows: readonly Row[]): Promise<void> {
     try {
-      await this.#storage.commit([...works.flatMap((w) => w.statements), ...[...batches].flatMap(([queue, batch]) => append(queue, batch)), ...moved.flatMap((queue) => (batches.has(queue) ? [] : [move(queue, queue.lastSeq)])), ...moved.flatMap(drop)])
+      if (statements.length > 0) await this.#storage.commit(statements)
     } catch (thrown) {
-      for (const queue of moved) if (!queue.gone) this.#changed.add(queue)
-      this.#over(works)
-      const err = toMeshError(thrown)
-      for (const { reject } of works) reject(err)
+      this.#failed(thrown, batch, puts, rows)
       return
     }
-    this.#over(works)
-    for (const [queue, { messages, bytes }] of batches) queue.appended(queue.lastSeq + 1, messages, bytes)
-    for (const { resolve } of works) resolve()
-    for (const queue of batches.keys()) queue.onAppended?.()
-  }
-  #over(works: readonly Work[]): void {
-    for (const { append: a } of works) {
-      if (!a) continue
-      this.pendingBytes -= a.bytes * a.to.length
-      this.pendingMessages -= a.to.length
+    for (const { queue, firstSeq, lastSeq, blob } of puts) {
+      this.#uncertain.delete(queue)
+      if (!queue.gone) queue.appended(firstSeq, lastSeq, blob)
     }
+    for (const { queue, released, dead } of rows) {
+      queue.releasedDurably(released)
+      queue.deadSegments -= dead
+    }
+    if (batch) {
+      this.#forget(batch)
+      for (const apply of batch.applied) apply()
+    }
+    // The disk gets its next work before the acknowledgements of this batch make theirs.
+    this.#again()
+    let last: SpoolQueue | undefined
+    for (const { queue } of puts) {
+      if (queue !== last) queue.onAppended?.()
+      last = queue
+    }
+    batch?.over.resolve()
   }
-}
 
-function batchesOf(works: readonly Work[]): Map<SpoolQueue, Batch> {
-  const batches = new Map<SpoolQueue, Batch>()
-  for (const { append: a } of works) {
-    if (!a) continue
-    for (const queue of a.to) {
+  #failed(thrown: unknown, batch: Batch | undefined, puts: readonly Put[], rows: readonly Row[]): void {
+    const err = toMeshError(thrown)
+    this.#log.error({ evt: 'spool.commit', code: err.code, messages: batch?.messages ?? 0, err }, 'the spool could not write')
+    // Whether it was done is not known for certain when the thread has died; the next commit sets it right.
+    for (const { queue, replaced } of puts) if (!this.#uncertain.get(queue)) this.#uncertain.set(queue, replaced)
+    for (const { queue } of rows) this.#changed.add(queue)
+    for (const queue of batch?.drops ?? []) this.#changed.add(queue)
+    // Without anything to add the row timer is soon enough; an empty disk must not be asked in a loop.
+    this.#freesFirst = batch !== undefined
+    if (batch) this.#forget(batch)
+    const [again] = this.#changed
+    if (again) this.changed(again)
+    this.#again()
+    batch?.over.reject(err)
+  }
+
+  #again(): void {
+    this.#running = undefined
+    if (this.#batch) this.#flush()
+  }
+  #forget(batch: Batch): void {
+    this.pendingMessages -= batch.messages
+    this.pendingBytes -= batch.bytes
+    for (const list of batch.writers.values()) for (const writer of list) if (writer.reset() && this.#spare.length < MAX_SPARE_WRITERS) this.#spare.push(writer)
+  }
+
+  #puts(batch: Batch, statements: Statement[]): Put[] {
+    const puts: Put[] = []
+    for (const [queue, writers] of batch.writers) {
+      if (queue.gone || batch.drops.has(queue)) continue
+      this.#setRight(queue, statements)
+      let lastSeq = queue.lastSeq
+      for (const [i, writer] of writers.entries()) {
+        const replaced = i === 0 ? mergeable(queue, writer) : undefined
+        const firstSeq = replaced?.firstSeq ?? lastSeq + 1
+        lastSeq += writer.count
+        const blob = writer.finish(replaced?.blob)
+        statements.push({ sql: SQL.putSegment, params: [queue.id, firstSeq, lastSeq, blob] })
+        puts.push({ queue, firstSeq, lastSeq, blob, replaced })
+      }
+    }
+    return puts
+  }
+
+  /** What a put of unknown outcome may have left goes away, and what it may have replaced comes back. */
+  #setRight(queue: SpoolQueue, statements: Statement[]): void {
+    if (!this.#uncertain.has(queue)) return
+    const replaced = this.#uncertain.get(queue)
+    const tail = queue.tail
+    statements.push({ sql: SQL.dropSegmentsAbove, params: [queue.id, tail?.firstSeq ?? queue.lastSeq, queue.id] })
+    if (replaced && replaced.firstSeq === tail?.firstSeq) statements.push({ sql: SQL.putSegment, params: [queue.id, replaced.firstSeq, replaced.lastSeq, replaced.blob] })
+  }
+
+  #rows(statements: Statement[], which: 'all' | 'due'): Row[] {
+    const rows: Row[] = []
+    for (const queue of this.#changed) {
+      if (which === 'due' && queue.deadSegments < MAX_DEAD_SEGMENTS && queue.releasing.size === 0) continue
+      this.#changed.delete(queue)
       if (queue.gone) continue
-      let batch = batches.get(queue)
-      if (!batch) { batch = { messages: [], bytes: 0 }; batches.set(queue, batch) }
-      batch.messages.push(a.message)
-      batch.bytes += a.bytes
+      const released = [...queue.releasing]
+      const { id, name, firstSeq, lastSeq, doneAbove, deadSegments } = queue
+      statements.push({ sql: SQL.putQueue, params: [id, name, firstSeq, lastSeq, encodeSet(doneAbove, firstSeq), encodeSet([...queue.released, ...released], firstSeq)] })
+      if (deadSegments > 0) statements.push({ sql: SQL.dropSegmentsBelow, params: [id, id, queue.firstNeededSeq] })
+      rows.push({ queue, released, dead: deadSegments })
     }
+    if (which === 'all') this.#rowsDue = false
+    return rows
   }
-  return batches
 }
 
-function append(queue: SpoolQueue, { messages, bytes }: Batch): Statement[] {
-  const firstSeq = queue.lastSeq + 1
-  const lastSeq = queue.lastSeq + messages.length
-  return [{ sql: SQL.addSegment, params: [queue.id, firstSeq, lastSeq, bytes, encodeSegment(messages, bytes)] }, move(queue, lastSeq)]
-}
-function move(queue: SpoolQueue, lastSeq: number): Statement {
-  return { sql: SQL.moveQueue, params: [queue.firstSeq, lastSeq, encodeDone(queue), queue.id] }
-}
-function drop(queue: SpoolQueue): Statement[] {
-  return [{ sql: SQL.dropSegmentsBelow, params: [queue.id, queue.firstSeq] }, ...(queue.hadReleased ? [{ sql: SQL.dropReleasedBelow, params: [queue.id, queue.firstSeq] }] : [])]
-}
-
-/** Offsets from firstSeq, 4 bytes each; the receive window bounds their number. */
-function encodeDone(queue: SpoolQueue): Buffer {
-  const offsets = queue.doneAbove
-  const out = Buffer.allocUnsafe(offsets.length * 4)
-  offsets.forEach((seq, i) => out.writeUInt32BE(seq - queue.firstSeq, i * 4))
-  return out
-}
-export function decodeDone(data: Uint8Array, firstSeq: number): number[] {
-  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-  return Array.from({ length: Math.floor(bytes.length / 4) }, (_, i) => firstSeq + bytes.readUInt32BE(i * 4))
+/** The last segment, when it is small, in memory and the new entries go along. */
+function mergeable(queue: SpoolQueue, writer: SegmentWriter): Replaced | undefined {
+  const { tail } = queue
+  if (!tail?.blob || tail.lastSeq !== queue.lastSeq || tail.blob.length + writer.bytes > MAX_MERGED_BYTES) return undefined
+  return { firstSeq: tail.firstSeq, lastSeq: tail.lastSeq, blob: tail.blob }
 }
