@@ -3,9 +3,18 @@ import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import type { DurabilityProfile, Row, Statement } from './storage.ts'
 
-export type OpenFile = { readonly path: string; readonly profile: DurabilityProfile; readonly migrations: readonly string[]; readonly addon: string | undefined; readonly stamp: string }
+export type OpenFile = {
+  readonly path: string
+  readonly profile: DurabilityProfile
+  readonly migrations: readonly string[]
+  readonly addon: string | undefined
+  /** Goes into the name of a damaged file. */
+  readonly stamp: string
+  /** `fail`: the file was open before, and whoever uses it still believes in what was in it. */
+  readonly whenDamaged: 'set aside' | 'fail'
+}
 
-/** The whole file is checked at opening up to this size (some 2 ms per MiB); larger ones when their pages are read. */
+/** The whole file is checked at opening up to this size (some 2 ms per MiB); larger ones when their pages are read, and whole after damage was met there. */
 const MAX_CHECKED_BYTES = 64 * 1024 * 1024
 const MAX_STATEMENTS = 100
 /** The write-ahead log shrinks back to this after a burst. */
@@ -13,17 +22,20 @@ const MAX_IDLE_WAL_BYTES = 4 * 1024 * 1024
 
 export class SqliteFile {
   readonly #db: Database.Database
+  readonly #path: string
   readonly #prepared = new Map<string, Database.Statement<unknown[]>>()
 
-  private constructor(db: Database.Database) { this.#db = db }
+  private constructor(db: Database.Database, path: string) { this.#db = db; this.#path = path }
 
   /** A file that is damaged is renamed with its companions, and an empty one takes its place. Throws MESH_STORAGE_NEWER (as `code`) or what SQLite says. */
   static open(o: OpenFile): { opened: SqliteFile; setAside: string | undefined } {
     try {
       return { opened: openSound(o), setAside: undefined }
     } catch (thrown) {
-      if (!isDamage(thrown)) throw thrown
+      if (!isDamage(thrown) || o.whenDamaged === 'fail') throw thrown
       const setAside = `${o.path}.damaged-${o.stamp}`
+      fs.rmSync(suspicionOf(o.path), { force: true })
+      // The database first: SQLite removes a log beside a file that is not there, but would apply it to one that is.
       for (const suffix of ['', '-wal', '-shm']) if (fs.existsSync(o.path + suffix)) fs.renameSync(o.path + suffix, setAside + suffix)
       return { opened: openSound(o), setAside }
     }
@@ -33,33 +45,45 @@ export class SqliteFile {
       const db = new Database(path, { timeout: 5_000, ...(addon === undefined ? {} : { nativeBinding: addon }) })
       try {
         if (bytes === 0) fs.chmodSync(path, 0o600)
+        // Keeps a second process out, and the index of the log in memory instead of behind a dozen fcntl calls per transaction.
+        db.pragma('locking_mode = EXCLUSIVE')
         db.pragma('journal_mode = WAL')
         db.pragma(`synchronous = ${profile === 'strict' ? 'FULL' : 'NORMAL'}`)
         db.pragma(`journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
         db.pragma('cache_size = -2048')
         db.pragma('temp_store = MEMORY')
-        if (bytes > 0 && bytes <= MAX_CHECKED_BYTES) {
+        if (bytes > 0 && (bytes <= MAX_CHECKED_BYTES || fs.existsSync(suspicionOf(path)))) {
           const verdict = db.pragma('quick_check(1)', { simple: true })
           if (verdict !== 'ok') throw Object.assign(new Error(String(verdict)), { code: 'SQLITE_CORRUPT' })
+          fs.rmSync(suspicionOf(path), { force: true })
         }
         migrate(db, migrations)
-        return new SqliteFile(db)
+        return new SqliteFile(db, path)
       } catch (thrown) { db.close(); throw thrown }
     }
   }
 
-  commit(statements: readonly Statement[]): void {
-    this.#db.exec('BEGIN IMMEDIATE')
+  /** All or nothing. */
+  commit(statements: Iterable<Statement>): void {
     try {
-      for (const { sql, params } of statements) this.#statement(sql).run(...(params ?? []))
-      this.#db.exec('COMMIT')
+      this.#statement('BEGIN IMMEDIATE').run()
+      for (const { sql, params } of statements) this.#statement(sql).run(params ?? [])
+      this.#statement('COMMIT').run()
     } catch (thrown) {
-      if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
-      throw thrown
+      if (this.#db.inTransaction) this.#statement('ROLLBACK').run()
+      throw this.#noted(thrown)
     }
   }
-  query({ sql, params }: Statement): Row[] { return this.#statement(sql).all(...(params ?? [])) as Row[] }
+  query({ sql, params }: Statement): Row[] {
+    try { return this.#statement(sql).all(params ?? []) as Row[] } catch (thrown) { throw this.#noted(thrown) }
+  }
   close(): void { this.#db.close() }
+
+  /** Damage that shows only now makes the next start look at the whole file. */
+  #noted(thrown: unknown): unknown {
+    if (isDamage(thrown)) try { fs.writeFileSync(suspicionOf(this.#path), '') } catch { /* a disk that is full; then the next start does without */ }
+    return thrown
+  }
 
   #statement(sql: string): Database.Statement<unknown[]> {
     let made = this.#prepared.get(sql)
@@ -79,6 +103,8 @@ function migrate(db: Database.Database, migrations: readonly string[]): void {
     db.transaction(() => { db.exec(migrations[next]!); db.pragma(`user_version = ${next + 1}`) })()
   }
 }
+
+const suspicionOf = (path: string): string => `${path}.suspect`
 
 function isDamage(thrown: unknown): boolean {
   const { code = '' } = thrown as { code?: string }

@@ -1,57 +1,55 @@
 /** The storage thread: SQLite behind messages. Nothing here is awaited by the event loop that carries traffic. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { SqliteFile } from './sqlite-file.ts'
-import type { Answer, Failure, FromThread, ThreadStart, ToThread } from './storage-messages.ts'
+import type { Answer, Failure, FromThread, Job, ThreadStart, ToThread } from './storage-messages.ts'
 
 const { addon } = workerData as ThreadStart
 const files = new Map<number, SqliteFile>()
 
-parentPort!.on('message', (message: ToThread) => { parentPort!.postMessage({ answers: answersTo(message) } satisfies FromThread) })
+parentPort!.on('message', (message: ToThread) => { parentPort!.postMessage(answerTo(message)) })
 
-function answersTo(message: ToThread): Answer[] {
-  if (message.kind === 'commit') return commit(message)
-  try { return [answerTo(message)] } catch (thrown) { return [{ id: message.id, error: failureOf(thrown) }] }
-}
-
-function answerTo(message: Exclude<ToThread, { kind: 'commit' }>): Answer {
-  const { id, file } = message
-  switch (message.kind) {
-    case 'open': {
-      const { opened, setAside } = SqliteFile.open({ ...message, addon })
-      files.set(file, opened)
-      return { id, setAside }
-    }
-    case 'query': return { id, rows: fileOf(file).query(message.statement) }
+function answerTo(message: ToThread): FromThread {
+  const { kind, file } = message
+  switch (kind) {
+    case 'open':
+      try {
+        const { opened, setAside } = SqliteFile.open({ ...message.how, addon })
+        files.set(file, opened)
+        return { kind: 'opened', file, setAside }
+      } catch (thrown) { return { kind: 'refused', file, failed: failureOf(thrown) } }
+    case 'batch': return { kind: 'answers', file, ...run(files.get(file), message.jobs) }
     case 'close':
-      files.get(file)?.close()
+      try { files.get(file)?.close() } catch { /* what was committed is safe without it */ }
       files.delete(file)
-      return { id, done: true }
+      return { kind: 'closed', file }
     default: return message satisfies never
   }
 }
 
-/** All jobs in one transaction; when one of them fails, each in its own, so that a bad one fails alone. */
-function commit({ file, jobs }: Extract<ToThread, { kind: 'commit' }>): Answer[] {
+function run(open: SqliteFile | undefined, jobs: readonly Job[]): { answers: Answer[]; transactions: number } {
+  const answers: Answer[] = Array.from({ length: jobs.length }, () => 'done')
+  if (!open) return { answers: answers.fill({ failed: { code: 'MESH_STORAGE_FAILED', message: 'the file is not open' } }), transactions: 0 }
+  const commits = jobs.flatMap((job, i) => ('commit' in job ? [{ statements: job.commit, i }] : []))
+  let transactions = commits.length === 0 ? 0 : 1
   try {
-    fileOf(file).commit(jobs.flatMap((j) => j.statements))
-    return jobs.map(({ id }) => ({ id, done: true }))
+    if (transactions > 0) open.commit(commits.flatMap(({ statements }) => statements))
   } catch (together) {
-    if (jobs.length === 1) return [{ id: jobs[0]!.id, error: failureOf(together) }]
-    return jobs.map(({ id, statements }): Answer => {
-      try { fileOf(file).commit(statements); return { id, done: true } } catch (thrown) { return { id, error: failureOf(thrown) } }
-    })
+    // Each in its own, so that a bad one fails alone.
+    if (commits.length === 1) answers[commits[0]!.i] = { failed: failureOf(together) }
+    else for (const { statements, i } of commits) answers[i] = attempt(() => { open.commit(statements); transactions++; return 'done' })
   }
+  for (const [i, job] of jobs.entries()) if ('query' in job) answers[i] = attempt(() => ({ rows: open.query(job.query) }))
+  return { answers, transactions }
 }
 
-function fileOf(file: number): SqliteFile {
-  const open = files.get(file)
-  if (!open) throw new Error('the file is not open')
-  return open
+function attempt(work: () => Answer): Answer {
+  try { return work() } catch (thrown) { return { failed: failureOf(thrown) } }
 }
 
 function failureOf(thrown: unknown): Failure {
   const { code = '', message } = thrown as Error & { code?: string }
   if (code === 'MESH_STORAGE_NEWER') return { code, message }
-  const full = code === 'SQLITE_FULL' || code === 'ENOSPC' || /No space left|database or disk is full/i.test(message)
+  // SHMSIZE: the index of the log could not grow.
+  const full = code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || code === 'ENOSPC'
   return { code: full ? 'MESH_STORAGE_FULL' : 'MESH_STORAGE_FAILED', message: `${message}${code === '' ? '' : ` (${code})`}` }
 }

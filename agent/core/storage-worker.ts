@@ -1,152 +1,164 @@
 /**
- * Storage over one worker thread for all files of the process. Group commit without a timer: what arrives while a commit runs forms the next
- * one, so a busy agent pays one fsync for many messages and an idle one waits for nobody.
+ * Storage over one worker thread for all files of the process. Group commit without a timer: what arrives while a batch runs forms the next
+ * one, so a busy agent pays one fsync for many messages and an idle one waits for nobody. A thread that dies takes the running batches with
+ * it; the next commit starts another.
  */
-import { Worker } from 'node:worker_threads'
+import path from 'node:path'
 import type { Bundle } from './bundle.ts'
+import { type Clock, systemClock, type Timer } from './clock.ts'
 import type { Disk } from './disk.ts'
-import { MeshError, toMeshError } from './errors.ts'
-import { sqliteAddon } from './sqlite-addon.ts'
-import type { Answer, FromThread, Job, ThreadStart, ToThread } from './storage-messages.ts'
-import type { Opened, OpenStorage, Row, Statement, Storage, StorageOptions, StorageStats } from './storage.ts'
+import { MeshError } from './errors.ts'
+import { StorageThread, type ThreadUser } from './storage-thread-handle.ts'
+import type { Answer, FromThread, Job } from './storage-messages.ts'
+import type { Opened, OpenStorage, Row, SqlValue, Statement, Storage, StorageOptions, StorageStats } from './storage.ts'
 
-export type StorageWorld = { readonly stateFolder: string; readonly bundle: Bundle | undefined; readonly disk: Disk }
-
-/** How long `eco` waits for company: flash wears by the write. */
+/** `eco` waits so long for company: flash wears by the write. */
 const ECO_WAIT_MS = 1_000
-/** SQLite's own memory is outside of this heap. */
-const MAX_HEAP_MIB = 64
+
+export type StorageWorld = { readonly stateFolder: string; readonly bundle: Bundle | undefined; readonly disk: Disk; readonly clock?: Clock }
 
 export function openStorageWith(world: StorageWorld): OpenStorage {
-  let thread: Thread | undefined
-  let files = 0
-  return async (options) => {
-    // A thread that died is not used again; files that were open on it have failed for good.
-    if (!thread || thread.dead) thread = new Thread(world)
-    const mine = thread
-    const file = ++files
-    const answer = await mine.ask((id) => ({ kind: 'open', id, file, path: options.path, profile: options.profile, migrations: options.migrations, stamp: String(Date.now()) }))
-    return { storage: new WorkerStorage(mine, file, options), setAside: 'setAside' in answer ? answer.setAside : undefined } satisfies Opened
-  }
+  const thread = new StorageThread(world)
+  const clock = world.clock ?? systemClock
+  return (options) => new WorkerStorage(thread, clock, options).open()
 }
 
-type Waiting = { resolve(answer: Answer): void; reject(error: MeshError): void }
+type Waiting = { readonly job: Job; resolve(answer: Answer): void; reject(error: MeshError): void }
 
-class Thread {
-  readonly #worker: Worker
-  readonly #waiting = new Map<number, Waiting>()
-  #ids = 0
-  dead = false
-
-  constructor(world: StorageWorld) {
-    const data: ThreadStart = { addon: addonOf(world) }
-    const options = { workerData: data, resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 8 }, stdout: false, stderr: false, execArgv: [] }
-    this.#worker = world.bundle ? new Worker(world.bundle.file, options) : new Worker(new URL('./storage-thread.ts', import.meta.url), options)
-    this.#worker.on('message', ({ answers }: FromThread) => { for (const answer of answers) this.#settle(answer) })
-    this.#worker.on('error', (err: Error) => this.#die(err.message))
-    this.#worker.on('exit', () => this.#die('it ended'))
-    this.#worker.unref()
-  }
-
-  /** Resolves with the answer, rejects with its error. */
-  ask(make: (id: number) => ToThread): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const id = this.expect({ resolve, reject })
-      if (id !== undefined) this.send(make(id))
-    })
-  }
-  /** A place for one answer; undefined (and rejected) when the thread is dead. */
-  expect(waiting: Waiting): number | undefined {
-    if (this.dead) { waiting.reject(new MeshError('MESH_STORAGE_FAILED', 'the storage thread has ended')); return undefined }
-    const id = ++this.#ids
-    // The process stays alive while somebody waits for the disk.
-    if (this.#waiting.size === 0) this.#worker.ref()
-    this.#waiting.set(id, waiting)
-    return id
-  }
-  send(message: ToThread): void { this.#worker.postMessage(message) }
-
-  #settle(answer: Answer): void {
-    const waiting = this.#waiting.get(answer.id)
-    this.#waiting.delete(answer.id)
-    if (this.#waiting.size === 0) this.#worker.unref()
-    if ('error' in answer) waiting?.reject(new MeshError(answer.error.code, answer.error.message))
-    else waiting?.resolve(answer)
-  }
-  #die(why: string): void {
-    this.dead = true
-    const error = new MeshError('MESH_STORAGE_FAILED', `the storage thread broke: ${why}`)
-    for (const waiting of this.#waiting.values()) waiting.reject(error)
-    this.#waiting.clear()
-  }
-}
-
-function addonOf(world: StorageWorld): string | undefined {
-  try { return sqliteAddon(world) } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') throw new MeshError('MESH_STORAGE_FULL', `there is no room for SQLite in ${world.stateFolder}`, { cause })
-    throw new MeshError('MESH_STATE_UNUSABLE', `SQLite cannot be unpacked into ${world.stateFolder}`, { cause })
-  }
-}
-
-type Pending = { readonly statements: readonly Statement[]; resolve(): void; reject(error: MeshError): void }
-
-class WorkerStorage implements Storage {
-  readonly #thread: Thread
-  readonly #file: number
-  readonly #eco: boolean
+class WorkerStorage implements Storage, ThreadUser {
   readonly stats: StorageStats = { commits: 0, statements: 0, fsyncs: 0, writtenBytes: 0, waiting: 0 }
-  #pending: Pending[] = []
-  #running: Promise<void> | undefined
+  readonly #thread: StorageThread
+  readonly #clock: Clock
+  readonly #options: StorageOptions
+  readonly #file: number
+  readonly #opening = Promise.withResolvers<Opened>()
+  #state: 'not open' | 'opening' | 'open' | 'closing' | 'closed' = 'not open'
+  #waiting: Waiting[] = []
+  #running: Waiting[] | undefined
+  #company: Timer | undefined
+  readonly #closed = Promise.withResolvers<void>()
 
-  constructor(thread: Thread, file: number, { profile }: StorageOptions) {
+  constructor(thread: StorageThread, clock: Clock, options: StorageOptions) {
     this.#thread = thread
-    this.#file = file
-    this.#eco = profile === 'eco'
+    this.#clock = clock
+    this.#options = options
+    this.#file = thread.register(this)
   }
 
-  commit(statements: readonly Statement[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ statements, resolve, reject })
-      this.stats.waiting = this.#pending.length
-      this.#running ??= this.#run()
-    })
+  async open(): Promise<Opened> {
+    this.#openFile('set aside')
+    try { return await this.#opening.promise } catch (err) {
+      this.#thread.forget(this.#file)
+      throw err
+    }
+  }
+  async commit(statements: readonly Statement[]): Promise<void> {
+    if (statements.length === 0) return
+    this.stats.statements += statements.length
+    await this.#ask({ commit: statements.map((s) => this.#portable(s)) }, 'with company')
   }
   async query(statement: Statement): Promise<readonly Row[]> {
-    const answer = await this.#thread.ask((id) => ({ kind: 'query', id, file: this.#file, statement }))
-    return 'rows' in answer ? answer.rows : []
+    const answer = await this.#ask({ query: this.#portable(statement) }, 'at once')
+    return typeof answer === 'object' && 'rows' in answer ? answer.rows : []
   }
+  /** Waits until everything that was asked for is answered. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#running
-    await this.#thread.ask((id) => ({ kind: 'close', id, file: this.#file })).catch(() => undefined)
+    if (this.#state === 'closed' || this.#state === 'closing') return this.#closed.promise
+    const wasOpen = this.#state !== 'not open'
+    this.#state = wasOpen ? 'closing' : 'closed'
+    if (!wasOpen) this.#closed.resolve()
+    else if (this.#running || this.#waiting.length > 0) this.#next('at once')
+    else this.#thread.send({ kind: 'close', file: this.#file })
+    await this.#closed.promise
+    this.#thread.forget(this.#file)
   }
 
-  async #run(): Promise<void> {
-    if (this.#eco) await new Promise((resolve) => { setTimeout(resolve, ECO_WAIT_MS) })
-    // Everything that this turn of the event loop still brings belongs to the first batch.
-    else await new Promise((resolve) => { setImmediate(resolve) })
-    while (this.#pending.length > 0) {
-      const batch = this.#pending
-      this.#pending = []
-      this.stats.waiting = 0
-      await this.#batch(batch)
-    }
-    this.#running = undefined
-  }
-
-  #batch(batch: readonly Pending[]): Promise<void> {
-    this.stats.commits++
-    this.stats.fsyncs++
-    return new Promise((over) => {
-      let left = batch.length
-      const settled = (): void => { if (--left === 0) over() }
-      const jobs: Job[] = []
-      for (const { statements, resolve, reject } of batch) {
-        this.stats.statements += statements.length
-        for (const { params } of statements) for (const p of params ?? []) if (p instanceof Uint8Array) this.stats.writtenBytes += p.length
-        const id = this.#thread.expect({ resolve: () => { resolve(); settled() }, reject: (err) => { reject(toMeshError(err)); settled() } })
-        if (id !== undefined) jobs.push({ id, statements })
-      }
-      if (jobs.length > 0) this.#thread.send({ kind: 'commit', file: this.#file, jobs })
+  #ask(job: Job, when: 'at once' | 'with company'): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      if (this.#state === 'closing' || this.#state === 'closed') { reject(this.#failed('is closed')); return }
+      this.#waiting.push({ job, resolve, reject })
+      this.stats.waiting = this.#waiting.length
+      if (this.#state === 'not open') this.#openFile('fail')
+      else this.#next(when)
     })
+  }
+
+  #openFile(whenDamaged: 'set aside' | 'fail'): void {
+    const { path: file, profile, migrations } = this.#options
+    this.#state = 'opening'
+    const refusal = this.#thread.send({ kind: 'open', file: this.#file, how: { path: path.resolve(file), profile, migrations, stamp: String(this.#clock.wallMs()), whenDamaged } })
+    if (refusal) this.failed(refusal)
+  }
+
+  #next(when: 'at once' | 'with company'): void {
+    if (this.#running || this.#waiting.length === 0 || this.#state === 'opening') return
+    if (when === 'with company' && this.#options.profile === 'eco') {
+      this.#company ??= this.#clock.after(ECO_WAIT_MS, () => this.#next('at once'))
+      return
+    }
+    this.#company?.cancel()
+    this.#company = undefined
+    this.#running = this.#waiting
+    this.#waiting = []
+    this.stats.waiting = 0
+    const refusal = this.#thread.send({ kind: 'batch', file: this.#file, jobs: this.#running.map((w) => w.job) })
+    if (refusal) this.failed(refusal)
+  }
+
+  answered(message: FromThread): void {
+    switch (message.kind) {
+      case 'opened':
+        if (this.#state === 'opening') this.#state = 'open'
+        this.#opening.resolve({ storage: this, setAside: message.setAside })
+        this.#next(this.#state === 'open' ? 'with company' : 'at once')
+        if (this.#state === 'closing' && !this.#running) this.#thread.send({ kind: 'close', file: this.#file })
+        return
+      case 'refused': this.failed(new MeshError(message.failed.code, `${this.#options.path}: ${message.failed.message}`)); return
+      case 'answers': this.#settle(message); return
+      case 'closed':
+        this.#state = 'closed'
+        this.#closed.resolve()
+        return
+      default: message satisfies never
+    }
+  }
+
+  #settle({ answers, transactions }: Extract<FromThread, { kind: 'answers' }>): void {
+    const jobs = this.#running ?? []
+    this.#running = undefined
+    this.stats.commits += transactions
+    if (this.#options.profile === 'strict') this.stats.fsyncs += transactions
+    for (const [i, { resolve, reject }] of jobs.entries()) {
+      const answer = answers[i]!
+      if (typeof answer === 'object' && 'failed' in answer) reject(new MeshError(answer.failed.code, `${this.#options.path}: ${answer.failed.message}`))
+      else resolve(answer)
+    }
+    this.#next(this.#state === 'open' ? 'with company' : 'at once')
+    if (this.#state === 'closing' && !this.#running) this.#thread.send({ kind: 'close', file: this.#file })
+  }
+
+  /** The thread has died or does not open the file: everybody who waits is told, and the next who comes tries again. */
+  failed(error: MeshError): void {
+    const jobs = [...this.#running ?? [], ...this.#waiting]
+    this.#running = undefined
+    this.#waiting = []
+    this.stats.waiting = 0
+    this.#company?.cancel()
+    this.#company = undefined
+    if (this.#state === 'closing') { this.#state = 'closed'; this.#closed.resolve() } else if (this.#state !== 'closed') this.#state = 'not open'
+    this.#opening.reject(error)
+    for (const { reject } of jobs) reject(error)
+  }
+
+  #failed(what: string): MeshError { return new MeshError('MESH_STORAGE_FAILED', `${this.#options.path} ${what}`) }
+
+  /** Structured clone copies the whole buffer behind a view; so a view of something larger is cut out first. */
+  #portable({ sql, params }: Statement): Statement {
+    if (params === undefined) return { sql }
+    return { sql, params: params.map((value: SqlValue) => {
+      if (!(value instanceof Uint8Array)) return value
+      this.stats.writtenBytes += value.byteLength
+      return value.byteLength === value.buffer.byteLength ? value : new Uint8Array(value)
+    }) }
   }
 }
