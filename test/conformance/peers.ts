@@ -17,6 +17,8 @@ const DEBIAN = {
   mosquittoClients: { packages: ['mosquitto-clients'], program: '/usr/bin/mosquitto_pub' },
   wrk: { packages: ['wrk'], program: '/usr/bin/wrk' },
   h2load: { packages: ['nghttp2-client'], program: '/usr/bin/h2load' },
+  nghttp: { packages: ['nghttp2-client'], program: '/usr/bin/nghttp' },
+  curl: { packages: ['curl'], program: '/usr/bin/curl' },
   buildah: { packages: ['buildah'], program: '/usr/bin/buildah' },
   qemuArm64: { packages: ['qemu-user-static'], program: '/usr/bin/qemu-aarch64-static' },
   systemdAnalyze: { packages: ['systemd'], program: '/usr/bin/systemd-analyze' },
