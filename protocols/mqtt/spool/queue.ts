@@ -161,6 +161,7 @@ export class SpoolQueue implements DurableQueue {
   /** As if its entries had been done: a hole that is never closed would keep everything above it. */
   #giveUp(segment: Segment): void {
     this.#host.damaged(this, segment)
+    segment.entries = [] // never asked for again
     for (let seq = Math.max(segment.firstSeq, this.firstSeq); seq <= segment.lastSeq; seq++) this.done(seq)
   }
 

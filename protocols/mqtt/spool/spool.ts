@@ -109,7 +109,9 @@ class SqliteSpool implements Spool, QueueHost {
     return queue
   }
   async deleteQueue(name: string): Promise<void> {
-    await this.#creating.get(name)
+    // Without a turn in between otherwise: what is asked for together lands in one transaction.
+    const creating = this.#creating.get(name)
+    if (creating) await creating
     const queue = this.#queues.get(name)
     if (!queue) return
     this.#refuseWhenClosed()

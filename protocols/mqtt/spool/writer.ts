@@ -149,7 +149,8 @@ export class SpoolWriter {
 
   async #commit(statements: readonly Statement[], batch: Batch | undefined, puts: readonly Put[], rows: readonly Row[]): Promise<void> {
     try {
-      if (statements.length > 0) await this.#storage.commit(statements)
+      // Always a turn later: the caller has to note that this runs.
+      await (statements.length > 0 ? this.#storage.commit(statements) : Promise.resolve())
     } catch (thrown) {
       this.#failed(thrown, batch, puts, rows)
       return
