@@ -35,7 +35,7 @@ function prepareRootfs(arch: Arch): string {
   const names = ARCHITECTURES[arch]
   const rootfs = path.join(cache, arch, 'rootfs')
   fs.rmSync(rootfs, { recursive: true, force: true })
-  for (const dir of ['usr/bin', 'usr/lib/meshlet', 'etc/meshlet', 'var/lib/meshlet', 'run/meshlet', 'tmp']) fs.mkdirSync(path.join(rootfs, dir), { recursive: true })
+  for (const dir of ['usr/bin', 'usr/lib/meshlet', 'etc/meshlet', 'var/lib', 'run/meshlet', 'tmp']) fs.mkdirSync(path.join(rootfs, dir), { recursive: true })
   for (const deb of libraries(arch)) {
     const unpacked = fs.mkdtempSync(path.join(cache, 'deb-'))
     sh('dpkg-deb', ['-x', deb, unpacked], cache)
@@ -94,7 +94,11 @@ function commit(arch: Arch, rootfs: string, archive: string): void {
   const container = buildah('from', '--arch', arch, 'scratch')
   try {
     buildah('copy', '--chown', '0:0', container, rootfs, '/')
-    buildah('copy', '--chown', '65532:65532', '--chmod', '0700', container, path.join(rootfs, 'var/lib/meshlet'), '/var/lib/meshlet')
+    // As the content of a folder: --chown does not reach the folder that is itself the destination.
+    const state = path.join(cache, arch, 'state')
+    fs.mkdirSync(path.join(state, 'meshlet'), { recursive: true, mode: 0o700 })
+    fs.chmodSync(path.join(state, 'meshlet'), 0o700)
+    buildah('copy', '--chown', '65532:65532', container, state, '/var/lib')
     buildah('config', '--arch', arch, '--user', '65532:65532', '--workingdir', '/var/lib/meshlet', '--volume', '/var/lib/meshlet',
       '--entrypoint', JSON.stringify(['/usr/bin/node', '--max-semi-space-size=8', '/usr/lib/meshlet/meshlet.cjs']), '--cmd', 'run --config /etc/meshlet/agent.yaml',
       '--port', '1883', '--port', '8883', '--port', '15006', '--port', '15008', '--label', 'org.opencontainers.image.licenses=Apache-2.0', '--label', 'org.opencontainers.image.title=meshlet', container)
