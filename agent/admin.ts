@@ -1,7 +1,8 @@
 /**
  * The loopback HTTP port for people and probes, in Envoy's shapes. It knows paths and methods; what stands behind each is passed in.
  */
-import http from 'node:http'
+import type http from 'node:http'
+import { createRequire } from 'node:module'
 import net from 'node:net'
 import { MeshError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
@@ -17,20 +18,36 @@ const MAX_HEADER_BYTES = 8 * 1024
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export function startAdmin(at: { readonly address: string; readonly port: number }, pages: ReadonlyMap<string, AdminPage>, log: Log): Promise<AdminServer> {
-  const server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, keepAliveTimeout: 5_000 }, (req, res) => {
+  const sockets = new Set<net.Socket>()
+  let server: http.Server | undefined
+  const door = net.createServer((socket) => {
+    sockets.add(socket)
+    socket.once('close', () => { sockets.delete(socket) })
+    // Made at the first question: node:http costs some megabytes that an agent nobody asks keeps.
+    server ??= httpServer(pages, log)
+    server.emit('connection', socket)
+  })
+  return new Promise((resolve, reject) => {
+    door.once('error', (err: NodeJS.ErrnoException) => reject(bindError(err, at)))
+    door.listen(at.port, at.address, () => {
+      const bound = door.address()
+      resolve({
+        port: typeof bound === 'object' && bound ? bound.port : at.port,
+        async [Symbol.asyncDispose]() {
+          for (const socket of sockets) socket.destroy()
+          await new Promise((done) => { door.close(done) })
+        },
+      })
+    })
+  })
+}
+
+function httpServer(pages: ReadonlyMap<string, AdminPage>, log: Log): http.Server {
+  const { createServer } = createRequire(import.meta.url)('node:http') as typeof http
+  return createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, keepAliveTimeout: 5_000 }, (req, res) => {
     void answer(req, pages, log).then((reply) => {
       res.writeHead(reply.status ?? 200, { 'content-type': `${reply.type ?? 'text/plain'}${reply.type === 'text/plain; version=0.0.4' ? '' : '; charset=utf-8'}`, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
       res.end(reply.body)
-    })
-  })
-  return new Promise((resolve, reject) => {
-    server.once('error', (err: NodeJS.ErrnoException) => reject(bindError(err, at)))
-    server.listen(at.port, at.address, () => {
-      const bound = server.address()
-      resolve({
-        port: typeof bound === 'object' && bound ? bound.port : at.port,
-        [Symbol.asyncDispose]: async () => { server.closeAllConnections(); await new Promise((done) => { server.close(done) }) },
-      })
     })
   })
 }

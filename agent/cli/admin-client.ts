@@ -2,7 +2,6 @@
 import http from 'node:http'
 import { MeshError } from '../core/errors.ts'
 
-export const DEFAULT_ADMIN = '127.0.0.1:15000'
 /** A configuration dump of a large mesh is some tens of megabytes. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024
 

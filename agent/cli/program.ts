@@ -1,6 +1,5 @@
 /** The subcommands of `meshlet`, with the help that should suffice. Each action loads its own file, so that `run` starts fast. */
 import { Command, CommanderError, Option } from 'commander'
-import { DEFAULT_ADMIN } from './admin-client.ts'
 import { explain, type ExitCode } from './exit.ts'
 
 export type Io = {
@@ -10,8 +9,11 @@ export type Io = {
   readonly standardInput: () => Promise<Buffer>
   /** Resolves with its name when the process is asked to stop (SIGTERM, SIGINT). From the first call on those do not end it by themselves. */
   readonly stopRequested: () => Promise<string>
+  /** The start is over: what it needed and nobody needs any more may go. */
+  readonly settled: () => void
 }
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'
+const DEFAULT_ADMIN = '127.0.0.1:15000'
 
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)
 const admin = (): Option => new Option('--admin <address:port>', 'admin port of the running agent').default(DEFAULT_ADMIN)

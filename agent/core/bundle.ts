@@ -5,6 +5,8 @@ export type Bundle = {
   readonly builtAt: string
   readonly file: string
   readonly addonSha256: string
+  /** Source of the storage thread. */
+  thread(): string
   /** SQLite's native addon, unpacked in memory. Undefined in a bundle that carries none. */
   addon(): Uint8Array
 }

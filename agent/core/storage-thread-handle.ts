@@ -48,8 +48,8 @@ export class StorageThread {
   #start(): Worker {
     const { bundle } = this.#world
     const workerData: ThreadStart = { addon: this.#addon() }
-    const options = { workerData, resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 8 }, execArgv: [] }
-    const worker = bundle ? new Worker(bundle.file, options) : new Worker(new URL('./storage-thread.ts', import.meta.url), options)
+    const options = { workerData, resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 }, execArgv: [] }
+    const worker = bundle ? new Worker(bundle.thread(), { ...options, eval: true }) : new Worker(new URL('./storage-thread.ts', import.meta.url), options)
     worker.on('message', (answer: FromThread) => {
       if (--this.#unanswered === 0) worker.unref()
       this.#users.get(answer.file)?.answered(answer)

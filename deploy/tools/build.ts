@@ -23,12 +23,23 @@ const lazyRequire: Plugin = {
   },
 }
 
-async function bundled(entry: string): Promise<string> {
-  const result = await build({
-    entryPoints: [path.join(root, entry)], bundle: true, write: false, platform: 'node', format: 'cjs', target: 'node26', minify: true, keepNames: true, legalComments: 'none',
-    define: { 'import.meta.url': 'undefined', 'process.env.NODE_ENV': '"production"' }, external: ['bufferutil', 'utf-8-validate'], plugins: [lazyRequire], logLevel: 'warning',
+/**
+ * Packages that most runs never need are parts of their own, compiled when they are required: an agent that starts without a link
+ * loads no gRPC, and only the command line has an MQTT client.
+ */
+const LAZY = ['@grpc/grpc-js', 'mqtt', 'node-forge', 're2js', 'ws']
+
+type Bundled = { readonly text: string; /** Lazy packages that it requires. */ readonly requires: readonly string[] }
+
+async function bundled(from: { readonly file: string } | { readonly lazy: string }): Promise<Bundled> {
+  const { outputFiles, metafile } = await build({
+    ...('file' in from ? { entryPoints: [path.join(root, from.file)] } : { stdin: { contents: `module.exports = require(${JSON.stringify(from.lazy)})`, resolveDir: root } }),
+    bundle: true, write: false, metafile: true, platform: 'node', format: 'cjs', target: 'node26', minify: true, keepNames: true, legalComments: 'none',
+    define: { 'import.meta.url': 'undefined', 'process.env.NODE_ENV': '"production"' }, supported: { 'dynamic-import': false },
+    external: ['bufferutil', 'utf-8-validate', ...LAZY.filter((name) => !('lazy' in from) || name !== from.lazy)], plugins: [lazyRequire], logLevel: 'warning',
   })
-  return result.outputFiles[0]!.text
+  const imports = Object.values(metafile.outputs).flatMap((o) => o.imports.map((i) => i.path))
+  return { text: outputFiles[0]!.text, requires: LAZY.filter((name) => imports.includes(name)) }
 }
 
 const packed = (bytes: Uint8Array): string => zlib.brotliCompressSync(bytes, {
@@ -36,13 +47,12 @@ const packed = (bytes: Uint8Array): string => zlib.brotliCompressSync(bytes, {
 }).toString('base64')
 
 /** Loader, then `//` and base64 for each part; positions are counted from the end so that the loader's own length does not matter. */
-function assembled(program: string, thread: string, addon: Uint8Array): string {
+function assembled(parts: Readonly<Record<string, string>>, addon: Uint8Array): string {
   const loader = fs.readFileSync(path.join(root, 'deploy/tools/bundle-loader.cjs'), 'utf8').replace(/^ *\/\/.*\n/gm, '')
-  const parts = { addon: packed(addon), thread: packed(Buffer.from(thread)), program: packed(Buffer.from(program)) }
   const table: Record<string, unknown> = { version, builtAt, addonSha256: createHash('sha256').update(addon).digest('hex') }
   let fromEnd = 0
   let tail = ''
-  for (const [name, text] of Object.entries(parts)) {
+  for (const [name, text] of Object.entries({ addon: packed(addon), ...parts })) {
     tail = `//${text}\n${tail}`
     fromEnd += text.length + 1
     table[name] = { fromEnd, length: text.length }
@@ -51,13 +61,25 @@ function assembled(program: string, thread: string, addon: Uint8Array): string {
   return loader.replace('/* filled in by build.ts */ {}', JSON.stringify(table)) + tail
 }
 
-const programs = { 'meshlet.cjs': await bundled('agent/main.ts'), 'meshlet-hub.cjs': await bundled('hub/main.ts') }
-const thread = await bundled('agent/core/storage-thread.ts')
-for (const arch of ['x64', 'arm64']) {
-  const addon = fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`))
-  fs.mkdirSync(path.join(dist, arch), { recursive: true })
-  for (const [name, program] of Object.entries(programs)) {
-    const text = assembled(program, thread, addon)
+const programs = { 'meshlet.cjs': await bundled({ file: 'agent/main.ts' }), 'meshlet-hub.cjs': await bundled({ file: 'hub/main.ts' }) }
+const thread = packed(Buffer.from((await bundled({ file: 'agent/core/storage-thread.ts' })).text))
+const lazy = new Map(await Promise.all(LAZY.map(async (name) => {
+  const { text, requires } = await bundled({ lazy: name })
+  return [name, { text: packed(Buffer.from(text)), requires }] as const
+})))
+
+/** What these need, and what that needs. */
+function closure(names: readonly string[], found = new Set<string>()): Set<string> {
+  for (const name of names) if (!found.has(name)) closure(lazy.get(name)!.requires, found.add(name))
+  return found
+}
+
+for (const [name, { text: program, requires }] of Object.entries(programs)) {
+  const parts = { ...Object.fromEntries([...closure(requires)].map((n) => [`package ${n}`, lazy.get(n)!.text])), thread, program: packed(Buffer.from(program)) }
+  for (const arch of ['x64', 'arm64']) {
+    const addon = fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`))
+    fs.mkdirSync(path.join(dist, arch), { recursive: true })
+    const text = assembled(parts, addon)
     fs.writeFileSync(path.join(dist, arch, name), text, { mode: 0o755 })
     console.log(`dist/${arch}/${name} ${(text.length / 1024).toFixed(0)} KiB (program ${(program.length / 1024).toFixed(0)} KiB, addon ${(addon.length / 1024).toFixed(0)} KiB before packing)`)
     if (name === 'meshlet.cjs' && text.length > MAX_AGENT_BYTES) { console.error(`meshlet.cjs is larger than ${MAX_AGENT_BYTES} bytes`); process.exitCode = 1 }
