@@ -19,7 +19,6 @@ export const CATALOGUE = {
   MESH_PEER_NOT_ALLOWED: { origin: 'downstream', retry: 'never', http: 403, flag: 'DENY', remedy: 'An authorization policy refuses this peer; the log line names the policy.' },
   MESH_MALFORMED_INPUT: { origin: 'downstream', retry: 'never', http: 400, flag: 'DPE', remedy: 'The client broke the protocol; the message says where.' },
   MESH_HEADERS_TOO_LARGE: { origin: 'downstream', retry: 'never', http: 431, flag: 'DPE', remedy: 'Send smaller headers or raise limits.maxHeaderBytes.' },
-  MESH_BODY_TOO_LARGE: { origin: 'downstream', retry: 'never', http: 413, flag: 'DPE', remedy: 'Send less or raise the limit that the message names.' },
   MESH_REQUEST_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client stopped sending in the middle of a request.' },
   MESH_CLIENT_GONE: { origin: 'downstream', retry: 'never', http: 499, flag: 'DC', remedy: 'The client closed before the answer; nothing to do here.' },
   MESH_IDLE_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'SI', remedy: 'Nothing moved for the idle time of the listener or route.' },

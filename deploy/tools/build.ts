@@ -14,11 +14,12 @@ const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 
 const builtAt = commitDate()
 
 /** A call of createRequire's result is how the sources load a package only when it is needed; the bundler understands a plain require. */
+const LAZY_CALL = `createRequire(${'import.meta.url'})(`
 const lazyRequire: Plugin = {
   name: 'lazy-require',
   setup(b) {
     b.onLoad({ filter: /\/(agent|control-sync|protocols|hub)\/.*\.ts$/ }, ({ path: file }) => ({
-      contents: fs.readFileSync(file, 'utf8').replaceAll('createRequire(import.meta.url)(', 'require('), loader: 'ts',
+      contents: fs.readFileSync(file, 'utf8').replaceAll(LAZY_CALL, 'require('), loader: 'ts',
     }))
   },
 }
