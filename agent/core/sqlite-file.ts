@@ -17,6 +17,8 @@ export type OpenFile = {
 /** The whole file is checked at opening up to this size (some 2 ms per MiB); larger ones when their pages are read, and whole after damage was met there. */
 const MAX_CHECKED_BYTES = 64 * 1024 * 1024
 const MAX_STATEMENTS = 100
+/** Waited for the lock of a predecessor that is still closing. */
+const BUSY_MS = 2_000
 /** The write-ahead log shrinks back to this after a burst. */
 const MAX_IDLE_WAL_BYTES = 4 * 1024 * 1024
 
@@ -42,7 +44,7 @@ export class SqliteFile {
 
     function openSound({ path, profile, migrations, addon }: OpenFile): SqliteFile {
       const bytes = fs.existsSync(path) ? fs.statSync(path).size : 0
-      const db = new Database(path, { timeout: 5_000, ...(addon === undefined ? {} : { nativeBinding: addon }) })
+      const db = new Database(path, { timeout: BUSY_MS, ...(addon === undefined ? {} : { nativeBinding: addon }) })
       try {
         if (bytes === 0) fs.chmodSync(path, 0o600)
         // Keeps a second process out, and the index of the log in memory instead of behind a dozen fcntl calls per transaction.

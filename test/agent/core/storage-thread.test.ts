@@ -1,0 +1,172 @@
+import { test, type TestContext } from 'node:test'
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import type { Worker } from 'node:worker_threads'
+import type { Bundle } from '../../../agent/core/bundle.ts'
+import { systemDisk } from '../../../agent/core/disk.ts'
+import { sqliteAddon } from '../../../agent/core/sqlite-addon.ts'
+import { openStorageWith } from '../../../agent/core/storage-worker.ts'
+import type { DurabilityProfile, OpenStorage } from '../../../agent/core/storage.ts'
+import { settle, SimClock } from '../../helpers/sim-clock.ts'
+
+const TABLE = 'CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)'
+const insert = (k: number, v: string | Uint8Array = 'x') => ({ sql: 'INSERT INTO t VALUES (?, ?)', params: [k, v] })
+const ALL = { sql: 'SELECT k FROM t ORDER BY k' }
+function folder(t: TestContext): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-storage-'))
+  t.after(() => { fs.rmSync(dir, { recursive: true, force: true }) })
+  return dir
+}
+/** Storage threads that were started since; the last one is the one that works. */
+function threads(t: TestContext): Worker[] {
+  const started: Worker[] = []
+  const note = (worker: Worker): void => { started.push(worker) }
+  process.on('worker', note)
+  t.after(() => { process.off('worker', note) })
+  return started
+}
+const storageOf = (dir: string, clock?: SimClock): OpenStorage => openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk, ...(clock ? { clock } : {}) })
+const optionsOf = (dir: string, profile: DurabilityProfile = 'strict', name = 'a.db') => ({ path: path.join(dir, name), profile, migrations: [TABLE] })
+
+test('a thread that dies refuses all that waits, of every file; the next commit finds another, with everything that was committed', async (t) => {
+  const dir = folder(t)
+  const started = threads(t)
+  const openStorage = storageOf(dir)
+  await using a = (await openStorage(optionsOf(dir))).storage
+  await using b = (await openStorage(optionsOf(dir, 'balanced', 'b.db'))).storage
+  await a.commit([insert(1)])
+  const asked = Promise.allSettled([a.commit([insert(2)]), a.query(ALL), b.commit([insert(2)])])
+  await started[0]!.terminate()
+  for (const r of await asked) if (r.status === 'rejected') assert.equal(r.reason.code, 'MESH_STORAGE_FAILED')
+  assert.equal((await asked)[1].status, 'rejected')
+  await a.commit([insert(3)])
+  assert.deepEqual((await a.query(ALL)).map((r) => r['k']).filter((k) => k !== 2), [1, 3])
+  await b.commit([insert(4)])
+  assert.ok((await b.query(ALL)).some((r) => r['k'] === 4))
+  assert.equal(started.length, 2)
+})
+test('a thread that dies while nobody waits is not missed', async (t) => {
+  const dir = folder(t)
+  const started = threads(t)
+  await using storage = (await storageOf(dir)(optionsOf(dir))).storage
+  await storage.commit([insert(1)])
+  await started[0]!.terminate()
+  await storage.commit([insert(2)])
+  assert.deepEqual((await storage.query(ALL)).map((r) => r['k']), [1, 2])
+})
+test('after the thread has died a damaged file is not replaced by an empty one under its users', async (t) => {
+  const dir = folder(t)
+  const started = threads(t)
+  const openStorage = storageOf(dir)
+  const { storage } = await openStorage(optionsOf(dir))
+  await storage.commit(Array.from({ length: 500 }, (_, k) => insert(k, new Uint8Array(500))))
+  await storage.query({ sql: 'PRAGMA wal_checkpoint(TRUNCATE)' })
+  await started[0]!.terminate()
+  const bytes = fs.readFileSync(path.join(dir, 'a.db'))
+  fs.writeFileSync(path.join(dir, 'a.db'), bytes.fill(0x5a, 4096))
+  await assert.rejects(storage.commit([insert(1000)]), { code: 'MESH_STORAGE_FAILED' })
+  assert.deepEqual(fs.readdirSync(dir).filter((name) => name.includes('damaged')), [])
+  await storage[Symbol.asyncDispose]()
+  const again = await openStorage(optionsOf(dir))
+  assert.ok(again.setAside)
+  await again.storage[Symbol.asyncDispose]()
+})
+test('damage that a query meets makes the next start look at the whole file, however large it is', async (t) => {
+  const dir = folder(t)
+  const openStorage = storageOf(dir)
+  const first = (await openStorage(optionsOf(dir, 'balanced'))).storage
+  for (let i = 0; i < 70; i++) await first.commit([insert(i, new Uint8Array(1024 * 1024))])
+  await first.commit([{ sql: 'CREATE INDEX i ON t (k, v)' }])
+  await first[Symbol.asyncDispose]()
+  const fd = fs.openSync(path.join(dir, 'a.db'), 'r+')
+  const bytes = fs.fstatSync(fd).size
+  assert.ok(bytes > 64 * 1024 * 1024)
+  fs.writeSync(fd, Buffer.alloc(4096, 0x5a), 0, 4096, 4096)
+  fs.closeSync(fd)
+  const second = await openStorage(optionsOf(dir, 'balanced'))
+  assert.equal(second.setAside, undefined)
+  await assert.rejects(second.storage.query(ALL), { code: 'MESH_STORAGE_FAILED' })
+  await second.storage[Symbol.asyncDispose]()
+  const third = await openStorage(optionsOf(dir, 'balanced'))
+  assert.ok(third.setAside)
+  assert.deepEqual(await third.storage.query(ALL), [])
+  await third.storage[Symbol.asyncDispose]()
+  assert.deepEqual(fs.readdirSync(dir).filter((name) => name.endsWith('.suspect')), [])
+})
+test('eco waits a second for company, and not for reads or at the end', async (t) => {
+  const dir = folder(t)
+  const clock = new SimClock()
+  const { storage } = await storageOf(dir, clock)(optionsOf(dir, 'eco'))
+  let isDone = false
+  const one = storage.commit([insert(1)]).then(() => { isDone = true })
+  await clock.advance(999)
+  await settle()
+  assert.equal(isDone, false)
+  assert.equal(storage.stats.waiting, 1)
+  await clock.advance(1)
+  await one
+  assert.equal(storage.stats.fsyncs, 0)
+  const two = storage.commit([insert(2)])
+  assert.deepEqual((await storage.query(ALL)).map((r) => r['k']), [1, 2])
+  await two
+  const three = storage.commit([insert(3)])
+  await storage[Symbol.asyncDispose]()
+  await three
+})
+test('only one process at a time has the file', async (t) => {
+  const dir = folder(t)
+  const { storage } = await storageOf(dir)(optionsOf(dir))
+  await storage.commit([insert(1)])
+  await assert.rejects(storageOf(dir)(optionsOf(dir)), { code: 'MESH_STORAGE_FAILED' })
+  await storage.commit([insert(2)])
+  await storage[Symbol.asyncDispose]()
+})
+test('a view of a large buffer is stored as what it shows, and stays usable', async (t) => {
+  const dir = folder(t)
+  await using storage = (await storageOf(dir)(optionsOf(dir))).storage
+  const large = Buffer.alloc(1_000_000, 'y')
+  const view = large.subarray(10, 14)
+  view.write('abcd')
+  await storage.commit([insert(1, view)])
+  assert.equal(view.toString(), 'abcd')
+  const [row] = await storage.query({ sql: 'SELECT v FROM t' })
+  assert.equal(Buffer.from(row!['v'] as Uint8Array).toString(), 'abcd')
+})
+test('a closed storage refuses, and closing twice is one closing', async (t) => {
+  const dir = folder(t)
+  const { storage } = await storageOf(dir)(optionsOf(dir))
+  const last = storage.commit([insert(1)])
+  await Promise.all([storage[Symbol.asyncDispose](), storage[Symbol.asyncDispose]()])
+  await last
+  await assert.rejects(storage.commit([insert(2)]), { code: 'MESH_STORAGE_FAILED' })
+  await assert.rejects(storage.query(ALL), { code: 'MESH_STORAGE_FAILED' })
+})
+
+function bundleOf(addon: Buffer): Bundle {
+  return { version: '0', builtAt: '', file: '', addonSha256: createHash('sha256').update(addon).digest('hex'), addon: () => addon, thread: () => '' }
+}
+test('the addon of a bundle is unpacked once, checked by hash each time, and put right when somebody has changed it', (t) => {
+  const stateFolder = path.join(folder(t), 'state')
+  const addon = Buffer.from('native code')
+  let unpacked = 0
+  const bundle = { ...bundleOf(addon), addon: () => { unpacked++; return addon } }
+  const file = sqliteAddon({ stateFolder, bundle, disk: systemDisk })!
+  assert.equal(fs.readFileSync(file, 'utf8'), 'native code')
+  assert.equal(fs.statSync(stateFolder).mode & 0o777, 0o700)
+  assert.equal(sqliteAddon({ stateFolder, bundle, disk: systemDisk }), file)
+  assert.equal(unpacked, 1)
+  fs.rmSync(file)
+  fs.writeFileSync(file, 'other code')
+  sqliteAddon({ stateFolder, bundle, disk: systemDisk })
+  assert.equal(fs.readFileSync(file, 'utf8'), 'native code')
+  assert.equal(sqliteAddon({ stateFolder, bundle: undefined, disk: systemDisk }), undefined)
+})
+test('an addon that is not what the bundle says is never written or loaded', (t) => {
+  const stateFolder = path.join(folder(t), 'state')
+  const bundle = { ...bundleOf(Buffer.from('a')), addon: () => Buffer.from('b') }
+  assert.throws(() => sqliteAddon({ stateFolder, bundle, disk: systemDisk }), { code: 'MESH_STORAGE_FAILED' })
+  assert.deepEqual(fs.existsSync(stateFolder) ? fs.readdirSync(stateFolder) : [], [])
+})
