@@ -51,6 +51,8 @@ export class Exchange implements CallEvents, Deadline {
   #tried: Endpoint[] | undefined
   #wait: Timer | undefined
   #routeDueMs = Infinity
+  /** Known to the deadlines. */
+  #timed = false
   #tunnel: Tunnel | undefined
   #stopConnecting: AbortController | undefined
 
@@ -142,7 +144,7 @@ export class Exchange implements CallEvents, Deadline {
     if (this.request.method === 'CONNECT') { this.#connect(plan); return }
     const { upgrade } = this.request
     if (upgrade !== undefined && (this.http.upgrades.includes(upgrade) || plan.action.upgrades.includes(upgrade))) this.#upgrade = upgrade
-    if (plan.action.timeoutMs !== undefined || plan.retry?.perTryTimeoutMs !== undefined) this.#rt.deadlines.add(this)
+    if (plan.action.timeoutMs !== undefined || plan.retry?.perTryTimeoutMs !== undefined) { this.#timed = true; this.#rt.deadlines.add(this) }
     if (this.request.expectContinue) this.#down.sendContinue()
     if (this.#requestDone) this.#armRequestTimers()
     this.#try(false)
@@ -287,7 +289,8 @@ export class Exchange implements CallEvents, Deadline {
   }
 
   #cancelCall(): void {
-    const [call, pending] = [this.#call, this.#pending]
+    const call = this.#call
+    const pending = this.#pending
     this.#call = undefined
     this.#pending = undefined
     call?.cancel()
@@ -381,7 +384,7 @@ export class Exchange implements CallEvents, Deadline {
     if (this.#call || this.#pending) { this.#rt.metrics.attempts.cancelled.value++; this.#cancelCall() }
     this.#releaseRetry()
     this.#body.drop()
-    this.#rt.deadlines.delete(this)
+    if (this.#timed) this.#rt.deadlines.delete(this)
     finishAccess(this, this.#rt)
     this.#down.finished(error)
   }

@@ -57,9 +57,12 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 
 /** UUID version 4 (RFC 9562 §5.4). For tracing, not a secret. */
 export function uuid(random: Random): string {
-  const word = (): number => Math.floor(random.float() * 0x1_0000_0000)
-  const [a, b, c, d] = [word(), word(), word(), word()]
+  const a = word(random)
+  const b = word(random)
+  const c = word(random)
+  const d = word(random)
   return `${hex32(a)}-${hex16(b >>> 16)}-${hex16((b & 0x0fff) | 0x4000)}-${hex16(((c >>> 16) & 0x3fff) | 0x8000)}-${hex16(c & 0xffff)}${hex32(d)}`
 }
+function word(random: Random): number { return Math.floor(random.float() * 0x1_0000_0000) }
 function hex16(n: number): string { return HEX[(n >>> 8) & 0xff]! + HEX[n & 0xff]! }
 function hex32(n: number): string { return hex16(n >>> 16) + hex16(n & 0xffff) }

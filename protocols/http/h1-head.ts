@@ -3,7 +3,7 @@
  * no control character, no space before the colon, no folded line. Remembers positions only; strings are made once, at the end.
  * It goes on where the last bytes ended, so that a block in many pieces costs no more than one in one piece.
  */
-import { lowerCaseName, TEXT, TOKEN } from './h1-tables.ts'
+import { knownName, TEXT, TOKEN } from './h1-tables.ts'
 
 /** What is wrong, as the caller's error code sees it. */
 export type Fault = 'malformed' | 'too-large' | 'unsupported'
@@ -37,6 +37,8 @@ export class HeadScanner {
   #startLineEnd = 0
   /** nameStart, colon, end of each line. */
   readonly #marks: number[] = []
+  /** Of each line, where the name is a usual one. */
+  readonly #names: (string | undefined)[] = []
   #count = 0
 
   constructor(limits: HeadLimits, fail: Fail) {
@@ -84,7 +86,7 @@ export class HeadScanner {
           while (at < end && TEXT[bytes[at]!] === 1) at++
           if (at === end) break
           if (bytes[at] !== CR) this.#fail('malformed', control(bytes[at]!, 'a field value'))
-          this.#mark(at++ - base)
+          this.#mark(bytes, base, at++ - base)
           state = VALUE_LF
           break
         case LINE:
@@ -107,17 +109,18 @@ export class HeadScanner {
   /** Appends the block's fields to `into`: lower-case name, value without the whitespace around it. @param text the block as latin1 */
   fields(text: string, into: string[]): void {
     const marks = this.#marks
-    for (let i = 0; i < this.#count * 3; i += 3) {
+    for (let line = 0, i = 0; line < this.#count; line++, i += 3) {
       let start = marks[i + 1]! + 1
       let end = marks[i + 2]!
       while (start < end && isSpace(text.charCodeAt(start))) start++
       while (end > start && isSpace(text.charCodeAt(end - 1))) end--
-      into.push(lowerCaseName(text.slice(marks[i]!, marks[i + 1]!)), text.slice(start, end))
+      into.push(this.#names[line] ?? text.slice(marks[i]!, marks[i + 1]!).toLowerCase(), text.slice(start, end))
     }
   }
 
-  #mark(end: number): void {
+  #mark(bytes: Uint8Array, base: number, end: number): void {
     if (this.#count === this.#maxCount) this.#fail('too-large', `more than ${this.#maxCount} fields`)
+    this.#names[this.#count] = knownName(bytes, base + this.#nameStart, base + this.#colon)
     const i = this.#count++ * 3
     this.#marks[i] = this.#nameStart
     this.#marks[i + 1] = this.#colon

@@ -6,7 +6,7 @@
 import { MeshError } from '../../agent/core/errors.ts'
 import { ChunkedReader } from './h1-chunked.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
-import { NO_TRAILER } from './h1-tables.ts'
+import { HOST, NO_TRAILER, TOKEN } from './h1-tables.ts'
 import { parseRequestTarget } from './h1-target.ts'
 import { UNKNOWN_LENGTH } from './message.ts'
 
@@ -34,6 +34,9 @@ const LF = 10
 const EMPTY = Buffer.alloc(0)
 /** Before one response. */
 const MAX_INFORMATIONAL = 16
+const MAX_METHOD_BYTES = 64
+/** Of a Content-Length: every number with so many is exact in a double. */
+const MAX_LENGTH_DIGITS = 15
 /** Options of one Connection field; each costs a pass over the fields. */
 const MAX_CONNECTION_OPTIONS = 32
 
@@ -238,8 +241,8 @@ export class H1Parser {
       switch (name) {
         case 'content-length':
           if (this.contentLength !== UNKNOWN_LENGTH) this.#fail('malformed', 'several Content-Length fields (RFC 9112 §6.3)')
-          if (!/^\d{1,15}$/.test(value)) this.#fail('malformed', 'Content-Length is not a number (RFC 9112 §6.3)')
-          this.contentLength = Number(value)
+          this.contentLength = length(value)
+          if (this.contentLength < 0) this.#fail('malformed', 'Content-Length is not a number (RFC 9112 §6.3)')
           continue
         case 'transfer-encoding':
           if (chunked || value.toLowerCase() !== 'chunked') this.#fail(chunked || value === '' ? 'malformed' : 'unsupported', 'a transfer coding other than one "chunked" (RFC 9112 §6.1)')
@@ -278,6 +281,7 @@ export class H1Parser {
   #connectionOptions(list: string): void {
     let keepAlive = this.minor === 1
     let upgrade = false
+    if (list === 'keep-alive') { this.keepAlive = keepAlive || !this.#requests; this.upgrade = undefined; return }
     const options = list.split(',', MAX_CONNECTION_OPTIONS + 1)
     if (options.length > MAX_CONNECTION_OPTIONS) this.#fail('too-large', `more than ${MAX_CONNECTION_OPTIONS} options in Connection`)
     for (const raw of options) {
@@ -296,7 +300,7 @@ export class H1Parser {
     const last = line.lastIndexOf(' ')
     if (first < 1 || last === first || last === line.length - 1) this.#fail('malformed', 'the request line is not method, target, version (RFC 9112 §3)')
     this.method = line.slice(0, first)
-    if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/.test(this.method)) this.#fail('malformed', 'the method is not a token')
+    if (first > MAX_METHOD_BYTES || !consistsOf(TOKEN, this.method)) this.#fail('malformed', 'the method is not a token')
     this.#version(line, last + 1)
     const target = parseRequestTarget(this.method, line.slice(first + 1, last))
     if (typeof target === 'string') this.#fail('malformed', target)
@@ -307,8 +311,11 @@ export class H1Parser {
   #statusLine(line: string): void {
     this.#version(line.length > 8 ? line.slice(0, line.indexOf(' ')) : line, 0)
     // The space after the status is often left out with an empty reason; nothing depends on it.
-    if (!/^HTTP\/1\.[01] [1-9]\d\d(?: |$)/.test(line)) this.#fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
-    this.status = Number(line.slice(9, 12))
+    const hundreds = digit(line, 9)
+    const tens = digit(line, 10)
+    const ones = digit(line, 11)
+    if (line[8] !== ' ' || hundreds < 1 || tens < 0 || ones < 0 || (line.length > 12 && line[12] !== ' ')) this.#fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
+    this.status = hundreds * 100 + tens * 10 + ones
   }
 
   #version(line: string, at: number): void {
@@ -325,7 +332,7 @@ export class H1Parser {
     if (this.#host === undefined) {
       if (this.minor === 1) this.#fail('malformed', 'no Host field (RFC 9112 §3.2)')
     } else if (this.authority === '') {
-      if (!/^[A-Za-z0-9\-._~%!$&'()*+;=:[\]]+$/.test(this.#host)) this.#fail('malformed', 'the Host field is not a host (RFC 9112 §3.2)')
+      if (this.#host === '' || !consistsOf(HOST, this.#host)) this.#fail('malformed', 'the Host field is not a host (RFC 9112 §3.2)')
       this.authority = this.#host
     }
     if (this.method === 'CONNECT') {
@@ -391,6 +398,30 @@ export class H1Parser {
     if (!this.#requests) throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint's HTTP/1.1 response: ${what}`)
     throw new MeshError(fault === 'malformed' ? 'MESH_MALFORMED_INPUT' : fault === 'too-large' ? 'MESH_HEADERS_TOO_LARGE' : 'MESH_UNSUPPORTED', what)
   }
+}
+
+/** @param text latin1 */
+function consistsOf(allowed: Uint8Array, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (allowed[text.charCodeAt(i)] !== 1) return false
+  return true
+}
+
+/** -1 = none there. */
+function digit(text: string, at: number): number {
+  const value = text.charCodeAt(at) - 48
+  return value >= 0 && value <= 9 ? value : -1
+}
+
+/** A Content-Length; -1 = not a number, or too long. */
+function length(text: string): number {
+  if (text === '' || text.length > MAX_LENGTH_DIGITS) return -1
+  let value = 0
+  for (let i = 0; i < text.length; i++) {
+    const d = digit(text, i)
+    if (d < 0) return -1
+    value = value * 10 + d
+  }
+  return value
 }
 
 function removeField(headers: string[], name: string): void {

@@ -8,27 +8,29 @@ const MAX_JOIN_BYTES = 32 * 1024
 /** Collects pieces of a message for one write. */
 export class Gather {
   readonly #stream: Duplex
-  #pieces: (string | Buffer)[] = []
+  /** The first `#count` are waiting; the list itself is used again for every write. */
+  readonly #pieces: (string | Buffer)[] = []
+  #count = 0
   #bytes = 0
   /** The body of the message at hand goes in chunks. */
   chunked = false
 
   constructor(stream: Duplex) { this.#stream = stream }
 
-  get empty(): boolean { return this.#pieces.length === 0 }
+  get empty(): boolean { return this.#count === 0 }
 
   /** @param text latin1; whatever else it holds is replaced */
   text(text: string): void {
-    this.#pieces.push(text)
+    this.#pieces[this.#count++] = text
     this.#bytes += text.length
   }
 
   body(chunk: Buffer): void {
     if (chunk.length === 0) return
-    if (!this.chunked) { this.#pieces.push(chunk); this.#bytes += chunk.length; return }
-    const size = `${chunk.length.toString(16)}\r\n`
-    this.#pieces.push(size, chunk, '\r\n')
-    this.#bytes += size.length + chunk.length + 2
+    if (this.chunked) this.text(`${chunk.length.toString(16)}\r\n`)
+    this.#pieces[this.#count++] = chunk
+    this.#bytes += chunk.length
+    if (this.chunked) this.text('\r\n')
   }
 
   end(trailers: readonly string[] | undefined): void {
@@ -39,17 +41,20 @@ export class Gather {
 
   /** @returns bytes put on the wire */
   flush(): number {
-    const pieces = this.#pieces
-    if (pieces.length === 0) return 0
+    const count = this.#count
+    if (count === 0) return 0
     const bytes = this.#bytes
-    this.#pieces = []
+    // Before the writes: they may come back here by way of an event.
+    const pieces = count === 1 ? undefined : bytes <= MAX_JOIN_BYTES ? joined(this.#pieces, count, bytes) : this.#pieces.slice(0, count)
+    const first = this.#pieces[0]!
+    for (let i = 0; i < count; i++) this.#pieces[i] = ''
+    this.#count = 0
     this.#bytes = 0
-    const [first] = pieces
-    if (pieces.length === 1) {
+    if (pieces === undefined) {
       if (typeof first === 'string') this.#stream.write(first, 'latin1')
       else this.#stream.write(first)
-    } else if (bytes <= MAX_JOIN_BYTES) {
-      this.#stream.write(joined(pieces, bytes))
+    } else if (Buffer.isBuffer(pieces)) {
+      this.#stream.write(pieces)
     } else {
       this.#stream.cork()
       for (const piece of pieces) this.#stream.write(typeof piece === 'string' ? Buffer.from(piece, 'latin1') : piece)
@@ -59,10 +64,13 @@ export class Gather {
   }
 }
 
-function joined(pieces: readonly (string | Buffer)[], bytes: number): Buffer {
+function joined(pieces: readonly (string | Buffer)[], count: number, bytes: number): Buffer {
   const all = Buffer.allocUnsafe(bytes)
   let at = 0
-  for (const piece of pieces) at += typeof piece === 'string' ? all.write(piece, at, 'latin1') : piece.copy(all, at)
+  for (let i = 0; i < count; i++) {
+    const piece = pieces[i]!
+    at += typeof piece === 'string' ? all.write(piece, at, 'latin1') : piece.copy(all, at)
+  }
   return all
 }
 

@@ -93,10 +93,10 @@ export function planExchange(input: PlanInput): Plan {
 function planAction(action: RouteAction, table: RouteTable, routed: Routed, input: PlanInput, common: Common): Plan {
   const { request } = input
   switch (action.kind) {
-    case 'direct': return { ...common, kind: 'answer', status: action.status, body: action.body, location: undefined, responseEdits: editsOf('response', table, routed, undefined), fault: undefined }
+    case 'direct': return { ...common, kind: 'answer', status: action.status, body: action.body, location: undefined, responseEdits: responseEdits(table, routed, undefined), fault: undefined }
     case 'redirect': {
       const location = redirectLocation(action, routed.route.match, request)
-      return { ...common, kind: 'answer', status: action.status, body: '', location, responseEdits: editsOf('response', table, routed, undefined), fault: undefined }
+      return { ...common, kind: 'answer', status: action.status, body: '', location, responseEdits: responseEdits(table, routed, undefined), fault: undefined }
     }
     case 'forward': {
       const picked = pickCluster(action, input.random)
@@ -108,8 +108,8 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
         retry: action.retry ?? routed.virtualHost.retry,
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
         authority: rewrite.host ?? request.authority,
-        requestEdits: editsOf('request', table, routed, picked.headers.request),
-        responseEdits: editsOf('response', table, routed, picked.headers.response),
+        requestEdits: requestEdits(table, routed, picked.headers.request),
+        responseEdits: responseEdits(table, routed, picked.headers.response),
       }
     }
     default: return action satisfies never
@@ -144,13 +144,16 @@ export function routeTable({ routes }: HttpConnectionManager, tables: Tables): R
 
 const NO_EDITS: readonly HeaderEdit[] = []
 
-/** Weighted cluster, route, virtual host, table: Envoy's order. */
-function editsOf(side: 'request' | 'response', table: RouteTable, routed: Routed, cluster: HeaderEdit | undefined): readonly HeaderEdit[] {
-  let edits = NO_EDITS
-  for (const edit of [cluster, routed.route.headers[side], routed.virtualHost.headers[side], table.config.headers[side]]) {
-    if (edit && (edit.remove.length > 0 || edit.add.length > 0)) edits = [...edits, edit]
-  }
-  return edits
+/* Weighted cluster, route, virtual host, table: Envoy's order. */
+
+function requestEdits({ config }: RouteTable, { route, virtualHost }: Routed, cluster: HeaderEdit | undefined): readonly HeaderEdit[] {
+  return withEdit(withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.request), virtualHost.headers.request), config.headers.request)
+}
+function responseEdits({ config }: RouteTable, { route, virtualHost }: Routed, cluster: HeaderEdit | undefined): readonly HeaderEdit[] {
+  return withEdit(withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.response), virtualHost.headers.response), config.headers.response)
+}
+function withEdit(edits: readonly HeaderEdit[], edit: HeaderEdit | undefined): readonly HeaderEdit[] {
+  return edit && (edit.remove.length > 0 || edit.add.length > 0) ? [...edits, edit] : edits
 }
 
 function refuse(code: 'MESH_PEER_NOT_ALLOWED' | 'MESH_CHAIN_BLOCKED' | 'MESH_NO_ROUTE' | 'MESH_NO_CLUSTER', what: string, common: Common, rule?: string): RefusePlan {

@@ -129,7 +129,8 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   }
 
   #complete(clean: boolean): void {
-    const [events, trailers] = [this.#events, this.#trailers]
+    const events = this.#events
+    const trailers = this.#trailers
     this.#events = undefined
     this.#finish(clean && this.#parser.keepAlive && this.#sent === 'all')
     events?.onCallEnd(trailers)

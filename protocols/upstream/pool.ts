@@ -120,6 +120,7 @@ export class HostPool {
   }
 
   #next(fresh = true): Waiting | undefined {
+    if (this.#waiting.length === 0) return undefined
     const at = fresh ? 0 : this.#waiting.findIndex((w) => !w.fresh)
     const [next] = at < 0 ? [] : this.#waiting.splice(at, 1)
     if (next) this.#owner.load.pending--

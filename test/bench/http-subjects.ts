@@ -14,7 +14,14 @@ export const httpSubjects = (): readonly HttpSubject[] => [
   { name: 'nginx', prepare: nginx },
   { name: 'haproxy', prepare: haproxy },
   { name: 'envoy', prepare: envoy },
+  { name: 'copy', prepare: copy },
 ]
+
+/** Not a peer but the floor for a program on Node: it copies bytes and reads nothing. */
+function copy({ case: c, port, originPort, certificates: { proxy, roots, originName } }: HttpJob): ReturnType<HttpSubject['prepare']> {
+  const setting = { port, originPort, ...(c === 'mtls' ? { tls: { cert: proxy.chain, key: proxy.key, roots, originName } } : {}) }
+  return { command: process.execPath, args: ['--max-semi-space-size=8', path.join(import.meta.dirname, 'copy-proxy.ts'), JSON.stringify(setting)] }
+}
 
 function nginx(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const { certificates: c } = j
