@@ -7,10 +7,13 @@ import type { DataPath } from '../protocols/data-path.ts'
 import type { AgentFacts } from './agent.ts'
 import type { Configuration } from './configuration.ts'
 import type { Clock } from './core/clock.ts'
+import type { Current } from './core/current.ts'
 import { MeshError } from './core/errors.ts'
 import type { Metrics } from './core/metrics.ts'
 import type { AgentIdentity } from './identity.ts'
+import type { FilterChain } from './model/listener.ts'
 import type { ResourceKind } from './model/snapshot.ts'
+import type { Tables } from './model/tables.ts'
 import type { Readiness } from './readiness.ts'
 import type { AgentStatus, Problem } from './status.ts'
 
@@ -20,6 +23,7 @@ export type StatusParts = {
   readonly startedMs: number
   readonly clock: Clock
   readonly metrics: Metrics
+  readonly tables: Current<Tables>
   readonly readiness: Readiness
   readonly identity: AgentIdentity
   readonly configuration: Configuration
@@ -85,6 +89,7 @@ function problemsOf(p: StatusParts): Problem[] {
     applier.storageError,
     ...p.dataPath.listeners().map((l) => l.error),
     ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
+    ...blockedListeners(p.tables.get()).slice(0, MAX_LISTED),
     ...p.configuration.folderProblems().slice(0, MAX_LISTED),
     ...applier.dangling().slice(0, MAX_LISTED).map((d) => new MeshError('MESH_NO_CLUSTER', `${d.holder.kind} ${d.holder.name} names the cluster ${d.name}, which does not exist`)),
     ...[p.configuration.setAside, p.spool.setAside].map((file) => (file === undefined ? undefined : new MeshError('MESH_STORAGE_DAMAGED', `a damaged file was found at start and is now ${file}`))),
@@ -97,4 +102,18 @@ function problemsOf(p: StatusParts): Problem[] {
     seen.add(err.code + err.message)
     return [{ code: err.code, text: err.message, remedy: err.row.remedy }]
   })
+}
+
+/** Listeners with a chain that refuses everything, because of something that is not implemented; one reason each. */
+function blockedListeners({ listeners }: Tables): MeshError[] {
+  return [...listeners.values()].flatMap(({ name, filterChains, defaultFilterChain }) => {
+    const chains = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
+    const reason = chains.map(blockedBy).find((r) => r !== undefined)
+    return reason === undefined ? [] : [new MeshError('MESH_CHAIN_BLOCKED', `listener ${name} refuses what comes: ${reason}`)]
+  })
+}
+
+function blockedBy({ codec }: FilterChain): string | undefined {
+  if (codec.kind === 'blocked') return codec.reason
+  return codec.kind === 'http' ? codec.http.filters.find((f) => f.kind === 'blocked')?.reason : undefined
 }
