@@ -63,6 +63,7 @@ export class StorageThread {
   #addon(): string | undefined {
     const { stateFolder } = this.#world
     try { return sqliteAddon(this.#world) } catch (cause) {
+      if (cause instanceof MeshError) throw cause
       if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') throw new MeshError('MESH_STORAGE_FULL', `there is no room for SQLite in ${stateFolder}`, { cause })
       throw new MeshError('MESH_STATE_UNUSABLE', `SQLite cannot be unpacked into ${stateFolder}`, { cause })
     }

@@ -17,7 +17,7 @@ const MAY: Record<string, readonly string[]> = {
 const FENCES: Record<string, { readonly in: readonly string[]; readonly why: string }> = {
   '@grpc/grpc-js': { in: ['control-sync/', 'hub/'], why: 'gRPC carries configuration, never user bytes' },
   '@bufbuild/protobuf': { in: ['control-sync/', 'hub/'], why: 'protobuf stops at the decoders' },
-  'better-sqlite3': { in: ['agent/core/storage-worker.ts', 'agent/core/sqlite.ts', 'hub/registry/'], why: 'SQLite calls block; only a worker or the hub may wait for a disk' },
+  'better-sqlite3': { in: ['agent/core/sqlite-file.ts', 'hub/registry/'], why: 'SQLite calls block; only a worker or the hub may wait for a disk' },
   pino: { in: ['agent/core/log.ts'], why: 'one log format' },
   zod: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'agent/model/mqtt-policy.ts', 'hub/config.ts'], why: 'schemas stand at the edges' },
   yaml: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'control-sync/directory/', 'hub/config.ts'], why: 'files are parsed at the edges' },
