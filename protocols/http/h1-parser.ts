@@ -314,7 +314,7 @@ export class H1Parser {
     const hundreds = digit(line, 9)
     const tens = digit(line, 10)
     const ones = digit(line, 11)
-    if (line[8] !== ' ' || hundreds < 1 || tens < 0 || ones < 0 || (line.length > 12 && line[12] !== ' ')) this.#fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
+    if (hundreds < 1 || tens < 0 || ones < 0 || (line.length > 12 && line[12] !== ' ')) this.#fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
     this.status = hundreds * 100 + tens * 10 + ones
   }
 

@@ -34,10 +34,11 @@ for await (const row of (await suite())(options)) {
 if (!values.json) console.log(table(rows))
 
 function table(all: readonly Row[]): string {
-  const head = ['case', 'subject', 'CPU µs', '× first peer', 'per second', 'p50 ms', 'p99 ms', 'RSS MiB']
+  // Core %: where the subject leaves much of its core idle, the load's core sets the requests per second.
+  const head = ['case', 'subject', 'CPU µs', '× first peer', 'per second', 'core %', 'p50 ms', 'p99 ms', 'RSS MiB']
   const body = all.map((r) => {
     const peer = all.find((p) => p.case === r.case && p.subject !== 'meshlet')
-    return [r.case, r.subject, r.cpuUs.toFixed(2), peer ? (r.cpuUs / peer.cpuUs).toFixed(2) : '', String(Math.round(r.perSecond)), fixed(r.p50Ms), fixed(r.p99Ms), r.rssMiB.toFixed(1)]
+    return [r.case, r.subject, r.cpuUs.toFixed(2), peer ? (r.cpuUs / peer.cpuUs).toFixed(2) : '', String(Math.round(r.perSecond)), ((r.cpuUs * r.perSecond) / 1e4).toFixed(0), fixed(r.p50Ms), fixed(r.p99Ms), r.rssMiB.toFixed(1)]
   })
   const widths = head.map((h, i) => Math.max(h.length, ...body.map((row) => row[i]!.length)))
   return [head, ...body].map((row) => row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ')).join('\n')

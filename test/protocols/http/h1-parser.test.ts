@@ -96,6 +96,8 @@ const smuggling: readonly (readonly [string, string, ErrorCode?])[] = [
   ['HTTP/2 in the request line', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'MESH_UNSUPPORTED'],
   ['HTTP/1.2', 'GET / HTTP/1.2\r\nHost: a\r\n\r\n', 'MESH_UNSUPPORTED'],
   ['a method that is no token', 'G@T / HTTP/1.1\r\nHost: a\r\n\r\n'],
+  ['a method of 65 bytes', `${'M'.repeat(65)} / HTTP/1.1\r\nHost: a\r\n\r\n`],
+  ['a length of 16 digits', request('Content-Length: 0000000000000005\r\n', 'hello')],
   ['a TLS hello', '\x16\x03\x01\x02\x00\x01\x00'],
   ['a chunk size with a sign', request('Transfer-Encoding: chunked\r\n', '+5\r\nhello\r\n0\r\n\r\n')],
   ['a chunk size with 0x', request('Transfer-Encoding: chunked\r\n', '0x5\r\nhello\r\n0\r\n\r\n')],
@@ -124,6 +126,10 @@ test('a head of exactly the limit is read', () => {
   const text = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
   for (const step of [1, 1000]) assert.equal(read('request', text, { step, maxHeaderBytes: text.length }).ends, 1)
   refused('request', text, 'MESH_HEADERS_TOO_LARGE', { maxHeaderBytes: text.length - 1 })
+})
+test('a method of 64 bytes and a length of 15 digits are read', () => {
+  assert.equal(read('request', `${'M'.repeat(64)} / HTTP/1.1\r\nHost: a\r\n\r\n`).parser.method.length, 64)
+  assert.equal(read('request', request('Content-Length: 000000000000005\r\n', 'hello')).bodies, 'hello')
 })
 test('the absolute form decides the authority, whatever Host says (RFC 9112 §3.2.2)', () => {
   const { parser } = read('request', 'GET http://a.example:8080?q HTTP/1.1\r\nHost: b\r\n\r\n')
@@ -162,7 +168,7 @@ test('responses: a reason may be missing with its space', () => assert.equal(rea
 for (const [name, text] of [
   ['both framings', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n'], ['a status of two digits', 'HTTP/1.1 20 OK\r\n\r\n'], ['a status below 100', 'HTTP/1.1 099 OK\r\n\r\n'],
   ['no status', 'HTTP/1.1\r\n\r\n'], ['another protocol', 'SSH-2.0-x\r\n\r\n'], ['HTTP/2', 'HTTP/2 200\r\n\r\n'], ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd'],
-  ['LF alone', 'HTTP/1.1 200 OK\n\n'],
+  ['LF alone', 'HTTP/1.1 200 OK\n\n'], ['a status of four digits', 'HTTP/1.1 2000 OK\r\n\r\n'], ['a status with a letter', 'HTTP/1.1 20x OK\r\n\r\n'], ['two spaces before the status', 'HTTP/1.1  200 OK\r\n\r\n'],
 ] as const) test(`refused response: ${name}`, () => refused('response', text, 'MESH_UPSTREAM_PROTOCOL'))
 test('an end in the middle of a message is told from a good one', () => {
   assert.equal(read('request', 'GET / HT').parser.finish(), false)
