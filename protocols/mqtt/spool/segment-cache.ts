@@ -11,13 +11,16 @@ export type Segment = {
   entries: readonly QueueEntry[] | undefined
 }
 
-const MAX_CACHED_BYTES = 4 * 1024 * 1024
+export const MAX_CACHED_BYTES = 4 * 1024 * 1024
 /** Decoded, an entry costs about so much more than its bytes. */
 const ENTRY_OVERHEAD_BYTES = 300
 
 export class SegmentCache {
   readonly #held = new Map<Segment, number>()
   #bytes = 0
+
+  /** What is held, with what it costs beyond its bytes. */
+  get bytes(): number { return this.#bytes }
 
   /** Keeps the blob; whatever else is held may have to go, but not this. */
   put(segment: Segment, blob: Buffer): void {

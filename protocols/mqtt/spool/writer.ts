@@ -107,9 +107,13 @@ export class SpoolWriter {
   /** Writes everything that is left; never rejects. */
   async close(): Promise<void> {
     this.#rowTimer?.cancel()
-    this.#rowsDue = true
-    this.#flush()
-    while (this.#running) await this.#running
+    // What runs, what waited for that, and what both have changed; more only when it fails.
+    for (let round = 0; round < 3; round++) {
+      this.#rowsDue = true
+      this.#flush()
+      await this.#running
+    }
+    this.#rowTimer?.cancel()
   }
 
   #open(): Batch {

@@ -64,6 +64,27 @@ for (const when of ['before', 'after'] as const) {
     await again.spool[Symbol.asyncDispose]()
   })
 }
+for (const { name, before, failed, next } of [
+  { name: 'several segments', before: [] as string[], failed: Array.from({ length: 30 }, () => 'x'.repeat(10_000)), next: 'next' },
+  { name: 'a segment that took the place of the last one', before: ['kept'], failed: ['lost'], next: 'y'.repeat(4_000) },
+]) {
+  test(`what a commit of unknown outcome has left is set right by the next one: ${name}`, async (t) => {
+    const r = await rig(t)
+    const q = await r.queue()
+    for (const text of before) await r.spool.append(message(text), [q])
+    r.storage.faults = [{ when: 'after', code: 'MESH_STORAGE_FAILED' }]
+    await assert.rejects(Promise.all(failed.map((text) => r.spool.append(message(text), [q]))))
+    await r.spool.append(message(next), [q])
+    const image = `${r.storage.path}.image`
+    r.storage.crashImage(image)
+    await r.spool[Symbol.asyncDispose]()
+    const crashed = await new Rig(image).open()
+    const entries = await all(crashed.spool.queue('q')!)
+    assert.deepEqual(texts(entries), [...before, next])
+    assert.deepEqual(entries.map((e) => e.seq), [...before, next].map((_, i) => i + 1))
+    await crashed.spool[Symbol.asyncDispose]()
+  })
+}
 test('after a full disk, what receivers have acknowledged is freed before anything is added', async (t) => {
   const r = await rig(t)
   const q = await r.queue()
@@ -221,6 +242,63 @@ test('a queue made again under its name while the old one is being deleted is em
   const again = await r.open()
   assert.deepEqual(texts(await all(again.spool.queue('session/a')!)), ['new'])
   assert.equal(again.spool.stats.messages, 1)
+  await again.spool[Symbol.asyncDispose]()
+})
+test('a large batch becomes several segments, so that a backlog is read in pieces', async (t) => {
+  const r = await rig(t)
+  const q = await r.queue()
+  r.storage.commits.length = 0
+  await Promise.all(Array.from({ length: 40 }, () => r.spool.append(message('x'.repeat(10_000)), [q])))
+  assert.equal(r.storage.commits.length, 1)
+  assert.deepEqual(r.storage.commits[0]!.map((s) => s.params!.slice(1, 3)), [[1, 14], [15, 28], [29, 40]])
+  await r.spool[Symbol.asyncDispose]()
+})
+test('a message that several routes bring to one queue is in it once', async (t) => {
+  const r = await rig(t)
+  const q = await r.queue()
+  await r.spool.append(message('x'), [q, q])
+  assert.equal(q.depth, 1)
+  await r.spool[Symbol.asyncDispose]()
+})
+test('deleting a queue leaves its neighbours alone', async (t) => {
+  const r = await rig(t)
+  const queues = [await r.queue('a'), await r.queue('b'), await r.queue('c')]
+  await r.spool.append(message('x'), queues)
+  await r.spool.deleteQueue('b')
+  await r.spool[Symbol.asyncDispose]()
+  const again = await r.open()
+  for (const name of ['a', 'c']) assert.deepEqual(texts(await all(again.spool.queue(name)!)), ['x'])
+  await again.spool[Symbol.asyncDispose]()
+})
+test('closing writes the acknowledgements that came while the last commit ran; numbers go on where they were', async (t) => {
+  const r = await rig(t)
+  const q = await r.queue()
+  for (const n of ['1', '2', '3']) await r.spool.append(message(n), [q])
+  r.storage.hold()
+  const last = r.spool.append(message('4'), [q])
+  await settle()
+  for (const seq of [1, 2, 3]) q.done(seq)
+  const closing = r.spool[Symbol.asyncDispose]()
+  r.storage.resume()
+  await Promise.all([last, closing])
+  const again = await r.open()
+  const found = again.spool.queue('q')!
+  assert.deepEqual([texts(await all(found)), found.depth], [['4'], 1])
+  found.done(4)
+  await again.spool[Symbol.asyncDispose]()
+  const third = await r.open()
+  assert.deepEqual([third.spool.queue('q')!.firstSeq, third.spool.queue('q')!.lastSeq], [5, 4])
+  await third.spool[Symbol.asyncDispose]()
+})
+test('what is done in the middle is not counted after opening again', async (t) => {
+  const r = await rig(t)
+  const q = await r.queue()
+  await Promise.all(['1', '2', '3', '4'].map((n) => r.spool.append(message(n), [q])))
+  q.done(3)
+  await r.spool[Symbol.asyncDispose]()
+  const again = await r.open()
+  assert.deepEqual([again.spool.queue('q')!.depth, again.spool.stats.messages], [3, 3])
+  assert.deepEqual(texts(await all(again.spool.queue('q')!)), ['1', '2', '4'])
   await again.spool[Symbol.asyncDispose]()
 })
 test('a closed spool takes nothing more', async (t) => {

@@ -1,0 +1,127 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { QueueEntry } from '../../../../protocols/mqtt/durability.ts'
+import { type QueueHost, SpoolQueue } from '../../../../protocols/mqtt/spool/queue.ts'
+import { decodeSegment, SegmentWriter } from '../../../../protocols/mqtt/spool/segment.ts'
+import { MAX_CACHED_BYTES, SegmentCache } from '../../../../protocols/mqtt/spool/segment-cache.ts'
+import { decodeSet, encodeSet } from '../../../../protocols/mqtt/spool/sets.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+
+function blobOf(count: number, bytes: number): Buffer {
+  const writer = new SegmentWriter()
+  for (let i = 0; i < count; i++) writer.add({ topic: 't', payload: Buffer.alloc(bytes, 'x'), qos: 1, retain: false, properties: new Uint8Array(0), expiresAtMs: undefined })
+  return writer.finish()
+}
+/** A queue whose disk is a map. */
+class Rig implements QueueHost {
+  readonly cache = new SegmentCache()
+  readonly disk = new Map<string, Buffer>()
+  loads = 0
+  messages = 0
+  bytes = 0
+  readonly damagedAt: number[] = []
+  queue(name = 'q'): SpoolQueue { return new SpoolQueue(this, { id: 1, name, firstSeq: 1, lastSeq: 0, done: [], released: [] }) }
+  append(queue: SpoolQueue, count: number, bytes: number): void {
+    const [firstSeq, blob] = [queue.lastSeq + 1, blobOf(count, bytes)]
+    this.disk.set(`${queue.name}/${firstSeq}`, blob)
+    queue.appended(firstSeq, firstSeq + count - 1, blob)
+  }
+  async load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined> { this.loads++; return this.disk.get(`${queue.name}/${firstSeq}`) }
+  changed(): void {}
+  async releases(): Promise<void> {}
+  damaged(_queue: SpoolQueue, { firstSeq }: { firstSeq: number }): void { this.damagedAt.push(firstSeq) }
+  counted(messages: number, bytes: number): void { this.messages += messages; this.bytes += bytes }
+}
+async function all(queue: SpoolQueue, max = 10): Promise<number[]> {
+  const found: number[] = []
+  for (;;) {
+    const part: readonly QueueEntry[] = await queue.read(found.at(-1) ?? 0, max)
+    if (part.length === 0) return found
+    found.push(...part.map((e) => e.seq))
+  }
+}
+
+test('memory for messages has one bound, whatever the number of queues; the newest stays', () => {
+  const rig = new Rig()
+  const queues = Array.from({ length: 100 }, (_, i) => rig.queue(`q${i}`))
+  for (const queue of queues) rig.append(queue, 10, 10_000)
+  assert.ok(rig.cache.bytes <= MAX_CACHED_BYTES, `${rig.cache.bytes}`)
+  assert.ok(Array.isArray(queues.at(-1)!.read(0, 10)))
+  assert.ok(queues[0]!.read(0, 10) instanceof Promise)
+  const one = rig.queue('large')
+  rig.append(one, 1, MAX_CACHED_BYTES * 2)
+  assert.ok(Array.isArray(one.read(0, 1)))
+})
+test('what is done leaves memory, and its bytes are free when its segment is', () => {
+  const rig = new Rig()
+  const queue = rig.queue()
+  rig.append(queue, 2, 100)
+  rig.append(queue, 1, 100)
+  const bytes = queue.bytes
+  queue.done(1)
+  assert.deepEqual([queue.bytes, queue.depth, queue.firstSeq], [bytes, 2, 2])
+  queue.done(2)
+  assert.ok(queue.bytes < bytes / 2)
+  queue.done(3)
+  assert.deepEqual([queue.bytes, queue.depth, queue.firstSeq, rig.cache.bytes, rig.messages, rig.bytes], [0, 0, 4, 0, 0, 0])
+})
+test('an online receiver never makes the disk read', async () => {
+  const rig = new Rig()
+  const queue = rig.queue()
+  let read = 0
+  for (let i = 0; i < 200; i++) {
+    rig.append(queue, 50, 1_000)
+    for (const seq of await all(queue, 64)) { queue.done(seq); read++ }
+  }
+  assert.deepEqual([read, rig.loads], [10_000, 0])
+})
+test('done: twice, unknown and future numbers are nothing; any order leads to the same end', () => {
+  const rig = new Rig()
+  const random = seededRandom(5)
+  const queue = rig.queue()
+  for (let i = 0; i < 10; i++) rig.append(queue, 7, 10)
+  for (const seq of [0, -1, 71, 1000]) queue.done(seq)
+  assert.equal(queue.depth, 70)
+  const order = Array.from({ length: 70 }, (_, i) => i + 1).sort(() => random.float() - 0.5)
+  for (const [i, seq] of order.entries()) {
+    queue.done(seq)
+    queue.done(seq)
+    assert.equal(queue.depth, 69 - i)
+    assert.equal(queue.firstSeq, Math.min(...order.slice(i + 1), 71))
+  }
+  assert.deepEqual([queue.doneAbove.size, rig.messages, rig.bytes], [0, 0, 0])
+})
+test('a segment that is not there at all is given up like a damaged one', async () => {
+  const rig = new Rig()
+  const queue = rig.queue()
+  for (let i = 0; i < 3; i++) rig.append(queue, 1, MAX_CACHED_BYTES)
+  rig.disk.delete('q/1')
+  rig.disk.set('q/2', blobOf(2, 5))
+  assert.deepEqual(await all(queue), [3])
+  assert.deepEqual([rig.damagedAt, queue.firstSeq, queue.depth], [[1, 2], 3, 1])
+})
+test('numbers that no segment has are passed over when the queue is restored', () => {
+  const rig = new Rig()
+  const queue = new SpoolQueue(rig, { id: 1, name: 'q', firstSeq: 4, lastSeq: 20, done: [6, 11, 30], released: [] })
+  for (const [first, last] of [[1, 2], [5, 8], [5, 6], [11, 12]] as const) queue.restored(first, last, 100)
+  queue.restoredAll()
+  assert.deepEqual([queue.firstSeq, queue.lastSeq, queue.depth, queue.deadSegments], [5, 20, 4, 2])
+  for (const seq of [5, 7, 8, 9, 12]) queue.done(seq)
+  assert.deepEqual([queue.firstSeq, queue.depth, rig.messages], [21, 0, 0])
+})
+test('decodeSegment takes no bytes but those that were written', () => {
+  const blob = blobOf(3, 20)
+  assert.equal(decodeSegment(blob, 1, 3)?.length, 3)
+  assert.equal(decodeSegment(blob, 1, 2), undefined)
+  for (let at = 0; at < blob.length; at++) {
+    const damaged = Buffer.from(blob)
+    damaged[at]! ^= 1 << (at % 8)
+    assert.equal(decodeSegment(damaged, 1, 3), undefined)
+    assert.equal(decodeSegment(blob.subarray(0, at), 1, 3), undefined)
+  }
+})
+test('sets of numbers survive as they are, without what lies below', () => {
+  assert.deepEqual(decodeSet(encodeSet([3, 9, 100, 70_000], 9), 9), [9, 100, 70_000])
+  assert.deepEqual(decodeSet(new Uint8Array(7), 5), [5])
+  assert.equal(encodeSet([], 1).length, 0)
+})
