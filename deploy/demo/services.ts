@@ -1,6 +1,6 @@
 /** What stands beside the two nodes: an HTTP service each, and MQTT devices. Plain programs that know nothing of the mesh. */
 import http from 'node:http'
-import net from 'node:net'
+import type net from 'node:net'
 import { once } from 'node:events'
 import { connectAsync, type MqttClient } from 'mqtt'
 

@@ -5,7 +5,7 @@ import type { MqttClient } from 'mqtt'
 import { Ledger } from './mqtt-ledger.ts'
 import { counter, firstAnswerMs, sleep } from './processes.ts'
 import { inboundListener, ORDERS, PLC } from './resources.ts'
-import { App, device } from './services.ts'
+import { type App, device } from './services.ts'
 import type { Site } from './site.ts'
 import type { Tour } from './tour.ts'
 

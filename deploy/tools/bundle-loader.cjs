@@ -33,4 +33,4 @@ function runtime() {
   }
   run('program', module)
 }
-compileFunction(`(${runtime})()`, ['PARTS', 'compileFunction', 'require', 'module', '__filename', '__dirname'])(PARTS, compileFunction, require, module, __filename, __dirname)
+compileFunction(`(${runtime.toString()})()`, ['PARTS', 'compileFunction', 'require', 'module', '__filename', '__dirname'])(PARTS, compileFunction, require, module, __filename, __dirname)
