@@ -23,7 +23,8 @@ export class MosquittoClients {
   /** A subscriber that is already subscribed. Its lines are what `-F` prints, `%r %q %t %p` unless args say otherwise. */
   async sub(args: readonly string[]): Promise<Subscriber> {
     const program = debianProgram('mosquittoClients').replace(/pub$/, 'sub')
-    const child = spawn(program, [...this.#common, '-d', '-F', '=%r %q %t %p', ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd: os.tmpdir(), env: BARE_ENV })
+    // Into a pipe it would print by the block.
+    const child = spawn('stdbuf', ['-oL', program, ...this.#common, '-d', '-F', '=%r %q %t %p', ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd: os.tmpdir(), env: BARE_ENV })
     const subscriber = new Subscriber(new Running('mosquitto_sub', child))
     this.#t.after(async () => { await subscriber.program.stop('SIGKILL') })
     await subscriber.program.until('it is subscribed', () => subscriber.program.log.includes('Subscribed (mid'))
