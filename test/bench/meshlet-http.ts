@@ -4,6 +4,8 @@ import path from 'node:path'
 import { BENCH_TRUST_DOMAIN } from './certificates.ts'
 import type { HttpJob } from './http-subjects.ts'
 
+/** As deploy/edge/meshlet.service sets it. */
+export const UNIT_ENVIRONMENT = ['MALLOC_ARENA_MAX=1', 'MALLOC_TRIM_THRESHOLD_=65536']
 const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3'
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
@@ -15,7 +17,7 @@ export function meshletHttp(j: HttpJob): { command: string; args: readonly strin
   fs.writeFileSync(path.join(resources, 'mesh.json'), JSON.stringify({ resources: [listener(j), cluster(j)] }))
   const config = path.join(home, 'agent.yaml')
   fs.writeFileSync(config, `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\n`)
-  return { command: process.execPath, args: ['--max-semi-space-size=8', BUNDLE, 'run', '--config', config] }
+  return { command: 'env', args: [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=8', BUNDLE, 'run', '--config', config] }
 }
 
 const sds = {
