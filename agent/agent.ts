@@ -47,6 +47,8 @@ export type Agent = AsyncDisposable & {
   readonly metrics: Metrics
   status(): AgentStatus
   portOf(listener: string): number | undefined
+  /** Open now. */
+  readonly connections: number
   /** Sign of life for the watchdog. */
   alive(): boolean
   /** Accepts nothing more and lets what is open come to its end, at most limits.drainMs. */
@@ -80,12 +82,9 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   scope.own(identity)
   const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits }
   const own = listenersOf(config, disk)
-  const [spool, configuration] = await Promise.all([
+  const [spool, configuration] = await bothOwned(scope,
     openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes: () => disk.freeBytes(config.state) }),
-    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness }),
-  ])
-  scope.own(spool)
-  scope.own(configuration)
+    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness }))
 
   const upstreams = scope.own(createUpstreams(ctx))
   const broker = scope.own(createBroker({ ctx, durability: spool, node: config.node.name ?? facts.hostName }))
@@ -110,6 +109,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   return {
     ready: readiness.whenReady(), stopRequested: stop.promise, adminPort: admin.port, metrics, status,
     portOf: (name) => dataPath.portOf(name),
+    get connections() { return dataPath.connections },
     alive: () => !scope.aborted.aborted,
     async drain() {
       if (draining) return
@@ -119,6 +119,14 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
     },
     [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
   }
+}
+
+/** Where one fails, the other is closed with the scope all the same. */
+async function bothOwned<A extends AsyncDisposable, B extends AsyncDisposable>(scope: Scope, a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  const [first, second] = await Promise.allSettled([a, b])
+  if (first.status === 'fulfilled') scope.own(first.value)
+  if (second.status === 'fulfilled') scope.own(second.value)
+  return Promise.all([a, b])
 }
 
 /** Routes of agent.yaml and of pushed MQTT listeners; the same route twice is one. */

@@ -10,19 +10,21 @@ async function main(): Promise<void> {
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
-    settled: () => { setTimeout(giveBackMemory, SETTLED_MS).unref() },
+    settled: (isIdle) => { setTimeout(() => giveBackMemory(isIdle), SETTLED_MS).unref() },
   })
   process.exitCode = code
 }
 
 /** Long enough for the first connections of a restart to have been served. */
 const SETTLED_MS = 2_000
+const NEXT_LOOK_MS = 30_000
 
 /**
  * Reading configuration and decoding resources leaves some ten megabytes of garbage that V8 would keep until the heap grows, which on an idle
- * device is never. Once, about 25 ms.
+ * device is never. Once, about 25 ms, and only while nobody is connected: it throws compiled code away with the rest.
  */
-function giveBackMemory(): void {
+function giveBackMemory(isIdle: () => boolean): void {
+  if (!isIdle()) { setTimeout(() => giveBackMemory(isIdle), NEXT_LOOK_MS).unref(); return }
   v8.setFlagsFromString('--expose-gc')
   const gc = vm.runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
   gc({ type: 'major', flavor: 'last-resort' })

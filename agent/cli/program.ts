@@ -10,7 +10,7 @@ export type Io = {
   /** Resolves with its name when the process is asked to stop (SIGTERM, SIGINT). From the first call on those do not end it by themselves. */
   readonly stopRequested: () => Promise<string>
   /** The start is over: what it needed and nobody needs any more may go. */
-  readonly settled: () => void
+  readonly settled: (isIdle: () => boolean) => void
 }
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'
 const DEFAULT_ADMIN = '127.0.0.1:15000'

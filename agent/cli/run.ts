@@ -21,7 +21,7 @@ export async function run(o: { readonly config: string }, io: Io): Promise<ExitC
   using service = serviceManager({
     notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => agent.alive(), clock: world.clock, log,
   })
-  io.settled()
+  io.settled(() => agent.connections === 0)
   void agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`))
   const reason = await Promise.race([io.stopRequested(), agent.stopRequested])
   log.info({ evt: 'agent.stopping', reason }, 'draining')
