@@ -20,12 +20,17 @@ export function controlPlaneOf(control: Control, clusterId: string, disk: Disk):
     },
     token() {
       if (control.token === undefined) return undefined
-      const token = read(control.token, 'control.token', disk)?.toString('utf8').trim()
-      if (token === undefined || token === '') return undefined
-      if (token.length > MAX_TOKEN_BYTES || !/^[\x21-\x7e]+$/.test(token)) throw new MeshError('MESH_TOKEN_INVALID', `${control.token} holds something that is no token`)
-      return token
+      return tokenIn(read(control.token, 'control.token', disk) ?? Buffer.alloc(0), control.token)
     },
   }
+}
+
+/** Undefined where there is nothing. Throws MESH_TOKEN_INVALID for what cannot be a token; its text is not repeated. @param where for the message */
+export function tokenIn(content: Buffer, where: string): string | undefined {
+  const token = content.toString('utf8').trim()
+  if (token === '') return undefined
+  if (token.length > MAX_TOKEN_BYTES || !/^[\x21-\x7e]+$/.test(token)) throw new MeshError('MESH_TOKEN_INVALID', `${where} holds something that is no token`)
+  return token
 }
 
 /** Istio's trust domain is the CA's to say; until a certificate is there this is what is asked for. */

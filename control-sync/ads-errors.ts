@@ -14,9 +14,13 @@ const UNAUTHENTICATED = 16
 /** grpc-js reports a failed handshake as UNAVAILABLE with OpenSSL's or Node's words. */
 const TLS_WORDS = /certificate|self.signed|\bSSL\b|\bTLS\b|ERR_TLS|altnames|unable to verify|EPROTO/i
 
+/** What grpc-js puts around the operating system's words. */
+const GRPC_WORDS = /^No connection established\. Last error: (?:Error: )?|\. Resolution note: ?$/g
+
 /** @param what the call, e.g. "the configuration stream" */
 export function controlError({ code, details }: GrpcFailure, what: string, address: string): MeshError {
-  const said = details.length > 300 ? `${details.slice(0, 300)}…` : details
+  const bare = details.replace(GRPC_WORDS, '')
+  const said = bare.length > 300 ? `${bare.slice(0, 300)}…` : bare
   switch (code) {
     case UNAUTHENTICATED: return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: ${said}`)
     case PERMISSION_DENIED: return new MeshError('MESH_CONTROL_FORBIDDEN', `${address} forbids ${what}: ${said}`)

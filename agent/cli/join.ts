@@ -3,7 +3,7 @@ import os from 'node:os'
 import { CertManager } from '../../control-sync/identity/cert-manager.ts'
 import { istioCertificateAuthority } from '../../control-sync/identity/ca-client.ts'
 import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
-import { controlPlaneOf, prepareState, spiffeUriOf } from '../control-plane-of.ts'
+import { controlPlaneOf, prepareState, spiffeUriOf, tokenIn } from '../control-plane-of.ts'
 import { bundle } from '../core/bundle.ts'
 import { systemClock, systemRandom } from '../core/clock.ts'
 import { systemDisk } from '../core/disk.ts'
@@ -19,9 +19,10 @@ export async function join(o: { readonly config: string; readonly token?: string
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', `${o.config} has no \`control\`: without a control plane there is nothing to join`)
   prepareState(config.state, systemDisk)
-  const given = o.token === '-' ? (await io.standardInput()).toString('utf8').trim() : undefined
+  const given = o.token === '-' ? tokenIn(await io.standardInput(), 'standard input') : undefined
   const tokenFile = o.token !== undefined && o.token !== '-' ? o.token : control.token
   const plane = controlPlaneOf({ ...control, token: tokenFile }, config.node.clusterId, systemDisk)
+  if (o.token !== undefined && (given ?? plane.token()) === undefined) throw new MeshError('MESH_TOKEN_INVALID', `--token: there is no token in ${o.token === '-' ? 'standard input' : o.token}`)
   const clock = systemClock
   const log = createLog('silent')
   const manager = new CertManager({

@@ -1,4 +1,5 @@
 /** agent.yaml's `listeners` as model listeners, so that the data path knows one kind only. */
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { MeshError } from '../core/errors.ts'
 import type { Disk } from '../core/disk.ts'
 import type { Codec, FilterChain, HttpConnectionManager, Listener } from '../model/listener.ts'
@@ -7,7 +8,7 @@ import type { MqttPolicy } from '../model/mqtt-policy.ts'
 import { NO_HEADER_CHANGES } from '../model/route.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
 
-/** Throws MESH_CONFIG_INVALID when a certificate file cannot be read. */
+/** Throws MESH_CONFIG_INVALID when a certificate or key cannot be read, is none, or the two do not belong together. */
 export function listenersOf(config: AgentConfig, disk: Disk): readonly Listener[] {
   return config.listeners.map((l) => ({
     name: l.name, address: l.address, port: l.port, bindToPort: true,
@@ -55,14 +56,26 @@ function tlsOf(name: string, tls: TlsConfig, kind: ListenerConfig['kind'], disk:
     return { ...common, certificate: { from: 'workload' }, validation: { roots: { from: 'workload' }, sans: [] }, requireClientCertificate: true }
   }
   const read = (file: string): string => {
-    const content = disk.read(file)
+    let content: Buffer | undefined
+    try { content = disk.read(file) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `listeners.${name}.tls: ${file} cannot be read`, { cause }) }
     if (!content) throw new MeshError('MESH_CONFIG_INVALID', `listeners.${name}.tls: there is no file ${file}`)
     return content.toString('utf8')
   }
+  const [chainPem, keyPem] = [read(tls.chain), read(tls.key)]
+  const part = <T>(what: string, file: string, parse: () => T): T => {
+    try { return parse() } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `listeners.${name}.tls: ${file} holds no ${what}`, { cause }) }
+  }
+  const key = part('private key that can be used', tls.key, () => createPrivateKey(keyPem))
+  if (!part('certificate', tls.chain, () => new X509Certificate(chainPem)).checkPrivateKey(key)) {
+    throw new MeshError('MESH_CONFIG_INVALID', `listeners.${name}.tls: the certificate of ${tls.chain} was not made for the key of ${tls.key}`)
+  }
+  const { clientRoots } = tls
+  const rootsPem = clientRoots === undefined ? undefined : read(clientRoots)
+  if (rootsPem !== undefined) part('certificate', clientRoots!, () => new X509Certificate(rootsPem))
   return {
     ...common,
-    certificate: { from: 'pem', chainPem: read(tls.chain), keyPem: read(tls.key) },
-    validation: tls.clientRoots === undefined ? undefined : { roots: { from: 'pem', rootsPem: read(tls.clientRoots) }, sans: [] },
-    requireClientCertificate: tls.clientRoots !== undefined,
+    certificate: { from: 'pem', chainPem, keyPem },
+    validation: rootsPem === undefined ? undefined : { roots: { from: 'pem', rootsPem }, sans: [] },
+    requireClientCertificate: rootsPem !== undefined,
   }
 }

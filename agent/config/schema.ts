@@ -94,6 +94,9 @@ export const agentConfigSchema = z.strictObject({
   c.listeners.forEach((l, i) => {
     if (names.has(l.name)) ctx.addIssue({ code: 'custom', path: ['listeners', i, 'name'], message: `the name "${l.name}" is used twice` })
     names.add(l.name)
+    if ('tls' in l && l.tls?.mode === 'mutual' && !c.control && !c.identity) {
+      ctx.addIssue({ code: 'custom', path: ['listeners', i, 'tls'], message: 'mode `mutual` shows the mesh identity, which comes from `control` or `identity`; neither is there' })
+    }
   })
 })
 

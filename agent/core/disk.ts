@@ -39,10 +39,22 @@ export const systemDisk: Disk = {
     fs.renameSync(file, name)
     return name
   },
-  makeFolder(folder, mode) { fs.mkdirSync(folder, { recursive: true, mode }) },
+  makeFolder(folder, mode) { makeFolders(path.resolve(folder), mode) },
   remove(file) { fs.rmSync(file, { force: true }) },
   freeBytes(folder) {
     const s = fs.statfsSync(folder)
     return s.bavail * s.bsize
   },
+}
+
+/** By hand: Node's `recursive` never returns where mkdir answers ENOENT although the parent is there, as in /proc. */
+function makeFolders(folder: string, mode: number): void {
+  const isFolder = (name: string): boolean => fs.statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false
+  if (isFolder(folder)) return
+  const parent = path.dirname(folder)
+  if (!isFolder(parent)) makeFolders(parent, mode)
+  try { fs.mkdirSync(folder, { mode }) } catch (err) {
+    // Somebody else was quicker.
+    if ((err as NodeJS.ErrnoException).code !== 'EEXIST' || !isFolder(folder)) throw err
+  }
 }

@@ -11,7 +11,7 @@ export const CATALOGUE = {
   // accepting and routing
   MESH_LISTENER_FULL: { origin: 'downstream', retry: 'never', http: 503, flag: 'OVERFLOW', remedy: 'Raise limits.maxConnections or find the client that opens so many.' },
   MESH_PORT_IN_USE: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Stop the other process or give the listener another port.' },
-  MESH_PORT_FORBIDDEN: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Use a port above 1023 or give the service CAP_NET_BIND_SERVICE.' },
+  MESH_PORT_FORBIDDEN: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Use an address of this machine and a port above 1023, or give the service CAP_NET_BIND_SERVICE.' },
   MESH_SNIFF_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client must speak first, or the port needs an explicit protocol.' },
   MESH_NO_FILTER_CHAIN: { origin: 'downstream', retry: 'never', http: 404, flag: 'NR', remedy: 'The client spoke TLS where plain text is expected, the other way round, or used an unknown server name.' },
   MESH_CHAIN_BLOCKED: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The listener holds a filter that meshlet does not implement; meshlet config check names it.' },
@@ -41,7 +41,7 @@ export const CATALOGUE = {
   MESH_UPSTREAM_REFUSED_STREAM: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'UR', remedy: 'The endpoint refused the stream before working on it.' },
   MESH_RETRY_LIMIT: { origin: 'upstream', retry: 'never', http: 503, flag: 'URX', remedy: 'Every permitted try failed; the log has each.' },
   // identity and control plane
-  MESH_NO_IDENTITY: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'The agent has no certificate yet: meshlet status says why; meshlet join enrolls it.' },
+  MESH_NO_IDENTITY: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'meshlet status says why there is no certificate; meshlet join gets one with a join token (control.token, or --token).' },
   MESH_IDENTITY_EXPIRED: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'Bring the control link back or join with a new token.' },
   MESH_IDENTITY_DAMAGED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The damaged file was set aside; a new certificate is requested.' },
   MESH_CA_DAMAGED: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Restore root-cert.pem and root-key.pem of the hub from a backup; with a new root every device has to join again.' },
@@ -53,11 +53,12 @@ export const CATALOGUE = {
   MESH_CONTROL_SLOW_DOWN: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane limits new streams; the agent tries again by itself.' },
   MESH_CONTROL_PROTOCOL: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane sent what xDS does not allow; the message says what.' },
   MESH_CONFIG_REJECTED: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'The pushed resource was refused and the previous one serves on; the message names resource and field.' },
-  MESH_CONFIG_INVALID: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Mend the named lines of the file; meshlet config check shows all of them.' },
+  MESH_CONFIG_INVALID: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Correct what the message names; meshlet config check lists every mistake.' },
   MESH_AGENT_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Start it with meshlet run, or name its admin port with --admin.' },
   MESH_TOKEN_INVALID: { origin: 'config', retry: 'never', http: 401, flag: '-', remedy: 'Create a new one with meshlet-hub token create.' },
   // storage
-  MESH_STATE_UNUSABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Make the state directory writable for the service\'s user.' },
+  MESH_STATE_UNUSABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Make the state directory and everything in it readable and writable for the service\'s user.' },
+  MESH_STATE_IN_USE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Another meshlet works with this state directory: stop it, or give each its own `state`.' },
   MESH_STORAGE_FULL: { origin: 'internal', retry: 'never', http: 507, flag: '-', remedy: 'Free space on the disk of the state directory, or lower the spool\'s limits.' },
   MESH_STORAGE_FAILED: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'See the cause; the disk may be failing.' },
   MESH_STORAGE_DAMAGED: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'The damaged file was set aside beside the new one; keep it for salvage.' },
@@ -92,7 +93,7 @@ export function toMeshError(thrown: unknown): MeshError {
   return new MeshError('MESH_INTERNAL', thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown })
 }
 
-/** One sentence for a person: code, what, and what to do. */
+/** One sentence for a person: code, what, and what to do; after a list what to do stands on a line of its own. */
 export function sentence(err: MeshError): string {
-  return `${err.code}: ${err.message.replace(/\.$/, '')}. ${err.row.remedy}`
+  return `${err.code}: ${err.message.replace(/\.$/, '')}${err.message.includes('\n') ? '\n' : '. '}${err.row.remedy}`
 }

@@ -49,7 +49,15 @@ function attempt(work: () => Answer): Answer {
 function failureOf(thrown: unknown): Failure {
   const { code = '', message } = thrown as Error & { code?: string }
   if (code === 'MESH_STORAGE_NEWER') return { code, message }
+  return { code: catalogueCode(code), message: `${message}${code === '' ? '' : ` (${code})`}` }
+}
+
+function catalogueCode(code: string): Failure['code'] {
   // SHMSIZE: the index of the log could not grow.
-  const full = code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || code === 'ENOSPC'
-  return { code: full ? 'MESH_STORAGE_FULL' : 'MESH_STORAGE_FAILED', message: `${message}${code === '' ? '' : ` (${code})`}` }
+  if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || code === 'ENOSPC') return 'MESH_STORAGE_FULL'
+  // Files are opened for this process alone.
+  if (code.startsWith('SQLITE_BUSY')) return 'MESH_STATE_IN_USE'
+  // Whoever started the agent once as root leaves files that its user may not open.
+  if (code === 'SQLITE_PERM' || code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_READONLY')) return 'MESH_STATE_UNUSABLE'
+  return 'MESH_STORAGE_FAILED'
 }

@@ -41,6 +41,7 @@ export type StorageOptions = {
 export type Opened = { readonly storage: Storage; readonly setAside: string | undefined }
 
 /**
- * Rejects with MESH_STORAGE_NEWER when the file was written by a newer version, MESH_STORAGE_FAILED when the folder is not writable.
+ * Rejects with MESH_STORAGE_NEWER when the file was written by a newer version, MESH_STATE_IN_USE when another process has it open,
+ * MESH_STATE_UNUSABLE when it may not be opened or written, MESH_STORAGE_FULL, MESH_STORAGE_FAILED otherwise.
  */
 export type OpenStorage = (options: StorageOptions) => Promise<Opened>

@@ -25,7 +25,7 @@ export function loadYaml<T>(schema: z.ZodType<T>, text: string, whereToLook: str
 /** One MESH_CONFIG_INVALID that names every line. */
 export function configError(file: string, problems: readonly ConfigProblem[]): MeshError {
   const list = problems.map((p) => `\n  ${file}:${p.line}: ${p.path ? `${p.path}: ` : ''}${p.problem}`).join('')
-  return new MeshError('MESH_CONFIG_INVALID', `${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`} in the configuration:${list}\n`)
+  return new MeshError('MESH_CONFIG_INVALID', `${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`} in the configuration:${list}`)
 }
 
 function problemsOf(issue: z.core.$ZodIssue, doc: Document, lines: LineCounter, whereToLook: string): ConfigProblem[] {

@@ -5,7 +5,7 @@ import * as z from 'zod'
  * (network filter `meshlet.mqtt_proxy`). Unknown keys fail.
  */
 
-const topicFilter = z.string().min(1).max(65_535)
+const topicFilter = z.string().min(1).max(65_535).refine(isTopicFilter, 'is not a topic filter: `+` and `#` stand alone between slashes, and `#` only at the end (MQTT 5.0 §4.7.1)')
 const bytes = z.number().int().positive()
 
 const route = z.strictObject({
@@ -74,3 +74,9 @@ export const mqttPolicySchema = z.strictObject({
 export type MqttPolicy = z.infer<typeof mqttPolicySchema>
 export type MqttRoute = MqttPolicy['routes'][number]
 export type MqttRule = MqttPolicy['rules'][number]
+
+/** MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2. */
+function isTopicFilter(filter: string): boolean {
+  const levels = filter.split('/')
+  return !filter.includes('\0') && levels.every((level, i) => !/[+#]/.test(level) || level === '+' || (level === '#' && i === levels.length - 1))
+}

@@ -120,7 +120,7 @@ test('only one process at a time has the file', async (t) => {
   const dir = folder(t)
   const { storage } = await storageOf(dir)(optionsOf(dir))
   await storage.commit([insert(1)])
-  await assert.rejects(storageOf(dir)(optionsOf(dir)), { code: 'MESH_STORAGE_FAILED' })
+  await assert.rejects(storageOf(dir)(optionsOf(dir)), { code: 'MESH_STATE_IN_USE' })
   await storage.commit([insert(2)])
   await storage[Symbol.asyncDispose]()
 })
