@@ -17,7 +17,7 @@ async function main(): Promise<void> {
 
 /** Long enough for the first connections of a restart to have been served. */
 const SETTLED_MS = 2_000
-const NEXT_LOOK_MS = 30_000
+const NEXT_LOOK_MS = 1_000
 
 /**
  * Reading configuration and decoding resources leaves some ten megabytes of garbage that V8 would keep until the heap grows, which on an idle

@@ -85,8 +85,10 @@ export class TlsTerminator {
       raw.once('close', onClose)
       signal.addEventListener('abort', onAbort, { once: true })
       if (signal.aborted) { onAbort(); return }
+      // A client that ends in the middle of the handshake is gone; half-close is for what comes after it.
+      raw.allowHalfOpen = false
       acceptOn(server, raw, {
-        secure: (socket) => finish(() => resolve(socket)),
+        secure: (socket) => finish(() => { raw.allowHalfOpen = true; socket.allowHalfOpen = true; resolve(socket) }),
         failed: (err, socket) => fail(new MeshError('MESH_TLS_HANDSHAKE', refusal(err, socket), { cause: err })),
       })
     })
