@@ -22,16 +22,18 @@ export async function join(o: { readonly config: string; readonly token?: string
   const given = o.token === '-' ? tokenIn(await io.standardInput(), 'standard input') : undefined
   const tokenFile = o.token !== undefined && o.token !== '-' ? o.token : control.token
   const plane = controlPlaneOf({ ...control, token: tokenFile }, config.node.clusterId, systemDisk)
-  if (o.token !== undefined && (given ?? plane.token()) === undefined) throw new MeshError('MESH_TOKEN_INVALID', `--token: there is no token in ${o.token === '-' ? 'standard input' : o.token}`)
+  const token = given ?? plane.token()
+  if (o.token !== undefined && token === undefined) throw new MeshError('MESH_TOKEN_INVALID', `--token: there is no token in ${o.token === '-' ? 'standard input' : o.token}`)
   const clock = systemClock
   const log = createLog('silent')
+  const authority = istioCertificateAuthority({ ...plane, token: () => token }, clock)
   const manager = new CertManager({
     store: new IdentityStore({ disk: systemDisk, clock, log, stateFolder: config.state }),
-    authority: istioCertificateAuthority(given === undefined ? plane : { ...plane, token: () => given }, clock),
+    // Beside a certificate a token would not count (hub, istiod): with one at hand we join anew, whoever this machine was before.
+    authority: (p) => authority(token === undefined ? p : { ...p, current: undefined }),
     spiffeUri: spiffeUriOf(config), ttlSec: control.certificateTtlSec, clock, random: systemRandom, log, metrics: new Metrics(), earliestWallMs: bundle && Date.parse(bundle.builtAt),
   })
-  // A token was named to be used: the certificate at hand may belong to an earlier life of this machine.
-  const identity = await manager.request(true)
+  const identity = await manager.request()
   const facts = { spiffeId: identity.spiffeId.uri, serial: identity.serial, notAfter: new Date(identity.notAfterMs).toISOString(), node: config.node.name ?? os.hostname() }
   io.out(o.json ? `${JSON.stringify(facts)}\n` : `joined as ${facts.spiffeId}, certificate valid until ${facts.notAfter}\n`)
   return 0
