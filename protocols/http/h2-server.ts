@@ -54,6 +54,8 @@ class H2Server implements Deadline {
     session.on('stream', (stream, _headers, flags, raw) => this.#stream(stream, flags, raw as unknown as string[]))
     session.on('error', (err: Error) => { this.#error ??= this.#conn.aborted.aborted ? undefined : new MeshError('MESH_MALFORMED_INPUT', `the HTTP/2 connection broke: ${err.message}`, { cause: err }) })
     session.on('close', () => this.#end())
+    // There is no half-close in HTTP/2, and node:http2 does not notice the end of a socket that permits it.
+    this.#conn.stream.once('end', this.#onAborted).once('close', () => this.#end())
     this.#conn.draining.addEventListener('abort', this.#onDraining)
     this.#conn.aborted.addEventListener('abort', this.#onAborted)
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
@@ -98,7 +100,7 @@ class H2Server implements Deadline {
   /** GOAWAY, then the streams that are open come to their end. */
   onDue(): void { this.#session.close() }
   readonly #onDraining = (): void => { if (!this.#session.closed) this.#session.close() }
-  readonly #onAborted = (): void => { this.#session.destroy() }
+  readonly #onAborted = (): void => { this.#session.destroy(); this.#conn.stream.destroy() }
 
   #end(): void {
     if (this.#over) return

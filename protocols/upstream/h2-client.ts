@@ -33,6 +33,8 @@ export class H2Connection implements PooledConnection, Deadline {
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: pool.limits.maxHeaderBytes },
     })
     this.session.on('error', ignore)
+    // There is no half-close in HTTP/2, and node:http2 does not notice the end of a socket that permits it.
+    stream.once('end', () => this.destroy())
     this.session.on('goaway', () => { this.#leaving = true; if (this.#active === 0) this.destroy() })
     this.session.on('close', () => this.#gone())
   }

@@ -21,7 +21,7 @@ import { seededRandom } from '../../helpers/random.ts'
 import { cluster, endpoint, forwardTo, manager, route, tablesOf } from './harness.ts'
 
 type Got = { status: number; headers: http2.IncomingHttpHeaders; body: string; trailers: http2.IncomingHttpHeaders | undefined; code: number }
-type Proxy = { session: http2.ClientHttp2Session; port: number; metrics: Metrics; drain(): void }
+type Proxy = { session: http2.ClientHttp2Session; port: number; metrics: Metrics; drain(): void; connections(): number }
 
 /** A proxy with one cluster on a port of its own, and a client connection to it. */
 async function proxy(t: TestContext, originPort: number, p: { speaks?: 'http1' | 'http2'; listen?: 'http1' | 'http2'; http?: HttpConnectionManager; cluster?: Partial<Cluster> } = {}): Promise<Proxy> {
@@ -31,6 +31,7 @@ async function proxy(t: TestContext, originPort: number, p: { speaks?: 'http1' |
   const upstreams = createUpstreams(ctx)
   const draining = new AbortController()
   const aborted = new AbortController()
+  let open = 0
   const server = net.createServer({ allowHalfOpen: true }, (stream) => {
     stream.on('error', () => {})
     const chain = { name: 'c', match: {} as never, tls: undefined, policies: [], codec: { kind: 'http' as const, http: p.http ?? manager() } }
@@ -38,7 +39,8 @@ async function proxy(t: TestContext, originPort: number, p: { speaks?: 'http1' |
       id: 'c', local: { host: '127.0.0.1', port: 80 }, remote: { host: '127.0.0.1', port: 5 }, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as never, chain, stream, tls: undefined,
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: draining.signal, aborted: aborted.signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
     }
-    void (p.listen === 'http1' ? serveHttp1 : serveHttp2)(conn, ctx, upstreams)
+    open++
+    void (p.listen === 'http1' ? serveHttp1 : serveHttp2)(conn, ctx, upstreams).then(() => { open--; stream.destroy() })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -46,7 +48,7 @@ async function proxy(t: TestContext, originPort: number, p: { speaks?: 'http1' |
   const session = http2.connect(`http://127.0.0.1:${port}`)
   session.on('error', () => {})
   t.after(async () => { session.destroy(); aborted.abort(); server.close(); await upstreams[Symbol.asyncDispose]() })
-  return { session, port, metrics, drain: () => draining.abort() }
+  return { session, port, metrics, drain: () => draining.abort(), connections: () => open }
 }
 
 async function h2Origin(t: TestContext, handle: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void): Promise<number> {
@@ -192,4 +194,15 @@ test('a drain lets streams finish and takes no new connection work', async (t) =
   setTimeout(drain, 20)
   assert.equal((await open).body, 'late')
   if (!session.closed) await once(session, 'close')
+})
+test('a connection that the client closes is over, though sockets here permit half-close', async (t) => {
+  const origin = await h2Origin(t, (stream) => { stream.respond({ ':status': 200 }); stream.end() })
+  const { port, connections } = await proxy(t, origin)
+  const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+  await once(socket, 'data')
+  const before = connections()
+  socket.end()
+  await once(socket.resume(), 'close')
+  assert.equal(connections(), before - 1)
 })
