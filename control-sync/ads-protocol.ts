@@ -38,7 +38,16 @@ const MAX_ERROR_CHARS = 2_000
 
 export class AdsProtocol {
   readonly #subscribed = new Map<ResourceKind, Set<string>>()
+  /** Wildcard kinds that a response came for. */
+  readonly #answered = new Set<ResourceKind>()
+  /** Subscribed names that no response has mentioned yet. */
+  readonly #missing = new Map<ResourceKind, Set<string>>()
   #opened = false
+
+  /** Every kind that is needed to serve was answered, and every name that was asked for (a name that does not exist is answered as removed or empty). */
+  get complete(): boolean {
+    return this.#answered.has('cluster') && this.#answered.has('listener') && [...this.#missing.values()].every((names) => names.size === 0)
+  }
 
   /**
    * The requests that begin the stream, in order.
@@ -52,6 +61,7 @@ export class AdsProtocol {
       const names = WILDCARD.includes(kind) ? new Set<string>() : wanted(kind)
       if (!WILDCARD.includes(kind) && names.size === 0) continue
       this.#subscribed.set(kind, new Set(names))
+      this.#missing.set(kind, new Set(names))
       requests.push({
         kind, withNode: !this.#opened, subscribe: [...names], unsubscribe: [], nonce: '', error: undefined,
         known: Object.keys(have).length > MAX_KNOWN_NAMES ? {} : have,
@@ -62,7 +72,11 @@ export class AdsProtocol {
   }
 
   /** Answers a response: ack, or nack when there are problems. Subscriptions never change in the same message (istiod logs a mismatch). */
-  answer({ kind, nonce }: AdsResponse, problems: readonly string[]): AdsRequest {
+  answer({ kind, nonce, resources, removed }: AdsResponse, problems: readonly string[]): AdsRequest {
+    this.#answered.add(kind)
+    const missing = this.#missing.get(kind)
+    for (const { name } of resources) missing?.delete(name)
+    for (const name of removed) missing?.delete(name)
     const error = problems.length === 0 ? undefined : problems.join('; ').slice(0, MAX_ERROR_CHARS)
     return { kind, withNode: false, subscribe: [], unsubscribe: [], known: {}, nonce, error }
   }
@@ -76,6 +90,8 @@ export class AdsProtocol {
     // A first request without names would be a wildcard.
     if (subscribe.length === 0 && !this.#subscribed.has(kind)) return undefined
     this.#subscribed.set(kind, new Set(names))
+    const missing = this.#missing.get(kind) ?? new Set()
+    this.#missing.set(kind, new Set([...subscribe, ...missing]).intersection(names))
     return { kind, withNode: false, subscribe, unsubscribe, known: {}, nonce: '', error: undefined }
   }
 }

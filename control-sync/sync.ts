@@ -2,7 +2,7 @@
  * Keeps one delta ADS stream to a control plane and carries what comes over it into force. The link comes and goes; what was applied stays.
  * control-sync/ads-protocol.ts knows what to say, control-sync/apply.ts what to do with what is said, this file when.
  */
-import { backoffMs, type Clock, type Random } from '../agent/core/clock.ts'
+import { backoffMs, type Clock, type Random, type Timer } from '../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Family, Metrics } from '../agent/core/metrics.ts'
@@ -37,7 +37,10 @@ export type Link = {
 }
 export interface Sync extends AsyncDisposable {
   readonly link: Link
-  /** Resolves once clusters and listeners have come from the control plane in this run, or a folder has been read. */
+  /**
+   * Resolves once the configuration is whole: clusters, listeners and all that they name have come from the control plane in this run, or a
+   * folder has been read. A control plane that is silent about a name is waited for no longer than INITIAL_FETCH_MS.
+   */
   readonly synced: Promise<void>
 }
 
@@ -55,6 +58,8 @@ export type SyncOptions = {
 
 /** A stream on which nothing came for so long after it was opened is none. */
 const FIRST_RESPONSE_MS = 15_000
+/** Envoy's initial_fetch_timeout: what was named and has not come by then is not waited for. */
+const INITIAL_FETCH_MS = 15_000
 /** A stream that lasted so long was a good one: the next begins with the shortest wait. */
 const GOOD_STREAM_MS = 10_000
 
@@ -66,7 +71,6 @@ class AdsSync implements Sync {
   readonly #o: SyncOptions
   readonly #stop = new AbortController()
   readonly #synced = Promise.withResolvers<void>()
-  readonly #seen = new Set<ResourceKind>()
   readonly #running: Promise<void>
   readonly #streams: Family<'result'>
   readonly #shrink: Shrink
@@ -113,6 +117,7 @@ class AdsSync implements Sync {
     let answered = false
     let work: Promise<void> = Promise.resolve()
     let stream: AdsStream | undefined
+    let initial: Timer | undefined
     const silence = clock.after(FIRST_RESPONSE_MS, () => ended.resolve(new MeshError('MESH_CONTROL_UNREACHABLE', `${transport.address} sent nothing within ${FIRST_RESPONSE_MS} ms`)))
     const onStop = (): void => ended.resolve(new MeshError('MESH_DRAINING', 'the agent stops'))
     this.#stop.signal.addEventListener('abort', onStop, { once: true })
@@ -122,6 +127,7 @@ class AdsSync implements Sync {
         onResponse: (response) => {
           silence.cancel()
           if (!answered) { answered = true; this.#change({ state: 'connected', error: undefined, address: transport.address }) }
+          initial ??= clock.after(INITIAL_FETCH_MS, () => this.#synced.resolve())
           this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
           work = work.then(() => this.#respond(response, protocol, (r) => stream?.send(r))).catch((thrown: unknown) => ended.resolve(toMeshError(thrown)))
         },
@@ -133,6 +139,7 @@ class AdsSync implements Sync {
       return { reason: toMeshError(thrown), answered }
     } finally {
       silence.cancel()
+      initial?.cancel()
       this.#stop.signal.removeEventListener('abort', onStop)
       stream?.close()
       await work
@@ -154,8 +161,7 @@ class AdsSync implements Sync {
       // Nobody refers to these any more, and the control plane does not say so (istiod answers an unsubscription with silence).
       if (request.unsubscribe.length > 0) await applier.apply([{ kind: byName, put: [], removed: request.unsubscribe }])
     }
-    this.#seen.add(kind)
-    if (this.#seen.has('cluster') && this.#seen.has('listener')) this.#synced.resolve()
+    if (protocol.complete) this.#synced.resolve()
   }
 
   #known(kind: ResourceKind): Record<string, string> {

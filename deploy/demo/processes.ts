@@ -50,17 +50,6 @@ export class Program implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> { await this.kill('SIGTERM') }
 }
 
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, async () => {
-    const server = net.createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return server
-  }))
-  const ports = servers.map((s) => (s.address() as net.AddressInfo).port)
-  for (const s of servers) s.close()
-  return ports
-}
-
 export async function getJson<T>(port: number, path: string): Promise<T | undefined> {
   const text = await getText(port, path)
   return text === undefined ? undefined : (JSON.parse(text) as T)

@@ -9,7 +9,8 @@ import os from 'node:os'
 import path from 'node:path'
 import zlib from 'node:zlib'
 import type { AgentStatus } from '../../agent/status.ts'
-import { distFile, freePorts, run, start, temporaryFolder, until, type Finally, type Running } from './programs.ts'
+import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { distFile, run, start, temporaryFolder, until, type Finally, type Running } from './programs.ts'
 import { Agent, example, hostRoutes, staticCluster, writeResources } from './shipped.ts'
 
 const MAX_AGENT_BYTES = 2 * 1024 * 1024

@@ -9,6 +9,7 @@ import path from 'node:path'
 import { X509Certificate } from 'node:crypto'
 import { CLUSTER, ENDPOINT, LISTENER, ROUTE } from '../../hub/source/resources.ts'
 import { join, testHub, type TestHub } from '../hub/start-hub.ts'
+import { freePorts } from '../../deploy/tools/free-ports.ts'
 import { envoyBinary } from './peers.ts'
 
 const FILTERS = 'type.googleapis.com/envoy.extensions.filters'
@@ -67,14 +68,6 @@ static_resources:
           validation_context: {trusted_ca: {filename: ${folder}/roots.pem}, match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: hub.demo.mesh}}]}
 `
 
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => { server.once('listening', resolve) })
-  const { port } = server.address() as net.AddressInfo
-  await new Promise((resolve) => { server.close(resolve) })
-  return port
-}
-
 /** Answers with the word that Envoy's route adds. */
 async function upstream(t: TestContext): Promise<number> {
   const server = http.createServer((req, res) => { res.end(`word ${String(req.headers['x-word'])}`) }).listen(0, '127.0.0.1')
@@ -114,7 +107,7 @@ for (const { name, api, by } of [
 ] as const) {
   test(`Envoy is programmed by the hub: ${name}`, { timeout: 120_000 }, async (t) => {
     const h = await testHub(t)
-    const [first, second, up] = [await freePort(), await freePort(), await upstream(t)]
+    const [[first, second], up] = [await freePorts(2) as [number, number], await upstream(t)]
     h.write('envoy-1/all.yaml', resources(first, up, 'one'))
     const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'envoy' })
     if (by === 'certificate') {

@@ -6,7 +6,8 @@ import path from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { Ledger } from '../../deploy/demo/mqtt-ledger.ts'
 import { debianProgram } from './peers.ts'
-import { freePorts, start, temporaryFolder, until, type Finally, type Running } from './programs.ts'
+import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { start, temporaryFolder, until, type Finally, type Running } from './programs.ts'
 import { Agent, directoryMode, staticCluster, writeResources } from './shipped.ts'
 
 const BATCH = 100

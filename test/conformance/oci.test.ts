@@ -8,7 +8,8 @@ import http from 'node:http'
 import net from 'node:net'
 import path from 'node:path'
 import { debianProgram } from './peers.ts'
-import { freePorts, run, start, temporaryFolder, until, type Finally } from './programs.ts'
+import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { run, start, temporaryFolder, until, type Finally } from './programs.ts'
 import { directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')

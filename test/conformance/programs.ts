@@ -29,20 +29,6 @@ export function distFile(name: 'meshlet.cjs' | 'meshlet-hub.cjs'): string {
   return file
 }
 
-/** Ports that were free a moment ago. They are outside the range from which the kernel picks, so that no outgoing connection takes one in between. */
-export async function freePorts(count: number): Promise<number[]> {
-  const ports: number[] = []
-  while (ports.length < count) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000)
-    const server = net.createServer()
-    const listening = await new Promise<boolean>((resolve) => { server.once('error', () => { resolve(false) }); server.listen(port, '127.0.0.1', () => { resolve(true) }) })
-    if (!listening) continue
-    await new Promise((resolve) => { server.close(resolve) })
-    if (!ports.includes(port)) ports.push(port)
-  }
-  return ports
-}
-
 export class Running {
   readonly name: string
   readonly child: ChildProcess

@@ -1,0 +1,97 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { Current } from '../../agent/core/current.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import { silentLog } from '../../agent/core/log.ts'
+import { Metrics } from '../../agent/core/metrics.ts'
+import type { ResourceKind } from '../../agent/model/snapshot.ts'
+import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
+import type { AdsRequest } from '../../control-sync/ads-protocol.ts'
+import { Applier } from '../../control-sync/apply.ts'
+import { startSync, type AdsStreamEvents, type Sync } from '../../control-sync/sync.ts'
+import { sample, type Sample } from '../helpers/resources.ts'
+import { SimClock, settle } from '../helpers/sim-clock.ts'
+
+const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
+const cluster = (name: string): Sample => sample({ '@type': type('cluster.v3.Cluster'), name, type: 'EDS', eds_cluster_config: { eds_config: { ads: {} } } })
+const load = (cluster_name: string): Sample => sample({ '@type': type('endpoint.v3.ClusterLoadAssignment'), cluster_name })
+const routes = (name: string): Sample => sample({ '@type': type('route.v3.RouteConfiguration'), name })
+
+/** A control plane under the test's hand, and what the agent said to it. */
+class Hand {
+  readonly clock = new SimClock()
+  readonly sent: AdsRequest[] = []
+  readonly sync: Sync
+  synced = false
+  #events: AdsStreamEvents | undefined
+  #nonce = 0
+
+  constructor() {
+    const tables = new Current<Tables>(EMPTY_TABLES)
+    const shared = { clock: this.clock, log: silentLog, metrics: new Metrics() }
+    this.sync = startSync({
+      ...shared, applier: new Applier({ ...shared, node: 'n', tables, store: undefined }), random: { float: () => 0.5 }, shrinkHoldMs: 0, ownRoutes: new Set(['http_proxy']),
+      transport: { address: 'a:1', open: async (events) => { this.#events = events; return { send: (r) => { this.sent.push(r) }, close: () => { this.#events = undefined } } } },
+    })
+    void this.sync.synced.then(() => { this.synced = true })
+  }
+  async push(kind: ResourceKind, resources: readonly Sample[], removed: readonly string[] = []): Promise<void> {
+    await settle()
+    this.#events!.onResponse({ kind, nonce: String(this.#nonce++), systemVersion: '', removed, resources: resources.map((r) => ({ name: r.name, version: '', value: r.bytes })) })
+    await settle()
+  }
+  end(): void { this.#events!.onEnd(new MeshError('MESH_CONTROL_UNREACHABLE', 'cut')) }
+}
+
+test('synced means whole: clusters, listeners and every endpoint set and route table that they name', async () => {
+  await using hand = wrap(new Hand())
+  await hand.push('cluster', [cluster('c')])
+  await hand.push('listener', [])
+  assert.deepEqual(hand.sent.filter((r) => r.subscribe.length > 0).map((r) => [r.kind, r.subscribe]), [['route', ['http_proxy']], ['endpoint', ['c']]])
+  assert.equal(hand.synced, false, 'a request now would find no endpoint')
+  await hand.push('endpoint', [load('c')])
+  assert.equal(hand.synced, false, 'a request now would find no route')
+  await hand.push('route', [routes('http_proxy')])
+  assert.equal(hand.synced, true)
+})
+
+test('a name that does not exist is answered as removed, and is not waited for', async () => {
+  await using hand = wrap(new Hand())
+  await hand.push('cluster', [])
+  await hand.push('listener', [])
+  await hand.push('route', [], ['http_proxy'])
+  assert.equal(hand.synced, true)
+})
+
+test('a name that nobody wants any more is not waited for', async () => {
+  await using hand = wrap(new Hand())
+  await hand.push('cluster', [cluster('c')])
+  await hand.push('listener', [])
+  await hand.push('route', [routes('http_proxy')])
+  assert.equal(hand.synced, false)
+  await hand.push('cluster', [], ['c'])
+  assert.equal(hand.synced, true)
+})
+
+test('a control plane that is silent about a name is waited for 15 s, as Envoy does (initial_fetch_timeout)', async () => {
+  await using hand = wrap(new Hand())
+  await hand.push('cluster', [])
+  await hand.push('listener', [])
+  await hand.clock.advance(14_999)
+  assert.equal(hand.synced, false)
+  await hand.clock.advance(1)
+  assert.equal(hand.synced, true)
+})
+
+test('a stream that ends before all has come is no reason to serve half of it', async () => {
+  await using hand = wrap(new Hand())
+  await hand.push('cluster', [])
+  await hand.push('listener', [])
+  hand.end()
+  await hand.clock.advance(60_000)
+  assert.equal(hand.synced, false)
+})
+
+function wrap(hand: Hand): Hand & AsyncDisposable {
+  return Object.assign(hand, { [Symbol.asyncDispose]: () => hand.sync[Symbol.asyncDispose]() })
+}
