@@ -10,7 +10,7 @@ async function main(): Promise<void> {
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
-    settled: (isIdle) => { setTimeout(() => giveBackMemory(isIdle), SETTLED_MS).unref() },
+    settled: (isIdle, first) => { setTimeout(() => whenIdle(isIdle, () => { first(); giveBackMemory() }), SETTLED_MS).unref() },
   })
   process.exitCode = code
 }
@@ -19,13 +19,17 @@ async function main(): Promise<void> {
 const SETTLED_MS = 2_000
 const NEXT_LOOK_MS = 1_000
 
+function whenIdle(isIdle: () => boolean, then: () => void): void {
+  if (isIdle()) then()
+  else setTimeout(() => whenIdle(isIdle, then), NEXT_LOOK_MS).unref()
+}
+
 /**
  * Reading configuration and decoding resources leaves some ten megabytes of garbage that V8 would keep until the heap grows, which on an idle
  * device is never. Once, about 25 ms, and only while nobody is connected: it throws compiled code away with the rest.
  */
-function giveBackMemory(isIdle: () => boolean): void {
-  if (!isIdle()) { setTimeout(() => giveBackMemory(isIdle), NEXT_LOOK_MS).unref(); return }
-  v8.setFlagsFromString('--expose-gc')
+function giveBackMemory(): void {
+  for (const flag of ['--opt', '--maglev', '--expose-gc']) v8.setFlagsFromString(flag)
   const gc = vm.runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
   gc({ type: 'major', flavor: 'last-resort' })
 }

@@ -9,8 +9,8 @@ export type Io = {
   readonly standardInput: () => Promise<Buffer>
   /** Resolves with its name when the process is asked to stop (SIGTERM, SIGINT). From the first call on those do not end it by themselves. */
   readonly stopRequested: () => Promise<string>
-  /** The start is over: what it needed and nobody needs any more may go. */
-  readonly settled: (isIdle: () => boolean) => void
+  /** The start is over: once nobody is connected `first` is called, and then what it needed and nobody needs any more may go. */
+  readonly settled: (isIdle: () => boolean, first: () => void) => void
 }
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'
 const DEFAULT_ADMIN = '127.0.0.1:15000'

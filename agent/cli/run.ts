@@ -2,6 +2,7 @@
 import os from 'node:os'
 import { startAgent } from '../agent.ts'
 import { bundle } from '../core/bundle.ts'
+import { keepCompiledCode } from '../core/compiled-code.ts'
 import { systemDisk } from '../core/disk.ts'
 import { createLog } from '../core/log.ts'
 import { realWorld } from '../core/real-world.ts'
@@ -21,7 +22,7 @@ export async function run(o: { readonly config: string }, io: Io): Promise<ExitC
   using service = serviceManager({
     notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => agent.alive(), clock: world.clock, log,
   })
-  io.settled(() => agent.connections === 0)
+  io.settled(() => agent.connections === 0, () => keepCompiledCode({ bundle, stateFolder: config.state, disk: systemDisk, log }))
   void agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`))
   const reason = await Promise.race([io.stopRequested(), agent.stopRequested])
   log.info({ evt: 'agent.stopping', reason }, 'draining')

@@ -9,6 +9,8 @@ export type Bundle = {
   thread(): string
   /** SQLite's native addon, unpacked in memory. Undefined in a bundle that carries none. */
   addon(): Uint8Array
+  /** What V8 has compiled of the program so far, for `compiled.bin` of the state folder; undefined when this start used what lies there. */
+  compiled(): Uint8Array | undefined
 }
 
 // The loader in front of the bundle (deploy/tools/bundle-loader.cjs) passes it as a parameter of the module function.

@@ -5,8 +5,9 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import zlib from 'node:zlib'
+import { loadedPartOf } from './elf.ts'
 
-const MAX_AGENT_BYTES = 2 * 1024 * 1024
+const MAX_AGENT_BYTES = 2_000_000
 const root = path.resolve(import.meta.dirname, '../..')
 const dist = path.join(root, 'dist')
 const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }
@@ -43,30 +44,45 @@ async function bundled(from: { readonly file: string } | { readonly lazy: string
   return { text: outputFiles[0]!.text, requires: LAZY.filter((name) => imports.includes(name)) }
 }
 
-const packed = (bytes: Uint8Array): string => zlib.brotliCompressSync(bytes, {
-  params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 24, [zlib.constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
-}).toString('base64')
+/** `often`: needed at every start; the others are written a sixteenth shorter, and take some milliseconds more to read. */
+type Part = { readonly text: string; readonly length: number; readonly often: boolean }
+function packed(bytes: Uint8Array, needed: 'often' | 'seldom'): Part {
+  const small = zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 24, [zlib.constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } })
+  return needed === 'often' ? { text: small.toString('base64'), length: small.length, often: true } : { text: base85(small), length: small.length, often: false }
+}
 
-/** Loader, then `//` and base64 for each part; positions are counted from the end so that the loader's own length does not matter. */
-function assembled(parts: Readonly<Record<string, string>>, addon: Uint8Array): string {
+/** Four bytes are five digits from `(` on, the last group filled up with zeros. No digit ends a comment line. */
+function base85(bytes: Buffer): string {
+  const padded = Buffer.concat([bytes, Buffer.alloc((4 - (bytes.length % 4)) % 4)])
+  const text = Buffer.alloc((padded.length / 4) * 5)
+  for (let from = 0, to = 0; from < padded.length; from += 4, to += 5) {
+    for (let group = padded.readUInt32BE(from), digit = 4; digit >= 0; digit--, group = Math.floor(group / 85)) text[to + digit] = 40 + (group % 85)
+  }
+  return text.toString('latin1')
+}
+
+const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex')
+
+/** Loader, then `//` and text for each part; positions are counted from the end so that the loader's own length does not matter. */
+function assembled(parts: Readonly<Record<string, Part>>, addon: Uint8Array): string {
   const loader = fs.readFileSync(path.join(root, 'deploy/tools/bundle-loader.cjs'), 'utf8').replace(/^ *\/\/.*\n/gm, '')
-  const table: Record<string, unknown> = { version, builtAt, addonSha256: createHash('sha256').update(addon).digest('hex') }
+  const table: Record<string, unknown> = { version, builtAt, addonSha256: sha256(addon), programSha256: sha256(parts['program']!.text) }
   let fromEnd = 0
   let tail = ''
-  for (const [name, text] of Object.entries({ addon: packed(addon), ...parts })) {
+  for (const [name, { text, length, often }] of Object.entries({ addon: packed(addon, 'seldom'), ...parts })) {
     tail = `//${text}\n${tail}`
     fromEnd += text.length + 1
-    table[name] = { fromEnd, length: text.length }
+    table[name] = { fromEnd, text: text.length, length, often }
     fromEnd += 2
   }
   return loader.replace('/* filled in by build.ts */ {}', JSON.stringify(table)) + tail
 }
 
 const programs = { 'meshlet.cjs': await bundled({ file: 'agent/main.ts' }), 'meshlet-hub.cjs': await bundled({ file: 'hub/main.ts' }) }
-const thread = packed(Buffer.from((await bundled({ file: 'agent/core/storage-thread.ts' })).text))
+const thread = packed(Buffer.from((await bundled({ file: 'agent/core/storage-thread.ts' })).text), 'often')
 const lazy = new Map(await Promise.all(LAZY.map(async (name) => {
   const { text, requires } = await bundled({ lazy: name })
-  return [name, { text: packed(Buffer.from(text)), requires }] as const
+  return [name, { part: packed(Buffer.from(text), 'seldom'), requires }] as const
 })))
 
 /** What these need, and what that needs. */
@@ -76,13 +92,13 @@ function closure(names: readonly string[], found = new Set<string>()): Set<strin
 }
 
 for (const [name, { text: program, requires }] of Object.entries(programs)) {
-  const parts = { ...Object.fromEntries([...closure(requires)].map((n) => [`package ${n}`, lazy.get(n)!.text])), thread, program: packed(Buffer.from(program)) }
+  const parts = { ...Object.fromEntries([...closure(requires)].map((n) => [`package ${n}`, lazy.get(n)!.part])), thread, program: packed(Buffer.from(program), 'often') }
   for (const arch of ['x64', 'arm64']) {
-    const addon = fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`))
+    const addon = loadedPartOf(fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`)))
     fs.mkdirSync(path.join(dist, arch), { recursive: true })
     const text = assembled(parts, addon)
     fs.writeFileSync(path.join(dist, arch, name), text, { mode: 0o755 })
-    console.log(`dist/${arch}/${name} ${(text.length / 1024).toFixed(0)} KiB (program ${(program.length / 1024).toFixed(0)} KiB, addon ${(addon.length / 1024).toFixed(0)} KiB before packing)`)
+    console.log(`dist/${arch}/${name} ${text.length} bytes (program ${(program.length / 1024).toFixed(0)} KiB, addon ${(addon.length / 1024).toFixed(0)} KiB before packing)`)
     if (name === 'meshlet.cjs' && text.length > MAX_AGENT_BYTES) { console.error(`meshlet.cjs is larger than ${MAX_AGENT_BYTES} bytes`); process.exitCode = 1 }
     if (arch === process.arch) fs.copyFileSync(path.join(dist, arch, name), path.join(dist, name))
   }

@@ -8,29 +8,68 @@ const { compileFunction } = require('node:vm')
 // Compiled from its own text: functions keep the whole text that they were compiled from, and this file is two megabytes long.
 function runtime() {
   const fs = require('node:fs')
+  const { Script } = require('node:vm')
   const { brotliDecompressSync } = require('node:zlib')
   const part = (name) => {
-    const { fromEnd, length } = PARTS[name]
+    const { fromEnd, text, length, often } = PARTS[name]
     const fd = fs.openSync(__filename, 'r')
     try {
-      const text = Buffer.alloc(length)
-      fs.readSync(fd, text, 0, length, fs.fstatSync(fd).size - fromEnd)
-      return brotliDecompressSync(Buffer.from(text.toString('latin1'), 'base64'))
+      const read = Buffer.alloc(text)
+      fs.readSync(fd, read, 0, text, fs.fstatSync(fd).size - fromEnd)
+      return brotliDecompressSync(often ? Buffer.from(read.latin1Slice(), 'base64') : fromBase85(read).subarray(0, length))
     } finally { fs.closeSync(fd) }
   }
-  const meshletBundle = { version: PARTS.version, builtAt: PARTS.builtAt, file: __filename, addonSha256: PARTS.addonSha256, thread: () => part('thread').toString('latin1'), addon: () => part('addon') }
-  const parameters = ['exports', 'require', 'module', '__filename', '__dirname', 'meshletBundle']
+  const fromBase85 = (text) => {
+    const bytes = Buffer.alloc((text.length / 5) * 4)
+    for (let from = 0, to = 0; from < text.length; from += 5, to += 4) {
+      bytes.writeUInt32BE((((text[from] - 40) * 85 + text[from + 1] - 40) * 85 + text[from + 2] - 40) * 7225 + (text[from + 3] - 40) * 85 + text[from + 4] - 40, to)
+    }
+    return bytes
+  }
+  const sha256 = (bytes) => require('node:crypto').createHash('sha256').update(bytes).digest()
+  // What V8 compiled in an earlier run lies in the state folder (agent/core/compiled-code.ts): a third of the time until something is served.
+  // V8 looks at its own version and flags; that it is of this program and whole, the two hashes in front of it tell.
+  const stateFolder = () => {
+    const [, , command, ...args] = process.argv
+    if (command !== 'run') return undefined
+    const at = args.findIndex((a) => a === '-c' || /^--config(=|$)/.test(a))
+    const file = at < 0 ? '/etc/meshlet/agent.yaml' : args[at].includes('=') ? args[at].slice(args[at].indexOf('=') + 1) : args[at + 1]
+    return /^state:[ \t]+["']?([^\s"'#$]+)["']?[ \t]*(?:#.*)?$/m.exec(fs.readFileSync(file, 'utf8'))?.[1] ?? '/var/lib/meshlet'
+  }
+  const compiledBefore = () => {
+    try {
+      const folder = stateFolder()
+      if (folder === undefined) return undefined
+      const file = fs.readFileSync(`${folder}/compiled.bin`)
+      const code = file.subarray(64)
+      return file.toString('hex', 0, 32) === PARTS.programSha256 && sha256(code).equals(file.subarray(32, 64)) ? code : undefined
+    } catch { return undefined }
+  }
+  const parameters = 'exports, require, module, __filename, __dirname, meshletBundle'
+  const compile = (name, cachedData) => new Script(`(function (${parameters}) {${part(name).toString('latin1')}\n})`, { filename: `${__filename}#${name}`, cachedData })
+  // The optimizing compilers cost a start more than they give, and eight megabytes of their own code; agent/main.ts switches them on again.
+  // Before the first look at compiled code: V8 takes only what was compiled under the same flags.
+  if (process.argv[2] === 'run') for (const flag of ['--no-opt', '--no-maglev']) require('node:v8').setFlagsFromString(flag)
+  const program = compile('program', compiledBefore())
+  const meshletBundle = {
+    version: PARTS.version, builtAt: PARTS.builtAt, file: __filename, addonSha256: PARTS.addonSha256, thread: () => part('thread').toString('latin1'), addon: () => part('addon'),
+    compiled: () => {
+      if (program.cachedDataRejected === false) return undefined
+      const code = program.createCachedData()
+      return Buffer.concat([Buffer.from(PARTS.programSha256, 'hex'), sha256(code), code])
+    },
+  }
   const packages = new Map()
   // Packages are compiled at their first require.
   const load = (name) => {
     if (!(`package ${name}` in PARTS)) return require(name)
-    if (!packages.has(name)) packages.set(name, run(`package ${name}`, { exports: {} }))
+    if (!packages.has(name)) packages.set(name, run(compile(`package ${name}`), { exports: {} }))
     return packages.get(name)
   }
-  const run = (name, target) => {
-    compileFunction(part(name).toString('latin1'), parameters, { filename: `${__filename}#${name}` }).call(target.exports, target.exports, load, target, __filename, __dirname, meshletBundle)
+  const run = (script, target) => {
+    script.runInThisContext().call(target.exports, target.exports, load, target, __filename, __dirname, meshletBundle)
     return target.exports
   }
-  run('program', module)
+  run(program, module)
 }
 compileFunction(`(${runtime.toString()})()`, ['PARTS', 'compileFunction', 'require', 'module', '__filename', '__dirname'])(PARTS, compileFunction, require, module, __filename, __dirname)

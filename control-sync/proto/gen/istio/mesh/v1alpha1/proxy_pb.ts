@@ -3,14 +3,15 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file istio/mesh/v1alpha1/proxy.proto.
  */
 export const file_istio_mesh_v1alpha1_proxy: GenFile = /*@__PURE__*/
-  fileDesc("Ch9pc3Rpby9tZXNoL3YxYWxwaGExL3Byb3h5LnByb3RvEhNpc3Rpby5tZXNoLnYxYWxwaGExIioKC1Byb3h5Q29uZmlnEhsKE2NhX2NlcnRpZmljYXRlc19wZW0YIiADKAliBnByb3RvMw");
+  fileOf("istio/mesh/v1alpha1/proxy.proto");
 
 /**
  * @generated from message istio.mesh.v1alpha1.ProxyConfig

@@ -3,15 +3,15 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import { messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../descriptors.ts";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file istio/v1/auth/ca.proto.
  */
 export const file_istio_v1_auth_ca: GenFile = /*@__PURE__*/
-  fileDesc("ChZpc3Rpby92MS9hdXRoL2NhLnByb3RvEg1pc3Rpby52MS5hdXRoImwKF0lzdGlvQ2VydGlmaWNhdGVSZXF1ZXN0EgsKA2NzchgBIAEoCRIZChF2YWxpZGl0eV9kdXJhdGlvbhgDIAEoAxIpCghtZXRhZGF0YRgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiLgoYSXN0aW9DZXJ0aWZpY2F0ZVJlc3BvbnNlEhIKCmNlcnRfY2hhaW4YASADKAkyfwoXSXN0aW9DZXJ0aWZpY2F0ZVNlcnZpY2USZAoRQ3JlYXRlQ2VydGlmaWNhdGUSJi5pc3Rpby52MS5hdXRoLklzdGlvQ2VydGlmaWNhdGVSZXF1ZXN0GicuaXN0aW8udjEuYXV0aC5Jc3Rpb0NlcnRpZmljYXRlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_struct]);
+  fileOf("istio/v1/auth/ca.proto");
 
 /**
  * @generated from message istio.v1.auth.IstioCertificateRequest

@@ -3,15 +3,15 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../descriptors.ts";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file udpa/type/v1/typed_struct.proto.
  */
 export const file_udpa_type_v1_typed_struct: GenFile = /*@__PURE__*/
-  fileDesc("Ch91ZHBhL3R5cGUvdjEvdHlwZWRfc3RydWN0LnByb3RvEgx1ZHBhLnR5cGUudjEiRwoLVHlwZWRTdHJ1Y3QSEAoIdHlwZV91cmwYASABKAkSJgoFdmFsdWUYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0YgZwcm90bzM", [file_google_protobuf_struct]);
+  fileOf("udpa/type/v1/typed_struct.proto");
 
 /**
  * @generated from message udpa.type.v1.TypedStruct

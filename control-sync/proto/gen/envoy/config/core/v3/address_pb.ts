@@ -3,19 +3,17 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { TypedExtensionConfig } from "./extension_pb.ts";
-import { file_envoy_config_core_v3_extension } from "./extension_pb.ts";
 import type { SocketOption } from "./socket_option_pb.ts";
-import { file_envoy_config_core_v3_socket_option } from "./socket_option_pb.ts";
-import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/core/v3/address.proto.
  */
 export const file_envoy_config_core_v3_address: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbnZveS9jb25maWcvY29yZS92My9hZGRyZXNzLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyLNAQoHQWRkcmVzcxI9Cg5zb2NrZXRfYWRkcmVzcxgBIAEoCzIjLmVudm95LmNvbmZpZy5jb3JlLnYzLlNvY2tldEFkZHJlc3NIABIqCgRwaXBlGAIgASgLMhouZW52b3kuY29uZmlnLmNvcmUudjMuUGlwZUgAEkwKFmVudm95X2ludGVybmFsX2FkZHJlc3MYAyABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5FbnZveUludGVybmFsQWRkcmVzc0gAQgkKB2FkZHJlc3Mi6AEKDVNvY2tldEFkZHJlc3MSPgoIcHJvdG9jb2wYASABKA4yLC5lbnZveS5jb25maWcuY29yZS52My5Tb2NrZXRBZGRyZXNzLlByb3RvY29sEg8KB2FkZHJlc3MYAiABKAkSFAoKcG9ydF92YWx1ZRgDIAEoDUgAEhQKCm5hbWVkX3BvcnQYBCABKAlIABIVCg1yZXNvbHZlcl9uYW1lGAUgASgJEhMKC2lwdjRfY29tcGF0GAYgASgIIhwKCFByb3RvY29sEgcKA1RDUBAAEgcKA1VEUBABQhAKDnBvcnRfc3BlY2lmaWVyIiIKBFBpcGUSDAoEcGF0aBgBIAEoCRIMCgRtb2RlGAIgASgNImUKFEVudm95SW50ZXJuYWxBZGRyZXNzEh4KFHNlcnZlcl9saXN0ZW5lcl9uYW1lGAEgASgJSAASEwoLZW5kcG9pbnRfaWQYAiABKAlCGAoWYWRkcmVzc19uYW1lX3NwZWNpZmllciK2AQoMVGNwS2VlcGFsaXZlEjYKEGtlZXBhbGl2ZV9wcm9iZXMYASABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSNAoOa2VlcGFsaXZlX3RpbWUYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSOAoSa2VlcGFsaXZlX2ludGVydmFsGAMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlIv8BCgpCaW5kQ29uZmlnEjsKDnNvdXJjZV9hZGRyZXNzGAEgASgLMiMuZW52b3kuY29uZmlnLmNvcmUudjMuU29ja2V0QWRkcmVzcxIsCghmcmVlYmluZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSOgoOc29ja2V0X29wdGlvbnMYAyADKAsyIi5lbnZveS5jb25maWcuY29yZS52My5Tb2NrZXRPcHRpb24SSgoWbG9jYWxfYWRkcmVzc19zZWxlY3RvchgGIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnIlUKCUNpZHJSYW5nZRIWCg5hZGRyZXNzX3ByZWZpeBgBIAEoCRIwCgpwcmVmaXhfbGVuGAIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlYgZwcm90bzM", [file_envoy_config_core_v3_extension, file_envoy_config_core_v3_socket_option, file_google_protobuf_wrappers]);
+  fileOf("envoy/config/core/v3/address.proto");
 
 /**
  * @generated from message envoy.config.core.v3.Address

@@ -3,22 +3,19 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { WatchedDirectory } from "./base_pb.ts";
-import { file_envoy_config_core_v3_base } from "./base_pb.ts";
 import type { TypedExtensionConfig } from "./extension_pb.ts";
-import { file_envoy_config_core_v3_extension } from "./extension_pb.ts";
 import type { GrpcService } from "./grpc_service_pb.ts";
-import { file_envoy_config_core_v3_grpc_service } from "./grpc_service_pb.ts";
 import type { Any, Duration } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any, file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/core/v3/config_source.proto.
  */
 export const file_envoy_config_core_v3_config_source: GenFile = /*@__PURE__*/
-  fileDesc("CihlbnZveS9jb25maWcvY29yZS92My9jb25maWdfc291cmNlLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyKiAwoMQ29uZmlnU291cmNlEkIKEWFwaV9jb25maWdfc291cmNlGAIgASgLMiUuZW52b3kuY29uZmlnLmNvcmUudjMuQXBpQ29uZmlnU291cmNlSAASOwoDYWRzGAMgASgLMiwuZW52b3kuY29uZmlnLmNvcmUudjMuQWdncmVnYXRlZENvbmZpZ1NvdXJjZUgAEjYKBHNlbGYYBSABKAsyJi5lbnZveS5jb25maWcuY29yZS52My5TZWxmQ29uZmlnU291cmNlSAASRAoScGF0aF9jb25maWdfc291cmNlGAggASgLMiYuZW52b3kuY29uZmlnLmNvcmUudjMuUGF0aENvbmZpZ1NvdXJjZUgAEjgKFWluaXRpYWxfZmV0Y2hfdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI+ChRyZXNvdXJjZV9hcGlfdmVyc2lvbhgGIAEoDjIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkFwaVZlcnNpb25CGQoXY29uZmlnX3NvdXJjZV9zcGVjaWZpZXIixAQKD0FwaUNvbmZpZ1NvdXJjZRI/CghhcGlfdHlwZRgBIAEoDjItLmVudm95LmNvbmZpZy5jb3JlLnYzLkFwaUNvbmZpZ1NvdXJjZS5BcGlUeXBlEhUKDWNsdXN0ZXJfbmFtZXMYAiADKAkSMAoNcmVmcmVzaF9kZWxheRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI4Cg1ncnBjX3NlcnZpY2VzGAQgAygLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuR3JwY1NlcnZpY2USMgoPcmVxdWVzdF90aW1lb3V0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKHnNldF9ub2RlX29uX2ZpcnN0X21lc3NhZ2Vfb25seRgHIAEoCBI/ChV0cmFuc3BvcnRfYXBpX3ZlcnNpb24YCCABKA4yIC5lbnZveS5jb25maWcuY29yZS52My5BcGlWZXJzaW9uEkUKEWNvbmZpZ192YWxpZGF0b3JzGAkgAygLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWciiAEKB0FwaVR5cGUSKQolREVQUkVDQVRFRF9BTkRfVU5BVkFJTEFCTEVfRE9fTk9UX1VTRRAAEggKBFJFU1QQARIICgRHUlBDEAISDgoKREVMVEFfR1JQQxADEhMKD0FHR1JFR0FURURfR1JQQxAFEhkKFUFHR1JFR0FURURfREVMVEFfR1JQQxAGIhgKFkFnZ3JlZ2F0ZWRDb25maWdTb3VyY2UiUwoQU2VsZkNvbmZpZ1NvdXJjZRI/ChV0cmFuc3BvcnRfYXBpX3ZlcnNpb24YASABKA4yIC5lbnZveS5jb25maWcuY29yZS52My5BcGlWZXJzaW9uImMKEFBhdGhDb25maWdTb3VyY2USDAoEcGF0aBgBIAEoCRJBChF3YXRjaGVkX2RpcmVjdG9yeRgCIAEoCzImLmVudm95LmNvbmZpZy5jb3JlLnYzLldhdGNoZWREaXJlY3RvcnkiwQEKFUV4dGVuc2lvbkNvbmZpZ1NvdXJjZRI5Cg1jb25maWdfc291cmNlGAEgASgLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuQ29uZmlnU291cmNlEiwKDmRlZmF1bHRfY29uZmlnGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIsCiRhcHBseV9kZWZhdWx0X2NvbmZpZ193aXRob3V0X3dhcm1pbmcYAyABKAgSEQoJdHlwZV91cmxzGAQgAygJKiYKCkFwaVZlcnNpb24SCAoEQVVUTxAAEgYKAlYyEAESBgoCVjMQAmIGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_grpc_service, file_google_protobuf_any, file_google_protobuf_duration]);
+  fileOf("envoy/config/core/v3/config_source.proto");
 
 /**
  * @generated from message envoy.config.core.v3.ConfigSource

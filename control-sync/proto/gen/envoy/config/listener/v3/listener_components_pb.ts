@@ -3,24 +3,20 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { CidrRange } from "../../core/v3/address_pb.ts";
-import { file_envoy_config_core_v3_address } from "../../core/v3/address_pb.ts";
 import type { Metadata, TransportSocket } from "../../core/v3/base_pb.ts";
-import { file_envoy_config_core_v3_base } from "../../core/v3/base_pb.ts";
 import type { ExtensionConfigSource } from "../../core/v3/config_source_pb.ts";
-import { file_envoy_config_core_v3_config_source } from "../../core/v3/config_source_pb.ts";
 import type { Int32Range } from "../../../type/v3/range_pb.ts";
-import { file_envoy_type_v3_range } from "../../../type/v3/range_pb.ts";
 import type { Any, Duration } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/listener/v3/listener_components.proto.
  */
 export const file_envoy_config_listener_v3_listener_components: GenFile = /*@__PURE__*/
-  fileDesc("CjJlbnZveS9jb25maWcvbGlzdGVuZXIvdjMvbGlzdGVuZXJfY29tcG9uZW50cy5wcm90bxIYZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzIvoBCg5MaXN0ZW5lckZpbHRlchIMCgRuYW1lGAEgASgJEiwKDHR5cGVkX2NvbmZpZxgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnlIABJHChBjb25maWdfZGlzY292ZXJ5GAUgASgLMisuZW52b3kuY29uZmlnLmNvcmUudjMuRXh0ZW5zaW9uQ29uZmlnU291cmNlSAASVAoPZmlsdGVyX2Rpc2FibGVkGAQgASgLMjsuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyRmlsdGVyQ2hhaW5NYXRjaFByZWRpY2F0ZUINCgtjb25maWdfdHlwZSLcAwohTGlzdGVuZXJGaWx0ZXJDaGFpbk1hdGNoUHJlZGljYXRlElgKCG9yX21hdGNoGAEgASgLMkQuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyRmlsdGVyQ2hhaW5NYXRjaFByZWRpY2F0ZS5NYXRjaFNldEgAElkKCWFuZF9tYXRjaBgCIAEoCzJELmVudm95LmNvbmZpZy5saXN0ZW5lci52My5MaXN0ZW5lckZpbHRlckNoYWluTWF0Y2hQcmVkaWNhdGUuTWF0Y2hTZXRIABJQCglub3RfbWF0Y2gYAyABKAsyOy5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXJGaWx0ZXJDaGFpbk1hdGNoUHJlZGljYXRlSAASEwoJYW55X21hdGNoGAQgASgISAASOwoWZGVzdGluYXRpb25fcG9ydF9yYW5nZRgFIAEoCzIZLmVudm95LnR5cGUudjMuSW50MzJSYW5nZUgAGlYKCE1hdGNoU2V0EkoKBXJ1bGVzGAEgAygLMjsuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyRmlsdGVyQ2hhaW5NYXRjaFByZWRpY2F0ZUIGCgRydWxlIs4CCgtGaWx0ZXJDaGFpbhJGChJmaWx0ZXJfY2hhaW5fbWF0Y2gYASABKAsyKi5lbnZveS5jb25maWcubGlzdGVuZXIudjMuRmlsdGVyQ2hhaW5NYXRjaBIxCgdmaWx0ZXJzGAMgAygLMiAuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkZpbHRlchIwCghtZXRhZGF0YRgFIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhEj8KEHRyYW5zcG9ydF9zb2NrZXQYBiABKAsyJS5lbnZveS5jb25maWcuY29yZS52My5UcmFuc3BvcnRTb2NrZXQSDAoEbmFtZRgHIAEoCRJDCiB0cmFuc3BvcnRfc29ja2V0X2Nvbm5lY3RfdGltZW91dBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLWBAoQRmlsdGVyQ2hhaW5NYXRjaBI2Cg1wcmVmaXhfcmFuZ2VzGAMgAygLMh8uZW52b3kuY29uZmlnLmNvcmUudjMuQ2lkclJhbmdlEhYKDmFkZHJlc3Nfc3VmZml4GAQgASgJEjAKCnN1ZmZpeF9sZW4YBSABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSPQoUc291cmNlX3ByZWZpeF9yYW5nZXMYBiADKAsyHy5lbnZveS5jb25maWcuY29yZS52My5DaWRyUmFuZ2USFAoMc291cmNlX3BvcnRzGAcgAygNEjYKEGRlc3RpbmF0aW9uX3BvcnQYCCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSGgoSdHJhbnNwb3J0X3Byb3RvY29sGAkgASgJEh0KFWFwcGxpY2F0aW9uX3Byb3RvY29scxgKIAMoCRIUCgxzZXJ2ZXJfbmFtZXMYCyADKAkSVAoLc291cmNlX3R5cGUYDCABKA4yPy5lbnZveS5jb25maWcubGlzdGVuZXIudjMuRmlsdGVyQ2hhaW5NYXRjaC5Db25uZWN0aW9uU291cmNlVHlwZRJEChtkaXJlY3Rfc291cmNlX3ByZWZpeF9yYW5nZXMYDSADKAsyHy5lbnZveS5jb25maWcuY29yZS52My5DaWRyUmFuZ2UiRgoUQ29ubmVjdGlvblNvdXJjZVR5cGUSBwoDQU5ZEAASFwoTU0FNRV9JUF9PUl9MT09QQkFDSxABEgwKCEVYVEVSTkFMEAIinAEKBkZpbHRlchIMCgRuYW1lGAEgASgJEiwKDHR5cGVkX2NvbmZpZxgEIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnlIABJHChBjb25maWdfZGlzY292ZXJ5GAUgASgLMisuZW52b3kuY29uZmlnLmNvcmUudjMuRXh0ZW5zaW9uQ29uZmlnU291cmNlSABCDQoLY29uZmlnX3R5cGViBnByb3RvMw", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_type_v3_range, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_wrappers]);
+  fileOf("envoy/config/listener/v3/listener_components.proto");
 
 /**
  * @generated from message envoy.config.listener.v3.ListenerFilter

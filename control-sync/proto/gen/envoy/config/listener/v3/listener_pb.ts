@@ -3,26 +3,21 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { AccessLog } from "../../accesslog/v3/accesslog_pb.ts";
-import { file_envoy_config_accesslog_v3_accesslog } from "../../accesslog/v3/accesslog_pb.ts";
 import type { Address } from "../../core/v3/address_pb.ts";
-import { file_envoy_config_core_v3_address } from "../../core/v3/address_pb.ts";
 import type { Metadata, TrafficDirection } from "../../core/v3/base_pb.ts";
-import { file_envoy_config_core_v3_base } from "../../core/v3/base_pb.ts";
 import type { SocketOption } from "../../core/v3/socket_option_pb.ts";
-import { file_envoy_config_core_v3_socket_option } from "../../core/v3/socket_option_pb.ts";
 import type { FilterChain, ListenerFilter } from "./listener_components_pb.ts";
-import { file_envoy_config_listener_v3_listener_components } from "./listener_components_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/listener/v3/listener.proto.
  */
 export const file_envoy_config_listener_v3_listener: GenFile = /*@__PURE__*/
-  fileDesc("CidlbnZveS9jb25maWcvbGlzdGVuZXIvdjMvbGlzdGVuZXIucHJvdG8SGGVudm95LmNvbmZpZy5saXN0ZW5lci52MyLTCgoITGlzdGVuZXISDAoEbmFtZRgBIAEoCRIuCgdhZGRyZXNzGAIgASgLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzcxI8Cg1maWx0ZXJfY2hhaW5zGAMgAygLMiUuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkZpbHRlckNoYWluEjQKEHVzZV9vcmlnaW5hbF9kc3QYBCABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEkcKIXBlcl9jb25uZWN0aW9uX2J1ZmZlcl9saW1pdF9ieXRlcxgFIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIwCghtZXRhZGF0YRgGIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhEkAKCmRyYWluX3R5cGUYCCABKA4yLC5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXIuRHJhaW5UeXBlEkIKEGxpc3RlbmVyX2ZpbHRlcnMYCSADKAsyKC5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXJGaWx0ZXISLwoLdHJhbnNwYXJlbnQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEiwKCGZyZWViaW5kGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRJAChp0Y3BfZmFzdF9vcGVuX3F1ZXVlX2xlbmd0aBgMIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRI6Cg5zb2NrZXRfb3B0aW9ucxgNIAMoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLlNvY2tldE9wdGlvbhI7ChhsaXN0ZW5lcl9maWx0ZXJzX3RpbWVvdXQYDyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SQQoRdHJhZmZpY19kaXJlY3Rpb24YECABKA4yJi5lbnZveS5jb25maWcuY29yZS52My5UcmFmZmljRGlyZWN0aW9uEiwKJGNvbnRpbnVlX29uX2xpc3RlbmVyX2ZpbHRlcnNfdGltZW91dBgRIAEoCBI4CgphY2Nlc3NfbG9nGBYgAygLMiQuZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5BY2Nlc3NMb2cSNgoQdGNwX2JhY2tsb2dfc2l6ZRgYIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJDChRkZWZhdWx0X2ZpbHRlcl9jaGFpbhgZIAEoCzIlLmVudm95LmNvbmZpZy5saXN0ZW5lci52My5GaWx0ZXJDaGFpbhIwCgxiaW5kX3RvX3BvcnQYGiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEhMKC3N0YXRfcHJlZml4GBwgASgJEjUKEWVuYWJsZV9yZXVzZV9wb3J0GB0gASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIUCgxlbmFibGVfbXB0Y3AYHiABKAgSIAoYaWdub3JlX2dsb2JhbF9jb25uX2xpbWl0GB8gASgIElAKKm1heF9jb25uZWN0aW9uc190b19hY2NlcHRfcGVyX3NvY2tldF9ldmVudBgiIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIfChdieXBhc3Nfb3ZlcmxvYWRfbWFuYWdlchgjIAEoCCIpCglEcmFpblR5cGUSCwoHREVGQVVMVBAAEg8KC01PRElGWV9PTkxZEAFiBnByb3RvMw", [file_envoy_config_accesslog_v3_accesslog, file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_envoy_config_core_v3_socket_option, file_envoy_config_listener_v3_listener_components, file_google_protobuf_duration, file_google_protobuf_wrappers]);
+  fileOf("envoy/config/listener/v3/listener.proto");
 
 /**
  * @generated from message envoy.config.listener.v3.Listener

@@ -3,30 +3,23 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { CidrRange } from "../../core/v3/address_pb.ts";
-import { file_envoy_config_core_v3_address } from "../../core/v3/address_pb.ts";
 import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
-import { file_envoy_config_core_v3_extension } from "../../core/v3/extension_pb.ts";
 import type { HeaderMatcher } from "../../route/v3/route_components_pb.ts";
-import { file_envoy_config_route_v3_route_components } from "../../route/v3/route_components_pb.ts";
 import type { FilterStateMatcher } from "../../../type/matcher/v3/filter_state_pb.ts";
-import { file_envoy_type_matcher_v3_filter_state } from "../../../type/matcher/v3/filter_state_pb.ts";
 import type { MetadataMatcher } from "../../../type/matcher/v3/metadata_pb.ts";
-import { file_envoy_type_matcher_v3_metadata } from "../../../type/matcher/v3/metadata_pb.ts";
 import type { PathMatcher } from "../../../type/matcher/v3/path_pb.ts";
-import { file_envoy_type_matcher_v3_path } from "../../../type/matcher/v3/path_pb.ts";
 import type { StringMatcher } from "../../../type/matcher/v3/string_pb.ts";
-import { file_envoy_type_matcher_v3_string } from "../../../type/matcher/v3/string_pb.ts";
 import type { Int32Range } from "../../../type/v3/range_pb.ts";
-import { file_envoy_type_v3_range } from "../../../type/v3/range_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/rbac/v3/rbac.proto.
  */
 export const file_envoy_config_rbac_v3_rbac: GenFile = /*@__PURE__*/
-  fileDesc("Ch9lbnZveS9jb25maWcvcmJhYy92My9yYmFjLnByb3RvEhRlbnZveS5jb25maWcucmJhYy52MyLsAQoEUkJBQxIxCgZhY3Rpb24YASABKA4yIS5lbnZveS5jb25maWcucmJhYy52My5SQkFDLkFjdGlvbhI6Cghwb2xpY2llcxgCIAMoCzIoLmVudm95LmNvbmZpZy5yYmFjLnYzLlJCQUMuUG9saWNpZXNFbnRyeRpNCg1Qb2xpY2llc0VudHJ5EgsKA2tleRgBIAEoCRIrCgV2YWx1ZRgCIAEoCzIcLmVudm95LmNvbmZpZy5yYmFjLnYzLlBvbGljeToCOAEiJgoGQWN0aW9uEgkKBUFMTE9XEAASCAoEREVOWRABEgcKA0xPRxACInQKBlBvbGljeRI1CgtwZXJtaXNzaW9ucxgBIAMoCzIgLmVudm95LmNvbmZpZy5yYmFjLnYzLlBlcm1pc3Npb24SMwoKcHJpbmNpcGFscxgCIAMoCzIfLmVudm95LmNvbmZpZy5yYmFjLnYzLlByaW5jaXBhbCKQBgoKUGVybWlzc2lvbhI5CglhbmRfcnVsZXMYASABKAsyJC5lbnZveS5jb25maWcucmJhYy52My5QZXJtaXNzaW9uLlNldEgAEjgKCG9yX3J1bGVzGAIgASgLMiQuZW52b3kuY29uZmlnLnJiYWMudjMuUGVybWlzc2lvbi5TZXRIABINCgNhbnkYAyABKAhIABI2CgZoZWFkZXIYBCABKAsyJC5lbnZveS5jb25maWcucm91dGUudjMuSGVhZGVyTWF0Y2hlckgAEjkKDmRlc3RpbmF0aW9uX2lwGAUgASgLMh8uZW52b3kuY29uZmlnLmNvcmUudjMuQ2lkclJhbmdlSAASGgoQZGVzdGluYXRpb25fcG9ydBgGIAEoDUgAEjoKCG1ldGFkYXRhGAcgASgLMiYuZW52b3kudHlwZS5tYXRjaGVyLnYzLk1ldGFkYXRhTWF0Y2hlckgAEjQKCG5vdF9ydWxlGAggASgLMiAuZW52b3kuY29uZmlnLnJiYWMudjMuUGVybWlzc2lvbkgAEkUKFXJlcXVlc3RlZF9zZXJ2ZXJfbmFtZRgJIAEoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVySAASNgoIdXJsX3BhdGgYCiABKAsyIi5lbnZveS50eXBlLm1hdGNoZXIudjMuUGF0aE1hdGNoZXJIABI7ChZkZXN0aW5hdGlvbl9wb3J0X3JhbmdlGAsgASgLMhkuZW52b3kudHlwZS52My5JbnQzMlJhbmdlSAASPQoHbWF0Y2hlchgMIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnSAASQgoMdXJpX3RlbXBsYXRlGA0gASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWdIABo2CgNTZXQSLwoFcnVsZXMYASADKAsyIC5lbnZveS5jb25maWcucmJhYy52My5QZXJtaXNzaW9uQgYKBHJ1bGUirgYKCVByaW5jaXBhbBI2CgdhbmRfaWRzGAEgASgLMiMuZW52b3kuY29uZmlnLnJiYWMudjMuUHJpbmNpcGFsLlNldEgAEjUKBm9yX2lkcxgCIAEoCzIjLmVudm95LmNvbmZpZy5yYmFjLnYzLlByaW5jaXBhbC5TZXRIABINCgNhbnkYAyABKAhIABJGCg1hdXRoZW50aWNhdGVkGAQgASgLMi0uZW52b3kuY29uZmlnLnJiYWMudjMuUHJpbmNpcGFsLkF1dGhlbnRpY2F0ZWRIABI0Cglzb3VyY2VfaXAYBSABKAsyHy5lbnZveS5jb25maWcuY29yZS52My5DaWRyUmFuZ2VIABI2CgZoZWFkZXIYBiABKAsyJC5lbnZveS5jb25maWcucm91dGUudjMuSGVhZGVyTWF0Y2hlckgAEjoKCG1ldGFkYXRhGAcgASgLMiYuZW52b3kudHlwZS5tYXRjaGVyLnYzLk1ldGFkYXRhTWF0Y2hlckgAEjEKBm5vdF9pZBgIIAEoCzIfLmVudm95LmNvbmZpZy5yYmFjLnYzLlByaW5jaXBhbEgAEjYKCHVybF9wYXRoGAkgASgLMiIuZW52b3kudHlwZS5tYXRjaGVyLnYzLlBhdGhNYXRjaGVySAASOwoQZGlyZWN0X3JlbW90ZV9pcBgKIAEoCzIfLmVudm95LmNvbmZpZy5jb3JlLnYzLkNpZHJSYW5nZUgAEjQKCXJlbW90ZV9pcBgLIAEoCzIfLmVudm95LmNvbmZpZy5jb3JlLnYzLkNpZHJSYW5nZUgAEkEKDGZpbHRlcl9zdGF0ZRgMIAEoCzIpLmVudm95LnR5cGUubWF0Y2hlci52My5GaWx0ZXJTdGF0ZU1hdGNoZXJIABozCgNTZXQSLAoDaWRzGAEgAygLMh8uZW52b3kuY29uZmlnLnJiYWMudjMuUHJpbmNpcGFsGk0KDUF1dGhlbnRpY2F0ZWQSPAoOcHJpbmNpcGFsX25hbWUYAiABKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RyaW5nTWF0Y2hlckIMCgppZGVudGlmaWVyYgZwcm90bzM", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_extension, file_envoy_config_route_v3_route_components, file_envoy_type_matcher_v3_filter_state, file_envoy_type_matcher_v3_metadata, file_envoy_type_matcher_v3_path, file_envoy_type_matcher_v3_string, file_envoy_type_v3_range]);
+  fileOf("envoy/config/rbac/v3/rbac.proto");
 
 /**
  * @generated from message envoy.config.rbac.v3.RBAC

@@ -3,20 +3,18 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { HeaderValueOption, Metadata } from "../../core/v3/base_pb.ts";
-import { file_envoy_config_core_v3_base } from "../../core/v3/base_pb.ts";
 import type { RouteAction_RequestMirrorPolicy, VirtualHost } from "./route_components_pb.ts";
-import { file_envoy_config_route_v3_route_components } from "./route_components_pb.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/route/v3/route.proto.
  */
 export const file_envoy_config_route_v3_route: GenFile = /*@__PURE__*/
-  fileDesc("CiFlbnZveS9jb25maWcvcm91dGUvdjMvcm91dGUucHJvdG8SFWVudm95LmNvbmZpZy5yb3V0ZS52MyKgBwoSUm91dGVDb25maWd1cmF0aW9uEgwKBG5hbWUYASABKAkSOQoNdmlydHVhbF9ob3N0cxgCIAMoCzIiLmVudm95LmNvbmZpZy5yb3V0ZS52My5WaXJ0dWFsSG9zdBIdChVpbnRlcm5hbF9vbmx5X2hlYWRlcnMYAyADKAkSSAoXcmVzcG9uc2VfaGVhZGVyc190b19hZGQYBCADKAsyJy5lbnZveS5jb25maWcuY29yZS52My5IZWFkZXJWYWx1ZU9wdGlvbhIiChpyZXNwb25zZV9oZWFkZXJzX3RvX3JlbW92ZRgFIAMoCRJHChZyZXF1ZXN0X2hlYWRlcnNfdG9fYWRkGAYgAygLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb24SNQoRdmFsaWRhdGVfY2x1c3RlcnMYByABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEiEKGXJlcXVlc3RfaGVhZGVyc190b19yZW1vdmUYCCADKAkSKwojbW9zdF9zcGVjaWZpY19oZWFkZXJfbXV0YXRpb25zX3dpbnMYCiABKAgSSQojbWF4X2RpcmVjdF9yZXNwb25zZV9ib2R5X3NpemVfYnl0ZXMYCyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSVwoXcmVxdWVzdF9taXJyb3JfcG9saWNpZXMYDSADKAsyNi5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uUmVxdWVzdE1pcnJvclBvbGljeRIkChxpZ25vcmVfcG9ydF9pbl9ob3N0X21hdGNoaW5nGA4gASgIEi8KJ2lnbm9yZV9wYXRoX3BhcmFtZXRlcnNfaW5fcGF0aF9tYXRjaGluZxgPIAEoCBJkChd0eXBlZF9wZXJfZmlsdGVyX2NvbmZpZxgQIAMoCzJDLmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUNvbmZpZ3VyYXRpb24uVHlwZWRQZXJGaWx0ZXJDb25maWdFbnRyeRIwCghtZXRhZGF0YRgRIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhGlEKGVR5cGVkUGVyRmlsdGVyQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueToCOAFiBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_config_route_v3_route_components, file_google_protobuf_any, file_google_protobuf_wrappers]);
+  fileOf("envoy/config/route/v3/route.proto");
 
 /**
  * @generated from message envoy.config.route.v3.RouteConfiguration

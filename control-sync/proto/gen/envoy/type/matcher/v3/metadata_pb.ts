@@ -3,16 +3,16 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { ValueMatcher } from "./value_pb.ts";
-import { file_envoy_type_matcher_v3_value } from "./value_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/type/matcher/v3/metadata.proto.
  */
 export const file_envoy_type_matcher_v3_metadata: GenFile = /*@__PURE__*/
-  fileDesc("CiRlbnZveS90eXBlL21hdGNoZXIvdjMvbWV0YWRhdGEucHJvdG8SFWVudm95LnR5cGUubWF0Y2hlci52MyLQAQoPTWV0YWRhdGFNYXRjaGVyEg4KBmZpbHRlchgBIAEoCRJACgRwYXRoGAIgAygLMjIuZW52b3kudHlwZS5tYXRjaGVyLnYzLk1ldGFkYXRhTWF0Y2hlci5QYXRoU2VnbWVudBIyCgV2YWx1ZRgDIAEoCzIjLmVudm95LnR5cGUubWF0Y2hlci52My5WYWx1ZU1hdGNoZXISDgoGaW52ZXJ0GAQgASgIGicKC1BhdGhTZWdtZW50Eg0KA2tleRgBIAEoCUgAQgkKB3NlZ21lbnRiBnByb3RvMw", [file_envoy_type_matcher_v3_value]);
+  fileOf("envoy/type/matcher/v3/metadata.proto");
 
 /**
  * @generated from message envoy.type.matcher.v3.MetadataMatcher

@@ -3,14 +3,15 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/type/matcher/v3/regex.proto.
  */
 export const file_envoy_type_matcher_v3_regex: GenFile = /*@__PURE__*/
-  fileDesc("CiFlbnZveS90eXBlL21hdGNoZXIvdjMvcmVnZXgucHJvdG8SFWVudm95LnR5cGUubWF0Y2hlci52MyIdCgxSZWdleE1hdGNoZXISDQoFcmVnZXgYAiABKAkiZQoXUmVnZXhNYXRjaEFuZFN1YnN0aXR1dGUSNAoHcGF0dGVybhgBIAEoCzIjLmVudm95LnR5cGUubWF0Y2hlci52My5SZWdleE1hdGNoZXISFAoMc3Vic3RpdHV0aW9uGAIgASgJYgZwcm90bzM");
+  fileOf("envoy/type/matcher/v3/regex.proto");
 
 /**
  * @generated from message envoy.type.matcher.v3.RegexMatcher

@@ -3,14 +3,15 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file istio/networking/nds/v1/nds.proto.
  */
 export const file_istio_networking_nds_v1_nds: GenFile = /*@__PURE__*/
-  fileDesc("CiFpc3Rpby9uZXR3b3JraW5nL25kcy92MS9uZHMucHJvdG8SF2lzdGlvLm5ldHdvcmtpbmcubmRzLnYxIvUBCglOYW1lVGFibGUSPAoFdGFibGUYASADKAsyLS5pc3Rpby5uZXR3b3JraW5nLm5kcy52MS5OYW1lVGFibGUuVGFibGVFbnRyeRpPCghOYW1lSW5mbxILCgNpcHMYASADKAkSEAoIcmVnaXN0cnkYAiABKAkSEQoJc2hvcnRuYW1lGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRpZCgpUYWJsZUVudHJ5EgsKA2tleRgBIAEoCRI6CgV2YWx1ZRgCIAEoCzIrLmlzdGlvLm5ldHdvcmtpbmcubmRzLnYxLk5hbWVUYWJsZS5OYW1lSW5mbzoCOAFiBnByb3RvMw");
+  fileOf("istio/networking/nds/v1/nds.proto");
 
 /**
  * @generated from message istio.networking.nds.v1.NameTable

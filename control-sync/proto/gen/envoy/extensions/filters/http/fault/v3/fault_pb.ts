@@ -3,21 +3,18 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../../../descriptors.ts";
 import type { HeaderMatcher } from "../../../../../config/route/v3/route_components_pb.ts";
-import { file_envoy_config_route_v3_route_components } from "../../../../../config/route/v3/route_components_pb.ts";
 import type { FaultDelay } from "../../../common/fault/v3/fault_pb.ts";
-import { file_envoy_extensions_filters_common_fault_v3_fault } from "../../../common/fault/v3/fault_pb.ts";
 import type { FractionalPercent } from "../../../../../type/v3/percent_pb.ts";
-import { file_envoy_type_v3_percent } from "../../../../../type/v3/percent_pb.ts";
-import { file_google_protobuf_struct, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/http/fault/v3/fault.proto.
  */
 export const file_envoy_extensions_filters_http_fault_v3_fault: GenFile = /*@__PURE__*/
-  fileDesc("CjJlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9mYXVsdC92My9mYXVsdC5wcm90bxImZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuZmF1bHQudjMihwUKCUhUVFBGYXVsdBJDCgVkZWxheRgBIAEoCzI0LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5jb21tb24uZmF1bHQudjMuRmF1bHREZWxheRJBCgVhYm9ydBgCIAEoCzIyLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmZhdWx0LnYzLkZhdWx0QWJvcnQSGAoQdXBzdHJlYW1fY2x1c3RlchgDIAEoCRI1CgdoZWFkZXJzGAQgAygLMiQuZW52b3kuY29uZmlnLnJvdXRlLnYzLkhlYWRlck1hdGNoZXISGAoQZG93bnN0cmVhbV9ub2RlcxgFIAMoCRI3ChFtYXhfYWN0aXZlX2ZhdWx0cxgGIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIdChVkZWxheV9wZXJjZW50X3J1bnRpbWUYCCABKAkSHQoVYWJvcnRfcGVyY2VudF9ydW50aW1lGAkgASgJEh4KFmRlbGF5X2R1cmF0aW9uX3J1bnRpbWUYCiABKAkSIQoZYWJvcnRfaHR0cF9zdGF0dXNfcnVudGltZRgLIAEoCRIhChltYXhfYWN0aXZlX2ZhdWx0c19ydW50aW1lGAwgASgJEisKI3Jlc3BvbnNlX3JhdGVfbGltaXRfcGVyY2VudF9ydW50aW1lGA0gASgJEiEKGWFib3J0X2dycGNfc3RhdHVzX3J1bnRpbWUYDiABKAkSKAogZGlzYWJsZV9kb3duc3RyZWFtX2NsdXN0ZXJfc3RhdHMYDyABKAgSMAoPZmlsdGVyX21ldGFkYXRhGBAgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLlAQoKRmF1bHRBYm9ydBIVCgtodHRwX3N0YXR1cxgCIAEoDUgAElYKDGhlYWRlcl9hYm9ydBgEIAEoCzI+LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmZhdWx0LnYzLkZhdWx0QWJvcnQuSGVhZGVyQWJvcnRIABIVCgtncnBjX3N0YXR1cxgFIAEoDUgAEjQKCnBlcmNlbnRhZ2UYAyABKAsyIC5lbnZveS50eXBlLnYzLkZyYWN0aW9uYWxQZXJjZW50Gg0KC0hlYWRlckFib3J0QgwKCmVycm9yX3R5cGViBnByb3RvMw", [file_envoy_config_route_v3_route_components, file_envoy_extensions_filters_common_fault_v3_fault, file_envoy_type_v3_percent, file_google_protobuf_struct, file_google_protobuf_wrappers]);
+  fileOf("envoy/extensions/filters/http/fault/v3/fault.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.fault.v3.HTTPFault

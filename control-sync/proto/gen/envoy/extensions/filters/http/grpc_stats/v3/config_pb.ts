@@ -3,16 +3,16 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../../../descriptors.ts";
 import type { BoolValue } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/http/grpc_stats/v3/config.proto.
  */
 export const file_envoy_extensions_filters_http_grpc_stats_v3_config: GenFile = /*@__PURE__*/
-  fileDesc("CjhlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9ncnBjX3N0YXRzL3YzL2NvbmZpZy5wcm90bxIrZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuZ3JwY19zdGF0cy52MyLNAQoMRmlsdGVyQ29uZmlnEhkKEWVtaXRfZmlsdGVyX3N0YXRlGAEgASgIEjsKFXN0YXRzX2Zvcl9hbGxfbWV0aG9kcxgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWVIABIdChVlbmFibGVfdXBzdHJlYW1fc3RhdHMYBCABKAgSKQohcmVwbGFjZV9kb3RzX2luX2dycGNfc2VydmljZV9uYW1lGAUgASgIQhsKGXBlcl9tZXRob2Rfc3RhdF9zcGVjaWZpZXJiBnByb3RvMw", [file_google_protobuf_wrappers]);
+  fileOf("envoy/extensions/filters/http/grpc_stats/v3/config.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.grpc_stats.v3.FilterConfig

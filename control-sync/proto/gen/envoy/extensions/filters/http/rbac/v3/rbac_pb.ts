@@ -3,16 +3,16 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../../../descriptors.ts";
 import type { RBAC as RBAC$1 } from "../../../../../config/rbac/v3/rbac_pb.ts";
-import { file_envoy_config_rbac_v3_rbac } from "../../../../../config/rbac/v3/rbac_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/http/rbac/v3/rbac.proto.
  */
 export const file_envoy_extensions_filters_http_rbac_v3_rbac: GenFile = /*@__PURE__*/
-  fileDesc("CjBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9yYmFjL3YzL3JiYWMucHJvdG8SJWVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLnJiYWMudjMivgEKBFJCQUMSKQoFcnVsZXMYASABKAsyGi5lbnZveS5jb25maWcucmJhYy52My5SQkFDEjAKDHNoYWRvd19ydWxlcxgCIAEoCzIaLmVudm95LmNvbmZpZy5yYmFjLnYzLlJCQUMSIAoYc2hhZG93X3J1bGVzX3N0YXRfcHJlZml4GAMgASgJEhkKEXJ1bGVzX3N0YXRfcHJlZml4GAYgASgJEhwKFHRyYWNrX3Blcl9ydWxlX3N0YXRzGAcgASgIIkkKDFJCQUNQZXJSb3V0ZRI5CgRyYmFjGAIgASgLMisuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAucmJhYy52My5SQkFDYgZwcm90bzM", [file_envoy_config_rbac_v3_rbac]);
+  fileOf("envoy/extensions/filters/http/rbac/v3/rbac.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.rbac.v3.RBAC

@@ -3,15 +3,15 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/http/router/v3/router.proto.
  */
 export const file_envoy_extensions_filters_http_router_v3_router: GenFile = /*@__PURE__*/
-  fileDesc("CjRlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9yb3V0ZXIvdjMvcm91dGVyLnByb3RvEidlbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5yb3V0ZXIudjMiuAEKBlJvdXRlchIxCg1keW5hbWljX3N0YXRzGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIYChBzdGFydF9jaGlsZF9zcGFuGAIgASgIEh4KFnN1cHByZXNzX2Vudm95X2hlYWRlcnMYBCABKAgSHAoUc3RyaWN0X2NoZWNrX2hlYWRlcnMYBSADKAkSIwobcmVzcGVjdF9leHBlY3RlZF9ycV90aW1lb3V0GAYgASgIYgZwcm90bzM", [file_google_protobuf_wrappers]);
+  fileOf("envoy/extensions/filters/http/router/v3/router.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.router.v3.Router

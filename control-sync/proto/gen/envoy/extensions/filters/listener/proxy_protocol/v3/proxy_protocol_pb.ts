@@ -3,14 +3,15 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileOf } from "../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto.
  */
 export const file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol: GenFile = /*@__PURE__*/
-  fileDesc("CkhlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbGlzdGVuZXIvcHJveHlfcHJvdG9jb2wvdjMvcHJveHlfcHJvdG9jb2wucHJvdG8SM2Vudm95LmV4dGVuc2lvbnMuZmlsdGVycy5saXN0ZW5lci5wcm94eV9wcm90b2NvbC52MyJTCg1Qcm94eVByb3RvY29sEi0KJWFsbG93X3JlcXVlc3RzX3dpdGhvdXRfcHJveHlfcHJvdG9jb2wYAiABKAgSEwoLc3RhdF9wcmVmaXgYBSABKAliBnByb3RvMw");
+  fileOf("envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto");
 
 /**
  * @generated from message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol

@@ -1,0 +1,15 @@
+/** The next start finds the program compiled: the bundle's loader reads what is kept here (deploy/tools/bundle-loader.cjs). */
+import path from 'node:path'
+import type { Bundle } from './bundle.ts'
+import type { Disk } from './disk.ts'
+import type { Log } from './log.ts'
+
+/** Writes once per version of meshlet and of Node. A folder that cannot take it costs a slower start and nothing else. */
+export function keepCompiledCode({ bundle, stateFolder, disk, log }: { readonly bundle: Bundle | undefined; readonly stateFolder: string; readonly disk: Disk; readonly log: Log }): void {
+  try {
+    const compiled = bundle?.compiled()
+    if (compiled) disk.replace(path.join(stateFolder, 'compiled.bin'), compiled, 0o600)
+  } catch (err) {
+    log.debug({ evt: 'start.not-kept', err }, 'the compiled program could not be kept for the next start')
+  }
+}
