@@ -49,6 +49,8 @@ export type Agent = AsyncDisposable & {
   portOf(listener: string): number | undefined
   /** Open now. */
   readonly connections: number
+  /** Resolves once there is something to carry: a connection, or a route to another broker. */
+  readonly inUse: Promise<void>
   /** Sign of life for the watchdog. */
   alive(): boolean
   /** Accepts nothing more and lets what is open come to its end, at most limits.drainMs. */
@@ -110,6 +112,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
     ready: readiness.whenReady(), stopRequested: stop.promise, adminPort: admin.port, metrics, status,
     portOf: (name) => dataPath.portOf(name),
     get connections() { return dataPath.connections },
+    inUse: bridge.status().length > 0 ? Promise.resolve() : dataPath.firstConnection,
     alive: () => !scope.aborted.aborted,
     async drain() {
       if (draining) return

@@ -1,23 +1,34 @@
 /** The program: argv, environment, signals, exit code. The only file of the agent that touches the process. */
 import v8 from 'node:v8'
 import vm from 'node:vm'
-import { runCli } from './cli/program.ts'
+import { dispatch } from './cli/dispatch.ts'
 
 async function main(): Promise<void> {
-  const code = await runCli(process.argv.slice(2), {
+  const code = await dispatch(process.argv.slice(2), {
     out: (text) => { process.stdout.write(text) },
     err: (text) => { process.stderr.write(text) },
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
-    settled: (isIdle, first) => { setTimeout(() => whenIdle(isIdle, () => { first(); giveBackMemory() }), SETTLED_MS).unref() },
+    settled: ({ keepCode, isIdle, inUse }) => {
+      setTimeout(() => {
+        keepCode()
+        void inUse.then(optimize)
+        whenIdle(isIdle, giveBackMemory)
+      }, SETTLED_MS).unref()
+    },
   })
   process.exitCode = code
 }
 
 /** Long enough for the first connections of a restart to have been served. */
-const SETTLED_MS = 2_000
+const SETTLED_MS = 1_500
 const NEXT_LOOK_MS = 1_000
+
+/** Off since the first line of the bundle (deploy/tools/bundle-loader.cjs), and until there is work: an idle device never needs their memory. */
+function optimize(): void {
+  for (const flag of ['--opt', '--maglev']) v8.setFlagsFromString(flag)
+}
 
 function whenIdle(isIdle: () => boolean, then: () => void): void {
   if (isIdle()) then()
@@ -29,7 +40,7 @@ function whenIdle(isIdle: () => boolean, then: () => void): void {
  * device is never. Once, about 25 ms, and only while nobody is connected: it throws compiled code away with the rest.
  */
 function giveBackMemory(): void {
-  for (const flag of ['--opt', '--maglev', '--expose-gc']) v8.setFlagsFromString(flag)
+  v8.setFlagsFromString('--expose-gc')
   const gc = vm.runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
   gc({ type: 'major', flavor: 'last-resort' })
 }

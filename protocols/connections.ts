@@ -18,8 +18,11 @@ export type Live = {
 export class Connections {
   readonly #live = new Set<Live>()
   readonly #idle = new Set<() => void>()
+  readonly #first = Promise.withResolvers<void>()
   #made = 0
 
+  /** Resolves with the first connection. */
+  get first(): Promise<void> { return this.#first.promise }
   get size(): number { return this.#live.size }
   *[Symbol.iterator](): Iterator<Live> { yield* this.#live }
   countOf(listener: string): number {
@@ -42,6 +45,7 @@ export class Connections {
       abort: (reason) => { draining.abort(reason); aborted.abort(reason); conn.stream.destroy() },
     }
     this.#live.add(live)
+    if (this.#made === 1) this.#first.resolve()
     return live
   }
   close(live: Live): void {

@@ -5,7 +5,7 @@ import type { AgentConfig } from '../config/schema.ts'
 import { systemDisk } from '../core/disk.ts'
 import { toMeshError } from '../core/errors.ts'
 import type { ExitCode } from './exit.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 import { readConfig } from './read-config.ts'
 
 type Report = { readonly mistakes: readonly string[]; readonly ignored: readonly string[]; readonly counts: Readonly<Record<string, number>> }

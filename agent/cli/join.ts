@@ -11,7 +11,7 @@ import { MeshError } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { Metrics } from '../core/metrics.ts'
 import type { ExitCode } from './exit.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 import { readConfig } from './read-config.ts'
 
 export async function join(o: { readonly config: string; readonly token?: string; readonly json: boolean }, io: Io): Promise<ExitCode> {

@@ -2,7 +2,7 @@
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { MeshError } from '../core/errors.ts'
 import type { ExitCode } from './exit.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 type Options = Readonly<Record<string, string | boolean>>
 const CONNECT_TIMEOUT_MS = 10_000

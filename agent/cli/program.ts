@@ -1,18 +1,8 @@
 /** The subcommands of `meshlet`, with the help that should suffice. Each action loads its own file, so that `run` starts fast. */
 import { Command, CommanderError, Option } from 'commander'
 import { explain, type ExitCode } from './exit.ts'
+import { DEFAULT_CONFIG, type Io } from './io.ts'
 
-export type Io = {
-  readonly out: (text: string) => void
-  readonly err: (text: string) => void
-  readonly env: Readonly<Record<string, string | undefined>>
-  readonly standardInput: () => Promise<Buffer>
-  /** Resolves with its name when the process is asked to stop (SIGTERM, SIGINT). From the first call on those do not end it by themselves. */
-  readonly stopRequested: () => Promise<string>
-  /** The start is over: once nobody is connected `first` is called, and then what it needed and nobody needs any more may go. */
-  readonly settled: (isIdle: () => boolean, first: () => void) => void
-}
-export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'
 const DEFAULT_ADMIN = '127.0.0.1:15000'
 
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)

@@ -2,7 +2,7 @@ import type { Disk } from '../core/disk.ts'
 import { MeshError } from '../core/errors.ts'
 import { configError, loadConfig } from '../config/load.ts'
 import type { AgentConfig } from '../config/schema.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 /** Throws MESH_CONFIG_INVALID, naming every line that is wrong. `${CREDENTIALS_DIRECTORY}` becomes systemd's folder. */
 export function readConfig(file: string, disk: Disk, env: Io['env']): AgentConfig {

@@ -8,7 +8,7 @@ import { createLog } from '../core/log.ts'
 import { realWorld } from '../core/real-world.ts'
 import { serviceManager } from '../sd-notify.ts'
 import type { ExitCode } from './exit.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 import { readConfig } from './read-config.ts'
 import { VERSION } from './version.ts'
 
@@ -22,7 +22,7 @@ export async function run(o: { readonly config: string }, io: Io): Promise<ExitC
   using service = serviceManager({
     notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => agent.alive(), clock: world.clock, log,
   })
-  io.settled(() => agent.connections === 0, () => keepCompiledCode({ bundle, stateFolder: config.state, disk: systemDisk, log }))
+  io.settled({ keepCode: () => keepCompiledCode({ bundle, stateFolder: config.state, disk: systemDisk, log }), isIdle: () => agent.connections === 0, inUse: agent.inUse })
   void agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`))
   const reason = await Promise.race([io.stopRequested(), agent.stopRequested])
   log.info({ evt: 'agent.stopping', reason }, 'draining')

@@ -1,7 +1,7 @@
 import { statusText, type AgentStatus } from '../status.ts'
 import { askAgent } from './admin-client.ts'
 import type { ExitCode } from './exit.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 /** 0 when nothing is wrong, 1 when something is (so that scripts may ask). */
 export async function status(o: { readonly admin: string; readonly json: boolean }, io: Io): Promise<ExitCode> {

@@ -1,6 +1,6 @@
 import { bundle } from '../core/bundle.ts'
 import type { ExitCode } from './exit.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 export const VERSION = bundle?.version ?? 'development'
 

@@ -16,7 +16,8 @@ export function loadYaml<T>(schema: z.ZodType<T>, text: string, whereToLook: str
   try { plain = doc.toJS({ maxAliasCount: 100 }) ?? {} } catch (err) {
     return { ok: false, problems: [{ line: 1, path: '', problem: err instanceof Error ? lowerFirst(err.message) : 'cannot be read' }] }
   }
-  const parsed = schema.safeParse(plain)
+  // A schema is used once per start: compiling a function for it costs more than it saves.
+  const parsed = schema.safeParse(plain, { jitless: true })
   if (parsed.success) return { ok: true, config: deepFreeze(parsed.data) }
   const problems = parsed.error.issues.flatMap((issue) => problemsOf(issue, doc, lines, whereToLook))
   return { ok: false, problems: problems.sort((a, b) => a.line - b.line) }

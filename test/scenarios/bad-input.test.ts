@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
-import { runCli } from '../../agent/cli/program.ts'
+import { dispatch } from '../../agent/cli/dispatch.ts'
 import { freePorts } from '../../deploy/tools/free-ports.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { testHub } from '../hub/start-hub.ts'
@@ -16,7 +16,7 @@ type Said = { readonly code: number; readonly out: string; readonly err: string 
 /** `meshlet ...argv`; a `run` that starts is asked to stop at once. */
 async function meshlet(argv: readonly string[], standardInput = ''): Promise<Said> {
   let [out, err] = ['', '']
-  const code = await runCli(argv, {
+  const code = await dispatch(argv, {
     out: (text) => { out += text }, err: (text) => { err += text }, env: {}, standardInput: async () => Buffer.from(standardInput),
     stopRequested: async () => 'test', settled: () => { /* memory is no matter here */ },
   })
@@ -145,7 +145,7 @@ test('a second agent on the same state directory is told of the first, which goe
   let ended = false
   const stop = Promise.withResolvers<string>()
   const started = Promise.withResolvers<void>()
-  const first = runCli(['run', '-c', m.file], { out: () => { /* nobody reads */ }, err: () => { /* nobody reads */ }, env: {}, standardInput: async () => Buffer.alloc(0), stopRequested: () => { started.resolve(); return stop.promise }, settled: () => { /* stays */ } })
+  const first = dispatch(['run', '-c', m.file], { out: () => { /* nobody reads */ }, err: () => { /* nobody reads */ }, env: {}, standardInput: async () => Buffer.alloc(0), stopRequested: () => { started.resolve(); return stop.promise }, settled: () => { /* stays */ } })
   void first.then(() => { ended = true })
   await started.promise
   says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_STATE_IN_USE', what: /state\/spool\.db: database is locked/, remedy: /Another meshlet works with this state directory: stop it/ })

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../descriptors.ts";
+import { fileOf } from "../../../../descriptors.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**

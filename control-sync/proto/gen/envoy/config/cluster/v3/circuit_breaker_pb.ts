@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { RoutingPriority } from "../../core/v3/base_pb.ts";
 import type { Percent } from "../../../type/v3/percent_pb.ts";
 import type { Message } from "@bufbuild/protobuf";

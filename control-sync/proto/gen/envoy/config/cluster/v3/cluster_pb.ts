@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { CircuitBreakers } from "./circuit_breaker_pb.ts";
 import type { Filter } from "./filter_pb.ts";
 import type { OutlierDetection } from "./outlier_detection_pb.ts";

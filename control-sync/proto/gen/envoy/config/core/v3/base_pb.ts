@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { BackoffStrategy } from "./backoff_pb.ts";
 import type { FractionalPercent, Percent } from "../../../type/v3/percent_pb.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { WatchedDirectory } from "./base_pb.ts";
 import type { TypedExtensionConfig } from "./extension_pb.ts";
 import type { GrpcService } from "./grpc_service_pb.ts";

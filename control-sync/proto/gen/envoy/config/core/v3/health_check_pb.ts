@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { UnknownEnum } from "@bufbuild/protobuf";
 
 /**

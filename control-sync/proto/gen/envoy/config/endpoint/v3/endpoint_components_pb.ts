@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { Address } from "../../core/v3/address_pb.ts";
 import type { Locality, Metadata } from "../../core/v3/base_pb.ts";
 import type { HealthStatus } from "../../core/v3/health_check_pb.ts";

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { CidrRange } from "../../core/v3/address_pb.ts";
 import type { Metadata, TransportSocket } from "../../core/v3/base_pb.ts";
 import type { ExtensionConfigSource } from "../../core/v3/config_source_pb.ts";

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { AccessLog } from "../../accesslog/v3/accesslog_pb.ts";
 import type { Address } from "../../core/v3/address_pb.ts";
 import type { Metadata, TrafficDirection } from "../../core/v3/base_pb.ts";

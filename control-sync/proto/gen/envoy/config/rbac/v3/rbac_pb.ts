@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { CidrRange } from "../../core/v3/address_pb.ts";
 import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
 import type { HeaderMatcher } from "../../route/v3/route_components_pb.ts";

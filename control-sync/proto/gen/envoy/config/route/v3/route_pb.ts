@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { fileOf } from "../../../../../descriptors.ts";
 import type { HeaderValueOption, Metadata } from "../../core/v3/base_pb.ts";
 import type { RouteAction_RequestMirrorPolicy, VirtualHost } from "./route_components_pb.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";

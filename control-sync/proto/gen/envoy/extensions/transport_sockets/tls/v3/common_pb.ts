@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { fileOf } from "../../../../../../descriptors.ts";
 import type { DataSource, WatchedDirectory } from "../../../../config/core/v3/base_pb.ts";
 import type { TypedExtensionConfig } from "../../../../config/core/v3/extension_pb.ts";
 import type { StringMatcher } from "../../../../type/matcher/v3/string_pb.ts";

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { fileOf } from "../../../../../../descriptors.ts";
 import type { TypedExtensionConfig } from "../../../../config/core/v3/extension_pb.ts";
 import type { CertificateProviderPluginInstance, CertificateValidationContext, TlsCertificate, TlsParameters } from "./common_pb.ts";
 import type { SdsSecretConfig } from "./secret_pb.ts";

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { fileOf } from "../../../../../../../descriptors.ts";
 import type { AccessLog } from "../../../../../config/accesslog/v3/accesslog_pb.ts";
 import type { CidrRange } from "../../../../../config/core/v3/address_pb.ts";
 import type { ConfigSource, ExtensionConfigSource } from "../../../../../config/core/v3/config_source_pb.ts";

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { fileOf } from "../../../../../../../descriptors.ts";
 import type { AccessLog } from "../../../../../config/accesslog/v3/accesslog_pb.ts";
 import type { Metadata } from "../../../../../config/core/v3/base_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
