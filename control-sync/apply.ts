@@ -7,16 +7,15 @@ import type { Current } from '../agent/core/current.ts'
 import { toMeshError, type MeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
-import { TYPE_URLS, type Decoded, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
+import { Pace } from '../agent/core/pace.ts'
+import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
 import type { Tables } from '../agent/model/tables.ts'
-import { canonicalHash } from './canonical.ts'
 import type { ReadFile } from './decode/at.ts'
-import { decode } from './decode/decode.ts'
 import { meshTables } from './mesh-tables.ts'
-import { danglingReferences, NO_REFERENCES, referencesOf, type Dangling, type References } from './references.ts'
+import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
 import type { SavedChange, SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
+import { stage, type Incoming } from './stage.ts'
 
-export type Incoming = { readonly name: string; readonly version: string; readonly value: Uint8Array }
 export type Change = { readonly kind: ResourceKind; readonly put: readonly Incoming[]; readonly removed: readonly string[] }
 export type Rejected = { readonly kind: ResourceKind; readonly name: string; readonly issues: readonly Issue[] }
 export type Applied = { readonly changed: number; readonly rejected: readonly Rejected[] }
@@ -102,14 +101,21 @@ export class Applier {
     const resources = { ...this.#snapshot.resources }
     const saved: SavedChange[] = []
     const rejected: Rejected[] = []
+    const pace = new Pace(this.#o.clock)
     for (const { kind, put, removed } of changes) {
       const next = new Map(resources[kind])
       for (const incoming of put) {
-        const staged = this.#stage(kind, incoming, next.get(incoming.name))
-        if (staged === 'same') continue
-        if ('issues' in staged) { rejected.push(staged); continue }
-        next.set(incoming.name, staged)
-        saved.push({ kind, name: incoming.name, put: staged, references: this.#references.get(staged) ?? NO_REFERENCES })
+        const { name } = incoming
+        const staged = await stage(kind, incoming, next.get(name), this.#o, pace)
+        if (pace.due) await pace.rest()
+        if (staged.outcome === 'refused') { rejected.push({ kind, name, issues: staged.issues }); continue }
+        this.#rejected.delete(`${kind} ${name}`)
+        if (staged.outcome === 'same') continue
+        const { raw, references, ignored } = staged
+        next.set(name, raw)
+        this.#references.set(raw, references)
+        if (ignored.length > 0) { this.#ignored.set(raw, ignored); this.#ignoredCount.value += ignored.length }
+        saved.push({ kind, name, put: raw, references })
       }
       for (const name of removed) {
         this.#rejected.delete(`${kind} ${name}`)
@@ -128,21 +134,6 @@ export class Applier {
     this.#swap(false)
     this.#o.log.info({ evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length }, 'configuration applied')
     return { changed: saved.length, rejected }
-  }
-
-  /** A raw resource ready to serve; `same` when nothing about it changed, however it was encoded. */
-  #stage(kind: ResourceKind, incoming: Incoming, known: RawResource | undefined): RawResource | 'same' | Rejected {
-    const { name, version, value } = incoming
-    if (known && Buffer.compare(known.value, value) === 0) { this.#rejected.delete(`${kind} ${name}`); return 'same' }
-    const hash = canonicalHash(kind, value)
-    if (known?.hash === hash) { this.#rejected.delete(`${kind} ${name}`); return 'same' }
-    const decoded = decode(kind, value, this.#o) as Decoded<unknown>
-    if (!decoded.ok) return { kind, name, issues: decoded.issues }
-    const raw: RawResource = { name, value, hash, version }
-    this.#references.set(raw, referencesOf(kind, decoded.value))
-    if (decoded.ignored.length > 0) { this.#ignored.set(raw, decoded.ignored); this.#ignoredCount.value += decoded.ignored.length }
-    this.#rejected.delete(`${kind} ${name}`)
-    return raw
   }
 
   #count(saved: readonly SavedChange[], rejected: readonly Rejected[]): void {

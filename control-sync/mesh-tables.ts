@@ -4,10 +4,13 @@
  */
 import type { Listener } from '../agent/model/listener.ts'
 import type { Decoded, RawResource, Snapshot } from '../agent/model/snapshot.ts'
-import { RouteTable, type Tables } from '../agent/model/tables.ts'
+import type { Tables } from '../agent/model/tables.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
+import { routeTable } from './decode/route-table.ts'
 
 const values = new WeakMap<RawResource, object>()
+/** What was made of a resource while it was checked and need not be made again. */
+export function keepValue(raw: RawResource, value: object): void { values.set(raw, value) }
 
 /** Undefined for what does not decode: it was refused when it came, or was stored by another version of meshlet. */
 function valueOf<T extends object>(raw: RawResource | undefined, make: (bytes: Uint8Array) => T | undefined): T | undefined {
@@ -23,10 +26,6 @@ function orUndefined<T>(decoded: Decoded<T>): T | undefined { return decoded.ok 
 
 /** @param options how resources that name files are decoded; the same for the life of a process */
 export function meshTables({ resources }: Snapshot, at: { readonly generation: number; readonly stale: boolean }, options: DecodeOptions = {}): Tables {
-  const routesOf = (bytes: Uint8Array): RouteTable | undefined => {
-    const config = orUndefined(decode('route', bytes, options))
-    return config && new RouteTable(config)
-  }
   const namesOf = (bytes: Uint8Array): NonNullable<Tables['names']> | undefined => orUndefined(decode('nameTable', bytes, options))
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
@@ -37,7 +36,7 @@ export function meshTables({ resources }: Snapshot, at: { readonly generation: n
     ...at, listeners,
     cluster: (name) => valueOf(resources.cluster.get(name), (bytes) => orUndefined(decode('cluster', bytes, options))),
     load: (serviceName) => valueOf(resources.endpoint.get(serviceName), (bytes) => orUndefined(decode('endpoint', bytes, options))),
-    routes: (name) => valueOf(resources.route.get(name), routesOf),
+    routes: (name) => valueOf(resources.route.get(name), (bytes) => routeTable(bytes, options.readFile)),
     clusterNames: () => resources.cluster.keys(),
     get names() {
       const [raw] = resources.nameTable.values()

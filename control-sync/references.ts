@@ -13,7 +13,7 @@ export function referencesOf(kind: ResourceKind, value: unknown): References {
   switch (kind) {
     case 'cluster': return clusterReferences(value as Parameters<typeof clusterReferences>[0])
     case 'listener': return listenerReferences(value as Parameters<typeof listenerReferences>[0])
-    case 'route': return routeReferences(value as Parameters<typeof routeReferences>[0])
+    case 'route': return { cluster: [...routeReferencesOf((value as RouteConfig).virtualHosts)] }
     case 'endpoint':
     case 'extension':
     case 'nameTable':
@@ -34,17 +34,18 @@ function listenerReferences({ filterChains, defaultFilterChain }: Listener): Ref
     if (codec.kind === 'mqtt') for (const r of codec.mqtt.routes) clusters.add(r.cluster)
     if (codec.kind !== 'http') continue
     if (codec.http.routes.from === 'rds') routes.add(codec.http.routes.name)
-    else for (const name of routeReferences(codec.http.routes.config).cluster ?? []) clusters.add(name)
+    else for (const name of routeReferencesOf(codec.http.routes.config.virtualHosts)) clusters.add(name)
   }
   return { route: [...routes], cluster: [...clusters] }
 }
 
-function routeReferences({ virtualHosts }: RouteConfig): References {
+/** Names of clusters. */
+export function routeReferencesOf(virtualHosts: RouteConfig['virtualHosts']): ReadonlySet<string> {
   const clusters = new Set<string>()
   for (const host of virtualHosts) {
     for (const { action } of host.routes) if (action.kind === 'forward') for (const c of action.clusters) clusters.add(c.name)
   }
-  return { cluster: [...clusters] }
+  return clusters
 }
 
 export type Holder = { readonly kind: ResourceKind; readonly name: string; readonly references: References }

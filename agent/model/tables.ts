@@ -20,25 +20,32 @@ export interface Tables {
   readonly stale: boolean
 }
 
+/** A virtual host that is decoded when it is first asked for. `value` is undefined for one that cannot be used: it then has no routes. */
+export interface HostSource {
+  readonly domains: readonly string[]
+  readonly value: VirtualHost | undefined
+}
+
 /** Virtual hosts by Host header, in Envoy's order: exact, longest suffix wildcard, longest prefix wildcard, `*`. */
 export class RouteTable {
-  readonly config: RouteConfig
-  readonly #exact = new Map<string, VirtualHost>()
-  readonly #suffixes: [suffix: string, host: VirtualHost][] = []
-  readonly #prefixes: [prefix: string, host: VirtualHost][] = []
-  #any: VirtualHost | undefined
+  readonly config: Omit<RouteConfig, 'virtualHosts'>
+  readonly #exact = new Map<string, HostSource>()
+  readonly #suffixes: [suffix: string, host: HostSource][] = []
+  readonly #prefixes: [prefix: string, host: HostSource][] = []
+  #any: HostSource | undefined
 
-  constructor(config: RouteConfig) {
+  /** @param hosts left out: those of the configuration */
+  constructor(config: RouteConfig, hosts: readonly HostSource[] = config.virtualHosts.map((value) => ({ domains: value.domains, value }))) {
     this.config = config
-    for (const host of config.virtualHosts) for (const domain of host.domains) this.#add(domain.toLowerCase(), host)
+    for (const host of hosts) for (const domain of host.domains) this.#add(domain.toLowerCase(), host)
     this.#suffixes.sort((a, b) => b[0].length - a[0].length)
     this.#prefixes.sort((a, b) => b[0].length - a[0].length)
   }
 
   /** @param authority Host header or :authority; compared without regard to case, and without port where the table says so. */
-  virtualHost(authority: string): VirtualHost | undefined {
-    const exact = this.#exact.get(authority)
-    if (exact) return exact
+  virtualHost(authority: string): VirtualHost | undefined { return (this.#exact.get(authority) ?? this.#search(authority))?.value }
+
+  #search(authority: string): HostSource | undefined {
     let host = authority.toLowerCase()
     if (this.config.ignorePortInHost) host = withoutPort(host)
     return this.#exact.get(host)
@@ -47,7 +54,7 @@ export class RouteTable {
       ?? this.#any
   }
 
-  #add(domain: string, host: VirtualHost): void {
+  #add(domain: string, host: HostSource): void {
     if (domain === '*') this.#any ??= host
     else if (domain.startsWith('*')) this.#suffixes.push([domain.slice(1), host])
     else if (domain.endsWith('*')) this.#prefixes.push([domain.slice(0, -1), host])

@@ -18,7 +18,7 @@ export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
   }
 }
 
-function virtualHost(at: At, from: XVirtualHost, outer: PerFilter): VirtualHost {
+export function virtualHost(at: At, from: XVirtualHost, outer: PerFilter): VirtualHost {
   if (from.domains.length === 0) at.in('domains').issue('is empty')
   if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
   const filters = perFilter(at, from.typedPerFilterConfig, outer)

@@ -1,0 +1,39 @@
+/** The wire format of protobuf, walked without decoding: what is not wanted is skipped by its length. */
+
+export type Cursor = { at: number; from: number; to: number }
+
+/**
+ * Reads one field and moves behind it. `from`..`to` is its content when it is length-delimited, else `to` is -1.
+ * @returns the field number; 0 when the bytes are no protobuf (or hold a group, which proto3 does not write).
+ */
+export function nextField(bytes: Uint8Array, cursor: Cursor, end: number): number {
+  const tag = varint(bytes, cursor, end)
+  const no = Math.floor(tag / 8)
+  cursor.to = -1
+  switch (tag % 8) {
+    case 0: return varint(bytes, cursor, end) < 0 ? 0 : no
+    case 1: cursor.at += 8; break
+    case 5: cursor.at += 4; break
+    case 2: {
+      const length = varint(bytes, cursor, end)
+      if (length < 0) return 0
+      cursor.from = cursor.at
+      cursor.at = cursor.to = cursor.at + length
+      break
+    }
+    default: return 0
+  }
+  return cursor.at <= end ? no : 0
+}
+
+/** @returns -1 when it does not end in time. Values above 2^53 lose precision; nothing here depends on those. */
+function varint(bytes: Uint8Array, cursor: { at: number }, end: number): number {
+  let value = 0
+  for (let shift = 1, i = 0; i < 10; i++, shift *= 128) {
+    if (cursor.at >= end) return -1
+    const byte = bytes[cursor.at++]!
+    value += (byte & 0x7f) * shift
+    if (byte < 0x80) return value
+  }
+  return -1
+}

@@ -1,0 +1,80 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { RouteTable } from '../../../agent/model/tables.ts'
+import { decode } from '../../../control-sync/decode/decode.ts'
+import { checkRouteTable, routeTable } from '../../../control-sync/decode/route-table.ts'
+import { golden, GOLDEN, sample } from '../../helpers/resources.ts'
+
+const tables = GOLDEN.flatMap((name) => golden(name).filter((s) => s.kind === 'route'))
+const twoHosts = (second: object): Uint8Array => sample({
+  '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', virtual_hosts: [
+    { name: 'a', domains: ['A.example'], routes: [{ match: { prefix: '/' }, route: { cluster: 'ca' } }] },
+    { name: 'b', domains: ['b.example'], ...second },
+  ],
+} as Parameters<typeof sample>[0]).bytes
+
+function check(bytes: Uint8Array): { steps: number; hosts: string[]; result: ReturnType<typeof checkRouteTable> extends Generator<void, infer R> ? R : never } {
+  const hosts: string[] = []
+  const run = checkRouteTable(bytes, undefined, (h) => { hosts.push(h.name) })
+  for (let steps = 0; ; steps++) {
+    const { done, value } = run.next()
+    if (done) return { steps, hosts, result: value }
+  }
+}
+
+test('what istiod sent gives the same virtual hosts whether it is decoded as a whole or one by one', () => {
+  assert.ok(tables.length >= 4)
+  for (const { bytes, name } of tables) {
+    const whole = decode('route', bytes)
+    assert.ok(whole.ok)
+    const eager = new RouteTable(whole.value)
+    const lazy = routeTable(bytes, undefined)!
+    for (const host of whole.value.virtualHosts) for (const domain of host.domains) assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), `${name} ${domain}`)
+    assert.equal(lazy.config.ignorePortInHost, whole.value.ignorePortInHost)
+    assert.deepEqual(lazy.config.headers, whole.value.headers)
+    const { result, hosts, steps } = check(bytes)
+    assert.ok(result.ok)
+    assert.deepEqual(result.ignored.toSorted(), whole.ignored.toSorted())
+    assert.deepEqual(hosts, whole.value.virtualHosts.map((h) => h.name))
+    assert.equal(steps, hosts.length, 'one step per host')
+  }
+})
+
+test('a virtual host is the same object each time', () => {
+  const table = routeTable(twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] }), undefined)!
+  assert.equal(table.virtualHost('a.example'), table.virtualHost('A.EXAMPLE'))
+})
+
+test('a mistake in one virtual host is named with its place, as when decoded as a whole', () => {
+  const bytes = twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }, { match: {}, route: { cluster: 'cb' } }] })
+  const whole = decode('route', bytes)
+  assert.ok(!whole.ok)
+  const { result } = check(bytes)
+  assert.ok(!result.ok)
+  assert.deepEqual(result.issues, whole.issues)
+  assert.equal(result.issues[0]!.path, 'virtual_hosts[1].routes[1].match')
+})
+
+test('a virtual host that another version of meshlet stored and this one cannot use has no routes, and its domains go nowhere else', () => {
+  const table = routeTable(twoHosts({ domains: ['b.example', '*'], routes: [{ match: {}, route: { cluster: 'cb' } }] }), undefined)!
+  assert.equal(table.virtualHost('b.example'), undefined)
+  assert.equal(table.virtualHost('a.example')?.name, 'a')
+})
+
+test('a mistake outside of the virtual hosts refuses the table', () => {
+  const bytes = sample({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', request_headers_to_add: [{ header: { key: 'bad name', value: 'x' } }] }).bytes
+  const whole = decode('route', bytes)
+  assert.equal(routeTable(bytes, undefined) === undefined, !whole.ok)
+  assert.equal(check(bytes).result.ok, whole.ok)
+})
+
+test('any bytes: no throw, no hang, and refused where decoding as a whole refuses', () => {
+  const valid = tables[0]!.bytes
+  fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.nat(valid.length).map((n) => valid.subarray(0, n)), fc.tuple(fc.nat(valid.length - 1), fc.nat(255)).map(([i, b]) => { const c = Uint8Array.from(valid); c[i] = b; return c })), (bytes) => {
+    const { result } = check(bytes)
+    const whole = decode('route', bytes)
+    if (!whole.ok) assert.equal(result.ok, false)
+    routeTable(bytes, undefined)?.virtualHost('orders.shop')
+  }), { numRuns: 500 })
+})

@@ -1,0 +1,37 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { Current } from '../../agent/core/current.ts'
+import { silentLog } from '../../agent/core/log.ts'
+import { Metrics } from '../../agent/core/metrics.ts'
+import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
+import { Applier, type Change } from '../../control-sync/apply.ts'
+import { sample } from '../helpers/resources.ts'
+import { SimClock } from '../helpers/sim-clock.ts'
+
+/** Every look at it takes a millisecond, so that work takes time. */
+class BusyClock extends SimClock {
+  #looks = 0
+  override monotonicMs(): number { return this.#looks++ }
+}
+
+const HOSTS = 100
+const vhost = (i: number): object => ({ name: `v${i}`, domains: [`v${i}.example`], routes: [{ match: { prefix: '/' }, route: { cluster: 'c' } }] })
+const routes: Change = { kind: 'route', removed: [], put: [sample({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', virtual_hosts: Array.from({ length: HOSTS }, (_, i) => vhost(i)) } as Parameters<typeof sample>[0])].map(incoming) }
+const clusters: Change = { kind: 'cluster', removed: [], put: Array.from({ length: HOSTS }, (_, i) => incoming(sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: `c${i}`, type: 'STATIC' }))) }
+function incoming({ name, bytes }: { name: string; bytes: Uint8Array }): Change['put'][number] { return { name, version: '', value: bytes } }
+
+async function turnsOf(change: Change): Promise<number> {
+  const applier = new Applier({ node: 'n', tables: new Current<Tables>(EMPTY_TABLES), store: undefined, clock: new BusyClock(), log: silentLog, metrics: new Metrics() })
+  let [turns, done] = [0, false]
+  const traffic = (): void => { if (!done) { turns++; setImmediate(traffic) } }
+  setImmediate(traffic)
+  const { changed } = await applier.apply([change])
+  done = true
+  assert.equal(changed, change.put.length)
+  return turns
+}
+
+test('a push of many resources, and one resource with many virtual hosts, let traffic pass while they are applied', async () => {
+  // A slice is 8 ms, a look is 1 ms, each step looks once or twice.
+  for (const change of [clusters, routes]) assert.ok(await turnsOf(change) >= HOSTS / 10, change.kind)
+})
