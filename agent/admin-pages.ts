@@ -17,7 +17,7 @@ export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
   const get = (help: string, handle: AdminHandler): AdminPage => ({ method: 'GET', help, handle })
   const post = (help: string, handle: AdminHandler): AdminPage => ({ method: 'POST', help, handle })
   const pages = new Map<string, AdminPage>([
-    ['/ready', get('200 LIVE when ready to serve, else 503 with what is missing', () => ready(p))],
+    ['/ready', get('200 LIVE when ready to serve, else 503 with what is missing (?detail: link, certificate, configuration)', (q) => ready(p, q.has('detail')))],
     ['/live', get('200 while the process works', () => ({ body: 'LIVE\n' }))],
     ['/status', get('what the agent does and what is wrong (JSON; ?format=text)', (q) => (q.get('format') === 'text' ? { body: statusText(p.status()) } : json(p.status())))],
     ['/config_dump', get('the configuration in force, as Envoy shows it', () => json(configDump(p.configuration.applier.snapshot, { node: p.node, generation: p.configuration.applier.generation })))],
@@ -32,9 +32,20 @@ export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
   return pages
 }
 
-function ready(p: AdminParts): AdminReply {
-  if (p.isDraining()) return { status: 503, body: 'DRAINING\n' }
-  return p.readiness.ready ? { body: 'LIVE\n' } : { status: 503, body: `PRE_INITIALIZING: waiting for ${p.readiness.pending.join(', ')}\n` }
+function ready(p: AdminParts, inDetail: boolean): AdminReply {
+  const detail = inDetail ? readyDetail(p.status()) : ''
+  if (p.isDraining()) return { status: 503, body: `DRAINING\n${detail}` }
+  return p.readiness.ready ? { body: `LIVE\n${detail}` } : { status: 503, body: `PRE_INITIALIZING: waiting for ${p.readiness.pending.join(', ')}\n${detail}` }
+}
+
+/** An agent without a link is ready: it serves from disk. How old that is, whoever asks decides upon. */
+function readyDetail({ control, certificate, config }: AgentStatus): string {
+  const seconds = (value: number | undefined): string => (value === undefined ? 'never' : `${value} s`)
+  return [
+    `link: ${control.link}`, `last contact: ${seconds(control.lastContactSec)}`, `configuration: generation ${config.generation}${config.stale ? ', stale' : ''}, changed ${seconds(config.ageSec)}`,
+    ...Object.entries(config.changedSec).map(([kind, age]) => `${kind}: changed ${age} s`),
+    `certificate: ${certificate ? `${certificate.expiresInSec} s left` : 'none'}`,
+  ].map((line) => `${line}\n`).join('')
 }
 
 function clustersText(upstreams: HttpUpstreams): string {

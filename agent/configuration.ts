@@ -4,6 +4,7 @@ import { GrpcTransport } from '../control-sync/ads-stream.ts'
 import { Applier } from '../control-sync/apply.ts'
 import { startDirectorySync } from '../control-sync/directory/sync.ts'
 import type { NodeDescription } from '../control-sync/node.ts'
+import { SnapshotSaver } from '../control-sync/snapshot-saver.ts'
 import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
 import { startSync, type Link, type Sync } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
@@ -53,10 +54,15 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
   const store = await openSnapshotStore(world.openStorage, path.join(config.state, 'snapshot.db'))
   if (store.setAside !== undefined) log.warn({ evt: 'snapshot.damaged', code: 'MESH_STORAGE_DAMAGED', file: store.setAside }, 'the stored configuration was damaged and was set aside')
-  const applier = new Applier({ node: node.id, tables, store, clock, log, metrics })
+  const saver = new SnapshotSaver({ node: node.id, store, clock, log, metrics })
+  const applier = new Applier({ node: node.id, tables, saver, clock, log, metrics })
   const latch = readiness.hold('a configuration')
   const stored = await store.load(node.id)
-  if (stored) { applier.restore(stored); latch[Symbol.dispose]() }
+  if (stored) {
+    if (stored.damaged.length > 0) log.warn({ evt: 'snapshot.damaged-resources', code: 'MESH_STORAGE_DAMAGED', resources: stored.damaged }, 'stored resources are damaged: their version before is served, or none')
+    applier.restore(stored)
+    latch[Symbol.dispose]()
+  }
   const transport = new GrpcTransport({ control: controlPlaneOf(control, config.node.clusterId, disk), node, identity, clock })
   let sync: Sync | undefined
   const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
@@ -69,6 +75,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     },
     async [Symbol.asyncDispose]() {
       await sync?.[Symbol.asyncDispose]()
+      await saver[Symbol.asyncDispose]()
       await store[Symbol.asyncDispose]()
     },
   }
@@ -76,7 +83,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
 
 async function fromDirectory({ config, world, metrics, log, tables, node, readiness }: ConfigurationOptions, folder: string): Promise<Configuration> {
   const { clock, disk } = world
-  const applier = new Applier({ node: node.id, tables, store: undefined, clock, log, metrics, readFile: (file) => disk.read(file)?.toString('utf8') })
+  const applier = new Applier({ node: node.id, tables, saver: undefined, clock, log, metrics, readFile: (file) => disk.read(file)?.toString('utf8') })
   const latch = readiness.hold('a configuration')
   const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
   await sync.synced

@@ -44,6 +44,7 @@ const MAX_LISTED = 20
 export function statusOf(p: StatusParts): AgentStatus {
   const now = p.clock.monotonicMs()
   const sinceSec = (ms: number): number => Math.max(0, Math.round((now - ms) / 1000))
+  const sinceWallSec = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : Math.max(0, Math.round((p.clock.wallMs() - ms) / 1000)))
   const link = p.configuration.link()
   const { applier } = p.configuration
   const identity = p.identity.current()
@@ -53,7 +54,7 @@ export function statusOf(p: StatusParts): AgentStatus {
     waitingFor: p.readiness.pending, uptimeSec: sinceSec(p.startedMs),
     control: {
       mode: link.mode, address: link.address, link: link.state, sinceSec: sinceSec(link.sinceMs),
-      lastContactSec: link.lastContactMs === undefined ? undefined : sinceSec(link.lastContactMs),
+      lastContactSec: link.lastContactMs === undefined ? sinceWallSec(applier.contactAtMs) : sinceSec(link.lastContactMs),
     },
     certificate: identity && {
       spiffeId: identity.spiffeId.uri, serial: identity.serial, notAfter: new Date(identity.notAfterMs).toISOString(),
@@ -62,7 +63,8 @@ export function statusOf(p: StatusParts): AgentStatus {
     },
     config: {
       generation: applier.generation, stale: applier.stale,
-      ageSec: snapshot.savedAtMs === 0 ? undefined : Math.max(0, Math.round((p.clock.wallMs() - snapshot.savedAtMs) / 1000)),
+      ageSec: snapshot.savedAtMs === 0 ? undefined : sinceWallSec(snapshot.savedAtMs),
+      changedSec: Object.fromEntries(Object.entries(applier.changedAtMs).map(([kind, at]) => [KIND_NAMES[kind as ResourceKind], sinceWallSec(at)!])),
       resources: Object.fromEntries(Object.entries(KIND_NAMES).map(([kind, name]) => [name, snapshot.resources[kind as ResourceKind].size] as const).filter(([, n]) => n > 0)),
       rejected: applier.rejected.map((r) => ({ kind: r.kind, name: r.name, issues: r.issues.map((i) => `${i.path}: ${i.problem}`) })),
       ignoredFields: applier.ignored.reduce((sum, r) => sum + r.fields.length, 0),

@@ -14,7 +14,7 @@ export type AgentStatus = {
     readonly address: string
     readonly link: 'connected' | 'connecting' | 'waiting' | 'watching'
     readonly sinceSec: number
-    /** Seconds since anything came from the control plane; undefined = never in this run. */
+    /** Seconds since anything came from the control plane, earlier runs included; undefined = never. */
     readonly lastContactSec: number | undefined
   }
   readonly certificate: {
@@ -29,6 +29,8 @@ export type AgentStatus = {
     readonly stale: boolean
     /** Seconds since the last push was applied; undefined = nothing yet. */
     readonly ageSec: number | undefined
+    /** Seconds since the last change, by kind. */
+    readonly changedSec: Readonly<Record<string, number>>
     readonly resources: Readonly<Record<string, number>>
     readonly rejected: readonly { readonly kind: string; readonly name: string; readonly issues: readonly string[] }[]
     readonly ignoredFields: number

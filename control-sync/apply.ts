@@ -1,10 +1,10 @@
 /**
- * From what a control plane or a folder says to what is served: stage → decode → build tables → save → swap. One change at a time, whole
+ * From what a control plane or a folder says to what is served: stage → decode → build tables → swap → save. One change at a time, whole
  * or per resource not at all: a resource that does not decode keeps its last good version while the rest goes on.
  */
 import type { Clock } from '../agent/core/clock.ts'
 import type { Current } from '../agent/core/current.ts'
-import { toMeshError, type MeshError } from '../agent/core/errors.ts'
+import type { MeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
 import { Pace } from '../agent/core/pace.ts'
@@ -13,7 +13,8 @@ import type { Tables } from '../agent/model/tables.ts'
 import type { ReadFile } from './decode/at.ts'
 import { meshTables } from './mesh-tables.ts'
 import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
-import type { SavedChange, SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
+import type { SnapshotSaver } from './snapshot-saver.ts'
+import type { Ages, SavedChange, StoredSnapshot } from './snapshot-store.ts'
 import { stage, type Incoming } from './stage.ts'
 
 export type Change = { readonly kind: ResourceKind; readonly put: readonly Incoming[]; readonly removed: readonly string[] }
@@ -24,7 +25,7 @@ export type ApplierOptions = {
   readonly node: string
   readonly tables: Current<Tables>
   /** Undefined: nothing is kept (a folder is its own store). */
-  readonly store: SnapshotStore | undefined
+  readonly saver: SnapshotSaver | undefined
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
@@ -45,7 +46,6 @@ export class Applier {
   #references = new Map<RawResource, References>()
   #ignored = new Map<RawResource, readonly string[]>()
   #rejected = new Map<string, Rejected>()
-  #storageError: MeshError | undefined
   #work: Promise<unknown> = Promise.resolve()
 
   constructor(options: ApplierOptions) {
@@ -54,6 +54,7 @@ export class Applier {
     this.#changedCount = metrics.counter('mesh_config_resources_changed_total', 'Resources that a push changed, by kind.', ['kind'])
     this.#rejectedCount = metrics.counter('mesh_config_resources_rejected_total', 'Resources that were refused, by kind; the previous version serves on.', ['kind'])
     this.#ignoredCount = metrics.counter('mesh_config_ignored_fields_total', 'Fields of received resources that meshlet does not act upon.').cell({})
+    metrics.gaugeOf('mesh_config_stale', '1 while what is served came from disk and no control plane has confirmed it.', () => (this.stale ? 1 : 0))
     metrics.gaugeOf('mesh_config_generation', 'Number of the configuration in force; each applied change adds one.', () => this.#generation)
   }
 
@@ -65,7 +66,10 @@ export class Applier {
     return [...this.#ignored].map(([raw, fields]) => ({ name: raw.name, fields }))
   }
   /** Why the configuration in force is not on disk; undefined when it is. */
-  get storageError(): MeshError | undefined { return this.#storageError }
+  get storageError(): MeshError | undefined { return this.#o.saver?.error }
+  /** Wall milliseconds, also of earlier runs: when a control plane was last heard of, and when each kind last changed. */
+  get contactAtMs(): number | undefined { return this.#o.saver?.contactAtMs }
+  get changedAtMs(): Ages { return this.#o.saver?.changedAtMs ?? {} }
   dangling(): Dangling[] { return danglingReferences(this.#holders(), (name) => this.#snapshot.resources.cluster.has(name)) }
 
   /** Names that the resources of these kinds refer to, e.g. all endpoint sets of the clusters. */
@@ -80,12 +84,13 @@ export class Applier {
     this.#snapshot = stored.snapshot
     this.#generation = stored.generation
     this.#references = new Map(stored.references)
+    this.#o.saver?.restored({ ...stored, savedAtMs: stored.snapshot.savedAtMs })
     this.#swap(true)
   }
 
   /**
-   * Applies changes as one generation. Calls are worked off in order. A disk that cannot take it does not keep the configuration from being
-   * served (`storageError`). Never rejects.
+   * Applies changes as one generation. Calls are worked off in order. What is served is stored a moment later; a disk that cannot take it
+   * keeps nothing from being served (`storageError`). Never rejects.
    */
   apply(changes: readonly Change[]): Promise<Applied> {
     const done = this.#work.then(() => this.#apply(changes))
@@ -102,6 +107,7 @@ export class Applier {
     const saved: SavedChange[] = []
     const rejected: Rejected[] = []
     const pace = new Pace(this.#o.clock)
+    this.#o.saver?.contact()
     for (const { kind, put, removed } of changes) {
       const next = new Map(resources[kind])
       for (const incoming of put) {
@@ -127,11 +133,11 @@ export class Applier {
     if (saved.length === 0) { this.confirm(); return { changed: 0, rejected } }
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
-    await this.#save({ generation, savedAtMs, changes: saved })
     this.#snapshot = { resources, savedAtMs }
     this.#generation = generation
     this.#forget()
     this.#swap(false)
+    this.#o.saver?.add({ generation, savedAtMs }, saved)
     this.#o.log.info({ evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length }, 'configuration applied')
     return { changed: saved.length, rejected }
   }
@@ -142,16 +148,6 @@ export class Applier {
       this.#rejected.set(`${r.kind} ${r.name}`, r)
       this.#rejectedCount.cell({ kind: r.kind }).value++
       this.#o.log.warn({ evt: 'config.rejected', code: 'MESH_CONFIG_REJECTED', kind: r.kind, resource: r.name, issues: r.issues }, 'resource refused, its last good version serves on')
-    }
-  }
-
-  async #save(p: { generation: number; savedAtMs: number; changes: readonly SavedChange[] }): Promise<void> {
-    try {
-      await this.#o.store?.save({ node: this.#o.node, ...p })
-      this.#storageError = undefined
-    } catch (thrown) {
-      this.#storageError = toMeshError(thrown)
-      this.#o.log.error({ evt: 'config.not-saved', err: this.#storageError }, 'the configuration is served but could not be stored')
     }
   }
 

@@ -21,7 +21,7 @@ const clusters: Change = { kind: 'cluster', removed: [], put: Array.from({ lengt
 function incoming({ name, bytes }: { name: string; bytes: Uint8Array }): Change['put'][number] { return { name, version: '', value: bytes } }
 
 async function turnsOf(change: Change): Promise<number> {
-  const applier = new Applier({ node: 'n', tables: new Current<Tables>(EMPTY_TABLES), store: undefined, clock: new BusyClock(), log: silentLog, metrics: new Metrics() })
+  const applier = new Applier({ node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined, clock: new BusyClock(), log: silentLog, metrics: new Metrics() })
   let [turns, done] = [0, false]
   const traffic = (): void => { if (!done) { turns++; setImmediate(traffic) } }
   setImmediate(traffic)

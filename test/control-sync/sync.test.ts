@@ -30,7 +30,7 @@ class Hand {
     const tables = new Current<Tables>(EMPTY_TABLES)
     const shared = { clock: this.clock, log: silentLog, metrics: new Metrics() }
     this.sync = startSync({
-      ...shared, applier: new Applier({ ...shared, node: 'n', tables, store: undefined }), random: { float: () => 0.5 }, shrinkHoldMs: 0, ownRoutes: new Set(['http_proxy']),
+      ...shared, applier: new Applier({ ...shared, node: 'n', tables, saver: undefined }), random: { float: () => 0.5 }, shrinkHoldMs: 0, ownRoutes: new Set(['http_proxy']),
       transport: { address: 'a:1', open: async (events) => { this.#events = events; return { send: (r) => { this.sent.push(r) }, close: () => { this.#events = undefined } } } },
     })
     void this.sync.synced.then(() => { this.synced = true })

@@ -1,0 +1,104 @@
+/**
+ * Keeps the snapshot store up with what is served, and writes once per settled push: a control plane sends a push as five or more messages, and
+ * flash wears by the write. What a kill takes away comes again with the next stream; what a full disk refuses is kept and tried again.
+ */
+import type { Clock, Timer } from '../agent/core/clock.ts'
+import { toMeshError, type MeshError } from '../agent/core/errors.ts'
+import type { Log } from '../agent/core/log.ts'
+import type { Cell, Metrics } from '../agent/core/metrics.ts'
+import type { Ages, Save, SavedChange, SnapshotStore } from './snapshot-store.ts'
+
+/** A push is over when nothing changed for so long. */
+const SETTLED_MS = 500
+/** Changes without end are written so often. */
+const MAX_WAIT_MS = 5_000
+const RETRY_MS = 30_000
+/** The time of the last contact alone is worth a write at the end of a run when the stored one is so old. */
+const CONTACT_MS = 3_600_000
+
+type State = Pick<Save, 'generation' | 'savedAtMs'>
+
+export class SnapshotSaver implements AsyncDisposable {
+  readonly #o: { readonly node: string; readonly store: SnapshotStore; readonly clock: Clock; readonly log: Log }
+  readonly #saves: Cell
+  #pending = new Map<string, SavedChange>()
+  #state: State = { generation: 0, savedAtMs: 0 }
+  #changedAtMs: Ages = {}
+  #contactAtMs: number | undefined
+  #storedContactAtMs: number | undefined
+  #timer: Timer | undefined
+  #oldestMs = 0
+  #error: MeshError | undefined
+  #work: Promise<void> = Promise.resolve()
+
+  constructor(options: { readonly node: string; readonly store: SnapshotStore; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics }) {
+    this.#o = options
+    options.metrics.gaugeOf('mesh_control_last_contact_seconds', 'Seconds since a control plane was last heard of, earlier runs included; -1 = never.', () => (this.#contactAtMs === undefined ? -1 : Math.max(0, (options.clock.wallMs() - this.#contactAtMs) / 1000)))
+    this.#saves = options.metrics.counter('mesh_config_saves_total', 'Writes of the configuration to disk.').cell({})
+  }
+
+  /** Why the configuration in force is not on disk; undefined when it is, or will be in a moment. */
+  get error(): MeshError | undefined { return this.#error }
+  /** Wall milliseconds. */
+  get changedAtMs(): Ages { return this.#changedAtMs }
+  get contactAtMs(): number | undefined { return this.#contactAtMs }
+
+  restored(from: State & { readonly contactAtMs: number | undefined; readonly changedAtMs: Ages }): void {
+    this.#state = from
+    this.#contactAtMs = this.#storedContactAtMs = from.contactAtMs
+    this.#changedAtMs = from.changedAtMs
+  }
+  /** A control plane was heard of; kept with the next save. */
+  contact(): void { this.#contactAtMs = this.#o.clock.wallMs() }
+
+  /** What one applied change brought into force. */
+  add(state: State, changes: readonly SavedChange[]): void {
+    this.#state = state
+    const nowMs = this.#o.clock.monotonicMs()
+    if (this.#pending.size === 0) this.#oldestMs = nowMs
+    for (const change of changes) {
+      this.#pending.set(`${change.kind} ${change.name}`, change)
+      this.#changedAtMs = { ...this.#changedAtMs, [change.kind]: state.savedAtMs }
+    }
+    this.#arm(Math.max(0, Math.min(SETTLED_MS, this.#oldestMs + MAX_WAIT_MS - nowMs)))
+  }
+
+  /** Writes what waits, now. Never rejects. */
+  flush(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    return (this.#work = this.#work.then(() => this.#save()))
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    const isOld = this.#contactAtMs !== undefined && this.#contactAtMs - (this.#storedContactAtMs ?? 0) >= CONTACT_MS
+    await this.flush()
+    if (isOld && this.#contactAtMs !== this.#storedContactAtMs) await this.#write([]).catch(() => undefined)
+  }
+
+  #arm(ms: number): void {
+    this.#timer?.cancel()
+    this.#timer = this.#o.clock.after(ms, () => { void this.flush() })
+  }
+
+  async #save(): Promise<void> {
+    if (this.#pending.size === 0) return
+    const saving = this.#pending
+    this.#pending = new Map()
+    try {
+      await this.#write([...saving.values()])
+      this.#error = undefined
+    } catch (thrown) {
+      this.#error = toMeshError(thrown)
+      this.#o.log.error({ evt: 'config.not-saved', err: this.#error }, 'the configuration is served but could not be stored')
+      // What has changed since is newer.
+      this.#pending = new Map([...saving, ...this.#pending])
+      this.#arm(RETRY_MS)
+    }
+  }
+  async #write(changes: readonly SavedChange[]): Promise<void> {
+    const contactAtMs = this.#contactAtMs
+    this.#saves.value++
+    await this.#o.store.save({ node: this.#o.node, ...this.#state, contactAtMs, changedAtMs: this.#changedAtMs, changes })
+    this.#storedContactAtMs = contactAtMs
+  }
+}
