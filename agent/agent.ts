@@ -84,8 +84,9 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   scope.own(identity)
   const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits }
   const own = listenersOf(config, disk)
+  const freeBytes = (): number => disk.freeBytes(config.state)
   const [spool, configuration] = await bothOwned(scope,
-    openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes: () => disk.freeBytes(config.state) }),
+    openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }),
     startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness }))
 
   const upstreams = scope.own(createUpstreams(ctx))
@@ -101,7 +102,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, broker, bridge, spool, upstreams, log, isDraining: () => draining }
+  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, broker, bridge, spool, upstreams, log, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
   const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log))
   configuration.connect()

@@ -3,6 +3,7 @@ import { CertManager } from '../control-sync/identity/cert-manager.ts'
 import { istioCertificateAuthority } from '../control-sync/identity/ca-client.ts'
 import { IdentityFolder } from '../control-sync/identity/folder.ts'
 import { IdentityStore } from '../control-sync/identity/identity-store.ts'
+import { validityProblem } from '../control-sync/identity/validity.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { controlPlaneOf, spiffeUriOf } from './control-plane-of.ts'
 import type { MeshError } from './core/errors.ts'
@@ -18,6 +19,8 @@ export type AgentIdentity = IdentitySource & AsyncDisposable & {
   problem(): MeshError | undefined
   /** Monotonic milliseconds; undefined where renewal is somebody else's. */
   readonly renewalAtMs: number | undefined
+  /** Where a damaged identity was put at start. */
+  readonly setAside: string | undefined
 }
 export type IdentityOptions = { readonly config: AgentConfig; readonly world: World; readonly metrics: Metrics; readonly log: Log; readonly earliestWallMs: number | undefined; readonly readiness: Readiness }
 
@@ -25,24 +28,28 @@ export type IdentityOptions = { readonly config: AgentConfig; readonly world: Wo
 export function startIdentity({ config, world, metrics, log, earliestWallMs, readiness }: IdentityOptions): AgentIdentity {
   const { clock, random, disk } = world
   if (config.identity) {
-    const folder = new IdentityFolder({ disk, clock, log, folder: config.identity.folder })
+    const folder = new IdentityFolder({ disk, clock, log, folder: config.identity.folder, earliestWallMs })
     return {
       current: () => folder.current(), watch: (fn) => folder.watch(fn), start: () => folder.start(), problem: () => folder.problem(), renewalAtMs: undefined,
-      [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
+      setAside: undefined, [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
     }
   }
-  if (!config.control) return NONE
+  if (!config.control) return { ...NONE, problem: () => validityProblem(undefined, { wallMs: clock.wallMs(), earliestWallMs }) }
+  const store = new IdentityStore({ disk, clock, log, stateFolder: config.state })
   const manager = new CertManager({
-    store: new IdentityStore({ disk, clock, log, stateFolder: config.state }),
+    store,
     authority: istioCertificateAuthority(controlPlaneOf(config.control, config.node.clusterId, disk), clock),
     spiffeUri: spiffeUriOf(config), ttlSec: config.control.certificateTtlSec, clock, random, log, metrics, earliestWallMs,
   })
   const latch = readiness.hold('a certificate')
   void manager.certified.then(() => latch[Symbol.dispose]())
-  return manager
+  return {
+    current: () => manager.current(), watch: (fn) => manager.watch(fn), start: () => manager.start(), problem: () => manager.problem(), get renewalAtMs() { return manager.renewalAtMs },
+    setAside: store.setAside, [Symbol.asyncDispose]: () => manager[Symbol.asyncDispose](),
+  }
 }
 
-const NONE: AgentIdentity = {
-  current: () => undefined, watch: () => ({ [Symbol.dispose]: () => { /* nothing changes */ } }), start: () => { /* nothing to renew */ }, problem: () => undefined,
-  renewalAtMs: undefined, [Symbol.asyncDispose]: async () => { /* nothing is open */ },
+const NONE: Omit<AgentIdentity, 'problem'> = {
+  current: () => undefined, watch: () => ({ [Symbol.dispose]: () => { /* nothing changes */ } }), start: () => { /* nothing to renew */ },
+  renewalAtMs: undefined, setAside: undefined, [Symbol.asyncDispose]: async () => { /* nothing is open */ },
 }

@@ -5,6 +5,7 @@ import type { Broker } from '../protocols/mqtt/broker.ts'
 import type { Spool } from '../protocols/mqtt/spool/spool.ts'
 import type { DataPath } from '../protocols/data-path.ts'
 import type { AgentFacts } from './agent.ts'
+import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration.ts'
 import type { Clock } from './core/clock.ts'
 import type { Current } from './core/current.ts'
@@ -18,6 +19,7 @@ import type { Readiness } from './readiness.ts'
 import type { AgentStatus, Problem } from './status.ts'
 
 export type StatusParts = {
+  readonly config: AgentConfig
   readonly facts: AgentFacts
   readonly node: NodeDescription
   readonly startedMs: number
@@ -32,6 +34,8 @@ export type StatusParts = {
   readonly bridge: Bridge
   readonly spool: Spool
   readonly isDraining: () => boolean
+  /** Of the disk that holds the state; throws what the system says. */
+  readonly freeBytes: () => number
 }
 
 /** Shown in a person's words; the rest is Envoy's or Istio's own. */
@@ -91,10 +95,14 @@ function problemsOf(p: StatusParts): Problem[] {
     applier.storageError,
     ...p.dataPath.listeners().map((l) => l.error),
     ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
+    ...unknownNames(p),
     ...blockedListeners(p.tables.get()).slice(0, MAX_LISTED),
     ...p.configuration.folderProblems().slice(0, MAX_LISTED),
     ...applier.dangling().slice(0, MAX_LISTED).map((d) => new MeshError('MESH_NO_CLUSTER', `${d.holder.kind} ${d.holder.name} names the cluster ${d.name}, which does not exist`)),
-    ...[p.configuration.setAside, p.spool.setAside].map((file) => (file === undefined ? undefined : new MeshError('MESH_STORAGE_DAMAGED', `a damaged file was found at start and is now ${file}`))),
+    setAside('MESH_IDENTITY_DAMAGED', p.identity.setAside),
+    setAside('MESH_STORAGE_DAMAGED', p.configuration.setAside),
+    setAside('MESH_STORAGE_DAMAGED', p.spool.setAside),
+    diskProblem(p),
     p.spool.stats.bytes >= p.spool.stats.maxBytes ? new MeshError('MESH_MQTT_QUOTA', `the spool holds ${p.spool.stats.messages} messages and takes no more`) : undefined,
     ...p.bridge.status().map((b) => (b.state === 'refused' ? new MeshError('MESH_MQTT_UPSTREAM_REFUSED', `${b.cluster}: ${b.error ?? 'refused'}`) : undefined)),
   ]
@@ -104,6 +112,10 @@ function problemsOf(p: StatusParts): Problem[] {
     seen.add(err.code + err.message)
     return [{ code: err.code, text: err.message, remedy: err.row.remedy }]
   })
+}
+
+function setAside(code: 'MESH_IDENTITY_DAMAGED' | 'MESH_STORAGE_DAMAGED', file: string | undefined): MeshError | undefined {
+  return file === undefined ? undefined : new MeshError(code, `a damaged file was found at start and is now ${file}`)
 }
 
 /** Listeners with a chain that refuses everything, because of something that is not implemented; one reason each. */
@@ -118,4 +130,28 @@ function blockedListeners({ listeners }: Tables): MeshError[] {
 function blockedBy({ codec }: FilterChain): string | undefined {
   if (codec.kind === 'blocked') return codec.reason
   return codec.kind === 'http' ? codec.http.filters.find((f) => f.kind === 'blocked')?.reason : undefined
+}
+
+/** What agent.yaml names and nobody has sent. */
+function unknownNames({ config, tables }: StatusParts): MeshError[] {
+  const known = tables.get()
+  const cluster = (setting: string, name: string): MeshError[] => (known.cluster(name) ? [] : [new MeshError('MESH_NO_CLUSTER', `agent.yaml ${setting} names the cluster ${name}, which does not exist`)])
+  return [
+    ...config.listeners.flatMap((l) => {
+      const setting = `listeners.${l.name}`
+      if (l.kind === 'tcp') return cluster(setting, l.cluster)
+      return l.kind === 'mqtt' || known.routes(l.routes) ? [] : [new MeshError('MESH_NO_ROUTE', `agent.yaml ${setting} names the route table ${l.routes}, which does not exist`)]
+    }),
+    ...config.mqtt.routes.flatMap((r) => cluster(`mqtt.routes ${r.match}`, r.cluster)),
+  ].slice(0, MAX_LISTED)
+}
+
+function diskProblem({ config, freeBytes }: StatusParts): MeshError | undefined {
+  const { minDiskFreeBytes } = config.mqtt.spool
+  try {
+    if (freeBytes() >= minDiskFreeBytes) return undefined
+    return new MeshError('MESH_STORAGE_FULL', `the disk of ${config.state} has less than ${minDiskFreeBytes} bytes free (mqtt.spool.minDiskFreeBytes), so the spool takes only what its file has room for`)
+  } catch (cause) {
+    return new MeshError('MESH_STATE_UNUSABLE', `the state directory ${config.state} cannot be looked at`, { cause })
+  }
 }

@@ -42,7 +42,7 @@ export const CATALOGUE = {
   MESH_RETRY_LIMIT: { origin: 'upstream', retry: 'never', http: 503, flag: 'URX', remedy: 'Every permitted try failed; the log has each.' },
   // identity and control plane
   MESH_NO_IDENTITY: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'meshlet status says why there is no certificate; meshlet join gets one with a join token (control.token, or --token).' },
-  MESH_IDENTITY_EXPIRED: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'Bring the control link back or join with a new token.' },
+  MESH_IDENTITY_EXPIRED: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'Bring the control link back, join with a new token, or renew the files of `identity.folder`.' },
   MESH_IDENTITY_DAMAGED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The damaged file was set aside; a new certificate is requested.' },
   MESH_CA_DAMAGED: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Restore root-cert.pem and root-key.pem of the hub from a backup; with a new root every device has to join again.' },
   MESH_CLOCK_WRONG: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Set the clock (the build is newer than the time it shows).' },

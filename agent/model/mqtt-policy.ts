@@ -7,6 +7,8 @@ import * as z from 'zod'
 
 const topicFilter = z.string().min(1).max(65_535).refine(isTopicFilter, 'is not a topic filter: `+` and `#` stand alone between slashes, and `#` only at the end (MQTT 5.0 §4.7.1)')
 const bytes = z.number().int().positive()
+/** SQLite's log of four megabytes, the same once more in the file, and what is on its way: with less a disk that the spool itself has filled takes not even a deletion. */
+const MIN_DISK_FREE_BYTES = 16 * 1024 * 1024
 
 const route = z.strictObject({
   /** Topic filter (MQTT 5.0 §4.7) of local topics for `up`, of upstream topics for `down`. */
@@ -37,8 +39,8 @@ const spool = z.strictObject({
   profile: z.enum(['strict', 'balanced', 'eco']).default('strict'),
   maxBytes: bytes.default(256 * 1024 * 1024),
   maxMessages: bytes.default(1_000_000),
-  /** The disk keeps at least this much free: below it new QoS 1 and 2 messages are refused. */
-  minDiskFreeBytes: z.number().int().nonnegative().default(32 * 1024 * 1024),
+  /** The disk keeps at least this much free: below it new QoS 1 and 2 and retained messages are refused. */
+  minDiskFreeBytes: z.number().int().min(MIN_DISK_FREE_BYTES).default(32 * 1024 * 1024),
   /** `refuse`: MQTT 5 clients get 0x97, older ones are not read from until there is room. */
   whenFull: z.enum(['refuse', 'drop-oldest']).default('refuse'),
 })

@@ -4,13 +4,14 @@
  */
 import { backoffMs, jitteredMs, type Clock, type Random } from '../../agent/core/clock.ts'
 import { Current } from '../../agent/core/current.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { type MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Family, Metrics } from '../../agent/core/metrics.ts'
 import type { Identity, IdentitySource } from '../../agent/model/identity.ts'
 import { retryPace } from '../ads-errors.ts'
 import type { CertificateAuthority } from './ca-client.ts'
 import type { IdentityStore } from './identity-store.ts'
+import { validityProblem } from './validity.ts'
 
 /** Istio: SECRET_GRACE_PERIOD_RATIO 0.5, jitter 0.01; a little more spread for fleets that boot together. */
 const RENEW_AT = { fraction: 0.5, spread: 0.05 }
@@ -62,11 +63,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   /** What is wrong now. */
   problem(): MeshError | undefined {
     const { clock, earliestWallMs } = this.#o
-    const identity = this.#current.get()
-    if (earliestWallMs !== undefined && clock.wallMs() < earliestWallMs) return new MeshError('MESH_CLOCK_WRONG', `the clock shows ${new Date(clock.wallMs()).toISOString()}`, { cause: this.#error })
-    if (identity && clock.wallMs() < identity.notBeforeMs) return new MeshError('MESH_CLOCK_WRONG', `the clock shows a time before the certificate's first day, ${new Date(identity.notBeforeMs).toISOString()}`)
-    if (identity && clock.wallMs() >= identity.notAfterMs) return new MeshError('MESH_IDENTITY_EXPIRED', `the certificate expired at ${new Date(identity.notAfterMs).toISOString()}${this.#error ? ` and no new one came: ${this.#error.message}` : ''}`)
-    return this.#error
+    return validityProblem(this.#current.get(), { wallMs: clock.wallMs(), earliestWallMs, renewal: this.#error }) ?? this.#error
   }
 
   /** Begins to request and renew; returns at once. */

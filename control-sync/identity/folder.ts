@@ -7,6 +7,7 @@ import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Identity, IdentitySource } from '../../agent/model/identity.ts'
 import { identityOf } from './identity-of.ts'
+import { validityProblem } from './validity.ts'
 
 const POLL_MS = 5_000
 
@@ -15,24 +16,24 @@ export class IdentityFolder implements IdentitySource, Disposable {
   readonly #clock: Clock
   readonly #log: Log
   readonly #folder: string
+  readonly #earliestWallMs: number | undefined
   readonly #current: Current<Identity | undefined>
   #error: MeshError | undefined
   #timer: Timer | undefined
 
   /** Throws MESH_CONFIG_INVALID when a file is missing, MESH_IDENTITY_DAMAGED when they are no identity: at start there is nothing to go on with. */
-  constructor(p: { disk: Disk; clock: Clock; log: Log; folder: string }) {
+  constructor(p: { disk: Disk; clock: Clock; log: Log; folder: string; earliestWallMs: number | undefined }) {
     this.#disk = p.disk
     this.#clock = p.clock
     this.#log = p.log
     this.#folder = p.folder
+    this.#earliestWallMs = p.earliestWallMs
     this.#current = new Current<Identity | undefined>(this.#read())
   }
   current(): Identity | undefined { return this.#current.get() }
   watch(fn: (next: Identity) => void): Disposable { return this.#current.watch((next) => { if (next) fn(next) }) }
   problem(): MeshError | undefined {
-    const identity = this.#current.get()
-    if (identity && this.#clock.wallMs() >= identity.notAfterMs) return new MeshError('MESH_IDENTITY_EXPIRED', `the certificate in ${this.#folder} has expired`)
-    return this.#error
+    return validityProblem(this.#current.get(), { wallMs: this.#clock.wallMs(), earliestWallMs: this.#earliestWallMs, renewal: this.#error }) ?? this.#error
   }
 
   start(): void { this.#timer = this.#clock.after(POLL_MS, () => { this.#poll(); this.#timer?.refresh() }) }

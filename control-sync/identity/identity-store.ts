@@ -13,6 +13,8 @@ export class IdentityStore {
   readonly #log: Log
   readonly #folder: string
   readonly #file: string
+  /** Where `load` put a damaged file. */
+  setAside: string | undefined
 
   constructor(p: { disk: Disk; clock: Clock; log: Log; stateFolder: string }) {
     this.#disk = p.disk
@@ -30,8 +32,8 @@ export class IdentityStore {
     try {
       return identityOf(pemsOf(bytes))
     } catch (thrown) {
-      const name = this.#disk.setAside(this.#file, String(this.#clock.wallMs()))
-      this.#log.warn({ evt: 'identity.damaged', code: 'MESH_IDENTITY_DAMAGED', file: name, err: toMeshError(thrown) }, 'the stored identity is damaged and was set aside')
+      this.setAside = this.#disk.setAside(this.#file, String(this.#clock.wallMs()))
+      this.#log.warn({ evt: 'identity.damaged', code: 'MESH_IDENTITY_DAMAGED', file: this.setAside, err: toMeshError(thrown) }, 'the stored identity is damaged and was set aside')
       return undefined
     }
   }

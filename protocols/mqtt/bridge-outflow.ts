@@ -9,6 +9,7 @@ import type { BridgeCounters } from './bridge-counters.ts'
 import type { Outbox } from './codec/outbox.ts'
 import type { Qos } from './codec/packet.ts'
 import type { DurableQueue, QueueEntry } from './durability.ts'
+import { expirySecOf, leftMs } from './expiry.ts'
 import { REASON } from './reason.ts'
 
 /** What the peer's CONNACK allows. */
@@ -107,9 +108,9 @@ export class BridgeOutflow {
       outbox.ack('pubrel', packetId, 0)
       return
     }
-    const leftMs = message.expiresAtMs === undefined ? undefined : message.expiresAtMs - clock.wallMs()
-    if (leftMs !== undefined && leftMs <= 0) { counters.dropped.expired.value++; queue.done(seq); return }
-    const expirySec = leftMs === undefined ? undefined : Math.ceil(leftMs / 1000)
+    const left = leftMs(message, clock.wallMs())
+    if (left <= 0) { counters.dropped.expired.value++; queue.done(seq); return }
+    const expirySec = expirySecOf(left)
     const qos = Math.min(message.qos, peer.maxQos) as Qos
     const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
     if (bytes > peer.maxPacketBytes) { this.#giveUp(seq, 'too-large', { bytes, maxPacketBytes: peer.maxPacketBytes }); return }

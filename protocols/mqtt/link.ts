@@ -8,6 +8,7 @@ import { NO_IDS, type Qos, type Version } from './codec/packet.ts'
 import { owned } from './codec/parser.ts'
 import type { Counters } from './counters.ts'
 import type { StoredMessage } from './durability.ts'
+import { expirySecOf, leftMs } from './expiry.ts'
 import { Fifo } from './fifo.ts'
 
 /** Above this nothing more is given to the socket, and a client that does not read is not read from either. */
@@ -83,9 +84,9 @@ export class Link {
   send(message: StoredMessage, qos: Qos, retain: boolean, dup: boolean, packetId: number, ids: readonly number[]): boolean {
     let expirySec: number | undefined
     if (message.expiresAtMs !== undefined) {
-      const leftMs = message.expiresAtMs - this.#clock.wallMs()
-      if (leftMs <= 0) { this.#counters.dropped.expired.value++; return false }
-      if (this.version === 5) expirySec = Math.min(Math.ceil(leftMs / 1000), 0xffff_ffff)
+      const left = leftMs(message, this.#clock.wallMs())
+      if (left <= 0) { this.#counters.dropped.expired.value++; return false }
+      if (this.version === 5) expirySec = expirySecOf(left)
     }
     const known = this.version === 5 ? ids : NO_IDS
     // The exact length only where it could matter.

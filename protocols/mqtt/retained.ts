@@ -3,6 +3,7 @@ import { compact, sizeOf } from './link.ts'
 import type { Clock } from '../../agent/core/clock.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Durability, StoredMessage } from './durability.ts'
+import { leftMs } from './expiry.ts'
 import { TopicTree } from './topic-tree.ts'
 
 export class Retained {
@@ -39,7 +40,7 @@ export class Retained {
     const now = this.#clock.wallMs()
     const found: StoredMessage[] = []
     const expired: StoredMessage[] = []
-    this.#tree.ofFilter(filter, (message) => { (message.expiresAtMs !== undefined && message.expiresAtMs <= now ? expired : found).push(message) })
+    this.#tree.ofFilter(filter, (message) => { (leftMs(message, now) <= 0 ? expired : found).push(message) })
     for (const { topic } of expired) {
       this.#put(topic, undefined)
       // A failure leaves it in the store; it is expired there too.

@@ -4,6 +4,7 @@ import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Will } from './codec/packet.ts'
 import { owned } from './codec/parser.ts'
 import type { StoredMessage } from './durability.ts'
+import { elapsedMs } from './expiry.ts'
 import { publishInside, retryMs } from './publication.ts'
 import { NEVER_SEC, Session } from './session.ts'
 import type { BrokerState } from './state.ts'
@@ -90,14 +91,14 @@ function later(clock: Clock, ms: number, fire: () => void): { cancel(): void } {
 
 /**
  * A session without a connection ends its expiry after the disconnect. The wall clock is asked once, because the disconnect may lie before a restart;
- * one that was set back gives the session at most its whole time again.
+ * one that was set, or set back, gives the session at most its whole time again.
  */
 export function watchExpiry(state: BrokerState, session: Session): void {
   session.expiry?.cancel()
   if (session.link || session.expirySec === NEVER_SEC) return
   const { clock } = state.ctx
-  const sinceMs = Math.max(0, clock.wallMs() - (session.disconnectedAtMs ?? clock.wallMs()))
-  const leftMs = session.expirySec * 1000 - sinceMs
+  const nowMs = clock.wallMs()
+  const leftMs = session.expirySec * 1000 - elapsedMs(session.disconnectedAtMs ?? nowMs, nowMs)
   if (leftMs <= 0) endSessionLater(state, session)
   else session.expiry = later(clock, leftMs, () => { if (!session.link) endSessionLater(state, session) })
 }

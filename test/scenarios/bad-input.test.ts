@@ -9,19 +9,8 @@ import { dispatch } from '../../agent/cli/dispatch.ts'
 import { freePorts } from '../../deploy/tools/free-ports.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { testHub } from '../hub/start-hub.ts'
+import { meshlet, says, type Said } from './cli.ts'
 import { controlYaml, testFolder, type Finally } from './site.ts'
-
-type Said = { readonly code: number; readonly out: string; readonly err: string }
-
-/** `meshlet ...argv`; a `run` that starts is asked to stop at once. */
-async function meshlet(argv: readonly string[], standardInput = ''): Promise<Said> {
-  let [out, err] = ['', '']
-  const code = await dispatch(argv, {
-    out: (text) => { out += text }, err: (text) => { err += text }, env: {}, standardInput: async () => Buffer.from(standardInput),
-    stopRequested: async () => 'test', settled: () => { /* memory is no matter here */ },
-  })
-  return { code, out, err }
-}
 
 /** A folder with agent.yaml for directory mode, its resources, and what the test adds. */
 function machine(t: Finally, yaml = ''): { folder: string; file: string; state: string; write(yaml: string): void } {
@@ -45,16 +34,6 @@ async function takenPort(t: Finally): Promise<number> {
   await once(server, 'listening')
   t.after(() => { server.close() })
   return (server.address() as net.AddressInfo).port
-}
-
-/** One sentence: code, the place, what is wrong, what to do. */
-function says(said: Said, p: { readonly exit: 1 | 2; readonly code: string; readonly what: RegExp; readonly remedy: RegExp }): void {
-  assert.equal(said.code, p.exit, said.err)
-  assert.ok(said.err.startsWith(`meshlet: ${p.code}: `), said.err)
-  assert.match(said.err, p.what)
-  assert.match(said.err, p.remedy)
-  assert.equal(said.out, '')
-  assert.doesNotMatch(said.err, /MESH_INTERNAL|undefined|\[object|\n\s+at /)
 }
 
 test('wrong words are wrong usage; help and version are not', async () => {
@@ -138,6 +117,27 @@ test('a state directory that cannot be used is named by its path, with what the 
   fs.mkdirSync(`${m.folder}/s/spool.db`, { recursive: true })
   m.write(`state: ${m.folder}/s\n`)
   says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: /s\/spool\.db: unable to open database file/, remedy: /readable and writable/ })
+})
+
+test('a state directory that belongs to somebody else is refused with what to do, and left as it is (needs root)', { skip: process.getuid?.() !== 0 && 'needs root, which can be another user for a while' }, async (t) => {
+  const m = machine(t)
+  fs.chmodSync(m.folder, 0o755)
+  // As root once: the folder and its files are root's, and every module is loaded, which the other user may not be able to do.
+  assert.equal((await meshlet(['run', '-c', m.file])).code, 0)
+  const before = fs.readdirSync(m.state).sort()
+  const asNobody = async (): Promise<Said> => {
+    process.setegid!(65_534)
+    process.seteuid!(65_534)
+    try { return await meshlet(['run', '-c', m.file]) } finally { process.seteuid!(0); process.setegid!(0) }
+  }
+  const remedy = /readable and writable for the service's user/
+  says(await asNobody(), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: new RegExp(`the state directory ${m.state} cannot be written to.*\\[EACCES: permission denied`), remedy })
+  // The usual accident: the folder is given away, the files in it are not.
+  fs.chownSync(m.state, 65_534, 65_534)
+  says(await asNobody(), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: new RegExp(`${m.state}/spool\\.db`), remedy })
+  assert.deepEqual(fs.readdirSync(m.state).sort(), before)
+  for (const file of before) fs.chownSync(`${m.state}/${file}`, 65_534, 65_534)
+  assert.deepEqual(await asNobody(), { code: 0, out: '', err: '' })
 })
 
 test('a second agent on the same state directory is told of the first, which goes on', async (t) => {

@@ -53,10 +53,10 @@ export class TestAgent {
   #agent: Agent | undefined
 
   /** @param yaml agent.yaml without `state` and `admin`, which are the test's */
-  constructor(t: Finally, yaml: string, folder = testFolder(t)) {
-    this.folder = folder
-    this.yaml = yaml
+  constructor(t: Finally, yaml: string) {
     t.after(() => this.stop())
+    this.folder = testFolder(t)
+    this.yaml = yaml
   }
   get agent(): Agent { return this.#agent ?? assert.fail('the agent does not run') }
 

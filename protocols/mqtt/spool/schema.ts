@@ -28,6 +28,7 @@ export const SQL = {
   segment: `SELECT data FROM segment WHERE id = ${ID}`,
   inbound: 'SELECT client_id, packet_id FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
   sessions: 'SELECT client_id, body FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',
+  spareBytes: 'SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count, pragma_page_size',
   retained: 'SELECT topic, message FROM retained WHERE topic > ? ORDER BY topic LIMIT ?',
 
   addQueue: 'INSERT OR REPLACE INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, 1, 0, ?, ?)',

@@ -25,7 +25,7 @@ export type SpoolOptions = {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly log: Log
-  /** Free bytes of the disk that the file is on; asked at most once a second. */
+  /** Free bytes of the disk that the file is on; throws what the system says when it is gone. Asked once a second and once a megabyte. */
   readonly freeBytes: () => number
 }
 
@@ -68,7 +68,7 @@ class SqliteSpool implements Spool, QueueHost {
     this.#storage = storage
     this.setAside = setAside
     this.#writer = new SpoolWriter({ ...options, storage })
-    this.#room = new Room({ ...options, writer: this.#writer })
+    this.#room = new Room({ ...options, writer: this.#writer, spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']) })
     const { metrics } = options
     const damaged = metrics.counter('mesh_mqtt_spool_damaged_total', 'Parts of the spool that could not be read back and were given up.', ['what'])
     this.#damaged = (what) => damaged.cell({ what })
@@ -171,6 +171,8 @@ class SqliteSpool implements Spool, QueueHost {
     ])
   }
   saveRetained(topic: string, message: StoredMessage | undefined): Promise<void> {
+    const refusal = message && this.#room.refusalOfDisk(entryBytes(message))
+    if (refusal) return Promise.reject(refusal)
     return message
       ? this.#write(SQL.putRetained, [topic, encodeOne(message)], () => { this.retained.set(topic, message) })
       : this.#write(SQL.dropRetained, [topic], () => { this.retained.delete(topic) })

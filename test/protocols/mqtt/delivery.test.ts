@@ -43,6 +43,29 @@ test('[MQTT-3.3.2-5] a message that expired is not delivered and does not stay i
   assert.equal(t.durability.queue('session/c')!.depth, 1)
 })
 
+test('a clock that was set after a message came makes it neither expire nor carry an expiry; one that lost its time neither', async () => {
+  for (const [before, after] of [[60_000, 1_700_000_000_000], [1_700_000_000_000, 60_000]] as const) {
+    const t = new TestBroker()
+    t.clock.setWallMs(before)
+    const c = t.open()
+    await c.connect({ clientId: 'c', ...KEEP })
+    await c.subscribe('a', { qos: 1 })
+    c.stream.destroy()
+    const pub = t.open()
+    await pub.connect({ clientId: 'pub' })
+    pub.publish('a', 'old', { qos: 1, packetId: 1, messageExpirySec: 10 })
+    pub.publish('r', 'kept', { retain: true, messageExpirySec: 10 })
+    await pub.seen()
+    t.clock.setWallMs(after)
+    const again = t.open()
+    await again.connect({ clientId: 'c', ...KEEP })
+    const got = await again.take('publish')
+    assert.deepEqual([Buffer.from(got.payload).toString(), got.messageExpirySec], ['old', undefined])
+    await again.subscribe('r', { qos: 0 })
+    assert.deepEqual(await again.seen(), ['publish r kept q0 retain'])
+  }
+})
+
 test('retained: the last one comes with RETAIN on subscribing, an empty one deletes it, and it survives a restart', async () => {
   for (const keep of [{}, KEEP]) {
     let t = new TestBroker()

@@ -116,6 +116,21 @@ test('a session that expired while the process was down is gone at the start; a 
   assert.deepEqual([late.broker.stats.sessions, late.durability.sessions.size], [0, 0])
 })
 
+test('a session of the time before the clock was set is kept for its whole time from the restart on', async () => {
+  const t = new TestBroker()
+  t.clock.setWallMs(60_000)
+  const c = t.open()
+  await c.connect({ clientId: 'x', ...KEEP })
+  c.disconnect()
+  await settle()
+  t.clock.setWallMs(1_700_000_000_000)
+  const back = t.restart()
+  await settle()
+  assert.equal(back.broker.stats.sessions, 1)
+  await t.clock.advance(3_600_000)
+  assert.equal(back.broker.stats.sessions, 0)
+})
+
 test('DISCONNECT may shorten the expiry, but not give one to a session that has none', async () => {
   const t = new TestBroker()
   const c = t.open()

@@ -74,7 +74,7 @@ test('messages that are done make room; the oldest is given up only where the po
   assert.deepEqual(texts(await all(r)), ['2', '3'])
 })
 test('a disk that is nearly full is not filled further', async (t) => {
-  await using spool = await open(folder(t), { minDiskFreeBytes: 1000 }, 999)
+  await using spool = await open(folder(t), { minDiskFreeBytes: 2e7 }, 2e7 - 1)
   const q = await spool.createQueue('q')
   await assert.rejects(spool.append(message('1'), [q]), { code: 'MESH_STORAGE_FULL' })
 })
