@@ -12,6 +12,7 @@ import { type Flusher, Outbox } from './codec/outbox.ts'
 import { type Connack, MAX_VAR_INT, type Packet, type Version } from './codec/packet.ts'
 import { PacketParser } from './codec/parser.ts'
 import { NO_PROPERTIES } from './codec/properties.ts'
+import { refusalOf } from '../tls/client.ts'
 import type { Durability, DurableQueue, LocalBroker } from './durability.ts'
 import { REASON } from './reason.ts'
 
@@ -71,7 +72,7 @@ export class BridgeLink {
   /** Serves the connection until it ends; never rejects. The stream is destroyed then. */
   run(): Promise<LinkEnd> {
     const { stream, plan, version } = this.#p
-    const gone = (err?: Error): void => this.#end({ why: 'failed', error: new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }) })
+    const gone = (err?: Error): void => this.#end({ why: 'failed', error: refusalOf(stream) ?? new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }) })
     stream.on('data', (chunk: Buffer) => this.#onData(chunk))
     stream.on('end', () => gone())
     stream.on('close', () => gone())

@@ -4,6 +4,7 @@ import type { TcpProxy } from '../../agent/model/listener.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { pickCluster } from '../router.ts'
+import { refusalOf } from '../tls/client.ts'
 import type { Upstreams, UpstreamStream } from '../upstream/upstream.ts'
 import { splice } from './splice.ts'
 
@@ -29,7 +30,7 @@ export async function serveTcp(conn: Connection, tcp: TcpProxy, { tables, random
   upstream.stream.destroy()
   upstream.release(how === 'far-failed' ? 'failed' : 'ok')
   switch (how) {
-    case 'far-failed': return { error: new MeshError('MESH_UPSTREAM_RESET', `the connection to cluster ${cluster.name} broke`) }
+    case 'far-failed': return { error: refusalOf(upstream.stream) ?? new MeshError('MESH_UPSTREAM_RESET', `the connection to cluster ${cluster.name} broke`) }
     case 'near-failed': return { error: new MeshError('MESH_CLIENT_GONE', 'the client reset the connection') }
     case 'idle': return { error: new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${tcp.idleMs ?? DEFAULT_IDLE_MS} ms`) }
     case 'ended':

@@ -64,7 +64,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
       ...(options.serverName === '' || net.isIP(options.serverName) !== 0 ? {} : { servername: options.serverName }),
       ...(resumed ? { session: resumed.ticket } : {}),
     })
-    socket.on('error', ignore)
+    socket.on('error', (err) => { if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, { cause: err })) })
     await handshake(socket, stream, options)
     const peer = verifyPeer(socket, options.tls, resumed?.peer)
     socket.on('session', (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) })
@@ -129,6 +129,15 @@ function shown(names: readonly string[]): string {
   return `${first.slice(0, 256)}${others.length === 0 ? '' : ` (or ${others.length} more)`}`
 }
 
+/** Alerts of RFC 8446 §6.2. */
+const ABOUT_OUR_CERTIFICATE = /alert (?:(?:bad|unsupported) certificate|certificate (?:revoked|expired|unknown|required)|unknown ca|access denied|decrypt error)$/
+const refusals = new WeakMap<Duplex, MeshError>()
+/**
+ * MESH_UPSTREAM_TLS when that is why the stream is over. A server of TLS 1.3 looks at our certificate when our part of the handshake is done and the first
+ * request may be on its way (RFC 8446 §4.4.2); it reads nothing of that before it has decided, and never asks again.
+ */
+export function refusalOf(stream: Duplex): MeshError | undefined { return refusals.get(stream) }
+
 /** OpenSSL's reason without its file names and addresses. */
 export function reasonOf(err: unknown): string {
   if (!(err instanceof Error)) return String(err)
@@ -136,5 +145,3 @@ export function reasonOf(err: unknown): string {
   if (reason) return reason.toLowerCase()
   return code?.startsWith('ERR_SSL') ? code : err.message.split('\n')[0]!
 }
-
-function ignore(): void { /* the stream's user sees its close; an error without any listener would end the process */ }

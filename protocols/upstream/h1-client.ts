@@ -9,6 +9,7 @@ import type { Deadline } from '../http/deadlines.ts'
 import { H1Parser, type ParserSink } from '../http/h1-parser.ts'
 import { framingLines, Gather, requestHeadText } from '../http/h1-write.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type ResponseHead, type Sent, type UpstreamRequest } from '../http/message.ts'
+import { refusalOf } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 export class H1Connection implements PooledConnection, HttpCall, ParserSink, Deadline {
@@ -160,7 +161,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   readonly #onDrain = (): void => { this.#events?.onCallDrained() }
   readonly #onError = (): void => { /* close follows */ }
 
-  #reset(): MeshError { return new MeshError('MESH_UPSTREAM_RESET', this.#gotBytes ? 'the endpoint closed in the middle of its answer' : 'the endpoint closed before it answered') }
+  #reset(): MeshError { return refusalOf(this.#stream) ?? new MeshError('MESH_UPSTREAM_RESET', this.#gotBytes ? 'the endpoint closed in the middle of its answer' : 'the endpoint closed before it answered') }
 
   #fail(error: MeshError): void {
     const events = this.#events

@@ -8,6 +8,7 @@ import { fieldObject, fieldsOf, trailersOf } from '../http/h2-headers.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type Sent, type UpstreamRequest } from '../http/message.ts'
 import { headerValue } from '../http/header-edit.ts'
 import { isGrpc } from '../router.ts'
+import { refusalOf } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 /** What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less). */
@@ -19,6 +20,7 @@ export class H2Connection implements PooledConnection, Deadline {
   dueMs = Infinity
   readonly pool: HostPool
   readonly session: http2.ClientHttp2Session
+  readonly #stream: Duplex
   readonly #openedMs: number
   #active = 0
   #served = 0
@@ -27,6 +29,7 @@ export class H2Connection implements PooledConnection, Deadline {
 
   constructor(pool: HostPool, stream: Duplex) {
     this.pool = pool
+    this.#stream = stream
     this.#openedMs = pool.nowMs()
     this.session = http2.connect('http://endpoint', {
       createConnection: () => stream, maxHeaderListPairs: pool.limits.maxHeaderCount + 1,
@@ -44,6 +47,9 @@ export class H2Connection implements PooledConnection, Deadline {
     if (this.pool.isSpent(this.#served, this.#openedMs)) return 0
     return Math.max(0, Math.min(this.session.remoteSettings?.maxConcurrentStreams ?? ASSUMED_STREAMS, ASSUMED_STREAMS) - this.#active)
   }
+
+  /** Why the endpoint has ended the connection, where it said so. */
+  get refusal(): MeshError | undefined { return refusalOf(this.#stream) }
 
   start(events: CallEvents): void {
     this.#active++
@@ -159,7 +165,7 @@ class H2Call implements HttpCall {
     if (!events) return
     if (complete) events.onCallEnd(this.#trailers)
     else if (code === NGHTTP2_REFUSED_STREAM) events.onCallFailed(new MeshError('MESH_UPSTREAM_REFUSED_STREAM', 'the endpoint refused the stream'), this.#sent, this.#reused)
-    else events.onCallFailed(new MeshError('MESH_UPSTREAM_RESET', `the endpoint reset the stream (error code ${code ?? 0})`), this.#sent, this.#reused && !this.#gotBytes)
+    else events.onCallFailed(this.#connection.refusal ?? new MeshError('MESH_UPSTREAM_RESET', `the endpoint reset the stream (error code ${code ?? 0})`), this.#sent, this.#reused && !this.#gotBytes)
   }
   /** The exchange is in the middle of onCall: it hears of it afterwards. */
   #failLater(error: MeshError): void {
