@@ -10,6 +10,7 @@ import { recheck, type Verdict } from './recheck.ts'
 import { serve, type Serving } from './serve.ts'
 import { ServeMetrics } from './serve-metrics.ts'
 import { TlsTerminator } from './tls/server.ts'
+import { wantedListeners } from './wanted-listeners.ts'
 
 export type ListenerState = PortStatus & { readonly connections: number }
 
@@ -22,7 +23,7 @@ export class DataPath implements AsyncDisposable {
   readonly #watching: Disposable
   readonly #served = new Set<Promise<void>>()
 
-  /** @param own listeners of agent.yaml; a pushed listener of the same name has no say against them */
+  /** @param own listeners of agent.yaml; see wanted-listeners.ts for what becomes of pushed ones beside them */
   constructor(ctx: Context, own: readonly Listener[], codecs: Codecs) {
     this.#ctx = ctx
     this.#own = own
@@ -33,7 +34,7 @@ export class DataPath implements AsyncDisposable {
   }
 
   /** Opens the ports of the tables at hand. Resolves when each has been tried; see `listeners` for those that failed. */
-  open(): Promise<void> { return this.#ports.apply(this.#wanted(this.#ctx.tables.get())) }
+  open(): Promise<void> { return this.#ports.apply(wantedListeners(this.#ctx.tables.get(), this.#own)) }
 
   listeners(): ListenerState[] {
     return this.#ports.status().map((p) => ({ ...p, connections: this.#connections.countOf(p.name) }))
@@ -74,7 +75,7 @@ export class DataPath implements AsyncDisposable {
   }
 
   #apply(tables: Tables): void {
-    const wanted = this.#wanted(tables)
+    const wanted = wantedListeners(tables, this.#own)
     void this.#ports.apply(wanted)
     const counts: Record<Verdict, number> = { unconcerned: 0, 'goes-on': 0, drained: 0, cut: 0 }
     for (const live of this.#connections) {
@@ -82,13 +83,6 @@ export class DataPath implements AsyncDisposable {
       counts[recheck(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)]++
     }
     if (counts.drained + counts.cut + counts['goes-on'] > 0) this.#ctx.log.info({ evt: 'connections.rechecked', ...counts }, 'open connections checked against the new configuration')
-  }
-
-  #wanted(tables: Tables): Map<string, Listener> {
-    const wanted = new Map<string, Listener>()
-    for (const [name, listener] of tables.listeners) if (listener.bindToPort) wanted.set(name, listener)
-    for (const listener of this.#own) wanted.set(listener.name, listener)
-    return wanted
   }
 }
 

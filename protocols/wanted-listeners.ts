@@ -1,0 +1,38 @@
+/** Which listener each open port gets: what was pushed, and before it agent.yaml's own. Pure, but for remembering what it made. */
+import type { Listener } from '../agent/model/listener.ts'
+import type { Tables } from '../agent/model/tables.ts'
+
+/**
+ * A pushed listener has no say against one of agent.yaml with its name. For the explicit proxy istiod sends a listener too (HTTP_PROXY_PORT),
+ * with filters that agent.yaml cannot name, such as fault injection: on the same address and for the same routes agent.yaml's takes over
+ * what that one does, and there is one port.
+ */
+export function wantedListeners({ listeners }: Tables, own: readonly Listener[]): Map<string, Listener> {
+  const wanted = new Map<string, Listener>()
+  for (const [name, listener] of listeners) if (listener.bindToPort) wanted.set(name, listener)
+  for (const listener of own) {
+    const routes = proxyRoutes(listener)
+    const pushed = routes === undefined ? undefined : [...wanted.values()].find((l) => l.address === listener.address && l.port === listener.port && proxyRoutes(l) === routes)
+    if (pushed) wanted.delete(pushed.name)
+    wanted.set(listener.name, pushed ? named(pushed, listener.name) : listener)
+  }
+  return wanted
+}
+
+/** The route table of an explicit HTTP proxy with one chain; undefined for anything else. */
+function proxyRoutes({ filterChains, defaultFilterChain }: Listener): string | undefined {
+  const [chain, ...more] = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
+  if (!chain || more.length > 0 || chain.codec.kind !== 'http') return undefined
+  const { explicitProxy, routes } = chain.codec.http
+  return explicitProxy && routes.from === 'rds' ? routes.name : undefined
+}
+
+/** One copy for each pushed listener: an unchanged one must stay the same object, so that its connections are left alone. */
+const copies = new WeakMap<Listener, Listener>()
+function named(pushed: Listener, name: string): Listener {
+  const known = copies.get(pushed)
+  if (known?.name === name) return known
+  const copy = { ...pushed, name }
+  copies.set(pushed, copy)
+  return copy
+}

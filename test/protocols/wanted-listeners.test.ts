@@ -1,0 +1,50 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { loadConfig } from '../../agent/config/load.ts'
+import { listenersOf } from '../../agent/config/listeners.ts'
+import { systemDisk } from '../../agent/core/disk.ts'
+import type { Listener } from '../../agent/model/listener.ts'
+import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
+import { decode } from '../../control-sync/decode/decode.ts'
+import { wantedListeners } from '../../protocols/wanted-listeners.ts'
+import { golden } from '../helpers/resources.ts'
+
+const own = (yaml: string): readonly Listener[] => {
+  const loaded = loadConfig(`directory: /none\nlisteners: [${yaml}]\n`)
+  assert.ok(loaded.ok)
+  return listenersOf(loaded.config, systemDisk)
+}
+const PUSHED = '127.0.0.1_15080'
+/** What istiod sends to a node with HTTP_PROXY_PORT 15080, decoded. */
+const pushed = (): Tables => ({ ...EMPTY_TABLES, listeners: new Map(golden('istiod-mode-none').filter((s) => s.kind === 'listener').map(({ name, bytes }) => {
+  const decoded = decode('listener', bytes)
+  assert.ok(decoded.ok)
+  return [name, decoded.value]
+})) })
+
+test('the explicit proxy of agent.yaml takes over what istiod sends for the same port: one port, with the pushed filters', () => {
+  const tables = pushed()
+  const wanted = wantedListeners(tables, own('{name: http-proxy, kind: http_proxy, port: 15080}'))
+  assert.equal(wanted.has(PUSHED), false)
+  const { defaultFilterChain, filterChains: [chain], name, port } = wanted.get('http-proxy')!
+  assert.deepEqual([name, port, defaultFilterChain], ['http-proxy', 15_080, undefined])
+  assert.ok(chain?.codec.kind === 'http' && chain.codec.http.filters.some((f) => f.kind === 'fault'), 'fault injection, which agent.yaml cannot name')
+  assert.ok(tables.listeners.has(PUSHED), 'the tables themselves are untouched')
+})
+test('unchanged tables give the same object, so that no connection is asked anew', () => {
+  const [tables, listeners] = [pushed(), own('{name: http-proxy, kind: http_proxy, port: 15080}')]
+  assert.equal(wantedListeners({ ...tables, generation: 2 }, listeners).get('http-proxy'), wantedListeners(tables, listeners).get('http-proxy'))
+})
+test('another port, other routes or another kind stay what agent.yaml says', () => {
+  for (const yaml of ['{name: x, kind: http_proxy, port: 15081}', '{name: x, kind: http_proxy, port: 15080, routes: mine}', '{name: x, kind: mqtt, port: 15080}']) {
+    const listeners = own(yaml)
+    const wanted = wantedListeners(pushed(), listeners)
+    assert.equal(wanted.get('x'), listeners[0], yaml)
+    assert.ok(wanted.has(PUSHED), yaml)
+  }
+})
+test('a listener that opens no port of its own is not wanted', () => {
+  const tables = pushed()
+  const listeners = new Map([...tables.listeners].map(([name, l]) => [name, { ...l, bindToPort: false }]))
+  assert.deepEqual([...wantedListeners({ ...tables, listeners }, []).keys()], [])
+})
