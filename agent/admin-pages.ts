@@ -3,6 +3,7 @@ import { configDump } from '../control-sync/config-dump.ts'
 import type { HttpUpstreams } from '../protocols/http/message.ts'
 import type { AdminHandler, AdminPage, AdminReply } from './admin.ts'
 import { index } from './admin.ts'
+import { allClusters, clustersJson, clustersText } from './clusters-page.ts'
 import type { Log } from './core/log.ts'
 import type { StatusParts } from './status-of.ts'
 import { statusText, type AgentStatus } from './status.ts'
@@ -20,8 +21,8 @@ export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
     ['/ready', get('200 LIVE when ready to serve, else 503 with what is missing (?detail: link, certificate, configuration)', (q) => ready(p, q.has('detail')))],
     ['/live', get('200 while the process works', () => ({ body: 'LIVE\n' }))],
     ['/status', get('what the agent does and what is wrong (JSON; ?format=text)', (q) => (q.get('format') === 'text' ? { body: statusText(p.status()) } : json(p.status())))],
-    ['/config_dump', get('the configuration in force, as Envoy shows it', () => json(configDump(p.configuration.applier.snapshot, { node: p.node, generation: p.configuration.applier.generation })))],
-    ['/clusters', get('clusters with their endpoints (?format=json)', (q) => (q.get('format') === 'json' ? json(p.upstreams.clusterStatus()) : { body: clustersText(p.upstreams) }))],
+    ['/config_dump', get('the configuration in force, as Envoy shows it', () => json(configDump(p.configuration.applier.snapshot, { node: p.node, generation: p.configuration.applier.generation, identity: p.identity.current() })))],
+    ['/clusters', get('clusters with their endpoints (?format=json)', (q) => clusters(p, q.get('format')))],
     ['/certs', get('the certificate in use', () => json(certs(p.status())))],
     ['/stats', get('counters, one a line', () => ({ body: statsText(p.metrics.text()) }))],
     ['/stats/prometheus', get('counters for Prometheus', () => ({ type: 'text/plain; version=0.0.4', body: p.metrics.text() }))],
@@ -48,11 +49,9 @@ function readyDetail({ control, certificate, config }: AgentStatus): string {
   ].map((line) => `${line}\n`).join('')
 }
 
-function clustersText(upstreams: HttpUpstreams): string {
-  return upstreams.clusterStatus().map((c) => c.endpoints.map((e) => {
-    const line = (name: string, value: string | number): string => `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
-    return line('cx_active', e.connections) + line('rq_active', e.activeRequests) + line('health_flags', e.ejected ? '/failed_outlier_check' : e.health) + line('weight', e.weight) + line('priority', e.priority)
-  }).join('')).join('')
+function clusters(p: AdminParts, format: string | null): AdminReply {
+  const all = allClusters(p.upstreams.clusterStatus(), p.tables.get())
+  return format === 'json' ? json(clustersJson(all)) : { body: clustersText(all) }
 }
 
 function certs({ certificate }: AgentStatus): object {

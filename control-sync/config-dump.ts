@@ -1,20 +1,21 @@
 /** The configuration in force in the shape of Envoy's /config_dump (envoy.admin.v3.ConfigDump), so that `istioctl proxy-config` reads it. */
 import { create, createRegistry, fromBinary, toBinary, toJson, type DescMessage, type JsonObject, type JsonValue, type Message } from '@bufbuild/protobuf'
 import { StringValueSchema, type Any } from '@bufbuild/protobuf/wkt'
+import type { Identity } from '../agent/model/identity.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
 import type { NodeDescription } from './node.ts'
 import { DataSourceSchema } from './proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { TlsCertificate } from './proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
 import { registry } from './proto/registry.ts'
 
-export type DumpFacts = { readonly node: NodeDescription; readonly generation: number }
+export type DumpFacts = { readonly node: NodeDescription; readonly generation: number; readonly identity: Identity | undefined }
 
 const ADMIN = 'type.googleapis.com/envoy.admin.v3'
 /** Anys inside Anys deeper than these are shown as bytes. */
 const MAX_DEPTH = 16
 
 /** Field names as in the .proto files. What does not decode is shown as its type URL and base64; private keys are shown as [redacted]. */
-export function configDump(snapshot: Snapshot, { node, generation }: DumpFacts): JsonObject {
+export function configDump(snapshot: Snapshot, { node, generation, identity }: DumpFacts): JsonObject {
   const version_info = String(generation)
   const last_updated = new Date(snapshot.savedAtMs).toISOString()
   const all = <T>(kind: ResourceKind, entry: (resource: JsonValue, raw: RawResource) => T): T[] =>
@@ -24,8 +25,22 @@ export function configDump(snapshot: Snapshot, { node, generation }: DumpFacts):
     { '@type': `${ADMIN}.ClustersConfigDump`, version_info, dynamic_active_clusters: all('cluster', (cluster) => ({ version_info, cluster, last_updated })) },
     { '@type': `${ADMIN}.EndpointsConfigDump`, dynamic_endpoint_configs: all('endpoint', (endpoint_config) => ({ version_info, endpoint_config, last_updated })) },
     { '@type': `${ADMIN}.ListenersConfigDump`, version_info, dynamic_listeners: all('listener', (listener, { name }) => ({ name, active_state: { version_info, listener, last_updated } })) },
+    { '@type': `${ADMIN}.SecretsConfigDump`, dynamic_active_secrets: identity ? secrets(identity) : [] },
     { '@type': `${ADMIN}.RoutesConfigDump`, dynamic_route_configs: all('route', (route_config) => ({ version_info, route_config, last_updated })) },
   ] }
+}
+
+/** The workload identity under Istio's names, as a sidecar's Envoy gets it over SDS. */
+function secrets({ chainPem, rootsPem, serial, notBeforeMs }: Identity): JsonObject[] {
+  const bytes = (text: string): JsonObject => ({ inline_bytes: Buffer.from(text).toString('base64') })
+  const secret = (name: string, content: JsonObject): JsonObject => ({
+    name, version_info: serial, last_updated: new Date(notBeforeMs).toISOString(),
+    secret: { '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret', name, ...content },
+  })
+  return [
+    secret('default', { tls_certificate: { certificate_chain: bytes(chainPem), private_key: bytes('[redacted]') } }),
+    secret('ROOTCA', { validation_context: { trusted_ca: bytes(rootsPem) } }),
+  ]
 }
 
 function nodeJson(node: NodeDescription): JsonObject {

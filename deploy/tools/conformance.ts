@@ -1,42 +1,11 @@
 /**
  * `npm run test:conformance [-- NAME …]`: the built product against real programs, one test file at a time. Names pick files.
  * Needs root on a Debian and the network: what is missing is installed by the tests themselves (test/conformance/peers.ts).
+ * A real istiod has a command of its own: `npm run test:istiod`.
  */
-import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
+import { runPeerTests } from './peer-tests.ts'
 
-const root = path.resolve(import.meta.dirname, '../..')
-const BUILT = ['dist/meshlet.cjs', 'dist/meshlet-hub.cjs', 'dist/x64/meshlet.cjs', 'dist/arm64/meshlet.cjs']
-const SOURCES = ['agent/**/*.ts', 'control-sync/**/*.ts', 'protocols/**/*.ts', 'hub/**/*.ts', 'deploy/tools/build.ts', 'deploy/tools/bundle-loader.cjs', 'package-lock.json']
-const TEST_TIMEOUT_MS = 10 * 60_000
-
-process.chdir(root)
-const named = process.argv.slice(2)
-const all = fs.globSync('test/conformance/**/*.test.ts').sort()
-const chosen = named.length ? all.filter((f) => named.some((n) => f.includes(n))) : all
-if (chosen.length === 0) { console.error(`no conformance test matches ${named.join(' ')}; there are:\n${all.join('\n')}`); process.exit(2) }
-
-const startedMs = performance.now()
-if (stale() && !step('build', [path.join(root, 'deploy/tools/build.ts')])) process.exit(1)
-const failed = chosen.filter((file) => !step(file, ['--test', `--test-timeout=${TEST_TIMEOUT_MS}`, '--test-concurrency=1',
-  '--test-reporter=spec', '--test-reporter-destination=stdout', file]))
-console.log(`\nconformance: ${chosen.length - failed.length} of ${chosen.length} files passed in ${seconds(startedMs)}${failed.map((f) => `\n  FAILED ${f}`).join('')}`)
-process.exit(failed.length ? 1 : 0)
-
-/** Whether a source is newer than the oldest bundle, or one is missing. */
-function stale(): boolean {
-  const times = BUILT.map((f) => fs.statSync(f, { throwIfNoEntry: false })?.mtimeMs ?? 0)
-  const newest = Math.max(...SOURCES.flatMap((pattern) => fs.globSync(pattern)).map((f) => fs.statSync(f).mtimeMs))
-  return newest > Math.min(...times)
-}
-
-function step(name: string, args: readonly string[]): boolean {
-  const from = performance.now()
-  console.log(`\n=== ${name}`)
-  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
-  console.log(`=== ${name}: ${status === 0 ? 'ok' : 'FAILED'} in ${seconds(from)}`)
-  return status === 0
-}
-
-function seconds(from: number): string { return `${((performance.now() - from) / 1000).toFixed(1)} s` }
+process.chdir(path.resolve(import.meta.dirname, '../..'))
+runPeerTests('conformance', fs.globSync('test/conformance/**/*.test.ts').filter((f) => !f.startsWith('test/conformance/istiod/')).sort(), process.argv.slice(2))

@@ -45,9 +45,13 @@ export class Agent {
   get bundleFolder(): string { return path.dirname(this.#bundle) }
   get configFile(): string { return path.join(this.folder, 'agent.yaml') }
 
+  /** Starts `meshlet run`, whatever becomes of it. */
+  launch(): void {
+    this.process = start(this.#t, process.execPath, [this.#bundle, 'run', '--config', this.configFile], { cwd: this.bundleFolder, env: this.#env })
+  }
   /** Starts `meshlet run` and waits until it is ready. */
   async start(): Promise<void> {
-    this.process = start(this.#t, process.execPath, [this.#bundle, 'run', '--config', this.configFile], { cwd: this.bundleFolder, env: this.#env })
+    this.launch()
     await this.process.until('the agent is ready', async () => (await this.get('/ready'))?.status === 200)
   }
   /** One subcommand to its end. */

@@ -1,23 +1,25 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
+import type { Identity } from '../../agent/model/identity.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../../agent/model/snapshot.ts'
 import { canonicalHash } from '../../control-sync/canonical.ts'
 import { configDump } from '../../control-sync/config-dump.ts'
 import { golden, sample, type Sample } from '../helpers/resources.ts'
+import { testCa } from '../helpers/test-ca.ts'
 
 const node = { id: 'sidecar~1.2.3.4~a.b~b.svc.cluster.local', cluster: 'a.b', locality: { region: 'r', zone: 'z', subZone: 's' }, metadata: { NAMESPACE: 'b' }, userAgentVersion: '1' }
-function dump(samples: readonly Sample[]): Record<string, JsonObject> {
+function dump(samples: readonly Sample[], identity?: Identity): Record<string, JsonObject> {
   const resources = Object.fromEntries((Object.keys(TYPE_URLS) as ResourceKind[]).map((kind) => [kind, new Map(samples.filter((s) => s.kind === kind)
     .map((s): [string, RawResource] => [s.name, { name: s.name, value: s.bytes, hash: canonicalHash(kind, s.bytes), version: '' }]))])) as unknown as Snapshot['resources']
-  const made = JSON.parse(JSON.stringify(configDump({ resources, savedAtMs: 1_700_000_000_000 }, { node, generation: 3 }))) as { configs: JsonObject[] }
+  const made = JSON.parse(JSON.stringify(configDump({ resources, savedAtMs: 1_700_000_000_000 }, { node, generation: 3, identity }))) as { configs: JsonObject[] }
   return Object.fromEntries(made.configs.map((c) => [(c['@type'] as string).replace(/.*\./, ''), c]))
 }
 const at = (json: unknown, ...keys: (string | number)[]): unknown => keys.reduce((v, k) => (v as Record<string | number, unknown>)[k], json)
 
 test('Envoy\'s sections are there, with field names as in the .proto files', () => {
   const d = dump(golden('istiod-sidecar'))
-  assert.deepEqual(Object.keys(d), ['BootstrapConfigDump', 'ClustersConfigDump', 'EndpointsConfigDump', 'ListenersConfigDump', 'RoutesConfigDump'])
+  assert.deepEqual(Object.keys(d), ['BootstrapConfigDump', 'ClustersConfigDump', 'EndpointsConfigDump', 'ListenersConfigDump', 'SecretsConfigDump', 'RoutesConfigDump'])
   assert.equal(at(d, 'BootstrapConfigDump', 'bootstrap', 'node', 'id'), node.id)
   assert.equal(at(d, 'BootstrapConfigDump', 'bootstrap', 'node', 'locality', 'sub_zone'), 's')
   assert.equal((at(d, 'ClustersConfigDump', 'dynamic_active_clusters') as unknown[]).length, 9)
@@ -57,4 +59,13 @@ test('private keys are not shown, wherever they stand', () => {
   ]))
   assert.ok(text.includes('CHAIN') && text.includes('[redacted]'))
   assert.ok(!text.includes('TOPSECRET') && !text.includes(Buffer.from('TOPSECRET').toString('base64')))
+})
+test('the workload certificate and its roots stand under Istio\'s names, without the key', () => {
+  const identity = testCa().issue('shop', 'orders')
+  const secrets = at(dump([], identity), 'SecretsConfigDump', 'dynamic_active_secrets')
+  const shown = (...keys: (string | number)[]): string => Buffer.from(at(secrets, ...keys) as string, 'base64').toString()
+  assert.deepEqual([at(secrets, 0, 'name'), at(secrets, 1, 'name'), at(secrets, 0, 'version_info')], ['default', 'ROOTCA', identity.serial])
+  assert.equal(shown(0, 'secret', 'tls_certificate', 'certificate_chain', 'inline_bytes'), identity.chainPem)
+  assert.equal(shown(0, 'secret', 'tls_certificate', 'private_key', 'inline_bytes'), '[redacted]')
+  assert.equal(shown(1, 'secret', 'validation_context', 'trusted_ca', 'inline_bytes'), identity.rootsPem)
 })

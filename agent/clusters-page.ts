@@ -1,0 +1,41 @@
+/** Clusters with their endpoints as Envoy's /clusters shows them (envoy.admin.v3.Clusters), so that `istioctl proxy-config endpoints` reads it. */
+import type { ClusterStatus } from '../protocols/http/message.ts'
+import type { Cluster, Endpoint } from './model/cluster.ts'
+import type { Tables } from './model/tables.ts'
+
+/** Clusters at work, with their load, then all others of the tables. @param atWork only clusters that were used have counters */
+export function allClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly ClusterStatus[] {
+  const used = new Set(atWork.map((c) => c.name))
+  const idle = [...tables.clusterNames()].filter((name) => !used.has(name)).map((name) => idleCluster(name, tables))
+  return [...atWork, ...idle]
+}
+
+export function clustersText(clusters: readonly ClusterStatus[]): string {
+  return clusters.map((c) => c.endpoints.map((e) => {
+    const line = (name: string, value: string | number): string => `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
+    return line('cx_active', e.connections) + line('rq_active', e.activeRequests) + line('health_flags', e.ejected ? '/failed_outlier_check' : e.health) + line('weight', e.weight) + line('priority', e.priority)
+  }).join('')).join('')
+}
+
+export function clustersJson(clusters: readonly ClusterStatus[]): object {
+  return { cluster_statuses: clusters.map(({ name, endpoints }) => ({ name, added_via_api: true, host_statuses: endpoints.map((e) => ({
+    address: { socket_address: { address: e.address, port_value: e.port } },
+    stats: [{ name: 'cx_active', type: 'GAUGE', value: String(e.connections) }, { name: 'rq_active', type: 'GAUGE', value: String(e.activeRequests) }],
+    health_status: { eds_health_status: e.health.toUpperCase(), ...(e.ejected ? { failed_outlier_check: true } : {}) },
+    weight: e.weight, priority: e.priority,
+  })) })) }
+}
+
+function idleCluster(name: string, tables: Tables): ClusterStatus {
+  const cluster = tables.cluster(name)
+  const endpoints = cluster ? endpointsOf(cluster, tables) : []
+  return {
+    name, activeRequests: 0, pendingRequests: 0, connections: 0,
+    endpoints: endpoints.map(({ priority, endpoint: { address, port, weight, health } }) => ({ address, port, priority, weight, health, ejected: false, activeRequests: 0, connections: 0 })),
+  }
+}
+
+function endpointsOf({ discovery }: Cluster, tables: Tables): { readonly priority: number; readonly endpoint: Endpoint }[] {
+  const load = discovery.kind === 'eds' ? tables.load(discovery.serviceName) : discovery.kind === 'original-dst' ? undefined : discovery.load
+  return load?.localities.flatMap(({ priority, endpoints }) => endpoints.map((endpoint) => ({ priority, endpoint }))) ?? []
+}

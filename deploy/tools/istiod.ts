@@ -1,0 +1,19 @@
+/**
+ * `npm run test:istiod [-- NAME …]`: the built agent against a real istiod, one test file at a time. Names pick files.
+ * istiod, istioctl and Istio's echo are built once with the machine's Go, some minutes, and kept in .cache (test/conformance/istiod/binaries.ts).
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import { istioBinaries } from '../../test/conformance/istiod/binaries.ts'
+import { runPeerTests, seconds } from './peer-tests.ts'
+
+process.chdir(path.resolve(import.meta.dirname, '../..'))
+const from = performance.now()
+try {
+  istioBinaries({ onBuild: (what) => { console.log(`=== istiod: ${what}`) } })
+} catch (err) {
+  console.error((err as Error).message)
+  process.exit(1)
+}
+console.log(`=== istiod: at hand after ${seconds(from)}`)
+runPeerTests('istiod', fs.globSync('test/conformance/istiod/*.test.ts').sort(), process.argv.slice(2))

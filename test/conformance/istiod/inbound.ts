@@ -1,0 +1,67 @@
+/** The agent as the entrance of a workload: the Istio YAML that makes it one, and callers from the mesh and from outside. */
+import tls from 'node:tls'
+import http from 'node:http'
+import type { Identity } from '../../../agent/model/identity.ts'
+import { NODE_IP, request, type Answer, type RequestOptions } from './mesh-agent.ts'
+
+/** A WorkloadEntry for the node, a service that selects it, and a Sidecar whose ingress port leads to the application. */
+export const inboundYaml = (port: number, appPort: number): string => `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: edge, namespace: edge}
+spec:
+  hosts: [edge.edge.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: ${port}, name: http, protocol: HTTP}]
+  workloadSelector: {labels: {app: edge}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: edge-1, namespace: edge}
+spec: {address: ${NODE_IP}, labels: {app: edge, security.istio.io/tlsMode: istio}, serviceAccount: gateway}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: edge, namespace: edge}
+spec:
+  workloadSelector: {labels: {app: edge}}
+  ingress:
+  - {port: {number: ${port}, protocol: HTTP, name: http}, bind: ${NODE_IP}, defaultEndpoint: "127.0.0.1:${appPort}"}
+  egress: [{hosts: ["*/*"]}]
+`
+
+export const peerAuthentication = (mode: 'STRICT' | 'PERMISSIVE' | 'DISABLE'): string => `---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: edge, namespace: edge}
+spec: {mtls: {mode: ${mode}}}
+`
+
+/** Without TLS, as a program that is in no mesh. */
+export function plainCall(port: number, path: string, o: RequestOptions = {}): Promise<Answer> { return request({ ...o, host: NODE_IP, port, path }) }
+
+/** As a sidecar's client half would call: mutual TLS, Istio's ALPN names, the mesh's server name. */
+export async function meshCall(identity: Identity, port: number, path: string, o: RequestOptions = {}): Promise<Answer & { readonly peer?: string | undefined }> {
+  let socket: tls.TLSSocket
+  try { socket = await meshConnect(identity, port, ['istio-http/1.1', 'istio', 'http/1.1']) } catch (err) { return { status: 0, body: String(err), headers: {} } }
+  const peer = socket.getPeerCertificate().subjectaltname
+  const agent = new http.Agent({ keepAlive: false })
+  agent.createConnection = () => socket
+  const answer = await request({ ...o, host: NODE_IP, port, path, agent })
+  socket.destroy()
+  return { ...answer, peer }
+}
+
+/** Rejects when the handshake fails. In TLS 1.3 a server that refuses the client's certificate says so only afterwards. */
+export function meshConnect(identity: Identity, port: number, alpn: readonly string[], servername = `outbound_.${port}_._.edge.edge.svc.cluster.local`): Promise<tls.TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({
+      host: NODE_IP, port, servername, ALPNProtocols: [...alpn], key: identity.keyPem, cert: identity.chainPem, ca: identity.rootsPem,
+      // SPIFFE certificates carry no host name; the chain is checked.
+      checkServerIdentity: () => undefined,
+    })
+    socket.once('secureConnect', () => { socket.off('error', reject); socket.on('error', () => { /* told by the request */ }); resolve(socket) })
+    socket.once('error', reject)
+  })
+}
