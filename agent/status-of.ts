@@ -72,6 +72,7 @@ export function statusOf(p: StatusParts): AgentStatus {
       resources: Object.fromEntries(Object.entries(KIND_NAMES).map(([kind, name]) => [name, snapshot.resources[kind as ResourceKind].size] as const).filter(([, n]) => n > 0)),
       rejected: applier.rejected.map((r) => ({ kind: r.kind, name: r.name, issues: r.issues.map((i) => `${i.path}: ${i.problem}`) })),
       ignoredFields: applier.ignored.reduce((sum, r) => sum + r.fields.length, 0),
+      ignored: ignoredByField(applier.ignored).slice(0, MAX_LISTED),
     },
     listeners: p.dataPath.listeners().map((l) => ({ name: l.name, address: l.address, state: p.isDraining() ? 'draining' : l.state, connections: l.connections, error: l.error?.message })),
     http: {
@@ -116,6 +117,19 @@ function problemsOf(p: StatusParts): Problem[] {
 
 function setAside(code: 'MESH_IDENTITY_DAMAGED' | 'MESH_STORAGE_DAMAGED', file: string | undefined): MeshError | undefined {
   return file === undefined ? undefined : new MeshError(code, `a damaged file was found at start and is now ${file}`)
+}
+
+/** A thousand clusters with the same field are one line. */
+function ignoredByField(ignored: Configuration['applier']['ignored']): { field: string; resources: number; example: string }[] {
+  const byField = new Map<string, { field: string; resources: number; example: string }>()
+  for (const { name, fields } of ignored) {
+    for (const field of new Set(fields.map((f) => f.replace(/\[\d+\]/g, '[]')))) {
+      const known = byField.get(field)
+      if (known) known.resources++
+      else byField.set(field, { field, resources: 1, example: name })
+    }
+  }
+  return [...byField.values()].sort((a, b) => b.resources - a.resources)
 }
 
 /** Listeners with a chain that refuses everything, because of something that is not implemented; one reason each. */

@@ -34,6 +34,8 @@ export type AgentStatus = {
     readonly resources: Readonly<Record<string, number>>
     readonly rejected: readonly { readonly kind: string; readonly name: string; readonly issues: readonly string[] }[]
     readonly ignoredFields: number
+    /** The same by field, most frequent first: what was received and is not acted upon, e.g. `filter_chains[].filters[].typed_config.tracing`. */
+    readonly ignored: readonly { readonly field: string; readonly resources: number; readonly example: string }[]
   }
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed' | 'draining'; readonly connections: number; readonly error: string | undefined }[]
   readonly http: { readonly requests: number; readonly retriesSent: number; readonly retriesHeldBack: number; readonly denied: number }

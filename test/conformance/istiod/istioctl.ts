@@ -1,5 +1,8 @@
 /** Istio's own command line beside a test: `proxy-status` asks a running istiod, `proxy-config` reads a dump. Neither needs a cluster. */
+import { once } from 'node:events'
 import fs from 'node:fs'
+import http from 'node:http'
+import type net from 'node:net'
 import path from 'node:path'
 import { systemClock } from '../../../agent/core/clock.ts'
 import type { Identity } from '../../../agent/model/identity.ts'
@@ -8,19 +11,35 @@ import { run, temporaryFolder, type Ended, type Finally } from '../programs.ts'
 import { istioBinaries } from './binaries.ts'
 import { ISTIOD_NAME, type Istiod } from './istiod.ts'
 
-/** It wants a cluster's address before it looks at its other arguments; nothing listens there. */
-const NO_CLUSTER = `apiVersion: v1
+const kubeconfig = (server: string): string => `apiVersion: v1
 kind: Config
-clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
+clusters: [{name: none, cluster: {server: "${server}"}}]
 contexts: [{name: none, context: {cluster: none, user: none}}]
 current-context: none
 users: [{name: none, user: {}}]
 `
 
+/**
+ * An API server with nothing in it: `proxy-status` looks for webhooks (revision tags) before it looks at its arguments, and waits for ever
+ * for an answer. A streamed list (WatchList) is refused, as by a server that does not know it, so that a plain one is asked for.
+ */
+async function emptyApiServer(t: Finally): Promise<string> {
+  const server = http.createServer((req, res) => {
+    const query = new URL(req.url ?? '', 'http://none').searchParams
+    res.setHeader('content-type', 'application/json')
+    if (query.has('sendInitialEvents')) res.writeHead(422).end(JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'Invalid', code: 422 }))
+    else if (query.get('watch') === 'true') res.flushHeaders()
+    else res.end(JSON.stringify({ kind: 'MutatingWebhookConfigurationList', apiVersion: 'admissionregistration.k8s.io/v1', metadata: { resourceVersion: '1' }, items: [] }))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => { server.closeAllConnections(); server.close() })
+  return `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`
+}
+
 export async function istioctl(t: Finally, args: readonly string[]): Promise<Ended> {
   const folder = temporaryFolder(t)
-  fs.writeFileSync(path.join(folder, 'kubeconfig'), NO_CLUSTER)
-  return run(istioBinaries().istioctl, ['--kubeconfig', path.join(folder, 'kubeconfig'), '--vklog=0', ...args], { cwd: folder, env: { HOME: folder } })
+  fs.writeFileSync(path.join(folder, 'kubeconfig'), kubeconfig(await emptyApiServer(t)))
+  return run(istioBinaries().istioctl, ['--kubeconfig', path.join(folder, 'kubeconfig'), ...args], { cwd: folder, env: { HOME: folder } })
 }
 
 /** A certificate of this istiod for a workload that is not meshlet. */
@@ -43,5 +62,5 @@ export async function certificateFolder(t: Finally, istiod: Istiod, namespace: s
 /** `istioctl proxy-status` of one istiod: it knows its clients by its own debug interface, for which one needs an identity of its namespace. */
 export async function proxyStatus(t: Finally, istiod: Istiod): Promise<Ended> {
   const folder = await certificateFolder(t, istiod, 'istio-system', 'default')
-  return istioctl(t, ['proxy-status', '--xds-address', istiod.address, '--cert-dir', folder, '--authority', ISTIOD_NAME, '--insecure', '-v', '1'])
+  return istioctl(t, ['proxy-status', '--xds-address', istiod.address, '--cert-dir', folder, '--authority', ISTIOD_NAME, '-v', '1'])
 }

@@ -106,16 +106,20 @@ ${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`)
 export type RequestOptions = { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly agent?: http.Agent }
 export type Answer = { readonly status: number; readonly body: string; readonly headers: http.IncomingHttpHeaders }
 
+/** Nothing here takes longer, but for what is stuck. */
+const REQUEST_MS = 5_000
+
 /** Never rejects: what failed is status 0 with the reason as its body. */
 export function request(o: RequestOptions & { readonly host?: string; readonly port: number; readonly path: string }): Promise<Answer> {
   return new Promise((resolve) => {
     const failed = (err: Error): void => { resolve({ status: 0, body: String(err), headers: {} }) }
-    const req = http.request({ host: '127.0.0.1', agent: false, ...o }, (res) => {
+    const req = http.request({ host: '127.0.0.1', agent: false, timeout: REQUEST_MS, ...o }, (res) => {
       let body = ''
       res.on('data', (d: Buffer) => { body += d.toString() })
       res.on('end', () => { resolve({ status: res.statusCode ?? 0, body, headers: res.headers }) })
       res.on('error', failed)
     })
+    req.on('timeout', () => { req.destroy(new Error(`no answer in ${REQUEST_MS} ms`)) })
     req.on('error', failed)
     req.end()
   })

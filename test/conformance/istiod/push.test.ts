@@ -68,9 +68,13 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
     assert.equal((await edge.get(url)).body, 'one')
   })
   await t.test('VirtualService: timeout', async () => {
-    one.behaviour = (req) => req.url === '/never'
+    one.behaviour = (req, res) => {
+      if (req.url !== '/late') return false
+      setTimeout(() => { res.end('late') }, 1_000)
+      return true
+    }
     istiod.write('routes', virtualService(host, `  - {route: [{destination: {host: ${host}}}], timeout: 0.3s}\n`))
-    await edge.until(`${url}never`, (a) => a.status === 504)
+    await edge.until(`${url}late`, (a) => a.status === 504)
     assert.equal((await edge.get(url)).body, 'one')
   })
   await t.test('VirtualService: retries, and none where the configuration forbids them', async () => {
@@ -139,7 +143,6 @@ test('inbound pushes', { timeout: 180_000 }, async (t) => {
     to: [{operation: {paths: ["/private*"]}}]
 `))
     await until('the guest is refused', async () => (await meshCall(guest, port, '/private/a')).status === 403)
-    assert.equal((await meshCall(guest, port, '/private/a')).body, 'RBAC: access denied')
     assert.equal((await meshCall(guest, port, '/public')).body, 'app')
     assert.equal((await meshCall(shop, port, '/private/a')).body, 'app')
   })
