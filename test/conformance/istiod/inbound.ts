@@ -2,10 +2,11 @@
 import tls from 'node:tls'
 import http from 'node:http'
 import type { Identity } from '../../../agent/model/identity.ts'
+import { SIDECAR_LABEL } from './app.ts'
 import { NODE_IP, request, type Answer, type RequestOptions } from './mesh-agent.ts'
 
-/** A WorkloadEntry for the node, a service that selects it, and a Sidecar whose ingress port leads to the application. */
-export const inboundYaml = (port: number, appPort: number): string => `---
+/** A WorkloadEntry for the node, a service that selects it, and a Sidecar whose ports on the node's address lead to applications on 127.0.0.1. */
+export const ingressYaml = (ports: { readonly [name: string]: { readonly port: number; readonly protocol: string; readonly to: number } }): string => `---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: edge, namespace: edge}
@@ -13,21 +14,20 @@ spec:
   hosts: [edge.edge.svc.cluster.local]
   location: MESH_INTERNAL
   resolution: STATIC
-  ports: [{number: ${port}, name: http, protocol: HTTP}]
+  ports: [${Object.entries(ports).map(([name, p]) => `{number: ${p.port}, name: ${name}, protocol: ${p.protocol}}`).join(', ')}]
   workloadSelector: {labels: {app: edge}}
 ---
 apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
 metadata: {name: edge-1, namespace: edge}
-spec: {address: ${NODE_IP}, labels: {app: edge, security.istio.io/tlsMode: istio}, serviceAccount: gateway}
+spec: {address: ${NODE_IP}, labels: {app: edge, ${SIDECAR_LABEL}}, serviceAccount: gateway}
 ---
 apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: edge, namespace: edge}
 spec:
   workloadSelector: {labels: {app: edge}}
-  ingress:
-  - {port: {number: ${port}, protocol: HTTP, name: http}, bind: ${NODE_IP}, defaultEndpoint: "127.0.0.1:${appPort}"}
+  ingress: [${Object.entries(ports).map(([name, p]) => `{port: {number: ${p.port}, protocol: ${p.protocol}, name: ${name}}, bind: ${NODE_IP}, defaultEndpoint: "127.0.0.1:${p.to}"}`).join(', ')}]
   egress: [{hosts: ["*/*"]}]
 `
 

@@ -11,7 +11,13 @@ import type { TokenClaims } from './tokens.ts'
 export type MeshAgentOptions = {
   /** Tried in turn after the first. */
   readonly more?: readonly Istiod[]
-  /** Of the token; default: ns edge, sa gateway. */
+  /** Of the node; default: edge-1 in edge as gateway, at NODE_IP with app edge. */
+  readonly name?: string
+  readonly namespace?: string
+  readonly serviceAccount?: string
+  readonly ip?: string
+  readonly app?: string
+  /** Of the token; default: those of the node. */
   readonly claims?: TokenClaims
   /** YAML of further `node` settings, one a line. */
   readonly node?: readonly string[]
@@ -26,7 +32,6 @@ export type MeshAgentOptions = {
 
 /** Not 127.0.0.1: whoever has an endpoint of a service as its address is taken for that service's workload. */
 export const NODE_IP = '127.0.0.9'
-export const NODE = `sidecar~${NODE_IP}~edge-1.edge~edge.svc.cluster.local`
 
 export class MeshAgent {
   readonly agent: Agent
@@ -40,13 +45,14 @@ export class MeshAgent {
   /** Writes configuration, roots and token; starts nothing. */
   static async create(t: Finally, istiod: Istiod, o: MeshAgentOptions = {}): Promise<MeshAgent> {
     const [proxyPort] = (await freePorts(1)) as [number]
+    const { name = 'edge-1', namespace = 'edge', serviceAccount = 'gateway', ip = NODE_IP, app = 'edge' } = o
     const lines = (all: readonly string[] = []): string => all.map((l) => `  ${l}\n`).join('')
     const agent = await Agent.create(t, (folder, adminPort) => `node:
-  name: edge-1
-  namespace: edge
-  serviceAccount: gateway
-  ip: ${NODE_IP}
-  labels: {app: edge}
+  name: ${name}
+  namespace: ${namespace}
+  serviceAccount: ${serviceAccount}
+  ip: ${ip}
+  labels: {app: ${app}}
 ${lines(o.node)}control:
   address: [${[istiod, ...(o.more ?? [])].map((i) => i.address).join(', ')}]
   serverName: ${o.serverName ?? ISTIOD_NAME}
@@ -59,7 +65,7 @@ listeners:
 ${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`)
     const made = new MeshAgent(agent, proxyPort)
     made.roots(istiod.ca.rootPem)
-    made.token(istiod.token(o.claims))
+    made.token(istiod.token({ namespace, serviceAccount, ...o.claims }))
     return made
   }
   roots(pem: string): void { fs.writeFileSync(path.join(this.agent.folder, 'roots.pem'), pem) }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts, until } from '../programs.ts'
 import { App, serviceEntry } from './app.ts'
-import { inboundYaml, meshCall, peerAuthentication, plainCall } from './inbound.ts'
+import { ingressYaml, meshCall, peerAuthentication, plainCall } from './inbound.ts'
 import { certificateOf } from './istioctl.ts'
 import { Istiod } from './istiod.ts'
 import { MeshAgent } from './mesh-agent.ts'
@@ -118,7 +118,7 @@ test('inbound pushes', { timeout: 180_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]
   const app = await App.start(t, 'app', '127.0.0.1')
   const istiod = await Istiod.create(t)
-  istiod.write('edge', inboundYaml(port, app.port))
+  istiod.write('edge', ingressYaml({ http: { port, protocol: 'HTTP', to: app.port } }))
   await istiod.start()
   const edge = await MeshAgent.create(t, istiod)
   await edge.start()
