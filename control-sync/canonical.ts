@@ -19,7 +19,8 @@ type Step = { readonly map: boolean; readonly shape: () => Shape | undefined }
 /** @returns 32 hex digits of SHA-256. Bytes that are no protobuf are hashed as they are; never throws. */
 export function canonicalHash(kind: ResourceKind, bytes: Uint8Array): string {
   const shape = shapeOfType(TYPE_URLS[kind].slice(TYPE_URLS[kind].lastIndexOf('/') + 1))
-  const copy = shape && Uint8Array.prototype.slice.call(bytes)
+  // A plain Uint8Array also of a Buffer, which gRPC gives: a Buffer's slice() shares its memory, and so does that of its copy.
+  const copy = shape && new Uint8Array(bytes)
   const canonical = copy && sortMaps(copy, 0, copy.length, shape, 0) ? copy : bytes
   return createHash('sha256').update(canonical).digest('hex').slice(0, 32)
 }
