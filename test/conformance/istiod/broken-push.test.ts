@@ -1,7 +1,8 @@
 /** EnvoyFilters that meshlet cannot follow: what it had serves on, the rest of the push goes on, and both sides say so until it is repaired. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts, until } from '../programs.ts'
+import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { until } from '../programs.ts'
 import { App, serviceEntry } from './app.ts'
 import { ingressYaml, plainCall } from './inbound.ts'
 import { proxyStatus } from './istioctl.ts'
