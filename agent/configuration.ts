@@ -14,7 +14,7 @@ import { MeshError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import type { Metrics } from './core/metrics.ts'
 import type { World } from './core/world.ts'
-import type { IdentitySource } from './model/identity.ts'
+import type { AgentIdentity } from './identity.ts'
 import type { Listener } from './model/listener.ts'
 import type { Tables } from './model/tables.ts'
 import type { Readiness } from './readiness.ts'
@@ -37,7 +37,7 @@ export type ConfigurationOptions = {
   readonly metrics: Metrics
   readonly log: Log
   readonly tables: Current<Tables>
-  readonly identity: IdentitySource
+  readonly identity: AgentIdentity
   readonly node: NodeDescription
   readonly own: readonly Listener[]
   readonly readiness: Readiness
@@ -63,7 +63,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     applier.restore(stored)
     latch[Symbol.dispose]()
   }
-  const transport = new GrpcTransport({ control: controlPlaneOf(control, config.node.clusterId, disk), node, identity, clock })
+  const transport = new GrpcTransport({ control: controlPlaneOf(control, config.node.clusterId, disk), node, identity, clock, onCertificateRefused: () => identity.certificateRefused() })
   let sync: Sync | undefined
   const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   return {

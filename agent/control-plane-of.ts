@@ -1,4 +1,5 @@
 /** From agent.yaml to what control-sync needs: addresses, roots, token, names. */
+import { X509Certificate } from 'node:crypto'
 import type { ControlPlane } from '../control-sync/control-plane.ts'
 import type { NodeSettings } from '../control-sync/node.ts'
 import type { AgentConfig } from './config/schema.ts'
@@ -16,6 +17,8 @@ export function controlPlaneOf(control: Control, clusterId: string, disk: Disk):
     roots() {
       const roots = read(control.roots, 'control.roots', disk)
       if (!roots) throw new MeshError('MESH_CONFIG_INVALID', `control.roots: there is no file ${control.roots}`)
+      // OpenSSL takes a file without any certificate for an empty list and says later that somebody else's is not in it.
+      try { new X509Certificate(roots) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `control.roots: ${control.roots} holds no certificate`, { cause }) }
       return roots
     },
     token() {

@@ -17,6 +17,8 @@ export type AgentIdentity = IdentitySource & AsyncDisposable & {
   /** Begins to renew, or to watch the folder. */
   start(): void
   problem(): MeshError | undefined
+  /** The control plane accepts the certificate no longer; one of ours is requested anew. */
+  certificateRefused(): void
   /** Monotonic milliseconds; undefined where renewal is somebody else's. */
   readonly renewalAtMs: number | undefined
   /** Where a damaged identity was put at start. */
@@ -30,7 +32,7 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
   if (config.identity) {
     const folder = new IdentityFolder({ disk, clock, log, folder: config.identity.folder, earliestWallMs })
     return {
-      current: () => folder.current(), watch: (fn) => folder.watch(fn), start: () => folder.start(), problem: () => folder.problem(), renewalAtMs: undefined,
+      current: () => folder.current(), watch: (fn) => folder.watch(fn), start: () => folder.start(), certificateRefused: ignore, problem: () => folder.problem(), renewalAtMs: undefined,
       setAside: undefined, [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
     }
   }
@@ -44,12 +46,15 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
   const latch = readiness.hold('a certificate')
   void manager.certified.then(() => latch[Symbol.dispose]())
   return {
-    current: () => manager.current(), watch: (fn) => manager.watch(fn), start: () => manager.start(), problem: () => manager.problem(), get renewalAtMs() { return manager.renewalAtMs },
+    current: () => manager.current(), watch: (fn) => manager.watch(fn), start: () => manager.start(), problem: () => manager.problem(),
+    certificateRefused: () => manager.certificateRefused(), get renewalAtMs() { return manager.renewalAtMs },
     setAside: store.setAside, [Symbol.asyncDispose]: () => manager[Symbol.asyncDispose](),
   }
 }
 
+function ignore(): void { /* nothing to renew here */ }
+
 const NONE: Omit<AgentIdentity, 'problem'> = {
-  current: () => undefined, watch: () => ({ [Symbol.dispose]: () => { /* nothing changes */ } }), start: () => { /* nothing to renew */ },
+  current: () => undefined, watch: () => ({ [Symbol.dispose]: () => { /* nothing changes */ } }), start: ignore, certificateRefused: ignore,
   renewalAtMs: undefined, setAside: undefined, [Symbol.asyncDispose]: async () => { /* nothing is open */ },
 }

@@ -14,28 +14,45 @@ const UNAUTHENTICATED = 16
 /** grpc-js reports a failed handshake as UNAVAILABLE with OpenSSL's or Node's words. */
 const TLS_WORDS = /certificate|self.signed|\bSSL\b|\bTLS\b|ERR_TLS|altnames|unable to verify|EPROTO/i
 
+/** Node's words for a certificate of somebody else. */
+const NAME_WORDS = /altnames/i
+
+/** The server's alerts about the certificate that it was shown (RFC 8446 §6.2), in OpenSSL's words. */
+const REFUSED_CERTIFICATE = /alert (unknown ca|bad certificate|certificate (?:expired|revoked|unknown|required)|unsupported certificate|access denied)/i
+
 /** What grpc-js puts around the operating system's words. */
 const GRPC_WORDS = /^No connection established\. Last error: (?:Error: )?|\. Resolution note: ?$/g
 
-/** @param what the call, e.g. "the configuration stream" */
-export function controlError({ code, details }: GrpcFailure, what: string, address: string): MeshError {
+/**
+ * @param what the call, e.g. "the configuration stream"
+ * @param shown what we proved ourselves with, e.g. "the certificate of spiffe://…"
+ */
+export function controlError({ code, details }: GrpcFailure, what: string, address: string, shown: string): MeshError {
   const bare = details.replace(GRPC_WORDS, '')
   const said = bare.length > 300 ? `${bare.slice(0, 300)}…` : bare
   switch (code) {
-    case UNAUTHENTICATED: return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: ${said}`)
+    case UNAUTHENTICATED: return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: ${said.replace(/\.$/, '')}; it was shown ${shown}`)
     case PERMISSION_DENIED: return new MeshError('MESH_CONTROL_FORBIDDEN', `${address} forbids ${what}: ${said}`)
     case RESOURCE_EXHAUSTED: return new MeshError('MESH_CONTROL_SLOW_DOWN', `${address} asks to come later for ${what}: ${said}`)
     case CANCELLED:
     case DEADLINE_EXCEEDED: return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} did not answer for ${what}: ${said}`)
-    case UNAVAILABLE: return TLS_WORDS.test(details)
-      ? new MeshError('MESH_CONTROL_TLS', `the TLS connection to ${address} failed: ${said}`)
-      : new MeshError('MESH_CONTROL_UNREACHABLE', `${address} is not reachable for ${what}: ${said}`)
+    case UNAVAILABLE: return unavailable(details, said, what, address, shown)
     default: return new MeshError('MESH_CONTROL_PROTOCOL', `${address} ended ${what} with gRPC status ${code}: ${said}`)
   }
 }
 
+function unavailable(details: string, said: string, what: string, address: string, shown: string): MeshError {
+  const [, refused] = REFUSED_CERTIFICATE.exec(details) ?? []
+  if (refused !== undefined) return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: TLS alert "${refused}"; it was shown ${shown}`)
+  if (NAME_WORDS.test(details)) return new MeshError('MESH_CONTROL_NAME', `${address} is not who it should be: ${said.replace(/^.*?altnames: /, '')}`)
+  if (TLS_WORDS.test(details)) return new MeshError('MESH_CONTROL_TLS', `the TLS connection to ${address} failed: ${said}`)
+  return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} is not reachable for ${what}: ${said}`)
+}
+
+const OUR_IDENTITY_OR_THEIRS: ReadonlySet<string> = new Set(['MESH_CONTROL_UNAUTHENTICATED', 'MESH_CONTROL_FORBIDDEN', 'MESH_CONTROL_TLS', 'MESH_CONTROL_NAME'])
+
 /** Full jitter within these; refusals of who we are do not pass by asking often. */
 export function retryPace({ code }: MeshError): { readonly baseMs: number; readonly capMs: number } {
-  if (code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_FORBIDDEN' || code === 'MESH_CONTROL_TLS') return { baseMs: 2_000, capMs: 120_000 }
+  if (OUR_IDENTITY_OR_THEIRS.has(code)) return { baseMs: 2_000, capMs: 120_000 }
   return code === 'MESH_CONTROL_SLOW_DOWN' ? { baseMs: 4_000, capMs: 60_000 } : { baseMs: 500, capMs: 30_000 }
 }

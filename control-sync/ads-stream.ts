@@ -22,13 +22,16 @@ export class GrpcTransport implements AdsTransport {
   readonly #identity: IdentitySource
   readonly #clock: Clock
   #turn = 0
+  readonly #onCertificateRefused: () => void
   #certificateRefused = false
 
-  constructor(p: { control: ControlPlane; node: NodeDescription; identity: IdentitySource; clock: Clock }) {
+  /** @param p.onCertificateRefused called when the control plane accepts our certificate no longer, e.g. because its root was replaced */
+  constructor(p: { control: ControlPlane; node: NodeDescription; identity: IdentitySource; clock: Clock; onCertificateRefused: () => void }) {
     this.#control = p.control
     this.#node = p.node
     this.#identity = p.identity
     this.#clock = p.clock
+    this.#onCertificateRefused = p.onCertificateRefused
   }
 
   get address(): string { return this.#control.addresses[this.#turn % this.#control.addresses.length]! }
@@ -36,7 +39,7 @@ export class GrpcTransport implements AdsTransport {
   /** Rejects with MESH_NO_IDENTITY or MESH_CONTROL_TLS. */
   async open(events: AdsStreamEvents): Promise<AdsStream> {
     const grpc = await loadGrpc()
-    const { identity, token } = proofOf(this.#control, this.#identity.current(), { wallMs: this.#clock.wallMs(), certificateRefused: this.#certificateRefused })
+    const { identity, token, shown } = proofOf(this.#control, this.#identity.current(), { wallMs: this.#clock.wallMs(), certificateRefused: this.#certificateRefused })
     const { address } = this
     const client: Client = new grpc.Client(address, channelCredentials(grpc, this.#control, identity), channelOptions(this.#control))
     const { path, requestSerialize, responseDeserialize } = ADS.DeltaAggregatedResources
@@ -46,7 +49,10 @@ export class GrpcTransport implements AdsTransport {
       if (over) return
       over = true
       this.#turn++
-      this.#certificateRefused = reason.code === 'MESH_CONTROL_UNAUTHENTICATED' && !this.#certificateRefused
+      const refused = reason.code === 'MESH_CONTROL_UNAUTHENTICATED'
+      // Turn and turn about: either may be the one that is accepted again first.
+      this.#certificateRefused = refused && !this.#certificateRefused
+      if (refused && identity) this.#onCertificateRefused()
       client.close()
       events.onEnd(reason)
     }
@@ -55,7 +61,7 @@ export class GrpcTransport implements AdsTransport {
       // A kind that was not asked for is a habit of some servers and no reason to lose the stream.
       if (response) events.onResponse(response)
     })
-    call.on('error', (err: ServiceError) => end(controlError(err, 'the configuration stream', address)))
+    call.on('error', (err: ServiceError) => end(controlError(err, 'the configuration stream', address, shown)))
     call.on('end', () => end(new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the configuration stream`)))
     return {
       send: (request) => { if (!over) call.write(requestOf(request, this.#node)) },

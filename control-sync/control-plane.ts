@@ -3,6 +3,7 @@ import type { ChannelCredentials, ChannelOptions, Metadata } from '@grpc/grpc-js
 import type * as Grpc from '@grpc/grpc-js'
 import { MeshError } from '../agent/core/errors.ts'
 import type { Identity } from '../agent/model/identity.ts'
+import { tokenSummary } from './token-claims.ts'
 
 export type ControlPlane = {
   /** HOST:PORT, tried in turn. */
@@ -56,15 +57,16 @@ export function callMetadata(grpc: typeof Grpc, control: ControlPlane, token: st
   return metadata
 }
 
-/** What proves who we are: a certificate that is valid now, and else (or when it was refused) the token. */
-export type Proof = { readonly identity: Identity | undefined; readonly token: string | undefined }
+/** What proves who we are: a certificate that is valid now, and else (or when it was refused) the token. Never both: beside a certificate a token does not count. */
+export type Proof = { readonly identity: Identity | undefined; readonly token: string | undefined; /** For a message. */ readonly shown: string }
 
 /** Throws MESH_NO_IDENTITY when there is neither. */
 export function proofOf(control: ControlPlane, identity: Identity | undefined, p: { readonly wallMs: number; readonly certificateRefused: boolean }): Proof {
   const valid = identity && identity.notAfterMs > p.wallMs ? identity : undefined
   const token = !valid || p.certificateRefused ? control.token() : undefined
-  if (!valid && token === undefined) {
+  if (token !== undefined) return { identity: undefined, token, shown: tokenSummary(token, p.wallMs) }
+  if (!valid) {
     throw new MeshError('MESH_NO_IDENTITY', identity ? 'the certificate has expired and there is no join token' : 'there is neither a certificate nor a join token')
   }
-  return { identity: valid, token }
+  return { identity: valid, token: undefined, shown: `the certificate of ${valid.spiffeId.uri}` }
 }

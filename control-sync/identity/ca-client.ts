@@ -23,7 +23,7 @@ export function istioCertificateAuthority(control: ControlPlane, clock: Clock): 
   return async ({ current, spiffeUri, ttlSec, certificateRefused }) => {
     const grpc = await loadGrpc()
     const address = control.addresses[turn++ % control.addresses.length]!
-    const { identity, token } = proofOf(control, current, { wallMs: clock.wallMs(), certificateRefused })
+    const { identity, token, shown } = proofOf(control, current, { wallMs: clock.wallMs(), certificateRefused })
     const keyPem = createKey()
     const client = new grpc.Client(address, channelCredentials(grpc, control, identity), channelOptions(control))
     try {
@@ -33,7 +33,7 @@ export function istioCertificateAuthority(control: ControlPlane, clock: Clock): 
         const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, callMetadata(grpc, control, token), (err: ServiceError | null, value?: IstioCertificateResponse) => {
           late.cancel()
           if (value) resolve(value)
-          else reject(controlError(err ?? { code: 2, details: 'no answer' }, 'the certificate', address))
+          else reject(controlError(err ?? { code: 2, details: 'no answer' }, 'the certificate', address, shown))
         })
         const late = clock.after(TIMEOUT_MS, () => call.cancel())
       })

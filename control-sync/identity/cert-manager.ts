@@ -40,6 +40,9 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   #running: Promise<void> = Promise.resolve()
   #error: MeshError | undefined
   #renewalAtMs: number | undefined
+  /** Ends the wait for the next request. */
+  #wake = new AbortController()
+  #certificateRefused = false
 
   /** Throws MESH_STATE_UNUSABLE when the stored identity may not be read. */
   constructor(options: CertManagerOptions) {
@@ -69,6 +72,12 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   /** Begins to request and renew; returns at once. */
   start(): void { this.#running = this.#run() }
 
+  /** The control plane does not take the certificate any more: a new one is asked for at once, with the token if there is one. */
+  certificateRefused(): void {
+    this.#certificateRefused = true
+    this.#wake.abort()
+  }
+
   /** One request now, stored and in force when it resolves. Rejects as CertificateAuthority does, or with MESH_STATE_UNUSABLE. */
   async request(certificateRefused = false): Promise<Identity> {
     const { authority, store, spiffeUri, ttlSec, log } = this.#o
@@ -78,6 +87,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       store.save(next)
       this.#renewals.cell({ result: 'ok' }).value++
       this.#error = undefined
+      this.#certificateRefused = false
       this.#current.swap(next)
       this.#certified.resolve()
       log.info({ evt: 'identity.new', spiffeId: next.spiffeId.uri, serial: next.serial, notAfter: new Date(next.notAfterMs).toISOString() }, 'new certificate')
@@ -101,12 +111,18 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     while (!signal.aborted) {
       const waitMs = failures > 0 && this.#error ? backoffMs(failures, retryPace(this.#error), random) : this.#untilRenewalMs()
       this.#renewalAtMs = clock.monotonicMs() + waitMs
-      try { await clock.sleep(waitMs, signal) } catch { return }
+      this.#wake = new AbortController()
+      try { await clock.sleep(waitMs, AbortSignal.any([signal, this.#wake.signal])) } catch { /* to be asked now, or the end */ }
+      if (signal.aborted) return
+      const byToken = this.#certificateRefused
+      this.#certificateRefused = false
       try {
-        await this.request(this.#error?.code === 'MESH_CONTROL_UNAUTHENTICATED')
+        await this.request(byToken)
         failures = 0
       } catch (thrown) {
         failures++
+        // Turn and turn about, as on the configuration stream.
+        this.#certificateRefused = !byToken && toMeshError(thrown).code === 'MESH_CONTROL_UNAUTHENTICATED'
         if (signal.aborted) return
         log.warn({ evt: 'identity.request-failed', failures, err: toMeshError(thrown) }, 'no new certificate; the one at hand serves on')
       }

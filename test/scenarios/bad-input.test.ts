@@ -191,7 +191,7 @@ test('a wrong token: join says who refused it and where the next one comes from;
   for (const [wrong, why] of [['s3cret-nonsense', /is not one of this hub/], [foreign, /is not signed by this hub/], [ended, /ended at 20/]] as const) {
     fs.writeFileSync(token, wrong)
     const said = await meshlet(['join', '-c', m.file])
-    says(said, { exit: 1, code: 'MESH_CONTROL_UNAUTHENTICATED', what: why, remedy: /get a new token and run meshlet join/ })
+    says(said, { exit: 1, code: 'MESH_CONTROL_UNAUTHENTICATED', what: why, remedy: /Put a new token into the file of control\.token/ })
     assert.match(said.err, new RegExp(`127\\.0\\.0\\.1:${hub.hub.port}`))
     assert.equal(said.err.includes(wrong), false)
   }
@@ -216,12 +216,12 @@ test('a control plane that is not there, or is somebody else, is told apart', as
   fs.writeFileSync(`${m.folder}/roots.pem`, testCa('demo.mesh').rootsPem)
   says(await meshlet(['join', '-c', m.file]), { exit: 1, code: 'MESH_CONTROL_UNREACHABLE', what: new RegExp(`127\\.0\\.0\\.1:${nobody} is not reachable for the certificate: connect ECONNREFUSED`), remedy: /Check the address, the route and the firewall/ })
   m.write(controlYaml(m.folder, 'edge', hub.hub.port))
-  says(await meshlet(['join', '-c', m.file]), { exit: 1, code: 'MESH_CONTROL_TLS', what: /certificate/, remedy: /does not match the roots or the server name in agent\.yaml/ })
+  says(await meshlet(['join', '-c', m.file]), { exit: 1, code: 'MESH_CONTROL_TLS', what: /certificate/, remedy: /Put the root certificate of the control plane's CA into the file of control\.roots/ })
   fs.writeFileSync(`${m.folder}/roots.pem`, hub.hub.rootsPem)
   m.write(controlYaml(m.folder, 'edge', hub.hub.port).replace('hub.demo.mesh', 'other.demo.mesh'))
-  says(await meshlet(['join', '-c', m.file]), { exit: 1, code: 'MESH_CONTROL_TLS', what: /other\.demo\.mesh/, remedy: /server name in agent\.yaml/ })
+  says(await meshlet(['join', '-c', m.file]), { exit: 1, code: 'MESH_CONTROL_NAME', what: /other\.demo\.mesh/, remedy: /Set control\.serverName/ })
   fs.writeFileSync(`${m.folder}/roots.pem`, 'no pem')
-  says(await meshlet(['join', '-c', m.file]), { exit: 1, code: 'MESH_CONTROL_TLS', what: /roots/, remedy: /roots or the server name in agent\.yaml/ })
+  says(await meshlet(['join', '-c', m.file]), { exit: 2, code: 'MESH_CONFIG_INVALID', what: /control\.roots: .*roots\.pem holds no certificate/, remedy: /Correct/ })
 })
 
 test('config check finds the cluster that a route names and nobody knows, without starting anything', async (t) => {

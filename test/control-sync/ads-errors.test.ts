@@ -1,0 +1,30 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { controlError, retryPace } from '../../control-sync/ads-errors.ts'
+
+const SHOWN = 'the certificate of spiffe://cluster.local/ns/edge/sa/gateway'
+const of = (code: number, details: string): string => {
+  const { code: ours, message } = controlError({ code, details }, 'the configuration stream', 'istiod:15012', SHOWN)
+  return `${ours}: ${message}`
+}
+
+test('each ending of a call has its own code and says what happened', () => {
+  assert.equal(of(16, 'authentication failure'), `MESH_CONTROL_UNAUTHENTICATED: istiod:15012 does not accept who we are for the configuration stream: authentication failure; it was shown ${SHOWN}`)
+  assert.match(of(7, 'authorization failed: no identities ([spiffe://x]) matched edge/gateway'), /^MESH_CONTROL_FORBIDDEN: .*matched edge\/gateway$/)
+  assert.match(of(8, 'request rate limit exceeded'), /^MESH_CONTROL_SLOW_DOWN: /)
+  assert.match(of(4, ''), /^MESH_CONTROL_UNREACHABLE: .*did not answer/)
+  assert.match(of(14, 'Connection dropped'), /^MESH_CONTROL_UNREACHABLE: .*is not reachable .*: Connection dropped$/)
+  assert.match(of(3, 'missing node information'), /^MESH_CONTROL_PROTOCOL: .*gRPC status 3: missing node information$/)
+})
+test('TLS: a wrong root, a wrong name and our certificate refused are three things', () => {
+  // What a real istiod made of it, Node 26.
+  assert.equal(of(14, 'No connection established. Last error: Error: self-signed certificate in certificate chain. Resolution note: '), 'MESH_CONTROL_TLS: the TLS connection to istiod:15012 failed: self-signed certificate in certificate chain')
+  assert.equal(of(14, 'No connection established. Last error: Error [ERR_TLS_CERT_ALTNAME_INVALID]: Hostname/IP does not match certificate\'s altnames: Host: other.example.org. is not in the cert\'s altnames: DNS:istiod.istio-system.svc. Resolution note: '),
+    'MESH_CONTROL_NAME: istiod:15012 is not who it should be: Host: other.example.org. is not in the cert\'s altnames: DNS:istiod.istio-system.svc')
+  assert.equal(of(14, 'No connection established. Last error: Error: 40A3B044067F0000:error:0A000418:SSL routines:ssl3_read_bytes:tlsv1 alert unknown ca:../deps/openssl/openssl/ssl/record/rec_layer_s3.c:918:SSL alert number 48\n. Resolution note: '),
+    `MESH_CONTROL_UNAUTHENTICATED: istiod:15012 does not accept who we are for the configuration stream: TLS alert "unknown ca"; it was shown ${SHOWN}`)
+})
+test('refusals that do not pass by asking often are asked rarely', () => {
+  for (const code of [16, 7]) assert.ok(retryPace(controlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
+  assert.ok(retryPace(controlError({ code: 14, details: '' }, 'x', 'y', SHOWN)).capMs <= 30_000)
+})
