@@ -1,0 +1,131 @@
+/** Everything for which an istiod turns an agent away: each says what is wrong and what to do, and is over when that is done. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
+import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import type { AgentStatus, Problem } from '../../../agent/status.ts'
+import { App, serviceEntry } from './app.ts'
+import { Istiod } from './istiod.ts'
+import { MeshAgent } from './mesh-agent.ts'
+import { MeshCa } from './trust.ts'
+
+/** Back-off of refusals begins at some seconds. */
+const PATIENCE_MS = 60_000
+
+/** The first problem with that code, as `meshlet status` prints it. */
+async function problem(edge: MeshAgent, code: string): Promise<Problem> {
+  const { problems } = await edge.status(code, (s) => s.problems.some((p) => p.code === code), PATIENCE_MS)
+  const found = problems.find((p) => p.code === code)!
+  const { code: exit, out } = await edge.agent.cli(['status', '--admin', `127.0.0.1:${edge.agent.adminPort}`])
+  assert.equal(exit, 1, 'something is wrong')
+  assert.ok(out.includes(`! ${code}: `) && out.includes(`\n  ${found.remedy}\n`), out)
+  return found
+}
+const well = (edge: MeshAgent): Promise<AgentStatus> => edge.status('all is well', (s) => s.state === 'ready' && s.control.link === 'connected' && s.problems.length === 0, PATIENCE_MS)
+
+test('refusals', { timeout: 300_000 }, async (t) => {
+  const istiod = await Istiod.create(t)
+  await istiod.start()
+  const agent = async (prepare: (edge: MeshAgent) => void, o: Parameters<typeof MeshAgent.create>[2] = {}): Promise<MeshAgent> => {
+    const edge = await MeshAgent.create(t, istiod, o)
+    prepare(edge)
+    edge.agent.launch()
+    return edge
+  }
+
+  await t.test('token expired; the next one is read from its file', async () => {
+    const token = istiod.token({ ttlSec: -60 })
+    const edge = await agent((e) => { e.token(token) })
+    const { text, remedy } = await problem(edge, 'MESH_CONTROL_UNAUTHENTICATED')
+    assert.match(text, /^127\.0\.0\.1:\d+ does not accept who we are for the certificate: request authenticate failure; it was shown a token for system:serviceaccount:edge:gateway, audience istio-ca, that expired at 20/)
+    assert.match(remedy, /Put a new token into the file of control\.token/)
+    edge.token(istiod.token())
+    await well(edge)
+    assert.equal(edge.agent.process.log.includes(token.slice(-40)), false, 'no token in the log')
+    await edge.kill()
+  })
+  await t.test('token for another audience', async () => {
+    const edge = await agent((e) => { e.token(istiod.token({ audience: 'somebody-else' })) })
+    assert.match((await problem(edge, 'MESH_CONTROL_UNAUTHENTICATED')).text, /audience somebody-else/)
+    await edge.kill()
+  })
+  await t.test('no token and no certificate', async () => {
+    const edge = await agent((e) => { e.token('') })
+    const { text, remedy } = await problem(edge, 'MESH_NO_IDENTITY')
+    assert.match(text, /neither a certificate nor a join token/)
+    assert.match(remedy, /meshlet join/)
+    edge.token(istiod.token())
+    await well(edge)
+    await edge.kill()
+  })
+  await t.test('wrong root; the right one is read from its file', async () => {
+    const edge = await agent((e) => { e.roots(new MeshCa().rootPem) })
+    const { text, remedy } = await problem(edge, 'MESH_CONTROL_TLS')
+    assert.match(text, /self-signed certificate in certificate chain$/)
+    assert.match(remedy, /control\.roots/)
+    edge.roots(istiod.ca.rootPem)
+    await well(edge)
+    await edge.kill()
+  })
+  await t.test('wrong server name', async () => {
+    const edge = await agent(() => { /* all else is right */ }, { serverName: 'other.example.org' })
+    const { text, remedy } = await problem(edge, 'MESH_CONTROL_NAME')
+    assert.match(text, /Host: other\.example\.org\. is not in the cert's altnames: .*DNS:istiod\.istio-system\.svc/)
+    assert.match(remedy, /control\.serverName/)
+    await edge.kill()
+    fs.writeFileSync(edge.agent.configFile, fs.readFileSync(edge.agent.configFile, 'utf8').replace('other.example.org', 'istiod.istio-system.svc'))
+    edge.agent.launch()
+    await well(edge)
+    await edge.kill()
+  })
+  await t.test('permission denied: the certificate is for another namespace; joining anew puts it right', async () => {
+    const edge = await agent((e) => { e.token(istiod.token({ namespace: 'other' })) })
+    const { text, remedy } = await problem(edge, 'MESH_CONTROL_FORBIDDEN')
+    assert.match(text, /no identities \(\[spiffe:\/\/cluster\.local\/ns\/other\/sa\/gateway\]\) matched edge\/gateway$/)
+    assert.match(remedy, /meshlet join/)
+    await edge.kill()
+    const { code, err } = await edge.agent.cli(['join', '--config', edge.agent.configFile, '--token', '-'], { input: istiod.token() })
+    assert.equal(code, 0, err)
+    edge.agent.launch()
+    assert.equal((await well(edge)).certificate?.spiffeId, 'spiffe://cluster.local/ns/edge/sa/gateway')
+    await edge.kill()
+  })
+})
+
+test('the root of the mesh is replaced from one moment to the next', { timeout: 180_000 }, async (t) => {
+  const [port] = (await freePorts(1)) as [number]
+  const orders = await App.start(t, 'orders')
+  const istiod = await Istiod.create(t)
+  istiod.write('orders', serviceEntry('orders', { port, endpoints: [orders] }))
+  await istiod.start()
+  const edge = await MeshAgent.create(t, istiod)
+  await edge.start()
+  const url = `http://orders.shop.svc.cluster.local:${port}/`
+  await edge.until(url, (a) => a.body === 'orders')
+  const { serial } = (await edge.status('a certificate')).certificate!
+  edge.token('')
+  await istiod.stop()
+  istiod.ca = new MeshCa()
+  istiod.ca.writeTo(istiod.certificatesFolder)
+  await istiod.start()
+
+  await t.test('with the old roots the new istiod is a stranger', async () => {
+    await problem(edge, 'MESH_CONTROL_TLS')
+    assert.equal((await edge.get(url)).body, 'orders')
+  })
+  await t.test('with the new roots it is our certificate that is refused', async () => {
+    edge.roots(istiod.ca.rootPem)
+    const { text } = await problem(edge, 'MESH_CONTROL_UNAUTHENTICATED')
+    assert.match(text, /TLS alert "unknown ca"; it was shown the certificate of spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway$/)
+    assert.equal((await edge.get(url)).body, 'orders')
+  })
+  await t.test('with a token it joins by itself and has a certificate of the new root', async () => {
+    edge.token(istiod.token())
+    const { certificate } = await well(edge)
+    assert.notEqual(certificate?.serial, serial)
+    const stored = JSON.parse(fs.readFileSync(path.join(edge.stateFolder, 'identity/identity.json'), 'utf8')) as { rootsPem: string }
+    assert.equal(stored.rootsPem, istiod.ca.rootPem)
+    assert.equal((await edge.get(url)).body, 'orders')
+  })
+})
