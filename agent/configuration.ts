@@ -9,6 +9,7 @@ import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
 import { startSync, type Link, type Sync } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { controlPlaneOf } from './control-plane-of.ts'
+import type { Timer } from './core/clock.ts'
 import type { Current } from './core/current.ts'
 import { MeshError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
@@ -18,6 +19,9 @@ import type { AgentIdentity } from './identity.ts'
 import type { Listener } from './model/listener.ts'
 import type { Tables } from './model/tables.ts'
 import type { Readiness } from './readiness.ts'
+
+/** Who has a configuration serves first: loading gRPC takes as long as the rest of the start. Devices that boot together come spread. */
+const CONNECT_AFTER_MS = 200
 
 export type Configuration = AsyncDisposable & {
   readonly applier: Applier
@@ -65,15 +69,21 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   }
   const transport = new GrpcTransport({ control: controlPlaneOf(control, config.node.clusterId, disk), node, identity, clock, onCertificateRefused: () => identity.certificateRefused() })
   let sync: Sync | undefined
+  let later: Timer | undefined
   const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   return {
     applier, setAside: store.setAside, needsIdentity: true, folderProblems: () => [],
     link: () => sync?.link ?? waiting,
     connect() {
-      sync = startSync({ transport, applier, clock, random, log, metrics, shrinkHoldMs: control.shrinkHoldMs, ownRoutes: ownRoutes(own) })
-      void sync.synced.then(() => latch[Symbol.dispose]())
+      const start = (): void => {
+        sync = startSync({ transport, applier, clock, random, log, metrics, shrinkHoldMs: control.shrinkHoldMs, ownRoutes: ownRoutes(own) })
+        void sync.synced.then(() => latch[Symbol.dispose]())
+      }
+      if (stored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)
+      else start()
     },
     async [Symbol.asyncDispose]() {
+      later?.cancel()
       await sync?.[Symbol.asyncDispose]()
       await saver[Symbol.asyncDispose]()
       await store[Symbol.asyncDispose]()
