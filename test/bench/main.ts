@@ -15,6 +15,7 @@ const suites = new Map<string, () => Promise<(options: RunOptions) => AsyncItera
   ['http', async () => (await import('./http.ts')).benchHttp],
   ['mqtt', async () => (await import('./mqtt.ts')).benchMqtt],
   ['idle', async () => (await import('./idle.ts')).benchIdle],
+  ['sync', async () => (await import('./sync.ts')).benchSync],
   ['start', async () => (await import('./start.ts')).benchStart],
 ])
 const suite = suites.get(name ?? '')

@@ -61,6 +61,8 @@ export class Istiod {
 
   /** HOST:PORT of configuration and CA over TLS. */
   get address(): string { return `127.0.0.1:${this.#ports[0]}` }
+  /** The same without TLS and without identities. */
+  get plainAddress(): string { return `127.0.0.1:${this.#ports[1]}` }
   get certificatesFolder(): string { return path.join(this.folder, 'cacerts') }
 
   async start(): Promise<void> {
