@@ -46,6 +46,8 @@ export class Applier {
   #references = new Map<RawResource, References>()
   #ignored = new Map<RawResource, readonly string[]>()
   #rejected = new Map<string, Rejected>()
+  /** What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over the mesh. */
+  #derived: { dangling?: readonly Dangling[]; endpoint?: ReadonlySet<string>; route?: ReadonlySet<string> } = {}
   #work: Promise<unknown> = Promise.resolve()
 
   constructor(options: ApplierOptions) {
@@ -70,18 +72,21 @@ export class Applier {
   /** Wall milliseconds, also of earlier runs: when a control plane was last heard of, and when each kind last changed. */
   get contactAtMs(): number | undefined { return this.#o.saver?.contactAtMs }
   get changedAtMs(): Ages { return this.#o.saver?.changedAtMs ?? {} }
-  dangling(): Dangling[] { return danglingReferences(this.#holders(), (name) => this.#snapshot.resources.cluster.has(name)) }
+  dangling(): readonly Dangling[] { return (this.#derived.dangling ??= danglingReferences(this.#holders(), (name) => this.#snapshot.resources.cluster.has(name))) }
 
   /** Names that the resources of these kinds refer to, e.g. all endpoint sets of the clusters. */
-  referenced(kind: 'endpoint' | 'route'): Set<string> {
+  referenced(kind: 'endpoint' | 'route'): ReadonlySet<string> {
+    const known = this.#derived[kind]
+    if (known) return known
     const names = new Set<string>()
     for (const { references } of this.#holders()) for (const name of references[kind] ?? []) names.add(name)
-    return names
+    return (this.#derived[kind] = names)
   }
 
   /** Cold start: serves what was stored, marked stale until the control plane has spoken. */
   restore(stored: StoredSnapshot): void {
     this.#snapshot = stored.snapshot
+    this.#derived = {}
     this.#generation = stored.generation
     this.#references = new Map(stored.references)
     this.#o.saver?.restored({ ...stored, savedAtMs: stored.snapshot.savedAtMs })
@@ -134,6 +139,7 @@ export class Applier {
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
     this.#snapshot = { resources, savedAtMs }
+    this.#derived = {}
     this.#generation = generation
     this.#forget()
     this.#swap(false)

@@ -20,12 +20,15 @@ export async function stage(kind: ResourceKind, incoming: Incoming, known: RawRe
   if (known && Buffer.compare(known.value, value) === 0) return { outcome: 'same' }
   const hash = canonicalHash(kind, value)
   if (known?.hash === hash) return { outcome: 'same' }
-  const raw: RawResource = { name, value, hash, version }
+  const raw: RawResource = { name, value: known ? detached(value) : value, hash, version }
   if (kind === 'route') return stageRoutes(raw, options, pace)
   const decoded = decode(kind, value, options)
   if (!decoded.ok) return { outcome: 'refused', issues: decoded.issues }
   return { outcome: 'changed', raw, references: referencesOf(kind, decoded.value), ignored: decoded.ignored }
 }
+
+/** A view of a message keeps all of it in memory: right for a first push, of which everything is kept, and not for one changed resource of a thousand. */
+function detached(value: Uint8Array): Uint8Array { return value.byteLength * 4 < value.buffer.byteLength ? Uint8Array.from(value) : value }
 
 /** A route table holds every service of the mesh: in slices, and the table that comes of it is the one that serves. */
 async function stageRoutes(raw: RawResource, { readFile }: DecodeOptions, pace: Pace): Promise<Staged> {
