@@ -82,12 +82,14 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const tables = new Current<Tables>(EMPTY_TABLES)
   const identity = startIdentity({ config, world, metrics, log, earliestWallMs: facts.builtAtMs, readiness })
   scope.own(identity)
-  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits }
   const own = listenersOf(config, disk)
   const freeBytes = (): number => disk.freeBytes(config.state)
   const [spool, configuration] = await bothOwned(scope,
     openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }),
     startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness }))
+
+  const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
+  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, isLinkDown }
 
   const upstreams = scope.own(createUpstreams(ctx))
   const broker = scope.own(createBroker({ ctx, durability: spool, node: config.node.name ?? facts.hostName }))

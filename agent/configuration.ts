@@ -56,10 +56,12 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   const { clock, random, disk } = world
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
+  let sync: Sync | undefined
   const store = await openSnapshotStore(world.openStorage, path.join(config.state, 'snapshot.db'))
   if (store.setAside !== undefined) log.warn({ evt: 'snapshot.damaged', code: 'MESH_STORAGE_DAMAGED', file: store.setAside }, 'the stored configuration was damaged and was set aside')
   const saver = new SnapshotSaver({ node: node.id, store, clock, log, metrics })
-  const applier = new Applier({ node: node.id, tables, saver, clock, log, metrics })
+  const authorization = { maxAgeMs: control.authorizationMaxAgeMs, isConnected: () => sync?.link.state === 'connected' }
+  const applier = new Applier({ node: node.id, tables, saver, clock, log, metrics, authorization })
   const latch = readiness.hold('a configuration')
   const stored = await store.load(node.id)
   if (stored) {
@@ -68,7 +70,6 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     latch[Symbol.dispose]()
   }
   const transport = new GrpcTransport({ control: controlPlaneOf(control, config.node.clusterId, disk), node, identity, clock, onCertificateRefused: () => identity.certificateRefused() })
-  let sync: Sync | undefined
   let later: Timer | undefined
   const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   return {
@@ -85,6 +86,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     async [Symbol.asyncDispose]() {
       later?.cancel()
       await sync?.[Symbol.asyncDispose]()
+      applier[Symbol.dispose]()
       await saver[Symbol.asyncDispose]()
       await store[Symbol.asyncDispose]()
     },

@@ -10,6 +10,7 @@ import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
 import { Pace } from '../agent/core/pace.ts'
 import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
 import type { Tables } from '../agent/model/tables.ts'
+import { AuthorizationAge } from './authorization-age.ts'
 import type { ReadFile } from './decode/at.ts'
 import { meshTables } from './mesh-tables.ts'
 import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
@@ -26,6 +27,8 @@ export type ApplierOptions = {
   readonly tables: Current<Tables>
   /** Undefined: nothing is kept (a folder is its own store). */
   readonly saver: SnapshotSaver | undefined
+  /** How long inbound listeners serve without a control plane; left out: for ever. */
+  readonly authorization?: { readonly maxAgeMs: number; readonly isConnected: () => boolean }
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
@@ -36,11 +39,12 @@ export type ApplierOptions = {
 const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
 export const EMPTY_SNAPSHOT: Snapshot = { resources: Object.fromEntries(KINDS.map((k) => [k, new Map()])) as unknown as Snapshot['resources'], savedAtMs: 0 }
 
-export class Applier {
+export class Applier implements Disposable {
   readonly #o: ApplierOptions
   readonly #changedCount: Family<'kind'>
   readonly #rejectedCount: Family<'kind'>
   readonly #ignoredCount: Cell
+  readonly #age: AuthorizationAge
   #snapshot = EMPTY_SNAPSHOT
   #generation = 0
   #references = new Map<RawResource, References>()
@@ -53,6 +57,7 @@ export class Applier {
   constructor(options: ApplierOptions) {
     this.#o = options
     const { metrics } = options
+    this.#age = new AuthorizationAge({ clock: options.clock, ...(options.authorization ?? { maxAgeMs: 0, isConnected: () => true }), changed: () => this.#swap(this.stale) })
     this.#changedCount = metrics.counter('mesh_config_resources_changed_total', 'Resources that a push changed, by kind.', ['kind'])
     this.#rejectedCount = metrics.counter('mesh_config_resources_rejected_total', 'Resources that were refused, by kind; the previous version serves on.', ['kind'])
     this.#ignoredCount = metrics.counter('mesh_config_ignored_fields_total', 'Fields of received resources that meshlet does not act upon.').cell({})
@@ -90,6 +95,7 @@ export class Applier {
     this.#generation = stored.generation
     this.#references = new Map(stored.references)
     this.#o.saver?.restored({ ...stored, savedAtMs: stored.snapshot.savedAtMs })
+    this.#age.restored(stored.contactAtMs ?? stored.snapshot.savedAtMs)
     this.#swap(true)
   }
 
@@ -113,6 +119,7 @@ export class Applier {
     const rejected: Rejected[] = []
     const pace = new Pace(this.#o.clock)
     this.#o.saver?.contact()
+    this.#age.contact()
     for (const { kind, put, removed } of changes) {
       const next = new Map(resources[kind])
       for (const incoming of put) {
@@ -157,7 +164,8 @@ export class Applier {
     }
   }
 
-  #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, { generation: this.#generation, stale }, this.#o)) }
+  #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, { generation: this.#generation, stale, inboundClosed: this.#age.expired }, this.#o)) }
+  [Symbol.dispose](): void { this.#age[Symbol.dispose]() }
 
   /** Drops what is remembered of resources that are in no snapshot any more. */
   #forget(): void {

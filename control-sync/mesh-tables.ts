@@ -5,6 +5,7 @@
 import type { Listener } from '../agent/model/listener.ts'
 import type { Decoded, RawResource, Snapshot } from '../agent/model/snapshot.ts'
 import type { Tables } from '../agent/model/tables.ts'
+import { closedInbound } from './authorization-age.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { routeTable } from './decode/route-table.ts'
 
@@ -25,15 +26,15 @@ function valueOf<T extends object>(raw: RawResource | undefined, make: (bytes: U
 function orUndefined<T>(decoded: Decoded<T>): T | undefined { return decoded.ok ? decoded.value : undefined }
 
 /** @param options how resources that name files are decoded; the same for the life of a process */
-export function meshTables({ resources }: Snapshot, at: { readonly generation: number; readonly stale: boolean }, options: DecodeOptions = {}): Tables {
+export function meshTables({ resources }: Snapshot, at: { readonly generation: number; readonly stale: boolean; readonly inboundClosed?: boolean }, options: DecodeOptions = {}): Tables {
   const namesOf = (bytes: Uint8Array): NonNullable<Tables['names']> | undefined => orUndefined(decode('nameTable', bytes, options))
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
     const listener = valueOf(raw, (bytes) => orUndefined(decode('listener', bytes, options)))
-    if (listener) listeners.set(name, listener)
+    if (listener) listeners.set(name, at.inboundClosed ? closedInbound(listener) : listener)
   }
   return {
-    ...at, listeners,
+    generation: at.generation, stale: at.stale, listeners,
     cluster: (name) => valueOf(resources.cluster.get(name), (bytes) => orUndefined(decode('cluster', bytes, options))),
     load: (serviceName) => valueOf(resources.endpoint.get(serviceName), (bytes) => orUndefined(decode('endpoint', bytes, options))),
     routes: (name) => valueOf(resources.route.get(name), (bytes) => routeTable(bytes, options.readFile)),

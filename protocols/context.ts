@@ -16,6 +16,8 @@ export type Context = {
   readonly tables: Current<Tables>
   readonly identity: IdentitySource
   readonly limits: Limits
+  /** Nobody tells of endpoints that went: they are then found out by their failures. Left out: never. */
+  readonly isLinkDown?: () => boolean
 }
 
 /** agent.yaml `limits`. Every one of them has a counter that says how often it was met. */

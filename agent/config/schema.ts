@@ -39,6 +39,8 @@ const control = z.strictObject({
   certificateTtlSec: z.number().int().nonnegative().default(0),
   /** A push after a reconnect that has lost most clusters is held back this long. */
   shrinkHoldMs: z.number().int().nonnegative().default(120_000),
+  /** Without a control plane for longer than this, pushed inbound listeners close: a peer that was locked out centrally must not come in for ever. 0 = they never do. */
+  authorizationMaxAgeMs: z.number().int().nonnegative().default(0),
 })
 
 /** Certificates that something else renews, in Istio's names: cert-chain.pem, key.pem, root-cert.pem. */

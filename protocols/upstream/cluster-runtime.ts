@@ -40,7 +40,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.ctx = ctx
     this.cluster = cluster
     this.deadlines = deadlines
-    this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, removed: (host) => { for (const pool of host.pools.values()) pool.drain() } })
+    this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host) => { for (const pool of host.pools.values()) pool.drain() } })
     const { discovery } = cluster
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
     this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some((t) => t.kind === 'tls' && t.tls.autoSni && t.tls.sni === '')

@@ -6,7 +6,7 @@ import type { Clock, Random } from '../../agent/core/clock.ts'
 import type { Cluster, ClusterLoad, Endpoint } from '../../agent/model/cluster.ts'
 import { pickerFor, type Picker } from './balancer.ts'
 import { Host, hostKey } from './host.ts'
-import { eject, mayEject, record, type TryResult } from './outlier.ts'
+import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
 
 /** Envoy's overprovisioning factor 140 %: a level that is 72 % healthy still takes everything. */
 const OVERPROVISIONING = 1.4
@@ -16,6 +16,7 @@ export class Hosts {
   readonly #clock: Clock
   readonly #random: Random
   readonly #removed: (host: Host) => void
+  readonly #isLinkDown: () => boolean
   #load: ClusterLoad | undefined
   #byKey = new Map<string, Host>()
   /** By priority, lowest first. */
@@ -25,11 +26,12 @@ export class Hosts {
   #nextReturnMs = Infinity
 
   /** @param removed called for each host that left the cluster */
-  constructor(p: { cluster: Cluster; clock: Clock; random: Random; removed: (host: Host) => void }) {
+  constructor(p: { cluster: Cluster; clock: Clock; random: Random; removed: (host: Host) => void; isLinkDown?: (() => boolean) | undefined }) {
     this.#cluster = p.cluster
     this.#clock = p.clock
     this.#random = p.random
     this.#removed = p.removed
+    this.#isLinkDown = p.cluster.discovery.kind === 'eds' && p.isLinkDown ? p.isLinkDown : () => false
   }
 
   get all(): Iterable<Host> { return this.#byKey.values() }
@@ -71,7 +73,7 @@ export class Hosts {
 
   /** How a try went, for outlier detection. */
   report(host: Host, result: TryResult): void {
-    const { outlier } = this.#cluster
+    const outlier = this.#cluster.outlier ?? (this.#isLinkDown() ? LINK_DOWN_OUTLIER : undefined)
     if (!outlier || !record(host.health, result, outlier)) return
     const now = this.#clock.monotonicMs()
     const ejected = [...this.all].filter((h) => h.health.ejectedUntilMs > now).length

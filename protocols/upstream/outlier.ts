@@ -14,6 +14,14 @@ export type TryResult =
   /** Connect, TLS and timeout failures before anything answered. */
   | { readonly kind: 'local-failure' }
 
+/**
+ * For discovered endpoints of a cluster without outlier detection of its own while no control plane says which of them are gone: those that do
+ * not answer rest, and are tried again.
+ */
+export const LINK_DOWN_OUTLIER: Outlier = {
+  consecutive5xx: undefined, consecutiveGatewayFailures: undefined, consecutiveLocalFailures: 3, intervalMs: 10_000, baseEjectionMs: 5_000, maxEjectionMs: 60_000, maxEjectionPercent: 100,
+}
+
 export function newHealth(): HostHealth {
   return { consecutive5xx: 0, consecutiveGateway: 0, consecutiveLocal: 0, ejectedUntilMs: 0, ejections: 0 }
 }

@@ -10,6 +10,9 @@ import { ISTIOD_NAME, type Istiod } from './istiod.ts'
 import type { TokenClaims } from './tokens.ts'
 
 export type MeshAgentOptions = {
+  /** HOST:PORT instead of istiod's own, for something that stands in between. */
+  readonly address?: string
+  readonly env?: Record<string, string>
   /** Tried in turn after the first. */
   readonly more?: readonly Istiod[]
   /** Of the node; default: edge-1 in edge as gateway, at NODE_IP with app edge. */
@@ -55,7 +58,7 @@ export class MeshAgent {
   ip: ${ip}
   labels: {app: ${app}}
 ${lines(o.node)}control:
-  address: [${[istiod, ...(o.more ?? [])].map((i) => i.address).join(', ')}]
+  address: [${[o.address ?? istiod.address, ...(o.more ?? []).map((i) => i.address)].join(', ')}]
   serverName: ${o.serverName ?? ISTIOD_NAME}
   roots: ${folder}/roots.pem
   token: ${folder}/token
@@ -63,7 +66,7 @@ ${lines(o.control)}state: ${folder}/state
 admin: {port: ${adminPort}}
 listeners:
 - {name: http-proxy, kind: http_proxy, port: ${proxyPort}}
-${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`)
+${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`, o.env)
     const made = new MeshAgent(agent, proxyPort)
     made.roots(istiod.ca.rootPem)
     made.token(istiod.token({ namespace, serviceAccount, ...o.claims }))

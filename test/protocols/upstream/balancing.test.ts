@@ -115,6 +115,22 @@ test('an ejected host gets nothing until its time is over', async () => {
   await clock.advance(1001)
   assert.deepEqual(picks(h), [1, 2, 3, 4])
 })
+test('while no control plane tells of them, discovered endpoints that do not answer rest and are tried again', async () => {
+  const clock = new SimClock()
+  let isDown = false
+  const eds = cluster([], { outlier: undefined, discovery: { kind: 'eds', serviceName: 'c' } })
+  const h = new Hosts({ cluster: eds, clock, random: seededRandom(1), removed: () => { /* none */ }, isLinkDown: () => isDown })
+  h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), endpoint('a', 2))] })
+  const victim = [...h.all][0]!
+  const fails = (): void => { for (let i = 0; i < 3; i++) h.report(victim, { kind: 'local-failure' }) }
+  fails()
+  assert.deepEqual(picks(h), [1, 2], 'the control plane would say so')
+  isDown = true
+  fails()
+  assert.deepEqual(picks(h), [2])
+  await clock.advance(5_001)
+  assert.deepEqual(picks(h), [1, 2])
+})
 test('hosts that stay keep their state over an endpoint change, hosts that leave are told', () => {
   removed = []
   const h = hostsOf(new SimClock())
