@@ -22,6 +22,7 @@ import type { Log } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
 import { Scope } from './core/scope.ts'
 import type { World } from './core/world.ts'
+import { startAgentDns } from './dns.ts'
 import { startIdentity } from './identity.ts'
 import { EMPTY_TABLES, type Tables } from './model/tables.ts'
 import { Readiness } from './readiness.ts'
@@ -47,6 +48,8 @@ export type Agent = AsyncDisposable & {
   readonly metrics: Metrics
   status(): AgentStatus
   portOf(listener: string): number | undefined
+  /** Of the DNS proxy; undefined when there is none. */
+  readonly dnsPort: number | undefined
   /** Open now. */
   readonly connections: number
   /** Resolves once there is something to carry: a connection, or a route to another broker. */
@@ -99,12 +102,14 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   // A port that a person wrote into agent.yaml and that cannot be had is a mistake to show at once; a pushed one is reported and tried again.
   const failed = dataPath.listeners().find((l) => l.error && own.some((o) => o.name === l.name))
   if (failed?.error) throw failed.error
+  const dns = await startAgentDns({ config, ctx, disk, node, configuration })
+  if (dns) scope.own(dns)
   scope.own(tables.watch((next) => { void bridge.apply(bridgeRoutes(config, next)) }))
   await bridge.apply(bridgeRoutes(config, tables.get()))
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, broker, bridge, spool, upstreams, log, isDraining: () => draining, freeBytes }
+  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, dns, broker, bridge, spool, upstreams, log, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
   const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log))
   configuration.connect()
@@ -113,7 +118,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
 
   return {
     ready: readiness.whenReady(), stopRequested: stop.promise, adminPort: admin.port, metrics, status,
-    portOf: (name) => dataPath.portOf(name),
+    portOf: (name) => dataPath.portOf(name), dnsPort: dns?.port,
     get connections() { return dataPath.connections },
     inUse: bridge.status().length > 0 ? Promise.resolve() : dataPath.firstConnection,
     alive: () => !scope.aborted.aborted,

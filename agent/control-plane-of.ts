@@ -45,7 +45,7 @@ export function spiffeUriOf({ node }: AgentConfig): string {
 export function nodeSettingsOf(config: AgentConfig, p: { readonly version: string; readonly hostName: string; readonly ip: string }): NodeSettings {
   const { node } = config
   return {
-    ...node, name: node.name ?? p.hostName, ip: node.ip ?? p.ip, version: p.version, capture: config.capture,
+    ...node, name: node.name ?? p.hostName, ip: node.ip ?? p.ip, version: p.version, capture: config.capture, dns: config.dns !== undefined,
     httpProxyPort: config.listeners.find((l) => l.kind === 'http_proxy')?.port, discoveryAddress: config.control?.address[0] ?? '',
   }
 }

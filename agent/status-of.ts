@@ -4,6 +4,7 @@ import type { Bridge } from '../protocols/mqtt/bridge.ts'
 import type { Broker } from '../protocols/mqtt/broker.ts'
 import type { Spool } from '../protocols/mqtt/spool/spool.ts'
 import type { DataPath } from '../protocols/data-path.ts'
+import type { DnsProxy } from '../protocols/dns/proxy.ts'
 import type { AgentFacts } from './agent.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration.ts'
@@ -30,6 +31,7 @@ export type StatusParts = {
   readonly identity: AgentIdentity
   readonly configuration: Configuration
   readonly dataPath: DataPath
+  readonly dns: DnsProxy | undefined
   readonly broker: Broker
   readonly bridge: Bridge
   readonly spool: Spool
@@ -75,6 +77,7 @@ export function statusOf(p: StatusParts): AgentStatus {
       ignored: ignoredByField(applier.ignored).slice(0, MAX_LISTED),
     },
     listeners: p.dataPath.listeners().map((l) => ({ name: l.name, address: l.address, state: p.isDraining() ? 'draining' : l.state, connections: l.connections, error: l.error?.message })),
+    dns: dnsOf(p),
     http: {
       requests: p.metrics.total('mesh_http_requests_total'), retriesSent: p.metrics.total('mesh_upstream_retries_total', { result: 'sent' }),
       retriesHeldBack: p.metrics.total('mesh_upstream_retries_total', { result: 'held-back' }), denied: p.metrics.total('mesh_http_denied_total'),
@@ -84,6 +87,12 @@ export function statusOf(p: StatusParts): AgentStatus {
     bridge: p.bridge.status(),
     problems: problemsOf(p),
   }
+}
+
+function dnsOf({ dns }: StatusParts): AgentStatus['dns'] {
+  if (!dns) return undefined
+  const { address, names, cached, upstreams } = dns.status()
+  return { address, names, cached, upstreams }
 }
 
 function problemsOf(p: StatusParts): Problem[] {
@@ -97,6 +106,7 @@ function problemsOf(p: StatusParts): Problem[] {
     ...p.dataPath.listeners().map((l) => l.error),
     ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
     ...unknownNames(p),
+    p.dns?.status().problem,
     ...blockedListeners(p.tables.get()).slice(0, MAX_LISTED),
     ...p.configuration.folderProblems().slice(0, MAX_LISTED),
     ...applier.dangling().slice(0, MAX_LISTED).map((d) => new MeshError('MESH_NO_CLUSTER', `${d.holder.kind} ${d.holder.name} names the cluster ${d.name}, which does not exist`)),

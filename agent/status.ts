@@ -38,6 +38,8 @@ export type AgentStatus = {
     readonly ignored: readonly { readonly field: string; readonly resources: number; readonly example: string }[]
   }
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed' | 'draining'; readonly connections: number; readonly error: string | undefined }[]
+  /** Undefined when agent.yaml has no `dns`. `names`: hosts in the mesh's name table, undefined before the first. */
+  readonly dns: { readonly address: string; readonly names: number | undefined; readonly cached: number; readonly upstreams: readonly string[] } | undefined
   readonly http: { readonly requests: number; readonly retriesSent: number; readonly retriesHeldBack: number; readonly denied: number }
   readonly mqtt: { readonly connections: number; readonly sessions: number; readonly retained: number }
   readonly spool: { readonly profile: string; readonly messages: number; readonly bytes: number; readonly maxBytes: number }
@@ -56,6 +58,7 @@ export function statusText(s: AgentStatus): string {
   out += row('configuration', `generation ${config.generation}${config.stale ? ', from disk, not confirmed' : ''}${config.ageSec === undefined ? ', nothing received yet' : `, changed ${span(config.ageSec)} ago`}`)
   out += row('', Object.entries(config.resources).map(([kind, n]) => `${n} ${kind}`).join(' · ') || 'no resources')
   for (const l of s.listeners) out += row('listener', `${l.name} ${l.address} ${l.state}, ${l.connections} connections${l.error ? `: ${l.error}` : ''}`)
+  if (s.dns) out += row('dns', `${s.dns.address}, ${s.dns.names === undefined ? 'no name table yet' : `${s.dns.names} names`}, ${s.dns.cached} answers cached, ${s.dns.upstreams.length ? `others from ${s.dns.upstreams.join(', ')}` : 'no upstream resolver'}`)
   out += row('http', `${s.http.requests} requests, ${s.http.retriesSent} safe retries, ${s.http.retriesHeldBack} held back, ${s.http.denied} denied`)
   out += row('mqtt', `${s.mqtt.connections} clients, ${s.mqtt.sessions} sessions, ${s.mqtt.retained} retained`)
   out += row('spool', `${s.spool.messages} messages, ${size(s.spool.bytes)} of ${size(s.spool.maxBytes)}, ${s.spool.profile}`)

@@ -50,6 +50,7 @@ export class Applier implements Disposable {
   #references = new Map<RawResource, References>()
   #ignored = new Map<RawResource, readonly string[]>()
   #rejected = new Map<string, Rejected>()
+  readonly #heard = new Set<ResourceKind>()
   /** What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over the mesh. */
   #derived: { dangling?: readonly Dangling[]; endpoint?: ReadonlySet<string>; route?: ReadonlySet<string> } = {}
   #work: Promise<unknown> = Promise.resolve()
@@ -66,6 +67,8 @@ export class Applier implements Disposable {
   }
 
   get snapshot(): Snapshot { return this.#snapshot }
+  /** Kinds of which something was said, be it that there are none; all of them once a stored configuration is in force. */
+  get heard(): ReadonlySet<ResourceKind> { return this.#heard }
   get generation(): number { return this.#generation }
   get stale(): boolean { return this.#o.tables.get().stale }
   get rejected(): readonly Rejected[] { return [...this.#rejected.values()] }
@@ -96,6 +99,7 @@ export class Applier implements Disposable {
     this.#references = new Map(stored.references)
     this.#o.saver?.restored({ ...stored, savedAtMs: stored.snapshot.savedAtMs })
     this.#age.restored(stored.contactAtMs ?? stored.snapshot.savedAtMs)
+    for (const kind of KINDS) this.#heard.add(kind)
     this.#swap(true)
   }
 
@@ -121,6 +125,7 @@ export class Applier implements Disposable {
     this.#o.saver?.contact()
     this.#age.contact()
     for (const { kind, put, removed } of changes) {
+      this.#heard.add(kind)
       const next = new Map(resources[kind])
       for (const incoming of put) {
         const { name } = incoming

@@ -17,6 +17,8 @@ export type NodeSettings = {
   readonly capture: 'explicit' | 'transparent'
   /** Port of the explicit HTTP proxy; istiod then sends the route table `http_proxy`. */
   readonly httpProxyPort: number | undefined
+  /** Whether this node resolves names for its clients: istiod then gives services without an address one of 240.240.0.0/16 or 2001:2::/48. */
+  readonly dns: boolean
   /** control.address, for PROXY_CONFIG: without one the node is missing in `istioctl proxy-status`. */
   readonly discoveryAddress: string
 }
@@ -41,7 +43,8 @@ export function describeNode(s: NodeSettings): NodeDescription {
       NAME: s.name, NAMESPACE: s.namespace, WORKLOAD_NAME: s.name, SERVICE_ACCOUNT: s.serviceAccount, INSTANCE_IPS: s.ip,
       CLUSTER_ID: s.clusterId, NETWORK: s.network, MESH_ID: s.meshId,
       // Istio reads truth values as strings.
-      INTERCEPTION_MODE: s.capture === 'explicit' ? 'NONE' : 'TPROXY', DNS_CAPTURE: 'true',
+      INTERCEPTION_MODE: s.capture === 'explicit' ? 'NONE' : 'TPROXY',
+      ...(s.dns ? { DNS_CAPTURE: 'true', DNS_AUTO_ALLOCATE: 'true' } : {}),
       ...(s.httpProxyPort === undefined ? {} : { HTTP_PROXY_PORT: String(s.httpProxyPort) }),
       LABELS: { app, 'service.istio.io/canonical-name': app, 'service.istio.io/canonical-revision': s.labels['version'] ?? 'latest', ...s.labels },
       PROXY_CONFIG: { discoveryAddress: s.discoveryAddress },

@@ -73,7 +73,7 @@ export class Ports implements AsyncDisposable {
       bound.socket = await this.#network.listen({ host: address, port }, (accepted) => this.#accept(accepted, bound.listener))
       this.#log.info({ evt: 'listener.open', listener: name, address, port: bound.socket.port }, 'listening')
     } catch (err) {
-      bound.error = bindError(err as NodeJS.ErrnoException, bound.listener)
+      bound.error = portError(err as NodeJS.ErrnoException, `the port ${address}:${port} of listener ${name}`)
       this.#log.warn({ evt: 'listener.failed', listener: name, err: bound.error }, 'a port cannot be opened')
     }
   }
@@ -89,8 +89,8 @@ function isSamePort(a: Listener, b: Listener): boolean {
   return a.address === b.address && a.port === b.port
 }
 
-function bindError(err: NodeJS.ErrnoException, { name, address, port }: Listener): MeshError {
-  const where = `the port ${address}:${port} of listener ${name}`
+/** @param where the port in words, for the message */
+export function portError(err: NodeJS.ErrnoException, where: string): MeshError {
   if (err.code === 'EADDRINUSE') return new MeshError('MESH_PORT_IN_USE', `${where} is taken by another process`, { cause: err })
   if (err.code === 'EACCES') return new MeshError('MESH_PORT_FORBIDDEN', `${where} may not be opened`, { cause: err })
   return new MeshError('MESH_PORT_FORBIDDEN', `${where} cannot be opened: ${err.message}`, { cause: err })

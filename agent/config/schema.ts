@@ -62,6 +62,40 @@ const listener = z.discriminatedUnion('kind', [
   z.strictObject({ ...listenerBase, kind: z.literal('mqtt'), transport: z.enum(['tcp', 'websocket']).default('tcp'), tls: listenerTls.optional() }),
 ])
 
+const domainName = z.string().regex(/^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?$/, 'must be a domain name').transform((d) => d.toLowerCase().replace(/\.$/, ''))
+/** No name: who would resolve it? */
+const resolver = z.string().transform((text, ctx) => {
+  const [, bracketed, plain, portText] = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text) ?? []
+  const host = bracketed ?? plain ?? text
+  const address = { host, port: Number(portText ?? 53) }
+  if (z.union([z.ipv4(), z.ipv6()]).safeParse(host).success && address.port > 0 && address.port <= 65_535) return address
+  ctx.addIssue({ code: 'custom', message: 'must be an IP address, with a port like 10.0.0.1:53 or [fd00::1]:53' })
+  return z.NEVER
+})
+/** Serves the mesh's names, and passes others on, to clients that know services by name: TCP, and everything in transparent capture. */
+const dns = z.strictObject({
+  address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
+  port: port.default(15_053),
+  /** Resolvers for names that are not the mesh's; [] = there are no others. Default: those of `resolvConf`. */
+  upstreams: z.array(resolver).max(8).optional(),
+  /** Read again every few seconds: it changes with the uplink. */
+  resolvConf: file.default('/etc/resolv.conf'),
+  /** Domains that clients' resolvers put behind names. Default: those of `resolvConf`. */
+  search: z.array(domainName).max(8).optional(),
+  attemptMs: ms.max(30_000).default(2_000),
+  /** Names that are asked for upstream at the same time. */
+  maxInFlight: z.number().int().min(1).max(4_096).default(256),
+  maxCacheEntries: z.number().int().nonnegative().max(1_000_000).default(4_096),
+  maxCacheBytes: z.number().int().nonnegative().default(2 * 1024 * 1024),
+  /** RFC 8767 §4 and RFC 2308 §5 give the upper bounds. */
+  maxTtlSec: z.number().int().nonnegative().max(604_800).default(86_400),
+  maxNegativeTtlSec: z.number().int().nonnegative().max(10_800).default(900),
+  /** So long after its time an answer is given when no resolver answers; 0 = never. */
+  maxStaleSec: z.number().int().nonnegative().max(2_592_000).default(259_200),
+  maxTcpConnections: z.number().int().positive().max(10_000).default(128),
+  tcpIdleMs: ms.default(10_000),
+})
+
 const limits = z.strictObject({
   maxConnections: z.number().int().positive().default(10_000),
   maxHeaderBytes: bytes.default(60 * 1024),
@@ -87,6 +121,8 @@ export const agentConfigSchema = z.strictObject({
   admin: z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port.default(15_000) }).prefault({}),
   listeners: z.array(listener).default([]),
   mqtt: mqttPolicySchema.prefault({}),
+  /** Absent = no DNS. */
+  dns: dns.optional(),
   limits: limits.prefault({}),
   log: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') }).prefault({}),
 }).superRefine((c, ctx) => {

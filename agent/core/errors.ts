@@ -33,6 +33,7 @@ export const CATALOGUE = {
   MESH_CONNECT_FAILED: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'UF', remedy: 'The endpoint refused or is unreachable.' },
   MESH_CONNECT_TIMEOUT: { origin: 'upstream', retry: 'unsent', http: 504, flag: 'UF', remedy: 'The endpoint did not answer within connect_timeout.' },
   MESH_DNS_FAILED: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'DF', remedy: 'The name of the endpoint does not resolve.' },
+  MESH_DNS_UPSTREAM: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'DF', remedy: 'Check the link and dns.upstreams, or the file that dns.resolvConf names; names of the mesh still resolve, and others while they are in the cache.' },
   MESH_PEER_MISMATCH: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'IDENTITY_ERROR', remedy: 'The endpoint proved another identity than the mesh configuration expects.' },
   MESH_UPSTREAM_TLS: { origin: 'upstream', retry: 'unsent', http: 503, flag: 'UF', remedy: 'The TLS handshake with the endpoint failed; the message has the reason.' },
   MESH_UPSTREAM_RESET: { origin: 'upstream', retry: 'reused', http: 503, flag: 'UC', remedy: 'The endpoint closed before it answered.' },

@@ -1,3 +1,5 @@
+import { createRequire } from 'node:module'
+import type * as Dgram from 'node:dgram'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 
@@ -9,7 +11,7 @@ export type Address = { readonly host: string; readonly port: number }
  */
 export type NetStream = { readonly stream: Duplex; readonly local: Address; readonly remote: Address }
 
-/** The agent's only door to TCP sockets. */
+/** The agent's only door to sockets. */
 export interface Network {
   /**
    * Rejects with the OS error (`code` set) or the signal's reason.
@@ -21,9 +23,27 @@ export interface Network {
    * Rejects with the OS error, e.g. EADDRINUSE, EACCES.
    */
   listen(at: Address, onStream: (accepted: NetStream) => void): Promise<Listening>
+  /**
+   * A UDP socket; `host` is an IP address, port 0 picks a free one. With `peer` the kernel lets through what comes from there and nothing
+   * else, and ICMP's "port unreachable" arrives as an error. Rejects with the OS error, e.g. EADDRINUSE, EACCES, ENETUNREACH.
+   */
+  bindUdp(at: Address, events: DatagramEvents, options?: { readonly peer?: Address }): Promise<Datagrams>
 }
 
 export type Listening = AsyncDisposable & { readonly port: number }
+
+export type DatagramEvents = {
+  onDatagram(bytes: Buffer, from: Address): void
+  /** A datagram could not be sent or was refused. The socket stays usable. */
+  onError(err: Error): void
+}
+export type Datagrams = AsyncDisposable & {
+  readonly port: number
+  /** Sent or lost, as datagrams are; what the kernel says of it comes to `onError`. With a peer, `to` is that peer. */
+  send(bytes: Uint8Array, to: Address): void
+}
+
+let dgram: typeof Dgram | undefined
 
 export const systemNetwork: Network = {
   dial(to, signal, options) {
@@ -60,6 +80,53 @@ export const systemNetwork: Network = {
       })
     })
   },
+  bindUdp(at, events, { peer } = {}) {
+    // Loaded at the first use: only the DNS proxy needs it.
+    dgram ??= createRequire(import.meta.url)('node:dgram') as typeof Dgram
+    const socket = dgram.createSocket(net.isIPv6(at.host) ? 'udp6' : 'udp4')
+    return new Promise((resolve, reject) => {
+      const fail = (err: Error): void => { socket.close(); reject(err) }
+      socket.once('error', fail)
+      socket.bind({ address: at.host, port: at.port, exclusive: true }, () => {
+        const open = (): void => {
+          socket.removeListener('error', fail)
+          socket.on('error', events.onError)
+          socket.on('message', (bytes, from) => events.onDatagram(bytes, { host: plain(from.address), port: from.port }))
+          resolve(new UdpSocket(socket, events.onError, peer))
+        }
+        if (!peer) { open(); return }
+        socket.connect(peer.port, peer.host, (err?: Error | null) => { if (err) fail(err); else open() })
+      })
+    })
+  },
+}
+
+class UdpSocket implements Datagrams {
+  readonly port: number
+  readonly #socket: Dgram.Socket
+  readonly #done: (err: Error | null) => void
+  readonly #peer: Address | undefined
+  readonly #mapped: boolean
+  #closed = false
+
+  constructor(socket: Dgram.Socket, onError: (err: Error) => void, peer: Address | undefined) {
+    const { port, family } = socket.address()
+    this.port = port
+    this.#socket = socket
+    this.#done = (err) => { if (err && !this.#closed) onError(err) }
+    this.#peer = peer
+    this.#mapped = family === 'IPv6'
+  }
+  send(bytes: Uint8Array, { host, port }: Address): void {
+    if (this.#closed) return
+    if (this.#peer) this.#socket.send(bytes, this.#done)
+    else this.#socket.send(bytes, port, this.#mapped && net.isIPv4(host) ? `::ffff:${host}` : host, this.#done)
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#socket.close()
+  }
 }
 
 function described(socket: net.Socket): NetStream {

@@ -3,6 +3,14 @@ import type { Listener } from './listener.ts'
 import type { RouteConfig, VirtualHost } from './route.ts'
 
 /**
+ * One host of the name table (istio.networking.nds.v1.NameTable.NameInfo). `service`: what Kubernetes calls it; its short names are made of that.
+ * Undefined for hosts of other registries, which have none.
+ */
+export type NamedHost = { readonly addresses: readonly string[]; readonly service: { readonly name: string; readonly namespace: string } | undefined }
+/** Lower-case host name without a trailing dot, or `*.` and such a name, → host. */
+export type Names = ReadonlyMap<string, NamedHost>
+
+/**
  * A snapshot indexed for lookup; immutable. What did not change between two generations is the same object in both,
  * so `===` tells whether a connection, pool or listener is concerned.
  */
@@ -15,7 +23,7 @@ export interface Tables {
   routes(name: string): RouteTable | undefined
   clusterNames(): Iterable<string>
   /** DNS names to addresses (NDS); undefined = none received. */
-  readonly names: ReadonlyMap<string, readonly string[]> | undefined
+  readonly names: Names | undefined
   /** True until a control plane has confirmed what came from disk. */
   readonly stale: boolean
 }

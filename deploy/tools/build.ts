@@ -29,7 +29,7 @@ const lazyRequire: Plugin = {
  * Packages that most runs never need are parts of their own, compiled when they are required: an agent that starts without a link
  * loads no gRPC, and only the command line has an MQTT client.
  */
-const LAZY = ['@grpc/grpc-js', 'mqtt', 'node-forge', 're2js', 'ws']
+const LAZY = ['@grpc/grpc-js', 'dns-packet', 'mqtt', 'node-forge', 're2js', 'ws']
 
 type Bundled = { readonly text: string; /** Lazy packages that it requires. */ readonly requires: readonly string[] }
 

@@ -1,7 +1,8 @@
 import { duplexPair, type Duplex } from 'node:stream'
-import type { Address, Listening, Network, NetStream } from '../../agent/core/network.ts'
+import type { Address, DatagramEvents, Datagrams, Listening, Network, NetStream } from '../../agent/core/network.ts'
 
 type Accept = (accepted: NetStream) => void
+type Bound = { readonly at: Address; readonly events: DatagramEvents; readonly peer: Address | undefined }
 
 /** Everything that shares one SimNetwork reaches each other by address, with no OS socket. */
 export class SimNetwork implements Network {
@@ -9,12 +10,15 @@ export class SimNetwork implements Network {
   readonly #refused = new Set<string>()
   readonly #blackholed = new Set<string>()
   readonly #open = new Set<{ near: Duplex; far: Duplex; to: string }>()
+  readonly #bound = new Map<string, Bound>()
   #nextPort = 40_000
   dials = 0
+  /** UDP sockets that are open now. */
+  get udpSockets(): number { return this.#bound.size }
 
-  /** Dials fail at once with ECONNREFUSED. */
+  /** Dials fail at once with ECONNREFUSED; datagrams too. */
   refuse(to: Address): void { this.#refused.add(key(to)) }
-  /** Dials hang until their signal aborts. */
+  /** Dials hang until their signal aborts; datagrams are lost. */
   blackhole(to: Address): void { this.#blackholed.add(key(to)) }
   restore(to: Address): void { this.#refused.delete(key(to)); this.#blackholed.delete(key(to)) }
   /** Destroys every open stream to the address: both ends see a reset. */
@@ -48,6 +52,31 @@ export class SimNetwork implements Network {
     const here = { host: options?.from ?? '10.0.0.99', port: this.#nextPort++ }
     accept({ stream: far, local: to, remote: here })
     return { stream: near, local: here, remote: to }
+  }
+
+  async bindUdp(at: Address, events: DatagramEvents, { peer }: { readonly peer?: Address } = {}): Promise<Datagrams> {
+    const port = at.port === 0 ? this.#nextPort++ : at.port
+    const k = key({ host: at.host, port })
+    if (this.#bound.has(k)) throw failure('EADDRINUSE', k)
+    const bound: Bound = { at: { host: at.host, port }, events, peer }
+    this.#bound.set(k, bound)
+    return {
+      port,
+      send: (bytes, to) => { this.#datagram(bound, Buffer.from(bytes), to) },
+      [Symbol.asyncDispose]: async () => { this.#bound.delete(k) },
+    }
+  }
+  /** Arrives in a later turn, as over a kernel; nowhere when nobody is there, which a socket with a peer hears about. */
+  #datagram(from: Bound, bytes: Buffer, to: Address): void {
+    setImmediate(() => {
+      if (this.#blackholed.has(key(to))) return
+      const wild = { host: '0.0.0.0', port: to.port }
+      const target = this.#refused.has(key(to)) ? undefined : this.#bound.get(key(to)) ?? this.#bound.get(key(wild))
+      if (!target) { if (from.peer) from.events.onError(failure('ECONNREFUSED', key(to))); return }
+      const source = from.at.host === '0.0.0.0' ? { host: '10.0.0.99', port: from.at.port } : from.at
+      if (target.peer && key(target.peer) !== key(source)) return
+      target.events.onDatagram(bytes, source)
+    })
   }
 }
 const key = (a: Address): string => `${a.host}:${a.port}`

@@ -104,9 +104,8 @@ test('outbound listeners of mode REDIRECT do not bind and fall back to the passt
   assert.deepEqual(listener.defaultFilterChain?.codec.kind === 'tcp' && listener.defaultFilterChain.codec.tcp.clusters.map((c) => c.name), ['PassthroughCluster'])
 })
 
-test('names resolve, also the short ones of Kubernetes services', () => {
+test('names have addresses, and Kubernetes services what their short names are made of', () => {
   const names = model('istiod-sidecar', 'nameTable', '')
-  assert.deepEqual(names.get('svc-0.shop.svc.cluster.local'), ['10.100.0.0'])
-  assert.deepEqual(names.get('edge.edge'), ['10.96.69.177'])
-  assert.equal(names.get('svc-0.shop'), undefined, 'a ServiceEntry has no short name')
+  assert.deepEqual(names.get('svc-0.shop.svc.cluster.local'), { addresses: ['10.100.0.0'], service: undefined })
+  assert.deepEqual(names.get('edge.edge.svc.cluster.local'), { addresses: ['10.96.69.177'], service: { name: 'edge', namespace: 'edge' } })
 })

@@ -1,0 +1,26 @@
+import { createRequire } from 'node:module'
+import type { NodeDescription } from '../control-sync/node.ts'
+import type * as Dns from '../protocols/dns/proxy.ts'
+import type { Context } from '../protocols/context.ts'
+import type { AgentConfig } from './config/schema.ts'
+import type { Configuration } from './configuration.ts'
+import type { Disk } from './core/disk.ts'
+
+export type AgentDnsOptions = { readonly config: AgentConfig; readonly ctx: Context; readonly disk: Disk; readonly node: NodeDescription; readonly configuration: Configuration }
+
+/** Undefined without a `dns` section. Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+export async function startAgentDns({ config, ctx, disk, node, configuration }: AgentDnsOptions): Promise<Dns.DnsProxy | undefined> {
+  if (!config.dns) return undefined
+  // Loaded only where it is wanted: most devices are asked over http_proxy and need no names.
+  const { startDns } = createRequire(import.meta.url)('../protocols/dns/proxy.ts') as typeof Dns
+  const { namespace } = config.node
+  return startDns({
+    ...ctx, disk, settings: config.dns, namespace,
+    // The node's id ends in NAMESPACE.DOMAIN.
+    domain: node.id.slice(node.id.lastIndexOf('~') + 1).slice(namespace.length + 1),
+    awaited: () => !configuration.applier.heard.has('nameTable'),
+    outside: new Set(config.control?.address.map(hostOf)),
+  })
+}
+
+function hostOf(hostPort: string): string { return hostPort.replace(/:\d+$/, '').replace(/^\[|\]$/g, '').toLowerCase() }

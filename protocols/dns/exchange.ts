@@ -1,0 +1,130 @@
+/** One query to one upstream resolver: over UDP from a port of its own, over TCP when the answer does not fit. */
+import { randomInt } from 'node:crypto'
+import net from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../agent/core/clock.ts'
+import type { Datagrams, Network } from '../../agent/core/network.ts'
+import { optRecord, writeHeader } from './answer.ts'
+import type { DnsMetrics, TryResult } from './metrics.ts'
+import type { Query } from './query.ts'
+import { readResponse, type Expected, type Response } from './response.ts'
+import type { Server } from './servers.ts'
+import { HEADER_BYTES } from './wire.ts'
+
+export type Reply = { readonly result: 'answered'; readonly response: Response } | { readonly result: Exclude<TryResult, 'answered'> }
+type ExchangeOptions = { readonly network: Network; readonly clock: Clock; readonly metrics: DnsMetrics; readonly attemptMs: number }
+/** A try that waits for its answer. */
+type Waiting = { readonly id: number; end(result: 'loop' | 'cancelled'): void }
+
+export class Exchange implements Disposable {
+  readonly #o: ExchangeOptions
+  /** By transport and local port. */
+  readonly #waiting = new Map<string, Waiting>()
+  #over = false
+
+  constructor(options: ExchangeOptions) { this.#o = options }
+
+  /** Resolves within `attemptMs`, or twice that when TCP is needed; never rejects. Id and port are new and not to be guessed (RFC 5452 §9.2). */
+  async ask(server: Server, query: Query): Promise<Reply> {
+    const expected: Expected = { id: randomInt(0x10000), question: query.question, type: query.type }
+    const message = encodeQuery(query, expected.id, server.edns ? optRecord(query.edns?.dnssecOk ?? false, 0) : Buffer.alloc(0))
+    const reply = this.#counted('udp', await this.#overUdp(server, message, expected))
+    // RFC 7766 §5: what is cut is asked for again over TCP.
+    return reply.result === 'answered' && reply.response.truncated ? this.#counted('tcp', await this.#overTcp(server, message, expected)) : reply
+  }
+
+  /** Ends the try whose query came back to us as a client's. @returns whether it is one: port and id are those of a query of ours that waits */
+  cameBack(over: 'udp' | 'tcp', port: number, id: number): boolean {
+    const waiting = this.#waiting.get(`${over} ${port}`)
+    if (waiting?.id !== id) return false
+    waiting.end('loop')
+    return true
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true
+    for (const { end } of this.#waiting.values()) end('cancelled')
+  }
+
+  #counted(over: 'udp' | 'tcp', reply: Reply): Reply {
+    this.#o.metrics.tried(over, reply.result)
+    return reply
+  }
+
+  async #overUdp({ address }: Server, message: Buffer, expected: Expected): Promise<Reply> {
+    const { network, clock, attemptMs } = this.#o
+    const done = Promise.withResolvers<Reply>()
+    const timer = clock.after(attemptMs, () => done.resolve({ result: 'timeout' }))
+    let socket: Datagrams | undefined
+    try {
+      socket = await network.bindUdp({ host: net.isIPv6(address.host) ? '::' : '0.0.0.0', port: 0 }, {
+        onDatagram: (bytes) => {
+          const response = readResponse(bytes, expected)
+          if (response) done.resolve({ result: 'answered', response })
+        },
+        onError: () => done.resolve({ result: 'unreachable' }),
+      }, { peer: address })
+      this.#wait(`udp ${socket.port}`, { id: expected.id, end: (result) => done.resolve({ result }) })
+      socket.send(message, address)
+      return await done.promise
+    } catch { return { result: 'unreachable' } } finally {
+      timer.cancel()
+      if (socket) this.#waiting.delete(`udp ${socket.port}`)
+      await socket?.[Symbol.asyncDispose]()
+    }
+  }
+
+  async #overTcp({ address }: Server, message: Buffer, expected: Expected): Promise<Reply> {
+    const { network, clock, attemptMs } = this.#o
+    const done = Promise.withResolvers<Reply>()
+    const stop = new AbortController()
+    const timer = clock.after(attemptMs, () => { done.resolve({ result: 'timeout' }); stop.abort(new Error('too late')) })
+    let stream: Duplex | undefined
+    let key = ''
+    try {
+      const dialed = await network.dial(address, stop.signal)
+      stream = dialed.stream
+      key = `tcp ${dialed.local.port}`
+      this.#wait(key, { id: expected.id, end: (result) => done.resolve({ result }) })
+      readMessage(stream, (bytes) => {
+        const response = bytes && readResponse(bytes, expected)
+        done.resolve(response ? { result: 'answered', response } : { result: 'unreachable' })
+      })
+      stream.write(framed(message))
+      return await done.promise
+    } catch { return { result: stop.signal.aborted ? 'timeout' : 'unreachable' } } finally {
+      timer.cancel()
+      this.#waiting.delete(key)
+      stream?.destroy()
+    }
+  }
+
+  #wait(key: string, waiting: Waiting): void {
+    this.#waiting.set(key, waiting)
+    if (this.#over) waiting.end('cancelled')
+  }
+}
+
+/** Two bytes of length in front (RFC 1035 §4.2.2), in one write (RFC 7766 §8). */
+export function framed(message: Buffer): Buffer {
+  const out = Buffer.alloc(2 + message.length)
+  out.writeUInt16BE(message.length)
+  out.set(message, 2)
+  return out
+}
+
+function encodeQuery(query: Query, id: number, opt: Buffer): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES)
+  writeHeader(header, { id, flags: query.flags, counts: [1, 0, 0, opt.length > 0 ? 1 : 0] })
+  return Buffer.concat([header, query.question, opt])
+}
+
+/** Calls once: with the first message, or undefined when the stream is over before it is whole. */
+function readMessage(stream: Duplex, then: (bytes: Buffer | undefined) => void): void {
+  let got = Buffer.alloc(0)
+  stream.on('data', (chunk: Buffer) => {
+    got = Buffer.concat([got, chunk])
+    if (got.length >= 2 && got.length >= 2 + got.readUInt16BE(0)) then(got.subarray(2, 2 + got.readUInt16BE(0)))
+  })
+  for (const event of ['end', 'error', 'close']) stream.on(event, () => then(undefined))
+}

@@ -1,0 +1,146 @@
+/** What the mesh does not know: from the cache, from an upstream resolver, or, when none answers, from the cache although it is past its time. */
+import type { Clock } from '../../agent/core/clock.ts'
+import type { Log } from '../../agent/core/log.ts'
+import { NO_AUTHORITY, plainAnswer, STALE, type Answer, type EncodeOptions } from './answer.ts'
+import type { Cache, Entry } from './cache.ts'
+import type { Exchange, Reply } from './exchange.ts'
+import type { DnsMetrics, Source } from './metrics.ts'
+import type { Query } from './query.ts'
+import type { Response } from './response.ts'
+import type { Server, Servers } from './servers.ts'
+import type { DnsSettings } from './settings.ts'
+import { Rcode, STALE_TTL_SEC } from './wire.ts'
+
+export type Resolved = { readonly source: Source; readonly answer: Answer } & Pick<EncodeOptions, 'ttlSec' | 'why'>
+
+/** RFC 8767 §5: so long a client waits for a fresh answer when there is a stale one. */
+const CLIENT_RESPONSE_MS = 1_800
+/** RFC 8767 §5: after a failed try nobody is asked again for so long, if there is a stale answer. */
+const RECHECK_MS = 30_000
+/** RFC 9520 §3.2: a failure is remembered, so that clients that ask again do not multiply it; no longer, because links come back. */
+const FAILURE_MS = 5_000
+/** The second round is for a datagram that was lost. No new try begins after MAX_QUERY_MS: clients have given up by then. */
+const ROUNDS = 2, MAX_QUERY_MS = 8_000
+
+type ForwarderOptions = {
+  readonly settings: DnsSettings
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: DnsMetrics
+  readonly servers: Servers
+  readonly exchange: Exchange
+  readonly cache: Cache
+}
+
+export class Forwarder {
+  readonly #o: ForwarderOptions
+  readonly #inFlight = new Map<string, Promise<Resolved>>()
+  #stopped = false
+
+  constructor(options: ForwarderOptions) { this.#o = options }
+  /** Starts no new try; those under way end as their exchange does. */
+  stop(): void { this.#stopped = true }
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> { await Promise.all(this.#inFlight.values()) }
+
+  /** Never rejects. */
+  async resolve(query: Query): Promise<Resolved> {
+    const { cache, clock } = this.#o
+    const now = clock.monotonicMs()
+    const entry = cache.get(query.key, now)
+    if (entry && now < entry.freshUntilMs) return fromCache(entry, now, this.#o.settings)
+    const stale = entry && { source: 'stale', answer: entry.answer, ttlSec: () => STALE_TTL_SEC, why: STALE } as const
+    if (stale && now < entry.restUntilMs) return stale
+    const fresh = this.#refresh(query)
+    if (!fresh) return stale ?? failed(Rcode.SERVFAIL)
+    if (!stale) return fresh
+    const late = Promise.withResolvers<undefined>()
+    const timer = clock.after(CLIENT_RESPONSE_MS, () => late.resolve(undefined))
+    const first = await Promise.race([fresh, late.promise])
+    timer.cancel()
+    return first && first.source !== 'failed' ? first : stale
+  }
+
+  /** Equal questions are asked once. Undefined when too many are under way. */
+  #refresh(query: Query): Promise<Resolved> | undefined {
+    const known = this.#inFlight.get(query.key)
+    if (known) return known
+    const { settings, metrics, log } = this.#o
+    if (this.#stopped) return undefined
+    if (this.#inFlight.size >= settings.maxInFlight) {
+      metrics.refused('MESH_UPSTREAM_OVERFLOW')
+      log.debug({ evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size }, 'too many queries wait for upstream resolvers')
+      return undefined
+    }
+    const asking = this.#ask(query).then((response) => this.#keep(query.key, response)).finally(() => { this.#inFlight.delete(query.key) })
+    this.#inFlight.set(query.key, asking)
+    return asking
+  }
+
+  /** The first good answer; else what a server refused it with; undefined when none said anything. */
+  async #ask(query: Query): Promise<Response | undefined> {
+    const { servers, clock } = this.#o
+    const untilMs = clock.monotonicMs() + MAX_QUERY_MS
+    let refusal: Response | undefined
+    for (let round = 0; round < ROUNDS && !refusal; round++) {
+      for (const server of servers.inOrder()) {
+        if (this.#stopped || clock.monotonicMs() > untilMs) return refusal
+        const response = await this.#askOne(server, query)
+        if (response && isGood(response)) return response
+        refusal ??= response
+      }
+    }
+    if (!refusal) servers.allSilent()
+    return refusal
+  }
+
+  async #askOne(server: Server, query: Query): Promise<Response | undefined> {
+    const { exchange } = this.#o
+    let reply = await exchange.ask(server, query)
+    // RFC 6891 §7: a server that knows no EDNS says that it cannot read the query.
+    if (server.edns && reply.result === 'answered' && !reply.response.edns && (reply.response.rcode === Rcode.FORMERR || reply.response.rcode === Rcode.NOTIMP)) {
+      server.edns = false
+      reply = await exchange.ask(server, query)
+    }
+    this.#report(server, reply)
+    return reply.result === 'answered' ? reply.response : undefined
+  }
+  #report(server: Server, { result }: Reply): void {
+    const { servers } = this.#o
+    if (result === 'answered') servers.answered(server)
+    else if (result === 'loop') servers.looped(server)
+    else if (result !== 'cancelled') servers.unanswered(server)
+  }
+
+  #keep(key: string, response: Response | undefined): Resolved {
+    const { cache, clock, settings } = this.#o
+    const now = clock.monotonicMs()
+    if (!response || !isGood(response)) {
+      if (this.#stopped) return failed(Rcode.SERVFAIL)
+      const before = cache.get(key, now)
+      const resolved = failed(response?.rcode ?? Rcode.SERVFAIL)
+      if (before) before.restUntilMs = now + RECHECK_MS
+      else cache.set(key, { answer: resolved.answer, storedMs: now, freshUntilMs: now + FAILURE_MS, staleUntilMs: 0, restUntilMs: 0 })
+      return resolved
+    }
+    const answer: Answer = { rcode: response.rcode, flags: response.flags, records: response.records }
+    const keepSec = response.ttlSec === undefined ? 0 : Math.min(response.ttlSec, response.negative ? settings.maxNegativeTtlSec : settings.maxTtlSec)
+    if (keepSec === 0) return { source: 'forwarded', answer }
+    const freshUntilMs = now + keepSec * 1000
+    const entry: Entry = { answer, storedMs: now, freshUntilMs, staleUntilMs: freshUntilMs + settings.maxStaleSec * 1000, restUntilMs: 0 }
+    cache.set(key, entry)
+    return { ...fromCache(entry, now, settings), source: 'forwarded' }
+  }
+}
+
+function isGood({ rcode }: { readonly rcode: number }): boolean { return rcode === Rcode.NOERROR || rcode === Rcode.NXDOMAIN }
+
+function failed(rcode: number): Resolved { return { source: 'failed', answer: plainAnswer(rcode), why: NO_AUTHORITY } }
+
+/** TTLs count down from what was received, and none is above what was decided to be kept (RFC 2308 §5 for an SOA record that says how long there is nothing). */
+function fromCache({ answer, storedMs, freshUntilMs }: Entry, now: number, { maxTtlSec }: DnsSettings): Resolved {
+  if (!isGood(answer)) return failed(answer.rcode)
+  const ageSec = Math.floor((now - storedMs) / 1000)
+  const mostSec = answer.records.counts[0] === 0 ? Math.ceil((freshUntilMs - storedMs) / 1000) : maxTtlSec
+  return { source: 'cache', answer, ttlSec: (received) => Math.max(0, Math.min(received, mostSec) - ageSec) }
+}

@@ -1,0 +1,26 @@
+import type { ErrorCode } from '../../agent/core/errors.ts'
+import type { Family, Metrics } from '../../agent/core/metrics.ts'
+import type { Cache } from './cache.ts'
+import { rcodeName } from './wire.ts'
+
+/** Where an answer came from. `refused`: nothing was looked up. */
+export type Source = 'table' | 'cache' | 'stale' | 'forwarded' | 'failed' | 'refused'
+export type TryResult = 'answered' | 'timeout' | 'unreachable' | 'loop' | 'cancelled'
+
+export class DnsMetrics {
+  readonly #queries: Family<'source' | 'rcode'>
+  readonly #refused: Family<'code'>
+  readonly #tries: Family<'over' | 'result'>
+
+  constructor(metrics: Metrics, cache: Cache, openConnections: () => number) {
+    this.#queries = metrics.counter('mesh_dns_queries_total', 'DNS queries answered, by where the answer came from and its code.', ['source', 'rcode'])
+    this.#refused = metrics.counter('mesh_dns_refused_total', 'DNS messages and connections that were dropped or refused, by error code.', ['code'])
+    this.#tries = metrics.counter('mesh_dns_upstream_tries_total', 'Queries sent to upstream resolvers, by how they ended.', ['over', 'result'])
+    metrics.gaugeOf('mesh_dns_cache_entries', 'Answers in the DNS cache.', () => cache.size)
+    metrics.gaugeOf('mesh_dns_cache_bytes', 'Memory that the DNS cache takes, roughly.', () => cache.bytes)
+    metrics.gaugeOf('mesh_dns_tcp_connections', 'DNS connections open now.', openConnections)
+  }
+  answered(source: Source, rcode: number): void { this.#queries.cell({ source, rcode: rcodeName(rcode) }).value++ }
+  refused(code: ErrorCode): void { this.#refused.cell({ code }).value++ }
+  tried(over: 'udp' | 'tcp', result: TryResult): void { this.#tries.cell({ over, result }).value++ }
+}

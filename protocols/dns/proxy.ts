@@ -1,0 +1,177 @@
+/**
+ * The DNS proxy of this node: names of the mesh from the name table, all others from upstream resolvers through a cache. Loaded only when
+ * agent.yaml has a `dns` section.
+ */
+import type { Clock, Random } from '../../agent/core/clock.ts'
+import type { Current } from '../../agent/core/current.ts'
+import type { Disk } from '../../agent/core/disk.ts'
+import { toMeshError, type MeshError } from '../../agent/core/errors.ts'
+import type { Log } from '../../agent/core/log.ts'
+import type { Metrics } from '../../agent/core/metrics.ts'
+import type { Address, Datagrams, Network } from '../../agent/core/network.ts'
+import type { Tables } from '../../agent/model/tables.ts'
+import { encodeAnswer, encodeRefusal, NOT_READY, plainAnswer, tableAnswer } from './answer.ts'
+import { Cache } from './cache.ts'
+import { Exchange } from './exchange.ts'
+import { Forwarder, type Resolved } from './forwarder.ts'
+import { DnsMetrics } from './metrics.ts'
+import { NameIndex, type Found, type NameRules } from './name-index.ts'
+import { openPorts } from './ports.ts'
+import { readQuery, type Query } from './query.ts'
+import { Servers } from './servers.ts'
+import type { DnsSettings } from './settings.ts'
+import { TcpClients } from './tcp-clients.ts'
+import { CLASS_IN, Rcode, Type } from './wire.ts'
+
+export type DnsOptions = {
+  readonly settings: DnsSettings
+  readonly network: Network
+  readonly clock: Clock
+  readonly random: Random
+  readonly disk: Disk
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly tables: Current<Tables>
+  readonly namespace: string
+  readonly domain: string
+  /** Whether a name table is still to come: until then nobody knows which names are the mesh's. */
+  readonly awaited: () => boolean
+  /** Lower-case names that are never the mesh's: the control plane's own, without which no table would ever come. */
+  readonly outside: ReadonlySet<string>
+}
+export type DnsStatus = {
+  readonly address: string
+  /** Hosts in the name table; undefined = none has come. */
+  readonly names: number | undefined
+  readonly cached: number
+  readonly upstreams: readonly string[]
+  readonly problem: MeshError | undefined
+}
+export type DnsProxy = AsyncDisposable & { readonly port: number; status(): DnsStatus }
+
+/** Resolves when UDP and TCP are open. Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+export async function startDns(options: DnsOptions): Promise<DnsProxy> {
+  const proxy = new Proxy(options)
+  await proxy.open()
+  return proxy
+}
+
+class Proxy implements DnsProxy {
+  readonly #o: DnsOptions
+  readonly #servers: Servers
+  readonly #cache: Cache
+  readonly #exchange: Exchange
+  readonly #forwarder: Forwarder
+  readonly #metrics: DnsMetrics
+  readonly #tcp: TcpClients
+  readonly #owned = new AsyncDisposableStack()
+  #index: NameIndex | undefined
+  #port = 0
+
+  constructor(options: DnsOptions) {
+    const { settings, network, clock, disk, log } = options
+    this.#o = options
+    this.#servers = new Servers({ settings, disk, clock, log })
+    this.#cache = new Cache({ maxEntries: settings.maxCacheEntries, maxBytes: settings.maxCacheBytes })
+    const metrics = new DnsMetrics(options.metrics, this.#cache, () => this.#tcp.size)
+    this.#metrics = metrics
+    this.#exchange = new Exchange({ network, clock, metrics, attemptMs: settings.attemptMs })
+    this.#forwarder = new Forwarder({ settings, clock, log, metrics, servers: this.#servers, exchange: this.#exchange, cache: this.#cache })
+    this.#tcp = new TcpClients({ settings, clock, log, metrics, answer: (message, from) => this.#answer(message, from, 'tcp') })
+  }
+
+  get port(): number { return this.#port }
+
+  async open(): Promise<void> {
+    const { settings, network, log } = this.#o
+    const { address } = settings
+    const { udp, tcp } = await openPorts(network, { host: address, port: settings.port }, {
+      onDatagram: (bytes, from, socket) => { void this.#datagram(bytes, from, socket) },
+      onError: (err) => { log.debug({ evt: 'dns.not-sent', err }, 'an answer could not be sent') },
+      onStream: (accepted) => { this.#tcp.accept(accepted) },
+    })
+    this.#owned.defer(() => this.#forwarder.idle())
+    this.#owned.use(this.#exchange)
+    this.#owned.defer(() => { this.#forwarder.stop() })
+    this.#owned.use(this.#tcp)
+    this.#owned.use(udp)
+    this.#owned.use(tcp)
+    this.#port = tcp.port
+    this.#servers.own = { host: address, port: tcp.port }
+    log.info({ evt: 'dns.open', address, port: tcp.port, upstreams: this.#servers.all.map((s) => s.text) }, 'DNS is served')
+  }
+
+  status(): DnsStatus {
+    return {
+      address: `${this.#o.settings.address}:${this.#port}`, names: this.#o.tables.get().names?.size, cached: this.#cache.size,
+      upstreams: this.#servers.all.map((s) => s.text), problem: this.#servers.problem(),
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> { await this.#owned.disposeAsync() }
+
+  async #datagram(bytes: Buffer, from: Address, socket: Datagrams): Promise<void> {
+    const answer = await this.#answer(bytes, from, 'udp')
+    if (answer) socket.send(answer, from)
+  }
+
+  /** Undefined when there is nobody to answer. Never rejects. */
+  async #answer(bytes: Buffer, from: Address, over: 'udp' | 'tcp'): Promise<Buffer | undefined> {
+    const query = readQuery(bytes)
+    if (!query || 'rcode' in query) {
+      this.#refused(from, query ? 'is no query that can be read' : 'is no query')
+      if (!query) return undefined
+      this.#metrics.answered('refused', query.rcode)
+      return encodeRefusal(query)
+    }
+    const resolved = await this.#resolve(query, from, over)
+    this.#metrics.answered(resolved.source, resolved.answer.rcode)
+    return encodeAnswer(query, resolved.answer, { ...resolved, over })
+  }
+
+  async #resolve(query: Query, from: Address, over: 'udp' | 'tcp'): Promise<Resolved> {
+    try {
+      if (this.#exchange.cameBack(over, from.port, query.id)) return { source: 'refused', answer: plainAnswer(Rcode.REFUSED) }
+      const refusal = refusalOf(query)
+      if (refusal !== undefined) {
+        this.#refused(from, 'asks for what is not served')
+        return { source: 'refused', answer: plainAnswer(refusal) }
+      }
+      const isOutside = query.name !== undefined && this.#o.outside.has(query.name)
+      if (!isOutside && this.#o.awaited()) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
+      const found = isOutside ? undefined : this.#find(query.name)
+      if (found) return { source: 'table', answer: tableAnswer(query, found, this.#o.random) }
+      if (this.#servers.none) return { source: 'table', answer: plainAnswer(Rcode.NXDOMAIN) }
+      return await this.#forwarder.resolve(query)
+    } catch (thrown) {
+      const err = toMeshError(thrown)
+      this.#metrics.refused(err.code)
+      this.#o.log.error({ evt: 'dns.failed', err }, 'a query could not be answered')
+      return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL) }
+    }
+  }
+
+  #find(name: string | undefined): Found | undefined {
+    const { names } = this.#o.tables.get()
+    if (!names || name === undefined) return undefined
+    const { search } = this.#servers
+    if (this.#index?.names !== names || this.#index.rules.search !== search) {
+      const rules: NameRules = { namespace: this.#o.namespace, domain: this.#o.domain, search }
+      this.#index = new NameIndex(names, rules)
+    }
+    return this.#index.find(name)
+  }
+
+  #refused({ host }: Address, what: string): void {
+    this.#metrics.refused('MESH_MALFORMED_INPUT')
+    this.#o.log.debug({ evt: 'dns.refused', code: 'MESH_MALFORMED_INPUT', peer: host, what }, 'a DNS message is refused')
+  }
+}
+
+/** RFC 6891 §6.1.3: only EDNS version 0 is known. Zone transfers and other meta types (RFC 6895 §3.1) are not a proxy's matter. */
+function refusalOf({ edns, klass, type }: Query): number | undefined {
+  if (edns && edns.version !== 0) return Rcode.BADVERS
+  if (klass !== CLASS_IN) return Rcode.REFUSED
+  if (type === Type.OPT || (type >= Type.TKEY && type < Type.ANY)) return Rcode.NOTIMP
+  return undefined
+}

@@ -1,0 +1,23 @@
+import type { Address } from '../../agent/core/network.ts'
+
+/** agent.yaml `dns`: see docs/configuration.md. */
+export type DnsSettings = {
+  readonly address: string
+  readonly port: number
+  /** Undefined = those that `resolvConf` names; none = the mesh's names and no others. */
+  readonly upstreams?: readonly Address[] | undefined
+  readonly resolvConf: string
+  /** Domains that resolvers put behind short names. Undefined = those that `resolvConf` names. */
+  readonly search?: readonly string[] | undefined
+  /** One try at one upstream resolver. */
+  readonly attemptMs: number
+  readonly maxInFlight: number
+  readonly maxCacheEntries: number
+  readonly maxCacheBytes: number
+  readonly maxTtlSec: number
+  readonly maxNegativeTtlSec: number
+  /** How long beyond its time an answer is given when no upstream resolver answers; 0 = never. */
+  readonly maxStaleSec: number
+  readonly maxTcpConnections: number
+  readonly tcpIdleMs: number
+}

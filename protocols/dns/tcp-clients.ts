@@ -1,0 +1,49 @@
+/** The clients that are connected: so many and no more. */
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Log } from '../../agent/core/log.ts'
+import type { Address, NetStream } from '../../agent/core/network.ts'
+import type { DnsMetrics } from './metrics.ts'
+import type { DnsSettings } from './settings.ts'
+import { serveTcp } from './tcp.ts'
+
+type TcpClientsOptions = {
+  readonly settings: DnsSettings
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: DnsMetrics
+  /** Never rejects. */
+  readonly answer: (message: Buffer, from: Address) => Promise<Buffer | undefined>
+}
+
+export class TcpClients implements Disposable {
+  readonly #o: TcpClientsOptions
+  readonly #open = new Set<Duplex>()
+
+  constructor(options: TcpClientsOptions) { this.#o = options }
+  get size(): number { return this.#open.size }
+
+  accept({ stream, remote }: NetStream): void {
+    const { settings, clock, answer } = this.#o
+    if (this.#open.size >= settings.maxTcpConnections) {
+      stream.on('error', () => { /* it is gone */ })
+      stream.destroy()
+      this.#ended(remote, new MeshError('MESH_LISTENER_FULL', `${this.#open.size} DNS connections are open`))
+      return
+    }
+    this.#open.add(stream)
+    void serveTcp(stream, { clock, idleMs: settings.tcpIdleMs, answer: (message) => answer(message, remote) }).then((error) => {
+      this.#open.delete(stream)
+      this.#ended(remote, error)
+    })
+  }
+
+  [Symbol.dispose](): void { for (const stream of this.#open) stream.destroy() }
+
+  #ended({ host }: Address, error: MeshError | undefined): void {
+    if (!error) return
+    this.#o.metrics.refused(error.code)
+    this.#o.log.debug({ evt: 'dns.connection-ended', peer: host, err: error }, 'a DNS connection is ended')
+  }
+}

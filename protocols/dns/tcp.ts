@@ -1,0 +1,87 @@
+/** DNS over TCP with a client: any number of queries on one connection, answered as they are ready (RFC 7766 §6.2, §7). */
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import { framed } from './exchange.ts'
+import { MAX_QUERY_BYTES } from './query.ts'
+import { HEADER_BYTES } from './wire.ts'
+
+/** Queries of one connection that are worked on at the same time; then it is not read from. */
+const MAX_PIPELINED = 32
+
+export type TcpOptions = {
+  readonly clock: Clock
+  readonly idleMs: number
+  /** Undefined: no answer. Never rejects. */
+  readonly answer: (message: Buffer) => Promise<Buffer | undefined>
+}
+
+/** Resolves when the connection is over, with why if it was ended here. Destroying the stream ends it. */
+export function serveTcp(stream: Duplex, o: TcpOptions): Promise<MeshError | undefined> {
+  return new Promise((resolve) => { new Connection(stream, o, resolve).read() })
+}
+
+class Connection {
+  readonly #stream: Duplex
+  readonly #o: TcpOptions
+  readonly #over: (error: MeshError | undefined) => void
+  readonly #idle: ReturnType<Clock['after']>
+  #got: Buffer = Buffer.alloc(0)
+  #working = 0
+  #reading: 'open' | 'ended' = 'open'
+
+  constructor(stream: Duplex, o: TcpOptions, over: (error: MeshError | undefined) => void) {
+    this.#stream = stream
+    this.#o = o
+    this.#over = over
+    // A query that is worked on has an end of its own; a client that does not read its answers has none.
+    this.#idle = o.clock.after(o.idleMs, () => {
+      if (this.#working > 0) this.#idle.refresh()
+      else this.#end(new MeshError('MESH_IDLE_TIMEOUT', `no query for ${o.idleMs} ms`))
+    })
+  }
+
+  read(): void {
+    const stream = this.#stream
+    stream.on('data', (chunk: Buffer) => {
+      this.#got = this.#got.length === 0 ? chunk : Buffer.concat([this.#got, chunk])
+      this.#work()
+    })
+    stream.on('end', () => { this.#reading = 'ended'; this.#work() })
+    stream.on('drain', () => { this.#work() })
+    stream.on('error', () => { this.#end() })
+    stream.on('close', () => { this.#end() })
+  }
+
+  #work(): void {
+    while (this.#got.length >= 2 && this.#mayWork()) {
+      const size = this.#got.readUInt16BE(0)
+      if (size < HEADER_BYTES || size > MAX_QUERY_BYTES) { this.#end(new MeshError('MESH_MALFORMED_INPUT', `a DNS message of ${size} bytes`)); return }
+      if (this.#got.length < 2 + size) break
+      const message = Buffer.from(this.#got.subarray(2, 2 + size))
+      this.#got = this.#got.subarray(2 + size)
+      this.#idle.refresh()
+      this.#working++
+      void this.#o.answer(message).then((answer) => { this.#answered(answer) })
+    }
+    if (this.#mayWork()) this.#stream.resume()
+    else this.#stream.pause()
+    if (this.#reading === 'ended' && this.#working === 0 && this.#mayWork()) this.#stream.end()
+  }
+
+  #answered(answer: Buffer | undefined): void {
+    this.#working--
+    if (this.#stream.destroyed) return
+    this.#idle.refresh()
+    if (answer) this.#stream.write(framed(answer))
+    this.#work()
+  }
+
+  #mayWork(): boolean { return this.#working < MAX_PIPELINED && !this.#stream.writableNeedDrain }
+
+  #end(error?: MeshError): void {
+    this.#idle.cancel()
+    this.#stream.destroy()
+    this.#over(error)
+  }
+}
