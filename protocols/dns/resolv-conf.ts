@@ -6,6 +6,7 @@ export type ResolvConf = { readonly servers: readonly string[]; readonly search:
 const MAX_SERVERS = 3, MAX_SEARCH = 8
 /** More is another file. */
 const MAX_CHARS = 64 * 1024
+const DOMAIN = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/
 
 /** resolv.conf(5): `nameserver`, and the last of `search` and `domain`. Lines that are something else are passed over. */
 export function parseResolvConf(text: string): ResolvConf {
@@ -16,5 +17,5 @@ export function parseResolvConf(text: string): ResolvConf {
     if (word === 'nameserver' && rest[0] !== undefined && net.isIP(rest[0]) !== 0) servers.push(rest[0])
     else if (word === 'search' || word === 'domain') search = rest.slice(0, word === 'domain' ? 1 : MAX_SEARCH)
   }
-  return { servers: servers.slice(0, MAX_SERVERS), search: search.map((s) => s.toLowerCase().replace(/^\.|\.$/g, '')).filter((s) => s !== '') }
+  return { servers: servers.slice(0, MAX_SERVERS), search: search.map((s) => s.toLowerCase().replace(/\.$/, '')).filter((s) => DOMAIN.test(s)) }
 }

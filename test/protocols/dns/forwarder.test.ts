@@ -1,0 +1,227 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { a, query, soa } from '../../helpers/dns.ts'
+import { settle } from '../../helpers/sim-clock.ts'
+import { DnsSite, OTHER, SERVER } from './site.ts'
+
+const TWO = { upstreams: [SERVER, OTHER] }
+const www = 'www.example.com'
+
+test('the cache answers until the TTL is over; TTLs count down', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 60)] }))
+  assert.equal(await site.ask(query(www)), `NOERROR, ${www} 60 A 9.9.9.9`)
+  await site.clock.advance(20_000)
+  assert.equal(await site.ask(query('WWW.Example.com')), `NOERROR, ${www} 40 A 9.9.9.9`, 'letter case makes no other question')
+  await site.clock.advance(39_999)
+  assert.equal(await site.ask(query(www)), `NOERROR, ${www} 1 A 9.9.9.9`)
+  assert.equal(upstream.asked.length, 1)
+  await site.clock.advance(1)
+  assert.equal(await site.ask(query(www)), `NOERROR, ${www} 60 A 9.9.9.9`)
+  assert.equal(upstream.asked.length, 2)
+  assert.deepEqual([site.count({ source: 'forwarded' }), site.count({ source: 'cache' })], [2, 2])
+})
+test('TTLs have a ceiling', async (t) => {
+  const site = await DnsSite.start(t, { maxTtlSec: 100 })
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 604_800)] }))
+  assert.equal(await site.ask(query(www)), `NOERROR, ${www} 100 A 9.9.9.9`)
+  await site.clock.advance(100_000)
+  await site.ask(query(www))
+  assert.equal(upstream.asked.length, 2)
+})
+test('a TTL of 0 is not kept', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 0)] }))
+  for (let i = 0; i < 2; i++) assert.equal(await site.ask(query(www)), `NOERROR, ${www} 0 A 9.9.9.9`)
+  assert.deepEqual([upstream.asked.length, site.proxy.status().cached], [2, 0])
+})
+test('that there is no such name is kept as the SOA record says, within a ceiling (RFC 2308 §5)', async (t) => {
+  const site = await DnsSite.start(t, { maxNegativeTtlSec: 100 })
+  const upstream = await site.upstream((name) => ({ rcode: 3, answers: [], authorities: [soa('example.com', name === www ? 30 : 9_999)] }))
+  for (const [name, keptSec] of [[www, 30], ['b.example.com', 100]] as const) {
+    upstream.asked.length = 0
+    assert.equal(await site.ask(query(name)), 'NXDOMAIN')
+    await site.clock.advance(keptSec * 1_000 - 1)
+    assert.equal(await site.ask(query(name)), 'NXDOMAIN')
+    assert.equal(upstream.asked.length, 1, name)
+    await site.clock.advance(1)
+    await site.ask(query(name))
+    assert.equal(upstream.asked.length, 2, name)
+  }
+})
+test('a CD query and a DNSSEC query have answers of their own', async (t) => {
+  const site = await DnsSite.start(t)
+  const seen: string[] = []
+  await site.upstream((name, { packet }) => {
+    const [opt] = packet.additionals ?? []
+    seen.push(`${packet.flag_cd} ${opt?.type === 'OPT' && opt.flag_do} ${opt?.type === 'OPT' && opt.udpPayloadSize}`)
+    return { answers: [a(name, '9.9.9.9')] }
+  })
+  for (let i = 0; i < 2; i++) for (const bytes of [query(www), query(www, 'A', { flags: 0x110 }), query(www, 'A', { udpBytes: 4_096, dnssecOk: true })]) await site.ask(bytes)
+  assert.deepEqual(seen, ['false false 1232', 'true false 1232', 'false true 1232'])
+})
+
+test('when no server answers, an answer past its time is given with TTL 30, at once after the first time (RFC 8767 §5)', async (t) => {
+  const site = await DnsSite.start(t, { maxStaleSec: 3_600 })
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 60)] }))
+  await site.ask(query(www))
+  await site.clock.advance(60_000)
+  site.sim.blackhole(SERVER)
+  const answers = await site.send(query(www))
+  await site.clock.advance(1_799)
+  assert.equal(answers.length, 0, 'a fresh answer is waited for')
+  await site.clock.advance(1)
+  assert.equal(answers.length, 1)
+  await site.clock.advance(8_000) // the tries have failed by now
+  assert.equal(await site.ask(query(www)), `NOERROR, ${www} 30 A 9.9.9.9`)
+  const tries = site.tries({ result: 'timeout' })
+  assert.equal(tries, 2)
+  await site.clock.advance(21_000)
+  await site.ask(query(www))
+  assert.equal(site.tries({ result: 'timeout' }), tries, 'nobody is asked again for 30 s')
+  assert.match(site.proxy.status().problem?.message ?? '', /no upstream resolver answers \(10\.0\.0\.53:53; asked in vain for \d+ s\)/)
+  assert.deepEqual([site.events('dns.upstream-silent'), upstream.asked.length], [1, 1])
+
+  site.sim.restore(SERVER)
+  await site.clock.advance(10_000)
+  assert.equal(await site.ask(query(www)), `NOERROR, ${www} 60 A 9.9.9.9`)
+  assert.deepEqual([site.proxy.status().problem, site.events('dns.upstream-back')], [undefined, 1])
+  assert.equal(site.count({ source: 'stale' }), 3)
+})
+test('a stale answer is given no longer than maxStaleSec, and never when that is 0', async (t) => {
+  for (const maxStaleSec of [100, 0]) {
+    const site = await DnsSite.start(t, { maxStaleSec })
+    await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 60)] }))
+    await site.ask(query(www))
+    site.sim.refuse(SERVER)
+    await site.clock.advance(60_000 + maxStaleSec * 1_000)
+    assert.equal(await site.ask(query(www)), 'SERVFAIL')
+  }
+})
+test('a slow server: the client gets the stale answer, the cache the fresh one', async (t) => {
+  const site = await DnsSite.start(t)
+  let address = '9.9.9.9'
+  const upstream = await site.upstream((name) => ({ answers: [a(name, address, 60)] }))
+  await site.ask(query(www))
+  await site.clock.advance(60_000)
+  address = '8.8.8.8'
+  const { script } = upstream
+  upstream.script = () => undefined // the first datagram is lost
+  assert.equal(await site.ask(query(www), 1_800), `NOERROR, ${www} 30 A 9.9.9.9`)
+  upstream.script = script
+  await site.clock.advance(200)
+  assert.equal(await site.ask(query(www)), `NOERROR, ${www} 60 A 8.8.8.8`)
+})
+test('servers that fail are no better than silent ones: the stale answer is given (RFC 8767 §4)', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 60)] }))
+  await site.ask(query(www))
+  await site.clock.advance(60_000)
+  upstream.script = () => ({ rcode: 2 })
+  assert.equal(await site.ask(query(www)), `NOERROR, ${www} 30 A 9.9.9.9`)
+  upstream.script = () => ({ rcode: 3, authorities: [soa('example.com', 60)] })
+  await site.clock.advance(30_000)
+  assert.equal(await site.ask(query(www)), 'NXDOMAIN', 'that it is gone is an answer')
+})
+
+test('the next server is asked when one refuses, is unreachable or silent; one that is silent twice is asked last for a while', async (t) => {
+  const site = await DnsSite.start(t, TWO)
+  const [first, second] = [await site.upstream(() => ({ rcode: 5 })), await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }), OTHER)]
+  assert.match(await site.ask(query('a.example')), /9\.9\.9\.9/)
+  site.sim.refuse(SERVER)
+  assert.match(await site.ask(query('b.example')), /9\.9\.9\.9/)
+  site.sim.restore(SERVER)
+  site.sim.blackhole(SERVER)
+  assert.match(await site.ask(query('c.example'), 2_000), /9\.9\.9\.9/)
+  assert.match(await site.ask(query('d.example')), /9\.9\.9\.9/, 'it is not waited for any more')
+  assert.deepEqual([first.asked.length, second.asked.length], [1, 4])
+  site.sim.restore(SERVER)
+  first.script = (name) => ({ answers: [a(name, '1.1.1.1')] })
+  await site.clock.advance(30_000)
+  assert.match(await site.ask(query('e.example')), /1\.1\.1\.1/, 'after a while it is asked first again')
+  assert.deepEqual(['answered', 'unreachable', 'timeout'].map((result) => site.tries({ result })), [6, 1, 1])
+})
+test('when all refuse, the client hears what the first said; the failure is remembered for a short while (RFC 9520 §3.2)', async (t) => {
+  const site = await DnsSite.start(t, TWO)
+  const [first, second] = [await site.upstream(() => ({ rcode: 5 })), await site.upstream(() => ({ rcode: 2 }), OTHER)]
+  for (let i = 0; i < 3; i++) assert.equal(await site.ask(query(www)), 'REFUSED')
+  assert.deepEqual([first.asked.length, second.asked.length], [1, 1])
+  await site.clock.advance(5_000)
+  await site.ask(query(www))
+  assert.equal(first.asked.length, 2)
+})
+test('a lost datagram is sent again; with no answer at all the client hears SERVFAIL', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream(() => undefined)
+  const answers = await site.send(query(www))
+  await site.clock.advance(3_999)
+  assert.deepEqual([answers.length, upstream.asked.length], [0, 2])
+  await site.clock.advance(1)
+  assert.equal(answers.length, 1)
+  assert.equal(site.count({ source: 'failed', rcode: 'SERVFAIL' }), 1)
+  assert.notEqual(upstream.ids[0], upstream.ids[1])
+  assert.notEqual(upstream.ports[0], upstream.ports[1], 'each try has a port of its own')
+})
+test('equal questions at the same time are asked once, and each client gets its answer', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
+  const all = await Promise.all(Array.from({ length: 20 }, (_, id) => site.send(query(www, 'A', { id }))))
+  await settle()
+  await settle()
+  assert.equal(upstream.asked.length, 1)
+  assert.deepEqual(all.map((answers) => answers[0]?.readUInt16BE(0)), Array.from({ length: 20 }, (_, id) => id))
+})
+test('too many questions at the same time: the others hear SERVFAIL at once, and it is counted', async (t) => {
+  const site = await DnsSite.start(t, { maxInFlight: 3 })
+  await site.upstream(() => undefined)
+  const all = await Promise.all(Array.from({ length: 5 }, (_, i) => site.send(query(`n${i}.example`))))
+  await settle()
+  assert.deepEqual(all.map((answers) => answers.length), [0, 0, 0, 1, 1])
+  assert.equal(site.metrics.total('mesh_dns_refused_total', { code: 'MESH_UPSTREAM_OVERFLOW' }), 2)
+  assert.equal(site.sim.udpSockets, 1 + 1 + 5 + 3)
+})
+
+test('a cut answer is asked for again over TCP and given whole, or cut to what the client takes', async (t) => {
+  const site = await DnsSite.start(t)
+  const addresses = Array.from({ length: 60 }, (_, i) => `10.0.0.${i}`)
+  const upstream = await site.upstream((name, { over }) => (over === 'udp' ? { flags: 0x380, answers: [a(name, '10.0.0.0')] } : { answers: addresses.map((x) => a(name, x)) }))
+  const whole = await site.ask(query(www, 'A', { udpBytes: 4_096 }))
+  assert.match(whole, /^NOERROR tc, /, 'dns-packet, which is the upstream here, compresses no names')
+  assert.deepEqual(upstream.asked, [`${www} A udp`, `${www} A tcp`])
+  assert.ok(whole.split(', ').length > 20)
+})
+test('a server that does not know EDNS is asked without it from then on (RFC 6891 §7)', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name, { packet }) => (packet.additionals?.length ? { rcode: 1 } : { answers: [a(name, '9.9.9.9')] }))
+  assert.match(await site.ask(query('a.example')), /9\.9\.9\.9/)
+  assert.match(await site.ask(query('b.example')), /9\.9\.9\.9/)
+  assert.equal(upstream.asked.length, 3)
+})
+test('an answer with another id or question is waited past: the right one counts (RFC 5452 §9.1)', async (t) => {
+  const site = await DnsSite.start(t)
+  let wrong: 'id' | 'question' = 'id'
+  await site.upstream((name) => ({
+    answers: [a(name, '6.6.6.6')],
+    raw: (bytes) => { const out = Buffer.from(bytes); if (wrong === 'id') out[0] = out[0]! ^ 1; else out[13] = out[13]! ^ 2; return out },
+  }))
+  for (wrong of ['id', 'question'] as const) {
+    const answers = await site.send(query(`${wrong}.example`))
+    await site.clock.advance(1_000)
+    assert.equal(answers.length, 0)
+    await site.clock.advance(10_000)
+    assert.equal(answers.length, 1)
+  }
+  assert.equal(site.count({ source: 'failed' }), 2)
+})
+test('what comes from another address than the server\'s is not heard', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream(() => undefined)
+  const answers = await site.send(query(www))
+  await settle()
+  const spoofer = await site.sim.bindUdp({ host: '6.6.6.6', port: 53 }, { onDatagram: () => {}, onError: () => {} })
+  const forged = Buffer.from(query(www, 'A', { id: upstream.ids[0]!, flags: 0x8180 }))
+  forged[2] = 0x81
+  spoofer.send(forged, { host: '10.0.0.99', port: upstream.ports[0]! })
+  await settle()
+  assert.equal(answers.length, 0)
+})

@@ -1,0 +1,141 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { EMPTY_TABLES } from '../../../agent/model/tables.ts'
+import { a, decoded, query, soa } from '../../helpers/dns.ts'
+import { settle } from '../../helpers/sim-clock.ts'
+import { AT, DnsSite, MESH, SERVER, tables } from './site.ts'
+
+test('a name of the mesh is answered from the table; nobody else is asked', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
+  assert.equal(await site.ask(query('API.shop.svc.cluster.local')), 'NOERROR aa, API.shop.svc.cluster.local 30 A 240.240.0.1')
+  assert.equal(await site.ask(query('api.shop.svc.cluster.local', 'AAAA')), 'NOERROR aa')
+  assert.equal(await site.ask(query('api.shop.svc.cluster.local', 'MX')), 'NOERROR aa')
+  assert.deepEqual(upstream.asked, [])
+  assert.equal(site.count({ source: 'table', rcode: 'NOERROR' }), 3)
+  assert.deepEqual(site.proxy.status(), { address: '127.0.0.1:15053', names: 1, cached: 0, upstreams: ['10.0.0.53:53'], problem: undefined })
+})
+test('a new table counts from the next query on; what it no longer has is asked for upstream', async (t) => {
+  const site = await DnsSite.start(t)
+  await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
+  site.tables.swap(tables({ 'api.shop.svc.cluster.local': { addresses: ['240.240.0.2'], service: { name: 'api', namespace: 'shop' } } }))
+  assert.equal(await site.ask(query('api.shop')), 'NOERROR aa, api.shop 30 A 240.240.0.2')
+  site.tables.swap(tables({}))
+  assert.equal(await site.ask(query('api.shop')), 'NOERROR, api.shop 60 A 9.9.9.9')
+})
+test('any type of a name that is not the mesh\'s goes upstream as it is, its answer comes back as it is', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name, { type }) => ({ answers: [{ name, type: type as 'TXT', ttl: 7, data: Buffer.from('v=1') }] }))
+  assert.match(await site.ask(query('example.com', 'TXT')), /^NOERROR, example\.com 7 TXT v=1$/)
+  await site.ask(query('example.com', 'UNKNOWN_65'))
+  await site.ask(query('example.com', 'ANY'))
+  assert.deepEqual(upstream.asked, ['example.com TXT udp', 'example.com UNKNOWN_65 udp', 'example.com ANY udp'])
+})
+
+test('before the first table no name is answered, but that of the control plane; afterwards all are', async (t) => {
+  const site = await DnsSite.start(t, {}, { outside: new Set(['istiod.example.com']) })
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
+  site.awaited = true
+  site.tables.swap(EMPTY_TABLES)
+  assert.equal(await site.ask(query('api.shop.svc.cluster.local')), 'SERVFAIL')
+  assert.equal(await site.ask(query('www.example.com')), 'SERVFAIL')
+  assert.deepEqual(upstream.asked, [])
+  assert.equal(await site.ask(query('Istiod.Example.com')), 'NOERROR, Istiod.Example.com 60 A 9.9.9.9')
+  site.awaited = false
+  assert.equal(await site.ask(query('www.example.com')), 'NOERROR, www.example.com 60 A 9.9.9.9', 'a control plane without names')
+  site.tables.swap(MESH)
+  assert.match(await site.ask(query('api.shop.svc.cluster.local')), /^NOERROR aa/)
+})
+test('with no upstream resolver by intention, what the mesh does not know does not exist', async (t) => {
+  const site = await DnsSite.start(t, { upstreams: [] })
+  assert.equal(await site.ask(query('www.example.com')), 'NXDOMAIN')
+  assert.equal(site.proxy.status().problem, undefined)
+})
+test('search domains of resolv.conf make aliases; the file is read again when it changes', async (t) => {
+  const site = await DnsSite.start(t, { upstreams: undefined, search: undefined })
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
+  assert.match(await site.ask(query('www.example.com')), /^SERVFAIL/)
+  assert.match(site.proxy.status().problem?.message ?? '', /^\/etc\/resolv\.conf names no resolver$/)
+  site.files.set('/etc/resolv.conf', 'nameserver 10.0.0.53\nsearch lan\n')
+  await site.clock.advance(5_000)
+  assert.equal(await site.ask(query('www.example.com')), 'NOERROR, www.example.com 60 A 9.9.9.9')
+  assert.equal(await site.ask(query('api.shop.svc.cluster.local.lan')), 'NOERROR aa, api.shop.svc.cluster.local.lan 30 CNAME api.shop.svc.cluster.local, api.shop.svc.cluster.local 30 A 240.240.0.1')
+  assert.equal(upstream.asked.length, 1)
+  assert.equal(site.proxy.status().problem, undefined)
+})
+test('resolv.conf that names this proxy alone: nobody is asked, and status says so', async (t) => {
+  const site = await DnsSite.start(t, { upstreams: undefined, port: 53 })
+  site.files.set('/etc/resolv.conf', 'nameserver 127.0.0.1\n')
+  await site.clock.advance(5_000)
+  assert.equal(site.proxy.status().problem?.message, 'the only upstream resolver is this agent itself')
+})
+
+for (const { name, bytes, want } of [
+  { name: 'class CHAOS', bytes: Buffer.from('1234010000010000000000000000100003', 'hex'), want: 'REFUSED' },
+  { name: 'a zone transfer', bytes: query('example.com', 'AXFR'), want: 'NOTIMP' },
+  { name: 'no question', bytes: Buffer.from('123401000000000000000000', 'hex'), want: 'FORMERR' },
+]) test(`what is not served is refused: ${name}`, async (t) => {
+  const site = await DnsSite.start(t)
+  assert.equal(await site.ask(bytes), want)
+  assert.deepEqual([site.count({ source: 'refused', rcode: want }), site.metrics.total('mesh_dns_refused_total', { code: 'MESH_MALFORMED_INPUT' }), site.events('dns.refused')], [1, 1, 1])
+})
+test('EDNS of a later version gets BADVERS (RFC 6891 §6.1.3)', async (t) => {
+  const site = await DnsSite.start(t)
+  const bytes = query('a.b', 'A', { udpBytes: 1232 })
+  bytes[bytes.length - 5] = 1
+  const [answer] = await (async () => { const all = await site.send(bytes); await settle(); return all })()
+  const opt = decoded(answer!).additionals?.[0]
+  assert.ok(opt?.type === 'OPT')
+  assert.equal(opt.extendedRcode, 1)
+})
+test('what is no query is dropped and counted', async (t) => {
+  const site = await DnsSite.start(t)
+  for (const bytes of [Buffer.alloc(0), Buffer.from('x'), Buffer.from('123480000001000000000000', 'hex')]) assert.deepEqual(await site.send(bytes), [])
+  await settle()
+  assert.equal(site.metrics.total('mesh_dns_refused_total', { code: 'MESH_MALFORMED_INPUT' }), 3)
+})
+
+test('a query that leads back to this agent is refused at once, its server left out for a while, and status says so', async (t) => {
+  const site = await DnsSite.start(t, { upstreams: [{ host: '10.9.9.9', port: 53 }, SERVER] }, {
+    // As a rule that redirects port 53 would: what goes to 10.9.9.9 comes here.
+    through: (sim) => ({
+      dial: (...args) => sim.dial(...args), listen: (...args) => sim.listen(...args),
+      bindUdp: async (at, events, options) => {
+        const isOurs = options?.peer?.host === '10.9.9.9'
+        const socket = await sim.bindUdp(at, events, isOurs ? {} : options)
+        return isOurs ? { port: socket.port, send: (bytes) => { socket.send(bytes, AT) }, [Symbol.asyncDispose]: () => socket[Symbol.asyncDispose]() } : socket
+      },
+    }),
+  })
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
+  assert.equal(await site.ask(query('www.example.com')), 'NOERROR, www.example.com 60 A 9.9.9.9', 'the other one is asked, without waiting')
+  assert.equal(site.tries({ result: 'loop' }), 1)
+  assert.match(site.proxy.status().problem?.message ?? '', /10\.9\.9\.9:53 leads back to this agent/)
+  assert.equal(site.events('dns.loop'), 1)
+  await site.ask(query('www.example.org'))
+  assert.deepEqual([site.tries({ result: 'loop' }), upstream.asked.length], [1, 2])
+  await site.clock.advance(60_000)
+  await site.ask(query('www.example.net'))
+  assert.equal(site.tries({ result: 'loop' }), 2, 'asked again: somebody may have mended it')
+})
+test('the socket of a try is closed with it', async (t) => {
+  const site = await DnsSite.start(t)
+  await site.upstream((name) => ({ rcode: 3, authorities: [soa('com', 60)], answers: [], questions: [{ name, type: 'A' }] }))
+  assert.equal(await site.ask(query('nowhere.com')), 'NXDOMAIN')
+  assert.equal(site.sim.udpSockets, 1 + 1 + 1, 'proxy, upstream, client: the socket of the try is closed')
+})
+test('a taken port ends the start with its code', async (t) => {
+  const site = await DnsSite.start(t)
+  await site.sim.listen({ host: '127.0.0.1', port: 1_000 }, () => {})
+  await assert.rejects(DnsSite.start(t, { port: 1_000 }, { network: site.sim }), { code: 'MESH_PORT_IN_USE', message: /the DNS port 127\.0\.0\.1:1000 \(TCP\) is taken/ })
+  assert.equal(site.sim.udpSockets, 1, 'the UDP port of the same number is given back')
+  await assert.rejects(DnsSite.start(t, {}, { network: site.sim }), { code: 'MESH_PORT_IN_USE', message: /the DNS port 127\.0\.0\.1:15053 \(UDP\) is taken/ })
+})
+test('the end: queries under way are let go, no socket and no timer is left', async (t) => {
+  const site = await DnsSite.start(t)
+  await site.upstream(() => undefined)
+  await site.send(query('www.example.com'))
+  await settle()
+  await site.proxy[Symbol.asyncDispose]()
+  assert.deepEqual([site.clock.pendingTimers, site.tries({ result: 'cancelled' })], [0, 1])
+})

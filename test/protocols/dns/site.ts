@@ -1,0 +1,74 @@
+/** A proxy, upstream resolvers and a client on a simulated network and clock. */
+import assert from 'node:assert/strict'
+import type { Disk } from '../../../agent/core/disk.ts'
+import { Current } from '../../../agent/core/current.ts'
+import { createLog } from '../../../agent/core/log.ts'
+import { Metrics } from '../../../agent/core/metrics.ts'
+import type { Address, Network } from '../../../agent/core/network.ts'
+import { EMPTY_TABLES, type NamedHost, type Tables } from '../../../agent/model/tables.ts'
+import { startDns, type DnsOptions, type DnsProxy } from '../../../protocols/dns/proxy.ts'
+import type { DnsSettings } from '../../../protocols/dns/settings.ts'
+import { told, Upstream, type Script } from '../../helpers/dns.ts'
+import { seededRandom } from '../../helpers/random.ts'
+import { settle, SimClock } from '../../helpers/sim-clock.ts'
+import { SimNetwork } from '../../helpers/sim-network.ts'
+
+type Finally = { after(fn: () => void | Promise<void>): void }
+export const AT: Address = { host: '127.0.0.1', port: 15_053 }
+export const SERVER: Address = { host: '10.0.0.53', port: 53 }
+export const OTHER: Address = { host: '10.0.0.54', port: 53 }
+
+export const SETTINGS: DnsSettings = {
+  address: AT.host, port: AT.port, upstreams: [SERVER], resolvConf: '/etc/resolv.conf', search: [], attemptMs: 2_000, maxInFlight: 10, maxCacheEntries: 100, maxCacheBytes: 100_000,
+  maxTtlSec: 86_400, maxNegativeTtlSec: 900, maxStaleSec: 86_400, maxTcpConnections: 4, tcpIdleMs: 10_000,
+}
+
+export const tables = (hosts: Readonly<Record<string, NamedHost>>): Tables => ({ ...EMPTY_TABLES, generation: 1, stale: false, names: new Map(Object.entries(hosts)) })
+export const MESH = tables({ 'api.shop.svc.cluster.local': { addresses: ['240.240.0.1'], service: undefined } })
+
+export class DnsSite {
+  readonly clock = new SimClock()
+  readonly sim = new SimNetwork()
+  readonly metrics = new Metrics()
+  readonly lines: Record<string, unknown>[] = []
+  readonly tables = new Current<Tables>(MESH)
+  readonly files = new Map<string, string>()
+  awaited = false
+  proxy!: DnsProxy
+  #nextClient = 50_000
+
+  static async start(t: Finally, settings: Partial<DnsSettings> = {}, over: { readonly through?: (sim: SimNetwork) => Network } & Partial<DnsOptions> = {}): Promise<DnsSite> {
+    const site = new DnsSite()
+    const { through, ...rest } = over
+    site.proxy = await startDns({
+      settings: { ...SETTINGS, ...settings }, network: through?.(site.sim) ?? site.sim, clock: site.clock, random: seededRandom(1),
+      disk: { read: (file: string) => { const text = site.files.get(file); return text === undefined ? undefined : Buffer.from(text) } } as Disk,
+      log: createLog('debug', { write: (line) => { site.lines.push(JSON.parse(line) as Record<string, unknown>) } }),
+      metrics: site.metrics, tables: site.tables, namespace: 'edge', domain: 'svc.cluster.local', awaited: () => site.awaited, outside: new Set(), ...rest,
+    })
+    t.after(async () => { await site.proxy[Symbol.asyncDispose]() })
+    return site
+  }
+  /** A resolver that the test scripts, at SERVER unless said otherwise. */
+  upstream(script: Script, at: Address = SERVER): Promise<Upstream> { return Upstream.start(this.sim, at, script) }
+
+  /** Sends one datagram; the answers come into the list that is returned, as time goes on. */
+  async send(bytes: Buffer): Promise<Buffer[]> {
+    const answers: Buffer[] = []
+    const socket = await this.sim.bindUdp({ host: '127.0.0.1', port: this.#nextClient++ }, { onDatagram: (got) => { answers.push(got) }, onError: () => {} })
+    socket.send(bytes, AT)
+    return answers
+  }
+  /** The answer to one datagram, in one line; fails when there is none without time passing. */
+  async ask(bytes: Buffer, afterMs = 0): Promise<string> {
+    const answers = await this.send(bytes)
+    await settle()
+    await this.clock.advance(afterMs)
+    await settle()
+    assert.equal(answers.length, 1, `${answers.length} answers`)
+    return told(answers[0]!)
+  }
+  count(labels: Record<string, string>): number { return this.metrics.total('mesh_dns_queries_total', labels) }
+  tries(labels: Record<string, string>): number { return this.metrics.total('mesh_dns_upstream_tries_total', labels) }
+  events(evt: string): number { return this.lines.filter((l) => l['evt'] === evt).length }
+}
