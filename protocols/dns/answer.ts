@@ -3,7 +3,7 @@ import type { Random } from '../../agent/core/clock.ts'
 import { ipBytes } from '../../agent/model/ip.ts'
 import type { Found } from './name-index.ts'
 import type { Query } from './query.ts'
-import { AA, CLASS_IN, DO, HEADER_BYTES, MAX_TCP_BYTES, MAX_UDP_BYTES, PLAIN_UDP_BYTES, QR, RA, TABLE_TTL_SEC, TC, Type } from './wire.ts'
+import { AA, AD, CD, CLASS_IN, DO, HEADER_BYTES, MAX_TCP_BYTES, MAX_UDP_BYTES, PLAIN_UDP_BYTES, QR, RA, RD, TABLE_TTL_SEC, TC, Type } from './wire.ts'
 
 /** Everything behind the question; names in it may point into the question. */
 export type Records = {
@@ -88,7 +88,7 @@ export function encodeAnswer(query: Query, { rcode, flags, records }: Answer, { 
   const [answers, authorities] = records.counts
   const out = Buffer.alloc(start + bodyEnd + opt.length)
   writeHeader(out, {
-    id: query.id, flags: QR | RA | flags | query.flags | (kept < answers ? TC : 0) | (rcode & 0xf),
+    id: query.id, flags: QR | RA | (query.flags & (RD | CD)) | (wantsAd(query) ? flags : flags & ~AD) | (kept < answers ? TC : 0) | (rcode & 0xf),
     counts: [1, Math.min(kept, answers), Math.max(0, Math.min(kept - answers, authorities)), Math.max(0, kept - answers - authorities) + (query.edns ? 1 : 0)],
   })
   out.set(query.question, HEADER_BYTES)
@@ -129,6 +129,9 @@ export function optRecord(dnssecOk: boolean, rcode: number, why?: Explanation): 
   out.set(text, 17)
   return out
 }
+
+/** RFC 6840 §5.7: AD in a query asks for AD in the answer, and so does DO. */
+function wantsAd({ flags, edns }: Query): boolean { return (flags & AD) !== 0 || (edns?.dnssecOk ?? false) }
 
 function maxBytes({ edns }: Query, over: 'udp' | 'tcp'): number {
   if (over === 'tcp') return MAX_TCP_BYTES

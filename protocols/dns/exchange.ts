@@ -9,7 +9,7 @@ import type { DnsMetrics, TryResult } from './metrics.ts'
 import type { Query } from './query.ts'
 import { readResponse, type Expected, type Response } from './response.ts'
 import type { Server } from './servers.ts'
-import { HEADER_BYTES } from './wire.ts'
+import { AD, HEADER_BYTES } from './wire.ts'
 
 export type Reply = { readonly result: 'answered'; readonly response: Response } | { readonly result: Exclude<TryResult, 'answered'> }
 type ExchangeOptions = { readonly network: Network; readonly clock: Clock; readonly metrics: DnsMetrics; readonly attemptMs: number }
@@ -115,7 +115,8 @@ export function framed(message: Buffer): Buffer {
 
 function encodeQuery(query: Query, id: number, opt: Buffer): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
-  writeHeader(header, { id, flags: query.flags, counts: [1, 0, 0, opt.length > 0 ? 1 : 0] })
+  // AD: the answer is kept for clients that want to know it, too (RFC 6840 §5.7).
+  writeHeader(header, { id, flags: query.flags | AD, counts: [1, 0, 0, opt.length > 0 ? 1 : 0] })
   return Buffer.concat([header, query.question, opt])
 }
 

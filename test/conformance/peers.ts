@@ -23,6 +23,8 @@ const DEBIAN = {
   qemuArm64: { packages: ['qemu-user-static'], program: '/usr/bin/qemu-aarch64-static' },
   systemdAnalyze: { packages: ['systemd'], program: '/usr/bin/systemd-analyze' },
   taskset: { packages: ['util-linux'], program: '/usr/bin/taskset' },
+  dig: { packages: ['bind9-dnsutils'], program: '/usr/bin/dig' },
+  unbound: { packages: ['unbound'], program: '/usr/sbin/unbound' },
   openssl: { packages: ['openssl'], program: '/usr/bin/openssl' },
 } as const
 export type DebianPeer = keyof typeof DEBIAN

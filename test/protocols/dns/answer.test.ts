@@ -37,6 +37,12 @@ test('an answer repeats id, question with its letter case, and RD; recursion is 
   const p = decoded(bytes)
   assert.deepEqual([p.id, p.questions?.[0]?.name, p.answers?.[0]?.name, p.flag_rd, p.flag_ra, p.flag_qr], [77, 'API.Shop', 'API.Shop', true, true, true])
   assert.equal(decoded(answer(query('a.b', 'A', { flags: 0 }), dual)).flag_rd, false)
+  assert.deepEqual([decoded(answer(query('a.b', 'A', { flags: 0x130 }), dual))].map((x) => [x.flag_cd, x.flag_ad]), [[true, false]], 'nothing of the mesh is signed')
+})
+test('AD goes to who asks for it by AD or DO (RFC 6840 §5.7)', () => {
+  for (const [bytes, want] of [[query('a.b'), false], [query('a.b', 'A', { flags: 0x120 }), true], [query('a.b', 'A', { udpBytes: 1232, dnssecOk: true }), true]] as const) {
+    assert.equal(decoded(encodeAnswer(read(bytes), { ...plainAnswer(0), flags: 0x20 }, { over: 'udp' })).flag_ad, want)
+  }
 })
 test('addresses come in changing order, none lost', () => {
   const random = seededRandom(5)

@@ -67,7 +67,7 @@ test('what is said of this hop is not passed on; other records are, whatever the
   const bytes = response({ flags: 0x5a0, answers: [a('www.example.com', '1.2.3.4'), unknown], authorities: [{ name: 'com', type: 'NS', ttl: 9, data: 'ns.example' }], additionals: [a('ns.example', '9.9.9.9'), opt(), a('behind.example', '8.8.8.8')] })
   const r = readResponse(bytes, expected)!
   assert.deepEqual(r.records.counts, [2, 1, 1])
-  const q = readQuery(query('WWW.example.com'))
+  const q = readQuery(query('WWW.example.com', 'A', { flags: 0x120 }))
   assert.ok(q && 'key' in q)
   const p = decoded(encodeAnswer(q, { rcode: 0, flags: r.flags, records: r.records }, { over: 'tcp' }))
   assert.deepEqual([p.answers?.map((x) => x.type), p.authorities?.length, p.additionals?.map((x) => x.name)], [['A', 'UNKNOWN_65'], 1, ['ns.example']])

@@ -1,0 +1,19 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { nodeSettingsOf } from '../../agent/control-plane-of.ts'
+import { loadConfig } from '../../agent/config/load.ts'
+import { describeNode } from '../../control-sync/node.ts'
+
+const metadata = (yaml: string): Record<string, unknown> => {
+  const loaded = loadConfig(`directory: d\n${yaml}`)
+  assert.ok(loaded.ok)
+  return describeNode(nodeSettingsOf(loaded.config, { version: '1', hostName: 'h', ip: '10.0.0.1' })).metadata
+}
+
+test('only a node that serves DNS asks istiod for addresses of services that have none', () => {
+  const on = metadata('dns: {}\n')
+  assert.deepEqual([on['DNS_CAPTURE'], on['DNS_AUTO_ALLOCATE']], ['true', 'true'])
+  const off = metadata('')
+  assert.deepEqual(['DNS_CAPTURE' in off, 'DNS_AUTO_ALLOCATE' in off], [false, false])
+  assert.equal(metadata('dns: {}\nnode: {metadata: {DNS_AUTO_ALLOCATE: "false"}}\n')['DNS_AUTO_ALLOCATE'], 'false', 'a person may say otherwise')
+})
