@@ -117,38 +117,38 @@ class Proxy implements DnsProxy {
 
   /** Undefined when there is nobody to answer. Never rejects. */
   async #answer(bytes: Buffer, from: Address, over: 'udp' | 'tcp'): Promise<Buffer | undefined> {
-    const query = readQuery(bytes)
-    if (!query || 'rcode' in query) {
-      this.#refused(from, query ? 'is no query that can be read' : 'is no query')
-      if (!query) return undefined
-      this.#metrics.answered('refused', query.rcode)
-      return encodeRefusal(query)
-    }
-    const resolved = await this.#resolve(query, from, over)
-    this.#metrics.answered(resolved.source, resolved.answer.rcode)
-    return encodeAnswer(query, resolved.answer, { ...resolved, over })
-  }
-
-  async #resolve(query: Query, from: Address, over: 'udp' | 'tcp'): Promise<Resolved> {
     try {
-      if (this.#exchange.cameBack(over, from.port, query.id)) return { source: 'refused', answer: plainAnswer(Rcode.REFUSED) }
-      const refusal = refusalOf(query)
-      if (refusal !== undefined) {
-        this.#refused(from, 'asks for what is not served')
-        return { source: 'refused', answer: plainAnswer(refusal) }
+      const query = readQuery(bytes)
+      if (!query || 'rcode' in query) {
+        this.#refused(from, query ? 'is no query that can be read' : 'is no query')
+        if (!query) return undefined
+        this.#metrics.answered('refused', query.rcode)
+        return encodeRefusal(query)
       }
-      const isOutside = query.name !== undefined && this.#o.outside.has(query.name)
-      if (!isOutside && this.#o.awaited()) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
-      const found = isOutside ? undefined : this.#find(query.name)
-      if (found) return { source: 'table', answer: tableAnswer(query, found, this.#o.random) }
-      if (this.#servers.none) return { source: 'table', answer: plainAnswer(Rcode.NXDOMAIN) }
-      return await this.#forwarder.resolve(query)
+      const resolved = await this.#resolve(query, from, over)
+      this.#metrics.answered(resolved.source, resolved.answer.rcode)
+      return encodeAnswer(query, resolved.answer, { ...resolved, over })
     } catch (thrown) {
       const err = toMeshError(thrown)
       this.#metrics.refused(err.code)
       this.#o.log.error({ evt: 'dns.failed', err }, 'a query could not be answered')
-      return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL) }
+      return undefined
     }
+  }
+
+  async #resolve(query: Query, from: Address, over: 'udp' | 'tcp'): Promise<Resolved> {
+    if (this.#exchange.cameBack(over, from.port, query.id)) return { source: 'refused', answer: plainAnswer(Rcode.REFUSED) }
+    const refusal = refusalOf(query)
+    if (refusal !== undefined) {
+      this.#refused(from, 'asks for what is not served')
+      return { source: 'refused', answer: plainAnswer(refusal) }
+    }
+    const isOutside = query.name !== undefined && this.#o.outside.has(query.name)
+    if (!isOutside && this.#o.awaited()) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
+    const found = isOutside ? undefined : this.#find(query.name)
+    if (found) return { source: 'table', answer: tableAnswer(query, found, this.#o.random) }
+    if (this.#servers.none) return { source: 'table', answer: plainAnswer(Rcode.NXDOMAIN) }
+    return this.#forwarder.resolve(query)
   }
 
   #find(name: string | undefined): Found | undefined {

@@ -1,6 +1,7 @@
-/** dig and getaddrinfo against the shipped bundle's DNS proxy, with unbound as the upstream resolver. */
+/** dig and c-ares against the shipped bundle's DNS proxy, with unbound as the upstream resolver. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { promises as dns } from 'node:dns'
 import fs from 'node:fs'
 import path from 'node:path'
 import { freePorts } from '../../deploy/tools/free-ports.ts'
@@ -104,6 +105,16 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
   await t.test('several queries on one connection', async () => {
     const out = await dig('+tcp', '+keepopen', 'orders', 'A', '+tcp', '+keepopen', 'www.example.test', 'A', '+tcp', '+keepopen', 'many', 'A')
     assert.equal([...out.matchAll(/status: NOERROR/g)].length, 3)
+  })
+  await t.test('c-ares, as many programs use it', async () => {
+    const resolver = new dns.Resolver({ timeout: 5_000, tries: 1 })
+    resolver.setServers([`127.0.0.1:${port}`])
+    assert.deepEqual(await resolver.resolve4('orders.edge', { ttl: true }), [{ address: '240.240.0.7', ttl: 30 }])
+    assert.deepEqual(await resolver.resolve6('orders.edge.svc'), ['fd00::7'])
+    assert.equal((await resolver.resolve4('large.example.test')).length, 120)
+    assert.deepEqual((await resolver.resolveSrv('_mqtt._tcp.example.test')).map((s) => `${s.name}:${s.port}`), ['www.example.test:8883'])
+    await assert.rejects(resolver.resolve6('a.wild.mesh'), { code: 'ENODATA' })
+    await assert.rejects(resolver.resolve4('none.example.test'), { code: 'ENOTFOUND' })
   })
   await t.test('1,000 queries at once are all answered', async () => {
     const file = path.join(temporaryFolder(t), 'queries')

@@ -1,9 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { once, EventEmitter } from 'node:events'
+import { EventEmitter, once as anyOnce } from 'node:events'
 import { systemNetwork, type Address, type Datagrams } from '../../../agent/core/network.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 
+/** Ends also when nothing comes: an open socket would keep the test run alive. */
+const once = (ear: Ear, event: 'heard' | 'trouble'): Promise<unknown[]> => anyOnce(ear, event, { signal: AbortSignal.timeout(5_000) })
 type Heard = { readonly text: string; readonly from: Address }
 class Ear extends EventEmitter {
   readonly heard: Heard[] = []

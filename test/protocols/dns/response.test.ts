@@ -28,6 +28,7 @@ for (const { name, bytes } of [
   { name: 'no question, and no error either', bytes: changed(good, 4, 0) },
   { name: 'a record that is cut', bytes: good.subarray(0, -1) },
   { name: 'more records than there are', bytes: changed(good, 6, 65_535) },
+  { name: 'a record whose name begins with a label of a reserved kind', bytes: Buffer.concat([good.subarray(0, 12 + QUESTION.length), Buffer.from(`41${'61'.repeat(65)}00 0001 0001 0000003c 0004 01020304`.replaceAll(' ', ''), 'hex')]) },
   { name: 'too short', bytes: good.subarray(0, 11) },
 ]) test(`an answer to something else is none (RFC 5452 §9.1): ${name}`, () => assert.equal(readResponse(bytes, expected), undefined))
 
