@@ -67,7 +67,7 @@ export class Applier implements Disposable {
   }
 
   get snapshot(): Snapshot { return this.#snapshot }
-  /** Kinds of which something was said, be it that there are none; all of them once a stored configuration is in force. */
+  /** Kinds of which something was said that could be used, be it that there are none; all of them once a stored configuration is in force. */
   get heard(): ReadonlySet<ResourceKind> { return this.#heard }
   get generation(): number { return this.#generation }
   get stale(): boolean { return this.#o.tables.get().stale }
@@ -108,7 +108,11 @@ export class Applier implements Disposable {
    * keeps nothing from being served (`storageError`). Never rejects.
    */
   apply(changes: readonly Change[]): Promise<Applied> {
-    const done = this.#work.then(() => this.#apply(changes))
+    const done = this.#work.then(async () => {
+      const applied = await this.#apply(changes)
+      for (const { kind } of changes) if (!applied.rejected.some((r) => r.kind === kind)) this.#heard.add(kind)
+      return applied
+    })
     this.#work = done.catch(() => undefined)
     return done
   }
@@ -125,7 +129,6 @@ export class Applier implements Disposable {
     this.#o.saver?.contact()
     this.#age.contact()
     for (const { kind, put, removed } of changes) {
-      this.#heard.add(kind)
       const next = new Map(resources[kind])
       for (const incoming of put) {
         const { name } = incoming

@@ -34,7 +34,7 @@ export type DnsOptions = {
   readonly tables: Current<Tables>
   readonly namespace: string
   readonly domain: string
-  /** Whether a name table is still to come: until then nobody knows which names are the mesh's. */
+  /** Asked while there is no name table: whether one is still to come. Until then nobody knows which names are the mesh's. */
   readonly awaited: () => boolean
   /** Lower-case names that are never the mesh's: the control plane's own, without which no table would ever come. */
   readonly outside: ReadonlySet<string>
@@ -144,7 +144,7 @@ class Proxy implements DnsProxy {
       return { source: 'refused', answer: plainAnswer(refusal) }
     }
     const isOutside = query.name !== undefined && this.#o.outside.has(query.name)
-    if (!isOutside && this.#o.awaited()) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
+    if (!isOutside && !this.#o.tables.get().names && this.#o.awaited()) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
     const found = isOutside ? undefined : this.#find(query.name)
     if (found) return { source: 'table', answer: tableAnswer(query, found, this.#o.random) }
     if (this.#servers.none) return { source: 'table', answer: plainAnswer(Rcode.NXDOMAIN) }

@@ -35,3 +35,15 @@ test('a push of many resources, and one resource with many virtual hosts, let tr
   // A slice is 8 ms, a look is 1 ms, each step looks once or twice.
   for (const change of [clusters, routes]) assert.ok(await turnsOf(change) >= HOSTS / 10, change.kind)
 })
+
+test('a kind is heard of once what was said of it is in force, be it that there are none; a refused resource says nothing', async () => {
+  const tables = new Current<Tables>(EMPTY_TABLES)
+  const applier = new Applier({ node: 'n', tables, saver: undefined, clock: new SimClock(), log: silentLog, metrics: new Metrics() })
+  await applier.apply([{ kind: 'nameTable', put: [{ name: '', version: '', value: Buffer.from([0xff]) }], removed: [] }])
+  assert.deepEqual([applier.rejected.length, [...applier.heard]], [1, []])
+  const heardAtSwap: boolean[] = []
+  tables.watch((next) => { heardAtSwap.push(applier.heard.has('nameTable') && !next.names) })
+  const names = sample({ '@type': 'type.googleapis.com/istio.networking.nds.v1.NameTable', table: { 'a.b': { ips: ['1.1.1.1'] } } })
+  await applier.apply([{ kind: 'nameTable', put: [incoming(names)], removed: [] }, { kind: 'cluster', put: [], removed: [] }])
+  assert.deepEqual([heardAtSwap, [...applier.heard].toSorted(), tables.get().names?.size], [[false], ['cluster', 'nameTable'], 1])
+})
