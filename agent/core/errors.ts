@@ -17,6 +17,7 @@ export const CATALOGUE = {
   MESH_CHAIN_BLOCKED: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The listener holds a filter that meshlet does not implement; meshlet config check names it.' },
   MESH_TLS_HANDSHAKE: { origin: 'downstream', retry: 'never', http: 400, flag: 'TLS_FAILURE', remedy: 'Check the peer\'s certificate, its trust domain and both clocks.' },
   MESH_PEER_NOT_ALLOWED: { origin: 'downstream', retry: 'never', http: 403, flag: 'DENY', remedy: 'An authorization policy refuses this peer; the log line names the policy.' },
+  MESH_UPGRADE_NOT_PERMITTED: { origin: 'downstream', retry: 'never', http: 403, flag: '-', remedy: 'Permit it with upgrade_configs of the listener or the route (Istio does for websocket).' },
   MESH_MALFORMED_INPUT: { origin: 'downstream', retry: 'never', http: 400, flag: 'DPE', remedy: 'The client broke the protocol; the message says where.' },
   MESH_HEADERS_TOO_LARGE: { origin: 'downstream', retry: 'never', http: 431, flag: 'DPE', remedy: 'Send smaller headers or raise limits.maxHeaderBytes.' },
   MESH_REQUEST_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client stopped sending in the middle of a request.' },

@@ -59,8 +59,8 @@ export type ForwardAction = {
   readonly retry: RetryPolicy | undefined
   readonly rewrite: { readonly path: PathRewrite | undefined; readonly host: string | undefined }
   readonly appendForwardedHost: boolean
-  /** Upgrades that the route permits beside the listener's (lower case). */
-  readonly upgrades: readonly string[]
+  /** Upgrades (lower case) that the route permits or forbids, whatever the listener says. */
+  readonly upgrades: ReadonlyMap<string, boolean>
   readonly hash: readonly HashSource[]
 }
 export type WeightedCluster = { readonly name: string; readonly weight: number; readonly headers: HeaderChanges }

@@ -53,7 +53,7 @@ function forward(at: At, from: XRouteAction): RouteAction {
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy),
     rewrite: { path: rewriteOf(at, from.prefixRewrite, from.regexRewrite), host: host.case === 'hostRewriteLiteral' ? host.value : undefined },
     appendForwardedHost: from.appendXForwardedHost,
-    upgrades: from.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
+    upgrades: new Map(from.upgradeConfigs.map((u) => [u.upgradeType.toLowerCase(), u.enabled !== false])),
     hash: from.hashPolicy.flatMap((h, i) => hashSource(at.in('hash_policy').item(i), h) ?? []),
   }
 }

@@ -12,11 +12,11 @@ import type { HttpRuntime } from './runtime.ts'
  */
 export function planConnect(input: PlanInput): Plan {
   if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined }
-  const plan = planExchange(input)
+  const plan = planExchange({ ...input, upgrade: undefined })
   if (plan.kind !== 'refuse' || plan.error.code !== 'MESH_NO_ROUTE') return plan
   const { request } = input
   const byHost = planExchange({
-    ...input, http: { ...input.http, filters: [] },
+    ...input, upgrade: undefined, http: { ...input.http, filters: [] },
     request: { method: 'CONNECT', path: '/', authority: request.authority, scheme: request.scheme, header: (name) => request.header(name) },
   })
   if (byHost.kind !== 'forward' || (byHost.routed.route.policy !== undefined && byHost.routed.route.policy !== 'disabled')) return plan

@@ -35,7 +35,6 @@ export class Exchange implements CallEvents, Deadline {
   readonly #body: ReplayBuffer
   #remoteIp = ''
   #plan: ForwardPlan | undefined
-  #upgrade: string | undefined
   /** Made at the first try: the headers are edited once. */
   #outgoing: UpstreamRequest | undefined
   #pending: PendingCall | undefined
@@ -72,7 +71,7 @@ export class Exchange implements CallEvents, Deadline {
   start(): void {
     const { ctx } = this.#rt
     this.#remoteIp = prepareRequestHeaders(this.request, this.http, this.client, ctx.random)
-    const input = { tables: ctx.tables.get(), http: this.http, request: this.request, client: this.client.facts(this.#remoteIp), random: ctx.random }
+    const input = { tables: ctx.tables.get(), http: this.http, request: this.request, client: this.client.facts(this.#remoteIp), random: ctx.random, upgrade: this.request.upgrade }
     const plan = this.request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
     this.record.plan = plan
     if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
@@ -142,8 +141,6 @@ export class Exchange implements CallEvents, Deadline {
     this.client.conn.cluster = plan.cluster.name
     if (plan.action.idleMs !== undefined) this.#down.setIdleMs(plan.action.idleMs)
     if (this.request.method === 'CONNECT') { this.#connect(plan); return }
-    const { upgrade } = this.request
-    if (upgrade !== undefined && (this.http.upgrades.includes(upgrade) || plan.action.upgrades.includes(upgrade))) this.#upgrade = upgrade
     if (plan.action.timeoutMs !== undefined || plan.retry?.perTryTimeoutMs !== undefined) { this.#timed = true; this.#rt.deadlines.add(this) }
     if (this.request.expectContinue) this.#down.sendContinue()
     if (this.#requestDone) this.#armRequestTimers()
@@ -172,7 +169,7 @@ export class Exchange implements CallEvents, Deadline {
     this.#call = call
     this.record.endpoint = call.endpoint
     if (this.#plan!.retry?.avoidPreviousHosts) (this.#tried ??= []).push(call.endpoint)
-    this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this.#upgrade, this.#headerFacts())
+    this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this.#headerFacts())
     const outgoing = this.#plan!.routed.virtualHost.includeAttemptCount
       ? { ...this.#outgoing, headers: [...this.#outgoing.headers, 'x-envoy-attempt-count', String(this.record.tries)] } : this.#outgoing
     const body = this.#body
@@ -233,7 +230,7 @@ export class Exchange implements CallEvents, Deadline {
     this.#call = undefined
     this.#rt.metrics.attempts.answered.value++
     this.#releaseRetry()
-    if (this.#upgrade === undefined) {
+    if (this.#plan!.upgrade === undefined) {
       stream.destroy()
       this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', 'the endpoint switched protocols without being asked'))
       return

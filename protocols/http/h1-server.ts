@@ -16,6 +16,7 @@ import { RequestHead, UNKNOWN_LENGTH, type Downstream, type HttpUpstreams, type 
 import { normalizePath } from './path-normalize.ts'
 import { errorAnswer } from './reply.ts'
 import { runtimeOf, type HttpRuntime } from './runtime.ts'
+import { wantedUpgrade } from './upgrade.ts'
 
 /** After an answer that came before the request's end: how long the rest is read and thrown away, so that the answer is not lost in a reset. */
 const LINGER_MS = 1000
@@ -108,11 +109,13 @@ class H1Server implements ParserSink, Downstream, Deadline {
   }
 
   onHead(): void {
-    const { method, authority, headers, bodyLength, minor, upgrade, expectContinue, keepAlive } = this.#parser
+    const { method, authority, headers, bodyLength, minor, expectContinue, keepAlive } = this.#parser
+    const upgrade = wantedUpgrade(this.#parser.upgrade)
     const http = httpOf(this.#conn)
     const path = normalizePath(this.#parser.path, http)
     this.#version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
-    this.#keepAlive = keepAlive
+    // When the switch does not come about, what follows may be in either protocol. Envoy closes, too.
+    this.#keepAlive = keepAlive && upgrade === undefined
     this.#headRequest = method === 'HEAD'
     this.#requestDone = false
     this.#started = false

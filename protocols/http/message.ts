@@ -25,7 +25,7 @@ export class RequestHead implements RequestFacts {
   readonly version: HttpVersion
   /** Bytes; 0 = no body; UNKNOWN_LENGTH = chunked or an HTTP/2 stream without content-length. */
   readonly bodyLength: number
-  /** Lower-case token of the Upgrade header (or of :protocol); undefined = none. */
+  /** Lower-case value of the Upgrade header where the request asks for something (upgrade.ts); undefined = nothing. */
   readonly upgrade: string | undefined
   /** The client waits for 100 before it sends the body (RFC 9110 §10.1.1). */
   readonly expectContinue: boolean

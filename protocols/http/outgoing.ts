@@ -12,13 +12,13 @@ import type { ForwardPlan } from './plan.ts'
 export type HeaderFacts = { readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: Pick<Clock, 'wallMs'> }
 
 /** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
-export function upstreamRequest(request: RequestHead, plan: ForwardPlan, upgrade: string | undefined, facts: HeaderFacts): UpstreamRequest {
+export function upstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
   const { headers } = request
   if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined)
   if (plan.action.appendForwardedHost && plan.authority !== request.authority) headers.push('x-forwarded-host', request.authority)
   return {
     method: request.method, scheme: request.scheme, authority: plan.authority === request.authority ? plan.authority : asFieldValue(plan.authority),
-    path: plan.path === request.path ? plan.path : asTarget(plan.path), headers, bodyLength: request.bodyLength, upgrade,
+    path: plan.path === request.path ? plan.path : asTarget(plan.path), headers, bodyLength: request.bodyLength, upgrade: plan.upgrade,
   }
 }
 

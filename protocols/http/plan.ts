@@ -14,6 +14,7 @@ import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '.
 import { headerOrPseudo, matchRoute, pickCluster, withoutQuery, type RequestFacts, type Routed } from '../router.ts'
 import { decideFault, type InjectedFault } from './fault.ts'
 import { redirectLocation, rewritePath } from './redirect.ts'
+import { permitsUpgrade } from './upgrade.ts'
 
 /** The connection's part of the authorization facts. */
 export type ClientFacts = Omit<AuthzFacts, 'header' | 'path'>
@@ -24,6 +25,8 @@ export type PlanInput = {
   /** Its path is normalised (path-normalize.ts). */
   readonly request: RequestFacts
   readonly client: ClientFacts
+  /** What the request wants to switch to (upgrade.ts); undefined = nothing. */
+  readonly upgrade: string | undefined
   readonly random: Random
 }
 
@@ -40,6 +43,8 @@ export type ForwardPlan = Common & {
   readonly action: ForwardAction
   readonly cluster: Cluster
   readonly retry: RetryPolicy | undefined
+  /** To be asked for; it is permitted. */
+  readonly upgrade: string | undefined
   /** After rewrites. */
   readonly path: string
   readonly authority: string
@@ -56,7 +61,7 @@ export type AnswerPlan = Common & {
   readonly responseEdits: readonly HeaderEdit[]
   readonly fault: InjectedFault['abort']
 }
-/** `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_NO_ROUTE or MESH_NO_CLUSTER. */
+/** `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_NO_ROUTE, MESH_UPGRADE_NOT_PERMITTED or MESH_NO_CLUSTER. */
 export type RefusePlan = Common & { readonly kind: 'refuse'; readonly error: MeshError; readonly rule: string | undefined }
 
 export function planExchange(input: PlanInput): Plan {
@@ -91,7 +96,8 @@ export function planExchange(input: PlanInput): Plan {
 }
 
 function planAction(action: RouteAction, table: RouteTable, routed: Routed, input: PlanInput, common: Common): Plan {
-  const { request } = input
+  const { request, upgrade } = input
+  if (upgrade !== undefined && !permitsUpgrade(input.http, action, upgrade)) return refuse('MESH_UPGRADE_NOT_PERMITTED', `an upgrade to ${upgrade.slice(0, 64)} is not permitted`, common)
   switch (action.kind) {
     case 'direct': return { ...common, kind: 'answer', status: action.status, body: action.body, location: undefined, responseEdits: responseEdits(table, routed, undefined), fault: undefined }
     case 'redirect': {
@@ -104,7 +110,7 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
       if (!cluster) return refuse('MESH_NO_CLUSTER', 'the route\'s cluster is unknown', common)
       const { rewrite } = action
       return {
-        delayMs: common.delayMs, shadow: common.shadow, kind: 'forward', routed, action, cluster,
+        delayMs: common.delayMs, shadow: common.shadow, kind: 'forward', routed, action, cluster, upgrade,
         retry: action.retry ?? routed.virtualHost.retry,
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
         authority: rewrite.host ?? request.authority,
@@ -156,6 +162,6 @@ function withEdit(edits: readonly HeaderEdit[], edit: HeaderEdit | undefined): r
   return edit && (edit.remove.length > 0 || edit.add.length > 0) ? [...edits, edit] : edits
 }
 
-function refuse(code: 'MESH_PEER_NOT_ALLOWED' | 'MESH_CHAIN_BLOCKED' | 'MESH_NO_ROUTE' | 'MESH_NO_CLUSTER', what: string, common: Common, rule?: string): RefusePlan {
+function refuse(code: 'MESH_PEER_NOT_ALLOWED' | 'MESH_CHAIN_BLOCKED' | 'MESH_NO_ROUTE' | 'MESH_NO_CLUSTER' | 'MESH_UPGRADE_NOT_PERMITTED', what: string, common: Common, rule?: string): RefusePlan {
   return { ...common, kind: 'refuse', error: new MeshError(code, what), rule }
 }

@@ -45,6 +45,10 @@ test('redirects: Envoy\'s codes and parts', () => {
   const { action } = first({ redirect: { https_redirect: true, host_redirect: 'b', port_redirect: 8443, prefix_rewrite: '/n', response_code: 'PERMANENT_REDIRECT', strip_query: true } })
   assert.deepEqual(action, { kind: 'redirect', status: 308, scheme: 'https', host: 'b', port: 8443, path: { kind: 'prefix', value: '/n' }, stripQuery: true })
 })
+test('upgrades: permitted unless `enabled` says otherwise (RouteAction.UpgradeConfig)', () => {
+  const { action } = first(to({ upgrade_configs: [{ upgrade_type: 'WebSocket' }, { upgrade_type: 'foo', enabled: false }] }))
+  assert.deepEqual(action.kind === 'forward' && [...action.upgrades], [['websocket', true], ['foo', false]])
+})
 test('weighted clusters keep weights and header changes', () => {
   const { action } = first({ route: { weighted_clusters: { clusters: [{ name: 'a', weight: 90 }, { name: 'b', weight: 10, request_headers_to_add: [{ header: { key: 'X-V', value: '2' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' }] }] } } })
   assert.ok(action.kind === 'forward')

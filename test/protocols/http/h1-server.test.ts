@@ -227,12 +227,35 @@ test('a WebSocket is switched through where upgrades are permitted, with the byt
   assert.equal((await client.outcome).error, undefined)
 })
 
-test('an upgrade that is not permitted is forwarded as the plain request it also is (RFC 9110 §7.8)', async () => {
-  await using h = new Harness()
-  const origin = await h.origin()
-  await h.connect().send(WEBSOCKET)
-  assert.doesNotMatch(await origin.last.take(), /upgrade/)
-})
+for (const { name, path = '/ws', upgrade, http, want } of [
+  { name: 'nobody permits', upgrade: 'websocket', http: manager([route()]), want: 403 },
+  { name: 'the listener does not name', upgrade: 'foo', http: manager([route()], { upgrades: ['websocket'] }), want: 403 },
+  { name: 'is one of several', upgrade: 'foo, websocket', http: manager([route()], { upgrades: ['websocket'] }), want: 403 },
+  { name: 'the route forbids', upgrade: 'websocket', http: manager([route(forwardTo({ upgrades: new Map([['websocket', false]]) }))], { upgrades: ['websocket'] }), want: 403 },
+  { name: 'comes to a direct response', upgrade: 'websocket', http: manager([route({ kind: 'direct', status: 200, body: 'x' })]), want: 403 },
+  { name: 'comes where there is no route', path: '/ws', upgrade: 'websocket', http: manager([]), want: 404 },
+]) {
+  test(`an upgrade that ${name} is answered with ${want}, and the connection with it is over, as in Envoy`, async () => {
+    await using h = new Harness()
+    const client = h.connect(http)
+    await client.send(`GET ${path} HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: ${upgrade}\r\n\r\n${GET}`)
+    const answer = await client.take()
+    assert.match(answer, new RegExp(`^HTTP/1\\.1 ${want} .*connection: close.*${want === 403 ? 'MESH_UPGRADE_NOT_PERMITTED' : 'MESH_NO_ROUTE'}`, 's'))
+    assert.equal(answer.split('HTTP/1.1').length, 2, 'what follows is not taken for a request')
+  })
+}
+
+for (const upgrade of ['h2c', 'TLS/1.2', 'TLS/1.0, HTTP/1.1', 'HTTP/2.0']) {
+  test(`a mere offer, ${upgrade}, is forwarded as the plain request it also is (RFC 9110 §7.8)`, async () => {
+    await using h = new Harness()
+    const origin = await h.origin()
+    const client = h.connect()
+    await client.send(`GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: ${upgrade}\r\n\r\n`)
+    assert.doesNotMatch(await origin.last.take(), /upgrade/)
+    await origin.answer('HTTP/1.1 204 No Content\r\n\r\n')
+    assert.doesNotMatch(await client.take(), /connection: close/)
+  })
+}
 
 test('an endpoint that switches protocols unasked is refused', async () => {
   await using h = new Harness()
@@ -247,7 +270,7 @@ test('an endpoint that switches protocols unasked is refused', async () => {
 test('the route\'s timeout is over when the protocol is switched', async () => {
   await using h = new Harness()
   const origin = await h.origin()
-  const client = h.connect(manager([route(forwardTo({ upgrades: ['websocket'], timeoutMs: 1000 }))]))
+  const client = h.connect(manager([route(forwardTo({ upgrades: new Map([['websocket', true]]), timeoutMs: 1000 }))]))
   await client.send(WEBSOCKET)
   await origin.answer(SWITCH)
   await h.clock.advance(2000)
@@ -257,7 +280,7 @@ test('the route\'s timeout is over when the protocol is switched', async () => {
 test('a tunnel in which nothing moves ends', async () => {
   await using h = new Harness()
   const origin = await h.origin()
-  const client = h.connect(manager([route(forwardTo({ upgrades: ['websocket'], idleMs: 5000 }))]))
+  const client = h.connect(manager([route(forwardTo({ upgrades: new Map([['websocket', true]]), idleMs: 5000 }))]))
   await client.send(WEBSOCKET)
   await origin.answer(SWITCH)
   await h.clock.advance(5010)

@@ -33,7 +33,7 @@ export function cluster(endpoints: readonly Endpoint[] = [endpoint(ORIGIN.host, 
 }
 
 export function forwardTo(more: Partial<ForwardAction> = {}): ForwardAction {
-  return { kind: 'forward', clusters: [{ name: 'origin', weight: 1, headers: NO_HEADER_CHANGES }], timeoutMs: undefined, idleMs: undefined, retry: undefined, rewrite: { path: undefined, host: undefined }, appendForwardedHost: false, upgrades: [], hash: [], ...more }
+  return { kind: 'forward', clusters: [{ name: 'origin', weight: 1, headers: NO_HEADER_CHANGES }], timeoutMs: undefined, idleMs: undefined, retry: undefined, rewrite: { path: undefined, host: undefined }, appendForwardedHost: false, upgrades: new Map(), hash: [], ...more }
 }
 export function route(action: Route['action'] = forwardTo(), more: Partial<Route> = {}): Route {
   return { name: 'r', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, action, headers: NO_HEADER_CHANGES, policy: undefined, fault: undefined, ...more }
