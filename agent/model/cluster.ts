@@ -15,6 +15,8 @@ export type Cluster = {
   readonly outlier: Outlier | undefined
   /** 0..100: below this share of healthy endpoints all are used (healthy_panic_threshold). */
   readonly panicPercent: number
+  /** Localities of a level get requests by their weights (locality_weighted_lb_config). */
+  readonly localityWeighted: boolean
   /** The first whose `match` is part of the endpoint's labels is used; else `transport`. */
   readonly transportMatches: readonly { readonly name: string; readonly match: Readonly<Record<string, string>>; readonly transport: Transport }[]
   readonly transport: Transport
@@ -64,8 +66,9 @@ export type LocalityLoad = {
   readonly region: string
   readonly zone: string
   readonly subZone: string
-  /** 0 first; higher ones only when lower ones are unhealthy. */
+  /** 0 first; higher ones only for what lower ones are not healthy enough to take. */
   readonly priority: number
+  /** For clusters with localityWeighted; 0 = nothing was said. */
   readonly weight: number
   readonly endpoints: readonly Endpoint[]
 }

@@ -8,7 +8,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster': 'name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate outlier_detection '
     + 'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config '
     + 'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
-  'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold locality_weighted_lb_config',
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count',
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': '',
   'envoy.config.cluster.v3.Cluster.RingHashLbConfig': 'minimum_ring_size maximum_ring_size',

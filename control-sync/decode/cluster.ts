@@ -35,6 +35,7 @@ export function cluster(at: At, from: XCluster): Cluster {
     maxConnectionMs: msOrNone(httpAt.in('max_connection_duration'), common?.maxConnectionDuration, undefined),
     breakers: breakers(from.circuitBreakers), outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
+    localityWeighted: from.commonLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig',
     transportMatches: from.transportSocketMatches.flatMap((one, i) => {
       const made = transport(at.in('transport_socket_matches').item(i).in('transport_socket'), one.transportSocket, auto)
       return made ? [{ name: one.name, match: textFields(one.match), transport: made }] : []

@@ -19,7 +19,7 @@ function locality(at: At, from: LocalityLbEndpoints): LocalityLoad {
   if (from.priority > MAX_PRIORITY) at.in('priority').issue(`is above ${MAX_PRIORITY}`)
   return {
     region: from.locality?.region ?? '', zone: from.locality?.zone ?? '', subZone: from.locality?.subZone ?? '',
-    priority: from.priority, weight: from.loadBalancingWeight ?? 1,
+    priority: from.priority, weight: from.loadBalancingWeight ?? 0,
     endpoints: from.lbEndpoints.flatMap((one, i) => endpoint(at.in('lb_endpoints').item(i), one) ?? []),
   }
 }

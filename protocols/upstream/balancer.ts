@@ -2,9 +2,9 @@
 import type { Random } from '../../agent/core/clock.ts'
 import type { Balancer } from '../../agent/model/cluster.ts'
 import type { Host } from './host.ts'
-import { maglevPicker, ringPicker } from './hash-balancers.ts'
+import { maglevPicker, ringPicker, type Weighed } from './hash-balancers.ts'
 
-/** Undefined only for an empty list. `avoid`: skipped where another can be had with few looks. */
+/** Undefined only for an empty list. */
 export type Picker = (hash: number | undefined) => Host | undefined
 
 export function pickerFor(balancer: Balancer, hosts: readonly Host[], random: Random): Picker {
@@ -14,10 +14,14 @@ export function pickerFor(balancer: Balancer, hosts: readonly Host[], random: Ra
     case 'round-robin': return roundRobin(hosts, random)
     case 'random': return () => hosts[Math.floor(random.float() * hosts.length)]
     case 'least-request': return leastRequest(hosts, balancer.choices, random)
-    case 'ring-hash': return ringPicker(hosts, balancer, random)
-    case 'maglev': return maglevPicker(hosts, balancer.tableSize, random)
+    case 'ring-hash': case 'maglev': return hashPicker(balancer, hosts.map((host) => ({ host, weight: host.weight })), random)
     default: return balancer satisfies never
   }
+}
+
+/** With weights that are not the hosts' own. */
+export function hashPicker(balancer: Extract<Balancer, { kind: 'ring-hash' | 'maglev' }>, hosts: readonly Weighed[], random: Random): Picker {
+  return balancer.kind === 'maglev' ? maglevPicker(hosts, balancer.tableSize, random) : ringPicker(hosts, balancer, random)
 }
 
 /** In turn, beginning somewhere, so that a fleet does not start at one host; by weight in the smooth way (nginx's): a a b, not a a a … b. */

@@ -4,11 +4,13 @@ import { hash32 } from '../http/hash.ts'
 import type { Picker } from './balancer.ts'
 import type { Host } from './host.ts'
 
+export type Weighed = { readonly host: Host; readonly weight: number }
+
 /** A ring of points, several per host by weight; the next point clockwise serves. */
-export function ringPicker(hosts: readonly Host[], { minRing, maxRing }: { readonly minRing: number; readonly maxRing: number }, random: Random): Picker {
+export function ringPicker(hosts: readonly Weighed[], { minRing, maxRing }: { readonly minRing: number; readonly maxRing: number }, random: Random): Picker {
   const total = hosts.reduce((sum, h) => sum + h.weight, 0)
   const size = Math.min(maxRing, Math.max(minRing, hosts.length))
-  const points = hosts.flatMap((host) => Array.from({ length: Math.max(1, Math.round((size * host.weight) / total)) }, (_, i) => ({ at: hash32(`${host.key}_${i}`), host })))
+  const points = hosts.flatMap(({ host, weight }) => Array.from({ length: Math.max(1, Math.round((size * weight) / total)) }, (_, i) => ({ at: hash32(`${host.key}_${i}`), host })))
   points.sort((a, b) => a.at - b.at)
   return (hash) => {
     const wanted = hash ?? Math.floor(random.float() * 2 ** 32)
@@ -24,13 +26,13 @@ export function ringPicker(hosts: readonly Host[], { minRing, maxRing }: { reado
 }
 
 /** Maglev (Eisenbud et al., NSDI 2016, §3.4): every host fills a table of prime size in its own order, in turns. */
-export function maglevPicker(hosts: readonly Host[], tableSize: number, random: Random): Picker {
+export function maglevPicker(hosts: readonly Weighed[], tableSize: number, random: Random): Picker {
   const table: (Host | undefined)[] = Array.from({ length: tableSize }, () => undefined)
   const heaviest = Math.max(...hosts.map((h) => h.weight))
-  const orders = hosts.map((host) => ({ host, offset: hash32(host.key) % tableSize, skip: (hash32(`${host.key}#`) % (tableSize - 1)) + 1, next: 0, credit: 0 }))
+  const orders = hosts.map(({ host, weight }) => ({ host, weight, offset: hash32(host.key) % tableSize, skip: (hash32(`${host.key}#`) % (tableSize - 1)) + 1, next: 0, credit: 0 }))
   for (let filled = 0; filled < tableSize;) {
     for (const order of orders) {
-      order.credit += order.host.weight / heaviest
+      order.credit += order.weight / heaviest
       if (order.credit < 1 || filled === tableSize) continue
       order.credit -= 1
       let at: number

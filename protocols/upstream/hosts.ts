@@ -7,9 +7,12 @@ import type { Cluster, ClusterLoad, Endpoint } from '../../agent/model/cluster.t
 import { pickerFor, type Picker } from './balancer.ts'
 import { Host, hostKey } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
+import { choice, localityPicker, sharesOf } from './levels.ts'
 
-/** Envoy's overprovisioning factor 140 %: a level that is 72 % healthy still takes everything. */
-const OVERPROVISIONING = 1.4
+const HASH_STEPS = 10_007
+
+/** Every host once, and again by locality. */
+type Level = { readonly hosts: readonly Host[]; readonly localities: readonly { readonly weight: number; readonly hosts: readonly Host[] }[] }
 
 export class Hosts {
   readonly #cluster: Cluster
@@ -20,7 +23,7 @@ export class Hosts {
   #load: ClusterLoad | undefined
   #byKey = new Map<string, Host>()
   /** By priority, lowest first. */
-  #levels: Host[][] = []
+  #levels: Level[] = []
   #picker: Picker | undefined
   /** When the next ejected host comes back. */
   #nextReturnMs = Infinity
@@ -41,18 +44,16 @@ export class Hosts {
     if (load === this.#load) return
     this.#load = load
     const before = this.#byKey
-    const levels = new Map<number, Host[]>()
+    const localities = new Map<number, { weight: number; hosts: Host[] }[]>()
     this.#byKey = new Map()
-    for (const locality of load?.localities ?? []) {
-      for (const endpoint of locality.endpoints) {
-        const host = this.#hostFor(endpoint, before)
-        host.priority = locality.priority
-        const level = levels.get(locality.priority) ?? []
-        if (!level.includes(host)) level.push(host)
-        levels.set(locality.priority, level)
-      }
+    for (const { priority, weight, endpoints } of load?.localities ?? []) {
+      const hosts = [...new Set(endpoints.map((endpoint) => this.#hostFor(endpoint, before)))]
+      for (const host of hosts) host.priority = priority
+      const level = localities.get(priority)
+      if (level) level.push({ weight, hosts })
+      else localities.set(priority, [{ weight, hosts }])
     }
-    this.#levels = [...levels].sort(([a], [b]) => a - b).map(([, hosts]) => hosts)
+    this.#levels = [...localities].sort(([a], [b]) => a - b).map(([, of]) => ({ localities: of, hosts: [...new Set(of.flatMap((l) => l.hosts))] }))
     this.#picker = undefined
     for (const [key, host] of before) if (!this.#byKey.has(key)) this.#removed(host)
   }
@@ -97,17 +98,19 @@ export class Hosts {
   #makePicker(): Picker {
     const now = this.#clock.monotonicMs()
     this.#nextReturnMs = Math.min(Infinity, ...[...this.all].map((h) => h.health.ejectedUntilMs).filter((at) => at > now))
-    return pickerFor(this.#cluster.balancer, this.#serving(), this.#random)
+    const fit = this.#levels.map(({ hosts }) => hosts.filter((h) => this.isFit(h)))
+    const shares = sharesOf(this.#levels.map(({ hosts }, i) => ({ all: hosts.length, fit: fit[i]!.length })), this.#cluster.panicPercent)
+    const serving = shares.flatMap(({ load, inPanic }, i) => (load > 0 ? [{ share: load, pick: this.#pickerOf(this.#levels[i]!, inPanic ? this.#levels[i]!.hosts : fit[i]!, inPanic) }] : []))
+    const [only] = serving
+    if (serving.length <= 1) return only?.pick ?? (() => undefined)
+    const choose = choice(serving)
+    // By the hash where there is one, so that what belongs together stays together.
+    return (hash) => choose(hash === undefined ? this.#random.float() : (hash % HASH_STEPS) / HASH_STEPS)(hash)
   }
 
-  /** The first priority that is healthy enough; failing that whatever is fit; in panic everybody, since most health data must be wrong then. */
-  #serving(): readonly Host[] {
-    const everybody = this.#levels.flat()
-    const fit = this.#levels.map((level) => level.filter((h) => this.isFit(h)))
-    const enough = fit.findIndex((hosts, i) => hosts.length * OVERPROVISIONING >= this.#levels[i]!.length && hosts.length > 0)
-    if (enough >= 0) return fit[enough]!
-    const allFit = fit.flat()
-    if (allFit.length * 100 < everybody.length * this.#cluster.panicPercent) return everybody
-    return fit.find((hosts) => hosts.length > 0) ?? []
+  #pickerOf({ localities }: Level, hosts: readonly Host[], inPanic: boolean): Picker {
+    const { balancer, localityWeighted } = this.#cluster
+    if (!localityWeighted || inPanic) return pickerFor(balancer, hosts, this.#random)
+    return localityPicker(balancer, localities.map((l) => ({ weight: l.weight, all: l.hosts.length, fit: l.hosts.filter((h) => this.isFit(h)) })), this.#random)
   }
 }

@@ -33,6 +33,12 @@ for (const { name, more, want } of [
   { name: 'ring hash', more: { lb_policy: 'RING_HASH', ring_hash_lb_config: { minimum_ring_size: '64' } }, want: { kind: 'ring-hash', minRing: 64, maxRing: 8_388_608 } },
   { name: 'maglev', more: { lb_policy: 'MAGLEV' }, want: { kind: 'maglev', tableSize: 65_537 } },
 ]) test(`balancer: ${name}`, () => assert.deepEqual(cluster(more).balancer, want))
+test('locality weights count where the cluster says so; a locality without one has none (LocalityLbEndpoints.load_balancing_weight)', () => {
+  const endpoints = (weight: JsonObject): JsonObject => ({ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '10.0.0.1', port_value: 1 } } } }], ...weight })
+  const c = cluster({ common_lb_config: { locality_weighted_lb_config: {} }, load_assignment: { cluster_name: 'c', endpoints: [endpoints({ load_balancing_weight: 7 }), endpoints({})] } })
+  assert.deepEqual([c.localityWeighted, cluster({}).localityWeighted], [true, false])
+  assert.deepEqual(c.discovery.kind === 'static' && c.discovery.load.localities.map((l) => l.weight), [7, 0])
+})
 test('outlier detection: what enforces nothing is not counted, local failures only where they are split off', () => {
   const o = cluster({ outlier_detection: { consecutive_5xx: 7, enforcing_consecutive_5xx: 0, consecutive_gateway_failure: 3, enforcing_consecutive_gateway_failure: 100, consecutive_local_origin_failure: 2, interval: '1s' } }).outlier!
   assert.deepEqual([o.consecutive5xx, o.consecutiveGatewayFailures, o.consecutiveLocalFailures, o.intervalMs, o.baseEjectionMs, o.maxEjectionPercent], [undefined, 3, undefined, 1_000, 30_000, 10])

@@ -25,7 +25,7 @@ export const endpoint = (address: string, port: number, more: Partial<Endpoint> 
 export function cluster(endpoints: readonly Endpoint[] = [endpoint(ORIGIN.host, ORIGIN.port)], more: Partial<Cluster> = {}): Cluster {
   return {
     name: 'origin', connectTimeoutMs: 1000, balancer: { kind: 'round-robin' }, protocol: 'http1', idleMs: 60_000, maxRequestsPerConnection: undefined, maxConnectionMs: undefined,
-    breakers: { maxConnections: 100, maxPendingRequests: 100, maxRequests: 100, maxRetries: 3, retryBudget: undefined }, outlier: undefined, panicPercent: 50,
+    breakers: { maxConnections: 100, maxPendingRequests: 100, maxRequests: 100, maxRetries: 3, retryBudget: undefined }, outlier: undefined, panicPercent: 50, localityWeighted: false,
     transportMatches: [], transport: { kind: 'plaintext' }, bindAddress: undefined, keepAliveMs: undefined,
     discovery: { kind: 'static', load: { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints }] } },
     ...more,

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Balancer, Outlier } from '../../../agent/model/cluster.ts'
+import type { Balancer, LocalityLoad, Outlier } from '../../../agent/model/cluster.ts'
 import { pickerFor } from '../../../protocols/upstream/balancer.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'
 import { Host } from '../../../protocols/upstream/host.ts'
@@ -82,8 +82,7 @@ test('retry budget: a share of what is under way, at least the minimum', () => {
   assert.equal(load.mayRetry(breakers), false)
 })
 
-const level = (priority: number, ...endpoints: ReturnType<typeof endpoint>[]): { region: string; zone: string; subZone: string; priority: number; weight: number; endpoints: typeof endpoints } =>
-  ({ region: '', zone: '', subZone: '', priority, weight: 1, endpoints })
+const level = (priority: number, ...endpoints: ReturnType<typeof endpoint>[]): LocalityLoad => ({ region: '', zone: '', subZone: '', priority, weight: 1, endpoints })
 function hostsOf(clock: SimClock, panicPercent = 50): Hosts {
   return new Hosts({ cluster: cluster([], { outlier: OUTLIER, panicPercent }), clock, random: seededRandom(1), removed: (h) => { removed.push(h.key) } })
 }
