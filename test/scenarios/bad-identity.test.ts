@@ -76,7 +76,7 @@ test('a wrong token: the agent starts, serves, says who refused it, and enrolls 
   await until('the refusal is in status', () => agent.problems().includes('MESH_CONTROL_UNAUTHENTICATED'))
   const { text, remedy } = await problem(agent, 'MESH_CONTROL_UNAUTHENTICATED')
   assert.match(text, new RegExp(`^127\\.0\\.0\\.1:${hubPort} does not accept who we are for .*is not one of this hub`))
-  assert.match(remedy, /get a new token/)
+  assert.match(remedy, /a new token into the file of control\.token/)
   assert.equal(agent.status().state, 'starting')
   assert.match((await agent.ask('/ready')).body, /waiting for a certificate, a configuration/)
   assert.equal(JSON.stringify([agent.lines, agent.status()]).includes('nonsense'), false, 'the token is nowhere to be read')
