@@ -5,9 +5,11 @@ import { MeshError } from '../agent/core/errors.ts'
 export type GrpcFailure = { readonly code: number; readonly details: string }
 
 const CANCELLED = 1
+const INVALID_ARGUMENT = 3
 const DEADLINE_EXCEEDED = 4
 const PERMISSION_DENIED = 7
 const RESOURCE_EXHAUSTED = 8
+const FAILED_PRECONDITION = 9
 const UNAVAILABLE = 14
 const UNAUTHENTICATED = 16
 
@@ -33,6 +35,8 @@ export function controlError({ code, details }: GrpcFailure, what: string, addre
   switch (code) {
     case UNAUTHENTICATED: return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: ${said.replace(/\.$/, '')}; it was shown ${shown}`)
     case PERMISSION_DENIED: return new MeshError('MESH_CONTROL_FORBIDDEN', `${address} forbids ${what}: ${said}`)
+    case INVALID_ARGUMENT:
+    case FAILED_PRECONDITION: return new MeshError('MESH_CONTROL_REFUSED', `${address} refuses ${what}: ${said}`)
     case RESOURCE_EXHAUSTED: return new MeshError('MESH_CONTROL_SLOW_DOWN', `${address} asks to come later for ${what}: ${said}`)
     case CANCELLED:
     case DEADLINE_EXCEEDED: return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} did not answer for ${what}: ${said}`)
@@ -49,10 +53,11 @@ function unavailable(details: string, said: string, what: string, address: strin
   return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} is not reachable for ${what}: ${said}`)
 }
 
-const OUR_IDENTITY_OR_THEIRS: ReadonlySet<string> = new Set(['MESH_CONTROL_UNAUTHENTICATED', 'MESH_CONTROL_FORBIDDEN', 'MESH_CONTROL_TLS', 'MESH_CONTROL_NAME'])
+/** Until a person has put something right. */
+const LASTING: ReadonlySet<string> = new Set(['MESH_CONTROL_UNAUTHENTICATED', 'MESH_CONTROL_FORBIDDEN', 'MESH_CONTROL_REFUSED', 'MESH_CONTROL_TLS', 'MESH_CONTROL_NAME'])
 
 /** Full jitter within these; refusals of who we are do not pass by asking often. */
 export function retryPace({ code }: MeshError): { readonly baseMs: number; readonly capMs: number } {
-  if (OUR_IDENTITY_OR_THEIRS.has(code)) return { baseMs: 2_000, capMs: 120_000 }
+  if (LASTING.has(code)) return { baseMs: 2_000, capMs: 120_000 }
   return code === 'MESH_CONTROL_SLOW_DOWN' ? { baseMs: 4_000, capMs: 60_000 } : { baseMs: 500, capMs: 30_000 }
 }

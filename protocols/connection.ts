@@ -19,6 +19,8 @@ export type Connection = {
   readonly id: string
   /** With transparent capture the original destination. */
   readonly local: Address
+  /** Where the client was going when it was redirected here; undefined when it came to this very port, which is no destination beyond. */
+  readonly originalDst: Address | undefined
   readonly remote: Address
   readonly startedMs: number
   /** Replaced by the recheck after a configuration change when the connection may go on; read it once per request. */

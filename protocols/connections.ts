@@ -31,11 +31,11 @@ export class Connections {
     return count
   }
 
-  open(p: { local: Address; remote: Address; startedMs: number; listener: Listener; chain: FilterChain; stream: Connection['stream']; facts: ChainFacts }): Live {
+  open(p: { local: Address; remote: Address; originalDst: Address | undefined; startedMs: number; listener: Listener; chain: FilterChain; stream: Connection['stream']; facts: ChainFacts }): Live {
     const draining = new AbortController()
     const aborted = new AbortController()
     const conn: Connection = {
-      id: (++this.#made).toString(36), local: p.local, remote: p.remote, startedMs: p.startedMs, listener: p.listener, chain: p.chain, stream: p.stream, tls: undefined,
+      id: (++this.#made).toString(36), local: p.local, remote: p.remote, originalDst: p.originalDst, startedMs: p.startedMs, listener: p.listener, chain: p.chain, stream: p.stream, tls: undefined,
       offered: { transport: p.facts.transport, serverName: p.facts.serverName, alpn: p.facts.alpn },
       draining: draining.signal, aborted: aborted.signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
     }

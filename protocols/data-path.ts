@@ -69,7 +69,7 @@ export class DataPath implements AsyncDisposable {
   #accept(accepted: NetStream, bound: Listener): void {
     const listener = ownerOf(bound, accepted, this.#ctx.tables.get())
     this.#serving.metrics.accepted(listener)
-    const served = serve(accepted, listener, this.#serving)
+    const served = serve({ ...accepted, originalDst: isRedirected(bound, this.#ports.portOf(bound.name), accepted) ? accepted.local : undefined }, listener, this.#serving)
     this.#served.add(served)
     void served.finally(() => { this.#served.delete(served) })
   }
@@ -84,6 +84,11 @@ export class DataPath implements AsyncDisposable {
     }
     if (counts.drained + counts.cut + counts['goes-on'] > 0) this.#ctx.log.info({ evt: 'connections.rechecked', ...counts }, 'open connections checked against the new configuration')
   }
+}
+
+/** A client that came to the listener's own port is sent nowhere by it: taken for a destination it would be this process again, and again. */
+function isRedirected({ address, port: asked }: Listener, open: number | undefined, { local }: NetStream): boolean {
+  return (open ?? asked) !== local.port || (address !== local.host && address !== '0.0.0.0' && address !== '::')
 }
 
 /** Behind a capturing listener: the one that owns the original destination, by address or for any address with that port. */

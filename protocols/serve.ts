@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
-import type { NetStream } from '../agent/core/network.ts'
+import type { Address, NetStream } from '../agent/core/network.ts'
 import type { HttpConnectionManager, Listener } from '../agent/model/listener.ts'
 import { decide, shadowDecisions, type AuthzFacts } from './authz.ts'
 import type { Codecs } from './codecs.ts'
@@ -24,8 +24,11 @@ export type Serving = {
   readonly metrics: ServeMetrics
 }
 
+/** `originalDst`: see Connection. */
+export type Accepted = NetStream & { readonly originalDst: Address | undefined }
+
 /** Resolves when the connection is over; never rejects. */
-export async function serve(accepted: NetStream, listener: Listener, s: Serving): Promise<void> {
+export async function serve(accepted: Accepted, listener: Listener, s: Serving): Promise<void> {
   const { stream } = accepted
   stream.on('error', ignore)
   let live: Live | undefined
@@ -61,14 +64,14 @@ async function look(stream: Duplex, listener: Listener, { clock, limits }: Conte
 }
 
 /** Chooses the chain and makes the connection known: from here on a configuration change reaches it. */
-function enter({ local, remote, stream }: NetStream, listener: Listener, seen: Sniffed, { ctx, connections }: Serving): Live {
+function enter({ local, remote, originalDst, stream }: Accepted, listener: Listener, seen: Sniffed, { ctx, connections }: Serving): Live {
   const facts: ChainFacts = {
     destinationIp: local.host, destinationPort: local.port, sourceIp: remote.host, sourcePort: remote.port,
     transport: seen.transport, serverName: seen.serverName, alpn: seen.alpn,
   }
   const chain = choose(listener, facts)
   if (!chain) throw new MeshError('MESH_NO_FILTER_CHAIN', `no filter chain of listener ${listener.name} takes ${seen.transport === 'tls' ? `TLS for "${seen.serverName}"` : 'plain text'}`)
-  return connections.open({ local, remote, startedMs: ctx.clock.wallMs(), listener, chain, stream, facts })
+  return connections.open({ local, remote, originalDst, startedMs: ctx.clock.wallMs(), listener, chain, stream, facts })
 }
 
 async function secure(conn: Connection, { terminator, ctx }: Serving): Promise<void> {

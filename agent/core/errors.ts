@@ -51,6 +51,7 @@ export const CATALOGUE = {
   MESH_CONTROL_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Check the address, the route and the firewall; the last good configuration goes on serving.' },
   MESH_CONTROL_UNAUTHENTICATED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Put a new token into the file of control.token; it is read anew at each try. Or run meshlet join --token.' },
   MESH_CONTROL_FORBIDDEN: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The certificate is for another workload than agent.yaml says: correct node.namespace and node.serviceAccount, or run meshlet join with a token for them and restart.' },
+  MESH_CONTROL_REFUSED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane does not take this node as agent.yaml describes it (address, metadata, WorkloadGroup): the message says what it misses.' },
   MESH_CONTROL_TLS: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Put the root certificate of the control plane\'s CA into the file of control.roots.' },
   MESH_CONTROL_NAME: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Set control.serverName to a name of the control plane\'s certificate, or correct control.address.' },
   MESH_CONTROL_SLOW_DOWN: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane limits new streams; the agent tries again by itself.' },

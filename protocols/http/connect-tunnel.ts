@@ -26,5 +26,5 @@ export function planConnect(input: PlanInput): Plan {
 /** Rejects as Upstreams.connect does. */
 export function openConnectTunnel({ upstreams, ctx }: HttpRuntime, plan: ForwardPlan, conn: Connection, signal: AbortSignal): Promise<UpstreamStream> {
   ctx.log.debug({ evt: 'http.connect', conn: conn.id, cluster: plan.cluster.name }, 'tunnel is opened')
-  return upstreams.connect(plan.cluster, { signal, speaks: 'tcp', originalDst: conn.local, host: plan.authority })
+  return upstreams.connect(plan.cluster, { signal, speaks: 'tcp', originalDst: conn.originalDst, host: plan.authority })
 }

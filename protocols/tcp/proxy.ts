@@ -19,7 +19,7 @@ export async function serveTcp(conn: Connection, tcp: TcpProxy, { tables, random
   conn.cluster = cluster.name
   let upstream: UpstreamStream
   try {
-    upstream = await upstreams.connect(cluster, { signal: conn.aborted, speaks: 'tcp', originalDst: conn.local, host: conn.tls?.serverName ?? conn.offered.serverName })
+    upstream = await upstreams.connect(cluster, { signal: conn.aborted, speaks: 'tcp', originalDst: conn.originalDst, host: conn.tls?.serverName ?? conn.offered.serverName })
   } catch (thrown) {
     return { error: conn.aborted.aborted ? undefined : toMeshError(thrown) }
   }

@@ -66,7 +66,7 @@ async function proxy({ mtls, certificates: c, originPort }: Setup): Promise<numb
     let facts: DownstreamTlsFacts | undefined
     if (mtls) ({ stream, facts } = await terminator.terminate(raw, { tls: down, handshakeMs: 5000, signal: never }))
     const { error } = await serveHttp1({
-      id: '1', local, remote, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as Listener, chain, stream, tls: facts, offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
+      id: '1', local, remote, originalDst: undefined, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as Listener, chain, stream, tls: facts, offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
       draining: never, aborted: never, receivedBytes: 0, sentBytes: 0, cluster: '-',
     }, ctx, upstreams)
     if (error && error.code !== 'MESH_CLIENT_GONE') process.stderr.write(`${error.code}: ${error.message}\n`)

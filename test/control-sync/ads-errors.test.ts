@@ -14,7 +14,9 @@ test('each ending of a call has its own code and says what happened', () => {
   assert.match(of(8, 'request rate limit exceeded'), /^MESH_CONTROL_SLOW_DOWN: /)
   assert.match(of(4, ''), /^MESH_CONTROL_UNREACHABLE: .*did not answer/)
   assert.match(of(14, 'Connection dropped'), /^MESH_CONTROL_UNREACHABLE: .*is not reachable .*: Connection dropped$/)
-  assert.match(of(3, 'missing node information'), /^MESH_CONTROL_PROTOCOL: .*gRPC status 3: missing node information$/)
+  assert.match(of(9, 'cannot find WorkloadGroup edge/gw'), /^MESH_CONTROL_REFUSED: .*: cannot find WorkloadGroup edge\/gw$/)
+  assert.match(of(3, 'missing node information'), /^MESH_CONTROL_REFUSED: .*: missing node information$/)
+  assert.match(of(12, 'no such method'), /^MESH_CONTROL_PROTOCOL: .*gRPC status 12: no such method$/)
 })
 test('TLS: a wrong root, a wrong name and our certificate refused are three things', () => {
   // What a real istiod made of it, Node 26.
@@ -25,6 +27,6 @@ test('TLS: a wrong root, a wrong name and our certificate refused are three thin
     `MESH_CONTROL_UNAUTHENTICATED: istiod:15012 does not accept who we are for the configuration stream: TLS alert "unknown ca"; it was shown ${SHOWN}`)
 })
 test('refusals that do not pass by asking often are asked rarely', () => {
-  for (const code of [16, 7]) assert.ok(retryPace(controlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
+  for (const code of [16, 7, 9]) assert.ok(retryPace(controlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
   assert.ok(retryPace(controlError({ code: 14, details: '' }, 'x', 'y', SHOWN)).capMs <= 30_000)
 })

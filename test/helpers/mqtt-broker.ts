@@ -37,7 +37,7 @@ export class TestBroker {
     const [drain, abort] = [new AbortController(), new AbortController()]
     const mqtt = policyOf(p.policy)
     const conn = {
-      id: `c${this.#nextConn++}`, local: { host: '127.0.0.1', port: 1883 }, remote: { host: '127.0.0.1', port: 1 }, startedMs: 0, listener: undefined as never,
+      id: `c${this.#nextConn++}`, local: { host: '127.0.0.1', port: 1883 }, originalDst: undefined, remote: { host: '127.0.0.1', port: 1 }, startedMs: 0, listener: undefined as never,
       chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp' } } as never, stream: far, tls: p.spiffe === undefined ? undefined : { serverName: '', alpn: '', version: 'TLSv1.3', peer: peerOf(p.spiffe) },
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: drain.signal, aborted: abort.signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
     } satisfies Connection

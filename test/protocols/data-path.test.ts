@@ -1,9 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Duplex } from 'node:stream'
+import { PassThrough, type Duplex } from 'node:stream'
 import { Current } from '../../agent/core/current.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
+import type { Address, Listening, NetStream } from '../../agent/core/network.ts'
 import { cidr } from '../../agent/model/ip.ts'
 import type { FilterChain, Listener } from '../../agent/model/listener.ts'
 import type { Policy } from '../../agent/model/policy.ts'
@@ -29,8 +30,7 @@ const denyFrom = (ip: string): Policy => ({ action: 'deny', shadow: undefined, r
 type Served = { conn: Connection; end: (outcome: Outcome) => void }
 type Rig = { path: DataPath; network: SimNetwork; clock: SimClock; metrics: Metrics; current: Current<Tables>; served: Served[]; dial(): Promise<Duplex> }
 
-async function rig(first: Tables, limits: Partial<Limits> = {}): Promise<Rig> {
-  const network = new SimNetwork()
+async function rig(first: Tables, limits: Partial<Limits> = {}, network = new SimNetwork()): Promise<Rig> {
   const clock = new SimClock()
   const metrics = new Metrics()
   const current = new Current(first)
@@ -152,6 +152,21 @@ test('a port that is taken is reported, tried again, and the others are served',
   await squatter[Symbol.asyncDispose]()
   await r.clock.advance(2_000)
   assert.equal(r.path.listeners()[1]!.state, 'listening')
+})
+test('who was redirected here has an original destination, who came to the port itself has none', async () => {
+  class Redirecting extends SimNetwork {
+    accept: ((accepted: NetStream) => void) | undefined
+    override listen(at: Address, accept: (accepted: NetStream) => void): Promise<Listening> { this.accept = accept; return super.listen(at, accept) }
+  }
+  const network = new Redirecting()
+  const r = await rig(tables(listener([tcpChain()])), {}, network)
+  await r.dial()
+  const redirected = { host: '10.96.0.10', port: 80 }
+  network.accept!({ stream: new PassThrough(), local: redirected, remote: { host: '10.0.0.2', port: 4000 } })
+  network.accept!({ stream: new PassThrough(), local: { ...redirected, port: PORT.port }, remote: { host: '10.0.0.2', port: 4001 } })
+  await settle()
+  assert.deepEqual(r.served.map((s) => s.conn.originalDst), [undefined, redirected, { ...redirected, port: PORT.port }])
+  await r.path[Symbol.asyncDispose]()
 })
 test('behind a capturing listener the owner of the original destination serves', async () => {
   const capture = listener([tcpChain({ name: 'pass' })], { useOriginalDst: true })

@@ -36,7 +36,7 @@ async function proxy(t: TestContext, originPort: number, p: { speaks?: 'http1' |
     stream.on('error', () => {})
     const chain = { name: 'c', match: {} as never, tls: undefined, policies: [], codec: { kind: 'http' as const, http: p.http ?? manager() } }
     const conn: Connection = {
-      id: 'c', local: { host: '127.0.0.1', port: 80 }, remote: { host: '127.0.0.1', port: 5 }, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as never, chain, stream, tls: undefined,
+      id: 'c', local: { host: '127.0.0.1', port: 80 }, originalDst: undefined, remote: { host: '127.0.0.1', port: 5 }, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as never, chain, stream, tls: undefined,
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: draining.signal, aborted: aborted.signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
     }
     open++

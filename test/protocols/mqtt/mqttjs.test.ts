@@ -18,7 +18,7 @@ async function listening(transport: 'tcp' | 'websocket'): Promise<AsyncDisposabl
   let n = 0
   const listener = await systemNetwork.listen({ host: '127.0.0.1', port: 0 }, ({ stream, local, remote }) => {
     const conn: Connection = {
-      id: String(n++), local, remote, startedMs: 0, listener: undefined as never, chain: { codec: { kind: 'mqtt', mqtt: policy, transport } } as never, stream, tls: undefined,
+      id: String(n++), local, remote, originalDst: undefined, startedMs: 0, listener: undefined as never, chain: { codec: { kind: 'mqtt', mqtt: policy, transport } } as never, stream, tls: undefined,
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: new AbortController().signal, aborted: new AbortController().signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
     }
     stream.on('error', () => {})
