@@ -81,6 +81,12 @@ export class AdsProtocol {
     return { kind, withNode: false, subscribe: [], unsubscribe: [], known: {}, nonce, error }
   }
 
+  /**
+   * Whether a resource of a response is one that we asked for and still want. What was unsubscribed may still be on its way (istiod answers
+   * the names of a stream's first request before it reads the second); kept, nobody would ever take it away again.
+   */
+  takes(kind: ResourceKind, name: string): boolean { return WILDCARD.includes(kind) || this.#subscribed.get(kind)?.has(name) === true }
+
   /** The request that brings the subscription of a by-name kind to these names; undefined when it is there already. */
   want(kind: ResourceKind, names: ReadonlySet<string>): AdsRequest | undefined {
     const has = this.#subscribed.get(kind) ?? new Set<string>()

@@ -150,7 +150,7 @@ class AdsSync implements Sync {
     const { applier, log } = this.#o
     const { kind } = response
     const removed = kind === 'cluster' ? this.#shrink.filter(response.removed, applier.snapshot.resources.cluster.size) : response.removed
-    const change: Change = { kind, put: response.resources, removed }
+    const change: Change = { kind, put: response.resources.filter((r) => protocol.takes(kind, r.name)), removed }
     const { changed, rejected } = await applier.apply([change])
     log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: response.removed.length, changed, rejected: rejected.length }, 'push received')
     send(protocol.answer(response, rejected.map((r) => `${r.name}: ${r.issues.map((i) => `${i.path}: ${i.problem}`).join(', ')}`)))

@@ -22,6 +22,7 @@ class Hand {
   readonly clock = new SimClock()
   readonly sent: AdsRequest[] = []
   readonly sync: Sync
+  readonly applier: Applier
   synced = false
   #events: AdsStreamEvents | undefined
   #nonce = 0
@@ -29,8 +30,9 @@ class Hand {
   constructor() {
     const tables = new Current<Tables>(EMPTY_TABLES)
     const shared = { clock: this.clock, log: silentLog, metrics: new Metrics() }
+    this.applier = new Applier({ ...shared, node: 'n', tables, saver: undefined })
     this.sync = startSync({
-      ...shared, applier: new Applier({ ...shared, node: 'n', tables, saver: undefined }), random: { float: () => 0.5 }, shrinkHoldMs: 0, ownRoutes: new Set(['http_proxy']),
+      ...shared, applier: this.applier, random: { float: () => 0.5 }, shrinkHoldMs: 0, ownRoutes: new Set(['http_proxy']),
       transport: { address: 'a:1', open: async (events) => { this.#events = events; return { send: (r) => { this.sent.push(r) }, close: () => { this.#events = undefined } } } },
     })
     void this.sync.synced.then(() => { this.synced = true })
@@ -71,6 +73,17 @@ test('a name that nobody wants any more is not waited for', async () => {
   assert.equal(hand.synced, false)
   await hand.push('cluster', [], ['c'])
   assert.equal(hand.synced, true)
+})
+
+test('what was unsubscribed and comes all the same is not kept', async () => {
+  await using hand = wrap(new Hand())
+  await hand.push('cluster', [cluster('c'), cluster('gone')])
+  await hand.push('listener', [])
+  await hand.push('endpoint', [load('c'), load('gone')])
+  await hand.push('cluster', [], ['gone'])
+  assert.deepEqual(hand.sent.at(-1)?.unsubscribe, ['gone'])
+  await hand.push('endpoint', [load('c'), load('gone')])
+  assert.deepEqual([...hand.applier.snapshot.resources.endpoint.keys()], ['c'])
 })
 
 test('a control plane that is silent about a name is waited for 15 s, as Envoy does (initial_fetch_timeout)', async () => {

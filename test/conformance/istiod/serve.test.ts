@@ -49,6 +49,11 @@ test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
     assert.equal((await request({ port: servicePort, path: '/', headers: { host: `orders.shop.svc.cluster.local:${servicePort}` } })).body, 'orders')
     assert.equal(orders.seen.length, 2)
   })
+  await t.test('an unknown host (ALLOW_ANY leads to where the connection was going, which is nowhere): one answer, no way round to itself', async () => {
+    const before = await edge.metric('mesh_http_requests_total')
+    assert.equal((await edge.get('http://nobody.example.org/')).status, 503)
+    assert.equal(await edge.metric('mesh_http_requests_total') - before, 1)
+  })
   await t.test('istiod lists the node, everything sent is acknowledged: /debug/syncz and istioctl proxy-status', async () => {
     const status = await istiod.until('all acknowledged', async () => {
       const { resources = {} } = (await istiod.syncz()).find((s) => s.proxy === 'edge-1.edge') ?? {}
