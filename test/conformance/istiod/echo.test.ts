@@ -98,7 +98,7 @@ test('meshlet on both sides: plain text, mutual TLS between the agents, plain te
   const istiod = await Istiod.create(t)
   const server = await EchoServer.start(t)
   const [http, tcp] = (await freePorts(2)) as [number, number]
-  istiod.write('edge', ingressYaml({ http: { port: http, protocol: 'HTTP', to: server.http }, tcp: { port: tcp, protocol: 'TCP', to: server.tcp } }) + peerAuthentication('STRICT'))
+  istiod.write('edge', ingressYaml({ http: { port: http, protocol: 'HTTP', to: server.http }, tcp: { port: tcp, protocol: 'TCP', to: server.tcp } }, '~/*') + peerAuthentication('STRICT'))
   await istiod.start()
   const edge = await MeshAgent.create(t, istiod)
   await edge.start()

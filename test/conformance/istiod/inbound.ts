@@ -5,8 +5,8 @@ import type { Identity } from '../../../agent/model/identity.ts'
 import { SIDECAR_LABEL } from './app.ts'
 import { NODE_IP, request, type Answer, type RequestOptions } from './mesh-agent.ts'
 
-/** A WorkloadEntry for the node, a service that selects it, and a Sidecar whose ports on the node's address lead to applications on 127.0.0.1. */
-export const ingressYaml = (ports: { readonly [name: string]: { readonly port: number; readonly protocol: string; readonly to: number } }): string => `---
+/** A WorkloadEntry for the node, a service that selects it, and a Sidecar whose ports on the node's address lead to applications on 127.0.0.1. @param egress `~/*`: the node calls nobody, and another agent on this machine may open the services' ports */
+export const ingressYaml = (ports: { readonly [name: string]: { readonly port: number; readonly protocol: string; readonly to: number } }, egress = '*/*'): string => `---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: edge, namespace: edge}
@@ -28,7 +28,7 @@ metadata: {name: edge, namespace: edge}
 spec:
   workloadSelector: {labels: {app: edge}}
   ingress: [${Object.entries(ports).map(([name, p]) => `{port: {number: ${p.port}, protocol: ${p.protocol}, name: ${name}}, bind: ${NODE_IP}, defaultEndpoint: "127.0.0.1:${p.to}"}`).join(', ')}]
-  egress: [{hosts: ["*/*"]}]
+  egress: [{hosts: ["${egress}"]}]
 `
 
 export const peerAuthentication = (mode: 'STRICT' | 'PERMISSIVE' | 'DISABLE'): string => `---

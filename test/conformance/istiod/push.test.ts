@@ -99,6 +99,12 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
     assert.equal((await edge.get(url)).body, 'one')
     one.behaviour = () => false
   })
+  await t.test('VirtualService: fault injection, which agent.yaml\'s own listener has from istiod', async () => {
+    istiod.write('routes', virtualService(host, `  - {route: [{destination: {host: ${host}}}], fault: {abort: {httpStatus: 418, percentage: {value: 100}}}}\n`))
+    await edge.until(url, (a) => a.status === 418)
+    istiod.remove('routes')
+    await edge.until(url, (a) => a.body === 'one')
+  })
   await t.test('after all this nothing is refused and istiod has seen no nack', async () => {
     assert.deepEqual((await edge.status('a status')).config.rejected, [])
     assert.equal(await istiod.metric('pilot_total_xds_rejects'), 0)

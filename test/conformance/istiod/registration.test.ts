@@ -31,7 +31,7 @@ spec:
   workloadSelector: {labels: {app: edge}}
   ingress:
   - {port: {number: ${port}, protocol: HTTP, name: http}, bind: ${NODE_IP}, defaultEndpoint: "127.0.0.1:${appPort}"}
-  egress: [{hosts: ["*/*"]}]
+  egress: [{hosts: ["~/*"]}]
 `
 
 test('auto-registration', { timeout: 180_000 }, async (t) => {
