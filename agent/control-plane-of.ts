@@ -46,7 +46,9 @@ export function nodeSettingsOf(config: AgentConfig, p: { readonly version: strin
   const { node } = config
   return {
     ...node, name: node.name ?? p.hostName, ip: node.ip ?? p.ip, version: p.version, capture: config.capture, dns: config.dns !== undefined,
-    httpProxyPort: config.listeners.find((l) => l.kind === 'http_proxy')?.port, discoveryAddress: config.control?.address[0] ?? '',
+    // A proxy that routes by another table needs no table of that name.
+    httpProxyPort: config.listeners.find((l) => l.kind === 'http_proxy' && l.routes === 'http_proxy')?.port,
+    discoveryAddress: config.control?.address[0] ?? '', readinessProbe: config.readinessProbe,
   }
 }
 

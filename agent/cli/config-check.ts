@@ -6,16 +6,17 @@ import { systemDisk } from '../core/disk.ts'
 import { toMeshError } from '../core/errors.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
-import { readConfig } from './read-config.ts'
+import { readConfig, type ConfigSource } from './read-config.ts'
 
 type Report = { readonly mistakes: readonly string[]; readonly ignored: readonly string[]; readonly counts: Readonly<Record<string, number>> }
 
 /** 0: it can be used. 2: there are mistakes; all of them are listed. Rejects with MESH_CONFIG_INVALID for those of agent.yaml itself. */
-export async function configCheck(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const config = readConfig(o.config, systemDisk, io.env)
-  const report = check(config)
+export async function configCheck(o: ConfigSource & { readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const { config, from, ignored } = readConfig(o, systemDisk, io.env)
+  const found = check(config)
+  const report = { ...found, ignored: [...ignored, ...found.ignored] }
   if (o.json) io.out(`${JSON.stringify(report)}\n`)
-  else io.out(text(o.config, report))
+  else io.out(text(from, report))
   return report.mistakes.length === 0 ? 0 : 2
 }
 

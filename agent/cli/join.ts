@@ -12,12 +12,12 @@ import { createLog } from '../core/log.ts'
 import { Metrics } from '../core/metrics.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
-import { readConfig } from './read-config.ts'
+import { readConfig, type ConfigSource } from './read-config.ts'
 
-export async function join(o: { readonly config: string; readonly token?: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const config = readConfig(o.config, systemDisk, io.env)
+export async function join(o: ConfigSource & { readonly token?: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const { config, from } = readConfig(o, systemDisk, io.env)
   const { control } = config
-  if (!control) throw new MeshError('MESH_CONFIG_INVALID', `${o.config} has no \`control\`: without a control plane there is nothing to join`)
+  if (!control) throw new MeshError('MESH_CONFIG_INVALID', `${from} has no \`control\`: without a control plane there is nothing to join`)
   prepareState(config.state, systemDisk)
   const given = o.token === '-' ? tokenIn(await io.standardInput(), 'standard input') : undefined
   const tokenFile = o.token !== undefined && o.token !== '-' ? o.token : control.token

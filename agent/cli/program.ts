@@ -2,12 +2,14 @@
 import { Command, CommanderError, Option } from 'commander'
 import { explain, type ExitCode } from './exit.ts'
 import { DEFAULT_CONFIG, type Io } from './io.ts'
+import type { ConfigSource } from './read-config.ts'
 
 const DEFAULT_ADMIN = '127.0.0.1:15000'
 
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)
 const admin = (): Option => new Option('--admin <address:port>', 'admin port of the running agent').default(DEFAULT_ADMIN)
-const config = (): Option => new Option('-c, --config <file>', 'configuration file').default(DEFAULT_CONFIG)
+const config = (): Option => new Option('-c, --config <file>', `configuration file (default: ${DEFAULT_CONFIG}, with --istio none)`)
+const istio = (): Option => new Option('--istio <folder>', 'folder with the files of `istioctl x workload entry configure`; --config overrides what they say')
 
 /** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the agent has stopped. */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
@@ -19,16 +21,16 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .configureOutput({ writeOut: io.out, writeErr: io.err })
     .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet config check, meshlet join, meshlet run, meshlet status.')
 
-  program.command('run').description('start the agent; runs until SIGTERM or SIGINT, which drain it').addOption(config())
-    .action(async (o: { config: string }) => done((await import('./run.ts')).run(o, io)))
+  program.command('run').description('start the agent; runs until SIGTERM or SIGINT, which drain it').addOption(config()).addOption(istio())
+    .action(async (o: ConfigSource) => done((await import('./run.ts')).run(o, io)))
   program.command('join').description('enroll this machine: get its first certificate with a join token, then stop')
-    .addOption(config()).option('--token <file>', 'file with the join token, `-` for standard input; default: the one that the configuration names').addOption(json())
-    .action(async (o: { config: string; token?: string; json: boolean }) => done((await import('./join.ts')).join(o, io)))
+    .addOption(config()).addOption(istio()).option('--token <file>', 'file with the join token, `-` for standard input; default: the one that the configuration names').addOption(json())
+    .action(async (o: ConfigSource & { token?: string; json: boolean }) => done((await import('./join.ts')).join(o, io)))
   program.command('status').description('what the agent does, how old its configuration is, and what is wrong').addOption(admin()).addOption(json())
     .action(async (o: { admin: string; json: boolean }) => done((await import('./status.ts')).status(o, io)))
   const conf = program.command('config').description('look at the configuration')
-  conf.command('check').description('read agent.yaml and, in directory mode, the resources; list every mistake and every setting that is not acted upon').addOption(config()).addOption(json())
-    .action(async (o: { config: string; json: boolean }) => done((await import('./config-check.ts')).configCheck(o, io)))
+  conf.command('check').description('read agent.yaml and, in directory mode, the resources; list every mistake and every setting that is not acted upon').addOption(config()).addOption(istio()).addOption(json())
+    .action(async (o: ConfigSource & { json: boolean }) => done((await import('./config-check.ts')).configCheck(o, io)))
   conf.command('dump').description('the running configuration in Envoy\'s config_dump format').addOption(admin())
     .action(async (o: { admin: string }) => done((await import('./status.ts')).page(o.admin, 'GET', '/config_dump', io)))
   const mqtt = program.command('mqtt').description('publish and subscribe by hand')

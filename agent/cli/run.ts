@@ -9,13 +9,14 @@ import { realWorld } from '../core/real-world.ts'
 import { serviceManager } from '../sd-notify.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
-import { readConfig } from './read-config.ts'
+import { readConfig, type ConfigSource } from './read-config.ts'
 import { VERSION } from './version.ts'
 
 /** Resolves when the agent has stopped. Rejects when it cannot start. */
-export async function run(o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const config = readConfig(o.config, systemDisk, io.env)
+export async function run(o: ConfigSource, io: Io): Promise<ExitCode> {
+  const { config, ignored } = readConfig(o, systemDisk, io.env)
   const log = createLog(config.log.level)
+  if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
   const world = realWorld({ stateFolder: config.state, bundle })
   await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname(), ip: firstAddress() })
   const watchdogUsec = Number(io.env['WATCHDOG_USEC'])

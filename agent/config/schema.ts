@@ -1,6 +1,7 @@
 /** agent.yaml: every setting with its unit in the name, its default and its range. Unknown keys fail. */
 import * as z from 'zod'
 import { mqttPolicySchema } from '../model/mqtt-policy.ts'
+import { readinessProbeSchema } from './readiness-probe.ts'
 
 const port = z.number().int().min(0).max(65_535)
 const ms = z.number().int().positive()
@@ -22,13 +23,13 @@ const node = z.strictObject({
   meshId: z.string().default('cluster.local'),
   labels: z.record(z.string(), z.string()).default({}),
   locality: z.strictObject({ region: z.string().default(''), zone: z.string().default(''), subZone: z.string().default('') }).prefault({}),
-  /** Further node metadata for istiod, e.g. AUTO_REGISTER_GROUP. */
+  /** Further node metadata for istiod, e.g. AUTO_REGISTER_GROUP; null leaves one out that would be sent. */
   metadata: z.record(z.string(), z.json()).default({}),
 })
 
 const control = z.strictObject({
   /** istiod or hub; several are tried in turn. */
-  address: z.union([hostPort.transform((a) => [a]), z.array(hostPort).min(1)]),
+  address: z.union([hostPort.transform((a) => [a]), z.array(hostPort).min(1)], 'must be HOST:PORT or a list of them, with an IPv6 address in square brackets'),
   /** Name in the server's certificate; default: the host of the address. */
   serverName: z.string().min(1).optional(),
   /** PEM file with the roots that the control plane's certificate is checked against. */
@@ -116,13 +117,18 @@ export const agentConfigSchema = z.strictObject({
   directory: file.optional(),
   identity: identity.optional(),
   state: file.default('/var/lib/meshlet'),
-  /** `explicit`: applications are pointed at meshlet. `transparent`: 15001 and 15006 get redirected connections. */
-  capture: z.enum(['explicit', 'transparent']).default('explicit'),
+  /**
+   * `explicit`: applications are pointed at meshlet. `transparent`: 15001 and 15006 get redirected connections. `redirect`: the same, and local
+   * applications see this machine's address instead of the client's. Istio's interception modes NONE, TPROXY and REDIRECT.
+   */
+  capture: z.enum(['explicit', 'transparent', 'redirect']).default('explicit'),
   admin: z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port.default(15_000) }).prefault({}),
   listeners: z.array(listener).default([]),
   mqtt: mqttPolicySchema.prefault({}),
   /** Absent = no DNS. */
   dns: dns.optional(),
+  /** Asks whether the workload behind this node works; told to istiod for a node with AUTO_REGISTER_GROUP or WORKLOAD_ENTRY. */
+  readinessProbe: readinessProbeSchema.optional(),
   limits: limits.prefault({}),
   log: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') }).prefault({}),
 }).superRefine((c, ctx) => {
