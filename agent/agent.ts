@@ -9,6 +9,8 @@ import { createBroker } from '../protocols/mqtt/broker.ts'
 import { openSpool } from '../protocols/mqtt/spool/spool.ts'
 import { DataPath } from '../protocols/data-path.ts'
 import type { Context } from '../protocols/context.ts'
+import { HealthChecker } from '../protocols/health/checker.ts'
+import { probeOf } from '../protocols/health/probe.ts'
 import { createUpstreams } from '../protocols/upstream/upstreams.ts'
 import { adminPages } from './admin-pages.ts'
 import { startAdmin } from './admin.ts'
@@ -17,6 +19,7 @@ import { startConfiguration } from './configuration.ts'
 import { listenersOf } from './config/listeners.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { nodeSettingsOf, prepareState } from './control-plane-of.ts'
+import { systemCommand } from './core/command.ts'
 import { Current } from './core/current.ts'
 import type { Log } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
@@ -87,9 +90,10 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   scope.own(identity)
   const own = listenersOf(config, disk)
   const freeBytes = (): number => disk.freeBytes(config.state)
+  const workload = config.readinessProbe && scope.own(new HealthChecker({ probe: probeOf(config.readinessProbe, { network, run: systemCommand }), settings: config.readinessProbe, clock, log, metrics }))
   const [spool, configuration] = await bothOwned(scope,
     openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }),
-    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness }))
+    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness, health: workload?.health }))
 
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
   const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, isLinkDown }
@@ -109,11 +113,13 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, dns, broker, bridge, spool, upstreams, log, isDraining: () => draining, freeBytes }
+  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
   const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log))
   configuration.connect()
   identity.start()
+  // A node that cannot serve yet is not healthy, whatever stands behind it.
+  void readiness.whenReady().then(() => workload?.start())
   log.info({ evt: 'agent.started', node: node.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')
 
   return {
@@ -125,6 +131,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
     async drain() {
       if (draining) return
       draining = true
+      workload?.leave('meshlet drains')
       const how = await dataPath.drain()
       log.info({ evt: 'agent.drained', how }, 'drained')
     },

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { GrpcTransport } from '../control-sync/ads-stream.ts'
 import { Applier } from '../control-sync/apply.ts'
 import { startDirectorySync } from '../control-sync/directory/sync.ts'
-import type { NodeDescription } from '../control-sync/node.ts'
+import { hasWorkloadEntry, type NodeDescription } from '../control-sync/node.ts'
 import { SnapshotSaver } from '../control-sync/snapshot-saver.ts'
 import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
 import { startSync, type Link, type Sync } from '../control-sync/sync.ts'
@@ -17,6 +17,7 @@ import type { Metrics } from './core/metrics.ts'
 import type { World } from './core/world.ts'
 import type { AgentIdentity } from './identity.ts'
 import type { Listener } from './model/listener.ts'
+import type { WorkloadHealth } from './model/readiness-probe.ts'
 import type { Tables } from './model/tables.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -45,6 +46,8 @@ export type ConfigurationOptions = {
   readonly node: NodeDescription
   readonly own: readonly Listener[]
   readonly readiness: Readiness
+  /** Told to a control plane that keeps a WorkloadEntry for this node. */
+  readonly health: Current<WorkloadHealth> | undefined
 }
 
 /** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER, MESH_STORAGE_FAILED or MESH_CONFIG_INVALID (no such folder). */
@@ -52,7 +55,7 @@ export async function startConfiguration(o: ConfigurationOptions): Promise<Confi
   return o.config.directory === undefined ? fromControlPlane(o) : fromDirectory(o, o.config.directory)
 }
 
-async function fromControlPlane({ config, world, metrics, log, tables, identity, node, own, readiness }: ConfigurationOptions): Promise<Configuration> {
+async function fromControlPlane({ config, world, metrics, log, tables, identity, node, own, readiness, health }: ConfigurationOptions): Promise<Configuration> {
   const { clock, random, disk } = world
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
@@ -77,7 +80,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     link: () => sync?.link ?? waiting,
     connect() {
       const start = (): void => {
-        sync = startSync({ transport, applier, clock, random, log, metrics, shrinkHoldMs: control.shrinkHoldMs, ownRoutes: ownRoutes(own) })
+        sync = startSync({ transport, applier, clock, random, log, metrics, shrinkHoldMs: control.shrinkHoldMs, ownRoutes: ownRoutes(own), health: hasWorkloadEntry(node) ? health : undefined })
         void sync.synced.then(() => latch[Symbol.dispose]())
       }
       if (stored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)

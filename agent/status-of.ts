@@ -1,5 +1,6 @@
 /** Collects AgentStatus from the parts. Everything that is wrong becomes a problem with a code and a remedy. */
-import type { NodeDescription } from '../control-sync/node.ts'
+import { hasWorkloadEntry, type NodeDescription } from '../control-sync/node.ts'
+import type { HealthChecker } from '../protocols/health/checker.ts'
 import type { Bridge } from '../protocols/mqtt/bridge.ts'
 import type { Broker } from '../protocols/mqtt/broker.ts'
 import type { Spool } from '../protocols/mqtt/spool/spool.ts'
@@ -35,6 +36,7 @@ export type StatusParts = {
   readonly broker: Broker
   readonly bridge: Bridge
   readonly spool: Spool
+  readonly workload: HealthChecker | undefined
   readonly isDraining: () => boolean
   /** Of the disk that holds the state; throws what the system says. */
   readonly freeBytes: () => number
@@ -78,6 +80,7 @@ export function statusOf(p: StatusParts): AgentStatus {
     },
     listeners: p.dataPath.listeners().map((l) => ({ name: l.name, address: l.address, state: p.isDraining() ? 'draining' : l.state, connections: l.connections, error: l.error?.message })),
     dns: dnsOf(p),
+    workload: workloadOf(p, sinceSec),
     http: {
       requests: p.metrics.total('mesh_http_requests_total'), retriesSent: p.metrics.total('mesh_upstream_retries_total', { result: 'sent' }),
       retriesHeldBack: p.metrics.total('mesh_upstream_retries_total', { result: 'held-back' }), denied: p.metrics.total('mesh_http_denied_total'),
@@ -95,6 +98,17 @@ function dnsOf({ dns }: StatusParts): AgentStatus['dns'] {
   return { address, names, cached, upstreams }
 }
 
+function workloadOf({ workload, node, configuration }: StatusParts, sinceSec: (ms: number) => number): AgentStatus['workload'] {
+  if (!workload) return undefined
+  const { state, reason, sinceMs } = workload.health.get()
+  return { probe: workload.what, state, reason, sinceSec: sinceSec(sinceMs), told: configuration.link().mode === 'control plane' && hasWorkloadEntry(node) }
+}
+
+function workloadProblem({ workload }: StatusParts): MeshError | undefined {
+  const health = workload?.health.get()
+  return workload && health?.state === 'unhealthy' ? new MeshError('MESH_PROBE_FAILED', `the workload at ${workload.what}: ${health.reason}`) : undefined
+}
+
 function problemsOf(p: StatusParts): Problem[] {
   const { applier } = p.configuration
   const link = p.configuration.link()
@@ -104,6 +118,7 @@ function problemsOf(p: StatusParts): Problem[] {
     link.error,
     applier.storageError,
     ...p.dataPath.listeners().map((l) => l.error),
+    workloadProblem(p),
     ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
     ...unknownNames(p),
     p.dns?.status().problem,

@@ -1,4 +1,5 @@
 /** What a person wants to know of a running agent; /status serves it, `meshlet status` prints it. */
+import type { WorkloadHealth } from './model/readiness-probe.ts'
 
 export type Problem = { readonly code: string; readonly text: string; readonly remedy: string }
 
@@ -37,6 +38,8 @@ export type AgentStatus = {
     /** The same by field, most frequent first: what was received and is not acted upon, e.g. `filter_chains[].filters[].typed_config.tracing`. */
     readonly ignored: readonly { readonly field: string; readonly resources: number; readonly example: string }[]
   }
+  /** Undefined without a readinessProbe. `told`: the control plane hears of it. */
+  readonly workload: { readonly probe: string; readonly state: WorkloadHealth['state']; readonly reason: string | undefined; readonly sinceSec: number; readonly told: boolean } | undefined
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed' | 'draining'; readonly connections: number; readonly error: string | undefined }[]
   /** Undefined when agent.yaml has no `dns`. `names`: hosts in the mesh's name table, undefined before the first. */
   readonly dns: { readonly address: string; readonly names: number | undefined; readonly cached: number; readonly upstreams: readonly string[] } | undefined
@@ -59,6 +62,7 @@ export function statusText(s: AgentStatus): string {
   out += row('', Object.entries(config.resources).map(([kind, n]) => `${n} ${kind}`).join(' · ') || 'no resources')
   for (const l of s.listeners) out += row('listener', `${l.name} ${l.address} ${l.state}, ${l.connections} connections${l.error ? `: ${l.error}` : ''}`)
   if (s.dns) out += row('dns', `${s.dns.address}, ${s.dns.names === undefined ? 'no name table yet' : `${s.dns.names} names`}, ${s.dns.cached} answers cached, ${s.dns.upstreams.length ? `others from ${s.dns.upstreams.join(', ')}` : 'no upstream resolver'}`)
+  if (s.workload) out += row('workload', `${s.workload.probe}: ${s.workload.state} for ${span(s.workload.sinceSec)}${s.workload.told ? '' : ', not told to the control plane'}`)
   out += row('http', `${s.http.requests} requests, ${s.http.retriesSent} safe retries, ${s.http.retriesHeldBack} held back, ${s.http.denied} denied`)
   out += row('mqtt', `${s.mqtt.connections} clients, ${s.mqtt.sessions} sessions, ${s.mqtt.retained} retained`)
   out += row('spool', `${s.spool.messages} messages, ${size(s.spool.bytes)} of ${size(s.spool.maxBytes)}, ${s.spool.profile}`)

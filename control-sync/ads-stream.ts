@@ -4,6 +4,7 @@ import type { Client, ClientDuplexStream, ServiceError } from '@grpc/grpc-js'
 import type { Clock } from '../agent/core/clock.ts'
 import { MeshError } from '../agent/core/errors.ts'
 import type { IdentitySource } from '../agent/model/identity.ts'
+import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
 import { controlError } from './ads-errors.ts'
 import type { AdsRequest, AdsResponse } from './ads-protocol.ts'
@@ -15,6 +16,9 @@ import type { AdsStream, AdsStreamEvents, AdsTransport } from './sync.ts'
 
 /** gRPC status INVALID_ARGUMENT, what Envoy puts into a nack. */
 const NACK_CODE = 3
+/** gRPC status INTERNAL, what Istio's agent says of a workload that does not work. */
+const UNHEALTHY_CODE = 13
+const HEALTH_TYPE_URL = 'type.googleapis.com/istio.v1.HealthInformation'
 
 export class GrpcTransport implements AdsTransport {
   readonly #control: ControlPlane
@@ -65,6 +69,7 @@ export class GrpcTransport implements AdsTransport {
     call.on('end', () => end(new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the configuration stream`)))
     return {
       send: (request) => { if (!over) call.write(requestOf(request, this.#node)) },
+      sendHealth: (health) => { if (!over) call.write(healthOf(health)) },
       close: () => { over = true; call.cancel(); client.close() },
     }
   }
@@ -80,6 +85,11 @@ function requestOf(r: AdsRequest, node: NodeDescription): DeltaDiscoveryRequest 
       userAgentName: 'meshlet', userAgentVersionType: { case: 'userAgentVersion', value: node.userAgentVersion },
     } } : {}),
   })
+}
+
+/** istio.v1.HealthInformation, which has no fields: the error says it (istio pkg/istio-agent/xds_proxy_delta.go). */
+function healthOf({ state, reason = '' }: WorkloadHealth): DeltaDiscoveryRequest {
+  return create(DeltaDiscoveryRequestSchema, { typeUrl: HEALTH_TYPE_URL, ...(state === 'healthy' ? {} : { errorDetail: { code: UNHEALTHY_CODE, message: reason } }) })
 }
 
 const KIND_OF = new Map(Object.entries(TYPE_URLS).map(([kind, url]) => [url as string, kind as ResourceKind]))

@@ -3,9 +3,11 @@
  * control-sync/ads-protocol.ts knows what to say, control-sync/apply.ts what to do with what is said, this file when.
  */
 import { backoffMs, type Clock, type Random, type Timer } from '../agent/core/clock.ts'
+import type { Current } from '../agent/core/current.ts'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Family, Metrics } from '../agent/core/metrics.ts'
+import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
 import { retryPace } from './ads-errors.ts'
 import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads-protocol.ts'
@@ -15,6 +17,8 @@ import { Shrink } from './shrink.ts'
 /** One open stream, whatever carries it. */
 export interface AdsStream {
   send(request: AdsRequest): void
+  /** Tells of the workload's health (Istio's HealthInformation); absent where nobody wants to know. */
+  sendHealth?(health: WorkloadHealth): void
   close(): void
 }
 export type AdsStreamEvents = { readonly onResponse: (response: AdsResponse) => void; readonly onEnd: (reason: MeshError) => void }
@@ -54,6 +58,8 @@ export type SyncOptions = {
   readonly shrinkHoldMs: number
   /** Route tables that agent.yaml's own listeners name: asked for beside those of pushed listeners. */
   readonly ownRoutes: ReadonlySet<string>
+  /** Told on every stream and at every change. Only where the control plane keeps a WorkloadEntry for this node: another istiod may die of it. */
+  readonly health?: Current<WorkloadHealth> | undefined
 }
 
 /** A stream on which nothing came for so long after it was opened is none. */
@@ -111,13 +117,16 @@ class AdsSync implements Sync {
 
   /** One stream from opening to end. Never rejects. */
   async #stream(): Promise<{ reason: MeshError; answered: boolean }> {
-    const { transport, clock } = this.#o
+    const { transport, clock, health } = this.#o
     const ended = Promise.withResolvers<MeshError>()
     const protocol = new AdsProtocol()
     let answered = false
     let work: Promise<void> = Promise.resolve()
     let stream: AdsStream | undefined
     let initial: Timer | undefined
+    // Not before the first answer: istiod forgets what comes before it has made the node's WorkloadEntry.
+    const tellHealth = (): void => { if (health && answered && health.get().state !== 'unknown') stream?.sendHealth?.(health.get()) }
+    using _told = health?.watch(tellHealth)
     const silence = clock.after(FIRST_RESPONSE_MS, () => ended.resolve(new MeshError('MESH_CONTROL_UNREACHABLE', `${transport.address} sent nothing within ${FIRST_RESPONSE_MS} ms`)))
     const onStop = (): void => ended.resolve(new MeshError('MESH_DRAINING', 'the agent stops'))
     this.#stop.signal.addEventListener('abort', onStop, { once: true })
@@ -126,7 +135,7 @@ class AdsSync implements Sync {
       stream = await transport.open({
         onResponse: (response) => {
           silence.cancel()
-          if (!answered) { answered = true; this.#change({ state: 'connected', error: undefined, address: transport.address }) }
+          if (!answered) { answered = true; this.#change({ state: 'connected', error: undefined, address: transport.address }); tellHealth() }
           initial ??= clock.after(INITIAL_FETCH_MS, () => this.#synced.resolve())
           this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
           work = work.then(() => this.#respond(response, protocol, (r) => stream?.send(r))).catch((thrown: unknown) => ended.resolve(toMeshError(thrown)))

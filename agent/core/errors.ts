@@ -60,6 +60,7 @@ export const CATALOGUE = {
   MESH_CONFIG_INVALID: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Correct what the message names; meshlet config check lists every mistake.' },
   MESH_AGENT_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Start it with meshlet run, or name its admin port with --admin.' },
   MESH_TOKEN_INVALID: { origin: 'config', retry: 'never', http: 401, flag: '-', remedy: 'Create a new one with meshlet-hub token create.' },
+  MESH_PROBE_FAILED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Look after the application that readinessProbe asks, or correct where it asks; an istiod that knows of it sends no traffic here meanwhile.' },
   // storage
   MESH_STATE_UNUSABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Make the state directory and everything in it readable and writable for the service\'s user.' },
   MESH_STATE_IN_USE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Another meshlet works with this state directory: stop it, or give each its own `state`.' },
