@@ -44,7 +44,7 @@ export async function askGrpc(service: string, to: Address, network: Network, si
     })
     if (status !== SERVING) throw new MeshError('MESH_PROBE_FAILED', `it says ${STATUS_NAMES[status] ?? status}`)
   } finally {
-    session.destroy()
+    // The session goes with it; the other way round node:http2 would say goodbye first, in the middle of a write.
     stream.destroy()
   }
 }

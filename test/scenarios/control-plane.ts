@@ -15,13 +15,24 @@ type Stream = ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>
 export class ControlPlane {
   /** `control` and `identity` of agent.yaml. */
   readonly yaml: string
+  readonly port: number
+  /** root-cert.pem, and a certificate for spiffe://cluster.local/ns/edge/sa/gateway. */
+  readonly folder: string
   /** Messages of the nacks, in order. */
   readonly refusals: string[] = []
+  /** HealthInformation in order: `healthy`, or what is wrong. */
+  readonly health: string[] = []
+  /** Metadata of the node of each stream. */
+  readonly nodes: Record<string, unknown>[] = []
   #streams = new Map<Stream, Set<string>>()
   #known = new Map<string, Sample>()
   #nonce = 0
 
-  private constructor(yaml: string) { this.yaml = yaml }
+  private constructor(port: number, folder: string) {
+    this.port = port
+    this.folder = folder
+    this.yaml = `control: {address: "127.0.0.1:${port}", serverName: istiod.istio-system.svc, roots: ${folder}/root-cert.pem}\nidentity: {folder: ${folder}}\n`
+  }
 
   static async start(t: Finally): Promise<ControlPlane> {
     const folder = testFolder(t)
@@ -33,7 +44,7 @@ export class ControlPlane {
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync('127.0.0.1:0', ServerCredentials.createSsl(null, [{ private_key: Buffer.from(own.keyPem), cert_chain: Buffer.from(own.chainPem) }]), (err, bound) => { if (err) reject(err); else resolve(bound) })
     })
-    const plane = new ControlPlane(`control: {address: "127.0.0.1:${port}", serverName: istiod.istio-system.svc, roots: ${folder}/root-cert.pem}\nidentity: {folder: ${folder}}\n`)
+    const plane = new ControlPlane(port, folder)
     server.addService(ADS, { DeltaAggregatedResources: (call: Stream) => plane.#serve(call), StreamAggregatedResources: (call: Stream) => { call.end() } })
     t.after(() => { server.forceShutdown() })
     return plane
@@ -51,6 +62,8 @@ export class ControlPlane {
     this.#streams.set(call, new Set())
     call.on('data', (request: DeltaDiscoveryRequest) => {
       const asked = this.#streams.get(call)
+      if (request.node?.metadata) this.nodes.push(request.node.metadata)
+      if (request.typeUrl.endsWith('/istio.v1.HealthInformation')) { this.health.push(request.errorDetail?.message ?? 'healthy'); return }
       if (request.errorDetail) this.refusals.push(request.errorDetail.message)
       const isFirst = asked !== undefined && !asked.has(request.typeUrl)
       asked?.add(request.typeUrl)
