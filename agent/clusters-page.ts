@@ -1,29 +1,37 @@
 /** Clusters with their endpoints as Envoy's /clusters shows them (envoy.admin.v3.Clusters), so that `istioctl proxy-config endpoints` reads it. */
 import type { ClusterStatus } from '../protocols/http/message.ts'
-import type { Cluster, Endpoint } from './model/cluster.ts'
+import type { Cluster, ClusterLoad, Endpoint, TunnelledEndpoint } from './model/cluster.ts'
 import type { Tables } from './model/tables.ts'
 
+type Shown = ClusterStatus & { readonly tunnelled?: readonly TunnelledEndpoint[] }
+
 /** Clusters at work, with their load, then all others of the tables. @param atWork only clusters that were used have counters */
-export function allClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly ClusterStatus[] {
+export function allClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly Shown[] {
   const used = new Set(atWork.map((c) => c.name))
   const idle = [...tables.clusterNames()].filter((name) => !used.has(name)).map((name) => idleCluster(name, tables))
-  return [...atWork, ...idle]
+  return [...atWork, ...idle].map((c) => {
+    const tunnelled = loadOf(tables.cluster(c.name), tables)?.localities.flatMap((l) => l.tunnelled ?? []) ?? []
+    return tunnelled.length === 0 ? c : { ...c, tunnelled }
+  })
 }
 
-export function clustersText(clusters: readonly ClusterStatus[]): string {
+export function clustersText(clusters: readonly Shown[]): string {
   return clusters.map((c) => c.endpoints.map((e) => {
     const line = (name: string, value: string | number): string => `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
     return line('cx_active', e.connections) + line('rq_active', e.activeRequests) + line('health_flags', e.ejected ? '/failed_outlier_check' : e.health) + line('weight', e.weight) + line('priority', e.priority)
-  }).join('')).join('')
+      + (e.tunnel === undefined ? '' : line('tunnel', e.tunnel))
+  }).join('') + (c.tunnelled ?? []).map((e) => `${c.name}::${e.target}::tunnel::only (not spoken)\n`).join('')).join('')
 }
 
-export function clustersJson(clusters: readonly ClusterStatus[]): object {
-  return { cluster_statuses: clusters.map(({ name, endpoints }) => ({ name, added_via_api: true, host_statuses: endpoints.map((e) => ({
+export function clustersJson(clusters: readonly Shown[]): object {
+  return { cluster_statuses: clusters.map(({ name, endpoints, tunnelled = [] }) => ({ name, added_via_api: true, host_statuses: [...endpoints.map((e) => ({
     address: { socket_address: { address: e.address, port_value: e.port } },
     stats: [{ name: 'cx_active', type: 'GAUGE', value: String(e.connections) }, { name: 'rq_active', type: 'GAUGE', value: String(e.activeRequests) }],
     health_status: { eds_health_status: e.health.toUpperCase(), ...(e.ejected ? { failed_outlier_check: true } : {}) },
     weight: e.weight, priority: e.priority,
-  })) })) }
+  })), ...tunnelled.map((e) => ({
+    address: { envoy_internal_address: { server_listener_name: e.listener, endpoint_id: e.target } }, health_status: { eds_health_status: e.health.toUpperCase() }, weight: e.weight,
+  }))] })) }
 }
 
 function idleCluster(name: string, tables: Tables): ClusterStatus {
@@ -31,11 +39,15 @@ function idleCluster(name: string, tables: Tables): ClusterStatus {
   const endpoints = cluster ? endpointsOf(cluster, tables) : []
   return {
     name, activeRequests: 0, pendingRequests: 0, connections: 0,
-    endpoints: endpoints.map(({ priority, endpoint: { address, port, weight, health } }) => ({ address, port, priority, weight, health, ejected: false, activeRequests: 0, connections: 0 })),
+    endpoints: endpoints.map(({ priority, endpoint: { address, port, weight, health, tunnel } }) => ({ address, port, priority, weight, health, ejected: false, activeRequests: 0, connections: 0, ...(tunnel === undefined ? {} : { tunnel }) })),
   }
 }
 
-function endpointsOf({ discovery }: Cluster, tables: Tables): { readonly priority: number; readonly endpoint: Endpoint }[] {
-  const load = discovery.kind === 'eds' ? tables.load(discovery.serviceName) : discovery.kind === 'original-dst' ? undefined : discovery.load
-  return load?.localities.flatMap(({ priority, endpoints }) => endpoints.map((endpoint) => ({ priority, endpoint }))) ?? []
+function loadOf(cluster: Cluster | undefined, tables: Tables): ClusterLoad | undefined {
+  if (!cluster || cluster.discovery.kind === 'original-dst') return undefined
+  return cluster.discovery.kind === 'eds' ? tables.load(cluster.discovery.serviceName) : cluster.discovery.load
+}
+
+function endpointsOf(cluster: Cluster, tables: Tables): { readonly priority: number; readonly endpoint: Endpoint }[] {
+  return loadOf(cluster, tables)?.localities.flatMap(({ priority, endpoints }) => endpoints.map((endpoint) => ({ priority, endpoint }))) ?? []
 }

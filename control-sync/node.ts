@@ -49,6 +49,8 @@ export function describeNode(s: NodeSettings): NodeDescription {
     INTERCEPTION_MODE: INTERCEPTION_MODE[s.capture],
     // Istio reads truth values as strings.
     ...(s.dns ? { DNS_CAPTURE: 'true', DNS_AUTO_ALLOCATE: 'true' } : {}),
+    // Tunnels are not spoken: istiod then sends the address of an ambient workload itself, where that may be used.
+    DISABLE_HBONE_SEND: 'true',
     ...(s.httpProxyPort === undefined ? {} : { HTTP_PROXY_PORT: String(s.httpProxyPort) }),
     LABELS: labels, STATIC_LABELS: labels,
     PROXY_CONFIG: proxyConfig === null ? null : { discoveryAddress: s.discoveryAddress, ...(proxyConfig as object | undefined), ...(s.readinessProbe && { readinessProbe: s.readinessProbe }) },

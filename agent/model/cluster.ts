@@ -71,6 +71,19 @@ export type LocalityLoad = {
   /** For clusters with localityWeighted; 0 = nothing was said. */
   readonly weight: number
   readonly endpoints: readonly Endpoint[]
+  /** Of an ambient mesh, and not in `endpoints`; absent when there are none. */
+  readonly tunnelled?: readonly TunnelledEndpoint[]
+}
+/** An endpoint that istiod wants to be reached through HBONE only: meshlet sends it nothing, for in plain text it might go where it should not. */
+export type TunnelledEndpoint = {
+  /** Where the tunnel leads: HOST:PORT (filter_metadata["envoy.filters.listener.original_dst"].local). */
+  readonly target: string
+  /** HOST:PORT of the waypoint that it leads through. */
+  readonly waypoint: string | undefined
+  /** Envoy's internal listener that would open it. */
+  readonly listener: string
+  readonly weight: number
+  readonly health: Endpoint['health']
 }
 export type Endpoint = {
   readonly address: string
@@ -81,6 +94,8 @@ export type Endpoint = {
   readonly transportLabels: Readonly<Record<string, string>>
   /** filter_metadata.istio.workload: "name;namespace;canonical service;revision;cluster". */
   readonly workload: string | undefined
+  /** How else it can be reached: `http` is HBONE (label networking.istio.io/tunnel). Recorded only; absent where there is no other way. */
+  readonly tunnel?: string
 }
 
 /** The transport for one endpoint: first match whose labels are all present on the endpoint (Envoy's transport_socket_matches). */

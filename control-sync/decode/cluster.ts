@@ -15,6 +15,7 @@ import { limit, ms, msOrNone } from './values.ts'
 
 const HTTP_OPTIONS = HttpProtocolOptionsSchema.typeName
 const RAW_BUFFER = 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer'
+const INTERNAL_UPSTREAM = 'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport'
 const PLAINTEXT: Transport = { kind: 'plaintext' }
 /** Envoy's bounds: RingHashLbConfig and MaglevLbConfig.table_size. */
 const MAX_RING = 8 * 1024 * 1024
@@ -37,7 +38,10 @@ export function cluster(at: At, from: XCluster): Cluster {
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
     localityWeighted: from.commonLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig',
     transportMatches: from.transportSocketMatches.flatMap((one, i) => {
-      const made = transport(at.in('transport_socket_matches').item(i).in('transport_socket'), one.transportSocket, auto)
+      const here = at.in('transport_socket_matches').item(i).in('transport_socket')
+      // Endpoints that need it are left out (decode/endpoint.ts); the others never match it.
+      if (typeNameOf(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) { here.ignore('HBONE is not spoken'); return [] }
+      const made = transport(here, one.transportSocket, auto)
       return made ? [{ name: one.name, match: textFields(one.match), transport: made }] : []
     }),
     transport: transport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,

@@ -1,6 +1,6 @@
 /** envoy.config.endpoint.v3.ClusterLoadAssignment → ClusterLoad. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { ClusterLoad, Endpoint, LocalityLoad } from '../../agent/model/cluster.ts'
+import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../../agent/model/cluster.ts'
 import { HealthStatus } from '../proto/gen/envoy/config/core/v3/health_check_pb.ts'
 import type { LbEndpoint, LocalityLbEndpoints } from '../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
 import type { ClusterLoadAssignment } from '../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
@@ -20,20 +20,35 @@ function locality(at: At, from: LocalityLbEndpoints): LocalityLoad {
   return {
     region: from.locality?.region ?? '', zone: from.locality?.zone ?? '', subZone: from.locality?.subZone ?? '',
     priority: from.priority, weight: from.loadBalancingWeight ?? 0,
-    endpoints: from.lbEndpoints.flatMap((one, i) => endpoint(at.in('lb_endpoints').item(i), one) ?? []),
+    endpoints: from.lbEndpoints.flatMap((one, i) => endpoint(at.in('lb_endpoints').item(i), one) ?? []), ...tunnelled(from),
   }
+}
+
+/** Istio's way to say HBONE: an internal listener as the address, and where its tunnel leads in the metadata (pilot/pkg/xds/endpoints). */
+function tunnelled({ lbEndpoints }: LocalityLbEndpoints): { readonly tunnelled?: readonly TunnelledEndpoint[] } {
+  const found = lbEndpoints.flatMap((one): TunnelledEndpoint[] => {
+    const address = one.hostIdentifier.case === 'endpoint' ? one.hostIdentifier.value.address?.address : undefined
+    if (address?.case !== 'envoyInternalAddress') return []
+    const { local, waypoint } = textFields(one.metadata?.filterMetadata['envoy.filters.listener.original_dst'])
+    return [{ target: local ?? address.value.endpointId, waypoint, listener: address.value.addressNameSpecifier.value ?? '', weight: one.loadBalancingWeight ?? 1, health: healthOf(one.healthStatus) }]
+  })
+  return found.length === 0 ? {} : { tunnelled: found }
 }
 
 function endpoint(at: At, from: LbEndpoint): Endpoint | undefined {
   if (from.hostIdentifier.case !== 'endpoint') { at.ignore('only endpoints with an address of their own are used'); return undefined }
   const { address } = from.hostIdentifier.value
   const here = at.in('endpoint').in('address')
+  if (address?.address.case === 'envoyInternalAddress') { here.ignore('HBONE is not spoken: this endpoint gets nothing'); return undefined }
   if (address && address.address.case !== 'socketAddress') { here.ignore('only socket_address is supported'); return undefined }
   const to = socketAddress(here, address)
   if (!to) return undefined
+  const transportLabels = textFields(from.metadata?.filterMetadata['envoy.transport_socket_match'])
+  const istio = textFields(from.metadata?.filterMetadata['istio'])
+  const tunnel = transportLabels['tunnel'] ?? istio['tunnel']
   return {
-    address: to.host, port: to.port, weight: from.loadBalancingWeight ?? 1, health: healthOf(from.healthStatus),
-    transportLabels: textFields(from.metadata?.filterMetadata['envoy.transport_socket_match']), workload: textFields(from.metadata?.filterMetadata['istio'])['workload'],
+    address: to.host, port: to.port, weight: from.loadBalancingWeight ?? 1, health: healthOf(from.healthStatus), transportLabels, workload: istio['workload'],
+    ...(tunnel === undefined ? {} : { tunnel }),
   }
 }
 

@@ -155,5 +155,5 @@ export type ClusterStatus = {
   readonly activeRequests: number
   readonly pendingRequests: number
   readonly connections: number
-  readonly endpoints: readonly { readonly address: string; readonly port: number; readonly priority: number; readonly weight: number; readonly health: Endpoint['health']; readonly ejected: boolean; readonly activeRequests: number; readonly connections: number }[]
+  readonly endpoints: readonly { readonly address: string; readonly port: number; readonly priority: number; readonly weight: number; readonly health: Endpoint['health']; readonly ejected: boolean; readonly tunnel?: string; readonly activeRequests: number; readonly connections: number }[]
 }

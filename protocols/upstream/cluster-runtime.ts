@@ -129,6 +129,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       endpoints: [...this.#everyHost()].map((h) => ({
         address: h.endpoint.address, port: h.endpoint.port, priority: h.priority, weight: h.weight, health: h.endpoint.health,
         ejected: h.health.ejectedUntilMs > this.ctx.clock.monotonicMs(), activeRequests: h.active, connections: h.connections,
+        ...(h.endpoint.tunnel === undefined ? {} : { tunnel: h.endpoint.tunnel }),
       })),
     }
   }
