@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import zlib from 'node:zlib'
+import { base85 } from './base85.ts'
 import { loadedPartOf } from './elf.ts'
 
 const MAX_AGENT_BYTES = 2_000_000
@@ -49,16 +50,6 @@ type Part = { readonly text: string; readonly length: number; readonly often: bo
 function packed(bytes: Uint8Array, needed: 'often' | 'seldom'): Part {
   const small = zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 24, [zlib.constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } })
   return needed === 'often' ? { text: small.toString('base64'), length: small.length, often: true } : { text: base85(small), length: small.length, often: false }
-}
-
-/** Four bytes are five digits from `(` on, the last group filled up with zeros. No digit ends a comment line. */
-function base85(bytes: Buffer): string {
-  const padded = Buffer.concat([bytes, Buffer.alloc((4 - (bytes.length % 4)) % 4)])
-  const text = Buffer.alloc((padded.length / 4) * 5)
-  for (let from = 0, to = 0; from < padded.length; from += 4, to += 5) {
-    for (let group = padded.readUInt32BE(from), digit = 4; digit >= 0; digit--, group = Math.floor(group / 85)) text[to + digit] = 40 + (group % 85)
-  }
-  return text.toString('latin1')
 }
 
 const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex')
