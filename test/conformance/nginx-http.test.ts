@@ -139,10 +139,10 @@ test('HTTP/1.1 through meshlet to nginx, and to haproxy in front of it', { timeo
         assert.deepEqual({ method: told.method, bytes: told.bytes, sha256: told.sha256 }, { method: 'PUT', bytes: LARGE_BYTES, sha256: sha256(s.large) }, args.join(' ') + err)
       }
     })
-    await t.test(`${host}: an upgrade that the origin does not take is an ordinary answer (RFC 9110 §7.8)`, async () => {
-      for (const upgrade of ['websocket', 'h2c']) {
+    await t.test(`${host}: an upgrade that the origin does not take is an ordinary answer (RFC 9110 §7.8), after which the connection is over as in Envoy; h2c is a mere offer`, async () => {
+      for (const [upgrade, connects] of [['websocket', 1], ['h2c', 0]] as const) {
         const { out } = await s.curl('-w', ' %{http_code} %{num_connects}\n', '-H', 'Connection: Upgrade', '-H', `Upgrade: ${upgrade}`, '-H', 'Sec-WebSocket-Version: 13', '-H', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', url('small.txt'), url('small.txt'))
-        assert.equal(out, 'small\n 200 1\nsmall\n 200 0\n', upgrade)
+        assert.equal(out, `small\n 200 1\nsmall\n 200 ${connects}\n`, upgrade)
       }
     })
     await t.test(`${host}: an origin that closes after each answer costs no request`, async () => {

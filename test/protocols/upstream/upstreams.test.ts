@@ -98,13 +98,17 @@ test('endpoints come from EDS, and change with the tables', async () => {
   }
   assert.equal(one.last.closed, true)
 })
-test('original-dst clusters lead where the connection was going', async () => {
+test('original-dst clusters lead where a redirected connection was going, and one that was not nowhere', async () => {
   await using h = new Harness([cluster([], { discovery: { kind: 'original-dst' } })])
-  const origin = await h.origin({ host: '10.0.0.1', port: 80 })
-  const client = h.connect()
+  const originalDst = { host: '10.0.0.1', port: 80 }
+  const origin = await h.origin(originalDst)
+  const client = h.connect(undefined, { originalDst })
   await client.send(GET)
   await origin.answer(OK)
   assert.match(await client.take(), /200 OK/)
+  const direct = h.connect()
+  await direct.send(GET)
+  assert.match(await direct.take(), /^HTTP\/1\.1 503 [^]*MESH_NO_ENDPOINT/)
 })
 test('connect gives a stream of its own and counts it until it is released', async () => {
   await using h = new Harness([cluster(undefined, { breakers: NARROW })])
