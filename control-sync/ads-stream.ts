@@ -18,6 +18,8 @@ import type { AdsStream, AdsStreamEvents, AdsTransport } from './sync.ts'
 const NACK_CODE = 3
 /** gRPC status INTERNAL, what Istio's agent says of a workload that does not work. */
 const UNHEALTHY_CODE = 13
+/** So long the control plane may take to hear us out. */
+const LAST_WORDS_MS = 1_000
 const HEALTH_TYPE_URL = 'type.googleapis.com/istio.v1.HealthInformation'
 
 export class GrpcTransport implements AdsTransport {
@@ -49,6 +51,7 @@ export class GrpcTransport implements AdsTransport {
     const { path, requestSerialize, responseDeserialize } = ADS.DeltaAggregatedResources
     const call: ClientDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse> = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, callMetadata(grpc, this.#control, token))
     let over = false
+    let toldHealth = false
     const end = (reason: MeshError): void => {
       if (over) return
       over = true
@@ -69,8 +72,16 @@ export class GrpcTransport implements AdsTransport {
     call.on('end', () => end(new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the configuration stream`)))
     return {
       send: (request) => { if (!over) call.write(requestOf(request, this.#node)) },
-      sendHealth: (health) => { if (!over) call.write(healthOf(health)) },
-      close: () => { over = true; call.cancel(); client.close() },
+      sendHealth: (health) => { if (!over) { toldHealth = true; call.write(healthOf(health)) } },
+      close: () => {
+        over = true
+        const giveUp = (): void => { call.cancel(); client.close() }
+        if (!toldHealth) { giveUp(); return }
+        // That the workload leaves is read before the end of a stream, and not at all before a reset.
+        call.end()
+        const late = this.#clock.after(LAST_WORDS_MS, giveUp)
+        call.once('status', () => { late.cancel(); client.close() })
+      },
     }
   }
 }

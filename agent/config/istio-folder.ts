@@ -47,12 +47,13 @@ export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
   for (const [setting, key] of [['node.namespace', given('POD_NAMESPACE') === undefined ? 'ISTIO_NAMESPACE' : 'POD_NAMESPACE'], ['node.serviceAccount', 'SERVICE_ACCOUNT'], ['node.ip', 'ISTIO_SVC_IP'], ['node.name', 'POD_NAME'], ['control.serverName', 'ISTIOD_SAN'], ['listeners.0.port', 'ISTIO_META_HTTP_PROXY_PORT'], ['control.certificateTtlSec', 'SECRET_TTL']] as const) says(setting, key)
 
   const discovery = inMesh.discoveryAddress ?? DEFAULT_DISCOVERY
-  // Announced where there is a listener for it, and only there.
-  const { HTTP_PROXY_PORT: _, ...metadata } = (meta.node['metadata'] ?? {}) as Record<string, unknown>
+  // Announced where there is a listener and a DNS proxy for them, and only there.
+  const { HTTP_PROXY_PORT: _, DNS_CAPTURE: dnsCapture, ...metadata } = (meta.node['metadata'] ?? {}) as Record<string, unknown>
   const port = meta.httpProxyPort === undefined ? DEFAULT_HTTP_PROXY_PORT : asNumber(meta.httpProxyPort)
   return {
     settings: compact({
       ...inMesh.settings,
+      dns: dnsCapture === 'true' ? {} : undefined,
       capture: meta.capture ?? inMesh.capture,
       node: compact({
         meshId: inMesh.meshId, ...meta.node, name: given('POD_NAME') ?? meta.node['name'], namespace: given('POD_NAMESPACE') ?? given('ISTIO_NAMESPACE') ?? meta.node['namespace'],

@@ -19,7 +19,7 @@ test('a node says what istiod reads of a sidecar', () => {
   assert.deepEqual(all, {
     NAME: 'edge-17', NAMESPACE: 'edge', WORKLOAD_NAME: 'edge-17', SERVICE_ACCOUNT: 'gateway', INSTANCE_IPS: '10.77.0.17', CLUSTER_ID: 'Kubernetes', NETWORK: 'site-17', MESH_ID: 'cluster.local',
     ISTIO_VERSION: '1.30.0', DISABLE_HBONE_SEND: 'true', INTERCEPTION_MODE: 'NONE', HTTP_PROXY_PORT: '15080', LABELS: labels, STATIC_LABELS: labels,
-    ...('DNS_CAPTURE' in all ? { DNS_CAPTURE: 'true' } : {}), PROXY_CONFIG: { discoveryAddress: 'istiod.istio-system.svc:15012' },
+    PROXY_CONFIG: { discoveryAddress: 'istiod.istio-system.svc:15012' },
   })
 })
 

@@ -41,7 +41,7 @@ test('meshlet run --istio: connected by the address in hosts under istiod\'s nam
   const [admin = 0, proxy = 0] = await freePorts(2)
   const folder = istioFolder(t, plane, `{httpGet: {port: ${app.port}}, periodSeconds: 1, timeoutSeconds: 1}`)
   const over = path.join(folder, 'agent.yaml')
-  fs.writeFileSync(over, `state: ${folder}/state\nadmin: {port: ${admin}}\nlisteners: [{name: p, kind: http_proxy, port: ${proxy}}]\nidentity: {folder: ${plane.folder}}\nlog: {level: fatal}\n`)
+  fs.writeFileSync(over, `state: ${folder}/state\nadmin: {port: ${admin}}\nlisteners: [{name: p, kind: http_proxy, port: ${proxy}}]\nidentity: {folder: ${plane.folder}}\ndns: {port: 0}\nlog: {level: fatal}\n`)
   const stop = Promise.withResolvers<string>()
   t.after(() => { stop.resolve('the test is over') })
   const errors: string[] = []

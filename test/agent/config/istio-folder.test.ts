@@ -30,6 +30,7 @@ test('istioctl\'s files for a machine that registers itself: where to, as whom, 
   const { control } = config
   assert.deepEqual([control?.address, control?.serverName, control?.roots, control?.token], [['203.0.113.7:15012'], 'istiod.istio-system.svc', `${folder}/root-cert.pem`, `${folder}/istio-token`])
   assert.deepEqual(config.listeners, [{ name: 'http-proxy', kind: 'http_proxy', address: '127.0.0.1', port: 3128, routes: 'http_proxy' }])
+  assert.equal(config.dns?.port, 15_053, 'istioctl captures DNS unless it is told otherwise')
   assert.deepEqual([config.admin.port, config.capture, config.limits.drainMs, config.state], [15_000, 'explicit', 7_000, '/var/lib/meshlet'])
   assert.deepEqual(config.readinessProbe, {
     initialDelaySeconds: 5, timeoutSeconds: 3, periodSeconds: 15, successThreshold: 1, failureThreshold: 3,
@@ -40,7 +41,7 @@ test('istioctl\'s files for a machine that registers itself: where to, as whom, 
   const { PROXY_CONFIG: proxyConfig, LABELS: labels, ...flat } = node.metadata
   assert.deepEqual(flat, {
     NAME: 'box-7', NAMESPACE: 'edge', WORKLOAD_NAME: 'gw', SERVICE_ACCOUNT: 'gateway', INSTANCE_IPS: '198.51.100.20', CLUSTER_ID: 'Kubernetes', NETWORK: 'site-1', MESH_ID: 'mesh-1',
-    ISTIO_VERSION: '1.30.0', DISABLE_HBONE_SEND: 'true', INTERCEPTION_MODE: 'NONE', DNS_CAPTURE: 'true', HTTP_PROXY_PORT: '3128', AUTO_REGISTER_GROUP: 'gw', TRUST_DOMAIN: 'mesh.example.org', STATIC_LABELS: labels,
+    ISTIO_VERSION: '1.30.0', DISABLE_HBONE_SEND: 'true', INTERCEPTION_MODE: 'NONE', DNS_CAPTURE: 'true', DNS_AUTO_ALLOCATE: 'true', HTTP_PROXY_PORT: '3128', AUTO_REGISTER_GROUP: 'gw', TRUST_DOMAIN: 'mesh.example.org', STATIC_LABELS: labels,
     POD_PORTS: '[{"name":"http","containerPort":8080,"protocol":""},{"name":"mqtt","containerPort":1883,"protocol":""}]',
     // Istio's agent repeats the labels at the root.
     'app': 'gw', 'service.istio.io/canonical-name': 'gw', 'service.istio.io/canonical-revision': 'v2', 'tier': 'edge', 'version': 'v2',
@@ -62,6 +63,7 @@ test('a revision over IPv6: the address in brackets, the name of the revision in
   const { config } = read({ istio: sample('revision-ipv6') })
   assert.deepEqual([config.control?.address, config.control?.serverName], [['[fd00:10:96::2]:15012'], 'istiod-canary.istio-system.svc'])
   assert.deepEqual([config.node.namespace, config.node.serviceAccount, config.node.ip, config.node.clusterId], ['far-edge', 'sensors', 'fd00:77::17', 'cluster-2'])
+  assert.equal(config.dns, undefined)
   assert.deepEqual([config.node.meshId, config.node.network], ['cluster.local', ''], 'what istioctl leaves empty has its default')
   assert.deepEqual(config.readinessProbe?.exec, { command: ['/usr/local/bin/check', '--quick'] })
 })

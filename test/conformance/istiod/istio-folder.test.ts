@@ -51,7 +51,7 @@ test('meshlet run --istio', { timeout: 120_000 }, async (t) => {
   await istiod.start()
   const edge = await MeshAgent.create(t, istiod)
   const folder = istioFolder(t, istiod, app.port)
-  fs.writeFileSync(edge.agent.configFile, `state: ${edge.stateFolder}\nadmin: {port: ${edge.agent.adminPort}}\nlisteners: [{name: http-proxy, kind: http_proxy, port: ${proxyPort}}]\n`)
+  fs.writeFileSync(edge.agent.configFile, `state: ${edge.stateFolder}\nadmin: {port: ${edge.agent.adminPort}}\nlisteners: [{name: http-proxy, kind: http_proxy, port: ${proxyPort}}]\ndns: {port: 0}\n`)
   edge.agent.process = start(t, process.execPath, [path.join(edge.agent.bundleFolder, 'meshlet.cjs'), 'run', '--istio', folder, '--config', edge.agent.configFile], { cwd: edge.agent.bundleFolder })
 
   /** What istiod has written into the entry: by it, it takes the node into EDS and out of it. (The in-memory API loses the rest of an entry with that, so EDS itself is not asked.) */
