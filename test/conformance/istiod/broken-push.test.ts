@@ -70,6 +70,7 @@ test('a cluster that cannot be followed', { timeout: 120_000 }, async (t) => {
     assert.match((await proxyStatus(t, istiod)).out, /edge-1\.edge .*(STALE|ERROR)/)
   })
   await t.test('killed and started again without istiod it still has the last good version', async () => {
+    await edge.saved()
     await istiod.stop()
     await edge.kill()
     await edge.agent.start()

@@ -57,6 +57,7 @@ test('a thousand services', { timeout: 300_000 }, async (t) => {
     await figures('unchanged reconnect', before)
   })
   await t.test('killed and started without istiod: all from disk', async () => {
+    await edge.saved()
     await istiod.stop()
     await edge.kill()
     await edge.agent.start()

@@ -1,4 +1,5 @@
 /** The shipped agent pointed at a real istiod, with the settings that these tests need. */
+import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
@@ -91,6 +92,20 @@ ${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`, o.env)
       last = await this.agent.status()
       return last && holds(last) ? last : undefined
     }, withinMs, () => `${JSON.stringify(last, null, 1)}\n${this.agent.process.log.slice(-3000)}`)
+  }
+  /** Waits until the generation that is served is on disk: a push is written when it has settled. */
+  async saved(): Promise<void> {
+    const { config: { generation } } = await this.status('a status')
+    await until(`generation ${generation} is on disk`, () => this.#storedGeneration() === String(generation))
+  }
+  #storedGeneration(): string | undefined {
+    // The agent has the database for itself: a copy is looked at.
+    const copy = fs.mkdtempSync(path.join(this.agent.folder, 'snapshot-'))
+    for (const name of fs.readdirSync(this.stateFolder)) if (/^snapshot\.db(-wal)?$/.test(name)) fs.copyFileSync(path.join(this.stateFolder, name), path.join(copy, name))
+    const db = new Database(path.join(copy, 'snapshot.db'))
+    try {
+      return (db.prepare('SELECT value FROM state WHERE key = \'generation\'').get() as { value: string } | undefined)?.value
+    } catch { return undefined } finally { db.close(); fs.rmSync(copy, { recursive: true }) }
   }
   problems(): Promise<readonly string[]> { return this.status('a status').then((s) => s.problems.map((p) => `${p.code}: ${p.text}`)) }
   /** One counter or gauge, summed over the label sets that contain `label`. */

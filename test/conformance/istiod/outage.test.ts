@@ -32,6 +32,7 @@ test('istiod stopped, the agent killed and started three times', { timeout: 180_
   await edge.status('the inbound port is open', ({ listeners }) => listeners.some((l) => l.address.endsWith(`:${inboundPort}`) && l.state === 'listening'))
   await serves()
   const { generation } = (await edge.status('a status')).config
+  await edge.saved()
   edge.token('')
   await istiod.stop()
 

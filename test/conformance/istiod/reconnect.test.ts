@@ -44,6 +44,7 @@ test('reconnects under load: nothing fails, and unchanged resources make no tabl
     return Object.keys(resources).length === 5 && Object.values(resources).every((r) => r.sent !== undefined && r.sent === r.acked)
   }, 60_000)
   await resent()
+  await edge.saved()
   const before = await cost()
 
   await t.test('by age, three times, 100 services each: same generation, same bytes on disk', async () => {
