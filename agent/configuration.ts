@@ -7,8 +7,9 @@ import { hasWorkloadEntry, type NodeDescription } from '../control-sync/node.ts'
 import { SnapshotSaver } from '../control-sync/snapshot-saver.ts'
 import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
 import { startSync, type Link, type Sync } from '../control-sync/sync.ts'
+import { trustBundleOf, type TrustBundle } from '../control-sync/trust-bundle.ts'
 import type { AgentConfig } from './config/schema.ts'
-import { controlPlaneOf } from './control-plane-of.ts'
+import { controlLink, controlPlaneOf } from './control-plane-of.ts'
 import type { Timer } from './core/clock.ts'
 import type { Current } from './core/current.ts'
 import { MeshError } from './core/errors.ts'
@@ -35,6 +36,8 @@ export type Configuration = AsyncDisposable & {
   readonly needsIdentity: boolean
   /** Files of the folder that cannot be used; their last good content serves on. */
   folderProblems(): readonly MeshError[]
+  /** Roots beside those of the CA that signed for us; peers whose certificates lead to one are of the mesh, too. */
+  readonly trustBundle: TrustBundle
 }
 export type ConfigurationOptions = {
   readonly config: AgentConfig
@@ -72,15 +75,18 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     applier.restore(stored)
     latch[Symbol.dispose]()
   }
-  const transport = new GrpcTransport({ control: controlPlaneOf(control, config.node.clusterId, disk), node, identity, clock, onCertificateRefused: () => identity.certificateRefused() })
+  const transport = new GrpcTransport({
+    control: controlPlaneOf(control, config.node.clusterId, disk, controlLink({ config, world, log, metrics })), node, identity, clock,
+    protocol: control.protocol, compression: control.compression, onCertificateRefused: () => identity.certificateRefused(),
+  })
   let later: Timer | undefined
   const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   return {
-    applier, setAside: store.setAside, needsIdentity: true, folderProblems: () => [],
+    applier, trustBundle: trustBundleOf(() => applier.snapshot, tables), setAside: store.setAside, needsIdentity: true, folderProblems: () => [],
     link: () => sync?.link ?? waiting,
     connect() {
       const start = (): void => {
-        sync = startSync({ transport, applier, clock, random, log, metrics, shrinkHoldMs: control.shrinkHoldMs, ownRoutes: ownRoutes(own), health: hasWorkloadEntry(node) ? health : undefined })
+        sync = startSync({ ...control, transport, applier, clock, random, log, metrics, ownRoutes: ownRoutes(own), health: hasWorkloadEntry(node) ? health : undefined })
         void sync.synced.then(() => latch[Symbol.dispose]())
       }
       if (stored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)
@@ -104,7 +110,7 @@ async function fromDirectory({ config, world, metrics, log, tables, node, readin
   await sync.synced
   latch[Symbol.dispose]()
   return {
-    applier, setAside: undefined, needsIdentity: false, folderProblems: () => sync.problems,
+    applier, trustBundle: trustBundleOf(() => applier.snapshot, tables), setAside: undefined, needsIdentity: false, folderProblems: () => sync.problems,
     link: () => sync.link, connect: () => { /* watched from the start */ }, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),
   }
 }

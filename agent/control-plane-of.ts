@@ -1,19 +1,32 @@
 /** From agent.yaml to what control-sync needs: addresses, roots, token, names. */
 import { X509Certificate } from 'node:crypto'
-import type { ControlPlane } from '../control-sync/control-plane.ts'
+import { promises as dns } from 'node:dns'
+import path from 'node:path'
+import { controlNames, type Lookup } from '../control-sync/control-names.ts'
+import { byteCount, type ControlPlane } from '../control-sync/control-plane.ts'
 import type { NodeSettings } from '../control-sync/node.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Disk } from './core/disk.ts'
 import { MeshError } from './core/errors.ts'
+import type { Log } from './core/log.ts'
+import type { Metrics } from './core/metrics.ts'
+import type { World } from './core/world.ts'
 
 type Control = Omit<NonNullable<AgentConfig['control']>, 'token'> & { readonly token?: string | undefined }
 
 /** A token is a JWT of some hundred bytes; anything longer is another file. */
 const MAX_TOKEN_BYTES = 16 * 1024
 
-export function controlPlaneOf(control: Control, clusterId: string, disk: Disk): ControlPlane {
+/** What the configuration stream and the CA share besides: the addresses that DNS last gave, and the count of bytes. */
+export function controlLink({ config, world: { disk, clock }, log, metrics }: { readonly config: AgentConfig; readonly world: World; readonly log: Log; readonly metrics: Metrics }): Pick<ControlPlane, 'names' | 'bytes'> {
+  return { names: controlNames({ lookup: systemLookup, disk, clock, log, file: path.join(config.state, 'control-names.json') }), bytes: byteCount(metrics) }
+}
+
+const systemLookup: Lookup = async (host) => (await dns.lookup(host, { all: true })).map((a) => a.address)
+
+export function controlPlaneOf(control: Control, clusterId: string, disk: Disk, link: Pick<ControlPlane, 'names' | 'bytes'> = {}): ControlPlane {
   return {
-    addresses: control.address, serverName: control.serverName, clusterId,
+    ...link, addresses: control.address, serverName: control.serverName, clusterId, maxMessageBytes: control.maxMessageBytes,
     roots() {
       const roots = read(control.roots, 'control.roots', disk)
       if (!roots) throw new MeshError('MESH_CONFIG_INVALID', `control.roots: there is no file ${control.roots}`)

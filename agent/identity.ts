@@ -5,7 +5,7 @@ import { IdentityFolder } from '../control-sync/identity/folder.ts'
 import { IdentityStore } from '../control-sync/identity/identity-store.ts'
 import { validityProblem } from '../control-sync/identity/validity.ts'
 import type { AgentConfig } from './config/schema.ts'
-import { controlPlaneOf, spiffeUriOf } from './control-plane-of.ts'
+import { controlLink, controlPlaneOf, spiffeUriOf } from './control-plane-of.ts'
 import type { MeshError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import type { Metrics } from './core/metrics.ts'
@@ -40,7 +40,7 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
   const store = new IdentityStore({ disk, clock, log, stateFolder: config.state })
   const manager = new CertManager({
     store,
-    authority: istioCertificateAuthority(controlPlaneOf(config.control, config.node.clusterId, disk), clock),
+    authority: istioCertificateAuthority(controlPlaneOf(config.control, config.node.clusterId, disk, controlLink({ config, world, log, metrics })), clock),
     spiffeUri: spiffeUriOf(config), ttlSec: config.control.certificateTtlSec, clock, random, log, metrics, earliestWallMs,
   })
   const latch = readiness.hold('a certificate')

@@ -62,6 +62,7 @@ export function statusOf(p: StatusParts): AgentStatus {
     waitingFor: p.readiness.pending, uptimeSec: sinceSec(p.startedMs),
     control: {
       mode: link.mode, address: link.address, link: link.state, sinceSec: sinceSec(link.sinceMs),
+      heldClusters: link.held?.clusters ?? 0,
       lastContactSec: link.lastContactMs === undefined ? sinceWallSec(applier.contactAtMs) : sinceSec(link.lastContactMs),
     },
     certificate: identity && {
@@ -116,6 +117,7 @@ function problemsOf(p: StatusParts): Problem[] {
     p.identity.problem(),
     p.identity.current() || !p.configuration.needsIdentity ? undefined : new MeshError('MESH_NO_IDENTITY', 'there is no certificate yet'),
     link.error,
+    link.held && new MeshError('MESH_CONTROL_SHRUNK', `the control plane took away ${link.held.clusters} of ${link.held.of} clusters at once; they serve on for ${Math.max(0, Math.round((link.held.untilMs - p.clock.monotonicMs()) / 1000))} s`),
     applier.storageError,
     ...p.dataPath.listeners().map((l) => l.error),
     workloadProblem(p),

@@ -15,6 +15,8 @@ export type AgentStatus = {
     readonly address: string
     readonly link: 'connected' | 'connecting' | 'waiting' | 'watching'
     readonly sinceSec: number
+    /** Taken away by the control plane, and serving on for a while (control.shrinkHoldMs). */
+    readonly heldClusters: number
     /** Seconds since anything came from the control plane, earlier runs included; undefined = never. */
     readonly lastContactSec: number | undefined
   }

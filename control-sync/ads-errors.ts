@@ -1,26 +1,31 @@
 /** gRPC's endings of a call as catalogue codes: what a person should do, and how long the next try should wait. */
-import { MeshError } from '../agent/core/errors.ts'
+import { backoffMs, type Random } from '../agent/core/clock.ts'
+import { MeshError, type ErrorCode } from '../agent/core/errors.ts'
 
 /** What @grpc/grpc-js gives as an error of a call. */
 export type GrpcFailure = { readonly code: number; readonly details: string }
 
 const CANCELLED = 1
+const UNKNOWN = 2
 const INVALID_ARGUMENT = 3
 const DEADLINE_EXCEEDED = 4
 const PERMISSION_DENIED = 7
 const RESOURCE_EXHAUSTED = 8
 const FAILED_PRECONDITION = 9
+const UNIMPLEMENTED = 12
 const UNAVAILABLE = 14
 const UNAUTHENTICATED = 16
 
 /** grpc-js reports a failed handshake as UNAVAILABLE with OpenSSL's or Node's words. */
 const TLS_WORDS = /certificate|self.signed|\bSSL\b|\bTLS\b|ERR_TLS|altnames|unable to verify|EPROTO/i
-
 /** Node's words for a certificate of somebody else. */
 const NAME_WORDS = /altnames/i
-
 /** The server's alerts about the certificate that it was shown (RFC 8446 §6.2), in OpenSSL's words. */
 const REFUSED_CERTIFICATE = /alert (unknown ca|bad certificate|certificate (?:expired|revoked|unknown|required)|unsupported certificate|access denied)/i
+/** grpc-js for a message above grpc.max_receive_message_length, before and after it was decompressed. */
+const SIZE_WORDS = /larger than (?:max )?/i
+/** grpc-go: `Decompressor is not installed for grpc-encoding "gzip"`; grpc-js: `… unsupported encoding "gzip"`. */
+const ENCODING_WORDS = /decompressor|grpc-encoding|unsupported (?:encoding|compression)/i
 
 /** What grpc-js puts around the operating system's words. */
 const GRPC_WORDS = /^No connection established\. Last error: (?:Error: )?|\. Resolution note: ?$/g
@@ -32,16 +37,26 @@ const GRPC_WORDS = /^No connection established\. Last error: (?:Error: )?|\. Res
 export function controlError({ code, details }: GrpcFailure, what: string, address: string, shown: string): MeshError {
   const bare = details.replace(GRPC_WORDS, '')
   const said = bare.length > 300 ? `${bare.slice(0, 300)}…` : bare
+  const as = (error: ErrorCode, text: string): MeshError => new MeshError(error, `${text}: ${said}`)
   switch (code) {
     case UNAUTHENTICATED: return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: ${said.replace(/\.$/, '')}; it was shown ${shown}`)
-    case PERMISSION_DENIED: return new MeshError('MESH_CONTROL_FORBIDDEN', `${address} forbids ${what}: ${said}`)
+    case PERMISSION_DENIED: return as('MESH_CONTROL_FORBIDDEN', `${address} forbids ${what}`)
+    case RESOURCE_EXHAUSTED: return SIZE_WORDS.test(details)
+      ? as('MESH_CONTROL_MESSAGE_SIZE', `${address} sent more in one message of ${what} than is taken`)
+      : as('MESH_CONTROL_SLOW_DOWN', `${address} asks to come later for ${what}`)
     case INVALID_ARGUMENT:
-    case FAILED_PRECONDITION: return new MeshError('MESH_CONTROL_REFUSED', `${address} refuses ${what}: ${said}`)
-    case RESOURCE_EXHAUSTED: return new MeshError('MESH_CONTROL_SLOW_DOWN', `${address} asks to come later for ${what}: ${said}`)
-    case CANCELLED:
-    case DEADLINE_EXCEEDED: return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} did not answer for ${what}: ${said}`)
+    case FAILED_PRECONDITION: return as('MESH_CONTROL_REFUSED', `${address} does not take this node as it describes itself`)
+    case UNIMPLEMENTED: return ENCODING_WORDS.test(details)
+      ? as('MESH_CONTROL_COMPRESSION', `${address} cannot read compressed requests`)
+      : as('MESH_CONTROL_UNIMPLEMENTED', `${address} does not know ${what}`)
+    case DEADLINE_EXCEEDED: return as('MESH_CONTROL_TIMEOUT', `${address} did not answer in time for ${what}`)
+    case CANCELLED: return as('MESH_CONTROL_UNREACHABLE', `${address} did not answer for ${what}`)
     case UNAVAILABLE: return unavailable(details, said, what, address, shown)
-    default: return new MeshError('MESH_CONTROL_PROTOCOL', `${address} ended ${what} with gRPC status ${code}: ${said}`)
+    // istiod before its caches are filled (a Go error without a status).
+    case UNKNOWN: return /not ready/i.test(details)
+      ? as('MESH_CONTROL_UNREACHABLE', `${address} is not ready for ${what}`)
+      : as('MESH_CONTROL_PROTOCOL', `${address} ended ${what} with gRPC status ${code}`)
+    default: return as('MESH_CONTROL_PROTOCOL', `${address} ended ${what} with gRPC status ${code}`)
   }
 }
 
@@ -53,11 +68,32 @@ function unavailable(details: string, said: string, what: string, address: strin
   return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} is not reachable for ${what}: ${said}`)
 }
 
-/** Until a person has put something right. */
-const LASTING: ReadonlySet<string> = new Set(['MESH_CONTROL_UNAUTHENTICATED', 'MESH_CONTROL_FORBIDDEN', 'MESH_CONTROL_REFUSED', 'MESH_CONTROL_TLS', 'MESH_CONTROL_NAME'])
+/** `minMs` before the jitter, `baseMs` and `capMs` of the jitter. */
+export type Pace = { readonly minMs: number; readonly baseMs: number; readonly capMs: number }
 
-/** Full jitter within these; refusals of who we are do not pass by asking often. */
-export function retryPace({ code }: MeshError): { readonly baseMs: number; readonly capMs: number } {
-  if (LASTING.has(code)) return { baseMs: 2_000, capMs: 120_000 }
-  return code === 'MESH_CONTROL_SLOW_DOWN' ? { baseMs: 4_000, capMs: 60_000 } : { baseMs: 500, capMs: 30_000 }
+/** Nothing but a person's or an issuer's doing changes these; asking often would not. */
+const REFUSED: Pace = { minMs: 0, baseMs: 2_000, capMs: 120_000 }
+/** 200 agents that come back at once are all in after 8 s (istiod lets in 25 a second). */
+const SLOW_DOWN: Pace = { minMs: 1_000, baseMs: 4_000, capMs: 60_000 }
+const AWAY: Pace = { minMs: 0, baseMs: 500, capMs: 30_000 }
+/** It works or it does not; what else can be done about it was done when the answer came. */
+const OTHER_WAY: Pace = { minMs: 100, baseMs: 500, capMs: 300_000 }
+
+const PACES: Partial<Record<ErrorCode, Pace>> = {
+  MESH_CONTROL_UNAUTHENTICATED: REFUSED, MESH_CONTROL_FORBIDDEN: REFUSED, MESH_CONTROL_REFUSED: REFUSED,
+  MESH_CONTROL_TLS: REFUSED, MESH_CONTROL_NAME: REFUSED,
+  MESH_CONTROL_SLOW_DOWN: SLOW_DOWN,
+  MESH_CONTROL_UNIMPLEMENTED: OTHER_WAY, MESH_CONTROL_COMPRESSION: OTHER_WAY, MESH_CONTROL_MESSAGE_SIZE: OTHER_WAY,
 }
+
+/** Full jitter within these. */
+export function retryPace({ code }: MeshError): Pace { return PACES[code] ?? AWAY }
+
+/** @param attempt tries in a row that failed, from 0 */
+export function retryWaitMs(reason: MeshError, attempt: number, random: Random): number {
+  const pace = retryPace(reason)
+  return pace.minMs + backoffMs(attempt, pace, random)
+}
+
+/** The next stream after one that came to its normal end (an age limit, a restart): soon, and not all of a fleet at once. */
+export const AFTER_GOOD_STREAM_MS = 1_000

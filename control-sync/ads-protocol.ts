@@ -1,6 +1,7 @@
 /**
- * The client's side of one delta ADS stream as a pure state machine: what to send next, given what came. No I/O, no clock, no decoding.
+ * The client's side of one ADS stream as a pure state machine: what to send next, given what came. No I/O, no clock, no decoding.
  * A new stream is a new instance; what is known from before goes into `open` (xDS protocol, "Incremental xDS"; istiod's habits in comments).
+ * Words and rules are those of delta xDS; control-sync/ads-sotw.ts says the same in those of the state of the world.
  */
 import type { ResourceKind } from '../agent/model/snapshot.ts'
 
@@ -25,24 +26,34 @@ export type AdsResponse = {
   readonly removed: readonly string[]
 }
 
-/** Wildcard kinds are asked for whole; the others by name, and never with an empty list (istiod would take that for a wildcard). */
-export const WILDCARD: readonly ResourceKind[] = ['cluster', 'listener', 'nameTable']
-export const BY_NAME: readonly ResourceKind[] = ['endpoint', 'route']
+/** Asked for whole; the others by name, and never with an empty list (istiod would take that for a wildcard). */
+const WILDCARD: readonly ResourceKind[] = ['cluster', 'listener', 'nameTable', 'proxyConfig']
+export const BY_NAME = ['endpoint', 'route', 'extension'] as const satisfies readonly ResourceKind[]
 /** Envoy's order: what is referred to comes before what refers to it. */
-const ORDER: readonly ResourceKind[] = ['cluster', 'endpoint', 'listener', 'route', 'nameTable']
+const ORDER: readonly ResourceKind[] = ['cluster', 'endpoint', 'listener', 'route', 'extension', 'nameTable', 'proxyConfig']
+
+export function isByName(kind: ResourceKind): kind is (typeof BY_NAME)[number] { return !WILDCARD.includes(kind) }
+/** Explicitly asked for, istiod sends everything again (a name alone, of a kind that is asked for whole, it takes for known). */
+export const ALL = '*'
 
 /** istiod refuses messages above 4 MiB; a name with its version is some 60 bytes. */
 const MAX_KNOWN_NAMES = 40_000
 /** Quoted in the control plane's log; more helps nobody. */
 const MAX_ERROR_CHARS = 2_000
 
+const NOTHING = { withNode: false, subscribe: [], unsubscribe: [], known: {}, nonce: '', error: undefined } as const satisfies Omit<AdsRequest, 'kind'>
+
 export class AdsProtocol {
-  readonly #subscribed = new Map<ResourceKind, Set<string>>()
-  /** Wildcard kinds that a response came for. */
+  readonly #without: ReadonlySet<ResourceKind>
+  readonly #subscribed = new Map<ResourceKind, ReadonlySet<string>>()
+  /** Kinds that a response came for. */
   readonly #answered = new Set<ResourceKind>()
   /** Subscribed names that no response has mentioned yet. */
   readonly #missing = new Map<ResourceKind, Set<string>>()
   #opened = false
+
+  /** @param without kinds that this server is known not to serve */
+  constructor(without: ReadonlySet<ResourceKind> = new Set()) { this.#without = without }
 
   /** Every kind that is needed to serve was answered, and every name that was asked for (a name that does not exist is answered as removed or empty). */
   get complete(): boolean {
@@ -55,20 +66,12 @@ export class AdsProtocol {
    * @param wanted names to ask for, for kinds that are asked for by name
    */
   open(known: (kind: ResourceKind) => Readonly<Record<string, string>>, wanted: (kind: ResourceKind) => ReadonlySet<string>): AdsRequest[] {
-    const requests: AdsRequest[] = []
-    for (const kind of ORDER) {
-      const have = known(kind)
-      const names = WILDCARD.includes(kind) ? new Set<string>() : wanted(kind)
-      if (!WILDCARD.includes(kind) && names.size === 0) continue
-      this.#subscribed.set(kind, new Set(names))
-      this.#missing.set(kind, new Set(names))
-      requests.push({
-        kind, withNode: !this.#opened, subscribe: [...names], unsubscribe: [], nonce: '', error: undefined,
-        known: Object.keys(have).length > MAX_KNOWN_NAMES ? {} : have,
-      })
-      this.#opened = true
-    }
-    return requests
+    return ORDER.flatMap((kind) => {
+      const names = isByName(kind) ? wanted(kind) : new Set<string>()
+      if (this.#without.has(kind) || isByName(kind) && names.size === 0) return []
+      const have = Object.entries(known(kind)).filter(([name]) => !isByName(kind) || names.has(name))
+      return [{ ...this.#first(kind, names), known: have.length > MAX_KNOWN_NAMES ? {} : Object.fromEntries(have) }]
+    })
   }
 
   /** Answers a response: ack, or nack when there are problems. Subscriptions never change in the same message (istiod logs a mismatch). */
@@ -78,26 +81,42 @@ export class AdsProtocol {
     for (const { name } of resources) missing?.delete(name)
     for (const name of removed) missing?.delete(name)
     const error = problems.length === 0 ? undefined : problems.join('; ').slice(0, MAX_ERROR_CHARS)
-    return { kind, withNode: false, subscribe: [], unsubscribe: [], known: {}, nonce, error }
+    return { ...NOTHING, kind, nonce, error }
   }
 
   /**
    * Whether a resource of a response is one that we asked for and still want. What was unsubscribed may still be on its way (istiod answers
    * the names of a stream's first request before it reads the second); kept, nobody would ever take it away again.
    */
-  takes(kind: ResourceKind, name: string): boolean { return WILDCARD.includes(kind) || this.#subscribed.get(kind)?.has(name) === true }
+  takes(kind: ResourceKind, name: string): boolean { return !isByName(kind) || this.#subscribed.get(kind)?.has(name) === true }
 
   /** The request that brings the subscription of a by-name kind to these names; undefined when it is there already. */
   want(kind: ResourceKind, names: ReadonlySet<string>): AdsRequest | undefined {
-    const has = this.#subscribed.get(kind) ?? new Set<string>()
+    const has = this.#subscribed.get(kind)
+    if (!has) return names.size === 0 || this.#without.has(kind) ? undefined : this.#first(kind, names)
     const subscribe = [...names].filter((n) => !has.has(n))
     const unsubscribe = [...has].filter((n) => !names.has(n))
     if (subscribe.length === 0 && unsubscribe.length === 0) return undefined
-    // A first request without names would be a wildcard.
-    if (subscribe.length === 0 && !this.#subscribed.has(kind)) return undefined
     this.#subscribed.set(kind, new Set(names))
-    const missing = this.#missing.get(kind) ?? new Set()
-    this.#missing.set(kind, new Set([...subscribe, ...missing]).intersection(names))
-    return { kind, withNode: false, subscribe, unsubscribe, known: {}, nonce: '', error: undefined }
+    this.#missing.set(kind, new Set([...subscribe, ...this.#missing.get(kind) ?? []]).intersection(names))
+    return { ...NOTHING, kind, subscribe, unsubscribe }
+  }
+
+  /**
+   * Requests that make the control plane send these again. A name that is subscribed is not sent for another subscription (istiod), so it is
+   * given up first, in a message of its own (in one, istiod would take the subscription for known and then drop it).
+   */
+  again(kind: ResourceKind, names: readonly string[]): AdsRequest[] {
+    if (!isByName(kind)) return this.#subscribed.has(kind) ? [{ ...NOTHING, kind, subscribe: [ALL] }] : []
+    const held = names.filter((n) => this.#subscribed.get(kind)?.has(n))
+    return held.length === 0 ? [] : [{ ...NOTHING, kind, unsubscribe: held }, { ...NOTHING, kind, subscribe: held }]
+  }
+
+  #first(kind: ResourceKind, names: ReadonlySet<string>): AdsRequest {
+    const withNode = !this.#opened
+    this.#opened = true
+    this.#subscribed.set(kind, new Set(names))
+    this.#missing.set(kind, new Set(names))
+    return { ...NOTHING, kind, withNode, subscribe: [...names] }
   }
 }

@@ -1,116 +1,156 @@
-/** Delta ADS over gRPC: bytes to and from the messages of ads-protocol.ts. Knows nothing of what they mean. */
-import { create } from '@bufbuild/protobuf'
-import type { Client, ClientDuplexStream, ServiceError } from '@grpc/grpc-js'
+/** ADS over gRPC, in the flavour that the server speaks: bytes to and from the messages of ads-protocol.ts. Knows nothing of what they mean. */
+import type { Client, Metadata, MethodDefinition, ServiceError } from '@grpc/grpc-js'
 import type { Clock } from '../agent/core/clock.ts'
-import { MeshError } from '../agent/core/errors.ts'
+import { MeshError, toMeshError } from '../agent/core/errors.ts'
 import type { IdentitySource } from '../agent/model/identity.ts'
 import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
 import { controlError } from './ads-errors.ts'
+import { deltaHealth, deltaRequest, deltaResponse, kindOf, sotwHealth, sotwRequest, sotwResponse } from './ads-messages.ts'
 import type { AdsRequest, AdsResponse } from './ads-protocol.ts'
-import { callMetadata, channelCredentials, channelOptions, loadGrpc, proofOf, type ControlPlane } from './control-plane.ts'
+import { SotwStream } from './ads-sotw.ts'
+import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ByteCount, type ControlPlane } from './control-plane.ts'
 import type { NodeDescription } from './node.ts'
-import { DeltaDiscoveryRequestSchema, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse } from './proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { ADS } from './proto/services.ts'
-import type { AdsStream, AdsStreamEvents, AdsTransport } from './sync.ts'
+import { GOOD_STREAM_MS, type AdsStream, type AdsStreamEvents, type AdsTransport } from './sync.ts'
 
-/** gRPC status INVALID_ARGUMENT, what Envoy puts into a nack. */
-const NACK_CODE = 3
-/** gRPC status INTERNAL, what Istio's agent says of a workload that does not work. */
-const UNHEALTHY_CODE = 13
 /** So long the control plane may take to hear us out. */
 const LAST_WORDS_MS = 1_000
-const HEALTH_TYPE_URL = 'type.googleapis.com/istio.v1.HealthInformation'
+
+export type GrpcTransportOptions = {
+  readonly control: ControlPlane
+  readonly node: NodeDescription
+  readonly identity: IdentitySource
+  readonly clock: Clock
+  /** `auto`: delta, and the state of the world from a server that does not know delta. */
+  readonly protocol?: 'delta' | 'sotw' | 'auto' | undefined
+  /** Of what is sent; a server that mirrors it (grpc-go with gzip registered) compresses its pushes. istiod ends the stream. */
+  readonly compression?: 'none' | 'gzip' | undefined
+  /** The control plane accepts our certificate no longer, e.g. because its root was replaced. */
+  readonly onCertificateRefused: () => void
+}
+
+/** What a server has shown that it cannot. */
+type Learned = { flavour: 'delta' | 'sotw'; plain: boolean; readonly without: Set<ResourceKind> }
+/** grpc.CompressionAlgorithms. */
+const GZIP = 2
+/** Istio's own kinds, without which everything else goes on. */
+const OPTIONAL: readonly ResourceKind[] = ['nameTable', 'proxyConfig', 'extension']
 
 export class GrpcTransport implements AdsTransport {
-  readonly #control: ControlPlane
-  readonly #node: NodeDescription
-  readonly #identity: IdentitySource
-  readonly #clock: Clock
+  readonly #o: GrpcTransportOptions
+  readonly #learned = new Map<string, Learned>()
   #turn = 0
-  readonly #onCertificateRefused: () => void
   #certificateRefused = false
 
-  /** @param p.onCertificateRefused called when the control plane accepts our certificate no longer, e.g. because its root was replaced */
-  constructor(p: { control: ControlPlane; node: NodeDescription; identity: IdentitySource; clock: Clock; onCertificateRefused: () => void }) {
-    this.#control = p.control
-    this.#node = p.node
-    this.#identity = p.identity
-    this.#clock = p.clock
-    this.#onCertificateRefused = p.onCertificateRefused
+  constructor(options: GrpcTransportOptions) { this.#o = options }
+
+  get address(): string { const { addresses } = this.#o.control; return addresses[this.#turn % addresses.length]! }
+  get without(): ReadonlySet<ResourceKind> { return this.#learnedOf(this.address).without }
+
+  /** Rejects with MESH_NO_IDENTITY, MESH_CONTROL_TLS or MESH_CONTROL_UNREACHABLE (a name that nobody knows). */
+  async open(events: AdsStreamEvents): Promise<AdsStream> {
+    try { return await this.#open(events) } catch (thrown) {
+      this.#turn++
+      throw toMeshError(thrown)
+    }
   }
 
-  get address(): string { return this.#control.addresses[this.#turn % this.#control.addresses.length]! }
-
-  /** Rejects with MESH_NO_IDENTITY or MESH_CONTROL_TLS. */
-  async open(events: AdsStreamEvents): Promise<AdsStream> {
-    const grpc = await loadGrpc()
-    const { identity, token, shown } = proofOf(this.#control, this.#identity.current(), { wallMs: this.#clock.wallMs(), certificateRefused: this.#certificateRefused })
+  async #open(events: AdsStreamEvents): Promise<AdsStream> {
+    const { control, identity: source, clock, compression = 'none', onCertificateRefused } = this.#o
     const { address } = this
-    const client: Client = new grpc.Client(address, channelCredentials(grpc, this.#control, identity), channelOptions(this.#control))
-    const { path, requestSerialize, responseDeserialize } = ADS.DeltaAggregatedResources
-    const call: ClientDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse> = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, callMetadata(grpc, this.#control, token))
+    const grpc = await loadGrpc()
+    const { identity, token, shown } = proofOf(control, source.current(), { wallMs: clock.wallMs(), certificateRefused: this.#certificateRefused })
+    const { target, options } = await reach(control, address, Math.floor(this.#turn / control.addresses.length))
+    const learned = this.#learnedOf(address)
+    const client: Client = new grpc.Client(target, channelCredentials(grpc, control, identity), { ...options, ...(compression === 'gzip' && !learned.plain ? { 'grpc.default_compression_algorithm': GZIP } : {}) })
+    const openedMs = clock.monotonicMs()
+    let isAnswered = false
     let over = false
     let toldHealth = false
     const end = (reason: MeshError): void => {
       if (over) return
       over = true
-      this.#turn++
+      // The first of the addresses is the one that is meant; the others are for when it cannot be had.
+      this.#turn = isAnswered && clock.monotonicMs() - openedMs > GOOD_STREAM_MS ? 0 : this.#turn + 1
       const refused = reason.code === 'MESH_CONTROL_UNAUTHENTICATED'
       // Turn and turn about: either may be the one that is accepted again first.
       this.#certificateRefused = refused && !this.#certificateRefused
-      if (refused && identity) this.#onCertificateRefused()
+      if (refused && identity) onCertificateRefused()
       client.close()
       events.onEnd(reason)
     }
-    call.on('data', (message: DeltaDiscoveryResponse) => {
-      const response = responseOf(message)
-      // A kind that was not asked for is a habit of some servers and no reason to lose the stream.
-      if (response) events.onResponse(response)
+    const call = this.#call(learned.flavour, client, callMetadata(grpc, control, token), {
+      onResponse: (response) => { isAnswered = true; if (!over) events.onResponse(response) },
+      onError: (err) => {
+        const reason = controlError(err, 'the configuration stream', address, shown)
+        this.#learn(learned, reason, err.details)
+        end(reason)
+      },
+      onClose: () => end(new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the configuration stream`)),
     })
-    call.on('error', (err: ServiceError) => end(controlError(err, 'the configuration stream', address, shown)))
-    call.on('end', () => end(new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the configuration stream`)))
     return {
-      send: (request) => { if (!over) call.write(requestOf(request, this.#node)) },
-      sendHealth: (health) => { if (!over) { toldHealth = true; call.write(healthOf(health)) } },
+      send: (request) => { if (!over) call.send(request) },
+      sendHealth: (health) => { if (!over) { toldHealth = true; call.sendHealth(health) } },
       close: () => {
+        if (!over) this.#turn++
         over = true
         const giveUp = (): void => { call.cancel(); client.close() }
         if (!toldHealth) { giveUp(); return }
         // That the workload leaves is read before the end of a stream, and not at all before a reset.
-        call.end()
-        const late = this.#clock.after(LAST_WORDS_MS, giveUp)
-        call.once('status', () => { late.cancel(); client.close() })
+        const late = clock.after(LAST_WORDS_MS, giveUp)
+        call.finish(() => { late.cancel(); client.close() })
       },
     }
   }
-}
 
-function requestOf(r: AdsRequest, node: NodeDescription): DeltaDiscoveryRequest {
-  return create(DeltaDiscoveryRequestSchema, {
-    typeUrl: TYPE_URLS[r.kind], resourceNamesSubscribe: [...r.subscribe], resourceNamesUnsubscribe: [...r.unsubscribe],
-    initialResourceVersions: { ...r.known }, responseNonce: r.nonce,
-    ...(r.error === undefined ? {} : { errorDetail: { code: NACK_CODE, message: r.error } }),
-    ...(r.withNode ? { node: {
-      id: node.id, cluster: node.cluster, metadata: node.metadata, locality: node.locality,
-      userAgentName: 'meshlet', userAgentVersionType: { case: 'userAgentVersion', value: node.userAgentVersion },
-    } } : {}),
-  })
-}
-
-/** istio.v1.HealthInformation, which has no fields: the error says it (istio pkg/istio-agent/xds_proxy_delta.go). */
-function healthOf({ state, reason = '' }: WorkloadHealth): DeltaDiscoveryRequest {
-  return create(DeltaDiscoveryRequestSchema, { typeUrl: HEALTH_TYPE_URL, ...(state === 'healthy' ? {} : { errorDetail: { code: UNHEALTHY_CODE, message: reason } }) })
-}
-
-const KIND_OF = new Map(Object.entries(TYPE_URLS).map(([kind, url]) => [url as string, kind as ResourceKind]))
-
-function responseOf(message: DeltaDiscoveryResponse): AdsResponse | undefined {
-  const kind = KIND_OF.get(message.typeUrl)
-  if (!kind) return undefined
-  return {
-    kind, nonce: message.nonce, systemVersion: message.systemVersionInfo, removed: message.removedResources,
-    // An empty table comes as an Any without a value (istiod's NDS).
-    resources: message.resources.map(({ name, version, resource }) => ({ name, version, value: resource?.value ?? new Uint8Array(0) })),
+  #learnedOf(address: string): Learned {
+    const known = this.#learned.get(address)
+    if (known) return known
+    const made: Learned = { flavour: this.#o.protocol === 'sotw' ? 'sotw' : 'delta', plain: false, without: new Set() }
+    this.#learned.set(address, made)
+    return made
   }
+
+  /** Behind one name may stand servers of several kinds, so the other flavour is tried whichever it was. */
+  #learn(learned: Learned, { code }: MeshError, details: string): void {
+    const kind = OPTIONAL.find((k) => details.includes(TYPE_URLS[k]))
+    if (kind) learned.without.add(kind)
+    else if (code === 'MESH_CONTROL_COMPRESSION') learned.plain = true
+    else if (code === 'MESH_CONTROL_UNIMPLEMENTED' && (this.#o.protocol ?? 'auto') === 'auto') learned.flavour = learned.flavour === 'delta' ? 'sotw' : 'delta'
+  }
+
+  #call(flavour: Learned['flavour'], client: Client, metadata: Metadata, events: CallEvents): Call {
+    const { node, control: { bytes } } = this.#o
+    if (flavour === 'delta') return startCall({ client, metadata, method: ADS.DeltaAggregatedResources, bytes, to: (r) => deltaRequest(r, node), health: deltaHealth, from: deltaResponse }, events)
+    const sotw = new SotwStream()
+    return startCall({
+      client, metadata, method: ADS.StreamAggregatedResources, bytes, to: (r) => sotwRequest(sotw.request(r), node), health: sotwHealth,
+      from: (message) => { const response = sotwResponse(message); return response && sotw.response(response) },
+    }, events)
+  }
+}
+
+/** `finish`: nothing more is said; `heard` is called when the control plane has ended its side too. */
+type Call = { send(request: AdsRequest): void; sendHealth(health: WorkloadHealth): void; finish(heard: () => void): void; cancel(): void }
+type CallEvents = { onResponse(response: AdsResponse): void; onError(err: ServiceError): void; onClose(): void }
+type Typed = { readonly typeUrl: string }
+type CallOptions<Q, A> = {
+  readonly client: Client
+  readonly metadata: Metadata
+  readonly method: MethodDefinition<Q, A>
+  readonly bytes: ByteCount | undefined
+  readonly to: (request: AdsRequest) => Q
+  readonly health: (health: WorkloadHealth) => Q
+  readonly from: (message: A) => AdsResponse | undefined
+}
+
+function startCall<Q extends Typed, A extends Typed>({ client, metadata, method, bytes: count, to, health, from }: CallOptions<Q, A>, { onResponse, onError, onClose }: CallEvents): Call {
+  const serialize = (message: Q): Buffer => { const bytes = method.requestSerialize(message); count?.(kindOf(message.typeUrl) ?? 'other', 'sent', bytes.length); return bytes }
+  const deserialize = (bytes: Buffer): A => { const message = method.responseDeserialize(bytes); count?.(kindOf(message.typeUrl) ?? 'other', 'received', bytes.length); return message }
+  const call = client.makeBidiStreamRequest(method.path, serialize, deserialize, metadata)
+  call.on('data', (message: A) => { const response = from(message); if (response) onResponse(response) })
+  call.on('error', onError)
+  call.on('end', onClose)
+  return { send: (request) => { call.write(to(request)) }, sendHealth: (state) => { call.write(health(state)) }, finish: (heard) => { call.end(); call.once('status', heard) }, cancel: () => call.cancel() }
 }

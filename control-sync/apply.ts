@@ -52,7 +52,7 @@ export class Applier implements Disposable {
   #rejected = new Map<string, Rejected>()
   readonly #heard = new Set<ResourceKind>()
   /** What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over the mesh. */
-  #derived: { dangling?: readonly Dangling[]; endpoint?: ReadonlySet<string>; route?: ReadonlySet<string> } = {}
+  #derived: { dangling?: readonly Dangling[]; endpoint?: ReadonlySet<string>; route?: ReadonlySet<string>; extension?: ReadonlySet<string> } = {}
   #work: Promise<unknown> = Promise.resolve()
 
   constructor(options: ApplierOptions) {
@@ -83,12 +83,23 @@ export class Applier implements Disposable {
   dangling(): readonly Dangling[] { return (this.#derived.dangling ??= danglingReferences(this.#holders(), (name) => this.#snapshot.resources.cluster.has(name))) }
 
   /** Names that the resources of these kinds refer to, e.g. all endpoint sets of the clusters. */
-  referenced(kind: 'endpoint' | 'route'): ReadonlySet<string> {
+  referenced(kind: 'endpoint' | 'route' | 'extension'): ReadonlySet<string> {
     const known = this.#derived[kind]
     if (known) return known
     const names = new Set<string>()
     for (const { references } of this.#holders()) for (const name of references[kind] ?? []) names.add(name)
     return (this.#derived[kind] = names)
+  }
+
+  /** What one resource in force names. */
+  references(kind: ResourceKind, name: string): References {
+    const raw = this.#snapshot.resources[kind].get(name)
+    return (raw && this.#references.get(raw)) ?? NO_REFERENCES
+  }
+
+  /** The control plane says everything of this kind anew: what was refused and is still there comes again, and what it does not send is gone. */
+  forgetRejected(kind: ResourceKind): void {
+    for (const [key, r] of this.#rejected) if (r.kind === kind) this.#rejected.delete(key)
   }
 
   /** Cold start: serves what was stored, marked stale until the control plane has spoken. */

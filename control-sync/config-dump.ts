@@ -27,6 +27,7 @@ export function configDump(snapshot: Snapshot, { node, generation, identity }: D
     { '@type': `${ADMIN}.ListenersConfigDump`, version_info, dynamic_listeners: all('listener', (listener, { name }) => ({ name, active_state: { version_info, listener, last_updated } })) },
     { '@type': `${ADMIN}.SecretsConfigDump`, dynamic_active_secrets: identity ? secrets(identity) : [] },
     { '@type': `${ADMIN}.RoutesConfigDump`, dynamic_route_configs: all('route', (route_config) => ({ version_info, route_config, last_updated })) },
+    ...(snapshot.resources.extension.size === 0 ? [] : [{ '@type': `${ADMIN}.EcdsConfigDump`, ecds_filters: all('extension', (ecds_filter) => ({ version_info, ecds_filter, last_updated })) }]),
   ] }
 }
 

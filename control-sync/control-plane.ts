@@ -2,7 +2,11 @@
 import type { ChannelCredentials, ChannelOptions, Metadata } from '@grpc/grpc-js'
 import type * as Grpc from '@grpc/grpc-js'
 import { MeshError } from '../agent/core/errors.ts'
+import type { Metrics } from '../agent/core/metrics.ts'
 import type { Identity } from '../agent/model/identity.ts'
+import { ipBytes } from '../agent/model/ip.ts'
+import type { ResourceKind } from '../agent/model/snapshot.ts'
+import type { ControlNames } from './control-names.ts'
 import { tokenSummary } from './token-claims.ts'
 
 export type ControlPlane = {
@@ -15,28 +19,63 @@ export type ControlPlane = {
   roots(): Buffer
   /** The join token as it is now; undefined when there is none. */
   token(): string | undefined
+  /** Looks host names up; undefined: that is left to gRPC. */
+  readonly names?: ControlNames | undefined
+  /** Of one push; a larger one ends the stream. */
+  readonly maxMessageBytes?: number | undefined
+  readonly bytes?: ByteCount | undefined
+}
+
+/** Bytes of messages, before compression and without the framing of gRPC, HTTP/2 and TLS. */
+export type ByteCount = (purpose: ResourceKind | 'certificate' | 'other', direction: 'sent' | 'received', bytes: number) => void
+
+export function byteCount(metrics: Metrics): ByteCount {
+  const family = metrics.counter('mesh_control_bytes_total', 'Message bytes on the link to the control plane, by purpose (a kind of resource, certificate) and direction.', ['purpose', 'direction'])
+  return (purpose, direction, bytes) => { family.cell({ purpose, direction }).value += bytes }
 }
 
 /** Loaded when the first connection is made: a start without a link should not pay for it. */
 export async function loadGrpc(): Promise<typeof Grpc> { return import('@grpc/grpc-js') }
 
-/** The largest push that is taken: about 30,000 services. */
-const MAX_MESSAGE_BYTES = 128 * 1024 * 1024
-/** istiod closes connections that ping more often than every 15 s. */
+/** The largest push that is taken unless agent.yaml says otherwise: about 30,000 services. */
+export const MAX_MESSAGE_BYTES = 128 * 1024 * 1024
+/** istiod closes connections that ping more often than every 15 s, or without a stream (which grpc-js does not). */
 const KEEPALIVE_MS = 20_000
 const KEEPALIVE_TIMEOUT_MS = 10_000
 
-export function channelOptions({ serverName }: ControlPlane): ChannelOptions {
+export function channelOptions({ serverName, maxMessageBytes = MAX_MESSAGE_BYTES }: ControlPlane): ChannelOptions {
   return {
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES, 'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_receive_message_length': maxMessageBytes, 'grpc.max_send_message_length': maxMessageBytes,
     'grpc.keepalive_time_ms': KEEPALIVE_MS, 'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     // http_proxy of this machine may well be meshlet itself.
     'grpc.enable_http_proxy': 0,
     // Each connection has credentials of its own.
     'grpc.use_local_subchannel_pool': 1,
-    ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName, 'grpc.default_authority': serverName }),
+    ...(serverName === undefined ? {} : nameOptions(serverName)),
   }
 }
+const nameOptions = (name: string): ChannelOptions => ({ 'grpc.ssl_target_name_override': name, 'grpc.default_authority': name })
+
+/** Where a channel goes (a gRPC target) and its options. */
+export type Reach = { readonly target: string; readonly options: ChannelOptions }
+
+/**
+ * A host with several addresses: all of one family are tried by gRPC in their order, the other family at the next turn.
+ * Rejects with MESH_CONTROL_UNREACHABLE for a name that nobody knows.
+ */
+export async function reach(control: ControlPlane, address: string, turn = 0): Promise<Reach> {
+  const options = channelOptions(control)
+  const colon = address.lastIndexOf(':')
+  const [host, port] = [address.slice(0, colon).replace(/^\[|\]$/g, ''), address.slice(colon + 1)]
+  if (!control.names || ipBytes(host)) return { target: address, options }
+  const found = await control.names(host)
+  const families = [...new Set(found.map(familyOf))]
+  const family = families[turn % families.length]
+  const several = found.filter((a) => familyOf(a) === family).map((a) => (family === 6 ? `[${a}]:${port}` : `${a}:${port}`))
+  return { target: `ipv${family}:${several.join(',')}`, options: control.serverName === undefined ? { ...options, ...nameOptions(host) } : options }
+}
+
+function familyOf(ip: string): 4 | 6 { return ipBytes(ip)?.length === 4 ? 4 : 6 }
 
 /** TLS with the workload certificate when there is a valid one. Throws MESH_CONTROL_TLS when roots or certificate cannot be used. */
 export function channelCredentials(grpc: typeof Grpc, control: ControlPlane, identity: Identity | undefined): ChannelCredentials {

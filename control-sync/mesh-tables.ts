@@ -25,12 +25,29 @@ function valueOf<T extends object>(raw: RawResource | undefined, make: (bytes: U
 
 function orUndefined<T>(decoded: Decoded<T>): T | undefined { return decoded.ok ? decoded.value : undefined }
 
+/** With which extensions a listener was made. */
+const madeWith = new WeakMap<Listener, ReadonlyMap<string, RawResource | undefined>>()
+
+/** A listener is made of its resource and of the extensions that its filters name: the same object while none of these changes. */
+function listenerOf(raw: RawResource, extensions: ReadonlyMap<string, RawResource>, options: DecodeOptions): Listener | undefined {
+  const known = values.get(raw) as Listener | undefined
+  const used = known && madeWith.get(known)
+  if (known && (known.extensions ?? []).every((name) => used?.get(name) === extensions.get(name))) return known
+  const asked = new Map<string, RawResource | undefined>()
+  const extension = (name: string): Uint8Array | undefined => { asked.set(name, extensions.get(name)); return extensions.get(name)?.value }
+  const made = orUndefined(decode('listener', raw.value, { ...options, extension }))
+  if (!made) return known
+  values.set(raw, made)
+  madeWith.set(made, asked)
+  return made
+}
+
 /** @param options how resources that name files are decoded; the same for the life of a process */
 export function meshTables({ resources }: Snapshot, at: { readonly generation: number; readonly stale: boolean; readonly inboundClosed?: boolean }, options: DecodeOptions = {}): Tables {
   const namesOf = (bytes: Uint8Array): NonNullable<Tables['names']> | undefined => orUndefined(decode('nameTable', bytes, options))
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
-    const listener = valueOf(raw, (bytes) => orUndefined(decode('listener', bytes, options)))
+    const listener = listenerOf(raw, resources.extension, options)
     if (listener) listeners.set(name, at.inboundClosed ? closedInbound(listener) : listener)
   }
   return {

@@ -5,7 +5,7 @@ import type { RouteConfig } from '../agent/model/route.ts'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
 
 /** Kind → names. Small, and stored beside the resource, so that nothing needs to be decoded to know it. */
-export type References = { readonly [K in 'cluster' | 'endpoint' | 'route']?: readonly string[] }
+export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']?: readonly string[] }
 export const NO_REFERENCES: References = {}
 
 /** @param value what decode gave for that kind */
@@ -26,7 +26,7 @@ function clusterReferences(cluster: Cluster): References {
   return cluster.discovery.kind === 'eds' ? { endpoint: [cluster.discovery.serviceName] } : NO_REFERENCES
 }
 
-function listenerReferences({ filterChains, defaultFilterChain }: Listener): References {
+function listenerReferences({ filterChains, defaultFilterChain, extensions }: Listener): References {
   const routes = new Set<string>()
   const clusters = new Set<string>()
   for (const { codec } of [...filterChains, ...(defaultFilterChain ? [defaultFilterChain] : [])] satisfies FilterChain[]) {
@@ -36,7 +36,7 @@ function listenerReferences({ filterChains, defaultFilterChain }: Listener): Ref
     if (codec.http.routes.from === 'rds') routes.add(codec.http.routes.name)
     else for (const name of routeReferencesOf(codec.http.routes.config.virtualHosts)) clusters.add(name)
   }
-  return { route: [...routes], cluster: [...clusters] }
+  return { route: [...routes], cluster: [...clusters], ...(extensions ? { extension: extensions } : {}) }
 }
 
 /** Names of clusters. */

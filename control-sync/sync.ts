@@ -1,18 +1,19 @@
 /**
- * Keeps one delta ADS stream to a control plane and carries what comes over it into force. The link comes and goes; what was applied stays.
+ * Keeps one ADS stream to a control plane and carries what comes over it into force. The link comes and goes; what was applied stays.
  * control-sync/ads-protocol.ts knows what to say, control-sync/apply.ts what to do with what is said, this file when.
  */
-import { backoffMs, type Clock, type Random, type Timer } from '../agent/core/clock.ts'
+import type { Clock, Random, Timer } from '../agent/core/clock.ts'
 import type { Current } from '../agent/core/current.ts'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Family, Metrics } from '../agent/core/metrics.ts'
 import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
-import { retryPace } from './ads-errors.ts'
+import { AFTER_GOOD_STREAM_MS, retryWaitMs } from './ads-errors.ts'
 import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads-protocol.ts'
-import type { Applier, Change } from './apply.ts'
-import { Shrink } from './shrink.ts'
+import type { Applier, Change, Rejected } from './apply.ts'
+import { Refused } from './refused.ts'
+import { Shrink, type Held } from './shrink.ts'
 
 /** One open stream, whatever carries it. */
 export interface AdsStream {
@@ -25,6 +26,8 @@ export type AdsStreamEvents = { readonly onResponse: (response: AdsResponse) => 
 /** Opens a stream to the next of the configured addresses. Rejects when there is nothing to open it with (MESH_NO_IDENTITY, MESH_TOKEN_INVALID). */
 export interface AdsTransport {
   readonly address: string
+  /** Kinds that the next stream's server is known not to serve. */
+  readonly without?: ReadonlySet<ResourceKind>
   open(events: AdsStreamEvents): Promise<AdsStream>
 }
 
@@ -38,6 +41,8 @@ export type Link = {
   readonly lastContactMs: number | undefined
   /** Why it is not connected. */
   readonly error: MeshError | undefined
+  /** Clusters that the control plane took away and that serve on for a while (control-sync/shrink.ts). */
+  readonly held?: Held | undefined
 }
 export interface Sync extends AsyncDisposable {
   readonly link: Link
@@ -56,6 +61,10 @@ export type SyncOptions = {
   readonly log: Log
   readonly metrics: Metrics
   readonly shrinkHoldMs: number
+  readonly refusedRetryMs: number
+  readonly refusedRetryMaxMs: number
+  /** Asks for further roots of the mesh (PCDS). Where the server sends none, istiod would show the kind as never sent. */
+  readonly trustBundle: boolean
   /** Route tables that agent.yaml's own listeners name: asked for beside those of pushed listeners. */
   readonly ownRoutes: ReadonlySet<string>
   /** Told on every stream and at every change. Only where the control plane keeps a WorkloadEntry for this node: another istiod may die of it. */
@@ -66,12 +75,16 @@ export type SyncOptions = {
 const FIRST_RESPONSE_MS = 15_000
 /** Envoy's initial_fetch_timeout: what was named and has not come by then is not waited for. */
 const INITIAL_FETCH_MS = 15_000
-/** A stream that lasted so long was a good one: the next begins with the shortest wait. */
-const GOOD_STREAM_MS = 10_000
+/** A stream that lasted so long was a good one: its end is no failure, and the next begins with the shortest wait. */
+export const GOOD_STREAM_MS = 10_000
 
 export function startSync(options: SyncOptions): Sync {
   return new AdsSync(options)
 }
+
+/** What one stream is while it is open. */
+type Talk = { readonly heard: Set<ResourceKind>; readonly protocol: AdsProtocol; readonly send: (request: AdsRequest) => void; readonly enqueue: (work: () => Promise<void>) => void }
+type Ending = { readonly reason: MeshError; readonly answered: boolean }
 
 class AdsSync implements Sync {
   readonly #o: SyncOptions
@@ -80,46 +93,61 @@ class AdsSync implements Sync {
   readonly #running: Promise<void>
   readonly #streams: Family<'result'>
   readonly #shrink: Shrink
+  readonly #refused: Refused
   #link: Link
+  #talk: Talk | undefined
 
   constructor(options: SyncOptions) {
     this.#o = options
+    const { applier, metrics } = options
     this.#link = { mode: 'control plane', address: options.transport.address, state: 'connecting', sinceMs: options.clock.monotonicMs(), lastContactMs: undefined, error: undefined }
-    this.#streams = options.metrics.counter('mesh_control_streams_total', 'Configuration streams that ended, by how.', ['result'])
-    options.metrics.gaugeOf('mesh_control_connected', '1 while the configuration stream is up.', () => (this.#link.state === 'connected' ? 1 : 0))
-    this.#shrink = new Shrink({ ...options, release: (removed) => { void options.applier.apply([{ kind: 'cluster', put: [], removed }]) } })
+    this.#streams = metrics.counter('mesh_control_streams_total', 'Configuration streams that ended, by how.', ['result'])
+    metrics.gaugeOf('mesh_control_connected', '1 while the configuration stream is up.', () => (this.#link.state === 'connected' ? 1 : 0))
+    metrics.gaugeOf('mesh_control_held_clusters', 'Clusters that the control plane took away in a first push and that serve on for a while.', () => this.#shrink.held?.clusters ?? 0)
+    const inForce = { get clusterCount() { return applier.snapshot.resources.cluster.size }, references: (kind: ResourceKind, name: string) => applier.references(kind, name) }
+    this.#shrink = new Shrink({ ...options, inForce, release: (changes) => this.#talk?.enqueue(async () => { await applier.apply(changes); await this.#subscribe() }) })
+    this.#refused = new Refused(options, (kind, names) => { for (const request of this.#talk?.protocol.again(kind, names) ?? []) this.#talk?.send(request) })
     this.#running = this.#run()
   }
 
-  get link(): Link { return this.#link }
+  get link(): Link { return { ...this.#link, held: this.#shrink.held } }
   get synced(): Promise<void> { return this.#synced.promise }
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     this.#shrink[Symbol.dispose]()
+    this.#refused[Symbol.dispose]()
     await this.#running
   }
 
   async #run(): Promise<void> {
-    const { clock, random, log } = this.#o
-    for (let attempt = 0; !this.#stop.signal.aborted;) {
+    const { clock, random } = this.#o
+    for (let failures = 0; !this.#stop.signal.aborted;) {
       this.#change({ state: 'connecting', address: this.#o.transport.address })
       const openedMs = clock.monotonicMs()
       const { reason, answered } = await this.#stream()
       if (this.#stop.signal.aborted) return
       this.#streams.cell({ result: answered ? 'ended' : 'failed' }).value++
-      attempt = answered && clock.monotonicMs() - openedMs > GOOD_STREAM_MS ? 0 : attempt + 1
-      const waitMs = backoffMs(attempt, retryPace(reason), random)
-      log.warn({ evt: 'control.lost', address: this.#link.address, retryInMs: Math.round(waitMs), err: reason }, 'no configuration stream; the last good configuration serves on')
-      this.#change({ state: 'waiting', error: reason })
+      // An age limit (istiod: 30 min), a restart: the normal life of a stream.
+      const isNormal = answered && reason.code === 'MESH_CONTROL_UNREACHABLE' && clock.monotonicMs() - openedMs > GOOD_STREAM_MS
+      failures = isNormal ? 0 : failures + 1
+      const waitMs = isNormal ? random.float() * AFTER_GOOD_STREAM_MS : retryWaitMs(reason, failures - 1, random)
+      this.#report(reason, { isNormal, waitMs })
       await clock.sleep(waitMs, this.#stop.signal).catch(() => undefined)
     }
   }
 
+  #report(reason: MeshError, { isNormal, waitMs }: { isNormal: boolean; waitMs: number }): void {
+    const line = { address: this.#link.address, retryInMs: Math.round(waitMs), err: reason }
+    if (isNormal) this.#o.log.info({ evt: 'control.ended', ...line }, 'the configuration stream came to its end; the next follows')
+    else this.#o.log.warn({ evt: 'control.lost', ...line }, 'no configuration stream; the last good configuration serves on')
+    this.#change({ state: 'waiting', error: isNormal ? undefined : reason })
+  }
+
   /** One stream from opening to end. Never rejects. */
-  async #stream(): Promise<{ reason: MeshError; answered: boolean }> {
-    const { transport, clock, health } = this.#o
+  async #stream(): Promise<Ending> {
+    const { transport, clock, health, trustBundle } = this.#o
     const ended = Promise.withResolvers<MeshError>()
-    const protocol = new AdsProtocol()
+    const protocol = new AdsProtocol(new Set([...transport.without ?? [], ...(trustBundle ? [] : ['proxyConfig'] as const)]))
     let answered = false
     let work: Promise<void> = Promise.resolve()
     let stream: AdsStream | undefined
@@ -127,22 +155,25 @@ class AdsSync implements Sync {
     // Not before the first answer: istiod forgets what comes before it has made the node's WorkloadEntry.
     const tellHealth = (): void => { if (health && answered && health.get().state !== 'unknown') stream?.sendHealth?.(health.get()) }
     using _told = health?.watch(tellHealth)
-    const silence = clock.after(FIRST_RESPONSE_MS, () => ended.resolve(new MeshError('MESH_CONTROL_UNREACHABLE', `${transport.address} sent nothing within ${FIRST_RESPONSE_MS} ms`)))
+    const enqueue = (job: () => Promise<void>): void => { work = work.then(job).catch((thrown: unknown) => ended.resolve(toMeshError(thrown))) }
+    const silence = clock.after(FIRST_RESPONSE_MS, () => ended.resolve(new MeshError('MESH_CONTROL_TIMEOUT', `${transport.address} sent nothing within ${FIRST_RESPONSE_MS} ms`)))
     const onStop = (): void => ended.resolve(new MeshError('MESH_DRAINING', 'the agent stops'))
     this.#stop.signal.addEventListener('abort', onStop, { once: true })
+    const onResponse = (response: AdsResponse): void => {
+      silence.cancel()
+      if (!answered) { answered = true; this.#change({ state: 'connected', error: undefined, address: transport.address }); tellHealth() }
+      initial ??= clock.after(INITIAL_FETCH_MS, () => this.#synced.resolve())
+      this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
+      enqueue(() => this.#respond(response))
+    }
+    this.#shrink.newStream()
+    this.#talk = { heard: new Set(), protocol, send: (r) => stream?.send(r), enqueue }
     try {
-      this.#shrink.newStream()
-      stream = await transport.open({
-        onResponse: (response) => {
-          silence.cancel()
-          if (!answered) { answered = true; this.#change({ state: 'connected', error: undefined, address: transport.address }); tellHealth() }
-          initial ??= clock.after(INITIAL_FETCH_MS, () => this.#synced.resolve())
-          this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
-          work = work.then(() => this.#respond(response, protocol, (r) => stream?.send(r))).catch((thrown: unknown) => ended.resolve(toMeshError(thrown)))
-        },
-        onEnd: (reason) => ended.resolve(reason),
-      })
-      for (const request of protocol.open((kind) => this.#known(kind), (kind) => this.#wanted(kind))) stream.send(request)
+      const opening = transport.open({ onResponse, onEnd: (reason) => ended.resolve(reason) })
+      stream = await Promise.race([opening, ended.promise.then(() => undefined)])
+      // Opened too late, for nobody.
+      if (!stream) void opening.then((late) => late.close(), () => undefined)
+      else for (const request of protocol.open((kind) => this.#known(kind), (kind) => this.#wanted(kind))) stream.send(request)
       return { reason: await ended.promise, answered }
     } catch (thrown) {
       return { reason: toMeshError(thrown), answered }
@@ -150,35 +181,50 @@ class AdsSync implements Sync {
       silence.cancel()
       initial?.cancel()
       this.#stop.signal.removeEventListener('abort', onStop)
+      this.#refused.pause()
       stream?.close()
+      // What came is applied; nobody is there to be answered.
+      stream = undefined
       await work
+      this.#talk = undefined
+      this.#shrink.newStream()
     }
   }
 
-  async #respond(response: AdsResponse, protocol: AdsProtocol, send: (request: AdsRequest) => void): Promise<void> {
+  async #respond(response: AdsResponse): Promise<void> {
+    const talk = this.#talk
+    if (!talk) return
     const { applier, log } = this.#o
-    const { kind } = response
-    const removed = kind === 'cluster' ? this.#shrink.filter(response.removed, applier.snapshot.resources.cluster.size) : response.removed
-    const change: Change = { kind, put: response.resources.filter((r) => protocol.takes(kind, r.name)), removed }
-    const { changed, rejected } = await applier.apply([change])
-    log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: response.removed.length, changed, rejected: rejected.length }, 'push received')
-    send(protocol.answer(response, rejected.map((r) => `${r.name}: ${r.issues.map((i) => `${i.path}: ${i.problem}`).join(', ')}`)))
-    for (const byName of BY_NAME) {
-      const request = protocol.want(byName, this.#wanted(byName))
+    const { kind, removed } = response
+    if (!talk.heard.has(kind)) applier.forgetRejected(kind)
+    talk.heard.add(kind)
+    const change: Change = { kind, put: response.resources.filter((r) => talk.protocol.takes(kind, r.name)), removed }
+    const { changed, rejected } = await applier.apply([this.#shrink.filter(change)])
+    log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: removed.length, changed, rejected: rejected.length }, 'push received')
+    talk.send(talk.protocol.answer(response, rejected.map(problemOf)))
+    await this.#subscribe()
+    this.#refused.update(applier.rejected)
+    if (talk.protocol.complete) this.#synced.resolve()
+  }
+
+  /** Asks for what is named now and gives up what is not any more. */
+  async #subscribe(): Promise<void> {
+    for (const kind of BY_NAME) {
+      const request = this.#talk?.protocol.want(kind, this.#wanted(kind))
       if (!request) continue
-      send(request)
+      this.#talk?.send(request)
       // Nobody refers to these any more, and the control plane does not say so (istiod answers an unsubscription with silence).
-      if (request.unsubscribe.length > 0) await applier.apply([{ kind: byName, put: [], removed: request.unsubscribe }])
+      if (request.unsubscribe.length > 0) await this.#o.applier.apply([{ kind, put: [], removed: request.unsubscribe }])
     }
-    if (protocol.complete) this.#synced.resolve()
   }
 
   #known(kind: ResourceKind): Record<string, string> {
     return Object.fromEntries([...this.#o.applier.snapshot.resources[kind].values()].map((raw) => [raw.name, raw.version]))
   }
   #wanted(kind: ResourceKind): ReadonlySet<string> {
-    if (kind === 'endpoint') return this.#o.applier.referenced('endpoint')
-    return kind === 'route' ? this.#o.applier.referenced('route').union(this.#o.ownRoutes) : new Set()
+    const { applier, ownRoutes } = this.#o
+    if (kind === 'endpoint' || kind === 'extension') return applier.referenced(kind)
+    return kind === 'route' ? applier.referenced('route').union(ownRoutes) : new Set()
   }
 
   #change(next: Partial<Link>): void {
@@ -186,4 +232,8 @@ class AdsSync implements Sync {
     this.#link = { ...this.#link, ...next, ...(moved ? { sinceMs: this.#o.clock.monotonicMs() } : {}) }
     if (moved && next.state === 'connected') this.#o.log.info({ evt: 'control.connected', address: this.#link.address }, 'configuration stream is up')
   }
+}
+
+function problemOf({ name, issues }: Rejected): string {
+  return `${name}: ${issues.map((i) => `${i.path}: ${i.problem}`).join(', ')}`
 }

@@ -38,10 +38,21 @@ const control = z.strictObject({
   token: file.optional(),
   /** Life asked for; 0 = the server's default. */
   certificateTtlSec: z.number().int().nonnegative().default(0),
-  /** A push after a reconnect that has lost most clusters is held back this long. */
+  /** `auto`: delta, and the state of the world from a server that does not know delta. */
+  protocol: z.enum(['auto', 'delta', 'sotw']).default('auto'),
+  /** Of what is sent; `gzip` only towards a server that takes it (istiod does not). */
+  compression: z.enum(['none', 'gzip']).default('none'),
+  /** Largest push that is taken, decompressed. */
+  maxMessageBytes: z.number().int().min(65_536).default(128 * 1024 * 1024),
+  /** A push after a reconnect that has lost most clusters is held back this long; 0 = not at all. */
   shrinkHoldMs: z.number().int().nonnegative().default(120_000),
   /** Without a control plane for longer than this, pushed inbound listeners close: a peer that was locked out centrally must not come in for ever. 0 = they never do. */
   authorizationMaxAgeMs: z.number().int().nonnegative().default(0),
+  /** Ask for further roots of the mesh; only an istiod with ISTIO_MULTIROOT_MESH has them (Istio's agent: PROXY_CONFIG_XDS_AGENT). */
+  trustBundle: z.boolean().default(false),
+  /** A refused resource is asked for anew after this long, then after twice as long and so on; 0 = never. */
+  refusedRetryMs: z.number().int().nonnegative().default(30_000),
+  refusedRetryMaxMs: ms.default(900_000),
 })
 
 /** Certificates that something else renews, in Istio's names: cert-chain.pem, key.pem, root-cert.pem. */

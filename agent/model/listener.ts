@@ -20,6 +20,8 @@ export type Listener = {
   readonly defaultFilterChain: FilterChain | undefined
   /** Where it was configured, for messages: `xds` or `agent.yaml line 12`. */
   readonly source: string
+  /** Names of filter configurations that come as resources of their own (ECDS); a filter without one is as one that is not implemented. */
+  readonly extensions?: readonly string[]
 }
 
 export type FilterChain = {

@@ -10,12 +10,19 @@ import { ACTED_ON } from './acted-on.ts'
 const MAX_REPORTED = 200
 
 export type ReadFile = (file: string) => string | undefined
+export type Sources = {
+  /** Content of a file that a DataSource names, undefined when there is none. Left out: resources that name files are refused. */
+  readonly readFile?: ReadFile | undefined
+  /** Bytes of the TypedExtensionConfig of that name (ECDS); undefined while it has not come. */
+  readonly extension?: ((name: string) => Uint8Array | undefined) | undefined
+}
 
 class Report {
   readonly issues: Issue[] = []
   readonly ignored: string[] = []
-  readonly readFile: ReadFile | undefined
-  constructor(readFile: ReadFile | undefined) { this.readFile = readFile }
+  readonly awaited = new Set<string>()
+  readonly sources: Sources
+  constructor(sources: Sources) { this.sources = sources }
 }
 
 export class At {
@@ -24,8 +31,7 @@ export class At {
   readonly #report: Report
   private constructor(report: Report, parent: At | undefined, key: string) { this.#report = report; this.#parent = parent; this.#key = key }
 
-  /** @param readFile for DataSources with a file name; undefined = such resources are refused. */
-  static top(readFile: ReadFile | undefined): At { return new At(new Report(readFile), undefined, '') }
+  static top(sources: Sources = {}): At { return new At(new Report(sources), undefined, '') }
 
   in(field: string): At { return new At(this.#report, this, field) }
   item(index: number | string): At { return new At(this.#report, this, `[${index}]`) }
@@ -37,7 +43,15 @@ export class At {
   }
   get issues(): readonly Issue[] { return this.#report.issues }
   get ignored(): readonly string[] { return this.#report.ignored }
-  get readFile(): ReadFile | undefined { return this.#report.readFile }
+  get readFile(): ReadFile | undefined { return this.#report.sources.readFile }
+  /** Names of extensions that were asked for, come or not. */
+  get awaited(): readonly string[] { return [...this.#report.awaited] }
+
+  /** Configuration of a filter that comes as a resource of its own. */
+  extension(name: string): Uint8Array | undefined {
+    this.#report.awaited.add(name)
+    return this.#report.sources.extension?.(name)
+  }
 
   /** The resource cannot be used because of this place. */
   issue(problem: string): void {

@@ -12,16 +12,13 @@ import { ListenerSchema } from '../proto/gen/envoy/config/listener/v3/listener_p
 import { RouteConfigurationSchema } from '../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { ProxyConfigSchema } from '../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { NameTableSchema } from '../proto/gen/istio/networking/nds/v1/nds_pb.ts'
-import { effectiveType } from './any.ts'
-import { At, noteIgnored, type ReadFile } from './at.ts'
+import { At, noteIgnored, type Sources } from './at.ts'
 import { cluster } from './cluster.ts'
 import { clusterLoad } from './endpoint.ts'
+import { extension, type Extension } from './extension.ts'
 import { listener } from './listener.ts'
 import { names, proxyConfig, type ProxyConfig } from './names.ts'
 import { routeConfig } from './route.ts'
-
-/** `type`: what the extension configures. meshlet runs none, so a filter that waits for one (config_discovery) blocks inbound and is skipped outbound. */
-export type Extension = { readonly name: string; readonly type: string }
 
 export type ModelOf<K extends ResourceKind> = {
   cluster: Cluster; endpoint: ClusterLoad; listener: Listener; route: RouteConfig; extension: Extension; nameTable: Names; proxyConfig: ProxyConfig
@@ -42,22 +39,19 @@ const DECODERS: { readonly [K in ResourceKind]: (at: At, bytes: Uint8Array) => M
   endpoint: decoder(ClusterLoadAssignmentSchema, clusterLoad),
   listener: decoder(ListenerSchema, listener),
   route: decoder(RouteConfigurationSchema, routeConfig),
-  extension: decoder(TypedExtensionConfigSchema, (at, from): Extension => ({ name: from.name, type: effectiveType(at.in('typed_config'), from.typedConfig) })),
+  extension: decoder(TypedExtensionConfigSchema, extension),
   nameTable: decoder(NameTableSchema, names),
   proxyConfig: decoder(ProxyConfigSchema, proxyConfig),
 }
 
-export type DecodeOptions = {
-  /** Content of a file that a DataSource names, undefined when there is none. Left out: resources that name files are refused. */
-  readonly readFile?: ReadFile
-}
+export type DecodeOptions = Sources
 
 /**
  * @param bytes the Any's value
  * @returns the model and the fields without effect, or the issues; paths are in Envoy's field names, e.g. "filter_chains[0].filters[2].typed_config"
  */
-export function decode<K extends ResourceKind>(kind: K, bytes: Uint8Array, { readFile }: DecodeOptions = {}): Decoded<ModelOf<K>> {
-  const at = At.top(readFile)
+export function decode<K extends ResourceKind>(kind: K, bytes: Uint8Array, sources: DecodeOptions = {}): Decoded<ModelOf<K>> {
+  const at = At.top(sources)
   try {
     const value = DECODERS[kind](at, bytes)
     return at.issues.length > 0 ? { ok: false, issues: at.issues } : { ok: true, value, ignored: at.ignored }

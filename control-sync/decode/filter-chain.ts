@@ -10,6 +10,7 @@ import { TcpProxySchema, type TcpProxy } from '../proto/gen/envoy/extensions/fil
 import { DownstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { effectiveType, typeNameOf, unpack } from './any.ts'
 import { hasUnknown, noteIgnored, type At } from './at.ts'
+import { configOf, unconfigured } from './discovered.ts'
 import { httpManager } from './http.ts'
 import { OBSERVING_NETWORK_FILTERS, type Unknown } from './known-filters.ts'
 import { MQTT_FILTER, mqttCodec } from './mqtt.ts'
@@ -68,7 +69,7 @@ function networkFilters(at: At, filters: readonly Filter[], unknown: Unknown): {
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
     const here = at.item(i)
-    const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
+    const any = configOf(here, filter)
     const config = here.in('typed_config')
     const codec = terminal(config, filter, unknown)
     if (codec) {
@@ -81,7 +82,7 @@ function networkFilters(at: At, filters: readonly Filter[], unknown: Unknown): {
       const policy = policyOf(config, rbac)
       if (policy) policies.push(policy)
     } else if (!OBSERVING_NETWORK_FILTERS.has(effectiveType(config, any))) {
-      const what = `the filter ${effectiveType(config, any) || filter.name} is not implemented`
+      const what = `the filter ${effectiveType(config, any) || unconfigured(filter)} is not implemented`
       here.ignore(unknown === 'blocks' ? `${what}: the chain is blocked` : what)
       if (unknown === 'blocks') blockedBy ??= what
     }

@@ -10,6 +10,7 @@ import {
 } from '../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { effectiveType, typeNameOf, unpack } from './any.ts'
 import { noteIgnored, type At } from './at.ts'
+import { configOf, unconfigured } from './discovered.ts'
 import { faultOf } from './fault.ts'
 import { OBSERVING_HTTP_FILTERS, type Unknown } from './known-filters.ts'
 import { policyOf } from './policy.ts'
@@ -108,8 +109,8 @@ function httpFilters(at: At, from: XManager, unknown: Unknown): readonly HttpFil
 /** Enforces nothing, but keeps the filter's place: a route may bring rules of its own (typed_per_filter_config). */
 const PASS: Policy = { action: 'log', rules: [], shadow: undefined }
 
-function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter | undefined {
-  const any = from.configType.case === 'typedConfig' ? from.configType.value : undefined
+export function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter | undefined {
+  const any = configOf(at, from)
   const here = at.in('typed_config')
   const type = typeNameOf(any)
   if (type === 'envoy.extensions.filters.http.router.v3.Router' || type === '' && from.name === 'envoy.filters.http.router') return undefined
@@ -126,7 +127,7 @@ function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter | undef
     return { kind: 'fault', fault: from.disabled ? undefined : faultOf(here, fault) }
   }
   if (from.disabled) { at.ignore('disabled'); return undefined }
-  const what = effectiveType(here, any) || from.name
+  const what = effectiveType(here, any) || unconfigured(from)
   at.ignore(`${what} is not implemented${unknown === 'blocks' ? ': everything is refused' : ''}`)
   return unknown === 'blocks' ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented` } : undefined
 }

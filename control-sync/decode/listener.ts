@@ -21,6 +21,8 @@ export function listener(at: At, from: XListener): Listener {
     return blockedBy === undefined ? made : { ...made, codec: { kind: 'blocked', reason: blockedBy } }
   }
   if (from.$unknown?.some(({ no }) => no === FILTER_CHAIN_MATCHER)) at.in('filter_chain_matcher').issue('match trees are not supported')
+  const filterChains = from.filterChains.map((one, i) => chain(at.in('filter_chains').item(i), one))
+  const defaultFilterChain = from.defaultFilterChain && chain(at.in('default_filter_chain'), from.defaultFilterChain)
   return {
     name: from.name, address: address?.host ?? '', port: address?.port ?? 0, direction,
     bindToPort: from.bindToPort ?? true, useOriginalDst: from.useOriginalDst ?? false,
@@ -28,9 +30,8 @@ export function listener(at: At, from: XListener): Listener {
       tls: seen.has('tls'), http: seen.has('http'), timeoutMs: ms(at.in('listener_filters_timeout'), from.listenerFiltersTimeout) ?? 15_000,
       onTimeout: from.continueOnListenerFiltersTimeout ? 'continue' : 'close',
     },
-    filterChains: from.filterChains.map((one, i) => chain(at.in('filter_chains').item(i), one)),
-    defaultFilterChain: from.defaultFilterChain && chain(at.in('default_filter_chain'), from.defaultFilterChain),
-    source: 'xds',
+    filterChains, defaultFilterChain, source: 'xds',
+    ...(at.awaited.length === 0 ? {} : { extensions: at.awaited }),
   }
 }
 /** Listener.filter_chain_matcher, which chooses chains instead of their own matches. */

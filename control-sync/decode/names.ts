@@ -1,4 +1,5 @@
 /** istio.networking.nds.v1.NameTable and istio.mesh.v1alpha1.ProxyConfig. */
+import { X509Certificate } from 'node:crypto'
 import { ipBytes } from '../../agent/model/ip.ts'
 import type { NamedHost, Names } from '../../agent/model/tables.ts'
 import type { ProxyConfig as XProxyConfig } from '../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
@@ -18,9 +19,19 @@ export function names(at: At, from: NameTable): Names {
 
 function plainName(host: string): string { return host.toLowerCase().replace(/\.$/, '') }
 
-/** `caCertificatesPem`: further roots of the mesh (multi-root trust bundles). */
+/** `caCertificatesPem`: further roots of the mesh (multi-root trust bundles), one certificate each. */
 export type ProxyConfig = { readonly caCertificatesPem: readonly string[] }
 
-export function proxyConfig(_at: At, from: XProxyConfig): ProxyConfig {
-  return { caCertificatesPem: from.caCertificatesPem }
+/** No mesh has so many; each costs at every handshake. */
+const MAX_ROOTS = 100
+
+export function proxyConfig(at: At, { caCertificatesPem: pems }: XProxyConfig): ProxyConfig {
+  const here = at.in('ca_certificates_pem')
+  if (pems.length > MAX_ROOTS) here.issue(`holds ${pems.length} certificates; at most ${MAX_ROOTS} are taken`)
+  else for (const [i, pem] of pems.entries()) if (!isCertificate(pem)) here.item(i).issue('is no certificate')
+  return { caCertificatesPem: pems }
+}
+
+function isCertificate(pem: string): boolean {
+  try { return new X509Certificate(pem).serialNumber !== '' } catch { return false }
 }

@@ -23,7 +23,7 @@ type Outer = { readonly config: RouteConfig; readonly filters: PerFilter }
 /** Undefined for what is no protobuf or has a mistake outside of its virtual hosts. A host that does not decode is there and has no routes. */
 export function routeTable(bytes: Uint8Array, readFile: ReadFile | undefined): RouteTable | undefined {
   try {
-    const at = At.top(readFile)
+    const at = At.top({ readFile })
     const { outside, hosts } = split(bytes)
     const outer = outerOf(at, outside)
     return at.issues.length > 0 ? undefined : tableOf(bytes, hosts, outer, readFile)
@@ -32,7 +32,7 @@ export function routeTable(bytes: Uint8Array, readFile: ReadFile | undefined): R
 
 /** Decodes every host once, one per step. Never throws. @param onHost is given each */
 export function* checkRouteTable(bytes: Uint8Array, readFile: ReadFile | undefined, onHost: (host: VirtualHost) => void): Generator<void, Decoded<RouteTable>> {
-  const at = At.top(readFile)
+  const at = At.top({ readFile })
   try {
     const { outside, hosts } = split(bytes)
     const outer = outerOf(at, outside)
@@ -53,7 +53,7 @@ function tableOf(bytes: Uint8Array, hosts: readonly Span[], { config, filters }:
 function outerOf(at: At, outside: Uint8Array): Outer {
   const message = fromBinary(RouteConfigurationSchema, outside)
   noteIgnored(at, RouteConfigurationSchema, message)
-  return { config: routeConfig(at, message), filters: perFilter(At.top(undefined), message.typedPerFilterConfig, NO_PER_FILTER) }
+  return { config: routeConfig(at, message), filters: perFilter(At.top({}), message.typedPerFilterConfig, NO_PER_FILTER) }
 }
 
 function hostOf(at: At, bytes: Uint8Array, { from, to }: Span, filters: PerFilter): VirtualHost {
@@ -83,7 +83,7 @@ class LazyHost implements HostSource {
     return this.#value
   }
   #decoded(): VirtualHost | undefined {
-    const at = At.top(this.#readFile)
+    const at = At.top({ readFile: this.#readFile })
     try {
       const host = hostOf(at, this.#bytes, this.#span, this.#filters)
       return at.issues.length > 0 ? undefined : host

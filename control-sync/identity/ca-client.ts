@@ -5,7 +5,7 @@ import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Identity } from '../../agent/model/identity.ts'
 import { controlError } from '../ads-errors.ts'
-import { callMetadata, channelCredentials, channelOptions, loadGrpc, proofOf, type ControlPlane } from '../control-plane.ts'
+import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ControlPlane } from '../control-plane.ts'
 import { IstioCertificateRequestSchema, type IstioCertificateResponse } from '../proto/gen/istio/v1/auth/ca_pb.ts'
 import { CA } from '../proto/services.ts'
 import { createCsr, createKey } from './csr.ts'
@@ -25,10 +25,13 @@ export function istioCertificateAuthority(control: ControlPlane, clock: Clock): 
     const address = control.addresses[turn++ % control.addresses.length]!
     const { identity, token, shown } = proofOf(control, current, { wallMs: clock.wallMs(), certificateRefused })
     const keyPem = createKey()
-    const client = new grpc.Client(address, channelCredentials(grpc, control, identity), channelOptions(control))
+    const { target, options } = await reach(control, address, Math.floor(turn / control.addresses.length))
+    const client = new grpc.Client(target, channelCredentials(grpc, control, identity), options)
     try {
       const response = await new Promise<IstioCertificateResponse>((resolve, reject) => {
-        const { path, requestSerialize, responseDeserialize } = CA.CreateCertificate
+        const { path } = CA.CreateCertificate
+        const requestSerialize: typeof CA.CreateCertificate.requestSerialize = (m) => { const b = CA.CreateCertificate.requestSerialize(m); control.bytes?.('certificate', 'sent', b.length); return b }
+        const responseDeserialize: typeof CA.CreateCertificate.responseDeserialize = (b) => { control.bytes?.('certificate', 'received', b.length); return CA.CreateCertificate.responseDeserialize(b) }
         const request = create(IstioCertificateRequestSchema, { csr: createCsr(keyPem, spiffeUri), validityDuration: BigInt(ttlSec) })
         const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, callMetadata(grpc, control, token), (err: ServiceError | null, value?: IstioCertificateResponse) => {
           late.cancel()
