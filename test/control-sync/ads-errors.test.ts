@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { controlError, retryPace } from '../../control-sync/ads-errors.ts'
+import { controlError, retryPace, retryWaitMs } from '../../control-sync/ads-errors.ts'
 
 const SHOWN = 'the certificate of spiffe://cluster.local/ns/edge/sa/gateway'
 const of = (code: number, details: string): string => {
@@ -12,11 +12,16 @@ test('each ending of a call has its own code and says what happened', () => {
   assert.equal(of(16, 'authentication failure'), `MESH_CONTROL_UNAUTHENTICATED: istiod:15012 does not accept who we are for the configuration stream: authentication failure; it was shown ${SHOWN}`)
   assert.match(of(7, 'authorization failed: no identities ([spiffe://x]) matched edge/gateway'), /^MESH_CONTROL_FORBIDDEN: .*matched edge\/gateway$/)
   assert.match(of(8, 'request rate limit exceeded'), /^MESH_CONTROL_SLOW_DOWN: /)
-  assert.match(of(4, ''), /^MESH_CONTROL_UNREACHABLE: .*did not answer/)
+  assert.match(of(4, 'x'), /^MESH_CONTROL_TIMEOUT: .*did not answer in time/)
+  assert.match(of(1, 'Call cancelled'), /^MESH_CONTROL_UNREACHABLE: .*did not answer/)
   assert.match(of(14, 'Connection dropped'), /^MESH_CONTROL_UNREACHABLE: .*is not reachable .*: Connection dropped$/)
-  assert.match(of(9, 'cannot find WorkloadGroup edge/gw'), /^MESH_CONTROL_REFUSED: .*: cannot find WorkloadGroup edge\/gw$/)
   assert.match(of(3, 'missing node information'), /^MESH_CONTROL_REFUSED: .*: missing node information$/)
-  assert.match(of(12, 'no such method'), /^MESH_CONTROL_PROTOCOL: .*gRPC status 12: no such method$/)
+  assert.match(of(9, 'auto-register WorkloadGroup edge/gw not found'), /^MESH_CONTROL_REFUSED: .*edge\/gw not found$/)
+  assert.match(of(2, 'server is not ready to serve discovery information'), /^MESH_CONTROL_UNREACHABLE: .*is not ready/)
+  assert.match(of(2, 'boom'), /^MESH_CONTROL_PROTOCOL: .*gRPC status 2: boom$/)
+  assert.match(of(12, 'unknown method DeltaAggregatedResources for service x'), /^MESH_CONTROL_UNIMPLEMENTED: .*does not know the configuration stream/)
+  assert.match(of(12, 'grpc: Decompressor is not installed for grpc-encoding "gzip"'), /^MESH_CONTROL_COMPRESSION: .*cannot read compressed requests/)
+  assert.match(of(8, 'Received message larger than max (5000000 vs. 4194304)'), /^MESH_CONTROL_MESSAGE_SIZE: /)
 })
 test('TLS: a wrong root, a wrong name and our certificate refused are three things', () => {
   // What a real istiod made of it, Node 26.
@@ -29,4 +34,8 @@ test('TLS: a wrong root, a wrong name and our certificate refused are three thin
 test('refusals that do not pass by asking often are asked rarely', () => {
   for (const code of [16, 7, 9]) assert.ok(retryPace(controlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
   assert.ok(retryPace(controlError({ code: 14, details: '' }, 'x', 'y', SHOWN)).capMs <= 30_000)
+})
+test('who is told to come later waits a second at least, and the longer the more often it is told so', () => {
+  const slow = controlError({ code: 8, details: 'request rate limit exceeded' }, 'x', 'y', SHOWN)
+  assert.deepEqual([retryWaitMs(slow, 0, { float: () => 0 }), retryWaitMs(slow, 0, { float: () => 1 }), retryWaitMs(slow, 3, { float: () => 1 }), retryWaitMs(slow, 20, { float: () => 1 })], [1_000, 5_000, 33_000, 61_000])
 })

@@ -29,6 +29,10 @@ test('Envoy\'s sections are there, with field names as in the .proto files', () 
   const inbound = listeners.find((l) => l['name'] === 'virtualInbound')
   assert.equal(at(inbound, 'active_state', 'listener', 'filter_chains', 1, 'filters', 1, 'typed_config', 'stat_prefix'), 'InboundPassthroughCluster;')
 })
+test('filters whose configuration comes by itself have a section of their own', () => {
+  const d = dump([sample({ '@type': TYPE_URLS.extension, name: 'ext', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC' } })])
+  assert.equal(at(d, 'EcdsConfigDump', 'ecds_filters', 0, 'ecds_filter', 'name'), 'ext')
+})
 test('every golden resource comes back from the dump as it was', () => {
   const samples = golden('istiod-strict-authz')
   const d = dump(samples)

@@ -23,7 +23,7 @@ class Hand implements AsyncDisposable {
   constructor(o: { readonly wanted: boolean }) {
     const shared = { clock: this.clock, log: silentLog, metrics: new Metrics() }
     this.sync = startSync({
-      ...shared, applier: new Applier({ ...shared, node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined }), random: { float: () => 0.5 }, shrinkHoldMs: 0, ownRoutes: new Set(),
+      ...shared, applier: new Applier({ ...shared, node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined }), random: { float: () => 0.5 }, shrinkHoldMs: 0, refusedRetryMs: 0, refusedRetryMaxMs: 1, trustBundle: false, ownRoutes: new Set(),
       health: o.wanted ? this.health : undefined,
       transport: {
         address: 'a:1',

@@ -32,7 +32,7 @@ class Hand {
     const shared = { clock: this.clock, log: silentLog, metrics: new Metrics() }
     this.applier = new Applier({ ...shared, node: 'n', tables, saver: undefined })
     this.sync = startSync({
-      ...shared, applier: this.applier, random: { float: () => 0.5 }, shrinkHoldMs: 0, ownRoutes: new Set(['http_proxy']),
+      ...shared, applier: this.applier, random: { float: () => 0.5 }, shrinkHoldMs: 0, refusedRetryMs: 0, refusedRetryMaxMs: 1, trustBundle: false, ownRoutes: new Set(['http_proxy']),
       transport: { address: 'a:1', open: async (events) => { this.#events = events; return { send: (r) => { this.sent.push(r) }, close: () => { this.#events = undefined } } } },
     })
     void this.sync.synced.then(() => { this.synced = true })
