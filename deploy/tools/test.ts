@@ -13,7 +13,7 @@ if (!named.length) {
   step('types', 'tsc', ['-p', 'tsconfig.json'])
   step('lint', 'oxlint', ['--type-aware', '--deny-warnings', '--quiet'])
 }
-step('tests', process.execPath, ['--test', '--test-timeout=60000', '--test-reporter=dot', '--test-reporter-destination=stdout',
+step('tests', process.execPath, ['--test', '--test-timeout=60000', '--test-force-exit', '--test-reporter=dot', '--test-reporter-destination=stdout',
   '--test-reporter=./deploy/tools/summary-reporter.mjs', '--test-reporter-destination=stdout', ...chosen])
 
 function step(name: string, command: string, args: string[]): void {

@@ -25,7 +25,8 @@ async function overTcp(port: number, bytes: Buffer): Promise<string> {
   return told(answer.subarray(2))
 }
 async function upstream(t: Finally, script: Script): Promise<Upstream> {
-  const made = await Upstream.start(systemNetwork, { host: '127.0.0.1', port: 0 }, script)
+  const [port] = (await freePorts(1)) as [number]
+  const made = await Upstream.start(systemNetwork, { host: '127.0.0.1', port }, script)
   t.after(async () => { await made[Symbol.asyncDispose]() })
   return made
 }
