@@ -19,9 +19,10 @@ function usage(pid: number): { cpuMs: number; rssMb: number } {
 
 test('a thousand services', { timeout: 300_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]
-  const app = await App.start(t, 'app')
+  // Each of them answers: which one a request gets is left to chance.
+  const apps = [await App.start(t, 'app'), await App.start(t, 'app', '127.0.0.4'), await App.start(t, 'app', '127.0.0.5')]
   const istiod = await Istiod.create(t)
-  const entry = (i: number): string => serviceEntry(`svc-${i}`, { port, vip: `10.${10 + (i >> 8)}.${i & 255}.1`, endpoints: [app, { address: '127.0.0.4', port: app.port }, { address: '127.0.0.5', port: app.port }] })
+  const entry = (i: number): string => serviceEntry(`svc-${i}`, { port, vip: `10.${10 + (i >> 8)}.${i & 255}.1`, endpoints: apps })
   istiod.write('all', Array.from({ length: SERVICES }, (_, i) => entry(i)).join(''))
   await istiod.start()
   const edge = await MeshAgent.create(t, istiod)
