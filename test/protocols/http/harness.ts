@@ -75,7 +75,7 @@ export class Harness implements AsyncDisposable {
     for (const s of [near, far]) s.on('error', () => {})
     const chain = { name: 'c', match: {} as FilterChain['match'], tls: undefined, policies: [], codec: { kind: 'http', http } } satisfies FilterChain
     const conn: Connection = {
-      id: 'c1', local: { host: '10.0.0.1', port: 80 }, originalDst: { host: '10.0.0.1', port: 80 }, remote: { host: '10.0.0.2', port: 5555 }, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as Listener, chain, stream: far, tls: undefined,
+      id: 'c1', local: { host: '10.0.0.1', port: 80 }, originalDst: undefined, remote: { host: '10.0.0.2', port: 5555 }, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as Listener, chain, stream: far, tls: undefined,
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: this.#draining.signal, aborted: this.#aborted.signal, receivedBytes: 0, sentBytes: 0, cluster: '-', ...more,
     }
     return new Client(near, conn, serveHttp1(conn, this.ctx, this.upstreams))
