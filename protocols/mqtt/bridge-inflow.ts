@@ -85,6 +85,7 @@ export class BridgeInflow {
   #offer(arrival: Arrival): void {
     const { broker, durability, origin } = this.#p
     const { message, qos, packetId } = arrival
+    const { refusals } = durability
     arrival.state = 'publishing'
     // Both in one turn of the event loop, so that the spool puts them into one transaction: message and id, or neither.
     const published = broker.publish(message, origin)
@@ -93,6 +94,8 @@ export class BridgeInflow {
       if (remembered) await remembered.then(() => durability.releaseInbound(origin, packetId)).catch(() => undefined)
       this.#refused(arrival, toMeshError(err))
     })
+    // The promise tells only after what stands behind this message in the same bytes would have been offered too.
+    if (qos > 0 && durability.refusals !== refusals) this.#offerLater()
   }
 
   #refused(arrival: Arrival, err: MeshError): void {
@@ -106,9 +109,16 @@ export class BridgeInflow {
       return
     }
     arrival.state = 'waiting'
+    this.#offerLater()
+  }
+
+  #offerLater(): void {
     this.#retry ??= this.#p.clock.after(RETRY_MS, () => {
       this.#retry = undefined
-      for (const waiting of this.#line) if (waiting.state === 'waiting') this.#offer(waiting)
+      for (const waiting of this.#line) {
+        if (waiting.state === 'waiting') this.#offer(waiting)
+        if (this.#retry) return // set by the call
+      }
     })
   }
 

@@ -72,6 +72,8 @@ export interface Durability {
    * Rejects with MESH_MQTT_QUOTA (a limit of the spool) or MESH_STORAGE_FULL; then the sender must not get a PUBACK or PUBREC.
    */
   append(message: StoredMessage, to: readonly DurableQueue[], inbound?: { readonly clientId: string; readonly packetId: number }): Promise<void>
+  /** Counts appends that were refused at once for want of room. Who has just asked knows from it without waiting, and holds back what would overtake. */
+  readonly refusals: number
   /** QoS 2 packet ids received of this client and not yet released by PUBREL (MQTT 5.0 §4.3.3). */
   inbound(clientId: string): ReadonlySet<number>
   /** PUBREL came. PUBCOMP may be sent only after this, or a reused id could be taken for a repetition and lost. */

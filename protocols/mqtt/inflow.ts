@@ -1,7 +1,7 @@
 /**
  * PUBLISH and PUBREL of one client. Messages are appended as they come, many at once, and answered strictly in order [MQTT-4.6.0-2, -3]:
  * each waits in line until its commit is durable. When the spool refuses, a client of MQTT 5 is told (0x97); an older one cannot be told, so it is not
- * read from until there is room. Nothing is acknowledged that was not taken.
+ * read from until there is room, and nothing of it overtakes what waits [MQTT-4.6.0-6]. Nothing is acknowledged that was not taken.
  */
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Authorizer } from './authorization.ts'
@@ -25,6 +25,8 @@ const MAX_LINE = 1_000
 const MAX_LINE_BYTES = 1024 * 1024
 
 type InLine = {
+  /** Counts the line. */
+  readonly number: number
   readonly message: StoredMessage | undefined
   plan: Plan | undefined
   commit: Commit | undefined
@@ -49,7 +51,10 @@ export class Inflow {
   readonly #unanswered = new Set<number>()
   /** QoS 2 ids that are in line and so not yet in the session. */
   readonly #arriving = new Set<number>()
-  #retrying: InLine[] = []
+  #lastNumber = 0
+  /** Waiting for room, and what came behind it; in the order of the line. */
+  #held: InLine[] = []
+  #isRetrying = false
   readonly #ended = new AbortController()
 
   constructor(p: { state: BrokerState; session: Session; link: Link; reading: Reading; authorizer: () => Authorizer }) {
@@ -101,8 +106,8 @@ export class Inflow {
   /** What is being committed is still delivered, but waits for room no longer: the client has no acknowledgement and will send it again. */
   end(): void {
     this.#ended.abort()
-    for (const one of this.#retrying) one.state = 'over'
-    this.#retrying = []
+    for (const one of this.#held) one.state = 'over'
+    this.#held = []
     this.#settle()
   }
 
@@ -149,13 +154,13 @@ export class Inflow {
       keep = 'do not retain'
     }
     const commit = this.#commitOf(message, to, packetId, keep)
-    const one: InLine = { message, plan: to, commit, keep, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
+    const one: InLine = { number: ++this.#lastNumber, message, plan: to, commit, keep, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
     if (qos === 2) this.#arriving.add(packetId)
     this.#line.push(one)
     this.#lineBytes += sizeOf(message)
     if (this.#isLong(1)) this.#reading.hold('commits')
-    if (!commit) { this.#settle(); return }
-    commit.run().then(() => { one.state = 'taken'; this.#settle() }).catch((err: unknown) => this.#refused(one, toMeshError(err)))
+    if (commit) this.#ask(one, commit)
+    else this.#settle()
   }
 
   #commitOf(message: StoredMessage, to: Plan, packetId: number, keep: InLine['keep']): Commit | undefined {
@@ -166,23 +171,39 @@ export class Inflow {
 
   #isLong(share: number): boolean { return this.#line.size >= MAX_LINE * share || this.#lineBytes >= MAX_LINE_BYTES * share }
 
+  #ask(one: InLine, commit: Commit): void {
+    if (this.#held.length > 0) { this.#held.push(one); return }
+    const { durability } = this.#state
+    const { refusals } = durability
+    commit.run().then(() => { one.state = 'taken'; this.#settle() }).catch((err: unknown) => this.#refused(one, toMeshError(err)))
+    // The promise tells only after what stands behind this message in the same bytes has been asked for too.
+    if (durability.refusals !== refusals && one.qos > 0 && this.#link.version === 4) this.#held.push(one)
+  }
+
   #refused(one: InLine, err: MeshError): void {
     const { counters, ctx } = this.#state
-    const full = err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'
-    counters.refused(full ? 'quota' : 'storage').value++
-    if (one.qos === 0) {
-      counters.dropped.spool.value++
+    counters.refused(isFull(err) ? 'quota' : 'storage').value++
+    if (this.#mustWait(one)) {
+      this.#hold(one)
+      if (!this.#isRetrying) this.#retry(err).catch(() => { /* ended meanwhile: end() has settled them */ })
+      return
+    }
+    if (one.qos === 0 || this.#ended.signal.aborted) {
+      if (one.qos === 0) counters.dropped.spool.value++
       one.state = 'over'
-    } else if (this.#link.version === 5 && !one.commit!.begun) {
+    } else {
       ctx.log.warn({ evt: 'mqtt.publish.refused', clientId: this.#session.clientId, err }, 'message could not be made durable')
       one.state = 'refused'
-      one.reason = full ? REASON.quotaExceeded : REASON.unspecified
-    } else if (this.#ended.signal.aborted) one.state = 'over'
-    else {
-      this.#retrying.push(one)
-      if (this.#retrying.length === 1) this.#retry(err).catch(() => { /* ended meanwhile: end() has settled them */ })
+      one.reason = isFull(err) ? REASON.quotaExceeded : REASON.unspecified
     }
     this.#settle()
+  }
+  /** Who cannot be told, and what is half done. */
+  #mustWait({ qos, commit }: InLine): boolean { return qos > 0 && (this.#link.version === 4 || commit!.begun) && !this.#ended.signal.aborted }
+  #hold(one: InLine): void {
+    if (this.#held.includes(one)) return
+    const behind = this.#held.findIndex((other) => other.number > one.number)
+    this.#held.splice(behind === -1 ? this.#held.length : behind, 0, one)
   }
 
   async #retry(err: MeshError): Promise<void> {
@@ -190,22 +211,37 @@ export class Inflow {
     counters.spoolWaits.value++
     ctx.log.warn({ evt: 'mqtt.client.held', clientId: this.#session.clientId, err }, 'client is not read from until the spool has room')
     this.#reading.hold('spool')
-    for (let attempt = 0; this.#retrying[0]; ) {
+    this.#isRetrying = true
+    for (let attempt = 0; this.#held.length > 0; ) {
       await ctx.clock.sleep(retryMs(attempt, this.#state), this.#ended.signal)
-      const one = this.#retrying[0]
+      const [one] = this.#held
+      // Or else something in front of it is still on its way to the disk.
+      if (one === undefined || one !== this.#line.first()) continue
       this.#planAnew(one)
       try {
         await one.commit?.run()
-      } catch {
+      } catch (thrown) {
         attempt++
+        if (this.#mustWait(one)) continue
+        this.#held.shift()
+        this.#refused(one, toMeshError(thrown))
         continue
       }
       attempt = 0
       one.state = 'taken'
-      this.#retrying.shift()
-      this.#settle()
+      this.#askAgain(this.#held.splice(0).slice(1))
     }
+    this.#isRetrying = false
     this.#reading.release('spool')
+  }
+  /** All at once, as far as there is room. */
+  #askAgain(held: readonly InLine[]): void {
+    for (const one of held) {
+      this.#planAnew(one)
+      if (one.commit) this.#ask(one, one.commit)
+      else one.state = 'taken'
+    }
+    this.#settle()
   }
 
   /** Receivers may have come and gone while it waited; a queue that was deleted would be refused for ever. What was begun stays as it is. */
@@ -217,7 +253,7 @@ export class Inflow {
 
   #answerInTurn(qos: Qos, packetId: number, reason: number): void {
     if (this.#line.size === 0) { this.#answer(qos, packetId, reason); return }
-    this.#line.push({ message: undefined, plan: undefined, commit: undefined, keep: 'do not retain', qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
+    this.#line.push({ number: ++this.#lastNumber, message: undefined, plan: undefined, commit: undefined, keep: 'do not retain', qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
   }
 
   /** Answers from the front of the line as far as it is decided. */
@@ -240,3 +276,5 @@ export class Inflow {
     this.#link.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, reason)
   }
 }
+
+const isFull = (err: MeshError): boolean => err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'

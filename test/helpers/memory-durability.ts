@@ -14,6 +14,8 @@ export class MemoryDurability implements Durability {
   #held = false
   #scheduled = false
   #refusing: ErrorCode | undefined
+  #refusedFromBytes = 0
+  refusals = 0
   appends = 0
   commits = 0
 
@@ -28,8 +30,10 @@ export class MemoryDurability implements Durability {
     for (const queue of this.queues.values()) queue.tell()
   }
   resume(): void { this.#held = false; this.commit() }
-  /** Appends and saves are refused; undefined = taken again. */
-  refuse(code: ErrorCode | undefined): void { this.#refusing = code }
+  /** Appends of so many bytes or more and saves are refused; undefined = taken again. */
+  refuse(code: ErrorCode | undefined, fromBytes = 0): void { this.#refusing = code; this.#refusedFromBytes = fromBytes }
+  /** What waits for the commit fails with it, as on a bad disk. */
+  fail(): void { for (const { reject } of this.#waiting.splice(0)) reject(new MeshError('MESH_STORAGE_FAILED', 'the test fails')) }
   get pending(): number { return this.#waiting.length }
 
   /** What another process finds after this one was killed now. */
@@ -53,10 +57,13 @@ export class MemoryDurability implements Durability {
   deleteQueue(name: string): Promise<void> { return this.#later(() => { this.queues.delete(name) }) }
   append(message: StoredMessage, to: readonly DurableQueue[], inbound?: { readonly clientId: string; readonly packetId: number }): Promise<void> {
     this.appends++
-    return this.#write(() => {
-      for (const queue of to) (queue as MemoryQueue).add(copied(message))
-      if (inbound) this.#ids(inbound.clientId).add(inbound.packetId)
-    })
+    if (this.#refusing && message.payload.length < this.#refusedFromBytes) return this.#later(() => { this.#add(message, to, inbound) })
+    if (this.#refusing) this.refusals++
+    return this.#write(() => { this.#add(message, to, inbound) })
+  }
+  #add(message: StoredMessage, to: readonly DurableQueue[], inbound: { readonly clientId: string; readonly packetId: number } | undefined): void {
+    for (const queue of to) (queue as MemoryQueue).add(copied(message))
+    if (inbound) this.#ids(inbound.clientId).add(inbound.packetId)
   }
   inbound(clientId: string): ReadonlySet<number> { return this.#ids(clientId) }
   releaseInbound(clientId: string, packetId: number): Promise<void> { return this.#later(() => { this.#ids(clientId).delete(packetId) }) }

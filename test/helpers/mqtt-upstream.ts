@@ -67,7 +67,7 @@ export class UpstreamConn {
     for (const event of ['end', 'close', 'error']) stream.on(event, () => { this.closed = true })
   }
 
-  send(packet: Packet): void { this.#stream.write(encode(packet, this.version)) }
+  send(...packets: Packet[]): void { this.#stream.write(Buffer.concat(packets.map((packet) => encode(packet, this.version)))) }
   raw(hex: string): void { this.#stream.write(Buffer.from(hex.replaceAll(' ', ''), 'hex')) }
   connack(reason: number, p: { sessionPresent?: boolean; properties?: Properties } = {}): void {
     this.send({ type: 'connack', sessionPresent: p.sessionPresent ?? false, reason, properties: p.properties ?? NO_PROPERTIES } satisfies Connack)

@@ -42,6 +42,7 @@ export class Room {
   /** Durable and not done. */
   messages = 0
   bytes = 0
+  refusals = 0
 
   constructor(p: RoomParts) {
     this.#p = p

@@ -77,6 +77,7 @@ class SqliteSpool implements Spool, QueueHost {
     metrics.gaugeOf('mesh_mqtt_spool_commits', 'Transactions since start, each with its fsync in the strict profile.', () => storage.stats.commits)
   }
 
+  get refusals(): number { return this.#room.refusals }
   get stats(): SpoolStats {
     const { maxBytes, profile } = this.#o.policy.spool
     return { messages: this.#room.messages, bytes: this.#room.bytes, maxBytes, profile }

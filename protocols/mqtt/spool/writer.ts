@@ -61,7 +61,7 @@ export class SpoolWriter {
     this.#log = p.log
   }
 
-  /** @param bytes what the message counts per queue. Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED, with all of its batch. */
+  /** @param bytes what the message counts per queue. Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED, with all of its batch and what came behind it. */
   append(message: StoredMessage, to: readonly SpoolQueue[], bytes: number): Promise<void> {
     const batch = this.#open()
     for (const queue of to) {
@@ -184,17 +184,24 @@ export class SpoolWriter {
   #failed(thrown: unknown, batch: Batch | undefined, puts: readonly Put[], rows: readonly Row[]): void {
     const err = toMeshError(thrown)
     this.#log.error({ evt: 'spool.commit', code: err.code, messages: batch?.messages ?? 0, err }, 'the spool could not write')
+    // What came meanwhile would take a place in front of messages whose senders repeat them now [MQTT-4.6.0-6].
+    const behind = batch && batch.messages > 0 && this.#batch && this.#batch.messages > 0 ? this.#batch : undefined
+    if (behind) this.#batch = undefined
     // Whether it was done is not known for certain when the thread has died; the next commit sets it right.
     for (const { queue, replaced } of puts) if (!this.#uncertain.get(queue)) this.#uncertain.set(queue, replaced)
     for (const { queue } of rows) this.#changed.add(queue)
-    for (const queue of batch?.drops ?? []) this.#changed.add(queue)
+    for (const one of [batch, behind]) {
+      if (!one) continue
+      for (const queue of one.drops) this.#changed.add(queue)
+      this.#forget(one)
+    }
     // Without anything to add the row timer is soon enough; an empty disk must not be asked in a loop.
     this.#freesFirst = batch !== undefined
-    if (batch) this.#forget(batch)
     const [again] = this.#changed
     if (again) this.changed(again)
     this.#again()
     batch?.over.reject(err)
+    behind?.over.reject(err)
   }
 
   #again(): void {

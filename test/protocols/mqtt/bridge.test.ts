@@ -4,6 +4,7 @@ import { Current } from '../../../agent/core/current.ts'
 import { silentLog } from '../../../agent/core/log.ts'
 import { EMPTY_TABLES, type Tables } from '../../../agent/model/tables.ts'
 import { type Bridge, createBridge } from '../../../protocols/mqtt/bridge.ts'
+import { publishPacket } from '../../../protocols/mqtt/codec/encode.ts'
 import type { StoredMessage } from '../../../protocols/mqtt/durability.ts'
 import { policyOf, TestBroker } from '../../helpers/mqtt-broker.ts'
 import { FakeUpstream } from '../../helpers/mqtt-upstream.ts'
@@ -247,6 +248,23 @@ test('what the local side has no room for is not acknowledged until it has, and 
   await r.clock.advance(1_000)
   assert.deepEqual(await conn.seen(), ['puback #1', 'puback #2'])
   assert.deepEqual(await client.seen(), ['publish commands/a 1 q1 #1', 'publish commands/a 2 q1 #2'])
+})
+test('[MQTT-4.6.0-6] nothing overtakes what the local side has no room for, also when it comes in the same bytes or at the next attempt', async (t) => {
+  const r = await rig(t, [DOWN])
+  const conn = await r.upstream.accepted()
+  await conn.granted()
+  const client = r.local.open()
+  await client.connect({ cleanStart: false, properties: { sessionExpirySec: 100 } })
+  await client.subscribe('commands/#', { qos: 1 })
+  r.local.durability.refuse('MESH_MQTT_QUOTA', 10)
+  conn.send(...['too large for now', '2', '3'].map((text, i) => publishPacket({ topic: 'commands/a', payload: Buffer.from(text), qos: 1, packetId: i + 1 })))
+  await settle()
+  await r.clock.advance(2_500)
+  assert.deepEqual([await conn.seen(), await client.seen()], [[], []])
+  r.local.durability.refuse(undefined)
+  await r.clock.advance(1_000)
+  assert.deepEqual(await conn.seen(), ['puback #1', 'puback #2', 'puback #3'])
+  assert.deepEqual(await client.seen(), ['too large for now', '2', '3'].map((text, i) => `publish commands/a ${text} q1 #${i + 1}`))
 })
 test('a message that came from above is not sent back up, and one from another side is', async (t) => {
   const r = await rig(t, [{ match: '#', direction: 'up' }, DOWN])

@@ -99,6 +99,40 @@ for (const code of ['MESH_MQTT_QUOTA', 'MESH_STORAGE_FULL'] as const) {
   })
 }
 
+const numbered = (qos: 1 | 2, ...texts: string[]): Parameters<MqttPeer['send']> => texts.map((text, i) => publishPacket({ topic: 'q', payload: Buffer.from(text), qos, packetId: i + 1 }))
+for (const qos of [1, 2] as const) {
+  test(`[MQTT-4.6.0-6] QoS ${qos} of 3.1.1: nothing overtakes a message that waits for room, also what there would be room for`, async () => {
+    const { t, sub, pub } = await withSubscriber(4)
+    t.durability.refuse('MESH_MQTT_QUOTA', 10)
+    pub.send(...numbered(qos, 'a', 'too large for now', 'b', 'also too large', 'c'))
+    await t.clock.advance(1_000)
+    const word = qos === 1 ? 'puback' : 'pubrec'
+    assert.deepEqual([await pub.seen(), await sub.seen()], [[`${word} #1`], [`publish q a q${qos} #1`]])
+    t.durability.refuse('MESH_MQTT_QUOTA', 16)
+    await t.clock.advance(10_000)
+    t.durability.refuse(undefined)
+    await t.clock.advance(10_000)
+    assert.deepEqual(await pub.seen(), [2, 3, 4, 5].map((id) => `${word} #${id}`))
+    assert.deepEqual(await sub.seen(), ['too large for now', 'b', 'also too large', 'c'].map((text, i) => `publish q ${text} q${qos} #${i + 2}`))
+  })
+}
+
+test('[MQTT-4.6.0-6] 3.1.1: when a commit fails that messages were already on their way to, those that are refused meanwhile come behind them', async () => {
+  const { t, sub, pub } = await withSubscriber(4)
+  t.durability.hold()
+  pub.send(...numbered(1, 'a', 'b'))
+  await settle()
+  t.durability.refuse('MESH_MQTT_QUOTA')
+  pub.send(publishPacket({ topic: 'q', payload: Buffer.from('c'), qos: 1, packetId: 3 }))
+  await t.clock.advance(10_000)
+  t.durability.refuse(undefined)
+  t.durability.fail()
+  t.durability.resume()
+  await t.clock.advance(20_000)
+  assert.deepEqual(await sub.seen(), ['a', 'b', 'c'].map((text, i) => `publish q ${text} q1 #${i + 1}`))
+  assert.deepEqual(await pub.seen(), ['puback #1', 'puback #2', 'puback #3'])
+})
+
 test('a client that is held and goes away stops being retried, and nothing was acknowledged', async () => {
   const { t, sub, pub } = await withSubscriber(4)
   t.durability.refuse('MESH_MQTT_QUOTA')

@@ -64,6 +64,22 @@ for (const when of ['before', 'after'] as const) {
     await again.spool[Symbol.asyncDispose]()
   })
 }
+test('[MQTT-4.6.0-6] what comes while a commit runs that fails is refused with it: it would stand in front of what is repeated', async (t) => {
+  const r = await rig(t)
+  const q = await r.queue()
+  r.storage.hold()
+  r.storage.faults = [{ when: 'before', code: 'MESH_STORAGE_FULL' }]
+  const first = r.spool.append(message('1'), [q])
+  await settle()
+  const second = r.spool.append(message('2'), [q])
+  r.storage.resume()
+  await assert.rejects(first, { code: 'MESH_STORAGE_FULL' })
+  await assert.rejects(second, { code: 'MESH_STORAGE_FULL' })
+  assert.deepEqual([q.lastSeq, r.spool.stats.messages], [0, 0])
+  await Promise.all(['1', '2'].map((text) => r.spool.append(message(text), [q])))
+  assert.deepEqual(texts(await all(q)), ['1', '2'])
+  await r.spool[Symbol.asyncDispose]()
+})
 for (const { name, before, failed, next } of [
   { name: 'several segments', before: [] as string[], failed: Array.from({ length: 30 }, () => 'x'.repeat(10_000)), next: 'next' },
   { name: 'a segment that took the place of the last one', before: ['kept'], failed: ['lost'], next: 'y'.repeat(4_000) },
