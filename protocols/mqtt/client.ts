@@ -174,7 +174,7 @@ export class Client implements Reading {
       onBytes: (bytes) => { this.#conn.sentBytes += bytes },
       close: (err) => this.close(err),
     })
-    const inflow = new Inflow({ state: this.#state, session, link, reading: this, authorizer: () => this.#authorizerNow(admitted) })
+    const inflow = new Inflow({ state: this.#state, session, link, reading: this, authorizer: () => this.#authorizerNow(admitted), isResumed: present })
     const keepAliveMs = admitted.keepAliveSec * 1500 // one and a half times [MQTT-3.1.2-22]
     this.#now = { at: 'connected', connect, session, link, inflow, keepAliveMs, admitted }
     this.#timer?.cancel()

@@ -44,6 +44,7 @@ export class Inflow {
   readonly #link: Link
   readonly #reading: Reading
   readonly #authorizer: () => Authorizer
+  readonly #isResumed: boolean
   readonly #line = new Fifo<InLine>()
   #lineBytes = 0
   readonly #aliases = new Map<number, string>()
@@ -57,12 +58,14 @@ export class Inflow {
   #isRetrying = false
   readonly #ended = new AbortController()
 
-  constructor(p: { state: BrokerState; session: Session; link: Link; reading: Reading; authorizer: () => Authorizer }) {
+  /** @param isResumed the session was there before this connection */
+  constructor(p: { state: BrokerState; session: Session; link: Link; reading: Reading; authorizer: () => Authorizer; isResumed: boolean }) {
     this.#state = p.state
     this.#session = p.session
     this.#link = p.link
     this.#reading = p.reading
     this.#authorizer = p.authorizer
+    this.#isResumed = p.isResumed
   }
 
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED (3.1.1 only, which knows no other way to refuse); both end the connection */
@@ -98,9 +101,10 @@ export class Inflow {
     if (!durability.inbound(clientId).has(packetId)) { this.#complete(packetId, false); return }
     durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId, true)).catch((err: unknown) => this.#link.close(toMeshError(err)))
   }
+  /** An unknown id is no error after a reconnect (MQTT 5.0 §3.7.2.1): PUBCOMP was lost. Clients tell their application otherwise, so it is a success, as with mosquitto. */
   #complete(packetId: number, known: boolean): void {
     this.#unanswered.delete(packetId)
-    this.#link.outbox.ack('pubcomp', packetId, known ? 0 : REASON.packetIdNotFound)
+    this.#link.outbox.ack('pubcomp', packetId, known || this.#isResumed ? 0 : REASON.packetIdNotFound)
   }
 
   /** What is being committed is still delivered, but waits for room no longer: the client has no acknowledgement and will send it again. */

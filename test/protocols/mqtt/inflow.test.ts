@@ -72,6 +72,18 @@ test('PUBCOMP waits until the id is forgotten durably, and an unknown id is told
   assert.deepEqual(await pub.seen(), ['pubcomp #6 0x92'])
 })
 
+test('a PUBREL that is repeated because its PUBCOMP was lost in a crash is answered as the first one would have been', async () => {
+  const { t, pub } = await withSubscriber()
+  pub.publish('q', 'x', { qos: 2, packetId: 5 })
+  await pub.seen()
+  pub.ack('pubrel', 5)
+  await pub.seen()
+  const again = t.restart().open()
+  assert.equal((await again.connect({ clientId: 'pub', ...KEEP })).sessionPresent, true)
+  again.ack('pubrel', 5)
+  assert.deepEqual(await again.seen(), ['pubcomp #5'])
+})
+
 for (const code of ['MESH_MQTT_QUOTA', 'MESH_STORAGE_FULL'] as const) {
   test(`${code}: a client of MQTT 5 is told 0x97 and may go on`, async () => {
     const { t, sub, pub } = await withSubscriber()
