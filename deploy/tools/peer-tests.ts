@@ -1,11 +1,9 @@
 /** Running test files against real programs: the bundles built first when a source is newer, one file at a time, a summary at the end. */
 import { spawnSync } from 'node:child_process'
-import fs from 'node:fs'
 import path from 'node:path'
+import { areStale } from './bundles.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
-const BUILT = ['dist/meshlet.cjs', 'dist/meshlet-hub.cjs', 'dist/x64/meshlet.cjs', 'dist/arm64/meshlet.cjs']
-const SOURCES = ['agent/**/*.ts', 'control-sync/**/*.ts', 'protocols/**/*.ts', 'hub/**/*.ts', 'deploy/tools/build.ts', 'deploy/tools/bundle-loader.cjs', 'package-lock.json']
 const TEST_TIMEOUT_MS = 10 * 60_000
 
 /** Ends the process: 0 when every file passed, 1 when one failed, 2 when a name matches nothing. @param named parts of file names; none = all */
@@ -13,18 +11,11 @@ export function runPeerTests(title: string, all: readonly string[], named: reado
   const chosen = named.length ? all.filter((f) => named.some((n) => f.includes(n))) : all
   if (chosen.length === 0) { console.error(`no ${title} test matches ${named.join(' ')}; there are:\n${all.join('\n')}`); process.exit(2) }
   const startedMs = performance.now()
-  if (stale() && !step('build', [path.join(ROOT, 'deploy/tools/build.ts')])) process.exit(1)
+  if (areStale() && !step('build', [path.join(ROOT, 'deploy/tools/build.ts')])) process.exit(1)
   const failed = chosen.filter((file) => !step(file, ['--test', `--test-timeout=${TEST_TIMEOUT_MS}`, '--test-concurrency=1',
     '--test-reporter=spec', '--test-reporter-destination=stdout', file]))
   console.log(`\n${title}: ${chosen.length - failed.length} of ${chosen.length} files passed in ${seconds(startedMs)}${failed.map((f) => `\n  FAILED ${f}`).join('')}`)
   process.exit(failed.length ? 1 : 0)
-}
-
-/** Whether a source is newer than the oldest bundle, or one is missing. */
-function stale(): boolean {
-  const times = BUILT.map((f) => fs.statSync(path.join(ROOT, f), { throwIfNoEntry: false })?.mtimeMs ?? 0)
-  const newest = Math.max(...SOURCES.flatMap((pattern) => fs.globSync(pattern, { cwd: ROOT })).map((f) => fs.statSync(path.join(ROOT, f)).mtimeMs))
-  return newest > Math.min(...times)
 }
 
 function step(name: string, args: readonly string[]): boolean {

@@ -1,4 +1,4 @@
-/** Nanoseconds per message head of the HTTP/1.1 codec: read, and written anew. Run: node test/bench/h1-codec.ts */
+/** Nanoseconds per message head of the HTTP/1.1 codec: read, and written anew. Run: npm run bench -- h1-codec. One line of JSON per case. */
 import { H1Parser } from '../../protocols/http/h1-parser.ts'
 import { requestHeadText, responseHeadText } from '../../protocols/http/h1-write.ts'
 
@@ -11,7 +11,7 @@ function measured(what: string, once: () => void): void {
   for (let i = 0; i < ROUNDS / 10; i++) once()
   const start = process.hrtime.bigint()
   for (let i = 0; i < ROUNDS; i++) once()
-  process.stdout.write(`${what.padEnd(28)} ${String(Math.round(Number(process.hrtime.bigint() - start) / ROUNDS)).padStart(6)} ns\n`)
+  console.log(JSON.stringify({ bench: 'h1-codec', case: what, ns: Math.round(Number(process.hrtime.bigint() - start) / ROUNDS) }))
 }
 
 for (const [kind, bytes] of [['request', request], ['response', response]] as const) {

@@ -1,6 +1,6 @@
 /**
  * CPU of the HTTP/1.1 data path per request over real sockets, plain and with mTLS on both sides, without listener and control plane:
- * client (this process) → proxy → origin, three processes. Run: node test/bench/h1-proxy.ts [seconds] [connections]
+ * client (this process) → proxy → origin, three processes. Run: npm run bench -- h1-proxy, or node test/bench/h1-proxy.ts [seconds] [connections]. One line of JSON per case.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -112,7 +112,7 @@ async function main(seconds: number, connections: number): Promise<void> {
     const before = await near.cpuUs()
     const requests = await load(near.port, { mtls, certificates, originPort: 0 }, connections, seconds)
     const cpu = (await near.cpuUs()) - before
-    process.stdout.write(`${mtls ? 'mtls ' : 'plain'}  ${(cpu / requests).toFixed(1)} us CPU per request  ${Math.round(requests / seconds)} requests/s\n`)
+    console.log(JSON.stringify({ bench: 'h1-proxy', case: mtls ? 'mtls' : 'plain', cpuUs: Number((cpu / requests).toFixed(1)), perSecond: Math.round(requests / seconds) }))
     near.process.kill()
     far.process.kill()
   }

@@ -7,34 +7,49 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { debianProgram } from '../conformance/peers.ts'
-import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening, type Row, type RunOptions } from './measure.ts'
-import { httpSubjects, type HttpCase } from './http-subjects.ts'
+import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
+import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
+import { type HttpCase, type HttpSubject, httpSubjects } from './http-subjects.ts'
 import { benchCertificates, type BenchCertificates } from './certificates.ts'
 
-const CASES: readonly HttpCase[] = ['plain', 'mtls']
 const BODY_BYTES = 1024
 const CONNECTIONS = 32
+/** JIT, pools, TLS sessions; more than once, because the end of the connections makes V8 compile their code anew. */
+const WARM_UP_SECONDS = [1, 2, 2]
 
-export async function* benchHttp(options: RunOptions): AsyncIterable<Row> {
+export const httpBench: PeerBench = {
+  kind: 'peers', name: 'http', asks: `what does one HTTP/1.1 request cost a proxy? ${BODY_BYTES} bytes of answer, ${CONNECTIONS} connections, one worker`,
+  cases: {
+    plain: 'wrk → subject → nginx',
+    mtls: 'wrk → nginx (adds mTLS) → subject (mTLS required from the client and shown to the origin, both verified) → nginx',
+  },
+  subjects: httpSubjects().map((s) => s.name),
+  prints: 'CPU microseconds of the proxy per request, requests per second, latency (p50, p99), RSS. copy is no peer but the floor on Node: it copies bytes',
+  options: ['seconds', 'only'], rows,
+}
+
+async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-bench-'))
   try {
     const certificates = benchCertificates(dir)
     const originPort = await freePort()
     await using origin = await startNginx(dir, 'origin', originConfig(originPort, certificates))
     await untilListening(originPort, origin)
-    for (const c of CASES.filter((name) => options.cases?.includes(name) ?? true)) {
-      for (const subject of httpSubjects().filter((s) => options.only?.includes(s.name) ?? true)) {
-        yield await measured(c, subject, { dir, certificates, originPort, seconds: options.seconds })
+    for (const c of ['plain', 'mtls'] as const) {
+      if (!options.cases.includes(c)) continue
+      for (const subject of httpSubjects().filter((s) => options.subjects.includes(s.name))) {
+        const port = await freePort()
+        yield await rowOf({ bench: 'http', case: c, subject: subject.name },
+          () => subject.prepare({ case: c, port, originPort: originPort + (c === 'mtls' ? 1 : 0), dir, certificates }),
+          (program) => measured(c, program, port, { dir, certificates, seconds: options.seconds }))
       }
     }
   } finally { fs.rmSync(dir, { recursive: true, force: true }) }
 }
 
-type Setting = { readonly dir: string; readonly certificates: BenchCertificates; readonly originPort: number; readonly seconds: number }
+type Setting = { readonly dir: string; readonly certificates: BenchCertificates; readonly seconds: number }
 
-async function measured(c: HttpCase, subject: ReturnType<typeof httpSubjects>[number], s: Setting): Promise<Row> {
-  const port = await freePort()
-  const { command, args } = subject.prepare({ case: c, port, originPort: s.originPort + (c === 'mtls' ? 1 : 0), dir: s.dir, certificates: s.certificates })
+async function measured(c: HttpCase, { command, args }: ReturnType<HttpSubject['prepare']>, port: number, s: Setting): Promise<Omit<Row, 'bench' | 'case' | 'subject'>> {
   await using proxy = startPinned(SUBJECT_CORE, command, args)
   await untilListening(port, proxy)
   const clientPort = await freePort()
@@ -42,16 +57,15 @@ async function measured(c: HttpCase, subject: ReturnType<typeof httpSubjects>[nu
   if (front) await untilListening(clientPort, front)
   const url = `http://127.0.0.1:${front ? clientPort : port}/`
   const load = (seconds: number): Promise<string> => run(LOAD_CORE, debianProgram('wrk'), ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', '-H', 'Host: bench.test', url])
-  // Warm-up: JIT, pools, TLS sessions; more than once, because the end of the connections makes V8 compile their code anew.
-  for (const seconds of [1, 2, 2]) await load(seconds)
+  for (const seconds of WARM_UP_SECONDS) await load(Math.min(seconds, s.seconds))
   const before = cpuNs(proxy.pid)
   const text = await load(s.seconds)
   const cpu = cpuNs(proxy.pid) - before
   const requests = Number(/(\d+) requests in/.exec(text)?.[1])
   const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)/.exec(text)
-  if (failed) throw new Error(`${subject.name} failed under load: ${failed[0]}\n${proxy.output()}`)
+  if (failed) throw new Error(`under load: ${failed[0]}\n${proxy.output()}`)
   return {
-    bench: 'http', case: c, subject: subject.name, cpuUs: cpu / 1000 / requests, perSecond: requests / s.seconds,
+    cpuUs: cpu / 1000 / requests, perSecond: requests / s.seconds,
     p50Ms: latency(text, '50%'), p99Ms: latency(text, '99%'), rssMiB: rssMiB(proxy.pid),
   }
 }

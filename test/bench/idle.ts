@@ -1,13 +1,23 @@
-/** How much memory does each process take that serves nothing yet? RSS 5 s after it listens; cpuUs is per idle second. */
+/** How much memory does each process take that serves nothing yet? */
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { debianProgram } from '../conformance/peers.ts'
 import { benchCertificates } from './certificates.ts'
 import { httpSubjects } from './http-subjects.ts'
-import { cpuNs, freePort, rssMiB, startPinned, SUBJECT_CORE, untilListening, type Row, type RunOptions } from './measure.ts'
+import { cpuNs, freePort, rssMiB, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
+import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
 
-export async function* benchIdle(options: RunOptions): AsyncIterable<Row> {
+const SETTLE_MS = 5_000
+const WATCHED_MS = 2_000
+const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+
+export const idleBench: PeerBench = {
+  kind: 'peers', name: 'idle', asks: 'what does a process cost that serves nothing?', cases: { idle: `${SETTLE_MS / 1000} s after it listens, no connection` },
+  subjects: [...httpSubjects().map((s) => s.name), 'mosquitto'], prints: 'RSS, and as CPU the microseconds per idle second', options: ['only'], rows,
+}
+
+async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-idle-'))
   try {
     const certificates = benchCertificates(dir)
@@ -16,15 +26,16 @@ export async function* benchIdle(options: RunOptions): AsyncIterable<Row> {
       fs.writeFileSync(path.join(dir, 'mosquitto.conf'), `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
       return { command: debianProgram('mosquitto'), args: ['-c', path.join(dir, 'mosquitto.conf')] }
     } }
-    for (const subject of [...httpSubjects(), mosquitto].filter((s) => options.only?.includes(s.name) ?? true)) {
+    for (const subject of [...httpSubjects(), mosquitto].filter((s) => options.subjects.includes(s.name))) {
       const port = await freePort()
-      const { command, args } = subject.prepare({ case: 'mtls', port, originPort, dir, certificates })
-      await using running = startPinned(SUBJECT_CORE, command, args)
-      await untilListening(port, running)
-      await new Promise((resolve) => { setTimeout(resolve, 5_000) })
-      const before = cpuNs(running.pid)
-      await new Promise((resolve) => { setTimeout(resolve, 2_000) })
-      yield { bench: 'idle', case: 'idle', subject: subject.name, cpuUs: (cpuNs(running.pid) - before) / 2 / 1000, perSecond: 0, p50Ms: null, p99Ms: null, rssMiB: rssMiB(running.pid) }
+      yield await rowOf({ bench: 'idle', case: 'idle', subject: subject.name }, () => subject.prepare({ case: 'mtls', port, originPort, dir, certificates }), async ({ command, args }) => {
+        await using running = startPinned(SUBJECT_CORE, command, args)
+        await untilListening(port, running)
+        await pause(SETTLE_MS)
+        const before = cpuNs(running.pid)
+        await pause(WATCHED_MS)
+        return { cpuUs: (cpuNs(running.pid) - before) / WATCHED_MS, perSecond: 0, p50Ms: null, p99Ms: null, rssMiB: rssMiB(running.pid) }
+      })
     }
   } finally { fs.rmSync(dir, { recursive: true, force: true }) }
 }

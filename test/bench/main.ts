@@ -1,48 +1,54 @@
-/**
- * `npm run bench -- http|mqtt|spool|… [--json] [--seconds N] [--only SUBJECT,…] [--case CASE,…]`
- * meshlet and its peers in one run, each pinned to one core with the load on the other. A table for people; with --json one line per row.
- */
-import { parseArgs } from 'node:util'
-import fs from 'node:fs'
-import type { Row, RunOptions } from './measure.ts'
+/** `npm run bench -- NAME [options]`; `--help` tells all. Tables for people, with --json one line per row. Exit code 0, 1 (something failed), 2 (wrong usage). */
+import { spawnSync } from 'node:child_process'
+import os from 'node:os'
+import path from 'node:path'
+import { buildIfStale } from '../../deploy/tools/bundles.ts'
+import type { Bench, Micro, NoRow, PeerBench, Row, RunOptions } from './bench.ts'
+import { httpBench } from './http.ts'
+import { idleBench } from './idle.ts'
+import { mqttBench } from './mqtt.ts'
+import { startBench } from './start.ts'
+import { syncBench } from './sync.ts'
+import { rowTable } from './table.ts'
+import { asked } from './usage.ts'
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: 'boolean', default: false }, seconds: { type: 'string', default: '4' }, only: { type: 'string' }, case: { type: 'string' } },
-})
-const [name] = positionals
-const suites = new Map<string, () => Promise<(options: RunOptions) => AsyncIterable<Row>>>([
-  ['http', async () => (await import('./http.ts')).benchHttp],
-  ['mqtt', async () => (await import('./mqtt.ts')).benchMqtt],
-  ['idle', async () => (await import('./idle.ts')).benchIdle],
-  ['sync', async () => (await import('./sync.ts')).benchSync],
-  ['start', async () => (await import('./start.ts')).benchStart],
-])
-const suite = suites.get(name ?? '')
-if (!suite) {
-  const micro = fs.globSync('test/bench/*.bench.ts').map((f) => f.replace(/.*\/(.*)\.bench\.ts/, '$1'))
-  if (name && micro.includes(name)) { await import(`./${name}.bench.ts`); process.exit(0) }
-  console.error(`usage: npm run bench -- NAME [--json] [--seconds N] [--only SUBJECTS] [--case CASES]\n  against peers: ${[...suites.keys()].join(', ')}\n  one mechanism: ${micro.join(', ')}`)
-  process.exit(2)
+const MICRO: readonly Micro[] = [
+  { kind: 'micro', name: 'h1-codec', asks: 'what does the HTTP/1.1 codec need for one message head?', prints: 'nanoseconds per head, read and written' },
+  { kind: 'micro', name: 'h1-proxy', asks: 'what does the HTTP/1.1 data path need for one request, without listener and control plane?', prints: 'CPU microseconds per request and requests per second, plain and with mTLS on both sides' },
+  { kind: 'micro', name: 'mqtt-codec', asks: 'what does the MQTT codec need for one packet?', prints: 'nanoseconds per PUBLISH read and written, and per acknowledgement' },
+  { kind: 'micro', name: 'spool', asks: 'what does one QoS 1 message need that is durable before its acknowledgement?', prints: 'CPU microseconds per message and messages per second and per commit' },
+]
+const BENCHES: readonly Bench[] = [httpBench, mqttBench, idleBench, startBench, syncBench, ...MICRO]
+
+const what = asked(process.argv.slice(2), BENCHES, Date.now() % 1_000_000)
+if (what.kind === 'help') process.stdout.write(what.text)
+else if (what.kind === 'wrong') { console.error(what.text); process.exitCode = 2 } else process.exitCode = await run(what.bench, what.options) ? 0 : 1
+
+async function run(bench: Bench, options: RunOptions): Promise<boolean> {
+  if (bench.kind === 'micro') return spawnSync(process.execPath, [path.join(import.meta.dirname, `${bench.name}.ts`)], { stdio: 'inherit' }).status === 0
+  try {
+    if (!buildIfStale()) return false
+    return bench.kind === 'trial' ? await bench.run(options) : await compare(bench, options)
+  } catch (err) {
+    console.error(err)
+    return false
+  }
 }
 
-const options: RunOptions = { seconds: Number(values.seconds), only: values.only?.split(','), cases: values.case?.split(',') }
-const rows: Row[] = []
-for await (const row of (await suite())(options)) {
-  rows.push(row)
-  if (values.json) console.log(JSON.stringify(row))
-  else console.error(`${row.case} ${row.subject}: ${row.cpuUs.toFixed(2)} µs CPU, ${Math.round(row.perSecond)}/s`)
+async function compare(bench: PeerBench, options: RunOptions): Promise<boolean> {
+  if (os.cpus().length < 2) { console.error('two cores are needed: one for the subject, one for the load'); return false }
+  const all: (Row | NoRow)[] = []
+  for await (const row of bench.rows(options)) {
+    all.push(row)
+    if (!('cpuUs' in row)) console.error(`${row.case} ${row.subject} ${row.what}: ${row.why}`)
+    else if (options.json) console.log(JSON.stringify(rounded(row)))
+    else console.error(`${row.case} ${row.subject}: ${row.cpuUs.toFixed(2)} µs CPU, ${Math.round(row.perSecond)}/s`)
+  }
+  if (!options.json) console.log(rowTable(all))
+  return !all.some((r) => 'what' in r && r.what === 'failed')
 }
-if (!values.json) console.log(table(rows))
 
-function table(all: readonly Row[]): string {
-  // Core %: where the subject leaves much of its core idle, the load's core sets the requests per second.
-  const head = ['case', 'subject', 'CPU µs', '× first peer', 'per second', 'core %', 'p50 ms', 'p99 ms', 'RSS MiB']
-  const body = all.map((r) => {
-    const peer = all.find((p) => p.case === r.case && p.subject !== 'meshlet')
-    return [r.case, r.subject, r.cpuUs.toFixed(2), peer ? (r.cpuUs / peer.cpuUs).toFixed(2) : '', String(Math.round(r.perSecond)), ((r.cpuUs * r.perSecond) / 1e4).toFixed(0), fixed(r.p50Ms), fixed(r.p99Ms), r.rssMiB.toFixed(1)]
-  })
-  const widths = head.map((h, i) => Math.max(h.length, ...body.map((row) => row[i]!.length)))
-  return [head, ...body].map((row) => row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ')).join('\n')
+function rounded({ bench, case: c, subject, cpuUs, perSecond, p50Ms, p99Ms, rssMiB, ...more }: Row): Row {
+  const to = (n: number, digits: number): number => Number(n.toFixed(digits))
+  return { bench, case: c, subject, cpuUs: to(cpuUs, 3), perSecond: to(perSecond, perSecond < 100 ? 2 : 0), p50Ms: p50Ms && to(p50Ms, 3), p99Ms: p99Ms && to(p99Ms, 3), rssMiB: to(rssMiB, 1), ...(more.kib === undefined ? {} : { ...more, kib: to(more.kib, 1) }) }
 }
-function fixed(ms: number | null): string { return ms === null ? '-' : ms.toFixed(2) }

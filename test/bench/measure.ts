@@ -4,10 +4,6 @@ import fs from 'node:fs'
 import net from 'node:net'
 import { once } from 'node:events'
 
-/** `cpuUs`: CPU microseconds of the subject's process per request or message, all threads, user and system. `null` where a load tool does not tell. */
-export type Row = { readonly bench: string; readonly case: string; readonly subject: string; readonly cpuUs: number; readonly perSecond: number; readonly p50Ms: number | null; readonly p99Ms: number | null; readonly rssMiB: number; readonly kib?: number; readonly saves?: number }
-export type RunOptions = { readonly seconds: number; readonly only: readonly string[] | undefined; readonly cases: readonly string[] | undefined }
-
 export const SUBJECT_CORE = '0'
 export const LOAD_CORE = '1'
 

@@ -6,15 +6,18 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { debianProgram } from '../conformance/peers.ts'
-import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening, type Row, type RunOptions } from './measure.ts'
+import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
+import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
 
-type MqttCase = { readonly name: string; readonly qos: 0 | 1; readonly subscriber: 'clean' | 'persistent' | 'offline' }
-const CASES: readonly MqttCase[] = [
-  { name: 'qos0', qos: 0, subscriber: 'clean' },
-  { name: 'qos1', qos: 1, subscriber: 'clean' },
-  { name: 'qos1-durable', qos: 1, subscriber: 'persistent' },
-  { name: 'qos1-offline', qos: 1, subscriber: 'offline' },
-]
+type MqttCase = { readonly qos: 0 | 1 | 2; readonly subscriber: 'clean' | 'persistent' | 'offline'; readonly about: string }
+const CASES: Readonly<Record<string, MqttCase>> = {
+  qos0: { qos: 0, subscriber: 'clean', about: 'QoS 0, at most 2,000 on the way; latency is from the publisher to the subscriber' },
+  qos1: { qos: 1, subscriber: 'clean', about: 'QoS 1 to a subscriber without a kept session; latency is until PUBACK' },
+  'qos1-durable': { qos: 1, subscriber: 'persistent', about: 'QoS 1 to a kept session: meshlet acknowledges after the fsync' },
+  'qos1-offline': { qos: 1, subscriber: 'offline', about: 'QoS 1 for a kept session that is away' },
+  qos2: { qos: 2, subscriber: 'clean', about: 'QoS 2 to a subscriber without a kept session; latency is until PUBCOMP' },
+  'qos2-durable': { qos: 2, subscriber: 'persistent', about: 'QoS 2 to a kept session: meshlet answers PUBREC after the fsync' },
+}
 const WINDOW = 100
 const PAYLOAD_BYTES = 256
 const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
@@ -33,25 +36,35 @@ const SUBJECTS = [
   } },
 ] as const
 
-export async function* benchMqtt(options: RunOptions): AsyncIterable<Row> {
-  for (const c of CASES.filter(({ name }) => options.cases?.includes(name) ?? true)) {
-    for (const subject of SUBJECTS.filter((s) => options.only?.includes(s.name) ?? true)) {
+export const mqttBench: PeerBench = {
+  kind: 'peers', name: 'mqtt', asks: `what does one MQTT message cost a broker? ${PAYLOAD_BYTES} bytes, one publisher with ${WINDOW} unacknowledged, one subscriber`,
+  cases: Object.fromEntries(Object.entries(CASES).map(([name, c]) => [name, c.about])), subjects: SUBJECTS.map((s) => s.name),
+  prints: 'CPU microseconds of the broker per message, messages per second, latency (p50, p99), RSS. mosquitto runs without persistence, its cheapest way',
+  options: ['seconds', 'only'], rows,
+}
+
+async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
+  for (const name of options.cases) {
+    for (const subject of SUBJECTS.filter((s) => options.subjects.includes(s.name))) {
       const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-bench-'))
       try {
         const port = await freePort()
-        const { command, args } = subject.prepare(dir, port)
-        await using broker = startPinned(SUBJECT_CORE, command, args)
-        await untilListening(port, broker)
-        await load(port, c, 1) // warm-up
-        const before = cpuNs(broker.pid)
-        const result = await load(port, c, options.seconds)
-        const cpu = cpuNs(broker.pid) - before
-        const complete = (c.qos === 0 || result.acked === result.sent) && (c.subscriber === 'offline' || result.delivered >= result.sent)
-        if (!complete) throw new Error(`${subject.name} ${c.name}: ${JSON.stringify(result)}: messages are missing\n${broker.output()}`)
-        yield { bench: 'mqtt', case: c.name, subject: subject.name, cpuUs: cpu / 1000 / result.sent, perSecond: result.sent / result.seconds, p50Ms: result.p50Ms, p99Ms: result.p99Ms, rssMiB: rssMiB(broker.pid) }
+        yield await rowOf({ bench: 'mqtt', case: name, subject: subject.name }, () => subject.prepare(dir, port), (program) => measured(CASES[name]!, program, port, options.seconds))
       } finally { fs.rmSync(dir, { recursive: true, force: true }) }
     }
   }
+}
+
+async function measured(c: MqttCase, { command, args }: { readonly command: string; readonly args: readonly string[] }, port: number, seconds: number): Promise<Omit<Row, 'bench' | 'case' | 'subject'>> {
+  await using broker = startPinned(SUBJECT_CORE, command, args)
+  await untilListening(port, broker)
+  await load(port, c, 1) // warm-up
+  const before = cpuNs(broker.pid)
+  const result = await load(port, c, seconds)
+  const cpu = cpuNs(broker.pid) - before
+  const complete = (c.qos === 0 || result.acked === result.sent) && (c.subscriber === 'offline' || result.delivered >= result.sent)
+  if (!complete) throw new Error(`messages are missing: ${JSON.stringify(result)}\n${broker.output()}`)
+  return { cpuUs: cpu / 1000 / result.sent, perSecond: result.sent / result.seconds, p50Ms: result.p50Ms, p99Ms: result.p99Ms, rssMiB: rssMiB(broker.pid) }
 }
 
 type Result = { sent: number; acked: number; delivered: number; seconds: number; p50Ms: number | null; p99Ms: number | null }

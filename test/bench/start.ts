@@ -1,7 +1,6 @@
 /**
  * How long after exec is the first request served, with nothing reachable but the endpoint itself? The agent starts from its disk: identity, a
- * configuration of 100 services, an empty spool. `p50Ms` is the median over several starts, `p99Ms` the slowest; `cpuUs` until the answer.
- * Beside it Envoy with as many clusters in a file, and Node with nothing to do.
+ * configuration of 100 services, an empty spool. Beside it Envoy with as many clusters in a file, and Node with nothing to do.
  */
 import fs from 'node:fs'
 import http from 'node:http'
@@ -23,7 +22,8 @@ import { freePorts } from '../../deploy/tools/free-ports.ts'
 import { envoyBinary } from '../conformance/peers.ts'
 import { sample, type Sample } from '../helpers/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
-import { cpuNs, LOAD_CORE, rssMiB, startPinned, SUBJECT_CORE, type Row, type RunOptions } from './measure.ts'
+import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
+import { cpuNs, LOAD_CORE, rssMiB, startPinned, SUBJECT_CORE } from './measure.ts'
 import { UNIT_ENVIRONMENT } from './meshlet-http.ts'
 
 const SERVICES = 100
@@ -37,24 +37,32 @@ const nameOf = (i: number): string => `outbound|80||${hostOf(i)}`
 
 type Subject = { readonly name: string; readonly command: string; readonly args: readonly string[]; readonly port: number }
 
-export async function* benchStart(options: RunOptions): AsyncIterable<Row> {
+const CASE = `offline-${SERVICES}`
+
+export const startBench: PeerBench = {
+  kind: 'peers', name: 'start', asks: 'how long after exec is the first request served, with no control plane reachable?',
+  cases: { [CASE]: `from disk, ${SERVICES} services; Envoy has as many clusters in a file, node only answers` }, subjects: ['meshlet', 'envoy', 'node'],
+  prints: `of ${STARTS} starts the median (p50) and the slowest (p99), CPU microseconds until the answer, RSS`, options: ['only'], rows,
+}
+
+async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-start-'))
   const origin = http.createServer((_req, res) => { res.end('ok') }).listen(0, '127.0.0.1')
   try {
     await once(origin, 'listening')
     const { port: originPort } = origin.address() as net.AddressInfo
     const [port, adminPort] = (await freePorts(2)) as [number, number]
-    const subjects = new Map<string, () => Promise<Subject>>([['meshlet', () => meshlet(dir, originPort, port, adminPort)], ['envoy', async () => envoy(dir, originPort, port)], ['node', async () => bareNode(dir, port)]])
-    for (const [name, prepare] of subjects) {
-      if (!(options.only?.includes(name) ?? true)) continue
-      const subject = await prepare()
-      // The first start unpacks and compiles; what is measured is every start after it.
-      await startOnce(subject, 4_000)
-      const starts: Start[] = []
-      for (let i = 0; i < STARTS; i++) starts.push(await startOnce(subject, 0))
-      const sorted = starts.map((s) => s.ms).sort((a, b) => a - b)
-      const cpu = starts.map((s) => s.cpuUs).sort((a, b) => a - b)
-      yield { bench: 'start', case: `offline-${SERVICES}`, subject: name, cpuUs: cpu[STARTS >> 1]!, perSecond: 1_000 / sorted[STARTS >> 1]!, p50Ms: sorted[STARTS >> 1]!, p99Ms: sorted.at(-1)!, rssMiB: starts.at(-1)!.rssMiB }
+    const subjects = new Map<string, () => Subject | Promise<Subject>>([['meshlet', () => meshlet(dir, originPort, port, adminPort)], ['envoy', () => envoy(dir, originPort, port)], ['node', () => bareNode(dir, port)]])
+    for (const name of options.subjects) {
+      yield await rowOf({ bench: 'start', case: CASE, subject: name }, subjects.get(name)!, async (subject) => {
+        // The first start unpacks and compiles; what is measured is every start after it.
+        await startOnce(subject, 4_000)
+        const starts: Start[] = []
+        for (let i = 0; i < STARTS; i++) starts.push(await startOnce(subject, 0))
+        const sorted = starts.map((s) => s.ms).sort((a, b) => a - b)
+        const cpu = starts.map((s) => s.cpuUs).sort((a, b) => a - b)
+        return { cpuUs: cpu[STARTS >> 1]!, perSecond: 1_000 / sorted[STARTS >> 1]!, p50Ms: sorted[STARTS >> 1]!, p99Ms: sorted.at(-1)!, rssMiB: starts.at(-1)!.rssMiB }
+      })
     }
   } finally {
     origin.close()

@@ -1,8 +1,4 @@
-/**
- * What does configuration cost at N services of a real istiod: the first sync, a stream that ends and comes back with nothing changed, one endpoint
- * changed, one service more? `cpuUs` is of the whole step, `rssMiB` after it, `kib` what came over the control link, `saves` the writes to
- * disk. Envoy beside it, over the same istiod's plain-text port, as far as it takes what a sidecar is sent.
- */
+/** meshlet and Envoy under a real istiod, Envoy over its plain-text port and as far as it takes what a sidecar is sent. */
 import { once } from 'node:events'
 import fs from 'node:fs'
 import net from 'node:net'
@@ -13,20 +9,28 @@ import { serviceEntry } from '../conformance/istiod/app.ts'
 import { Istiod } from '../conformance/istiod/istiod.ts'
 import { MeshAgent, NODE_IP } from '../conformance/istiod/mesh-agent.ts'
 import { freePorts } from '../../deploy/tools/free-ports.ts'
-import { cpuNs, rssMiB, type Row, type RunOptions } from './measure.ts'
+import { messageOf, type NoRow, type PeerBench, type Row, type RunOptions } from './bench.ts'
+import { cpuNs, rssMiB } from './measure.ts'
 
 const SIZES = [1, 100, 1_000, 5_000]
 /** Nothing has come for so long: the step is over. */
 const QUIET_MS = 2_000
 
-export async function* benchSync(options: RunOptions): AsyncIterable<Row> {
-  for (const size of SIZES) {
-    if (!(options.cases?.includes(String(size)) ?? true)) continue
-    for (const subject of ['meshlet', 'envoy']) {
-      if (!(options.only?.includes(subject) ?? true)) continue
+export const syncBench: PeerBench = {
+  kind: 'peers', name: 'sync', asks: 'what does configuration cost at N services of a real istiod (built with the machine\'s Go)? the first sync, a stream that comes back, one endpoint changed, one service more',
+  cases: Object.fromEntries(SIZES.map((size) => [String(size), `${size} service${size === 1 ? '' : 's'}`])), subjects: ['meshlet', 'envoy'],
+  prints: 'CPU microseconds of the whole step, its duration (p50), RSS after it, KiB that came over the control link, writes to the disk', options: ['only'], rows,
+}
+
+async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
+  for (const size of SIZES.filter((n) => options.cases.includes(String(n)))) {
+    for (const subject of options.subjects) {
       const cleanup: (() => void | Promise<void>)[] = []
+      const t: Finally = { after: (fn) => { cleanup.push(fn) } }
       try {
-        yield* subject === 'meshlet' ? meshlet({ after: (fn) => { cleanup.push(fn) } }, size) : envoy({ after: (fn) => { cleanup.push(fn) } }, size)
+        yield* subject === 'meshlet' ? meshlet(t, size) : envoy(t, size)
+      } catch (err) {
+        yield { bench: 'sync', case: String(size), subject, what: 'failed', why: messageOf(err) }
       } finally { for (const fn of cleanup.reverse()) await fn() }
     }
   }

@@ -1,0 +1,56 @@
+/** What a benchmark is to the command line (main.ts): what it asks, of whom, and what it prints. */
+
+/**
+ * `cpuUs`: CPU microseconds of the subject's process per request or message, all threads, user and system. `null` where nothing can be told.
+ * `kib` and `saves` where configuration is what is measured: what came over the control link, and writes to the disk.
+ */
+export type Row = { readonly bench: string; readonly case: string; readonly subject: string; readonly cpuUs: number; readonly perSecond: number; readonly p50Ms: number | null; readonly p99Ms: number | null; readonly rssMiB: number; readonly kib?: number; readonly saves?: number }
+/** No figures: the peer could not be installed, or what was measured failed. */
+export type NoRow = { readonly bench: string; readonly case: string; readonly subject: string; readonly what: 'cannot be had' | 'failed'; readonly why: string }
+
+export type RunOptions = {
+  readonly seconds: number
+  readonly subjects: readonly string[]
+  readonly cases: readonly string[]
+  readonly kills: number
+  readonly seed: number
+  readonly json: boolean
+}
+
+export type Option = 'seconds' | 'only' | 'kills' | 'seed'
+type Named = {
+  readonly name: string
+  /** The question in a few words. */
+  readonly asks: string
+  /** Each with what it is about. */
+  readonly cases: Readonly<Record<string, string>>
+  readonly usualCases?: readonly string[]
+  readonly prints: string
+  /** Which of the options mean something here; --case always does. */
+  readonly options: readonly Option[]
+}
+export type PeerBench = Named & { readonly kind: 'peers'; readonly subjects: readonly string[]; rows(options: RunOptions): AsyncIterable<Row | NoRow> }
+/** Judges as well as it measures. */
+export type Trial = Named & { readonly kind: 'trial'; /** Resolves with whether all was well; prints by itself. */ run(options: RunOptions): Promise<boolean> }
+/** A file of its own that prints one line of JSON per case. */
+export type Micro = { readonly kind: 'micro'; readonly name: string; readonly asks: string; readonly prints: string }
+export type Bench = PeerBench | Trial | Micro
+
+type Identity = Pick<Row, 'bench' | 'case' | 'subject'>
+const cannotBeHad = new Map<string, string>()
+
+/** One row, or why there is none. A peer that could not be installed is not asked for again. */
+export async function rowOf<Program>(id: Identity, prepare: () => Program | Promise<Program>, measure: (program: Program) => Promise<Omit<Row, keyof Identity>>): Promise<Row | NoRow> {
+  let program: Program
+  try {
+    const known = cannotBeHad.get(id.subject)
+    if (known !== undefined) return { ...id, what: 'cannot be had', why: known }
+    program = await prepare()
+  } catch (err) {
+    const why = messageOf(err)
+    cannotBeHad.set(id.subject, why)
+    return { ...id, what: 'cannot be had', why }
+  }
+  try { return { ...id, ...await measure(program) } } catch (err) { return { ...id, what: 'failed', why: messageOf(err) } }
+}
+export const messageOf = (err: unknown): string => (err instanceof Error ? err.message : String(err))
