@@ -1,0 +1,162 @@
+/**
+ * The shipped bundle, killed with SIGKILL again and again while devices publish to it, and what came of every message that it acknowledged.
+ * Kills come at any moment: the first during the first start of all, the second right after the SUBACKs, the last after everything was delivered, of the rest
+ * a quarter while the agent starts. The moments follow from the seed; what meets them does not.
+ */
+import { connectAsync, type MqttClient } from 'mqtt'
+import type { Random } from '../../../agent/core/clock.ts'
+import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { seededRandom } from '../../helpers/random.ts'
+import { sleep, type Finally } from '../../conformance/programs.ts'
+import { Agent, directoryMode, writeResources } from '../../conformance/shipped.ts'
+import type { Version } from '../mqtt-wire.ts'
+import { payloadOf, Receipts, type Count, type Stream } from './ledger.ts'
+import { MqttJsPublisher, RawPublisher, type Faults, type Publisher } from './publishers.ts'
+import { Subscriber } from './subscriber.ts'
+
+export type KillOptions = { /** At least 3. */ readonly kills: number; readonly seed: number; readonly profile: 'strict' | 'balanced' | 'eco' }
+export type KillResult = KillOptions & {
+  readonly seconds: number
+  /** One per subscriber and QoS. */
+  readonly counts: readonly Count[]
+  readonly retained: { readonly looked: number; readonly wrong: readonly string[] }
+  /** CONNACK without Session Present where there was a session. */
+  readonly sessionsLost: number
+  /** PUBACK, PUBREC or PUBCOMP that says no. */
+  readonly refused: number
+  readonly violations: readonly string[]
+  /** In the spool after everything was delivered and acknowledged. */
+  readonly left: number
+}
+
+/** This part of the kills comes within EARLY_MS of the start, so also while the spool is being restored. */
+const EARLY_SHARE = 0.25
+const EARLY_MS = 400
+/** A kill comes within `lateMs` of the agent being ready. `eco` waits a second with each acknowledgement, and MQTT.js repeats one message after the other. */
+const PACE = { strict: { window: 30, lateMs: 800 }, balanced: { window: 30, lateMs: 800 }, eco: { window: 6, lateMs: 4_000 } }
+/** Messages that a subscriber may be behind, about 6 MB. */
+const MAX_BEHIND = 5_000
+/** After so long nothing more is expected to come. */
+const SILENT_MS = 10_000
+
+/** Rejects when the agent ends by itself, or when at the end nothing comes of what is unacknowledged. */
+export async function killRun(t: Finally, options: KillOptions, onKill: (done: number) => void = () => undefined): Promise<KillResult> {
+  const startedMs = performance.now()
+  // One each, or the kills would come at other moments whenever a client takes a number more.
+  const [random, pace, roam] = [seededRandom(options.seed), seededRandom(options.seed + 1), seededRandom(options.seed + 2)]
+  const [port] = (await freePorts(1)) as [number]
+  const agent = await Agent.create(t, (home, adminPort) => directoryMode(home, adminPort, `listeners: [{name: mqtt, kind: mqtt, port: ${port}}]\nmqtt: {spool: {profile: ${options.profile}}}\nlog: {level: warn}\n`))
+  writeResources(agent.folder, [])
+  const faults: Faults = { sessionsLost: 0, refused: 0, violations: [] }
+  const acknowledged = (): number => [...streams.values()].reduce((sum, s) => sum + s.acknowledged.size, 0)
+  const publishers = publishersOf({ port, random: pace, faults, window: PACE[options.profile].window, mayPublish: () => acknowledged() - Math.min(roaming.receipts.distinct, steady.receipts.distinct) < MAX_BEHIND })
+  const streams = new Map<string, Stream>(publishers.flatMap((p) => [p.live, p.kept]).map((s) => [s.topic, s]))
+  const subscriberOf = (name: string, version: Version): { receipts: Receipts; subscriber: Subscriber } => {
+    const receipts = new Receipts(name, streams)
+    return { receipts, subscriber: new Subscriber({ name, version, port, random: roam, faults, receipts }) }
+  }
+  const [roaming, steady] = [subscriberOf('roams, MQTT 5.0', 5), subscriberOf('stays, MQTT 3.1.1', 4)]
+  for (const one of [...publishers, roaming.subscriber, steady.subscriber]) t.after(() => one.end())
+
+  let kills = 0
+  const kill = async (): Promise<void> => {
+    const ended = await agent.process.stop('SIGKILL')
+    if (ended !== 'SIGKILL') throw new Error(`the agent ended by itself with ${ended}:\n${agent.process.log.slice(-4000)}`)
+    onKill(++kills)
+  }
+  /** Resolves at a moment that may be before the agent is ready. */
+  const early = (): Promise<void> => {
+    ready.catch(() => { /* it was killed before */ })
+    return sleep(random.float() * EARLY_MS)
+  }
+  const retained = { looked: 0, wrong: [] as string[] }
+  const look = async (isCleared = false): Promise<void> => {
+    retained.looked++
+    retained.wrong.push(...await wrongRetained(port, publishers.map((p) => p.kept), isCleared))
+  }
+
+  let ready = agent.start()
+  await early()
+  await kill()
+  await agent.start()
+  await Promise.all([roaming.subscriber.subscribe(), steady.subscriber.subscribe()])
+  await kill()
+  ready = agent.start()
+  await Promise.all(publishers.map((p) => p.start()))
+  roaming.subscriber.roam()
+  while (kills < options.kills - 1) {
+    if (random.float() < EARLY_SHARE) await early()
+    else {
+      await ready
+      if (kills % 2 === 0) await look()
+      await sleep(random.float() * PACE[options.profile].lateMs)
+    }
+    await kill()
+    ready = agent.start()
+  }
+
+  await ready
+  for (const p of publishers) p.stop()
+  await roaming.subscriber.stay()
+  const unacknowledged = (): number => publishers.reduce((sum, p) => sum + p.unacknowledged, 0)
+  await settled(unacknowledged)
+  if (unacknowledged() > 0) throw new Error(`nothing more is acknowledged: ${publishers.map((p) => `${p.name} waits for ${p.unacknowledged}`).join(', ')}\n${agent.process.log.slice(-4000)}`)
+  await Promise.all([roaming, steady].map(({ receipts }) => settled(() => acknowledged() - receipts.distinct)))
+  const left = await emptied(agent)
+  const counts = [roaming, steady].flatMap(({ receipts }) => ([1, 2] as const).map((qos) => receipts.count(qos)))
+  faults.violations.push(...[roaming, steady].flatMap(({ receipts }) => receipts.examples))
+  await look()
+
+  await clearRetained(port, publishers.map((p) => p.kept.topic))
+  await kill()
+  await agent.start()
+  await look(true)
+  return { ...options, kills, seconds: (performance.now() - startedMs) / 1000, counts, retained, ...faults, left }
+}
+
+function publishersOf(p: { readonly port: number; readonly window: number; readonly mayPublish: () => boolean; readonly random: Random; readonly faults: Faults }): readonly Publisher[] {
+  return ([4, 5] as const).flatMap((version) => ([1, 2] as const).flatMap((qos) => [
+    new RawPublisher({ ...p, name: `raw-v${version}-q${qos}`, version, qos }),
+    new MqttJsPublisher({ ...p, name: `mqttjs-v${version}-q${qos}`, version, qos }),
+  ]))
+}
+
+/** Resolves when nothing is missing, or when what is missing has been the same for SILENT_MS. */
+async function settled(missing: () => number): Promise<void> {
+  for (let [before, sinceMs] = [-1, 0]; missing() > 0 && (missing() !== before || performance.now() - sinceMs < SILENT_MS); await sleep(20)) {
+    if (missing() !== before) [before, sinceMs] = [missing(), performance.now()]
+  }
+}
+
+/** Waits until the receivers' last acknowledgements are there. @returns messages that are still in the spool */
+async function emptied(agent: Agent): Promise<number> {
+  for (const byMs = performance.now() + SILENT_MS; ; await sleep(50)) {
+    const messages = (await agent.status())?.spool.messages ?? -1
+    if (messages === 0 || performance.now() > byMs) return messages
+  }
+}
+
+async function visitor(port: number): Promise<MqttClient> { return connectAsync({ host: '127.0.0.1', port, clientId: 'visitor', protocolVersion: 5, clean: true, reconnectPeriod: 0 }) }
+
+async function clearRetained(port: number, topics: readonly string[]): Promise<void> {
+  const client = await visitor(port)
+  await Promise.all(topics.map((topic) => client.publishAsync(topic, '', { qos: 1, retain: true })))
+  await client.endAsync()
+}
+
+/** A new subscriber has to get the last acknowledged message of each topic, or a later one that was sent. `isCleared`: none. */
+async function wrongRetained(port: number, streams: readonly Stream[], isCleared: boolean): Promise<string[]> {
+  const atLeast = new Map(streams.map((s) => [s, isCleared ? 0 : s.lastAcknowledged]))
+  const seen = new Map<string, Buffer>()
+  const client = await visitor(port)
+  client.on('message', (topic, payload, { retain }) => { if (retain) seen.set(topic, payload) })
+  await client.subscribeAsync('kill/+/kept', { qos: 1 })
+  for (const byMs = performance.now() + (isCleared ? 300 : SILENT_MS); performance.now() < byMs && (isCleared || streams.some((s) => atLeast.get(s)! > 0 && !seen.has(s.topic))); ) await sleep(10)
+  await client.endAsync(true)
+  return streams.flatMap((s) => {
+    const payload = seen.get(s.topic)
+    const n = payload ? Number(payload.toString().split(':', 1)[0]) : 0
+    const isRight = n >= atLeast.get(s)! && n <= (isCleared ? 0 : s.sent) && (!payload || payload.equals(payloadOf(s.topic, n)))
+    return isRight ? [] : [`${s.topic}: ${payload ? `message ${n}` : 'nothing'} is retained, ${isCleared ? 'it was cleared' : `${atLeast.get(s)} was acknowledged and ${s.sent} sent`}`]
+  })
+}
