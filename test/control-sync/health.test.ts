@@ -49,8 +49,8 @@ const OPENING = ['cluster', 'listener', 'nameTable']
 
 test('health is told after the first answer, at every change, and anew on every stream', async () => {
   await using hand = new Hand({ wanted: true })
-  hand.health.swap(state('healthy'))
   await settle()
+  hand.health.swap(state('healthy'))
   assert.deepEqual(hand.told, OPENING, 'before an answer istiod has no WorkloadEntry to write it to')
   await hand.answer()
   await hand.answer()

@@ -34,19 +34,20 @@ test('a program that does not exist', async () => {
 test('given up, it is killed with what it started; ended, what it started is killed too', async (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-command-'))
   t.after(() => { fs.rmSync(folder, { recursive: true }) })
-  const pid = async (file: string): Promise<number> => {
-    for (;;) {
-      const text = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim() : ''
-      if (text !== '') return Number(text)
+  /** Asks again until something comes; what does not within five seconds never does. */
+  const until = async <T>(what: string, ask: () => T | undefined): Promise<T> => {
+    for (const by = performance.now() + 5_000; performance.now() < by;) {
+      const got = ask()
+      if (got !== undefined) return got
       await new Promise((resolve) => { setTimeout(resolve, 5) })
     }
+    return assert.fail(`did not happen: ${what}`)
   }
+  const pid = (file: string): Promise<number> => until('it has started', () => (fs.existsSync(file) && Number(fs.readFileSync(file, 'utf8'))) || undefined)
   /** Also a zombie that nobody has waited for yet is dead. */
   const dead = async (of: number): Promise<void> => {
-    for (;;) {
-      try { if (/^State:\tZ/m.test(fs.readFileSync(`/proc/${of}/status`, 'utf8'))) return } catch { return }
-      await new Promise((resolve) => { setTimeout(resolve, 5) })
-    }
+    t.after(() => { try { process.kill(of, 'SIGKILL') } catch { /* as it should be */ } })
+    await until(`${of} is dead`, () => { try { return /^State:\tZ/m.test(fs.readFileSync(`/proc/${of}/status`, 'utf8')) || undefined } catch { return true } })
   }
   const giveUp = new AbortController()
   const running = sh(`sleep 1000 & echo $! > ${folder}/a; wait`, giveUp.signal)
