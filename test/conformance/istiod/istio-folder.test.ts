@@ -85,8 +85,4 @@ test('meshlet run --istio', { timeout: 120_000 }, async (t) => {
     await istiod.restart()
     await condition('it is healthy for the new one', 'True')
   })
-  await t.test('a node that is asked to stop says so', async () => {
-    await edge.agent.process.stop('SIGTERM')
-    assert.match((await condition('it is unhealthy', 'False')).message ?? '', /meshlet drains/)
-  })
 })
