@@ -3,6 +3,7 @@
  * from disk; the control plane may be away for as long as it likes.
  */
 import path from 'node:path'
+import { sentRoots } from '../control-sync/identity/sent-roots.ts'
 import { describeNode } from '../control-sync/node.ts'
 import { createBridge } from '../protocols/mqtt/bridge.ts'
 import { createBroker } from '../protocols/mqtt/broker.ts'
@@ -95,6 +96,10 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
     openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }),
     startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness, health: workload?.health }))
 
+  const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))
+  scope.own(tables.watch(takeRoots))
+  takeRoots()
+
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
   const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, isLinkDown }
 
@@ -117,7 +122,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const status = (): AgentStatus => statusOf(parts)
   const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log))
   configuration.connect()
-  identity.start()
+  identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.
   void readiness.whenReady().then(() => workload?.start())
   log.info({ evt: 'agent.started', node: node.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')

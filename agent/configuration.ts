@@ -76,7 +76,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     latch[Symbol.dispose]()
   }
   const transport = new GrpcTransport({
-    control: controlPlaneOf(control, config.node.clusterId, disk, controlLink({ config, world, log, metrics })), node, identity, clock,
+    control: controlPlaneOf(control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: identity.judge }), node, identity, clock,
     protocol: control.protocol, compression: control.compression, onCertificateRefused: () => identity.certificateRefused(),
   })
   let later: Timer | undefined

@@ -24,7 +24,7 @@ export function controlLink({ config, world: { disk, clock }, log, metrics }: { 
 
 const systemLookup: Lookup = async (host) => (await dns.lookup(host, { all: true })).map((a) => a.address)
 
-export function controlPlaneOf(control: Control, clusterId: string, disk: Disk, link: Pick<ControlPlane, 'names' | 'bytes'> = {}): ControlPlane {
+export function controlPlaneOf(control: Control, clusterId: string, disk: Disk, link: Pick<ControlPlane, 'names' | 'bytes' | 'judge'> = {}): ControlPlane {
   return {
     ...link, addresses: control.address, serverName: control.serverName, clusterId, maxMessageBytes: control.maxMessageBytes,
     roots() {

@@ -67,7 +67,7 @@ export function statusOf(p: StatusParts): AgentStatus {
     },
     certificate: identity && {
       spiffeId: identity.spiffeId.uri, serial: identity.serial, notAfter: new Date(identity.notAfterMs).toISOString(),
-      expiresInSec: Math.round((identity.notAfterMs - p.clock.wallMs()) / 1000),
+      expiresInSec: Math.round((identity.notAfterMs - p.identity.judge.nowMs()) / 1000),
       renewalInSec: p.identity.renewalAtMs === undefined ? undefined : Math.max(0, Math.round((p.identity.renewalAtMs - now) / 1000)),
     },
     config: {
@@ -114,7 +114,7 @@ function problemsOf(p: StatusParts): Problem[] {
   const { applier } = p.configuration
   const link = p.configuration.link()
   const found: (MeshError | undefined)[] = [
-    p.identity.problem(),
+    ...p.identity.problems(),
     p.identity.current() || !p.configuration.needsIdentity ? undefined : new MeshError('MESH_NO_IDENTITY', 'there is no certificate yet'),
     link.error,
     link.held && new MeshError('MESH_CONTROL_SHRUNK', `the control plane took away ${link.held.clusters} of ${link.held.of} clusters at once; they serve on for ${Math.max(0, Math.round((link.held.untilMs - p.clock.monotonicMs()) / 1000))} s`),

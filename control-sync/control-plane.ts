@@ -8,6 +8,7 @@ import { ipBytes } from '../agent/model/ip.ts'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
 import type { ControlNames } from './control-names.ts'
 import { tokenSummary } from './token-claims.ts'
+import { judged, type ServerJudge } from './server-judge.ts'
 
 export type ControlPlane = {
   /** HOST:PORT, tried in turn. */
@@ -24,6 +25,8 @@ export type ControlPlane = {
   /** Of one push; a larger one ends the stream. */
   readonly maxMessageBytes?: number | undefined
   readonly bytes?: ByteCount | undefined
+  /** By which time certificates are judged; without it, by the system's clock. */
+  readonly judge?: ServerJudge | undefined
 }
 
 /** Bytes of messages, before compression and without the framing of gRPC, HTTP/2 and TLS. */
@@ -80,9 +83,10 @@ function familyOf(ip: string): 4 | 6 { return ipBytes(ip)?.length === 4 ? 4 : 6 
 /** TLS with the workload certificate when there is a valid one. Throws MESH_CONTROL_TLS when roots or certificate cannot be used. */
 export function channelCredentials(grpc: typeof Grpc, control: ControlPlane, identity: Identity | undefined): ChannelCredentials {
   try {
-    return identity
-      ? grpc.credentials.createSsl(control.roots(), Buffer.from(identity.keyPem), Buffer.from(identity.chainPem))
-      : grpc.credentials.createSsl(control.roots())
+    const roots = control.roots()
+    const [key, chain] = identity ? [Buffer.from(identity.keyPem), Buffer.from(identity.chainPem)] : [null, null]
+    if (!control.judge) return grpc.credentials.createSsl(roots, key, chain)
+    return judged(grpc.credentials.createSsl(roots, key, chain, { rejectUnauthorized: false }), { roots: roots.toString('utf8'), judge: control.judge })
   } catch (cause) {
     if (cause instanceof MeshError) throw cause
     throw new MeshError('MESH_CONTROL_TLS', 'the roots of the control plane or our own certificate cannot be used', { cause })
@@ -101,8 +105,9 @@ export type Proof = { readonly identity: Identity | undefined; readonly token: s
 
 /** Throws MESH_NO_IDENTITY when there is neither. */
 export function proofOf(control: ControlPlane, identity: Identity | undefined, p: { readonly wallMs: number; readonly certificateRefused: boolean }): Proof {
-  const valid = identity && identity.notAfterMs > p.wallMs ? identity : undefined
+  const valid = identity && identity.notAfterMs > (control.judge?.nowMs() ?? p.wallMs) ? identity : undefined
   const token = !valid || p.certificateRefused ? control.token() : undefined
+  // Beside a certificate a token does not count, and one that the server takes for expired ends the handshake.
   if (token !== undefined) return { identity: undefined, token, shown: tokenSummary(token, p.wallMs) }
   if (!valid) {
     throw new MeshError('MESH_NO_IDENTITY', identity ? 'the certificate has expired and there is no join token' : 'there is neither a certificate nor a join token')

@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
-import type { Address, NetStream } from '../agent/core/network.ts'
+import { staysHere, type Address, type NetStream } from '../agent/core/network.ts'
 import type { HttpConnectionManager, Listener } from '../agent/model/listener.ts'
 import { decide, shadowDecisions, type AuthzFacts } from './authz.ts'
 import type { Codecs } from './codecs.ts'
@@ -34,7 +34,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   let live: Live | undefined
   let outcome: Outcome = ENDED
   try {
-    admit(s)
+    admit(accepted, s)
     const seen = await look(stream, listener, s.ctx)
     if (seen === 'ended') return
     live = enter(accepted, listener, seen, s)
@@ -52,7 +52,9 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   }
 }
 
-function admit({ connections, ctx }: Serving): void {
+function admit(accepted: NetStream, { connections, ctx }: Serving): void {
+  const closed = ctx.identity.validity?.onlyLocal()
+  if (closed && !staysHere(accepted)) throw closed
   if (connections.size >= ctx.limits.maxConnections) throw new MeshError('MESH_LISTENER_FULL', `${ctx.limits.maxConnections} connections are open (limits.maxConnections)`)
 }
 

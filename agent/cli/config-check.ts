@@ -28,7 +28,8 @@ function check(config: AgentConfig): Report {
   }
   mustExist('control.roots', config.control?.roots)
   mustExist('control.token', config.control?.token)
-  for (const name of config.identity ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : []) mustExist('identity.folder', `${config.identity!.folder}/${name}`)
+  for (const name of config.identity.folder !== undefined ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : []) mustExist('identity.folder', `${config.identity.folder}/${name}`)
+  for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const) mustExist(`identity.${name}`, config.identity[name])
   try { listenersOf(config, systemDisk) } catch (thrown) { mistakes.push(toMeshError(thrown).message) }
   const counts: Record<string, number> = { listeners: config.listeners.length, mqttRoutes: config.mqtt.routes.length }
   if (config.directory === undefined) return { mistakes, ignored: [], counts }

@@ -3,11 +3,14 @@ import os from 'node:os'
 import { CertManager } from '../../control-sync/identity/cert-manager.ts'
 import { istioCertificateAuthority } from '../../control-sync/identity/ca-client.ts'
 import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
+import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
+import { Trust } from '../../control-sync/identity/trust.ts'
+import { sealerFrom } from '../identity.ts'
 import { controlPlaneOf, prepareState, spiffeUriOf, tokenIn } from '../control-plane-of.ts'
 import { bundle } from '../core/bundle.ts'
 import { systemClock, systemRandom } from '../core/clock.ts'
 import { systemDisk } from '../core/disk.ts'
-import { MeshError } from '../core/errors.ts'
+import { MeshError, sentence } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { Metrics } from '../core/metrics.ts'
 import type { ExitCode } from './exit.ts'
@@ -21,19 +24,28 @@ export async function join(o: ConfigSource & { readonly token?: string; readonly
   prepareState(config.state, systemDisk)
   const given = o.token === '-' ? tokenIn(await io.standardInput(), 'standard input') : undefined
   const tokenFile = o.token !== undefined && o.token !== '-' ? o.token : control.token
-  const plane = controlPlaneOf({ ...control, token: tokenFile }, config.node.clusterId, systemDisk)
-  const token = given ?? plane.token()
-  if (o.token !== undefined && token === undefined) throw new MeshError('MESH_TOKEN_INVALID', `--token: there is no token in ${o.token === '-' ? 'standard input' : o.token}`)
   const clock = systemClock
   const log = createLog('silent')
+  const earliestWallMs = bundle && Date.parse(bundle.builtAt)
+  const floor = new TimeFloor({ disk: systemDisk, clock, log, stateFolder: config.state, builtAtMs: earliestWallMs })
+  const plane = controlPlaneOf({ ...control, token: tokenFile }, config.node.clusterId, systemDisk, { judge: floor })
+  const token = given ?? plane.token()
+  if (o.token !== undefined && token === undefined) throw new MeshError('MESH_TOKEN_INVALID', `--token: there is no token in ${o.token === '-' ? 'standard input' : o.token}`)
   const authority = istioCertificateAuthority({ ...plane, token: () => token }, clock)
   const manager = new CertManager({
-    store: new IdentityStore({ disk: systemDisk, clock, log, stateFolder: config.state }),
+    store: new IdentityStore({ disk: systemDisk, clock, log, stateFolder: config.state, sealer: sealerFrom(config, systemDisk) }),
+    trust: new Trust({ disk: systemDisk, log, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }), floor,
     // Beside a certificate a token would not count (hub, istiod): with one at hand we join anew, whoever this machine was before.
     authority: (p) => authority(token === undefined ? p : { ...p, current: undefined }),
-    spiffeUri: spiffeUriOf(config), ttlSec: control.certificateTtlSec, clock, random: systemRandom, log, metrics: new Metrics(), earliestWallMs: bundle && Date.parse(bundle.builtAt),
+    spiffeUri: spiffeUriOf(config), ttlSec: control.certificateTtlSec, key: config.identity.key, clock, random: systemRandom, log, metrics: new Metrics(), earliestWallMs,
   })
   const identity = await manager.request()
+  for (const problem of manager.problems()) {
+    // A certificate that is not on disk is none for the service.
+    if (problem.code === 'MESH_STATE_UNUSABLE') throw problem
+    io.err(`${sentence(problem)}\n`)
+  }
+  floor[Symbol.dispose]()
   const facts = { spiffeId: identity.spiffeId.uri, serial: identity.serial, notAfter: new Date(identity.notAfterMs).toISOString(), node: config.node.name ?? os.hostname() }
   io.out(o.json ? `${JSON.stringify(facts)}\n` : `joined as ${facts.spiffeId}, certificate valid until ${facts.notAfter}\n`)
   return 0

@@ -55,8 +55,25 @@ const control = z.strictObject({
   refusedRetryMaxMs: ms.default(900_000),
 })
 
-/** Certificates that something else renews, in Istio's names: cert-chain.pem, key.pem, root-cert.pem. */
-const identity = z.strictObject({ folder: file })
+const identity = z.strictObject({
+  /** Certificates that something else renews, in Istio's names: cert-chain.pem, key.pem, root-cert.pem, and ca-crl.pem if there is one. */
+  folder: file.optional(),
+  /** Kind of key that is made for a certificate of the control plane's CA. */
+  key: z.enum(['ecdsa-p256', 'rsa-2048', 'rsa-3072', 'rsa-4096']).default('ecdsa-p256'),
+  /** File with 32 bytes (as they are, or base64) that key and certificate are encrypted with on disk. */
+  encryptionKey: file.optional(),
+  /** PEM file with further roots that peers are verified by; looked at again every minute. */
+  extraRoots: file.optional(),
+  /** PEM file with a revocation list of every CA of the mesh; looked at again every minute. */
+  crl: file.optional(),
+  /** What goes on when certificates have expired and the control plane is away. */
+  expired: z.strictObject({
+    mode: z.enum(['strict', 'site-grace', 'serve-local']).default('strict'),
+    graceHours: z.number().positive().max(24 * 366).default(72),
+    /** Whose expired certificates count, too; our own trust domain's do. */
+    trustDomains: z.array(z.string().regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain: lower-case letters, digits, `.`, `_` and `-`')).max(100).default([]),
+  }).prefault({}),
+})
 
 const listenerTls = z.discriminatedUnion('mode', [
   /** The mesh identity; clients must show a certificate of the mesh. */
@@ -126,7 +143,7 @@ export const agentConfigSchema = z.strictObject({
   control: control.optional(),
   /** Folder of Envoy-format resource files, instead of a control plane. */
   directory: file.optional(),
-  identity: identity.optional(),
+  identity: identity.prefault({}),
   state: file.default('/var/lib/meshlet'),
   /**
    * `explicit`: applications are pointed at meshlet. `transparent`: 15001 and 15006 get redirected connections. `redirect`: the same, and local
@@ -149,8 +166,8 @@ export const agentConfigSchema = z.strictObject({
   c.listeners.forEach((l, i) => {
     if (names.has(l.name)) ctx.addIssue({ code: 'custom', path: ['listeners', i, 'name'], message: `the name "${l.name}" is used twice` })
     names.add(l.name)
-    if ('tls' in l && l.tls?.mode === 'mutual' && !c.control && !c.identity) {
-      ctx.addIssue({ code: 'custom', path: ['listeners', i, 'tls'], message: 'mode `mutual` shows the mesh identity, which comes from `control` or `identity`; neither is there' })
+    if ('tls' in l && l.tls?.mode === 'mutual' && !c.control && c.identity.folder === undefined) {
+      ctx.addIssue({ code: 'custom', path: ['listeners', i, 'tls'], message: 'mode `mutual` shows the mesh identity, which comes from `control` or `identity.folder`; neither is there' })
     }
   })
 })

@@ -15,46 +15,59 @@ export interface Disk {
   freeBytes(folder: string): number
 }
 
-export const systemDisk: Disk = {
-  read(file) {
-    try { return fs.readFileSync(file) } catch (err) {
-      if ((err as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-      throw err
-    }
-  },
-  replace(file, content, mode) {
-    const beside = `${file}.new`
-    const fd = fs.openSync(beside, 'w', mode)
-    try {
-      fs.fchmodSync(fd, mode) // an earlier crash may have left the file with another mode
-      fs.writeFileSync(fd, content)
-      fs.fsyncSync(fd)
-    } finally { fs.closeSync(fd) }
-    fs.renameSync(beside, file)
-    const folder = fs.openSync(path.dirname(file), 'r')
-    try { fs.fsyncSync(folder) } finally { fs.closeSync(folder) }
-  },
-  setAside(file, stamp) {
-    const name = `${file}.damaged-${stamp}`
-    fs.renameSync(file, name)
-    return name
-  },
-  makeFolder(folder, mode) { makeFolders(path.resolve(folder), mode) },
-  remove(file) { fs.rmSync(file, { force: true }) },
-  freeBytes(folder) {
-    const s = fs.statfsSync(folder)
-    return s.bavail * s.bsize
-  },
+/** The system calls that a Disk makes, so that tests can stop the world between any two. */
+export type FileCalls = Pick<typeof fs, 'closeSync' | 'fchmodSync' | 'fsyncSync' | 'mkdirSync' | 'openSync' | 'readFileSync' | 'renameSync' | 'rmSync' | 'statSync' | 'statfsSync' | 'writeFileSync'>
+
+export function diskOn(calls: FileCalls): Disk {
+  return {
+    read(file) {
+      try { return calls.readFileSync(file) } catch (err) {
+        if ((err as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+        throw err
+      }
+    },
+    replace(file, content, mode) {
+      const beside = `${file}.new`
+      const fd = calls.openSync(beside, 'w', mode)
+      try {
+        calls.fchmodSync(fd, mode) // an earlier crash may have left the file with another mode
+        calls.writeFileSync(fd, content)
+        calls.fsyncSync(fd)
+      } finally { calls.closeSync(fd) }
+      calls.renameSync(beside, file)
+      syncFolder(path.dirname(file), calls)
+    },
+    setAside(file, stamp) {
+      const name = `${file}.damaged-${stamp}`
+      calls.renameSync(file, name)
+      return name
+    },
+    makeFolder(folder, mode) { makeFolders(path.resolve(folder), mode, calls) },
+    remove(file) { calls.rmSync(file, { force: true }) },
+    freeBytes(folder) {
+      const s = calls.statfsSync(folder)
+      return s.bavail * s.bsize
+    },
+  }
+}
+
+export const systemDisk: Disk = diskOn(fs)
+
+function syncFolder(folder: string, calls: FileCalls): void {
+  const fd = calls.openSync(folder, 'r')
+  try { calls.fsyncSync(fd) } finally { calls.closeSync(fd) }
 }
 
 /** By hand: Node's `recursive` never returns where mkdir answers ENOENT although the parent is there, as in /proc. */
-function makeFolders(folder: string, mode: number): void {
-  const isFolder = (name: string): boolean => fs.statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false
+function makeFolders(folder: string, mode: number, calls: FileCalls): void {
+  const isFolder = (name: string): boolean => calls.statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false
   if (isFolder(folder)) return
   const parent = path.dirname(folder)
-  if (!isFolder(parent)) makeFolders(parent, mode)
-  try { fs.mkdirSync(folder, { mode }) } catch (err) {
+  if (!isFolder(parent)) makeFolders(parent, mode, calls)
+  try { calls.mkdirSync(folder, { mode }) } catch (err) {
     // Somebody else was quicker.
     if ((err as NodeJS.ErrnoException).code !== 'EEXIST' || !isFolder(folder)) throw err
   }
+  // A file that is safe in a folder which is not would be gone with it. A parent that is not ours to read is the system's, made long ago.
+  try { syncFolder(parent, calls) } catch (err) { if (!['EACCES', 'EPERM', 'EINVAL'].includes((err as NodeJS.ErrnoException).code ?? '')) throw err }
 }

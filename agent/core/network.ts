@@ -11,6 +11,11 @@ export type Address = { readonly host: string; readonly port: number }
  */
 export type NetStream = { readonly stream: Duplex; readonly local: Address; readonly remote: Address }
 
+/** True for a connection that does not leave this machine: over loopback, or from one of its addresses to the same. */
+export function staysHere({ local, remote }: Pick<NetStream, 'local' | 'remote'>): boolean {
+  return local.host === remote.host || remote.host === '::1' || remote.host.startsWith('127.')
+}
+
 /** The agent's only door to sockets. */
 export interface Network {
   /**

@@ -1,4 +1,5 @@
 /** SPIFFE identity documents as the data path and the control plane share them. */
+import type { MeshError } from '../core/errors.ts'
 
 /** spiffe://<trustDomain>/ns/<namespace>/sa/<serviceAccount>; the last two are undefined for other paths. */
 export type SpiffeId = {
@@ -23,6 +24,8 @@ export type Identity = {
   /** Leaf first, then intermediates. */
   readonly chainPem: string
   readonly rootsPem: string
+  /** Revocation lists of every CA of the mesh; then each certificate of a peer's chain needs one of its issuer (Envoy's `crl`). */
+  readonly crlPem?: string | undefined
   readonly serial: string
   readonly notBeforeMs: number
   readonly notAfterMs: number
@@ -33,7 +36,24 @@ export interface IdentitySource {
   /** Undefined until the agent is enrolled. */
   current(): Identity | undefined
   watch(fn: (next: Identity) => void): Disposable
+  /** Where there are none, certificates count exactly as long as OpenSSL says by the system's clock. */
+  readonly validity?: ValidityRules
 }
+
+/** By which time certificates are judged, and what goes on when they have expired. */
+export interface ValidityRules {
+  /** Why this agent may use its own certificate no more: MESH_IDENTITY_EXPIRED. */
+  refusal(): MeshError | undefined
+  /** Why nothing but what stays on this machine is carried (mode `serve-local`): MESH_IDENTITY_EXPIRED. */
+  onlyLocal(): MeshError | undefined
+  /** Undefined: OpenSSL's check by the system's clock is the right one. */
+  judging(): Judging | undefined
+  /** A peer got in by `judging`: the newest signed time of its chain, and for how long its certificate has been expired (0 = it has not). */
+  accepted(peer: { readonly side: 'client' | 'server'; readonly notBeforeMs: number; readonly expiredMs: number; readonly spiffeUri: string | undefined }): void
+}
+
+/** How peers are judged instead: see agent/core/chain.ts. Grace is for peers of these trust domains that are verified by the mesh's own roots. */
+export type Judging = { readonly nowMs: number; readonly clock: 'right' | 'lower-bound'; readonly graceMs: number; readonly graceTrustDomains: readonly string[] }
 
 /** Who the peer proved to be in a TLS handshake. */
 export type PeerIdentity = {

@@ -1,6 +1,7 @@
 /** istio.v1.auth.IstioCertificateService: a certificate for a key of ours, signed by the mesh's CA. */
 import { create } from '@bufbuild/protobuf'
 import type { ServiceError } from '@grpc/grpc-js'
+import type * as Grpc from '@grpc/grpc-js'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Identity } from '../../agent/model/identity.ts'
@@ -8,44 +9,76 @@ import { controlError } from '../ads-errors.ts'
 import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ControlPlane } from '../control-plane.ts'
 import { IstioCertificateRequestSchema, type IstioCertificateResponse } from '../proto/gen/istio/v1/auth/ca_pb.ts'
 import { CA } from '../proto/services.ts'
-import { createCsr, createKey } from './csr.ts'
+import { createCsr, createKey, type KeyKind } from './csr.ts'
 import { identityOf } from './identity-of.ts'
 
-/** Gets one identity; a new key each time. Rejects with a MESH_CONTROL_* code, MESH_NO_IDENTITY or MESH_IDENTITY_DAMAGED (an answer that is none). */
-export type CertificateAuthority = (p: { readonly current: Identity | undefined; readonly spiffeUri: string; readonly ttlSec: number; readonly certificateRefused: boolean }) => Promise<Identity>
+export type CertificateWish = {
+  readonly current: Identity | undefined
+  readonly spiffeUri: string
+  /** 0 = the server's default. */
+  readonly ttlSec: number
+  readonly key: KeyKind
+  /** The server does not take the certificate at hand: the token counts. */
+  readonly certificateRefused: boolean
+}
+export type Issued = {
+  readonly identity: Identity
+  /** MESH_CERTIFICATE_TTL: the life asked for was refused, this one is the server's default. */
+  readonly ttlRefused: MeshError | undefined
+}
+/** Gets one identity; a new key each time. Rejects with a MESH_CONTROL_* code, MESH_NO_IDENTITY, MESH_TOKEN_INVALID or MESH_IDENTITY_DAMAGED (an answer that is none). */
+export type CertificateAuthority = (wish: CertificateWish) => Promise<Issued>
 
 const TIMEOUT_MS = 15_000
 /** No chain of a mesh is longer. */
 const MAX_CHAIN = 16
+/** gRPC status: istiod's and the hub's answer to a life above their maximum. */
+const INVALID_ARGUMENT = 3
 
 export function istioCertificateAuthority(control: ControlPlane, clock: Clock): CertificateAuthority {
   let turn = 0
-  return async ({ current, spiffeUri, ttlSec, certificateRefused }) => {
+  return async ({ current, spiffeUri, ttlSec, key, certificateRefused }) => {
     const grpc = await loadGrpc()
     const address = control.addresses[turn++ % control.addresses.length]!
+    // Also reads the token anew.
     const { identity, token, shown } = proofOf(control, current, { wallMs: clock.wallMs(), certificateRefused })
-    const keyPem = createKey()
+    const keyPem = await createKey(key)
     const { target, options } = await reach(control, address, Math.floor(turn / control.addresses.length))
     const client = new grpc.Client(target, channelCredentials(grpc, control, identity), options)
+    const csr = createCsr(keyPem, spiffeUri)
+    const ask = (validitySec: number): Promise<IstioCertificateResponse> => createCertificate({ client, clock, control, csr, validitySec, metadata: callMetadata(grpc, control, token) })
     try {
-      const response = await new Promise<IstioCertificateResponse>((resolve, reject) => {
-        const { path } = CA.CreateCertificate
-        const requestSerialize: typeof CA.CreateCertificate.requestSerialize = (m) => { const b = CA.CreateCertificate.requestSerialize(m); control.bytes?.('certificate', 'sent', b.length); return b }
-        const responseDeserialize: typeof CA.CreateCertificate.responseDeserialize = (b) => { control.bytes?.('certificate', 'received', b.length); return CA.CreateCertificate.responseDeserialize(b) }
-        const request = create(IstioCertificateRequestSchema, { csr: createCsr(keyPem, spiffeUri), validityDuration: BigInt(ttlSec) })
-        const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, callMetadata(grpc, control, token), (err: ServiceError | null, value?: IstioCertificateResponse) => {
-          late.cancel()
-          if (value) resolve(value)
-          else reject(controlError(err ?? { code: 2, details: 'no answer' }, 'the certificate', address, shown))
-        })
-        const late = clock.after(TIMEOUT_MS, () => call.cancel())
-      })
+      let ttlRefused: MeshError | undefined
+      const response = await ask(ttlSec).catch(async (err: ServiceError) => {
+        if (ttlSec === 0 || err.code !== INVALID_ARGUMENT) throw err
+        const answer = await ask(0)
+        ttlRefused = new MeshError('MESH_CERTIFICATE_TTL', `${address} does not give a certificate the life of ${ttlSec} s (control.certificateTtlSec): ${err.details.slice(0, 300)}. Its default is in force`)
+        return answer
+      }).catch((err: ServiceError) => { throw controlError(err, 'the certificate', address, shown) })
       const chain = response.certChain
       // istiod: leaf, intermediates, root last.
       if (chain.length < 2 || chain.length > MAX_CHAIN) throw new MeshError('MESH_CONTROL_PROTOCOL', `the CA at ${address} answered with ${chain.length} certificates, expected the leaf and a root at least`)
-      return identityOf({ keyPem, chainPem: chain.slice(0, -1).map(lineEnd).join(''), rootsPem: lineEnd(chain.at(-1)!) })
+      return { identity: identityOf({ keyPem, chainPem: chain.slice(0, -1).map(lineEnd).join(''), rootsPem: lineEnd(chain.at(-1)!) }), ttlRefused }
     } finally { client.close() }
   }
+}
+
+type Call = { readonly client: Grpc.Client; readonly clock: Clock; readonly control: ControlPlane; readonly csr: string; readonly validitySec: number; readonly metadata: Grpc.Metadata }
+
+/** Rejects with what grpc-js gives. */
+function createCertificate({ client, clock, control, csr, validitySec, metadata }: Call): Promise<IstioCertificateResponse> {
+  return new Promise((resolve, reject) => {
+    const { path } = CA.CreateCertificate
+    const requestSerialize: typeof CA.CreateCertificate.requestSerialize = (m) => { const b = CA.CreateCertificate.requestSerialize(m); control.bytes?.('certificate', 'sent', b.length); return b }
+    const responseDeserialize: typeof CA.CreateCertificate.responseDeserialize = (b) => { control.bytes?.('certificate', 'received', b.length); return CA.CreateCertificate.responseDeserialize(b) }
+    const request = create(IstioCertificateRequestSchema, { csr, validityDuration: BigInt(validitySec) })
+    const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, metadata, (err: ServiceError | null, value?: IstioCertificateResponse) => {
+      late.cancel()
+      if (value) resolve(value)
+      else reject(err ?? Object.assign(new Error('no answer'), { code: 2, details: 'no answer' }))
+    })
+    const late = clock.after(TIMEOUT_MS, () => call.cancel())
+  })
 }
 
 function lineEnd(pem: string): string { return pem.endsWith('\n') ? pem : `${pem}\n` }

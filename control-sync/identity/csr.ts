@@ -1,14 +1,24 @@
-/** The device's key and its PKCS#10 request (RFC 2986). ASN.1 by node-forge; the signature by node:crypto, because forge signs RSA only. */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
+/** The device's key and its PKCS#10 request (RFC 2986). ASN.1 by node-forge; the keys and signatures by node:crypto, because forge knows RSA only. */
+import { createPrivateKey, createPublicKey, generateKeyPair, sign } from 'node:crypto'
 import { createRequire } from 'node:module'
 import type * as Forge from 'node-forge'
 
-/** ECDSA P-256, PKCS#8 PEM. */
-export function createKey(): string {
-  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+/** ECDSA on P-256, or RSA with so many bits. */
+export type KeyKind = 'ecdsa-p256' | 'rsa-2048' | 'rsa-3072' | 'rsa-4096'
+
+/** A new private key, PKCS#8 PEM. Not on this thread: an RSA key takes seconds on a small device. */
+export function createKey(kind: KeyKind = 'ecdsa-p256'): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
+    const privateKeyEncoding = { type: 'pkcs8', format: 'pem' } as const
+    const done = (err: Error | null, _publicPem: string, privatePem: string): void => { if (err) reject(err); else resolve(privatePem) }
+    if (kind === 'ecdsa-p256') generateKeyPair('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding }, done)
+    else generateKeyPair('rsa', { modulusLength: Number(kind.slice(4)), publicKeyEncoding, privateKeyEncoding }, done)
+  })
 }
 
 const ECDSA_WITH_SHA256 = '1.2.840.10045.4.3.2'
+const SHA256_WITH_RSA = '1.2.840.113549.1.1.11'
 const EXTENSION_REQUEST = '1.2.840.113549.1.9.14'
 const SUBJECT_ALT_NAME = '2.5.29.17'
 const URI = 6
@@ -38,6 +48,8 @@ export function createCsr(keyPem: string, spiffeUri: string): string {
   const version = asn1.create(Class.UNIVERSAL, Type.INTEGER, false, '\0')
   const info = sequence(version, sequence(), publicKey, attributes)
   const signature = sign('sha256', der(info), key)
-  const request = sequence(info, sequence(oid(ECDSA_WITH_SHA256)), asn1.create(Class.UNIVERSAL, Type.BITSTRING, false, `\0${signature.toString('latin1')}`))
+  // RFC 4055 §5: parameters are NULL for RSA, absent for ECDSA (RFC 5758 §3.2).
+  const algorithm = key.asymmetricKeyType === 'rsa' ? sequence(oid(SHA256_WITH_RSA), asn1.create(Class.UNIVERSAL, Type.NULL, false, '')) : sequence(oid(ECDSA_WITH_SHA256))
+  const request = sequence(info, algorithm, asn1.create(Class.UNIVERSAL, Type.BITSTRING, false, `\0${signature.toString('latin1')}`))
   return `-----BEGIN CERTIFICATE REQUEST-----\n${der(request).toString('base64').replace(/.{64}(?=.)/g, '$&\n')}\n-----END CERTIFICATE REQUEST-----\n`
 }

@@ -1,16 +1,37 @@
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Identity } from '../../agent/model/identity.ts'
+import type { TimeFloor } from './time-floor.ts'
 
-/**
- * What is wrong with the clock or, by the clock, with the certificate: MESH_CLOCK_WRONG or MESH_IDENTITY_EXPIRED.
- * @param p.earliestWallMs no clock that shows less can be right (date of the build); undefined in development
- * @param p.renewal why the last try to get a new certificate failed
- */
-export function validityProblem(identity: Identity | undefined, p: { readonly wallMs: number; readonly earliestWallMs: number | undefined; readonly renewal?: MeshError | undefined }): MeshError | undefined {
-  const { wallMs, earliestWallMs, renewal } = p
-  const day = (ms: number): string => new Date(ms).toISOString()
-  if (earliestWallMs !== undefined && wallMs < earliestWallMs) return new MeshError('MESH_CLOCK_WRONG', `the clock shows ${day(wallMs)}`, { cause: renewal })
-  if (identity && wallMs < identity.notBeforeMs) return new MeshError('MESH_CLOCK_WRONG', `the clock shows ${day(wallMs)}, a time before the certificate's first day, ${day(identity.notBeforeMs)}`)
-  if (identity && wallMs >= identity.notAfterMs) return new MeshError('MESH_IDENTITY_EXPIRED', `the certificate expired at ${day(identity.notAfterMs)}${renewal ? ` and no new one came: ${renewal.message}` : ''}`)
-  return undefined
+export type ValidityQuestion = {
+  readonly wallMs: number
+  /** No clock that shows less can be right (date of the build); undefined in development. */
+  readonly earliestWallMs: number | undefined
+  readonly floor?: TimeFloor | undefined
+  /** Why the last try to get a new certificate failed. */
+  readonly renewal?: MeshError | undefined
 }
+
+/** What is wrong with the clock and, by the later of clock and floor, with the certificate: MESH_CLOCK_WRONG, MESH_IDENTITY_EXPIRED. */
+export function validityProblems(identity: Identity | undefined, q: ValidityQuestion): MeshError[] {
+  const { floor, renewal } = q
+  const nowMs = floor?.nowMs() ?? q.wallMs
+  const clock = clockProblem(identity, q)
+  if (!identity || nowMs < identity.notAfterMs) return clock ? [clock] : []
+  const expired = new MeshError('MESH_IDENTITY_EXPIRED', `the certificate expired at ${day(identity.notAfterMs)}${renewal ? ` and no new one came: ${renewal.message}${way(renewal)}` : ''}`)
+  return clock ? [expired, clock] : [expired]
+}
+
+function clockProblem(identity: Identity | undefined, { wallMs, earliestWallMs, floor, renewal }: ValidityQuestion): MeshError | undefined {
+  const shows = `the clock shows ${day(wallMs)}`
+  if (earliestWallMs !== undefined && wallMs < earliestWallMs) return new MeshError('MESH_CLOCK_WRONG', shows, { cause: renewal })
+  if (identity && wallMs < identity.notBeforeMs) return new MeshError('MESH_CLOCK_WRONG', `${shows}, a time before the certificate's first day, ${day(identity.notBeforeMs)}`)
+  return floor?.clockIsWrong === true ? new MeshError('MESH_CLOCK_WRONG', `${shows}; signatures that were seen say that it is ${day(floor.floorMs)} or later`) : undefined
+}
+
+/** Nothing that this device has is accepted any more: the one thing that a person can do. */
+function way({ code }: MeshError): string {
+  return code === 'MESH_NO_IDENTITY' || code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_TOKEN_INVALID'
+    ? '. Nothing at hand is accepted: put a new join token into the file of control.token, or run `meshlet join --token FILE`; the rest goes by itself' : ''
+}
+
+const day = (ms: number): string => new Date(ms).toISOString()

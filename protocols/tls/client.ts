@@ -7,8 +7,9 @@ import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
-import type { Identity, PeerIdentity } from '../../agent/model/identity.ts'
+import type { Identity, Judging, PeerIdentity, ValidityRules } from '../../agent/model/identity.ts'
 import type { UpstreamTls } from '../../agent/model/tls.ts'
+import { judgePeer } from './judge.ts'
 import { Lru } from './lru.ts'
 import { materialOf, type Material } from './material.ts'
 import { matchesSans, peerOf, type PeerCertificate } from './peer.ts'
@@ -17,6 +18,7 @@ export type OriginateOptions = {
   readonly tls: UpstreamTls
   /** The workload's; needed when `tls` uses its certificate or roots. */
   readonly identity: Identity | undefined
+  readonly validity?: ValidityRules | undefined
   /** In order of preference; empty = none offered. */
   readonly alpn: readonly string[]
   /** SNI; '' or an IP address = none sent. */
@@ -46,17 +48,21 @@ const contexts = new Lru<string, tls.SecureContext>(MAX_CONTEXTS)
 const sessions = new Lru<string, { ticket: Buffer; peer: PeerCertificate | undefined }>(MAX_SESSIONS)
 
 /**
- * Rejects with MESH_NO_IDENTITY, MESH_UPSTREAM_TLS (handshake or chain), MESH_PEER_MISMATCH (chain good, name not expected),
+ * Rejects with MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_UPSTREAM_TLS (handshake or chain), MESH_PEER_MISMATCH (chain good, name not expected),
  * MESH_CONNECT_TIMEOUT or the signal's reason. `stream` is destroyed whenever it rejects.
  */
 export async function originate(stream: Duplex, options: OriginateOptions): Promise<Originated> {
   try {
     const material = materialOf(options.tls, options.identity)
+    const expired = material.usesIdentity ? options.validity?.refusal() : undefined
+    if (expired) throw expired
+    const judging = options.tls.validation && options.validity?.judging()
     const sessionKey = `${material.key} ${options.serverName} ${options.sessionKey ?? ''} ${options.alpn.join()}`
-    const resumed = sessions.get(sessionKey)
+    // A resumed session shows no chain that could be judged.
+    const resumed = judging ? undefined : sessions.get(sessionKey)
     const socket = tls.connect({
       socket: stream, secureContext: contextOf(material),
-      rejectUnauthorized: options.tls.validation !== undefined,
+      rejectUnauthorized: options.tls.validation !== undefined && !judging,
       // Mesh certificates name workloads, not hosts; verifyPeer compares the names that the configuration asks for.
       checkServerIdentity: () => undefined,
       ...(options.alpn.length === 0 ? {} : { ALPNProtocols: [...options.alpn] }),
@@ -66,8 +72,9 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     })
     socket.on('error', (err) => { if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, { cause: err })) })
     await handshake(socket, stream, options)
+    if (judging) judge(socket, judging, options)
     const peer = verifyPeer(socket, options.tls, resumed?.peer)
-    socket.on('session', (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) })
+    if (!judging) socket.on('session', (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) })
     return { stream: socket, alpn: socket.alpnProtocol || '', peer: peer?.identity }
   } catch (thrown) {
     stream.destroy()
@@ -107,6 +114,14 @@ function handshake(socket: tls.TLSSocket, under: Duplex, { clock, timeoutMs, sig
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()
   })
+}
+
+function judge(socket: tls.TLSSocket, judging: Judging, { tls: settings, identity, validity }: OriginateOptions): void {
+  const certificate = socket.getPeerX509Certificate()
+  const untrusted = certificate && validity ? judgePeer({ settings, identity, rules: validity, judging, peer: 'server', certificate, authorized: socket.authorized }) : 'there is none'
+  if (untrusted === undefined) return
+  socket.destroy()
+  throw new MeshError('MESH_UPSTREAM_TLS', `the server's certificate is not trusted: ${untrusted}`)
 }
 
 function verifyPeer(socket: tls.TLSSocket, settings: UpstreamTls, fromSession: PeerCertificate | undefined): PeerCertificate | undefined {

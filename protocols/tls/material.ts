@@ -12,6 +12,7 @@ type AnyTls = DownstreamTls | UpstreamTls
 export type Material = {
   /** Equal for equal content; changes with the identity when that is used. */
   readonly key: string
+  readonly usesIdentity: boolean
   readonly options: tls.SecureContextOptions
 }
 
@@ -27,24 +28,25 @@ export function materialOf(settings: AnyTls, identity: Identity | undefined): Ma
   const usesIdentity = certificate?.from === 'workload' || validation?.roots.from === 'workload'
   if (usesIdentity && !identity) throw new MeshError('MESH_NO_IDENTITY', 'the TLS settings use the workload certificate and the agent has none yet')
   return {
-    key: `${settingsKey(settings)} ${usesIdentity && identity ? identityKey(identity) : '-'}`,
+    key: `${settingsKey(settings)} ${usesIdentity && identity ? identityKey(identity) : '-'}`, usesIdentity,
     get options() { return optionsOf(settings, identity) },
   }
 }
 
 function optionsOf(settings: AnyTls, identity: Identity | undefined): tls.SecureContextOptions {
-  const { certificate, minVersion, maxVersion, cipherSuites } = settings
+  const { certificate, validation, minVersion, maxVersion, cipherSuites } = settings
   return {
     minVersion, maxVersion,
     ...(certificate?.from === 'workload' && identity ? { cert: identity.chainPem, key: identity.keyPem } : {}),
     ...(certificate?.from === 'pem' ? { cert: certificate.chainPem, key: certificate.keyPem } : {}),
     ca: rootsOf(settings, identity),
+    ...(validation?.roots.from === 'workload' && identity?.crlPem !== undefined ? { crl: identity.crlPem } : {}),
     ...(cipherSuites.length === 0 ? {} : { ciphers: cipherList(cipherSuites) }),
   }
 }
 
 /** An empty list, never undefined: without a list Node would trust the public authorities that it carries. */
-function rootsOf({ validation }: AnyTls, identity: Identity | undefined): string[] {
+export function rootsOf({ validation }: AnyTls, identity: Identity | undefined): string[] {
   if (!validation) return []
   const { roots } = validation
   switch (roots.from) {

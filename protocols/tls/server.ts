@@ -2,15 +2,17 @@
  * The TLS server side: handshake with the client, verified certificate, checked names. Nothing that the client sends is readable
  * before all of it has succeeded.
  */
+import { constants } from 'node:crypto'
 import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
-import type { IdentitySource } from '../../agent/model/identity.ts'
+import type { Identity, IdentitySource, Judging } from '../../agent/model/identity.ts'
 import type { DownstreamTls } from '../../agent/model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
 import { chooseAlpn } from './alpn.ts'
 import { reasonOf } from './client.ts'
+import { judgePeer } from './judge.ts'
 import { Lru } from './lru.ts'
 import { materialOf } from './material.ts'
 import { matchesSans, peerOf } from './peer.ts'
@@ -35,13 +37,15 @@ export class TlsTerminator {
 
   /**
    * Rejects with MESH_TLS_HANDSHAKE (also when a client certificate is missing, not trusted, expired or has none of the accepted names),
-   * MESH_NO_IDENTITY, MESH_CONFIG_INVALID (unusable key or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
+   * MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_CONFIG_INVALID (unusable key or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
    */
   async terminate(raw: Duplex, options: TerminateOptions): Promise<Terminated> {
     try {
-      const socket = await this.#handshake(this.#serverFor(options.tls), raw, options)
+      // Taken once, so that verification and handshake are about the same identity and the same rules.
+      const how: How = { settings: options.tls, identity: this.#identity.current(), judging: this.#identity.validity?.judging() }
+      const socket = await this.#handshake(this.#serverFor(how), raw, options)
       socket.on('error', ignore)
-      return { stream: socket, facts: this.#verified(socket, options.tls) }
+      return { stream: socket, facts: this.#verified(socket, how) }
     } catch (thrown) {
       raw.destroy()
       throw thrown
@@ -49,9 +53,12 @@ export class TlsTerminator {
   }
 
   /** A new identity has a new key, so its server is a new one with new ticket keys, and no session outlives the roots it was verified with. */
-  #serverFor(settings: DownstreamTls): tls.Server {
-    const material = materialOf(settings, this.#identity.current())
-    const known = this.#servers.get(material.key)
+  #serverFor({ settings, identity, judging }: How): tls.Server {
+    const material = materialOf(settings, identity)
+    const expired = material.usesIdentity ? this.#identity.validity?.refusal() : undefined
+    if (expired) throw expired
+    const key = judging ? `${material.key} judged` : material.key
+    const known = this.#servers.get(key)
     if (known) return known
     let made: tls.Server
     try {
@@ -59,14 +66,15 @@ export class TlsTerminator {
         ...material.options,
         requestCert: settings.validation !== undefined || settings.requireClientCertificate,
         // Envoy without require_client_certificate: none is fine, an invalid one is not (see #verified).
-        rejectUnauthorized: settings.requireClientCertificate,
-        sessionTimeout: SESSION_SEC,
+        rejectUnauthorized: settings.requireClientCertificate && !judging,
+        // A resumed session shows no chain that could be judged.
+        ...(judging ? { secureOptions: constants.SSL_OP_NO_TICKET } : { sessionTimeout: SESSION_SEC }),
         ...(settings.alpnProtocols.length === 0 ? {} : { ALPNCallback: ({ protocols }: { protocols: string[] }) => chooseAlpn(settings.alpnProtocols, protocols) }),
       })
     } catch (err) {
       throw new MeshError('MESH_CONFIG_INVALID', `the listener's certificate, key or client roots cannot be used: ${reasonOf(err)}`, { cause: err })
     }
-    this.#servers.set(material.key, made)
+    this.#servers.set(key, made)
     return made
   }
 
@@ -80,7 +88,8 @@ export class TlsTerminator {
       }
       const fail = (reason: unknown): void => finish(() => { raw.destroy(); reject(reason) })
       const onAbort = (): void => fail(signal.reason)
-      const onClose = (): void => fail(new MeshError('MESH_TLS_HANDSHAKE', 'the client closed during the TLS handshake'))
+      // Node closes the stream of a client that it refuses, and says why a moment later.
+      const onClose = (): void => { setImmediate(() => fail(new MeshError('MESH_TLS_HANDSHAKE', 'the client closed during the TLS handshake'))) }
       const timer = this.#clock.after(handshakeMs, () => fail(new MeshError('MESH_TLS_HANDSHAKE', `the TLS handshake did not end within ${handshakeMs} ms`)))
       raw.once('close', onClose)
       signal.addEventListener('abort', onAbort, { once: true })
@@ -94,22 +103,34 @@ export class TlsTerminator {
     })
   }
 
-  #verified(socket: tls.TLSSocket, { validation, requireClientCertificate }: DownstreamTls): DownstreamTlsFacts {
+  #verified(socket: tls.TLSSocket, how: How): DownstreamTlsFacts {
+    const { settings: { validation, requireClientCertificate } } = how
     const certificate = socket.getPeerX509Certificate()
     const peer = certificate && peerOf(certificate)
     const refuse = (why: string): never => { socket.destroy(); throw new MeshError('MESH_TLS_HANDSHAKE', why) }
     if (certificate || requireClientCertificate) {
-      if (!socket.authorized) refuse(`the client's certificate is not trusted: ${String(socket.authorizationError)}`)
+      const untrusted = this.#untrusted(socket, how)
+      if (untrusted !== undefined) refuse(`the client's certificate is not trusted: ${untrusted}`)
       if (!peer) refuse('the names in the client\'s certificate cannot be read')
       else {
-        if (peer.identity.notAfterMs < this.#clock.wallMs()) refuse('the client\'s certificate has expired since the session began')
+        if (!how.judging && peer.identity.notAfterMs < this.#clock.wallMs()) refuse('the client\'s certificate has expired since the session began')
         if (!matchesSans(validation?.sans ?? [], peer)) refuse(`the client proved to be ${(peer.identity.uriSans[0] ?? peer.identity.dnsSans[0] ?? 'nobody').slice(0, 256)}, which the listener does not accept`)
       }
     }
     return { serverName: socket.servername || '', alpn: socket.alpnProtocol || '', version: socket.getProtocol() ?? '', peer: peer?.identity }
   }
+
+  #untrusted(socket: tls.TLSSocket, { settings, identity, judging }: How): string | undefined {
+    const { validity } = this.#identity
+    if (!judging || !validity) return socket.authorized ? undefined : String(socket.authorizationError)
+    const certificate = socket.getPeerX509Certificate()
+    if (!certificate) return 'there is none'
+    return judgePeer({ settings, identity, rules: validity, judging, peer: 'client', certificate, authorized: socket.authorized })
+  }
 }
 
+/** One handshake: what is asked for, with which identity, and by which rules the peer is judged; undefined = OpenSSL's. */
+type How = { readonly settings: DownstreamTls; readonly identity: Identity | undefined; readonly judging: Judging | undefined }
 type Sink = { secure(socket: tls.TLSSocket): void; failed(err: Error, socket: tls.TLSSocket): void }
 
 /**

@@ -1,6 +1,7 @@
 /** From an endpoint to a stream that may carry the caller's bytes: TCP, then TLS with the peer's identity checked, within connect_timeout. */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
+import { staysHere } from '../../agent/core/network.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
 import type { UpstreamTls } from '../../agent/model/tls.ts'
 import type { Context } from '../context.ts'
@@ -13,7 +14,7 @@ export type DialOptions = { readonly address: string; readonly port: number; rea
 /** Istio's ALPN filter: what the peer's sidecar tells mesh traffic by. */
 const MESH_ALPN = { http1: ['istio-http/1.1', 'istio', 'http/1.1'], http2: ['istio-h2', 'istio', 'h2'], tcp: ['istio'] } as const
 
-/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_UPSTREAM_TLS, MESH_PEER_MISMATCH, MESH_NO_IDENTITY or the signal's reason. */
+/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_UPSTREAM_TLS, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
 export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, endpoint: Endpoint, o: DialOptions): Promise<Dialed> {
   const startedMs = ctx.clock.monotonicMs()
   const stream = await connected(ctx, cluster, o)
@@ -22,21 +23,25 @@ export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
   if (transport.kind === 'plaintext') return { stream, alpn: '' }
   const { tls } = transport
   return originate(stream, {
-    tls, identity: ctx.identity.current(), clock: ctx.clock, signal: o.signal, alpn: alpnFor(tls, o.speaks),
+    tls, identity: ctx.identity.current(), validity: ctx.identity.validity, clock: ctx.clock, signal: o.signal, alpn: alpnFor(tls, o.speaks),
     serverName: tls.sni !== '' ? tls.sni : tls.autoSni ? hostName(o.host) : '', sessionKey: `${o.address}:${o.port}`,
     timeoutMs: Math.max(1, cluster.connectTimeoutMs - (ctx.clock.monotonicMs() - startedMs)),
   })
 }
 
-async function connected({ network, clock }: Pick<Context, 'network' | 'clock'>, cluster: Cluster, { address, port, signal }: DialOptions): Promise<Duplex> {
+async function connected({ network, clock, identity }: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, { address, port, signal }: DialOptions): Promise<Duplex> {
   const late = new AbortController()
   const timer = clock.after(cluster.connectTimeoutMs, () => late.abort())
   try {
-    const { stream } = await network.dial({ host: address, port }, AbortSignal.any([signal, late.signal]), {
+    const made = await network.dial({ host: address, port }, AbortSignal.any([signal, late.signal]), {
       ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }), ...(cluster.keepAliveMs === undefined ? {} : { keepAliveMs: cluster.keepAliveMs }),
     })
-    return stream
+    const closed = identity.validity?.onlyLocal()
+    if (!closed || staysHere(made)) return made.stream
+    made.stream.destroy()
+    throw closed
   } catch (err) {
+    if (err instanceof MeshError) throw err
     if (signal.aborted) throw signal.reason
     if (late.signal.aborted) throw new MeshError('MESH_CONNECT_TIMEOUT', `${address}:${port} did not accept within ${cluster.connectTimeoutMs} ms (connect_timeout)`)
     throw new MeshError('MESH_CONNECT_FAILED', `no connection to ${address}:${port} of cluster ${cluster.name}: ${err instanceof Error ? err.message : String(err)}`, { cause: err })

@@ -43,12 +43,13 @@ export async function istioctl(t: Finally, args: readonly string[]): Promise<End
 }
 
 /** A certificate of this istiod for a workload that is not meshlet. */
-export function certificateOf(istiod: Istiod, namespace: string, serviceAccount: string): Promise<Identity> {
+export async function certificateOf(istiod: Istiod, namespace: string, serviceAccount: string): Promise<Identity> {
   const authority = istioCertificateAuthority({
     addresses: [istiod.address], serverName: ISTIOD_NAME, clusterId: 'Kubernetes',
     roots: () => Buffer.from(istiod.ca.rootPem), token: () => istiod.token({ namespace, serviceAccount }),
   }, systemClock)
-  return authority({ current: undefined, spiffeUri: `spiffe://cluster.local/ns/${namespace}/sa/${serviceAccount}`, ttlSec: 0, certificateRefused: false })
+  const { identity } = await authority({ current: undefined, spiffeUri: `spiffe://cluster.local/ns/${namespace}/sa/${serviceAccount}`, ttlSec: 0, key: 'ecdsa-p256', certificateRefused: false })
+  return identity
 }
 
 /** A folder with that certificate in Istio's file names. */

@@ -6,6 +6,9 @@ import { Metrics } from '../../../agent/core/metrics.ts'
 import type { Identity } from '../../../agent/model/identity.ts'
 import { CertManager } from '../../../control-sync/identity/cert-manager.ts'
 import type { IdentityStore } from '../../../control-sync/identity/identity-store.ts'
+import { TimeFloor } from '../../../control-sync/identity/time-floor.ts'
+import { Trust } from '../../../control-sync/identity/trust.ts'
+import { CrashFs } from '../../helpers/crash-disk.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 import { testCa } from '../../helpers/test-ca.ts'
@@ -14,6 +17,7 @@ const DAY_MS = 86_400_000
 /** A manager with a certificate at hand, whose CA answers as told; `asked` has one entry for each request. */
 function rig(answer: (certificateRefused: boolean) => Identity | MeshError): { manager: CertManager; clock: SimClock; asked: ('certificate' | 'token')[] } {
   const clock = new SimClock(Date.now())
+  const { disk } = new CrashFs()
   const stored = testCa().issue('edge', 'gateway')
   const asked: ('certificate' | 'token')[] = []
   const manager = new CertManager({
@@ -22,9 +26,10 @@ function rig(answer: (certificateRefused: boolean) => Identity | MeshError): { m
       asked.push(certificateRefused ? 'token' : 'certificate')
       const given = answer(certificateRefused)
       if (given instanceof MeshError) throw given
-      return given
+      return { identity: given, ttlRefused: undefined }
     },
-    spiffeUri: stored.spiffeId.uri, ttlSec: 0, clock, random: seededRandom(3), log: silentLog, metrics: new Metrics(), earliestWallMs: undefined,
+    trust: new Trust({ disk, log: silentLog, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }), floor: new TimeFloor({ disk, clock, log: silentLog, stateFolder: '/state', builtAtMs: undefined }),
+    key: 'ecdsa-p256', spiffeUri: stored.spiffeId.uri, ttlSec: 0, clock, random: seededRandom(3), log: silentLog, metrics: new Metrics(), earliestWallMs: undefined,
   })
   return { manager, clock, asked }
 }

@@ -4,8 +4,9 @@ import { createPublicKey, createPrivateKey, verify } from 'node:crypto'
 import forge from 'node-forge'
 import { createCsr, createKey } from '../../../control-sync/identity/csr.ts'
 
-test('the request carries our key, one URI SAN and a signature by that key (RFC 2986 §4.2)', () => {
-  const key = createKey()
+for (const kind of ['ecdsa-p256', 'rsa-2048'] as const) test(`the request carries our ${kind} key, one URI SAN and a signature by that key (RFC 2986 §4.2)`, async () => {
+  const key = await createKey(kind)
+  assert.equal(createPrivateKey(key).asymmetricKeyType, kind === 'rsa-2048' ? 'rsa' : 'ec')
   const pem = createCsr(key, 'spiffe://mesh.test/ns/edge/sa/gateway')
   const der = Buffer.from(pem.replace(/-----.*-----/g, ''), 'base64')
   const [info, , signature] = forge.asn1.fromDer(der.toString('latin1'), { strict: true, decodeBitStrings: false } as never).value as forge.asn1.Asn1[]
@@ -18,4 +19,4 @@ test('the request carries our key, one URI SAN and a signature by that key (RFC 
   assert.ok(signed.includes(publicKey.export({ type: 'spki', format: 'der' })))
   assert.ok(pem.split('\n').every((line) => line.length <= 64))
 })
-test('every key is a new one', () => { assert.notEqual(createKey(), createKey()) })
+test('every key is a new one', async () => { assert.notEqual(await createKey(), await createKey()) })

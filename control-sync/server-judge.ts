@@ -1,0 +1,72 @@
+/**
+ * The control plane's certificate by a time that may be another than the system clock's. Node judges by the system's clock alone, and a device that boots
+ * in 1970 would never reach what could tell it the time; so the handshake is OpenSSL's and the verdict ours. grpc-js makes its TLS connections
+ * in a connector that the credentials give it (`_createSecureConnector`, 1.13 and later); what it makes is looked at before a byte goes out.
+ */
+import type { X509Certificate } from 'node:crypto'
+import type { ChannelCredentials } from '@grpc/grpc-js'
+import { judgeChain, sentChain } from '../agent/core/chain.ts'
+import { certificatesOf } from '../agent/core/x509-fields.ts'
+import { ipBytes } from '../agent/model/ip.ts'
+
+export type ServerJudge = {
+  /** What certificates are judged by. */
+  nowMs(): number
+  readonly clockIsWrong: boolean
+  /** A NotBefore that was verified up to the control plane's roots. */
+  seen(notBeforeMs: number): void
+}
+type Judged = { readonly roots: string; readonly judge: ServerJudge }
+
+/** What node:tls gives, as far as it is needed here. */
+type Secured = { readonly authorized?: boolean; readonly authorizationError?: string | Error | null; getPeerX509Certificate?(): X509Certificate | undefined; destroy(): void }
+
+/** @param credentials made with rejectUnauthorized: false; nobody else may use them */
+export function judged(credentials: ChannelCredentials, o: Judged): ChannelCredentials {
+  const create = credentials._createSecureConnector.bind(credentials)
+  credentials._createSecureConnector = (target, options, call) => {
+    const connector = create(target, options, call)
+    const name = options['grpc.ssl_target_name_override'] ?? hostOf(target.path)
+    return {
+      connect: async (socket) => {
+        const made = await connector.connect(socket)
+        const why = untrusted(made.socket as Secured, name, o)
+        if (why === undefined) return made
+        made.socket.destroy()
+        throw new Error(why)
+      },
+      waitForReady: () => connector.waitForReady(), getCallCredentials: () => connector.getCallCredentials(), destroy: () => connector.destroy(),
+    }
+  }
+  return credentials
+}
+
+function untrusted(socket: Secured, name: string, { roots, judge }: Judged): string | undefined {
+  if (socket.authorized === true && !judge.clockIsWrong) return undefined
+  const certificate = socket.getPeerX509Certificate?.()
+  const not = (why: string): string => `the server's certificate is not trusted: ${why}`
+  if (!certificate) return not('there is none')
+  // Typed as an Error, but it is OpenSSL's or Node's name of the reason.
+  const said = typeof socket.authorizationError === 'string' ? socket.authorizationError : socket.authorizationError?.message ?? ''
+  // Not valid yet by a clock that seems right: the signature says that the clock is behind.
+  const byTime = judge.clockIsWrong || said === 'CERT_NOT_YET_VALID'
+  if (!byTime && said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
+  const named = ipBytes(name) ? certificate.checkIP(name) : certificate.checkHost(name)
+  if (!byTime || named === undefined) return `the server's certificate has other altnames: it is for ${(certificate.subjectAltName ?? 'nobody').slice(0, 200)}, not for ${name}`
+  const answer = judgeChain({ chain: sentChain(certificate), roots: certificatesOf(roots), crls: [], peer: 'server', nowMs: judge.nowMs(), clock: 'lower-bound', graceMs: 0 })
+  if (!answer.ok) return not(answer.reason)
+  judge.seen(answer.notBeforeMs)
+  return undefined
+}
+
+/** OpenSSL's sentences for its names. */
+const WORDS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'certificate has expired', DEPTH_ZERO_SELF_SIGNED_CERT: 'self-signed certificate', SELF_SIGNED_CERT_IN_CHAIN: 'self-signed certificate in certificate chain',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'unable to verify the first certificate', UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unable to get local issuer certificate', UNABLE_TO_GET_ISSUER_CERT: 'unable to get issuer certificate',
+}
+
+/** grpc-js gives the target's path, HOST:PORT with an IPv6 address in brackets. */
+function hostOf(path: string): string {
+  const bracketed = /^\[([^\]]+)\]/.exec(path)
+  return bracketed ? bracketed[1]! : path.replace(/:\d+$/, '')
+}

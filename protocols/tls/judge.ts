@@ -1,0 +1,64 @@
+/**
+ * A peer's certificate by our own judgement (agent/core/chain.ts) where OpenSSL's is not the right one: the system's clock is known to be wrong, or an
+ * expired certificate of the site still counts. The handshake itself, with the proof that the peer has the key, is OpenSSL's in any case.
+ */
+import type { X509Certificate } from 'node:crypto'
+import { judgeChain, sentChain } from '../../agent/core/chain.ts'
+import { certificatesOf, crlsOf, type Crl } from '../../agent/core/x509-fields.ts'
+import { parseSpiffeId, type Identity, type Judging, type ValidityRules } from '../../agent/model/identity.ts'
+import type { DownstreamTls, UpstreamTls } from '../../agent/model/tls.ts'
+import { Lru } from './lru.ts'
+import { rootsOf } from './material.ts'
+import { parseSubjectAltName } from './peer.ts'
+
+export type JudgeOptions = {
+  readonly settings: DownstreamTls | UpstreamTls
+  readonly identity: Identity | undefined
+  readonly rules: ValidityRules
+  readonly judging: Judging
+  /** What the peer is. */
+  readonly peer: 'client' | 'server'
+  readonly certificate: X509Certificate
+  /** What OpenSSL says, by the system's clock. */
+  readonly authorized: boolean
+}
+
+/** @returns why the peer is refused; undefined = it is trusted. Names are the caller's to check. */
+export function judgePeer(o: JudgeOptions): string | undefined {
+  const { judging, settings, identity, certificate } = o
+  // A clock that is right leaves nothing to add to OpenSSL's yes.
+  if (o.authorized && judging.clock === 'right') return undefined
+  const spiffeUri = spiffeUriOf(certificate)
+  const ofMesh = settings.validation?.roots.from === 'workload'
+  const inGrace = ofMesh && spiffeUri !== undefined && judging.graceTrustDomains.includes(parseSpiffeId(spiffeUri)!.trustDomain)
+  const answer = judgeChain({
+    ...judging, graceMs: inGrace ? judging.graceMs : 0, peer: o.peer, chain: sentChain(certificate),
+    roots: rootsOf(settings, identity).flatMap(parsedRoots), crls: ofMesh && identity?.crlPem !== undefined ? parsedCrls(identity.crlPem) : [],
+  })
+  if (!answer.ok) return answer.reason
+  o.rules.accepted({ side: o.peer, notBeforeMs: answer.notBeforeMs, expiredMs: answer.expiredMs, spiffeUri })
+  return undefined
+}
+
+/** X.509-SVID §2: exactly one URI. */
+function spiffeUriOf({ subjectAltName }: X509Certificate): string | undefined {
+  const uris = parseSubjectAltName(subjectAltName ?? '')?.filter((s) => s.type === 'URI') ?? []
+  return uris.length === 1 ? parseSpiffeId(uris[0]!.value)?.uri : undefined
+}
+
+const roots = new Lru<string, readonly X509Certificate[]>(256)
+function parsedRoots(pem: string): readonly X509Certificate[] {
+  const known = roots.get(pem)
+  if (known) return known
+  const made = certificatesOf(pem)
+  roots.set(pem, made)
+  return made
+}
+const lists = new Lru<string, readonly Crl[]>(4)
+function parsedCrls(pem: string): readonly Crl[] {
+  const known = lists.get(pem)
+  if (known) return known
+  const made = crlsOf(pem)
+  lists.set(pem, made)
+  return made
+}
