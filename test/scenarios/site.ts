@@ -118,25 +118,28 @@ export type Site = {
   readonly edge: TestAgent
   readonly cloud: TestAgent
   readonly orders: Service
-  readonly links: { readonly control: Link; readonly http: Link; readonly mqtt: Link }
+  readonly links: { readonly control: Link; readonly cloudControl: Link; readonly http: Link; readonly mqtt: Link }
   readonly ports: Ports
   /** An application beside edge, through its explicit proxy port. */
   app(): App
 }
 
+/** What both agents have besides: lines of `control`, and sections of agent.yaml. */
+export type SiteOptions = { readonly control?: string; readonly yaml?: string; readonly hub?: string }
+
 /** Enrolled, configured, connected. */
-export async function startSite(t: Finally): Promise<Site> {
-  const hub = await testHub(t)
+export async function startSite(t: Finally, o: SiteOptions = {}): Promise<Site> {
+  const hub = await testHub(t, o.hub)
   const orders = await Service.start(t)
   const [cloudHttp, cloudMqtts] = (await freePorts(2)) as [number, number]
-  const links = { control: await Link.to(hub.hub.port), http: await Link.to(cloudHttp), mqtt: await Link.to(cloudMqtts) }
+  const links = { control: await Link.to(hub.hub.port), cloudControl: await Link.to(hub.hub.port), http: await Link.to(cloudHttp), mqtt: await Link.to(cloudMqtts) }
   for (const link of Object.values(links)) t.after(() => link[Symbol.asyncDispose]())
   const ports: Ports = { linkHttp: links.http.port, linkMqtt: links.mqtt.port, cloudHttp, orders: orders.port, plc: orders.port }
   writeResources(path.join(hub.folder, 'resources'), ports)
   const folder = testFolder(t)
   fs.writeFileSync(path.join(folder, 'roots.pem'), hub.hub.rootsPem)
   const edge = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}
-${controlYaml(folder, 'edge', links.control.port)}listeners:
+${controlYaml(folder, 'edge', links.control.port)}${o.control ?? ''}${o.yaml ?? ''}listeners:
 - {name: http-proxy, kind: http_proxy, port: 0}
 - {name: mqtt, kind: mqtt, port: 0}
 mqtt:
@@ -144,7 +147,7 @@ mqtt:
   - {match: telemetry/#, direction: up, cluster: "${BROKER_CLUSTER}"}
   - {match: command/#, direction: down, cluster: "${BROKER_CLUSTER}"}`)
   const cloud = new TestAgent(t, `node: {name: cloud, namespace: cloud, serviceAccount: gateway}
-${controlYaml(folder, 'cloud', hub.hub.port)}listeners:
+${controlYaml(folder, 'cloud', links.cloudControl.port)}${o.control ?? ''}${o.yaml ?? ''}listeners:
 - {name: mqtt, kind: mqtt, port: 0}
 - {name: mqtts, kind: mqtt, port: ${cloudMqtts}, tls: {mode: mutual}}`)
   for (const [name, agent] of [['edge', edge], ['cloud', cloud]] as const) {

@@ -1,0 +1,79 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { createLog } from '../../../agent/core/log.ts'
+import { certificatesOf } from '../../../agent/core/x509-fields.ts'
+import { Trust } from '../../../control-sync/identity/trust.ts'
+import { CrashFs } from '../../helpers/crash-disk.ts'
+import { certificate, crl } from '../../helpers/odd-certificates.ts'
+import { testCa } from '../../helpers/test-ca.ts'
+
+const log = createLog('silent')
+const [old, next] = [testCa('mesh.test'), testCa('mesh.test')]
+const rootsIn = (pem: string): string[] => certificatesOf(pem).map((c) => c.fingerprint256)
+const of = (...cas: { rootsPem: string }[]): string[] => cas.flatMap((c) => rootsIn(c.rootsPem))
+function trust(files: Record<string, string>): { made: () => Trust; fs: CrashFs } {
+  const fs = new CrashFs()
+  fs.disk.makeFolder('/t', 0o700)
+  for (const [name, text] of Object.entries(files)) fs.disk.replace(`/t/${name}`, text, 0o600)
+  return { fs, made: () => new Trust({ disk: fs.disk, log, rootsFile: 'roots.pem' in files ? '/t/roots.pem' : undefined, crlFile: '/t/ca-crl.pem', crlMayBeMissing: true }) }
+}
+
+test('an exchange of roots in two steps: both count while it lasts, whoever signed the certificate at hand, and the old one no more at its end', () => {
+  const { made } = trust({})
+  const t = made()
+  const [before, after] = [old.issue('a', 'b'), next.issue('a', 'b')]
+  assert.equal(t.complete(before), before, 'nothing to add is the same object')
+  assert.deepEqual(t.setExtraRoots([old.rootsPem, next.rootsPem]), [])
+  assert.deepEqual(rootsIn(t.complete(before).rootsPem), of(old, next))
+  assert.deepEqual(rootsIn(t.complete(after).rootsPem).sort(), of(old, next).sort())
+  assert.equal(t.complete(before), t.complete(before), 'equal trust is the same object, so that contexts stay')
+  t.setExtraRoots([next.rootsPem])
+  assert.deepEqual(rootsIn(t.complete(after).rootsPem), of(next))
+})
+test('what is no root is left out and named; the rest counts', () => {
+  const t = trust({}).made()
+  const leaf = old.issue('a', 'b').chainPem
+  const refused = t.setExtraRoots(['nonsense', leaf, next.rootsPem, `${next.rootsPem}${leaf}`])
+  assert.deepEqual(refused.map((r) => r.slice(0, 3)), ['0: ', '1: ', '3: '])
+  assert.deepEqual(rootsIn(t.complete(old.issue('a', 'b')).rootsPem), of(old, next))
+  assert.equal(t.setExtraRoots(Array.from({ length: 300 }, () => next.rootsPem)).length, 1, 'bounded')
+})
+test('a file of roots is read again, and what cannot be read does not take away what was there', () => {
+  const { made, fs } = trust({ 'roots.pem': next.rootsPem })
+  const t = made()
+  const own = old.issue('a', 'b')
+  assert.deepEqual(rootsIn(t.complete(own).rootsPem), of(old, next))
+  assert.equal(t.reread(), 'same')
+  fs.disk.replace('/t/roots.pem', 'half a fi', 0o600)
+  assert.equal(t.reread(), 'same')
+  assert.deepEqual(t.problems.map((p) => p.code), ['MESH_CONFIG_INVALID'])
+  assert.deepEqual(rootsIn(t.complete(own).rootsPem), of(old, next))
+  const third = testCa()
+  fs.disk.replace('/t/roots.pem', third.rootsPem, 0o600)
+  assert.equal(t.reread(), 'changed')
+  assert.deepEqual([rootsIn(t.complete(own).rootsPem), t.problems], [of(old, third), []])
+})
+test('revocation lists appear, are replaced, and never fall away with their file', () => {
+  const { made, fs } = trust({})
+  const t = made()
+  const own = old.issue('a', 'b')
+  const root = certificate({ name: 'root', ca: 'ca', keyUsage: 0x06 })
+  const [first, second] = [crl({ issuer: root, revoked: [] }), crl({ issuer: root, revoked: [root] })]
+  assert.equal(t.complete(own).crlPem, undefined)
+  fs.disk.replace('/t/ca-crl.pem', first, 0o600)
+  assert.equal(t.reread(), 'changed')
+  assert.equal(t.complete(own).crlPem, first)
+  fs.disk.replace('/t/ca-crl.pem', second.slice(0, 99), 0o600)
+  assert.equal(t.reread(), 'same')
+  fs.disk.remove('/t/ca-crl.pem')
+  assert.equal(t.reread(), 'same')
+  assert.match(t.problems[0]!.message, /identity\.crl: there is no file/)
+  assert.equal(t.complete(own).crlPem, first)
+  fs.disk.replace('/t/ca-crl.pem', second, 0o600)
+  assert.equal(t.reread(), 'changed')
+  assert.deepEqual([t.complete(own).crlPem, t.problems], [second, []])
+})
+test('at start a file that cannot be used is a mistake', () => {
+  assert.throws(trust({ 'roots.pem': 'x' }).made, { code: 'MESH_CONFIG_INVALID', message: /identity\.extraRoots: .*roots\.pem cannot be used/ })
+  assert.throws(trust({ 'ca-crl.pem': 'x' }).made, { code: 'MESH_CONFIG_INVALID', message: /identity\.crl/ })
+})
