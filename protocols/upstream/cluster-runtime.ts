@@ -1,7 +1,7 @@
 /** One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the tables. */
 import { createRequire } from 'node:module'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
+import { transportFor, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
 import type { Tables } from '../../agent/model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../http/deadlines.ts'
@@ -61,7 +61,15 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   #startNow(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const host = this.#pick(options)
     if (!host) { events.onCallFailed(this.#noEndpoint(), 'nothing', false); return undefined }
+    // A pooled connection outlives the certificate that it was made with; what is asked over it must not.
+    const expired = this.ctx.identity.validity?.refusal()
+    if (expired && this.#isMesh(host)) { events.onCallFailed(expired, 'nothing', false); return undefined }
     return this.#poolOf(host, options).start(events, options.fresh)
+  }
+
+  #isMesh({ endpoint }: Host): boolean {
+    const transport = transportFor(this.cluster, endpoint)
+    return transport.kind === 'tls' && (transport.tls.certificate?.from === 'workload' || transport.tls.validation?.roots.from === 'workload')
   }
 
   #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall {

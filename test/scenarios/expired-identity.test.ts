@@ -23,7 +23,7 @@ async function goOffline(site: Site): Promise<void> {
   site.links.cloudControl.cut()
   for (const agent of agentsOf(site)) await until('its certificate has expired, and the link is gone', () => isExpired(agent) && agent.status().control.link !== 'connected')
 }
-/** Over a connection of its own; what is open goes on in every mode. */
+/** Over a connection of its own. */
 async function call(site: Site): Promise<{ status: number; error: string | undefined }> {
   site.links.http.break()
   const { status, error } = await site.app().call(ORDERS, '/orders/2')
@@ -42,6 +42,8 @@ const grace = (agent: TestAgent): number => agent.agent.metrics.total('mesh_iden
 test('strict: mTLS ends with the certificate, plain text goes on, and the token brings everything back by itself', async (t) => {
   const site = await expiringSite(t, 'strict')
   await goOffline(site)
+  const pooled = await site.app().call(ORDERS, '/orders/1')
+  assert.deepEqual([pooled.status, pooled.error], [503, 'MESH_IDENTITY_EXPIRED'], 'not over a connection of before either')
   assert.deepEqual(await call(site), { status: 503, error: 'MESH_IDENTITY_EXPIRED' })
   const sensor = await device(site.edge.port('mqtt'), 'sensor')
   t.after(() => sensor.endAsync(true))
