@@ -105,7 +105,7 @@ class AdsSync implements Sync {
     metrics.gaugeOf('mesh_control_connected', '1 while the configuration stream is up.', () => (this.#link.state === 'connected' ? 1 : 0))
     metrics.gaugeOf('mesh_control_held_clusters', 'Clusters that the control plane took away in a first push and that serve on for a while.', () => this.#shrink.held?.clusters ?? 0)
     const inForce = { get clusterCount() { return applier.snapshot.resources.cluster.size }, references: (kind: ResourceKind, name: string) => applier.references(kind, name) }
-    this.#shrink = new Shrink({ ...options, inForce, release: (changes) => this.#talk?.enqueue(async () => { await applier.apply(changes); await this.#subscribe() }) })
+    this.#shrink = new Shrink({ ...options, inForce, release: (changes) => this.#talk?.enqueue(() => this.#release(changes)) })
     this.#refused = new Refused(options, (kind, names) => { for (const request of this.#talk?.protocol.again(kind, names) ?? []) this.#talk?.send(request) })
     this.#running = this.#run()
   }
@@ -205,6 +205,14 @@ class AdsSync implements Sync {
     await this.#subscribe()
     this.#refused.update(applier.rejected)
     if (talk.protocol.complete) this.#synced.resolve()
+  }
+
+  /** What was held back comes into force. It was acknowledged when it came; what is wrong with it is told when it is asked for anew. */
+  async #release(changes: readonly Change[]): Promise<void> {
+    const { applier } = this.#o
+    await applier.apply(changes)
+    await this.#subscribe()
+    this.#refused.update(applier.rejected)
   }
 
   /** Asks for what is named now and gives up what is not any more. */

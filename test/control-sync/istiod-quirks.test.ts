@@ -387,6 +387,23 @@ test('an istiod that has restarted with a broken registry does not empty a site:
   assert.deepEqual(istiod.log, [])
 })
 
+test('what is refused when its time has come is asked for anew, too', async () => {
+  const istiod = mesh()
+  const services = Array.from({ length: 20 }, (_, i) => `s${i}`)
+  istiod.put(...services.map((s) => edsCluster(s)), table('80', 'a', ...services))
+  await using agent = new SyncedAgent(istiod.transport(), { shrinkHoldMs: 60_000, refusedRetryMs: 10_000 })
+  await calm(agent)
+  istiod.restart()
+  istiod.drop('cluster', ...services)
+  istiod.put(brokenTable('80'))
+  await agent.clock.advance(2_000)
+  istiod.put(table('80', 'b'))
+  await agent.clock.advance(59_000)
+  assert.deepEqual([agent.names('cluster'), agent.applier.rejected.map((r) => r.name)], [['a', 'b'], ['80']])
+  await agent.clock.advance(10_000)
+  assert.deepEqual([agent.applier.rejected, agent.tables.get().routes('80')?.virtualHost('b')?.name], [[], 'b'])
+})
+
 for (const flavour of ['delta', 'sotw'] as const) {
   test(`a registry that comes back within the time: nothing was ever gone (${flavour})`, async () => {
     const istiod = mesh()
