@@ -7,7 +7,6 @@ import { hasWorkloadEntry, type NodeDescription } from '../control-sync/node.ts'
 import { SnapshotSaver } from '../control-sync/snapshot-saver.ts'
 import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
 import { startSync, type Link, type Sync } from '../control-sync/sync.ts'
-import { trustBundleOf, type TrustBundle } from '../control-sync/trust-bundle.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { controlLink, controlPlaneOf } from './control-plane-of.ts'
 import type { Timer } from './core/clock.ts'
@@ -36,8 +35,6 @@ export type Configuration = AsyncDisposable & {
   readonly needsIdentity: boolean
   /** Files of the folder that cannot be used; their last good content serves on. */
   folderProblems(): readonly MeshError[]
-  /** Roots beside those of the CA that signed for us; peers whose certificates lead to one are of the mesh, too. */
-  readonly trustBundle: TrustBundle
 }
 export type ConfigurationOptions = {
   readonly config: AgentConfig
@@ -82,7 +79,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   let later: Timer | undefined
   const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   return {
-    applier, trustBundle: trustBundleOf(() => applier.snapshot, tables), setAside: store.setAside, needsIdentity: true, folderProblems: () => [],
+    applier, setAside: store.setAside, needsIdentity: true, folderProblems: () => [],
     link: () => sync?.link ?? waiting,
     connect() {
       const start = (): void => {
@@ -110,7 +107,7 @@ async function fromDirectory({ config, world, metrics, log, tables, node, readin
   await sync.synced
   latch[Symbol.dispose]()
   return {
-    applier, trustBundle: trustBundleOf(() => applier.snapshot, tables), setAside: undefined, needsIdentity: false, folderProblems: () => sync.problems,
+    applier, setAside: undefined, needsIdentity: false, folderProblems: () => sync.problems,
     link: () => sync.link, connect: () => { /* watched from the start */ }, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),
   }
 }
