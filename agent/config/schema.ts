@@ -1,15 +1,18 @@
-/** agent.yaml: every setting with its unit in the name, its default and its range. Unknown keys fail. */
+/**
+ * agent.yaml: every setting with its unit in the name, its default and its range. Unknown keys fail. Schemas are made when they are asked for and gone
+ * after it: a start needs them once, and each is some fifty closures.
+ */
 import * as z from 'zod'
 import { mqttPolicySchema } from '../model/mqtt-policy.ts'
 import { readinessProbeSchema } from './readiness-probe.ts'
 
-const port = z.number().int().min(0).max(65_535)
-const ms = z.number().int().positive()
-const bytes = z.number().int().positive()
-const file = z.string().min(1)
-const hostPort = z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):\d{1,5}$/, 'must be HOST:PORT, with an IPv6 address in square brackets')
+const port = () => z.number().int().min(0).max(65_535)
+const ms = () => z.number().int().positive()
+const bytes = () => z.number().int().positive()
+const file = () => z.string().min(1)
+const hostPort = () => z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):\d{1,5}$/, 'must be HOST:PORT, with an IPv6 address in square brackets')
 
-const node = z.strictObject({
+const node = () => z.strictObject({
   /** Unique in its namespace; default: the host's name. */
   name: z.string().min(1).max(253).optional(),
   namespace: z.string().min(1).max(63).default('default'),
@@ -27,15 +30,15 @@ const node = z.strictObject({
   metadata: z.record(z.string(), z.json()).default({}),
 })
 
-const control = z.strictObject({
+const control = () => z.strictObject({
   /** istiod or hub; several are tried in turn. */
-  address: z.union([hostPort.transform((a) => [a]), z.array(hostPort).min(1)], 'must be HOST:PORT or a list of them, with an IPv6 address in square brackets'),
+  address: z.union([hostPort().transform((a) => [a]), z.array(hostPort()).min(1)], 'must be HOST:PORT or a list of them, with an IPv6 address in square brackets'),
   /** Name in the server's certificate; default: the host of the address. */
   serverName: z.string().min(1).optional(),
   /** PEM file with the roots that the control plane's certificate is checked against. */
-  roots: file,
+  roots: file(),
   /** File with the join token; read anew at every use, so that it may be rotated. Not needed once a certificate is there. */
-  token: file.optional(),
+  token: file().optional(),
   /** Life asked for; 0 = the server's default. */
   certificateTtlSec: z.number().int().nonnegative().default(0),
   /** `auto`: delta, and the state of the world from a server that does not know delta. */
@@ -52,20 +55,20 @@ const control = z.strictObject({
   trustBundle: z.boolean().default(false),
   /** A refused resource is asked for anew after this long, then after twice as long and so on; 0 = never. */
   refusedRetryMs: z.number().int().nonnegative().default(30_000),
-  refusedRetryMaxMs: ms.default(900_000),
+  refusedRetryMaxMs: ms().default(900_000),
 })
 
-const identity = z.strictObject({
+const identity = () => z.strictObject({
   /** Certificates that something else renews, in Istio's names: cert-chain.pem, key.pem, root-cert.pem, and ca-crl.pem if there is one. */
-  folder: file.optional(),
+  folder: file().optional(),
   /** Kind of key that is made for a certificate of the control plane's CA. */
   key: z.enum(['ecdsa-p256', 'rsa-2048', 'rsa-3072', 'rsa-4096']).default('ecdsa-p256'),
   /** File with 32 bytes (as they are, or base64) that key and certificate are encrypted with on disk. */
-  encryptionKey: file.optional(),
+  encryptionKey: file().optional(),
   /** PEM file with further roots that peers are verified by; looked at again every minute. */
-  extraRoots: file.optional(),
+  extraRoots: file().optional(),
   /** PEM file with a revocation list of every CA of the mesh; looked at again every minute. */
-  crl: file.optional(),
+  crl: file().optional(),
   /** What goes on when certificates have expired and the control plane is away. */
   expired: z.strictObject({
     mode: z.enum(['strict', 'site-grace', 'serve-local']).default('strict'),
@@ -75,25 +78,25 @@ const identity = z.strictObject({
   }).prefault({}),
 })
 
-const listenerTls = z.discriminatedUnion('mode', [
+const listenerTls = () => z.discriminatedUnion('mode', [
   /** The mesh identity; clients must show a certificate of the mesh. */
   z.strictObject({ mode: z.literal('mutual') }),
   /** A server certificate of its own; clients need none unless `clientRoots` is given. */
-  z.strictObject({ mode: z.literal('server'), chain: file, key: file, clientRoots: file.optional() }),
+  z.strictObject({ mode: z.literal('server'), chain: file(), key: file(), clientRoots: file().optional() }),
 ])
-const listenerBase = { name: z.string().min(1).max(128), address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port }
-const listener = z.discriminatedUnion('kind', [
+const listenerBase = () => ({ name: z.string().min(1).max(128), address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port() })
+const listener = () => z.discriminatedUnion('kind', [
   /** Explicit outbound proxy (http_proxy=…): absolute-form requests, CONNECT, or a Host header; `routes` names a route configuration. */
-  z.strictObject({ ...listenerBase, kind: z.literal('http_proxy'), routes: z.string().min(1).default('http_proxy') }),
+  z.strictObject({ ...listenerBase(), kind: z.literal('http_proxy'), routes: z.string().min(1).default('http_proxy') }),
   /** An HTTP port whose requests are routed by the named route configuration. */
-  z.strictObject({ ...listenerBase, kind: z.literal('http'), routes: z.string().min(1), tls: listenerTls.optional() }),
-  z.strictObject({ ...listenerBase, kind: z.literal('tcp'), cluster: z.string().min(1), tls: listenerTls.optional() }),
-  z.strictObject({ ...listenerBase, kind: z.literal('mqtt'), transport: z.enum(['tcp', 'websocket']).default('tcp'), tls: listenerTls.optional() }),
+  z.strictObject({ ...listenerBase(), kind: z.literal('http'), routes: z.string().min(1), tls: listenerTls().optional() }),
+  z.strictObject({ ...listenerBase(), kind: z.literal('tcp'), cluster: z.string().min(1), tls: listenerTls().optional() }),
+  z.strictObject({ ...listenerBase(), kind: z.literal('mqtt'), transport: z.enum(['tcp', 'websocket']).default('tcp'), tls: listenerTls().optional() }),
 ])
 
-const domainName = z.string().regex(/^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?$/, 'must be a domain name').transform((d) => d.toLowerCase().replace(/\.$/, ''))
+const domainName = () => z.string().regex(/^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?$/, 'must be a domain name').transform((d) => d.toLowerCase().replace(/\.$/, ''))
 /** No name: who would resolve it? */
-const resolver = z.string().transform((text, ctx) => {
+const resolver = () => z.string().transform((text, ctx) => {
   const [, bracketed, plain, portText] = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text) ?? []
   const host = bracketed ?? plain ?? text
   const address = { host, port: Number(portText ?? 53) }
@@ -102,16 +105,16 @@ const resolver = z.string().transform((text, ctx) => {
   return z.NEVER
 })
 /** Serves the mesh's names, and passes others on, to clients that know services by name: TCP, and everything in transparent capture. */
-const dns = z.strictObject({
+const dns = () => z.strictObject({
   address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
-  port: port.default(15_053),
+  port: port().default(15_053),
   /** Resolvers for names that are not the mesh's; [] = there are no others. Default: those of `resolvConf`. */
-  upstreams: z.array(resolver).max(8).optional(),
+  upstreams: z.array(resolver()).max(8).optional(),
   /** Read again every few seconds: it changes with the uplink. */
-  resolvConf: file.default('/etc/resolv.conf'),
+  resolvConf: file().default('/etc/resolv.conf'),
   /** Domains that clients' resolvers put behind names. Default: those of `resolvConf`. */
-  search: z.array(domainName).max(8).optional(),
-  attemptMs: ms.max(30_000).default(2_000),
+  search: z.array(domainName()).max(8).optional(),
+  attemptMs: ms().max(30_000).default(2_000),
   /** Names that are asked for upstream at the same time. */
   maxInFlight: z.number().int().min(1).max(4_096).default(256),
   maxCacheEntries: z.number().int().nonnegative().max(1_000_000).default(4_096),
@@ -122,42 +125,42 @@ const dns = z.strictObject({
   /** So long after its time an answer is given when no resolver answers; 0 = never. */
   maxStaleSec: z.number().int().nonnegative().max(2_592_000).default(259_200),
   maxTcpConnections: z.number().int().positive().max(10_000).default(128),
-  tcpIdleMs: ms.default(10_000),
+  tcpIdleMs: ms().default(10_000),
 })
 
-const limits = z.strictObject({
+const limits = () => z.strictObject({
   maxConnections: z.number().int().positive().default(10_000),
-  maxHeaderBytes: bytes.default(60 * 1024),
+  maxHeaderBytes: bytes().default(60 * 1024),
   maxHeaderCount: z.number().int().positive().default(100),
-  maxReplayBytes: bytes.default(64 * 1024),
-  maxBufferBytes: bytes.default(256 * 1024),
-  idleMs: ms.default(3_600_000),
-  requestHeadMs: ms.default(60_000),
-  tlsHandshakeMs: ms.default(10_000),
-  drainMs: ms.default(30_000),
+  maxReplayBytes: bytes().default(64 * 1024),
+  maxBufferBytes: bytes().default(256 * 1024),
+  idleMs: ms().default(3_600_000),
+  requestHeadMs: ms().default(60_000),
+  tlsHandshakeMs: ms().default(10_000),
+  drainMs: ms().default(30_000),
   maxHttp2Streams: z.number().int().positive().default(100),
 })
 
-export const agentConfigSchema = z.strictObject({
-  node: node.prefault({}),
-  control: control.optional(),
+export const agentConfigSchema = () => z.strictObject({
+  node: node().prefault({}),
+  control: control().optional(),
   /** Folder of Envoy-format resource files, instead of a control plane. */
-  directory: file.optional(),
-  identity: identity.prefault({}),
-  state: file.default('/var/lib/meshlet'),
+  directory: file().optional(),
+  identity: identity().prefault({}),
+  state: file().default('/var/lib/meshlet'),
   /**
    * `explicit`: applications are pointed at meshlet. `transparent`: 15001 and 15006 get redirected connections. `redirect`: the same, and local
    * applications see this machine's address instead of the client's. Istio's interception modes NONE, TPROXY and REDIRECT.
    */
   capture: z.enum(['explicit', 'transparent', 'redirect']).default('explicit'),
-  admin: z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port.default(15_000) }).prefault({}),
-  listeners: z.array(listener).default([]),
-  mqtt: mqttPolicySchema.prefault({}),
+  admin: z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port().default(15_000) }).prefault({}),
+  listeners: z.array(listener()).default([]),
+  mqtt: mqttPolicySchema().prefault({}),
   /** Absent = no DNS. */
-  dns: dns.optional(),
+  dns: dns().optional(),
   /** Asks whether the workload behind this node works; told to istiod for a node with AUTO_REGISTER_GROUP or WORKLOAD_ENTRY. */
-  readinessProbe: readinessProbeSchema.optional(),
-  limits: limits.prefault({}),
+  readinessProbe: readinessProbeSchema().optional(),
+  limits: limits().prefault({}),
   log: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') }).prefault({}),
 }).superRefine((c, ctx) => {
   if (!c.control && !c.directory) ctx.addIssue({ code: 'custom', path: [], message: 'one of `control` or `directory` is needed: where does the configuration come from?' })
@@ -172,5 +175,5 @@ export const agentConfigSchema = z.strictObject({
   })
 })
 
-export type AgentConfig = z.infer<typeof agentConfigSchema>
+export type AgentConfig = z.infer<ReturnType<typeof agentConfigSchema>>
 export type ListenerConfig = AgentConfig['listeners'][number]

@@ -14,7 +14,7 @@ export function mqttCodec(at: At, any: Any | undefined): Codec {
   const here = at.in('value')
   const { transport = 'tcp', ...policy } = struct.value
   if (transport !== 'tcp' && transport !== 'websocket') { here.in('transport').issue('must be tcp or websocket'); return refused }
-  const parsed = mqttPolicySchema.safeParse(policy)
+  const parsed = mqttPolicySchema().safeParse(policy)
   if (parsed.success) return { kind: 'mqtt', mqtt: parsed.data, transport }
   for (const { path, message } of parsed.error.issues) {
     path.reduce<At>((place, key) => (typeof key === 'number' ? place.item(key) : place.in(String(key))), here).issue(message)

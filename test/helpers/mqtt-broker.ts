@@ -11,8 +11,8 @@ import { MqttPeer } from './mqtt-peer.ts'
 import { seededRandom } from './random.ts'
 import { SimClock } from './sim-clock.ts'
 
-type PolicyInput = Parameters<typeof mqttPolicySchema.parse>[0]
-export const policyOf = (input: PolicyInput = {}): MqttPolicy => mqttPolicySchema.parse(input)
+type PolicyInput = Parameters<ReturnType<typeof mqttPolicySchema>['parse']>[0]
+export const policyOf = (input: PolicyInput = {}): MqttPolicy => mqttPolicySchema().parse(input)
 
 /** A broker over in-memory streams with a clock that stands still. */
 export class TestBroker {

@@ -15,7 +15,7 @@ import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 const [dir, profile, start] = process.argv.slice(2) as [string, string, string]
 const notes = fs.openSync(path.join(dir, 'acknowledged'), 'w')
 const spool = await openSpool({
-  openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema.parse({ spool: { profile } }),
+  openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({ spool: { profile } }),
   clock: systemClock, metrics: new Metrics(), log: silentLog, freeBytes: () => 1e12,
 })
 const [one, two] = await Promise.all([spool.createQueue('one'), spool.createQueue('two')])

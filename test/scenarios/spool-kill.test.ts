@@ -52,7 +52,7 @@ async function found(queue: DurableQueue): Promise<Found> {
 
 async function look<T>(dir: string, at: (queues: { one: DurableQueue; two: DurableQueue }) => Promise<T>): Promise<T> {
   await using spool = await openSpool({
-    openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema.parse({}),
+    openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({}),
     clock: new SimClock(), metrics: new Metrics(), log: silentLog, freeBytes: () => 1e12,
   })
   assert.equal(spool.setAside, undefined)

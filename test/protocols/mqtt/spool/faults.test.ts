@@ -28,7 +28,7 @@ class Rig {
   constructor(file: string) { this.storage = new FaultyStorage(file) }
   async open({ spool = {}, limits = {}, freeBytes = () => 1e12 }: Input = {}): Promise<this> {
     this.spool = await openSpool({
-      openStorage: this.storage.open, path: this.storage.path, policy: mqttPolicySchema.parse({ spool: { profile: 'balanced', ...spool }, limits }),
+      openStorage: this.storage.open, path: this.storage.path, policy: mqttPolicySchema().parse({ spool: { profile: 'balanced', ...spool }, limits }),
       clock: this.clock, metrics: this.metrics, log: silentLog, freeBytes,
     })
     return this

@@ -24,7 +24,7 @@ function folder(t: TestContext): string {
 type Settings = { maxBytes?: number; maxMessages?: number; minDiskFreeBytes?: number; whenFull?: 'refuse' | 'drop-oldest'; profile?: 'strict' | 'balanced' }
 const open = (dir: string, settings: Settings = {}, freeBytes = 1e12, metrics = new Metrics()): Promise<Spool> => openSpool({
   openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'),
-  policy: mqttPolicySchema.parse({ spool: { profile: 'balanced', ...settings } }), clock: new SimClock(), metrics, log: silentLog, freeBytes: () => freeBytes,
+  policy: mqttPolicySchema().parse({ spool: { profile: 'balanced', ...settings } }), clock: new SimClock(), metrics, log: silentLog, freeBytes: () => freeBytes,
 })
 async function all(queue: DurableQueue, after = 0): Promise<QueueEntry[]> {
   const found: QueueEntry[] = []
