@@ -24,6 +24,8 @@ async function main(): Promise<void> {
 /** Long enough for the first connections of a restart to have been served. */
 const SETTLED_MS = 1_500
 const NEXT_LOOK_MS = 1_000
+/** V8's default: collections until code that did not run is thrown away. */
+const OLD_AGE = 6
 
 /** Off since the first line of the bundle (deploy/tools/bundle-loader.cjs), and until there is work: an idle device never needs their memory. */
 function optimize(): void {
@@ -37,12 +39,14 @@ function whenIdle(isIdle: () => boolean, then: () => void): void {
 
 /**
  * Reading configuration and decoding resources leaves some ten megabytes of garbage that V8 would keep until the heap grows, which on an idle
- * device is never. Once, about 25 ms, and only while nobody is connected: it throws compiled code away with the rest.
+ * device is never. Once, about 25 ms, and only while nobody is connected: it throws code that only a start runs away with the rest.
  */
 function giveBackMemory(): void {
   v8.setFlagsFromString('--expose-gc')
+  v8.setFlagsFromString('--bytecode-old-age=1')
   const gc = vm.runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
   gc({ type: 'major', flavor: 'last-resort' })
+  v8.setFlagsFromString(`--bytecode-old-age=${OLD_AGE}`)
 }
 
 // A pipe that the reader closed (`meshlet config dump | head`) is no failure.

@@ -21,7 +21,7 @@ export class Connections {
   readonly #first = Promise.withResolvers<void>()
   #made = 0
 
-  /** Resolves with the first connection. */
+  /** Resolves with the first connection that a codec serves. */
   get first(): Promise<void> { return this.#first.promise }
   get size(): number { return this.#live.size }
   *[Symbol.iterator](): Iterator<Live> { yield* this.#live }
@@ -45,8 +45,12 @@ export class Connections {
       abort: (reason) => { draining.abort(reason); aborted.abort(reason); conn.stream.destroy() },
     }
     this.#live.add(live)
-    if (this.#made === 1) this.#first.resolve()
     return live
+  }
+  /** A codec serves it from now on. */
+  served(live: Live): void {
+    live.serving = true
+    this.#first.resolve()
   }
   close(live: Live): void {
     this.#live.delete(live)

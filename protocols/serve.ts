@@ -40,7 +40,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     live = enter(accepted, listener, seen, s)
     await secure(live.conn, s)
     authorize(live.conn, s)
-    live.serving = true
+    s.connections.served(live)
     outcome = await hand(live.conn, seen, s)
   } catch (thrown) {
     outcome = { error: toMeshError(thrown) }

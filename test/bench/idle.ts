@@ -13,7 +13,7 @@ const WATCHED_MS = 2_000
 const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
 
 export const idleBench: PeerBench = {
-  kind: 'peers', name: 'idle', asks: 'what does a process cost that serves nothing?', cases: { idle: `${SETTLE_MS / 1000} s after it listens, no connection` },
+  kind: 'peers', name: 'idle', asks: 'what does a process cost that serves nothing?', cases: { idle: `${SETTLE_MS / 1000} s after it listens, no connection; the second start, as after every boot of a device but the first` },
   subjects: [...httpSubjects().map((s) => s.name), 'mosquitto'], prints: 'RSS, and as CPU the microseconds per idle second', options: ['only'], rows,
 }
 
@@ -29,6 +29,11 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
     for (const subject of [...httpSubjects(), mosquitto].filter((s) => options.subjects.includes(s.name))) {
       const port = await freePort()
       yield await rowOf({ bench: 'idle', case: 'idle', subject: subject.name }, () => subject.prepare({ case: 'mtls', port, originPort, dir, certificates }), async ({ command, args }) => {
+        {
+          await using first = startPinned(SUBJECT_CORE, command, args)
+          await untilListening(port, first)
+          await pause(SETTLE_MS)
+        }
         await using running = startPinned(SUBJECT_CORE, command, args)
         await untilListening(port, running)
         await pause(SETTLE_MS)
