@@ -16,6 +16,7 @@ import type { Log } from './core/log.ts'
 import type { Metrics } from './core/metrics.ts'
 import type { World } from './core/world.ts'
 import type { AgentIdentity } from './identity.ts'
+import { sealerFrom } from './identity.ts'
 import type { Listener } from './model/listener.ts'
 import type { WorkloadHealth } from './model/readiness-probe.ts'
 import type { Tables } from './model/tables.ts'
@@ -60,7 +61,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
   let sync: Sync | undefined
-  const store = await openSnapshotStore(world.openStorage, path.join(config.state, 'snapshot.db'))
+  const store = await openSnapshotStore(world.openStorage, path.join(config.state, 'snapshot.db'), sealerFrom(config, disk))
   if (store.setAside !== undefined) log.warn({ evt: 'snapshot.damaged', code: 'MESH_STORAGE_DAMAGED', file: store.setAside }, 'the stored configuration was damaged and was set aside')
   const saver = new SnapshotSaver({ node: node.id, store, clock, log, metrics })
   const authorization = { maxAgeMs: control.authorizationMaxAgeMs, isConnected: () => sync?.link.state === 'connected' }

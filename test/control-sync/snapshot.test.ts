@@ -7,6 +7,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { Current } from '../../agent/core/current.ts'
 import { silentLog } from '../../agent/core/log.ts'
+import { sealerOf, type Sealer } from '../../agent/core/sealed.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
 import { Applier, type Change } from '../../control-sync/apply.ts'
@@ -31,9 +32,10 @@ class Disk {
   }
   get writes(): number { return this.storage.commits.length }
 
+  sealer: Sealer | undefined
   /** One run of an agent, as far as its configuration goes. */
   async run(): Promise<AsyncDisposable & { applier: Applier; store: SnapshotStore; damaged: readonly string[] }> {
-    const store = await openSnapshotStore(this.storage.open, this.storage.path)
+    const store = await openSnapshotStore(this.storage.open, this.storage.path, this.sealer)
     const shared = { node: 'n', clock: this.clock, log: silentLog, metrics: new Metrics() }
     const saver = new SnapshotSaver({ ...shared, store })
     const applier = new Applier({ ...shared, saver, tables: new Current<Tables>(EMPTY_TABLES) })
@@ -160,4 +162,27 @@ test('what another node left is not served and does not stay', async (t) => {
   assert.equal(await again.store.load('m'), undefined)
   await again.store.save({ node: 'm', generation: 1, savedAtMs: 0, contactAtMs: undefined, changedAtMs: {}, changes: [] })
   assert.equal((await again.store.load('m'))?.snapshot.resources.cluster.size, 0)
+})
+
+test('with a key no resource stands on the disk in plain text, also none that was stored before; another key, or none, is told from damage', async (t) => {
+  const disk = new Disk(t)
+  const stands = (): boolean => ['', '-wal'].some((suffix) => fs.existsSync(disk.storage.path + suffix) && fs.readFileSync(disk.storage.path + suffix).includes('a-secret-address.example'))
+  const secret = (timeout: string): Change => change('cluster', sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'a', type: 'STRICT_DNS', connect_timeout: timeout, load_assignment: { cluster_name: 'a', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 'a-secret-address.example', port_value: 1 } } } }] }] } } as Parameters<typeof sample>[0]))
+  { await using run = await disk.run(); await run.applier.apply([secret('1s')]) }
+  assert.equal(stands(), true, 'so the look finds it')
+  disk.sealer = sealerOf(Buffer.alloc(32, 1), 'key')
+  {
+    await using run = await disk.run()
+    assert.equal(run.applier.snapshot.resources.cluster.size, 1)
+    await run.applier.apply([secret('2s')])
+  }
+  assert.equal(stands(), false)
+  for (const other of [undefined, sealerOf(Buffer.alloc(32, 2), 'key')]) {
+    disk.sealer = other
+    await assert.rejects(disk.run(), { code: 'MESH_STATE_LOCKED' })
+  }
+  disk.sealer = sealerOf(Buffer.alloc(32, 1), 'key')
+  await using again = await disk.run()
+  assert.deepEqual(again.damaged, [])
+  assert.equal(timeoutOf(again.applier, 'a'), Buffer.from(secret('2s').put[0]!.value).toString('hex'))
 })
