@@ -2,7 +2,8 @@
  * Tells systemd about start, stop and life (sd_notify(3)). Node has no datagram sockets of the Unix domain,
  * so the messages go through systemd-notify; the unit therefore says NotifyAccess=all.
  */
-import { execFile } from 'node:child_process'
+import type * as ChildProcess from 'node:child_process'
+import { createRequire } from 'node:module'
 import type { Clock } from './core/clock.ts'
 import type { Log } from './core/log.ts'
 
@@ -19,6 +20,7 @@ export function serviceManager(p: { notifySocket: string | undefined; watchdogMs
   const stop = new AbortController()
   const send = (...args: string[]): void => {
     if (p.notifySocket === undefined) return
+    const { execFile } = createRequire(import.meta.url)('node:child_process') as typeof ChildProcess
     execFile('systemd-notify', args, (err) => { if (err) p.log.warn({ evt: 'systemd.notify', err }, 'systemd-notify failed') })
   }
   const { watchdogMs } = p

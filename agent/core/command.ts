@@ -1,5 +1,6 @@
 /** Runs a program of this machine. */
-import { spawn } from 'node:child_process'
+import type * as ChildProcess from 'node:child_process'
+import { createRequire } from 'node:module'
 
 /** `code` undefined: a signal ended it. `output`: the beginning of what it wrote to either stream. */
 export type CommandResult = { readonly code: number | undefined; readonly output: string }
@@ -15,6 +16,7 @@ const OUTPUT_MS = 100
 
 export const systemCommand: RunCommand = ([program = '', ...args], signal) => new Promise((resolve, reject) => {
   if (signal.aborted) { reject(signal.reason); return }
+  const { spawn } = createRequire(import.meta.url)('node:child_process') as typeof ChildProcess
   // A process group of its own, so that it can be killed whole.
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: { PATH: process.env['PATH'] } })
   const kept: Buffer[] = []
