@@ -209,8 +209,11 @@ class AdsSync implements Sync {
 
   /** What was held back comes into force. It was acknowledged when it came; what is wrong with it is told when it is asked for anew. */
   async #release(changes: readonly Change[]): Promise<void> {
+    const talk = this.#talk
+    if (!talk) return
     const { applier } = this.#o
-    await applier.apply(changes)
+    // What nobody names any more has been given up in the meantime.
+    await applier.apply(changes.map((c) => ({ ...c, put: c.put.filter((r) => talk.protocol.takes(c.kind, r.name)) })))
     await this.#subscribe()
     this.#refused.update(applier.rejected)
   }
