@@ -37,8 +37,8 @@ export class Site implements AsyncDisposable {
     this.orders = p.orders
     this.plc = p.plc
     this.hub = new Program('hub', [HUB, 'run', '--config', p.hubConfig], path.join(p.folder, 'hub.log'))
-    this.edgeAgent = new Program('edge', ['--max-semi-space-size=8', AGENT, 'run', '--config', path.join(p.folder, 'edge.yaml')], path.join(p.folder, 'edge.log'))
-    this.cloudAgent = new Program('cloud', ['--max-semi-space-size=8', AGENT, 'run', '--config', path.join(p.folder, 'cloud.yaml')], path.join(p.folder, 'cloud.log'))
+    this.edgeAgent = new Program('edge', ['--max-semi-space-size=8', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, 'edge.yaml')], path.join(p.folder, 'edge.log'))
+    this.cloudAgent = new Program('cloud', ['--max-semi-space-size=8', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, 'cloud.yaml')], path.join(p.folder, 'cloud.log'))
   }
 
   static async create(folder: string): Promise<Site> {
@@ -79,6 +79,19 @@ listeners:
   token(node: string): void {
     const out = execFileSync(process.execPath, [HUB, 'token', 'create', '--config', path.join(this.folder, 'hub.yaml'), '--namespace', node, '--service-account', 'gateway'], { encoding: 'utf8' })
     fs.writeFileSync(path.join(this.folder, `${node}.token`), out.trim(), { mode: 0o600 })
+  }
+  /** Token, start, and everything there that is needed to serve. */
+  async bringUp(name: 'edge' | 'cloud'): Promise<AgentStatus> {
+    const [agent, ports] = name === 'edge' ? [this.edgeAgent, this.edge] : [this.cloudAgent, this.cloud]
+    this.token(name)
+    agent.start()
+    return agent.until(`${name} is ready`, async () => { const s = await this.status(ports); return s?.state === 'ready' && s.control.link === 'connected' ? s : undefined })
+  }
+  /** The hub, with the CA that it makes at its first start. */
+  async startHub(): Promise<void> {
+    this.hub.start()
+    await this.hub.until('the hub makes its CA', async () => fs.existsSync(path.join(this.folder, 'hub/ca/root-cert.pem')))
+    this.roots()
   }
   roots(): void { fs.copyFileSync(path.join(this.folder, 'hub/ca/root-cert.pem'), path.join(this.folder, 'roots.pem')) }
 

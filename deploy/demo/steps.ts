@@ -16,13 +16,9 @@ const MQTT_CONNECT = Buffer.from('101100044d5154540402003c000570726f6265', 'hex'
 
 export async function enroll(site: Site, tour: Tour): Promise<void> {
   tour.step('Enrollment: a hub with its own CA, two nodes with a join token each')
-  site.hub.start()
-  await site.hub.until('the hub makes its CA', async () => fs.existsSync(path.join(site.folder, 'hub/ca/root-cert.pem')))
-  site.roots()
-  for (const [name, agent, ports] of [['cloud', site.cloudAgent, site.cloud], ['edge', site.edgeAgent, site.edge]] as const) {
-    site.token(name)
-    agent.start()
-    const status = await agent.until(`${name} is ready`, async () => { const s = await site.status(ports); return s?.state === 'ready' && s.control.link === 'connected' ? s : undefined })
+  await site.startHub()
+  for (const name of ['cloud', 'edge'] as const) {
+    const status = await site.bringUp(name)
     tour.claim(status.certificate?.spiffeId === `spiffe://demo.mesh/ns/${name}/sa/gateway`, `${name} is ${status.certificate?.spiffeId}, certificate valid for ${Math.round((status.certificate?.expiresInSec ?? 0) / 3600)} h`)
     tour.claim(!status.config.stale && status.config.rejected.length === 0, `${name} has its configuration over delta ADS: ${Object.entries(status.config.resources).filter(([, n]) => n > 0).map(([kind, n]) => `${n} ${kind}`).join(', ')}`)
   }

@@ -100,7 +100,7 @@ function commit(arch: Arch, rootfs: string, archive: string): void {
     fs.chmodSync(path.join(state, 'meshlet'), 0o700)
     buildah('copy', '--chown', '65532:65532', container, state, '/var/lib')
     buildah('config', '--arch', arch, '--user', '65532:65532', '--workingdir', '/var/lib/meshlet', '--volume', '/var/lib/meshlet',
-      '--entrypoint', JSON.stringify(['/usr/bin/node', '--max-semi-space-size=8', '/usr/lib/meshlet/meshlet.cjs']), '--cmd', 'run --config /etc/meshlet/agent.yaml',
+      '--entrypoint', JSON.stringify(['/usr/bin/node', '--max-semi-space-size=8', '--v8-pool-size=1', '/usr/lib/meshlet/meshlet.cjs']), '--cmd', 'run --config /etc/meshlet/agent.yaml',
       '--port', '1883', '--port', '8883', '--port', '15006', '--port', '15008', '--label', 'org.opencontainers.image.licenses=Apache-2.0', '--label', 'org.opencontainers.image.title=meshlet', container)
     fs.rmSync(archive, { force: true })
     buildah('commit', '--timestamp', '0', container, `oci-archive:${archive}`)

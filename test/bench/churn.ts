@@ -31,23 +31,13 @@ async function run({ json }: RunOptions): Promise<boolean> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-churn-'))
   try {
     await using site = await Site.create(folder)
-    await enrolled(site)
+    await site.startHub()
+    for (const name of ['cloud', 'edge'] as const) await site.bringUp(name)
     const result = await churned(site)
     const isWell = result.failed === 0 && result.pushes >= PUSHES && result.reconnects >= RECONNECTS
     console.log(json ? JSON.stringify({ bench: 'churn', ...result }) : `${result.requests} requests (${result.perSecond}/s), ${result.failed} failed ${JSON.stringify(result.failures)}; ${result.pushes} pushes applied, ${result.reconnects} reconnects: ${isWell ? 'all well' : 'NOT WELL'}`)
     return isWell
   } finally { fs.rmSync(folder, { recursive: true, force: true }) }
-}
-
-async function enrolled(site: Site): Promise<void> {
-  site.hub.start()
-  await site.hub.until('the hub makes its CA', async () => fs.existsSync(path.join(site.folder, 'hub/ca/root-cert.pem')))
-  site.roots()
-  for (const [name, agent, ports] of [['cloud', site.cloudAgent, site.cloud], ['edge', site.edgeAgent, site.edge]] as const) {
-    site.token(name)
-    agent.start()
-    await agent.until(`${name} is ready`, async () => { const s = await site.status(ports); return s?.state === 'ready' && s.control.link === 'connected' })
-  }
 }
 
 async function churned(site: Site): Promise<Result> {

@@ -17,7 +17,7 @@ export function meshletHttp(j: HttpJob): { command: string; args: readonly strin
   fs.writeFileSync(path.join(resources, 'mesh.json'), JSON.stringify({ resources: [listener(j), cluster(j)] }))
   const config = path.join(home, 'agent.yaml')
   fs.writeFileSync(config, `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\n`)
-  return { command: 'env', args: [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=8', BUNDLE, 'run', '--config', config] }
+  return { command: 'env', args: [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config] }
 }
 
 const sds = {

@@ -27,7 +27,7 @@ const SUBJECTS = [
     fs.mkdirSync(path.join(dir, 'resources'), { recursive: true })
     const config = path.join(dir, 'agent.yaml')
     fs.writeFileSync(config, `node: {name: bench}\ndirectory: ${dir}/resources\nstate: ${dir}/state\nadmin: {port: 0}\nlisteners: [{name: mqtt, kind: mqtt, port: ${port}}]\nmqtt:\n  limits: {maxQueuedMessages: 100000000, maxQueuedBytes: 100000000000}\n  spool: {profile: strict, maxBytes: 100000000000, maxMessages: 1000000000}\nlog: {level: warn}\n`)
-    return { command: process.execPath, args: ['--max-semi-space-size=8', BUNDLE, 'run', '--config', config] }
+    return { command: process.execPath, args: ['--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config] }
   } },
   { name: 'mosquitto', prepare(dir: string, port: number) {
     const config = path.join(dir, 'mosquitto.conf')

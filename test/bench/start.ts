@@ -125,7 +125,7 @@ listeners:
       if (rejected.length > 0) throw new Error(JSON.stringify(rejected))
     }
   }
-  return { name: 'meshlet', command: 'env', args: [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=8', BUNDLE, 'run', '--config', config], port }
+  return { name: 'meshlet', command: 'env', args: [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config], port }
 }
 
 const endpoint = (port: number): object => ({ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: port } } }, metadata: { filter_metadata: { istio: { workload: 'svc;shop;svc;;Kubernetes' } } } })

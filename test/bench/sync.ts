@@ -77,7 +77,7 @@ async function* meshlet(t: Finally, size: number): AsyncIterable<Row> {
   istiod.write('services', yamlOf(size))
   await istiod.start()
   using meter = await Meter.before(istiod.address)
-  const edge = await MeshAgent.create(t, istiod, { address: meter.address, env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536', NODE_OPTIONS: '--max-semi-space-size=8' } })
+  const edge = await MeshAgent.create(t, istiod, { address: meter.address, env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536', NODE_OPTIONS: '--max-semi-space-size=8 --v8-pool-size=1' } })
   const pid = (): number => edge.agent.process.child.pid!
   const saves = (): Promise<number> => edge.metric('mesh_config_saves_total')
   async function measured(what: string, step: () => Promise<void>): Promise<Row> {

@@ -40,7 +40,7 @@ for (const { arch, machine } of [{ arch: 'arm64', machine: 0xb7 }, { arch: 'amd6
   test(`the ${arch} image: no root, no shell, nothing that its user could change but its state`, (t) => {
     const { config, rootfs } = unpacked(t, arch)
     assert.deepEqual({ arch: config.architecture, os: config.os, user: config.config.User }, { arch, os: 'linux', user: USER })
-    assert.deepEqual(config.config.Entrypoint, ['/usr/bin/node', '--max-semi-space-size=8', '/usr/lib/meshlet/meshlet.cjs'])
+    assert.deepEqual(config.config.Entrypoint, ['/usr/bin/node', '--max-semi-space-size=8', '--v8-pool-size=1', '/usr/lib/meshlet/meshlet.cjs'])
     assert.deepEqual(config.config.Cmd, ['run', '--config', '/etc/meshlet/agent.yaml'])
     assert.deepEqual(Object.keys(config.config.Volumes), ['/var/lib/meshlet'])
     const files = fs.readdirSync(rootfs, { recursive: true, encoding: 'utf8' }).map((name) => ({ name, stat: fs.lstatSync(path.join(rootfs, name)) }))
