@@ -73,6 +73,8 @@ export class SnapshotSaver implements AsyncDisposable {
     const isOld = this.#contactAtMs !== undefined && this.#contactAtMs - (this.#storedContactAtMs ?? 0) >= CONTACT_MS
     await this.flush()
     if (isOld && this.#contactAtMs !== this.#storedContactAtMs) await this.#write([]).catch(() => undefined)
+    // A disk that refused is not asked again once nobody is there.
+    this.#timer?.cancel()
   }
 
   #arm(ms: number): void {

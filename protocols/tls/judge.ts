@@ -46,19 +46,17 @@ function spiffeUriOf({ subjectAltName }: X509Certificate): string | undefined {
   return uris.length === 1 ? parseSpiffeId(uris[0]!.value)?.uri : undefined
 }
 
-const roots = new Lru<string, readonly X509Certificate[]>(256)
-function parsedRoots(pem: string): readonly X509Certificate[] {
-  const known = roots.get(pem)
-  if (known) return known
-  const made = certificatesOf(pem)
-  roots.set(pem, made)
-  return made
-}
-const lists = new Lru<string, readonly Crl[]>(4)
-function parsedCrls(pem: string): readonly Crl[] {
-  const known = lists.get(pem)
-  if (known) return known
-  const made = crlsOf(pem)
-  lists.set(pem, made)
-  return made
+const parsedRoots = remembered<readonly X509Certificate[]>(256, certificatesOf)
+const parsedCrls = remembered<readonly Crl[]>(4, crlsOf)
+
+/** @param most texts whose result is kept */
+function remembered<T extends object>(most: number, parse: (pem: string) => T): (pem: string) => T {
+  const results = new Lru<string, T>(most)
+  return (pem) => {
+    const known = results.get(pem)
+    if (known) return known
+    const made = parse(pem)
+    results.set(pem, made)
+    return made
+  }
 }

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
 import { once } from 'node:events'
+import { freePorts } from '../../deploy/tools/free-ports.ts'
 
 export const SUBJECT_CORE = '0'
 export const LOAD_CORE = '1'
@@ -59,10 +60,7 @@ function family(pid: number): number[] {
 }
 
 export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  server.close()
+  const [port] = (await freePorts(1)) as [number]
   return port
 }
 

@@ -104,6 +104,16 @@ test('what was not yet written is written at the end of the run', async (t) => {
   assert.equal(again.applier.stale, true)
 })
 
+test('a run that ends on a full disk leaves nothing behind that waits', async (t) => {
+  const disk = new Disk(t)
+  {
+    await using run = await disk.run()
+    disk.storage.faults = [{ when: 'before', code: 'MESH_STORAGE_FULL' }]
+    await run.applier.apply([cluster('a')])
+  }
+  assert.equal(disk.clock.pendingTimers, 0)
+})
+
 test('a resource whose bytes have changed on the disk is served in its version before, or not at all, and named', async (t) => {
   const disk = new Disk(t)
   {
