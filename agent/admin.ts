@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import net from 'node:net'
 import { MeshError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
+import { listenAt } from './core/network.ts'
 
 export type AdminReply = { readonly status?: number; readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'; readonly body: string }
 export type AdminHandler = (query: URLSearchParams) => AdminReply | Promise<AdminReply>
@@ -29,7 +30,7 @@ export function startAdmin(at: { readonly address: string; readonly port: number
   })
   return new Promise((resolve, reject) => {
     door.once('error', (err: NodeJS.ErrnoException) => reject(bindError(err, at)))
-    door.listen(at.port, at.address, () => {
+    door.once('listening', () => {
       const bound = door.address()
       resolve({
         port: typeof bound === 'object' && bound ? bound.port : at.port,
@@ -39,6 +40,7 @@ export function startAdmin(at: { readonly address: string; readonly port: number
         },
       })
     })
+    listenAt(door, { host: at.address, port: at.port })
   })
 }
 

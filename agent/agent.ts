@@ -92,9 +92,10 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const own = listenersOf(config, disk)
   const freeBytes = (): number => disk.freeBytes(config.state)
   const workload = config.readinessProbe && scope.own(new HealthChecker({ probe: probeOf(config.readinessProbe, { network, run: systemCommand }), settings: config.readinessProbe, clock, log, metrics }))
-  const [spool, configuration] = await bothOwned(scope,
-    openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }),
-    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness, health: workload?.health }))
+  // One thread reads both: the tables are made while it looks at the spool.
+  const [configuration, spool] = await bothOwned(scope,
+    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness, health: workload?.health }),
+    openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }))
 
   const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))
   scope.own(tables.watch(takeRoots))

@@ -1,4 +1,6 @@
 /** From argv to an exit code. */
+import { bundle } from '../core/bundle.ts'
+import { startWorker } from '../core/storage-thread-handle.ts'
 import { explain, type ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import type { ConfigSource } from './read-config.ts'
@@ -7,7 +9,8 @@ import type { ConfigSource } from './read-config.ts'
 export async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
   const source = sourceOfRun(argv)
   if (source === undefined) return (await import('./program.ts')).runCli(argv, io)
-  try { return await (await import('./run.ts')).run(source, io) } catch (err) {
+  const worker = startWorker(bundle)
+  try { return await (await import('./run.ts')).run(source, io, worker) } catch (err) {
     const { text, code } = explain(err)
     io.err(`${text}\n`)
     return code

@@ -6,18 +6,19 @@ import { keepCompiledCode } from '../core/compiled-code.ts'
 import { systemDisk } from '../core/disk.ts'
 import { createLog } from '../core/log.ts'
 import { realWorld } from '../core/real-world.ts'
+import type { StorageWorker } from '../core/storage-thread-handle.ts'
 import { serviceManager } from '../sd-notify.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
 import { VERSION } from './version.ts'
 
-/** Resolves when the agent has stopped. Rejects when it cannot start. */
-export async function run(o: ConfigSource, io: Io): Promise<ExitCode> {
+/** Resolves when the agent has stopped. Rejects when it cannot start. `worker`: its storage thread, where it was started ahead. */
+export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Promise<ExitCode> {
   const { config, ignored } = readConfig(o, systemDisk, io.env)
   const log = createLog(config.log.level)
   if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
-  const world = realWorld({ stateFolder: config.state, bundle })
+  const world = realWorld({ stateFolder: config.state, bundle, worker })
   await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname(), ip: firstAddress() })
   const watchdogUsec = Number(io.env['WATCHDOG_USEC'])
   using service = serviceManager({

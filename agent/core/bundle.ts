@@ -9,6 +9,8 @@ export type Bundle = {
   thread(): string
   /** SQLite's native addon, unpacked in memory. Undefined in a bundle that carries none. */
   addon(): Uint8Array
+  /** Of an agent that is being started: as its command line and configuration file look, before anybody has read them properly. */
+  likelyStateFolder(): string | undefined
   /** What V8 has compiled of the program so far, for `compiled.bin` of the state folder; undefined when this start used what lies there. */
   compiled(): Uint8Array | undefined
 }

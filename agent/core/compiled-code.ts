@@ -1,4 +1,4 @@
-/** The next start finds the program compiled: the bundle's loader reads what is kept here (deploy/tools/bundle-loader.cjs). */
+/** The next start finds the program unpacked and compiled: the bundle's loader reads what is kept here (deploy/tools/bundle-loader.cjs). */
 import path from 'node:path'
 import type { Bundle } from './bundle.ts'
 import type { Disk } from './disk.ts'

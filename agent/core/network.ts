@@ -74,7 +74,7 @@ export const systemNetwork: Network = {
       const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
       server.on('connection', (socket) => onStream(described(socket)))
       server.once('error', reject)
-      server.listen({ host: at.host, port: at.port, backlog: 1024 }, () => {
+      server.once('listening', () => {
         server.removeListener('error', reject)
         const bound = server.address()
         resolve({
@@ -83,6 +83,7 @@ export const systemNetwork: Network = {
           [Symbol.asyncDispose]: async () => { server.close() },
         })
       })
+      listenAt(server, at)
     })
   },
   bindUdp(at, events, { peer } = {}) {
@@ -132,6 +133,17 @@ class UdpSocket implements Datagrams {
     this.#closed = true
     this.#socket.close()
   }
+}
+
+const BACKLOG = 1024
+
+/**
+ * What `server.listen` comes down to for an address of version 4. `listen` itself loads node:cluster and node:child_process to ask whether this
+ * process is a worker of a cluster, and asks the resolver for 127.0.0.1: eight milliseconds of a start, and a megabyte.
+ */
+export function listenAt(server: net.Server & { _listen2?(address: string, port: number, family: 4, backlog: number, fd: undefined, flags: 0): void }, { host, port }: Address): void {
+  if (server._listen2 && net.isIPv4(host)) server._listen2(host, port, 4, BACKLOG, undefined, 0)
+  else server.listen({ host, port, backlog: BACKLOG })
 }
 
 function described(socket: net.Socket): NetStream {

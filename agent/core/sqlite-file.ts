@@ -29,6 +29,9 @@ export class SqliteFile {
 
   private constructor(db: Database.Database, path: string) { this.#db = db; this.#path = path }
 
+  /** SQLite itself is loaded, so that the first file need not wait for it. */
+  static load(addon: string): void { new Database(':memory:', { nativeBinding: addon }).close() }
+
   /** A file that is damaged is renamed with its companions, and an empty one takes its place. Throws MESH_STORAGE_NEWER (as `code`) or what SQLite says. */
   static open(o: OpenFile): { opened: SqliteFile; setAside: string | undefined } {
     try {

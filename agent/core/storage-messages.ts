@@ -1,12 +1,16 @@
 /** What the agent's thread and the storage thread say to each other. Plain data: it is copied between them. */
 import type { ErrorCode } from './errors.ts'
+import type { Addon } from './sqlite-addon.ts'
 import type { OpenFile } from './sqlite-file.ts'
 import type { Row, Statement } from './storage.ts'
 
-export type ThreadStart = { readonly addon: string | undefined }
+/** `addon`: undefined where the package finds its own. */
+export type OpenHow = Omit<OpenFile, 'addon'> & { readonly addon: Addon | undefined }
 export type Job = { readonly commit: readonly Statement[] } | { readonly query: Statement }
 export type ToThread =
-  | { readonly kind: 'open'; readonly file: number; readonly how: Omit<OpenFile, 'addon'> }
+  /** Where the addon probably lies: looked at and loaded while nobody waits. Without an answer. */
+  | { readonly kind: 'prepare'; readonly addon: Addon }
+  | { readonly kind: 'open'; readonly file: number; readonly how: OpenHow }
   /** All commits become one transaction; queries come after it. */
   | { readonly kind: 'batch'; readonly file: number; readonly jobs: readonly Job[] }
   | { readonly kind: 'close'; readonly file: number }
@@ -15,6 +19,8 @@ export type Failure = { readonly code: ErrorCode; readonly message: string }
 export type Answer = 'done' | { readonly rows: readonly Row[] } | { readonly failed: Failure }
 export type FromThread =
   | { readonly kind: 'opened'; readonly file: number; readonly setAside: string | undefined }
+  /** The addon is not there, or is not what it should be; `open` again once it is. */
+  | { readonly kind: 'no addon'; readonly file: number; readonly how: OpenHow }
   | { readonly kind: 'refused'; readonly file: number; readonly failed: Failure }
   /** One answer per job, in their order. */
   | { readonly kind: 'answers'; readonly file: number; readonly answers: readonly Answer[]; readonly transactions: number }

@@ -3,29 +3,56 @@ import { Worker } from 'node:worker_threads'
 import type { Bundle } from './bundle.ts'
 import type { Disk } from './disk.ts'
 import { MeshError, toMeshError } from './errors.ts'
-import { sqliteAddon } from './sqlite-addon.ts'
-import type { FromThread, ThreadStart, ToThread } from './storage-messages.ts'
+import { addonOf, unpackAddon } from './sqlite-addon.ts'
+import type { OpenFile } from './sqlite-file.ts'
+import type { FromThread, OpenHow, ToThread } from './storage-messages.ts'
 
 /** SQLite's own memory is outside of this heap. */
 const MAX_HEAP_MIB = 64
 
-type ThreadWorld = { readonly stateFolder: string; readonly bundle: Bundle | undefined; readonly disk: Disk }
+export type StorageWorker = Worker
+
+export type ThreadWorld = {
+  readonly stateFolder: string
+  readonly bundle: Bundle | undefined
+  readonly disk: Disk
+  /** Started before anybody knew the state folder; the first that is used. */
+  readonly worker?: StorageWorker | undefined
+}
+
+/** A thread takes as long to come up as configuration takes to read: who will need one starts it first. It holds no process open. */
+export function startWorker(bundle: Bundle | undefined): StorageWorker {
+  const options = { resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 }, execArgv: [] }
+  const worker = bundle ? new Worker(bundle.thread(), { ...options, eval: true }) : new Worker(new URL('./storage-thread.ts', import.meta.url), options)
+  worker.unref()
+  const stateFolder = bundle?.likelyStateFolder()
+  if (bundle && stateFolder !== undefined) worker.postMessage({ kind: 'prepare', addon: addonOf(stateFolder, bundle) } satisfies ToThread)
+  return worker
+}
+
+export type ThreadAnswer = Exclude<FromThread, { kind: 'no addon' }>
 
 export interface ThreadUser {
-  answered(message: FromThread): void
+  answered(message: ThreadAnswer): void
   /** The thread has died; nothing that was sent will be answered. */
   failed(error: MeshError): void
 }
 
 export class StorageThread {
   readonly #world: ThreadWorld
+  #warm: Worker | undefined
+  /** Files that this thread was to open a second time, after the addon was unpacked. */
+  readonly #again = new Set<number>()
   readonly #users = new Map<number, ThreadUser>()
   #worker: Worker | undefined
   #files = 0
   /** Messages without an answer: every one gets exactly one. */
   #unanswered = 0
 
-  constructor(world: ThreadWorld) { this.#world = world }
+  constructor(world: ThreadWorld) {
+    this.#world = world
+    this.#warm = world.worker
+  }
 
   /** @returns the number of the file in messages */
   register(user: ThreadUser): number {
@@ -34,7 +61,12 @@ export class StorageThread {
   }
   forget(file: number): void { this.#users.delete(file) }
 
-  /** @returns why it was not sent: MESH_STORAGE_FULL, MESH_STATE_UNUSABLE, MESH_STORAGE_FAILED */
+  /** As `send`. */
+  open(file: number, how: Omit<OpenFile, 'addon'>): MeshError | undefined {
+    const { bundle, stateFolder } = this.#world
+    return this.send({ kind: 'open', file, how: { ...how, addon: bundle && addonOf(stateFolder, bundle) } })
+  }
+  /** @returns why it was not sent: MESH_STORAGE_FAILED */
   send(message: ToThread): MeshError | undefined {
     try {
       const worker = this.#worker ??= this.#start()
@@ -46,26 +78,29 @@ export class StorageThread {
   }
 
   #start(): Worker {
-    const { bundle } = this.#world
-    const workerData: ThreadStart = { addon: this.#addon() }
-    const options = { workerData, resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 }, execArgv: [] }
-    const worker = bundle ? new Worker(bundle.thread(), { ...options, eval: true }) : new Worker(new URL('./storage-thread.ts', import.meta.url), options)
+    const worker = this.#warm ?? startWorker(this.#world.bundle)
+    this.#warm = undefined
+    this.#again.clear()
     worker.on('message', (answer: FromThread) => {
+      if (answer.kind === 'no addon') { this.#openWithAddon(worker, answer); return }
       if (--this.#unanswered === 0) worker.unref()
       this.#users.get(answer.file)?.answered(answer)
     })
     worker.on('error', (err) => this.#died(worker, toMeshError(err).message))
     worker.on('exit', (code) => this.#died(worker, `it ended with ${code}`))
-    worker.unref()
     return worker
   }
 
-  #addon(): string | undefined {
-    const { stateFolder } = this.#world
-    try { return sqliteAddon(this.#world) } catch (cause) {
-      if (cause instanceof MeshError) throw cause
-      if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') throw new MeshError('MESH_STORAGE_FULL', `there is no room for SQLite in ${stateFolder}`, { cause })
-      throw new MeshError('MESH_STATE_UNUSABLE', `SQLite cannot be unpacked into ${stateFolder}`, { cause })
+  #openWithAddon(worker: Worker, { file, how }: { readonly file: number; readonly how: OpenHow }): void {
+    const { bundle } = this.#world
+    try {
+      if (!bundle || this.#again.has(file)) throw new MeshError('MESH_STORAGE_FAILED', `${how.addon?.file} does not stay what was written`)
+      if (this.#again.size === 0) unpackAddon({ ...this.#world, bundle })
+      this.#again.add(file)
+      worker.postMessage({ kind: 'open', file, how } satisfies ToThread)
+    } catch (thrown) {
+      if (--this.#unanswered === 0) worker.unref()
+      this.#users.get(file)?.failed(toMeshError(thrown))
     }
   }
 

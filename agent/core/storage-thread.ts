@@ -1,19 +1,36 @@
 /** The storage thread: SQLite behind messages. Nothing here is awaited by the event loop that carries traffic. */
-import { parentPort, workerData } from 'node:worker_threads'
+import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import { parentPort } from 'node:worker_threads'
+import type { Addon } from './sqlite-addon.ts'
 import { SqliteFile } from './sqlite-file.ts'
-import type { Answer, Failure, FromThread, Job, ThreadStart, ToThread } from './storage-messages.ts'
+import type { Answer, Failure, FromThread, Job, ToThread } from './storage-messages.ts'
 
-const { addon } = workerData as ThreadStart
 const files = new Map<number, SqliteFile>()
+/** Addons that are what they should be. */
+const sound = new Set<string>()
 
-parentPort!.on('message', (message: ToThread) => { parentPort!.postMessage(answerTo(message)) })
+parentPort!.on('message', (message: ToThread) => {
+  if (message.kind === 'prepare') prepare(message.addon)
+  else parentPort!.postMessage(answerTo(message))
+})
 
-function answerTo(message: ToThread): FromThread {
+function prepare(addon: Addon): void {
+  try { if (isSound(addon)) SqliteFile.load(addon.file) } catch { /* whoever opens a file will see why */ }
+}
+
+function isSound({ file, sha256 }: Addon): boolean {
+  try { if (!sound.has(file) && createHash('sha256').update(fs.readFileSync(file)).digest('hex') === sha256) sound.add(file) } catch { return false }
+  return sound.has(file)
+}
+
+function answerTo(message: Exclude<ToThread, { kind: 'prepare' }>): FromThread {
   const { kind, file } = message
   switch (kind) {
     case 'open':
+      if (message.how.addon && !isSound(message.how.addon)) return { kind: 'no addon', file, how: message.how }
       try {
-        const { opened, setAside } = SqliteFile.open({ ...message.how, addon })
+        const { opened, setAside } = SqliteFile.open({ ...message.how, addon: message.how.addon?.file })
         files.set(file, opened)
         return { kind: 'opened', file, setAside }
       } catch (thrown) { return { kind: 'refused', file, failed: failureOf(thrown) } }

@@ -4,18 +4,16 @@
  * it; the next commit starts another.
  */
 import path from 'node:path'
-import type { Bundle } from './bundle.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
-import type { Disk } from './disk.ts'
 import { MeshError } from './errors.ts'
-import { StorageThread, type ThreadUser } from './storage-thread-handle.ts'
+import { StorageThread, type ThreadAnswer, type ThreadUser, type ThreadWorld } from './storage-thread-handle.ts'
 import type { Answer, FromThread, Job } from './storage-messages.ts'
 import type { Opened, OpenStorage, Row, SqlValue, Statement, Storage, StorageOptions, StorageStats } from './storage.ts'
 
 /** `eco` waits so long for company: flash wears by the write. */
 const ECO_WAIT_MS = 1_000
 
-export type StorageWorld = { readonly stateFolder: string; readonly bundle: Bundle | undefined; readonly disk: Disk; readonly clock?: Clock }
+export type StorageWorld = ThreadWorld & { readonly clock?: Clock }
 
 export function openStorageWith(world: StorageWorld): OpenStorage {
   const thread = new StorageThread(world)
@@ -86,7 +84,7 @@ class WorkerStorage implements Storage, ThreadUser {
   #openFile(whenDamaged: 'set aside' | 'fail'): void {
     const { path: file, profile, migrations } = this.#options
     this.#state = 'opening'
-    const refusal = this.#thread.send({ kind: 'open', file: this.#file, how: { path: path.resolve(file), profile, migrations, stamp: String(this.#clock.wallMs()), whenDamaged } })
+    const refusal = this.#thread.open(this.#file, { path: path.resolve(file), profile, migrations, stamp: String(this.#clock.wallMs()), whenDamaged })
     if (refusal) this.failed(refusal)
   }
 
@@ -105,7 +103,7 @@ class WorkerStorage implements Storage, ThreadUser {
     if (refusal) this.failed(refusal)
   }
 
-  answered(message: FromThread): void {
+  answered(message: ThreadAnswer): void {
     switch (message.kind) {
       case 'opened':
         if (this.#state === 'opening') this.#state = 'open'

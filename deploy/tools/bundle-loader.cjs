@@ -9,7 +9,7 @@ const { compileFunction } = require('node:vm')
 function runtime() {
   const fs = require('node:fs')
   const { Script } = require('node:vm')
-  const { brotliDecompressSync } = require('node:zlib')
+  const { brotliDecompressSync, crc32 } = require('node:zlib')
   const part = (name) => {
     const { fromEnd, text, length, often } = PARTS[name]
     const fd = fs.openSync(__filename, 'r')
@@ -26,37 +26,49 @@ function runtime() {
     }
     return bytes
   }
-  const sha256 = (bytes) => require('node:crypto').createHash('sha256').update(bytes).digest()
-  // What V8 compiled in an earlier run lies in the state folder (agent/core/compiled-code.ts): a third of the time until something is served.
-  // V8 looks at its own version and flags; that it is of this program and whole, the two hashes in front of it tell.
-  const stateFolder = () => {
+  // The program as text and as V8 compiled it in an earlier run, kept in the state folder (agent/core/compiled-code.ts): a third of the time until
+  // something is served. V8 looks at its own version and flags; that it is of this program and whole, the first 40 bytes tell.
+  const likelyStateFolder = () => {
     const [, , command, ...args] = process.argv
     if (command !== 'run') return undefined
     const at = args.findIndex((a) => a === '-c' || /^--config(=|$)/.test(a))
     const file = at < 0 ? '/etc/meshlet/agent.yaml' : args[at].includes('=') ? args[at].slice(args[at].indexOf('=') + 1) : args[at + 1]
-    return /^state:[ \t]+["']?([^\s"'#$]+)["']?[ \t]*(?:#.*)?$/m.exec(fs.readFileSync(file, 'utf8'))?.[1] ?? '/var/lib/meshlet'
+    try { return /^state:[ \t]+["']?([^\s"'#$]+)["']?[ \t]*(?:#.*)?$/m.exec(fs.readFileSync(file, 'utf8'))?.[1] ?? '/var/lib/meshlet' } catch { return undefined }
   }
+  const HEAD = 40
   const compiledBefore = () => {
+    const folder = likelyStateFolder()
+    if (folder === undefined) return undefined
     try {
-      const folder = stateFolder()
-      if (folder === undefined) return undefined
       const file = fs.readFileSync(`${folder}/compiled.bin`)
-      const code = file.subarray(64)
-      return file.toString('hex', 0, 32) === PARTS.programSha256 && sha256(code).equals(file.subarray(32, 64)) ? code : undefined
+      const rest = file.subarray(HEAD - 4)
+      if (file.toString('hex', 0, 32) !== PARTS.programSha256 || file.readUInt32LE(32) !== crc32(rest)) return undefined
+      const code = HEAD + file.readUInt32LE(HEAD - 4)
+      return { text: file.latin1Slice(HEAD, code), cachedData: file.subarray(code) }
     } catch { return undefined }
   }
   const parameters = 'exports, require, module, __filename, __dirname, meshletBundle'
-  const compile = (name, cachedData) => new Script(`(function (${parameters}) {${part(name).toString('latin1')}\n})`, { filename: `${__filename}#${name}`, cachedData })
+  const textOf = (name) => `(function (${parameters}) {${part(name).latin1Slice()}\n})`
+  const compile = (name, { text, cachedData } = { text: textOf(name) }) => new Script(text, { filename: `${__filename}#${name}`, cachedData })
   // The optimizing compilers cost a start more than they give, and eight megabytes of their own code; agent/main.ts switches them on again.
-  // Before the first look at compiled code: V8 takes only what was compiled under the same flags.
-  if (process.argv[2] === 'run') for (const flag of ['--no-opt', '--no-maglev']) require('node:v8').setFlagsFromString(flag)
+  // V8 takes only what was compiled under the same flags: what Node brings compiled of itself has to come before they change, the program after.
+  if (process.argv[2] === 'run') {
+    for (const name of ['assert', 'crypto', 'dns', 'module', 'net', 'os', 'process', 'tls', 'vm', 'worker_threads', 'zlib']) require(`node:${name}`)
+    for (const flag of ['--no-opt', '--no-maglev']) require('node:v8').setFlagsFromString(flag)
+  }
   const program = compile('program', compiledBefore())
   const meshletBundle = {
     version: PARTS.version, builtAt: PARTS.builtAt, file: __filename, addonSha256: PARTS.addonSha256, thread: () => part('thread').toString('latin1'), addon: () => part('addon'),
+    likelyStateFolder,
     compiled: () => {
       if (program.cachedDataRejected === false) return undefined
-      const code = program.createCachedData()
-      return Buffer.concat([Buffer.from(PARTS.programSha256, 'hex'), sha256(code), code])
+      const text = Buffer.from(textOf('program'), 'latin1')
+      const rest = Buffer.concat([Buffer.alloc(4), text, program.createCachedData()])
+      rest.writeUInt32LE(text.length)
+      const head = Buffer.alloc(HEAD - 4)
+      head.write(PARTS.programSha256, 'hex')
+      head.writeUInt32LE(crc32(rest), 32)
+      return Buffer.concat([head, rest])
     },
   }
   const packages = new Map()

@@ -2,8 +2,7 @@
 import { bundle } from '../../agent/core/bundle.ts'
 import { systemClock, systemRandom } from '../../agent/core/clock.ts'
 import { systemDisk } from '../../agent/core/disk.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import { sqliteAddon } from '../../agent/core/sqlite-addon.ts'
+import { soundAddon } from '../../agent/core/sqlite-addon.ts'
 import { readHubConfig, type HubConfig } from '../config.ts'
 import { openState, type HubWorld } from '../hub.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -11,12 +10,8 @@ import type { Tokens } from '../tokens.ts'
 
 export const systemWorld: HubWorld = { clock: systemClock, random: systemRandom, disk: systemDisk }
 
-/** Throws MESH_STATE_UNUSABLE. */
-export function nativeBinding(config: HubConfig): string | undefined {
-  try { return sqliteAddon({ stateFolder: config.state, bundle, disk: systemDisk }) } catch (cause) {
-    throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be written`, { cause })
-  }
-}
+/** Throws MESH_STATE_UNUSABLE, MESH_STORAGE_FULL, MESH_STORAGE_FAILED. */
+export const nativeBinding = (config: HubConfig): string | undefined => soundAddon({ stateFolder: config.state, bundle, disk: systemDisk })
 
 /** Reads hub.yaml and opens the registry for one command, beside a hub that may be running. */
 export function withState<T>(file: string, work: (state: { readonly config: HubConfig; readonly registry: Registry; readonly tokens: Tokens }) => T): T {
