@@ -50,7 +50,8 @@ export class SotwStream {
   response({ kind, nonce, version, values }: SotwResponse): AdsResponse {
     const watch = this.#watch(kind)
     watch.open.set(nonce, version)
-    const resources = values.map((value, i) => ({ name: nameIn(kind, value) ?? `(resource ${i} without a name)`, version, value }))
+    // Name tables have no names, and there may be several.
+    const resources = values.map((value, i) => ({ name: kind === 'nameTable' && i > 0 ? String(i) : nameIn(kind, value) ?? `(resource ${i} without a name)`, version, value }))
     if (isByName(kind)) return { kind, nonce, systemVersion: version, resources, removed: [] }
     const has = new Set(resources.map((r) => r.name))
     const removed = [...watch.has.difference(has)]

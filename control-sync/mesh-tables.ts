@@ -4,9 +4,10 @@
  */
 import type { Listener } from '../agent/model/listener.ts'
 import type { Decoded, RawResource, Snapshot } from '../agent/model/snapshot.ts'
-import type { Tables } from '../agent/model/tables.ts'
+import type { Names, Tables } from '../agent/model/tables.ts'
 import { closedInbound } from './authorization-age.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
+import { united } from './decode/names.ts'
 import { routeTable } from './decode/route-table.ts'
 
 const values = new WeakMap<RawResource, object>()
@@ -42,9 +43,27 @@ function listenerOf(raw: RawResource, extensions: ReadonlyMap<string, RawResourc
   return made
 }
 
+/** By the first resource: the same object while the same resources are there. */
+const unions = new WeakMap<RawResource, { readonly of: readonly RawResource[]; readonly names: Names }>()
+
+/** Undefined when there is no name table that decodes. Several are one, in the order of their names. */
+function namesIn(resources: ReadonlyMap<string, RawResource>, options: DecodeOptions): Names | undefined {
+  const tableOf = (raw: RawResource): Names | undefined => valueOf(raw, (bytes) => orUndefined(decode('nameTable', bytes, options)))
+  const raws = [...resources.values()]
+  const [first] = raws
+  if (!first || raws.length === 1) return first && tableOf(first)
+  raws.sort((a, b) => (a.name < b.name ? -1 : 1))
+  const known = unions.get(raws[0]!)
+  if (known?.of.length === raws.length && known.of.every((raw, i) => raw === raws[i])) return known.names
+  const tables = raws.flatMap((raw) => tableOf(raw) ?? [])
+  if (tables.length === 0) return undefined
+  const names = united(tables)
+  unions.set(raws[0]!, { of: raws, names })
+  return names
+}
+
 /** @param options how resources that name files are decoded; the same for the life of a process */
 export function meshTables({ resources }: Snapshot, at: { readonly generation: number; readonly stale: boolean; readonly inboundClosed?: boolean }, options: DecodeOptions = {}): Tables {
-  const namesOf = (bytes: Uint8Array): NonNullable<Tables['names']> | undefined => orUndefined(decode('nameTable', bytes, options))
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
     const listener = listenerOf(raw, resources.extension, options)
@@ -56,9 +75,6 @@ export function meshTables({ resources }: Snapshot, at: { readonly generation: n
     load: (serviceName) => valueOf(resources.endpoint.get(serviceName), (bytes) => orUndefined(decode('endpoint', bytes, options))),
     routes: (name) => valueOf(resources.route.get(name), (bytes) => routeTable(bytes, options.readFile)),
     clusterNames: () => resources.cluster.keys(),
-    get names() {
-      const [raw] = resources.nameTable.values()
-      return valueOf(raw, namesOf)
-    },
+    get names() { return namesIn(resources.nameTable, options) },
   }
 }

@@ -12,9 +12,26 @@ export function names(at: At, from: NameTable): Names {
     const addresses = info.ips.filter((ip) => ipBytes(ip))
     if (addresses.length < info.ips.length) at.in('table').item(host).in('ips').ignore('not all are IP addresses')
     const isService = info.registry === 'Kubernetes' && info.shortname !== '' && info.namespace !== ''
-    table.set(plainName(host), { addresses, service: isService ? { name: info.shortname.toLowerCase(), namespace: info.namespace.toLowerCase() } : undefined })
+    add(table, plainName(host), { addresses, service: isService ? { name: info.shortname.toLowerCase(), namespace: info.namespace.toLowerCase() } : undefined })
   }
   return table
+}
+
+/**
+ * One table of several. istiod sends one, without a name, and Istio's agent takes the first of a push and passes over the rest; xDS lets a server
+ * have as many as it likes.
+ */
+export function united(tables: readonly Names[]): Names {
+  const all = new Map<string, NamedHost>()
+  for (const table of tables) for (const [name, host] of table) add(all, name, host)
+  return all
+}
+
+/** A name said twice: a Kubernetes service goes before what others say of it, and others go together (istio pkg/dns/server BuildNameTable). */
+function add(table: Map<string, NamedHost>, name: string, host: NamedHost): void {
+  const before = table.get(name)
+  if (!before || (host.service && !before.service)) table.set(name, host)
+  else if (!before.service) table.set(name, { addresses: [...new Set([...before.addresses, ...host.addresses])], service: undefined })
 }
 
 function plainName(host: string): string { return host.toLowerCase().replace(/\.$/, '') }
