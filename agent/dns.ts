@@ -18,7 +18,11 @@ export async function startAgentDns({ config, ctx, disk, node, configuration }: 
     ...ctx, disk, settings: config.dns, namespace,
     // The node's id ends in NAMESPACE.DOMAIN.
     domain: node.id.slice(node.id.lastIndexOf('~') + 1).slice(namespace.length + 1),
-    awaited: () => !configuration.applier.heard.has('nameTable'),
+    awaited() {
+      const { heard, stale } = configuration.applier
+      if (heard.has('nameTable')) return 'nothing'
+      return !stale && heard.has('cluster') && heard.has('listener') ? 'names' : 'everything'
+    },
     outside: new Set(config.control?.address.map(hostOf)),
   })
 }

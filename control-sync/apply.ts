@@ -67,7 +67,7 @@ export class Applier implements Disposable {
   }
 
   get snapshot(): Snapshot { return this.#snapshot }
-  /** Kinds of which something was said that could be used, be it that there are none; all of them once a stored configuration is in force. */
+  /** Kinds of which something was said that could be used, be it that there are none; all once a stored configuration is in force, names only if it has some. */
   get heard(): ReadonlySet<ResourceKind> { return this.#heard }
   get generation(): number { return this.#generation }
   get stale(): boolean { return this.#o.tables.get().stale }
@@ -110,7 +110,8 @@ export class Applier implements Disposable {
     this.#references = new Map(stored.references)
     this.#o.saver?.restored({ ...stored, savedAtMs: stored.snapshot.savedAtMs })
     this.#age.restored(stored.contactAtMs ?? stored.snapshot.savedAtMs)
-    for (const kind of KINDS) this.#heard.add(kind)
+    // No stored names: they may not have been asked for.
+    for (const kind of KINDS) if (kind !== 'nameTable' || stored.snapshot.resources.nameTable.size > 0) this.#heard.add(kind)
     this.#swap(true)
   }
 

@@ -65,6 +65,8 @@ export type SyncOptions = {
   readonly refusedRetryMaxMs: number
   /** Asks for further roots of the mesh (PCDS). Where the server sends none, istiod would show the kind as never sent. */
   readonly trustBundle: boolean
+  /** False: nobody here asks for names, so the control plane is not asked for them (60 bytes a service), and those of an earlier run are dropped at its first word. */
+  readonly names?: boolean
   /** Route tables that agent.yaml's own listeners name: asked for beside those of pushed listeners. */
   readonly ownRoutes: ReadonlySet<string>
   /** Told on every stream and at every change. Only where the control plane keeps a WorkloadEntry for this node: another istiod may die of it. */
@@ -145,9 +147,9 @@ class AdsSync implements Sync {
 
   /** One stream from opening to end. Never rejects. */
   async #stream(): Promise<Ending> {
-    const { transport, clock, health, trustBundle } = this.#o
+    const { transport, clock, health, trustBundle, names = true } = this.#o
     const ended = Promise.withResolvers<MeshError>()
-    const protocol = new AdsProtocol(new Set([...transport.without ?? [], ...(trustBundle ? [] : ['proxyConfig'] as const)]))
+    const protocol = new AdsProtocol(new Set([...transport.without ?? [], ...(trustBundle ? [] : ['proxyConfig'] as const), ...(names ? [] : ['nameTable'] as const)]))
     let answered = false
     let work: Promise<void> = Promise.resolve()
     let stream: AdsStream | undefined
@@ -199,7 +201,7 @@ class AdsSync implements Sync {
     if (!talk.heard.has(kind)) applier.forgetRejected(kind)
     talk.heard.add(kind)
     const change: Change = { kind, put: response.resources.filter((r) => talk.protocol.takes(kind, r.name)), removed }
-    const { changed, rejected } = await applier.apply([this.#shrink.filter(change)])
+    const { changed, rejected } = await applier.apply([this.#shrink.filter(change), ...this.#unasked()])
     log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: removed.length, changed, rejected: rejected.length }, 'push received')
     talk.send(talk.protocol.answer(response, rejected.map(problemOf)))
     await this.#subscribe()
@@ -227,6 +229,12 @@ class AdsSync implements Sync {
       // Nobody refers to these any more, and the control plane does not say so (istiod answers an unsubscription with silence).
       if (request.unsubscribe.length > 0) await this.#o.applier.apply([{ kind, put: [], removed: request.unsubscribe }])
     }
+  }
+
+  /** Names that are not asked for any more would grow old here, and be believed once they are wanted again. */
+  #unasked(): Change[] {
+    const removed = this.#o.names === false ? [...this.#o.applier.snapshot.resources.nameTable.keys()] : []
+    return removed.length > 0 ? [{ kind: 'nameTable', put: [], removed }] : []
   }
 
   #known(kind: ResourceKind): Record<string, string> {

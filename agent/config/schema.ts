@@ -114,6 +114,8 @@ const dns = () => z.strictObject({
   resolvConf: file().default('/etc/resolv.conf'),
   /** Domains that clients' resolvers put behind names. Default: those of `resolvConf`. */
   search: z.array(domainName()).max(8).optional(),
+  /** Without a name table: so long every name waits for the first; then those that cannot be the mesh's alone are asked for upstream. */
+  firstTableMs: z.number().int().nonnegative().max(86_400_000).default(15_000),
   attemptMs: ms().max(30_000).default(2_000),
   /** Names that are asked for upstream at the same time. */
   maxInFlight: z.number().int().min(1).max(4_096).default(256),

@@ -13,6 +13,7 @@ import type { Tables } from '../../agent/model/tables.ts'
 import { encodeAnswer, encodeRefusal, NOT_READY, plainAnswer, tableAnswer } from './answer.ts'
 import { Cache } from './cache.ts'
 import { Exchange } from './exchange.ts'
+import { FirstTable, type Awaited } from './first-table.ts'
 import { Forwarder, type Resolved } from './forwarder.ts'
 import { DnsMetrics } from './metrics.ts'
 import { NameIndex, type Found, type NameRules } from './name-index.ts'
@@ -21,7 +22,7 @@ import { readQuery, type Query } from './query.ts'
 import { Servers } from './servers.ts'
 import type { DnsSettings } from './settings.ts'
 import { TcpClients } from './tcp-clients.ts'
-import { CLASS_IN, Rcode, Type } from './wire.ts'
+import { CLASS_IN, Rcode, TABLE_TTL_SEC, Type } from './wire.ts'
 
 export type DnsOptions = {
   readonly settings: DnsSettings
@@ -34,8 +35,8 @@ export type DnsOptions = {
   readonly tables: Current<Tables>
   readonly namespace: string
   readonly domain: string
-  /** Asked while there is no name table: whether one is still to come. Until then nobody knows which names are the mesh's. */
-  readonly awaited: () => boolean
+  /** Asked while there is no name table. */
+  readonly awaited: () => Awaited
   /** Lower-case names that are never the mesh's: the control plane's own, without which no table would ever come. */
   readonly outside: ReadonlySet<string>
 }
@@ -63,6 +64,7 @@ class Proxy implements DnsProxy {
   readonly #exchange: Exchange
   readonly #forwarder: Forwarder
   readonly #metrics: DnsMetrics
+  readonly #firstTable: FirstTable
   readonly #tcp: TcpClients
   readonly #owned = new AsyncDisposableStack()
   #index: NameIndex | undefined
@@ -77,6 +79,7 @@ class Proxy implements DnsProxy {
     this.#metrics = metrics
     this.#exchange = new Exchange({ network, clock, metrics, attemptMs: settings.attemptMs })
     this.#forwarder = new Forwarder({ settings, clock, log, metrics, servers: this.#servers, exchange: this.#exchange, cache: this.#cache })
+    this.#firstTable = new FirstTable({ clock, log, waitMs: settings.firstTableMs, domain: options.domain, awaited: options.awaited })
     this.#tcp = new TcpClients({ settings, clock, log, metrics, answer: (message, from) => this.#answer(message, from, 'tcp') })
   }
 
@@ -144,11 +147,13 @@ class Proxy implements DnsProxy {
       return { source: 'refused', answer: plainAnswer(refusal) }
     }
     const isOutside = query.name !== undefined && this.#o.outside.has(query.name)
-    if (!isOutside && !this.#o.tables.get().names && this.#o.awaited()) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
+    const without = isOutside || this.#o.tables.get().names ? 'forward' : this.#firstTable.of(query.name)
+    if (without === 'wait' || (without === 'brief' && this.#servers.none)) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
     const found = isOutside ? undefined : this.#find(query.name)
     if (found) return { source: 'table', answer: tableAnswer(query, found, this.#o.random) }
     if (this.#servers.none) return { source: 'table', answer: plainAnswer(Rcode.NXDOMAIN) }
-    return this.#forwarder.resolve(query)
+    const resolved = await this.#forwarder.resolve(query)
+    return without === 'brief' ? { ...resolved, ttlSec: (received) => Math.min(TABLE_TTL_SEC, resolved.ttlSec?.(received) ?? received) } : resolved
   }
 
   #find(name: string | undefined): Found | undefined {

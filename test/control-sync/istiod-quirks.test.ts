@@ -279,6 +279,31 @@ test('a refused extension keeps its last good version, and one of another type t
   assert.deepEqual(filtersOf(agent, 'in'), ['blocked'])
 })
 
+test('names (NDS) are asked for only where DNS is served; a table of an earlier run serves until the control plane is heard of, and is gone then', async () => {
+  const istiod = mesh()
+  istiod.put({ ...sample({ '@type': TYPE_URLS.nameTable, table: { 'a.shop.svc.cluster.local': { ips: ['240.240.0.1'] } } }), name: '' })
+  await using served = new SyncedAgent(istiod.transport())
+  await calm(served)
+  await served[Symbol.asyncDispose]()
+  assert.deepEqual([served.names('nameTable'), served.applier.heard.has('nameTable')], [[''], true])
+
+  const transport = istiod.transport()
+  await using off = new SyncedAgent(transport, { before: served, names: false })
+  assert.equal(off.tables.get().names?.size, 1)
+  await calm(off)
+  assert.deepEqual([off.synced, transport.sent.filter((r) => r.kind === 'nameTable'), off.names('nameTable'), off.tables.get().names], [true, [], [], undefined])
+  const { generation } = off.applier
+  istiod.pushAll()
+  await calm(off)
+  assert.deepEqual([off.names('nameTable'), off.applier.generation], [[], generation], 'dropped once')
+  await off[Symbol.asyncDispose]()
+
+  await using again = new SyncedAgent(istiod.transport(), { before: off })
+  assert.deepEqual([again.tables.get().stale, again.applier.heard.has('cluster'), again.applier.heard.has('nameTable')], [true, true, false], 'the first table is still to come')
+  await calm(again)
+  assert.deepEqual([again.applier.heard.has('nameTable'), again.tables.get().names?.size], [true, 1])
+})
+
 test('trust bundles (PCDS) are asked for only when agent.yaml says so: istiod would show the kind as never sent', async () => {
   const istiod = mesh()
   const transport = istiod.transport()

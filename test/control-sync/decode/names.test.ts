@@ -13,7 +13,7 @@ import { SimClock } from '../../helpers/sim-clock.ts'
 type Info = { readonly ips: readonly string[]; readonly registry?: string; readonly shortname?: string; readonly namespace?: string }
 type Put = Change['put'][number]
 function table(name: string, hosts: Readonly<Record<string, Info>>): Put {
-  return { name, version: '', value: sample({ '@type': TYPE_URLS.nameTable, table: hosts } as Parameters<typeof sample>[0]).bytes }
+  return { name, version: '', value: sample({ '@type': TYPE_URLS.nameTable, table: hosts } as unknown as Parameters<typeof sample>[0]).bytes }
 }
 const service = (...ips: string[]): Info => ({ ips, registry: 'Kubernetes', shortname: 'db', namespace: 'shop' })
 const external = (...ips: string[]): Info => ({ ips, registry: 'External' })

@@ -35,16 +35,57 @@ test('any type of a name that is not the mesh\'s goes upstream as it is, its ans
 test('before the first table no name is answered, but that of the control plane; afterwards all are', async (t) => {
   const site = await DnsSite.start(t, {}, { outside: new Set(['istiod.example.com']) })
   const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
-  site.awaited = true
+  site.awaited = 'everything'
   site.tables.swap(EMPTY_TABLES)
   assert.equal(await site.ask(query('api.shop.svc.cluster.local')), 'SERVFAIL')
+  await site.clock.advance(14_999)
   assert.equal(await site.ask(query('www.example.com')), 'SERVFAIL')
   assert.deepEqual(upstream.asked, [])
   assert.equal(await site.ask(query('Istiod.Example.com')), 'NOERROR, Istiod.Example.com 60 A 9.9.9.9')
-  site.awaited = false
-  assert.equal(await site.ask(query('www.example.com')), 'NOERROR, www.example.com 60 A 9.9.9.9', 'a control plane without names')
+  site.awaited = 'nothing'
+  assert.equal(await site.ask(query('www.example.com')), 'NOERROR, www.example.com 60 A 9.9.9.9', 'a control plane that says that it has no names')
   site.tables.swap(MESH)
   assert.match(await site.ask(query('api.shop.svc.cluster.local')), /^NOERROR aa/)
+})
+test('a first table that does not come: after a while names that may be others\' are asked for upstream, and are not kept for long', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 3_600)] }))
+  site.awaited = 'everything'
+  site.tables.swap(EMPTY_TABLES)
+  await site.clock.advance(15_000)
+  for (const name of ['www.example.com', 'api.shop', 'cluster.local', 'svc.example.com', 'notsvc.example.com']) assert.equal(await site.ask(query(name)), `NOERROR, ${name} 30 A 9.9.9.9`, name)
+  for (const name of ['api', 'api.shop.svc', 'api.shop.svc.cluster.local', 'details.ns2.svc.cluster.remote', 'x.cluster.local']) assert.equal(await site.ask(query(name)), 'SERVFAIL', name)
+  assert.deepEqual([upstream.asked.length, site.events('dns.no-table')], [5, 1])
+  site.tables.swap(tables({ 'www.example.com': { addresses: ['240.240.0.5'], service: undefined } }))
+  assert.equal(await site.ask(query('www.example.com')), 'NOERROR aa, www.example.com 30 A 240.240.0.5', 'the table decides, whatever was asked before')
+  assert.equal(await site.ask(query('api.shop')), 'NOERROR, api.shop 3600 A 9.9.9.9')
+})
+test('a control plane that sends everything but names has none, once they are overdue', async (t) => {
+  const site = await DnsSite.start(t)
+  await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 3_600)] }))
+  site.awaited = 'everything'
+  site.tables.swap(EMPTY_TABLES)
+  await site.clock.advance(60_000)
+  site.awaited = 'names'
+  assert.equal(await site.ask(query('api.shop.svc')), 'SERVFAIL')
+  await site.clock.advance(14_999)
+  assert.equal(await site.ask(query('api.shop.svc')), 'SERVFAIL')
+  await site.clock.advance(1)
+  assert.equal(await site.ask(query('api.shop.svc')), 'NOERROR, api.shop.svc 3600 A 9.9.9.9')
+  site.awaited = 'everything'
+  assert.equal(await site.ask(query('api')), 'SERVFAIL', 'another control plane, which may have some')
+  assert.equal(site.events('dns.no-table'), 1)
+})
+test('firstTableMs 0 waits for nothing; without upstream resolvers nothing is denied before the table', async (t) => {
+  const site = await DnsSite.start(t, { firstTableMs: 0 })
+  await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
+  site.awaited = 'everything'
+  site.tables.swap(EMPTY_TABLES)
+  assert.deepEqual([await site.ask(query('www.example.com')), await site.ask(query('api'))], ['NOERROR, www.example.com 30 A 9.9.9.9', 'SERVFAIL'])
+  const alone = await DnsSite.start(t, { firstTableMs: 0, upstreams: [] })
+  alone.awaited = 'everything'
+  alone.tables.swap(EMPTY_TABLES)
+  assert.equal(await alone.ask(query('www.example.com')), 'SERVFAIL')
 })
 test('with no upstream resolver by intention, what the mesh does not know does not exist', async (t) => {
   const site = await DnsSite.start(t, { upstreams: [] })

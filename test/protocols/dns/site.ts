@@ -7,6 +7,7 @@ import { Metrics } from '../../../agent/core/metrics.ts'
 import type { Address, Network } from '../../../agent/core/network.ts'
 import { EMPTY_TABLES, type NamedHost, type Tables } from '../../../agent/model/tables.ts'
 import { startDns, type DnsOptions, type DnsProxy } from '../../../protocols/dns/proxy.ts'
+import type { Awaited } from '../../../protocols/dns/first-table.ts'
 import type { DnsSettings } from '../../../protocols/dns/settings.ts'
 import { told, Upstream, type Script } from '../../helpers/dns.ts'
 import { seededRandom } from '../../helpers/random.ts'
@@ -19,7 +20,7 @@ export const SERVER: Address = { host: '10.0.0.53', port: 53 }
 export const OTHER: Address = { host: '10.0.0.54', port: 53 }
 
 export const SETTINGS: DnsSettings = {
-  address: AT.host, port: AT.port, upstreams: [SERVER], resolvConf: '/etc/resolv.conf', search: [], attemptMs: 2_000, maxInFlight: 10, maxCacheEntries: 100, maxCacheBytes: 100_000,
+  address: AT.host, port: AT.port, upstreams: [SERVER], resolvConf: '/etc/resolv.conf', search: [], firstTableMs: 15_000, attemptMs: 2_000, maxInFlight: 10, maxCacheEntries: 100, maxCacheBytes: 100_000,
   maxTtlSec: 86_400, maxNegativeTtlSec: 900, maxStaleSec: 86_400, maxTcpConnections: 4, tcpIdleMs: 10_000,
 }
 
@@ -33,7 +34,7 @@ export class DnsSite {
   readonly lines: Record<string, unknown>[] = []
   readonly tables = new Current<Tables>(MESH)
   readonly files = new Map<string, string>()
-  awaited = false
+  awaited: Awaited = 'nothing'
   proxy!: DnsProxy
   #nextClient = 50_000
 

@@ -1,0 +1,54 @@
+/** What becomes of a name while there is no name table, neither sent nor stored: nobody knows then which names are the mesh's. */
+import type { Clock } from '../../agent/core/clock.ts'
+import type { Log } from '../../agent/core/log.ts'
+
+/** What the control plane still owes: nothing (a folder; a control plane that said that there are no names), the names alone, or everything. */
+export type Awaited = 'nothing' | 'names' | 'everything'
+/** `brief`: asked for upstream, and clients are not to keep the answer, because it may be the mesh's name after all. */
+export type Without = 'wait' | 'forward' | 'brief'
+
+export type FirstTableOptions = {
+  readonly clock: Clock
+  readonly log: Log
+  /** dns.firstTableMs. */
+  readonly waitMs: number
+  /** Of the mesh's services, e.g. `svc.cluster.local`. */
+  readonly domain: string
+  readonly awaited: () => Awaited
+}
+
+export class FirstTable {
+  readonly #o: FirstTableOptions
+  readonly #startedMs: number
+  /** Since when nothing but names is missing, as far as queries have seen. */
+  #othersMs: number | undefined
+  #told: Without = 'wait'
+
+  constructor(options: FirstTableOptions) {
+    this.#o = options
+    this.#startedMs = options.clock.monotonicMs()
+  }
+
+  /** Asked while there is no table. @param name undefined for one that no host can have */
+  of(name: string | undefined): Without {
+    const { clock, waitMs, awaited } = this.#o
+    const owed = awaited()
+    if (owed === 'nothing') return 'forward'
+    const now = clock.monotonicMs()
+    if (owed === 'names') this.#othersMs ??= now
+    else this.#othersMs = undefined
+    if (this.#othersMs !== undefined && now - this.#othersMs >= waitMs) return this.#tell('forward', 'the control plane sends no names: all are asked for upstream')
+    if (now - this.#startedMs < waitMs || (name !== undefined && isMeshOnly(name, this.#o.domain))) return 'wait'
+    return this.#tell('brief', 'no name table has come yet: names that may be others\' are asked for upstream')
+  }
+
+  #tell(what: Without, text: string): Without {
+    if (this.#told !== what) this.#o.log.warn({ evt: 'dns.no-table', afterMs: Math.round(this.#o.clock.monotonicMs() - this.#startedMs) }, text)
+    return (this.#told = what)
+  }
+}
+
+/** Names that nobody but the mesh has: one label, `svc` as a label (also of other clusters' domains), or below the cluster's domain. */
+function isMeshOnly(name: string, domain: string): boolean {
+  return !name.includes('.') || /\.svc(\.|$)/.test(name) || name.endsWith(domain.slice(domain.indexOf('.')))
+}
