@@ -41,6 +41,25 @@ export function tableAnswer(query: Query, { host, alias }: Found, random: Random
     ...(isAlias ? [record(HEADER_BYTES, Type.CNAME, Buffer.concat([query.question.subarray(0, alias.length + 1), Buffer.alloc(1)]))] : []),
     ...shuffled(wanted, random).map((ip) => record(owner, ip.length === 4 ? Type.A : Type.AAAA, ip)),
   ]
+  return ownAnswer(records)
+}
+
+/**
+ * Whether the table alone answers a question of this type. Services (and what isMeshOnly) exist here and nowhere else; of other hosts (ServiceEntry)
+ * it knows addresses, and their other records, those for mail and certificates among them, are where they always were. HTTPS and SVCB hold addresses
+ * too (RFC 9460 §7.3): passed on, they would lead clients past the mesh.
+ */
+export function isTables(type: number, { host }: Found): boolean {
+  return host.service !== undefined || ADDRESS_TYPES.has(type)
+}
+const ADDRESS_TYPES = new Set<number>([Type.A, Type.AAAA, Type.CNAME, Type.SVCB, Type.HTTPS, Type.ANY])
+
+/** @param names in wire form */
+export function pointerAnswer(names: readonly Buffer[]): Answer { return ownAnswer(names.map((name) => record(HEADER_BYTES, Type.PTR, name))) }
+/** The name exists, and there is nothing of that type. */
+export const NODATA: Answer = { rcode: 0, flags: AA, records: NO_RECORDS }
+
+function ownAnswer(records: readonly Buffer[]): Answer {
   const ends: number[] = []
   let end = 0
   for (const r of records) ends.push(end += r.length)

@@ -1,6 +1,7 @@
 /** What becomes of a name while there is no name table, neither sent nor stored: nobody knows then which names are the mesh's. */
 import type { Clock } from '../../agent/core/clock.ts'
 import type { Log } from '../../agent/core/log.ts'
+import { isMeshOnly } from './name-index.ts'
 
 /** What the control plane still owes: nothing (a folder; a control plane that said that there are no names), the names alone, or everything. */
 export type Awaited = 'nothing' | 'names' | 'everything'
@@ -46,9 +47,4 @@ export class FirstTable {
     if (this.#told !== what) this.#o.log.warn({ evt: 'dns.no-table', afterMs: Math.round(this.#o.clock.monotonicMs() - this.#startedMs) }, text)
     return (this.#told = what)
   }
-}
-
-/** Names that nobody but the mesh has: one label, `svc` as a label (also of other clusters' domains), or below the cluster's domain. */
-function isMeshOnly(name: string, domain: string): boolean {
-  return !name.includes('.') || /\.svc(\.|$)/.test(name) || name.endsWith(domain.slice(domain.indexOf('.')))
 }

@@ -1,5 +1,6 @@
 /** The mesh's names as clients ask for them: as they are, shortened, behind a search domain, or covered by a wildcard. */
 import type { NamedHost, Names } from '../../agent/model/tables.ts'
+import { ReverseIndex } from './reverse-index.ts'
 
 export type Found = {
   readonly host: NamedHost
@@ -17,12 +18,14 @@ export type NameRules = {
 
 /**
  * Answers what Istio's agent answers (istio pkg/dns/client: generateAltHosts, buildDNSAnswers, lookupHost), with two differences: every
- * search domain counts, not only the first, and the alias of a wildcard's name is that name and not the wildcard.
+ * search domain counts, not only the first, and the alias of a wildcard's name is that name and not the wildcard. Where Istio's agent passes
+ * other types than A and AAAA on, so does the proxy for hosts that are no Kubernetes service (answer.ts).
  */
 export class NameIndex {
   readonly names: Names
   readonly rules: NameRules
   readonly #short = new Map<string, NamedHost>()
+  #reverse: ReverseIndex | undefined
 
   constructor(names: Names, rules: NameRules) {
     this.names = names
@@ -62,6 +65,11 @@ export class NameIndex {
     return undefined
   }
 
+  /** Names of the address that `name` stands for (`7.0.240.240.in-addr.arpa`), in wire form; undefined for another name or another's address. */
+  pointers(name: string): readonly Buffer[] | undefined {
+    return name.endsWith('.arpa') ? (this.#reverse ??= new ReverseIndex(this.names)).find(name) : undefined
+  }
+
   #exact(name: string): NamedHost | undefined { return usable(this.names.get(name)) ?? usable(this.#short.get(name)) }
   #wildcard(parent: string): NamedHost | undefined { return usable(this.names.get(`*.${parent}`)) }
 }
@@ -74,4 +82,9 @@ function usable(host: NamedHost | undefined): NamedHost | undefined {
 /** @returns what stands before `.domain`; undefined when nothing does */
 function without(name: string, domain: string): string | undefined {
   return name.length > domain.length + 1 && name.endsWith(domain) && name[name.length - domain.length - 1] === '.' ? name.slice(0, -domain.length - 1) : undefined
+}
+
+/** Names that nobody but the mesh has: one label, `svc` as a label (also of other clusters' domains), or below the cluster's domain. */
+export function isMeshOnly(name: string, domain: string): boolean {
+  return !name.includes('.') || /\.svc(\.|$)/.test(name) || name.endsWith(domain.slice(domain.indexOf('.')))
 }

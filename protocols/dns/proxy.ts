@@ -10,13 +10,13 @@ import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
 import type { Address, Datagrams, Network } from '../../agent/core/network.ts'
 import type { Tables } from '../../agent/model/tables.ts'
-import { encodeAnswer, encodeRefusal, NOT_READY, plainAnswer, tableAnswer } from './answer.ts'
+import { encodeAnswer, encodeRefusal, isTables, NODATA, NOT_READY, plainAnswer, pointerAnswer, tableAnswer, type Answer } from './answer.ts'
 import { Cache } from './cache.ts'
 import { Exchange } from './exchange.ts'
 import { FirstTable, type Awaited } from './first-table.ts'
 import { Forwarder, type Resolved } from './forwarder.ts'
 import { DnsMetrics } from './metrics.ts'
-import { NameIndex, type Found, type NameRules } from './name-index.ts'
+import { isMeshOnly, NameIndex, type NameRules } from './name-index.ts'
 import { openPorts } from './ports.ts'
 import { readQuery, type Query } from './query.ts'
 import { Servers } from './servers.ts'
@@ -149,22 +149,33 @@ class Proxy implements DnsProxy {
     const isOutside = query.name !== undefined && this.#o.outside.has(query.name)
     const without = isOutside || this.#o.tables.get().names ? 'forward' : this.#firstTable.of(query.name)
     if (without === 'wait' || (without === 'brief' && this.#servers.none)) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
-    const found = isOutside ? undefined : this.#find(query.name)
-    if (found) return { source: 'table', answer: tableAnswer(query, found, this.#o.random) }
-    if (this.#servers.none) return { source: 'table', answer: plainAnswer(Rcode.NXDOMAIN) }
+    const mesh = isOutside ? undefined : this.#inTable(query)
+    if (mesh?.answer) return { source: 'table', answer: mesh.answer }
+    if (this.#servers.none) return { source: 'table', answer: mesh ? NODATA : plainAnswer(Rcode.NXDOMAIN) }
     const resolved = await this.#forwarder.resolve(query)
+    // The name has addresses: that others do not know it is no word on them.
+    if (mesh && resolved.answer.rcode === Rcode.NXDOMAIN) return { ...resolved, answer: { ...resolved.answer, rcode: Rcode.NOERROR } }
     return without === 'brief' ? { ...resolved, ttlSec: (received) => Math.min(TABLE_TTL_SEC, resolved.ttlSec?.(received) ?? received) } : resolved
   }
 
-  #find(name: string | undefined): Found | undefined {
+  /** What the mesh says of a name: undefined when it is none of its; without an answer when others may know records of this type. */
+  #inTable(query: Query): { readonly answer?: Answer } | undefined {
+    const index = this.#indexNow()
+    if (!index || query.name === undefined) return undefined
+    const pointers = index.pointers(query.name)
+    if (pointers) return query.type === Type.PTR || query.type === Type.ANY ? { answer: pointerAnswer(pointers) } : {}
+    const found = index.find(query.name)
+    return found && (isTables(query.type, found) || isMeshOnly(query.name, this.#o.domain) ? { answer: tableAnswer(query, found, this.#o.random) } : {})
+  }
+  #indexNow(): NameIndex | undefined {
     const { names } = this.#o.tables.get()
-    if (!names || name === undefined) return undefined
+    if (!names) return undefined
     const { search } = this.#servers
     if (this.#index?.names !== names || this.#index.rules.search !== search) {
       const rules: NameRules = { namespace: this.#o.namespace, domain: this.#o.domain, search }
       this.#index = new NameIndex(names, rules)
     }
-    return this.#index.find(name)
+    return this.#index
   }
 
   #refused({ host }: Address, what: string): void {

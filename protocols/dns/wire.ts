@@ -6,7 +6,7 @@ export const QR = 0x8000, OPCODE = 0x7800, AA = 0x0400, TC = 0x0200, RD = 0x0100
 /** DNSSEC OK, in the OPT record's TTL field (RFC 3225). */
 export const DO = 0x8000
 
-export const Type = { A: 1, CNAME: 5, SOA: 6, AAAA: 28, OPT: 41, TKEY: 249, ANY: 255 } as const
+export const Type = { A: 1, CNAME: 5, SOA: 6, PTR: 12, AAAA: 28, OPT: 41, SVCB: 64, HTTPS: 65, TKEY: 249, ANY: 255 } as const
 export const CLASS_IN = 1
 
 /** RFC 1035 §4.1.1 and RFC 6891 §9: BADVERS needs an OPT record for its upper bits. */
@@ -50,4 +50,12 @@ export function lowerCase(bytes: Buffer): Buffer {
   const out = Buffer.from(bytes)
   for (let i = 0; i < out.length; i++) if (out[i]! >= 0x41 && out[i]! <= 0x5a) out[i]! += 0x20
   return out
+}
+
+/** @param name without the final dot. @returns undefined for what no message can hold (RFC 1035 §2.3.4), or what is no name */
+export function encodeName(name: string): Buffer | undefined {
+  if (name.length === 0 || name.length > 253 || !/^[\x21-\x7e]+$/.test(name)) return undefined
+  const labels = name.split('.')
+  if (labels.some((l) => l.length === 0 || l.length > 63)) return undefined
+  return Buffer.concat([...labels.flatMap((l) => [Buffer.of(l.length), Buffer.from(l, 'latin1')]), Buffer.alloc(1)])
 }

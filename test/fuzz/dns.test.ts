@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { encode } from 'dns-packet'
 import fc from 'fast-check'
-import { encodeAnswer, encodeRefusal, tableAnswer } from '../../protocols/dns/answer.ts'
+import { encodeAnswer, encodeRefusal, pointerAnswer, tableAnswer } from '../../protocols/dns/answer.ts'
 import { framed } from '../../protocols/dns/exchange.ts'
 import { NameIndex } from '../../protocols/dns/name-index.ts'
 import { readQuery } from '../../protocols/dns/query.ts'
@@ -20,8 +20,8 @@ const index = new NameIndex(new Map([['*.wild', { addresses: ['10.0.0.1', 'fd00:
 
 const bytes = fc.uint8Array({ maxLength: 600 }).map((b) => Buffer.from(b))
 const label = fc.stringMatching(/^[a-zA-Z0-9_*-]{1,20}$/)
-const name = fc.oneof(fc.array(label, { maxLength: 8 }).map((l) => l.join('.')), fc.constantFrom('api.shop', 'api.shop.lan', 'x.y.wild', 'x.wild.a.b'))
-const type = fc.constantFrom('A', 'AAAA', 'CNAME', 'TXT', 'ANY', 'AXFR', 'UNKNOWN_65')
+const name = fc.oneof(fc.array(label, { maxLength: 8 }).map((l) => l.join('.')), fc.constantFrom('api.shop', 'api.shop.lan', 'x.y.wild', 'x.wild.a.b', '2.0.0.10.in-addr.arpa', `2${'.0'.repeat(29)}.d.f.ip6.arpa`))
+const type = fc.constantFrom('A', 'AAAA', 'CNAME', 'PTR', 'TXT', 'ANY', 'AXFR', 'UNKNOWN_65')
 const good = fc.tuple(name, type, fc.option(fc.nat(65_535), { nil: undefined }), fc.boolean()).map(([n, t, udpBytes, dnssecOk]) => query(n || '.', t, { ...(udpBytes === undefined ? {} : { udpBytes }), dnssecOk }))
 const response = fc.tuple(name, fc.array(fc.tuple(name, fc.nat(0xffff_ffff)), { maxLength: 40 }), fc.boolean(), fc.nat(15)).map(([n, answers, edns, rcode]) => encode({
   type: 'response', id: 4711, flags: 0x8180 | rcode, questions: [{ name: n || '.', type: 'A' }], answers: answers.map(([owner, ttl], i) => a(owner || '.', `10.0.0.${i}`, ttl)), authorities: [soa('example', 60)],
@@ -38,14 +38,16 @@ function serve(message: Buffer): void {
   const q = readQuery(message)
   if (!q) return
   if ('rcode' in q) { assert.equal(decoded(encodeRefusal(q)).id, message.readUInt16BE(0)); return }
+  const pointers = q.name === undefined ? undefined : index.pointers(q.name)
   const found = q.name === undefined ? undefined : index.find(q.name)
-  if (!found) return
+  const answer = pointers ? pointerAnswer(pointers) : found && tableAnswer(q, found, random)
+  if (!answer) return
   for (const over of ['udp', 'tcp'] as const) {
-    const out = encodeAnswer(q, tableAnswer(q, found, random), { over })
+    const out = encodeAnswer(q, answer, { over })
     assert.ok(out.length <= (over === 'tcp' ? 65_535 : 1_232))
     const p = decoded(out)
     assert.deepEqual(out.subarray(12, 12 + q.question.length), q.question)
-    assert.ok(p.answers!.every((r) => r.type === 'CNAME' || r.type === 'A' || r.type === 'AAAA'))
+    assert.ok(p.answers!.every((r) => r.type === 'CNAME' || r.type === 'A' || r.type === 'AAAA' || r.type === 'PTR'))
   }
 }
 

@@ -180,3 +180,39 @@ test('the end: queries under way are let go, no socket and no timer is left', as
   await site.proxy[Symbol.asyncDispose]()
   assert.deepEqual([site.clock.pendingTimers, site.tries({ result: 'cancelled' })], [0, 1])
 })
+
+const HOSTS = tables({
+  'orders.edge.svc.cluster.local': { addresses: ['240.240.0.7', '2001:2::7'], service: { name: 'orders', namespace: 'edge' } },
+  'example.com': { addresses: ['240.240.0.8'], service: undefined }, '*.example.com': { addresses: ['240.240.0.9'], service: undefined },
+})
+test('of a host that is no service the mesh has the addresses, and others the rest; that they do not know the name denies nothing', async (t) => {
+  const site = await DnsSite.start(t, { search: ['lan'] })
+  const upstream = await site.upstream((name, { type }) => (type === 'MX' ? { answers: [{ type: 'MX', name, ttl: 60, data: { preference: 1, exchange: 'mail.example.com' } }] } : { rcode: 3, answers: [], authorities: [soa('com', 60)] }))
+  site.tables.swap(HOSTS)
+  assert.equal(await site.ask(query('example.com', 'MX')), 'NOERROR, example.com 60 MX {"preference":1,"exchange":"mail.example.com"}')
+  assert.equal(await site.ask(query('_mqtt._tcp.example.com', 'SRV')), 'NOERROR')
+  assert.equal(await site.ask(query('example.com.lan', 'TXT')), 'NOERROR')
+  assert.deepEqual(upstream.asked, ['example.com MX udp', '_mqtt._tcp.example.com SRV udp', 'example.com.lan TXT udp'])
+  for (const type of ['AAAA', 'CNAME', 'UNKNOWN_65', 'UNKNOWN_64']) assert.equal(await site.ask(query('example.com', type)), 'NOERROR aa', `${type} holds addresses, which would lead past the mesh`)
+  for (const type of ['MX', 'TXT', 'SRV', 'UNKNOWN_65']) assert.equal(await site.ask(query('orders.edge', type)), 'NOERROR aa', 'a service is nowhere else')
+  assert.equal(upstream.asked.length, 3)
+})
+test('without upstream resolvers a name of the mesh has no more than its addresses', async (t) => {
+  const site = await DnsSite.start(t, { upstreams: [] })
+  site.tables.swap(HOSTS)
+  assert.deepEqual([await site.ask(query('example.com', 'MX')), await site.ask(query('example.org', 'MX'))], ['NOERROR aa', 'NXDOMAIN'])
+})
+test('an address of the mesh has its names; another\'s is asked for upstream', async (t) => {
+  const site = await DnsSite.start(t)
+  const upstream = await site.upstream((name) => ({ answers: [{ type: 'PTR', name, ttl: 60, data: 'printer.lan' }] }))
+  site.tables.swap(HOSTS)
+  const v6 = '7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.2.0.0.0.1.0.0.2.ip6.arpa'
+  assert.equal(await site.ask(query('7.0.240.240.In-Addr.Arpa', 'PTR')), 'NOERROR aa, 7.0.240.240.In-Addr.Arpa 30 PTR orders.edge.svc.cluster.local')
+  assert.equal(await site.ask(query(v6, 'PTR')), `NOERROR aa, ${v6} 30 PTR orders.edge.svc.cluster.local`)
+  assert.equal(await site.ask(query('8.0.240.240.in-addr.arpa', 'ANY')), 'NOERROR aa, 8.0.240.240.in-addr.arpa 30 PTR example.com')
+  assert.deepEqual(upstream.asked, [])
+  assert.equal(await site.ask(query('9.0.240.240.in-addr.arpa', 'PTR')), 'NOERROR, 9.0.240.240.in-addr.arpa 60 PTR printer.lan', 'a wildcard is no name')
+  assert.equal(await site.ask(query('1.0.0.10.in-addr.arpa', 'PTR')), 'NOERROR, 1.0.0.10.in-addr.arpa 60 PTR printer.lan')
+  site.tables.swap(tables({ 'new.mesh': { addresses: ['10.0.0.1'], service: undefined } }))
+  assert.equal(await site.ask(query('1.0.0.10.in-addr.arpa', 'PTR')), 'NOERROR aa, 1.0.0.10.in-addr.arpa 30 PTR new.mesh')
+})
