@@ -1,10 +1,12 @@
 import { createRequire } from 'node:module'
+import path from 'node:path'
 import type { NodeDescription } from '../control-sync/node.ts'
 import type * as Dns from '../protocols/dns/proxy.ts'
 import type { Context } from '../protocols/context.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration.ts'
 import type { Disk } from './core/disk.ts'
+import { sealerFrom } from './identity.ts'
 
 export type AgentDnsOptions = { readonly config: AgentConfig; readonly ctx: Context; readonly disk: Disk; readonly node: NodeDescription; readonly configuration: Configuration }
 
@@ -23,6 +25,7 @@ export async function startAgentDns({ config, ctx, disk, node, configuration }: 
       if (heard.has('nameTable')) return 'nothing'
       return !stale && heard.has('cluster') && heard.has('listener') ? 'names' : 'everything'
     },
+    store: { file: path.join(config.state, 'dns-answers'), sealer: () => sealerFrom(config, disk) },
     outside: new Set(config.control?.address.map(hostOf)),
   })
 }

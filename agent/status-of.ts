@@ -123,7 +123,7 @@ function problemsOf(p: StatusParts): Problem[] {
     workloadProblem(p),
     ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
     ...unknownNames(p),
-    p.dns?.status().problem,
+    ...p.dns?.status().problems ?? [],
     ...blockedListeners(p.tables.get()).slice(0, MAX_LISTED),
     ...p.configuration.folderProblems().slice(0, MAX_LISTED),
     ...applier.dangling().slice(0, MAX_LISTED).map((d) => new MeshError('MESH_NO_CLUSTER', `${d.holder.kind} ${d.holder.name} names the cluster ${d.name}, which does not exist`)),

@@ -23,6 +23,8 @@ export class Cache {
   constructor(limits: CacheLimits) { this.#limits = limits }
   get size(): number { return this.#entries.size }
   get bytes(): number { return this.#bytes }
+  /** The longest unused first. */
+  entries(): Iterable<[string, Entry]> { return this.#entries }
 
   /** Undefined when there is none that could be used at `nowMs`, be it as a stale one. */
   get(key: string, nowMs: number): Entry | undefined {

@@ -2,6 +2,7 @@
 import type { Clock } from '../../agent/core/clock.ts'
 import type { Log } from '../../agent/core/log.ts'
 import { NO_AUTHORITY, plainAnswer, STALE, type Answer, type EncodeOptions } from './answer.ts'
+import type { AnswerStore } from './answer-store.ts'
 import type { Cache, Entry } from './cache.ts'
 import type { Exchange, Reply } from './exchange.ts'
 import type { DnsMetrics, Source } from './metrics.ts'
@@ -30,6 +31,8 @@ type ForwarderOptions = {
   readonly servers: Servers
   readonly exchange: Exchange
   readonly cache: Cache
+  /** Undefined: answers are kept in memory only. */
+  readonly store: AnswerStore | undefined
 }
 
 export class Forwarder {
@@ -45,7 +48,8 @@ export class Forwarder {
 
   /** Never rejects. */
   async resolve(query: Query): Promise<Resolved> {
-    const { cache, clock } = this.#o
+    const { cache, clock, store } = this.#o
+    store?.load()
     const now = clock.monotonicMs()
     const entry = cache.get(query.key, now)
     if (entry && now < entry.freshUntilMs) return fromCache(entry, now, this.#o.settings)
@@ -113,7 +117,7 @@ export class Forwarder {
   }
 
   #keep(key: string, response: Response | undefined): Resolved {
-    const { cache, clock, settings } = this.#o
+    const { cache, clock, settings, store } = this.#o
     const now = clock.monotonicMs()
     if (!response || !isGood(response)) {
       if (this.#stopped) return failed(Rcode.SERVFAIL)
@@ -129,6 +133,7 @@ export class Forwarder {
     const freshUntilMs = now + keepSec * 1000
     const entry: Entry = { answer, storedMs: now, freshUntilMs, staleUntilMs: freshUntilMs + settings.maxStaleSec * 1000, restUntilMs: 0 }
     cache.set(key, entry)
+    store?.changed()
     return { ...fromCache(entry, now, settings), source: 'forwarded' }
   }
 }

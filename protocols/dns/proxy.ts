@@ -11,6 +11,7 @@ import type { Metrics } from '../../agent/core/metrics.ts'
 import type { Address, Datagrams, Network } from '../../agent/core/network.ts'
 import type { Tables } from '../../agent/model/tables.ts'
 import { encodeAnswer, encodeRefusal, isTables, NODATA, NOT_READY, plainAnswer, pointerAnswer, tableAnswer, type Answer } from './answer.ts'
+import { AnswerStore, type StorePlace } from './answer-store.ts'
 import { Cache } from './cache.ts'
 import { Exchange } from './exchange.ts'
 import { FirstTable, type Awaited } from './first-table.ts'
@@ -35,6 +36,8 @@ export type DnsOptions = {
   readonly tables: Current<Tables>
   readonly namespace: string
   readonly domain: string
+  /** Where answers are kept; left out: nowhere. */
+  readonly store?: StorePlace
   /** Asked while there is no name table. */
   readonly awaited: () => Awaited
   /** Lower-case names that are never the mesh's: the control plane's own, without which no table would ever come. */
@@ -46,7 +49,7 @@ export type DnsStatus = {
   readonly names: number | undefined
   readonly cached: number
   readonly upstreams: readonly string[]
-  readonly problem: MeshError | undefined
+  readonly problems: readonly MeshError[]
 }
 export type DnsProxy = AsyncDisposable & { readonly port: number; status(): DnsStatus }
 
@@ -61,6 +64,7 @@ class Proxy implements DnsProxy {
   readonly #o: DnsOptions
   readonly #servers: Servers
   readonly #cache: Cache
+  readonly #store: AnswerStore | undefined
   readonly #exchange: Exchange
   readonly #forwarder: Forwarder
   readonly #metrics: DnsMetrics
@@ -78,7 +82,10 @@ class Proxy implements DnsProxy {
     const metrics = new DnsMetrics(options.metrics, this.#cache, () => this.#tcp.size)
     this.#metrics = metrics
     this.#exchange = new Exchange({ network, clock, metrics, attemptMs: settings.attemptMs })
-    this.#forwarder = new Forwarder({ settings, clock, log, metrics, servers: this.#servers, exchange: this.#exchange, cache: this.#cache })
+    // What may not be given once it is stale is of no use to a later run.
+    const stores = settings.storeEveryMs > 0 && settings.maxStaleSec > 0
+    this.#store = stores && options.store ? new AnswerStore({ ...options.store, disk, clock, log, metrics, cache: this.#cache, everyMs: settings.storeEveryMs, maxBytes: settings.maxStoredBytes, maxStaleSec: settings.maxStaleSec }) : undefined
+    this.#forwarder = new Forwarder({ settings, clock, log, metrics, servers: this.#servers, exchange: this.#exchange, cache: this.#cache, store: this.#store })
     this.#firstTable = new FirstTable({ clock, log, waitMs: settings.firstTableMs, domain: options.domain, awaited: options.awaited })
     this.#tcp = new TcpClients({ settings, clock, log, metrics, answer: (message, from) => this.#answer(message, from, 'tcp') })
   }
@@ -93,6 +100,7 @@ class Proxy implements DnsProxy {
       onError: (err) => { log.debug({ evt: 'dns.not-sent', err }, 'an answer could not be sent') },
       onStream: (accepted) => { this.#tcp.accept(accepted) },
     })
+    this.#owned.use(this.#store)
     this.#owned.defer(() => this.#forwarder.idle())
     this.#owned.use(this.#exchange)
     this.#owned.defer(() => { this.#forwarder.stop() })
@@ -105,9 +113,10 @@ class Proxy implements DnsProxy {
   }
 
   status(): DnsStatus {
+    const upstream = this.#servers.problem()
     return {
       address: `${this.#o.settings.address}:${this.#port}`, names: this.#o.tables.get().names?.size, cached: this.#cache.size,
-      upstreams: this.#servers.all.map((s) => s.text), problem: this.#servers.problem(),
+      upstreams: this.#servers.all.map((s) => s.text), problems: [...(upstream ? [upstream] : []), ...this.#store?.problems() ?? []],
     }
   }
 

@@ -20,6 +20,9 @@ export type DnsSettings = {
   readonly maxNegativeTtlSec: number
   /** How long beyond its time an answer is given when no upstream resolver answers; 0 = never. */
   readonly maxStaleSec: number
+  /** Answers are written to disk at most so often while the proxy runs, and when it stops; 0 = never. */
+  readonly storeEveryMs: number
+  readonly maxStoredBytes: number
   readonly maxTcpConnections: number
   readonly tcpIdleMs: number
 }

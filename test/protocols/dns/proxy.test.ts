@@ -13,7 +13,7 @@ test('a name of the mesh is answered from the table; nobody else is asked', asyn
   assert.equal(await site.ask(query('api.shop.svc.cluster.local', 'MX')), 'NOERROR aa')
   assert.deepEqual(upstream.asked, [])
   assert.equal(site.count({ source: 'table', rcode: 'NOERROR' }), 3)
-  assert.deepEqual(site.proxy.status(), { address: '127.0.0.1:15053', names: 1, cached: 0, upstreams: ['10.0.0.53:53'], problem: undefined })
+  assert.deepEqual(site.proxy.status(), { address: '127.0.0.1:15053', names: 1, cached: 0, upstreams: ['10.0.0.53:53'], problems: [] })
 })
 test('a new table counts from the next query on; what it no longer has is asked for upstream', async (t) => {
   const site = await DnsSite.start(t)
@@ -90,25 +90,25 @@ test('firstTableMs 0 waits for nothing; without upstream resolvers nothing is de
 test('with no upstream resolver by intention, what the mesh does not know does not exist', async (t) => {
   const site = await DnsSite.start(t, { upstreams: [] })
   assert.equal(await site.ask(query('www.example.com')), 'NXDOMAIN')
-  assert.equal(site.proxy.status().problem, undefined)
+  assert.deepEqual(site.proxy.status().problems, [])
 })
 test('search domains of resolv.conf make aliases; the file is read again when it changes', async (t) => {
   const site = await DnsSite.start(t, { upstreams: undefined, search: undefined })
   const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
   assert.match(await site.ask(query('www.example.com')), /^SERVFAIL/)
-  assert.match(site.proxy.status().problem?.message ?? '', /^\/etc\/resolv\.conf names no resolver$/)
+  assert.match(site.proxy.status().problems[0]?.message ?? '', /^\/etc\/resolv\.conf names no resolver$/)
   site.files.set('/etc/resolv.conf', 'nameserver 10.0.0.53\nsearch lan\n')
   await site.clock.advance(5_000)
   assert.equal(await site.ask(query('www.example.com')), 'NOERROR, www.example.com 60 A 9.9.9.9')
   assert.equal(await site.ask(query('api.shop.svc.cluster.local.lan')), 'NOERROR aa, api.shop.svc.cluster.local.lan 30 CNAME api.shop.svc.cluster.local, api.shop.svc.cluster.local 30 A 240.240.0.1')
   assert.equal(upstream.asked.length, 1)
-  assert.equal(site.proxy.status().problem, undefined)
+  assert.deepEqual(site.proxy.status().problems, [])
 })
 test('resolv.conf that names this proxy alone: nobody is asked, and status says so', async (t) => {
   const site = await DnsSite.start(t, { upstreams: undefined, port: 53 })
   site.files.set('/etc/resolv.conf', 'nameserver 127.0.0.1\n')
   await site.clock.advance(5_000)
-  assert.equal(site.proxy.status().problem?.message, 'the only upstream resolver is this agent itself')
+  assert.equal(site.proxy.status().problems[0]?.message, 'the only upstream resolver is this agent itself')
 })
 
 for (const { name, bytes, want } of [
@@ -151,7 +151,7 @@ test('a query that leads back to this agent is refused at once, its server left 
   const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
   assert.equal(await site.ask(query('www.example.com')), 'NOERROR, www.example.com 60 A 9.9.9.9', 'the other one is asked, without waiting')
   assert.equal(site.tries({ result: 'loop' }), 1)
-  assert.match(site.proxy.status().problem?.message ?? '', /10\.9\.9\.9:53 leads back to this agent/)
+  assert.match(site.proxy.status().problems[0]?.message ?? '', /10\.9\.9\.9:53 leads back to this agent/)
   assert.equal(site.events('dns.loop'), 1)
   await site.ask(query('www.example.org'))
   assert.deepEqual([site.tries({ result: 'loop' }), upstream.asked.length], [1, 2])
