@@ -1,4 +1,4 @@
-/** dig and c-ares against the shipped bundle's DNS proxy, with unbound as the upstream resolver. */
+/** dig, c-ares and glibc against the shipped bundle's DNS proxy, with unbound as the upstream resolver. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { promises as dns } from 'node:dns'
@@ -6,51 +6,31 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { freePorts } from '../../deploy/tools/free-ports.ts'
 import { debianProgram } from './peers.ts'
-import { run, start, temporaryFolder, type Finally, type Running } from './programs.ts'
+import { run, temporaryFolder, type Finally, type Running } from './programs.ts'
 import { Agent, directoryMode, writeResources } from './shipped.ts'
+import { unbound } from './unbound.ts'
 
 const LARGE = Array.from({ length: 120 }, (_, i) => `10.20.0.${i}`)
 /** A zone of unbound's own; everything else is refused, so that nothing leaves this machine. */
 const ZONE = [
   'example.test. 3600 SOA ns.example.test. admin.example.test. 1 1 1 1 60', 'www.example.test. 60 A 192.0.2.1', 'www.example.test. 60 AAAA 2001:db8::1', 'alias.example.test. 60 CNAME www.example.test.',
-  'example.test. 60 MX 10 mail.example.test.', '_mqtt._tcp.example.test. 60 SRV 0 5 8883 www.example.test.', 'www.example.test. 60 CAA 0 issue ca.test', 'short.example.test. 1 A 192.0.2.9',
+  'example.test. 60 MX 10 mail.example.test.', '_mqtt._tcp.example.test. 60 SRV 0 5 8883 www.example.test.', 'www.example.test. 60 CAA 0 issue "ca.test"', 'short.example.test. 1 A 192.0.2.9',
+  'mesh.example.test. 60 A 192.0.2.66', 'mesh.example.test. 60 TXT "of its owner"', 'mesh.example.test. 60 HTTPS 1 . ipv4hint=192.0.2.66', '9.2.0.192.in-addr.arpa. 60 PTR short.example.test.',
   ...LARGE.map((ip) => `large.example.test. 60 A ${ip}`),
 ]
 
-async function unbound(t: Finally, port: number): Promise<Running> {
-  const folder = temporaryFolder(t)
-  const file = path.join(folder, 'unbound.conf')
-  const text = ZONE.map((record) => (`  local-data: ${record.includes('CAA') ? `'${record.replace('issue ca.test', 'issue "ca.test"')}'` : `"${record}"`}\n`)).join('')
-  fs.writeFileSync(file, `server:
-  interface: 127.0.0.1
-  port: ${port}
-  do-daemonize: no
-  username: ""
-  chroot: ""
-  directory: "${folder}"
-  pidfile: ""
-  use-syslog: no
-  module-config: "iterator"
-  do-not-query-localhost: yes
-  local-zone: "." refuse
-  local-zone: "example.test." static
-${text}remote-control:
-  control-enable: no
-`)
-  const running = start(t, debianProgram('unbound'), ['-d', '-c', file])
-  await running.listening(port)
-  return running
-}
+const resolver = (t: Finally, port: number): Promise<Running> => unbound(t, { port, zone: ZONE, zones: ['"." refuse', '"example.test." static', '"2.0.192.in-addr.arpa." static'] })
 
 const NAMES = { '@type': 'type.googleapis.com/istio.networking.nds.v1.NameTable', table: {
   'orders.edge.svc.cluster.local': { ips: ['240.240.0.7', 'fd00::7'], registry: 'Kubernetes', shortname: 'orders', namespace: 'edge' },
   'many.edge.svc.cluster.local': { ips: Array.from({ length: 100 }, (_, i) => `10.9.0.${i}`), registry: 'Kubernetes', shortname: 'many', namespace: 'edge' },
   '*.wild.mesh': { ips: ['240.240.0.9'], registry: 'External' },
+  'mesh.example.test': { ips: ['240.240.0.11'], registry: 'External' },
 } }
 
 test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
   const [port, upstreamPort] = (await freePorts(2)) as [number, number]
-  let upstream = await unbound(t, upstreamPort)
+  let upstream = await resolver(t, upstreamPort)
   const agent = await Agent.create(t, (home, adminPort) => directoryMode(home, adminPort, `dns: {port: ${port}, upstreams: ["127.0.0.1:${upstreamPort}"], search: [lan], attemptMs: 500}\n`).replace('{name: conformance}', '{name: conformance, namespace: edge}'))
   writeResources(agent.folder, [NAMES])
   await agent.start()
@@ -73,6 +53,18 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
       assert.equal(facts(await dig(over, 'a.b.wild.mesh', 'AAAA')), 'NOERROR | qr aa rd ra')
       assert.equal(facts(await dig(over, 'orders', 'MX')), 'NOERROR | qr aa rd ra')
     }
+  })
+  await t.test('letter case comes back as it was asked; names of addresses, by dig -x', async () => {
+    assert.equal(facts(await dig('oRdErS.EdGe', 'A')), 'NOERROR | qr aa rd ra | oRdErS.EdGe. A 240.240.0.7')
+    assert.equal(facts(await dig('-x', '240.240.0.7')), 'NOERROR | qr aa rd ra | 7.0.240.240.in-addr.arpa. PTR orders.edge.svc.cluster.local.')
+    assert.match(facts(await dig('-x', 'fd00::7')), /ip6\.arpa\. PTR orders\.edge\.svc\.cluster\.local\.$/)
+    assert.equal(facts(await dig('-x', '192.0.2.9')), 'NOERROR | qr rd ra | 9.2.0.192.in-addr.arpa. PTR short.example.test.')
+  })
+  await t.test('a ServiceEntry\'s host has the mesh\'s addresses, and its owner\'s other records', async () => {
+    assert.equal(facts(await dig('mesh.example.test', 'A')), 'NOERROR | qr aa rd ra | mesh.example.test. A 240.240.0.11')
+    assert.equal(facts(await dig('mesh.example.test', 'TXT')), 'NOERROR | qr rd ra | mesh.example.test. TXT "of its owner"')
+    assert.equal(facts(await dig('mesh.example.test', 'HTTPS')), 'NOERROR | qr aa rd ra', 'its hints would lead past the mesh')
+    assert.match(await dig('x.wild.mesh', 'MX'), /status: REFUSED/)
   })
   await t.test('names that are not the mesh\'s are what unbound says, type by type', async () => {
     for (const [name, type] of [['www.example.test', 'A'], ['www.example.test', 'AAAA'], ['alias.example.test', 'A'], ['example.test', 'MX'], ['example.test', 'SOA'], ['_mqtt._tcp.example.test', 'SRV'], ['www.example.test', 'CAA'],
@@ -133,9 +125,46 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
     const status = await agent.status()
     assert.deepEqual(status?.problems.map((p) => p.code), ['MESH_DNS_UPSTREAM'])
     assert.match((await agent.cli(['status', '--admin', `127.0.0.1:${agent.adminPort}`])).out, /^dns .*others from 127\.0\.0\.1:\d+$[^]*! MESH_DNS_UPSTREAM: no upstream resolver answers/m)
-    upstream = await unbound(t, upstreamPort)
+    assert.equal(await agent.process.stop('SIGTERM'), 0)
+    await agent.start()
+    assert.match(await dig('short.example.test', 'A'), /status: NOERROR[^]*EDE: 3 [^]*short\.example\.test\.\s+30\s+IN\s+A\s+192\.0\.2\.9/, 'after a restart')
+    assert.match(await dig('unknown.example.test', 'A'), /status: SERVFAIL/)
+    assert.equal(fs.statSync(path.join(agent.folder, 'state/dns-answers')).mode & 0o777, 0o600)
+    upstream = await resolver(t, upstreamPort)
     await agent.process.until('a fresh answer', async () => /status: NOERROR/.test(await dig('www.example.test', 'AAAA')) && /status: NXDOMAIN/.test(await dig(`n${Math.floor(performance.now())}.example.test`, 'A')))
     assert.deepEqual((await agent.status())?.problems, [])
   })
   await t.test('SIGTERM ends it with exit code 0', async () => { assert.equal(await agent.process.stop('SIGTERM'), 0, agent.process.log.slice(-2000)) })
+})
+
+test('glibc, with this proxy in resolv.conf', { timeout: 120_000 }, async (t) => {
+  // resolv.conf has no ports; an address of this test's own has its port 53.
+  const [address, upstreamAddress] = ['127.71.3.1', '127.71.3.2']
+  const upstream = await unbound(t, { address: upstreamAddress, port: 53, zone: ZONE, zones: ['"." static', '"example.test." static'] })
+  const agent = await Agent.create(t, (home, adminPort) => directoryMode(home, adminPort, `dns: {address: ${address}, port: 53, upstreams: [${upstreamAddress}], search: [lan, corp.test]}\n`).replace('{name: conformance}', '{name: conformance, namespace: edge}'))
+  writeResources(agent.folder, [NAMES])
+  await agent.start()
+  const conf = path.join(agent.folder, 'resolv.conf')
+  /** Addresses or names, without repetitions. */
+  const getent = async (options: string, ...args: string[]): Promise<string[]> => {
+    fs.writeFileSync(conf, `nameserver ${address}\nsearch lan corp.test\noptions ${options}\n`)
+    // In a mount namespace of its own, so that only this program sees the file.
+    const { out, err, code } = await run('/usr/bin/unshare', ['-m', 'sh', '-c', 'mount --bind "$0" /etc/resolv.conf && exec getent "$@"', conf, ...args])
+    assert.ok(code === 0 || code === 2, `getent ${args.join(' ')}: ${out}${err}`)
+    return [...new Set(out.split('\n').filter((l) => l !== '').map((l) => (args[0] === 'hosts' ? l.split(/\s+/)[1]! : l.split(/\s+/)[0]!)))].toSorted()
+  }
+  for (const options of ['ndots:1', 'ndots:5', 'ndots:5 single-request', 'ndots:1 edns0', 'ndots:1 use-vc']) {
+    assert.deepEqual(await getent(options, 'ahosts', 'orders'), ['240.240.0.7', 'fd00::7'], options)
+    assert.deepEqual(await getent(options, 'ahosts', 'orders.edge.svc.cluster.local'), ['240.240.0.7', 'fd00::7'], options)
+    assert.deepEqual(await getent(options, 'ahosts', 'a.b.wild.mesh'), ['240.240.0.9'], `${options}: one family only`)
+    assert.deepEqual(await getent(options, 'ahosts', 'www.example.test'), ['192.0.2.1', '2001:db8::1'], options)
+    assert.deepEqual(await getent(options, 'ahosts', 'none.example.test'), [], options)
+    assert.equal((await getent(options, 'ahosts', 'many')).length, 100, `${options}: what does not fit comes over TCP`)
+    assert.deepEqual(await getent(options, 'hosts', '240.240.0.7'), ['orders.edge.svc.cluster.local'], options)
+  }
+  await upstream.stop('SIGKILL')
+  assert.deepEqual(await getent('ndots:1', 'ahosts', 'orders'), ['240.240.0.7', 'fd00::7'])
+  assert.equal(await agent.process.stop('SIGTERM'), 0)
+  await agent.start()
+  assert.deepEqual(await getent('ndots:1', 'ahosts', 'www.example.test'), ['192.0.2.1', '2001:db8::1'], 'after a restart without the uplink')
 })

@@ -57,9 +57,9 @@ export class Running {
       return this.#log.slice(-4000)
     })
   }
-  async listening(port: number): Promise<void> {
+  async listening(port: number, host = '127.0.0.1'): Promise<void> {
     await this.until(`port ${port} is open`, () => new Promise<boolean>((resolve) => {
-      const socket = net.connect({ port, host: '127.0.0.1' })
+      const socket = net.connect({ port, host })
       socket.once('connect', () => { socket.destroy(); resolve(true) })
       socket.once('error', () => { resolve(false) })
     }))

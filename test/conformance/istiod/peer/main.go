@@ -3,6 +3,7 @@
 // Configuration is a directory of Istio YAML, watched. -store file reads it as istiod's --configDir does;
 // -store kube writes it into the in-memory API instead, which also switches on what istiod does only there
 // (WorkloadGroup auto-registration, health conditions, WasmPlugin). -dump ADDR then serves what the API holds.
+// -dns ADDR runs the DNS server of Istio's agent instead.
 package main
 
 import (
@@ -40,7 +41,12 @@ func main() {
 	dump := flag.String("dump", "", "serve the in-memory API's Istio objects as JSON here (with -store kube)")
 	maxAge := flag.Duration("maxAge", 0, "close xDS connections after this long; 0 = never (Helm sets 30m)")
 	maxAgeGrace := flag.Duration("maxAgeGrace", 10*time.Second, "how long streams may go on after maxAge (istiod has no flag for it; 10s is its constant)")
+	dns := flag.String("dns", "", "nothing but the DNS server of Istio's agent, here (namespace edge)")
+	dnsTable := flag.String("dnsTable", "", "its name table (protobuf JSON)")
 	flag.Parse()
+	if *dns != "" {
+		serveDNS(*dns, "edge", "edge.svc.cluster.local", *dnsTable)
+	}
 
 	args := bootstrap.NewPilotArgs(func(p *bootstrap.PilotArgs) {
 		p.Namespace = "istio-system"
