@@ -2,6 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { promises as dns } from 'node:dns'
+import fs from 'node:fs'
 import { freePorts } from '../../../deploy/tools/free-ports.ts'
 import { until } from '../programs.ts'
 import { App, serviceEntry } from './app.ts'
@@ -44,5 +45,31 @@ test('names of the mesh over DNS', { timeout: 180_000 }, async (t) => {
     await edge.agent.start()
     assert.deepEqual([await ask(name('given')), await ask(name('allocated'))], ['10.100.0.1', allocated])
     assert.equal((await edge.status('a status')).config.stale, true)
+  })
+  await t.test('names of addresses, given and allocated', async () => {
+    assert.deepEqual([await resolver.reverse('10.100.0.1'), await resolver.reverse(allocated)], [[name('given')], [name('allocated')]])
+  })
+  await t.test('without a dns section istiod is not asked for names, and still has the node as synced; with it again they come, not the old ones', async () => {
+    assert.equal(await edge.agent.process.stop('SIGTERM'), 0)
+    const yaml = fs.readFileSync(edge.agent.configFile, 'utf8')
+    const [dns] = /^dns: .*\n/m.exec(yaml)!
+    fs.writeFileSync(edge.agent.configFile, yaml.replace(dns, ''))
+    await istiod.start()
+    await edge.start()
+    const kinds = await istiod.until('all is acknowledged', async () => {
+      const { resources = {} } = (await istiod.syncz()).find((s) => s.proxy === 'edge-1.edge') ?? {}
+      return Object.keys(resources).length >= 4 && Object.values(resources).every((r) => r.sent === r.acked) ? Object.keys(resources) : undefined
+    })
+    assert.equal(kinds.length, 4, kinds.join())
+    const status = await edge.status('the stored table is dropped', (s) => s.config.resources['name tables'] === undefined)
+    assert.deepEqual([status.dns, status.problems], [undefined, []])
+
+    assert.equal(await edge.agent.process.stop('SIGTERM'), 0)
+    fs.writeFileSync(edge.agent.configFile, yaml)
+    await istiod.stop()
+    await edge.agent.start()
+    assert.equal(await ask(name('given')), 'ESERVFAIL', 'there is no table: nobody knows')
+    await istiod.start()
+    await until('it resolves', async () => (await ask(name('given'))) === '10.100.0.1')
   })
 })

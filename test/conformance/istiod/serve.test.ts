@@ -35,7 +35,7 @@ test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
     assert.deepEqual(problems, [])
     assert.deepEqual(config.rejected, [])
     // The service, BlackHole, Passthrough and InboundPassthrough; the port of the service and the explicit proxy; both their route tables.
-    assert.deepEqual(config.resources, { clusters: 4, 'endpoint sets': 1, listeners: 2, 'route tables': 2, 'name tables': 1 })
+    assert.deepEqual(config.resources, { clusters: 4, 'endpoint sets': 1, listeners: 2, 'route tables': 2 })
     assert.deepEqual(listeners.map((l) => `${l.name} ${l.address} ${l.state}`).sort(), [
       `127.0.0.1_${servicePort} 127.0.0.1:${servicePort} listening`, `http-proxy 127.0.0.1:${edge.proxyPort} listening`,
     ])
@@ -57,13 +57,13 @@ test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
   await t.test('istiod lists the node, everything sent is acknowledged: /debug/syncz and istioctl proxy-status', async () => {
     const status = await istiod.until('all acknowledged', async () => {
       const { resources = {} } = (await istiod.syncz()).find((s) => s.proxy === 'edge-1.edge') ?? {}
-      return Object.keys(resources).length === 5 && Object.values(resources).every((r) => r.sent === r.acked) ? resources : undefined
+      return Object.keys(resources).length === 4 && Object.values(resources).every((r) => r.sent === r.acked) ? resources : undefined
     })
     assert.ok(Object.values(status).every((r) => !r.lastError))
     const { code, out, err } = await proxyStatus(t, istiod)
     assert.equal(code, 0, err)
     const row = out.split('\n').find((l) => l.startsWith('edge-1.edge')) ?? out
-    assert.equal(row.match(/SYNCED/g)?.length, 5, out)
+    assert.equal(row.match(/SYNCED/g)?.length, 4, out)
     assert.doesNotMatch(row, /STALE|NOT SENT|IGNORED.*IGNORED/)
   })
   await t.test('istioctl proxy-config reads what the admin port shows', async () => {
