@@ -128,7 +128,7 @@ const dns = () => z.strictObject({
   maxStaleSec: z.number().int().nonnegative().max(2_592_000).default(259_200),
   /** Answers are kept on disk for a start without an uplink: written at most so often, and at the end; 0 = never. */
   storeEveryMs: z.number().int().nonnegative().max(86_400_000).default(3_600_000),
-  maxStoredBytes: bytes().default(256 * 1024),
+  maxStoredBytes: bytes().default(128 * 1024),
   maxTcpConnections: z.number().int().positive().max(10_000).default(128),
   tcpIdleMs: ms().default(10_000),
 })
