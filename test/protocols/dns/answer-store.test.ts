@@ -76,8 +76,13 @@ for (const { name, settings } of [{ name: 'storeEveryMs 0', settings: { storeEve
 })
 
 test('the time that a node was off counts, and a clock that stands before the time of writing is not believed', async (t) => {
-  const first = await ended(t, ['www.example.com']) // 300 s, and stale for a day
-  await first.clock.advance(86_400_000 - 60_000)
+  const first = await run(t)
+  const up = await first.upstream(answers)
+  await first.ask(query('www.example.com')) // 300 s, and stale for a day
+  await up[Symbol.asyncDispose]()
+  await first.clock.advance(3_500_000)
+  await first.proxy[Symbol.asyncDispose]()
+  await first.clock.advance(86_400_000 - 3_560_000)
   const second = await run(t, { before: first })
   assert.match(await late(second, 'www.example.com'), /30 A 9\.9\.9\.9/)
   await second.clock.advance(600_000)
@@ -86,6 +91,8 @@ test('the time that a node was off counts, and a clock that stands before the ti
   third.clock.setWallMs(0)
   const fourth = await run(t, { before: first })
   assert.match(await late(fourth, 'www.example.com'), /30 A 9\.9\.9\.9/)
+  await fourth.clock.advance(86_400_000 - 3_000_000)
+  assert.equal(await late(fourth, 'www.example.com'), 'SERVFAIL', 'nor does it give more than was left')
   const shorter = await run(t, { before: first, settings: { maxStaleSec: 60 } })
   assert.match(await late(shorter, 'www.example.com'), /30 A 9\.9\.9\.9/)
   await shorter.clock.advance(60_000)
