@@ -6,6 +6,7 @@ import fs from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
 import { systemNetwork } from '../../agent/core/network.ts'
+import { isSealed } from '../../agent/core/sealed.ts'
 import { statusText } from '../../agent/status.ts'
 import { freePorts } from '../../deploy/tools/free-ports.ts'
 import { framed } from '../../protocols/dns/exchange.ts'
@@ -71,6 +72,34 @@ test('names of a folder\'s name table are served over UDP and TCP, others from t
   await server[Symbol.asyncDispose]()
   assert.equal(await overUdp(port, query('www.example.org')), 'SERVFAIL')
   assert.deepEqual(agent.problems(), ['MESH_DNS_UPSTREAM'])
+})
+
+test('answers of the upstream resolver are there after a restart without it, sealed on disk; a damaged file is set aside and shown', async (t) => {
+  const server = await upstream(t, (name) => ({ answers: [a(name, '9.9.9.9')] }))
+  const folder = testFolder(t)
+  fs.mkdirSync(path.join(folder, 'resources'))
+  fs.writeFileSync(path.join(folder, 'key'), Buffer.alloc(32, 7))
+  const agent = new TestAgent(t, `identity: {encryptionKey: ${folder}/key}\ndirectory: ${folder}/resources\ndns: {port: 0, upstreams: ["127.0.0.1:${server.address.port}"], attemptMs: 100}`)
+  await agent.start()
+  assert.equal(await overUdp(agent.agent.dnsPort!, query('www.example.com')), 'NOERROR, www.example.com 60 A 9.9.9.9')
+  await server[Symbol.asyncDispose]()
+  await agent.stop()
+  const file = path.join(agent.folder, 'state/dns-answers')
+  const stored = fs.readFileSync(file)
+  assert.deepEqual([isSealed(stored), stored.includes('example'), fs.statSync(file).mode & 0o777], [true, false, 0o600])
+
+  await agent.start()
+  assert.equal(await overUdp(agent.agent.dnsPort!, query('www.example.com')), 'NOERROR, www.example.com 30 A 9.9.9.9')
+  await agent.stop()
+  assert.deepEqual(fs.readFileSync(file), stored, 'nothing new, nothing written')
+
+  stored[stored.length - 1]! ^= 1
+  fs.writeFileSync(file, stored)
+  await agent.start()
+  assert.deepEqual(agent.problems(), [], 'not looked at before it is needed')
+  assert.equal(await overUdp(agent.agent.dnsPort!, query('www.example.com')), 'SERVFAIL')
+  assert.deepEqual(agent.problems().toSorted(), ['MESH_DNS_UPSTREAM', 'MESH_STORAGE_DAMAGED'])
+  assert.ok(fs.readdirSync(path.dirname(file)).some((name) => name.startsWith('dns-answers.damaged-')))
 })
 
 test('names come through the hub, are there after a restart without it, and before the first table nothing is answered', async (t) => {
