@@ -74,7 +74,7 @@ export const CATALOGUE = {
   MESH_STATE_IN_USE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Another meshlet works with this state directory: stop it, or give each its own `state`.' },
   MESH_STORAGE_FULL: { origin: 'internal', retry: 'never', http: 507, flag: '-', remedy: 'Free space on the disk of the state directory, or lower the spool\'s limits.' },
   MESH_STORAGE_FAILED: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'See the cause; the disk may be failing.' },
-  MESH_STORAGE_DAMAGED: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'The damaged file was set aside beside the new one; keep it for salvage.' },
+  MESH_STORAGE_DAMAGED: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'A damaged file is set aside at the start, beside the one that takes its place; keep it for salvage. The disk may be failing.' },
   MESH_STORAGE_NEWER: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'The file was written by a newer meshlet: upgrade again, or move the file away.' },
   // MQTT
   MESH_MQTT_PROTOCOL: { origin: 'downstream', retry: 'never', http: 400, flag: 'DPE', remedy: 'The client broke the MQTT standard; the message has the statement number.' },

@@ -1,12 +1,17 @@
-/** One SQLite file: opened or set aside, migrated, written in transactions. Blocking; for the storage thread. */
+/** One SQLite file: opened, checked, migrated, written in transactions, copied. Blocking, but for the copy; for the storage thread. */
 import Database from 'better-sqlite3'
 import fs from 'node:fs'
-import type { DurabilityProfile, Row, Statement } from './storage.ts'
+import { promisify } from 'node:util'
+import { replaceSlowly } from './replace-slowly.ts'
+import type { DurabilityProfile, Row, Source, Statement } from './storage.ts'
 
 export type OpenFile = {
   readonly path: string
   readonly profile: DurabilityProfile
   readonly migrations: readonly string[]
+  readonly previous: string | undefined
+  readonly startFrom: Source
+  readonly check: 'whole' | 'as read'
   readonly addon: string | undefined
   /** Goes into the name of a damaged file. */
   readonly stamp: string
@@ -22,50 +27,40 @@ const BUSY_MS = 2_000
 /** The write-ahead log shrinks back to this after a burst. */
 const MAX_IDLE_WAL_BYTES = 4 * 1024 * 1024
 
+const CHUNK_BYTES = 256 * 1024
+
 export class SqliteFile {
   readonly #db: Database.Database
   readonly #path: string
   readonly #prepared = new Map<string, Database.Statement<unknown[]>>()
+  /** For copies, and open until SQLite is done: the first close of any descriptor of a file ends all locks that the process has on it (POSIX fcntl). */
+  #reading: number | undefined
 
   private constructor(db: Database.Database, path: string) { this.#db = db; this.#path = path }
 
   /** SQLite itself is loaded, so that the first file need not wait for it. */
   static load(addon: string): void { new Database(':memory:', { nativeBinding: addon }).close() }
 
-  /** A file that is damaged is renamed with its companions, and an empty one takes its place. Throws MESH_STORAGE_NEWER (as `code`) or what SQLite says. */
-  static open(o: OpenFile): { opened: SqliteFile; setAside: string | undefined } {
+  /** A file that is not there, or empty, is made. Throws what SQLite says (`isDamage`), or `code` MESH_STORAGE_NEWER. */
+  static open({ path, profile, migrations, addon, check }: OpenFile): SqliteFile {
+    const bytes = sizeOf(path)
+    const db = new Database(path, { timeout: BUSY_MS, ...(addon === undefined ? {} : { nativeBinding: addon }) })
     try {
-      return { opened: openSound(o), setAside: undefined }
-    } catch (thrown) {
-      if (!isDamage(thrown) || o.whenDamaged === 'fail') throw thrown
-      const setAside = `${o.path}.damaged-${o.stamp}`
-      fs.rmSync(suspicionOf(o.path), { force: true })
-      // The database first: SQLite removes a log beside a file that is not there, but would apply it to one that is.
-      for (const suffix of ['', '-wal', '-shm']) if (fs.existsSync(o.path + suffix)) fs.renameSync(o.path + suffix, setAside + suffix)
-      return { opened: openSound(o), setAside }
-    }
-
-    function openSound({ path, profile, migrations, addon }: OpenFile): SqliteFile {
-      const bytes = fs.existsSync(path) ? fs.statSync(path).size : 0
-      const db = new Database(path, { timeout: BUSY_MS, ...(addon === undefined ? {} : { nativeBinding: addon }) })
-      try {
-        if (bytes === 0) fs.chmodSync(path, 0o600)
-        // Keeps a second process out, and the index of the log in memory instead of behind a dozen fcntl calls per transaction.
-        db.pragma('locking_mode = EXCLUSIVE')
-        db.pragma('journal_mode = WAL')
-        db.pragma(`synchronous = ${profile === 'strict' ? 'FULL' : 'NORMAL'}`)
-        db.pragma(`journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
-        db.pragma('cache_size = -2048')
-        db.pragma('temp_store = MEMORY')
-        if (bytes > 0 && (bytes <= MAX_CHECKED_BYTES || fs.existsSync(suspicionOf(path)))) {
-          const verdict = db.pragma('quick_check(1)', { simple: true })
-          if (verdict !== 'ok') throw Object.assign(new Error(String(verdict)), { code: 'SQLITE_CORRUPT' })
-          fs.rmSync(suspicionOf(path), { force: true })
-        }
-        migrate(db, migrations)
-        return new SqliteFile(db, path)
-      } catch (thrown) { db.close(); throw thrown }
-    }
+      if (bytes === 0) fs.chmodSync(path, 0o600)
+      // Keeps a second process out, and the index of the log in memory instead of behind a dozen fcntl calls per transaction.
+      db.pragma('locking_mode = EXCLUSIVE')
+      db.pragma('journal_mode = WAL')
+      db.pragma(`synchronous = ${profile === 'strict' ? 'FULL' : 'NORMAL'}`)
+      db.pragma(`journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
+      db.pragma('cache_size = -2048')
+      db.pragma('temp_store = MEMORY')
+      if (bytes > 0 && ((check === 'whole' && bytes <= MAX_CHECKED_BYTES) || fs.existsSync(suspicionOf(path)))) {
+        checkPages(db)
+        fs.rmSync(suspicionOf(path), { force: true })
+      }
+      migrate(db, migrations)
+      return new SqliteFile(db, path)
+    } catch (thrown) { db.close(); throw thrown }
   }
 
   /** All or nothing. */
@@ -80,9 +75,24 @@ export class SqliteFile {
     }
   }
   query({ sql, params }: Statement): Row[] {
-    try { return this.#statement(sql).all(params ?? []) as Row[] } catch (thrown) { throw this.#noted(thrown) }
+    try {
+      const statement = this.#statement(sql)
+      if (statement.reader) return statement.all(params ?? []) as Row[]
+      statement.run(params ?? []) // VACUUM
+      return []
+    } catch (thrown) { throw this.#noted(thrown) }
   }
-  close(): void { this.#db.close() }
+  /** Nothing may be committed before it resolves: without a commit only the log's checkpoint writes to the file itself. @returns bytes */
+  async copyTo(to: string): Promise<number> {
+    try {
+      checkPages(this.#db)
+      this.#db.pragma('wal_checkpoint(TRUNCATE)')
+    } catch (thrown) { throw this.#noted(thrown) }
+    return await replaceSlowly(to, chunksOf(this.#reading ??= fs.openSync(this.#path, 'r')), 0o600)
+  }
+  close(): void {
+    try { this.#db.close() } finally { if (this.#reading !== undefined) fs.closeSync(this.#reading) }
+  }
 
   /** Damage that shows only now makes the next start look at the whole file. */
   #noted(thrown: unknown): unknown {
@@ -109,9 +119,33 @@ function migrate(db: Database.Database, migrations: readonly string[]): void {
   }
 }
 
-const suspicionOf = (path: string): string => `${path}.suspect`
+function checkPages(db: Database.Database): void {
+  const verdict = db.pragma('quick_check(1)', { simple: true })
+  if (verdict !== 'ok') throw Object.assign(new Error(String(verdict)), { code: 'SQLITE_CORRUPT' })
+}
 
-function isDamage(thrown: unknown): boolean {
-  const { code = '' } = thrown as { code?: string }
+export async function* chunksOf(fd: number): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.alloc(CHUNK_BYTES)
+  for (let at = 0; ;) {
+    const { bytesRead } = await promisify(fs.read)(fd, buffer, 0, CHUNK_BYTES, at)
+    if (bytesRead === 0) return
+    at += bytesRead
+    yield buffer.subarray(0, bytesRead)
+  }
+}
+
+/** Makes the next start look at the whole file. */
+export const suspicionOf = (path: string): string => `${path}.suspect`
+/** 0 when there is none. */
+export const sizeOf = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0
+
+export function isDamage(thrown: unknown): boolean {
+  const code = codeOf(thrown)
   return code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT')
 }
+/** Damage, or a disk that does not give its bytes back; where those may be missed. */
+export function isUnreadable(thrown: unknown): boolean {
+  const code = codeOf(thrown)
+  return isDamage(thrown) || code === 'EIO' || code === 'SQLITE_IOERR_READ' || code === 'SQLITE_IOERR_CORRUPTFS'
+}
+const codeOf = (thrown: unknown): string => (thrown as { code?: string }).code ?? ''

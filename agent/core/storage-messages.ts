@@ -2,7 +2,7 @@
 import type { ErrorCode } from './errors.ts'
 import type { Addon } from './sqlite-addon.ts'
 import type { OpenFile } from './sqlite-file.ts'
-import type { Row, Statement } from './storage.ts'
+import type { Opened, Row, Statement } from './storage.ts'
 
 /** `addon`: undefined where the package finds its own. */
 export type OpenHow = Omit<OpenFile, 'addon'> & { readonly addon: Addon | undefined }
@@ -13,15 +13,18 @@ export type ToThread =
   | { readonly kind: 'open'; readonly file: number; readonly how: OpenHow }
   /** All commits become one transaction; queries come after it. */
   | { readonly kind: 'batch'; readonly file: number; readonly jobs: readonly Job[] }
+  /** Messages of the same file wait until it is done. */
+  | { readonly kind: 'copy'; readonly file: number; readonly to: string }
   | { readonly kind: 'close'; readonly file: number }
 
 export type Failure = { readonly code: ErrorCode; readonly message: string }
 export type Answer = 'done' | { readonly rows: readonly Row[] } | { readonly failed: Failure }
 export type FromThread =
-  | { readonly kind: 'opened'; readonly file: number; readonly setAside: string | undefined }
+  | ({ readonly kind: 'opened'; readonly file: number } & Omit<Opened, 'storage'>)
   /** The addon is not there, or is not what it should be; `open` again once it is. */
   | { readonly kind: 'no addon'; readonly file: number; readonly how: OpenHow }
   | { readonly kind: 'refused'; readonly file: number; readonly failed: Failure }
   /** One answer per job, in their order. */
   | { readonly kind: 'answers'; readonly file: number; readonly answers: readonly Answer[]; readonly transactions: number }
+  | { readonly kind: 'copied'; readonly file: number; readonly result: number | Failure }
   | { readonly kind: 'closed'; readonly file: number }

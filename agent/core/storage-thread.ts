@@ -3,16 +3,28 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import type { Addon } from './sqlite-addon.ts'
-import { SqliteFile } from './sqlite-file.ts'
+import { isUnreadable, SqliteFile } from './sqlite-file.ts'
+import { openSqlite } from './sqlite-open.ts'
 import type { Answer, Failure, FromThread, Job, ToThread } from './storage-messages.ts'
 
 const files = new Map<number, SqliteFile>()
 /** Addons that are what they should be. */
 const sound = new Set<string>()
 
+/** Work that takes turns of the event loop; what comes for the same file waits behind it. */
+const busy = new Map<number, Promise<void>>()
+type Question = Exclude<ToThread, { kind: 'prepare' }>
+
 parentPort!.on('message', (message: ToThread) => {
-  if (message.kind === 'prepare') prepare(message.addon)
-  else parentPort!.postMessage(answerTo(message))
+  if (message.kind === 'prepare') { prepare(message.addon); return }
+  const before = busy.get(message.file)
+  const answer = before ? before.then(() => answerTo(message)) : answerTo(message)
+  if (!(answer instanceof Promise)) { parentPort!.postMessage(answer); return }
+  const done = answer.then((a) => {
+    if (busy.get(message.file) === done) busy.delete(message.file)
+    parentPort!.postMessage(a)
+  })
+  busy.set(message.file, done)
 })
 
 function prepare(addon: Addon): void {
@@ -24,23 +36,35 @@ function isSound({ file, sha256 }: Addon): boolean {
   return sound.has(file)
 }
 
-function answerTo(message: Exclude<ToThread, { kind: 'prepare' }>): FromThread {
+function answerTo(message: Question): FromThread | Promise<FromThread> {
   const { kind, file } = message
   switch (kind) {
-    case 'open':
-      if (message.how.addon && !isSound(message.how.addon)) return { kind: 'no addon', file, how: message.how }
-      try {
-        const { opened, setAside } = SqliteFile.open({ ...message.how, addon: message.how.addon?.file })
-        files.set(file, opened)
-        return { kind: 'opened', file, setAside }
-      } catch (thrown) { return { kind: 'refused', file, failed: failureOf(thrown) } }
+    case 'open': return openFile(message)
     case 'batch': return { kind: 'answers', file, ...run(files.get(file), message.jobs) }
+    case 'copy': return copy(message)
     case 'close':
       try { files.get(file)?.close() } catch { /* what was committed is safe without it */ }
       files.delete(file)
       return { kind: 'closed', file }
     default: return message satisfies never
   }
+}
+
+async function openFile({ file, how }: Extract<ToThread, { kind: 'open' }>): Promise<FromThread> {
+  if (how.addon && !isSound(how.addon)) return { kind: 'no addon', file, how }
+  try {
+    const { opened, ...found } = await openSqlite({ ...how, addon: how.addon?.file })
+    files.set(file, opened)
+    return { kind: 'opened', file, ...found }
+  } catch (thrown) { return { kind: 'refused', file, failed: failureOf(thrown) } }
+}
+
+async function copy({ file, to }: Extract<ToThread, { kind: 'copy' }>): Promise<FromThread> {
+  try {
+    const open = files.get(file)
+    if (!open) throw new Error('the file is not open')
+    return { kind: 'copied', file, result: await open.copyTo(to) }
+  } catch (thrown) { return { kind: 'copied', file, result: failureOf(thrown) } }
 }
 
 function run(open: SqliteFile | undefined, jobs: readonly Job[]): { answers: Answer[]; transactions: number } {
@@ -66,7 +90,7 @@ function attempt(work: () => Answer): Answer {
 function failureOf(thrown: unknown): Failure {
   const { code = '', message } = thrown as Error & { code?: string }
   if (code === 'MESH_STORAGE_NEWER') return { code, message }
-  return { code: catalogueCode(code), message: `${message}${code === '' ? '' : ` (${code})`}` }
+  return { code: isUnreadable(thrown) ? 'MESH_STORAGE_DAMAGED' : catalogueCode(code), message: `${message}${code === '' ? '' : ` (${code})`}` }
 }
 
 function catalogueCode(code: string): Failure['code'] {
@@ -75,6 +99,6 @@ function catalogueCode(code: string): Failure['code'] {
   // Files are opened for this process alone.
   if (code.startsWith('SQLITE_BUSY')) return 'MESH_STATE_IN_USE'
   // Whoever started the agent once as root leaves files that its user may not open.
-  if (code === 'SQLITE_PERM' || code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_READONLY')) return 'MESH_STATE_UNUSABLE'
+  if (code === 'SQLITE_PERM' || code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_READONLY') || code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return 'MESH_STATE_UNUSABLE'
   return 'MESH_STORAGE_FAILED'
 }

@@ -6,6 +6,7 @@
 import path from 'node:path'
 import { type Clock, systemClock, type Timer } from './clock.ts'
 import { MeshError } from './errors.ts'
+import type { OpenFile } from './sqlite-file.ts'
 import { StorageThread, type ThreadAnswer, type ThreadUser, type ThreadWorld } from './storage-thread-handle.ts'
 import type { Answer, FromThread, Job } from './storage-messages.ts'
 import type { Opened, OpenStorage, Row, SqlValue, Statement, Storage, StorageOptions, StorageStats } from './storage.ts'
@@ -34,6 +35,7 @@ class WorkerStorage implements Storage, ThreadUser {
   #waiting: Waiting[] = []
   #running: Waiting[] | undefined
   #company: Timer | undefined
+  #copying: PromiseWithResolvers<number> | undefined
   readonly #closed = Promise.withResolvers<void>()
 
   constructor(thread: StorageThread, clock: Clock, options: StorageOptions) {
@@ -59,6 +61,13 @@ class WorkerStorage implements Storage, ThreadUser {
     const answer = await this.#ask({ query: this.#portable(statement) }, 'at once')
     return typeof answer === 'object' && 'rows' in answer ? answer.rows : []
   }
+  copyTo(to: string): Promise<number> {
+    if (this.#state !== 'open' || this.#copying) return Promise.reject(this.#failed(this.#copying ? 'is being copied' : 'is not open'))
+    const { promise } = (this.#copying = Promise.withResolvers<number>())
+    const refusal = this.#thread.send({ kind: 'copy', file: this.#file, to: path.resolve(to) })
+    if (refusal) this.failed(refusal)
+    return promise
+  }
   /** Waits until everything that was asked for is answered. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state === 'closed' || this.#state === 'closing') return this.#closed.promise
@@ -82,9 +91,13 @@ class WorkerStorage implements Storage, ThreadUser {
   }
 
   #openFile(whenDamaged: 'set aside' | 'fail'): void {
-    const { path: file, profile, migrations } = this.#options
+    const { path: file, previous, startFrom = 'file', check = 'whole', ...options } = this.#options
     this.#state = 'opening'
-    const refusal = this.#thread.open(this.#file, { path: path.resolve(file), profile, migrations, stamp: String(this.#clock.wallMs()), whenDamaged })
+    const how: Omit<OpenFile, 'addon'> = {
+      ...options, path: path.resolve(file), previous: previous === undefined ? undefined : path.resolve(previous), check,
+      startFrom: whenDamaged === 'fail' ? 'file' : startFrom, stamp: String(this.#clock.wallMs()), whenDamaged,
+    }
+    const refusal = this.#thread.open(this.#file, how)
     if (refusal) this.failed(refusal)
   }
 
@@ -107,12 +120,19 @@ class WorkerStorage implements Storage, ThreadUser {
     switch (message.kind) {
       case 'opened':
         if (this.#state === 'opening') this.#state = 'open'
-        this.#opening.resolve({ storage: this, setAside: message.setAside })
+        this.#opening.resolve({ storage: this, source: message.source, setAside: message.setAside, previous: message.previous })
         this.#next(this.#state === 'open' ? 'with company' : 'at once')
         if (this.#state === 'closing' && !this.#running) this.#thread.send({ kind: 'close', file: this.#file })
         return
       case 'refused': this.failed(new MeshError(message.failed.code, `${this.#options.path}: ${message.failed.message}`)); return
       case 'answers': this.#settle(message); return
+      case 'copied': {
+        const { result } = message
+        if (typeof result === 'number') this.#copying?.resolve(result)
+        else this.#copying?.reject(new MeshError(result.code, `${this.#options.path}: ${result.message}`))
+        this.#copying = undefined
+        return
+      }
       case 'closed':
         this.#state = 'closed'
         this.#closed.resolve()
@@ -145,6 +165,8 @@ class WorkerStorage implements Storage, ThreadUser {
     this.#company = undefined
     if (this.#state === 'closing') { this.#state = 'closed'; this.#closed.resolve() } else if (this.#state !== 'closed') this.#state = 'not open'
     this.#opening.reject(error)
+    this.#copying?.reject(error)
+    this.#copying = undefined
     for (const { reject } of jobs) reject(error)
   }
 

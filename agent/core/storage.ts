@@ -17,10 +17,15 @@ export interface Storage extends AsyncDisposable {
   /**
    * Runs the statements in order, all or none, in one transaction (possibly with others' statements).
    * Resolves once the transaction is as durable as the profile says.
-   * Rejects with MESH_STORAGE_FULL (ENOSPC, SQLITE_FULL), MESH_STORAGE_FAILED otherwise; then nothing of it was applied.
+   * Rejects with MESH_STORAGE_FULL (ENOSPC, SQLITE_FULL), MESH_STORAGE_DAMAGED (pages of the file), MESH_STORAGE_FAILED otherwise; then nothing of it was applied.
    */
   commit(statements: readonly Statement[]): Promise<void>
   query(statement: Statement): Promise<readonly Row[]>
+  /**
+   * Makes `to` a whole copy of the file, once its pages were found in order; until then `to` is what it was. What is asked of this file meanwhile
+   * waits; other files do not. Rejects as `commit` does. @returns bytes written
+   */
+  copyTo(to: string): Promise<number>
   readonly stats: StorageStats
 }
 
@@ -30,15 +35,31 @@ export type StorageStats = {
   waiting: number
 }
 
+/** What a file starts from: itself, the copy that `copyTo` made of it, or nothing. */
+export type Source = 'file' | 'previous' | 'nothing'
+
 export type StorageOptions = {
   readonly path: string
   readonly profile: DurabilityProfile
   /** Run one after the other in a transaction of their own when the file's user_version is below their index + 1. */
   readonly migrations: readonly string[]
+  /** Where `copyTo` puts its copies: taken when the file is damaged or missing. */
+  readonly previous?: string
+  /** `previous`, `nothing`: whoever read the file found that it is damaged, so it is set aside without another look. Left out: `file`. */
+  readonly startFrom?: Source
+  /** `as read`: the user checks what it reads, so opening costs nothing. Left out: all pages, up to some size of the file. */
+  readonly check?: 'whole' | 'as read'
 }
 
-/** What opening found. A damaged file is renamed to `<path>.damaged-<stamp>` and an empty one takes its place. */
-export type Opened = { readonly storage: Storage; readonly setAside: string | undefined }
+export type Opened = {
+  readonly storage: Storage
+  /** `nothing`: the file is new, or empty for want of another. */
+  readonly source: Source
+  /** New name of a damaged file: `<path>.damaged-<stamp>`. */
+  readonly setAside: string | undefined
+  /** Of the copy; one that is damaged stays where it is until the next replaces it. */
+  readonly previous: 'none' | 'there' | 'damaged'
+}
 
 /**
  * Rejects with MESH_STORAGE_NEWER when the file was written by a newer version, MESH_STATE_IN_USE when another process has it open,

@@ -101,7 +101,8 @@ export class BridgeInflow {
   #refused(arrival: Arrival, err: MeshError): void {
     if (this.#over) return
     const hasNoRoom = err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'
-    if (arrival.qos === 0 || (!hasNoRoom && err.code !== 'MESH_STORAGE_FAILED')) {
+    const hasFailed = err.code === 'MESH_STORAGE_FAILED' || err.code === 'MESH_STORAGE_DAMAGED'
+    if (arrival.qos === 0 || (!hasNoRoom && !hasFailed)) {
       if (arrival.qos > 0) { this.#p.fail(err); return }
       this.#p.counters.dropped['not-taken'].value++
       arrival.state = 'taken'

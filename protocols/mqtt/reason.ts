@@ -23,6 +23,7 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   MESH_REQUEST_TIMEOUT: { reason: REASON.keepAliveTimeout, returnCode: 3 },
   MESH_STORAGE_FULL: { reason: REASON.quotaExceeded, returnCode: 3 },
   MESH_STORAGE_FAILED: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_STORAGE_DAMAGED: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_MQTT_PROTOCOL: { reason: REASON.protocolError, returnCode: 2 },
   MESH_MQTT_NOT_AUTHORIZED: { reason: REASON.notAuthorized, returnCode: 5 },
   MESH_MQTT_QUOTA: { reason: REASON.quotaExceeded, returnCode: 3 },

@@ -5,6 +5,7 @@
  */
 import path from 'node:path'
 import { diskOn, type Disk, type FileCalls } from '../../agent/core/disk.ts'
+import type { ClearCalls } from '../../agent/core/sqlite-open.ts'
 
 type Inode = { readonly kind: 'file' | 'folder'; bytes: Buffer; synced: Buffer; mode: number }
 type Change = { readonly folder: string; readonly apply: (names: Map<string, Inode>) => void }
@@ -28,6 +29,19 @@ export class CrashFs {
   }
 
   get disk(): Disk { return diskOn(this.#system) }
+  /** The same calls, as those who do not wait make them. */
+  get slow(): ClearCalls {
+    const system = this.#system
+    return {
+      open: async (name, flags, mode) => {
+        const fd = system.openSync(name, flags, mode)
+        return { chmod: async (m) => system.fchmodSync(fd, m), writeFile: async (bytes) => system.writeFileSync(fd, bytes), sync: async () => system.fsyncSync(fd), close: async () => system.closeSync(fd) }
+      },
+      rename: async (from, to) => system.renameSync(from, to),
+      rm: async (name) => system.rmSync(name),
+      readdir: async (name) => this.list().filter((n) => path.dirname(n) === name).map((n) => path.basename(n)),
+    }
+  }
   modeOf(file: string): number | undefined { return this.#names.get(file)?.mode }
   list(): string[] { return [...this.#names.keys()].sort() }
   /** The next `calls` system calls work, the one after does not happen and throws Stopped. */

@@ -11,14 +11,23 @@ export type Fault = { readonly when: 'before' | 'after'; readonly code: ErrorCod
 export class FaultyStorage {
   readonly path: string
   readonly commits: (readonly Statement[])[] = []
-  /** For the next commits, one each. */
-  faults: Fault[] = []
+  /** For the next commits, one each; undefined: none. */
+  faults: (Fault | undefined)[] = []
+  readonly copies: string[] = []
+  /** For the next copies, one each. */
+  copyFaults: ErrorCode[] = []
   #held: PromiseWithResolvers<void> | undefined
   constructor(path: string) { this.path = path }
 
   readonly open: OpenStorage = async (options) => {
-    const opened = await openStorageWith({ stateFolder: '/nonexistent', bundle: undefined, disk: systemDisk })(options)
+    const opened = await this.#counted(() => openStorageWith({ stateFolder: '/nonexistent', bundle: undefined, disk: systemDisk })(options))
     return { ...opened, storage: this.#wrap(opened.storage) }
+  }
+  /** What was asked for and is not done. */
+  busy = 0
+  async #counted<T>(work: () => Promise<T>): Promise<T> {
+    this.busy++
+    try { return await work() } finally { this.busy-- }
   }
   hold(): void { this.#held ??= Promise.withResolvers() }
   resume(): void { this.#held?.resolve(); this.#held = undefined }
@@ -34,15 +43,21 @@ export class FaultyStorage {
   #wrap(storage: Storage): Storage {
     return {
       get stats() { return storage.stats },
-      query: (statement) => storage.query(statement),
-      commit: async (statements) => {
+      query: (statement) => this.#counted(() => storage.query(statement)),
+      copyTo: (to) => this.#counted(async () => {
+        const fault = this.copyFaults.shift()
+        if (fault) throw new MeshError(fault, 'the test lets the copy fail')
+        this.copies.push(to)
+        return await storage.copyTo(to)
+      }),
+      commit: (statements) => this.#counted(async () => {
         this.commits.push(statements)
         await this.#held?.promise
         const fault = this.faults.shift()
         if (fault?.when !== 'before') await storage.commit(statements)
         if (fault) throw new MeshError(fault.code, 'the test lets the commit fail')
-      },
-      [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose](),
+      }),
+      [Symbol.asyncDispose]: () => this.#counted(async () => { await storage[Symbol.asyncDispose]() }),
     }
   }
 }

@@ -1,5 +1,6 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -68,12 +69,23 @@ test('after the thread has died a damaged file is not replaced by an empty one u
   await started[0]!.terminate()
   const bytes = fs.readFileSync(path.join(dir, 'a.db'))
   fs.writeFileSync(path.join(dir, 'a.db'), bytes.fill(0x5a, 4096))
-  await assert.rejects(storage.commit([insert(1000)]), { code: 'MESH_STORAGE_FAILED' })
+  await assert.rejects(storage.commit([insert(1000)]), { code: 'MESH_STORAGE_DAMAGED' })
   assert.deepEqual(fs.readdirSync(dir).filter((name) => name.includes('damaged')), [])
   await storage[Symbol.asyncDispose]()
   const again = await openStorage(optionsOf(dir))
   assert.ok(again.setAside)
   await again.storage[Symbol.asyncDispose]()
+})
+test('after the thread has died a file that is gone is not replaced by an empty one either', async (t) => {
+  const dir = folder(t)
+  const started = threads(t)
+  const { storage } = await storageOf(dir)(optionsOf(dir))
+  await storage.commit([insert(1)])
+  await started[0]!.terminate()
+  fs.rmSync(path.join(dir, 'a.db'))
+  await assert.rejects(storage.commit([insert(2)]), { code: 'MESH_STORAGE_DAMAGED' })
+  assert.equal(fs.existsSync(path.join(dir, 'a.db')), false)
+  await storage[Symbol.asyncDispose]()
 })
 test('damage that a query meets makes the next start look at the whole file, however large it is', async (t) => {
   const dir = folder(t)
@@ -89,13 +101,75 @@ test('damage that a query meets makes the next start look at the whole file, how
   fs.closeSync(fd)
   const second = await openStorage(optionsOf(dir, 'balanced'))
   assert.equal(second.setAside, undefined)
-  await assert.rejects(second.storage.query(ALL), { code: 'MESH_STORAGE_FAILED' })
+  await assert.rejects(second.storage.query(ALL), { code: 'MESH_STORAGE_DAMAGED' })
   await second.storage[Symbol.asyncDispose]()
   const third = await openStorage(optionsOf(dir, 'balanced'))
   assert.ok(third.setAside)
   assert.deepEqual(await third.storage.query(ALL), [])
   await third.storage[Symbol.asyncDispose]()
   assert.deepEqual(fs.readdirSync(dir).filter((name) => name.endsWith('.suspect')), [])
+})
+test('a copy is whole, waits for what was asked before and keeps other files waiting for nothing; it is closed after it', async (t) => {
+  const dir = folder(t)
+  const openStorage = storageOf(dir)
+  const { storage } = await openStorage(optionsOf(dir))
+  await using other = (await openStorage(optionsOf(dir, 'strict', 'b.db'))).storage
+  await storage.commit(Array.from({ length: 2_000 }, (_, k) => insert(k, new Uint8Array(10_000))))
+  const order: string[] = []
+  const to = path.join(dir, 'copy.db')
+  const copying = storage.copyTo(to).then((bytes) => { order.push('copied'); return bytes })
+  await assert.rejects(storage.copyTo(to), { code: 'MESH_STORAGE_FAILED' })
+  const same = storage.commit([insert(3_000)]).then(() => { order.push('same file') })
+  await other.commit([insert(1)])
+  order.push('other file')
+  const closing = storage[Symbol.asyncDispose]().then(() => { order.push('closed') })
+  const bytes = await copying
+  await Promise.all([same, closing])
+  assert.deepEqual(order, ['other file', 'copied', 'same file', 'closed'])
+  assert.equal(fs.statSync(to).size, bytes)
+  assert.equal(fs.statSync(to).mode & 0o777, 0o600)
+  assert.deepEqual(fs.readdirSync(dir).filter((name) => name.startsWith('copy')), ['copy.db'])
+  const copy = await openStorage(optionsOf(dir, 'strict', 'copy.db'))
+  assert.equal((await copy.storage.query({ sql: 'SELECT count(*) AS n FROM t' }))[0]!['n'], 2_000)
+  await copy.storage[Symbol.asyncDispose]()
+})
+test('a file that was copied is still locked against another process', async (t) => {
+  const dir = folder(t)
+  await using storage = (await storageOf(dir)(optionsOf(dir))).storage
+  const other = (): string => spawnSync(process.execPath, ['--input-type=module', '-e', `import D from 'better-sqlite3'; try { new D(process.argv[1], { timeout: 0 }).exec('SELECT * FROM t; INSERT INTO t VALUES (7, 7)'); console.log('in') } catch (err) { console.log(err.code) }`, path.join(dir, 'a.db')], { encoding: 'utf8' }).stdout.trim()
+  await storage.commit([insert(1)])
+  assert.equal(other(), 'SQLITE_BUSY')
+  for (let i = 0; i < 2; i++) await storage.copyTo(path.join(dir, 'copy.db'))
+  assert.equal(other(), 'SQLITE_BUSY')
+})
+test('a file whose pages are not in order is not copied; the copy that is there stays', async (t) => {
+  const dir = folder(t)
+  const openStorage = storageOf(dir)
+  const options = { ...optionsOf(dir), check: 'as read' } as const
+  const first = (await openStorage(options)).storage
+  await first.commit(Array.from({ length: 2_000 }, (_, k) => insert(k, new Uint8Array(100))))
+  await first.copyTo(path.join(dir, 'copy.db'))
+  await first[Symbol.asyncDispose]()
+  const good = fs.readFileSync(path.join(dir, 'copy.db'))
+  fs.writeFileSync(path.join(dir, 'a.db'), fs.readFileSync(path.join(dir, 'a.db')).fill(0, 5 * 4096, 9 * 4096))
+  const { storage } = await openStorage(options)
+  await assert.rejects(storage.copyTo(path.join(dir, 'copy.db')), { code: 'MESH_STORAGE_DAMAGED' })
+  assert.deepEqual(fs.readFileSync(path.join(dir, 'copy.db')), good)
+  await storage[Symbol.asyncDispose]()
+  const again = await openStorage({ ...options, previous: path.join(dir, 'copy.db') })
+  assert.deepEqual([again.source, again.previous, (await again.storage.query(ALL)).length], ['previous', 'there', 2_000], 'the next start has looked at the whole file')
+  await again.storage[Symbol.asyncDispose]()
+})
+test('a thread that dies fails the copy, and the file goes on', async (t) => {
+  const dir = folder(t)
+  const started = threads(t)
+  await using storage = (await storageOf(dir)(optionsOf(dir))).storage
+  await storage.commit([insert(1)])
+  const copying = storage.copyTo(path.join(dir, 'copy.db'))
+  void started[0]!.terminate()
+  await assert.rejects(copying, { code: 'MESH_STORAGE_FAILED' })
+  await storage.commit([insert(2)])
+  await storage.copyTo(path.join(dir, 'copy.db'))
 })
 test('eco waits a second for company, and not for reads or at the end', async (t) => {
   const dir = folder(t)
