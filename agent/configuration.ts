@@ -30,8 +30,8 @@ export type Configuration = AsyncDisposable & {
   /** Opens the way to the control plane; a folder is open from the start. */
   connect(): void
   link(): Link
-  /** What was found when the stored snapshot was opened. */
-  readonly setAside: string | undefined
+  /** Of what is stored: what was found at start, and later. */
+  readonly damage: readonly MeshError[]
   /** A control plane knows agents by their certificate. */
   readonly needsIdentity: boolean
   /** Files of the folder that cannot be used; their last good content serves on. */
@@ -61,15 +61,13 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
   let sync: Sync | undefined
-  const store = await openSnapshotStore(world.openStorage, path.join(config.state, 'snapshot.db'), sealerFrom(config, disk))
-  if (store.setAside !== undefined) log.warn({ evt: 'snapshot.damaged', code: 'MESH_STORAGE_DAMAGED', file: store.setAside }, 'the stored configuration was damaged and was set aside')
-  const saver = new SnapshotSaver({ node: node.id, store, clock, log, metrics })
+  const { store, stored } = await openSnapshotStore({ openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db'), node: node.id, sealer: sealerFrom(config, disk), log, metrics })
+  const saver = new SnapshotSaver({ node: node.id, store, copyIntervalMs: control.snapshotCopyIntervalMs, clock, log, metrics })
   const authorization = { maxAgeMs: control.authorizationMaxAgeMs, isConnected: () => sync?.link.state === 'connected' }
   const applier = new Applier({ node: node.id, tables, saver, clock, log, metrics, authorization })
   const latch = readiness.hold('a configuration')
-  const stored = await store.load(node.id)
+  const hasStored = stored !== undefined
   if (stored) {
-    if (stored.damaged.length > 0) log.warn({ evt: 'snapshot.damaged-resources', code: 'MESH_STORAGE_DAMAGED', resources: stored.damaged }, 'stored resources are damaged: their version before is served, or none')
     applier.restore(stored)
     latch[Symbol.dispose]()
   }
@@ -80,14 +78,14 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   let later: Timer | undefined
   const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   return {
-    applier, setAside: store.setAside, needsIdentity: true, folderProblems: () => [],
+    applier, get damage() { return store.damage }, needsIdentity: true, folderProblems: () => [],
     link: () => sync?.link ?? waiting,
     connect() {
       const start = (): void => {
         sync = startSync({ ...control, transport, applier, clock, random, log, metrics, ownRoutes: ownRoutes(own), names: config.dns !== undefined, health: hasWorkloadEntry(node) ? health : undefined })
         void sync.synced.then(() => latch[Symbol.dispose]())
       }
-      if (stored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)
+      if (hasStored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)
       else start()
     },
     async [Symbol.asyncDispose]() {
@@ -108,7 +106,7 @@ async function fromDirectory({ config, world, metrics, log, tables, node, readin
   await sync.synced
   latch[Symbol.dispose]()
   return {
-    applier, setAside: undefined, needsIdentity: false, folderProblems: () => sync.problems,
+    applier, damage: [], needsIdentity: false, folderProblems: () => sync.problems,
     link: () => sync.link, connect: () => { /* watched from the start */ }, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),
   }
 }

@@ -128,7 +128,7 @@ function problemsOf(p: StatusParts): Problem[] {
     ...p.configuration.folderProblems().slice(0, MAX_LISTED),
     ...applier.dangling().slice(0, MAX_LISTED).map((d) => new MeshError('MESH_NO_CLUSTER', `${d.holder.kind} ${d.holder.name} names the cluster ${d.name}, which does not exist`)),
     setAside('MESH_IDENTITY_DAMAGED', p.identity.setAside),
-    setAside('MESH_STORAGE_DAMAGED', p.configuration.setAside),
+    ...p.configuration.damage,
     setAside('MESH_STORAGE_DAMAGED', p.spool.setAside),
     diskProblem(p),
     p.spool.stats.bytes >= p.spool.stats.maxBytes ? new MeshError('MESH_MQTT_QUOTA', `the spool holds ${p.spool.stats.messages} messages and takes no more`) : undefined,

@@ -58,6 +58,7 @@ export class Applier implements Disposable {
   constructor(options: ApplierOptions) {
     this.#o = options
     const { metrics } = options
+    options.saver?.savesFrom(() => this.#everything())
     this.#age = new AuthorizationAge({ clock: options.clock, ...(options.authorization ?? { maxAgeMs: 0, isConnected: () => true }), changed: () => this.#swap(this.stale) })
     this.#changedCount = metrics.counter('mesh_config_resources_changed_total', 'Resources that a push changed, by kind.', ['kind'])
     this.#rejectedCount = metrics.counter('mesh_config_resources_rejected_total', 'Resources that were refused, by kind; the previous version serves on.', ['kind'])
@@ -186,6 +187,10 @@ export class Applier implements Disposable {
 
   #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, { generation: this.#generation, stale, inboundClosed: this.#age.expired }, this.#o)) }
   [Symbol.dispose](): void { this.#age[Symbol.dispose]() }
+
+  #everything(): SavedChange[] {
+    return KINDS.flatMap((kind) => [...this.#snapshot.resources[kind]].map(([name, put]) => ({ kind, name, put, references: this.#references.get(put) ?? NO_REFERENCES })))
+  }
 
   /** Drops what is remembered of resources that are in no snapshot any more. */
   #forget(): void {

@@ -1,11 +1,13 @@
 /**
  * Keeps the snapshot store up with what is served, and writes once per settled push: a control plane sends a push as five or more messages, and
- * flash wears by the write. What a kill takes away comes again with the next stream; what a full disk refuses is kept and tried again.
+ * flash wears by the write. What a kill takes away comes again with the next stream; what a full disk refuses is kept and tried again; a file
+ * that breaks while it is in use is replaced by one with everything.
  */
 import type { Clock, Timer } from '../agent/core/clock.ts'
 import { toMeshError, type MeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Metrics } from '../agent/core/metrics.ts'
+import { SnapshotCopier, writtenBytes } from './snapshot-copier.ts'
 import type { Ages, Save, SavedChange, SnapshotStore } from './snapshot-store.ts'
 
 /** A push is over when nothing changed for so long. */
@@ -17,10 +19,24 @@ const RETRY_MS = 30_000
 const CONTACT_MS = 3_600_000
 
 type State = Pick<Save, 'generation' | 'savedAtMs'>
+type SaverOptions = {
+  readonly node: string
+  readonly store: SnapshotStore
+  /** Shortest time between two whole copies; 0: none is made. */
+  readonly copyIntervalMs: number
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+}
 
 export class SnapshotSaver implements AsyncDisposable {
-  readonly #o: { readonly node: string; readonly store: SnapshotStore; readonly clock: Clock; readonly log: Log }
+  readonly #o: SaverOptions
   readonly #saves: Cell
+  readonly #savedBytes: Cell
+  readonly #copier: SnapshotCopier
+  #everything: () => readonly SavedChange[] = () => []
+  /** The file is damaged: what is in force has to be written as a whole. */
+  #isDamaged = false
   #pending = new Map<string, SavedChange>()
   #state: State = { generation: 0, savedAtMs: 0 }
   #changedAtMs: Ages = {}
@@ -31,10 +47,12 @@ export class SnapshotSaver implements AsyncDisposable {
   #error: MeshError | undefined
   #work: Promise<void> = Promise.resolve()
 
-  constructor(options: { readonly node: string; readonly store: SnapshotStore; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics }) {
+  constructor(options: SaverOptions) {
     this.#o = options
     options.metrics.gaugeOf('mesh_control_last_contact_seconds', 'Seconds since a control plane was last heard of, earlier runs included; -1 = never.', () => (this.#contactAtMs === undefined ? -1 : Math.max(0, (options.clock.wallMs() - this.#contactAtMs) / 1000)))
-    this.#saves = options.metrics.counter('mesh_config_saves_total', 'Writes of the configuration to disk.').cell({})
+    this.#saves = options.metrics.counter('mesh_config_saves_total', 'Writes of the configuration to disk, whole copies aside.').cell({})
+    this.#savedBytes = writtenBytes(options.metrics, 'save')
+    this.#copier = new SnapshotCopier({ ...options, intervalMs: options.copyIntervalMs, damaged: (err) => this.#damaged(err) })
   }
 
   /** Why the configuration in force is not on disk; undefined when it is, or will be in a moment. */
@@ -47,7 +65,10 @@ export class SnapshotSaver implements AsyncDisposable {
     this.#state = from
     this.#contactAtMs = this.#storedContactAtMs = from.contactAtMs
     this.#changedAtMs = from.changedAtMs
+    if (from.generation > 0 && this.#o.store.copied?.generation !== from.generation) this.#copier.saved()
   }
+  /** @param everything what is in force, for a file that has to be written anew */
+  savesFrom(everything: () => readonly SavedChange[]): void { this.#everything = everything }
   /** A control plane was heard of; kept with the next save. */
   contact(): void { this.#contactAtMs = this.#o.clock.wallMs() }
 
@@ -71,7 +92,9 @@ export class SnapshotSaver implements AsyncDisposable {
   }
   async [Symbol.asyncDispose](): Promise<void> {
     const isOld = this.#contactAtMs !== undefined && this.#contactAtMs - (this.#storedContactAtMs ?? 0) >= CONTACT_MS
+    await this.#copier[Symbol.asyncDispose]()
     await this.flush()
+    if (this.#isDamaged) await this.flush()
     if (isOld && this.#contactAtMs !== this.#storedContactAtMs) await this.#write([]).catch(() => undefined)
     // A disk that refused is not asked again once nobody is there.
     this.#timer?.cancel()
@@ -83,24 +106,38 @@ export class SnapshotSaver implements AsyncDisposable {
   }
 
   async #save(): Promise<void> {
-    if (this.#pending.size === 0) return
+    if (this.#pending.size === 0 && !this.#isDamaged) return
     const saving = this.#pending
     this.#pending = new Map()
     try {
-      await this.#write([...saving.values()])
+      if (this.#isDamaged) await this.#writeAnew()
+      else await this.#write([...saving.values()])
       this.#error = undefined
+      this.#copier.saved()
     } catch (thrown) {
-      this.#error = toMeshError(thrown)
-      this.#o.log.error({ evt: 'config.not-saved', err: this.#error }, 'the configuration is served but could not be stored')
       // What has changed since is newer.
       this.#pending = new Map([...saving, ...this.#pending])
+      const err = toMeshError(thrown)
+      if (err.code === 'MESH_STORAGE_DAMAGED' && !this.#isDamaged) { this.#damaged(err); return }
+      this.#error = err
+      this.#o.log.error({ evt: 'config.not-saved', err }, 'the configuration is served but could not be stored')
       this.#arm(RETRY_MS)
     }
+  }
+  #damaged(err: MeshError): void {
+    this.#isDamaged = true
+    this.#o.log.error({ evt: 'config.store-damaged', err }, 'the file of the configuration is damaged; what is in force is written anew')
+    this.#arm(0)
+  }
+  async #writeAnew(): Promise<void> {
+    await this.#o.store.restart()
+    await this.#write(this.#everything())
+    this.#isDamaged = false
   }
   async #write(changes: readonly SavedChange[]): Promise<void> {
     const contactAtMs = this.#contactAtMs
     this.#saves.value++
-    await this.#o.store.save({ node: this.#o.node, ...this.#state, contactAtMs, changedAtMs: this.#changedAtMs, changes })
+    this.#savedBytes.value += await this.#o.store.save({ node: this.#o.node, ...this.#state, contactAtMs, changedAtMs: this.#changedAtMs, changes })
     this.#storedContactAtMs = contactAtMs
   }
 }

@@ -1,14 +1,17 @@
 /**
- * The last good snapshot and the one before, in SQLite: what the agent starts from when no control plane answers. Each row says from which
- * generation to which a version of a resource was in force, so a save writes what changed and nothing else. With a key, resources
- * are sealed (agent/core/sealed.ts); their names are not.
+ * The last good snapshot and the one before, in SQLite: what the agent starts from when no control plane answers. Beside the file lies a whole
+ * copy of it, for when the file as such is damaged or gone. Whatever is found damaged is told, with what serves instead.
  */
-import zlib from 'node:zlib'
-import { MeshError } from '../agent/core/errors.ts'
-import { isSealed, type Sealer } from '../agent/core/sealed.ts'
-import type { OpenStorage, Row, Statement, Storage } from '../agent/core/storage.ts'
-import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
+import path from 'node:path'
+import { MeshError, toMeshError } from '../agent/core/errors.ts'
+import type { Log } from '../agent/core/log.ts'
+import type { Family, Metrics } from '../agent/core/metrics.ts'
+import type { Sealer } from '../agent/core/sealed.ts'
+import type { Opened, OpenStorage, Source, Storage } from '../agent/core/storage.ts'
+import type { RawResource, ResourceKind, Snapshot } from '../agent/model/snapshot.ts'
 import type { References } from './references.ts'
+import { MIGRATIONS, Records } from './snapshot-records.ts'
+import { bytesOf, copiedStatements, load, saveStatements, tidy, type Loaded } from './snapshot-rows.ts'
 
 export type StoredSnapshot = {
   readonly snapshot: Snapshot
@@ -25,131 +28,153 @@ export type SavedChange =
   | { readonly kind: ResourceKind; readonly name: string; readonly put: RawResource; readonly references: References }
   | { readonly kind: ResourceKind; readonly name: string; readonly put: undefined }
 export type Save = { readonly node: string; readonly generation: number; readonly savedAtMs: number; readonly contactAtMs: number | undefined; readonly changedAtMs: Ages; readonly changes: readonly SavedChange[] }
+/** What the copy holds, and when it was made (wall milliseconds). */
+export type Copied = { readonly generation: number; readonly atMs: number }
+
+export type SnapshotStoreOptions = {
+  readonly openStorage: OpenStorage
+  readonly path: string
+  /** The node's id: another node's configuration must never be served. */
+  readonly node: string
+  /** With it resources are sealed, and their names. */
+  readonly sealer?: Sealer | undefined
+  readonly log: Log
+  readonly metrics: Metrics
+}
 
 export interface SnapshotStore extends AsyncDisposable {
-  /** Undefined when there is none for this node. Rejects with MESH_STATE_LOCKED when it is sealed with another key, and is closed then. @param node the node's id: another node's configuration must never be served */
-  load(node: string): Promise<StoredSnapshot | undefined>
-  /** Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED; then the stored snapshot is the one before. */
-  save(p: Save): Promise<void>
-  /** Set when a damaged file was renamed at opening. */
-  readonly setAside: string | undefined
+  /** Rejects with MESH_STORAGE_FULL, MESH_STORAGE_DAMAGED or MESH_STORAGE_FAILED; then the stored snapshot is the one before. @returns bytes handed to SQLite */
+  save(p: Save): Promise<number>
+  /** Puts a whole copy beside the file, in place of the last. Rejects as `save` does. @returns bytes written */
+  copy(atMs: number): Promise<number>
+  /** Undefined when there is none of this node's. */
+  readonly copied: Copied | undefined
+  /** After MESH_STORAGE_DAMAGED: sets the file aside and begins an empty one. Whoever has the snapshot saves all of it. Rejects as opening does. */
+  restart(): Promise<void>
+  /** What was found damaged in this run, as MESH_STORAGE_DAMAGED. */
+  readonly damage: readonly MeshError[]
 }
 
-const MIGRATIONS = [`
-CREATE TABLE resource (
-  kind TEXT NOT NULL, name TEXT NOT NULL, from_generation INTEGER NOT NULL, to_generation INTEGER,
-  hash TEXT NOT NULL, version TEXT NOT NULL, refs TEXT NOT NULL, value BLOB NOT NULL,
-  PRIMARY KEY (kind, name, from_generation)
-) WITHOUT ROWID;
-CREATE INDEX resource_ended ON resource (to_generation) WHERE to_generation IS NOT NULL;
-CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-`, 'ALTER TABLE resource ADD COLUMN crc INTEGER']
+/** More of the same help nobody. */
+const MAX_TOLD = 20
 
-/** Rejects with MESH_STORAGE_NEWER or MESH_STORAGE_FAILED. */
-export async function openSnapshotStore(openStorage: OpenStorage, path: string, sealer?: Sealer): Promise<SnapshotStore> {
-  const { storage, setAside } = await openStorage({ path, profile: 'strict', migrations: MIGRATIONS })
-  const values = new Values(path, sealer)
-  // What is replaced is overwritten, so that nothing in plain text stays behind in free pages.
-  if (sealer) await storage.query({ sql: 'PRAGMA secure_delete = ON' })
-  return {
-    setAside,
-    async load(node) {
-      try { return await load(storage, node, values) } catch (thrown) {
-        await storage[Symbol.asyncDispose]()
-        throw thrown
+/**
+ * `stored`: undefined when there is no snapshot of this node. Rejects with MESH_STORAGE_NEWER, MESH_STATE_LOCKED (sealed with another key),
+ * MESH_STATE_IN_USE, MESH_STATE_UNUSABLE, MESH_STORAGE_FULL or MESH_STORAGE_FAILED; then nothing is left open.
+ */
+export async function openSnapshotStore(o: SnapshotStoreOptions): Promise<{ store: SnapshotStore; stored: StoredSnapshot | undefined }> {
+  const store = new Store(o)
+  return { store, stored: await store.open() }
+}
+
+class Store implements SnapshotStore {
+  readonly damage: MeshError[] = []
+  readonly #o: SnapshotStoreOptions
+  readonly #records: Records
+  readonly #previous: string
+  readonly #found: Family<'what'>
+  #storage: Storage | undefined
+  #generation = 0
+  #copied: Copied | undefined
+
+  constructor(o: SnapshotStoreOptions) {
+    this.#o = o
+    this.#records = new Records(o.path, o.sealer)
+    this.#previous = path.join(path.dirname(o.path), 'snapshot.previous.db')
+    this.#found = o.metrics.counter('mesh_config_damaged_total', 'Stored configuration that was found damaged or gone: the file, its whole copy, single resources.', ['what'])
+  }
+
+  get copied(): Copied | undefined { return this.#copied }
+
+  /** The file, else its copy, else nothing. */
+  async open(): Promise<StoredSnapshot | undefined> {
+    const causes: string[] = []
+    for (let from: Source = 'file'; ;) {
+      const { opened, loaded } = await this.#openFrom(from, causes)
+      const { source, previous } = opened
+      // An empty file beside a copy: a kill came between a new file and what was to be written into it.
+      if (loaded && (loaded.everSaved || source !== 'file' || previous !== 'there')) {
+        this.#began(loaded, source, previous, causes)
+        return loaded.stored
       }
-    },
-    save: (p) => storage.commit(statementsOf(p, values)),
-    [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose](),
-  }
-}
-
-/** Resources as bytes of a row, and back. */
-class Values {
-  readonly #path: string
-  readonly #sealer: Sealer | undefined
-  constructor(path: string, sealer: Sealer | undefined) { this.#path = path; this.#sealer = sealer }
-
-  get seals(): boolean { return this.#sealer !== undefined }
-  stored(kind: string, name: string, value: Uint8Array): Uint8Array { return this.#sealer ? this.#sealer.seal(value, purposeOf(kind, name)) : value }
-  /** Undefined when the bytes are damaged: SQLite notices a page that is torn, not a byte that a worn flash cell has changed. Throws MESH_STATE_LOCKED. */
-  read(row: Row): Uint8Array | undefined {
-    const value = row['value'] as Uint8Array
-    // Rows of the first schema carry no checksum.
-    if (row['crc'] !== null && Number(row['crc']) !== zlib.crc32(value)) return undefined
-    if (!isSealed(value)) return value
-    if (!this.#sealer) throw new MeshError('MESH_STATE_LOCKED', `${this.#path} is sealed and identity.encryptionKey is not set`)
-    try { return this.#sealer.open(value, purposeOf(String(row['kind']), String(row['name']))) } catch (thrown) {
-      if (thrown instanceof MeshError) throw new MeshError('MESH_STATE_LOCKED', `${this.#path}: ${thrown.message}`, { cause: thrown })
-      return undefined
+      if (loaded) { causes.push(`${this.#o.path} held nothing`); await this[Symbol.asyncDispose]() }
+      from = source === 'file' ? 'previous' : 'nothing'
     }
   }
-}
-const purposeOf = (kind: string, name: string): string => `snapshot ${kind} ${name}`
 
-async function load(storage: Storage, node: string, values: Values): Promise<StoredSnapshot | undefined> {
-  const state = new Map((await storage.query({ sql: 'SELECT key, value FROM state' })).map((r) => [String(r['key']), String(r['value'])]))
-  if (state.get('node') !== node) return undefined
-  const number = (key: string): number | undefined => { const value = state.get(key); return value === undefined ? undefined : Number(value) }
-  const generation = number('generation') ?? 0
-  const resources = Object.fromEntries(Object.keys(TYPE_URLS).map((kind) => [kind, new Map<string, RawResource>()])) as Record<ResourceKind, Map<string, RawResource>>
-  const references = new Map<RawResource, References>()
-  const damaged: string[] = []
-  for (const row of await storage.query({ sql: 'SELECT kind, name, hash, version, refs, crc, value FROM resource WHERE to_generation IS NULL' })) {
-    const kind = String(row['kind']) as ResourceKind
-    let sound: Row | undefined = row
-    let value = values.read(row)
-    if (!value) {
-      damaged.push(`${kind} ${String(row['name'])}`)
-      sound = await versionBefore(storage, row, generation, values)
-      value = sound && values.read(sound)
+  /** @returns what was read; undefined, and closed, when that is damaged */
+  async #openFrom(startFrom: Source, causes: string[]): Promise<{ opened: Opened; loaded: Loaded | undefined }> {
+    const opened = await this.#storageFrom(startFrom)
+    const { storage, setAside, source, previous } = opened
+    if (setAside !== undefined) causes.push(`a damaged file was found at start and is now ${setAside}`)
+    else if (source === 'previous') causes.push(`${this.#o.path} was gone`)
+    if (previous === 'damaged') { causes.push(`${this.#previous} is damaged`); this.#found.cell({ what: 'copy' }).value++ }
+    try {
+      const loaded = await load(storage, this.#o.node, this.#records)
+      await tidy(storage, { records: this.#records, mark: loaded.sealing, copyAt: previous === 'there' ? this.#previous : undefined })
+      return { opened, loaded }
+    } catch (thrown) {
+      await this[Symbol.asyncDispose]()
+      const err = toMeshError(thrown)
+      if (err.code !== 'MESH_STORAGE_DAMAGED' || source === 'nothing') throw err
+      this.#o.log.warn({ evt: 'snapshot.unreadable', err }, 'the stored configuration opens and cannot be read')
+      if (source === 'previous') this.#found.cell({ what: 'copy' }).value++
+      return { opened, loaded: undefined }
     }
-    if (!sound || !value) continue
-    const raw: RawResource = { name: String(sound['name']), hash: String(sound['hash']), version: String(sound['version']), value }
-    resources[kind]?.set(raw.name, raw)
-    references.set(raw, JSON.parse(String(sound['refs'])) as References)
   }
-  if (values.seals) await sealPlain(storage, values)
-  return {
-    snapshot: { resources, savedAtMs: number('saved_at_ms') ?? 0 }, references, generation, damaged, contactAtMs: number('contact_at_ms'),
-    changedAtMs: Object.fromEntries((Object.keys(TYPE_URLS) as ResourceKind[]).flatMap((kind) => { const at = number(`changed_at_ms ${kind}`); return at === undefined ? [] : [[kind, at]] })),
+
+  #began({ stored, copied }: Loaded, source: Source, previous: Opened['previous'], causes: readonly string[]): void {
+    this.#generation = stored?.generation ?? 0
+    if (stored && previous === 'there') this.#copied = source === 'previous' ? { generation: stored.generation, atMs: stored.snapshot.savedAtMs } : copied
+    if (causes.length > 0) {
+      const serves = stored && stored.generation > 0 ? `what serves is a copy of the configuration, last changed ${new Date(stored.snapshot.savedAtMs).toISOString()} (generation ${stored.generation})` : 'nothing serves until a control plane answers'
+      this.#tell('file', `${serves}: ${causes.join('; ')}`, { evt: 'snapshot.damaged', serves: stored && stored.generation > 0 ? 'previous' : 'nothing' })
+    }
+    const damaged = stored?.damaged ?? []
+    if (damaged.length > 0) this.#tell('resource', `${damaged.length} stored resources are damaged: their version before serves, or none: ${damaged.slice(0, MAX_TOLD).join(', ')}`, { evt: 'snapshot.damaged-resources' }, damaged.length)
   }
-}
 
-async function versionBefore(storage: Storage, { kind, name }: Row, generation: number, values: Values): Promise<Row | undefined> {
-  const rows = await storage.query({ sql: 'SELECT kind, name, hash, version, refs, crc, value FROM resource WHERE kind = ? AND name = ? AND to_generation = ?', params: [kind!, name!, generation] })
-  return rows.find((row) => values.read(row) !== undefined)
-}
+  async save(p: Save): Promise<number> {
+    const statements = saveStatements(p, this.#records)
+    await this.#opened().commit(statements)
+    this.#generation = p.generation
+    return bytesOf(statements)
+  }
+  async copy(atMs: number): Promise<number> {
+    const [storage, generation] = [this.#opened(), this.#generation]
+    const bytes = await storage.copyTo(this.#previous)
+    this.#copied = { generation, atMs }
+    // Should this fail, the next run makes a copy too many.
+    await storage.commit(copiedStatements(this.#copied)).catch(() => undefined)
+    return bytes
+  }
+  async restart(): Promise<void> {
+    await this[Symbol.asyncDispose]()
+    const { setAside } = await this.#storageFrom('nothing')
+    this.#tell('file', `the configuration in force was stored anew: the file was damaged while it was in use and is now ${setAside}`, { evt: 'snapshot.damaged', serves: 'memory' })
+  }
 
-/** What was stored before there was a key. */
-async function sealPlain(storage: Storage, values: Values): Promise<void> {
-  const rows = await storage.query({ sql: 'SELECT kind, name, from_generation, crc, value FROM resource' })
-  await storage.commit(rows.filter((row) => !isSealed(row['value'] as Uint8Array) && values.read(row)).map((row): Statement => {
-    const value = values.stored(String(row['kind']), String(row['name']), row['value'] as Uint8Array)
-    return { sql: 'UPDATE resource SET value = ?, crc = ? WHERE kind = ? AND name = ? AND from_generation = ?', params: [value, zlib.crc32(value), row['kind']!, row['name']!, row['from_generation']!] }
-  }))
-}
-
-function statementsOf({ node, generation, savedAtMs, contactAtMs, changedAtMs, changes }: Save, values: Values): Statement[] {
-  const put = (key: string, value: string | number): Statement => ({ sql: 'INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value', params: [key, String(value)] })
-  return [
-    // What another node left must not live on beside ours.
-    { sql: 'DELETE FROM resource WHERE EXISTS (SELECT 1 FROM state WHERE key = \'node\' AND value <> ?)', params: [node] },
-    ...changes.flatMap((c): Statement[] => [
-      { sql: 'UPDATE resource SET to_generation = ? WHERE kind = ? AND name = ? AND to_generation IS NULL', params: [generation, c.kind, c.name] },
-      ...(c.put ? [inserted(c, generation, values.stored(c.kind, c.name, c.put.value))] : []),
-    ]),
-    // Rows that ended before this save's generation belong to neither snapshot that is kept.
-    ...(changes.length > 0 ? [{ sql: 'DELETE FROM resource WHERE to_generation < ?', params: [generation] }] : []),
-    put('node', node), put('generation', generation), put('saved_at_ms', Math.round(savedAtMs)),
-    ...(contactAtMs === undefined ? [] : [put('contact_at_ms', Math.round(contactAtMs))]),
-    ...Object.entries(changedAtMs).map(([kind, at]) => put(`changed_at_ms ${kind}`, Math.round(at))),
-  ]
-}
-
-function inserted({ kind, name, put, references }: Extract<SavedChange, { put: RawResource }>, generation: number, value: Uint8Array): Statement {
-  return {
-    sql: 'INSERT OR REPLACE INTO resource (kind, name, from_generation, to_generation, hash, version, refs, crc, value) VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?)',
-    params: [kind, name, generation, put.hash, put.version, JSON.stringify(references), zlib.crc32(value), value],
+  async #storageFrom(startFrom: Source): Promise<Opened> {
+    const opened = await this.#o.openStorage({ path: this.#o.path, profile: 'strict', migrations: MIGRATIONS, check: 'as read', previous: this.#previous, startFrom })
+    this.#storage = opened.storage
+    // What is replaced is overwritten, so that nothing in plain text stays behind in free pages.
+    if (this.#records.seals) await opened.storage.query({ sql: 'PRAGMA secure_delete = ON' })
+    return opened
+  }
+  #opened(): Storage {
+    if (!this.#storage) throw new MeshError('MESH_STORAGE_DAMAGED', `${this.#o.path} was damaged and could not be begun anew`)
+    return this.#storage
+  }
+  #tell(what: 'file' | 'resource', text: string, fields: { readonly evt: string; readonly serves?: string }, count = 1): void {
+    const err = new MeshError('MESH_STORAGE_DAMAGED', text)
+    this.#found.cell({ what }).value += count
+    // A disk that breaks again and again is one problem.
+    if (this.damage.length < MAX_TOLD) this.damage.push(err)
+    this.#o.log.warn({ ...fields, err }, 'the stored configuration is damaged')
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    const storage = this.#storage
+    this.#storage = undefined
+    await storage?.[Symbol.asyncDispose]()
   }
 }

@@ -49,6 +49,8 @@ const control = () => z.strictObject({
   maxMessageBytes: z.number().int().min(65_536).default(128 * 1024 * 1024),
   /** A push after a reconnect that has lost most clusters is held back this long; 0 = not at all. */
   shrinkHoldMs: z.number().int().nonnegative().default(120_000),
+  /** Shortest time between two whole copies of the stored configuration; 0 = none is made. */
+  snapshotCopyIntervalMs: z.number().int().nonnegative().default(3_600_000),
   /** Without a control plane for longer than this, pushed inbound listeners close: a peer that was locked out centrally must not come in for ever. 0 = they never do. */
   authorizationMaxAgeMs: z.number().int().nonnegative().default(0),
   /** Ask for further roots of the mesh; only an istiod with ISTIO_MULTIROOT_MESH has them (Istio's agent: PROXY_CONFIG_XDS_AGENT). */

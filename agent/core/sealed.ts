@@ -4,13 +4,13 @@
  *
  * Format, version 1: "meshlet-sealed\x01" · key id (8 bytes) · nonce (12) · ciphertext · tag (16). Header, key id and purpose are authenticated.
  */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { MeshError } from './errors.ts'
 
 const MAGIC = Buffer.from('meshlet-sealed')
 const VERSION = 1
 const KEY_BYTES = 32
-const [KEY_ID_BYTES, NONCE_BYTES, TAG_BYTES] = [8, 12, 16]
+const [KEY_ID_BYTES, NONCE_BYTES, TAG_BYTES, STAND_IN_BYTES] = [8, 12, 16, 16]
 const HEADER_BYTES = MAGIC.length + 1 + KEY_ID_BYTES + NONCE_BYTES
 
 export type Sealer = {
@@ -18,6 +18,8 @@ export type Sealer = {
   seal(plain: Uint8Array, purpose: string): Buffer
   /** Throws MESH_STATE_LOCKED (another key, a newer format) or RangeError (damaged, or never sealed). */
   open(sealed: Uint8Array, purpose: string): Buffer
+  /** 22 letters that stand for a name where it is looked up: the same for the same name, and nothing without the key. */
+  standIn(name: string): string
 }
 
 export function isSealed(bytes: Uint8Array): boolean { return bytes.length >= MAGIC.length && MAGIC.equals(bytes.subarray(0, MAGIC.length)) }
@@ -31,9 +33,10 @@ export function sealerOf(key: Uint8Array, where: string): Sealer {
   const bytes = keyBytes(Buffer.from(key))
   if (!bytes) throw new MeshError('MESH_CONFIG_INVALID', `${where} must hold 32 bytes, as they are or in base64 (head -c 32 /dev/urandom)`)
   const derived = (info: string, length: number): Buffer => Buffer.from(hkdfSync('sha256', bytes, Buffer.alloc(0), `meshlet ${info} v1`, length))
-  const [cipherKey, keyId] = [derived('sealed', KEY_BYTES), derived('key id', KEY_ID_BYTES)]
+  const [cipherKey, keyId, nameKey] = [derived('sealed', KEY_BYTES), derived('key id', KEY_ID_BYTES), derived('name', KEY_BYTES)]
   const bound = (head: Buffer, purpose: string): Buffer => Buffer.concat([head, Buffer.from(purpose)])
   return {
+    standIn: (name) => createHmac('sha256', nameKey).update(name).digest().toString('base64url', 0, STAND_IN_BYTES),
     seal(plain, purpose) {
       const nonce = randomBytes(NONCE_BYTES)
       const head = Buffer.concat([MAGIC, Buffer.of(VERSION), keyId])

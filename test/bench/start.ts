@@ -114,11 +114,11 @@ listeners:
 - {name: mqtt, kind: mqtt, port: 0}
 `)
   const node = 'sidecar~192.0.2.1~edge.edge~edge.svc.cluster.local'
-  const store = await openSnapshotStore(openStorageWith({ stateFolder: state, bundle: undefined, disk: systemDisk }), path.join(state, 'snapshot.db'))
   const shared = { node, clock: systemClock, log: silentLog, metrics: new Metrics() }
+  const { store } = await openSnapshotStore({ ...shared, openStorage: openStorageWith({ stateFolder: state, bundle: undefined, disk: systemDisk }), path: path.join(state, 'snapshot.db') })
   {
     await using _store = store
-    await using saver = new SnapshotSaver({ ...shared, store })
+    await using saver = new SnapshotSaver({ ...shared, store, copyIntervalMs: 0 })
     const applier = new Applier({ ...shared, saver, tables: new Current<Tables>(EMPTY_TABLES) })
     for (const one of services(originPort)) {
       const { rejected } = await applier.apply([{ kind: one.kind, removed: [], put: [{ name: one.name, version: '', value: one.bytes }] }])

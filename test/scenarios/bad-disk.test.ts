@@ -7,11 +7,12 @@ import os from 'node:os'
 import path from 'node:path'
 import { systemClock } from '../../agent/core/clock.ts'
 import { systemDisk } from '../../agent/core/disk.ts'
+import { ORDERS } from '../../deploy/demo/resources.ts'
 import { FaultyStorage } from '../helpers/faulty-storage.ts'
 import { testHub } from '../hub/start-hub.ts'
 import { meshlet, nothingIsWrong, problem, says } from './cli.ts'
 import { device, MQTT, publish, readAll, subscribeAndLeave } from './mqtt-devices.ts'
-import { controlYaml, TestAgent, testFolder, until, type Finally } from './site.ts'
+import { controlYaml, startSite, TestAgent, testFolder, until, type Finally } from './site.ts'
 
 /** An agent whose disk has as many free bytes as the test says, and a way to say so that does not wait for the next look. */
 function diskOf(agent: TestAgent): (freeBytes: () => number) => void {
@@ -52,6 +53,24 @@ test('damaged files are set aside and named; what they held is gone, the agent i
   assert.deepEqual(aside.map((file) => path.relative(state, file).replace(/-\d+$/, '')), names.map((name) => `${name}.damaged`))
   for (const file of aside) assert.equal(fs.readFileSync(file, 'utf8'), 'x'.repeat(10_000), 'whoever wants to rescue something finds all of it')
   assert.equal(await publish(await device(t, agent, 'plain'), 'hello'), 0)
+})
+
+test('a stored configuration that is damaged while no control plane is there: its copy serves, and status says so, how old it is and where the damaged file is', async (t) => {
+  const { edge, links, app } = await startSite(t)
+  const file = `${edge.folder}/state/snapshot.db`
+  await edge.stop()
+  links.control.cut()
+  fs.copyFileSync(file, `${edge.folder}/state/snapshot.previous.db`)
+  fs.writeFileSync(file, fs.readFileSync(file).fill(0))
+  await edge.start()
+  assert.equal((await app().call(ORDERS, '/orders/1')).status, 200)
+  const { text, remedy } = await problem(edge, 'MESH_STORAGE_DAMAGED')
+  assert.match(text, /^what serves is a copy of the configuration, last changed 20\S+Z \(generation \d+\): a damaged file was found at start and is now .*snapshot\.db\.damaged-\d+$/)
+  assert.match(remedy, /keep it for salvage/)
+  const { config: { stale, ageSec } } = edge.status()
+  assert.ok(stale && ageSec !== undefined && ageSec < 300, `${stale} ${ageSec}`)
+  assert.match((await edge.ask('/stats/prometheus')).body, /^mesh_config_damaged_total\{what="file"\} 1$/m)
+  assert.equal(edge.lines.filter((l) => l['evt'] === 'snapshot.damaged' && l['serves'] === 'previous').length, 1)
 })
 
 test('a disk that runs full: PUBACK says 0x97 (MQTT 5.0 §3.4.2.1) or is withheld, QoS 0 passes, nothing acknowledged is lost, and it goes on by itself', async (t) => {

@@ -14,6 +14,12 @@ test('what is sealed opens with the same key, as bytes or in base64, and shows n
   assert.notDeepEqual(sealerOf(key, 'key').seal(plain, 'identity'), sealed, 'a nonce is used once')
   assert.deepEqual(sealerOf(key, 'key').open(sealerOf(key, 'key').seal(Buffer.alloc(0), 'x'), 'x'), Buffer.alloc(0))
 })
+test('what stands for a name is the same for the same key and name, and otherwise another', () => {
+  const one = sealerOf(key, 'key').standIn('cluster a')
+  assert.deepEqual(sealerOf(key, 'key').standIn('cluster a'), one)
+  assert.match(one, /^[\w-]{22}$/)
+  for (const other of [sealerOf(key, 'key').standIn('cluster b'), sealerOf(randomBytes(32), 'key').standIn('cluster a')]) assert.notDeepEqual(other, one)
+})
 test('another key and another format are told from damage', () => {
   const sealed = sealerOf(key, 'key').seal(plain, 'identity')
   assert.throws(() => sealerOf(randomBytes(32), 'key').open(sealed, 'identity'), { code: 'MESH_STATE_LOCKED', message: /another key/ })

@@ -31,7 +31,8 @@ test('reconnects under load: nothing fails, and unchanged resources make no tabl
   const istiod = await Istiod.create(t, { maxAgeMs: 10_000, maxAgeGraceMs: 1_000 })
   istiod.write('all', services(port, app) + serviceEntry('load', { port: loadPort, endpoints: [app] }))
   await istiod.start()
-  const edge = await MeshAgent.create(t, istiod)
+  // A whole copy, which is made once after the first push, notes in the file that it was made.
+  const edge = await MeshAgent.create(t, istiod, { control: ['snapshotCopyIntervalMs: 0'] })
   await edge.start()
   await edge.until(`http://load.shop.svc.cluster.local:${loadPort}/`, (a) => a.body === 'app')
   await edge.status('all endpoints are there', (s) => s.config.resources['endpoint sets'] === SERVICES + 1)

@@ -1,0 +1,124 @@
+/**
+ * How a resource stands in the snapshot database. A row is a version of a resource, in force from one generation to another: a head, which is
+ * JSON [kind, name, hash, version, references], and the Any's bytes. With a key both are sealed as one value (agent/core/sealed.ts), bound to the
+ * row's key, which tells nothing of the name either.
+ */
+import zlib from 'node:zlib'
+import { MeshError } from '../agent/core/errors.ts'
+import { isSealed, type Sealer } from '../agent/core/sealed.ts'
+import type { Row } from '../agent/core/storage.ts'
+import type { RawResource, ResourceKind } from '../agent/model/snapshot.ts'
+import type { References } from './references.ts'
+
+/**
+ * Schemas 1 and 2 had a column for each part, so that names stood in clear beside sealed values; their rows keep that value, and their head has
+ * its checksum, too, and the references as text. `tally` of `state`, the sum of crc + 1 over the rows in force, is kept by triggers: a page that
+ * has lost rows, or has those of another time, is found by whoever reads everything (`weightOf`).
+ */
+export const MIGRATIONS = [`
+CREATE TABLE resource (
+  kind TEXT NOT NULL, name TEXT NOT NULL, from_generation INTEGER NOT NULL, to_generation INTEGER,
+  hash TEXT NOT NULL, version TEXT NOT NULL, refs TEXT NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (kind, name, from_generation)
+) WITHOUT ROWID;
+CREATE INDEX resource_ended ON resource (to_generation) WHERE to_generation IS NOT NULL;
+CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+`, 'ALTER TABLE resource ADD COLUMN crc INTEGER', `
+CREATE TABLE record (key TEXT NOT NULL, from_generation INTEGER NOT NULL, to_generation INTEGER, crc INTEGER, head TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (key, from_generation)) WITHOUT ROWID;
+CREATE INDEX record_ended ON record (to_generation) WHERE to_generation IS NOT NULL;
+INSERT INTO state (key, value) VALUES ('tally', 0);
+CREATE TRIGGER record_in AFTER INSERT ON record WHEN new.to_generation IS NULL BEGIN
+  UPDATE state SET value = value + coalesce(new.crc, 0) + 1 WHERE key = 'tally';
+END;
+CREATE TRIGGER record_out AFTER DELETE ON record WHEN old.to_generation IS NULL BEGIN
+  UPDATE state SET value = value - coalesce(old.crc, 0) - 1 WHERE key = 'tally';
+END;
+CREATE TRIGGER record_changed AFTER UPDATE ON record BEGIN
+  UPDATE state SET value = value + iif(new.to_generation IS NULL, coalesce(new.crc, 0) + 1, 0) - iif(old.to_generation IS NULL, coalesce(old.crc, 0) + 1, 0) WHERE key = 'tally';
+END;
+INSERT INTO record SELECT kind || ' ' || name, from_generation, to_generation, NULL, json_array(kind, name, hash, version, refs, crc), value FROM resource;
+DROP TABLE resource;
+`]
+
+/** Kinds begin with a letter. */
+export const FIRST_SEALED = '~'
+
+export type StoredResource = { readonly kind: ResourceKind; readonly raw: RawResource; readonly references: References }
+type Head = readonly [kind: ResourceKind, name: string, hash: string, version: string, references: References | string, crc?: number | null]
+
+export type Columns = { readonly key: string; readonly crc: number; readonly head: string; readonly value: Uint8Array }
+
+export class Records {
+  readonly #path: string
+  readonly #sealer: Sealer | undefined
+  /** @param path for messages */
+  constructor(path: string, sealer: Sealer | undefined) { this.#path = path; this.#sealer = sealer }
+
+  get seals(): boolean { return this.#sealer !== undefined }
+
+  /** "kind name", or what stands for it when names are secret: the first of these comes after the last of those. */
+  keyOf(name: string): string { return this.#sealer ? FIRST_SEALED + this.#sealer.standIn(name) : name }
+
+  stored({ kind, raw, references }: StoredResource): Columns {
+    const head: Head = [kind, raw.name, raw.hash, raw.version, references]
+    return this.#columns(`${kind} ${raw.name}`, JSON.stringify(head), raw.value)
+  }
+  #columns(name: string, head: string, value: Uint8Array): Columns {
+    const key = this.keyOf(name)
+    if (!this.#sealer) return { key, crc: crcOf(head, value), head, value }
+    const sealed = this.#sealer.seal(Buffer.concat([Buffer.from(`${head}\n`), value]), purposeOf(key))
+    return { key, crc: crcOf('', sealed), head: '', value: sealed }
+  }
+
+  /** Undefined when the row is damaged: SQLite notices a page that is torn, not a byte that a worn flash cell has changed. Throws MESH_STATE_LOCKED. */
+  read({ key, crc, ...row }: Row): StoredResource | undefined {
+    let [line, value] = [String(row['head']), row['value'] as Uint8Array | undefined]
+    if (!(value instanceof Uint8Array) || (crc !== null && Number(crc) !== crcOf(line, value))) return undefined
+    if (line === '') {
+      const plain = isSealed(value) ? this.#open(value, purposeOf(String(key))) : undefined
+      const end = plain?.indexOf('\n') ?? -1
+      if (!plain || end < 0) return undefined
+      // A view would keep the head's bytes for as long as the resource serves.
+      ;[line, value] = [plain.toString('utf8', 0, end), new Uint8Array(plain.subarray(end + 1))]
+    }
+    const head = headOf(line)
+    if (!head) return undefined
+    const [kind, name, hash, version, references, oldCrc] = head
+    // A page may be somebody else's, and look sound.
+    if (row['head'] !== '' && key !== `${kind} ${name}`) return undefined
+    if (typeof references !== 'string') return { kind, raw: { name, hash, version, value }, references }
+    if (typeof oldCrc === 'number' && oldCrc !== zlib.crc32(value)) return undefined
+    const opened = isSealed(value) ? this.#open(value, `snapshot ${kind} ${name}`) : value
+    try { return opened && { kind, raw: { name, hash, version, value: opened }, references: JSON.parse(references) as References } } catch { return undefined }
+  }
+
+  /** A row of before there was a key, or of a schema with names in clear, as it is to be. One that is damaged stays damaged. */
+  sealedAnew(row: Row): Columns {
+    const read = this.read(row)
+    if (read) return this.stored(read)
+    const { crc, ...rest } = this.#columns(String(row['key']), String(row['head']), Buffer.from(row['value'] as Uint8Array))
+    return { ...rest, crc: (crc ^ 1) >>> 0 }
+  }
+
+  #open(sealed: Uint8Array, purpose: string): Buffer | undefined {
+    if (!this.#sealer) throw new MeshError('MESH_STATE_LOCKED', `${this.#path} is sealed and identity.encryptionKey is not set`)
+    try { return this.#sealer.open(sealed, purpose) } catch (thrown) {
+      if (thrown instanceof MeshError) throw new MeshError('MESH_STATE_LOCKED', `${this.#path}: ${thrown.message}`, { cause: thrown })
+      return undefined
+    }
+  }
+}
+
+/** What a row in force adds to the tally. */
+export const weightOf = ({ crc }: Row): number => Number(crc ?? 0) + 1
+
+const purposeOf = (key: string): string => `snapshot ${key}`
+
+const crcOf = (head: string, value: Uint8Array): number => zlib.crc32(value, zlib.crc32(head))
+
+function headOf(line: string): Head | undefined {
+  try {
+    const head: unknown = JSON.parse(line)
+    return Array.isArray(head) && head.length >= 5 && head.slice(0, 4).every((part) => typeof part === 'string') ? head as unknown as Head : undefined
+  } catch { return undefined }
+}

@@ -1,0 +1,117 @@
+/** The tables of the snapshot database, read and written. A row says from which generation to which a version of a resource was in force. */
+import { MeshError } from '../agent/core/errors.ts'
+import type { Row, Statement, Storage } from '../agent/core/storage.ts'
+import { TYPE_URLS, type RawResource, type ResourceKind } from '../agent/model/snapshot.ts'
+import type { References } from './references.ts'
+import { FIRST_SEALED, weightOf, type Records } from './snapshot-records.ts'
+import type { Copied, Save, SavedChange, StoredSnapshot } from './snapshot-store.ts'
+
+export type Loaded = {
+  /** Undefined when there is none of this node. */
+  readonly stored: StoredSnapshot | undefined
+  readonly everSaved: boolean
+  readonly copied: Copied | undefined
+  /** Sealing was begun, and what was in clear may still stand in free pages and in the copy. */
+  readonly sealing: boolean
+}
+
+const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
+const SEALING = 'sealing'
+
+/** Rejects with MESH_STATE_LOCKED, or with MESH_STORAGE_DAMAGED when rows are missing or are of another time than the rest. */
+export async function load(storage: Storage, node: string, records: Records): Promise<Loaded> {
+  const state = new Map((await storage.query({ sql: 'SELECT key, value FROM state' })).map((r) => [String(r['key']), String(r['value'])]))
+  const number = (key: string): number | undefined => { const value = state.get(key); return value === undefined ? undefined : Number(value) }
+  const [generation, copiedGeneration, copiedAtMs] = [number('generation') ?? 0, number('copied_generation'), number('copied_at_ms')]
+  const common = { everSaved: state.has('node'), copied: copiedGeneration === undefined ? undefined : { generation: copiedGeneration, atMs: copiedAtMs ?? 0 }, sealing: state.has(SEALING) }
+  if (!state.has('node') && state.get('tally') !== '0') throw new MeshError('MESH_STORAGE_DAMAGED', 'it does not say whose it is')
+  if (state.get('node') !== node) return { ...common, stored: undefined, copied: undefined }
+  const resources = Object.fromEntries(KINDS.map((kind) => [kind, new Map<string, RawResource>()])) as Record<ResourceKind, Map<string, RawResource>>
+  const references = new Map<RawResource, References>()
+  const damaged: string[] = []
+  let tally = 0
+  for (const row of await storage.query({ sql: 'SELECT key, crc, head, value FROM record WHERE to_generation IS NULL' })) {
+    tally += weightOf(row)
+    let read = records.read(row)
+    if (!read) {
+      read = await versionBefore(storage, row, generation, records)
+      damaged.push(read ? `${read.kind} ${read.raw.name}` : String(row['key']))
+    }
+    if (!read) continue
+    resources[read.kind]?.set(read.raw.name, read.raw)
+    references.set(read.raw, read.references)
+  }
+  if (tally !== number('tally')) throw new MeshError('MESH_STORAGE_DAMAGED', 'resources are missing in it, or are those of another time')
+  const changedAtMs = Object.fromEntries(KINDS.flatMap((kind) => { const at = number(`changed_at_ms ${kind}`); return at === undefined ? [] : [[kind, at]] }))
+  return { ...common, stored: { snapshot: { resources, savedAtMs: number('saved_at_ms') ?? 0 }, references, generation, damaged, contactAtMs: number('contact_at_ms'), changedAtMs } }
+}
+
+async function versionBefore(storage: Storage, { key }: Row, generation: number, records: Records): Promise<ReturnType<Records['read']>> {
+  const rows = await storage.query({ sql: 'SELECT key, crc, head, value FROM record WHERE key = ? AND to_generation = ?', params: [key!, generation] })
+  return rows.map((row) => records.read(row)).find((read) => read !== undefined)
+}
+
+/**
+ * Seals what was stored before there was a key, or by a schema with names in clear, so that none of it is left: not in free pages, the log or the copy.
+ * Gives back the room of a mesh that has become much smaller.
+ * @param mark whether a run before this one was stopped in the middle
+ * @param copyAt where the copy is, if there is one
+ */
+export async function tidy(storage: Storage, { records, mark, copyAt }: { readonly records: Records; readonly mark: boolean; readonly copyAt: string | undefined }): Promise<void> {
+  const clear = records.seals ? await storage.query({ sql: 'SELECT key, from_generation, crc, head, value FROM record WHERE key < ?', params: [FIRST_SEALED] }) : []
+  if (clear.length === 0 && !(records.seals && mark)) {
+    // Not worth a start: should it fail, the next one tries again.
+    if (await isMostlyFree(storage)) await storage.query({ sql: 'VACUUM' }).catch(() => undefined)
+    return
+  }
+  await storage.commit([put(SEALING, 1), ...clear.map((row): Statement => {
+    const { key, crc, head, value } = records.sealedAnew(row)
+    return { sql: 'UPDATE record SET key = ?, crc = ?, head = ?, value = ? WHERE key = ? AND from_generation = ?', params: [key, crc, head, value, row['key']!, row['from_generation']!] }
+  })])
+  await storage.query({ sql: 'VACUUM' })
+  await storage.query({ sql: 'PRAGMA wal_checkpoint(TRUNCATE)' })
+  if (copyAt !== undefined) await storage.copyTo(copyAt)
+  await storage.commit([{ sql: 'DELETE FROM state WHERE key = ?', params: [SEALING] }])
+}
+
+async function isMostlyFree(storage: Storage): Promise<boolean> {
+  const [row] = await storage.query({ sql: 'SELECT freelist_count > 256 AND freelist_count * 2 > page_count AS free FROM pragma_freelist_count, pragma_page_count' })
+  return row?.['free'] === 1
+}
+
+const put = (key: string, value: string | number): Statement => ({ sql: 'INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value', params: [key, String(value)] })
+
+export const copiedStatements = ({ generation, atMs }: Copied): Statement[] => [put('copied_generation', generation), put('copied_at_ms', Math.round(atMs))]
+
+export function saveStatements({ node, generation, savedAtMs, contactAtMs, changedAtMs, changes }: Save, records: Records): Statement[] {
+  return [
+    // What another node left must not live on beside ours.
+    { sql: 'DELETE FROM record WHERE EXISTS (SELECT 1 FROM state WHERE key = \'node\' AND value <> ?)', params: [node] },
+    ...changes.map((change) => changed(change, generation, records)).sort((a, b) => (a.key < b.key ? -1 : 1)).flatMap((c) => c.statements),
+    // Rows that ended before this save's generation belong to neither snapshot that is kept.
+    ...(changes.length > 0 ? [{ sql: 'DELETE FROM record WHERE to_generation < ?', params: [generation] }] : []),
+    put('node', node), put('generation', generation), put('saved_at_ms', Math.round(savedAtMs)),
+    ...(contactAtMs === undefined ? [] : [put('contact_at_ms', Math.round(contactAtMs))]),
+    ...Object.entries(changedAtMs).map(([kind, at]) => put(`changed_at_ms ${kind}`, Math.round(at))),
+  ]
+}
+
+/** @returns `key`: rows that come in its order fill page after page */
+function changed(change: SavedChange, generation: number, records: Records): { readonly key: string; readonly statements: readonly Statement[] } {
+  const { kind, name } = change
+  const ended = (key: string): Statement => ({ sql: 'UPDATE record SET to_generation = ? WHERE key = ? AND to_generation IS NULL', params: [generation, key] })
+  if (!change.put) {
+    const gone = records.keyOf(`${kind} ${name}`)
+    return { key: gone, statements: [ended(gone)] }
+  }
+  const { key, crc, head, value } = records.stored({ kind, raw: change.put, references: change.references })
+  const put: Statement = { sql: 'INSERT OR REPLACE INTO record (key, from_generation, to_generation, crc, head, value) VALUES (?, ?, NULL, ?, ?, ?)', params: [key, generation, crc, head, value] }
+  return { key, statements: [ended(key), put] }
+}
+
+/** Of the values that stand in them. */
+export function bytesOf(statements: readonly Statement[]): number {
+  let bytes = 0
+  for (const { params = [] } of statements) for (const value of params) if (typeof value === 'string' || value instanceof Uint8Array) bytes += value.length
+  return bytes
+}
