@@ -360,6 +360,27 @@ test('a stream that is cut soon after it came up, and one that never came up, ar
   assert.deepEqual([agent.sync.link.state, lines.filter((l) => l.startsWith('warn'))], ['connected', ['warn control.lost', 'warn control.lost']])
 })
 
+test('a link that is cut again and again: the waits begin anew after each stream that stood for a second; what breaks at once is opened more and more seldom', async () => {
+  /** How many streams were opened, half a second (the first wait at most) after each of eight cuts. */
+  const opened = async (stoodMs: number): Promise<number> => {
+    const istiod = mesh()
+    const transport = istiod.transport()
+    await using agent = new SyncedAgent(transport, { random: { float: () => 0.99 } })
+    await calm(agent)
+    for (let i = 0; i < 8; i++) {
+      await agent.clock.advance(stoodMs)
+      istiod.end(ENDINGS.dropped)
+      await calm(agent)
+      await agent.clock.advance(500)
+      await calm(agent)
+    }
+    return transport.opened
+  }
+  assert.equal(await opened(1_100), 9)
+  const few = await opened(0)
+  assert.ok(few < 6, `${few} streams`)
+})
+
 test('a region that returns: "request rate limit exceeded" is waited out, at least a second each time', async () => {
   const istiod = mesh()
   istiod.refuse.push(ENDINGS.rate, ENDINGS.rate)
