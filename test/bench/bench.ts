@@ -2,9 +2,16 @@
 
 /**
  * `cpuUs`: CPU microseconds of the subject's process per request or message, all threads, user and system. `null` where nothing can be told.
- * `kib` and `saves` where configuration is what is measured: what came over the control link, and writes to the disk.
+ * `config` where configuration is what is measured.
  */
-export type Row = { readonly bench: string; readonly case: string; readonly subject: string; readonly cpuUs: number; readonly perSecond: number; readonly p50Ms: number | null; readonly p99Ms: number | null; readonly rssMiB: number; readonly kib?: number; readonly saves?: number }
+export type Row = { readonly bench: string; readonly case: string; readonly subject: string; readonly cpuUs: number; readonly perSecond: number; readonly p50Ms: number | null; readonly p99Ms: number | null; readonly rssMiB: number; readonly config?: ConfigCost }
+/**
+ * What came and went over the control link; what the process had written to the disk, and in how many saves; the longest time for which its event
+ * loop came to nothing else, and the most CPU time in one of these (`null`: it has none, or it was not looked at). The first is more than the second where
+ * it waited for the disk, or for a core that somebody else had.
+ */
+export type ConfigCost = { readonly inKib: number; readonly outKib: number; readonly diskKib: number; readonly saves: number; readonly lag: Lag | null }
+export type Lag = { readonly ms: number; readonly cpuMs: number }
 /** No figures: the peer could not be installed, or what was measured failed. */
 export type NoRow = { readonly bench: string; readonly case: string; readonly subject: string; readonly what: 'cannot be had' | 'failed'; readonly why: string }
 

@@ -50,7 +50,7 @@ async function compare(bench: PeerBench, options: RunOptions): Promise<boolean> 
   return !all.some((r) => 'what' in r && r.what === 'failed')
 }
 
-function rounded({ bench, case: c, subject, cpuUs, perSecond, p50Ms, p99Ms, rssMiB, ...more }: Row): Row {
+function rounded({ bench, case: c, subject, cpuUs, perSecond, p50Ms, p99Ms, rssMiB, config }: Row): Row {
   const to = (n: number, digits: number): number => Number(n.toFixed(digits))
-  return { bench, case: c, subject, cpuUs: to(cpuUs, 3), perSecond: to(perSecond, perSecond < 100 ? 2 : 0), p50Ms: p50Ms && to(p50Ms, 3), p99Ms: p99Ms && to(p99Ms, 3), rssMiB: to(rssMiB, 1), ...(more.kib === undefined ? {} : { ...more, kib: to(more.kib, 1) }) }
+  return { bench, case: c, subject, cpuUs: to(cpuUs, 3), perSecond: to(perSecond, perSecond < 100 ? 2 : 0), p50Ms: p50Ms && to(p50Ms, 3), p99Ms: p99Ms && to(p99Ms, 3), rssMiB: to(rssMiB, 1), ...(config ? { config: { ...config, inKib: to(config.inKib, 1), outKib: to(config.outKib, 1), diskKib: to(config.diskKib, 1), lag: config.lag && { ms: to(config.lag.ms, 1), cpuMs: to(config.lag.cpuMs, 1) } } } : {}) }
 }

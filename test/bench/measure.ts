@@ -1,5 +1,5 @@
 /** Starting a subject on a core of its own and reading what it cost. */
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
 import { once } from 'node:events'
@@ -52,6 +52,17 @@ export function cpuNs(pid: number): number {
 
 export function rssMiB(pid: number): number {
   return family(pid).reduce((sum, p) => sum + Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${p}/status`, 'utf8'))?.[1] ?? 0) / 1024, 0)
+}
+
+/** Bytes that the process itself had the system write to storage; a folder in memory (tmpfs) counts as none. */
+export function writtenBytes(pid: number): number {
+  return Number(/^write_bytes: (\d+)/m.exec(fs.readFileSync(`/proc/${pid}/io`, 'utf8'))![1])
+}
+
+/** For a process that another file starts: all threads that it has now, and those that they start. */
+export function pin(pid: number, core: string): void {
+  const { status, stderr } = spawnSync('taskset', ['-a', '-c', '-p', core, String(pid)], { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`taskset failed: ${stderr}`)
 }
 
 function family(pid: number): number[] {

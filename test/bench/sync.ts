@@ -1,25 +1,32 @@
-/** meshlet and Envoy under a real istiod, Envoy over its plain-text port and as far as it takes what a sidecar is sent. */
-import { once } from 'node:events'
+/**
+ * meshlet, Envoy and gRPC's own xDS client under a real istiod (sync-peers.ts says over which transport and how much of it each takes).
+ * meshlet goes through the steps twice: once with a probe in its process, for the lag of its event loop alone, and once as it is, for the rest.
+ */
 import fs from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
-import { start, until, type Finally } from '../conformance/programs.ts'
-import { envoyBinary } from '../conformance/peers.ts'
-import { serviceEntry } from '../conformance/istiod/app.ts'
-import { Istiod } from '../conformance/istiod/istiod.ts'
-import { MeshAgent, NODE_IP } from '../conformance/istiod/mesh-agent.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
-import { messageOf, type NoRow, type PeerBench, type Row, type RunOptions } from './bench.ts'
-import { cpuNs, rssMiB } from './measure.ts'
+import { pathToFileURL } from 'node:url'
+import { sleep, until, type Finally } from '../conformance/programs.ts'
+import { MeshAgent } from '../conformance/istiod/mesh-agent.ts'
+import { type Lag, messageOf, type NoRow, type PeerBench, type Row, type RunOptions } from './bench.ts'
+import { pin, SUBJECT_CORE } from './measure.ts'
+import { startMesh, type Mesh } from './sync-mesh.ts'
+import { envoy, grpcJsXds } from './sync-peers.ts'
+import { measured, Meter, type Step, type Subject } from './sync-step.ts'
 
 const SIZES = [1, 100, 1_000, 5_000]
-/** Nothing has come for so long: the step is over. */
-const QUIET_MS = 2_000
+const SUBJECTS = { meshlet, envoy, 'grpc-js-xds': grpcJsXds }
+/** As deploy/edge/meshlet.service sets it. */
+const UNIT = { env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }, flags: '--max-semi-space-size=8 --v8-pool-size=1' }
+/** Until what is written is in force at istiod and nobody is told of it any more. */
+const ISTIOD_READS_MS = 4_000
+const PROBE = pathToFileURL(path.join(import.meta.dirname, 'lag-probe.ts')).href
 
 export const syncBench: PeerBench = {
-  kind: 'peers', name: 'sync', asks: 'what does configuration cost at N services of a real istiod (built with the machine\'s Go)? the first sync, a stream that comes back, one endpoint changed, one service more',
-  cases: Object.fromEntries(SIZES.map((size) => [String(size), `${size} service${size === 1 ? '' : 's'}`])), subjects: ['meshlet', 'envoy'],
-  prints: 'CPU microseconds of the whole step, its duration (p50), RSS after it, KiB that came over the control link, writes to the disk', options: ['only'], rows,
+  kind: 'peers', name: 'sync', asks: 'what does configuration cost at N services of a real istiod (built with the machine\'s Go)? the first sync, a stream that comes back, one endpoint changed, one service more, a push that changes every cluster',
+  cases: Object.fromEntries(SIZES.map((size) => [String(size), `${size} service${size === 1 ? '' : 's'}`])), subjects: Object.keys(SUBJECTS),
+  prints: 'CPU microseconds of the whole step, its duration (p50), RSS after it, KiB over the control link in both directions, KiB written to the disk and in how many saves, the longest lag of meshlet\'s event loop and the most CPU milliseconds in one',
+  options: ['only'], rows,
 }
 
 async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
@@ -28,7 +35,7 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
       const cleanup: (() => void | Promise<void>)[] = []
       const t: Finally = { after: (fn) => { cleanup.push(fn) } }
       try {
-        yield* subject === 'meshlet' ? meshlet(t, size) : envoy(t, size)
+        yield* SUBJECTS[subject as keyof typeof SUBJECTS](t, size)
       } catch (err) {
         yield { bench: 'sync', case: String(size), subject, what: 'failed', why: messageOf(err) }
       } finally { for (const fn of cleanup.reverse()) await fn() }
@@ -36,104 +43,68 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
   }
 }
 
-function yamlOf(size: number, firstPort = 8080): string {
-  const endpoint = (i: number, k: number): string => `10.${k + 1}.${i >> 8}.${i & 255}`
-  return Array.from({ length: size }, (_, i) => serviceEntry(`svc-${i}`, { port: 80, endpoints: [0, 1, 2].map((k) => ({ address: endpoint(i, k), port: i === 0 ? firstPort : 8080 })) })).join('')
-}
-
-/** Counts what istiod sends, and cuts. */
-class Meter implements Disposable {
-  bytes = 0
-  readonly #sockets = new Set<net.Socket>()
-  readonly #server: net.Server
-  private constructor(target: string) {
-    const [host, port] = target.split(':') as [string, string]
-    this.#server = net.createServer((near) => {
-      const far = net.connect({ host, port: Number(port) })
-      for (const [from, to] of [[near, far], [far, near]] as const) {
-        this.#sockets.add(from)
-        from.on('error', () => { /* close follows */ })
-        from.on('close', () => { this.#sockets.delete(from); to.destroy() })
-        from.pipe(to)
-      }
-      far.on('data', (d) => { this.bytes += d.length })
-    })
-  }
-  static async before(target: string): Promise<Meter> {
-    const meter = new Meter(target)
-    await once(meter.#server.listen(0, '127.0.0.1'), 'listening')
-    return meter
-  }
-  get address(): string { return `127.0.0.1:${(this.#server.address() as net.AddressInfo).port}` }
-  cut(): void { for (const socket of this.#sockets) socket.destroy() }
-  async quiet(): Promise<void> {
-    for (let last = -1; this.bytes !== last;) { last = this.bytes; await new Promise((resolve) => { setTimeout(resolve, QUIET_MS) }) }
-  }
-  [Symbol.dispose](): void { this.cut(); this.#server.close() }
-}
-
 async function* meshlet(t: Finally, size: number): AsyncIterable<Row> {
-  const istiod = await Istiod.create(t)
-  istiod.write('services', yamlOf(size))
-  await istiod.start()
-  using meter = await Meter.before(istiod.address)
-  const edge = await MeshAgent.create(t, istiod, { address: meter.address, env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536', NODE_OPTIONS: '--max-semi-space-size=8 --v8-pool-size=1' } })
-  const pid = (): number => edge.agent.process.child.pid!
-  const saves = (): Promise<number> => edge.metric('mesh_config_saves_total')
-  async function measured(what: string, step: () => Promise<void>): Promise<Row> {
-    const [cpu, bytes, saved] = [what === 'first' ? 0 : cpuNs(pid()), meter.bytes, what === 'first' ? 0 : await saves()]
-    const from = performance.now()
-    await step()
-    const ms = performance.now() - from
-    await meter.quiet()
-    return { bench: 'sync', case: `${what}-${size}`, subject: 'meshlet', cpuUs: (cpuNs(pid()) - cpu) / 1_000, perSecond: 1_000 / ms, p50Ms: ms, p99Ms: null, rssMiB: rssMiB(pid()), kib: (meter.bytes - bytes) / 1024, saves: (await saves()) - saved }
-  }
-  const clusters = async (): Promise<number> => (await edge.agent.status())?.config.resources['clusters'] ?? 0
-  yield await measured('first', async () => { await edge.start(); await until('all clusters', async () => (await clusters()) >= size) })
-  const generation = (await edge.status('a status')).config.generation
-  yield await measured('reconnect', async () => { meter.cut(); await edge.status('away', (s) => s.control.link !== 'connected'); await edge.status('back', (s) => s.control.link === 'connected', 60_000) })
-  const after = (await edge.status('a status')).config.generation
-  if (after !== generation) console.error(`reconnect-${size}: generation ${generation} became ${after}, although nothing had changed`)
-  yield await measured('endpoint', async () => { istiod.write('services', yamlOf(size, 9090)); await edge.status('applied', (s) => s.config.generation > after, 60_000) })
-  yield await measured('service', async () => { istiod.write('more', serviceEntry('one-more', { port: 80, endpoints: [{ address: '10.9.9.9', port: 8080 }] })); await until('the cluster', async () => (await clusters()) > size, 60_000) })
+  const mesh = await startMesh(t, size, () => 80)
+  const lags = new Map<string, Lag | null>()
+  for await (const { case: step, config } of steps(t, mesh, size, 'lag')) lags.set(step, config!.lag)
+  mesh.reset()
+  await sleep(ISTIOD_READS_MS)
+  for await (const row of steps(t, mesh, size)) yield { ...row, config: { ...row.config!, lag: lags.get(row.case) ?? null } }
 }
 
-async function* envoy(t: Finally, size: number): AsyncIterable<Row> {
-  const istiod = await Istiod.create(t)
-  istiod.write('services', yamlOf(size))
-  await istiod.start()
-  using meter = await Meter.before(istiod.plainAddress)
-  const [adminPort] = (await freePorts(1)) as [number]
-  const [host, port] = meter.address.split(':') as [string, string]
-  const file = path.join(istiod.folder, 'envoy.json')
-  const address = { address: { socket_address: { address: host, port_value: Number(port) } } }
-  const ads = { ads: {}, resource_api_version: 'V3' }
-  fs.writeFileSync(file, JSON.stringify({
-    node: { id: `sidecar~${NODE_IP}~edge-1.edge~edge.svc.cluster.local`, cluster: 'edge.edge', metadata: { NAMESPACE: 'edge', SERVICE_ACCOUNT: 'gateway', INSTANCE_IPS: NODE_IP, CLUSTER_ID: 'Kubernetes', LABELS: { app: 'edge' }, INTERCEPTION_MODE: 'NONE', PROXY_CONFIG: { concurrency: 1 } } },
-    admin: { address: { socket_address: { address: '127.0.0.1', port_value: adminPort } } },
-    dynamic_resources: { cds_config: ads, lds_config: ads, ads_config: { api_type: 'DELTA_GRPC', transport_api_version: 'V3', grpc_services: [{ envoy_grpc: { cluster_name: 'istiod' } }] } },
-    static_resources: { clusters: [{
-      name: 'istiod', type: 'STATIC', connect_timeout: '1s', load_assignment: { cluster_name: 'istiod', endpoints: [{ lb_endpoints: [{ endpoint: address }] }] },
-      typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': { '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions', explicit_http_config: { http2_protocol_options: {} } } },
-    }] },
-  }))
-  const from = performance.now()
-  const running = start(t, envoyBinary(), ['--concurrency', '1', '-l', 'critical', '-c', file])
-  const pid = running.child.pid!
-  const stat = async (name: string): Promise<number> => {
-    const page = await fetch(`http://127.0.0.1:${adminPort}/stats?filter=^${name.replaceAll('.', '\\.')}$`).then((r) => r.text(), () => '')
-    return Number(/: (\d+)/.exec(page)?.[1] ?? 0)
+async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): AsyncIterable<Row> {
+  const { istiod } = mesh
+  using meter = await Meter.before(istiod.address)
+  using stack = new DisposableStack()
+  const lagFile = path.join(istiod.folder, 'lag')
+  const edge = await MeshAgent.create(t, istiod, { address: meter.address, env: { ...UNIT.env, NODE_OPTIONS: probed ? `${UNIT.flags} --import ${PROBE}` : UNIT.flags, MESHLET_BENCH_LAG: lagFile } })
+  const clusters = async (): Promise<number> => (await edge.agent.status())?.config.resources['clusters'] ?? 0
+  const subject: Subject = {
+    name: 'meshlet', size, meter, pid: () => edge.agent.process.child.pid!, saves: () => edge.metric('mesh_config_saves_total'),
+    // Before the first answer the program is being loaded, which has no traffic beside it.
+    ...(probed ? { lag: (step: Step, fromMs: number) => longestLag(lagFile, step === 'first' ? connectedMs(edge) : fromMs) } : {}),
   }
-  const row = (what: string, cpu: number, bytes: number, ms: number): Row => ({ bench: 'sync', case: `${what}-${size}`, subject: 'envoy', cpuUs: (cpuNs(pid) - cpu) / 1_000, perSecond: 1_000 / ms, p50Ms: ms, p99Ms: null, rssMiB: rssMiB(pid), kib: (meter.bytes - bytes) / 1024, saves: 0 })
-  await until('Envoy has the clusters', async () => (await stat('cluster_manager.active_clusters')) > size, 60_000)
-  const ms = performance.now() - from
-  await meter.quiet()
-  yield row('first', 0, 0, ms)
-  const [cpu, bytes, updates] = [cpuNs(pid), meter.bytes, await stat('cluster_manager.cds.update_attempt')]
-  const cutAt = performance.now()
-  meter.cut()
-  await until('Envoy is back', async () => (await stat('cluster_manager.cds.update_attempt')) > updates, 60_000)
-  const back = performance.now() - cutAt
-  await meter.quiet()
-  yield row('reconnect', cpu, bytes, back)
+  const generation = async (): Promise<number> => (await edge.status('a status')).config.generation
+  const applied = async (act: () => void): Promise<void> => {
+    const before = await generation()
+    act()
+    await edge.status('applied', (s) => s.config.generation > before, 60_000)
+  }
+  yield await measured(subject, 'first', async () => {
+    const ready = edge.start()
+    pin(subject.pid(), SUBJECT_CORE)
+    // The collection of what only the start needed waits for a moment in which nobody is connected, and delays nobody.
+    if (probed) stack.use(connected(edge.proxyPort))
+    await ready
+    await until('all clusters', async () => (await clusters()) >= size, 60_000)
+  })
+  const before = await generation()
+  yield await measured(subject, 'reconnect', async () => { meter.cut(); await edge.status('away', (s) => s.control.link !== 'connected'); await edge.status('back', (s) => s.control.link === 'connected', 60_000) })
+  if (await generation() !== before) console.error(`reconnect-${size}: generation ${before} became ${await generation()}, although nothing had changed`)
+  yield await measured(subject, 'endpoint', () => applied(() => { mesh.changeEndpoint() }))
+  const had = await clusters()
+  yield await measured(subject, 'service', async () => { mesh.addService(); await until('the cluster', async () => (await clusters()) > had, 60_000) })
+  yield await measured(subject, 'push', () => applied(() => { mesh.changeAll() }))
+  stack.dispose()
+  await edge.agent.process.stop()
+}
+
+/** One connection, from when somebody listens; another when it ends. */
+function connected(port: number): Disposable {
+  let socket: net.Socket
+  let timer: NodeJS.Timeout | undefined
+  const open = (): void => { socket = net.connect({ port, host: '127.0.0.1' }).on('error', () => { /* close follows */ }).on('close', () => { timer = setTimeout(open, 20) }) }
+  open()
+  return { [Symbol.dispose]: () => { clearTimeout(timer); socket.removeAllListeners('close').destroy() } }
+}
+/** Of the log line that tells of the first answer. */
+function connectedMs(edge: MeshAgent): number {
+  const line = edge.agent.process.log.split('\n').find((l) => l.includes('"control.connected"'))
+  if (line === undefined) throw new Error('the agent has not said that it is connected')
+  return Number(new Date((JSON.parse(line) as { time: number | string }).time))
+}
+/** @param fromMs what ends before does not count */
+function longestLag(file: string, fromMs: number): Lag {
+  const all = fs.readFileSync(file, 'utf8').trim().split('\n').map((l) => l.split(' ').map(Number) as [number, number, number]).filter(([endMs]) => endMs >= fromMs)
+  return { ms: Math.max(0, ...all.map(([, ms]) => ms)), cpuMs: Math.max(0, ...all.map(([, , cpuMs]) => cpuMs)) }
 }

