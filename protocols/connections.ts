@@ -1,4 +1,5 @@
 /** Every open connection, so that draining and the recheck after a configuration change can reach it. */
+import type { MeshError } from '../agent/core/errors.ts'
 import type { Address } from '../agent/core/network.ts'
 import type { FilterChain, Listener } from '../agent/model/listener.ts'
 import type { Connection } from './connection.ts'
@@ -9,8 +10,8 @@ export type Live = {
   readonly facts: ChainFacts
   /** False until a codec serves it: then a drain is an end, for nothing has begun. */
   serving: boolean
-  /** End after the exchange at hand. */
-  drain(): void
+  /** End after the exchange at hand. @param reason what the peer is told where the protocol has words for it; default: the agent goes */
+  drain(reason?: MeshError): void
   /** End now. */
   abort(reason: Error): void
 }
@@ -41,7 +42,7 @@ export class Connections {
     }
     const live: Live = {
       conn, facts: p.facts, serving: false,
-      drain: () => { draining.abort() },
+      drain: (reason) => { draining.abort(reason) },
       abort: (reason) => { draining.abort(reason); aborted.abort(reason); conn.stream.destroy() },
     }
     this.#live.add(live)

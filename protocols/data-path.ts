@@ -9,6 +9,7 @@ import { Ports, type PortStatus } from './listener.ts'
 import { recheck, type Verdict } from './recheck.ts'
 import { serve, type Serving } from './serve.ts'
 import { ServeMetrics } from './serve-metrics.ts'
+import { standingsOf } from './standing.ts'
 import { TlsTerminator } from './tls/server.ts'
 import { wantedListeners } from './wanted-listeners.ts'
 
@@ -28,7 +29,7 @@ export class DataPath implements AsyncDisposable {
     this.#ctx = ctx
     this.#own = own
     const metrics = new ServeMetrics(ctx.metrics, () => this.#connections.size)
-    this.#serving = { ctx, codecs, connections: this.#connections, metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity) }
+    this.#serving = { ctx, codecs, connections: this.#connections, standings: standingsOf(ctx), metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity) }
     this.#ports = new Ports({ network: ctx.network, clock: ctx.clock, log: ctx.log, accept: (accepted, listener) => this.#accept(accepted, listener) })
     this.#watching = ctx.tables.watch((next) => { this.#apply(next) })
   }

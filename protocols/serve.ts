@@ -14,6 +14,7 @@ import type { Context } from './context.ts'
 import { choose, interestOf, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
+import { usesIdentity, type Held, type OpenStandings } from './standing.ts'
 import type { TlsTerminator } from './tls/server.ts'
 
 export type Serving = {
@@ -21,6 +22,7 @@ export type Serving = {
   readonly terminator: TlsTerminator
   readonly codecs: Codecs
   readonly connections: Connections
+  readonly standings: OpenStandings
   readonly metrics: ServeMetrics
 }
 
@@ -33,6 +35,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   stream.on('error', ignore)
   let live: Live | undefined
   let outcome: Outcome = ENDED
+  let held: Held | undefined
   try {
     admit(accepted, s)
     const seen = await look(stream, listener, s.ctx)
@@ -41,12 +44,16 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     await secure(live.conn, s)
     authorize(live.conn, s)
     s.connections.served(live)
+    held = heldOf(live, accepted)
+    s.standings.add(held)
     outcome = await hand(live.conn, seen, s)
   } catch (thrown) {
     outcome = { error: toMeshError(thrown) }
   } finally {
     if (live) s.connections.close(live)
+    if (held) s.standings.delete(held)
     finish(live?.conn.stream ?? stream, outcome)
+    outcome = endOf(live?.conn, outcome)
     s.metrics.ended(listener, outcome.error)
     report(accepted, listener, live?.conn, outcome, s.ctx)
   }
@@ -128,6 +135,23 @@ async function httpVersion(conn: Connection, http: HttpConnectionManager, seen: 
   if (found === 'ended') return 'ended'
   // What is neither goes to the HTTP/1 codec, which answers with a reason.
   return found !== 'silent' && found.protocol === 'http2' ? 2 : 1
+}
+
+/** What the connection rests on from here to its end. */
+function heldOf(live: Live, accepted: NetStream): Held {
+  const { conn } = live
+  const { tls } = conn.chain
+  return {
+    side: 'client',
+    standing: { usesIdentity: tls !== undefined && usesIdentity(tls), peer: conn.tls?.peer, byMeshRoots: tls?.validation?.roots.from === 'workload', staysHere: staysHere(accepted) },
+    drain: (reason) => live.drain(reason), cut: (reason) => live.abort(reason),
+  }
+}
+
+/** A codec that ends because it was told to has no error of its own; why it was told is one. */
+function endOf(conn: Connection | undefined, outcome: Outcome): Outcome {
+  const reason: unknown = conn?.draining.reason
+  return outcome.error === undefined && reason instanceof MeshError ? { error: reason } : outcome
 }
 
 /** After a refusal the peer gets a close at once; after a normal end what is still to be written goes out first. */

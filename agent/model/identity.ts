@@ -48,8 +48,24 @@ export interface ValidityRules {
   onlyLocal(): MeshError | undefined
   /** Undefined: OpenSSL's check by the system's clock is the right one. */
   judging(): Judging | undefined
+  /** How an open connection stands: why it may go on no more (MESH_IDENTITY_EXPIRED for ours, MESH_PEER_EXPIRED), else for how many milliseconds it may, by time alone; Infinity = for ever. */
+  stands(s: Standing): MeshError | number
+  /** From the time when a connection should end to when it is cut. */
+  readonly endWithinMs: number
   /** A peer got in by `judging`: the newest signed time of its chain, and for how long its certificate has been expired (0 = it has not). */
   accepted(peer: { readonly side: 'client' | 'server'; readonly notBeforeMs: number; readonly expiredMs: number; readonly spiffeUri: string | undefined }): void
+}
+
+/** What an open connection rests on. */
+export type Standing = {
+  /** Our own certificate was shown, or the peer was verified by the mesh's roots. */
+  readonly usesIdentity: boolean
+  /** Whoever showed a certificate that was verified; undefined: nobody did. */
+  readonly peer: PeerIdentity | undefined
+  /** By the mesh's own roots: then site-grace may count. */
+  readonly byMeshRoots: boolean
+  /** Both ends are on this machine. */
+  readonly staysHere: boolean
 }
 
 /** How peers are judged instead: see agent/core/chain.ts. Grace is for peers of these trust domains that are verified by the mesh's own roots. */

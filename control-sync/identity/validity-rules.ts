@@ -2,7 +2,7 @@
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
-import type { Identity, Judging, ValidityRules } from '../../agent/model/identity.ts'
+import type { Identity, Judging, Standing, ValidityRules } from '../../agent/model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 
 export type ExpiredSettings = {
@@ -11,6 +11,10 @@ export type ExpiredSettings = {
   readonly graceHours: number
   /** Besides our own. */
   readonly trustDomains: readonly string[]
+  /** Connections that are open when a certificate that they rest on expires: `end`, or `keep` as Envoy does. */
+  readonly openConnections: 'end' | 'keep'
+  /** From there to when what is still under way is cut. */
+  readonly endWithinMs: number
 }
 export type ValidityRulesOptions = {
   readonly settings: ExpiredSettings
@@ -33,22 +37,46 @@ export function validityRules({ settings, floor, identity, connected, log, metri
     const own = identity()
     return own && floor.nowMs() >= own.notAfterMs ? own : undefined
   }
+  const domains = (own: Identity): readonly string[] => [own.spiffeId.trustDomain, ...settings.trustDomains]
+  const ended = (own: Identity): MeshError => new MeshError('MESH_IDENTITY_EXPIRED', `our certificate expired at ${at(own)} and is used no more (identity.expired.mode ${settings.mode})`)
+  const onlyLocal = (own: Identity): MeshError => new MeshError('MESH_IDENTITY_EXPIRED', `our certificate expired at ${at(own)}; only what stays on this machine is carried (identity.expired.mode serve-local)`)
+
+  /** The bounds of one connection, each with what ends it. */
+  function* bounds({ usesIdentity, peer, byMeshRoots, staysHere }: Standing): Generator<readonly [endMs: number, why: () => MeshError]> {
+    const own = identity()
+    const grace = graceNow()
+    if (own && usesIdentity) yield [own.notAfterMs + grace, () => ended(own)]
+    if (own && settings.mode === 'serve-local' && !staysHere) yield [own.notAfterMs, () => onlyLocal(own)]
+    if (!peer) return
+    const inGrace = own && byMeshRoots && peer.spiffeId && domains(own).includes(peer.spiffeId.trustDomain)
+    yield [peer.notAfterMs + (inGrace ? grace : 0), () => new MeshError('MESH_PEER_EXPIRED', `the certificate of ${(peer.spiffeId?.uri ?? peer.subject).slice(0, 256)} expired at ${at(peer)} while the connection was open`)]
+  }
   return {
+    endWithinMs: settings.endWithinMs,
     refusal() {
       const own = expired()
-      if (!own || floor.nowMs() < own.notAfterMs + graceNow()) return undefined
-      return new MeshError('MESH_IDENTITY_EXPIRED', `our certificate expired at ${new Date(own.notAfterMs).toISOString()} and is used no more (identity.expired.mode ${settings.mode})`)
+      return own && floor.nowMs() >= own.notAfterMs + graceNow() ? ended(own) : undefined
     },
     onlyLocal() {
       const own = settings.mode === 'serve-local' ? expired() : undefined
-      return own && new MeshError('MESH_IDENTITY_EXPIRED', `our certificate expired at ${new Date(own.notAfterMs).toISOString()}; only what stays on this machine is carried (identity.expired.mode serve-local)`)
+      return own && onlyLocal(own)
+    },
+    stands(standing) {
+      if (settings.openConnections === 'keep') return Infinity
+      const nowMs = floor.nowMs()
+      let leftMs = Infinity
+      for (const [endMs, why] of bounds(standing)) {
+        if (nowMs >= endMs) return why()
+        leftMs = Math.min(leftMs, endMs - nowMs)
+      }
+      return leftMs
     },
     judging(): Judging | undefined {
       const grace = graceNow()
       const { clockIsWrong } = floor
       if (!clockIsWrong && grace === 0) return undefined
       const own = identity()
-      return { nowMs: floor.nowMs(), clock: clockIsWrong ? 'lower-bound' : 'right', graceMs: grace, graceTrustDomains: own ? [own.spiffeId.trustDomain, ...settings.trustDomains] : [] }
+      return { nowMs: floor.nowMs(), clock: clockIsWrong ? 'lower-bound' : 'right', graceMs: grace, graceTrustDomains: own ? domains(own) : [] }
     },
     accepted({ side, notBeforeMs, expiredMs, spiffeUri }) {
       floor.seen(notBeforeMs)
@@ -61,7 +89,9 @@ export function validityRules({ settings, floor, identity, connected, log, metri
       const own = expired()
       const untilMs = own && own.notAfterMs + graceNow()
       if (!own || untilMs === undefined || floor.nowMs() >= untilMs) return undefined
-      return new MeshError('MESH_IDENTITY_GRACE', `expired certificates of ${[own.spiffeId.trustDomain, ...settings.trustDomains].join(', ')} count until ${new Date(untilMs).toISOString()}`)
+      return new MeshError('MESH_IDENTITY_GRACE', `expired certificates of ${domains(own).join(', ')} count until ${new Date(untilMs).toISOString()}`)
     },
   }
 }
+
+const at = ({ notAfterMs }: { readonly notAfterMs: number }): string => new Date(notAfterMs).toISOString()

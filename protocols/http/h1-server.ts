@@ -280,7 +280,8 @@ class H1Server implements ParserSink, Downstream, Deadline {
 
   readonly #onDraining = (): void => { if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger() }
   readonly #onAborted = (): void => {
-    const error = new MeshError('MESH_DRAINING', 'the connection was ended by the agent')
+    const { reason } = this.#conn.aborted
+    const error = reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the connection was ended by the agent')
     if (this.#exchange) { const exchange = this.#exchange; this.#stream.destroy(); exchange.abort(error) }
     this.#close(this.#error)
   }

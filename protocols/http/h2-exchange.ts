@@ -65,10 +65,10 @@ export class H2Exchange implements Downstream, Deadline {
     stream.on('data', (chunk: Buffer) => { this.#touch(); this.#exchange.requestData(chunk) })
     stream.on('end', () => this.#end())
   }
-  /** The stream or the whole connection is no more. */
-  gone(): void {
+  /** The stream or the whole connection is no more. @param why default: the client wanted that */
+  gone(why?: MeshError): void {
     if (this.#over) return
-    this.#exchange.abort(new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${this.#o.stream.rstCode ? ` (error code ${this.#o.stream.rstCode})` : ''}`))
+    this.#exchange.abort(why ?? new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${this.#o.stream.rstCode ? ` (error code ${this.#o.stream.rstCode})` : ''}`))
     this.#close()
   }
 

@@ -100,7 +100,12 @@ class H2Server implements Deadline {
   /** GOAWAY, then the streams that are open come to their end. */
   onDue(): void { this.#session.close() }
   readonly #onDraining = (): void => { if (!this.#session.closed) this.#session.close() }
-  readonly #onAborted = (): void => { this.#session.destroy(); this.#conn.stream.destroy() }
+  readonly #onAborted = (): void => {
+    const { reason } = this.#conn.aborted
+    if (reason instanceof MeshError) for (const exchange of this.#open) exchange.gone(reason)
+    this.#session.destroy()
+    this.#conn.stream.destroy()
+  }
 
   #end(): void {
     if (this.#over) return

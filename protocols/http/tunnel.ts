@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Context } from '../context.ts'
+import { refusalOf } from '../tls/client.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
 
 export type TunnelEnd = { readonly stream: Duplex; readonly rest: Buffer | undefined }
@@ -55,7 +56,7 @@ export class Tunnel implements Deadline {
       if (++this.#ended === 2) this.#end(undefined)
     })
     stream.on('error', () => {})
-    stream.on('close', () => this.#end(stream.readableEnded ? undefined : new MeshError(goneCode, gone)))
+    stream.on('close', () => this.#end(stream.readableEnded ? undefined : refusalOf(stream) ?? new MeshError(goneCode, gone)))
     if (from.rest && from.rest.length > 0) pass(from.rest)
     if (stream.destroyed) this.#end(new MeshError(goneCode, gone))
     else stream.resume()

@@ -92,9 +92,9 @@ export class BridgeLink {
   }
   pump(): void { this.#outflow?.pump() }
   /** Says goodbye; the session stays with the broker. */
-  close(): void {
+  close(reason?: MeshError): void {
     if (this.#state === 'connected') this.#outbox.packet({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
-    this.#end({ why: 'closed', error: undefined })
+    this.#end({ why: 'closed', error: reason })
   }
 
   #onData(chunk: Buffer): void {

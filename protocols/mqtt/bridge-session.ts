@@ -118,7 +118,7 @@ export class BridgeSession implements AsyncDisposable {
     try {
       const cluster = this.#p.tables.get().cluster(this.#plan.cluster)
       if (!cluster) throw new MeshError('MESH_NO_CLUSTER', `there is no cluster ${this.#plan.cluster}`)
-      upstream = await this.#p.upstreams.connect(cluster, { speaks: 'tcp', signal })
+      upstream = await this.#p.upstreams.connect(cluster, { speaks: 'tcp', signal, onEnding: (reason) => this.#link?.close(reason) })
     } catch (err) { return { why: 'failed', error: toMeshError(err) } }
     let wasConnected = false
     const link = new BridgeLink({

@@ -62,7 +62,7 @@ export class Client implements Reading {
   async run(): Promise<Outcome> {
     const { clock } = this.#state.ctx
     const { draining, aborted } = this.#conn
-    const onDrain = (): void => this.close(new MeshError('MESH_DRAINING', 'the listener is draining'))
+    const onDrain = (): void => this.close(draining.reason instanceof MeshError ? draining.reason : new MeshError('MESH_DRAINING', 'the listener is draining'))
     const onAbort = (): void => { this.#end(ENDED, 'lost'); this.#stream.destroy() }
     this.#timer = clock.after(this.#policy.limits.connectTimeoutMs, () => this.close(new MeshError('MESH_REQUEST_TIMEOUT', 'no CONNECT within mqtt.limits.connectTimeoutMs')))
     this.#stream.on('data', (chunk: Buffer) => this.#onData(chunk))

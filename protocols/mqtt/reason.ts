@@ -19,6 +19,9 @@ const UNSPECIFIED: Codes = { reason: REASON.unspecified, returnCode: 3 }
 const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   MESH_LISTENER_FULL: { reason: REASON.serverBusy, returnCode: 3 },
   MESH_PEER_NOT_ALLOWED: { reason: REASON.notAuthorized, returnCode: 5 },
+  // Its own certificate, which a client can do something about; ours, which it cannot.
+  MESH_PEER_EXPIRED: { reason: REASON.notAuthorized, returnCode: 5 },
+  MESH_IDENTITY_EXPIRED: { reason: REASON.administrativeAction, returnCode: 3 },
   MESH_DRAINING: { reason: REASON.serverShuttingDown, returnCode: 3 },
   MESH_REQUEST_TIMEOUT: { reason: REASON.keepAliveTimeout, returnCode: 3 },
   MESH_STORAGE_FULL: { reason: REASON.quotaExceeded, returnCode: 3 },

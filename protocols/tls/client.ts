@@ -59,7 +59,9 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     const judging = options.tls.validation && options.validity?.judging()
     const sessionKey = `${material.key} ${options.serverName} ${options.sessionKey ?? ''} ${options.alpn.join()}`
     // A resumed session shows no chain that could be judged.
-    const resumed = judging ? undefined : sessions.get(sessionKey)
+    const known = judging ? undefined : sessions.get(sessionKey)
+    // Nor is one verified anew: it must not outlive the certificate that it was made with.
+    const resumed = known?.peer && known.peer.identity.notAfterMs <= options.clock.wallMs() ? undefined : known
     const socket = tls.connect({
       socket: stream, secureContext: contextOf(material),
       rejectUnauthorized: options.tls.validation !== undefined && !judging,
@@ -152,6 +154,11 @@ const refusals = new WeakMap<Duplex, MeshError>()
  * request may be on its way (RFC 8446 §4.4.2); it reads nothing of that before it has decided, and never asks again.
  */
 export function refusalOf(stream: Duplex): MeshError | undefined { return refusals.get(stream) }
+
+/** Remembers why a stream is about to be ended by us: `refusalOf` says it to whoever is using it. */
+export function endFor(stream: Duplex, reason: MeshError): void { refusals.set(stream, reason) }
+/** It ended because a certificate had expired: that says nothing about the endpoint's health. */
+export function isOurDoing(error: MeshError | undefined): boolean { return error?.code === 'MESH_IDENTITY_EXPIRED' || error?.code === 'MESH_PEER_EXPIRED' }
 
 /** OpenSSL's reason without its file names and addresses. */
 export function reasonOf(err: unknown): string {

@@ -6,6 +6,8 @@ import type { Tables } from '../../agent/model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../http/deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
+import { standingsOf, usesIdentity, type Held, type OpenStandings } from '../standing.ts'
+import { endFor, isOurDoing, refusalOf } from '../tls/client.ts'
 import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
 import { DnsLoad, type Resolve } from './dns.ts'
@@ -27,6 +29,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly cluster: Cluster
   readonly ctx: Context
   readonly deadlines: Deadlines
+  readonly standings: OpenStandings
   readonly load = new Load()
   readonly hosts: Hosts
   readonly #dns: DnsLoad | undefined
@@ -40,6 +43,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.ctx = ctx
     this.cluster = cluster
     this.deadlines = deadlines
+    this.standings = standingsOf(ctx)
     this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host) => { for (const pool of host.pools.values()) pool.drain() } })
     const { discovery } = cluster
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
@@ -69,7 +73,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #isMesh({ endpoint }: Host): boolean {
     const transport = transportFor(this.cluster, endpoint)
-    return transport.kind === 'tls' && (transport.tls.certificate?.from === 'workload' || transport.tls.validation?.roots.from === 'workload')
+    return transport.kind === 'tls' && usesIdentity(transport.tls)
   }
 
   #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall {
@@ -89,17 +93,21 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     load.connections++
     host.connections++
     host.active++
-    let held = true
+    let isOut = true
+    let held: Held | undefined
     const release = (): void => {
-      if (!held) return
-      held = false
+      if (!isOut) return
+      isOut = false
+      if (held) this.standings.delete(held)
       load.connections--
       host.connections--
       host.active--
     }
     try {
-      const { stream, alpn } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal: AbortSignal.any([options.signal, this.#stop.signal]) })
-      return { stream, endpoint, alpn, release: (how) => { if (held && how === 'failed') this.hosts.report(host, { kind: 'local-failure' }); release() } }
+      const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal: AbortSignal.any([options.signal, this.#stop.signal]) })
+      held = { side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }
+      this.standings.add(held)
+      return { stream, endpoint, alpn, release: (how) => { if (isOut && how === 'failed' && !isOurDoing(refusalOf(stream))) this.hosts.report(host, { kind: 'local-failure' }); release() } }
     } catch (thrown) {
       release()
       if (!options.signal.aborted) this.hosts.report(host, { kind: 'local-failure' })

@@ -1,14 +1,16 @@
 /** From an endpoint to a stream that may carry the caller's bytes: TCP, then TLS with the peer's identity checked, within connect_timeout. */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
-import { staysHere } from '../../agent/core/network.ts'
+import { staysHere, type NetStream } from '../../agent/core/network.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
+import type { Standing } from '../../agent/model/identity.ts'
 import type { UpstreamTls } from '../../agent/model/tls.ts'
 import type { Context } from '../context.ts'
+import { usesIdentity } from '../standing.ts'
 import { originate } from '../tls/client.ts'
 import type { ConnectOptions } from './upstream.ts'
 
-export type Dialed = { readonly stream: Duplex; readonly alpn: string }
+export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly standing: Standing }
 export type DialOptions = { readonly address: string; readonly port: number; readonly speaks: ConnectOptions['speaks']; readonly host: string | undefined; readonly signal: AbortSignal }
 
 /** Istio's ALPN filter: what the peer's sidecar tells mesh traffic by. */
@@ -17,19 +19,24 @@ const MESH_ALPN = { http1: ['istio-http/1.1', 'istio', 'http/1.1'], http2: ['ist
 /** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_UPSTREAM_TLS, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
 export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, endpoint: Endpoint, o: DialOptions): Promise<Dialed> {
   const startedMs = ctx.clock.monotonicMs()
-  const stream = await connected(ctx, cluster, o)
+  const made = await connected(ctx, cluster, o)
+  const { stream } = made
   stream.on('error', ignore)
   const transport = transportFor(cluster, endpoint)
-  if (transport.kind === 'plaintext') return { stream, alpn: '' }
+  if (transport.kind === 'plaintext') return { stream, alpn: '', standing: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) } }
   const { tls } = transport
-  return originate(stream, {
+  const secured = await originate(stream, {
     tls, identity: ctx.identity.current(), validity: ctx.identity.validity, clock: ctx.clock, signal: o.signal, alpn: alpnFor(tls, o.speaks),
     serverName: tls.sni !== '' ? tls.sni : tls.autoSni ? hostName(o.host) : '', sessionKey: `${o.address}:${o.port}`,
     timeoutMs: Math.max(1, cluster.connectTimeoutMs - (ctx.clock.monotonicMs() - startedMs)),
   })
+  const ofMesh = usesIdentity(tls)
+  // Of a server elsewhere that asks for nobody's certificate the handshake is enough.
+  const isMutual = ofMesh || tls.certificate !== undefined
+  return { stream: secured.stream, alpn: secured.alpn, standing: { usesIdentity: ofMesh, peer: isMutual && tls.validation ? secured.peer : undefined, byMeshRoots: tls.validation?.roots.from === 'workload', staysHere: staysHere(made) } }
 }
 
-async function connected({ network, clock, identity }: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, { address, port, signal }: DialOptions): Promise<Duplex> {
+async function connected({ network, clock, identity }: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, { address, port, signal }: DialOptions): Promise<NetStream> {
   const late = new AbortController()
   const timer = clock.after(cluster.connectTimeoutMs, () => late.abort())
   try {
@@ -37,7 +44,7 @@ async function connected({ network, clock, identity }: Pick<Context, 'network' |
       ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }), ...(cluster.keepAliveMs === undefined ? {} : { keepAliveMs: cluster.keepAliveMs }),
     })
     const closed = identity.validity?.onlyLocal()
-    if (!closed || staysHere(made)) return made.stream
+    if (!closed || staysHere(made)) return made
     made.stream.destroy()
     throw closed
   } catch (err) {

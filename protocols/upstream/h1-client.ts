@@ -9,7 +9,7 @@ import type { Deadline } from '../http/deadlines.ts'
 import { H1Parser, type ParserSink } from '../http/h1-parser.ts'
 import { framingLines, Gather, requestHeadText } from '../http/h1-write.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type ResponseHead, type Sent, type UpstreamRequest } from '../http/message.ts'
-import { refusalOf } from '../tls/client.ts'
+import { isOurDoing, refusalOf } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 export class H1Connection implements PooledConnection, HttpCall, ParserSink, Deadline {
@@ -28,6 +28,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   #ended = false
   #trailers: string[] | undefined
   #closed = false
+  #leaving = false
 
   constructor(pool: HostPool, stream: Duplex) {
     this.#pool = pool
@@ -54,8 +55,10 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     events.onCall(this)
   }
 
-  /** Closes at once when idle; else the pool sees to it after the call. */
-  drain(): void { if (!this.#busy) this.destroy() }
+  drain(): void {
+    this.#leaving = true
+    if (!this.#busy) this.destroy()
+  }
   destroy(): void { this.#stream.destroy(); this.#onClose() }
   onDue(): void { if (!this.#busy) this.destroy() }
 
@@ -168,7 +171,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     const reused = this.#served > 1 && !this.#gotBytes
     this.#events = undefined
     // A pooled connection that the endpoint had closed says nothing about its health.
-    if (!reused) this.#pool.failed()
+    if (!reused && !isOurDoing(error)) this.#pool.failed()
     this.#finish(false)
     events?.onCallFailed(error, this.#sent, reused)
   }
@@ -177,7 +180,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   #finish(reusable: boolean): void {
     if (!this.#busy) return
     this.#busy = false
-    const spent = this.#pool.isSpent(this.#served, this.#openedMs)
+    const spent = this.#leaving || this.#pool.isSpent(this.#served, this.#openedMs)
     if (!reusable || spent || this.#stream.destroyed || this.#stream.readableEnded) {
       this.#pool.callDone()
       this.#gone()

@@ -8,7 +8,7 @@ import { fieldObject, fieldsOf, trailersOf } from '../http/h2-headers.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type Sent, type UpstreamRequest } from '../http/message.ts'
 import { headerValue } from '../http/header-edit.ts'
 import { isGrpc } from '../router.ts'
-import { refusalOf } from '../tls/client.ts'
+import { isOurDoing, refusalOf } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 /** What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less). */
@@ -160,7 +160,7 @@ class H2Call implements HttpCall {
     const events = this.#events
     this.#events = undefined
     const complete = this.#gotBytes && this.#ended && (code === undefined || code === 0)
-    if (events && !complete && code !== NGHTTP2_REFUSED_STREAM) this.#connection.pool.failed()
+    if (events && !complete && code !== NGHTTP2_REFUSED_STREAM && !isOurDoing(this.#connection.refusal)) this.#connection.pool.failed()
     this.#finish()
     if (!events) return
     if (complete) events.onCallEnd(this.#trailers)

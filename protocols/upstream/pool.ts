@@ -8,6 +8,8 @@ import type { Context } from '../context.ts'
 import type { Deadline, Deadlines } from '../http/deadlines.ts'
 import type { HeadLimits } from '../http/h1-head.ts'
 import type { CallEvents, PendingCall } from '../http/message.ts'
+import type { Held, OpenStandings } from '../standing.ts'
+import { endFor } from '../tls/client.ts'
 import type { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
 import type { Host } from './host.ts'
@@ -31,6 +33,7 @@ export type PoolOwner = {
   readonly hosts: Hosts
   readonly deadlines: Deadlines
   readonly aborted: AbortSignal
+  readonly standings: OpenStandings
   /** Makes the codec's side of a stream that was just opened. */
   open(pool: HostPool, dialed: Dialed, speaks: PoolKind['speaks']): PooledConnection
 }
@@ -45,7 +48,7 @@ export class HostPool {
   readonly #key: string
   /** With room, the one used last at the end. */
   readonly #idle: PooledConnection[] = []
-  readonly #all = new Set<PooledConnection>()
+  readonly #all = new Map<PooledConnection, Held>()
   readonly #waiting: Waiting[] = []
   #connecting = 0
   #draining = false
@@ -105,7 +108,9 @@ export class HostPool {
       const dialed = await dial(ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: this.#kind.speaks, host: this.#kind.host, signal: aborted })
       this.#connecting--
       const connection = this.#owner.open(this, dialed, this.#kind.speaks)
-      this.#all.add(connection)
+      const held: Held = { side: 'server', standing: dialed.standing, drain: () => connection.drain(), cut: (reason) => { endFor(dialed.stream, reason); connection.destroy() } }
+      this.#all.set(connection, held)
+      this.#owner.standings.add(held)
       this.#owner.deadlines.add(connection)
       if (connection.room === 0) this.closed(connection)
       else this.#serve(connection, true)
@@ -163,7 +168,10 @@ export class HostPool {
   failed(): void { this.#owner.hosts.report(this.host, { kind: 'local-failure' }) }
 
   closed(connection: PooledConnection): void {
-    if (!this.#all.delete(connection)) return
+    const held = this.#all.get(connection)
+    if (!held) return
+    this.#all.delete(connection)
+    this.#owner.standings.delete(held)
     const at = this.#idle.indexOf(connection)
     if (at >= 0) this.#idle.splice(at, 1)
     this.#owner.deadlines.delete(connection)
@@ -183,11 +191,11 @@ export class HostPool {
   /** Idle connections close now, the others after their call. */
   drain(): void {
     this.#draining = true
-    for (const connection of this.#all) connection.drain()
+    for (const connection of this.#all.keys()) connection.drain()
   }
   destroy(): void {
     this.#draining = true
-    for (const connection of this.#all) connection.destroy()
+    for (const connection of this.#all.keys()) connection.destroy()
   }
 
   #counted(): void {

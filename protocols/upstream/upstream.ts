@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { MeshError } from '../../agent/core/errors.ts'
 import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
 
 /** A fresh, exclusive connection to one endpoint, TLS done and the peer's identity checked: for TCP, MQTT, upgrades and CONNECT. */
@@ -19,6 +20,8 @@ export type ConnectOptions = {
   readonly avoid?: readonly Endpoint[] | undefined
   /** Original destination, for original-dst clusters. */
   readonly originalDst?: { readonly host: string; readonly port: number } | undefined
+  /** It is to end soon, because a certificate has expired; what has not ended then is cut off. */
+  readonly onEnding?: ((reason: MeshError) => void) | undefined
   /** The request's host, for auto_sni. */
   readonly host?: string | undefined
 }

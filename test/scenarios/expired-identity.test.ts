@@ -42,6 +42,8 @@ const grace = (agent: TestAgent): number => agent.agent.metrics.total('mesh_iden
 test('strict: mTLS ends with the certificate, plain text goes on, and the token brings everything back by itself', async (t) => {
   const site = await expiringSite(t, 'strict')
   await goOffline(site)
+  for (const agent of agentsOf(site)) await until('connections of before have ended', () => agent.agent.metrics.total('mesh_identity_connections_ended_total') > 0)
+  assert.ok(site.edge.lines.some((l) => l['evt'] === 'identity.connections-ended'))
   const pooled = await site.app().call(ORDERS, '/orders/1')
   assert.deepEqual([pooled.status, pooled.error], [503, 'MESH_IDENTITY_EXPIRED'], 'not over a connection of before either')
   assert.deepEqual(await call(site), { status: 503, error: 'MESH_IDENTITY_EXPIRED' })

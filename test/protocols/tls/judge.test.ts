@@ -27,6 +27,8 @@ class Rules implements ValidityRules {
   constructor(judge: Judging | undefined) { this.judge = judge }
   refusal(): undefined { return undefined }
   onlyLocal(): undefined { return undefined }
+  readonly endWithinMs = 0
+  stands(): number { return Infinity }
   judging(): Judging | undefined { return this.judge }
   accepted(p: { side: string; expiredMs: number; notBeforeMs: number }): void { this.accepted_.push({ side: p.side, expired: p.expiredMs > 0, notBeforeMs: p.notBeforeMs }) }
 }

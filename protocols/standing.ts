@@ -1,0 +1,117 @@
+/**
+ * Open connections end with the certificates that they rest on (agent.yaml `identity.expired`). A handshake asks that once; here it is asked again when the
+ * first of them may have run out. One timer for all connections of the agent, in and out, and nothing on the path of a request.
+ */
+import type { Timer } from '../agent/core/clock.ts'
+import type { MeshError, ErrorCode } from '../agent/core/errors.ts'
+import type { Family } from '../agent/core/metrics.ts'
+import type { Standing } from '../agent/model/identity.ts'
+import type { DownstreamTls, UpstreamTls } from '../agent/model/tls.ts'
+import type { Context } from './context.ts'
+
+/** The clock may be set, the control plane may come back: what time alone would not change is asked so often. */
+const LOOK_MS = 60_000
+/** Looks come no closer together, however many connections end one after the other. */
+const MIN_LOOK_MS = 20
+/** Peers that the log line of a look names. */
+const MAX_NAMED = 5
+
+export type Held = {
+  /** What the peer is. */
+  readonly side: 'client' | 'server'
+  readonly standing: Standing
+  /** To end after what is under way. Whoever cannot know where that is leaves it to `cut`. */
+  drain(reason: MeshError): void
+  cut(reason: MeshError): void
+}
+type State = { readonly held: Held; cutAtMs: number | undefined }
+
+/** Of the settings that a handshake was made with. */
+export function usesIdentity({ certificate, validation }: DownstreamTls | UpstreamTls): boolean {
+  return certificate?.from === 'workload' || validation?.roots.from === 'workload'
+}
+
+export class OpenStandings {
+  readonly #ctx: Context
+  readonly #open = new Map<Held, State>()
+  readonly #ended: Family<'peer' | 'code' | 'how'>
+  #timer: Timer | undefined
+  #nextMs = Infinity
+
+  constructor(ctx: Context) {
+    this.#ctx = ctx
+    this.#ended = ctx.metrics.counter('mesh_identity_connections_ended_total', 'Open connections that were ended because a certificate they rested on has expired, by what the peer was, by error code, and by whether they were asked to end or cut off.', ['peer', 'code', 'how'])
+    // A certificate that is new may have ended the reason why others were to be cut.
+    ctx.identity.watch(() => { if (this.#open.size > 0) this.#schedule(0) })
+  }
+
+  add(held: Held): void {
+    const { validity } = this.#ctx.identity
+    if (!validity) return
+    this.#open.set(held, { held, cutAtMs: undefined })
+    const stands = validity.stands(held.standing)
+    if (stands !== Infinity) this.#schedule(typeof stands === 'number' ? Math.min(stands, LOOK_MS) : 0)
+  }
+  delete(held: Held): void {
+    if (this.#open.delete(held) && this.#open.size === 0) this.#cancel()
+  }
+
+  #schedule(inMs: number): void {
+    const atMs = this.#ctx.clock.monotonicMs() + Math.max(inMs, MIN_LOOK_MS)
+    if (atMs >= this.#nextMs) return
+    this.#cancel()
+    this.#nextMs = atMs
+    this.#timer = this.#ctx.clock.after(Math.ceil(atMs - this.#ctx.clock.monotonicMs()), () => { this.#nextMs = Infinity; this.#look() })
+  }
+  #cancel(): void {
+    this.#timer?.cancel()
+    this.#nextMs = Infinity
+  }
+
+  #look(): void {
+    const { validity } = this.#ctx.identity
+    if (!validity) return
+    const nowMs = this.#ctx.clock.monotonicMs()
+    const ended: { how: 'asked' | 'cut'; held: Held; code: ErrorCode }[] = []
+    let nextMs = Infinity
+    for (const state of this.#open.values()) {
+      const { held } = state
+      const stands = validity.stands(held.standing)
+      if (typeof stands === 'number') {
+        // What goes on although it was asked to end, a stream of bytes that are not ours, may after a renewal.
+        state.cutAtMs = undefined
+        if (stands !== Infinity) nextMs = Math.min(nextMs, stands, LOOK_MS)
+        continue
+      }
+      const isFirst = state.cutAtMs === undefined
+      state.cutAtMs ??= nowMs + validity.endWithinMs
+      const isOver = nowMs >= state.cutAtMs
+      if (isFirst || isOver) ended.push({ how: isOver ? 'cut' : 'asked', held, code: stands.code })
+      if (isOver) { this.#open.delete(held); held.cut(stands) } else {
+        if (isFirst) held.drain(stands)
+        nextMs = Math.min(nextMs, state.cutAtMs - nowMs, LOOK_MS)
+      }
+    }
+    this.#report(ended)
+    if (nextMs < Infinity && this.#open.size > 0) this.#schedule(nextMs)
+  }
+
+  #report(ended: readonly { readonly how: 'asked' | 'cut'; readonly held: Held; readonly code: ErrorCode }[]): void {
+    if (ended.length === 0) return
+    for (const { how, held, code } of ended) this.#ended.cell({ peer: held.side, code, how }).value++
+    this.#ctx.log.warn({
+      evt: 'identity.connections-ended', asked: ended.filter((e) => e.how === 'asked').length, cut: ended.filter((e) => e.how === 'cut').length,
+      codes: [...new Set(ended.map((e) => e.code))], peers: [...new Set(ended.map((e) => e.held.standing.peer?.spiffeId?.uri ?? '-'))].slice(0, MAX_NAMED),
+    }, 'open connections end with a certificate that they rested on')
+  }
+}
+
+const ofContext = new WeakMap<Context, OpenStandings>()
+/** One per context, so that what comes in and what goes out share a timer. */
+export function standingsOf(ctx: Context): OpenStandings {
+  const known = ofContext.get(ctx)
+  if (known) return known
+  const made = new OpenStandings(ctx)
+  ofContext.set(ctx, made)
+  return made
+}
