@@ -9,6 +9,7 @@ import type { ResourceKind } from '../agent/model/snapshot.ts'
 import type { ControlNames } from './control-names.ts'
 import { tokenSummary } from './token-claims.ts'
 import { judged, type ServerJudge } from './server-judge.ts'
+import { namesOf, otherNames, withoutIpName } from './server-name.ts'
 
 export type ControlPlane = {
   /** HOST:PORT, tried in turn. */
@@ -82,11 +83,15 @@ function familyOf(ip: string): 4 | 6 { return ipBytes(ip)?.length === 4 ? 4 : 6 
 
 /** TLS with the workload certificate when there is a valid one. Throws MESH_CONTROL_TLS when roots or certificate cannot be used. */
 export function channelCredentials(grpc: typeof Grpc, control: ControlPlane, identity: Identity | undefined): ChannelCredentials {
+  const { serverName } = control
+  // grpc-js gives the host that it connects to, or the name that it was told to ask for.
+  const checkServerIdentity = (host: string, { raw }: { readonly raw: Buffer }): Error | undefined => otherNames(raw, namesOf(host, host === serverName))
   try {
     const roots = control.roots()
     const [key, chain] = identity ? [Buffer.from(identity.keyPem), Buffer.from(identity.chainPem)] : [null, null]
-    if (!control.judge) return grpc.credentials.createSsl(roots, key, chain)
-    return judged(grpc.credentials.createSsl(roots, key, chain, { rejectUnauthorized: false }), { roots: roots.toString('utf8'), judge: control.judge })
+    if (!control.judge) return withoutIpName(grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity }))
+    const credentials = withoutIpName(grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity, rejectUnauthorized: false }))
+    return judged(credentials, { roots: roots.toString('utf8'), judge: control.judge, serverName })
   } catch (cause) {
     if (cause instanceof MeshError) throw cause
     throw new MeshError('MESH_CONTROL_TLS', 'the roots of the control plane or our own certificate cannot be used', { cause })

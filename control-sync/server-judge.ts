@@ -7,7 +7,7 @@ import type { X509Certificate } from 'node:crypto'
 import type { ChannelCredentials } from '@grpc/grpc-js'
 import { judgeChain, sentChain } from '../agent/core/chain.ts'
 import { certificatesOf } from '../agent/core/x509-fields.ts'
-import { ipBytes } from '../agent/model/ip.ts'
+import { isNamed, namesOf, notNamed } from './server-name.ts'
 
 export type ServerJudge = {
   /** What certificates are judged by. */
@@ -16,7 +16,7 @@ export type ServerJudge = {
   /** A NotBefore that was verified up to the control plane's roots. */
   seen(notBeforeMs: number): void
 }
-type Judged = { readonly roots: string; readonly judge: ServerJudge }
+type Judged = { readonly roots: string; readonly judge: ServerJudge; /** Undefined: the host of the address. */ readonly serverName: string | undefined }
 
 /** What node:tls gives, as far as it is needed here. */
 type Secured = { readonly authorized?: boolean; readonly authorizationError?: string | Error | null; getPeerX509Certificate?(): X509Certificate | undefined; destroy(): void }
@@ -27,10 +27,11 @@ export function judged(credentials: ChannelCredentials, o: Judged): ChannelCrede
   credentials._createSecureConnector = (target, options, call) => {
     const connector = create(target, options, call)
     const name = options['grpc.ssl_target_name_override'] ?? hostOf(target.path)
+    const names = namesOf(name, name === o.serverName)
     return {
       connect: async (socket) => {
         const made = await connector.connect(socket)
-        const why = untrusted(made.socket as Secured, name, o)
+        const why = untrusted(made.socket as Secured, names, o)
         if (why === undefined) return made
         made.socket.destroy()
         throw new Error(why)
@@ -41,7 +42,7 @@ export function judged(credentials: ChannelCredentials, o: Judged): ChannelCrede
   return credentials
 }
 
-function untrusted(socket: Secured, name: string, { roots, judge }: Judged): string | undefined {
+function untrusted(socket: Secured, names: readonly string[], { roots, judge }: Judged): string | undefined {
   if (socket.authorized === true && !judge.clockIsWrong) return undefined
   const certificate = socket.getPeerX509Certificate?.()
   const not = (why: string): string => `the server's certificate is not trusted: ${why}`
@@ -51,8 +52,7 @@ function untrusted(socket: Secured, name: string, { roots, judge }: Judged): str
   // Not valid yet by a clock that seems right: the signature says that the clock is behind.
   const byTime = judge.clockIsWrong || said === 'CERT_NOT_YET_VALID'
   if (!byTime && said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
-  const named = ipBytes(name) ? certificate.checkIP(name) : certificate.checkHost(name)
-  if (!byTime || named === undefined) return `the server's certificate has other altnames: it is for ${(certificate.subjectAltName ?? 'nobody').slice(0, 200)}, not for ${name}`
+  if (!byTime || !isNamed(certificate, names)) return notNamed(certificate, names)
   const answer = judgeChain({ chain: sentChain(certificate), roots: certificatesOf(roots), crls: [], peer: 'server', nowMs: judge.nowMs(), clock: 'lower-bound', graceMs: 0 })
   if (!answer.ok) return not(answer.reason)
   judge.seen(answer.notBeforeMs)

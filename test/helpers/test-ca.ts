@@ -1,5 +1,6 @@
 /** A CA in memory with identities of the mesh, for tests of everything that speaks TLS. Built on the hub's own signing code. */
 import { generateKeyPairSync } from 'node:crypto'
+import { isIP } from 'node:net'
 import { parseSpiffeId, type Identity } from '../../agent/model/identity.ts'
 import { createRoot, signLeaf } from '../../hub/ca/root.ts'
 
@@ -8,7 +9,7 @@ export type IssueOptions = {
   readonly ttlSec?: number
   /** Milliseconds since the epoch; default: two minutes ago. The lifetime counts from here. */
   readonly notBeforeMs?: number
-  /** Beside the SPIFFE id. */
+  /** Beside the SPIFFE id; an IP address becomes an address in the certificate. */
   readonly dnsNames?: readonly string[]
   /** Another URI than that of namespace and service account. */
   readonly spiffeUri?: string
@@ -33,7 +34,7 @@ export function testCa(trustDomain = 'cluster.local'): TestCa {
       const notBeforeMs = o.notBeforeMs ?? nowMs - 120_000
       const leaf = signLeaf(root, {
         publicKey, notBeforeMs, notAfterMs: notBeforeMs + (o.ttlSec ?? 86_400) * 1_000,
-        altNames: [{ kind: 'uri', value: spiffeId.uri }, ...(o.dnsNames ?? []).map((value) => ({ kind: 'dns', value }) as const)],
+        altNames: [{ kind: 'uri', value: spiffeId.uri }, ...(o.dnsNames ?? []).map((value) => ({ kind: isIP(value) ? 'ip' : 'dns', value }) as const)],
       })
       return {
         spiffeId, keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }), chainPem: leaf.pem, rootsPem: root.certificatePem,
