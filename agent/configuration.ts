@@ -82,7 +82,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     link: () => sync?.link ?? waiting,
     connect() {
       const start = (): void => {
-        sync = startSync({ ...control, transport, applier, clock, random, log, metrics, ownRoutes: ownRoutes(own), names: config.dns !== undefined, health: hasWorkloadEntry(node) ? health : undefined })
+        sync = startSync({ ...control, transport, onProof: (fn) => identity.watch(fn), applier, clock, random, log, metrics, ownRoutes: ownRoutes(own), names: config.dns !== undefined, health: hasWorkloadEntry(node) ? health : undefined })
         void sync.synced.then(() => latch[Symbol.dispose]())
       }
       if (hasStored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)

@@ -79,9 +79,9 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
     }
   }
   const store = new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: sealerFrom(config, disk) })
+  const plane = controlPlaneOf(config.control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: floor })
   const manager = new CertManager({
-    store, trust, floor,
-    authority: istioCertificateAuthority(controlPlaneOf(config.control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: floor }), clock),
+    store, trust, floor, authority: istioCertificateAuthority(plane, clock), token: () => plane.token(),
     spiffeUri: spiffeUriOf(config), ttlSec: config.control.certificateTtlSec, key: config.identity.key, clock, random, log, metrics, earliestWallMs,
   })
   source = manager

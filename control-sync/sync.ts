@@ -4,7 +4,7 @@
  */
 import type { Clock, Random, Timer } from '../agent/core/clock.ts'
 import type { Current } from '../agent/core/current.ts'
-import { MeshError, toMeshError } from '../agent/core/errors.ts'
+import { MeshError, toMeshError, type ErrorCode } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Family, Metrics } from '../agent/core/metrics.ts'
 import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
@@ -69,6 +69,8 @@ export type SyncOptions = {
   readonly names?: boolean
   /** Route tables that agent.yaml's own listeners name: asked for beside those of pushed listeners. */
   readonly ownRoutes: ReadonlySet<string>
+  /** Calls back when what proves who we are has changed: whoever was refused for that does not wait. */
+  readonly onProof?: ((fn: () => void) => Disposable) | undefined
   /** Told on every stream and at every change. Only where the control plane keeps a WorkloadEntry for this node: another istiod may die of it. */
   readonly health?: Current<WorkloadHealth> | undefined
 }
@@ -81,6 +83,8 @@ const INITIAL_FETCH_MS = 15_000
 export const GOOD_STREAM_MS = 10_000
 /** After its first answer: the link carries, and what cut it was no answer to what we sent. */
 const STOOD_MS = 1_000
+
+const OF_WHO_WE_ARE: ReadonlySet<string> = new Set<ErrorCode>(['MESH_NO_IDENTITY', 'MESH_CONTROL_UNAUTHENTICATED', 'MESH_CONTROL_FORBIDDEN'])
 
 export function startSync(options: SyncOptions): Sync {
   return new AdsSync(options)
@@ -140,8 +144,14 @@ class AdsSync implements Sync {
       failures = isNormal ? 0 : wasCut && clock.monotonicMs() - answeredMs > STOOD_MS ? 1 : failures + 1
       const waitMs = isNormal ? random.float() * AFTER_GOOD_STREAM_MS : retryWaitMs(reason, failures - 1, random)
       this.#report(reason, { isNormal, waitMs })
-      await clock.sleep(waitMs, this.#stop.signal).catch(() => undefined)
+      await this.#wait(waitMs, reason)
     }
+  }
+
+  async #wait(ms: number, { code }: MeshError): Promise<void> {
+    const woken = new AbortController()
+    using _watch = OF_WHO_WE_ARE.has(code) ? this.#o.onProof?.(() => woken.abort()) : undefined
+    await this.#o.clock.sleep(ms, AbortSignal.any([this.#stop.signal, woken.signal])).catch(() => undefined)
   }
 
   #report(reason: MeshError, { isNormal, waitMs }: { isNormal: boolean; waitMs: number }): void {

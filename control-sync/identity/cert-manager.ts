@@ -2,6 +2,7 @@
  * The agent's identity through its life: from disk at start, from the CA when there is none, renewed at half its life, kept when the CA is
  * away. A renewal concerns new handshakes only; open connections go on.
  */
+import { createHash } from 'node:crypto'
 import { backoffMs, type Clock, type Random } from '../../agent/core/clock.ts'
 import { Current } from '../../agent/core/current.ts'
 import { toMeshError, type MeshError } from '../../agent/core/errors.ts'
@@ -11,6 +12,7 @@ import type { Identity, IdentitySource } from '../../agent/model/identity.ts'
 import { retryPace } from '../ads-errors.ts'
 import type { CertificateAuthority } from './ca-client.ts'
 import type { KeyKind } from './csr.ts'
+import { otherWorkload, unfit } from './fitness.ts'
 import type { IdentityStore } from './identity-store.ts'
 import { Renewal } from './renewal.ts'
 import type { TimeFloor } from './time-floor.ts'
@@ -19,6 +21,9 @@ import { validityProblems } from './validity.ts'
 
 /** The clock may be set, the machine may have slept, the control plane may have refused us: all of that is looked at so often. */
 const LOOK_MS = 60_000
+/** While the certificate is valid no wait is longer than this part of what it has left, so that the end of a short outage is not slept over. */
+const RETRY_PART = 4
+const MIN_RETRY_MS = 1_000
 
 export type CertManagerOptions = {
   readonly store: IdentityStore
@@ -28,6 +33,8 @@ export type CertManagerOptions = {
   readonly spiffeUri: string
   readonly ttlSec: number
   readonly key: KeyKind
+  /** The join token as it is now; looked at while the certificate is of another workload. */
+  readonly token?: (() => string | undefined) | undefined
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -54,6 +61,8 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   #nap = new AbortController()
   /** The next request is made with the token. */
   #byToken = false
+  /** Hash of the token that was last answered; another one in the file may get another answer. */
+  #triedToken: string | undefined
 
   /** Throws MESH_STATE_UNUSABLE or MESH_STATE_LOCKED when the stored identity may not or cannot be read. */
   constructor(options: CertManagerOptions) {
@@ -83,7 +92,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const wrong = validityProblems(this.#current.get(), { wallMs: clock.wallMs(), earliestWallMs, floor, renewal: this.#error })
     // The reason of an expired certificate stands in its text.
     const own = wrong.some((p) => p.code === 'MESH_IDENTITY_EXPIRED') || !this.#error ? [] : [this.#error]
-    return [...wrong, ...own, this.#ttlRefused, this.#storeError, ...trust.problems].filter((p) => p !== undefined)
+    return [...wrong, ...own, this.#other, this.#ttlRefused, this.#storeError, ...trust.problems].filter((p) => p !== undefined)
   }
 
   /** Begins to request and renew; returns at once. */
@@ -104,9 +113,14 @@ export class CertManager implements IdentitySource, AsyncDisposable {
    */
   async request(certificateRefused = false): Promise<Identity> {
     const { authority, spiffeUri, ttlSec, key, floor, log } = this.#o
+    let token: string | undefined
     try {
+      if (certificateRefused || !this.#own || this.#own.notAfterMs <= floor.nowMs()) token = this.#tokenNow()
       const { identity, ttlRefused } = await authority({ current: this.#current.get(), spiffeUri, ttlSec, key, certificateRefused })
-      if (!sameWorkload(identity.spiffeId.uri, spiffeUri)) log.warn({ evt: 'identity.other-name', asked: spiffeUri, got: identity.spiffeId.uri }, 'the CA knows us by another name than agent.yaml says')
+      const why = unfit(identity, this.#own, { spiffeUri, nowMs: floor.nowMs() })
+      if (why) throw why
+      this.#triedToken = token ?? this.#triedToken
+      if (otherWorkload(identity, spiffeUri)) log.warn({ evt: 'identity.other-name', asked: spiffeUri, got: identity.spiffeId.uri }, 'the CA knows us by another name than agent.yaml says')
       if (ttlRefused && !this.#ttlRefused) log.warn({ evt: 'identity.ttl-refused', err: ttlRefused }, 'the CA gives its default life')
       this.#ttlRefused = ttlRefused
       this.#save(identity)
@@ -115,14 +129,13 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       // The key is new, so the signature is: nothing says better how late it is.
       floor.seen(identity.notBeforeMs)
       this.#renewal.received(identity)
-      this.#own = identity
-      this.#put(identity)
-      this.#certified.resolve()
+      this.#take(identity)
       log.info({ evt: 'identity.new', spiffeId: identity.spiffeId.uri, serial: identity.serial, notAfter: new Date(identity.notAfterMs).toISOString() }, 'new certificate')
       return identity
     } catch (thrown) {
       this.#requests.cell({ result: 'failed' }).value++
       this.#error = toMeshError(thrown)
+      if (wasJudged(this.#error)) this.#triedToken = token ?? this.#triedToken
       throw thrown
     }
   }
@@ -132,6 +145,11 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     await this.#running
   }
 
+  #take(identity: Identity): void {
+    this.#own = identity
+    this.#put(identity)
+    this.#certified.resolve()
+  }
   #put(own: Identity): void {
     const next = this.#o.trust.complete(own)
     if (next !== this.#current.get()) this.#current.swap(next)
@@ -149,24 +167,30 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    const { random, log } = this.#o
+    const { log } = this.#o
     const { signal } = this.#stop
     let failures = 0
+    let attempt = 1
     while (!signal.aborted) {
       this.#look()
-      if (failures > 0 && this.#error) await this.#wait(backoffMs(failures, retryPace(this.#error), random))
-      else await this.#due()
+      if (failures > 0 && this.#error) {
+        const retry = this.#retry(this.#error, attempt)
+        attempt = retry.attempt
+        await this.#wait(retry.ms)
+      } else await this.#due()
       if (signal.aborted) return
       const byToken = this.#byToken
       this.#byToken = false
       try {
         await this.request(byToken)
         failures = 0
+        attempt = 1
       } catch (thrown) {
         failures++
         const { code } = toMeshError(thrown)
-        // Turn and turn about, as on the configuration stream: either may be the one that is accepted again first.
-        this.#byToken = !byToken && (code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_TLS')
+        // Turn and turn about, as on the configuration stream: either may be the one that is accepted again first. What was not looked at is shown again.
+        if (wasJudged(toMeshError(thrown))) this.#byToken = !byToken && (code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_TLS')
+        else this.#byToken ||= byToken
         if (signal.aborted) return
         log.warn({ evt: 'identity.request-failed', failures, err: toMeshError(thrown) }, 'no new certificate; the one at hand serves on')
       }
@@ -177,10 +201,18 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   async #due(): Promise<void> {
     while (this.#own && !this.#stop.signal.aborted) {
       this.#look()
-      const leftMs = this.#byToken ? 0 : this.#renewal.leftMs(this.#own)
+      const leftMs = this.#byToken || this.#hasNewToken() ? 0 : this.#renewal.leftMs(this.#own)
       if (leftMs <= 0) return
       await this.#wait(Math.min(Math.ceil(leftMs), LOOK_MS))
     }
+  }
+
+  /** @returns the wait, and what it counts for: tries that a short life makes hurry do not make those after its end late */
+  #retry(error: MeshError, attempt: number): { ms: number; attempt: number } {
+    const { minMs, baseMs, capMs } = retryPace(error)
+    const leftMs = (this.#own?.notAfterMs ?? 0) - this.#o.floor.nowMs()
+    const hurryMs = leftMs > 0 && error.code !== 'MESH_CONTROL_SLOW_DOWN' ? Math.max(MIN_RETRY_MS, leftMs / RETRY_PART) : Infinity
+    return { ms: minMs + backoffMs(attempt, { baseMs, capMs: Math.min(capMs, hurryMs) }, this.#o.random), attempt: baseMs * 2 ** attempt < hurryMs ? attempt + 1 : attempt }
   }
 
   async #wait(ms: number): Promise<void> {
@@ -193,10 +225,43 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   #look(): void {
     this.#o.floor.tick()
     if (this.#o.trust.reread() === 'changed') this.trustChanged()
+    this.#takeStored()
+  }
+
+  get #other(): MeshError | undefined { return this.#own && otherWorkload(this.#own, this.#o.spiffeUri) }
+
+  /** `meshlet join` beside a running agent writes a certificate of its own: taken where ours is worth nothing. */
+  #takeStored(): void {
+    const { store, floor, spiffeUri, log } = this.#o
+    const own = this.#own
+    if (own && own.notAfterMs > floor.nowMs() && !this.#other && !(this.#error && wasJudged(this.#error))) return
+    let stored: Identity | undefined
+    // What is wrong with the file was said when it was written or will be at the next start.
+    try { stored = store.peek() } catch { return }
+    if (!stored || stored.serial === own?.serial || stored.notAfterMs <= floor.nowMs() || otherWorkload(stored, spiffeUri)) return
+    if (own && !this.#other && stored.notBeforeMs < own.notBeforeMs) return
+    this.#error = undefined
+    this.#take(stored)
+    log.info({ evt: 'identity.joined', spiffeId: stored.spiffeId.uri, serial: stored.serial }, 'a certificate that was put beside us')
+  }
+
+  /** The certificate is of another workload, and there is a token that has not been tried. */
+  #hasNewToken(): boolean {
+    if (!this.#other) return false
+    const token = this.#tokenNow()
+    if (token === undefined || token === this.#triedToken) return false
+    this.#byToken = true
+    return true
+  }
+  #tokenNow(): string | undefined {
+    try {
+      const token = this.#o.token?.()
+      return token === undefined ? undefined : createHash('sha256').update(token).digest('hex')
+    } catch { return undefined }
   }
 }
 
-/** The trust domain is the CA's to say; namespace and service account are what agent.yaml claims. */
-function sameWorkload(a: string, b: string): boolean {
-  return a.slice(a.indexOf('/', 9)) === b.slice(b.indexOf('/', 9))
+/** Somebody looked at what we showed and did not want it; anything else says nothing about it. */
+function wasJudged({ code }: MeshError): boolean {
+  return code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_FORBIDDEN' || code === 'MESH_CONTROL_TLS' || code === 'MESH_NO_IDENTITY' || code === 'MESH_TOKEN_INVALID' || code === 'MESH_CERTIFICATE_OTHER'
 }

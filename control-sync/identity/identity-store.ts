@@ -52,6 +52,12 @@ export class IdentityStore {
     }
   }
 
+  /** What is there now, without touching it. Throws when that is no identity. */
+  peek(): Identity | undefined {
+    const bytes = this.#disk.read(this.#file)
+    return bytes && identityOf(pemsOf(this.#opened(bytes)))
+  }
+
   /** Throws MESH_STATE_UNUSABLE. */
   save({ keyPem, chainPem, rootsPem }: Identity): void {
     const text = JSON.stringify({ keyPem, chainPem, rootsPem } satisfies IdentityPems)

@@ -235,13 +235,17 @@ test('site-grace: when the hours are over it is as strict', async (t) => {
   await r.w.clock.advance(2 * MINUTE)
   await until('over', () => client.closed)
 })
-test('site-grace is not for peers of another trust domain', async (t) => {
-  const r = await rig(t, CODECS.tcp, { settings: { mode: 'site-grace' } })
-  r.client.identity.swap(mesh.issue('a', 'b', { spiffeUri: 'spiffe://other.test/ns/a/sa/b', notBeforeMs: r.w.startMs - 120_000, ttlSec: 3_720 }))
-  const client = new Peer(await r.open())
-  await r.w.clock.advance(HOUR + MINUTE)
-  await until('ended', () => client.closed)
-})
+for (const { trustDomains, want } of [{ trustDomains: [], want: true }, { trustDomains: ['other.test'], want: false }]) {
+  test(`site-grace is ${want ? 'not for peers of another trust domain' : 'also for aliases of the trust domain'}`, async (t) => {
+    const r = await rig(t, CODECS.tcp, { settings: { mode: 'site-grace', trustDomains } })
+    r.client.identity.swap(mesh.issue('a', 'b', { spiffeUri: 'spiffe://other.test/ns/a/sa/b', notBeforeMs: r.w.startMs - 120_000, ttlSec: 3_720 }))
+    const client = new Peer(await r.open())
+    await r.w.clock.advance(HOUR + MINUTE)
+    await until('decided', () => client.closed === want)
+    assert.equal(r.server.ended({ how: 'cut' }), want ? 1 : 0)
+    assert.deepEqual(r.server.ctx.identity.validity!.judging()!.graceTrustDomains, ['mesh.test', ...trustDomains], 'a new connection is asked the same')
+  })
+}
 
 test('serve-local: plain text from elsewhere ends with our certificate, what stays on this machine does not', async (t) => {
   const r = await rig(t, CODECS.tcp, { server: HOUR, settings: { mode: 'serve-local' }, plain: true })

@@ -21,14 +21,15 @@ function storedIdentity(agent: TestAgent, options: IssueOptions): void {
 }
 
 /** An agent that knows its hub and has no token yet, with a broker for clients in plain text. */
-async function tokenless(t: Finally): Promise<{ agent: TestAgent; tokenFile: string; hubPort: number; token: string }> {
+async function tokenless(t: Finally): Promise<{ agent: TestAgent; tokenFile: string; hubPort: number; token: string; tokenOf(serviceAccount: string): string }> {
   const hub = await testHub(t)
   const folder = testFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   const agent = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}${MQTT}`)
   // The shortest waits between tries that chance may give.
   agent.over = { random: { float: () => Math.random() / 50 } }
-  return { agent, tokenFile: `${folder}/edge.token`, hubPort: hub.hub.port, token: hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway' }).token }
+  const tokenOf = (serviceAccount: string): string => hub.hub.createToken({ namespace: 'edge', serviceAccount }).token
+  return { agent, tokenFile: `${folder}/edge.token`, hubPort: hub.hub.port, token: tokenOf('gateway'), tokenOf }
 }
 
 test('an expired certificate on disk: the agent starts, serves plain text, says so, and gets a new one with a token that is put there', async (t) => {
@@ -81,6 +82,25 @@ test('a wrong token: the agent starts, serves, says who refused it, and enrolls 
   assert.match((await agent.ask('/ready')).body, /waiting for a certificate, a configuration/)
   assert.equal(JSON.stringify([agent.lines, agent.status()]).includes('nonsense'), false, 'the token is nowhere to be read')
   fs.writeFileSync(tokenFile, token)
+  await agent.connected()
+  await nothingIsWrong(agent)
+})
+
+test('a token of another workload: status says so with one instruction, and the right token in the file is enough, without a restart', async (t) => {
+  const { agent, tokenFile, token, tokenOf } = await tokenless(t)
+  fs.writeFileSync(tokenFile, tokenOf('somebody'))
+  // What is looked at every minute is here every 60 ms.
+  agent.over = { ...agent.over, clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 1_000, signal) } }
+  await agent.start()
+  await until('a certificate', () => agent.status().certificate?.spiffeId === 'spiffe://demo.mesh/ns/edge/sa/somebody')
+  const { text, remedy } = await problem(agent, 'MESH_CERTIFICATE_OTHER')
+  assert.equal(text, 'the certificate is of spiffe://demo.mesh/ns/edge/sa/somebody, and agent.yaml says ns/edge/sa/gateway')
+  assert.match(remedy, /token for the workload of agent\.yaml into the file of control\.token/)
+  const before = agent.lines.filter((l) => l['evt'] === 'identity.new').length
+  await new Promise((resolve) => { setTimeout(resolve, 200) })
+  assert.equal(agent.lines.filter((l) => l['evt'] === 'identity.new').length, before, 'the same token is not tried again and again')
+  fs.writeFileSync(tokenFile, token)
+  await until('the right certificate', () => agent.status().certificate?.spiffeId === 'spiffe://demo.mesh/ns/edge/sa/gateway')
   await agent.connected()
   await nothingIsWrong(agent)
 })

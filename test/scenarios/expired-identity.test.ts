@@ -10,8 +10,11 @@ import { startSite, until, type Finally, type Site, type TestAgent } from './sit
 
 const MODES = { strict: '', 'site-grace': 'identity: {expired: {mode: site-grace, graceHours: 1}}\n', 'serve-local': 'identity: {expired: {mode: serve-local}}\n' } as const
 
+/** Short waits between tries, as chance may give them. */
+const HASTE = { random: { float: () => Math.random() / 10 } }
+
 async function expiringSite(t: Finally, mode: keyof typeof MODES): Promise<Site> {
-  const site = await startSite(t, { control: '  certificateTtlSec: 3\n', yaml: MODES[mode] })
+  const site = await startSite(t, { over: HASTE, control: '  certificateTtlSec: 3\n', yaml: MODES[mode] })
   assert.equal((await site.app().call(ORDERS, '/orders/1')).status, 200)
   return site
 }
@@ -110,7 +113,7 @@ test('serve-local: only what stays on this machine is carried, in and out', asyn
   const site = await expiringSite(t, 'serve-local')
   let elsewhere = '127.0.0.1'
   await site.edge.stop()
-  site.edge.over = { network: {
+  site.edge.over = { ...HASTE, network: {
     ...systemNetwork,
     listen: (at, take) => systemNetwork.listen(at, (s) => take({ ...s, remote: { ...s.remote, host: elsewhere } })),
     dial: async (to, signal, options) => { const s = await systemNetwork.dial(to, signal, options); return { ...s, remote: { ...s.remote, host: elsewhere } } },
@@ -135,7 +138,7 @@ test('serve-local: only what stays on this machine is carried, in and out', asyn
 })
 
 test('renewals by the second: no request fails, and none is cut that is under way', async (t) => {
-  const site = await startSite(t, { control: '  certificateTtlSec: 30\n' })
+  const site = await startSite(t, { control: '  certificateTtlSec: 4\n' })
   const app = site.app()
   const serials = new Set<string>()
   let [asked, held] = [0, 0]

@@ -125,7 +125,7 @@ export type Site = {
 }
 
 /** What both agents have besides: lines of `control`, and sections of agent.yaml. */
-export type SiteOptions = { readonly control?: string; readonly yaml?: string; readonly hub?: string }
+export type SiteOptions = { readonly over?: Partial<World>; readonly control?: string; readonly yaml?: string; readonly hub?: string }
 
 /** Enrolled, configured, connected. */
 export async function startSite(t: Finally, o: SiteOptions = {}): Promise<Site> {
@@ -151,6 +151,7 @@ ${controlYaml(folder, 'cloud', links.cloudControl.port)}${o.control ?? ''}${o.ya
 - {name: mqtt, kind: mqtt, port: 0}
 - {name: mqtts, kind: mqtt, port: ${cloudMqtts}, tls: {mode: mutual}}`)
   for (const [name, agent] of [['edge', edge], ['cloud', cloud]] as const) {
+    agent.over = o.over ?? {}
     fs.writeFileSync(path.join(folder, `${name}.token`), hub.hub.createToken({ namespace: name, serviceAccount: 'gateway' }).token)
     await agent.start()
   }

@@ -14,24 +14,25 @@ import { settle, SimClock } from '../../helpers/sim-clock.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
 const DAY_MS = 86_400_000
+const ca = testCa()
+type Rig = { manager: CertManager; clock: SimClock; asked: ('certificate' | 'token')[]; /** What the token file holds. */ token: string | undefined; /** What is on disk. */ stored: Identity | undefined; saved: Identity[]; codes(): string[] }
 /** A manager with a certificate at hand, whose CA answers as told; `asked` has one entry for each request. */
-function rig(answer: (certificateRefused: boolean) => Identity | MeshError): { manager: CertManager; clock: SimClock; asked: ('certificate' | 'token')[] } {
+function rig(answer: (certificateRefused: boolean) => Identity | MeshError, present = ca.issue('edge', 'gateway')): Rig {
   const clock = new SimClock(Date.now())
   const { disk } = new CrashFs()
-  const stored = testCa().issue('edge', 'gateway')
-  const asked: ('certificate' | 'token')[] = []
+  const r: Omit<Rig, 'manager'> = { clock, asked: [], token: undefined, stored: present, saved: [], codes: () => manager.problems().map((p) => p.code) }
   const manager = new CertManager({
-    store: { load: () => stored, save: () => { /* kept nowhere */ } } as unknown as IdentityStore,
+    store: { load: () => present, peek: () => r.stored, save: (i: Identity) => { r.saved.push(i); r.stored = i } } as unknown as IdentityStore,
     authority: async ({ certificateRefused }) => {
-      asked.push(certificateRefused ? 'token' : 'certificate')
+      r.asked.push(certificateRefused ? 'token' : 'certificate')
       const given = answer(certificateRefused)
       if (given instanceof MeshError) throw given
       return { identity: given, ttlRefused: undefined }
     },
     trust: new Trust({ disk, log: silentLog, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }), floor: new TimeFloor({ disk, clock, log: silentLog, stateFolder: '/state', builtAtMs: undefined }),
-    key: 'ecdsa-p256', spiffeUri: stored.spiffeId.uri, ttlSec: 0, clock, random: seededRandom(3), log: silentLog, metrics: new Metrics(), earliestWallMs: undefined,
+    key: 'ecdsa-p256', spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway', ttlSec: 0, clock, random: seededRandom(3), log: silentLog, metrics: new Metrics(), earliestWallMs: undefined, token: () => r.token,
   })
-  return { manager, clock, asked }
+  return Object.assign(r, { manager })
 }
 
 test('a certificate that the control plane refuses is replaced at once, by the token', async (t) => {
@@ -55,4 +56,105 @@ test('certificate and token are tried in turn while neither is accepted', async 
   r.manager.certificateRefused()
   await r.clock.advance(20 * 60_000)
   assert.deepEqual(r.asked.slice(0, 4), ['token', 'certificate', 'token', 'certificate'])
+})
+
+test('a renewal that gives an older certificate changes nothing, is said, and is asked for again', async (t) => {
+  const present = ca.issue('edge', 'gateway')
+  let clockOfCa = Date.now() - DAY_MS
+  const r = rig(() => ca.issue('edge', 'gateway', { notBeforeMs: clockOfCa }), present)
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.manager.start()
+  await r.clock.advance(DAY_MS * 0.6)
+  assert.equal(r.manager.current(), present)
+  assert.deepEqual([r.codes(), r.saved], [['MESH_CERTIFICATE_OLD'], []])
+  assert.ok(r.asked.length > 1 && r.asked.length < 200, `${r.asked.length} requests`)
+  clockOfCa = Math.floor(r.clock.wallMs() / 1_000) * 1_000
+  await r.clock.advance(5 * 60_000)
+  assert.equal(r.manager.current()!.notBeforeMs, clockOfCa)
+  assert.deepEqual(r.codes(), [])
+})
+test('a renewal that gives the certificate of another workload changes nothing, and is said', async (t) => {
+  const present = ca.issue('edge', 'gateway')
+  let account = 'other'
+  const r = rig(() => ca.issue('edge', account, { notBeforeMs: Math.floor(r.clock.wallMs() / 1_000) * 1_000 }), present)
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.manager.start()
+  await r.clock.advance(DAY_MS * 0.6)
+  assert.equal(r.manager.current(), present)
+  assert.deepEqual(r.codes(), ['MESH_CERTIFICATE_OTHER'])
+  account = 'gateway'
+  await r.clock.advance(5 * 60_000)
+  assert.notEqual(r.manager.current(), present)
+  assert.deepEqual(r.codes(), [])
+})
+test('a CA that asks to come later is left alone for a second at least, also where the certificate is about to expire', async (t) => {
+  const times: number[] = []
+  const r = rig(() => { times.push(r.clock.monotonicMs()); return new MeshError('MESH_CONTROL_SLOW_DOWN', 'later') }, ca.issue('edge', 'gateway', { ttlSec: 150 }))
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.manager.start()
+  await r.clock.advance(30 * 60_000)
+  assert.ok(times.length > 5)
+  for (const [i, at] of times.entries()) if (i > 0) assert.ok(at - times[i - 1]! >= 1_000)
+})
+
+const WRONG = (): Identity => ca.issue('edge', 'other')
+test('a certificate of another workload at start: the token that is there is tried, once', async (t) => {
+  const r = rig(WRONG, WRONG())
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.token = 'of other'
+  r.manager.start()
+  await r.clock.advance(3_600_000)
+  assert.deepEqual(r.asked, ['token'])
+  assert.deepEqual(r.codes(), ['MESH_CERTIFICATE_OTHER'])
+})
+test('another token in its file is found within a minute, and with the right certificate nothing is wrong any more', async (t) => {
+  const r = rig((byToken) => (byToken && r.token === 'of gateway' ? ca.issue('edge', 'gateway') : WRONG()), WRONG())
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.token = 'of other'
+  r.manager.start()
+  await r.clock.advance(3_600_000)
+  r.token = 'of gateway'
+  await r.clock.advance(60_000)
+  assert.deepEqual(r.asked, ['token', 'token'])
+  assert.equal(r.manager.current()?.spiffeId.serviceAccount, 'gateway')
+  assert.deepEqual(r.codes(), [])
+  r.token = 'a third'
+  await r.clock.advance(3_600_000)
+  assert.equal(r.asked.length, 2)
+})
+test('a token that nobody could look at, because the link was away, is shown again', async (t) => {
+  let link: 'up' | 'down' = 'down'
+  const r = rig((byToken) => (link === 'down' ? new MeshError('MESH_CONTROL_UNREACHABLE', 'no route') : byToken ? ca.issue('edge', 'gateway') : WRONG()), WRONG())
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.token = 'of gateway'
+  r.manager.start()
+  await r.clock.advance(600_000)
+  link = 'up'
+  await r.clock.advance(60_000)
+  assert.equal(r.manager.current()?.spiffeId.serviceAccount, 'gateway')
+  assert.deepEqual([...new Set(r.asked)], ['token'])
+})
+for (const { name, present, answer } of [
+  { name: 'of another workload', present: WRONG(), answer: WRONG },
+  { name: 'expired, and nothing else is accepted', present: ca.issue('edge', 'gateway', { ttlSec: 60 }), answer: () => new MeshError('MESH_NO_IDENTITY', 'no token') },
+]) test(`the certificate that \`meshlet join\` writes beside a running agent is taken where ours is ${name}`, async (t) => {
+  const r = rig(answer, present)
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.manager.start()
+  await r.clock.advance(600_000)
+  assert.equal(r.codes().length, 1)
+  const joined = ca.issue('edge', 'gateway')
+  r.stored = joined
+  await r.clock.advance(150_000)
+  assert.equal(r.manager.current(), joined)
+  assert.deepEqual(r.codes(), [])
+})
+test('what is on disk changes nothing while ours is good', async (t) => {
+  const present = ca.issue('edge', 'gateway')
+  const r = rig(() => new MeshError('MESH_CONTROL_UNREACHABLE', 'no route'), present)
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.stored = ca.issue('edge', 'gateway')
+  r.manager.start()
+  await r.clock.advance(DAY_MS * 0.6)
+  assert.equal(r.manager.current(), present)
 })

@@ -86,7 +86,7 @@ class Device {
 }
 
 for (const { life, sec, forMs, step } of [
-  { life: '10 minutes', sec: 600, forMs: 2 * DAY, step: MINUTE }, { life: '24 hours', sec: 86_400, forMs: 10 * DAY, step: HOUR },
+  { life: '60 seconds', sec: 60, forMs: 2 * HOUR, step: 1_000 }, { life: '10 minutes', sec: 600, forMs: 2 * DAY, step: MINUTE }, { life: '24 hours', sec: 86_400, forMs: 10 * DAY, step: HOUR },
 ]) test(`a life of ${life}: renewed at half of it, always in time, with no request too many`, async () => {
   const device = new Device(sec)
   device.token = 'good'
@@ -115,32 +115,70 @@ test('a life of 90 days on a device that is on for ten minutes a day, 400 days l
   assert.ok(device.requests.length >= 9 && device.requests.length <= 11, `${device.requests.length} requests`)
 })
 
-for (const { name, jump } of [
-  { name: 'daylight saving applied to the wrong clock, an hour ahead', jump: HOUR }, { name: 'an hour back', jump: -HOUR }, { name: 'a leap second', jump: -1_000 }, { name: 'a month back', jump: -30 * DAY },
-  { name: 'back to 1970', jump: -Date.now() }, { name: 'twenty years ahead', jump: 20 * 365 * DAY },
-]) test(`the clock jumps while it runs, ${name}: the certificate stays valid, and there is no storm`, async () => {
-  const device = new Device(86_400)
+for (const { life, sec, lives } of [{ life: '60 seconds', sec: 60, lives: 10 }, { life: '10 minutes', sec: 600, lives: 4 }, { life: '24 hours', sec: 86_400, lives: 2 }, { life: '90 days', sec: 90 * 86_400, lives: 0.6 }]) {
+  for (const { name, jump } of [
+    { name: 'daylight saving applied to the wrong clock, an hour ahead', jump: HOUR }, { name: 'an hour back', jump: -HOUR }, { name: 'a leap second', jump: -1_000 }, { name: 'a month back', jump: -30 * DAY },
+    { name: 'back to 1970', jump: -Date.now() }, { name: 'twenty years ahead', jump: 20 * 365 * DAY },
+  ]) test(`a life of ${life}, and the clock jumps while it runs, ${name}: the certificate stays valid, and there is no storm`, async () => {
+    const device = new Device(sec)
+    device.token = 'good'
+    device.start()
+    const lifeMs = sec * 1_000
+    const step = Math.min(lifeMs / 24, HOUR)
+    await device.pass(2 * step, step)
+    device.clock.setWallMs(device.clock.wallMs() + jump)
+    const before = device.requests.length
+    let least = Infinity
+    // A clock that says that everything has expired is believed once in five minutes.
+    const seemsOver = jump > lifeMs * 0.4
+    const forMs = seemsOver ? Math.min(lives * lifeMs, DAY) : lives * lifeMs
+    await device.pass(forMs, step, () => { least = Math.min(least, device.leftMs) })
+    const asked = device.requests.length - before
+    const most = 3 * lives + 1
+    assert.ok(asked <= (seemsOver ? Math.max(most, forMs / (5 * MINUTE) + 2) : most), `${asked} requests`)
+    assert.ok(asked >= Math.max(1, lives * 1.5), `${asked} requests`)
+    assert.ok(least > lifeMs * 0.35, `${least / lifeMs} of the life were left`)
+    assert.equal(device.problems.includes('MESH_CLOCK_WRONG'), jump <= -HOUR)
+    assert.equal(device.problems.includes('MESH_IDENTITY_EXPIRED'), jump > lifeMs, 'by that clock it has')
+
+    device.clock.setWallMs(device.trueMs)
+    await device.pass(HOUR, MINUTE)
+    assert.deepEqual(device.problems, [], 'a clock that is right again leaves nothing behind')
+    await device.stop()
+    device.start()
+    await device.pass(MINUTE)
+    assert.deepEqual(device.problems, [], 'nor on disk')
+    await device.stop()
+  })
+}
+
+for (const { life, sec } of [{ life: '60 seconds', sec: 60 }, { life: '10 minutes', sec: 600 }]) test(`a life of ${life} and an outage that ends shortly before its end: it is renewed in time`, async () => {
+  const device = new Device(sec)
   device.token = 'good'
   device.start()
-  await device.pass(2 * HOUR, HOUR)
-  device.clock.setWallMs(device.clock.wallMs() + jump)
-  const before = device.requests.length
-  let least = Infinity
-  await device.pass(2 * DAY, HOUR, () => { least = Math.min(least, device.leftMs) })
-  const asked = device.requests.length - before
-  // A clock that says that everything has expired is believed once in five minutes.
-  assert.ok(asked <= (jump > DAY ? 2 * 24 * 12 + 1 : 5), `${asked} requests`)
-  assert.ok(least > 8 * HOUR, `${least / HOUR} hours were left`)
-  assert.equal(device.problems.includes('MESH_CLOCK_WRONG'), jump <= -HOUR)
-  assert.equal(device.problems.includes('MESH_IDENTITY_EXPIRED'), jump > DAY, 'by that clock it has')
-
-  device.clock.setWallMs(device.trueMs)
-  await device.pass(HOUR, MINUTE)
-  assert.deepEqual(device.problems, [], 'a clock that is right again leaves nothing behind')
+  await device.pass(sec * 1_000 * 3, 1_000)
+  for (let i = 0; i < 10; i++) {
+    const { serial } = device.manager.current()!
+    device.link = 'down'
+    while (device.leftMs > sec * 150) await device.pass(500)
+    assert.equal(device.manager.current()!.serial, serial)
+    const tries = device.requests.length
+    device.link = 'up'
+    while (device.leftMs > 0 && device.manager.current()!.serial === serial) await device.pass(500)
+    assert.ok(device.leftMs > 0, `${device.leftMs} ms were left`)
+    assert.equal(device.requests.length, tries + 1)
+  }
   await device.stop()
+})
+
+test('a life of 60 seconds and a machine that sleeps: it renews when it wakes', async () => {
+  const device = new Device(60)
+  device.token = 'good'
   device.start()
-  await device.pass(MINUTE)
-  assert.deepEqual(device.problems, [], 'nor on disk')
+  await device.pass(MINUTE, 1_000)
+  device.sleep(2 * HOUR)
+  await device.pass(35_000, 1_000)
+  assert.ok(device.leftMs > 0)
   await device.stop()
 })
 
