@@ -54,7 +54,7 @@ test('meshlet run --istio', { timeout: 120_000 }, async (t) => {
   fs.writeFileSync(edge.agent.configFile, `state: ${edge.stateFolder}\nadmin: {port: ${edge.agent.adminPort}}\nlisteners: [{name: http-proxy, kind: http_proxy, port: ${proxyPort}}]\ndns: {port: 0}\n`)
   edge.agent.process = start(t, process.execPath, [path.join(edge.agent.bundleFolder, 'meshlet.cjs'), 'run', '--istio', folder, '--config', edge.agent.configFile], { cwd: edge.agent.bundleFolder })
 
-  /** What istiod has written into the entry: by it, it takes the node into EDS and out of it. (The in-memory API loses the rest of an entry with that, so EDS itself is not asked.) */
+  /** What istiod has written into the entry; what follows for others, readiness-probe.test.ts asks. */
   const condition = (what: string, status: 'True' | 'False'): Promise<Condition> => istiod.until(what, async () => {
     const [entry] = await istiod.objects('WorkloadEntry')
     const found = ((entry?.Status as { conditions?: readonly Condition[] } | undefined)?.conditions ?? []).find((c) => c.type === 'Healthy')

@@ -70,6 +70,7 @@ func main() {
 	})
 
 	client := kube.NewFakeClient()
+	behaveAsServer(client)
 	check("crds", test.Wrap(func(t test.Failer) {
 		for _, s := range collections.All.All() {
 			clienttest.MakeCRD(t, client, s.GroupVersionResource())
