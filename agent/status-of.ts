@@ -7,6 +7,7 @@ import type { Spool } from '../protocols/mqtt/spool/spool.ts'
 import type { DataPath } from '../protocols/data-path.ts'
 import type { DnsProxy } from '../protocols/dns/proxy.ts'
 import type { AgentFacts } from './agent.ts'
+import { captureProblem } from './config/capture.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration.ts'
 import type { Clock } from './core/clock.ts'
@@ -119,6 +120,7 @@ function problemsOf(p: StatusParts): Problem[] {
     link.error,
     link.held && new MeshError('MESH_CONTROL_SHRUNK', `the control plane took away ${link.held.clusters} of ${link.held.of} clusters at once; they serve on for ${Math.max(0, Math.round((link.held.untilMs - p.clock.monotonicMs()) / 1000))} s`),
     applier.storageError,
+    captureProblem(p.config),
     ...p.dataPath.listeners().map((l) => l.error),
     workloadProblem(p),
     ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),

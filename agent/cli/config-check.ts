@@ -1,5 +1,6 @@
 /** `meshlet config check`: everything that can be known about the configuration without starting anything. */
 import { checkFolder } from '../../control-sync/directory/check.ts'
+import { captureProblem } from '../config/capture.ts'
 import { listenersOf } from '../config/listeners.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { systemDisk } from '../core/disk.ts'
@@ -14,7 +15,7 @@ type Report = { readonly mistakes: readonly string[]; readonly ignored: readonly
 export async function configCheck(o: ConfigSource & { readonly json: boolean }, io: Io): Promise<ExitCode> {
   const { config, from, ignored } = readConfig(o, systemDisk, io.env)
   const found = check(config)
-  const report = { ...found, ignored: [...ignored, ...found.ignored] }
+  const report = { ...found, ignored: [...ignored, ...captured(config), ...found.ignored] }
   if (o.json) io.out(`${JSON.stringify(report)}\n`)
   else io.out(text(from, report))
   return report.mistakes.length === 0 ? 0 : 2
@@ -39,6 +40,11 @@ function check(config: AgentConfig): Report {
   } catch (thrown) {
     return { mistakes: [...mistakes, toMeshError(thrown).message], ignored: [], counts }
   }
+}
+
+function captured(config: AgentConfig): string[] {
+  const problem = captureProblem(config)
+  return problem ? [problem.message] : []
 }
 
 function text(file: string, { mistakes, ignored, counts }: Report): string {

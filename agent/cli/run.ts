@@ -1,6 +1,7 @@
 /** `meshlet run`: builds the agent, tells systemd, waits for the end, drains. */
 import os from 'node:os'
 import { startAgent } from '../agent.ts'
+import { captureProblem } from '../config/capture.ts'
 import { bundle } from '../core/bundle.ts'
 import { keepCompiledCode } from '../core/compiled-code.ts'
 import { systemDisk } from '../core/disk.ts'
@@ -18,6 +19,8 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   const { config, ignored } = readConfig(o, systemDisk, io.env)
   const log = createLog(config.log.level)
   if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
+  const capture = captureProblem(config)
+  if (capture) log.warn({ evt: 'config.capture', err: capture }, 'redirected connections cannot be served')
   const world = realWorld({ stateFolder: config.state, bundle, worker })
   await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname(), ip: firstAddress() })
   const watchdogUsec = Number(io.env['WATCHDOG_USEC'])

@@ -17,7 +17,6 @@ export type MeshSettings = {
   readonly ignored: readonly string[]
 }
 
-const CAPTURE: Readonly<Record<string, string>> = { NONE: 'explicit', TPROXY: 'transparent' }
 const PROBE_FIELDS: Readonly<Record<string, readonly string[]>> = {
   '': ['initialDelaySeconds', 'timeoutSeconds', 'periodSeconds', 'successThreshold', 'failureThreshold', 'httpGet', 'tcpSocket', 'exec', 'grpc'],
   httpGet: ['path', 'port', 'host', 'scheme', 'httpHeaders'], tcpSocket: ['host', 'port'], exec: ['command'], grpc: ['port', 'service'],
@@ -58,8 +57,9 @@ export function meshSettings(mesh: ReadYaml, file: string): MeshSettings {
       case 'proxyAdminPort': settings['admin'] = { port: value }; becomes(key, 'admin.port'); break
       case 'terminationDrainDuration': settings['limits'] = { drainMs: milliseconds(value) }; becomes(key, 'limits.drainMs'); break
       case 'interceptionMode':
-        capture = typeof value === 'string' ? CAPTURE[value] : undefined
-        if (capture === undefined) leave(path, ' (connections are not redirected by iptables)')
+        capture = value === 'NONE' ? 'explicit' : undefined
+        // What the mesh says for its sidecars; a node of which it were true would serve nobody (capture.ts).
+        if (capture === undefined) leave(path, ' (connections that iptables redirects are not served)')
         else becomes(key, 'capture')
         break
       case 'readinessProbe': settings[key] = probe(path, value); break

@@ -68,6 +68,7 @@ export const CATALOGUE = {
   MESH_CONTROL_PROTOCOL: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane sent what xDS does not allow; the message says what.' },
   MESH_CONFIG_REJECTED: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'The pushed resource was refused and the previous one serves on; the message names resource and field.' },
   MESH_CONFIG_INVALID: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Correct what the message names; meshlet config check lists every mistake.' },
+  MESH_CAPTURE_UNAVAILABLE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Leave `capture` (or ISTIO_META_INTERCEPTION_MODE) out and remove the rules; docs/istio.md says how applications that know nothing of meshlet get in.' },
   MESH_AGENT_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Start it with meshlet run, or name its admin port with --admin.' },
   MESH_TOKEN_INVALID: { origin: 'config', retry: 'never', http: 401, flag: '-', remedy: 'Create a new one with meshlet-hub token create.' },
   MESH_PROBE_FAILED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Look after the application that readinessProbe asks, or correct where it asks; an istiod that knows of it sends no traffic here meanwhile.' },

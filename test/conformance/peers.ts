@@ -27,6 +27,7 @@ const DEBIAN = {
   taskset: { packages: ['util-linux'], program: '/usr/bin/taskset' },
   dig: { packages: ['bind9-dnsutils'], program: '/usr/bin/dig' },
   unbound: { packages: ['unbound'], program: '/usr/sbin/unbound' },
+  iptables: { packages: ['iptables', 'iproute2'], program: '/usr/sbin/iptables' },
   openssl: { packages: ['openssl'], program: '/usr/bin/openssl' },
 } as const
 export type DebianPeer = keyof typeof DEBIAN

@@ -236,3 +236,11 @@ test('config check finds the cluster that a route names and nobody knows, withou
   assert.match(said.out, /1 mistake\nMistakes:\n.*route.*web.*gone/i)
   assert.equal(fs.existsSync(m.state), false)
 })
+
+test('a capture mode that cannot be served is no mistake, as istiod may want to know it, but config check says so', async (t) => {
+  const m = machine(t)
+  fs.appendFileSync(m.file, '\ncapture: redirect\n')
+  const said = await meshlet(['config', 'check', '-c', m.file])
+  assert.deepEqual([said.code, said.err], [0, ''])
+  assert.match(said.out, /no mistake found[^]*Not acted upon by meshlet:\n {2}capture: redirect is told to the control plane, but /)
+})

@@ -53,6 +53,8 @@ export async function meshCall(identity: Identity, port: number, path: string, o
   return { ...answer, peer }
 }
 
+const HANDSHAKE_MS = 5_000
+
 /** Rejects when the handshake fails. In TLS 1.3 a server that refuses the client's certificate says so only afterwards. */
 export function meshConnect(identity: Identity, port: number, alpn: readonly string[], servername = `outbound_.${port}_._.edge.edge.svc.cluster.local`): Promise<tls.TLSSocket> {
   return new Promise((resolve, reject) => {
@@ -61,7 +63,8 @@ export function meshConnect(identity: Identity, port: number, alpn: readonly str
       // SPIFFE certificates carry no host name; the chain is checked.
       checkServerIdentity: () => undefined,
     })
-    socket.once('secureConnect', () => { socket.off('error', reject); socket.on('error', () => { /* told by the request */ }); resolve(socket) })
+    socket.setTimeout(HANDSHAKE_MS, () => { socket.destroy(new Error(`no handshake in ${HANDSHAKE_MS} ms`)) })
+    socket.once('secureConnect', () => { socket.setTimeout(0); socket.off('error', reject); socket.on('error', () => { /* told by the request */ }); resolve(socket) })
     socket.once('error', reject)
   })
 }
