@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { debianProgram } from './peers.ts'
-import { run, temporaryFolder, type Finally } from './programs.ts'
+import { distFile, run, temporaryFolder, type Finally } from './programs.ts'
 
 const UNIT = path.resolve(import.meta.dirname, '../../deploy/edge/meshlet.service')
 const MAX_EXPOSURE = 1.3
@@ -15,6 +15,26 @@ async function exposure(unit: string): Promise<{ readonly level: number; readonl
   const level = /Overall exposure level for [^:]+: ([\d.]+)/.exec(out)?.[1]
   assert.ok(level !== undefined, out + err)
   return { level: Number(level), out }
+}
+
+/** The drop-in of docs/istio.md, for a machine with istioctl's files. */
+const DROP_IN = /^# systemctl edit meshlet\n([^]*?)^```$/m.exec(fs.readFileSync(path.resolve(import.meta.dirname, '../../docs/istio.md'), 'utf8'))![1]!
+const ISTIO_FILES = ['cluster.env', 'hosts', 'istio-token', 'mesh.yaml', 'root-cert.pem']
+
+/** The unit with that drop-in where systemd looks for it. */
+function withDropIn(t: Finally, change: (text: string) => string): string {
+  const runnable = (text: string): string => text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true')
+  const unit = variant(t, runnable)
+  fs.mkdirSync(`${unit}.d`)
+  fs.writeFileSync(path.join(`${unit}.d`, 'override.conf'), change(runnable(DROP_IN)))
+  return unit
+}
+
+/** A setting's values in file order; an empty one begins anew. */
+function valuesOf(setting: string, ...files: readonly string[]): readonly string[] {
+  let values: string[] = []
+  for (const [, value] of files.join('\n').matchAll(new RegExp(`^${setting}=(.*)$`, 'gm'))) values = value === '' ? [] : [...values, value!]
+  return values
 }
 
 /** The unit with lines changed, beside a program and credentials that exist, as `verify` wants. */
@@ -46,6 +66,36 @@ test('verify notices an unknown setting, so that its silence means something', a
   const unit = variant(t, (text) => text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true').replace('RemoveIPC=yes', 'RemoveIpcs=yes'))
   const { out, err } = await run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit])
   assert.match(out + err, /RemoveIpcs/)
+})
+
+test('the drop-in of docs/istio.md: verify finds no mistake, and notices one; the exposure stays, and rises with a weaker one', async (t) => {
+  const verify = async (unit: string): Promise<string> => run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit]).then(({ code, out, err }) => `${code} ${out}${err}`.trim())
+  assert.equal(await verify(withDropIn(t, (text) => text)), '0')
+  assert.match(await verify(withDropIn(t, (text) => text.replace('LoadCredential=hosts', 'LoadCredentials=hosts'))), /Unknown key .*LoadCredentials/)
+  const { level } = await exposure(withDropIn(t, (text) => text))
+  assert.ok(level <= MAX_EXPOSURE, String(level))
+  assert.ok((await exposure(withDropIn(t, (text) => `${text}RestrictNamespaces=no\n`))).level > level)
+})
+
+test('with the drop-in there are istioctl\'s five files and no other: systemd does not start a unit of which a credential is missing', () => {
+  const unit = fs.readFileSync(UNIT, 'utf8')
+  const credentials = valuesOf('LoadCredential', unit, DROP_IN)
+  assert.deepEqual(credentials.toSorted(), ISTIO_FILES.map((name) => `${name}:/etc/meshlet/istio/${name}`))
+  const [before, after, ...more] = [...valuesOf('ExecStart', unit), ...valuesOf('ExecStart', unit, DROP_IN)]
+  assert.deepEqual([after, more], [before?.replace('--config /etc/meshlet/agent.yaml', '--istio %d'), []])
+})
+
+test('what the drop-in starts takes a folder with those files, readable and nothing else', async (t) => {
+  const folder = temporaryFolder(t)
+  const sample = path.resolve(import.meta.dirname, '../golden/istio-folder/auto-registered')
+  for (const name of ISTIO_FILES) {
+    fs.copyFileSync(path.join(sample, name), path.join(folder, name))
+    fs.chmodSync(path.join(folder, name), 0o400)
+  }
+  fs.chmodSync(folder, 0o500)
+  const [, args = ''] = /meshlet\.cjs run (.*)$/.exec(valuesOf('ExecStart', DROP_IN).at(-1)!) ?? []
+  const { code, out, err } = await run(process.execPath, [distFile('meshlet.cjs'), 'config', 'check', ...args.replace('%d', folder).split(' ')])
+  assert.deepEqual([code, err, out.split('\n')[0]], [0, '', `${folder}: no mistake found (1 listeners)`])
 })
 
 test('what the unit names is what the package ships: paths, credentials and timeouts fit together', () => {
