@@ -76,6 +76,9 @@ export class Istiod {
       ROOT_CA_DIR: this.certificatesFolder, JWT_RULE: this.issuer.jwtRule, POD_NAME: `istiod-${revision ?? 'default'}-0`, POD_NAMESPACE: 'istio-system',
       ...(revision === undefined ? {} : { REVISION: revision }), ...env,
     } })
+    const { process } = this
+    // What it takes for a mistake of its clients: a name subscribed twice, or a request that asks for nothing.
+    this.#t.after(() => { if (process.log.includes('check mismatch')) throw new Error(`istiod complains of a client:\n${process.log.split('\n').filter((l) => l.includes('check mismatch')).join('\n')}`) })
     await this.process.until('istiod is ready', async () => (await this.get('/ready'))?.status === 200)
     await this.process.listening(this.#ports[0]!)
   }
@@ -92,6 +95,9 @@ export class Istiod {
     fs.renameSync(`${file}.new`, file)
   }
   remove(name: string): void { fs.rmSync(path.join(this.folder, 'config', `${name}.yaml`)) }
+
+  /** Another mesh.yaml in force: a full push to everybody. */
+  mesh(more: string): void { fs.writeFileSync(path.join(this.folder, 'mesh.yaml'), MESH + more) }
 
   token(claims: TokenClaims = {}): string { return this.issuer.token(claims) }
 
