@@ -51,9 +51,9 @@ function runtime() {
   const textOf = (name) => `(function (${parameters}) {${part(name).latin1Slice()}\n})`
   const compile = (name, { text, cachedData } = { text: textOf(name) }) => new Script(text, { filename: `${__filename}#${name}`, cachedData })
   // The optimizing compilers cost a start more than they give, and eight megabytes of their own code; agent/main.ts switches them on again.
-  // V8 takes only what was compiled under the same flags: what Node brings compiled of itself has to come before they change, the program after.
+  // V8 takes only what was compiled under the same flags: the large ones of what Node brings compiled of itself come before they change, the program after.
   if (process.argv[2] === 'run') {
-    for (const name of ['assert', 'crypto', 'dns', 'module', 'net', 'os', 'process', 'tls', 'vm', 'worker_threads', 'zlib']) require(`node:${name}`)
+    for (const name of ['crypto', 'net', 'tls']) require(`node:${name}`)
     for (const flag of ['--no-opt', '--no-maglev']) require('node:v8').setFlagsFromString(flag)
   }
   const program = compile('program', compiledBefore())
