@@ -5,10 +5,11 @@ import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
 import type { AdsRequest, AdsResponse } from './ads-protocol.ts'
 import type { SotwRequest, SotwResponse } from './ads-sotw.ts'
+import type { DeltaResponse } from './delta-wire.ts'
 import type { NodeDescription } from './node.ts'
 import {
   DeltaDiscoveryRequestSchema, DiscoveryRequestSchema, ResourceSchema,
-  type DeltaDiscoveryRequest, type DeltaDiscoveryResponse, type DiscoveryRequest, type DiscoveryResponse,
+  type DeltaDiscoveryRequest, type DiscoveryRequest, type DiscoveryResponse,
 } from './proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 
 /** gRPC status INVALID_ARGUMENT, what Envoy puts into a nack. */
@@ -21,10 +22,11 @@ const HEALTH_TYPE_URL = 'type.googleapis.com/istio.v1.HealthInformation'
 const KIND_OF = new Map(Object.entries(TYPE_URLS).map(([kind, url]) => [url as string, kind as ResourceKind]))
 export function kindOf(typeUrl: string): ResourceKind | undefined { return KIND_OF.get(typeUrl) }
 
+/** Without `known`: delta-wire.ts writes those. */
 export function deltaRequest(r: AdsRequest, node: NodeDescription): DeltaDiscoveryRequest {
   return create(DeltaDiscoveryRequestSchema, {
     typeUrl: TYPE_URLS[r.kind], resourceNamesSubscribe: [...r.subscribe], resourceNamesUnsubscribe: [...r.unsubscribe],
-    initialResourceVersions: { ...r.known }, responseNonce: r.nonce, ...errorAndNode(r, node),
+    responseNonce: r.nonce, ...errorAndNode(r, node),
   })
 }
 export function sotwRequest(r: SotwRequest, node: NodeDescription): DiscoveryRequest {
@@ -39,13 +41,9 @@ function healthFields({ state, reason = '' }: WorkloadHealth) {
 }
 
 /** Undefined for a kind that was not asked for: a habit of some servers and no reason to lose the stream. */
-export function deltaResponse(message: DeltaDiscoveryResponse): AdsResponse | undefined {
+export function deltaResponse(message: DeltaResponse): AdsResponse | undefined {
   const kind = kindOf(message.typeUrl)
-  return kind && {
-    kind, nonce: message.nonce, systemVersion: message.systemVersionInfo, removed: message.removedResources,
-    // An empty table comes as an Any without a value (istiod's NDS).
-    resources: message.resources.map(({ name, version, resource }) => ({ name, version, value: resource?.value ?? new Uint8Array(0) })),
-  }
+  return kind && { kind, nonce: message.nonce, systemVersion: message.systemVersionInfo, removed: message.removedResources, resources: message.resources }
 }
 export function sotwResponse(message: DiscoveryResponse): SotwResponse | undefined {
   const kind = kindOf(message.typeUrl)

@@ -1,5 +1,5 @@
 /** ADS over gRPC, in the flavour that the server speaks: bytes to and from the messages of ads-protocol.ts. Knows nothing of what they mean. */
-import type { Client, Metadata, MethodDefinition, ServiceError } from '@grpc/grpc-js'
+import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
 import type { Clock } from '../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
 import type { IdentitySource } from '../agent/model/identity.ts'
@@ -10,8 +10,9 @@ import { deltaHealth, deltaRequest, deltaResponse, kindOf, sotwHealth, sotwReque
 import type { AdsRequest, AdsResponse } from './ads-protocol.ts'
 import { SotwStream } from './ads-sotw.ts'
 import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ByteCount, type ControlPlane } from './control-plane.ts'
+import { knownVersions, readDeltaResponse } from './delta-wire.ts'
 import type { NodeDescription } from './node.ts'
-import { ADS } from './proto/services.ts'
+import { ADS, type DeltaDiscoveryRequest, type DiscoveryRequest } from './proto/services.ts'
 import { GOOD_STREAM_MS, type AdsStream, type AdsStreamEvents, type AdsTransport } from './sync.ts'
 
 /** So long the control plane may take to hear us out. */
@@ -122,11 +123,17 @@ export class GrpcTransport implements AdsTransport {
 
   #call(flavour: Learned['flavour'], client: Client, metadata: Metadata, events: CallEvents): Call {
     const { node, control: { bytes } } = this.#o
-    if (flavour === 'delta') return startCall({ client, metadata, method: ADS.DeltaAggregatedResources, bytes, to: (r) => deltaRequest(r, node), health: deltaHealth, from: deltaResponse }, events)
+    if (flavour === 'delta') {
+      const { path, requestSerialize } = ADS.DeltaAggregatedResources
+      const written = (message: DeltaDiscoveryRequest, known: AdsRequest['known'] = {}): Outgoing => ({ typeUrl: message.typeUrl, bytes: Buffer.concat([requestSerialize(message), knownVersions(known)]) })
+      return startCall({ client, metadata, path, count: bytes, write: (r) => written(deltaRequest(r, node), r.known), health: (h) => written(deltaHealth(h)), read: readDeltaResponse, response: deltaResponse }, events)
+    }
+    const { path, requestSerialize, responseDeserialize } = ADS.StreamAggregatedResources
     const sotw = new SotwStream()
+    const written = (message: DiscoveryRequest): Outgoing => ({ typeUrl: message.typeUrl, bytes: requestSerialize(message) })
     return startCall({
-      client, metadata, method: ADS.StreamAggregatedResources, bytes, to: (r) => sotwRequest(sotw.request(r), node), health: sotwHealth,
-      from: (message) => { const response = sotwResponse(message); return response && sotw.response(response) },
+      client, metadata, path, count: bytes, write: (r) => written(sotwRequest(sotw.request(r), node)), health: (h) => written(sotwHealth(h)), read: responseDeserialize,
+      response: (message) => { const response = sotwResponse(message); return response && sotw.response(response) },
     }, events)
   }
 }
@@ -134,23 +141,24 @@ export class GrpcTransport implements AdsTransport {
 /** `finish`: nothing more is said; `heard` is called when the control plane has ended its side too. */
 type Call = { send(request: AdsRequest): void; sendHealth(health: WorkloadHealth): void; finish(heard: () => void): void; cancel(): void }
 type CallEvents = { onResponse(response: AdsResponse): void; onError(err: ServiceError): void; onClose(): void }
-type Typed = { readonly typeUrl: string }
-type CallOptions<Q, A> = {
+type Outgoing = { readonly typeUrl: string; readonly bytes: Buffer }
+type CallOptions<A> = {
   readonly client: Client
   readonly metadata: Metadata
-  readonly method: MethodDefinition<Q, A>
-  readonly bytes: ByteCount | undefined
-  readonly to: (request: AdsRequest) => Q
-  readonly health: (health: WorkloadHealth) => Q
-  readonly from: (message: A) => AdsResponse | undefined
+  readonly path: string
+  readonly count: ByteCount | undefined
+  readonly write: (request: AdsRequest) => Outgoing
+  readonly health: (health: WorkloadHealth) => Outgoing
+  readonly read: (bytes: Buffer) => A
+  readonly response: (message: A) => AdsResponse | undefined
 }
 
-function startCall<Q extends Typed, A extends Typed>({ client, metadata, method, bytes: count, to, health, from }: CallOptions<Q, A>, { onResponse, onError, onClose }: CallEvents): Call {
-  const serialize = (message: Q): Buffer => { const bytes = method.requestSerialize(message); count?.(kindOf(message.typeUrl) ?? 'other', 'sent', bytes.length); return bytes }
-  const deserialize = (bytes: Buffer): A => { const message = method.responseDeserialize(bytes); count?.(kindOf(message.typeUrl) ?? 'other', 'received', bytes.length); return message }
-  const call = client.makeBidiStreamRequest(method.path, serialize, deserialize, metadata)
-  call.on('data', (message: A) => { const response = from(message); if (response) onResponse(response) })
+function startCall<A extends { readonly typeUrl: string }>({ client, metadata, path, count, write, health, read, response }: CallOptions<A>, { onResponse, onError, onClose }: CallEvents): Call {
+  const serialize = ({ typeUrl, bytes }: Outgoing): Buffer => { count?.(kindOf(typeUrl) ?? 'other', 'sent', bytes.length); return bytes }
+  const deserialize = (bytes: Buffer): A => { const message = read(bytes); count?.(kindOf(message.typeUrl) ?? 'other', 'received', bytes.length); return message }
+  const call = client.makeBidiStreamRequest(path, serialize, deserialize, metadata)
+  call.on('data', (message: A) => { const known = response(message); if (known) onResponse(known) })
   call.on('error', onError)
   call.on('end', onClose)
-  return { send: (request) => { call.write(to(request)) }, sendHealth: (state) => { call.write(health(state)) }, finish: (heard) => { call.end(); call.once('status', heard) }, cancel: () => call.cancel() }
+  return { send: (request) => { call.write(write(request)) }, sendHealth: (state) => { call.write(health(state)) }, finish: (heard) => { call.end(); call.once('status', heard) }, cancel: () => call.cancel() }
 }

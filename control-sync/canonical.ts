@@ -3,7 +3,7 @@
  * The wire format is walked, never decoded: descriptors tell where maps and Anys can be, everything else is skipped by its length. Sorting
  * the entries of a map keeps all lengths, so the canonical form is a permutation of the bytes, made in place on one copy.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { DescMessage } from '@bufbuild/protobuf'
 import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
 import { registry } from './proto/registry.ts'
@@ -13,16 +13,26 @@ import { nextField } from './wire.ts'
 const MAX_DEPTH = 64
 
 /** Which fields of a message lead to a map or an Any; `undefined` where none does. */
-type Shape = { readonly kind: 'message'; readonly fields: ReadonlyMap<number, Step> } | { readonly kind: 'any' }
-type Step = { readonly map: boolean; readonly shape: () => Shape | undefined }
+type Shape = { readonly kind: 'message'; readonly fields: readonly (Step | undefined)[] } | { readonly kind: 'any' }
 
 /** @returns 32 hex digits of SHA-256. Bytes that are no protobuf are hashed as they are; never throws. */
 export function canonicalHash(kind: ResourceKind, bytes: Uint8Array): string {
   const shape = shapeOfType(TYPE_URLS[kind].slice(TYPE_URLS[kind].lastIndexOf('/') + 1))
-  // A plain Uint8Array also of a Buffer, which gRPC gives: a Buffer's slice() shares its memory, and so does that of its copy.
-  const copy = shape && new Uint8Array(bytes)
+  const copy = shape && copied(bytes)
   const canonical = copy && sortMaps(copy, 0, copy.length, shape, 0) ? copy : bytes
-  return createHash('sha256').update(canonical).digest('hex').slice(0, 32)
+  return hash('sha256', canonical, 'hex').slice(0, 32)
+}
+
+/** Where most resources are sorted: a push of thousands would leave as many copies behind. */
+let bench = new Uint8Array(0)
+const MAX_BENCH_BYTES = 256 * 1024
+
+/** Good until the next call. A plain Uint8Array also of a Buffer, which gRPC gives: a Buffer's slice() shares its memory. */
+function copied(bytes: Uint8Array): Uint8Array {
+  if (bytes.length > MAX_BENCH_BYTES) return new Uint8Array(bytes)
+  if (bench.length === 0) bench = new Uint8Array(MAX_BENCH_BYTES)
+  bench.set(bytes)
+  return bench.subarray(0, bytes.length)
 }
 
 /** @returns false for bytes that are no protobuf. */
@@ -31,7 +41,7 @@ function sortMaps(bytes: Uint8Array, start: number, end: number, shape: Shape, d
   return shape.kind === 'any' ? sortInAny(bytes, start, end, depth) : sortInMessage(bytes, start, end, shape.fields, depth)
 }
 
-function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: ReadonlyMap<number, Step>, depth: number): boolean {
+function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: readonly (Step | undefined)[], depth: number): boolean {
   let entries: Entry[] | undefined
   let mapField = 0
   const cursor = { at: start, from: 0, to: 0 }
@@ -39,11 +49,11 @@ function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: Re
     const fieldStart = cursor.at
     const no = nextField(bytes, cursor, end)
     if (no === 0) return false
-    const step = cursor.to < 0 ? undefined : fields.get(no)
+    const step = cursor.to < 0 ? undefined : fields[no]
     // Entries are sorted among neighbours; writers put a map's entries together.
     if (entries && no !== mapField) { sortEntries(bytes, entries); entries = undefined }
     if (!step) continue
-    const shape = step.shape()
+    const { shape } = step
     if (shape && !sortMaps(bytes, cursor.from, cursor.to, shape, depth + 1)) return false
     if (!step.map) continue
     mapField = no
@@ -119,7 +129,7 @@ function shapeOfType(type: string): Shape | undefined {
   return schema && shapeOf(schema)
 }
 
-/** Made once per message type; a step's own shape is asked for lazily, because types contain themselves. */
+/** Made once per message type. */
 function shapeOf(schema: DescMessage): Shape | undefined {
   if (shapes.has(schema.typeName)) return shapes.get(schema.typeName)
   const shape = ownShape(schema)
@@ -129,17 +139,30 @@ function shapeOf(schema: DescMessage): Shape | undefined {
 
 function ownShape(schema: DescMessage): Shape | undefined {
   if (schema.typeName === 'google.protobuf.Any') return { kind: 'any' }
-  const fields = new Map<number, Step>()
+  const fields: (Step | undefined)[] = []
   for (const field of schema.fields) {
-    const below = field.message
-    if (field.fieldKind === 'map') {
-      // An entry is a message with key = 1 and value = 2.
-      const value: Step | undefined = below && leadsToMap(below, new Set()) ? { map: false, shape: () => shapeOf(below) } : undefined
-      const entry: Shape | undefined = value && { kind: 'message', fields: new Map([[2, value]]) }
-      fields.set(field.number, { map: true, shape: () => entry })
-    } else if (below && leadsToMap(below, new Set())) fields.set(field.number, { map: false, shape: () => shapeOf(below) })
+    const below = field.message && leadsToMap(field.message, new Set()) ? field.message : undefined
+    // An entry is a message with key = 1 and value = 2.
+    if (field.fieldKind === 'map') fields[field.number] = new Step(true, () => below && { kind: 'message', fields: [undefined, undefined, new Step(false, () => shapeOf(below))] })
+    else if (below) fields[field.number] = new Step(false, () => shapeOf(below))
   }
-  return fields.size === 0 ? undefined : { kind: 'message', fields }
+  return fields.length === 0 ? undefined : { kind: 'message', fields }
+}
+
+/** Its shape is made when it is first asked for, because types contain themselves. */
+class Step {
+  readonly map: boolean
+  #make: (() => Shape | undefined) | undefined
+  #shape: Shape | undefined
+  constructor(map: boolean, make: () => Shape | undefined) { this.map = map; this.#make = make }
+
+  get shape(): Shape | undefined {
+    if (this.#make) {
+      this.#shape = this.#make()
+      this.#make = undefined
+    }
+    return this.#shape
+  }
 }
 
 function leadsToMap(schema: DescMessage, seen: Set<string>): boolean {
