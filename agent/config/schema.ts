@@ -77,8 +77,8 @@ const identity = () => z.strictObject({
     graceHours: z.number().positive().max(24 * 366).default(72),
     /** Whose expired certificates count, too; our own trust domain's do. */
     trustDomains: z.array(z.string().regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain: lower-case letters, digits, `.`, `_` and `-`')).max(100).default([]),
-    /** Connections that are open when a certificate that they rest on (ours, the peer's) expires: `end`, or `keep` as Envoy does. */
-    openConnections: z.enum(['end', 'keep']).default('end'),
+    /** Connections that are open when our certificate expires `end`, or are `keep`t as Envoy does; `end-with-peer`: also when the one expires that the peer connected with. */
+    openConnections: z.enum(['end', 'end-with-peer', 'keep']).default('end'),
     /** From there to when what is still under way is cut; 0 = at once. */
     endWithinMs: z.number().int().nonnegative().default(30_000),
   }).prefault({}),

@@ -45,7 +45,7 @@ export const CATALOGUE = {
   // identity and control plane
   MESH_NO_IDENTITY: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'meshlet status says why there is no certificate; meshlet join gets one with a join token (control.token, or --token).' },
   MESH_IDENTITY_EXPIRED: { origin: 'internal', retry: 'never', http: 503, flag: 'NO_IDENTITY', remedy: 'Bring the control link back, join with a new token, or renew the files of `identity.folder`.' },
-  MESH_PEER_EXPIRED: { origin: 'downstream', retry: 'never', http: 503, flag: 'IDENTITY_ERROR', remedy: 'The peer has to renew its certificate and connect again; what is not mesh traffic may outlive it with identity.expired.openConnections: keep.' },
+  MESH_PEER_EXPIRED: { origin: 'downstream', retry: 'never', http: 503, flag: 'IDENTITY_ERROR', remedy: 'The peer has to renew its certificate and connect again; with identity.expired.openConnections: end the connection goes on.' },
   MESH_IDENTITY_DAMAGED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The damaged file was set aside; a new certificate is requested.' },
   MESH_IDENTITY_GRACE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Bring the control link back before the grace ends; who is revoked in the meantime is not known here.' },
   MESH_CERTIFICATE_TTL: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Lower control.certificateTtlSec (0 = the server\'s default), or raise the maximum of the CA (istiod: MAX_WORKLOAD_CERT_TTL).' },

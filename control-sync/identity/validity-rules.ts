@@ -11,8 +11,8 @@ export type ExpiredSettings = {
   readonly graceHours: number
   /** Besides our own. */
   readonly trustDomains: readonly string[]
-  /** Connections that are open when a certificate that they rest on expires: `end`, or `keep` as Envoy does. */
-  readonly openConnections: 'end' | 'keep'
+  /** Connections that are open when our certificate expires `end`, or are `keep`t as Envoy does; `end-with-peer`: also when the one expires that the peer showed. */
+  readonly openConnections: 'end' | 'end-with-peer' | 'keep'
   /** From there to when what is still under way is cut. */
   readonly endWithinMs: number
 }
@@ -47,7 +47,8 @@ export function validityRules({ settings, floor, identity, connected, log, metri
     const grace = graceNow()
     if (own && usesIdentity) yield [own.notAfterMs + grace, () => ended(own)]
     if (own && settings.mode === 'serve-local' && !staysHere) yield [own.notAfterMs, () => onlyLocal(own)]
-    if (!peer) return
+    // The peer has most likely renewed it since, as we do: a connection outlives the renewals of both sides unless it is wanted otherwise.
+    if (!peer || settings.openConnections !== 'end-with-peer') return
     const inGrace = own && byMeshRoots && peer.spiffeId && domains(own).includes(peer.spiffeId.trustDomain)
     yield [peer.notAfterMs + (inGrace ? grace : 0), () => new MeshError('MESH_PEER_EXPIRED', `the certificate of ${(peer.spiffeId?.uri ?? peer.subject).slice(0, 256)} expired at ${at(peer)} while the connection was open`)]
   }

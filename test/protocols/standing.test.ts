@@ -31,7 +31,7 @@ import { cluster, endpoint, GET, manager, OK, Origin, ORIGIN, Peer, tablesOf } f
 
 const [SECOND, MINUTE, HOUR] = [1_000, 60_000, 3_600_000]
 const mesh = testCa('mesh.test')
-const STRICT: ExpiredSettings = { mode: 'strict', graceHours: 2, trustDomains: [], openConnections: 'end', endWithinMs: 30_000 }
+const STRICT: ExpiredSettings = { mode: 'strict', graceHours: 2, trustDomains: [], openConnections: 'end-with-peer', endWithinMs: 30_000 }
 const down: DownstreamTls = { certificate: { from: 'workload' }, validation: { roots: { from: 'workload' }, sans: [] }, requireClientCertificate: true, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] }
 const up: UpstreamTls = { ...down, sni: '', autoSni: false }
 const HERE = { host: '10.0.0.1', port: 8443 }
@@ -263,6 +263,16 @@ test('strict: plain text is nobody\'s certificate', async (t) => {
   const client = new Peer(await r.open())
   await r.w.clock.advance(2 * HOUR)
   assert.deepEqual([client.closed, r.server.ended()], [false, 0])
+})
+test('openConnections: end: with our certificate, and not with the one that the peer showed', async (t) => {
+  const peers = await rig(t, CODECS.tcp, { server: 48 * HOUR, client: HOUR, settings: { openConnections: 'end' } })
+  const lasting = new Peer(await peers.open())
+  await peers.w.clock.advance(2 * HOUR)
+  assert.deepEqual([lasting.closed, peers.server.ended()], [false, 0])
+  const ours = await rig(t, CODECS.tcp, { server: HOUR, settings: { openConnections: 'end' } })
+  const ending = new Peer(await ours.open())
+  await ours.w.clock.advance(HOUR + MINUTE)
+  await until('cut', () => ending.closed)
 })
 test('openConnections: keep', async (t) => {
   const r = await rig(t, CODECS.tcp, { server: HOUR, client: HOUR, settings: { openConnections: 'keep' } })
