@@ -5,11 +5,16 @@ import net from 'node:net'
 const FIRST = 20_000
 const COUNT = 12_000
 
-/** Distinct ports that were free a moment ago. */
+/** A port that somebody was given and has not opened yet, or will open again, looks free. */
+const given = new Set<number>()
+
+/** Distinct ports that were free a moment ago, and that this process was not given before. */
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>()
   while (ports.size < count) {
     const port = FIRST + Math.floor(Math.random() * COUNT)
+    if (given.has(port)) continue
+    given.add(port)
     if (await isFree(port)) ports.add(port)
   }
   return [...ports]

@@ -12,11 +12,11 @@ const DAY_SEC = 86_400
 const LONGER_THAN_A_PUSH_MS = 1_500
 
 const url = (name: string, port: number): string => `http://${name}.shop.svc.cluster.local:${port}/`
-/** Five kinds; four where there is no endpoint to ask for. */
+/** Four kinds (names are asked for only where DNS is served); three where there is no endpoint to ask for. */
 const isDone = (s: SyncStatus, kinds: number): boolean => Object.keys(s.resources ?? {}).length === kinds && Object.values(s.resources ?? {}).every((r) => r.sent !== undefined && r.sent === r.acked)
-const synced = (istiod: Istiod, agents: number, kinds = 5): Promise<unknown> => istiod.until('all is acknowledged', async () => { const all = await istiod.syncz(); return all.length === agents && all.every((s) => isDone(s, kinds)) })
+const synced = (istiod: Istiod, agents: number, kinds = 4): Promise<unknown> => istiod.until('all is acknowledged', async () => { const all = await istiod.syncz(); return all.length === agents && all.every((s) => isDone(s, kinds)) })
 const changed = (edge: MeshAgent, kind: string): Promise<number> => edge.metric('mesh_config_resources_changed_total', `kind="${kind}"`)
-const KINDS = ['cluster', 'endpoint', 'listener', 'route', 'nameTable']
+const KINDS = ['cluster', 'endpoint', 'listener', 'route']
 /** How many resources of each kind were applied meanwhile. */
 async function appliedBy(edge: MeshAgent, what: () => Promise<void>): Promise<Readonly<Record<string, number>>> {
   const all = (): Promise<number[]> => Promise.all(KINDS.map((kind) => changed(edge, kind)))
@@ -44,14 +44,14 @@ test('pushes', { timeout: 180_000 }, async (t) => {
       await synced(istiod, 1)
     })
     // Both tables that name it: the port's and the proxy's.
-    assert.deepEqual(applied, { cluster: 1, endpoint: 1, listener: 0, route: 2, nameTable: 1 })
+    assert.deepEqual(applied, { cluster: 1, endpoint: 1, listener: 0, route: 2 })
   })
   await t.test('YAML that does not parse: istiod keeps what it had, pushes nothing, and the correction comes', async () => {
     const applied = await appliedBy(edge, async () => {
       istiod.write('two', 'apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: [\n')
       await sleep(LONGER_THAN_A_PUSH_MS)
     })
-    assert.deepEqual(applied, { cluster: 0, endpoint: 0, listener: 0, route: 0, nameTable: 0 })
+    assert.deepEqual(applied, { cluster: 0, endpoint: 0, listener: 0, route: 0 })
     assert.equal((await edge.get(url('two', port))).body, 'two')
     istiod.write('two', serviceEntry('two', { port, vip: '10.96.0.2', endpoints: [one] }))
     await edge.until(url('two', port), (a) => a.body === 'one')
@@ -63,7 +63,7 @@ test('pushes', { timeout: 180_000 }, async (t) => {
       await edge.until('http://unknown.example/', (a) => a.status === 502)
       await synced(istiod, 1)
     })
-    assert.deepEqual(applied, { cluster: 0, endpoint: 0, listener: 0, route: 2, nameTable: 0 })
+    assert.deepEqual(applied, { cluster: 0, endpoint: 0, listener: 0, route: 2 })
     assert.equal((await edge.get(url('one', port))).body, 'one')
   })
   await t.test('an access log, as many meshes have one: understood', async () => {
@@ -150,7 +150,7 @@ test('a region that returns: more new streams than istiod takes in a second', { 
   await istiod.start()
   const agents = await Promise.all(Array.from({ length: 5 }, (_, i) => MeshAgent.create(t, istiod, { name: `edge-${i}`, ip: `127.0.0.${20 + i}` })))
   for (const { agent } of agents) agent.launch()
-  await synced(istiod, agents.length, 4)
+  await synced(istiod, agents.length, 3)
   const slowed = agents.filter(({ agent }) => agent.process.log.includes('MESH_CONTROL_SLOW_DOWN')).length
   assert.ok(slowed > 0, 'nobody was told to come later')
   for (const edge of agents) await edge.status('all is well', (s) => s.control.link === 'connected' && s.problems.length === 0)

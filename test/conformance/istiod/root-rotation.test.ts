@@ -12,8 +12,8 @@ import { Load } from './load.ts'
 import { MeshAgent } from './mesh-agent.ts'
 import { MeshCa } from './trust.ts'
 
-/** Renewed some fifteen seconds after it was issued: at half of it, and istiod dates it back by two minutes. */
-const TTL_SEC = 150
+/** Renewed half a minute after it was issued. */
+const TTL_SEC = 60
 
 const oneRequestPerConnection = `---
 apiVersion: networking.istio.io/v1
