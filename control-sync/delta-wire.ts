@@ -2,6 +2,7 @@
  * The two large ADS messages, read and written by hand: a stream that comes back brings every resource and names every version, and messages of
  * protobuf-es for each of them cost as much as all the rest (envoy/service/discovery/v3/discovery.proto).
  */
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { nextField, type Cursor } from './wire.ts'
 
 export type DeltaResponse = {
@@ -63,36 +64,13 @@ function walk(bytes: Uint8Array, start: number, end: number, on: (no: number, fr
 }
 
 /** DeltaDiscoveryRequest.initial_resource_versions = 5, a map of strings: appended to the bytes of a message without them it is the message with them. */
-export function knownVersions(known: Readonly<Record<string, string>>): Buffer {
-  const names = Object.keys(known)
-  let bound = 0
-  for (const name of names) bound += 3 * (name.length + known[name]!.length) + 4 * MAX_LENGTH_BYTES
-  const bytes = Buffer.allocUnsafe(bound)
-  let at = 0
-  for (const name of names) {
-    const version = known[name]!
-    const [nameBytes, versionBytes] = [Buffer.byteLength(name), Buffer.byteLength(version)]
-    at = header(bytes, at, 5, 2 + lengthBytes(nameBytes) + nameBytes + lengthBytes(versionBytes) + versionBytes)
-    at = header(bytes, at, 1, nameBytes)
-    at += bytes.write(name, at)
-    at = header(bytes, at, 2, versionBytes)
-    at += bytes.write(version, at)
+export function knownVersions(known: Readonly<Record<string, string>>): Uint8Array {
+  const writer = new BinaryWriter()
+  for (const [name, version] of Object.entries(known)) {
+    writer.tag(5, WireType.LengthDelimited).fork()
+      .tag(1, WireType.LengthDelimited).string(name)
+      .tag(2, WireType.LengthDelimited).string(version)
+      .join()
   }
-  return bytes.subarray(0, at)
-}
-
-/** Tag and length of one length-delimited field; more than any that is written here. */
-const MAX_LENGTH_BYTES = 6
-
-function header(bytes: Buffer, at: number, no: number, length: number): number {
-  bytes[at++] = no << 3 | 2
-  for (; length > 0x7f; length >>>= 7) bytes[at++] = length & 0x7f | 0x80
-  bytes[at++] = length
-  return at
-}
-
-function lengthBytes(length: number): number {
-  let bytes = 1
-  for (; length > 0x7f; length >>>= 7) bytes++
-  return bytes
+  return writer.finish()
 }
