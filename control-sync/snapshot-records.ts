@@ -5,7 +5,7 @@
  */
 import zlib from 'node:zlib'
 import { MeshError } from '../agent/core/errors.ts'
-import { isSealed, type Sealer } from '../agent/core/sealed.ts'
+import { isSealed, openSealed, type Sealer } from '../agent/core/sealed.ts'
 import type { Row } from '../agent/core/storage.ts'
 import type { RawResource, ResourceKind } from '../agent/model/snapshot.ts'
 import type { References } from './references.ts'
@@ -101,9 +101,8 @@ export class Records {
   }
 
   #open(sealed: Uint8Array, purpose: string): Buffer | undefined {
-    if (!this.#sealer) throw new MeshError('MESH_STATE_LOCKED', `${this.#path} is sealed and identity.encryptionKey is not set`)
-    try { return this.#sealer.open(sealed, purpose) } catch (thrown) {
-      if (thrown instanceof MeshError) throw new MeshError('MESH_STATE_LOCKED', `${this.#path}: ${thrown.message}`, { cause: thrown })
+    try { return openSealed(sealed, { sealer: this.#sealer, purpose, file: this.#path }) } catch (thrown) {
+      if (thrown instanceof MeshError) throw thrown
       return undefined
     }
   }

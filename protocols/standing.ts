@@ -24,7 +24,7 @@ export type Held = {
   drain(reason: MeshError): void
   cut(reason: MeshError): void
 }
-type State = { readonly held: Held; cutAtMs: number | undefined }
+type State = { cutAtMs: number | undefined }
 
 /** Of the settings that a handshake was made with. */
 export function usesIdentity({ certificate, validation }: DownstreamTls | UpstreamTls): boolean {
@@ -48,7 +48,7 @@ export class OpenStandings {
   add(held: Held): void {
     const { validity } = this.#ctx.identity
     if (!validity) return
-    this.#open.set(held, { held, cutAtMs: undefined })
+    this.#open.set(held, { cutAtMs: undefined })
     const stands = validity.stands(held.standing)
     if (stands !== Infinity) this.#schedule(typeof stands === 'number' ? Math.min(stands, LOOK_MS) : 0)
   }
@@ -74,8 +74,7 @@ export class OpenStandings {
     const nowMs = this.#ctx.clock.monotonicMs()
     const ended: { how: 'asked' | 'cut'; held: Held; code: ErrorCode }[] = []
     let nextMs = Infinity
-    for (const state of this.#open.values()) {
-      const { held } = state
+    for (const [held, state] of this.#open) {
       const stands = validity.stands(held.standing)
       if (typeof stands === 'number') {
         // What goes on although it was asked to end, a stream of bytes that are not ours, may after a renewal.

@@ -56,6 +56,15 @@ export function sealerOf(key: Uint8Array, where: string): Sealer {
   }
 }
 
+/** What stands in `file`, which is sealed. Throws MESH_STATE_LOCKED (no key, another, a newer format), naming the file, or RangeError (damaged). */
+export function openSealed(sealed: Uint8Array, { sealer, purpose, file }: { readonly sealer: Sealer | undefined; readonly purpose: string; readonly file: string }): Buffer {
+  if (!sealer) throw new MeshError('MESH_STATE_LOCKED', `${file} is sealed and identity.encryptionKey is not set`)
+  try { return sealer.open(sealed, purpose) } catch (thrown) {
+    if (thrown instanceof MeshError) throw new MeshError(thrown.code, `${file}: ${thrown.message}`, { cause: thrown })
+    throw thrown
+  }
+}
+
 function keyBytes(given: Buffer): Buffer | undefined {
   if (given.length === KEY_BYTES) return given
   const text = given.toString('latin1').trim()

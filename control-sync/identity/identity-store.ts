@@ -7,7 +7,7 @@ import type { Clock } from '../../agent/core/clock.ts'
 import type { Disk } from '../../agent/core/disk.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
-import { isSealed, type Sealer } from '../../agent/core/sealed.ts'
+import { isSealed, openSealed, type Sealer } from '../../agent/core/sealed.ts'
 import type { Identity } from '../../agent/model/identity.ts'
 import { identityOf, type IdentityPems } from './identity-of.ts'
 
@@ -70,12 +70,7 @@ export class IdentityStore {
   }
 
   #opened(bytes: Buffer): Buffer {
-    if (!isSealed(bytes)) return bytes
-    if (!this.#sealer) throw new MeshError('MESH_STATE_LOCKED', `${this.#file} is sealed and identity.encryptionKey is not set`)
-    try { return this.#sealer.open(bytes, PURPOSE) } catch (thrown) {
-      if (thrown instanceof MeshError) throw new MeshError(thrown.code, `${this.#file}: ${thrown.message}`)
-      throw thrown
-    }
+    return isSealed(bytes) ? openSealed(bytes, { sealer: this.#sealer, purpose: PURPOSE, file: this.#file }) : bytes
   }
 
   #sealNow(identity: Identity): void {

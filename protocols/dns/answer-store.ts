@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../../agent/core/clock.ts'
 import type { Disk } from '../../agent/core/disk.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
-import { isSealed, type Sealer } from '../../agent/core/sealed.ts'
+import { isSealed, openSealed, type Sealer } from '../../agent/core/sealed.ts'
 import type { Cache } from './cache.ts'
 import type { DnsMetrics } from './metrics.ts'
 import { decodeAnswers, encodeAnswers } from './stored-answers.ts'
@@ -97,8 +97,7 @@ export class AnswerStore implements Disposable {
       if (sealer) this.changed() // and sealed then
       return bytes
     }
-    if (!sealer) throw new MeshError('MESH_STATE_LOCKED', `${this.#o.file} is sealed and identity.encryptionKey is not set`)
-    return sealer.open(bytes, PURPOSE)
+    return openSealed(bytes, { sealer, purpose: PURPOSE, file: this.#o.file })
   }
 
   #damaged(err: RangeError): void {
