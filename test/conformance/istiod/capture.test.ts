@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { App, serviceEntry, SIDECAR_LABEL } from './app.ts'
 import { echo, EchoServer } from './echo.ts'
-import { peerAuthentication, plainCall, meshCall } from './inbound.ts'
+import { edgeEntry, edgeService, peerAuthentication, plainCall, meshCall } from './inbound.ts'
 import { certificateFolder, certificateOf } from './istioctl.ts'
 import { Istiod } from './istiod.ts'
 import { MeshAgent, NODE_IP, request, type Answer } from './mesh-agent.ts'
@@ -127,22 +127,6 @@ test('a Sidecar whose egress listeners are bound to the addresses of services, w
   })
 })
 
-const workloadEntry = `---
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: edge, namespace: edge}
-spec:
-  hosts: [edge.edge.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: ${ECHO_PORT}, name: http, protocol: HTTP}]
-  workloadSelector: {labels: {app: edge}}
----
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {name: edge-1, namespace: edge}
-spec: {address: ${NODE_IP}, labels: {app: edge, ${SIDECAR_LABEL}}, serviceAccount: gateway}
-`
 const MARKED = ['ip rule add fwmark 1 lookup 100', 'ip route add local 0.0.0.0/0 dev lo table 100']
 const marked = (to: string, port: number): string[] => [`iptables -t mangle -A OUTPUT -p tcp ${to} -j MARK --set-mark 1`, `iptables -t mangle -A PREROUTING -p tcp ${to} -j TPROXY --on-port ${port} --tproxy-mark 1`]
 const INBOUND = `-d ${NODE_IP} --dport ${ECHO_PORT}`
@@ -157,7 +141,7 @@ for (const { capture, mode, rules, undo, why } of [
     const app = await App.start(t, 'app', NODE_IP)
     const istiod = await Istiod.create(t)
     istiod.write('services', serviceEntry('orders', { port: HTTP_PORT, vip: HTTP_VIP, endpoints: [app] }) + serviceEntry('raw', { port: TCP_PORT, protocol: 'TCP', vip: TCP_VIP, endpoints: [app] }))
-    istiod.write('edge', workloadEntry + peerAuthentication('PERMISSIVE'))
+    istiod.write('edge', edgeService({ http: { port: ECHO_PORT, protocol: 'HTTP' } }) + edgeEntry + peerAuthentication('PERMISSIVE'))
     await istiod.start()
     const edge = await MeshAgent.create(t, istiod, { rest: `capture: ${capture}\n` })
     await edge.start()

@@ -5,8 +5,10 @@ import type { Identity } from '../../../agent/model/identity.ts'
 import { SIDECAR_LABEL } from './app.ts'
 import { NODE_IP, request, type Answer, type RequestOptions } from './mesh-agent.ts'
 
-/** A WorkloadEntry for the node, a service that selects it, and a Sidecar whose ports on the node's address lead to applications on 127.0.0.1. @param egress `~/*`: the node calls nobody, and another agent on this machine may open the services' ports */
-export const ingressYaml = (ports: { readonly [name: string]: { readonly port: number; readonly protocol: string; readonly to: number } }, egress = '*/*'): string => `---
+export type Ports = { readonly [name: string]: { readonly port: number; readonly protocol: string; readonly to: number } }
+
+/** A service whose endpoints are the WorkloadEntries of the node. */
+export const edgeService = (ports: { readonly [name: string]: { readonly port: number; readonly protocol: string } }): string => `---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: edge, namespace: edge}
@@ -16,12 +18,28 @@ spec:
   resolution: STATIC
   ports: [${Object.entries(ports).map(([name, p]) => `{number: ${p.port}, name: ${name}, protocol: ${p.protocol}}`).join(', ')}]
   workloadSelector: {labels: {app: edge}}
----
+`
+
+/** The node's, as an operator writes it. */
+export const edgeEntry = `---
 apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
 metadata: {name: edge-1, namespace: edge}
 spec: {address: ${NODE_IP}, labels: {app: edge, ${SIDECAR_LABEL}}, serviceAccount: gateway}
----
+`
+
+/** The group that the node registers itself in. @param more further fields of its spec, a line each */
+export const edgeGroup = (more = ''): string => `---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: gw, namespace: edge}
+spec:
+  metadata: {labels: {app: edge, ${SIDECAR_LABEL}}}
+  template: {serviceAccount: gateway, network: site-1}
+${more}`
+
+/** Ports on the node's address that lead to applications on 127.0.0.1. @param egress `~/*`: the node calls nobody, and another agent on this machine may open the services' ports */
+export const edgeSidecar = (ports: Ports, egress = '*/*'): string => `---
 apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: edge, namespace: edge}
@@ -30,6 +48,8 @@ spec:
   ingress: [${Object.entries(ports).map(([name, p]) => `{port: {number: ${p.port}, protocol: ${p.protocol}, name: ${name}}, bind: ${NODE_IP}, defaultEndpoint: "127.0.0.1:${p.to}"}`).join(', ')}]
   egress: [{hosts: ["${egress}"]}]
 `
+
+export const ingressYaml = (ports: Ports, egress?: string): string => edgeService(ports) + edgeEntry + edgeSidecar(ports, egress)
 
 export const peerAuthentication = (mode: 'STRICT' | 'PERMISSIVE' | 'DISABLE'): string => `---
 apiVersion: security.istio.io/v1

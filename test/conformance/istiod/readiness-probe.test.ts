@@ -7,39 +7,12 @@ import { freePorts } from '../../../deploy/tools/free-ports.ts'
 import { sleep, temporaryFolder } from '../programs.ts'
 import { App, SIDECAR_LABEL } from './app.ts'
 import { EchoServer } from './echo.ts'
+import { edgeGroup, edgeService, edgeSidecar } from './inbound.ts'
 import { Istiod, type StoredObject } from './istiod.ts'
 import { MeshAgent, NODE_IP } from './mesh-agent.ts'
 
-/** A service whose endpoints are the WorkloadEntries of the node, and the node's ingress to the application. */
-const service = (port: number, appPort: number): string => `---
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: edge, namespace: edge}
-spec:
-  hosts: [edge.edge.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: ${port}, name: http, protocol: HTTP}]
-  workloadSelector: {labels: {app: edge}}
----
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {name: edge, namespace: edge}
-spec:
-  workloadSelector: {labels: {app: edge}}
-  ingress:
-  - {port: {number: ${port}, protocol: HTTP, name: http}, bind: ${NODE_IP}, defaultEndpoint: "127.0.0.1:${appPort}"}
-  egress: [{hosts: ["~/*"]}]
-`
-const group = (probe: string): string => `---
-apiVersion: networking.istio.io/v1
-kind: WorkloadGroup
-metadata: {name: gw, namespace: edge}
-spec:
-  metadata: {labels: {app: edge, ${SIDECAR_LABEL}}}
-  template: {serviceAccount: gateway, network: site-1}
-  probe: ${probe}
-`
+const service = (port: number, appPort: number): string => edgeService({ http: { port, protocol: 'HTTP' } }) + edgeSidecar({ http: { port, protocol: 'HTTP', to: appPort } }, '~/*')
+const group = (probe: string): string => edgeGroup(`  probe: ${probe}\n`)
 /** One made beforehand, for a node that names it as WORKLOAD_ENTRY. */
 const entryYaml = `---
 apiVersion: networking.istio.io/v1

@@ -2,43 +2,17 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../deploy/tools/free-ports.ts'
-import { App, SIDECAR_LABEL } from './app.ts'
+import { App } from './app.ts'
+import { edgeGroup, edgeService, edgeSidecar } from './inbound.ts'
 import { Istiod } from './istiod.ts'
 import { MeshAgent, NODE_IP } from './mesh-agent.ts'
-
-const group = (port: number, appPort: number): string => `---
-apiVersion: networking.istio.io/v1
-kind: WorkloadGroup
-metadata: {name: gw, namespace: edge}
-spec:
-  metadata: {labels: {app: edge, ${SIDECAR_LABEL}}}
-  template: {serviceAccount: gateway, network: site-1}
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: edge, namespace: edge}
-spec:
-  hosts: [edge.edge.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: ${port}, name: http, protocol: HTTP}]
-  workloadSelector: {labels: {app: edge}}
----
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {name: edge, namespace: edge}
-spec:
-  workloadSelector: {labels: {app: edge}}
-  ingress:
-  - {port: {number: ${port}, protocol: HTTP, name: http}, bind: ${NODE_IP}, defaultEndpoint: "127.0.0.1:${appPort}"}
-  egress: [{hosts: ["~/*"]}]
-`
 
 test('auto-registration', { timeout: 180_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]
   const app = await App.start(t, 'app', '127.0.0.1')
   const istiod = await Istiod.create(t, { store: 'kube' })
-  istiod.write('group', group(port, app.port))
+  const http = { port, protocol: 'HTTP', to: app.port }
+  istiod.write('group', edgeGroup() + edgeService({ http }) + edgeSidecar({ http }, '~/*'))
   await istiod.start()
   const entries = (): Promise<readonly string[]> => istiod.objects('WorkloadEntry').then((all) => all.map((e) => e.name))
   const edge = await MeshAgent.create(t, istiod, { node: ['network: site-1', 'metadata: {AUTO_REGISTER_GROUP: gw}'] })
