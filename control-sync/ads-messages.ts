@@ -43,7 +43,7 @@ function healthFields({ state, reason = '' }: WorkloadHealth) {
 /** Undefined for a kind that was not asked for: a habit of some servers and no reason to lose the stream. */
 export function deltaResponse(message: DeltaResponse): AdsResponse | undefined {
   const kind = kindOf(message.typeUrl)
-  return kind && { kind, nonce: message.nonce, systemVersion: message.systemVersionInfo, removed: message.removedResources, resources: message.resources }
+  return kind && { kind, nonce: message.nonce, systemVersion: message.systemVersionInfo, removed: message.removedResources, resources: message.resources, bytes: message.bytes }
 }
 export function sotwResponse(message: DiscoveryResponse): SotwResponse | undefined {
   const kind = kindOf(message.typeUrl)

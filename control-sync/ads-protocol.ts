@@ -11,19 +11,22 @@ export type AdsRequest = {
   readonly withNode: boolean
   readonly subscribe: readonly string[]
   readonly unsubscribe: readonly string[]
-  /** Name → version of what we have; only in the first request of a kind. */
-  readonly known: Readonly<Record<string, string>>
+  /** What we have, by name; only in the first request of a kind. */
+  readonly known: Known
   /** Of the response that is answered; '' = a request of our own accord. */
   readonly nonce: string
   /** NACK: what was wrong, for the control plane's log. */
   readonly error: string | undefined
 }
+export type Known = ReadonlyMap<string, { readonly version: string }>
 export type AdsResponse = {
   readonly kind: ResourceKind
   readonly nonce: string
   readonly systemVersion: string
   readonly resources: readonly { readonly name: string; readonly version: string; readonly value: Uint8Array }[]
   readonly removed: readonly string[]
+  /** The message, where the values are views of it. */
+  readonly bytes?: Buffer | undefined
 }
 
 /** Asked for whole; the others by name, and never with an empty list (istiod would take that for a wildcard). */
@@ -41,7 +44,7 @@ const MAX_KNOWN_NAMES = 40_000
 /** Quoted in the control plane's log; more helps nobody. */
 const MAX_ERROR_CHARS = 2_000
 
-const NOTHING = { withNode: false, subscribe: [], unsubscribe: [], known: {}, nonce: '', error: undefined } as const satisfies Omit<AdsRequest, 'kind'>
+const NOTHING = { withNode: false, subscribe: [], unsubscribe: [], known: new Map(), nonce: '', error: undefined } satisfies Omit<AdsRequest, 'kind'>
 
 export class AdsProtocol {
   readonly #without: ReadonlySet<ResourceKind>
@@ -62,15 +65,15 @@ export class AdsProtocol {
 
   /**
    * The requests that begin the stream, in order.
-   * @param known name → version of the stored resources, by kind: the answer then lists what is gone as removed
+   * @param known the stored resources of a kind, by name: the answer then lists what is gone as removed
    * @param wanted names to ask for, for kinds that are asked for by name
    */
-  open(known: (kind: ResourceKind) => Readonly<Record<string, string>>, wanted: (kind: ResourceKind) => ReadonlySet<string>): AdsRequest[] {
+  open(known: (kind: ResourceKind) => Known, wanted: (kind: ResourceKind) => ReadonlySet<string>): AdsRequest[] {
     return ORDER.flatMap((kind) => {
       const names = isByName(kind) ? wanted(kind) : new Set<string>()
       if (this.#without.has(kind) || isByName(kind) && names.size === 0) return []
-      const have = Object.entries(known(kind)).filter(([name]) => !isByName(kind) || names.has(name))
-      return [{ ...this.#first(kind, names), known: have.length > MAX_KNOWN_NAMES ? {} : Object.fromEntries(have) }]
+      const have = isByName(kind) ? only(known(kind), names) : known(kind)
+      return [{ ...this.#first(kind, names), known: have.size > MAX_KNOWN_NAMES ? NOTHING.known : have }]
     })
   }
 
@@ -119,4 +122,10 @@ export class AdsProtocol {
     this.#missing.set(kind, new Set(names))
     return { ...NOTHING, kind, withNode, subscribe: [...names] }
   }
+}
+
+function only(known: Known, names: ReadonlySet<string>): Known {
+  const some = new Map<string, { readonly version: string }>()
+  known.forEach((value, name) => { if (names.has(name)) some.set(name, value) })
+  return some
 }

@@ -39,7 +39,7 @@ export class SotwStream {
 
   request(r: AdsRequest): SotwRequest {
     const watch = this.#watch(r.kind)
-    for (const name of Object.keys(r.known)) watch.has.add(name)
+    for (const name of r.known.keys()) watch.has.add(name)
     if (!isByName(r.kind)) return this.#whole(watch, r)
     for (const name of r.subscribe) watch.names.add(name)
     for (const name of r.unsubscribe) watch.names.delete(name)

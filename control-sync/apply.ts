@@ -36,6 +36,9 @@ export type ApplierOptions = {
   readonly readFile?: ReadFile
 }
 
+/** Finding out that a resource is as it was takes microseconds; a look at the clock takes one, too. */
+const UNCHANGED_A_LOOK = 32
+
 const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
 export const EMPTY_SNAPSHOT: Snapshot = { resources: Object.fromEntries(KINDS.map((k) => [k, new Map()])) as unknown as Snapshot['resources'], savedAtMs: 0 }
 
@@ -142,15 +145,20 @@ export class Applier implements Disposable {
     this.#o.saver?.contact()
     this.#age.contact()
     for (const { kind, put, removed } of changes) {
-      const next = new Map(resources[kind])
-      for (const incoming of put) {
+      const before = resources[kind]
+      // Not copied for a stream that comes back and says that all is as it was.
+      let next: Map<string, RawResource> | undefined
+      for (let i = 0; i < put.length; i++) {
+        const incoming = put[i]!
         const { name } = incoming
-        const staged = await stage(kind, incoming, next.get(name), this.#o, pace)
-        if (pace.due) await pace.rest()
+        const staging = stage(kind, incoming, (next ?? before).get(name), this.#o, pace)
+        const staged = staging instanceof Promise ? await staging : staging
+        if ((staged.outcome !== 'same' || i % UNCHANGED_A_LOOK === 0) && pace.due) await pace.rest()
         if (staged.outcome === 'refused') { rejected.push({ kind, name, issues: staged.issues }); continue }
-        this.#rejected.delete(`${kind} ${name}`)
+        if (this.#rejected.size > 0) this.#rejected.delete(`${kind} ${name}`)
         if (staged.outcome === 'same') continue
         const { raw, references, ignored } = staged
+        next ??= new Map(before)
         next.set(name, raw)
         this.#references.set(raw, references)
         if (ignored.length > 0) { this.#ignored.set(raw, ignored); this.#ignoredCount.value += ignored.length }
@@ -158,9 +166,12 @@ export class Applier implements Disposable {
       }
       for (const name of removed) {
         this.#rejected.delete(`${kind} ${name}`)
-        if (next.delete(name)) saved.push({ kind, name, put: undefined })
+        if (!(next ?? before).has(name)) continue
+        next ??= new Map(before)
+        next.delete(name)
+        saved.push({ kind, name, put: undefined })
       }
-      resources[kind] = next
+      if (next) resources[kind] = next
     }
     this.#count(saved, rejected)
     if (saved.length === 0) { this.confirm(); return { changed: 0, rejected } }

@@ -2,22 +2,16 @@
  * A hash that is equal for equal content. istiod's release builds write map entries in random order, so bytes differ where nothing does.
  * The wire format is walked, never decoded: descriptors tell where maps and Anys can be, everything else is skipped by its length. Sorting
  * the entries of a map keeps all lengths, so the canonical form is a permutation of the bytes, made in place on one copy.
+ * Whether two encodings say the same, same-content.ts finds out for less.
  */
 import { hash } from 'node:crypto'
-import type { DescMessage } from '@bufbuild/protobuf'
-import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
-import { registry } from './proto/registry.ts'
+import type { ResourceKind } from '../agent/model/snapshot.ts'
+import { MAX_DEPTH, shapeOfKind, shapeOfUrl, type Shape, type Step } from './map-shapes.ts'
 import { nextField } from './wire.ts'
-
-/** Deeper levels stay as they are: equal content could then look different, never the other way round. */
-const MAX_DEPTH = 64
-
-/** Which fields of a message lead to a map or an Any; `undefined` where none does. */
-type Shape = { readonly kind: 'message'; readonly fields: readonly (Step | undefined)[] } | { readonly kind: 'any' }
 
 /** @returns 32 hex digits of SHA-256. Bytes that are no protobuf are hashed as they are; never throws. */
 export function canonicalHash(kind: ResourceKind, bytes: Uint8Array): string {
-  const shape = shapeOfType(TYPE_URLS[kind].slice(TYPE_URLS[kind].lastIndexOf('/') + 1))
+  const shape = shapeOfKind(kind)
   const copy = shape && copied(bytes)
   const canonical = copy && sortMaps(copy, 0, copy.length, shape, 0) ? copy : bytes
   return hash('sha256', canonical, 'hex').slice(0, 32)
@@ -69,16 +63,16 @@ function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: re
 /** google.protobuf.Any: type_url = 1, value = 2. */
 function sortInAny(bytes: Uint8Array, start: number, end: number, depth: number): boolean {
   const cursor = { at: start, from: 0, to: 0 }
-  let type = ''
+  let url = ''
   let value: readonly [number, number] | undefined
   while (cursor.at < end) {
     const no = nextField(bytes, cursor, end)
     if (no === 0) return false
     if (cursor.to < 0) continue
-    if (no === 1) { const url = latin1(bytes, cursor.from, cursor.to); type = url.slice(url.lastIndexOf('/') + 1) }
+    if (no === 1) url = latin1(bytes, cursor.from, cursor.to)
     if (no === 2) value = [cursor.from, cursor.to]
   }
-  const shape = value && shapeOfType(type)
+  const shape = value && shapeOfUrl(url)
   return !shape || sortMaps(bytes, value![0], value![1], shape, depth + 1)
 }
 
@@ -119,55 +113,4 @@ function compare(a: Uint8Array, b: Uint8Array): number {
 
 function latin1(bytes: Uint8Array, start: number, end: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.min(end - start, 512)).toString('latin1')
-}
-
-const shapes = new Map<string, Shape | undefined>()
-
-function shapeOfType(type: string): Shape | undefined {
-  if (shapes.has(type)) return shapes.get(type)
-  const schema = registry().getMessage(type)
-  return schema && shapeOf(schema)
-}
-
-/** Made once per message type. */
-function shapeOf(schema: DescMessage): Shape | undefined {
-  if (shapes.has(schema.typeName)) return shapes.get(schema.typeName)
-  const shape = ownShape(schema)
-  shapes.set(schema.typeName, shape)
-  return shape
-}
-
-function ownShape(schema: DescMessage): Shape | undefined {
-  if (schema.typeName === 'google.protobuf.Any') return { kind: 'any' }
-  const fields: (Step | undefined)[] = []
-  for (const field of schema.fields) {
-    const below = field.message && leadsToMap(field.message, new Set()) ? field.message : undefined
-    // An entry is a message with key = 1 and value = 2.
-    if (field.fieldKind === 'map') fields[field.number] = new Step(true, () => below && { kind: 'message', fields: [undefined, undefined, new Step(false, () => shapeOf(below))] })
-    else if (below) fields[field.number] = new Step(false, () => shapeOf(below))
-  }
-  return fields.length === 0 ? undefined : { kind: 'message', fields }
-}
-
-/** Its shape is made when it is first asked for, because types contain themselves. */
-class Step {
-  readonly map: boolean
-  #make: (() => Shape | undefined) | undefined
-  #shape: Shape | undefined
-  constructor(map: boolean, make: () => Shape | undefined) { this.map = map; this.#make = make }
-
-  get shape(): Shape | undefined {
-    if (this.#make) {
-      this.#shape = this.#make()
-      this.#make = undefined
-    }
-    return this.#shape
-  }
-}
-
-function leadsToMap(schema: DescMessage, seen: Set<string>): boolean {
-  if (schema.typeName === 'google.protobuf.Any') return true
-  if (seen.has(schema.typeName)) return false
-  seen.add(schema.typeName)
-  return schema.fields.some((f) => f.fieldKind === 'map' || f.message !== undefined && leadsToMap(f.message, seen))
 }

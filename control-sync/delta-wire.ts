@@ -2,7 +2,7 @@
  * The two large ADS messages, read and written by hand: a stream that comes back brings every resource and names every version, and messages of
  * protobuf-es for each of them cost as much as all the rest (envoy/service/discovery/v3/discovery.proto).
  */
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
+import type { Known } from './ads-protocol.ts'
 import { nextField, type Cursor } from './wire.ts'
 
 export type DeltaResponse = {
@@ -10,6 +10,7 @@ export type DeltaResponse = {
   readonly nonce: string
   readonly systemVersionInfo: string
   readonly removedResources: readonly string[]
+  readonly bytes: Buffer
   /** `value`: of the Any, a view of the message; empty where there is none (istiod's empty name table). */
   readonly resources: readonly { readonly name: string; readonly version: string; readonly value: Uint8Array }[]
 }
@@ -21,9 +22,12 @@ const NO_BYTES = new Uint8Array(0)
 
 /** A DeltaDiscoveryResponse. @throws when the bytes are no protobuf; gRPC then ends the call with INTERNAL */
 export function readDeltaResponse(bytes: Buffer): DeltaResponse {
-  const response = { typeUrl: '', nonce: '', systemVersionInfo: '', removedResources: [] as string[], resources: [] as DeltaResponse['resources'][number][] }
+  const response = { bytes, typeUrl: '', nonce: '', systemVersionInfo: '', removedResources: [] as string[], resources: [] as Resource[] }
+  const cursor: Cursor = { at: 0, from: 0, to: 0 }
   let version = ''
-  walk(bytes, 0, bytes.length, (no, from, to) => {
+  while (cursor.at < bytes.length) {
+    const no = textField(bytes, cursor, bytes.length)
+    const { from, to } = cursor
     switch (no) {
       case RESPONSE.systemVersionInfo: response.systemVersionInfo = bytes.toString('utf8', from, to); break
       case RESPONSE.typeUrl: response.typeUrl = bytes.toString('utf8', from, to); break
@@ -39,38 +43,90 @@ export function readDeltaResponse(bytes: Buffer): DeltaResponse {
       }
       default:
     }
-  })
+  }
   return response
 }
 
-function readResource(bytes: Buffer, start: number, end: number): { name: string; version: string; value: Uint8Array } {
-  const resource = { name: '', version: '', value: NO_BYTES as Uint8Array }
-  walk(bytes, start, end, (no, from, to) => {
-    if (no === RESOURCE.name) resource.name = bytes.toString('utf8', from, to)
-    else if (no === RESOURCE.version) resource.version = bytes.toString('utf8', from, to)
-    else if (no === RESOURCE.resource) walk(bytes, from, to, (inner, a, b) => { if (inner === ANY_VALUE) resource.value = bytes.subarray(a, b) })
-  })
+/**
+ * A message of which nobody keeps a view gives its memory back at once. The collector, which hardly ever runs in an idle process, would be made to run by
+ * what waits for it: the two megabytes of every stream that comes back and says that nothing has changed.
+ */
+export function giveBack(message: Buffer): void {
+  const { buffer, byteLength } = message
+  // Its own, and no piece of a pool.
+  if (byteLength >= LARGE_BYTES && byteLength + FRAME_BYTES >= buffer.byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0)
+}
+const LARGE_BYTES = 64 * 1024
+/** gRPC hands out the message as a piece of its frame, which begins with compression and length. */
+const FRAME_BYTES = 5
+
+type Resource = { name: string; version: string; value: Uint8Array }
+/** Used again and again: a push has thousands of resources. */
+const inResource: Cursor = { at: 0, from: 0, to: 0 }
+const inAny: Cursor = { at: 0, from: 0, to: 0 }
+
+function readResource(bytes: Buffer, from: number, end: number): Resource {
+  const resource: Resource = { name: '', version: '', value: NO_BYTES }
+  inResource.at = from
+  while (inResource.at < end) {
+    switch (textField(bytes, inResource, end)) {
+      case RESOURCE.name: resource.name = bytes.toString('utf8', inResource.from, inResource.to); break
+      case RESOURCE.version: resource.version = bytes.toString('utf8', inResource.from, inResource.to); break
+      case RESOURCE.resource: resource.value = valueOf(bytes, inResource.from, inResource.to); break
+      default:
+    }
+  }
   return resource
 }
 
-/** Calls with what is length-delimited. */
-function walk(bytes: Uint8Array, start: number, end: number, on: (no: number, from: number, to: number) => void): void {
-  const cursor: Cursor = { at: start, from: 0, to: 0 }
-  while (cursor.at < end) {
-    const no = nextField(bytes, cursor, end)
-    if (no === 0) throw new Error(`a configuration message is broken at byte ${cursor.at}`)
-    if (cursor.to >= 0) on(no, cursor.from, cursor.to)
-  }
+function valueOf(bytes: Buffer, from: number, end: number): Uint8Array {
+  let value: Uint8Array = NO_BYTES
+  inAny.at = from
+  while (inAny.at < end) if (textField(bytes, inAny, end) === ANY_VALUE) value = bytes.subarray(inAny.from, inAny.to)
+  return value
+}
+
+/** @returns the number of a field that is length-delimited, which all of these are; 0 for another */
+function textField(bytes: Uint8Array, cursor: Cursor, end: number): number {
+  const no = nextField(bytes, cursor, end)
+  if (no === 0) throw new Error(`a configuration message is broken at byte ${cursor.at}`)
+  return cursor.to < 0 ? 0 : no
 }
 
 /** DeltaDiscoveryRequest.initial_resource_versions = 5, a map of strings: appended to the bytes of a message without them it is the message with them. */
-export function knownVersions(known: Readonly<Record<string, string>>): Uint8Array {
-  const writer = new BinaryWriter()
-  for (const [name, version] of Object.entries(known)) {
-    writer.tag(5, WireType.LengthDelimited).fork()
-      .tag(1, WireType.LengthDelimited).string(name)
-      .tag(2, WireType.LengthDelimited).string(version)
-      .join()
-  }
-  return writer.finish()
+export function knownVersions(known: Known): Uint8Array {
+  let length = 0
+  known.forEach(({ version }, name) => { length += MAX_OVERHEAD + MAX_BYTES_OF_CHAR * (name.length + version.length) })
+  const bytes = Buffer.allocUnsafe(length)
+  let at = 0
+  // A loop would make two objects for each.
+  known.forEach(({ version }, name) => {
+    // What stands before a text or an entry is only known behind it; most are shorter than 128 bytes, others move.
+    const entry = at
+    at = writeString(bytes, at + 2, 1, name)
+    at = writeString(bytes, at, 2, version)
+    at = putLength(bytes, entry, 5, at)
+  })
+  return bytes.subarray(0, at)
 }
+const MAX_BYTES_OF_CHAR = 3
+/** Three times a tag and a length of at most four bytes. */
+const MAX_OVERHEAD = 15
+
+function writeString(bytes: Buffer, at: number, field: number, text: string): number {
+  return putLength(bytes, at, field, at + 2 + bytes.write(text, at + 2))
+}
+
+/** Before the content, which begins two bytes behind `at`. @returns where it ends now */
+function putLength(bytes: Buffer, at: number, field: number, end: number): number {
+  const from = at + 2
+  let length = end - from
+  const more = lengthBytes(length) - 1
+  if (more > 0) bytes.copyWithin(from + more, from, end)
+  bytes[at++] = field << 3 | LENGTH_DELIMITED
+  for (; length > 0x7f; length >>>= 7) bytes[at++] = length & 0x7f | 0x80
+  bytes[at] = length
+  return end + more
+}
+const LENGTH_DELIMITED = 2
+function lengthBytes(length: number): number { return length < 0x80 ? 1 : length < 0x4000 ? 2 : length < 0x20_0000 ? 3 : 4 }

@@ -1,4 +1,4 @@
-/** From the bytes of one resource to something ready to serve, or every issue: the canonical hash first, decoding only for what changed. */
+/** From the bytes of one resource to something ready to serve, or every issue: compared with what is known first, decoding only for what changed. */
 import type { RawResource, ResourceKind, Issue } from '../agent/model/snapshot.ts'
 import type { Pace } from '../agent/core/pace.ts'
 import { canonicalHash } from './canonical.ts'
@@ -6,18 +6,19 @@ import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route-table.ts'
 import { keepValue } from './mesh-tables.ts'
 import { referencesOf, routeReferencesOf, type References } from './references.ts'
+import { sameContent } from './same-content.ts'
 
 export type Incoming = { readonly name: string; readonly version: string; readonly value: Uint8Array }
 export type Staged =
-  /** Nothing about it changed, however it was encoded. */
+  /** Nothing about it changed, however it is encoded. */
   | { readonly outcome: 'same' }
   | { readonly outcome: 'changed'; readonly raw: RawResource; readonly references: References; readonly ignored: readonly string[] }
   | { readonly outcome: 'refused'; readonly issues: readonly Issue[] }
 
-/** @param known what is in force under this name */
-export async function stage(kind: ResourceKind, incoming: Incoming, known: RawResource | undefined, options: DecodeOptions, pace: Pace): Promise<Staged> {
+/** At once, but for what takes long. @param known what is in force under this name */
+export function stage(kind: ResourceKind, incoming: Incoming, known: RawResource | undefined, options: DecodeOptions, pace: Pace): Staged | Promise<Staged> {
   const { name, version, value } = incoming
-  if (known && Buffer.compare(known.value, value) === 0) return { outcome: 'same' }
+  if (known && sameContent(kind, known.value, value)) return { outcome: 'same' }
   const hash = canonicalHash(kind, value)
   if (known?.hash === hash) return { outcome: 'same' }
   const raw: RawResource = { name, value: known ? detached(value) : value, hash, version }

@@ -12,6 +12,7 @@ import type { ResourceKind } from '../agent/model/snapshot.ts'
 import { AFTER_GOOD_STREAM_MS, retryWaitMs } from './ads-errors.ts'
 import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads-protocol.ts'
 import type { Applier, Change, Rejected } from './apply.ts'
+import { giveBack } from './delta-wire.ts'
 import { Refused } from './refused.ts'
 import { Shrink, type Held } from './shrink.ts'
 
@@ -163,7 +164,7 @@ class AdsSync implements Sync {
 
   /** One stream from opening to end. Never rejects. */
   async #stream(): Promise<Ending> {
-    const { transport, clock, health, trustBundle, names = true } = this.#o
+    const { transport, applier, clock, health, trustBundle, names = true } = this.#o
     const ended = Promise.withResolvers<MeshError>()
     const protocol = new AdsProtocol(new Set([...transport.without ?? [], ...(trustBundle ? [] : ['proxyConfig'] as const), ...(names ? [] : ['nameTable'] as const)]))
     let answeredMs: number | undefined
@@ -173,6 +174,8 @@ class AdsSync implements Sync {
     // Not before the first answer: istiod forgets what comes before it has made the node's WorkloadEntry.
     const tellHealth = (): void => { if (health && answeredMs !== undefined && health.get().state !== 'unknown') stream?.sendHealth?.(health.get()) }
     using _told = health?.watch(tellHealth)
+    // Not made beside a response: the timer would keep a megabyte of it.
+    const synced = (): void => this.#synced.resolve()
     const enqueue = (job: () => Promise<void>): void => { work = work.then(job).catch((thrown: unknown) => ended.resolve(toMeshError(thrown))) }
     const silence = clock.after(FIRST_RESPONSE_MS, () => ended.resolve(new MeshError('MESH_CONTROL_TIMEOUT', `${transport.address} sent nothing within ${FIRST_RESPONSE_MS} ms`)))
     const onStop = (): void => ended.resolve(new MeshError('MESH_DRAINING', 'the agent stops'))
@@ -180,7 +183,7 @@ class AdsSync implements Sync {
     const onResponse = (response: AdsResponse): void => {
       silence.cancel()
       if (answeredMs === undefined) { answeredMs = clock.monotonicMs(); this.#change({ state: 'connected', error: undefined, address: transport.address }); tellHealth() }
-      initial ??= clock.after(INITIAL_FETCH_MS, () => this.#synced.resolve())
+      initial ??= clock.after(INITIAL_FETCH_MS, synced)
       this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
       enqueue(() => this.#respond(response))
     }
@@ -191,7 +194,7 @@ class AdsSync implements Sync {
       stream = await Promise.race([opening, ended.promise.then(() => undefined)])
       // Opened too late, for nobody.
       if (!stream) void opening.then((late) => late.close(), () => undefined)
-      else for (const request of protocol.open((kind) => this.#known(kind), (kind) => this.#wanted(kind))) stream.send(request)
+      else for (const request of protocol.open((kind) => applier.snapshot.resources[kind], (kind) => this.#wanted(kind))) stream.send(request)
       const reason = await ended.promise
       return { reason, answeredMs }
     } catch (thrown) {
@@ -218,7 +221,9 @@ class AdsSync implements Sync {
     if (!talk.heard.has(kind)) applier.forgetRejected(kind)
     talk.heard.add(kind)
     const change: Change = { kind, put: response.resources.filter((r) => talk.protocol.takes(kind, r.name)), removed }
-    const { changed, rejected } = await applier.apply([this.#shrink.filter(change), ...this.#unasked()])
+    const allowed = this.#shrink.filter(change)
+    const { changed, rejected } = await applier.apply([allowed, ...this.#unasked()])
+    if (response.bytes && allowed === change && changed + rejected.length === 0) giveBack(response.bytes)
     log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: removed.length, changed, rejected: rejected.length }, 'push received')
     talk.send(talk.protocol.answer(response, rejected.map(problemOf)))
     await this.#subscribe()
@@ -254,9 +259,6 @@ class AdsSync implements Sync {
     return removed.length > 0 ? [{ kind: 'nameTable', put: [], removed }] : []
   }
 
-  #known(kind: ResourceKind): Record<string, string> {
-    return Object.fromEntries([...this.#o.applier.snapshot.resources[kind].values()].map((raw) => [raw.name, raw.version]))
-  }
   #wanted(kind: ResourceKind): ReadonlySet<string> {
     const { applier, ownRoutes } = this.#o
     if (kind === 'endpoint' || kind === 'extension') return applier.referenced(kind)

@@ -8,9 +8,10 @@ export type Cursor = { at: number; from: number; to: number }
  */
 export function nextField(bytes: Uint8Array, cursor: Cursor, end: number): number {
   const tag = varint(bytes, cursor, end)
-  const no = Math.floor(tag / 8)
+  if (tag > MAX_TAG) return 0
+  const no = tag >>> 3
   cursor.to = -1
-  switch (tag % 8) {
+  switch (tag & 7) {
     case 0: return varint(bytes, cursor, end) < 0 ? 0 : no
     case 1: cursor.at += 8; break
     case 5: cursor.at += 4; break
@@ -26,10 +27,19 @@ export function nextField(bytes: Uint8Array, cursor: Cursor, end: number): numbe
   return cursor.at <= end ? no : 0
 }
 
+/** Field numbers go to 2^29 - 1. */
+const MAX_TAG = 0xffff_ffff
+
 /** @returns -1 when it does not end in time. Values above 2^53 lose precision; nothing here depends on those. */
 function varint(bytes: Uint8Array, cursor: { at: number }, end: number): number {
-  let value = 0
-  for (let shift = 1, i = 0; i < 10; i++, shift *= 128) {
+  const first = cursor.at < end ? bytes[cursor.at++]! : 0xff
+  return first < 0x80 ? first : longVarint(bytes, cursor, end, first)
+}
+
+/** The first byte, which says that more follow, has been read. */
+function longVarint(bytes: Uint8Array, cursor: { at: number }, end: number, first: number): number {
+  let value = first & 0x7f
+  for (let shift = 128, i = 1; i < 10; i++, shift *= 128) {
     if (cursor.at >= end) return -1
     const byte = bytes[cursor.at++]!
     value += (byte & 0x7f) * shift

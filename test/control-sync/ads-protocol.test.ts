@@ -1,9 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { AdsProtocol, type AdsResponse } from '../../control-sync/ads-protocol.ts'
+import { AdsProtocol, type AdsResponse, type Known } from '../../control-sync/ads-protocol.ts'
 import type { ResourceKind } from '../../agent/model/snapshot.ts'
 
-const nothing = (): Record<string, string> => ({})
+const versions = (known: Record<string, string>): Known => new Map(Object.entries(known).map(([name, version]) => [name, { version }]))
+const nothing = (): Known => new Map()
 const none = (): ReadonlySet<string> => new Set()
 const response = (kind: ResourceKind, nonce: string): AdsResponse => ({ kind, nonce, systemVersion: 'v', resources: [], removed: [] })
 
@@ -15,9 +16,9 @@ test('a first stream asks for what is a wildcard, in Envoy\'s order, and only it
 })
 
 test('a stream after a restart names what is stored, so that the answer lists what is gone', () => {
-  const requests = new AdsProtocol().open((kind) => (kind === 'cluster' ? { a: '1', b: '' } : {}), (kind) => new Set(kind === 'endpoint' ? ['a'] : kind === 'route' ? ['80'] : []))
+  const requests = new AdsProtocol().open((kind) => versions(kind === 'cluster' ? { a: '1', b: '' } : {}), (kind) => new Set(kind === 'endpoint' ? ['a'] : kind === 'route' ? ['80'] : []))
   assert.deepEqual(requests.map((r) => r.kind), ['cluster', 'endpoint', 'listener', 'route', 'nameTable', 'proxyConfig'])
-  assert.deepEqual(requests[0]!.known, { a: '1', b: '' })
+  assert.deepEqual(requests[0]!.known, versions({ a: '1', b: '' }))
   assert.deepEqual(requests[1]!.subscribe, ['a'])
 })
 
@@ -47,8 +48,8 @@ test('an answer carries the nonce and no subscription; with problems it is a nac
 })
 
 test('what is known of a kind by name is told only for names that are wanted: istiod would watch the others, too', () => {
-  const requests = new AdsProtocol().open((kind) => (kind === 'endpoint' ? { a: '1', left: '2' } : {}), (kind) => new Set(kind === 'endpoint' ? ['a'] : []))
-  assert.deepEqual(requests.find((r) => r.kind === 'endpoint')!.known, { a: '1' })
+  const requests = new AdsProtocol().open((kind) => versions(kind === 'endpoint' ? { a: '1', left: '2' } : {}), (kind) => new Set(kind === 'endpoint' ? ['a'] : []))
+  assert.deepEqual(requests.find((r) => r.kind === 'endpoint')!.known, versions({ a: '1' }))
 })
 
 test('a kind that this server does not serve is not asked for', () => {

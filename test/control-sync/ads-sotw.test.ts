@@ -10,18 +10,18 @@ import { DiscoveryResponseSchema, ResourceSchema } from '../../control-sync/prot
 import { golden } from '../helpers/resources.ts'
 import { edsCluster, load } from '../helpers/synced-agent.ts'
 
-const ask = (kind: ResourceKind, more: Partial<AdsRequest> = {}): AdsRequest => ({ kind, withNode: false, subscribe: [], unsubscribe: [], known: {}, nonce: '', error: undefined, ...more })
+const ask = (kind: ResourceKind, more: Partial<AdsRequest> = {}): AdsRequest => ({ kind, withNode: false, subscribe: [], unsubscribe: [], known: new Map(), nonce: '', error: undefined, ...more })
 
 test('a kind that is asked for whole: what is absent from a response is removed, against what was stored and against the response before', () => {
   const s = new SotwStream()
-  assert.deepEqual(s.request(ask('cluster', { withNode: true, known: { a: '', gone: '' } })), { kind: 'cluster', withNode: true, names: [], version: '', nonce: '', error: undefined })
+  assert.deepEqual(s.request(ask('cluster', { withNode: true, known: new Map([['a', { version: '' }], ['gone', { version: '' }]]) })), { kind: 'cluster', withNode: true, names: [], version: '', nonce: '', error: undefined })
   assert.deepEqual(s.response({ kind: 'cluster', nonce: '1', version: 'v1', values: [edsCluster('a').bytes, edsCluster('b').bytes] }).removed, ['gone'])
   assert.deepEqual(s.response({ kind: 'cluster', nonce: '2', version: 'v2', values: [edsCluster('b').bytes] }).removed, ['a'])
   assert.deepEqual(s.response({ kind: 'cluster', nonce: '3', version: 'v3', values: [] }).removed, ['b'])
 })
 test('a kind by name: absence means nothing, each request lists all names, a name that is given up is left out', () => {
   const s = new SotwStream()
-  assert.deepEqual(s.request(ask('endpoint', { subscribe: ['a', 'b'], known: { a: '' } })).names, ['a', 'b'])
+  assert.deepEqual(s.request(ask('endpoint', { subscribe: ['a', 'b'], known: new Map([['a', { version: '' }]]) })).names, ['a', 'b'])
   const { resources, removed } = s.response({ kind: 'endpoint', nonce: '1', version: 'v', values: [load('a').bytes] })
   assert.deepEqual([resources.map((r) => r.name), removed], [['a'], []])
   assert.deepEqual(s.request(ask('endpoint', { nonce: '1' })), { kind: 'endpoint', withNode: false, names: ['a', 'b'], version: 'v', nonce: '1', error: undefined })

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { knownVersions, readDeltaResponse } from '../../control-sync/delta-wire.ts'
+import { giveBack, knownVersions, readDeltaResponse } from '../../control-sync/delta-wire.ts'
 import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from '../../control-sync/proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { seededRandom } from '../helpers/random.ts'
 
@@ -49,8 +49,15 @@ test('random bytes are refused or read, and never read beyond', () => {
 test('known versions behind a request are its initial_resource_versions', () => {
   const known = { 'outbound|80||a.b': 'v1', '': '', 'größer': '2026/–', ['x'.repeat(200)]: 'y'.repeat(20_000) }
   const head = toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, { typeUrl: TYPE, resourceNamesSubscribe: ['a'] }))
-  const whole = fromBinary(DeltaDiscoveryRequestSchema, Buffer.concat([head, knownVersions(known)]))
+  const whole = fromBinary(DeltaDiscoveryRequestSchema, Buffer.concat([head, knownVersions(new Map(Object.entries(known).map(([name, version]) => [name, { version }])))]))
   assert.deepEqual(whole.initialResourceVersions, known)
   assert.deepEqual(whole.resourceNamesSubscribe, ['a'])
-  assert.equal(knownVersions({}).length, 0)
+  assert.equal(knownVersions(new Map()).length, 0)
+})
+
+test('only a large message that has its memory for itself gives it back; gRPC leaves the head of its frame before it', () => {
+  const frame = Buffer.alloc(100_005)
+  const messages = { ofAFrame: frame.subarray(5), whole: Buffer.alloc(100_000), small: Buffer.alloc(60_000), pieceOfAPool: Buffer.alloc(200_000).subarray(0, 100_000) }
+  for (const message of Object.values(messages)) giveBack(message)
+  assert.deepEqual(Object.values(messages).map((m) => m.length), [0, 0, 60_000, 100_000])
 })

@@ -55,7 +55,7 @@ test('an agent that starts from disk asks at once for all names that it knows', 
   const transport = istiod.transport()
   await using again = new SyncedAgent(transport, { before: first })
   await calm(again)
-  assert.deepEqual(transport.sent.slice(0, 6).map((r) => [r.kind, r.subscribe, Object.keys(r.known)]), [
+  assert.deepEqual(transport.sent.slice(0, 6).map((r) => [r.kind, r.subscribe, [...r.known.keys()]]), [
     ['cluster', [], ['a', 'b']], ['endpoint', ['a', 'b'], ['a', 'b']], ['listener', [], ['l']], ['route', ['80'], ['80']], ['nameTable', [], ['']], ['proxyConfig', [], []],
   ])
   assert.deepEqual([again.names('cluster'), again.names('endpoint'), again.synced, istiod.log], [['a'], ['a'], true, []])

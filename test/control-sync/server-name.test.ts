@@ -27,7 +27,7 @@ async function come(address: string, ca: TestCa, over: Partial<ControlPlane> = {
   })
   const answer = Promise.withResolvers<string>()
   const stream = await transport.open({ onResponse: () => answer.resolve('in'), onEnd: ({ code, message }: MeshError) => answer.resolve(`${code}: ${message}`) })
-  stream.send({ kind: 'cluster', withNode: true, subscribe: [], unsubscribe: [], known: {}, nonce: '', error: undefined })
+  stream.send({ kind: 'cluster', withNode: true, subscribe: [], unsubscribe: [], known: new Map(), nonce: '', error: undefined })
   try { return await answer.promise } finally { stream.close() }
 }
 

@@ -42,6 +42,16 @@ class Hand {
     this.#events!.onResponse({ kind, nonce: String(this.#nonce++), systemVersion: '', removed, resources: resources.map((r) => ({ name: r.name, version: '', value: r.bytes })) })
     await settle()
   }
+  /** As gRPC gives it: the values are views of one large message. */
+  async pushMessage(kind: ResourceKind, resources: readonly Sample[], removed: readonly string[] = []): Promise<Buffer> {
+    await settle()
+    const bytes = Buffer.alloc(100_000)
+    let at = 0
+    const views = resources.map((r) => { const value = bytes.subarray(at, at + r.bytes.length); value.set(r.bytes); at += r.bytes.length; return { name: r.name, version: '', value } })
+    this.#events!.onResponse({ kind, nonce: String(this.#nonce++), systemVersion: '', removed, resources: views, bytes })
+    await settle()
+    return bytes
+  }
   end(): void { this.#events!.onEnd(new MeshError('MESH_CONTROL_UNREACHABLE', 'cut')) }
 }
 
@@ -55,6 +65,17 @@ test('synced means whole: clusters, listeners and every endpoint set and route t
   assert.equal(hand.synced, false, 'a request now would find no route')
   await hand.push('route', [routes('http_proxy')])
   assert.equal(hand.synced, true)
+})
+
+test('a message that said nothing new gives its memory back at once; one of which something is kept, or refused, does not', async () => {
+  await using hand = wrap(new Hand())
+  const broken: Sample = sample({ '@type': type('cluster.v3.Cluster'), name: 'b', type: 'EDS', connect_timeout: '-1s' })
+  const first = await hand.pushMessage('cluster', [cluster('a'), cluster('b')])
+  const same = await hand.pushMessage('cluster', [cluster('b'), cluster('a')])
+  const refused = await hand.pushMessage('cluster', [cluster('a'), broken])
+  const less = await hand.pushMessage('cluster', [cluster('a')], ['b'])
+  assert.deepEqual([first, same, refused, less].map((m) => m.length), [100_000, 0, 100_000, 100_000])
+  assert.deepEqual([...hand.applier.snapshot.resources.cluster.values()].map((r) => Buffer.compare(r.value, cluster('a').bytes)), [0])
 })
 
 test('a name that does not exist is answered as removed, and is not waited for', async () => {

@@ -51,7 +51,7 @@ export async function serveFakeIstiod(istiod: FakeIstiod, o: FakeServerOptions =
       const kind = kindOf(m.typeUrl)
       const wrong = meet(m.node)
       if (wrong) talk.end(wrong)
-      else if (kind) talk.request({ kind, withNode: m.node !== undefined, subscribe: m.resourceNamesSubscribe, unsubscribe: m.resourceNamesUnsubscribe, known: m.initialResourceVersions, nonce: m.responseNonce, error: m.errorDetail?.message } satisfies AdsRequest)
+      else if (kind) talk.request({ kind, withNode: m.node !== undefined, subscribe: m.resourceNamesSubscribe, unsubscribe: m.resourceNamesUnsubscribe, known: new Map(Object.entries(m.initialResourceVersions).map(([name, version]) => [name, { version }])), nonce: m.responseNonce, error: m.errorDetail?.message } satisfies AdsRequest)
     })
     gone(call, () => istiod.streams.delete(talk))
   }

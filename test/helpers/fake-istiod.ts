@@ -159,7 +159,7 @@ export class DeltaTalk {
       return
     }
     if (!watch) {
-      const names = new Set([...r.subscribe, ...Object.keys(r.known)])
+      const names = new Set([...r.subscribe, ...r.known.keys()])
       names.delete('*')
       if (!WHOLE.includes(r.kind) && r.subscribe.length === 0) this.#istiod.log.push(`${r.kind} by name with an empty list`)
       this.watches.set(r.kind, { names, nonce: '', acked: '', error: '' })

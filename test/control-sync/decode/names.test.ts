@@ -57,7 +57,7 @@ for (const { name, one, two, want } of [
 
 test('the state of the world has no names for name tables: each has its place, and a place that is gone is removed', () => {
   const s = new SotwStream()
-  s.request({ kind: 'nameTable', withNode: true, subscribe: [], unsubscribe: [], known: {}, nonce: '', error: undefined })
+  s.request({ kind: 'nameTable', withNode: true, subscribe: [], unsubscribe: [], known: new Map(), nonce: '', error: undefined })
   const say = (...values: Uint8Array[]) => s.response({ kind: 'nameTable', nonce: '1', version: '', values })
   const [a, b] = [Buffer.from('a'), Buffer.from('b')]
   assert.deepEqual(say(a, b).resources.map((r) => [r.name, r.value]), [['', a], ['1', b]])

@@ -1,0 +1,66 @@
+/** Which fields of a message lead to a map or an Any: the only places where equal content can have other bytes (proto descriptors, walked once per type). */
+import type { DescMessage } from '@bufbuild/protobuf'
+import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
+import { registry } from './proto/registry.ts'
+
+/** Whoever walks by a shape stops here: equal content could then look different, never the other way round. */
+export const MAX_DEPTH = 64
+
+/** By field number; a hole where nothing below can differ in order. */
+export type Shape = { readonly kind: 'message'; readonly fields: readonly (Step | undefined)[] } | { readonly kind: 'any' }
+
+/** `undefined`: the bytes of such a resource are its canonical form. */
+export function shapeOfKind(kind: ResourceKind): Shape | undefined { return shapeOfUrl(TYPE_URLS[kind]) }
+
+/** @param url of an Any; what stands before the last slash does not matter */
+export function shapeOfUrl(url: string): Shape | undefined {
+  const type = url.slice(url.lastIndexOf('/') + 1)
+  if (shapes.has(type)) return shapes.get(type)
+  const schema = registry().getMessage(type)
+  return schema && shapeOf(schema)
+}
+
+const shapes = new Map<string, Shape | undefined>()
+
+/** Made once per message type. */
+function shapeOf(schema: DescMessage): Shape | undefined {
+  if (shapes.has(schema.typeName)) return shapes.get(schema.typeName)
+  const shape = ownShape(schema)
+  shapes.set(schema.typeName, shape)
+  return shape
+}
+
+function ownShape(schema: DescMessage): Shape | undefined {
+  if (schema.typeName === 'google.protobuf.Any') return { kind: 'any' }
+  const fields: (Step | undefined)[] = []
+  for (const field of schema.fields) {
+    const below = field.message && leadsToMap(field.message, new Set()) ? field.message : undefined
+    // An entry is a message with key = 1 and value = 2.
+    if (field.fieldKind === 'map') fields[field.number] = new Step(true, () => below && { kind: 'message', fields: [undefined, undefined, new Step(false, () => shapeOf(below))] })
+    else if (below) fields[field.number] = new Step(false, () => shapeOf(below))
+  }
+  return fields.length === 0 ? undefined : { kind: 'message', fields }
+}
+
+/** One field. Its shape, of a map that of an entry, is made when it is first asked for, because types contain themselves. */
+export class Step {
+  readonly map: boolean
+  #make: (() => Shape | undefined) | undefined
+  #shape: Shape | undefined
+  constructor(map: boolean, make: () => Shape | undefined) { this.map = map; this.#make = make }
+
+  get shape(): Shape | undefined {
+    if (this.#make) {
+      this.#shape = this.#make()
+      this.#make = undefined
+    }
+    return this.#shape
+  }
+}
+
+function leadsToMap(schema: DescMessage, seen: Set<string>): boolean {
+  if (schema.typeName === 'google.protobuf.Any') return true
+  if (seen.has(schema.typeName)) return false
+  seen.add(schema.typeName)
+  return schema.fields.some((f) => f.fieldKind === 'map' || f.message !== undefined && leadsToMap(f.message, seen))
+}
