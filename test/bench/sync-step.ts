@@ -5,7 +5,7 @@ import { until } from '../conformance/programs.ts'
 import type { ConfigCost, Lag, Row } from './bench.ts'
 import { cpuNs, rssMiB, writtenBytes } from './measure.ts'
 
-export const STEPS = ['first', 'reconnect', 'endpoint', 'service', 'push'] as const
+export const STEPS = ['first', 'copy', 'reconnect', 'endpoint', 'service', 'push'] as const
 export type Step = (typeof STEPS)[number]
 /** Nothing has come for so long: the step is over. */
 const QUIET_MS = 2_000
@@ -65,18 +65,24 @@ export type Subject = {
   readonly lag?: (step: Step, fromMs: number) => Lag
 }
 
+/** Of several rows of one step that with the middle CPU: the first after a start compiles what it runs, and every fifth or so pays for a major collection. */
+export function middle(rows: readonly Row[]): Row { return rows.toSorted((a, b) => a.cpuUs - b.cpuUs)[rows.length >> 1]! }
+
 /** @param act resolves when the step's effect is there, with that moment of performance.now() if it was an earlier one */
 export async function measured(s: Subject, step: Step, act: () => Promise<number | void>): Promise<Row> {
   const saves = s.saves ?? (() => Promise.resolve(0))
   const isFirst = step === 'first'
-  const before = isFirst ? { cpuNs: 0, disk: 0, saves: 0 } : { cpuNs: cpuNs(s.pid()), disk: writtenBytes(s.pid()), saves: await saves() }
+  // To ask for them costs CPU, so before and after what is measured.
+  const savesBefore = isFirst ? 0 : await saves()
+  const before = isFirst ? { cpuNs: 0, disk: 0 } : { cpuNs: cpuNs(s.pid()), disk: writtenBytes(s.pid()) }
   const { inBytes, outBytes } = s.meter
   const [from, fromWallMs] = [performance.now(), Date.now()]
   const ms = (await act() ?? performance.now()) - from
   await s.meter.quiet()
+  const [cpuUs, diskKib, rss] = [(cpuNs(s.pid()) - before.cpuNs) / 1_000, (writtenBytes(s.pid()) - before.disk) / 1024, rssMiB(s.pid())]
   const config: ConfigCost = {
-    inKib: (s.meter.inBytes - inBytes) / 1024, outKib: (s.meter.outBytes - outBytes) / 1024, diskKib: (writtenBytes(s.pid()) - before.disk) / 1024,
-    saves: (await saves()) - before.saves, lag: s.lag?.(step, fromWallMs) ?? null,
+    inKib: (s.meter.inBytes - inBytes) / 1024, outKib: (s.meter.outBytes - outBytes) / 1024, diskKib,
+    saves: (await saves()) - savesBefore, lag: s.lag?.(step, fromWallMs) ?? null,
   }
-  return { bench: 'sync', case: `${step}-${s.size}`, subject: s.name, cpuUs: (cpuNs(s.pid()) - before.cpuNs) / 1_000, perSecond: 1_000 / ms, p50Ms: ms, p99Ms: null, rssMiB: rssMiB(s.pid()), config }
+  return { bench: 'sync', case: `${step}-${s.size}`, subject: s.name, cpuUs, perSecond: 1_000 / ms, p50Ms: ms, p99Ms: null, rssMiB: rss, config }
 }
