@@ -30,7 +30,7 @@ import { startAgentDns } from './dns.ts'
 import { startIdentity } from './identity.ts'
 import { EMPTY_TABLES, type Tables } from './model/tables.ts'
 import { Readiness } from './readiness.ts'
-import { statusOf } from './status-of.ts'
+import { statusOf, unusedSockets } from './status-of.ts'
 import type { AgentStatus } from './status.ts'
 
 export type AgentFacts = {
@@ -119,13 +119,14 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
+  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
   const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log))
   configuration.connect()
   identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.
   void readiness.whenReady().then(() => workload?.start())
+  if (world.inherited) void readiness.whenReady().then(() => dataPath.settled).then(() => { for (const err of unusedSockets(parts)) log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody') })
   log.info({ evt: 'agent.started', node: node.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')
 
   return {

@@ -2,11 +2,13 @@
 import v8 from 'node:v8'
 import vm from 'node:vm'
 import { dispatch } from './cli/dispatch.ts'
+import { takeListenFds } from './core/listen-fds.ts'
 
 async function main(): Promise<void> {
   const code = await dispatch(process.argv.slice(2), {
     out: (text) => { process.stdout.write(text) },
     err: (text) => { process.stderr.write(text) },
+    listenFds: takeListenFds(process.env, process.pid),
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),

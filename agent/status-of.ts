@@ -13,6 +13,7 @@ import type { Configuration } from './configuration.ts'
 import type { Clock } from './core/clock.ts'
 import type { Current } from './core/current.ts'
 import { MeshError } from './core/errors.ts'
+import type { InheritedSockets } from './core/inherited-sockets.ts'
 import type { Metrics } from './core/metrics.ts'
 import type { AgentIdentity } from './identity.ts'
 import type { FilterChain } from './model/listener.ts'
@@ -33,6 +34,7 @@ export type StatusParts = {
   readonly identity: AgentIdentity
   readonly configuration: Configuration
   readonly dataPath: DataPath
+  readonly inherited: InheritedSockets | undefined
   readonly dns: DnsProxy | undefined
   readonly broker: Broker
   readonly bridge: Bridge
@@ -120,7 +122,8 @@ function problemsOf(p: StatusParts): Problem[] {
     link.error,
     link.held && new MeshError('MESH_CONTROL_SHRUNK', `the control plane took away ${link.held.clusters} of ${link.held.of} clusters at once; they serve on for ${Math.max(0, Math.round((link.held.untilMs - p.clock.monotonicMs()) / 1000))} s`),
     applier.storageError,
-    captureProblem(p.config),
+    captureProblem(p.config, p.inherited, p.tables.get().listeners.values()),
+    ...unusedSockets(p),
     ...p.dataPath.listeners().map((l) => l.error),
     workloadProblem(p),
     ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
@@ -187,6 +190,11 @@ function unknownNames({ config, tables }: StatusParts): MeshError[] {
     }),
     ...config.mqtt.routes.flatMap((r) => cluster(`mqtt.routes ${r.match}`, r.cluster)),
   ].slice(0, MAX_LISTED)
+}
+
+/** Before the first configuration nobody knows yet. */
+export function unusedSockets({ inherited, readiness }: Pick<StatusParts, 'inherited' | 'readiness'>): MeshError[] {
+  return readiness.ready ? (inherited?.unused() ?? []).map((text) => new MeshError('MESH_SOCKET_UNUSED', text)) : []
 }
 
 function diskProblem({ config, freeBytes }: StatusParts): MeshError | undefined {

@@ -6,8 +6,9 @@ import type { Codecs } from './codecs.ts'
 import { Connections } from './connections.ts'
 import type { Context } from './context.ts'
 import { Ports, type PortStatus } from './listener.ts'
+import { isRedirected, ownerOf } from './original-destination.ts'
 import { recheck, type Verdict } from './recheck.ts'
-import { serve, type Serving } from './serve.ts'
+import { refuse, serve, type Serving } from './serve.ts'
 import { ServeMetrics } from './serve-metrics.ts'
 import { standingsOf } from './standing.ts'
 import { TlsTerminator } from './tls/server.ts'
@@ -30,12 +31,18 @@ export class DataPath implements AsyncDisposable {
     this.#own = own
     const metrics = new ServeMetrics(ctx.metrics, () => this.#connections.size)
     this.#serving = { ctx, codecs, connections: this.#connections, standings: standingsOf(ctx), metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity) }
-    this.#ports = new Ports({ network: ctx.network, clock: ctx.clock, log: ctx.log, accept: (accepted, listener) => this.#accept(accepted, listener) })
+    this.#ports = new Ports({
+      network: ctx.network, clock: ctx.clock, log: ctx.log,
+      accept: (accepted, listener) => { this.#accept(accepted, listener) }, refuse: (accepted, last) => { refuse(accepted, last, this.#serving) },
+    })
     this.#watching = ctx.tables.watch((next) => { this.#apply(next) })
   }
 
   /** Opens the ports of the tables at hand. Resolves when each has been tried; see `listeners` for those that failed. */
   open(): Promise<void> { return this.#ports.apply(wantedListeners(this.#ctx.tables.get(), this.#own)) }
+
+  /** Resolves when every port of the tables at hand has been tried. */
+  get settled(): Promise<void> { return this.#ports.settled }
 
   listeners(): ListenerState[] {
     return this.#ports.status().map((p) => ({ ...p, connections: this.#connections.countOf(p.name) }))
@@ -85,21 +92,4 @@ export class DataPath implements AsyncDisposable {
     }
     if (counts.drained + counts.cut + counts['goes-on'] > 0) this.#ctx.log.info({ evt: 'connections.rechecked', ...counts }, 'open connections checked against the new configuration')
   }
-}
-
-/** A client that came to the listener's own port is sent nowhere by it: taken for a destination it would be this process again, and again. */
-function isRedirected({ address, port: asked }: Listener, open: number | undefined, { local }: NetStream): boolean {
-  return (open ?? asked) !== local.port || (address !== local.host && address !== '0.0.0.0' && address !== '::')
-}
-
-/** Behind a capturing listener: the one that owns the original destination, by address or for any address with that port. */
-function ownerOf(bound: Listener, { local }: NetStream, tables: Tables): Listener {
-  if (!bound.useOriginalDst) return bound
-  let anyAddress: Listener | undefined
-  for (const listener of tables.listeners.values()) {
-    if (listener === bound || listener.port !== local.port) continue
-    if (listener.address === local.host) return listener
-    if (listener.address === '0.0.0.0' || listener.address === '::') anyAddress ??= listener
-  }
-  return anyAddress ?? bound
 }

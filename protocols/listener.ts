@@ -1,6 +1,7 @@
 /**
  * The ports that are open: brings the set of bound listeners to what is wanted. A listener whose address stays keeps its socket while its
- * content changes; a port that cannot be opened is reported and tried again, and the others are served meanwhile.
+ * content changes; a port that cannot be opened is reported and tried again, and the others are served meanwhile. A socket that was inherited
+ * could not be opened again: when its listener goes it rests, and whoever comes is refused, until a listener has that address again.
  */
 import type { Clock, Timer } from '../agent/core/clock.ts'
 import { MeshError } from '../agent/core/errors.ts'
@@ -9,7 +10,16 @@ import type { Listening, Network, NetStream } from '../agent/core/network.ts'
 import type { Listener } from '../agent/model/listener.ts'
 
 export type PortStatus = { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed'; readonly error: MeshError | undefined }
-type Bound = { listener: Listener; socket: Listening | undefined; error: MeshError | undefined }
+/** `rests`: its listener, of which `listener` is the last version, is gone. */
+type Bound = { listener: Listener; socket: Listening | undefined; error: MeshError | undefined; rests: boolean }
+type PortsOptions = {
+  readonly network: Network
+  readonly clock: Clock
+  readonly log: Log
+  readonly accept: (accepted: NetStream, listener: Listener) => void
+  /** Who came to a socket whose listener is gone. */
+  readonly refuse: (accepted: NetStream, last: Listener) => void
+}
 
 const RETRY_MS = 2_000
 
@@ -17,17 +27,21 @@ export class Ports implements AsyncDisposable {
   readonly #network: Network
   readonly #clock: Clock
   readonly #log: Log
-  readonly #accept: (accepted: NetStream, listener: Listener) => void
+  readonly #accept: PortsOptions['accept']
+  readonly #refuse: PortsOptions['refuse']
   readonly #bound = new Map<string, Bound>()
+  /** By address. */
+  readonly #resting = new Map<string, Bound>()
   #work: Promise<void> = Promise.resolve()
   #retry: Timer | undefined
   #closed = false
 
-  constructor(p: { network: Network; clock: Clock; log: Log; accept: (accepted: NetStream, listener: Listener) => void }) {
+  constructor(p: PortsOptions) {
     this.#network = p.network
     this.#clock = p.clock
     this.#log = p.log
     this.#accept = p.accept
+    this.#refuse = p.refuse
   }
 
   /** Resolves when every wanted port has been tried; failures stand in `status`. Calls are worked off in order. */
@@ -35,6 +49,8 @@ export class Ports implements AsyncDisposable {
     this.#work = this.#work.then(() => this.#change(wanted))
     return this.#work
   }
+
+  get settled(): Promise<void> { return this.#work }
 
   status(): PortStatus[] {
     return [...this.#bound.values()].map(({ listener: l, socket, error }) => ({
@@ -48,6 +64,7 @@ export class Ports implements AsyncDisposable {
     this.#closed = true
     this.#retry?.cancel()
     await this.apply(new Map())
+    for (const { socket } of this.#resting.values()) await socket?.[Symbol.asyncDispose]()
   }
 
   async #change(wanted: ReadonlyMap<string, Listener>): Promise<void> {
@@ -55,27 +72,46 @@ export class Ports implements AsyncDisposable {
       const next = wanted.get(name)
       if (next && isSamePort(next, bound.listener)) { bound.listener = next; continue }
       this.#bound.delete(name)
-      await bound.socket?.[Symbol.asyncDispose]()
+      await this.#close(bound)
       this.#log.info({ evt: 'listener.closed', listener: name }, 'listener closed')
     }
     for (const [name, listener] of wanted) {
       if (this.#bound.get(name)?.socket) continue
-      const bound: Bound = { listener, socket: undefined, error: undefined }
+      const rested = this.#resting.get(portKey(listener))
+      const bound: Bound = rested ?? { listener, socket: undefined, error: undefined, rests: false }
       this.#bound.set(name, bound)
-      await this.#open(bound)
+      if (rested) this.#wake(rested, listener)
+      else await this.#open(bound)
     }
     this.#scheduleRetry(wanted)
+  }
+
+  async #close(bound: Bound): Promise<void> {
+    if (this.#closed || !bound.socket?.inherited) { await bound.socket?.[Symbol.asyncDispose](); return }
+    bound.rests = true
+    this.#resting.set(portKey(bound.listener), bound)
+  }
+
+  #wake(bound: Bound, listener: Listener): void {
+    this.#resting.delete(portKey(listener))
+    bound.listener = listener
+    bound.rests = false
+    this.#opened(bound)
   }
 
   async #open(bound: Bound): Promise<void> {
     const { name, address, port } = bound.listener
     try {
-      bound.socket = await this.#network.listen({ host: address, port }, (accepted) => this.#accept(accepted, bound.listener))
-      this.#log.info({ evt: 'listener.open', listener: name, address, port: bound.socket.port }, 'listening')
+      bound.socket = await this.#network.listen({ host: address, port }, (accepted) => { (bound.rests ? this.#refuse : this.#accept)(accepted, bound.listener) })
+      this.#opened(bound)
     } catch (err) {
       bound.error = portError(err as NodeJS.ErrnoException, `the port ${address}:${port} of listener ${name}`)
       this.#log.warn({ evt: 'listener.failed', listener: name, err: bound.error }, 'a port cannot be opened')
     }
+  }
+
+  #opened({ listener: { name, address }, socket }: Bound): void {
+    this.#log.info({ evt: 'listener.open', listener: name, address, port: socket?.port, ...(socket?.inherited ? { inherited: true } : {}) }, 'listening')
   }
 
   #scheduleRetry(wanted: ReadonlyMap<string, Listener>): void {
@@ -85,9 +121,8 @@ export class Ports implements AsyncDisposable {
   }
 }
 
-function isSamePort(a: Listener, b: Listener): boolean {
-  return a.address === b.address && a.port === b.port
-}
+function isSamePort(a: Listener, b: Listener): boolean { return a.address === b.address && a.port === b.port }
+function portKey({ address, port }: Listener): string { return `${address} ${port}` }
 
 /** @param where the port in words, for the message */
 export function portError(err: NodeJS.ErrnoException, where: string): MeshError {

@@ -59,6 +59,14 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   }
 }
 
+/** Who came to a socket whose listener the configuration took away. */
+export function refuse(accepted: NetStream, last: Listener, { ctx, metrics }: Pick<Serving, 'ctx' | 'metrics'>): void {
+  accepted.stream.on('error', ignore).destroy()
+  const error = new MeshError('MESH_LISTENER_GONE', `listener ${last.name} is no longer configured`)
+  metrics.ended(last, error)
+  report(accepted, last, undefined, { error }, ctx)
+}
+
 function admit(accepted: NetStream, { connections, ctx }: Serving): void {
   const closed = ctx.identity.validity?.onlyLocal()
   if (closed && !staysHere(accepted)) throw closed

@@ -43,7 +43,8 @@ function check(config: AgentConfig): Report {
 }
 
 function captured(config: AgentConfig): string[] {
-  const problem = captureProblem(config)
+  // What `transparent` needs only the service has: meshlet status tells.
+  const problem = config.capture === 'redirect' ? captureProblem(config, undefined) : undefined
   return problem ? [problem.message] : []
 }
 

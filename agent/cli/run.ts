@@ -19,9 +19,9 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   const { config, ignored } = readConfig(o, systemDisk, io.env)
   const log = createLog(config.log.level)
   if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
-  const capture = captureProblem(config)
+  const world = realWorld({ stateFolder: config.state, bundle, worker, listenFds: io.listenFds })
+  const capture = captureProblem(config, world.inherited)
   if (capture) log.warn({ evt: 'config.capture', err: capture }, 'redirected connections cannot be served')
-  const world = realWorld({ stateFolder: config.state, bundle, worker })
   await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname(), ip: firstAddress() })
   const watchdogUsec = Number(io.env['WATCHDOG_USEC'])
   using service = serviceManager({

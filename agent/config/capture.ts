@@ -1,17 +1,35 @@
 /**
- * What stands against the capture modes. An application's connection that a rule of iptables or nftables sent to 15001 or 15006 has its destination in
- * SO_ORIGINAL_DST (REDIRECT), or needs a listening socket with IP_TRANSPARENT (TPROXY), and Node has neither: REDIRECT ends in istiod's black-hole
- * chains, and with TPROXY the kernel delivers nothing. The mode is told to istiod all the same, which sends what a captured sidecar gets.
+ * What stands against the capture modes. A connection that a rule of nftables or iptables sends to 15001 or 15006 has its destination in
+ * SO_ORIGINAL_DST (REDIRECT), which Node cannot read, or as its local address (TPROXY), for which the listening socket needs IP_TRANSPARENT.
+ * Node cannot set that either, but systemd can, and passes the socket (core/inherited-sockets.ts). The mode is told to istiod in any case, which
+ * sends what a captured sidecar gets.
  */
 import { MeshError } from '../core/errors.ts'
+import type { InheritedSockets } from '../core/inherited-sockets.ts'
+import type { Address } from '../core/network.ts'
+import type { Listener } from '../model/listener.ts'
 import type { AgentConfig } from './schema.ts'
 
-const WHY = {
-  redirect: 'the destination of a redirected connection cannot be learnt, so that all of them are refused',
-  transparent: 'the ports are opened without IP_TRANSPARENT, so that the kernel delivers no redirected connection',
-} as const
+/** istiod's, unless its mesh configuration has others (proxyListenPort, proxyInboundListenPort). */
+const USUAL: readonly Address[] = [15_001, 15_006].map((port) => ({ host: '0.0.0.0', port }))
 
-/** MESH_CAPTURE_UNAVAILABLE, for status, the log and config check; undefined where nothing is captured. */
-export function captureProblem({ capture }: Pick<AgentConfig, 'capture'>): MeshError | undefined {
-  return capture === 'explicit' ? undefined : new MeshError('MESH_CAPTURE_UNAVAILABLE', `capture: ${capture} is told to the control plane, but ${WHY[capture]}`)
+/**
+ * MESH_CAPTURE_UNAVAILABLE, for status and the log; undefined where nothing is captured, or all of it can be served. Whether a socket that was passed is
+ * transparent is not visible from here; `ss --inet-sockopt` shows it.
+ */
+export function captureProblem({ capture }: Pick<AgentConfig, 'capture'>, passed: Pick<InheritedSockets, 'has'> | undefined, listeners: Iterable<Listener> = []): MeshError | undefined {
+  switch (capture) {
+    case 'explicit': return undefined
+    case 'redirect': return unavailable(capture, 'the destination of a redirected connection cannot be learnt, so that all of them are refused')
+    case 'transparent': {
+      const pushed = [...listeners].filter((l) => l.transparent && l.bindToPort).map((l) => ({ host: l.address, port: l.port }))
+      const missing = (pushed.length > 0 ? pushed : USUAL).filter((at) => !passed?.has(at)).map((at) => `${at.host}:${at.port}`)
+      return missing.length === 0 ? undefined : unavailable(capture, `no socket was passed for ${missing.join(' and ')}: to a port that meshlet opens itself the kernel delivers no redirected connection`)
+    }
+    default: return capture satisfies never
+  }
+}
+
+function unavailable(capture: string, why: string): MeshError {
+  return new MeshError('MESH_CAPTURE_UNAVAILABLE', `capture: ${capture} is told to the control plane, but ${why}`)
 }

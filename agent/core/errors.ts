@@ -10,8 +10,9 @@ export type Row = { origin: 'downstream' | 'upstream' | 'config' | 'internal'; r
 export const CATALOGUE = {
   // accepting and routing
   MESH_LISTENER_FULL: { origin: 'downstream', retry: 'never', http: 503, flag: 'OVERFLOW', remedy: 'Raise limits.maxConnections or find the client that opens so many.' },
+  MESH_LISTENER_GONE: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The port is open because the socket unit holds it; give it a listener again, or take it out of the unit.' },
   MESH_PORT_IN_USE: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Stop the other process or give the listener another port.' },
-  MESH_PORT_FORBIDDEN: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Use an address of this machine and a port above 1023, or give the service CAP_NET_BIND_SERVICE.' },
+  MESH_PORT_FORBIDDEN: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Use an address of this machine and a port above 1023, or have a socket unit open it (docs/configuration.md).' },
   MESH_SNIFF_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client must speak first, or the port needs an explicit protocol.' },
   MESH_NO_FILTER_CHAIN: { origin: 'downstream', retry: 'never', http: 404, flag: 'NR', remedy: 'The client spoke TLS where plain text is expected, the other way round, or used an unknown server name.' },
   MESH_CHAIN_BLOCKED: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The listener holds a filter that meshlet does not implement; meshlet config check names it.' },
@@ -68,7 +69,8 @@ export const CATALOGUE = {
   MESH_CONTROL_PROTOCOL: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'The control plane sent what xDS does not allow; the message says what.' },
   MESH_CONFIG_REJECTED: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'The pushed resource was refused and the previous one serves on; the message names resource and field.' },
   MESH_CONFIG_INVALID: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Correct what the message names; meshlet config check lists every mistake.' },
-  MESH_CAPTURE_UNAVAILABLE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Leave `capture` (or ISTIO_META_INTERCEPTION_MODE) out and remove the rules; docs/istio.md says how applications that know nothing of meshlet get in.' },
+  MESH_CAPTURE_UNAVAILABLE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Use `capture: transparent` with the sockets of meshlet-capture.socket (docs/istio.md), or leave `capture` (or ISTIO_META_INTERCEPTION_MODE) out and remove the rules.' },
+  MESH_SOCKET_UNUSED: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Give a listener exactly that address and port, or take the socket out of the socket unit.' },
   MESH_AGENT_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Start it with meshlet run, or name its admin port with --admin.' },
   MESH_TOKEN_INVALID: { origin: 'config', retry: 'never', http: 401, flag: '-', remedy: 'Create a new one with meshlet-hub token create.' },
   MESH_PROBE_FAILED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Look after the application that readinessProbe asks, or correct where it asks; an istiod that knows of it sends no traffic here meanwhile.' },

@@ -35,7 +35,8 @@ export interface Network {
   bindUdp(at: Address, events: DatagramEvents, options?: { readonly peer?: Address }): Promise<Datagrams>
 }
 
-export type Listening = AsyncDisposable & { readonly port: number }
+/** `inherited`: from the service manager (inherited-sockets.ts). Once disposed of, it cannot be had again. */
+export type Listening = AsyncDisposable & { readonly port: number; readonly inherited?: boolean }
 
 export type DatagramEvents = {
   onDatagram(bytes: Buffer, from: Address): void
@@ -69,23 +70,7 @@ export const systemNetwork: Network = {
       })
     })
   },
-  listen(at, onStream) {
-    return new Promise((resolve, reject) => {
-      const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
-      server.on('connection', (socket) => onStream(described(socket)))
-      server.once('error', reject)
-      server.once('listening', () => {
-        server.removeListener('error', reject)
-        const bound = server.address()
-        resolve({
-          port: typeof bound === 'object' && bound ? bound.port : at.port,
-          // close() calls back only once every accepted socket is gone; nobody needs to wait for that here.
-          [Symbol.asyncDispose]: async () => { server.close() },
-        })
-      })
-      listenAt(server, at)
-    })
-  },
+  listen: (at, onStream) => opened((server) => { listenAt(server, at) }, onStream),
   bindUdp(at, events, { peer } = {}) {
     // Loaded at the first use: only the DNS proxy needs it.
     dgram ??= createRequire(import.meta.url)('node:dgram') as typeof Dgram
@@ -105,6 +90,24 @@ export const systemNetwork: Network = {
       })
     })
   },
+}
+
+/** A server that `listen` makes accept. */
+export function opened(listen: (server: net.Server) => void, onStream: (accepted: NetStream) => void): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
+    server.on('connection', (socket) => onStream(described(socket)))
+    server.once('error', reject)
+    server.once('listening', () => {
+      server.removeListener('error', reject)
+      resolve({
+        port: (server.address() as net.AddressInfo).port,
+        // close() calls back only once every accepted socket is gone; nobody needs to wait for that here.
+        [Symbol.asyncDispose]: async () => { server.close() },
+      })
+    })
+    listen(server)
+  })
 }
 
 class UdpSocket implements Datagrams {
@@ -135,7 +138,7 @@ class UdpSocket implements Datagrams {
   }
 }
 
-const BACKLOG = 1024
+export const BACKLOG = 1024
 
 /**
  * What `server.listen` comes down to for an address of version 4. `listen` itself loads node:cluster and node:child_process to ask whether this
@@ -155,6 +158,6 @@ function described(socket: net.Socket): NetStream {
 }
 
 /** Dual-stack listeners report IPv4 peers as ::ffff:a.b.c.d; policies and logs mean the IPv4 address. */
-function plain(address: string | undefined): string {
+export function plain(address: string | undefined): string {
   return address?.startsWith('::ffff:') ? address.slice(7) : address ?? ''
 }

@@ -1,12 +1,24 @@
 import type { Bundle } from './bundle.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import { systemDisk } from './disk.ts'
+import { InheritedSockets } from './inherited-sockets.ts'
+import type { ListenFds } from './listen-fds.ts'
 import { systemNetwork } from './network.ts'
 import type { StorageWorker } from './storage-thread-handle.ts'
 import { openStorageWith } from './storage-worker.ts'
 import type { World } from './world.ts'
 
-/** Time, chance, sockets and disk as they are. `worker`: the storage thread, where it was started ahead. */
-export function realWorld(p: { readonly stateFolder: string; readonly bundle: Bundle | undefined; readonly worker?: StorageWorker | undefined }): World {
-  return { clock: systemClock, random: systemRandom, network: systemNetwork, disk: systemDisk, openStorage: openStorageWith({ ...p, disk: systemDisk }) }
+type Process = {
+  readonly stateFolder: string
+  readonly bundle: Bundle | undefined
+  /** The storage thread, where it was started ahead. */
+  readonly worker?: StorageWorker | undefined
+  readonly listenFds?: ListenFds | undefined
+}
+
+/** Time, chance, sockets and disk as they are. */
+export function realWorld({ listenFds, ...p }: Process): World {
+  const inherited = listenFds && (listenFds.fds.length > 0 || listenFds.problem !== undefined) ? new InheritedSockets(listenFds) : undefined
+  const network = inherited?.over(systemNetwork) ?? systemNetwork
+  return { clock: systemClock, random: systemRandom, network, inherited, disk: systemDisk, openStorage: openStorageWith({ ...p, disk: systemDisk }) }
 }

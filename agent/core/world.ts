@@ -1,5 +1,6 @@
 import type { Clock, Random } from './clock.ts'
 import type { Disk } from './disk.ts'
+import type { InheritedSockets } from './inherited-sockets.ts'
 import type { Network } from './network.ts'
 import type { OpenStorage } from './storage.ts'
 
@@ -8,6 +9,8 @@ export type World = {
   readonly clock: Clock
   readonly random: Random
   readonly network: Network
+  /** What `network.listen` takes instead of opening a port. Undefined: nothing was passed. */
+  readonly inherited?: InheritedSockets | undefined
   readonly disk: Disk
   readonly openStorage: OpenStorage
 }

@@ -14,6 +14,8 @@ export type Listener = {
   readonly direction: 'inbound' | 'outbound' | 'unspecified'
   /** Hand accepted connections to the listener that owns their original destination, if there is one. */
   readonly useOriginalDst: boolean
+  /** Its socket is to be one that accepts connections to any address (IP_TRANSPARENT). */
+  readonly transparent?: boolean
   /** Look at the first bytes for TLS (SNI, ALPN) / HTTP before choosing a chain. */
   readonly sniff: { readonly tls: boolean; readonly http: boolean; readonly timeoutMs: number; readonly onTimeout: 'continue' | 'close' }
   readonly filterChains: readonly FilterChain[]

@@ -31,7 +31,7 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig': 'http_protocol_options http2_protocol_options',
   'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation',
-  'envoy.config.listener.v3.Listener': 'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port '
+  'envoy.config.listener.v3.Listener': 'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port transparent '
     + 'traffic_direction metadata stat_prefix',
   'envoy.config.listener.v3.FilterChain': 'filter_chain_match filters transport_socket metadata name',
   'envoy.config.listener.v3.FilterChainMatch': 'destination_port prefix_ranges source_prefix_ranges source_ports server_names transport_protocol application_protocols',

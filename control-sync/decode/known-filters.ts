@@ -26,6 +26,9 @@ export const LISTENER_FILTERS = {
   originalDst: 'envoy.extensions.filters.listener.original_dst.v3.OriginalDst',
 } as const
 
+/** Sends on with the client's own address as source, which Node cannot; istiod has it where the interception mode is TPROXY. */
+export const ORIGINAL_SRC = { name: 'envoy.filters.listener.original_src', type: 'envoy.extensions.filters.listener.original_src.v3.OriginalSrc' } as const
+
 /** Older resources name these without a configuration. */
 export const LISTENER_FILTER_NAMES: Readonly<Record<string, keyof typeof LISTENER_FILTERS>> = {
   'envoy.filters.listener.tls_inspector': 'tls', 'envoy.filters.listener.http_inspector': 'http', 'envoy.filters.listener.original_dst': 'originalDst',

@@ -6,7 +6,7 @@ import type { Listener as XListener } from '../proto/gen/envoy/config/listener/v
 import { typeNameOf } from './any.ts'
 import type { At } from './at.ts'
 import { filterChain } from './filter-chain.ts'
-import { LISTENER_FILTER_NAMES, LISTENER_FILTERS } from './known-filters.ts'
+import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC } from './known-filters.ts'
 import { ms, socketAddress } from './values.ts'
 
 export function listener(at: At, from: XListener): Listener {
@@ -26,6 +26,7 @@ export function listener(at: At, from: XListener): Listener {
   return {
     name: from.name, address: address?.host ?? '', port: address?.port ?? 0, direction,
     bindToPort: from.bindToPort ?? true, useOriginalDst: from.useOriginalDst ?? false,
+    ...(from.transparent ? { transparent: true } : {}),
     sniff: {
       tls: seen.has('tls'), http: seen.has('http'), timeoutMs: ms(at.in('listener_filters_timeout'), from.listenerFiltersTimeout) ?? 15_000,
       onTimeout: from.continueOnListenerFiltersTimeout ? 'continue' : 'close',
@@ -56,6 +57,8 @@ function listenerFilters(at: At, filters: readonly ListenerFilter[], unknown: 'b
     const type = typeNameOf(any)
     const known = type === '' ? LISTENER_FILTER_NAMES[filter.name] : BY_TYPE.get(type)
     if (known) { seen.add(known); continue }
+    // Keeps nobody out: the application sees another address of its client, and x-forwarded-for as ever.
+    if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) { at.item(i).ignore('the upstream connection has an address of this machine, not the client\'s'); continue }
     const what = `the listener filter ${type || filter.name} is not implemented`
     at.item(i).ignore(unknown === 'blocks' ? `${what}: the listener is blocked` : what)
     if (unknown === 'blocks') blockedBy ??= what

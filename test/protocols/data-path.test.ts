@@ -13,6 +13,7 @@ import type { Codecs } from '../../protocols/codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../../protocols/connection.ts'
 import { DEFAULT_LIMITS, type Context, type Limits } from '../../protocols/context.ts'
 import { DataPath } from '../../protocols/data-path.ts'
+import { ownerOf } from '../../protocols/original-destination.ts'
 import { seededRandom } from '../helpers/random.ts'
 import { settle, SimClock } from '../helpers/sim-clock.ts'
 import { SimNetwork } from '../helpers/sim-network.ts'
@@ -153,6 +154,35 @@ test('a port that is taken is reported, tried again, and the others are served',
   await r.clock.advance(2_000)
   assert.equal(r.path.listeners()[1]!.state, 'listening')
 })
+test('an inherited socket outlives its listener: it refuses meanwhile, serves again when the listener is back, and is closed at the end', async () => {
+  const sockets: string[] = []
+  class Inheriting extends SimNetwork {
+    override async listen(at: Address, accept: (accepted: NetStream) => void): Promise<Listening> {
+      const open = await super.listen(at, accept)
+      sockets.push(`opened ${at.port}`)
+      return { port: open.port, inherited: true, [Symbol.asyncDispose]: async () => { sockets.push(`closed ${at.port}`); await open[Symbol.asyncDispose]() } }
+    }
+  }
+  const r = await rig(tables(listener([tcpChain()])), {}, new Inheriting())
+  const early = await r.dial()
+  r.current.swap(tables())
+  await settle()
+  assert.deepEqual(r.path.listeners(), [])
+  assert.ok(!early.destroyed, 'it may finish')
+  assert.ok((await r.dial()).destroyed)
+  assert.equal(failures(r, 'MESH_LISTENER_GONE'), 1)
+  // Of another name, and back on the address.
+  r.current.swap(tables(listener([tcpChain()], { name: 'two' })))
+  await settle()
+  assert.deepEqual(r.path.listeners().map((l) => [l.name, l.state]), [['two', 'listening']])
+  assert.ok(!(await r.dial()).destroyed)
+  assert.deepEqual([r.served.length, r.served.at(-1)!.conn.listener.name], [2, 'two'])
+  assert.deepEqual(sockets, ['opened 7000'])
+  r.current.swap(tables())
+  await settle()
+  await r.path[Symbol.asyncDispose]()
+  assert.deepEqual(sockets, ['opened 7000', 'closed 7000'])
+})
 test('who was redirected here has an original destination, who came to the port itself has none', async () => {
   class Redirecting extends SimNetwork {
     accept: ((accepted: NetStream) => void) | undefined
@@ -167,6 +197,14 @@ test('who was redirected here has an original destination, who came to the port 
   await settle()
   assert.deepEqual(r.served.map((s) => s.conn.originalDst), [undefined, redirected, { ...redirected, port: PORT.port }])
   await r.path[Symbol.asyncDispose]()
+})
+test('behind a capturing listener the exact address goes before any address, whichever was sent first; nobody with that port: its own chains', () => {
+  const of = (name: string, address: string, port: number): Listener => listener([], { name, address, port, bindToPort: false })
+  const capture = listener([], { name: 'virtualOutbound', address: '0.0.0.0', port: 15_001, useOriginalDst: true })
+  const known = tables(capture, of('any', '0.0.0.0', 80), of('vip', '10.96.0.10', 80), of('other', '10.96.0.11', 81))
+  const owner = (host: string, port: number, bound = capture): string => ownerOf(bound, { stream: new PassThrough(), local: { host, port }, remote: { host: '10.0.0.2', port: 1 } }, known).name
+  assert.deepEqual([owner('10.96.0.10', 80), owner('10.96.0.11', 80), owner('10.96.0.10', 81), owner('10.96.0.10', 15_001)], ['vip', 'any', 'virtualOutbound', 'virtualOutbound'])
+  assert.equal(owner('10.96.0.10', 80, { ...capture, useOriginalDst: false }), 'virtualOutbound')
 })
 test('behind a capturing listener the owner of the original destination serves', async () => {
   const capture = listener([tcpChain({ name: 'pass' })], { useOriginalDst: true })

@@ -1,11 +1,30 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { captureProblem } from '../../../agent/config/capture.ts'
+import type { Address } from '../../../agent/core/network.ts'
+import type { Listener } from '../../../agent/model/listener.ts'
 
-test('a mode that cannot be served is a problem with its reason; the one that is served is none', () => {
-  assert.deepEqual((['explicit', 'redirect', 'transparent'] as const).map((capture) => captureProblem({ capture })).map((p) => p && [p.code, p.message]), [
-    undefined,
-    ['MESH_CAPTURE_UNAVAILABLE', 'capture: redirect is told to the control plane, but the destination of a redirected connection cannot be learnt, so that all of them are refused'],
-    ['MESH_CAPTURE_UNAVAILABLE', 'capture: transparent is told to the control plane, but the ports are opened without IP_TRANSPARENT, so that the kernel delivers no redirected connection'],
-  ])
+const passed = (...ports: readonly number[]): { has(at: Address): boolean } => ({ has: (at) => at.host === '0.0.0.0' && ports.includes(at.port) })
+const pushed = (port: number, over: Partial<Listener> = {}): Listener => ({ name: `l${port}`, address: '0.0.0.0', port, bindToPort: true, transparent: true, ...over } as Listener)
+const told = (...p: Parameters<typeof captureProblem>): string | undefined => {
+  const problem = captureProblem(...p)
+  if (problem) assert.equal(problem.code, 'MESH_CAPTURE_UNAVAILABLE')
+  return problem?.message
+}
+const missing = (ports: string): string => `capture: transparent is told to the control plane, but no socket was passed for ${ports}: to a port that meshlet opens itself the kernel delivers no redirected connection`
+
+test('explicit needs nothing; redirect cannot be served, whatever is passed', () => {
+  assert.equal(told({ capture: 'explicit' }, undefined), undefined)
+  assert.equal(told({ capture: 'redirect' }, passed(15_001, 15_006)), 'capture: redirect is told to the control plane, but the destination of a redirected connection cannot be learnt, so that all of them are refused')
+})
+test('transparent needs the sockets of both ports, and says which one is missing', () => {
+  assert.equal(told({ capture: 'transparent' }, undefined), missing('0.0.0.0:15001 and 0.0.0.0:15006'))
+  assert.equal(told({ capture: 'transparent' }, passed(15_001)), missing('0.0.0.0:15006'))
+  assert.equal(told({ capture: 'transparent' }, passed(15_006)), missing('0.0.0.0:15001'))
+  assert.equal(told({ capture: 'transparent' }, passed(15_001, 15_006)), undefined)
+})
+test('once they are known, the ports are those of the listeners that are to be transparent', () => {
+  const listeners = [pushed(15_021), pushed(15_006), pushed(15_091, { transparent: false }), pushed(80, { bindToPort: false })]
+  assert.equal(told({ capture: 'transparent' }, passed(15_021, 15_006), listeners), undefined)
+  assert.equal(told({ capture: 'transparent' }, passed(15_001, 15_006), listeners), missing('0.0.0.0:15021'))
 })

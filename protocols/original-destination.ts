@@ -1,0 +1,28 @@
+/** Where a captured connection was going (NetStream.local), and whose it is by that. */
+import type { NetStream } from '../agent/core/network.ts'
+import type { Listener } from '../agent/model/listener.ts'
+import type { Tables } from '../agent/model/tables.ts'
+
+/** A client that came to the listener's own port is sent nowhere by it: taken for a destination it would be this process again, and again. */
+export function isRedirected({ address, port: asked }: Listener, open: number | undefined, { local }: NetStream): boolean {
+  return (open ?? asked) !== local.port || (address !== local.host && !isAny(address))
+}
+
+/** Behind a capturing listener (Envoy use_original_dst): the one that owns the original destination, by address or for any address with that port. */
+export function ownerOf(bound: Listener, { local }: NetStream, { listeners }: Pick<Tables, 'listeners'>): Listener {
+  if (!bound.useOriginalDst) return bound
+  const samePort = byPort(listeners).get(local.port) ?? []
+  return samePort.find((l) => l !== bound && l.address === local.host) ?? samePort.find((l) => l !== bound && isAny(l.address)) ?? bound
+}
+
+/** A mesh of 1,000 services is as many listeners: not to be walked through for each connection. */
+const indexes = new WeakMap<Tables['listeners'], ReadonlyMap<number, readonly Listener[]>>()
+function byPort(listeners: Tables['listeners']): ReadonlyMap<number, readonly Listener[]> {
+  const known = indexes.get(listeners)
+  if (known) return known
+  const made = Map.groupBy(listeners.values(), (l) => l.port)
+  indexes.set(listeners, made)
+  return made
+}
+
+function isAny(address: string): boolean { return address === '0.0.0.0' || address === '::' }
