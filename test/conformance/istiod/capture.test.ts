@@ -1,6 +1,6 @@
 /**
  * Applications that know nothing of meshlet connect to a service's own address: what docs/istio.md offers for that, against a real istiod, and what
- * becomes of Istio's interception modes REDIRECT and TPROXY. In a network namespace of its own.
+ * becomes of Istio's interception modes REDIRECT and, without the sockets for it, TPROXY. In a network namespace of its own.
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
@@ -131,11 +131,12 @@ const MARKED = ['ip rule add fwmark 1 lookup 100', 'ip route add local 0.0.0.0/0
 const marked = (to: string, port: number): string[] => [`iptables -t mangle -A OUTPUT -p tcp ${to} -j MARK --set-mark 1`, `iptables -t mangle -A PREROUTING -p tcp ${to} -j TPROXY --on-port ${port} --tproxy-mark 1`]
 const INBOUND = `-d ${NODE_IP} --dport ${ECHO_PORT}`
 
+/** `transparent` without the sockets that it needs; capture-tproxy.test.ts has the same with them. */
 for (const { capture, mode, rules, undo, why } of [
   { capture: 'redirect', mode: 'REDIRECT', why: /destination of a redirected connection cannot be learnt/, rules: [
     'iptables -t nat -A OUTPUT -p tcp -d 10.96.0.0/24 -j REDIRECT --to-ports 15001', `iptables -t nat -A OUTPUT -p tcp ${INBOUND} -j REDIRECT --to-ports 15006`,
   ], undo: ['iptables -t nat -F OUTPUT'] },
-  { capture: 'transparent', mode: 'TPROXY', why: /opened without IP_TRANSPARENT/, rules: [...MARKED, ...marked('-d 10.96.0.0/24', 15001), ...marked(INBOUND, 15006)], undo: ['iptables -t mangle -F', 'ip rule del fwmark 1 lookup 100', 'ip route flush table 100'] },
+  { capture: 'transparent', mode: 'TPROXY', why: /no socket was passed for 0\.0\.0\.0:15001 and 0\.0\.0\.0:15006/, rules: [...MARKED, ...marked('-d 10.96.0.0/24', 15001), ...marked(INBOUND, 15006)], undo: ['iptables -t mangle -F', 'ip rule del fwmark 1 lookup 100', 'ip route flush table 100'] },
 ]) {
   test(`capture: ${capture} cannot be served: it is said, and what is redirected reaches nobody`, { timeout: 120_000 }, async (t) => {
     const app = await App.start(t, 'app', NODE_IP)
@@ -162,7 +163,9 @@ for (const { capture, mode, rules, undo, why } of [
       assert.match(edge.agent.process.log, /"evt":"config\.capture".*MESH_CAPTURE_UNAVAILABLE/)
       const { code, out } = await edge.agent.cli(['config', 'check', '--config', edge.agent.configFile])
       assert.equal(code, 0)
-      assert.match(out, why)
+      // Which sockets the service will have is nothing that a command line knows.
+      if (capture === 'redirect') assert.match(out, why)
+      else assert.doesNotMatch(out, /capture/)
     })
     await t.test('outbound, HTTP and TCP, known and unknown: nobody is reached', async () => {
       shell(...rules)

@@ -62,13 +62,13 @@ spec: {mtls: {mode: ${mode}}}
 export function plainCall(port: number, path: string, o: RequestOptions = {}): Promise<Answer> { return request({ ...o, host: NODE_IP, port, path }) }
 
 /** As a sidecar's client half would call: mutual TLS, Istio's ALPN names, the mesh's server name. */
-export async function meshCall(identity: Identity, port: number, path: string, o: RequestOptions = {}): Promise<Answer & { readonly peer?: string | undefined }> {
+export async function meshCall(identity: Identity, port: number, path: string, { host = NODE_IP, ...o }: RequestOptions & { readonly host?: string } = {}): Promise<Answer & { readonly peer?: string | undefined }> {
   let socket: tls.TLSSocket
-  try { socket = await meshConnect(identity, port, ['istio-http/1.1', 'istio', 'http/1.1']) } catch (err) { return { status: 0, body: String(err), headers: {} } }
+  try { socket = await meshConnect(identity, port, ['istio-http/1.1', 'istio', 'http/1.1'], undefined, host) } catch (err) { return { status: 0, body: String(err), headers: {} } }
   const peer = socket.getPeerCertificate().subjectaltname
   const agent = new http.Agent({ keepAlive: false })
   agent.createConnection = () => socket
-  const answer = await request({ ...o, host: NODE_IP, port, path, agent })
+  const answer = await request({ ...o, host, port, path, agent })
   socket.destroy()
   return { ...answer, peer }
 }
@@ -76,10 +76,10 @@ export async function meshCall(identity: Identity, port: number, path: string, o
 const HANDSHAKE_MS = 5_000
 
 /** Rejects when the handshake fails. In TLS 1.3 a server that refuses the client's certificate says so only afterwards. */
-export function meshConnect(identity: Identity, port: number, alpn: readonly string[], servername = `outbound_.${port}_._.edge.edge.svc.cluster.local`): Promise<tls.TLSSocket> {
+export function meshConnect(identity: Identity, port: number, alpn: readonly string[], servername = `outbound_.${port}_._.edge.edge.svc.cluster.local`, host = NODE_IP): Promise<tls.TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = tls.connect({
-      host: NODE_IP, port, servername, ALPNProtocols: [...alpn], key: identity.keyPem, cert: identity.chainPem, ca: identity.rootsPem,
+      host, port, servername, ALPNProtocols: [...alpn], key: identity.keyPem, cert: identity.chainPem, ca: identity.rootsPem,
       // SPIFFE certificates carry no host name; the chain is checked.
       checkServerIdentity: () => undefined,
     })

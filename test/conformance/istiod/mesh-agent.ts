@@ -33,6 +33,8 @@ export type MeshAgentOptions = {
   /** Further listeners, one YAML flow mapping each. */
   readonly listeners?: readonly string[]
   readonly serverName?: string
+  /** See Agent. */
+  readonly launcher?: readonly string[]
 }
 
 /** Not 127.0.0.1: whoever has an endpoint of a service as its address is taken for that service's workload. */
@@ -68,6 +70,7 @@ admin: {port: ${adminPort}}
 listeners:
 - {name: http-proxy, kind: http_proxy, port: ${proxyPort}}
 ${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`, o.env)
+    agent.launcher = o.launcher ?? []
     const made = new MeshAgent(agent, proxyPort)
     made.roots(istiod.ca.rootPem)
     made.token(istiod.token({ namespace, serviceAccount, ...o.claims }))

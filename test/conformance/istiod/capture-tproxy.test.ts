@@ -1,0 +1,184 @@
+/**
+ * capture: transparent as docs/istio.md has it, with the rules of deploy/edge/meshlet-capture.nft, the sockets passed to a meshlet with a user of its own,
+ * a real istiod, and another machine. In a network namespace of its own.
+ */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import { once } from 'node:events'
+import net from 'node:net'
+import path from 'node:path'
+import { debianProgram } from '../peers.ts'
+import { temporaryFolder, until, type Finally } from '../programs.ts'
+import { App, serviceEntry, SIDECAR_LABEL } from './app.ts'
+import { echo, EchoServer } from './echo.ts'
+import { peerAuthentication } from './inbound.ts'
+import { certificateOf } from './istioctl.ts'
+import { Istiod } from './istiod.ts'
+import { MeshAgent, NODE_IP, request, type Answer } from './mesh-agent.ts'
+import { inOwnNetwork, shell } from './network-namespace.ts'
+import { HERE_IP, Outside } from './outside.ts'
+
+inOwnNetwork(import.meta.filename)
+debianProgram('setpriv')
+
+const EDGE = path.resolve(import.meta.dirname, '../../../deploy/edge')
+const HTTP_VIP = '10.96.0.10'
+const TCP_VIP = '10.96.0.11'
+/** In the same range, and of nobody in the mesh; the other machine has it. */
+const UNKNOWN = '10.96.9.9'
+const HTTP_PORT = 80
+const TCP_PORT = 9000
+const APP_PORT = 8080
+/** Of the second agent, whose ports are these services. */
+const SERVING_IP = NODE_IP
+/** Anything but root's: meshlet's user on this machine. */
+const MESHLET_UID = 61_184
+
+const served = (name: string, vip: string, port: number, protocol: string): string => serviceEntry(name, { namespace: 'edge', port, protocol, vip, endpoints: [{ address: SERVING_IP, port, labels: SIDECAR_LABEL, serviceAccount: 'gateway' }] })
+const ingress = (orders: number, raw: number): string => `---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: edge, namespace: edge}
+spec:
+  ingress:
+  - {port: {number: ${HTTP_PORT}, protocol: HTTP, name: http}, bind: ${SERVING_IP}, defaultEndpoint: "127.0.0.1:${orders}"}
+  - {port: {number: ${TCP_PORT}, protocol: TCP, name: tcp}, bind: ${SERVING_IP}, defaultEndpoint: "127.0.0.1:${raw}"}
+  egress: [{hosts: ["~/*"]}]
+`
+const mtls = (mode: 'STRICT' | 'PERMISSIVE'): string => peerAuthentication(mode).replace('namespace: edge', 'namespace: shop')
+
+/** What meshlet-capture-rules.service does, with a user that need not have a name. */
+function capture(t: Finally): void {
+  const text = fs.readFileSync(path.join(EDGE, 'meshlet-capture.nft'), 'utf8')
+  assert.match(text, /meta skuid "meshlet" return/)
+  const file = path.join(temporaryFolder(t), 'capture.nft')
+  fs.writeFileSync(file, text.replace('skuid "meshlet"', `skuid ${MESHLET_UID}`))
+  const steps = (step: string): string[] => [...fs.readFileSync(path.join(EDGE, 'meshlet-capture-rules.service'), 'utf8').matchAll(new RegExp(`^Exec${step}=-?(.*)$`, 'gm'))].map((m) => m[1]!.replace('/etc/meshlet/capture.nft', file).replace(/^\/usr\/sbin\//, ''))
+  debianProgram('nft')
+  t.after(() => { shell(...steps('Stop')) })
+  shell(...steps('Start'))
+}
+
+type Site = { readonly istiod: Istiod; readonly near: MeshAgent; readonly orders: App; readonly app: App; readonly outside: Outside }
+
+/** Services behind a second agent and mTLS, nothing told of UNKNOWN; on this machine `app` at HERE_IP, and meshlet with its sockets. */
+async function site(t: Finally, { mesh = '' } = {}): Promise<Site> {
+  const outside = await Outside.connect(t, [UNKNOWN])
+  await outside.serve(UNKNOWN, { http: HTTP_PORT, tcp: TCP_PORT + 1 })
+  capture(t)
+  const orders = await App.start(t, 'orders', '127.0.0.1')
+  const raw = await EchoServer.start(t)
+  const app = await App.start(t, 'app', HERE_IP, APP_PORT)
+  const istiod = await Istiod.create(t, { mesh })
+  istiod.write('services', served('orders', HTTP_VIP, HTTP_PORT, 'HTTP') + served('raw', TCP_VIP, TCP_PORT, 'TCP')
+    + serviceEntry('app', { port: APP_PORT, vip: '10.96.0.12', endpoints: [{ address: HERE_IP, port: APP_PORT, labels: SIDECAR_LABEL, serviceAccount: 'client' }] }))
+  istiod.write('edge', ingress(orders.port, raw.tcp) + peerAuthentication('STRICT'))
+  await istiod.start()
+  const far = await MeshAgent.create(t, istiod)
+  await far.start()
+  await far.status('its ports are open', (s) => s.listeners.filter((l) => l.address.startsWith(SERVING_IP) && l.state === 'listening').length === 2)
+  const near = await MeshAgent.create(t, istiod, {
+    name: 'near-1', namespace: 'shop', serviceAccount: 'client', app: 'app', ip: HERE_IP, rest: 'capture: transparent\n',
+    launcher: ['python3', path.join(import.meta.dirname, 'pass-sockets.py'), String(MESHLET_UID), '15001,15006'],
+  })
+  shell(`chown -R ${MESHLET_UID} ${near.agent.folder} ${near.agent.bundleFolder}`)
+  await near.start()
+  await near.status('endpoints are there', (s) => s.config.resources['endpoint sets'] === 3)
+  return { istiod, near, orders, app, outside }
+}
+
+const call = (address: string, port: number, name: string): Promise<Answer> => request({ host: address, port, path: '/', headers: { host: name } })
+const order = (): Promise<Answer> => call(HTTP_VIP, HTTP_PORT, 'orders.edge.svc.cluster.local')
+
+/** What a TCP server says before it closes; '' when the connection is refused or cut. */
+async function hear(address: string, port: number): Promise<string> {
+  const socket = net.connect({ host: address, port })
+  let said = ''
+  socket.on('data', (d) => { said += String(d) }).on('error', () => { /* '' */ }).setTimeout(5_000, () => { socket.destroy() })
+  await once(socket, 'close')
+  return said
+}
+const accepted = (near: MeshAgent): Promise<number> => near.metric('mesh_connections_accepted_total')
+
+test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, async (t) => {
+  const { istiod, near, orders, app, outside } = await site(t)
+  const log = (): string => near.agent.process.log.slice(-3000)
+
+  await t.test('nothing is wrong, and the passed sockets are in use', async () => {
+    const { problems, listeners, config } = await near.status('the capturing ports are open', (s) => s.listeners.filter((l) => /:1500[16]$/.test(l.address) && l.state === 'listening').length === 2)
+    assert.deepEqual(problems, [], JSON.stringify(listeners))
+    assert.ok(config.ignored.some((i) => i.example === 'virtualInbound' && i.field.includes('original_src')), JSON.stringify(config.ignored))
+    assert.equal(near.agent.process.log.match(/"evt":"listener\.open","listener":"virtual(Outbound|Inbound)".*"inherited":true/g)?.length, 2)
+  })
+  await t.test('HTTP to the address of a service: over mutual TLS to the other agent, in one connection', async () => {
+    const before = await accepted(near)
+    const answer = await order()
+    assert.deepEqual([answer.status, answer.body], [200, 'orders'], log())
+    assert.match(String(orders.seen.at(-1)?.headers['x-forwarded-client-cert']), /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/)
+    assert.equal(await accepted(near), before + 1)
+  })
+  await t.test('TCP to the address of a service', async () => {
+    const echoed = await echo(`tcp://${TCP_VIP}:${TCP_PORT}`)
+    assert.ok(echoed.ok, echoed.text + log())
+    assert.deepEqual(echoed.fields.get('Proto'), ['TCP'])
+  })
+  await t.test('ALLOW_ANY: what nobody in the mesh has is passed on to where it was going, over HTTP and TCP, and comes from meshlet only once', async () => {
+    const before = await accepted(near)
+    const answer = await call(UNKNOWN, HTTP_PORT, 'unknown.example')
+    assert.deepEqual([answer.status, answer.body], [200, `outside, to ${HERE_IP}`], log())
+    assert.equal(await hear(UNKNOWN, TCP_PORT + 1), `outside, to ${HERE_IP}`, log())
+    assert.equal(await accepted(near), before + 2)
+  })
+  await t.test('a client that comes to the capturing ports themselves is refused, and nothing goes round in circles', async () => {
+    const before = await accepted(near)
+    assert.deepEqual(await Promise.all([call('127.0.0.1', 15_001, 'orders.edge.svc.cluster.local'), call(HERE_IP, 15_006, 'app')]).then((a) => a.map((one) => one.status)), [0, 0])
+    assert.equal(await accepted(near), before + 2)
+  })
+  await t.test('inbound, PERMISSIVE: plain text and the mesh both reach the application', async () => {
+    istiod.write('mtls', mtls('PERMISSIVE'))
+    const plain = await outside.call(APP_PORT)
+    assert.deepEqual([plain.status, plain.body], [200, 'app'], log())
+    // Its client has been replaced by meshlet, from the address that istiod's inbound clusters name.
+    assert.equal(app.from, '127.0.0.6')
+    const mesh = await outside.call(APP_PORT, await certificateOf(istiod, 'edge', 'gateway'))
+    assert.deepEqual([mesh.status, mesh.body], [200, 'app'], log())
+  })
+  await t.test('inbound, STRICT: plain text is refused, the mesh is served and known by name', async () => {
+    istiod.write('mtls', mtls('STRICT'))
+    const identity = await certificateOf(istiod, 'edge', 'gateway')
+    await until('plain text is refused', async () => (await outside.call(APP_PORT)).status === 0)
+    const seen = app.seen.length
+    assert.equal((await outside.call(APP_PORT)).status, 0)
+    assert.equal(app.seen.length, seen)
+    assert.match(near.agent.process.log, /"evt":"connection\.refused","listener":"virtualInbound"/)
+    const mesh = await outside.call(APP_PORT, identity)
+    assert.deepEqual([mesh.status, mesh.body], [200, 'app'], log())
+    assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /URI=spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway$/)
+  })
+  await t.test('over a restart of the agent no connection is refused: who comes meanwhile waits for the next one', async () => {
+    const pids = (): number[] => [...near.agent.process.log.matchAll(/^started (\d+)$/gm)].map((m) => Number(m[1]))
+    const [first] = pids() as [number]
+    const answers: Answer[] = []
+    let over = false
+    const busy = Promise.all([1, 2, 3].map(async () => { while (!over) answers.push(await order()) }))
+    await until('there is traffic', () => answers.length > 50)
+    process.kill(first, 'SIGTERM')
+    await until('the first agent is gone', () => !fs.existsSync(`/proc/${first}`))
+    // Nobody accepts now, and the kernel takes the connections all the same.
+    answers.push(...await Promise.all(Array.from({ length: 20 }, order)))
+    assert.equal(pids().length, 2)
+    await near.status('the second agent serves', (s) => s.state === 'ready')
+    over = true
+    await busy
+    assert.deepEqual(answers.filter((a) => a.status !== 200), [], log())
+  })
+})
+
+test('REGISTRY_ONLY: what nobody in the mesh has is refused', { timeout: 120_000 }, async (t) => {
+  const { near } = await site(t, { mesh: 'outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n' })
+  assert.equal((await order()).status, 200)
+  assert.equal((await call(UNKNOWN, HTTP_PORT, 'unknown.example')).status, 502)
+  assert.equal(await hear(UNKNOWN, TCP_PORT + 1), '')
+  await until('it is told', () => /"evt":"connection\.refused","listener":"virtualOutbound".*BlackHoleCluster/.test(near.agent.process.log), 5_000, () => near.agent.process.log.slice(-3000))
+})
