@@ -98,6 +98,43 @@ test('what the drop-in starts takes a folder with those files, readable and noth
   assert.deepEqual([code, err, out.split('\n')[0]], [0, '', `${folder}: no mistake found (1 listeners)`])
 })
 
+const EDGE = path.dirname(UNIT)
+const CAPTURE = ['meshlet-capture.socket', 'meshlet-capture-rules.service']
+
+/** The units for capture where systemd looks for them, with the drop-in of meshlet.service. */
+function captureUnits(t: Finally, change: (text: string) => string = (text) => text): readonly string[] {
+  const unit = variant(t, (text) => text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true'))
+  fs.mkdirSync(`${unit}.d`)
+  fs.copyFileSync(path.join(EDGE, 'meshlet-capture.conf'), path.join(`${unit}.d`, 'capture.conf'))
+  return [unit, ...CAPTURE.map((name) => {
+    const file = path.join(path.dirname(unit), name)
+    // As for node: what it starts need not be on the machine that tests.
+    fs.writeFileSync(file, change(fs.readFileSync(path.join(EDGE, name), 'utf8')).replace(/^(Exec\w+=-?)\/usr\/sbin\/\S+/gm, '$1/bin/true'))
+    return file
+  })]
+}
+
+test('the units for capture: verify finds no mistake, and notices one; meshlet.service is as little exposed as without', async (t) => {
+  const verify = async (units: readonly string[]): Promise<string> => run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', ...units]).then(({ code, out, err }) => `${code} ${out}${err}`.trim())
+  const units = captureUnits(t)
+  assert.equal(await verify(units), '0')
+  assert.match(await verify(captureUnits(t, (text) => text.replace('Transparent=', 'Transparant='))), /Unknown key .*Transparant/)
+  const { level } = await exposure(units[0]!)
+  assert.ok(level <= MAX_EXPOSURE, String(level))
+})
+
+test('the units for capture, the rules and istiod mean the same ports, mark and sockets', () => {
+  const text = (name: string): string => fs.readFileSync(path.join(EDGE, name), 'utf8')
+  const [socket, rulesUnit, rules] = [text(CAPTURE[0]!), text(CAPTURE[1]!), text('meshlet-capture.nft')]
+  assert.deepEqual(valuesOf('ListenStream', socket), ['15001', '15006'])
+  assert.deepEqual([...rules.matchAll(/tproxy to :(\d+)/g)].map((m) => m[1]), ['15001', '15006'])
+  assert.deepEqual([valuesOf('Transparent', socket), valuesOf('Service', socket), valuesOf('Sockets', text('meshlet-capture.conf'))], [['yes'], ['meshlet.service'], ['meshlet-capture.socket']])
+  const [, mark] = /meta mark set (\d+)/.exec(rules)!
+  assert.match(rules, new RegExp(`iif "lo" meta mark ${mark} .*tproxy to :15001`))
+  assert.match(rulesUnit, new RegExp(`^ExecStart=-/usr/sbin/ip rule add fwmark ${mark} lookup 133$`, 'm'))
+  assert.match(rulesUnit, /^ExecStart=\/usr\/sbin\/ip route replace local default dev lo table 133$/m)
+})
+
 test('what the unit names is what the package ships: paths, credentials and timeouts fit together', () => {
   const unit = fs.readFileSync(UNIT, 'utf8')
   const agent = fs.readFileSync(path.join(path.dirname(UNIT), 'agent.yaml'), 'utf8')

@@ -58,6 +58,15 @@ test('a filter behind the one that ends the chain is an issue', () => {
 test('an unknown listener filter blocks every chain of an inbound listener', () => {
   assert.equal(codec(good({ listener_filters: [{ name: 'pp', typed_config: { '@type': `${T}.filters.listener.proxy_protocol.v3.ProxyProtocol` } }] }, { filters: [tcp] }).value).kind, 'blocked')
 })
+test('original_src, of the interception mode TPROXY, is told and blocks nothing: it keeps nobody out', () => {
+  // By its name alone; test/conformance/istiod/capture-tproxy.test.ts has it as istiod sends it.
+  const name = 'envoy.filters.listener.original_src'
+  const { value, ignored } = good({ listener_filters: [{ name }], transparent: true }, { filters: [tcp] })
+  assert.deepEqual([codec(value).kind, value.transparent, ignored], ['tcp', true, ['listener_filters[0] (original_src: the application sees an address of this machine instead of its client\'s)']])
+  const other = { name, typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Guard', value: {} } }
+  assert.equal(codec(good({ listener_filters: [other] }, { filters: [tcp] }).value).kind, 'blocked', 'the type counts, not the name')
+  assert.equal(good({}, { filters: [tcp] }).value.transparent, undefined)
+})
 test('an unknown transport socket blocks the chain', () => {
   const { value } = good({}, { filters: [tcp], transport_socket: { name: 'alts', typed_config: { '@type': STRUCT, type_url: 'x/acme.Alts', value: {} } } })
   assert.equal(codec(value).kind, 'blocked')
