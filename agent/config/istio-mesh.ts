@@ -58,8 +58,8 @@ export function meshSettings(mesh: ReadYaml, file: string): MeshSettings {
       case 'terminationDrainDuration': settings['limits'] = { drainMs: milliseconds(value) }; becomes(key, 'limits.drainMs'); break
       case 'interceptionMode':
         capture = value === 'NONE' ? 'explicit' : undefined
-        // What the mesh says for its sidecars; a node of which it were true would serve nobody (capture.ts).
-        if (capture === undefined) leave(path, ' (connections that iptables redirects are not served)')
+        // What the mesh says for its sidecars. On a node of its own it takes sockets and rules, or would serve nobody (capture.ts): it has to be asked for.
+        if (capture === undefined) leave(path, value === 'TPROXY' ? ' (docs/istio.md: capture: transparent in agent.yaml)' : ' (connections that iptables redirects are not served)')
         else becomes(key, 'capture')
         break
       case 'readinessProbe': settings[key] = probe(path, value); break

@@ -160,8 +160,8 @@ export const agentConfigSchema = () => z.strictObject({
   identity: identity().prefault({}),
   state: file().default('/var/lib/meshlet'),
   /**
-   * `explicit`: applications are pointed at meshlet. `transparent` and `redirect`: istiod sends the listeners 15001 and 15006, which cannot serve
-   * yet what is redirected to them (capture.ts). Istio's interception modes NONE, TPROXY and REDIRECT.
+   * `explicit`: applications are pointed at meshlet. `transparent` and `redirect`: istiod sends the listeners 15001 and 15006. The first serves with
+   * sockets that systemd passes, the second cannot (capture.ts). Istio's interception modes NONE, TPROXY and REDIRECT.
    */
   capture: z.enum(['explicit', 'transparent', 'redirect']).default('explicit'),
   admin: z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port().default(15_000) }).prefault({}),

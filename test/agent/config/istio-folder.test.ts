@@ -116,7 +116,7 @@ test('settings that a newer Istio may add to a probe are listed, not refused', (
   const { istio, disk } = changed('plain', { 'mesh.yaml': 'defaultConfig:\n  interceptionMode: TPROXY\n  readinessProbe:\n    grpc: {port: 1, deadline: 3}\n    grace: 1\n' })
   const { config, ignored } = read({ istio }, {}, disk)
   assert.deepEqual(ignored.filter((p) => p.includes('mesh.yaml')).map((p) => p.replace(/.*mesh/, 'mesh')), [
-    'mesh.yaml:2: defaultConfig.interceptionMode (connections that iptables redirects are not served)', 'mesh.yaml:4: defaultConfig.readinessProbe.grpc.deadline', 'mesh.yaml:5: defaultConfig.readinessProbe.grace',
+    'mesh.yaml:2: defaultConfig.interceptionMode (docs/istio.md: capture: transparent in agent.yaml)', 'mesh.yaml:4: defaultConfig.readinessProbe.grpc.deadline', 'mesh.yaml:5: defaultConfig.readinessProbe.grace',
   ])
   assert.equal(config.capture, 'explicit')
 })
