@@ -127,10 +127,12 @@ test('the units for capture, the rules and istiod mean the same ports, mark and 
   const text = (name: string): string => fs.readFileSync(path.join(EDGE, name), 'utf8')
   const [socket, rulesUnit, rules] = [text(CAPTURE[0]!), text(CAPTURE[1]!), text('meshlet-capture.nft')]
   assert.deepEqual(valuesOf('ListenStream', socket), ['15001', '15006'])
-  assert.deepEqual([...rules.matchAll(/tproxy to :(\d+)/g)].map((m) => m[1]), ['15001', '15006'])
+  assert.deepEqual([...rules.matchAll(/tproxy to :(\d+)/g)].map((m) => m[1]), ['15001', '15006', '15006'])
   assert.deepEqual([valuesOf('Transparent', socket), valuesOf('Service', socket), valuesOf('Sockets', text('meshlet-capture.conf'))], [['yes'], ['meshlet.service'], ['meshlet-capture.socket']])
-  const [, mark] = /meta mark set (\d+)/.exec(rules)!
+  const [, self] = /tcp dport \$INBOUND_PORTS meta mark set (\d+) return/.exec(rules)!
+  const [, mark] = /ip daddr \$SERVICES .*meta mark set (\d+)/.exec(rules)!
   assert.match(rules, new RegExp(`iif "lo" meta mark ${mark} .*tproxy to :15001`))
+  assert.match(rules, new RegExp(`iif "lo" meta mark ${self} .*tproxy to :15006`))
   assert.match(rulesUnit, new RegExp(`^ExecStart=-/usr/sbin/ip rule add fwmark ${mark} lookup 133$`, 'm'))
   assert.match(rulesUnit, /^ExecStart=\/usr\/sbin\/ip route replace local default dev lo table 133$/m)
 })

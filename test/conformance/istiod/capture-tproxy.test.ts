@@ -25,6 +25,7 @@ debianProgram('setpriv')
 const EDGE = path.resolve(import.meta.dirname, '../../../deploy/edge')
 const HTTP_VIP = '10.96.0.10'
 const TCP_VIP = '10.96.0.11'
+const SELF_VIP = '10.96.0.12'
 /** In the same range, and of nobody in the mesh; the other machine has it. */
 const UNKNOWN = '10.96.9.9'
 const HTTP_PORT = 80
@@ -53,7 +54,7 @@ function capture(t: Finally): void {
   const text = fs.readFileSync(path.join(EDGE, 'meshlet-capture.nft'), 'utf8')
   assert.match(text, /meta skuid "meshlet" return/)
   const file = path.join(temporaryFolder(t), 'capture.nft')
-  fs.writeFileSync(file, text.replace('skuid "meshlet"', `skuid ${MESHLET_UID}`))
+  fs.writeFileSync(file, text.replaceAll('skuid "meshlet"', `skuid ${MESHLET_UID}`))
   const steps = (step: string): string[] => [...fs.readFileSync(path.join(EDGE, 'meshlet-capture-rules.service'), 'utf8').matchAll(new RegExp(`^Exec${step}=-?(.*)$`, 'gm'))].map((m) => m[1]!.replace('/etc/meshlet/capture.nft', file).replace(/^\/usr\/sbin\//, ''))
   debianProgram('nft')
   t.after(() => { shell(...steps('Stop')) })
@@ -72,7 +73,7 @@ async function site(t: Finally, { mesh = '' } = {}): Promise<Site> {
   const app = await App.start(t, 'app', HERE_IP, APP_PORT)
   const istiod = await Istiod.create(t, { mesh })
   istiod.write('services', served('orders', HTTP_VIP, HTTP_PORT, 'HTTP') + served('raw', TCP_VIP, TCP_PORT, 'TCP')
-    + serviceEntry('app', { port: APP_PORT, vip: '10.96.0.12', endpoints: [{ address: HERE_IP, port: APP_PORT, labels: SIDECAR_LABEL, serviceAccount: 'client' }] }))
+    + serviceEntry('app', { port: APP_PORT, vip: SELF_VIP, endpoints: [{ address: HERE_IP, port: APP_PORT, labels: SIDECAR_LABEL, serviceAccount: 'client' }] }))
   istiod.write('edge', ingress(orders.port, raw.tcp) + peerAuthentication('STRICT'))
   await istiod.start()
   const far = await MeshAgent.create(t, istiod)
@@ -155,6 +156,13 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
     const mesh = await outside.call(APP_PORT, identity)
     assert.deepEqual([mesh.status, mesh.body], [200, 'app'], log())
     assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /URI=spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway$/)
+  })
+  await t.test('a service whose endpoint is this machine: out, and in again over mutual TLS', async () => {
+    const before = await accepted(near)
+    const answer = await call(SELF_VIP, APP_PORT, 'app.shop.svc.cluster.local')
+    assert.deepEqual([answer.status, answer.body], [200, 'app'], log())
+    assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /By=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client;.*URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/)
+    assert.equal(await accepted(near), before + 2)
   })
   await t.test('over a restart of the agent no connection is refused: who comes meanwhile waits for the next one', async () => {
     const pids = (): number[] => [...near.agent.process.log.matchAll(/^started (\d+)$/gm)].map((m) => Number(m[1]))
