@@ -13,6 +13,7 @@ import type { Connections, Live } from './connections.ts'
 import type { Context } from './context.ts'
 import { choose, interestOf, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
+import { ownConnectionsOf } from './own-connections.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
 import { usesIdentity, type Held, type OpenStandings } from './standing.ts'
 import type { TlsTerminator } from './tls/server.ts'
@@ -36,8 +37,10 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   let live: Live | undefined
   let outcome: Outcome = ENDED
   let held: Held | undefined
+  let captured: Disposable | undefined
   try {
     admit(accepted, s)
+    captured = accepted.originalDst && ownConnectionsOf(s.ctx).captured(accepted)
     const seen = await look(stream, listener, s.ctx)
     if (seen === 'ended') return
     live = enter(accepted, listener, seen, s)
@@ -52,6 +55,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   } finally {
     if (live) s.connections.close(live)
     if (held) s.standings.delete(held)
+    captured?.[Symbol.dispose]()
     finish(live?.conn.stream ?? stream, outcome)
     outcome = endOf(live?.conn, outcome)
     s.metrics.ended(listener, outcome.error)

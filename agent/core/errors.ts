@@ -70,6 +70,7 @@ export const CATALOGUE = {
   MESH_CONFIG_REJECTED: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'The pushed resource was refused and the previous one serves on; the message names resource and field.' },
   MESH_CONFIG_INVALID: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Correct what the message names; meshlet config check lists every mistake.' },
   MESH_CAPTURE_UNAVAILABLE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Use `capture: transparent` with the sockets of meshlet-capture.socket (docs/istio.md), or leave `capture` (or ISTIO_META_INTERCEPTION_MODE) out and remove the rules.' },
+  MESH_CAPTURE_LOOP: { origin: 'config', retry: 'never', http: 508, flag: '-', remedy: 'The capture rules must spare the user that meshlet runs as: systemctl show -p User -p UID meshlet, nft list table ip meshlet.' },
   MESH_SOCKET_UNUSED: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Give a listener exactly that address and port, or take the socket out of the socket unit.' },
   MESH_AGENT_UNREACHABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Start it with meshlet run, or name its admin port with --admin.' },
   MESH_TOKEN_INVALID: { origin: 'config', retry: 'never', http: 401, flag: '-', remedy: 'Create a new one with meshlet-hub token create.' },

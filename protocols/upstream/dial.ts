@@ -6,6 +6,7 @@ import { transportFor, type Cluster, type Endpoint } from '../../agent/model/clu
 import type { Standing } from '../../agent/model/identity.ts'
 import type { UpstreamTls } from '../../agent/model/tls.ts'
 import type { Context } from '../context.ts'
+import { ownConnectionsOf } from '../own-connections.ts'
 import { usesIdentity } from '../standing.ts'
 import { originate } from '../tls/client.ts'
 import type { ConnectOptions } from './upstream.ts'
@@ -16,7 +17,7 @@ export type DialOptions = { readonly address: string; readonly port: number; rea
 /** Istio's ALPN filter: what the peer's sidecar tells mesh traffic by. */
 const MESH_ALPN = { http1: ['istio-http/1.1', 'istio', 'http/1.1'], http2: ['istio-h2', 'istio', 'h2'], tcp: ['istio'] } as const
 
-/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_UPSTREAM_TLS, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
+/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_CAPTURE_LOOP, MESH_UPSTREAM_TLS, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
 export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, endpoint: Endpoint, o: DialOptions): Promise<Dialed> {
   const startedMs = ctx.clock.monotonicMs()
   const made = await connected(ctx, cluster, o)
@@ -36,7 +37,8 @@ export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
   return { stream: secured.stream, alpn: secured.alpn, standing: { usesIdentity: ofMesh, peer: isMutual && tls.validation ? secured.peer : undefined, byMeshRoots: tls.validation?.roots.from === 'workload', staysHere: staysHere(made) } }
 }
 
-async function connected({ network, clock, identity }: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, { address, port, signal }: DialOptions): Promise<NetStream> {
+async function connected(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, { address, port, signal }: DialOptions): Promise<NetStream> {
+  const { network, clock, identity } = ctx
   const late = new AbortController()
   const timer = clock.after(cluster.connectTimeoutMs, () => late.abort())
   try {
@@ -44,9 +46,14 @@ async function connected({ network, clock, identity }: Pick<Context, 'network' |
       ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }), ...(cluster.keepAliveMs === undefined ? {} : { keepAliveMs: cluster.keepAliveMs }),
     })
     const closed = identity.validity?.onlyLocal()
-    if (!closed || staysHere(made)) return made
-    made.stream.destroy()
-    throw closed
+    try {
+      if (closed && !staysHere(made)) throw closed
+      if (cluster.discovery.kind === 'original-dst') {
+        const own = ownConnectionsOf(ctx).dialed(made)
+        made.stream.once('close', () => { own[Symbol.dispose]() })
+      }
+    } catch (refused) { made.stream.destroy(); throw refused }
+    return made
   } catch (err) {
     if (err instanceof MeshError) throw err
     if (signal.aborted) throw signal.reason

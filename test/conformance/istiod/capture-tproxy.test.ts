@@ -50,11 +50,11 @@ spec:
 const mtls = (mode: 'STRICT' | 'PERMISSIVE'): string => peerAuthentication(mode).replace('namespace: edge', 'namespace: shop')
 
 /** What meshlet-capture-rules.service does, with a user that need not have a name. */
-function capture(t: Finally): void {
+function capture(t: Finally, uid: number): void {
   const text = fs.readFileSync(path.join(EDGE, 'meshlet-capture.nft'), 'utf8')
   assert.match(text, /meta skuid "meshlet" return/)
   const file = path.join(temporaryFolder(t), 'capture.nft')
-  fs.writeFileSync(file, text.replaceAll('skuid "meshlet"', `skuid ${MESHLET_UID}`))
+  fs.writeFileSync(file, text.replaceAll('skuid "meshlet"', `skuid ${uid}`))
   const steps = (step: string): string[] => [...fs.readFileSync(path.join(EDGE, 'meshlet-capture-rules.service'), 'utf8').matchAll(new RegExp(`^Exec${step}=-?(.*)$`, 'gm'))].map((m) => m[1]!.replace('/etc/meshlet/capture.nft', file).replace(/^\/usr\/sbin\//, ''))
   debianProgram('nft')
   t.after(() => { shell(...steps('Stop')) })
@@ -64,10 +64,10 @@ function capture(t: Finally): void {
 type Site = { readonly istiod: Istiod; readonly near: MeshAgent; readonly orders: App; readonly app: App; readonly outside: Outside }
 
 /** Services behind a second agent and mTLS, nothing told of UNKNOWN; on this machine `app` at HERE_IP, and meshlet with its sockets. */
-async function site(t: Finally, { mesh = '' } = {}): Promise<Site> {
+async function site(t: Finally, { mesh = '', sparedUid = MESHLET_UID } = {}): Promise<Site> {
   const outside = await Outside.connect(t, [UNKNOWN])
   await outside.serve(UNKNOWN, { http: HTTP_PORT, tcp: TCP_PORT + 1 })
-  capture(t)
+  capture(t, sparedUid)
   const orders = await App.start(t, 'orders', '127.0.0.1')
   const raw = await EchoServer.start(t)
   const app = await App.start(t, 'app', HERE_IP, APP_PORT)
@@ -189,4 +189,16 @@ test('REGISTRY_ONLY: what nobody in the mesh has is refused', { timeout: 120_000
   assert.equal((await call(UNKNOWN, HTTP_PORT, 'unknown.example')).status, 502)
   assert.equal(await hear(UNKNOWN, TCP_PORT + 1), '')
   await until('it is told', () => /"evt":"connection\.refused","listener":"virtualOutbound".*BlackHoleCluster/.test(near.agent.process.log), 5_000, () => near.agent.process.log.slice(-3000))
+})
+
+test('rules that spare another user: what would go in circles ends at once, and is told', { timeout: 120_000 }, async (t) => {
+  const { near } = await site(t, { sparedUid: MESHLET_UID + 1 })
+  const before = await accepted(near)
+  // By which end is heard of first: the connection that is made is a loop, or the one that was made is cut.
+  const { status } = await call(UNKNOWN, HTTP_PORT, 'unknown.example')
+  assert.ok([503, 508].includes(status), String(status))
+  assert.equal(await hear(UNKNOWN, TCP_PORT + 1), '')
+  // Each once by the application, and once by meshlet; a retry would be one more.
+  assert.ok(await accepted(near) <= before + 8, near.agent.process.log.slice(-3000))
+  await until('it is told', () => near.agent.process.log.includes('MESH_CAPTURE_LOOP'), 5_000, () => near.agent.process.log.slice(-3000))
 })

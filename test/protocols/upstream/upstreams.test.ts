@@ -1,7 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MeshError } from '../../../agent/core/errors.ts'
+import type { NetStream } from '../../../agent/core/network.ts'
 import type { Breakers, Discovery } from '../../../agent/model/cluster.ts'
+import { ownConnectionsOf } from '../../../protocols/own-connections.ts'
 import { DnsLoad } from '../../../protocols/upstream/dns.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
 import { silentLog } from '../../../agent/core/log.ts'
@@ -109,6 +111,26 @@ test('original-dst clusters lead where a redirected connection was going, and on
   const direct = h.connect()
   await direct.send(GET)
   assert.match(await direct.take(), /^HTTP\/1\.1 503 [^]*MESH_NO_ENDPOINT/)
+})
+test('a connection to an original destination that was captured itself ends there, whichever end is heard of first', async () => {
+  const originalDst = { host: '10.0.0.1', port: 80 }
+  const isLoop = (e: unknown): boolean => e instanceof MeshError && e.code === 'MESH_CAPTURE_LOOP'
+  await using h = new Harness([cluster([], { discovery: { kind: 'original-dst' } })])
+  const own = ownConnectionsOf(h.ctx)
+  const captured: NetStream[] = []
+  let first: Disposable | undefined
+  await h.network.listen(originalDst, (accepted) => { captured.push(accepted); if (captured.length === 1) first = own.captured(accepted) })
+  const c = h.tables.get().cluster('origin')!
+  await assert.rejects(h.upstreams.connect(c, { signal: never, speaks: 'tcp', originalDst }), isLoop)
+  first![Symbol.dispose]()
+  const up = await h.upstreams.connect(c, { signal: never, speaks: 'tcp', originalDst })
+  assert.throws(() => own.captured(captured[1]!), isLoop)
+  // The same port with another destination is another connection.
+  own.captured({ ...captured[1]!, local: { host: '10.0.0.2', port: 80 } })[Symbol.dispose]()
+  up.release('ok')
+  up.stream.destroy()
+  await settle()
+  own.captured(captured[1]!)[Symbol.dispose]()
 })
 test('connect gives a stream of its own and counts it until it is released', async () => {
   await using h = new Harness([cluster(undefined, { breakers: NARROW })])
