@@ -39,8 +39,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   let held: Held | undefined
   let captured: Disposable | undefined
   try {
-    admit(accepted, s)
-    captured = accepted.originalDst && ownConnectionsOf(s.ctx).captured(accepted)
+    captured = admit(accepted, s)
     const seen = await look(stream, listener, s.ctx)
     if (seen === 'ended') return
     live = enter(accepted, listener, seen, s)
@@ -71,10 +70,12 @@ export function refuse(accepted: NetStream, last: Listener, { ctx, metrics }: Pi
   report(accepted, last, undefined, { error }, ctx)
 }
 
-function admit(accepted: NetStream, { connections, ctx }: Serving): void {
+/** @returns what is to be disposed of when a captured connection is over */
+function admit(accepted: Accepted, { connections, ctx }: Serving): Disposable | undefined {
   const closed = ctx.identity.validity?.onlyLocal()
   if (closed && !staysHere(accepted)) throw closed
   if (connections.size >= ctx.limits.maxConnections) throw new MeshError('MESH_LISTENER_FULL', `${ctx.limits.maxConnections} connections are open (limits.maxConnections)`)
+  return accepted.originalDst && ownConnectionsOf(ctx).captured(accepted)
 }
 
 /** What the client speaks, as far as the listener's chains can tell it apart. */
