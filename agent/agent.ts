@@ -56,6 +56,8 @@ export type Agent = AsyncDisposable & {
   readonly dnsPort: number | undefined
   /** Open now. */
   readonly connections: number
+  /** Called after each change of the configuration in force. */
+  onConfiguration(fn: () => void): Disposable
   /** Resolves once there is something to carry: a connection, or a route to another broker. */
   readonly inUse: Promise<void>
   /** Sign of life for the watchdog. */
@@ -133,6 +135,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
     ready: readiness.whenReady(), stopRequested: stop.promise, adminPort: admin.port, metrics, status,
     portOf: (name) => dataPath.portOf(name), dnsPort: dns?.port,
     get connections() { return dataPath.connections },
+    onConfiguration: (fn) => tables.watch(fn),
     inUse: bridge.status().length > 0 ? Promise.resolve() : dataPath.firstConnection,
     alive: () => !scope.aborted.aborted,
     async drain() {

@@ -2,6 +2,7 @@
 import v8 from 'node:v8'
 import vm from 'node:vm'
 import { dispatch } from './cli/dispatch.ts'
+import { IdleMemory } from './idle-memory.ts'
 import { takeListenFds } from './core/listen-fds.ts'
 
 async function main(): Promise<void> {
@@ -12,12 +13,14 @@ async function main(): Promise<void> {
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
-    settled: ({ keepCode, isIdle, inUse }) => {
-      setTimeout(() => {
+    settled: ({ keepCode, inUse, isIdle, watch }) => {
+      after(SETTLED_MS, () => {
         keepCode()
         void inUse.then(optimize)
-        whenIdle(isIdle, giveBackMemory)
-      }, SETTLED_MS).unref()
+        const memory = new IdleMemory({ isIdle, committedBytes: () => v8.getHeapStatistics().total_heap_size, collect, nowMs: () => performance.now(), after })
+        memory.changed()
+        watch(() => memory.changed())
+      })
     },
   })
   process.exitCode = code
@@ -25,7 +28,6 @@ async function main(): Promise<void> {
 
 /** Long enough for the first connections of a restart to have been served. */
 const SETTLED_MS = 1_500
-const NEXT_LOOK_MS = 1_000
 /** V8's default: collections until code that did not run is thrown away. */
 const OLD_AGE = 6
 
@@ -34,16 +36,10 @@ function optimize(): void {
   for (const flag of ['--opt', '--maglev']) v8.setFlagsFromString(flag)
 }
 
-function whenIdle(isIdle: () => boolean, then: () => void): void {
-  if (isIdle()) then()
-  else setTimeout(() => whenIdle(isIdle, then), NEXT_LOOK_MS).unref()
-}
+function after(ms: number, fn: () => void): void { setTimeout(fn, ms).unref() }
 
-/**
- * Reading configuration and decoding resources leaves some ten megabytes of garbage that V8 would keep until the heap grows, which on an idle
- * device is never. Once, about 25 ms, and only while nobody is connected: it throws code that only a start runs away with the rest.
- */
-function giveBackMemory(): void {
+/** Throws code that only a start runs away with the rest. */
+function collect(): void {
   v8.setFlagsFromString('--expose-gc')
   v8.setFlagsFromString('--bytecode-old-age=1')
   const gc = vm.runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void

@@ -1,0 +1,51 @@
+/**
+ * Gives memory back that only a burst needed. Reading a configuration, at the start or from a large push, leaves some ten megabytes of garbage that V8 would
+ * keep until the heap grows, which on an idle device is never.
+ */
+
+/** Nothing has changed for so long: the burst is over, and what came of it is on disk. */
+const QUIET_MS = 1_500
+/** A collection costs 40 to 80 ms of CPU; for less than this it is not worth it. */
+const WORTH_BYTES = 4 * 1024 * 1024
+
+export type IdleMemoryOptions = {
+  /** Whether nobody would have to wait. */
+  readonly isIdle: () => boolean
+  /** Of the heap, used or not. */
+  readonly committedBytes: () => number
+  readonly collect: () => void
+  readonly nowMs: () => number
+  /** Once, and for nobody's sake who has ended. */
+  readonly after: (ms: number, fn: () => void) => void
+}
+
+export class IdleMemory {
+  readonly #o: IdleMemoryOptions
+  #changedMs: number
+  #isLooking = false
+  /** After the last collection. */
+  #committedBytes = 0
+
+  constructor(options: IdleMemoryOptions) { this.#o = options; this.#changedMs = options.nowMs() }
+
+  /** The configuration is another. */
+  changed(): void {
+    this.#changedMs = this.#o.nowMs()
+    this.#lookLater(QUIET_MS)
+  }
+
+  #lookLater(ms: number): void {
+    if (this.#isLooking) return
+    this.#isLooking = true
+    this.#o.after(ms, () => { this.#isLooking = false; this.#look() })
+  }
+
+  #look(): void {
+    const { nowMs, isIdle, committedBytes, collect } = this.#o
+    const leftMs = this.#changedMs + QUIET_MS - nowMs()
+    if (leftMs > 0 || !isIdle()) { this.#lookLater(Math.max(leftMs, QUIET_MS / 2)); return }
+    if (committedBytes() - this.#committedBytes < WORTH_BYTES) return
+    collect()
+    this.#committedBytes = committedBytes()
+  }
+}
