@@ -26,6 +26,8 @@ export async function load(storage: Storage, node: string, records: Records): Pr
   const common = { everSaved: state.has('node'), copied: copiedGeneration === undefined ? undefined : { generation: copiedGeneration, atMs: copiedAtMs ?? 0 }, sealing: state.has(SEALING) }
   if (!state.has('node') && state.get('tally') !== '0') throw new MeshError('MESH_STORAGE_DAMAGED', 'it does not say whose it is')
   if (state.get('node') !== node) return { ...common, stored: undefined, copied: undefined }
+  // A control plane that was heard of and sent nothing: taken for a snapshot, it would have the agent ready with an empty one.
+  if (generation === 0) return { ...common, stored: undefined }
   const resources = Object.fromEntries(KINDS.map((kind) => [kind, new Map<string, RawResource>()])) as Record<ResourceKind, Map<string, RawResource>>
   const references = new Map<RawResource, References>()
   const damaged: string[] = []
@@ -99,7 +101,7 @@ export function saveStatements({ node, generation, savedAtMs, contactAtMs, chang
 /** @returns `key`: rows that come in its order fill page after page */
 function changed(change: SavedChange, generation: number, records: Records): { readonly key: string; readonly statements: readonly Statement[] } {
   const { kind, name } = change
-  const ended = (key: string): Statement => ({ sql: 'UPDATE record SET to_generation = ? WHERE key = ? AND to_generation IS NULL', params: [generation, key] })
+  const ended = (key: string): Statement => ({ sql: 'UPDATE record SET to_generation = ?, room = x\'\' WHERE key = ? AND to_generation IS NULL', params: [generation, key] })
   if (!change.put) {
     const gone = records.keyOf(`${kind} ${name}`)
     return { key: gone, statements: [ended(gone)] }

@@ -15,7 +15,7 @@ const SETTLED_MS = 500
 /** Changes without end are written so often. */
 const MAX_WAIT_MS = 5_000
 const RETRY_MS = 30_000
-/** The time of the last contact alone is worth a write at the end of a run when the stored one is so old. */
+/** The time of the last contact alone is worth a write at the end of a run when the stored one is so old, and there is something that it is the age of. */
 const CONTACT_MS = 3_600_000
 
 type State = Pick<Save, 'generation' | 'savedAtMs'>
@@ -95,7 +95,7 @@ export class SnapshotSaver implements AsyncDisposable {
     await this.#copier[Symbol.asyncDispose]()
     await this.flush()
     if (this.#isDamaged) await this.flush()
-    if (isOld && this.#contactAtMs !== this.#storedContactAtMs) await this.#write([]).catch(() => undefined)
+    if (isOld && this.#state.generation > 0 && this.#contactAtMs !== this.#storedContactAtMs) await this.#write([]).catch(() => undefined)
     // A disk that refused is not asked again once nobody is there.
     this.#timer?.cancel()
   }

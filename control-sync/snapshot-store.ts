@@ -127,8 +127,8 @@ class Store implements SnapshotStore {
     this.#generation = stored?.generation ?? 0
     if (stored && previous === 'there') this.#copied = source === 'previous' ? { generation: stored.generation, atMs: stored.snapshot.savedAtMs } : copied
     if (causes.length > 0) {
-      const serves = stored && stored.generation > 0 ? `what serves is a copy of the configuration, last changed ${new Date(stored.snapshot.savedAtMs).toISOString()} (generation ${stored.generation})` : 'nothing serves until a control plane answers'
-      this.#tell('file', `${serves}: ${causes.join('; ')}`, { evt: 'snapshot.damaged', serves: stored && stored.generation > 0 ? 'previous' : 'nothing' })
+      const serves = stored ? `what serves is a copy of the configuration, last changed ${new Date(stored.snapshot.savedAtMs).toISOString()} (generation ${stored.generation})` : 'nothing serves until a control plane answers'
+      this.#tell('file', `${serves}: ${causes.join('; ')}`, { evt: 'snapshot.damaged', serves: stored ? 'previous' : 'nothing' })
     }
     const damaged = stored?.damaged ?? []
     if (damaged.length > 0) this.#tell('resource', `${damaged.length} stored resources are damaged: their version before serves, or none: ${damaged.slice(0, MAX_TOLD).join(', ')}`, { evt: 'snapshot.damaged-resources' }, damaged.length)

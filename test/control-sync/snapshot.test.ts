@@ -120,6 +120,23 @@ test('the time of the last contact and of the last change of a kind outlive the 
   assert.equal(written, 3, 'two changes, and the contact at the end')
 })
 
+test('a control plane that was heard of and sent nothing leaves no snapshot: an empty one would have the next run ready with nothing', async (t) => {
+  const disk = new Disk(t)
+  {
+    await using run = await disk.run()
+    await run.applier.apply([])
+    await disk.pass(2 * HOUR_MS)
+    assert.equal(typeof run.applier.contactAtMs, 'number')
+  }
+  assert.equal(disk.writes, 0)
+  // As an earlier meshlet left it.
+  const db = new Database(disk.storage.path)
+  db.exec("INSERT INTO state (key, value) VALUES ('node', 'n'), ('generation', '0'), ('saved_at_ms', '0'), ('contact_at_ms', '1')")
+  db.close()
+  await using again = await disk.run()
+  assert.deepEqual([again.stored, again.damage], [false, []])
+})
+
 test('what another node left is not served and does not stay', async (t) => {
   const disk = new Disk(t)
   { await using run = await disk.run(); await run.applier.apply([cluster('a')]) }

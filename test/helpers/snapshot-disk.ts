@@ -20,7 +20,7 @@ export const cluster = (name: string, timeout = '1s'): Change => change('cluster
 export const load = (cluster_name: string): Change => change('endpoint', sample({ '@type': 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment', cluster_name }))
 export function change(kind: Change['kind'], { name, bytes }: { name: string; bytes: Uint8Array }): Change { return { kind, removed: [], put: [{ name, version: '', value: bytes }] } }
 
-export type Run = AsyncDisposable & { readonly applier: Applier; readonly damaged: readonly string[]; readonly damage: readonly MeshError[] }
+export type Run = AsyncDisposable & { readonly applier: Applier; /** Whether the run began with a snapshot. */ readonly stored: boolean; readonly damaged: readonly string[]; readonly damage: readonly MeshError[] }
 
 export class SnapshotDisk {
   readonly clock = new SimClock()
@@ -47,7 +47,7 @@ export class SnapshotDisk {
     const saver = new SnapshotSaver({ ...shared, store, copyIntervalMs: this.copyIntervalMs })
     const applier = new Applier({ ...shared, saver, tables: new Current<Tables>(EMPTY_TABLES) })
     if (stored) applier.restore(stored)
-    return { applier, damaged: stored?.damaged ?? [], damage: store.damage, [Symbol.asyncDispose]: async () => { await saver[Symbol.asyncDispose](); await store[Symbol.asyncDispose]() } }
+    return { applier, stored: stored !== undefined, damaged: stored?.damaged ?? [], damage: store.damage, [Symbol.asyncDispose]: async () => { await saver[Symbol.asyncDispose](); await store[Symbol.asyncDispose]() } }
   }
   /** Lets time pass, and what the disk is doing come to its end. */
   async pass(ms: number): Promise<void> {
