@@ -18,6 +18,8 @@ const UNAUTHENTICATED = 16
 
 /** grpc-js reports a failed handshake as UNAVAILABLE with OpenSSL's or Node's words. */
 const TLS_WORDS = /certificate|self.signed|\bSSL\b|\bTLS\b|ERR_TLS|altnames|unable to verify|EPROTO/i
+/** OpenSSL's for an answer that is no TLS record: HTTP/2 frames of a port without TLS. */
+const PLAIN_WORDS = /wrong version number|packet length too long/i
 /** Node's words for a certificate of somebody else. */
 const NAME_WORDS = /altnames/i
 /** The server's alerts about the certificate that it was shown (RFC 8446 §6.2), in OpenSSL's words. */
@@ -64,6 +66,7 @@ function unavailable(details: string, said: string, what: string, address: strin
   const [, refused] = REFUSED_CERTIFICATE.exec(details) ?? []
   if (refused !== undefined) return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: TLS alert "${refused}"; it was shown ${shown}`)
   if (NAME_WORDS.test(details)) return new MeshError('MESH_CONTROL_NAME', `${address} is not who it should be: ${said.replace(/^.*?altnames: /, '')}`)
+  if (PLAIN_WORDS.test(details)) return new MeshError('MESH_CONTROL_PLAIN', `${address} answers without TLS where ${what} is asked for: ${said}`)
   if (TLS_WORDS.test(details)) return new MeshError('MESH_CONTROL_TLS', `the TLS connection to ${address} failed: ${said}`)
   return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} is not reachable for ${what}: ${said}`)
 }
@@ -81,7 +84,8 @@ const OTHER_WAY: Pace = { minMs: 100, baseMs: 500, capMs: 300_000 }
 
 const PACES: Partial<Record<ErrorCode, Pace>> = {
   MESH_CONTROL_UNAUTHENTICATED: REFUSED, MESH_CONTROL_FORBIDDEN: REFUSED, MESH_CONTROL_REFUSED: REFUSED,
-  MESH_CONTROL_TLS: REFUSED, MESH_CONTROL_NAME: REFUSED, MESH_CERTIFICATE_OTHER: REFUSED, MESH_CERTIFICATE_OLD: REFUSED,
+  MESH_CONTROL_TLS: REFUSED, MESH_CONTROL_NAME: REFUSED, MESH_CONTROL_PLAIN: REFUSED,
+  MESH_CERTIFICATE_REFUSED: REFUSED, MESH_CERTIFICATE_OTHER: REFUSED, MESH_CERTIFICATE_OLD: REFUSED,
   MESH_CONTROL_SLOW_DOWN: SLOW_DOWN,
   MESH_CONTROL_UNIMPLEMENTED: OTHER_WAY, MESH_CONTROL_COMPRESSION: OTHER_WAY, MESH_CONTROL_MESSAGE_SIZE: OTHER_WAY,
 }

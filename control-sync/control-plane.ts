@@ -113,7 +113,7 @@ export function proofOf(control: ControlPlane, identity: Identity | undefined, p
   const valid = identity && identity.notAfterMs > (control.judge?.nowMs() ?? p.wallMs) ? identity : undefined
   const token = !valid || p.certificateRefused ? control.token() : undefined
   // Beside a certificate a token does not count, and one that the server takes for expired ends the handshake.
-  if (token !== undefined) return { identity: undefined, token, shown: tokenSummary(token, p.wallMs) }
+  if (token !== undefined) return { identity: undefined, token, shown: `${tokenSummary(token, p.wallMs)}, and cluster ${control.clusterId}` }
   if (!valid) {
     throw new MeshError('MESH_NO_IDENTITY', identity ? 'the certificate has expired and there is no join token' : 'there is neither a certificate nor a join token')
   }

@@ -26,13 +26,13 @@ export type Issued = {
   /** MESH_CERTIFICATE_TTL: the life asked for was refused, this one is the server's default. */
   readonly ttlRefused: MeshError | undefined
 }
-/** Gets one identity; a new key each time. Rejects with a MESH_CONTROL_* code, MESH_NO_IDENTITY, MESH_TOKEN_INVALID or MESH_IDENTITY_DAMAGED (an answer that is none). */
+/** Gets one identity; a new key each time. Rejects with a MESH_CONTROL_* code, MESH_CERTIFICATE_REFUSED, MESH_NO_IDENTITY, MESH_TOKEN_INVALID or MESH_IDENTITY_DAMAGED (an answer that is none). */
 export type CertificateAuthority = (wish: CertificateWish) => Promise<Issued>
 
 const TIMEOUT_MS = 15_000
 /** No chain of a mesh is longer. */
 const MAX_CHAIN = 16
-/** gRPC status: istiod's and the hub's answer to a life above their maximum. */
+/** gRPC status: istiod's and the hub's answer to a life above their maximum, and to a request (CSR) that they do not sign. */
 const INVALID_ARGUMENT = 3
 
 export function istioCertificateAuthority(control: ControlPlane, clock: Clock): CertificateAuthority {
@@ -54,13 +54,18 @@ export function istioCertificateAuthority(control: ControlPlane, clock: Clock): 
         const answer = await ask(0)
         ttlRefused = new MeshError('MESH_CERTIFICATE_TTL', `${address} does not give a certificate the life of ${ttlSec} s (control.certificateTtlSec): ${err.details.slice(0, 300)}. Its default is in force`)
         return answer
-      }).catch((err: ServiceError) => { throw controlError(err, 'the certificate', address, shown) })
+      }).catch((err: ServiceError) => { throw refused(err, address) ?? controlError(err, 'the certificate', address, shown) })
       const chain = response.certChain
       // istiod: leaf, intermediates, root last.
       if (chain.length < 2 || chain.length > MAX_CHAIN) throw new MeshError('MESH_CONTROL_PROTOCOL', `the CA at ${address} answered with ${chain.length} certificates, expected the leaf and a root at least`)
       return { identity: identityOf({ keyPem, chainPem: chain.slice(0, -1).map(lineEnd).join(''), rootsPem: lineEnd(chain.at(-1)!) }), ttlRefused }
     } finally { client.close() }
   }
+}
+
+/** Not about the life that was asked for: the server's default was refused as well. */
+function refused({ code, details }: ServiceError, address: string): MeshError | undefined {
+  return code === INVALID_ARGUMENT ? new MeshError('MESH_CERTIFICATE_REFUSED', `the CA at ${address} does not sign our request for a certificate: ${details.slice(0, 300)}`) : undefined
 }
 
 type Call = { readonly client: Grpc.Client; readonly clock: Clock; readonly control: ControlPlane; readonly csr: string; readonly validitySec: number; readonly metadata: Grpc.Metadata }

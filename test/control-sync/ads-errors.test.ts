@@ -31,6 +31,11 @@ test('TLS: a wrong root, a wrong name and our certificate refused are three thin
   assert.equal(of(14, 'No connection established. Last error: Error: 40A3B044067F0000:error:0A000418:SSL routines:ssl3_read_bytes:tlsv1 alert unknown ca:../deps/openssl/openssl/ssl/record/rec_layer_s3.c:918:SSL alert number 48\n. Resolution note: '),
     `MESH_CONTROL_UNAUTHENTICATED: istiod:15012 does not accept who we are for the configuration stream: TLS alert "unknown ca"; it was shown ${SHOWN}`)
 })
+test('a port without TLS is not a matter of roots', () => {
+  const said = 'No connection established. Last error: Error: 40A3B044067F0000:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../deps/openssl/openssl/ssl/record/methods/tlsany_meth.c:84:\n. Resolution note: '
+  assert.match(of(14, said), /^MESH_CONTROL_PLAIN: istiod:15012 answers without TLS where the configuration stream is asked for: .*wrong version number/)
+  assert.ok(retryPace(controlError({ code: 14, details: said }, 'x', 'y', SHOWN)).capMs > 60_000)
+})
 test('refusals that do not pass by asking often are asked rarely', () => {
   for (const code of [16, 7, 9]) assert.ok(retryPace(controlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
   assert.ok(retryPace(controlError({ code: 14, details: '' }, 'x', 'y', SHOWN)).capMs <= 30_000)

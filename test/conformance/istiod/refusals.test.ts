@@ -79,6 +79,13 @@ test('refusals', { timeout: 300_000 }, async (t) => {
     await well(edge)
     await edge.kill()
   })
+  await t.test('the port without TLS, where istiod serves everybody: not taken, and it is said which port it should be', async () => {
+    const edge = await agent(() => { /* all else is right */ }, { address: istiod.plainAddress })
+    const { text, remedy } = await problem(edge, 'MESH_CONTROL_PLAIN')
+    assert.match(text, /^127\.0\.0\.1:\d+ answers without TLS where the certificate is asked for: /)
+    assert.match(remedy, /15012/)
+    await edge.kill()
+  })
   await t.test('permission denied: the certificate is for another namespace; joining anew puts it right', async () => {
     const edge = await agent((e) => { e.token(istiod.token({ namespace: 'other' })) })
     const { text, remedy } = await problem(edge, 'MESH_CONTROL_FORBIDDEN')

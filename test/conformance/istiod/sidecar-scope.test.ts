@@ -70,26 +70,34 @@ test('a Sidecar', { timeout: 120_000 }, async (t) => {
   })
 })
 
-test('the names of a service', { timeout: 60_000 }, async (t) => {
-  const [port] = (await freePorts(1)) as [number]
-  const app = await App.start(t, 'orders')
-  const istiod = await Istiod.create(t)
-  istiod.write('orders', serviceEntry('orders', { port, vip: VIP, endpoints: [app] }))
-  await istiod.start()
-  // In the namespace of the service, where short names count.
-  const edge = await MeshAgent.create(t, istiod, { namespace: 'shop' })
-  await edge.start()
-  await edge.until(`http://orders.shop.svc.cluster.local:${port}/`, (a) => a.body === 'orders')
-  const asked = async (host: string): Promise<readonly string[]> => {
-    const answers: readonly Answer[] = [
-      await request({ port, path: '/', headers: { host } }), await request({ port: edge.proxyPort, path: '/', headers: { host } }), await request({ port: edge.proxyPort, path: `http://${host}/`, headers: { host } }),
+/** The table of the service's port does not look at ports (ignore_port_in_host_matching), the proxy's names each with and without. */
+for (const { capture, namespace, short } of [
+  // Where the service is its bare name counts, too.
+  { capture: 'explicit', namespace: 'shop', short: ['orders.shop.svc', 'orders.shop', 'orders'] },
+  { capture: 'explicit', namespace: 'edge', short: ['orders.shop.svc', 'orders.shop'] },
+  { capture: 'redirect', namespace: 'shop', short: ['orders.shop.svc', 'orders.shop', 'orders'] },
+]) {
+  test(`the names of a service for a node in ${namespace}, capture: ${capture}`, { timeout: 60_000 }, async (t) => {
+    const [port] = (await freePorts(1)) as [number]
+    const app = await App.start(t, 'orders')
+    const istiod = await Istiod.create(t)
+    istiod.write('orders', serviceEntry('orders', { port, vip: VIP, endpoints: [app] }))
+    await istiod.start()
+    const edge = await MeshAgent.create(t, istiod, { namespace, rest: `capture: ${capture}\n` })
+    await edge.start()
+    await edge.until(`http://orders.shop.svc.cluster.local:${port}/`, (a) => a.body === 'orders')
+    // What is redirected to 15001 cannot be served (MESH_CAPTURE_UNAVAILABLE): the proxy is the way in.
+    const ways = (host: string): Promise<Answer>[] => [
+      ...(capture === 'explicit' ? [request({ port, path: '/', headers: { host } })] : []),
+      request({ port: edge.proxyPort, path: '/', headers: { host } }), request({ port: edge.proxyPort, path: `http://${host}/`, headers: { host } }),
     ]
-    return answers.map((a) => a.body)
-  }
-
-  for (const name of ['orders.shop.svc.cluster.local', 'ORDERS.shop.svc.cluster.local', 'orders.shop.svc.cluster.local.', VIP]) {
-    for (const host of [`${name}:${port}`, name]) {
-      await t.test(`${host.replace(String(port), 'PORT')}, at the service's port, at the proxy, and as an absolute URL`, async () => { assert.deepEqual(await asked(host), ['orders', 'orders', 'orders']) })
+    const asked = async (host: string): Promise<string[]> => [...new Set((await Promise.all(ways(host))).map((a) => a.body))]
+    const known = ['orders.shop.svc.cluster.local', 'ORDERS.shop.svc.cluster.local', 'orders.shop.svc.cluster.local.', ...short, VIP]
+    for (const name of known) {
+      for (const host of [`${name}:${port}`, name]) await t.test(`${host.replace(String(port), 'PORT')}, in every way`, async () => { assert.deepEqual(await asked(host), ['orders']) })
     }
-  }
-})
+    await t.test('what is no name of it here is not taken for one', async () => {
+      for (const name of ['orders.edge', 'orders.shop.svc.cluster', ...(short.includes('orders') ? [] : ['orders'])]) assert.equal((await asked(name)).includes('orders'), false, name)
+    })
+  })
+}
