@@ -6,7 +6,7 @@ import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { GrpcTransport, type GrpcTransportOptions } from '../../control-sync/ads-stream.ts'
-import { byteCount, type ControlPlane } from '../../control-sync/control-plane.ts'
+import { byteCount, channelOptions, type ControlPlane } from '../../control-sync/control-plane.ts'
 import type { NodeDescription } from '../../control-sync/node.ts'
 import { ENDINGS, FakeIstiod } from '../helpers/fake-istiod.ts'
 import { serveFakeIstiod, TOKEN, type FakeServer } from '../helpers/fake-istiod-server.ts'
@@ -120,6 +120,31 @@ test('GOAWAY at the age limit of connections ends the stream as unreachable, and
   await using agent = new SyncedAgent(transportTo(server))
   await until('the second stream', agent, () => server.came.length > 1 && agent.sync.link.state === 'connected')
   assert.ok(agent.metrics.total('mesh_control_streams_total', { result: 'ended' }) > 0)
+})
+
+test('istiod ends connections that ping more often than every 15 s, or without a stream: neither is done here', () => {
+  const options = channelOptions({ addresses: [], serverName: undefined, clusterId: 'Kubernetes', roots: () => Buffer.alloc(0), token: () => undefined })
+  assert.ok(options['grpc.keepalive_time_ms']! >= 15_000)
+  assert.ok(!options['grpc.keepalive_permit_without_calls'])
+})
+test('GOAWAY too_many_pings, from something in between that allows fewer: unreachable, and the next stream is there', async (t) => {
+  const ca = testCa()
+  const own = ca.issue('istio-system', 'istiod', { dnsNames: ['istiod.istio-system.svc'] })
+  const calls: string[] = []
+  const server = http2.createSecureServer({ key: own.keyPem, cert: own.chainPem }).on('stream', (stream) => {
+    calls.push(String(stream.session!.socket?.remotePort))
+    stream.on('error', () => undefined)
+    stream.session!.on('error', () => undefined)
+    if (calls.length === 1) { stream.session!.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, Buffer.from('too_many_pings')); stream.session!.destroy() }
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  await using agent = new SyncedAgent(transportTo({ port, ca }))
+  t.after(() => { server.close() })
+  await ended(agent)
+  assert.equal(agent.sync.link.error?.code, 'MESH_CONTROL_UNREACHABLE')
+  await until('the next stream', agent, () => calls.length > 1)
+  assert.equal(new Set(calls).size, 2, 'on a connection of its own')
 })
 
 test('several addresses: the next one when the first cannot be had, the first again after a good stream', async () => {

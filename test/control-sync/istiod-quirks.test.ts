@@ -201,6 +201,18 @@ test('two pushes before the first is answered: each nonce is acknowledged once, 
   assert.deepEqual(agent.names('cluster'), ['a', 'b', 'c'])
 })
 
+test('an acknowledgement that a newer push has overtaken is ignored by istiod, and with it whatever it says: names are asked for apart from it', async () => {
+  const istiod = mesh()
+  await using agent = new SyncedAgent(istiod.transport())
+  await calm(agent)
+  istiod.put(httpListener('m', '81', { port: 8081 }), table('81', 'b'), edsCluster('c'), load('c', '10.0.0.3'))
+  istiod.pushAll()
+  istiod.pushAll()
+  await calm(agent)
+  assert.ok(istiod.expired > 0, 'nothing was overtaken')
+  assert.deepEqual([agent.names('route'), agent.names('endpoint'), agent.synced, istiod.log], [['80', '81'], ['a', 'b', 'c'], true, []])
+})
+
 test('the same content in other bytes (maps in another order) is no change', async () => {
   const istiod = mesh()
   const entry = (host: string, ip: string): Buffer => {
