@@ -95,6 +95,7 @@ class Store implements SnapshotStore {
       // An empty file beside a copy: a kill came between a new file and what was to be written into it.
       if (loaded && (loaded.everSaved || source !== 'file' || previous !== 'there')) {
         this.#began(loaded, source, previous, causes)
+        this.#rest()
         return loaded.stored
       }
       if (loaded) { causes.push(`${this.#o.path} held nothing`); await this[Symbol.asyncDispose]() }
@@ -138,6 +139,7 @@ class Store implements SnapshotStore {
     const statements = saveStatements(p, this.#records)
     await this.#opened().commit(statements)
     this.#generation = p.generation
+    this.#rest()
     return bytesOf(statements)
   }
   async copy(atMs: number): Promise<number> {
@@ -146,6 +148,7 @@ class Store implements SnapshotStore {
     this.#copied = { generation, atMs }
     // Should this fail, the next run makes a copy too many.
     await storage.commit(copiedStatements(this.#copied)).catch(() => undefined)
+    this.#rest()
     return bytes
   }
   async restart(): Promise<void> {
@@ -161,6 +164,8 @@ class Store implements SnapshotStore {
     if (this.#records.seals) await opened.storage.query({ sql: 'PRAGMA secure_delete = ON' })
     return opened
   }
+  /** All of it was read or written, and now it lies for hours: two megabytes of pages in memory are of no use. Nobody waits for it. */
+  #rest(): void { this.#storage?.query({ sql: 'PRAGMA shrink_memory' }).catch(() => undefined) }
   #opened(): Storage {
     if (!this.#storage) throw new MeshError('MESH_STORAGE_DAMAGED', `${this.#o.path} was damaged and could not be begun anew`)
     return this.#storage
