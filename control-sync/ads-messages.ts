@@ -22,10 +22,10 @@ const HEALTH_TYPE_URL = 'type.googleapis.com/istio.v1.HealthInformation'
 const KIND_OF = new Map(Object.entries(TYPE_URLS).map(([kind, url]) => [url as string, kind as ResourceKind]))
 export function kindOf(typeUrl: string): ResourceKind | undefined { return KIND_OF.get(typeUrl) }
 
-/** Without `known`: delta-wire.ts writes those. */
+/** Without `subscribe` and `known`: delta-wire.ts writes those. */
 export function deltaRequest(r: AdsRequest, node: NodeDescription): DeltaDiscoveryRequest {
   return create(DeltaDiscoveryRequestSchema, {
-    typeUrl: TYPE_URLS[r.kind], resourceNamesSubscribe: [...r.subscribe], resourceNamesUnsubscribe: [...r.unsubscribe],
+    typeUrl: TYPE_URLS[r.kind], resourceNamesUnsubscribe: [...r.unsubscribe],
     responseNonce: r.nonce, ...errorAndNode(r, node),
   })
 }

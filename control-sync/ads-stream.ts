@@ -7,10 +7,10 @@ import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
 import { controlError } from './ads-errors.ts'
 import { deltaHealth, deltaRequest, deltaResponse, kindOf, sotwHealth, sotwRequest, sotwResponse } from './ads-messages.ts'
-import type { AdsRequest, AdsResponse, Known } from './ads-protocol.ts'
+import type { AdsRequest, AdsResponse } from './ads-protocol.ts'
 import { SotwStream } from './ads-sotw.ts'
 import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ByteCount, type ControlPlane } from './control-plane.ts'
-import { knownVersions, readDeltaResponse } from './delta-wire.ts'
+import { namesAndVersions, readDeltaResponse } from './delta-wire.ts'
 import type { NodeDescription } from './node.ts'
 import { ADS, type DeltaDiscoveryRequest, type DiscoveryRequest } from './proto/services.ts'
 import { GOOD_STREAM_MS, type AdsStream, type AdsStreamEvents, type AdsTransport } from './sync.ts'
@@ -125,8 +125,8 @@ export class GrpcTransport implements AdsTransport {
     const { node, control: { bytes } } = this.#o
     if (flavour === 'delta') {
       const { path, requestSerialize } = ADS.DeltaAggregatedResources
-      const written = (message: DeltaDiscoveryRequest, known: Known = new Map()): Outgoing => ({ typeUrl: message.typeUrl, bytes: Buffer.concat([requestSerialize(message), knownVersions(known)]) })
-      return startCall({ client, metadata, path, count: bytes, write: (r) => written(deltaRequest(r, node), r.known), health: (h) => written(deltaHealth(h)), read: readDeltaResponse, response: deltaResponse }, events)
+      const written = (message: DeltaDiscoveryRequest, ...more: Uint8Array[]): Outgoing => ({ typeUrl: message.typeUrl, bytes: Buffer.concat([requestSerialize(message), ...more]) })
+      return startCall({ client, metadata, path, count: bytes, write: (r) => written(deltaRequest(r, node), namesAndVersions(r)), health: (h) => written(deltaHealth(h)), read: readDeltaResponse, response: deltaResponse }, events)
     }
     const { path, requestSerialize, responseDeserialize } = ADS.StreamAggregatedResources
     const sotw = new SotwStream()

@@ -2,7 +2,7 @@
  * The two large ADS messages, read and written by hand: a stream that comes back brings every resource and names every version, and messages of
  * protobuf-es for each of them cost as much as all the rest (envoy/service/discovery/v3/discovery.proto).
  */
-import type { Known } from './ads-protocol.ts'
+import type { AdsRequest } from './ads-protocol.ts'
 import { nextField, type Cursor } from './wire.ts'
 
 export type DeltaResponse = {
@@ -93,13 +93,18 @@ function textField(bytes: Uint8Array, cursor: Cursor, end: number): number {
   return cursor.to < 0 ? 0 : no
 }
 
-/** DeltaDiscoveryRequest.initial_resource_versions = 5, a map of strings: appended to the bytes of a message without them it is the message with them. */
-export function knownVersions(known: Known): Uint8Array {
+/**
+ * What makes a DeltaDiscoveryRequest large: resource_names_subscribe = 3, a list of strings, and initial_resource_versions = 5, a map of strings. Behind the
+ * bytes of a message without them it is the message with them.
+ */
+export function namesAndVersions({ subscribe, known }: Pick<AdsRequest, 'subscribe' | 'known'>): Uint8Array {
   let length = 0
+  for (const name of subscribe) length += MAX_OVERHEAD + MAX_BYTES_OF_CHAR * name.length
   known.forEach(({ version }, name) => { length += MAX_OVERHEAD + MAX_BYTES_OF_CHAR * (name.length + version.length) })
   const bytes = Buffer.allocUnsafe(length)
   let at = 0
-  // A loop would make two objects for each.
+  for (const name of subscribe) at = writeString(bytes, at, 3, name)
+  // A loop over a map would make two objects for each.
   known.forEach(({ version }, name) => {
     // What stands before a text or an entry is only known behind it; most are shorter than 128 bytes, others move.
     const entry = at
@@ -113,8 +118,16 @@ const MAX_BYTES_OF_CHAR = 3
 /** Three times a tag and a length of at most four bytes. */
 const MAX_OVERHEAD = 15
 
-function writeString(bytes: Buffer, at: number, field: number, text: string): number {
-  return putLength(bytes, at, field, at + 2 + bytes.write(text, at + 2))
+function writeString(bytes: Buffer, at: number, field: number, text: string): number { return putLength(bytes, at, field, writeText(bytes, at + 2, text)) }
+
+/** Names of a mesh are ASCII. @returns where it ends */
+function writeText(bytes: Buffer, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    const char = text.charCodeAt(i)
+    if (char > 0x7f) return at + i + bytes.write(text.slice(i), at + i)
+    bytes[at + i] = char
+  }
+  return at + text.length
 }
 
 /** Before the content, which begins two bytes behind `at`. @returns where it ends now */

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { giveBack, knownVersions, readDeltaResponse } from '../../control-sync/delta-wire.ts'
+import { giveBack, namesAndVersions, readDeltaResponse } from '../../control-sync/delta-wire.ts'
 import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from '../../control-sync/proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { seededRandom } from '../helpers/random.ts'
 
@@ -46,13 +46,14 @@ test('random bytes are refused or read, and never read beyond', () => {
     try { for (const { value } of readDeltaResponse(odd).resources) assert.ok(value.length <= odd.length) } catch (err) { assert.match((err as Error).message, /broken at byte/) }
   }
 })
-test('known versions behind a request are its initial_resource_versions', () => {
+test('names and known versions behind a request are its resource_names_subscribe and initial_resource_versions', () => {
   const known = { 'outbound|80||a.b': 'v1', '': '', 'größer': '2026/–', ['x'.repeat(200)]: 'y'.repeat(20_000) }
-  const head = toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, { typeUrl: TYPE, resourceNamesSubscribe: ['a'] }))
-  const whole = fromBinary(DeltaDiscoveryRequestSchema, Buffer.concat([head, knownVersions(new Map(Object.entries(known).map(([name, version]) => [name, { version }])))]))
+  const subscribe = ['a', '', 'outbound|80||größer', 'x'.repeat(127), 'y'.repeat(128), '😀'.repeat(5_000)]
+  const head = toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, { typeUrl: TYPE, resourceNamesUnsubscribe: ['a'] }))
+  const whole = fromBinary(DeltaDiscoveryRequestSchema, Buffer.concat([head, namesAndVersions({ subscribe, known: new Map(Object.entries(known).map(([name, version]) => [name, { version }])) })]))
   assert.deepEqual(whole.initialResourceVersions, known)
-  assert.deepEqual(whole.resourceNamesSubscribe, ['a'])
-  assert.equal(knownVersions(new Map()).length, 0)
+  assert.deepEqual([whole.resourceNamesSubscribe, whole.resourceNamesUnsubscribe], [subscribe, ['a']])
+  assert.equal(namesAndVersions({ subscribe: [], known: new Map() }).length, 0)
 })
 
 test('only a large message that has its memory for itself gives it back; gRPC leaves the head of its frame before it', () => {
