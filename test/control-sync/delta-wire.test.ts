@@ -20,7 +20,8 @@ const told = (b: Uint8Array): unknown => {
   return { typeUrl: m.typeUrl, nonce: m.nonce, systemVersionInfo: m.systemVersionInfo, removedResources: m.removedResources, resources: m.resources.map((r) => ({ name: r.name, version: r.version, value: Buffer.from(r.resource?.value ?? []) })) }
 }
 const read = (b: Buffer): unknown => {
-  const m = readDeltaResponse(b)
+  const { bytes: whole, ...m } = readDeltaResponse(b)
+  assert.equal(whole, b)
   return { ...m, resources: m.resources.map((r) => ({ ...r, value: Buffer.from(r.value) })) }
 }
 
