@@ -27,7 +27,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   using service = serviceManager({
     notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => agent.alive(), clock: world.clock, log,
   })
-  io.settled({ keepCode: () => keepCompiledCode({ bundle, stateFolder: config.state, disk: systemDisk, log }), inUse: agent.inUse, isIdle: () => agent.connections === 0, watch: (changed) => { agent.onConfiguration(changed) } })
+  io.settled({ keepCode: () => { void keepCompiledCode({ bundle, stateFolder: config.state, disk: systemDisk, log }) }, inUse: agent.inUse, isIdle: () => agent.connections === 0, watch: (changed) => { agent.onConfiguration(changed) } })
   void agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`))
   const reason = await Promise.race([io.stopRequested(), agent.stopRequested])
   log.info({ evt: 'agent.stopping', reason }, 'draining')

@@ -11,8 +11,10 @@ export type Bundle = {
   addon(): Uint8Array
   /** Of an agent that is being started: as its command line and configuration file look, before anybody has read them properly. */
   likelyStateFolder(): string | undefined
-  /** What V8 has compiled of the program so far, for `compiled.bin` of the state folder; undefined when this start used what lies there. */
+  /** What V8 has compiled of the program so far; undefined when this start used what lies in the state folder. */
   compiled(): Uint8Array | undefined
+  /** `compiled.bin` of the state folder, made of that. */
+  compiledFile(compiled: Uint8Array): Uint8Array
 }
 
 // The loader in front of the bundle (deploy/tools/bundle-loader.cjs) passes it as a parameter of the module function.

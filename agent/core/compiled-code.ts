@@ -4,12 +4,21 @@ import type { Bundle } from './bundle.ts'
 import type { Disk } from './disk.ts'
 import type { Log } from './log.ts'
 
-/** Writes once per version of meshlet and of Node. A folder that cannot take it costs a slower start and nothing else. */
-export function keepCompiledCode({ bundle, stateFolder, disk, log }: { readonly bundle: Bundle | undefined; readonly stateFolder: string; readonly disk: Disk; readonly log: Log }): void {
+/**
+ * Writes once per version of meshlet and of Node, in steps of some ten milliseconds between which traffic passes. A folder that cannot take it
+ * costs a slower start and nothing else. Never rejects.
+ */
+export async function keepCompiledCode({ bundle, stateFolder, disk, log }: { readonly bundle: Bundle | undefined; readonly stateFolder: string; readonly disk: Disk; readonly log: Log }): Promise<void> {
   try {
     const compiled = bundle?.compiled()
-    if (compiled) disk.replace(path.join(stateFolder, 'compiled.bin'), compiled, 0o600)
+    if (!bundle || !compiled) return
+    await others()
+    const file = bundle.compiledFile(compiled)
+    await others()
+    disk.replace(path.join(stateFolder, 'compiled.bin'), file, 0o600)
   } catch (err) {
     log.debug({ evt: 'start.not-kept', err }, 'the compiled program could not be kept for the next start')
   }
 }
+
+function others(): Promise<void> { return new Promise((resolve) => { setImmediate(resolve) }) }

@@ -60,10 +60,10 @@ function runtime() {
   const meshletBundle = {
     version: PARTS.version, builtAt: PARTS.builtAt, file: __filename, addonSha256: PARTS.addonSha256, thread: () => part('thread').toString('latin1'), addon: () => part('addon'),
     likelyStateFolder,
-    compiled: () => {
-      if (program.cachedDataRejected === false) return undefined
+    compiled: () => (program.cachedDataRejected === false ? undefined : program.createCachedData()),
+    compiledFile: (code) => {
       const text = Buffer.from(textOf('program'), 'latin1')
-      const rest = Buffer.concat([Buffer.alloc(4), text, program.createCachedData()])
+      const rest = Buffer.concat([Buffer.alloc(4), text, code])
       rest.writeUInt32LE(text.length)
       const head = Buffer.alloc(HEAD - 4)
       head.write(PARTS.programSha256, 'hex')

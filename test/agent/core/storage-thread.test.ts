@@ -221,7 +221,7 @@ test('a closed storage refuses, and closing twice is one closing', async (t) => 
 })
 
 function bundleOf(addon: Buffer): Bundle {
-  return { version: '0', builtAt: '', file: '', addonSha256: createHash('sha256').update(addon).digest('hex'), addon: () => addon, thread: () => '', compiled: () => undefined, likelyStateFolder: () => undefined }
+  return { version: '0', builtAt: '', file: '', addonSha256: createHash('sha256').update(addon).digest('hex'), addon: () => addon, thread: () => '', compiled: () => undefined, compiledFile: (code: Uint8Array) => code, likelyStateFolder: () => undefined }
 }
 test('the addon of a bundle is unpacked once, checked by hash each time, and put right when somebody has changed it', (t) => {
   const stateFolder = path.join(folder(t), 'state')
