@@ -5,6 +5,8 @@
 
 /** Nothing has changed for so long: the burst is over, and what came of it is on disk. */
 const QUIET_MS = 1_500
+/** From look to look at somebody who stays connected the wait doubles: a device with a client for ever should sleep. */
+const MAX_WAIT_MS = 60_000
 /** A collection costs 40 to 80 ms of CPU; for less than this it is not worth it. */
 const WORTH_BYTES = 4 * 1024 * 1024
 
@@ -23,6 +25,7 @@ export class IdleMemory {
   readonly #o: IdleMemoryOptions
   #changedMs: number
   #isLooking = false
+  #waitMs = QUIET_MS / 2
   /** After the last collection. */
   #committedBytes = 0
 
@@ -31,6 +34,7 @@ export class IdleMemory {
   /** The configuration is another. */
   changed(): void {
     this.#changedMs = this.#o.nowMs()
+    this.#waitMs = QUIET_MS / 2
     this.#lookLater(QUIET_MS)
   }
 
@@ -43,7 +47,12 @@ export class IdleMemory {
   #look(): void {
     const { nowMs, isIdle, committedBytes, collect } = this.#o
     const leftMs = this.#changedMs + QUIET_MS - nowMs()
-    if (leftMs > 0 || !isIdle()) { this.#lookLater(Math.max(leftMs, QUIET_MS / 2)); return }
+    if (leftMs > 0) { this.#lookLater(leftMs); return }
+    if (!isIdle()) {
+      this.#lookLater(this.#waitMs)
+      this.#waitMs = Math.min(this.#waitMs * 2, MAX_WAIT_MS)
+      return
+    }
     if (committedBytes() - this.#committedBytes < WORTH_BYTES) return
     collect()
     this.#committedBytes = committedBytes()

@@ -11,9 +11,10 @@ class Heap {
   readonly collections: number[] = []
   committedBytes = 44 * MIB
   isIdle = true
+  looks = 0
   readonly #startMs = this.clock.monotonicMs()
   readonly memory = new IdleMemory({
-    isIdle: () => this.isIdle, committedBytes: () => this.committedBytes, nowMs: () => this.clock.monotonicMs(),
+    isIdle: () => { this.looks++; return this.isIdle }, committedBytes: () => this.committedBytes, nowMs: () => this.clock.monotonicMs(),
     after: (ms, fn) => { this.clock.after(ms, fn) },
     collect: () => { this.collections.push(this.clock.monotonicMs() - this.#startMs); this.committedBytes = 21 * MIB },
   })
@@ -28,7 +29,20 @@ test('what the start left is collected once nothing changes any more, and not wh
   await heap.clock.advance(10_000)
   assert.deepEqual(heap.collections, [])
   heap.isIdle = true
-  await heap.clock.advance(1_000)
+  await heap.clock.advance(12_000)
+  assert.equal(heap.collections.length, 1)
+})
+
+test('somebody who stays connected is looked at more and more seldom, down to once a minute', async () => {
+  const heap = new Heap()
+  heap.isIdle = false
+  heap.memory.changed()
+  await heap.clock.advance(180_000)
+  const looks = heap.looks
+  await heap.clock.advance(600_000)
+  assert.equal(heap.looks - looks, 10)
+  heap.isIdle = true
+  await heap.clock.advance(60_000)
   assert.equal(heap.collections.length, 1)
 })
 
