@@ -7,6 +7,20 @@ export type Cursor = { at: number; from: number; to: number }
  * @returns the field number; 0 when the bytes are no protobuf (or hold a group, which proto3 does not write).
  */
 export function nextField(bytes: Uint8Array, cursor: Cursor, end: number): number {
+  const { at } = cursor
+  // Most tags and lengths are a byte each.
+  const tag = at < end ? bytes[at]! : END
+  const length = at + 1 < end ? bytes[at + 1]! : END
+  if (tag < 0x80 && (tag & 7) === 2 && length < 0x80) {
+    cursor.from = at + 2
+    cursor.at = cursor.to = at + 2 + length
+    return cursor.at <= end ? tag >>> 3 : 0
+  }
+  return anyField(bytes, cursor, end)
+}
+const END = 0xff
+
+function anyField(bytes: Uint8Array, cursor: Cursor, end: number): number {
   const tag = varint(bytes, cursor, end)
   if (tag > MAX_TAG) return 0
   const no = tag >>> 3
