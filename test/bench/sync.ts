@@ -20,13 +20,13 @@ const SUBJECTS = { meshlet, envoy, 'grpc-js-xds': grpcJsXds }
 const UNIT = { env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }, flags: '--max-semi-space-size=8 --v8-pool-size=1' }
 /** Until what is written is in force at istiod and nobody is told of it any more. */
 const ISTIOD_READS_MS = 4_000
-const RECONNECTS = 5
+const RECONNECTS = 9
 /** Each look costs a page of metrics. */
 const COPY_LOOK_MS = 2_000
 const PROBE = pathToFileURL(path.join(import.meta.dirname, 'lag-probe.ts')).href
 
 export const syncBench: PeerBench = {
-  kind: 'peers', name: 'sync', asks: 'what does configuration cost at N services of a real istiod (built with the machine\'s Go)? the first sync from exec (and up to the moment when all is in force), the copy of what is stored that follows it, a stream that comes back (the middle one of five), one endpoint changed, one service more, a push that changes every cluster',
+  kind: 'peers', name: 'sync', asks: 'what does configuration cost at N services of a real istiod (built with the machine\'s Go)? the first sync from exec (and up to the moment when all is in force), the copy of what is stored that follows it, a stream that comes back (the middle one of nine), one endpoint changed, one service more, a push that changes every cluster',
   cases: Object.fromEntries(SIZES.map((size) => [String(size), `${size} service${size === 1 ? '' : 's'}`])), subjects: Object.keys(SUBJECTS),
   prints: 'CPU microseconds of the whole step, its duration (p50), RSS after it, KiB over the control link in both directions, KiB written to the disk and in how many saves, the longest lag of meshlet\'s event loop and the most CPU milliseconds in one',
   options: ['only'], rows,
