@@ -37,7 +37,9 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
   const dig = async (...args: string[]): Promise<string> => {
     const { out, err, code } = await run(debianProgram('dig'), ['@127.0.0.1', '-p', String(port), '+tries=1', '+timeout=5', ...args])
     assert.equal(code, 0, `dig ${args.join(' ')}: ${out}${err}`)
-    assert.doesNotMatch(out, /malformed|mismatch|extra bytes/i, out)
+    // Thousands of queries, each from a port of its own: one may get what a client that had the port before did not wait for, and dig passes over it. Of an answer with
+    // a wrong id it would do the same, and end with 9 for want of another.
+    assert.doesNotMatch(out.replaceAll(/^;; Warning: ID mismatch.*$/gm, ''), /malformed|mismatch|extra bytes/i)
     return out
   }
   /** Status and flags; then the records, without TTL. */
