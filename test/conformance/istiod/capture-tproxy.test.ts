@@ -12,10 +12,11 @@ import { debianProgram } from '../peers.ts'
 import { temporaryFolder, until, type Finally } from '../programs.ts'
 import { App, serviceEntry, SIDECAR_LABEL } from './app.ts'
 import { echo, EchoServer } from './echo.ts'
+import { FAR_SERVICES, farIngress, HTTP_PORT, HTTP_VIP, startFarAgent, TCP_PORT, TCP_VIP } from './far-agent.ts'
 import { peerAuthentication } from './inbound.ts'
 import { certificateOf } from './istioctl.ts'
 import { Istiod } from './istiod.ts'
-import { MeshAgent, NODE_IP, request, type Answer } from './mesh-agent.ts'
+import { MeshAgent, request, type Answer } from './mesh-agent.ts'
 import { inOwnNetwork, shell } from './network-namespace.ts'
 import { HERE_IP, Outside } from './outside.ts'
 
@@ -23,32 +24,15 @@ inOwnNetwork(import.meta.filename)
 debianProgram('setpriv')
 
 const EDGE = path.resolve(import.meta.dirname, '../../../deploy/edge')
-const HTTP_VIP = '10.96.0.10'
-const TCP_VIP = '10.96.0.11'
 const SELF_VIP = '10.96.0.12'
 /** In the same range, and of nobody in the mesh; the other machine has it. */
 const UNKNOWN = '10.96.9.9'
-const HTTP_PORT = 80
-const TCP_PORT = 9000
 const APP_PORT = 8080
 /** Of an application here that is no service. */
 const OTHER_PORT = 8081
-/** Of the second agent, whose ports are these services. */
-const SERVING_IP = NODE_IP
 /** Anything but root's: meshlet's user on this machine. */
 const MESHLET_UID = 61_184
 
-const served = (name: string, vip: string, port: number, protocol: string): string => serviceEntry(name, { namespace: 'edge', port, protocol, vip, endpoints: [{ address: SERVING_IP, port, labels: SIDECAR_LABEL, serviceAccount: 'gateway' }] })
-const ingress = (orders: number, raw: number): string => `---
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {name: edge, namespace: edge}
-spec:
-  ingress:
-  - {port: {number: ${HTTP_PORT}, protocol: HTTP, name: http}, bind: ${SERVING_IP}, defaultEndpoint: "127.0.0.1:${orders}"}
-  - {port: {number: ${TCP_PORT}, protocol: TCP, name: tcp}, bind: ${SERVING_IP}, defaultEndpoint: "127.0.0.1:${raw}"}
-  egress: [{hosts: ["~/*"]}]
-`
 const mtls = (mode: 'STRICT' | 'PERMISSIVE'): string => peerAuthentication(mode).replace('namespace: edge', 'namespace: shop')
 
 /** What meshlet-capture-rules.service does, with a user that need not have a name. */
@@ -76,13 +60,11 @@ async function site(t: Finally, { mesh = '', sparedUid = MESHLET_UID } = {}): Pr
   const app = await App.start(t, 'app', HERE_IP, APP_PORT)
   const other = await App.start(t, 'other', HERE_IP, OTHER_PORT)
   const istiod = await Istiod.create(t, { mesh })
-  istiod.write('services', served('orders', HTTP_VIP, HTTP_PORT, 'HTTP') + served('raw', TCP_VIP, TCP_PORT, 'TCP')
+  istiod.write('services', FAR_SERVICES
     + serviceEntry('app', { port: APP_PORT, vip: SELF_VIP, endpoints: [{ address: HERE_IP, port: APP_PORT, labels: SIDECAR_LABEL, serviceAccount: 'client' }] }))
-  istiod.write('edge', ingress(orders.port, raw.tcp) + peerAuthentication('STRICT'))
+  istiod.write('edge', farIngress(orders.port, raw.tcp))
   await istiod.start()
-  const far = await MeshAgent.create(t, istiod)
-  await far.start()
-  await far.status('its ports are open', (s) => s.listeners.filter((l) => l.address.startsWith(SERVING_IP) && l.state === 'listening').length === 2)
+  await startFarAgent(t, istiod)
   const near = await MeshAgent.create(t, istiod, {
     name: 'near-1', namespace: 'shop', serviceAccount: 'client', app: 'app', ip: HERE_IP, rest: 'capture: transparent\n',
     launcher: ['python3', path.join(import.meta.dirname, 'pass-sockets.py'), String(MESHLET_UID), '15001,15006'],

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { App, serviceEntry, SIDECAR_LABEL } from './app.ts'
 import { echo, EchoServer } from './echo.ts'
+import { FAR_SERVICES, farIngress, HTTP_PORT, HTTP_VIP, startFarAgent, TCP_PORT, TCP_VIP } from './far-agent.ts'
 import { edgeEntry, edgeService, peerAuthentication, plainCall, meshCall } from './inbound.ts'
 import { certificateFolder, certificateOf } from './istioctl.ts'
 import { Istiod } from './istiod.ts'
@@ -15,30 +16,10 @@ import type { Finally } from '../programs.ts'
 
 inOwnNetwork(import.meta.filename)
 
-const HTTP_VIP = '10.96.0.10'
-const TCP_VIP = '10.96.0.11'
 const ECHO_VIP = '10.96.0.12'
 /** In the same range, but nobody's. */
 const UNKNOWN_VIP = '10.96.0.99'
-const HTTP_PORT = 80
-const TCP_PORT = 9000
 const ECHO_PORT = 8080
-/** Of the second agent, whose ports are these services. */
-const SERVING_IP = NODE_IP
-
-/** A service with an address of its own; the second agent is its workload. */
-const served = (name: string, vip: string, port: number, protocol: string): string => serviceEntry(name, { namespace: 'edge', port, protocol, vip, endpoints: [{ address: SERVING_IP, port, labels: SIDECAR_LABEL, serviceAccount: 'gateway' }] })
-/** For the whole namespace: istiod takes the second agent for the workload of both services, with their labels. */
-const ingress = (http: number, tcp: number): string => `---
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {name: edge, namespace: edge}
-spec:
-  ingress:
-  - {port: {number: ${HTTP_PORT}, protocol: HTTP, name: http}, bind: ${SERVING_IP}, defaultEndpoint: "127.0.0.1:${http}"}
-  - {port: {number: ${TCP_PORT}, protocol: TCP, name: tcp}, bind: ${SERVING_IP}, defaultEndpoint: "127.0.0.1:${tcp}"}
-  egress: [{hosts: ["~/*"]}]
-`
 
 type Site = { readonly istiod: Istiod; readonly app: App; readonly near: MeshAgent; readonly serial: string }
 
@@ -49,12 +30,10 @@ async function site(t: Finally, { mesh = '', yaml = '' } = {}): Promise<Site> {
   const istiod = await Istiod.create(t, { mesh })
   await istiod.start()
   const secured = await EchoServer.start(t, await certificateFolder(t, istiod, 'shop', 'echo'))
-  istiod.write('services', served('orders', HTTP_VIP, HTTP_PORT, 'HTTP') + served('raw', TCP_VIP, TCP_PORT, 'TCP')
+  istiod.write('services', FAR_SERVICES
     + serviceEntry('echo', { port: ECHO_PORT, vip: ECHO_VIP, endpoints: [{ address: '127.0.0.1', port: secured.http, labels: SIDECAR_LABEL, serviceAccount: 'echo' }] }))
-  istiod.write('edge', ingress(app.port, plain.tcp) + peerAuthentication('STRICT') + yaml)
-  const far = await MeshAgent.create(t, istiod)
-  await far.start()
-  await far.status('its ports are open', (s) => s.listeners.filter((l) => l.address.startsWith(SERVING_IP) && l.state === 'listening').length === 2)
+  istiod.write('edge', farIngress(app.port, plain.tcp) + yaml)
+  await startFarAgent(t, istiod)
   const near = await MeshAgent.create(t, istiod, { name: 'near-1', namespace: 'shop', serviceAccount: 'client', app: 'near', ip: '127.0.0.8' })
   await near.start()
   const { certificate } = await near.status('endpoints are there', (s) => s.config.resources['endpoint sets'] === 3)
