@@ -27,7 +27,7 @@ import { messageOf, type NoRow, type Row } from './bench.ts'
 import { pin, SUBJECT_CORE } from './measure.ts'
 import { serveSecrets } from './envoy-secrets.ts'
 import { startMesh } from './sync-mesh.ts'
-import { measured, Meter, type Subject } from './sync-step.ts'
+import { measured, Meter, reconnects, type Subject } from './sync-step.ts'
 
 const NODE_ID = `sidecar~${NODE_IP}~edge-1.edge~edge.svc.cluster.local`
 const METADATA = { NAMESPACE: 'edge', SERVICE_ACCOUNT: 'gateway', INSTANCE_IPS: NODE_IP, CLUSTER_ID: 'Kubernetes', LABELS: { app: 'edge' } }
@@ -55,7 +55,7 @@ export async function* envoy(t: Finally, size: number): AsyncIterable<Row | NoRo
     await until('Envoy has the clusters', async () => (await clusters()) > size, WITHIN_MS)
   })
   if (await stat('listener_manager.lds.update_rejected') + await stat('cluster_manager.cds.update_rejected') > 0) throw new Error(`Envoy has refused what istiod sent: ${running.log.split('\n').find((l) => l.includes('rejected')) ?? ''}`)
-  yield await measured(subject, 'reconnect', () => meter.received(() => { meter.cut() }))
+  yield await reconnects(subject)
   yield await measured(subject, 'endpoint', () => meter.received(() => { mesh.changeEndpoint() }))
   const known = await clusters()
   yield await measured(subject, 'service', async () => { mesh.addService(); await until('Envoy has one cluster more', async () => (await clusters()) > known, WITHIN_MS) })
@@ -105,7 +105,7 @@ export async function* grpcJsXds(t: Finally, size: number): AsyncIterable<Row | 
     dial(size)
     await running.until('all targets have their endpoints', () => seen().taken >= size, WITHIN_MS)
   })
-  yield await measured(subject, 'reconnect', () => meter.received(() => { meter.cut() }))
+  yield await reconnects(subject)
   const { changes } = seen()
   yield await measured(subject, 'endpoint', async () => { mesh.changeEndpoint(); await running.until('the endpoint has changed', () => seen().changes > changes, WITHIN_MS) })
   yield await measured(subject, 'service', async () => { mesh.addService(); dial(size + 1); await running.until('the target has its endpoints', () => seen().taken > size, WITHIN_MS) })

@@ -9,6 +9,7 @@ export const STEPS = ['first', 'copy', 'reconnect', 'endpoint', 'service', 'push
 export type Step = (typeof STEPS)[number]
 /** Nothing has come for so long: the step is over. */
 const QUIET_MS = 2_000
+const RECONNECTS = 9
 /** More than HTTP/2's own frames of an idle connection. */
 const SOMETHING_BYTES = 500
 
@@ -65,9 +66,6 @@ export type Subject = {
   readonly lag?: (step: Step, fromMs: number) => Lag
 }
 
-/** Of several rows of one step that with the middle CPU: the first after a start compiles what it runs, and every fifth or so pays for a major collection. */
-export function middle(rows: readonly Row[]): Row { return rows.toSorted((a, b) => a.cpuUs - b.cpuUs)[rows.length >> 1]! }
-
 /** @param act resolves when the step's effect is there, with that moment of performance.now() if it was an earlier one */
 export async function measured(s: Subject, step: Step, act: () => Promise<number | void>): Promise<Row> {
   const saves = s.saves ?? (() => Promise.resolve(0))
@@ -85,4 +83,14 @@ export async function measured(s: Subject, step: Step, act: () => Promise<number
     saves: (await saves()) - savesBefore, lag: s.lag?.(step, fromWallMs) ?? null,
   }
   return { bench: 'sync', case: `${step}-${s.size}`, subject: s.name, cpuUs, perSecond: 1_000 / ms, p50Ms: ms, p99Ms: null, rssMiB: rss, config }
+}
+
+/**
+ * Streams that are cut and come back, watched from the link: to ask the subject again and again would cost as much as the reconnect. The middle one by CPU: the
+ * first after a start compiles what it runs, and some pay for a major collection.
+ */
+export async function reconnects(s: Subject): Promise<Row> {
+  const rows: Row[] = []
+  for (let i = 0; i < RECONNECTS; i++) rows.push(await measured(s, 'reconnect', () => s.meter.received(() => { s.meter.cut() })))
+  return rows.toSorted((a, b) => a.cpuUs - b.cpuUs)[RECONNECTS >> 1]!
 }

@@ -12,7 +12,7 @@ import { type Lag, messageOf, type NoRow, type PeerBench, type Row, type RunOpti
 import { cpuNs, pin, SUBJECT_CORE } from './measure.ts'
 import { startMesh, type Mesh } from './sync-mesh.ts'
 import { envoy, grpcJsXds } from './sync-peers.ts'
-import { measured, Meter, middle, type Step, type Subject } from './sync-step.ts'
+import { measured, Meter, reconnects, type Step, type Subject } from './sync-step.ts'
 
 const SIZES = [1, 100, 1_000, 5_000]
 const SUBJECTS = { meshlet, envoy, 'grpc-js-xds': grpcJsXds }
@@ -20,7 +20,6 @@ const SUBJECTS = { meshlet, envoy, 'grpc-js-xds': grpcJsXds }
 const UNIT = { env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }, flags: '--max-semi-space-size=8 --v8-pool-size=1' }
 /** Until what is written is in force at istiod and nobody is told of it any more. */
 const ISTIOD_READS_MS = 4_000
-const RECONNECTS = 9
 /** Each look costs a page of metrics. */
 const COPY_LOOK_MS = 2_000
 const PROBE = pathToFileURL(path.join(import.meta.dirname, 'lag-probe.ts')).href
@@ -89,10 +88,7 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
   const copies = (): Promise<number> => edge.metric('mesh_config_copies_total')
   yield await measured(subject, 'copy', () => until('the stored configuration is copied', async () => { await sleep(COPY_LOOK_MS); return (await copies()) > 0 }, 60_000).then(() => undefined))
   const before = await generation()
-  // Watched from the link: to ask for the status again and again would cost as much as the reconnect.
-  const reconnects: Row[] = []
-  for (let i = 0; i < RECONNECTS; i++) reconnects.push(await measured(subject, 'reconnect', () => meter.received(() => meter.cut())))
-  yield middle(reconnects)
+  yield await reconnects(subject)
   if (await generation() !== before) console.error(`reconnect-${size}: generation ${before} became ${await generation()}, although nothing had changed`)
   yield await measured(subject, 'endpoint', () => applied(() => { mesh.changeEndpoint() }))
   const had = await clusters()
