@@ -6,7 +6,8 @@
  */
 import { hash } from 'node:crypto'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
-import { MAX_DEPTH, shapeOfKind, shapeOfUrl, type Shape, type Step } from './map-shapes.ts'
+import { findKey, type KeySpan } from './map-entry.ts'
+import { MAX_DEPTH, shapeOfAny, shapeOfKind, type Shape, type Step } from './map-shapes.ts'
 import { nextField } from './wire.ts'
 
 /** @returns 32 hex digits of SHA-256. Bytes that are no protobuf are hashed as they are; never throws. */
@@ -38,6 +39,7 @@ function sortMaps(bytes: Uint8Array, start: number, end: number, shape: Shape, d
 function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: readonly (Step | undefined)[], depth: number): boolean {
   let entries: Entry[] | undefined
   let mapField = 0
+  const key: KeySpan = { keyFrom: 0, keyTo: 0 }
   const cursor = { at: start, from: 0, to: 0 }
   while (cursor.at < end) {
     const fieldStart = cursor.at
@@ -51,10 +53,10 @@ function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: re
     if (shape && !sortMaps(bytes, cursor.from, cursor.to, shape, depth + 1)) return false
     if (!step.map) continue
     mapField = no
-    const key = keyOf(bytes, cursor.from, cursor.to)
-    if (!key) return false
+    if (!findKey(bytes, cursor.from, cursor.to, key)) return false
     entries ??= []
-    entries.push({ start: fieldStart, end: cursor.to, key })
+    // A copy: sorting moves the bytes.
+    entries.push({ start: fieldStart, end: cursor.to, key: bytes.slice(key.keyFrom, key.keyTo) })
   }
   if (entries) sortEntries(bytes, entries)
   return cursor.at === end
@@ -63,16 +65,16 @@ function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: re
 /** google.protobuf.Any: type_url = 1, value = 2. */
 function sortInAny(bytes: Uint8Array, start: number, end: number, depth: number): boolean {
   const cursor = { at: start, from: 0, to: 0 }
-  let url = ''
+  let url: readonly [number, number] = [0, 0]
   let value: readonly [number, number] | undefined
   while (cursor.at < end) {
     const no = nextField(bytes, cursor, end)
     if (no === 0) return false
     if (cursor.to < 0) continue
-    if (no === 1) url = latin1(bytes, cursor.from, cursor.to)
+    if (no === 1) url = [cursor.from, cursor.to]
     if (no === 2) value = [cursor.from, cursor.to]
   }
-  const shape = value && shapeOfUrl(url)
+  const shape = value && shapeOfAny(bytes, ...url)
   return !shape || sortMaps(bytes, value![0], value![1], shape, depth + 1)
 }
 
@@ -90,27 +92,8 @@ function sortEntries(bytes: Uint8Array, entries: Entry[]): void {
   }
 }
 
-const NO_KEY = new Uint8Array(0)
-
-/** The key of a map entry as its bytes on the wire (a copy: sorting moves them); an absent one is the type's zero. */
-function keyOf(bytes: Uint8Array, start: number, end: number): Uint8Array | undefined {
-  const cursor = { at: start, from: 0, to: 0 }
-  let key = NO_KEY
-  while (cursor.at < end) {
-    const fieldStart = cursor.at
-    const no = nextField(bytes, cursor, end)
-    if (no === 0) return undefined
-    if (no === 1) key = cursor.to < 0 ? bytes.slice(fieldStart, cursor.at) : bytes.slice(cursor.from, cursor.to)
-  }
-  return key
-}
-
 function compare(a: Uint8Array, b: Uint8Array): number {
   const shorter = Math.min(a.length, b.length)
   for (let i = 0; i < shorter; i++) if (a[i] !== b[i]) return a[i]! - b[i]!
   return a.length - b.length
-}
-
-function latin1(bytes: Uint8Array, start: number, end: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.min(end - start, 512)).toString('latin1')
 }

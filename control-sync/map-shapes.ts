@@ -12,8 +12,14 @@ export type Shape = { readonly kind: 'message'; readonly fields: readonly (Step 
 /** `undefined`: the bytes of such a resource are its canonical form. */
 export function shapeOfKind(kind: ResourceKind): Shape | undefined { return shapeOfUrl(TYPE_URLS[kind]) }
 
-/** @param url of an Any; what stands before the last slash does not matter */
-export function shapeOfUrl(url: string): Shape | undefined {
+/** Of the value of a google.protobuf.Any. @param from where its type_url stands, in ASCII */
+export function shapeOfAny(bytes: Uint8Array, from: number, to: number): Shape | undefined {
+  return shapeOfUrl(Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, Math.min(to - from, MAX_URL_BYTES))).toString('latin1'))
+}
+const MAX_URL_BYTES = 512
+
+/** What stands before the last slash does not matter. */
+function shapeOfUrl(url: string): Shape | undefined {
   const type = url.slice(url.lastIndexOf('/') + 1)
   if (shapes.has(type)) return shapes.get(type)
   const schema = registry().getMessage(type)

@@ -4,12 +4,12 @@
  * left for the collector: a stream that comes back brings thousands, to a process that is otherwise idle.
  */
 import type { ResourceKind } from '../agent/model/snapshot.ts'
-import { MAX_DEPTH, shapeOfKind, shapeOfUrl, type Shape } from './map-shapes.ts'
+import { findKey, type KeySpan } from './map-entry.ts'
+import { MAX_DEPTH, shapeOfAny, shapeOfKind, type Shape } from './map-shapes.ts'
 import { nextField, type Cursor } from './wire.ts'
 
 /** Each is looked for among all the others. */
 const MAX_ENTRIES = 32
-const MAX_URL_BYTES = 512
 
 /** @returns true only for equal content; false also where it cannot tell: maps of more than 32 entries, no protobuf */
 export function sameContent(kind: ResourceKind, a: Uint8Array, b: Uint8Array): boolean {
@@ -78,7 +78,7 @@ function same(leftFrom: number, rightFrom: number, length: number, equal: number
     if (step?.map) {
       if (!sameMap(no, step.shape, leftEnd, rightEnd, depth)) return false
     } else {
-      const below = isAny && no === 2 ? shapeOfUrl(latin1(a, urlFrom, urlTo)) : step?.shape
+      const below = isAny && no === 2 ? shapeOfAny(a, urlFrom, urlTo) : step?.shape
       // Its tag and length are equal.
       if (differsAt < l.from || !same(l.from, r.from, l.to - l.from, differsAt - l.from, below, depth + 1)) return false
     }
@@ -88,12 +88,9 @@ function same(leftFrom: number, rightFrom: number, length: number, equal: number
   return true
 }
 
-function latin1(bytes: Uint8Array, from: number, to: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, Math.min(to - from, MAX_URL_BYTES))).toString('latin1')
-}
-
 /** Entries of the maps that are open, innermost last; of each its place and that of its key. */
-const entries: { from: number; to: number; keyFrom: number; keyTo: number }[] = []
+const entries: Entry[] = []
+type Entry = KeySpan & { from: number; to: number }
 let top = 0
 const TAKEN = -1
 
@@ -120,7 +117,7 @@ function sameMap(no: number, shape: Shape | undefined, leftEnd: number, rightEnd
   return true
 }
 
-function sameKey(one: { keyFrom: number; keyTo: number }, other: { from: number; keyFrom: number; keyTo: number }): boolean {
+function sameKey(one: Entry, other: Entry): boolean {
   const length = one.keyTo - one.keyFrom
   return other.from !== TAKEN && length === other.keyTo - other.keyFrom && equalBytes(one.keyFrom, other.keyFrom, length) === length
 }
@@ -137,22 +134,10 @@ function readEntries(bytes: Uint8Array, cursor: Cursor, end: number, no: number)
   return false
 }
 
-const inEntry = cursor()
-
-/** The key is field 1 of an entry, whichever its type; an absent one is the type's zero. */
 function readEntry(bytes: Uint8Array, from: number, to: number): boolean {
   const entry = entries[top] ??= { from: 0, to: 0, keyFrom: 0, keyTo: 0 }
-  entry.from = entry.keyFrom = entry.keyTo = from
+  entry.from = from
   entry.to = to
-  inEntry.at = from
-  while (inEntry.at < to) {
-    const start = inEntry.at
-    const no = nextField(bytes, inEntry, to)
-    if (no === 0) return false
-    if (no !== 1) continue
-    entry.keyFrom = inEntry.to < 0 ? start : inEntry.from
-    entry.keyTo = inEntry.at
-  }
   top++
-  return true
+  return findKey(bytes, from, to, entry)
 }
