@@ -1,5 +1,6 @@
 /** Where a captured connection was going (NetStream.local), and whose it is by that. */
 import type { NetStream } from '../agent/core/network.ts'
+import { oncePer } from '../agent/core/once-per.ts'
 import type { Listener } from '../agent/model/listener.ts'
 import type { Tables } from '../agent/model/tables.ts'
 
@@ -16,13 +17,6 @@ export function ownerOf(bound: Listener, { local }: NetStream, { listeners }: Pi
 }
 
 /** A mesh of 1,000 services is as many listeners: not to be walked through for each connection. */
-const indexes = new WeakMap<Tables['listeners'], ReadonlyMap<number, readonly Listener[]>>()
-function byPort(listeners: Tables['listeners']): ReadonlyMap<number, readonly Listener[]> {
-  const known = indexes.get(listeners)
-  if (known) return known
-  const made = Map.groupBy(listeners.values(), (l) => l.port)
-  indexes.set(listeners, made)
-  return made
-}
+const byPort = oncePer((listeners: Tables['listeners']) => Map.groupBy(listeners.values(), (l) => l.port))
 
 function isAny(address: string): boolean { return address === '0.0.0.0' || address === '::' }

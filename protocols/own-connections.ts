@@ -5,6 +5,7 @@
  */
 import { MeshError } from '../agent/core/errors.ts'
 import type { Address, NetStream } from '../agent/core/network.ts'
+import { oncePer } from '../agent/core/once-per.ts'
 
 type Ends = Pick<NetStream, 'local' | 'remote'>
 
@@ -27,12 +28,5 @@ function entered(from: Address, to: Address, into: Set<string>, others: Readonly
   return { [Symbol.dispose]: () => { into.delete(key) } }
 }
 
-const all = new WeakMap<object, OwnConnections>()
 /** One for everybody with the same context. */
-export function ownConnectionsOf(ctx: object): OwnConnections {
-  const known = all.get(ctx)
-  if (known) return known
-  const made = new OwnConnections()
-  all.set(ctx, made)
-  return made
-}
+export const ownConnectionsOf = oncePer((_ctx: object) => new OwnConnections())

@@ -5,6 +5,7 @@
 import type { Timer } from '../agent/core/clock.ts'
 import type { MeshError, ErrorCode } from '../agent/core/errors.ts'
 import type { Family } from '../agent/core/metrics.ts'
+import { oncePer } from '../agent/core/once-per.ts'
 import type { Standing } from '../agent/model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../agent/model/tls.ts'
 import type { Context } from './context.ts'
@@ -105,12 +106,5 @@ export class OpenStandings {
   }
 }
 
-const ofContext = new WeakMap<Context, OpenStandings>()
 /** One per context, so that what comes in and what goes out share a timer. */
-export function standingsOf(ctx: Context): OpenStandings {
-  const known = ofContext.get(ctx)
-  if (known) return known
-  const made = new OpenStandings(ctx)
-  ofContext.set(ctx, made)
-  return made
-}
+export const standingsOf = oncePer((ctx: Context) => new OpenStandings(ctx))

@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { Bundle } from './bundle.ts'
 import type { Disk } from './disk.ts'
 import type { Log } from './log.ts'
+import { nextTurn } from './pace.ts'
 
 /**
  * Writes once per version of meshlet and of Node, in steps of some ten milliseconds between which traffic passes. A folder that cannot take it
@@ -12,13 +13,11 @@ export async function keepCompiledCode({ bundle, stateFolder, disk, log }: { rea
   try {
     const compiled = bundle?.compiled()
     if (!bundle || !compiled) return
-    await others()
+    await nextTurn()
     const file = bundle.compiledFile(compiled)
-    await others()
+    await nextTurn()
     disk.replace(path.join(stateFolder, 'compiled.bin'), file, 0o600)
   } catch (err) {
     log.debug({ evt: 'start.not-kept', err }, 'the compiled program could not be kept for the next start')
   }
 }
-
-function others(): Promise<void> { return new Promise((resolve) => { setImmediate(resolve) }) }

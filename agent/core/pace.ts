@@ -11,7 +11,10 @@ export class Pace {
 
   get due(): boolean { return this.#clock.monotonicMs() >= this.#until }
   async rest(): Promise<void> {
-    await new Promise<void>((resolve) => { setImmediate(resolve) })
+    await nextTurn()
     this.#until = this.#clock.monotonicMs() + SLICE_MS
   }
 }
+
+/** Traffic that waits passes first. */
+export function nextTurn(): Promise<void> { return new Promise((resolve) => { setImmediate(resolve) }) }
