@@ -67,6 +67,9 @@ export async function openSnapshotStore(o: SnapshotStoreOptions): Promise<{ stor
   return { store, stored: await store.open() }
 }
 
+/** Read as a whole, written in the order of its keys: no page is needed twice. */
+const CACHE_BYTES = 128 * 1024
+
 class Store implements SnapshotStore {
   readonly damage: MeshError[] = []
   readonly #o: SnapshotStoreOptions
@@ -158,7 +161,7 @@ class Store implements SnapshotStore {
   }
 
   async #storageFrom(startFrom: Source): Promise<Opened> {
-    const opened = await this.#o.openStorage({ path: this.#o.path, profile: 'strict', migrations: MIGRATIONS, check: 'as read', previous: this.#previous, startFrom })
+    const opened = await this.#o.openStorage({ path: this.#o.path, profile: 'strict', migrations: MIGRATIONS, check: 'as read', cacheBytes: CACHE_BYTES, previous: this.#previous, startFrom })
     this.#storage = opened.storage
     // What is replaced is overwritten, so that nothing in plain text stays behind in free pages.
     if (this.#records.seals) await opened.storage.query({ sql: 'PRAGMA secure_delete = ON' })

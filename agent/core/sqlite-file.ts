@@ -12,6 +12,7 @@ export type OpenFile = {
   readonly previous: string | undefined
   readonly startFrom: Source
   readonly check: 'whole' | 'as read'
+  readonly cacheBytes?: number
   readonly addon: string | undefined
   /** Goes into the name of a damaged file. */
   readonly stamp: string
@@ -27,6 +28,7 @@ const BUSY_MS = 2_000
 /** The write-ahead log shrinks back to this after a burst. */
 const MAX_IDLE_WAL_BYTES = 4 * 1024 * 1024
 
+const CACHE_BYTES = 2 * 1024 * 1024
 const CHUNK_BYTES = 256 * 1024
 
 export class SqliteFile {
@@ -42,7 +44,7 @@ export class SqliteFile {
   static load(addon: string): void { new Database(':memory:', { nativeBinding: addon }).close() }
 
   /** A file that is not there, or empty, is made. Throws what SQLite says (`isDamage`), or `code` MESH_STORAGE_NEWER. */
-  static open({ path, profile, migrations, addon, check }: OpenFile): SqliteFile {
+  static open({ path, profile, migrations, addon, check, cacheBytes = CACHE_BYTES }: OpenFile): SqliteFile {
     const bytes = sizeOf(path)
     const db = new Database(path, { timeout: BUSY_MS, ...(addon === undefined ? {} : { nativeBinding: addon }) })
     try {
@@ -52,7 +54,7 @@ export class SqliteFile {
       db.pragma('journal_mode = WAL')
       db.pragma(`synchronous = ${profile === 'strict' ? 'FULL' : 'NORMAL'}`)
       db.pragma(`journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
-      db.pragma('cache_size = -2048')
+      db.pragma(`cache_size = -${Math.ceil(cacheBytes / 1024)}`)
       db.pragma('temp_store = MEMORY')
       if (bytes > 0 && ((check === 'whole' && bytes <= MAX_CHECKED_BYTES) || fs.existsSync(suspicionOf(path)))) {
         checkPages(db)

@@ -6,7 +6,9 @@ import type { Opened, Row, Statement } from './storage.ts'
 
 /** `addon`: undefined where the package finds its own. */
 export type OpenHow = Omit<OpenFile, 'addon'> & { readonly addon: Addon | undefined }
-export type Job = { readonly commit: readonly Statement[] } | { readonly query: Statement }
+/** `piece`: all bytes that stand in the statements; it changes hands. */
+export type Commit = { readonly commit: readonly Statement[]; readonly piece?: ArrayBuffer }
+export type Job = Commit | { readonly query: Statement }
 export type ToThread =
   /** Where the addon probably lies: looked at and loaded while nobody waits. Without an answer. */
   | { readonly kind: 'prepare'; readonly addon: Addon }

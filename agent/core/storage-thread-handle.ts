@@ -66,11 +66,11 @@ export class StorageThread {
     const { bundle, stateFolder } = this.#world
     return this.send({ kind: 'open', file, how: { ...how, addon: bundle && addonOf(stateFolder, bundle) } })
   }
-  /** @returns why it was not sent: MESH_STORAGE_FAILED */
-  send(message: ToThread): MeshError | undefined {
+  /** @param changesHands gone from here afterwards @returns why it was not sent: MESH_STORAGE_FAILED */
+  send(message: ToThread, changesHands: readonly ArrayBuffer[] = []): MeshError | undefined {
     try {
       const worker = this.#worker ??= this.#start()
-      worker.postMessage(message)
+      worker.postMessage(message, changesHands)
       // The process stays alive while somebody waits for the disk.
       if (this.#unanswered++ === 0) worker.ref()
       return undefined

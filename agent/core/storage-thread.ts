@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { parentPort } from 'node:worker_threads'
+import { giveBack } from './give-back.ts'
 import type { Addon } from './sqlite-addon.ts'
 import { isUnreadable, SqliteFile } from './sqlite-file.ts'
 import { openSqlite } from './sqlite-open.ts'
@@ -90,6 +91,8 @@ function run(open: SqliteFile | undefined, jobs: readonly Job[]): { answers: Ans
     if (commits.length === 1) answers[commits[0]!.i] = { failed: failureOf(together) }
     else for (const { statements, i } of commits) answers[i] = attempt(() => { open.commit(statements); transactions++; return 'done' })
   }
+  // This thread hardly ever collects what it leaves.
+  for (const job of jobs) if ('commit' in job && job.piece) giveBack(new Uint8Array(job.piece))
   for (const [i, job] of jobs.entries()) if ('query' in job) answers[i] = attempt(() => ({ rows: open.query(job.query) }))
   return { answers, transactions }
 }

@@ -8,7 +8,7 @@ import { type Clock, systemClock, type Timer } from './clock.ts'
 import { MeshError } from './errors.ts'
 import type { OpenFile } from './sqlite-file.ts'
 import { StorageThread, type ThreadAnswer, type ThreadUser, type ThreadWorld } from './storage-thread-handle.ts'
-import type { Answer, FromThread, Job } from './storage-messages.ts'
+import type { Answer, Commit, FromThread, Job } from './storage-messages.ts'
 import type { Opened, OpenStorage, Row, SqlValue, Statement, Storage, StorageOptions, StorageStats } from './storage.ts'
 
 /** `eco` waits so long for company: flash wears by the write. */
@@ -55,10 +55,10 @@ class WorkerStorage implements Storage, ThreadUser {
   async commit(statements: readonly Statement[]): Promise<void> {
     if (statements.length === 0) return
     this.stats.statements += statements.length
-    await this.#ask({ commit: statements.map((s) => this.#portable(s)) }, 'with company')
+    await this.#ask(this.#portable(statements), 'with company')
   }
   async query(statement: Statement): Promise<readonly Row[]> {
-    const answer = await this.#ask({ query: this.#portable(statement) }, 'at once')
+    const answer = await this.#ask({ query: statement }, 'at once')
     return typeof answer === 'object' && 'rows' in answer ? answer.rows : []
   }
   copyTo(to: string): Promise<number> {
@@ -112,7 +112,8 @@ class WorkerStorage implements Storage, ThreadUser {
     this.#running = this.#waiting
     this.#waiting = []
     this.stats.waiting = 0
-    const refusal = this.#thread.send({ kind: 'batch', file: this.#file, jobs: this.#running.map((w) => w.job) })
+    const jobs = this.#running.map((w) => w.job)
+    const refusal = this.#thread.send({ kind: 'batch', file: this.#file, jobs }, jobs.flatMap((job) => ('commit' in job && job.piece) || []))
     if (refusal) this.failed(refusal)
   }
 
@@ -172,13 +173,19 @@ class WorkerStorage implements Storage, ThreadUser {
 
   #failed(what: string): MeshError { return new MeshError('MESH_STORAGE_FAILED', `${this.#options.path} ${what}`) }
 
-  /** Structured clone copies the whole buffer behind a view; so a view of something larger is cut out first. */
-  #portable({ sql, params }: Statement): Statement {
-    if (params === undefined) return { sql }
-    return { sql, params: params.map((value: SqlValue) => {
+  /** All bytes of a commit go over in one piece that changes hands: pieces of their own would be made, copied and collected one by one, on both sides. */
+  #portable(statements: readonly Statement[]): Commit {
+    let length = 0
+    for (const { params = [] } of statements) for (const value of params) if (value instanceof Uint8Array) length += value.byteLength
+    if (length === 0) return { commit: statements }
+    this.stats.writtenBytes += length
+    const piece = new Uint8Array(length)
+    let at = 0
+    const moved = (value: SqlValue): SqlValue => {
       if (!(value instanceof Uint8Array)) return value
-      this.stats.writtenBytes += value.byteLength
-      return value.byteLength === value.buffer.byteLength ? value : new Uint8Array(value)
-    }) }
+      piece.set(value, at)
+      return piece.subarray(at, at += value.byteLength)
+    }
+    return { commit: statements.map(({ sql, params }) => (params ? { sql, params: params.map(moved) } : { sql })), piece: piece.buffer }
   }
 }

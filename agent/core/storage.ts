@@ -15,7 +15,7 @@ export type DurabilityProfile = 'strict' | 'balanced' | 'eco'
 
 export interface Storage extends AsyncDisposable {
   /**
-   * Runs the statements in order, all or none, in one transaction (possibly with others' statements).
+   * Runs the statements in order, all or none, in one transaction (possibly with others' statements). Their bytes are copied before it returns.
    * Resolves once the transaction is as durable as the profile says.
    * Rejects with MESH_STORAGE_FULL (ENOSPC, SQLITE_FULL), MESH_STORAGE_DAMAGED (pages of the file), MESH_STORAGE_FAILED otherwise; then nothing of it was applied.
    */
@@ -47,6 +47,8 @@ export type StorageOptions = {
   readonly previous?: string
   /** `previous`, `nothing`: whoever read the file found that it is damaged, so it is set aside without another look. Left out: `file`. */
   readonly startFrom?: Source
+  /** Of pages in memory. Left out: 2 MiB. */
+  readonly cacheBytes?: number
   /** `as read`: the user checks what it reads, so opening costs nothing. Left out: all pages, up to some size of the file. */
   readonly check?: 'whole' | 'as read'
 }
