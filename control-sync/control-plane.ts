@@ -46,11 +46,17 @@ export const MAX_MESSAGE_BYTES = 128 * 1024 * 1024
 /** istiod closes connections that ping more often than every 15 s, or without a stream (which grpc-js does not). */
 const KEEPALIVE_MS = 20_000
 const KEEPALIVE_TIMEOUT_MS = 10_000
+/**
+ * What may be on its way to us (RFC 9113 §6.9). With the 64 KiB of HTTP/2's default a push of 2.5 MB takes forty round trips: half a minute over a satellite.
+ * A push of a thousand services fits.
+ */
+const WINDOW_BYTES = 4 * 1024 * 1024
 
 export function channelOptions({ serverName, maxMessageBytes = MAX_MESSAGE_BYTES }: ControlPlane): ChannelOptions {
   return {
     'grpc.max_receive_message_length': maxMessageBytes, 'grpc.max_send_message_length': maxMessageBytes,
     'grpc.keepalive_time_ms': KEEPALIVE_MS, 'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc-node.flow_control_window': WINDOW_BYTES,
     // http_proxy of this machine may well be meshlet itself.
     'grpc.enable_http_proxy': 0,
     // Each connection has credentials of its own.

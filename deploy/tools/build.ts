@@ -7,6 +7,7 @@ import path from 'node:path'
 import zlib from 'node:zlib'
 import { base85 } from './base85.ts'
 import { loadedPartOf } from './elf.ts'
+import { grpcPieces } from './grpc-pieces.ts'
 
 const MAX_AGENT_BYTES = 2_000_000
 const root = path.resolve(import.meta.dirname, '../..')
@@ -39,7 +40,7 @@ async function bundled(from: { readonly file: string } | { readonly lazy: string
     ...('file' in from ? { entryPoints: [path.join(root, from.file)] } : { stdin: { contents: `module.exports = require(${JSON.stringify(from.lazy)})`, resolveDir: root } }),
     bundle: true, write: false, metafile: true, platform: 'node', format: 'cjs', target: 'node26', minify: true, keepNames: true, legalComments: 'none',
     define: { 'import.meta.url': 'undefined', 'process.env.NODE_ENV': '"production"' }, supported: { 'dynamic-import': false },
-    external: ['bufferutil', 'utf-8-validate', ...LAZY.filter((name) => !('lazy' in from) || name !== from.lazy)], plugins: [lazyRequire], logLevel: 'warning',
+    external: ['bufferutil', 'utf-8-validate', ...LAZY.filter((name) => !('lazy' in from) || name !== from.lazy)], plugins: [lazyRequire, grpcPieces], logLevel: 'warning',
   })
   const imports = Object.values(metafile.outputs).flatMap((o) => o.imports.map((i) => i.path))
   return { text: outputFiles[0]!.text, requires: LAZY.filter((name) => imports.includes(name)) }

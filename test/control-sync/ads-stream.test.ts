@@ -127,6 +127,23 @@ test('istiod ends connections that ping more often than every 15 s, or without a
   assert.ok(options['grpc.keepalive_time_ms']! >= 15_000)
   assert.ok(!options['grpc.keepalive_permit_without_calls'])
 })
+test('a push of a thousand services may be on its way at once: over a satellite a window of 64 KiB is one a round trip', async (t) => {
+  const ca = testCa()
+  const own = ca.issue('istio-system', 'istiod', { dnsNames: ['istiod.istio-system.svc'] })
+  const windows: unknown[] = []
+  const server = http2.createSecureServer({ key: own.keyPem, cert: own.chainPem }).on('stream', (stream) => {
+    stream.on('error', () => undefined)
+    const { remoteSettings, state } = stream.session!
+    windows.push(remoteSettings.initialWindowSize, state.remoteWindowSize)
+    stream.session!.destroy()
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  await using agent = new SyncedAgent(transportTo({ port: (server.address() as AddressInfo).port, ca }))
+  t.after(() => { server.close() })
+  await ended(agent)
+  assert.deepEqual(windows.slice(0, 2), [4 * 1024 * 1024, 4 * 1024 * 1024], 'of the stream, and of the connection')
+})
+
 test('GOAWAY too_many_pings, from something in between that allows fewer: unreachable, and the next stream is there', async (t) => {
   const ca = testCa()
   const own = ca.issue('istio-system', 'istiod', { dnsNames: ['istiod.istio-system.svc'] })
