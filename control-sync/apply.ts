@@ -7,11 +7,12 @@ import type { Current } from '../agent/core/current.ts'
 import type { MeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
-import { Pace } from '../agent/core/pace.ts'
+import { nextTurn, Pace } from '../agent/core/pace.ts'
 import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
 import type { Tables } from '../agent/model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
 import type { ReadFile } from './decode/at.ts'
+import { closeBlocks, Unpacked } from './kept-resource.ts'
 import { meshTables } from './mesh-tables.ts'
 import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
 import type { SnapshotSaver } from './snapshot-saver.ts'
@@ -53,6 +54,7 @@ export class Applier implements Disposable {
   #references = new Map<RawResource, References>()
   #ignored = new Map<RawResource, readonly string[]>()
   #rejected = new Map<string, Rejected>()
+  readonly #unpacked = new Unpacked()
   readonly #heard = new Set<ResourceKind>()
   /** What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over the mesh. */
   #derived: { dangling?: readonly Dangling[]; endpoint?: ReadonlySet<string>; route?: ReadonlySet<string>; extension?: ReadonlySet<string> } = {}
@@ -117,6 +119,9 @@ export class Applier implements Disposable {
     // No stored names: they may not have been asked for.
     for (const kind of KINDS) if (kind !== 'nameTable' || stored.snapshot.resources.nameTable.size > 0) this.#heard.add(kind)
     this.#swap(true)
+    for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
+    // Whoever waits for the first answer goes first.
+    this.#work = nextTurn().then(() => this.#pack())
   }
 
   /**
@@ -126,6 +131,8 @@ export class Applier implements Disposable {
   apply(changes: readonly Change[]): Promise<Applied> {
     const done = this.#work.then(async () => {
       const applied = await this.#apply(changes)
+      closeBlocks()
+      if (applied.changed > 0) await this.#pack()
       for (const { kind } of changes) if (!applied.rejected.some((r) => r.kind === kind)) this.#heard.add(kind)
       return applied
     })
@@ -160,6 +167,7 @@ export class Applier implements Disposable {
         const { raw, references, ignored } = staged
         next ??= new Map(before)
         next.set(name, raw)
+        this.#unpacked.add(raw)
         this.#references.set(raw, references)
         if (ignored.length > 0) { this.#ignored.set(raw, ignored); this.#ignoredCount.value += ignored.length }
         saved.push({ kind, name, put: raw, references })
@@ -198,6 +206,11 @@ export class Applier implements Disposable {
 
   #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, { generation: this.#generation, stale, inboundClosed: this.#age.expired }, this.#o)) }
   [Symbol.dispose](): void { this.#age[Symbol.dispose]() }
+
+  async #pack(): Promise<void> {
+    const pace = new Pace(this.#o.clock)
+    for (const _block of this.#unpacked.pack((raw) => this.#references.has(raw))) if (pace.due) await pace.rest()
+  }
 
   #everything(): SavedChange[] {
     return KINDS.flatMap((kind) => [...this.#snapshot.resources[kind]].map(([name, put]) => ({ kind, name, put, references: this.#references.get(put) ?? NO_REFERENCES })))

@@ -15,7 +15,8 @@ export function canonicalHash(kind: ResourceKind, bytes: Uint8Array): string {
   const shape = shapeOfKind(kind)
   const copy = shape && copied(bytes)
   const canonical = copy && sortMaps(copy, 0, copy.length, shape, 0) ? copy : bytes
-  return hash('sha256', canonical, 'hex').slice(0, 32)
+  // A slice of a text would keep all of it.
+  return hash('sha256', canonical, 'buffer').toString('hex', 0, 16)
 }
 
 /** Where most resources are sorted: a push of thousands would leave as many copies behind. */

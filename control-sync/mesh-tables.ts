@@ -15,11 +15,11 @@ const values = new WeakMap<RawResource, object>()
 export function keepValue(raw: RawResource, value: object): void { values.set(raw, value) }
 
 /** Undefined for what does not decode: it was refused when it came, or was stored by another version of meshlet. */
-function valueOf<T extends object>(raw: RawResource | undefined, make: (bytes: Uint8Array) => T | undefined): T | undefined {
+function valueOf<T extends object>(raw: RawResource | undefined, make: (raw: RawResource) => T | undefined): T | undefined {
   if (!raw) return undefined
   const known = values.get(raw)
   if (known) return known as T
-  const made = make(raw.value)
+  const made = make(raw)
   if (made) values.set(raw, made)
   return made
 }
@@ -48,7 +48,7 @@ const unions = new WeakMap<RawResource, { readonly of: readonly RawResource[]; r
 
 /** Undefined when there is no name table that decodes. Several are one, in the order of their names. */
 function namesIn(resources: ReadonlyMap<string, RawResource>, options: DecodeOptions): Names | undefined {
-  const tableOf = (raw: RawResource): Names | undefined => valueOf(raw, (bytes) => orUndefined(decode('nameTable', bytes, options)))
+  const tableOf = (raw: RawResource): Names | undefined => valueOf(raw, ({ value }) => orUndefined(decode('nameTable', value, options)))
   const raws = [...resources.values()]
   const [first] = raws
   if (!first || raws.length === 1) return first && tableOf(first)
@@ -71,9 +71,9 @@ export function meshTables({ resources }: Snapshot, at: { readonly generation: n
   }
   return {
     generation: at.generation, stale: at.stale, listeners,
-    cluster: (name) => valueOf(resources.cluster.get(name), (bytes) => orUndefined(decode('cluster', bytes, options))),
-    load: (serviceName) => valueOf(resources.endpoint.get(serviceName), (bytes) => orUndefined(decode('endpoint', bytes, options))),
-    routes: (name) => valueOf(resources.route.get(name), (bytes) => routeTable(bytes, options.readFile)),
+    cluster: (name) => valueOf(resources.cluster.get(name), ({ value }) => orUndefined(decode('cluster', value, options))),
+    load: (serviceName) => valueOf(resources.endpoint.get(serviceName), ({ value }) => orUndefined(decode('endpoint', value, options))),
+    routes: (name) => valueOf(resources.route.get(name), (raw) => routeTable(raw, options.readFile)),
     clusterNames: () => resources.cluster.keys(),
     get names() { return namesIn(resources.nameTable, options) },
   }

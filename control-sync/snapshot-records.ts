@@ -8,6 +8,7 @@ import { MeshError } from '../agent/core/errors.ts'
 import { isSealed, openSealed, type Sealer } from '../agent/core/sealed.ts'
 import type { Row } from '../agent/core/storage.ts'
 import type { RawResource, ResourceKind } from '../agent/model/snapshot.ts'
+import { KeptResource, viewOf } from './kept-resource.ts'
 import type { References } from './references.ts'
 
 /**
@@ -48,6 +49,7 @@ DROP TABLE resource;
 export const FIRST_SEALED = '~'
 
 export type StoredResource = { readonly kind: ResourceKind; readonly raw: RawResource; readonly references: References }
+/** `hash`: what earlier versions compared by. */
 type Head = readonly [kind: ResourceKind, name: string, hash: string, version: string, references: References | string, crc?: number | null]
 
 export type Columns = { readonly key: string; readonly crc: number; readonly head: string; readonly value: Uint8Array }
@@ -63,9 +65,10 @@ export class Records {
   /** "kind name", or what stands for it when names are secret: the first of these comes after the last of those. */
   keyOf(name: string): string { return this.#sealer ? FIRST_SEALED + this.#sealer.standIn(name) : name }
 
+  /** `value` is good until others have a turn. */
   stored({ kind, raw, references }: StoredResource): Columns {
-    const head: Head = [kind, raw.name, raw.hash, raw.version, references]
-    return this.#columns(`${kind} ${raw.name}`, JSON.stringify(head), raw.value)
+    const head: Head = [kind, raw.name, '', raw.version, references]
+    return this.#columns(`${kind} ${raw.name}`, JSON.stringify(head), viewOf(raw))
   }
   #columns(name: string, head: string, value: Uint8Array): Columns {
     const key = this.keyOf(name)
@@ -87,13 +90,13 @@ export class Records {
     }
     const head = headOf(line)
     if (!head) return undefined
-    const [kind, name, hash, version, references, oldCrc] = head
+    const [kind, name, , version, references, oldCrc] = head
     // A page may be somebody else's, and look sound.
     if (row['head'] !== '' && key !== `${kind} ${name}`) return undefined
-    if (typeof references !== 'string') return { kind, raw: { name, hash, version, value }, references }
+    if (typeof references !== 'string') return { kind, raw: new KeptResource({ name, version, value }), references }
     if (typeof oldCrc === 'number' && oldCrc !== zlib.crc32(value)) return undefined
     const opened = isSealed(value) ? this.#open(value, `snapshot ${kind} ${name}`) : value
-    try { return opened && { kind, raw: { name, hash, version, value: opened }, references: JSON.parse(references) as References } } catch { return undefined }
+    try { return opened && { kind, raw: new KeptResource({ name, version, value: opened }), references: JSON.parse(references) as References } } catch { return undefined }
   }
 
   /** A row of before there was a key, or of a schema with names in clear, as it is to be. One that is damaged stays damaged. */

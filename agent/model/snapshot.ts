@@ -11,8 +11,8 @@ export const TYPE_URLS = {
 } as const
 export type ResourceKind = keyof typeof TYPE_URLS
 
-/** `value` is the Any's value, untouched; `hash` is of its canonical form (control-sync/canonical.ts), so equal content has an equal hash. */
-export type RawResource = { readonly name: string; readonly value: Uint8Array; readonly hash: string; readonly version: string }
+/** `value` is the Any's value, untouched. */
+export type RawResource = { readonly name: string; readonly value: Uint8Array; readonly version: string }
 export type Snapshot = {
   readonly resources: Readonly<Record<ResourceKind, ReadonlyMap<string, RawResource>>>
   /** Wall milliseconds of the last push applied; 0 = never. */

@@ -29,23 +29,31 @@ export interface Tables {
 }
 
 /** A virtual host that is decoded when it is first asked for. `value` is undefined for one that cannot be used: it then has no routes. */
-export interface HostSource {
-  readonly domains: readonly string[]
-  readonly value: VirtualHost | undefined
+export interface HostSource { readonly value: VirtualHost | undefined }
+
+/** Virtual hosts by domain. */
+export interface HostIndex {
+  /** The first one that has it. @param domain lower case, without port where the table ignores ports */
+  exact(domain: string): HostSource | undefined
+  /** `*`, `*.suffix` and `prefix.*`, lower case, in the order of their hosts. */
+  readonly wildcards: readonly (readonly [domain: string, host: HostSource])[]
 }
 
 /** Virtual hosts by Host header, in Envoy's order: exact, longest suffix wildcard, longest prefix wildcard, `*`. */
 export class RouteTable {
   readonly config: Omit<RouteConfig, 'virtualHosts'>
+  readonly #hosts: HostIndex
+  /** Exact domains that were asked for. */
   readonly #exact = new Map<string, HostSource>()
   readonly #suffixes: [suffix: string, host: HostSource][] = []
   readonly #prefixes: [prefix: string, host: HostSource][] = []
   #any: HostSource | undefined
 
   /** @param hosts left out: those of the configuration */
-  constructor(config: RouteConfig, hosts: readonly HostSource[] = config.virtualHosts.map((value) => ({ domains: value.domains, value }))) {
+  constructor(config: RouteConfig, hosts: HostIndex = hostsOf(config)) {
     this.config = config
-    for (const host of hosts) for (const domain of host.domains) this.#add(domain.toLowerCase(), host)
+    this.#hosts = hosts
+    for (const [domain, host] of hosts.wildcards) this.#add(domain, host)
     this.#suffixes.sort((a, b) => b[0].length - a[0].length)
     this.#prefixes.sort((a, b) => b[0].length - a[0].length)
   }
@@ -54,23 +62,45 @@ export class RouteTable {
   virtualHost(authority: string): VirtualHost | undefined { return (this.#exact.get(authority) ?? this.#search(authority))?.value }
 
   #search(authority: string): HostSource | undefined {
-    let host = authority.toLowerCase()
-    if (this.config.ignorePortInHost) host = withoutPort(host)
-    return this.#exact.get(host)
+    const host = domainKey(authority.toLowerCase(), this.config)
+    return this.#exactly(host)
       ?? this.#suffixes.find(([s]) => host.length > s.length && host.endsWith(s))?.[1]
       ?? this.#prefixes.find(([p]) => host.length > p.length && host.startsWith(p))?.[1]
       ?? this.#any
   }
 
+  #exactly(domain: string): HostSource | undefined {
+    const known = this.#exact.get(domain)
+    if (known) return known
+    const found = this.#hosts.exact(domain)
+    if (found) this.#exact.set(domain, found)
+    return found
+  }
+
   #add(domain: string, host: HostSource): void {
     if (domain === '*') this.#any ??= host
     else if (domain.startsWith('*')) this.#suffixes.push([domain.slice(1), host])
-    else if (domain.endsWith('*')) this.#prefixes.push([domain.slice(0, -1), host])
-    else {
-      const key = this.config.ignorePortInHost ? withoutPort(domain) : domain
-      if (!this.#exact.has(key)) this.#exact.set(key, host)
+    else this.#prefixes.push([domain.slice(0, -1), host])
+  }
+}
+
+export function isWildcard(domain: string): boolean { return domain.startsWith('*') || domain.endsWith('*') }
+
+/** What an exact domain is found by. @param domain lower case */
+export function domainKey(domain: string, { ignorePortInHost }: Pick<RouteConfig, 'ignorePortInHost'>): string { return ignorePortInHost ? withoutPort(domain) : domain }
+
+/** Of virtual hosts that are decoded. */
+function hostsOf(config: RouteConfig): HostIndex {
+  const exact = new Map<string, HostSource>()
+  const wildcards: [string, HostSource][] = []
+  for (const value of config.virtualHosts) {
+    for (const domain of value.domains) {
+      if (isWildcard(domain)) { wildcards.push([domain, { value }]); continue }
+      const key = domainKey(domain, config)
+      if (!exact.has(key)) exact.set(key, { value })
     }
   }
+  return { exact: (domain) => exact.get(domain), wildcards }
 }
 
 export function withoutPort(authority: string): string {

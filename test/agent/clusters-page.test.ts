@@ -7,7 +7,7 @@ import { meshTables } from '../../control-sync/mesh-tables.ts'
 import type { ClusterStatus } from '../../protocols/http/message.ts'
 import { golden } from '../helpers/resources.ts'
 
-const of = (kind: ResourceKind): Map<string, RawResource> => new Map(golden('istiod-sidecar').filter((s) => s.kind === kind).map((s) => [s.name, { name: s.name, value: s.bytes, hash: '', version: '' }]))
+const of = (kind: ResourceKind): Map<string, RawResource> => new Map(golden('istiod-sidecar').filter((s) => s.kind === kind).map((s) => [s.name, { name: s.name, value: s.bytes, version: '' }]))
 const snapshot: Snapshot = { savedAtMs: 0, resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') } }
 const tables = meshTables(snapshot, { generation: 1, stale: false })
 const NAME = 'outbound|80||svc-0.shop.svc.cluster.local'

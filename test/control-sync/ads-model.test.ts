@@ -140,7 +140,7 @@ function expected({ istiod, agent }: Run): Record<string, string> {
   for (const kind of ['route', 'extension'] as const) add(kind, agent.applier.referenced(kind))
   return hashes
 }
-const actual = ({ agent }: Run): Record<string, string> => Object.fromEntries(Object.entries(agent.applier.snapshot.resources).flatMap(([kind, all]) => [...all].map(([name, raw]) => [`${kind} ${name}`, raw.hash])))
+const actual = ({ agent }: Run): Record<string, string> => Object.fromEntries(Object.entries(agent.applier.snapshot.resources).flatMap(([kind, all]) => [...all].map(([name, raw]) => [`${kind} ${name}`, canonicalHash(kind as ResourceKind, raw.value)])))
 
 /** The rules of one stream. */
 function keepsToTheRules({ sent, received }: StreamRecord): void {

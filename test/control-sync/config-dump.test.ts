@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Identity } from '../../agent/model/identity.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../../agent/model/snapshot.ts'
-import { canonicalHash } from '../../control-sync/canonical.ts'
 import { configDump } from '../../control-sync/config-dump.ts'
 import { golden, sample, type Sample } from '../helpers/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
@@ -11,7 +10,7 @@ import { testCa } from '../helpers/test-ca.ts'
 const node = { id: 'sidecar~1.2.3.4~a.b~b.svc.cluster.local', cluster: 'a.b', locality: { region: 'r', zone: 'z', subZone: 's' }, metadata: { NAMESPACE: 'b' }, userAgentVersion: '1' }
 function dump(samples: readonly Sample[], identity?: Identity): Record<string, JsonObject> {
   const resources = Object.fromEntries((Object.keys(TYPE_URLS) as ResourceKind[]).map((kind) => [kind, new Map(samples.filter((s) => s.kind === kind)
-    .map((s): [string, RawResource] => [s.name, { name: s.name, value: s.bytes, hash: canonicalHash(kind, s.bytes), version: '' }]))])) as unknown as Snapshot['resources']
+    .map((s): [string, RawResource] => [s.name, { name: s.name, value: s.bytes, version: '' }]))])) as unknown as Snapshot['resources']
   const made = JSON.parse(JSON.stringify(configDump({ resources, savedAtMs: 1_700_000_000_000 }, { node, generation: 3, identity }))) as { configs: JsonObject[] }
   return Object.fromEntries(made.configs.map((c) => [(c['@type'] as string).replace(/.*\./, ''), c]))
 }

@@ -1,7 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { giveBack, namesAndVersions, readDeltaResponse } from '../../control-sync/delta-wire.ts'
+import { namesAndVersions, readDeltaResponse } from '../../control-sync/delta-wire.ts'
+import { giveBack } from '../../agent/core/give-back.ts'
 import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from '../../control-sync/proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { seededRandom } from '../helpers/random.ts'
 

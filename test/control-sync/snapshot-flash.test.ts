@@ -17,7 +17,7 @@ const PAGE_BYTES = 4_096
 
 /** Bytes of any sort, that stay what they are only in their place. */
 const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => (i * 7) & 255)
-const put = (kind: SavedChange['kind'], name: string, length: number): SavedChange => ({ kind, name, put: { name, hash: 'h'.repeat(22), version: '', value: bytes(length) } satisfies RawResource, references: {} })
+const put = (kind: SavedChange['kind'], name: string, length: number): SavedChange => ({ kind, name, put: { name, version: '', value: bytes(length) } satisfies RawResource, references: {} })
 
 function fileOf(t: TestContext): { readonly file: string; readonly save: (generation: number, changes: readonly SavedChange[]) => number } {
   const file = new SnapshotDisk(t).storage.path

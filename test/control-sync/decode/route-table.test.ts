@@ -4,19 +4,22 @@ import fc from 'fast-check'
 import { RouteTable } from '../../../agent/model/tables.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { checkRouteTable, routeTable } from '../../../control-sync/decode/route-table.ts'
+import { KeptResource } from '../../../control-sync/kept-resource.ts'
 import { golden, GOLDEN, sample } from '../../helpers/resources.ts'
 
 const tables = GOLDEN.flatMap((name) => golden(name).filter((s) => s.kind === 'route'))
-const twoHosts = (second: object): Uint8Array => sample({
+const twoHosts = (second: object, first = ['A.example']): Uint8Array => sample({
   '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', virtual_hosts: [
-    { name: 'a', domains: ['A.example'], routes: [{ match: { prefix: '/' }, route: { cluster: 'ca' } }] },
+    { name: 'a', domains: first, routes: [{ match: { prefix: '/' }, route: { cluster: 'ca' } }] },
     { name: 'b', domains: ['b.example'], ...second },
   ],
 } as Parameters<typeof sample>[0]).bytes
 
+const raw = (bytes: Uint8Array): KeptResource => new KeptResource({ name: 't', version: '', value: bytes })
+
 function check(bytes: Uint8Array): { steps: number; hosts: string[]; result: ReturnType<typeof checkRouteTable> extends Generator<void, infer R> ? R : never } {
   const hosts: string[] = []
-  const run = checkRouteTable(bytes, undefined, (h) => { hosts.push(h.name) })
+  const run = checkRouteTable(raw(bytes), undefined, (h) => { hosts.push(h.name) })
   for (let steps = 0; ; steps++) {
     const { done, value } = run.next()
     if (done) return { steps, hosts, result: value }
@@ -29,7 +32,7 @@ test('what istiod sent gives the same virtual hosts whether it is decoded as a w
     const whole = decode('route', bytes)
     assert.ok(whole.ok)
     const eager = new RouteTable(whole.value)
-    const lazy = routeTable(bytes, undefined)!
+    const lazy = routeTable(raw(bytes), undefined)!
     for (const host of whole.value.virtualHosts) for (const domain of host.domains) assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), `${name} ${domain}`)
     assert.equal(lazy.config.ignorePortInHost, whole.value.ignorePortInHost)
     assert.deepEqual(lazy.config.headers, whole.value.headers)
@@ -42,8 +45,28 @@ test('what istiod sent gives the same virtual hosts whether it is decoded as a w
 })
 
 test('a virtual host is the same object each time', () => {
-  const table = routeTable(twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] }), undefined)!
+  const table = routeTable(raw(twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })), undefined)!
   assert.equal(table.virtualHost('a.example'), table.virtualHost('A.EXAMPLE'))
+})
+
+test('hosts are found as before once the bytes of their table are packed', () => {
+  const whole = decode('route', tables[0]!.bytes)
+  assert.ok(whole.ok)
+  const [eager, kept] = [new RouteTable(whole.value), raw(tables[0]!.bytes)]
+  const lazy = routeTable(kept, undefined)!
+  KeptResource.pack([kept])
+  for (const host of whole.value.virtualHosts) for (const domain of host.domains) assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), domain)
+})
+
+test('domains of one hash are told apart, those of a host that is not there are found nowhere', () => {
+  // Two pairs of words with equal FNV-1a; the second of the second pair is no domain here.
+  const table = routeTable(raw(twoHosts({ domains: ['liquid', 'declinate'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] }, ['costarring'])), undefined)!
+  assert.deepEqual(['costarring', 'liquid', 'declinate', 'macallums'].map((d) => table.virtualHost(d)?.name), ['a', 'b', 'b', undefined])
+})
+
+test('of two hosts with one domain the first has it', () => {
+  const table = routeTable(raw(twoHosts({ domains: ['a.EXAMPLE', 'c.example'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })), undefined)!
+  assert.deepEqual(['a.example', 'c.example'].map((d) => table.virtualHost(d)?.name), ['a', 'b'])
 })
 
 test('a mistake in one virtual host is named with its place, as when decoded as a whole', () => {
@@ -57,7 +80,7 @@ test('a mistake in one virtual host is named with its place, as when decoded as 
 })
 
 test('a virtual host that another version of meshlet stored and this one cannot use has no routes, and its domains go nowhere else', () => {
-  const table = routeTable(twoHosts({ domains: ['b.example', '*'], routes: [{ match: {}, route: { cluster: 'cb' } }] }), undefined)!
+  const table = routeTable(raw(twoHosts({ domains: ['b.example', '*'], routes: [{ match: {}, route: { cluster: 'cb' } }] })), undefined)!
   assert.equal(table.virtualHost('b.example'), undefined)
   assert.equal(table.virtualHost('a.example')?.name, 'a')
 })
@@ -65,7 +88,7 @@ test('a virtual host that another version of meshlet stored and this one cannot 
 test('a mistake outside of the virtual hosts refuses the table', () => {
   const bytes = sample({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', request_headers_to_add: [{ header: { key: 'bad name', value: 'x' } }] }).bytes
   const whole = decode('route', bytes)
-  assert.equal(routeTable(bytes, undefined) === undefined, !whole.ok)
+  assert.equal(routeTable(raw(bytes), undefined) === undefined, !whole.ok)
   assert.equal(check(bytes).result.ok, whole.ok)
 })
 
@@ -75,6 +98,6 @@ test('any bytes: no throw, no hang, and refused where decoding as a whole refuse
     const { result } = check(bytes)
     const whole = decode('route', bytes)
     if (!whole.ok) assert.equal(result.ok, false)
-    routeTable(bytes, undefined)?.virtualHost('orders.shop')
+    routeTable(raw(bytes), undefined)?.virtualHost('orders.shop')
   }), { numRuns: 500 })
 })
