@@ -8,6 +8,7 @@ import { MeshError, toMeshError, type ErrorCode } from '../agent/core/errors.ts'
 import { giveBack } from '../agent/core/give-back.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Family, Metrics } from '../agent/core/metrics.ts'
+import { nextTurn } from '../agent/core/pace.ts'
 import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
 import { AFTER_GOOD_STREAM_MS, retryWaitMs } from './ads-errors.ts'
@@ -82,6 +83,7 @@ const FIRST_RESPONSE_MS = 15_000
 const INITIAL_FETCH_MS = 15_000
 /** A stream that lasted so long was a good one: its end is no failure, and the next begins with the shortest wait. */
 export const GOOD_STREAM_MS = 10_000
+const LARGE_BYTES = 128 * 1024
 /** After its first answer: the link carries, and what cut it was no answer to what we sent. */
 const STOOD_MS = 1_000
 
@@ -218,6 +220,8 @@ class AdsSync implements Sync {
     if (!talk) return
     const { applier, log } = this.#o
     const { kind, removed } = response
+    // What is large took a slice of its own to be read.
+    if ((response.bytes?.byteLength ?? 0) > LARGE_BYTES) await nextTurn()
     if (!talk.heard.has(kind)) applier.forgetRejected(kind)
     talk.heard.add(kind)
     const change: Change = { kind, put: response.resources.filter((r) => talk.protocol.takes(kind, r.name)), removed }
