@@ -2,12 +2,12 @@
  * From what a control plane or a folder says to what is served: stage → decode → build tables → swap → save. One change at a time, whole
  * or per resource not at all: a resource that does not decode keeps its last good version while the rest goes on.
  */
-import type { Clock } from '../agent/core/clock.ts'
+import type { Clock, Timer } from '../agent/core/clock.ts'
 import type { Current } from '../agent/core/current.ts'
 import type { MeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
-import { nextTurn, Pace } from '../agent/core/pace.ts'
+import { Pace } from '../agent/core/pace.ts'
 import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
 import type { Tables } from '../agent/model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
@@ -40,6 +40,9 @@ export type ApplierOptions = {
 /** Finding out that a resource is as it was takes microseconds; a look at the clock takes one, too. */
 const UNCHANGED_A_LOOK = 32
 
+/** The first requests of a start are not kept waiting for what only saves memory. */
+const PACK_AFTER_START_MS = 1_000
+
 const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
 export const EMPTY_SNAPSHOT: Snapshot = { resources: Object.fromEntries(KINDS.map((k) => [k, new Map()])) as unknown as Snapshot['resources'], savedAtMs: 0 }
 
@@ -55,6 +58,7 @@ export class Applier implements Disposable {
   #ignored = new Map<RawResource, readonly string[]>()
   #rejected = new Map<string, Rejected>()
   readonly #unpacked = new Unpacked()
+  #packing: Timer | undefined
   readonly #heard = new Set<ResourceKind>()
   /** What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over the mesh. */
   #derived: { dangling?: readonly Dangling[]; endpoint?: ReadonlySet<string>; route?: ReadonlySet<string>; extension?: ReadonlySet<string> } = {}
@@ -120,8 +124,7 @@ export class Applier implements Disposable {
     for (const kind of KINDS) if (kind !== 'nameTable' || stored.snapshot.resources.nameTable.size > 0) this.#heard.add(kind)
     this.#swap(true)
     for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
-    // Whoever waits for the first answer goes first.
-    this.#work = nextTurn().then(() => this.#pack())
+    this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => { this.#work = this.#work.then(() => this.#pack()) })
   }
 
   /**
@@ -205,7 +208,10 @@ export class Applier implements Disposable {
   }
 
   #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, { generation: this.#generation, stale, inboundClosed: this.#age.expired }, this.#o)) }
-  [Symbol.dispose](): void { this.#age[Symbol.dispose]() }
+  [Symbol.dispose](): void {
+    this.#packing?.cancel()
+    this.#age[Symbol.dispose]()
+  }
 
   async #pack(): Promise<void> {
     const pace = new Pace(this.#o.clock)
