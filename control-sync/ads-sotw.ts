@@ -4,7 +4,7 @@
  */
 import type { ResourceKind } from '../agent/model/snapshot.ts'
 import { isByName, type AdsRequest, type AdsResponse } from './ads-protocol.ts'
-import { nextField } from './wire.ts'
+import { nextField, textAt } from './wire.ts'
 
 export type SotwRequest = {
   readonly kind: ResourceKind
@@ -91,7 +91,7 @@ function nameIn(kind: ResourceKind, value: Uint8Array): string | undefined {
   while (cursor.at < value.length) {
     const no = nextField(value, cursor, value.length)
     if (no === 0) return undefined
-    if (no === 1 && cursor.to >= 0) name = Buffer.from(value.buffer, value.byteOffset + cursor.from, cursor.to - cursor.from).toString('utf8')
+    if (no === 1 && cursor.to >= 0) name = textAt(value, cursor)
   }
   return name
 }

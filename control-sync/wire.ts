@@ -20,6 +20,9 @@ export function nextField(bytes: Uint8Array, cursor: Cursor, end: number): numbe
 }
 const END = 0xff
 
+/** The content of the field that was read, which is length-delimited, as UTF-8. */
+export function textAt(bytes: Uint8Array, { from, to }: Cursor): string { return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('utf8') }
+
 function anyField(bytes: Uint8Array, cursor: Cursor, end: number): number {
   const tag = varint(bytes, cursor, end)
   if (tag > MAX_TAG) return 0

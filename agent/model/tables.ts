@@ -94,10 +94,11 @@ function hostsOf(config: RouteConfig): HostIndex {
   const exact = new Map<string, HostSource>()
   const wildcards: [string, HostSource][] = []
   for (const value of config.virtualHosts) {
+    const host = { value }
     for (const domain of value.domains) {
-      if (isWildcard(domain)) { wildcards.push([domain, { value }]); continue }
+      if (isWildcard(domain)) { wildcards.push([domain, host]); continue }
       const key = domainKey(domain, config)
-      if (!exact.has(key)) exact.set(key, { value })
+      if (!exact.has(key)) exact.set(key, host)
     }
   }
   return { exact: (domain) => exact.get(domain), wildcards }

@@ -4,7 +4,7 @@
  */
 import type { RouteConfig, VirtualHost } from '../../agent/model/route.ts'
 import { domainKey, isWildcard, type HostIndex, type HostSource } from '../../agent/model/tables.ts'
-import { nextField } from '../wire.ts'
+import { nextField, textAt } from '../wire.ts'
 
 /** Where a host stands in its route table. */
 export type Span = { readonly from: number; readonly to: number }
@@ -91,7 +91,7 @@ export class LazyHosts implements HostIndex {
     while (cursor.at < to) {
       const field = nextField(bytes, cursor, to)
       if (field === 0) throw new RangeError(`no protobuf before byte ${to}`)
-      if (field === DOMAINS && cursor.to >= 0) domains.push(Buffer.from(bytes.buffer, bytes.byteOffset + cursor.from, cursor.to - cursor.from).toString('utf8').toLowerCase())
+      if (field === DOMAINS && cursor.to >= 0) domains.push(textAt(bytes, cursor).toLowerCase())
     }
     return domains
   }
