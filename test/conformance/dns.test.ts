@@ -37,9 +37,7 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
   const dig = async (...args: string[]): Promise<string> => {
     const { out, err, code } = await run(debianProgram('dig'), ['@127.0.0.1', '-p', String(port), '+tries=1', '+timeout=5', ...args])
     assert.equal(code, 0, `dig ${args.join(' ')}: ${out}${err}`)
-    // Thousands of queries, each from a port of its own: one may get what a client that had the port before did not wait for, and dig passes over it. Of an answer with
-    // a wrong id it would do the same, and end with 9 for want of another.
-    assert.doesNotMatch(out.replaceAll(/^;; Warning: ID mismatch.*$/gm, ''), /malformed|mismatch|extra bytes/i)
+    assert.doesNotMatch(out, /malformed|mismatch|extra bytes/i)
     return out
   }
   /** Status and flags; then the records, without TTL. */
@@ -110,10 +108,11 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
     await assert.rejects(resolver.resolve6('a.wild.mesh'), { code: 'ENODATA' })
     await assert.rejects(resolver.resolve4('none.example.test'), { code: 'ENOTFOUND' })
   })
-  await t.test('1,000 queries at once are all answered', async () => {
+  await t.test('four clients at once with 1,000 queries each: all are answered', async () => {
     const file = path.join(temporaryFolder(t), 'queries')
     fs.writeFileSync(file, Array.from({ length: 1_000 }, (_, i) => `${['orders', 'www.example.test', `n${i}.example.test`, `n${i}.wild.mesh`][i % 4]} A`).join('\n'))
-    const parts = await Promise.all(Array.from({ length: 4 }, () => dig('+noall', '+comments', '-f', file)))
+    // Each from an address of its own: dig sets SO_REUSEPORT, so two of one user are given the same port at times, and the answer to one reaches the other.
+    const parts = await Promise.all(Array.from({ length: 4 }, (_, i) => dig('-b', `127.0.0.${10 + i}`, '+noall', '+comments', '-f', file)))
     for (const out of parts) assert.equal([...out.matchAll(/status: (NOERROR|NXDOMAIN)/g)].length, 1_000)
   })
 
