@@ -2,6 +2,7 @@
 import v8 from 'node:v8'
 import vm from 'node:vm'
 import { dispatch } from './cli/dispatch.ts'
+import { inIdleMoment } from './idle-moment.ts'
 import { IdleMemory } from './idle-memory.ts'
 import { takeListenFds } from './core/listen-fds.ts'
 
@@ -15,7 +16,7 @@ async function main(): Promise<void> {
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
     settled: ({ keepCode, inUse, isIdle, watch }) => {
       after(SETTLED_MS, () => {
-        keepCode()
+        inIdleMoment(keepCode, { isIdle, after })
         void inUse.then(optimize)
         const memory = new IdleMemory({ isIdle, committedBytes: () => v8.getHeapStatistics().total_heap_size, collect, nowMs: () => performance.now(), after })
         memory.changed()

@@ -124,7 +124,7 @@ export class Applier implements Disposable {
     for (const kind of KINDS) if (kind !== 'nameTable' || stored.snapshot.resources.nameTable.size > 0) this.#heard.add(kind)
     this.#swap(true)
     for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
-    this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => { this.#work = this.#work.then(() => this.#pack()) })
+    this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => { this.#work = this.#work.then(() => this.#pack(new Pace(this.#o.clock))) })
   }
 
   /**
@@ -133,9 +133,12 @@ export class Applier implements Disposable {
    */
   apply(changes: readonly Change[]): Promise<Applied> {
     const done = this.#work.then(async () => {
-      const applied = await this.#apply(changes)
+      const pace = new Pace(this.#o.clock)
+      const applied = await this.#apply(changes, pace)
       closeBlocks()
-      if (applied.changed > 0) await this.#pack()
+      if (applied.changed > 0) await this.#pack(pace)
+      // What follows a large change, often another, is not put on top of its last slice.
+      if (pace.hasRested) await pace.rest()
       for (const { kind } of changes) if (!applied.rejected.some((r) => r.kind === kind)) this.#heard.add(kind)
       return applied
     })
@@ -147,11 +150,10 @@ export class Applier implements Disposable {
     if (this.stale) this.#swap(false)
   }
 
-  async #apply(changes: readonly Change[]): Promise<Applied> {
+  async #apply(changes: readonly Change[], pace: Pace): Promise<Applied> {
     const resources = { ...this.#snapshot.resources }
     const saved: SavedChange[] = []
     const rejected: Rejected[] = []
-    const pace = new Pace(this.#o.clock)
     this.#o.saver?.contact()
     this.#age.contact()
     for (const { kind, put, removed } of changes) {
@@ -213,9 +215,10 @@ export class Applier implements Disposable {
     this.#age[Symbol.dispose]()
   }
 
-  async #pack(): Promise<void> {
-    const pace = new Pace(this.#o.clock)
-    for (const _block of this.#unpacked.pack((raw) => this.#references.has(raw))) if (pace.due) await pace.rest()
+  async #pack(pace: Pace): Promise<void> {
+    const blocks = this.#unpacked.pack((raw) => this.#references.has(raw))
+    do if (pace.due) await pace.rest()
+    while (!blocks.next().done)
   }
 
   #everything(): SavedChange[] {

@@ -3,6 +3,7 @@
  * JSON [kind, name, hash, version, references], and the Any's bytes. With a key both are sealed as one value (agent/core/sealed.ts), bound to the
  * row's key, which tells nothing of the name either.
  */
+import { hash } from 'node:crypto'
 import zlib from 'node:zlib'
 import { MeshError } from '../agent/core/errors.ts'
 import { isSealed, openSealed, type Sealer } from '../agent/core/sealed.ts'
@@ -11,6 +12,9 @@ import type { RawResource, ResourceKind } from '../agent/model/snapshot.ts'
 import { KeptResource, viewOf } from './kept-resource.ts'
 import type { References } from './references.ts'
 
+/** While a row is in force. */
+export const ROOM = 'x\'0000000000000000\''
+
 /**
  * Schemas 1 and 2 had a column for each part, so that names stood in clear beside sealed values; their rows keep that value, and their head has
  * its checksum, too, and the references as text. `tally` of `state`, the sum of crc + 1 over the rows in force, is kept by triggers: a page that
@@ -18,7 +22,7 @@ import type { References } from './references.ts'
  * With row ids, for flash: without them SQLite keeps no more than a quarter of a page of a row in the tree, and a cluster of 1.1 kB takes a page of
  * 4 KiB of its own beside it. And a row that ends keeps its length, so that SQLite rewrites the pages that differ and not 500 kB of a route table:
  * `to_generation` has no type, which keeps it at eight bytes, behind `value`, and `room` gives up as many. Files that were begun before keep the older
- * layout; all else is the same in both.
+ * layout; all else is the same in both. By `hash` a version that comes into force again finds its row.
  */
 export const MIGRATIONS = [`
 CREATE TABLE resource (
@@ -43,16 +47,17 @@ CREATE TRIGGER record_changed AFTER UPDATE ON record BEGIN
 END;
 INSERT INTO record (key, from_generation, head, value, to_generation) SELECT kind || ' ' || name, from_generation, json_array(kind, name, hash, version, refs, crc), value, to_generation FROM resource;
 DROP TABLE resource;
-`, `ALTER TABLE record ADD COLUMN room BLOB DEFAULT x'0000000000000000'`]
+`, `ALTER TABLE record ADD COLUMN room BLOB DEFAULT ${ROOM}`, 'ALTER TABLE record ADD COLUMN hash TEXT']
 
 /** Kinds begin with a letter. */
 export const FIRST_SEALED = '~'
 
 export type StoredResource = { readonly kind: ResourceKind; readonly raw: RawResource; readonly references: References }
-/** `hash`: what earlier versions compared by. */
+/** `hash`: what earlier versions compared by; it has a column of its own now. */
 type Head = readonly [kind: ResourceKind, name: string, hash: string, version: string, references: References | string, crc?: number | null]
 
-export type Columns = { readonly key: string; readonly crc: number; readonly head: string; readonly value: Uint8Array }
+/** `hash`: of the bytes; null where they are sealed, of which it would tell something. */
+export type Columns = { readonly crc: number; readonly hash: string | null; readonly head: string; readonly value: Uint8Array }
 
 export class Records {
   readonly #path: string
@@ -66,15 +71,14 @@ export class Records {
   keyOf(name: string): string { return this.#sealer ? FIRST_SEALED + this.#sealer.standIn(name) : name }
 
   /** `value` is good until others have a turn. */
-  stored({ kind, raw, references }: StoredResource): Columns {
+  stored(key: string, { kind, raw, references }: StoredResource): Columns {
     const head: Head = [kind, raw.name, '', raw.version, references]
-    return this.#columns(`${kind} ${raw.name}`, JSON.stringify(head), viewOf(raw))
+    return this.#columns(key, JSON.stringify(head), viewOf(raw))
   }
-  #columns(name: string, head: string, value: Uint8Array): Columns {
-    const key = this.keyOf(name)
-    if (!this.#sealer) return { key, crc: crcOf(head, value), head, value }
+  #columns(key: string, head: string, value: Uint8Array): Columns {
+    if (!this.#sealer) return { crc: crcOf(head, value), hash: hash('sha256', value, 'base64'), head, value }
     const sealed = this.#sealer.seal(Buffer.concat([Buffer.from(`${head}\n`), value]), purposeOf(key))
-    return { key, crc: crcOf('', sealed), head: '', value: sealed }
+    return { crc: crcOf('', sealed), hash: null, head: '', value: sealed }
   }
 
   /** Undefined when the row is damaged: SQLite notices a page that is torn, not a byte that a worn flash cell has changed. Throws MESH_STATE_LOCKED. */
@@ -100,11 +104,12 @@ export class Records {
   }
 
   /** A row of before there was a key, or of a schema with names in clear, as it is to be. One that is damaged stays damaged. */
-  sealedAnew(row: Row): Columns {
+  sealedAnew(row: Row): Columns & { readonly key: string } {
     const read = this.read(row)
-    if (read) return this.stored(read)
-    const { crc, ...rest } = this.#columns(String(row['key']), String(row['head']), Buffer.from(row['value'] as Uint8Array))
-    return { ...rest, crc: (crc ^ 1) >>> 0 }
+    const key = this.keyOf(read ? `${read.kind} ${read.raw.name}` : String(row['key']))
+    if (read) return { key, ...this.stored(key, read) }
+    const { crc, ...rest } = this.#columns(key, String(row['head']), Buffer.from(row['value'] as Uint8Array))
+    return { key, ...rest, crc: (crc ^ 1) >>> 0 }
   }
 
   #open(sealed: Uint8Array, purpose: string): Buffer | undefined {

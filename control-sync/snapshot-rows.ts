@@ -1,9 +1,9 @@
 /** The tables of the snapshot database, read and written. A row says from which generation to which a version of a resource was in force. */
 import { MeshError } from '../agent/core/errors.ts'
-import type { Row, Statement, Storage } from '../agent/core/storage.ts'
+import { valuesOf, type Row, type Statement, type Storage } from '../agent/core/storage.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind } from '../agent/model/snapshot.ts'
 import type { References } from './references.ts'
-import { FIRST_SEALED, weightOf, type Records } from './snapshot-records.ts'
+import { FIRST_SEALED, ROOM, weightOf, type Records } from './snapshot-records.ts'
 import type { Copied, Save, SavedChange, StoredSnapshot } from './snapshot-store.ts'
 
 export type Loaded = {
@@ -67,8 +67,8 @@ export async function tidy(storage: Storage, { records, mark, copyAt }: { readon
     return
   }
   await storage.commit([put(SEALING, 1), ...clear.map((row): Statement => {
-    const { key, crc, head, value } = records.sealedAnew(row)
-    return { sql: 'UPDATE record SET key = ?, crc = ?, head = ?, value = ? WHERE key = ? AND from_generation = ?', params: [key, crc, head, value, row['key']!, row['from_generation']!] }
+    const { key, crc, hash, head, value } = records.sealedAnew(row)
+    return { sql: 'UPDATE record SET key = ?, crc = ?, hash = ?, head = ?, value = ? WHERE key = ? AND from_generation = ?', params: [key, crc, hash, head, value, row['key']!, row['from_generation']!] }
   })])
   await storage.query({ sql: 'VACUUM' })
   await storage.query({ sql: 'PRAGMA wal_checkpoint(TRUNCATE)' })
@@ -85,11 +85,20 @@ const put = (key: string, value: string | number): Statement => ({ sql: 'INSERT 
 
 export const copiedStatements = ({ generation, atMs }: Copied): Statement[] => [put('copied_generation', generation), put('copied_at_ms', Math.round(atMs))]
 
-export function saveStatements({ node, generation, savedAtMs, contactAtMs, changedAtMs, changes }: Save, records: Records): Statement[] {
-  return [
-    // What another node left must not live on beside ours.
-    { sql: 'DELETE FROM record WHERE EXISTS (SELECT 1 FROM state WHERE key = \'node\' AND value <> ?)', params: [node] },
-    ...changes.map((change) => changed(change, generation, records)).sort((a, b) => (a.key < b.key ? -1 : 1)).flatMap((c) => c.statements),
+/** Whoever takes a piece lets others have a turn before the next when it took long: a first push is a thousand changes. */
+const CHANGES_PER_PIECE = 64
+
+export function* savePieces({ node, generation, savedAtMs, contactAtMs, changedAtMs, changes }: Save, records: Records): Generator<readonly Statement[]> {
+  // What another node left must not live on beside ours.
+  yield [{ sql: 'DELETE FROM record WHERE EXISTS (SELECT 1 FROM state WHERE key = \'node\' AND value <> ?)', params: [node] }]
+  const byKey = new Map<string, SavedChange>()
+  for (const some of piecesOf(changes)) {
+    for (const change of some) byKey.set(records.keyOf(`${change.kind} ${change.name}`), change)
+    yield []
+  }
+  // Rows that come in the order of their keys fill page after page.
+  for (const keys of piecesOf([...byKey.keys()].toSorted())) yield keys.flatMap((key) => changed(key, byKey.get(key)!, generation, records))
+  yield [
     // Rows that ended before this save's generation belong to neither snapshot that is kept.
     ...(changes.length > 0 ? [{ sql: 'DELETE FROM record WHERE to_generation < ?', params: [generation] }] : []),
     put('node', node), put('generation', generation), put('saved_at_ms', Math.round(savedAtMs)),
@@ -98,22 +107,28 @@ export function saveStatements({ node, generation, savedAtMs, contactAtMs, chang
   ]
 }
 
-/** @returns `key`: rows that come in its order fill page after page */
-function changed(change: SavedChange, generation: number, records: Records): { readonly key: string; readonly statements: readonly Statement[] } {
-  const { kind, name } = change
-  const ended = (key: string): Statement => ({ sql: 'UPDATE record SET to_generation = ?, room = x\'\' WHERE key = ? AND to_generation IS NULL', params: [generation, key] })
-  if (!change.put) {
-    const gone = records.keyOf(`${kind} ${name}`)
-    return { key: gone, statements: [ended(gone)] }
-  }
-  const { key, crc, head, value } = records.stored({ kind, raw: change.put, references: change.references })
-  const put: Statement = { sql: 'INSERT OR REPLACE INTO record (key, from_generation, to_generation, crc, head, value) VALUES (?, ?, NULL, ?, ?, ?)', params: [key, generation, crc, head, value] }
-  return { key, statements: [ended(key), put] }
+function* piecesOf<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let i = 0; i < all.length; i += CHANGES_PER_PIECE) yield all.slice(i, i + CHANGES_PER_PIECE)
 }
 
-/** Of the values that stand in them. */
+/**
+ * A version that was in force before the last comes into force again as the row that it has, when its bytes are found there sound: what is taken back, or
+ * goes to and fro, is not written anew. Of a route table that is half a megabyte of flash.
+ */
+function changed(key: string, change: SavedChange, generation: number, records: Records): readonly Statement[] {
+  if (!change.put) return [{ sql: ENDED, params: { key, generation } }]
+  const params = { key, generation, ...records.stored(key, { kind: change.kind, raw: change.put, references: change.references }) }
+  return [{ sql: ENDED, params }, ...(params.hash === null ? [] : [{ sql: AGAIN, params }]), { sql: PUT, params }]
+}
+const ENDED = 'UPDATE record SET to_generation = @generation, room = x\'\' WHERE key = @key AND to_generation IS NULL'
+/** By `hash` first: bytes are read only where they may be the same. */
+const AGAIN = `UPDATE record SET to_generation = NULL, room = ${ROOM}, crc = @crc, head = @head WHERE key = @key AND hash = @hash AND value = @value`
+const PUT = `INSERT OR REPLACE INTO record (key, from_generation, to_generation, crc, head, value, hash) SELECT @key, @generation, NULL, @crc, @head, @value, @hash
+  WHERE NOT EXISTS (SELECT 1 FROM record WHERE key = @key AND to_generation IS NULL)`
+
+/** Of the values that stand in them, each counted once. */
 export function bytesOf(statements: readonly Statement[]): number {
   let bytes = 0
-  for (const { params = [] } of statements) for (const value of params) if (typeof value === 'string' || value instanceof Uint8Array) bytes += value.length
+  for (const params of new Set(statements.map((s) => s.params))) for (const value of valuesOf(params ?? [])) if (typeof value === 'string' || value instanceof Uint8Array) bytes += value.length
   return bytes
 }

@@ -7,11 +7,12 @@ import { MeshError, toMeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Family, Metrics } from '../agent/core/metrics.ts'
 import type { Sealer } from '../agent/core/sealed.ts'
-import type { Opened, OpenStorage, Source, Storage } from '../agent/core/storage.ts'
+import type { Opened, OpenStorage, Source, Statement, Storage } from '../agent/core/storage.ts'
 import type { RawResource, ResourceKind, Snapshot } from '../agent/model/snapshot.ts'
+import { closeBlocks } from './kept-resource.ts'
 import type { References } from './references.ts'
 import { MIGRATIONS, Records } from './snapshot-records.ts'
-import { bytesOf, copiedStatements, load, saveStatements, tidy, type Loaded } from './snapshot-rows.ts'
+import { bytesOf, copiedStatements, load, savePieces, tidy, type Loaded } from './snapshot-rows.ts'
 
 export type StoredSnapshot = {
   readonly snapshot: Snapshot
@@ -139,11 +140,16 @@ class Store implements SnapshotStore {
   }
 
   async save(p: Save): Promise<number> {
-    const statements = saveStatements(p, this.#records)
-    await this.#opened().commit(statements)
+    let bytes = 0
+    const counted = function* (pieces: Iterable<readonly Statement[]>): Generator<readonly Statement[]> {
+      for (const piece of pieces) { bytes += bytesOf(piece); yield piece }
+    }
+    await this.#opened().commitInPieces(counted(savePieces(p, this.#records)))
+    // Their bytes were packed before.
+    closeBlocks()
     this.#generation = p.generation
     this.#rest()
-    return bytesOf(statements)
+    return bytes
   }
   async copy(atMs: number): Promise<number> {
     const [storage, generation] = [this.#opened(), this.#generation]

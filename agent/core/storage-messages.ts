@@ -8,11 +8,15 @@ import type { Opened, Row, Statement } from './storage.ts'
 export type OpenHow = Omit<OpenFile, 'addon'> & { readonly addon: Addon | undefined }
 /** `piece`: all bytes that stand in the statements; it changes hands. */
 export type Commit = { readonly commit: readonly Statement[]; readonly piece?: ArrayBuffer }
-export type Job = Commit | { readonly query: Statement }
+/** All pieces of that number, which came before. */
+export type CommitOfPieces = { readonly pieces: number; readonly count: number }
+export type Job = Commit | CommitOfPieces | { readonly query: Statement }
 export type ToThread =
   /** Where the addon probably lies: looked at and loaded while nobody waits. Without an answer. */
   | { readonly kind: 'prepare'; readonly addon: Addon }
   | { readonly kind: 'open'; readonly file: number; readonly how: OpenHow }
+  /** Kept for a job of the same number; a new number drops what an older one left. Without an answer. */
+  | { readonly kind: 'piece'; readonly file: number; readonly of: number; readonly commit: Commit }
   /** All commits become one transaction; queries come after it. */
   | { readonly kind: 'batch'; readonly file: number; readonly jobs: readonly Job[] }
   /** Messages of the same file wait until it is done. */

@@ -46,7 +46,7 @@ export class StorageThread {
   readonly #users = new Map<number, ThreadUser>()
   #worker: Worker | undefined
   #files = 0
-  /** Messages without an answer: every one gets exactly one. */
+  /** Messages without an answer: every one but a piece gets exactly one. */
   #unanswered = 0
 
   constructor(world: ThreadWorld) {
@@ -72,7 +72,7 @@ export class StorageThread {
       const worker = this.#worker ??= this.#start()
       worker.postMessage(message, changesHands)
       // The process stays alive while somebody waits for the disk.
-      if (this.#unanswered++ === 0) worker.ref()
+      if (message.kind !== 'piece' && this.#unanswered++ === 0) worker.ref()
       return undefined
     } catch (thrown) { return thrown instanceof MeshError ? thrown : new MeshError('MESH_STORAGE_FAILED', 'the storage thread does not start', { cause: thrown }) }
   }

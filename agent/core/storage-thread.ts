@@ -6,7 +6,8 @@ import { giveBack } from './give-back.ts'
 import type { Addon } from './sqlite-addon.ts'
 import { isUnreadable, SqliteFile } from './sqlite-file.ts'
 import { openSqlite } from './sqlite-open.ts'
-import type { Answer, Failure, FromThread, Job, ToThread } from './storage-messages.ts'
+import type { Answer, Commit, CommitOfPieces, Failure, FromThread, Job, ToThread } from './storage-messages.ts'
+import type { Statement } from './storage.ts'
 
 const files = new Map<number, SqliteFile>()
 /** Addons that are what they should be. */
@@ -14,10 +15,13 @@ const sound = new Set<string>()
 
 /** Work that takes turns of the event loop; what comes for the same file waits behind it. */
 const busy = new Map<number, Promise<void>>()
-type Question = Exclude<ToThread, { kind: 'prepare' }>
+type Question = Exclude<ToThread, { kind: 'prepare' | 'piece' }>
+/** Of the commit of each file that is coming in pieces. */
+const pieces = new Map<number, { readonly of: number; readonly commits: Commit[] }>()
 
 parentPort!.on('message', (message: ToThread) => {
   if (message.kind === 'prepare') { prepare(message.addon); return }
+  if (message.kind === 'piece') { keep(message); return }
   const before = busy.get(message.file)
   const answer = before ? before.then(() => answerTo(message)) : answerTo(message)
   if (!(answer instanceof Promise)) { parentPort!.postMessage(answer); return }
@@ -30,6 +34,21 @@ parentPort!.on('message', (message: ToThread) => {
 
 function prepare(addon: Addon): void {
   try { if (isSound(addon)) SqliteFile.load(addon.file) } catch { /* whoever opens a file will see why */ }
+}
+
+function keep({ file, of, commit }: Extract<ToThread, { kind: 'piece' }>): void {
+  const kept = pieces.get(file)
+  if (kept?.of === of) kept.commits.push(commit)
+  else pieces.set(file, { of, commits: [commit] })
+}
+
+/** Throws when the thread that was told of the first pieces has died. */
+function allPieces(file: number, { pieces: of, count }: CommitOfPieces): readonly Commit[] {
+  const kept = pieces.get(file)
+  pieces.delete(file)
+  const commits = kept?.of === of ? kept.commits : []
+  if (commits.length !== count) throw new Error(`${count - commits.length} of ${count} pieces of a commit are lost`)
+  return commits
 }
 
 function isSound({ file, sha256 }: Addon): boolean {
@@ -52,11 +71,12 @@ function answerTo(message: Question): FromThread | Promise<FromThread> {
   const { kind, file } = message
   switch (kind) {
     case 'open': return openFile(message)
-    case 'batch': return { kind: 'answers', file, ...run(files.get(file), message.jobs) }
+    case 'batch': return { kind: 'answers', file, ...run(file, message.jobs) }
     case 'copy': return copy(message)
     case 'close':
       try { files.get(file)?.close() } catch { /* what was committed is safe without it */ }
       files.delete(file)
+      pieces.delete(file)
       return { kind: 'closed', file }
     default: return message satisfies never
   }
@@ -79,20 +99,26 @@ async function copy({ file, to }: Extract<ToThread, { kind: 'copy' }>): Promise<
   } catch (thrown) { return { kind: 'copied', file, result: failureOf(thrown) } }
 }
 
-function run(open: SqliteFile | undefined, jobs: readonly Job[]): { answers: Answer[]; transactions: number } {
+function run(file: number, jobs: readonly Job[]): { answers: Answer[]; transactions: number } {
   const answers: Answer[] = Array.from({ length: jobs.length }, () => 'done')
+  const open = files.get(file)
+  const commits: { readonly parts: readonly Commit[]; readonly i: number }[] = []
+  for (const [i, job] of jobs.entries()) {
+    if ('commit' in job) commits.push({ parts: [job], i })
+    else if ('pieces' in job) answers[i] = attempt(() => { commits.push({ parts: allPieces(file, job), i }); return 'done' })
+  }
   if (!open) return { answers: answers.fill({ failed: { code: 'MESH_STORAGE_FAILED', message: 'the file is not open' } }), transactions: 0 }
-  const commits = jobs.flatMap((job, i) => ('commit' in job ? [{ statements: job.commit, i }] : []))
+  const statements = (of: typeof commits): Statement[] => of.flatMap(({ parts }) => parts.flatMap(({ commit }) => commit))
   let transactions = commits.length === 0 ? 0 : 1
   try {
-    if (transactions > 0) open.commit(commits.flatMap(({ statements }) => statements))
+    if (transactions > 0) open.commit(statements(commits))
   } catch (together) {
     // Each in its own, so that a bad one fails alone.
     if (commits.length === 1) answers[commits[0]!.i] = { failed: failureOf(together) }
-    else for (const { statements, i } of commits) answers[i] = attempt(() => { open.commit(statements); transactions++; return 'done' })
+    else for (const one of commits) answers[one.i] = attempt(() => { open.commit(statements([one])); transactions++; return 'done' })
   }
   // This thread hardly ever collects what it leaves.
-  for (const job of jobs) if ('commit' in job && job.piece) giveBack(new Uint8Array(job.piece))
+  for (const { parts } of commits) for (const { piece } of parts) if (piece) giveBack(new Uint8Array(piece))
   for (const [i, job] of jobs.entries()) if ('query' in job) answers[i] = attempt(() => ({ rows: open.query(job.query) }))
   return { answers, transactions }
 }

@@ -4,12 +4,13 @@
  * it; the next commit starts another.
  */
 import path from 'node:path'
+import { Pace } from './pace.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
 import { MeshError } from './errors.ts'
 import type { OpenFile } from './sqlite-file.ts'
 import { StorageThread, type ThreadAnswer, type ThreadUser, type ThreadWorld } from './storage-thread-handle.ts'
 import type { Answer, Commit, FromThread, Job } from './storage-messages.ts'
-import type { Opened, OpenStorage, Row, SqlValue, Statement, Storage, StorageOptions, StorageStats } from './storage.ts'
+import { valuesOf, type Opened, type OpenStorage, type Params, type Row, type SqlValue, type Statement, type Storage, type StorageOptions, type StorageStats } from './storage.ts'
 
 /** `eco` waits so long for company: flash wears by the write. */
 const ECO_WAIT_MS = 1_000
@@ -36,6 +37,8 @@ class WorkerStorage implements Storage, ThreadUser {
   #running: Waiting[] | undefined
   #company: Timer | undefined
   #copying: PromiseWithResolvers<number> | undefined
+  #isInPieces = false
+  #commitsInPieces = 0
   readonly #closed = Promise.withResolvers<void>()
 
   constructor(thread: StorageThread, clock: Clock, options: StorageOptions) {
@@ -56,6 +59,27 @@ class WorkerStorage implements Storage, ThreadUser {
     if (statements.length === 0) return
     this.stats.statements += statements.length
     await this.#ask(this.#portable(statements), 'with company')
+  }
+  async commitInPieces(pieces: Iterable<readonly Statement[]>): Promise<void> {
+    if (this.#isInPieces) throw this.#failed('takes one commit in pieces at a time')
+    this.#isInPieces = true
+    try {
+      const of = ++this.#commitsInPieces
+      let count = 0
+      const pace = new Pace(this.#clock)
+      for (const statements of pieces) {
+        if (this.#state === 'closing' || this.#state === 'closed') throw this.#failed('is closed')
+        if (statements.length > 0) {
+          const commit = this.#portable(statements)
+          const refusal = this.#thread.send({ kind: 'piece', file: this.#file, of, commit }, commit.piece ? [commit.piece] : [])
+          if (refusal) throw refusal
+          this.stats.statements += statements.length
+          count++
+        }
+        if (pace.due) await pace.rest()
+      }
+      await this.#ask({ pieces: of, count }, 'with company')
+    } finally { this.#isInPieces = false }
   }
   async query(statement: Statement): Promise<readonly Row[]> {
     const answer = await this.#ask({ query: statement }, 'at once')
@@ -176,7 +200,12 @@ class WorkerStorage implements Storage, ThreadUser {
   /** All bytes of a commit go over in one piece that changes hands: pieces of their own would be made, copied and collected one by one, on both sides. */
   #portable(statements: readonly Statement[]): Commit {
     let length = 0
-    for (const { params = [] } of statements) for (const value of params) if (value instanceof Uint8Array) length += value.byteLength
+    let last: Params | undefined
+    for (const { params } of statements) {
+      if (params === undefined || params === last) continue
+      for (const value of valuesOf(params)) if (value instanceof Uint8Array) length += value.byteLength
+      last = params
+    }
     if (length === 0) return { commit: statements }
     this.stats.writtenBytes += length
     const piece = new Uint8Array(length)
@@ -186,6 +215,16 @@ class WorkerStorage implements Storage, ThreadUser {
       piece.set(value, at)
       return piece.subarray(at, at += value.byteLength)
     }
-    return { commit: statements.map(({ sql, params }) => (params ? { sql, params: params.map(moved) } : { sql })), piece: piece.buffer }
+    last = undefined
+    let lastMoved: Params | undefined
+    const commit = statements.map(({ sql, params }): Statement => {
+      if (params === undefined) return { sql }
+      if (params !== last) {
+        last = params
+        lastMoved = Array.isArray(params) ? params.map(moved) : Object.fromEntries(Object.entries(params).map(([name, value]) => [name, moved(value)]))
+      }
+      return { sql, params: lastMoved! }
+    })
+    return { commit, piece: piece.buffer }
   }
 }

@@ -5,7 +5,11 @@
 
 export type SqlValue = string | number | bigint | null | Uint8Array
 export type Row = Readonly<Record<string, SqlValue>>
-export type Statement = { readonly sql: string; readonly params?: readonly SqlValue[] }
+/** For `?` in their order, or for `@name`; statements that share an object of these are handed over with one. */
+export type Params = readonly SqlValue[] | Readonly<Record<string, SqlValue>>
+export type Statement = { readonly sql: string; readonly params?: Params }
+
+export const valuesOf = (params: Params): readonly SqlValue[] => (Array.isArray(params) ? params as readonly SqlValue[] : Object.values(params))
 
 /**
  * `strict`: a commit resolves after fsync (synchronous=FULL). `balanced`: survives a killed process, a power cut may take
@@ -20,6 +24,11 @@ export interface Storage extends AsyncDisposable {
    * Rejects with MESH_STORAGE_FULL (ENOSPC, SQLITE_FULL), MESH_STORAGE_DAMAGED (pages of the file), MESH_STORAGE_FAILED otherwise; then nothing of it was applied.
    */
   commit(statements: readonly Statement[]): Promise<void>
+  /**
+   * As `commit`, of more than fits into one turn of the event loop: pieces are asked for and copied one by one, and others have turns between them. One at a time.
+   * Throws what the pieces throw; then nothing was applied.
+   */
+  commitInPieces(pieces: Iterable<readonly Statement[]>): Promise<void>
   query(statement: Statement): Promise<readonly Row[]>
   /**
    * Makes `to` a whole copy of the file, once its pages were found in order; until then `to` is what it was. What is asked of this file meanwhile

@@ -5,7 +5,7 @@ import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import path from 'node:path'
 import { MIGRATIONS, Records } from '../../control-sync/snapshot-records.ts'
-import { saveStatements } from '../../control-sync/snapshot-rows.ts'
+import { savePieces } from '../../control-sync/snapshot-rows.ts'
 import type { RawResource } from '../../agent/model/snapshot.ts'
 import type { SavedChange } from '../../control-sync/snapshot-store.ts'
 import { SqliteFile } from '../../agent/core/sqlite-file.ts'
@@ -19,20 +19,32 @@ const PAGE_BYTES = 4_096
 const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => (i * 7) & 255)
 const put = (kind: SavedChange['kind'], name: string, length: number): SavedChange => ({ kind, name, put: { name, version: '', value: bytes(length) } satisfies RawResource, references: {} })
 
-function fileOf(t: TestContext): { readonly file: string; readonly save: (generation: number, changes: readonly SavedChange[]) => number } {
+type File = {
+  /** @returns bytes written */
+  readonly save: (generation: number, changes: readonly SavedChange[]) => number
+  readonly damage: (sql: string) => void
+  /** From which to which generation, by age. */
+  readonly rows: () => unknown[][]
+  readonly inForce: () => ReturnType<Records['read']>
+}
+
+function fileOf(t: TestContext): File {
   const file = new SnapshotDisk(t).storage.path
   const open = SqliteFile.open({ path: file, profile: 'strict', migrations: MIGRATIONS, previous: undefined, startFrom: 'file', check: 'as read', addon: undefined, stamp: '1', whenDamaged: 'set aside' })
   t.after(() => { open.close() })
   // The log is what a push writes, and shrinks at no moment of its own.
   open.query({ sql: 'PRAGMA wal_autocheckpoint = 0' })
   const logBytes = (): number => fs.statSync(`${file}-wal`).size
+  const records = new Records(file, undefined)
   return {
-    file,
     save: (generation, changes) => {
       const before = logBytes()
-      open.commit(saveStatements({ node: 'n', generation, savedAtMs: 1, contactAtMs: 1, changedAtMs: {}, changes }, new Records(file, undefined)))
+      open.commit([...savePieces({ node: 'n', generation, savedAtMs: 1, contactAtMs: 1, changedAtMs: {}, changes }, records)].flat())
       return logBytes() - before
     },
+    damage: (sql) => { open.commit([{ sql }]) },
+    rows: () => open.query({ sql: 'SELECT from_generation, to_generation FROM record ORDER BY 1' }).map((row) => Object.values(row)),
+    inForce: () => records.read(open.query({ sql: 'SELECT key, crc, head, value FROM record WHERE to_generation IS NULL' })[0]!),
   }
 }
 
@@ -48,6 +60,30 @@ test('a table that is replaced is written once: the version before stays where i
     const written = save(generation, [put('route', '80', TABLE_BYTES + generation)])
     assert.ok(written < (TABLE_BYTES + generation) * 1.2, `generation ${generation}: ${written} bytes`)
   }
+})
+test('a table that is taken back is not written again; nor one that goes to and fro', (t) => {
+  const { save, rows, inForce } = fileOf(t)
+  const table = (fill: number, version = 'u'): SavedChange => ({ kind: 'route', name: '80', references: {}, put: { name: '80', version, value: bytes(TABLE_BYTES).fill(fill, 1_000, 200_000) } })
+  save(1, [table(1)])
+  save(2, [table(2)])
+  assert.deepEqual(rows(), [[1, 2], [2, null]])
+  for (const [generation, fill] of [[3, 1], [4, 2], [5, 1]] as const) {
+    const written = save(generation, [table(fill, 'v')])
+    assert.ok(written <= 20 * (PAGE_BYTES + 24), `${written} bytes`)
+  }
+  // Both sound, each the one that it should be.
+  assert.deepEqual(rows(), [[1, null], [2, 5]])
+  assert.equal(inForce()?.raw.value[1_000], 1)
+})
+test('bytes that a worn cell has changed since are not taken back into force: they are written anew', (t) => {
+  const { save, damage, rows, inForce } = fileOf(t)
+  const table = (fill: number): SavedChange => ({ kind: 'route', name: '80', references: {}, put: { name: '80', version: '', value: bytes(10_000).fill(fill) } })
+  save(1, [table(1)])
+  save(2, [table(2)])
+  damage('UPDATE record SET value = zeroblob(10000) WHERE from_generation = 1')
+  save(3, [table(1)])
+  assert.deepEqual(rows(), [[2, 3], [3, null]])
+  assert.ok(inForce(), 'it is read')
 })
 test('an endpoint that changes writes a handful of pages among a thousand', (t) => {
   const { save } = fileOf(t)

@@ -12,6 +12,7 @@ import { SimClock } from '../helpers/sim-clock.ts'
 class BusyClock extends SimClock {
   #looks = 0
   override monotonicMs(): number { return this.#looks++ }
+  get looks(): number { return this.#looks }
 }
 
 const HOSTS = 100
@@ -32,8 +33,25 @@ async function turnsOf(change: Change): Promise<number> {
 }
 
 test('a push of many resources, and one resource with many virtual hosts, let traffic pass while they are applied', async () => {
-  // A slice is 8 ms, a look is 1 ms, each step looks once or twice.
+  // A slice is 5 ms, a look is 1 ms, each step looks once or twice.
   for (const change of [clusters, routes]) assert.ok(await turnsOf(change) >= HOSTS / 10, change.kind)
+})
+
+test('changes in a row: the end of one and the beginning of the next are no longer than a slice and a step', async () => {
+  const clock = new BusyClock()
+  const applier = new Applier({ node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined, clock, log: silentLog, metrics: new Metrics() })
+  let [longest, last, done] = [0, 0, false]
+  const traffic = (): void => {
+    longest = Math.max(longest, clock.looks - last)
+    last = clock.looks
+    if (!done) setImmediate(traffic)
+  }
+  setImmediate(traffic)
+  const some = (from: number): Change => ({ ...clusters, put: clusters.put.slice(from, from + 8) })
+  await Promise.all([0, 8, 16, 24].map((from) => applier.apply([some(from)])))
+  done = true
+  assert.equal(applier.snapshot.resources.cluster.size, 32)
+  assert.ok(longest <= 8, `${longest} ms`)
 })
 
 test('a kind is heard of once what was said of it is in force, be it that there are none; a refused resource says nothing', async () => {

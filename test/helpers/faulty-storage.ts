@@ -40,6 +40,14 @@ export class FaultyStorage {
     }
   }
 
+  async #commit(statements: readonly Statement[], work: () => Promise<void>): Promise<void> {
+    this.commits.push(statements)
+    await this.#held?.promise
+    const fault = this.faults.shift()
+    if (fault?.when !== 'before') await work()
+    if (fault) throw new MeshError(fault.code, 'the test lets the commit fail')
+  }
+
   #wrap(storage: Storage): Storage {
     return {
       get stats() { return storage.stats },
@@ -50,12 +58,14 @@ export class FaultyStorage {
         this.copies.push(to)
         return await storage.copyTo(to)
       }),
-      commit: (statements) => this.#counted(async () => {
-        this.commits.push(statements)
-        await this.#held?.promise
-        const fault = this.faults.shift()
-        if (fault?.when !== 'before') await storage.commit(statements)
-        if (fault) throw new MeshError(fault.code, 'the test lets the commit fail')
+      commit: (statements) => this.#counted(() => this.#commit(statements, () => storage.commit(statements))),
+      commitInPieces: (pieces) => this.#counted(() => {
+        const all: Statement[] = []
+        // Their bytes are good until others have a turn.
+        const seen = function* (): Generator<readonly Statement[]> {
+          for (const piece of pieces) { all.push(...piece); yield piece }
+        }
+        return this.#commit(all, () => storage.commitInPieces(seen()))
       }),
       [Symbol.asyncDispose]: () => this.#counted(async () => { await storage[Symbol.asyncDispose]() }),
     }

@@ -50,6 +50,28 @@ test('a thread that dies refuses all that waits, of every file; the next commit 
   assert.ok((await b.query(ALL)).some((r) => r['k'] === 4))
   assert.equal(started.length, 2)
 })
+test('a thread that dies between two pieces of a commit takes the whole of it along', async (t) => {
+  const dir = folder(t)
+  const started = threads(t)
+  const clock = new SimClock()
+  // Every look at the clock finds that it is somebody else's turn.
+  Object.defineProperty(clock, 'monotonicMs', { value: () => performance.now() * 1_000 })
+  await using storage = (await storageOf(dir, clock)(optionsOf(dir))).storage
+  let isDead = false
+  const pieces = function* () {
+    for (let k = 0; k < 5; k++) {
+      yield [insert(k)]
+      if (k !== 2) continue
+      void started[0]!.terminate().then(() => { isDead = true })
+      while (!isDead) yield []
+    }
+  }
+  await assert.rejects(storage.commitInPieces(pieces()), { code: 'MESH_STORAGE_FAILED', message: /3 of 5 pieces of a commit are lost/ })
+  assert.deepEqual(await storage.query(ALL), [])
+  await storage.commitInPieces([[insert(1)], [insert(2)]])
+  assert.deepEqual((await storage.query(ALL)).map((r) => r['k']), [1, 2])
+  assert.equal(started.length, 2)
+})
 test('a thread that dies while nobody waits is not missed', async (t) => {
   const dir = folder(t)
   const started = threads(t)

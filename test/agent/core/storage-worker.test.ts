@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { systemClock } from '../../../agent/core/clock.ts'
 import { systemDisk } from '../../../agent/core/disk.ts'
 import { openStorageWith } from '../../../agent/core/storage-worker.ts'
 import type { DurabilityProfile, Opened } from '../../../agent/core/storage.ts'
@@ -38,6 +39,52 @@ test('commits that wait for a running one go together', async (t) => {
   await Promise.all(Array.from({ length: 500 }, (_, k) => storage.commit([insert(k)])))
   assert.ok(storage.stats.commits < 50, `${storage.stats.commits} transactions for 500 commits`)
   assert.equal((await storage.query(ALL)).length, 500)
+})
+test('a commit in pieces is all or nothing, lets others have turns and other commits pass, and keeps the bytes that it was given', async (t) => {
+  let nowMs = 0
+  const dir = folder(t)
+  const slow = { ...systemClock, monotonicMs: () => (nowMs += 10) }
+  await using storage = (await openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk, clock: slow })({ path: path.join(dir, 'a.db'), profile: 'strict', migrations: [TABLE] })).storage
+  const turns: number[] = []
+  const bytes = new Uint8Array(100_000)
+  const pieces = function* (last: number) {
+    for (let k = 10; k <= last; k++) {
+      yield [insert(k, bytes.fill(k))]
+      setImmediate(() => turns.push(k))
+    }
+  }
+  const whole = storage.commitInPieces(pieces(19))
+  assert.equal(turns.length, 0)
+  await storage.commit([insert(1)])
+  await whole
+  assert.ok(turns.length >= 9, `after ${turns.join()}`)
+  const rows = await storage.query({ sql: 'SELECT k, v FROM t WHERE k >= 10 ORDER BY k' })
+  assert.deepEqual(rows.map((r) => [r['k'], (r['v'] as Uint8Array).every((b) => b === r['k'])]), Array.from({ length: 10 }, (_, i) => [10 + i, true]))
+  await assert.rejects(storage.commitInPieces([[insert(20)], [insert(21)], [insert(20)]]), { code: 'MESH_STORAGE_FAILED' })
+  const torn = function* () { yield [insert(30)]; throw new Error('no more') }
+  await assert.rejects(storage.commitInPieces(torn()), /no more/)
+  const first = storage.commitInPieces(pieces(10))
+  await assert.rejects(storage.commitInPieces([[insert(40)]]), /one commit in pieces at a time/)
+  await assert.rejects(first, { code: 'MESH_STORAGE_FAILED' })
+  await storage.commitInPieces([[], [insert(50)], []])
+  await storage.commitInPieces([])
+  assert.deepEqual((await storage.query(ALL)).map((r) => r['k']), [1, ...Array.from({ length: 10 }, (_, i) => 10 + i), 50])
+})
+test('a commit in pieces whose storage is closed between two of them is refused as a whole', async (t) => {
+  const dir = folder(t)
+  const slow = { ...systemClock, monotonicMs: () => performance.now() * 1_000 }
+  const { storage } = await openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk, clock: slow })({ path: path.join(dir, 'a.db'), profile: 'strict', migrations: [TABLE] })
+  const refused = assert.rejects(storage.commitInPieces(Array.from({ length: 200 }, (_, k) => [insert(k, new Uint8Array(10_000))])), { code: 'MESH_STORAGE_FAILED', message: /is closed/ })
+  await storage[Symbol.asyncDispose]()
+  await refused
+  await using again = (await open(dir)).storage
+  assert.deepEqual(await again.query(ALL), [])
+})
+test('values by name, shared by statements that stand together', async (t) => {
+  await using storage = (await open(folder(t))).storage
+  const params = { k: 7, v: Uint8Array.of(1, 2, 3), unused: null }
+  await storage.commit([{ sql: 'INSERT INTO t VALUES (@k, @v)', params }, { sql: 'UPDATE t SET k = 8 WHERE v = @v AND k = @k', params }])
+  assert.deepEqual(await storage.query({ sql: 'SELECT k, v FROM t WHERE k = @k', params: { k: 8 } }), [{ k: 8, v: Uint8Array.of(1, 2, 3) }])
 })
 test('a damaged file is set aside under a name that says so, and an empty one serves', async (t) => {
   const dir = folder(t)

@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import fc from 'fast-check'
+import { valuesOf } from '../../../../agent/core/storage.ts'
 import { silentLog } from '../../../../agent/core/log.ts'
 import { Metrics } from '../../../../agent/core/metrics.ts'
 import { mqttPolicySchema } from '../../../../agent/model/mqtt-policy.ts'
@@ -174,7 +175,7 @@ test('a slow trickle does not become a row per message', async (t) => {
   const r = await rig(t)
   const q = await r.queue()
   for (let i = 0; i < 100; i++) await r.spool.append(message(`message ${i}`), [q])
-  const firsts = new Set(r.storage.commits.flatMap((c) => c.filter((s) => s.sql.includes('INTO segment')).map((s) => s.params![1])))
+  const firsts = new Set(r.storage.commits.flatMap((c) => c.filter((s) => s.sql.includes('INTO segment')).map((s) => valuesOf(s.params!)[1])))
   assert.ok(firsts.size <= 2, `${firsts.size} rows`)
   await r.spool[Symbol.asyncDispose]()
   const again = await r.open()
@@ -272,7 +273,7 @@ test('a large batch becomes several segments, so that a backlog is read in piece
   r.storage.commits.length = 0
   await Promise.all(Array.from({ length: 40 }, () => r.spool.append(message('x'.repeat(10_000)), [q])))
   assert.equal(r.storage.commits.length, 1)
-  assert.deepEqual(r.storage.commits[0]!.map((s) => s.params!.slice(1, 3)), [[1, 14], [15, 28], [29, 40]])
+  assert.deepEqual(r.storage.commits[0]!.map((s) => valuesOf(s.params!).slice(1, 3)), [[1, 14], [15, 28], [29, 40]])
   await r.spool[Symbol.asyncDispose]()
 })
 test('a message that several routes bring to one queue is in it once', async (t) => {
