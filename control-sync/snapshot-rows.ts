@@ -86,7 +86,7 @@ const put = (key: string, value: string | number): Statement => ({ sql: 'INSERT 
 export const copiedStatements = ({ generation, atMs }: Copied): Statement[] => [put('copied_generation', generation), put('copied_at_ms', Math.round(atMs))]
 
 /** Whoever takes a piece lets others have a turn before the next when it took long: a first push is a thousand changes. */
-const CHANGES_PER_PIECE = 64
+const CHANGES_PER_PIECE = 256
 
 export function* savePieces({ node, generation, savedAtMs, contactAtMs, changedAtMs, changes }: Save, records: Records): Generator<readonly Statement[]> {
   // What another node left must not live on beside ours.

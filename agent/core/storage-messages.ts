@@ -2,12 +2,13 @@
 import type { ErrorCode } from './errors.ts'
 import type { Addon } from './sqlite-addon.ts'
 import type { OpenFile } from './sqlite-file.ts'
-import type { Opened, Row, Statement } from './storage.ts'
+import type { Opened, Params, Row, Statement } from './storage.ts'
 
 /** `addon`: undefined where the package finds its own. */
 export type OpenHow = Omit<OpenFile, 'addon'> & { readonly addon: Addon | undefined }
-/** `piece`: all bytes that stand in the statements; it changes hands. */
-export type Commit = { readonly commit: readonly Statement[]; readonly piece?: ArrayBuffer }
+/** Statements name their text by its index: a text of its own for each would be a megabyte for a thousand changes. `piece`: all bytes that stand in them; it changes hands. */
+export type Commit = { readonly texts: readonly string[]; readonly commit: readonly Portable[]; readonly piece?: ArrayBuffer }
+export type Portable = { readonly text: number; readonly params: Params | undefined }
 /** All pieces of that number, which came before. */
 export type CommitOfPieces = { readonly pieces: number; readonly count: number }
 export type Job = Commit | CommitOfPieces | { readonly query: Statement }

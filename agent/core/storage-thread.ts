@@ -102,25 +102,30 @@ async function copy({ file, to }: Extract<ToThread, { kind: 'copy' }>): Promise<
 function run(file: number, jobs: readonly Job[]): { answers: Answer[]; transactions: number } {
   const answers: Answer[] = Array.from({ length: jobs.length }, () => 'done')
   const open = files.get(file)
-  const commits: { readonly parts: readonly Commit[]; readonly i: number }[] = []
+  const commits: Whole[] = []
   for (const [i, job] of jobs.entries()) {
     if ('commit' in job) commits.push({ parts: [job], i })
     else if ('pieces' in job) answers[i] = attempt(() => { commits.push({ parts: allPieces(file, job), i }); return 'done' })
   }
   if (!open) return { answers: answers.fill({ failed: { code: 'MESH_STORAGE_FAILED', message: 'the file is not open' } }), transactions: 0 }
-  const statements = (of: typeof commits): Statement[] => of.flatMap(({ parts }) => parts.flatMap(({ commit }) => commit))
   let transactions = commits.length === 0 ? 0 : 1
   try {
-    if (transactions > 0) open.commit(statements(commits))
+    if (transactions > 0) open.commit(statementsOf(commits))
   } catch (together) {
     // Each in its own, so that a bad one fails alone.
     if (commits.length === 1) answers[commits[0]!.i] = { failed: failureOf(together) }
-    else for (const one of commits) answers[one.i] = attempt(() => { open.commit(statements([one])); transactions++; return 'done' })
+    else for (const one of commits) answers[one.i] = attempt(() => { open.commit(statementsOf([one])); transactions++; return 'done' })
   }
   // This thread hardly ever collects what it leaves.
   for (const { parts } of commits) for (const { piece } of parts) if (piece) giveBack(new Uint8Array(piece))
   for (const [i, job] of jobs.entries()) if ('query' in job) answers[i] = attempt(() => ({ rows: open.query(job.query) }))
   return { answers, transactions }
+}
+
+type Whole = { readonly parts: readonly Commit[]; /** Of its job. */ readonly i: number }
+
+function* statementsOf(commits: readonly Whole[]): Generator<Statement> {
+  for (const { parts } of commits) for (const { texts, commit } of parts) for (const { text, params } of commit) yield params ? { sql: texts[text]!, params } : { sql: texts[text]! }
 }
 
 function attempt(work: () => Answer): Answer {

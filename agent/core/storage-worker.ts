@@ -206,7 +206,6 @@ class WorkerStorage implements Storage, ThreadUser {
       for (const value of valuesOf(params)) if (value instanceof Uint8Array) length += value.byteLength
       last = params
     }
-    if (length === 0) return { commit: statements }
     this.stats.writtenBytes += length
     const piece = new Uint8Array(length)
     let at = 0
@@ -215,16 +214,18 @@ class WorkerStorage implements Storage, ThreadUser {
       piece.set(value, at)
       return piece.subarray(at, at += value.byteLength)
     }
-    last = undefined
+    const texts: string[] = []
     let lastMoved: Params | undefined
-    const commit = statements.map(({ sql, params }): Statement => {
-      if (params === undefined) return { sql }
+    last = undefined
+    const commit = statements.map(({ sql, params }) => {
+      let text = texts.indexOf(sql)
+      if (text < 0) text = texts.push(sql) - 1
       if (params !== last) {
         last = params
-        lastMoved = Array.isArray(params) ? params.map(moved) : Object.fromEntries(Object.entries(params).map(([name, value]) => [name, moved(value)]))
+        lastMoved = params && (Array.isArray(params) ? params.map(moved) : Object.fromEntries(Object.entries(params).map(([name, value]) => [name, moved(value)])))
       }
-      return { sql, params: lastMoved! }
+      return { text, params: lastMoved }
     })
-    return { commit, piece: piece.buffer }
+    return length === 0 ? { texts, commit } : { texts, commit, piece: piece.buffer }
   }
 }
