@@ -1,6 +1,6 @@
 /** The program: argv, environment, signals, exit code. The only file of the agent that touches the process. */
 import v8 from 'node:v8'
-import vm from 'node:vm'
+import { collect } from './core/collect.ts'
 import { dispatch } from './cli/dispatch.ts'
 import { inIdleMoment } from './idle-moment.ts'
 import { IdleMemory } from './idle-memory.ts'
@@ -18,7 +18,7 @@ async function main(): Promise<void> {
       after(SETTLED_MS, () => {
         inIdleMoment(keepCode, { isIdle, after })
         void inUse.then(optimize)
-        const memory = new IdleMemory({ isIdle, committedBytes: () => v8.getHeapStatistics().total_heap_size, collect, nowMs: () => performance.now(), after })
+        const memory = new IdleMemory({ isIdle, committedBytes: () => v8.getHeapStatistics().total_heap_size, collect: collectWithCode, nowMs: () => performance.now(), after })
         memory.changed()
         watch(() => memory.changed())
       })
@@ -40,11 +40,9 @@ function optimize(): void {
 function after(ms: number, fn: () => void): void { setTimeout(fn, ms).unref() }
 
 /** Throws code that only a start runs away with the rest. */
-function collect(): void {
-  v8.setFlagsFromString('--expose-gc')
+function collectWithCode(): void {
   v8.setFlagsFromString('--bytecode-old-age=1')
-  const gc = vm.runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
-  gc({ type: 'major', flavor: 'last-resort' })
+  collect()
   v8.setFlagsFromString(`--bytecode-old-age=${OLD_AGE}`)
 }
 

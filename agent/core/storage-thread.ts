@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { parentPort } from 'node:worker_threads'
+import { collect } from './collect.ts'
 import { giveBack } from './give-back.ts'
 import type { Addon } from './sqlite-addon.ts'
 import { isUnreadable, SqliteFile } from './sqlite-file.ts'
@@ -12,6 +13,13 @@ import type { Statement } from './storage.ts'
 const files = new Map<number, SqliteFile>()
 /** Addons that are what they should be. */
 const sound = new Set<string>()
+
+/** So many statements and rows leave something that is worth a collection, once nothing has come for a while. */
+const BURST = 1_000
+const QUIET_MS = 1_000
+/** Since the last collection. */
+let handled = 0
+let quiet: NodeJS.Timeout | undefined
 
 /** Work that takes turns of the event loop; what comes for the same file waits behind it. */
 const busy = new Map<number, Promise<void>>()
@@ -116,9 +124,14 @@ function run(file: number, jobs: readonly Job[]): { answers: Answer[]; transacti
     if (commits.length === 1) answers[commits[0]!.i] = { failed: failureOf(together) }
     else for (const one of commits) answers[one.i] = attempt(() => { open.commit(statementsOf([one])); transactions++; return 'done' })
   }
-  // This thread hardly ever collects what it leaves.
-  for (const { parts } of commits) for (const { piece } of parts) if (piece) giveBack(new Uint8Array(piece))
+  // A collection is not to be waited for.
+  for (const { parts } of commits) for (const { commit, piece } of parts) {
+    handled += commit.length
+    if (piece) giveBack(new Uint8Array(piece))
+  }
   for (const [i, job] of jobs.entries()) if ('query' in job) answers[i] = attempt(() => ({ rows: open.query(job.query) }))
+  for (const answer of answers) if (typeof answer === 'object' && 'rows' in answer) handled += answer.rows.length
+  collectWhenQuiet()
   return { answers, transactions }
 }
 
@@ -126,6 +139,17 @@ type Whole = { readonly parts: readonly Commit[]; /** Of its job. */ readonly i:
 
 function* statementsOf(commits: readonly Whole[]): Generator<Statement> {
   for (const { parts } of commits) for (const { texts, commit } of parts) for (const { text, params } of commit) yield params ? { sql: texts[text]!, params } : { sql: texts[text]! }
+}
+
+/** What a burst leaves would lie here for weeks: of a thousand changes four megabytes, in a thread that hardly does anything. For less a collection takes more than it gives. */
+function collectWhenQuiet(): void {
+  if (handled < BURST) return
+  if (quiet) { quiet.refresh(); return }
+  quiet = setTimeout(() => {
+    quiet = undefined
+    handled = 0
+    collect()
+  }, QUIET_MS)
 }
 
 function attempt(work: () => Answer): Answer {

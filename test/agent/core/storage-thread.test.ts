@@ -72,6 +72,16 @@ test('a thread that dies between two pieces of a commit takes the whole of it al
   assert.deepEqual((await storage.query(ALL)).map((r) => r['k']), [1, 2])
   assert.equal(started.length, 2)
 })
+test('what a burst left is collected in the thread once nothing has come for a while', async (t) => {
+  const dir = folder(t)
+  const started = threads(t)
+  await using storage = (await storageOf(dir)(optionsOf(dir))).storage
+  const usedBytes = async (): Promise<number> => (await started[0]!.getHeapStatistics()).used_heap_size
+  // No number of bytes: how much is there to collect is V8's affair.
+  const fallsBy = async (share: number): Promise<void> => { for (let most = await usedBytes(), now = most; now > most * (1 - share); now = await usedBytes()) { most = Math.max(most, now); await new Promise((resolve) => { setTimeout(resolve, 50) }) } }
+  await storage.commitInPieces(Array.from({ length: 20 }, (_, piece) => Array.from({ length: 500 }, (_, k) => insert(piece * 500 + k, 'x'.repeat(50)))))
+  await fallsBy(0.2)
+})
 test('a thread that dies while nobody waits is not missed', async (t) => {
   const dir = folder(t)
   const started = threads(t)
