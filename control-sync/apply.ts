@@ -7,7 +7,7 @@ import type { Current } from '../agent/core/current.ts'
 import type { MeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
-import { Pace } from '../agent/core/pace.ts'
+import { nextTurn, Pace } from '../agent/core/pace.ts'
 import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
 import type { Tables } from '../agent/model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
@@ -138,7 +138,7 @@ export class Applier implements Disposable {
       closeBlocks()
       if (applied.changed > 0) await this.#pack(pace)
       // What follows a large change, often another, is not put on top of its last slice.
-      if (pace.hasRested) await pace.rest()
+      if (pace.hasRested) await nextTurn()
       for (const { kind } of changes) if (!applied.rejected.some((r) => r.kind === kind)) this.#heard.add(kind)
       return applied
     })

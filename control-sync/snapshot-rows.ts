@@ -93,6 +93,7 @@ export function* savePieces({ node, generation, savedAtMs, contactAtMs, changedA
   yield [{ sql: 'DELETE FROM record WHERE EXISTS (SELECT 1 FROM state WHERE key = \'node\' AND value <> ?)', params: [node] }]
   const byKey = new Map<string, SavedChange>()
   for (const some of piecesOf(changes)) {
+    // With a key it is a keyed hash of each name, which takes long for thousands.
     for (const change of some) byKey.set(records.keyOf(`${change.kind} ${change.name}`), change)
     yield []
   }

@@ -11,8 +11,8 @@ export type Io = {
   /** Resolves with its name when the process is asked to stop (SIGTERM, SIGINT). From the first call on those do not end it by themselves. */
   readonly stopRequested: () => Promise<string>
   /**
-   * The start is over. `keepCode` is called some time later, while nobody is connected if that comes soon. Once `isIdle` says that nobody is connected what only the start needed goes, later what a change
-   * that `watch` tells of left behind. With `inUse` the optimizing compilers begin to work.
+   * The start is over. `keepCode` is called some time later, while nobody is connected if that comes soon. Once `isIdle` says that nobody is connected what
+   * only the start needed goes, later what a change that `watch` tells of left behind. With `inUse` the optimizing compilers begin to work.
    */
   readonly settled: (p: { keepCode(): void; inUse: Promise<void>; isIdle(): boolean; watch(changed: () => void): void }) => void
 }

@@ -11,7 +11,7 @@ export class Pace {
   constructor(clock: Clock) { this.#clock = clock; this.#until = clock.monotonicMs() + SLICE_MS }
 
   get due(): boolean { return this.#clock.monotonicMs() >= this.#until }
-  /** It was long, and more than one turn went by. */
+  /** The work so far took more than one turn. */
   get hasRested(): boolean { return this.#hasRested }
   async rest(): Promise<void> {
     this.#hasRested = true
