@@ -21,8 +21,8 @@ import { endSessionLater, inTurn, leaveWill, saveLater, watchExpiry } from './se
 import type { BrokerState } from './state.ts'
 import { subscribe, unsubscribe } from './subscribe.ts'
 
-/** SUBSCRIBE and UNSUBSCRIBE that wait for the store before the client is not read from. */
-const MAX_CONTROL = 16
+/** Filters of SUBSCRIBE and UNSUBSCRIBE that wait for the store before the client is not read from. */
+const MAX_WAITING_FILTERS = 1_024
 /** For the last bytes, DISCONNECT among them, to leave. */
 const FAREWELL_MS = 1_000
 
@@ -44,8 +44,10 @@ export class Client implements Reading {
   #version: Version = 4
   #timer: Timer | undefined
   #heardMs: number
-  #control = Promise.resolve()
-  #controls = 0
+  /** The last SUBSCRIBE or UNSUBSCRIBE acts; and is answered. */
+  #acting = Promise.resolve()
+  #answering = Promise.resolve()
+  #waitingFilters = 0
   #authorizer: Authorizer | undefined
   #authorizedBy: MqttPolicy | undefined
 
@@ -208,16 +210,23 @@ export class Client implements Reading {
     })
   }
 
-  /** One after the other, in the order they came. */
+  /** Each acts after the one before it, and they are answered in that order. */
   #takeControl(packet: Subscribe | Unsubscribe): void {
     if (this.#now.at !== 'connected') return
     const { session, link, admitted } = this.#now
     const asking = { session, link, authorizer: this.#authorizerNow(admitted), limits: this.#policy.limits }
-    if (++this.#controls >= MAX_CONTROL) this.hold('commits')
-    this.#control = this.#control
-      .then(() => (packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking)))
+    const filters = packet.type === 'subscribe' ? packet.subscriptions.length : packet.filters.length
+    this.#waitingFilters += filters
+    if (this.#waitingFilters >= MAX_WAITING_FILTERS) this.hold('subscriptions')
+    const answer = this.#acting.then(() => (packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking)))
+    this.#acting = answer.then(nothing, nothing)
+    this.#answering = this.#answering
+      .then(() => answer).then((tell) => tell())
       .catch((err: unknown) => this.close(toMeshError(err)))
-      .finally(() => { if (--this.#controls === 0) this.release('commits') })
+      .finally(() => {
+        this.#waitingFilters -= filters
+        if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.release('subscriptions')
+      })
   }
 
   #takeDisconnect({ reason, properties }: Disconnect): void {
@@ -289,3 +298,5 @@ export class Client implements Reading {
     stream.end(() => { late.cancel(); done() })
   }
 }
+
+function nothing(): void { /* what fails is told by the answer */ }

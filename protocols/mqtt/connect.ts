@@ -80,7 +80,7 @@ export async function openSession(state: BrokerState, connect: Connect, { client
   if (found) await endSession(state, found)
   if (state.sessions.size >= limits.maxSessions) throw new MeshError('MESH_MQTT_QUOTA', `${limits.maxSessions} sessions are open or kept (mqtt.limits.maxSessions)`)
   const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, counters: state.counters })
-  if (session.stored) await Promise.all([dropQueue(state, clientId), state.durability.saveSession(session.toStored())])
+  if (session.stored) await Promise.all([dropQueue(state, clientId), state.durability.createSession(session.toStored())])
   state.sessions.set(clientId, session)
   return { session, present: false }
 }

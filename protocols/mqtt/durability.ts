@@ -52,6 +52,8 @@ export type StoredSession = {
   /** Will that waits for its delay, with its due time. */
   readonly pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
 }
+/** What is written of a session as a whole. Its subscriptions are rows of their own: one more must not cost a thousand others. */
+export type SessionHead = Omit<StoredSession, 'subscriptions'>
 export type StoredSubscription = {
   readonly filter: string
   readonly qos: 0 | 1 | 2
@@ -78,9 +80,15 @@ export interface Durability {
   inbound(clientId: string): ReadonlySet<number>
   /** PUBREL came. PUBCOMP may be sent only after this, or a reused id could be taken for a repetition and lost. */
   releaseInbound(clientId: string, packetId: number): Promise<void>
+  /** What an earlier run left. */
   readonly sessions: ReadonlyMap<string, StoredSession>
-  saveSession(session: StoredSession): Promise<void>
-  /** The session with its queue and its inbound ids. */
+  /** A session that begins: nothing of an earlier one with its client id is left, but for a queue. */
+  createSession(session: SessionHead): Promise<void>
+  /** One that is there; its subscriptions stay as they are. */
+  saveSession(session: SessionHead): Promise<void>
+  /** All or none; in the order of the calls. */
+  saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void>
+  /** The session with its queue, its subscriptions and its inbound ids. */
   deleteSession(clientId: string): Promise<void>
   readonly retained: ReadonlyMap<string, StoredMessage>
   /** Undefined deletes (an empty retained payload, MQTT 5.0 §3.3.1.3). */

@@ -17,7 +17,7 @@ import type { Plan } from './subscriptions.ts'
 import { tooDeep } from './topics.ts'
 
 /** Why a client is not read from at the moment. */
-export type Hold = 'commits' | 'spool' | 'socket' | 'connecting'
+export type Hold = 'commits' | 'subscriptions' | 'spool' | 'socket' | 'connecting'
 export interface Reading { hold(why: Hold): void; release(why: Hold): void }
 
 /** A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is not read from. */

@@ -2,7 +2,7 @@
 import type { Timer } from '../../agent/core/clock.ts'
 import type { Version } from './codec/packet.ts'
 import type { Counters } from './counters.ts'
-import type { DurableQueue, StoredMessage, StoredSession, StoredSubscription } from './durability.ts'
+import type { DurableQueue, SessionHead, StoredMessage, StoredSubscription } from './durability.ts'
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from './link.ts'
 import { type View, viewOf } from './subscriptions.ts'
@@ -86,9 +86,9 @@ export class Session {
     else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids })
   }
 
-  toStored(): StoredSession {
+  toStored(): SessionHead {
     const { clientId, version, expirySec, disconnectedAtMs, pendingWill } = this
-    return { clientId, protocolVersion: version, subscriptions: [...this.subscriptions.values()], expirySec, disconnectedAtMs, pendingWill }
+    return { clientId, protocolVersion: version, expirySec, disconnectedAtMs, pendingWill }
   }
 
   /** What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came [MQTT-3.10.4-4]. */

@@ -43,7 +43,7 @@ export function restore(state: BrokerState): void {
   }
 }
 
-/** Written without waiting: a change that is not acknowledged to anybody. Failures are logged; the next write has the whole session again. */
+/** Written without waiting: a change that is not acknowledged to anybody. Failures are logged; the next write has all of it again but the subscriptions, which are not its own. */
 export function saveLater(state: BrokerState, session: Session): void {
   if (!session.stored) return
   state.durability.saveSession(session.toStored()).catch((err: unknown) => {

@@ -2,9 +2,9 @@
 import { toMeshError } from '../../agent/core/errors.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Authorizer } from './authorization.ts'
-import type { Qos, Subscribe, SubscriptionRequest, Unsubscribe } from './codec/packet.ts'
+import type { Qos, Subscribe, Unsubscribe } from './codec/packet.ts'
 import { NO_PROPERTIES } from './codec/properties.ts'
-import type { StoredMessage, StoredSubscription } from './durability.ts'
+import type { DurableQueue, StoredMessage, StoredSubscription } from './durability.ts'
 import type { Link } from './link.ts'
 import { REASON, reasonOf } from './reason.ts'
 import { retainedCopy } from './retained.ts'
@@ -14,65 +14,101 @@ import type { BrokerState } from './state.ts'
 import { filterProblem, sharedOf } from './topics.ts'
 
 export type Asking = { readonly session: Session; readonly link: Link; readonly authorizer: Authorizer; readonly limits: MqttPolicy['limits'] }
+/** The request acts; what it changed is on its way to the disk. To be called in the order of the requests: answers once it is there. */
+export type Answer = () => Promise<void>
 
-/** Never rejects for what a client asks; a store that fails is its SUBACK's reason. */
-export async function subscribe(state: BrokerState, packet: Subscribe, asking: Asking): Promise<void> {
+/** What is on disk of a session's filters, for those whose subscription of today is not, or not yet. */
+const durableBefore = new WeakMap<StoredSubscription, StoredSubscription | 'none'>()
+
+/**
+ * Requests are taken one after the other, without waiting for the disk between them: what a client sends in one go is one transaction.
+ * Never rejects for what a client asks; a store that fails is its SUBACK's reason.
+ */
+export async function subscribe(state: BrokerState, packet: Subscribe, asking: Asking): Promise<Answer> {
   const { session, link } = asking
+  const { packetId } = packet
   const subscriptionId = packet.properties.subscriptionIds?.[0]
-  const granted: StoredSubscription[] = []
+  const granted = new Map<string, StoredSubscription>()
+  let added = 0
   const reasons = packet.subscriptions.map((request) => {
-    const refused = refusalOf(request, granted, asking)
-    if (refused !== undefined) return refused
     const { filter, qos, noLocal, retainAsPublished, retainHandling } = request
-    granted.push({ filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId })
+    const isNew = !session.subscriptions.has(filter) && !granted.has(filter)
+    const refused = refusalOf(filter, asking) ?? (isNew && session.subscriptions.size + added >= asking.limits.maxSubscriptionsPerSession ? REASON.quotaExceeded : undefined)
+    if (refused !== undefined) return refused
+    if (isNew) added++
+    granted.set(filter, { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId })
     return qos
   })
-  const before = new Map(granted.map(({ filter }) => [filter, session.subscriptions.get(filter)]))
-  try {
-    await enter(state, session, granted)
-  } catch (thrown) {
-    const err = toMeshError(thrown)
-    state.ctx.log.warn({ evt: 'mqtt.subscribe.refused', clientId: session.clientId, err }, 'subscription could not be kept')
-    for (const [filter, old] of before) leave(state, session, filter, old)
-    const reason = reasonOf(err) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
-    reasons.forEach((was, i) => { if (was <= 2) reasons[i] = reason })
-    granted.length = 0
-  }
-  if (session.link !== link) return
-  link.outbox.packet({ type: 'suback', packetId: packet.packetId, reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)), properties: NO_PROPERTIES })
-  for (const one of granted) {
-    if (one.retainHandling === 0 || (one.retainHandling === 1 && before.get(one.filter) === undefined)) sendRetained(state, session, one)
+  const wasThere = new Set([...granted.keys()].filter((filter) => session.subscriptions.has(filter)))
+  const kept = enter(state, session, [...granted.values()])
+  await kept.entered.catch(() => undefined)
+  return async () => {
+    try {
+      await kept.durable
+    } catch (thrown) {
+      const err = toMeshError(thrown)
+      state.ctx.log.warn({ evt: 'mqtt.subscribe.refused', clientId: session.clientId, err }, 'subscription could not be kept')
+      for (const one of granted.values()) takeBack(state, session, one)
+      const reason = reasonOf(err) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
+      reasons.forEach((was, i) => { if (was <= 2) reasons[i] = reason })
+      granted.clear()
+    }
+    if (session.link !== link) return
+    link.outbox.packet({ type: 'suback', packetId, reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)), properties: NO_PROPERTIES })
+    for (const one of granted.values()) {
+      if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter))) sendRetained(state, session, one)
+    }
   }
 }
 
 /** Reason code of §3.9.3, undefined when it is granted. */
-function refusalOf({ filter }: SubscriptionRequest, granted: readonly StoredSubscription[], { session, authorizer, limits }: Asking): number | undefined {
+function refusalOf(filter: string, { authorizer, limits }: Asking): number | undefined {
   const shared = sharedOf(filter)
   if (shared === 'invalid' || filterProblem(shared?.filter ?? filter, limits.maxTopicLevels) !== undefined) return REASON.topicFilterInvalid
-  if (!authorizer.maySubscribe(filter)) return REASON.notAuthorized
-  const isNew = !session.subscriptions.has(filter) && !granted.some((g) => g.filter === filter)
-  const added = granted.filter((g) => !session.subscriptions.has(g.filter)).length
-  return isNew && session.subscriptions.size + added >= limits.maxSubscriptionsPerSession ? REASON.quotaExceeded : undefined
+  return authorizer.maySubscribe(filter) ? undefined : REASON.notAuthorized
 }
 
-async function enter(state: BrokerState, session: Session, granted: readonly StoredSubscription[]): Promise<void> {
-  if (session.stored && session.queue === undefined && granted.some(({ qos }) => qos > 0)) {
-    const name = queueName(session.clientId)
-    session.useQueue(state.durability.queue(name) ?? await state.durability.createQueue(name))
-  }
+type Kept = { readonly entered: Promise<void>; readonly durable: Promise<void> }
+function enter(state: BrokerState, session: Session, granted: readonly StoredSubscription[]): Kept {
+  const name = queueName(session.clientId)
+  const needsQueue = session.stored && session.queue === undefined && granted.some(({ qos }) => qos > 0)
+  const ready = needsQueue ? queueOf(state, name).then((queue) => session.queue ?? session.useQueue(queue)) : undefined
+  const entered = ready ? ready.then(() => undefined) : Promise.resolve()
+  const durable = ready ? ready.then(() => act(state, session, granted)) : act(state, session, granted)
+  durable.catch(() => undefined) // the answer tells of it, later
+  return { entered, durable }
+}
+async function queueOf({ durability }: BrokerState, name: string): Promise<DurableQueue> { return durability.queue(name) ?? await durability.createQueue(name) }
+
+async function act(state: BrokerState, session: Session, granted: readonly StoredSubscription[]): Promise<void> {
   // The session may have ended meanwhile.
   if (granted.length === 0 || state.sessions.get(session.clientId) !== session) return
+  const changed: StoredSubscription[] = []
   for (const one of granted) {
+    const before = session.subscriptions.get(one.filter)
+    if (session.stored && !(before && isSame(before, one) && !durableBefore.has(before))) {
+      durableBefore.set(one, before === undefined ? 'none' : durableBefore.get(before) ?? before)
+      changed.push(one)
+    }
     session.subscribe(one)
     state.subscriptions.add(session, one)
   }
-  if (session.stored) await state.durability.saveSession(session.toStored())
+  if (changed.length === 0) return
+  await state.durability.saveSubscriptions(session.clientId, changed, [])
+  for (const one of changed) durableBefore.delete(one)
 }
 
-function leave(state: BrokerState, session: Session, filter: string, old: StoredSubscription | undefined): void {
-  session.unsubscribe(filter)
-  state.subscriptions.remove(session, filter)
-  if (!old || state.sessions.get(session.clientId) !== session) return
+function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
+  return a.qos === b.qos && a.noLocal === b.noLocal && a.retainAsPublished === b.retainAsPublished && a.retainHandling === b.retainHandling && a.subscriptionId === b.subscriptionId
+}
+
+/** To what the disk has of the filter, unless a later request has replaced it already. */
+function takeBack(state: BrokerState, session: Session, one: StoredSubscription): void {
+  if (session.subscriptions.get(one.filter) !== one) return
+  const old = durableBefore.get(one)
+  session.unsubscribe(one.filter)
+  state.subscriptions.remove(session, one.filter)
+  if (old === undefined || old === 'none' || state.sessions.get(session.clientId) !== session) return
   session.subscribe(old)
   state.subscriptions.add(session, old)
 }
@@ -95,13 +131,20 @@ function appendRetained(state: BrokerState, session: Session, message: StoredMes
   })
 }
 
-/** Rejects when the store fails: then nothing is acknowledged and the connection ends. */
-export async function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscribe, { session, link }: Asking): Promise<void> {
+/** The answer rejects when the store fails: then nothing is acknowledged and the connection ends. */
+export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscribe, { session, link }: Asking): Answer {
+  const gone: string[] = []
   const reasons = filters.map((filter) => {
     if (!session.unsubscribe(filter)) return REASON.noSubscriptionExisted
     state.subscriptions.remove(session, filter)
+    gone.push(filter)
     return REASON.success
   })
-  if (session.stored && state.sessions.get(session.clientId) === session) await state.durability.saveSession(session.toStored())
-  if (session.link === link) link.outbox.packet({ type: 'unsuback', packetId, reasons, properties: NO_PROPERTIES })
+  const isKept = gone.length > 0 && session.stored && state.sessions.get(session.clientId) === session
+  const durable = isKept ? state.durability.saveSubscriptions(session.clientId, [], gone) : Promise.resolve()
+  durable.catch(() => undefined) // the answer tells of it, later
+  return async () => {
+    await durable
+    if (session.link === link) link.outbox.packet({ type: 'unsuback', packetId, reasons, properties: NO_PROPERTIES })
+  }
 }

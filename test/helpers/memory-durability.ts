@@ -1,5 +1,5 @@
 import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
-import type { Durability, DurableQueue, QueueEntry, StoredMessage, StoredSession } from '../../protocols/mqtt/durability.ts'
+import type { Durability, DurableQueue, QueueEntry, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../../protocols/mqtt/durability.ts'
 
 /**
  * Durability in memory with a disk that can be held and refused. `crash()` gives what a restart finds: only what was committed.
@@ -67,7 +67,20 @@ export class MemoryDurability implements Durability {
   }
   inbound(clientId: string): ReadonlySet<number> { return this.#ids(clientId) }
   releaseInbound(clientId: string, packetId: number): Promise<void> { return this.#later(() => { this.#ids(clientId).delete(packetId) }) }
-  saveSession(session: StoredSession): Promise<void> { return this.#write(() => { this.sessions.set(session.clientId, session) }) }
+  createSession(session: SessionHead): Promise<void> {
+    return this.#write(() => { this.#inbound.delete(session.clientId); this.sessions.set(session.clientId, { ...session, subscriptions: [] }) })
+  }
+  saveSession(session: SessionHead): Promise<void> {
+    return this.#write(() => { this.sessions.set(session.clientId, { ...session, subscriptions: this.sessions.get(session.clientId)?.subscriptions ?? [] }) })
+  }
+  saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
+    return this.#write(() => {
+      const session = this.sessions.get(clientId)
+      if (!session) return
+      const filters = new Set([...kept.map((one) => one.filter), ...gone])
+      this.sessions.set(clientId, { ...session, subscriptions: [...session.subscriptions.filter((one) => !filters.has(one.filter)), ...kept] })
+    })
+  }
   deleteSession(clientId: string): Promise<void> {
     return this.#later(() => {
       this.sessions.delete(clientId)

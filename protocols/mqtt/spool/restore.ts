@@ -3,11 +3,11 @@
  * is told to `damaged` and left out; it never stops the start.
  */
 import type { Row, SqlValue, Storage } from '../../../agent/core/storage.ts'
-import type { StoredMessage, StoredSession } from '../durability.ts'
+import type { StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { ROWS_PER_PAGE, SQL } from './schema.ts'
 import { decodeOne } from './segment.ts'
-import { sessionOf } from './session-text.ts'
+import { sessionOf, subscriptionOf } from './session-text.ts'
 import { decodeSet } from './sets.ts'
 
 export type Restored = {
@@ -20,7 +20,7 @@ export type Restored = {
 }
 
 /** Rejects with MESH_STORAGE_FAILED. */
-export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (what: 'session' | 'retained', key: string) => void): Promise<Restored> {
+export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (what: 'session' | 'subscription' | 'retained', key: string) => void): Promise<Restored> {
   const queues = new Map<number, SpoolQueue>()
   for await (const row of rowsOf(storage, SQL.queues, [0], (last) => [last['id']!])) {
     const firstSeq = Number(row['first_seq'])
@@ -39,9 +39,18 @@ export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (
     const clientId = String(row['client_id'])
     inbound.set(clientId, (inbound.get(clientId) ?? new Set<number>()).add(Number(row['packet_id'])))
   }
+  const subscriptions = new Map<string, StoredSubscription[]>()
+  for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], (last) => [last['client_id']!, last['filter']!])) {
+    const [clientId, filter, id] = [String(row['client_id']), String(row['filter']), row['subscription_id']]
+    const subscription = subscriptionOf(filter, Number(row['options']), id ? Number(id) : undefined)
+    const all = subscriptions.get(clientId)
+    if (!subscription) damaged('subscription', clientId)
+    else if (all) all.push(subscription)
+    else subscriptions.set(clientId, [subscription])
+  }
   const sessions: StoredSession[] = []
   for await (const row of rowsOf(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
-    try { sessions.push(sessionOf(String(row['body']))) } catch { damaged('session', String(row['client_id'])) }
+    try { sessions.push({ ...sessionOf(String(row['body'])), subscriptions: subscriptions.get(String(row['client_id'])) ?? [] }) } catch { damaged('session', String(row['client_id'])) }
   }
   const retained: StoredMessage[] = []
   for await (const row of rowsOf(storage, SQL.retained, [''], (last) => [last['topic']!])) {

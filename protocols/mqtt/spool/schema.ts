@@ -3,6 +3,9 @@
  *
  * A segment's id is its queue's id and its first sequence number in one integer, so that the segments of a queue lie together and in order in the
  * table itself: no index to keep up, and what is done goes with one range. `done` and `released` of a queue are sets (writer.ts).
+ *
+ * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no local 4, retain as published 8,
+ * retain handling from bit 4.
  */
 export const MIGRATIONS: readonly string[] = [`
 CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, done BLOB NOT NULL, released BLOB NOT NULL);
@@ -10,6 +13,14 @@ CREATE TABLE segment (id INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, data BL
 CREATE TABLE inbound (client_id TEXT NOT NULL, packet_id INTEGER NOT NULL, PRIMARY KEY (client_id, packet_id)) WITHOUT ROWID;
 CREATE TABLE session (client_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE retained (topic TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;
+`, `
+CREATE TABLE subscription (client_id TEXT NOT NULL, filter TEXT NOT NULL, options INTEGER NOT NULL, subscription_id INTEGER, PRIMARY KEY (client_id, filter)) WITHOUT ROWID;
+INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id)
+  SELECT session.client_id, json_extract(value, '$.filter'),
+    coalesce(json_extract(value, '$.qos'), 0) + coalesce(json_extract(value, '$.noLocal'), 0) * 4 + coalesce(json_extract(value, '$.retainAsPublished'), 0) * 8
+      + coalesce(json_extract(value, '$.retainHandling'), 0) * 16, json_extract(value, '$.subscriptionId')
+  FROM session, json_each(CASE WHEN json_valid(session.body) THEN session.body ELSE '{}' END, '$.subscriptions') WHERE type = 'object' AND json_extract(value, '$.filter') IS NOT NULL;
+UPDATE session SET body = json_remove(body, '$.subscriptions') WHERE json_valid(body);
 `]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
@@ -28,6 +39,7 @@ export const SQL = {
   segment: `SELECT data FROM segment WHERE id = ${ID}`,
   inbound: 'SELECT client_id, packet_id FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
   sessions: 'SELECT client_id, body FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',
+  subscriptions: 'SELECT client_id, filter, options, subscription_id FROM subscription WHERE (client_id, filter) > (?, ?) ORDER BY client_id, filter LIMIT ?',
   spareBytes: 'SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count, pragma_page_size',
   retained: 'SELECT topic, message FROM retained WHERE topic > ? ORDER BY topic LIMIT ?',
 
@@ -42,6 +54,9 @@ export const SQL = {
   dropInboundOf: 'DELETE FROM inbound WHERE client_id = ?',
   putSession: 'INSERT OR REPLACE INTO session (client_id, body) VALUES (?, ?)',
   dropSession: 'DELETE FROM session WHERE client_id = ?',
+  putSubscription: 'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) VALUES (?, ?, ? | 0, ? | 0)',
+  dropSubscription: 'DELETE FROM subscription WHERE client_id = ? AND filter = ?',
+  dropSubscriptionsOf: 'DELETE FROM subscription WHERE client_id = ?',
   putRetained: 'INSERT OR REPLACE INTO retained (topic, message) VALUES (?, ?)',
   dropRetained: 'DELETE FROM retained WHERE topic = ?',
 } as const

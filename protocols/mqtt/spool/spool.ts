@@ -3,16 +3,16 @@ import type { Clock } from '../../../agent/core/clock.ts'
 import { MeshError } from '../../../agent/core/errors.ts'
 import type { Log } from '../../../agent/core/log.ts'
 import type { Metrics } from '../../../agent/core/metrics.ts'
-import type { DurabilityProfile, OpenStorage, Storage } from '../../../agent/core/storage.ts'
+import type { DurabilityProfile, OpenStorage, Statement, Storage } from '../../../agent/core/storage.ts'
 import type { MqttPolicy } from '../../../agent/model/mqtt-policy.ts'
-import type { Durability, DurableQueue, StoredMessage, StoredSession } from '../durability.ts'
+import type { Durability, DurableQueue, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { restoreSpool } from './restore.ts'
 import { Room } from './room.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
 import { encodeOne, entryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
-import { sessionText } from './session-text.ts'
+import { optionsOf, sessionText } from './session-text.ts'
 import { SpoolWriter } from './writer.ts'
 
 export type SpoolStats = { readonly messages: number; readonly bytes: number; readonly maxBytes: number; readonly profile: DurabilityProfile }
@@ -59,7 +59,7 @@ class SqliteSpool implements Spool, QueueHost {
   readonly #inbound = new Map<string, Set<number>>()
   /** Not yet durable: a repetition that comes now waits for the first. */
   readonly #arriving = new Map<string, Promise<void>>()
-  readonly #damaged: (what: 'segment' | 'session' | 'retained') => { value: number }
+  readonly #damaged: (what: 'segment' | 'session' | 'subscription' | 'retained') => { value: number }
   #queueIds = 0
   #closed: Promise<void> | undefined
 
@@ -160,16 +160,29 @@ class SqliteSpool implements Spool, QueueHost {
     })
   }
 
-  saveSession(session: StoredSession): Promise<void> {
-    return this.#write(SQL.putSession, [session.clientId, sessionText(session)], () => { this.sessions.set(session.clientId, session) })
+  async createSession(session: SessionHead): Promise<void> {
+    // One turn of the event loop, so one transaction.
+    await Promise.all([this.#forgetSession(session.clientId), this.saveSession(session)])
+  }
+  saveSession(session: SessionHead): Promise<void> {
+    return this.#write(SQL.putSession, [session.clientId, sessionText(session)])
+  }
+  async saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
+    this.#refuseWhenClosed()
+    const statements: Statement[] = gone.map((filter) => ({ sql: SQL.dropSubscription, params: [clientId, filter] }))
+    for (const one of kept) statements.push({ sql: SQL.putSubscription, params: [clientId, one.filter, optionsOf(one), one.subscriptionId ?? null] })
+    if (statements.length > 0) await this.#writer.write(statements)
   }
   async deleteSession(clientId: string): Promise<void> {
     // One turn of the event loop, so one transaction.
-    await Promise.all([
-      this.deleteQueue(sessionQueue(clientId)),
-      this.#write(SQL.dropSession, [clientId], () => { this.sessions.delete(clientId) }),
-      this.#write(SQL.dropInboundOf, [clientId], () => { this.#inbound.delete(clientId) }),
-    ])
+    await Promise.all([this.deleteQueue(sessionQueue(clientId)), this.#write(SQL.dropSession, [clientId]), this.#forgetSession(clientId)])
+  }
+  async #forgetSession(clientId: string): Promise<void> {
+    this.#refuseWhenClosed()
+    await this.#writer.write([{ sql: SQL.dropInboundOf, params: [clientId] }, { sql: SQL.dropSubscriptionsOf, params: [clientId] }], () => {
+      this.#inbound.delete(clientId)
+      this.sessions.delete(clientId)
+    })
   }
   saveRetained(topic: string, message: StoredMessage | undefined): Promise<void> {
     const refusal = message && this.#room.refusalOfDisk(entryBytes(message))
@@ -202,7 +215,7 @@ class SqliteSpool implements Spool, QueueHost {
     this.#room.bytes += bytes
   }
 
-  async #write(sql: string, params: readonly (string | number | Uint8Array)[], applied: () => void): Promise<void> {
+  async #write(sql: string, params: readonly (string | number | Uint8Array)[], applied?: () => void): Promise<void> {
     this.#refuseWhenClosed()
     await this.#writer.write([{ sql, params }], applied)
   }

@@ -262,3 +262,66 @@ test('[MQTT-3.1.3-9] a delayed will is not sent when the client comes back in ti
   await again.connect({ clientId: 'watch', ...KEEP })
   assert.deepEqual(await again.seen(), ['publish will gone q1 #1'])
 })
+
+const one = (filter: string, qos: 0 | 1 | 2 = 1) => ({ type: 'subscribe' as const, packetId: 7, properties: {}, subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }] })
+
+test('what a kept session subscribes in one go is one commit of its own rows, and what it has already costs none', async () => {
+  const t = new TestBroker()
+  const rows: number[] = []
+  const { durability } = t
+  const save = durability.saveSubscriptions.bind(durability)
+  durability.saveSubscriptions = (clientId, kept, gone) => { rows.push(kept.length + gone.length); return save(clientId, kept, gone) }
+  const c = t.open()
+  await c.connect({ clientId: 'x', ...KEEP })
+  await c.subscribe('first', { qos: 1 })
+  durability.hold()
+  c.send(...Array.from({ length: 300 }, (_, i) => one(`a/${i}`)))
+  await settle()
+  assert.equal(durability.pending, 300)
+  durability.commit()
+  assert.equal((await c.seen()).length, 300)
+  assert.deepEqual(new Set(rows), new Set([1]))
+  c.send(...Array.from({ length: 300 }, (_, i) => one(`a/${i}`)))
+  assert.equal((await c.seen()).length, 300)
+  assert.deepEqual([durability.pending, rows.length], [0, 301])
+  assert.equal(t.restart().durability.sessions.get('x')?.subscriptions.length, 301)
+})
+
+test('SUBSCRIBE and UNSUBSCRIBE in one go act and are answered in their order', async () => {
+  const t = new TestBroker()
+  const c = t.open()
+  await c.connect({ clientId: 'x', ...KEEP })
+  const without = { type: 'unsubscribe' as const, packetId: 8, filters: ['a'], properties: {} }
+  c.send(one('a'), without, one('a', 2), one('b'), without)
+  assert.deepEqual(await c.seen(), ['suback 1', 'unsuback', 'suback 2', 'suback 1', 'unsuback'])
+  assert.deepEqual(t.restart().durability.sessions.get('x')?.subscriptions.map((s) => s.filter), ['b'])
+})
+
+test('of subscriptions that the disk refuses the one is left that it has', async () => {
+  const t = new TestBroker()
+  const c = t.open()
+  await c.connect({ clientId: 'x', ...KEEP })
+  await c.subscribe('a', { qos: 1 })
+  t.durability.hold()
+  c.send(one('a', 2), one('a', 0), one('b'))
+  await settle()
+  t.durability.fail()
+  assert.deepEqual(await c.seen(), ['suback 128', 'suback 128', 'suback 128'])
+  t.durability.resume()
+  const d = t.open()
+  await d.connect({ clientId: 'y' })
+  d.publish('a', 'hello', { qos: 2, packetId: 1 })
+  d.publish('b', 'hello', { qos: 2, packetId: 2 })
+  assert.deepEqual(await c.seen(), ['publish a hello q1 #1'])
+})
+
+test('one SUBSCRIBE of a megabyte of filters takes no more than a moment, whatever it repeats', async () => {
+  const t = new TestBroker()
+  const c = t.open()
+  await c.connect({ clientId: 'x', ...KEEP })
+  const many = Array.from({ length: 100_000 }, (_, i) => one(`a/${i % 3_000}`).subscriptions[0]!)
+  c.send({ ...one('a'), subscriptions: many })
+  const suback = await c.take('suback')
+  assert.deepEqual([suback.reasons.filter((r) => r === 1).length, suback.reasons.filter((r) => r === 0x97).length], [34_000, 66_000])
+  assert.equal(t.durability.sessions.get('x')?.subscriptions.length, 1_000)
+})

@@ -9,6 +9,7 @@ import { silentLog } from '../../../../agent/core/log.ts'
 import { Metrics } from '../../../../agent/core/metrics.ts'
 import { mqttPolicySchema } from '../../../../agent/model/mqtt-policy.ts'
 import type { DurableQueue, QueueEntry, StoredMessage } from '../../../../protocols/mqtt/durability.ts'
+import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { FaultyStorage } from '../../../helpers/faulty-storage.ts'
 import { settle, SimClock } from '../../../helpers/sim-clock.ts'
@@ -188,7 +189,7 @@ test('a damaged segment is given up and counted; what is before and behind it is
   const big = 'x'.repeat(4_000)
   for (const n of ['1', '2', '3']) await r.spool.append(message(n + big), [q])
   await r.spool[Symbol.asyncDispose]()
-  const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: ['', ''].slice(0, 1) })
+  const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: MIGRATIONS })
   await storage.commit([{ sql: "UPDATE segment SET data = CAST(replace(data, '2xxx', '2xyx') AS BLOB) WHERE last_seq = 2" }])
   await storage[Symbol.asyncDispose]()
   const again = await r.open()
@@ -207,7 +208,7 @@ test('rows that cannot be understood do not stop the start', async (t) => {
   await r.spool.saveRetained('a', message('a', { topic: 'a' }))
   await r.spool.saveRetained('b', message('b', { topic: 'b' }))
   await r.spool[Symbol.asyncDispose]()
-  const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: [''] })
+  const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: MIGRATIONS })
   await storage.commit([{ sql: "UPDATE retained SET message = x'00112233445566' WHERE topic = 'a'" }, { sql: "INSERT INTO session VALUES ('c', '{')" }, { sql: "INSERT INTO session VALUES ('d', 'null')" }, { sql: 'INSERT INTO segment VALUES ((77 << 44) | 1, 1, x\'00\')' }])
   await storage[Symbol.asyncDispose]()
   const again = await r.open()

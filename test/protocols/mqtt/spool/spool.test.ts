@@ -9,7 +9,8 @@ import { silentLog } from '../../../../agent/core/log.ts'
 import { Metrics } from '../../../../agent/core/metrics.ts'
 import { openStorageWith } from '../../../../agent/core/storage-worker.ts'
 import { mqttPolicySchema } from '../../../../agent/model/mqtt-policy.ts'
-import type { DurableQueue, QueueEntry, StoredMessage } from '../../../../protocols/mqtt/durability.ts'
+import type { DurableQueue, QueueEntry, StoredMessage, StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
+import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
@@ -113,8 +114,10 @@ test('sessions and retained messages survive, and are gone when they were delete
     subscriptions: [{ filter: 'a/#', qos: 1 as const, noLocal: false, retainAsPublished: true, retainHandling: 2 as const, subscriptionId: 3 }] }
   {
     await using spool = await open(dir)
-    await spool.saveSession(session)
-    await spool.saveSession({ ...session, clientId: 'd' })
+    await spool.createSession(session)
+    await spool.saveSubscriptions('c', session.subscriptions, [])
+    await spool.createSession({ ...session, clientId: 'd' })
+    await spool.saveSubscriptions('d', session.subscriptions, [])
     await spool.deleteSession('d')
     await spool.saveRetained('a', message('kept', { topic: 'a', retain: true }))
     await spool.saveRetained('b', message('gone', { topic: 'b' }))
@@ -124,6 +127,46 @@ test('sessions and retained messages survive, and are gone when they were delete
   assert.deepEqual([...spool.sessions.values()], [session])
   assert.deepEqual([...spool.retained.keys()], ['a'])
   assert.equal(Buffer.from(spool.retained.get('a')!.payload).toString(), 'kept')
+})
+test('a file whose sessions hold their subscriptions in one row is taken over; a session that cannot be read does not stop the others', async (t) => {
+  const dir = folder(t)
+  const open1 = openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk })
+  const one = { filter: 'a/#', qos: 1 as const, noLocal: true, retainAsPublished: false, retainHandling: 2 as const, subscriptionId: 268_435_455 }
+  const two = { filter: '$share/g/ü', qos: 2 as const, noLocal: false, retainAsPublished: true, retainHandling: 0 as const, subscriptionId: undefined }
+  const body = (subscriptions: readonly unknown[]): string => JSON.stringify({ clientId: 'c', protocolVersion: 5, expirySec: 60, disconnectedAtMs: 5, subscriptions })
+  {
+    const { storage } = await open1({ path: path.join(dir, 'spool.db'), profile: 'strict', migrations: MIGRATIONS.slice(0, 1) })
+    const put = (id: string, text: string) => ({ sql: 'INSERT INTO session (client_id, body) VALUES (?, ?)', params: [id, text] })
+    await storage.commit([put('c', body([one, two])), put('none', body([]).replace('"c"', '"none"')), put('odd', body([7, null]).replace('"c"', '"odd"')), put('broken', '{"clientId":'),
+      { sql: 'INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (1, ?, 1, 0, ?, ?)', params: ['session/c', Buffer.alloc(0), Buffer.alloc(0)] }])
+    await storage[Symbol.asyncDispose]()
+  }
+  for (let start = 0; start < 2; start++) {
+    await using spool = await open(dir)
+    assert.deepEqual(new Set(spool.sessions.get('c')?.subscriptions), new Set([one, two]))
+    assert.deepEqual([spool.sessions.get('c')?.expirySec, spool.sessions.get('none')?.subscriptions, spool.sessions.get('odd')?.subscriptions], [60, [], []])
+    assert.equal(spool.sessions.has('broken'), false)
+    assert.ok(spool.queue('session/c'))
+  }
+})
+function plain(filter: string): StoredSubscription { return { filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: undefined } }
+test('a subscription more writes its own row, and a session that begins anew has none of its predecessor', async (t) => {
+  const dir = folder(t)
+  const head = { clientId: 'c', protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: undefined, pendingWill: undefined }
+  {
+    await using spool = await open(dir)
+    await spool.createSession(head)
+    await spool.saveSubscriptions('c', ['a', 'b', 'c'].map(plain), [])
+    await spool.saveSubscriptions('c', [], ['b'])
+    await spool.saveSession({ ...head, disconnectedAtMs: 7 })
+  }
+  {
+    await using spool = await open(dir)
+    assert.deepEqual([spool.sessions.get('c')?.subscriptions.map((s) => s.filter), spool.sessions.get('c')?.disconnectedAtMs], [['a', 'c'], 7])
+    await spool.createSession(head)
+  }
+  await using spool = await open(dir)
+  assert.deepEqual(spool.sessions.get('c')?.subscriptions, [])
 })
 test('a queue that is deleted is gone with its messages', async (t) => {
   const dir = folder(t)
