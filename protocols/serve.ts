@@ -36,7 +36,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   stream.on('error', ignore)
   let live: Live | undefined
   let outcome: Outcome = ENDED
-  let held: Held | undefined
+  let held: Disposable | undefined
   let captured: Disposable | undefined
   try {
     captured = admit(accepted, s)
@@ -46,14 +46,13 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     await secure(live.conn, s)
     authorize(live.conn, s)
     s.connections.served(live)
-    held = heldOf(live, accepted)
-    s.standings.add(held)
+    held = s.standings.add(heldOf(live, accepted))
     outcome = await hand(live.conn, seen, s)
   } catch (thrown) {
     outcome = { error: toMeshError(thrown) }
   } finally {
     if (live) s.connections.close(live)
-    if (held) s.standings.delete(held)
+    held?.[Symbol.dispose]()
     captured?.[Symbol.dispose]()
     finish(live?.conn.stream ?? stream, outcome)
     outcome = endOf(live?.conn, outcome)

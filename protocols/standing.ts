@@ -25,6 +25,7 @@ export type Held = {
   drain(reason: MeshError): void
   cut(reason: MeshError): void
 }
+const NOTHING_HELD: Disposable = { [Symbol.dispose]: () => {} }
 type State = { cutAtMs: number | undefined }
 
 /** Of the settings that a handshake was made with. */
@@ -46,16 +47,17 @@ export class OpenStandings {
     ctx.identity.watch(() => { if (this.#open.size > 0) this.#schedule(0) })
   }
 
-  add(held: Held): void {
+  /** @returns to be disposed of when the connection is over */
+  add(held: Held): Disposable {
     const { validity } = this.#ctx.identity
-    if (!validity) return
+    if (!validity) return NOTHING_HELD
     this.#open.set(held, { cutAtMs: undefined })
     const stands = validity.stands(held.standing)
     if (stands !== Infinity) this.#schedule(typeof stands === 'number' ? Math.min(stands, LOOK_MS) : 0)
+    return { [Symbol.dispose]: () => { if (this.#open.delete(held) && this.#open.size === 0) this.#cancel() } }
   }
-  delete(held: Held): void {
-    if (this.#open.delete(held) && this.#open.size === 0) this.#cancel()
-  }
+  /** Open connections that are looked after. */
+  get size(): number { return this.#open.size }
 
   #schedule(inMs: number): void {
     const atMs = this.#ctx.clock.monotonicMs() + Math.max(inMs, MIN_LOOK_MS)

@@ -46,7 +46,7 @@ export class Exchange implements CallEvents, Deadline {
   #over = false
   #retries = 0
   #freshRetries = 0
-  #holdsRetry = false
+  #retryLease: Disposable | undefined
   #tried: Endpoint[] | undefined
   #wait: Timer | undefined
   #routeDueMs = Infinity
@@ -164,11 +164,15 @@ export class Exchange implements CallEvents, Deadline {
 
   /* From the client codec. */
 
+  /** A host counts as tried when it is picked: one that refuses the connection, too (Envoy's onHostAttempted). */
+  onCallPicked(endpoint: Endpoint): void {
+    this.record.endpoint = endpoint
+    if (this.#plan!.retry?.avoidPreviousHosts) (this.#tried ??= []).push(endpoint)
+  }
+
   onCall(call: HttpCall): void {
     this.#pending = undefined
     this.#call = call
-    this.record.endpoint = call.endpoint
-    if (this.#plan!.retry?.avoidPreviousHosts) (this.#tried ??= []).push(call.endpoint)
     this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this.#headerFacts())
     const outgoing = this.#plan!.routed.virtualHost.includeAttemptCount
       ? { ...this.#outgoing, headers: [...this.#outgoing.headers, 'x-envoy-attempt-count', String(this.record.tries)] } : this.#outgoing
@@ -268,8 +272,8 @@ export class Exchange implements CallEvents, Deadline {
       this.#try(true)
       return true
     }
-    if (!upstreams.tryRetry(cluster)) { metrics.retries.budget.value++; return false }
-    this.#holdsRetry = true
+    this.#retryLease = upstreams.takeRetry(cluster)
+    if (!this.#retryLease) { metrics.retries.budget.value++; return false }
     metrics.retries.sent.value++
     this.#cancelCall()
     const backoffMs = retry ? retryBackoffMs(retry, this.#retries, ctx.random) : 0
@@ -280,9 +284,8 @@ export class Exchange implements CallEvents, Deadline {
   }
 
   #releaseRetry(): void {
-    if (!this.#holdsRetry) return
-    this.#holdsRetry = false
-    this.#rt.upstreams.retryDone(this.#plan!.cluster)
+    this.#retryLease?.[Symbol.dispose]()
+    this.#retryLease = undefined
   }
 
   #cancelCall(): void {

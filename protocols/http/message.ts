@@ -109,6 +109,8 @@ export type Sent = 'nothing' | 'part' | 'all'
 
 /** What happens to one call, told to the exchange. After onCallEnd, onCallFailed or onCallUpgraded nothing more comes. */
 export interface CallEvents {
+  /** Who is to get it; before anything that may fail. */
+  onCallPicked(endpoint: Endpoint): void
   /** A connection is there: send the head now. `onCallFailed` may come without it. */
   onCall(call: HttpCall): void
   onCallInformational(head: ResponseHead): void
@@ -143,9 +145,8 @@ export interface HttpUpstreams extends Upstreams, AsyncDisposable {
    * Never throws. Codes: those of Upstreams.connect, and MESH_UPSTREAM_RESET, MESH_UPSTREAM_PROTOCOL, MESH_UPSTREAM_REFUSED_STREAM.
    */
   startCall(cluster: Cluster, options: CallOptions, events: CallEvents): PendingCall | undefined
-  /** Asks the cluster's retry breaker or budget; true must be followed by exactly one `retryDone`. */
-  tryRetry(cluster: Cluster): boolean
-  retryDone(cluster: Cluster): void
+  /** Asks the cluster's retry breaker or budget. @returns to be disposed of when the retry is over; undefined = there may be none now */
+  takeRetry(cluster: Cluster): Disposable | undefined
   /** For /clusters. */
   clusterStatus(): readonly ClusterStatus[]
 }

@@ -47,7 +47,7 @@ function leastRequest(hosts: readonly Host[], choices: number, random: Random): 
     let best: Host | undefined
     for (let i = 0; i < Math.max(1, choices); i++) {
       const host = hosts[Math.floor(random.float() * hosts.length)]!
-      if (!best || (host.active + 1) * best.weight < (best.active + 1) * host.weight) best = host
+      if (!best || (host.active.now + 1) * best.weight < (best.active.now + 1) * host.weight) best = host
     }
     return best
   }

@@ -1,12 +1,14 @@
 /** One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the tables. */
 import { createRequire } from 'node:module'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
+import { lease } from '../../agent/core/lease.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
 import type { Tables } from '../../agent/model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../http/deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
-import { standingsOf, usesIdentity, type Held, type OpenStandings } from '../standing.ts'
+import { standingsOf, usesIdentity, type OpenStandings } from '../standing.ts'
 import { endFor, isOurDoing, refusalOf } from '../tls/client.ts'
 import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
@@ -30,7 +32,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly ctx: Context
   readonly deadlines: Deadlines
   readonly standings: OpenStandings
-  readonly load = new Load()
+  readonly load: Load
   readonly hosts: Hosts
   readonly #dns: DnsLoad | undefined
   readonly #original = new Map<string, Host>()
@@ -38,9 +40,13 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   #tables: Tables | undefined
   #autoSni: boolean
   #draining = false
+  readonly #gone: () => void
 
-  constructor(ctx: Context, cluster: Cluster, deadlines: Deadlines, resolve: Resolve) {
+  /** @param gone called once it has been drained and nothing of it is under way */
+  constructor(ctx: Context, cluster: Cluster, deadlines: Deadlines, resolve: Resolve, gone: () => void = nothing) {
     this.ctx = ctx
+    this.#gone = gone
+    this.load = new Load(() => { this.#goneIfEmpty() })
     this.cluster = cluster
     this.deadlines = deadlines
     this.standings = standingsOf(ctx)
@@ -55,7 +61,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   startCall(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
     if (!load.mayRequest(cluster.breakers)) {
-      events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.requests} requests are under way to cluster ${cluster.name} (max_requests)`), 'nothing', false)
+      events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.requests.now} requests are under way to cluster ${cluster.name} (max_requests)`), 'nothing', false)
       return undefined
     }
     if (this.#dns && !this.#dns.current) return this.#afterDns(this.#dns, options, events)
@@ -65,6 +71,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   #startNow(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const host = this.#pick(options)
     if (!host) { events.onCallFailed(this.#noEndpoint(), 'nothing', false); return undefined }
+    events.onCallPicked(host.endpoint)
     // A pooled connection outlives the certificate that it was made with; what is asked over it must not.
     const expired = this.ctx.identity.validity?.refusal()
     if (expired && this.#isMesh(host)) { events.onCallFailed(expired, 'nothing', false); return undefined }
@@ -76,41 +83,53 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     return transport.kind === 'tls' && usesIdentity(transport.tls)
   }
 
-  #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall {
+  /** A call that waits for a name takes a place among those that wait for a connection. */
+  #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall | undefined {
+    const { load, cluster } = this
+    if (!load.mayWait(cluster.breakers)) {
+      events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`), 'nothing', false)
+      return undefined
+    }
     let cancelled = false
     let pending: PendingCall | undefined
-    dns.ready().then(() => { if (!cancelled) pending = this.#startNow(options, events) }, (err: unknown) => { if (!cancelled) events.onCallFailed(toMeshError(err), 'nothing', false) })
-    return { cancel: () => { cancelled = true; pending?.cancel() } }
+    const place = lease(load.requests, load.pending)
+    detached('upstream', dns.ready().then(() => undefined, toMeshError).then((error) => {
+      place[Symbol.dispose]()
+      if (cancelled) return
+      if (error) events.onCallFailed(error, 'nothing', false)
+      else pending = this.#startNow(options, events)
+    }))
+    return { cancel: () => { cancelled = true; place[Symbol.dispose](); pending?.cancel() } }
   }
 
   async connect(options: ConnectOptions): Promise<UpstreamStream> {
     const { load, cluster } = this
     if (this.#dns && !this.#dns.current) await this.#dns.ready()
-    if (!load.mayConnect(cluster.breakers)) throw new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.connections} connections are open to cluster ${cluster.name} (max_connections)`)
+    options.signal.throwIfAborted()
+    if (!load.mayConnect(cluster.breakers)) throw new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.connections.now} connections are open to cluster ${cluster.name} (max_connections)`)
     const host = this.#pick({ ...options, maxHostPicks: 3 })
     if (!host) throw this.#noEndpoint()
     const { endpoint } = host
-    load.connections++
-    host.connections++
-    host.active++
-    let isOut = true
-    let held: Held | undefined
-    const release = (): void => {
-      if (!isOut) return
-      isOut = false
-      if (held) this.standings.delete(held)
-      load.connections--
-      host.connections--
-      host.active--
-    }
+    const held = new DisposableStack()
+    held.use(lease(load.connections, host.connections))
+    held.use(lease(host.active))
     try {
       const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal: AbortSignal.any([options.signal, this.#stop.signal]) })
-      held = { side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }
-      this.standings.add(held)
-      return { stream, endpoint, alpn, release: (how) => { if (isOut && how === 'failed' && !isOurDoing(refusalOf(stream))) this.hosts.report(host, { kind: 'local-failure' }); release() } }
+      held.use(this.standings.add({ side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }))
+      // Whoever forgets to say so: a stream that is closed is no connection any more.
+      stream.once('close', () => { held.dispose() })
+      let told = false
+      return {
+        stream, endpoint, alpn,
+        release: (how) => {
+          if (!told && how === 'failed' && !isOurDoing(refusalOf(stream))) this.hosts.report(host, { kind: 'local-failure' })
+          told = true
+          held.dispose()
+        },
+      }
     } catch (thrown) {
-      release()
-      if (!options.signal.aborted) this.hosts.report(host, { kind: 'local-failure' })
+      held.dispose()
+      if (!options.signal.aborted && !isOurDoing(toMeshError(thrown))) this.hosts.report(host, { kind: 'local-failure' })
       throw thrown
     }
   }
@@ -128,8 +147,9 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.#draining = true
     for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.drain()
     this.#dns?.[Symbol.dispose]()
+    this.#goneIfEmpty()
   }
-  get empty(): boolean { return this.#draining && this.load.connections === 0 && this.load.requests === 0 }
+  #goneIfEmpty(): void { if (this.#draining && this.load.isEmpty) this.#gone() }
 
   [Symbol.dispose](): void {
     this.drain()
@@ -141,10 +161,10 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     const { load } = this
     this.#update()
     return {
-      name: this.cluster.name, activeRequests: load.requests, pendingRequests: load.pending, connections: load.connections,
+      name: this.cluster.name, activeRequests: load.requests.now, pendingRequests: load.pending.now, connections: load.connections.now,
       endpoints: [...this.#everyHost()].map((h) => ({
         address: h.endpoint.address, port: h.endpoint.port, priority: h.priority, weight: h.weight, health: h.endpoint.health,
-        ejected: h.health.ejectedUntilMs > this.ctx.clock.monotonicMs(), activeRequests: h.active, connections: h.connections,
+        ejected: h.health.ejectedUntilMs > this.ctx.clock.monotonicMs(), activeRequests: h.active.now, connections: h.connections.now,
         ...(h.endpoint.tunnel === undefined ? {} : { tunnel: h.endpoint.tunnel }),
       })),
     }
@@ -179,7 +199,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     const key = hostKey({ address, port })
     const known = this.#original.get(key)
     if (known) return known
-    if (this.#original.size >= MAX_ORIGINAL_HOSTS) for (const [k, h] of this.#original) if (h.connections === 0) { this.#original.delete(k); break }
+    if (this.#original.size >= MAX_ORIGINAL_HOSTS) for (const [k, h] of this.#original) if (h.connections.now === 0) { this.#original.delete(k); break }
     const made = new Host({ address, port, weight: 1, health: 'healthy', transportLabels: {}, workload: undefined })
     this.#original.set(key, made)
     return made
@@ -199,3 +219,5 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #noEndpoint(): MeshError { return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`) }
 }
+
+function nothing(): void { /* nobody asked */ }

@@ -54,11 +54,12 @@ export class DnsLoad implements Disposable {
         this.#log.debug({ evt: 'dns.failed', name, err }, 'name does not resolve')
       }
     }))
-    if (this.#disposed) return
     const next = this.#expanded()
     if (next.localities.every((l) => l.endpoints.length === 0)) {
       if (!this.current) throw new MeshError('MESH_DNS_FAILED', `no name of cluster ${this.#discovery.load.clusterName} resolves`, { cause: failure })
     } else if (!this.current || JSON.stringify(next) !== JSON.stringify(this.current)) this.current = next
+    // Whoever still waits gets the answer; there is no next one.
+    if (this.#disposed) return
     this.#timer?.cancel()
     this.#timer = this.#clock.after(Math.max(1000, this.#discovery.refreshMs), () => { this.#refresh().catch(() => {}) })
   }

@@ -29,6 +29,8 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   #trailers: string[] | undefined
   #closed = false
   #leaving = false
+  /** Of the call at hand. */
+  #lease: Disposable | undefined
 
   constructor(pool: HostPool, stream: Duplex) {
     this.#pool = pool
@@ -43,8 +45,9 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   get room(): number { return this.#closed || this.#busy ? 0 : 1 }
   get endpoint(): Endpoint { return this.#pool.host.endpoint }
 
-  start(events: CallEvents): void {
+  start(events: CallEvents, lease: Disposable): void {
     this.#busy = true
+    this.#lease = lease
     this.#events = events
     this.#sent = 'nothing'
     this.#gotBytes = false
@@ -182,13 +185,13 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#busy = false
     const spent = this.#leaving || this.#pool.isSpent(this.#served, this.#openedMs)
     if (!reusable || spent || this.#stream.destroyed || this.#stream.readableEnded) {
-      this.#pool.callDone()
+      this.#lease?.[Symbol.dispose]()
       this.#gone()
       this.#stream.destroy()
       return
     }
     if (this.#stream.isPaused()) this.#stream.resume()
-    this.#pool.callDone()
+    this.#lease?.[Symbol.dispose]()
     this.#pool.release(this)
   }
 

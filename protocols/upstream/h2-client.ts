@@ -51,11 +51,11 @@ export class H2Connection implements PooledConnection, Deadline {
   /** Why the endpoint has ended the connection, where it said so. */
   get refusal(): MeshError | undefined { return refusalOf(this.#stream) }
 
-  start(events: CallEvents): void {
+  start(events: CallEvents, lease: Disposable): void {
     this.#active++
     this.#served++
     this.dueMs = Infinity
-    events.onCall(new H2Call(this, events, this.#served > 1))
+    events.onCall(new H2Call(this, events, this.#served > 1, lease))
   }
   drain(): void {
     this.#leaving = true
@@ -64,9 +64,9 @@ export class H2Connection implements PooledConnection, Deadline {
   destroy(): void { this.session.destroy(); this.#gone() }
   onDue(): void { if (this.#active === 0) this.destroy() }
 
-  callOver(): void {
+  callOver(lease: Disposable): void {
     this.#active--
-    this.pool.callDone()
+    lease[Symbol.dispose]()
     if (this.#active === 0 && (this.#leaving || this.room === 0)) this.destroy()
     else if (!this.#closed) this.pool.release(this)
   }
@@ -81,6 +81,7 @@ export class H2Connection implements PooledConnection, Deadline {
 class H2Call implements HttpCall {
   readonly #connection: H2Connection
   readonly #reused: boolean
+  readonly #lease: Disposable
   #events: CallEvents | undefined
   #stream: http2.ClientHttp2Stream | undefined
   #sent: Sent = 'nothing'
@@ -89,10 +90,11 @@ class H2Call implements HttpCall {
   #gotBytes = false
   #over = false
 
-  constructor(connection: H2Connection, events: CallEvents, reused: boolean) {
+  constructor(connection: H2Connection, events: CallEvents, reused: boolean, lease: Disposable) {
     this.#connection = connection
     this.#events = events
     this.#reused = reused
+    this.#lease = lease
   }
   get endpoint(): Endpoint { return this.#connection.pool.host.endpoint }
 
@@ -179,7 +181,7 @@ class H2Call implements HttpCall {
   #finish(): void {
     if (this.#over) return
     this.#over = true
-    this.#connection.callOver()
+    this.#connection.callOver(this.#lease)
   }
 }
 

@@ -1,3 +1,4 @@
+import { Tally } from '../../agent/core/lease.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import { newHealth, type HostHealth } from './outlier.ts'
 import type { HostPool } from './pool.ts'
@@ -8,8 +9,8 @@ export class Host {
   readonly key: string
   readonly health: HostHealth = newHealth()
   /** Requests and streams under way; what least-request compares. */
-  active = 0
-  connections = 0
+  readonly active = new Tally()
+  readonly connections = new Tally()
   priority = 0
   /** By what is spoken and, with auto_sni, to whom; made when first needed. */
   readonly pools = new Map<string, HostPool>()

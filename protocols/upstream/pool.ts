@@ -3,13 +3,15 @@
  * find none wait in a bounded queue while connections are made; the first one to come free, new or old, serves the first in the queue.
  */
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
+import { lease, type Lease } from '../../agent/core/lease.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
 import type { Context } from '../context.ts'
 import type { Deadline, Deadlines } from '../http/deadlines.ts'
 import type { HeadLimits } from '../http/h1-head.ts'
 import type { CallEvents, PendingCall } from '../http/message.ts'
 import type { Held, OpenStandings } from '../standing.ts'
-import { endFor } from '../tls/client.ts'
+import { endFor, isOurDoing } from '../tls/client.ts'
 import type { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
 import type { Host } from './host.ts'
@@ -19,8 +21,8 @@ import type { Hosts } from './hosts.ts'
 export interface PooledConnection extends Deadline {
   /** How many calls it can take now; 0 when closed. */
   readonly room: number
-  /** Calls `events.onCall` before it returns. Only with room. */
-  start(events: CallEvents): void
+  /** Calls `events.onCall` before it returns. Only with room. @param lease given back when the call is over, however it ended */
+  start(events: CallEvents, lease: Disposable): void
   /** Ends when the calls at hand are over. */
   drain(): void
   destroy(): void
@@ -39,7 +41,15 @@ export type PoolOwner = {
 }
 export type PoolKind = { readonly speaks: 'http1' | 'http2'; readonly host: string | undefined }
 
-type Waiting = { readonly events: CallEvents; readonly fresh: boolean }
+type Waiting = {
+  readonly events: CallEvents
+  readonly fresh: boolean
+  /** Of the call as a whole, from here to its end. */
+  readonly lease: Disposable
+  /** Of its place in the queue. */
+  readonly place: Disposable
+}
+type Open = { readonly held: Held; readonly standing: Disposable; readonly lease: Disposable }
 
 export class HostPool {
   readonly host: Host
@@ -48,9 +58,10 @@ export class HostPool {
   readonly #key: string
   /** With room, the one used last at the end. */
   readonly #idle: PooledConnection[] = []
-  readonly #all = new Map<PooledConnection, Held>()
+  readonly #all = new Map<PooledConnection, Open>()
   readonly #waiting: Waiting[] = []
-  #connecting = 0
+  /** Of connections that are being made. */
+  readonly #connecting = new Set<Lease>()
   #draining = false
 
   constructor(owner: PoolOwner, host: Host, kind: PoolKind, key: string) {
@@ -66,69 +77,108 @@ export class HostPool {
   /** @param fresh not on a connection that was used before */
   start(events: CallEvents, fresh: boolean): PendingCall | undefined {
     const { load } = this.#owner
-    load.requests++
-    this.host.active++
+    const ofCall = lease(load.requests, this.host.active)
     if (!fresh && this.#waiting.length === 0) {
       const idle = this.#takeIdle()
-      if (idle) { idle.start(events); return undefined }
+      if (idle) { this.#hand(idle, events, ofCall); return undefined }
     }
-    return this.#wait({ events, fresh })
+    return this.#wait(events, fresh, ofCall)
   }
 
-  #wait(waiting: Waiting): PendingCall | undefined {
+  #wait(events: CallEvents, fresh: boolean, ofCall: Disposable): PendingCall | undefined {
     const { load, cluster } = this.#owner
-    // Envoy: a host without any connection may always have one.
-    const mayConnect = load.mayConnect(cluster.breakers) || this.#all.size + this.#connecting === 0
     if (!load.mayWait(cluster.breakers)) {
-      this.callDone()
-      waiting.events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.pending} requests wait for cluster ${cluster.name} (max_pending_requests)`), 'nothing', false)
+      ofCall[Symbol.dispose]()
+      events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`), 'nothing', false)
       return undefined
     }
+    const waiting: Waiting = { events, fresh, lease: ofCall, place: lease(load.pending) }
     this.#waiting.push(waiting)
-    load.pending++
-    if (mayConnect) void this.#connect()
+    if (this.#mayConnect()) this.#connect()
+    // A used connection that is idle keeps a new one from being made.
+    else if (fresh && this.#connecting.size === 0) this.#idle[0]?.drain()
     return { cancel: () => this.#cancel(waiting) }
+  }
+
+  /** Envoy: a host without any connection may always have one. */
+  #mayConnect(): boolean {
+    const { load, cluster } = this.#owner
+    return load.mayConnect(cluster.breakers) || this.#all.size + this.#connecting.size === 0
   }
 
   #cancel(waiting: Waiting): void {
     const at = this.#waiting.indexOf(waiting)
     if (at < 0) return
     this.#waiting.splice(at, 1)
-    this.#owner.load.pending--
-    this.callDone()
+    waiting.place[Symbol.dispose]()
+    waiting.lease[Symbol.dispose]()
+    this.#forgetIfEmpty()
   }
 
-  async #connect(): Promise<void> {
-    const { ctx, cluster, load, aborted } = this.#owner
-    const { endpoint } = this.host
-    this.#connecting++
-    load.connections++
-    this.host.connections++
-    try {
-      const dialed = await dial(ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: this.#kind.speaks, host: this.#kind.host, signal: aborted })
-      this.#connecting--
-      const connection = this.#owner.open(this, dialed, this.#kind.speaks)
-      const held: Held = { side: 'server', standing: dialed.standing, drain: () => connection.drain(), cut: (reason) => { endFor(dialed.stream, reason); connection.destroy() } }
-      this.#all.set(connection, held)
-      this.#owner.standings.add(held)
-      this.#owner.deadlines.add(connection)
-      if (connection.room === 0) this.closed(connection)
-      else this.#serve(connection, true)
-    } catch (thrown) {
-      this.#connecting--
-      this.#counted()
-      this.failed()
-      // Those behind may still be served by the connections that are being made.
-      if (this.#waiting.length > this.#connecting) this.#next()?.events.onCallFailed(toMeshError(thrown), 'nothing', false)
-      this.#forgetIfEmpty()
+  /** A caller that fails in the middle has neither the connection nor a call any more. */
+  #hand(connection: PooledConnection, events: CallEvents, ofCall: Disposable): void {
+    try { connection.start(events, ofCall) } catch (thrown) {
+      ofCall[Symbol.dispose]()
+      connection.destroy()
+      throw thrown
     }
   }
 
+  #connect(): void { detached('upstream', this.#connected(lease(this.#owner.load.connections, this.host.connections))) }
+
+  async #connected(ofConnection: Lease): Promise<void> {
+    this.#connecting.add(ofConnection)
+    let connection: PooledConnection
+    try {
+      connection = await this.#dialed(ofConnection)
+    } catch (thrown) {
+      this.#connecting.delete(ofConnection)
+      ofConnection[Symbol.dispose]()
+      const error = toMeshError(thrown)
+      if (!isOurDoing(error)) this.failed()
+      this.#failWaiting(error)
+      this.#forgetIfEmpty()
+      return
+    }
+    this.#connecting.delete(ofConnection)
+    this.#serve(connection, true)
+  }
+
+  async #dialed(ofConnection: Lease): Promise<PooledConnection> {
+    const { ctx, cluster, aborted, standings, deadlines } = this.#owner
+    const { endpoint } = this.host
+    const dialed = await dial(ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: this.#kind.speaks, host: this.#kind.host, signal: aborted })
+    let connection: PooledConnection
+    try { connection = this.#owner.open(this, dialed, this.#kind.speaks) } catch (thrown) { dialed.stream.destroy(); throw thrown }
+    if (connection.room === 0) {
+      connection.destroy()
+      throw new MeshError('MESH_UPSTREAM_RESET', 'the endpoint closed the connection as soon as it was open')
+    }
+    const held: Held = { side: 'server', standing: dialed.standing, drain: () => connection.drain(), cut: (reason) => { endFor(dialed.stream, reason); connection.destroy() } }
+    this.#all.set(connection, { held, standing: standings.add(held), lease: ofConnection })
+    deadlines.add(connection)
+    return connection
+  }
+
+  /**
+   * A connection could not be made. Each that is being made still serves one; the others would wait for what nobody makes (Envoy purges all that wait
+   * for the host).
+   */
+  #failWaiting(error: MeshError): void {
+    for (let left = this.#waiting.length - this.#connecting.size; left > 0; left--) {
+      const next = this.#next()
+      if (!next) return
+      next.lease[Symbol.dispose]()
+      next.events.onCallFailed(error, 'nothing', false)
+    }
+  }
+
+  /** @returns who waits longest; its place in the queue is given back */
   #next(fresh = true): Waiting | undefined {
     if (this.#waiting.length === 0) return undefined
     const at = fresh ? 0 : this.#waiting.findIndex((w) => !w.fresh)
     const [next] = at < 0 ? [] : this.#waiting.splice(at, 1)
-    if (next) this.#owner.load.pending--
+    next?.place[Symbol.dispose]()
     return next
   }
 
@@ -136,7 +186,7 @@ export class HostPool {
     while (connection.room > 0) {
       const next = this.#next(fresh)
       if (!next) break
-      connection.start(next.events)
+      this.#hand(connection, next.events, next.lease)
     }
     const { room } = connection
     if (room === 0 || (room > 1 && this.#idle.includes(connection))) return
@@ -159,24 +209,19 @@ export class HostPool {
 
   /** It has room again. */
   release(connection: PooledConnection): void { this.#serve(connection, false) }
-  /** A call is over, however it ended. */
-  callDone(): void {
-    this.#owner.load.requests--
-    this.host.active--
-  }
   answered(status: number): void { this.#owner.hosts.report(this.host, { kind: 'status', status }) }
   failed(): void { this.#owner.hosts.report(this.host, { kind: 'local-failure' }) }
 
   closed(connection: PooledConnection): void {
-    const held = this.#all.get(connection)
-    if (!held) return
+    const open = this.#all.get(connection)
+    if (!open) return
     this.#all.delete(connection)
-    this.#owner.standings.delete(held)
+    open.standing[Symbol.dispose]()
     const at = this.#idle.indexOf(connection)
     if (at >= 0) this.#idle.splice(at, 1)
     this.#owner.deadlines.delete(connection)
-    this.#counted()
-    if (this.#waiting.length > this.#connecting) void this.#connect()
+    open.lease[Symbol.dispose]()
+    if (this.#waiting.length > this.#connecting.size && this.#mayConnect()) this.#connect()
     else this.#forgetIfEmpty()
   }
 
@@ -198,12 +243,8 @@ export class HostPool {
     for (const connection of this.#all.keys()) connection.destroy()
   }
 
-  #counted(): void {
-    this.#owner.load.connections--
-    this.host.connections--
-  }
   /** With auto_sni clients choose the key: pools must not outlive their connections. */
   #forgetIfEmpty(): void {
-    if (this.#all.size + this.#connecting + this.#waiting.length === 0 && this.host.pools.get(this.#key) === this) this.host.pools.delete(this.#key)
+    if (this.#all.size + this.#connecting.size + this.#waiting.length === 0 && this.host.pools.get(this.#key) === this) this.host.pools.delete(this.#key)
   }
 }

@@ -7,7 +7,7 @@ export type UpstreamStream = {
   readonly stream: Duplex
   readonly endpoint: Endpoint
   readonly alpn: string
-  /** Must be called exactly once, when the stream is done with. `failed` charges the endpoint's health. */
+  /** When the stream is done with; the first word counts. `failed` charges the endpoint's health. */
   release(how: 'ok' | 'failed'): void
 }
 

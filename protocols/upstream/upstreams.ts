@@ -1,4 +1,5 @@
 /** All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration change. */
+import { lease } from '../../agent/core/lease.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
 import type { Tables } from '../../agent/model/tables.ts'
 import type { Context } from '../context.ts'
@@ -20,6 +21,8 @@ class ClusterRuntimes implements HttpUpstreams {
   readonly #resolve: Resolve
   readonly #deadlines: Deadlines
   readonly #byCluster = new Map<Cluster, ClusterRuntime>()
+  /** No longer in the tables, as far as they were ever at work. */
+  readonly #replaced = new WeakSet<Cluster>()
   readonly #watch: Disposable
 
   constructor(ctx: Context, resolve: Resolve) {
@@ -27,8 +30,10 @@ class ClusterRuntimes implements HttpUpstreams {
     this.#resolve = resolve
     this.#deadlines = new Deadlines(ctx.clock)
     this.#watch = ctx.tables.watch((next) => this.#swapped(next))
-    ctx.metrics.gaugeOf('mesh_upstream_connections', 'Connections to endpoints, open or being made.', () => this.#sum((r) => r.load.connections))
-    ctx.metrics.gaugeOf('mesh_upstream_requests_active', 'HTTP requests on their way to endpoints.', () => this.#sum((r) => r.load.requests))
+    ctx.metrics.gaugeOf('mesh_upstream_connections', 'Connections to endpoints, open or being made.', () => this.#sum((r) => r.load.connections.now))
+    ctx.metrics.gaugeOf('mesh_upstream_requests_active', 'HTTP requests on their way to endpoints.', () => this.#sum((r) => r.load.requests.now))
+    ctx.metrics.gaugeOf('mesh_upstream_requests_pending', 'HTTP requests that wait for a connection to an endpoint or for its name.', () => this.#sum((r) => r.load.pending.now))
+    ctx.metrics.gaugeOf('mesh_upstream_retries_active', 'Requests that are being tried again.', () => this.#sum((r) => r.load.retries.now))
   }
 
   startCall(cluster: Cluster, options: CallOptions, events: CallEvents): PendingCall | undefined {
@@ -36,15 +41,9 @@ class ClusterRuntimes implements HttpUpstreams {
   }
   connect(cluster: Cluster, options: ConnectOptions): Promise<UpstreamStream> { return this.#runtime(cluster).connect(options) }
 
-  tryRetry(cluster: Cluster): boolean {
+  takeRetry(cluster: Cluster): Disposable | undefined {
     const { load } = this.#runtime(cluster)
-    if (!load.mayRetry(cluster.breakers)) return false
-    load.retries++
-    return true
-  }
-  retryDone(cluster: Cluster): void {
-    const load = this.#byCluster.get(cluster)?.load
-    if (load && load.retries > 0) load.retries--
+    return load.mayRetry(cluster.breakers) ? lease(load.retries) : undefined
   }
 
   clusterStatus(): readonly ClusterStatus[] { return [...this.#byCluster.values()].map((r) => r.status()) }
@@ -58,17 +57,18 @@ class ClusterRuntimes implements HttpUpstreams {
   #runtime(cluster: Cluster): ClusterRuntime {
     const known = this.#byCluster.get(cluster)
     if (known) return known
-    const made = new ClusterRuntime(this.#ctx, cluster, this.#deadlines, this.#resolve)
+    const made = new ClusterRuntime(this.#ctx, cluster, this.#deadlines, this.#resolve, () => { if (this.#byCluster.get(cluster) === made) this.#byCluster.delete(cluster) })
+    // An exchange that began with the tables before: what it needs is made for it, and goes with it.
+    if (this.#replaced.has(cluster) && this.#ctx.tables.get().cluster(cluster.name) !== cluster) made.drain()
     this.#byCluster.set(cluster, made)
     return made
   }
 
-  /** An exchange that began with the tables before may still come with a cluster of theirs; it is found out at the next swap. */
   #swapped(next: Tables): void {
     for (const [cluster, runtime] of this.#byCluster) {
       if (next.cluster(cluster.name) === cluster) continue
+      this.#replaced.add(cluster)
       runtime.drain()
-      if (runtime.empty) this.#byCluster.delete(cluster)
     }
   }
 

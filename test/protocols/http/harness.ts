@@ -12,6 +12,7 @@ import type { Connection, Outcome } from '../../../protocols/connection.ts'
 import { DEFAULT_LIMITS, type Context, type Limits } from '../../../protocols/context.ts'
 import { serveHttp1 } from '../../../protocols/http/h1-server.ts'
 import type { HttpUpstreams } from '../../../protocols/http/message.ts'
+import type { Resolve } from '../../../protocols/upstream/dns.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
 import { SimClock, settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
@@ -58,13 +59,13 @@ export class Harness implements AsyncDisposable {
   readonly #draining = new AbortController()
   readonly #aborted = new AbortController()
 
-  constructor(clusters: readonly Cluster[] = [cluster()], limits: Partial<Limits> = {}) {
+  constructor(clusters: readonly Cluster[] = [cluster()], limits: Partial<Limits> = {}, resolve: Resolve = async () => [ORIGIN.host]) {
     this.tables = new Current<Tables>(tablesOf(clusters))
     this.ctx = {
       clock: this.clock, random: seededRandom(7), network: this.network, log: silentLog, metrics: this.metrics, tables: this.tables,
       identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...limits },
     }
-    this.upstreams = createUpstreams(this.ctx, async () => [ORIGIN.host])
+    this.upstreams = createUpstreams(this.ctx, resolve)
   }
 
   /** A client connection that is being served. */
