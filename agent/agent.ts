@@ -26,6 +26,7 @@ import type { Log } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
 import { Scope } from './core/scope.ts'
 import type { World } from './core/world.ts'
+import { mqttPoliciesOf } from './mqtt-policies.ts'
 import { startAgentDns } from './dns.ts'
 import { startIdentity } from './identity.ts'
 import { EMPTY_TABLES, type Tables } from './model/tables.ts'
@@ -107,9 +108,12 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, isLinkDown }
 
   const upstreams = scope.own(createUpstreams(ctx))
-  const broker = scope.own(createBroker({ ctx, durability: spool, node: config.node.name ?? facts.hostName }))
+  const broker = scope.own(createBroker({ ctx, durability: spool, node: config.node.name ?? facts.hostName, policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener) }))
   const bridge = scope.own(createBridge({ ctx, broker, durability: spool, upstreams, node: config.node.name ?? facts.hostName }))
   const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker)))
+  // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last run, too.
+  scope.own(tables.watch(() => broker.reauthorize()))
+  broker.reauthorize()
   await dataPath.open()
   // A port that a person wrote into agent.yaml and that cannot be had is a mistake to show at once; a pushed one is reported and tried again.
   const failed = dataPath.listeners().find((l) => l.error && own.some((o) => o.name === l.name))

@@ -31,13 +31,17 @@ export function recheck(live: Live, next: Listener | undefined, s: Pick<Serving,
   return 'goes-on'
 }
 
-/** HTTP reads its settings anew for each request; the others were told theirs when they began. */
+/** HTTP reads its settings anew for each request, and MQTT's rules are asked anew (broker.reauthorize); the others were told theirs when they began. */
 function needsNewConnection(was: FilterChain, now: FilterChain): boolean {
   return was.codec.kind !== now.codec.kind || (now.codec.kind !== 'http' && !isSameCodec(was.codec, now.codec))
 }
 
 function isSameCodec(a: Codec, b: Codec): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b)
+  return a === b || JSON.stringify(lasting(a)) === JSON.stringify(lasting(b))
+}
+/** Without what is asked for each packet, or is not the connection's: the routes of bridges. */
+function lasting(codec: Codec): unknown {
+  return codec.kind === 'mqtt' ? { ...codec, mqtt: { ...codec.mqtt, rules: undefined, routes: undefined } } : codec
 }
 function isSameTls(a: DownstreamTls | undefined, b: DownstreamTls | undefined): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b)

@@ -88,6 +88,7 @@ export const CATALOGUE = {
   // MQTT
   MESH_MQTT_PROTOCOL: { origin: 'downstream', retry: 'never', http: 400, flag: 'DPE', remedy: 'The client broke the MQTT standard; the message has the statement number.' },
   MESH_MQTT_NOT_AUTHORIZED: { origin: 'downstream', retry: 'never', http: 403, flag: 'DENY', remedy: 'The mqtt policy does not allow this client or topic.' },
+  MESH_MQTT_NOT_OWNER: { origin: 'downstream', retry: 'never', http: 403, flag: 'DENY', remedy: 'Give each client its own client id. The id is free again when its owner ends the session (clean start with expiry 0) or it has expired; rules with clientIds and principals keep an id for one identity.' },
   MESH_MQTT_QUOTA: { origin: 'downstream', retry: 'never', http: 429, flag: 'OVERFLOW', remedy: 'The spool is full: bring the link back, or raise mqtt.spool limits.' },
   MESH_MQTT_KEEP_ALIVE: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client was silent for 1.5 times its keep-alive.' },
   MESH_MQTT_TAKEN_OVER: { origin: 'downstream', retry: 'never', http: 409, flag: '-', remedy: 'Another client connected with the same client id; give each its own.' },

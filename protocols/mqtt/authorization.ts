@@ -2,15 +2,15 @@
  * mqtt.rules: who may connect, publish where and subscribe to what. First match wins; without a match an action is allowed only if no rule
  * speaks of it. Compiled once per client, asked per PUBLISH.
  *
- * A value that is put in for %c, %u or %s never widens a rule: with `+`, `#` or `/` in it an allow rule does not match and a deny rule does
- * (a client id is chosen by the client; compare CVE-2017-7650).
+ * A value that is put in for %c or %s never widens a rule: with `+`, `#` or `/` in it an allow rule does not match and a deny rule does
+ * (a client id is chosen by the client; compare CVE-2017-7650). Nobody can prove a user name yet, so %u is nobody's in an allow rule and
+ * everybody's in a deny rule.
  */
 import type { MqttPolicy, MqttRule } from '../../agent/model/mqtt-policy.ts'
 import { covers, matches, overlap, sharedOf } from './topics.ts'
 
 export type Client = {
   readonly clientId: string
-  readonly username: string | undefined
   /** Of the certificate that the client proved to have. */
   readonly spiffeUri: string | undefined
   readonly serviceAccount: string | undefined
@@ -20,6 +20,10 @@ export interface Authorizer {
   mayPublish(topic: string): boolean
   /** `filter` as subscribed, `$share/…` included. An allow rule has to cover it whole, a deny rule refuses when any topic is common. */
   maySubscribe(filter: string): boolean
+  /** One message, whichever subscription it was for. */
+  mayReceive(topic: string): boolean
+  /** Some topics are not for this client. */
+  readonly restrictsReceiving: boolean
 }
 
 /** `topics` undefined = all of them. */
@@ -33,18 +37,11 @@ export function createAuthorizer({ rules }: Pick<MqttPolicy, 'rules'>, client: C
     return all.length === 0 ? undefined : all.flatMap((rule) => compiled(rule, client))
   }
   const [connect, publish, subscribe] = [of('connect'), of('publish'), of('subscribe')]
-  const remembered = new Map<string, boolean>()
   return {
     mayConnect: () => !connect || (connect[0]?.allow ?? false),
-    mayPublish(topic) {
-      if (!publish) return true
-      const known = remembered.get(topic)
-      if (known !== undefined) return known
-      const may = publish.find((rule) => !rule.topics || rule.topics.some((filter) => matches(filter, topic)))?.allow ?? false
-      if (remembered.size >= MAX_REMEMBERED_TOPICS) remembered.clear()
-      remembered.set(topic, may)
-      return may
-    },
+    mayPublish: byTopic(publish),
+    mayReceive: byTopic(subscribe),
+    restrictsReceiving: subscribe !== undefined,
     maySubscribe(filter) {
       if (!subscribe) return true
       const shared = sharedOf(filter)
@@ -55,6 +52,19 @@ export function createAuthorizer({ rules }: Pick<MqttPolicy, 'rules'>, client: C
   }
 }
 
+function byTopic(rules: readonly Compiled[] | undefined): (topic: string) => boolean {
+  if (!rules) return () => true
+  const remembered = new Map<string, boolean>()
+  return (topic) => {
+    const known = remembered.get(topic)
+    if (known !== undefined) return known
+    const may = rules.find((rule) => !rule.topics || rule.topics.some((filter) => matches(filter, topic)))?.allow ?? false
+    if (remembered.size >= MAX_REMEMBERED_TOPICS) remembered.clear()
+    remembered.set(topic, may)
+    return may
+  }
+}
+
 function compiled({ action, topics, principals, clientIds, effect }: MqttRule, client: Client): Compiled[] {
   if (principals.length > 0 && !principals.some((p) => isPrincipal(p, client.spiffeUri))) return []
   if (clientIds.length > 0 && !clientIds.includes(client.clientId)) return []
@@ -62,7 +72,7 @@ function compiled({ action, topics, principals, clientIds, effect }: MqttRule, c
   if (action === 'connect' || topics.length === 0) return [{ allow, topics: undefined }]
   const filled: string[] = []
   for (const topic of topics) {
-    const text = substituted(topic, client)
+    const text = substituted(effect === 'deny' ? topic.split('/').map(anyUser).join('/') : topic, client)
     if (text === 'unsafe' && !allow) return [{ allow, topics: undefined }]
     if (typeof text === 'object') filled.push(text.filter)
   }
@@ -74,11 +84,14 @@ function isPrincipal(pattern: string, uri: string | undefined): boolean {
   return pattern.endsWith('*') ? uri.startsWith(pattern.slice(0, -1)) : uri === pattern
 }
 
+/** A level that names the user, as a deny rule has to read it: whoever it is. */
+function anyUser(level: string): string { return level.includes('%u') ? '+' : level }
+
 /** `absent`: the client has no such value, so the topic is nobody's of its own. */
-function substituted(topic: string, { clientId, username, serviceAccount }: Client): { readonly filter: string } | 'absent' | 'unsafe' {
+function substituted(topic: string, { clientId, serviceAccount }: Client): { readonly filter: string } | 'absent' | 'unsafe' {
   let problem: 'absent' | 'unsafe' | undefined
   const filter = topic.replaceAll(/%[cus]/g, (name) => {
-    const value = name === '%c' ? clientId : name === '%u' ? username : serviceAccount
+    const value = name === '%c' ? clientId : name === '%s' ? serviceAccount : undefined
     if (value === undefined || value === '') problem ??= 'absent'
     else if (/[+#/]/.test(value)) problem = 'unsafe'
     return value ?? ''

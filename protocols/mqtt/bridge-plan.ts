@@ -10,7 +10,7 @@ export type SessionPlan = {
   readonly clientId: string
   /** Name of the durable queue of what goes up. */
   readonly queueName: string
-  /** Whose messages are not sent back up, and whose QoS 2 ids are kept: no client can have this name, because its queue is not a session's. */
+  /** Whose messages are not sent back up, and whose QoS 2 ids are kept. No client can have this name: it begins with U+0000 [MQTT-1.5.4-2]. */
   readonly origin: string
   readonly up: readonly BridgeRoute[]
   readonly down: readonly BridgeRoute[]
@@ -35,7 +35,7 @@ function planOf(key: string, routes: readonly MqttRoute[]): SessionPlan {
   const of = (direction: MqttRoute['direction']): BridgeRoute[] => routes.filter((r) => r.direction === direction)
     .map((r) => ({ filter: r.match, maxQos: r.maxQos, rename: (topic) => renamed(topic, r) }))
   return {
-    cluster, clientId, queueName: `up/${cluster}/${clientId}`, origin: `bridge/${cluster}/${clientId}`, up: of('up'), down: of('down'),
+    cluster, clientId, queueName: `up/${cluster}/${clientId}`, origin: `\0bridge/${cluster}/${clientId}`, up: of('up'), down: of('down'),
     fingerprint: JSON.stringify(routes.map((r) => JSON.stringify([r.direction, r.match, r.maxQos, r.stripPrefix, r.addPrefix])).sort()),
   }
 }

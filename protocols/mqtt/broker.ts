@@ -12,6 +12,7 @@ import type { Durability, LocalBroker } from './durability.ts'
 import { publishInside } from './publication.ts'
 import { Retained } from './retained.ts'
 import type { Session } from './session.ts'
+import { authorizerOf, reauthorize } from './reauthorize.ts'
 import { restore } from './sessions.ts'
 import type { BrokerContext, BrokerState } from './state.ts'
 import { type Route, Subscriptions } from './subscriptions.ts'
@@ -19,15 +20,24 @@ import { type Route, Subscriptions } from './subscriptions.ts'
 export type Broker = LocalBroker & AsyncDisposable & {
   /** Serves one connection until it ends; never rejects. `conn.stream` is plain text already; transport 'websocket' upgrades first. */
   serve(conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket'): Promise<Outcome>
+  /** Tells that rules may have changed. Connections ask those of their own chain, sessions without one those of `policiesOf`. */
+  reauthorize(): void
   readonly stats: { readonly connections: number; readonly sessions: number; readonly retained: number }
 }
 
-/** @param p.node name of this agent, the beginning of client ids that the broker assigns */
-export function createBroker({ ctx, durability, node }: { ctx: BrokerContext; durability: Durability; node: string }): Broker {
+export type BrokerOptions = {
+  readonly ctx: BrokerContext
+  readonly durability: Durability
+  /** Name of this agent, the beginning of client ids that the broker assigns. */
+  readonly node: string
+  readonly policiesOf: BrokerState['policiesOf']
+}
+
+export function createBroker({ ctx, durability, node, policiesOf }: BrokerOptions): Broker {
   const closing = new AbortController()
   const open = new Set<Client>()
   const state: BrokerState = {
-    ctx, node, durability, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), subscriptions: new Subscriptions(),
+    ctx, node, durability, policiesOf, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), subscriptions: new Subscriptions(),
     retained: new Retained({ durability, clock: ctx.clock }), closed: closing.signal, turns: new Map(),
   }
   const stats = {
@@ -58,6 +68,10 @@ export function createBroker({ ctx, durability, node }: { ctx: BrokerContext; du
         return { error: toMeshError(thrown) }
       }
     },
+    reauthorize() {
+      for (const client of open) client.reauthorize()
+      for (const session of state.sessions.values()) if (!session.link) reauthorizeKept(state, session)
+    },
     publish: (message, origin) => publishInside(state, message, { from: undefined, origin }, message.retain ? 'retain' : 'do not retain'),
     attach(route: Route) {
       state.subscriptions.addRoute(route)
@@ -71,6 +85,12 @@ export function createBroker({ ctx, durability, node }: { ctx: BrokerContext; du
       state.flusher.flush()
     },
   }
+}
+
+/** Nobody's session is left as it is: whoever comes for it is asked then. */
+function reauthorizeKept(state: BrokerState, session: Session): void {
+  const may = session.owner && authorizerOf(state, session)
+  if (may) reauthorize(state, session, may)
 }
 
 /** Loaded when somebody needs it: `ws` costs memory that a device without WebSocket clients keeps. */

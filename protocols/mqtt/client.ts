@@ -9,15 +9,16 @@ import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import { type Connection, ENDED, type Outcome } from '../connection.ts'
 import type { Authorizer } from './authorization.ts'
 import { encode } from './codec/encode.ts'
-import { type Connect, MAX_VAR_INT, type Disconnect, type Packet, type Subscribe, type Unsubscribe, type Version } from './codec/packet.ts'
+import { type Connect, MAX_VAR_INT, type Disconnect, type Packet, type Subscribe, type Unsubscribe, type Version, type Will } from './codec/packet.ts'
 import { PacketParser } from './codec/parser.ts'
 import { NO_PROPERTIES } from './codec/properties.ts'
-import { admit, type Admitted, answerVersion, connack, openSession } from './connect.ts'
+import { admit, type Admitted, answerVersion, connack, mayNotConnect, openSession } from './connect.ts'
 import { type Hold, Inflow, type Reading } from './inflow.ts'
 import { Link, MAX_SOCKET_BYTES } from './link.ts'
 import { REASON, reasonOf, returnCodeOf, violation } from './reason.ts'
 import type { Session } from './session.ts'
-import { endSessionLater, inTurn, leaveWill, saveLater, watchExpiry } from './sessions.ts'
+import { denyWill, endSessionLater, inTurn, leaveWill, saveLater, watchExpiry } from './sessions.ts'
+import { reauthorize } from './reauthorize.ts'
 import type { BrokerState } from './state.ts'
 import { subscribe, unsubscribe } from './subscribe.ts'
 
@@ -155,12 +156,14 @@ export class Client implements Reading {
   async #connect(connect: Connect): Promise<void> {
     const state = this.#state
     const { limits } = this.#policy
-    const admitted = admit(state, connect, this.#policy, this.#conn.tls?.peer)
+    const admitted = admit(state, connect, this.#policyNow(), { peer: this.#conn.tls?.peer, listener: this.#conn.listener.name })
     await inTurn(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
       const { session, present } = await openSession(state, connect, admitted, limits)
       // Gone while the store was asked: what was opened stays as after a disconnect.
       if (this.#now.at !== 'connecting') { this.#part(session); return }
+      // The rules may have changed meanwhile, too.
+      if (!this.#authorizerNow(admitted).mayConnect()) { this.#part(session); throw mayNotConnect(admitted.clientId) }
       this.#start(connect, session, present, admitted)
     })
   }
@@ -182,6 +185,7 @@ export class Client implements Reading {
     this.#timer?.cancel()
     if (keepAliveMs > 0) this.#watchKeepAlive(keepAliveMs, keepAliveMs)
     session.attach(link)
+    this.reauthorize()
     if (present) saveLater(this.#state, session)
     counters.connects.value++
     ctx.log.debug({ evt: 'mqtt.connect', conn: this.#conn.id, clientId: session.clientId, version, sessionPresent: present }, 'client connected')
@@ -193,12 +197,27 @@ export class Client implements Reading {
 
   /** A changed policy that keeps the connection (recheck) counts from the next packet on. */
   #authorizerNow(admitted: Admitted): Authorizer {
-    const { codec } = this.#conn.chain
-    const policy = codec.kind === 'mqtt' ? codec.mqtt : this.#policy
+    const policy = this.#policyNow()
     if (this.#authorizer && this.#authorizedBy === policy) return this.#authorizer
     this.#authorizedBy = policy
     this.#authorizer = admitted.authorizer(policy)
     return this.#authorizer
+  }
+
+  #policyNow(): MqttPolicy {
+    const { codec } = this.#conn.chain
+    return codec.kind === 'mqtt' ? codec.mqtt : this.#policy
+  }
+
+  /** The rules may have changed: what they do not allow any more ends now. */
+  reauthorize(): void {
+    if (this.#now.at !== 'connected') return
+    const { session, admitted } = this.#now
+    if (session.policy === this.#policyNow()) return
+    const may = this.#authorizerNow(admitted)
+    session.policy = this.#authorizedBy
+    if (!may.mayConnect()) { this.close(mayNotConnect(session.clientId)); return }
+    reauthorize(this.#state, session, may)
   }
 
   #watchKeepAlive(keepAliveMs: number, afterMs: number): void {
@@ -214,7 +233,7 @@ export class Client implements Reading {
   #takeControl(packet: Subscribe | Unsubscribe): void {
     if (this.#now.at !== 'connected') return
     const { session, link, admitted } = this.#now
-    const asking = { session, link, authorizer: this.#authorizerNow(admitted), limits: this.#policy.limits }
+    const asking = { session, link, authorizer: () => this.#authorizerNow(admitted), limits: this.#policy.limits }
     const filters = packet.type === 'subscribe' ? packet.subscriptions.length : packet.filters.length
     this.#waitingFilters += filters
     if (this.#waitingFilters >= MAX_WAITING_FILTERS) this.hold('subscriptions')
@@ -269,12 +288,17 @@ export class Client implements Reading {
     this.#farewell(outcome)
   }
 
-  #leave({ session, link, inflow, connect }: Extract<At, { at: 'connected' }>, how: 'normal' | 'lost'): void {
+  #leave({ session, link, inflow, connect, admitted }: Extract<At, { at: 'connected' }>, how: 'normal' | 'lost'): void {
     link.outbox.flush()
     inflow.end()
     if (session.link !== link) return
-    if (how === 'lost' && connect.will) leaveWill(this.#state, session, connect.will)
+    if (how === 'lost' && connect.will) this.#leaveWill(session, connect.will, this.#authorizerNow(admitted))
     this.#part(session)
+  }
+
+  #leaveWill(session: Session, will: Will, may: Authorizer): void {
+    if (may.mayConnect() && may.mayPublish(will.topic)) leaveWill(this.#state, session, will)
+    else denyWill(this.#state, session.clientId, will.topic)
   }
 
   /** The session without its connection: kept until it expires, or ended. */

@@ -5,6 +5,7 @@ import type { PeerIdentity } from '../../agent/model/identity.ts'
 import { type Authorizer, createAuthorizer } from './authorization.ts'
 import type { Connack, Connect, Version } from './codec/packet.ts'
 import { NO_PROPERTIES, type Properties } from './codec/properties.ts'
+import { clientOf, isSameOwner, type Owner, ownerOf, ownerText } from './owner.ts'
 import { REASON, violation } from './reason.ts'
 import { NEVER_SEC, Session } from './session.ts'
 import { cancelWill, dropQueue, endSession, takenOver } from './sessions.ts'
@@ -15,6 +16,7 @@ import { tooDeep } from './topics.ts'
 export type Admitted = {
   readonly clientId: string
   readonly assigned: boolean
+  readonly owner: Owner
   readonly authorizer: (policy: MqttPolicy) => Authorizer
   readonly expirySec: number
   readonly keepAliveSec: number
@@ -30,20 +32,22 @@ const MAX_CLIENT_ID_CHARS = 1024
 export function answerVersion(level: number): Version { return level >= 5 ? 5 : 4 }
 
 /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED; each is answered with a CONNACK */
-export function admit(state: BrokerState, connect: Connect, policy: MqttPolicy, peer: PeerIdentity | undefined): Admitted {
+export function admit(state: BrokerState, connect: Connect, policy: MqttPolicy, from: { readonly peer: PeerIdentity | undefined; readonly listener: string }): Admitted {
   const { properties, version, will, clientId: given } = connect
   if (properties.authenticationMethod !== undefined) throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] enhanced authentication is not offered')
   if (given === '' && version === 4 && !connect.cleanStart) throw violation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
   if (given.length > MAX_CLIENT_ID_CHARS) throw violation(REASON.clientIdNotValid, `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`)
   const clientId = given === '' ? assignedId(state) : given
-  const authorizer = (of: MqttPolicy): Authorizer =>
-    createAuthorizer(of, { clientId, username: connect.username, spiffeUri: peer?.spiffeId?.uri, serviceAccount: peer?.spiffeId?.serviceAccount })
+  const owner = ownerOf(from.peer, from.listener)
+  const authorizer = (of: MqttPolicy): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
   const may = authorizer(policy)
-  if (!may.mayConnect()) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`)
+  if (!may.mayConnect()) throw mayNotConnect(clientId)
   if (will && tooDeep(will.topic, policy.limits.maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the will topic has more than ${policy.limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
   if (will && !may.mayPublish(will.topic)) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not publish its will to ${will.topic}`)
-  return { clientId, assigned: given === '', authorizer, expirySec: expiryOf(connect, policy.limits), keepAliveSec: keepAliveOf(connect, policy.limits) }
+  return { clientId, assigned: given === '', owner, authorizer, expirySec: expiryOf(connect, policy.limits), keepAliveSec: keepAliveOf(connect, policy.limits) }
 }
+
+export function mayNotConnect(clientId: string): MeshError { return new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`) }
 
 function assignedId({ ctx, node }: BrokerState): string {
   let id = `${node}-`
@@ -66,28 +70,43 @@ function keepAliveOf({ version, keepAliveSec }: Connect, { maxKeepAliveSec }: Li
 /**
  * The session for an admitted client: an older connection of the id is ended, a clean start deletes what there was, and a session that is to be kept is
  * durable before CONNACK says so. Run in the client id's turn.
- * @throws MESH_MQTT_QUOTA, or what the store says, when a new session cannot be kept
+ * @throws MESH_MQTT_NOT_OWNER, MESH_MQTT_QUOTA, or what the store says, when a new session cannot be kept
  */
-export async function openSession(state: BrokerState, connect: Connect, { clientId, expirySec }: Admitted, limits: Limits): Promise<{ readonly session: Session; readonly present: boolean }> {
+export async function openSession(state: BrokerState, connect: Connect, { clientId, expirySec, owner }: Admitted, limits: Limits): Promise<{ readonly session: Session; readonly present: boolean }> {
   const old = state.sessions.get(clientId)
+  const isForeign = old !== undefined && belongsToAnother(state, old, owner)
   if (old?.link) {
     state.counters.takeovers.value++
     old.link.close(takenOver(old))
   }
   const found = state.sessions.get(clientId)
   // One whose expiry is 0 ended with its connection; only its deletion still waits for its turn.
-  if (found && found.expirySec > 0 && !connect.cleanStart) return { session: resumed(found, connect.version, expirySec), present: true }
+  if (found && found.expirySec > 0 && !connect.cleanStart && !isForeign) return { session: resumed(found, connect.version, expirySec, owner), present: true }
   if (found) await endSession(state, found)
   if (state.sessions.size >= limits.maxSessions) throw new MeshError('MESH_MQTT_QUOTA', `${limits.maxSessions} sessions are open or kept (mqtt.limits.maxSessions)`)
-  const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, counters: state.counters })
+  const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, owner, counters: state.counters })
   if (session.stored) await Promise.all([dropQueue(state, clientId), state.durability.createSession(session.toStored())])
   state.sessions.set(clientId, session)
   return { session, present: false }
 }
 
-function resumed(session: Session, version: Version, expirySec: number): Session {
+/**
+ * Whether the session is another's and starts anew. One without a connection that nobody proved to own gives way to who proves something: whoever is
+ * first with a name could else keep its owner out. What has expired waits for its deletion only.
+ * @throws MESH_MQTT_NOT_OWNER where it does not give way
+ */
+function belongsToAnother({ counters }: BrokerState, session: Session, owner: Owner): boolean {
+  if (!session.owner || isSameOwner(session.owner, owner)) return false
+  if (!session.link && (session.expirySec === 0 || (session.owner.kind === 'anonymous' && owner.kind !== 'anonymous'))) return true
+  counters.foreignIds.value++
+  throw new MeshError('MESH_MQTT_NOT_OWNER', `the session of client id ${session.clientId} belongs to ${ownerText(session.owner)}, and this is ${ownerText(owner)}`)
+}
+
+function resumed(session: Session, version: Version, expirySec: number, owner: Owner): Session {
   session.expiry?.cancel()
   cancelWill(session)
+  session.owner = owner
+  session.policy = undefined // so that it is authorized again
   session.version = version
   session.expirySec = expirySec
   return session

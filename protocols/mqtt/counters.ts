@@ -7,6 +7,8 @@ export type Counters = {
   readonly connects: Cell
   readonly refusedConnects: Cell
   readonly takeovers: Cell
+  readonly foreignIds: Cell
+  readonly revoked: Cell
   readonly received: readonly [Cell, Cell, Cell]
   readonly sent: readonly [Cell, Cell, Cell]
   readonly refused: (reason: 'quota' | 'storage' | 'not-authorized') => Cell
@@ -25,6 +27,8 @@ export function createCounters(metrics: Metrics): Counters {
   return {
     connects: connects.cell({ outcome: 'accepted' }), refusedConnects: connects.cell({ outcome: 'refused' }),
     takeovers: metrics.counter('mesh_mqtt_takeovers_total', 'Connections that ended because their client id connected again.').cell({}),
+    foreignIds: metrics.counter('mesh_mqtt_foreign_client_ids_total', 'CONNECT packets that were refused because the session of their client id belongs to another.').cell({}),
+    revoked: metrics.counter('mesh_mqtt_subscriptions_revoked_total', 'Subscriptions that ended because the rules do not allow them any more.').cell({}),
     received: byQos(received), sent: byQos(sent),
     refused: (reason) => refused.cell({ reason }),
     dropped: Object.fromEntries(reasons.map((reason) => [reason, dropped.cell({ reason })])) as Record<DropReason, Cell>,

@@ -2,6 +2,7 @@
  * What the broker needs of durable storage, and what the bridge needs of the broker. The spool implements the first, the broker the second;
  * neither knows the other's inside.
  */
+import type { Owner } from './owner.ts'
 
 /** A message at rest. `properties`: the MQTT 5 PUBLISH properties that are to be forwarded, encoded (MQTT 5.0 §3.3.2.3), empty for none. */
 export type StoredMessage = {
@@ -44,6 +45,8 @@ export interface DurableQueue {
 export type StoredSession = {
   readonly clientId: string
   readonly protocolVersion: 4 | 5
+  /** Undefined in files of older versions. */
+  readonly owner: Owner | undefined
   readonly subscriptions: readonly StoredSubscription[]
   /** Seconds; 0xffffffff = never (MQTT 5.0 §3.1.2.11.2). */
   readonly expirySec: number

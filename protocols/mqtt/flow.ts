@@ -58,7 +58,7 @@ export class MemoryFlow implements Flow {
     while (this.#waiting.size > 0 && this.#hasRoom()) {
       const next = this.#waiting.shift()!
       this.#waitingBytes -= sizeOf(next.message)
-      this.#send(next)
+      if (this.#link.mayHave(next.message)) this.#send(next)
     }
   }
   puback(packetId: number): void { this.#over(packetId, 'puback') }
@@ -94,7 +94,7 @@ const READ_AT_ONCE = 64
 
 export class DurableFlow implements Flow {
   readonly #queue: DurableQueue
-  readonly #viewOf: (topic: string) => View
+  readonly #viewOf: (topic: string) => View | undefined
   #link: Link | undefined
   readonly #inflight = new Map<number, InFlight>()
   /** Everything up to this has been sent on this connection, or needs no sending. */
@@ -105,7 +105,7 @@ export class DurableFlow implements Flow {
   /** Counts connections, so that an answer for an earlier one is recognised. */
   #epoch = 0
 
-  constructor(p: { queue: DurableQueue; viewOf: (topic: string) => View }) {
+  constructor(p: { queue: DurableQueue; viewOf: (topic: string) => View | undefined }) {
     this.#queue = p.queue
     this.#viewOf = p.viewOf
     this.#sentSeq = p.queue.lastSeq
@@ -168,6 +168,7 @@ export class DurableFlow implements Flow {
       return
     }
     const view = this.#viewOf(message.topic)
+    if (!view) { this.#queue.done(seq); return }
     const retained = asRetained(message)
     const retain = retained !== undefined || (message.retain && view.retainAsPublished)
     const qos = Math.min(message.qos, view.qos) as Qos

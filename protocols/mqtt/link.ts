@@ -37,6 +37,8 @@ export class Link {
   readonly limits: MqttPolicy['limits']
   readonly outbox: Outbox
   readonly close: (err: MeshError) => void
+  /** Undefined while nothing that waits here can be forbidden. */
+  mayReceive: ((topic: string) => boolean) | undefined
   readonly #clock: Clock
   readonly #counters: Counters
   readonly #maxPacketBytes: number
@@ -76,8 +78,15 @@ export class Link {
     while (this.#waiting.size > 0 && !this.congested) {
       const { message, retain, ids } = this.#waiting.shift()!
       this.#waitingBytes -= sizeOf(message)
-      this.send(message, 0, retain, false, 0, ids)
+      if (this.mayHave(message)) this.send(message, 0, retain, false, 0, ids)
     }
+  }
+
+  /** Asked of what has waited: the rules may have changed meanwhile. */
+  mayHave({ topic }: StoredMessage): boolean {
+    if (!this.mayReceive || this.mayReceive(topic)) return true
+    this.#counters.dropped['not-authorized'].value++
+    return false
   }
 
   /** @returns false when the message has expired or is too large for this client: then it counts as delivered [MQTT-3.1.2-25], [MQTT-3.3.2-5] */

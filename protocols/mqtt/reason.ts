@@ -29,6 +29,7 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   MESH_STORAGE_DAMAGED: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_MQTT_PROTOCOL: { reason: REASON.protocolError, returnCode: 2 },
   MESH_MQTT_NOT_AUTHORIZED: { reason: REASON.notAuthorized, returnCode: 5 },
+  MESH_MQTT_NOT_OWNER: { reason: REASON.notAuthorized, returnCode: 5 },
   MESH_MQTT_QUOTA: { reason: REASON.quotaExceeded, returnCode: 3 },
   MESH_MQTT_KEEP_ALIVE: { reason: REASON.keepAliveTimeout, returnCode: 3 },
   MESH_MQTT_TAKEN_OVER: { reason: REASON.sessionTakenOver, returnCode: 3 },

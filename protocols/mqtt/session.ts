@@ -1,10 +1,13 @@
 /** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
 import type { Timer } from '../../agent/core/clock.ts'
+import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
+import type { Authorizer } from './authorization.ts'
 import type { Version } from './codec/packet.ts'
 import type { Counters } from './counters.ts'
 import type { DurableQueue, SessionHead, StoredMessage, StoredSubscription } from './durability.ts'
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from './link.ts'
+import type { Owner } from './owner.ts'
 import { type View, viewOf } from './subscriptions.ts'
 import { matches, sharedOf } from './topics.ts'
 
@@ -18,6 +21,10 @@ export class Session {
   readonly stored: boolean
   version: Version
   expirySec: number
+  /** Undefined of a session that an older meshlet made: it is whose client connects first, as far as that may have what is in it. */
+  owner: Owner | undefined
+  /** What it was last authorized by; undefined after a restart. */
+  policy: MqttPolicy | undefined
   readonly subscriptions = new Map<string, StoredSubscription>()
   link: Link | undefined
   flow: Flow | undefined
@@ -28,14 +35,19 @@ export class Session {
   /** QoS 2 packet ids of a session that is not stored [MQTT-4.3.3-10]. At most 65,535, as ids are. */
   readonly received = new Set<number>()
   readonly #counters: Counters
-  readonly #views = new Map<string, View>()
+  readonly #views = new Map<string, View | 'refused'>()
   #queue: DurableQueue | undefined
+  /** What it may have of what is queued; undefined = everything. */
+  #mayReceive: ((topic: string) => boolean) | undefined
+  /** The same for what goes from memory; only after something was taken away, for subscriptions say it otherwise. */
+  #mayStillReceive: ((topic: string) => boolean) | undefined
 
-  constructor(p: { clientId: string; stored: boolean; version: Version; expirySec: number; counters: Counters }) {
+  constructor(p: { clientId: string; stored: boolean; version: Version; expirySec: number; owner: Owner | undefined; counters: Counters }) {
     this.clientId = p.clientId
     this.stored = p.stored
     this.version = p.version
     this.expirySec = p.expirySec
+    this.owner = p.owner
     this.#counters = p.counters
   }
 
@@ -50,6 +62,7 @@ export class Session {
 
   attach(link: Link): void {
     this.link = link
+    this.#mayStillReceive = undefined
     this.disconnectedAtMs = undefined
     if (!this.stored) this.flow = new MemoryFlow(link, this.#counters)
   }
@@ -79,27 +92,42 @@ export class Session {
     return this.subscriptions.delete(filter)
   }
 
+  /** From now on messages that these rules do not allow are not delivered, also those that wait already. */
+  receiveOnly(may: Authorizer, revoked: number): void {
+    this.#mayReceive = may.restrictsReceiving ? (topic) => may.mayReceive(topic) : undefined
+    if (revoked > 0 || this.#mayStillReceive) this.#mayStillReceive = this.#mayReceive
+    this.#views.clear()
+    if (this.link) this.link.mayReceive = this.#mayStillReceive
+  }
+
   /** From memory: a message for which there is no queue, or QoS 0. Without a connection it is not for this session. */
   deliver(message: StoredMessage, qos: 0 | 1 | 2, retain: boolean, ids: readonly number[]): void {
     if (!this.link) return
+    // Its receivers may have been chosen before the rules changed.
+    if (this.#mayStillReceive && !this.#mayStillReceive(message.topic)) { this.#counters.dropped['not-authorized'].value++; return }
     if (qos === 0) this.link.deliverAtMostOnce(message, retain, ids)
     else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids })
   }
 
   toStored(): SessionHead {
-    const { clientId, version, expirySec, disconnectedAtMs, pendingWill } = this
-    return { clientId, protocolVersion: version, expirySec, disconnectedAtMs, pendingWill }
+    const { clientId, version, owner, expirySec, disconnectedAtMs, pendingWill } = this
+    return { clientId, protocolVersion: version, owner, expirySec, disconnectedAtMs, pendingWill }
   }
 
-  /** What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came [MQTT-3.10.4-4]. */
-  #viewOf(topic: string): View {
-    const known = this.#views.get(topic)
-    if (known) return known
+  /** What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came [MQTT-3.10.4-4]. Undefined: it may not have it. */
+  #viewOf(topic: string): View | undefined {
+    const known = this.#views.get(topic) ?? this.#lookUp(topic)
+    if (known !== 'refused') return known
+    this.#counters.dropped['not-authorized'].value++
+    return undefined
+  }
+  #lookUp(topic: string): View | 'refused' {
     const matching = [...this.subscriptions.values()].filter(({ filter }) => {
       const shared = sharedOf(filter)
       return matches(shared === undefined || shared === 'invalid' ? filter : shared.filter, topic)
     })
-    const view = matching.length === 0 ? { qos: 2 as const, retainAsPublished: false, ids: [] } : viewOf(matching)
+    const refused = this.#mayReceive?.(topic) === false
+    const view = refused ? 'refused' : matching.length === 0 ? { qos: 2 as const, retainAsPublished: false, ids: [] } : viewOf(matching)
     if (this.#views.size >= MAX_VIEWS) this.#views.clear()
     this.#views.set(topic, view)
     return view

@@ -6,6 +6,7 @@ import { owned } from './codec/parser.ts'
 import type { StoredMessage } from './durability.ts'
 import { elapsedMs } from './expiry.ts'
 import { publishInside, retryMs } from './publication.ts'
+import { mayPublishStill } from './reauthorize.ts'
 import { NEVER_SEC, Session } from './session.ts'
 import type { BrokerState } from './state.ts'
 
@@ -28,7 +29,7 @@ export async function inTurn<T>(state: BrokerState, clientId: string, work: () =
 /** What an earlier run left: subscriptions act at once, expiry and wills go on by the wall clock. */
 export function restore(state: BrokerState): void {
   for (const stored of state.durability.sessions.values()) {
-    const session = new Session({ clientId: stored.clientId, stored: true, version: stored.protocolVersion, expirySec: stored.expirySec, counters: state.counters })
+    const session = new Session({ clientId: stored.clientId, stored: true, version: stored.protocolVersion, expirySec: stored.expirySec, owner: stored.owner, counters: state.counters })
     const queue = state.durability.queue(queueName(stored.clientId))
     if (queue) session.useQueue(queue)
     session.disconnectedAtMs = stored.disconnectedAtMs ?? state.ctx.clock.wallMs()
@@ -60,7 +61,7 @@ export async function endSession(state: BrokerState, session: Session): Promise<
   const { pendingWill } = session
   session.pendingWill = undefined
   session.end()
-  if (pendingWill) publishWill(state, session.clientId, pendingWill.message)
+  if (pendingWill) fireWill(state, session, pendingWill.message)
   if (!session.stored) return
   await Promise.all([state.durability.deleteSession(session.clientId), dropQueue(state, session.clientId)])
 }
@@ -108,7 +109,17 @@ export function willMessage({ topic, payload, qos, retain, properties, messageEx
   return { topic, payload: owned(payload), qos, retain, properties: owned(properties), expiresAtMs: messageExpirySec === undefined ? undefined : wallMs + messageExpirySec * 1000 }
 }
 
-/** The connection ended without a normal DISCONNECT: the will goes out now, or after its delay, whichever is allowed first by the session's end. */
+/** The rules may have changed since CONNECT. */
+function fireWill(state: BrokerState, session: Session, message: StoredMessage): void {
+  if (mayPublishStill(state, session, message.topic)) publishWill(state, session.clientId, message)
+  else denyWill(state, session.clientId, message.topic)
+}
+export function denyWill({ counters, ctx }: BrokerState, clientId: string, topic: string): void {
+  counters.dropped['not-authorized'].value++
+  ctx.log.warn({ evt: 'mqtt.will.denied', clientId, topic }, 'will is not published: the mqtt policy does not allow it any more')
+}
+
+/** The connection ended without a normal DISCONNECT, and the will is still allowed: it goes out now, or after its delay, whichever is allowed first by the session's end. */
 export function leaveWill(state: BrokerState, session: Session, will: Will): void {
   const { clock } = state.ctx
   const delaySec = Math.min(will.delaySec, session.stored ? session.expirySec : 0)
@@ -126,7 +137,7 @@ export function watchWill(state: BrokerState, session: Session): void {
   const leftMs = Math.min(Math.max(0, pendingWill.dueAtMs - clock.wallMs()), session.expirySec * 1000)
   session.willDelay = later(clock, leftMs, () => {
     session.pendingWill = undefined
-    publishWill(state, session.clientId, pendingWill.message)
+    fireWill(state, session, pendingWill.message)
     saveLater(state, session)
   })
 }

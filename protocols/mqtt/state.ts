@@ -1,4 +1,5 @@
 /** What the broker's steps share. Made once by broker.ts. */
+import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Context } from '../context.ts'
 import type { Flusher } from './codec/outbox.ts'
 import type { Counters } from './counters.ts'
@@ -17,6 +18,8 @@ export type BrokerState = {
   readonly sessions: Map<string, Session>
   readonly subscriptions: Subscriptions
   readonly retained: Retained
+  /** Rules in force on a listener, one set per chain; undefined = on any. Empty when it is gone. */
+  readonly policiesOf: (listener: string | undefined) => readonly MqttPolicy[]
   /** Aborted when the broker is disposed of. */
   readonly closed: AbortSignal
   /** The last connect or deletion of a client id; the next one waits for it. */

@@ -13,7 +13,7 @@ import { queueName } from './sessions.ts'
 import type { BrokerState } from './state.ts'
 import { filterProblem, sharedOf } from './topics.ts'
 
-export type Asking = { readonly session: Session; readonly link: Link; readonly authorizer: Authorizer; readonly limits: MqttPolicy['limits'] }
+export type Asking = { readonly session: Session; readonly link: Link; /** By the rules of this moment. */ readonly authorizer: () => Authorizer; readonly limits: MqttPolicy['limits'] }
 /** The request acts; what it changed is on its way to the disk. To be called in the order of the requests: answers once it is there. */
 export type Answer = () => Promise<void>
 
@@ -40,7 +40,7 @@ export async function subscribe(state: BrokerState, packet: Subscribe, asking: A
     return qos
   })
   const wasThere = new Set([...granted.keys()].filter((filter) => session.subscriptions.has(filter)))
-  const kept = enter(state, session, [...granted.values()])
+  const kept = enter(state, asking, [...granted.values()])
   await kept.entered.catch(() => undefined)
   return async () => {
     try {
@@ -48,12 +48,14 @@ export async function subscribe(state: BrokerState, packet: Subscribe, asking: A
     } catch (thrown) {
       const err = toMeshError(thrown)
       state.ctx.log.warn({ evt: 'mqtt.subscribe.refused', clientId: session.clientId, err }, 'subscription could not be kept')
-      for (const one of granted.values()) takeBack(state, session, one)
+      for (const one of granted.values()) takeBack(state, asking, one)
       const reason = reasonOf(err) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
       reasons.forEach((was, i) => { if (was <= 2) reasons[i] = reason })
       granted.clear()
     }
     if (session.link !== link) return
+    // The rules may have changed while it was written.
+    packet.subscriptions.forEach(({ filter }, i) => { if (reasons[i]! <= 2 && !asking.authorizer().maySubscribe(filter)) { reasons[i] = REASON.notAuthorized; granted.delete(filter) } })
     link.outbox.packet({ type: 'suback', packetId, reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)), properties: NO_PROPERTIES })
     for (const one of granted.values()) {
       if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter))) sendRetained(state, session, one)
@@ -65,26 +67,29 @@ export async function subscribe(state: BrokerState, packet: Subscribe, asking: A
 function refusalOf(filter: string, { authorizer, limits }: Asking): number | undefined {
   const shared = sharedOf(filter)
   if (shared === 'invalid' || filterProblem(shared?.filter ?? filter, limits.maxTopicLevels) !== undefined) return REASON.topicFilterInvalid
-  return authorizer.maySubscribe(filter) ? undefined : REASON.notAuthorized
+  return authorizer().maySubscribe(filter) ? undefined : REASON.notAuthorized
 }
 
 type Kept = { readonly entered: Promise<void>; readonly durable: Promise<void> }
-function enter(state: BrokerState, session: Session, granted: readonly StoredSubscription[]): Kept {
+function enter(state: BrokerState, asking: Asking, granted: readonly StoredSubscription[]): Kept {
+  const { session } = asking
   const name = queueName(session.clientId)
   const needsQueue = session.stored && session.queue === undefined && granted.some(({ qos }) => qos > 0)
   const ready = needsQueue ? queueOf(state, name).then((queue) => session.queue ?? session.useQueue(queue)) : undefined
   const entered = ready ? ready.then(() => undefined) : Promise.resolve()
-  const durable = ready ? ready.then(() => act(state, session, granted)) : act(state, session, granted)
+  const durable = ready ? ready.then(() => act(state, asking, granted)) : act(state, asking, granted)
   durable.catch(() => undefined) // the answer tells of it, later
   return { entered, durable }
 }
 async function queueOf({ durability }: BrokerState, name: string): Promise<DurableQueue> { return durability.queue(name) ?? await durability.createQueue(name) }
 
-async function act(state: BrokerState, session: Session, granted: readonly StoredSubscription[]): Promise<void> {
-  // The session may have ended meanwhile.
-  if (granted.length === 0 || state.sessions.get(session.clientId) !== session) return
+async function act(state: BrokerState, { session, link, authorizer }: Asking, granted: readonly StoredSubscription[]): Promise<void> {
+  // The session may have ended meanwhile, or another connection have it.
+  if (granted.length === 0 || state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return
   const changed: StoredSubscription[] = []
   for (const one of granted) {
+    // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
+    if (!authorizer().maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
     if (session.stored && !(before && isSame(before, one) && !durableBefore.has(before))) {
       durableBefore.set(one, before === undefined ? 'none' : durableBefore.get(before) ?? before)
@@ -103,12 +108,12 @@ function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
 }
 
 /** To what the disk has of the filter, unless a later request has replaced it already. */
-function takeBack(state: BrokerState, session: Session, one: StoredSubscription): void {
+function takeBack(state: BrokerState, { session, authorizer }: Asking, one: StoredSubscription): void {
   if (session.subscriptions.get(one.filter) !== one) return
   const old = durableBefore.get(one)
   session.unsubscribe(one.filter)
   state.subscriptions.remove(session, one.filter)
-  if (old === undefined || old === 'none' || state.sessions.get(session.clientId) !== session) return
+  if (old === undefined || old === 'none' || state.sessions.get(session.clientId) !== session || !authorizer().maySubscribe(old.filter)) return
   session.subscribe(old)
   state.subscriptions.add(session, old)
 }

@@ -1,5 +1,5 @@
 import { duplexPair } from 'node:stream'
-import { silentLog } from '../../agent/core/log.ts'
+import { silentLog, type Log } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { type MqttPolicy, mqttPolicySchema } from '../../agent/model/mqtt-policy.ts'
 import { parseSpiffeId, type PeerIdentity } from '../../agent/model/identity.ts'
@@ -21,24 +21,30 @@ export class TestBroker {
   readonly durability: MemoryDurability
   readonly broker: Broker
   readonly outcomes: Outcome[] = []
+  /** Rules of listeners; one that is opened with a policy has that one from then on. */
+  readonly policies = new Map<string, MqttPolicy>()
   #nextConn = 1
 
-  constructor(p: { durability?: MemoryDurability; clock?: SimClock } = {}) {
+  constructor(p: { durability?: MemoryDurability; clock?: SimClock; policies?: ReadonlyMap<string, MqttPolicy>; log?: Log } = {}) {
+    for (const [name, policy] of p.policies ?? []) this.policies.set(name, policy)
     this.clock = p.clock ?? new SimClock()
     this.durability = p.durability ?? new MemoryDurability()
-    this.broker = createBroker({ ctx: { clock: this.clock, random: seededRandom(7), log: silentLog, metrics: this.metrics }, durability: this.durability, node: 'edge' })
+    this.broker = createBroker({ ctx: { clock: this.clock, random: seededRandom(7), log: p.log ?? silentLog, metrics: this.metrics }, durability: this.durability, node: 'edge', policiesOf: (name) => [...this.policies].filter(([n]) => n === (name ?? n)).map(([, policy]) => policy) })
   }
 
   /** A connected stream, nothing said yet. */
-  open(p: { version?: Version; policy?: PolicyInput; spiffe?: string; transport?: 'tcp' | 'websocket' } = {}): MqttPeer & { readonly drain: AbortController; readonly abort: AbortController; readonly conn: Connection; readonly outcome: Promise<Outcome> } {
+  open(p: { version?: Version; policy?: PolicyInput; spiffe?: string; peer?: PeerIdentity; listener?: string; transport?: 'tcp' | 'websocket' } = {}): MqttPeer & { readonly drain: AbortController; readonly abort: AbortController; readonly conn: Connection; readonly outcome: Promise<Outcome> } {
     const [near, far] = duplexPair()
     // A duplex pair does not carry a destroy across; a socket does.
     for (const [one, other] of [[near, far], [far, near]] as const) { one.on('error', () => {}); one.once('close', () => { if (!other.destroyed) other.destroy() }) }
     const [drain, abort] = [new AbortController(), new AbortController()]
     const mqtt = policyOf(p.policy)
+    const listener = p.listener ?? 'mqtt'
+    this.policies.set(listener, mqtt)
+    const peer = p.peer ?? (p.spiffe === undefined ? undefined : peerOf(p.spiffe))
     const conn = {
-      id: `c${this.#nextConn++}`, local: { host: '127.0.0.1', port: 1883 }, originalDst: undefined, remote: { host: '127.0.0.1', port: 1 }, startedMs: 0, listener: undefined as never,
-      chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp' } } as never, stream: far, tls: p.spiffe === undefined ? undefined : { serverName: '', alpn: '', version: 'TLSv1.3', peer: peerOf(p.spiffe) },
+      id: `c${this.#nextConn++}`, local: { host: '127.0.0.1', port: 1883 }, originalDst: undefined, remote: { host: '127.0.0.1', port: 1 }, startedMs: 0, listener: { name: listener } as never,
+      chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp' } } as never, stream: far, tls: peer && { serverName: '', alpn: '', version: 'TLSv1.3', peer },
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: drain.signal, aborted: abort.signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
     } satisfies Connection
     const outcome = this.broker.serve(conn, mqtt, p.transport ?? 'tcp')
@@ -46,10 +52,18 @@ export class TestBroker {
     return Object.assign(new MqttPeer(near, p.version ?? 5), { drain, abort, conn, outcome })
   }
 
+  /** From now on these rules, also for what is open. */
+  usePolicy(input: PolicyInput, open: readonly { readonly conn: Connection }[] = [], listener = 'mqtt'): void {
+    const mqtt = policyOf(input)
+    this.policies.set(listener, mqtt)
+    for (const { conn } of open) conn.chain = { codec: { kind: 'mqtt', mqtt, transport: 'tcp' } } as never
+    this.broker.reauthorize()
+  }
+
   /** Killed without a word, and started again on what was durable. */
-  restart(): TestBroker { return new TestBroker({ durability: this.durability.crash(), clock: this.clock }) }
+  restart(): TestBroker { return new TestBroker({ durability: this.durability.crash(), clock: this.clock, policies: this.policies }) }
 }
 
-function peerOf(uri: string): PeerIdentity {
+export function peerOf(uri: string): PeerIdentity {
   return { spiffeId: parseSpiffeId(uri), uriSans: [uri], dnsSans: [], subject: '', sha256: '', notAfterMs: 0 }
 }

@@ -7,6 +7,7 @@ import { Metrics } from '../../agent/core/metrics.ts'
 import type { Address, Listening, NetStream } from '../../agent/core/network.ts'
 import { cidr } from '../../agent/model/ip.ts'
 import type { FilterChain, Listener } from '../../agent/model/listener.ts'
+import { mqttPolicySchema } from '../../agent/model/mqtt-policy.ts'
 import type { Policy } from '../../agent/model/policy.ts'
 import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
 import type { Codecs } from '../../protocols/codecs.ts'
@@ -99,6 +100,17 @@ test('a policy that now denies cuts off who is connected; who it does not concer
   r.current.swap(tables(listener([tcpChain({ policies: [denyFrom('10.0.0.99')] })])))
   await settle()
   assert.ok(stream.destroyed)
+})
+test('other MQTT rules or routes leave the connection open, with the new rules at hand; other limits are for new connections', async () => {
+  const chain = (input: Parameters<ReturnType<typeof mqttPolicySchema>['parse']>[0]): FilterChain => tcpChain({ codec: { kind: 'mqtt', mqtt: mqttPolicySchema().parse(input), transport: 'tcp' } })
+  const r = await rig(tables(listener([chain({})])))
+  await r.dial()
+  const next = chain({ rules: [{ action: 'subscribe', effect: 'deny' }], routes: [{ match: '#', direction: 'up', cluster: 'c' }] })
+  r.current.swap(tables(listener([next])))
+  const { conn } = r.served[0]!
+  assert.deepEqual([conn.chain === next, conn.draining.aborted], [true, false])
+  r.current.swap(tables(listener([chain({ limits: { maxInflight: 1 } })])))
+  assert.equal(conn.draining.aborted, true)
 })
 test('a change of another listener leaves the connection as it is', async () => {
   const one = listener([tcpChain()])

@@ -5,7 +5,7 @@
  * table itself: no index to keep up, and what is done goes with one range. `done` and `released` of a queue are sets (writer.ts).
  *
  * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no local 4, retain as published 8,
- * retain handling from bit 4.
+ * retain handling from bit 4. In `inbound` bridges have names that begin with U+0000, which no client id can have (bridge-plan.ts).
  */
 export const MIGRATIONS: readonly string[] = [`
 CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, done BLOB NOT NULL, released BLOB NOT NULL);
@@ -21,6 +21,8 @@ INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id
       + coalesce(json_extract(value, '$.retainHandling'), 0) * 16, json_extract(value, '$.subscriptionId')
   FROM session, json_each(CASE WHEN json_valid(session.body) THEN session.body ELSE '{}' END, '$.subscriptions') WHERE type = 'object' AND json_extract(value, '$.filter') IS NOT NULL;
 UPDATE session SET body = json_remove(body, '$.subscriptions') WHERE json_valid(body);
+`, `
+UPDATE OR REPLACE inbound SET client_id = char(0) || client_id WHERE client_id LIKE 'bridge/%';
 `]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */

@@ -11,7 +11,7 @@ export function sessionOf(text: string): SessionHead {
   const parsed = JSON.parse(text) as Omit<SessionHead, 'pendingWill'> & { pendingWill?: { dueAtMs: number; message: Omit<StoredMessage, 'payload' | 'properties'> & { payload: string; properties: string } } }
   const { pendingWill: will } = parsed
   return {
-    clientId: parsed.clientId, protocolVersion: parsed.protocolVersion, expirySec: parsed.expirySec, disconnectedAtMs: parsed.disconnectedAtMs,
+    clientId: parsed.clientId, protocolVersion: parsed.protocolVersion, owner: parsed.owner, expirySec: parsed.expirySec, disconnectedAtMs: parsed.disconnectedAtMs,
     pendingWill: will && { dueAtMs: will.dueAtMs, message: { ...will.message, expiresAtMs: will.message.expiresAtMs, payload: Buffer.from(will.message.payload, 'base64'), properties: Buffer.from(will.message.properties, 'base64') } },
   }
 }

@@ -4,7 +4,7 @@ import type { MqttRule } from '../../../agent/model/mqtt-policy.ts'
 import { createAuthorizer, type Client } from '../../../protocols/mqtt/authorization.ts'
 import { policyOf } from '../../helpers/mqtt-broker.ts'
 
-const CLIENT: Client = { clientId: 'press-1', username: 'ana', spiffeUri: 'spiffe://t/ns/site/sa/press', serviceAccount: 'press' }
+const CLIENT: Client = { clientId: 'press-1', spiffeUri: 'spiffe://t/ns/site/sa/press', serviceAccount: 'press' }
 type Rule = Partial<MqttRule> & Pick<MqttRule, 'action' | 'effect'>
 const may = (rules: readonly Rule[], client: Partial<Client> = {}): ReturnType<typeof createAuthorizer> => createAuthorizer(policyOf({ rules }), { ...CLIENT, ...client })
 
@@ -17,9 +17,19 @@ test('the first match wins', () => {
   const some = may([{ action: 'publish', topics: ['a/secret'], effect: 'deny' }, { action: 'publish', topics: ['a/+'], effect: 'allow' }])
   assert.deepEqual([some.mayPublish('a/secret'), some.mayPublish('a/open')], [false, true])
 })
-test('%c, %u and %s stand for client id, user name and service account', () => {
-  const some = may([{ action: 'publish', topics: ['c/%c/#', 'u/%u', 's/%s'], effect: 'allow' }])
-  assert.deepEqual(['c/press-1/x', 'u/ana', 's/press', 'c/other/x', 's/ana'].map((t) => some.mayPublish(t)), [true, true, true, false, false])
+test('%c and %s stand for client id and service account', () => {
+  const some = may([{ action: 'publish', topics: ['c/%c/#', 's/%s'], effect: 'allow' }])
+  assert.deepEqual(['c/press-1/x', 's/press', 'c/other/x', 's/ana'].map((t) => some.mayPublish(t)), [true, true, false, false])
+})
+test('a user name that nobody has proved: %u allows nothing, and denies whatever user it may be', () => {
+  const allow = may([{ action: 'publish', topics: ['u/%u', 'u/%u/#', '%u'], effect: 'allow' }])
+  assert.deepEqual(['u/ana', 'u/ana/x', 'u/', 'ana', 'u/%u', 'u/+'].map((t) => allow.mayPublish(t)), [false, false, false, false, false, false])
+  const deny = may([{ action: 'subscribe', topics: ['private/%u/#', 'box-%u'], effect: 'deny' }, { action: 'subscribe', effect: 'allow' }])
+  assert.deepEqual(['private/ana/x', 'private/#', 'box-ana', 'other/x'].map((f) => deny.maySubscribe(f)), [false, false, false, true])
+})
+test('what may be received is judged by the rules for subscriptions', () => {
+  const some = may([{ action: 'subscribe', topics: ['a/secret'], effect: 'deny' }, { action: 'subscribe', topics: ['a/+'], effect: 'allow' }])
+  assert.deepEqual([some.mayReceive('a/x'), some.mayReceive('a/secret'), some.mayReceive('$share/g/a/x'), some.restrictsReceiving, may([]).restrictsReceiving], [true, false, false, true, false])
 })
 test('CVE-2017-7650: a client id with a wildcard or a separator does not widen a rule', () => {
   for (const clientId of ['#', '+', 'a/b']) {

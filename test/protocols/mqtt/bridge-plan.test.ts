@@ -20,7 +20,7 @@ const plans = (...routes: object[]) => [...sessionPlans(policyOf({ routes: route
 test('routes with the same cluster and client id share a session, whether the id is given or follows from the node', () => {
   const [one, two] = plans(route({}), route({ direction: 'down', clientId: 'edge/cloud' }), route({ clientId: 'other' }))
   assert.deepEqual([one!.clientId, one!.up.length, one!.down.length], ['edge/cloud', 1, 1])
-  assert.deepEqual([two!.clientId, two!.queueName, two!.origin], ['other', 'up/cloud/other', 'bridge/cloud/other'])
+  assert.deepEqual([two!.clientId, two!.queueName, two!.origin], ['other', 'up/cloud/other', '\0bridge/cloud/other'])
 })
 test('the fingerprint knows what matters and not the order', () => {
   const a = route({ match: 'a/#' })

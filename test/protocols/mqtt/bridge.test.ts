@@ -230,7 +230,7 @@ test('when the upstream has forgotten the session, its packet ids mean new messa
   await r.clock.advance(500)
   conn = await r.upstream.accepted({ sessionPresent: false })
   await conn.granted()
-  assert.equal(r.local.durability.inbound('bridge/cloud/edge-1/cloud').size, 0)
+  assert.equal(r.local.durability.inbound('\0bridge/cloud/edge-1/cloud').size, 0)
 })
 test('what the local side has no room for is not acknowledged until it has, and order is kept', async (t) => {
   const r = await rig(t, [DOWN])

@@ -13,12 +13,12 @@ import { policyOf } from '../../helpers/mqtt-broker.ts'
 
 async function listening(transport: 'tcp' | 'websocket'): Promise<AsyncDisposable & { readonly url: string; readonly durability: MemoryDurability }> {
   const durability = new MemoryDurability()
-  const broker = createBroker({ ctx: { clock: systemClock, random: systemRandom, log: silentLog, metrics: new Metrics() }, durability, node: 'edge' })
+  const broker = createBroker({ ctx: { clock: systemClock, random: systemRandom, log: silentLog, metrics: new Metrics() }, durability, policiesOf: () => [], node: 'edge' })
   const policy = policyOf()
   let n = 0
   const listener = await systemNetwork.listen({ host: '127.0.0.1', port: 0 }, ({ stream, local, remote }) => {
     const conn: Connection = {
-      id: String(n++), local, remote, originalDst: undefined, startedMs: 0, listener: undefined as never, chain: { codec: { kind: 'mqtt', mqtt: policy, transport } } as never, stream, tls: undefined,
+      id: String(n++), local, remote, originalDst: undefined, startedMs: 0, listener: { name: 'mqtt' } as never, chain: { codec: { kind: 'mqtt', mqtt: policy, transport } } as never, stream, tls: undefined,
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: new AbortController().signal, aborted: new AbortController().signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
     }
     stream.on('error', () => {})

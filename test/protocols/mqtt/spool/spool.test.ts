@@ -110,7 +110,7 @@ test('QoS 2: ids of the sender and PUBREC of the receiver survive; released ids 
 })
 test('sessions and retained messages survive, and are gone when they were deleted', async (t) => {
   const dir = folder(t)
-  const session = { clientId: 'c', protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: 5, pendingWill: { message: message('bye'), dueAtMs: 9 },
+  const session = { clientId: 'c', owner: { kind: 'spiffe' as const, name: 'spiffe://t/ns/site/sa/press', listener: 'mqtt' }, protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: 5, pendingWill: { message: message('bye'), dueAtMs: 9 },
     subscriptions: [{ filter: 'a/#', qos: 1 as const, noLocal: false, retainAsPublished: true, retainHandling: 2 as const, subscriptionId: 3 }] }
   {
     await using spool = await open(dir)
@@ -144,15 +144,35 @@ test('a file whose sessions hold their subscriptions in one row is taken over; a
   for (let start = 0; start < 2; start++) {
     await using spool = await open(dir)
     assert.deepEqual(new Set(spool.sessions.get('c')?.subscriptions), new Set([one, two]))
+    assert.equal(spool.sessions.get('c')?.owner, undefined)
     assert.deepEqual([spool.sessions.get('c')?.expirySec, spool.sessions.get('none')?.subscriptions, spool.sessions.get('odd')?.subscriptions], [60, [], []])
     assert.equal(spool.sessions.has('broken'), false)
     assert.ok(spool.queue('session/c'))
   }
 })
+test('QoS 2 ids of bridges move to names that no client id can have, and are found again', async (t) => {
+  const dir = folder(t)
+  const open2 = openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk })
+  {
+    const { storage } = await open2({ path: path.join(dir, 'spool.db'), profile: 'strict', migrations: MIGRATIONS.slice(0, 2) })
+    await storage.commit([['bridge/up/edge/up', 3], ['bridge/up/edge/up', 4], ['client', 5]].map(([id, n]) => ({ sql: 'INSERT INTO inbound (client_id, packet_id) VALUES (?, ?)', params: [id!, n!] })))
+    await storage[Symbol.asyncDispose]()
+  }
+  const origin = '\0bridge/up/edge/up'
+  {
+    await using spool = await open(dir)
+    assert.deepEqual([[...spool.inbound(origin)], [...spool.inbound('bridge/up/edge/up')], [...spool.inbound('client')]], [[3, 4], [], [5]])
+    await spool.releaseInbound(origin, 3)
+    await spool.append(message('1', { qos: 2 }), [], { clientId: origin, packetId: 9 })
+    await spool.deleteSession('bridge/up/edge/up')
+  }
+  await using spool = await open(dir)
+  assert.deepEqual([...spool.inbound(origin)], [4, 9])
+})
 function plain(filter: string): StoredSubscription { return { filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: undefined } }
 test('a subscription more writes its own row, and a session that begins anew has none of its predecessor', async (t) => {
   const dir = folder(t)
-  const head = { clientId: 'c', protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: undefined, pendingWill: undefined }
+  const head = { clientId: 'c', owner: undefined, protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: undefined, pendingWill: undefined }
   {
     await using spool = await open(dir)
     await spool.createSession(head)
