@@ -11,6 +11,13 @@ const whole = (min: number, max: number): z.ZodNumber => z.int().min(min).max(ma
 const limits = z.strictObject({
   maxStreams: whole(1, 100_000).default(2_000).describe('ADS streams at once, all devices together'),
   maxStreamsPerIdentity: whole(1, 100_000).default(500).describe('ADS streams at once of one SPIFFE id'),
+  maxConnections: whole(1, 200_000).default(20_000).describe('TCP connections at once'),
+  maxStrangers: whole(1, 100_000).default(1_024).describe('TCP connections at once over which no authenticated call has come yet'),
+  maxStrangersPerAddress: whole(1, 100_000).default(128).describe('the same, from one address'),
+  strangerMs: whole(100, 600_000).default(10_000).describe('a connection has so long for handshake and first authenticated call, milliseconds'),
+  maxCertificatesPerHour: whole(1, 1_000_000).default(120).describe('certificates for one device'),
+  maxJoinsPerHour: whole(1, 1_000_000).default(3_600).describe('first certificates with one join token'),
+  maxSubscribedBytes: whole(1_024, 1024 * 1024 * 1024).default(16 * 1024 * 1024).describe('length of the names that one device subscribes to, bytes'),
   maxRequestBytes: whole(1_024, 64 * 1024 * 1024).default(4 * 1024 * 1024).describe('size of one gRPC message from a device, bytes'),
 })
 
@@ -18,12 +25,16 @@ export const hubConfigSchema = z.strictObject({
   listen: z.string().regex(HOST_PORT, 'must be ADDRESS:PORT').refine((text) => Number(HOST_PORT.exec(text)?.[1] ?? 0) <= 65_535, 'has a port above 65535').default('0.0.0.0:15012')
     .describe('where agents and Envoys connect: ADS and certificates, both over TLS'),
   resources: z.string().min(1).describe('folder of resource files: those at its top are for every node, those in a folder of a node\'s name for that node'),
-  state: z.string().min(1).default('/var/lib/meshlet-hub').describe('folder for CA and registry; keep a backup of its `ca` folder'),
+  state: z.string().min(1).default('/var/lib/meshlet-hub').describe('folder for CA and registry; meshlet-hub backup copies it'),
   trustDomain: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain: lower-case letters, digits, `.`, `_` and `-`').default('cluster.local').describe('first part of the SPIFFE ids that the hub certifies'),
   dnsNames: z.array(z.string().regex(/^[A-Za-z0-9.:_*-]{1,253}$/, 'must be a name or an IP address')).min(1).max(100).default(['localhost', '127.0.0.1']).describe('names and IP addresses by which devices call the hub; they stand in its certificate'),
   tokenTtlSec: whole(60, 365 * DAY_SEC).default(DAY_SEC).describe('life of a join token unless `token create` says otherwise'),
   certificateTtlSec: whole(60, 90 * DAY_SEC).default(DAY_SEC).describe('life of a certificate when the request names none'),
   maxCertificateTtlSec: whole(60, 90 * DAY_SEC).default(90 * DAY_SEC).describe('longest life that a request may name; more is refused'),
+  admin: z.strictObject({
+    address: z.enum(['127.0.0.1', '::1']).default('127.0.0.1').describe('loopback address of the admin port'),
+    port: whole(0, 65_535).default(15_014).describe('admin port: /metrics and /ready; 0 picks a free one'),
+  }).prefault({}),
   log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug']).default('info').describe('least level that is written') }).prefault({}),
   limits: limits.prefault({}),
 }).refine((c) => c.certificateTtlSec <= c.maxCertificateTtlSec, { path: ['certificateTtlSec'], message: 'must not be above maxCertificateTtlSec' })

@@ -5,13 +5,16 @@ import type { Disk } from '../agent/core/disk.ts'
 import { MeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
 import { Metrics } from '../agent/core/metrics.ts'
+import { startHubAdmin } from './api/admin.ts'
 import { authenticator } from './api/authenticate.ts'
+import { Budgets } from './api/budgets.ts'
 import { certificateService } from './api/certificate-service.ts'
 import { ServerIdentity } from './api/server-identity.ts'
 import { startServer } from './api/server.ts'
 import { StreamLimit } from './api/stream-limit.ts'
 import { openCa } from './ca/ca.ts'
 import type { HubConfig } from './config.ts'
+import { LiveDevices } from './registry/live-devices.ts'
 import { Registry } from './registry/registry.ts'
 import { DirectorySource } from './source/directory.ts'
 import { openTokenKey, Tokens, type JoinClaims } from './tokens.ts'
@@ -26,10 +29,11 @@ export type HubParts = {
   readonly builtAtMs?: number | undefined
 }
 export type NewToken = JoinClaims & { readonly token: string }
-export type TokenFor = { readonly namespace: string; readonly serviceAccount: string; readonly ttlSec?: number; readonly maxUses?: number }
+export type TokenFor = { readonly namespace: string; readonly serviceAccount: string; readonly nodes: string; readonly ttlSec?: number; readonly maxUses?: number }
 
 export type Hub = AsyncDisposable & {
   readonly port: number
+  readonly adminPort: number
   /** What devices check the hub, and each other, against. */
   readonly rootsPem: string
   readonly registry: Registry
@@ -53,7 +57,7 @@ export function openState(config: HubConfig, world: HubWorld, nativeBinding: str
 }
 
 /**
- * Rejects with what the parts throw: MESH_STATE_UNUSABLE, MESH_CA_DAMAGED, MESH_CLOCK_WRONG, MESH_CONFIG_INVALID (no resources folder),
+ * Rejects with what the parts throw: MESH_STATE_UNUSABLE, MESH_CA_DAMAGED, MESH_CLOCK_WRONG, MESH_CONFIG_INVALID (the resources folder),
  * MESH_PORT_IN_USE, MESH_PORT_FORBIDDEN, MESH_STORAGE_*.
  */
 export async function startHub(config: HubConfig, world: HubWorld, parts: HubParts): Promise<Hub> {
@@ -63,18 +67,23 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const { registry, tokens, caFolder } = openState(config, world, parts.nativeBinding)
   building.use(registry)
   const ca = registry.exclusively(() => openCa({ folder: caFolder, disk: world.disk, clock, trustDomain: config.trustDomain, builtAtMs: parts.builtAtMs }))
+  // Empty at first: a hub that waits for its resources can certify devices meanwhile.
+  try { world.disk.makeFolder(config.resources, 0o755) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${config.resources} cannot be made`, { cause }) }
   const source = building.use(new DirectorySource({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
+  const live = building.use(new LiveDevices({ registry, clock, log }))
+  const budgets = new Budgets({ limits: config.limits, clock, metrics })
+  const admin = building.use(await startHubAdmin(config.admin, metrics))
   const server = building.use(await startServer({
-    listen: config.listen, maxRequestBytes: config.limits.maxRequestBytes, identity, source, registry, clock, log, metrics,
+    listen: config.listen, maxRequestBytes: config.limits.maxRequestBytes, limits: config.limits, identity, source, registry, live, budgets, clock, log, metrics,
     authenticate: authenticator({ ca, tokens, registry, clock }),
     limit: new StreamLimit(config.limits, metrics),
-    certificates: certificateService({ ca, registry, clock, log, metrics, certificateTtlSec: config.certificateTtlSec, maxCertificateTtlSec: config.maxCertificateTtlSec }),
+    certificates: certificateService({ ca, registry, budgets, clock, log, metrics, certificateTtlSec: config.certificateTtlSec, maxCertificateTtlSec: config.maxCertificateTtlSec }),
   }))
-  log.info({ evt: 'hub.started', listen: config.listen, port: server.port, trustDomain: config.trustDomain, rootNotAfter: new Date(ca.root.notAfterMs).toISOString() }, 'hub is ready')
+  log.info({ evt: 'hub.started', listen: config.listen, port: server.port, adminPort: admin.port, trustDomain: config.trustDomain, rootNotAfter: new Date(ca.root.notAfterMs).toISOString() }, 'hub is ready')
   const owned = building.move()
   return {
-    port: server.port, rootsPem: ca.rootsPem, registry,
+    port: server.port, adminPort: admin.port, rootsPem: ca.rootsPem, registry,
     createToken: ({ ttlSec = config.tokenTtlSec, ...p }) => tokens.create({ ...p, ttlSec }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

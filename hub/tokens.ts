@@ -7,6 +7,7 @@ import path from 'node:path'
 import type { Clock } from '../agent/core/clock.ts'
 import type { Disk } from '../agent/core/disk.ts'
 import { MeshError } from '../agent/core/errors.ts'
+import { isNodePattern } from './registry/node-names.ts'
 import type { Registry } from './registry/registry.ts'
 
 export const TOKEN_KEY_FILE = 'token-key.pem'
@@ -20,7 +21,11 @@ const NAMESPACE = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 const SERVICE_ACCOUNT = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/
 
 export type JoinClaims = { readonly jti: string; readonly namespace: string; readonly serviceAccount: string; readonly expiresMs: number }
-export type CreateToken = { readonly namespace: string; readonly serviceAccount: string; readonly ttlSec: number; readonly maxUses?: number | undefined }
+export type CreateToken = {
+  readonly namespace: string; readonly serviceAccount: string; readonly ttlSec: number; readonly maxUses?: number | undefined
+  /** The node name that it is good for, or a pattern with `*`. */
+  readonly nodes: string
+}
 
 /** The signing key of the folder, made when there is none (0600). Throws MESH_STATE_UNUSABLE. */
 export function openTokenKey(folder: string, disk: Disk): KeyObject {
@@ -53,9 +58,10 @@ export class Tokens {
   create(p: CreateToken): JoinClaims & { readonly token: string } {
     if (!NAMESPACE.test(p.namespace)) throw new MeshError('MESH_CONFIG_INVALID', `"${p.namespace}" is not a namespace: lower-case letters, digits and -, at most 63`)
     if (!SERVICE_ACCOUNT.test(p.serviceAccount)) throw new MeshError('MESH_CONFIG_INVALID', `"${p.serviceAccount}" is not a service account: lower-case letters, digits, - and ., at most 253`)
+    if (!isNodePattern(p.nodes)) throw new MeshError('MESH_CONFIG_INVALID', `"${p.nodes}" is no node name (letters, digits, ".", "_" and "-", at most 253), and no pattern of them with *`)
     const createdMs = Math.floor(this.#clock.wallMs() / 1_000) * 1_000
     const claims = { jti: randomUUID(), namespace: p.namespace, serviceAccount: p.serviceAccount, expiresMs: createdMs + p.ttlSec * 1_000 }
-    this.#registry.addToken({ ...claims, createdMs, maxUses: p.maxUses ?? null })
+    this.#registry.addToken({ ...claims, createdMs, maxUses: p.maxUses ?? null, nodes: p.nodes })
     const payload = encoded({
       iss: this.#issuer, aud: [AUDIENCE], sub: `system:serviceaccount:${p.namespace}:${p.serviceAccount}`,
       jti: claims.jti, iat: createdMs / 1_000, exp: claims.expiresMs / 1_000,

@@ -50,7 +50,7 @@ export class Site implements AsyncDisposable {
     const resourcePorts: Ports = { linkHttp: links.http.port, linkMqtt: links.mqtt.port, cloudHttp, orders: orders.port, plc: plc.port }
     writeResources(path.join(folder, 'resources'), resourcePorts)
     const hubConfig = path.join(folder, 'hub.yaml')
-    fs.writeFileSync(hubConfig, `listen: 127.0.0.1:${hubPort}\nresources: ${folder}/resources\nstate: ${folder}/hub\ntrustDomain: ${TRUST_DOMAIN}\ndnsNames: [hub.demo.mesh]\n`)
+    fs.writeFileSync(hubConfig, `listen: 127.0.0.1:${hubPort}\nresources: ${folder}/resources\nstate: ${folder}/hub\ntrustDomain: ${TRUST_DOMAIN}\ndnsNames: [hub.demo.mesh]\nadmin: {port: 0}\n`)
     const control = (port: number, node: string): string => `control:\n  address: 127.0.0.1:${port}\n  serverName: hub.demo.mesh\n  roots: ${folder}/roots.pem\n  token: ${folder}/${node}.token\n`
     fs.writeFileSync(path.join(folder, 'edge.yaml'), `# The node at the site: it reaches hub and cloud only through the link.
 node: {name: edge, namespace: edge, serviceAccount: gateway}
@@ -77,7 +77,7 @@ listeners:
 
   /** One join token, as an operator makes it. */
   token(node: string): void {
-    const out = execFileSync(process.execPath, [HUB, 'token', 'create', '--config', path.join(this.folder, 'hub.yaml'), '--namespace', node, '--service-account', 'gateway'], { encoding: 'utf8' })
+    const out = execFileSync(process.execPath, [HUB, 'token', 'create', '--config', path.join(this.folder, 'hub.yaml'), '--namespace', node, '--service-account', 'gateway', '--node', node], { encoding: 'utf8' })
     fs.writeFileSync(path.join(this.folder, `${node}.token`), out.trim(), { mode: 0o600 })
   }
   /** Token, start, and everything there that is needed to serve. */

@@ -11,9 +11,12 @@ export type Conversation<Q, A> = {
   /** Throws MESH_CONTROL_PROTOCOL. */
   request(message: Q, set: ResourceSet): Answer<A>
   push(set: ResourceSet): A[]
+  /** What the names and versions take that the client has said. */
+  readonly subscribedBytes: number
 }
 /** Fields that both flavours' requests have. */
 export type AnyRequest = DeltaDiscoveryRequest | DiscoveryRequest
+export type AnyResponse = DeltaDiscoveryResponse | DiscoveryResponse
 
 export function deltaConversation(): Conversation<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
   const session = new DeltaSession()
@@ -26,6 +29,7 @@ export function deltaConversation(): Conversation<DeltaDiscoveryRequest, DeltaDi
       return { responses: responses.map(deltaMessage), outcome }
     },
     push: (set) => session.push(set).map(deltaMessage),
+    get subscribedBytes() { return session.subscribedBytes },
   }
 }
 
@@ -37,6 +41,7 @@ export function sotwConversation(): Conversation<DiscoveryRequest, DiscoveryResp
       return { responses: responses.map(sotwMessage), outcome }
     },
     push: (set) => session.push(set).map(sotwMessage),
+    get subscribedBytes() { return session.subscribedBytes },
   }
 }
 

@@ -39,17 +39,26 @@ type Watch = {
   /** Name → version that the client has; undefined: it was told that there is none. */
   readonly has: Map<string, string | undefined>
   readonly unacked: Set<string>
+  /** Length of the names in `explicit`, and of the names and versions that the client listed. */
+  bytes: number
 }
 
 export class DeltaSession {
   readonly #watches = new Map<string, Watch>()
   #nonces = 0
 
+  /** Length of all names and versions that the client has said and that are kept. */
+  get subscribedBytes(): number {
+    let bytes = 0
+    for (const watch of this.#watches.values()) bytes += watch.bytes
+    return bytes
+  }
+
   /** Throws MESH_CONTROL_PROTOCOL when the request goes beyond ads-limits.ts. */
   request(r: DeltaRequest, set: ResourceSet): Answer<DeltaResponse> {
     checkType(r.typeUrl, this.#watches)
     const before = this.#watches.get(r.typeUrl)
-    const watch = before ?? { wildcard: false, explicit: new Set(), has: new Map(), unacked: new Set() }
+    const watch = before ?? { wildcard: false, explicit: new Set(), has: new Map(), unacked: new Set(), bytes: 0 }
     this.#watches.set(r.typeUrl, watch)
     const outcome = acknowledged(watch.unacked, r.nonce, r.error)
     const forced = subscribe(watch, r, before ? 'later' : 'first')
@@ -128,6 +137,7 @@ function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set
     checkNames(watch.explicit, known.map(([name]) => name))
     for (const [name, version] of known) {
       watch.has.set(name, version)
+      watch.bytes += name.length + version.length
       if (isByName(r.typeUrl)) watch.explicit.add(name) // as istiod: what a client has, it watches
     }
     if (r.subscribe.length === 0 && !isByName(r.typeUrl)) watch.wildcard = true // the older way to say '*'
@@ -136,11 +146,15 @@ function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set
   for (const name of r.subscribe) {
     if (name === WILDCARD) { watch.wildcard = true; continue }
     if (which === 'later') again.add(name)
+    if (!watch.explicit.has(name)) watch.bytes += name.length
     watch.explicit.add(name)
   }
   for (const name of r.unsubscribe) {
     if (name === WILDCARD) watch.wildcard = false
-    else if (watch.explicit.delete(name) && watch.wildcard) again.add(name) // still covered: the client asks what it is now
+    else if (watch.explicit.delete(name)) {
+      watch.bytes -= name.length
+      if (watch.wildcard) again.add(name) // still covered: the client asks what it is now
+    }
     if (!watch.wildcard) watch.has.delete(name)
   }
   if (!watch.wildcard && r.unsubscribe.includes(WILDCARD)) for (const name of watch.has.keys()) if (!watch.explicit.has(name)) watch.has.delete(name)

@@ -14,11 +14,18 @@ export type SotwRequest = {
 }
 export type SotwResponse = { readonly typeUrl: string; readonly nonce: string; readonly version: string; readonly resources: readonly HubResource[] }
 
-type Watch = { wildcard: boolean; names: ReadonlySet<string>; nonce: string; version: string }
+type Watch = { wildcard: boolean; names: ReadonlySet<string>; readonly nameBytes: number; nonce: string; version: string }
 
 export class SotwSession {
   readonly #watches = new Map<string, Watch>()
   #nonces = 0
+
+  /** Length of all names that are watched. */
+  get subscribedBytes(): number {
+    let bytes = 0
+    for (const { nameBytes } of this.#watches.values()) bytes += nameBytes
+    return bytes
+  }
 
   /** Throws MESH_CONTROL_PROTOCOL when the request goes beyond ads-limits.ts. */
   request(r: SotwRequest, set: ResourceSet): Answer<SotwResponse> {
@@ -34,7 +41,7 @@ export class SotwSession {
       return { outcome, responses: [] }
     }
     const added = !before || r.nonce === '' || (wildcard && !before.wildcard) || names.difference(before.names).size > 0
-    const watch = { wildcard, names, nonce: before?.nonce ?? '', version: before?.version ?? '' }
+    const watch = { wildcard, names, nameBytes: r.names.reduce((sum, name) => sum + name.length, 0), nonce: before?.nonce ?? '', version: before?.version ?? '' }
     this.#watches.set(r.typeUrl, watch)
     if (!added && names.size < before.names.size && versionOf(covered(before, r.typeUrl, set)) === before.version) watch.version = versionOf(covered(watch, r.typeUrl, set))
     return { outcome, responses: added ? [this.#response(r.typeUrl, watch, set)] : [] }

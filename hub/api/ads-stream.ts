@@ -4,18 +4,23 @@ import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
+import type { LiveDevices, LiveNode } from '../registry/live-devices.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { ResourceSet, Source } from '../source/resources.ts'
-import type { AnyRequest, Conversation } from './ads-messages.ts'
+import type { AnyRequest, AnyResponse, Conversation } from './ads-messages.ts'
 import type { Outcome } from './ads-session.ts'
-import type { Authenticator, Caller } from './authenticate.ts'
+import { holderOf, type Authenticator, type Caller } from './authenticate.ts'
+import type { Budgets } from './budgets.ts'
 import { mayBe, nodeIdentity, type NodeIdentity } from './node.ts'
 import { credentialsOf, ipOf } from './peer.ts'
+import { Progress } from './progress.ts'
 import { grpcStatus } from './status.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
 export type AdsOptions = {
-  readonly authenticate: Authenticator; readonly registry: Registry; readonly source: Source; readonly limit: StreamLimit
+  readonly authenticate: Authenticator; readonly registry: Registry; readonly source: Source; readonly limit: StreamLimit; readonly budgets: Budgets; readonly live: LiveDevices
+  /** The connection is no stranger's. @param peer as gRPC names it */
+  readonly proved: (peer: string) => void
   readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
 }
 
@@ -24,9 +29,9 @@ const FIRST_REQUEST_WITHIN_MS = 30_000
 const REQUEST_WINDOW = { ms: 10_000, requests: 5_000 }
 const MAX_ERROR_CHARS = 2_000
 
-type Started = { readonly node: NodeIdentity; readonly watched: Disposable & { current(): ResourceSet } }
+type Started = { readonly node: NodeIdentity; readonly watched: Disposable & { current(): ResourceSet }; readonly live: LiveNode; readonly subscription: ReturnType<Budgets['subscription']> }
 
-export class AdsStream<Q extends AnyRequest, A> implements Disposable {
+export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements Disposable {
   readonly #call: ServerDuplexStream<Q, A>
   readonly #conversation: Conversation<Q, A>
   readonly #p: AdsOptions
@@ -37,6 +42,7 @@ export class AdsStream<Q extends AnyRequest, A> implements Disposable {
   /** `blocked`: the client reads slower than we write; `behind`: and the resources have changed since. */
   #output: 'open' | 'blocked' | 'behind' = 'open'
   #window = { startedMs: 0, requests: 0 }
+  readonly #progress = new Progress()
 
   constructor(call: ServerDuplexStream<Q, A>, conversation: Conversation<Q, A>, p: AdsOptions) {
     this.#call = call
@@ -47,6 +53,7 @@ export class AdsStream<Q extends AnyRequest, A> implements Disposable {
     call.on('end', () => call.end())
     this.#guarded(() => {
       this.#caller = p.authenticate(credentialsOf(call))
+      p.proved(call.getPeer())
       this.#owned.use(p.limit.enter(this.#caller.spiffeId.uri))
       const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => { if (!this.#started) this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`)) })
       this.#owned.defer(() => late.cancel())
@@ -70,31 +77,32 @@ export class AdsStream<Q extends AnyRequest, A> implements Disposable {
   #onRequest(message: Q): void {
     if (this.#owned.disposed) return
     this.#countRequest()
-    const { node, watched } = this.#started ??= this.#start(message)
-    const { responses, outcome } = this.#conversation.request(message, watched.current())
+    const { node, watched, subscription } = this.#started ??= this.#start(message)
+    const set = watched.current()
+    const { responses, outcome } = this.#conversation.request(message, set)
+    subscription.set(this.#conversation.subscribedBytes)
     this.#note(outcome, node, message)
-    this.#write(responses)
+    this.#progress.answered(outcome, message)
+    this.#write(responses, set.version)
   }
 
   #start(message: Q): Started {
     const caller = this.#caller!
     const node = nodeIdentity(message.node)
     mayBe(caller, node)
-    const { registry, clock, log, source } = this.#p
-    const holder = registry.deviceSeen({ name: node.name, nodeId: node.id, spiffeUri: caller.spiffeId.uri, ip: this.#ip, serial: caller.by === 'certificate' ? caller.serial : undefined, nowMs: clock.wallMs() })
-    if (holder !== caller.spiffeId.uri) throw new MeshError('MESH_CONTROL_FORBIDDEN', `the node name ${node.name} belongs to ${holder}; meshlet-hub devices forget ${node.name} frees it`)
+    const { registry, clock, log, source, live, budgets } = this.#p
+    const refused = registry.claimName({ name: node.name, nodeId: node.id, spiffeUri: caller.spiffeId.uri, ip: this.#ip, holder: holderOf(caller), jti: caller.jti, nowMs: clock.wallMs() })
+    if (refused !== undefined) throw new MeshError('MESH_CONTROL_FORBIDDEN', `the node name ${node.name} ${refused}; meshlet-hub token create --node ${node.name} makes a token for it, meshlet-hub devices forget ${node.name} frees it`)
     const watched = this.#owned.use(source.watch(node.name, () => this.#guarded(() => this.#onChange())))
     log.info({ evt: 'hub.stream', node: node.name, nodeId: node.id, spiffeId: caller.spiffeId.uri, by: caller.by, ip: this.#ip }, 'node connected')
-    this.#owned.defer(() => {
-      log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#ip }, 'node disconnected')
-      try { registry.deviceGone(node.name, clock.wallMs()) } catch (err) { log.warn({ evt: 'hub.registry', err }, 'last seen not written') }
-    })
-    return { node, watched }
+    this.#owned.defer(() => log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#ip }, 'node disconnected'))
+    return { node, watched, live: this.#owned.use(live.connected(node.name)), subscription: this.#owned.use(budgets.subscription(caller)) }
   }
 
   #onChange(): void {
     if (this.#output !== 'open') { this.#output = 'behind'; return }
-    this.#write(this.#conversation.push(this.#started!.watched.current()))
+    const set = this.#started!.watched.current()
+    this.#write(this.#conversation.push(set), set.version)
   }
 
   #onDrain(): void {
@@ -104,7 +112,11 @@ export class AdsStream<Q extends AnyRequest, A> implements Disposable {
     if (this.#output === 'open') this.#call.resume()
   }
 
-  #write(responses: readonly A[]): void {
+  /** @param version of the resources that the responses are from */
+  #write(responses: readonly A[], version: string): void {
+    this.#progress.sent(version, responses)
+    const { inForce, refused } = this.#progress
+    this.#started?.live.is({ inForce, refused: refused?.slice(0, MAX_ERROR_CHARS) })
     for (const response of responses) if (!this.#call.write(response) && this.#output === 'open') this.#output = 'blocked'
     if (responses.length) this.#p.metrics.counter('mesh_hub_ads_responses_total', 'ADS responses that the hub sent.').cell({}).value += responses.length
     // Who does not read gets no more answers queued; changes meanwhile become one.

@@ -7,7 +7,7 @@ import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { parseSpiffeId, type SpiffeId } from '../../agent/model/identity.ts'
 import type { Ca } from '../ca/ca.ts'
-import type { Registry } from '../registry/registry.ts'
+import { TOKEN_HOLDER, type Registry } from '../registry/registry.ts'
 import type { Tokens } from '../tokens.ts'
 
 export type Credentials = {
@@ -17,8 +17,11 @@ export type Credentials = {
   readonly authorization: readonly string[]
 }
 export type Caller = { readonly spiffeId: SpiffeId; readonly namespace: string; readonly serviceAccount: string } & (
-  | { readonly by: 'certificate'; readonly serial: string; readonly jti: string | undefined }
+  | { readonly by: 'certificate'; readonly serial: string; readonly jti: string | undefined; readonly device: string }
   | { readonly by: 'token'; readonly jti: string })
+
+/** Whom names, streams and budgets belong to: the device, or whoever shows the token. */
+export function holderOf(caller: Caller): string { return caller.by === 'certificate' ? caller.device : `${TOKEN_HOLDER}${caller.jti}` }
 
 export type Authenticator = (credentials: Credentials) => Caller
 
@@ -47,8 +50,10 @@ export function authenticator(p: { readonly ca: Ca; readonly tokens: Tokens; rea
     if (spiffeId?.namespace === undefined || spiffeId.serviceAccount === undefined || spiffeId.trustDomain !== p.ca.trustDomain) return { refused: 'names no workload of this mesh' }
     const serial = leaf.serialNumber.toLowerCase()
     const known = p.registry.certificate(serial)
-    if (known && known.revokedMs !== null) return { refused: 'was given for a join token that is revoked' }
-    return { caller: { by: 'certificate', serial, jti: known?.jti ?? undefined, spiffeId, namespace: spiffeId.namespace, serviceAccount: spiffeId.serviceAccount } }
+    // Whether it was revoked is not to be known: a registry that was lost must not bring back who was thrown out.
+    if (!known) return { refused: 'does not stand in the registry of this hub: restore the registry together with the CA, or let the device join again' }
+    if (known.revokedMs !== null) return { refused: 'was given for a join token that is revoked' }
+    return { caller: { by: 'certificate', serial, jti: known.jti ?? undefined, device: known.device ?? `serial:${serial}`, spiffeId, namespace: spiffeId.namespace, serviceAccount: spiffeId.serviceAccount } }
   }
 
   function spiffeOf(namespace: string, serviceAccount: string): SpiffeId {

@@ -9,6 +9,7 @@ import type { Metrics } from '../../agent/core/metrics.ts'
 import type { Ca } from '../ca/ca.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Caller } from './authenticate.ts'
+import type { Budgets } from './budgets.ts'
 
 export type CertificateRequest = {
   readonly csrPem: string
@@ -21,11 +22,12 @@ export type CertificateService = { create(caller: Caller, request: CertificateRe
 
 export type CertificateServiceOptions = {
   readonly ca: Ca; readonly registry: Registry; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
+  readonly budgets: Budgets
   readonly certificateTtlSec: number; readonly maxCertificateTtlSec: number
 }
 
 /**
- * `create` throws MESH_MALFORMED_INPUT (request, life above the maximum), MESH_CONTROL_FORBIDDEN (token used up, impersonation),
+ * `create` throws MESH_MALFORMED_INPUT (request, life above the maximum), MESH_CONTROL_FORBIDDEN (token used up, impersonation), MESH_CONTROL_SLOW_DOWN (more than its budget),
  * and what `Ca.sign` and the registry throw.
  */
 export function certificateService(p: CertificateServiceOptions): CertificateService {
@@ -34,12 +36,13 @@ export function certificateService(p: CertificateServiceOptions): CertificateSer
     create(caller, { csrPem, validitySec, impersonates }, ip) {
       if (impersonates) throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the hub certifies nobody but the caller; ImpersonatedIdentity is not supported')
       if (validitySec > p.maxCertificateTtlSec) throw new MeshError('MESH_MALFORMED_INPUT', `a life of ${validitySec} s was asked for, the longest is ${p.maxCertificateTtlSec} s`)
+      p.budgets.certificate(caller)
       const issued = p.ca.sign({ csrPem, spiffeUri: caller.spiffeId.uri, ttlSec: validitySec > 0 ? validitySec : p.certificateTtlSec })
       const nowMs = p.clock.wallMs()
       if (caller.by === 'token' && p.registry.useToken(caller.jti, issued.keyId, nowMs) === 'used-up') {
         throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the join token has certified as many keys as it may')
       }
-      p.registry.addCertificate({ serial: issued.serial, spiffeUri: caller.spiffeId.uri, jti: caller.jti ?? null, ip, issuedMs: nowMs, notAfterMs: issued.notAfterMs })
+      p.registry.addCertificate({ serial: issued.serial, spiffeUri: caller.spiffeId.uri, jti: caller.jti ?? null, device: caller.by === 'certificate' ? caller.device : issued.keyId, ip, issuedMs: nowMs, notAfterMs: issued.notAfterMs })
       signed.cell({ by: caller.by }).value++
       p.log.info({ evt: 'hub.certificate', spiffeId: caller.spiffeId.uri, by: caller.by, serial: issued.serial, notAfter: new Date(issued.notAfterMs).toISOString(), ip }, 'certificate signed')
       return issued.chainPem

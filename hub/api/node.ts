@@ -1,5 +1,6 @@
 /** The `node` of a stream's first request: Istio's id of four parts with its metadata (pilot/pkg/model/context.go), or any id of a plain xDS client. */
 import { MeshError } from '../../agent/core/errors.ts'
+import { isNodeName } from '../registry/node-names.ts'
 import type { Caller } from './authenticate.ts'
 
 export type NodeMessage = { readonly id: string; readonly metadata?: Readonly<Record<string, unknown>> | undefined }
@@ -13,8 +14,6 @@ export type NodeIdentity = {
 }
 
 const MAX_ID_CHARS = 1_024
-/** One path segment, whatever the file system. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/
 
 /** Throws MESH_CONTROL_PROTOCOL: no node, or no name in it that can be a folder's. */
 export function nodeIdentity(node: NodeMessage | undefined): NodeIdentity {
@@ -23,7 +22,7 @@ export function nodeIdentity(node: NodeMessage | undefined): NodeIdentity {
   const parts = node.id.split('~')
   const workload = parts.length === 4 ? /^(.+)\.([^.]+)$/.exec(parts[2]!) : null // NAME.NAMESPACE
   const name = text('NAME') ?? workload?.[1] ?? node.id
-  if (!NAME.test(name)) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the node\'s name is not letters, digits, ".", "_" and "-"')
+  if (!isNodeName(name)) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the node\'s name is not letters, digits, ".", "_" and "-"')
   return { id: node.id, name, namespace: text('NAMESPACE') ?? workload?.[2], serviceAccount: text('SERVICE_ACCOUNT') }
 }
 

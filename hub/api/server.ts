@@ -6,19 +6,21 @@ import { IstioCertificateResponseSchema } from '../../control-sync/proto/gen/ist
 import {
   ADS, CA, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse, type DiscoveryRequest, type DiscoveryResponse, type IstioCertificateRequest, type IstioCertificateResponse,
 } from '../../control-sync/proto/services.ts'
-import { deltaConversation, sotwConversation, type AnyRequest, type Conversation } from './ads-messages.ts'
+import { deltaConversation, sotwConversation, type AnyRequest, type AnyResponse, type Conversation } from './ads-messages.ts'
 import { AdsStream, type AdsOptions } from './ads-stream.ts'
 import type { CertificateService } from './certificate-service.ts'
+import { openDoor, type Door, type DoorLimits } from './door.ts'
 import { credentialsOf, ipOf } from './peer.ts'
 import type { ServerIdentity } from './server-identity.ts'
 import { grpcStatus } from './status.ts'
 
-export type HubServerOptions = AdsOptions & {
+export type HubServerOptions = Omit<AdsOptions, 'proved'> & {
   /** ADDRESS:PORT; port 0 picks a free one. */
   readonly listen: string
   readonly identity: ServerIdentity
   readonly certificates: CertificateService
   readonly maxRequestBytes: number
+  readonly limits: DoorLimits
 }
 export type HubServer = AsyncDisposable & { readonly port: number }
 
@@ -27,6 +29,8 @@ const KEEPALIVE = { timeMs: 30_000, timeoutMs: 10_000 }
 /** A new connection proves itself again: so long a revoked device keeps its stream at most. */
 const MAX_CONNECTION_AGE_MS = 6 * 3_600_000
 const MAX_CONNECTION_AGE_GRACE_MS = 10_000
+/** Without any call, after an authenticated one. */
+const MAX_CONNECTION_IDLE_MS = 5 * 60_000
 const MAX_STREAMS_PER_CONNECTION = 100
 const MAX_METADATA_BYTES = 16_384
 const CLOSE_WITHIN_MS = 1_000
@@ -34,51 +38,53 @@ const CLOSE_WITHIN_MS = 1_000
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export async function startServer(p: HubServerOptions): Promise<HubServer> {
   const streams = new Set<{ fail(err: unknown): void }>()
-  const ads = <Q extends AnyRequest, A>(conversation: () => Conversation<Q, A>) => (call: ServerDuplexStream<Q, A>): void => {
-    const stream = new AdsStream(call, conversation(), p)
+  // The services come before the port that their calls come through.
+  let provedBy: Door['proved'] = () => { /* no port, no call */ }
+  const proved = (peer: string): void => provedBy(peer)
+  const ads = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) => (call: ServerDuplexStream<Q, A>): void => {
+    const stream = new AdsStream(call, conversation(), { ...p, proved })
     streams.add(stream)
     call.on('close', () => streams.delete(stream))
   }
   const server = new Server({
     'grpc.max_receive_message_length': p.maxRequestBytes, 'grpc.max_send_message_length': -1, 'grpc.max_metadata_size': MAX_METADATA_BYTES, 'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
     'grpc.keepalive_time_ms': KEEPALIVE.timeMs, 'grpc.keepalive_timeout_ms': KEEPALIVE.timeoutMs, 'grpc.max_connection_age_ms': MAX_CONNECTION_AGE_MS, 'grpc.max_connection_age_grace_ms': MAX_CONNECTION_AGE_GRACE_MS,
+    'grpc.max_connection_idle_ms': MAX_CONNECTION_IDLE_MS,
   })
   server.addService(ADS, {
     DeltaAggregatedResources: ads<DeltaDiscoveryRequest, DeltaDiscoveryResponse>(deltaConversation),
     StreamAggregatedResources: ads<DiscoveryRequest, DiscoveryResponse>(sotwConversation),
   })
-  server.addService(CA, { CreateCertificate: certificateHandler(p) })
-  const port = await bound(server, p)
+  server.addService(CA, { CreateCertificate: certificateHandler(p, proved) })
+  const injector = server.createConnectionInjector(serverCredentials(p.identity))
+  const door = await openDoor({ ...p, enter: (socket) => injector.injectConnection(socket) })
+  provedBy = door.proved
   return {
-    port,
+    port: door.port,
     async [Symbol.asyncDispose]() {
       for (const stream of streams) stream.fail(new MeshError('MESH_DRAINING', 'the hub is stopping'))
       const closed = new Promise<void>((resolve) => { server.tryShutdown(() => resolve()) })
       const late = p.clock.after(CLOSE_WITHIN_MS, () => server.forceShutdown())
       await closed
       late.cancel()
+      await door[Symbol.asyncDispose]()
     },
   }
 }
 
-function bound(server: Server, p: HubServerOptions): Promise<number> {
-  // With a certificate asked for but not insisted on; createSsl knows only both or neither.
-  const credentials = experimental.createCertificateProviderServerCredentials(p.identity, p.identity, false)
+/** With a certificate asked for but not insisted on; createSsl knows only both or neither. */
+function serverCredentials(identity: ServerIdentity): ServerCredentials {
+  const credentials = experimental.createCertificateProviderServerCredentials(identity, identity, false)
   if (!(credentials instanceof ServerCredentials)) throw new MeshError('MESH_INTERNAL', 'no server credentials')
-  return new Promise((resolve, reject) => {
-    server.bindAsync(p.listen, credentials, (err, port) => {
-      if (!err) { resolve(port); return }
-      const code = /EACCES/.test(err.message) ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE'
-      reject(new MeshError(code, `the hub cannot listen at ${p.listen}`, { cause: err }))
-    })
-  })
+  return credentials
 }
 
-function certificateHandler(p: HubServerOptions) {
+function certificateHandler(p: HubServerOptions, proved: (peer: string) => void) {
   const refused = p.metrics.counter('mesh_hub_certificates_refused_total', 'Certificate requests that the hub refused, by code.', ['code'])
   return (call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>, answer: sendUnaryData<IstioCertificateResponse>): void => {
     try {
       const caller = p.authenticate(credentialsOf(call))
+      proved(call.getPeer())
       const { csr: csrPem, validityDuration, metadata } = call.request
       const chain = p.certificates.create(caller, { csrPem, validitySec: Number(validityDuration), impersonates: metadata?.['ImpersonatedIdentity'] !== undefined }, ipOf(call))
       answer(null, create(IstioCertificateResponseSchema, { certChain: [...chain] }))

@@ -1,20 +1,31 @@
 /** `meshlet-hub devices` and `devices forget` */
+import { systemClock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { HUB_GONE_MS } from '../registry/live-devices.ts'
 import type { ExitCode } from './exit.ts'
 import { withState } from './open.ts'
 import type { Io } from './program.ts'
 import { date, table } from './table.ts'
 
 export async function devices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const rows = withState(o.config, ({ registry }) => registry.devices())
-  io.out(o.json ? `${JSON.stringify(rows)}\n` : table(['NODE', 'IDENTITY', 'LAST SEEN', 'ADDRESS', 'JOINED', 'CERTIFICATE ENDS'],
-    rows.map((d) => [d.name, d.spiffeUri, date(d.lastSeenMs), d.lastIp, date(d.joinedMs), date(d.notAfterMs)])))
+  const { rows, runs } = withState(o.config, ({ registry }) => ({ rows: registry.devices(), runs: systemClock.wallMs() - (registry.aliveMs ?? 0) < HUB_GONE_MS }))
+  const all = rows.map((d) => ({ ...d, state: !runs ? 'unknown' : d.connectedMs === null ? 'gone' : 'connected' }))
+  if (o.json) { io.out(`${JSON.stringify(all)}\n`); return 0 }
+  io.out(table(['NODE', 'STATE', 'SINCE', 'CONFIGURATION', 'TAKEN', 'CERTIFICATE', 'ENDS', 'ADDRESS', 'IDENTITY'], all.map((d) => [
+    d.name, d.state, date(d.connectedMs ?? d.lastSeenMs), d.inForce === null ? '-' : `${d.inForce.slice(0, 12)}${d.refused === null ? '' : ', newer refused'}`, date(d.inForceMs),
+    d.serial?.slice(0, 12) ?? '-', date(d.notAfterMs), d.lastIp, d.spiffeUri,
+  ])))
+  for (const d of all) if (d.refused !== null) io.out(`${d.name} refused: ${printable(d.refused)}\n`)
+  if (!runs && all.length > 0) io.err('meshlet-hub: no hub has written to this state within the last half minute, so nobody knows who is connected: systemctl status meshlet-hub\n')
   return 0
 }
+
+/** What a device sent, safe for a terminal. */
+function printable(text: string): string { return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ').slice(0, 500) }
 
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function forget(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   if (!withState(o.config, ({ registry }) => registry.forgetDevice(name))) throw new MeshError('MESH_CONFIG_INVALID', `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`)
-  io.out(`forgotten: ${name}; the next identity that connects under this name keeps it\n`)
+  io.out(`forgotten: ${name}; the next device with a join token for this name gets it\n`)
   return 0
 }

@@ -7,12 +7,12 @@ import { withState } from './open.ts'
 import type { Io } from './program.ts'
 import { date, table } from './table.ts'
 
-export type CreateOptions = { readonly config: string; readonly json: boolean; readonly namespace: string; readonly serviceAccount: string; readonly ttl?: number; readonly maxUses?: number }
+export type CreateOptions = { readonly config: string; readonly json: boolean; readonly namespace: string; readonly serviceAccount: string; readonly node: string; readonly ttl?: number; readonly maxUses?: number }
 
 /** Prints the token alone, so that it can go straight into a file. */
 export async function create(o: CreateOptions, io: Io): Promise<ExitCode> {
-  const made = withState(o.config, ({ config, tokens }) => tokens.create({ namespace: o.namespace, serviceAccount: o.serviceAccount, ttlSec: o.ttl ?? config.tokenTtlSec, maxUses: o.maxUses }))
-  io.out(o.json ? `${JSON.stringify({ id: made.jti, namespace: made.namespace, serviceAccount: made.serviceAccount, expires: new Date(made.expiresMs).toISOString(), token: made.token })}\n` : `${made.token}\n`)
+  const made = withState(o.config, ({ config, tokens }) => tokens.create({ namespace: o.namespace, serviceAccount: o.serviceAccount, nodes: o.node, ttlSec: o.ttl ?? config.tokenTtlSec, maxUses: o.maxUses }))
+  io.out(o.json ? `${JSON.stringify({ id: made.jti, namespace: made.namespace, serviceAccount: made.serviceAccount, node: o.node, expires: new Date(made.expiresMs).toISOString(), token: made.token })}\n` : `${made.token}\n`)
   return 0
 }
 
@@ -21,8 +21,8 @@ export async function list(o: { readonly config: string; readonly json: boolean 
   const nowMs = systemClock.wallMs()
   if (o.json) io.out(`${JSON.stringify(rows.map((t) => ({ ...t, state: stateOf(t, nowMs) })))}\n`)
   else {
-    io.out(table(['ID', 'NAMESPACE', 'SERVICE ACCOUNT', 'STATE', 'USES', 'CREATED', 'ENDS'],
-      rows.map((t) => [t.jti, t.namespace, t.serviceAccount, stateOf(t, nowMs), `${t.uses}${t.maxUses === null ? '' : ` of ${t.maxUses}`}`, date(t.createdMs), date(t.expiresMs)])))
+    io.out(table(['ID', 'NAMESPACE', 'SERVICE ACCOUNT', 'NODE', 'STATE', 'USES', 'CREATED', 'ENDS'],
+      rows.map((t) => [t.jti, t.namespace, t.serviceAccount, t.nodes ?? '-', stateOf(t, nowMs), `${t.uses}${t.maxUses === null ? '' : ` of ${t.maxUses}`}`, date(t.createdMs), date(t.expiresMs)])))
   }
   return 0
 }

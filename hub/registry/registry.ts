@@ -4,6 +4,7 @@
  */
 import Database from 'better-sqlite3'
 import { MeshError } from '../../agent/core/errors.ts'
+import { isExact, matchesNode } from './node-names.ts'
 import { MIGRATIONS } from './schema.ts'
 
 export type TokenRow = {
@@ -14,11 +15,15 @@ export type TokenRow = {
   readonly maxUses: number | null
   /** Keys that were. */
   readonly uses: number
+  /** Node names that it is good for (node-names.ts); null: made by an older hub, good for names that its devices have already. */
+  readonly nodes: string | null
 }
 export type CertificateRow = {
   readonly serial: string; readonly spiffeUri: string
   /** Of the token that the first certificate was given for; renewals inherit it. Null when not known. */
   readonly jti: string | null
+  /** Keys that follow one another by renewal belong to one device: the id of the first of them. Null: certified by an older hub. */
+  readonly device: string | null
   readonly ip: string; readonly issuedMs: number; readonly notAfterMs: number
 }
 export type DeviceRow = {
@@ -26,14 +31,30 @@ export type DeviceRow = {
   readonly name: string
   readonly nodeId: string; readonly spiffeUri: string
   readonly joinedMs: number; readonly lastSeenMs: number; readonly lastIp: string
+  /** Since when it has a stream; null: it has none. */
+  readonly connectedMs: number | null
+  /** Version of the node's resources that it took as a whole last, and when. */
+  readonly inForce: string | null; readonly inForceMs: number | null
+  /** What it says of the resources that it refused last; null: it took all. */
+  readonly refused: string | null
+  /** Of the newest certificate of the device. */
   readonly serial: string | null; readonly notAfterMs: number | null
 }
+export type NameClaim = {
+  readonly name: string; readonly nodeId: string; readonly spiffeUri: string; readonly ip: string
+  /** Who claims: a device, or the bearer of a token without a certificate. */
+  readonly holder: string
+  /** Of the token that the claim rests on; undefined when it is not known any more. */
+  readonly jti: string | undefined
+  readonly nowMs: number
+}
+export type DeviceChange = { readonly name: string; readonly connectedMs: number | null; readonly lastSeenMs: number; readonly inForce: string | undefined; readonly inForceMs: number | undefined; readonly refused: string | undefined }
 
 const BUSY_TIMEOUT_MS = 5_000
 /** Ended certificates are kept this long, for `meshlet-hub devices`. */
 const KEEP_ENDED_MS = 90 * 86_400_000
-/** A node name is the client's word; one identity may use so many of them. */
-const MAX_NAMES_PER_IDENTITY = 1_000
+/** All nodes of one service account; more needs another. */
+const MAX_NAMES_PER_IDENTITY = 100_000
 
 export class Registry implements Disposable {
   readonly #db: Database.Database
@@ -58,7 +79,7 @@ export class Registry implements Disposable {
   exclusively<T>(work: () => T): T { return guarded(() => this.#db.transaction(work).immediate()) }
 
   addToken(t: Omit<TokenRow, 'uses' | 'revokedMs'>): void {
-    this.#run('INSERT INTO tokens (jti, namespace, service_account, created_ms, expires_ms, max_uses) VALUES (?, ?, ?, ?, ?, ?)', t.jti, t.namespace, t.serviceAccount, t.createdMs, t.expiresMs, t.maxUses)
+    this.#run('INSERT INTO tokens (jti, namespace, service_account, created_ms, expires_ms, max_uses, nodes) VALUES (?, ?, ?, ?, ?, ?, ?)', t.jti, t.namespace, t.serviceAccount, t.createdMs, t.expiresMs, t.maxUses, t.nodes)
   }
   token(jti: string): TokenRow | undefined { return this.#all<TokenRow>(`${TOKENS} WHERE jti = ?`, jti)[0] }
   /** Newest first. */
@@ -82,37 +103,63 @@ export class Registry implements Disposable {
 
   addCertificate(c: CertificateRow): void {
     this.#run('DELETE FROM certificates WHERE not_after_ms < ?', c.issuedMs - KEEP_ENDED_MS)
-    this.#run('INSERT INTO certificates (serial, spiffe_uri, jti, ip, issued_ms, not_after_ms) VALUES (?, ?, ?, ?, ?, ?)', c.serial, c.spiffeUri, c.jti, c.ip, c.issuedMs, c.notAfterMs)
+    this.#run('INSERT INTO certificates (serial, spiffe_uri, jti, device, ip, issued_ms, not_after_ms) VALUES (?, ?, ?, ?, ?, ?, ?)', c.serial, c.spiffeUri, c.jti, c.device, c.ip, c.issuedMs, c.notAfterMs)
   }
   certificate(serial: string): (CertificateRow & { readonly revokedMs: number | null }) | undefined {
     return this.#all<CertificateRow & { revokedMs: number | null }>(`${CERTIFICATES} WHERE serial = ?`, serial)[0]
   }
 
-  /**
-   * A node opened a stream. The first identity that uses a name keeps it.
-   * @returns the SPIFFE id that holds the name: the caller's own, or the one of another
-   */
-  deviceSeen(d: { readonly name: string; readonly nodeId: string; readonly spiffeUri: string; readonly ip: string; readonly serial: string | undefined; readonly nowMs: number }): string {
-    return guarded(() => this.#db.transaction(() => {
-      const holder = this.#all<{ spiffeUri: string }>('SELECT spiffe_uri AS spiffeUri FROM devices WHERE name = ?', d.name)[0]
-      if (holder && holder.spiffeUri !== d.spiffeUri) return holder.spiffeUri
-      const serial = d.serial ?? this.#all<{ serial: string }>('SELECT serial FROM certificates WHERE spiffe_uri = ? AND ip = ? ORDER BY issued_ms DESC LIMIT 1', d.spiffeUri, d.ip)[0]?.serial ?? null
-      this.#run(`INSERT INTO devices (name, node_id, spiffe_uri, joined_ms, last_seen_ms, last_ip, serial) VALUES (?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id, last_seen_ms = excluded.last_seen_ms, last_ip = excluded.last_ip, serial = coalesce(excluded.serial, serial)`,
-      d.name, d.nodeId, d.spiffeUri, d.nowMs, d.nowMs, d.ip, serial)
-      if (!holder) {
-        this.#run(`DELETE FROM devices WHERE spiffe_uri = ? AND name IN
-          (SELECT name FROM devices WHERE spiffe_uri = ? ORDER BY last_seen_ms DESC, rowid DESC LIMIT -1 OFFSET ?)`, d.spiffeUri, d.spiffeUri, MAX_NAMES_PER_IDENTITY)
-      }
-      return d.spiffeUri
+  /** A node opened a stream under a name. @returns undefined when the name is the caller's from now on, or why it is not */
+  claimName(c: NameClaim): string | undefined {
+    return guarded(() => this.#db.transaction((): string | undefined => {
+      const refused = this.#whyNot(c)
+      if (refused !== undefined) return refused
+      this.#run(`INSERT INTO devices (name, node_id, spiffe_uri, joined_ms, last_seen_ms, last_ip, holder) VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id, last_seen_ms = excluded.last_seen_ms, last_ip = excluded.last_ip, holder = excluded.holder`,
+      c.name, c.nodeId, c.spiffeUri, c.nowMs, c.nowMs, c.ip, c.holder)
+      return undefined
     }).immediate())
   }
-  deviceGone(name: string, nowMs: number): void { this.#run('UPDATE devices SET last_seen_ms = ? WHERE name = ?', nowMs, name) }
-  devices(): readonly DeviceRow[] {
-    return this.#all<DeviceRow>(`SELECT name, node_id AS nodeId, d.spiffe_uri AS spiffeUri, joined_ms AS joinedMs, last_seen_ms AS lastSeenMs, last_ip AS lastIp,
-      d.serial AS serial, not_after_ms AS notAfterMs FROM devices d LEFT JOIN certificates c ON c.serial = d.serial ORDER BY name`)
+
+  /** A name is never had by coming first: the token says which names its bearers may have, and a name that matches a pattern belongs to one device. */
+  #whyNot({ name, spiffeUri, holder, jti }: NameClaim): string | undefined {
+    const known = this.#all<{ spiffeUri: string; holder: string | null }>('SELECT spiffe_uri AS spiffeUri, holder FROM devices WHERE name = ?', name)[0]
+    if (known && known.spiffeUri !== spiffeUri) return `belongs to ${known.spiffeUri}`
+    const nodes = (jti === undefined ? undefined : this.token(jti))?.nodes ?? undefined
+    if (nodes === undefined) return known && (known.holder === null || known.holder === holder) ? undefined : 'stands in no join token of this identity'
+    if (!matchesNode(nodes, name)) return `is not one that the join token is for (${nodes})`
+    if (isExact(nodes)) return undefined
+    // A device's first stream may begin before it has its certificate.
+    if (known && known.holder !== null && known.holder !== holder && known.holder !== TOKEN_HOLDER + jti) return 'belongs to another device of this identity'
+    const other = this.#all<{ name: string }>('SELECT name FROM devices WHERE holder = ? AND name <> ?', holder, name)[0]
+    if (other && !holder.startsWith(TOKEN_HOLDER)) return `is another than ${other.name}, which the device has already`
+    const count = this.#all<{ n: number }>('SELECT count(*) AS n FROM devices WHERE spiffe_uri = ?', spiffeUri)[0]!.n
+    return !known && count >= MAX_NAMES_PER_IDENTITY ? `would be one more than ${MAX_NAMES_PER_IDENTITY} of one identity` : undefined
   }
-  /** Frees the name for another identity. @returns whether it was known */
+
+  /** What a running hub has seen of its devices since the last call, in one transaction; it says that the hub lives, too. */
+  devicesChanged(changes: readonly DeviceChange[], nowMs: number): void {
+    guarded(() => this.#db.transaction(() => {
+      for (const c of changes) {
+        this.#run('UPDATE devices SET connected_ms = ?, last_seen_ms = ?, in_force = coalesce(?, in_force), in_force_ms = coalesce(?, in_force_ms), refused = ? WHERE name = ?',
+          c.connectedMs, c.lastSeenMs, c.inForce ?? null, c.inForceMs ?? null, c.refused ?? null, c.name)
+      }
+      this.#run('INSERT INTO hub (only, alive_ms) VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET alive_ms = excluded.alive_ms', nowMs)
+    }).immediate())
+  }
+  /** No hub has streams from a run before. */
+  nobodyConnected(): void { this.#run('UPDATE devices SET connected_ms = NULL WHERE connected_ms IS NOT NULL') }
+  /** When a running hub last said that it lives; undefined: never. */
+  get aliveMs(): number | undefined { return this.#all<{ ms: number }>('SELECT alive_ms AS ms FROM hub')[0]?.ms }
+
+  devices(): readonly DeviceRow[] {
+    return this.#all<DeviceRow>(`SELECT name, node_id AS nodeId, d.spiffe_uri AS spiffeUri, joined_ms AS joinedMs, last_seen_ms AS lastSeenMs, last_ip AS lastIp, connected_ms AS connectedMs,
+      in_force AS inForce, in_force_ms AS inForceMs, refused, c.serial AS serial, c.not_after_ms AS notAfterMs
+      FROM devices d LEFT JOIN certificates c ON c.serial = (SELECT serial FROM certificates WHERE device = d.holder ORDER BY issued_ms DESC, rowid DESC LIMIT 1) ORDER BY name`)
+  }
+  /** A copy of the registry as it is now, whoever writes to it. @param file must not exist */
+  copyTo(file: string): void { this.#run('VACUUM INTO ?', file) }
+  /** Frees the name for another device or identity. @returns whether it was known */
   forgetDevice(name: string): boolean { return this.#run('DELETE FROM devices WHERE name = ?', name) > 0 }
 
   [Symbol.dispose](): void { this.#db.close() }
@@ -121,9 +168,12 @@ export class Registry implements Disposable {
   #run(sql: string, ...params: unknown[]): number { return guarded(() => this.#db.prepare(sql).run(...params).changes) }
 }
 
-const TOKENS = `SELECT jti, namespace, service_account AS serviceAccount, created_ms AS createdMs, expires_ms AS expiresMs, revoked_ms AS revokedMs, max_uses AS maxUses,
+/** Who holds a name by a token alone, without a certificate. */
+export const TOKEN_HOLDER = 'token:'
+
+const TOKENS = `SELECT jti, namespace, service_account AS serviceAccount, created_ms AS createdMs, expires_ms AS expiresMs, revoked_ms AS revokedMs, max_uses AS maxUses, nodes,
   (SELECT count(*) FROM token_uses u WHERE u.jti = tokens.jti) AS uses FROM tokens`
-const CERTIFICATES = `SELECT serial, spiffe_uri AS spiffeUri, certificates.jti AS jti, ip, issued_ms AS issuedMs, not_after_ms AS notAfterMs, revoked_ms AS revokedMs
+const CERTIFICATES = `SELECT serial, spiffe_uri AS spiffeUri, certificates.jti AS jti, device, ip, issued_ms AS issuedMs, not_after_ms AS notAfterMs, revoked_ms AS revokedMs
   FROM certificates LEFT JOIN tokens ON tokens.jti = certificates.jti`
 
 function migrate(db: Database.Database): void {

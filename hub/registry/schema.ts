@@ -18,4 +18,17 @@ CREATE TABLE devices (
   joined_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL, last_ip TEXT NOT NULL, serial TEXT
 ) STRICT;
 CREATE INDEX devices_by_identity ON devices (spiffe_uri, last_seen_ms);
+`,
+// Names are bound to the token that a device joined with, and to the device: the keys that follow one another by renewal.
+`
+ALTER TABLE tokens ADD COLUMN nodes TEXT;
+ALTER TABLE certificates ADD COLUMN device TEXT;
+ALTER TABLE devices ADD COLUMN holder TEXT;
+ALTER TABLE devices ADD COLUMN connected_ms INTEGER;
+ALTER TABLE devices ADD COLUMN in_force TEXT;
+ALTER TABLE devices ADD COLUMN in_force_ms INTEGER;
+ALTER TABLE devices ADD COLUMN refused TEXT;
+CREATE INDEX certificates_by_device ON certificates (device, issued_ms);
+CREATE INDEX devices_by_holder ON devices (holder);
+CREATE TABLE hub (only INTEGER PRIMARY KEY CHECK (only = 1), alive_ms INTEGER NOT NULL) STRICT;
 `]

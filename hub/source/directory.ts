@@ -1,112 +1,142 @@
 /**
- * A folder of resource files as the hub's source. Files at its top are for every node, those in `<folder>/<node>/` for that node.
+ * A folder of resource files as the hub's source. Files at its top are for every node, those in `<folder>/<node>/` for that node. The shared
+ * files are read once, whoever comes; a node without a folder of its own costs nothing, and one with a folder costs what is in it.
  * A node's folder stays watched after the node has gone: the last good content of a file that is broken now must be there when it returns.
  */
 import fs from 'node:fs'
-import { fromBinary } from '@bufbuild/protobuf'
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import path from 'node:path'
+import type { Clock, Timer } from '../../agent/core/clock.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
-import { TYPE_URLS } from '../../agent/model/snapshot.ts'
-import { watchFolder, type FolderResult } from '../../control-sync/directory/watch.ts'
-import { ClusterSchema } from '../../control-sync/proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
-import { contentHash, resourceSet, type HubResource, type ResourceSet, type Source } from './resources.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import { isNodeName } from '../registry/node-names.ts'
+import { watchFolder } from '../../control-sync/directory/watch.ts'
+import { filesOf, merged, NO_FILES, type Files } from './files.ts'
+import type { ResourceSet, Source } from './resources.ts'
 
 /** Nodes that are not connected and whose folders are watched all the same; those that were seen longest ago go first. */
 const MAX_IDLE_NODES = 1_000
+/** A folder that is made for a node that is connected already is found within this time. */
+const NEW_FOLDERS_MS = 1_000
 
-type Watched = { set: ResourceSet; problems: ReadonlySet<string>; readonly listeners: Set<(next: ResourceSet) => void>; readonly stop: Disposable }
+type Listener = (next: ResourceSet) => void
+type Own = { files: Files; readonly stop: DisposableStack }
+type Node = { own: Own | undefined; set: ResourceSet; readonly listeners: Set<Listener> }
 export type DirectoryOptions = { readonly folder: string; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics }
 
 export class DirectorySource implements Source, Disposable {
   readonly #p: DirectoryOptions
-  /** By node, least recently used first; '' is the shared files alone. */
-  readonly #nodes = new Map<string, Watched>()
+  readonly #shared: Own
+  /** By name, least recently used first: those that are connected, and those with a folder. */
+  readonly #nodes = new Map<string, Node>()
+  readonly #told = new Set<string>()
   readonly #refused
+  #look: Timer | undefined
 
   /** Starts with the nodes that have a folder, so that mistakes show before they connect. Throws MESH_CONFIG_INVALID when there is no folder. */
   constructor(p: DirectoryOptions) {
     this.#p = p
     this.#refused = p.metrics.counter('mesh_hub_resource_problems_total', 'Mistakes that the hub found in resource files, each once until it is mended.')
-    this.#watched('')
-    for (const entry of fs.readdirSync(p.folder, { withFileTypes: true })) if (entry.isDirectory() && /^[A-Za-z0-9]/.test(entry.name)) this.#watched(entry.name)
-    const known = [...this.#nodes.values()].reduce((sum, node) => sum + [...node.set.types.values()].reduce((n, named) => n + named.size, 0), 0)
-    p.log.info({ evt: 'hub.resources', folder: p.folder, nodes: this.#nodes.size - 1, resources: known }, 'resources read')
+    this.#shared = this.#read(p.folder, '', () => this.#sharedChanged())
+    for (const name of this.#folders()) this.#open(name)
+    p.metrics.gaugeOf('mesh_hub_nodes_known', 'Nodes that the hub keeps resources for: those connected and those with a folder.', () => this.#nodes.size)
+    p.log.info({ evt: 'hub.resources', folder: p.folder, nodes: this.#nodes.size, resources: this.#shared.files.resources.size }, 'resources read')
+    this.#lookForFolders()
   }
 
   /** Throws MESH_CONFIG_INVALID when the name cannot be a folder's. */
-  watch(node: string, onChange: (next: ResourceSet) => void): Disposable & { current(): ResourceSet } {
-    const watched = this.#watched(node)
-    const listener = (next: ResourceSet): void => onChange(next) // the same function may watch twice
-    watched.listeners.add(listener)
-    return { current: () => watched.set, [Symbol.dispose]: () => { watched.listeners.delete(listener) } }
-  }
-
-  [Symbol.dispose](): void { for (const node of this.#nodes.values()) node.stop[Symbol.dispose]() }
-
-  #watched(name: string): Watched {
-    const before = this.#nodes.get(name)
-    if (before) {
-      this.#nodes.delete(name)
-      this.#nodes.set(name, before)
-      return before
-    }
-    let first: FolderResult | undefined
-    const stop = watchFolder({
-      folder: this.#p.folder, node: name === '' ? undefined : name, clock: this.#p.clock,
-      onChange: (found) => {
-        const known = this.#nodes.get(name)
-        if (known) this.#onChange(known, name, found)
-        else first = found // while watchFolder is being called
-      },
-    })
-    if (!first) throw new MeshError('MESH_INTERNAL', 'the folder was not read')
-    const watched: Watched = { set: setOf(first), problems: new Set(), listeners: new Set(), stop }
-    this.#nodes.set(name, watched)
-    this.#report(watched, first)
+  watch(name: string, onChange: Listener): Disposable & { current(): ResourceSet } {
+    // A name comes from a device: it may not lead out of the folder.
+    if (!isNodeName(name)) throw new MeshError('MESH_CONFIG_INVALID', `${JSON.stringify(name.slice(0, 64))} cannot be the name of a node's folder`)
+    const node = this.#nodes.get(name) ?? this.#open(name)
+    this.#nodes.delete(name)
+    this.#nodes.set(name, node)
+    const listener: Listener = (next) => onChange(next) // the same function may watch twice
+    node.listeners.add(listener)
     this.#dropIdle()
-    return watched
+    return { current: () => node.set, [Symbol.dispose]: () => { node.listeners.delete(listener); if (!node.own && node.listeners.size === 0) this.#nodes.delete(name) } }
   }
 
-  #onChange(watched: Watched, name: string, found: FolderResult): void {
-    watched.set = setOf(found)
-    this.#report(watched, found)
-    this.#p.log.info({ evt: 'hub.resources-changed', node: name, streams: watched.listeners.size, version: watched.set.version }, 'resources changed')
-    for (const listener of watched.listeners) listener(watched.set)
+  [Symbol.dispose](): void {
+    this.#look?.cancel()
+    this.#shared.stop[Symbol.dispose]()
+    for (const node of this.#nodes.values()) node.own?.stop[Symbol.dispose]()
   }
 
-  /** Shared files are read for every node; a mistake in one is told once. */
-  #report(watched: Watched, { problems }: FolderResult): void {
-    const told = new Set([...this.#nodes.values()].flatMap((node) => [...node.problems]))
+  #open(name: string): Node {
+    const node: Node = { own: undefined, set: this.#shared.files.set, listeners: new Set() }
+    this.#nodes.set(name, node)
+    this.#adopt(name, node)
+    return node
+  }
+
+  /** Takes up the node's folder once there is one. */
+  #adopt(name: string, node: Node): void {
+    const folder = path.join(this.#p.folder, name)
+    if (!fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return
+    node.own = this.#read(folder, `${name}/`, () => this.#changed(name, node))
+    this.#changed(name, node)
+  }
+
+  /** @param prefix of the files' names where they are told */
+  #read(folder: string, prefix: string, changed: () => void): Own {
+    const own: Own = { files: NO_FILES, stop: new DisposableStack() }
+    own.stop.use(watchFolder({
+      folder, node: undefined, clock: this.#p.clock,
+      onChange: (found) => {
+        const before = own.files
+        own.files = filesOf(found, prefix)
+        this.#report(before, own.files)
+        if (before !== NO_FILES) changed() // else watchFolder is being called
+      },
+    }))
+    return own
+  }
+
+  #sharedChanged(): void {
+    const { set } = this.#shared.files
+    this.#p.log.info({ evt: 'hub.resources-changed', node: '', nodes: this.#nodes.size, version: set.version }, 'shared resources changed')
+    for (const [name, node] of this.#nodes) this.#changed(name, node)
+  }
+
+  #changed(name: string, node: Node): void {
+    const before = node.set
+    node.set = node.own ? merged(this.#shared.files, node.own.files) : this.#shared.files.set
+    if (node.set === before) return
+    if (node.own) this.#p.log.info({ evt: 'hub.resources-changed', node: name, streams: node.listeners.size, version: node.set.version }, 'resources changed')
+    for (const listener of node.listeners) listener(node.set)
+  }
+
+  #report(before: Files, { problems }: Files): void {
+    for (const problem of before.problems) if (!problems.has(problem)) this.#told.delete(problem)
     for (const problem of problems) {
-      if (told.has(problem)) continue
+      if (this.#told.has(problem)) continue
+      this.#told.add(problem)
       this.#refused.cell({}).value++
       this.#p.log.warn({ evt: 'hub.resource-refused', problem }, 'mistake in a resource file; its last good content serves on')
     }
-    watched.problems = new Set(problems)
+  }
+
+  #folders(): string[] {
+    try { return fs.readdirSync(this.#p.folder, { withFileTypes: true }).filter((e) => e.isDirectory() && isNodeName(e.name)).map((e) => e.name) } catch { return [] }
+  }
+
+  #lookForFolders(): void {
+    this.#look = this.#p.clock.after(NEW_FOLDERS_MS, () => {
+      for (const name of this.#folders()) {
+        const node = this.#nodes.get(name)
+        // Of those that nobody is connected for, only the hub's start reads all: many thousands may have been put there.
+        if (node && !node.own) this.#adopt(name, node)
+      }
+      this.#lookForFolders()
+    })
   }
 
   #dropIdle(): void {
-    const idle = [...this.#nodes].filter(([name, node]) => name !== '' && node.listeners.size === 0)
-    // Not the last: it is about to be listened to.
+    const idle = [...this.#nodes].filter(([, node]) => node.listeners.size === 0)
     for (const [name, node] of idle.slice(0, Math.max(0, idle.length - MAX_IDLE_NODES))) {
-      node.stop[Symbol.dispose]()
+      node.own?.stop[Symbol.dispose]()
       this.#nodes.delete(name)
     }
   }
-}
-
-function setOf({ resources, problems }: FolderResult): ResourceSet {
-  const all = [...resources].flatMap(([kind, named]) => [...named].map(([name, value]): HubResource => {
-    const endpoints = kind === 'cluster' ? endpointsOf(value, name) : undefined
-    return { name, typeUrl: TYPE_URLS[kind], version: contentHash(value), value, ...(endpoints === undefined ? {} : { endpoints }) }
-  }))
-  return resourceSet(all, problems.length ? 'later' : 'now')
-}
-
-/** envoy.config.cluster.v3.Cluster.EdsClusterConfig: service_name, or else the cluster's own name. */
-function endpointsOf(cluster: Uint8Array, name: string): string | undefined {
-  const eds = fromBinary(ClusterSchema, cluster).edsClusterConfig
-  return eds && (eds.serviceName || name)
 }

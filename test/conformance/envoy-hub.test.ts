@@ -109,7 +109,7 @@ for (const { name, api, by } of [
     const h = await testHub(t)
     const [[first, second], up] = [await freePorts(2) as [number, number], await upstream(t)]
     h.write('envoy-1/all.yaml', resources(first, up, 'one'))
-    const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'envoy' })
+    const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'envoy', nodes: '*' })
     if (by === 'certificate') {
       const leaf = await join(h, token)
       assert.match(new X509Certificate(leaf.chainPem).subjectAltName ?? '', /ns\/edge\/sa\/envoy/)

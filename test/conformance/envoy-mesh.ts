@@ -114,9 +114,9 @@ export async function startMesh(t: Finally): Promise<Mesh> {
   const write = (name: string, text: string): void => { fs.writeFileSync(path.join(folder, name), text) }
   write('roots.pem', h.hub.rootsPem)
   const foreign = testCa('demo.mesh').issue('cloud', 'envoy')
-  const [envoyLeaf, stranger] = [await join(h, h.hub.createToken({ namespace: 'cloud', serviceAccount: 'envoy' }).token), await join(h, h.hub.createToken({ namespace: 'other', serviceAccount: 'stranger' }).token)]
+  const [envoyLeaf, stranger] = [await join(h, h.hub.createToken({ namespace: 'cloud', serviceAccount: 'envoy', nodes: '*' }).token), await join(h, h.hub.createToken({ namespace: 'other', serviceAccount: 'stranger', nodes: '*' }).token)]
   for (const [who, { chainPem, keyPem }] of Object.entries({ envoy: envoyLeaf, stranger, foreign })) { write(`${who}.pem`, chainPem); write(`${who}.key`, keyPem) }
-  write('token', h.hub.createToken({ namespace: 'edge', serviceAccount: 'meshlet' }).token)
+  write('token', h.hub.createToken({ namespace: 'edge', serviceAccount: 'meshlet', nodes: '*' }).token)
   h.write('edge/all.json', JSON.stringify({ resources: meshletResources(p) }))
   const agent = await Agent.create(t, (home, adminPort) => `node: {name: edge, namespace: edge, serviceAccount: meshlet}
 control: {address: "127.0.0.1:${h.hub.port}", serverName: hub.demo.mesh, roots: ${folder}/roots.pem, token: ${folder}/token}

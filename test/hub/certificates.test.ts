@@ -10,7 +10,7 @@ import { testCa } from '../helpers/test-ca.ts'
 import { makeCsr } from './ca/make-csr.ts'
 import { bearer, certify, join, testHub } from './start-hub.ts'
 
-const gateway = { namespace: 'edge', serviceAccount: 'gateway' }
+const gateway = { namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }
 const csr = (): string => makeCsr().csrPem
 const fails = (call: Promise<unknown>, code: status, words: RegExp): Promise<void> => assert.rejects(call, (err: ServiceError) => {
   assert.equal(status[err.code], status[code], err.details)

@@ -23,16 +23,15 @@ export type TestHub = {
   readonly lines: readonly Record<string, unknown>[]
   write(file: string, text: string): void
   /** gRPC to the hub; with a certificate when one is given. */
-  client(shown?: { readonly keyPem: string; readonly chainPem: string }): Client
+  client(shown?: { readonly keyPem: string; readonly chainPem: string }, port?: number): Client
 }
 type Finally = { after(fn: () => void | Promise<void>): void }
 
 export async function testHub(t: Finally, settings = '', world: Partial<HubWorld> = {}): Promise<TestHub> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-'))
-  fs.mkdirSync(path.join(folder, 'resources'))
   const lines: Record<string, unknown>[] = []
   const metrics = new Metrics()
-  const config = parseHubConfig(`listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\ntrustDomain: demo.mesh\ndnsNames: [hub.demo.mesh]\n${settings}`)
+  const config = parseHubConfig(`listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\ntrustDomain: demo.mesh\ndnsNames: [hub.demo.mesh]\nadmin: {port: 0}\n${settings}`)
   const log = pino({ level: 'debug' }, { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
   const hub = await startHub(config, { clock: systemClock, random: systemRandom, disk: systemDisk, ...world }, { log, metrics })
   const clients: Client[] = []
@@ -47,9 +46,9 @@ export async function testHub(t: Finally, settings = '', world: Partial<HubWorld
       fs.mkdirSync(path.dirname(path.join(folder, 'resources', file)), { recursive: true })
       fs.writeFileSync(path.join(folder, 'resources', file), text)
     },
-    client(shown) {
+    client(shown, port = hub.port) {
       const roots = Buffer.from(hub.rootsPem)
-      const client = new Client(`127.0.0.1:${hub.port}`, shown ? credentials.createSsl(roots, Buffer.from(shown.keyPem), Buffer.from(shown.chainPem)) : credentials.createSsl(roots), { 'grpc.ssl_target_name_override': 'hub.demo.mesh' })
+      const client = new Client(`127.0.0.1:${port}`, shown ? credentials.createSsl(roots, Buffer.from(shown.keyPem), Buffer.from(shown.chainPem)) : credentials.createSsl(roots), { 'grpc.ssl_target_name_override': 'hub.demo.mesh' })
       clients.push(client)
       return client
     },

@@ -16,7 +16,7 @@ function made(): { tokens: Tokens; registry: Registry; clock: SimClock; key: Ret
   const [registry, clock] = [new Registry(':memory:'), new SimClock()]
   return { tokens: new Tokens({ key, registry, clock, trustDomain: 'demo.mesh' }), registry, clock, key }
 }
-const gateway = { namespace: 'edge', serviceAccount: 'gateway', ttlSec: 86_400 }
+const gateway = { namespace: 'edge', serviceAccount: 'gateway', nodes: '*', ttlSec: 86_400 }
 const refused = (tokens: Tokens, token: string, want: RegExp = /./): void => assert.throws(() => tokens.verify(token), (err) => {
   assert.ok(err instanceof MeshError && err.code === 'MESH_TOKEN_INVALID', String(err))
   assert.match(err.message, want)

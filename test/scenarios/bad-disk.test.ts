@@ -39,7 +39,7 @@ test('damaged files are set aside and named; what they held is gone, the agent i
   const hub = await testHub(t)
   const folder = testFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
-  fs.writeFileSync(`${folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway' }).token)
+  fs.writeFileSync(`${folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token)
   const agent = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}${MQTT}`)
   const state = `${agent.folder}/state`
   const names = ['identity/identity.json', 'snapshot.db', 'spool.db']

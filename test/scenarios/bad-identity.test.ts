@@ -28,7 +28,7 @@ async function tokenless(t: Finally): Promise<{ agent: TestAgent; tokenFile: str
   const agent = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}${MQTT}`)
   // The shortest waits between tries that chance may give.
   agent.over = { random: { float: () => Math.random() / 50 } }
-  const tokenOf = (serviceAccount: string): string => hub.hub.createToken({ namespace: 'edge', serviceAccount }).token
+  const tokenOf = (serviceAccount: string): string => hub.hub.createToken({ namespace: 'edge', serviceAccount, nodes: '*' }).token
   return { agent, tokenFile: `${folder}/edge.token`, hubPort: hub.hub.port, token: tokenOf('gateway'), tokenOf }
 }
 

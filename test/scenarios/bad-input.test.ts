@@ -178,8 +178,8 @@ test('a wrong token: join says who refused it and where the next one comes from;
   fs.writeFileSync(`${m.folder}/roots.pem`, hub.hub.rootsPem)
   m.write(`node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(m.folder, 'edge', hub.hub.port)}`)
   const token = `${m.folder}/edge.token`
-  const foreign = other.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway' }).token
-  const ended = hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', ttlSec: -1 }).token
+  const foreign = other.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token
+  const ended = hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*', ttlSec: -1 }).token
   const identity = `${m.state}/identity/identity.json`
 
   says(await meshlet(['join', '-c', m.file]), { exit: 1, code: 'MESH_NO_IDENTITY', what: /neither a certificate nor a join token/, remedy: /meshlet join gets one with a join token \(control\.token, or --token\)/ })
@@ -197,7 +197,7 @@ test('a wrong token: join says who refused it and where the next one comes from;
   }
   assert.equal(fs.existsSync(identity), false)
 
-  fs.writeFileSync(token, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway' }).token)
+  fs.writeFileSync(token, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token)
   const joined = await meshlet(['join', '-c', m.file])
   assert.deepEqual([joined.code, joined.err], [0, ''])
   assert.match(joined.out, /^joined as spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway, certificate valid until 20/)
@@ -209,7 +209,7 @@ test('a wrong token: join says who refused it and where the next one comes from;
 test('a control plane that is not there, or is somebody else, is told apart', async (t) => {
   const hub = await testHub(t)
   const m = machine(t)
-  fs.writeFileSync(`${m.folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway' }).token)
+  fs.writeFileSync(`${m.folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token)
   const [nobody] = (await freePorts(1)) as [number]
   m.write(controlYaml(m.folder, 'edge', nobody))
   says(await meshlet(['join', '-c', m.file]), { exit: 2, code: 'MESH_CONFIG_INVALID', what: /control\.roots: there is no file .*roots\.pem/, remedy: /Correct/ })

@@ -152,7 +152,7 @@ ${controlYaml(folder, 'cloud', links.cloudControl.port)}${o.control ?? ''}${o.ya
 - {name: mqtts, kind: mqtt, port: ${cloudMqtts}, tls: {mode: mutual}}`)
   for (const [name, agent] of [['edge', edge], ['cloud', cloud]] as const) {
     agent.over = o.over ?? {}
-    fs.writeFileSync(path.join(folder, `${name}.token`), hub.hub.createToken({ namespace: name, serviceAccount: 'gateway' }).token)
+    fs.writeFileSync(path.join(folder, `${name}.token`), hub.hub.createToken({ namespace: name, serviceAccount: 'gateway', nodes: '*' }).token)
     await agent.start()
   }
   await Promise.all([edge.connected(), cloud.connected()])

@@ -16,7 +16,7 @@ test('400 days off and a clock at 1970: a new certificate and the configuration 
   const hub = await testHub(t, '', { clock: { ...systemClock, wallMs: trueMs } })
   const folder = testFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
-  fs.writeFileSync(`${folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway' }).token)
+  fs.writeFileSync(`${folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token)
   const agent = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}`)
   const startedMs = Date.now()
   agent.over = { clock: { ...systemClock, wallMs: () => 60_000 + Date.now() - startedMs }, random: { float: () => Math.random() / 50 } }

@@ -18,7 +18,7 @@ class Judge implements ServerJudge {
   seen(ms: number): void { this.floor = Math.max(this.floor, ms) }
 }
 function control(h: TestHub, over: Partial<ControlPlane> = {}): ControlPlane {
-  const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway' })
+  const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })
   return { addresses: [`127.0.0.1:${h.hub.port}`], serverName: 'hub.demo.mesh', clusterId: 'Kubernetes', roots: () => Buffer.from(h.hub.rootsPem), token: () => token, ...over }
 }
 

@@ -26,13 +26,18 @@ function made() {
     })
     return new X509Certificate(pem).raw
   }
+  const enter = (certificate: Buffer): Buffer => {
+    const { serialNumber, validToDate } = new X509Certificate(certificate)
+    registry.addCertificate({ serial: serialNumber.toLowerCase(), spiffeUri: MINE, jti: null, device: 'key-1', ip: '', issuedMs: clock.wallMs(), notAfterMs: validToDate.getTime() })
+    return certificate
+  }
   const authenticate = authenticator({ ca, tokens, registry, clock })
-  return { ca, other: open(), clock, leaf, authenticate, token: tokens.create({ namespace: 'edge', serviceAccount: 'other', ttlSec: 600 }).token }
+  return { ca, other: open(), clock, leaf, enter, authenticate, token: tokens.create({ namespace: 'edge', serviceAccount: 'other', nodes: '*', ttlSec: 600 }).token }
 }
 
 test('a certificate of the CA is its SPIFFE id', () => {
-  const { ca, leaf, authenticate } = made()
-  const caller = authenticate({ certificate: leaf(ca.root, MINE), authorization: [] })
+  const { ca, leaf, enter, authenticate } = made()
+  const caller = authenticate({ certificate: enter(leaf(ca.root, MINE)), authorization: [] })
   assert.deepEqual([caller.by, caller.spiffeId.uri, caller.namespace, caller.serviceAccount], ['certificate', MINE, 'edge', 'gateway'])
 })
 
@@ -42,6 +47,7 @@ for (const [name, make, words] of [
   ['with two identities', (m) => m.leaf(m.ca.root, MINE, 'spiffe://demo.mesh/ns/x/sa/y'), /no workload/],
   ['with an id that is none of Istio\'s', (m) => m.leaf(m.ca.root, 'spiffe://demo.mesh/edge'), /no workload/],
   ['without an id', (m) => m.leaf(m.ca.root), /no workload/],
+  ['that does not stand in the registry, as after its loss', (m) => m.leaf(m.ca.root, MINE), /does not stand in the registry.*join again/],
   ['that is the root itself', (m) => m.ca.root.certificate.raw, /no workload|valid/],
 ] as const satisfies readonly (readonly [string, (m: ReturnType<typeof made>) => Buffer, RegExp])[]) {
   test(`a certificate ${name} is refused, whatever TLS thought of it; a token beside it still counts`, () => {
@@ -53,8 +59,8 @@ for (const [name, make, words] of [
 }
 
 test('a certificate counts only between its dates', async () => {
-  const { ca, clock, leaf, authenticate } = made()
-  const certificate = leaf(ca.root, MINE)
+  const { ca, clock, leaf, enter, authenticate } = made()
+  const certificate = enter(leaf(ca.root, MINE))
   clock.setWallMs(clock.wallMs() - 61_000)
   assert.throws(() => authenticate({ certificate, authorization: [] }), /not valid at this time/)
   clock.setWallMs(clock.wallMs() + 61_000 + 60_000)

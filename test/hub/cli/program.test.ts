@@ -13,7 +13,7 @@ function made(t: { after(fn: () => void): void }) {
   t.after(() => fs.rmSync(folder, { recursive: true }))
   fs.mkdirSync(path.join(folder, 'resources'))
   const config = path.join(folder, 'hub.yaml')
-  fs.writeFileSync(config, `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\n`)
+  fs.writeFileSync(config, `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\n`)
   const cli = async (...argv: string[]): Promise<Ran> => {
     const [out, err]: [string[], string[]] = [[], []]
     const io: Io = { out: (text) => { out.push(text) }, err: (text) => { err.push(text) }, stopRequested: async () => 'test' }
@@ -25,28 +25,53 @@ function made(t: { after(fn: () => void): void }) {
 
 test('token create prints the token alone; list shows it; revoke ends it', async (t) => {
   const { cli, config } = made(t)
-  const { code, out } = await cli('token', 'create', '--config', config, '--namespace', 'edge', '--service-account', 'gateway', '--ttl', '30m', '--max-uses', '3')
+  const { code, out } = await cli('token', 'create', '--config', config, '--namespace', 'edge', '--service-account', 'gateway', '--node', 'gw-1', '--ttl', '30m', '--max-uses', '3')
   assert.equal(code, 0)
   assert.match(out, /^[\w-]+\.[\w-]+\.[\w-]+\n$/)
   const [row] = JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as { jti: string; state: string; expiresMs: number; createdMs: number; maxUses: number }[]
   assert.deepEqual([row?.state, row!.expiresMs - row!.createdMs, row?.maxUses], ['valid', 1_800_000, 3])
   assert.match((await cli('token', 'revoke', row!.jti, '-c', config)).out, /^revoked: .*edge\/gateway/)
-  assert.match((await cli('token', 'list', '-c', config)).out, /^ID .*STATE.*\n\S+ +edge +gateway +revoked +0 of 3 /)
+  assert.match((await cli('token', 'list', '-c', config)).out, /^ID .*STATE.*\n\S+ +edge +gateway +gw-1 +revoked +0 of 3 /)
   const unknown = await cli('token', 'revoke', 'nobody', '-c', config)
   assert.deepEqual([unknown.code, unknown.out], [1, ''])
   assert.match(unknown.err, /^meshlet-hub: MESH_TOKEN_INVALID: there is no token nobody/)
 })
 
-test('devices as table and JSON; forget frees a name', async (t) => {
+test('devices: connected or not, certificate in use, configuration in force, what was refused; forget frees a name', async (t) => {
   const { cli, config, folder } = made(t)
   await cli('token', 'list', '-c', config)
   const registry = new Registry(`${folder}/state/registry.db`)
-  registry.deviceSeen({ name: 'edge', nodeId: 'id', spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway', ip: '10.0.0.1', serial: undefined, nowMs: 0 })
-  registry[Symbol.dispose]()
-  assert.match((await cli('devices', '-c', config)).out, /^NODE .*\nedge +spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway +1970-01-01 00:00:00Z +10\.0\.0\.1 .* -\n$/)
+  t.after(() => registry[Symbol.dispose]())
+  registry.addToken({ jti: 'j1', namespace: 'edge', serviceAccount: 'gateway', createdMs: 0, expiresMs: 1e15, maxUses: null, nodes: '*' })
+  registry.addCertificate({ serial: 'abcdef0123456789', spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway', jti: 'j1', device: 'k', ip: '', issuedMs: 0, notAfterMs: 0 })
+  registry.claimName({ name: 'edge', nodeId: 'id', spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway', ip: '10.0.0.1', holder: 'k', jti: 'j1', nowMs: 0 })
+  const change = { name: 'edge', connectedMs: 0, lastSeenMs: 0, inForce: '0123456789abcdef', inForceMs: 0, refused: undefined }
+  registry.devicesChanged([change], Date.now())
+  assert.match((await cli('devices', '-c', config)).out, /^NODE .*\nedge +connected +1970-01-01 00:00:00Z +0123456789ab +1970-01-01 00:00:00Z +abcdef012345 +1970-01-01 00:00:00Z +10\.0\.0\.1 +spiffe:.*gateway\n$/)
+  registry.devicesChanged([{ ...change, refused: 'no such \u001b[31mfield' }], Date.now())
+  assert.match((await cli('devices', '-c', config)).out, /newer refused.*\nedge refused: no such  \[31mfield\n$/)
+  registry.devicesChanged([{ ...change, connectedMs: null }], Date.now())
+  assert.match((await cli('devices', '-c', config)).out, /\nedge +gone /)
+  registry.devicesChanged([change], Date.now() - 60_000)
+  const { out, err } = await cli('devices', '-c', config)
+  assert.match(out, /\nedge +unknown /)
+  assert.match(err, /no hub has written to this state/)
   assert.equal((JSON.parse((await cli('devices', '--json', '-c', config)).out) as unknown[]).length, 1)
   assert.equal((await cli('devices', 'forget', 'edge', '-c', config)).code, 0)
   assert.equal((await cli('devices', 'forget', 'edge', '-c', config)).code, 2)
+})
+
+test('backup holds CA, token key and registry; a hub on it knows its devices and its revocations', async (t) => {
+  const { cli, config, folder } = made(t)
+  await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1')
+  const [{ jti }] = JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as [{ jti: string }]
+  await cli('token', 'revoke', jti, '-c', config)
+  assert.equal((await cli('backup', `${folder}/copy`, '-c', config)).code, 0)
+  assert.equal((await cli('backup', `${folder}/copy`, '-c', config)).code, 2, 'it overwrites nothing')
+  assert.equal(fs.statSync(`${folder}/copy`).mode & 0o777, 0o700)
+  fs.rmSync(`${folder}/state`, { recursive: true })
+  fs.renameSync(`${folder}/copy`, `${folder}/state`)
+  assert.match((await cli('token', 'list', '-c', config)).out, new RegExp(`${jti} .*revoked`))
 })
 
 test('exit codes: 2 for wrong usage and a wrong file, 1 for what failed, 0 for help', async (t) => {
@@ -55,8 +80,10 @@ test('exit codes: 2 for wrong usage and a wrong file, 1 for what failed, 0 for h
   assert.equal(await codes('--help'), 0)
   assert.equal(await codes('nonsense'), 2)
   assert.equal(await codes('token', 'create', '-c', config), 2)
-  assert.equal(await codes('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--ttl', 'soon'), 2)
-  assert.equal(await codes('token', 'create', '-c', config, '-n', 'Not A Namespace', '-s', 'gateway'), 2)
+  assert.equal(await codes('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1', '--ttl', 'soon'), 2)
+  assert.equal(await codes('token', 'create', '-c', config, '-n', 'Not A Namespace', '-s', 'gateway', '--node', 'gw-1'), 2)
+  assert.equal(await codes('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway'), 2, 'for which node?')
+  assert.equal(await codes('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', '../x'), 2)
   assert.equal(await codes('run', '-c', `${folder}/none.yaml`), 2)
   fs.writeFileSync(`${folder}/bad.yaml`, 'resources: r\nresorces: r\n')
   assert.match((await cli('run', '-c', `${folder}/bad.yaml`)).err, /MESH_CONFIG_INVALID.*\n.*bad\.yaml:2: resorces/)
@@ -78,7 +105,7 @@ test('the program: run until SIGTERM, tokens beside it, root certificate at its 
   })
   await ready
   assert.match(fs.readFileSync(`${folder}/state/ca/root-cert.pem`, 'utf8'), /BEGIN CERTIFICATE/)
-  assert.equal((await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway')).code, 0)
+  assert.equal((await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1')).code, 0)
   const ended = new Promise<[number | null, string | null]>((resolve) => { hub.once('exit', (...how) => resolve(how)) })
   hub.kill('SIGTERM')
   assert.deepEqual(await ended, [0, null])

@@ -91,3 +91,32 @@ test('no folder, and a name that leads out of it', (t) => {
   assert.throws(() => new DirectorySource({ folder: path.join(folder, 'none'), clock, log: pino({ level: 'silent' }), metrics }), invalid)
   assert.throws(() => open().watch('../x', () => {}), invalid)
 })
+
+test('shared files are read once, whoever comes: a thousand nodes are sent the same set', (t) => {
+  const { write, open } = made(t)
+  write('shared.yaml', cluster('everybody'))
+  const source = open()
+  const readFile = t.mock.method(fs, 'readFileSync')
+  const sets = new Set(Array.from({ length: 1_000 }, (_, i) => source.watch(`node-${i}`, () => {}).current()))
+  assert.deepEqual([sets.size, readFile.mock.callCount()], [1, 0])
+})
+
+test('a node that is gone and has no folder is forgotten; a folder that is made for one that is connected is found', async (t) => {
+  const { write, open, clock, metrics } = made(t)
+  const source = open()
+  const seen: string[][] = []
+  const watch = source.watch('edge', (set) => seen.push(names(set)))
+  assert.equal(metrics.total('mesh_hub_nodes_known'), 1)
+  write('edge/own.yaml', cluster('mine'))
+  await clock.advance(6_000)
+  assert.deepEqual(seen, [['mine']])
+  watch[Symbol.dispose]()
+  source.watch('other', () => {})[Symbol.dispose]()
+  assert.equal(metrics.total('mesh_hub_nodes_known'), 1, 'the one with a folder')
+})
+
+test('a name that leads out of the folder is refused', (t) => {
+  const { open } = made(t)
+  const source = open()
+  for (const name of ['..', '.', '', 'a/b', '.hidden', 'x'.repeat(300)]) assert.throws(() => source.watch(name, () => {}), /cannot be the name of a node's folder/)
+})

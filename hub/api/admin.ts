@@ -1,0 +1,43 @@
+/** The hub's loopback HTTP port: metrics for Prometheus, and whether it is ready. It changes nothing. */
+import http from 'node:http'
+import { isIP } from 'node:net'
+import { MeshError } from '../../agent/core/errors.ts'
+import { guarded } from '../../agent/core/guard.ts'
+import type { Metrics } from '../../agent/core/metrics.ts'
+
+const MAX_HEADER_BYTES = 8 * 1024
+const MAX_CONNECTIONS = 100
+
+/** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+export function startHubAdmin(at: { readonly address: string; readonly port: number }, metrics: Metrics): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 5_000 })
+  server.maxConnections = MAX_CONNECTIONS
+  server.on('request', (req, res) => { guarded('hub', () => res.destroy(), () => {
+    const { status, body } = answer(req, metrics)
+    res.writeHead(status, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
+    res.end(body)
+  })() })
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub's admin port ${at.address}:${at.port} cannot be opened`, { cause })))
+    server.listen(at.port, at.address, () => {
+      const bound = server.address()
+      resolve({
+        port: typeof bound === 'object' && bound ? bound.port : at.port,
+        async [Symbol.asyncDispose]() { server.closeAllConnections(); await new Promise((done) => { server.close(done) }) },
+      })
+    })
+  })
+}
+
+function answer({ headers, method, url }: http.IncomingMessage, metrics: Metrics): { status: number; body: string } {
+  // A web page that rebinds its name to 127.0.0.1 still sends its own name here.
+  const host = (headers.host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
+  if (host !== 'localhost' && isIP(host) === 0) return { status: 403, body: 'only loopback names are served here\n' }
+  if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'use GET\n' }
+  const path = url?.split('?')[0] ?? ''
+  switch (path) {
+    case '/metrics': case '/stats/prometheus': return { status: 200, body: metrics.text() }
+    case '/ready': return { status: 200, body: 'ready\n' }
+    default: return { status: 404, body: 'there are /metrics and /ready\n' }
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * What one device, or the bearers of one token, may have of the hub: certificates per hour and names that they subscribe to. One that asks in a
+ * loop, by mistake or on purpose, takes nothing from the others.
+ */
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import type { Metrics } from '../../agent/core/metrics.ts'
+import { holderOf, type Caller } from './authenticate.ts'
+
+export type BudgetLimits = {
+  readonly maxCertificatesPerHour: number
+  readonly maxJoinsPerHour: number
+  readonly maxSubscribedBytes: number
+}
+
+const HOUR_MS = 3_600_000
+/** Those that were busy least recently are forgotten first: they have had their time. */
+const MAX_HOLDERS = 20_000
+
+type Bucket = { left: number; atMs: number }
+
+export class Budgets {
+  readonly #limits: BudgetLimits
+  readonly #clock: Clock
+  /** Least recently used first. */
+  readonly #certificates = new Map<string, Bucket>()
+  readonly #subscribed = new Map<string, number>()
+  readonly #exceeded
+
+  constructor(p: { readonly limits: BudgetLimits; readonly clock: Clock; readonly metrics: Metrics }) {
+    this.#limits = p.limits
+    this.#clock = p.clock
+    this.#exceeded = p.metrics.counter('mesh_hub_budget_exceeded_total', 'Requests that the hub refused because a device or token had used up its budget.', ['budget'])
+  }
+
+  /** Takes one certificate. Throws MESH_CONTROL_SLOW_DOWN. */
+  certificate(caller: Caller): void {
+    const [perHour, setting] = caller.by === 'token' ? [this.#limits.maxJoinsPerHour, 'limits.maxJoinsPerHour'] : [this.#limits.maxCertificatesPerHour, 'limits.maxCertificatesPerHour']
+    const holder = holderOf(caller)
+    const nowMs = this.#clock.monotonicMs()
+    const bucket = this.#certificates.get(holder) ?? { left: perHour, atMs: nowMs }
+    bucket.left = Math.min(perHour, bucket.left + ((nowMs - bucket.atMs) / HOUR_MS) * perHour)
+    bucket.atMs = nowMs
+    this.#certificates.delete(holder)
+    this.#certificates.set(holder, bucket)
+    for (const oldest of this.#certificates.keys()) { if (this.#certificates.size <= MAX_HOLDERS) break; this.#certificates.delete(oldest) }
+    if (bucket.left < 1) {
+      this.#exceeded.cell({ budget: 'certificates' }).value++
+      throw new MeshError('MESH_CONTROL_SLOW_DOWN', `${perHour} certificates an hour are the most for one ${caller.by === 'token' ? 'token' : 'device'} (${setting})`)
+    }
+    bucket.left--
+  }
+
+  /** What the names of one stream take, all types together; disposing gives it back. */
+  subscription(caller: Caller): Disposable & { set(bytes: number): void } {
+    const holder = holderOf(caller)
+    let own = 0
+    const put = (bytes: number): void => {
+      const total = (this.#subscribed.get(holder) ?? 0) + bytes - own
+      own = bytes
+      if (total === 0) this.#subscribed.delete(holder)
+      else this.#subscribed.set(holder, total)
+    }
+    return {
+      set: (bytes) => {
+        put(bytes)
+        if ((this.#subscribed.get(holder) ?? 0) <= this.#limits.maxSubscribedBytes) return
+        this.#exceeded.cell({ budget: 'names' }).value++
+        throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the names that one device subscribes to are longer than ${this.#limits.maxSubscribedBytes} bytes (limits.maxSubscribedBytes)`)
+      },
+      [Symbol.dispose]: () => put(0),
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * The hub's TCP port. grpc-js would keep whoever comes for as long as they like; here a connection that has not proved itself by an
+ * authenticated call has a deadline, and there are only so many of them, of all and of one address.
+ */
+import net from 'node:net'
+import type { Clock } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import { guarded } from '../../agent/core/guard.ts'
+import type { Log } from '../../agent/core/log.ts'
+import type { Metrics } from '../../agent/core/metrics.ts'
+
+export type DoorLimits = {
+  readonly maxConnections: number
+  readonly maxStrangers: number
+  readonly maxStrangersPerAddress: number
+  readonly strangerMs: number
+}
+export type DoorOptions = {
+  /** ADDRESS:PORT; port 0 picks a free one. */
+  readonly listen: string
+  readonly limits: DoorLimits
+  readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
+  /** Takes over what is let in: the TLS handshake comes next. */
+  readonly enter: (socket: net.Socket) => void
+}
+export type Door = AsyncDisposable & {
+  readonly port: number
+  /** An authenticated call came over the connection. @param peer its address and port as gRPC names them */
+  proved(peer: string): void
+}
+
+/** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+export async function openDoor(o: DoorOptions): Promise<Door> {
+  const { clock, limits, metrics } = o
+  const open = new Set<net.Socket>()
+  /** By remote address and port: those that have proved nothing. */
+  const strangers = new Map<string, () => void>()
+  const byAddress = new Map<string, number>()
+  metrics.gaugeOf('mesh_hub_connections', 'TCP connections that are open at the hub.', () => open.size)
+  metrics.gaugeOf('mesh_hub_strangers', 'TCP connections at the hub over which no authenticated call has come.', () => strangers.size)
+  const refused = metrics.counter('mesh_hub_connections_refused_total', 'TCP connections that the hub closed, by why: too many open, too many that proved nothing (of all, of one address), proved nothing in time.', ['why'])
+
+  const tooMany = (address: string): string | undefined => {
+    if (open.size >= limits.maxConnections) return 'connections'
+    if (strangers.size >= limits.maxStrangers) return 'strangers'
+    return (byAddress.get(address) ?? 0) >= limits.maxStrangersPerAddress ? 'address' : undefined
+  }
+  const accept = (socket: net.Socket): void => {
+    socket.on('error', nothing)
+    const { remoteAddress: address = '', remotePort } = socket
+    const why = tooMany(address)
+    if (why !== undefined) { refused.cell({ why }).value++; socket.destroy(); return }
+    const peer = `${address}:${remotePort}`
+    open.add(socket)
+    byAddress.set(address, (byAddress.get(address) ?? 0) + 1)
+    const late = clock.after(limits.strangerMs, guarded('hub', () => socket.destroy(), () => { refused.cell({ why: 'late' }).value++; socket.destroy() }))
+    const known = (): void => {
+      if (!strangers.delete(peer)) return
+      late.cancel()
+      const left = byAddress.get(address)! - 1
+      if (left === 0) byAddress.delete(address)
+      else byAddress.set(address, left)
+    }
+    strangers.set(peer, known)
+    socket.once('close', () => { known(); open.delete(socket) })
+    o.enter(socket)
+  }
+
+  const server = net.createServer({ noDelay: true, keepAlive: true })
+  server.on('connection', (socket) => { guarded('hub', () => socket.destroy(), accept)(socket) })
+  const port = await listening(server, o.listen)
+  return {
+    port,
+    proved: (peer) => strangers.get(peer)?.(),
+    async [Symbol.asyncDispose]() {
+      server.close()
+      for (const socket of open) socket.destroy()
+    },
+  }
+}
+
+function listening(server: net.Server, listen: string): Promise<number> {
+  const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(listen)!
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub cannot listen at ${listen}`, { cause })))
+    server.listen({ host: host!, port: Number(port), backlog: 1024 }, () => resolve((server.address() as net.AddressInfo).port))
+  })
+}
+
+function nothing(): void { /* close follows */ }

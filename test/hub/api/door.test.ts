@@ -1,0 +1,88 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net from 'node:net'
+import tls from 'node:tls'
+import { Metrics } from '../../../agent/core/metrics.ts'
+import { silentLog } from '../../../agent/core/log.ts'
+import { openDoor, type DoorLimits } from '../../../hub/api/door.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
+import { CLUSTER } from '../../../hub/source/resources.ts'
+import { DeltaStream, join, testHub } from '../start-hub.ts'
+
+async function made(t: { after(fn: () => Promise<void>): void }, limits: Partial<DoorLimits> = {}) {
+  const [clock, metrics] = [new SimClock(), new Metrics()]
+  const entered: net.Socket[] = []
+  const door = await openDoor({
+    listen: '127.0.0.1:0', limits: { maxConnections: 100, maxStrangers: 100, maxStrangersPerAddress: 100, strangerMs: 10_000, ...limits }, clock, log: silentLog, metrics,
+    enter: (socket) => { entered.push(socket) },
+  })
+  const opened: net.Socket[] = []
+  t.after(async () => { for (const socket of opened) socket.destroy(); await door[Symbol.asyncDispose]() })
+  const come = async (from = '127.0.0.1'): Promise<net.Socket> => {
+    const socket = net.connect({ host: '127.0.0.1', port: door.port, localAddress: from })
+    socket.on('error', () => {})
+    socket.resume()
+    opened.push(socket)
+    await once(socket, 'connect')
+    return socket
+  }
+  const count = async (wanted: number): Promise<void> => { while (metrics.total('mesh_hub_connections') !== wanted) await new Promise((resolve) => { setImmediate(resolve) }) }
+  return { door, clock, metrics, entered, come, count }
+}
+const peerOf = (socket: net.Socket): string => `${socket.localAddress}:${socket.localPort}`
+
+test('who proves nothing in time is closed; who has proved itself stays', async (t) => {
+  const m = await made(t)
+  const [stranger, device] = [await m.come(), await m.come()]
+  await m.count(2)
+  m.door.proved(peerOf(device))
+  m.door.proved('10.0.0.1:1')
+  assert.equal(m.metrics.total('mesh_hub_strangers'), 1)
+  const closed = once(stranger, 'close')
+  await m.clock.advance(10_000)
+  await closed
+  await m.count(1)
+  assert.equal(m.metrics.total('mesh_hub_connections_refused_total', { why: 'late' }), 1)
+  device.destroy()
+  await m.count(0)
+  assert.equal(m.metrics.total('mesh_hub_strangers'), 0)
+})
+
+test('strangers are bounded: of all, of one address; devices that are known are not in their way', async (t) => {
+  const m = await made(t, { maxStrangers: 3, maxStrangersPerAddress: 2 })
+  const [a, b] = [await m.come(), await m.come()]
+  await m.count(2)
+  const third = await m.come()
+  await once(third, 'close')
+  assert.equal(m.metrics.total('mesh_hub_connections_refused_total', { why: 'address' }), 1)
+  await m.come('127.0.0.2')
+  await m.count(3)
+  await once(await m.come('127.0.0.3'), 'close')
+  assert.equal(m.metrics.total('mesh_hub_connections_refused_total', { why: 'strangers' }), 1)
+  m.door.proved(peerOf(a))
+  m.door.proved(peerOf(b))
+  await m.come()
+  await m.count(4)
+})
+
+test('connections in all are bounded', async (t) => {
+  const m = await made(t, { maxConnections: 1 })
+  const first = await m.come()
+  await m.count(1)
+  m.door.proved(peerOf(first))
+  await once(await m.come(), 'close')
+  assert.equal(m.metrics.total('mesh_hub_connections_refused_total', { why: 'connections' }), 1)
+})
+
+test('at a hub: TLS strangers are closed in time while a device keeps its stream', async (t) => {
+  const h = await testHub(t, 'limits: {strangerMs: 300}\n')
+  const stream = new DeltaStream(h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)))
+  stream.ask({ node: { id: 'edge' }, typeUrl: CLUSTER })
+  await stream.next()
+  const strangers = Array.from({ length: 20 }, (_, i) => (i % 2 ? net.connect(h.hub.port, '127.0.0.1') : tls.connect({ host: '127.0.0.1', port: h.hub.port, rejectUnauthorized: false, ALPNProtocols: ['h2'] })))
+  await Promise.all(strangers.map((socket) => { socket.on('error', () => {}); socket.resume(); return once(socket, 'close') }))
+  while (h.metrics.total('mesh_hub_strangers') > 0) await new Promise((resolve) => { setImmediate(resolve) })
+  stream.ask({ typeUrl: CLUSTER, resourceNamesSubscribe: ['none'] })
+  assert.deepEqual((await stream.next()).removedResources, ['none'])
+})
