@@ -5,6 +5,7 @@ import type http from 'node:http'
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import { MeshError } from './core/errors.ts'
+import { detached, guarded, nothing } from './core/guard.ts'
 import type { Log } from './core/log.ts'
 import { listenAt } from './core/network.ts'
 
@@ -21,16 +22,17 @@ const MAX_HEADER_BYTES = 8 * 1024
 export function startAdmin(at: { readonly address: string; readonly port: number }, pages: ReadonlyMap<string, AdminPage>, log: Log): Promise<AdminServer> {
   const sockets = new Set<net.Socket>()
   let server: http.Server | undefined
-  const door = net.createServer((socket) => {
+  const door = net.createServer(guarded('admin', (_error, socket) => { socket.destroy() }, (socket: net.Socket) => {
     sockets.add(socket)
-    socket.once('close', () => { sockets.delete(socket) })
+    socket.once('close', guarded('admin', nothing, () => { sockets.delete(socket) }))
     // Made at the first question: node:http costs some megabytes that an agent nobody asks keeps.
     server ??= httpServer(pages, log)
     server.emit('connection', socket)
-  })
+  }))
   return new Promise((resolve, reject) => {
-    door.once('error', (err: NodeJS.ErrnoException) => reject(bindError(err, at)))
-    door.once('listening', () => {
+    // Later ones are connections that could not be accepted.
+    door.on('error', guarded('admin', reject, (err: NodeJS.ErrnoException) => reject(bindError(err, at))))
+    door.once('listening', guarded('admin', reject, () => {
       const bound = door.address()
       resolve({
         port: typeof bound === 'object' && bound ? bound.port : at.port,
@@ -39,25 +41,27 @@ export function startAdmin(at: { readonly address: string; readonly port: number
           await new Promise((done) => { door.close(done) })
         },
       })
-    })
+    }))
     listenAt(door, { host: at.address, port: at.port })
   })
 }
 
 function httpServer(pages: ReadonlyMap<string, AdminPage>, log: Log): http.Server {
   const { createServer } = createRequire(import.meta.url)('node:http') as typeof http
-  return createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, keepAliveTimeout: 5_000 }, (req, res) => {
-    void answer(req, pages, log).then((reply) => {
+  return createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, keepAliveTimeout: 5_000 }, guarded('admin', (_error, req) => { req.socket.destroy() }, (req: http.IncomingMessage, res: http.ServerResponse) => {
+    detached('admin', answer(req, pages, log).then((reply) => {
       res.writeHead(reply.status ?? 200, { 'content-type': `${reply.type ?? 'text/plain'}${reply.type === 'text/plain; version=0.0.4' ? '' : '; charset=utf-8'}`, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
       res.end(reply.body)
-    })
-  })
+    }), () => { req.socket.destroy() })
+  }))
 }
 
 async function answer(req: http.IncomingMessage, pages: ReadonlyMap<string, AdminPage>, log: Log): Promise<AdminReply> {
   // A web page that rebinds its name to 127.0.0.1 still sends its own name here.
   if (!isLocalHost(req.headers.host)) return { status: 403, body: 'only loopback names are served here\n' }
-  const url = new URL(req.url ?? '/', 'http://localhost')
+  // A target such as `//` is a network path to URL, and none that it can read.
+  const url = URL.parse(`http://localhost${req.url?.startsWith('/') ? req.url : '/'}`)
+  if (!url) return { status: 400, body: 'this is no path\n' }
   const page = pages.get(url.pathname)
   if (!page) return { status: 404, body: `no such page; there are:\n${index(pages)}` }
   if (req.method !== page.method && !(page.method === 'GET' && req.method === 'HEAD')) return { status: 405, body: `use ${page.method}\n` }

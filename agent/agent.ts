@@ -22,6 +22,7 @@ import type { AgentConfig } from './config/schema.ts'
 import { nodeSettingsOf, prepareState } from './control-plane-of.ts'
 import { systemCommand } from './core/command.ts'
 import { Current } from './core/current.ts'
+import { defectsTo } from './core/defects.ts'
 import type { Log } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
 import { Scope } from './core/scope.ts'
@@ -33,6 +34,7 @@ import { EMPTY_TABLES, type Tables } from './model/tables.ts'
 import { Readiness } from './readiness.ts'
 import { statusOf, unusedSockets } from './status-of.ts'
 import type { AgentStatus } from './status.ts'
+import { detached } from './core/guard.ts'
 
 export type AgentFacts = {
   readonly log: Log
@@ -83,6 +85,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const { log } = facts
   const startedMs = clock.monotonicMs()
   const metrics = new Metrics()
+  scope.own(defectsTo(log, metrics))
   const readiness = new Readiness()
   const listening = readiness.hold('ports')
   const stop = Promise.withResolvers<string>()
@@ -120,7 +123,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   if (failed?.error) throw failed.error
   const dns = await startAgentDns({ config, ctx, disk, node, configuration })
   if (dns) scope.own(dns)
-  scope.own(tables.watch((next) => { void bridge.apply(bridgeRoutes(config, next)) }))
+  scope.own(tables.watch((next) => { detached('bridge', bridge.apply(bridgeRoutes(config, next))) }))
   await bridge.apply(bridgeRoutes(config, tables.get()))
   listening[Symbol.dispose]()
 
@@ -131,8 +134,8 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   configuration.connect()
   identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.
-  void readiness.whenReady().then(() => workload?.start())
-  if (world.inherited) void readiness.whenReady().then(() => dataPath.settled).then(() => { for (const err of unusedSockets(parts)) log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody') })
+  detached('health', readiness.whenReady().then(() => workload?.start()))
+  if (world.inherited) detached('network', readiness.whenReady().then(() => dataPath.settled).then(() => { for (const err of unusedSockets(parts)) log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody') }))
   log.info({ evt: 'agent.started', node: node.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')
 
   return {

@@ -12,6 +12,7 @@ import { controlLink, controlPlaneOf } from './control-plane-of.ts'
 import type { Timer } from './core/clock.ts'
 import type { Current } from './core/current.ts'
 import { MeshError } from './core/errors.ts'
+import { detached } from './core/guard.ts'
 import type { Log } from './core/log.ts'
 import type { Metrics } from './core/metrics.ts'
 import type { World } from './core/world.ts'
@@ -83,7 +84,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     connect() {
       const start = (): void => {
         sync = startSync({ ...control, transport, onProof: (fn) => identity.watch(fn), applier, clock, random, log, metrics, ownRoutes: ownRoutes(own), names: config.dns !== undefined, health: hasWorkloadEntry(node) ? health : undefined })
-        void sync.synced.then(() => latch[Symbol.dispose]())
+        detached('configuration', sync.synced.then(() => latch[Symbol.dispose]()))
       }
       if (hasStored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)
       else start()

@@ -14,6 +14,7 @@ import type { AgentConfig } from './config/schema.ts'
 import { controlLink, controlPlaneOf, spiffeUriOf } from './control-plane-of.ts'
 import type { Disk } from './core/disk.ts'
 import { MeshError } from './core/errors.ts'
+import { detached } from './core/guard.ts'
 import type { Log } from './core/log.ts'
 import type { Metrics } from './core/metrics.ts'
 import { sealerOf, type Sealer } from './core/sealed.ts'
@@ -86,7 +87,7 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
   })
   source = manager
   const latch = readiness.hold('a certificate')
-  void manager.certified.then(() => latch[Symbol.dispose]())
+  detached('identity', manager.certified.then(() => latch[Symbol.dispose]()))
   return {
     ...common, setExtraRoots, current: () => manager.current(), watch: (fn) => manager.watch(fn), problems: () => problemsWith(manager.problems()), get renewalAtMs() { return manager.renewalAtMs },
     setAside: store.setAside, certificateRefused: () => manager.certificateRefused(),

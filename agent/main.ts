@@ -4,6 +4,7 @@ import { collect } from './core/collect.ts'
 import { dispatch } from './cli/dispatch.ts'
 import { inIdleMoment } from './idle-moment.ts'
 import { IdleMemory } from './idle-memory.ts'
+import { hearUncaught } from './core/last-line.ts'
 import { takeListenFds } from './core/listen-fds.ts'
 
 async function main(): Promise<void> {
@@ -14,6 +15,8 @@ async function main(): Promise<void> {
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
+    uncaught: (heard) => hearUncaught(process, heard),
+    giveUpAfter: (ms) => { after(ms, () => process.exit(1)) },
     settled: ({ keepCode, inUse, isIdle, watch }) => {
       after(SETTLED_MS, () => {
         inIdleMoment(keepCode, { isIdle, after })

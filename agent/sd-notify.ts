@@ -6,6 +6,7 @@ import type * as ChildProcess from 'node:child_process'
 import { createRequire } from 'node:module'
 import type { Clock } from './core/clock.ts'
 import type { Log } from './core/log.ts'
+import { detached } from './core/guard.ts'
 
 export type ServiceManager = Disposable & {
   ready(status: string): void
@@ -24,7 +25,7 @@ export function serviceManager(p: { notifySocket: string | undefined; watchdogMs
     execFile('systemd-notify', args, (err) => { if (err) p.log.warn({ evt: 'systemd.notify', err }, 'systemd-notify failed') })
   }
   const { watchdogMs } = p
-  if (p.notifySocket !== undefined && watchdogMs !== undefined) void feed(watchdogMs / 2, stop.signal)
+  if (p.notifySocket !== undefined && watchdogMs !== undefined) detached('process', feed(watchdogMs / 2, stop.signal))
   return {
     ready: (status) => send('--ready', `--status=${status}`),
     stopping: () => send('--stopping'),

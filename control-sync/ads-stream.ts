@@ -2,6 +2,7 @@
 import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
 import type { Clock } from '../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
+import { guarded } from '../agent/core/guard.ts'
 import type { IdentitySource } from '../agent/model/identity.ts'
 import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
@@ -157,8 +158,9 @@ function startCall<A extends { readonly typeUrl: string }>({ client, metadata, p
   const serialize = ({ typeUrl, bytes }: Outgoing): Buffer => { count?.(kindOf(typeUrl) ?? 'other', 'sent', bytes.length); return bytes }
   const deserialize = (bytes: Buffer): A => { const message = read(bytes); count?.(kindOf(message.typeUrl) ?? 'other', 'received', bytes.length); return message }
   const call = client.makeBidiStreamRequest(path, serialize, deserialize, metadata)
-  call.on('data', (message: A) => { const known = response(message); if (known) onResponse(known) })
-  call.on('error', onError)
-  call.on('end', onClose)
-  return { send: (request) => { call.write(write(request)) }, sendHealth: (state) => { call.write(health(state)) }, finish: (heard) => { call.end(); call.once('status', heard) }, cancel: () => call.cancel() }
+  const broken = (): void => { call.cancel() }
+  call.on('data', guarded('control', broken, (message: A) => { const known = response(message); if (known) onResponse(known) }))
+  call.on('error', guarded('control', broken, onError))
+  call.on('end', guarded('control', broken, onClose))
+  return { send: (request) => { call.write(write(request)) }, sendHealth: (state) => { call.write(health(state)) }, finish: (heard) => { call.end(); call.once('status', guarded('control', broken, heard)) }, cancel: () => call.cancel() }
 }

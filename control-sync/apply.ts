@@ -5,6 +5,7 @@
 import type { Clock, Timer } from '../agent/core/clock.ts'
 import type { Current } from '../agent/core/current.ts'
 import type { MeshError } from '../agent/core/errors.ts'
+import { detached } from '../agent/core/guard.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
 import { nextTurn, Pace } from '../agent/core/pace.ts'
@@ -124,7 +125,7 @@ export class Applier implements Disposable {
     for (const kind of KINDS) if (kind !== 'nameTable' || stored.snapshot.resources.nameTable.size > 0) this.#heard.add(kind)
     this.#swap(true)
     for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
-    this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => { this.#work = this.#work.then(() => this.#pack(new Pace(this.#o.clock))) })
+    this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => { detached('configuration', this.#work = this.#work.then(() => this.#pack(new Pace(this.#o.clock)))) })
   }
 
   /**

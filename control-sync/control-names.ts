@@ -2,6 +2,7 @@
 import type { Clock } from '../agent/core/clock.ts'
 import type { Disk } from '../agent/core/disk.ts'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
+import { detached } from '../agent/core/guard.ts'
 import type { Log } from '../agent/core/log.ts'
 import { ipBytes } from '../agent/model/ip.ts'
 
@@ -57,6 +58,6 @@ function sameSet(a: readonly string[], b: readonly string[]): boolean { return a
 function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = clock.after(ms, () => reject(new Error(`no answer within ${ms} ms`)))
-    promise.then(resolve, reject).finally(() => late.cancel())
+    detached('control', promise.then(resolve, reject).finally(() => late.cancel()))
   })
 }

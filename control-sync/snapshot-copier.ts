@@ -4,6 +4,7 @@
  */
 import type { Clock, Timer } from '../agent/core/clock.ts'
 import { toMeshError, type MeshError } from '../agent/core/errors.ts'
+import { detached } from '../agent/core/guard.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Metrics } from '../agent/core/metrics.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
@@ -54,7 +55,7 @@ export class SnapshotCopier implements AsyncDisposable {
   #arm(ms: number): void {
     this.#timer = this.#o.clock.after(ms, () => {
       this.#timer = undefined
-      this.#work = this.#work.then(() => this.#copy())
+      detached('storage', this.#work = this.#work.then(() => this.#copy()))
     })
   }
   async #copy(): Promise<void> {

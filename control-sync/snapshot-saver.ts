@@ -5,6 +5,7 @@
  */
 import type { Clock, Timer } from '../agent/core/clock.ts'
 import { toMeshError, type MeshError } from '../agent/core/errors.ts'
+import { detached } from '../agent/core/guard.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Cell, Metrics } from '../agent/core/metrics.ts'
 import { SnapshotCopier, writtenBytes } from './snapshot-copier.ts'
@@ -102,7 +103,7 @@ export class SnapshotSaver implements AsyncDisposable {
 
   #arm(ms: number): void {
     this.#timer?.cancel()
-    this.#timer = this.#o.clock.after(ms, () => { void this.flush() })
+    this.#timer = this.#o.clock.after(ms, () => { detached('storage', this.flush()) })
   }
 
   async #save(): Promise<void> {

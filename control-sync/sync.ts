@@ -5,6 +5,7 @@
 import type { Clock, Random, Timer } from '../agent/core/clock.ts'
 import type { Current } from '../agent/core/current.ts'
 import { MeshError, toMeshError, type ErrorCode } from '../agent/core/errors.ts'
+import { detached, guarded } from '../agent/core/guard.ts'
 import { giveBack } from '../agent/core/give-back.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Family, Metrics } from '../agent/core/metrics.ts'
@@ -180,7 +181,7 @@ class AdsSync implements Sync {
     const synced = (): void => this.#synced.resolve()
     const enqueue = (job: () => Promise<void>): void => { work = work.then(job).catch((thrown: unknown) => ended.resolve(toMeshError(thrown))) }
     const silence = clock.after(FIRST_RESPONSE_MS, () => ended.resolve(new MeshError('MESH_CONTROL_TIMEOUT', `${transport.address} sent nothing within ${FIRST_RESPONSE_MS} ms`)))
-    const onStop = (): void => ended.resolve(new MeshError('MESH_DRAINING', 'the agent stops'))
+    const onStop = guarded('control', ended.resolve, () => ended.resolve(new MeshError('MESH_DRAINING', 'the agent stops')))
     this.#stop.signal.addEventListener('abort', onStop, { once: true })
     const onResponse = (response: AdsResponse): void => {
       silence.cancel()
@@ -195,7 +196,7 @@ class AdsSync implements Sync {
       const opening = transport.open({ onResponse, onEnd: (reason) => ended.resolve(reason) })
       stream = await Promise.race([opening, ended.promise.then(() => undefined)])
       // Opened too late, for nobody.
-      if (!stream) void opening.then((late) => late.close(), () => undefined)
+      if (!stream) detached('control', opening.then((late) => late.close(), () => undefined))
       else for (const request of protocol.open((kind) => applier.snapshot.resources[kind], (kind) => this.#wanted(kind))) stream.send(request)
       const reason = await ended.promise
       return { reason, answeredMs }

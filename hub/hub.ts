@@ -1,6 +1,7 @@
 /** The hub in directory mode: builds every part in order; disposing goes the other way round. Embedded in the demo and tests, or alone in hub/main.ts. */
 import path from 'node:path'
 import type { Clock, Random } from '../agent/core/clock.ts'
+import { defectsTo } from '../agent/core/defects.ts'
 import type { Disk } from '../agent/core/disk.ts'
 import { MeshError } from '../agent/core/errors.ts'
 import type { Log } from '../agent/core/log.ts'
@@ -66,6 +67,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   await using building = new AsyncDisposableStack()
   const { registry, tokens, caFolder } = openState(config, world, parts.nativeBinding)
   building.use(registry)
+  building.use(defectsTo(log, metrics))
   const ca = registry.exclusively(() => openCa({ folder: caFolder, disk: world.disk, clock, trustDomain: config.trustDomain, builtAtMs: parts.builtAtMs }))
   // Empty at first: a hub that waits for its resources can certify devices meanwhile.
   try { world.disk.makeFolder(config.resources, 0o755) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${config.resources} cannot be made`, { cause }) }

@@ -1,4 +1,5 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
+import { hearUncaught } from '../agent/core/last-line.ts'
 import { runCli } from './cli/program.ts'
 
 async function main(): Promise<void> {
@@ -6,6 +7,8 @@ async function main(): Promise<void> {
     out: (text) => { process.stdout.write(text) },
     err: (text) => { process.stderr.write(text) },
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
+    uncaught: (heard) => hearUncaught(process, heard),
+    giveUpAfter: (ms) => { setTimeout(() => process.exit(1), ms).unref() },
   })
 }
 

@@ -13,6 +13,7 @@ import { ServeMetrics } from './serve-metrics.ts'
 import { standingsOf } from './standing.ts'
 import { TlsTerminator } from './tls/server.ts'
 import { wantedListeners } from './wanted-listeners.ts'
+import { detached } from '../agent/core/guard.ts'
 
 export type ListenerState = PortStatus & { readonly connections: number }
 
@@ -79,12 +80,12 @@ export class DataPath implements AsyncDisposable {
     this.#serving.metrics.accepted(listener)
     const served = serve({ ...accepted, originalDst: isRedirected(bound, this.#ports.portOf(bound.name), accepted) ? accepted.local : undefined }, listener, this.#serving)
     this.#served.add(served)
-    void served.finally(() => { this.#served.delete(served) })
+    detached('network', served.finally(() => { this.#served.delete(served) }))
   }
 
   #apply(tables: Tables): void {
     const wanted = wantedListeners(tables, this.#own)
-    void this.#ports.apply(wanted)
+    detached('configuration', this.#ports.apply(wanted))
     const counts: Record<Verdict, number> = { unconcerned: 0, 'goes-on': 0, drained: 0, cut: 0 }
     for (const live of this.#connections) {
       const { name } = live.conn.listener

@@ -5,6 +5,7 @@
  */
 import type { Clock, Timer } from '../agent/core/clock.ts'
 import { MeshError } from '../agent/core/errors.ts'
+import { detached } from '../agent/core/guard.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Listening, Network, NetStream } from '../agent/core/network.ts'
 import type { Listener } from '../agent/model/listener.ts'
@@ -117,7 +118,7 @@ export class Ports implements AsyncDisposable {
   #scheduleRetry(wanted: ReadonlyMap<string, Listener>): void {
     this.#retry?.cancel()
     if (this.#closed || [...this.#bound.values()].every((b) => b.socket)) return
-    this.#retry = this.#clock.after(RETRY_MS, () => { void this.apply(wanted) })
+    this.#retry = this.#clock.after(RETRY_MS, () => { detached('configuration', this.apply(wanted)) })
   }
 }
 

@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../agent/core/clock.ts'
 import { MeshError } from '../agent/core/errors.ts'
+import { guarded } from '../agent/core/guard.ts'
 import { MAX_CLIENT_HELLO_BYTES, parseClientHello } from './client-hello.ts'
 
 /** What the listener's chains can tell apart; the less they ask for, the fewer bytes are waited for. */
@@ -56,19 +57,20 @@ export function sniff(stream: Duplex, { interest, clock, timeoutMs, onTimeout }:
       stream.off('readable', onReadable).off('end', onEnd).off('close', onClose)
       settle()
     }
-    const onReadable = (): void => {
+    const broken = (error: MeshError): void => finish(() => reject(error))
+    const onReadable = guarded('network', broken, () => {
       for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null) seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
       if (seen.length === 0) return
       const verdict = classify(seen.length > MAX_SNIFF_BYTES ? seen.subarray(0, MAX_SNIFF_BYTES) : seen, interest)
       if (verdict === 'more') return
       if (verdict === 'too-large') finish(() => reject(new MeshError('MESH_MALFORMED_INPUT', `the TLS ClientHello is longer than ${MAX_CLIENT_HELLO_BYTES} bytes`)))
       else finish(() => { stream.unshift(seen); resolve(verdict) })
-    }
-    const onEnd = (): void => finish(() => {
+    })
+    const onEnd = guarded('network', broken, () => finish(() => {
       if (seen.length === 0) resolve('ended')
       else reject(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of its first message'))
-    })
-    const onClose = (): void => finish(() => reject(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything')))
+    }))
+    const onClose = guarded('network', broken, () => finish(() => reject(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything'))))
     const timer = clock.after(timeoutMs, () => finish(() => {
       if (seen.length > 0) stream.unshift(seen)
       if (onTimeout === 'continue') resolve('silent')

@@ -10,6 +10,10 @@ export type Io = {
   readonly standardInput: () => Promise<Buffer>
   /** Resolves with its name when the process is asked to stop (SIGTERM, SIGINT). From the first call on those do not end it by themselves. */
   readonly stopRequested: () => Promise<string>
+  /** Hears of what nobody caught until the result is disposed of (core/last-line.ts); the process is not ended for it then. */
+  readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
+  /** Ends the process with exit code 1 after so long, whatever it still does. */
+  readonly giveUpAfter?: (ms: number) => void
   /**
    * The start is over. `keepCode` is called some time later, while nobody is connected if that comes soon. Once `isIdle` says that nobody is connected what
    * only the start needed goes, later what a change that `watch` tells of left behind. With `inUse` the optimizing compilers begin to work.

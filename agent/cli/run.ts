@@ -5,6 +5,7 @@ import { captureProblem } from '../config/capture.ts'
 import { bundle } from '../core/bundle.ts'
 import { keepCompiledCode } from '../core/compiled-code.ts'
 import { systemDisk } from '../core/disk.ts'
+import { lastLine } from '../core/last-line.ts'
 import { createLog } from '../core/log.ts'
 import { realWorld } from '../core/real-world.ts'
 import type { StorageWorker } from '../core/storage-thread-handle.ts'
@@ -13,11 +14,16 @@ import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
 import { VERSION } from './version.ts'
+import { detached } from '../core/guard.ts'
+
+/** After the longest drain, for what is closed then. */
+const GIVE_UP_MS = 10_000
 
 /** Resolves when the agent has stopped. Rejects when it cannot start. `worker`: its storage thread, where it was started ahead. */
 export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Promise<ExitCode> {
   const { config, ignored } = readConfig(o, systemDisk, io.env)
   const log = createLog(config.log.level)
+  using last = lastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
   if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
   const world = realWorld({ stateFolder: config.state, bundle, worker, listenFds: io.listenFds })
   const capture = captureProblem(config, world.inherited)
@@ -27,13 +33,13 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   using service = serviceManager({
     notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => agent.alive(), clock: world.clock, log,
   })
-  io.settled({ keepCode: () => { void keepCompiledCode({ bundle, stateFolder: config.state, disk: systemDisk, log }) }, inUse: agent.inUse, isIdle: () => agent.connections === 0, watch: (changed) => { agent.onConfiguration(changed) } })
-  void agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`))
-  const reason = await Promise.race([io.stopRequested(), agent.stopRequested])
+  io.settled({ keepCode: () => { detached('storage', keepCompiledCode({ bundle, stateFolder: config.state, disk: systemDisk, log })) }, inUse: agent.inUse, isIdle: () => agent.connections === 0, watch: (changed) => { agent.onConfiguration(changed) } })
+  detached('process', agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`)))
+  const reason = await Promise.race([io.stopRequested(), agent.stopRequested, last.broken])
   log.info({ evt: 'agent.stopping', reason }, 'draining')
   service.stopping()
   await agent.drain()
-  return 0
+  return last.isBroken ? 1 : 0
 }
 
 /** The address of this machine that others can reach, as far as the machine itself knows. */

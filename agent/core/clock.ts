@@ -1,4 +1,5 @@
 /** Time and chance, passed in everywhere; only agent/main.ts and hub/main.ts hand out the real ones. */
+import { guarded, nothing } from './guard.ts'
 
 export interface Clock {
   /** Milliseconds since the Unix epoch; may jump. For certificate dates and log stamps only. */
@@ -47,7 +48,8 @@ export const systemClock: Clock = {
     for (let left = ms; left > 0; left -= MAX_TIMER_MS) await sleepOnce(Math.min(left, MAX_TIMER_MS), signal)
   },
   after(ms, fire) {
-    const handle = setTimeout(fire, Math.min(ms, MAX_TIMER_MS))
+    // What it belongs to hears nothing of a defect in it: whoever must not be left waiting guards `fire` itself.
+    const handle = setTimeout(guarded('timer', nothing, fire), Math.min(ms, MAX_TIMER_MS))
     return { cancel: () => clearTimeout(handle), refresh: () => handle.refresh() }
   },
 }
@@ -56,8 +58,8 @@ export const systemRandom: Random = { float: () => Math.random() }
 
 function sleepOnce(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => { clearTimeout(handle); reject(signal?.reason) }
-    const handle = setTimeout(() => { signal?.removeEventListener('abort', onAbort); resolve() }, ms)
+    const onAbort = guarded('timer', reject, () => { clearTimeout(handle); reject(signal?.reason) })
+    const handle = setTimeout(guarded('timer', reject, () => { signal?.removeEventListener('abort', onAbort); resolve() }), ms)
     signal?.addEventListener('abort', onAbort, { once: true })
   })
 }

@@ -1,6 +1,7 @@
 /** Runs a program of this machine. */
 import type * as ChildProcess from 'node:child_process'
 import { createRequire } from 'node:module'
+import { guarded, nothing } from './guard.ts'
 
 /** `code` undefined: a signal ended it. `output`: the beginning of what it wrote to either stream. */
 export type CommandResult = { readonly code: number | undefined; readonly output: string }
@@ -26,29 +27,29 @@ export const systemCommand: RunCommand = ([program = '', ...args], signal) => ne
     kept.push(chunk.subarray(0, MAX_OUTPUT_BYTES - keptBytes))
     keptBytes += kept.at(-1)!.length
   }
-  child.stdout.on('data', keep)
-  child.stderr.on('data', keep)
+  child.stdout.on('data', guarded('process', nothing, keep))
+  child.stderr.on('data', guarded('process', nothing, keep))
   const killAll = (): void => { try { process.kill(-child.pid!, 'SIGKILL') } catch { /* gone already, or never there */ } }
   const over = (): void => {
     signal.removeEventListener('abort', onAbort)
     for (const pipe of [child.stdout, child.stderr]) pipe.destroy()
   }
-  const onAbort = (): void => {
+  const onAbort = guarded('process', reject, () => {
     killAll()
     over()
     reject(signal.reason)
-  }
+  })
   signal.addEventListener('abort', onAbort, { once: true })
-  child.once('error', (err) => { over(); reject(err) })
-  child.once('exit', (code) => {
+  child.once('error', guarded('process', reject, (err: Error) => { over(); reject(err) }))
+  child.once('exit', guarded('process', reject, (code: number | null) => {
     // What it left behind would hold its output open; what has left the group as well may do so, but is not waited for.
     killAll()
-    const finish = (): void => {
+    const finish = guarded('process', reject, () => {
       clearTimeout(late)
       over()
       resolve({ code: code ?? undefined, output: Buffer.concat(kept).toString('utf8') })
-    }
+    })
     const late = setTimeout(finish, OUTPUT_MS)
     child.once('close', finish)
-  })
+  }))
 })

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import type * as Dgram from 'node:dgram'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
+import { guarded, nothing } from './guard.ts'
 
 export type Address = { readonly host: string; readonly port: number }
 
@@ -60,14 +61,15 @@ export const systemNetwork: Network = {
         keepAlive: true, keepAliveInitialDelay: options?.keepAliveMs ?? 30_000,
         ...(options?.from === undefined ? {} : { localAddress: options.from }),
       })
-      const onAbort = (): void => { socket.destroy(); reject(signal.reason) }
+      const onAbort = guarded('network', reject, () => { socket.destroy(); reject(signal.reason) })
       signal.addEventListener('abort', onAbort, { once: true })
-      socket.once('error', (err) => { signal.removeEventListener('abort', onAbort); reject(err) })
-      socket.once('connect', () => {
+      const broken = (error: unknown): void => { socket.destroy(); reject(error) }
+      socket.once('error', guarded('network', broken, (err: Error) => { signal.removeEventListener('abort', onAbort); reject(err) }))
+      socket.once('connect', guarded('network', broken, () => {
         signal.removeEventListener('abort', onAbort)
         socket.removeAllListeners('error')
         resolve(described(socket))
-      })
+      }))
     })
   },
   listen: (at, onStream) => opened((server) => { listenAt(server, at) }, onStream),
@@ -76,18 +78,19 @@ export const systemNetwork: Network = {
     dgram ??= createRequire(import.meta.url)('node:dgram') as typeof Dgram
     const socket = dgram.createSocket(net.isIPv6(at.host) ? 'udp6' : 'udp4')
     return new Promise((resolve, reject) => {
-      const fail = (err: Error): void => { socket.close(); reject(err) }
+      const fail = guarded('network', reject, (err: Error) => { socket.close(); reject(err) })
       socket.once('error', fail)
-      socket.bind({ address: at.host, port: at.port, exclusive: true }, () => {
+      socket.bind({ address: at.host, port: at.port, exclusive: true }, guarded('network', fail, () => {
         const open = (): void => {
           socket.removeListener('error', fail)
-          socket.on('error', events.onError)
-          socket.on('message', (bytes, from) => events.onDatagram(bytes, { host: plain(from.address), port: from.port }))
+          // One datagram that fails is one datagram: the socket serves everybody.
+          socket.on('error', guarded('network', nothing, (err: Error) => events.onError(err)))
+          socket.on('message', guarded('network', nothing, (bytes: Buffer, from: Dgram.RemoteInfo) => events.onDatagram(bytes, { host: plain(from.address), port: from.port })))
           resolve(new UdpSocket(socket, events.onError, peer))
         }
         if (!peer) { open(); return }
-        socket.connect(peer.port, peer.host, (err?: Error | null) => { if (err) fail(err); else open() })
-      })
+        socket.connect(peer.port, peer.host, guarded('network', fail, (err?: Error | null) => { if (err) fail(err); else open() }))
+      }))
     })
   },
 }
@@ -96,16 +99,18 @@ export const systemNetwork: Network = {
 export function opened(listen: (server: net.Server) => void, onStream: (accepted: NetStream) => void): Promise<Listening> {
   return new Promise((resolve, reject) => {
     const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
-    server.on('connection', (socket) => onStream(described(socket)))
+    server.on('connection', guarded('network', (_error, socket) => { socket.destroy() }, (socket: net.Socket) => onStream(described(socket))))
     server.once('error', reject)
-    server.once('listening', () => {
+    server.once('listening', guarded('network', reject, () => {
       server.removeListener('error', reject)
+      // Not accepted for want of descriptors: without any listener that would end the process.
+      server.on('error', nothing)
       resolve({
         port: (server.address() as net.AddressInfo).port,
         // close() calls back only once every accepted socket is gone; nobody needs to wait for that here.
         [Symbol.asyncDispose]: async () => { server.close() },
       })
-    })
+    }))
     listen(server)
   })
 }
@@ -122,7 +127,7 @@ class UdpSocket implements Datagrams {
     const { port, family } = socket.address()
     this.port = port
     this.#socket = socket
-    this.#done = (err) => { if (err && !this.#closed) onError(err) }
+    this.#done = guarded('network', nothing, (err: Error | null) => { if (err && !this.#closed) onError(err) })
     this.#peer = peer
     this.#mapped = family === 'IPv6'
   }

@@ -6,6 +6,7 @@ import { MeshError, toMeshError } from './errors.ts'
 import { addonOf, unpackAddon } from './sqlite-addon.ts'
 import type { OpenFile } from './sqlite-file.ts'
 import type { FromThread, OpenHow, ToThread } from './storage-messages.ts'
+import { guarded, nothing } from './guard.ts'
 
 /** SQLite's own memory is outside of this heap. */
 const MAX_HEAP_MIB = 64
@@ -81,13 +82,13 @@ export class StorageThread {
     const worker = this.#warm ?? startWorker(this.#world.bundle)
     this.#warm = undefined
     this.#again.clear()
-    worker.on('message', (answer: FromThread) => {
+    worker.on('message', guarded('storage', nothing, (answer: FromThread) => {
       if (answer.kind === 'no addon') { this.#openWithAddon(worker, answer); return }
       if (--this.#unanswered === 0) worker.unref()
       this.#users.get(answer.file)?.answered(answer)
-    })
-    worker.on('error', (err) => this.#died(worker, toMeshError(err).message))
-    worker.on('exit', (code) => this.#died(worker, `it ended with ${code}`))
+    }))
+    worker.on('error', guarded('storage', nothing, (err: unknown) => this.#died(worker, toMeshError(err).message)))
+    worker.on('exit', guarded('storage', nothing, (code: number) => this.#died(worker, `it ended with ${code}`)))
     return worker
   }
 

@@ -1,6 +1,7 @@
 /** A folder of resource files as the source of configuration: each change of a file is applied as a push would be. */
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
 import type { Applier, Change } from '../apply.ts'
@@ -24,7 +25,7 @@ export function startDirectorySync({ folder, node, applier, clock, log }: Direct
   }
   let watching: Disposable | undefined
   try {
-    watching = watchFolder({ folder, node, clock, onChange: (found) => { void apply(found) } })
+    watching = watchFolder({ folder, node, clock, onChange: (found) => { detached('configuration', apply(found)) } })
   } catch (thrown) { synced.reject(thrown) }
   return {
     get link() { return link }, get problems() { return problems }, synced: synced.promise,

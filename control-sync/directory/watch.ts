@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../../agent/core/clock.ts'
 import type { ResourceKind } from '../../agent/model/snapshot.ts'
 import type { FileContent } from './parse.ts'
 import { combine, listFiles, problemText, readOne, type FileProblem, type FolderContent } from './read.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 
 export type FolderResult = {
   /** Kind → name → the Any's value. */
@@ -110,8 +111,8 @@ class FolderWatcher implements Disposable {
     if (this.#watches.has(folder)) return
     try {
       const watch = fs.watch(folder, { persistent: false })
-      const forget = (): void => { watch.close(); this.#watches.delete(folder) }
-      watch.on('change', () => this.#soon())
+      const forget = guarded('configuration', nothing, () => { watch.close(); this.#watches.delete(folder) })
+      watch.on('change', guarded('configuration', nothing, () => this.#soon()))
       watch.on('error', forget)
       watch.on('close', forget)
       this.#watches.set(folder, watch)

@@ -1,4 +1,3 @@
-/** The hub's loopback HTTP port: metrics for Prometheus, and whether it is ready. It changes nothing. */
 import http from 'node:http'
 import { isIP } from 'node:net'
 import { MeshError } from '../../agent/core/errors.ts'
@@ -12,13 +11,14 @@ const MAX_CONNECTIONS = 100
 export function startHubAdmin(at: { readonly address: string; readonly port: number }, metrics: Metrics): Promise<AsyncDisposable & { readonly port: number }> {
   const server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 5_000 })
   server.maxConnections = MAX_CONNECTIONS
-  server.on('request', (req, res) => { guarded('hub', () => res.destroy(), () => {
+  server.on('request', guarded('hub', (_error, req) => { req.socket.destroy() }, (req: http.IncomingMessage, res: http.ServerResponse) => {
     const { status, body } = answer(req, metrics)
     res.writeHead(status, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
     res.end(body)
-  })() })
+  }))
   return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub's admin port ${at.address}:${at.port} cannot be opened`, { cause })))
+    // Later ones are connections that could not be accepted.
+    server.on('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub's admin port ${at.address}:${at.port} cannot be opened`, { cause })))
     server.listen(at.port, at.address, () => {
       const bound = server.address()
       resolve({

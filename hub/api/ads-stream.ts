@@ -2,6 +2,7 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
 import type { LiveDevices, LiveNode } from '../registry/live-devices.ts'
@@ -49,16 +50,19 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     this.#conversation = conversation
     this.#p = p
     this.#ip = ipOf(call)
-    for (const over of ['end', 'close', 'cancelled', 'error'] as const) call.on(over, () => this[Symbol.dispose]())
-    call.on('end', () => call.end())
+    const over = guarded('hub', nothing, () => this[Symbol.dispose]())
+    for (const event of ['end', 'close', 'cancelled', 'error'] as const) call.on(event, over)
+    call.on('end', guarded('hub', nothing, () => call.end()))
     this.#guarded(() => {
       this.#caller = p.authenticate(credentialsOf(call))
       p.proved(call.getPeer())
       this.#owned.use(p.limit.enter(this.#caller.spiffeId.uri))
       const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => { if (!this.#started) this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`)) })
       this.#owned.defer(() => late.cancel())
-      call.on('data', (message: Q) => this.#guarded(() => this.#onRequest(message)))
-      call.on('drain', () => this.#guarded(() => this.#onDrain()))
+      // What is refused on purpose is no defect: #guarded tells the client, the outer guard finds what #guarded itself does wrong.
+      const broken = (): void => { call.destroy() }
+      call.on('data', guarded('hub', broken, (message: Q) => this.#guarded(() => this.#onRequest(message))))
+      call.on('drain', guarded('hub', broken, () => this.#guarded(() => this.#onDrain())))
     })
   }
 

@@ -5,7 +5,7 @@
 import net from 'node:net'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
-import { guarded } from '../../agent/core/guard.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
 
@@ -62,12 +62,12 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
       else byAddress.set(address, left)
     }
     strangers.set(peer, known)
-    socket.once('close', () => { known(); open.delete(socket) })
+    socket.once('close', guarded('hub', nothing, () => { known(); open.delete(socket) }))
     o.enter(socket)
   }
 
   const server = net.createServer({ noDelay: true, keepAlive: true })
-  server.on('connection', (socket) => { guarded('hub', () => socket.destroy(), accept)(socket) })
+  server.on('connection', guarded('hub', (_error, socket) => { socket.destroy() }, accept))
   const port = await listening(server, o.listen)
   return {
     port,
@@ -82,9 +82,8 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
 function listening(server: net.Server, listen: string): Promise<number> {
   const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(listen)!
   return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub cannot listen at ${listen}`, { cause })))
+    // Later ones are connections that could not be accepted.
+    server.on('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub cannot listen at ${listen}`, { cause })))
     server.listen({ host: host!, port: Number(port), backlog: 1024 }, () => resolve((server.address() as net.AddressInfo).port))
   })
 }
-
-function nothing(): void { /* close follows */ }

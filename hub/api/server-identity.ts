@@ -3,6 +3,7 @@ import type { experimental } from '@grpc/grpc-js'
 import { jitteredMs, type Clock, type Random, type Timer } from '../../agent/core/clock.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Ca, ServerCertificate } from '../ca/ca.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 
 const RETRY_MS = 60_000
 
@@ -28,9 +29,9 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
   }
 
   get current(): ServerCertificate { return this.#current }
-  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void { this.#listeners.add(listener); queueMicrotask(() => listener(this.#update())) }
+  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void { this.#listeners.add(listener); queueMicrotask(guarded('hub', nothing, () => listener(this.#update()))) }
   removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void { this.#listeners.delete(listener) }
-  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void { queueMicrotask(() => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })) }
+  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void { queueMicrotask(guarded('hub', nothing, () => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) }))) }
   removeCaCertificateListener(): void {}
   [Symbol.dispose](): void { this.#timer.cancel() }
 

@@ -1,6 +1,7 @@
 /** The hub's gRPC server over TLS: the two services of an istiod on one port. */
 import { experimental, Server, ServerCredentials, type sendUnaryData, type ServerDuplexStream, type ServerUnaryCall } from '@grpc/grpc-js'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import { create } from '@bufbuild/protobuf'
 import { IstioCertificateResponseSchema } from '../../control-sync/proto/gen/istio/v1/auth/ca_pb.ts'
 import {
@@ -41,11 +42,11 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
   // The services come before the port that their calls come through.
   let provedBy: Door['proved'] = () => { /* no port, no call */ }
   const proved = (peer: string): void => provedBy(peer)
-  const ads = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) => (call: ServerDuplexStream<Q, A>): void => {
+  const ads = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) => guarded('hub', (_error, call) => { call.destroy() }, (call: ServerDuplexStream<Q, A>) => {
     const stream = new AdsStream(call, conversation(), { ...p, proved })
     streams.add(stream)
-    call.on('close', () => streams.delete(stream))
-  }
+    call.on('close', guarded('hub', nothing, () => { streams.delete(stream) }))
+  })
   const server = new Server({
     'grpc.max_receive_message_length': p.maxRequestBytes, 'grpc.max_send_message_length': -1, 'grpc.max_metadata_size': MAX_METADATA_BYTES, 'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
     'grpc.keepalive_time_ms': KEEPALIVE.timeMs, 'grpc.keepalive_timeout_ms': KEEPALIVE.timeoutMs, 'grpc.max_connection_age_ms': MAX_CONNECTION_AGE_MS, 'grpc.max_connection_age_grace_ms': MAX_CONNECTION_AGE_GRACE_MS,
@@ -81,7 +82,7 @@ function serverCredentials(identity: ServerIdentity): ServerCredentials {
 
 function certificateHandler(p: HubServerOptions, proved: (peer: string) => void) {
   const refused = p.metrics.counter('mesh_hub_certificates_refused_total', 'Certificate requests that the hub refused, by code.', ['code'])
-  return (call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>, answer: sendUnaryData<IstioCertificateResponse>): void => {
+  return guarded('hub', nothing, (call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>, answer: sendUnaryData<IstioCertificateResponse>) => {
     try {
       const caller = p.authenticate(credentialsOf(call))
       proved(call.getPeer())
@@ -93,5 +94,5 @@ function certificateHandler(p: HubServerOptions, proved: (peer: string) => void)
       p.log.warn({ evt: 'hub.certificate-refused', ip: ipOf(call), err }, 'certificate request refused')
       answer(grpcStatus(err))
     }
-  }
+  })
 }

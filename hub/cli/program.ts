@@ -7,6 +7,10 @@ export type Io = {
   readonly err: (text: string) => void
   /** Resolves with the reason when the program is asked to stop. */
   readonly stopRequested: () => Promise<string>
+  /** Hears of what nobody caught until the result is disposed of (agent/core/last-line.ts). */
+  readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
+  /** Ends the process with exit code 1 after so long, whatever it still does. */
+  readonly giveUpAfter?: (ms: number) => void
 }
 export const DEFAULT_CONFIG = '/etc/meshlet-hub/hub.yaml'
 

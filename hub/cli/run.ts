@@ -1,6 +1,7 @@
 /** `meshlet-hub run` */
 import { bundle } from '../../agent/core/bundle.ts'
 import { systemDisk } from '../../agent/core/disk.ts'
+import { lastLine } from '../../agent/core/last-line.ts'
 import { createLog } from '../../agent/core/log.ts'
 import { readHubConfig } from '../config.ts'
 import { startHub } from '../hub.ts'
@@ -8,13 +9,17 @@ import type { ExitCode } from './exit.ts'
 import { nativeBinding, systemWorld } from './open.ts'
 import type { Io } from './program.ts'
 
+/** Streams are ended at once; a disk may take a moment. */
+const STOP_MS = 10_000
+
 /** Resolves when the hub has stopped. Rejects when it cannot start. */
 export async function run(o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const stop = io.stopRequested() // a signal that comes while the hub starts counts
   const config = readHubConfig(o.config, systemDisk)
   const log = createLog(config.log.level)
+  using last = lastLine(io, log, STOP_MS)
   await using _hub = await startHub(config, systemWorld, { log, nativeBinding: nativeBinding(config), builtAtMs: bundle && Date.parse(bundle.builtAt) })
-  const reason = await stop
+  const reason = await Promise.race([stop, last.broken])
   log.info({ evt: 'hub.stopping', reason }, 'hub is stopping')
-  return 0
+  return last.isBroken ? 1 : 0
 }

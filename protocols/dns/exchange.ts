@@ -10,6 +10,7 @@ import type { Query } from './query.ts'
 import { readResponse, type Expected, type Response } from './response.ts'
 import type { Server } from './servers.ts'
 import { AD, HEADER_BYTES } from './wire.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 
 export type Reply = { readonly result: 'answered'; readonly response: Response } | { readonly result: Exclude<TryResult, 'answered'> }
 type ExchangeOptions = { readonly network: Network; readonly clock: Clock; readonly metrics: DnsMetrics; readonly attemptMs: number }
@@ -123,9 +124,10 @@ function encodeQuery(query: Query, id: number, opt: Buffer): Buffer {
 /** Calls once: with the first message, or undefined when the stream is over before it is whole. */
 function readMessage(stream: Duplex, then: (bytes: Buffer | undefined) => void): void {
   let got = Buffer.alloc(0)
-  stream.on('data', (chunk: Buffer) => {
+  const over = guarded('dns', nothing, () => then(undefined))
+  stream.on('data', guarded('dns', over, (chunk: Buffer) => {
     got = Buffer.concat([got, chunk])
     if (got.length >= 2 && got.length >= 2 + got.readUInt16BE(0)) then(got.subarray(2, 2 + got.readUInt16BE(0)))
-  })
-  for (const event of ['end', 'error', 'close']) stream.on(event, () => then(undefined))
+  }))
+  for (const event of ['end', 'error', 'close']) stream.on(event, over)
 }

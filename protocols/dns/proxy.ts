@@ -6,6 +6,7 @@ import type { Clock, Random } from '../../agent/core/clock.ts'
 import type { Current } from '../../agent/core/current.ts'
 import type { Disk } from '../../agent/core/disk.ts'
 import { toMeshError, type MeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
 import type { Address, Datagrams, Network } from '../../agent/core/network.ts'
@@ -96,7 +97,7 @@ class Proxy implements DnsProxy {
     const { settings, network, log } = this.#o
     const { address } = settings
     const { udp, tcp } = await openPorts(network, { host: address, port: settings.port }, {
-      onDatagram: (bytes, from, socket) => { void this.#datagram(bytes, from, socket) },
+      onDatagram: (bytes, from, socket) => { detached('dns', this.#datagram(bytes, from, socket)) },
       onError: (err) => { log.debug({ evt: 'dns.not-sent', err }, 'an answer could not be sent') },
       onStream: (accepted) => { this.#tcp.accept(accepted) },
     })

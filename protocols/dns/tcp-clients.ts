@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { detached, nothing } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Address, NetStream } from '../../agent/core/network.ts'
 import type { DnsMetrics } from './metrics.ts'
@@ -27,16 +28,16 @@ export class TcpClients implements Disposable {
   accept({ stream, remote }: NetStream): void {
     const { settings, clock, answer } = this.#o
     if (this.#open.size >= settings.maxTcpConnections) {
-      stream.on('error', () => { /* it is gone */ })
+      stream.on('error', nothing)
       stream.destroy()
       this.#ended(remote, new MeshError('MESH_LISTENER_FULL', `${this.#open.size} DNS connections are open`))
       return
     }
     this.#open.add(stream)
-    void serveTcp(stream, { clock, idleMs: settings.tcpIdleMs, answer: (message) => answer(message, remote) }).then((error) => {
+    detached('dns', serveTcp(stream, { clock, idleMs: settings.tcpIdleMs, answer: (message) => answer(message, remote) }).then((error) => {
       this.#open.delete(stream)
       this.#ended(remote, error)
-    })
+    }), () => { stream.destroy() })
   }
 
   [Symbol.dispose](): void { for (const stream of this.#open) stream.destroy() }

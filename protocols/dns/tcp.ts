@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { detached, guarded } from '../../agent/core/guard.ts'
 import { framed } from './exchange.ts'
 import { MAX_QUERY_BYTES } from './query.ts'
 import { HEADER_BYTES } from './wire.ts'
@@ -43,14 +44,16 @@ class Connection {
 
   read(): void {
     const stream = this.#stream
-    stream.on('data', (chunk: Buffer) => {
+    const defect = (error: MeshError): void => this.#end(error)
+    const ended = guarded('dns', defect, () => { this.#end() })
+    stream.on('data', guarded('dns', defect, (chunk: Buffer) => {
       this.#got = this.#got.length === 0 ? chunk : Buffer.concat([this.#got, chunk])
       this.#work()
-    })
-    stream.on('end', () => { this.#reading = 'ended'; this.#work() })
-    stream.on('drain', () => { this.#work() })
-    stream.on('error', () => { this.#end() })
-    stream.on('close', () => { this.#end() })
+    }))
+    stream.on('end', guarded('dns', defect, () => { this.#reading = 'ended'; this.#work() }))
+    stream.on('drain', guarded('dns', defect, () => { this.#work() }))
+    stream.on('error', ended)
+    stream.on('close', ended)
   }
 
   #work(): void {
@@ -62,7 +65,7 @@ class Connection {
       this.#got = this.#got.subarray(2 + size)
       this.#idle.refresh()
       this.#working++
-      void this.#o.answer(message).then((answer) => { this.#answered(answer) })
+      detached('dns', this.#o.answer(message).then((answer) => { this.#answered(answer) }), (error) => this.#end(error))
     }
     if (this.#mayWork()) this.#stream.resume()
     else this.#stream.pause()

@@ -2,6 +2,7 @@
 import type { Clock } from '../../agent/core/clock.ts'
 import { Current } from '../../agent/core/current.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Family, Metrics } from '../../agent/core/metrics.ts'
 import type { ReadinessProbe, WorkloadHealth } from '../../agent/model/readiness-probe.ts'
@@ -69,7 +70,7 @@ export class HealthChecker implements AsyncDisposable {
     const late = clock.after(settings.timeoutSeconds * 1000, () => asking.abort(new MeshError('MESH_PROBE_FAILED', `no answer within ${settings.timeoutSeconds} s`)))
     try {
       await new Promise<void>((resolve, reject) => {
-        asking.signal.addEventListener('abort', () => reject(asking.signal.reason), { once: true })
+        asking.signal.addEventListener('abort', guarded('health', reject, () => reject(asking.signal.reason)), { once: true })
         probe.ask(asking.signal).then(resolve, reject)
       })
       return undefined

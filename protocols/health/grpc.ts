@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import type Http2 from 'node:http2'
 import type { Address, Network } from '../../agent/core/network.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded } from '../../agent/core/guard.ts'
 
 const SERVING = 1
 const STATUS_NAMES: Readonly<Record<number, string>> = { 0: 'UNKNOWN', 2: 'NOT_SERVING', 3: 'SERVICE_UNKNOWN' }
@@ -20,29 +21,29 @@ export async function askGrpc(service: string, to: Address, network: Network, si
   try {
     const status = await new Promise<number>((resolve, reject) => {
       const failed = (problem: string): void => reject(new MeshError('MESH_PROBE_FAILED', problem))
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+      signal.addEventListener('abort', guarded('health', reject, () => reject(signal.reason)), { once: true })
       session.on('error', reject)
       // node:http2 does not notice the end of a socket that permits half-open.
-      for (const event of ['end', 'close']) stream.once(event, () => failed('the connection was closed before an answer'))
+      for (const event of ['end', 'close']) stream.once(event, guarded('health', reject, () => failed('the connection was closed before an answer')))
       const call = session.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Check', 'content-type': 'application/grpc', 'te': 'trailers', 'user-agent': 'meshlet-probe' })
       let answer = Buffer.alloc(0)
       let code: string | undefined
-      const ended = (fields: Http2.IncomingHttpHeaders): void => { code ??= fields['grpc-status']?.toString() }
-      call.on('response', (headers) => {
+      const ended = guarded('health', reject, (fields: Http2.IncomingHttpHeaders) => { code ??= fields['grpc-status']?.toString() })
+      call.on('response', guarded('health', reject, (headers: Http2.IncomingHttpHeaders & Http2.IncomingHttpStatusHeader) => {
         if (headers[':status'] !== 200) failed(`the HTTP status is ${headers[':status']}`)
         ended(headers)
-      })
+      }))
       call.on('trailers', ended)
-      call.on('data', (chunk: Buffer) => {
+      call.on('data', guarded('health', reject, (chunk: Buffer) => {
         answer = Buffer.concat([answer, chunk])
         if (answer.length > MAX_ANSWER_BYTES) failed('the answer is too long')
-      })
+      }))
       call.on('error', reject)
-      call.on('close', () => {
+      call.on('close', guarded('health', reject, () => {
         if (code === UNIMPLEMENTED) failed('the port does not serve grpc.health.v1.Health')
         else if (code !== '0') failed(`the gRPC status is ${code ?? 'missing'}`)
         else resolve(statusIn(answer))
-      })
+      }))
       call.end(framed(requestOf(service)))
     })
     if (status !== SERVING) throw new MeshError('MESH_PROBE_FAILED', `it says ${STATUS_NAMES[status] ?? status}`)

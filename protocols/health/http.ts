@@ -3,6 +3,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded } from '../../agent/core/guard.ts'
 import type { Address, Network } from '../../agent/core/network.ts'
 import type { HttpProbe } from '../../agent/model/readiness-probe.ts'
 
@@ -41,8 +42,8 @@ function statusOf(stream: Duplex, signal: AbortSignal): Promise<number> {
   return new Promise((resolve, reject) => {
     let head = ''
     const failed = (problem: string): void => reject(new MeshError('MESH_PROBE_FAILED', problem))
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    stream.on('data', (chunk: Buffer) => {
+    signal.addEventListener('abort', guarded('health', reject, () => reject(signal.reason)), { once: true })
+    stream.on('data', guarded('health', reject, (chunk: Buffer) => {
       head += chunk.toString('latin1')
       for (;;) {
         const line = head.indexOf('\n')
@@ -55,9 +56,10 @@ function statusOf(stream: Duplex, signal: AbortSignal): Promise<number> {
         head = head.slice(end.index + end[0].length)
       }
       if (head.length > MAX_HEAD_BYTES) failed('the answer has no end of its head')
-    })
-    stream.on('end', () => failed('the connection was closed before an answer'))
-    stream.on('close', () => failed('the connection was closed before an answer'))
+    }))
+    const closed = guarded('health', reject, () => failed('the connection was closed before an answer'))
+    stream.on('end', closed)
+    stream.on('close', closed)
     stream.on('error', reject)
   })
 }

@@ -3,12 +3,16 @@
  * known one may be due. Requests then cost no timer of their own.
  */
 import type { Clock, Timer } from '../../agent/core/clock.ts'
+import type { MeshError } from '../../agent/core/errors.ts'
+import { guarded } from '../../agent/core/guard.ts'
 
 export interface Deadline {
   /** Monotonic milliseconds; Infinity = none. Set by Deadlines; its owner may set it to Infinity. */
   dueMs: number
   /** Called once per arming, with dueMs set back to Infinity. */
   onDue(): void
+  /** Ends what the deadline belongs to: onDue has thrown. */
+  broken?(error: MeshError): void
 }
 
 /** Looks at all entries come no closer together than this, so deadlines are met up to so much late. */
@@ -53,7 +57,7 @@ export class Deadlines {
     this.#timer = undefined
     this.#nextMs = Infinity
     if (next < Infinity) this.#schedule(Math.max(next, now + MIN_STEP_MS))
-    for (const entry of due) if (this.#entries.has(entry)) entry.onDue()
+    for (const entry of due) if (this.#entries.has(entry)) tell(entry)
   }
 
   #stop(): void {
@@ -62,3 +66,5 @@ export class Deadlines {
     this.#nextMs = Infinity
   }
 }
+
+const tell = guarded('timer', (error, entry) => entry.broken?.(error), (entry: Deadline) => entry.onDue())

@@ -6,6 +6,7 @@
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { detached, guarded } from '../../agent/core/guard.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import { isGrpc } from '../router.ts'
@@ -75,7 +76,7 @@ export class Exchange implements CallEvents, Deadline {
     const plan = this.request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
     this.record.plan = plan
     if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
-    if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, () => this.#act(plan))
+    if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, guarded('exchange', this.broken, () => this.#act(plan)))
     else this.#act(plan)
   }
 
@@ -108,6 +109,8 @@ export class Exchange implements CallEvents, Deadline {
     if (this.#tunnel) this.#tunnel.abort(error)
     else this.#refuse(error)
   }
+
+  readonly broken = (error: MeshError): void => this.abort(error)
 
   downstreamDrained(): void { this.#call?.resumeResponse() }
 
@@ -279,7 +282,7 @@ export class Exchange implements CallEvents, Deadline {
     const backoffMs = retry ? retryBackoffMs(retry, this.#retries, ctx.random) : 0
     this.#retries++
     ctx.log.debug({ evt: 'http.retry', conn: this.client.conn.id, cluster: cluster.name, tries: this.record.tries, backoffMs }, 'request is tried again')
-    this.#wait = ctx.clock.after(backoffMs, () => { this.#wait = undefined; this.#try(false) })
+    this.#wait = ctx.clock.after(backoffMs, guarded('exchange', this.broken, () => { this.#wait = undefined; this.#try(false) }))
     return true
   }
 
@@ -333,12 +336,12 @@ export class Exchange implements CallEvents, Deadline {
   #connect(plan: ForwardPlan): void {
     const stop = new AbortController()
     this.#stopConnecting = stop
-    openConnectTunnel(this.#rt, plan, this.client.conn, stop.signal).then((up) => {
+    detached('exchange', openConnectTunnel(this.#rt, plan, this.client.conn, stop.signal).then((up) => {
       if (this.#over) { up.release('ok'); up.stream.destroy(); return }
       this.record.endpoint = up.endpoint
       this.record.status = 200
       this.#openTunnel({ status: 200, headers: [], contentLength: UNKNOWN_LENGTH }, up.stream, undefined, (failed) => up.release(failed ? 'failed' : 'ok'))
-    }, (error: unknown) => { if (!this.#over) this.#refuse(error instanceof MeshError ? error : new MeshError('MESH_INTERNAL', 'the tunnel could not be opened', { cause: error })) })
+    }, (error: unknown) => { if (!this.#over) this.#refuse(error instanceof MeshError ? error : new MeshError('MESH_INTERNAL', 'the tunnel could not be opened', { cause: error })) }), this.broken)
   }
 
   #openTunnel(head: ResponseHead, stream: Duplex, rest: Buffer | undefined, release: (failed: boolean) => void): void {

@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import { httpOf } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
@@ -50,6 +51,9 @@ class H1Server implements ParserSink, Downstream, Deadline {
   #phase: 'open' | 'lingering' | 'taken' | 'closed' = 'open'
   #error: MeshError | undefined
 
+  /** A defect in one of the callbacks: nobody can say in which state the connection is. */
+  readonly broken = (error: MeshError): void => { this.#stream.destroy(); this.#gone(error) }
+
   constructor(conn: Connection, rt: HttpRuntime, resolve: (outcome: Outcome) => void) {
     this.#conn = conn
     this.#rt = rt
@@ -79,12 +83,12 @@ class H1Server implements ParserSink, Downstream, Deadline {
 
   /* Bytes in. */
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #onData = guarded('http1', this.broken, (chunk: Buffer) => {
     this.#conn.receivedBytes += chunk.length
     if (this.#phase !== 'open') return
     if (this.#exchange && this.#requestDone) { this.#hold(chunk); return }
     this.#feed(chunk)
-  }
+  })
 
   /** Loops rather than recurses: many small requests may be answered at once out of one read. */
   #feed(first: Buffer): void {
@@ -135,25 +139,26 @@ class H1Server implements ParserSink, Downstream, Deadline {
     this.#exchange?.requestEnd(trailers)
   }
 
-  readonly #onEnd = (): void => {
+  readonly #onEnd = guarded('http1', this.broken, () => {
     if (this.#phase === 'lingering') this.#lingered()
     if (this.#phase !== 'open') return
     if (this.#exchange) this.#gone()
     else this.#close(this.#parser.inHead ? new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of a request head') : undefined)
-  }
-  readonly #onClose = (): void => { if (this.#exchange && this.#phase === 'open') this.#gone(); else if (this.#phase !== 'taken') this.#close(this.#error) }
-  readonly #onError = (): void => { /* close follows */ }
-  readonly #onDrain = (): void => { this.#exchange?.downstreamDrained() }
+  })
+  readonly #onClose = guarded('http1', this.broken, () => { if (this.#exchange && this.#phase === 'open') this.#gone(); else if (this.#phase !== 'taken') this.#close(this.#error) })
+  readonly #onError = nothing
+  readonly #onDrain = guarded('http1', this.broken, () => { this.#exchange?.downstreamDrained() })
 
   /** Nobody is left to answer. */
-  #gone(): void {
-    const error = new MeshError('MESH_CLIENT_GONE', 'the client closed before the answer was complete')
+  #gone(error = new MeshError('MESH_CLIENT_GONE', 'the client closed before the answer was complete')): void {
+    if (this.#phase === 'closed') return
     const exchange = this.#exchange
     this.#phase = 'closed'
     this.#exchange = undefined
-    exchange?.abort(error)
-    this.#phase = 'open'
-    this.#close(error)
+    try { exchange?.abort(error) } finally {
+      this.#phase = 'open'
+      this.#close(error)
+    }
   }
 
   /** Not HTTP any more: whatever follows cannot be told apart from the body of something else. */
@@ -278,13 +283,13 @@ class H1Server implements ParserSink, Downstream, Deadline {
     } else this.#close(undefined)
   }
 
-  readonly #onDraining = (): void => { if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger() }
-  readonly #onAborted = (): void => {
+  readonly #onDraining = guarded('http1', this.broken, () => { if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger() })
+  readonly #onAborted = guarded('http1', this.broken, () => {
     const { reason } = this.#conn.aborted
     const error = reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the connection was ended by the agent')
     if (this.#exchange) { const exchange = this.#exchange; this.#stream.destroy(); exchange.abort(error) }
     this.#close(this.#error)
-  }
+  })
 
   /* The end. */
 
@@ -302,7 +307,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
   /** The client's side has ended; ours may still have bytes to send. */
   #lingered(): void {
     if (this.#stream.writableFinished) this.#close(this.#error)
-    else this.#stream.once('finish', () => this.#close(this.#error))
+    else this.#stream.once('finish', guarded('http1', this.broken, () => this.#close(this.#error)))
   }
 
   #close(error: MeshError | undefined): void {

@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import http2, { type ServerHttp2Stream } from 'node:http2'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import { isGrpc } from '../router.ts'
 import type { HttpClient } from './client.ts'
@@ -56,20 +57,23 @@ export class H2Exchange implements Downstream, Deadline {
   begin(): void {
     const { stream, rt, ended } = this.#o
     rt.deadlines.add(this)
-    stream.on('drain', () => this.#exchange.downstreamDrained())
-    stream.on('close', () => this.gone())
-    if (this.#wantsTrailers) stream.on('wantTrailers', () => { stream.sendTrailers(fieldObject(this.#responseTrailers ?? [])) })
+    stream.on('drain', guarded('http2', this.broken, () => this.#exchange.downstreamDrained()))
+    stream.on('close', guarded('http2', this.broken, () => this.gone()))
+    if (this.#wantsTrailers) stream.on('wantTrailers', guarded('http2', this.broken, () => { stream.sendTrailers(fieldObject(this.#responseTrailers ?? [])) }))
     this.#touch()
     this.#exchange.start()
     if (ended) { this.#end(); stream.resume(); return }
-    stream.on('data', (chunk: Buffer) => { this.#touch(); this.#exchange.requestData(chunk) })
-    stream.on('end', () => this.#end())
+    stream.on('data', guarded('http2', this.broken, (chunk: Buffer) => { this.#touch(); this.#exchange.requestData(chunk) }))
+    stream.on('end', guarded('http2', this.broken, () => this.#end()))
   }
+  /** A defect in one of the callbacks: `close` tells the exchange. */
+  readonly broken = (error: MeshError): void => { this.#o.stream.destroy(error) }
   /** The stream or the whole connection is no more. @param why default: the client wanted that */
   gone(why?: MeshError): void {
     if (this.#over) return
-    this.#exchange.abort(why ?? new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${this.#o.stream.rstCode ? ` (error code ${this.#o.stream.rstCode})` : ''}`))
-    this.#close()
+    try {
+      this.#exchange.abort(why ?? new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${this.#o.stream.rstCode ? ` (error code ${this.#o.stream.rstCode})` : ''}`))
+    } finally { this.#close() }
   }
 
   onDue(): void {
@@ -133,7 +137,7 @@ export class H2Exchange implements Downstream, Deadline {
   /** The answer came before the request's end (RFC 9113 §8.1): a reset at once could overtake it. */
   #linger(stream: ServerHttp2Stream): void {
     const timer = this.#o.rt.ctx.clock.after(LINGER_MS, () => stream.close(http2.constants.NGHTTP2_NO_ERROR))
-    stream.once('close', () => timer.cancel())
+    stream.once('close', guarded('http2', nothing, () => timer.cancel()))
     stream.resume()
   }
 

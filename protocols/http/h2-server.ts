@@ -4,6 +4,7 @@
  */
 import http2 from 'node:http2'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import { httpOf } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
@@ -51,11 +52,12 @@ class H2Server implements Deadline {
   begin(): void {
     const session = this.#session
     this.#rt.deadlines.add(this)
-    session.on('stream', (stream, _headers, flags, raw) => this.#stream(stream, flags, raw as unknown as string[]))
-    session.on('error', (err: Error) => { this.#error ??= this.#conn.aborted.aborted ? undefined : new MeshError('MESH_MALFORMED_INPUT', `the HTTP/2 connection broke: ${err.message}`, { cause: err }) })
-    session.on('close', () => this.#end())
+    session.on('stream', guarded('http2', (error, stream) => { stream.destroy(error) }, (stream: http2.ServerHttp2Stream, _headers: unknown, flags: number, raw: unknown) => this.#stream(stream, flags, raw as string[])))
+    session.on('error', guarded('http2', this.broken, (err: Error) => { this.#error ??= this.#conn.aborted.aborted ? undefined : new MeshError('MESH_MALFORMED_INPUT', `the HTTP/2 connection broke: ${err.message}`, { cause: err }) }))
+    const ended = guarded('http2', this.broken, () => this.#end())
+    session.on('close', ended)
     // There is no half-close in HTTP/2, and node:http2 does not notice the end of a socket that permits it.
-    this.#conn.stream.once('end', this.#onAborted).once('close', () => this.#end())
+    this.#conn.stream.once('end', this.#onAborted).once('close', ended)
     this.#conn.draining.addEventListener('abort', this.#onDraining)
     this.#conn.aborted.addEventListener('abort', this.#onAborted)
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
@@ -65,7 +67,7 @@ class H2Server implements Deadline {
   }
 
   #stream(stream: http2.ServerHttp2Stream, flags: number, raw: readonly string[]): void {
-    stream.on('error', ignore)
+    stream.on('error', nothing)
     this.dueMs = Infinity
     let exchange: H2Exchange
     try {
@@ -75,7 +77,7 @@ class H2Server implements Deadline {
       return
     }
     this.#open.add(exchange)
-    stream.on('trailers', (_headers, _flags, trailers: unknown) => { exchange.trailers = trailersOf(trailers as string[]) })
+    stream.on('trailers', guarded('http2', exchange.broken, (_headers: unknown, _flags: unknown, trailers: unknown) => { exchange.trailers = trailersOf(trailers as string[]) }))
     exchange.begin()
   }
 
@@ -99,23 +101,25 @@ class H2Server implements Deadline {
   }
   /** GOAWAY, then the streams that are open come to their end. */
   onDue(): void { this.#session.close() }
-  readonly #onDraining = (): void => { if (!this.#session.closed) this.#session.close() }
-  readonly #onAborted = (): void => {
+  readonly broken = (): void => { this.#conn.stream.destroy(); this.#session.destroy() }
+  readonly #onDraining = guarded('http2', this.broken, () => { if (!this.#session.closed) this.#session.close() })
+  readonly #onAborted = guarded('http2', this.broken, () => {
     const { reason } = this.#conn.aborted
-    if (reason instanceof MeshError) for (const exchange of this.#open) exchange.gone(reason)
+    if (reason instanceof MeshError) for (const exchange of this.#open) gone(exchange, reason)
     this.#session.destroy()
     this.#conn.stream.destroy()
-  }
+  })
 
   #end(): void {
     if (this.#over) return
     this.#over = true
     this.#rt.deadlines.delete(this)
-    for (const exchange of this.#open) exchange.gone()
+    for (const exchange of this.#open) gone(exchange)
     this.#conn.draining.removeEventListener('abort', this.#onDraining)
     this.#conn.aborted.removeEventListener('abort', this.#onAborted)
     this.#resolve(this.#error ? { error: this.#error } : ENDED)
   }
 }
 
-function ignore(): void { /* close follows */ }
+/** One that fails keeps no other from hearing it. */
+const gone = guarded('http2', nothing, (exchange: H2Exchange, why?: MeshError) => exchange.gone(why))

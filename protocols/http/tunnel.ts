@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Context } from '../context.ts'
 import { refusalOf } from '../tls/client.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
@@ -41,22 +42,23 @@ export class Tunnel implements Deadline {
   onDue(): void { this.#end(new MeshError('MESH_IDLE_TIMEOUT', `nothing moved in the tunnel for ${this.#options.idleMs} ms`)) }
 
   abort(error: MeshError): void { this.#end(error) }
+  readonly broken = (error: MeshError): void => this.#end(error)
 
   #join(from: TunnelEnd, to: Duplex, count: (bytes: number) => void, goneCode: 'MESH_CLIENT_GONE' | 'MESH_UPSTREAM_RESET', gone: string): void {
     const { stream } = from
-    const pass = (chunk: Buffer): void => {
+    const pass = guarded('exchange', this.broken, (chunk: Buffer) => {
       this.#touch()
       count(chunk.length)
       if (!to.write(chunk)) stream.pause()
-    }
+    })
     stream.on('data', pass)
-    to.on('drain', () => stream.resume())
-    stream.on('end', () => {
+    to.on('drain', guarded('exchange', this.broken, () => { stream.resume() }))
+    stream.on('end', guarded('exchange', this.broken, () => {
       to.end()
       if (++this.#ended === 2) this.#end(undefined)
-    })
-    stream.on('error', () => {})
-    stream.on('close', () => this.#end(stream.readableEnded ? undefined : refusalOf(stream) ?? new MeshError(goneCode, gone)))
+    }))
+    stream.on('error', nothing)
+    stream.on('close', guarded('exchange', this.broken, () => this.#end(stream.readableEnded ? undefined : refusalOf(stream) ?? new MeshError(goneCode, gone))))
     if (from.rest && from.rest.length > 0) pass(from.rest)
     if (stream.destroyed) this.#end(new MeshError(goneCode, gone))
     else stream.resume()

@@ -4,6 +4,7 @@
  */
 import type { Clock, Timer } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import type { BridgeCounters } from './bridge-counters.ts'
 import type { BridgeRoute, SessionPlan } from './bridge-plan.ts'
 import { owned } from './codec/parser.ts'
@@ -66,7 +67,8 @@ export class BridgeInflow {
   pubrel(packetId: number): void {
     const { durability, origin, outbox } = this.#p
     if (!durability.inbound(origin).has(packetId)) { outbox.ack('pubcomp', packetId, REASON.packetIdNotFound); return }
-    durability.releaseInbound(origin, packetId).then(() => { if (!this.#over) outbox.ack('pubcomp', packetId, 0) }).catch((err: unknown) => { if (!this.#over) this.#p.fail(err) })
+    const fail = (err: unknown): void => { if (!this.#over) this.#p.fail(err) }
+    detached('bridge', durability.releaseInbound(origin, packetId).then(() => { if (!this.#over) outbox.ack('pubcomp', packetId, 0) }, fail), fail)
   }
 
   #stored(p: Publish, { rename, maxQos }: BridgeRoute): StoredMessage {
@@ -90,10 +92,10 @@ export class BridgeInflow {
     // Both in one turn of the event loop, so that the spool puts them into one transaction: message and id, or neither.
     const published = broker.publish(message, origin)
     const remembered = qos === 2 ? durability.append(message, [], { clientId: origin, packetId }) : undefined
-    Promise.all([published, remembered]).then(() => { arrival.state = 'taken'; this.#settle() }).catch(async (err: unknown) => {
+    detached('bridge', Promise.all([published, remembered]).then(() => { arrival.state = 'taken'; this.#settle() }, async (err: unknown) => {
       if (remembered) await remembered.then(() => durability.releaseInbound(origin, packetId)).catch(() => undefined)
       this.#refused(arrival, toMeshError(err))
-    })
+    }), this.#p.fail)
     // The promise tells only after what stands behind this message in the same bytes would have been offered too.
     if (qos > 0 && durability.refusals !== refusals) this.#offerLater()
   }

@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { detached, guarded } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { BridgeCounters } from './bridge-counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './bridge-inflow.ts'
@@ -72,12 +73,13 @@ export class BridgeLink {
   /** Serves the connection until it ends; never rejects. The stream is destroyed then. */
   run(): Promise<LinkEnd> {
     const { stream, plan, version } = this.#p
-    const gone = (err?: Error): void => this.#end({ why: 'failed', error: refusalOf(stream) ?? new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }) })
-    stream.on('data', (chunk: Buffer) => this.#onData(chunk))
-    stream.on('end', () => gone())
-    stream.on('close', () => gone())
+    const defect = (error: MeshError): void => this.#end({ why: 'failed', error })
+    const gone = guarded('bridge', defect, (err?: Error) => this.#end({ why: 'failed', error: refusalOf(stream) ?? new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }) }))
+    stream.on('data', guarded('bridge', defect, (chunk: Buffer) => this.#onData(chunk)))
+    stream.on('end', gone)
+    stream.on('close', guarded('bridge', defect, () => gone()))
     stream.on('error', gone)
-    stream.on('drain', () => this.#outflow?.pump())
+    stream.on('drain', guarded('bridge', defect, () => this.#outflow?.pump()))
     this.#outbox.packet({
       type: 'connect', version, cleanStart: false, keepAliveSec: KEEP_ALIVE_SEC, clientId: plan.clientId, username: undefined, password: undefined, will: undefined,
       properties: version === 4 ? NO_PROPERTIES : { sessionExpirySec: NEVER_EXPIRES, receiveMaximum: BRIDGE_RECEIVE_MAXIMUM, maximumPacketBytes: MAX_PACKET_BYTES },
@@ -88,7 +90,7 @@ export class BridgeLink {
   /** The routes have changed: subscribes and unsubscribes what differs. */
   use(plan: SessionPlan): void {
     this.#inflow.use(plan)
-    if (this.#state === 'connected') void this.#subscriptions.want(plan.down)
+    if (this.#state === 'connected') detached('bridge', this.#subscriptions.want(plan.down))
   }
   pump(): void { this.#outflow?.pump() }
   /** Says goodbye; the session stays with the broker. */
@@ -142,7 +144,7 @@ export class BridgeLink {
       return
     }
     this.#deadline.cancel()
-    this.#begin(packet).catch((err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }))
+    detached('bridge', this.#begin(packet).catch((err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) })))
   }
 
   async #begin({ sessionPresent, properties }: Connack): Promise<void> {

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { BridgeCounters } from './bridge-counters.ts'
 import type { Outbox } from './codec/outbox.ts'
@@ -71,20 +72,22 @@ export class BridgeOutflow {
     if (known.awaits === 'pubcomp') { this.#p.outbox.ack('pubrel', packetId, 0); return }
     if (reason >= 0x80) { this.#answered(packetId, 'pubrec', reason); return }
     known.awaits = 'release'
-    this.#p.queue.release(known.seq).then(() => {
+    const fail = (err: unknown): void => { if (!this.#over) this.#p.fail(err) }
+    detached('bridge', this.#p.queue.release(known.seq).then(() => {
       if (this.#over) return
       known.awaits = 'pubcomp'
       this.#p.outbox.ack('pubrel', packetId, 0)
-    }).catch((err: unknown) => { if (!this.#over) this.#p.fail(err) })
+    }, fail), fail)
   }
 
   #readLater(entries: Promise<readonly QueueEntry[]>, upTo: number): void {
     this.#reading = true
-    entries.then((found) => {
+    const fail = (err: unknown): void => { if (!this.#over) this.#p.fail(err) }
+    detached('bridge', entries.then((found) => {
       if (this.#over) return
       this.#reading = false
       if (this.#send(found, upTo) === 'going') this.pump()
-    }).catch((err: unknown) => { if (!this.#over) this.#p.fail(err) })
+    }, fail), fail)
   }
 
   #send(entries: readonly QueueEntry[], upTo: number): 'going' | 'blocked' {

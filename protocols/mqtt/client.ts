@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { detached, guarded, nothing } from '../../agent/core/guard.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import { type Connection, ENDED, type Outcome } from '../connection.ts'
 import type { Authorizer } from './authorization.ts'
@@ -65,14 +66,16 @@ export class Client implements Reading {
   async run(): Promise<Outcome> {
     const { clock } = this.#state.ctx
     const { draining, aborted } = this.#conn
-    const onDrain = (): void => this.close(draining.reason instanceof MeshError ? draining.reason : new MeshError('MESH_DRAINING', 'the listener is draining'))
-    const onAbort = (): void => { this.#end(ENDED, 'lost'); this.#stream.destroy() }
+    const defect = (error: MeshError): void => { this.#end({ error }, 'lost'); this.#stream.destroy() }
+    const ended = guarded('mqtt', defect, () => this.#end(ENDED, 'lost'))
+    const onDrain = guarded('mqtt', defect, () => this.close(draining.reason instanceof MeshError ? draining.reason : new MeshError('MESH_DRAINING', 'the listener is draining')))
+    const onAbort = guarded('mqtt', defect, () => { this.#end(ENDED, 'lost'); this.#stream.destroy() })
     this.#timer = clock.after(this.#policy.limits.connectTimeoutMs, () => this.close(new MeshError('MESH_REQUEST_TIMEOUT', 'no CONNECT within mqtt.limits.connectTimeoutMs')))
-    this.#stream.on('data', (chunk: Buffer) => this.#onData(chunk))
-    this.#stream.on('end', () => this.#end(ENDED, 'lost'))
-    this.#stream.on('close', () => this.#end(ENDED, 'lost'))
-    this.#stream.on('error', (err) => this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost'))
-    this.#stream.on('drain', () => this.#onDrain())
+    this.#stream.on('data', guarded('mqtt', defect, (chunk: Buffer) => this.#onData(chunk)))
+    this.#stream.on('end', ended)
+    this.#stream.on('close', ended)
+    this.#stream.on('error', guarded('mqtt', defect, (err: Error) => this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost')))
+    this.#stream.on('drain', guarded('mqtt', defect, () => this.#onDrain()))
     draining.addEventListener('abort', onDrain, { once: true })
     aborted.addEventListener('abort', onAbort, { once: true })
     if (aborted.aborted) onAbort()
@@ -150,7 +153,7 @@ export class Client implements Reading {
     this.#version = packet.version
     this.#now = { at: 'connecting' }
     this.hold('connecting')
-    this.#connect(packet).catch((err: unknown) => this.close(toMeshError(err)))
+    detached('mqtt', this.#connect(packet).catch((err: unknown) => this.close(toMeshError(err))), () => { this.#stream.destroy() })
   }
 
   async #connect(connect: Connect): Promise<void> {
@@ -238,6 +241,7 @@ export class Client implements Reading {
     this.#waitingFilters += filters
     if (this.#waitingFilters >= MAX_WAITING_FILTERS) this.hold('subscriptions')
     const answer = this.#acting.then(() => (packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking)))
+    // What fails is told by the answer.
     this.#acting = answer.then(nothing, nothing)
     this.#answering = this.#answering
       .then(() => answer).then((tell) => tell())
@@ -246,6 +250,7 @@ export class Client implements Reading {
         this.#waitingFilters -= filters
         if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.release('subscriptions')
       })
+    detached('mqtt', this.#answering, (error) => this.close(error))
   }
 
   #takeDisconnect({ reason, properties }: Disconnect): void {
@@ -318,9 +323,8 @@ export class Client implements Reading {
     if (stream.destroyed || stream.writableFinished) { done(); return }
     const late = this.#state.ctx.clock.after(FAREWELL_MS, done)
     stream.resume()
-    stream.once('close', () => { late.cancel(); done() })
-    stream.end(() => { late.cancel(); done() })
+    const left = guarded('mqtt', done, () => { late.cancel(); done() })
+    stream.once('close', left)
+    stream.end(left)
   }
 }
-
-function nothing(): void { /* what fails is told by the answer */ }

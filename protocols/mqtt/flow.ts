@@ -3,6 +3,7 @@
  * A session that is kept takes from its durable queue; one that ends with its connection from memory.
  */
 import { toMeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import { REASON } from './reason.ts'
 import type { Qos } from './codec/packet.ts'
 import type { Counters } from './counters.ts'
@@ -140,11 +141,12 @@ export class DurableFlow implements Flow {
   #readLater(entries: Promise<readonly QueueEntry[]>, upTo: number, link: Link): void {
     const epoch = this.#epoch
     this.#reading = true
-    entries.then((all) => {
+    const close = (err: unknown): void => { if (epoch === this.#epoch) link.close(toMeshError(err)) }
+    detached('mqtt', entries.then((all) => {
       if (epoch !== this.#epoch) return
       this.#reading = false
       if (this.#take(all, upTo, link) === 'going') this.pump()
-    }).catch((err: unknown) => { if (epoch === this.#epoch) link.close(toMeshError(err)) })
+    }, close), close)
   }
 
   #take(entries: readonly QueueEntry[], upTo: number, link: Link): 'going' | 'blocked' {
@@ -189,11 +191,12 @@ export class DurableFlow implements Flow {
     if (reason >= 0x80) { this.#over(packetId, 'pubrec'); return }
     known.awaits = 'release'
     const epoch = this.#epoch
-    this.#queue.release(known.seq).then(() => {
+    const close = (err: unknown): void => { if (epoch === this.#epoch) link.close(toMeshError(err)) }
+    detached('mqtt', this.#queue.release(known.seq).then(() => {
       if (epoch !== this.#epoch) return
       known.awaits = 'pubcomp'
       link.outbox.ack('pubrel', packetId, 0)
-    }).catch((err: unknown) => { if (epoch === this.#epoch) link.close(toMeshError(err)) })
+    }, close), close)
   }
 
   #over(packetId: number, awaits: Awaits): void {

@@ -4,6 +4,7 @@
  * read from until there is room, and nothing of it overtakes what waits [MQTT-4.6.0-6]. Nothing is acknowledged that was not taken.
  */
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Publish, Qos } from './codec/packet.ts'
 import type { StoredMessage } from './durability.ts'
@@ -99,7 +100,8 @@ export class Inflow {
       return
     }
     if (!durability.inbound(clientId).has(packetId)) { this.#complete(packetId, false); return }
-    durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId, true)).catch((err: unknown) => this.#link.close(toMeshError(err)))
+    const close = (err: unknown): void => this.#link.close(toMeshError(err))
+    detached('mqtt', durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId, true), close), close)
   }
   /** An unknown id is no error after a reconnect (MQTT 5.0 §3.7.2.1): PUBCOMP was lost. Clients tell their application otherwise, so it is a success, as with mosquitto. */
   #complete(packetId: number, known: boolean): void {
@@ -179,7 +181,7 @@ export class Inflow {
     if (this.#held.length > 0) { this.#held.push(one); return }
     const { durability } = this.#state
     const { refusals } = durability
-    commit.run().then(() => { one.state = 'taken'; this.#settle() }).catch((err: unknown) => this.#refused(one, toMeshError(err)))
+    detached('mqtt', commit.run().then(() => { one.state = 'taken'; this.#settle() }, (err: unknown) => this.#refused(one, toMeshError(err))), (error) => this.#link.close(error))
     // The promise tells only after what stands behind this message in the same bytes has been asked for too.
     if (durability.refusals !== refusals && one.qos > 0 && this.#link.version === 4) this.#held.push(one)
   }

@@ -3,6 +3,7 @@
  * A session without a connection is judged by the rules of the listener that it was last connected to.
  */
 import { toMeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import { createAuthorizer, type Authorizer } from './authorization.ts'
 import { clientOf } from './owner.ts'
@@ -25,9 +26,9 @@ export function reauthorize(state: BrokerState, session: Session, may: Authorize
   state.ctx.log.warn({ evt: 'mqtt.subscription.revoked', clientId: session.clientId, count: revoked.length, filters: revoked.slice(0, MAX_LISTED) }, 'subscriptions ended: the mqtt policy does not allow them any more')
   if (!session.stored || state.sessions.get(session.clientId) !== session) return
   // Not waited for: whoever comes back with the session is asked again.
-  state.durability.saveSubscriptions(session.clientId, [], revoked).catch((err: unknown) => {
+  detached('mqtt', state.durability.saveSubscriptions(session.clientId, [], revoked).catch((err: unknown) => {
     state.ctx.log.warn({ evt: 'mqtt.session.save', clientId: session.clientId, err: toMeshError(err) }, 'session could not be saved')
-  })
+  }))
 }
 
 /** What the rules say of a session without a connection: every set that may apply has to agree. Undefined when nobody knows them: the listener is gone. */

@@ -1,6 +1,7 @@
 /** Sessions as a whole: finding, making, ending and expiring them, what is left of them in the store, and their wills (MQTT 5.0 §3.1.2.5, §4.1). */
 import type { Clock, Timer } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import type { Will } from './codec/packet.ts'
 import { owned } from './codec/parser.ts'
 import type { StoredMessage } from './durability.ts'
@@ -47,9 +48,9 @@ export function restore(state: BrokerState): void {
 /** Written without waiting: a change that is not acknowledged to anybody. Failures are logged; the next write has all of it again but the subscriptions, which are not its own. */
 export function saveLater(state: BrokerState, session: Session): void {
   if (!session.stored) return
-  state.durability.saveSession(session.toStored()).catch((err: unknown) => {
+  detached('mqtt', state.durability.saveSession(session.toStored()).catch((err: unknown) => {
     state.ctx.log.warn({ evt: 'mqtt.session.save', clientId: session.clientId, err: toMeshError(err) }, 'session could not be saved')
-  })
+  }))
 }
 
 /** Ends the session for good. Its will, if it still waits, is published now (§3.1.3.2.2). */
@@ -73,9 +74,9 @@ export async function dropQueue({ durability }: BrokerState, clientId: string): 
 }
 
 export function endSessionLater(state: BrokerState, session: Session): void {
-  inTurn(state, session.clientId, () => endSession(state, session)).catch((err: unknown) => {
+  detached('mqtt', inTurn(state, session.clientId, () => endSession(state, session)).catch((err: unknown) => {
     state.ctx.log.warn({ evt: 'mqtt.session.delete', clientId: session.clientId, err: toMeshError(err) }, 'session could not be deleted')
-  })
+  }))
 }
 
 /** A clock may cap what it is asked for at once (agent/core/clock.ts), so long waits go in steps. */
@@ -163,11 +164,11 @@ function publishWill(state: BrokerState, clientId: string, message: StoredMessag
       }
     }
   }
-  publish().catch((thrown: unknown) => {
+  detached('mqtt', publish().catch((thrown: unknown) => {
     if (closed.aborted) return
     counters.dropped.spool.value++
     ctx.log.warn({ evt: 'mqtt.will.lost', clientId, topic: message.topic, err: toMeshError(thrown) }, 'will could not be published')
-  })
+  }))
 }
 
 export function takenOver(session: Session): MeshError {

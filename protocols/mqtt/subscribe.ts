@@ -1,5 +1,6 @@
 /** SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8 to §3.11). A kept session's subscriptions are durable before they are acknowledged. */
 import { toMeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Qos, Subscribe, Unsubscribe } from './codec/packet.ts'
@@ -130,10 +131,10 @@ function sendRetained(state: BrokerState, session: Session, { filter, qos, subsc
 }
 
 function appendRetained(state: BrokerState, session: Session, message: StoredMessage): void {
-  state.durability.append(retainedCopy(message), [session.queue!]).catch((err: unknown) => {
+  detached('mqtt', state.durability.append(retainedCopy(message), [session.queue!]).catch((err: unknown) => {
     state.counters.dropped.spool.value++
     state.ctx.log.warn({ evt: 'mqtt.retained.lost', clientId: session.clientId, topic: message.topic, err: toMeshError(err) }, 'retained message could not be queued')
-  })
+  }))
 }
 
 /** The answer rejects when the store fails: then nothing is acknowledged and the connection ends. */

@@ -3,9 +3,10 @@
  * parsed here in its smallest form, because node:http would put a whole server between the listener and the stream; frames are `ws`'s work.
  */
 import type { Duplex } from 'node:stream'
-import { createWebSocketStream, WebSocketServer } from 'ws'
+import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 
 const MAX_HEAD_BYTES = 8 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')
@@ -24,20 +25,21 @@ export async function upgrade(stream: Duplex, { clock, timeoutMs, maxPacketBytes
   // A frame may hold many packets and a packet many frames [MQTT-6.0.0-2]; the parser bounds packets, this bounds what one frame makes ws gather.
   const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: Math.max(maxPacketBytes, 64 * 1024), handleProtocols: () => 'mqtt' })
   return new Promise((resolve, reject) => {
-    const onClose = (): void => reject(new MeshError('MESH_MALFORMED_INPUT', 'the WebSocket handshake is not that of RFC 6455 §4.2.1'))
+    const onClose = guarded('websocket', reject, () => reject(new MeshError('MESH_MALFORMED_INPUT', 'the WebSocket handshake is not that of RFC 6455 §4.2.1')))
     stream.once('close', onClose)
     stream.once('finish', onClose)
-    server.handleUpgrade(request as unknown as Parameters<WebSocketServer['handleUpgrade']>[0], stream, rest, (socket) => {
+    server.handleUpgrade(request as unknown as Parameters<WebSocketServer['handleUpgrade']>[0], stream, rest, guarded('websocket', (error) => { stream.destroy(); reject(error) }, (socket: WebSocket) => {
       stream.removeListener('close', onClose)
       stream.removeListener('finish', onClose)
       // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
-      socket.on('message', (_data, isBinary) => { if (!isBinary) frames.destroy() })
+      socket.on('message', guarded('websocket', () => { frames.destroy() }, (_data: unknown, isBinary: boolean) => { if (!isBinary) frames.destroy() }))
       const frames = createWebSocketStream(socket)
-      frames.on('error', () => { /* heard by client.ts; without any listener it would end the process */ })
+      // Heard by client.ts; without any listener it would end the process.
+      frames.on('error', nothing)
       // ws only listens; what readHead paused stays paused until somebody says otherwise.
       stream.resume()
       resolve(frames)
-    })
+    }))
   })
 }
 
@@ -55,14 +57,14 @@ function readHead(stream: Duplex, clock: Clock, timeoutMs: number, aborted: Abor
       stream.pause()
       finish()
     }
-    const onGone = (): void => settle(() => reject(new MeshError('MESH_CLIENT_GONE', 'the connection ended before the WebSocket upgrade')))
-    const onData = (chunk: Buffer): void => {
+    const onGone = guarded('websocket', reject, () => settle(() => reject(new MeshError('MESH_CLIENT_GONE', 'the connection ended before the WebSocket upgrade'))))
+    const onData = guarded('websocket', (error) => settle(() => reject(error)), (chunk: Buffer) => {
       const before = got.length
       got = Buffer.concat([got, chunk])
       const end = got.indexOf(HEAD_END, Math.max(0, before - 3))
       if (end >= 0 && end <= MAX_HEAD_BYTES) settle(() => resolve({ head: got.toString('latin1', 0, end), rest: got.subarray(end + 4) }))
       else if (got.length > MAX_HEAD_BYTES) settle(() => { refuse(stream, 431); reject(new MeshError('MESH_HEADERS_TOO_LARGE', `the upgrade request is longer than ${MAX_HEAD_BYTES} bytes`)) })
-    }
+    })
     const timer = clock.after(timeoutMs, () => settle(() => { refuse(stream, 408); reject(new MeshError('MESH_REQUEST_TIMEOUT', 'no WebSocket upgrade within mqtt.limits.connectTimeoutMs')) }))
     aborted.addEventListener('abort', onGone, { once: true })
     stream.on('data', onData)

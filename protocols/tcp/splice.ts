@@ -1,6 +1,7 @@
 /** Carries bytes between two streams in both directions, with back-pressure and half-close, until both have ended. */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
+import { guarded } from '../../agent/core/guard.ts'
 
 export type SpliceEnd = 'ended' | 'idle' | 'near-failed' | 'far-failed' | 'aborted'
 export type SpliceOptions = {
@@ -34,22 +35,24 @@ export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<Spl
       if (how !== 'ended') { near.destroy(); far.destroy() }
       resolve(how)
     }
-    const onAbort = (): void => finish('aborted')
+    const defect = (): void => finish('aborted')
+    const onAbort = guarded('tcp', defect, () => finish('aborted'))
 
     const carry = (from: Duplex, to: Duplex, moved: (bytes: number) => void, failed: SpliceEnd): void => {
       let ended = false
-      from.on('data', (chunk: Buffer) => {
+      const resume = guarded('tcp', defect, () => { from.resume() })
+      from.on('data', guarded('tcp', defect, (chunk: Buffer) => {
         movedAtMs = o.clock.monotonicMs()
         moved(chunk.length)
-        if (!to.write(chunk)) { from.pause(); to.once('drain', () => from.resume()) }
-      })
-      from.once('end', () => {
+        if (!to.write(chunk)) { from.pause(); to.once('drain', resume) }
+      }))
+      from.once('end', guarded('tcp', defect, () => {
         ended = true
         to.end()
         if (--open === 0) finish('ended')
-      })
-      from.once('error', () => finish(failed))
-      from.once('close', () => { if (!ended) finish(failed) })
+      }))
+      from.once('error', guarded('tcp', defect, () => finish(failed)))
+      from.once('close', guarded('tcp', defect, () => { if (!ended) finish(failed) }))
     }
     carry(near, far, o.forwarded, 'near-failed')
     carry(far, near, o.returned, 'far-failed')

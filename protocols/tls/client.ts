@@ -7,6 +7,7 @@ import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Identity, Judging, PeerIdentity, ValidityRules } from '../../agent/model/identity.ts'
 import type { UpstreamTls } from '../../agent/model/tls.ts'
 import { judgePeer } from './judge.ts'
@@ -72,11 +73,11 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
       ...(options.serverName === '' || net.isIP(options.serverName) !== 0 ? {} : { servername: options.serverName }),
       ...(resumed ? { session: resumed.ticket } : {}),
     })
-    socket.on('error', (err) => { if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, { cause: err })) })
+    socket.on('error', guarded('tls', nothing, (err: Error) => { if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, { cause: err })) }))
     await handshake(socket, stream, options)
     if (judging) judge(socket, judging, options)
     const peer = verifyPeer(socket, options.tls, resumed?.peer)
-    if (!judging) socket.on('session', (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) })
+    if (!judging) socket.on('session', guarded('tls', () => { socket.destroy() }, (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) }))
     return { stream: socket, alpn: socket.alpnProtocol || '', peer: peer?.identity }
   } catch (thrown) {
     stream.destroy()
@@ -105,10 +106,10 @@ function handshake(socket: tls.TLSSocket, under: Duplex, { clock, timeoutMs, sig
       settle()
     }
     const fail = (reason: unknown): void => finish(() => { socket.destroy(); reject(reason) })
-    const onSecure = (): void => finish(resolve)
-    const onError = (err: Error): void => fail(new MeshError('MESH_UPSTREAM_TLS', `the TLS handshake failed: ${reasonOf(err)}`, { cause: err }))
-    const onClose = (): void => fail(new MeshError('MESH_UPSTREAM_TLS', 'the server closed during the TLS handshake'))
-    const onAbort = (): void => fail(signal.reason)
+    const onSecure = guarded('tls', fail, () => finish(resolve))
+    const onError = guarded('tls', fail, (err: Error) => fail(new MeshError('MESH_UPSTREAM_TLS', `the TLS handshake failed: ${reasonOf(err)}`, { cause: err })))
+    const onClose = guarded('tls', fail, () => fail(new MeshError('MESH_UPSTREAM_TLS', 'the server closed during the TLS handshake')))
+    const onAbort = guarded('tls', fail, () => fail(signal.reason))
     const timer = clock.after(timeoutMs, () => fail(new MeshError('MESH_CONNECT_TIMEOUT', `the TLS handshake did not end within ${timeoutMs} ms`)))
     socket.once('secureConnect', onSecure).once('error', onError).once('close', onClose)
     // Over anything but a TCP socket the layers do not pass each other's end on.

@@ -7,6 +7,7 @@ import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded } from '../../agent/core/guard.ts'
 import type { Identity, IdentitySource, Judging } from '../../agent/model/identity.ts'
 import type { DownstreamTls } from '../../agent/model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
@@ -87,9 +88,10 @@ export class TlsTerminator {
         settle()
       }
       const fail = (reason: unknown): void => finish(() => { raw.destroy(); reject(reason) })
-      const onAbort = (): void => fail(signal.reason)
+      const onAbort = guarded('tls', fail, () => fail(signal.reason))
       // Node closes the stream of a client that it refuses, and says why a moment later.
-      const onClose = (): void => { setImmediate(() => fail(new MeshError('MESH_TLS_HANDSHAKE', 'the client closed during the TLS handshake'))) }
+      const closed = guarded('tls', fail, () => fail(new MeshError('MESH_TLS_HANDSHAKE', 'the client closed during the TLS handshake')))
+      const onClose = guarded('tls', fail, () => { setImmediate(closed) })
       const timer = this.#clock.after(handshakeMs, () => fail(new MeshError('MESH_TLS_HANDSHAKE', `the TLS handshake did not end within ${handshakeMs} ms`)))
       raw.once('close', onClose)
       signal.addEventListener('abort', onAbort, { once: true })
@@ -97,8 +99,8 @@ export class TlsTerminator {
       // A client that ends in the middle of the handshake is gone; half-close is for what comes after it.
       raw.allowHalfOpen = false
       acceptOn(server, raw, {
-        secure: (socket) => finish(() => { raw.allowHalfOpen = true; socket.allowHalfOpen = true; resolve(socket) }),
-        failed: (err, socket) => fail(new MeshError('MESH_TLS_HANDSHAKE', refusal(err, socket), { cause: err })),
+        secure: guarded('tls', fail, (socket: tls.TLSSocket) => finish(() => { raw.allowHalfOpen = true; socket.allowHalfOpen = true; resolve(socket) })),
+        failed: guarded('tls', fail, (err: Error, socket: tls.TLSSocket) => fail(new MeshError('MESH_TLS_HANDSHAKE', refusal(err, socket), { cause: err }))),
       })
     })
   }

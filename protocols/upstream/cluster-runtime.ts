@@ -1,7 +1,7 @@
 /** One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the tables. */
 import { createRequire } from 'node:module'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
+import { detached, guarded, nothing } from '../../agent/core/guard.ts'
 import { lease } from '../../agent/core/lease.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
 import type { Tables } from '../../agent/model/tables.ts'
@@ -117,7 +117,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal: AbortSignal.any([options.signal, this.#stop.signal]) })
       held.use(this.standings.add({ side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }))
       // Whoever forgets to say so: a stream that is closed is no connection any more.
-      stream.once('close', () => { held.dispose() })
+      stream.once('close', guarded('upstream', nothing, () => { held.dispose() }))
       let told = false
       return {
         stream, endpoint, alpn,
@@ -219,5 +219,3 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #noEndpoint(): MeshError { return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`) }
 }
-
-function nothing(): void { /* nobody asked */ }

@@ -1,6 +1,7 @@
 /** From an endpoint to a stream that may carry the caller's bytes: TCP, then TLS with the peer's identity checked, within connect_timeout. */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import { staysHere, type NetStream } from '../../agent/core/network.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
 import type { Standing } from '../../agent/model/identity.ts'
@@ -50,7 +51,7 @@ async function connected(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, c
       if (closed && !staysHere(made)) throw closed
       if (cluster.discovery.kind === 'original-dst') {
         const own = ownConnectionsOf(ctx).dialed(made)
-        made.stream.once('close', () => { own[Symbol.dispose]() })
+        made.stream.once('close', guarded('upstream', nothing, () => { own[Symbol.dispose]() }))
       }
     } catch (refused) { made.stream.destroy(); throw refused }
     return made

@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
 import { H1Parser, type ParserSink } from '../http/h1-parser.ts'
@@ -103,7 +104,9 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   /* The response. */
 
   #reading = false
-  readonly #onData = (chunk: Buffer): void => {
+  /** A defect in one of the callbacks: nobody can say in which state the connection is. */
+  readonly broken = (error: MeshError): void => { this.#stream.destroy(); this.#fail(error); this.#gone() }
+  readonly #onData = guarded('upstream', this.broken, (chunk: Buffer) => {
     if (!this.#busy) { this.destroy(); return }
     this.#gotBytes = true
     this.#reading = true
@@ -118,7 +121,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     if (this.#parser.status === 101 && this.#events) { this.#upgraded(this.#events, used < chunk.length ? chunk.subarray(used) : undefined); return }
     if (this.#ended) this.#complete(used === chunk.length)
     else this.#events?.onCallPause()
-  }
+  })
 
   onHead(): void {
     const { status, headers, contentLength, bodyLength } = this.#parser
@@ -153,19 +156,19 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     events.onCallUpgraded(head, stream, rest)
   }
 
-  readonly #onEnd = (): void => {
+  readonly #onEnd = guarded('upstream', this.broken, () => {
     if (!this.#busy) { this.destroy(); return }
     if (this.#parser.finish() && this.#ended) { this.#complete(false); return }
     this.#fail(this.#reset())
-  }
-  readonly #onClose = (): void => {
+  })
+  readonly #onClose = guarded('upstream', this.broken, () => {
     if (this.#closed) return
     if (this.#busy && this.#events) this.#fail(this.#reset())
     else if (this.#busy) this.#finish(false)
     else this.#gone()
-  }
-  readonly #onDrain = (): void => { this.#events?.onCallDrained() }
-  readonly #onError = (): void => { /* close follows */ }
+  })
+  readonly #onDrain = guarded('upstream', this.broken, () => { this.#events?.onCallDrained() })
+  readonly #onError = nothing
 
   #reset(): MeshError { return refusalOf(this.#stream) ?? new MeshError('MESH_UPSTREAM_RESET', this.#gotBytes ? 'the endpoint closed in the middle of its answer' : 'the endpoint closed before it answered') }
 

@@ -2,6 +2,7 @@
 import http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
 import { fieldObject, fieldsOf, trailersOf } from '../http/h2-headers.ts'
@@ -27,6 +28,8 @@ export class H2Connection implements PooledConnection, Deadline {
   #closed = false
   #leaving = false
 
+  readonly broken = (): void => this.destroy()
+
   constructor(pool: HostPool, stream: Duplex) {
     this.pool = pool
     this.#stream = stream
@@ -35,11 +38,11 @@ export class H2Connection implements PooledConnection, Deadline {
       createConnection: () => stream, maxHeaderListPairs: pool.limits.maxHeaderCount + 1,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: pool.limits.maxHeaderBytes },
     })
-    this.session.on('error', ignore)
+    this.session.on('error', nothing)
     // There is no half-close in HTTP/2, and node:http2 does not notice the end of a socket that permits it.
-    stream.once('end', () => this.destroy())
-    this.session.on('goaway', () => { this.#leaving = true; if (this.#active === 0) this.destroy() })
-    this.session.on('close', () => this.#gone())
+    stream.once('end', guarded('upstream', this.broken, () => this.destroy()))
+    this.session.on('goaway', guarded('upstream', this.broken, () => { this.#leaving = true; if (this.#active === 0) this.destroy() }))
+    this.session.on('close', guarded('upstream', this.broken, () => this.#gone()))
   }
 
   get room(): number {
@@ -118,7 +121,7 @@ class H2Call implements HttpCall {
   sendEnd(trailers: readonly string[] | undefined): void {
     const stream = this.#stream
     if (!stream) return
-    stream.once('wantTrailers', () => { stream.sendTrailers(fieldObject(trailers ?? [])) })
+    stream.once('wantTrailers', guarded('upstream', this.#broken, () => { stream.sendTrailers(fieldObject(trailers ?? [])) }))
     stream.end()
     this.#sent = 'all'
   }
@@ -135,27 +138,37 @@ class H2Call implements HttpCall {
   }
 
   #listen(stream: http2.ClientHttp2Stream): void {
-    stream.on('headers', (_headers, _flags, raw: unknown) => {
+    const broken = this.#broken
+    stream.on('headers', guarded('upstream', broken, (_headers: unknown, _flags: unknown, raw: unknown) => {
       const { pseudo, headers } = fieldsOf(raw as string[])
       this.#events?.onCallInformational({ status: Number(pseudo['status']), headers, contentLength: UNKNOWN_LENGTH })
-    })
-    stream.on('response', (_headers, flags, raw: unknown) => {
+    }))
+    stream.on('response', guarded('upstream', broken, (_headers: unknown, flags: number, raw: unknown) => {
       this.#gotBytes = true
       const { pseudo, headers, contentLength } = fieldsOf(raw as string[])
       const status = Number(pseudo['status'])
       this.#connection.pool.answered(status)
       this.#events?.onCallHead({ status, headers, contentLength }, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
       this.#events?.onCallPause()
-    })
-    stream.on('trailers', (_headers, _flags, raw: unknown) => { this.#trailers = trailersOf(raw as string[]) })
-    stream.on('data', (chunk: Buffer) => {
+    }))
+    stream.on('trailers', guarded('upstream', broken, (_headers: unknown, _flags: unknown, raw: unknown) => { this.#trailers = trailersOf(raw as string[]) }))
+    stream.on('data', guarded('upstream', broken, (chunk: Buffer) => {
       this.#events?.onCallData(chunk)
       this.#events?.onCallPause()
-    })
-    stream.on('end', () => { this.#ended = true })
-    stream.on('drain', () => this.#events?.onCallDrained())
-    stream.on('error', ignore)
-    stream.on('close', () => this.#closed(stream.rstCode))
+    }))
+    stream.on('end', guarded('upstream', broken, () => { this.#ended = true }))
+    stream.on('drain', guarded('upstream', broken, () => this.#events?.onCallDrained()))
+    stream.on('error', nothing)
+    stream.on('close', guarded('upstream', broken, () => this.#closed(stream.rstCode)))
+  }
+
+  /** A defect in one of the callbacks: the stream is over, and the exchange hears of it if it can still hear. */
+  readonly #broken = (error: MeshError): void => {
+    const events = this.#events
+    this.#events = undefined
+    this.#stream?.destroy()
+    this.#finish()
+    events?.onCallFailed(error, this.#sent, false)
   }
 
   #closed(code: number | undefined): void {
@@ -171,12 +184,12 @@ class H2Call implements HttpCall {
   }
   /** The exchange is in the middle of onCall: it hears of it afterwards. */
   #failLater(error: MeshError): void {
-    queueMicrotask(() => {
+    queueMicrotask(guarded('upstream', nothing, () => {
       const events = this.#events
       this.#events = undefined
       this.#finish()
       events?.onCallFailed(error, 'nothing', this.#reused)
-    })
+    }))
   }
   #finish(): void {
     if (this.#over) return
@@ -184,5 +197,3 @@ class H2Call implements HttpCall {
     this.#connection.callOver(this.#lease)
   }
 }
-
-function ignore(): void { /* close follows */ }

@@ -43,3 +43,11 @@ test('a taken port is reported with its code', async () => {
   await using admin = await startAdmin({ address: '127.0.0.1', port: 0 }, pages, silentLog)
   await assert.rejects(startAdmin({ address: '127.0.0.1', port: admin.port }, pages, silentLog), { code: 'MESH_PORT_IN_USE' })
 })
+test('a target that is no path is answered with 400, and the port goes on', async () => {
+  await using admin = await startAdmin({ address: '127.0.0.1', port: 0 }, pages, silentLog)
+  for (const target of ['//', '//a:b', '///', '/%', '//[', '*', '/?%', 'http://[/', '//\\']) {
+    const { status } = await ask(admin.port, target)
+    assert.ok(status === 400 || status === 404, `${target}: ${status}`)
+  }
+  assert.equal((await ask(admin.port, '/live')).status, 200)
+})

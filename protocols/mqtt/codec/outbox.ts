@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import { varIntBytes, writeVarInt } from './bytes.ts'
 import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
 import { encode } from './encode.ts'
+import { guarded, nothing, reportDefect } from '../../../agent/core/guard.ts'
 
 const SLAB_BYTES = 32 * 1024
 /** Larger payloads are not copied but written as they are, behind their header. */
@@ -28,13 +29,16 @@ export class Flusher {
     if (this.#scheduled) return
     this.#scheduled = true
     // Not a microtask: the check phase comes after every socket that was readable in this turn and after all commits that were reported in it.
-    setImmediate(() => this.flush())
+    setImmediate(guarded('mqtt', nothing, () => this.flush()))
   }
   flush(): void {
     this.#scheduled = false
     const dirty = this.#dirty
     this.#dirty = this.#spare
-    for (const outbox of dirty) outbox.flush()
+    for (const outbox of dirty) {
+      // One that breaks is one connection; the others still get theirs.
+      try { outbox.flush() } catch (thrown) { reportDefect('mqtt', thrown); outbox.destroy() }
+    }
     dirty.length = 0
     this.#spare = dirty
   }
@@ -158,6 +162,8 @@ export class Outbox {
     slab.buf.set(bytes, slab.at)
     slab.at += bytes.length
   }
+
+  destroy(): void { this.#stream.destroy() }
 
   /** Gives the socket what has gathered. Does nothing on a stream that is over. */
   flush(): void {

@@ -1,6 +1,7 @@
 /** Whether the spool takes one message more, and what goes for it where the policy prefers new ones. */
 import type { Clock } from '../../../agent/core/clock.ts'
 import { MeshError } from '../../../agent/core/errors.ts'
+import { detached } from '../../../agent/core/guard.ts'
 import type { Metrics } from '../../../agent/core/metrics.ts'
 import type { MqttPolicy } from '../../../agent/model/mqtt-policy.ts'
 import type { SpoolQueue } from './queue.ts'
@@ -108,11 +109,11 @@ export class Room {
     if (this.#isAsking) return
     const before = this.#sinceLookBytes
     this.#isAsking = true
-    void this.#p.spareBytes().catch(() => 0).then((spare) => {
+    detached('storage', this.#p.spareBytes().catch(() => 0).then((spare) => {
       this.#isAsking = false
       this.#spareBytes = spare
       this.#sinceLookBytes = Math.max(0, this.#sinceLookBytes - before)
-    })
+    }))
   }
 
   #counted(why: Limit, err: MeshError): MeshError {

@@ -1,6 +1,7 @@
 /** The spool: everything durable of the MQTT part in one SQLite file. What was acknowledged is here or was delivered; see durability.ts for the promises. */
 import type { Clock } from '../../../agent/core/clock.ts'
 import { MeshError } from '../../../agent/core/errors.ts'
+import { nothing } from '../../../agent/core/guard.ts'
 import type { Log } from '../../../agent/core/log.ts'
 import type { Metrics } from '../../../agent/core/metrics.ts'
 import type { DurabilityProfile, OpenStorage, Statement, Storage } from '../../../agent/core/storage.ts'
@@ -140,7 +141,8 @@ class SqliteSpool implements Spool, QueueHost {
     const bytes = entryBytes(message)
     const refusal = queues.length > 0 ? this.#room.refusal(bytes, queues) : undefined
     if (refusal) return Promise.reject(refusal)
-    if (queues.length > 0) void this.#writer.append(message, queues, bytes)
+    // Of one transaction with what follows, whose failure tells of both.
+    if (queues.length > 0) this.#writer.append(message, queues, bytes).catch(nothing)
     const durable = this.#writer.write([{ sql: SQL.addInbound, params: [clientId, packetId] }], () => {
       const ids = this.#inbound.get(clientId)
       if (ids) ids.add(packetId)

@@ -4,6 +4,7 @@
  */
 import type { Clock, Timer } from '../../../agent/core/clock.ts'
 import { toMeshError } from '../../../agent/core/errors.ts'
+import { guarded, nothing } from '../../../agent/core/guard.ts'
 import type { Log } from '../../../agent/core/log.ts'
 import type { Statement, Storage } from '../../../agent/core/storage.ts'
 import type { StoredMessage } from '../durability.ts'
@@ -124,7 +125,7 @@ export class SpoolWriter {
     if (!this.#running && !this.#isScheduled) {
       this.#isScheduled = true
       // Not a microtask: all sockets that have something to say in this turn are heard first.
-      setImmediate(() => { this.#isScheduled = false; this.#flush() })
+      setImmediate(guarded('storage', nothing, () => { this.#isScheduled = false; this.#flush() }))
     }
     return this.#batch
   }

@@ -6,7 +6,7 @@ test('what a callback throws ends what it belongs to, is told once, and goes no 
   const told: string[] = []
   using _heard = onDefect((part, { code, message }) => told.push(`${part} ${code} ${message}`))
   const ended: string[] = []
-  guarded('http2', ({ code }) => ended.push(code), (what: string) => { throw new TypeError(what) })('an odd field')
+  guarded('http2', ({ code }) => { ended.push(code) }, (what: string) => { throw new TypeError(what) })('an odd field')
   assert.deepEqual(told, ['http2 MESH_INTERNAL an odd field'])
   assert.deepEqual(ended, ['MESH_INTERNAL'])
 })
