@@ -8,7 +8,7 @@
  */
 import { cidrContains } from '../agent/model/ip.ts'
 import type { PeerIdentity } from '../agent/model/identity.ts'
-import { matchesHeader, matchesString, type StringMatch } from '../agent/model/matcher.ts'
+import { matchesHeader, matchesString, type HeaderValues, type StringMatch } from '../agent/model/matcher.ts'
 import type { Permission, Policy, PolicyRule, Principal } from '../agent/model/policy.ts'
 
 export type AuthzFacts = {
@@ -22,8 +22,8 @@ export type AuthzFacts = {
   readonly destinationPort: number
   /** SNI of the hello; '' without one. */
   readonly serverName: string
-  /** Undefined at L4. Lower-case name, pseudo names included (`:method`, `:authority`, `:path`, `:scheme`); several values come joined with ','. */
-  readonly header: ((name: string) => string | undefined) | undefined
+  /** Undefined at L4. Lower-case name, pseudo names included (`:method`, `:authority`, `:path`, `:scheme`); each line by itself. */
+  readonly header: ((name: string) => HeaderValues) | undefined
   /** Normalised, without query and fragment: exactly the path that routing sees (http/path-normalize.ts). Undefined at L4 and for CONNECT. */
   readonly path: string | undefined
 }

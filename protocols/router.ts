@@ -1,7 +1,7 @@
 /** Which virtual host and route a request belongs to (envoy.config.route.v3.RouteConfiguration). Pure; chance comes in. */
 import type { Random } from '../agent/core/clock.ts'
-import { matchesHeader, matchesString, type QueryMatch } from '../agent/model/matcher.ts'
-import type { PathMatch, Route, RouteMatch, VirtualHost, WeightedCluster } from '../agent/model/route.ts'
+import { asciiLowerCase, asText, matchesHeader, matchesString, type HeaderValues, type QueryMatch } from '../agent/model/matcher.ts'
+import { NO_HEADER_CHANGES, type PathMatch, type Route, type RouteMatch, type VirtualHost, type WeightedCluster } from '../agent/model/route.ts'
 import type { RouteTable } from '../agent/model/tables.ts'
 
 export type RequestFacts = {
@@ -12,6 +12,8 @@ export type RequestFacts = {
   readonly scheme: string
   /** Lower-case name; several values come joined with ','. */
   header(name: string): string | undefined
+  /** The same, each line by itself. Left out where no header has several. */
+  values?(name: string): HeaderValues
 }
 
 export type Routed = { readonly virtualHost: VirtualHost; readonly route: Route }
@@ -20,10 +22,17 @@ export type Routed = { readonly virtualHost: VirtualHost; readonly route: Route 
 export function matchRoute(table: RouteTable, request: RequestFacts, random: Random): Routed | undefined {
   const virtualHost = table.virtualHost(request.authority)
   if (!virtualHost) return undefined
+  if (virtualHost.requireTls && request.scheme !== 'https') return { virtualHost, route: TO_HTTPS }
   // One draw for all routes of a request, as Envoy does: consecutive fractions then add up instead of thinning out.
   const chance = { drawn: undefined as number | undefined, random }
   for (const route of virtualHost.routes) if (matches(route.match, request, chance)) return { virtualHost, route }
   return undefined
+}
+
+/** Envoy: filters see this route instead of the virtual host's own, and without what those say to filters. */
+const TO_HTTPS: Route = {
+  name: '', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, headers: NO_HEADER_CHANGES, policy: undefined, fault: undefined,
+  action: { kind: 'redirect', status: 301, scheme: 'https', host: undefined, port: undefined, path: undefined, stripQuery: false },
 }
 
 /** One of the weighted clusters; undefined only when there is none with a weight. */
@@ -36,7 +45,13 @@ export function pickCluster(action: { readonly clusters: readonly WeightedCluste
   return clusters.find((c) => (at -= c.weight) < 0)
 }
 
-/** A request header by name, pseudo headers included; what header matchers of routes, faults and policies ask. */
+/** What header matchers of routes, faults and policies ask: text, each line by itself, pseudo headers included. */
+export function headerValues(request: RequestFacts, name: string): HeaderValues {
+  const found = name.charCodeAt(0) !== COLON && name !== 'host' && request.values ? request.values(name) : headerOrPseudo(request, name)
+  return typeof found === 'object' ? found.map(asText) : found && asText(found)
+}
+
+/** A request header by name as it came, pseudo headers included. */
 export function headerOrPseudo(request: RequestFacts, name: string): string | undefined {
   switch (name) {
     case ':method': return request.method
@@ -48,7 +63,10 @@ export function headerOrPseudo(request: RequestFacts, name: string): string | un
   }
 }
 
-/** The path that is matched against: no query, no fragment. */
+/** The path that matchers of routes and policies are asked about: text, no query, no fragment. */
+export function pathText(path: string): string { return asText(withoutQuery(path)) }
+
+/** No query, no fragment. */
 export function withoutQuery(path: string): string {
   const query = path.indexOf('?')
   const bare = query < 0 ? path : path.slice(0, query)
@@ -65,7 +83,7 @@ export function isGrpc(contentType: string | undefined): boolean {
 
 function matches(match: RouteMatch, request: RequestFacts, chance: { drawn: number | undefined; readonly random: Random }): boolean {
   if (!matchesPath(match.path, match.caseSensitive, request)) return false
-  for (const h of match.headers) if (!matchesHeader(h, headerOrPseudo(request, h.name))) return false
+  for (const h of match.headers) if (!matchesHeader(h, headerValues(request, h.name))) return false
   for (const q of match.query) if (!matchesQuery(q, request.path)) return false
   if (match.grpc && !isGrpc(request.header('content-type'))) return false
   if (match.fraction === undefined) return true
@@ -74,16 +92,17 @@ function matches(match: RouteMatch, request: RequestFacts, chance: { drawn: numb
 }
 
 const SLASH = 47
+const COLON = 58
 
 function matchesPath(match: PathMatch, caseSensitive: boolean, request: RequestFacts): boolean {
   if (match.kind === 'prefix' && match.value === '/') return request.path.charCodeAt(0) === SLASH
   if (match.kind === 'connect') return request.method === 'CONNECT'
   // Envoy: a request without a path (CONNECT) belongs to connect routes only.
   if (request.path === '') return false
-  const bare = withoutQuery(request.path)
+  const bare = pathText(request.path)
   if (match.kind === 'regex') return match.regex.matchesAll(bare)
-  const path = caseSensitive ? bare : bare.toLowerCase()
-  const value = caseSensitive ? match.value : match.value.toLowerCase()
+  const path = caseSensitive ? bare : asciiLowerCase(bare)
+  const value = caseSensitive ? match.value : asciiLowerCase(match.value)
   switch (match.kind) {
     case 'exact': return path === value
     case 'prefix': return path.startsWith(value)
@@ -96,7 +115,7 @@ function matchesPath(match: PathMatch, caseSensitive: boolean, request: RequestF
 function matchesQuery(match: QueryMatch, path: string): boolean {
   const value = queryValue(path, match.name)
   if (value === undefined) return false
-  return match.test.kind === 'present' || matchesString(match.test.match, value)
+  return match.test.kind === 'present' || matchesString(match.test.match, asText(value))
 }
 
 /** First value of a query parameter as it stands, not decoded; '' when it has no `=`. */

@@ -77,7 +77,21 @@ export type HttpConnectionManager = {
   readonly streamIdleMs: number | undefined
   readonly requestTimeoutMs: number | undefined
   readonly connectionIdleMs: number | undefined
+  /** 0 = what the agent's limits say. Where both speak, the listener does: its operator knows what is sent there. */
   readonly maxRequestHeadersBytes: number
+  /** Fields of one message; undefined = what the agent's limits say. */
+  readonly maxHeaders?: number | undefined
+  /** What becomes of a request with an underscore in the name of a field; undefined = it goes on as it is. */
+  readonly underscores?: 'refuse' | 'drop' | undefined
+  readonly stripHostPort?: 'matching' | 'any' | undefined
+  readonly stripHostDot?: boolean
+  /** The endpoint, not meshlet, answers `expect: 100-continue`. */
+  readonly proxyContinue?: boolean
+  /** Of one exchange, from its first byte; undefined = none. Where a route has one, that counts. */
+  readonly maxStreamMs?: number | undefined
+  readonly maxRequestsPerConnection?: number | undefined
+  /** After so long it ends with the exchange at hand. */
+  readonly maxConnectionMs?: number | undefined
   /** Undefined: no line per request. */
   readonly accessLog: 'json' | 'text' | undefined
   /** True for agent.yaml's http_proxy listeners: absolute-form targets and CONNECT are served. */

@@ -18,6 +18,8 @@ export type VirtualHost = {
   readonly retry: RetryPolicy | undefined
   readonly headers: HeaderChanges
   readonly includeAttemptCount: boolean
+  /** What did not come by https is sent there (require_tls). */
+  readonly requireTls?: boolean
 }
 
 export type Route = {
@@ -56,6 +58,10 @@ export type ForwardAction = {
   /** Whole exchange with all its tries; undefined = none (Envoy's 0). */
   readonly timeoutMs: number | undefined
   readonly idleMs: number | undefined
+  /** Of one exchange, tunnels included, whatever was sent by then; 0 = none, undefined = what the listener says. */
+  readonly maxStreamMs?: number | undefined
+  /** What a gRPC caller's own deadline (grpc-timeout) has to say; undefined = nothing. */
+  readonly grpcTimeout?: GrpcTimeout | undefined
   readonly retry: RetryPolicy | undefined
   readonly rewrite: { readonly path: PathRewrite | undefined; readonly host: string | undefined }
   readonly appendForwardedHost: boolean
@@ -63,6 +69,8 @@ export type ForwardAction = {
   readonly upgrades: ReadonlyMap<string, boolean>
   readonly hash: readonly HashSource[]
 }
+/** `of`: it takes the place of that one. `maxMs`: not more, 0 = no limit. `offsetMs` is taken off, so that the answer is on its way in time. */
+export type GrpcTimeout = { readonly of: 'stream' | 'route'; readonly maxMs: number; readonly offsetMs: number }
 export type WeightedCluster = { readonly name: string; readonly weight: number; readonly headers: HeaderChanges }
 export type PathRewrite = { readonly kind: 'prefix' | 'full'; readonly value: string } | { readonly kind: 'regex'; readonly regex: SafeRegex; readonly by: string }
 export type HashSource = { readonly kind: 'header' | 'cookie' | 'query'; readonly name: string; readonly terminal: boolean } | { readonly kind: 'source-ip'; readonly terminal: boolean }

@@ -1,6 +1,7 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager and its HTTP filters. */
 import type { HttpConnectionManager, HttpFilter } from '../../agent/model/listener.ts'
 import type { Policy } from '../../agent/model/policy.ts'
+import { HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores, type HttpProtocolOptions } from '../proto/gen/envoy/config/core/v3/protocol_pb.ts'
 import { FileAccessLogSchema } from '../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { HTTPFaultSchema } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
@@ -20,6 +21,8 @@ import { msOrNone } from './values.ts'
 const HOUR_MS = 3_600_000
 /** Envoy's bound for max_request_headers_kb. */
 const MAX_HEADERS_KB = 8192
+/** No message has so many fields; each costs memory before anybody is authorised. */
+const MAX_HEADERS = 10_000
 
 /** @param unknown what becomes of a filter that is not implemented: inbound it blocks, outbound it is skipped. */
 export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConnectionManager {
@@ -35,11 +38,40 @@ export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConne
     upgrades: from.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
     streamIdleMs: msOrNone(at.in('stream_idle_timeout'), from.streamIdleTimeout, 300_000),
     requestTimeoutMs: msOrNone(at.in('request_timeout'), from.requestTimeout, undefined),
-    connectionIdleMs: msOrNone(at.in('common_http_protocol_options').in('idle_timeout'), from.commonHttpProtocolOptions?.idleTimeout, HOUR_MS),
+    ...commonOptions(at.in('common_http_protocol_options'), from.commonHttpProtocolOptions),
+    stripHostPort: from.stripPortMode.value ? 'any' : from.stripMatchingHostPort ? 'matching' : undefined, stripHostDot: from.stripTrailingHostDot,
+    proxyContinue: from.proxy100Continue,
     maxRequestHeadersBytes: headersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
     accessLog: accessLog(at, from),
     // Istio says so on its HTTP_PROXY_PORT listener and nowhere else; inbound nobody is to name other targets.
     explicitProxy: unknown === 'skips' && (from.httpProtocolOptions?.allowAbsoluteUrl ?? false),
+  }
+}
+
+function commonOptions(at: At, from: HttpProtocolOptions | undefined): Pick<HttpConnectionManager, 'connectionIdleMs' | 'maxHeaders' | 'underscores' | 'maxStreamMs' | 'maxRequestsPerConnection' | 'maxConnectionMs'> {
+  return {
+    connectionIdleMs: msOrNone(at.in('idle_timeout'), from?.idleTimeout, HOUR_MS),
+    maxHeaders: headersCount(at.in('max_headers_count'), from?.maxHeadersCount),
+    underscores: underscoresOf(at.in('headers_with_underscores_action'), from?.headersWithUnderscoresAction ?? Underscores.ALLOW),
+    maxStreamMs: msOrNone(at.in('max_stream_duration'), from?.maxStreamDuration, undefined),
+    maxRequestsPerConnection: from?.maxRequestsPerConnection || undefined,
+    maxConnectionMs: msOrNone(at.in('max_connection_duration'), from?.maxConnectionDuration, undefined),
+  }
+}
+
+/** Envoy's default is 100, which agent.yaml's `limits` has, too. */
+function headersCount(at: At, count: number | undefined): number | undefined {
+  if (count === undefined || (count >= 1 && count <= MAX_HEADERS)) return count
+  at.issue(`must be 1 to ${MAX_HEADERS}`)
+  return undefined
+}
+
+function underscoresOf(at: At, value: Underscores): HttpConnectionManager['underscores'] {
+  switch (value) {
+    case Underscores.ALLOW: return undefined
+    case Underscores.REJECT_REQUEST: return 'refuse'
+    case Underscores.DROP_HEADER: return 'drop'
+    default: at.issue(`unknown value ${value}`); return 'refuse'
   }
 }
 
@@ -97,14 +129,26 @@ function accessLog(at: At, { accessLog: logs }: XManager): HttpConnectionManager
 
 function httpFilters(at: At, from: XManager, unknown: Unknown): readonly HttpFilter[] {
   const filters = from.httpFilters.flatMap((f, i) => httpFilter(at.in('http_filters').item(i), f, unknown) ?? [])
-  const slashes = from.pathWithEscapedSlashesAction
-  if (slashes === Slashes.KEEP_UNCHANGED || slashes === Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT) return filters
-  const here = at.in('path_with_escaped_slashes_action')
-  // Rules about paths would be compared with another text than the one that the mesh's operator has in mind.
-  if (unknown === 'skips' || !filters.some((f) => f.kind === 'rbac')) { here.ignore('%2F and %5C stay as they are'); return filters }
-  here.ignore('not implemented, and there are policies: everything is refused')
-  return [{ kind: 'blocked', name: 'path_with_escaped_slashes_action', reason: 'meshlet cannot unescape slashes before it compares paths' }]
+  const enforcing = unknown === 'blocks' && filters.some((f) => f.kind === 'rbac')
+  const blocked = misleading(from).flatMap((field): HttpFilter[] => {
+    at.in(field).ignore(enforcing ? 'not implemented, and there are policies: everything is refused' : 'not implemented')
+    return enforcing ? [{ kind: 'blocked', name: field, reason: `meshlet does not implement ${field}, which changes what policies see` }] : []
+  })
+  return blocked.length > 0 ? blocked : filters
 }
+
+/** Settings that are not implemented and change what policies see: rules would be compared with another text than the one that their author has in mind. */
+function misleading(from: XManager): string[] {
+  const set: string[] = []
+  if (from.pathWithEscapedSlashesAction !== Slashes.KEEP_UNCHANGED && from.pathWithEscapedSlashesAction !== Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT) set.push('path_with_escaped_slashes_action')
+  if (from.originalIpDetectionExtensions.length > 0) set.push('original_ip_detection_extensions')
+  if (from.earlyHeaderMutationExtensions.length > 0) set.push('early_header_mutation_extensions')
+  if (from.typedHeaderValidationConfig) set.push('typed_header_validation_config')
+  if (from.$unknown?.some(({ no }) => no === SCHEME_TRANSFORMATION)) set.push('scheme_header_transformation')
+  return set
+}
+/** HttpConnectionManager.scheme_header_transformation. */
+const SCHEME_TRANSFORMATION = 48
 
 /** Enforces nothing, but keeps the filter's place: a route may bring rules of its own (typed_per_filter_config). */
 const PASS: Policy = { action: 'log', rules: [], shadow: undefined }

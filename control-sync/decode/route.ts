@@ -1,6 +1,6 @@
 /** envoy.config.route.v3.RouteConfiguration → RouteConfig. */
 import type { PathMatch, Route, RouteConfig, RouteMatch, VirtualHost } from '../../agent/model/route.ts'
-import type { Route as XRoute, RouteMatch as XRouteMatch, VirtualHost as XVirtualHost } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import type { RouteConfiguration } from '../proto/gen/envoy/config/route/v3/route_pb.ts'
 import type { At } from './at.ts'
 import { headerChanges } from './header-changes.ts'
@@ -26,8 +26,18 @@ export function virtualHost(at: At, from: XVirtualHost, outer: PerFilter): Virtu
     name: from.name, domains: from.domains.map((d) => d.toLowerCase()),
     routes: from.routes.map((r, i) => route(at.in('routes').item(i), r, filters)),
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy), headers: headerChanges(at, from), includeAttemptCount: from.includeRequestAttemptCount,
+    requireTls: requireTls(at.in('require_tls'), from.requireTls),
   }
 }
+/** Nobody counts as internal (Envoy's default for internal_address_config), so EXTERNAL_ONLY is about everybody. */
+function requireTls(at: At, value: XVirtualHost['requireTls']): boolean {
+  switch (value) {
+    case TlsRequirement.NONE: return false
+    case TlsRequirement.EXTERNAL_ONLY: case TlsRequirement.ALL: return true
+    default: at.issue(`unknown value ${value}`); return true
+  }
+}
+
 /** VirtualHost.matcher, which stands in for `routes`. */
 const MATCHER = 21
 

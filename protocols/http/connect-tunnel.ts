@@ -17,7 +17,7 @@ export function planConnect(input: PlanInput): Plan {
   const { request } = input
   const byHost = planExchange({
     ...input, upgrade: undefined, http: { ...input.http, filters: [] },
-    request: { method: 'CONNECT', path: '/', authority: request.authority, scheme: request.scheme, header: (name) => request.header(name) },
+    request: { method: 'CONNECT', path: '/', authority: request.authority, scheme: request.scheme, header: (name) => request.header(name), values: (name) => (request.values ?? request.header).call(request, name) },
   })
   if (byHost.kind !== 'forward' || (byHost.routed.route.policy !== undefined && byHost.routed.route.policy !== 'disabled')) return plan
   return { ...byHost, delayMs: plan.delayMs, shadow: plan.shadow }

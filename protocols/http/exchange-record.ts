@@ -9,6 +9,7 @@ import type { HttpRuntime } from './runtime.ts'
 export type ExchangeRecord = {
   /** Monotonic milliseconds. */
   readonly startedMs: number
+  readonly startedWallMs: number
   /** 0 = no answer was given. */
   status: number
   error: MeshError | undefined
@@ -28,7 +29,7 @@ export function finishAccess({ record, request, client, http }: Exchange, { ctx,
   const durationMs = ctx.clock.monotonicMs() - record.startedMs
   const { plan, endpoint } = record
   logAccess(ctx.log, http.accessLog, {
-    startedMs: ctx.clock.wallMs() - durationMs, method: request.method, path: request.path === '' ? request.authority : request.path, protocol: request.version,
+    startedMs: record.startedWallMs, method: request.method, path: request.path === '' ? request.authority : request.path, protocol: request.version,
     status: record.status, flags: record.error?.row.flag ?? '-', errorCode: record.error?.code, receivedBytes: record.receivedBytes, sentBytes: record.sentBytes,
     durationMs, upstreamServiceMs: record.firstByteMs === undefined ? undefined : record.firstByteMs - record.startedMs,
     forwardedFor: request.header('x-forwarded-for'), userAgent: request.header('user-agent'), requestId: request.header('x-request-id'), authority: request.authority,

@@ -15,6 +15,7 @@ import type { Deadline } from './deadlines.ts'
 import { finishAccess, type ExchangeRecord } from './exchange-record.ts'
 import { prepareRequestHeaders } from './forwarded.ts'
 import { requestHash } from './hash.ts'
+import { hasUnderscored, removeUnderscored } from './header-edit.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type Downstream, type HttpCall, type PendingCall, type RequestHead, type ResponseHead, type Sent, type UpstreamRequest } from './message.ts'
 import { answerHead, upstreamRequest, type HeaderFacts } from './outgoing.ts'
 import { planExchange, type ForwardPlan, type Plan } from './plan.ts'
@@ -63,7 +64,7 @@ export class Exchange implements CallEvents, Deadline {
     this.request = request
     this.#down = down
     this.#body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes)
-    this.record = { startedMs: rt.ctx.clock.monotonicMs(), status: 0, error: undefined, receivedBytes: 0, sentBytes: 0, tries: 0, firstByteMs: undefined, endpoint: undefined, plan: undefined }
+    this.record = { startedMs: rt.ctx.clock.monotonicMs(), startedWallMs: rt.ctx.clock.wallMs(), status: 0, error: undefined, receivedBytes: 0, sentBytes: 0, tries: 0, firstByteMs: undefined, endpoint: undefined, plan: undefined }
   }
 
   /* From the server codec. */
@@ -71,9 +72,15 @@ export class Exchange implements CallEvents, Deadline {
   /** After the head, and after as much of the body as came with it: the first write then carries both. */
   start(): void {
     const { ctx } = this.#rt
-    this.#remoteIp = prepareRequestHeaders(this.request, this.http, this.client, ctx.random)
-    const input = { tables: ctx.tables.get(), http: this.http, request: this.request, client: this.client.facts(this.#remoteIp), random: ctx.random, upgrade: this.request.upgrade }
-    const plan = this.request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
+    const { request, http } = this
+    if (http.underscores !== undefined && hasUnderscored(request.headers)) {
+      if (http.underscores === 'refuse') { this.#refuse(new MeshError('MESH_MALFORMED_INPUT', 'the name of a field holds an underscore (headers_with_underscores_action)')); return }
+      removeUnderscored(request.headers)
+    }
+    this.#remoteIp = prepareRequestHeaders(request, http, this.client, ctx.random)
+    request.scheme = forwardedScheme(request) ?? request.scheme
+    const input = { tables: ctx.tables.get(), http, request, client: this.client.facts(this.#remoteIp), random: ctx.random, upgrade: request.upgrade }
+    const plan = request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
     this.record.plan = plan
     if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
     if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, guarded('exchange', this.broken, () => this.#act(plan)))
@@ -395,8 +402,14 @@ export class Exchange implements CallEvents, Deadline {
   #isGrpc(): boolean { return isGrpc(this.request.header('content-type')) }
 
   #headerFacts(): HeaderFacts {
-    return { request: this.request, client: this.client, startedMs: this.#rt.ctx.clock }
+    return { request: this.request, client: this.client, startedMs: this.record.startedWallMs }
   }
+}
+
+/** Whoever stands before us may have taken the TLS off (Envoy: the same, where x-forwarded-proto is not our own). */
+function forwardedScheme(request: RequestHead): 'http' | 'https' | undefined {
+  const scheme = request.header('x-forwarded-proto')?.toLowerCase()
+  return scheme === 'http' || scheme === 'https' ? scheme : undefined
 }
 
 function grpcStatusOf(headers: readonly string[]): number | undefined {

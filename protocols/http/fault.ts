@@ -2,7 +2,7 @@
 import type { Random } from '../../agent/core/clock.ts'
 import { matchesHeader } from '../../agent/model/matcher.ts'
 import type { Fault } from '../../agent/model/route.ts'
-import { headerOrPseudo, type RequestFacts } from '../router.ts'
+import { headerValues, type RequestFacts } from '../router.ts'
 
 export type InjectedFault = {
   /** 0: none. Waited before the abort, or before the request goes on. */
@@ -13,7 +13,7 @@ export type InjectedFault = {
 
 /** @returns undefined when this request is spared. Delay and abort are drawn independently, as in Envoy. */
 export function decideFault(fault: Fault | undefined, request: RequestFacts, random: Random): InjectedFault | undefined {
-  if (!fault || !fault.headers.every((h) => matchesHeader(h, headerOrPseudo(request, h.name)))) return undefined
+  if (!fault || !fault.headers.every((h) => matchesHeader(h, headerValues(request, h.name)))) return undefined
   const delayMs = fault.delay && random.float() < fault.delay.fraction ? fault.delay.ms : 0
   const abort = fault.abort && random.float() < fault.abort.fraction ? fault.abort : undefined
   return delayMs === 0 && !abort ? undefined : { delayMs, abort: abort && { status: abort.status, grpcStatus: abort.grpcStatus } }

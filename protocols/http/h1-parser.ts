@@ -6,8 +6,8 @@
 import { MeshError } from '../../agent/core/errors.ts'
 import { ChunkedReader } from './h1-chunked.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
-import { HOST, NO_TRAILER, TOKEN } from './h1-tables.ts'
-import { parseRequestTarget } from './h1-target.ts'
+import { NO_TRAILER } from './h1-tables.ts'
+import { authorityProblem, methodProblem, parseRequestTarget } from './h1-target.ts'
 import { UNKNOWN_LENGTH } from './message.ts'
 
 /** Told in order: onHead, onBody…, onMessageEnd; a response may have several onInformational before onHead. */
@@ -34,7 +34,6 @@ const LF = 10
 const EMPTY = Buffer.alloc(0)
 /** Before one response. */
 const MAX_INFORMATIONAL = 16
-const MAX_METHOD_BYTES = 64
 /** Of a Content-Length: every number with so many is exact in a double. */
 const MAX_LENGTH_DIGITS = 15
 /** Options of one Connection field; each costs a pass over the fields. */
@@ -300,7 +299,8 @@ export class H1Parser {
     const last = line.lastIndexOf(' ')
     if (first < 1 || last === first || last === line.length - 1) this.#fail('malformed', 'the request line is not method, target, version (RFC 9112 §3)')
     this.method = line.slice(0, first)
-    if (first > MAX_METHOD_BYTES || !consistsOf(TOKEN, this.method)) this.#fail('malformed', 'the method is not a token')
+    const problem = methodProblem(this.method)
+    if (problem !== undefined) this.#fail('malformed', problem)
     this.#version(line, last + 1)
     const target = parseRequestTarget(this.method, line.slice(first + 1, last))
     if (typeof target === 'string') this.#fail('malformed', target)
@@ -332,7 +332,8 @@ export class H1Parser {
     if (this.#host === undefined) {
       if (this.minor === 1) this.#fail('malformed', 'no Host field (RFC 9112 §3.2)')
     } else if (this.authority === '') {
-      if (this.#host === '' || !consistsOf(HOST, this.#host)) this.#fail('malformed', 'the Host field is not a host (RFC 9112 §3.2)')
+      const problem = authorityProblem(this.#host)
+      if (problem !== undefined) this.#fail('malformed', problem)
       this.authority = this.#host
     }
     if (this.method === 'CONNECT') {
@@ -398,12 +399,6 @@ export class H1Parser {
     if (!this.#requests) throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint's HTTP/1.1 response: ${what}`)
     throw new MeshError(fault === 'malformed' ? 'MESH_MALFORMED_INPUT' : fault === 'too-large' ? 'MESH_HEADERS_TOO_LARGE' : 'MESH_UNSUPPORTED', what)
   }
-}
-
-/** @param text latin1 */
-function consistsOf(allowed: Uint8Array, text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (allowed[text.charCodeAt(i)] !== 1) return false
-  return true
 }
 
 /** -1 = none there. */

@@ -14,7 +14,7 @@ import { Exchange } from './exchange.ts'
 import { H1Parser, type ParserSink } from './h1-parser.ts'
 import { framingLines, Gather, responseHeadText } from './h1-write.ts'
 import { RequestHead, UNKNOWN_LENGTH, type Downstream, type HttpUpstreams, type ResponseHead } from './message.ts'
-import { normalizePath } from './path-normalize.ts'
+import { normalizeHost, normalizePath } from './path-normalize.ts'
 import { errorAnswer } from './reply.ts'
 import { runtimeOf, type HttpRuntime } from './runtime.ts'
 import { wantedUpgrade } from './upgrade.ts'
@@ -117,6 +117,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     const upgrade = wantedUpgrade(this.#parser.upgrade)
     const http = httpOf(this.#conn)
     const path = normalizePath(this.#parser.path, http)
+    const host = method === 'CONNECT' ? authority : normalizeHost(authority, http, this.#conn.local.port)
     this.#version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
     // When the switch does not come about, what follows may be in either protocol. Envoy closes, too.
     this.#keepAlive = keepAlive && upgrade === undefined
@@ -125,7 +126,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     this.#started = false
     this.#idleMs = http.streamIdleMs ?? this.#rt.ctx.limits.idleMs
     this.#requestDueMs = http.requestTimeoutMs === undefined ? Infinity : this.#rt.ctx.clock.monotonicMs() + http.requestTimeoutMs
-    this.#exchange = new Exchange(this.#rt, this.#client, http, new RequestHead(method, this.#client.scheme, authority, path, headers, this.#version, bodyLength, upgrade, expectContinue && minor === 1), this)
+    this.#exchange = new Exchange(this.#rt, this.#client, http, new RequestHead(method, this.#client.scheme, host, path, headers, this.#version, bodyLength, upgrade, expectContinue && minor === 1), this)
     this.#touch()
   }
   onInformational(): void { /* requests have none */ }

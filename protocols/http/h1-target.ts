@@ -1,7 +1,49 @@
-/** The four forms of a request target (RFC 9112 §3.2). Pure. */
+/**
+ * What a request is about, judged in one place for HTTP/1 and HTTP/2: the method, and the four forms of a target (RFC 9112 §3.2) or the pseudo-header
+ * fields that stand in for them (RFC 9113 §8.3.1). Pure.
+ */
+import { HOST, TOKEN } from './h1-tables.ts'
 
 /** `authority` '' = the Host field decides. `path` '' = CONNECT. */
 export type RequestTarget = { readonly path: string; readonly authority: string }
+
+const MAX_METHOD_BYTES = 64
+const MAX_AUTHORITY_BYTES = 512
+
+/** RFC 9110 §9.3, RFC 5789, and what Envoy's HTTP/1 codec knows beside them. */
+const STANDARD: ReadonlySet<string> = new Set([
+  'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY', 'ACL', 'BIND', 'CHECKOUT', 'COPY', 'LINK', 'LOCK', 'MERGE', 'MKACTIVITY',
+  'MKCALENDAR', 'MKCOL', 'MOVE', 'MSEARCH', 'M-SEARCH', 'NOTIFY', 'PROPFIND', 'PROPPATCH', 'PURGE', 'REBIND', 'REPORT', 'SEARCH', 'SOURCE', 'SUBSCRIBE', 'UNBIND', 'UNLINK', 'UNLOCK',
+  'UNSUBSCRIBE',
+])
+
+/**
+ * Methods are case-sensitive (RFC 9110 §9.1), and not every endpoint knows: `post` would pass a policy against POST and be one behind it.
+ * @returns what is wrong, as text
+ */
+export function methodProblem(method: string): string | undefined {
+  if (STANDARD.has(method)) return undefined
+  if (method === '' || method.length > MAX_METHOD_BYTES || !consistsOf(TOKEN, method)) return 'the method is not a token'
+  return STANDARD.has(method.toUpperCase()) ? 'a standard method that is not in capital letters (RFC 9110 §9.1)' : undefined
+}
+
+/** Of a Host field or `:authority`. @returns what is wrong, as text */
+export function authorityProblem(authority: string): string | undefined {
+  if (authority !== '' && authority.length <= MAX_AUTHORITY_BYTES && consistsOf(HOST, authority)) return undefined
+  return 'the Host field is not a host (RFC 9112 §3.2)'
+}
+
+/** As parseRequestTarget, for the pseudo-header fields of HTTP/2. `undefined`: the field was not there. */
+export function parsePseudoTarget(method: string, authority: string | undefined, path: string | undefined): RequestTarget | string {
+  if (authority === undefined) return 'neither :authority nor host (RFC 9113 §8.3.1)'
+  if (method === 'CONNECT') return path === undefined ? parseRequestTarget(method, authority) : 'a CONNECT request with a :path (RFC 9113 §8.5)'
+  const problem = authorityProblem(authority)
+  if (problem !== undefined) return problem
+  // An absolute form is HTTP/1's way to say what :authority says here.
+  if (path === undefined || (path.charCodeAt(0) !== SLASH && path !== '*')) return 'no :path (RFC 9113 §8.3.1)'
+  const target = parseRequestTarget(method, path)
+  return typeof target === 'string' ? target : { path: target.path, authority }
+}
 
 /** @returns what is wrong, as text, for what is none of the four forms or does not fit the method */
 export function parseRequestTarget(method: string, target: string): RequestTarget | string {
@@ -11,7 +53,7 @@ export function parseRequestTarget(method: string, target: string): RequestTarge
     if (code <= 0x20 || code >= 0x7f || code === 0x23) return 'the request target holds a character that is not permitted (RFC 3986 §2)'
   }
   if (method === 'CONNECT') return authorityForm(target)
-  if (target.charCodeAt(0) === 47) return { path: target, authority: '' }
+  if (target.charCodeAt(0) === SLASH) return { path: target, authority: '' }
   if (target === '*') return method === 'OPTIONS' ? { path: '*', authority: '' } : 'the target "*" is for OPTIONS only (RFC 9112 §3.2.4)'
   return absoluteForm(method, target)
 }
@@ -27,4 +69,12 @@ function absoluteForm(method: string, target: string): RequestTarget | string {
   if (!parts) return 'the request target has none of the four forms (RFC 9112 §3.2)'
   const rest = parts[2] ?? (method === 'OPTIONS' ? '*' : '/')
   return { authority: parts[1]!, path: rest.startsWith('?') ? `/${rest}` : rest }
+}
+
+const SLASH = 47
+
+/** @param text latin1 */
+function consistsOf(allowed: Uint8Array, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (allowed[text.charCodeAt(i)] !== 1) return false
+  return true
 }

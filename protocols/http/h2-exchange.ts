@@ -10,7 +10,8 @@ import type { Deadline } from './deadlines.ts'
 import { Exchange } from './exchange.ts'
 import { fieldObject, fieldsOf, rawResponse } from './h2-headers.ts'
 import { RequestHead, type Downstream, type ResponseHead } from './message.ts'
-import { normalizePath } from './path-normalize.ts'
+import { methodProblem, parsePseudoTarget } from './h1-target.ts'
+import { normalizeHost, normalizePath } from './path-normalize.ts'
 import type { HttpRuntime } from './runtime.ts'
 
 export type H2ExchangeOptions = {
@@ -25,7 +26,6 @@ export type H2ExchangeOptions = {
 }
 
 const LINGER_MS = 1000
-const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/
 
 export class H2Exchange implements Downstream, Deadline {
   dueMs = Infinity
@@ -44,12 +44,11 @@ export class H2Exchange implements Downstream, Deadline {
     this.#o = o
     this.#idleMs = o.http.streamIdleMs ?? o.rt.ctx.limits.idleMs
     const { pseudo, headers, contentLength, expectContinue } = fieldsOf(o.raw)
-    const { method, authority, path } = pseudo
-    if (method === undefined || !METHOD.test(method)) throw new MeshError('MESH_MALFORMED_INPUT', 'no :method (RFC 9113 §8.3.1)')
-    if (authority === undefined || !/^[\x21-\x7e]{1,512}$/.test(authority)) throw new MeshError('MESH_MALFORMED_INPUT', 'neither :authority nor host (RFC 9113 §8.3.1)')
-    const connect = method === 'CONNECT'
-    if (!connect && path !== '*' && !path?.startsWith('/')) throw new MeshError('MESH_MALFORMED_INPUT', 'no :path (RFC 9113 §8.3.1)')
-    const request = new RequestHead(method, o.client.scheme, authority, connect ? '' : normalizePath(path!, o.http), headers, 'HTTP/2', o.ended ? 0 : contentLength, undefined, expectContinue)
+    const { method = '' } = pseudo
+    const target = methodProblem(method) ?? parsePseudoTarget(method, pseudo['authority'], pseudo['path'])
+    if (typeof target === 'string') throw new MeshError('MESH_MALFORMED_INPUT', target)
+    const authority = method === 'CONNECT' ? target.authority : normalizeHost(target.authority, o.http, o.client.conn.local.port)
+    const request = new RequestHead(method, o.client.scheme, authority, normalizePath(target.path, o.http), headers, 'HTTP/2', o.ended ? 0 : contentLength, undefined, expectContinue)
     this.#wantsTrailers = isGrpc(request.header('content-type'))
     this.#exchange = new Exchange(o.rt, o.client, o.http, request, this)
   }

@@ -31,6 +31,16 @@ export function removeHeader(headers: string[], name: string): void {
   headers.length = to
 }
 
+/** Removes every line with an underscore in its name: to CGI and its kin, `x_user` and `x-user` are one. */
+export function removeUnderscored(headers: string[]): void {
+  for (let i = 0; i < headers.length; i += 2) if (headers[i]!.includes('_')) { removeHeader(headers, headers[i]!); i -= 2 }
+}
+
+export function hasUnderscored(headers: readonly string[]): boolean {
+  for (let i = 0; i < headers.length; i += 2) if (headers[i]!.includes('_')) return true
+  return false
+}
+
 /** All values of a name joined with ','; undefined when there is none. */
 export function headerValue(headers: readonly string[], name: string): string | undefined {
   let found: string | undefined

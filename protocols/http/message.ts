@@ -5,6 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../agent/core/errors.ts'
+import type { HeaderValues } from '../../agent/model/matcher.ts'
 import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
 import type { ConnectOptions, Upstreams } from '../upstream/upstream.ts'
 import type { RequestFacts } from '../router.ts'
@@ -17,7 +18,8 @@ export type HttpVersion = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2'
 /** One request as the client sent it; the exchange then changes `headers` in place. */
 export class RequestHead implements RequestFacts {
   readonly method: string
-  readonly scheme: 'http' | 'https'
+  /** As the client came; a trusted x-forwarded-proto has the last word (Exchange.start). */
+  scheme: 'http' | 'https'
   readonly authority: string
   /** Origin form, normalised, with query; '*' for OPTIONS; '' for CONNECT. */
   readonly path: string
@@ -46,6 +48,19 @@ export class RequestHead implements RequestFacts {
     const { headers } = this
     let found: string | undefined
     for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) found = found === undefined ? headers[i + 1]! : `${found},${headers[i + 1]!}`
+    return found
+  }
+
+  values(name: string): HeaderValues {
+    const { headers } = this
+    let found: string | string[] | undefined
+    for (let i = 0; i < headers.length; i += 2) {
+      if (headers[i] !== name) continue
+      const value = headers[i + 1]!
+      if (found === undefined) found = value
+      else if (typeof found === 'string') found = [found, value]
+      else found.push(value)
+    }
     return found
   }
 }

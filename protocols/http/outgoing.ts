@@ -1,5 +1,4 @@
 /** The heads that leave: the request's towards the endpoint, the answer's towards the client. */
-import type { Clock } from '../../agent/core/clock.ts'
 import type { HeaderEdit } from '../../agent/model/route.ts'
 import type { SubstitutionFacts } from '../../agent/model/substitution.ts'
 import { headerOrPseudo } from '../router.ts'
@@ -9,7 +8,8 @@ import { editHeaders, headerValue, setHeader } from './header-edit.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from './message.ts'
 import type { ForwardPlan } from './plan.ts'
 
-export type HeaderFacts = { readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: Pick<Clock, 'wallMs'> }
+/** `startedMs`: wall milliseconds of the request's first byte. */
+export type HeaderFacts = { readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: number }
 
 /** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
 export function upstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
@@ -46,7 +46,7 @@ export function answerHead(head: ResponseHead, edits: readonly HeaderEdit[], fac
 
 function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, startedMs }: HeaderFacts, response: readonly string[] | undefined): void {
   const facts: SubstitutionFacts = {
-    remote: client.conn.remote, local: client.conn.local, protocol: request.version, startedMs: startedMs.wallMs(),
+    remote: client.conn.remote, local: client.conn.local, protocol: request.version, startedMs,
     serverName: client.conn.tls?.serverName ?? '', request: (name) => headerOrPseudo(request, name),
     ...(response ? { response: (name: string) => headerValue(response, name) } : {}),
   }

@@ -7,6 +7,22 @@ import { MeshError } from '../../agent/core/errors.ts'
 /** The two settings of the HTTP connection manager. */
 export type PathForm = { readonly normalizePath: boolean; readonly mergeSlashes: boolean }
 
+/** Two more, about the host. */
+export type HostForm = { readonly stripHostPort?: 'matching' | 'any' | undefined; readonly stripHostDot?: boolean }
+
+/**
+ * One form of the Host field for policies, routing and the upstream alike (Envoy's strip_trailing_host_dot, strip_matching_host_port and
+ * strip_any_host_port, in its order).
+ * @param localPort where the client connected to
+ */
+export function normalizeHost(authority: string, { stripHostPort, stripHostDot }: HostForm, localPort: number): string {
+  if (stripHostPort === undefined && !stripHostDot) return authority
+  const [, host = authority, port] = /^(\[[^\]]*\]|[^:]*)(:\d+)?$/.exec(authority) ?? []
+  const name = stripHostDot && host.length > 1 && host.endsWith('.') ? host.slice(0, -1) : host
+  if (port === undefined) return name
+  return stripHostPort === 'any' || (stripHostPort === 'matching' && Number(port.slice(1)) === localPort) ? name : name + port
+}
+
 /** Anything that may need work: an escape, a backslash, a control or non-ASCII character, `//` or a segment that starts with a dot. */
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const SUSPECT = /[%\\#\x00-\x20\x7f-\uffff]|\/[/.]/

@@ -11,7 +11,7 @@ import type { Policy } from '../../agent/model/policy.ts'
 import type { ForwardAction, HeaderEdit, RetryPolicy, Route, RouteAction, RouteConfig } from '../../agent/model/route.ts'
 import { RouteTable, type Tables } from '../../agent/model/tables.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../authz.ts'
-import { headerOrPseudo, matchRoute, pickCluster, withoutQuery, type RequestFacts, type Routed } from '../router.ts'
+import { headerValues, matchRoute, pathText, pickCluster, type RequestFacts, type Routed } from '../router.ts'
 import { decideFault, type InjectedFault } from './fault.ts'
 import { redirectLocation, rewritePath } from './redirect.ts'
 import { permitsUpgrade } from './upgrade.ts'
@@ -132,8 +132,8 @@ function authzFacts({ client, request }: PlanInput): AuthzFacts {
   return {
     peer: client.peer, directRemoteIp: client.directRemoteIp, remoteIp: client.remoteIp,
     destinationIp: client.destinationIp, destinationPort: client.destinationPort, serverName: client.serverName,
-    header: (name) => headerOrPseudo(request, name),
-    path: request.path === '' ? undefined : withoutQuery(request.path),
+    header: (name) => headerValues(request, name),
+    path: request.path === '' ? undefined : pathText(request.path),
   }
 }
 

@@ -88,6 +88,32 @@ test('where policies compare paths, an escaped-slash rule that meshlet does not 
   const made = codec(good({}, { filters: [http({ http_filters: filters, path_with_escaped_slashes_action: 'UNESCAPE_AND_FORWARD' })] }).value)
   assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind), ['blocked'])
 })
+for (const [field, value] of Object.entries({
+  original_ip_detection_extensions: [{ name: 'x', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Ip', value: {} } }],
+  early_header_mutation_extensions: [{ name: 'x', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Mutation', value: {} } }],
+  typed_header_validation_config: { name: 'x', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Validator', value: {} } },
+  path_with_escaped_slashes_action: 'REJECT_REQUEST',
+})) test(`what changes what policies see and is not implemented blocks beside policies, and is reported without: ${field}`, () => {
+  const made = (filters: JsonObject[]): readonly [unknown, string] => { const { value: l, ignored } = good({}, { filters: [http({ http_filters: filters, [field]: value })] }); const c = codec(l); return [c.kind === 'http' && c.http.filters.map((f) => f.kind), ignored.join()] }
+  const [kinds, report] = made([rbac({ rules: { action: 'DENY', policies: {} } })])
+  assert.deepEqual(kinds, ['blocked'])
+  assert.match(report, new RegExp(`${field} \\(not implemented, and there are policies: everything is refused\\)`))
+  const [without, told] = made([])
+  assert.deepEqual(without, [])
+  assert.match(told, new RegExp(`${field} \\(not implemented\\)`))
+})
+test('what changes the host that policies see, and the other options of every exchange', () => {
+  const of = (m: JsonObject): Record<string, unknown> => { const { value, ignored } = good({}, { filters: [http(m)] }); assert.deepEqual(ignored, []); const c = codec(value); return c.kind === 'http' ? { ...c.http } : {} }
+  assert.equal(of({ strip_any_host_port: true })['stripHostPort'], 'any')
+  assert.equal(of({ strip_matching_host_port: true })['stripHostPort'], 'matching')
+  assert.deepEqual([of({})['stripHostPort'], of({})['stripHostDot'], of({ strip_trailing_host_dot: true })['stripHostDot']], [undefined, false, true])
+  const { underscores, maxHeaders, maxStreamMs, maxRequestsPerConnection, maxConnectionMs, connectionIdleMs } = of({ common_http_protocol_options: {
+    headers_with_underscores_action: 'REJECT_REQUEST', max_headers_count: 500, max_stream_duration: '2s', max_requests_per_connection: 7, max_connection_duration: '3s', idle_timeout: '0s',
+  } })
+  assert.deepEqual([underscores, maxHeaders, maxStreamMs, maxRequestsPerConnection, maxConnectionMs, connectionIdleMs], ['refuse', 500, 2000, 7, 3000, undefined])
+  assert.equal(of({ common_http_protocol_options: { headers_with_underscores_action: 'DROP_HEADER' } })['underscores'], 'drop')
+  assert.deepEqual(issues({}, { filters: [http({ common_http_protocol_options: { max_headers_count: 0 } })] }).length, 1)
+})
 test('an RBAC filter that is switched off or has no rules keeps its place, because a route may bring rules', () => {
   const filters = [{ ...rbac({ rules: {} }), disabled: true }, rbac({})]
   const made = codec(good({}, { filters: [http({ http_filters: filters })] }).value)

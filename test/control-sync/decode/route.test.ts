@@ -73,6 +73,9 @@ for (const { name, r, problem } of [
   { name: 'a policy for one of several clusters', r: { route: { weighted_clusters: { clusters: [{ name: 'a', weight: 1, typed_per_filter_config: { 'envoy.filters.http.rbac': { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } }] } } }, problem: /clusters\[0\]\.typed_per_filter_config\[envoy\.filters\.http\.rbac\]: is not supported here/ },
   { name: 'a negative timeout', r: to({ timeout: '-1s' }), problem: /timeout: a duration may not be negative/ },
 ]) test(`refused with its path: ${name}`, () => assert.match(problems(r).join('\n'), problem))
+test('require_tls: of everybody, for nobody is internal (Envoy\'s default)', () => {
+  assert.deepEqual(['NONE', 'EXTERNAL_ONLY', 'ALL'].map((require_tls) => table(to(), { require_tls }).virtualHosts[0]!.requireTls), [false, true, true])
+})
 test('domains are compared in lower case', () => assert.deepEqual(table(to()).virtualHosts[0]!.domains, ['a.example']))
 
 const perRoute = { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute`, rbac: { rules: { action: 'DENY', policies: {} } } }

@@ -1,0 +1,73 @@
+/** What a policy is asked about is what the endpoint gets, over HTTP/1 and HTTP/2 alike. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
+import type { HeaderMatch, StringMatch } from '../../../agent/model/matcher.ts'
+import type { Permission, Policy } from '../../../agent/model/policy.ts'
+import type { VirtualHost } from '../../../agent/model/route.ts'
+import { Both, type Ask } from './both.ts'
+import { forwardTo, manager, route } from './harness.ts'
+
+const exact = (value: string, ignoreCase = false): StringMatch => ({ kind: 'exact', value, ignoreCase })
+const header = (name: string, match: StringMatch): Permission => ({ kind: 'header', header: { name, test: { kind: 'string', match }, invert: false, missingAsEmpty: false } satisfies HeaderMatch })
+const deny = (of: Permission): HttpConnectionManager['filters'] => [{ kind: 'rbac', name: 'r', policy: { action: 'deny', rules: [{ name: 'p', permissions: [of], principals: [{ kind: 'any' }] }], shadow: undefined } satisfies Policy }]
+const utf8 = (text: string): string => Buffer.from(text).toString('latin1')
+
+for (const { name, of, ask, want, more = {} } of [
+  { name: 'a value that is not ASCII', of: header('x-user', exact('jürgen')), ask: { fields: [['x-user', utf8('jürgen')]] }, want: 403 },
+  { name: 'another value that is not ASCII', of: header('x-user', exact('jürgen')), ask: { fields: [['x-user', utf8('jörgen')]] }, want: 200 },
+  { name: 'the second of two lines', of: header('x-bad', exact('1')), ask: { fields: [['x-bad', '0'], ['x-bad', '1']] }, want: 403 },
+  { name: 'the same line twice', of: header('x-bad', exact('1')), ask: { fields: [['x-bad', '1'], ['x-bad', '1']] }, want: 403 },
+  { name: 'a method in other letters', of: header(':method', exact('POST')), ask: { method: 'post', body: 'x' }, want: 400 },
+  { name: 'the method', of: header(':method', exact('POST')), ask: { method: 'POST', body: 'x' }, want: 403 },
+  { name: 'a path that is not ASCII', of: { kind: 'path', match: exact('/grün') }, ask: { path: utf8('/grün') }, want: 400 },
+  { name: 'a host with a port, not stripped', of: header(':authority', exact('a')), ask: { authority: 'a:8080' }, want: 200 },
+  { name: 'strip_any_host_port', of: header(':authority', exact('a')), ask: { authority: 'a:8080' }, want: 403, more: { stripHostPort: 'any' } },
+  { name: 'strip_any_host_port, `host` in the rule', of: header('host', exact('a')), ask: { authority: 'a:8080' }, want: 403, more: { stripHostPort: 'any' } },
+  { name: 'strip_matching_host_port at another port', of: header(':authority', exact('a')), ask: { authority: 'a:1' }, want: 200, more: { stripHostPort: 'matching' } },
+  { name: 'strip_trailing_host_dot', of: header(':authority', exact('a')), ask: { authority: 'a.' }, want: 403, more: { stripHostDot: true } },
+  { name: 'strip_trailing_host_dot beside a port', of: header(':authority', exact('a:1')), ask: { authority: 'a.:1' }, want: 403, more: { stripHostDot: true } },
+  { name: 'both', of: header(':authority', exact('a')), ask: { authority: 'a.:1' }, want: 403, more: { stripHostDot: true, stripHostPort: 'any' } },
+  { name: 'an underscore, dropped', of: header('x_bad', exact('1')), ask: { fields: [['x_bad', '1']] }, want: 200, more: { underscores: 'drop' } },
+  { name: 'an underscore, refused', of: header('x-bad', exact('1')), ask: { fields: [['x_bad', '1']] }, want: 400, more: { underscores: 'refuse' } },
+  { name: ':scheme of a request whose TLS ended before us', of: header(':scheme', exact('https')), ask: { fields: [['x-forwarded-proto', 'https']] }, want: 403 },
+] satisfies { name: string; of: Permission; ask: Ask; want: number; more?: Partial<HttpConnectionManager> }[]) {
+  for (const codec of ['http1', 'http2'] as const) {
+    test(`DENY over ${codec}: ${name}`, async (t) => {
+      const both = await Both.start(t, manager([route(forwardTo())], { filters: deny(of), ...more }))
+      const told = await both.ask(codec, ask)
+      assert.equal(told.status, want)
+      assert.equal(told.saw !== undefined, want === 200)
+      if (more.underscores) assert.equal(told.saw?.headers['x_bad'], undefined)
+    })
+  }
+}
+for (const codec of ['http1', 'http2'] as const) {
+  test(`strip_matching_host_port over ${codec}: the port that the client came to, and what the endpoint gets`, async (t) => {
+    const both = await Both.start(t, manager([route(forwardTo())], { stripHostPort: 'matching' }))
+    assert.equal((await both.ask(codec, { authority: `a:${both.ports[codec]}` })).saw?.headers.host, 'a')
+    assert.equal((await both.ask(codec, { authority: 'a:1' })).saw?.headers.host, 'a:1')
+  })
+  const tls = (more: Partial<HttpConnectionManager> = {}, host: Partial<VirtualHost> = { requireTls: true }): HttpConnectionManager => manager([route(forwardTo())], more, host)
+  test(`require_tls over ${codec}: 301 to https with path and query, without the port of http; passed where TLS ended before us`, async (t) => {
+    const both = await Both.start(t, tls())
+    for (const method of ['GET', 'POST']) {
+      const told = await both.ask(codec, { method, path: '/x?y', authority: 'a:80', ...(method === 'POST' ? { body: 'x' } : {}) })
+      assert.deepEqual([told.status, told.headers['location'], told.saw], [301, 'https://a/x?y', undefined])
+    }
+    assert.equal((await both.ask(codec, { fields: [['x-forwarded-proto', 'https']] })).status, 200)
+  })
+  test(`require_tls over ${codec}: what a stranger says about https is not believed by an edge listener`, async (t) => {
+    const both = await Both.start(t, tls({ useRemoteAddress: true }))
+    assert.equal((await both.ask(codec, { fields: [['x-forwarded-proto', 'https']] })).status, 301)
+  })
+  test(`require_tls over ${codec}: policies come first`, async (t) => {
+    const both = await Both.start(t, tls({ filters: deny({ kind: 'any' }) }))
+    assert.equal((await both.ask(codec)).status, 403)
+  })
+  test(`a redirect over ${codec} keeps the scheme that the client used`, async (t) => {
+    const both = await Both.start(t, manager([route({ kind: 'redirect', status: 301, scheme: undefined, host: undefined, port: undefined, path: { kind: 'full', value: '/p' }, stripQuery: false })]))
+    const location = async (proto?: string): Promise<string | undefined> => (await both.ask(codec, { path: '/x', fields: proto === undefined ? [] : [['x-forwarded-proto', proto]] })).headers['location']
+    assert.deepEqual([await location(), await location('https'), await location('HTTPS'), await location('ftp')], ['http://a/p', 'https://a/p', 'https://a/p', 'http://a/p'])
+  })
+}
