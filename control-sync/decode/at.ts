@@ -4,6 +4,7 @@
  */
 import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
 import type { Issue } from '../../agent/model/snapshot.ts'
+import { leftOutName } from '../proto/field-names.ts'
 import { ACTED_ON } from './acted-on.ts'
 
 /** A hostile resource may hold a million mistakes; nobody reads more than these. */
@@ -64,7 +65,7 @@ export class At {
   }
 }
 
-/** Reports every set field of `message`, at any depth, that the decoders do not act upon (acted-on.ts), and every unknown field by its number. */
+/** Reports every set field of `message`, at any depth, that the decoders do not act upon (acted-on.ts), and every field that our protos do not have. */
 export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: MessageShape<T>): void {
   const acted = ACTED_ON.get(schema.typeName)
   for (const field of schema.fields) {
@@ -73,8 +74,11 @@ export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: M
     if (acted && !acted.has(field.name)) at.in(field.name).ignore()
     else if (field.message && descend(field.message)) noteBelow(at.in(field.name), field, field.message, value)
   }
-  for (const unknown of message.$unknown ?? []) at.in(`<field ${unknown.no}>`).ignore()
+  for (const { no } of message.$unknown ?? []) at.in(fieldName(schema, no)).ignore()
 }
+
+/** Envoy's name of a field that our protos do not have, its number where Envoy has none either. */
+export function fieldName(schema: DescMessage, no: number): string { return leftOutName(schema.typeName, no) ?? `<field ${no}>` }
 
 /** True when `message` carries fields that our protos do not have. */
 export function hasUnknown(message: Message): boolean { return (message.$unknown?.length ?? 0) > 0 }

@@ -7,7 +7,7 @@ import type { OutlierDetection } from '../proto/gen/envoy/config/cluster/v3/outl
 import { RoutingPriority, type TransportSocket } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { UpstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
-import { typeNameOf, unpack } from './any.ts'
+import { effectiveType, typeNameOf, unpack } from './any.ts'
 import { noteIgnored, type At } from './at.ts'
 import { clusterLoad, textFields } from './endpoint.ts'
 import { upstreamTls } from './tls.ts'
@@ -163,6 +163,6 @@ function transport(at: At, socket: TransportSocket | undefined, auto: { readonly
     noteIgnored(here, UpstreamTlsContextSchema, context)
     return { kind: 'tls', tls: upstreamTls(here, context, auto) }
   }
-  if (type !== UpstreamTlsContextSchema.typeName) here.issue(`the transport socket ${type || socket.name} is not supported`)
+  if (type !== UpstreamTlsContextSchema.typeName) here.issue(`the transport socket ${effectiveType(here, any) || socket.name} is not supported`)
   return undefined
 }

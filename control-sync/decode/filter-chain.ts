@@ -43,7 +43,7 @@ function transport(at: At, { transportSocket: socket }: XFilterChain): { readonl
     noteIgnored(here, DownstreamTlsContextSchema, context)
     return { tls: downstreamTls(here, context) }
   }
-  const what = `the transport socket ${type || socket.name} is not implemented`
+  const what = `the transport socket ${effectiveType(here, any) || socket.name} is not implemented`
   at.ignore(`${what}: the chain is blocked`)
   return what
 }

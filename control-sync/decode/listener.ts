@@ -3,7 +3,7 @@ import type { Listener } from '../../agent/model/listener.ts'
 import { TrafficDirection } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { ListenerFilter } from '../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import type { Listener as XListener } from '../proto/gen/envoy/config/listener/v3/listener_pb.ts'
-import { typeNameOf } from './any.ts'
+import { effectiveType, typeNameOf } from './any.ts'
 import type { At } from './at.ts'
 import { filterChain } from './filter-chain.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC } from './known-filters.ts'
@@ -59,7 +59,7 @@ function listenerFilters(at: At, filters: readonly ListenerFilter[], unknown: 'b
     if (known) { seen.add(known); continue }
     // Keeps nobody out: the application sees another address of its client, and x-forwarded-for as ever.
     if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) { at.item(i).ignore('original_src: the application sees an address of this machine instead of its client\'s'); continue }
-    const what = `the listener filter ${type || filter.name} is not implemented`
+    const what = `the listener filter ${effectiveType(at.item(i), any) || filter.name} is not implemented`
     at.item(i).ignore(unknown === 'blocks' ? `${what}: the listener is blocked` : what)
     if (unknown === 'blocks') blockedBy ??= what
   }

@@ -5,7 +5,7 @@ import type { Fault } from '../../agent/model/route.ts'
 import { FilterConfigSchema } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { HTTPFaultSchema } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACPerRouteSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
-import { typeNameOf, unpack } from './any.ts'
+import { effectiveType, unpack } from './any.ts'
 import { noteIgnored, type At } from './at.ts'
 import { faultOf } from './fault.ts'
 import { policyOf } from './policy.ts'
@@ -31,14 +31,15 @@ function one(at: At, name: string, any: Any): Partial<PerFilter> {
     return {}
   }
   const inner = wrapped ? wrapped.config : any
-  switch (typeNameOf(inner)) {
+  switch (effectiveType(at, inner)) {
+    // As a TypedStruct, too, which is not read: everything is refused.
     case RBACPerRouteSchema.typeName: return rbac(at, name, inner)
     case HTTPFaultSchema.typeName: {
       const fault = unpack(at, inner, HTTPFaultSchema)
       if (fault) noteIgnored(at, HTTPFaultSchema, fault)
       return { fault: fault && faultOf(at, fault) }
     }
-    default: at.ignore(`${typeNameOf(inner)} per route is not implemented`); return {}
+    default: at.ignore(`${effectiveType(at, inner)} per route is not implemented`); return {}
   }
 }
 

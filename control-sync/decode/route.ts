@@ -1,8 +1,10 @@
 /** envoy.config.route.v3.RouteConfiguration → RouteConfig. */
 import type { PathMatch, Route, RouteConfig, RouteMatch, VirtualHost } from '../../agent/model/route.ts'
-import { VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import {
+  RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
+} from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import type { RouteConfiguration } from '../proto/gen/envoy/config/route/v3/route_pb.ts'
-import type { At } from './at.ts'
+import { fieldName, type At } from './at.ts'
 import { headerChanges } from './header-changes.ts'
 import { headerMatches, queryMatch, regex } from './matchers.ts'
 import { NO_PER_FILTER, perFilter, type PerFilter } from './per-filter.ts'
@@ -54,7 +56,7 @@ function routeMatch(at: At, from: XRouteMatch | undefined): RouteMatch {
   if (!from || !path) { if (!from) at.issue('is missing'); return NOTHING }
   if (from.tlsContext) at.in('tls_context').issue('is not supported')
   if (from.dynamicMetadata.length > 0) at.in('dynamic_metadata').issue('is not supported')
-  for (const { no } of from.$unknown ?? []) at.in(`<field ${no}>`).issue('a condition that meshlet does not know')
+  for (const { no } of from.$unknown ?? []) at.in(fieldName(RouteMatchSchema, no)).issue('a condition that meshlet does not know')
   return {
     path, caseSensitive: from.caseSensitive ?? true, headers: headerMatches(at.in('headers'), from.headers),
     query: from.queryParameters.flatMap((q, i) => queryMatch(at.in('query_parameters').item(i), q) ?? []),

@@ -1,57 +1,67 @@
 /** Where in a file something stands: the field that JSON decoding refuses, and the line of a field path. */
-import { fromJson, isMessage, type DescField, type DescMessage, type JsonValue } from '@bufbuild/protobuf'
-import { isCollection, isMap, isScalar, isSeq, type Document, type LineCounter, type Node } from 'yaml'
-import { registry } from '../proto/registry.ts'
+import { fromJson, isMessage, type DescField, type DescMessage, type JsonValue, type Registry } from '@bufbuild/protobuf'
+import { meant } from './spelling.ts'
 
 export type FieldProblem = { readonly field: string; readonly problem: string }
 
 /** A file with more mistakes than these is another kind of file. */
 const MAX_PROBLEMS = 50
 
+/** What may be written. */
+export type Known = { readonly registry: Registry; /** Types of Envoy's that are not in it. */ readonly otherTypes: readonly string[] }
+type Finding = { readonly known: Known; readonly found: FieldProblem[] }
+
 /** Which fields of `json` make it no `schema` (protobuf JSON, either spelling of names). Called when decoding the whole has failed. */
-export function jsonProblems(schema: DescMessage, json: JsonValue): FieldProblem[] {
+export function jsonProblems(schema: DescMessage, json: JsonValue, known: Known): FieldProblem[] {
   const found: FieldProblem[] = []
-  inMessage(schema, json, '', found)
+  inMessage(schema, json, '', { known, found })
   return found
 }
 
-function inMessage(schema: DescMessage, json: JsonValue, path: string, found: FieldProblem[]): void {
+function inMessage(schema: DescMessage, json: JsonValue, path: string, to: Finding): void {
+  const { found } = to
   if (found.length >= MAX_PROBLEMS) return
-  if (schema.typeName === 'google.protobuf.Any') { inAny(json, path, found); return }
-  if (schema.typeName.startsWith('google.protobuf.')) { tryWhole(schema, json, path, found); return }
+  if (schema.typeName === 'google.protobuf.Any') { inAny(json, path, to); return }
+  if (schema.typeName.startsWith('google.protobuf.')) { tryWhole(schema, json, path, to); return }
   if (!isObject(json)) { found.push({ field: path, problem: `must be an object (${schema.typeName})` }); return }
   for (const [key, value] of Object.entries(json)) {
     const at = path === '' ? key : `${path}.${key}`
     const field = schema.fields.find((f) => f.name === key || f.jsonName === key)
-    if (!field) found.push({ field: at, problem: `unknown field of ${schema.typeName}` })
-    else if (value !== null && value !== undefined) inField(schema, field, key, value, at, found)
+    if (!field) found.push({ field: at, problem: `unknown field of ${schema.typeName}${meant(key, schema.fields.map((f) => f.name))}` })
+    else if (value !== null && value !== undefined) inField(schema, field, key, value, at, to)
   }
 }
 
-function inField(schema: DescMessage, field: DescField, key: string, value: JsonValue, at: string, found: FieldProblem[]): void {
+function inField(schema: DescMessage, field: DescField, key: string, value: JsonValue, at: string, to: Finding): void {
+  const { found } = to
   const { message } = field
-  if (!message) tryWhole(schema, { [key]: value }, at, found)
-  else if (field.fieldKind === 'list' && Array.isArray(value)) value.forEach((v, i) => inMessage(message, v, `${at}[${i}]`, found))
-  else if (field.fieldKind === 'map' && isObject(value)) for (const [k, v] of Object.entries(value)) inMessage(message, v, `${at}[${k}]`, found)
+  if (!message) tryWhole(schema, { [key]: value }, at, to)
+  else if (field.fieldKind === 'list' && Array.isArray(value)) value.forEach((v, i) => inMessage(message, v, `${at}[${i}]`, to))
+  else if (field.fieldKind === 'map' && isObject(value)) for (const [k, v] of Object.entries(value)) inMessage(message, v, `${at}[${k}]`, to)
   else if (field.fieldKind === 'list' || field.fieldKind === 'map') found.push({ field: at, problem: `must be ${field.fieldKind === 'list' ? 'a list' : 'an object'}` })
-  else inMessage(message, value, at, found)
+  else inMessage(message, value, at, to)
 }
 
-function inAny(json: JsonValue, path: string, found: FieldProblem[]): void {
+function inAny(json: JsonValue, path: string, to: Finding): void {
+  const { found } = to
   if (!isObject(json) || typeof json['@type'] !== 'string') { found.push({ field: path, problem: 'must be an object with "@type"' }); return }
   const { '@type': url, ...rest } = json
-  const schema = registry().getMessage(url.slice(url.lastIndexOf('/') + 1))
-  if (!schema) found.push({ field: `${path}.@type`, problem: `meshlet does not know the type ${url}` })
-  else if (schema.typeName.startsWith('google.protobuf.')) tryWhole(schema, rest['value'] ?? {}, path, found)
-  else inMessage(schema, rest, path, found)
+  const schema = to.known.registry.getMessage(url.slice(url.lastIndexOf('/') + 1))
+  if (!schema) found.push({ field: `${path}.@type`, problem: `${bareType(url)} is no type of Envoy's${meant(bareType(url), typeNames(to.known))}` })
+  else if (schema.typeName.startsWith('google.protobuf.')) tryWhole(schema, rest['value'] ?? {}, path, to)
+  else inMessage(schema, rest, path, to)
 }
 
-function tryWhole(schema: DescMessage, json: JsonValue, at: string, found: FieldProblem[]): void {
+function tryWhole(schema: DescMessage, json: JsonValue, at: string, to: Finding): void {
+  const { found } = to
   try {
-    const made = fromJson(schema, json, { registry: registry() })
+    const made = fromJson(schema, json, { registry: to.known.registry })
     if (!isMessage(made)) found.push({ field: at, problem: 'is no message' })
   } catch (err) { found.push({ field: at, problem: jsonReason(err) }) }
 }
+
+export const bareType = (url: string): string => url.slice(url.lastIndexOf('/') + 1)
+export function typeNames({ registry, otherTypes }: Known): string[] { return [...[...registry].map((type) => type.typeName), ...otherTypes] }
 
 /** protobuf-es names the field's type in front; the path already tells. */
 export function jsonReason(err: unknown): string {
@@ -59,44 +69,47 @@ export function jsonReason(err: unknown): string {
   return text.replace(/^cannot decode (message|field) \S+ from JSON: /, '')
 }
 
-function isObject(json: JsonValue | undefined): json is { [key: string]: JsonValue } { return typeof json === 'object' && json !== null && !Array.isArray(json) }
+export function isObject(json: JsonValue | undefined): json is { [key: string]: JsonValue } { return typeof json === 'object' && json !== null && !Array.isArray(json) }
+
+/** Nodes of a text that was read, whatever they are. */
+export type Tree<N> = {
+  start(node: N): number
+  item(node: N, i: number): N | undefined
+  members(node: N): Iterable<{ readonly key: string; readonly start: number; readonly value: N }>
+  /** From 1. */
+  lineAt(offset: number): number
+}
 
 /**
- * The line (from 1) of the deepest part of `path` that the document has, below `node`.
+ * The line of the deepest part of `path` that is there, below `node`.
  * @param path as issues have it: "filter_chains[0].filters[2].typed_config", map keys in brackets
  */
-export function lineOf(document: Document.Parsed, lines: LineCounter, node: Node | undefined, path: string): number {
-  let here = node ?? document.contents ?? undefined
-  let start = here?.range?.[0] ?? 0
+export function lineOf<N>(tree: Tree<N>, node: N, path: string): number {
+  let here = node
+  let start = tree.start(here)
   let rest = path
-  while (rest !== '' && here && isCollection(here)) {
-    const step = stepInto(here, rest)
+  while (rest !== '') {
+    const step = stepInto(tree, here, rest)
     if (!step) break
     start = step.start
     here = step.value
     rest = step.rest
   }
-  return lines.linePos(start).line || 1
+  return tree.lineAt(start)
 }
 
-type Into = { readonly value: Node | undefined; readonly start: number; readonly rest: string }
+type Into<N> = { readonly value: N; readonly start: number; readonly rest: string }
 
-function stepInto(node: Node, path: string): Into | undefined {
+function stepInto<N>(tree: Tree<N>, node: N, path: string): Into<N> | undefined {
   const text = path.startsWith('.') ? path.slice(1) : path
   const index = /^\[(\d+)\]/.exec(text)
-  if (isSeq(node) && index) {
-    const value = node.items[Number(index[1])] as Node | undefined
-    return value && { value, start: value.range?.[0] ?? 0, rest: text.slice(index[0].length) }
-  }
-  if (!isMap(node)) return undefined
-  // Map keys may hold brackets and dots themselves (ns[a]-policy[b]-rule[0]), so the document's own keys are tried.
-  for (const { key, value } of node.items) {
-    const name = isScalar(key) && (typeof key.value === 'string' || typeof key.value === 'number') ? String(key.value) : ''
-    for (const spelling of [`[${name}]`, snake(name), name]) {
+  const item = index ? tree.item(node, Number(index[1])) : undefined
+  if (index && item !== undefined) return { value: item, start: tree.start(item), rest: text.slice(index[0].length) }
+  // Map keys may hold brackets and dots themselves (ns[a]-policy[b]-rule[0]), so the text's own keys are tried.
+  for (const { key, start, value } of tree.members(node)) {
+    for (const spelling of [`[${key}]`, snake(key), key]) {
       const next = text[spelling.length]
-      if (name !== '' && text.startsWith(spelling) && (next === undefined || next === '.' || next === '[')) {
-        return { value: (value ?? undefined) as Node | undefined, start: (key as Node).range?.[0] ?? 0, rest: text.slice(spelling.length) }
-      }
+      if (text.startsWith(spelling) && (next === undefined || next === '.' || next === '[')) return { value, start, rest: text.slice(spelling.length) }
     }
   }
   return undefined

@@ -3,7 +3,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { ResourceKind } from '../../agent/model/snapshot.ts'
-import { parseFile, type FileContent, type FileProblem, type FileResource } from './parse.ts'
+import { allMessages } from './known.ts'
+import { parseFile, wholeFile, type FileContent, type FileProblem, type FileResource } from './parse.ts'
 
 export type { FileProblem, FileResource } from './parse.ts'
 
@@ -46,14 +47,10 @@ export function readOne(folder: string, file: string): FileContent {
   let text: string
   try {
     const { size } = fs.statSync(full)
-    if (size > MAX_FILE_BYTES) return whole(file, `is larger than ${MAX_FILE_BYTES} bytes`)
+    if (size > MAX_FILE_BYTES) return wholeFile(file, `is larger than ${MAX_FILE_BYTES} bytes`)
     text = fs.readFileSync(full, 'utf8')
-  } catch (err) { return whole(file, `cannot be read: ${err instanceof Error ? err.message : String(err)}`) }
-  return parseFile(file, text, (name) => smallFile(path.resolve(path.dirname(full), name)))
-}
-
-function whole(file: string, problem: string): FileContent {
-  return { resources: [], problems: [{ file, line: 1, resource: '', field: '', problem }] }
+  } catch (err) { return wholeFile(file, `cannot be read: ${err instanceof Error ? err.message : String(err)}`) }
+  return parseFile(file, text, (name) => smallFile(path.resolve(path.dirname(full), name)), allMessages())
 }
 
 function smallFile(file: string): string | undefined {

@@ -31,16 +31,19 @@ const lazyRequire: Plugin = {
  * Packages that most runs never need are parts of their own, compiled when they are required: an agent that starts without a link
  * loads no gRPC, and only the command line has an MQTT client.
  */
-const LAZY = ['@grpc/grpc-js', 'dns-packet', 'mqtt', 'node-forge', 're2js', 'ws']
+const LAZY = ['@grpc/grpc-js', 'dns-packet', 'mqtt', 'node-forge', 're2js', 'ws', 'envoy-rows']
+/** Not a package but ours: Envoy's messages, for folders of resource files. */
+const OWN: Readonly<Record<string, string>> = { 'envoy-rows': './control-sync/proto/full/rows.ts' }
+const ownParts: Plugin = { name: 'own-parts', setup(b) { b.onResolve({ filter: /^\.\/rows\.ts$/ }, () => ({ path: 'envoy-rows', external: true })) } }
 
 type Bundled = { readonly text: string; /** Lazy packages that it requires. */ readonly requires: readonly string[] }
 
 async function bundled(from: { readonly file: string } | { readonly lazy: string }): Promise<Bundled> {
   const { outputFiles, metafile } = await build({
-    ...('file' in from ? { entryPoints: [path.join(root, from.file)] } : { stdin: { contents: `module.exports = require(${JSON.stringify(from.lazy)})`, resolveDir: root } }),
+    ...('file' in from ? { entryPoints: [path.join(root, from.file)] } : { stdin: { contents: `module.exports = require(${JSON.stringify(OWN[from.lazy] ?? from.lazy)})`, resolveDir: root } }),
     bundle: true, write: false, metafile: true, platform: 'node', format: 'cjs', target: 'node26', minify: true, keepNames: true, legalComments: 'none',
     define: { 'import.meta.url': 'undefined', 'process.env.NODE_ENV': '"production"' }, supported: { 'dynamic-import': false },
-    external: ['bufferutil', 'utf-8-validate', ...LAZY.filter((name) => !('lazy' in from) || name !== from.lazy)], plugins: [lazyRequire, grpcPieces], logLevel: 'warning',
+    external: ['bufferutil', 'utf-8-validate', ...LAZY.filter((name) => !('lazy' in from) || name !== from.lazy)], plugins: [lazyRequire, ownParts, grpcPieces], logLevel: 'warning',
   })
   const imports = Object.values(metafile.outputs).flatMap((o) => o.imports.map((i) => i.path))
   return { text: outputFiles[0]!.text, requires: LAZY.filter((name) => imports.includes(name)) }

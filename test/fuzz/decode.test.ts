@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
 import { canonicalHash } from '../../control-sync/canonical.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
+import { allMessages } from '../../control-sync/directory/known.ts'
 import { parseFile } from '../../control-sync/directory/parse.ts'
 import { seededRandom } from '../helpers/random.ts'
 import { golden, GOLDEN } from '../helpers/resources.ts'
@@ -58,7 +59,7 @@ test('resource files of random lines', () => {
   const words = ['resources:', '- ', '  ', '"@type": ', TYPE_URLS.cluster, TYPE_URLS.listener, 'name: a', '{', '}', '[', ']', '&a ', '*a', ': ', '\n', '\t', 'filter_chains:', 'null', '1e999', '!!binary x', '<<: *a', '"', '\0', '? ']
   for (let i = 0; i < ROUNDS; i++) {
     const text = Array.from({ length: Math.floor(random.float() * 40) }, () => words[Math.floor(random.float() * words.length)]).join('')
-    const { problems } = parseFile('f.yaml', text, () => undefined)
+    const { problems } = parseFile('f.yaml', text, () => undefined, allMessages())
     assert.ok(problems.every((p) => p.line >= 1 && p.problem !== ''))
   }
 })

@@ -50,14 +50,16 @@ test('a node\'s own file wins over a shared one; other nodes\' files are not rea
 
 for (const { name, text, want } of [
   { name: 'broken YAML', text: 'resources:\n- a: [1\n', want: /^f\.yaml line [23]: / },
-  { name: 'an unknown field', text: `resources:\n- "@type": ${CLUSTER}\n  name: a\n  conect_timeout: 1s\n`, want: /^f\.yaml line 4: Cluster "a", conect_timeout: unknown field of envoy\.config\.cluster\.v3\.Cluster$/ },
+  { name: 'an unknown field', text: `resources:\n- "@type": ${CLUSTER}\n  name: a\n  conect_timeout: 1s\n`, want: /^f\.yaml line 4: Cluster "a", conect_timeout: unknown field of envoy\.config\.cluster\.v3\.Cluster \(is "connect_timeout" meant\?\)$/ },
   {
     name: 'an unknown field deep inside', text: `resources:\n- "@type": ${CLUSTER}\n  name: a\n  circuit_breakers:\n    thresholds:\n    - max_requests: 1\n    - {max_request: 1}\n`,
     want: /^f\.yaml line 7: Cluster "a", circuit_breakers\.thresholds\[1\]\.max_request: unknown field/,
   },
   { name: 'a value of the wrong type', text: `- "@type": ${CLUSTER}\n  name: a\n  connect_timeout: soon\n`, want: /^f\.yaml line 3: Cluster "a", connect_timeout: / },
   { name: 'an enum value that does not exist', text: `- "@type": ${CLUSTER}\n  name: a\n  type: EDSS\n`, want: /^f\.yaml line 3: Cluster "a", type: / },
-  { name: 'an unknown type in an Any', text: `- "@type": ${CLUSTER}\n  name: a\n  transport_socket:\n    typed_config: {"@type": type.googleapis.com/acme.X}\n`, want: /^f\.yaml line 4: Cluster "a", transport_socket\.typed_config\.@type: meshlet does not know the type/ },
+  { name: 'an unknown type in an Any', text: `- "@type": ${CLUSTER}\n  name: a\n  transport_socket:\n    typed_config: {"@type": type.googleapis.com/acme.X}\n`, want: /^f\.yaml line 4: Cluster "a", transport_socket\.typed_config: the transport socket acme\.X is not supported$/ },
+  { name: 'a type that is one of Envoy\'s but for a letter', text: `- "@type": ${CLUSTER}\n  name: a\n  transport_socket:\n    typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContex}\n`, want: /^f\.yaml line 4: Cluster "a", transport_socket\.typed_config\.@type: envoy\.\S+ is no type of Envoy's \(is "envoy\.extensions\.transport_sockets\.tls\.v3\.UpstreamTlsContext" meant\?\)$/ },
+  { name: 'a field of another message', text: `- "@type": ${CLUSTER}\n  name: a\n  route_config: {}\n`, want: /^f\.yaml line 3: Cluster "a", route_config: unknown field of envoy\.config\.cluster\.v3\.Cluster$/ },
   { name: 'a resource type that is none', text: '- {"@type": type.googleapis.com/envoy.config.bootstrap.v3.Bootstrap}\n', want: /^f\.yaml line 1: .*@type: no resource type/ },
   { name: 'no @type', text: '- name: a\n', want: /^f\.yaml line 1: a resource must be an object with "@type"$/ },
   { name: 'something else entirely', text: 'hello: world\n', want: /^f\.yaml line 1: holds no resources/ },
