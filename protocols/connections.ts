@@ -1,64 +1,154 @@
-/** Every open connection, so that draining and the recheck after a configuration change can reach it. */
-import type { MeshError } from '../agent/core/errors.ts'
-import type { Address } from '../agent/core/network.ts'
+/**
+ * Every open connection, from accept to its end: counted, bounded, and within reach of draining and of the recheck after a configuration change, also while its
+ * first bytes are looked at.
+ */
+import { MeshError } from '../agent/core/errors.ts'
+import { lease, Tallies, Tally } from '../agent/core/lease.ts'
+import type { Address, NetStream } from '../agent/core/network.ts'
+import { ipBytes } from '../agent/model/ip.ts'
 import type { FilterChain, Listener } from '../agent/model/listener.ts'
 import type { Connection } from './connection.ts'
+import type { Limits } from './context.ts'
 import type { ChainFacts } from './filter-chain.ts'
 
-export type Live = {
-  readonly conn: Connection
-  readonly facts: ChainFacts
+/** `originalDst`: see Connection. */
+export type Accepted = NetStream & { readonly originalDst: Address | undefined }
+
+/** Which limit of agent.yaml was met. */
+export type ConnectionLimit = 'listener' | 'source' | 'total'
+
+export class Live implements Disposable {
+  readonly accepted: Accepted
+  /** Its last version: a configuration change replaces it until a filter chain is chosen; then `conn.listener` is the one. */
+  listener: Listener
+  /** Undefined while the first bytes are looked at. */
+  conn: Connection | undefined
+  facts: ChainFacts | undefined
+  readonly id: string
+  #serving = false
+  readonly #startedMs: number
+  readonly #draining = new AbortController()
+  readonly #aborted = new AbortController()
+  readonly #leases: DisposableStack
+  readonly #starting: Disposable
+
+  /** @param p.starting given back when a codec serves it */
+  constructor(p: { id: string; accepted: Accepted; listener: Listener; startedMs: number; leases: DisposableStack; starting: Disposable }) {
+    this.id = p.id
+    this.accepted = p.accepted
+    this.listener = p.listener
+    this.#startedMs = p.startedMs
+    this.#leases = p.leases
+    this.#starting = p.leases.use(p.starting)
+  }
+
   /** False until a codec serves it: then a drain is an end, for nothing has begun. */
-  serving: boolean
+  get serving(): boolean { return this.#serving }
+  get draining(): AbortSignal { return this.#draining.signal }
+  get aborted(): AbortSignal { return this.#aborted.signal }
+
+  /** Its filter chain is chosen. */
+  enter(chain: FilterChain, facts: ChainFacts): Connection {
+    const { local, remote, originalDst, stream } = this.accepted
+    this.facts = facts
+    this.conn = {
+      id: this.id, local, remote, originalDst, startedMs: this.#startedMs, listener: this.listener, chain, stream, tls: undefined,
+      offered: { transport: facts.transport, serverName: facts.serverName, alpn: facts.alpn },
+      draining: this.draining, aborted: this.aborted, receivedBytes: 0, sentBytes: 0, cluster: '-',
+    }
+    return this.conn
+  }
+
+  /** A codec serves it from now on. */
+  serves(): void {
+    this.#serving = true
+    this.#starting[Symbol.dispose]()
+  }
+
   /** End after the exchange at hand. @param reason what the peer is told where the protocol has words for it; default: the agent goes */
-  drain(reason?: MeshError): void
+  drain(reason?: MeshError): void {
+    this.#draining.abort(reason)
+    // Who has not said a word has nothing under way.
+    if (!this.serving && (this.accepted.stream as { bytesRead?: number }).bytesRead === 0) this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
+  }
   /** End now. */
-  abort(reason: Error): void
+  abort(reason: Error): void {
+    this.#draining.abort(reason)
+    this.#aborted.abort(reason)
+    this.conn?.stream.destroy()
+    this.accepted.stream.destroy()
+  }
+
+  [Symbol.dispose](): void { this.#leases.dispose() }
 }
 
 export class Connections {
+  readonly #limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>
   readonly #live = new Set<Live>()
+  readonly #open = new Tally(() => { for (const resolve of this.#idle) resolve(); this.#idle.clear() })
+  readonly #starting = new Tally()
+  readonly #byListener = new Tallies<string>()
+  readonly #bySource = new Tallies<string>()
   readonly #idle = new Set<() => void>()
   readonly #first = Promise.withResolvers<void>()
+  readonly #limitMet: (limit: ConnectionLimit) => void
   #made = 0
+
+  constructor(limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>, limitMet: (limit: ConnectionLimit) => void) {
+    this.#limits = limits
+    this.#limitMet = limitMet
+  }
 
   /** Resolves with the first connection that a codec serves. */
   get first(): Promise<void> { return this.#first.promise }
-  get size(): number { return this.#live.size }
+  get size(): number { return this.#open.now }
+  /** Of them, those that no codec serves yet. */
+  get starting(): number { return this.#starting.now }
+  /** Addresses that have connections open. */
+  get sources(): number { return this.#bySource.size }
   *[Symbol.iterator](): Iterator<Live> { yield* this.#live }
-  countOf(listener: string): number {
-    let count = 0
-    for (const { conn } of this.#live) if (conn.listener.name === listener) count++
-    return count
-  }
+  countOf(listener: string): number { return this.#byListener.of(listener) }
 
-  open(p: { local: Address; remote: Address; originalDst: Address | undefined; startedMs: number; listener: Listener; chain: FilterChain; stream: Connection['stream']; facts: ChainFacts }): Live {
-    const draining = new AbortController()
-    const aborted = new AbortController()
-    const conn: Connection = {
-      id: (++this.#made).toString(36), local: p.local, remote: p.remote, originalDst: p.originalDst, startedMs: p.startedMs, listener: p.listener, chain: p.chain, stream: p.stream, tls: undefined,
-      offered: { transport: p.facts.transport, serverName: p.facts.serverName, alpn: p.facts.alpn },
-      draining: draining.signal, aborted: aborted.signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
-    }
-    const live: Live = {
-      conn, facts: p.facts, serving: false,
-      drain: (reason) => { draining.abort(reason) },
-      abort: (reason) => { draining.abort(reason); aborted.abort(reason); conn.stream.destroy() },
-    }
+  /** From here on it is known and counted, until it is disposed of. Throws MESH_LISTENER_FULL. */
+  accept(accepted: Accepted, listener: Listener, startedMs: number): Live {
+    const source = sourceOf(accepted.remote.host)
+    this.#admit(listener, source)
+    const leases = new DisposableStack()
+    // Given back in reverse: whoever waits for the last one finds nothing left of it.
+    leases.use(lease(this.#open))
+    leases.use(this.#byListener.lease(listener.name))
+    leases.use(this.#bySource.lease(source))
+    const live = new Live({ id: (++this.#made).toString(36), accepted, listener, startedMs, leases, starting: lease(this.#starting) })
     this.#live.add(live)
+    leases.defer(() => { this.#live.delete(live) })
     return live
   }
   /** A codec serves it from now on. */
   served(live: Live): void {
-    live.serving = true
+    live.serves()
     this.#first.resolve()
-  }
-  close(live: Live): void {
-    this.#live.delete(live)
-    if (this.#live.size === 0) { for (const resolve of this.#idle) resolve(); this.#idle.clear() }
   }
   /** Resolves when none is open. */
   async whenNone(): Promise<void> {
-    if (this.#live.size > 0) await new Promise<void>((resolve) => { this.#idle.add(resolve) })
+    if (this.size > 0) await new Promise<void>((resolve) => { this.#idle.add(resolve) })
   }
+
+  #admit({ name }: Listener, source: string): void {
+    const { maxConnections, maxConnectionsTotal, maxConnectionsPerSource } = this.#limits
+    if (this.#open.now >= maxConnectionsTotal) throw this.#full('total', `${maxConnectionsTotal} connections are open (limits.maxConnectionsTotal)`)
+    if (this.#byListener.of(name) >= maxConnections) throw this.#full('listener', `${maxConnections} connections are open to listener ${name} (limits.maxConnections)`)
+    if (this.#bySource.of(source) >= maxConnectionsPerSource) throw this.#full('source', `${maxConnectionsPerSource} connections are open from ${source} (limits.maxConnectionsPerSource)`)
+  }
+  #full(limit: ConnectionLimit, why: string): MeshError {
+    this.#limitMet(limit)
+    return new MeshError('MESH_LISTENER_FULL', why)
+  }
+}
+
+/** Who counts as one: an IPv4 address; of IPv6 the /64, for that is what one subscriber or one host is given to choose from (RFC 4291 §2.5.4). */
+export function sourceOf(address: string): string {
+  if (!address.includes(':')) return address
+  const bytes = ipBytes(address)
+  if (bytes?.length !== 16) return address
+  return `${[0, 2, 4, 6].map((i) => ((bytes[i]! << 8) | bytes[i + 1]!).toString(16)).join(':')}::/64`
 }

@@ -22,7 +22,12 @@ export type Context = {
 
 /** agent.yaml `limits`. Every one of them has a counter that says how often it was met. */
 export type Limits = {
+  /** Per listener. */
   readonly maxConnections: number
+  /** Of all listeners. */
+  readonly maxConnectionsTotal: number
+  /** Per IPv4 address or IPv6 /64, over all listeners. */
+  readonly maxConnectionsPerSource: number
   readonly maxHeaderBytes: number
   readonly maxHeaderCount: number
   /** Request bytes kept so that a try can be repeated. */
@@ -37,6 +42,6 @@ export type Limits = {
 }
 
 export const DEFAULT_LIMITS: Limits = {
-  maxConnections: 10_000, maxHeaderBytes: 60 * 1024, maxHeaderCount: 100, maxReplayBytes: 64 * 1024, maxBufferBytes: 256 * 1024,
+  maxConnections: 10_000, maxConnectionsTotal: 10_000, maxConnectionsPerSource: 5_000, maxHeaderBytes: 60 * 1024, maxHeaderCount: 100, maxReplayBytes: 64 * 1024, maxBufferBytes: 256 * 1024,
   idleMs: 3_600_000, requestHeadMs: 60_000, tlsHandshakeMs: 10_000, drainMs: 30_000, maxHttp2Streams: 100,
 }

@@ -1,4 +1,5 @@
 /** The data path as one part: ports, connections, and what a configuration change means for both. */
+import { MeshError } from '../agent/core/errors.ts'
 import type { Listener } from '../agent/model/listener.ts'
 import type { NetStream } from '../agent/core/network.ts'
 import type { Tables } from '../agent/model/tables.ts'
@@ -20,7 +21,7 @@ export type ListenerState = PortStatus & { readonly connections: number }
 export class DataPath implements AsyncDisposable {
   readonly #ctx: Context
   readonly #own: readonly Listener[]
-  readonly #connections = new Connections()
+  readonly #connections: Connections
   readonly #serving: Serving
   readonly #ports: Ports
   readonly #watching: Disposable
@@ -30,7 +31,9 @@ export class DataPath implements AsyncDisposable {
   constructor(ctx: Context, own: readonly Listener[], codecs: Codecs) {
     this.#ctx = ctx
     this.#own = own
-    const metrics = new ServeMetrics(ctx.metrics, () => this.#connections.size)
+    const connections = new Connections(ctx.limits, (limit) => { metrics.limitMet(limit) })
+    const metrics = new ServeMetrics(ctx.metrics, { open: () => connections.size, starting: () => connections.starting, sources: () => connections.sources })
+    this.#connections = connections
     this.#serving = { ctx, codecs, connections: this.#connections, standings: standingsOf(ctx), metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity) }
     this.#ports = new Ports({
       network: ctx.network, clock: ctx.clock, log: ctx.log,
@@ -62,7 +65,7 @@ export class DataPath implements AsyncDisposable {
     const late = clock.sleep(limits.drainMs, over.signal).then(() => 'forced' as const, () => 'drained' as const)
     const how = await Promise.race([this.#connections.whenNone().then(() => 'drained' as const), late])
     over.abort()
-    for (const live of this.#connections) live.abort(new Error('draining took too long'))
+    for (const live of this.#connections) live.abort(new MeshError('MESH_DRAINING', `the agent drains, and the connection did not end within ${limits.drainMs} ms (limits.drainMs)`))
     await Promise.all(this.#served)
     return how
   }
@@ -71,7 +74,7 @@ export class DataPath implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#watching[Symbol.dispose]()
     await this.#ports[Symbol.asyncDispose]()
-    for (const live of this.#connections) live.abort(new Error('the agent stops'))
+    for (const live of this.#connections) live.abort(new MeshError('MESH_DRAINING', 'the agent stops'))
     await Promise.all(this.#served)
   }
 
@@ -88,7 +91,7 @@ export class DataPath implements AsyncDisposable {
     detached('configuration', this.#ports.apply(wanted))
     const counts: Record<Verdict, number> = { unconcerned: 0, 'goes-on': 0, drained: 0, cut: 0 }
     for (const live of this.#connections) {
-      const { name } = live.conn.listener
+      const { name } = live.listener
       counts[recheck(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)]++
     }
     if (counts.drained + counts.cut + counts['goes-on'] > 0) this.#ctx.log.info({ evt: 'connections.rechecked', ...counts }, 'open connections checked against the new configuration')

@@ -13,10 +13,12 @@ export type Verdict = 'unconcerned' | 'goes-on' | 'drained' | 'cut'
 
 /** @param next the listener of that name now; undefined = it is gone */
 export function recheck(live: Live, next: Listener | undefined, s: Pick<Serving, 'ctx' | 'metrics'>): Verdict {
-  const { conn } = live
-  if (next === conn.listener) return 'unconcerned'
+  const { conn, facts } = live
+  if (next === (conn?.listener ?? live.listener)) return 'unconcerned'
   if (!next) return end(live)
-  const chain = choose(next, live.facts)
+  // Its first bytes are looked at: the chain is chosen from the listener in force then.
+  if (!conn || !facts) { live.listener = next; return 'goes-on' }
+  const chain = choose(next, facts)
   if (!chain || chain.codec.kind === 'blocked') return cut(live, new MeshError('MESH_NO_FILTER_CHAIN', 'the configuration changed and no filter chain takes this connection any more'))
   const was = conn.chain
   if (!isSameTls(was.tls, chain.tls)) {
@@ -24,6 +26,7 @@ export function recheck(live: Live, next: Listener | undefined, s: Pick<Serving,
     if (!conn.tls || (chain.tls?.requireClientCertificate && !conn.tls.peer)) return cut(live, new MeshError('MESH_NO_FILTER_CHAIN', 'the configuration changed to another TLS mode'))
     return end(live)
   }
+  live.listener = next
   conn.listener = next
   conn.chain = chain
   try { authorize(conn, s) } catch (thrown) { return cut(live, toMeshError(thrown)) }

@@ -1,5 +1,6 @@
 import type { ErrorCode, MeshError } from '../agent/core/errors.ts'
 import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
+import type { ConnectionLimit } from './connections.ts'
 import type { Listener } from '../agent/model/listener.ts'
 
 /** Counters of accepting and ending connections. */
@@ -8,13 +9,19 @@ export class ServeMetrics {
   readonly #accepted: Family<'direction'>
   readonly #ended: Family<'direction' | 'code'>
 
-  constructor(metrics: Metrics, openNow: () => number) {
+  readonly #limits: Family<'limit'>
+
+  constructor(metrics: Metrics, now: { readonly open: () => number; readonly starting: () => number; readonly sources: () => number }) {
     this.#accepted = metrics.counter('mesh_connections_accepted_total', 'Connections accepted.', ['direction'])
     this.#ended = metrics.counter('mesh_connections_failed_total', 'Connections that were refused or broke, by error code.', ['direction', 'code'])
     this.shadowDenied = metrics.counter('mesh_authz_shadow_denied_total', 'Connections and requests that a dry-run policy would have refused.').cell({})
-    metrics.gaugeOf('mesh_connections_open', 'Connections open now.', openNow)
+    this.#limits = metrics.counter('mesh_connections_limit_met_total', 'Connections that were closed at once because as many as permitted were open: of the listener, of the source address, or in total.', ['limit'])
+    metrics.gaugeOf('mesh_connections_open', 'Connections open now, from accept to end.', now.open)
+    metrics.gaugeOf('mesh_connections_starting', 'Connections open now that no codec serves yet: their first bytes or their TLS handshake are awaited.', now.starting)
+    metrics.gaugeOf('mesh_connections_sources', 'Source addresses that have connections open.', now.sources)
   }
   accepted({ direction }: Listener): void { this.#accepted.cell({ direction }).value++ }
+  limitMet(limit: ConnectionLimit): void { this.#limits.cell({ limit }).value++ }
   ended({ direction }: Listener, error: MeshError | undefined): void {
     if (error) this.#ended.cell({ direction, code: error.code satisfies ErrorCode }).value++
   }

@@ -3,13 +3,15 @@
  * codec, account for it. Every step can refuse; a refusal has a code, a counter and a log line, and ends the connection.
  */
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
-import { staysHere, type Address, type NetStream } from '../agent/core/network.ts'
+import { guarded } from '../agent/core/guard.ts'
+import { staysHere, type NetStream } from '../agent/core/network.ts'
 import type { HttpConnectionManager, Listener } from '../agent/model/listener.ts'
 import { decide, shadowDecisions, type AuthzFacts } from './authz.ts'
 import type { Codecs } from './codecs.ts'
 import { ENDED, type Connection, type Outcome } from './connection.ts'
-import type { Connections, Live } from './connections.ts'
+import type { Accepted, Connections, Live } from './connections.ts'
 import type { Context } from './context.ts'
 import { choose, interestOf, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
@@ -27,37 +29,33 @@ export type Serving = {
   readonly metrics: ServeMetrics
 }
 
-/** `originalDst`: see Connection. */
-export type Accepted = NetStream & { readonly originalDst: Address | undefined }
-
 /** Resolves when the connection is over; never rejects. */
 export async function serve(accepted: Accepted, listener: Listener, s: Serving): Promise<void> {
   const { stream } = accepted
   stream.on('error', ignore)
+  const held = new DisposableStack()
   let live: Live | undefined
   let outcome: Outcome = ENDED
-  let held: Disposable | undefined
-  let captured: Disposable | undefined
   try {
-    captured = admit(accepted, s)
-    const seen = await look(stream, listener, s.ctx)
+    live = held.use(admit(accepted, listener, s))
+    if (accepted.originalDst) held.use(ownConnectionsOf(s.ctx).captured(accepted))
+    const seen = await look(live, s.ctx)
     if (seen === 'ended') return
-    live = enter(accepted, listener, seen, s)
-    await secure(live.conn, s)
-    authorize(live.conn, s)
+    const conn = enter(live, seen)
+    await secure(conn, s)
+    authorize(conn, s)
     s.connections.served(live)
-    held = s.standings.add(heldOf(live, accepted))
-    outcome = await hand(live.conn, seen, s)
+    held.use(s.standings.add(heldOf(live, conn)))
+    outcome = await hand(conn, seen, s)
   } catch (thrown) {
     outcome = { error: toMeshError(thrown) }
   } finally {
-    if (live) s.connections.close(live)
-    held?.[Symbol.dispose]()
-    captured?.[Symbol.dispose]()
-    finish(live?.conn.stream ?? stream, outcome)
-    outcome = endOf(live?.conn, outcome)
-    s.metrics.ended(listener, outcome.error)
-    report(accepted, listener, live?.conn, outcome, s.ctx)
+    const last = live?.listener ?? listener
+    outcome = endOf(live, outcome)
+    await finished(live?.conn?.stream ?? stream, outcome, s.ctx.clock)
+    held.dispose()
+    s.metrics.ended(last, outcome.error)
+    report(accepted, last, live?.conn, outcome, s.ctx)
   }
 }
 
@@ -69,30 +67,32 @@ export function refuse(accepted: NetStream, last: Listener, { ctx, metrics }: Pi
   report(accepted, last, undefined, { error }, ctx)
 }
 
-/** @returns what is to be disposed of when a captured connection is over */
-function admit(accepted: Accepted, { connections, ctx }: Serving): Disposable | undefined {
+function admit(accepted: Accepted, listener: Listener, { connections, ctx }: Serving): Live {
   const closed = ctx.identity.validity?.onlyLocal()
   if (closed && !staysHere(accepted)) throw closed
-  if (connections.size >= ctx.limits.maxConnections) throw new MeshError('MESH_LISTENER_FULL', `${ctx.limits.maxConnections} connections are open (limits.maxConnections)`)
-  return accepted.originalDst && ownConnectionsOf(ctx).captured(accepted)
+  return connections.accept(accepted, listener, ctx.clock.wallMs())
 }
 
-/** What the client speaks, as far as the listener's chains can tell it apart. */
-async function look(stream: Duplex, listener: Listener, { clock, limits }: Context): Promise<Sniffed | 'ended'> {
-  const timeoutMs = listener.sniff.timeoutMs > 0 ? listener.sniff.timeoutMs : limits.requestHeadMs
-  const seen = await sniff(stream, { interest: interestOf(listener), clock, timeoutMs, onTimeout: listener.sniff.onTimeout })
-  return seen === 'silent' ? OPAQUE : seen
+/** What the client speaks, as far as the chains of its listener can tell it apart. A listener that changes meanwhile may have other questions. */
+async function look(live: Live, { clock, limits }: Context): Promise<Sniffed | 'ended'> {
+  for (;;) {
+    const { listener } = live
+    const timeoutMs = listener.sniff.timeoutMs > 0 ? listener.sniff.timeoutMs : limits.requestHeadMs
+    const seen = await sniff(live.accepted.stream, { interest: interestOf(listener), clock, timeoutMs, onTimeout: listener.sniff.onTimeout, draining: live.draining })
+    if (seen === 'ended' || live.listener === listener) return seen === 'silent' ? OPAQUE : seen
+  }
 }
 
-/** Chooses the chain and makes the connection known: from here on a configuration change reaches it. */
-function enter({ local, remote, originalDst, stream }: Accepted, listener: Listener, seen: Sniffed, { ctx, connections }: Serving): Live {
+/** Chooses the chain. */
+function enter(live: Live, seen: Sniffed): Connection {
+  const { listener, accepted: { local, remote } } = live
   const facts: ChainFacts = {
     destinationIp: local.host, destinationPort: local.port, sourceIp: remote.host, sourcePort: remote.port,
     transport: seen.transport, serverName: seen.serverName, alpn: seen.alpn,
   }
   const chain = choose(listener, facts)
   if (!chain) throw new MeshError('MESH_NO_FILTER_CHAIN', `no filter chain of listener ${listener.name} takes ${seen.transport === 'tls' ? `TLS for "${seen.serverName}"` : 'plain text'}`)
-  return connections.open({ local, remote, originalDst, startedMs: ctx.clock.wallMs(), listener, chain, stream, facts })
+  return live.enter(chain, facts)
 }
 
 async function secure(conn: Connection, { terminator, ctx }: Serving): Promise<void> {
@@ -143,34 +143,48 @@ async function httpVersion(conn: Connection, http: HttpConnectionManager, seen: 
   const alpn = conn.tls ? conn.tls.alpn : seen.protocol
   if (alpn === 'h2' || alpn === 'http2') return 2
   if (alpn.startsWith('http')) return 1
-  const found = await sniff(conn.stream, { interest: { tls: false, http: true, mqtt: false }, clock, timeoutMs: limits.requestHeadMs, onTimeout: 'continue' })
+  const found = await sniff(conn.stream, { interest: { tls: false, http: true, mqtt: false }, clock, timeoutMs: limits.requestHeadMs, onTimeout: 'continue', draining: conn.draining })
   if (found === 'ended') return 'ended'
   // What is neither goes to the HTTP/1 codec, which answers with a reason.
   return found !== 'silent' && found.protocol === 'http2' ? 2 : 1
 }
 
 /** What the connection rests on from here to its end. */
-function heldOf(live: Live, accepted: NetStream): Held {
-  const { conn } = live
+function heldOf(live: Live, conn: Connection): Held {
   const { tls } = conn.chain
   return {
     side: 'client',
-    standing: { usesIdentity: tls !== undefined && usesIdentity(tls), peer: conn.tls?.peer, byMeshRoots: tls?.validation?.roots.from === 'workload', staysHere: staysHere(accepted) },
+    standing: { usesIdentity: tls !== undefined && usesIdentity(tls), peer: conn.tls?.peer, byMeshRoots: tls?.validation?.roots.from === 'workload', staysHere: staysHere(live.accepted) },
     drain: (reason) => live.drain(reason), cut: (reason) => live.abort(reason),
   }
 }
 
-/** A codec that ends because it was told to has no error of its own; why it was told is one. */
-function endOf(conn: Connection | undefined, outcome: Outcome): Outcome {
-  const reason: unknown = conn?.draining.reason
-  return outcome.error === undefined && reason instanceof MeshError ? { error: reason } : outcome
+/**
+ * A codec that ends because it was told to has no error of its own; why it was told is one. And a client that is gone because it was cut off was not
+ * the one who went.
+ */
+function endOf(live: Live | undefined, outcome: Outcome): Outcome {
+  const reason: unknown = live?.aborted.aborted ? live.aborted.reason : live?.draining.reason
+  const isOurs = outcome.error === undefined || (live?.aborted.aborted === true && outcome.error.code === 'MESH_CLIENT_GONE')
+  return isOurs && reason instanceof MeshError ? { error: reason } : outcome
 }
 
-/** After a refusal the peer gets a close at once; after a normal end what is still to be written goes out first. */
-function finish(stream: Duplex, { error }: Outcome): void {
-  if (stream.destroyed) return
-  if (error || stream.writableFinished) { stream.destroy(); return }
-  stream.end(() => { stream.destroy() })
+/** A client that takes nothing for so long does not get the rest. */
+const FLUSH_IDLE_MS = 30_000
+
+/** Resolves when the stream is closed: after a refusal at once; after a normal end what is still to be written goes out first, as long as it moves. */
+function finished(stream: Duplex, { error }: Outcome, clock: Clock): Promise<void> {
+  if (error || stream.destroyed || stream.writableFinished) { stream.destroy(); return Promise.resolve() }
+  return new Promise((resolve) => {
+    let left = stream.writableLength
+    const timer = clock.after(FLUSH_IDLE_MS, () => {
+      if (stream.writableLength === left) { stream.destroy(); return }
+      left = stream.writableLength
+      timer.refresh()
+    })
+    stream.once('close', guarded('network', ignore, () => { timer.cancel(); resolve() }))
+    stream.end(() => { stream.destroy() })
+  })
 }
 
 function report(accepted: NetStream, listener: Listener, conn: Connection | undefined, { error }: Outcome, { log, clock }: Context): void {
@@ -181,6 +195,7 @@ function report(accepted: NetStream, listener: Listener, conn: Connection | unde
   }
   if (!error) log.debug({ evt: 'connection.end', ...fields }, 'connection ended')
   else if (error.code === 'MESH_INTERNAL') log.error({ evt: 'connection.failed', ...fields, err: error }, 'connection failed by a defect')
+  else if (error.code === 'MESH_DRAINING') log.debug({ evt: 'connection.end', ...fields, err: error }, 'connection ended by the agent')
   else if (error.code === 'MESH_CLIENT_GONE') log.debug({ evt: 'connection.end', ...fields, err: error }, 'client went away')
   else log.warn({ evt: 'connection.refused', ...fields, err: error }, 'connection refused or broken')
 }

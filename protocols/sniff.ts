@@ -40,20 +40,23 @@ export type SniffOptions = {
   readonly timeoutMs: number
   /** Envoy continue_on_listener_filters_timeout. */
   readonly onTimeout: 'continue' | 'close'
+  /** When it aborts, a client that has not said a word is not waited for any longer. */
+  readonly draining: AbortSignal
 }
 
 /**
  * Resolves with the verdict, `silent` when the time is over and the listener goes on without one (some protocols let the server
- * speak first), or `ended` when the client closed without a byte. Every byte read is back in the stream.
+ * speak first), or `ended` when the client closed without a byte or the agent drains and it has sent none. Every byte read is back in the stream.
  * Rejects with MESH_SNIFF_TIMEOUT, MESH_CLIENT_GONE or MESH_MALFORMED_INPUT (endless ClientHello).
  */
-export function sniff(stream: Duplex, { interest, clock, timeoutMs, onTimeout }: SniffOptions): Promise<Sniffed | 'silent' | 'ended'> {
+export function sniff(stream: Duplex, { interest, clock, timeoutMs, onTimeout, draining }: SniffOptions): Promise<Sniffed | 'silent' | 'ended'> {
   const atOnce = classify(NO_BYTES, interest)
   if (typeof atOnce === 'object') return Promise.resolve(atOnce)
   return new Promise((resolve, reject) => {
     let seen: Buffer = NO_BYTES
     const finish = (settle: () => void): void => {
       timer.cancel()
+      draining.removeEventListener('abort', onDraining)
       stream.off('readable', onReadable).off('end', onEnd).off('close', onClose)
       settle()
     }
@@ -70,6 +73,7 @@ export function sniff(stream: Duplex, { interest, clock, timeoutMs, onTimeout }:
       if (seen.length === 0) resolve('ended')
       else reject(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of its first message'))
     }))
+    const onDraining = guarded('network', broken, () => { if (seen.length === 0) finish(() => resolve('ended')) })
     const onClose = guarded('network', broken, () => finish(() => reject(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything'))))
     const timer = clock.after(timeoutMs, () => finish(() => {
       if (seen.length > 0) stream.unshift(seen)
@@ -77,8 +81,10 @@ export function sniff(stream: Duplex, { interest, clock, timeoutMs, onTimeout }:
       else reject(new MeshError('MESH_SNIFF_TIMEOUT', `the client did not say within ${timeoutMs} ms which protocol it speaks`))
     }))
     stream.on('readable', onReadable).once('end', onEnd).once('close', onClose)
-    if (stream.destroyed) onClose()
-    else onReadable()
+    draining.addEventListener('abort', onDraining)
+    if (stream.destroyed) { onClose(); return }
+    onReadable()
+    if (draining.aborted) onDraining()
   })
 }
 

@@ -9,7 +9,7 @@ export type Row = { origin: 'downstream' | 'upstream' | 'config' | 'internal'; r
  */
 export const CATALOGUE = {
   // accepting and routing
-  MESH_LISTENER_FULL: { origin: 'downstream', retry: 'never', http: 503, flag: 'OVERFLOW', remedy: 'Raise limits.maxConnections or find the client that opens so many.' },
+  MESH_LISTENER_FULL: { origin: 'downstream', retry: 'never', http: 503, flag: 'OVERFLOW', remedy: 'Find the client that opens so many, or raise the limit that the message names (limits.maxConnections, maxConnectionsTotal, maxConnectionsPerSource).' },
   MESH_LISTENER_GONE: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The port is open because the socket unit holds it; give it a listener again, or take it out of the unit.' },
   MESH_PORT_IN_USE: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Stop the other process or give the listener another port.' },
   MESH_PORT_FORBIDDEN: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Use an address of this machine and a port above 1023, or have a socket unit open it (docs/configuration.md).' },

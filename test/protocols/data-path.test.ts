@@ -1,61 +1,14 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { PassThrough, type Duplex } from 'node:stream'
-import { Current } from '../../agent/core/current.ts'
-import { silentLog } from '../../agent/core/log.ts'
-import { Metrics } from '../../agent/core/metrics.ts'
+import { PassThrough } from 'node:stream'
 import type { Address, Listening, NetStream } from '../../agent/core/network.ts'
-import { cidr } from '../../agent/model/ip.ts'
 import type { FilterChain, Listener } from '../../agent/model/listener.ts'
 import { mqttPolicySchema } from '../../agent/model/mqtt-policy.ts'
-import type { Policy } from '../../agent/model/policy.ts'
-import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
-import type { Codecs } from '../../protocols/codecs.ts'
-import { ENDED, type Connection, type Outcome } from '../../protocols/connection.ts'
-import { DEFAULT_LIMITS, type Context, type Limits } from '../../protocols/context.ts'
-import { DataPath } from '../../protocols/data-path.ts'
+import { ENDED } from '../../protocols/connection.ts'
 import { ownerOf } from '../../protocols/original-destination.ts'
-import { seededRandom } from '../helpers/random.ts'
-import { settle, SimClock } from '../helpers/sim-clock.ts'
+import { settle } from '../helpers/sim-clock.ts'
 import { SimNetwork } from '../helpers/sim-network.ts'
-
-const PORT = { host: '10.0.0.1', port: 7000 }
-const ANY_MATCH = { destinationPort: undefined, destinationRanges: [], serverNames: [], transportProtocol: undefined, applicationProtocols: [], sourceRanges: [], sourcePorts: [] }
-const tcpChain = (over: Partial<FilterChain> = {}): FilterChain => ({ name: 'tcp', match: ANY_MATCH, tls: undefined, policies: [], codec: { kind: 'tcp', tcp: { clusters: [], idleMs: undefined } }, ...over })
-const listener = (chains: readonly FilterChain[], over: Partial<Listener> = {}): Listener => ({
-  name: 'one', address: PORT.host, port: PORT.port, bindToPort: true, direction: 'inbound', useOriginalDst: false,
-  sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' }, filterChains: chains, defaultFilterChain: undefined, source: 'test', ...over,
-})
-const tables = (...listeners: Listener[]): Tables => ({ ...EMPTY_TABLES, listeners: new Map(listeners.map((l) => [l.name, l])) })
-const denyFrom = (ip: string): Policy => ({ action: 'deny', shadow: undefined, rules: [{ name: 'no-entry', permissions: [{ kind: 'any' }], principals: [{ kind: 'direct-remote-ip', range: cidr(ip, 32)! }] }] })
-
-type Served = { conn: Connection; end: (outcome: Outcome) => void }
-type Rig = { path: DataPath; network: SimNetwork; clock: SimClock; metrics: Metrics; current: Current<Tables>; served: Served[]; dial(): Promise<Duplex> }
-
-async function rig(first: Tables, limits: Partial<Limits> = {}, network = new SimNetwork()): Promise<Rig> {
-  const clock = new SimClock()
-  const metrics = new Metrics()
-  const current = new Current(first)
-  const served: Served[] = []
-  const hold = (conn: Connection): Promise<Outcome> => new Promise((resolve) => {
-    served.push({ conn, end: resolve })
-    conn.aborted.addEventListener('abort', () => resolve(ENDED), { once: true })
-    conn.stream.on('close', () => resolve(ENDED))
-    conn.stream.resume()
-  })
-  const codecs: Codecs = { http1: hold, http2: hold, tcp: hold, mqtt: hold }
-  const ctx: Context = { clock, network, metrics, log: silentLog, random: seededRandom(1), tables: current, identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...limits } }
-  const path = new DataPath(ctx, [], codecs)
-  await path.open()
-  const dial = async (): Promise<Duplex> => {
-    const { stream } = await network.dial(PORT, new AbortController().signal)
-    stream.on('error', () => {}).resume()
-    await settle()
-    return stream
-  }
-  return { path, network, clock, metrics, current, served, dial }
-}
-const failures = (r: Rig, code: string): number => r.metrics.total('mesh_connections_failed_total', { code })
+import { ANY_MATCH, denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
 
 test('a connection is handed to the codec of the chain that takes it', async () => {
   const r = await rig(tables(listener([tcpChain()])))

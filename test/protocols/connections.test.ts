@@ -1,0 +1,129 @@
+/** A connection is known from accept to its end: counted, bounded, and reached by drain, cut and configuration while its first bytes are awaited. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { Duplex } from 'node:stream'
+import { ENDED } from '../../protocols/connection.ts'
+import { sourceOf } from '../../protocols/connections.ts'
+import { settle } from '../helpers/sim-clock.ts'
+import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
+
+/** Waits for the client's first bytes. */
+const SNIFFING = { sniff: { tls: true, http: true, timeoutMs: 0, onTimeout: 'close' as const } }
+const gauges = (r: Awaited<ReturnType<typeof rig>>): number[] => ['open', 'starting', 'sources'].map((g) => r.metrics.total(`mesh_connections_${g}`))
+
+test('1,500 silent connections against a limit of 50: 50 are held, the others are closed at once', async () => {
+  const r = await rig(tables(listener([tcpChain()], SNIFFING)), { maxConnections: 50 })
+  const clients: Duplex[] = []
+  for (let i = 0; i < 1500; i++) clients.push((await r.network.dial(PORT, new AbortController().signal)).stream.on('error', () => {}).resume())
+  await settle()
+  assert.equal(clients.filter((c) => !c.destroyed).length, 50)
+  assert.deepEqual([r.path.connections, r.path.listeners()[0]!.connections, failures(r, 'MESH_LISTENER_FULL'), r.metrics.total('mesh_connections_limit_met_total', { limit: 'listener' })], [50, 50, 1450, 1450])
+  for (const c of clients) c.destroy()
+  await settle()
+  assert.deepEqual(gauges(r), [0, 0, 0])
+  await r.dial()
+  assert.equal(r.path.connections, 1)
+})
+test('each listener has its own limit, and all together have one', async () => {
+  const other = { host: PORT.host, port: 7001 }
+  const r = await rig(tables(listener([tcpChain()]), listener([tcpChain()], { name: 'two', port: other.port })), { maxConnections: 2, maxConnectionsTotal: 3 })
+  const open = async (to: typeof PORT): Promise<boolean> => {
+    const { stream } = await r.network.dial(to, new AbortController().signal)
+    stream.on('error', () => {}).resume()
+    await settle()
+    return !stream.destroyed
+  }
+  assert.deepEqual([await open(PORT), await open(PORT), await open(PORT)], [true, true, false])
+  assert.deepEqual([await open(other), await open(other)], [true, false])
+  assert.deepEqual(r.path.listeners().map((l) => l.connections), [2, 1])
+  assert.deepEqual(['listener', 'total'].map((limit) => r.metrics.total('mesh_connections_limit_met_total', { limit })), [1, 1])
+})
+test('one source address cannot have everything', async () => {
+  const r = await rig(tables(listener([tcpChain()])), { maxConnectionsPerSource: 2 })
+  const greedy = [await r.dial('10.0.0.1'), await r.dial('10.0.0.1'), await r.dial('10.0.0.1')]
+  assert.deepEqual(greedy.map((c) => c.destroyed), [false, false, true])
+  assert.equal((await r.dial('10.0.0.2')).destroyed, false)
+  assert.equal(r.metrics.total('mesh_connections_limit_met_total', { limit: 'source' }), 1)
+  greedy[0]!.destroy()
+  await settle()
+  assert.equal((await r.dial('10.0.0.1')).destroyed, false)
+})
+test('a source is an IPv4 address or an IPv6 /64', () => {
+  assert.deepEqual(['10.0.0.1', '2001:db8:0:1::5', '2001:db8:0:1:ffff::', '2001:db8:0:2::5', 'fe80::1%eth0', ''].map(sourceOf), ['10.0.0.1', '2001:db8:0:1::/64', '2001:db8:0:1::/64', '2001:db8:0:2::/64', 'fe80:0:0:0::/64', ''])
+})
+test('a drain does not wait for a client that says nothing', async () => {
+  const r = await rig(tables(listener([tcpChain()], SNIFFING)), { drainMs: 30_000, requestHeadMs: 60_000 })
+  const client = await r.dial()
+  assert.equal(await r.path.drain(), 'drained')
+  await settle()
+  assert.deepEqual([client.destroyed, r.clock.monotonicMs()], [true, 0])
+})
+test('a client that stops in the middle of its first bytes holds a drain for drainMs and no longer', async () => {
+  const r = await rig(tables(listener([tcpChain()], SNIFFING)), { drainMs: 30_000, requestHeadMs: 60_000 })
+  const client = await r.dial()
+  client.write(Buffer.from([22, 3, 1]))
+  await settle()
+  const drained = r.path.drain()
+  await r.clock.advance(29_999)
+  assert.equal(client.destroyed, false)
+  await r.clock.advance(1)
+  assert.equal(await drained, 'forced')
+  assert.deepEqual([client.destroyed, gauges(r)], [true, [0, 0, 0]])
+})
+test('the end of the agent reaches connections whose first bytes are awaited', async () => {
+  const r = await rig(tables(listener([tcpChain()], SNIFFING)))
+  const client = await r.dial()
+  client.write(Buffer.from([22, 3, 1]))
+  await settle()
+  await r.path[Symbol.asyncDispose]()
+  await settle()
+  assert.deepEqual([client.destroyed, gauges(r)], [true, [0, 0, 0]])
+})
+test('who was connected before a policy came and speaks after it is judged by it', async () => {
+  const r = await rig(tables(listener([tcpChain()], SNIFFING)))
+  const client = await r.dial()
+  r.current.swap(tables(listener([tcpChain({ policies: [denyFrom('10.0.0.99')] })], SNIFFING)))
+  client.write('anything at all')
+  await settle()
+  assert.deepEqual([client.destroyed, r.served.length, failures(r, 'MESH_PEER_NOT_ALLOWED')], [true, 0, 1])
+})
+test('who was connected before its listener went is cut off before it speaks', async () => {
+  const r = await rig(tables(listener([tcpChain()], SNIFFING)))
+  const client = await r.dial()
+  r.current.swap(tables())
+  await settle()
+  assert.deepEqual([client.destroyed, gauges(r)], [true, [0, 0, 0]])
+})
+test('when the listener comes to ask for more while a client is silent, the client is looked at again', async () => {
+  const http = tcpChain({ name: 'http', match: { ...tcpChain().match, applicationProtocols: ['http/1.1'] }, policies: [denyFrom('10.0.0.99')] })
+  const r = await rig(tables(listener([tcpChain()], SNIFFING)))
+  const client = await r.dial()
+  r.current.swap(tables(listener([http, tcpChain()], SNIFFING)))
+  client.write('GET / HTTP/1.1\r\n')
+  await settle()
+  assert.deepEqual([client.destroyed, failures(r, 'MESH_PEER_NOT_ALLOWED')], [true, 1])
+})
+test('gauges tell how many have come to a codec', async () => {
+  const r = await rig(tables(listener([tcpChain()], SNIFFING)))
+  const [first] = [await r.dial(), await r.dial('10.0.0.98')]
+  assert.deepEqual(gauges(r), [2, 2, 2])
+  first.write('x')
+  await settle()
+  assert.deepEqual(gauges(r), [2, 1, 2])
+  r.served[0]!.end(ENDED)
+  await settle()
+  assert.deepEqual(gauges(r), [1, 1, 1])
+})
+test('a client that does not take the rest of its answer is counted until it is gone', async () => {
+  const r = await rig(tables(listener([tcpChain()])))
+  const { stream } = await r.network.dial(PORT, new AbortController().signal)
+  stream.on('error', () => {})
+  await settle()
+  const [{ conn, end }] = r.served as [typeof r.served[0]]
+  conn.stream.write(Buffer.alloc(1_000_000))
+  end(ENDED)
+  await settle()
+  assert.deepEqual(gauges(r), [1, 0, 1])
+  await r.clock.advance(31_000)
+  assert.deepEqual([stream.destroyed, gauges(r)], [true, [0, 0, 0]])
+})
