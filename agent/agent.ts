@@ -32,7 +32,7 @@ import { startAgentDns } from './dns.ts'
 import { startIdentity } from './identity.ts'
 import { EMPTY_TABLES, type Tables } from './model/tables.ts'
 import { Readiness } from './readiness.ts'
-import { statusOf, unusedSockets } from './status-of.ts'
+import { exposed, statusOf, unusedSockets } from './status-of.ts'
 import type { AgentStatus } from './status.ts'
 import { detached } from './core/guard.ts'
 
@@ -128,9 +128,10 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
+  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
   const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log))
+  for (const err of exposed(parts)) log.warn({ evt: 'listener.open', err }, 'a listener is open to anybody who reaches it')
   configuration.connect()
   identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.

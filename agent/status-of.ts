@@ -8,6 +8,7 @@ import type { DataPath } from '../protocols/data-path.ts'
 import type { DnsProxy } from '../protocols/dns/proxy.ts'
 import type { AgentFacts } from './agent.ts'
 import { captureProblem } from './config/capture.ts'
+import { exposureProblems } from './config/exposure.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration.ts'
 import type { Clock } from './core/clock.ts'
@@ -16,7 +17,8 @@ import { MeshError } from './core/errors.ts'
 import type { InheritedSockets } from './core/inherited-sockets.ts'
 import type { Metrics } from './core/metrics.ts'
 import type { AgentIdentity } from './identity.ts'
-import type { FilterChain } from './model/listener.ts'
+import { wantedListeners } from '../protocols/wanted-listeners.ts'
+import type { FilterChain, Listener } from './model/listener.ts'
 import type { ResourceKind } from './model/snapshot.ts'
 import type { Tables } from './model/tables.ts'
 import type { Readiness } from './readiness.ts'
@@ -34,6 +36,8 @@ export type StatusParts = {
   readonly identity: AgentIdentity
   readonly configuration: Configuration
   readonly dataPath: DataPath
+  /** Listeners of agent.yaml. */
+  readonly own: readonly Listener[]
   readonly inherited: InheritedSockets | undefined
   readonly dns: DnsProxy | undefined
   readonly broker: Broker
@@ -124,6 +128,7 @@ function problemsOf(p: StatusParts): Problem[] {
     applier.storageError,
     captureProblem(p.config, p.inherited, p.tables.get().listeners.values()),
     ...unusedSockets(p),
+    ...exposed(p),
     ...p.dataPath.listeners().map((l) => l.error),
     workloadProblem(p),
     ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
@@ -195,6 +200,10 @@ function unknownNames({ config, tables }: StatusParts): MeshError[] {
 /** Before the first configuration nobody knows yet. */
 export function unusedSockets({ inherited, readiness }: Pick<StatusParts, 'inherited' | 'readiness'>): MeshError[] {
   return readiness.ready ? (inherited?.unused() ?? []).map((text) => new MeshError('MESH_SOCKET_UNUSED', text)) : []
+}
+
+export function exposed({ config, tables, own }: Pick<StatusParts, 'config' | 'tables' | 'own'>): MeshError[] {
+  return exposureProblems(wantedListeners(tables.get(), own).values(), new Map(config.listeners.map((l) => [l.name, l])))
 }
 
 function diskProblem({ config, freeBytes }: StatusParts): MeshError | undefined {

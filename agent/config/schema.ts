@@ -90,7 +90,11 @@ const listenerTls = () => z.discriminatedUnion('mode', [
   /** A server certificate of its own; clients need none unless `clientRoots` is given. */
   z.strictObject({ mode: z.literal('server'), chain: file(), key: file(), clientRoots: file().optional() }),
 ])
-const listenerBase = () => ({ name: z.string().min(1).max(128), address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port() })
+const listenerBase = () => ({
+  name: z.string().min(1).max(128), address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port(),
+  /** In plain text on an address that others reach, and without rules: it is meant so, and no problem. */
+  acceptAnyone: z.boolean().optional(),
+})
 const listener = () => z.discriminatedUnion('kind', [
   /** Explicit outbound proxy (http_proxy=…): absolute-form requests, CONNECT, or a Host header; `routes` names a route configuration. */
   z.strictObject({ ...listenerBase(), kind: z.literal('http_proxy'), routes: z.string().min(1).default('http_proxy') }),

@@ -35,6 +35,8 @@ const rule = () => z.strictObject({
   effect: z.enum(['allow', 'deny']),
 })
 
+const origin = () => z.string().regex(/^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\\,A-Z]+)$/, 'must be an origin as browsers write it: `https://panel.example`, with a port if it is not the usual one, without a path, or `null`, or `*`')
+
 const spool = () => z.strictObject({
   profile: z.enum(['strict', 'balanced', 'eco']).default('strict'),
   maxBytes: bytes().default(256 * 1024 * 1024),
@@ -69,6 +71,8 @@ export const mqttPolicySchema = () => z.strictObject({
   routes: z.array(route()).default([]),
   /** First match wins; no match = allowed when there are no rules for that action, else denied. */
   rules: z.array(rule()).default([]),
+  /** Web pages of other hosts that may use MQTT over WebSocket: `https://panel.example`, `null` (pages without an origin), `*` (all). */
+  allowedOrigins: z.array(origin()).default([]),
   spool: spool().prefault({}),
   limits: limits().prefault({}),
 })

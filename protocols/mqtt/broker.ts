@@ -96,5 +96,5 @@ function reauthorizeKept(state: BrokerState, session: Session): void {
 /** Loaded when somebody needs it: `ws` costs memory that a device without WebSocket clients keeps. */
 async function upgraded(conn: Connection, mqtt: MqttPolicy, ctx: BrokerContext): Promise<Connection['stream']> {
   const { upgrade } = await import('./websocket.ts')
-  return upgrade(conn.stream, { clock: ctx.clock, timeoutMs: mqtt.limits.connectTimeoutMs, maxPacketBytes: mqtt.limits.maxPacketBytes, aborted: conn.aborted })
+  return upgrade(conn.stream, { clock: ctx.clock, timeoutMs: mqtt.limits.connectTimeoutMs, maxPacketBytes: mqtt.limits.maxPacketBytes, aborted: conn.aborted, localHost: conn.local.host, allowedOrigins: mqtt.allowedOrigins })
 }

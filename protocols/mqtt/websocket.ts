@@ -5,22 +5,28 @@
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
 import type { Clock } from '../../agent/core/clock.ts'
+import { hostName, isLoopback, isSameHost, isUnforgeable, originName } from '../../agent/model/browser.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 
 const MAX_HEAD_BYTES = 8 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')
 
-export type UpgradeOptions = { readonly clock: Clock; readonly timeoutMs: number; readonly maxPacketBytes: number; readonly aborted: AbortSignal }
+export type UpgradeOptions = { readonly clock: Clock; readonly timeoutMs: number; readonly maxPacketBytes: number; readonly aborted: AbortSignal; /** Address that the client came to. */ readonly localHost: string; readonly allowedOrigins: readonly string[] }
 
-/** @throws MESH_REQUEST_TIMEOUT, MESH_HEADERS_TOO_LARGE, MESH_MALFORMED_INPUT, MESH_CLIENT_GONE */
-export async function upgrade(stream: Duplex, { clock, timeoutMs, maxPacketBytes, aborted }: UpgradeOptions): Promise<Duplex> {
+/** @throws MESH_REQUEST_TIMEOUT, MESH_HEADERS_TOO_LARGE, MESH_MALFORMED_INPUT, MESH_ORIGIN_REFUSED, MESH_CLIENT_GONE */
+export async function upgrade(stream: Duplex, { clock, timeoutMs, maxPacketBytes, aborted, localHost, allowedOrigins }: UpgradeOptions): Promise<Duplex> {
   const { head, rest } = await readHead(stream, clock, timeoutMs, aborted)
   const request = parseHead(head)
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
-  if (request.method !== 'GET' || !offered.includes('mqtt')) {
+  if (request.method !== 'GET' || !offered.includes('mqtt') || hostName(request.headers['host']) === undefined) {
     refuse(stream, 400)
-    throw new MeshError('MESH_MALFORMED_INPUT', '[MQTT-6.0.0-3] the request is no WebSocket upgrade that offers the subprotocol mqtt')
+    throw new MeshError('MESH_MALFORMED_INPUT', '[MQTT-6.0.0-3] the request is no WebSocket upgrade with a Host that offers the subprotocol mqtt')
+  }
+  const foreign = foreignOrigin(request, localHost, allowedOrigins)
+  if (foreign !== undefined) {
+    refuse(stream, 403)
+    throw new MeshError('MESH_ORIGIN_REFUSED', foreign)
   }
   // A frame may hold many packets and a packet many frames [MQTT-6.0.0-2]; the parser bounds packets, this bounds what one frame makes ws gather.
   const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: Math.max(maxPacketBytes, 64 * 1024), handleProtocols: () => 'mqtt' })
@@ -41,6 +47,19 @@ export async function upgrade(stream: Duplex, { clock, timeoutMs, maxPacketBytes
       resolve(frames)
     }))
   })
+}
+
+/**
+ * Why a web page may not come in; undefined for what is no browser. Its own host is enough (RFC 6455 §10.2), unless anybody's name may have been made
+ * to point here: on a loopback address only names count that cannot be.
+ */
+function foreignOrigin({ headers }: Head, localHost: string, allowed: readonly string[]): string | undefined {
+  const { origin, host } = headers
+  if (origin === undefined || allowed.includes('*') || allowed.includes(origin)) return undefined
+  const [page, asked] = [originName(origin), hostName(host)]
+  if (page === undefined || asked === undefined || !isSameHost(page, asked)) return `a page of ${origin} asked for ${host} (mqtt.allowedOrigins)`
+  if (isLoopback(localHost) && !isUnforgeable(asked)) return `a page of ${origin} asked for this machine under the name ${host} (mqtt.allowedOrigins)`
+  return undefined
 }
 
 type Head = { readonly method: string; readonly url: string; readonly headers: Readonly<Record<string, string>> }
@@ -89,7 +108,7 @@ function parseHead(head: string): Head {
   return { method, url, headers }
 }
 
-function refuse(stream: Duplex, status: 400 | 408 | 431): void {
-  const text = { 400: 'Bad Request', 408: 'Request Timeout', 431: 'Request Header Fields Too Large' }[status]
+function refuse(stream: Duplex, status: 400 | 403 | 408 | 431): void {
+  const text = { 400: 'Bad Request', 403: 'Forbidden', 408: 'Request Timeout', 431: 'Request Header Fields Too Large' }[status]
   if (!stream.destroyed) stream.write(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }

@@ -10,13 +10,13 @@ const head = (lines: readonly string[] = HEAD): string => `${lines.join('\r\n')}
 /** A masked frame (RFC 6455 §5.2) with the mask 0. */
 const frame = (opcode: number, payload: Uint8Array, fin = true): Buffer => Buffer.concat([Buffer.from([(fin ? 0x80 : 0) | opcode, 0x80 | payload.length, 0, 0, 0, 0]), payload])
 
-function setUp(): { near: Duplex; clock: SimClock; answer: () => string; upgraded: Promise<Duplex> } {
+function setUp({ localHost = '127.0.0.1', allowedOrigins = [] }: { localHost?: string; allowedOrigins?: readonly string[] } = {}): { near: Duplex; clock: SimClock; answer: () => string; upgraded: Promise<Duplex> } {
   const [near, far] = duplexPair()
   const clock = new SimClock()
   const chunks: Buffer[] = []
   near.on('data', (chunk: Buffer) => { chunks.push(chunk) })
   far.on('error', () => {})
-  const upgraded = upgrade(far, { clock, timeoutMs: 1_000, maxPacketBytes: 1_000, aborted: new AbortController().signal })
+  const upgraded = upgrade(far, { clock, timeoutMs: 1_000, maxPacketBytes: 1_000, aborted: new AbortController().signal, localHost, allowedOrigins })
   upgraded.catch(() => {})
   return { near, clock, answer: () => Buffer.concat(chunks).toString('latin1'), upgraded }
 }
@@ -56,6 +56,8 @@ test('[MQTT-6.0.0-1] a text frame ends the connection', async () => {
 for (const { name, bytes, code, status } of [
   { name: '[MQTT-6.0.0-3] no subprotocol mqtt', bytes: head(HEAD.slice(0, -1)), code: 'MESH_MALFORMED_INPUT', status: 400 },
   { name: 'no WebSocket key', bytes: head(HEAD.filter((l) => !l.includes('Key'))), code: 'MESH_MALFORMED_INPUT', status: 400 },
+  { name: 'no Host', bytes: head(HEAD.filter((l) => !l.startsWith('Host'))), code: 'MESH_MALFORMED_INPUT', status: 400 },
+  { name: 'two Hosts', bytes: head([...HEAD, 'Host: y']), code: 'MESH_MALFORMED_INPUT', status: 400 },
   { name: 'POST', bytes: head(['POST / HTTP/1.1', ...HEAD.slice(1)]), code: 'MESH_MALFORMED_INPUT', status: 400 },
   { name: 'a line without a colon', bytes: head([...HEAD, 'garbage']), code: 'MESH_MALFORMED_INPUT', status: 400 },
   { name: 'a head above 8 KiB', bytes: head([...HEAD, `X: ${'y'.repeat(9_000)}`]), code: 'MESH_HEADERS_TOO_LARGE', status: 431 },
@@ -67,6 +69,44 @@ for (const { name, bytes, code, status } of [
     await assert.rejects(upgraded, { code })
     await settle()
     assert.match(answer(), new RegExp(`^HTTP/1.1 ${status} `))
+  })
+}
+
+const LAN = '192.168.1.5'
+for (const { origin, host, localHost = '127.0.0.1', allowedOrigins = [], isTaken } of [
+  { origin: 'http://evil.example', host: '127.0.0.1:8083', isTaken: false },
+  { origin: 'http://evil.example', host: 'evil.example:8083', isTaken: false },
+  { origin: 'http://evil.example', host: 'localhost:8083', isTaken: false },
+  { origin: 'http://localhost.evil.example', host: 'localhost', isTaken: false },
+  { origin: 'http://127.0.0.1.evil.example', host: '127.0.0.1.evil.example', isTaken: false },
+  { origin: 'null', host: '127.0.0.1', isTaken: false },
+  { origin: '', host: '127.0.0.1', isTaken: false },
+  { origin: 'http://127.0.0.1, http://evil.example', host: '127.0.0.1', isTaken: false },
+  { origin: 'http://127.0.0.1@evil.example', host: '127.0.0.1', isTaken: false },
+  { origin: 'http://127.0.0.1/../evil', host: '127.0.0.1', isTaken: false },
+  { origin: 'file://', host: '127.0.0.1', isTaken: false },
+  { origin: 'http://localhost:3000', host: 'localhost:8083', isTaken: true },
+  { origin: 'http://localhost', host: '127.0.0.1:8083', isTaken: true },
+  { origin: 'https://LOCALHOST', host: '[::1]:8083', localHost: '::1', isTaken: true },
+  { origin: 'http://192.168.1.5', host: '192.168.1.5:8083', localHost: LAN, isTaken: true },
+  { origin: 'http://gateway.site', host: 'GATEWAY.site.:8083', localHost: LAN, isTaken: true },
+  { origin: 'http://evil.example', host: '192.168.1.5:8083', localHost: LAN, isTaken: false },
+  { origin: 'http://192.168.1.6', host: '192.168.1.5:8083', localHost: LAN, isTaken: false },
+  { origin: 'http://127.0.0.1', host: '192.168.1.5:8083', localHost: LAN, isTaken: false },
+  { origin: 'https://panel.example', host: '127.0.0.1', allowedOrigins: ['https://panel.example'], isTaken: true },
+  { origin: 'http://panel.example', host: '127.0.0.1', allowedOrigins: ['https://panel.example'], isTaken: false },
+  { origin: 'https://panel.example:444', host: '127.0.0.1', allowedOrigins: ['https://panel.example'], isTaken: false },
+  { origin: 'null', host: '127.0.0.1', allowedOrigins: ['null'], isTaken: true },
+  { origin: 'http://any.example', host: 'any.example', allowedOrigins: ['*'], isTaken: true },
+  { origin: undefined, host: 'anything.example', isTaken: true },
+] as const) {
+  test(`RFC 6455 §10.2: Origin ${origin}, Host ${host} on ${localHost}${allowedOrigins.length > 0 ? `, allowed ${allowedOrigins.join()}` : ''}: ${isTaken ? 'taken' : '403'}`, async () => {
+    const { near, answer, upgraded } = setUp({ localHost, allowedOrigins })
+    near.write(head([...HEAD.filter((l) => !l.startsWith('Host')), `Host: ${host}`, ...origin === undefined ? [] : [`Origin: ${origin}`]]))
+    if (isTaken) await upgraded
+    else await assert.rejects(upgraded, { code: 'MESH_ORIGIN_REFUSED' })
+    await settle()
+    assert.match(answer(), isTaken ? /^HTTP\/1\.1 101 / : /^HTTP\/1\.1 403 /)
   })
 }
 

@@ -1,0 +1,41 @@
+/**
+ * Any page that a browser on this machine or in this network shows can send requests here. What tells it apart: the Origin that the browser adds
+ * (RFC 6454 §7; always to a WebSocket, RFC 6455 §10.2), Sec-Fetch-Site (Fetch Metadata §2.3), and the Host that it asked for, which is the page's own name when
+ * that name was made to point here (DNS rebinding). A program without a browser sends what it likes and is judged by other means.
+ */
+import { ipBytes } from './ip.ts'
+
+/** Name or address of a Host header (RFC 9110 §7.2), as URLs write it: lower case, no port, no final dot. Undefined when it is none, or more than one. */
+export function hostName(host: string | undefined): string | undefined {
+  if (host === undefined || !/^[^\s/?#@\\,]+$/.test(host)) return undefined
+  return nameOf(`http://${host}`)
+}
+
+/** The same of an Origin header; undefined for `null` (a page without one of its own) and what is no origin. */
+export function originName(origin: string): string | undefined {
+  return /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^\s/?#@\\,]+$/.test(origin) ? nameOf(origin.replace(/^[^:]*/, 'http')) : undefined
+}
+
+function nameOf(url: string): string | undefined {
+  const name = URL.parse(url)?.hostname.replace(/\.$/, '')
+  return name === '' ? undefined : name
+}
+
+/** No DNS answer leads from this to another machine than it says: an address, or this machine's own name for itself (RFC 6761 §6.3). */
+export function isUnforgeable(name: string): boolean {
+  return name === 'localhost' || name.endsWith('.localhost') || ipBytes(unbracketed(name)) !== undefined
+}
+
+/** Addresses of this machine alone, and the names for them. */
+export function isLoopback(name: string): boolean {
+  const bytes = ipBytes(unbracketed(name))
+  if (!bytes) return name === 'localhost' || name.endsWith('.localhost')
+  return bytes.length === 4 ? bytes[0] === 127 : bytes.every((byte, i) => byte === (i === 15 ? 1 : 0))
+}
+
+/** Two names for the same host, as far as names can say. */
+export function isSameHost(a: string, b: string): boolean {
+  return a === b || (isLoopback(a) && isLoopback(b))
+}
+
+function unbracketed(name: string): string { return name.replace(/^\[|\]$/g, '') }
