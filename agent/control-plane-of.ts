@@ -49,12 +49,6 @@ export function tokenIn(content: Buffer, where: string): string | undefined {
   return token
 }
 
-/** Istio's trust domain is the CA's to say; until a certificate is there this is what is asked for. */
-export function spiffeUriOf({ node }: AgentConfig): string {
-  const trustDomain = typeof node.metadata['TRUST_DOMAIN'] === 'string' ? node.metadata['TRUST_DOMAIN'] : node.meshId
-  return `spiffe://${trustDomain}/ns/${node.namespace}/sa/${node.serviceAccount}`
-}
-
 export function nodeSettingsOf(config: AgentConfig, p: { readonly version: string; readonly hostName: string; readonly ip: string }): NodeSettings {
   const { node } = config
   return {

@@ -6,12 +6,13 @@ import { IdentityFolder } from '../control-sync/identity/folder.ts'
 import { IdentityStore } from '../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../control-sync/identity/time-floor.ts'
 import { Trust } from '../control-sync/identity/trust.ts'
+import { spiffeUri } from '../control-sync/node.ts'
 import { validityProblems } from '../control-sync/identity/validity.ts'
 import { validityRules } from '../control-sync/identity/validity-rules.ts'
 import type { ServerJudge } from '../control-sync/server-judge.ts'
 import type { Link } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
-import { controlLink, controlPlaneOf, spiffeUriOf } from './control-plane-of.ts'
+import { controlLink, controlPlaneOf } from './control-plane-of.ts'
 import type { Disk } from './core/disk.ts'
 import { MeshError } from './core/errors.ts'
 import { detached } from './core/guard.ts'
@@ -83,7 +84,7 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
   const plane = controlPlaneOf(config.control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: floor })
   const manager = new CertManager({
     store, trust, floor, authority: istioCertificateAuthority(plane, clock), token: () => plane.token(),
-    spiffeUri: spiffeUriOf(config), ttlSec: config.control.certificateTtlSec, key: config.identity.key, clock, random, log, metrics, earliestWallMs,
+    spiffeUri: spiffeUri(config.node), ttlSec: config.control.certificateTtlSec, key: config.identity.key, clock, random, log, metrics, earliestWallMs,
   })
   source = manager
   const latch = readiness.hold('a certificate')

@@ -2,7 +2,6 @@
 import v8 from 'node:v8'
 import { collect } from './core/collect.ts'
 import { dispatch } from './cli/dispatch.ts'
-import { inIdleMoment } from './idle-moment.ts'
 import { IdleMemory } from './idle-memory.ts'
 import { hearUncaught } from './core/last-line.ts'
 import { takeListenFds } from './core/listen-fds.ts'
@@ -17,9 +16,8 @@ async function main(): Promise<void> {
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
     uncaught: (heard) => hearUncaught(process, heard),
     giveUpAfter: (ms) => { after(ms, () => process.exit(1)) },
-    settled: ({ keepCode, inUse, isIdle, watch }) => {
+    settled: ({ inUse, isIdle, watch }) => {
       after(SETTLED_MS, () => {
-        inIdleMoment(keepCode, { isIdle, after })
         void inUse.then(optimize)
         const memory = new IdleMemory({ isIdle, committedBytes: () => v8.getHeapStatistics().total_heap_size, collect: collectWithCode, nowMs: () => performance.now(), after })
         memory.changed()
@@ -35,7 +33,7 @@ const SETTLED_MS = 1_500
 /** V8's default: collections until code that did not run is thrown away. */
 const OLD_AGE = 6
 
-/** Off since the first line of the bundle (deploy/tools/bundle-loader.cjs), and until there is work: an idle device never needs their memory. */
+/** Off since the bundle was loaded (deploy/tools/bundle-loader.cjs), and until there is work: an idle device never needs their memory. */
 function optimize(): void {
   for (const flag of ['--opt', '--maglev']) v8.setFlagsFromString(flag)
 }

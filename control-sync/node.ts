@@ -39,6 +39,20 @@ export type NodeDescription = {
 const ISTIO_VERSION = '1.30.0'
 const INTERCEPTION_MODE = { explicit: 'NONE', transparent: 'TPROXY', redirect: 'REDIRECT' } as const
 
+/**
+ * Whose a stored snapshot is: of the workload, whatever its address. The namespace, the service account and the trust domain decide what a control
+ * plane tells it and what it may do; the network address is DHCP's affair.
+ */
+export function snapshotOwner({ name, namespace, serviceAccount, meshId, metadata }: Pick<NodeSettings, 'name' | 'namespace' | 'serviceAccount' | 'meshId' | 'metadata'>): string {
+  return `${name}.${namespace} ${spiffeUri({ namespace, serviceAccount, meshId, metadata })}`
+}
+
+/** Istio's trust domain is the CA's to say; until a certificate is there this is what is asked for. */
+export function spiffeUri({ namespace, serviceAccount, meshId, metadata }: Pick<NodeSettings, 'namespace' | 'serviceAccount' | 'meshId' | 'metadata'>): string {
+  const trustDomain = typeof metadata['TRUST_DOMAIN'] === 'string' ? metadata['TRUST_DOMAIN'] : meshId
+  return `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
+}
+
 export function describeNode(s: NodeSettings): NodeDescription {
   const app = s.labels['app'] ?? s.name
   const labels = { app, 'service.istio.io/canonical-name': app, 'service.istio.io/canonical-revision': s.labels['version'] ?? 'latest', ...s.labels }

@@ -25,7 +25,7 @@ export type HubParts = {
   readonly log: Log
   readonly metrics?: Metrics
   /** SQLite's addon (agent/core/sqlite-addon.ts); undefined takes the package's own. */
-  readonly nativeBinding?: string | undefined
+  readonly nativeBinding?: object | undefined
   /** Milliseconds since the epoch; no right clock shows less. */
   readonly builtAtMs?: number | undefined
 }
@@ -43,7 +43,7 @@ export type Hub = AsyncDisposable & {
 }
 
 /** The state that `run` and the other commands share: token key and registry. Throws MESH_STATE_UNUSABLE, MESH_STORAGE_FAILED, MESH_STORAGE_NEWER. */
-export function openState(config: HubConfig, world: HubWorld, nativeBinding: string | undefined): { registry: Registry; tokens: Tokens; caFolder: string } {
+export function openState(config: HubConfig, world: HubWorld, nativeBinding: object | undefined): { registry: Registry; tokens: Tokens; caFolder: string } {
   try { world.disk.makeFolder(config.state, 0o700) } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause }) }
   const caFolder = path.join(config.state, 'ca')
   const registry = new Registry(path.join(config.state, 'registry.db'), nativeBinding)

@@ -15,9 +15,9 @@ export type Io = {
   /** Ends the process with exit code 1 after so long, whatever it still does. */
   readonly giveUpAfter?: (ms: number) => void
   /**
-   * The start is over. `keepCode` is called some time later, while nobody is connected if that comes soon. Once `isIdle` says that nobody is connected what
+   * The start is over. Once `isIdle` says that nobody is connected what
    * only the start needed goes, later what a change that `watch` tells of left behind. With `inUse` the optimizing compilers begin to work.
    */
-  readonly settled: (p: { keepCode(): void; inUse: Promise<void>; isIdle(): boolean; watch(changed: () => void): void }) => void
+  readonly settled: (p: { inUse: Promise<void>; isIdle(): boolean; watch(changed: () => void): void }) => void
 }
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'

@@ -4,9 +4,10 @@ import { CertManager } from '../../control-sync/identity/cert-manager.ts'
 import { istioCertificateAuthority } from '../../control-sync/identity/ca-client.ts'
 import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
+import { spiffeUri } from '../../control-sync/node.ts'
 import { Trust } from '../../control-sync/identity/trust.ts'
 import { sealerFrom } from '../identity.ts'
-import { controlPlaneOf, prepareState, spiffeUriOf, tokenIn } from '../control-plane-of.ts'
+import { controlPlaneOf, prepareState, tokenIn } from '../control-plane-of.ts'
 import { bundle } from '../core/bundle.ts'
 import { systemClock, systemRandom } from '../core/clock.ts'
 import { systemDisk } from '../core/disk.ts'
@@ -37,7 +38,7 @@ export async function join(o: ConfigSource & { readonly token?: string; readonly
     trust: new Trust({ disk: systemDisk, log, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }), floor,
     // Beside a certificate a token would not count (hub, istiod): with one at hand we join anew, whoever this machine was before.
     authority: (p) => authority(token === undefined ? p : { ...p, current: undefined }),
-    spiffeUri: spiffeUriOf(config), ttlSec: control.certificateTtlSec, key: config.identity.key, clock, random: systemRandom, log, metrics: new Metrics(), earliestWallMs,
+    spiffeUri: spiffeUri(config.node), ttlSec: control.certificateTtlSec, key: config.identity.key, clock, random: systemRandom, log, metrics: new Metrics(), earliestWallMs,
   })
   const identity = await manager.request()
   for (const problem of manager.problems()) {

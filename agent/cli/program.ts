@@ -1,5 +1,6 @@
 /** The subcommands of `meshlet`, with the help that should suffice. Each action loads its own file, so that `run` starts fast. */
 import { Command, CommanderError, Option } from 'commander'
+import { systemDisk } from '../core/disk.ts'
 import { explain, type ExitCode } from './exit.ts'
 import { DEFAULT_CONFIG, type Io } from './io.ts'
 import type { ConfigSource } from './read-config.ts'
@@ -42,6 +43,8 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .action(async (o: Record<string, string | boolean>) => done((await import('./mqtt.ts')).subscribe(o, io)))
   program.command('drain').description('let the running agent finish what is open and stop').addOption(admin())
     .action(async (o: { admin: string }) => done((await import('./status.ts')).page(o.admin, 'POST', '/drain', io)))
+  program.command('precompile').description('after installing, as root: put what a start needs compiled and unpacked beside the bundle, where the agent cannot write')
+    .action(async () => done((await import('./precompile.ts')).precompile(systemDisk, io)))
   program.command('version').description('version, build and platform').addOption(json())
     .action(async (o: { json: boolean }) => done((await import('./version.ts')).version(o, io)))
 

@@ -3,7 +3,6 @@ import os from 'node:os'
 import { startAgent } from '../agent.ts'
 import { captureProblem } from '../config/capture.ts'
 import { bundle } from '../core/bundle.ts'
-import { keepCompiledCode } from '../core/compiled-code.ts'
 import { systemDisk } from '../core/disk.ts'
 import { lastLine } from '../core/last-line.ts'
 import { createLog } from '../core/log.ts'
@@ -25,7 +24,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   const log = createLog(config.log.level)
   using last = lastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
   if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
-  const world = realWorld({ stateFolder: config.state, bundle, worker, listenFds: io.listenFds })
+  const world = realWorld({ bundle, worker, listenFds: io.listenFds })
   const capture = captureProblem(config, world.inherited)
   if (capture) log.warn({ evt: 'config.capture', err: capture }, 'redirected connections cannot be served')
   await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname(), ip: firstAddress() })
@@ -33,7 +32,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   using service = serviceManager({
     notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => agent.alive(), clock: world.clock, log,
   })
-  io.settled({ keepCode: () => { detached('storage', keepCompiledCode({ bundle, stateFolder: config.state, disk: systemDisk, log })) }, inUse: agent.inUse, isIdle: () => agent.connections === 0, watch: (changed) => { agent.onConfiguration(changed) } })
+  io.settled({ inUse: agent.inUse, isIdle: () => agent.connections === 0, watch: (changed) => { agent.onConfiguration(changed) } })
   detached('process', agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`)))
   const reason = await Promise.race([io.stopRequested(), agent.stopRequested, last.broken])
   log.info({ evt: 'agent.stopping', reason }, 'draining')

@@ -7,16 +7,22 @@ export type Bundle = {
   readonly addonSha256: string
   /** Source of the storage thread. */
   thread(): string
-  /** SQLite's native addon, unpacked in memory. Undefined in a bundle that carries none. */
-  addon(): Uint8Array
-  /** Of an agent that is being started: as its command line and configuration file look, before anybody has read them properly. */
-  likelyStateFolder(): string | undefined
-  /** What V8 has compiled of the program so far; undefined when this start used what lies in the state folder. */
-  compiled(): Uint8Array | undefined
-  /** `compiled.bin` of the state folder, made of that. */
-  compiledFile(compiled: Uint8Array): Uint8Array
+  /** Where SQLite's native addon stands in the bundle, which stays open. */
+  readonly packedAddon: PackedAddon
+  /** Open descriptor of what `meshlet precompile` has made of it beside the bundle, where this process cannot have written that. */
+  addonBeside(): number | undefined
+  /** This start uses what `meshlet precompile` has made of the program. */
+  readonly usesCompiled: boolean
+  /** What the loader takes beside the bundle: what V8 has compiled of the program so far, under the flags of a run. */
+  compiled(): Uint8Array
 }
+
+/** Base64 of what Brotli compressed. */
+export type PackedAddon = { readonly fd: number; readonly from: number; readonly length: number }
 
 // The loader in front of the bundle (deploy/tools/bundle-loader.cjs) passes it as a parameter of the module function.
 declare const meshletBundle: Bundle | undefined
 export const bundle: Bundle | undefined = typeof meshletBundle === 'undefined' ? undefined : meshletBundle
+
+/** Behind the name of the bundle's file; the loader knows them too. */
+export const BESIDE = { compiled: '.compiled', addon: '.sqlite.node' } as const

@@ -81,6 +81,7 @@ export const CATALOGUE = {
   MESH_PROBE_FAILED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Look after the application that readinessProbe asks, or correct where it asks; an istiod that knows of it sends no traffic here meanwhile.' },
   // storage
   MESH_STATE_UNUSABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Make the state directory and everything in it readable and writable for the service\'s user.' },
+  MESH_PRECOMPILE_FAILED: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Run meshlet precompile as the user who installed the bundle; without it everything works, and a start takes longer.' },
   MESH_STATE_LOCKED: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Give identity.encryptionKey the key that the file was sealed with; the file is left as it is. Without that key, move the file away and join again.' },
   MESH_STATE_IN_USE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Another meshlet works with this state directory: stop it, or give each its own `state`.' },
   MESH_STORAGE_FULL: { origin: 'internal', retry: 'never', http: 507, flag: '-', remedy: 'Free space on the disk of the state directory, or lower the spool\'s limits.' },

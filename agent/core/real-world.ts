@@ -9,7 +9,6 @@ import { openStorageWith } from './storage-worker.ts'
 import type { World } from './world.ts'
 
 type Process = {
-  readonly stateFolder: string
   readonly bundle: Bundle | undefined
   /** The storage thread, where it was started ahead. */
   readonly worker?: StorageWorker | undefined
@@ -20,5 +19,5 @@ type Process = {
 export function realWorld({ listenFds, ...p }: Process): World {
   const inherited = listenFds && (listenFds.fds.length > 0 || listenFds.problem !== undefined) ? new InheritedSockets(listenFds) : undefined
   const network = inherited?.over(systemNetwork) ?? systemNetwork
-  return { clock: systemClock, random: systemRandom, network, inherited, disk: systemDisk, openStorage: openStorageWith({ ...p, disk: systemDisk }) }
+  return { clock: systemClock, random: systemRandom, network, inherited, disk: systemDisk, openStorage: openStorageWith(p) }
 }

@@ -3,6 +3,7 @@ import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import { promisify } from 'node:util'
 import { replaceSlowly } from './replace-slowly.ts'
+import { bindingOption } from './sqlite-addon.ts'
 import type { DurabilityProfile, Row, Source, Statement } from './storage.ts'
 
 export type OpenFile = {
@@ -13,7 +14,8 @@ export type OpenFile = {
   readonly startFrom: Source
   readonly check: 'whole' | 'as read'
   readonly cacheBytes?: number
-  readonly addon: string | undefined
+  /** SQLite's addon; undefined: the package finds its own. */
+  readonly addon: object | undefined
   /** Goes into the name of a damaged file. */
   readonly stamp: string
   /** `fail`: the file was open before, and whoever uses it still believes in what was in it. */
@@ -41,12 +43,12 @@ export class SqliteFile {
   private constructor(db: Database.Database, path: string) { this.#db = db; this.#path = path }
 
   /** SQLite itself is loaded, so that the first file need not wait for it. */
-  static load(addon: string): void { new Database(':memory:', { nativeBinding: addon }).close() }
+  static load(addon: object): void { new Database(':memory:', bindingOption(addon)).close() }
 
   /** A file that is not there, or empty, is made. Throws what SQLite says (`isDamage`), or `code` MESH_STORAGE_NEWER. */
   static open({ path, profile, migrations, addon, check, cacheBytes = CACHE_BYTES }: OpenFile): SqliteFile {
     const bytes = sizeOf(path)
-    const db = new Database(path, { timeout: BUSY_MS, ...(addon === undefined ? {} : { nativeBinding: addon }) })
+    const db = new Database(path, { timeout: BUSY_MS, ...bindingOption(addon) })
     try {
       if (bytes === 0) fs.chmodSync(path, 0o600)
       // Keeps a second process out, and the index of the log in memory instead of behind a dozen fcntl calls per transaction.

@@ -4,8 +4,7 @@ import type { Addon } from './sqlite-addon.ts'
 import type { OpenFile } from './sqlite-file.ts'
 import type { Opened, Params, Row, Statement } from './storage.ts'
 
-/** `addon`: undefined where the package finds its own. */
-export type OpenHow = Omit<OpenFile, 'addon'> & { readonly addon: Addon | undefined }
+export type OpenHow = Omit<OpenFile, 'addon'>
 /** Statements name their text by its index: a text of its own for each would be a megabyte for a thousand changes. `piece`: all bytes that stand in them; it changes hands. */
 export type Commit = { readonly texts: readonly string[]; readonly commit: readonly Portable[]; readonly piece?: ArrayBuffer }
 export type Portable = { readonly text: number; readonly params: Params | undefined }
@@ -13,7 +12,7 @@ export type Portable = { readonly text: number; readonly params: Params | undefi
 export type CommitOfPieces = { readonly pieces: number; readonly count: number }
 export type Job = Commit | CommitOfPieces | { readonly query: Statement }
 export type ToThread =
-  /** Where the addon probably lies: looked at and loaded while nobody waits. Without an answer. */
+  /** The first message to a thread of the bundle: it loads SQLite while nobody waits. Answered by `addon`, or by what `open` says of it. */
   | { readonly kind: 'prepare'; readonly addon: Addon }
   | { readonly kind: 'open'; readonly file: number; readonly how: OpenHow }
   /** Kept for a job of the same number; a new number drops what an older one left. Without an answer. */
@@ -28,8 +27,8 @@ export type Failure = { readonly code: ErrorCode; readonly message: string }
 export type Answer = 'done' | { readonly rows: readonly Row[] } | { readonly failed: Failure }
 export type FromThread =
   | ({ readonly kind: 'opened'; readonly file: number } & Omit<Opened, 'storage'>)
-  /** The addon is not there, or is not what it should be; `open` again once it is. */
-  | { readonly kind: 'no addon'; readonly file: number; readonly how: OpenHow }
+  /** Open descriptor of the addon that was loaded, for the next thread: by then the bundle may be another. */
+  | { readonly kind: 'addon'; readonly fd: number }
   | { readonly kind: 'refused'; readonly file: number; readonly failed: Failure }
   /** One answer per job, in their order. */
   | { readonly kind: 'answers'; readonly file: number; readonly answers: readonly Answer[]; readonly transactions: number }

@@ -1,11 +1,9 @@
 /** The worker thread as its users see it: started when the first message is sent, and again after it has died. */
 import { Worker } from 'node:worker_threads'
 import type { Bundle } from './bundle.ts'
-import type { Disk } from './disk.ts'
 import { MeshError, toMeshError } from './errors.ts'
-import { addonOf, unpackAddon } from './sqlite-addon.ts'
-import type { OpenFile } from './sqlite-file.ts'
-import type { FromThread, OpenHow, ToThread } from './storage-messages.ts'
+import { addonOf } from './sqlite-addon.ts'
+import type { FromThread, ToThread } from './storage-messages.ts'
 import { guarded, nothing } from './guard.ts'
 
 /** SQLite's own memory is outside of this heap. */
@@ -14,24 +12,29 @@ const MAX_HEAP_MIB = 64
 export type StorageWorker = Worker
 
 export type ThreadWorld = {
-  readonly stateFolder: string
   readonly bundle: Bundle | undefined
-  readonly disk: Disk
-  /** Started before anybody knew the state folder; the first that is used. */
+  /** Started before anybody knew the configuration; the first that is used. */
   readonly worker?: StorageWorker | undefined
 }
 
 /** A thread takes as long to come up as configuration takes to read: who will need one starts it first. It holds no process open. */
 export function startWorker(bundle: Bundle | undefined): StorageWorker {
-  const options = { resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 }, execArgv: [] }
+  // The descriptor of SQLite's addon outlives the thread that made it.
+  const options = { resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 }, execArgv: [], trackUnmanagedFds: false }
   const worker = bundle ? new Worker(bundle.thread(), { ...options, eval: true }) : new Worker(new URL('./storage-thread.ts', import.meta.url), options)
+  if (bundle) {
+    const addon = { ...addonOf(bundle), ...(loaded.has(bundle) ? { fd: loaded.get(bundle) } : {}) }
+    worker.on('message', guarded('storage', nothing, (answer: FromThread) => { if (answer.kind === 'addon') loaded.set(bundle, answer.fd) }))
+    worker.postMessage({ kind: 'prepare', addon } satisfies ToThread)
+  }
   worker.unref()
-  const stateFolder = bundle?.likelyStateFolder()
-  if (bundle && stateFolder !== undefined) worker.postMessage({ kind: 'prepare', addon: addonOf(stateFolder, bundle) } satisfies ToThread)
   return worker
 }
 
-export type ThreadAnswer = Exclude<FromThread, { kind: 'no addon' }>
+/** Descriptors of addons that a thread has loaded. */
+const loaded = new WeakMap<Bundle, number>()
+
+export type ThreadAnswer = Exclude<FromThread, { kind: 'addon' }>
 
 export interface ThreadUser {
   answered(message: ThreadAnswer): void
@@ -42,8 +45,6 @@ export interface ThreadUser {
 export class StorageThread {
   readonly #world: ThreadWorld
   #warm: Worker | undefined
-  /** Files that this thread was to open a second time, after the addon was unpacked. */
-  readonly #again = new Set<number>()
   readonly #users = new Map<number, ThreadUser>()
   #worker: Worker | undefined
   #files = 0
@@ -62,11 +63,6 @@ export class StorageThread {
   }
   forget(file: number): void { this.#users.delete(file) }
 
-  /** As `send`. */
-  open(file: number, how: Omit<OpenFile, 'addon'>): MeshError | undefined {
-    const { bundle, stateFolder } = this.#world
-    return this.send({ kind: 'open', file, how: { ...how, addon: bundle && addonOf(stateFolder, bundle) } })
-  }
   /** @param changesHands gone from here afterwards @returns why it was not sent: MESH_STORAGE_FAILED */
   send(message: ToThread, changesHands: readonly ArrayBuffer[] = []): MeshError | undefined {
     try {
@@ -81,28 +77,14 @@ export class StorageThread {
   #start(): Worker {
     const worker = this.#warm ?? startWorker(this.#world.bundle)
     this.#warm = undefined
-    this.#again.clear()
     worker.on('message', guarded('storage', nothing, (answer: FromThread) => {
-      if (answer.kind === 'no addon') { this.#openWithAddon(worker, answer); return }
+      if (answer.kind === 'addon') return
       if (--this.#unanswered === 0) worker.unref()
       this.#users.get(answer.file)?.answered(answer)
     }))
     worker.on('error', guarded('storage', nothing, (err: unknown) => this.#died(worker, toMeshError(err).message)))
     worker.on('exit', guarded('storage', nothing, (code: number) => this.#died(worker, `it ended with ${code}`)))
     return worker
-  }
-
-  #openWithAddon(worker: Worker, { file, how }: { readonly file: number; readonly how: OpenHow }): void {
-    const { bundle } = this.#world
-    try {
-      if (!bundle || this.#again.has(file)) throw new MeshError('MESH_STORAGE_FAILED', `${how.addon?.file} does not stay what was written`)
-      if (this.#again.size === 0) unpackAddon({ ...this.#world, bundle })
-      this.#again.add(file)
-      worker.postMessage({ kind: 'open', file, how } satisfies ToThread)
-    } catch (thrown) {
-      if (--this.#unanswered === 0) worker.unref()
-      this.#users.get(file)?.failed(toMeshError(thrown))
-    }
   }
 
   #died(worker: Worker, why: string): void {

@@ -1,18 +1,18 @@
 /** The storage thread: SQLite behind messages. Nothing here is awaited by the event loop that carries traffic. */
-import { createHash } from 'node:crypto'
-import fs from 'node:fs'
+import path from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { collect } from './collect.ts'
+import { MeshError } from './errors.ts'
 import { giveBack } from './give-back.ts'
-import type { Addon } from './sqlite-addon.ts'
+import { loadAddon, type Addon } from './sqlite-addon.ts'
 import { isUnreadable, SqliteFile } from './sqlite-file.ts'
 import { openSqlite } from './sqlite-open.ts'
 import type { Answer, Commit, CommitOfPieces, Failure, FromThread, Job, ToThread } from './storage-messages.ts'
 import type { Statement } from './storage.ts'
 
 const files = new Map<number, SqliteFile>()
-/** Addons that are what they should be. */
-const sound = new Set<string>()
+/** Of the bundle: not loaded yet, then what better-sqlite3 takes. */
+let addon: Addon | object | undefined
 
 /** So many statements and rows leave something that is worth a collection, once nothing has come for a while. */
 const BURST = 1_000
@@ -28,7 +28,7 @@ type Question = Exclude<ToThread, { kind: 'prepare' | 'piece' }>
 const pieces = new Map<number, { readonly of: number; readonly commits: Commit[] }>()
 
 parentPort!.on('message', (message: ToThread) => {
-  if (message.kind === 'prepare') { prepare(message.addon); return }
+  if (message.kind === 'prepare') { addon = message.addon; try { sqlite() } catch { /* whoever opens a file will see why */ } return }
   if (message.kind === 'piece') { keep(message); return }
   const before = busy.get(message.file)
   const answer = before ? before.then(() => answerTo(message)) : answerTo(message)
@@ -40,8 +40,13 @@ parentPort!.on('message', (message: ToThread) => {
   busy.set(message.file, done)
 })
 
-function prepare(addon: Addon): void {
-  try { if (isSound(addon)) SqliteFile.load(addon.file) } catch { /* whoever opens a file will see why */ }
+/** @param spare where there may be room for the addon when there is none for temporary files. Undefined: the package finds its own. Throws as `loadAddon`. */
+function sqlite(spare: readonly string[] = []): object | undefined {
+  if (!addon || !('packed' in addon)) return addon
+  const { binding, fd } = loadAddon(addon, spare)
+  parentPort!.postMessage({ kind: 'addon', fd } satisfies FromThread)
+  SqliteFile.load(addon = binding)
+  return binding
 }
 
 function keep({ file, of, commit }: Extract<ToThread, { kind: 'piece' }>): void {
@@ -57,22 +62,6 @@ function allPieces(file: number, { pieces: of, count }: CommitOfPieces): readonl
   const commits = kept?.of === of ? kept.commits : []
   if (commits.length !== count) throw new Error(`${count - commits.length} of ${count} pieces of a commit are lost`)
   return commits
-}
-
-function isSound({ file, sha256 }: Addon): boolean {
-  try { if (!sound.has(file) && sha256Of(file) === sha256) sound.add(file) } catch { return false }
-  return sound.has(file)
-}
-
-/** A piece at a time: this thread hardly ever collects what it leaves. */
-function sha256Of(file: string): string {
-  const hash = createHash('sha256')
-  const piece = Buffer.allocUnsafe(64 * 1024)
-  const fd = fs.openSync(file, 'r')
-  try {
-    for (let length = fs.readSync(fd, piece); length > 0; length = fs.readSync(fd, piece)) hash.update(piece.subarray(0, length))
-  } finally { fs.closeSync(fd) }
-  return hash.digest('hex')
 }
 
 function answerTo(message: Question): FromThread | Promise<FromThread> {
@@ -91,9 +80,8 @@ function answerTo(message: Question): FromThread | Promise<FromThread> {
 }
 
 async function openFile({ file, how }: Extract<ToThread, { kind: 'open' }>): Promise<FromThread> {
-  if (how.addon && !isSound(how.addon)) return { kind: 'no addon', file, how }
   try {
-    const { opened, ...found } = await openSqlite({ ...how, addon: how.addon?.file })
+    const { opened, ...found } = await openSqlite({ ...how, addon: sqlite([path.dirname(how.path)]) })
     files.set(file, opened)
     return { kind: 'opened', file, ...found }
   } catch (thrown) { return { kind: 'refused', file, failed: failureOf(thrown) } }
@@ -158,6 +146,7 @@ function attempt(work: () => Answer): Answer {
 
 function failureOf(thrown: unknown): Failure {
   const { code = '', message } = thrown as Error & { code?: string }
+  if (thrown instanceof MeshError) return { code: thrown.code, message }
   if (code === 'MESH_STORAGE_NEWER') return { code, message }
   return { code: isUnreadable(thrown) ? 'MESH_STORAGE_DAMAGED' : catalogueCode(code), message: `${message}${code === '' ? '' : ` (${code})`}` }
 }

@@ -7,9 +7,8 @@ import path from 'node:path'
 import { Pace } from './pace.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
 import { MeshError } from './errors.ts'
-import type { OpenFile } from './sqlite-file.ts'
 import { StorageThread, type ThreadAnswer, type ThreadUser, type ThreadWorld } from './storage-thread-handle.ts'
-import type { Answer, Commit, FromThread, Job } from './storage-messages.ts'
+import type { Answer, Commit, FromThread, Job, OpenHow } from './storage-messages.ts'
 import { valuesOf, type Opened, type OpenStorage, type Params, type Row, type SqlValue, type Statement, type Storage, type StorageOptions, type StorageStats } from './storage.ts'
 
 /** `eco` waits so long for company: flash wears by the write. */
@@ -117,11 +116,11 @@ class WorkerStorage implements Storage, ThreadUser {
   #openFile(whenDamaged: 'set aside' | 'fail'): void {
     const { path: file, previous, startFrom = 'file', check = 'whole', ...options } = this.#options
     this.#state = 'opening'
-    const how: Omit<OpenFile, 'addon'> = {
+    const how: OpenHow = {
       ...options, path: path.resolve(file), previous: previous === undefined ? undefined : path.resolve(previous), check,
       startFrom: whenDamaged === 'fail' ? 'file' : startFrom, stamp: String(this.#clock.wallMs()), whenDamaged,
     }
-    const refusal = this.#thread.open(this.#file, how)
+    const refusal = this.#thread.send({ kind: 'open', file: this.#file, how })
     if (refusal) this.failed(refusal)
   }
 

@@ -6,7 +6,9 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { BESIDE } from '../../agent/core/bundle.ts'
 import { debianProgram } from '../../test/conformance/peers.ts'
+import { loadedPartOf } from './elf.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const cache = path.join(root, '.cache/oci')
@@ -50,11 +52,19 @@ function prepareRootfs(arch: Arch): string {
   fs.copyFileSync(nodeBinary(names.npm), path.join(rootfs, 'usr/bin/node'))
   fs.chmodSync(path.join(rootfs, 'usr/bin/node'), 0o755)
   for (const bundle of ['meshlet.cjs', 'meshlet-hub.cjs']) fs.copyFileSync(path.join(root, 'dist', names.dist, bundle), path.join(rootfs, 'usr/lib/meshlet', bundle))
+  precompile(path.join(rootfs, 'usr/lib/meshlet/meshlet.cjs'), names.npm)
   fs.copyFileSync(path.join(root, 'LICENSE'), path.join(rootfs, 'usr/lib/meshlet/LICENSE'))
   fs.writeFileSync(path.join(rootfs, 'etc/passwd'), 'meshlet:x:65532:65532::/var/lib/meshlet:/sbin/nologin\n')
   fs.writeFileSync(path.join(rootfs, 'etc/group'), 'meshlet:x:65532:\n')
   fs.writeFileSync(path.join(rootfs, 'etc/nsswitch.conf'), 'hosts: files dns\n')
   return rootfs
+}
+
+/** The agent's user may not write there. V8 compiles for the machine it runs on, so an image for another has its agent compile at each start. */
+function precompile(bundle: string, arch: string): void {
+  if (arch === process.arch) { sh(process.execPath, [bundle, 'precompile'], path.dirname(bundle)); return }
+  const addon = loadedPartOf(fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`)))
+  fs.writeFileSync(bundle + BESIDE.addon, addon, { mode: 0o644 })
 }
 
 /** Debian packages of a foreign architecture, through an apt state of our own so that the machine's is not touched. */

@@ -1,15 +1,13 @@
 /** `npm run build`: dist/<arch>/meshlet.cjs and meshlet-hub.cjs, one file each with everything inside, and copies for this machine in dist/. */
 import { build, type Plugin } from 'esbuild'
-import { createHash } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import zlib from 'node:zlib'
-import { base85 } from './base85.ts'
+import { assembled, packed } from './assemble.ts'
 import { loadedPartOf } from './elf.ts'
 import { grpcPieces } from './grpc-pieces.ts'
 
-const MAX_AGENT_BYTES = 2_000_000
+const MAX_AGENT_BYTES = 6_000_000
 const root = path.resolve(import.meta.dirname, '../..')
 const dist = path.join(root, 'dist')
 const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }
@@ -49,30 +47,6 @@ async function bundled(from: { readonly file: string } | { readonly lazy: string
   return { text: outputFiles[0]!.text, requires: LAZY.filter((name) => imports.includes(name)) }
 }
 
-/** `often`: needed at every start; the others are written a sixteenth shorter, and take some milliseconds more to read. */
-type Part = { readonly text: string; readonly length: number; readonly often: boolean }
-function packed(bytes: Uint8Array, needed: 'often' | 'seldom'): Part {
-  const small = zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11, [zlib.constants.BROTLI_PARAM_LGWIN]: 24, [zlib.constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } })
-  return needed === 'often' ? { text: small.toString('base64'), length: small.length, often: true } : { text: base85(small), length: small.length, often: false }
-}
-
-const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex')
-
-/** Loader, then `//` and text for each part; positions are counted from the end so that the loader's own length does not matter. */
-function assembled(parts: Readonly<Record<string, Part>>, addon: Uint8Array): string {
-  const loader = fs.readFileSync(path.join(root, 'deploy/tools/bundle-loader.cjs'), 'utf8').replace(/^ *\/\/.*\n/gm, '')
-  const table: Record<string, unknown> = { version, builtAt, addonSha256: sha256(addon), programSha256: sha256(parts['program']!.text) }
-  let fromEnd = 0
-  let tail = ''
-  for (const [name, { text, length, often }] of Object.entries({ addon: packed(addon, 'seldom'), ...parts })) {
-    tail = `//${text}\n${tail}`
-    fromEnd += text.length + 1
-    table[name] = { fromEnd, text: text.length, length, often }
-    fromEnd += 2
-  }
-  return loader.replace('/* filled in by build.ts */ {}', JSON.stringify(table)) + tail
-}
-
 const programs = { 'meshlet.cjs': await bundled({ file: 'agent/main.ts' }), 'meshlet-hub.cjs': await bundled({ file: 'hub/main.ts' }) }
 const thread = packed(Buffer.from((await bundled({ file: 'agent/core/storage-thread.ts' })).text), 'often')
 const lazy = new Map(await Promise.all(LAZY.map(async (name) => {
@@ -91,7 +65,7 @@ for (const [name, { text: program, requires }] of Object.entries(programs)) {
   for (const arch of ['x64', 'arm64']) {
     const addon = loadedPartOf(fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`)))
     fs.mkdirSync(path.join(dist, arch), { recursive: true })
-    const text = assembled(parts, addon)
+    const text = assembled({ addon, parts, version, builtAt })
     fs.writeFileSync(path.join(dist, arch, name), text, { mode: 0o755 })
     console.log(`dist/${arch}/${name} ${text.length} bytes (program ${(program.length / 1024).toFixed(0)} KiB, addon ${(addon.length / 1024).toFixed(0)} KiB before packing)`)
     if (name === 'meshlet.cjs' && text.length > MAX_AGENT_BYTES) { console.error(`meshlet.cjs is larger than ${MAX_AGENT_BYTES} bytes`); process.exitCode = 1 }

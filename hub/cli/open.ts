@@ -2,7 +2,7 @@
 import { bundle } from '../../agent/core/bundle.ts'
 import { systemClock, systemRandom } from '../../agent/core/clock.ts'
 import { systemDisk } from '../../agent/core/disk.ts'
-import { soundAddon } from '../../agent/core/sqlite-addon.ts'
+import { addonOf, loadAddon } from '../../agent/core/sqlite-addon.ts'
 import { readHubConfig, type HubConfig } from '../config.ts'
 import { openState, type HubWorld } from '../hub.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -11,7 +11,7 @@ import type { Tokens } from '../tokens.ts'
 export const systemWorld: HubWorld = { clock: systemClock, random: systemRandom, disk: systemDisk }
 
 /** Throws MESH_STATE_UNUSABLE, MESH_STORAGE_FULL, MESH_STORAGE_FAILED. */
-export const nativeBinding = (config: HubConfig): string | undefined => soundAddon({ stateFolder: config.state, bundle, disk: systemDisk })
+export const nativeBinding = (config: HubConfig): object | undefined => bundle && loadAddon(addonOf(bundle), [config.state]).binding
 
 /** Reads hub.yaml and opens the registry for one command, beside a hub that may be running. */
 export function withState<T>(file: string, work: (state: { readonly config: HubConfig; readonly registry: Registry; readonly tokens: Tokens }) => T): T {

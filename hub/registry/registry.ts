@@ -4,6 +4,7 @@
  */
 import Database from 'better-sqlite3'
 import { MeshError } from '../../agent/core/errors.ts'
+import { bindingOption } from '../../agent/core/sqlite-addon.ts'
 import { isExact, matchesNode } from './node-names.ts'
 import { MIGRATIONS } from './schema.ts'
 
@@ -61,12 +62,12 @@ export class Registry implements Disposable {
 
   /**
    * @param file `:memory:` for tests
-   * @param nativeBinding path of SQLite's addon; undefined takes the package's own
+   * @param nativeBinding SQLite's addon; undefined takes the package's own
    * Throws MESH_STORAGE_NEWER, MESH_STORAGE_FAILED.
    */
-  constructor(file: string, nativeBinding?: string) {
+  constructor(file: string, nativeBinding?: object) {
     this.#db = guarded(() => {
-      const db = new Database(file, { timeout: BUSY_TIMEOUT_MS, ...(nativeBinding === undefined ? {} : { nativeBinding }) })
+      const db = new Database(file, { timeout: BUSY_TIMEOUT_MS, ...bindingOption(nativeBinding) })
       db.pragma('journal_mode = WAL')
       db.pragma('synchronous = FULL')
       db.pragma('foreign_keys = ON')

@@ -22,7 +22,7 @@ const NO_BYTES = new Uint8Array(0)
 const metrics = new Metrics()
 const dir = fs.mkdtempSync(path.join(process.argv[2] ?? os.tmpdir(), 'meshlet-spool-bench-'))
 const spool = await openSpool({
-  openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({}),
+  openStorage: openStorageWith({ bundle: undefined }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({}),
   clock: systemClock, metrics, log: silentLog, freeBytes: () => systemDisk.freeBytes(dir),
 })
 const queue = await spool.createQueue('session/bench')

@@ -1,7 +1,8 @@
 /**
  * How long after exec is the first request served, with nothing reachable but the endpoint itself? The agent starts from its disk: identity, a
- * configuration of 100 services, an empty spool. Beside it Envoy with as many clusters in a file, and Node with nothing to do.
+ * configuration of 100 services, an empty spool; as installed, and without `meshlet precompile`. Beside it Envoy with as many clusters in a file, and Node with nothing to do.
  */
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
@@ -10,7 +11,6 @@ import path from 'node:path'
 import { once } from 'node:events'
 import { Current } from '../../agent/core/current.ts'
 import { systemClock } from '../../agent/core/clock.ts'
-import { systemDisk } from '../../agent/core/disk.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { openStorageWith } from '../../agent/core/storage-worker.ts'
@@ -41,7 +41,7 @@ const CASE = `offline-${SERVICES}`
 
 export const startBench: PeerBench = {
   kind: 'peers', name: 'start', asks: 'how long after exec is the first request served, with no control plane reachable?',
-  cases: { [CASE]: `from disk, ${SERVICES} services; Envoy has as many clusters in a file, node only answers` }, subjects: ['meshlet', 'envoy', 'node'],
+  cases: { [CASE]: `from disk, ${SERVICES} services; Envoy has as many clusters in a file, node only answers; meshlet-plain: without meshlet precompile` }, subjects: ['meshlet', 'meshlet-plain', 'envoy', 'node'],
   prints: `of ${STARTS} starts the median (p50) and the slowest (p99), CPU microseconds until the answer, RSS`, options: ['only'], rows,
 }
 
@@ -52,11 +52,11 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
     await once(origin, 'listening')
     const { port: originPort } = origin.address() as net.AddressInfo
     const [port, adminPort] = (await freePorts(2)) as [number, number]
-    const subjects = new Map<string, () => Subject | Promise<Subject>>([['meshlet', () => meshlet(dir, originPort, port, adminPort)], ['envoy', () => envoy(dir, originPort, port)], ['node', () => bareNode(dir, port)]])
+    const subjects = new Map<string, () => Subject | Promise<Subject>>([['meshlet', () => meshlet(dir, originPort, port, adminPort, 'precompiled')], ['meshlet-plain', () => meshlet(dir, originPort, port, adminPort, 'plain')], ['envoy', () => envoy(dir, originPort, port)], ['node', () => bareNode(dir, port)]])
     for (const name of options.subjects) {
       yield await rowOf({ bench: 'start', case: CASE, subject: name }, subjects.get(name)!, async (subject) => {
-        // The first start unpacks and compiles; what is measured is every start after it.
-        await startOnce(subject, 4_000)
+        // So that the files of all are in memory.
+        await startOnce(subject, 1_000)
         const starts: Start[] = []
         for (let i = 0; i < STARTS; i++) starts.push(await startOnce(subject, 0))
         const sorted = starts.map((s) => s.ms).sort((a, b) => a - b)
@@ -97,9 +97,13 @@ function answers(port: number): Promise<boolean> {
 }
 
 /** A state folder as a run with a control plane has left it. */
-async function meshlet(dir: string, originPort: number, port: number, adminPort: number): Promise<Subject> {
+async function meshlet(dir: string, originPort: number, port: number, adminPort: number, installed: 'precompiled' | 'plain'): Promise<Subject> {
+  const bundle = path.join(dir, `${installed}.cjs`)
+  fs.copyFileSync(BUNDLE, bundle)
+  if (installed === 'precompiled') execFileSync(process.execPath, [bundle, 'precompile'])
+  fs.rmSync(path.join(dir, 'state'), { recursive: true, force: true })
   const state = path.join(dir, 'state')
-  fs.mkdirSync(path.join(state, 'identity'), { recursive: true })
+  fs.mkdirSync(path.join(state, 'identity'), { recursive: true, mode: 0o700 })
   const ca = testCa()
   const { keyPem, chainPem, rootsPem } = ca.issue('edge', 'gateway')
   fs.writeFileSync(path.join(state, 'identity/identity.json'), JSON.stringify({ keyPem, chainPem, rootsPem }), { mode: 0o600 })
@@ -115,7 +119,7 @@ listeners:
 `)
   const node = 'sidecar~192.0.2.1~edge.edge~edge.svc.cluster.local'
   const shared = { node, clock: systemClock, log: silentLog, metrics: new Metrics() }
-  const { store } = await openSnapshotStore({ ...shared, openStorage: openStorageWith({ stateFolder: state, bundle: undefined, disk: systemDisk }), path: path.join(state, 'snapshot.db') })
+  const { store } = await openSnapshotStore({ ...shared, openStorage: openStorageWith({ bundle: undefined }), path: path.join(state, 'snapshot.db') })
   {
     await using _store = store
     await using saver = new SnapshotSaver({ ...shared, store, copyIntervalMs: 0 })
@@ -125,7 +129,7 @@ listeners:
       if (rejected.length > 0) throw new Error(JSON.stringify(rejected))
     }
   }
-  return { name: 'meshlet', command: 'env', args: [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config], port }
+  return { name: installed, command: 'env', args: [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', bundle, 'run', '--config', config], port }
 }
 
 const endpoint = (port: number): object => ({ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: port } } }, metadata: { filter_metadata: { istio: { workload: 'svc;shop;svc;;Kubernetes' } } } })

@@ -1,6 +1,5 @@
 import fs from 'node:fs'
 import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
-import { systemDisk } from '../../agent/core/disk.ts'
 import { openStorageWith } from '../../agent/core/storage-worker.ts'
 import type { OpenStorage, Statement, Storage } from '../../agent/core/storage.ts'
 
@@ -20,7 +19,7 @@ export class FaultyStorage {
   constructor(path: string) { this.path = path }
 
   readonly open: OpenStorage = async (options) => {
-    const opened = await this.#counted(() => openStorageWith({ stateFolder: '/nonexistent', bundle: undefined, disk: systemDisk })(options))
+    const opened = await this.#counted(() => openStorageWith({ bundle: undefined })(options))
     return { ...opened, storage: this.#wrap(opened.storage) }
   }
   /** What was asked for and is not done. */

@@ -64,7 +64,7 @@ export class TestAgent {
     const loaded = loadConfig(`${this.yaml}\nstate: ${this.folder}/state\nadmin: {port: 0}\n`)
     if (!loaded.ok) assert.fail(JSON.stringify(loaded.problems))
     const log = createLog('debug', { write: (line) => { this.lines.push(JSON.parse(line) as Record<string, unknown>) } })
-    const world = { ...realWorld({ stateFolder: loaded.config.state, bundle: undefined }), ...this.over }
+    const world = { ...realWorld({ bundle: undefined }), ...this.over }
     this.#agent = await startAgent(loaded.config, world, { log, version: '0.0.0-test', builtAtMs: this.builtAtMs, hostName: 'test-host', ip: '127.0.0.1' })
     return this.#agent
   }

@@ -1,7 +1,6 @@
 /** The process of snapshot-crash.test.ts: opens what there is, saves two generations and copies after each; what was promised stands in the file `notes`. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { systemDisk } from '../../agent/core/disk.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { sealerOf } from '../../agent/core/sealed.ts'
@@ -18,7 +17,7 @@ export const KEY = sealerOf(Buffer.alloc(32, 1), 'key')
 if (process.argv[1] === import.meta.filename) {
   const [folder, isSealed] = process.argv.slice(2) as [string, string]
   const note = (text: string): void => fs.appendFileSync(path.join(folder, 'notes'), `${text}\n`)
-  const { store, stored } = await openSnapshotStore({ openStorage: openStorageWith({ stateFolder: folder, bundle: undefined, disk: systemDisk }), path: path.join(folder, 'snapshot.db'), node: 'n', sealer: isSealed === 'sealed' ? KEY : undefined, log: silentLog, metrics: new Metrics() })
+  const { store, stored } = await openSnapshotStore({ openStorage: openStorageWith({ bundle: undefined }), path: path.join(folder, 'snapshot.db'), node: 'n', sealer: isSealed === 'sealed' ? KEY : undefined, log: silentLog, metrics: new Metrics() })
   let generation = stored?.generation ?? 0
   note(`opened ${generation}`)
   for (let i = 0; i < 2; i++) {

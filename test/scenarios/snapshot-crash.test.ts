@@ -4,7 +4,6 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { systemDisk } from '../../agent/core/disk.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { openStorageWith } from '../../agent/core/storage-worker.ts'
@@ -12,7 +11,7 @@ import { openSnapshotStore } from '../../control-sync/snapshot-store.ts'
 import { CrashImages, hasCompiler } from '../helpers/crash-images.ts'
 import { KEY, savedAs } from './snapshot-crash-child.ts'
 
-const openStorage = openStorageWith({ stateFolder: '/nonexistent', bundle: undefined, disk: systemDisk })
+const openStorage = openStorageWith({ bundle: undefined })
 type Look = { readonly generation: number; readonly told: string | undefined; readonly promised: number; readonly names: readonly string[] }
 
 async function storeIn(folder: string, sealed: boolean): ReturnType<typeof openSnapshotStore> {

@@ -5,7 +5,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { systemClock } from '../../agent/core/clock.ts'
-import { systemDisk } from '../../agent/core/disk.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { openStorageWith } from '../../agent/core/storage-worker.ts'
@@ -15,7 +14,7 @@ import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 const [dir, profile, start] = process.argv.slice(2) as [string, string, string]
 const notes = fs.openSync(path.join(dir, 'acknowledged'), 'w')
 const spool = await openSpool({
-  openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({ spool: { profile } }),
+  openStorage: openStorageWith({ bundle: undefined }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({ spool: { profile } }),
   clock: systemClock, metrics: new Metrics(), log: silentLog, freeBytes: () => 1e12,
 })
 const [one, two] = await Promise.all([spool.createQueue('one'), spool.createQueue('two')])

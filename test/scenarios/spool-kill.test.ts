@@ -5,7 +5,6 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { systemDisk } from '../../agent/core/disk.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { openStorageWith } from '../../agent/core/storage-worker.ts'
@@ -52,7 +51,7 @@ async function found(queue: DurableQueue): Promise<Found> {
 
 async function look<T>(dir: string, at: (queues: { one: DurableQueue; two: DurableQueue }) => Promise<T>): Promise<T> {
   await using spool = await openSpool({
-    openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({}),
+    openStorage: openStorageWith({ bundle: undefined }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({}),
     clock: new SimClock(), metrics: new Metrics(), log: silentLog, freeBytes: () => 1e12,
   })
   assert.equal(spool.setAside, undefined)

@@ -1,15 +1,10 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import type { Worker } from 'node:worker_threads'
-import type { Bundle } from '../../../agent/core/bundle.ts'
-import { systemDisk } from '../../../agent/core/disk.ts'
-import { addonOf, soundAddon } from '../../../agent/core/sqlite-addon.ts'
-import { startWorker } from '../../../agent/core/storage-thread-handle.ts'
 import { openStorageWith } from '../../../agent/core/storage-worker.ts'
 import type { DurabilityProfile, OpenStorage } from '../../../agent/core/storage.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
@@ -30,7 +25,7 @@ function threads(t: TestContext): Worker[] {
   t.after(() => { process.off('worker', note) })
   return started
 }
-const storageOf = (dir: string, clock?: SimClock): OpenStorage => openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk, ...(clock ? { clock } : {}) })
+const storageOf = (_dir: string, clock?: SimClock): OpenStorage => openStorageWith({ bundle: undefined, ...(clock ? { clock } : {}) })
 const optionsOf = (dir: string, profile: DurabilityProfile = 'strict', name = 'a.db') => ({ path: path.join(dir, name), profile, migrations: [TABLE] })
 
 test('a thread that dies refuses all that waits, of every file; the next commit finds another, with everything that was committed', async (t) => {
@@ -250,63 +245,4 @@ test('a closed storage refuses, and closing twice is one closing', async (t) => 
   await last
   await assert.rejects(storage.commit([insert(2)]), { code: 'MESH_STORAGE_FAILED' })
   await assert.rejects(storage.query(ALL), { code: 'MESH_STORAGE_FAILED' })
-})
-
-function bundleOf(addon: Buffer): Bundle {
-  return { version: '0', builtAt: '', file: '', addonSha256: createHash('sha256').update(addon).digest('hex'), addon: () => addon, thread: () => '', compiled: () => undefined, compiledFile: (code: Uint8Array) => code, likelyStateFolder: () => undefined }
-}
-test('the addon of a bundle is unpacked once, checked by hash each time, and put right when somebody has changed it', (t) => {
-  const stateFolder = path.join(folder(t), 'state')
-  const addon = Buffer.from('native code')
-  let unpacked = 0
-  const bundle = { ...bundleOf(addon), addon: () => { unpacked++; return addon } }
-  const file = soundAddon({ stateFolder, bundle, disk: systemDisk })!
-  assert.equal(fs.readFileSync(file, 'utf8'), 'native code')
-  assert.equal(fs.statSync(stateFolder).mode & 0o777, 0o700)
-  assert.equal(soundAddon({ stateFolder, bundle, disk: systemDisk }), file)
-  assert.equal(unpacked, 1)
-  fs.rmSync(file)
-  fs.writeFileSync(file, 'other code')
-  soundAddon({ stateFolder, bundle, disk: systemDisk })
-  assert.equal(fs.readFileSync(file, 'utf8'), 'native code')
-  assert.equal(soundAddon({ stateFolder, bundle: undefined, disk: systemDisk }), undefined)
-})
-test('an addon that is not what the bundle says is never written or loaded', (t) => {
-  const stateFolder = path.join(folder(t), 'state')
-  const bundle = { ...bundleOf(Buffer.from('a')), addon: () => Buffer.from('b') }
-  assert.throws(() => soundAddon({ stateFolder, bundle, disk: systemDisk }), { code: 'MESH_STORAGE_FAILED' })
-  assert.deepEqual(fs.existsSync(stateFolder) ? fs.readdirSync(stateFolder) : [], [])
-})
-
-test('a bundle\'s thread unpacks the addon when a file is opened without it, or with another in its place, and loads it ahead where it probably lies', async (t) => {
-  const native = fs.readFileSync(path.resolve(import.meta.dirname, `../../../node_modules/better-sqlite3/prebuilds/linux-${process.arch}.node`))
-  const thread = new URL('../../../agent/core/storage-thread.ts', import.meta.url)
-  const stateFolder = folder(t)
-  let unpacked = 0
-  const bundle: Bundle = { ...bundleOf(native), addon: () => { unpacked++; return native }, thread: () => `import(${JSON.stringify(thread)})`, likelyStateFolder: () => stateFolder }
-  const openBoth = async (): Promise<void> => {
-    const openStorage = openStorageWith({ stateFolder, bundle, disk: systemDisk, worker: startWorker(bundle) })
-    const [a, b] = await Promise.all([openStorage(optionsOf(stateFolder, 'strict', 'a.db')), openStorage(optionsOf(stateFolder, 'strict', 'b.db'))])
-    await using one = a.storage
-    await using two = b.storage
-    await Promise.all([one.commit([{ sql: 'DELETE FROM t' }, insert(1)]), two.query(ALL)])
-  }
-  await openBoth()
-  assert.equal(unpacked, 1)
-  await openBoth()
-  assert.equal(unpacked, 1)
-  const file = addonOf(stateFolder, bundle).file
-  fs.rmSync(file)
-  fs.writeFileSync(file, 'other code')
-  await openBoth()
-  assert.equal(unpacked, 2)
-  assert.ok(fs.readFileSync(file).equals(native))
-})
-test('an addon that does not stay what was written is not loaded: whoever opens a file is told', async (t) => {
-  const stateFolder = folder(t)
-  const thread = new URL('../../../agent/core/storage-thread.ts', import.meta.url)
-  const bundle: Bundle = { ...bundleOf(Buffer.from('native code')), thread: () => `import(${JSON.stringify(thread)})` }
-  const forgetful = { ...systemDisk, replace: (file: string) => { fs.writeFileSync(file, 'other code') } }
-  const openStorage = openStorageWith({ stateFolder, bundle, disk: forgetful })
-  await assert.rejects(openStorage(optionsOf(stateFolder)), { code: 'MESH_STORAGE_FAILED', message: /does not stay what was written/ })
 })

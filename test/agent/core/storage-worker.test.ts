@@ -4,7 +4,6 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { systemClock } from '../../../agent/core/clock.ts'
-import { systemDisk } from '../../../agent/core/disk.ts'
 import { openStorageWith } from '../../../agent/core/storage-worker.ts'
 import type { DurabilityProfile, Opened } from '../../../agent/core/storage.ts'
 
@@ -18,7 +17,7 @@ function folder(t: TestContext): string {
   return dir
 }
 const open = (dir: string, migrations = [TABLE], profile: DurabilityProfile = 'strict'): Promise<Opened> =>
-  openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk })({ path: path.join(dir, 'a.db'), profile, migrations })
+  openStorageWith({ bundle: undefined })({ path: path.join(dir, 'a.db'), profile, migrations })
 
 test('what was committed is there after closing and opening again; the file is for its owner only', async (t) => {
   const dir = folder(t)
@@ -44,7 +43,7 @@ test('a commit in pieces is all or nothing, lets others have turns and other com
   let nowMs = 0
   const dir = folder(t)
   const slow = { ...systemClock, monotonicMs: () => (nowMs += 10) }
-  await using storage = (await openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk, clock: slow })({ path: path.join(dir, 'a.db'), profile: 'strict', migrations: [TABLE] })).storage
+  await using storage = (await openStorageWith({ bundle: undefined, clock: slow })({ path: path.join(dir, 'a.db'), profile: 'strict', migrations: [TABLE] })).storage
   const turns: number[] = []
   let turnsBeforeLast = 0
   const bytes = new Uint8Array(100_000)
@@ -75,7 +74,7 @@ test('a commit in pieces is all or nothing, lets others have turns and other com
 test('a commit in pieces whose storage is closed between two of them is refused as a whole', async (t) => {
   const dir = folder(t)
   const slow = { ...systemClock, monotonicMs: () => performance.now() * 1_000 }
-  const { storage } = await openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk, clock: slow })({ path: path.join(dir, 'a.db'), profile: 'strict', migrations: [TABLE] })
+  const { storage } = await openStorageWith({ bundle: undefined, clock: slow })({ path: path.join(dir, 'a.db'), profile: 'strict', migrations: [TABLE] })
   const refused = assert.rejects(storage.commitInPieces(Array.from({ length: 200 }, (_, k) => [insert(k, new Uint8Array(10_000))])), { code: 'MESH_STORAGE_FAILED', message: /is closed/ })
   await storage[Symbol.asyncDispose]()
   await refused

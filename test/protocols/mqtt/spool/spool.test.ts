@@ -4,7 +4,6 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import fc from 'fast-check'
-import { systemDisk } from '../../../../agent/core/disk.ts'
 import { silentLog } from '../../../../agent/core/log.ts'
 import { Metrics } from '../../../../agent/core/metrics.ts'
 import { openStorageWith } from '../../../../agent/core/storage-worker.ts'
@@ -24,7 +23,7 @@ function folder(t: TestContext): string {
 }
 type Settings = { maxBytes?: number; maxMessages?: number; minDiskFreeBytes?: number; whenFull?: 'refuse' | 'drop-oldest'; profile?: 'strict' | 'balanced' }
 const open = (dir: string, settings: Settings = {}, freeBytes = 1e12, metrics = new Metrics()): Promise<Spool> => openSpool({
-  openStorage: openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk }), path: path.join(dir, 'spool.db'),
+  openStorage: openStorageWith({ bundle: undefined }), path: path.join(dir, 'spool.db'),
   policy: mqttPolicySchema().parse({ spool: { profile: 'balanced', ...settings } }), clock: new SimClock(), metrics, log: silentLog, freeBytes: () => freeBytes,
 })
 async function all(queue: DurableQueue, after = 0): Promise<QueueEntry[]> {
@@ -130,7 +129,7 @@ test('sessions and retained messages survive, and are gone when they were delete
 })
 test('a file whose sessions hold their subscriptions in one row is taken over; a session that cannot be read does not stop the others', async (t) => {
   const dir = folder(t)
-  const open1 = openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk })
+  const open1 = openStorageWith({ bundle: undefined })
   const one = { filter: 'a/#', qos: 1 as const, noLocal: true, retainAsPublished: false, retainHandling: 2 as const, subscriptionId: 268_435_455 }
   const two = { filter: '$share/g/ü', qos: 2 as const, noLocal: false, retainAsPublished: true, retainHandling: 0 as const, subscriptionId: undefined }
   const body = (subscriptions: readonly unknown[]): string => JSON.stringify({ clientId: 'c', protocolVersion: 5, expirySec: 60, disconnectedAtMs: 5, subscriptions })
@@ -152,7 +151,7 @@ test('a file whose sessions hold their subscriptions in one row is taken over; a
 })
 test('QoS 2 ids of bridges move to names that no client id can have, and are found again', async (t) => {
   const dir = folder(t)
-  const open2 = openStorageWith({ stateFolder: dir, bundle: undefined, disk: systemDisk })
+  const open2 = openStorageWith({ bundle: undefined })
   {
     const { storage } = await open2({ path: path.join(dir, 'spool.db'), profile: 'strict', migrations: MIGRATIONS.slice(0, 2) })
     await storage.commit([['bridge/up/edge/up', 3], ['bridge/up/edge/up', 4], ['client', 5]].map(([id, n]) => ({ sql: 'INSERT INTO inbound (client_id, packet_id) VALUES (?, ?)', params: [id!, n!] })))

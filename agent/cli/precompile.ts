@@ -1,0 +1,27 @@
+/**
+ * `meshlet precompile`: what a start would compile and unpack each time, once, beside the bundle. Part of an installation: who installs (root) may
+ * write there, and the agent may not, so that nobody who gets hold of the agent's state leaves code for its next start.
+ */
+import os from 'node:os'
+import path from 'node:path'
+import { BESIDE, bundle } from '../core/bundle.ts'
+import type { Disk } from '../core/disk.ts'
+import { MeshError } from '../core/errors.ts'
+import { unpackedAddon } from '../core/sqlite-addon.ts'
+import type { ExitCode } from './exit.ts'
+import type { Io } from './io.ts'
+import { rehearse } from './rehearsal.ts'
+
+/** Rejects with MESH_PRECOMPILE_FAILED. */
+export async function precompile(disk: Disk, io: Io): Promise<ExitCode> {
+  if (!bundle) throw new MeshError('MESH_PRECOMPILE_FAILED', 'there is no bundle: this meshlet runs from its sources')
+  await rehearse()
+  const parts = { [BESIDE.compiled]: bundle.compiled(), [BESIDE.addon]: unpackedAddon({ packed: bundle.packedAddon, sha256: bundle.addonSha256 }) }
+  for (const [suffix, content] of Object.entries(parts)) {
+    const file = bundle.file + suffix
+    try { disk.replace(file, content, 0o644) } catch (cause) { throw new MeshError('MESH_PRECOMPILE_FAILED', `${file} cannot be written: ${(cause as Error).message}`, { cause }) }
+    io.out(`${file} ${content.length} bytes\n`)
+  }
+  if (os.userInfo().uid !== 0) io.err(`meshlet: an agent that runs as the user who owns ${path.dirname(bundle.file)} uses neither\n`)
+  return 0
+}
