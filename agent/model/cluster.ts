@@ -31,8 +31,11 @@ export type Discovery =
   | { readonly kind: 'static'; readonly load: ClusterLoad }
   | { readonly kind: 'eds'; readonly serviceName: string }
   /** Endpoint addresses are host names. `logical`: one connection target at a time. */
-  | { readonly kind: 'dns'; readonly mode: 'strict' | 'logical'; readonly load: ClusterLoad; readonly refreshMs: number }
+  | { readonly kind: 'dns'; readonly mode: 'strict' | 'logical'; readonly load: ClusterLoad; readonly refreshMs: number; readonly lookupFamily?: DnsLookupFamily }
   | { readonly kind: 'original-dst' }
+
+/** Envoy's dns_lookup_family: `auto` IPv6 addresses, and IPv4 ones where there are none; `v4-preferred` the other way round. Default: `auto`. */
+export type DnsLookupFamily = 'auto' | 'v4-only' | 'v6-only' | 'v4-preferred' | 'all'
 
 export type Balancer =
   | { readonly kind: 'round-robin' | 'random' }
@@ -58,6 +61,14 @@ export type Outlier = {
   readonly baseEjectionMs: number
   readonly maxEjectionMs: number
   readonly maxEjectionPercent: number
+  /** One endpoint may be ejected whatever maxEjectionPercent says. */
+  readonly alwaysEjectOneHost?: boolean
+  /** Ejections last up to so much longer, so that not all endpoints come back at once. */
+  readonly maxEjectionJitterMs?: number
+  /** Failures to connect are not counted as answers with 503 (split_external_local_origin_errors). */
+  readonly splitLocal?: boolean
+  /** In percent, how often what was found has consequences (enforcing_*); default: always. */
+  readonly enforcing?: { readonly consecutive5xx: number; readonly gatewayFailures: number; readonly localFailures: number }
 }
 
 /** envoy.config.endpoint.v3.ClusterLoadAssignment, decoded. */

@@ -5,7 +5,7 @@
 const HEADER_CHANGES = 'request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove'
 
 const TABLE: Record<string, string> = {
-  'envoy.config.cluster.v3.Cluster': 'name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate outlier_detection '
+  'envoy.config.cluster.v3.Cluster': 'name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate dns_lookup_family outlier_detection '
     + 'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config '
     + 'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold locality_weighted_lb_config',
@@ -16,11 +16,11 @@ const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds': 'priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining',
   'envoy.config.cluster.v3.OutlierDetection': 'consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx consecutive_gateway_failure '
     + 'enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure max_ejection_time '
-    + 'enforcing_success_rate enforcing_failure_percentage',
+    + 'enforcing_success_rate enforcing_failure_percentage always_eject_one_host max_ejection_time_jitter',
   'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive',
   'envoy.config.core.v3.TcpKeepalive': 'keepalive_time',
   'envoy.config.core.v3.BindConfig': 'source_address',
-  'envoy.config.core.v3.SocketAddress': 'address port_value',
+  'envoy.config.core.v3.SocketAddress': 'address port_value ipv4_compat',
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints',
   'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality lb_endpoints load_balancing_weight priority metadata',
   'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',

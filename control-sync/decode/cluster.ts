@@ -1,8 +1,8 @@
 /** envoy.config.cluster.v3.Cluster → Cluster. */
-import type { Balancer, Breakers, Cluster, Discovery, Outlier, Transport } from '../../agent/model/cluster.ts'
+import type { Balancer, Breakers, Cluster, Discovery, DnsLookupFamily, Outlier, Transport } from '../../agent/model/cluster.ts'
 import { cidr } from '../../agent/model/ip.ts'
 import type { CircuitBreakers } from '../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
-import { Cluster_DiscoveryType as Type, Cluster_LbPolicy as Lb, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import { Cluster_DiscoveryType as Type, Cluster_DnsLookupFamily as Family, Cluster_LbPolicy as Lb, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
 import { RoutingPriority, type TransportSocket } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { UpstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
@@ -89,12 +89,23 @@ function discovery(at: At, from: XCluster): Discovery {
   switch (type) {
     case Type.STATIC: return { kind: 'static', load: load() }
     case Type.EDS: return { kind: 'eds', serviceName: from.edsClusterConfig?.serviceName || from.name }
-    case Type.STRICT_DNS: return { kind: 'dns', mode: 'strict', load: load(), refreshMs }
-    case Type.LOGICAL_DNS: return { kind: 'dns', mode: 'logical', load: load(), refreshMs }
+    case Type.STRICT_DNS: return { kind: 'dns', mode: 'strict', load: load(), refreshMs, lookupFamily: lookupFamily(at, from) }
+    case Type.LOGICAL_DNS: return { kind: 'dns', mode: 'logical', load: load(), refreshMs, lookupFamily: lookupFamily(at, from) }
     case Type.ORIGINAL_DST: return { kind: 'original-dst' }
     default: at.in('type').issue(`unknown value ${type}`); return { kind: 'static', load: { clusterName: from.name, localities: [] } }
   }
 }
+function lookupFamily(at: At, { dnsLookupFamily: from }: XCluster): DnsLookupFamily {
+  switch (from) {
+    case Family.AUTO: return 'auto'
+    case Family.V4_ONLY: return 'v4-only'
+    case Family.V6_ONLY: return 'v6-only'
+    case Family.V4_PREFERRED: return 'v4-preferred'
+    case Family.ALL: return 'all'
+    default: at.in('dns_lookup_family').issue(`unknown value ${String(from)}`); return 'auto'
+  }
+}
+
 /** Cluster.cluster_type, the other half of the oneof with `type`. */
 const CLUSTER_TYPE = 38
 
@@ -139,16 +150,21 @@ function breakers(from: CircuitBreakers | undefined): Breakers {
 
 /** Envoy counts what has an `enforcing_*` of 0 without ejecting; meshlet then does not look at it. */
 function outlier(at: At, from: OutlierDetection): Outlier {
-  const counted = (enforcing: number | undefined, enforcedByDefault: number, value: number | undefined): number | undefined =>
-    ((enforcing ?? enforcedByDefault) > 0 ? (value ?? 5) || undefined : undefined)
+  const enforcing = {
+    consecutive5xx: from.enforcingConsecutive5xx ?? 100, gatewayFailures: from.enforcingConsecutiveGatewayFailure ?? 0,
+    localFailures: from.enforcingConsecutiveLocalOriginFailure ?? 100,
+  }
+  const counted = (percent: number, value: number | undefined): number | undefined => (percent > 0 ? (value ?? 5) || undefined : undefined)
   const baseEjectionMs = ms(at.in('base_ejection_time'), from.baseEjectionTime) ?? 30_000
   return {
-    consecutive5xx: counted(from.enforcingConsecutive5xx, 100, from.consecutive5xx),
-    consecutiveGatewayFailures: counted(from.enforcingConsecutiveGatewayFailure, 0, from.consecutiveGatewayFailure),
-    consecutiveLocalFailures: from.splitExternalLocalOriginErrors ? counted(from.enforcingConsecutiveLocalOriginFailure, 100, from.consecutiveLocalOriginFailure) : undefined,
+    consecutive5xx: counted(enforcing.consecutive5xx, from.consecutive5xx),
+    consecutiveGatewayFailures: counted(enforcing.gatewayFailures, from.consecutiveGatewayFailure),
+    consecutiveLocalFailures: from.splitExternalLocalOriginErrors ? counted(enforcing.localFailures, from.consecutiveLocalOriginFailure) : undefined,
     intervalMs: Math.max(1, ms(at.in('interval'), from.interval) ?? 10_000), baseEjectionMs,
     maxEjectionMs: Math.max(baseEjectionMs, ms(at.in('max_ejection_time'), from.maxEjectionTime) ?? 300_000),
     maxEjectionPercent: Math.min(100, from.maxEjectionPercent ?? 10),
+    maxEjectionJitterMs: ms(at.in('max_ejection_time_jitter'), from.maxEjectionTimeJitter) ?? 0,
+    alwaysEjectOneHost: from.alwaysEjectOneHost ?? false, splitLocal: from.splitExternalLocalOriginErrors, enforcing,
   }
 }
 

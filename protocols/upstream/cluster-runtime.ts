@@ -17,11 +17,14 @@ import { H1Connection } from './h1-client.ts'
 import type * as H2 from './h2-client.ts'
 import { Host, hostKey } from './host.ts'
 import { Hosts } from './hosts.ts'
+import type { TryResult } from './outlier.ts'
 import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
 import type { ConnectOptions, UpstreamStream } from './upstream.ts'
 
 /** Original destinations remembered per cluster; beyond, those without a connection are forgotten. */
 const MAX_ORIGINAL_HOSTS = 1024
+
+const CONNECTED: TryResult = { kind: 'connected' }
 
 let h2: typeof H2 | undefined
 
@@ -118,6 +121,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       held.use(this.standings.add({ side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }))
       // Whoever forgets to say so: a stream that is closed is no connection any more.
       stream.once('close', guarded('upstream', nothing, () => { held.dispose() }))
+      this.hosts.report(host, CONNECTED)
       let told = false
       return {
         stream, endpoint, alpn,

@@ -4,13 +4,31 @@ import net from 'node:net'
 import type { Clock, Timer } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
-import type { ClusterLoad, Discovery, Endpoint } from '../../agent/model/cluster.ts'
+import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../agent/model/cluster.ts'
 
-/** Addresses of a name, best first. Rejects or gives none when there are none. */
-export type Resolve = (name: string) => Promise<readonly string[]>
+/** Addresses of a name of one family, or of both (0), best first. Rejects or gives none when there are none. */
+export type Resolve = (name: string, family: 0 | 4 | 6) => Promise<readonly string[]>
 
-/** The operating system's resolver, with /etc/hosts. */
-export const systemResolve: Resolve = async (name) => (await dns.lookup(name, { all: true })).map((a) => a.address)
+/** The operating system's resolver, with /etc/hosts; its order is that of RFC 6724. */
+export const systemResolve: Resolve = async (name, family) => (await dns.lookup(name, { all: true, family, order: 'verbatim' })).map((a) => a.address)
+
+/** As Envoy's dns_lookup_family: of the second family there is something only where the first has no address. */
+async function lookUp(resolve: Resolve, name: string, by: DnsLookupFamily): Promise<readonly string[]> {
+  const of = (addresses: readonly string[], family: 4 | 6): readonly string[] => addresses.filter((a) => net.isIP(a) === family)
+  const preferred = async (family: 4 | 6): Promise<readonly string[]> => {
+    const found = await resolve(name, 0)
+    const first = of(found, family)
+    return first.length > 0 ? first : found
+  }
+  switch (by) {
+    case 'auto': return preferred(6)
+    case 'v4-preferred': return preferred(4)
+    case 'v4-only': return of(await resolve(name, 4), 4)
+    case 'v6-only': return of(await resolve(name, 6), 6)
+    case 'all': return resolve(name, 0)
+    default: return by satisfies never
+  }
+}
 
 /** More addresses of one name than this are not used. */
 const MAX_ADDRESSES = 64
@@ -47,7 +65,7 @@ export class DnsLoad implements Disposable {
     let failure: unknown
     await Promise.all([...names].map(async (name) => {
       try {
-        const found = await this.#resolve(name)
+        const found = await lookUp(this.#resolve, name, this.#discovery.lookupFamily ?? 'auto')
         if (found.length > 0) this.#known.set(name, found.slice(0, MAX_ADDRESSES))
       } catch (err) {
         failure = err

@@ -75,11 +75,16 @@ export class Hosts {
   /** How a try went, for outlier detection. */
   report(host: Host, result: TryResult): void {
     const outlier = this.#cluster.outlier ?? (this.#isLinkDown() ? LINK_DOWN_OUTLIER : undefined)
-    if (!outlier || !record(host.health, result, outlier)) return
+    const { health } = host
+    // What was under way when it was ejected says nothing new.
+    if (!outlier || (health.ejectedUntilMs > 0 && health.ejectedUntilMs > this.#clock.monotonicMs())) return
+    const percent = record(health, result, outlier)
+    if (percent === 0) return
     const now = this.#clock.monotonicMs()
-    const ejected = [...this.all].filter((h) => h.health.ejectedUntilMs > now).length
-    if (host.health.ejectedUntilMs > now || !mayEject(outlier, ejected, this.#byKey.size)) return
-    eject(host.health, outlier, now)
+    let ejected = 0
+    for (const h of this.all) if (h.health.ejectedUntilMs > now) ejected++
+    if (!mayEject(outlier, ejected, this.#byKey.size) || (percent < 100 && this.#random.float() * 100 >= percent)) return
+    eject(health, outlier, now, this.#random.float())
     this.#picker = undefined
   }
   isFit(host: Host): boolean {

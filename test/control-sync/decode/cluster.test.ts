@@ -48,6 +48,18 @@ test('DNS clusters keep host names and their refresh', () => {
   assert.ok(c.discovery.kind === 'dns')
   assert.deepEqual([c.discovery.mode, c.discovery.refreshMs, c.discovery.load.localities[0]!.endpoints[0]!.address], ['strict', 60_000, 'db.example'])
 })
+test('DNS clusters keep the family of addresses that they use', () => {
+  const of = (type: string, family?: string): unknown => {
+    const { discovery } = cluster({ type, ...(family && { dns_lookup_family: family }) })
+    return discovery.kind === 'dns' && discovery.lookupFamily
+  }
+  const families = [undefined, 'AUTO', 'V4_ONLY', 'V6_ONLY', 'V4_PREFERRED', 'ALL']
+  for (const type of ['STRICT_DNS', 'LOGICAL_DNS']) assert.deepEqual(families.map((f) => of(type, f)), ['auto', 'auto', 'v4-only', 'v6-only', 'v4-preferred', 'all'])
+})
+test('outlier detection: one host, jitter, and what is enforced how often', () => {
+  const o = cluster({ outlier_detection: { always_eject_one_host: true, max_ejection_time_jitter: '2s', enforcing_consecutive_5xx: 30, split_external_local_origin_errors: true } }).outlier!
+  assert.deepEqual([o.alwaysEjectOneHost, o.maxEjectionJitterMs, o.splitLocal, o.enforcing], [true, 2_000, true, { consecutive5xx: 30, gatewayFailures: 0, localFailures: 100 }])
+})
 test('auto_san_validation checks the configured SNI; the request\'s own cannot be checked and is refused', () => {
   const auto = options({ upstream_http_protocol_options: { auto_sni: true, auto_san_validation: true }, explicit_http_config: {} })
   const context = { validation_context_sds_secret_config: { name: 'ROOTCA' } }
@@ -63,8 +75,8 @@ for (const { name, more, problem } of [
   { name: 'a bind address that is none', more: { upstream_bind_config: { source_address: { address: 'eth0', port_value: 0 } } }, problem: /^upstream_bind_config\.source_address\.address: is no IP address/ },
 ]) test(`refused with its path: ${name}`, () => assert.match(problems(more), problem))
 test('fields without effect are listed by name, also below', () => {
-  const decoded = run({ dns_lookup_family: 'V4_ONLY', common_lb_config: { update_merge_window: '1s' } })
-  assert.deepEqual(decoded.ok && decoded.ignored, ['dns_lookup_family', 'common_lb_config.update_merge_window'])
+  const decoded = run({ dns_resolvers: [{}], common_lb_config: { update_merge_window: '1s' } })
+  assert.deepEqual(decoded.ok && decoded.ignored, ['dns_resolvers', 'common_lb_config.update_merge_window'])
 })
 test('fields that our protos do not have are listed by number', () => {
   const bytes = Buffer.concat([sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'c' }).bytes, Buffer.from('420101', 'hex')])

@@ -6,7 +6,6 @@ import { pickerFor } from '../../../protocols/upstream/balancer.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'
 import { Host } from '../../../protocols/upstream/host.ts'
 import { Hosts } from '../../../protocols/upstream/hosts.ts'
-import { eject, mayEject, newHealth, record } from '../../../protocols/upstream/outlier.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { cluster, endpoint } from '../http/harness.ts'
@@ -59,18 +58,6 @@ for (const balancer of [{ kind: 'ring-hash', minRing: 1024, maxRing: 8192 }, { k
 }
 
 const OUTLIER: Outlier = { consecutive5xx: 3, consecutiveGatewayFailures: undefined, consecutiveLocalFailures: undefined, intervalMs: 10_000, baseEjectionMs: 1000, maxEjectionMs: 2500, maxEjectionPercent: 50 }
-test('outlier detection counts failures in a row, and each ejection lasts longer up to the limit', () => {
-  const health = newHealth()
-  const bad = { kind: 'status', status: 500 } as const
-  assert.deepEqual([record(health, bad, OUTLIER), record(health, bad, OUTLIER)], [false, false])
-  record(health, { kind: 'status', status: 200 }, OUTLIER)
-  assert.deepEqual([record(health, bad, OUTLIER), record(health, { kind: 'local-failure' }, OUTLIER), record(health, bad, OUTLIER)], [false, false, true])
-  const lasts = [1, 2, 3, 4].map(() => { eject(health, OUTLIER, 0); return health.ejectedUntilMs })
-  assert.deepEqual(lasts, [1000, 2000, 2500, 2500])
-})
-test('no more than the configured share is ejected, but one host always may be', () => {
-  assert.deepEqual([mayEject(OUTLIER, 0, 1), mayEject(OUTLIER, 1, 4), mayEject(OUTLIER, 2, 4)], [true, true, false])
-})
 
 test('retry budget: a share of what is under way, at least the minimum', () => {
   const load = new Load()
