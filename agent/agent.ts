@@ -24,6 +24,7 @@ import { systemCommand } from './core/command.ts'
 import { Current } from './core/current.ts'
 import { defectsTo } from './core/defects.ts'
 import type { Log } from './core/log.ts'
+import { budgetBytesOf, MemoryBudget, memoryLimitBytes } from './core/memory-budget.ts'
 import { Metrics } from './core/metrics.ts'
 import { Scope } from './core/scope.ts'
 import type { World } from './core/world.ts'
@@ -86,6 +87,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const startedMs = clock.monotonicMs()
   const metrics = new Metrics()
   scope.own(defectsTo(log, metrics))
+  const budget = new MemoryBudget({ maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(memoryLimitBytes()), metrics })
   const readiness = new Readiness()
   const listening = readiness.hold('ports')
   const stop = Promise.withResolvers<string>()
@@ -111,7 +113,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, isLinkDown }
 
   const upstreams = scope.own(createUpstreams(ctx))
-  const broker = scope.own(createBroker({ ctx, durability: spool, node: config.node.name ?? facts.hostName, policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener) }))
+  const broker = scope.own(createBroker({ ctx, budget, durability: spool, node: config.node.name ?? facts.hostName, policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener) }))
   const bridge = scope.own(createBridge({ ctx, broker, durability: spool, upstreams, node: config.node.name ?? facts.hostName }))
   const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker)))
   // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last run, too.

@@ -152,6 +152,8 @@ const limits = () => z.strictObject({
   maxHeaderCount: z.number().int().positive().default(100),
   maxReplayBytes: bytes().default(64 * 1024),
   maxBufferBytes: bytes().default(256 * 1024),
+  /** Of everything that waits in memory, together. Default: from the memory that the process may have (core/memory-budget.ts). */
+  maxQueuedMemoryBytes: bytes().optional(),
   idleMs: ms().default(3_600_000),
   requestHeadMs: ms().default(60_000),
   tlsHandshakeMs: ms().default(10_000),

@@ -200,18 +200,25 @@ class WorkerStorage implements Storage, ThreadUser {
   #portable(statements: readonly Statement[]): Commit {
     let length = 0
     let last: Params | undefined
+    // The same bytes in many rows go over once.
+    const places = new Map<Uint8Array, number>()
     for (const { params } of statements) {
       if (params === undefined || params === last) continue
-      for (const value of valuesOf(params)) if (value instanceof Uint8Array) length += value.byteLength
+      for (const value of valuesOf(params)) {
+        if (!(value instanceof Uint8Array)) continue
+        this.stats.writtenBytes += value.byteLength
+        if (places.has(value)) continue
+        places.set(value, length)
+        length += value.byteLength
+      }
       last = params
     }
-    this.stats.writtenBytes += length
     const piece = new Uint8Array(length)
-    let at = 0
+    for (const [value, at] of places) piece.set(value, at)
     const moved = (value: SqlValue): SqlValue => {
       if (!(value instanceof Uint8Array)) return value
-      piece.set(value, at)
-      return piece.subarray(at, at += value.byteLength)
+      const at = places.get(value)!
+      return piece.subarray(at, at + value.byteLength)
     }
     const texts: string[] = []
     let lastMoved: Params | undefined

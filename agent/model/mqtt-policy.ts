@@ -49,6 +49,10 @@ const spool = () => z.strictObject({
 
 const limits = () => z.strictObject({
   maxPacketBytes: bytes().max(268_435_460).default(1024 * 1024),
+  /** Of a CONNECT, its will and password included: until then nobody knows who it is. */
+  maxConnectBytes: bytes().max(268_435_460).default(64 * 1024),
+  /** Connections that have not sent their CONNECT. */
+  maxPendingConnects: bytes().default(512),
   maxConnections: bytes().default(10_000),
   maxSessions: bytes().default(10_000),
   maxSubscriptionsPerSession: bytes().default(1_000),

@@ -3,12 +3,15 @@
  * client.ts is one connection; this file only joins the parts.
  */
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { MemoryBudget } from '../../agent/core/memory-budget.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Connection, Outcome } from '../connection.ts'
 import { Client } from './client.ts'
 import { Flusher } from './codec/outbox.ts'
 import { createCounters } from './counters.ts'
+import { boundedUntilConnect, Doorstep } from './doorstep.ts'
 import type { Durability, LocalBroker } from './durability.ts'
+import { Memory } from './memory.ts'
 import { publishInside } from './publication.ts'
 import { Retained } from './retained.ts'
 import type { Session } from './session.ts'
@@ -25,27 +28,34 @@ export type Broker = LocalBroker & AsyncDisposable & {
   readonly stats: { readonly connections: number; readonly sessions: number; readonly retained: number }
 }
 
+/** For whoever has none to share. */
+const OWN_BUDGET_BYTES = 256 * 1024 * 1024
+
 export type BrokerOptions = {
   readonly ctx: BrokerContext
   readonly durability: Durability
   /** Name of this agent, the beginning of client ids that the broker assigns. */
   readonly node: string
   readonly policiesOf: BrokerState['policiesOf']
+  /** For what waits in memory; shared with other parts of the process. */
+  readonly budget?: MemoryBudget
 }
 
-export function createBroker({ ctx, durability, node, policiesOf }: BrokerOptions): Broker {
+export function createBroker({ ctx, durability, node, policiesOf, budget = new MemoryBudget({ maxBytes: OWN_BUDGET_BYTES }) }: BrokerOptions): Broker {
   const closing = new AbortController()
   const open = new Set<Client>()
   const state: BrokerState = {
     ctx, node, durability, policiesOf, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), subscriptions: new Subscriptions(),
-    retained: new Retained({ durability, clock: ctx.clock }), closed: closing.signal, turns: new Map(),
+    retained: new Retained({ durability, clock: ctx.clock }), closed: closing.signal, turns: new Map(), memory: new Memory(budget), doorstep: new Doorstep(),
   }
+  const shedding = budget.onOver((isEnough) => state.memory.shed(isEnough))
   const stats = {
     get connections() { return open.size },
     get sessions() { return state.sessions.size },
     get retained() { return state.retained.size },
   }
   ctx.metrics.gaugeOf('mesh_mqtt_connections', 'MQTT connections that are open.', () => stats.connections)
+  ctx.metrics.gaugeOf('mesh_mqtt_pending_connects', 'MQTT connections that have not sent their CONNECT.', () => state.doorstep.size)
   ctx.metrics.gaugeOf('mesh_mqtt_sessions', 'MQTT sessions that are connected or kept.', () => stats.sessions)
   ctx.metrics.gaugeOf('mesh_mqtt_retained_messages', 'Topics with a retained message.', () => stats.retained)
   restore(state)
@@ -56,14 +66,7 @@ export function createBroker({ ctx, durability, node, policiesOf }: BrokerOption
       try {
         if (closing.signal.aborted) throw new MeshError('MESH_DRAINING', 'the broker is closed')
         if (open.size >= mqtt.limits.maxConnections) throw new MeshError('MESH_LISTENER_FULL', `${mqtt.limits.maxConnections} MQTT connections are open (mqtt.limits.maxConnections)`)
-        const stream = transport === 'tcp' ? conn.stream : await upgraded(conn, mqtt, ctx)
-        const client = new Client({ state, conn, stream, policy: mqtt })
-        open.add(client)
-        try {
-          return await client.run()
-        } finally {
-          open.delete(client)
-        }
+        return await served(state, conn, mqtt, transport, open)
       } catch (thrown) {
         return { error: toMeshError(thrown) }
       }
@@ -81,6 +84,7 @@ export function createBroker({ ctx, durability, node, policiesOf }: BrokerOption
       for (const client of open) client.close(new MeshError('MESH_DRAINING', 'the broker is closing'))
       await Promise.allSettled(state.turns.values())
       closing.abort()
+      shedding[Symbol.dispose]()
       for (const session of state.sessions.values()) session.end()
       state.flusher.flush()
     },
@@ -91,6 +95,24 @@ export function createBroker({ ctx, durability, node, policiesOf }: BrokerOption
 function reauthorizeKept(state: BrokerState, session: Session): void {
   const may = session.owner && authorizerOf(state, session)
   if (may) reauthorize(state, session, may)
+}
+
+async function served(state: BrokerState, conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket', open: Set<Client>): Promise<Outcome> {
+  const serving: { client?: Client } = {}
+  const { maxPendingConnects, maxConnectBytes } = mqtt.limits
+  using place = state.doorstep.enter(conn.remote.host, maxPendingConnects, (err) => { if (serving.client) serving.client.cutOff(err); else conn.stream.destroy(err) })
+  const stream = transport === 'tcp' ? conn.stream : await upgraded(conn, mqtt, state.ctx)
+  const frames = transport === 'tcp' ? undefined : boundedUntilConnect(conn.stream, maxConnectBytes, (err) => serving.client?.cutOff(err))
+  const admitted = (): void => { place[Symbol.dispose](); frames?.[Symbol.dispose]() }
+  const client = serving.client = new Client({ state, conn, stream, policy: mqtt, onConnect: admitted })
+  open.add(client)
+  state.memory.add(client)
+  try {
+    return await client.run()
+  } finally {
+    open.delete(client)
+    state.memory.remove(client)
+  }
 }
 
 /** Loaded when somebody needs it: `ws` costs memory that a device without WebSocket clients keeps. */

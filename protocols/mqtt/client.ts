@@ -11,11 +11,12 @@ import { type Connection, ENDED, type Outcome } from '../connection.ts'
 import type { Authorizer } from './authorization.ts'
 import { encode } from './codec/encode.ts'
 import { type Connect, MAX_VAR_INT, type Disconnect, type Packet, type Subscribe, type Unsubscribe, type Version, type Will } from './codec/packet.ts'
-import { PacketParser } from './codec/parser.ts'
+import { owned, PacketParser } from './codec/parser.ts'
 import { NO_PROPERTIES } from './codec/properties.ts'
 import { admit, type Admitted, answerVersion, connack, mayNotConnect, openSession } from './connect.ts'
 import { type Hold, Inflow, type Reading } from './inflow.ts'
-import { Link, MAX_SOCKET_BYTES } from './link.ts'
+import { Link } from './link.ts'
+import type { Holder } from './memory.ts'
 import { REASON, reasonOf, returnCodeOf, violation } from './reason.ts'
 import type { Session } from './session.ts'
 import { denyWill, endSessionLater, inTurn, leaveWill, saveLater, watchExpiry } from './sessions.ts'
@@ -31,15 +32,16 @@ const FAREWELL_MS = 1_000
 type At =
   | { readonly at: 'awaiting-connect' }
   | { readonly at: 'connecting' }
-  | { readonly at: 'connected'; readonly connect: Connect; readonly session: Session; readonly link: Link; readonly inflow: Inflow; readonly keepAliveMs: number; readonly admitted: Admitted }
+  | { readonly at: 'connected'; readonly will: Will | undefined; readonly session: Session; readonly link: Link; readonly inflow: Inflow; readonly keepAliveMs: number; readonly admitted: Admitted }
   | { readonly at: 'closed' }
 
-export class Client implements Reading {
+export class Client implements Reading, Holder {
   readonly #state: BrokerState
   readonly #conn: Connection
   readonly #stream: Duplex
   readonly #policy: MqttPolicy
   readonly #parser: PacketParser
+  readonly #onConnect: () => void
   readonly #holds = new Set<Hold>()
   readonly #over = Promise.withResolvers<Outcome>()
   #now: At = { at: 'awaiting-connect' }
@@ -52,13 +54,19 @@ export class Client implements Reading {
   #waitingFilters = 0
   #authorizer: Authorizer | undefined
   #authorizedBy: MqttPolicy | undefined
+  /** Of the packet that is half there, and of the will; against the memory budget. */
+  #partBytes = 0
+  #willBytes = 0
 
-  constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy }) {
+  /** @param p.onConnect CONNECT has come */
+  constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy; onConnect: () => void }) {
     this.#state = p.state
     this.#conn = p.conn
     this.#stream = p.stream
     this.#policy = p.policy
-    this.#parser = new PacketParser({ maxPacketBytes: p.policy.limits.maxPacketBytes, side: 'server' })
+    this.#onConnect = p.onConnect
+    const { maxPacketBytes, maxConnectBytes } = p.policy.limits
+    this.#parser = new PacketParser({ maxPacketBytes: Math.min(maxPacketBytes, maxConnectBytes), limit: 'mqtt.limits.maxConnectBytes', side: 'server' })
     this.#heardMs = p.state.ctx.clock.monotonicMs()
   }
 
@@ -115,12 +123,13 @@ export class Client implements Reading {
     } catch (err) {
       this.close(toMeshError(err))
     }
-    // One that asks and does not read the answers is not read from either.
-    if (this.#now.at === 'connected' && this.#now.link.outbox.pendingBytes > MAX_SOCKET_BYTES * 2) this.hold('socket')
+    this.#countPart()
+    if (this.#now.at === 'connected' && this.#now.link.isDeaf) this.hold('socket')
   }
   #onDrain(): void {
     if (this.#now.at !== 'connected') return
     this.release('socket')
+    this.#now.link.outbox.recount()
     this.#now.link.drained()
     this.#now.session.flow?.pump()
   }
@@ -151,6 +160,8 @@ export class Client implements Reading {
     }
     if (packet.type !== 'connect') throw violation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
     this.#version = packet.version
+    this.#parser.allow(this.#policy.limits.maxPacketBytes, 'mqtt.limits.maxPacketBytes')
+    this.#onConnect()
     this.#now = { at: 'connecting' }
     this.hold('connecting')
     detached('mqtt', this.#connect(packet).catch((err: unknown) => this.close(toMeshError(err))), () => { this.#stream.destroy() })
@@ -172,11 +183,11 @@ export class Client implements Reading {
   }
 
   #start(connect: Connect, session: Session, present: boolean, admitted: Admitted): void {
-    const { ctx, counters, flusher } = this.#state
+    const { ctx, counters, flusher, memory } = this.#state
     const { limits } = this.#policy
     const { properties, version } = connect
     const link = new Link({
-      stream: this.#stream, flusher, clock: ctx.clock, counters, version, limits,
+      stream: this.#stream, flusher, memory, clock: ctx.clock, counters, version, limits,
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? properties.receiveMaximum ?? 65_535 : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
       onBytes: (bytes) => { this.#conn.sentBytes += bytes },
@@ -184,7 +195,11 @@ export class Client implements Reading {
     })
     const inflow = new Inflow({ state: this.#state, session, link, reading: this, authorizer: () => this.#authorizerNow(admitted), isResumed: present })
     const keepAliveMs = admitted.keepAliveSec * 1500 // one and a half times [MQTT-3.1.2-22]
-    this.#now = { at: 'connected', connect, session, link, inflow, keepAliveMs, admitted }
+    const will = connect.will && compactWill(connect.will)
+    this.#willBytes = will ? will.topic.length + will.payload.length + will.properties.length : 0
+    memory.budget.take(this.#willBytes)
+    this.#stream.once('close', guarded('mqtt', nothing, () => { link.outbox.end() }))
+    this.#now = { at: 'connected', will, session, link, inflow, keepAliveMs, admitted }
     this.#timer?.cancel()
     if (keepAliveMs > 0) this.#watchKeepAlive(keepAliveMs, keepAliveMs)
     session.attach(link)
@@ -275,6 +290,30 @@ export class Client implements Reading {
     this.#end({ error: err }, 'lost')
   }
 
+  // As the memory budget sees it (memory.ts).
+
+  get isAwaitingConnect(): boolean { return this.#now.at === 'awaiting-connect' }
+  get waitingBytes(): number { return this.#now.at === 'connected' ? this.#now.link.waitingBytes : 0 }
+  get heldBytes(): number {
+    const own = this.#partBytes + this.#willBytes
+    if (this.#now.at !== 'connected') return own
+    const { link, inflow, session } = this.#now
+    return own + link.waitingBytes + link.outbox.countedBytes + inflow.heldBytes + session.waitingBytes
+  }
+  recount(): void { if (this.#now.at === 'connected') this.#now.link.outbox.recount() }
+  dropWaiting(): number { return this.#now.at === 'connected' ? this.#now.link.dropWaiting() : 0 }
+  /** What waits in its socket would wait for a last word, too. */
+  cutOff(err: MeshError): void {
+    this.close(err)
+    this.#stream.destroy()
+  }
+  #countPart(): void {
+    const bytes = this.#now.at === 'closed' ? 0 : this.#parser.heldBytes
+    if (bytes === this.#partBytes) return
+    this.#state.memory.budget.take(bytes - this.#partBytes)
+    this.#partBytes = bytes
+  }
+
   /** CONNACK with the reason; nothing to somebody who never sent a CONNECT (§4.13, [MQTT-3.1.4-1]). */
   #refuse(err: MeshError, at: 'awaiting-connect' | 'connecting'): void {
     this.#state.counters.refusedConnects.value++
@@ -290,14 +329,18 @@ export class Client implements Reading {
     this.#now = { at: 'closed' }
     this.#timer?.cancel()
     if (now.at === 'connected') this.#leave(now, how)
+    this.#countPart()
+    this.#state.memory.budget.give(this.#willBytes)
+    this.#willBytes = 0
     this.#farewell(outcome)
   }
 
-  #leave({ session, link, inflow, connect, admitted }: Extract<At, { at: 'connected' }>, how: 'normal' | 'lost'): void {
+  #leave({ session, link, inflow, will, admitted }: Extract<At, { at: 'connected' }>, how: 'normal' | 'lost'): void {
     link.outbox.flush()
     inflow.end()
+    link.end()
     if (session.link !== link) return
-    if (how === 'lost' && connect.will) this.#leaveWill(session, connect.will, this.#authorizerNow(admitted))
+    if (how === 'lost' && will) this.#leaveWill(session, will, this.#authorizerNow(admitted))
     this.#part(session)
   }
 
@@ -328,3 +371,6 @@ export class Client implements Reading {
     stream.end(left)
   }
 }
+
+/** Without a hold on the chunk that it came in: it stays as long as the connection. */
+function compactWill(will: Will): Will { return { ...will, payload: owned(will.payload), properties: owned(will.properties) } }

@@ -2,7 +2,7 @@
 import type { Cell, Metrics } from '../../agent/core/metrics.ts'
 import type { Qos } from './codec/packet.ts'
 
-export type DropReason = 'slow-reader' | 'queue-full' | 'expired' | 'too-large' | 'spool' | 'not-authorized' | 'retained-limit'
+export type DropReason = 'slow-reader' | 'queue-full' | 'expired' | 'too-large' | 'spool' | 'not-authorized' | 'retained-limit' | 'memory'
 export type Counters = {
   readonly connects: Cell
   readonly refusedConnects: Cell
@@ -23,7 +23,7 @@ export function createCounters(metrics: Metrics): Counters {
   const refused = metrics.counter('mesh_mqtt_publishes_refused_total', 'PUBLISH packets that were refused and not acknowledged as received.', ['reason'])
   const dropped = metrics.counter('mesh_mqtt_messages_dropped_total', 'Messages that one receiver did not get, by reason.', ['reason'])
   const byQos = (family: typeof sent): [Cell, Cell, Cell] => [0, 1, 2].map((qos) => family.cell({ qos: String(qos as Qos) })) as [Cell, Cell, Cell]
-  const reasons: readonly DropReason[] = ['slow-reader', 'queue-full', 'expired', 'too-large', 'spool', 'not-authorized', 'retained-limit']
+  const reasons: readonly DropReason[] = ['slow-reader', 'queue-full', 'expired', 'too-large', 'spool', 'not-authorized', 'retained-limit', 'memory']
   return {
     connects: connects.cell({ outcome: 'accepted' }), refusedConnects: connects.cell({ outcome: 'refused' }),
     takeovers: metrics.counter('mesh_mqtt_takeovers_total', 'Connections that ended because their client id connected again.').cell({}),

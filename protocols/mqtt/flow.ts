@@ -5,12 +5,13 @@
 import { toMeshError } from '../../agent/core/errors.ts'
 import { detached } from '../../agent/core/guard.ts'
 import { REASON } from './reason.ts'
+import type { MemoryBudget } from '../../agent/core/memory-budget.ts'
 import type { Qos } from './codec/packet.ts'
 import type { Counters } from './counters.ts'
 import type { DurableQueue, QueueEntry } from './durability.ts'
-import { Fifo } from './fifo.ts'
-import { compact, type Delivery, type Link, sizeOf } from './link.ts'
+import type { Delivery, Link } from './link.ts'
 import { asRetained } from './retained.ts'
+import { sizeOf, Waiting } from './shared-message.ts'
 import type { View } from './subscriptions.ts'
 
 export interface Flow {
@@ -31,14 +32,18 @@ export class MemoryFlow implements Flow {
   readonly #link: Link
   readonly #counters: Counters
   readonly #inflight = new Map<number, Awaits>()
-  readonly #waiting = new Fifo<Delivery>()
-  #waitingBytes = 0
+  readonly #waiting: Waiting
   #lastId = 0
 
-  constructor(link: Link, counters: Counters) {
+  constructor(link: Link, counters: Counters, budget: MemoryBudget) {
     this.#link = link
     this.#counters = counters
+    this.#waiting = new Waiting(budget)
   }
+
+  get waitingBytes(): number { return this.#waiting.bytes }
+  /** The session ends, and what waits for it. */
+  end(): void { this.#waiting.clear() }
 
   offer(delivery: Delivery): void {
     if (this.#waiting.size === 0 && this.#hasRoom()) {
@@ -46,19 +51,16 @@ export class MemoryFlow implements Flow {
       return
     }
     const { limits } = this.#link
-    const bytes = sizeOf(delivery.message)
-    if (this.#waiting.size >= limits.maxQueuedMessages || this.#waitingBytes + bytes > limits.maxQueuedBytes) {
+    if (this.#waiting.size >= limits.maxQueuedMessages || this.#waiting.bytes + sizeOf(delivery.message) > limits.maxQueuedBytes) {
       this.#counters.dropped['queue-full'].value++
       return
     }
-    this.#waitingBytes += bytes
-    this.#waiting.push({ ...delivery, message: compact(delivery.message) })
+    this.#waiting.push(delivery)
   }
 
   pump(): void {
     while (this.#waiting.size > 0 && this.#hasRoom()) {
       const next = this.#waiting.shift()!
-      this.#waitingBytes -= sizeOf(next.message)
       if (this.#link.mayHave(next.message)) this.#send(next)
     }
   }

@@ -9,10 +9,11 @@ import type { Authorizer } from './authorization.ts'
 import type { Publish, Qos } from './codec/packet.ts'
 import type { StoredMessage } from './durability.ts'
 import { Fifo } from './fifo.ts'
-import { type Link, sizeOf } from './link.ts'
+import type { Link } from './link.ts'
 import { type Commit, commitOf, deliver, plan, retryMs } from './publication.ts'
 import { REASON, violation } from './reason.ts'
 import type { Session } from './session.ts'
+import { SHARED_BYTES, sizeOf } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
 import type { Plan } from './subscriptions.ts'
 import { tooDeep } from './topics.ts'
@@ -28,6 +29,8 @@ const MAX_LINE_BYTES = 1024 * 1024
 type InLine = {
   /** Counts the line. */
   readonly number: number
+  /** What it holds in memory. */
+  readonly bytes: number
   readonly message: StoredMessage | undefined
   plan: Plan | undefined
   commit: Commit | undefined
@@ -49,6 +52,7 @@ export class Inflow {
   readonly #line = new Fifo<InLine>()
   #lineBytes = 0
   readonly #aliases = new Map<number, string>()
+  #aliasBytes = 0
   /** QoS 1 and 2 of this connection that are not answered: what Receive Maximum counts (§3.3.4). */
   readonly #unanswered = new Set<number>()
   /** QoS 2 ids that are in line and so not yet in the session. */
@@ -91,6 +95,8 @@ export class Inflow {
     this.#enqueue(message, to, p)
   }
 
+  get heldBytes(): number { return this.#lineBytes + this.#aliasBytes }
+
   /** [MQTT-4.3.3-11]: the id is forgotten, durably, before PUBCOMP. @throws nothing; a failing disk ends the connection */
   pubrel(packetId: number): void {
     const { durability } = this.#state
@@ -114,6 +120,8 @@ export class Inflow {
     this.#ended.abort()
     for (const one of this.#held) one.state = 'over'
     this.#held = []
+    this.#state.memory.budget.give(this.#aliasBytes)
+    this.#aliasBytes = 0
     this.#settle()
   }
 
@@ -122,9 +130,16 @@ export class Inflow {
     if (p.topicAlias > maxTopicAliases) throw violation(REASON.topicAliasInvalid, `[MQTT-3.3.2-9] Topic Alias ${p.topicAlias} is above the announced maximum`)
     const topic = p.topic === '' ? this.#aliases.get(p.topicAlias) : p.topic
     if (topic === undefined) throw violation(REASON.protocolError, `Topic Alias ${p.topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
-    if (p.topicAlias > 0 && p.topic !== '') this.#aliases.set(p.topicAlias, topic)
+    if (p.topicAlias > 0 && p.topic !== '') this.#setAlias(p.topicAlias, topic)
     if (tooDeep(topic, maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
     return topic
+  }
+
+  #setAlias(alias: number, topic: string): void {
+    const bytes = topic.length - (this.#aliases.get(alias)?.length ?? 0)
+    this.#aliases.set(alias, topic)
+    this.#aliasBytes += bytes
+    this.#state.memory.budget.take(bytes)
   }
 
   /** Counts against Receive Maximum, and answers a QoS 2 message that was received before without passing it on [MQTT-4.3.3-10]. */
@@ -160,10 +175,12 @@ export class Inflow {
       keep = 'do not retain'
     }
     const commit = this.#commitOf(message, to, packetId, keep)
-    const one: InLine = { number: ++this.#lastNumber, message, plan: to, commit, keep, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
+    const bytes = lineBytes(message, to)
+    const one: InLine = { number: ++this.#lastNumber, bytes, message, plan: to, commit, keep, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
     if (qos === 2) this.#arriving.add(packetId)
     this.#line.push(one)
-    this.#lineBytes += sizeOf(message)
+    this.#lineBytes += bytes
+    this.#state.memory.budget.take(bytes)
     if (this.#isLong(1)) this.#reading.hold('commits')
     if (commit) this.#ask(one, commit)
     else this.#settle()
@@ -175,7 +192,9 @@ export class Inflow {
     return commitOf({ durability, retained, message, plan: to, keep, inbound })
   }
 
-  #isLong(share: number): boolean { return this.#line.size >= MAX_LINE * share || this.#lineBytes >= MAX_LINE_BYTES * share }
+  #isLong(share: number): boolean {
+    return this.#line.size >= MAX_LINE * share || this.#lineBytes >= MAX_LINE_BYTES * share || (this.#line.size > 0 && this.#state.memory.budget.isTight)
+  }
 
   #ask(one: InLine, commit: Commit): void {
     if (this.#held.length > 0) { this.#held.push(one); return }
@@ -259,14 +278,15 @@ export class Inflow {
 
   #answerInTurn(qos: Qos, packetId: number, reason: number): void {
     if (this.#line.size === 0) { this.#answer(qos, packetId, reason); return }
-    this.#line.push({ number: ++this.#lastNumber, message: undefined, plan: undefined, commit: undefined, keep: 'do not retain', qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
+    this.#line.push({ number: ++this.#lastNumber, bytes: 0, message: undefined, plan: undefined, commit: undefined, keep: 'do not retain', qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
   }
 
   /** Answers from the front of the line as far as it is decided. */
   #settle(): void {
     for (let one = this.#line.first(); one !== undefined && one.state !== 'waiting'; one = this.#line.first()) {
       this.#line.shift()
-      if (one.message) this.#lineBytes -= sizeOf(one.message)
+      this.#lineBytes -= one.bytes
+      this.#state.memory.budget.give(one.bytes)
       if (one.qos === 2) this.#arriving.delete(one.packetId)
       if (one.state === 'over') continue
       if (one.state === 'taken' && one.message && one.plan) deliver(one.message, one.plan.direct)
@@ -281,6 +301,12 @@ export class Inflow {
     if (qos === 2 && reason === 0 && !this.#session.stored) this.#session.received.add(packetId)
     this.#link.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, reason)
   }
+}
+
+/** The disk gets small payloads once per queue and large ones once. */
+function lineBytes(message: StoredMessage, { queues }: Plan): number {
+  const bytes = sizeOf(message)
+  return bytes >= SHARED_BYTES ? bytes : bytes * Math.max(1, queues.length)
 }
 
 const isFull = (err: MeshError): boolean => err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'

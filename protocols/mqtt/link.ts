@@ -1,18 +1,16 @@
 /** The write side of one connected client: what its CONNECT allows, how full its socket is, and the QoS 0 messages that wait for room in it. */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
+import type { MemoryBudget } from '../../agent/core/memory-budget.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { MeshError } from '../../agent/core/errors.ts'
 import { Outbox, type Flusher } from './codec/outbox.ts'
 import { NO_IDS, type Qos, type Version } from './codec/packet.ts'
-import { owned } from './codec/parser.ts'
 import type { Counters } from './counters.ts'
 import type { StoredMessage } from './durability.ts'
 import { expirySecOf, leftMs } from './expiry.ts'
-import { Fifo } from './fifo.ts'
-
-/** Above this nothing more is given to the socket, and a client that does not read is not read from either. */
-export const MAX_SOCKET_BYTES = 256 * 1024
+import type { Memory } from './memory.ts'
+import { sizeOf, Waiting } from './shared-message.ts'
 
 export type Delivery = { readonly message: StoredMessage; readonly qos: Qos; readonly retain: boolean; readonly ids: readonly number[] }
 export type LinkOptions = {
@@ -20,6 +18,7 @@ export type LinkOptions = {
   readonly flusher: Flusher
   readonly clock: Clock
   readonly counters: Counters
+  readonly memory: Memory
   readonly version: Version
   /** In-flight QoS 1 and 2 messages that the client takes (MQTT 5.0 §3.1.2.11.3). */
   readonly receiveMaximum: number
@@ -42,8 +41,8 @@ export class Link {
   readonly #clock: Clock
   readonly #counters: Counters
   readonly #maxPacketBytes: number
-  readonly #waiting = new Fifo<Delivery>()
-  #waitingBytes = 0
+  readonly #memory: Memory
+  readonly #waiting: Waiting
 
   constructor(p: LinkOptions) {
     this.version = p.version
@@ -53,10 +52,18 @@ export class Link {
     this.#clock = p.clock
     this.#counters = p.counters
     this.#maxPacketBytes = p.maxPacketBytes
-    this.outbox = new Outbox({ stream: p.stream, flusher: p.flusher, version: p.version, onBytes: p.onBytes })
+    this.#memory = p.memory
+    this.#waiting = new Waiting(p.memory.budget)
+    this.outbox = new Outbox({ budget: p.memory.budget, stream: p.stream, flusher: p.flusher, version: p.version, onBytes: p.onBytes })
   }
 
-  get congested(): boolean { return this.outbox.pendingBytes > MAX_SOCKET_BYTES }
+  /** Nothing more is given to the socket: what waits here is shared with other receivers, what waits there is not. */
+  get congested(): boolean { return this.outbox.pendingBytes > this.#memory.socketBytes }
+  /** One that asks and does not read the answers is not read from either. */
+  get isDeaf(): boolean { return this.outbox.pendingBytes > this.#memory.socketBytes * 2 }
+  get budget(): MemoryBudget { return this.#memory.budget }
+  /** QoS 0 that waits for the socket. */
+  get waitingBytes(): number { return this.#waiting.bytes }
 
   /** QoS 0: now, or when the socket has room again; dropped and counted when too much waits already. */
   deliverAtMostOnce(message: StoredMessage, retain: boolean, ids: readonly number[]): void {
@@ -64,20 +71,27 @@ export class Link {
       this.send(message, 0, retain, false, 0, ids)
       return
     }
-    const bytes = sizeOf(message)
-    if (this.#waiting.size >= this.limits.maxQueuedMessages || this.#waitingBytes + bytes > this.limits.maxQueuedBytes) {
+    if (this.#waiting.size >= this.limits.maxQueuedMessages || this.#waiting.bytes + sizeOf(message) > this.limits.maxQueuedBytes) {
       this.#counters.dropped['slow-reader'].value++
       return
     }
-    this.#waitingBytes += bytes
-    this.#waiting.push({ message: compact(message), qos: 0, retain, ids })
+    this.#waiting.push({ message, qos: 0, retain, ids })
+  }
+  /** Gives up what waits. @returns how many messages that were */
+  dropWaiting(): number {
+    const dropped = this.#waiting.clear()
+    this.#counters.dropped.memory.value += dropped
+    return dropped
+  }
+  /** The connection is over. */
+  end(): void {
+    this.#waiting.clear()
   }
 
   /** The socket has room again. */
   drained(): void {
     while (this.#waiting.size > 0 && !this.congested) {
       const { message, retain, ids } = this.#waiting.shift()!
-      this.#waitingBytes -= sizeOf(message)
       if (this.mayHave(message)) this.send(message, 0, retain, false, 0, ids)
     }
   }
@@ -108,16 +122,4 @@ export class Link {
     this.#counters.sent[qos].value++
     return true
   }
-}
-
-/** What a message costs while it waits: its bytes and the objects around them. */
-export function sizeOf({ topic, payload, properties }: StoredMessage): number {
-  return 128 + topic.length + payload.length + properties.length
-}
-
-/** Without a hold on the chunk that it came in. */
-export function compact(message: StoredMessage): StoredMessage {
-  const payload = owned(message.payload)
-  const properties = owned(message.properties)
-  return payload === message.payload && properties === message.properties ? message : { ...message, payload, properties }
 }

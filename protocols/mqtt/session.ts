@@ -64,7 +64,7 @@ export class Session {
     this.link = link
     this.#mayStillReceive = undefined
     this.disconnectedAtMs = undefined
-    if (!this.stored) this.flow = new MemoryFlow(link, this.#counters)
+    if (!this.stored) this.flow = new MemoryFlow(link, this.#counters, link.budget)
   }
   /** After CONNACK: resends what is not done. */
   resume(): void {
@@ -73,7 +73,10 @@ export class Session {
   detach(): void {
     this.link = undefined
     if (this.flow instanceof DurableFlow) this.flow.detach()
-    else this.flow = undefined
+    else if (this.flow instanceof MemoryFlow) {
+      this.flow.end()
+      this.flow = undefined
+    }
   }
   end(): void {
     this.detach()
@@ -108,6 +111,9 @@ export class Session {
     if (qos === 0) this.link.deliverAtMostOnce(message, retain, ids)
     else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids })
   }
+
+  /** QoS 1 and 2 in memory. */
+  get waitingBytes(): number { return this.flow instanceof MemoryFlow ? this.flow.waitingBytes : 0 }
 
   toStored(): SessionHead {
     const { clientId, version, owner, expirySec, disconnectedAtMs, pendingWill } = this

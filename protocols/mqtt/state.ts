@@ -3,7 +3,9 @@ import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Context } from '../context.ts'
 import type { Flusher } from './codec/outbox.ts'
 import type { Counters } from './counters.ts'
+import type { Doorstep } from './doorstep.ts'
 import type { Durability } from './durability.ts'
+import type { Memory } from './memory.ts'
 import type { Retained } from './retained.ts'
 import type { Session } from './session.ts'
 import type { Subscriptions } from './subscriptions.ts'
@@ -15,6 +17,8 @@ export type BrokerState = {
   readonly durability: Durability
   readonly counters: Counters
   readonly flusher: Flusher
+  readonly memory: Memory
+  readonly doorstep: Doorstep
   readonly sessions: Map<string, Session>
   readonly subscriptions: Subscriptions
   readonly retained: Retained

@@ -3,6 +3,7 @@
  * in turn, and go out with one write. What was handed to the socket is never overwritten: a slab only moves forward.
  */
 import type { Duplex } from 'node:stream'
+import type { MemoryBudget } from '../../../agent/core/memory-budget.ts'
 import { varIntBytes, writeVarInt } from './bytes.ts'
 import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
 import { encode } from './encode.ts'
@@ -80,12 +81,17 @@ export class Outbox {
   #pieces: Uint8Array[] = []
   #pieceBytes = 0
   #queued = false
+  readonly #budget: MemoryBudget | undefined
+  /** Of the stream's bytes, against the budget. */
+  #counted = 0
+  #isOver = false
 
-  constructor(p: { stream: Duplex; flusher: Flusher; version: Version; onBytes?: (bytes: number) => void }) {
+  constructor(p: { stream: Duplex; flusher: Flusher; version: Version; onBytes?: (bytes: number) => void; budget?: MemoryBudget }) {
     this.#stream = p.stream
     this.#flusher = p.flusher
     this.#version = p.version
     this.#onBytes = p.onBytes
+    this.#budget = p.budget
   }
 
   /** Bytes that the peer's kernel has not got: ours and the stream's. */
@@ -178,10 +184,29 @@ export class Outbox {
     this.#pieces = []
     if (this.#stream.destroyed || this.#stream.writableEnded) return
     this.#onBytes?.(bytes)
-    if (pieces.length === 1) { this.#stream.write(pieces[0]); return }
-    this.#stream.cork()
-    for (const piece of pieces) this.#stream.write(piece)
-    this.#stream.uncork()
+    // What waits in the stream would keep the slab, and with it what has long been sent to others.
+    const isBehind = this.#stream.writableLength > 0
+    if (pieces.length === 1) this.#stream.write(isBehind ? apart(pieces[0]!) : pieces[0])
+    else {
+      this.#stream.cork()
+      for (const piece of pieces) this.#stream.write(isBehind ? apart(piece) : piece)
+      this.#stream.uncork()
+    }
+    this.recount()
+  }
+
+  get countedBytes(): number { return this.#counted }
+  /** What the stream holds counts against the memory budget: looked at when something was written, and when it has drained. */
+  recount(): void {
+    const bytes = this.#isOver ? 0 : this.#stream.writableLength
+    if (bytes === this.#counted) return
+    this.#budget?.take(bytes - this.#counted)
+    this.#counted = bytes
+  }
+  /** The stream is closed. */
+  end(): void {
+    this.#isOver = true
+    this.recount()
   }
 
   #markDirty(): void {
@@ -211,6 +236,14 @@ export class Outbox {
     this.#pieces.push(bytes)
     this.#pieceBytes += bytes.length
   }
+}
+
+/** A piece of a slab in memory of its own; large payloads stay what they are, and are shared. */
+function apart(piece: Uint8Array): Uint8Array {
+  if (piece.byteLength * 2 > piece.buffer.byteLength || piece.buffer.byteLength > SLAB_BYTES) return piece
+  const own = Buffer.allocUnsafeSlow(piece.byteLength)
+  own.set(piece)
+  return own
 }
 
 function ownPropertyBytes(forwarded: Uint8Array, expirySec: number | undefined, ids: readonly number[]): number {

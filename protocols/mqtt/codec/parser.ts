@@ -11,6 +11,8 @@ import { NO_BYTES, type Packet, TYPE, type Version } from './packet.ts'
 export type ParserOptions = {
   /** Fixed header included, as in MQTT 5.0 §3.1.2.11.4. */
   readonly maxPacketBytes: number
+  /** Name of the setting, for who is refused. */
+  readonly limit?: string
   /** `server` takes what clients send. Its version follows from CONNECT; a client sets it. */
   readonly side: 'server' | 'client'
   readonly version?: Version
@@ -24,7 +26,8 @@ const FROM_SERVER = BOTH | bit(TYPE.connack) | bit(TYPE.suback) | bit(TYPE.unsub
 const FLAGS_2 = bit(TYPE.pubrel) | bit(TYPE.subscribe) | bit(TYPE.unsubscribe)
 
 export class PacketParser {
-  readonly #maxPacketBytes: number
+  #maxPacketBytes: number
+  #limit: string
   readonly #side: 'server' | 'client'
   readonly #accepts: number
   readonly #reader = new Reader()
@@ -38,11 +41,21 @@ export class PacketParser {
   #frameBytes = 0
   #bodyAt = 0
 
-  constructor({ maxPacketBytes, side, version = 4 }: ParserOptions) {
+  constructor({ maxPacketBytes, limit = 'mqtt.limits.maxPacketBytes', side, version = 4 }: ParserOptions) {
     this.#maxPacketBytes = maxPacketBytes
+    this.#limit = limit
     this.#side = side
     this.#accepts = side === 'server' ? FROM_CLIENT : FROM_SERVER
     this.version = version
+  }
+
+  /** Of the packet that is not whole yet. */
+  get heldBytes(): number { return this.#part.length }
+
+  /** From the next packet on. */
+  allow(maxPacketBytes: number, limit: string): void {
+    this.#maxPacketBytes = maxPacketBytes
+    this.#limit = limit
   }
 
   /** Call next() until it gives undefined before the next push; otherwise what is left is copied. */
@@ -118,7 +131,7 @@ export class PacketParser {
       if (i > 0 && byte === 0 && this.version === 5) throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is not in its shortest form')
       this.#frameBytes = 2 + i + length
       this.#bodyAt = at + 1
-      if (this.#frameBytes > this.#maxPacketBytes) throw new MeshError('MESH_MQTT_PACKET_TOO_LARGE', `a packet of ${this.#frameBytes} bytes is larger than ${this.#maxPacketBytes} (mqtt.limits.maxPacketBytes)`)
+      if (this.#frameBytes > this.#maxPacketBytes) throw new MeshError('MESH_MQTT_PACKET_TOO_LARGE', `a packet of ${this.#frameBytes} bytes is larger than ${this.#maxPacketBytes} (${this.#limit})`)
       return true
     }
     throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is longer than four bytes')

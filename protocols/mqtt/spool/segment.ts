@@ -25,7 +25,12 @@ export function entryBytes({ topic, payload, properties, expiresAtMs }: StoredMe
 export class SegmentWriter {
   #buf: Buffer = Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES)
   #at = HEAD_BYTES
+  /** Of several queues, each of which asks for the blob. */
+  readonly isShared: boolean
+  #finished: Buffer | undefined
   count = 0
+
+  constructor(use?: 'shared') { this.isShared = use === 'shared' }
 
   get bytes(): number { return this.#at - HEAD_BYTES }
 
@@ -55,11 +60,13 @@ export class SegmentWriter {
    * @returns the blob, with a buffer of its own and of its size
    */
   finish(before?: Uint8Array): Buffer {
+    if (this.#finished) return this.#finished
     const from = before?.length ?? HEAD_BYTES
     const blob = Buffer.allocUnsafeSlow(from + this.bytes)
     if (before) blob.set(before)
     this.#buf.copy(blob, from, HEAD_BYTES, this.#at)
     blob.writeUInt32BE(crc32(blob.subarray(HEAD_BYTES)), 0)
+    if (this.isShared) this.#finished = blob
     return blob
   }
   /** Empty again. @returns whether it is worth keeping */

@@ -8,6 +8,7 @@ import { guarded, nothing } from '../../../agent/core/guard.ts'
 import type { Log } from '../../../agent/core/log.ts'
 import type { Statement, Storage } from '../../../agent/core/storage.ts'
 import type { StoredMessage } from '../durability.ts'
+import { SHARED_BYTES } from '../shared-message.ts'
 import type { SpoolQueue } from './queue.ts'
 import { SQL } from './schema.ts'
 import { SegmentWriter } from './segment.ts'
@@ -65,9 +66,11 @@ export class SpoolWriter {
   /** @param bytes what the message counts per queue. Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED, with all of its batch and what came behind it. */
   append(message: StoredMessage, to: readonly SpoolQueue[], bytes: number): Promise<void> {
     const batch = this.#open()
+    const shared = to.length > 1 && bytes >= SHARED_BYTES ? sharedOf(message) : undefined
     for (const queue of to) {
       if (queue.gone || batch.drops.has(queue)) continue
-      this.#writerOf(batch, queue).add(message)
+      if (shared) this.#writersOf(batch, queue).push(shared)
+      else this.#writerOf(batch, queue).add(message)
       batch.messages++
       batch.bytes += bytes
       this.pendingMessages++
@@ -130,11 +133,15 @@ export class SpoolWriter {
     return this.#batch
   }
 
-  #writerOf({ writers }: Batch, queue: SpoolQueue): SegmentWriter {
+  #writersOf({ writers }: Batch, queue: SpoolQueue): SegmentWriter[] {
     let list = writers.get(queue)
-    if (!list) writers.set(queue, list = [this.#spare.pop() ?? new SegmentWriter()])
-    let last = list[list.length - 1]!
-    if (last.bytes >= MAX_SEGMENT_BYTES) list.push(last = this.#spare.pop() ?? new SegmentWriter())
+    if (!list) writers.set(queue, list = [])
+    return list
+  }
+  #writerOf(batch: Batch, queue: SpoolQueue): SegmentWriter {
+    const list = this.#writersOf(batch, queue)
+    let last = list[list.length - 1]
+    if (last === undefined || last.isShared || last.bytes >= MAX_SEGMENT_BYTES) list.push(last = this.#spare.pop() ?? new SegmentWriter())
     return last
   }
 
@@ -212,7 +219,7 @@ export class SpoolWriter {
   #forget(batch: Batch): void {
     this.pendingMessages -= batch.messages
     this.pendingBytes -= batch.bytes
-    for (const list of batch.writers.values()) for (const writer of list) if (writer.reset() && this.#spare.length < MAX_SPARE_WRITERS) this.#spare.push(writer)
+    for (const list of batch.writers.values()) for (const writer of list) if (!writer.isShared && writer.reset() && this.#spare.length < MAX_SPARE_WRITERS) this.#spare.push(writer)
   }
 
   #puts(batch: Batch, statements: Statement[]): Put[] {
@@ -257,6 +264,13 @@ export class SpoolWriter {
     if (which === 'all') this.#rowsDue = false
     return rows
   }
+}
+
+/** A large message for several queues: one segment, the same bytes for all of them. */
+function sharedOf(message: StoredMessage): SegmentWriter {
+  const writer = new SegmentWriter('shared')
+  writer.add(message)
+  return writer
 }
 
 /** The last segment, when it is small, in memory and the new entries go along. */

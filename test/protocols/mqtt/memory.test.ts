@@ -1,0 +1,189 @@
+/** Everything that waits in memory has one bound, whoever lets it wait: readers that do not read, packets that never end, strangers. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { MemoryBudget } from '../../../agent/core/memory-budget.ts'
+import { Metrics } from '../../../agent/core/metrics.ts'
+import { encode } from '../../../protocols/mqtt/codec/encode.ts'
+import { Doorstep } from '../../../protocols/mqtt/doorstep.ts'
+import type { MqttPeer } from '../../helpers/mqtt-peer.ts'
+import { TestBroker } from '../../helpers/mqtt-broker.ts'
+import { settle } from '../../helpers/sim-clock.ts'
+
+const MIB = 1024 * 1024
+const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
+
+function rig(maxBytes: number): { readonly t: TestBroker; readonly budget: MemoryBudget; readonly metrics: Metrics } {
+  const metrics = new Metrics()
+  const budget = new MemoryBudget({ maxBytes, metrics })
+  return { t: new TestBroker({ budget }), budget, metrics }
+}
+/** Subscribed, and from then on it does not read. */
+async function idle(t: TestBroker, name: string, qos: 0 | 1 = 0): Promise<MqttPeer> {
+  const peer = t.open()
+  await peer.connect({ clientId: name })
+  await peer.subscribe('a/#', { qos })
+  peer.stream.pause()
+  return peer
+}
+async function flood(t: TestBroker, budget: MemoryBudget, messages: number, bytes: number, p: { qos?: 0 | 1; each?: () => Promise<void> } = {}): Promise<number> {
+  const pub = t.open()
+  await pub.connect({ clientId: 'flood' })
+  let most = 0
+  for (let i = 0; i < messages; i++) {
+    pub.publish('a/b', 'x'.repeat(bytes), p.qos ? { qos: 1, packetId: i % 60_000 + 1 } : {})
+    await settle()
+    most = Math.max(most, budget.heldBytes)
+    pub.received.length = 0
+    await p.each?.()
+  }
+  return most
+}
+
+for (const qos of [0, 1] as const) {
+  test(`what 15 subscribers do not read (QoS ${qos}) is there once, and not more than the budget allows; who reads gets everything`, async () => {
+    const { t, budget } = rig(8 * MIB)
+    const reader = t.open()
+    await reader.connect({ clientId: 'reader' })
+    await reader.subscribe('a/#')
+    const slow: MqttPeer[] = []
+    for (let i = 0; i < 15; i++) slow.push(await idle(t, `slow${i}`, qos))
+    let got = 0
+    const most = await flood(t, budget, 200, 256 * 1024, { qos, each: async () => { got += (await reader.seen()).length } })
+    assert.equal(got, 200)
+    assert.ok(most <= 8.5 * MIB, `${most} bytes were held`)
+    assert.ok(reader.closed === false)
+    for (const one of slow) one.stream.destroy()
+    reader.stream.destroy()
+    await settle()
+    await settle()
+    assert.ok(budget.heldBytes < 64, 'a PUBACK that just left, at most')
+  })
+}
+
+test('one copy for all: what one more receiver adds is its place in the line and its socket', async () => {
+  const { t, budget } = rig(200 * MIB)
+  for (let i = 0; i < 15; i++) await idle(t, `slow${i}`)
+  await flood(t, budget, 40, MIB / 2)
+  assert.ok(budget.heldBytes < 20 * MIB + 15 * MIB, `${budget.heldBytes / MIB} MiB are held of 20 MiB that were published to 15`)
+})
+
+test('QoS 0 of the slowest receivers goes first, then the connection that holds the most; a kept session loses nothing', async () => {
+  const { t, budget, metrics } = rig(4 * MIB)
+  const kept = t.open()
+  await kept.connect({ clientId: 'kept', ...KEEP })
+  await kept.subscribe('a/#', { qos: 1 })
+  kept.stream.pause()
+  const zero = await idle(t, 'zero', 0)
+  const one = await idle(t, 'one', 1)
+  const pub = t.open()
+  await pub.connect({ clientId: 'pub' })
+  for (let i = 0; metrics.total('mesh_memory_given_up_total', { what: 'connection' }) === 0; i++) {
+    assert.ok(i < 400, 'the budget was never used up')
+    pub.publish('a/b', 'x'.repeat(64 * 1024), { qos: 1, packetId: i + 1 })
+    await settle()
+    pub.received.length = 0
+  }
+  assert.ok(metrics.total('mesh_memory_given_up_total', { what: 'message' }) > 0)
+  assert.equal(t.metrics.total('mesh_mqtt_messages_dropped_total', { reason: 'memory' }), metrics.total('mesh_memory_given_up_total', { what: 'message' }))
+  await settle()
+  one.stream.resume()
+  await settle()
+  assert.deepEqual([zero.closed, one.closed, pub.closed], [false, true, false])
+  assert.ok(budget.heldBytes <= 4 * MIB)
+  assert.equal(t.durability.queue('session/kept')?.firstSeq, 1)
+})
+
+test('100 halves of a CONNECT of 900 kB are refused at their head, and nobody is kept out', async () => {
+  const { t, budget } = rig(8 * MIB)
+  const half = encode({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'c', username: undefined, password: Buffer.alloc(60_000), will: { topic: 'w', payload: Buffer.alloc(64_000), qos: 0, retain: false, properties: Buffer.alloc(0), delaySec: 0, messageExpirySec: undefined }, properties: {} }, 5)
+  const strangers = Array.from({ length: 100 }, () => t.open())
+  for (const s of strangers) s.stream.write(half.subarray(0, 60_000))
+  await settle()
+  assert.equal(budget.heldBytes, 0)
+  await settle()
+  assert.ok(strangers.every((s) => s.closed))
+  const c = t.open()
+  assert.equal((await c.connect({ clientId: 'c' })).reason, 0)
+})
+
+test('a CONNECT with a password and a will that fit is taken, and packets behind it may be as large as ever', async () => {
+  const { t } = rig(8 * MIB)
+  const c = t.open()
+  await c.connect({ clientId: 'c', username: 'u', password: Buffer.alloc(30_000), will: { topic: 'w', payload: Buffer.alloc(30_000), qos: 0, retain: false, properties: Buffer.alloc(0), delaySec: 0, messageExpirySec: undefined } })
+  await c.subscribe('a')
+  c.publish('a', 'x'.repeat(900_000))
+  assert.equal((await c.take('publish')).payload.length, 900_000)
+  const tight = t.open({ policy: { limits: { maxConnectBytes: 100 } } })
+  tight.send({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'x'.repeat(100), username: undefined, password: undefined, will: undefined, properties: {} })
+  await settle()
+  await settle()
+  assert.equal(tight.closed, true)
+})
+
+test('halves of small CONNECTs: the oldest strangers go when the budget is used up, and their memory with them', async () => {
+  const { t, budget, metrics } = rig(MIB)
+  const head = encode({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'c', username: undefined, password: Buffer.alloc(60_000), will: undefined, properties: {} }, 5)
+  const strangers: MqttPeer[] = []
+  let most = 0
+  for (let i = 0; i < 60; i++) {
+    const s = t.open()
+    strangers.push(s)
+    s.stream.write(head.subarray(0, 50_000))
+    await settle()
+    most = Math.max(most, budget.heldBytes)
+  }
+  await settle()
+  assert.ok(most < 1.2 * MIB, `${most} bytes were held`)
+  assert.deepEqual([strangers[0]!.closed, strangers.at(-1)!.closed], [true, false])
+  assert.ok(metrics.total('mesh_memory_given_up_total', { what: 'unfinished-connect' }) > 0)
+})
+
+test('halves of large packets count, and the connection that holds the most goes', async () => {
+  const { t, budget } = rig(4 * MIB)
+  const small = t.open()
+  await small.connect({ clientId: 'small' })
+  const large: MqttPeer[] = []
+  for (let i = 0; i < 10; i++) {
+    const peer = t.open()
+    large.push(peer)
+    await peer.connect({ clientId: `large${i}` })
+    peer.stream.write(Buffer.concat([Buffer.from([0x30, 0x80, 0x80, 0x3c]), Buffer.alloc(600_000)]))
+    await settle()
+    await settle()
+  }
+  assert.ok(budget.heldBytes <= 4 * MIB, `${budget.heldBytes} bytes are held`)
+  assert.ok(large.some((peer) => peer.closed) && large.some((peer) => !peer.closed))
+  assert.equal(small.closed, false)
+  for (const peer of large) peer.stream.destroy()
+  await settle()
+  await settle()
+  assert.equal(budget.heldBytes, 0)
+})
+
+test('of connections without CONNECT the oldest of the address with the most gives way, and a CONNECT that comes is served', async () => {
+  const t = new TestBroker()
+  const policy = { limits: { maxPendingConnects: 3 } }
+  const other = t.open({ policy, host: '10.0.0.2' })
+  const silent = Array.from({ length: 9 }, () => t.open({ policy, host: '10.0.0.1' }))
+  await settle()
+  assert.deepEqual([other.closed, silent.map((s) => s.closed)], [false, [true, true, true, true, true, true, true, false, false]])
+  assert.equal((await other.connect({ clientId: 'other' })).reason, 0)
+  const next = t.open({ policy, host: '10.0.0.3' })
+  assert.equal((await next.connect({ clientId: 'next' })).reason, 0)
+  assert.equal(t.metrics.total('mesh_mqtt_pending_connects'), 2)
+  for (const s of silent) s.stream.destroy()
+  await settle()
+  assert.equal(t.metrics.total('mesh_mqtt_pending_connects'), 0)
+})
+
+test('a place at the doorstep is given back once, whoever ends it', () => {
+  const d = new Doorstep()
+  const ended: string[] = []
+  const one = d.enter('a', 1, () => ended.push('one'))
+  const two = d.enter('b', 1, () => ended.push('two'))
+  one[Symbol.dispose]()
+  assert.deepEqual([d.size, ended], [1, ['one']])
+  two[Symbol.dispose]()
+  two[Symbol.dispose]()
+  assert.equal(d.size, 0)
+})
