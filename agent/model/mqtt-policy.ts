@@ -47,6 +47,9 @@ const spool = () => z.strictObject({
   whenFull: z.enum(['refuse', 'drop-oldest']).default('refuse'),
 })
 
+/** Also for messages from inside, where no listener says otherwise. */
+export const RETAINED_LIMITS = { maxRetainedMessages: 10_000, maxRetainedBytes: 64 * 1024 * 1024 }
+
 const limits = () => z.strictObject({
   maxPacketBytes: bytes().max(268_435_460).default(1024 * 1024),
   /** Of a CONNECT, its will and password included: until then nobody knows who it is. */
@@ -63,8 +66,8 @@ const limits = () => z.strictObject({
   receiveMaximum: bytes().max(65_535).default(65_535),
   maxQueuedMessages: bytes().default(100_000),
   maxQueuedBytes: bytes().default(64 * 1024 * 1024),
-  maxRetainedMessages: bytes().default(10_000),
-  maxRetainedBytes: bytes().default(64 * 1024 * 1024),
+  maxRetainedMessages: bytes().default(RETAINED_LIMITS.maxRetainedMessages),
+  maxRetainedBytes: bytes().default(RETAINED_LIMITS.maxRetainedBytes),
   maxSessionExpirySec: z.number().int().nonnegative().default(7 * 24 * 3600),
   maxKeepAliveSec: z.number().int().positive().max(65_535).default(65_535),
   connectTimeoutMs: bytes().default(10_000),

@@ -75,7 +75,7 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
       for (const client of open) client.reauthorize()
       for (const session of state.sessions.values()) if (!session.link) reauthorizeKept(state, session)
     },
-    publish: (message, origin) => publishInside(state, message, { from: undefined, origin }, message.retain ? 'retain' : 'do not retain'),
+    publish: (message, origin) => publishInside(state, message, { from: undefined, origin }),
     attach(route: Route) {
       state.subscriptions.addRoute(route)
       return { [Symbol.dispose]: () => state.subscriptions.removeRoute(route) }

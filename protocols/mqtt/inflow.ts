@@ -12,6 +12,7 @@ import { Fifo } from './fifo.ts'
 import type { Link } from './link.ts'
 import { type Commit, commitOf, deliver, plan, retryMs } from './publication.ts'
 import { REASON, violation } from './reason.ts'
+import type { Place } from './retained.ts'
 import type { Session } from './session.ts'
 import { SHARED_BYTES, sizeOf } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
@@ -36,7 +37,8 @@ type InLine = {
   commit: Commit | undefined
   readonly qos: Qos
   readonly packetId: number
-  readonly keep: 'retain' | 'do not retain'
+  /** Among the retained messages; undefined = is not retained. */
+  readonly place: Place | undefined
   /** `over`: dropped, nothing to be answered. */
   state: 'waiting' | 'taken' | 'refused' | 'over'
   reason: number
@@ -167,16 +169,15 @@ export class Inflow {
 
   #enqueue(message: StoredMessage, to: Plan, { qos, packetId, retain }: Publish): void {
     const { retained, counters, ctx } = this.#state
-    let keep: InLine['keep'] = retain ? 'retain' : 'do not retain'
-    if (retain && !retained.hasRoomFor(message, this.#link.limits)) {
+    const place = retain ? retained.reserve(message, this.#link.limits) : undefined
+    if (retain && !place) {
       counters.dropped['retained-limit'].value++
       ctx.log.warn({ evt: 'mqtt.retained.full', clientId: this.#session.clientId, topic: message.topic }, 'message is not retained: a limit of mqtt.limits is reached')
       if (qos > 0 && this.#link.version === 5) { counters.refused('quota').value++; this.#answerInTurn(qos, packetId, REASON.quotaExceeded); return }
-      keep = 'do not retain'
     }
-    const commit = this.#commitOf(message, to, packetId, keep)
+    const commit = this.#commitOf(message, to, packetId, place)
     const bytes = lineBytes(message, to)
-    const one: InLine = { number: ++this.#lastNumber, bytes, message, plan: to, commit, keep, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
+    const one: InLine = { number: ++this.#lastNumber, bytes, message, plan: to, commit, place, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
     if (qos === 2) this.#arriving.add(packetId)
     this.#line.push(one)
     this.#lineBytes += bytes
@@ -186,10 +187,10 @@ export class Inflow {
     else this.#settle()
   }
 
-  #commitOf(message: StoredMessage, to: Plan, packetId: number, keep: InLine['keep']): Commit | undefined {
+  #commitOf(message: StoredMessage, to: Plan, packetId: number, place: Place | undefined): Commit | undefined {
     const { durability, retained } = this.#state
     const inbound = message.qos === 2 && this.#session.stored ? { clientId: this.#session.clientId, packetId } : undefined
-    return commitOf({ durability, retained, message, plan: to, keep, inbound })
+    return commitOf({ durability, retained, message, plan: to, place, inbound })
   }
 
   #isLong(share: number): boolean {
@@ -273,18 +274,19 @@ export class Inflow {
   #planAnew(one: InLine): void {
     if (!one.message || one.commit?.begun) return
     one.plan = plan(this.#state, one.message, { from: this.#session, origin: undefined })
-    one.commit = this.#commitOf(one.message, one.plan, one.packetId, one.keep)
+    one.commit = this.#commitOf(one.message, one.plan, one.packetId, one.place)
   }
 
   #answerInTurn(qos: Qos, packetId: number, reason: number): void {
     if (this.#line.size === 0) { this.#answer(qos, packetId, reason); return }
-    this.#line.push({ number: ++this.#lastNumber, bytes: 0, message: undefined, plan: undefined, commit: undefined, keep: 'do not retain', qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
+    this.#line.push({ number: ++this.#lastNumber, bytes: 0, message: undefined, plan: undefined, commit: undefined, place: undefined, qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
   }
 
   /** Answers from the front of the line as far as it is decided. */
   #settle(): void {
     for (let one = this.#line.first(); one !== undefined && one.state !== 'waiting'; one = this.#line.first()) {
       this.#line.shift()
+      one.place?.[Symbol.dispose]()
       this.#lineBytes -= one.bytes
       this.#state.memory.budget.give(one.bytes)
       if (one.qos === 2) this.#arriving.delete(one.packetId)

@@ -4,9 +4,10 @@
  */
 import { backoffMs } from '../../agent/core/clock.ts'
 import { type MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { RETAINED_LIMITS } from '../../agent/model/mqtt-policy.ts'
 import type { Qos } from './codec/packet.ts'
 import type { Durability, DurableQueue, StoredMessage } from './durability.ts'
-import type { Retained } from './retained.ts'
+import type { Place, Retained } from './retained.ts'
 import type { Session } from './session.ts'
 import type { BrokerState } from './state.ts'
 import { memberOf, type Plan, planOf, type Route, type Target, withoutLocal } from './subscriptions.ts'
@@ -62,13 +63,13 @@ export class Commit {
 }
 
 /** @returns undefined when nothing has to be durable. Everything is asked for in one tick, so it lands in one transaction. */
-export function commitOf(p: { durability: Durability; retained: Retained; message: StoredMessage; plan: Plan; keep: 'retain' | 'do not retain'; inbound: Inbound | undefined }): Commit | undefined {
-  const { durability, message, inbound } = p
+export function commitOf(p: { durability: Durability; retained: Retained; message: StoredMessage; plan: Plan; place: Place | undefined; inbound: Inbound | undefined }): Commit | undefined {
+  const { durability, message, inbound, place } = p
   const queues: DurableQueue[] = [...p.plan.queues]
   const others = routed(message, p.plan.routes, queues)
   const todo = others.map((other) => () => durability.append(other.message, other.queues))
   if (queues.length > 0 || inbound) todo.push(() => (inbound ? durability.append(message, queues, inbound) : durability.append(message, queues)))
-  if (p.keep === 'retain') todo.push(() => p.retained.save(message))
+  if (place) todo.push(() => p.retained.save(message, place))
   return todo.length === 0 ? undefined : new Commit(todo)
 }
 
@@ -90,9 +91,10 @@ function routed(message: StoredMessage, routes: readonly Route[], same: DurableQ
  * Publishes what comes from inside. Resolves once it is as durable as it has to be.
  * @throws MESH_MQTT_QUOTA, MESH_STORAGE_FULL and other refusals of the spool when nothing of it was taken; what was begun is repeated until it is done
  */
-export async function publishInside(state: BrokerState, message: StoredMessage, source: Source, keep: 'retain' | 'do not retain'): Promise<void> {
+export async function publishInside(state: BrokerState, message: StoredMessage, source: Source): Promise<void> {
   const to = plan(state, message, source)
-  const commit = commitOf({ durability: state.durability, retained: state.retained, message, plan: to, keep, inbound: undefined })
+  using place = message.retain ? placeInside(state, message) : undefined
+  const commit = commitOf({ durability: state.durability, retained: state.retained, message, plan: to, place, inbound: undefined })
   for (let attempt = 0; commit !== undefined; attempt++) {
     try {
       await commit.run()
@@ -104,6 +106,19 @@ export async function publishInside(state: BrokerState, message: StoredMessage, 
     }
   }
   deliver(message, to.direct)
+}
+
+/** No client's limits are at hand: those of the strictest listener hold. A message that may not be retained is delivered all the same. */
+function placeInside({ retained, policiesOf, counters, ctx }: BrokerState, message: StoredMessage): Place | undefined {
+  const policies = policiesOf(undefined)
+  const limits = policies.length > 0 ? policies.map((policy) => policy.limits) : [RETAINED_LIMITS]
+  const place = retained.reserve(message, {
+    maxRetainedMessages: Math.min(...limits.map((l) => l.maxRetainedMessages)), maxRetainedBytes: Math.min(...limits.map((l) => l.maxRetainedBytes)),
+  })
+  if (place) return place
+  counters.dropped['retained-limit'].value++
+  ctx.log.warn({ evt: 'mqtt.retained.full', topic: message.topic }, 'message is not retained: a limit of mqtt.limits is reached')
+  return undefined
 }
 
 /** Waiting for room: 50 ms to 5 s, never none. */

@@ -6,33 +6,63 @@ import type { Durability, StoredMessage } from './durability.ts'
 import { leftMs } from './expiry.ts'
 import { TopicTree } from './topic-tree.ts'
 
+type Limits = Pick<MqttPolicy['limits'], 'maxRetainedMessages' | 'maxRetainedBytes'>
+/** A topic's messages that are on their way to the disk: how many, and the largest. */
+type Reserved = { places: number; bytes: number }
+
+/** Room that a message has among the retained ones, from before it is written until it is there or is given up. Giving it back twice is giving it back once. */
+export class Place implements Disposable {
+  #giveBack: (() => void) | undefined
+  constructor(giveBack: (() => void) | undefined) { this.#giveBack = giveBack }
+  [Symbol.dispose](): void {
+    this.#giveBack?.()
+    this.#giveBack = undefined
+  }
+}
+
 export class Retained {
   readonly #durability: Durability
   readonly #clock: Clock
   readonly #tree = new TopicTree<StoredMessage>()
-  #count = 0
+  readonly #reserved = new Map<string, Reserved>()
+  /** With what is reserved: many messages may be on their way at once. */
+  #topics = 0
   #bytes = 0
+  #stored = 0
 
   constructor(p: { durability: Durability; clock: Clock }) {
     this.#durability = p.durability
     this.#clock = p.clock
-    for (const [topic, message] of p.durability.retained) this.#put(topic, message)
+    for (const [topic, message] of p.durability.retained) this.#change(topic, () => this.#put(topic, message))
   }
 
-  get size(): number { return this.#count }
+  get size(): number { return this.#stored }
 
-  /** Whether it fits the limits once it has replaced what the topic holds. */
-  hasRoomFor(message: StoredMessage, limits: MqttPolicy['limits']): boolean {
-    if (message.payload.length === 0) return true
-    const old = this.#tree.get(message.topic)
-    return this.#count + (old ? 0 : 1) <= limits.maxRetainedMessages && this.#bytes - (old ? sizeOf(old) : 0) + sizeOf(message) <= limits.maxRetainedBytes
+  /** @returns undefined when a limit does not allow it once it has replaced what the topic holds */
+  reserve(message: StoredMessage, limits: Limits): Place | undefined {
+    const { topic, payload } = message
+    if (payload.length === 0) return new Place(undefined)
+    const bytes = sizeOf(message)
+    const more = Math.max(0, bytes - this.#bytesOf(topic))
+    const isNew = !this.#isThere(topic)
+    if ((isNew && this.#topics >= limits.maxRetainedMessages) || (more > 0 && this.#bytes + more > limits.maxRetainedBytes)) return undefined
+    this.#change(topic, () => {
+      const of = this.#reserved.get(topic)
+      this.#reserved.set(topic, { places: (of?.places ?? 0) + 1, bytes: Math.max(of?.bytes ?? 0, bytes) })
+    })
+    return new Place(() => this.#change(topic, () => {
+      const of = this.#reserved.get(topic)!
+      if (--of.places === 0) this.#reserved.delete(topic)
+    }))
   }
 
   /** Empty payload deletes. Seen by subscribers once it is durable. */
-  async save(message: StoredMessage): Promise<void> {
+  async save(message: StoredMessage, place: Place): Promise<void> {
+    const { topic } = message
     const kept = message.payload.length === 0 ? undefined : compact(message)
-    await this.#durability.saveRetained(message.topic, kept)
-    this.#put(message.topic, kept)
+    await this.#durability.saveRetained(topic, kept)
+    this.#change(topic, () => this.#put(topic, kept))
+    place[Symbol.dispose]()
   }
 
   /** Those that the filter matches and that have not expired; expired ones that are met are deleted. */
@@ -42,7 +72,7 @@ export class Retained {
     const expired: StoredMessage[] = []
     this.#tree.ofFilter(filter, (message) => { (leftMs(message, now) <= 0 ? expired : found).push(message) })
     for (const { topic } of expired) {
-      this.#put(topic, undefined)
+      this.#change(topic, () => this.#put(topic, undefined))
       // A failure leaves it in the store; it is expired there too.
       this.#durability.saveRetained(topic, undefined).catch(() => undefined)
     }
@@ -51,12 +81,23 @@ export class Retained {
 
   #put(topic: string, message: StoredMessage | undefined): void {
     const old = this.#tree.get(topic)
-    if (old) { this.#count--; this.#bytes -= sizeOf(old) }
+    if (old) this.#stored--
     if (message) {
-      this.#count++
-      this.#bytes += sizeOf(message)
+      this.#stored++
       this.#tree.set(topic, message)
     } else if (old) this.#tree.delete(topic)
+  }
+
+  #isThere(topic: string): boolean { return this.#tree.get(topic) !== undefined || this.#reserved.has(topic) }
+  #bytesOf(topic: string): number {
+    const now = this.#tree.get(topic)
+    return Math.max(now ? sizeOf(now) : 0, this.#reserved.get(topic)?.bytes ?? 0)
+  }
+  #change(topic: string, change: () => void): void {
+    const [bytes, wasThere] = [this.#bytesOf(topic), this.#isThere(topic)]
+    change()
+    this.#bytes += this.#bytesOf(topic) - bytes
+    this.#topics += Number(this.#isThere(topic)) - Number(wasThere)
   }
 }
 

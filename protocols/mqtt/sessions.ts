@@ -156,7 +156,7 @@ function publishWill(state: BrokerState, clientId: string, message: StoredMessag
   const publish = async (): Promise<void> => {
     for (let tries = 1; ; tries++) {
       try {
-        await publishInside(state, message, { from: undefined, origin: undefined }, message.retain ? 'retain' : 'do not retain')
+        await publishInside(state, message, { from: undefined, origin: undefined })
         return
       } catch (err) {
         if (tries === MAX_WILL_TRIES || closed.aborted) throw err
