@@ -131,7 +131,7 @@ function problemsOf(p: StatusParts): Problem[] {
     ...exposed(p),
     ...p.dataPath.listeners().map((l) => l.error),
     workloadProblem(p),
-    ...applier.rejected.slice(0, MAX_LISTED).map((r) => new MeshError('MESH_CONFIG_REJECTED', `${r.kind} ${r.name}: ${r.issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}`)),
+    ...refusedOf(p).slice(0, MAX_LISTED),
     ...unknownNames(p),
     ...p.dns?.status().problems ?? [],
     ...blockedListeners(p.tables.get()).slice(0, MAX_LISTED),
@@ -150,6 +150,13 @@ function problemsOf(p: StatusParts): Problem[] {
     seen.add(err.code + err.message)
     return [{ code: err.code, text: err.message, remedy: err.row.remedy }]
   })
+}
+
+/** A folder's own problems name file and line, too. */
+function refusedOf({ configuration: { applier, folderProblems } }: StatusParts): MeshError[] {
+  const told = folderProblems()
+  return applier.rejected.filter(({ name }) => !told.some((t) => t.message.includes(`"${name}"`))).map(({ kind, name, issues, blocked }) => new MeshError('MESH_CONFIG_REJECTED',
+    `${kind} ${name}: ${issues.slice(0, 3).map((i) => `${i.path}: ${i.problem}`).join('; ')}${blocked ? ' (what is concerned refuses, the rest is in force)' : ''}`))
 }
 
 function setAside(code: 'MESH_IDENTITY_DAMAGED' | 'MESH_STORAGE_DAMAGED', file: string | undefined): MeshError | undefined {

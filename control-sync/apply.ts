@@ -1,6 +1,7 @@
 /**
- * From what a control plane or a folder says to what is served: stage → decode → build tables → swap → save. One change at a time, whole
- * or per resource not at all: a resource that does not decode keeps its last good version while the rest goes on.
+ * From what a control plane or a folder says to what is served: stage → decode → build tables → swap → save. One change at a time. What is wrong in a
+ * resource blocks the piece that it is in (decode/at.ts), and the rest of it is in force as it was sent: its last good version could be weaker than
+ * what is asked for. Only bytes that are no such resource at all leave that version in force.
  */
 import type { Clock, Timer } from '../agent/core/clock.ts'
 import type { Current } from '../agent/core/current.ts'
@@ -15,13 +16,15 @@ import { AuthorizationAge } from './authorization-age.ts'
 import type { ReadFile } from './decode/at.ts'
 import { closeBlocks, Unpacked } from './kept-resource.ts'
 import { meshTables } from './mesh-tables.ts'
+import { shared, type Notes } from './notes.ts'
 import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
 import type { SnapshotSaver } from './snapshot-saver.ts'
 import type { Ages, SavedChange, StoredSnapshot } from './snapshot-store.ts'
 import { stage, type Incoming } from './stage.ts'
 
 export type Change = { readonly kind: ResourceKind; readonly put: readonly Incoming[]; readonly removed: readonly string[] }
-export type Rejected = { readonly kind: ResourceKind; readonly name: string; readonly issues: readonly Issue[] }
+/** `blocked`: it is in force, and the pieces with these issues refuse. Else its last good version serves on, if there is one. */
+export type Rejected = { readonly kind: ResourceKind; readonly name: string; readonly issues: readonly Issue[]; readonly blocked: boolean }
 export type Applied = { readonly changed: number; readonly rejected: readonly Rejected[] }
 
 export type ApplierOptions = {
@@ -56,7 +59,7 @@ export class Applier implements Disposable {
   #snapshot = EMPTY_SNAPSHOT
   #generation = 0
   #references = new Map<RawResource, References>()
-  #ignored = new Map<RawResource, readonly string[]>()
+  readonly #notes = new Map<RawResource, { readonly kind: ResourceKind; readonly notes: Notes }>()
   #rejected = new Map<string, Rejected>()
   readonly #unpacked = new Unpacked()
   #packing: Timer | undefined
@@ -71,7 +74,7 @@ export class Applier implements Disposable {
     options.saver?.savesFrom(() => this.#everything())
     this.#age = new AuthorizationAge({ clock: options.clock, ...(options.authorization ?? { maxAgeMs: 0, isConnected: () => true }), changed: () => this.#swap(this.stale) })
     this.#changedCount = metrics.counter('mesh_config_resources_changed_total', 'Resources that a push changed, by kind.', ['kind'])
-    this.#rejectedCount = metrics.counter('mesh_config_resources_rejected_total', 'Resources that were refused, by kind; the previous version serves on.', ['kind'])
+    this.#rejectedCount = metrics.counter('mesh_config_resources_rejected_total', 'Resources with something that cannot be taken, by kind: pieces of them refuse, or the previous version serves on.', ['kind'])
     this.#ignoredCount = metrics.counter('mesh_config_ignored_fields_total', 'Fields of received resources that meshlet does not act upon.').cell({})
     metrics.gaugeOf('mesh_config_stale', '1 while what is served came from disk and no control plane has confirmed it.', () => (this.stale ? 1 : 0))
     metrics.gaugeOf('mesh_config_generation', 'Number of the configuration in force; each applied change adds one.', () => this.#generation)
@@ -82,9 +85,9 @@ export class Applier implements Disposable {
   get heard(): ReadonlySet<ResourceKind> { return this.#heard }
   get generation(): number { return this.#generation }
   get stale(): boolean { return this.#o.tables.get().stale }
-  get rejected(): readonly Rejected[] { return [...this.#rejected.values()] }
+  get rejected(): readonly Rejected[] { return [...this.#rejected.values(), ...[...this.#notes.keys()].flatMap((raw) => this.#blockedOf(raw) ?? [])] }
   get ignored(): readonly { readonly name: string; readonly fields: readonly string[] }[] {
-    return [...this.#ignored].map(([raw, fields]) => ({ name: raw.name, fields }))
+    return [...this.#notes].flatMap(([{ name }, { notes }]) => (notes.ignored ? [{ name, fields: notes.ignored }] : []))
   }
   /** Why the configuration in force is not on disk; undefined when it is. */
   get storageError(): MeshError | undefined { return this.#o.saver?.error }
@@ -119,6 +122,7 @@ export class Applier implements Disposable {
     this.#derived = {}
     this.#generation = stored.generation
     this.#references = new Map(stored.references)
+    for (const kind of KINDS) for (const raw of stored.snapshot.resources[kind].values()) this.#note(kind, raw, this.#references.get(raw))
     this.#o.saver?.restored({ ...stored, savedAtMs: stored.snapshot.savedAtMs })
     this.#age.restored(stored.contactAtMs ?? stored.snapshot.savedAtMs)
     // No stored names: they may not have been asked for.
@@ -140,7 +144,7 @@ export class Applier implements Disposable {
       if (applied.changed > 0) await this.#pack(pace)
       // What follows a large change, often another, is not put on top of its last slice.
       if (pace.hasRested) await nextTurn()
-      for (const { kind } of changes) if (!applied.rejected.some((r) => r.kind === kind)) this.#heard.add(kind)
+      for (const { kind } of changes) if (!applied.rejected.some((r) => r.kind === kind && !r.blocked)) this.#heard.add(kind)
       return applied
     })
     this.#work = done.catch(() => undefined)
@@ -155,6 +159,7 @@ export class Applier implements Disposable {
     const resources = { ...this.#snapshot.resources }
     const saved: SavedChange[] = []
     const rejected: Rejected[] = []
+    const again: Rejected[] = []
     this.#o.saver?.contact()
     this.#age.contact()
     for (const { kind, put, removed } of changes) {
@@ -164,18 +169,27 @@ export class Applier implements Disposable {
       for (let i = 0; i < put.length; i++) {
         const incoming = put[i]!
         const { name } = incoming
-        const staging = stage(kind, incoming, (next ?? before).get(name), this.#o, pace)
+        const known = (next ?? before).get(name)
+        const staging = stage(kind, incoming, known, this.#o, pace)
         const staged = staging instanceof Promise ? await staging : staging
         if ((staged.outcome !== 'same' || i % UNCHANGED_A_LOOK === 0) && pace.due) await pace.rest()
-        if (staged.outcome === 'refused') { rejected.push({ kind, name, issues: staged.issues }); continue }
+        if (staged.outcome === 'refused') { rejected.push({ kind, name, issues: staged.issues, blocked: false }); continue }
         if (this.#rejected.size > 0) this.#rejected.delete(`${kind} ${name}`)
-        if (staged.outcome === 'same') continue
-        const { raw, references, ignored } = staged
+        if (staged.outcome === 'same') {
+          // Who sends it anew is told anew.
+          const still = known && this.#notes.size > 0 ? this.#blockedOf(known) : undefined
+          if (still) again.push(still)
+          continue
+        }
+        const { raw, references } = staged
         next ??= new Map(before)
         next.set(name, raw)
         this.#unpacked.add(raw)
         this.#references.set(raw, references)
-        if (ignored.length > 0) { this.#ignored.set(raw, ignored); this.#ignoredCount.value += ignored.length }
+        this.#note(kind, raw, references)
+        this.#ignoredCount.value += references.notes?.ignored?.length ?? 0
+        const blocked = this.#blockedOf(raw)
+        if (blocked) rejected.push(blocked)
         saved.push({ kind, name, put: raw, references })
       }
       for (const name of removed) {
@@ -188,7 +202,8 @@ export class Applier implements Disposable {
       if (next) resources[kind] = next
     }
     this.#count(saved, rejected)
-    if (saved.length === 0) { this.confirm(); return { changed: 0, rejected } }
+    const all = again.length === 0 ? rejected : [...rejected, ...again]
+    if (saved.length === 0) { this.confirm(); return { changed: 0, rejected: all } }
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
     this.#snapshot = { resources, savedAtMs }
@@ -198,15 +213,24 @@ export class Applier implements Disposable {
     this.#swap(false)
     this.#o.saver?.add({ generation, savedAtMs }, saved)
     this.#o.log.info({ evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length }, 'configuration applied')
-    return { changed: saved.length, rejected }
+    return { changed: saved.length, rejected: all }
+  }
+
+  #note(kind: ResourceKind, raw: RawResource, references: References | undefined): void {
+    if (references?.notes) this.#notes.set(raw, { kind, notes: shared(references.notes) })
+  }
+  #blockedOf(raw: RawResource): Rejected | undefined {
+    const noted = this.#notes.get(raw)
+    return noted?.notes.blocked && { kind: noted.kind, name: raw.name, issues: noted.notes.blocked, blocked: true }
   }
 
   #count(saved: readonly SavedChange[], rejected: readonly Rejected[]): void {
     for (const { kind } of saved) this.#changedCount.cell({ kind }).value++
     for (const r of rejected) {
-      this.#rejected.set(`${r.kind} ${r.name}`, r)
+      if (!r.blocked) this.#rejected.set(`${r.kind} ${r.name}`, r)
       this.#rejectedCount.cell({ kind: r.kind }).value++
-      this.#o.log.warn({ evt: 'config.rejected', code: 'MESH_CONFIG_REJECTED', kind: r.kind, resource: r.name, issues: r.issues }, 'resource refused, its last good version serves on')
+      const line = { evt: 'config.rejected', code: 'MESH_CONFIG_REJECTED', kind: r.kind, resource: r.name, blocked: r.blocked, issues: r.issues }
+      this.#o.log.warn(line, r.blocked ? 'what cannot be taken of a resource is blocked, the rest of it is in force' : 'resource refused, its last good version serves on')
     }
   }
 
@@ -231,7 +255,7 @@ export class Applier implements Disposable {
     const alive = new Set<RawResource>()
     for (const kind of KINDS) for (const raw of this.#snapshot.resources[kind].values()) alive.add(raw)
     for (const raw of this.#references.keys()) if (!alive.has(raw)) this.#references.delete(raw)
-    for (const raw of this.#ignored.keys()) if (!alive.has(raw)) this.#ignored.delete(raw)
+    for (const raw of this.#notes.keys()) if (!alive.has(raw)) this.#notes.delete(raw)
   }
 
   *#holders(): Iterable<{ kind: ResourceKind; name: string; references: References }> {

@@ -14,7 +14,7 @@ const values = new WeakMap<RawResource, object>()
 /** What was made of a resource while it was checked and need not be made again. */
 export function keepValue(raw: RawResource, value: object): void { values.set(raw, value) }
 
-/** Undefined for what does not decode: it was refused when it came, or was stored by another version of meshlet. */
+/** Undefined for what is no such resource at all: it was refused when it came, or was stored by another version of meshlet. */
 function valueOf<T extends object>(raw: RawResource | undefined, make: (raw: RawResource) => T | undefined): T | undefined {
   if (!raw) return undefined
   const known = values.get(raw)

@@ -3,9 +3,10 @@ import type { Cluster } from '../agent/model/cluster.ts'
 import type { FilterChain, Listener } from '../agent/model/listener.ts'
 import type { RouteConfig } from '../agent/model/route.ts'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
+import type { Notes } from './notes.ts'
 
-/** Kind → names. Small, and stored beside the resource, so that nothing needs to be decoded to know it. */
-export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']?: readonly string[] }
+/** Kind → names, and what is not in force as it was sent. Small, and stored beside the resource, so that nothing needs to be decoded to know it. */
+export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']?: readonly string[] } & { readonly notes?: Notes }
 export const NO_REFERENCES: References = {}
 
 /** @param value what decode gave for that kind */

@@ -6,6 +6,7 @@ import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route-table.ts'
 import { KeptResource, viewOf } from './kept-resource.ts'
 import { keepValue } from './mesh-tables.ts'
+import { notesOf } from './notes.ts'
 import { referencesOf, routeReferencesOf, type References } from './references.ts'
 import { sameContent } from './same-content.ts'
 
@@ -13,7 +14,7 @@ export type Incoming = { readonly name: string; readonly version: string; readon
 export type Staged =
   /** Nothing about it changed, however it is encoded. */
   | { readonly outcome: 'same' }
-  | { readonly outcome: 'changed'; readonly raw: RawResource; readonly references: References; readonly ignored: readonly string[] }
+  | { readonly outcome: 'changed'; readonly raw: RawResource; readonly references: References }
   | { readonly outcome: 'refused'; readonly issues: readonly Issue[] }
 
 /** At once, but for what takes long. @param known what is in force under this name */
@@ -24,7 +25,12 @@ export function stage(kind: ResourceKind, incoming: Incoming, known: RawResource
   if (kind === 'route') return stageRoutes(raw, options, pace)
   const decoded = decode(kind, value, options)
   if (!decoded.ok) return { outcome: 'refused', issues: decoded.issues }
-  return { outcome: 'changed', raw, references: referencesOf(kind, decoded.value), ignored: decoded.ignored }
+  return { outcome: 'changed', raw, references: withNotes(referencesOf(kind, decoded.value), decoded) }
+}
+
+function withNotes(references: References, decoded: Parameters<typeof notesOf>[0]): References {
+  const notes = notesOf(decoded)
+  return notes ? { ...references, notes } : references
 }
 
 function isSame(kind: ResourceKind, known: Uint8Array, value: Uint8Array): boolean {
@@ -40,7 +46,7 @@ async function stageRoutes(raw: RawResource, { readFile }: DecodeOptions, pace: 
     if (done) {
       if (!value.ok) return { outcome: 'refused', issues: value.issues }
       keepValue(raw, value.value)
-      return { outcome: 'changed', raw, references: { cluster: [...clusters] }, ignored: value.ignored }
+      return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, value) }
     }
     if (pace.due) await pace.rest()
   }

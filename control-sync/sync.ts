@@ -232,7 +232,7 @@ class AdsSync implements Sync {
     log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: removed.length, changed, rejected: rejected.length }, 'push received')
     talk.send(talk.protocol.answer(response, rejected.map(problemOf)))
     await this.#subscribe()
-    this.#refused.update(applier.rejected)
+    this.#refused.update(applier.rejected.filter(isLost))
     if (talk.protocol.complete) this.#synced.resolve()
   }
 
@@ -244,7 +244,7 @@ class AdsSync implements Sync {
     // What nobody names any more has been given up in the meantime.
     await applier.apply(changes.map((c) => ({ ...c, put: c.put.filter((r) => talk.protocol.takes(c.kind, r.name)) })))
     await this.#subscribe()
-    this.#refused.update(applier.rejected)
+    this.#refused.update(applier.rejected.filter(isLost))
   }
 
   /** Asks for what is named now and gives up what is not any more. */
@@ -276,6 +276,9 @@ class AdsSync implements Sync {
     if (moved && next.state === 'connected') this.#o.log.info({ evt: 'control.connected', address: this.#link.address }, 'configuration stream is up')
   }
 }
+
+/** What is blocked is here as it was sent: nothing is learnt by asking for it again. */
+function isLost({ blocked }: Rejected): boolean { return !blocked }
 
 function problemOf({ name, issues }: Rejected): string {
   return `${name}: ${issues.map((i) => `${i.path}: ${i.problem}`).join(', ')}`

@@ -3,7 +3,7 @@
  * entry is taken and the rest forgotten: when the chains behind it do not match further on, the answer is the default chain and
  * not a less specific entry.
  */
-import type { FilterChain, FilterChainMatch, Listener } from '../agent/model/listener.ts'
+import { matchesPort, type FilterChain, type FilterChainMatch, type Listener } from '../agent/model/listener.ts'
 import { cidrContains, type Cidr } from '../agent/model/ip.ts'
 import type { Interest } from './sniff.ts'
 
@@ -26,10 +26,14 @@ export function choose(listener: Listener, facts: ChainFacts): FilterChain | und
 
 /**
  * What sniffing can change for this listener. Chains that match on TLS facts need the TLS inspector even where none is configured
- * (Envoy adds it by itself).
+ * (Envoy adds it by itself). Where an inspector is switched off for the port, the connection is one of plain bytes, whatever it carries.
+ * @param port of the original destination
  */
-export function interestOf(listener: Listener): Interest {
-  return treeOf(listener).interest
+export function interestOf(listener: Listener, port: number): Interest {
+  const { interest: all } = treeOf(listener)
+  const { tlsOff, httpOff } = listener.sniff
+  const [noTls, noHttp] = [tlsOff !== undefined && matchesPort(tlsOff, port), httpOff !== undefined && matchesPort(httpOff, port)]
+  return noTls || noHttp ? { ...all, tls: all.tls && !noTls, http: all.http && !noHttp } : all
 }
 
 type Find = (facts: ChainFacts) => FilterChain | undefined
@@ -89,7 +93,7 @@ function byTransport(chains: readonly FilterChain[]): Find {
 
 /** The first of the client's protocols, in the client's order, that any chain names. */
 function byApplicationProtocol(chains: readonly FilterChain[]): Find {
-  const levels = grouped(chains, (m) => m.applicationProtocols, bySource)
+  const levels = grouped(chains, (m) => m.applicationProtocols, byDirectSource)
   return (f) => {
     for (const protocol of f.alpn) {
       const named = levels.some.get(protocol)
@@ -99,14 +103,35 @@ function byApplicationProtocol(chains: readonly FilterChain[]): Find {
   }
 }
 
+function byDirectSource(chains: readonly FilterChain[]): Find {
+  const find = byRange(chains, (m) => m.directSourceRanges ?? NO_RANGES, bySourceType)
+  return (f) => find(f.sourceIp)?.(f)
+}
+const NO_RANGES: readonly Cidr[] = []
+
+function bySourceType(chains: readonly FilterChain[]): Find {
+  const levels = grouped(chains, (m) => (m.sourceType === undefined ? [] : [m.sourceType]), bySource)
+  if (levels.some.size === 0) return (f) => levels.any?.(f)
+  return (f) => (levels.some.get(isLocal(f) ? 'local' : 'external') ?? levels.any)?.(f)
+}
+
+/** Envoy's SAME_IP_OR_LOOPBACK. */
+function isLocal({ sourceIp, destinationIp }: ChainFacts): boolean {
+  return sourceIp === destinationIp || sourceIp === '::1' || /^(?:::ffff:)?127\./.test(sourceIp)
+}
+
 function bySource(chains: readonly FilterChain[]): Find {
   const find = byRange(chains, (m) => m.sourceRanges, bySourcePort)
   return (f) => find(f.sourceIp)?.(f)
 }
 
 function bySourcePort(chains: readonly FilterChain[]): Find {
-  // Chains that are equal up to here are a conflict that Envoy refuses; the first one serves.
-  const levels = grouped(chains, (m) => m.sourcePorts, ([first]): Find => () => first)
+  const levels = grouped(chains, (m) => m.sourcePorts, (equal): Find => {
+    // Chains that are equal up to here are a conflict that Envoy refuses. The first one serves, unless one among them is blocked: what would tell it apart from
+    // the others may be just what was not understood.
+    const serving = equal.find((c) => c.codec.kind === 'blocked') ?? equal[0]
+    return () => serving
+  })
   return (f) => (levels.some.get(f.sourcePort) ?? levels.any)?.(f)
 }
 

@@ -96,6 +96,7 @@ const COLON = 58
 
 function matchesPath(match: PathMatch, caseSensitive: boolean, request: RequestFacts): boolean {
   if (match.kind === 'prefix' && match.value === '/') return request.path.charCodeAt(0) === SLASH
+  if (match.kind === 'any') return true
   if (match.kind === 'connect') return request.method === 'CONNECT'
   // Envoy: a request without a path (CONNECT) belongs to connect routes only.
   if (request.path === '') return false

@@ -78,7 +78,7 @@ async function look(live: Live, { clock, limits }: Context): Promise<Sniffed | '
   for (;;) {
     const { listener } = live
     const timeoutMs = listener.sniff.timeoutMs > 0 ? listener.sniff.timeoutMs : limits.requestHeadMs
-    const seen = await sniff(live.accepted.stream, { interest: interestOf(listener), clock, timeoutMs, onTimeout: listener.sniff.onTimeout, draining: live.draining })
+    const seen = await sniff(live.accepted.stream, { interest: interestOf(listener, live.accepted.local.port), clock, timeoutMs, onTimeout: listener.sniff.onTimeout, draining: live.draining })
     if (seen === 'ended' || live.listener === listener) return seen === 'silent' ? OPAQUE : seen
   }
 }

@@ -3,6 +3,8 @@ import type { UpstreamTls } from './tls.ts'
 /** envoy.config.cluster.v3.Cluster, decoded. */
 export type Cluster = {
   readonly name: string
+  /** Fail closed: why nothing may be sent to it. Absent for a cluster that serves. */
+  readonly blocked?: string
   readonly discovery: Discovery
   readonly connectTimeoutMs: number
   readonly balancer: Balancer

@@ -16,14 +16,41 @@ export type Listener = {
   readonly useOriginalDst: boolean
   /** Its socket is to be one that accepts connections to any address (IP_TRANSPARENT). */
   readonly transparent?: boolean
-  /** Look at the first bytes for TLS (SNI, ALPN) / HTTP before choosing a chain. */
-  readonly sniff: { readonly tls: boolean; readonly http: boolean; readonly timeoutMs: number; readonly onTimeout: 'continue' | 'close' }
+  /** Look at the first bytes for TLS (SNI, ALPN) / HTTP before choosing a chain; `tlsOff` and `httpOff` say for which connections not. */
+  readonly sniff: {
+    readonly tls: boolean
+    readonly http: boolean
+    readonly tlsOff?: ConnectionMatch
+    readonly httpOff?: ConnectionMatch
+    readonly timeoutMs: number
+    readonly onTimeout: 'continue' | 'close'
+  }
   readonly filterChains: readonly FilterChain[]
   readonly defaultFilterChain: FilterChain | undefined
   /** Where it was configured, for messages: `xds` or `agent.yaml line 12`. */
   readonly source: string
   /** Names of filter configurations that come as resources of their own (ECDS); a filter without one is as one that is not implemented. */
   readonly extensions?: readonly string[]
+}
+
+/** envoy.config.listener.v3.ListenerFilterChainMatchPredicate; all that it asks for is the port that the client meant. */
+export type ConnectionMatch =
+  | { readonly kind: 'any' }
+  /** `to` is inclusive. */
+  | { readonly kind: 'destination-port'; readonly from: number; readonly to: number }
+  | { readonly kind: 'not'; readonly of: ConnectionMatch }
+  | { readonly kind: 'and' | 'or'; readonly of: readonly ConnectionMatch[] }
+
+/** @param port of the original destination */
+export function matchesPort(match: ConnectionMatch, port: number): boolean {
+  switch (match.kind) {
+    case 'any': return true
+    case 'destination-port': return port >= match.from && port <= match.to
+    case 'not': return !matchesPort(match.of, port)
+    case 'and': return match.of.every((m) => matchesPort(m, port))
+    case 'or': return match.of.some((m) => matchesPort(m, port))
+    default: return match satisfies never
+  }
 }
 
 export type FilterChain = {
@@ -42,8 +69,13 @@ export type FilterChainMatch = {
   readonly destinationRanges: readonly Cidr[]
   /** Exact or `*.suffix`, lower case. */
   readonly serverNames: readonly string[]
-  readonly transportProtocol: 'tls' | 'raw_buffer' | undefined
+  /** `tls`, `raw_buffer`, or what no listener filter of ours detects and therefore no connection has. */
+  readonly transportProtocol: string | undefined
   readonly applicationProtocols: readonly string[]
+  /** Of the TCP peer. */
+  readonly directSourceRanges?: readonly Cidr[]
+  /** `local`: from this machine (same address or loopback). */
+  readonly sourceType?: 'local' | 'external' | undefined
   readonly sourceRanges: readonly Cidr[]
   readonly sourcePorts: readonly number[]
 }

@@ -46,11 +46,15 @@ export type PathMatch =
   | { readonly kind: 'prefix' | 'exact' | 'separated-prefix'; readonly value: string }
   | { readonly kind: 'regex'; readonly regex: SafeRegex }
   | { readonly kind: 'connect' }
+  /** Every request, also one without a path: what a blocked route has whose own path is not understood. */
+  | { readonly kind: 'any' }
 
 export type RouteAction =
   | ForwardAction
   | { readonly kind: 'redirect'; readonly status: number; readonly scheme: string | undefined; readonly host: string | undefined; readonly port: number | undefined; readonly path: PathRewrite | undefined; readonly stripQuery: boolean }
   | { readonly kind: 'direct'; readonly status: number; readonly body: string }
+  /** Fail closed: what the route was to do, or when, is not understood, so what may be meant for it is refused. */
+  | { readonly kind: 'blocked'; readonly reason: string }
 
 export type ForwardAction = {
   readonly kind: 'forward'

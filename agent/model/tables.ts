@@ -33,7 +33,7 @@ export interface HostSource { readonly value: VirtualHost | undefined }
 
 /** Virtual hosts by domain. */
 export interface HostIndex {
-  /** The first one that has it. @param domain lower case, without port where the table ignores ports */
+  /** The first one that has it. @param domain lower case */
   exact(domain: string): HostSource | undefined
   /** `*`, `*.suffix` and `prefix.*`, lower case, in the order of their hosts. */
   readonly wildcards: readonly (readonly [domain: string, host: HostSource])[]
@@ -61,10 +61,15 @@ export class RouteTable {
   /** @param authority Host header or :authority; compared without regard to case, and without port where the table says so. */
   virtualHost(authority: string): VirtualHost | undefined { return (this.#exact.get(authority) ?? this.#search(authority))?.value }
 
+  /**
+   * Envoy takes the port off the request's host and never off a domain (ignore_port_in_host_matching), so that a domain with a port matches nothing there.
+   * istiod's http_proxy table has such domains for all ports but 80: they can only mean that port, and are asked for first.
+   */
   #search(authority: string): HostSource | undefined {
-    const host = domainKey(authority.toLowerCase(), this.config)
-    return this.#exactly(host)
-      ?? this.#suffixes.find(([s]) => host.length > s.length && host.endsWith(s))?.[1]
+    const full = authority.toLowerCase()
+    const host = this.config.ignorePortInHost ? withoutPort(full) : full
+    return (host.length < full.length ? this.#exactly(full) : undefined) ?? this.#exactly(host)
+      ?? this.#suffixes.find(([s]) => (host.length > s.length && host.endsWith(s)) || (full.length > s.length && full.endsWith(s)))?.[1]
       ?? this.#prefixes.find(([p]) => host.length > p.length && host.startsWith(p))?.[1]
       ?? this.#any
   }
@@ -86,9 +91,6 @@ export class RouteTable {
 
 export function isWildcard(domain: string): boolean { return domain.startsWith('*') || domain.endsWith('*') }
 
-/** What an exact domain is found by. @param domain lower case */
-export function domainKey(domain: string, { ignorePortInHost }: Pick<RouteConfig, 'ignorePortInHost'>): string { return ignorePortInHost ? withoutPort(domain) : domain }
-
 /** Of virtual hosts that are decoded. */
 function hostsOf(config: RouteConfig): HostIndex {
   const exact = new Map<string, HostSource>()
@@ -97,8 +99,7 @@ function hostsOf(config: RouteConfig): HostIndex {
     const host = { value }
     for (const domain of value.domains) {
       if (isWildcard(domain)) { wildcards.push([domain, host]); continue }
-      const key = domainKey(domain, config)
-      if (!exact.has(key)) exact.set(key, host)
+      if (!exact.has(domain)) exact.set(domain, host)
     }
   }
   return { exact: (domain) => exact.get(domain), wildcards }

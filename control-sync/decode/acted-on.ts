@@ -34,8 +34,8 @@ const TABLE: Record<string, string> = {
   'envoy.config.listener.v3.Listener': 'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port transparent '
     + 'traffic_direction metadata stat_prefix',
   'envoy.config.listener.v3.FilterChain': 'filter_chain_match filters transport_socket metadata name',
-  'envoy.config.listener.v3.FilterChainMatch': 'destination_port prefix_ranges source_prefix_ranges source_ports server_names transport_protocol application_protocols',
-  'envoy.config.listener.v3.ListenerFilter': 'name typed_config',
+  'envoy.config.listener.v3.FilterChainMatch': 'destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names transport_protocol application_protocols',
+  'envoy.config.listener.v3.ListenerFilter': 'name typed_config filter_disabled',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': 'stat_prefix cluster weighted_clusters idle_timeout',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': 'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops '

@@ -20,6 +20,9 @@ export type Sources = {
 
 class Report {
   readonly issues: Issue[] = []
+  /** Issues that no piece has taken upon itself yet, and the first of them. */
+  open = 0
+  firstOpen: Issue | undefined
   readonly ignored: string[] = []
   readonly awaited = new Set<string>()
   readonly sources: Sources
@@ -43,6 +46,8 @@ export class At {
     return before === '' || this.#key.startsWith('[') ? before + this.#key : `${before}.${this.#key}`
   }
   get issues(): readonly Issue[] { return this.#report.issues }
+  /** Whether there are issues outside of every piece: then the resource as a whole cannot be used. */
+  get isOpen(): boolean { return this.#report.open > 0 }
   get ignored(): readonly string[] { return this.#report.ignored }
   get readFile(): ReadFile | undefined { return this.#report.sources.readFile }
   /** Names of extensions that were asked for, come or not. */
@@ -54,9 +59,31 @@ export class At {
     return this.#report.sources.extension?.(name)
   }
 
-  /** The resource cannot be used because of this place. */
+  /** The piece that this place belongs to cannot be used; where it belongs to none, the resource. */
   issue(problem: string): void {
-    if (this.#report.issues.length < MAX_REPORTED) this.#report.issues.push({ path: this.path, problem })
+    const report = this.#report
+    const issue = { path: this.path, problem }
+    report.open++
+    report.firstOpen ??= issue
+    if (report.issues.length < MAX_REPORTED) report.issues.push(issue)
+  }
+
+  /**
+   * What can be refused by itself: a filter chain, a route, a virtual host, a cluster. An issue in it makes it what refuses everything that it would have
+   * got, and the rest of the resource is used as it was sent: to go on with the version before could be weaker than what is asked for.
+   * @param blocked is given the reason, and must not fail
+   */
+  piece<T>(make: () => T, blocked: (reason: string) => T): T {
+    const report = this.#report
+    const { open, firstOpen } = report
+    report.open = 0
+    report.firstOpen = undefined
+    let made: { readonly value: T } | undefined
+    try { made = { value: make() } } catch (err) { this.issue(`cannot be read: ${err instanceof Error ? err.message : String(err)}`) }
+    const found = report.firstOpen as Issue | undefined
+    report.open = open
+    report.firstOpen = firstOpen
+    return made && !found ? made.value : blocked(found ? `${found.path === '' ? '' : `${found.path}: `}${found.problem}` : 'it cannot be read')
   }
 
   /** This place has no effect. `why` where the field's name alone does not tell. */

@@ -50,6 +50,15 @@ export function cluster(at: At, from: XCluster): Cluster {
   }
 }
 
+/** What stands in for a cluster that cannot be taken. The version before is no substitute: this one may ask for TLS where that one had none. */
+export function blockedCluster({ name }: Pick<XCluster, 'name'>, reason: string): Cluster {
+  return {
+    name, blocked: reason, discovery: { kind: 'static', load: { clusterName: name, localities: [] } }, balancer: { kind: 'round-robin' }, protocol: 'http1', connectTimeoutMs: 5_000,
+    idleMs: HOUR_MS, maxRequestsPerConnection: undefined, maxConnectionMs: undefined, breakers: breakers(undefined), outlier: undefined, panicPercent: 50, localityWeighted: false,
+    transportMatches: [], transport: PLAINTEXT, bindAddress: undefined, keepAliveMs: undefined,
+  }
+}
+
 function keepAliveMs(from: XCluster): number | undefined {
   const seconds = from.upstreamConnectionOptions?.tcpKeepalive?.keepaliveTime
   return seconds === undefined ? undefined : seconds * 1000

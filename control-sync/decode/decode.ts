@@ -1,5 +1,5 @@
 /** Bytes of a resource → the model, or every issue with its path. The only door to the decoders; never throws. */
-import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
 import type { Cluster, ClusterLoad } from '../../agent/model/cluster.ts'
 import type { Listener } from '../../agent/model/listener.ts'
 import type { RouteConfig } from '../../agent/model/route.ts'
@@ -13,33 +13,44 @@ import { RouteConfigurationSchema } from '../proto/gen/envoy/config/route/v3/rou
 import { ProxyConfigSchema } from '../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { NameTableSchema } from '../proto/gen/istio/networking/nds/v1/nds_pb.ts'
 import { At, noteIgnored, type Sources } from './at.ts'
-import { cluster } from './cluster.ts'
+import { blockedCluster, cluster } from './cluster.ts'
 import { clusterLoad } from './endpoint.ts'
 import { extension, type Extension } from './extension.ts'
-import { listener } from './listener.ts'
+import { blockedListener, listener } from './listener.ts'
 import { names, proxyConfig, type ProxyConfig } from './names.ts'
-import { routeConfig } from './route.ts'
+import { readable } from './readable.ts'
+import { blockedTable, routeConfig } from './route.ts'
 
 export type ModelOf<K extends ResourceKind> = {
   cluster: Cluster; endpoint: ClusterLoad; listener: Listener; route: RouteConfig; extension: Extension; nameTable: Names; proxyConfig: ProxyConfig
 }[K]
 
-type Decoder<T, S extends DescMessage> = { readonly schema: S; readonly make: (at: At, message: MessageShape<S>) => T }
-const decoder = <T, S extends DescMessage>(schema: S, make: (at: At, message: MessageShape<S>) => T): ((at: At, bytes: Uint8Array) => T) =>
-  (at, bytes) => run({ schema, make }, at, bytes)
+type Decoder<T, S extends DescMessage> = {
+  readonly schema: S
+  readonly make: (at: At, message: MessageShape<S>) => T
+  /** What stands in for a resource with an issue that none of its pieces has. Left out: such a resource is refused, and its last good version serves on. */
+  readonly blocked?: (message: MessageShape<S>, reason: string) => T
+}
+const decoder = <T, S extends DescMessage>(schema: S, make: Decoder<T, S>['make'], blocked?: Decoder<T, S>['blocked']): ((at: At, bytes: Uint8Array) => T) =>
+  (at, bytes) => run({ schema, make, ...(blocked ? { blocked } : {}) }, at, bytes)
 
-function run<T, S extends DescMessage>({ schema, make }: Decoder<T, S>, at: At, bytes: Uint8Array): T {
-  const message = fromBinary(schema, bytes)
-  noteIgnored(at, schema, message)
-  return make(at, message)
+function run<T, S extends DescMessage>({ schema, make, blocked }: Decoder<T, S>, at: At, bytes: Uint8Array): T {
+  const { message, unreadable } = readable(schema, bytes)
+  const whole = (): T => {
+    for (const field of unreadable) at.in(field).issue('cannot be read')
+    noteIgnored(at, schema, message)
+    return make(at, message)
+  }
+  return blocked ? at.piece(whole, (reason) => blocked(message, reason)) : whole()
 }
 
 const DECODERS: { readonly [K in ResourceKind]: (at: At, bytes: Uint8Array) => ModelOf<K> } = {
-  cluster: decoder(ClusterSchema, cluster),
+  cluster: decoder(ClusterSchema, cluster, blockedCluster),
   endpoint: decoder(ClusterLoadAssignmentSchema, clusterLoad),
-  listener: decoder(ListenerSchema, listener),
-  route: decoder(RouteConfigurationSchema, routeConfig),
-  extension: decoder(TypedExtensionConfigSchema, extension),
+  listener: decoder(ListenerSchema, listener, blockedListener),
+  route: decoder(RouteConfigurationSchema, routeConfig, blockedTable),
+  // It is part of the chains that name it, and these are what is blocked.
+  extension: decoder(TypedExtensionConfigSchema, extension, ({ name }) => ({ name, type: '' })),
   nameTable: decoder(NameTableSchema, names),
   proxyConfig: decoder(ProxyConfigSchema, proxyConfig),
 }
@@ -48,15 +59,15 @@ export type DecodeOptions = Sources
 
 /**
  * @param bytes the Any's value
- * @returns the model and the fields without effect, or the issues; paths are in Envoy's field names, e.g. "filter_chains[0].filters[2].typed_config"
+ * @returns the model, the fields without effect and what is blocked, or the issues; paths are in Envoy's field names, e.g. "filter_chains[0].filters[2].typed_config"
  */
 export function decode<K extends ResourceKind>(kind: K, bytes: Uint8Array, sources: DecodeOptions = {}): Decoded<ModelOf<K>> {
   const at = At.top(sources)
   try {
     const value = DECODERS[kind](at, bytes)
-    return at.issues.length > 0 ? { ok: false, issues: at.issues } : { ok: true, value, ignored: at.ignored }
+    return at.isOpen ? { ok: false, issues: at.issues } : { ok: true, value, ignored: at.ignored, blocked: at.issues }
   } catch (err) {
-    // Broken protobuf, or nesting so deep that the stack ends.
+    // No protobuf at all: it says nothing that could be weaker or stronger than what serves.
     return { ok: false, issues: [...at.issues, { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` }] }
   }
 }

@@ -12,15 +12,18 @@ const MAX_PRIORITY = 128
 
 export function clusterLoad(at: At, from: ClusterLoadAssignment): ClusterLoad {
   if (from.clusterName === '') at.in('cluster_name').issue('is missing')
-  return { clusterName: from.clusterName, localities: from.endpoints.map((group, i) => locality(at.in('endpoints').item(i), group)) }
+  return { clusterName: from.clusterName, localities: from.endpoints.flatMap((group, i) => { const here = at.in('endpoints').item(i); return here.piece(() => [locality(here, group)], leftOut) }) }
 }
+
+/** Nothing is sent where nobody knows what was meant. */
+const leftOut = (): [] => []
 
 function locality(at: At, from: LocalityLbEndpoints): LocalityLoad {
   if (from.priority > MAX_PRIORITY) at.in('priority').issue(`is above ${MAX_PRIORITY}`)
   return {
     region: from.locality?.region ?? '', zone: from.locality?.zone ?? '', subZone: from.locality?.subZone ?? '',
     priority: from.priority, weight: from.loadBalancingWeight ?? 0,
-    endpoints: from.lbEndpoints.flatMap((one, i) => endpoint(at.in('lb_endpoints').item(i), one) ?? []), ...tunnelled(from),
+    endpoints: from.lbEndpoints.flatMap((one, i) => { const here = at.in('lb_endpoints').item(i); return here.piece(() => endpoint(here, one) ?? [], leftOut) }), ...tunnelled(from),
   }
 }
 

@@ -21,14 +21,23 @@ import { msOrNone, ranges } from './values.ts'
 
 const HOUR_MS = 3_600_000
 
+/** With an issue it refuses the connections that it may be meant for; the other chains of the listener are as they were sent. */
 export function filterChain(at: At, from: XFilterChain, unknown: Unknown): FilterChain {
-  const socket = transport(at.in('transport_socket'), from)
-  const { policies, codec } = networkFilters(at.in('filters'), from.filters, unknown)
-  return {
-    name: from.name, match: chainMatch(at.in('filter_chain_match'), from.filterChainMatch),
-    tls: typeof socket === 'object' ? socket.tls : undefined, policies,
-    codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec,
-  }
+  let match = ANY_CONNECTION
+  return at.piece(() => {
+    match = chainMatch(at.in('filter_chain_match'), from.filterChainMatch)
+    const socket = transport(at.in('transport_socket'), from)
+    const { policies, codec } = networkFilters(at.in('filters'), from.filters, unknown)
+    return { name: from.name, match, tls: typeof socket === 'object' ? socket.tls : undefined, policies, codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec }
+  }, (reason) => blockedChain(from.name, match, reason))
+}
+
+export function blockedChain(name: string, match: FilterChainMatch, reason: string): FilterChain {
+  return { name, match, tls: undefined, policies: [], codec: { kind: 'blocked', reason } }
+}
+
+export const ANY_CONNECTION: FilterChainMatch = {
+  destinationPort: undefined, destinationRanges: [], serverNames: [], transportProtocol: undefined, applicationProtocols: [], sourceRanges: [], sourcePorts: [],
 }
 
 /** @returns why nothing may pass, when the chain's transport is not implemented. */
@@ -48,20 +57,38 @@ function transport(at: At, { transportSocket: socket }: XFilterChain): { readonl
   return what
 }
 
-/** A criterion that is not understood would let the chain take connections that are not meant for it. */
+/**
+ * A criterion that is not understood would let the chain take connections that are not meant for it, and without the chain they would get to another one:
+ * it is an issue, and left out of what is returned, which is right for a chain that refuses.
+ */
 function chainMatch(at: At, from: XMatch | undefined): FilterChainMatch {
-  if (from?.addressSuffix || from?.suffixLen !== undefined) at.in('address_suffix').issue('is not supported')
-  if (from && from.sourceType !== Source.ANY) at.in('source_type').issue('is not supported')
-  if (from?.directSourcePrefixRanges.length) at.in('direct_source_prefix_ranges').issue('is not supported')
-  if (from && hasUnknown(from)) at.issue('holds a criterion that meshlet does not know')
-  const protocol = from?.transportProtocol ?? ''
-  if (protocol !== '' && protocol !== 'tls' && protocol !== 'raw_buffer') at.in('transport_protocol').issue('only tls and raw_buffer are supported')
+  if (!from) return ANY_CONNECTION
+  if (from.addressSuffix || from.suffixLen !== undefined) at.in('address_suffix').issue('is not supported')
+  if (hasUnknown(from)) at.issue('holds a criterion that meshlet does not know')
+  if ((from.destinationPort ?? 1) < 1 || (from.destinationPort ?? 1) > 65_535) at.in('destination_port').issue('must be 1 to 65535')
   return {
-    destinationPort: from?.destinationPort, destinationRanges: ranges(at.in('prefix_ranges'), from?.prefixRanges ?? []),
-    serverNames: (from?.serverNames ?? []).map((name) => name.toLowerCase()),
-    transportProtocol: protocol === 'tls' || protocol === 'raw_buffer' ? protocol : undefined,
-    applicationProtocols: from?.applicationProtocols ?? [], sourceRanges: ranges(at.in('source_prefix_ranges'), from?.sourcePrefixRanges ?? []), sourcePorts: from?.sourcePorts ?? [],
+    destinationPort: from.destinationPort, destinationRanges: understood(at.in('prefix_ranges'), from.prefixRanges),
+    serverNames: from.serverNames.map((name) => name.toLowerCase()),
+    // Any name may be asked for; only what a listener filter detects is there to be found.
+    transportProtocol: from.transportProtocol || undefined,
+    applicationProtocols: from.applicationProtocols,
+    ...(from.directSourcePrefixRanges.length === 0 ? {} : { directSourceRanges: understood(at.in('direct_source_prefix_ranges'), from.directSourcePrefixRanges) }),
+    ...(from.sourceType === Source.ANY ? {} : { sourceType: sourceType(at.in('source_type'), from.sourceType) }),
+    sourceRanges: understood(at.in('source_prefix_ranges'), from.sourcePrefixRanges), sourcePorts: from.sourcePorts,
   }
+}
+
+/** None, which is any address, when one of them is not understood. */
+function understood(at: At, from: XMatch['prefixRanges']): FilterChainMatch['destinationRanges'] {
+  const all = ranges(at, from)
+  return all.length === from.length ? all : []
+}
+
+function sourceType(at: At, type: XMatch['sourceType']): FilterChainMatch['sourceType'] {
+  if (type === Source.SAME_IP_OR_LOOPBACK) return 'local'
+  if (type === Source.EXTERNAL) return 'external'
+  at.issue(`unknown value ${type}`)
+  return undefined
 }
 
 function networkFilters(at: At, filters: readonly Filter[], unknown: Unknown): { readonly policies: readonly Policy[]; readonly codec: Codec } {

@@ -128,7 +128,10 @@ function accessLog(at: At, { accessLog: logs }: XManager): HttpConnectionManager
 }
 
 function httpFilters(at: At, from: XManager, unknown: Unknown): readonly HttpFilter[] {
-  const filters = from.httpFilters.flatMap((f, i) => httpFilter(at.in('http_filters').item(i), f, unknown) ?? [])
+  const filters = from.httpFilters.flatMap((f, i): HttpFilter | [] => {
+    const here = at.in('http_filters').item(i)
+    return here.piece(() => httpFilter(here, f, unknown), (reason) => ({ kind: 'blocked', name: f.name, reason })) ?? []
+  })
   const enforcing = unknown === 'blocks' && filters.some((f) => f.kind === 'rbac')
   const blocked = misleading(from).flatMap((field): HttpFilter[] => {
     at.in(field).ignore(enforcing ? 'not implemented, and there are policies: everything is refused' : 'not implemented')

@@ -2,19 +2,18 @@
  * Virtual hosts of which few are ever asked for: a table of a thousand services has ten thousand domains. Each is eight bytes here, its hash and
  * which host has it; whether it is the domain itself, the host's bytes tell.
  */
-import type { RouteConfig, VirtualHost } from '../../agent/model/route.ts'
-import { domainKey, isWildcard, type HostIndex, type HostSource } from '../../agent/model/tables.ts'
+import type { VirtualHost } from '../../agent/model/route.ts'
+import { isWildcard, type HostIndex, type HostSource } from '../../agent/model/tables.ts'
 import { nextField, textAt } from '../wire.ts'
 
 /** Where a host stands in its route table. */
 export type Span = { readonly from: number; readonly to: number }
 
 export type LazyHostsOptions = {
-  readonly config: Pick<RouteConfig, 'ignorePortInHost'>
   /** The route table, good until others have a turn. */
   readonly view: () => Uint8Array
-  /** @throws for what is no protobuf */
-  readonly decode: (host: Uint8Array) => VirtualHost | undefined
+  /** @param no which host of the table. @throws for what is no protobuf */
+  readonly decode: (host: Uint8Array, no: number) => VirtualHost | undefined
 }
 
 /** VirtualHost.domains */
@@ -47,7 +46,7 @@ export class LazyHosts implements HostIndex {
   add(host: number, domains: readonly string[]): void {
     for (const domain of domains) {
       if (isWildcard(domain)) this.wildcards.push([domain, this.#host(host)])
-      else this.#added.push(hashOf(domainKey(domain, this.#o.config)) * MAX_HOSTS + host)
+      else this.#added.push(hashOf(domain) * MAX_HOSTS + host)
     }
   }
   /** @throws RangeError for bytes that are no protobuf */
@@ -60,7 +59,7 @@ export class LazyHosts implements HostIndex {
     const hash = hashOf(domain)
     for (let i = firstAtLeast(keys, hash * MAX_HOSTS); i < keys.length && Math.floor(keys[i]! / MAX_HOSTS) === hash; i++) {
       const host = keys[i]! % MAX_HOSTS
-      if (this.#domainsOf(host).some((d) => domainKey(d, this.#o.config) === domain)) return this.#host(host)
+      if (this.#domainsOf(host).includes(domain)) return this.#host(host)
     }
     return undefined
   }
@@ -76,7 +75,7 @@ export class LazyHosts implements HostIndex {
     if (known) return known
     const host = new LazyHost(() => {
       const { from, to } = this.#span(no)
-      return this.#o.decode(Uint8Array.from(this.#o.view().subarray(from, to)))
+      return this.#o.decode(Uint8Array.from(this.#o.view().subarray(from, to)), no)
     })
     this.#known.set(no, host)
     return host

@@ -2,7 +2,6 @@
  * envoy.config.route.v3.RouteConfiguration → RouteTable, one virtual host at a time: a mesh has thousands of them, an edge node asks for few.
  * They are checked when they come, in steps between which traffic goes on, and decoded when they are first asked for.
  */
-import { fromBinary } from '@bufbuild/protobuf'
 import type { RouteConfig, VirtualHost } from '../../agent/model/route.ts'
 import type { Decoded, RawResource } from '../../agent/model/snapshot.ts'
 import { RouteTable } from '../../agent/model/tables.ts'
@@ -13,23 +12,24 @@ import { nextField } from '../wire.ts'
 import { At, noteIgnored, type ReadFile } from './at.ts'
 import { LazyHosts, type Span } from './lazy-hosts.ts'
 import { NO_PER_FILTER, perFilter, type PerFilter } from './per-filter.ts'
-import { routeConfig, virtualHost } from './route.ts'
+import { readable } from './readable.ts'
+import { blockedHost, blockedTable, routeConfig, virtualHost } from './route.ts'
 
 /** Field number. */
 const VIRTUAL_HOSTS = 2
 
-type Outer = { readonly config: RouteConfig; readonly filters: PerFilter }
+/** `blocked`: why no host of the table may be served, when something outside of them is not understood. */
+type Outer = { readonly config: RouteConfig; readonly filters: PerFilter; readonly blocked?: string }
 
-/** Undefined for what is no protobuf or has a mistake outside of its virtual hosts. A host that does not decode is there and has no routes. */
+/** Undefined for what is no protobuf. A host that cannot be taken is there and refuses what is asked of it. */
 export function routeTable(raw: RawResource, readFile: ReadFile | undefined): RouteTable | undefined {
   try {
     const at = At.top({ readFile })
     const { outside, spans } = split(viewOf(raw))
     const outer = outerOf(at, outside)
-    if (at.issues.length > 0) return undefined
     const hosts = lazyHosts(raw, spans, outer, readFile)
     hosts.addAll()
-    return new RouteTable(outer.config, hosts)
+    return tableOf(outer, hosts)
   } catch { return undefined }
 }
 
@@ -47,34 +47,40 @@ export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefine
       onHost(host)
       yield
     }
-    return at.issues.length > 0 ? { ok: false, issues: at.issues } : { ok: true, value: new RouteTable(outer.config, hosts), ignored: at.ignored }
+    return { ok: true, value: tableOf(outer, hosts), ignored: at.ignored, blocked: at.issues }
   } catch (err) {
     return { ok: false, issues: [...at.issues, { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` }] }
   }
 }
 
-function lazyHosts(raw: RawResource, spans: readonly Span[], { config, filters }: Outer, readFile: ReadFile | undefined): LazyHosts {
+function lazyHosts(raw: RawResource, spans: readonly Span[], { filters }: Outer, readFile: ReadFile | undefined): LazyHosts {
   return new LazyHosts(spans, {
-    config,
     view: () => viewOf(raw),
-    decode: (bytes) => {
-      const at = At.top({ readFile })
-      const host = hostOf(at, bytes, filters)
-      return at.issues.length > 0 ? undefined : host
-    },
+    decode: (bytes, no) => hostOf(At.top({ readFile }).in('virtual_hosts').item(no), bytes, filters),
   })
 }
 
+function tableOf({ config, blocked }: Outer, hosts: LazyHosts): RouteTable {
+  return blocked === undefined ? new RouteTable(config, hosts) : new RouteTable(blockedTable(config, blocked))
+}
+
 function outerOf(at: At, outside: Uint8Array): Outer {
-  const message = fromBinary(RouteConfigurationSchema, outside)
-  noteIgnored(at, RouteConfigurationSchema, message)
-  return { config: routeConfig(at, message), filters: perFilter(At.top({}), message.typedPerFilterConfig, NO_PER_FILTER) }
+  const { message, unreadable } = readable(RouteConfigurationSchema, outside)
+  return at.piece((): Outer => {
+    for (const field of unreadable) at.in(field).issue('cannot be read')
+    noteIgnored(at, RouteConfigurationSchema, message)
+    return { config: routeConfig(at, message), filters: perFilter(At.top({}), message.typedPerFilterConfig, NO_PER_FILTER) }
+  }, (blocked) => ({ config: blockedTable(message, blocked), filters: NO_PER_FILTER, blocked }))
 }
 
 function hostOf(at: At, bytes: Uint8Array, filters: PerFilter): VirtualHost {
-  const message = fromBinary(VirtualHostSchema, bytes)
+  const { message, unreadable } = readable(VirtualHostSchema, bytes)
   noteIgnored(at, VirtualHostSchema, message)
-  return virtualHost(at, message, filters)
+  if (unreadable.length === 0) return virtualHost(at, message, filters)
+  return at.piece(() => {
+    for (const field of unreadable) at.in(field).issue('cannot be read')
+    return virtualHost(at, message, filters)
+  }, (reason) => blockedHost({ name: message.name, domains: message.domains.map((d) => d.toLowerCase()) }, reason))
 }
 
 /** @throws RangeError for bytes that are no protobuf */

@@ -1,4 +1,5 @@
 /** envoy.config.route.v3.RouteConfiguration → RouteConfig. */
+import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
 import type { PathMatch, Route, RouteConfig, RouteMatch, VirtualHost } from '../../agent/model/route.ts'
 import {
   RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
@@ -20,12 +21,31 @@ export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
   }
 }
 
+/** What stands in for a table that cannot be taken as a whole: whoever asks for any host of it is refused. */
+export function blockedTable({ name }: Pick<RouteConfiguration, 'name'>, reason: string): RouteConfig {
+  return { name, ignorePortInHost: false, headers: NO_HEADER_CHANGES, virtualHosts: [blockedHost({ name: '', domains: ['*'] }, reason)] }
+}
+
+/** A host whose requests are all refused. @param from `domains` in lower case */
+export function blockedHost({ name, domains }: Pick<VirtualHost, 'name' | 'domains'>, reason: string): VirtualHost {
+  return { name, domains, routes: [blockedRoute('', EVERYTHING, reason)], retry: undefined, headers: NO_HEADER_CHANGES, includeAttemptCount: false }
+}
+
+function blockedRoute(name: string, match: RouteMatch, reason: string): Route {
+  return { name, match, action: { kind: 'blocked', reason }, headers: NO_HEADER_CHANGES, policy: undefined, fault: undefined }
+}
+
 export function virtualHost(at: At, from: XVirtualHost, outer: PerFilter): VirtualHost {
+  const domains = from.domains.map((d) => d.toLowerCase())
+  return at.piece(() => wholeHost(at, from, domains, outer), (reason) => blockedHost({ name: from.name, domains }, reason))
+}
+
+function wholeHost(at: At, from: XVirtualHost, domains: readonly string[], outer: PerFilter): VirtualHost {
   if (from.domains.length === 0) at.in('domains').issue('is empty')
   if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
   const filters = perFilter(at, from.typedPerFilterConfig, outer)
   return {
-    name: from.name, domains: from.domains.map((d) => d.toLowerCase()),
+    name: from.name, domains,
     routes: from.routes.map((r, i) => route(at.in('routes').item(i), r, filters)),
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy), headers: headerChanges(at, from), includeAttemptCount: from.includeRequestAttemptCount,
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
@@ -43,17 +63,25 @@ function requireTls(at: At, value: XVirtualHost['requireTls']): boolean {
 /** VirtualHost.matcher, which stands in for `routes`. */
 const MATCHER = 21
 
+/** With an issue it refuses what it may be meant for; other requests go on to the routes behind it. */
 function route(at: At, from: XRoute, outer: PerFilter): Route {
-  const { policy, fault } = perFilter(at, from.typedPerFilterConfig, outer)
-  return { name: from.name, match: routeMatch(at.in('match'), from.match), action: routeAction(at, from), headers: headerChanges(at, from), policy, fault }
+  let match = EVERYTHING
+  return at.piece(() => {
+    match = routeMatch(at.in('match'), from.match)
+    const { policy, fault } = perFilter(at, from.typedPerFilterConfig, outer)
+    return { name: from.name, match, action: routeAction(at, from), headers: headerChanges(at, from), policy, fault }
+  }, (reason) => blockedRoute(from.name, match, reason))
 }
 
-const NOTHING: RouteMatch = { path: { kind: 'exact', value: '' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: 0 }
+const EVERYTHING: RouteMatch = { path: { kind: 'any' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }
 
-/** A condition that is not understood would match more than was meant, so it is an issue and not merely ignored. */
+/**
+ * A condition that is not understood is an issue, and left out of what is returned: that then matches all that may have been meant, and more, which is
+ * right for a route that refuses.
+ */
 function routeMatch(at: At, from: XRouteMatch | undefined): RouteMatch {
-  const path = from && pathMatch(at, from)
-  if (!from || !path) { if (!from) at.issue('is missing'); return NOTHING }
+  if (!from) { at.issue('is missing'); return EVERYTHING }
+  const path = pathMatch(at, from) ?? EVERYTHING.path
   if (from.tlsContext) at.in('tls_context').issue('is not supported')
   if (from.dynamicMetadata.length > 0) at.in('dynamic_metadata').issue('is not supported')
   for (const { no } of from.$unknown ?? []) at.in(fieldName(RouteMatchSchema, no)).issue('a condition that meshlet does not know')

@@ -1,6 +1,6 @@
 /** One resource file → resources as bytes, with every mistake at its line. Envoy's own JSON and YAML: `resources: [...]`, a list, or one resource. */
 import { fromJson, toBinary, type DescMessage, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
-import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS, type Issue, type ResourceKind } from '../../agent/model/snapshot.ts'
 import type { ReadFile } from '../decode/at.ts'
 import { decode } from '../decode/decode.ts'
 import { bareType, isObject, jsonProblems, jsonReason, type FieldProblem, type Known } from './locate.ts'
@@ -12,7 +12,8 @@ import { readText, type ReadText } from './text.ts'
 export type FileResource = { readonly kind: ResourceKind; readonly name: string; readonly value: Uint8Array; readonly file: string; readonly line: number }
 /** `resource`: type and name as far as known; `field` in Envoy's field names. Both '' where the file as a whole is meant. */
 export type FileProblem = { readonly file: string; readonly line: number; readonly resource: string; readonly field: string; readonly problem: string }
-export type FileContent = { readonly resources: readonly FileResource[]; readonly problems: readonly FileProblem[] }
+/** `problems`: resources that are not among `resources`. `blocked`: what those hold that cannot be taken; these pieces of them refuse. */
+export type FileContent = { readonly resources: readonly FileResource[]; readonly problems: readonly FileProblem[]; readonly blocked?: readonly FileProblem[] }
 
 const KINDS: ReadonlyMap<string, ResourceKind> = new Map(Object.entries(TYPE_URLS).map(([kind, url]) => [bareType(url), kind as ResourceKind]))
 
@@ -37,12 +38,16 @@ function resourcesOf(file: string, read: Extract<ReadText, { ok: true }>, readFi
   if (!found) return wholeFile(file, 'holds no resources: expected "resources:", a list, or one resource with "@type"')
   const resources: FileResource[] = []
   const problems: FileProblem[] = []
+  const blocked: FileProblem[] = []
   for (const { item, path } of found) {
     const made = oneResource(item, readFile, known)
     if ('problems' in made) problems.push(...made.problems.map((p) => ({ file, line: read.lineOf(path, p.field), resource: made.resource, ...p })))
-    else resources.push({ ...made, file, line: read.lineOf(path, '') })
+    else {
+      resources.push({ kind: made.kind, name: made.name, value: made.value, file, line: read.lineOf(path, '') })
+      blocked.push(...made.blocked.map((p) => ({ file, line: read.lineOf(path, p.field), resource: made.resource, ...p })))
+    }
   }
-  return { resources, problems }
+  return { resources, problems, blocked }
 }
 
 type Item = { readonly item: JsonValue; readonly path: readonly (string | number)[] }
@@ -62,7 +67,9 @@ function itemsOf(json: unknown): Item[] | undefined {
 
 type Refused = { readonly resource: string; readonly problems: readonly FieldProblem[] }
 
-function oneResource(item: JsonValue, readFile: ReadFile, known: Known): Omit<FileResource, 'file' | 'line'> | Refused {
+type Made = Omit<FileResource, 'file' | 'line'> & { readonly resource: string; readonly blocked: readonly FieldProblem[] }
+
+function oneResource(item: JsonValue, readFile: ReadFile, known: Known): Made | Refused {
   if (!isObject(item) || typeof item['@type'] !== 'string') return { resource: '', problems: [{ field: '', problem: 'a resource must be an object with "@type"' }] }
   const { '@type': url, ...rest } = item
   const type = bareType(url)
@@ -74,9 +81,11 @@ function oneResource(item: JsonValue, readFile: ReadFile, known: Known): Omit<Fi
   const value = bytesOf(schema, rest, known)
   if (!(value instanceof Uint8Array)) return { resource, problems: value }
   const decoded = decode(kind, value, { readFile })
-  if (!decoded.ok) return { resource, problems: decoded.issues.map((i) => ({ field: i.path, problem: i.problem })) }
-  return { kind, name, value }
+  if (!decoded.ok) return { resource, problems: decoded.issues.map(fieldProblem) }
+  return { kind, name, value, resource, blocked: decoded.blocked.map(fieldProblem) }
 }
+
+function fieldProblem({ path, problem }: Issue): FieldProblem { return { field: path, problem } }
 
 function bytesOf(schema: DescMessage, json: JsonObject, known: Known): Uint8Array | FieldProblem[] {
   const { registry } = known

@@ -60,7 +60,7 @@ function smallFile(file: string): string | undefined {
 /** Later contents win over earlier ones, but two files of one folder may not hold the same resource: which one is meant? */
 export function combine(contents: readonly FileContent[]): FolderContent {
   const resources = new Map<ResourceKind, Map<string, FileResource>>()
-  const problems: FileProblem[] = contents.flatMap((c) => c.problems)
+  const problems: FileProblem[] = contents.flatMap((c) => [...c.problems, ...c.blocked ?? []])
   for (const resource of contents.flatMap((c) => c.resources)) {
     const ofKind = resources.get(resource.kind) ?? new Map<string, FileResource>()
     resources.set(resource.kind, ofKind)

@@ -77,7 +77,7 @@ class FolderWatcher implements Disposable {
       if (content.problems.length > 0 && good) return good
       // At the first look the sound resources of a damaged file are better than none.
       if (content.problems.length === 0) this.#good.set(file, content)
-      return { resources: content.resources, problems: [] }
+      return { ...content, problems: [] }
     })
     const found = combine(contents)
     this.#tell({ resources: found.resources, problems: [...problems, ...found.problems] })

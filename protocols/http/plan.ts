@@ -61,7 +61,7 @@ export type AnswerPlan = Common & {
   readonly responseEdits: readonly HeaderEdit[]
   readonly fault: InjectedFault['abort']
 }
-/** `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_NO_ROUTE, MESH_UPGRADE_NOT_PERMITTED or MESH_NO_CLUSTER. */
+/** `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE, MESH_UPGRADE_NOT_PERMITTED or MESH_NO_CLUSTER. */
 export type RefusePlan = Common & { readonly kind: 'refuse'; readonly error: MeshError; readonly rule: string | undefined }
 
 export function planExchange(input: PlanInput): Plan {
@@ -86,7 +86,7 @@ export function planExchange(input: PlanInput): Plan {
         if (injected.abort) return { ...common, kind: 'answer', status: injected.abort.status, body: 'fault filter abort', location: undefined, responseEdits: [], fault: injected.abort }
         break
       }
-      case 'blocked': return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} is not implemented`, common)
+      case 'blocked': return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, common)
       case 'cors': break
       default: filter satisfies never
     }
@@ -97,6 +97,8 @@ export function planExchange(input: PlanInput): Plan {
 
 function planAction(action: RouteAction, table: RouteTable, routed: Routed, input: PlanInput, common: Common): Plan {
   const { request, upgrade } = input
+  // The caller may be a stranger; the reason is for `meshlet status`.
+  if (action.kind === 'blocked') return refuse('MESH_ROUTE_BLOCKED', 'the route cannot be taken as it was configured', common)
   if (upgrade !== undefined && !permitsUpgrade(input.http, action, upgrade)) return refuse('MESH_UPGRADE_NOT_PERMITTED', `an upgrade to ${upgrade.slice(0, 64)} is not permitted`, common)
   switch (action.kind) {
     case 'direct': return { ...common, kind: 'answer', status: action.status, body: action.body, location: undefined, responseEdits: responseEdits(table, routed, undefined), fault: undefined }
@@ -162,6 +164,6 @@ function withEdit(edits: readonly HeaderEdit[], edit: HeaderEdit | undefined): r
   return edit && (edit.remove.length > 0 || edit.add.length > 0) ? [...edits, edit] : edits
 }
 
-function refuse(code: 'MESH_PEER_NOT_ALLOWED' | 'MESH_CHAIN_BLOCKED' | 'MESH_NO_ROUTE' | 'MESH_NO_CLUSTER' | 'MESH_UPGRADE_NOT_PERMITTED', what: string, common: Common, rule?: string): RefusePlan {
+function refuse(code: 'MESH_PEER_NOT_ALLOWED' | 'MESH_CHAIN_BLOCKED' | 'MESH_ROUTE_BLOCKED' | 'MESH_NO_ROUTE' | 'MESH_NO_CLUSTER' | 'MESH_UPGRADE_NOT_PERMITTED', what: string, common: Common, rule?: string): RefusePlan {
   return { ...common, kind: 'refuse', error: new MeshError(code, what), rule }
 }

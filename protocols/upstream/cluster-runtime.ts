@@ -8,7 +8,7 @@ import type { Tables } from '../../agent/model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../http/deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
-import { standingsOf, usesIdentity, type OpenStandings } from '../standing.ts'
+import { standingsOf, usesIdentity, type Held, type OpenStandings } from '../standing.ts'
 import { endFor, isOurDoing, refusalOf } from '../tls/client.ts'
 import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
@@ -40,6 +40,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly #dns: DnsLoad | undefined
   readonly #original = new Map<string, Host>()
   readonly #stop = new AbortController()
+  /** Streams that were handed out whole. */
+  readonly #tunnels = new Set<Held>()
   #tables: Tables | undefined
   #autoSni: boolean
   #draining = false
@@ -63,6 +65,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   startCall(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
+    if (cluster.blocked !== undefined) { events.onCallFailed(blocked(cluster), 'nothing', false); return undefined }
     if (!load.mayRequest(cluster.breakers)) {
       events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.requests.now} requests are under way to cluster ${cluster.name} (max_requests)`), 'nothing', false)
       return undefined
@@ -107,6 +110,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   async connect(options: ConnectOptions): Promise<UpstreamStream> {
     const { load, cluster } = this
+    if (cluster.blocked !== undefined) throw blocked(cluster)
     if (this.#dns && !this.#dns.current) await this.#dns.ready()
     options.signal.throwIfAborted()
     if (!load.mayConnect(cluster.breakers)) throw new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.connections.now} connections are open to cluster ${cluster.name} (max_connections)`)
@@ -118,7 +122,10 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     held.use(lease(host.active))
     try {
       const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal: AbortSignal.any([options.signal, this.#stop.signal]) })
-      held.use(this.standings.add({ side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }))
+      const tunnel: Held = { side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }
+      held.use(this.standings.add(tunnel))
+      this.#tunnels.add(tunnel)
+      held.defer(() => { this.#tunnels.delete(tunnel) })
       // Whoever forgets to say so: a stream that is closed is no connection any more.
       stream.once('close', guarded('upstream', nothing, () => { held.dispose() }))
       this.hosts.report(host, CONNECTED)
@@ -154,6 +161,14 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.#goneIfEmpty()
   }
   #goneIfEmpty(): void { if (this.#draining && this.load.isEmpty) this.#gone() }
+  /** A newer version that cannot be taken has come: what this one was told may be less than is asked for now, so nothing goes on over it. */
+  cut(next: Cluster): void {
+    const reason = blocked(next)
+    this.drain()
+    this.#stop.abort(reason)
+    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.destroy()
+    for (const tunnel of this.#tunnels) tunnel.cut(reason)
+  }
 
   [Symbol.dispose](): void {
     this.drain()
@@ -223,3 +238,5 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #noEndpoint(): MeshError { return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`) }
 }
+
+function blocked({ name }: Cluster): MeshError { return new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${name} cannot be taken as it was configured`) }

@@ -66,9 +66,11 @@ class ClusterRuntimes implements HttpUpstreams {
 
   #swapped(next: Tables): void {
     for (const [cluster, runtime] of this.#byCluster) {
-      if (next.cluster(cluster.name) === cluster) continue
+      const now = next.cluster(cluster.name)
+      if (now === cluster) continue
       this.#replaced.add(cluster)
-      runtime.drain()
+      if (now?.blocked === undefined) runtime.drain()
+      else runtime.cut(now)
     }
   }
 

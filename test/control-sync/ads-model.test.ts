@@ -12,7 +12,7 @@ import { ENDINGS, FakeIstiod, type FakeTransport, type StreamRecord } from '../h
 import { seededRandom } from '../helpers/random.ts'
 import { sample, type Sample } from '../helpers/resources.ts'
 import { settle } from '../helpers/sim-clock.ts'
-import { brokenCluster, brokenTable, edsCluster, httpListener, load, SyncedAgent, table } from '../helpers/synced-agent.ts'
+import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table, tableWithMistake } from '../helpers/synced-agent.ts'
 
 const CLUSTERS = 14
 const WHOLE = ['cluster', 'listener', 'nameTable'] as const
@@ -47,6 +47,9 @@ class Run {
   readonly #flavour: 'delta' | 'sotw'
   readonly #holdMs: number
   readonly #random = seededRandom(11)
+  /** The state of the world has no names beside the resources: what is no resource there has none. So it has mistakes, which are blocked and not asked for again. */
+  get #brokenTable(): (name: string) => Sample { return this.#flavour === 'delta' ? brokenTable : tableWithMistake }
+  get #brokenCluster(): (name: string) => Sample { return this.#flavour === 'delta' ? brokenCluster : clusterWithMistake }
   /** Changed since the last push. */
   #clusters = new Set<string>()
 
@@ -62,7 +65,7 @@ class Run {
     switch (s.do) {
       case 'cluster': this.#cluster(`c${s.i}`, s.as); break
       case 'endpoints': this.istiod.put(load(`c${s.i}`, ...Array.from({ length: s.count }, (_, n) => `10.0.0.${n + 1}`))); this.#clusters.add(`c${s.i}`); break
-      case 'table': this.#wide(s.isBroken ? brokenTable(`t${s.i}`) : table(`t${s.i}`, `c${s.to}`)); break
+      case 'table': this.#wide(s.isBroken ? this.#brokenTable(`t${s.i}`) : table(`t${s.i}`, `c${s.to}`)); break
       case 'listener': this.#listener(s); break
       // One that was there stays there: istiod tells nobody that one is gone (istio-control-plane, quirks: ECDS is never removed).
       case 'extension': if (s.isThere) this.#wide(extension(`/p${s.path}`)); break
@@ -91,13 +94,14 @@ class Run {
    */
   async finish(isSilent: boolean): Promise<void> {
     this.istiod.refuse.length = 0
-    if (isSilent) {
+    const isUntold = isSilent && this.#flavour === 'delta'
+    if (isUntold) {
       this.push()
       for (let i = 0; i < 20; i++) await settle()
     }
-    for (const name of ['t0', 't1', 't2']) if (Buffer.compare(this.istiod.get('route', name) ?? Buffer.alloc(0), brokenTable(name).bytes) === 0) this.#wide(table(name, 'c0'))
+    for (const name of ['t0', 't1', 't2']) if (Buffer.compare(this.istiod.get('route', name) ?? Buffer.alloc(0), this.#brokenTable(name).bytes) === 0) this.#wide(table(name, 'c0'))
     for (const [name] of this.istiod.all('cluster')) this.#mend(name)
-    if (!isSilent) this.push()
+    if (!isUntold) this.push()
     await this.agent.clock.advance(1_000_000)
     for (let i = 0; i < 20; i++) await settle()
   }
@@ -105,10 +109,10 @@ class Run {
   #cluster(name: string, as: 'good' | 'other' | 'broken' | 'gone'): void {
     this.#clusters.add(name)
     if (as === 'gone') this.istiod.drop('cluster', name)
-    else this.istiod.put(as === 'broken' ? brokenCluster(name) : edsCluster(name, as === 'other' ? { connect_timeout: '3s' } : {}))
+    else this.istiod.put(as === 'broken' ? this.#brokenCluster(name) : edsCluster(name, as === 'other' ? { connect_timeout: '3s' } : {}))
   }
   #mend(name: string): void {
-    if (Buffer.compare(this.istiod.get('cluster', name)!, brokenCluster(name).bytes) === 0) this.#cluster(name, 'good')
+    if (Buffer.compare(this.istiod.get('cluster', name)!, this.#brokenCluster(name).bytes) === 0) this.#cluster(name, 'good')
   }
   #listener(s: Extract<Step, { do: 'listener' }>): void {
     if (s.isGone) { this.istiod.drop('listener', `l${s.i}`) }

@@ -6,7 +6,7 @@ import { TYPE_URLS } from '../../agent/model/snapshot.ts'
 import { ENDINGS, FakeIstiod } from '../helpers/fake-istiod.ts'
 import { sample } from '../helpers/resources.ts'
 import { settle } from '../helpers/sim-clock.ts'
-import { brokenCluster, brokenTable, edsCluster, httpListener, load, SyncedAgent, table } from '../helpers/synced-agent.ts'
+import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table } from '../helpers/synced-agent.ts'
 import { testCa } from '../helpers/test-ca.ts'
 
 function mesh(): FakeIstiod {
@@ -122,7 +122,39 @@ test('names that are given up are answered with silence: they are forgotten here
   assert.deepEqual(istiod.log, [])
 })
 
-test('a refused resource keeps its last good version, the others go on, and the nack names every issue', async () => {
+test('a cluster with a mistake is blocked, its version before serves no more, the others go on, and the nack names every issue', async () => {
+  const istiod = mesh()
+  await using agent = new SyncedAgent(istiod.transport())
+  await calm(agent)
+  istiod.put(clusterWithMistake('a'), edsCluster('c'), clusterWithMistake('d'))
+  istiod.push({ clusters: ['a', 'c', 'd'] })
+  await calm(agent)
+  assert.deepEqual(agent.names('cluster'), ['a', 'b', 'c', 'd'])
+  const problem = 'connect_timeout: a duration may not be negative'
+  assert.deepEqual(['a', 'b', 'c', 'd'].map((name) => agent.tables.get().cluster(name)?.blocked), [problem, undefined, undefined, problem])
+  assert.deepEqual(istiod.log, [`ADS:cluster: ACK ERROR a: ${problem}; d: ${problem}`])
+})
+
+test('what is blocked is named in every nack of a push that holds it, is blocked after a start from disk, and is not asked for again', async () => {
+  const istiod = mesh()
+  istiod.put(clusterWithMistake('a'))
+  const transport = istiod.transport()
+  await using agent = new SyncedAgent(transport, { refusedRetryMs: 1_000 })
+  await calm(agent)
+  await agent.clock.advance(3_600_000)
+  assert.equal(transport.sent.filter((r) => r.kind === 'cluster' && r.nonce === '').length, 1)
+  istiod.log.length = 0
+  istiod.pushAll()
+  await calm(agent)
+  assert.deepEqual(istiod.log, ['ADS:cluster: ACK ERROR a: connect_timeout: a duration may not be negative'])
+  await agent[Symbol.asyncDispose]()
+  istiod.refuse.push(...Array.from({ length: 100 }, () => ENDINGS.notReady))
+  await using next = new SyncedAgent(istiod.transport(), { before: agent })
+  assert.deepEqual([next.tables.get().cluster('a')?.blocked !== undefined, next.applier.rejected.map((r) => [r.kind, r.name, r.blocked])], [true, [['cluster', 'a', true]]])
+  istiod.refuse.length = 0
+})
+
+test('bytes that are no resource leave its last good version in force, and the others go on', async () => {
   const istiod = mesh()
   await using agent = new SyncedAgent(istiod.transport())
   await calm(agent)
@@ -130,8 +162,8 @@ test('a refused resource keeps its last good version, the others go on, and the 
   istiod.push({ clusters: ['a', 'c', 'd'] })
   await calm(agent)
   assert.deepEqual(agent.names('cluster'), ['a', 'b', 'c'])
-  assert.equal(agent.tables.get().cluster('a')?.name, 'a')
-  assert.deepEqual(istiod.log, ['ADS:cluster: ACK ERROR a: connect_timeout: a duration may not be negative; d: connect_timeout: a duration may not be negative'])
+  assert.equal(agent.tables.get().cluster('a')?.blocked, undefined)
+  assert.match(istiod.log.join(), /^ADS:cluster: ACK ERROR a: : cannot be read: .*; d: : cannot be read: /)
 })
 
 test('istiod does not send a refused resource again: a name is given up and asked for anew, in two messages, until it decodes', async () => {
@@ -276,7 +308,7 @@ test('ECDS is never removed by istiod: what no listener names any more is forgot
   assert.deepEqual([agent.names('extension'), istiod.log], [[], []])
 })
 
-test('a refused extension keeps its last good version, and one of another type than the listener allows is none', async () => {
+test('an extension with a mistake blocks the filter that it configures, as one of another type than the listener allows does', async () => {
   const istiod = mesh()
   istiod.put(httpListener('in', '80', { direction: 'INBOUND', filters: [later('shop.policy')] }), extension('shop.policy', rbac('/secret')))
   await using agent = new SyncedAgent(istiod.transport())
@@ -284,7 +316,7 @@ test('a refused extension keeps its last good version, and one of another type t
   istiod.put(extension('shop.policy', { '@type': 'type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault', abort: { http_status: 999, percentage: { numerator: 100 } } }))
   istiod.pushAll()
   await calm(agent)
-  assert.deepEqual([filtersOf(agent, 'in'), agent.applier.rejected.map((r) => `${r.kind} ${r.name}`)], [['rbac'], ['extension shop.policy']])
+  assert.deepEqual([filtersOf(agent, 'in'), agent.applier.rejected.map((r) => `${r.kind} ${r.name}`)], [['blocked'], ['extension shop.policy']])
   istiod.put(extension('shop.policy', { '@type': 'type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault' }))
   istiod.pushAll()
   await calm(agent)

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { fromJson, toBinary, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
-import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS, type Decoded, type Issue, type ResourceKind } from '../../agent/model/snapshot.ts'
 import { registry } from '../../control-sync/proto/registry.ts'
 
 export type Sample = { readonly kind: ResourceKind; readonly name: string; readonly bytes: Uint8Array }
@@ -26,3 +26,6 @@ export function golden(name: (typeof GOLDEN)[number]): Sample[] {
   const text = fs.readFileSync(path.resolve(import.meta.dirname, `../golden/${name}.json`), 'utf8')
   return (JSON.parse(text) as { resources: JsonObject[] }).resources.map(sample)
 }
+
+/** What is wrong with a resource: with pieces of it, or with all of it. */
+export const issuesOf = (decoded: Decoded<unknown>): readonly Issue[] => (decoded.ok ? decoded.blocked : decoded.issues)

@@ -53,8 +53,13 @@ export const httpListener = (name: string, routes: string, o: { readonly filters
     http_filters: [...o.filters ?? [], { name: 'envoy.filters.http.router', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' } }],
   } }] }],
 })) as Parameters<typeof sample>[0])
-/** Protobuf takes it, the decoder does not (a pattern that is none). */
-export const brokenTable = (name: string): Sample => sample({
+/** Protobuf takes it, the decoder does not (a pattern that is none): the route is blocked. */
+export const tableWithMistake = (name: string): Sample => sample({
   '@type': type('route.v3.RouteConfiguration'), name, virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { safe_regex: { regex: '(' } }, route: { cluster: 'c' } }] }],
 })
-export const brokenCluster = (name: string): Sample => sample({ '@type': type('cluster.v3.Cluster'), name, type: 'EDS', connect_timeout: '-1s' })
+export const clusterWithMistake = (name: string): Sample => sample({ '@type': type('cluster.v3.Cluster'), name, type: 'EDS', connect_timeout: '-1s' })
+/** No protobuf but for the name: it says nothing, and the last good version serves on. */
+export const brokenTable = (name: string): Sample => ({ ...tableWithMistake(name), bytes: cutOff(name) })
+export const brokenCluster = (name: string): Sample => ({ ...clusterWithMistake(name), bytes: cutOff(name) })
+/** Its name, and a field of a wire type that there is none of. */
+const cutOff = (name: string): Buffer => Buffer.from([0x0a, name.length, ...Buffer.from(name), 0x0f])

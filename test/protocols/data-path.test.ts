@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import type { Address, Listening, NetStream } from '../../agent/core/network.ts'
+import { cidr } from '../../agent/model/ip.ts'
 import type { FilterChain, Listener } from '../../agent/model/listener.ts'
 import { mqttPolicySchema } from '../../agent/model/mqtt-policy.ts'
 import { ENDED } from '../../protocols/connection.ts'
@@ -25,6 +26,40 @@ test('a connection that no chain takes is closed with a reason', async () => {
   assert.ok(stream.destroyed)
   assert.equal(failures(r, 'MESH_NO_FILTER_CHAIN'), 1)
 })
+for (const { name, off, isServed } of [
+  { name: 'where the inspector is switched off', off: { kind: 'destination-port', from: PORT.port, to: PORT.port }, isServed: true },
+  { name: 'not where it is switched off for other ports', off: { kind: 'not', of: { kind: 'destination-port', from: PORT.port, to: PORT.port } }, isServed: false },
+] as const) {
+  test(`a server that speaks first is reached at once ${name} (filter_disabled)`, async () => {
+    const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })], { sniff: { tls: true, http: true, tlsOff: off, httpOff: off, timeoutMs: 0, onTimeout: 'continue' } })))
+    await r.dial()
+    assert.equal(r.served.length, isServed ? 1 : 0)
+  })
+}
+test('TLS is bytes like any others where the inspector is switched off: the chain of the port takes it', async () => {
+  const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })], { sniff: { tls: true, http: false, tlsOff: { kind: 'any' }, timeoutMs: 0, onTimeout: 'close' } })))
+  const stream = await r.dial()
+  stream.write(Buffer.from('160301', 'hex'))
+  await settle()
+  assert.deepEqual([r.served.length, stream.destroyed], [1, false])
+})
+test('of equal chains a blocked one wins: what tells it apart may be what was not understood', async () => {
+  const r = await rig(tables(listener([tcpChain(), tcpChain({ name: 'strict', codec: { kind: 'blocked', reason: 'a criterion that is not known' } })])))
+  await r.dial()
+  assert.deepEqual([r.served.length, failures(r, 'MESH_CHAIN_BLOCKED')], [0, 1])
+})
+for (const { name, match, isServed } of [
+  { name: 'source_type EXTERNAL', match: { sourceType: 'external' }, isServed: true },
+  { name: 'source_type SAME_IP_OR_LOOPBACK', match: { sourceType: 'local' }, isServed: false },
+  { name: 'a direct source range that holds the peer', match: { directSourceRanges: [cidr('0.0.0.0', 0)!] }, isServed: true },
+  { name: 'a direct source range elsewhere', match: { directSourceRanges: [cidr('203.0.113.0', 24)!] }, isServed: false },
+] as const) {
+  test(`a chain match: ${name}`, async () => {
+    const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, ...match } })])))
+    await r.dial()
+    assert.equal(r.served.length, isServed ? 1 : 0)
+  })
+}
 test('a chain with something that is not implemented lets nothing through', async () => {
   const r = await rig(tables(listener([tcpChain({ codec: { kind: 'blocked', reason: 'filter x is not implemented' } })])))
   assert.ok((await r.dial()).destroyed)

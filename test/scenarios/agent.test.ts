@@ -108,7 +108,7 @@ test('without the hub an agent serves on, starts again from disk, says that what
   assert.deepEqual(site.edge.problems(), [])
 })
 
-test('a pushed resource that cannot be used is refused with its field; the one before serves on and the rest of the push is taken', async (t) => {
+test('a route that cannot be taken is named with its field and refuses; the route before serves no more and the rest of the push is taken', async (t) => {
   const service = await Service.start(t)
   const plane = await ControlPlane.start(t)
   const port = (await freePorts(1))[0]!
@@ -125,10 +125,10 @@ test('a pushed resource that cannot be used is refused with its field; the one b
   const status = edge.status()
   assert.deepEqual(edge.problems(), ['MESH_CONFIG_REJECTED'])
   assert.match(status.problems[0]!.text, /^listener web: .*safe_regex.*missing closing/)
-  assert.match(statusText(status), /! MESH_CONFIG_REJECTED: listener web: [^]*\n {2}The pushed resource was refused and the previous one serves on/)
+  assert.match(statusText(status), /! MESH_CONFIG_REJECTED: listener web: [^]*\n {2}The message names resource and field/)
   assert.equal(status.config.rejected[0]?.name, 'web')
   assert.equal(status.config.resources['clusters'], 2, 'the other resource of the push is there')
-  assert.equal((await ask(port, '/a')).status, 200)
+  assert.equal((await ask(port, '/a')).status, 503)
 
   plane.push(listener(port, { path: '/b' }))
   await until('the mended one is in force', async () => (await ask(port, '/b')).status === 200)

@@ -17,6 +17,11 @@ for (const { name, ignorePort, hosts, authority, want } of [
   { name: 'port ignored where the table says so', ignorePort: true, hosts: [['a.shop']], authority: 'a.shop:8080', want: 'a.shop' },
   { name: 'port counts otherwise', ignorePort: false, hosts: [['a.shop:8080'], ['*']], authority: 'a.shop:9090', want: '*' },
   { name: 'IPv6 literal with port', ignorePort: true, hosts: [['[::1]']], authority: '[::1]:80', want: '[::1]' },
+  { name: 'a domain with a port in a table that ignores ports is for that port', ignorePort: true, hosts: [['svc:8081'], ['svc:8082'], ['*']], authority: 'SVC:8082', want: 'svc:8082' },
+  { name: 'another port is not for it', ignorePort: true, hosts: [['svc:8081'], ['svc', 'svc:80'], ['*']], authority: 'svc:8082', want: 'svc' },
+  { name: 'no port is not for it either', ignorePort: true, hosts: [['svc:8081'], ['*']], authority: 'svc', want: '*' },
+  { name: 'an IPv6 literal with its port', ignorePort: true, hosts: [['[::1]:81'], ['[::1]:82']], authority: '[::1]:82', want: '[::1]:82' },
+  { name: 'a suffix wildcard with a port', ignorePort: true, hosts: [['*.shop:81'], ['*.shop:82'], ['*.shop']], authority: 'a.shop:82', want: '*.shop:82' },
   { name: 'nothing matches', ignorePort: true, hosts: [['a.shop']], authority: 'b.shop', want: undefined },
 ]) test(`virtual host: ${name}`, () => assert.equal(table(ignorePort, ...hosts).virtualHost(authority)?.name, want))
 

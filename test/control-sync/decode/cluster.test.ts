@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Cluster } from '../../../agent/model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { sample } from '../../helpers/resources.ts'
+import { issuesOf, sample } from '../../helpers/resources.ts'
 
 const OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 const run = (more: JsonObject): ReturnType<typeof decode<'cluster'>> => decode('cluster', sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'c', ...more }).bytes)
@@ -12,7 +12,7 @@ function cluster(more: JsonObject): Cluster {
   assert.ok(decoded.ok, JSON.stringify(decoded))
   return decoded.value
 }
-const problems = (more: JsonObject): string => { const d = run(more); return d.ok ? '' : d.issues.map((i) => `${i.path}: ${i.problem}`).join('\n') }
+const problems = (more: JsonObject): string => { const d = run(more); return issuesOf(d).map((i) => `${i.path}: ${i.problem}`).join('\n') }
 const options = (o: JsonObject): JsonObject => ({ typed_extension_protocol_options: { [OPTIONS]: { '@type': `type.googleapis.com/${OPTIONS}`, ...o } } })
 const upstreamTls = (o: JsonObject): JsonObject => ({ transport_socket: { name: 'tls', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext', ...o } } })
 

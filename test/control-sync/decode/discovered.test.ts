@@ -5,7 +5,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import type { Listener } from '../../../agent/model/listener.ts'
 import { TYPE_URLS } from '../../../agent/model/snapshot.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { sample } from '../../helpers/resources.ts'
+import { issuesOf, sample } from '../../helpers/resources.ts'
 
 const HTTP_RBAC = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC'
 const RBAC = 'type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC'
@@ -52,7 +52,8 @@ test('the names are remembered, come or not, each once', () => {
 test('an extension is decoded as the filter that it will be, and refused with its place', () => {
   const issues = (typed_config: JsonObject | undefined): string[] => {
     const d = decode('extension', sample({ '@type': TYPE_URLS.extension, name: 'ext', ...(typed_config ? { typed_config } : {}) }).bytes)
-    return d.ok ? ['taken'] : d.issues.map((i) => i.path)
+    const found = issuesOf(d).map((i) => i.path)
+    return found.length === 0 ? ['taken'] : found
   }
   assert.deepEqual([issues({ '@type': HTTP_RBAC, rules }), issues({ '@type': RBAC, stat_prefix: 's', rules }), issues(STATS)], [['taken'], ['taken'], ['taken']])
   assert.deepEqual(issues(undefined), ['typed_config'])

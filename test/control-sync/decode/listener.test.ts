@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Listener } from '../../../agent/model/listener.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { sample } from '../../helpers/resources.ts'
+import { issuesOf, sample } from '../../helpers/resources.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
 const HCM = `${T}.filters.network.http_connection_manager.v3.HttpConnectionManager`
@@ -27,9 +27,12 @@ function good(more: JsonObject, chain: JsonObject): { value: Listener; ignored: 
 }
 function issues(more: JsonObject, chain: JsonObject): string[] {
   const decoded = decode('listener', listenerBytes(more, chain))
-  assert.ok(!decoded.ok, 'should be refused')
-  return decoded.issues.map((i) => `${i.path}: ${i.problem}`)
+  assert.ok(decoded.ok && decoded.value.filterChains.every((c) => c.codec.kind === 'blocked' || blockedWithin(c)), 'should be blocked')
+  return decoded.blocked.map((i) => `${i.path}: ${i.problem}`)
 }
+/** Smaller pieces than the chain: an HTTP filter, a route, a virtual host. */
+const blockedWithin = ({ codec: c }: Listener['filterChains'][number]): boolean => c.kind === 'http'
+  && (c.http.filters.some((f) => f.kind === 'blocked') || (c.http.routes.from === 'inline' && c.http.routes.config.virtualHosts.some((h) => h.routes.some((r) => r.action.kind === 'blocked'))))
 const codec = (l: Listener): Listener['filterChains'][number]['codec'] => l.filterChains[0]!.codec
 
 test('an unknown network filter blocks an inbound chain and is reported', () => {
@@ -119,16 +122,40 @@ test('an RBAC filter that is switched off or has no rules keeps its place, becau
   const made = codec(good({}, { filters: [http({ http_filters: filters })] }).value)
   assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind === 'rbac' && f.policy.action), ['log', 'log'])
 })
+test('filter_disabled: inspectors look at no connection that it names, in every form that Envoy has; what is not understood switches nothing off', () => {
+  const tlsFilter = (filter_disabled: JsonObject): JsonObject => ({ name: 'tls', typed_config: { '@type': `${T}.filters.listener.tls_inspector.v3.TlsInspector` }, filter_disabled })
+  const off = (of: JsonObject): unknown => good({ listener_filters: [tlsFilter(of)] }, { filters: [tcp] }).value.sniff.tlsOff
+  const range = { destination_port_range: { start: 3306, end: 3307 } }
+  const port = { kind: 'destination-port', from: 3306, to: 3306 }
+  assert.deepEqual(off(range), port)
+  assert.deepEqual(off({ any_match: true }), { kind: 'any' })
+  assert.deepEqual(off({ not_match: range }), { kind: 'not', of: port })
+  assert.deepEqual(off({ or_match: { rules: [range, range] } }), { kind: 'or', of: [port, port] })
+  assert.deepEqual(off({ and_match: { rules: [range, { any_match: true }] } }), { kind: 'and', of: [port, { kind: 'any' }] })
+  assert.equal(off({}), undefined)
+  assert.equal(off({ or_match: { rules: [range, {}] } }), undefined)
+})
+test('an unknown listener filter blocks the chains of the ports on which it is not switched off', () => {
+  const filter = { name: 'acme', typed_config: { '@type': STRUCT, type_url: 'acme.Scan', value: {} }, filter_disabled: { destination_port_range: { start: 80, end: 81 } } }
+  const { value } = good({ listener_filters: [filter], filter_chains: [80, 81].map((destination_port) => ({ filter_chain_match: { destination_port }, filters: [tcp] })) }, {})
+  assert.deepEqual(value.filterChains.map((c) => c.codec.kind), ['tcp', 'blocked'])
+})
+test('a listener that cannot be taken refuses everybody on its address; one without an address opens no port', () => {
+  const blocked = (more: JsonObject): Listener => { const d = decode('listener', listenerBytes(more, { filters: [tcp] })); assert.ok(d.ok && d.blocked.length > 0); return d.value }
+  const late = blocked({ listener_filters_timeout: '-1s' })
+  assert.deepEqual([late.address, late.port, late.bindToPort, late.filterChains, late.defaultFilterChain?.codec.kind], ['0.0.0.0', 80, true, [], 'blocked'])
+  assert.deepEqual([blocked({ address: { pipe: { path: '/x' } } })].map((l) => [l.bindToPort, l.defaultFilterChain?.codec.kind]), [[false, 'blocked']])
+})
 test('explicit proxy requests are served only where an outbound listener says so', () => {
   const chain = { filters: [http({ http_protocol_options: { allow_absolute_url: true } })] }
   const proxy = (direction: string): unknown => { const c = codec(good({ traffic_direction: direction }, chain).value); return c.kind === 'http' && c.http.explicitProxy }
   assert.deepEqual([proxy('OUTBOUND'), proxy('INBOUND')], [true, false])
 })
 for (const { name, match, path } of [
-  { name: 'source_type', match: { source_type: 'EXTERNAL' }, path: 'filter_chain_match.source_type' },
-  { name: 'direct_source_prefix_ranges', match: { direct_source_prefix_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 8 }] }, path: 'filter_chain_match.direct_source_prefix_ranges' },
+  { name: 'an unknown source type', match: { source_type: 7 }, path: 'filter_chain_match.source_type' },
+  { name: 'a source range that is none', match: { direct_source_prefix_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 33 }] }, path: 'filter_chain_match.direct_source_prefix_ranges[0]' },
   { name: 'an address range that is none', match: { prefix_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 33 }] }, path: 'filter_chain_match.prefix_ranges[0]' },
-  { name: 'an unknown transport protocol', match: { transport_protocol: 'quic' }, path: 'filter_chain_match.transport_protocol' },
+  { name: 'a port above all', match: { destination_port: 65_536 }, path: 'filter_chain_match.destination_port' },
 ]) {
   test(`a chain match that cannot be kept is an issue: ${name}`, () => {
     assert.match(issues({}, { filters: [tcp], filter_chain_match: match })[0]!, new RegExp(`^filter_chains\\[0\\]\\.${path.replaceAll(/[[\].]/g, '\\$&')}: `))
@@ -168,5 +195,5 @@ test('certificates from files come through the given reader, and are refused wit
   const read = decode('listener', bytes, { readFile: (file) => (file === '/c.pem' ? 'CHAIN' : undefined) })
   assert.deepEqual(read.ok && read.value.filterChains[0]!.tls!.certificate, { from: 'pem', chainPem: 'CHAIN', keyPem: 'KEY' })
   const without = decode('listener', bytes)
-  assert.match(without.ok ? '' : without.issues[0]!.path, /tls_certificates\[0\]\.certificate_chain\.filename$/)
+  assert.match(issuesOf(without)[0]!.path, /tls_certificates\[0\]\.certificate_chain\.filename$/)
 })

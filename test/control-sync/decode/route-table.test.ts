@@ -5,7 +5,7 @@ import { RouteTable } from '../../../agent/model/tables.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { checkRouteTable, routeTable } from '../../../control-sync/decode/route-table.ts'
 import { KeptResource } from '../../../control-sync/kept-resource.ts'
-import { golden, GOLDEN, sample } from '../../helpers/resources.ts'
+import { golden, GOLDEN, issuesOf, sample } from '../../helpers/resources.ts'
 
 const tables = GOLDEN.flatMap((name) => golden(name).filter((s) => s.kind === 'route'))
 const twoHosts = (second: object, first = ['A.example']): Uint8Array => sample({
@@ -72,24 +72,23 @@ test('of two hosts with one domain the first has it', () => {
 test('a mistake in one virtual host is named with its place, as when decoded as a whole', () => {
   const bytes = twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }, { match: {}, route: { cluster: 'cb' } }] })
   const whole = decode('route', bytes)
-  assert.ok(!whole.ok)
   const { result } = check(bytes)
-  assert.ok(!result.ok)
-  assert.deepEqual(result.issues, whole.issues)
-  assert.equal(result.issues[0]!.path, 'virtual_hosts[1].routes[1].match')
+  assert.deepEqual(issuesOf(result), issuesOf(whole))
+  assert.equal(issuesOf(result)[0]!.path, 'virtual_hosts[1].routes[1].match')
 })
 
-test('a virtual host that another version of meshlet stored and this one cannot use has no routes, and its domains go nowhere else', () => {
-  const table = routeTable(raw(twoHosts({ domains: ['b.example', '*'], routes: [{ match: {}, route: { cluster: 'cb' } }] })), undefined)!
-  assert.equal(table.virtualHost('b.example'), undefined)
+test('a virtual host with something that cannot be taken refuses everything, and its domains go nowhere else', () => {
+  const table = routeTable(raw(twoHosts({ domains: ['b.example', '*'], request_headers_to_remove: ['bad name'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })), undefined)!
+  for (const host of ['b.example', 'c.example']) assert.deepEqual(table.virtualHost(host)?.routes.map((r) => [r.match.path.kind, r.action.kind]), [['any', 'blocked']])
   assert.equal(table.virtualHost('a.example')?.name, 'a')
 })
 
-test('a mistake outside of the virtual hosts refuses the table', () => {
+test('a mistake outside of the virtual hosts blocks the table', () => {
   const bytes = sample({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', request_headers_to_add: [{ header: { key: 'bad name', value: 'x' } }] }).bytes
-  const whole = decode('route', bytes)
-  assert.equal(routeTable(raw(bytes), undefined) === undefined, !whole.ok)
-  assert.equal(check(bytes).result.ok, whole.ok)
+  const { result } = check(bytes)
+  assert.deepEqual(issuesOf(result).map((i) => i.path), ['request_headers_to_add[0].header.key'])
+  assert.deepEqual(issuesOf(decode('route', bytes)), issuesOf(result))
+  for (const table of [routeTable(raw(bytes), undefined), result.ok ? result.value : undefined]) assert.deepEqual(table?.virtualHost('any.example')?.routes.map((r) => r.action.kind), ['blocked'])
 })
 
 test('any bytes: no throw, no hang, and refused where decoding as a whole refuses', () => {

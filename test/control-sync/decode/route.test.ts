@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Route, RouteConfig } from '../../../agent/model/route.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { sample } from '../../helpers/resources.ts'
+import { issuesOf, sample } from '../../helpers/resources.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
 const route = (r: JsonObject, host: JsonObject = {}, table: JsonObject = {}): ReturnType<typeof decode<'route'>> => decode('route', sample({
@@ -16,7 +16,7 @@ function table(...of: Parameters<typeof route>): RouteConfig {
   return decoded.value
 }
 const first = (...of: Parameters<typeof route>): Route => table(...of).virtualHosts[0]!.routes[0]!
-const problems = (...of: Parameters<typeof route>): string[] => { const d = route(...of); return d.ok ? [] : d.issues.map((i) => `${i.path}: ${i.problem}`) }
+const problems = (...of: Parameters<typeof route>): string[] => { return issuesOf(route(...of)).map((i) => `${i.path}: ${i.problem}`) }
 const to = (more: JsonObject = {}): JsonObject => ({ route: { cluster: 'c', ...more } })
 
 test('timeouts: 15 s when absent, none for 0, else what is said (RouteAction.timeout)', () => {
