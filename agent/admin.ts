@@ -4,10 +4,12 @@
 import type http from 'node:http'
 import { createRequire } from 'node:module'
 import net from 'node:net'
+import { type Clock, systemClock, type Timer } from './core/clock.ts'
 import { MeshError } from './core/errors.ts'
-import { detached, guarded, nothing } from './core/guard.ts'
+import { guarded, nothing, reportDefect } from './core/guard.ts'
 import type { Log } from './core/log.ts'
 import { listenAt } from './core/network.ts'
+import { hostName, isUnforgeable } from './model/browser.ts'
 
 export type AdminReply = { readonly status?: number; readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'; readonly body: string }
 export type AdminHandler = (query: URLSearchParams) => AdminReply | Promise<AdminReply>
@@ -15,20 +17,23 @@ export type AdminPage = { readonly method: 'GET' | 'POST'; readonly help: string
 
 export type AdminServer = AsyncDisposable & { readonly port: number }
 
+export type AdminBounds = {
+  /** With one more the connection that has been quiet longest is closed: a probe always gets in. */
+  readonly maxConnections: number
+  /** For the head of a request, from the connection or the last answer on; and for an answer of which nothing is taken. */
+  readonly quietMs: number
+  /** Of answers that nobody has read; above it only short ones are given. */
+  readonly maxUnreadBytes: number
+}
+const BOUNDS: AdminBounds = { maxConnections: 64, quietMs: 10_000, maxUnreadBytes: 8 * 1024 * 1024 }
 /** No request needs more: a longer path or header block is refused by node:http with 431. */
 const MAX_HEADER_BYTES = 8 * 1024
+const MAX_REQUESTS_PER_CONNECTION = 1_000
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
-export function startAdmin(at: { readonly address: string; readonly port: number }, pages: ReadonlyMap<string, AdminPage>, log: Log): Promise<AdminServer> {
-  const sockets = new Set<net.Socket>()
-  let server: http.Server | undefined
-  const door = net.createServer(guarded('admin', (_error, socket) => { socket.destroy() }, (socket: net.Socket) => {
-    sockets.add(socket)
-    socket.once('close', guarded('admin', nothing, () => { sockets.delete(socket) }))
-    // Made at the first question: node:http costs some megabytes that an agent nobody asks keeps.
-    server ??= httpServer(pages, log)
-    server.emit('connection', socket)
-  }))
+export function startAdmin(at: { readonly address: string; readonly port: number }, pages: ReadonlyMap<string, AdminPage>, log: Log, clock: Clock = systemClock, bounds: AdminBounds = BOUNDS): Promise<AdminServer> {
+  const port = new AdminPort(pages, log, clock, bounds)
+  const door = net.createServer(guarded('admin', (_error, socket) => { socket.destroy() }, (socket: net.Socket) => port.accept(socket)))
   return new Promise((resolve, reject) => {
     // Later ones are connections that could not be accepted.
     door.on('error', guarded('admin', reject, (err: NodeJS.ErrnoException) => reject(bindError(err, at))))
@@ -37,7 +42,7 @@ export function startAdmin(at: { readonly address: string; readonly port: number
       resolve({
         port: typeof bound === 'object' && bound ? bound.port : at.port,
         async [Symbol.asyncDispose]() {
-          for (const socket of sockets) socket.destroy()
+          port.close()
           await new Promise((done) => { door.close(done) })
         },
       })
@@ -46,25 +51,94 @@ export function startAdmin(at: { readonly address: string; readonly port: number
   })
 }
 
-function httpServer(pages: ReadonlyMap<string, AdminPage>, log: Log): http.Server {
-  const { createServer } = createRequire(import.meta.url)('node:http') as typeof http
-  return createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, keepAliveTimeout: 5_000 }, guarded('admin', (_error, req) => { req.socket.destroy() }, (req: http.IncomingMessage, res: http.ServerResponse) => {
-    detached('admin', answer(req, pages, log).then((reply) => {
-      res.writeHead(reply.status ?? 200, { 'content-type': `${reply.type ?? 'text/plain'}${reply.type === 'text/plain; version=0.0.4' ? '' : '; charset=utf-8'}`, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
-      res.end(reply.body)
-    }), () => { req.socket.destroy() })
-  }))
+/** Node's own limits of time are those of a server that listens, which this one does not. */
+class AdminPort {
+  readonly #pages: ReadonlyMap<string, AdminPage>
+  readonly #log: Log
+  readonly #clock: Clock
+  readonly #bounds: AdminBounds
+  /** Quietest first. */
+  readonly #quiet = new Map<net.Socket, Timer>()
+  #server: http.Server | undefined
+  #unreadBytes = 0
+  /** One after the other: what is asked for in one go is counted before the next is made. */
+  #turn = Promise.resolve()
+
+  constructor(pages: ReadonlyMap<string, AdminPage>, log: Log, clock: Clock, bounds: AdminBounds) {
+    this.#pages = pages
+    this.#log = log
+    this.#clock = clock
+    this.#bounds = bounds
+  }
+
+  accept(socket: net.Socket): void {
+    if (this.#quiet.size >= this.#bounds.maxConnections) this.#quiet.keys().next().value?.destroy()
+    this.#wait(socket)
+    socket.once('close', guarded('admin', nothing, () => { this.#quiet.get(socket)?.cancel(); this.#quiet.delete(socket) }))
+    // Made at the first question: node:http costs some megabytes that an agent nobody asks keeps.
+    this.#server ??= this.#httpServer()
+    this.#server.emit('connection', socket)
+  }
+  close(): void { for (const socket of this.#quiet.keys()) socket.destroy() }
+
+  /** Something of a request or an answer has to happen within quietMs. */
+  #wait(socket: net.Socket): void {
+    this.#quiet.get(socket)?.cancel()
+    this.#quiet.delete(socket)
+    if (!socket.destroyed) this.#quiet.set(socket, this.#clock.after(this.#bounds.quietMs, () => { socket.destroy() }))
+  }
+
+  #httpServer(): http.Server {
+    const { createServer } = createRequire(import.meta.url)('node:http') as typeof http
+    const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: 5_000 }, guarded('admin', (_error, req) => { req.socket.destroy() }, (req: http.IncomingMessage, res: http.ServerResponse) => {
+      const end = (): void => { req.socket.destroy() }
+      this.#wait(req.socket)
+      this.#turn = this.#turn.then(() => this.#answer(req, res)).catch((thrown: unknown) => { reportDefect('admin', thrown); end() })
+    }))
+    server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION
+    return server
+  }
+
+  async #answer(req: http.IncomingMessage, res: http.ServerResponse): Promise<void> {
+    if (req.socket.destroyed) return
+    this.#send(req, res, await answer(req, this.#pages, this.#log, this.#unreadBytes > this.#bounds.maxUnreadBytes))
+  }
+
+  #send(req: http.IncomingMessage, res: http.ServerResponse, reply: AdminReply): void {
+    const { socket } = req
+    const body = Buffer.from(reply.body)
+    this.#unreadBytes += body.length
+    const taking = guarded('admin', nothing, () => this.#wait(socket))
+    socket.on('drain', taking)
+    res.once('close', guarded('admin', nothing, () => {
+      this.#unreadBytes -= body.length
+      socket.removeListener('drain', taking)
+      this.#wait(socket)
+    }))
+    // Nobody reads bodies here.
+    if (hasBody(req)) res.shouldKeepAlive = false
+    res.writeHead(reply.status ?? 200, {
+      'content-type': `${reply.type ?? 'text/plain'}${reply.type === 'text/plain; version=0.0.4' ? '' : '; charset=utf-8'}`, 'content-length': body.length, 'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    })
+    res.end(body)
+  }
 }
 
-async function answer(req: http.IncomingMessage, pages: ReadonlyMap<string, AdminPage>, log: Log): Promise<AdminReply> {
-  // A web page that rebinds its name to 127.0.0.1 still sends its own name here.
-  if (!isLocalHost(req.headers.host)) return { status: 403, body: 'only loopback names are served here\n' }
+function hasBody({ headers }: http.IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+async function answer(req: http.IncomingMessage, pages: ReadonlyMap<string, AdminPage>, log: Log, isBusy: boolean): Promise<AdminReply> {
+  const foreign = foreignCaller(req)
+  if (foreign !== undefined) return { status: 403, body: `${foreign}\n` }
   // A target such as `//` is a network path to URL, and none that it can read.
-  const url = URL.parse(`http://localhost${req.url?.startsWith('/') ? req.url : '/'}`)
+  const url = req.url?.startsWith('/') ? URL.parse(`http://localhost${req.url}`) : null
   if (!url) return { status: 400, body: 'this is no path\n' }
   const page = pages.get(url.pathname)
   if (!page) return { status: 404, body: `no such page; there are:\n${index(pages)}` }
   if (req.method !== page.method && !(page.method === 'GET' && req.method === 'HEAD')) return { status: 405, body: `use ${page.method}\n` }
+  if (isBusy) return { status: 503, body: 'too much of other answers is still unread\n' }
   try {
     return await page.handle(url.searchParams)
   } catch (err) {
@@ -73,14 +147,23 @@ async function answer(req: http.IncomingMessage, pages: ReadonlyMap<string, Admi
   }
 }
 
-export function index(pages: ReadonlyMap<string, AdminPage>): string {
-  return [...pages].map(([path, p]) => `  ${p.method.padEnd(4)} ${path.padEnd(20)} ${p.help}\n`).join('')
+/**
+ * Why a page of a browser may not ask (model/browser.ts); undefined for its own pages and for programs. Also of GET: what is shown here is for
+ * whoever works on this machine, and a page elsewhere has no use for it that they would know of.
+ */
+function foreignCaller({ headers, rawHeaders }: http.IncomingMessage): string | undefined {
+  // One that rebinds its name to 127.0.0.1 still sends its own name here.
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+  const host = hostName(headers.host)
+  if (host === undefined || hosts !== 1 || !isUnforgeable(host)) return 'only addresses and localhost are served here'
+  const { origin, 'sec-fetch-site': site } = headers
+  if (origin !== undefined && (origin.includes(',') || URL.parse(origin)?.host !== URL.parse(`http://${headers.host}`)?.host)) return 'this is not for pages of another origin'
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return 'this is not for pages of another origin; type the address into the browser'
+  return undefined
 }
 
-function isLocalHost(host: string | undefined): boolean {
-  if (host === undefined) return false
-  const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
-  return name === 'localhost' || net.isIP(name) !== 0
+export function index(pages: ReadonlyMap<string, AdminPage>): string {
+  return [...pages].map(([path, p]) => `  ${p.method.padEnd(4)} ${path.padEnd(20)} ${p.help}\n`).join('')
 }
 
 function bindError(err: NodeJS.ErrnoException, at: { address: string; port: number }): MeshError {

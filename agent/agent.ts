@@ -132,7 +132,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   let draining = false
   const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
-  const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log))
+  const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock))
   for (const err of exposed(parts)) log.warn({ evt: 'listener.open', err }, 'a listener is open to anybody who reaches it')
   configuration.connect()
   identity.start(() => configuration.link())

@@ -3,6 +3,7 @@
  * after it: a start needs them once, and each is some fifty closures.
  */
 import * as z from 'zod'
+import { isLoopback } from '../model/browser.ts'
 import { mqttPolicySchema } from '../model/mqtt-policy.ts'
 import { readinessProbeSchema } from './readiness-probe.ts'
 
@@ -173,7 +174,8 @@ export const agentConfigSchema = () => z.strictObject({
    * sockets that systemd passes, the second cannot (capture.ts). Istio's interception modes NONE, TPROXY and REDIRECT.
    */
   capture: z.enum(['explicit', 'transparent', 'redirect']).default('explicit'),
-  admin: z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port().default(15_000) }).prefault({}),
+  /** Whoever reaches it can read everything and stop the agent: an address that others reach needs `acceptAnyone`. */
+  admin: z.strictObject({ address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port().default(15_000), acceptAnyone: z.boolean().optional() }).prefault({}),
   listeners: z.array(listener()).default([]),
   mqtt: mqttPolicySchema().prefault({}),
   /** Absent = no DNS. */
@@ -185,6 +187,9 @@ export const agentConfigSchema = () => z.strictObject({
 }).superRefine((c, ctx) => {
   if (!c.control && !c.directory) ctx.addIssue({ code: 'custom', path: [], message: 'one of `control` or `directory` is needed: where does the configuration come from?' })
   if (c.control && c.directory) ctx.addIssue({ code: 'custom', path: ['directory'], message: '`control` and `directory` exclude each other' })
+  if (!isLoopback(c.admin.address) && !c.admin.acceptAnyone) {
+    ctx.addIssue({ code: 'custom', path: ['admin', 'address'], message: 'is no loopback address: whoever reaches it can read everything and stop the agent. If that is meant, say `acceptAnyone: true` beside it' })
+  }
   const names = new Set<string>()
   c.listeners.forEach((l, i) => {
     if (names.has(l.name)) ctx.addIssue({ code: 'custom', path: ['listeners', i, 'name'], message: `the name "${l.name}" is used twice` })

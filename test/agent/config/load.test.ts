@@ -33,6 +33,10 @@ for (const { name, text, want } of [
   { name: 'an upstream resolver that is a name', text: 'directory: d\ndns:\n  upstreams: [1.1.1.1, dns.example]\n', want: ['3 dns.upstreams[1]'] },
   { name: 'an upstream resolver with a port that is none', text: 'directory: d\ndns: {upstreams: ["1.1.1.1:0"]}\n', want: ['2 dns.upstreams[0]'] },
   { name: 'a search domain that is none', text: 'directory: d\ndns: {search: [lan, "a b"]}\n', want: ['2 dns.search[1]'] },
+  { name: 'an admin port that others reach, without a word that this is meant', text: 'directory: d\nadmin:\n  address: 0.0.0.0\n', want: ['3 admin.address'] },
+  { name: 'the same, meant', text: 'directory: d\nadmin:\n  address: 0.0.0.0\n  acceptAnyone: true\n', want: [] },
+  { name: 'another loopback address for the admin port', text: 'directory: d\nadmin: {address: "::1"}\n', want: [] },
+  { name: 'an allowed origin that is a path', text: 'directory: d\nmqtt:\n  allowedOrigins: [https://a.example, https://a.example/x]\n', want: ['3 mqtt.allowedOrigins[1]'] },
   { name: 'YAML that does not parse', text: 'directory: [d\n', want: ['2 '] },
   { name: 'a key twice', text: 'directory: a\ndirectory: b\n', want: ['2 '] },
 ]) test(`configuration mistakes: ${name}`, () => assert.deepEqual(problems(text), want))
