@@ -10,6 +10,7 @@ import type { Disk } from './core/disk.ts'
 import { MeshError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import type { Metrics } from './core/metrics.ts'
+import { secureFolder } from './core/state-folder.ts'
 import type { World } from './core/world.ts'
 
 type Control = Omit<NonNullable<AgentConfig['control']>, 'token'> & { readonly token?: string | undefined }
@@ -59,14 +60,16 @@ export function nodeSettingsOf(config: AgentConfig, p: { readonly version: strin
   }
 }
 
-/** Makes the state folder. Throws MESH_STATE_UNUSABLE when that fails or nothing can be written there. */
+/** Makes the state folder. Throws MESH_STATE_UNUSABLE when that fails, nothing can be written there, or somebody else could. */
 export function prepareState(folder: string, disk: Disk): void {
   const probe = `${folder}/.writable`
   try {
     disk.makeFolder(folder, 0o700)
+    secureFolder(folder)
     disk.replace(probe, '', 0o600)
     disk.remove(probe)
   } catch (cause) {
+    if (cause instanceof MeshError) throw cause
     if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') throw new MeshError('MESH_STORAGE_FULL', `the disk of the state directory ${folder} is full`, { cause })
     throw new MeshError('MESH_STATE_UNUSABLE', `the state directory ${folder} cannot be written to`, { cause })
   }

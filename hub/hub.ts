@@ -4,6 +4,7 @@ import type { Clock, Random } from '../agent/core/clock.ts'
 import { defectsTo } from '../agent/core/defects.ts'
 import type { Disk } from '../agent/core/disk.ts'
 import { MeshError } from '../agent/core/errors.ts'
+import { secureFolder } from '../agent/core/state-folder.ts'
 import type { Log } from '../agent/core/log.ts'
 import { Metrics } from '../agent/core/metrics.ts'
 import { startHubAdmin } from './api/admin.ts'
@@ -45,6 +46,7 @@ export type Hub = AsyncDisposable & {
 /** The state that `run` and the other commands share: token key and registry. Throws MESH_STATE_UNUSABLE, MESH_STORAGE_FAILED, MESH_STORAGE_NEWER. */
 export function openState(config: HubConfig, world: HubWorld, nativeBinding: object | undefined): { registry: Registry; tokens: Tokens; caFolder: string } {
   try { world.disk.makeFolder(config.state, 0o700) } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause }) }
+  secureFolder(config.state, 'owner or root')
   const caFolder = path.join(config.state, 'ca')
   const registry = new Registry(path.join(config.state, 'registry.db'), nativeBinding)
   try {

@@ -28,9 +28,11 @@ export function diskOn(calls: FileCalls): Disk {
     },
     replace(file, content, mode) {
       const beside = `${file}.new`
-      const fd = calls.openSync(beside, 'w', mode)
+      // What a crash left there, or a link that somebody put there, goes; O_EXCL opens nothing that is there already, and follows no link.
+      calls.rmSync(beside, { force: true })
+      const fd = calls.openSync(beside, 'wx', mode)
       try {
-        calls.fchmodSync(fd, mode) // an earlier crash may have left the file with another mode
+        calls.fchmodSync(fd, mode) // whatever the umask says
         calls.writeFileSync(fd, content)
         calls.fsyncSync(fd)
       } finally { calls.closeSync(fd) }

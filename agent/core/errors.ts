@@ -82,7 +82,7 @@ export const CATALOGUE = {
   MESH_TOKEN_INVALID: { origin: 'config', retry: 'never', http: 401, flag: '-', remedy: 'Create a new one with meshlet-hub token create.' },
   MESH_PROBE_FAILED: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Look after the application that readinessProbe asks, or correct where it asks; an istiod that knows of it sends no traffic here meanwhile.' },
   // storage
-  MESH_STATE_UNUSABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Make the state directory and everything in it readable and writable for the service\'s user.' },
+  MESH_STATE_UNUSABLE: { origin: 'internal', retry: 'never', http: 503, flag: '-', remedy: 'Give the state directory and everything in it to the service\'s user and nobody else: chown -R, mode 0700, files 0600, no links; or name another with `state`. Run commands that write there as that user.' },
   MESH_PRECOMPILE_FAILED: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Run meshlet precompile as the user who installed the bundle; without it everything works, and a start takes longer.' },
   MESH_STATE_LOCKED: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Give identity.encryptionKey the key that the file was sealed with; the file is left as it is. Without that key, move the file away and join again.' },
   MESH_STATE_IN_USE: { origin: 'config', retry: 'never', http: 503, flag: '-', remedy: 'Another meshlet works with this state directory: stop it, or give each its own `state`.' },

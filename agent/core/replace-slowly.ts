@@ -11,9 +11,11 @@ export async function replaceSlowly(file: string, parts: AsyncIterable<Uint8Arra
   const beside = `${file}.new`
   let bytes = 0
   try {
-    const made = await calls.open(beside, 'w', mode)
+    // As in Disk.replace: nothing that lies there is written to.
+    await calls.rm(beside, { force: true })
+    const made = await calls.open(beside, 'wx', mode)
     try {
-      await made.chmod(mode) // an earlier crash may have left the file with another mode
+      await made.chmod(mode) // whatever the umask says
       for await (const part of parts) {
         await made.writeFile(part)
         bytes += part.length

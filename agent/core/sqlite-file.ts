@@ -100,7 +100,7 @@ export class SqliteFile {
 
   /** Damage that shows only now makes the next start look at the whole file. */
   #noted(thrown: unknown): unknown {
-    if (isDamage(thrown)) try { fs.writeFileSync(suspicionOf(this.#path), '') } catch { /* a disk that is full; then the next start does without */ }
+    if (isDamage(thrown)) try { fs.writeFileSync(suspicionOf(this.#path), '', { flag: 'wx', mode: 0o600 }) } catch { /* it is there, or the disk is full; then the next start does without */ }
     return thrown
   }
 

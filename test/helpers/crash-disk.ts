@@ -81,13 +81,10 @@ export class CrashFs {
     readFileSync: (name: string) => this.#find(name).bytes,
     openSync: (name: string, flags: string, mode: number) => {
       this.#step()
-      if (flags === 'w') {
-        const known = this.#names.get(name)
-        if (known) known.bytes = Buffer.alloc(0)
-        else {
-          const made: Inode = { kind: 'file', bytes: Buffer.alloc(0), synced: Buffer.alloc(0), mode }
-          this.#change(path.dirname(name), (names) => { names.set(name, made) })
-        }
+      if (flags === 'wx') {
+        if (this.#names.has(name)) throw Object.assign(new Error(`EEXIST ${name}`), { code: 'EEXIST' })
+        const made: Inode = { kind: 'file', bytes: Buffer.alloc(0), synced: Buffer.alloc(0), mode }
+        this.#change(path.dirname(name), (names) => { names.set(name, made) })
       }
       this.#open.set(this.#nextFd, { inode: this.#find(name), name })
       return this.#nextFd++

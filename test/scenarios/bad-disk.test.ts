@@ -24,7 +24,7 @@ function diskOf(agent: TestAgent): (freeBytes: () => number) => void {
 /** A file system of its own, this large and no larger. */
 function smallDisk(t: Finally, megabytes: number): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-disk-'))
-  try { execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder], { stdio: 'ignore' }) } catch (err) { fs.rmdirSync(folder); throw err }
+  try { execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0700`, 'tmpfs', folder], { stdio: 'ignore' }) } catch (err) { fs.rmdirSync(folder); throw err }
   t.after(() => { execFileSync('umount', ['-l', folder]); fs.rmdirSync(folder) })
   return folder
 }
@@ -118,7 +118,7 @@ test('a state directory that goes away under a running agent: nothing is acknowl
     assert.equal(await publish(client, 'no-1'), 0x80)
     const { text, remedy } = await problem(agent, 'MESH_STATE_UNUSABLE')
     assert.match(text, new RegExp(`the state directory ${agent.folder}/state cannot be looked at`))
-    assert.match(remedy, /readable and writable/)
+    assert.match(remedy, /Give the state directory .* to the service's user/)
     fs.renameSync(gone, `${agent.folder}/state`)
     diskHas(() => 1e12)
     assert.equal(await publish(client, 'm-2'), 0)

@@ -110,13 +110,13 @@ test('a state directory that cannot be used is named by its path, with what the 
   fs.writeFileSync(`${m.folder}/file`, 'x')
   for (const state of [`${m.folder}/file`, `${m.folder}/file/below`, '/proc/meshlet']) {
     m.write(`state: ${state}\n`)
-    says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: new RegExp(`the state directory ${state} cannot be written to.*\\[E[A-Z]+: `), remedy: /readable and writable for the service's user/ })
+    says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: new RegExp(`the state directory ${state} cannot be written to.*\\[E[A-Z]+: `), remedy: /to the service's user and nobody else/ })
   }
   assert.equal(fs.readFileSync(`${m.folder}/file`, 'utf8'), 'x')
 
   fs.mkdirSync(`${m.folder}/s/spool.db`, { recursive: true })
   m.write(`state: ${m.folder}/s\n`)
-  says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: /s\/spool\.db: unable to open database file/, remedy: /readable and writable/ })
+  says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: /s\/spool\.db: unable to open database file/, remedy: /to the service's user and nobody else/ })
 })
 
 test('a state directory that belongs to somebody else is refused with what to do, and left as it is (needs root)', { skip: process.getuid?.() !== 0 && 'needs root, which can be another user for a while' }, async (t) => {
@@ -130,11 +130,11 @@ test('a state directory that belongs to somebody else is refused with what to do
     process.seteuid!(65_534)
     try { return await meshlet(['run', '-c', m.file]) } finally { process.seteuid!(0); process.setegid!(0) }
   }
-  const remedy = /readable and writable for the service's user/
-  says(await asNobody(), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: new RegExp(`the state directory ${m.state} cannot be written to.*\\[EACCES: permission denied`), remedy })
+  const remedy = /to the service's user and nobody else/
+  says(await asNobody(), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: new RegExp(`the state directory ${m.state} is not safe: it belongs to user 0, and meshlet runs as user 65534`), remedy })
   // The usual accident: the folder is given away, the files in it are not.
   fs.chownSync(m.state, 65_534, 65_534)
-  says(await asNobody(), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: new RegExp(`${m.state}/spool\\.db`), remedy })
+  says(await asNobody(), { exit: 1, code: 'MESH_STATE_UNUSABLE', what: new RegExp(`the state directory ${m.state} is not safe: spool\\.db in it belongs to user 0, and the folder to user 65534`), remedy })
   assert.deepEqual(fs.readdirSync(m.state).sort(), before)
   for (const file of before) fs.chownSync(`${m.state}/${file}`, 65_534, 65_534)
   assert.deepEqual(await asNobody(), { code: 0, out: '', err: '' })
