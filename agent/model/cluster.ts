@@ -13,6 +13,9 @@ export type Cluster = {
   readonly idleMs: number
   readonly maxRequestsPerConnection: number | undefined
   readonly maxConnectionMs: number | undefined
+  /** Of a response's head, and the number of its fields; undefined = Envoy's 80 KiB, and what the agent's limits say. */
+  readonly maxResponseHeadersBytes?: number | undefined
+  readonly maxResponseHeaders?: number | undefined
   readonly breakers: Breakers
   readonly outlier: Outlier | undefined
   /** 0..100: below this share of healthy endpoints all are used (healthy_panic_threshold). */

@@ -25,7 +25,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality lb_endpoints load_balancing_weight priority metadata',
   'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
   'envoy.config.endpoint.v3.Endpoint': 'address hostname',
-  'envoy.config.core.v3.HttpProtocolOptions': 'idle_timeout max_connection_duration max_requests_per_connection max_headers_count max_stream_duration headers_with_underscores_action',
+  'envoy.config.core.v3.HttpProtocolOptions': 'idle_timeout max_connection_duration max_requests_per_connection max_headers_count max_stream_duration headers_with_underscores_action max_response_headers_kb',
   'envoy.config.core.v3.Http1ProtocolOptions': 'allow_absolute_url',
   'envoy.config.core.v3.Http2ProtocolOptions': '',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config',
@@ -46,7 +46,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.VirtualHost': `name domains routes require_tls retry_policy include_request_attempt_count typed_per_filter_config metadata ${HEADER_CHANGES}`,
   'envoy.config.route.v3.Route': `name match route redirect direct_response decorator metadata typed_per_filter_config stat_prefix ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RouteAction': 'cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host '
-    + 'max_stream_duration max_grpc_timeout cluster_not_found_response_code',
+    + 'max_stream_duration max_grpc_timeout grpc_timeout_offset cluster_not_found_response_code',
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name',
   'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name',

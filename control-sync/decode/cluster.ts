@@ -1,5 +1,6 @@
 /** envoy.config.cluster.v3.Cluster → Cluster. */
 import type { Balancer, Breakers, Cluster, Discovery, DnsLookupFamily, Outlier, Transport } from '../../agent/model/cluster.ts'
+import { headersCount, headersKb } from './http-limits.ts'
 import { cidr } from '../../agent/model/ip.ts'
 import type { CircuitBreakers } from '../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
 import { Cluster_DiscoveryType as Type, Cluster_DnsLookupFamily as Family, Cluster_LbPolicy as Lb, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
@@ -34,6 +35,8 @@ export function cluster(at: At, from: XCluster): Cluster {
     idleMs: msOrNone(httpAt.in('idle_timeout'), common?.idleTimeout, HOUR_MS) ?? Infinity,
     maxRequestsPerConnection: (common?.maxRequestsPerConnection ?? from.maxRequestsPerConnection) || undefined,
     maxConnectionMs: msOrNone(httpAt.in('max_connection_duration'), common?.maxConnectionDuration, undefined),
+    maxResponseHeadersBytes: common?.maxResponseHeadersKb && headersKb(httpAt.in('max_response_headers_kb'), common.maxResponseHeadersKb) * 1024,
+    maxResponseHeaders: headersCount(httpAt.in('max_headers_count'), common?.maxHeadersCount),
     breakers: breakers(from.circuitBreakers), outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
     localityWeighted: from.commonLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig',

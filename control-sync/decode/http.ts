@@ -14,16 +14,12 @@ import { noteIgnored, type At } from './at.ts'
 import { configOf, unconfigured } from './discovered.ts'
 import { faultOf } from './fault.ts'
 import { OBSERVING_HTTP_FILTERS, type Unknown } from './known-filters.ts'
+import { headersCount, headersKb } from './http-limits.ts'
 import { policyOf } from './policy.ts'
 import { routeConfig } from './route.ts'
 import { msOrNone } from './values.ts'
 
 const HOUR_MS = 3_600_000
-/** Envoy's bound for max_request_headers_kb. */
-const MAX_HEADERS_KB = 8192
-/** No message has so many fields; each costs memory before anybody is authorised. */
-const MAX_HEADERS = 10_000
-
 /** @param unknown what becomes of a filter that is not implemented: inbound it blocks, outbound it is skipped. */
 export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConnectionManager {
   const details = from.setCurrentClientCertDetails
@@ -59,13 +55,6 @@ function commonOptions(at: At, from: HttpProtocolOptions | undefined): Pick<Http
   }
 }
 
-/** Envoy's default is 100, which agent.yaml's `limits` has, too. */
-function headersCount(at: At, count: number | undefined): number | undefined {
-  if (count === undefined || (count >= 1 && count <= MAX_HEADERS)) return count
-  at.issue(`must be 1 to ${MAX_HEADERS}`)
-  return undefined
-}
-
 function underscoresOf(at: At, value: Underscores): HttpConnectionManager['underscores'] {
   switch (value) {
     case Underscores.ALLOW: return undefined
@@ -98,11 +87,6 @@ function forwardOf(at: At, value: XManager['forwardClientCertDetails']): HttpCon
 function serverName(at: At, name: string): string {
   if (/[\0\r\n]/.test(name)) at.issue('contains a line break or NUL')
   return name || 'envoy'
-}
-
-function headersKb(at: At, kb: number | undefined): number {
-  if (kb !== undefined && (kb < 1 || kb > MAX_HEADERS_KB)) { at.issue(`must be 1 to ${MAX_HEADERS_KB}`); return 60 }
-  return kb ?? 60
 }
 
 function routesOf(at: At, { routeSpecifier: by }: XManager): HttpConnectionManager['routes'] {
@@ -147,11 +131,11 @@ function misleading(from: XManager): string[] {
   if (from.originalIpDetectionExtensions.length > 0) set.push('original_ip_detection_extensions')
   if (from.earlyHeaderMutationExtensions.length > 0) set.push('early_header_mutation_extensions')
   if (from.typedHeaderValidationConfig) set.push('typed_header_validation_config')
-  if (from.$unknown?.some(({ no }) => no === SCHEME_TRANSFORMATION)) set.push('scheme_header_transformation')
+  for (const { no } of from.$unknown ?? []) { const name = MISLEADING_UNKNOWN.get(no); if (name !== undefined) set.push(name) }
   return set
 }
-/** HttpConnectionManager.scheme_header_transformation. */
-const SCHEME_TRANSFORMATION = 48
+/** Fields that our protos leave out. */
+const MISLEADING_UNKNOWN: ReadonlyMap<number, string> = new Map([[43, 'path_normalization_options'], [48, 'scheme_header_transformation'], [60, 'forward_client_cert_matcher'], [61, 'forward_proto_config']])
 
 /** Enforces nothing, but keeps the filter's place: a route may bring rules of its own (typed_per_filter_config). */
 const PASS: Policy = { action: 'log', rules: [], shadow: undefined }

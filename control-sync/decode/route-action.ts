@@ -1,6 +1,6 @@
 /** What a route does: forward, redirect, answer. An action that is not implemented answers 501 and is reported, so that the rest of the table is served. */
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { ForwardAction, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../agent/model/route.ts'
+import type { ForwardAction, GrpcTimeout, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../agent/model/route.ts'
 import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
 import {
   FilterConfigSchema, RedirectAction_RedirectResponseCode as Code, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
@@ -50,12 +50,24 @@ function forward(at: At, from: XRouteAction): RouteAction {
     timeoutMs: from.timeout ? ms(at.in('timeout'), from.timeout) || undefined : DEFAULT_TIMEOUT_MS,
     // 0 switches the listener's idle time off for this route.
     idleMs: from.idleTimeout && (ms(at.in('idle_timeout'), from.idleTimeout) || Infinity),
+    maxStreamMs: ms(at.in('max_stream_duration').in('max_stream_duration'), from.maxStreamDuration?.maxStreamDuration),
+    grpcTimeout: grpcTimeout(at, from),
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy),
     rewrite: { path: rewriteOf(at, from.prefixRewrite, from.regexRewrite), host: host.case === 'hostRewriteLiteral' ? host.value : undefined },
     appendForwardedHost: from.appendXForwardedHost,
     upgrades: new Map(from.upgradeConfigs.map((u) => [u.upgradeType.toLowerCase(), u.enabled !== false])),
     hash: from.hashPolicy.flatMap((h, i) => hashSource(at.in('hash_policy').item(i), h) ?? []),
   }
+}
+
+/** max_grpc_timeout is the older form, about the route's timeout; both may stand side by side, and then the newer one is meant. */
+function grpcTimeout(at: At, { maxStreamDuration: newer, maxGrpcTimeout, grpcTimeoutOffset }: XRouteAction): GrpcTimeout | undefined {
+  if (newer?.grpcTimeoutHeaderMax) {
+    const here = at.in('max_stream_duration')
+    return { of: 'stream', maxMs: ms(here.in('grpc_timeout_header_max'), newer.grpcTimeoutHeaderMax) ?? 0, offsetMs: ms(here.in('grpc_timeout_header_offset'), newer.grpcTimeoutHeaderOffset) ?? 0 }
+  }
+  if (!maxGrpcTimeout) return undefined
+  return { of: 'route', maxMs: ms(at.in('max_grpc_timeout'), maxGrpcTimeout) ?? 0, offsetMs: ms(at.in('grpc_timeout_offset'), grpcTimeoutOffset) ?? 0 }
 }
 
 function clustersOf(at: At, { clusterSpecifier: by }: XRouteAction): ForwardAction['clusters'] | undefined {

@@ -1,7 +1,11 @@
 /** CONNECT of an explicit proxy (RFC 9110 §9.3.6): which cluster the tunnel leads to, and the connection to it. */
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
+import { httpOf } from '../codecs.ts'
 import type { Connection } from '../connection.ts'
+import type { Context } from '../context.ts'
 import type { UpstreamStream } from '../upstream/upstream.ts'
+import type { HttpClient } from './client.ts'
+import type { RequestHead } from './message.ts'
 import { planExchange, type ForwardPlan, type Plan, type PlanInput } from './plan.ts'
 import type { HttpRuntime } from './runtime.ts'
 
@@ -11,7 +15,7 @@ import type { HttpRuntime } from './runtime.ts'
  * a tunnel does not have, so it is not used that way.
  */
 export function planConnect(input: PlanInput): Plan {
-  if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined }
+  if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined, routeName: '' }
   const plan = planExchange({ ...input, upgrade: undefined })
   if (plan.kind !== 'refuse' || plan.error.code !== 'MESH_NO_ROUTE') return plan
   const { request } = input
@@ -28,3 +32,16 @@ export function openConnectTunnel({ upstreams, ctx }: HttpRuntime, plan: Forward
   ctx.log.debug({ evt: 'http.connect', conn: conn.id, cluster: plan.cluster.name }, 'tunnel is opened')
   return upstreams.connect(plan.cluster, { signal, speaks: 'tcp', originalDst: conn.originalDst, host: plan.authority })
 }
+
+/**
+ * Asks today's policies about a request whose tunnel is open. Chance has no part in it: faults are not injected anew, and a route or cluster
+ * that is gone ends no tunnel, as in Envoy.
+ * @param asked as policies saw it @returns why it would be refused now
+ */
+export function refusalNow(asked: RequestHead, client: HttpClient, remoteIp: string, { tables, random }: Pick<Context, 'tables' | 'random'>): MeshError | undefined {
+  const http = httpOf(client.conn)
+  const input = { tables: tables.get(), http: { ...http, filters: http.filters.filter((f) => f.kind !== 'fault') }, request: asked, client: client.facts(remoteIp), random, upgrade: asked.upgrade }
+  const plan = asked.method === 'CONNECT' ? planConnect(input) : planExchange(input)
+  return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
+}
+const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MESH_PEER_NOT_ALLOWED', 'MESH_CHAIN_BLOCKED', 'MESH_UPGRADE_NOT_PERMITTED'])

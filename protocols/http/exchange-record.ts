@@ -2,6 +2,8 @@
 import type { MeshError } from '../../agent/core/errors.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import { logAccess } from '../access-log.ts'
+import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { Connection } from '../connection.ts'
 import type { Exchange } from './exchange.ts'
 import type { Plan } from './plan.ts'
 import type { HttpRuntime } from './runtime.ts'
@@ -16,9 +18,29 @@ export type ExchangeRecord = {
   receivedBytes: number
   sentBytes: number
   tries: number
+  /** Envoy's flag for tries that were wanted and not made: the policy's limit, or the budget. */
+  retryFlag?: 'URX' | 'UO'
   firstByteMs: number | undefined
   endpoint: Endpoint | undefined
   plan: Plan | undefined
+}
+
+/** As Envoy writes them: several with a comma. */
+function flagsOf({ error, retryFlag }: ExchangeRecord): string {
+  const flag = error?.row.flag ?? '-'
+  if (retryFlag === undefined || flag === retryFlag) return flag
+  return flag === '-' ? retryFlag : `${retryFlag},${flag}`
+}
+
+/** A message that was no request: there is no exchange, and a line all the same. */
+export function logBroken(conn: Connection, http: HttpConnectionManager, protocol: string, error: MeshError, { ctx }: Pick<HttpRuntime, 'ctx'>): void {
+  if (!http.accessLog) return
+  logAccess(ctx.log, http.accessLog, {
+    startedMs: ctx.clock.wallMs(), method: '', path: '', protocol, status: error.row.http, flags: error.row.flag, errorCode: error.code, receivedBytes: 0, sentBytes: 0,
+    durationMs: 0, upstreamServiceMs: undefined, forwardedFor: undefined, userAgent: undefined, requestId: undefined, authority: '', upstreamHost: undefined, upstreamCluster: undefined,
+    downstreamLocal: `${conn.local.host}:${conn.local.port}`, downstreamRemote: `${conn.remote.host}:${conn.remote.port}`, serverName: conn.tls?.serverName ?? '',
+    routeName: undefined, peer: conn.tls?.peer?.spiffeId?.uri, tries: 0,
+  })
 }
 
 export function finishAccess({ record, request, client, http }: Exchange, { ctx, metrics }: HttpRuntime): void {
@@ -30,11 +52,11 @@ export function finishAccess({ record, request, client, http }: Exchange, { ctx,
   const { plan, endpoint } = record
   logAccess(ctx.log, http.accessLog, {
     startedMs: record.startedWallMs, method: request.method, path: request.path === '' ? request.authority : request.path, protocol: request.version,
-    status: record.status, flags: record.error?.row.flag ?? '-', errorCode: record.error?.code, receivedBytes: record.receivedBytes, sentBytes: record.sentBytes,
+    status: record.status, flags: flagsOf(record), errorCode: record.error?.code, receivedBytes: record.receivedBytes, sentBytes: record.sentBytes,
     durationMs, upstreamServiceMs: record.firstByteMs === undefined ? undefined : record.firstByteMs - record.startedMs,
     forwardedFor: request.header('x-forwarded-for'), userAgent: request.header('user-agent'), requestId: request.header('x-request-id'), authority: request.authority,
     upstreamHost: endpoint && `${endpoint.address}:${endpoint.port}`, upstreamCluster: plan?.kind === 'forward' ? plan.cluster.name : undefined,
     downstreamLocal: `${conn.local.host}:${conn.local.port}`, downstreamRemote: `${conn.remote.host}:${conn.remote.port}`, serverName: conn.tls?.serverName ?? '',
-    routeName: plan?.kind === 'forward' ? plan.routed.route.name : undefined, peer: conn.tls?.peer?.spiffeId?.uri, tries: record.tries,
+    routeName: plan?.routeName || undefined, peer: conn.tls?.peer?.spiffeId?.uri, tries: record.tries,
   })
 }

@@ -11,7 +11,6 @@ import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import { isGrpc } from '../router.ts'
 import type { HttpClient } from './client.ts'
-import type { Deadline } from './deadlines.ts'
 import { finishAccess, type ExchangeRecord } from './exchange-record.ts'
 import { prepareRequestHeaders } from './forwarded.ts'
 import { requestHash } from './hash.ts'
@@ -23,11 +22,11 @@ import { ReplayBuffer } from './replay-buffer.ts'
 import { errorAnswer, faultAnswer, routeAnswer, type LocalAnswer } from './reply.ts'
 import { decideRetry, retryBackoffMs, type TryOutcome } from './retry.ts'
 import type { HttpRuntime } from './runtime.ts'
-import { openConnectTunnel, planConnect } from './connect-tunnel.ts'
+import { openConnectTunnel, planConnect, refusalNow } from './connect-tunnel.ts'
+import { Timeouts, timesOf, type DueKind } from './timeouts.ts'
 import { Tunnel } from './tunnel.ts'
 
-export class Exchange implements CallEvents, Deadline {
-  dueMs = Infinity
+export class Exchange implements CallEvents {
   readonly request: RequestHead
   readonly client: HttpClient
   readonly http: HttpConnectionManager
@@ -51,9 +50,12 @@ export class Exchange implements CallEvents, Deadline {
   #retryLease: Disposable | undefined
   #tried: Endpoint[] | undefined
   #wait: Timer | undefined
-  #routeDueMs = Infinity
-  /** Known to the deadlines. */
-  #timed = false
+  #timeouts: Timeouts | undefined
+  /** The client waits for 100 before it sends the rest, and the endpoint is to give it. */
+  #awaitsContinue = false
+  /** Of a request that wants a tunnel, as policies saw it: they are asked again when they change. */
+  #asked: RequestHead | undefined
+  #watching: Disposable | undefined
   #tunnel: Tunnel | undefined
   #stopConnecting: AbortController | undefined
 
@@ -79,6 +81,7 @@ export class Exchange implements CallEvents, Deadline {
     }
     this.#remoteIp = prepareRequestHeaders(request, http, this.client, ctx.random)
     request.scheme = forwardedScheme(request) ?? request.scheme
+    if (request.upgrade !== undefined || request.method === 'CONNECT') this.#asked = request.copy()
     const input = { tables: ctx.tables.get(), http, request, client: this.client.facts(this.#remoteIp), random: ctx.random, upgrade: request.upgrade }
     const plan = request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
     this.record.plan = plan
@@ -107,7 +110,7 @@ export class Exchange implements CallEvents, Deadline {
     this.#requestDone = true
     this.#body.end(trailers)
     if (this.#call) { this.#call.sendEnd(trailers); this.#sentAll = true; this.#call.flush() }
-    if (this.#plan) this.#armRequestTimers()
+    if (this.#plan) this.#requestTimes()
   }
 
   /** The client left, broke the protocol or was silent too long. Nothing can be told to a client that is gone. */
@@ -139,7 +142,7 @@ export class Exchange implements CallEvents, Deadline {
         return
       case 'answer':
         if (plan.fault) this.#answerLocally(faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body), new MeshError('MESH_FAULT_INJECTED', plan.body))
-        else this.#answerLocally(routeAnswer(plan.status, plan.body, plan.location), undefined, plan.responseEdits)
+        else this.#answerLocally(routeAnswer(plan.status, plan.body, plan.location, this.#isGrpc()), undefined, plan.responseEdits)
         return
       case 'forward': this.#forward(plan); return
       default: plan satisfies never
@@ -150,10 +153,14 @@ export class Exchange implements CallEvents, Deadline {
     this.#plan = plan
     this.client.conn.cluster = plan.cluster.name
     if (plan.action.idleMs !== undefined) this.#down.setIdleMs(plan.action.idleMs)
+    const times = timesOf(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
+    if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this.#onDue)
     if (this.request.method === 'CONNECT') { this.#connect(plan); return }
-    if (plan.action.timeoutMs !== undefined || plan.retry?.perTryTimeoutMs !== undefined) { this.#timed = true; this.#rt.deadlines.add(this) }
-    if (this.request.expectContinue) this.#down.sendContinue()
-    if (this.#requestDone) this.#armRequestTimers()
+    if (this.request.expectContinue) {
+      if (this.http.proxyContinue) this.#awaitsContinue = true
+      else this.#down.sendContinue()
+    }
+    if (this.#requestDone) this.#requestTimes()
     this.#try(false)
   }
 
@@ -192,13 +199,13 @@ export class Exchange implements CallEvents, Deadline {
     body.passed()
     if (outgoing.bodyLength === 0) this.#sentAll = true
     else if (body.ended) { call.sendEnd(body.trailers); this.#sentAll = true }
-    if (this.#requestDone) this.#armTry()
+    if (this.#requestDone) this.#timeouts?.tryBegins()
     if (call.flush() && !this.#requestDone) this.#down.resumeRequest()
   }
 
   onCallInformational(head: ResponseHead): void {
-    // 100 was given by us already, if it was asked for.
     if (head.status !== 100) this.#down.sendInformational(head)
+    else if (this.#awaitsContinue) { this.#awaitsContinue = false; this.#down.sendContinue() }
   }
 
   onCallHead(head: ResponseHead, end: boolean): void {
@@ -217,7 +224,7 @@ export class Exchange implements CallEvents, Deadline {
     const { record } = this
     record.status = head.status
     record.firstByteMs = this.#rt.ctx.clock.monotonicMs()
-    if (this.dueMs !== Infinity) this.#rt.deadlines.arm(this, this.#routeDueMs)
+    this.#timeouts?.tryEnds()
     this.#down.sendHead(answerHead(head, plan.responseEdits, this.#headerFacts(), this.http.serverName, record.firstByteMs - record.startedMs), end)
   }
 
@@ -273,6 +280,7 @@ export class Exchange implements CallEvents, Deadline {
     const { metrics, upstreams, ctx } = this.#rt
     if (typeof decision === 'object') {
       if (decision.stop === 'not-safe') metrics.retries.heldBack.value++
+      if (decision.stop === 'limit') this.record.retryFlag = 'URX'
       return false
     }
     this.#releaseRetry()
@@ -283,7 +291,7 @@ export class Exchange implements CallEvents, Deadline {
       return true
     }
     this.#retryLease = upstreams.takeRetry(cluster)
-    if (!this.#retryLease) { metrics.retries.budget.value++; return false }
+    if (!this.#retryLease) { metrics.retries.budget.value++; this.record.retryFlag = 'UO'; return false }
     metrics.retries.sent.value++
     this.#cancelCall()
     const backoffMs = retry ? retryBackoffMs(retry, this.#retries, ctx.random) : 0
@@ -307,33 +315,18 @@ export class Exchange implements CallEvents, Deadline {
     pending?.cancel()
   }
 
-  /* Timeouts: of the route from the end of the request (Envoy's route timeout), of a try from its connection. */
+  /* Time. */
 
-  #armRequestTimers(): void {
-    const { timeoutMs } = this.#plan!.action
-    if (timeoutMs !== undefined) {
-      this.#routeDueMs = this.#rt.ctx.clock.monotonicMs() + timeoutMs
-      this.#rt.deadlines.arm(this, Math.min(this.dueMs, this.#routeDueMs))
-    }
-    if (this.#call) this.#armTry()
+  #requestTimes(): void {
+    this.#timeouts?.requestDone()
+    if (this.#call && !this.#answering) this.#timeouts?.tryBegins()
   }
 
-  #armTry(): void {
-    const perTryMs = this.#plan!.retry?.perTryTimeoutMs
-    if (perTryMs === undefined || this.#answering) return
-    this.#rt.deadlines.arm(this, Math.min(this.#routeDueMs, this.#rt.ctx.clock.monotonicMs() + perTryMs))
-  }
-
-  onDue(): void {
+  readonly #onDue = (kind: DueKind, error: MeshError): void => {
     if (this.#over) return
-    const ofRoute = this.#rt.ctx.clock.monotonicMs() >= this.#routeDueMs
-    this.#rt.metrics.attempts.timeout.value++
-    const error = new MeshError('MESH_UPSTREAM_TIMEOUT', ofRoute ? `no complete answer within ${this.#plan!.action.timeoutMs} ms (route timeout)` : `no answer within ${this.#plan!.retry?.perTryTimeoutMs} ms (per-try timeout)`)
-    const sent: Sent = this.#sentAll ? 'all' : 'part'
-    if (!ofRoute && !this.#answering && this.#again({ kind: 'failed', code: 'MESH_UPSTREAM_TIMEOUT', sent, reused: false })) {
-      if (this.#routeDueMs < Infinity) this.#rt.deadlines.arm(this, Math.min(this.dueMs, this.#routeDueMs))
-      return
-    }
+    if (this.#tunnel) { this.#tunnel.abort(error); return }
+    if (kind !== 'stream') this.#rt.metrics.attempts.timeout.value++
+    if (kind === 'try' && this.#again({ kind: 'failed', code: 'MESH_UPSTREAM_TIMEOUT', sent: this.#sentAll ? 'all' : 'part', reused: false })) return
     this.#cancelCall()
     this.#refuse(error)
   }
@@ -355,15 +348,28 @@ export class Exchange implements CallEvents, Deadline {
     const { ctx, deadlines } = this.#rt
     this.#answering = true
     // From here the tunnel's own idle time counts, not the time for an answer.
-    deadlines.delete(this)
+    this.#timeouts?.onlyStream()
     const client = this.#down.takeOver(head)
     const { conn } = this.client
     this.#tunnel = new Tunnel(client, { stream, rest }, {
-      deadlines, clock: ctx.clock, idleMs: this.#plan!.action.idleMs ?? ctx.limits.idleMs,
+      deadlines, clock: ctx.clock, idleMs: this.#tunnelIdleMs(),
       onClientBytes: (bytes) => { this.record.receivedBytes += bytes; conn.receivedBytes += bytes },
       onServerBytes: (bytes) => { this.record.sentBytes += bytes; conn.sentBytes += bytes },
       onEnd: (error) => { release(error?.code === 'MESH_UPSTREAM_RESET'); this.#finish(error) },
     })
+    this.#watching = ctx.tables.watch(guarded('exchange', this.broken, () => this.#recheck()))
+  }
+
+  /** A tunnel of an explicit proxy carries what nobody here looks into, and may be silent for as long as a TCP connection. */
+  #tunnelIdleMs(): number {
+    const { limits } = this.#rt.ctx
+    return this.#plan!.action.idleMs ?? (this.request.method === 'CONNECT' ? limits.idleMs : this.http.streamIdleMs ?? limits.idleMs)
+  }
+
+  /** A tunnel outlives the answer that was given to it: who would be refused now is cut off now. */
+  #recheck(): void {
+    const refusal = this.#asked && refusalNow(this.#asked, this.client, this.#remoteIp, this.#rt.ctx)
+    if (refusal) this.#tunnel?.abort(refusal)
   }
 
   /* The end. */
@@ -394,7 +400,8 @@ export class Exchange implements CallEvents, Deadline {
     if (this.#call || this.#pending) { this.#rt.metrics.attempts.cancelled.value++; this.#cancelCall() }
     this.#releaseRetry()
     this.#body.drop()
-    if (this.#timed) this.#rt.deadlines.delete(this)
+    this.#timeouts?.end()
+    this.#watching?.[Symbol.dispose]()
     finishAccess(this, this.#rt)
     this.#down.finished(error)
   }
@@ -402,7 +409,7 @@ export class Exchange implements CallEvents, Deadline {
   #isGrpc(): boolean { return isGrpc(this.request.header('content-type')) }
 
   #headerFacts(): HeaderFacts {
-    return { request: this.request, client: this.client, startedMs: this.record.startedWallMs }
+    return { request: this.request, client: this.client, startedMs: this.record.startedWallMs, awaitsContinue: this.#awaitsContinue, nowMs: this.#rt.ctx.clock.wallMs() }
   }
 }
 

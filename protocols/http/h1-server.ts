@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
+import type { Timer } from '../../agent/core/clock.ts'
 import { httpOf } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
@@ -13,6 +14,9 @@ import type { Deadline } from './deadlines.ts'
 import { Exchange } from './exchange.ts'
 import { H1Parser, type ParserSink } from './h1-parser.ts'
 import { framingLines, Gather, responseHeadText } from './h1-write.ts'
+import { logBroken } from './exchange-record.ts'
+import { httpDate } from './outgoing.ts'
+import { requestHeadLimits } from './head-limits.ts'
 import { RequestHead, UNKNOWN_LENGTH, type Downstream, type HttpUpstreams, type ResponseHead } from './message.ts'
 import { normalizeHost, normalizePath } from './path-normalize.ts'
 import { errorAnswer } from './reply.ts'
@@ -44,6 +48,10 @@ class H1Server implements ParserSink, Downstream, Deadline {
   #held: Buffer | undefined
   #feeding = false
   #keepAlive = true
+  #served = 0
+  /** Its time (max_connection_duration) is over. */
+  #leaving = false
+  #lifetime: Timer | undefined
   #version: 'HTTP/1.0' | 'HTTP/1.1' = 'HTTP/1.1'
   #headRequest = false
   #idleMs: number
@@ -61,9 +69,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     this.#resolve = resolve
     this.#client = new HttpClient(conn, rt.ctx)
     const { limits } = rt.ctx
-    const { maxRequestHeadersBytes } = httpOf(conn)
-    const maxHeaderBytes = maxRequestHeadersBytes > 0 ? Math.min(limits.maxHeaderBytes, maxRequestHeadersBytes) : limits.maxHeaderBytes
-    this.#parser = new H1Parser('request', { maxHeaderBytes, maxHeaderCount: limits.maxHeaderCount }, this)
+    this.#parser = new H1Parser('request', requestHeadLimits(httpOf(conn), limits), this)
     this.#out = new Gather(conn.stream)
     this.#idleMs = limits.idleMs
   }
@@ -76,6 +82,8 @@ class H1Server implements ParserSink, Downstream, Deadline {
     draining.addEventListener('abort', this.#onDraining)
     aborted.addEventListener('abort', this.#onAborted)
     if (aborted.aborted || stream.destroyed) { this.#close(undefined); return }
+    const { maxConnectionMs } = httpOf(this.#conn)
+    if (maxConnectionMs !== undefined) this.#lifetime = this.#rt.ctx.clock.after(maxConnectionMs, guarded('http1', this.broken, () => { this.#leaving = true; this.#rest() }))
     this.#armIdle()
     if (draining.aborted) this.#onDraining()
     stream.resume()
@@ -120,7 +128,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     const host = method === 'CONNECT' ? authority : normalizeHost(authority, http, this.#conn.local.port)
     this.#version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
     // When the switch does not come about, what follows may be in either protocol. Envoy closes, too.
-    this.#keepAlive = keepAlive && upgrade === undefined
+    this.#keepAlive = keepAlive && upgrade === undefined && !this.#leaving && ++this.#served < (http.maxRequestsPerConnection ?? Infinity)
     this.#headRequest = method === 'HEAD'
     this.#requestDone = false
     this.#started = false
@@ -176,6 +184,8 @@ class H1Server implements ParserSink, Downstream, Deadline {
   /** An answer without an exchange: there is no request to speak of. */
   #answer(error: MeshError): void {
     const { head, body } = errorAnswer(error, false)
+    head.headers.push('date', httpDate(this.#rt.ctx.clock.wallMs()))
+    logBroken(this.#conn, httpOf(this.#conn), this.#version, error, this.#rt)
     this.#rt.metrics.ended(this.#conn.listener.direction, head.status)
     this.#rt.metrics.failed(error.code)
     this.#keepAlive = false
@@ -197,9 +207,9 @@ class H1Server implements ParserSink, Downstream, Deadline {
 
   sendHead(head: ResponseHead, end: boolean): void {
     if (this.#phase !== 'open') return
-    if (this.#conn.draining.aborted) this.#keepAlive = false
-    // What is complete before the request is, ends the connection; an endpoint's answer may still run beside the request.
-    if (!this.#requestDone && (end || this.#exchange?.record.firstByteMs === undefined)) this.#keepAlive = false
+    if (this.#conn.draining.aborted || this.#leaving) this.#keepAlive = false
+    // An answer that begins before the request's end closes the connection (Envoy: the same): nobody knows how much is still to come.
+    if (!this.#requestDone) this.#keepAlive = false
     const { status, contentLength } = head
     let framing = ''
     if (end && (this.#headRequest || status === 304)) framing = contentLength === UNKNOWN_LENGTH ? '' : `content-length: ${contentLength}\r\n`
@@ -284,7 +294,9 @@ class H1Server implements ParserSink, Downstream, Deadline {
     } else this.#close(undefined)
   }
 
-  readonly #onDraining = guarded('http1', this.broken, () => { if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger() })
+  readonly #onDraining = guarded('http1', this.broken, () => this.#rest())
+  /** No further request: between two it ends now, else after the one at hand. */
+  #rest(): void { if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger() }
   readonly #onAborted = guarded('http1', this.broken, () => {
     const { reason } = this.#conn.aborted
     const error = reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the connection was ended by the agent')
@@ -319,6 +331,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
 
   #end(error: MeshError | undefined): void {
     this.#phase = 'closed'
+    this.#lifetime?.cancel()
     const { draining, aborted } = this.#conn
     this.#rt.deadlines.delete(this)
     this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('drain', this.#onDrain)

@@ -4,12 +4,13 @@ import http2, { type ServerHttp2Stream } from 'node:http2'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
-import { isGrpc } from '../router.ts'
 import type { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
 import { Exchange } from './exchange.ts'
 import { fieldObject, fieldsOf, rawResponse } from './h2-headers.ts'
-import { RequestHead, type Downstream, type ResponseHead } from './message.ts'
+import type { HeadLimits } from './h1-head.ts'
+import { checkFieldList } from './head-limits.ts'
+import { RequestHead, UNKNOWN_LENGTH, type Downstream, type ResponseHead } from './message.ts'
 import { methodProblem, parsePseudoTarget } from './h1-target.ts'
 import { normalizeHost, normalizePath } from './path-normalize.ts'
 import type { HttpRuntime } from './runtime.ts'
@@ -20,6 +21,7 @@ export type H2ExchangeOptions = {
   readonly http: HttpConnectionManager
   readonly stream: ServerHttp2Stream
   readonly raw: readonly string[]
+  readonly limits: HeadLimits
   /** The head was the whole request. */
   readonly ended: boolean
   readonly over: () => void
@@ -33,7 +35,6 @@ export class H2Exchange implements Downstream, Deadline {
   trailers: string[] | undefined
   readonly #o: H2ExchangeOptions
   readonly #exchange: Exchange
-  readonly #wantsTrailers: boolean
   #requestDone = false
   #idleMs: number
   #responseTrailers: readonly string[] | undefined
@@ -43,13 +44,13 @@ export class H2Exchange implements Downstream, Deadline {
   constructor(o: H2ExchangeOptions) {
     this.#o = o
     this.#idleMs = o.http.streamIdleMs ?? o.rt.ctx.limits.idleMs
+    checkFieldList(o.raw, o.limits)
     const { pseudo, headers, contentLength, expectContinue } = fieldsOf(o.raw)
     const { method = '' } = pseudo
     const target = methodProblem(method) ?? parsePseudoTarget(method, pseudo['authority'], pseudo['path'])
     if (typeof target === 'string') throw new MeshError('MESH_MALFORMED_INPUT', target)
     const authority = method === 'CONNECT' ? target.authority : normalizeHost(target.authority, o.http, o.client.conn.local.port)
     const request = new RequestHead(method, o.client.scheme, authority, normalizePath(target.path, o.http), headers, 'HTTP/2', o.ended ? 0 : contentLength, undefined, expectContinue)
-    this.#wantsTrailers = isGrpc(request.header('content-type'))
     this.#exchange = new Exchange(o.rt, o.client, o.http, request, this)
   }
 
@@ -58,7 +59,6 @@ export class H2Exchange implements Downstream, Deadline {
     rt.deadlines.add(this)
     stream.on('drain', guarded('http2', this.broken, () => this.#exchange.downstreamDrained()))
     stream.on('close', guarded('http2', this.broken, () => this.gone()))
-    if (this.#wantsTrailers) stream.on('wantTrailers', guarded('http2', this.broken, () => { stream.sendTrailers(fieldObject(this.#responseTrailers ?? [])) }))
     this.#touch()
     this.#exchange.start()
     if (ended) { this.#end(); stream.resume(); return }
@@ -99,7 +99,10 @@ export class H2Exchange implements Downstream, Deadline {
   }
   sendHead(head: ResponseHead, end: boolean): void {
     if (!this.#writable) return
-    this.#o.stream.respond(rawResponse(head) as never, { endStream: end, waitForTrailers: this.#wantsTrailers && !end })
+    // Of what has a length, only an HTTP/2 endpoint can have some: the last frame of every other answer need not wait for them.
+    const waitForTrailers = !end && (head.contentLength === UNKNOWN_LENGTH || head.maybeTrailers === true)
+    if (waitForTrailers) this.#o.stream.once('wantTrailers', guarded('http2', this.broken, () => { this.#o.stream.sendTrailers(fieldObject(this.#responseTrailers ?? [])) }))
+    this.#o.stream.respond(rawResponse(head) as never, { endStream: end, waitForTrailers })
   }
   sendData(chunk: Buffer): void {
     if (!this.#writable) return

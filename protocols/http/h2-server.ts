@@ -5,14 +5,20 @@
 import http2 from 'node:http2'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
+import type { Timer } from '../../agent/core/clock.ts'
 import { httpOf } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
 import { H2Exchange } from './h2-exchange.ts'
-import { trailersOf } from './h2-headers.ts'
+import { logBroken } from './exchange-record.ts'
+import { rawResponse, trailersOf } from './h2-headers.ts'
+import type { HeadLimits } from './h1-head.ts'
+import { LIST_OVERHEAD, requestHeadLimits } from './head-limits.ts'
+import { errorAnswer } from './reply.ts'
 import type { HttpUpstreams } from './message.ts'
+import { isGrpc } from '../router.ts'
 import { runtimeOf, type HttpRuntime } from './runtime.ts'
 
 /** Bytes of one stream that may be on their way before the application has read them (Envoy's hardened value for edges). */
@@ -32,8 +38,12 @@ class H2Server implements Deadline {
   readonly #rt: HttpRuntime
   readonly #resolve: (outcome: Outcome) => void
   readonly #client: HttpClient
+  readonly #limits: HeadLimits
   readonly #open = new Set<H2Exchange>()
   readonly #session: http2.ServerHttp2Session
+  #served = 0
+  /** max_connection_duration. */
+  #lifetime: Timer | undefined
   #error: MeshError | undefined
   #over = false
 
@@ -43,9 +53,11 @@ class H2Server implements Deadline {
     this.#resolve = resolve
     this.#client = new HttpClient(conn, rt.ctx)
     const { limits } = rt.ctx
+    this.#limits = requestHeadLimits(httpOf(conn), limits)
+    const { maxHeaderBytes, maxHeaderCount } = this.#limits
     this.#session = http2.performServerHandshake(conn.stream, {
-      maxHeaderListPairs: limits.maxHeaderCount + PSEUDO_FIELDS, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100,
-      settings: { maxConcurrentStreams: limits.maxHttp2Streams, maxHeaderListSize: limits.maxHeaderBytes, initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
+      maxHeaderListPairs: maxHeaderCount + PSEUDO_FIELDS + 1, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100,
+      settings: { maxConcurrentStreams: limits.maxHttp2Streams, maxHeaderListSize: maxHeaderBytes + LIST_OVERHEAD * (maxHeaderCount + PSEUDO_FIELDS), initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
     })
   }
 
@@ -61,6 +73,8 @@ class H2Server implements Deadline {
     this.#conn.draining.addEventListener('abort', this.#onDraining)
     this.#conn.aborted.addEventListener('abort', this.#onAborted)
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
+    const { maxConnectionMs } = httpOf(this.#conn)
+    if (maxConnectionMs !== undefined) this.#lifetime = this.#rt.ctx.clock.after(maxConnectionMs, this.#onDraining)
     this.#armIdle()
     if (this.#conn.aborted.aborted) this.#onAborted()
     else if (this.#conn.draining.aborted) this.#onDraining()
@@ -69,11 +83,14 @@ class H2Server implements Deadline {
   #stream(stream: http2.ServerHttp2Stream, flags: number, raw: readonly string[]): void {
     stream.on('error', nothing)
     this.dueMs = Infinity
+    const most = httpOf(this.#conn).maxRequestsPerConnection
+    // GOAWAY names this stream as the last one that is worked on (RFC 9113 §6.8).
+    if (most !== undefined && ++this.#served >= most && !this.#session.closed) this.#session.close()
     let exchange: H2Exchange
     try {
-      exchange = new H2Exchange({ rt: this.#rt, client: this.#client, http: httpOf(this.#conn), stream, raw, ended: (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0, over: () => this.#closed(exchange) })
+      exchange = new H2Exchange({ rt: this.#rt, client: this.#client, http: httpOf(this.#conn), stream, raw, limits: this.#limits, ended: (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0, over: () => this.#closed(exchange) })
     } catch (thrown) {
-      this.#refuse(stream, toMeshError(thrown))
+      this.#refuse(stream, raw, toMeshError(thrown))
       return
     }
     this.#open.add(exchange)
@@ -82,11 +99,19 @@ class H2Server implements Deadline {
   }
 
   /** What cannot be read as a request is a stream error (RFC 9113 §8.1.1), and a person gets a status to look at. */
-  #refuse(stream: http2.ServerHttp2Stream, error: MeshError): void {
-    this.#rt.metrics.refusedMessages.value++
-    this.#rt.metrics.failed(error.code)
-    stream.respond([':status', String(error.row.http), 'x-meshlet-error', error.code, 'content-type', 'text/plain'] as never)
-    stream.end(`${error.code}: ${error.message}\n`)
+  #refuse(stream: http2.ServerHttp2Stream, raw: readonly string[], error: MeshError): void {
+    const { metrics } = this.#rt
+    metrics.refusedMessages.value++
+    if (error.code === 'MESH_HEADERS_TOO_LARGE') metrics.limits.headerBytes.value++
+    const at = raw.indexOf('content-type')
+    const { head, body } = errorAnswer(error, at >= 0 && at % 2 === 0 && isGrpc(raw[at + 1]))
+    metrics.ended(this.#conn.listener.direction, head.status)
+    metrics.failed(error.code)
+    logBroken(this.#conn, httpOf(this.#conn), 'HTTP/2', error, this.#rt)
+    if (!stream.destroyed && !stream.closed) {
+      stream.respond(rawResponse(head) as never, { endStream: body === undefined })
+      if (body) stream.end(body)
+    }
     if (this.#open.size === 0) this.#armIdle()
   }
 
@@ -113,6 +138,7 @@ class H2Server implements Deadline {
   #end(): void {
     if (this.#over) return
     this.#over = true
+    this.#lifetime?.cancel()
     this.#rt.deadlines.delete(this)
     for (const exchange of this.#open) gone(exchange)
     this.#conn.draining.removeEventListener('abort', this.#onDraining)

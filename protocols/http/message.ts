@@ -44,6 +44,11 @@ export class RequestHead implements RequestFacts {
     this.expectContinue = expectContinue
   }
 
+  /** With fields of its own: those here are changed on their way out. */
+  copy(): RequestHead {
+    return new RequestHead(this.method, this.scheme, this.authority, this.path, [...this.headers], this.version, this.bodyLength, this.upgrade, this.expectContinue)
+  }
+
   header(name: string): string | undefined {
     const { headers } = this
     let found: string | undefined
@@ -70,6 +75,8 @@ export type ResponseHead = {
   readonly headers: string[]
   /** The content-length field, which for HEAD and 304 is not that of a body here; UNKNOWN_LENGTH = none. */
   readonly contentLength: number
+  /** Trailers may come although the length is known: from an HTTP/2 endpoint. */
+  readonly maybeTrailers?: boolean
 }
 
 /** The client's side of one exchange, implemented by the server codecs. Calls collect; `flush` puts them on the wire in one write. */
@@ -116,6 +123,8 @@ export type UpstreamRequest = {
   readonly headers: readonly string[]
   /** As RequestHead.bodyLength. */
   readonly bodyLength: number
+  /** Trailers may come although the length is known: an HTTP/2 client's. */
+  readonly maybeTrailers: boolean
   readonly upgrade: string | undefined
 }
 

@@ -8,17 +8,19 @@ import { editHeaders, headerValue, setHeader } from './header-edit.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from './message.ts'
 import type { ForwardPlan } from './plan.ts'
 
-/** `startedMs`: wall milliseconds of the request's first byte. */
-export type HeaderFacts = { readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: number }
+/** `startedMs`: wall milliseconds of the request's first byte. `awaitsContinue`: the endpoint is to say whether the body is wanted. */
+export type HeaderFacts = { readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: number; readonly awaitsContinue: boolean; readonly nowMs: number }
 
 /** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
 export function upstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
   const { headers } = request
   if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined)
+  if (facts.awaitsContinue) headers.push('expect', '100-continue')
   if (plan.action.appendForwardedHost && plan.authority !== request.authority) headers.push('x-forwarded-host', request.authority)
   return {
     method: request.method, scheme: request.scheme, authority: plan.authority === request.authority ? plan.authority : asFieldValue(plan.authority),
-    path: plan.path === request.path ? plan.path : asTarget(plan.path), headers, bodyLength: request.bodyLength, upgrade: plan.upgrade,
+    path: plan.path === request.path ? plan.path : asTarget(plan.path), headers, bodyLength: request.bodyLength, maybeTrailers: request.version === 'HTTP/2',
+    upgrade: plan.upgrade,
   }
 }
 
@@ -27,10 +29,13 @@ export function answerHead(head: ResponseHead, edits: readonly HeaderEdit[], fac
   const { headers } = head
   let server = -1
   let timed = false
+  let dated = false
   for (let i = 0; i < headers.length; i += 2) {
     if (headers[i] === 'server') server = i
     else if (headers[i] === 'x-envoy-upstream-service-time') timed = true
+    else if (headers[i] === 'date') dated = true
   }
+  if (!dated) headers.push('date', httpDate(facts.nowMs))
   if (serverName !== '') {
     if (server >= 0) headers[server + 1] = serverName
     else headers.push('server', serverName)
@@ -42,6 +47,16 @@ export function answerHead(head: ResponseHead, edits: readonly HeaderEdit[], fac
   }
   if (edits.length > 0) edit(headers, edits, facts, headers)
   return head
+}
+
+let dateOfSecond = 0
+let dateText = ''
+
+/** RFC 9110 §6.6.1 asks for it in every answer, of whoever has a clock. Made once a second. */
+export function httpDate(wallMs: number): string {
+  const second = Math.floor(wallMs / 1000)
+  if (second !== dateOfSecond || dateText === '') { dateOfSecond = second; dateText = new Date(second * 1000).toUTCString() }
+  return dateText
 }
 
 function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, startedMs }: HeaderFacts, response: readonly string[] | undefined): void {

@@ -35,6 +35,8 @@ type Common = {
   readonly delayMs: number
   /** Dry-run results, for counters and logs; undefined in the usual case of none. */
   readonly shadow: readonly ShadowDecision[] | undefined
+  /** Of the route that matched, whatever became of the request then; '' = it has no name, or there was none. */
+  readonly routeName: string
 }
 export type Plan = ForwardPlan | AnswerPlan | RefusePlan
 export type ForwardPlan = Common & {
@@ -67,7 +69,7 @@ export type RefusePlan = Common & { readonly kind: 'refuse'; readonly error: Mes
 export function planExchange(input: PlanInput): Plan {
   const table = routeTable(input.http, input.tables)
   const routed = table && matchRoute(table, input.request, input.random)
-  const common = { delayMs: 0, shadow: undefined as readonly ShadowDecision[] | undefined }
+  const common = { delayMs: 0, shadow: undefined as readonly ShadowDecision[] | undefined, routeName: routed?.route.name ?? '' }
   for (const filter of input.http.filters) {
     switch (filter.kind) {
       case 'rbac': {
@@ -112,7 +114,7 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
       if (!cluster) return refuse('MESH_NO_CLUSTER', 'the route\'s cluster is unknown', common)
       const { rewrite } = action
       return {
-        delayMs: common.delayMs, shadow: common.shadow, kind: 'forward', routed, action, cluster, upgrade,
+        delayMs: common.delayMs, shadow: common.shadow, routeName: common.routeName, kind: 'forward', routed, action, cluster, upgrade,
         retry: action.retry ?? routed.virtualHost.retry,
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
         authority: rewrite.host ?? request.authority,

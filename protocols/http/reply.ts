@@ -9,7 +9,8 @@ export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer |
 export function errorAnswer(error: MeshError, grpc: boolean, status = error.row.http): LocalAnswer {
   const text = `${error.code}: ${error.message}`
   const headers = ['x-meshlet-error', error.code]
-  if (grpc) return grpcAnswer(grpcStatus(status), text, headers)
+  // The one that is the caller's own deadline, or stands in for it (Envoy: the same).
+  if (grpc) return grpcAnswer(error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : grpcStatus(status), text, headers)
   return textAnswer(status, `${text}\n`, headers)
 }
 
@@ -20,9 +21,10 @@ export function faultAnswer(status: number, grpcCode: number | undefined, grpc: 
   return textAnswer(status, body, headers)
 }
 
-/** A direct response or redirect of a route. @param location undefined for a direct response */
-export function routeAnswer(status: number, body: string, location: string | undefined): LocalAnswer {
-  return textAnswer(status, body, location === undefined ? [] : ['location', asFieldValue(location)])
+/** A direct response or redirect of a route; a gRPC caller gets its words. @param location undefined for a direct response */
+export function routeAnswer(status: number, body: string, location: string | undefined, grpc: boolean): LocalAnswer {
+  const headers = location === undefined ? [] : ['location', asFieldValue(location)]
+  return grpc ? grpcAnswer(grpcStatus(status), body, headers) : textAnswer(status, body, headers)
 }
 
 function textAnswer(status: number, text: string, headers: string[]): LocalAnswer {
@@ -33,19 +35,21 @@ function textAnswer(status: number, text: string, headers: string[]): LocalAnswe
 }
 
 function grpcAnswer(code: number, message: string, headers: string[]): LocalAnswer {
-  headers.push('content-type', 'application/grpc', 'grpc-status', String(code), 'grpc-message', percentEncoded(message))
+  headers.push('content-type', 'application/grpc', 'grpc-status', String(code))
+  if (message !== '') headers.push('grpc-message', percentEncoded(message))
   return { head: { status: 200, headers, contentLength: 0 }, body: undefined }
 }
 
-/** gRPC's "HTTP to gRPC Status Code Mapping". */
+const DEADLINE_EXCEEDED = 4
+
+/** gRPC's "HTTP to gRPC Status Code Mapping" (doc/http-grpc-status-mapping.md), which Envoy follows for its own answers, timeouts among them. */
 function grpcStatus(http: number): number {
   switch (http) {
     case 400: return 13
     case 401: return 16
     case 403: return 7
     case 404: return 12
-    case 408: case 504: return 4
-    case 429: case 502: case 503: return 14
+    case 429: case 502: case 503: case 504: return 14
     default: return 2
   }
 }

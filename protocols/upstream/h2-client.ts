@@ -1,11 +1,13 @@
 /** The client side of one HTTP/2 connection to an endpoint: many calls at once, each a stream (RFC 9113 §5). On node:http2. */
 import http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
 import { fieldObject, fieldsOf, trailersOf } from '../http/h2-headers.ts'
+import type { HeadLimits } from '../http/h1-head.ts'
+import { checkFieldList, LIST_OVERHEAD } from '../http/head-limits.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type Sent, type UpstreamRequest } from '../http/message.ts'
 import { headerValue } from '../http/header-edit.ts'
 import { isGrpc } from '../router.ts'
@@ -20,6 +22,7 @@ const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = http
 export class H2Connection implements PooledConnection, Deadline {
   dueMs = Infinity
   readonly pool: HostPool
+  readonly limits: HeadLimits
   readonly session: http2.ClientHttp2Session
   readonly #stream: Duplex
   readonly #openedMs: number
@@ -32,11 +35,12 @@ export class H2Connection implements PooledConnection, Deadline {
 
   constructor(pool: HostPool, stream: Duplex) {
     this.pool = pool
+    this.limits = pool.limits
     this.#stream = stream
     this.#openedMs = pool.nowMs()
     this.session = http2.connect('http://endpoint', {
-      createConnection: () => stream, maxHeaderListPairs: pool.limits.maxHeaderCount + 1,
-      settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: pool.limits.maxHeaderBytes },
+      createConnection: () => stream, maxHeaderListPairs: this.limits.maxHeaderCount + 1,
+      settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: this.limits.maxHeaderBytes + LIST_OVERHEAD * this.limits.maxHeaderCount },
     })
     this.session.on('error', nothing)
     // There is no half-close in HTTP/2, and node:http2 does not notice the end of a socket that permits it.
@@ -91,6 +95,7 @@ class H2Call implements HttpCall {
   #trailers: string[] | undefined
   #ended = false
   #gotBytes = false
+  #fault: MeshError | undefined
   #over = false
 
   constructor(connection: H2Connection, events: CallEvents, reused: boolean, lease: Disposable) {
@@ -109,7 +114,7 @@ class H2Call implements HttpCall {
     // gRPC over HTTP/2 asks for it, to find proxies that drop trailers.
     if (isGrpc(headerValue(headers, 'content-type'))) raw.push('te', 'trailers')
     try {
-      this.#stream = this.#connection.session.request(raw, { endStream: end, waitForTrailers: !end && bodyLength === UNKNOWN_LENGTH })
+      this.#stream = this.#connection.session.request(raw, { endStream: end, waitForTrailers: !end && (bodyLength === UNKNOWN_LENGTH || request.maybeTrailers) })
     } catch (err) {
       this.#failLater(new MeshError('MESH_UPSTREAM_REFUSED_STREAM', `the connection takes no more streams: ${err instanceof Error ? err.message : String(err)}`, { cause: err }))
       return
@@ -145,10 +150,11 @@ class H2Call implements HttpCall {
     }))
     stream.on('response', guarded('upstream', broken, (_headers: unknown, flags: number, raw: unknown) => {
       this.#gotBytes = true
+      if (this.#tooLarge(raw as string[])) return
       const { pseudo, headers, contentLength } = fieldsOf(raw as string[])
       const status = Number(pseudo['status'])
       this.#connection.pool.answered(status)
-      this.#events?.onCallHead({ status, headers, contentLength }, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
+      this.#events?.onCallHead({ status, headers, contentLength, maybeTrailers: true }, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
       this.#events?.onCallPause()
     }))
     stream.on('trailers', guarded('upstream', broken, (_headers: unknown, _flags: unknown, raw: unknown) => { this.#trailers = trailersOf(raw as string[]) }))
@@ -171,6 +177,14 @@ class H2Call implements HttpCall {
     events?.onCallFailed(error, this.#sent, false)
   }
 
+  #tooLarge(raw: readonly string[]): boolean {
+    try { checkFieldList(raw, this.#connection.limits); return false } catch (thrown) {
+      this.#fault = new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint's response: ${toMeshError(thrown).message}`)
+      this.#stream?.close(NGHTTP2_CANCEL)
+      return true
+    }
+  }
+
   #closed(code: number | undefined): void {
     const events = this.#events
     this.#events = undefined
@@ -178,7 +192,8 @@ class H2Call implements HttpCall {
     if (events && !complete && code !== NGHTTP2_REFUSED_STREAM && !isOurDoing(this.#connection.refusal)) this.#connection.pool.failed()
     this.#finish()
     if (!events) return
-    if (complete) events.onCallEnd(this.#trailers)
+    if (this.#fault) events.onCallFailed(this.#fault, this.#sent, false)
+    else if (complete) events.onCallEnd(this.#trailers)
     else if (code === NGHTTP2_REFUSED_STREAM) events.onCallFailed(new MeshError('MESH_UPSTREAM_REFUSED_STREAM', 'the endpoint refused the stream'), this.#sent, this.#reused)
     else events.onCallFailed(this.#connection.refusal ?? new MeshError('MESH_UPSTREAM_RESET', `the endpoint reset the stream (error code ${code ?? 0})`), this.#sent, this.#reused && !this.#gotBytes)
   }

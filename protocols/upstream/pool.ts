@@ -9,6 +9,7 @@ import type { Cluster } from '../../agent/model/cluster.ts'
 import type { Context } from '../context.ts'
 import type { Deadline, Deadlines } from '../http/deadlines.ts'
 import type { HeadLimits } from '../http/h1-head.ts'
+import { responseHeadLimits } from '../http/head-limits.ts'
 import type { CallEvents, PendingCall } from '../http/message.ts'
 import type { Held, OpenStandings } from '../standing.ts'
 import { endFor, isOurDoing } from '../tls/client.ts'
@@ -71,7 +72,7 @@ export class HostPool {
     this.#key = key
   }
 
-  get limits(): HeadLimits { return this.#owner.ctx.limits }
+  get limits(): HeadLimits { return responseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits) }
   nowMs(): number { return this.#owner.ctx.clock.monotonicMs() }
 
   /** @param fresh not on a connection that was used before */

@@ -12,7 +12,7 @@ envoy.config.core.v3.ConfigSource 7 authorities 1 path
 envoy.config.core.v3.GrpcService 2 google_grpc
 envoy.config.core.v3.Http1ProtocolOptions 4 header_key_format 6 allow_chunked_length 7 override_stream_error_on_invalid_http_message 8 send_fully_qualified_url 9 use_balsa_parser 10 allow_custom_methods 11 ignore_http_11_upgrade
 envoy.config.core.v3.Http2ProtocolOptions 6 allow_metadata 7 max_outbound_frames 8 max_outbound_control_frames 9 max_consecutive_inbound_frames_with_empty_payload 10 max_inbound_priority_frames_per_stream 11 max_inbound_window_update_frames_per_data_frame_sent 12 stream_error_on_invalid_http_messaging 14 override_stream_error_on_invalid_http_message 13 custom_settings_parameters 16 use_oghttp2_codec 17 max_metadata_size 18 enable_huffman_encoding 19 max_header_field_size_kb 20 disallow_obs_text 21 stream_reset_burst 22 stream_reset_rate
-envoy.config.core.v3.HttpProtocolOptions 8 max_connection_duration_jitter 7 max_response_headers_kb
+envoy.config.core.v3.HttpProtocolOptions 8 max_connection_duration_jitter
 envoy.config.core.v3.Node 12 dynamic_parameters 8 user_agent_build_version 9 extensions 11 listening_addresses
 envoy.config.core.v3.PathConfigSource 3 poll_interval
 envoy.config.core.v3.RetryPolicy 3 retry_on 4 retry_priority 5 retry_host_predicate 6 host_selection_retry_max_attempts
@@ -32,7 +32,7 @@ envoy.config.route.v3.DirectResponseAction 3 body_format
 envoy.config.route.v3.RedirectAction 10 path_rewrite
 envoy.config.route.v3.RetryPolicy 11 rate_limited_retry_back_off 14 refresh_cluster_on_retry
 envoy.config.route.v3.Route 17 filter_action 15 tracing 20 request_body_buffer_limit 21 route_specifiers
-envoy.config.route.v3.RouteAction 39 inline_cluster_specifier_plugin 45 path_rewrite 44 host_rewrite 42 flush_timeout 13 rate_limits 14 include_vh_rate_limits 17 cors 28 grpc_timeout_offset 34 internal_redirect_policy 26 internal_redirect_action 31 max_internal_redirects 27 hedge_policy
+envoy.config.route.v3.RouteAction 39 inline_cluster_specifier_plugin 45 path_rewrite 44 host_rewrite 42 flush_timeout 13 rate_limits 14 include_vh_rate_limits 17 cors 34 internal_redirect_policy 26 internal_redirect_action 31 max_internal_redirects 27 hedge_policy
 envoy.config.route.v3.RouteAction.HashPolicy.Cookie 4 attributes
 envoy.config.route.v3.RouteAction.RequestMirrorPolicy 7 request_headers_mutations 8 host_rewrite_literal
 envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig 1 proxy_protocol_config

@@ -39,7 +39,7 @@ export class Both {
 
   constructor(current: HttpConnectionManager) { this.current = current }
 
-  static async start(t: TestContext, manager: HttpConnectionManager, p: { limits?: Partial<Limits>; cluster?: Partial<Cluster>; log?: Log; answer?: http.RequestListener } = {}): Promise<Both> {
+  static async start(t: TestContext, manager: HttpConnectionManager, p: { limits?: Partial<Limits>; cluster?: Partial<Cluster>; log?: Log; answer?: http.RequestListener; onContinue?: http.RequestListener } = {}): Promise<Both> {
     const both = new Both(manager)
     if (p.answer) both.#answer = p.answer
     const origin = http.createServer({ maxHeaderSize: 1 << 20 }, (request, response) => {
@@ -48,6 +48,7 @@ export class Both {
       request.on('end', () => { both.seen.push({ method: request.method!, url: request.url!, headers: request.headers, body }) ; both.#answer(request, response) })
     }).listen(0, '127.0.0.1')
     await once(origin, 'listening')
+    if (p.onContinue) origin.on('checkContinue', p.onContinue)
     const tables = new Current<Tables>(tablesOf([cluster([endpoint('127.0.0.1', portOf(origin))], p.cluster)]))
     const ctx: Context = {
       clock: systemClock, random: seededRandom(1), network: systemNetwork, log: p.log ?? silentLog, metrics: both.metrics, tables,

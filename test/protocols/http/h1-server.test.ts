@@ -160,7 +160,7 @@ test('an exchange in which nothing moves ends after the stream\'s idle time', as
   const client = h.connect(manager([route()], { streamIdleMs: 1000 }))
   await client.send(GET)
   await h.clock.advance(1010)
-  assert.match(await client.take(), /^HTTP\/1\.1 408 [^]*MESH_IDLE_TIMEOUT/)
+  assert.match(await client.take(), /^HTTP\/1\.1 504 [^]*MESH_IDLE_TIMEOUT/)
   assert.equal(origin.last.closed, true)
 })
 

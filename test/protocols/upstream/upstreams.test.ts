@@ -64,7 +64,7 @@ test('a connect that hangs ends with connect_timeout', async () => {
   const client = h.connect()
   await client.send(GET)
   await h.clock.advance(1001)
-  assert.match(await client.take(), /^HTTP\/1\.1 504 [^]*MESH_CONNECT_TIMEOUT/)
+  assert.match(await client.take(), /^HTTP\/1\.1 503 [^]*MESH_CONNECT_TIMEOUT/)
   assert.equal(h.upstreams.clusterStatus()[0]!.connections, 0)
 })
 test('counts come back to zero however requests end', async () => {

@@ -48,6 +48,11 @@ export type HttpProtocolOptions = Message<"envoy.config.core.v3.HttpProtocolOpti
    * @generated from field: google.protobuf.UInt32Value max_requests_per_connection = 6;
    */
   maxRequestsPerConnection?: number | undefined;
+
+  /**
+   * @generated from field: google.protobuf.UInt32Value max_response_headers_kb = 7;
+   */
+  maxResponseHeadersKb?: number | undefined;
 };
 
 /**

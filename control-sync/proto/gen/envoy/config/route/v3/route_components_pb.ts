@@ -657,6 +657,11 @@ export type RouteAction = Message<"envoy.config.route.v3.RouteAction"> & {
   idleTimeout?: Duration | undefined;
 
   /**
+   * @generated from field: google.protobuf.Duration grpc_timeout_offset = 28;
+   */
+  grpcTimeoutOffset?: Duration | undefined;
+
+  /**
    * @generated from field: repeated envoy.config.route.v3.RouteAction.UpgradeConfig upgrade_configs = 25;
    */
   upgradeConfigs: RouteAction_UpgradeConfig[];
