@@ -58,6 +58,9 @@ const limits = () => z.strictObject({
   maxPendingConnects: bytes().default(512),
   maxConnections: bytes().default(10_000),
   maxSessions: bytes().default(10_000),
+  /** Of one certificate, and of one address without any. Default: half of maxSessions, once three quarters of those are taken. */
+  maxSessionsPerPrincipal: bytes().optional(),
+  maxSessionsPerAddress: bytes().optional(),
   maxSubscriptionsPerSession: bytes().default(1_000),
   maxTopicLevels: bytes().default(64),
   /** Messages sent to a client and not acknowledged: the window towards clients of 3.1.1, and the bound for what a client of 5.0 allows. */

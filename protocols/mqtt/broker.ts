@@ -15,6 +15,7 @@ import { Memory } from './memory.ts'
 import { publishInside } from './publication.ts'
 import { Retained } from './retained.ts'
 import type { Session } from './session.ts'
+import { SessionShares } from './session-shares.ts'
 import { authorizerOf, reauthorize } from './reauthorize.ts'
 import { restore } from './sessions.ts'
 import type { BrokerContext, BrokerState } from './state.ts'
@@ -45,7 +46,7 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
   const closing = new AbortController()
   const open = new Set<Client>()
   const state: BrokerState = {
-    ctx, node, durability, policiesOf, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), subscriptions: new Subscriptions(),
+    ctx, node, durability, policiesOf, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), shares: new SessionShares(), subscriptions: new Subscriptions(),
     retained: new Retained({ durability, clock: ctx.clock }), closed: closing.signal, turns: new Map(), memory: new Memory(budget), doorstep: new Doorstep(),
   }
   const shedding = budget.onOver((isEnough) => state.memory.shed(isEnough))

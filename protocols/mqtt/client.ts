@@ -19,7 +19,7 @@ import { Link } from './link.ts'
 import type { Holder } from './memory.ts'
 import { REASON, reasonOf, returnCodeOf, violation } from './reason.ts'
 import type { Session } from './session.ts'
-import { denyWill, endSessionLater, inTurn, leaveWill, saveLater, watchExpiry } from './sessions.ts'
+import { denyWill, endSessionLater, inTurn, leaveWill, leftAlone, saveLater, watchExpiry } from './sessions.ts'
 import { reauthorize } from './reauthorize.ts'
 import type { BrokerState } from './state.ts'
 import { subscribe, unsubscribe } from './subscribe.ts'
@@ -170,7 +170,7 @@ export class Client implements Reading, Holder {
   async #connect(connect: Connect): Promise<void> {
     const state = this.#state
     const { limits } = this.#policy
-    const admitted = admit(state, connect, this.#policyNow(), { peer: this.#conn.tls?.peer, listener: this.#conn.listener.name })
+    const admitted = admit(state, connect, this.#policyNow(), { peer: this.#conn.tls?.peer, listener: this.#conn.listener.name, address: this.#conn.remote.host })
     await inTurn(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
       const { session, present } = await openSession(state, connect, admitted, limits)
@@ -355,6 +355,7 @@ export class Client implements Reading, Holder {
     session.disconnectedAtMs = this.#state.ctx.clock.wallMs()
     if (session.stored && session.expirySec > 0) {
       saveLater(this.#state, session)
+      leftAlone(this.#state, session)
       watchExpiry(this.#state, session)
     } else endSessionLater(this.#state, session)
   }

@@ -8,7 +8,8 @@ import { NO_PROPERTIES, type Properties } from './codec/properties.ts'
 import { clientOf, isSameOwner, type Owner, ownerOf, ownerText } from './owner.ts'
 import { REASON, violation } from './reason.ts'
 import { NEVER_SEC, Session } from './session.ts'
-import { cancelWill, dropQueue, endSession, takenOver } from './sessions.ts'
+import { shareOf } from './session-shares.ts'
+import { cancelWill, dropQueue, endSession, giveWay, takenOver } from './sessions.ts'
 import type { BrokerState } from './state.ts'
 import { tooDeep } from './topics.ts'
 
@@ -17,6 +18,8 @@ export type Admitted = {
   readonly clientId: string
   readonly assigned: boolean
   readonly owner: Owner
+  /** Where the client is. */
+  readonly address: string
   readonly authorizer: (policy: MqttPolicy) => Authorizer
   readonly expirySec: number
   readonly keepAliveSec: number
@@ -32,7 +35,7 @@ const MAX_CLIENT_ID_CHARS = 1024
 export function answerVersion(level: number): Version { return level >= 5 ? 5 : 4 }
 
 /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED; each is answered with a CONNACK */
-export function admit(state: BrokerState, connect: Connect, policy: MqttPolicy, from: { readonly peer: PeerIdentity | undefined; readonly listener: string }): Admitted {
+export function admit(state: BrokerState, connect: Connect, policy: MqttPolicy, from: { readonly peer: PeerIdentity | undefined; readonly listener: string; readonly address: string }): Admitted {
   const { properties, version, will, clientId: given } = connect
   if (properties.authenticationMethod !== undefined) throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] enhanced authentication is not offered')
   if (given === '' && version === 4 && !connect.cleanStart) throw violation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
@@ -44,7 +47,7 @@ export function admit(state: BrokerState, connect: Connect, policy: MqttPolicy, 
   if (!may.mayConnect()) throw mayNotConnect(clientId)
   if (will && tooDeep(will.topic, policy.limits.maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the will topic has more than ${policy.limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
   if (will && !may.mayPublish(will.topic)) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not publish its will to ${will.topic}`)
-  return { clientId, assigned: given === '', owner, authorizer, expirySec: expiryOf(connect, policy.limits), keepAliveSec: keepAliveOf(connect, policy.limits) }
+  return { clientId, assigned: given === '', owner, address: from.address, authorizer, expirySec: expiryOf(connect, policy.limits), keepAliveSec: keepAliveOf(connect, policy.limits) }
 }
 
 export function mayNotConnect(clientId: string): MeshError { return new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`) }
@@ -72,7 +75,7 @@ function keepAliveOf({ version, keepAliveSec }: Connect, { maxKeepAliveSec }: Li
  * durable before CONNACK says so. Run in the client id's turn.
  * @throws MESH_MQTT_NOT_OWNER, MESH_MQTT_QUOTA, or what the store says, when a new session cannot be kept
  */
-export async function openSession(state: BrokerState, connect: Connect, { clientId, expirySec, owner }: Admitted, limits: Limits): Promise<{ readonly session: Session; readonly present: boolean }> {
+export async function openSession(state: BrokerState, connect: Connect, { clientId, expirySec, owner, address }: Admitted, limits: Limits): Promise<{ readonly session: Session; readonly present: boolean }> {
   const old = state.sessions.get(clientId)
   const isForeign = old !== undefined && belongsToAnother(state, old, owner)
   if (old?.link) {
@@ -81,13 +84,33 @@ export async function openSession(state: BrokerState, connect: Connect, { client
   }
   const found = state.sessions.get(clientId)
   // One whose expiry is 0 ended with its connection; only its deletion still waits for its turn.
-  if (found && found.expirySec > 0 && !connect.cleanStart && !isForeign) return { session: resumed(found, connect.version, expirySec, owner), present: true }
+  if (found && found.expirySec > 0 && !connect.cleanStart && !isForeign) {
+    changeShare(state, found, owner, address)
+    return { session: resumed(found, connect.version, expirySec, owner), present: true }
+  }
   if (found) await endSession(state, found)
-  if (state.sessions.size >= limits.maxSessions) throw new MeshError('MESH_MQTT_QUOTA', `${limits.maxSessions} sessions are open or kept (mqtt.limits.maxSessions)`)
-  const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, owner, counters: state.counters })
-  if (session.stored) await Promise.all([dropQueue(state, clientId), state.durability.createSession(session.toStored())])
+  const share = shareOf(owner, address)
+  state.shares.makeRoom(share, limits, (one) => state.turns.has(one.clientId), (one, why) => giveWay(state, one, why))
+  const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, owner, address, counters: state.counters })
+  // From now on, not when it is durable: many may be on their way at once.
+  state.shares.enter(share)
+  try {
+    if (session.stored) await Promise.all([dropQueue(state, clientId), state.durability.createSession(session.toStored())])
+  } catch (thrown) {
+    state.shares.leave(share)
+    throw thrown
+  }
   state.sessions.set(clientId, session)
   return { session, present: false }
+}
+
+/** Whoever takes a session has it in his share. */
+function changeShare({ shares }: BrokerState, session: Session, owner: Owner, address: string): void {
+  shares.came(session)
+  shares.leave(session.share)
+  session.address = address
+  session.share = shareOf(owner, address)
+  shares.enter(session.share)
 }
 
 /**

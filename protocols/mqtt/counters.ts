@@ -14,6 +14,7 @@ export type Counters = {
   readonly refused: (reason: 'quota' | 'storage' | 'not-authorized') => Cell
   readonly dropped: Readonly<Record<DropReason, Cell>>
   readonly spoolWaits: Cell
+  readonly gaveWay: Readonly<Record<'unused' | 'share', Cell>>
 }
 
 export function createCounters(metrics: Metrics): Counters {
@@ -21,6 +22,7 @@ export function createCounters(metrics: Metrics): Counters {
   const received = metrics.counter('mesh_mqtt_messages_received_total', 'PUBLISH packets from clients.', ['qos'])
   const sent = metrics.counter('mesh_mqtt_messages_sent_total', 'PUBLISH packets to clients, repetitions included.', ['qos'])
   const refused = metrics.counter('mesh_mqtt_publishes_refused_total', 'PUBLISH packets that were refused and not acknowledged as received.', ['reason'])
+  const gaveWay = metrics.counter('mesh_mqtt_sessions_gave_way_total', 'Kept sessions that ended because there were as many as there may be: unused ones, or those of the largest share.', ['why'])
   const dropped = metrics.counter('mesh_mqtt_messages_dropped_total', 'Messages that one receiver did not get, by reason.', ['reason'])
   const byQos = (family: typeof sent): [Cell, Cell, Cell] => [0, 1, 2].map((qos) => family.cell({ qos: String(qos as Qos) })) as [Cell, Cell, Cell]
   const reasons: readonly DropReason[] = ['slow-reader', 'queue-full', 'expired', 'too-large', 'spool', 'not-authorized', 'retained-limit', 'memory']
@@ -32,6 +34,7 @@ export function createCounters(metrics: Metrics): Counters {
     received: byQos(received), sent: byQos(sent),
     refused: (reason) => refused.cell({ reason }),
     dropped: Object.fromEntries(reasons.map((reason) => [reason, dropped.cell({ reason })])) as Record<DropReason, Cell>,
+    gaveWay: { unused: gaveWay.cell({ why: 'unused' }), share: gaveWay.cell({ why: 'share' }) },
     spoolWaits: metrics.counter('mesh_mqtt_spool_waits_total', 'Times a client was not read from because the spool had no room.').cell({}),
   }
 }

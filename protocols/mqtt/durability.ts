@@ -47,6 +47,8 @@ export type StoredSession = {
   readonly protocolVersion: 4 | 5
   /** Undefined in files of older versions. */
   readonly owner: Owner | undefined
+  /** Where it was last connected from; empty in files of older versions. */
+  readonly address: string
   readonly subscriptions: readonly StoredSubscription[]
   /** Seconds; 0xffffffff = never (MQTT 5.0 §3.1.2.11.2). */
   readonly expirySec: number

@@ -8,12 +8,14 @@ import type { DurableQueue, SessionHead, StoredMessage, StoredSubscription } fro
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from './link.ts'
 import type { Owner } from './owner.ts'
+import { shareOf } from './session-shares.ts'
 import { type View, viewOf } from './subscriptions.ts'
 import { matches, sharedOf } from './topics.ts'
 
 /** The expiry that means never (MQTT 5.0 §3.1.2.11.2). */
 export const NEVER_SEC = 0xffff_ffff
 const MAX_VIEWS = 256
+const NOBODY: Owner = { kind: 'anonymous', name: '', listener: '' }
 
 export class Session {
   readonly clientId: string
@@ -25,6 +27,10 @@ export class Session {
   owner: Owner | undefined
   /** What it was last authorized by; undefined after a restart. */
   policy: MqttPolicy | undefined
+  /** Where it was last connected from. */
+  address: string
+  /** Whose sessions it counts among. */
+  share: string
   readonly subscriptions = new Map<string, StoredSubscription>()
   link: Link | undefined
   flow: Flow | undefined
@@ -42,12 +48,14 @@ export class Session {
   /** The same for what goes from memory; only after something was taken away, for subscriptions say it otherwise. */
   #mayStillReceive: ((topic: string) => boolean) | undefined
 
-  constructor(p: { clientId: string; stored: boolean; version: Version; expirySec: number; owner: Owner | undefined; counters: Counters }) {
+  constructor(p: { clientId: string; stored: boolean; version: Version; expirySec: number; owner: Owner | undefined; address: string; counters: Counters }) {
     this.clientId = p.clientId
     this.stored = p.stored
     this.version = p.version
     this.expirySec = p.expirySec
     this.owner = p.owner
+    this.address = p.address
+    this.share = shareOf(p.owner ?? NOBODY, p.address)
     this.#counters = p.counters
   }
 
@@ -112,12 +120,14 @@ export class Session {
     else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids })
   }
 
+  /** Nothing waits for it. */
+  get isIdle(): boolean { return (this.#queue?.depth ?? 0) === 0 && this.pendingWill === undefined }
   /** QoS 1 and 2 in memory. */
   get waitingBytes(): number { return this.flow instanceof MemoryFlow ? this.flow.waitingBytes : 0 }
 
   toStored(): SessionHead {
-    const { clientId, version, owner, expirySec, disconnectedAtMs, pendingWill } = this
-    return { clientId, protocolVersion: version, owner, expirySec, disconnectedAtMs, pendingWill }
+    const { clientId, version, owner, address, expirySec, disconnectedAtMs, pendingWill } = this
+    return { clientId, protocolVersion: version, owner, address, expirySec, disconnectedAtMs, pendingWill }
   }
 
   /** What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came [MQTT-3.10.4-4]. Undefined: it may not have it. */

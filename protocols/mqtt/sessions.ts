@@ -30,19 +30,35 @@ export async function inTurn<T>(state: BrokerState, clientId: string, work: () =
 /** What an earlier run left: subscriptions act at once, expiry and wills go on by the wall clock. */
 export function restore(state: BrokerState): void {
   for (const stored of state.durability.sessions.values()) {
-    const session = new Session({ clientId: stored.clientId, stored: true, version: stored.protocolVersion, expirySec: stored.expirySec, owner: stored.owner, counters: state.counters })
+    const session = new Session({ clientId: stored.clientId, stored: true, version: stored.protocolVersion, expirySec: stored.expirySec, owner: stored.owner, address: stored.address, counters: state.counters })
     const queue = state.durability.queue(queueName(stored.clientId))
     if (queue) session.useQueue(queue)
     session.disconnectedAtMs = stored.disconnectedAtMs ?? state.ctx.clock.wallMs()
     session.pendingWill = stored.pendingWill
     state.sessions.set(stored.clientId, session)
+    state.shares.enter(session.share)
     for (const subscription of stored.subscriptions) {
       session.subscribe(subscription)
       state.subscriptions.add(session, subscription)
     }
+    leftAlone(state, session)
     watchWill(state, session)
     watchExpiry(state, session)
   }
+}
+
+/** Without a connection. Its QoS 2 ids keep messages from coming twice, so somebody needs it who never subscribed. */
+export function leftAlone({ shares, durability }: BrokerState, session: Session): void {
+  shares.went(session, session.subscriptions.size > 0 || !session.isIdle || durability.inbound(session.clientId).size > 0)
+}
+
+/** Ends at once, for another: nobody is about to take it. */
+export function giveWay(state: BrokerState, session: Session, why: 'unused' | 'share'): void {
+  state.counters.gaveWay[why].value++
+  state.ctx.log.info({ evt: 'mqtt.session.gave-way', clientId: session.clientId, why }, 'session ended: there are as many as there may be')
+  detached('mqtt', endSession(state, session).catch((err: unknown) => {
+    state.ctx.log.warn({ evt: 'mqtt.session.delete', clientId: session.clientId, err: toMeshError(err) }, 'session could not be deleted')
+  }))
 }
 
 /** Written without waiting: a change that is not acknowledged to anybody. Failures are logged; the next write has all of it again but the subscriptions, which are not its own. */
@@ -58,6 +74,8 @@ export async function endSession(state: BrokerState, session: Session): Promise<
   // Ended before, and perhaps followed by another of the same id, whose store must stay.
   if (state.sessions.get(session.clientId) !== session) return
   state.sessions.delete(session.clientId)
+  state.shares.came(session)
+  state.shares.leave(session.share)
   for (const filter of session.subscriptions.keys()) state.subscriptions.remove(session, filter)
   const { pendingWill } = session
   session.pendingWill = undefined

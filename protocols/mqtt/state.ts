@@ -8,6 +8,7 @@ import type { Durability } from './durability.ts'
 import type { Memory } from './memory.ts'
 import type { Retained } from './retained.ts'
 import type { Session } from './session.ts'
+import type { SessionShares } from './session-shares.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 export type BrokerContext = Pick<Context, 'clock' | 'random' | 'log' | 'metrics'>
@@ -20,6 +21,7 @@ export type BrokerState = {
   readonly memory: Memory
   readonly doorstep: Doorstep
   readonly sessions: Map<string, Session>
+  readonly shares: SessionShares
   readonly subscriptions: Subscriptions
   readonly retained: Retained
   /** Rules in force on a listener, one set per chain; undefined = on any. Empty when it is gone. */

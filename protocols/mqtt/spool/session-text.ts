@@ -8,10 +8,10 @@ export function sessionText({ pendingWill, ...session }: SessionHead): string {
 
 /** @param text what sessionText made, out of our own file. Throws SyntaxError for anything else. */
 export function sessionOf(text: string): SessionHead {
-  const parsed = JSON.parse(text) as Omit<SessionHead, 'pendingWill'> & { pendingWill?: { dueAtMs: number; message: Omit<StoredMessage, 'payload' | 'properties'> & { payload: string; properties: string } } }
+  const parsed = JSON.parse(text) as Omit<SessionHead, 'pendingWill' | 'address'> & { address?: string; pendingWill?: { dueAtMs: number; message: Omit<StoredMessage, 'payload' | 'properties'> & { payload: string; properties: string } } }
   const { pendingWill: will } = parsed
   return {
-    clientId: parsed.clientId, protocolVersion: parsed.protocolVersion, owner: parsed.owner, expirySec: parsed.expirySec, disconnectedAtMs: parsed.disconnectedAtMs,
+    clientId: parsed.clientId, protocolVersion: parsed.protocolVersion, owner: parsed.owner, address: parsed.address ?? '', expirySec: parsed.expirySec, disconnectedAtMs: parsed.disconnectedAtMs,
     pendingWill: will && { dueAtMs: will.dueAtMs, message: { ...will.message, expiresAtMs: will.message.expiresAtMs, payload: Buffer.from(will.message.payload, 'base64'), properties: Buffer.from(will.message.properties, 'base64') } },
   }
 }

@@ -109,7 +109,7 @@ test('QoS 2: ids of the sender and PUBREC of the receiver survive; released ids 
 })
 test('sessions and retained messages survive, and are gone when they were deleted', async (t) => {
   const dir = folder(t)
-  const session = { clientId: 'c', owner: { kind: 'spiffe' as const, name: 'spiffe://t/ns/site/sa/press', listener: 'mqtt' }, protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: 5, pendingWill: { message: message('bye'), dueAtMs: 9 },
+  const session = { clientId: 'c', address: '10.0.0.1', owner: { kind: 'spiffe' as const, name: 'spiffe://t/ns/site/sa/press', listener: 'mqtt' }, protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: 5, pendingWill: { message: message('bye'), dueAtMs: 9 },
     subscriptions: [{ filter: 'a/#', qos: 1 as const, noLocal: false, retainAsPublished: true, retainHandling: 2 as const, subscriptionId: 3 }] }
   {
     await using spool = await open(dir)
@@ -171,7 +171,7 @@ test('QoS 2 ids of bridges move to names that no client id can have, and are fou
 function plain(filter: string): StoredSubscription { return { filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: undefined } }
 test('a subscription more writes its own row, and a session that begins anew has none of its predecessor', async (t) => {
   const dir = folder(t)
-  const head = { clientId: 'c', owner: undefined, protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: undefined, pendingWill: undefined }
+  const head = { clientId: 'c', address: '', owner: undefined, protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: undefined, pendingWill: undefined }
   {
     await using spool = await open(dir)
     await spool.createSession(head)
