@@ -101,9 +101,9 @@ export class Ports implements AsyncDisposable {
   }
 
   async #open(bound: Bound): Promise<void> {
-    const { name, address, port } = bound.listener
+    const { name, address, port, ipv4Compat } = bound.listener
     try {
-      bound.socket = await this.#network.listen({ host: address, port }, (accepted) => { (bound.rests ? this.#refuse : this.#accept)(accepted, bound.listener) })
+      bound.socket = await this.#network.listen({ host: address, port, ipv6Only: ipv4Compat !== true }, (accepted) => { (bound.rests ? this.#refuse : this.#accept)(accepted, bound.listener) })
       this.#opened(bound)
     } catch (err) {
       bound.error = portError(err as NodeJS.ErrnoException, `the port ${address}:${port} of listener ${name}`)
@@ -122,7 +122,7 @@ export class Ports implements AsyncDisposable {
   }
 }
 
-function isSamePort(a: Listener, b: Listener): boolean { return a.address === b.address && a.port === b.port }
+function isSamePort(a: Listener, b: Listener): boolean { return a.address === b.address && a.port === b.port && (a.ipv4Compat ?? false) === (b.ipv4Compat ?? false) }
 function portKey({ address, port }: Listener): string { return `${address} ${port}` }
 
 /** @param where the port in words, for the message */

@@ -16,6 +16,7 @@ import type { Context } from './context.ts'
 import { choose, interestOf, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
 import { ownConnectionsOf } from './own-connections.ts'
+import { pausedStreamsOf } from './paused-streams.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
 import { usesIdentity, type Held, type OpenStandings } from './standing.ts'
 import type { TlsTerminator } from './tls/server.ts'
@@ -44,6 +45,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     const conn = enter(live, seen)
     await secure(conn, s)
     authorize(conn, s)
+    pausedStreamsOf(s.ctx).watch(conn.stream)
     s.connections.served(live)
     held.use(s.standings.add(heldOf(live, conn)))
     outcome = await hand(conn, seen, s)

@@ -11,7 +11,7 @@ import type { AgentConfig, ListenerConfig } from './schema.ts'
 /** Throws MESH_CONFIG_INVALID when a certificate or key cannot be read, is none, or the two do not belong together. */
 export function listenersOf(config: AgentConfig, disk: Disk): readonly Listener[] {
   return config.listeners.map((l) => ({
-    name: l.name, address: l.address, port: l.port, bindToPort: true,
+    name: l.name, address: l.address, port: l.port, ...(l.ipv4Compat ? { ipv4Compat: true } : {}), bindToPort: true,
     direction: l.kind === 'http_proxy' || l.kind === 'tcp' ? 'outbound' : 'unspecified', useOriginalDst: false,
     sniff: { tls: false, http: l.kind === 'http' || l.kind === 'http_proxy', timeoutMs: 0, onTimeout: 'close' },
     filterChains: [], defaultFilterChain: chainOf(l, config.mqtt, disk), source: `agent.yaml listeners.${l.name}`,

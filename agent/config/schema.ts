@@ -93,6 +93,8 @@ const listenerTls = () => z.discriminatedUnion('mode', [
 ])
 const listenerBase = () => ({
   name: z.string().min(1).max(128), address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'), port: port(),
+  /** `::` takes IPv4 clients, too (Envoy's ipv4_compat). */
+  ipv4Compat: z.boolean().optional(),
   /** In plain text on an address that others reach, and without rules: it is meant so, and no problem. */
   acceptAnyone: z.boolean().optional(),
 })

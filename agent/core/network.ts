@@ -6,6 +6,8 @@ import { guarded, nothing } from './guard.ts'
 
 export type Address = { readonly host: string; readonly port: number }
 
+export type ListenAddress = Address & { readonly ipv6Only?: boolean }
+
 /**
  * A byte stream to or from a peer. Real ones are `net.Socket`; simulated ones are in-memory duplex pairs.
  * The addresses are those of the kernel: with transparent capture `local` is the original destination.
@@ -25,10 +27,10 @@ export interface Network {
    */
   dial(to: Address, signal: AbortSignal, options?: { readonly from?: string; readonly keepAliveMs?: number }): Promise<NetStream>
   /**
-   * Port 0 picks a free one. Disposing stops accepting; accepted streams stay open.
+   * Port 0 picks a free one. Disposing stops accepting; accepted streams stay open. `ipv6Only`: `::` without IPv4 (IPV6_V6ONLY).
    * Rejects with the OS error, e.g. EADDRINUSE, EACCES.
    */
-  listen(at: Address, onStream: (accepted: NetStream) => void): Promise<Listening>
+  listen(at: ListenAddress, onStream: (accepted: NetStream) => void): Promise<Listening>
   /**
    * A UDP socket; `host` is an IP address, port 0 picks a free one. With `peer` the kernel lets through what comes from there and nothing
    * else, and ICMP's "port unreachable" arrives as an error. Rejects with the OS error, e.g. EADDRINUSE, EACCES, ENETUNREACH.
@@ -149,9 +151,25 @@ export const BACKLOG = 1024
  * What `server.listen` comes down to for an address of version 4. `listen` itself loads node:cluster and node:child_process to ask whether this
  * process is a worker of a cluster, and asks the resolver for 127.0.0.1: eight milliseconds of a start, and a megabyte.
  */
-export function listenAt(server: net.Server & { _listen2?(address: string, port: number, family: 4, backlog: number, fd: undefined, flags: 0): void }, { host, port }: Address): void {
+export function listenAt(server: net.Server & { _listen2?(address: string, port: number, family: 4, backlog: number, fd: undefined, flags: 0): void }, { host, port, ipv6Only }: ListenAddress): void {
   if (server._listen2 && net.isIPv4(host)) server._listen2(host, port, 4, BACKLOG, undefined, 0)
-  else server.listen({ host, port, backlog: BACKLOG })
+  else server.listen({ host, port, backlog: BACKLOG, ipv6Only: ipv6Only ?? false })
+}
+
+/** What a stream of ours runs over, e.g. the socket under TLS: some things are done to the connection itself. */
+const carriers = new WeakMap<Duplex, Duplex>()
+export function runsOver(stream: Duplex, carrier: Duplex): void { carriers.set(stream, carrier) }
+export function carrierOf(stream: Duplex): Duplex {
+  const carrier = carriers.get(stream)
+  return carrier ? carrierOf(carrier) : stream
+}
+
+/** Breaks a connection off, so that the peer cannot take what it got for all there is: over TCP a RST. */
+export function reset(stream: Duplex): void {
+  const carrier = carrierOf(stream)
+  // Not of a stream that Node has taken the handle from, nor of one that is no TCP.
+  try { if (carrier instanceof net.Socket && !carrier.destroyed) carrier.resetAndDestroy() } catch { carrier.destroy() }
+  stream.destroy()
 }
 
 function described(socket: net.Socket): NetStream {

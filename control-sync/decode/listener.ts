@@ -25,7 +25,7 @@ export function listener(at: At, from: XListener): Listener {
   return {
     name: from.name, address: address?.host ?? '', port: address?.port ?? 0, direction,
     bindToPort: from.bindToPort ?? true, useOriginalDst: from.useOriginalDst ?? false,
-    ...(from.transparent ? { transparent: true } : {}),
+    ...(address?.ipv4Compat ? { ipv4Compat: true } : {}), ...(from.transparent ? { transparent: true } : {}),
     sniff: {
       ...filters.sniff, timeoutMs: ms(at.in('listener_filters_timeout'), from.listenerFiltersTimeout) ?? 15_000,
       onTimeout: from.continueOnListenerFiltersTimeout ? 'continue' : 'close',

@@ -53,7 +53,7 @@ export function ranges(at: At, from: readonly CidrRange[]): Cidr[] {
 }
 
 /** @returns host and port of a TCP socket address. Host names are accepted: DNS clusters have them. */
-export function socketAddress(at: At, address: Address | undefined): { readonly host: string; readonly port: number } | undefined {
+export function socketAddress(at: At, address: Address | undefined): { readonly host: string; readonly port: number; readonly ipv4Compat: boolean } | undefined {
   if (!address) { at.issue('is missing'); return undefined }
   if (address.address.case !== 'socketAddress') { at.issue(`only socket_address is supported${address.address.case ? `, not ${address.address.case}` : ''}`); return undefined }
   const socket = address.address.value
@@ -63,7 +63,7 @@ export function socketAddress(at: At, address: Address | undefined): { readonly 
   const port = socket.portSpecifier.value ?? 0
   if (port > 65_535) { here.in('port_value').issue('is above 65535'); return undefined }
   if (socket.address === '' || socket.address.length > 255) { here.in('address').issue('must have 1 to 255 characters'); return undefined }
-  return { host: socket.address, port }
+  return { host: socket.address, port, ipv4Compat: socket.ipv4Compat }
 }
 
 /** Text given inline or by file name. */

@@ -345,14 +345,14 @@ export class Exchange implements CallEvents {
   }
 
   #openTunnel(head: ResponseHead, stream: Duplex, rest: Buffer | undefined, release: (failed: boolean) => void): void {
-    const { ctx, deadlines } = this.#rt
+    const { ctx } = this.#rt
     this.#answering = true
     // From here the tunnel's own idle time counts, not the time for an answer.
     this.#timeouts?.onlyStream()
     const client = this.#down.takeOver(head)
     const { conn } = this.client
     this.#tunnel = new Tunnel(client, { stream, rest }, {
-      deadlines, clock: ctx.clock, idleMs: this.#tunnelIdleMs(),
+      clock: ctx.clock, idleMs: this.#tunnelIdleMs(),
       onClientBytes: (bytes) => { this.record.receivedBytes += bytes; conn.receivedBytes += bytes },
       onServerBytes: (bytes) => { this.record.sentBytes += bytes; conn.sentBytes += bytes },
       onEnd: (error) => { release(error?.code === 'MESH_UPSTREAM_RESET'); this.#finish(error) },

@@ -1,17 +1,13 @@
-/**
- * Two byte streams joined: what one says the other gets, with back-pressure and half-close. For upgrades and CONNECT.
- * Nothing is buffered beyond the high-water mark of each stream.
- */
+/** Two byte streams joined, for upgrades and CONNECT: what came with the heads first, then as tcp/splice.ts does it. */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
+import { detached, nothing } from '../../agent/core/guard.ts'
 import type { Context } from '../context.ts'
+import { splice, type SpliceEnd } from '../tcp/splice.ts'
 import { refusalOf } from '../tls/client.ts'
-import type { Deadline, Deadlines } from './deadlines.ts'
 
 export type TunnelEnd = { readonly stream: Duplex; readonly rest: Buffer | undefined }
 export type TunnelOptions = {
-  readonly deadlines: Deadlines
   readonly clock: Context['clock']
   /** Nothing in either direction for so long ends it. */
   readonly idleMs: number
@@ -21,63 +17,51 @@ export type TunnelOptions = {
   readonly onEnd: (error: MeshError | undefined) => void
 }
 
-export class Tunnel implements Deadline {
-  dueMs = Infinity
+export class Tunnel {
   readonly #client: Duplex
   readonly #server: Duplex
   readonly #options: TunnelOptions
-  #ended = 0
-  #over = false
+  readonly #stop = new AbortController()
+  #aborted: MeshError | undefined
 
   constructor(client: TunnelEnd, server: TunnelEnd, options: TunnelOptions) {
     this.#client = client.stream
     this.#server = server.stream
     this.#options = options
-    options.deadlines.add(this)
-    this.#touch()
-    this.#join(client, server.stream, options.onClientBytes, 'MESH_CLIENT_GONE', 'the client broke the tunnel off')
-    this.#join(server, client.stream, options.onServerBytes, 'MESH_UPSTREAM_RESET', 'the endpoint broke the tunnel off')
-  }
-
-  onDue(): void { this.#end(new MeshError('MESH_IDLE_TIMEOUT', `nothing moved in the tunnel for ${this.#options.idleMs} ms`)) }
-
-  abort(error: MeshError): void { this.#end(error) }
-  readonly broken = (error: MeshError): void => this.#end(error)
-
-  #join(from: TunnelEnd, to: Duplex, count: (bytes: number) => void, goneCode: 'MESH_CLIENT_GONE' | 'MESH_UPSTREAM_RESET', gone: string): void {
-    const { stream } = from
-    const pass = guarded('exchange', this.broken, (chunk: Buffer) => {
-      this.#touch()
-      count(chunk.length)
-      if (!to.write(chunk)) stream.pause()
-    })
-    stream.on('data', pass)
-    to.on('drain', guarded('exchange', this.broken, () => { stream.resume() }))
-    stream.on('end', guarded('exchange', this.broken, () => {
-      to.end()
-      if (++this.#ended === 2) this.#end(undefined)
-    }))
-    stream.on('error', nothing)
-    stream.on('close', guarded('exchange', this.broken, () => this.#end(stream.readableEnded ? undefined : refusalOf(stream) ?? new MeshError(goneCode, gone))))
-    if (from.rest && from.rest.length > 0) pass(from.rest)
-    if (stream.destroyed) this.#end(new MeshError(goneCode, gone))
-    else stream.resume()
-  }
-
-  #touch(): void {
-    const { deadlines, clock, idleMs } = this.#options
-    deadlines.arm(this, clock.monotonicMs() + idleMs)
-  }
-
-  #end(error: MeshError | undefined): void {
-    if (this.#over) return
-    this.#over = true
-    this.#options.deadlines.delete(this)
-    for (const stream of [this.#client, this.#server]) {
-      // What was written in an orderly end still has to leave.
-      if (error) stream.destroy()
-      else stream.end(() => stream.destroy())
+    for (const { stream, rest } of [client, server]) {
+      stream.on('error', nothing)
+      if (rest && rest.length > 0 && !stream.destroyed) stream.unshift(rest)
     }
-    this.#options.onEnd(error)
+    const spliced = splice(client.stream, server.stream, {
+      clock: options.clock, idleMs: options.idleMs, signal: this.#stop.signal, forwarded: options.onClientBytes, returned: options.onServerBytes,
+    })
+    detached('exchange', spliced.then((how) => { this.#ended(how) }), (error) => { this.#destroy(); options.onEnd(error) })
+  }
+
+  abort(error: MeshError): void {
+    this.#aborted ??= error
+    this.#stop.abort()
+  }
+
+  #ended(how: SpliceEnd): void {
+    // All of it has left by now.
+    this.#server.destroy()
+    this.#options.onEnd(this.#error(how))
+  }
+
+  #error(how: SpliceEnd): MeshError | undefined {
+    switch (how) {
+      case 'ended': return undefined
+      case 'aborted': return this.#aborted ?? new MeshError('MESH_INTERNAL', 'the tunnel failed by a defect')
+      case 'idle': return new MeshError('MESH_IDLE_TIMEOUT', `nothing moved in the tunnel for ${this.#options.idleMs} ms`)
+      case 'near-failed': return refusalOf(this.#client) ?? new MeshError('MESH_CLIENT_GONE', 'the client broke the tunnel off')
+      case 'far-failed': return refusalOf(this.#server) ?? new MeshError('MESH_UPSTREAM_RESET', 'the endpoint broke the tunnel off')
+      default: return how satisfies never
+    }
+  }
+
+  #destroy(): void {
+    this.#client.destroy()
+    this.#server.destroy()
   }
 }

@@ -1,7 +1,11 @@
-/** Carries bytes between two streams in both directions, with back-pressure and half-close, until both have ended. */
+/**
+ * Carries bytes between two streams in both directions, with back-pressure and half-close, until both have ended and all of it has left. A side that breaks off
+ * is broken off at the other, too: an end in order would say that what came was all there is.
+ */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { guarded } from '../../agent/core/guard.ts'
+import { reset } from '../../agent/core/network.ts'
 
 export type SpliceEnd = 'ended' | 'idle' | 'near-failed' | 'far-failed' | 'aborted'
 export type SpliceOptions = {
@@ -17,6 +21,7 @@ export type SpliceOptions = {
 /** Resolves when both directions are over. Neither stream is destroyed on `ended`; both are otherwise. Never rejects. */
 export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<SpliceEnd> {
   return new Promise((resolve) => {
+    // Each direction is over when its bytes have left, not when they have come.
     let open = 2
     let movedAtMs = o.clock.monotonicMs()
     let over = false
@@ -32,6 +37,8 @@ export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<Spl
       over = true
       timer?.cancel()
       o.signal.removeEventListener('abort', onAbort)
+      if (how === 'near-failed') reset(far)
+      if (how === 'far-failed') reset(near)
       if (how !== 'ended') { near.destroy(); far.destroy() }
       resolve(how)
     }
@@ -39,23 +46,23 @@ export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<Spl
     const onAbort = guarded('tcp', defect, () => finish('aborted'))
 
     const carry = (from: Duplex, to: Duplex, moved: (bytes: number) => void, failed: SpliceEnd): void => {
-      let ended = false
-      const resume = guarded('tcp', defect, () => { from.resume() })
+      const resume = guarded('tcp', defect, () => { movedAtMs = o.clock.monotonicMs(); from.resume() })
       from.on('data', guarded('tcp', defect, (chunk: Buffer) => {
         movedAtMs = o.clock.monotonicMs()
         moved(chunk.length)
         if (!to.write(chunk)) { from.pause(); to.once('drain', resume) }
       }))
-      from.once('end', guarded('tcp', defect, () => {
-        ended = true
-        to.end()
-        if (--open === 0) finish('ended')
-      }))
+      const left = guarded('tcp', defect, () => { if (--open === 0) finish('ended') })
+      from.once('end', guarded('tcp', defect, () => { to.end(left) }))
       from.once('error', guarded('tcp', defect, () => finish(failed)))
-      from.once('close', guarded('tcp', defect, () => { if (!ended) finish(failed) }))
+      // Closed in order is what has ended both ways.
+      from.once('close', guarded('tcp', defect, () => { if (!from.readableEnded || !from.writableFinished) finish(failed) }))
     }
     carry(near, far, o.forwarded, 'near-failed')
     carry(far, near, o.returned, 'far-failed')
+    // A stream that was paused explicitly does not begin by itself.
+    near.resume()
+    far.resume()
     o.signal.addEventListener('abort', onAbort, { once: true })
     if (o.signal.aborted) onAbort()
     else if (near.destroyed) finish('near-failed')

@@ -7,6 +7,7 @@ import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { runsOver } from '../../agent/core/network.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Identity, Judging, PeerIdentity, ValidityRules } from '../../agent/model/identity.ts'
 import type { UpstreamTls } from '../../agent/model/tls.ts'
@@ -73,6 +74,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
       ...(options.serverName === '' || net.isIP(options.serverName) !== 0 ? {} : { servername: options.serverName }),
       ...(resumed ? { session: resumed.ticket } : {}),
     })
+    runsOver(socket, stream)
     socket.on('error', guarded('tls', nothing, (err: Error) => { if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, { cause: err })) }))
     await handshake(socket, stream, options)
     if (judging) judge(socket, judging, options)

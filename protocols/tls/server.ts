@@ -7,6 +7,7 @@ import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { runsOver } from '../../agent/core/network.ts'
 import { guarded } from '../../agent/core/guard.ts'
 import type { Identity, IdentitySource, Judging } from '../../agent/model/identity.ts'
 import type { DownstreamTls } from '../../agent/model/tls.ts'
@@ -45,6 +46,7 @@ export class TlsTerminator {
       // Taken once, so that verification and handshake are about the same identity and the same rules.
       const how: How = { settings: options.tls, identity: this.#identity.current(), judging: this.#identity.validity?.judging() }
       const socket = await this.#handshake(this.#serverFor(how), raw, options)
+      runsOver(socket, raw)
       socket.on('error', ignore)
       return { stream: socket, facts: this.#verified(socket, how) }
     } catch (thrown) {

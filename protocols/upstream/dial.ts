@@ -8,6 +8,7 @@ import type { Standing } from '../../agent/model/identity.ts'
 import type { UpstreamTls } from '../../agent/model/tls.ts'
 import type { Context } from '../context.ts'
 import { ownConnectionsOf } from '../own-connections.ts'
+import { pausedStreamsOf } from '../paused-streams.ts'
 import { usesIdentity } from '../standing.ts'
 import { originate } from '../tls/client.ts'
 import type { ConnectOptions } from './upstream.ts'
@@ -25,13 +26,17 @@ export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
   const { stream } = made
   stream.on('error', ignore)
   const transport = transportFor(cluster, endpoint)
-  if (transport.kind === 'plaintext') return { stream, alpn: '', standing: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) } }
+  if (transport.kind === 'plaintext') {
+    pausedStreamsOf(ctx).watch(stream)
+    return { stream, alpn: '', standing: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) } }
+  }
   const { tls } = transport
   const secured = await originate(stream, {
     tls, identity: ctx.identity.current(), validity: ctx.identity.validity, clock: ctx.clock, signal: o.signal, alpn: alpnFor(tls, o.speaks),
     serverName: tls.sni !== '' ? tls.sni : tls.autoSni ? hostName(o.host) : '', sessionKey: `${o.address}:${o.port}`,
     timeoutMs: Math.max(1, cluster.connectTimeoutMs - (ctx.clock.monotonicMs() - startedMs)),
   })
+  pausedStreamsOf(ctx).watch(secured.stream)
   const ofMesh = usesIdentity(tls)
   // Of a server elsewhere that asks for nobody's certificate the handshake is enough.
   const isMutual = ofMesh || tls.certificate !== undefined

@@ -35,6 +35,13 @@ const blockedWithin = ({ codec: c }: Listener['filterChains'][number]): boolean 
   && (c.http.filters.some((f) => f.kind === 'blocked') || (c.http.routes.from === 'inline' && c.http.routes.config.virtualHosts.some((h) => h.routes.some((r) => r.action.kind === 'blocked'))))
 const codec = (l: Listener): Listener['filterChains'][number]['codec'] => l.filterChains[0]!.codec
 
+test('ipv4_compat of an address is acted upon', () => {
+  const of = (ipv4_compat: boolean): unknown => {
+    const { value, ignored } = good({ address: { socket_address: { address: '::', port_value: 80, ipv4_compat } } }, { filters: [tcp] })
+    return [value.address, value.ipv4Compat, ignored]
+  }
+  assert.deepEqual([of(true), of(false)], [['::', true, []], ['::', undefined, []]])
+})
 test('an unknown network filter blocks an inbound chain and is reported', () => {
   const { value, ignored } = good({}, { filters: [unknown, tcp] })
   assert.deepEqual(codec(value), { kind: 'blocked', reason: 'the filter acme.Guard is not implemented' })

@@ -1,0 +1,108 @@
+/** A data path with its real codecs for HTTP and TCP on real sockets of the loopback, with simulated time. */
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
+import { Current } from '../../agent/core/current.ts'
+import { silentLog } from '../../agent/core/log.ts'
+import { Metrics } from '../../agent/core/metrics.ts'
+import { systemNetwork } from '../../agent/core/network.ts'
+import type { Cluster } from '../../agent/model/cluster.ts'
+import type { Identity } from '../../agent/model/identity.ts'
+import type { FilterChain, Listener } from '../../agent/model/listener.ts'
+import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
+import type { Codecs } from '../../protocols/codecs.ts'
+import { DEFAULT_LIMITS, type Context, type Limits } from '../../protocols/context.ts'
+import { DataPath } from '../../protocols/data-path.ts'
+import { serveHttp1 } from '../../protocols/http/h1-server.ts'
+import { serveHttp2 } from '../../protocols/http/h2-server.ts'
+import type { HttpUpstreams } from '../../protocols/http/message.ts'
+import { serveTcp } from '../../protocols/tcp/proxy.ts'
+import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
+import { seededRandom } from '../helpers/random.ts'
+import { settle, SimClock } from '../helpers/sim-clock.ts'
+import { cluster, endpoint, tablesOf } from './http/harness.ts'
+
+export const LOOPBACK = '127.0.0.1'
+
+export class SocketRig implements AsyncDisposable {
+  readonly clock = new SimClock(Date.now())
+  readonly metrics = new Metrics()
+  readonly tables: Current<Tables>
+  readonly ctx: Context
+  readonly upstreams: HttpUpstreams
+  readonly path: DataPath
+  readonly #open: net.Socket[] = []
+
+  private constructor(first: Tables, p: { identity?: Identity; limits?: Partial<Limits> }) {
+    this.tables = new Current(first)
+    this.ctx = {
+      clock: this.clock, network: systemNetwork, metrics: this.metrics, log: silentLog, random: seededRandom(1), tables: this.tables,
+      identity: { current: () => p.identity, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...p.limits },
+    }
+    this.upstreams = createUpstreams(this.ctx)
+    const codecs: Codecs = {
+      http1: (conn) => serveHttp1(conn, this.ctx, this.upstreams), http2: (conn) => serveHttp2(conn, this.ctx, this.upstreams),
+      tcp: (conn, tcp) => serveTcp(conn, tcp, this.ctx, this.upstreams), mqtt: () => { throw new Error('not here') },
+    }
+    this.path = new DataPath(this.ctx, [], codecs)
+  }
+
+  /** @param chain of the one listener, `l` */
+  static async open(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, p: { identity?: Identity; limits?: Partial<Limits>; clusters?: readonly Cluster[]; listener?: Partial<Listener> } = {}): Promise<SocketRig> {
+    const rig = new SocketRig(EMPTY_TABLES, p)
+    rig.use(chain, p)
+    await rig.path.open()
+    return rig
+  }
+  use(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, p: { clusters?: readonly Cluster[]; listener?: Partial<Listener> } = {}): void {
+    this.tables.swap({ ...tablesOf(p.clusters ?? []), listeners: new Map([['l', listenerOf(chain, p.listener)]]) })
+  }
+
+  get port(): number { return this.path.portOf('l')! }
+  async dial(options: Partial<net.TcpNetConnectOpts> = {}): Promise<net.Socket> {
+    const socket = net.connect({ host: LOOPBACK, port: this.port, allowHalfOpen: true, ...options })
+    this.#open.push(socket)
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    return socket
+  }
+  /** Turns of the loop and steps of the clock until it is so. */
+  async until(what: string, is: () => boolean, stepMs = 0): Promise<void> {
+    for (let i = 0; i < 2_000 && !is(); i++) {
+      if (stepMs > 0) await this.clock.advance(stepMs)
+      else await settle()
+    }
+    if (!is()) throw new Error(`never came about: ${what}`)
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#open) socket.destroy()
+    await this.path[Symbol.asyncDispose]()
+    await this.upstreams[Symbol.asyncDispose]()
+  }
+}
+
+function listenerOf(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, more: Partial<Listener> = {}): Listener {
+  return {
+    name: 'l', address: LOOPBACK, port: 0, bindToPort: true, direction: 'inbound', useOriginalDst: false, sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' },
+    filterChains: [], source: 'test', defaultFilterChain: { name: 'c', match: {} as FilterChain['match'], tls: undefined, policies: [], ...chain }, ...more,
+  }
+}
+
+/** A server of the loopback that the test plays by hand. */
+export class SocketOrigin implements Disposable {
+  readonly sockets: net.Socket[] = []
+  readonly #server: net.Server
+  private constructor(server: net.Server) { this.#server = server }
+  static async listen(onSocket: (socket: net.Socket) => void = () => {}): Promise<SocketOrigin> {
+    const server = net.createServer({ allowHalfOpen: true }).listen(0, LOOPBACK)
+    const origin = new SocketOrigin(server)
+    server.on('connection', (socket) => { socket.on('error', () => {}); origin.sockets.push(socket); onSocket(socket) })
+    await once(server, 'listening')
+    return origin
+  }
+  get port(): number { return (this.#server.address() as AddressInfo).port }
+  cluster(more: Partial<Cluster> = {}): Cluster { return cluster([endpoint(LOOPBACK, this.port)], more) }
+  [Symbol.dispose](): void {
+    for (const socket of this.sockets) socket.destroy()
+    this.#server.close()
+  }
+}
