@@ -2,6 +2,7 @@
 import { before, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
@@ -14,8 +15,12 @@ import { directoryMode, hostRoutes, staticCluster, writeResources } from './ship
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 const USER = '65532:65532'
+const { version: VERSION } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string }
 
-type ImageConfig = { architecture: string; os: string; created: string; config: { User: string; Entrypoint: string[]; Cmd: string[]; WorkingDir: string; Volumes: Record<string, object>; Labels: Record<string, string> } }
+/** Runs a script with a mount namespace of its own, so that its mounts end with it. */
+const NAMESPACE = ['--mount', '--propagation', 'private', '/bin/sh', '-euc']
+
+type ImageConfig = { architecture: string; os: string; created: string; config: { Env: string[]; Healthcheck: { Test: string[] }; User: string; Entrypoint: string[]; Cmd: string[]; WorkingDir: string; Volumes: Record<string, object>; Labels: Record<string, string> } }
 type Manifest = { config: { digest: string }; layers: { digest: string; mediaType: string }[] }
 
 /** Unpacks an OCI archive's layers into one folder, as root with its owners and modes. */
@@ -57,12 +62,48 @@ for (const { arch, machine } of [{ arch: 'arm64', machine: 0xb7 }, { arch: 'amd6
     assert.equal(elf, machine, 'node is for this architecture')
     const dist = arch === 'arm64' ? 'arm64' : 'x64'
     assert.deepEqual(fs.readFileSync(path.join(rootfs, 'usr/lib/meshlet/meshlet.cjs')), fs.readFileSync(path.join(ROOT, 'dist', dist, 'meshlet.cjs')), 'the bundle of this build')
-    assert.ok(names.includes('usr/lib/meshlet/LICENSE'))
+  })
+
+  test(`the ${arch} image says what it is: date, version, environment of the unit, health check, licences`, (t) => {
+    const { config, rootfs } = unpacked(t, arch)
+    const committed = new Date(Number(execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: ROOT, encoding: 'utf8' })) * 1_000)
+    assert.equal(new Date(config.created).getTime(), committed.getTime())
+    assert.equal(config.config.Labels['org.opencontainers.image.version'], VERSION)
+    assert.deepEqual(config.config.Healthcheck.Test, ['CMD', '/usr/bin/meshlet', 'status', '--ready'])
+    const unit = fs.readFileSync(path.join(ROOT, 'deploy/edge/meshlet.service'), 'utf8')
+    for (const one of [...unit.matchAll(/^Environment=(.*)$/gm)].flatMap((m) => m[1]!.split(' '))) assert.ok(config.config.Env.includes(one), one)
+    const licences = fs.readdirSync(path.join(rootfs, 'usr/share/licenses'))
+    for (const what of ['meshlet', 'node', 'libc6', 'gcc-12-base', 'better-sqlite3', '@grpc-grpc-js', 'ws', 'pino']) assert.ok(licences.includes(what), `${what} is inside: ${licences.join(' ')}`)
+    for (const what of licences) assert.ok(fs.statSync(path.join(rootfs, 'usr/share/licenses', what)).size > 20, what)
   })
 }
 
-/** Runs a script with a mount namespace of its own, so that its mounts end with it. */
-const NAMESPACE = ['--mount', '--propagation', 'private', '/bin/sh', '-euc']
+test('both are one archive with an index, and every archive has the name that `load` gives it', (t) => {
+  for (const name of ['meshlet', 'meshlet-arm64', 'meshlet-amd64']) {
+    const layout = temporaryFolder(t)
+    execFileSync('tar', ['xf', path.join(ROOT, `dist/oci/${name}.tar`), '-C', layout])
+    const json = <T>(file: string): T => JSON.parse(fs.readFileSync(path.join(layout, file), 'utf8')) as T
+    const [top] = json<{ manifests: { digest: string; annotations: Record<string, string> }[] }>('index.json').manifests
+    assert.equal(top!.annotations['org.opencontainers.image.ref.name'], `meshlet:${VERSION}`)
+    assert.equal(top!.annotations['io.containerd.image.name'], `docker.io/library/meshlet:${VERSION}`)
+    for (const file of fs.readdirSync(path.join(layout, 'blobs/sha256'))) assert.equal(createHash('sha256').update(fs.readFileSync(path.join(layout, 'blobs/sha256', file))).digest('hex'), file)
+    if (name !== 'meshlet') continue
+    const { manifests } = json<{ manifests: { platform: { architecture: string } }[] }>(`blobs/${top!.digest.replace(':', '/')}`)
+    assert.deepEqual(manifests.map((m) => m.platform.architecture), ['arm64', 'amd64'])
+  }
+})
+
+test('an engine loads the archive under its name, and `meshlet` is a command in it', { timeout: 120_000 }, async (t) => {
+  const store = temporaryFolder(t, 0o755)
+  const buildah = (...args: string[]): string => execFileSync(debianProgram('buildah'), ['--root', `${store}/store`, '--runroot', `${store}/run`, '--storage-driver', 'vfs', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+  buildah('pull', '--quiet', `oci-archive:${path.join(ROOT, 'dist/oci/meshlet-amd64.tar')}`)
+  assert.match(buildah('images', '--format', '{{.Name}}:{{.Tag}}'), new RegExp(`meshlet:${VERSION}`))
+  const { rootfs } = unpacked(t, 'amd64')
+  for (const command of ['meshlet', 'meshlet-hub']) {
+    const { out, err } = await run('unshare', [...NAMESPACE, `exec chroot --userspec=${USER} ${rootfs} /usr/bin/${command} version`])
+    assert.match(out, new RegExp(`^${command} ${VERSION}`), err)
+  }
+})
 
 test('the arm64 image serves one HTTP request and one MQTT CONNECT under qemu-user, on a read-only root and without root rights', { timeout: 300_000 }, async (t) => {
   const { config, rootfs } = unpacked(t, 'arm64')
