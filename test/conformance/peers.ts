@@ -31,6 +31,8 @@ const DEBIAN = {
   iptables: { packages: ['iptables', 'iproute2'], program: '/usr/sbin/iptables' },
   nft: { packages: ['nftables'], program: '/usr/sbin/nft' },
   setpriv: { packages: ['util-linux'], program: '/usr/bin/setpriv' },
+  debootstrap: { packages: ['debootstrap'], program: '/usr/sbin/debootstrap' },
+  nspawn: { packages: ['systemd-container', 'iproute2'], program: '/usr/bin/systemd-nspawn' },
   openssl: { packages: ['openssl'], program: '/usr/bin/openssl' },
 } as const
 export type DebianPeer = keyof typeof DEBIAN
