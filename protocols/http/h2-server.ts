@@ -15,7 +15,7 @@ import { H2Exchange } from './h2-exchange.ts'
 import { logBroken } from './exchange-record.ts'
 import { rawResponse, trailersOf } from './h2-headers.ts'
 import type { HeadLimits } from './h1-head.ts'
-import { LIST_OVERHEAD, requestHeadLimits } from './head-limits.ts'
+import { LIST_OVERHEAD, MAX_SENT_BYTES, requestHeadLimits } from './head-limits.ts'
 import { errorAnswer } from './reply.ts'
 import type { HttpUpstreams } from './message.ts'
 import { isGrpc } from '../router.ts'
@@ -56,7 +56,7 @@ class H2Server implements Deadline {
     this.#limits = requestHeadLimits(httpOf(conn), limits)
     const { maxHeaderBytes, maxHeaderCount } = this.#limits
     this.#session = http2.performServerHandshake(conn.stream, {
-      maxHeaderListPairs: maxHeaderCount + PSEUDO_FIELDS + 1, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100,
+      maxHeaderListPairs: maxHeaderCount + PSEUDO_FIELDS + 1, maxSendHeaderBlockLength: MAX_SENT_BYTES, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100,
       settings: { maxConcurrentStreams: limits.maxHttp2Streams, maxHeaderListSize: maxHeaderBytes + LIST_OVERHEAD * (maxHeaderCount + PSEUDO_FIELDS), initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
     })
   }

@@ -7,7 +7,7 @@ import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
 import { fieldObject, fieldsOf, trailersOf } from '../http/h2-headers.ts'
 import type { HeadLimits } from '../http/h1-head.ts'
-import { checkFieldList, LIST_OVERHEAD } from '../http/head-limits.ts'
+import { checkFieldList, LIST_OVERHEAD, MAX_SENT_BYTES } from '../http/head-limits.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type Sent, type UpstreamRequest } from '../http/message.ts'
 import { headerValue } from '../http/header-edit.ts'
 import { isGrpc } from '../router.ts'
@@ -39,7 +39,7 @@ export class H2Connection implements PooledConnection, Deadline {
     this.#stream = stream
     this.#openedMs = pool.nowMs()
     this.session = http2.connect('http://endpoint', {
-      createConnection: () => stream, maxHeaderListPairs: this.limits.maxHeaderCount + 1,
+      createConnection: () => stream, maxHeaderListPairs: this.limits.maxHeaderCount + 1, maxSendHeaderBlockLength: MAX_SENT_BYTES,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: this.limits.maxHeaderBytes + LIST_OVERHEAD * this.limits.maxHeaderCount },
     })
     this.session.on('error', nothing)

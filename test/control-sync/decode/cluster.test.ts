@@ -27,6 +27,11 @@ for (const { name, more, want } of [
   { name: 'as the client', more: options({ use_downstream_protocol_config: {} }), want: 'downstream' },
   { name: 'the deprecated http2_protocol_options', more: { http2_protocol_options: {} }, want: 'http2' },
 ]) test(`protocol: ${name}`, () => assert.equal(cluster(more).protocol, want))
+test('bounds of a response\'s head: max_response_headers_kb and max_headers_count', () => {
+  const bounds = (common: JsonObject): unknown => { const c = cluster(options({ common_http_protocol_options: common })); return [c.maxResponseHeadersBytes, c.maxResponseHeaders] }
+  assert.deepEqual([bounds({}), bounds({ max_response_headers_kb: 96, max_headers_count: 200 })], [[undefined, undefined], [96 * 1024, 200]])
+  assert.match(problems(options({ common_http_protocol_options: { max_response_headers_kb: 9000 } })), /max_response_headers_kb: must be 1 to 8192/)
+})
 test('an idle timeout of 0 is none', () => assert.equal(cluster(options({ common_http_protocol_options: { idle_timeout: '0s' }, explicit_http_config: {} })).idleMs, Infinity))
 for (const { name, more, want } of [
   { name: 'least request', more: { lb_policy: 'LEAST_REQUEST', least_request_lb_config: { choice_count: 5 } }, want: { kind: 'least-request', choices: 5 } },

@@ -73,6 +73,19 @@ for (const { name, r, problem } of [
   { name: 'a policy for one of several clusters', r: { route: { weighted_clusters: { clusters: [{ name: 'a', weight: 1, typed_per_filter_config: { 'envoy.filters.http.rbac': { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } }] } } }, problem: /clusters\[0\]\.typed_per_filter_config\[envoy\.filters\.http\.rbac\]: is not supported here/ },
   { name: 'a negative timeout', r: to({ timeout: '-1s' }), problem: /timeout: a duration may not be negative/ },
 ]) test(`refused with its path: ${name}`, () => assert.match(problems(r).join('\n'), problem))
+for (const { name, from, stream, grpc } of [
+  { name: 'nothing said', from: {}, stream: undefined, grpc: undefined },
+  { name: 'max_stream_duration', from: { max_stream_duration: { max_stream_duration: '2s' } }, stream: 2000, grpc: undefined },
+  { name: 'none for this route, and every grpc-timeout (Istio inbound)', from: { max_stream_duration: { max_stream_duration: '0s', grpc_timeout_header_max: '0s' } }, stream: 0, grpc: { of: 'stream', maxMs: 0, offsetMs: 0 } },
+  { name: 'grpc_timeout_header_max and _offset', from: { max_stream_duration: { grpc_timeout_header_max: '3s', grpc_timeout_header_offset: '0.5s' } }, stream: undefined, grpc: { of: 'stream', maxMs: 3000, offsetMs: 500 } },
+  { name: 'the older form (max_grpc_timeout, grpc_timeout_offset)', from: { max_grpc_timeout: '3s', grpc_timeout_offset: '0.5s' }, stream: undefined, grpc: { of: 'route', maxMs: 3000, offsetMs: 500 } },
+  { name: 'both: the newer one', from: { max_grpc_timeout: '9s', max_stream_duration: { grpc_timeout_header_max: '3s' } }, stream: undefined, grpc: { of: 'stream', maxMs: 3000, offsetMs: 0 } },
+] satisfies { name: string; from: JsonObject; stream: unknown; grpc: unknown }[]) test(`how long an exchange may take: ${name}`, () => {
+  const { action } = first(to(from))
+  assert.deepEqual(action.kind === 'forward' && [action.maxStreamMs, action.grpcTimeout], [stream, grpc])
+  const decoded = route(to(from))
+  assert.deepEqual(decoded.ok && decoded.ignored, [])
+})
 test('require_tls: of everybody, for nobody is internal (Envoy\'s default)', () => {
   assert.deepEqual(['NONE', 'EXTERNAL_ONLY', 'ALL'].map((require_tls) => table(to(), { require_tls }).virtualHosts[0]!.requireTls), [false, true, true])
 })

@@ -102,6 +102,34 @@ test('gRPC: te: trailers reaches the server, and its trailers reach the client',
   const got = await call(session, { ':method': 'POST', ':path': '/pkg.Svc/Call', 'content-type': 'application/grpc', te: 'trailers' }, 'question')
   assert.deepEqual([got.status, got.body, got.trailers?.['grpc-status'], te], [200, 'reply', '0', 'trailers'])
 })
+for (const { name, answer, request = {}, length } of [
+  { name: 'text/plain', answer: { 'content-type': 'text/plain' } },
+  { name: 'text/plain with a length', answer: { 'content-type': 'text/plain', 'content-length': '5' } },
+  { name: 'no content-type', answer: {} },
+  { name: 'a gRPC request with a length', answer: {}, request: { 'content-type': 'application/grpc' }, length: '8' },
+  { name: 'any request with a length', answer: {}, length: '8' },
+] as { name: string; answer: http2.OutgoingHttpHeaders; request?: http2.OutgoingHttpHeaders; length?: string }[]) {
+  test(`trailers pass in both directions: ${name}`, async (t) => {
+    let seen: http2.IncomingHttpHeaders | undefined
+    const origin = await h2Origin(t, (stream) => {
+      stream.respond({ ':status': 200, ...answer }, { waitForTrailers: true })
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'x-down': '1' }))
+      stream.on('trailers', (trailers) => { seen = trailers })
+      stream.resume()
+      stream.on('end', () => stream.end('reply'))
+    })
+    const { session } = await proxy(t, origin)
+    const stream = session.request({ ':authority': 'svc.test', ':method': 'POST', ':path': '/', ...request, ...(length === undefined ? {} : { 'content-length': length }) }, { waitForTrailers: true })
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'x-up': '1' }))
+    let down: http2.IncomingHttpHeaders | undefined
+    let body = ''
+    stream.on('trailers', (trailers) => { down = trailers })
+    stream.on('data', (d: Buffer) => { body += d.toString() })
+    stream.end('question')
+    await once(stream, 'close')
+    assert.deepEqual([body, down?.['x-down'], seen?.['x-up']], ['reply', '1', '1'])
+  })
+}
 test('gRPC callers get refusals as trailers-only answers', async (t) => {
   const { session } = await proxy(t, 1, { cluster: { name: 'other' } })
   const got = await call(session, { ':method': 'POST', ':path': '/pkg.Svc/Call', 'content-type': 'application/grpc' }, 'x')

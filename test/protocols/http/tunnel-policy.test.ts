@@ -1,0 +1,109 @@
+/** A tunnel outlives the answer that opened it: time and changed policies still reach it. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
+import type { Permission, Policy } from '../../../agent/model/policy.ts'
+import type { ForwardAction, Route } from '../../../agent/model/route.ts'
+import { NO_HEADER_CHANGES } from '../../../agent/model/route.ts'
+import { RouteTable } from '../../../agent/model/tables.ts'
+import { cluster, forwardTo, Harness, manager, route, tablesOf, type Client } from './harness.ts'
+
+const WEBSOCKET = 'GET /ws HTTP/1.1\r\nhost: a\r\nx-user: b\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n'
+const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'
+const CONNECT = 'CONNECT origin.test:443 HTTP/1.1\r\nhost: origin.test:443\r\nx-user: b\r\n\r\n'
+const policy = (action: 'allow' | 'deny', of: Permission): Policy => ({ action, rules: [{ name: 'p', permissions: [of], principals: [{ kind: 'any' }] }], shadow: undefined })
+const user = (value: string): Permission => ({ kind: 'header', header: { name: 'x-user', test: { kind: 'string', match: { kind: 'exact', value, ignoreCase: false } }, invert: false, missingAsEmpty: false } })
+const DENY_ALL: Policy = { action: 'allow', rules: [], shadow: undefined }
+const rbac = (of: Policy): HttpConnectionManager['filters'] => [{ kind: 'rbac', name: 'r', policy: of }]
+
+type Kind = 'websocket' | 'connect'
+const settings = (kind: Kind, routes?: readonly Route[], more: Partial<HttpConnectionManager> = {}): HttpConnectionManager =>
+  manager(routes ?? [route()], { upgrades: ['websocket'], explicitProxy: kind === 'connect', ...more })
+async function open(h: Harness, kind: Kind, http: HttpConnectionManager): Promise<Client> {
+  const origin = await h.origin()
+  const client = h.connect(http)
+  await client.send(kind === 'websocket' ? WEBSOCKET : CONNECT)
+  if (kind === 'websocket') await origin.answer(SWITCH)
+  assert.match(await client.take(), /^HTTP\/1\.1 (?:101|200) /)
+  return client
+}
+/** The listener's own settings are others now, as after the recheck of its connection; then the tables change. */
+async function push(h: Harness, client: Client, http: HttpConnectionManager): Promise<void> {
+  client.conn.chain = { ...client.conn.chain, codec: { kind: 'http', http } }
+  h.tables.swap(tablesOf([cluster()]))
+  await client.take()
+}
+
+for (const kind of ['websocket', 'connect'] as const) {
+  for (const { name, now, cut } of [
+    { name: 'deny-all', now: settings(kind, undefined, { filters: rbac(DENY_ALL) }), cut: true },
+    { name: 'DENY of what the request said', now: settings(kind, undefined, { filters: rbac(policy('deny', user('b'))) }), cut: true },
+    { name: 'DENY of somebody else', now: settings(kind, undefined, { filters: rbac(policy('deny', user('c'))) }), cut: false },
+    { name: 'a filter that is not implemented', now: settings(kind, undefined, { filters: [{ kind: 'blocked', name: 'x', reason: 'x' }] }), cut: true },
+    { name: 'nothing', now: settings(kind), cut: false },
+    { name: 'a fault', now: settings(kind, undefined, { filters: [{ kind: 'fault', fault: { delay: undefined, abort: { status: 503, grpcStatus: undefined, fraction: 1 }, headers: [] } }] }), cut: false },
+    { name: 'a cluster that is gone', now: settings(kind, [route(forwardTo({ clusters: [{ name: 'gone', weight: 1, headers: NO_HEADER_CHANGES }] }))]), cut: false },
+  ]) test(`an open ${kind} tunnel and a push of: ${name}`, async () => {
+    await using h = new Harness()
+    const client = await open(h, kind, settings(kind))
+    await push(h, client, now)
+    assert.equal(client.closed, cut)
+    if (!cut) return
+    assert.equal((await client.outcome).error?.code, name.startsWith('a filter') ? 'MESH_CHAIN_BLOCKED' : 'MESH_PEER_NOT_ALLOWED')
+  })
+}
+test('an upgrade that the listener does not permit any more is cut', async () => {
+  await using h = new Harness()
+  const client = await open(h, 'websocket', settings('websocket'))
+  await push(h, client, settings('websocket', undefined, { upgrades: [] }))
+  assert.equal(client.closed, true)
+})
+test('a policy of the route table reaches a tunnel, too (typed_per_filter_config)', async () => {
+  await using h = new Harness()
+  const table = (of: Policy | undefined): RouteTable => new RouteTable({
+    name: 'r', ignorePortInHost: false, headers: NO_HEADER_CHANGES,
+    virtualHosts: [{ name: 'v', domains: ['*'], routes: [route(forwardTo(), { policy: of })], retry: undefined, headers: NO_HEADER_CHANGES, includeAttemptCount: false }],
+  })
+  const tables = (of: Policy | undefined): ReturnType<typeof tablesOf> => tablesOf([cluster()], { routes: () => table(of) })
+  h.tables.swap(tables(undefined))
+  const client = await open(h, 'websocket', { ...settings('websocket', undefined, { filters: rbac({ action: 'log', rules: [], shadow: undefined }) }), routes: { from: 'rds', name: 'r' } })
+  h.tables.swap(tables(policy('deny', user('c'))))
+  await client.take()
+  assert.equal(client.closed, false)
+  h.tables.swap(tables(policy('deny', user('b'))))
+  await client.take()
+  assert.equal(client.closed, true)
+})
+test('header changes of the route do not hide from a policy what the client had sent', async () => {
+  await using h = new Harness()
+  const stripping = (filters: HttpConnectionManager['filters']): HttpConnectionManager => settings('websocket', [route(forwardTo(), { headers: { request: { remove: ['x-user'], add: [] }, response: { remove: [], add: [] } } })], { filters })
+  const client = await open(h, 'websocket', stripping([]))
+  await push(h, client, stripping(rbac(policy('deny', user('b')))))
+  assert.equal(client.closed, true)
+})
+
+/* Time. */
+
+for (const { name, action = {}, http = {}, kind = 'websocket', endsMs, code } of [
+  { name: 'stream_idle_timeout of the listener', http: { streamIdleMs: 5000 }, endsMs: 5000, code: 'MESH_IDLE_TIMEOUT' },
+  { name: 'idle_timeout of the route', action: { idleMs: 2000 }, http: { streamIdleMs: 5000 }, endsMs: 2000, code: 'MESH_IDLE_TIMEOUT' },
+  { name: 'a CONNECT tunnel is as patient as a TCP connection (limits.idleMs)', kind: 'connect', http: { streamIdleMs: 5000 }, endsMs: 3_600_000, code: 'MESH_IDLE_TIMEOUT' },
+  { name: 'max_stream_duration', action: { maxStreamMs: 3000 }, http: { streamIdleMs: 5000 }, endsMs: 3000, code: 'MESH_STREAM_DURATION' },
+] satisfies { name: string; action?: Partial<ForwardAction>; http?: Partial<HttpConnectionManager>; kind?: Kind; endsMs: number; code: string }[]) {
+  test(`what ends a tunnel: ${name}`, async () => {
+    await using h = new Harness()
+    const client = await open(h, kind, settings(kind, [route(forwardTo({ timeoutMs: 1000, ...action }))], http))
+    await h.clock.advance(endsMs - 100)
+    assert.equal(client.closed, false)
+    await h.clock.advance(200)
+    assert.equal(client.closed, true)
+    assert.equal((await client.outcome).error?.code, code)
+  })
+}
+test('bytes in either direction keep a tunnel, but not beyond max_stream_duration', async () => {
+  await using h = new Harness()
+  const client = await open(h, 'websocket', settings('websocket', [route(forwardTo({ maxStreamMs: 12_000 }))], { streamIdleMs: 5000 }))
+  for (let i = 0; i < 3; i++) { await h.clock.advance(3500); await client.send('x'); assert.equal(client.closed, false) }
+  await h.clock.advance(1600)
+  assert.equal(client.closed, true)
+})
