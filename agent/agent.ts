@@ -23,7 +23,7 @@ import { nodeSettingsOf, prepareState } from './control-plane-of.ts'
 import { systemCommand } from './core/command.ts'
 import { Current } from './core/current.ts'
 import { defectsTo } from './core/defects.ts'
-import type { Log } from './core/log.ts'
+import { type Log, logCounts } from './core/log.ts'
 import { budgetBytesOf, MemoryBudget, memoryLimitBytes } from './core/memory-budget.ts'
 import { Metrics } from './core/metrics.ts'
 import { Scope } from './core/scope.ts'
@@ -86,6 +86,8 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const { log } = facts
   const startedMs = clock.monotonicMs()
   const metrics = new Metrics()
+  metrics.counterOf('mesh_log_lines_left_out_total', 'Log lines that were not written because there were many of their kind; the log has their number.', () => logCounts(log).leftOut)
+  metrics.counterOf('mesh_log_lines_dropped_total', 'Log lines that were lost because nobody read them.', () => logCounts(log).dropped)
   scope.own(defectsTo(log, metrics))
   const budget = new MemoryBudget({ maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(memoryLimitBytes()), metrics })
   const readiness = new Readiness()
@@ -133,7 +135,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
   const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock))
-  for (const err of exposed(parts)) log.warn({ evt: 'listener.open', err }, 'a listener is open to anybody who reaches it')
+  for (const err of exposed(parts)) log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
   configuration.connect()
   identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.

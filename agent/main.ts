@@ -1,15 +1,23 @@
 /** The program: argv, environment, signals, exit code. The only file of the agent that touches the process. */
+import fs from 'node:fs'
 import v8 from 'node:v8'
 import { collect } from './core/collect.ts'
 import { dispatch } from './cli/dispatch.ts'
 import { IdleMemory } from './idle-memory.ts'
 import { hearUncaught } from './core/last-line.ts'
 import { takeListenFds } from './core/listen-fds.ts'
+import { isJournal, LogOutput } from './core/log-output.ts'
+
+let made: LogOutput | undefined
+function logOutput(): LogOutput {
+  return made ??= new LogOutput(process.stdout, { isJournal: isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(1)) })
+}
 
 async function main(): Promise<void> {
   const code = await dispatch(process.argv.slice(2), {
     out: (text) => { process.stdout.write(text) },
     err: (text) => { process.stderr.write(text) },
+    logOutput,
     listenFds: takeListenFds(process.env, process.pid),
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
@@ -26,8 +34,12 @@ async function main(): Promise<void> {
     },
   })
   process.exitCode = code
+  // Who does not read the log keeps nobody from ending.
+  if (made?.isPending) after(LAST_LINES_MS, () => process.exit(code))
 }
 
+/** For the last lines of the log to be taken. */
+const LAST_LINES_MS = 500
 /** Long enough for the first connections of a restart to have been served. */
 const SETTLED_MS = 1_500
 /** V8's default: collections until code that did not run is thrown away. */

@@ -1,16 +1,30 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
+import fs from 'node:fs'
 import { hearUncaught } from '../agent/core/last-line.ts'
+import { isJournal, LogOutput } from '../agent/core/log-output.ts'
 import { runCli } from './cli/program.ts'
 
+let made: LogOutput | undefined
+function logOutput(): LogOutput {
+  return made ??= new LogOutput(process.stdout, { isJournal: isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(1)) })
+}
+
 async function main(): Promise<void> {
-  process.exitCode = await runCli(process.argv.slice(2), {
+  const code = await runCli(process.argv.slice(2), {
     out: (text) => { process.stdout.write(text) },
     err: (text) => { process.stderr.write(text) },
+    logOutput,
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
     uncaught: (heard) => hearUncaught(process, heard),
     giveUpAfter: (ms) => { setTimeout(() => process.exit(1), ms).unref() },
   })
+  process.exitCode = code
+  // Who does not read the log keeps nobody from ending.
+  if (made?.isPending) setTimeout(() => process.exit(code), LAST_LINES_MS).unref()
 }
+
+/** For the last lines of the log to be taken. */
+const LAST_LINES_MS = 500
 
 // A pipe that the reader closed (`meshlet-hub devices | head`) is no failure.
 process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE') throw err })

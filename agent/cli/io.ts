@@ -1,7 +1,10 @@
+import type { LogOutput } from '../core/log-output.ts'
 import type { ListenFds } from '../core/listen-fds.ts'
 
 /** What the command line touches of the process. */
 export type Io = {
+  /** Where the log of a program that goes on goes; undefined: standard output, as it is. */
+  readonly logOutput?: () => LogOutput
   readonly out: (text: string) => void
   readonly err: (text: string) => void
   readonly env: Readonly<Record<string, string | undefined>>

@@ -5,7 +5,8 @@ import { captureProblem } from '../config/capture.ts'
 import { bundle } from '../core/bundle.ts'
 import { systemDisk } from '../core/disk.ts'
 import { lastLine } from '../core/last-line.ts'
-import { createLog } from '../core/log.ts'
+import { systemClock } from '../core/clock.ts'
+import { createBoundedLog } from '../core/log.ts'
 import { realWorld } from '../core/real-world.ts'
 import type { StorageWorker } from '../core/storage-thread-handle.ts'
 import { serviceManager } from '../sd-notify.ts'
@@ -21,7 +22,7 @@ const GIVE_UP_MS = 10_000
 /** Resolves when the agent has stopped. Rejects when it cannot start. `worker`: its storage thread, where it was started ahead. */
 export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Promise<ExitCode> {
   const { config, ignored } = readConfig(o, systemDisk, io.env)
-  const log = createLog(config.log.level)
+  const log = createBoundedLog(config.log.level, io.logOutput?.(), systemClock)
   using last = lastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
   if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
   const world = realWorld({ bundle, worker, listenFds: io.listenFds })
@@ -38,6 +39,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   log.info({ evt: 'agent.stopping', reason }, 'draining')
   service.stopping()
   await agent.drain()
+  log.flushLimits()
   return last.isBroken ? 1 : 0
 }
 

@@ -28,6 +28,10 @@ export class Metrics {
   gaugeOf(name: `mesh_${string}`, help: string, read: () => number): void {
     this.#families.set(name, { name, help, kind: 'gauge', labels: [], series: new Map(), read })
   }
+  /** A counter that somebody else keeps. */
+  counterOf(name: `mesh_${string}_total`, help: string, read: () => number): void {
+    this.#families.set(name, { name, help, kind: 'counter', labels: [], series: new Map(), read })
+  }
   /** `bounds`: upper bounds of the buckets, ascending, in the unit that the name ends with. */
   histogram<const L extends string = never>(name: `mesh_${string}`, help: string, bounds: readonly number[], labels: readonly L[] = []): Histogram<L> {
     const stored = this.#stored({ name, help, kind: 'histogram', labels, series: new Map(), bounds })

@@ -1,8 +1,11 @@
 /** The subcommands of `meshlet-hub`, with the help that should suffice. Each action loads its own file. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import type { LogOutput } from '../../agent/core/log-output.ts'
 import { explain, type ExitCode } from './exit.ts'
 
 export type Io = {
+  /** Where the log of `run` goes; undefined: standard output, as it is. */
+  readonly logOutput?: () => LogOutput
   readonly out: (text: string) => void
   readonly err: (text: string) => void
   /** Resolves with the reason when the program is asked to stop. */

@@ -2,7 +2,8 @@
 import { bundle } from '../../agent/core/bundle.ts'
 import { systemDisk } from '../../agent/core/disk.ts'
 import { lastLine } from '../../agent/core/last-line.ts'
-import { createLog } from '../../agent/core/log.ts'
+import { createBoundedLog } from '../../agent/core/log.ts'
+import { systemClock } from '../../agent/core/clock.ts'
 import { readHubConfig } from '../config.ts'
 import { startHub } from '../hub.ts'
 import type { ExitCode } from './exit.ts'
@@ -16,10 +17,11 @@ const STOP_MS = 10_000
 export async function run(o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const stop = io.stopRequested() // a signal that comes while the hub starts counts
   const config = readHubConfig(o.config, systemDisk)
-  const log = createLog(config.log.level)
+  const log = createBoundedLog(config.log.level, io.logOutput?.(), systemClock)
   using last = lastLine(io, log, STOP_MS)
   await using _hub = await startHub(config, systemWorld, { log, nativeBinding: nativeBinding(config), builtAtMs: bundle && Date.parse(bundle.builtAt) })
   const reason = await Promise.race([stop, last.broken])
   log.info({ evt: 'hub.stopping', reason }, 'hub is stopping')
+  log.flushLimits()
   return last.isBroken ? 1 : 0
 }

@@ -66,5 +66,5 @@ test('a bare listener of agent.yaml is told at the start, in the log and in the 
   const agent = new TestAgent(t, `directory: ${testFolder(t)}\nlisteners: [{name: bare, kind: mqtt, port: 0, address: 0.0.0.0}, {name: meant, kind: mqtt, port: 0, address: 0.0.0.0, acceptAnyone: true}]`)
   await agent.start()
   assert.deepEqual(agent.status().problems.map((p) => [p.code, p.text]), [['MESH_LISTENER_OPEN', 'listener bare on 0.0.0.0:0 takes MQTT in plain text from anybody, without any rules']])
-  assert.equal(agent.lines.filter((l) => l['evt'] === 'listener.open' && l['level'] === 'warn').length, 1)
+  assert.equal(agent.lines.filter((l) => l['evt'] === 'listener.exposed' && l['level'] === 'warn').length, 1)
 })
