@@ -9,6 +9,7 @@ import type { Qos } from './codec/packet.ts'
 import type { Durability, DurableQueue, StoredMessage } from './durability.ts'
 import type { Place, Retained } from './retained.ts'
 import type { Session } from './session.ts'
+import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
 import { memberOf, type Plan, planOf, type Route, type Target, withoutLocal } from './subscriptions.ts'
 
@@ -36,6 +37,7 @@ export function deliver(message: StoredMessage, targets: readonly Target[]): voi
   for (const { session, qos, retainAsPublished, ids } of targets) {
     session.deliver(message, qos < message.qos ? qos : message.qos, retainAsPublished && message.retain, ids)
   }
+  forgetLast()
 }
 
 /** Everything of one message that has to be durable. Repeating it repeats only what has failed. */

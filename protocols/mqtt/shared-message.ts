@@ -19,31 +19,46 @@ export function sizeOf({ topic, payload, properties }: StoredMessage): number {
   return 128 + topic.length + payload.length + properties.length
 }
 
-/** Without a hold on the chunk that it came in. */
-export function compact(message: StoredMessage): StoredMessage {
-  const payload = owned(message.payload)
-  const properties = owned(message.properties)
-  return payload === message.payload && properties === message.properties ? message : { ...message, payload, properties }
+/** One that waits: it has let go of the chunk that it came in, and knows in how many lines it stands, of all receivers together. */
+export class HeldMessage implements StoredMessage {
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  readonly properties: Uint8Array
+  readonly expiresAtMs: number | undefined
+  holders = 0
+
+  constructor({ topic, payload, qos, retain, properties, expiresAtMs }: StoredMessage) {
+    this.topic = topic
+    this.payload = owned(payload)
+    this.qos = qos
+    this.retain = retain
+    this.properties = owned(properties)
+    this.expiresAtMs = expiresAtMs
+  }
 }
+
+/** Without a hold on the chunk that it came in. */
+export function compact(message: StoredMessage): HeldMessage { return message instanceof HeldMessage ? message : new HeldMessage(message) }
 
 /** Receivers of one message are asked one after the other, so the last one is enough. */
-let lastGiven: WeakRef<StoredMessage> | undefined
-let lastMade: WeakRef<StoredMessage> | undefined
-function compactOnce(message: StoredMessage): StoredMessage {
-  const known = lastGiven?.deref() === message ? lastMade?.deref() : undefined
-  if (known) return known
-  const made = compact(message)
-  if (made !== message) { lastGiven = new WeakRef(message); lastMade = new WeakRef(made) }
-  return made
+let lastGiven: StoredMessage | undefined
+let lastMade: HeldMessage | undefined
+function compactOnce(message: StoredMessage): HeldMessage {
+  if (lastGiven === message) return lastMade!
+  lastGiven = message
+  return lastMade = compact(message)
 }
+/** The last of its receivers was asked. */
+export function forgetLast(): void { lastGiven = lastMade = undefined }
 
-/** How many lines each message stands in. Those of all receivers together, of every broker of the process. */
-const holders = new Map<StoredMessage, number>()
+type Place = Delivery & { readonly message: HeldMessage }
 
 /** The line of one receiver. Bounded by whoever pushes; `bytes` are as if it held all by itself. */
 export class Waiting {
   readonly #budget: MemoryBudget
-  readonly #line = new Fifo<Delivery>()
+  readonly #line = new Fifo<Place>()
   bytes = 0
 
   constructor(budget: MemoryBudget) { this.#budget = budget }
@@ -53,9 +68,7 @@ export class Waiting {
   push({ message, qos, retain, ids }: Delivery): void {
     const kept = compactOnce(message)
     const size = sizeOf(kept)
-    const before = holders.get(kept) ?? 0
-    holders.set(kept, before + 1)
-    this.#budget.take(before === 0 ? size + PLACE_BYTES : PLACE_BYTES)
+    this.#budget.take(kept.holders++ === 0 ? size + PLACE_BYTES : PLACE_BYTES)
     this.bytes += size
     this.#line.push({ message: kept, qos, retain, ids })
   }
@@ -64,10 +77,7 @@ export class Waiting {
     if (!next) return undefined
     const { message } = next
     const size = sizeOf(message)
-    const left = holders.get(message)! - 1
-    if (left === 0) holders.delete(message)
-    else holders.set(message, left)
-    this.#budget.give(left === 0 ? size + PLACE_BYTES : PLACE_BYTES)
+    this.#budget.give(--message.holders === 0 ? size + PLACE_BYTES : PLACE_BYTES)
     this.bytes -= size
     return next
   }
