@@ -19,6 +19,7 @@ import { LIST_OVERHEAD, MAX_SENT_BYTES, requestHeadLimits } from './head-limits.
 import { errorAnswer } from './reply.ts'
 import type { HttpUpstreams } from './message.ts'
 import { isGrpc } from '../router.ts'
+import { tolerateStrayPongs } from './stray-pong.ts'
 import { runtimeOf, type HttpRuntime } from './runtime.ts'
 
 /** Bytes of one stream that may be on their way before the application has read them (Envoy's hardened value for edges). */
@@ -64,6 +65,7 @@ class H2Server implements Deadline {
   begin(): void {
     const session = this.#session
     this.#rt.deadlines.add(this)
+    tolerateStrayPongs(session, this.#rt.ctx.clock)
     session.on('stream', guarded('http2', (error, stream) => { stream.destroy(error) }, (stream: http2.ServerHttp2Stream, _headers: unknown, flags: number, raw: unknown) => this.#stream(stream, flags, raw as string[])))
     session.on('error', guarded('http2', this.broken, (err: Error) => { this.#error ??= this.#conn.aborted.aborted ? undefined : new MeshError('MESH_MALFORMED_INPUT', `the HTTP/2 connection broke: ${err.message}`, { cause: err }) }))
     const ended = guarded('http2', this.broken, () => this.#end())

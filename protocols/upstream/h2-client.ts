@@ -10,6 +10,7 @@ import type { HeadLimits } from '../http/h1-head.ts'
 import { checkFieldList, LIST_OVERHEAD, MAX_SENT_BYTES } from '../http/head-limits.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type Sent, type UpstreamRequest } from '../http/message.ts'
 import { headerValue } from '../http/header-edit.ts'
+import { tolerateStrayPongs } from '../http/stray-pong.ts'
 import { isGrpc } from '../router.ts'
 import { isOurDoing, refusalOf } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
@@ -42,6 +43,7 @@ export class H2Connection implements PooledConnection, Deadline {
       createConnection: () => stream, maxHeaderListPairs: this.limits.maxHeaderCount + 1, maxSendHeaderBlockLength: MAX_SENT_BYTES,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: this.limits.maxHeaderBytes + LIST_OVERHEAD * this.limits.maxHeaderCount },
     })
+    tolerateStrayPongs(this.session, pool.clock)
     this.session.on('error', nothing)
     // There is no half-close in HTTP/2, and node:http2 does not notice the end of a socket that permits it.
     stream.once('end', guarded('upstream', this.broken, () => this.destroy()))

@@ -2,6 +2,7 @@
  * Connections of one host for one way of speaking: the one used last is taken first, so that the others can end by being idle. Calls that
  * find none wait in a bounded queue while connections are made; the first one to come free, new or old, serves the first in the queue.
  */
+import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { detached } from '../../agent/core/guard.ts'
 import { lease, type Lease } from '../../agent/core/lease.ts'
@@ -73,6 +74,7 @@ export class HostPool {
   }
 
   get limits(): HeadLimits { return responseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits) }
+  get clock(): Clock { return this.#owner.ctx.clock }
   nowMs(): number { return this.#owner.ctx.clock.monotonicMs() }
 
   /** @param fresh not on a connection that was used before */

@@ -48,6 +48,8 @@ export class RawH2 {
     this.socket.on('data', (chunk: Buffer) => {
       this.#rest = Buffer.concat([this.#rest, chunk])
       for (let size: number; this.#rest.length >= 9 && this.#rest.length >= (size = 9 + this.#rest.readUIntBE(0, 3)); this.#rest = this.#rest.subarray(size)) {
+        // An own PING is answered, as by anybody who is alive.
+        if (this.#rest[3] === 6 && this.#rest[4] === 0) this.socket.write(frame(6, 1, 0, Buffer.from(this.#rest.subarray(9, size))))
         this.heard.push({ type: this.#rest[3]!, flags: this.#rest[4]!, stream: this.#rest.readUInt32BE(5), payload: this.#rest.subarray(9, size) })
       }
       this.#news()
