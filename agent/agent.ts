@@ -26,6 +26,7 @@ import { defectsTo } from './core/defects.ts'
 import { type Log, logCounts } from './core/log.ts'
 import { budgetBytesOf, MemoryBudget, memoryLimitBytes } from './core/memory-budget.ts'
 import { Metrics } from './core/metrics.ts'
+import { NamedFiles } from './core/named-files.ts'
 import { Scope } from './core/scope.ts'
 import type { World } from './core/world.ts'
 import { mqttPoliciesOf } from './mqtt-policies.ts'
@@ -102,9 +103,10 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const own = listenersOf(config, disk)
   const freeBytes = (): number => disk.freeBytes(config.state)
   const workload = config.readinessProbe && scope.own(new HealthChecker({ probe: probeOf(config.readinessProbe, { network, run: systemCommand }), settings: config.readinessProbe, clock, log, metrics }))
+  const files = new NamedFiles({ folders: config.control?.tlsFileFolders ?? [], systemRoots: world.systemRoots, nowMs: () => clock.monotonicMs() })
   // One thread reads both: the tables are made while it looks at the spool.
   const [configuration, spool] = await bothOwned(scope,
-    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness, health: workload?.health }),
+    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness, health: workload?.health, files }),
     openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }))
 
   const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))
@@ -112,7 +114,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   takeRoots()
 
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
-  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, isLinkDown }
+  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, files, isLinkDown }
 
   const upstreams = scope.own(createUpstreams(ctx))
   const broker = scope.own(createBroker({ ctx, budget, durability: spool, node: config.node.name ?? facts.hostName, policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener) }))
@@ -132,7 +134,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
+  const parts = { config, facts, files, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
   const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock))
   for (const err of exposed(parts)) log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')

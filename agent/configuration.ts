@@ -15,6 +15,7 @@ import { MeshError } from './core/errors.ts'
 import { detached } from './core/guard.ts'
 import type { Log } from './core/log.ts'
 import type { Metrics } from './core/metrics.ts'
+import type { NamedFiles } from './core/named-files.ts'
 import type { World } from './core/world.ts'
 import type { AgentIdentity } from './identity.ts'
 import { sealerFrom } from './identity.ts'
@@ -50,6 +51,8 @@ export type ConfigurationOptions = {
   readonly readiness: Readiness
   /** Told to a control plane that keeps a WorkloadEntry for this node. */
   readonly health: Current<WorkloadHealth> | undefined
+  /** Of this machine, that the control plane may name. */
+  readonly files: NamedFiles
 }
 
 /** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER, MESH_STORAGE_FAILED or MESH_CONFIG_INVALID (no such folder). */
@@ -57,7 +60,7 @@ export async function startConfiguration(o: ConfigurationOptions): Promise<Confi
   return o.config.directory === undefined ? fromControlPlane(o) : fromDirectory(o, o.config.directory)
 }
 
-async function fromControlPlane({ config, world, metrics, log, tables, identity, node, own, readiness, health }: ConfigurationOptions): Promise<Configuration> {
+async function fromControlPlane({ config, world, metrics, log, tables, identity, node, own, readiness, health, files }: ConfigurationOptions): Promise<Configuration> {
   const { clock, random, disk } = world
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
@@ -65,7 +68,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   const { store, stored } = await openSnapshotStore({ openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db'), node: node.id, sealer: sealerFrom(config, disk), log, metrics })
   const saver = new SnapshotSaver({ node: node.id, store, copyIntervalMs: control.snapshotCopyIntervalMs, clock, log, metrics })
   const authorization = { maxAgeMs: control.authorizationMaxAgeMs, isConnected: () => sync?.link.state === 'connected' }
-  const applier = new Applier({ node: node.id, tables, saver, clock, log, metrics, authorization })
+  const applier = new Applier({ node: node.id, tables, saver, clock, log, metrics, authorization, files })
   const latch = readiness.hold('a configuration')
   const hasStored = stored !== undefined
   if (stored) {

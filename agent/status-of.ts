@@ -16,6 +16,7 @@ import type { Current } from './core/current.ts'
 import { MeshError } from './core/errors.ts'
 import type { InheritedSockets } from './core/inherited-sockets.ts'
 import type { Metrics } from './core/metrics.ts'
+import type { NamedFiles } from './core/named-files.ts'
 import type { AgentIdentity } from './identity.ts'
 import { wantedListeners } from '../protocols/wanted-listeners.ts'
 import type { FilterChain, Listener } from './model/listener.ts'
@@ -32,6 +33,7 @@ export type StatusParts = {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly tables: Current<Tables>
+  readonly files: NamedFiles
   readonly readiness: Readiness
   readonly identity: AgentIdentity
   readonly configuration: Configuration
@@ -133,6 +135,7 @@ function problemsOf(p: StatusParts): Problem[] {
     workloadProblem(p),
     ...refusedOf(p).slice(0, MAX_LISTED),
     ...unknownNames(p),
+    ...p.files.problems().slice(0, MAX_LISTED),
     ...p.dns?.status().problems ?? [],
     ...blockedListeners(p.tables.get()).slice(0, MAX_LISTED),
     ...p.configuration.folderProblems().slice(0, MAX_LISTED),

@@ -39,6 +39,8 @@ export type ApplierOptions = {
   readonly metrics: Metrics
   /** Files that resources name; only for resources that stand in files themselves: a control plane must not read this machine's disk. */
   readonly readFile?: ReadFile
+  /** Which files may be named for TLS where they are not read at once. */
+  readonly files?: { permits(file: string): boolean }
 }
 
 /** Finding out that a resource is as it was takes microseconds; a look at the clock takes one, too. */

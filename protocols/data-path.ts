@@ -34,7 +34,7 @@ export class DataPath implements AsyncDisposable {
     const connections = new Connections(ctx.limits, (limit) => { metrics.limitMet(limit) })
     const metrics = new ServeMetrics(ctx.metrics, { open: () => connections.size, starting: () => connections.starting, sources: () => connections.sources })
     this.#connections = connections
-    this.#serving = { ctx, codecs, connections: this.#connections, standings: standingsOf(ctx), metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity) }
+    this.#serving = { ctx, codecs, connections: this.#connections, standings: standingsOf(ctx), metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files) }
     this.#ports = new Ports({
       network: ctx.network, clock: ctx.clock, log: ctx.log,
       accept: (accepted, listener) => { this.#accept(accepted, listener) }, refuse: (accepted, last) => { refuse(accepted, last, this.#serving) },

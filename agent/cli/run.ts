@@ -25,7 +25,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   const log = createBoundedLog(config.log.level, io.logOutput?.(), systemClock)
   using last = lastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
   if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
-  const world = realWorld({ bundle, worker, listenFds: io.listenFds })
+  const world = realWorld({ bundle, worker, listenFds: io.listenFds, systemRoots: io.env['SSL_CERT_FILE'] || undefined })
   const capture = captureProblem(config, world.inherited)
   if (capture) log.warn({ evt: 'config.capture', err: capture }, 'redirected connections cannot be served')
   await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname(), ip: firstAddress() })

@@ -31,6 +31,9 @@ const node = () => z.strictObject({
   metadata: z.record(z.string(), z.json()).default({}),
 })
 
+/** Where certificates are mounted for sidecars and gateways, and where distributions keep authorities. */
+const TLS_FILE_FOLDERS = ['/etc/meshlet/certs', '/etc/certs', '/etc/ssl', '/etc/pki', '/usr/share/ca-certificates', '/usr/local/share/ca-certificates']
+
 const control = () => z.strictObject({
   /** istiod or hub; several are tried in turn. */
   address: z.union([hostPort().transform((a) => [a]), z.array(hostPort()).min(1)], 'must be HOST:PORT or a list of them, with an IPv6 address in square brackets'),
@@ -59,6 +62,8 @@ const control = () => z.strictObject({
   /** A refused resource is asked for anew after this long, then after twice as long and so on; 0 = never. */
   refusedRetryMs: z.number().int().nonnegative().default(30_000),
   refusedRetryMaxMs: ms().default(900_000),
+  /** Folders of this machine in which files are read that the control plane names for TLS (DestinationRule `caCertificates` and the like); symbolic links may not lead out of them. */
+  tlsFileFolders: z.array(z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..')).default([...TLS_FILE_FOLDERS]),
 })
 
 const identity = () => z.strictObject({

@@ -13,11 +13,12 @@ type Process = {
   /** The storage thread, where it was started ahead. */
   readonly worker?: StorageWorker | undefined
   readonly listenFds?: ListenFds | undefined
+  readonly systemRoots?: string | undefined
 }
 
 /** Time, chance, sockets and disk as they are. */
-export function realWorld({ listenFds, ...p }: Process): World {
+export function realWorld({ listenFds, systemRoots, ...p }: Process): World {
   const inherited = listenFds && (listenFds.fds.length > 0 || listenFds.problem !== undefined) ? new InheritedSockets(listenFds) : undefined
   const network = inherited?.over(systemNetwork) ?? systemNetwork
-  return { clock: systemClock, random: systemRandom, network, inherited, disk: systemDisk, openStorage: openStorageWith(p) }
+  return { clock: systemClock, random: systemRandom, network, inherited, disk: systemDisk, systemRoots, openStorage: openStorageWith(p) }
 }

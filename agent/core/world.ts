@@ -12,5 +12,7 @@ export type World = {
   /** What `network.listen` takes instead of opening a port. Undefined: nothing was passed. */
   readonly inherited?: InheritedSockets | undefined
   readonly disk: Disk
+  /** SSL_CERT_FILE: the roots that this machine trusts, where they are not in the usual file. */
+  readonly systemRoots?: string | undefined
   readonly openStorage: OpenStorage
 }

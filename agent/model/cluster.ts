@@ -110,6 +110,8 @@ export type Endpoint = {
   readonly transportLabels: Readonly<Record<string, string>>
   /** filter_metadata.istio.workload: "name;namespace;canonical service;revision;cluster". */
   readonly workload: string | undefined
+  /** Its name, which is not resolved (Endpoint.hostname); absent where it has none. */
+  readonly hostname?: string
   /** How else it can be reached: `http` is HBONE (label networking.istio.io/tunnel). Recorded only; absent where there is no other way. */
   readonly tunnel?: string
 }

@@ -30,7 +30,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.core.v3.Http2ProtocolOptions': '',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig': 'http_protocol_options http2_protocol_options',
-  'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation',
+  'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation override_auto_sni_header',
   'envoy.config.listener.v3.Listener': 'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port transparent '
     + 'traffic_direction metadata stat_prefix',
   'envoy.config.listener.v3.FilterChain': 'filter_chain_match filters transport_socket metadata name',
@@ -57,7 +57,7 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.http.fault.v3.HTTPFault': 'delay abort headers',
   'envoy.extensions.filters.common.fault.v3.FaultDelay': 'fixed_delay percentage',
   'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status percentage',
-  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext': 'common_tls_context sni',
+  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext': 'common_tls_context sni auto_host_sni auto_sni_san_validation',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': 'common_tls_context require_client_certificate',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters': 'tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites',
   'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': 'tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config '

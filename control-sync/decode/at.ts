@@ -14,6 +14,8 @@ export type ReadFile = (file: string) => string | undefined
 export type Sources = {
   /** Content of a file that a DataSource names, undefined when there is none. Left out: resources that name files are refused. */
   readonly readFile?: ReadFile | undefined
+  /** Where files are not read at once: which may be read when they are used, for TLS (agent/core/named-files.ts). Left out: none. */
+  readonly files?: { permits(file: string): boolean } | undefined
   /** Bytes of the TypedExtensionConfig of that name (ECDS); undefined while it has not come. */
   readonly extension?: ((name: string) => Uint8Array | undefined) | undefined
 }
@@ -50,6 +52,7 @@ export class At {
   get isOpen(): boolean { return this.#report.open > 0 }
   get ignored(): readonly string[] { return this.#report.ignored }
   get readFile(): ReadFile | undefined { return this.#report.sources.readFile }
+  get files(): Sources['files'] { return this.#report.sources.files }
   /** Names of extensions that were asked for, come or not. */
   get awaited(): readonly string[] { return [...this.#report.awaited] }
 

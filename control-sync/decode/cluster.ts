@@ -29,6 +29,10 @@ export function cluster(at: At, from: XCluster): Cluster {
   const common = http?.commonHttpProtocolOptions
   const auto = { sni: http?.upstreamHttpProtocolOptions?.autoSni ?? false, san: http?.upstreamHttpProtocolOptions?.autoSanValidation ?? false }
   const httpAt = at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('common_http_protocol_options')
+  const header = http?.upstreamHttpProtocolOptions?.overrideAutoSniHeader ?? ''
+  if ((auto.sni || auto.san) && !['', ':authority', 'host'].includes(header.toLowerCase())) {
+    at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('upstream_http_protocol_options').in('override_auto_sni_header').issue('only the host of a request can be its name')
+  }
   return {
     name: from.name, discovery: discovery(at, from), balancer: balancer(at, from), protocol: protocolOf(from, http),
     connectTimeoutMs: ms(at.in('connect_timeout'), from.connectTimeout) || 5_000,

@@ -51,7 +51,7 @@ function endpoint(at: At, from: LbEndpoint): Endpoint | undefined {
   const tunnel = transportLabels['tunnel'] ?? istio['tunnel']
   return {
     address: to.host, port: to.port, weight: from.loadBalancingWeight ?? 1, health: healthOf(from.healthStatus), transportLabels, workload: istio['workload'],
-    ...(tunnel === undefined ? {} : { tunnel }),
+    ...(from.hostIdentifier.value.hostname === '' ? {} : { hostname: from.hostIdentifier.value.hostname }), ...(tunnel === undefined ? {} : { tunnel }),
   }
 }
 

@@ -2,12 +2,12 @@
  * envoy.extensions.transport_sockets.tls.v3 → the model's TLS settings. SDS secrets `default` and `ROOTCA` are the workload's own;
  * everything that would make the check of a peer stricter and is not implemented is an issue, so that no peer gets in by an omission.
  */
-import type { StringMatch } from '../../agent/model/matcher.ts'
 import type { CertificateRef, DownstreamTls, PeerValidation, RootsRef, SanMatch, TlsVersion, UpstreamTls } from '../../agent/model/tls.ts'
 import {
   CertificateValidationContext_TrustChainVerification as Trust, SubjectAltNameMatcher_SanType as San, TlsParameters_TlsProtocol as Version,
   type CertificateValidationContext, type SubjectAltNameMatcher, type TlsCertificate, type TlsParameters,
 } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
+import type { DataSource } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { SdsSecretConfig } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
 import type { CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { hasUnknown, type At } from './at.ts'
@@ -25,11 +25,9 @@ export function downstreamTls(at: At, from: DownstreamTlsContext): DownstreamTls
 /** @param auto the cluster's UpstreamHttpProtocolOptions: SNI from the request's host, the certificate to be checked against it. */
 export function upstreamTls(at: At, from: UpstreamTlsContext, auto: { readonly sni: boolean; readonly san: boolean }): UpstreamTls {
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
-  const tls = { ...common, sni: from.sni, autoSni: from.sni === '' && auto.sni }
-  if (!auto.san || !tls.validation || tls.validation.sans.length > 0) return tls
-  if (from.sni === '') { at.in('sni').issue('auto_san_validation needs an SNI of the configuration: the request\'s own is not compared'); return tls }
-  const match: StringMatch = { kind: 'exact', value: from.sni, ignoreCase: true }
-  return { ...tls, validation: { ...tls.validation, sans: [{ type: 'dns', match }] } }
+  const autoSan = from.autoSniSanValidation ? 'sni' : auto.san ? 'host' : undefined
+  if (from.autoSniSanValidation && !common.validation) at.in('auto_sni_san_validation').issue('needs roots to check against')
+  return { ...common, sni: from.sni, autoSni: from.sni === '' && auto.sni, ...(from.autoHostSni ? { sniOfEndpoint: true } : {}), ...(autoSan && common.validation ? { autoSan } : {}) }
 }
 
 function commonTls(at: At, from: CommonTlsContext | undefined): Omit<UpstreamTls, 'sni' | 'autoSni'> {
@@ -79,15 +77,41 @@ function certificateSecret(at: At, { name }: SdsSecretConfig): CertificateRef | 
   if (name === 'default') return { from: 'workload' }
   const files = /^file-cert:([^~]+)~([^~]+)$/.exec(name)
   if (!files) { at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only default and file-cert:`); return undefined }
-  const [chainPem, keyPem] = [fileText(at.in('name'), files[1]!), fileText(at.in('name'), files[2]!)]
-  return chainPem === undefined || keyPem === undefined ? undefined : { from: 'pem', chainPem, keyPem }
+  return certificateOf(fileSource(at.in('name'), files[1]!), fileSource(at.in('name'), files[2]!))
+}
+
+/** Of this machine and read when it is used, or PEM that is here already. */
+type Source = { readonly file: string } | { readonly pem: string }
+
+function fileSource(at: At, file: string): Source | undefined {
+  if (at.readFile || !at.files) { const pem = fileText(at, file); return pem === undefined ? undefined : { pem } }
+  if (at.files.permits(file)) return { file }
+  at.issue(`${JSON.stringify(file.slice(0, 256))} is in no folder from which files may be read (control.tlsFileFolders)`)
+  return undefined
+}
+
+function sourceOf(at: At, from: DataSource | undefined): Source | undefined {
+  if (from?.specifier.case === 'filename') return fileSource(at.in('filename'), from.specifier.value)
+  const pem = text(at, from)
+  return pem === undefined ? undefined : { pem }
+}
+
+function certificateOf(chain: Source | undefined, key: Source | undefined): CertificateRef | undefined {
+  if (!chain || !key) return undefined
+  if ('file' in chain && 'file' in key) return { from: 'files', chainFile: chain.file, keyFile: key.file }
+  return 'pem' in chain && 'pem' in key ? { from: 'pem', chainPem: chain.pem, keyPem: key.pem } : undefined
+}
+
+function rootsOf(source: Source | undefined): RootsRef | undefined {
+  if (!source) return undefined
+  return 'file' in source ? { from: 'file', file: source.file } : { from: 'pem', rootsPem: source.pem }
 }
 
 function inlineCertificate(at: At, from: TlsCertificate): CertificateRef | undefined {
-  const chainPem = text(at.in('certificate_chain'), from.certificateChain)
-  const keyPem = text(at.in('private_key'), from.privateKey)
+  const [chain, key] = [sourceOf(at.in('certificate_chain'), from.certificateChain), sourceOf(at.in('private_key'), from.privateKey)]
   if (from.password || from.pkcs12) at.issue('password and pkcs12 are not supported')
-  return chainPem === undefined || keyPem === undefined ? undefined : { from: 'pem', chainPem, keyPem }
+  if (chain && key && 'file' in chain !== 'file' in key) at.issue('one of certificate and key is a file and the other is not')
+  return certificateOf(chain, key)
 }
 
 function validation(at: At, { validationContextType: by, $unknown: unknown }: CommonTlsContext): PeerValidation | undefined {
@@ -121,14 +145,15 @@ function peerValidation(at: At, from: CertificateValidationContext | undefined, 
   ]
   const roots = fromSecret ?? ownRoots(at, from)
   if (!roots && sans.length > 0) at.issue('names without roots prove nothing')
-  return withRoots(roots, sans)
+  const crl = from.crl && sourceOf(at.in('crl'), from.crl)
+  const made = withRoots(roots, sans)
+  return made && crl ? { ...made, crl: 'file' in crl ? { from: 'file', file: crl.file } : { from: 'pem', crlPem: crl.pem } } : made
 }
 
 function ownRoots(at: At, from: CertificateValidationContext): RootsRef | undefined {
   if (from.systemRootCerts) return { from: 'system' }
   if (!from.trustedCa) return undefined
-  const rootsPem = text(at.in('trusted_ca'), from.trustedCa)
-  return rootsPem === undefined ? undefined : { from: 'pem', rootsPem }
+  return rootsOf(sourceOf(at.in('trusted_ca'), from.trustedCa))
 }
 
 function refuseStricter(at: At, from: CertificateValidationContext): void {
@@ -136,7 +161,6 @@ function refuseStricter(at: At, from: CertificateValidationContext): void {
   refuse('verify_certificate_hash', from.verifyCertificateHash.length > 0)
   refuse('verify_certificate_spki', from.verifyCertificateSpki.length > 0)
   refuse('require_signed_certificate_timestamp', from.requireSignedCertificateTimestamp ?? false)
-  refuse('crl', from.crl !== undefined)
   refuse('custom_validator_config', from.customValidatorConfig !== undefined)
   refuse('ca_certificate_provider_instance', from.caCertificateProviderInstance !== undefined)
   refuse('max_verify_depth', from.maxVerifyDepth !== undefined)
@@ -145,15 +169,12 @@ function refuseStricter(at: At, from: CertificateValidationContext): void {
   if (from.allowExpiredCertificate) at.in('allow_expired_certificate').ignore('expired certificates are refused')
 }
 
-/** Istio's names: `ROOTCA` is the workload's, `file-root:<file>` a file, `system` the system's. */
+/** Istio's names: `ROOTCA` is the workload's, `file-root:<file>` a file, `file-root:system` the machine's. */
 function rootsSecret(at: At, { name }: SdsSecretConfig): RootsRef | undefined {
   if (name === 'ROOTCA') return { from: 'workload' }
-  if (name === 'system') return { from: 'system' }
-  if (name.startsWith('file-root:')) {
-    const rootsPem = fileText(at.in('name'), name.slice('file-root:'.length))
-    return rootsPem === undefined ? undefined : { from: 'pem', rootsPem }
-  }
-  at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only ROOTCA, system and file-root:`)
+  if (name === 'system' || name === 'file-root:system') return { from: 'system' }
+  if (name.startsWith('file-root:')) return rootsOf(fileSource(at.in('name'), name.slice('file-root:'.length)))
+  at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only ROOTCA and file-root:`)
   return undefined
 }
 

@@ -21,6 +21,8 @@ export type OriginateOptions = {
   /** The workload's; needed when `tls` uses its certificate or roots. */
   readonly identity: Identity | undefined
   readonly validity?: ValidityRules | undefined
+  /** A DNS name or address that the server's certificate must have, beside the names of the settings or, with `instead`, in their place. */
+  readonly mustBe?: { readonly name: string; readonly instead: boolean } | undefined
   /** In order of preference; empty = none offered. */
   readonly alpn: readonly string[]
   /** SNI; '' or an IP address = none sent. */
@@ -78,7 +80,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     socket.on('error', guarded('tls', nothing, (err: Error) => { if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, { cause: err })) }))
     await handshake(socket, stream, options)
     if (judging) judge(socket, judging, options)
-    const peer = verifyPeer(socket, options.tls, resumed?.peer)
+    const peer = verifyPeer(socket, options, resumed?.peer)
     if (!judging) socket.on('session', guarded('tls', () => { socket.destroy() }, (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) }))
     return { stream: socket, alpn: socket.alpnProtocol || '', peer: peer?.identity }
   } catch (thrown) {
@@ -129,15 +131,20 @@ function judge(socket: tls.TLSSocket, judging: Judging, { tls: settings, identit
   throw new MeshError('MESH_UPSTREAM_TLS', `the server's certificate is not trusted: ${untrusted}`)
 }
 
-function verifyPeer(socket: tls.TLSSocket, settings: UpstreamTls, fromSession: PeerCertificate | undefined): PeerCertificate | undefined {
+function verifyPeer(socket: tls.TLSSocket, { tls: settings, mustBe }: OriginateOptions, fromSession: PeerCertificate | undefined): PeerCertificate | undefined {
   const certificate = socket.getPeerX509Certificate()
   const peer = certificate ? peerOf(certificate) : socket.isSessionReused() ? fromSession : undefined
   const { validation } = settings
   if (!validation) return peer
-  if (peer && matchesSans(validation.sans, peer)) return peer
+  if (peer && (mustBe?.instead || matchesSans(validation.sans, peer)) && (!mustBe || isNamed(mustBe.name, peer))) return peer
   socket.destroy()
   if (!peer) throw new MeshError('MESH_PEER_MISMATCH', 'the names in the server\'s certificate cannot be read')
-  throw new MeshError('MESH_PEER_MISMATCH', `the server proved to be ${shown([...peer.identity.uriSans, ...peer.identity.dnsSans])}, expected ${expected(settings)}`)
+  throw new MeshError('MESH_PEER_MISMATCH', `the server proved to be ${shown([...peer.identity.uriSans, ...peer.identity.dnsSans])}, expected ${mustBe && peer && (mustBe.instead || matchesSans(validation.sans, peer)) ? shown([mustBe.name]) : expected(settings)}`)
+}
+
+/** RFC 9110 §4.3.4. Without a name there is nothing that it could be. */
+function isNamed(name: string, peer: PeerCertificate): boolean {
+  return name !== '' && matchesSans([{ type: net.isIP(name) === 0 ? 'dns' : 'ip', match: { kind: 'exact', value: name, ignoreCase: true } }], peer)
 }
 
 function expected({ validation }: UpstreamTls): string {

@@ -33,7 +33,7 @@ export function judgePeer(o: JudgeOptions): string | undefined {
   const inGrace = ofMesh && spiffeUri !== undefined && judging.graceTrustDomains.includes(parseSpiffeId(spiffeUri)!.trustDomain)
   const answer = judgeChain({
     ...judging, graceMs: inGrace ? judging.graceMs : 0, peer: o.peer, chain: sentChain(certificate),
-    roots: rootsOf(settings, identity).flatMap(parsedRoots), crls: ofMesh && identity?.crlPem !== undefined ? parsedCrls(identity.crlPem) : [],
+    roots: rootsOf(settings, identity).flatMap(parsedRoots), crls: [ofMesh ? identity?.crlPem : undefined, settings.validation?.crl?.from === 'pem' ? settings.validation.crl.crlPem : undefined].flatMap((pem) => (pem === undefined ? [] : parsedCrls(pem))),
   })
   if (!answer.ok) return answer.reason
   o.rules.accepted({ side: o.peer, notBeforeMs: answer.notBeforeMs, expiredMs: answer.expiredMs, spiffeUri })

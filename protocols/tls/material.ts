@@ -2,6 +2,7 @@
  * From the model's TLS settings to what OpenSSL needs: certificate, key, roots, versions, ciphers. Equal settings with the same identity
  * have equal keys, so that contexts can be shared between the many chains and clusters of a mesh that differ only in names to check.
  */
+import { hash } from 'node:crypto'
 import tls from 'node:tls'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Identity } from '../../agent/model/identity.ts'
@@ -40,6 +41,7 @@ function optionsOf(settings: AnyTls, identity: Identity | undefined): tls.Secure
     ...(certificate?.from === 'workload' && identity ? { cert: identity.chainPem, key: identity.keyPem } : {}),
     ...(certificate?.from === 'pem' ? { cert: certificate.chainPem, key: certificate.keyPem } : {}),
     ca: rootsOf(settings, identity),
+    ...(validation?.crl?.from === 'pem' ? { crl: validation.crl.crlPem } : {}),
     ...(validation?.roots.from === 'workload' && identity?.crlPem !== undefined ? { crl: identity.crlPem } : {}),
     ...(cipherSuites.length === 0 ? {} : { ciphers: cipherList(cipherSuites) }),
   }
@@ -53,6 +55,8 @@ export function rootsOf({ validation }: AnyTls, identity: Identity | undefined):
     case 'workload': return identity ? [identity.rootsPem] : []
     case 'pem': return [roots.rootsPem]
     case 'system': return tls.getCACertificates('system')
+    // Nobody is trusted by a file that was not read (with-files.ts).
+    case 'file': return []
     default: return roots satisfies never
   }
 }
@@ -68,7 +72,8 @@ function settingsKey(settings: AnyTls): string {
   if (known !== undefined) return known
   const { certificate, validation, alpnProtocols, minVersion, maxVersion, cipherSuites } = settings
   const demands = 'requireClientCertificate' in settings ? settings.requireClientCertificate : undefined
-  const key = JSON.stringify([certificate, validation?.roots, alpnProtocols, minVersion, maxVersion, cipherSuites, demands])
+  // The system's roots alone are 200 kB, and the key is part of many others.
+  const key = hash('sha256', JSON.stringify([certificate, validation?.roots, validation?.crl, alpnProtocols, minVersion, maxVersion, cipherSuites, demands]), 'base64')
   settingsKeys.set(settings, key)
   return key
 }

@@ -9,6 +9,7 @@ import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { runsOver } from '../../agent/core/network.ts'
 import { guarded } from '../../agent/core/guard.ts'
+import type { NamedFiles } from '../../agent/core/named-files.ts'
 import type { Identity, IdentitySource, Judging } from '../../agent/model/identity.ts'
 import type { DownstreamTls } from '../../agent/model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
@@ -18,6 +19,7 @@ import { judgePeer } from './judge.ts'
 import { Lru } from './lru.ts'
 import { materialOf } from './material.ts'
 import { matchesSans, peerOf } from './peer.ts'
+import { withFiles } from './with-files.ts'
 
 export type Terminated = { readonly stream: Duplex; readonly facts: DownstreamTlsFacts }
 export type TerminateOptions = { readonly tls: DownstreamTls; readonly handshakeMs: number; readonly signal: AbortSignal }
@@ -30,21 +32,23 @@ const SESSION_SEC = 300
 export class TlsTerminator {
   readonly #clock: Clock
   readonly #identity: IdentitySource
+  readonly #files: NamedFiles | undefined
   readonly #servers = new Lru<string, tls.Server>(MAX_SERVERS)
 
-  constructor(clock: Clock, identity: IdentitySource) {
+  constructor(clock: Clock, identity: IdentitySource, files?: NamedFiles) {
     this.#clock = clock
     this.#identity = identity
+    this.#files = files
   }
 
   /**
    * Rejects with MESH_TLS_HANDSHAKE (also when a client certificate is missing, not trusted, expired or has none of the accepted names),
-   * MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_CONFIG_INVALID (unusable key or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
+   * MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_TLS_FILE, MESH_CONFIG_INVALID (unusable key or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
    */
   async terminate(raw: Duplex, options: TerminateOptions): Promise<Terminated> {
     try {
       // Taken once, so that verification and handshake are about the same identity and the same rules.
-      const how: How = { settings: options.tls, identity: this.#identity.current(), judging: this.#identity.validity?.judging() }
+      const how: How = { settings: withFiles(options.tls, this.#files), identity: this.#identity.current(), judging: this.#identity.validity?.judging() }
       const socket = await this.#handshake(this.#serverFor(how), raw, options)
       runsOver(socket, raw)
       socket.on('error', ignore)

@@ -58,7 +58,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host) => { for (const pool of host.pools.values()) pool.drain() } })
     const { discovery } = cluster
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
-    this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some((t) => t.kind === 'tls' && t.tls.autoSni && t.tls.sni === '')
+    this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some((t) => t.kind === 'tls' && ((t.tls.autoSni && t.tls.sni === '') || t.tls.autoSan === 'host'))
   }
 
   get aborted(): AbortSignal { return this.#stop.signal }

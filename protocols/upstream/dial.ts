@@ -1,16 +1,19 @@
 /** From an endpoint to a stream that may carry the caller's bytes: TCP, then TLS with the peer's identity checked, within connect_timeout. */
+import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import { staysHere, type NetStream } from '../../agent/core/network.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
 import type { Standing } from '../../agent/model/identity.ts'
+import { withoutPort } from '../../agent/model/tables.ts'
 import type { UpstreamTls } from '../../agent/model/tls.ts'
 import type { Context } from '../context.ts'
 import { ownConnectionsOf } from '../own-connections.ts'
 import { pausedStreamsOf } from '../paused-streams.ts'
 import { usesIdentity } from '../standing.ts'
-import { originate } from '../tls/client.ts'
+import { originate, type OriginateOptions } from '../tls/client.ts'
+import { withFiles } from '../tls/with-files.ts'
 import type { ConnectOptions } from './upstream.ts'
 
 export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly standing: Standing }
@@ -19,8 +22,8 @@ export type DialOptions = { readonly address: string; readonly port: number; rea
 /** Istio's ALPN filter: what the peer's sidecar tells mesh traffic by. */
 const MESH_ALPN = { http1: ['istio-http/1.1', 'istio', 'http/1.1'], http2: ['istio-h2', 'istio', 'h2'], tcp: ['istio'] } as const
 
-/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_CAPTURE_LOOP, MESH_UPSTREAM_TLS, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
-export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, endpoint: Endpoint, o: DialOptions): Promise<Dialed> {
+/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_CAPTURE_LOOP, MESH_UPSTREAM_TLS, MESH_TLS_FILE, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
+export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'files'>, cluster: Cluster, endpoint: Endpoint, o: DialOptions): Promise<Dialed> {
   const startedMs = ctx.clock.monotonicMs()
   const made = await connected(ctx, cluster, o)
   const { stream } = made
@@ -30,10 +33,10 @@ export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
     pausedStreamsOf(ctx).watch(stream)
     return { stream, alpn: '', standing: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) } }
   }
-  const { tls } = transport
+  const { tls, serverName, mustBe } = asked(ctx, transport.tls, endpoint, o, stream)
   const secured = await originate(stream, {
     tls, identity: ctx.identity.current(), validity: ctx.identity.validity, clock: ctx.clock, signal: o.signal, alpn: alpnFor(tls, o.speaks),
-    serverName: tls.sni !== '' ? tls.sni : tls.autoSni ? hostName(o.host) : '', sessionKey: `${o.address}:${o.port}`,
+    serverName, mustBe, sessionKey: `${o.address}:${o.port}`,
     timeoutMs: Math.max(1, cluster.connectTimeoutMs - (ctx.clock.monotonicMs() - startedMs)),
   })
   pausedStreamsOf(ctx).watch(secured.stream)
@@ -42,6 +45,24 @@ export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
   const isMutual = ofMesh || tls.certificate !== undefined
   return { stream: secured.stream, alpn: secured.alpn, standing: { usesIdentity: ofMesh, peer: isMutual && tls.validation ? secured.peer : undefined, byMeshRoots: tls.validation?.roots.from === 'workload', staysHere: staysHere(made) } }
 }
+
+type Asked = { readonly tls: UpstreamTls; readonly serverName: string; readonly mustBe: OriginateOptions['mustBe'] }
+
+/** Settings with their files, and the names that are this connection's alone. Throws MESH_TLS_FILE; the stream is closed then. */
+function asked(ctx: Pick<Context, 'files'>, settings: UpstreamTls, endpoint: Endpoint, o: DialOptions, stream: Duplex): Asked {
+  const host = hostName(o.host)
+  const ofEndpoint = settings.sniOfEndpoint ? nameOf(endpoint) : undefined
+  const serverName = ofEndpoint ?? (settings.sni !== '' ? settings.sni : settings.autoSni ? host : '')
+  // Envoy knows the host from HTTP alone: of a TCP connection only the chain is verified.
+  const mustBe = settings.autoSan === 'sni' ? { name: serverName, instead: true } : settings.autoSan === 'host' && o.speaks !== 'tcp' ? { name: host, instead: false } : undefined
+  try { return { tls: withFiles(settings, ctx.files), serverName, mustBe } } catch (thrown) {
+    stream.destroy()
+    throw thrown
+  }
+}
+
+/** Envoy: the endpoint's hostname, of a DNS cluster the name that was resolved. */
+function nameOf({ hostname, address }: Endpoint): string | undefined { return hostname ?? (net.isIP(address) === 0 ? address : undefined) }
 
 async function connected(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, { address, port, signal }: DialOptions): Promise<NetStream> {
   const { network, clock, identity } = ctx
@@ -75,5 +96,6 @@ function alpnFor(tls: UpstreamTls, speaks: ConnectOptions['speaks']): readonly s
   return speaks === 'http2' ? ['h2'] : []
 }
 
-function hostName(authority: string | undefined): string { return authority?.replace(/:\d+$/, '') ?? '' }
+/** Without port and brackets. */
+function hostName(authority: string | undefined): string { return withoutPort(authority ?? '').replace(/^\[(.*)\]$/, '$1') }
 function ignore(): void { /* the stream's user sees its close; an error without any listener would end the process */ }

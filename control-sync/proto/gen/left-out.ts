@@ -60,7 +60,6 @@ envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext 4 session_ticket_
 envoy.extensions.transport_sockets.tls.v3.Secret 3 session_ticket_keys 5 generic_secret
 envoy.extensions.transport_sockets.tls.v3.TlsCertificate 6 private_key_provider 9 tls_params
 envoy.extensions.transport_sockets.tls.v3.TlsParameters 6 compliance_policies
-envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext 6 auto_host_sni 7 auto_sni_san_validation
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions 8 outlier_detection 9 request_mirror_policies 10 hash_policy 11 retry_policy
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig 3 http3_protocol_options 4 alternate_protocols_cache_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig 3 http3_protocol_options

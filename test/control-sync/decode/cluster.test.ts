@@ -65,12 +65,28 @@ test('outlier detection: one host, jitter, and what is enforced how often', () =
   const o = cluster({ outlier_detection: { always_eject_one_host: true, max_ejection_time_jitter: '2s', enforcing_consecutive_5xx: 30, split_external_local_origin_errors: true } }).outlier!
   assert.deepEqual([o.alwaysEjectOneHost, o.maxEjectionJitterMs, o.splitLocal, o.enforcing], [true, 2_000, true, { consecutive5xx: 30, gatewayFailures: 0, localFailures: 100 }])
 })
-test('auto_san_validation checks the configured SNI; the request\'s own cannot be checked and is refused', () => {
+test('auto_san_validation asks for the name of the request\'s host, auto_sni_san_validation for the SNI in place of the names of the settings', () => {
   const auto = options({ upstream_http_protocol_options: { auto_sni: true, auto_san_validation: true }, explicit_http_config: {} })
   const context = { validation_context_sds_secret_config: { name: 'ROOTCA' } }
   const { transport } = cluster({ ...auto, ...upstreamTls({ sni: 'a.example', common_tls_context: context }) })
-  assert.deepEqual(transport.kind === 'tls' && transport.tls.validation!.sans, [{ type: 'dns', match: { kind: 'exact', value: 'a.example', ignoreCase: true } }])
-  assert.match(problems({ ...auto, ...upstreamTls({ common_tls_context: context }) }), /auto_san_validation/)
+  assert.deepEqual(transport.kind === 'tls' && [transport.tls.autoSan, transport.tls.sni, transport.tls.autoSni], ['host', 'a.example', false])
+  const byRequest = cluster({ ...auto, ...upstreamTls({ common_tls_context: context }) }).transport
+  assert.deepEqual(byRequest.kind === 'tls' && [byRequest.tls.autoSan, byRequest.tls.sni, byRequest.tls.autoSni], ['host', '', true])
+  const bySni = cluster(upstreamTls({ sni: 'a.example', auto_sni_san_validation: true, auto_host_sni: true, common_tls_context: context })).transport
+  assert.deepEqual(bySni.kind === 'tls' && [bySni.tls.autoSan, bySni.tls.sniOfEndpoint], ['sni', true])
+  const other = options({ upstream_http_protocol_options: { auto_sni: true, override_auto_sni_header: 'x-name' }, explicit_http_config: {} })
+  assert.match(problems({ ...other, ...upstreamTls({ common_tls_context: context }) }), /override_auto_sni_header/)
+})
+test('files that a control plane names are permitted or block the cluster; they are not read when it is decoded', () => {
+  const file = (name: string): JsonObject => ({ type: 'STATIC', ...upstreamTls({ common_tls_context: { combined_validation_context: {
+    default_validation_context: { crl: { filename: '/etc/certs/ca.crl' } }, validation_context_sds_secret_config: { name },
+  }, tls_certificate_sds_secret_configs: [{ name: 'file-cert:/etc/certs/c.pem~/etc/certs/k.pem' }] } }) })
+  const decoded = (name: string): ReturnType<typeof decode<'cluster'>> => decode('cluster', sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'c', ...file(name) }).bytes, { files: { permits: (f) => f.startsWith('/etc/certs/') } })
+  const good = decoded('file-root:/etc/certs/ca.pem')
+  assert.ok(good.ok && good.value.transport.kind === 'tls')
+  assert.deepEqual(good.value.transport.tls.validation, { roots: { from: 'file', file: '/etc/certs/ca.pem' }, sans: [], crl: { from: 'file', file: '/etc/certs/ca.crl' } })
+  assert.deepEqual(good.value.transport.tls.certificate, { from: 'files', chainFile: '/etc/certs/c.pem', keyFile: '/etc/certs/k.pem' })
+  for (const name of ['file-root:/etc/passwd', 'kubernetes://x', 'file-root:']) { const d = decoded(name); assert.ok(d.ok && d.value.blocked !== undefined, name) }
 })
 for (const { name, more, problem } of [
   { name: 'a transport socket that is not implemented', more: { transport_socket: { name: 'quic' } }, problem: /^transport_socket\.typed_config: the transport socket quic is not supported/ },

@@ -132,6 +132,16 @@ export type UpstreamTlsContext = Message<"envoy.extensions.transport_sockets.tls
    * @generated from field: google.protobuf.BoolValue enforce_rsa_key_usage = 5;
    */
   enforceRsaKeyUsage?: boolean | undefined;
+
+  /**
+   * @generated from field: bool auto_host_sni = 6;
+   */
+  autoHostSni: boolean;
+
+  /**
+   * @generated from field: bool auto_sni_san_validation = 7;
+   */
+  autoSniSanValidation: boolean;
 };
 
 /**
