@@ -25,13 +25,13 @@ export class Exchange implements Disposable {
 
   constructor(options: ExchangeOptions) { this.#o = options }
 
-  /** Resolves within `attemptMs`, or twice that when TCP is needed; never rejects. Id and port are new and not to be guessed (RFC 5452 §9.2). */
-  async ask(server: Server, query: Query): Promise<Reply> {
+  /** Ends with `cancelled` when nobody wants the answer any more. Resolves within `attemptMs`, or twice that when TCP is needed; never rejects. Id and port are new and not to be guessed (RFC 5452 §9.2). */
+  async ask(server: Server, query: Query, signal?: AbortSignal): Promise<Reply> {
     const expected: Expected = { id: randomInt(0x10000), question: query.question, type: query.type }
     const message = encodeQuery(query, expected.id, server.edns ? optRecord(query.edns?.dnssecOk ?? false, 0) : Buffer.alloc(0))
-    const reply = this.#counted('udp', await this.#overUdp(server, message, expected))
+    const reply = this.#counted('udp', await this.#overUdp(server, message, expected, signal))
     // RFC 7766 §5: what is cut is asked for again over TCP.
-    return reply.result === 'answered' && reply.response.truncated ? this.#counted('tcp', await this.#overTcp(server, message, expected)) : reply
+    return reply.result === 'answered' && reply.response.truncated ? this.#counted('tcp', await this.#overTcp(server, message, expected, signal)) : reply
   }
 
   /** Ends the try whose query came back to us as a client's. @returns whether it is one: port and id are those of a query of ours that waits */
@@ -52,10 +52,12 @@ export class Exchange implements Disposable {
     return reply
   }
 
-  async #overUdp({ address }: Server, message: Buffer, expected: Expected): Promise<Reply> {
+  async #overUdp({ address }: Server, message: Buffer, expected: Expected, signal: AbortSignal | undefined): Promise<Reply> {
     const { network, clock, attemptMs } = this.#o
     const done = Promise.withResolvers<Reply>()
     const timer = clock.after(attemptMs, () => done.resolve({ result: 'timeout' }))
+    const stop = guarded('dns', nothing, () => done.resolve({ result: 'cancelled' }))
+    signal?.addEventListener('abort', stop)
     let socket: Datagrams | undefined
     try {
       socket = await network.bindUdp({ host: net.isIPv6(address.host) ? '::' : '0.0.0.0', port: 0 }, {
@@ -70,16 +72,19 @@ export class Exchange implements Disposable {
       return await done.promise
     } catch { return { result: 'unreachable' } } finally {
       timer.cancel()
+      signal?.removeEventListener('abort', stop)
       if (socket) this.#waiting.delete(`udp ${socket.port}`)
       await socket?.[Symbol.asyncDispose]()
     }
   }
 
-  async #overTcp({ address }: Server, message: Buffer, expected: Expected): Promise<Reply> {
+  async #overTcp({ address }: Server, message: Buffer, expected: Expected, signal: AbortSignal | undefined): Promise<Reply> {
     const { network, clock, attemptMs } = this.#o
     const done = Promise.withResolvers<Reply>()
     const stop = new AbortController()
     const timer = clock.after(attemptMs, () => { done.resolve({ result: 'timeout' }); stop.abort(new Error('too late')) })
+    const cancel = guarded('dns', nothing, () => { done.resolve({ result: 'cancelled' }); stop.abort(new Error('nobody waits')) })
+    signal?.addEventListener('abort', cancel)
     let stream: Duplex | undefined
     let key = ''
     try {
@@ -95,6 +100,7 @@ export class Exchange implements Disposable {
       return await done.promise
     } catch { return { result: stop.signal.aborted ? 'timeout' : 'unreachable' } } finally {
       timer.cancel()
+      signal?.removeEventListener('abort', cancel)
       this.#waiting.delete(key)
       stream?.destroy()
     }

@@ -10,6 +10,7 @@ import type { Query } from './query.ts'
 import type { Response } from './response.ts'
 import type { Server, Servers } from './servers.ts'
 import type { DnsSettings } from './settings.ts'
+import { Shares } from './shares.ts'
 import { Rcode, STALE_TTL_SEC } from './wire.ts'
 
 export type Resolved = { readonly source: Source; readonly answer: Answer } & Pick<EncodeOptions, 'ttlSec' | 'why'>
@@ -38,16 +39,20 @@ type ForwarderOptions = {
 export class Forwarder {
   readonly #o: ForwarderOptions
   readonly #inFlight = new Map<string, Promise<Resolved>>()
+  readonly #shares: Shares
   #stopped = false
 
-  constructor(options: ForwarderOptions) { this.#o = options }
+  constructor(options: ForwarderOptions) {
+    this.#o = options
+    this.#shares = new Shares({ max: options.settings.maxInFlight, patienceMs: options.settings.attemptMs / 2 })
+  }
   /** Starts no new try; those under way end as their exchange does. */
   stop(): void { this.#stopped = true }
   /** Resolves when nothing is under way. */
   async idle(): Promise<void> { await Promise.all(this.#inFlight.values()) }
 
-  /** Never rejects. */
-  async resolve(query: Query): Promise<Resolved> {
+  /** Never rejects. @param client address of who asks */
+  async resolve(query: Query, client: string): Promise<Resolved> {
     const { cache, clock, store } = this.#o
     store?.load()
     const now = clock.monotonicMs()
@@ -55,7 +60,7 @@ export class Forwarder {
     if (entry && now < entry.freshUntilMs) return fromCache(entry, now, this.#o.settings)
     const stale = entry && { source: 'stale', answer: entry.answer, ttlSec: () => STALE_TTL_SEC, why: STALE } as const
     if (stale && now < entry.restUntilMs) return stale
-    const fresh = this.#refresh(query)
+    const fresh = this.#refresh(query, client)
     if (!fresh) return stale ?? failed(Rcode.SERVFAIL)
     if (!stale) return fresh
     const late = Promise.withResolvers<undefined>()
@@ -65,46 +70,54 @@ export class Forwarder {
     return first && first.source !== 'failed' ? first : stale
   }
 
-  /** Equal questions are asked once. Undefined when too many are under way. */
-  #refresh(query: Query): Promise<Resolved> | undefined {
+  /** Equal questions are asked once, at the cost of who was first. Undefined when this client has too many under way. */
+  #refresh(query: Query, client: string): Promise<Resolved> | undefined {
     const known = this.#inFlight.get(query.key)
     if (known) return known
-    const { settings, metrics, log } = this.#o
+    const { clock, metrics, log } = this.#o
     if (this.#stopped) return undefined
-    if (this.#inFlight.size >= settings.maxInFlight) {
+    const givenUp = new AbortController()
+    const share = this.#shares.take(client, clock.monotonicMs(), () => {
       metrics.refused('MESH_UPSTREAM_OVERFLOW')
-      log.debug({ evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size }, 'too many queries wait for upstream resolvers')
+      givenUp.abort()
+    })
+    if (!share) {
+      metrics.refused('MESH_UPSTREAM_OVERFLOW')
+      log.debug({ evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size, peer: client }, 'too many queries wait for upstream resolvers')
       return undefined
     }
-    const asking = this.#ask(query).then((response) => this.#keep(query.key, response)).finally(() => { this.#inFlight.delete(query.key) })
+    const asking = this.#ask(query, givenUp.signal).then((response) => (givenUp.signal.aborted ? failed(Rcode.SERVFAIL) : this.#keep(query.key, response))).finally(() => {
+      share[Symbol.dispose]()
+      this.#inFlight.delete(query.key)
+    })
     this.#inFlight.set(query.key, asking)
     return asking
   }
 
   /** The first good answer; else what a server refused it with; undefined when none said anything. */
-  async #ask(query: Query): Promise<Response | undefined> {
+  async #ask(query: Query, givenUp: AbortSignal): Promise<Response | undefined> {
     const { servers, clock } = this.#o
     const untilMs = clock.monotonicMs() + MAX_QUERY_MS
     let refusal: Response | undefined
     for (let round = 0; round < ROUNDS && !refusal; round++) {
       for (const server of servers.inOrder()) {
-        if (this.#stopped || clock.monotonicMs() > untilMs) return refusal
-        const response = await this.#askOne(server, query)
+        if (this.#stopped || givenUp.aborted || clock.monotonicMs() > untilMs) return refusal
+        const response = await this.#askOne(server, query, givenUp)
         if (response && isGood(response)) return response
         refusal ??= response
       }
     }
-    if (!refusal) servers.allSilent()
+    if (!refusal && !givenUp.aborted) servers.allSilent()
     return refusal
   }
 
-  async #askOne(server: Server, query: Query): Promise<Response | undefined> {
+  async #askOne(server: Server, query: Query, givenUp: AbortSignal): Promise<Response | undefined> {
     const { exchange } = this.#o
-    let reply = await exchange.ask(server, query)
+    let reply = await exchange.ask(server, query, givenUp)
     // RFC 6891 §7: a server that knows no EDNS says that it cannot read the query.
     if (server.edns && reply.result === 'answered' && !reply.response.edns && (reply.response.rcode === Rcode.FORMERR || reply.response.rcode === Rcode.NOTIMP)) {
       server.edns = false
-      reply = await exchange.ask(server, query)
+      reply = await exchange.ask(server, query, givenUp)
     }
     this.#report(server, reply)
     return reply.result === 'answered' ? reply.response : undefined

@@ -1,4 +1,4 @@
-/** The clients that are connected: so many and no more. */
+/** The clients that are connected: so many and no more, each with its share. */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
@@ -7,6 +7,7 @@ import type { Log } from '../../agent/core/log.ts'
 import type { Address, NetStream } from '../../agent/core/network.ts'
 import type { DnsMetrics } from './metrics.ts'
 import type { DnsSettings } from './settings.ts'
+import { Shares } from './shares.ts'
 import { serveTcp } from './tcp.ts'
 
 type TcpClientsOptions = {
@@ -21,20 +22,31 @@ type TcpClientsOptions = {
 export class TcpClients implements Disposable {
   readonly #o: TcpClientsOptions
   readonly #open = new Set<Duplex>()
+  readonly #shares: Shares
 
-  constructor(options: TcpClientsOptions) { this.#o = options }
+  constructor(options: TcpClientsOptions) {
+    this.#o = options
+    // One client's own connections are for it to close: only another's need counts.
+    this.#shares = new Shares({ max: options.settings.maxTcpConnections, patienceMs: Infinity })
+  }
   get size(): number { return this.#open.size }
 
   accept({ stream, remote }: NetStream): void {
     const { settings, clock, answer } = this.#o
-    if (this.#open.size >= settings.maxTcpConnections) {
+    const full = new MeshError('MESH_LISTENER_FULL', `${settings.maxTcpConnections} DNS connections are open (dns.maxTcpConnections)`)
+    const share = this.#shares.take(remote.host, clock.monotonicMs(), () => {
+      stream.destroy()
+      this.#ended(remote, full)
+    })
+    if (!share) {
       stream.on('error', nothing)
       stream.destroy()
-      this.#ended(remote, new MeshError('MESH_LISTENER_FULL', `${this.#open.size} DNS connections are open`))
+      this.#ended(remote, full)
       return
     }
     this.#open.add(stream)
     detached('dns', serveTcp(stream, { clock, idleMs: settings.tcpIdleMs, answer: (message) => answer(message, remote) }).then((error) => {
+      share[Symbol.dispose]()
       this.#open.delete(stream)
       this.#ended(remote, error)
     }), () => { stream.destroy() })

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { a, query, soa } from '../../helpers/dns.ts'
+import { a, query, soa, told } from '../../helpers/dns.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { DnsSite, OTHER, SERVER } from './site.ts'
 
@@ -179,6 +179,43 @@ test('too many questions at the same time: the others hear SERVFAIL at once, and
   assert.deepEqual(all.map((answers) => answers.length), [0, 0, 0, 1, 1])
   assert.equal(site.metrics.total('mesh_dns_refused_total', { code: 'MESH_UPSTREAM_OVERFLOW' }), 2)
   assert.equal(site.sim.udpSockets, 1 + 1 + 5 + 3)
+})
+
+test('a client with names that nobody answers keeps no other from its own: it loses its oldest', async (t) => {
+  const site = await DnsSite.start(t, { maxInFlight: 8 })
+  await site.upstream((name) => (name.includes('silent') ? undefined : { answers: [a(name, '9.9.9.9')] }))
+  const greedy = await Promise.all(Array.from({ length: 20 }, (_, i) => site.send(query(`silent${i}.example`), '10.1.1.1')))
+  await settle()
+  assert.deepEqual(greedy.map((answers) => answers.length), Array.from({ length: 20 }, (_, i) => (i < 8 ? 0 : 1)))
+  for (let i = 0; i < 3; i++) {
+    const answers = await site.send(query(`good${i}.example`), `10.1.1.${2 + i}`)
+    await settle()
+    assert.equal(told(answers[0]!), `NOERROR, good${i}.example 60 A 9.9.9.9`)
+  }
+  assert.deepEqual(greedy.map((answers) => answers.length).slice(0, 8), [1, 0, 0, 0, 0, 0, 0, 0], 'the place of one is enough for those who come one after the other')
+  assert.equal(told(greedy[0]![0]!), 'SERVFAIL')
+  assert.equal(site.count({ source: 'stale' }), 0)
+  assert.equal((await site.send(query('silent0.example'), '10.1.1.9')).length, 0, 'who lost its place is not remembered as a failure')
+})
+test('the same client gets a name in place of one that has waited for half an attempt', async (t) => {
+  const site = await DnsSite.start(t, { maxInFlight: 4 })
+  await site.upstream((name) => (name.includes('silent') ? undefined : { answers: [a(name, '9.9.9.9')] }))
+  await Promise.all(Array.from({ length: 4 }, (_, i) => site.send(query(`silent${i}.example`))))
+  await settle()
+  assert.equal(await site.ask(query('early.example')), 'SERVFAIL')
+  await site.clock.advance(1_000)
+  assert.equal(await site.ask(query('good.example')), 'NOERROR, good.example 60 A 9.9.9.9')
+})
+test('the sockets of a try that was given up are closed at once', async (t) => {
+  const site = await DnsSite.start(t, { maxInFlight: 2 })
+  await site.upstream(() => undefined)
+  await Promise.all(Array.from({ length: 2 }, (_, i) => site.send(query(`silent${i}.example`), '10.1.1.1')))
+  await settle()
+  const before = site.sim.udpSockets
+  await site.send(query('other.example'), '10.1.1.2')
+  await settle()
+  assert.equal(site.sim.udpSockets, before + 1, 'one of the client, one of the try instead of another')
+  assert.equal(site.tries({ result: 'cancelled' }), 1)
 })
 
 test('a cut answer is asked for again over TCP and given whole, or cut to what the client takes', async (t) => {

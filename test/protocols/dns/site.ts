@@ -77,9 +77,9 @@ export class DnsSite {
   upstream(script: Script, at: Address = SERVER): Promise<Upstream> { return Upstream.start(this.sim, at, script) }
 
   /** Sends one datagram; the answers come into the list that is returned, as time goes on. */
-  async send(bytes: Buffer): Promise<Buffer[]> {
+  async send(bytes: Buffer, from = '127.0.0.1'): Promise<Buffer[]> {
     const answers: Buffer[] = []
-    const socket = await this.sim.bindUdp({ host: '127.0.0.1', port: this.#nextClient++ }, { onDatagram: (got) => { answers.push(got) }, onError: () => {} })
+    const socket = await this.sim.bindUdp({ host: from, port: this.#nextClient++ }, { onDatagram: (got) => { answers.push(got) }, onError: () => {} })
     socket.send(bytes, AT)
     return answers
   }

@@ -95,6 +95,20 @@ test('more connections than allowed are closed at once and counted; a place that
   await settle()
   assert.equal(next.answers.length, 1)
 })
+test('one client with all the connections gives one to another that comes', async (t) => {
+  const shared = { maxTcpConnections: 2 }
+  const site = await DnsSite.start(t, shared)
+  const dial = async (host: string): Promise<Duplex> => {
+    const { stream } = await site.sim.dial(AT, new AbortController().signal, { from: host })
+    stream.on('error', () => {}).resume()
+    await settle()
+    return stream
+  }
+  const greedy = [await dial('10.0.0.1'), await dial('10.0.0.1'), await dial('10.0.0.1')]
+  assert.deepEqual(greedy.map((s) => s.destroyed || s.readableEnded), [false, false, true])
+  const other = await dial('10.0.0.2')
+  assert.deepEqual([...greedy, other].map((s) => s.destroyed || s.readableEnded), [true, false, true, false])
+})
 test('a client that sends and never reads is not read from any more', async (t) => {
   const site = await DnsSite.start(t)
   const { stream } = await site.sim.dial(AT, new AbortController().signal)
