@@ -35,7 +35,7 @@ export type Limits = {
   readonly maxHeaderCount: number
   /** Request bytes kept so that a try can be repeated. */
   readonly maxReplayBytes: number
-  /** Per connection and direction, before reading stops. */
+  /** What may wait for a peer that takes it slowly, per connection and direction, before no more is read for it. */
   readonly maxBufferBytes: number
   readonly idleMs: number
   readonly requestHeadMs: number
@@ -45,6 +45,6 @@ export type Limits = {
 }
 
 export const DEFAULT_LIMITS: Limits = {
-  maxConnections: 10_000, maxConnectionsTotal: 10_000, maxConnectionsPerSource: 5_000, maxHeaderBytes: 60 * 1024, maxHeaderCount: 100, maxReplayBytes: 64 * 1024, maxBufferBytes: 256 * 1024,
+  maxConnections: 10_000, maxConnectionsTotal: 10_000, maxConnectionsPerSource: 5_000, maxHeaderBytes: 60 * 1024, maxHeaderCount: 100, maxReplayBytes: 64 * 1024, maxBufferBytes: 64 * 1024,
   idleMs: 3_600_000, requestHeadMs: 60_000, tlsHandshakeMs: 10_000, drainMs: 30_000, maxHttp2Streams: 100,
 }

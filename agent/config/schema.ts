@@ -159,7 +159,8 @@ const limits = () => z.strictObject({
   maxHeaderBytes: bytes().default(60 * 1024),
   maxHeaderCount: z.number().int().positive().default(100),
   maxReplayBytes: bytes().default(64 * 1024),
-  maxBufferBytes: bytes().default(256 * 1024),
+  /** What may wait for a peer that takes it slowly, per connection and direction, before no more is read for it. */
+  maxBufferBytes: bytes().default(64 * 1024),
   /** Of everything that waits in memory, together. Default: from the memory that the process may have (core/memory-budget.ts). */
   maxQueuedMemoryBytes: bytes().optional(),
   idleMs: ms().default(3_600_000),

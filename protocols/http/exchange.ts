@@ -352,7 +352,7 @@ export class Exchange implements CallEvents {
     const client = this.#down.takeOver(head)
     const { conn } = this.client
     this.#tunnel = new Tunnel(client, { stream, rest }, {
-      clock: ctx.clock, idleMs: this.#tunnelIdleMs(),
+      clock: ctx.clock, maxBufferBytes: ctx.limits.maxBufferBytes, idleMs: this.#tunnelIdleMs(),
       onClientBytes: (bytes) => { this.record.receivedBytes += bytes; conn.receivedBytes += bytes },
       onServerBytes: (bytes) => { this.record.sentBytes += bytes; conn.sentBytes += bytes },
       onEnd: (error) => { release(error?.code === 'MESH_UPSTREAM_RESET'); this.#finish(error) },

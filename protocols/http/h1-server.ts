@@ -8,6 +8,7 @@ import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Timer } from '../../agent/core/clock.ts'
 import { httpOf } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
+import { Outlet } from '../outlet.ts'
 import type { Context } from '../context.ts'
 import { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
@@ -41,12 +42,15 @@ class H1Server implements ParserSink, Downstream, Deadline {
   readonly #client: HttpClient
   readonly #parser: H1Parser
   readonly #out: Gather
+  readonly #outlet: Outlet
   #exchange: Exchange | undefined
   #started = false
   #requestDone = false
   /** What came after the request at hand. */
   #held: Buffer | undefined
   #feeding = false
+  /** The last answer has not left yet; the next request is read when it has. */
+  #full = false
   #keepAlive = true
   #served = 0
   /** Its time (max_connection_duration) is over. */
@@ -71,6 +75,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     const { limits } = rt.ctx
     this.#parser = new H1Parser('request', requestHeadLimits(httpOf(conn), limits), this)
     this.#out = new Gather(conn.stream)
+    this.#outlet = new Outlet(conn.stream, limits.maxBufferBytes, () => { this.#onLeft() })
     this.#idleMs = limits.idleMs
   }
 
@@ -78,7 +83,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     const stream = this.#stream
     const { draining, aborted } = this.#conn
     this.#rt.deadlines.add(this)
-    stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('drain', this.#onDrain).on('error', this.#onError)
+    stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#onError)
     draining.addEventListener('abort', this.#onDraining)
     aborted.addEventListener('abort', this.#onAborted)
     if (aborted.aborted || stream.destroyed) { this.#close(undefined); return }
@@ -94,7 +99,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
   readonly #onData = guarded('http1', this.broken, (chunk: Buffer) => {
     this.#conn.receivedBytes += chunk.length
     if (this.#phase !== 'open') return
-    if (this.#exchange && this.#requestDone) { this.#hold(chunk); return }
+    if (this.#full || (this.#exchange && this.#requestDone)) { this.#hold(chunk); return }
     this.#feed(chunk)
   })
 
@@ -108,8 +113,9 @@ class H1Server implements ParserSink, Downstream, Deadline {
       try { used = this.#parser.execute(chunk) } catch (thrown) { this.#malformed(toMeshError(thrown)); break }
       if (this.#exchange && !this.#started) { this.#started = true; this.#exchange.start() }
       const rest: Buffer | undefined = used < chunk.length ? chunk.subarray(used) : undefined
-      if (rest && this.#exchange) this.#hold(rest)
-      chunk = this.#exchange ? undefined : rest
+      const mustWait = this.#full || this.#exchange !== undefined
+      if (rest && mustWait) this.#hold(rest)
+      chunk = mustWait ? undefined : rest
     }
     this.#feeding = false
   }
@@ -156,7 +162,11 @@ class H1Server implements ParserSink, Downstream, Deadline {
   })
   readonly #onClose = guarded('http1', this.broken, () => { if (this.#exchange && this.#phase === 'open') this.#gone(); else if (this.#phase !== 'taken') this.#close(this.#error) })
   readonly #onError = nothing
-  readonly #onDrain = guarded('http1', this.broken, () => { this.#exchange?.downstreamDrained() })
+  readonly #onLeft = (): void => {
+    if (!this.#full) { this.#exchange?.downstreamDrained(); return }
+    this.#full = false
+    if (this.#phase === 'open') this.#next()
+  }
 
   /** Nobody is left to answer. */
   #gone(error = new MeshError('MESH_CLIENT_GONE', 'the client closed before the answer was complete')): void {
@@ -230,7 +240,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     if (this.#phase !== 'open' || this.#out.empty) return true
     this.#conn.sentBytes += this.#out.flush()
     this.#touch()
-    return !this.#stream.writableNeedDrain
+    return !this.#outlet.isFull()
   }
 
   pauseRequest(): void { if (!this.#requestDone) this.#stream.pause() }
@@ -246,7 +256,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     this.#phase = 'taken'
     this.#parser.stop()
     this.#rt.deadlines.delete(this)
-    this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('drain', this.#onDrain)
+    this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose)
     return { stream: this.#stream, rest }
   }
 
@@ -257,6 +267,16 @@ class H1Server implements ParserSink, Downstream, Deadline {
     if (error) { this.#close(error); return }
     if (!this.#requestDone || !this.#keepAlive || this.#conn.draining.aborted) { this.#linger(); return }
     this.#parser.begin()
+    // Who does not take answers is not asked for more questions: each small one may have a large answer.
+    if (!this.#outlet.isEmpty && this.#outlet.whenLeft()) {
+      this.#full = true
+      this.#stream.pause()
+      this.#armIdle()
+    } else this.#next()
+  }
+
+  /** The next request. */
+  #next(): void {
     const held = this.#held
     this.#held = undefined
     if (held) {
@@ -334,7 +354,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     this.#lifetime?.cancel()
     const { draining, aborted } = this.#conn
     this.#rt.deadlines.delete(this)
-    this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('drain', this.#onDrain)
+    this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose)
     draining.removeEventListener('abort', this.#onDraining)
     aborted.removeEventListener('abort', this.#onAborted)
     this.#resolve(error ? { error } : ENDED)

@@ -9,6 +9,7 @@ import { refusalOf } from '../tls/client.ts'
 export type TunnelEnd = { readonly stream: Duplex; readonly rest: Buffer | undefined }
 export type TunnelOptions = {
   readonly clock: Context['clock']
+  readonly maxBufferBytes: number
   /** Nothing in either direction for so long ends it. */
   readonly idleMs: number
   readonly onClientBytes: (bytes: number) => void
@@ -33,7 +34,7 @@ export class Tunnel {
       if (rest && rest.length > 0 && !stream.destroyed) stream.unshift(rest)
     }
     const spliced = splice(client.stream, server.stream, {
-      clock: options.clock, idleMs: options.idleMs, signal: this.#stop.signal, forwarded: options.onClientBytes, returned: options.onServerBytes,
+      clock: options.clock, maxBufferBytes: options.maxBufferBytes, idleMs: options.idleMs, signal: this.#stop.signal, forwarded: options.onClientBytes, returned: options.onServerBytes,
     })
     detached('exchange', spliced.then((how) => { this.#ended(how) }), (error) => { this.#destroy(); options.onEnd(error) })
   }

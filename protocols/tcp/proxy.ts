@@ -12,7 +12,7 @@ import { splice } from './splice.ts'
 const DEFAULT_IDLE_MS = 3_600_000
 
 /** Never rejects. A drain leaves it open: the protocol is not ours, so nobody knows where it could end (limits.drainMs bounds it). */
-export async function serveTcp(conn: Connection, tcp: TcpProxy, { tables, random, clock }: Pick<Context, 'tables' | 'random' | 'clock'>, upstreams: Upstreams): Promise<Outcome> {
+export async function serveTcp(conn: Connection, tcp: TcpProxy, { tables, random, clock, limits }: Pick<Context, 'tables' | 'random' | 'clock' | 'limits'>, upstreams: Upstreams): Promise<Outcome> {
   const picked = pickCluster(tcp, random)
   const cluster = picked && tables.get().cluster(picked.name)
   if (!cluster) return { error: new MeshError('MESH_NO_CLUSTER', `the cluster ${picked?.name ?? '(none)'} of listener ${conn.listener.name} is unknown`) }
@@ -24,7 +24,7 @@ export async function serveTcp(conn: Connection, tcp: TcpProxy, { tables, random
     return { error: conn.aborted.aborted ? undefined : toMeshError(thrown) }
   }
   const how = await splice(conn.stream, upstream.stream, {
-    clock, signal: conn.aborted, idleMs: tcp.idleMs ?? DEFAULT_IDLE_MS,
+    clock, signal: conn.aborted, maxBufferBytes: limits.maxBufferBytes, idleMs: tcp.idleMs ?? DEFAULT_IDLE_MS,
     forwarded: (bytes) => { conn.receivedBytes += bytes }, returned: (bytes) => { conn.sentBytes += bytes },
   })
   upstream.stream.destroy()

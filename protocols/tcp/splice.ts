@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { guarded } from '../../agent/core/guard.ts'
 import { reset } from '../../agent/core/network.ts'
+import { Outlet } from '../outlet.ts'
 
 export type SpliceEnd = 'ended' | 'idle' | 'near-failed' | 'far-failed' | 'aborted'
 export type SpliceOptions = {
@@ -13,6 +14,7 @@ export type SpliceOptions = {
   /** Ends the pair when nothing has moved for so long, in either direction; undefined = never. */
   readonly idleMs: number | undefined
   readonly signal: AbortSignal
+  readonly maxBufferBytes: number
   /** Called with the size of each chunk: from `near` to `far`, and back. */
   readonly forwarded: (bytes: number) => void
   readonly returned: (bytes: number) => void
@@ -46,11 +48,12 @@ export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<Spl
     const onAbort = guarded('tcp', defect, () => finish('aborted'))
 
     const carry = (from: Duplex, to: Duplex, moved: (bytes: number) => void, failed: SpliceEnd): void => {
-      const resume = guarded('tcp', defect, () => { movedAtMs = o.clock.monotonicMs(); from.resume() })
+      const outlet = new Outlet(to, o.maxBufferBytes, () => { movedAtMs = o.clock.monotonicMs(); from.resume() })
       from.on('data', guarded('tcp', defect, (chunk: Buffer) => {
         movedAtMs = o.clock.monotonicMs()
         moved(chunk.length)
-        if (!to.write(chunk)) { from.pause(); to.once('drain', resume) }
+        to.write(chunk)
+        if (outlet.isFull()) from.pause()
       }))
       const left = guarded('tcp', defect, () => { if (--open === 0) finish('ended') })
       from.once('end', guarded('tcp', defect, () => { to.end(left) }))

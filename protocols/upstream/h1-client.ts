@@ -10,6 +10,7 @@ import type { Deadline } from '../http/deadlines.ts'
 import { H1Parser, type ParserSink } from '../http/h1-parser.ts'
 import { framingLines, Gather, requestHeadText } from '../http/h1-write.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type ResponseHead, type Sent, type UpstreamRequest } from '../http/message.ts'
+import { Outlet } from '../outlet.ts'
 import { isOurDoing, refusalOf } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
@@ -19,6 +20,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   readonly #stream: Duplex
   readonly #parser: H1Parser
   readonly #out: Gather
+  readonly #outlet: Outlet
   readonly #openedMs: number
   #events: CallEvents | undefined
   #sent: Sent = 'nothing'
@@ -39,7 +41,8 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#openedMs = pool.nowMs()
     this.#parser = new H1Parser('response', pool.limits, this)
     this.#out = new Gather(stream)
-    stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('drain', this.#onDrain).on('error', this.#onError)
+    this.#outlet = new Outlet(stream, pool.maxBufferBytes, () => { this.#events?.onCallDrained() })
+    stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#onError)
     if (stream.destroyed) this.#onClose()
   }
 
@@ -88,7 +91,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   flush(): boolean {
     if (this.#closed) return true
     this.#out.flush()
-    return !this.#stream.writableNeedDrain
+    return !this.#outlet.isFull()
   }
   pauseResponse(): void { this.#stream.pause() }
   resumeResponse(): void { if (this.#stream.isPaused()) this.#stream.resume() }
@@ -151,7 +154,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     const head: ResponseHead = { status: 101, headers: this.#parser.headers, contentLength: UNKNOWN_LENGTH }
     const stream = this.#stream
     stream.pause()
-    stream.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
+    stream.off('data', this.#onData).off('end', this.#onEnd)
     // From here the stream is the caller's; the pool counts it until it closes.
     events.onCallUpgraded(head, stream, rest)
   }
@@ -167,7 +170,6 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     else if (this.#busy) this.#finish(false)
     else this.#gone()
   })
-  readonly #onDrain = guarded('upstream', this.broken, () => { this.#events?.onCallDrained() })
   readonly #onError = nothing
 
   #reset(): MeshError { return refusalOf(this.#stream) ?? new MeshError('MESH_UPSTREAM_RESET', this.#gotBytes ? 'the endpoint closed in the middle of its answer' : 'the endpoint closed before it answered') }

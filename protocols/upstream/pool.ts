@@ -75,6 +75,7 @@ export class HostPool {
 
   get limits(): HeadLimits { return responseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits) }
   get clock(): Clock { return this.#owner.ctx.clock }
+  get maxBufferBytes(): number { return this.#owner.ctx.limits.maxBufferBytes }
   nowMs(): number { return this.#owner.ctx.clock.monotonicMs() }
 
   /** @param fresh not on a connection that was used before */

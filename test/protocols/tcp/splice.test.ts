@@ -12,7 +12,7 @@ function rig(idleMs?: number): Rig {
   const clock = new SimClock()
   const bytes: [number, number] = [0, 0]
   const stop = new AbortController()
-  const end = splice(near, far, { clock, idleMs, signal: stop.signal, forwarded: (n) => { bytes[0] += n }, returned: (n) => { bytes[1] += n } })
+  const end = splice(near, far, { clock, maxBufferBytes: 65_536, idleMs, signal: stop.signal, forwarded: (n) => { bytes[0] += n }, returned: (n) => { bytes[1] += n } })
   return { client, server, clock, end, bytes, stop }
 }
 
@@ -53,7 +53,7 @@ test('a pair on which nothing moves ends after its idle time, and movement in on
 test('a reset of either side ends both and says which', async () => {
   const [, near] = duplexPair()
   const [far] = duplexPair()
-  const end = splice(near, far, { clock: new SimClock(), idleMs: undefined, signal: new AbortController().signal, forwarded: () => {}, returned: () => {} })
+  const end = splice(near, far, { clock: new SimClock(), maxBufferBytes: 65_536, idleMs: undefined, signal: new AbortController().signal, forwarded: () => {}, returned: () => {} })
   far.destroy()
   assert.equal(await end, 'far-failed')
   assert.ok(near.destroyed)
