@@ -9,6 +9,7 @@ import { MeshError } from './core/errors.ts'
 import { guarded, nothing, reportDefect } from './core/guard.ts'
 import type { Log } from './core/log.ts'
 import { listenAt } from './core/network.ts'
+import { UntilItWorks } from './core/until-it-works.ts'
 import { hostName, isUnforgeable } from './model/browser.ts'
 
 export type AdminReply = { readonly status?: number; readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'; readonly body: string }
@@ -49,6 +50,24 @@ export function startAdmin(at: { readonly address: string; readonly port: number
     }))
     listenAt(door, { host: at.address, port: at.port })
   })
+}
+
+/** The port of `open`, now or once it can be had. */
+export class AdminDoor implements AsyncDisposable {
+  readonly ports: UntilItWorks
+  #server: AdminServer | undefined
+
+  constructor(open: () => Promise<AdminServer>, { clock, log }: { readonly clock: Clock; readonly log: Log }) {
+    this.ports = new UntilItWorks({
+      clock, part: 'admin', attempt: async () => { this.#server = await open() },
+      failed: (err, retryInMs) => { log.warn({ evt: 'admin.port', retryInMs, err }, 'the admin port cannot be opened yet') },
+    })
+  }
+  get port(): number | undefined { return this.#server?.port }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.ports[Symbol.asyncDispose]()
+    await this.#server?.[Symbol.asyncDispose]()
+  }
 }
 
 /** Node's own limits of time are those of a server that listens, which this one does not. */
@@ -170,5 +189,6 @@ function bindError(err: NodeJS.ErrnoException, at: { address: string; port: numb
   const where = `admin port ${at.address}:${at.port}`
   if (err.code === 'EADDRINUSE') return new MeshError('MESH_PORT_IN_USE', `the ${where} is taken by another process`, { cause: err })
   if (err.code === 'EACCES') return new MeshError('MESH_PORT_FORBIDDEN', `the ${where} may not be opened`, { cause: err })
-  return new MeshError('MESH_CONFIG_INVALID', `the ${where} cannot be opened: ${err.message}`, { cause: err })
+  if (err.code === 'EADDRNOTAVAIL') return new MeshError('MESH_ADDRESS_MISSING', `the ${where} cannot be opened: this machine does not have that address`, { cause: err })
+  return new MeshError('MESH_PORT_FORBIDDEN', `the ${where} cannot be opened: ${err.message}`, { cause: err })
 }

@@ -8,13 +8,13 @@ import { describeNode } from '../control-sync/node.ts'
 import { createBridge } from '../protocols/mqtt/bridge.ts'
 import { createBroker } from '../protocols/mqtt/broker.ts'
 import { openSpool } from '../protocols/mqtt/spool/spool.ts'
-import { DataPath } from '../protocols/data-path.ts'
+import { DataPath, type OwnPort } from '../protocols/data-path.ts'
 import type { Context } from '../protocols/context.ts'
 import { HealthChecker } from '../protocols/health/checker.ts'
 import { probeOf } from '../protocols/health/probe.ts'
 import { createUpstreams } from '../protocols/upstream/upstreams.ts'
 import { adminPages } from './admin-pages.ts'
-import { startAdmin } from './admin.ts'
+import { AdminDoor, startAdmin } from './admin.ts'
 import { codecsOf } from './codecs.ts'
 import { startConfiguration } from './configuration.ts'
 import { listenersOf } from './config/listeners.ts'
@@ -71,7 +71,7 @@ export type Agent = AsyncDisposable & {
   drain(): Promise<void>
 }
 
-/** Rejects when a port of agent.yaml cannot be opened, the state folder cannot be used or a file that is named does not exist; then nothing is left running. */
+/** Rejects when the state folder cannot be used or a file that is named does not exist; then nothing is left running. Ports that cannot be had are tried again. */
 export async function startAgent(config: AgentConfig, world: World, facts: AgentFacts): Promise<Agent> {
   const scope = new Scope()
   try {
@@ -119,14 +119,11 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const upstreams = scope.own(createUpstreams(ctx))
   const broker = scope.own(createBroker({ ctx, budget, durability: spool, node: config.node.name ?? facts.hostName, policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener) }))
   const bridge = scope.own(createBridge({ ctx, broker, durability: spool, upstreams, node: config.node.name ?? facts.hostName }))
-  const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker)))
+  const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker), otherPorts(config)))
   // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last run, too.
   scope.own(tables.watch(() => broker.reauthorize()))
   broker.reauthorize()
   await dataPath.open()
-  // A port that a person wrote into agent.yaml and that cannot be had is a mistake to show at once; a pushed one is reported and tried again.
-  const failed = dataPath.listeners().find((l) => l.error && own.some((o) => o.name === l.name))
-  if (failed?.error) throw failed.error
   const dns = await startAgentDns({ config, ctx, disk, node, configuration })
   if (dns) scope.own(dns)
   scope.own(tables.watch((next) => { detached('bridge', bridge.apply(bridgeRoutes(config, next))) }))
@@ -134,9 +131,10 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, files, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, isDraining: () => draining, freeBytes }
+  const parts = { config, facts, files, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, adminError: () => admin.ports.error, isDraining: () => draining, freeBytes }
   const status = (): AgentStatus => statusOf(parts)
-  const admin = scope.own(await startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock))
+  const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock), { clock, log }))
+  await admin.ports.try()
   for (const err of exposed(parts)) log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
   configuration.connect()
   identity.start(() => configuration.link())
@@ -146,8 +144,10 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   log.info({ evt: 'agent.started', node: node.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')
 
   return {
-    ready: readiness.whenReady(), stopRequested: stop.promise, adminPort: admin.port, metrics, status,
-    portOf: (name) => dataPath.portOf(name), dnsPort: dns?.port,
+    ready: readiness.whenReady(), stopRequested: stop.promise,
+    get adminPort() { return admin.port ?? config.admin.port },
+    metrics, status,
+    portOf: (name) => dataPath.portOf(name), get dnsPort() { return dns?.port },
     get connections() { return dataPath.connections },
     onConfiguration: (fn) => tables.watch(fn),
     inUse: bridge.status().length > 0 ? Promise.resolve() : dataPath.firstConnection,
@@ -162,6 +162,9 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
     [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
   }
 }
+
+/** Besides the listeners': who is pushed onto one of these does not get it. */
+const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [{ ...admin, name: 'the admin port' }, ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : [])]
 
 /** Where one fails, the other is closed with the scope all the same. */
 async function bothOwned<A extends AsyncDisposable, B extends AsyncDisposable>(scope: Scope, a: Promise<A>, b: Promise<B>): Promise<[A, B]> {

@@ -55,7 +55,7 @@ export type ConfigurationOptions = {
   readonly files: NamedFiles
 }
 
-/** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER, MESH_STORAGE_FAILED or MESH_CONFIG_INVALID (no such folder). */
+/** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER or MESH_STORAGE_FAILED. */
 export async function startConfiguration(o: ConfigurationOptions): Promise<Configuration> {
   return o.config.directory === undefined ? fromControlPlane(o) : fromDirectory(o, o.config.directory)
 }
@@ -107,8 +107,10 @@ async function fromDirectory({ config, world, metrics, log, tables, node, readin
   const applier = new Applier({ node: node.id, tables, saver: undefined, clock, log, metrics, readFile: (file) => disk.read(file)?.toString('utf8') })
   const latch = readiness.hold('a configuration')
   const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
-  await sync.synced
-  latch[Symbol.dispose]()
+  const synced = sync.synced.then(() => latch[Symbol.dispose]())
+  // The ports open with what is there; a folder that is not there yet is not waited for.
+  if (sync.isMissing) detached('configuration', synced)
+  else await synced
   return {
     applier, damage: [], needsIdentity: false, folderProblems: () => sync.problems,
     link: () => sync.link, connect: () => { /* watched from the start */ }, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),

@@ -10,7 +10,7 @@ import { sealerFrom } from './identity.ts'
 
 export type AgentDnsOptions = { readonly config: AgentConfig; readonly ctx: Context; readonly disk: Disk; readonly node: NodeDescription; readonly configuration: Configuration }
 
-/** Undefined without a `dns` section. Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+/** Undefined without a `dns` section. Never rejects: ports that cannot be had are tried again. */
 export async function startAgentDns({ config, ctx, disk, node, configuration }: AgentDnsOptions): Promise<Dns.DnsProxy | undefined> {
   if (!config.dns) return undefined
   // Loaded only where it is wanted: most devices are asked over http_proxy and need no names.

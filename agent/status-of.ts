@@ -46,6 +46,8 @@ export type StatusParts = {
   readonly bridge: Bridge
   readonly spool: Spool
   readonly workload: HealthChecker | undefined
+  /** Why the admin port is not open. */
+  readonly adminError: () => MeshError | undefined
   readonly isDraining: () => boolean
   /** Of the disk that holds the state; throws what the system says. */
   readonly freeBytes: () => number
@@ -132,6 +134,7 @@ function problemsOf(p: StatusParts): Problem[] {
     ...unusedSockets(p),
     ...exposed(p),
     ...p.dataPath.listeners().map((l) => l.error),
+    p.adminError(),
     workloadProblem(p),
     ...refusedOf(p).slice(0, MAX_LISTED),
     ...unknownNames(p),

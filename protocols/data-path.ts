@@ -6,7 +6,7 @@ import type { Tables } from '../agent/model/tables.ts'
 import type { Codecs } from './codecs.ts'
 import { Connections } from './connections.ts'
 import type { Context } from './context.ts'
-import { Ports, type PortStatus } from './listener.ts'
+import { overlap, Ports, type AddressAndPort, type PortStatus } from './listener.ts'
 import { isRedirected, ownerOf } from './original-destination.ts'
 import { recheck, type Verdict } from './recheck.ts'
 import { refuse, serve, type Serving } from './serve.ts'
@@ -15,6 +15,9 @@ import { standingsOf } from './standing.ts'
 import { TlsTerminator } from './tls/server.ts'
 import { wantedListeners } from './wanted-listeners.ts'
 import { detached } from '../agent/core/guard.ts'
+
+/** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. `listener`: whose it is. */
+export type OwnPort = AddressAndPort & { readonly name: string; readonly listener?: string }
 
 export type ListenerState = PortStatus & { readonly connections: number }
 
@@ -27,8 +30,11 @@ export class DataPath implements AsyncDisposable {
   readonly #watching: Disposable
   readonly #served = new Set<Promise<void>>()
 
-  /** @param own listeners of agent.yaml; see wanted-listeners.ts for what becomes of pushed ones beside them */
-  constructor(ctx: Context, own: readonly Listener[], codecs: Codecs) {
+  /**
+   * @param own listeners of agent.yaml; see wanted-listeners.ts for what becomes of pushed ones beside them
+   * @param reserved further ports of agent.yaml
+   */
+  constructor(ctx: Context, own: readonly Listener[], codecs: Codecs, reserved: readonly OwnPort[] = []) {
     this.#ctx = ctx
     this.#own = own
     const connections = new Connections(ctx.limits, (limit) => { metrics.limitMet(limit) })
@@ -38,12 +44,16 @@ export class DataPath implements AsyncDisposable {
     this.#ports = new Ports({
       network: ctx.network, clock: ctx.clock, log: ctx.log,
       accept: (accepted, listener) => { this.#accept(accepted, listener) }, refuse: (accepted, last) => { refuse(accepted, last, this.#serving) },
+      ownedBy: ownPorts([...own.map((l) => ({ ...l, name: `listener ${l.name} of agent.yaml`, listener: l.name })), ...reserved]),
     })
     this.#watching = ctx.tables.watch((next) => { this.#apply(next) })
   }
 
   /** Opens the ports of the tables at hand. Resolves when each has been tried; see `listeners` for those that failed. */
   open(): Promise<void> { return this.#ports.apply(wantedListeners(this.#ctx.tables.get(), this.#own)) }
+
+  /** This machine's addresses have changed. */
+  addressesChanged(): void { detached('configuration', this.#ports.again()) }
 
   /** Resolves when every port of the tables at hand has been tried. */
   get settled(): Promise<void> { return this.#ports.settled }
@@ -96,4 +106,10 @@ export class DataPath implements AsyncDisposable {
     }
     if (counts.drained + counts.cut + counts['goes-on'] > 0) this.#ctx.log.info({ evt: 'connections.rechecked', ...counts }, 'open connections checked against the new configuration')
   }
+}
+
+/** A listener of agent.yaml is asked about the others' ports only where it is not one of them: two that are the same are told apart by who opens first. */
+function ownPorts(ports: readonly OwnPort[]): (listener: Listener) => string | undefined {
+  const names = new Set(ports.map((p) => p.listener))
+  return (listener) => (names.has(listener.name) ? undefined : ports.find((p) => overlap(p, listener))?.name)
 }

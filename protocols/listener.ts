@@ -8,6 +8,7 @@ import { MeshError } from '../agent/core/errors.ts'
 import { detached } from '../agent/core/guard.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Listening, Network, NetStream } from '../agent/core/network.ts'
+import { pauseMs } from '../agent/core/until-it-works.ts'
 import type { Listener } from '../agent/model/listener.ts'
 
 export type PortStatus = { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed'; readonly error: MeshError | undefined }
@@ -18,11 +19,11 @@ type PortsOptions = {
   readonly clock: Clock
   readonly log: Log
   readonly accept: (accepted: NetStream, listener: Listener) => void
+  /** To whom of agent.yaml the port of a listener belongs, be it open or not; undefined: to nobody else. Then it is not opened. */
+  readonly ownedBy: (listener: Listener) => string | undefined
   /** Who came to a socket whose listener is gone. */
   readonly refuse: (accepted: NetStream, last: Listener) => void
 }
-
-const RETRY_MS = 2_000
 
 export class Ports implements AsyncDisposable {
   readonly #network: Network
@@ -30,11 +31,14 @@ export class Ports implements AsyncDisposable {
   readonly #log: Log
   readonly #accept: PortsOptions['accept']
   readonly #refuse: PortsOptions['refuse']
+  readonly #ownedBy: PortsOptions['ownedBy']
   readonly #bound = new Map<string, Bound>()
   /** By address. */
   readonly #resting = new Map<string, Bound>()
   #work: Promise<void> = Promise.resolve()
   #retry: Timer | undefined
+  #failures = 0
+  #wanted: ReadonlyMap<string, Listener> = new Map()
   #closed = false
 
   constructor(p: PortsOptions) {
@@ -43,13 +47,16 @@ export class Ports implements AsyncDisposable {
     this.#log = p.log
     this.#accept = p.accept
     this.#refuse = p.refuse
+    this.#ownedBy = p.ownedBy
   }
 
   /** Resolves when every wanted port has been tried; failures stand in `status`. Calls are worked off in order. */
   apply(wanted: ReadonlyMap<string, Listener>): Promise<void> {
-    this.#work = this.#work.then(() => this.#change(wanted))
-    return this.#work
+    this.#failures = 0
+    return this.#apply(wanted)
   }
+  /** This machine's addresses have changed: what failed is tried at once. */
+  again(): Promise<void> { return this.apply(this.#wanted) }
 
   get settled(): Promise<void> { return this.#work }
 
@@ -66,6 +73,12 @@ export class Ports implements AsyncDisposable {
     this.#retry?.cancel()
     await this.apply(new Map())
     for (const { socket } of this.#resting.values()) await socket?.[Symbol.asyncDispose]()
+  }
+
+  #apply(wanted: ReadonlyMap<string, Listener>): Promise<void> {
+    this.#wanted = wanted
+    this.#work = this.#work.then(() => this.#change(wanted))
+    return this.#work
   }
 
   async #change(wanted: ReadonlyMap<string, Listener>): Promise<void> {
@@ -102,13 +115,22 @@ export class Ports implements AsyncDisposable {
 
   async #open(bound: Bound): Promise<void> {
     const { name, address, port, ipv4Compat } = bound.listener
+    const where = `the port ${address}:${port} of listener ${name}`
     try {
+      const owner = this.#ownedBy(bound.listener) ?? this.#openFor(bound)
+      if (owner !== undefined) throw new MeshError('MESH_PORT_IN_USE', `${where} belongs to ${owner}`)
       bound.socket = await this.#network.listen({ host: address, port, ipv6Only: ipv4Compat !== true }, (accepted) => { (bound.rests ? this.#refuse : this.#accept)(accepted, bound.listener) })
       this.#opened(bound)
     } catch (err) {
-      bound.error = portError(err as NodeJS.ErrnoException, `the port ${address}:${port} of listener ${name}`)
-      this.#log.warn({ evt: 'listener.failed', listener: name, err: bound.error }, 'a port cannot be opened')
+      bound.error = err instanceof MeshError ? err : portError(err as NodeJS.ErrnoException, where)
+      this.#log.warn({ evt: 'listener.failed', listener: name, retryInMs: pauseMs(this.#failures + 1), err: bound.error }, 'a port cannot be opened')
     }
+  }
+
+  /** Another listener that has the same port open. */
+  #openFor({ listener }: Bound): string | undefined {
+    const other = [...this.#bound.values()].find((b) => b.socket && b.listener !== listener && overlap(b.listener, listener))
+    return other && `listener ${other.listener.name}`
   }
 
   #opened({ listener: { name, address }, socket }: Bound): void {
@@ -118,16 +140,28 @@ export class Ports implements AsyncDisposable {
   #scheduleRetry(wanted: ReadonlyMap<string, Listener>): void {
     this.#retry?.cancel()
     if (this.#closed || [...this.#bound.values()].every((b) => b.socket)) return
-    this.#retry = this.#clock.after(RETRY_MS, () => { detached('configuration', this.apply(wanted)) })
+    this.#retry = this.#clock.after(pauseMs(++this.#failures), () => { detached('configuration', this.#apply(wanted)) })
   }
 }
 
 function isSamePort(a: Listener, b: Listener): boolean { return a.address === b.address && a.port === b.port && (a.ipv4Compat ?? false) === (b.ipv4Compat ?? false) }
+
+export type AddressAndPort = { readonly address: string; readonly port: number; readonly ipv4Compat?: boolean | undefined }
+/** Whether one of two sockets could not be opened beside the other. */
+export function overlap(a: AddressAndPort, b: AddressAndPort): boolean {
+  return a.port !== 0 && a.port === b.port && (a.address === b.address || takesIn(a, b.address) || takesIn(b, a.address))
+}
+function takesIn({ address, ipv4Compat }: AddressAndPort, other: string): boolean {
+  const isIpv6 = other.includes(':')
+  return address === '::' ? isIpv6 || ipv4Compat === true : address === '0.0.0.0' && !isIpv6
+}
+
 function portKey({ address, port }: Listener): string { return `${address} ${port}` }
 
 /** @param where the port in words, for the message */
 export function portError(err: NodeJS.ErrnoException, where: string): MeshError {
   if (err.code === 'EADDRINUSE') return new MeshError('MESH_PORT_IN_USE', `${where} is taken by another process`, { cause: err })
+  if (err.code === 'EADDRNOTAVAIL') return new MeshError('MESH_ADDRESS_MISSING', `${where} cannot be opened: this machine does not have that address`, { cause: err })
   if (err.code === 'EACCES') return new MeshError('MESH_PORT_FORBIDDEN', `${where} may not be opened`, { cause: err })
   return new MeshError('MESH_PORT_FORBIDDEN', `${where} cannot be opened: ${err.message}`, { cause: err })
 }

@@ -8,14 +8,16 @@ import type { Tables } from '../agent/model/tables.ts'
  * what that one does, and there is one port.
  */
 export function wantedListeners({ listeners }: Tables, own: readonly Listener[]): Map<string, Listener> {
+  const pushed = new Map([...listeners].filter(([, l]) => l.bindToPort))
   const wanted = new Map<string, Listener>()
-  for (const [name, listener] of listeners) if (listener.bindToPort) wanted.set(name, listener)
   for (const listener of own) {
     const routes = proxyRoutes(listener)
-    const pushed = routes === undefined ? undefined : [...wanted.values()].find((l) => l.address === listener.address && l.port === listener.port && proxyRoutes(l) === routes)
-    if (pushed) wanted.delete(pushed.name)
-    wanted.set(listener.name, pushed ? named(pushed, listener.name) : listener)
+    const same = routes === undefined ? undefined : [...pushed.values()].find((l) => l.address === listener.address && l.port === listener.port && proxyRoutes(l) === routes)
+    if (same) pushed.delete(same.name)
+    wanted.set(listener.name, same ? named(same, listener.name) : listener)
   }
+  // In this order their ports are opened.
+  for (const [name, listener] of pushed) if (!wanted.has(name)) wanted.set(name, listener)
   return wanted
 }
 

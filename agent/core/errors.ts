@@ -13,6 +13,7 @@ export const CATALOGUE = {
   MESH_LISTENER_GONE: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The port is open because the socket unit holds it; give it a listener again, or take it out of the unit.' },
   MESH_PORT_IN_USE: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Stop the other process or give the listener another port.' },
   MESH_PORT_FORBIDDEN: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Use an address of this machine and a port above 1023, or have a socket unit open it (docs/configuration.md).' },
+  MESH_ADDRESS_MISSING: { origin: 'config', retry: 'never', http: 500, flag: '-', remedy: 'Nothing, where the address comes later (DHCP, an uplink): the port is tried again by itself. Else give the listener an address of this machine.' },
   MESH_SNIFF_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client must speak first, or the port needs an explicit protocol.' },
   MESH_NO_FILTER_CHAIN: { origin: 'downstream', retry: 'never', http: 404, flag: 'NR', remedy: 'The client spoke TLS where plain text is expected, the other way round, or used an unknown server name.' },
   MESH_CHAIN_BLOCKED: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The listener holds something that meshlet does not implement or cannot take; meshlet status and meshlet config check name it.' },

@@ -1,6 +1,6 @@
 /** A folder of resource files as the source of configuration: each change of a file is applied as a push would be. */
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import type { Clock, Timer } from '../../agent/core/clock.ts'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { detached } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
@@ -8,10 +8,17 @@ import type { Applier, Change } from '../apply.ts'
 import { watchFolder, type FolderResult } from './watch.ts'
 import type { Link, Sync } from '../sync.ts'
 
-export type DirectorySync = Sync & { readonly problems: readonly MeshError[] }
+/** A folder that is not there yet is looked for so often: it may be on a disk that is mounted late. */
+const AGAIN_MS = 500
+
+export type DirectorySync = Sync & {
+  /** There has not been a folder yet. */
+  readonly isMissing: boolean
+  readonly problems: readonly MeshError[]
+}
 export type DirectorySyncOptions = { readonly folder: string; readonly node: string | undefined; readonly applier: Applier; readonly clock: Clock; readonly log: Log }
 
-/** `synced` rejects with MESH_CONFIG_INVALID when there is no such folder. */
+/** A folder that is not there (yet) is a problem like a file that cannot be read: `synced` resolves once there is one. */
 export function startDirectorySync({ folder, node, applier, clock, log }: DirectorySyncOptions): DirectorySync {
   let problems: readonly MeshError[] = []
   let link: Link = { mode: 'directory', address: folder, state: 'watching', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
@@ -23,13 +30,24 @@ export function startDirectorySync({ folder, node, applier, clock, log }: Direct
     link = { ...link, lastContactMs: clock.monotonicMs() }
     synced.resolve()
   }
+  const gone = (thrown: unknown): void => {
+    const err = toMeshError(thrown)
+    if (problems.some((p) => p.message === err.message)) return
+    problems = [err]
+    log.warn({ evt: 'directory.gone', err }, 'there is no folder to read; what was read last serves on')
+  }
   let watching: Disposable | undefined
-  try {
-    watching = watchFolder({ folder, node, clock, onChange: (found) => { detached('configuration', apply(found)) } })
-  } catch (thrown) { synced.reject(thrown) }
+  let later: Timer | undefined
+  const begin = (): void => {
+    try { watching = watchFolder({ folder, node, clock, onChange: (found) => { detached('configuration', apply(found)) }, gone }) } catch (thrown) {
+      gone(thrown)
+      later = clock.after(AGAIN_MS, begin)
+    }
+  }
+  begin()
   return {
-    get link() { return link }, get problems() { return problems }, synced: synced.promise,
-    async [Symbol.asyncDispose]() { watching?.[Symbol.dispose]() },
+    get link() { return link }, get isMissing() { return !watching }, get problems() { return problems }, synced: synced.promise,
+    async [Symbol.asyncDispose]() { later?.cancel(); watching?.[Symbol.dispose]() },
   }
 }
 

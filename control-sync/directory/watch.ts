@@ -24,6 +24,8 @@ export type WatchOptions = {
   readonly clock: Clock
   /** Called once before watchFolder returns, and then whenever resources or problems differ. */
   readonly onChange: (found: FolderResult) => void
+  /** The folder is gone; `onChange` is called when it is back. */
+  readonly gone?: (why: unknown) => void
 }
 
 /** An editor writes a file in several steps; one look after them is enough. */
@@ -101,8 +103,10 @@ class FolderWatcher implements Disposable {
 
   /** A folder that is gone for a moment (unmounted, being replaced) changes nothing; it is looked for again. */
   #safeLook(): void {
-    try { this.look() } catch {
+    try { this.look() } catch (why) {
       this.#stamps = ''
+      this.#last = undefined
+      this.#o.gone?.(why)
       for (const watch of this.#watches.values()) watch.close()
     }
   }

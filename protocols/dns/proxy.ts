@@ -4,6 +4,7 @@
  */
 import type { Clock, Random } from '../../agent/core/clock.ts'
 import type { Current } from '../../agent/core/current.ts'
+import { UntilItWorks } from '../../agent/core/until-it-works.ts'
 import type { Disk } from '../../agent/core/disk.ts'
 import { toMeshError, type MeshError } from '../../agent/core/errors.ts'
 import { detached } from '../../agent/core/guard.ts'
@@ -52,12 +53,17 @@ export type DnsStatus = {
   readonly upstreams: readonly string[]
   readonly problems: readonly MeshError[]
 }
-export type DnsProxy = AsyncDisposable & { readonly port: number; status(): DnsStatus }
+export type DnsProxy = AsyncDisposable & {
+  readonly port: number
+  /** `try`: this machine's addresses have changed. */
+  readonly ports: Pick<UntilItWorks, 'try'>
+  status(): DnsStatus
+}
 
-/** Resolves when UDP and TCP are open. Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+/** Resolves when UDP and TCP were tried; where they cannot be had, they are tried again and stand among the problems. Never rejects. */
 export async function startDns(options: DnsOptions): Promise<DnsProxy> {
   const proxy = new Proxy(options)
-  await proxy.open()
+  await proxy.ports.try()
   return proxy
 }
 
@@ -72,12 +78,14 @@ class Proxy implements DnsProxy {
   readonly #firstTable: FirstTable
   readonly #tcp: TcpClients
   readonly #owned = new AsyncDisposableStack()
+  readonly ports: UntilItWorks
   #index: NameIndex | undefined
   #port = 0
 
   constructor(options: DnsOptions) {
     const { settings, network, clock, disk, log } = options
     this.#o = options
+    this.ports = new UntilItWorks({ clock, part: 'dns', attempt: () => this.#open(), failed: (err, retryInMs) => { log.warn({ evt: 'dns.failed', retryInMs, err }, 'DNS cannot be served yet') } })
     this.#servers = new Servers({ settings, disk, clock, log })
     this.#cache = new Cache({ maxEntries: settings.maxCacheEntries, maxBytes: settings.maxCacheBytes })
     const metrics = new DnsMetrics(options.metrics, this.#cache, () => this.#tcp.size)
@@ -93,7 +101,7 @@ class Proxy implements DnsProxy {
 
   get port(): number { return this.#port }
 
-  async open(): Promise<void> {
+  async #open(): Promise<void> {
     const { settings, network, log } = this.#o
     const { address } = settings
     const { udp, tcp } = await openPorts(network, { host: address, port: settings.port }, {
@@ -117,11 +125,14 @@ class Proxy implements DnsProxy {
     const upstream = this.#servers.problem()
     return {
       address: `${this.#o.settings.address}:${this.#port}`, names: this.#o.tables.get().names?.size, cached: this.#cache.size,
-      upstreams: this.#servers.all.map((s) => s.text), problems: [...(upstream ? [upstream] : []), ...this.#store?.problems() ?? []],
+      upstreams: this.#servers.all.map((s) => s.text), problems: [...(this.ports.error ? [this.ports.error] : []), ...(upstream ? [upstream] : []), ...this.#store?.problems() ?? []],
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> { await this.#owned.disposeAsync() }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.ports[Symbol.asyncDispose]()
+    await this.#owned.disposeAsync()
+  }
 
   async #datagram(bytes: Buffer, from: Address, socket: Datagrams): Promise<void> {
     const answer = await this.#answer(bytes, from, 'udp')

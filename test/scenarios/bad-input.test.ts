@@ -1,9 +1,7 @@
 /** What a person gets wrong or a machine does to the agent: an exit code (0 ok, 1 failed, 2 wrong usage), a code, the place, and what to do. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import fs from 'node:fs'
-import net from 'node:net'
 import path from 'node:path'
 import { dispatch } from '../../agent/cli/dispatch.ts'
 import { freePorts } from '../../deploy/tools/free-ports.ts'
@@ -29,12 +27,6 @@ function machine(t: Finally, yaml = ''): { folder: string; file: string; state: 
 }
 
 /** A port that somebody else has. */
-async function takenPort(t: Finally): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => { server.close() })
-  return (server.address() as net.AddressInfo).port
-}
 
 test('wrong words are wrong usage; help and version are not', async () => {
   for (const argv of [['frobnicate'], ['run', '--what'], ['mqtt', 'pub', '-t', 'a'], []]) {
@@ -94,7 +86,6 @@ test('files that agent.yaml names and that are not there, or are something else,
     [tls('chain.pem', 'key.pem', `, clientRoots: ${m.folder}/text`), /listeners\.m\.tls: .*text holds no certificate/],
     [tls('chain.pem', 'resources'), /listeners\.m\.tls: .*resources cannot be read/],
     [`identity: {folder: ${m.folder}}\n`, /identity\.folder: there is no file .*cert-chain\.pem/],
-    [`directory: ${m.folder}/nowhere\n`, /there is no readable folder .*nowhere/],
   ]
   for (const [yaml, what] of cases) {
     m.write(yaml)
@@ -152,24 +143,6 @@ test('a second agent on the same state directory is told of the first, which goe
   assert.equal(ended, false)
   stop.resolve('test')
   assert.equal(await first, 0)
-})
-
-test('a port that is taken ends the start, names listener and port, and lets go of the others', async (t) => {
-  const taken = await takenPort(t)
-  const [free] = (await freePorts(1)) as [number]
-  const m = machine(t, `listeners:\n- {name: first, kind: mqtt, port: ${free}}\n- {name: second, kind: mqtt, port: ${taken}}\n`)
-  says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_PORT_IN_USE', what: new RegExp(`the port 127\\.0\\.0\\.1:${taken} of listener second is taken by another process`), remedy: /Stop the other process or give the listener another port/ })
-  const probe = net.createServer().listen(free, '127.0.0.1')
-  await once(probe, 'listening')
-  probe.close()
-
-  m.write(`admin: {port: ${taken}}\nlisteners: [{name: first, kind: mqtt, port: ${free}}]\n`)
-  says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_PORT_IN_USE', what: new RegExp(`the admin port 127\\.0\\.0\\.1:${taken} is taken`), remedy: /another port/ })
-  // TEST-NET-1, RFC 5737: nobody has it.
-  m.write('listeners: [{name: far, kind: mqtt, address: 192.0.2.7, port: 1883}]\n')
-  says(await meshlet(['run', '-c', m.file]), { exit: 1, code: 'MESH_PORT_FORBIDDEN', what: /192\.0\.2\.7:1883 of listener far cannot be opened.*EADDRNOTAVAIL/, remedy: /Use an address of this machine/ })
-  m.write(`listeners: [{name: first, kind: mqtt, port: ${free}}]\n`)
-  assert.equal((await meshlet(['run', '-c', m.file])).code, 0, 'what was free can be had')
 })
 
 test('a wrong token: join says who refused it and where the next one comes from; the token itself is never shown', async (t) => {

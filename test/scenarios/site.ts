@@ -50,6 +50,8 @@ export class TestAgent {
   /** Parts of the world that are not the real ones. */
   over: Partial<World> = {}
   builtAtMs: number | undefined
+  /** Port; 0: any. */
+  admin = 0
   #agent: Agent | undefined
 
   /** @param yaml agent.yaml without `state` and `admin`, which are the test's */
@@ -61,7 +63,7 @@ export class TestAgent {
   get agent(): Agent { return this.#agent ?? assert.fail('the agent does not run') }
 
   async start(): Promise<Agent> {
-    const loaded = loadConfig(`${this.yaml}\nstate: ${this.folder}/state\nadmin: {port: 0}\n`)
+    const loaded = loadConfig(`${this.yaml}\nstate: ${this.folder}/state\nadmin: {port: ${this.admin}}\n`)
     if (!loaded.ok) assert.fail(JSON.stringify(loaded.problems))
     const log = createLog('debug', { write: (line) => { this.lines.push(JSON.parse(line) as Record<string, unknown>) } })
     const world = { ...realWorld({ bundle: undefined }), ...this.over }
