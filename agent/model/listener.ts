@@ -103,7 +103,8 @@ export type HttpConnectionManager = {
   readonly serverName: string
   readonly useRemoteAddress: boolean
   readonly xffTrustedHops: number
-  readonly requestId: 'keep-or-make' | 'none'
+  /** At the edge (`useRemoteAddress`) `keep-or-make` makes a new one, whatever came; `keep-external` keeps what came there, too. */
+  readonly requestId: 'keep-or-make' | 'keep-external' | 'none'
   readonly normalizePath: boolean
   readonly mergeSlashes: boolean
   /** Lower case, e.g. `websocket`. */

@@ -12,6 +12,7 @@ import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import { isGrpc } from '../router.ts'
 import type { HttpClient } from './client.ts'
 import { finishAccess, type ExchangeRecord } from './exchange-record.ts'
+import { isFinalStatus, isInformational } from './framing.ts'
 import { prepareRequestHeaders } from './forwarded.ts'
 import { requestHash } from './hash.ts'
 import { hasUnderscored, removeUnderscored } from './header-edit.ts'
@@ -204,8 +205,8 @@ export class Exchange implements CallEvents {
   }
 
   onCallInformational(head: ResponseHead): void {
-    if (head.status !== 100) this.#down.sendInformational(head)
-    else if (this.#awaitsContinue) { this.#awaitsContinue = false; this.#down.sendContinue() }
+    if (head.status === 100 && this.#awaitsContinue) { this.#awaitsContinue = false; this.#down.sendContinue() }
+    else if (isInformational(head.status)) this.#down.sendInformational(head)
   }
 
   onCallHead(head: ResponseHead, end: boolean): void {
@@ -219,6 +220,11 @@ export class Exchange implements CallEvents {
       if (suspect && this.#again({ kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') })) return
     }
     this.#releaseRetry()
+    if (!isFinalStatus(head.status, this.request.version)) {
+      this.#cancelCall()
+      this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint answered with status ${head.status}, which HTTP/2 does not carry`))
+      return
+    }
     this.#answering = true
     this.#body.drop()
     const { record } = this

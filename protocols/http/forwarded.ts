@@ -6,6 +6,7 @@ import net from 'node:net'
 import type { Random } from '../../agent/core/clock.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import type { RequestHead } from './message.ts'
+import { isTaken } from './field-table.ts'
 import { removeHeader, setHeader } from './header-edit.ts'
 import { applyXfcc } from './xfcc.ts'
 
@@ -14,31 +15,40 @@ export type ClientAddress = { readonly directIp: string; readonly scheme: 'http'
 /** @returns the client's address as trusted hops tell it (Envoy's downstream remote address) */
 export function prepareRequestHeaders(request: RequestHead, http: HttpConnectionManager, client: ClientAddress, random: Random): string {
   const { headers } = request
+  const { useRemoteAddress: edge } = http
+  const listens = { edge, trustedHops: http.xffTrustedHops }
   let forwardedFor: string | undefined
   let hasXfcc = false
   let hasId = false
   let hasProto = false
   for (let i = 0; i < headers.length; i += 2) {
-    switch (headers[i]!) {
+    const name = headers[i]!
+    switch (name) {
       case 'x-forwarded-for': forwardedFor = forwardedFor === undefined ? headers[i + 1]! : `${forwardedFor},${headers[i + 1]!}`; break
       case 'x-forwarded-client-cert': hasXfcc = true; break
       case 'x-request-id': hasId = headers[i + 1] !== ''; break
       case 'x-forwarded-proto': hasProto = true; break
       case 'proxy-authorization': if (http.explicitProxy) { headers.splice(i, 2); i -= 2 } break
-      default:
+      default: {
+        const first = name.charCodeAt(0)
+        if ((first === LETTER_X || first === LETTER_F) && !isTaken(name, listens)) { headers.splice(i, 2); i -= 2 }
+      }
     }
   }
   const remoteIp = trustedAddress(forwardedFor, http, client.directIp)
-  if (http.useRemoteAddress) {
+  if (edge) {
     const value = forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
     if (forwardedFor === undefined) headers.push('x-forwarded-for', value)
     else setHeader(headers, 'x-forwarded-for', value)
     // A trusted hop in front knows how the client came; nobody else is believed.
     if (hasProto && http.xffTrustedHops === 0) removeHeader(headers, 'x-forwarded-proto')
     if (!hasProto || http.xffTrustedHops === 0) headers.push('x-forwarded-proto', client.scheme)
+    // Envoy: where the request comes into the network that trusts its proxies.
+    headers.push('x-envoy-external-address', remoteIp)
   } else if (!hasProto) headers.push('x-forwarded-proto', client.scheme)
   if (hasXfcc || client.xfccElement !== undefined) applyXfcc(headers, http.forwardClientCert, client.xfccElement)
-  if (http.requestId === 'keep-or-make' && !hasId) setHeader(headers, 'x-request-id', uuid(random))
+  // A stranger does not choose the id under which his requests are looked for.
+  if (http.requestId !== 'none' && (!hasId || (edge && http.requestId !== 'keep-external'))) setHeader(headers, 'x-request-id', uuid(random))
   return remoteIp
 }
 
@@ -53,6 +63,8 @@ function trustedAddress(forwardedFor: string | undefined, http: HttpConnectionMa
   return net.isIP(address) === 0 ? directIp : address
 }
 
+const LETTER_X = 120
+const LETTER_F = 102
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** UUID version 4 (RFC 9562 §5.4). For tracing, not a secret. */

@@ -4,9 +4,9 @@
  * slices of what came in.
  */
 import { MeshError } from '../../agent/core/errors.ts'
+import { takenTrailers } from './field-table.ts'
 import { ChunkedReader } from './h1-chunked.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
-import { NO_TRAILER } from './h1-tables.ts'
 import { authorityProblem, methodProblem, parseRequestTarget } from './h1-target.ts'
 import { UNKNOWN_LENGTH } from './message.ts'
 
@@ -291,7 +291,8 @@ export class H1Parser {
       else if (option !== '') removeField(this.headers, option)
     }
     this.keepAlive = keepAlive
-    if (!upgrade) this.upgrade = undefined
+    // RFC 9110 §7.8: not of an HTTP/1.0 request.
+    if (!upgrade || this.minor === 0) this.upgrade = undefined
   }
 
   #requestLine(line: string): void {
@@ -383,9 +384,7 @@ export class H1Parser {
   #endWithTrailers(text: string): void {
     const all: string[] = []
     this.#scanner.fields(text, all)
-    const kept: string[] = []
-    for (let i = 0; i < all.length; i += 2) if (!NO_TRAILER.has(all[i]!)) kept.push(all[i]!, all[i + 1]!)
-    this.#end(kept.length === 0 ? undefined : kept)
+    this.#end(takenTrailers(all))
   }
 
   #end(trailers: string[] | undefined): void {

@@ -13,12 +13,13 @@ import type { Context } from '../context.ts'
 import { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
 import { Exchange } from './exchange.ts'
+import { CHUNKED, isBodiless, isInformational, responseFraming, UNTIL_CLOSE } from './framing.ts'
 import { H1Parser, type ParserSink } from './h1-parser.ts'
-import { framingLines, Gather, responseHeadText } from './h1-write.ts'
+import { Gather, responseHeadText } from './h1-write.ts'
 import { logBroken } from './exchange-record.ts'
 import { httpDate } from './outgoing.ts'
 import { requestHeadLimits } from './head-limits.ts'
-import { RequestHead, UNKNOWN_LENGTH, type Downstream, type HttpUpstreams, type ResponseHead } from './message.ts'
+import { RequestHead, type Downstream, type HttpUpstreams, type ResponseHead } from './message.ts'
 import { normalizeHost, normalizePath } from './path-normalize.ts'
 import { errorAnswer } from './reply.ts'
 import { runtimeOf, type HttpRuntime } from './runtime.ts'
@@ -57,7 +58,9 @@ class H1Server implements ParserSink, Downstream, Deadline {
   #leaving = false
   #lifetime: Timer | undefined
   #version: 'HTTP/1.0' | 'HTTP/1.1' = 'HTTP/1.1'
-  #headRequest = false
+  #method = 'GET'
+  /** The answer at hand ends with its head, whatever an endpoint sends after it. */
+  #bodiless = false
   #idleMs: number
   #requestDueMs = Infinity
   #phase: 'open' | 'lingering' | 'taken' | 'closed' = 'open'
@@ -129,13 +132,15 @@ class H1Server implements ParserSink, Downstream, Deadline {
   onHead(): void {
     const { method, authority, headers, bodyLength, minor, expectContinue, keepAlive } = this.#parser
     const upgrade = wantedUpgrade(this.#parser.upgrade)
+    // Who switches reads what follows in the new protocol, who declines as a body, or as a request of its own: nobody can tell what an endpoint does.
+    if (upgrade !== undefined && bodyLength !== 0) throw new MeshError('MESH_MALFORMED_INPUT', 'an upgrade request with a body (RFC 9110 §7.8)')
     const http = httpOf(this.#conn)
     const path = normalizePath(this.#parser.path, http)
     const host = method === 'CONNECT' ? authority : normalizeHost(authority, http, this.#conn.local.port)
     this.#version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
     // When the switch does not come about, what follows may be in either protocol. Envoy closes, too.
     this.#keepAlive = keepAlive && upgrade === undefined && !this.#leaving && ++this.#served < (http.maxRequestsPerConnection ?? Infinity)
-    this.#headRequest = method === 'HEAD'
+    this.#method = method
     this.#requestDone = false
     this.#started = false
     this.#idleMs = http.streamIdleMs ?? this.#rt.ctx.limits.idleMs
@@ -212,7 +217,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
   sendContinue(): void { if (this.#phase === 'open') { this.#out.text(CONTINUE); this.flush() } }
 
   sendInformational(head: ResponseHead): void {
-    if (this.#phase === 'open' && this.#version === 'HTTP/1.1') this.#out.text(responseHeadText(head.status, head.headers, ''))
+    if (this.#phase === 'open' && this.#version === 'HTTP/1.1' && isInformational(head.status)) this.#out.text(responseHeadText(head.status, head.headers, ''))
   }
 
   sendHead(head: ResponseHead, end: boolean): void {
@@ -220,20 +225,15 @@ class H1Server implements ParserSink, Downstream, Deadline {
     if (this.#conn.draining.aborted || this.#leaving) this.#keepAlive = false
     // An answer that begins before the request's end closes the connection (Envoy: the same): nobody knows how much is still to come.
     if (!this.#requestDone) this.#keepAlive = false
-    const { status, contentLength } = head
-    let framing = ''
-    if (end && (this.#headRequest || status === 304)) framing = contentLength === UNKNOWN_LENGTH ? '' : `content-length: ${contentLength}\r\n`
-    else if (end && status === 204) framing = ''
-    else if (end) framing = 'content-length: 0\r\n'
-    else if (contentLength === UNKNOWN_LENGTH && this.#version === 'HTTP/1.0') this.#keepAlive = false
-    else {
-      framing = framingLines(contentLength, 'content-length: 0\r\n')
-      this.#out.chunked = contentLength === UNKNOWN_LENGTH
-    }
+    const { status } = head
+    let framing = responseFraming(status, head.contentLength, this.#method, this.#version, end)
+    if (framing === UNTIL_CLOSE) { framing = ''; this.#keepAlive = false }
+    this.#out.chunked = framing === CHUNKED
+    this.#bodiless = isBodiless(status, this.#method)
     this.#out.text(responseHeadText(status, head.headers, this.#keepAlive ? framing : `${framing}connection: close\r\n`))
   }
 
-  sendData(chunk: Buffer): void { if (this.#phase === 'open') this.#out.body(chunk) }
+  sendData(chunk: Buffer): void { if (this.#phase === 'open' && !this.#bodiless) this.#out.body(chunk) }
   sendEnd(trailers: readonly string[] | undefined): void { this.#out.end(trailers) }
 
   flush(): boolean {

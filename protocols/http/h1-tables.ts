@@ -46,11 +46,3 @@ function isSpelled(name: string, bytes: Uint8Array, start: number): boolean {
   for (let i = 0; i < name.length; i++) if ((bytes[start + i]! | 0x20) !== name.charCodeAt(i)) return false
   return true
 }
-
-/** Trailer fields that would change framing, routing or authentication after the fact are dropped (RFC 9110 §6.5.1). */
-export const NO_TRAILER: ReadonlySet<string> = new Set([
-  'transfer-encoding', 'content-length', 'host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade', 'expect', 'max-forwards', 'range', 'cache-control',
-  'content-encoding', 'content-type', 'content-range', 'authorization', 'proxy-authorization', 'proxy-authenticate', 'www-authenticate', 'cookie', 'set-cookie', 'age', 'date',
-  'expires', 'location', 'retry-after', 'vary', 'if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range', 'x-forwarded-for', 'x-forwarded-proto',
-  'x-forwarded-host', 'x-forwarded-client-cert', 'forwarded',
-])

@@ -1,6 +1,5 @@
 /** HTTP/1.1 messages to bytes: heads as latin1 text, bodies as they come or in chunks, gathered so that one write carries what is at hand. */
 import type { Duplex } from 'node:stream'
-import { UNKNOWN_LENGTH } from './message.ts'
 
 /** Beyond this, buffers are handed to the socket one by one instead of being copied together. */
 const MAX_JOIN_BYTES = 32 * 1024
@@ -95,12 +94,6 @@ export function requestHeadText(method: string, path: string, authority: string,
 
 export function responseHeadText(status: number, headers: readonly string[], framing: string): string {
   return `${statusLine(status)}${fieldLines(headers)}${framing}\r\n`
-}
-
-/** @param none what stands for "no body" */
-export function framingLines(bodyLength: number, none: string): string {
-  if (bodyLength === UNKNOWN_LENGTH) return 'transfer-encoding: chunked\r\n'
-  return bodyLength === 0 ? none : `content-length: ${bodyLength}\r\n`
 }
 
 const REASONS: Readonly<Record<number, string>> = {

@@ -7,7 +7,9 @@ import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import type { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
 import { Exchange } from './exchange.ts'
-import { fieldObject, fieldsOf, rawResponse } from './h2-headers.ts'
+import { isInformational } from './framing.ts'
+import { fieldsOf } from './h2-headers.ts'
+import { inform, respond, trail } from './h2-out.ts'
 import type { HeadLimits } from './h1-head.ts'
 import { checkFieldList } from './head-limits.ts'
 import { RequestHead, UNKNOWN_LENGTH, type Downstream, type ResponseHead } from './message.ts'
@@ -93,19 +95,17 @@ export class H2Exchange implements Downstream, Deadline {
 
   /* Downstream. */
 
-  sendContinue(): void { if (this.#writable) this.#o.stream.additionalHeaders({ ':status': 100 }) }
-  sendInformational(head: ResponseHead): void {
-    if (this.#writable && !this.#o.stream.headersSent) this.#o.stream.additionalHeaders({ ':status': head.status, ...fieldObject(head.headers) })
-  }
+  sendContinue(): void { inform(this.#o.stream, 100, []) }
+  sendInformational(head: ResponseHead): void { if (isInformational(head.status)) inform(this.#o.stream, head.status, head.headers) }
   sendHead(head: ResponseHead, end: boolean): void {
-    if (!this.#writable) return
     // Of what has a length, only an HTTP/2 endpoint can have some: the last frame of every other answer need not wait for them.
-    const waitForTrailers = !end && (head.contentLength === UNKNOWN_LENGTH || head.maybeTrailers === true)
-    if (waitForTrailers) this.#o.stream.once('wantTrailers', guarded('http2', this.broken, () => { this.#o.stream.sendTrailers(fieldObject(this.#responseTrailers ?? [])) }))
-    this.#o.stream.respond(rawResponse(head) as never, { endStream: end, waitForTrailers })
+    const trailers = !end && (head.contentLength === UNKNOWN_LENGTH || head.maybeTrailers === true)
+    if (trailers) this.#o.stream.once('wantTrailers', guarded('http2', this.broken, () => { trail(this.#o.stream, this.#responseTrailers) }))
+    respond(this.#o.stream, head, { end, trailers })
   }
   sendData(chunk: Buffer): void {
-    if (!this.#writable) return
+    // node:http2 has ended an answer that has no body by its status or method (205, too).
+    if (!this.#writable || this.#o.stream.writableEnded) return
     this.#o.client.conn.sentBytes += chunk.length
     this.#o.stream.write(chunk)
   }
@@ -122,7 +122,7 @@ export class H2Exchange implements Downstream, Deadline {
   setIdleMs(ms: number): void { this.#idleMs = ms; this.#touch() }
   takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
     const { stream, rt } = this.#o
-    stream.respond(rawResponse(head) as never)
+    respond(stream, head, { end: false, trailers: false })
     rt.deadlines.delete(this)
     stream.removeAllListeners('data').removeAllListeners('end').removeAllListeners('drain')
     return { stream, rest: undefined }

@@ -1,5 +1,6 @@
-/** Header lists of HTTP/2 (RFC 9113 §8.2, §8.3) to and from the flat arrays of message.ts. */
-import { UNKNOWN_LENGTH, type ResponseHead } from './message.ts'
+/** Header lists of HTTP/2 (RFC 9113 §8.2, §8.3) as the flat arrays of message.ts. */
+import { isHopByHop } from './field-table.ts'
+import { UNKNOWN_LENGTH } from './message.ts'
 
 export type H2Fields = {
   /** Without the colon: method, path, authority, scheme, status, protocol. */
@@ -9,9 +10,6 @@ export type H2Fields = {
   readonly contentLength: number
   readonly expectContinue: boolean
 }
-
-/** Connection-specific fields (RFC 9113 §8.2.2). nghttp2 refuses most of them; none of them goes on. */
-const HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'trailer'])
 
 /** @param raw as node:http2 gives it: names and values in turn, names in lower case */
 export function fieldsOf(raw: readonly string[]): H2Fields {
@@ -24,7 +22,8 @@ export function fieldsOf(raw: readonly string[]): H2Fields {
     const name = raw[i]!
     const value = raw[i + 1]!
     if (name.charCodeAt(0) === 58) pseudo[name.slice(1)] = value
-    else if (HOP.has(name)) continue
+    // nghttp2 refuses most of these (RFC 9113 §8.2.2); none of them goes on.
+    else if (isHopByHop(name)) continue
     else if (name === 'content-length') contentLength = /^\d{1,15}$/.test(value) ? Number(value) : UNKNOWN_LENGTH
     else if (name === 'expect') expectContinue = true
     else if (name === 'host') pseudo['authority'] ??= value
@@ -34,25 +33,4 @@ export function fieldsOf(raw: readonly string[]): H2Fields {
   }
   if (cookies !== undefined) headers.push('cookie', cookies)
   return { pseudo, headers, contentLength, expectContinue }
-}
-
-/** Trailer fields; undefined for none. */
-export function trailersOf(raw: readonly string[]): string[] | undefined {
-  const { headers } = fieldsOf(raw)
-  return headers.length === 0 ? undefined : headers
-}
-
-export function rawResponse({ status, headers, contentLength }: ResponseHead): string[] {
-  return [':status', String(status), ...headers, ...(contentLength === UNKNOWN_LENGTH ? [] : ['content-length', String(contentLength)])]
-}
-
-/** node:http2 takes trailers and informational fields as an object only; several fields of one name are a list there. */
-export function fieldObject(headers: readonly string[]): Record<string, string | string[]> {
-  const fields: Record<string, string | string[]> = {}
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!
-    const before = fields[name]
-    fields[name] = before === undefined ? headers[i + 1]! : [...(typeof before === 'string' ? [before] : before), headers[i + 1]!]
-  }
-  return fields
 }

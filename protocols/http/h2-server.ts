@@ -11,10 +11,11 @@ import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
+import { takenTrailers } from './field-table.ts'
 import { H2Exchange } from './h2-exchange.ts'
 import { logBroken } from './exchange-record.ts'
-import { rawResponse, trailersOf } from './h2-headers.ts'
 import type { HeadLimits } from './h1-head.ts'
+import { OUR_FIELDS, respond } from './h2-out.ts'
 import { LIST_OVERHEAD, MAX_SENT_BYTES, requestHeadLimits } from './head-limits.ts'
 import { errorAnswer } from './reply.ts'
 import type { HttpUpstreams } from './message.ts'
@@ -57,6 +58,7 @@ class H2Server implements Deadline {
     this.#limits = requestHeadLimits(httpOf(conn), limits)
     const { maxHeaderBytes, maxHeaderCount } = this.#limits
     this.#session = http2.performServerHandshake(conn.stream, {
+      ...OUR_FIELDS,
       maxHeaderListPairs: maxHeaderCount + PSEUDO_FIELDS + 1, maxSendHeaderBlockLength: MAX_SENT_BYTES, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100,
       settings: { maxConcurrentStreams: limits.maxHttp2Streams, maxHeaderListSize: maxHeaderBytes + LIST_OVERHEAD * (maxHeaderCount + PSEUDO_FIELDS), initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
     })
@@ -96,7 +98,7 @@ class H2Server implements Deadline {
       return
     }
     this.#open.add(exchange)
-    stream.on('trailers', guarded('http2', exchange.broken, (_headers: unknown, _flags: unknown, trailers: unknown) => { exchange.trailers = trailersOf(trailers as string[]) }))
+    stream.on('trailers', guarded('http2', exchange.broken, (_headers: unknown, _flags: unknown, trailers: unknown) => { exchange.trailers = takenTrailers(trailers as string[]) }))
     exchange.begin()
   }
 
@@ -110,10 +112,7 @@ class H2Server implements Deadline {
     metrics.ended(this.#conn.listener.direction, head.status)
     metrics.failed(error.code)
     logBroken(this.#conn, httpOf(this.#conn), 'HTTP/2', error, this.#rt)
-    if (!stream.destroyed && !stream.closed) {
-      stream.respond(rawResponse(head) as never, { endStream: body === undefined })
-      if (body) stream.end(body)
-    }
+    if (respond(stream, head, { end: body === undefined, trailers: false }) && body) stream.end(body)
     if (this.#open.size === 0) this.#armIdle()
   }
 

@@ -5,9 +5,12 @@
  */
 import type { HeaderAdd, HeaderEdit } from '../../agent/model/route.ts'
 import { parseSubstitution, substitute, type Substitution, type SubstitutionFacts } from '../../agent/model/substitution.ts'
+import { isHopByHop } from './field-table.ts'
 
-/** Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6). */
-const UNTOUCHABLE: ReadonlySet<string> = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'keep-alive', 'proxy-connection'])
+/** Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6), as are the fields of one connection. */
+const UNTOUCHABLE: ReadonlySet<string> = new Set(['host', 'content-length'])
+/** A token (RFC 9110 §5.1), so that no name starts a line of its own. */
+const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 
 /**
  * Applies the edits in place, each one's removals before its additions. Envoy's order of the edits is weighted cluster, route,
@@ -84,5 +87,5 @@ function safe(value: string): string {
 }
 
 function isEditable(name: string): boolean {
-  return !name.startsWith(':') && !UNTOUCHABLE.has(name)
+  return FIELD_NAME.test(name) && !UNTOUCHABLE.has(name) && !isHopByHop(name)
 }

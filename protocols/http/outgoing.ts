@@ -45,7 +45,11 @@ export function answerHead(head: ResponseHead, edits: readonly HeaderEdit[], fac
     if (timed) setHeader(headers, 'x-envoy-upstream-service-time', text)
     else headers.push('x-envoy-upstream-service-time', text)
   }
-  if (edits.length > 0) edit(headers, edits, facts, headers)
+  if (edits.length > 0) {
+    edit(headers, edits, facts, headers)
+    // Ours is what a text has by itself; what the configuration says of it counts (Envoy, too, sets it only where there is none).
+    if (upstreamMs === undefined) keepLast(headers, 'content-type')
+  }
   return head
 }
 
@@ -59,6 +63,13 @@ export function httpDate(wallMs: number): string {
   return dateText
 }
 
+function keepLast(headers: string[], name: string): void {
+  let last: string | undefined
+  let count = 0
+  for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) { last = headers[i + 1]!; count++ }
+  if (last !== undefined && count > 1) setHeader(headers, name, last)
+}
+
 function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, startedMs }: HeaderFacts, response: readonly string[] | undefined): void {
   const facts: SubstitutionFacts = {
     remote: client.conn.remote, local: client.conn.local, protocol: request.version, startedMs,
@@ -66,12 +77,15 @@ function edit(headers: string[], edits: readonly HeaderEdit[], { request, client
     ...(response ? { response: (name: string) => headerValue(response, name) } : {}),
   }
   editHeaders(headers, edits, facts)
-  // Configured text may be any Unicode; a field is bytes.
-  for (let i = 1; i < headers.length; i += 2) if (hasWideCharacter(headers[i]!)) headers[i] = asFieldValue(headers[i]!)
+  // Configured text may be any Unicode; a field is bytes of text.
+  for (let i = 1; i < headers.length; i += 2) if (isNoFieldValue(headers[i]!)) headers[i] = asFieldValue(headers[i]!)
 }
 
-function hasWideCharacter(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0xff) return true
+function isNoFieldValue(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c > 0xff || (c < 0x20 && c !== 0x09) || c === 0x7f) return true
+  }
   return false
 }
 

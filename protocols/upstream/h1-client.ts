@@ -7,8 +7,9 @@ import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
+import { CHUNKED, requestFraming } from '../http/framing.ts'
 import { H1Parser, type ParserSink } from '../http/h1-parser.ts'
-import { framingLines, Gather, requestHeadText } from '../http/h1-write.ts'
+import { Gather, requestHeadText } from '../http/h1-write.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type ResponseHead, type Sent, type UpstreamRequest } from '../http/message.ts'
 import { Outlet } from '../outlet.ts'
 import { isOurDoing, refusalOf } from '../tls/client.ts'
@@ -27,6 +28,8 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   #served = 0
   #gotBytes = false
   #busy = false
+  /** The request at hand asks for another protocol. */
+  #upgrading = false
   /** The response's last part was read. */
   #ended = false
   #trailers: string[] | undefined
@@ -73,13 +76,11 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
 
   sendHead(request: UpstreamRequest, end: boolean): void {
     this.#parser.begin(request.method)
-    const { bodyLength, upgrade } = request
-    let framing = ''
-    if (upgrade !== undefined) framing = `connection: upgrade\r\nupgrade: ${upgrade}\r\n`
-    else if (!end) {
-      framing = framingLines(bodyLength, '')
-      this.#out.chunked = bodyLength === UNKNOWN_LENGTH
-    } else if (request.method === 'POST' || request.method === 'PUT' || request.method === 'PATCH') framing = 'content-length: 0\r\n'
+    const { upgrade } = request
+    let framing = requestFraming(request.method, request.bodyLength)
+    this.#out.chunked = framing === CHUNKED
+    this.#upgrading = upgrade !== undefined
+    if (upgrade !== undefined) framing += `connection: upgrade\r\nupgrade: ${upgrade}\r\n`
     this.#out.text(requestHeadText(request.method, request.path, request.authority, request.headers, framing))
     this.#sent = end ? 'all' : 'part'
   }
@@ -145,7 +146,8 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     const events = this.#events
     const trailers = this.#trailers
     this.#events = undefined
-    this.#finish(clean && this.#parser.keepAlive && this.#sent === 'all')
+    // Who declines an upgrade may still read what follows in the other protocol, or not know where it begins.
+    this.#finish(clean && this.#parser.keepAlive && this.#sent === 'all' && !this.#upgrading)
     events?.onCallEnd(trailers)
   }
 

@@ -5,7 +5,9 @@ import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
-import { fieldObject, fieldsOf, trailersOf } from '../http/h2-headers.ts'
+import { takenTrailers } from '../http/field-table.ts'
+import { fieldsOf } from '../http/h2-headers.ts'
+import { OUR_FIELDS, request as requestOn, trail } from '../http/h2-out.ts'
 import type { HeadLimits } from '../http/h1-head.ts'
 import { checkFieldList, LIST_OVERHEAD, MAX_SENT_BYTES } from '../http/head-limits.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type Sent, type UpstreamRequest } from '../http/message.ts'
@@ -18,6 +20,7 @@ import type { HostPool, PooledConnection } from './pool.ts'
 /** What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less). */
 const ASSUMED_STREAMS = 100
 const WINDOW_BYTES = 256 * 1024
+const TE_TRAILERS = ['te', 'trailers']
 const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = http2.constants
 
 export class H2Connection implements PooledConnection, Deadline {
@@ -40,7 +43,7 @@ export class H2Connection implements PooledConnection, Deadline {
     this.#stream = stream
     this.#openedMs = pool.nowMs()
     this.session = http2.connect('http://endpoint', {
-      createConnection: () => stream, maxHeaderListPairs: this.limits.maxHeaderCount + 1, maxSendHeaderBlockLength: MAX_SENT_BYTES,
+      ...OUR_FIELDS, createConnection: () => stream, maxHeaderListPairs: this.limits.maxHeaderCount + 1, maxSendHeaderBlockLength: MAX_SENT_BYTES,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: this.limits.maxHeaderBytes + LIST_OVERHEAD * this.limits.maxHeaderCount },
     })
     tolerateStrayPongs(this.session, pool.clock)
@@ -109,14 +112,12 @@ class H2Call implements HttpCall {
   get endpoint(): Endpoint { return this.#connection.pool.host.endpoint }
 
   sendHead(request: UpstreamRequest, end: boolean): void {
-    const { method, authority, path, scheme, headers, bodyLength, upgrade } = request
+    const { headers, bodyLength, upgrade } = request
     if (upgrade !== undefined) { this.#failLater(new MeshError('MESH_UNSUPPORTED', `an upgrade to ${upgrade.slice(0, 64)} cannot be carried over HTTP/2`)); return }
-    const raw = [':method', method, ':authority', authority, ':scheme', scheme, ':path', path, ...headers]
-    if (bodyLength > 0 || (bodyLength === 0 && method !== 'GET' && method !== 'HEAD')) raw.push('content-length', String(bodyLength))
     // gRPC over HTTP/2 asks for it, to find proxies that drop trailers.
-    if (isGrpc(headerValue(headers, 'content-type'))) raw.push('te', 'trailers')
+    const more = isGrpc(headerValue(headers, 'content-type')) ? TE_TRAILERS : []
     try {
-      this.#stream = this.#connection.session.request(raw, { endStream: end, waitForTrailers: !end && (bodyLength === UNKNOWN_LENGTH || request.maybeTrailers) })
+      this.#stream = requestOn(this.#connection.session, request, more, { end, trailers: bodyLength === UNKNOWN_LENGTH || request.maybeTrailers })
     } catch (err) {
       this.#failLater(new MeshError('MESH_UPSTREAM_REFUSED_STREAM', `the connection takes no more streams: ${err instanceof Error ? err.message : String(err)}`, { cause: err }))
       return
@@ -128,7 +129,7 @@ class H2Call implements HttpCall {
   sendEnd(trailers: readonly string[] | undefined): void {
     const stream = this.#stream
     if (!stream) return
-    stream.once('wantTrailers', guarded('upstream', this.#broken, () => { stream.sendTrailers(fieldObject(trailers ?? [])) }))
+    stream.once('wantTrailers', guarded('upstream', this.#broken, () => { trail(stream, trailers) }))
     stream.end()
     this.#sent = 'all'
   }
@@ -159,7 +160,7 @@ class H2Call implements HttpCall {
       this.#events?.onCallHead({ status, headers, contentLength, maybeTrailers: true }, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
       this.#events?.onCallPause()
     }))
-    stream.on('trailers', guarded('upstream', broken, (_headers: unknown, _flags: unknown, raw: unknown) => { this.#trailers = trailersOf(raw as string[]) }))
+    stream.on('trailers', guarded('upstream', broken, (_headers: unknown, _flags: unknown, raw: unknown) => { this.#trailers = takenTrailers(raw as string[]) }))
     stream.on('data', guarded('upstream', broken, (chunk: Buffer) => {
       this.#events?.onCallData(chunk)
       this.#events?.onCallPause()

@@ -39,7 +39,7 @@ export class Both {
 
   constructor(current: HttpConnectionManager) { this.current = current }
 
-  static async start(t: TestContext, manager: HttpConnectionManager, p: { limits?: Partial<Limits>; cluster?: Partial<Cluster>; log?: Log; answer?: http.RequestListener; onContinue?: http.RequestListener } = {}): Promise<Both> {
+  static async start(t: TestContext, manager: HttpConnectionManager, p: { limits?: Partial<Limits>; cluster?: Partial<Cluster>; log?: Log; answer?: http.RequestListener; onContinue?: http.RequestListener; originPort?: number } = {}): Promise<Both> {
     const both = new Both(manager)
     if (p.answer) both.#answer = p.answer
     const origin = http.createServer({ maxHeaderSize: 1 << 20 }, (request, response) => {
@@ -49,7 +49,7 @@ export class Both {
     }).listen(0, '127.0.0.1')
     await once(origin, 'listening')
     if (p.onContinue) origin.on('checkContinue', p.onContinue)
-    const tables = new Current<Tables>(tablesOf([cluster([endpoint('127.0.0.1', portOf(origin))], p.cluster)]))
+    const tables = new Current<Tables>(tablesOf([cluster([endpoint('127.0.0.1', p.originPort ?? portOf(origin))], p.cluster)]))
     const ctx: Context = {
       clock: systemClock, random: seededRandom(1), network: systemNetwork, log: p.log ?? silentLog, metrics: both.metrics, tables,
       identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...p.limits },
@@ -91,7 +91,8 @@ export class Both {
     const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
     socket.write(`${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\nconnection: close\r\n${lines}${body === undefined ? '' : `content-length: ${body.length}\r\n`}\r\n${body ?? ''}`, 'latin1')
     await once(socket, 'close')
-    const [head = '', ...rest] = text.split('\r\n\r\n')
+    // Past informational answers.
+    const [head = '', ...rest] = text.replace(/^(?:HTTP\/1\.1 1(?!01)\d\d[^]*?\r\n\r\n)+/, '').split('\r\n\r\n')
     const [status = '', ...own] = head.split('\r\n')
     return { status: Number(status.split(' ')[1] ?? 0), headers: Object.fromEntries(own.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])), body: rest.join('\r\n\r\n') }
   }

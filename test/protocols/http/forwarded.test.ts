@@ -16,7 +16,7 @@ const prepared = (headers: string[], http: Parameters<typeof manager>[1] = {}, e
 
 test('an edge listener appends the TCP peer and believes nobody about scheme and address', () => {
   const { headers, remoteIp } = prepared(['x-forwarded-for', '1.1.1.1', 'x-forwarded-proto', 'http'], { useRemoteAddress: true })
-  assert.deepEqual(headers, ['x-forwarded-for', '1.1.1.1, 10.9.9.9', 'x-forwarded-proto', 'https'])
+  assert.deepEqual(headers, ['x-forwarded-for', '1.1.1.1, 10.9.9.9', 'x-forwarded-proto', 'https', 'x-envoy-external-address', '10.9.9.9'])
   assert.equal(remoteIp, '10.9.9.9')
 })
 test('behind trusted hops the client is so many from the end', () => {
@@ -31,6 +31,30 @@ test('a request id is kept, or made where there is none', () => {
   const random = seededRandom(3)
   assert.equal(new Set(Array.from({ length: 1000 }, () => uuid(random))).size, 1000)
 })
+
+test('an edge listener makes every request\'s id, unless it is to preserve what comes from outside', () => {
+  const idOf = (http: Parameters<typeof manager>[1]): string => headerValue(prepared(['x-request-id', 'theirs'], http).headers, 'x-request-id')!
+  assert.match(idOf({ requestId: 'keep-or-make', useRemoteAddress: true }), /^[0-9a-f]{8}-/)
+  assert.match(idOf({ requestId: 'keep-or-make', useRemoteAddress: true, xffTrustedHops: 1 }), /^[0-9a-f]{8}-/)
+  assert.equal(idOf({ requestId: 'keep-external', useRemoteAddress: true }), 'theirs')
+  assert.equal(idOf({ requestId: 'none', useRemoteAddress: true }), 'theirs')
+})
+
+const CLAIMS = ['x-forwarded-host', 'x-forwarded-port', 'x-real-ip', 'forwarded', 'x-envoy-attempt-count', 'x-envoy-peer-metadata', 'x-envoy-decorator-operation']
+for (const { name, http, kept } of [
+  { name: 'at the edge', http: { useRemoteAddress: true }, kept: [] },
+  { name: 'at the edge behind a trusted hop', http: { useRemoteAddress: true, xffTrustedHops: 1 }, kept: ['x-forwarded-host', 'x-forwarded-port', 'x-real-ip', 'forwarded'] },
+  { name: 'within the mesh', http: {}, kept: CLAIMS },
+] as const) {
+  test(`${name}, ${kept.length} of ${CLAIMS.length} claims of proxies are taken; what is private to an Envoy and look-alikes nowhere`, () => {
+    const never = ['x-envoy-internal', 'x-envoy-retry-on', 'x-envoy-upstream-rq-timeout-ms', 'x_forwarded_for', 'x-forwarded_client-cert', 'x.envoy.retry.on', 'x_envoy_external_address', 'x_request_id']
+    const { headers } = prepared([...CLAIMS, ...never, 'x-mine', 'x_mine', 'from'].flatMap((field) => [field, '1']), http)
+    const names = headers.filter((_, i) => i % 2 === 0)
+    assert.deepEqual(names.filter((field) => CLAIMS.includes(field)), kept)
+    assert.deepEqual(names.filter((field) => never.includes(field)), [])
+    assert.deepEqual(names.filter((field) => /mine|^from$/.test(field)), ['x-mine', 'x_mine', 'from'])
+  })
+}
 
 const peer: PeerIdentity = { spiffeId: undefined, uriSans: ['spiffe://t/ns/n/sa/s'], dnsSans: ['a.example', 'b.example'], subject: 'CN=x,O="y"', sha256: 'ab'.repeat(32), notAfterMs: 0 }
 const details = { subject: true, uri: true, dns: true, cert: false, chain: false }

@@ -1,0 +1,49 @@
+/**
+ * Where a message ends, for every head that leaves (RFC 9112 §6, RFC 9113 §8.1.1): derived from what was received and never from a field, so that the reader finds
+ * the end that was found here.
+ */
+import { UNKNOWN_LENGTH, type HttpVersion } from './message.ts'
+
+export const CHUNKED = 'transfer-encoding: chunked\r\n'
+/** Only the connection's end ends the body. */
+export const UNTIL_CLOSE = 'until-close'
+const EMPTY = 'content-length: 0\r\n'
+
+/** The lines of a request's head. Without any it has no body. @param bodyLength as RequestHead.bodyLength */
+export function requestFraming(method: string, bodyLength: number): string {
+  if (bodyLength === UNKNOWN_LENGTH) return CHUNKED
+  if (bodyLength > 0) return `content-length: ${bodyLength}\r\n`
+  // RFC 9110 §8.6: where a body is usual its absence is said.
+  return method === 'POST' || method === 'PUT' || method === 'PATCH' ? EMPTY : ''
+}
+
+/** An HTTP/2 request's content-length; undefined = none is said, the stream's end is the body's. */
+export function requestLength(method: string, bodyLength: number): string | undefined {
+  if (bodyLength > 0) return String(bodyLength)
+  return bodyLength === 0 && method !== 'GET' && method !== 'HEAD' ? '0' : undefined
+}
+
+/** True when the answer has no body, whatever its fields say (RFC 9112 §6.3). */
+export function isBodiless(status: number, requestMethod: string): boolean { return requestMethod === 'HEAD' || status === 204 || status === 304 || status < 200 }
+
+/**
+ * The lines of an answer's head, or UNTIL_CLOSE.
+ * @param contentLength as ResponseHead.contentLength
+ * @param end no body follows
+ */
+export function responseFraming(status: number, contentLength: number, requestMethod: string, version: HttpVersion, end: boolean): string {
+  if (isBodiless(status, requestMethod)) return status === 204 || status < 200 || contentLength === UNKNOWN_LENGTH ? '' : `content-length: ${contentLength}\r\n`
+  if (end || contentLength === 0) return EMPTY
+  if (contentLength !== UNKNOWN_LENGTH) return `content-length: ${contentLength}\r\n`
+  return version === 'HTTP/1.0' ? UNTIL_CLOSE : CHUNKED
+}
+
+/** An HTTP/2 answer's content-length; undefined = none is said. */
+export function responseLength(status: number, contentLength: number): string | undefined {
+  return contentLength === UNKNOWN_LENGTH || status === 204 || status < 200 ? undefined : String(contentLength)
+}
+
+/** The status codes of a final answer that HTTP/2 carries: node:http2 sends no others. HTTP/1.1 passes any three digits on, as Envoy does. */
+export function isFinalStatus(status: number, version: HttpVersion): boolean { return status >= 200 && (version !== 'HTTP/2' || status <= 599) }
+/** 100 is `sendContinue`'s; 101 is no information: it ends HTTP (RFC 9110 §15.2.2), and HTTP/2 has none (RFC 9113 §8.6). */
+export function isInformational(status: number): boolean { return status > 101 && status < 200 }

@@ -1,0 +1,88 @@
+/**
+ * Heads and trailers on their way into node:http2, and the only file that hands it any (test/rules/raw-http.test.ts): what the protocol does not permit is left out
+ * here, because node:http2 throws on it, and nothing is said on a stream that is over.
+ */
+import type { ClientHttp2Session, ClientHttp2Stream, ServerHttp2Stream } from 'node:http2'
+import { isHopByHop } from './field-table.ts'
+import { isInformational, requestLength, responseLength } from './framing.ts'
+import { asFieldValue } from './h1-write.ts'
+import type { ResponseHead, UpstreamRequest } from './message.ts'
+
+/** Options for both ends of a session. That a field stands once is seen to here; node:http2 would throw. */
+export const OUR_FIELDS = { strictSingleValueFields: false } as const
+
+/** Fields of which a message has one at most (RFC 9110 §5.3; node:http2 refuses the same). The first counts: it is what readers of HTTP/1.1 take. */
+const SINGLE = new Set([
+  'access-control-allow-credentials', 'access-control-max-age', 'access-control-request-method', 'age', 'authorization', 'content-encoding', 'content-language', 'content-length', 'content-location',
+  'content-md5', 'content-range', 'content-type', 'date', 'dnt', 'etag', 'expires', 'from', 'host', 'if-match', 'if-modified-since', 'if-none-match', 'if-range', 'if-unmodified-since',
+  'last-modified', 'location', 'max-forwards', 'proxy-authorization', 'range', 'referer', 'retry-after', 'tk', 'upgrade-insecure-requests', 'user-agent', 'x-content-type-options',
+])
+const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const NO_TEXT = /[^\t\x20-\x7e\x80-\xff]/
+
+function isOver(stream: ServerHttp2Stream | ClientHttp2Stream): boolean { return stream.destroyed || stream.closed }
+
+/** @returns false when there is nobody to answer any more, or an answer has begun */
+export function respond(stream: ServerHttp2Stream, head: ResponseHead, how: { readonly end: boolean; readonly trailers: boolean }): boolean {
+  if (isOver(stream) || stream.headersSent) return false
+  const raw = [':status', String(head.status)]
+  addFields(raw, head.headers)
+  const length = responseLength(head.status, head.contentLength)
+  if (length !== undefined) raw.push('content-length', length)
+  stream.respond(raw as never, { endStream: how.end, waitForTrailers: how.trailers && !how.end })
+  return true
+}
+
+/** 100, or what `isInformational` permits. */
+export function inform(stream: ServerHttp2Stream, status: number, headers: readonly string[]): void {
+  if (isOver(stream) || stream.headersSent || (status !== 100 && !isInformational(status))) return
+  const raw: string[] = []
+  addFields(raw, headers)
+  stream.additionalHeaders({ ':status': status, ...fieldObject(raw) })
+}
+
+/** For the listener of `wantTrailers`; none is said too. */
+export function trail(stream: ServerHttp2Stream | ClientHttp2Stream, trailers: readonly string[] | undefined): void {
+  if (isOver(stream)) return
+  const raw: string[] = []
+  addFields(raw, trailers ?? [])
+  stream.sendTrailers(fieldObject(raw))
+}
+
+/** @param more fields of our own */
+export function request(session: ClientHttp2Session, head: UpstreamRequest, more: readonly string[], how: { readonly end: boolean; readonly trailers: boolean }): ClientHttp2Stream {
+  const { method, authority, path, scheme, headers, bodyLength } = head
+  const raw = [':method', method, ':authority', authority, ':scheme', scheme, ':path', path]
+  addFields(raw, headers)
+  const length = requestLength(method, bodyLength)
+  if (length !== undefined) raw.push('content-length', length)
+  raw.push(...more)
+  return session.request(raw, { endStream: how.end, waitForTrailers: how.trailers && !how.end })
+}
+
+function addFields(raw: string[], headers: readonly string[]): void {
+  let singles: string[] | undefined
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!
+    if (isHopByHop(name) || name === 'content-length' || !NAME.test(name)) continue
+    if (SINGLE.has(name)) {
+      if (singles === undefined) singles = [name]
+      else if (singles.includes(name)) continue
+      else singles.push(name)
+    }
+    const value = headers[i + 1]!
+    raw.push(name, NO_TEXT.test(value) ? asFieldValue(value) : value)
+  }
+}
+
+/** node:http2 takes trailers and informational fields as an object only; several fields of one name are a list there. */
+function fieldObject(headers: readonly string[]): Record<string, string | string[]> {
+  const fields = Object.create(null) as Record<string, string | string[]>
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!
+    const before = fields[name]
+    fields[name] = before === undefined ? headers[i + 1]! : [...(typeof before === 'string' ? [before] : before), headers[i + 1]!]
+  }
+  return fields
+}

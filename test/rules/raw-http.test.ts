@@ -1,0 +1,31 @@
+/** Heads and trailers leave through one function per codec and direction, which knows what the protocol permits; nobody goes around it. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+
+/** A call that puts a head or trailers on the wire → who may make it. */
+const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[] = [
+  { call: /\.(?:respond|respondWithFD|respondWithFile|additionalHeaders|sendTrailers|pushStream)\(/, in: ['protocols/http/h2-out.ts'] },
+  // The probe's request is made of constants.
+  { call: /\bsession\.request\(/, in: ['protocols/http/h2-out.ts', 'protocols/health/grpc.ts'] },
+  { call: /\brequestHeadText\(/, in: ['protocols/http/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
+  { call: /\bresponseHeadText\(/, in: ['protocols/http/h1-write.ts', 'protocols/http/h1-server.ts'] },
+  { call: /\bfieldLines\(/, in: ['protocols/http/h1-write.ts'] },
+  // Framing is derived, and in one place.
+  { call: /(?:content-length|transfer-encoding): /, in: ['protocols/http/framing.ts'] },
+]
+
+function around(file: string, text: string): string[] {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/[^\n]*/g, '$1')
+  return CALLS.filter(({ call, in: places }) => call.test(code) && !places.includes(file)).map(({ call }) => `${file}: ${String(call)}`)
+}
+
+test('the rule catches who goes around', () => {
+  assert.equal(around('protocols/http/exchange.ts', 'stream.respond([])').length, 1)
+  assert.equal(around('protocols/http/tunnel.ts', 'out.text(`content-length: ${n}\\r\\n`)').length, 1)
+  assert.deepEqual(around('protocols/http/exchange.ts', '// stream.respond(head) says so\nthis.respond'), [])
+})
+
+test('nobody goes around the functions for heads and trailers', () => {
+  assert.deepEqual(fs.globSync('protocols/**/*.ts').flatMap((file) => around(file, fs.readFileSync(file, 'utf8'))), [])
+})
