@@ -36,7 +36,8 @@ export class LogOutput {
       this.#untold++
       return
     }
-    stream.write(this.#isJournal ? prefixOf(this.lastLevel) + line : line)
+    // A file is written at once, and a full disk says so here.
+    try { stream.write(this.#isJournal ? prefixOf(this.lastLevel) + line : line) } catch { this.dropped++ }
   }
 
   /** Something is still to be taken. */

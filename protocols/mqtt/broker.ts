@@ -16,7 +16,7 @@ import { publishInside } from './publication.ts'
 import { Retained } from './retained.ts'
 import type { Session } from './session.ts'
 import { SessionShares } from './session-shares.ts'
-import { authorizerOf, reauthorize } from './reauthorize.ts'
+import { KeptSessions } from './reauthorize.ts'
 import { restore } from './sessions.ts'
 import type { BrokerContext, BrokerState } from './state.ts'
 import { type Route, Subscriptions } from './subscriptions.ts'
@@ -60,6 +60,7 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
   ctx.metrics.gaugeOf('mesh_mqtt_sessions', 'MQTT sessions that are connected or kept.', () => stats.sessions)
   ctx.metrics.gaugeOf('mesh_mqtt_retained_messages', 'Topics with a retained message.', () => stats.retained)
   restore(state)
+  const kept = new KeptSessions(state)
 
   return {
     stats,
@@ -74,7 +75,7 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
     },
     reauthorize() {
       for (const client of open) client.reauthorize()
-      for (const session of state.sessions.values()) if (!session.link) reauthorizeKept(state, session)
+      kept.reauthorize()
     },
     publish: (message, origin) => publishInside(state, message, { from: undefined, origin }),
     attach(route: Route) {
@@ -90,12 +91,6 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
       state.flusher.flush()
     },
   }
-}
-
-/** Nobody's session is left as it is: whoever comes for it is asked then. */
-function reauthorizeKept(state: BrokerState, session: Session): void {
-  const may = session.owner && authorizerOf(state, session)
-  if (may) reauthorize(state, session, may)
 }
 
 async function served(state: BrokerState, conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket', open: Set<Client>): Promise<Outcome> {

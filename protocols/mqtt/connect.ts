@@ -115,14 +115,16 @@ function changeShare({ shares }: BrokerState, session: Session, owner: Owner, ad
 
 /**
  * Whether the session is another's and starts anew. One without a connection that nobody proved to own gives way to who proves something: whoever is
- * first with a name could else keep its owner out. What has expired waits for its deletion only.
+ * first with a name could else keep its owner out. So does one whose owner is known by a listener that is gone, for it can never come back. What has
+ * expired waits for its deletion only.
  * @throws MESH_MQTT_NOT_OWNER where it does not give way
  */
-function belongsToAnother({ counters }: BrokerState, session: Session, owner: Owner): boolean {
-  if (!session.owner || isSameOwner(session.owner, owner)) return false
-  if (!session.link && (session.expirySec === 0 || (session.owner.kind === 'anonymous' && owner.kind !== 'anonymous'))) return true
+function belongsToAnother({ counters, policiesOf }: BrokerState, session: Session, owner: Owner): boolean {
+  const { owner: its, link, expirySec } = session
+  if (!its || isSameOwner(its, owner)) return false
+  if (!link && (expirySec === 0 || (its.kind === 'anonymous' && owner.kind !== 'anonymous') || (its.kind !== 'spiffe' && policiesOf(its.listener).length === 0))) return true
   counters.foreignIds.value++
-  throw new MeshError('MESH_MQTT_NOT_OWNER', `the session of client id ${session.clientId} belongs to ${ownerText(session.owner)}, and this is ${ownerText(owner)}`)
+  throw new MeshError('MESH_MQTT_NOT_OWNER', `the session of client id ${session.clientId} belongs to ${ownerText(its)}, and this is ${ownerText(owner)}`)
 }
 
 function resumed(session: Session, version: Version, expirySec: number, owner: Owner): Session {

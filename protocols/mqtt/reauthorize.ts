@@ -13,7 +13,7 @@ import type { BrokerState } from './state.ts'
 /** More filters in a log line help nobody. */
 const MAX_LISTED = 20
 
-/** Takes subscriptions away that the client may not have any more; what waits for it of others' topics is dropped when its turn comes */
+/** Takes subscriptions away that the client may not have any more; what waits for it of others' topics is dropped when its turn comes. */
 export function reauthorize(state: BrokerState, session: Session, may: Authorizer): void {
   const revoked = [...session.subscriptions.keys()].filter((filter) => !may.maySubscribe(filter))
   for (const filter of revoked) {
@@ -31,10 +31,38 @@ export function reauthorize(state: BrokerState, session: Session, may: Authorize
   }))
 }
 
+/** Sessions that nobody is connected to. Most changes of a configuration are none of their rules: those of a listener are compared once, not per session. */
+export class KeptSessions {
+  readonly #state: BrokerState
+  readonly #judgedBy = new Map<string, readonly MqttPolicy[]>()
+
+  constructor(state: BrokerState) { this.#state = state }
+
+  /** One that has no owner yet is left as it is: whoever comes for it is asked then. */
+  reauthorize(): void {
+    const changed = new Map<string, readonly MqttPolicy[] | undefined>()
+    for (const session of this.#state.sessions.values()) {
+      if (session.link || !session.owner) continue
+      const { listener } = session.owner
+      if (!changed.has(listener)) changed.set(listener, this.#changedOf(listener))
+      const policies = changed.get(listener)
+      const may = policies && authorizerOf(session, policies)
+      if (may) reauthorize(this.#state, session, may)
+    }
+    for (const listener of this.#judgedBy.keys()) if (!changed.has(listener)) this.#judgedBy.delete(listener)
+  }
+
+  #changedOf(listener: string): readonly MqttPolicy[] | undefined {
+    const [before, now] = [this.#judgedBy.get(listener), this.#state.policiesOf(listener)]
+    if (before && now.length === before.length && now.every((policy, i) => policy === before[i])) return undefined
+    this.#judgedBy.set(listener, now)
+    return now
+  }
+}
+
 /** What the rules say of a session without a connection: every set that may apply has to agree. Undefined when nobody knows them: the listener is gone. */
-export function authorizerOf(state: BrokerState, session: Session): Authorizer | undefined {
+function authorizerOf(session: Session, known: readonly MqttPolicy[]): Authorizer | undefined {
   const client = clientOf(session.clientId, session.owner)
-  const known = state.policiesOf(session.owner?.listener)
   const policies: readonly MqttPolicy[] = known.length > 0 || !session.policy ? known : [session.policy]
   const all = policies.map((policy) => createAuthorizer(policy, client))
   return all.length < 2 ? all[0] : {
@@ -47,6 +75,6 @@ export function authorizerOf(state: BrokerState, session: Session): Authorizer |
 }
 
 export function mayPublishStill(state: BrokerState, session: Session, topic: string): boolean {
-  const may = authorizerOf(state, session)
+  const may = authorizerOf(session, state.policiesOf(session.owner?.listener))
   return may !== undefined && may.mayConnect() && may.mayPublish(topic)
 }

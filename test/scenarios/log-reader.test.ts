@@ -18,12 +18,12 @@ async function ask(port: number, page: string): Promise<string> {
   return (await res.toArray()).join('')
 }
 
-async function start(t: { after(fn: () => void): void }, env: NodeJS.ProcessEnv = {}): Promise<{ child: ChildProcess; admin: number; mqtt: number }> {
+async function start(t: { after(fn: () => void): void }, stdout: 'pipe' | number = 'pipe', env: NodeJS.ProcessEnv = {}): Promise<{ child: ChildProcess; admin: number; mqtt: number }> {
   const folder = testFolder(t)
   const [admin, mqtt] = (await freePorts(2)) as [number, number]
   fs.mkdirSync(path.join(folder, 'resources'))
   fs.writeFileSync(path.join(folder, 'agent.yaml'), `directory: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: ${admin}}\nlisteners: [{name: mqtt, kind: mqtt, port: ${mqtt}}]\n`)
-  const child = spawn(process.execPath, [MAIN, 'run', '--config', path.join(folder, 'agent.yaml')], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } })
+  const child = spawn(process.execPath, [MAIN, 'run', '--config', path.join(folder, 'agent.yaml')], { stdio: ['ignore', stdout, 'inherit'], env: { ...process.env, ...env } })
   t.after(() => { child.kill('SIGKILL') })
   await until('it is ready', () => ask(admin, '/ready').then((text) => text.startsWith('LIVE'), () => false))
   return { child, admin, mqtt }
@@ -67,6 +67,22 @@ test('nobody reads the log: the agent serves, drops lines with a count, and SIGT
   child.kill('SIGTERM')
   const [code] = (await once(child, 'exit')) as [number]
   assert.equal(code, 0)
+})
+
+test('standard output that is the journal gets priorities; another file with the same variable does not', async (t) => {
+  for (const isJournal of [true, false]) {
+    const file = path.join(testFolder(t), 'log')
+    const fd = fs.openSync(file, 'w')
+    const { dev, ino } = fs.fstatSync(fd)
+    const { child } = await start(t, fd, { JOURNAL_STREAM: `${dev}:${isJournal ? ino : ino + 1}` })
+    child.kill('SIGTERM')
+    const [code] = (await once(child, 'exit')) as [number]
+    fs.closeSync(fd)
+    const lines = fs.readFileSync(file, 'utf8').trimEnd().split('\n')
+    assert.equal(code, 0)
+    assert.ok(lines.length > 3)
+    assert.deepEqual(new Set(lines.map((l) => l.slice(0, l.indexOf('{')))), new Set([isJournal ? '<6>' : '']))
+  }
 })
 
 /** A connection that comes and goes: a line at debug. */

@@ -39,6 +39,13 @@ test('lines for a stream that broke or ended are counted, not thrown', () => {
   assert.deepEqual([output.dropped, output.isPending], [1, false])
 })
 
+test('a file on a full disk costs the line and nothing else', () => {
+  const stream = new Writable({ write: () => { throw new Error('ENOSPC') } })
+  const output = new LogOutput(stream, { isJournal: false })
+  output.write('x\n')
+  assert.equal(output.dropped, 1)
+})
+
 test('journald gets a priority in front of each line (sd-daemon(3)), nobody else does', () => {
   for (const journal of [true, false]) {
     const lines: string[] = []

@@ -117,6 +117,23 @@ test('whoever proves an identity starts anew where nobody proved one, and inheri
   assert.equal((await back.connect({ clientId: 'pump-1', ...KEEP })).reason, 0x87)
 })
 
+test('an owner who was known by a listener that is gone gives way, and leaves nothing; one with a SPIFFE id does not', async () => {
+  const t = new TestBroker()
+  await t.open({ listener: 'old name' }).connect({ clientId: 'x', ...KEEP })
+  await keptByPump(t)
+  t.open().stream.destroy()
+  const gone = t.open({ listener: 'old name' })
+  assert.equal((await gone.connect({ clientId: 'x', ...KEEP })).sessionPresent, true)
+  await gone.subscribe('a', { qos: 1 })
+  gone.stream.destroy()
+  await settle()
+  t.policies.delete('old name')
+  t.policies.delete('mqtt')
+  const next = t.open({ listener: 'new name' })
+  assert.deepEqual(await next.connect({ clientId: 'x', ...KEEP }).then(({ reason, sessionPresent }) => [reason, sessionPresent]), [0, false])
+  assert.equal((await t.open({ listener: 'new name' }).connect({ clientId: 'pump-1', ...KEEP })).reason, 0x87)
+})
+
 test('an id is free again when its session has expired or was ended by its owner', async () => {
   const t = new TestBroker()
   await keptByPump(t)

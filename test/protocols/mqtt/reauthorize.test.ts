@@ -100,6 +100,26 @@ test('a kept session loses a subscription also while its client is away, and wha
   }
 })
 
+test('a change of something else asks nothing of sessions that are kept; a listener that is back with other rules is asked', async () => {
+  const t = new TestBroker()
+  const sub = t.open()
+  await sub.connect({ clientId: 'sub', ...KEEP })
+  await sub.subscribe('secret/#', { qos: 1 })
+  sub.disconnect()
+  await settle()
+  t.broker.reauthorize()
+  const rules = t.policies.get('mqtt')!
+  t.policies.delete('mqtt')
+  t.broker.reauthorize()
+  t.policies.set('mqtt', rules)
+  t.broker.reauthorize()
+  assert.equal(t.metrics.total('mesh_mqtt_subscriptions_revoked_total'), 0)
+  t.policies.delete('mqtt')
+  t.broker.reauthorize()
+  t.usePolicy(ONLY_OPEN)
+  assert.equal(t.metrics.total('mesh_mqtt_subscriptions_revoked_total'), 1)
+})
+
 test('a SUBSCRIBE that is on its way to the disk when the rules change is not granted, and nothing retained comes of it', async () => {
   const t = new TestBroker()
   const pub = t.open()
