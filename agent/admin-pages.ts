@@ -21,7 +21,7 @@ export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
     ['/ready', get('200 LIVE when ready to serve, else 503 with what is missing (?detail: link, certificate, configuration)', (q) => ready(p, q.has('detail')))],
     ['/live', get('200 while the process works', () => ({ body: 'LIVE\n' }))],
     ['/status', get('what the agent does and what is wrong (JSON; ?format=text)', (q) => (q.get('format') === 'text' ? { body: statusText(p.status()) } : json(p.status())))],
-    ['/config_dump', get('the configuration in force, as Envoy shows it', () => json(configDump(p.configuration.applier.snapshot, { node: p.node, generation: p.configuration.applier.generation, identity: p.identity.current() })))],
+    ['/config_dump', get('the configuration in force, as Envoy shows it', () => json(configDump(p.configuration.applier.snapshot, { node: p.node.description, generation: p.configuration.applier.generation, identity: p.identity.current() })))],
     ['/clusters', get('clusters with their endpoints (?format=json)', (q) => clusters(p, q.get('format')))],
     ['/certs', get('the certificate in use', () => json(certs(p.status())))],
     ['/stats', get('counters, one a line', () => ({ body: statsText(p.metrics.text()) }))],

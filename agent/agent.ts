@@ -4,7 +4,7 @@
  */
 import path from 'node:path'
 import { sentRoots } from '../control-sync/identity/sent-roots.ts'
-import { describeNode } from '../control-sync/node.ts'
+import { snapshotOwner } from '../control-sync/node.ts'
 import { createBridge } from '../protocols/mqtt/bridge.ts'
 import { createBroker } from '../protocols/mqtt/broker.ts'
 import { openSpool } from '../protocols/mqtt/spool/spool.ts'
@@ -33,6 +33,7 @@ import { mqttPoliciesOf } from './mqtt-policies.ts'
 import { startAgentDns } from './dns.ts'
 import { startIdentity } from './identity.ts'
 import { EMPTY_TABLES, type Tables } from './model/tables.ts'
+import { OwnNode } from './own-node.ts'
 import { Readiness } from './readiness.ts'
 import { exposed, statusOf, unusedSockets } from './status-of.ts'
 import type { AgentStatus } from './status.ts'
@@ -44,8 +45,8 @@ export type AgentFacts = {
   /** No clock that shows less can be right; undefined in development. */
   readonly builtAtMs: number | undefined
   readonly hostName: string
-  /** Address of this machine, where agent.yaml names none. */
-  readonly ip: string
+  /** Address of this machine, where agent.yaml names none; left out: the machine is asked, again and again. */
+  readonly ip?: string | undefined
 }
 
 export type Agent = AsyncDisposable & {
@@ -94,7 +95,8 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const readiness = new Readiness()
   const listening = readiness.hold('ports')
   const stop = Promise.withResolvers<string>()
-  const node = describeNode(nodeSettingsOf(config, facts))
+  const settings = nodeSettingsOf(config, { ip: undefined, ...facts })
+  const node = scope.own(new OwnNode({ settings, addresses: world.addresses, clock, log }))
   prepareState(config.state, disk)
 
   const tables = new Current<Tables>(EMPTY_TABLES)
@@ -106,7 +108,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const files = new NamedFiles({ folders: config.control?.tlsFileFolders ?? [], systemRoots: world.systemRoots, nowMs: () => clock.monotonicMs() })
   // One thread reads both: the tables are made while it looks at the spool.
   const [configuration, spool] = await bothOwned(scope,
-    startConfiguration({ config, world, metrics, log, tables, identity, node, own, readiness, health: workload?.health, files }),
+    startConfiguration({ config, world, metrics, log, tables, identity, node, owner: snapshotOwner(settings), own, readiness, health: workload?.health, files }),
     openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }))
 
   const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))
@@ -136,12 +138,16 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock), { clock, log }))
   await admin.ports.try()
   for (const err of exposed(parts)) log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
+  scope.own(node.watchMachine(() => {
+    dataPath.addressesChanged()
+    for (const ports of [dns?.ports, admin.ports]) if (ports) detached('network', ports.try())
+  }))
   configuration.connect()
   identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.
   detached('health', readiness.whenReady().then(() => workload?.start()))
   if (world.inherited) detached('network', readiness.whenReady().then(() => dataPath.settled).then(() => { for (const err of unusedSockets(parts)) log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody') }))
-  log.info({ evt: 'agent.started', node: node.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')
+  log.info({ evt: 'agent.started', node: node.description.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')
 
   return {
     ready: readiness.whenReady(), stopRequested: stop.promise,

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { GrpcTransport } from '../control-sync/ads-stream.ts'
 import { Applier } from '../control-sync/apply.ts'
 import { startDirectorySync } from '../control-sync/directory/sync.ts'
-import { hasWorkloadEntry, type NodeDescription } from '../control-sync/node.ts'
+import { hasWorkloadEntry } from '../control-sync/node.ts'
 import { SnapshotSaver } from '../control-sync/snapshot-saver.ts'
 import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
 import { startSync, type Link, type Sync } from '../control-sync/sync.ts'
@@ -22,6 +22,7 @@ import { sealerFrom } from './identity.ts'
 import type { Listener } from './model/listener.ts'
 import type { WorkloadHealth } from './model/readiness-probe.ts'
 import type { Tables } from './model/tables.ts'
+import type { OwnNode } from './own-node.ts'
 import type { Readiness } from './readiness.ts'
 
 /** Who has a configuration serves first: loading gRPC takes as long as the rest of the start. Devices that boot together come spread. */
@@ -46,7 +47,9 @@ export type ConfigurationOptions = {
   readonly log: Log
   readonly tables: Current<Tables>
   readonly identity: AgentIdentity
-  readonly node: NodeDescription
+  readonly node: OwnNode
+  /** Whose the stored snapshot is. */
+  readonly owner: string
   readonly own: readonly Listener[]
   readonly readiness: Readiness
   /** Told to a control plane that keeps a WorkloadEntry for this node. */
@@ -60,15 +63,15 @@ export async function startConfiguration(o: ConfigurationOptions): Promise<Confi
   return o.config.directory === undefined ? fromControlPlane(o) : fromDirectory(o, o.config.directory)
 }
 
-async function fromControlPlane({ config, world, metrics, log, tables, identity, node, own, readiness, health, files }: ConfigurationOptions): Promise<Configuration> {
+async function fromControlPlane({ config, world, metrics, log, tables, identity, node, owner, own, readiness, health, files }: ConfigurationOptions): Promise<Configuration> {
   const { clock, random, disk } = world
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
   let sync: Sync | undefined
-  const { store, stored } = await openSnapshotStore({ openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db'), node: node.id, sealer: sealerFrom(config, disk), log, metrics })
-  const saver = new SnapshotSaver({ node: node.id, store, copyIntervalMs: control.snapshotCopyIntervalMs, clock, log, metrics })
+  const { store, stored } = await openSnapshotStore({ openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db'), node: owner, sealer: sealerFrom(config, disk), log, metrics })
+  const saver = new SnapshotSaver({ node: owner, store, copyIntervalMs: control.snapshotCopyIntervalMs, clock, log, metrics })
   const authorization = { maxAgeMs: control.authorizationMaxAgeMs, isConnected: () => sync?.link.state === 'connected' }
-  const applier = new Applier({ node: node.id, tables, saver, clock, log, metrics, authorization, files })
+  const applier = new Applier({ node: owner, tables, saver, clock, log, metrics, authorization, files })
   const latch = readiness.hold('a configuration')
   const hasStored = stored !== undefined
   if (stored) {
@@ -76,7 +79,8 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     latch[Symbol.dispose]()
   }
   const transport = new GrpcTransport({
-    control: controlPlaneOf(control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: identity.judge }), node, identity, clock,
+    control: controlPlaneOf(control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: identity.judge }),
+    get node() { return node.description }, hasAddress: () => node.address !== undefined, identity, clock,
     protocol: control.protocol, compression: control.compression, onCertificateRefused: () => identity.certificateRefused(),
   })
   let later: Timer | undefined
@@ -86,7 +90,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     link: () => sync?.link ?? waiting,
     connect() {
       const start = (): void => {
-        sync = startSync({ ...control, transport, onProof: (fn) => identity.watch(fn), applier, clock, random, log, metrics, ownRoutes: ownRoutes(own), names: config.dns !== undefined, health: hasWorkloadEntry(node) ? health : undefined })
+        sync = startSync({ ...control, transport, onProof: (fn) => identity.watch(fn), onNode: (fn) => node.watch(fn), applier, clock, random, log, metrics, ownRoutes: ownRoutes(own), names: config.dns !== undefined, health: hasWorkloadEntry(node.description) ? health : undefined })
         detached('configuration', sync.synced.then(() => latch[Symbol.dispose]()))
       }
       if (hasStored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)
@@ -102,9 +106,9 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   }
 }
 
-async function fromDirectory({ config, world, metrics, log, tables, node, readiness }: ConfigurationOptions, folder: string): Promise<Configuration> {
+async function fromDirectory({ config, world, metrics, log, tables, owner, readiness }: ConfigurationOptions, folder: string): Promise<Configuration> {
   const { clock, disk } = world
-  const applier = new Applier({ node: node.id, tables, saver: undefined, clock, log, metrics, readFile: (file) => disk.read(file)?.toString('utf8') })
+  const applier = new Applier({ node: owner, tables, saver: undefined, clock, log, metrics, readFile: (file) => disk.read(file)?.toString('utf8') })
   const latch = readiness.hold('a configuration')
   const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
   const synced = sync.synced.then(() => latch[Symbol.dispose]())

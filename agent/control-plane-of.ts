@@ -50,7 +50,8 @@ export function tokenIn(content: Buffer, where: string): string | undefined {
   return token
 }
 
-export function nodeSettingsOf(config: AgentConfig, p: { readonly version: string; readonly hostName: string; readonly ip: string }): NodeSettings {
+/** @param p.ip where agent.yaml names none */
+export function nodeSettingsOf<Ip extends string | undefined>(config: AgentConfig, p: { readonly version: string; readonly hostName: string; readonly ip: Ip }): Omit<NodeSettings, 'ip'> & { readonly ip: string | Ip } {
   const { node } = config
   return {
     ...node, name: node.name ?? p.hostName, ip: node.ip ?? p.ip, version: p.version, capture: config.capture, dns: config.dns !== undefined,

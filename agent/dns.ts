@@ -1,14 +1,14 @@
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import type { NodeDescription } from '../control-sync/node.ts'
 import type * as Dns from '../protocols/dns/proxy.ts'
 import type { Context } from '../protocols/context.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration.ts'
 import type { Disk } from './core/disk.ts'
 import { sealerFrom } from './identity.ts'
+import type { OwnNode } from './own-node.ts'
 
-export type AgentDnsOptions = { readonly config: AgentConfig; readonly ctx: Context; readonly disk: Disk; readonly node: NodeDescription; readonly configuration: Configuration }
+export type AgentDnsOptions = { readonly config: AgentConfig; readonly ctx: Context; readonly disk: Disk; readonly node: OwnNode; readonly configuration: Configuration }
 
 /** Undefined without a `dns` section. Never rejects: ports that cannot be had are tried again. */
 export async function startAgentDns({ config, ctx, disk, node, configuration }: AgentDnsOptions): Promise<Dns.DnsProxy | undefined> {
@@ -19,7 +19,7 @@ export async function startAgentDns({ config, ctx, disk, node, configuration }: 
   return startDns({
     ...ctx, disk, settings: config.dns, namespace,
     // The node's id ends in NAMESPACE.DOMAIN.
-    domain: node.id.slice(node.id.lastIndexOf('~') + 1).slice(namespace.length + 1),
+    domain: node.description.id.slice(node.description.id.lastIndexOf('~') + 1).slice(namespace.length + 1),
     awaited() {
       const { heard, stale } = configuration.applier
       if (heard.has('nameTable')) return 'nothing'

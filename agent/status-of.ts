@@ -1,5 +1,5 @@
 /** Collects AgentStatus from the parts. Everything that is wrong becomes a problem with a code and a remedy. */
-import { hasWorkloadEntry, type NodeDescription } from '../control-sync/node.ts'
+import { hasWorkloadEntry } from '../control-sync/node.ts'
 import type { HealthChecker } from '../protocols/health/checker.ts'
 import type { Bridge } from '../protocols/mqtt/bridge.ts'
 import type { Broker } from '../protocols/mqtt/broker.ts'
@@ -22,13 +22,14 @@ import { wantedListeners } from '../protocols/wanted-listeners.ts'
 import type { FilterChain, Listener } from './model/listener.ts'
 import type { ResourceKind } from './model/snapshot.ts'
 import type { Tables } from './model/tables.ts'
+import type { OwnNode } from './own-node.ts'
 import type { Readiness } from './readiness.ts'
 import type { AgentStatus, Problem } from './status.ts'
 
 export type StatusParts = {
   readonly config: AgentConfig
   readonly facts: AgentFacts
-  readonly node: NodeDescription
+  readonly node: OwnNode
   readonly startedMs: number
   readonly clock: Clock
   readonly metrics: Metrics
@@ -69,7 +70,7 @@ export function statusOf(p: StatusParts): AgentStatus {
   const identity = p.identity.current()
   const { snapshot } = applier
   return {
-    version: p.facts.version, node: p.node.id, state: p.isDraining() ? 'draining' : p.readiness.ready ? 'ready' : 'starting',
+    version: p.facts.version, node: p.node.description.id, state: p.isDraining() ? 'draining' : p.readiness.ready ? 'ready' : 'starting',
     waitingFor: p.readiness.pending, uptimeSec: sinceSec(p.startedMs),
     control: {
       mode: link.mode, address: link.address, link: link.state, sinceSec: sinceSec(link.sinceMs),
@@ -113,7 +114,7 @@ function dnsOf({ dns }: StatusParts): AgentStatus['dns'] {
 function workloadOf({ workload, node, configuration }: StatusParts, sinceSec: (ms: number) => number): AgentStatus['workload'] {
   if (!workload) return undefined
   const { state, reason, sinceMs } = workload.health.get()
-  return { probe: workload.what, state, reason, sinceSec: sinceSec(sinceMs), told: configuration.link().mode === 'control plane' && hasWorkloadEntry(node) }
+  return { probe: workload.what, state, reason, sinceSec: sinceSec(sinceMs), told: configuration.link().mode === 'control plane' && hasWorkloadEntry(node.description) }
 }
 
 function workloadProblem({ workload }: StatusParts): MeshError | undefined {

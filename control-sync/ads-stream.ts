@@ -21,7 +21,10 @@ const LAST_WORDS_MS = 1_000
 
 export type GrpcTransportOptions = {
   readonly control: ControlPlane
+  /** Read anew for each stream. */
   readonly node: NodeDescription
+  /** False: this node has no address yet, and would be registered under one that is everybody's. Left out: it has. */
+  readonly hasAddress?: () => boolean
   readonly identity: IdentitySource
   readonly clock: Clock
   /** `auto`: delta, and the state of the world from a server that does not know delta. */
@@ -50,7 +53,7 @@ export class GrpcTransport implements AdsTransport {
   get address(): string { const { addresses } = this.#o.control; return addresses[this.#turn % addresses.length]! }
   get without(): ReadonlySet<ResourceKind> { return this.#learnedOf(this.address).without }
 
-  /** Rejects with MESH_NO_IDENTITY, MESH_CONTROL_TLS or MESH_CONTROL_UNREACHABLE (a name that nobody knows). */
+  /** Rejects with MESH_NO_IDENTITY, MESH_CONTROL_TLS, MESH_NO_ADDRESS or MESH_CONTROL_UNREACHABLE (a name that nobody knows). */
   async open(events: AdsStreamEvents): Promise<AdsStream> {
     try { return await this.#open(events) } catch (thrown) {
       this.#turn++
@@ -64,6 +67,8 @@ export class GrpcTransport implements AdsTransport {
     const grpc = await loadGrpc()
     const { identity, token, shown } = proofOf(control, source.current(), { wallMs: clock.wallMs(), certificateRefused: this.#certificateRefused })
     const { target, options } = await reach(control, address, Math.floor(this.#turn / control.addresses.length))
+    // A control plane on this very machine is reached without any.
+    if (this.#o.hasAddress?.() === false && !isLoopback(target)) throw new MeshError('MESH_NO_ADDRESS', 'this machine has no address yet under which the mesh could know it')
     const learned = this.#learnedOf(address)
     const client: Client = new grpc.Client(target, channelCredentials(grpc, control, identity), { ...options, ...(compression === 'gzip' && !learned.plain ? { 'grpc.default_compression_algorithm': GZIP } : {}) })
     const openedMs = clock.monotonicMs()
@@ -138,6 +143,9 @@ export class GrpcTransport implements AdsTransport {
     }, events)
   }
 }
+
+/** @param target HOST:PORT, or as gRPC takes it, ipv4:A:P,A:P */
+const isLoopback = (target: string): boolean => /^(ipv[46]:)?(127\.[\d.]+|localhost|\[::1\]):\d+(,|$)/.test(target)
 
 /** `finish`: nothing more is said; `heard` is called when the control plane has ended its side too. */
 type Call = { send(request: AdsRequest): void; sendHealth(health: WorkloadHealth): void; finish(heard: () => void): void; cancel(): void }

@@ -15,6 +15,11 @@ export type Loaded = {
   readonly sealing: boolean
 }
 
+/** Earlier versions named it by Envoy's node id, sidecar~IP~NAME.NS~DOMAIN, and lost it with the address. */
+function isOf(stored: string, node: string): boolean {
+  return stored === node || /^sidecar~[^~]+~([^~]+)~[^~]*$/.exec(stored)?.[1] === node.split(' ')[0]
+}
+
 const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
 const SEALING = 'sealing'
 
@@ -25,7 +30,9 @@ export async function load(storage: Storage, node: string, records: Records): Pr
   const [generation, copiedGeneration, copiedAtMs] = [number('generation') ?? 0, number('copied_generation'), number('copied_at_ms')]
   const common = { everSaved: state.has('node'), copied: copiedGeneration === undefined ? undefined : { generation: copiedGeneration, atMs: copiedAtMs ?? 0 }, sealing: state.has(SEALING) }
   if (!state.has('node') && state.get('tally') !== '0') throw new MeshError('MESH_STORAGE_DAMAGED', 'it does not say whose it is')
-  if (state.get('node') !== node) return { ...common, stored: undefined, copied: undefined }
+  const stored = state.get('node')
+  if (stored === undefined || !isOf(stored, node)) return { ...common, stored: undefined, copied: undefined }
+  if (stored !== node) await storage.commit([put('node', node)]).catch(() => undefined)
   // A control plane that was heard of and sent nothing: taken for a snapshot, it would have the agent ready with an empty one.
   if (generation === 0) return { ...common, stored: undefined }
   const resources = Object.fromEntries(KINDS.map((kind) => [kind, new Map<string, RawResource>()])) as Record<ResourceKind, Map<string, RawResource>>
@@ -90,7 +97,7 @@ const CHANGES_PER_PIECE = 256
 
 export function* savePieces({ node, generation, savedAtMs, contactAtMs, changedAtMs, changes }: Save, records: Records): Generator<readonly Statement[]> {
   // What another node left must not live on beside ours.
-  yield [{ sql: 'DELETE FROM record WHERE EXISTS (SELECT 1 FROM state WHERE key = \'node\' AND value <> ?)', params: [node] }]
+  yield [{ sql: 'DELETE FROM record WHERE EXISTS (SELECT 1 FROM state WHERE key = \'node\' AND value <> ? AND value NOT GLOB ?)', params: [node, `sidecar~*~${node.split(' ')[0]}~*`] }]
   const byKey = new Map<string, SavedChange>()
   for (const some of piecesOf(changes)) {
     // With a key it is a keyed hash of each name, which takes long for thousands.

@@ -74,6 +74,8 @@ export type SyncOptions = {
   readonly ownRoutes: ReadonlySet<string>
   /** Calls back when what proves who we are has changed: whoever was refused for that does not wait. */
   readonly onProof?: ((fn: () => void) => Disposable) | undefined
+  /** Calls back when this node has become another for the control plane: its address has changed. It is told on a new stream. */
+  readonly onNode?: ((fn: () => void) => Disposable) | undefined
   /** Told on every stream and at every change. Only where the control plane keeps a WorkloadEntry for this node: another istiod may die of it. */
   readonly health?: Current<WorkloadHealth> | undefined
 }
@@ -109,6 +111,10 @@ class AdsSync implements Sync {
   readonly #refused: Refused
   #link: Link
   #talk: Talk | undefined
+  #end: ((reason: MeshError) => void) | undefined
+  readonly #onNode: Disposable | undefined
+  /** Since the stream at hand, or the last one, was opened. */
+  #moved = new AbortController()
 
   constructor(options: SyncOptions) {
     this.#o = options
@@ -120,6 +126,10 @@ class AdsSync implements Sync {
     const inForce = { get clusterCount() { return applier.snapshot.resources.cluster.size }, references: (kind: ResourceKind, name: string) => applier.references(kind, name) }
     this.#shrink = new Shrink({ ...options, inForce, release: (changes) => this.#talk?.enqueue(() => this.#release(changes)) })
     this.#refused = new Refused(options, (kind, names) => { for (const request of this.#talk?.protocol.again(kind, names) ?? []) this.#talk?.send(request) })
+    this.#onNode = options.onNode?.(() => {
+      this.#moved.abort()
+      this.#end?.(new MeshError('MESH_CONTROL_UNREACHABLE', 'the address of this node is another now'))
+    })
     this.#running = this.#run()
   }
 
@@ -127,6 +137,7 @@ class AdsSync implements Sync {
   get synced(): Promise<void> { return this.#synced.promise }
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
+    this.#onNode?.[Symbol.dispose]()
     this.#shrink[Symbol.dispose]()
     this.#refused[Symbol.dispose]()
     await this.#running
@@ -137,8 +148,10 @@ class AdsSync implements Sync {
     for (let failures = 0; !this.#stop.signal.aborted;) {
       this.#change({ state: 'connecting', address: this.#o.transport.address })
       const openedMs = clock.monotonicMs()
+      this.#moved = new AbortController()
       const { reason, answeredMs } = await this.#stream()
       if (this.#stop.signal.aborted) return
+      if (this.#moved.signal.aborted) { failures = 0; continue }
       this.#streams.cell({ result: answeredMs === undefined ? 'failed' : 'ended' }).value++
       // An age limit (istiod: 30 min), a restart: the normal life of a stream.
       const wasCut = answeredMs !== undefined && reason.code === 'MESH_CONTROL_UNREACHABLE'
@@ -155,7 +168,7 @@ class AdsSync implements Sync {
   async #wait(ms: number, { code }: MeshError): Promise<void> {
     const woken = new AbortController()
     using _watch = OF_WHO_WE_ARE.has(code) ? this.#o.onProof?.(() => woken.abort()) : undefined
-    await this.#o.clock.sleep(ms, AbortSignal.any([this.#stop.signal, woken.signal])).catch(() => undefined)
+    await this.#o.clock.sleep(ms, AbortSignal.any([this.#stop.signal, this.#moved.signal, woken.signal])).catch(() => undefined)
   }
 
   #report(reason: MeshError, { isNormal, waitMs }: { isNormal: boolean; waitMs: number }): void {
@@ -190,6 +203,7 @@ class AdsSync implements Sync {
       this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
       enqueue(() => this.#respond(response))
     }
+    this.#end = ended.resolve
     this.#shrink.newStream()
     this.#talk = { heard: new Set(), protocol, send: (r) => stream?.send(r), enqueue }
     try {
@@ -205,6 +219,7 @@ class AdsSync implements Sync {
     } finally {
       silence.cancel()
       initial?.cancel()
+      this.#end = undefined
       this.#stop.signal.removeEventListener('abort', onStop)
       this.#refused.pause()
       stream?.close()

@@ -10,6 +10,7 @@ import { createBoundedLog } from '../core/log.ts'
 import { realWorld } from '../core/real-world.ts'
 import type { StorageWorker } from '../core/storage-thread-handle.ts'
 import { serviceManager } from '../sd-notify.ts'
+import type { AgentStatus } from '../status.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
@@ -28,13 +29,17 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   const world = realWorld({ bundle, worker, listenFds: io.listenFds, systemRoots: io.env['SSL_CERT_FILE'] || undefined })
   const capture = captureProblem(config, world.inherited)
   if (capture) log.warn({ evt: 'config.capture', err: capture }, 'redirected connections cannot be served')
-  await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname(), ip: firstAddress() })
   const watchdogUsec = Number(io.env['WATCHDOG_USEC'])
+  let isAlive = (): boolean => true
   using service = serviceManager({
-    notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => agent.alive(), clock: world.clock, log,
+    notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => isAlive(), clock: world.clock, log,
   })
+  await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname() })
+  isAlive = () => agent.alive()
   io.settled({ inUse: agent.inUse, isIdle: () => agent.connections === 0, watch: (changed) => { agent.onConfiguration(changed) } })
-  detached('process', agent.ready.then(() => service.ready(`serving as ${agent.status().certificate?.spiffeId ?? agent.status().node}`)))
+  // What is on disk is served, and what is not there yet is waited for by the agent and not by the boot: its ports are open, and /ready says what is missing.
+  service.ready(summary(agent.status()))
+  if (agent.status().state !== 'ready') detached('process', agent.ready.then(() => service.status(summary(agent.status()))))
   const reason = await Promise.race([io.stopRequested(), agent.stopRequested, last.broken])
   log.info({ evt: 'agent.stopping', reason }, 'draining')
   service.stopping()
@@ -43,8 +48,6 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   return last.isBroken ? 1 : 0
 }
 
-/** The address of this machine that others can reach, as far as the machine itself knows. */
-export function firstAddress(): string {
-  const all = Object.values(os.networkInterfaces()).flatMap((a) => a ?? []).filter((a) => !a.internal && !a.address.startsWith('fe80:'))
-  return (all.find((a) => a.family === 'IPv4') ?? all[0])?.address ?? '127.0.0.1'
+function summary({ state, waitingFor, certificate, node }: AgentStatus): string {
+  return state === 'starting' ? `waiting for ${waitingFor.join(', ')}` : `serving as ${certificate?.spiffeId ?? node}`
 }

@@ -1,3 +1,4 @@
+import { systemAddresses } from './addresses.ts'
 import type { Bundle } from './bundle.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import { systemDisk } from './disk.ts'
@@ -20,5 +21,5 @@ type Process = {
 export function realWorld({ listenFds, systemRoots, ...p }: Process): World {
   const inherited = listenFds && (listenFds.fds.length > 0 || listenFds.problem !== undefined) ? new InheritedSockets(listenFds) : undefined
   const network = inherited?.over(systemNetwork) ?? systemNetwork
-  return { clock: systemClock, random: systemRandom, network, inherited, disk: systemDisk, systemRoots, openStorage: openStorageWith(p) }
+  return { clock: systemClock, random: systemRandom, network, inherited, disk: systemDisk, addresses: systemAddresses, systemRoots, openStorage: openStorageWith(p) }
 }

@@ -12,6 +12,8 @@ export type World = {
   /** What `network.listen` takes instead of opening a port. Undefined: nothing was passed. */
   readonly inherited?: InheritedSockets | undefined
   readonly disk: Disk
+  /** Of this machine, as others reach it; the preferred one first. They come and go. */
+  readonly addresses: () => readonly string[]
   /** SSL_CERT_FILE: the roots that this machine trusts, where they are not in the usual file. */
   readonly systemRoots?: string | undefined
   readonly openStorage: OpenStorage

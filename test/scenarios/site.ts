@@ -50,6 +50,8 @@ export class TestAgent {
   /** Parts of the world that are not the real ones. */
   over: Partial<World> = {}
   builtAtMs: number | undefined
+  /** Undefined: the machine's own. */
+  ip: string | undefined = '127.0.0.1'
   /** Port; 0: any. */
   admin = 0
   #agent: Agent | undefined
@@ -67,7 +69,7 @@ export class TestAgent {
     if (!loaded.ok) assert.fail(JSON.stringify(loaded.problems))
     const log = createLog('debug', { write: (line) => { this.lines.push(JSON.parse(line) as Record<string, unknown>) } })
     const world = { ...realWorld({ bundle: undefined }), ...this.over }
-    this.#agent = await startAgent(loaded.config, world, { log, version: '0.0.0-test', builtAtMs: this.builtAtMs, hostName: 'test-host', ip: '127.0.0.1' })
+    this.#agent = await startAgent(loaded.config, world, { log, version: '0.0.0-test', builtAtMs: this.builtAtMs, hostName: 'test-host', ip: this.ip })
     return this.#agent
   }
   async stop(): Promise<void> {

@@ -1,0 +1,70 @@
+/**
+ * Who this node is to a control plane, while its address comes and goes: DHCP is late, a lease ends, another uplink takes over. Which address it was
+ * first is no part of who it is.
+ */
+import { describeNode, type NodeDescription, type NodeSettings } from '../control-sync/node.ts'
+import type { Clock, Timer } from './core/clock.ts'
+import { Current } from './core/current.ts'
+import type { Log } from './core/log.ts'
+
+const LOOK_MS = 3_000
+/** Of one without an address, for whoever asks here. No control plane hears it, but one on this machine. */
+const NO_ADDRESS = '127.0.0.1'
+
+type Options = {
+  /** `ip`: the address that is fixed by configuration. */
+  readonly settings: Omit<NodeSettings, 'ip'> & { readonly ip: string | undefined }
+  readonly addresses: () => readonly string[]
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export class OwnNode implements Disposable {
+  readonly #o: Options
+  readonly #address: Current<string | undefined>
+  readonly #watchers = new Set<() => void>()
+  #description: NodeDescription
+  #all: readonly string[]
+  #timer: Timer | undefined
+
+  constructor(options: Options) {
+    this.#o = options
+    this.#all = options.addresses()
+    this.#address = new Current(options.settings.ip ?? this.#all[0])
+    this.#description = this.#describe()
+    this.#timer = options.clock.after(LOOK_MS, () => { this.#look(); this.#timer?.refresh() })
+  }
+
+  /** Undefined: there is none yet. The last one, when it is gone and there is no other. */
+  get address(): string | undefined { return this.#address.get() }
+  get description(): NodeDescription { return this.#description }
+  /** Called when the address of this node has become another. */
+  watch(fn: () => void): Disposable { return this.#address.watch(fn) }
+  /** Called when this machine has other addresses than before, whichever is this node's. */
+  watchMachine(fn: () => void): Disposable {
+    this.#watchers.add(fn)
+    return { [Symbol.dispose]: () => { this.#watchers.delete(fn) } }
+  }
+  [Symbol.dispose](): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  #look(): void {
+    const { addresses, settings, log } = this.#o
+    const all = addresses()
+    if (all.join() === this.#all.join()) return
+    this.#all = all
+    const known = this.#address.get()
+    // As long as it is there it stays, whatever comes beside it: each change is a new registration.
+    const next = settings.ip ?? (known !== undefined && all.includes(known) ? known : all[0] ?? known)
+    log.info({ evt: 'node.addresses', addresses: all, node: next }, 'the addresses of this machine have changed')
+    if (next !== known) {
+      this.#description = this.#describe(next)
+      this.#address.swap(next)
+    }
+    for (const told of this.#watchers) told()
+  }
+
+  #describe(ip = this.#address.get()): NodeDescription { return describeNode({ ...this.#o.settings, ip: ip ?? NO_ADDRESS }) }
+}
