@@ -59,6 +59,8 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status percentage',
   'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext': 'common_tls_context sni auto_host_sni auto_sni_san_validation',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': 'common_tls_context require_client_certificate',
+  // The look takes what it needs, whatever it was to begin with.
+  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector': 'initial_read_buffer_size',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters': 'tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites',
   'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': 'tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config '
     + 'combined_validation_context alpn_protocols',

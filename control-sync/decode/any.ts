@@ -3,7 +3,7 @@ import { fromBinary, type DescMessage, type JsonObject, type MessageShape } from
 import type { Any } from '@bufbuild/protobuf/wkt'
 import { TypedStructSchema as UdpaTypedStruct } from '../proto/gen/udpa/type/v1/typed_struct_pb.ts'
 import { TypedStructSchema as XdsTypedStruct } from '../proto/gen/xds/type/v3/typed_struct_pb.ts'
-import type { At } from './at.ts'
+import { noteIgnored, type At } from './at.ts'
 
 /** The type's full name: what follows the last slash of the type URL. */
 export function typeNameOf(any: Any | undefined): string {
@@ -17,6 +17,12 @@ export function unpack<T extends DescMessage>(at: At, any: Any | undefined, sche
     at.issue(`the bytes are no ${schema.typeName}: ${err instanceof Error ? err.message : String(err)}`)
     return undefined
   }
+}
+
+/** Of a type that has no settings for us: whatever stands in it is told. */
+export function notedOnly(at: At, any: Any | undefined, schema: DescMessage): void {
+  const message = any && any.value.length > 0 ? unpack(at, any, schema) : undefined
+  if (message) noteIgnored(at, schema, message)
 }
 
 /** @returns the type and value that a TypedStruct (xds.type.v3 or udpa.type.v1) stands for; undefined for any other type. */

@@ -103,6 +103,8 @@ export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: M
     if (value === undefined) continue
     if (acted && !acted.has(field.name)) at.in(field.name).ignore()
     else if (field.message && descend(field.message)) noteBelow(at.in(field.name), field, field.message, value)
+    // Decoders take some such value for its field's default; where that would be weaker they have an issue of their own.
+    else if (field.enum && typeof value === 'number' && !field.enum.value[value]) at.in(field.name).ignore(`unknown value ${value}`)
   }
   for (const { no } of message.$unknown ?? []) at.in(fieldName(schema, no)).ignore()
 }

@@ -6,16 +6,17 @@ import type { CircuitBreakers } from '../proto/gen/envoy/config/cluster/v3/circu
 import { Cluster_DiscoveryType as Type, Cluster_DnsLookupFamily as Family, Cluster_LbPolicy as Lb, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
 import { RoutingPriority, type TransportSocket } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
+import { RawBufferSchema } from '../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { UpstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
-import { effectiveType, typeNameOf, unpack } from './any.ts'
+import { effectiveType, notedOnly, typeNameOf, unpack } from './any.ts'
 import { noteIgnored, type At } from './at.ts'
 import { clusterLoad, textFields } from './endpoint.ts'
+import { OBSERVING_NETWORK_FILTERS } from './known-filters.ts'
 import { upstreamTls } from './tls.ts'
 import { limit, ms, msOrNone } from './values.ts'
 
 const HTTP_OPTIONS = HttpProtocolOptionsSchema.typeName
-const RAW_BUFFER = 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer'
 const INTERNAL_UPSTREAM = 'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport'
 const PLAINTEXT: Transport = { kind: 'plaintext' }
 /** Envoy's bounds: RingHashLbConfig and MaglevLbConfig.table_size. */
@@ -29,6 +30,11 @@ export function cluster(at: At, from: XCluster): Cluster {
   const common = http?.commonHttpProtocolOptions
   const auto = { sni: http?.upstreamHttpProtocolOptions?.autoSni ?? false, san: http?.upstreamHttpProtocolOptions?.autoSanValidation ?? false }
   const httpAt = at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('common_http_protocol_options')
+  for (const [i, filter] of from.filters.entries()) {
+    const here = at.in('filters').item(i)
+    const what = effectiveType(here.in('typed_config'), filter.typedConfig) || filter.name
+    if (!OBSERVING_NETWORK_FILTERS.has(what)) here.ignore(`the filter ${what} is not implemented`)
+  }
   const header = http?.upstreamHttpProtocolOptions?.overrideAutoSniHeader ?? ''
   if ((auto.sni || auto.san) && !['', ':authority', 'host'].includes(header.toLowerCase())) {
     at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('upstream_http_protocol_options').in('override_auto_sni_header').issue('only the host of a request can be its name')
@@ -188,8 +194,8 @@ function transport(at: At, socket: TransportSocket | undefined, auto: { readonly
   if (!socket) return undefined
   const any = socket.configType.value
   const type = typeNameOf(any)
-  if (type === RAW_BUFFER || type === '' && socket.name === 'envoy.transport_sockets.raw_buffer') return PLAINTEXT
   const here = at.in('typed_config')
+  if (type === RawBufferSchema.typeName || type === '' && socket.name === 'envoy.transport_sockets.raw_buffer') { notedOnly(here, any, RawBufferSchema); return PLAINTEXT }
   const context = unpack(here, any, UpstreamTlsContextSchema)
   if (context) {
     noteIgnored(here, UpstreamTlsContextSchema, context)

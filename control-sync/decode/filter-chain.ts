@@ -7,8 +7,9 @@ import { FilterChainMatch_ConnectionSourceType as Source, type Filter, type Filt
 import { HttpConnectionManagerSchema } from '../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { RBACSchema } from '../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
 import { TcpProxySchema, type TcpProxy } from '../proto/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
+import { RawBufferSchema } from '../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { DownstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
-import { effectiveType, typeNameOf, unpack } from './any.ts'
+import { effectiveType, notedOnly, typeNameOf, unpack } from './any.ts'
 import { hasUnknown, noteIgnored, type At } from './at.ts'
 import { configOf, unconfigured } from './discovered.ts'
 import { httpManager } from './http.ts'
@@ -46,7 +47,7 @@ function transport(at: At, { transportSocket: socket }: XFilterChain): { readonl
   const any = socket.configType.value
   const here = at.in('typed_config')
   const type = typeNameOf(any)
-  if (type === 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' || type === '' && socket.name === 'envoy.transport_sockets.raw_buffer') return { tls: undefined }
+  if (type === RawBufferSchema.typeName || type === '' && socket.name === 'envoy.transport_sockets.raw_buffer') { notedOnly(here, any, RawBufferSchema); return { tls: undefined } }
   const context = unpack(here, any, DownstreamTlsContextSchema)
   if (context) {
     noteIgnored(here, DownstreamTlsContextSchema, context)

@@ -4,8 +4,12 @@
  */
 import type { ConnectionMatch, Listener } from '../../agent/model/listener.ts'
 import { matchesPort } from '../../agent/model/listener.ts'
+import type { DescMessage } from '@bufbuild/protobuf'
+import { HttpInspectorSchema } from '../proto/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
+import { OriginalDstSchema } from '../proto/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'
+import { TlsInspectorSchema } from '../proto/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
 import type { ListenerFilter, ListenerFilterChainMatchPredicate as Predicate } from '../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
-import { effectiveType, typeNameOf } from './any.ts'
+import { effectiveType, notedOnly, typeNameOf } from './any.ts'
 import { hasUnknown, type At } from './at.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from './known-filters.ts'
 
@@ -27,6 +31,7 @@ export function listenerFilters(at: At, filters: readonly ListenerFilter[], unkn
     const type = typeNameOf(any)
     const known = type === '' ? LISTENER_FILTER_NAMES[filter.name] : BY_TYPE.get(type)
     const disabled = filter.filterDisabled ? predicate(here.in('filter_disabled'), filter.filterDisabled, 0) ?? NEVER : NEVER
+    if (known) notedOnly(here.in('typed_config'), any, SCHEMAS[known])
     if (known) { off.set(known, [...off.get(known) ?? [], disabled]); continue }
     // Keeps nobody out: the application sees another address of its client, and x-forwarded-for as ever.
     if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) { here.ignore('original_src: the application sees an address of this machine instead of its client\'s'); continue }
@@ -39,6 +44,8 @@ export function listenerFilters(at: At, filters: readonly ListenerFilter[], unkn
     blocks: (port) => blocking.find((b) => port === undefined ? b.off.kind !== 'any' : !matchesPort(b.off, port))?.reason,
   }
 }
+
+const SCHEMAS: Readonly<Record<Inspector, DescMessage>> = { tls: TlsInspectorSchema, http: HttpInspectorSchema, originalDst: OriginalDstSchema }
 
 const NEVER: ConnectionMatch = { kind: 'not', of: { kind: 'any' } }
 

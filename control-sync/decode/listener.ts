@@ -1,6 +1,6 @@
 /** envoy.config.listener.v3.Listener → Listener. */
 import type { Listener } from '../../agent/model/listener.ts'
-import { TrafficDirection } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
+import { TrafficDirection, TrafficDirectionSchema } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { Listener as XListener } from '../proto/gen/envoy/config/listener/v3/listener_pb.ts'
 import { At } from './at.ts'
 import { ANY_CONNECTION, blockedChain, filterChain } from './filter-chain.ts'
@@ -11,6 +11,7 @@ export function listener(at: At, from: XListener): Listener {
   if (from.name === '') at.in('name').issue('is missing')
   const address = socketAddress(at.in('address'), from.address)
   const direction = directionOf(from)
+  if (!TrafficDirectionSchema.value[from.trafficDirection]) at.in('traffic_direction').issue(`unknown value ${from.trafficDirection}`)
   // Unspecified counts as inbound: what is not understood may be what keeps somebody out.
   const unknown = direction === 'outbound' ? 'skips' : 'blocks'
   const filters = listenerFilters(at.in('listener_filters'), from.listenerFilters, unknown)

@@ -1,7 +1,8 @@
 /** envoy.config.route.v3.RetryPolicy. */
 import type { RetryOn, RetryPolicy } from '../../agent/model/route.ts'
 import type { RetryPolicy as XRetryPolicy } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import { typeNameOf } from './any.ts'
+import { PreviousHostsPredicateSchema } from '../proto/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
+import { notedOnly, typeNameOf } from './any.ts'
 import type { At } from './at.ts'
 import { ms } from './values.ts'
 
@@ -9,7 +10,7 @@ const KNOWN: ReadonlySet<string> = new Set<RetryOn>([
   '5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'retriable-4xx', 'refused-stream',
   'retriable-status-codes', 'envoy-ratelimited', 'retriable-headers', 'cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted', 'unavailable',
 ])
-const PREVIOUS_HOSTS = 'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate'
+const PREVIOUS_HOSTS = PreviousHostsPredicateSchema.typeName
 /** So that one request cannot become thousands; Envoy leaves that to the retry budget. */
 const MAX_RETRIES = 100
 
@@ -23,9 +24,17 @@ export function retryPolicy(at: At, from: XRetryPolicy | undefined): RetryPolicy
     perTryTimeoutMs: ms(at.in('per_try_timeout'), from.perTryTimeout) || undefined,
     statusCodes: new Set(from.retriableStatusCodes),
     backoff: { baseMs, capMs: ms(at.in('retry_back_off').in('max_interval'), from.retryBackOff?.maxInterval) || baseMs * 10 },
-    avoidPreviousHosts: from.retryHostPredicate.some((p) => p.name === 'envoy.retry_host_predicates.previous_hosts' || typeNameOf(p.configType.value) === PREVIOUS_HOSTS),
+    avoidPreviousHosts: from.retryHostPredicate.filter((p, i) => isPreviousHosts(at.in('retry_host_predicate').item(i), p)).length > 0,
     maxHostPicks: picks > 0 ? Math.min(MAX_RETRIES, picks) : 1,
   }
+}
+
+function isPreviousHosts(at: At, { name, configType: { value: any } }: XRetryPolicy['retryHostPredicate'][number]): boolean {
+  const type = typeNameOf(any)
+  const isKnown = type === PREVIOUS_HOSTS || (type === '' && name === 'envoy.retry_host_predicates.previous_hosts')
+  if (isKnown) notedOnly(at.in('typed_config'), any, PreviousHostsPredicateSchema)
+  else at.ignore(`${type || name} is not implemented`)
+  return isKnown
 }
 
 function conditions(at: At, text: string): ReadonlySet<RetryOn> {

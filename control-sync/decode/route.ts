@@ -5,7 +5,7 @@ import {
   RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
 } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import type { RouteConfiguration } from '../proto/gen/envoy/config/route/v3/route_pb.ts'
-import { fieldName, type At } from './at.ts'
+import { fieldName, hasUnknown, type At } from './at.ts'
 import { headerChanges } from './header-changes.ts'
 import { headerMatches, queryMatch, regex } from './matchers.ts'
 import { NO_PER_FILTER, perFilter, type PerFilter } from './per-filter.ts'
@@ -83,6 +83,7 @@ function routeMatch(at: At, from: XRouteMatch | undefined): RouteMatch {
   if (!from) { at.issue('is missing'); return EVERYTHING }
   const path = pathMatch(at, from) ?? EVERYTHING.path
   if (from.tlsContext) at.in('tls_context').issue('is not supported')
+  if (from.grpc && hasUnknown(from.grpc)) at.in('grpc').issue('holds a condition that meshlet does not know')
   if (from.dynamicMetadata.length > 0) at.in('dynamic_metadata').issue('is not supported')
   for (const { no } of from.$unknown ?? []) at.in(fieldName(RouteMatchSchema, no)).issue('a condition that meshlet does not know')
   return {

@@ -5,7 +5,7 @@
 import type { CertificateRef, DownstreamTls, PeerValidation, RootsRef, SanMatch, TlsVersion, UpstreamTls } from '../../agent/model/tls.ts'
 import {
   CertificateValidationContext_TrustChainVerification as Trust, SubjectAltNameMatcher_SanType as San, TlsParameters_TlsProtocol as Version,
-  type CertificateValidationContext, type SubjectAltNameMatcher, type TlsCertificate, type TlsParameters,
+  TlsParameters_TlsProtocolSchema, type CertificateValidationContext, type SubjectAltNameMatcher, type TlsCertificate, type TlsParameters,
 } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
 import type { DataSource } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { SdsSecretConfig } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
@@ -50,6 +50,9 @@ function parameters(at: At, from: TlsParameters | undefined): { minVersion: TlsV
   const max = from?.tlsMaximumProtocolVersion ?? Version.TLS_AUTO
   if (min === Version.TLSv1_0 || min === Version.TLSv1_1) at.in('tls_minimum_protocol_version').ignore('TLS 1.2 is the oldest')
   if (max === Version.TLSv1_0 || max === Version.TLSv1_1) at.in('tls_maximum_protocol_version').issue('TLS 1.2 is the oldest that is spoken')
+  for (const [field, version] of [['tls_minimum_protocol_version', min], ['tls_maximum_protocol_version', max]] as const) {
+    if (!TlsParameters_TlsProtocolSchema.value[version]) at.in(field).issue(`unknown value ${version}`)
+  }
   const minVersion = min === Version.TLSv1_3 ? 'TLSv1.3' : 'TLSv1.2'
   const maxVersion = max === Version.TLSv1_2 ? 'TLSv1.2' : 'TLSv1.3'
   if (minVersion > maxVersion) at.issue('the minimum version is above the maximum')
