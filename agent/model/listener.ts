@@ -103,6 +103,10 @@ export type HttpConnectionManager = {
   readonly serverName: string
   readonly useRemoteAddress: boolean
   readonly xffTrustedHops: number
+  /** The client's address is not put behind those in x-forwarded-for. */
+  readonly skipXffAppend?: boolean
+  /** The port that the client came to goes into x-forwarded-port (use_remote_address). */
+  readonly appendForwardedPort?: boolean
   /** At the edge (`useRemoteAddress`) `keep-or-make` makes a new one, whatever came; `keep-external` keeps what came there, too. */
   readonly requestId: 'keep-or-make' | 'keep-external' | 'none'
   readonly normalizePath: boolean

@@ -7,6 +7,8 @@ export type RouteConfig = {
   readonly name: string
   readonly virtualHosts: readonly VirtualHost[]
   readonly ignorePortInHost: boolean
+  /** Headers that nobody from outside may bring (internal_only_headers), lower case. Nobody counts as internal, as is Envoy's default. */
+  readonly internalOnly?: readonly string[]
   readonly headers: HeaderChanges
 }
 

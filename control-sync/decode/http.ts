@@ -29,6 +29,7 @@ export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConne
     forwardClientCert: forwardOf(at.in('forward_client_cert_details'), from.forwardClientCertDetails),
     clientCertDetails: { subject: details?.subject ?? false, uri: details?.uri ?? false, dns: details?.dns ?? false, cert: details?.cert ?? false, chain: details?.chain ?? false },
     serverName: serverName(at.in('server_name'), from.serverName), useRemoteAddress: from.useRemoteAddress ?? false, xffTrustedHops: from.xffNumTrustedHops,
+    skipXffAppend: from.skipXffAppend, appendForwardedPort: from.appendXForwardedPort,
     requestId: from.generateRequestId === false ? 'none' : from.preserveExternalRequestId ? 'keep-external' : 'keep-or-make',
     normalizePath: from.normalizePath ?? false, mergeSlashes: from.mergeSlashes,
     upgrades: from.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),

@@ -15,11 +15,16 @@ import { runtimeFraction } from './values.ts'
 
 export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
   const filters = perFilter(at, from.typedPerFilterConfig, NO_PER_FILTER)
+  for (const { no } of from.$unknown ?? []) { const field = OTHER_ROUTING.get(no); if (field !== undefined) at.in(field).issue('is not supported') }
   return {
     name: from.name, ignorePortInHost: from.ignorePortInHostMatching, headers: headerChanges(at, from),
+    internalOnly: from.internalOnlyHeaders.map((name) => name.toLowerCase()),
     virtualHosts: from.virtualHosts.map((host, i) => virtualHost(at.in('virtual_hosts').item(i), host, filters)),
   }
 }
+
+/** Of a table, which our protos leave out: requests would go to other hosts, with other policies, than they are meant for. */
+const OTHER_ROUTING: ReadonlyMap<number, string> = new Map([[18, 'vhost_header'], [19, 'route_specifiers']])
 
 /** What stands in for a table that cannot be taken as a whole: whoever asks for any host of it is refused. */
 export function blockedTable({ name }: Pick<RouteConfiguration, 'name'>, reason: string): RouteConfig {
@@ -43,6 +48,7 @@ export function virtualHost(at: At, from: XVirtualHost, outer: PerFilter): Virtu
 function wholeHost(at: At, from: XVirtualHost, domains: readonly string[], outer: PerFilter): VirtualHost {
   if (from.domains.length === 0) at.in('domains').issue('is empty')
   if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
+  if (from.$unknown?.some(({ no }) => no === ROUTE_SPECIFIERS)) at.in('route_specifiers').issue('is not supported')
   const filters = perFilter(at, from.typedPerFilterConfig, outer)
   return {
     name: from.name, domains,
@@ -62,6 +68,7 @@ function requireTls(at: At, value: XVirtualHost['requireTls']): boolean {
 
 /** VirtualHost.matcher, which stands in for `routes`. */
 const MATCHER = 21
+const ROUTE_SPECIFIERS = 26
 
 /** With an issue it refuses what it may be meant for; other requests go on to the routes behind it. */
 function route(at: At, from: XRoute, outer: PerFilter): Route {

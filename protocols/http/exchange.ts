@@ -24,6 +24,7 @@ import { errorAnswer, faultAnswer, routeAnswer, type LocalAnswer } from './reply
 import { decideRetry, retryBackoffMs, type TryOutcome } from './retry.ts'
 import type { HttpRuntime } from './runtime.ts'
 import { openConnectTunnel, planConnect, refusalNow } from './connect-tunnel.ts'
+import { settleRequest } from './request-view.ts'
 import { Timeouts, timesOf, type DueKind } from './timeouts.ts'
 import { Tunnel } from './tunnel.ts'
 
@@ -81,7 +82,7 @@ export class Exchange implements CallEvents {
       removeUnderscored(request.headers)
     }
     this.#remoteIp = prepareRequestHeaders(request, http, this.client, ctx.random)
-    request.scheme = forwardedScheme(request) ?? request.scheme
+    settleRequest(request, http, this.client, ctx.tables.get())
     if (request.upgrade !== undefined || request.method === 'CONNECT') this.#asked = request.copy()
     const input = { tables: ctx.tables.get(), http, request, client: this.client.facts(this.#remoteIp), random: ctx.random, upgrade: request.upgrade }
     const plan = request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
@@ -417,12 +418,6 @@ export class Exchange implements CallEvents {
   #headerFacts(): HeaderFacts {
     return { request: this.request, client: this.client, startedMs: this.record.startedWallMs, awaitsContinue: this.#awaitsContinue, nowMs: this.#rt.ctx.clock.wallMs() }
   }
-}
-
-/** Whoever stands before us may have taken the TLS off (Envoy: the same, where x-forwarded-proto is not our own). */
-function forwardedScheme(request: RequestHead): 'http' | 'https' | undefined {
-  const scheme = request.header('x-forwarded-proto')?.toLowerCase()
-  return scheme === 'http' || scheme === 'https' ? scheme : undefined
 }
 
 function grpcStatusOf(headers: readonly string[]): number | undefined {

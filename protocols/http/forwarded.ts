@@ -38,7 +38,7 @@ export function prepareRequestHeaders(request: RequestHead, http: HttpConnection
   const remoteIp = trustedAddress(forwardedFor, http, client.directIp)
   if (edge) {
     const value = forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
-    if (forwardedFor === undefined) headers.push('x-forwarded-for', value)
+    if (http.skipXffAppend) { /* it stays as it came */ } else if (forwardedFor === undefined) headers.push('x-forwarded-for', value)
     else setHeader(headers, 'x-forwarded-for', value)
     // A trusted hop in front knows how the client came; nobody else is believed.
     if (hasProto && http.xffTrustedHops === 0) removeHeader(headers, 'x-forwarded-proto')

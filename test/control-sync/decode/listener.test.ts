@@ -124,6 +124,10 @@ test('what changes the host that policies see, and the other options of every ex
   assert.equal(of({ common_http_protocol_options: { headers_with_underscores_action: 'DROP_HEADER' } })['underscores'], 'drop')
   assert.deepEqual(issues({}, { filters: [http({ common_http_protocol_options: { max_headers_count: 0 } })] }).length, 1)
 })
+test('skip_xff_append and append_x_forwarded_port', () => {
+  const of = (m: JsonObject): unknown => { const { value, ignored } = good({}, { filters: [http(m)] }); const c = codec(value); return c.kind === 'http' && [c.http.skipXffAppend, c.http.appendForwardedPort, ignored.length] }
+  assert.deepEqual([of({}), of({ skip_xff_append: true, append_x_forwarded_port: true })], [[false, false, 0], [true, true, 0]])
+})
 test('proxy_100_continue and max_request_headers_kb are taken as they are said', () => {
   const of = (m: JsonObject): unknown => { const c = codec(good({}, { filters: [http(m)] }).value); return c.kind === 'http' && [c.http.proxyContinue, c.http.maxRequestHeadersBytes] }
   assert.deepEqual([of({}), of({ proxy_100_continue: true, max_request_headers_kb: 200 })], [[false, 60 * 1024], [true, 200 * 1024]])

@@ -86,6 +86,7 @@ for (const { name, from, stream, grpc } of [
   const decoded = route(to(from))
   assert.deepEqual(decoded.ok && decoded.ignored, [])
 })
+test('internal_only_headers are taken in lower case', () => assert.deepEqual(table(to(), {}, { internal_only_headers: ['X-Internal'] }).internalOnly, ['x-internal']))
 test('require_tls: of everybody, for nobody is internal (Envoy\'s default)', () => {
   assert.deepEqual(['NONE', 'EXTERNAL_ONLY', 'ALL'].map((require_tls) => table(to(), { require_tls }).virtualHosts[0]!.requireTls), [false, true, true])
 })

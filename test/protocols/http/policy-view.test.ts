@@ -57,6 +57,20 @@ for (const codec of ['http1', 'http2'] as const) {
     }
     assert.equal((await both.ask(codec, { fields: [['x-forwarded-proto', 'https']] })).status, 200)
   })
+  test(`internal_only_headers over ${codec}: nobody from outside brings them, to policies as little as to the endpoint`, async (t) => {
+    const base = manager([route(forwardTo())], { filters: deny(header('x-internal', exact('1'))) })
+    assert.ok(base.routes.from === 'inline')
+    const both = await Both.start(t, { ...base, routes: { from: 'inline', config: { ...base.routes.config, internalOnly: ['x-internal'] } } })
+    const told = await both.ask(codec, { fields: [['x-internal', '1'], ['x-other', '1']] })
+    assert.deepEqual([told.status, told.saw?.headers['x-internal'], told.saw?.headers['x-other']], [200, undefined, '1'])
+  })
+  test(`skip_xff_append and append_x_forwarded_port over ${codec}`, async (t) => {
+    const both = await Both.start(t, manager([route(forwardTo())], { useRemoteAddress: true, skipXffAppend: true, appendForwardedPort: true }))
+    const { saw } = await both.ask(codec, { fields: [['x-forwarded-for', '192.0.2.1'], ['x-forwarded-port', '1']] })
+    assert.deepEqual([saw?.headers['x-forwarded-for'], saw?.headers['x-forwarded-port']], ['192.0.2.1', String(both.ports[codec])])
+    both.current = manager([route(forwardTo())], { useRemoteAddress: true })
+    assert.equal((await both.ask(codec, { fields: [['x-forwarded-for', '192.0.2.1']] })).saw?.headers['x-forwarded-for'], '192.0.2.1, 127.0.0.1')
+  })
   test(`require_tls over ${codec}: what a stranger says about https is not believed by an edge listener`, async (t) => {
     const both = await Both.start(t, tls({ useRemoteAddress: true }))
     assert.equal((await both.ask(codec, { fields: [['x-forwarded-proto', 'https']] })).status, 301)

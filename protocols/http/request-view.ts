@@ -1,0 +1,23 @@
+/** The last touches to a request before filters, routes and the endpoint see it, each after what forwarded.ts has made of the client. In place. */
+import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { Tables } from '../../agent/model/tables.ts'
+import type { HttpClient } from './client.ts'
+import { headerValue, removeHeader, setHeader } from './header-edit.ts'
+import type { RequestHead } from './message.ts'
+import { routeTable } from './plan.ts'
+
+export function settleRequest(request: RequestHead, http: HttpConnectionManager, client: HttpClient, tables: Tables): void {
+  const { headers } = request
+  request.scheme = forwardedScheme(request) ?? request.scheme
+  if (http.appendForwardedPort && http.useRemoteAddress && (http.xffTrustedHops === 0 || headerValue(headers, 'x-forwarded-port') === undefined)) {
+    setHeader(headers, 'x-forwarded-port', String(client.conn.local.port))
+  }
+  const internalOnly = routeTable(http, tables)?.config.internalOnly
+  if (internalOnly) for (const name of internalOnly) removeHeader(headers, name)
+}
+
+/** Whoever stands before us may have taken the TLS off (Envoy: the same, where x-forwarded-proto is not our own). */
+function forwardedScheme(request: RequestHead): 'http' | 'https' | undefined {
+  const scheme = request.header('x-forwarded-proto')?.toLowerCase()
+  return scheme === 'http' || scheme === 'https' ? scheme : undefined
+}
