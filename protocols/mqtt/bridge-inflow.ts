@@ -11,6 +11,7 @@ import { owned } from './codec/parser.ts'
 import type { Publish } from './codec/packet.ts'
 import type { Outbox } from './codec/outbox.ts'
 import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
+import { expiryOf, messageNowMs } from './expiry.ts'
 import { REASON } from './reason.ts'
 import { matches } from './topics.ts'
 
@@ -74,7 +75,7 @@ export class BridgeInflow {
   #stored(p: Publish, { rename, maxQos }: BridgeRoute): StoredMessage {
     return {
       topic: rename(p.topic), payload: owned(p.payload), qos: Math.min(p.qos, maxQos) as 0 | 1 | 2, retain: p.retain, properties: owned(p.properties),
-      expiresAtMs: p.messageExpirySec === undefined ? undefined : this.#p.clock.wallMs() + p.messageExpirySec * 1000,
+      ...expiryOf(p.messageExpirySec, messageNowMs(this.#p.clock)),
     }
   }
 

@@ -10,7 +10,7 @@ import type { BridgeCounters } from './bridge-counters.ts'
 import type { Outbox } from './codec/outbox.ts'
 import type { Qos } from './codec/packet.ts'
 import type { DurableQueue, QueueEntry } from './durability.ts'
-import { expirySecOf, leftMs } from './expiry.ts'
+import { expirySecOf, leftMs, messageNowMs } from './expiry.ts'
 import { REASON } from './reason.ts'
 
 /** What the peer's CONNACK allows. */
@@ -111,7 +111,7 @@ export class BridgeOutflow {
       outbox.ack('pubrel', packetId, 0)
       return
     }
-    const left = leftMs(message, clock.wallMs())
+    const left = leftMs(message, messageNowMs(clock))
     if (left <= 0) { counters.dropped.expired.value++; queue.done(seq); return }
     const expirySec = expirySecOf(left)
     const qos = Math.min(message.qos, peer.maxQos) as Qos

@@ -13,6 +13,8 @@ export type StoredMessage = {
   readonly properties: Uint8Array
   /** Wall milliseconds after which it is not delivered any more; undefined = never. */
   readonly expiresAtMs: number | undefined
+  /** How long it was given when it came; undefined = for ever, or nobody has written it down. */
+  readonly expirySec?: number | undefined
 }
 
 /** `seq` counts from 1 without gaps within its queue. The packet id towards the receiver is (seq - 1) % 65535 + 1, so it is the same after a restart. */

@@ -2,6 +2,8 @@
  * Ages and expiry by the wall clock, which is the only one that outlives the process. A device without a real-time clock starts in 1970 and is set later;
  * nothing that was kept may seem half a century older for that.
  */
+import type { Clock } from '../../agent/core/clock.ts'
+import { oncePer } from '../../agent/core/once-per.ts'
 import type { StoredMessage } from './durability.ts'
 
 /** A clock that shows less was never set: 1970, 2000, the default of a clock chip. */
@@ -13,10 +15,41 @@ function isAcrossSetting(oneMs: number, otherMs: number): boolean { return (oneM
 /** Milliseconds that went by, never less than 0; 0 where nobody knows. */
 export function elapsedMs(sinceMs: number, nowMs: number): number { return isAcrossSetting(sinceMs, nowMs) ? 0 : Math.max(0, nowMs - sinceMs) }
 
-/** Milliseconds until the message expires (MQTT 5.0 §3.3.2.3.3), ≤ 0 when it has; Infinity = never, or nobody knows how long it has waited. */
-export function leftMs({ expiresAtMs }: StoredMessage, nowMs: number): number {
-  return expiresAtMs === undefined || isAcrossSetting(expiresAtMs, nowMs) ? Infinity : expiresAtMs - nowMs
+/** Milliseconds until the message expires (MQTT 5.0 §3.3.2.3.3), ≤ 0 when it has, and never more than it was given; Infinity = never, or nobody knows how long it has waited. */
+export function leftMs({ expiresAtMs, expirySec }: StoredMessage, nowMs: number): number {
+  if (expiresAtMs === undefined || isAcrossSetting(expiresAtMs, nowMs)) return Infinity
+  return Math.min(expiresAtMs - nowMs, expirySec === undefined ? Infinity : expirySec * 1000)
 }
+
+/** When a message that comes now expires, and how long it was given. */
+export function expiryOf(messageExpirySec: number | undefined, nowMs: number): Pick<StoredMessage, 'expiresAtMs' | 'expirySec'> {
+  return messageExpirySec === undefined ? NO_EXPIRY : { expiresAtMs: nowMs + messageExpirySec * 1000, expirySec: messageExpirySec }
+}
+const NO_EXPIRY = { expiresAtMs: undefined, expirySec: undefined }
+
+/** Wall time that does not go back: when the clock is set back, messages go on to expire at the pace of the time that goes by. */
+class MessageClock {
+  readonly #clock: Clock
+  #lastMs: number
+  #atMs: number
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#lastMs = clock.wallMs()
+    this.#atMs = clock.monotonicMs()
+  }
+  nowMs(): number {
+    const atMs = this.#clock.monotonicMs()
+    const [wallMs, wouldBeMs] = [this.#clock.wallMs(), this.#lastMs + atMs - this.#atMs]
+    // A clock that lost its time, or was never set, is what it is: nothing is counted across that.
+    this.#lastMs = isAcrossSetting(wallMs, wouldBeMs) ? wallMs : Math.max(wallMs, wouldBeMs)
+    this.#atMs = atMs
+    return this.#lastMs
+  }
+}
+const messageClockOf = oncePer((clock: Clock) => new MessageClock(clock))
+/** What expiry of messages is counted by, everywhere in the process. */
+export function messageNowMs(clock: Clock): number { return messageClockOf(clock).nowMs() }
 
 /** What PUBLISH carries of it. */
 export function expirySecOf(left: number): number | undefined { return left === Infinity ? undefined : Math.min(Math.ceil(left / 1000), 0xffff_ffff) }

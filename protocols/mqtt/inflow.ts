@@ -8,6 +8,7 @@ import { detached } from '../../agent/core/guard.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Publish, Qos } from './codec/packet.ts'
 import type { StoredMessage } from './durability.ts'
+import { messageNowMs } from './expiry.ts'
 import { Fifo } from './fifo.ts'
 import type { Link } from './link.ts'
 import { type Commit, commitOf, deliver, plan, retryMs } from './publication.ts'
@@ -82,10 +83,9 @@ export class Inflow {
     const topic = this.#topicOf(p)
     if (p.qos > 0 && this.#isRepeated(p)) return
     if (!this.#authorizer().mayPublish(topic)) { this.#deny(p, topic); return }
-    const { wallMs } = this.#state.ctx.clock
     const message: StoredMessage = {
       topic, payload: p.payload, qos: p.qos, retain: p.retain, properties: p.properties,
-      expiresAtMs: p.messageExpirySec === undefined ? undefined : wallMs.call(this.#state.ctx.clock) + p.messageExpirySec * 1000,
+      expiresAtMs: p.messageExpirySec === undefined ? undefined : messageNowMs(this.#state.ctx.clock) + p.messageExpirySec * 1000, expirySec: p.messageExpirySec,
     }
     const to = plan(this.#state, message, { from: this.#session, origin: undefined })
     const inbound = p.qos === 2 && this.#session.stored

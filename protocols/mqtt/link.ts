@@ -8,7 +8,7 @@ import { Outbox, type Flusher } from './codec/outbox.ts'
 import { NO_IDS, type Qos, type Version } from './codec/packet.ts'
 import type { Counters } from './counters.ts'
 import type { StoredMessage } from './durability.ts'
-import { expirySecOf, leftMs } from './expiry.ts'
+import { expirySecOf, leftMs, messageNowMs } from './expiry.ts'
 import type { Memory } from './memory.ts'
 import { sizeOf, Waiting } from './shared-message.ts'
 
@@ -107,7 +107,7 @@ export class Link {
   send(message: StoredMessage, qos: Qos, retain: boolean, dup: boolean, packetId: number, ids: readonly number[]): boolean {
     let expirySec: number | undefined
     if (message.expiresAtMs !== undefined) {
-      const left = leftMs(message, this.#clock.wallMs())
+      const left = leftMs(message, messageNowMs(this.#clock))
       if (left <= 0) { this.#counters.dropped.expired.value++; return false }
       if (this.version === 5) expirySec = expirySecOf(left)
     }

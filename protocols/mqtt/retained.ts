@@ -3,7 +3,7 @@ import { compact, sizeOf } from './shared-message.ts'
 import type { Clock } from '../../agent/core/clock.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Durability, StoredMessage } from './durability.ts'
-import { leftMs } from './expiry.ts'
+import { leftMs, messageNowMs } from './expiry.ts'
 import { TopicTree } from './topic-tree.ts'
 
 type Limits = Pick<MqttPolicy['limits'], 'maxRetainedMessages' | 'maxRetainedBytes'>
@@ -67,7 +67,7 @@ export class Retained {
 
   /** Those that the filter matches and that have not expired; expired ones that are met are deleted. */
   find(filter: string): readonly StoredMessage[] {
-    const now = this.#clock.wallMs()
+    const now = messageNowMs(this.#clock)
     const found: StoredMessage[] = []
     const expired: StoredMessage[] = []
     this.#tree.ofFilter(filter, (message) => { (leftMs(message, now) <= 0 ? expired : found).push(message) })

@@ -5,7 +5,7 @@ import { detached } from '../../agent/core/guard.ts'
 import type { Will } from './codec/packet.ts'
 import { owned } from './codec/parser.ts'
 import type { StoredMessage } from './durability.ts'
-import { elapsedMs } from './expiry.ts'
+import { elapsedMs, expiryOf, messageNowMs } from './expiry.ts'
 import { publishInside, retryMs } from './publication.ts'
 import { mayPublishStill } from './reauthorize.ts'
 import { NEVER_SEC, Session } from './session.ts'
@@ -125,7 +125,7 @@ export function watchExpiry(state: BrokerState, session: Session): void {
 
 /** @param will as CONNECT gave it; its message expiry counts from the publication, so it is added then */
 export function willMessage({ topic, payload, qos, retain, properties, messageExpirySec }: Will, wallMs: number): StoredMessage {
-  return { topic, payload: owned(payload), qos, retain, properties: owned(properties), expiresAtMs: messageExpirySec === undefined ? undefined : wallMs + messageExpirySec * 1000 }
+  return { topic, payload: owned(payload), qos, retain, properties: owned(properties), ...expiryOf(messageExpirySec, wallMs) }
 }
 
 /** The rules may have changed since CONNECT. */
@@ -142,9 +142,9 @@ export function denyWill({ counters, ctx }: BrokerState, clientId: string, topic
 export function leaveWill(state: BrokerState, session: Session, will: Will): void {
   const { clock } = state.ctx
   const delaySec = Math.min(will.delaySec, session.stored ? session.expirySec : 0)
-  if (delaySec === 0) { publishWill(state, session.clientId, willMessage(will, clock.wallMs())); return }
+  if (delaySec === 0) { publishWill(state, session.clientId, willMessage(will, messageNowMs(clock))); return }
   const dueAtMs = clock.wallMs() + delaySec * 1000
-  session.pendingWill = { message: willMessage(will, dueAtMs), dueAtMs }
+  session.pendingWill = { message: willMessage(will, messageNowMs(clock) + delaySec * 1000), dueAtMs }
   watchWill(state, session)
 }
 

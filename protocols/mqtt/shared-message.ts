@@ -27,15 +27,17 @@ export class HeldMessage implements StoredMessage {
   readonly retain: boolean
   readonly properties: Uint8Array
   readonly expiresAtMs: number | undefined
+  readonly expirySec: number | undefined
   holders = 0
 
-  constructor({ topic, payload, qos, retain, properties, expiresAtMs }: StoredMessage) {
+  constructor({ topic, payload, qos, retain, properties, expiresAtMs, expirySec }: StoredMessage) {
     this.topic = topic
     this.payload = owned(payload)
     this.qos = qos
     this.retain = retain
     this.properties = owned(properties)
     this.expiresAtMs = expiresAtMs
+    this.expirySec = expirySec
   }
 }
 

@@ -2,7 +2,7 @@
  * Messages at rest: what one commit brought to one queue is one segment, a blob of entries with consecutive sequence numbers behind a checksum.
  * So a row is written per commit and not per message.
  *
- * Entry: flags (QoS, retain 4, expiry 8; 1 byte), lengths of topic (2), payload (4) and properties (4), [expiry in wall ms (8)], topic, payload, properties.
+ * Entry: flags (QoS, retain 4, expiry 8, its length 16; 1 byte), lengths of topic (2), payload (4) and properties (4), [expiry in wall ms (8)], [seconds that it was given (4)], topic, payload, properties.
  */
 import { crc32 } from 'node:zlib'
 import type { QueueEntry, StoredMessage } from '../durability.ts'
@@ -11,14 +11,15 @@ const HEAD_BYTES = 4
 const FIXED_BYTES = 11
 const RETAIN = 4
 const EXPIRES = 8
+const EXPIRY_SEC = 16
 const NO_BYTES = new Uint8Array(0)
 const FIRST_ROOM_BYTES = 4 * 1024
 /** A writer that had to grow further gives its memory back. */
 const MAX_KEPT_BYTES = 256 * 1024
 
 /** Bytes of the message at rest, what limits count; exact for topics in ASCII. */
-export function entryBytes({ topic, payload, properties, expiresAtMs }: StoredMessage): number {
-  return FIXED_BYTES + (expiresAtMs === undefined ? 0 : 8) + topic.length + payload.length + properties.length
+export function entryBytes({ topic, payload, properties, expiresAtMs, expirySec }: StoredMessage): number {
+  return FIXED_BYTES + (expiresAtMs === undefined ? 0 : 8) + (expirySec === undefined ? 0 : 4) + topic.length + payload.length + properties.length
 }
 
 /** Gathers the entries of a segment to be. What was added does not hold the message's own memory. */
@@ -34,13 +35,14 @@ export class SegmentWriter {
 
   get bytes(): number { return this.#at - HEAD_BYTES }
 
-  add({ topic, payload, qos, retain, properties, expiresAtMs }: StoredMessage): void {
-    this.#room(FIXED_BYTES + 8 + topic.length * 3 + payload.length + properties.length)
+  add({ topic, payload, qos, retain, properties, expiresAtMs, expirySec }: StoredMessage): void {
+    this.#room(FIXED_BYTES + 12 + topic.length * 3 + payload.length + properties.length)
     const buf = this.#buf
     const from = this.#at
     let at = from + FIXED_BYTES
-    buf[from] = qos | (retain ? RETAIN : 0) | (expiresAtMs === undefined ? 0 : EXPIRES)
+    buf[from] = qos | (retain ? RETAIN : 0) | (expiresAtMs === undefined ? 0 : EXPIRES) | (expirySec === undefined ? 0 : EXPIRY_SEC)
     if (expiresAtMs !== undefined) at = buf.writeDoubleBE(expiresAtMs, at)
+    if (expirySec !== undefined) at = buf.writeUInt32BE(expirySec, at)
     const topicBytes = buf.write(topic, at)
     at += topicBytes
     buf.set(payload, at)
@@ -105,7 +107,9 @@ export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: numbe
     const payloadBytes = buf.readUInt32BE(at + 3)
     const propertyBytes = buf.readUInt32BE(at + 7)
     const expires = (flags & EXPIRES) !== 0
-    const topicAt = at + FIXED_BYTES + (expires ? 8 : 0)
+    const secAt = at + FIXED_BYTES + (expires ? 8 : 0)
+    const hasSec = (flags & EXPIRY_SEC) !== 0
+    const topicAt = secAt + (hasSec ? 4 : 0)
     const payloadAt = topicAt + topicBytes
     const propertiesAt = payloadAt + payloadBytes
     const next = propertiesAt + propertyBytes
@@ -114,7 +118,7 @@ export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: numbe
       topic: buf.toString('utf8', topicAt, payloadAt), payload: buf.subarray(payloadAt, propertiesAt), qos: (flags & 3) as 0 | 1 | 2, retain: (flags & RETAIN) !== 0,
       properties: propertyBytes === 0 ? NO_BYTES : buf.subarray(propertiesAt, next), expiresAtMs: expires ? buf.readDoubleBE(at + FIXED_BYTES) : undefined,
     }
-    entries.push({ seq: firstSeq + entries.length, message, released: false })
+    entries.push({ seq: firstSeq + entries.length, message: hasSec ? { ...message, expirySec: buf.readUInt32BE(secAt) } : message, released: false })
     at = next
   }
   return entries.length === lastSeq - firstSeq + 1 ? entries : undefined
