@@ -1,3 +1,4 @@
+/** The hub's loopback HTTP port: metrics for Prometheus, and whether it is ready. It changes nothing. */
 import http from 'node:http'
 import { isIP } from 'node:net'
 import { MeshError } from '../../agent/core/errors.ts'

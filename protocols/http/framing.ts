@@ -38,9 +38,9 @@ export function responseFraming(status: number, contentLength: number, requestMe
   return version === 'HTTP/1.0' ? UNTIL_CLOSE : CHUNKED
 }
 
-/** An HTTP/2 answer's content-length; undefined = none is said. */
+/** An HTTP/2 answer's content-length; undefined = none is said. A 205 has no content (RFC 9110 §15.3.6), and node:http2 sends none. */
 export function responseLength(status: number, contentLength: number): string | undefined {
-  return contentLength === UNKNOWN_LENGTH || status === 204 || status < 200 ? undefined : String(contentLength)
+  return contentLength === UNKNOWN_LENGTH || status === 204 || status === 205 || status < 200 ? undefined : String(contentLength)
 }
 
 /** The status codes of a final answer that HTTP/2 carries: node:http2 sends no others. HTTP/1.1 passes any three digits on, as Envoy does. */

@@ -112,7 +112,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     this.#feeding = true
     while (chunk && this.#phase === 'open') {
       let used: number
-      if (this.#parser.idle && !this.#exchange) this.#armHead()
+      if (this.#parser.idle && !this.#exchange) { this.#method = 'GET'; this.#armHead() }
       try { used = this.#parser.execute(chunk) } catch (thrown) { this.#malformed(toMeshError(thrown)); break }
       if (this.#exchange && !this.#started) { this.#started = true; this.#exchange.start() }
       const rest: Buffer | undefined = used < chunk.length ? chunk.subarray(used) : undefined
@@ -131,6 +131,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
 
   onHead(): void {
     const { method, authority, headers, bodyLength, minor, expectContinue, keepAlive } = this.#parser
+    this.#method = method
     const upgrade = wantedUpgrade(this.#parser.upgrade)
     // Who switches reads what follows in the new protocol, who declines as a body, or as a request of its own: nobody can tell what an endpoint does.
     if (upgrade !== undefined && bodyLength !== 0) throw new MeshError('MESH_MALFORMED_INPUT', 'an upgrade request with a body (RFC 9110 §7.8)')
@@ -140,7 +141,6 @@ class H1Server implements ParserSink, Downstream, Deadline {
     this.#version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
     // When the switch does not come about, what follows may be in either protocol. Envoy closes, too.
     this.#keepAlive = keepAlive && upgrade === undefined && !this.#leaving && ++this.#served < (http.maxRequestsPerConnection ?? Infinity)
-    this.#method = method
     this.#requestDone = false
     this.#started = false
     this.#idleMs = http.streamIdleMs ?? this.#rt.ctx.limits.idleMs

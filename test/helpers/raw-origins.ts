@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { headers, frame, portOf, type Fields } from './raw-h2.ts'
 
-/** `head` undefined: only what is informational, and the end of the connection. */
 export type OddAnswer = {
   readonly informational?: readonly { readonly status: number; readonly fields?: Fields }[]
   readonly status: number
@@ -18,7 +17,8 @@ export type RawOrigin = Disposable & {
   readonly port: number
   /** Per connection. */
   readonly received: string[]
-  answer: OddAnswer
+  /** To what; HTTP/1.1: given the request's bytes, HTTP/2: nothing. */
+  answer: OddAnswer | ((request: string) => OddAnswer)
 }
 
 const lines = (fields: Fields = []): string => fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
@@ -31,7 +31,7 @@ function http1Answer({ informational = [], status, fields, body = '', trailers }
   return `${early}HTTP/1.1 ${status} x\r\n${lines(fields)}${bodiless ? `content-length: ${body.length}\r\n\r\n` : framed}`
 }
 
-async function listening(accept: (socket: net.Socket, connection: number) => void, received: string[], answer: OddAnswer): Promise<RawOrigin> {
+async function listening(accept: (socket: net.Socket, connection: number) => void, received: string[], answer: RawOrigin['answer']): Promise<RawOrigin> {
   const open = new Set<net.Socket>()
   const server = net.createServer((socket) => {
     open.add(socket)
@@ -43,6 +43,8 @@ async function listening(accept: (socket: net.Socket, connection: number) => voi
   return { port: portOf(server), received, answer, [Symbol.dispose]() { for (const socket of open) socket.destroy(); server.close() } }
 }
 
+function answerTo({ answer }: RawOrigin, request: string): OddAnswer { return typeof answer === 'function' ? answer(request) : answer }
+
 /** Answers whatever has a head and as much body as it says, in length or chunks. */
 export async function http1Origin(): Promise<RawOrigin> {
   const received: string[] = []
@@ -53,7 +55,7 @@ export async function http1Origin(): Promise<RawOrigin> {
       received[connection] += bytes
       text += bytes
       for (let end = endOf(text); end !== undefined; end = endOf(text)) {
-        socket.write(http1Answer(origin.answer, text.slice(0, text.indexOf(' '))), 'latin1')
+        socket.write(http1Answer(answerTo(origin, text.slice(0, end)), text.slice(0, text.indexOf(' '))), 'latin1')
         text = text.slice(end)
       }
     })
@@ -99,7 +101,7 @@ export async function http2Origin(): Promise<RawOrigin> {
         const [type, flags, stream] = [rest[3]!, rest[4]!, rest.readUInt32BE(5)]
         if (type === SETTINGS && (flags & 1) === 0) socket.write(frame(SETTINGS, 1, 0, Buffer.alloc(0)))
         if (type === PING && (flags & 1) === 0) socket.write(frame(PING, 1, 0, rest.subarray(9, size)))
-        if (type <= 1 && (flags & 1) === 1) socket.write(http2Answer(origin.answer, stream))
+        if (type <= 1 && (flags & 1) === 1) socket.write(http2Answer(answerTo(origin, ''), stream))
       }
     })
   }, received, { status: 200, body: 'hi' })

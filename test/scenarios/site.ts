@@ -76,6 +76,8 @@ export class TestAgent {
     const agent = this.#agent
     this.#agent = undefined
     await agent?.[Symbol.asyncDispose]()
+    // Elsewhere a defect fails the test by being uncaught; an agent takes and logs it.
+    assert.deepEqual(this.lines.filter((line) => line['evt'] === 'defect'), [])
   }
   status(): AgentStatus { return this.agent.status() }
   problems(): string[] { return this.status().problems.map((p) => p.code) }
