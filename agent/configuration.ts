@@ -69,7 +69,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
   let sync: Sync | undefined
   const { store, stored } = await openSnapshotStore({ openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db'), node: owner, sealer: sealerFrom(config, disk), log, metrics })
-  const saver = new SnapshotSaver({ node: owner, store, copyIntervalMs: control.snapshotCopyIntervalMs, clock, log, metrics })
+  const saver = new SnapshotSaver({ node: owner, store, copyIntervalMs: control.snapshotCopyIntervalMs, contactWithinMs: contactWithin(control.authorizationMaxAgeMs), clock, log, metrics })
   const authorization = { maxAgeMs: control.authorizationMaxAgeMs, isConnected: () => sync?.link.state === 'connected' }
   const applier = new Applier({ node: owner, tables, saver, clock, log, metrics, authorization, files })
   const latch = readiness.hold('a configuration')
@@ -84,6 +84,12 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     protocol: control.protocol, compression: control.compression, onCertificateRefused: () => identity.certificateRefused(),
   })
   let later: Timer | undefined
+  const within = contactWithin(control.authorizationMaxAgeMs)
+  // A run that ends without notice must not seem to have been without a control plane since the last push.
+  const contacts = within === undefined ? undefined : clock.after(within, () => {
+    if (sync?.link.state === 'connected') { applier.contact(); detached('storage', saver.keepContact()) }
+    contacts?.refresh()
+  })
   const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   return {
     applier, get damage() { return store.damage }, needsIdentity: true, folderProblems: () => [],
@@ -98,6 +104,8 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     },
     async [Symbol.asyncDispose]() {
       later?.cancel()
+      contacts?.cancel()
+      if (sync?.link.state === 'connected') applier.contact()
       await sync?.[Symbol.asyncDispose]()
       applier[Symbol.dispose]()
       await saver[Symbol.asyncDispose]()
@@ -120,6 +128,9 @@ async function fromDirectory({ config, world, metrics, log, tables, owner, readi
     link: () => sync.link, connect: () => { /* watched from the start */ }, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),
   }
 }
+
+/** How old the stored time of the last contact may be where something depends on it; undefined: nothing does. Not so often that flash wears. */
+const contactWithin = (maxAgeMs: number): number | undefined => (maxAgeMs === 0 ? undefined : Math.min(3_600_000, Math.max(60_000, maxAgeMs / 4)))
 
 /** Route tables that agent.yaml's own listeners name. */
 function ownRoutes(own: readonly Listener[]): Set<string> {

@@ -152,6 +152,11 @@ export class Applier implements Disposable {
     this.#work = done.catch(() => undefined)
     return done
   }
+  /** The control plane is there, or was until now, be it that it said nothing. */
+  contact(): void {
+    this.#o.saver?.contact()
+    this.#age.contact()
+  }
   /** The control plane has confirmed what came from disk. */
   confirm(): void {
     if (this.stale) this.#swap(false)
@@ -162,8 +167,7 @@ export class Applier implements Disposable {
     const saved: SavedChange[] = []
     const rejected: Rejected[] = []
     const again: Rejected[] = []
-    this.#o.saver?.contact()
-    this.#age.contact()
+    this.contact()
     for (const { kind, put, removed } of changes) {
       const before = resources[kind]
       // Not copied for a stream that comes back and says that all is as it was.

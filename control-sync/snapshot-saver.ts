@@ -25,6 +25,8 @@ type SaverOptions = {
   readonly store: SnapshotStore
   /** Shortest time between two whole copies; 0: none is made. */
   readonly copyIntervalMs: number
+  /** How old the stored time of the last contact may be; left out: an hour. */
+  readonly contactWithinMs?: number | undefined
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
@@ -91,8 +93,12 @@ export class SnapshotSaver implements AsyncDisposable {
     this.#timer = undefined
     return (this.#work = this.#work.then(() => this.#save()))
   }
+  /** The time of the last contact, when the stored one is too old. Never rejects. */
+  keepContact(): Promise<void> {
+    return (this.#work = this.#work.then(async () => { if (this.#isContactOld && this.#state.generation > 0) await this.#write([]).catch(() => undefined) }))
+  }
   async [Symbol.asyncDispose](): Promise<void> {
-    const isOld = this.#contactAtMs !== undefined && this.#contactAtMs - (this.#storedContactAtMs ?? 0) >= CONTACT_MS
+    const isOld = this.#isContactOld
     await this.#copier[Symbol.asyncDispose]()
     await this.flush()
     if (this.#isDamaged) await this.flush()
@@ -100,6 +106,8 @@ export class SnapshotSaver implements AsyncDisposable {
     // A disk that refused is not asked again once nobody is there.
     this.#timer?.cancel()
   }
+
+  get #isContactOld(): boolean { return this.#contactAtMs !== undefined && this.#contactAtMs - (this.#storedContactAtMs ?? 0) >= (this.#o.contactWithinMs ?? CONTACT_MS) }
 
   #arm(ms: number): void {
     this.#timer?.cancel()

@@ -287,6 +287,8 @@ class AdsSync implements Sync {
 
   #change(next: Partial<Link>): void {
     const moved = next.state !== undefined && next.state !== this.#link.state
+    // Pings have kept it alive, so it was there until now (control-plane.ts).
+    if (moved && this.#link.state === 'connected') this.#o.applier.contact()
     this.#link = { ...this.#link, ...next, ...(moved ? { sinceMs: this.#o.clock.monotonicMs() } : {}) }
     if (moved && next.state === 'connected') this.#o.log.info({ evt: 'control.connected', address: this.#link.address }, 'configuration stream is up')
   }

@@ -1,6 +1,7 @@
 /** `meshlet config check`: everything that can be known about the configuration without starting anything. */
 import { checkFolder } from '../../control-sync/directory/check.ts'
 import { captureProblem } from '../config/capture.ts'
+import { portMistakes, portNotes } from '../config/ports.ts'
 import { listenersOf } from '../config/listeners.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { systemDisk } from '../core/disk.ts'
@@ -9,7 +10,8 @@ import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
 
-type Report = { readonly mistakes: readonly string[]; readonly ignored: readonly string[]; readonly counts: Readonly<Record<string, number>> }
+/** `notes`: what may be right on the device, or later. */
+type Report = { readonly mistakes: readonly string[]; readonly notes: readonly string[]; readonly ignored: readonly string[]; readonly counts: Readonly<Record<string, number>> }
 
 /** 0: it can be used. 2: there are mistakes; all of them are listed. Rejects with MESH_CONFIG_INVALID for those of agent.yaml itself. */
 export async function configCheck(o: ConfigSource & { readonly json: boolean }, io: Io): Promise<ExitCode> {
@@ -22,24 +24,30 @@ export async function configCheck(o: ConfigSource & { readonly json: boolean }, 
 }
 
 function check(config: AgentConfig): Report {
-  const mistakes: string[] = []
+  const mistakes: string[] = portMistakes(config)
+  const notes: string[] = portNotes(config, systemDisk)
   const mustExist = (setting: string, file: string | undefined): void => {
     if (file === undefined) return
     try { if (!systemDisk.read(file)) mistakes.push(`${setting}: there is no file ${file}`) } catch { mistakes.push(`${setting}: ${file} cannot be read`) }
   }
   mustExist('control.roots', config.control?.roots)
-  mustExist('control.token', config.control?.token)
+  const token = config.control?.token
+  if (token !== undefined && !exists(token)) notes.push(`control.token: there is no file ${token}; it is needed until the first certificate is there (meshlet join --token)`)
   for (const name of config.identity.folder !== undefined ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : []) mustExist('identity.folder', `${config.identity.folder}/${name}`)
   for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const) mustExist(`identity.${name}`, config.identity[name])
   try { listenersOf(config, systemDisk) } catch (thrown) { mistakes.push(toMeshError(thrown).message) }
   const counts: Record<string, number> = { listeners: config.listeners.length, mqttRoutes: config.mqtt.routes.length }
-  if (config.directory === undefined) return { mistakes, ignored: [], counts }
+  if (config.directory === undefined) return { mistakes, notes, ignored: [], counts }
   try {
     const found = checkFolder(config.directory, config.node.name)
-    return { mistakes: [...mistakes, ...found.problems], ignored: found.ignored, counts: { ...counts, ...found.counts } }
+    return { mistakes: [...mistakes, ...found.problems], notes, ignored: found.ignored, counts: { ...counts, ...found.counts } }
   } catch (thrown) {
-    return { mistakes: [...mistakes, toMeshError(thrown).message], ignored: [], counts }
+    return { mistakes: [...mistakes, toMeshError(thrown).message], notes, ignored: [], counts }
   }
+}
+
+function exists(file: string): boolean {
+  try { return systemDisk.read(file) !== undefined } catch { return true }
 }
 
 function captured(config: AgentConfig): string[] {
@@ -48,9 +56,9 @@ function captured(config: AgentConfig): string[] {
   return problem ? [problem.message] : []
 }
 
-function text(file: string, { mistakes, ignored, counts }: Report): string {
+function text(file: string, { mistakes, notes, ignored, counts }: Report): string {
   const list = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${title}\n${lines.map((l) => `  ${l}\n`).join('')}`)
   const has = Object.entries(counts).filter(([, n]) => n > 0).map(([name, n]) => `${n} ${name}`).join(', ')
   return `${file}: ${mistakes.length === 0 ? `no mistake found${has && ` (${has})`}` : `${mistakes.length} mistake${mistakes.length === 1 ? '' : 's'}`}\n`
-    + list('Mistakes:', mistakes) + list('Not acted upon by meshlet:', ignored)
+    + list('Mistakes:', mistakes) + list('To be seen to:', notes) + list('Not acted upon by meshlet:', ignored)
 }

@@ -1,3 +1,4 @@
+import path from 'node:path'
 import type { Disk } from '../core/disk.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Layer } from '../core/yaml-problems.ts'
@@ -19,7 +20,7 @@ export type ReadConfig = {
 
 const ENVIRONMENT = 'the environment'
 
-/** Throws MESH_CONFIG_INVALID, naming every line that is wrong. `${CREDENTIALS_DIRECTORY}` becomes systemd's folder. */
+/** Throws MESH_CONFIG_INVALID, naming every line that is wrong. `${CREDENTIALS_DIRECTORY}` becomes systemd's folder, and without systemd the file's own. */
 export function readConfig(source: ConfigSource, disk: Disk, env: Io['env']): ReadConfig {
   const istio = source.istio === undefined ? undefined : readIstioFolder(source.istio, disk)
   if (istio && istio.problems.length > 0) throw configError(source.istio!, istio.problems)
@@ -44,12 +45,11 @@ function environmentLayer(env: Io['env']): Layer {
   }
 }
 
+/** Outside of the service, for a person who checks or joins, the credentials are where the unit takes them from: beside agent.yaml. */
 function withCredentials(text: string, file: string, env: Io['env']): string {
   const credentials = env['CREDENTIALS_DIRECTORY']
-  if (credentials === undefined && /^[^#]*\$\{CREDENTIALS_DIRECTORY\}/m.test(text)) {
-    throw new MeshError('MESH_CONFIG_INVALID', `${file} uses \${CREDENTIALS_DIRECTORY}, which is set only under systemd with LoadCredential=`)
-  }
-  return credentials === undefined ? text : text.replaceAll('${CREDENTIALS_DIRECTORY}', credentials)
+  // systemd gives either none or an absolute path; an empty word would make /token of ${CREDENTIALS_DIRECTORY}/token.
+  return text.replaceAll('${CREDENTIALS_DIRECTORY}', credentials === undefined || credentials === '' ? path.dirname(path.resolve(file)) : credentials)
 }
 
 function readText(file: string, disk: Disk): string {

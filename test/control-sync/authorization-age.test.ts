@@ -1,9 +1,17 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { Current } from '../../agent/core/current.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import { silentLog } from '../../agent/core/log.ts'
+import { Metrics } from '../../agent/core/metrics.ts'
+import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
+import { Applier } from '../../control-sync/apply.ts'
+import { startSync, type AdsStreamEvents, type Sync } from '../../control-sync/sync.ts'
 import { AuthorizationAge, closedInbound } from '../../control-sync/authorization-age.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { golden } from '../helpers/resources.ts'
-import { SimClock } from '../helpers/sim-clock.ts'
+import { settle, SimClock } from '../helpers/sim-clock.ts'
+import { httpListener } from '../helpers/synced-agent.ts'
 
 const HOUR_MS = 3_600_000
 function made(maxAgeMs = HOUR_MS): { clock: SimClock; age: AuthorizationAge; link: { up: boolean }; said: boolean[] } {
@@ -33,6 +41,19 @@ test('a stream that is up and silent is contact', async () => {
   assert.equal(age.expired, false)
   link.up = false
   await clock.advance(HOUR_MS)
+  assert.equal(age.expired, true)
+})
+
+test('a link that breaks was contact until then: the whole time counts from there, and not from the last push', async () => {
+  const { clock, age, link } = made()
+  age.contact()
+  link.up = true
+  await clock.advance(HOUR_MS - 1)
+  link.up = false
+  age.contact()
+  await clock.advance(HOUR_MS - 1)
+  assert.equal(age.expired, false)
+  await clock.advance(1)
   assert.equal(age.expired, true)
 })
 
@@ -79,4 +100,31 @@ test('what closes is inbound, whole, and says why; outbound goes on', () => {
       assert.ok(chain.codec.kind === 'blocked' && chain.codec.reason.includes('control.authorizationMaxAgeMs'))
     }
   }
+})
+
+test('a good link on which nothing is pushed: inbound listeners stay open, and close when it has been away for as long as policies may be old', async () => {
+  const clock = new SimClock()
+  const tables = new Current<Tables>(EMPTY_TABLES)
+  const shared = { clock, log: silentLog, metrics: new Metrics() }
+  let events: AdsStreamEvents | undefined
+  let isUp = true
+  const inbound = httpListener('in', '80', { direction: 'INBOUND' })
+  const applier: Applier = new Applier({ ...shared, node: 'n', tables, saver: undefined, authorization: { maxAgeMs: 60_000, isConnected: () => sync.link.state === 'connected' } })
+  const sync: Sync = startSync({
+    ...shared, applier, random: { float: () => 0.5 }, shrinkHoldMs: 0, refusedRetryMs: 0, refusedRetryMaxMs: 1, trustBundle: false, ownRoutes: new Set(),
+    transport: { address: 'a:1', open: async (e) => { if (!isUp) throw new MeshError('MESH_CONTROL_UNREACHABLE', 'cut'); events = e; return { send: () => undefined, close: () => undefined } } },
+  })
+  await settle()
+  events!.onResponse({ kind: 'listener', nonce: '1', systemVersion: '', removed: [], resources: [{ name: inbound.name, version: '', value: inbound.bytes }] })
+  await settle()
+  const isOpen = (): boolean => [...tables.get().listeners.get('in')!.filterChains].every((c) => c.codec.kind !== 'blocked')
+  for (let minutes = 0; minutes < 90; minutes += 1) { await clock.advance(59_000); assert.equal(isOpen(), true) }
+  isUp = false
+  events!.onEnd(new MeshError('MESH_CONTROL_UNREACHABLE', 'cut'))
+  await settle()
+  await clock.advance(59_000)
+  assert.equal(isOpen(), true)
+  await clock.advance(1_000)
+  assert.equal(isOpen(), false)
+  await sync[Symbol.asyncDispose]()
 })
