@@ -6,7 +6,7 @@ import { dispatch } from './cli/dispatch.ts'
 import { IdleMemory } from './idle-memory.ts'
 import { hearUncaught } from './core/last-line.ts'
 import { takeListenFds } from './core/listen-fds.ts'
-import { isJournal, LogOutput } from './core/log-output.ts'
+import { asError, isJournal, LogOutput } from './core/log-output.ts'
 
 let made: LogOutput | undefined
 function logOutput(): LogOutput {
@@ -16,7 +16,7 @@ function logOutput(): LogOutput {
 async function main(): Promise<void> {
   const code = await dispatch(process.argv.slice(2), {
     out: (text) => { process.stdout.write(text) },
-    err: (text) => { process.stderr.write(text) },
+    err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(text) : text) },
     logOutput,
     listenFds: takeListenFds(process.env, process.pid),
     env: process.env,

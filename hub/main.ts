@@ -1,7 +1,7 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
 import fs from 'node:fs'
 import { hearUncaught } from '../agent/core/last-line.ts'
-import { isJournal, LogOutput } from '../agent/core/log-output.ts'
+import { asError, isJournal, LogOutput } from '../agent/core/log-output.ts'
 import { runCli } from './cli/program.ts'
 
 let made: LogOutput | undefined
@@ -12,7 +12,7 @@ function logOutput(): LogOutput {
 async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), {
     out: (text) => { process.stdout.write(text) },
-    err: (text) => { process.stderr.write(text) },
+    err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(text) : text) },
     logOutput,
     stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
     uncaught: (heard) => hearUncaught(process, heard),

@@ -29,6 +29,7 @@ type Failure = { told: number; leftOut: number; pauseMs: number; nextMs: number;
 type Fields = Readonly<Record<string, unknown>>
 
 const WARN = 40
+const MAX_KEY_CHARS = 256
 const FATAL = 60
 /** One line each because somebody wanted it. */
 const UNLIMITED = new Set(['http.access', 'log.left-out'])
@@ -119,7 +120,8 @@ export class LogLimiter {
 }
 
 /** Whoever is not there is let in; with too many the one that came first makes room. */
-function remembered<T>(map: Map<string, T>, key: string, max: number, make: () => T): T {
+function remembered<T>(map: Map<string, T>, name: string, max: number, make: () => T): T {
+  const key = name.slice(0, MAX_KEY_CHARS)
   const known = map.get(key)
   if (known) return known
   const [oldest] = map.size >= max ? map.keys() : []

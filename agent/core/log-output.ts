@@ -54,6 +54,9 @@ export class LogOutput {
 
 function prefixOf(level: number): string { return PREFIX.find(([least]) => level >= least)![1] }
 
+/** A message for people on standard error, which journald takes for an error then. */
+export function asError(text: string): string { return text.replace(/^(?=.)/gm, '<3>') }
+
 /** Whether a file is the journal's socket: systemd says device and inode of it (JOURNAL_STREAM, systemd.exec(5)). */
 export function isJournal(journalStream: string | undefined, { dev, ino }: { readonly dev: number; readonly ino: number }): boolean {
   return journalStream === `${dev}:${ino}`

@@ -40,23 +40,38 @@ export function createLog(level: string, destination?: pino.DestinationStream, l
 export const silentLog: Log = pino({ level: 'silent' })
 
 const INFO = 30
+/** Longer than what anybody writes for people: a topic or a client id that a client made up. */
+const MAX_TEXT_CHARS = 512
+const MAX_MESSAGE_CHARS = 2_048
 function limited(limiter: LogLimiter): NonNullable<NonNullable<pino.LoggerOptions['hooks']>['logMethod']> {
   return function write(args, method, level) {
     const [fields] = args as unknown as [unknown]
-    const verdict = level >= INFO && typeof fields === 'object' && fields !== null ? limiter.judge(level, fields as Record<string, unknown>) : 'write'
-    if (verdict === 'leave out') return
-    if (typeof verdict === 'object') (args as unknown as [object])[0] = { ...fields as object, ...verdict }
+    // Access logs were asked for, as they are.
+    if (level >= INFO && typeof fields === 'object' && fields !== null && !('evt' in fields && fields.evt === 'http.access')) {
+      const verdict = limiter.judge(level, fields as Record<string, unknown>)
+      if (verdict === 'leave out') return
+      (args as unknown as [object])[0] = shortened(typeof verdict === 'object' ? { ...fields, ...verdict } : fields)
+    }
     method.apply(this, args)
   }
 }
+
+function shortened(fields: object): object {
+  let changed: Record<string, unknown> | undefined
+  for (const [name, value] of Object.entries(fields)) {
+    if (typeof value === 'string' && value.length > MAX_TEXT_CHARS) (changed ??= { ...fields })[name] = cut(value, MAX_TEXT_CHARS)
+  }
+  return changed ?? fields
+}
+function cut(text: string, chars: number): string { return text.length > chars ? `${text.slice(0, chars)}…` : text }
 
 function errorFields(err: unknown): unknown {
   if (!(err instanceof Error)) return err
   const { code, cause } = err as Error & { code?: unknown }
   return {
-    message: err.message,
+    message: cut(err.message, MAX_MESSAGE_CHARS),
     ...(code === undefined ? {} : { code }),
-    ...(cause === undefined ? {} : { cause: cause instanceof Error ? cause.message : JSON.stringify(cause) }),
+    ...(cause === undefined ? {} : { cause: cut(cause instanceof Error ? cause.message : JSON.stringify(cause), MAX_MESSAGE_CHARS) }),
     ...(code === 'MESH_INTERNAL' || code === undefined ? { stack: err.stack } : {}),
   }
 }

@@ -80,6 +80,16 @@ test('a thousand refused resources of a push are a thousand things', () => {
   assert.equal(r.written(1_000, (i) => ({ evt: 'config.rejected', code: 'MESH_CONFIG_REJECTED', kind: 'listener', name: `l${i}` })), 1_000)
 })
 
+test('what a client made up is cut: a topic of 64 kB is no line of 64 kB', () => {
+  let written = ''
+  const stream = new Writable({ decodeStrings: false, write: (line: string, _encoding, done) => { written += line; done() } })
+  const log = createBoundedLog('info', new LogOutput(stream, { isJournal: false }), new SimClock())
+  log.warn({ evt: 'mqtt.publish.denied', clientId: 'c', topic: 't'.repeat(65_000), err: new MeshError('MESH_MQTT_NOT_AUTHORIZED', 'm'.repeat(65_000), { cause: new Error('w'.repeat(65_000)) }) }, 'no')
+  const line = JSON.parse(written) as { topic: string; clientId: string; err: { message: string } }
+  assert.deepEqual([line.clientId, line.topic.length, line.err.message.length], ['c', 513, 2_049])
+  assert.ok(written.length < 6_000, `${written.length}`)
+})
+
 test('the log itself: lines of children count, what is left out is told and counted', async () => {
   const clock = new SimClock()
   const written: string[] = []

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { createBoundedLog, logCounts } from '../../../agent/core/log.ts'
-import { isJournal, LogOutput } from '../../../agent/core/log-output.ts'
+import { asError, isJournal, LogOutput } from '../../../agent/core/log-output.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 
 /** A reader that takes a line when it is told to. */
@@ -55,6 +55,8 @@ test('journald gets a priority in front of each line (sd-daemon(3)), nobody else
     assert.deepEqual(lines.map((l) => l.slice(0, l.indexOf('{'))), journal ? ['<2>', '<3>', '<4>', '<6>', '<7>', '<7>'] : ['', '', '', '', '', ''])
   }
 })
+
+test('what is told on standard error is an error, line by line', () => assert.equal(asError('MESH_X: no.\n\nDo this.\n'), '<3>MESH_X: no.\n\n<3>Do this.\n'))
 
 test('JOURNAL_STREAM counts only when it is this very file', () => {
   assert.deepEqual([isJournal('8:123', { dev: 8, ino: 123 }), isJournal('8:124', { dev: 8, ino: 123 }), isJournal(undefined, { dev: 8, ino: 123 }), isJournal('', { dev: 8, ino: 123 })], [true, false, false, false])
