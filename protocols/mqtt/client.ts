@@ -14,6 +14,7 @@ import { type Connect, MAX_VAR_INT, type Disconnect, type Packet, type Subscribe
 import { owned, PacketParser } from './codec/parser.ts'
 import { NO_PROPERTIES } from './codec/properties.ts'
 import { admit, type Admitted, answerVersion, connack, mayNotConnect, openSession } from './connect.ts'
+import { Fifo } from './fifo.ts'
 import { type Hold, Inflow, type Reading } from './inflow.ts'
 import { Link } from './link.ts'
 import type { Holder } from './memory.ts'
@@ -22,7 +23,7 @@ import type { Session } from './session.ts'
 import { denyWill, endSessionLater, inTurn, leaveWill, leftAlone, saveLater, watchExpiry } from './sessions.ts'
 import { reauthorize } from './reauthorize.ts'
 import type { BrokerState } from './state.ts'
-import { subscribe, unsubscribe } from './subscribe.ts'
+import { type Answer, subscribe, unsubscribe } from './subscribe.ts'
 
 /** Filters of SUBSCRIBE and UNSUBSCRIBE that wait for the store before the client is not read from. */
 const MAX_WAITING_FILTERS = 1_024
@@ -48,9 +49,10 @@ export class Client implements Reading, Holder {
   #version: Version = 4
   #timer: Timer | undefined
   #heardMs: number
-  /** The last SUBSCRIBE or UNSUBSCRIBE acts; and is answered. */
-  #acting = Promise.resolve()
-  #answering = Promise.resolve()
+  /** While a SUBSCRIBE waits for its queue: what comes behind it acts behind it. */
+  #acting: Promise<void> | undefined
+  readonly #answers = new Fifo<{ readonly answer: Answer; readonly filters: number }>()
+  #isAnswering = false
   #waitingFilters = 0
   #authorizer: Authorizer | undefined
   #authorizedBy: MqttPolicy | undefined
@@ -255,17 +257,34 @@ export class Client implements Reading, Holder {
     const filters = packet.type === 'subscribe' ? packet.subscriptions.length : packet.filters.length
     this.#waitingFilters += filters
     if (this.#waitingFilters >= MAX_WAITING_FILTERS) this.hold('subscriptions')
-    const answer = this.#acting.then(() => (packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking)))
-    // What fails is told by the answer.
-    this.#acting = answer.then(nothing, nothing)
-    this.#answering = this.#answering
-      .then(() => answer).then((tell) => tell())
-      .catch((err: unknown) => this.close(toMeshError(err)))
-      .finally(() => {
-        this.#waitingFilters -= filters
-        if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.release('subscriptions')
-      })
-    detached('mqtt', this.#answering, (error) => this.close(error))
+    const act = (): Answer | Promise<Answer> => (packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking))
+    const answer = this.#acting ? this.#acting.then(act) : act()
+    if (!(answer instanceof Promise)) { this.#answerInTurn(answer, filters); return }
+    const mine = answer.then((made) => this.#answerInTurn(made, filters)).catch((err: unknown) => this.close(toMeshError(err))).finally(() => { if (this.#acting === mine) this.#acting = undefined })
+    this.#acting = mine
+  }
+  #answerInTurn(answer: Answer, filters: number): void {
+    this.#answers.push({ answer, filters })
+    if (!this.#isAnswering) this.#answer()
+  }
+  #answer(): void {
+    for (let next = this.#answers.first(); next !== undefined; next = this.#answers.first()) {
+      const { durable } = next.answer
+      this.#isAnswering = durable !== undefined
+      if (durable) { detached('mqtt', durable.then(() => this.#told(undefined), (err: unknown) => this.#told(toMeshError(err))), (err) => this.close(err)); return }
+      this.#tell(undefined)
+    }
+  }
+  #told(failed: MeshError | undefined): void {
+    this.#tell(failed)
+    this.#isAnswering = false
+    this.#answer()
+  }
+  #tell(failed: MeshError | undefined): void {
+    const { answer, filters } = this.#answers.shift()!
+    try { answer.tell(failed) } catch (thrown) { this.close(toMeshError(thrown)) }
+    this.#waitingFilters -= filters
+    if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.release('subscriptions')
   }
 
   #takeDisconnect({ reason, properties }: Disconnect): void {

@@ -9,8 +9,7 @@ import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from './link.ts'
 import type { Owner } from './owner.ts'
 import { shareOf } from './session-shares.ts'
-import { type View, viewOf } from './subscriptions.ts'
-import { matches, sharedOf } from './topics.ts'
+import { type Subscriptions, type View, viewOf } from './subscriptions.ts'
 
 /** The expiry that means never (MQTT 5.0 §3.1.2.11.2). */
 export const NEVER_SEC = 0xffff_ffff
@@ -43,6 +42,7 @@ export class Session {
   readonly #counters: Counters
   readonly #views = new Map<string, View | 'refused'>()
   #queue: DurableQueue | undefined
+  #matching: ((topic: string) => readonly StoredSubscription[]) | undefined
   /** What it may have of what is queued; undefined = everything. */
   #mayReceive: ((topic: string) => boolean) | undefined
   /** The same for what goes from memory; only after something was taken away, for subscriptions say it otherwise. */
@@ -61,8 +61,9 @@ export class Session {
 
   get queue(): DurableQueue | undefined { return this.#queue }
   /** From now on QoS 1 and 2 go through it. */
-  useQueue(queue: DurableQueue): void {
+  useQueue(queue: DurableQueue, all: Subscriptions): void {
     this.#queue = queue
+    this.#matching = (topic) => all.of(this, topic)
     const flow = new DurableFlow({ queue, viewOf: (topic) => this.#viewOf(topic) })
     this.flow = flow
     if (this.link) flow.attach(this.link)
@@ -138,10 +139,7 @@ export class Session {
     return undefined
   }
   #lookUp(topic: string): View | 'refused' {
-    const matching = [...this.subscriptions.values()].filter(({ filter }) => {
-      const shared = sharedOf(filter)
-      return matches(shared === undefined || shared === 'invalid' ? filter : shared.filter, topic)
-    })
+    const matching = this.#matching?.(topic) ?? []
     const refused = this.#mayReceive?.(topic) === false
     const view = refused ? 'refused' : matching.length === 0 ? { qos: 2 as const, retainAsPublished: false, ids: [] } : viewOf(matching)
     if (this.#views.size >= MAX_VIEWS) this.#views.clear()

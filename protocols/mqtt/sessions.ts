@@ -32,7 +32,7 @@ export function restore(state: BrokerState): void {
   for (const stored of state.durability.sessions.values()) {
     const session = new Session({ clientId: stored.clientId, stored: true, version: stored.protocolVersion, expirySec: stored.expirySec, owner: stored.owner, address: stored.address, counters: state.counters })
     const queue = state.durability.queue(queueName(stored.clientId))
-    if (queue) session.useQueue(queue)
+    if (queue) session.useQueue(queue, state.subscriptions)
     session.disconnectedAtMs = stored.disconnectedAtMs ?? state.ctx.clock.wallMs()
     session.pendingWill = stored.pendingWill
     state.sessions.set(stored.clientId, session)

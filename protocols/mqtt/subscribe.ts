@@ -1,5 +1,5 @@
 /** SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8 to §3.11). A kept session's subscriptions are durable before they are acknowledged. */
-import { toMeshError } from '../../agent/core/errors.ts'
+import { type MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { detached } from '../../agent/core/guard.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Authorizer } from './authorization.ts'
@@ -15,19 +15,21 @@ import type { BrokerState } from './state.ts'
 import { filterProblem, sharedOf } from './topics.ts'
 
 export type Asking = { readonly session: Session; readonly link: Link; /** By the rules of this moment. */ readonly authorizer: () => Authorizer; readonly limits: MqttPolicy['limits'] }
-/** The request acts; what it changed is on its way to the disk. To be called in the order of the requests: answers once it is there. */
-export type Answer = () => Promise<void>
+/**
+ * The request acts; what it changed is on its way to the disk. `tell` once it is there (at once without `durable`), in the order of the requests;
+ * it throws when the connection has to end.
+ */
+export type Answer = { readonly durable: Promise<void> | undefined; tell(failed: MeshError | undefined): void }
 
 /** What is on disk of a session's filters, for those whose subscription of today is not, or not yet. */
 const durableBefore = new WeakMap<StoredSubscription, StoredSubscription | 'none'>()
 
 /**
- * Requests are taken one after the other, without waiting for the disk between them: what a client sends in one go is one transaction.
- * Never rejects for what a client asks; a store that fails is its SUBACK's reason.
+ * Requests act one after the other, without waiting for the disk between them: what a client sends in one go is one transaction. Only the first that
+ * needs a queue has to wait for it. Never rejects, nor throws, for what a client asks; a store that fails is its SUBACK's reason.
  */
-export async function subscribe(state: BrokerState, packet: Subscribe, asking: Asking): Promise<Answer> {
-  const { session, link } = asking
-  const { packetId } = packet
+export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking): Answer | Promise<Answer> {
+  const { session } = asking
   const subscriptionId = packet.properties.subscriptionIds?.[0]
   const granted = new Map<string, StoredSubscription>()
   let added = 0
@@ -40,27 +42,33 @@ export async function subscribe(state: BrokerState, packet: Subscribe, asking: A
     granted.set(filter, { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId })
     return qos
   })
-  const wasThere = new Set([...granted.keys()].filter((filter) => session.subscriptions.has(filter)))
-  const kept = enter(state, asking, [...granted.values()])
-  await kept.entered.catch(() => undefined)
-  return async () => {
-    try {
-      await kept.durable
-    } catch (thrown) {
-      const err = toMeshError(thrown)
-      state.ctx.log.warn({ evt: 'mqtt.subscribe.refused', clientId: session.clientId, err }, 'subscription could not be kept')
-      for (const one of granted.values()) takeBack(state, asking, one)
-      const reason = reasonOf(err) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
-      reasons.forEach((was, i) => { if (was <= 2) reasons[i] = reason })
-      granted.clear()
-    }
-    if (session.link !== link) return
-    // The rules may have changed while it was written.
-    packet.subscriptions.forEach(({ filter }, i) => { if (reasons[i]! <= 2 && !asking.authorizer().maySubscribe(filter)) { reasons[i] = REASON.notAuthorized; granted.delete(filter) } })
-    link.outbox.packet({ type: 'suback', packetId, reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)), properties: NO_PROPERTIES })
-    for (const one of granted.values()) {
-      if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter))) sendRetained(state, session, one)
-    }
+  const wasThere = new Set<string>()
+  for (const filter of granted.keys()) if (session.subscriptions.has(filter)) wasThere.add(filter)
+  const tell = (failed: MeshError | undefined): void => answer(state, packet, asking, { granted, reasons, wasThere }, failed)
+  if (!session.stored || session.queue !== undefined || !reasons.some((granted) => granted === 1 || granted === 2)) return { durable: act(state, asking, granted), tell }
+  return queueOf(state, queueName(session.clientId)).then(
+    (queue) => { if (!session.queue) session.useQueue(queue, state.subscriptions); return { durable: act(state, asking, granted), tell } },
+    (thrown: unknown) => ({ durable: undefined, tell: () => tell(toMeshError(thrown)) }),
+  )
+}
+async function queueOf({ durability }: BrokerState, name: string): Promise<DurableQueue> { return durability.queue(name) ?? await durability.createQueue(name) }
+
+type Asked = { readonly granted: Map<string, StoredSubscription>; readonly reasons: number[]; readonly wasThere: ReadonlySet<string> }
+function answer(state: BrokerState, packet: Subscribe, asking: Asking, { granted, reasons, wasThere }: Asked, failed: MeshError | undefined): void {
+  const { session, link } = asking
+  if (failed) {
+    state.ctx.log.warn({ evt: 'mqtt.subscribe.refused', clientId: session.clientId, err: failed }, 'subscription could not be kept')
+    for (const one of granted.values()) takeBack(state, asking, one)
+    const reason = reasonOf(failed) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
+    reasons.forEach((was, i) => { if (was <= 2) reasons[i] = reason })
+    granted.clear()
+  } else if (session.stored) for (const one of granted.values()) durableBefore.delete(one)
+  if (session.link !== link) return
+  // The rules may have changed while it was written.
+  packet.subscriptions.forEach(({ filter }, i) => { if (reasons[i]! <= 2 && !asking.authorizer().maySubscribe(filter)) { reasons[i] = REASON.notAuthorized; granted.delete(filter) } })
+  link.outbox.packet({ type: 'suback', packetId: packet.packetId, reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)), properties: NO_PROPERTIES })
+  for (const one of granted.values()) {
+    if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter))) sendRetained(state, session, one)
   }
 }
 
@@ -71,24 +79,12 @@ function refusalOf(filter: string, { authorizer, limits }: Asking): number | und
   return authorizer().maySubscribe(filter) ? undefined : REASON.notAuthorized
 }
 
-type Kept = { readonly entered: Promise<void>; readonly durable: Promise<void> }
-function enter(state: BrokerState, asking: Asking, granted: readonly StoredSubscription[]): Kept {
-  const { session } = asking
-  const name = queueName(session.clientId)
-  const needsQueue = session.stored && session.queue === undefined && granted.some(({ qos }) => qos > 0)
-  const ready = needsQueue ? queueOf(state, name).then((queue) => session.queue ?? session.useQueue(queue)) : undefined
-  const entered = ready ? ready.then(() => undefined) : Promise.resolve()
-  const durable = ready ? ready.then(() => act(state, asking, granted)) : act(state, asking, granted)
-  durable.catch(() => undefined) // the answer tells of it, later
-  return { entered, durable }
-}
-async function queueOf({ durability }: BrokerState, name: string): Promise<DurableQueue> { return durability.queue(name) ?? await durability.createQueue(name) }
-
-async function act(state: BrokerState, { session, link, authorizer }: Asking, granted: readonly StoredSubscription[]): Promise<void> {
+/** @returns when it is on the disk; undefined when nothing has to go there */
+function act(state: BrokerState, { session, link, authorizer }: Asking, granted: ReadonlyMap<string, StoredSubscription>): Promise<void> | undefined {
   // The session may have ended meanwhile, or another connection have it.
-  if (granted.length === 0 || state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return
+  if (state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return undefined
   const changed: StoredSubscription[] = []
-  for (const one of granted) {
+  for (const one of granted.values()) {
     // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
     if (!authorizer().maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
@@ -99,9 +95,7 @@ async function act(state: BrokerState, { session, link, authorizer }: Asking, gr
     session.subscribe(one)
     state.subscriptions.add(session, one)
   }
-  if (changed.length === 0) return
-  await state.durability.saveSubscriptions(session.clientId, changed, [])
-  for (const one of changed) durableBefore.delete(one)
+  return changed.length === 0 ? undefined : state.durability.saveSubscriptions(session.clientId, changed, [])
 }
 
 function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
@@ -137,7 +131,7 @@ function appendRetained(state: BrokerState, session: Session, message: StoredMes
   }))
 }
 
-/** The answer rejects when the store fails: then nothing is acknowledged and the connection ends. */
+/** When the store fails nothing is acknowledged, and the connection ends. */
 export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscribe, { session, link }: Asking): Answer {
   const gone: string[] = []
   const reasons = filters.map((filter) => {
@@ -147,10 +141,11 @@ export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscri
     return REASON.success
   })
   const isKept = gone.length > 0 && session.stored && state.sessions.get(session.clientId) === session
-  const durable = isKept ? state.durability.saveSubscriptions(session.clientId, [], gone) : Promise.resolve()
-  durable.catch(() => undefined) // the answer tells of it, later
-  return async () => {
-    await durable
-    if (session.link === link) link.outbox.packet({ type: 'unsuback', packetId, reasons, properties: NO_PROPERTIES })
+  return {
+    durable: isKept ? state.durability.saveSubscriptions(session.clientId, [], gone) : undefined,
+    tell(failed) {
+      if (failed) throw failed
+      if (session.link === link) link.outbox.packet({ type: 'unsuback', packetId, reasons, properties: NO_PROPERTIES })
+    },
   }
 }

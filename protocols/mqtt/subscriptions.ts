@@ -15,7 +15,7 @@ export type View = { readonly qos: Qos; readonly retainAsPublished: boolean; rea
 export type Target = View & { readonly session: Session; readonly subscriptions: readonly StoredSubscription[]; readonly hasNoLocal: boolean }
 export type Group = { readonly members: Map<Session, StoredSubscription>; next: number }
 /** `plans` by the message's QoS; undefined when they differ from message to message (groups, routes, No Local). */
-export type Match = { readonly targets: readonly Target[]; readonly groups: readonly Group[]; readonly routes: readonly Route[]; readonly plans: readonly [Plan, Plan] | undefined }
+export type Match = { readonly bySession: ReadonlyMap<Session, readonly StoredSubscription[]>; readonly targets: readonly Target[]; readonly groups: readonly Group[]; readonly routes: readonly Route[]; readonly plans: readonly [Plan, Plan] | undefined }
 /** Who gets one message how: from memory, through a queue, through the queue of a bridge route. */
 export type Plan = { readonly direct: readonly Target[]; readonly queues: readonly DurableQueue[]; readonly routes: readonly Route[] }
 
@@ -71,6 +71,14 @@ export class Subscriptions {
     return made
   }
 
+  /** The session's subscriptions that match, those in groups too. Found once for all sessions, so that one with a thousand filters costs no more than others. */
+  of(session: Session, topic: string): readonly StoredSubscription[] {
+    const { bySession, groups } = this.match(topic)
+    const own = bySession.get(session) ?? []
+    const shared = groups.flatMap(({ members }) => members.get(session) ?? [])
+    return shared.length === 0 ? own : [...own, ...shared]
+  }
+
   #search(topic: string): Match {
     const bySession = new Map<Session, StoredSubscription[]>()
     const groups: Group[] = []
@@ -86,7 +94,7 @@ export class Subscriptions {
     })
     const targets = [...bySession].map(([session, subscriptions]) => target(session, subscriptions))
     const simple = groups.length === 0 && routes.length === 0 && !targets.some((t) => t.hasNoLocal)
-    return { targets, groups, routes, plans: simple ? [planOf(targets, [], 0), planOf(targets, [], 1)] : undefined }
+    return { bySession, targets, groups, routes, plans: simple ? [planOf(targets, [], 0), planOf(targets, [], 1)] : undefined }
   }
   #entry(filter: string): Entry {
     const known = this.#tree.get(filter)

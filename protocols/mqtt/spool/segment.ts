@@ -88,10 +88,13 @@ export class SegmentWriter {
 
 /** One message as a blob, for tables that hold single ones. */
 export function encodeOne(message: StoredMessage): Buffer {
-  const writer = new SegmentWriter()
-  writer.add(message)
-  return writer.finish()
+  oneWriter ??= new SegmentWriter()
+  oneWriter.add(message)
+  const blob = oneWriter.finish()
+  if (!oneWriter.reset()) oneWriter = undefined
+  return blob
 }
+let oneWriter: SegmentWriter | undefined
 export function decodeOne(blob: Uint8Array): StoredMessage | undefined { return decodeSegment(blob, 1, 1)?.[0]?.message }
 
 /** Undefined: the segment is damaged. Payloads are views of `blob`. */

@@ -169,11 +169,11 @@ class SqliteSpool implements Spool, QueueHost {
   saveSession(session: SessionHead): Promise<void> {
     return this.#write(SQL.putSession, [session.clientId, sessionText(session)])
   }
-  async saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
-    this.#refuseWhenClosed()
+  saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
+    if (this.#closed) return Promise.reject(closedError())
     const statements: Statement[] = gone.map((filter) => ({ sql: SQL.dropSubscription, params: [clientId, filter] }))
     for (const one of kept) statements.push({ sql: SQL.putSubscription, params: [clientId, one.filter, optionsOf(one), one.subscriptionId ?? null] })
-    if (statements.length > 0) await this.#writer.write(statements)
+    return statements.length > 0 ? this.#writer.write(statements) : Promise.resolve()
   }
   async deleteSession(clientId: string): Promise<void> {
     // One turn of the event loop, so one transaction.
