@@ -121,6 +121,7 @@ async function fromDirectory({ config, world, metrics, log, tables, owner, readi
   const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
   const synced = sync.synced.then(() => latch[Symbol.dispose]())
   // The ports open with what is there; a folder that is not there yet is not waited for.
+  await sync.begun
   if (sync.isMissing) detached('configuration', synced)
   else await synced
   return {

@@ -1,12 +1,16 @@
 /** The program: argv, environment, signals, exit code. The only file of the agent that touches the process. */
 import fs from 'node:fs'
 import v8 from 'node:v8'
+import { workerData } from 'node:worker_threads'
 import { collect } from './core/collect.ts'
 import { dispatch } from './cli/dispatch.ts'
 import { IdleMemory } from './idle-memory.ts'
 import { hearUncaught } from './core/last-line.ts'
 import { takeListenFds } from './core/listen-fds.ts'
 import { asError, isJournal, LogOutput } from './core/log-output.ts'
+import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
+import { programBuild } from '../control-sync/directory/reader.ts'
+import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
 
 let made: LogOutput | undefined
 function logOutput(): LogOutput {
@@ -59,6 +63,9 @@ function collectWithCode(): void {
   v8.setFlagsFromString(`--bytecode-old-age=${OLD_AGE}`)
 }
 
-// A pipe that the reader closed (`meshlet config dump | head`) is no failure.
-process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE') throw err })
-void main()
+if (isFolderThread(workerData)) serveFolderThread(programBuild())
+else {
+  // A pipe that the reader closed (`meshlet config dump | head`) is no failure.
+  process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE') throw err })
+  void main()
+}

@@ -73,7 +73,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const ca = registry.exclusively(() => openCa({ folder: caFolder, disk: world.disk, clock, trustDomain: config.trustDomain, builtAtMs: parts.builtAtMs }))
   // Empty at first: a hub that waits for its resources can certify devices meanwhile.
   try { world.disk.makeFolder(config.resources, 0o755) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${config.resources} cannot be made`, { cause }) }
-  const source = building.use(new DirectorySource({ folder: config.resources, clock, log, metrics }))
+  const source = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const live = building.use(new LiveDevices({ registry, clock, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })

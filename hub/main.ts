@@ -1,7 +1,11 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
 import fs from 'node:fs'
+import { workerData } from 'node:worker_threads'
 import { hearUncaught } from '../agent/core/last-line.ts'
 import { asError, isJournal, LogOutput } from '../agent/core/log-output.ts'
+import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
+import { programBuild } from '../control-sync/directory/reader.ts'
+import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
 import { runCli } from './cli/program.ts'
 
 let made: LogOutput | undefined
@@ -26,6 +30,9 @@ async function main(): Promise<void> {
 /** For the last lines of the log to be taken. */
 const LAST_LINES_MS = 500
 
-// A pipe that the reader closed (`meshlet-hub devices | head`) is no failure.
-process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE') throw err })
-void main()
+if (isFolderThread(workerData)) serveFolderThread(programBuild())
+else {
+  // A pipe that the reader closed (`meshlet-hub devices | head`) is no failure.
+  process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE') throw err })
+  void main()
+}

@@ -16,14 +16,14 @@ type Report = { readonly mistakes: readonly string[]; readonly notes: readonly s
 /** 0: it can be used. 2: there are mistakes; all of them are listed. Rejects with MESH_CONFIG_INVALID for those of agent.yaml itself. */
 export async function configCheck(o: ConfigSource & { readonly json: boolean }, io: Io): Promise<ExitCode> {
   const { config, from, ignored } = readConfig(o, systemDisk, io.env)
-  const found = check(config)
+  const found = await check(config)
   const report = { ...found, ignored: [...ignored, ...captured(config), ...found.ignored] }
   if (o.json) io.out(`${JSON.stringify(report)}\n`)
   else io.out(text(from, report))
   return report.mistakes.length === 0 ? 0 : 2
 }
 
-function check(config: AgentConfig): Report {
+async function check(config: AgentConfig): Promise<Report> {
   const mistakes: string[] = portMistakes(config)
   const notes: string[] = portNotes(config, systemDisk)
   const mustExist = (setting: string, file: string | undefined): void => {
@@ -39,7 +39,7 @@ function check(config: AgentConfig): Report {
   const counts: Record<string, number> = { listeners: config.listeners.length, mqttRoutes: config.mqtt.routes.length }
   if (config.directory === undefined) return { mistakes, notes, ignored: [], counts }
   try {
-    const found = checkFolder(config.directory, config.node.name)
+    const found = await checkFolder(config.directory, config.node.name)
     return { mistakes: [...mistakes, ...found.problems], notes, ignored: found.ignored, counts: { ...counts, ...found.counts } }
   } catch (thrown) {
     return { mistakes: [...mistakes, toMeshError(thrown).message], notes, ignored: [], counts }

@@ -1,7 +1,8 @@
 /** A folder of resources looked at as a whole: mistakes, what refers to nothing, and what has no effect. */
 import { decode } from '../decode/decode.ts'
 import { danglingReferences, referencesOf, type Holder } from '../references.ts'
-import { problemText, readFolder } from './read.ts'
+import { problemText } from './combine.ts'
+import { readFolder } from './read-folder.ts'
 
 export type FolderCheck = {
   /** One sentence each, with file, line, resource and field. */
@@ -12,9 +13,9 @@ export type FolderCheck = {
   readonly counts: Readonly<Record<string, number>>
 }
 
-/** Throws MESH_CONFIG_INVALID when there is no such folder. */
-export function checkFolder(folder: string, node: string | undefined): FolderCheck {
-  const { resources, problems } = readFolder(folder, node)
+/** Rejects with MESH_CONFIG_INVALID when there is no such folder. */
+export async function checkFolder(folder: string, node: string | undefined): Promise<FolderCheck> {
+  const { resources, problems } = await readFolder(folder, node)
   const found = problems.map(problemText)
   const ignored: string[] = []
   const counts: Record<string, number> = {}

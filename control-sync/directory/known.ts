@@ -1,11 +1,11 @@
 /** By which messages a file is read. */
-import { fullRegistry, otherTypes } from '../proto/full/registry.ts'
+import { fullRegistry } from '../proto/full/registry.ts'
 import { registry } from '../proto/registry.ts'
 import type { Known } from './locate.ts'
 
 /** Fields and types that meshlet itself has: enough for most files, and at hand. */
-export const ownMessages = (): Known => ({ registry: registry(), otherTypes: [] })
+export const ownMessages = (): Known => ({ registry: registry() })
 
 let all: Known | undefined
 /** All that Envoy has. */
-export const allMessages = (): Known => (all ??= { registry: fullRegistry(), otherTypes: otherTypes() })
+export const allMessages = (): Known => (all ??= { registry: fullRegistry() })

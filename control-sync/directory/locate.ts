@@ -8,7 +8,7 @@ export type FieldProblem = { readonly field: string; readonly problem: string }
 const MAX_PROBLEMS = 50
 
 /** What may be written. */
-export type Known = { readonly registry: Registry; /** Types of Envoy's that are not in it. */ readonly otherTypes: readonly string[] }
+export type Known = { readonly registry: Registry }
 type Finding = { readonly known: Known; readonly found: FieldProblem[] }
 
 /** Which fields of `json` make it no `schema` (protobuf JSON, either spelling of names). Called when decoding the whole has failed. */
@@ -61,7 +61,7 @@ function tryWhole(schema: DescMessage, json: JsonValue, at: string, to: Finding)
 }
 
 export const bareType = (url: string): string => url.slice(url.lastIndexOf('/') + 1)
-export function typeNames({ registry, otherTypes }: Known): string[] { return [...[...registry].map((type) => type.typeName), ...otherTypes] }
+export function typeNames({ registry }: Known): string[] { return Array.from(registry, (type) => type.typeName) }
 
 /** protobuf-es names the field's type in front; the path already tells. */
 export function jsonReason(err: unknown): string {

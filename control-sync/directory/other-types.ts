@@ -29,6 +29,6 @@ function any(json: JsonObject, known: Known): JsonValue {
   const type = bareType(url)
   const schema = known.registry.getMessage(type)
   if (schema) return { '@type': url, ...withStructs(schema, rest, known) as JsonObject }
-  if (!known.otherTypes.includes(type) && meant(type, typeNames(known)) !== '') return json
+  if (meant(type, typeNames(known)) !== '') return json
   return { '@type': TYPED_STRUCT, type_url: url, value: rest }
 }

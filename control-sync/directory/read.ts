@@ -1,79 +1,58 @@
-/** A folder of resource files: those at its top are everybody's, those in `<folder>/<node>/` are one node's and win over the shared ones. */
+/** One file of a folder, read and parsed in one go: by the folder thread, and here what is small. */
+import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { MeshError } from '../../agent/core/errors.ts'
-import type { ResourceKind } from '../../agent/model/snapshot.ts'
-import { allMessages } from './known.ts'
-import { parseFile, wholeFile, type FileContent, type FileProblem, type FileResource } from './parse.ts'
+import { stampFrom } from './list.ts'
+import type { Known } from './locate.ts'
+import { parseFile, wholeFile, type FileContent } from './parse.ts'
 
-export type { FileProblem, FileResource } from './parse.ts'
-
-export type FolderContent = {
-  readonly resources: ReadonlyMap<ResourceKind, ReadonlyMap<string, FileResource>>
-  readonly problems: readonly FileProblem[]
-}
-
-const MAX_FILES = 10_000
-const MAX_FILE_BYTES = 64 * 1024 * 1024
+export const MAX_FILE_BYTES = 64 * 1024 * 1024
 const MAX_PEM_BYTES = 1024 * 1024
 
-/**
- * Reads everything once. File names in the result are relative to `folder`.
- * Throws MESH_CONFIG_INVALID when there is no such folder, or `node` is no folder name.
- */
-export function readFolder(folder: string, node: string | undefined): FolderContent {
-  return combine(listFiles(folder, node).map((file) => readOne(folder, file)))
+export type ReadOne = {
+  /** Of what was read. '' for what could not be. */
+  readonly stamp: string
+  readonly hash: string
+  /** `same`: the bytes are those of `hash`. `torn`: somebody writes it at this moment. */
+  readonly content: FileContent | 'same' | 'torn'
 }
 
-/** Names of the resource files, shared ones first, each group in alphabetical order. Throws as readFolder does. */
-export function listFiles(folder: string, node: string | undefined): string[] {
-  // The hub has node names from devices: they may not lead out of the folder.
-  if (node !== undefined && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/.test(node)) throw new MeshError('MESH_CONFIG_INVALID', `${JSON.stringify(node.slice(0, 64))} cannot be the name of a node's folder`)
-  const shared = namesIn(folder)
-  if (!shared) throw new MeshError('MESH_CONFIG_INVALID', `there is no readable folder ${folder}`)
-  const own = node === undefined ? [] : (namesIn(path.join(folder, node)) ?? []).map((name) => path.join(node, name))
-  return [...shared, ...own].slice(0, MAX_FILES)
-}
-
-function namesIn(folder: string): string[] | undefined {
-  try {
-    return fs.readdirSync(folder).filter((name) => /^[^.].*\.(ya?ml|json)$/i.test(name)).toSorted()
-  } catch { return undefined }
-}
-
-/** Never throws: a file that cannot be read is a problem of that file. */
-export function readOne(folder: string, file: string): FileContent {
+/** Never throws: a file that cannot be read is a problem of that file. @param hash of what is known of it */
+export function readOne(folder: string, file: string, hash: string | undefined, known: Known): ReadOne {
   const full = path.join(folder, file)
-  let text: string
+  let whole: Whole | string
+  try { whole = bytesOf(full) } catch (err) { return unreadable(file, `cannot be read: ${err instanceof Error ? err.message : String(err)}`) }
+  if (typeof whole === 'string') return unreadable(file, whole)
+  const { bytes, stamp } = whole
+  if (!bytes) return { stamp, hash: '', content: 'torn' }
+  const found = createHash('sha256').update(bytes).digest('base64')
+  if (found === hash) return { stamp, hash, content: 'same' }
+  return { stamp, hash: found, content: parseFile(file, bytes.toString('utf8'), (name) => smallFile(path.resolve(path.dirname(full), name)), known) }
+}
+
+function unreadable(file: string, problem: string): ReadOne { return { stamp: '', hash: '', content: wholeFile(file, problem) } }
+
+type Whole = { readonly bytes: Buffer | undefined; readonly stamp: string }
+
+/** @returns why not, in words; no bytes when the file changed while it was read */
+function bytesOf(full: string): Whole | string {
+  // A FIFO or a device must not keep the thread waiting.
+  const fd = fs.openSync(full, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
   try {
-    const { size } = fs.statSync(full)
-    if (size > MAX_FILE_BYTES) return wholeFile(file, `is larger than ${MAX_FILE_BYTES} bytes`)
-    text = fs.readFileSync(full, 'utf8')
-  } catch (err) { return wholeFile(file, `cannot be read: ${err instanceof Error ? err.message : String(err)}`) }
-  return parseFile(file, text, (name) => smallFile(path.resolve(path.dirname(full), name)), allMessages())
+    const before = fs.fstatSync(fd)
+    if (!before.isFile()) return 'is no file'
+    if (before.size > MAX_FILE_BYTES) return `is larger than ${MAX_FILE_BYTES} bytes`
+    const bytes = Buffer.allocUnsafe(before.size)
+    let length = 0
+    for (let n = 1; n > 0 && length < bytes.length; length += n) n = fs.readSync(fd, bytes, length, bytes.length - length, null)
+    const isWhole = length === bytes.length && stampFrom(fs.fstatSync(fd)) === stampFrom(before)
+    return { bytes: isWhole ? bytes : undefined, stamp: stampFrom(before) }
+  } finally { fs.closeSync(fd) }
 }
 
 function smallFile(file: string): string | undefined {
-  try { return fs.statSync(file).size <= MAX_PEM_BYTES ? fs.readFileSync(file, 'utf8') : undefined } catch { return undefined }
-}
-
-/** Later contents win over earlier ones, but two files of one folder may not hold the same resource: which one is meant? */
-export function combine(contents: readonly FileContent[]): FolderContent {
-  const resources = new Map<ResourceKind, Map<string, FileResource>>()
-  const problems: FileProblem[] = contents.flatMap((c) => [...c.problems, ...c.blocked ?? []])
-  for (const resource of contents.flatMap((c) => c.resources)) {
-    const ofKind = resources.get(resource.kind) ?? new Map<string, FileResource>()
-    resources.set(resource.kind, ofKind)
-    const other = ofKind.get(resource.name)
-    if (other && path.dirname(other.file) === path.dirname(resource.file)) {
-      problems.push({ file: resource.file, line: resource.line, resource: `${resource.kind} "${resource.name}"`, field: 'name', problem: `stands in ${other.file} line ${other.line} already, which counts` })
-    } else ofKind.set(resource.name, resource)
-  }
-  return { resources, problems }
-}
-
-/** One sentence: `edge/clusters.yaml line 12: Cluster "a", lb_policy: …`. */
-export function problemText({ file, line, resource, field, problem }: FileProblem): string {
-  const what = [resource, field].filter((part) => part !== '').join(', ')
-  return `${file} line ${line}: ${what === '' ? '' : `${what}: `}${problem}`
+  try {
+    const s = fs.statSync(file)
+    return s.isFile() && s.size <= MAX_PEM_BYTES ? fs.readFileSync(file, 'utf8') : undefined
+  } catch { return undefined }
 }

@@ -1,10 +1,12 @@
 /** The name that was meant. */
 
+/** More is another word, and so is a third of a short one. */
+const MAX_CHANGES = 2
+
 /** @returns ` (is "x" meant?)`, or nothing when none of `names` is near. */
 export function meant(written: string, names: Iterable<string>): string {
   let best: string | undefined
-  // A word in three letters may be wrong; more is another word.
-  let least = Math.floor(written.length / 3) + 1
+  let least = Math.min(MAX_CHANGES, Math.floor(written.length / 3)) + 1
   for (const name of names) {
     const changes = Math.abs(name.length - written.length) < least ? distance(written, name) : least
     if (changes < least) { best = name; least = changes }

@@ -1,18 +1,23 @@
 /**
- * Watches a folder of resource files. A file with a mistake keeps its last good resources in force until it is mended; a file that is
- * deleted takes its resources with it. Changes come from the kernel and, where those are missed, from a slow look at the time stamps.
+ * Watches a folder of resource files: those at its top are everybody's, those in `<folder>/<node>/` are one node's and win over the shared ones. A file with a
+ * mistake keeps its last good resources in force until it is mended; a file that is deleted takes its resources with it. Changes come from the kernel and, where
+ * those are missed, from a slow look at the time stamps.
  */
 import fs from 'node:fs'
 import path from 'node:path'
 import type { Clock, Timer } from '../../agent/core/clock.ts'
+import { MeshError } from '../../agent/core/errors.ts'
+import { detached, guarded, reportDefect } from '../../agent/core/guard.ts'
+import { Pace } from '../../agent/core/pace.ts'
 import type { ResourceKind } from '../../agent/model/snapshot.ts'
-import type { FileContent } from './parse.ts'
-import { combine, listFiles, problemText, readOne, type FileProblem, type FolderContent } from './read.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
+import { combine, problemText, type Resources } from './combine.ts'
+import { FolderFiles, type LookFor } from './folder-files.ts'
+import { FolderReader } from './reader.ts'
 
+/** Kind → name → the Any's value. What is the same object as before has not changed. */
+export type FolderResources = ReadonlyMap<ResourceKind, ReadonlyMap<string, Uint8Array>>
 export type FolderResult = {
-  /** Kind → name → the Any's value. */
-  readonly resources: ReadonlyMap<ResourceKind, ReadonlyMap<string, Uint8Array>>
+  readonly resources: FolderResources
   /** One sentence each, with file, line, resource and field. */
   readonly problems: readonly string[]
 }
@@ -22,133 +27,144 @@ export type WatchOptions = {
   /** Name of the subfolder with this node's own files; undefined = shared files only. */
   readonly node: string | undefined
   readonly clock: Clock
-  /** Called once before watchFolder returns, and then whenever resources or problems differ. */
+  /** Whoever watches several folders has one for all. */
+  readonly reader?: FolderReader
+  /** Called once before watchFolder resolves, and then whenever resources or problems differ. */
   readonly onChange: (found: FolderResult) => void
   /** The folder is gone; `onChange` is called when it is back. */
   readonly gone?: (why: unknown) => void
 }
 
-/** An editor writes a file in several steps; one look after them is enough. */
+/** An editor writes a file in several steps. */
 const DEBOUNCE_MS = 50
 const SLOW_LOOK_MS = 5_000
 /** Without notices from the kernel (network file systems, no inotify watches left). */
 const QUICK_LOOK_MS = 500
 
-/** Throws MESH_CONFIG_INVALID when there is no such folder. Disposing stops the watching. */
-export function watchFolder(options: WatchOptions): Disposable {
-  const watcher = new FolderWatcher(options)
-  watcher.look()
-  watcher.start()
-  return watcher
+/** Resolves once everything has been read. Rejects with MESH_CONFIG_INVALID when there is no such folder, or `node` is no name of one. Disposing ends the watching. */
+export async function watchFolder(options: WatchOptions): Promise<WatchedFolder> {
+  const watched = new WatchedFolder(options)
+  try { await watched.look('first') } catch (err) {
+    watched[Symbol.dispose]()
+    throw err
+  }
+  watched.start()
+  return watched
 }
 
-class FolderWatcher implements Disposable {
+export class WatchedFolder implements Disposable {
   readonly #o: WatchOptions
-  readonly #good = new Map<string, FileContent>()
-  readonly #watches = new Map<string, fs.FSWatcher>()
-  #stamps = ''
-  #last: FolderContent | undefined
-  #lastProblems = ''
+  readonly #reader: FolderReader
+  readonly #files: FolderFiles
+  readonly #watches = new Map<string, { readonly watch: fs.FSWatcher; readonly ino: number }>()
+  #last: FolderResult | undefined
+  #looking: Promise<void> = Promise.resolve()
   #debounce: Timer | undefined
   #nextLook: Timer | undefined
+  #noticed = false
   #closed = false
 
-  constructor(options: WatchOptions) { this.#o = options }
+  constructor(options: WatchOptions) {
+    this.#o = options
+    this.#reader = options.reader ?? new FolderReader(options.clock)
+    this.#files = new FolderFiles(options.folder, options.node, options.clock, this.#reader)
+  }
+
+  /** Resolves when nothing is being read. */
+  get idle(): Promise<void> { return this.#looking }
 
   start(): void {
-    this.#watch(this.#o.folder)
-    if (this.#o.node !== undefined) this.#watch(path.join(this.#o.folder, this.#o.node))
-    const wanted = this.#o.node === undefined ? 1 : 2
-    this.#nextLook = this.#o.clock.after(this.#watches.size < wanted ? QUICK_LOOK_MS : SLOW_LOOK_MS, () => {
-      if (this.#stampsNow() !== this.#stamps) this.#safeLook()
-      if (!this.#closed) this.start()
+    if (this.#closed) return
+    const { folder, node, clock } = this.#o
+    const wanted = node === undefined ? [folder] : [folder, path.join(folder, node)]
+    for (const one of wanted) this.#watch(one)
+    this.#nextLook = clock.after(this.#watches.size < wanted.length ? QUICK_LOOK_MS : SLOW_LOOK_MS, () => {
+      this.#safeLook('changes')
+      detached('configuration', this.#looking.then(() => { this.start() }))
     })
   }
 
-  /** Reads all files and tells what is new. Throws when the folder is gone. */
-  look(): void {
-    const { folder, node } = this.#o
-    this.#stamps = this.#stampsNow()
-    const files = listFiles(folder, node)
-    for (const file of this.#good.keys()) if (!files.includes(file)) this.#good.delete(file)
-    const problems: FileProblem[] = []
-    const contents = files.map((file) => {
-      const content = readOne(folder, file)
-      problems.push(...content.problems)
-      const good = this.#good.get(file)
-      if (content.problems.length > 0 && good) return good
-      // At the first look the sound resources of a damaged file are better than none.
-      if (content.problems.length === 0) this.#good.set(file, content)
-      return { ...content, problems: [] }
-    })
-    const found = combine(contents)
-    this.#tell({ resources: found.resources, problems: [...problems, ...found.problems] })
+  /** Reads what changed and tells what is new. Rejects when the folder is gone. */
+  async look(what: LookFor): Promise<void> {
+    const { changed, unsettled } = await this.#files.look(what)
+    if (this.#closed) return
+    if (unsettled) this.#soon('changes')
+    if (!changed && this.#last) return
+    const pace = new Pace(this.#o.clock)
+    const content = await combine(this.#files.contents(), pace)
+    const before = this.#last
+    const resources = await valuesOf(content.resources, before?.resources, pace)
+    const problems = content.problems.map(problemText)
+    if (this.#closed || (before && resources === before.resources && before.problems.join('\n') === problems.join('\n'))) return
+    this.#last = { resources, problems }
+    this.#o.onChange(this.#last)
   }
 
   [Symbol.dispose](): void {
     this.#closed = true
     this.#debounce?.cancel()
     this.#nextLook?.cancel()
-    for (const watch of this.#watches.values()) watch.close()
-  }
-
-  #tell(found: FolderContent): void {
-    const problems = found.problems.map(problemText)
-    if (this.#last && sameResources(this.#last, found) && this.#lastProblems === problems.join('\n')) return
-    this.#last = found
-    this.#lastProblems = problems.join('\n')
-    const resources = new Map([...found.resources].map(([kind, byName]) => [kind, new Map([...byName].map(([name, r]) => [name, r.value]))]))
-    this.#o.onChange({ resources, problems })
+    if (!this.#o.reader) this.#reader[Symbol.dispose]()
+    for (const { watch } of this.#watches.values()) watch.close()
   }
 
   /** A folder that is gone for a moment (unmounted, being replaced) changes nothing; it is looked for again. */
-  #safeLook(): void {
-    try { this.look() } catch (why) {
-      this.#stamps = ''
+  #safeLook(what: LookFor): void {
+    this.#looking = this.#looking.then(() => this.look(what)).catch((thrown: unknown) => {
+      if (!(thrown instanceof MeshError)) reportDefect('configuration', thrown)
       this.#last = undefined
-      this.#o.gone?.(why)
-      for (const watch of this.#watches.values()) watch.close()
-    }
+      this.#o.gone?.(thrown)
+      for (const { watch } of this.#watches.values()) watch.close()
+    })
   }
 
   #watch(folder: string): void {
-    if (this.#watches.has(folder)) return
     try {
+      const { ino } = fs.statSync(folder)
+      const known = this.#watches.get(folder)
+      // Another folder has its name now: a symbolic link was swapped, or it was made anew.
+      if (known?.ino === ino) return
+      known?.watch.close()
       const watch = fs.watch(folder, { persistent: false })
-      const forget = guarded('configuration', nothing, () => { watch.close(); this.#watches.delete(folder) })
-      watch.on('change', guarded('configuration', nothing, () => this.#soon()))
+      const forget = guarded('configuration', nothing, () => { watch.close(); if (this.#watches.get(folder)?.watch === watch) this.#watches.delete(folder) })
+      watch.on('change', guarded('configuration', nothing, () => this.#soon('notice')))
       watch.on('error', forget)
       watch.on('close', forget)
-      this.#watches.set(folder, watch)
+      this.#watches.set(folder, { watch, ino })
     } catch { /* no such folder yet, or no watches left: the quick look finds it */ }
   }
 
-  #soon(): void {
+  #soon(what: LookFor): void {
+    if (what === 'notice') this.#noticed = true
     // Not prolonged by further notices: a file that is written all the time must not keep the others waiting.
-    if (!this.#closed) this.#debounce ??= this.#o.clock.after(DEBOUNCE_MS, () => { this.#debounce = undefined; this.#safeLook() })
-  }
-
-  /** Inode, size and time of every file: differs when any was written, replaced, added or removed. */
-  #stampsNow(): string {
-    const { folder, node } = this.#o
-    try {
-      return listFiles(folder, node).map((file) => {
-        const s = fs.statSync(path.join(folder, file), { throwIfNoEntry: false })
-        return s ? `${file} ${s.ino} ${s.size} ${s.mtimeMs}` : file
-      }).join('\n')
-    } catch { return '' }
+    if (!this.#closed) this.#debounce ??= this.#o.clock.after(DEBOUNCE_MS, () => {
+      const noticed = this.#noticed
+      this.#debounce = undefined
+      this.#noticed = false
+      this.#safeLook(noticed ? 'notice' : 'changes')
+    })
   }
 }
 
-function sameResources(a: FolderContent, b: FolderContent): boolean {
-  if (a.resources.size !== b.resources.size) return false
-  for (const [kind, byName] of a.resources) {
-    const others = b.resources.get(kind)
-    if (others?.size !== byName.size) return false
-    for (const [name, { value }] of byName) {
-      const other = others.get(name)
-      if (!other || Buffer.compare(other.value, value) !== 0) return false
+/** The very `before` when nothing in it differs, and its maps for kinds of which nothing does. */
+async function valuesOf(found: Resources, before: FolderResources | undefined, pace: Pace): Promise<FolderResources> {
+  const all = new Map<ResourceKind, ReadonlyMap<string, Uint8Array>>()
+  let isSame = before?.size === found.size
+  for (const [kind, named] of found) {
+    const old = before?.get(kind)
+    const values = new Map<string, Uint8Array>()
+    let sameKind = old?.size === named.size
+    for (const [name, { value }] of named) {
+      if (pace.due) await pace.rest()
+      const last = old?.get(name)
+      const kept = last && (last === value || Buffer.compare(last, value) === 0) ? last : value
+      if (kept !== last) sameKind = false
+      values.set(name, kept)
     }
+    all.set(kind, sameKind ? old! : values)
+    if (!sameKind) isSame = false
   }
-  return true
+  return isSame ? before! : all
 }
+
+function nothing(): void { /* the slow look goes on */ }

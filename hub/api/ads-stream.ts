@@ -2,12 +2,12 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
+import { detached, guarded, nothing } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
 import type { LiveDevices, LiveNode } from '../registry/live-devices.ts'
 import type { Registry } from '../registry/registry.ts'
-import type { ResourceSet, Source } from '../source/resources.ts'
+import type { Source, Watched } from '../source/resources.ts'
 import type { AnyRequest, AnyResponse, Conversation } from './ads-messages.ts'
 import type { Outcome } from './ads-session.ts'
 import { holderOf, type Authenticator, type Caller } from './authenticate.ts'
@@ -30,7 +30,7 @@ const FIRST_REQUEST_WITHIN_MS = 30_000
 const REQUEST_WINDOW = { ms: 10_000, requests: 5_000 }
 const MAX_ERROR_CHARS = 2_000
 
-type Started = { readonly node: NodeIdentity; readonly watched: Disposable & { current(): ResourceSet }; readonly live: LiveNode; readonly subscription: ReturnType<Budgets['subscription']> }
+type Started = { readonly node: NodeIdentity; readonly watched: Watched; readonly live: LiveNode; readonly subscription: ReturnType<Budgets['subscription']> }
 
 export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements Disposable {
   readonly #call: ServerDuplexStream<Q, A>
@@ -42,6 +42,8 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
   #started: Started | undefined
   /** `blocked`: the client reads slower than we write; `behind`: and the resources have changed since. */
   #output: 'open' | 'blocked' | 'behind' = 'open'
+  /** For the node's folder to be read. */
+  #waits = false
   #window = { startedMs: 0, requests: 0 }
   readonly #progress = new Progress()
 
@@ -81,7 +83,21 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
   #onRequest(message: Q): void {
     if (this.#owned.disposed) return
     this.#countRequest()
-    const { node, watched, subscription } = this.#started ??= this.#start(message)
+    const { ready } = (this.#started ??= this.#start(message)).watched
+    if (!ready) { this.#answer(this.#started, message); return }
+    // The node's folder is being read: half of it would be taken for all.
+    const started = this.#started
+    this.#call.pause()
+    this.#waits = true
+    detached('hub', ready.then(() => this.#guarded(() => {
+      this.#waits = false
+      if (this.#owned.disposed) return
+      this.#answer(started, message)
+      if (this.#output === 'open') this.#call.resume()
+    })))
+  }
+
+  #answer({ node, watched, subscription }: Started, message: Q): void {
     const set = watched.current()
     const { responses, outcome } = this.#conversation.request(message, set)
     subscription.set(this.#conversation.subscribedBytes)
@@ -104,6 +120,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
   }
 
   #onChange(): void {
+    if (this.#waits) return
     if (this.#output !== 'open') { this.#output = 'behind'; return }
     const set = this.#started!.watched.current()
     this.#write(this.#conversation.push(set), set.version)

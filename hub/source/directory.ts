@@ -9,10 +9,13 @@ import type { Clock, Timer } from '../../agent/core/clock.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { detached } from '../../agent/core/guard.ts'
+import { Pace } from '../../agent/core/pace.ts'
 import { isNodeName } from '../registry/node-names.ts'
-import { watchFolder } from '../../control-sync/directory/watch.ts'
+import { FolderReader } from '../../control-sync/directory/reader.ts'
+import { watchFolder, type FolderResult } from '../../control-sync/directory/watch.ts'
 import { filesOf, merged, NO_FILES, type Files } from './files.ts'
-import type { ResourceSet, Source } from './resources.ts'
+import type { ResourceSet, Source, Watched } from './resources.ts'
 
 /** Nodes that are not connected and whose folders are watched all the same; those that were seen longest ago go first. */
 const MAX_IDLE_NODES = 1_000
@@ -20,7 +23,7 @@ const MAX_IDLE_NODES = 1_000
 const NEW_FOLDERS_MS = 1_000
 
 type Listener = (next: ResourceSet) => void
-type Own = { files: Files; readonly stop: DisposableStack }
+type Own = { files: Files; readonly stop: DisposableStack; ready: Promise<void> }
 type Node = { own: Own | undefined; set: ResourceSet; readonly listeners: Set<Listener> }
 export type DirectoryOptions = { readonly folder: string; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics }
 
@@ -29,23 +32,36 @@ export class DirectorySource implements Source, Disposable {
   readonly #shared: Own
   /** By name, least recently used first: those that are connected, and those with a folder. */
   readonly #nodes = new Map<string, Node>()
+  readonly #reader: FolderReader
   readonly #told = new Set<string>()
   readonly #refused
   #look: Timer | undefined
 
-  /** Starts with the nodes that have a folder, so that mistakes show before they connect. Throws MESH_CONFIG_INVALID when there is no folder. */
-  constructor(p: DirectoryOptions) {
+  private constructor(p: DirectoryOptions) {
     this.#p = p
+    this.#reader = new FolderReader(p.clock)
     this.#refused = p.metrics.counter('mesh_hub_resource_problems_total', 'Mistakes that the hub found in resource files, each once until it is mended.')
     this.#shared = this.#read(p.folder, '', () => this.#sharedChanged())
-    for (const name of this.#folders()) this.#open(name)
     p.metrics.gaugeOf('mesh_hub_nodes_known', 'Nodes that the hub keeps resources for: those connected and those with a folder.', () => this.#nodes.size)
-    p.log.info({ evt: 'hub.resources', folder: p.folder, nodes: this.#nodes.size, resources: this.#shared.files.resources.size }, 'resources read')
-    this.#lookForFolders()
+  }
+
+  /** Resolves once the shared files and those of all nodes that have a folder are read, so that mistakes show before they connect. Rejects with MESH_CONFIG_INVALID when there is no folder. */
+  static async open(p: DirectoryOptions): Promise<DirectorySource> {
+    const source = new DirectorySource(p)
+    try {
+      await source.#shared.ready
+      for (const name of source.#folders()) await source.#open(name).own?.ready
+    } catch (err) {
+      source[Symbol.dispose]()
+      throw err
+    }
+    p.log.info({ evt: 'hub.resources', folder: p.folder, nodes: source.#nodes.size, resources: source.#shared.files.count }, 'resources read')
+    source.#lookForFolders()
+    return source
   }
 
   /** Throws MESH_CONFIG_INVALID when the name cannot be a folder's. */
-  watch(name: string, onChange: Listener): Disposable & { current(): ResourceSet } {
+  watch(name: string, onChange: Listener): Watched {
     // A name comes from a device: it may not lead out of the folder.
     if (!isNodeName(name)) throw new MeshError('MESH_CONFIG_INVALID', `${JSON.stringify(name.slice(0, 64))} cannot be the name of a node's folder`)
     const node = this.#nodes.get(name) ?? this.#open(name)
@@ -54,13 +70,14 @@ export class DirectorySource implements Source, Disposable {
     const listener: Listener = (next) => onChange(next) // the same function may watch twice
     node.listeners.add(listener)
     this.#dropIdle()
-    return { current: () => node.set, [Symbol.dispose]: () => { node.listeners.delete(listener); if (!node.own && node.listeners.size === 0) this.#nodes.delete(name) } }
+    return { current: () => node.set, get ready() { return node.own?.files === NO_FILES ? node.own.ready.catch(nothing) : undefined }, [Symbol.dispose]: () => { node.listeners.delete(listener); if (!node.own && node.listeners.size === 0) this.#nodes.delete(name) } }
   }
 
   [Symbol.dispose](): void {
     this.#look?.cancel()
     this.#shared.stop[Symbol.dispose]()
     for (const node of this.#nodes.values()) node.own?.stop[Symbol.dispose]()
+    this.#reader[Symbol.dispose]()
   }
 
   #open(name: string): Node {
@@ -74,29 +91,44 @@ export class DirectorySource implements Source, Disposable {
   #adopt(name: string, node: Node): void {
     const folder = path.join(this.#p.folder, name)
     if (!fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return
-    node.own = this.#read(folder, `${name}/`, () => this.#changed(name, node))
-    this.#changed(name, node)
+    const own = node.own = this.#read(folder, `${name}/`, () => this.#changed(name, node))
+    // It was gone again: the next look finds it when it comes back.
+    detached('hub', own.ready.catch(() => { if (node.own === own) node.own = undefined }))
   }
 
   /** @param prefix of the files' names where they are told */
   #read(folder: string, prefix: string, changed: () => void): Own {
-    const own: Own = { files: NO_FILES, stop: new DisposableStack() }
-    own.stop.use(watchFolder({
-      folder, node: undefined, clock: this.#p.clock,
-      onChange: (found) => {
-        const before = own.files
-        own.files = filesOf(found, prefix)
-        this.#report(before, own.files)
-        if (before !== NO_FILES) changed() // else watchFolder is being called
-      },
-    }))
+    const { clock } = this.#p
+    let work: Promise<void> = Promise.resolve()
+    const take = async (found: FolderResult): Promise<void> => {
+      const before = own.files
+      own.files = await filesOf(found, prefix, new Pace(clock))
+      this.#report(before, own.files)
+      changed()
+    }
+    const start = async (): Promise<void> => {
+      const watching = await watchFolder({ folder, node: undefined, clock, reader: this.#reader, onChange: (found) => { work = work.then(() => take(found)); detached('hub', work) } })
+      if (own.stop.disposed) watching[Symbol.dispose]()
+      else own.stop.use(watching)
+      await work
+    }
+    const own: Own = { files: NO_FILES, stop: new DisposableStack(), ready: Promise.resolve() }
+    own.ready = start()
     return own
   }
 
   #sharedChanged(): void {
     const { set } = this.#shared.files
     this.#p.log.info({ evt: 'hub.resources-changed', node: '', nodes: this.#nodes.size, version: set.version }, 'shared resources changed')
-    for (const [name, node] of this.#nodes) this.#changed(name, node)
+    detached('hub', this.#tellAll())
+  }
+
+  async #tellAll(): Promise<void> {
+    const pace = new Pace(this.#p.clock)
+    for (const [name, node] of this.#nodes) {
+      if (pace.due) await pace.rest()
+      this.#changed(name, node)
+    }
   }
 
   #changed(name: string, node: Node): void {
@@ -140,3 +172,5 @@ export class DirectorySource implements Source, Disposable {
     }
   }
 }
+
+function nothing(): void { /* it has none of its own */ }

@@ -1,13 +1,13 @@
-/** What one folder holds, ready to be sent, and two folders laid over one another. Pure. */
+/** What one folder holds, ready to be sent, and two folders laid over one another. */
 import { fromBinary } from '@bufbuild/protobuf'
-import { TYPE_URLS } from '../../agent/model/snapshot.ts'
+import type { Pace } from '../../agent/core/pace.ts'
+import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
 import type { FolderResult } from '../../control-sync/directory/watch.ts'
 import { ClusterSchema } from '../../control-sync/proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
-import { contentHash, resourceSet, type HubResource, type ResourceSet } from './resources.ts'
+import { contentHash, overlaid, resourceSet, type HubResource, type ResourceSet } from './resources.ts'
 
 export type Files = {
-  /** By type and name. */
-  readonly resources: ReadonlyMap<string, HubResource>
+  readonly count: number
   /** All of it as one node is sent it that has nothing else. */
   readonly set: ResourceSet
   /** One sentence each. */
@@ -15,27 +15,38 @@ export type Files = {
 }
 
 /** Of a folder that is not read yet. */
-export const NO_FILES: Files = { resources: new Map(), set: resourceSet([]), problems: new Set() }
+export const NO_FILES: Files = { count: 0, set: resourceSet([]), problems: new Set() }
+
+/** What did not change since is not hashed again. */
+const made = new WeakMap<Uint8Array, HubResource>()
 
 /** @param prefix what the names of the files begin with where they are told, e.g. `edge/` */
-export function filesOf({ resources, problems }: FolderResult, prefix: string): Files {
-  const all = new Map<string, HubResource>()
+export async function filesOf({ resources, problems }: FolderResult, prefix: string, pace: Pace): Promise<Files> {
+  const all: HubResource[] = []
   for (const [kind, named] of resources) {
     for (const [name, value] of named) {
-      const endpoints = kind === 'cluster' ? endpointsOf(value, name) : undefined
-      all.set(`${kind} ${name}`, { name, typeUrl: TYPE_URLS[kind], version: contentHash(value), value, ...(endpoints === undefined ? {} : { endpoints }) })
+      if (pace.due) await pace.rest()
+      const resource = made.get(value) ?? resourceOf(kind, name, value)
+      made.set(value, resource)
+      all.push(resource)
     }
   }
-  return { resources: all, set: setOf(all.values(), problems.length > 0), problems: new Set(problems.map((problem) => prefix + problem)) }
+  if (pace.due) await pace.rest()
+  return { count: all.length, set: resourceSet(all, removals(problems.length > 0)), problems: new Set(problems.map((problem) => prefix + problem)) }
 }
 
 /** The node's own resources win over the shared ones of the same name. */
 export function merged(shared: Files, own: Files): ResourceSet {
-  if (own.resources.size === 0 && own.problems.size === 0) return shared.set
-  return setOf(new Map([...shared.resources, ...own.resources]).values(), shared.problems.size + own.problems.size > 0)
+  if (own.count === 0 && own.problems.size === 0) return shared.set
+  return overlaid(shared.set, own.set, removals(shared.problems.size + own.problems.size > 0))
 }
 
-function setOf(resources: Iterable<HubResource>, isDoubtful: boolean): ResourceSet { return resourceSet(resources, isDoubtful ? 'later' : 'now') }
+function removals(isDoubtful: boolean): ResourceSet['removals'] { return isDoubtful ? 'later' : 'now' }
+
+function resourceOf(kind: ResourceKind, name: string, value: Uint8Array): HubResource {
+  const endpoints = kind === 'cluster' ? endpointsOf(value, name) : undefined
+  return { name, typeUrl: TYPE_URLS[kind], version: contentHash(value), value, ...(endpoints === undefined ? {} : { endpoints }) }
+}
 
 /** envoy.config.cluster.v3.Cluster.EdsClusterConfig: service_name, or else the cluster's own name. */
 function endpointsOf(cluster: Uint8Array, name: string): string | undefined {

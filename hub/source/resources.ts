@@ -26,7 +26,12 @@ export interface Source {
    * The node's resources, from now on. `onChange` is called after each change, not for the set at hand.
    * Disposing ends it.
    */
-  watch(node: string, onChange: (next: ResourceSet) => void): Disposable & { current(): ResourceSet }
+  watch(node: string, onChange: (next: ResourceSet) => void): Watched
+}
+/** `ready`: resolves once what the node has of its own is among `current`; undefined when it is. */
+export interface Watched extends Disposable {
+  current(): ResourceSet
+  readonly ready: Promise<void> | undefined
 }
 
 export const { cluster: CLUSTER, endpoint: ENDPOINT, listener: LISTENER, route: ROUTE } = TYPE_URLS
@@ -56,8 +61,27 @@ export function resourceSet(resources: Iterable<HubResource>, removals: Resource
     const named = types.get(resource.typeUrl) ?? new Map<string, HubResource>()
     types.set(resource.typeUrl, named.set(resource.name, resource))
   }
-  const parts = [...types].sort(([a], [b]) => (a < b ? -1 : 1)).map(([typeUrl, named]) => typeUrl + versionOf(named.values()))
+  return setOfTypes(types, removals)
+}
+
+/** The same set with `own` laid over it; types that `own` has nothing of are the same maps. */
+export function overlaid({ types: shared }: ResourceSet, own: ResourceSet, removals: ResourceSet['removals']): ResourceSet {
+  const types = new Map(shared)
+  for (const [typeUrl, named] of own.types) types.set(typeUrl, new Map([...ofTypes(shared, typeUrl), ...named]))
+  return setOfTypes(types, removals)
+}
+
+function setOfTypes(types: ResourceSet['types'], removals: ResourceSet['removals']): ResourceSet {
+  const parts = [...types].sort(([a], [b]) => (a < b ? -1 : 1)).map(([typeUrl, named]) => typeUrl + versionOfMap(named))
   return { version: contentHash(...parts), types, removals }
+}
+
+/** Many nodes share most of what they are sent. */
+const versions = new WeakMap<ByName, string>()
+function versionOfMap(named: ByName): string {
+  const version = versions.get(named) ?? versionOf(named.values())
+  versions.set(named, version)
+  return version
 }
 
 /** One version for several resources, whatever their order. */
@@ -65,4 +89,5 @@ export const versionOf = (resources: Iterable<HubResource>): string =>
   contentHash([...resources].map((r) => `${r.name}\n${r.version}\n`).sort().join(''))
 
 const NONE: ByName = new Map()
-export const ofType = (set: ResourceSet, typeUrl: string): ByName => set.types.get(typeUrl) ?? NONE
+export const ofType = (set: ResourceSet, typeUrl: string): ByName => ofTypes(set.types, typeUrl)
+function ofTypes(types: ResourceSet['types'], typeUrl: string): ByName { return types.get(typeUrl) ?? NONE }

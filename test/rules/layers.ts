@@ -33,7 +33,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   'node:http2': { in: ['protocols/', 'hub/'], why: 'sockets belong to the data path' },
   'node:http': { in: ['agent/admin', 'agent/cli/', 'hub/', 'deploy/'], why: 'the data path has its own codec' },
   esbuild: { in: ['deploy/tools/'], why: 'the build' },
-  'node:worker_threads': { in: ['agent/core/', 'agent/main.ts'], why: 'workers are started by core' },
+  'node:worker_threads': { in: ['agent/core/', 'agent/main.ts', 'hub/main.ts', 'control-sync/directory/'], why: 'workers are started by core, and the one that reads a folder by its reader' },
 }
 
 export type Import = readonly [from: string, to: string]

@@ -5,24 +5,21 @@
 import { createFileRegistry, createRegistry, type Registry } from '@bufbuild/protobuf'
 import { createRequire } from 'node:module'
 import { fileDescriptorSet, type FileRow } from '../descriptor-rows.ts'
+import { ROWS as OURS } from '../gen/descriptor-rows.ts'
 import { registry } from '../registry.ts'
+import { mergedWith } from './delta.ts'
 
 /** A part of the bundle of its own: an agent that is told by a control plane never needs it. */
-const rows = (): { readonly ROWS: string; readonly OTHERS: string } => createRequire(import.meta.url)('./rows.ts') as ReturnType<typeof rows>
+const beyond = (): { readonly ROWS: string } => createRequire(import.meta.url)('./rows.ts') as { readonly ROWS: string }
+
+/** Of the release of Envoy that rows.ts names. */
+export function fullRows(): FileRow[] { return mergedWith(JSON.parse(beyond().ROWS) as FileRow[], JSON.parse(OURS) as FileRow[]) }
 
 let made: Registry | undefined
 
 /** Istio's own messages are those of registry.ts. */
 export function fullRegistry(): Registry {
   if (made) return made
-  const all = createFileRegistry(fileDescriptorSet(JSON.parse(rows().ROWS) as FileRow[]))
+  const all = createFileRegistry(fileDescriptorSet(fullRows()))
   return (made = createRegistry(...[...registry()].filter((type) => !all.get(type.typeName)), all))
-}
-
-/** Full names of messages that Envoy knows as a typed configuration and that are in no registry here. */
-export function otherTypes(): readonly string[] {
-  return rows().OTHERS.split('\n').flatMap((line) => {
-    const [package_, ...names] = line.split(' ')
-    return names.map((name) => `${package_}.${name}`)
-  })
 }

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { problemText, readFolder } from '../../../control-sync/directory/read.ts'
+import { problemText } from '../../../control-sync/directory/combine.ts'
+import { readFolder } from '../../../control-sync/directory/read-folder.ts'
 import { writeResources } from '../../../deploy/demo/resources.ts'
 
 const home = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-folder-'))
@@ -18,21 +19,21 @@ function folder(files: Record<string, string>): string {
   fs.mkdirSync(dir, { recursive: true })
   return dir
 }
-const problems = (files: Record<string, string>, node?: string): string[] => readFolder(folder(files), node).problems.map(problemText)
+const problems = async (files: Record<string, string>, node?: string): Promise<string[]> => (await readFolder(folder(files), node)).problems.map(problemText)
 const CLUSTER = 'type.googleapis.com/envoy.config.cluster.v3.Cluster'
 
-test('the demo\'s resources are read without a problem', () => {
+test('the demo\'s resources are read without a problem', async () => {
   const dir = folder({})
   writeResources(dir, { linkHttp: 1, linkMqtt: 2, cloudHttp: 3, orders: 4, plc: 5 })
-  for (const node of ['edge', 'cloud']) assert.deepEqual(readFolder(dir, node).problems.map(problemText), [], node)
-  const { resources } = readFolder(dir, 'edge')
+  for (const node of ['edge', 'cloud']) assert.deepEqual((await readFolder(dir, node)).problems.map(problemText), [], node)
+  const { resources } = await readFolder(dir, 'edge')
   assert.deepEqual([resources.get('cluster')?.size, resources.get('endpoint')?.size, resources.get('route')?.size], [3, 2, 1])
-  const listener = readFolder(dir, 'cloud').resources.get('listener')?.get('inbound')
+  const listener = (await readFolder(dir, 'cloud')).resources.get('listener')?.get('inbound')
   assert.deepEqual([listener?.file, listener?.line], [path.join('cloud', 'policy.yaml'), 3])
 })
 
-test('three forms: resources, a list, one resource; JSON of a DiscoveryResponse too', () => {
-  const { resources, problems: found } = readFolder(folder({
+test('three forms: resources, a list, one resource; JSON of a DiscoveryResponse too', async () => {
+  const { resources, problems: found } = await readFolder(folder({
     'a.yaml': `resources:\n- {"@type": ${CLUSTER}, name: a}\n`, 'b.yml': `- "@type": ${CLUSTER}\n  name: b\n`, 'c.yaml': `"@type": ${CLUSTER}\nname: c\n`,
     'd.json': JSON.stringify({ version_info: '1', type_url: CLUSTER, resources: [{ '@type': CLUSTER, name: 'd', connectTimeout: '1s' }, { name: 'e', version: '2', resource: { '@type': CLUSTER, name: 'e' } }] }, null, '\t'),
     'readme.txt': 'no resources', '.hidden.yaml': 'x: [',
@@ -41,11 +42,11 @@ test('three forms: resources, a list, one resource; JSON of a DiscoveryResponse 
   assert.deepEqual([...resources.get('cluster')!.keys()].toSorted(), ['a', 'b', 'c', 'd', 'e'])
 })
 
-test('a node\'s own file wins over a shared one; other nodes\' files are not read', () => {
+test('a node\'s own file wins over a shared one; other nodes\' files are not read', async () => {
   const dir = folder({ 'c.yaml': `- {"@type": ${CLUSTER}, name: a, connect_timeout: 1s}\n`, 'n1/c.yaml': `- {"@type": ${CLUSTER}, name: a, connect_timeout: 2s}\n`, 'n2/c.yaml': 'broken: [' })
-  assert.equal(readFolder(dir, 'n1').resources.get('cluster')!.get('a')!.file, path.join('n1', 'c.yaml'))
-  assert.equal(readFolder(dir, undefined).resources.get('cluster')!.get('a')!.file, 'c.yaml')
-  assert.deepEqual(readFolder(dir, 'n1').problems, [])
+  assert.equal((await readFolder(dir, 'n1')).resources.get('cluster')!.get('a')!.file, path.join('n1', 'c.yaml'))
+  assert.equal((await readFolder(dir, undefined)).resources.get('cluster')!.get('a')!.file, 'c.yaml')
+  assert.deepEqual((await readFolder(dir, 'n1')).problems, [])
 })
 
 for (const { name, text, want } of [
@@ -83,20 +84,20 @@ for (const { name, text, want } of [
               principals: [{any: true}]
 `, want: /^f\.yaml line 14: Listener "l", .*policies\[ns\[a\]-policy\[b\]-rule\[0\]\]\.permissions\[1\]\.url_path\.path\.prefix: must not be empty$/,
   },
-]) test(`a mistake is named by file, line, resource and field: ${name}`, () => assert.match(problems({ 'f.yaml': text }).join('\n'), want))
+]) test(`a mistake is named by file, line, resource and field: ${name}`, async () => assert.match((await problems({ 'f.yaml': text })).join('\n'), want))
 
-test('all mistakes of a file are told at once', () => {
-  assert.equal(problems({ 'f.yaml': `- {"@type": ${CLUSTER}, name: a, x: 1, y: 2}\n- {"@type": ${CLUSTER}, name: b, type: Q}\n` }).length, 3)
+test('all mistakes of a file are told at once', async () => {
+  assert.equal((await problems({ 'f.yaml': `- {"@type": ${CLUSTER}, name: a, x: 1, y: 2}\n- {"@type": ${CLUSTER}, name: b, type: Q}\n` })).length, 3)
 })
-test('one resource in two files of a folder: the first counts and the second is named', () => {
+test('one resource in two files of a folder: the first counts and the second is named', async () => {
   const text = `- {"@type": ${CLUSTER}, name: a}\n`
-  assert.match(problems({ 'a.yaml': text, 'b.yaml': text }).join(), /^b\.yaml line 1: cluster "a", name: stands in a\.yaml line 1 already/)
+  assert.match((await problems({ 'a.yaml': text, 'b.yaml': text })).join(), /^b\.yaml line 1: cluster "a", name: stands in a\.yaml line 1 already/)
 })
-test('an alias bomb is refused, not unfolded', () => {
+test('an alias bomb is refused, not unfolded', async () => {
   const lines = ['a0: &a0 [x,x,x,x,x,x,x,x,x]', ...Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${Array.from({ length: 9 }, () => `*a${i}`).join(',')}]`)]
-  assert.match(problems({ 'f.yaml': lines.join('\n') }).join(), /alias/i)
+  assert.match((await problems({ 'f.yaml': lines.join('\n') })).join(), /alias/i)
 })
-test('a folder that is not there and a node name that leads elsewhere are MESH_CONFIG_INVALID', () => {
-  assert.throws(() => readFolder(path.join(home, 'nowhere'), undefined), { code: 'MESH_CONFIG_INVALID' })
-  for (const node of ['..', '../x', 'a/b', '']) assert.throws(() => readFolder(folder({}), node), { code: 'MESH_CONFIG_INVALID' }, node)
+test('a folder that is not there and a node name that leads elsewhere are MESH_CONFIG_INVALID', async () => {
+  await assert.rejects(readFolder(path.join(home, 'nowhere'), undefined), { code: 'MESH_CONFIG_INVALID' })
+  for (const node of ['..', '../x', 'a/b', '']) await assert.rejects(readFolder(folder({}), node), { code: 'MESH_CONFIG_INVALID' }, node)
 })

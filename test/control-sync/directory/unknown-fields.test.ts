@@ -28,7 +28,7 @@ const CORS = { allow_origin_string_match: [{ exact: 'https://a.example' }], allo
 const KEY_FORMAT = { http_protocol_options: { header_key_format: { proper_case_words: {} } } }
 const OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 
-const HELD: readonly { readonly name: string; readonly of: [ResourceKind, object]; readonly ignored: RegExp }[] = [
+const HELD: readonly { readonly name: string; readonly of: [ResourceKind, object]; /** Left out: it is acted upon by now. */ readonly ignored?: RegExp }[] = [
   { name: 'CorsPolicy of a virtual host', of: routes({ typed_per_filter_config: { 'envoy.filters.http.cors': { '@type': url('extensions.filters.http.cors.v3.CorsPolicy'), ...CORS } } }), ignored: /^virtual_hosts\[0\]\.typed_per_filter_config\[envoy\.filters\.http\.cors\]/ },
   { name: 'a virtual host\'s own cors', of: routes({ cors: CORS }), ignored: /^virtual_hosts\[0\]\.cors$/ },
   { name: 'Compressor', of: httpFilter('envoy.filters.http.compressor', { '@type': url('extensions.filters.http.compressor.v3.Compressor'), compressor_library: { name: 'gzip', typed_config: { '@type': url('extensions.compression.gzip.compressor.v3.Gzip') } } }), ignored: /http_filters\[0\].*Compressor/ },
@@ -40,7 +40,7 @@ const HELD: readonly { readonly name: string; readonly of: [ResourceKind, object
   { name: 'header_key_format of a connection manager', of: withManager(KEY_FORMAT), ignored: /typed_config\.http_protocol_options\.header_key_format$/ },
   { name: 'additional_addresses of an endpoint', of: ['endpoint', { cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '10.0.0.1', port_value: 1 } }, additional_addresses: [{ address: { socket_address: { address: '10.0.0.2', port_value: 1 } } }] } }] }] }], ignored: /endpoint\.additional_addresses$/ },
   { name: 'additional_addresses of a listener', of: listener({ additional_addresses: [{ address: { socket_address: { address: '127.0.0.2', port_value: 1 } } }] }), ignored: /^additional_addresses$/ },
-  { name: 'max_response_headers_kb', of: cluster({ typed_extension_protocol_options: { [OPTIONS]: { '@type': `type.googleapis.com/${OPTIONS}`, explicit_http_config: { http_protocol_options: {} }, common_http_protocol_options: { max_response_headers_kb: 96 } } } }), ignored: /common_http_protocol_options\.max_response_headers_kb$/ },
+  { name: 'max_response_headers_kb', of: cluster({ typed_extension_protocol_options: { [OPTIONS]: { '@type': `type.googleapis.com/${OPTIONS}`, explicit_http_config: { http_protocol_options: {} }, common_http_protocol_options: { max_response_headers_kb: 96 } } } }) },
   { name: 'request_mirror_policies', of: routes({}, { cluster: 'c', request_mirror_policies: [{ cluster: 'm', request_headers_mutations: [{ remove: 'x' }] }] }), ignored: /request_mirror_policies/ },
 ]
 
@@ -51,13 +51,13 @@ function pushed([kind, json]: [ResourceKind, object]): Uint8Array {
   return toBinary(schema, fromJson(schema, json as JsonObject, { registry: fullRegistry() }))
 }
 
-for (const { name, of, ignored } of HELD) test(`ignored with its path, in JSON, YAML and bytes: ${name}`, () => {
+for (const { name, of, ignored } of HELD) test(`taken, and ignored with its path, in JSON, YAML and bytes: ${name}`, () => {
   const [kind] = of
   for (const [file, text] of [['f.json', JSON.stringify(written(of), null, 1)], ['f.yaml', JSON.stringify(written(of))]] as const) {
     const { resources, problems } = parseFile(file, text, () => undefined, allMessages())
     assert.deepEqual(problems, [], file)
     const decoded = decode(kind, resources[0]!.value)
-    assert.ok(decoded.ok && decoded.ignored.some((i) => ignored.test(i)), `${file}: ${JSON.stringify(decoded)}`)
+    assert.ok(decoded.ok && (!ignored || decoded.ignored.some((i) => ignored.test(i))), `${file}: ${JSON.stringify(decoded)}`)
   }
   let bytes: Uint8Array
   try { bytes = pushed(of) } catch { return } // a type that is none of ours cannot be made here

@@ -18,8 +18,8 @@ function made(t: { after(fn: () => void): void }) {
   const [clock, metrics] = [new SimClock(), new Metrics()]
   const log = pino({ level: 'debug' }, { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
   const write = (name: string, text: string): void => { fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true }); fs.writeFileSync(path.join(folder, name), text) }
-  const open = (): DirectorySource => {
-    const source = new DirectorySource({ folder, clock, log, metrics })
+  const open = async (): Promise<DirectorySource> => {
+    const source = await DirectorySource.open({ folder, clock, log, metrics })
     t.after(() => source[Symbol.dispose]())
     return source
   }
@@ -28,11 +28,11 @@ function made(t: { after(fn: () => void): void }) {
 }
 const names = (set: ResourceSet): string[] => [...set.types.get(CLUSTER)?.keys() ?? []].sort()
 
-test('a node gets the shared files and its own, another node not', (t) => {
+test('a node gets the shared files and its own, another node not', async (t) => {
   const { write, open } = made(t)
   write('shared.yaml', cluster('everybody'))
   write('edge/own.yaml', cluster('mine'))
-  const source = open()
+  const source = await open()
   assert.deepEqual(names(source.watch('edge', () => {}).current()), ['everybody', 'mine'])
   assert.deepEqual(names(source.watch('other', () => {}).current()), ['everybody'])
   assert.equal(source.watch('edge', () => {}).current().types.get(ROUTE), undefined)
@@ -42,7 +42,7 @@ test('a changed file is told to every stream of the node; equal content keeps it
   const { write, open, clock } = made(t)
   write('edge/a.yaml', cluster('a'))
   write('edge/b.yaml', cluster('b'))
-  const source = open()
+  const source = await open()
   const seen: string[][] = []
   using first = source.watch('edge', (set) => seen.push(names(set)))
   const second = source.watch('edge', (set) => seen.push(names(set)))
@@ -62,11 +62,12 @@ test('a broken file is told once with file, resource and field, serves its last 
   const { write, open, clock, problems, metrics } = made(t)
   write('edge/a.yaml', cluster('a'))
   write('shared.yaml', cluster('everybody'))
-  const source = open()
+  const source = await open()
   source.watch('edge', () => {})[Symbol.dispose]()
   source.watch('other', () => {})
   write('shared.yaml', cluster('everybody', 'soon'))
-  await clock.advance(6_000)
+  // What a mistake is, a thread finds out.
+  for (let i = 0; i < 1_000 && problems().length === 0; i++) { await clock.advance(i < 20 ? 500 : 1); await new Promise((resolve) => { setTimeout(resolve, 5) }) }
   assert.equal(problems().length, 1, 'three watchers read the shared file, one line says so')
   assert.match(problems()[0]!, /shared\.yaml.*everybody.*connect_timeout/)
   assert.equal(metrics.total('mesh_hub_resource_problems_total'), 1)
@@ -78,24 +79,25 @@ test('a broken file is told once with file, resource and field, serves its last 
   assert.equal(current().removals, 'now')
 })
 
-test('mistakes of a node\'s folder show at the start, before the node connects', (t) => {
+test('mistakes of a node\'s folder show at the start, before the node connects', async (t) => {
   const { write, open, problems } = made(t)
   write('edge/a.yaml', cluster('a', 'soon'))
-  open()
+  await open()
   assert.match(problems()[0] ?? '', /edge\/a\.yaml.*connect_timeout/)
 })
 
-test('no folder, and a name that leads out of it', (t) => {
+test('no folder, and a name that leads out of it', async (t) => {
   const { open, folder, clock, metrics } = made(t)
   const invalid = (err: unknown): boolean => err instanceof MeshError && err.code === 'MESH_CONFIG_INVALID'
-  assert.throws(() => new DirectorySource({ folder: path.join(folder, 'none'), clock, log: pino({ level: 'silent' }), metrics }), invalid)
-  assert.throws(() => open().watch('../x', () => {}), invalid)
+  await assert.rejects(DirectorySource.open({ folder: path.join(folder, 'none'), clock, log: pino({ level: 'silent' }), metrics }), invalid)
+  const source = await open()
+  assert.throws(() => source.watch('../x', () => {}), invalid)
 })
 
-test('shared files are read once, whoever comes: a thousand nodes are sent the same set', (t) => {
+test('shared files are read once, whoever comes: a thousand nodes are sent the same set', async (t) => {
   const { write, open } = made(t)
   write('shared.yaml', cluster('everybody'))
-  const source = open()
+  const source = await open()
   const readFile = t.mock.method(fs, 'readFileSync')
   const sets = new Set(Array.from({ length: 1_000 }, (_, i) => source.watch(`node-${i}`, () => {}).current()))
   assert.deepEqual([sets.size, readFile.mock.callCount()], [1, 0])
@@ -103,7 +105,7 @@ test('shared files are read once, whoever comes: a thousand nodes are sent the s
 
 test('a node that is gone and has no folder is forgotten; a folder that is made for one that is connected is found', async (t) => {
   const { write, open, clock, metrics } = made(t)
-  const source = open()
+  const source = await open()
   const seen: string[][] = []
   const watch = source.watch('edge', (set) => seen.push(names(set)))
   assert.equal(metrics.total('mesh_hub_nodes_known'), 1)
@@ -115,8 +117,8 @@ test('a node that is gone and has no folder is forgotten; a folder that is made 
   assert.equal(metrics.total('mesh_hub_nodes_known'), 1, 'the one with a folder')
 })
 
-test('a name that leads out of the folder is refused', (t) => {
+test('a name that leads out of the folder is refused', async (t) => {
   const { open } = made(t)
-  const source = open()
+  const source = await open()
   for (const name of ['..', '.', '', 'a/b', '.hidden', 'x'.repeat(300)]) assert.throws(() => source.watch(name, () => {}), /cannot be the name of a node's folder/)
 })

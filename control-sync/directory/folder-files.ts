@@ -1,0 +1,119 @@
+/** The files of a folder as they were last read: only what changed is read again, and what cannot be read keeps its last good content. */
+import path from 'node:path'
+import type { Clock } from '../../agent/core/clock.ts'
+import { Pace } from '../../agent/core/pace.ts'
+import { listFiles, MAX_FILES, stampOf } from './list.ts'
+import type { FileContent, FileProblem, FileResource } from './parse.ts'
+import type { FolderReader } from './reader.ts'
+import { Unrest } from './unrest.ts'
+
+/** `hash` undefined: it is to be parsed again even if it is the same, for what it names may have come. */
+type FileState = { readonly stamp: string; readonly hash: string | undefined; readonly good: FileContent | undefined; readonly problems: readonly FileProblem[] }
+export type Looked = {
+  readonly changed: boolean
+  /** Somebody is writing: another look in a moment. */
+  readonly unsettled: boolean
+}
+/** `notice`: something happened in the folder, maybe to what a file with a mistake names. */
+export type LookFor = 'first' | 'notice' | 'changes'
+
+const CANNOT_BE_LOOKED_AT = '?'
+/** Then those are taken that are whole. */
+const TORN_TRIES = 10
+/** At the first look there is nothing that could serve in the meantime. */
+const FIRST_TRIES = 5
+
+export class FolderFiles {
+  readonly #folder: string
+  readonly #node: string | undefined
+  readonly #clock: Clock
+  readonly #reader: FolderReader
+  readonly #unrest = new Unrest()
+  #files = new Map<string, FileState>()
+  /** Looks in a row that found somebody writing. */
+  #torn = 0
+  #tooMany: readonly FileProblem[] = []
+
+  /** @param node name of the subfolder with this node's own files; undefined: shared files only */
+  constructor(folder: string, node: string | undefined, clock: Clock, reader: FolderReader) {
+    this.#folder = folder
+    this.#node = node
+    this.#clock = clock
+    this.#reader = reader
+  }
+
+  /** What is in force, in the order of the folder. */
+  * contents(): Iterable<FileContent> {
+    if (this.#tooMany.length > 0) yield { resources: [], problems: this.#tooMany }
+    for (const { good, problems } of this.#files.values()) yield { resources: good?.resources ?? [], problems, blocked: good?.blocked ?? [] }
+  }
+
+  /** What changed since the last look comes into force together. Throws MESH_CONFIG_INVALID when the folder is not there. */
+  async look(what: LookFor): Promise<Looked> {
+    const pace = new Pace(this.#clock)
+    const listed = listFiles(this.#folder, this.#node)
+    const stamps = await this.#stamps(listed, pace)
+    const moved = [...stamps].filter(([file, stamp]) => this.#files.get(file)?.stamp !== stamp)
+    const gone = [...this.#files.keys()].filter((file) => !stamps.has(file))
+    const rest = this.#unrest.at([...moved, ...gone.map((file) => [file, 'gone'] as const)], this.#clock.monotonicMs(), stamps.size === 0)
+    if (what !== 'first' && rest.wait) return { changed: false, unsettled: true }
+    const movedFiles = new Set(moved.map(([file]) => file))
+    const again = what === 'notice' ? [...stamps].filter(([file]) => !movedFiles.has(file) && this.#files.get(file)?.hash === undefined) : []
+    const wanted = [...moved, ...again].filter(([file]) => what === 'first' || !rest.restless.has(file))
+    const read = await this.#readAll(wanted, what, pace)
+    // One of several that were swapped together: all of them at the next look.
+    if (read === 'torn') return { changed: false, unsettled: true }
+    this.#files = new Map(listed.flatMap((file): [string, FileState][] => { const state = read.get(file) ?? this.#files.get(file); return state && stamps.has(file) ? [[file, state]] : [] }))
+    return { changed: read.size + gone.length > 0, unsettled: rest.restless.size > 0 }
+  }
+
+  async #stamps(files: readonly string[], pace: Pace): Promise<Map<string, string>> {
+    const left = files.length - MAX_FILES
+    this.#tooMany = left > 0 ? [{ file: files[MAX_FILES]!, line: 1, resource: '', field: '', problem: `this and ${left - 1} more are not read: a folder has ${MAX_FILES} files at most` }] : []
+    const stamps = new Map<string, string>()
+    for (const file of files.slice(0, MAX_FILES)) {
+      if (pace.due) await pace.rest()
+      stamps.set(file, stampOf(path.join(this.#folder, file)) ?? CANNOT_BE_LOOKED_AT)
+    }
+    return stamps
+  }
+
+  /** `torn`: one of them changed meanwhile. */
+  async #readAll(files: readonly (readonly [file: string, stamp: string])[], what: LookFor, pace: Pace): Promise<Map<string, FileState> | 'torn'> {
+    const read = new Map<string, FileState>()
+    for (const [file, stamp] of files) {
+      if (pace.due) await pace.rest()
+      const state = await this.#read(file, stamp, what, pace)
+      if (state === 'torn' && what !== 'first' && this.#torn++ < TORN_TRIES) return 'torn'
+      if (state !== 'torn') read.set(file, state)
+    }
+    this.#torn = 0
+    return read
+  }
+
+  async #read(file: string, stamp: string, what: LookFor, pace: Pace): Promise<FileState | 'torn'> {
+    const before = this.#files.get(file)
+    let read = await this.#reader.read(this.#folder, file, before?.hash)
+    for (let i = 1; i < FIRST_TRIES && what === 'first' && read.content === 'torn'; i++) read = await this.#reader.read(this.#folder, file, undefined)
+    if (read.content === 'torn' || (what !== 'first' && read.stamp !== '' && read.stamp !== stamp)) return 'torn'
+    if (read.content === 'same') return { ...before!, stamp: read.stamp }
+    const { problems } = read.content
+    const isGood = problems.length === 0
+    // At the first look the sound resources of a damaged file are better than none.
+    const good = isGood || !before?.good ? await keptOf(read.content, before?.good, pace) : before.good
+    return { stamp: read.stamp === '' ? stamp : read.stamp, hash: isGood ? read.hash : undefined, good, problems }
+  }
+}
+
+/** Resources that are as they were stay the same bytes: nobody needs to look at them again. */
+async function keptOf(content: FileContent, before: FileContent | undefined, pace: Pace): Promise<FileContent> {
+  if (!before) return { ...content, problems: [] }
+  const known = new Map(before.resources.map((r) => [`${r.kind} ${r.name}`, r.value]))
+  const resources: FileResource[] = []
+  for (const resource of content.resources) {
+    if (pace.due) await pace.rest()
+    const value = known.get(`${resource.kind} ${resource.name}`)
+    resources.push(value && Buffer.compare(value, resource.value) === 0 ? { ...resource, value } : resource)
+  }
+  return { ...content, resources, problems: [] }
+}

@@ -1,0 +1,21 @@
+/** What passes between a folder's reader and its thread. */
+import type { ResourceKind } from '../../agent/model/snapshot.ts'
+import type { FileProblem } from './parse.ts'
+
+export const FOLDER_THREAD = 'folder'
+/** Which part of the program the thread runs, and of which program: the bundle may have been replaced since. */
+export type FolderThreadData = { readonly part: typeof FOLDER_THREAD; readonly build: string }
+
+export type ToFolderThread = { readonly folder: string; readonly file: string; readonly hash: string | undefined }
+
+/** `to`: where in `bytes` the resource ends; it begins where the one before ends. */
+export type PackedResource = readonly [kind: ResourceKind, name: string, line: number, to: number]
+export type FromFolderThread =
+  | { readonly kind: 'ready'; readonly build: string }
+  | { readonly kind: 'piece'; readonly resources: readonly PackedResource[]; readonly bytes: Uint8Array<ArrayBuffer> }
+  /** What was asked for last is answered. */
+  | { readonly kind: 'done'; readonly stamp: string; readonly hash: string; readonly outcome: 'content' | 'same' | 'torn'; readonly problems: readonly FileProblem[]; readonly blocked: readonly FileProblem[] }
+
+export function isFolderThread(data: unknown): data is FolderThreadData {
+  return typeof data === 'object' && data !== null && 'part' in data && data.part === FOLDER_THREAD
+}
