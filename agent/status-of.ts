@@ -90,6 +90,7 @@ export function statusOf(p: StatusParts): AgentStatus {
       rejected: applier.rejected.map((r) => ({ kind: r.kind, name: r.name, issues: r.issues.map((i) => `${i.path}: ${i.problem}`) })),
       ignoredFields: applier.ignored.reduce((sum, r) => sum + r.fields.length, 0),
       ignored: ignoredByField(applier.ignored).slice(0, MAX_LISTED),
+      skipped: [...applier.skipped].map(([what, by]) => ({ what, resources: by.length, example: `${by[0]!.kind} ${by[0]!.name}` })).toSorted((a, b) => b.resources - a.resources).slice(0, MAX_LISTED),
     },
     listeners: p.dataPath.listeners().map((l) => ({ name: l.name, address: l.address, state: p.isDraining() ? 'draining' : l.state, connections: l.connections, error: l.error?.message })),
     dns: dnsOf(p),

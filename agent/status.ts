@@ -39,6 +39,8 @@ export type AgentStatus = {
     readonly ignoredFields: number
     /** The same by field, most frequent first: what was received and is not acted upon, e.g. `filter_chains[].filters[].typed_config.tracing`. */
     readonly ignored: readonly { readonly field: string; readonly resources: number; readonly example: string }[]
+    /** What is asked for and left out, in words, of most resources first: e.g. `requests are not mirrored (request_mirror_policies)`. */
+    readonly skipped: readonly { readonly what: string; readonly resources: number; readonly example: string }[]
   }
   /** Undefined without a readinessProbe. `told`: the control plane hears of it. */
   readonly workload: { readonly probe: string; readonly state: WorkloadHealth['state']; readonly reason: string | undefined; readonly sinceSec: number; readonly told: boolean } | undefined
@@ -69,6 +71,8 @@ export function statusText(s: AgentStatus): string {
   out += row('mqtt', `${s.mqtt.connections} clients, ${s.mqtt.sessions} sessions, ${s.mqtt.retained} retained`)
   out += row('spool', `${s.spool.messages} messages, ${size(s.spool.bytes)} of ${size(s.spool.maxBytes)}, ${s.spool.profile}`)
   for (const b of s.bridge) out += row('bridge', `${b.cluster}: ${b.state}, ${b.queued} queued, ${b.sent} sent, ${b.received} received${b.error ? `; ${b.error}` : ''}`)
+  for (const [i, k] of config.skipped.entries()) out += row(i === 0 ? 'left out' : '', `${k.what}: ${k.example}${k.resources > 1 ? ` and ${k.resources - 1} more` : ''}`)
+  if (s.problems.length === 0 && config.skipped.length > 0) return `${out}\nNo problem, but not all that the configuration asks for is done: see "left out".\n`
   if (s.problems.length === 0) return `${out}\nNothing is wrong.\n`
   return `${out}\n${s.problems.map((p) => `! ${p.code}: ${p.text}\n  ${p.remedy}\n`).join('')}`
 }

@@ -91,6 +91,11 @@ export class Applier implements Disposable {
   get ignored(): readonly { readonly name: string; readonly fields: readonly string[] }[] {
     return [...this.#notes].flatMap(([{ name }, { notes }]) => (notes.ignored ? [{ name, fields: notes.ignored }] : []))
   }
+  /** What is asked for and left out, in words, with the resources that ask for it. */
+  get skipped(): ReadonlyMap<string, readonly { readonly kind: ResourceKind; readonly name: string }[]> {
+    const all = [...this.#notes].flatMap(([{ name }, { kind, notes }]) => (notes.skipped ?? []).map((what) => ({ what, kind, name })))
+    return Map.groupBy(all, ({ what }) => what)
+  }
   /** Why the configuration in force is not on disk; undefined when it is. */
   get storageError(): MeshError | undefined { return this.#o.saver?.error }
   /** Wall milliseconds, also of earlier runs: when a control plane was last heard of, and when each kind last changed. */

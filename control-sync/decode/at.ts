@@ -6,6 +6,7 @@ import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/pr
 import type { Issue } from '../../agent/model/snapshot.ts'
 import { leftOutName } from '../proto/field-names.ts'
 import { ACTED_ON } from './acted-on.ts'
+import { skippedField } from './skipped.ts'
 
 /** A hostile resource may hold a million mistakes; nobody reads more than these. */
 const MAX_REPORTED = 200
@@ -26,6 +27,7 @@ class Report {
   open = 0
   firstOpen: Issue | undefined
   readonly ignored: string[] = []
+  readonly skipped = new Set<string>()
   readonly awaited = new Set<string>()
   readonly sources: Sources
   constructor(sources: Sources) { this.sources = sources }
@@ -51,6 +53,7 @@ export class At {
   /** Whether there are issues outside of every piece: then the resource as a whole cannot be used. */
   get isOpen(): boolean { return this.#report.open > 0 }
   get ignored(): readonly string[] { return this.#report.ignored }
+  get skipped(): readonly string[] { return [...this.#report.skipped] }
   get readFile(): ReadFile | undefined { return this.#report.sources.readFile }
   get files(): Sources['files'] { return this.#report.sources.files }
   /** Names of extensions that were asked for, come or not. */
@@ -93,6 +96,11 @@ export class At {
   ignore(why?: string): void {
     if (this.#report.ignored.length < MAX_REPORTED) this.#report.ignored.push(why === undefined ? this.path : `${this.path} (${why})`)
   }
+
+  /** Something that was asked for is left out. @param what in a person's words (skipped.ts) */
+  skip(what: string): void {
+    if (this.#report.skipped.size < MAX_REPORTED) this.#report.skipped.add(what)
+  }
 }
 
 /** Reports every set field of `message`, at any depth, that the decoders do not act upon (acted-on.ts), and every field that our protos do not have. */
@@ -101,12 +109,18 @@ export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: M
   for (const field of schema.fields) {
     const value = valueOf(message, field)
     if (value === undefined) continue
-    if (acted && !acted.has(field.name)) at.in(field.name).ignore()
+    if (acted && !acted.has(field.name)) left(at, schema, field.name)
     else if (field.message && descend(field.message)) noteBelow(at.in(field.name), field, field.message, value)
     // Decoders take some such value for its field's default; where that would be weaker they have an issue of their own.
     else if (field.enum && typeof value === 'number' && !field.enum.value[value]) at.in(field.name).ignore(`unknown value ${value}`)
   }
-  for (const { no } of message.$unknown ?? []) at.in(fieldName(schema, no)).ignore()
+  for (const { no } of message.$unknown ?? []) left(at, schema, fieldName(schema, no))
+}
+
+function left(at: At, schema: DescMessage, field: string): void {
+  at.in(field).ignore()
+  const what = skippedField(schema.typeName, field)
+  if (what !== undefined) at.skip(what)
 }
 
 /** Envoy's name of a field that our protos do not have, its number where Envoy has none either. */

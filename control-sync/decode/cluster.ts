@@ -12,7 +12,8 @@ import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../proto/ge
 import { effectiveType, notedOnly, typeNameOf, unpack } from './any.ts'
 import { noteIgnored, type At } from './at.ts'
 import { clusterLoad, textFields } from './endpoint.ts'
-import { OBSERVING_NETWORK_FILTERS } from './known-filters.ts'
+import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './known-filters.ts'
+import { skippedExtension } from './skipped.ts'
 import { upstreamTls } from './tls.ts'
 import { limit, ms, msOrNone } from './values.ts'
 
@@ -33,7 +34,9 @@ export function cluster(at: At, from: XCluster): Cluster {
   for (const [i, filter] of from.filters.entries()) {
     const here = at.in('filters').item(i)
     const what = effectiveType(here.in('typed_config'), filter.typedConfig) || filter.name
+    if (DONE_ANYWAY.has(what)) continue
     if (!OBSERVING_NETWORK_FILTERS.has(what)) here.ignore(`the filter ${what} is not implemented`)
+    here.skip(skippedExtension(what))
   }
   const header = http?.upstreamHttpProtocolOptions?.overrideAutoSniHeader ?? ''
   if ((auto.sni || auto.san) && !['', ':authority', 'host'].includes(header.toLowerCase())) {

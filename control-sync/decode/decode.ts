@@ -65,7 +65,7 @@ export function decode<K extends ResourceKind>(kind: K, bytes: Uint8Array, sourc
   const at = At.top(sources)
   try {
     const value = DECODERS[kind](at, bytes)
-    return at.isOpen ? { ok: false, issues: at.issues } : { ok: true, value, ignored: at.ignored, blocked: at.issues }
+    return at.isOpen ? { ok: false, issues: at.issues } : { ok: true, value, ignored: at.ignored, skipped: at.skipped, blocked: at.issues }
   } catch (err) {
     // No protobuf at all: it says nothing that could be weaker or stronger than what serves.
     return { ok: false, issues: [...at.issues, { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` }] }

@@ -13,7 +13,8 @@ import { effectiveType, notedOnly, typeNameOf, unpack } from './any.ts'
 import { hasUnknown, noteIgnored, type At } from './at.ts'
 import { configOf, unconfigured } from './discovered.ts'
 import { httpManager } from './http.ts'
-import { OBSERVING_NETWORK_FILTERS, type Unknown } from './known-filters.ts'
+import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, type Unknown } from './known-filters.ts'
+import { skippedExtension } from './skipped.ts'
 import { MQTT_FILTER, mqttCodec } from './mqtt.ts'
 import { policyOf } from './policy.ts'
 import { weighted } from './route-action.ts'
@@ -109,10 +110,13 @@ function networkFilters(at: At, filters: readonly Filter[], unknown: Unknown): {
       noteIgnored(config, RBACSchema, rbac)
       const policy = policyOf(config, rbac)
       if (policy) policies.push(policy)
-    } else if (!OBSERVING_NETWORK_FILTERS.has(effectiveType(config, any))) {
+    } else if (OBSERVING_NETWORK_FILTERS.has(effectiveType(config, any))) {
+      if (!DONE_ANYWAY.has(effectiveType(config, any))) here.skip(skippedExtension(effectiveType(config, any)))
+    } else {
       const what = `the filter ${effectiveType(config, any) || unconfigured(filter)} is not implemented`
       here.ignore(unknown === 'blocks' ? `${what}: the chain is blocked` : what)
       if (unknown === 'blocks') blockedBy ??= what
+      else here.skip(skippedExtension(effectiveType(config, any) || filter.name))
     }
   }
   return { policies, codec: { kind: 'blocked', reason: blockedBy ?? 'the chain has no filter that meshlet can end it with' } }

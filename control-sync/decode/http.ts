@@ -13,16 +13,21 @@ import { effectiveType, typeNameOf, unpack } from './any.ts'
 import { noteIgnored, type At } from './at.ts'
 import { configOf, unconfigured } from './discovered.ts'
 import { faultOf } from './fault.ts'
-import { OBSERVING_HTTP_FILTERS, type Unknown } from './known-filters.ts'
+import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from './known-filters.ts'
 import { headersCount, headersKb } from './http-limits.ts'
 import { policyOf } from './policy.ts'
 import { routeConfig } from './route.ts'
+import { LOG_FORMATS, NO_SPANS, otherLog, skippedExtension } from './skipped.ts'
 import { msOrNone } from './values.ts'
 
 const HOUR_MS = 3_600_000
+/** HttpConnectionManager.Tracing.provider. */
+const TRACING_PROVIDER = 9
 /** @param unknown what becomes of a filter that is not implemented: inbound it blocks, outbound it is skipped. */
 export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConnectionManager {
   const details = from.setCurrentClientCertDetails
+  // Without a provider Envoy reports none either.
+  if (from.tracing?.$unknown?.some(({ no }) => no === TRACING_PROVIDER)) at.skip(NO_SPANS)
   return {
     statPrefix: from.statPrefix, codec: codecOf(at.in('codec_type'), from.codecType), routes: routesOf(at, from),
     filters: httpFilters(at, from, unknown),
@@ -106,8 +111,13 @@ function accessLog(at: At, { accessLog: logs }: XManager): HttpConnectionManager
   for (const [i, log] of logs.entries()) {
     const here = at.in('access_log').item(i)
     const file = unpack(here, log.configType.value, FileAccessLogSchema)
-    if (file) return file.accessLogFormat.value?.format.case === 'jsonFormat' ? 'json' : 'text'
+    if (file) {
+      if (file.accessLogFormat.case !== undefined) here.skip(LOG_FORMATS)
+      for (const more of logs.slice(i + 1)) here.skip(otherLog(effectiveType(here, more.configType.value)))
+      return file.accessLogFormat.value?.format.case === 'jsonFormat' ? 'json' : 'text'
+    }
     here.ignore(typeNameOf(log.configType.value))
+    here.skip(otherLog(effectiveType(here, log.configType.value)))
   }
   return undefined
 }
@@ -147,7 +157,10 @@ export function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter 
   const type = typeNameOf(any)
   if (type === 'envoy.extensions.filters.http.router.v3.Router' || type === '' && from.name === 'envoy.filters.http.router') return undefined
   if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors' }
-  if (OBSERVING_HTTP_FILTERS.has(effectiveType(here, any))) return undefined
+  if (OBSERVING_HTTP_FILTERS.has(effectiveType(here, any))) {
+    if (!from.disabled && !DONE_ANYWAY.has(effectiveType(here, any))) at.skip(skippedExtension(effectiveType(here, any)))
+    return undefined
+  }
   const rbac = unpack(here, any, RBACSchema)
   if (rbac) {
     noteIgnored(here, RBACSchema, rbac)
@@ -161,5 +174,7 @@ export function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter 
   if (from.disabled) { at.ignore('disabled'); return undefined }
   const what = effectiveType(here, any) || unconfigured(from)
   at.ignore(`${what} is not implemented${unknown === 'blocks' ? ': everything is refused' : ''}`)
-  return unknown === 'blocks' ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented` } : undefined
+  if (unknown === 'blocks') return { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented` }
+  at.skip(skippedExtension(what))
+  return undefined
 }

@@ -14,6 +14,11 @@ export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
   'envoy.extensions.filters.http.stateful_session.v3.StatefulSession',
 ])
 
+/** Of these, what the data path does without being told, or what nobody misses. */
+export const DONE_ANYWAY: ReadonlySet<string> = new Set([
+  'io.istio.http.peer_metadata.Config', 'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig', 'envoy.tcp.metadataexchange.config.MetadataExchange',
+])
+
 export const OBSERVING_NETWORK_FILTERS: ReadonlySet<string> = new Set([
   STATS,
   'envoy.tcp.metadataexchange.config.MetadataExchange',

@@ -12,6 +12,7 @@ import type { ListenerFilter, ListenerFilterChainMatchPredicate as Predicate } f
 import { effectiveType, notedOnly, typeNameOf } from './any.ts'
 import { hasUnknown, type At } from './at.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from './known-filters.ts'
+import { skippedExtension } from './skipped.ts'
 
 type Inspector = keyof typeof LISTENER_FILTERS
 const BY_TYPE: ReadonlyMap<string, Inspector> = new Map((Object.keys(LISTENER_FILTERS) as Inspector[]).map((name) => [LISTENER_FILTERS[name], name]))
@@ -34,10 +35,11 @@ export function listenerFilters(at: At, filters: readonly ListenerFilter[], unkn
     if (known) notedOnly(here.in('typed_config'), any, SCHEMAS[known])
     if (known) { off.set(known, [...off.get(known) ?? [], disabled]); continue }
     // Keeps nobody out: the application sees another address of its client, and x-forwarded-for as ever.
-    if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) { here.ignore('original_src: the application sees an address of this machine instead of its client\'s'); continue }
+    if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) { here.skip(skippedExtension(ORIGINAL_SRC.type)); here.ignore('original_src: the application sees an address of this machine instead of its client\'s'); continue }
     const what = `the listener filter ${effectiveType(here, any) || filter.name} is not implemented`
     here.ignore(unknown === 'blocks' ? `${what}: the listener is blocked` : what)
     if (unknown === 'blocks') blocking.push({ reason: what, off: disabled })
+    else here.skip(skippedExtension(effectiveType(here, any) || filter.name))
   }
   return {
     sniff: { tls: off.has('tls'), http: off.has('http'), ...(isOff('tlsOff', off.get('tls'))), ...(isOff('httpOff', off.get('http'))) },

@@ -9,6 +9,7 @@ import { effectiveType, unpack } from './any.ts'
 import { noteIgnored, type At } from './at.ts'
 import { faultOf } from './fault.ts'
 import { policyOf } from './policy.ts'
+import { skippedExtension } from './skipped.ts'
 
 export type PerFilter = { readonly policy: Policy | 'disabled' | undefined; readonly fault: Fault | undefined }
 
@@ -39,7 +40,10 @@ function one(at: At, name: string, any: Any): Partial<PerFilter> {
       if (fault) noteIgnored(at, HTTPFaultSchema, fault)
       return { fault: fault && faultOf(at, fault) }
     }
-    default: at.ignore(`${effectiveType(at, inner)} per route is not implemented`); return {}
+    default:
+      at.ignore(`${effectiveType(at, inner)} per route is not implemented`)
+      at.skip(skippedExtension(effectiveType(at, inner)))
+      return {}
   }
 }
 

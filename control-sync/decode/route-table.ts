@@ -47,7 +47,7 @@ export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefine
       onHost(host)
       yield
     }
-    return { ok: true, value: tableOf(outer, hosts), ignored: at.ignored, blocked: at.issues }
+    return { ok: true, value: tableOf(outer, hosts), ignored: at.ignored, skipped: at.skipped, blocked: at.issues }
   } catch (err) {
     return { ok: false, issues: [...at.issues, { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` }] }
   }

@@ -1,0 +1,23 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { At, noteIgnored } from '../../../control-sync/decode/at.ts'
+import { skippedField, SKIPPED_FIELDS } from '../../../control-sync/decode/skipped.ts'
+import { fromBinary } from '@bufbuild/protobuf'
+import { leftOutNames } from '../../../control-sync/proto/field-names.ts'
+import { registry } from '../../../control-sync/proto/registry.ts'
+
+test('every field that is left out in words is one of Envoy\'s', () => {
+  for (const key of Object.keys(SKIPPED_FIELDS)) {
+    const [, type, field] = /^(.*)\.([a-z0-9_]+)$/.exec(key)!
+    const ours = registry().getMessage(type!)?.fields.some((f) => f.name === field) ?? false
+    assert.ok(ours || leftOutNames(type!).includes(field!), key)
+  }
+})
+test('a field that our protos do not have is left out in words, too', () => {
+  const schema = registry().getMessage('envoy.config.route.v3.RouteAction')!
+  const at = At.top()
+  // request_mirror_policies = 30, length-delimited.
+  noteIgnored(at, schema, fromBinary(schema, Buffer.from([0xf2, 0x01, 0x00])))
+  assert.deepEqual(at.skipped, [skippedField(schema.typeName, 'request_mirror_policies')])
+  assert.deepEqual(at.ignored, ['request_mirror_policies'])
+})
