@@ -79,36 +79,38 @@ export class Both {
   /** One request on a connection of its own. */
   async ask(codec: Codec, ask: Ask = {}): Promise<Told> {
     const before = this.seen.length
-    const told = codec === 'http1' ? await this.#ask1(ask) : await this.#ask2(ask)
-    return { ...told, saw: this.seen[before] }
+    return { ...await askAt(this.ports[codec], codec, ask), saw: this.seen[before] }
   }
+}
 
-  async #ask1({ method = 'GET', path = '/', authority = 'a', fields = [], body }: Ask): Promise<Omit<Told, 'saw'>> {
-    const socket = net.connect(this.ports.http1, '127.0.0.1')
-    socket.on('error', () => {})
-    let text = ''
-    socket.on('data', (chunk) => { text += chunk.toString('latin1') })
-    const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-    socket.write(`${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\nconnection: close\r\n${lines}${body === undefined ? '' : `content-length: ${body.length}\r\n`}\r\n${body ?? ''}`, 'latin1')
-    await once(socket, 'close')
-    // Past informational answers.
-    const [head = '', ...rest] = text.replace(/^(?:HTTP\/1\.1 1(?!01)\d\d[^]*?\r\n\r\n)+/, '').split('\r\n\r\n')
-    const [status = '', ...own] = head.split('\r\n')
-    return { status: Number(status.split(' ')[1] ?? 0), headers: Object.fromEntries(own.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])), body: rest.join('\r\n\r\n') }
-  }
+/** One request to whoever serves at that port of 127.0.0.1. */
+export function askAt(port: number, codec: Codec, ask: Ask): Promise<Omit<Told, 'saw'>> { return codec === 'http1' ? ask1(port, ask) : ask2(port, ask) }
 
-  async #ask2({ method = 'GET', path = '/', authority = 'a', fields = [], body }: Ask): Promise<Omit<Told, 'saw'>> {
-    const raw = new RawH2(this.ports.http2)
-    // The answer is read by node:http2's own parser, on a connection that is fed with the frames that come.
-    raw.socket.write(headers(1, [[':method', method], [':scheme', 'http'], [':authority', authority], ...(method === 'CONNECT' ? [] : [[':path', path] as const]), ...fields], body === undefined))
-    if (body !== undefined) raw.socket.write(Buffer.concat([Buffer.from([0, 0, body.length, 0, 1, 0, 0, 0, 1]), Buffer.from(body, 'latin1')]))
-    const end = await raw.until((f) => f.stream === 1 && (f.type === 3 || (f.type <= 1 && (f.flags & 1) === 1)))
-    raw.close()
-    const head = raw.heard.find((f) => f.type === 1 && f.stream === 1)
-    if (!end || end.type === 3 || !head) return { status: 0, headers: {}, body: '' }
-    const data = raw.heard.filter((f) => f.type === 0).map((f) => f.payload.toString('latin1')).join('')
-    return { ...await decoded(head.payload), body: data }
-  }
+async function ask1(port: number, { method = 'GET', path = '/', authority = 'a', fields = [], body }: Ask): Promise<Omit<Told, 'saw'>> {
+  const socket = net.connect(port, '127.0.0.1')
+  socket.on('error', () => {})
+  let text = ''
+  socket.on('data', (chunk) => { text += chunk.toString('latin1') })
+  const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  socket.write(`${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\nconnection: close\r\n${lines}${body === undefined ? '' : `content-length: ${body.length}\r\n`}\r\n${body ?? ''}`, 'latin1')
+  await once(socket, 'close')
+  // Past informational answers.
+  const [head = '', ...rest] = text.replace(/^(?:HTTP\/1\.1 1(?!01)\d\d[^]*?\r\n\r\n)+/, '').split('\r\n\r\n')
+  const [status = '', ...own] = head.split('\r\n')
+  return { status: Number(status.split(' ')[1] ?? 0), headers: Object.fromEntries(own.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])), body: rest.join('\r\n\r\n') }
+}
+
+async function ask2(port: number, { method = 'GET', path = '/', authority = 'a', fields = [], body }: Ask): Promise<Omit<Told, 'saw'>> {
+  const raw = new RawH2(port)
+  // The answer is read by node:http2's own parser, on a connection that is fed with the frames that come.
+  raw.socket.write(headers(1, [[':method', method], [':scheme', 'http'], [':authority', authority], ...(method === 'CONNECT' ? [] : [[':path', path] as const]), ...fields], body === undefined))
+  if (body !== undefined) raw.socket.write(Buffer.concat([Buffer.from([0, 0, body.length, 0, 1, 0, 0, 0, 1]), Buffer.from(body, 'latin1')]))
+  const end = await raw.until((f) => f.stream === 1 && (f.type === 3 || (f.type <= 1 && (f.flags & 1) === 1)))
+  raw.close()
+  const head = raw.heard.find((f) => f.type === 1 && f.stream === 1)
+  if (!end || end.type === 3 || !head) return { status: 0, headers: {}, body: '' }
+  const data = raw.heard.filter((f) => f.type === 0).map((f) => f.payload.toString('latin1')).join('')
+  return { ...await decoded(head.payload), body: data }
 }
 
 /** A header block as node:http2 understands it: a server of its own sends it to a client of its own. */

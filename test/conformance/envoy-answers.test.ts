@@ -1,0 +1,113 @@
+/** Envoy and meshlet with the same listeners, asked the same over HTTP/1 and HTTP/2: who is refused, what the endpoint gets, and in which words time ends an exchange. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import http from 'node:http'
+import type net from 'node:net'
+import path from 'node:path'
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import { decode } from '../../control-sync/decode/decode.ts'
+import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { sample } from '../helpers/resources.ts'
+import { askAt, Both, type Ask, type Codec, type Seen } from '../protocols/http/both.ts'
+import { envoyBinary } from './peers.ts'
+import { start, temporaryFolder } from './programs.ts'
+
+const type = (name: string): string => `type.googleapis.com/envoy.${name}`
+const header = (name: string, exact: string, more: JsonObject = {}): JsonObject => ({ header: { name, string_match: { exact }, ...more } })
+const rbac = (action: string, permission: JsonObject): JsonObject => ({ typed_per_filter_config: { 'envoy.filters.http.rbac': {
+  '@type': type('extensions.filters.http.rbac.v3.RBACPerRoute'), rbac: { rules: { action, policies: { p: { permissions: [permission], principals: [{ any: true }] } } } },
+} } })
+const forward = (more: JsonObject = {}): JsonObject => ({ route: { cluster: 'origin', ...more } })
+const grpc: Ask = { method: 'POST', path: '/hang', body: 'x', fields: [['content-type', 'application/grpc']] }
+const utf8 = (text: string): string => Buffer.from(text).toString('latin1')
+
+type Row = { readonly name: string; readonly listener?: JsonObject; readonly host?: JsonObject; readonly route?: JsonObject; readonly ask: Ask; readonly only?: Codec }
+/** The virtual host is named after its row. */
+const ROWS: readonly Row[] = [
+  ...[['0', '1'], ['1', '0'], ['1', '1'], ['1,0'], ['0,1'], ['0'], []].flatMap((values): Row[] => ['DENY', 'ALLOW'].flatMap((action): Row[] => [false, true].map((invert) => ({
+    name: `${action}${invert ? '-not' : ''}-${values.join('-').replace(',', 'c')}-x`, host: rbac(action, header('x', '1', { invert_match: invert })), ask: { fields: values.map((v) => ['x', v] as const) },
+  })))),
+  { name: 'unicode-value', host: rbac('DENY', header('x-user', 'jürgen')), ask: { fields: [['x-user', utf8('jürgen')]] } },
+  { name: 'latin1-value', host: rbac('DENY', header('x-user', 'jürgen')), ask: { fields: [['x-user', 'j\xfcrgen']] } },
+  { name: 'ignoring-case', host: rbac('DENY', { header: { name: 'x-user', string_match: { exact: 'JÜRGEN', ignore_case: true } } }), ask: { fields: [['x-user', utf8('jürgen')]] } },
+  { name: 'deny-post', host: rbac('DENY', header(':method', 'POST')), ask: { method: 'post' }, only: 'http1' },
+  { name: 'fragment', ask: { path: '/a#b' } }, { name: 'dots', ask: { path: '/a/../b' } }, { name: 'slashes', ask: { path: '/a//b' } }, { name: 'nul', ask: { path: '/%00' } }, { name: 'escaped-slash', ask: { path: '/a%2fb' } },
+  { name: 'raw-path', ask: { path: utf8('/grün') }, only: 'http1' },
+  { name: 'any-port', listener: { strip_any_host_port: true }, ask: { authority: 'any-port:8080' } },
+  { name: 'other-port', listener: { strip_matching_host_port: true }, ask: { authority: 'other-port:1' } },
+  { name: 'dot', listener: { strip_trailing_host_dot: true }, ask: { authority: 'dot.' } },
+  { name: 'dot-port', listener: { strip_trailing_host_dot: true, strip_any_host_port: true }, ask: { authority: 'dot-port.:1' } },
+  { name: 'underscore-drop', listener: { common_http_protocol_options: { headers_with_underscores_action: 'DROP_HEADER' } }, ask: { fields: [['x_y', '1'], ['x-z', '1']] } },
+  { name: 'underscore-refuse', listener: { common_http_protocol_options: { headers_with_underscores_action: 'REJECT_REQUEST' } }, ask: { fields: [['x_y', '1']] }, only: 'http1' },
+  { name: 'tls-all', host: { require_tls: 'ALL' }, ask: { path: '/x?y' } }, { name: 'tls-external', host: { require_tls: 'EXTERNAL_ONLY' }, ask: { path: '/x' } },
+  { name: 'tls-before', host: { require_tls: 'ALL' }, ask: { fields: [['x-forwarded-proto', 'https']] }, only: 'http1' },
+  { name: 'tls-edge', listener: { use_remote_address: true }, host: { require_tls: 'ALL' }, ask: { fields: [['x-forwarded-proto', 'https']] } },
+  { name: 'redirect', route: { redirect: { path_redirect: '/p' } }, ask: { path: '/x' } },
+  { name: 'redirect-https', route: { redirect: { path_redirect: '/p' } }, ask: { path: '/x', fields: [['x-forwarded-proto', 'https']] }, only: 'http1' },
+  { name: 'head-8k', listener: { max_request_headers_kb: 8 }, ask: { fields: [['x', 'a'.repeat(9000)]] }, only: 'http1' },
+  { name: 'head-count', listener: { common_http_protocol_options: { max_headers_count: 5 } }, ask: { fields: [['a', '1'], ['b', '1'], ['c', '1'], ['d', '1'], ['e', '1']] }, only: 'http1' },
+  ...([
+    { name: 'timeout', route: forward({ timeout: '0.2s' }) }, { name: 'per-try', route: forward({ timeout: '5s', retry_policy: { retry_on: 'reset', num_retries: 0, per_try_timeout: '0.2s' } }) },
+    { name: 'idle', route: forward({ timeout: '0s', idle_timeout: '0.2s' }) }, { name: 'duration', route: forward({ timeout: '0s', max_stream_duration: { max_stream_duration: '0.2s' } }) },
+    { name: 'listener-duration', listener: { common_http_protocol_options: { max_stream_duration: '0.2s' } }, route: forward({ timeout: '0s' }) },
+  ] satisfies Omit<Row, 'ask'>[]).flatMap((row): Row[] => [{ ...row, ask: { path: '/hang' } }, { ...row, name: `${row.name}-grpc`, ask: grpc }]),
+  { name: 'grpc-timeout', route: forward({ timeout: '0s', max_stream_duration: { grpc_timeout_header_max: '0s' } }), ask: { ...grpc, fields: [...grpc.fields!, ['grpc-timeout', '200m']] } },
+  { name: 'grpc-timeout-max', route: forward({ timeout: '0s', max_stream_duration: { grpc_timeout_header_max: '0.2s' } }), ask: { ...grpc, fields: [...grpc.fields!, ['grpc-timeout', '9S']] } },
+  { name: 'grpc-older', route: forward({ max_grpc_timeout: '0s' }), ask: { ...grpc, fields: [...grpc.fields!, ['grpc-timeout', '200m']] } },
+  ...[200, 404, 429, 500, 503].map((status): Row => ({ name: `direct-${status}`, route: { direct_response: { status, body: { inline_string: 'no' } } }, ask: grpc })),
+  { name: 'redirect-grpc', route: { redirect: { host_redirect: 'b' } }, ask: grpc },
+  { name: 'refused-grpc', host: rbac('DENY', { any: true }), ask: grpc },
+]
+
+/** @param more for Envoy only: how long it lingers is not asked here */
+function listenerOf(row: Row, port: number, more: JsonObject = {}): JsonObject {
+  return {
+    '@type': type('config.listener.v3.Listener'), name: row.name, traffic_direction: 'INBOUND', address: { socket_address: { address: '127.0.0.1', port_value: port } },
+    filter_chains: [{ filters: [{ name: 'hcm', typed_config: {
+      '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'), stat_prefix: 's', normalize_path: true, merge_slashes: true, ...row.listener, ...more,
+      http_filters: [{ name: 'envoy.filters.http.rbac', typed_config: { '@type': type('extensions.filters.http.rbac.v3.RBAC') } }, { name: 'envoy.filters.http.router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } }],
+      route_config: { name: 'r', virtual_hosts: [{ name: row.name, domains: [row.name], routes: [{ match: { prefix: '/' }, ...(row.route ?? forward()) }], ...row.host }] },
+    } }] }],
+  }
+}
+function managerOf(row: Row): HttpConnectionManager {
+  const decoded = decode('listener', sample(listenerOf(row, 80)).bytes)
+  assert.ok(decoded.ok)
+  assert.deepEqual(decoded.ignored, [], row.name)
+  const { codec } = decoded.value.filterChains[0]!
+  assert.ok(codec.kind === 'http')
+  return codec.http
+}
+/** What is compared: text of local answers is each one's own. */
+const seenBy = (seen: Seen | undefined): unknown => seen && { method: seen.method, url: seen.url, host: seen.headers.host, fields: Object.keys(seen.headers).filter((name) => name === 'x_y' || name === 'x-z') }
+
+test('the same requests, the same answers', async (t) => {
+  const seen: Seen[] = []
+  const answer: http.RequestListener = (request, response) => { if (request.url !== '/hang') response.end('hi') }
+  const origin = http.createServer((request, response) => { seen.push({ method: request.method!, url: request.url!, headers: request.headers, body: '' }); answer(request, response) }).listen(0, '127.0.0.1')
+  await once(origin, 'listening')
+  t.after(() => { origin.closeAllConnections(); origin.close() })
+  const ports = await freePorts(ROWS.length)
+  const config = path.join(temporaryFolder(t), 'envoy.json')
+  fs.writeFileSync(config, JSON.stringify({ static_resources: {
+    listeners: ROWS.map((row, i) => { const { '@type': _, ...listener } = listenerOf(row, ports[i]!, { delayed_close_timeout: '0.02s' }); return listener }),
+    clusters: [{ name: 'origin', connect_timeout: '1s', load_assignment: { cluster_name: 'origin', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: (origin.address() as net.AddressInfo).port } } } }] }] } }],
+  } }))
+  const envoy = start(t, envoyBinary(), ['-c', config, '--use-dynamic-base-id', '--concurrency', '1', '-l', 'error'])
+  await envoy.listening(ports.at(-1)!)
+  for (const [i, row] of ROWS.entries()) {
+    const both = await Both.start(t, managerOf(row), { answer })
+    for (const codec of ['http1', 'http2'] as const) {
+      if (row.only !== undefined && row.only !== codec) continue
+      const ask = { authority: row.name, ...row.ask }
+      const before = seen.length
+      const theirs = await askAt(ports[i]!, codec, ask)
+      const ours = await both.ask(codec, ask)
+      const facts = ({ status, headers }: typeof theirs, saw: Seen | undefined): unknown => ({ status, grpc: headers['grpc-status'], location: headers['location'], saw: seenBy(saw) })
+      assert.deepEqual(facts(ours, ours.saw), facts(theirs, seen[before]), `${row.name} over ${codec}`)
+    }
+  }
+})
