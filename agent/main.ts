@@ -65,7 +65,7 @@ function collectWithCode(): void {
 
 if (isFolderThread(workerData)) serveFolderThread(programBuild())
 else {
-  // A pipe that the reader closed (`meshlet config dump | head`) is no failure.
-  process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE') throw err })
+  // A pipe that the reader closed (`meshlet config dump | head`) is no failure. The log of a program that goes on is not worth its end.
+  process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE' && !made) throw err })
   void main()
 }

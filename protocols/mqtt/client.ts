@@ -363,8 +363,9 @@ export class Client implements Reading, Holder {
     this.#part(session)
   }
 
+  /** Of somebody whom the listener does not let in any more (recheck.ts) nothing is published either. */
   #leaveWill(session: Session, will: Will, may: Authorizer): void {
-    if (may.mayConnect() && may.mayPublish(will.topic)) leaveWill(this.#state, session, will)
+    if (!isShutOut(this.#conn) && may.mayConnect() && may.mayPublish(will.topic)) leaveWill(this.#state, session, will)
     else denyWill(this.#state, session.clientId, will.topic)
   }
 
@@ -394,3 +395,8 @@ export class Client implements Reading, Holder {
 
 /** Without a hold on the chunk that it came in: it stays as long as the connection. */
 function compactWill(will: Will): Will { return { ...will, payload: owned(will.payload), properties: owned(will.properties) } }
+
+function isShutOut({ draining, aborted }: Connection): boolean {
+  const reason: unknown = aborted.aborted ? aborted.reason : draining.reason
+  return reason instanceof MeshError && (reason.code === 'MESH_PEER_NOT_ALLOWED' || reason.code === 'MESH_NO_FILTER_CHAIN')
+}

@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { MeshError } from '../../../agent/core/errors.ts'
 import { createLog, type Log } from '../../../agent/core/log.ts'
 import { TestBroker } from '../../helpers/mqtt-broker.ts'
 import { settle } from '../../helpers/sim-clock.ts'
@@ -151,6 +152,21 @@ test('who may not connect any more is told 0x87 and is not let in again', async 
   assert.deepEqual(await watcher.seen(), [], 'nor does its will go out')
   assert.equal((await t.open({ policy: NOBODY }).connect({ clientId: 'x' })).reason, 0x87)
 })
+
+for (const [code, goes] of [['MESH_PEER_NOT_ALLOWED', false], ['MESH_NO_FILTER_CHAIN', false], ['MESH_PEER_EXPIRED', true], ['MESH_DRAINING', true]] as const) {
+  test(`a connection that the listener ends with ${code} ${goes ? 'leaves its will' : 'leaves no will'}`, async () => {
+    const t = new TestBroker()
+    const client = t.open()
+    await client.connect({ clientId: 'x', ...KEEP, ...will(0) })
+    const watcher = t.open({ listener: 'other' })
+    await watcher.connect({ clientId: 'watcher' })
+    await watcher.subscribe('#')
+    const reason = new MeshError(code, 'the test says so')
+    client.drain.abort(reason)
+    client.abort.abort(reason)
+    assert.deepEqual(await watcher.seen(), goes ? ['publish secret/will w q0'] : [])
+  })
+}
 
 for (const { name, delaySec, restart } of [
   { name: 'at once', delaySec: 0, restart: false }, { name: 'after its delay', delaySec: 10, restart: false }, { name: 'after its delay and a restart', delaySec: 10, restart: true },
