@@ -11,6 +11,7 @@ import { asError, isJournal, LogOutput } from './core/log-output.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { programBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
+import { hearSignals, stopRequested } from './core/signals.ts'
 
 let made: LogOutput | undefined
 function logOutput(): LogOutput {
@@ -25,7 +26,8 @@ async function main(): Promise<void> {
     listenFds: takeListenFds(process.env, process.pid),
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
-    stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
+    stopRequested: () => stopRequested(process, process.stdout.isTTY),
+    hearSignals: (heard) => hearSignals(process, heard),
     uncaught: (heard) => hearUncaught(process, heard),
     giveUpAfter: (ms) => { after(ms, () => process.exit(1)) },
     settled: ({ inUse, isIdle, watch }) => {

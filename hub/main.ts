@@ -6,6 +6,7 @@ import { asError, isJournal, LogOutput } from '../agent/core/log-output.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { programBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
+import { hearSignals, stopRequested } from '../agent/core/signals.ts'
 import { runCli } from './cli/program.ts'
 
 let made: LogOutput | undefined
@@ -18,7 +19,8 @@ async function main(): Promise<void> {
     out: (text) => { process.stdout.write(text) },
     err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(text) : text) },
     logOutput,
-    stopRequested: () => new Promise((resolve) => { for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal)) }),
+    stopRequested: () => stopRequested(process, process.stdout.isTTY),
+    hearSignals: (heard) => hearSignals(process, heard),
     uncaught: (heard) => hearUncaught(process, heard),
     giveUpAfter: (ms) => { setTimeout(() => process.exit(1), ms).unref() },
   })

@@ -24,6 +24,7 @@ const GIVE_UP_MS = 10_000
 export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Promise<ExitCode> {
   const { config, ignored } = readConfig(o, systemDisk, io.env)
   const log = createBoundedLog(config.log.level, io.logOutput?.(), systemClock)
+  using _signals = io.hearSignals?.((signal) => { log.info({ evt: 'agent.signal', signal }, 'this signal has no effect') })
   using last = lastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
   if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
   const world = realWorld({ bundle, worker, listenFds: io.listenFds, systemRoots: io.env['SSL_CERT_FILE'] || undefined })

@@ -10,6 +10,7 @@ export type Io = {
   readonly err: (text: string) => void
   /** Resolves with the reason when the program is asked to stop. */
   readonly stopRequested: () => Promise<string>
+  readonly hearSignals?: (heard: (signal: string) => void) => Disposable
   /** Hears of what nobody caught until the result is disposed of (agent/core/last-line.ts). */
   readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
   /** Ends the process with exit code 1 after so long, whatever it still does. */
