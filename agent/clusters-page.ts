@@ -1,5 +1,6 @@
 /** Clusters with their endpoints as Envoy's /clusters shows them (envoy.admin.v3.Clusters), so that `istioctl proxy-config endpoints` reads it. */
 import type { ClusterStatus } from '../protocols/http/message.ts'
+import { printableAll } from './core/printable.ts'
 import type { Cluster, ClusterLoad, Endpoint, TunnelledEndpoint } from './model/cluster.ts'
 import type { Tables } from './model/tables.ts'
 
@@ -16,7 +17,7 @@ export function allClusters(atWork: readonly ClusterStatus[], tables: Tables): r
 }
 
 export function clustersText(clusters: readonly Shown[]): string {
-  return clusters.map((c) => c.endpoints.map((e) => {
+  return printableAll(clusters).map((c) => c.endpoints.map((e) => {
     const line = (name: string, value: string | number): string => `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
     return line('cx_active', e.connections) + line('rq_active', e.activeRequests) + line('health_flags', e.ejected ? '/failed_outlier_check' : e.health) + line('weight', e.weight) + line('priority', e.priority)
       + (e.tunnel === undefined ? '' : line('tunnel', e.tunnel))

@@ -11,6 +11,7 @@ import { asError, isJournal, LogOutput } from './core/log-output.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { programBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
+import { forTerminal } from './core/printable.ts'
 import { hearSignals, stopRequested } from './core/signals.ts'
 
 let made: LogOutput | undefined
@@ -20,8 +21,8 @@ function logOutput(): LogOutput {
 
 async function main(): Promise<void> {
   const code = await dispatch(process.argv.slice(2), {
-    out: (text) => { process.stdout.write(text) },
-    err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(text) : text) },
+    err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(forTerminal(text)) : forTerminal(text)) },
+    out: (text) => { process.stdout.write(process.stdout.isTTY ? forTerminal(text) : text) },
     logOutput,
     listenFds: takeListenFds(process.env, process.pid),
     env: process.env,

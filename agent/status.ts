@@ -1,4 +1,5 @@
 /** What a person wants to know of a running agent; /status serves it, `meshlet status` prints it. */
+import { printableAll } from './core/printable.ts'
 import type { WorkloadHealth } from './model/readiness-probe.ts'
 
 export type Problem = { readonly code: string; readonly text: string; readonly remedy: string }
@@ -56,7 +57,8 @@ export type AgentStatus = {
 }
 
 /** Plain text for a terminal, at most 100 columns; one fact a line, problems last with what to do. */
-export function statusText(s: AgentStatus): string {
+export function statusText(status: AgentStatus): string {
+  const s = printableAll(status)
   const row = (name: string, value: string): string => `${name.padEnd(14)}${value}\n`
   const { control: c, certificate: x, config } = s
   let out = `meshlet ${s.version} · ${s.node} · ${s.state}${s.waitingFor.length ? ` (waiting for: ${s.waitingFor.join(', ')})` : ''} · up ${span(s.uptimeSec)}\n\n`

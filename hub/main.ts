@@ -6,6 +6,7 @@ import { asError, isJournal, LogOutput } from '../agent/core/log-output.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { programBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
+import { forTerminal } from '../agent/core/printable.ts'
 import { hearSignals, stopRequested } from '../agent/core/signals.ts'
 import { runCli } from './cli/program.ts'
 
@@ -16,8 +17,8 @@ function logOutput(): LogOutput {
 
 async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), {
-    out: (text) => { process.stdout.write(text) },
-    err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(text) : text) },
+    err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(forTerminal(text)) : forTerminal(text)) },
+    out: (text) => { process.stdout.write(process.stdout.isTTY ? forTerminal(text) : text) },
     logOutput,
     stopRequested: () => stopRequested(process, process.stdout.isTTY),
     hearSignals: (heard) => hearSignals(process, heard),

@@ -6,6 +6,7 @@ import { listenersOf } from '../config/listeners.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { systemDisk } from '../core/disk.ts'
 import { toMeshError } from '../core/errors.ts'
+import { forTerminal } from '../core/printable.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
@@ -19,7 +20,7 @@ export async function configCheck(o: ConfigSource & { readonly json: boolean }, 
   const found = await check(config)
   const report = { ...found, ignored: [...ignored, ...captured(config), ...found.ignored] }
   if (o.json) io.out(`${JSON.stringify(report)}\n`)
-  else io.out(text(from, report))
+  else io.out(forTerminal(text(from, report)))
   return report.mistakes.length === 0 ? 0 : 2
 }
 

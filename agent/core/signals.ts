@@ -3,6 +3,8 @@
  * in Envoy, but are told: what they mean to other programs (read files again, open the log anew) happens here by itself. A terminal that is closed
  * sends SIGHUP, too, and is an end.
  */
+import { guarded, nothing } from './guard.ts'
+
 export type SignalSource = {
   once(signal: NodeJS.Signals, heard: () => void): unknown
   on(signal: NodeJS.Signals, heard: () => void): unknown
@@ -20,7 +22,11 @@ export function stopRequested(source: SignalSource, isOnTerminal: boolean): Prom
 
 /** Until the result is disposed of signals without effect are told, and do not end the process. */
 export function hearSignals(source: SignalSource, heard: (signal: string) => void): Disposable {
-  const listeners = WITHOUT_EFFECT.map((signal) => ({ signal, listener: () => { heard(signal) } }))
-  for (const { signal, listener } of listeners) source.on(signal, listener)
-  return { [Symbol.dispose]: () => { for (const { signal, listener } of listeners) source.off(signal, listener) } }
+  using hearing = new DisposableStack()
+  for (const signal of WITHOUT_EFFECT) {
+    const told = guarded('process', nothing, () => { heard(signal) })
+    source.on(signal, told)
+    hearing.defer(() => { source.off(signal, told) })
+  }
+  return hearing.move()
 }

@@ -1,5 +1,8 @@
+import { printableAll } from '../../agent/core/printable.ts'
+
 /** Text columns for people: a header, then rows, each cell as wide as the widest of its column. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(header: readonly string[], given: readonly (readonly string[])[]): string {
+  const rows = printableAll(given)
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)))
   return [header, ...rows].map((row) => `${row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ').trimEnd()}\n`).join('')
 }
