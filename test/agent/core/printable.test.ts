@@ -26,7 +26,7 @@ test('no text of a status makes a line of its own, whoever wrote it', () => {
   const status: AgentStatus = {
     version: '1', node: EVIL, state: 'ready', waitingFor: [EVIL], uptimeSec: 1,
     control: { mode: 'ads', address: EVIL, link: 'connected', sinceSec: 1, lastContactSec: 1 }, certificate: { spiffeId: EVIL, expiresInSec: 1, renewalInSec: 1, serial: EVIL, notAfter: '' },
-    config: { generation: 1, stale: false, ageSec: 1, changedSec: {}, resources: { [EVIL]: 1 }, rejected: [], ignoredFields: 0, ignored: [] },
+    config: { generation: 1, stale: false, ageSec: 1, changedSec: {}, resources: { [EVIL]: 1 }, rejected: [], ignoredFields: 0, ignored: [], skipped: [{ what: EVIL, resources: 2, example: EVIL }] },
     workload: undefined, listeners: [{ name: EVIL, address: EVIL, state: 'failed', connections: 0, error: EVIL }], dns: undefined, http: { requests: 0, retriesSent: 0, retriesHeldBack: 0, denied: 0 },
     mqtt: { connections: 0, sessions: 0, retained: 0 }, spool: { profile: EVIL, messages: 0, bytes: 0, maxBytes: 1 }, bridge: [{ cluster: EVIL, state: EVIL, queued: 0, sent: 0, received: 0, error: EVIL }],
     problems: [{ code: 'MESH_X', text: EVIL, remedy: EVIL }],
