@@ -12,7 +12,7 @@ export function wantedListeners({ listeners }: Tables, own: readonly Listener[])
   const wanted = new Map<string, Listener>()
   for (const listener of own) {
     const routes = proxyRoutes(listener)
-    const same = routes === undefined ? undefined : [...pushed.values()].find((l) => l.address === listener.address && l.port === listener.port && proxyRoutes(l) === routes)
+    const same = routes === undefined ? undefined : [...pushed.values()].find((l) => l.address === listener.address && l.port === listener.port && (proxyRoutes(l) === routes || isBlocked(l)))
     if (same) pushed.delete(same.name)
     wanted.set(listener.name, same ? named(same, listener.name) : listener)
   }
@@ -27,6 +27,12 @@ function proxyRoutes({ filterChains, defaultFilterChain }: Listener): string | u
   if (!chain || more.length > 0 || chain.codec.kind !== 'http') return undefined
   const { explicitProxy, routes } = chain.codec.http
   return explicitProxy && routes.from === 'rds' ? routes.name : undefined
+}
+
+/** One that refuses everybody for something that cannot be taken takes over all the same: agent.yaml's would serve without what could not be taken. */
+function isBlocked({ filterChains, defaultFilterChain }: Listener): boolean {
+  const chains = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
+  return chains.length > 0 && chains.every((c) => c.codec.kind === 'blocked')
 }
 
 /** One copy for each pushed listener: an unchanged one must stay the same object, so that its connections are left alone. */

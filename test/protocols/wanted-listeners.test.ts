@@ -31,6 +31,12 @@ test('the explicit proxy of agent.yaml takes over what istiod sends for the same
   assert.ok(chain?.codec.kind === 'http' && chain.codec.http.filters.some((f) => f.kind === 'fault'), 'fault injection, which agent.yaml cannot name')
   assert.ok(tables.listeners.has(PUSHED), 'the tables themselves are untouched')
 })
+test('a pushed explicit proxy that is blocked refuses under the name of agent.yaml\'s, which would serve without what could not be taken', () => {
+  const tables = pushed()
+  const blocked: Listener = { ...tables.listeners.get(PUSHED)!, filterChains: tables.listeners.get(PUSHED)!.filterChains.map((c) => ({ ...c, codec: { kind: 'blocked', reason: 'x' } })) }
+  const wanted = wantedListeners({ ...tables, listeners: new Map([...tables.listeners, [PUSHED, blocked]]) }, own('{name: http-proxy, kind: http_proxy, port: 15080}'))
+  assert.deepEqual([wanted.has(PUSHED), wanted.get('http-proxy')?.filterChains.map((c) => c.codec.kind)], [false, ['blocked']])
+})
 test('unchanged tables give the same object, so that no connection is asked anew', () => {
   const [tables, listeners] = [pushed(), own('{name: http-proxy, kind: http_proxy, port: 15080}')]
   assert.equal(wantedListeners({ ...tables, generation: 2 }, listeners).get('http-proxy'), wantedListeners(tables, listeners).get('http-proxy'))

@@ -100,3 +100,16 @@ test('any bytes: no throw, no hang, and refused where decoding as a whole refuse
     routeTable(raw(bytes), undefined)?.virtualHost('orders.shop')
   }), { numRuns: 500 })
 })
+
+test('a domain keeps its port, also in a table that ignores ports: svc:8082 is not svc:8081 (istiod\'s http_proxy table of a service with two ports)', () => {
+  const host = (name: string, ...domains: string[]): object => ({ name, domains, routes: [{ match: { prefix: '/' }, route: { cluster: name } }] })
+  const bytes = sample(JSON.parse(JSON.stringify({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 'http_proxy', ignore_port_in_host_matching: true, virtual_hosts: [
+    host('svc:8081', 'svc.shop.svc.cluster.local:8081', 'svc:8081', '10.0.0.1:8081', '[fd00::1]:8081'), host('svc:8082', 'svc.shop.svc.cluster.local:8082', 'svc:8082', '10.0.0.1:8082', '[fd00::1]:8082'),
+    host('web:80', 'web', 'web:80'), host('block_all', '*'),
+  ] })) as Parameters<typeof sample>[0]).bytes
+  const checked = check(bytes).result
+  for (const table of [routeTable(raw(bytes), undefined)!, checked.ok ? checked.value : assert.fail()]) {
+    const found = ['svc:8081', 'SVC:8082', 'svc.shop.svc.cluster.local:8082', '10.0.0.1:8082', '[fd00::1]:8082', 'svc', 'svc:9', 'web', 'web:80', 'web:81'].map((a) => table.virtualHost(a)?.name)
+    assert.deepEqual(found, ['svc:8081', 'svc:8082', 'svc:8082', 'svc:8082', 'svc:8082', 'block_all', 'block_all', 'web:80', 'web:80', 'web:80'])
+  }
+})
