@@ -1,12 +1,13 @@
 /** One HTTP/2 stream of a client as an exchange's Downstream. */
 import type { Duplex } from 'node:stream'
 import http2, { type ServerHttp2Stream } from 'node:http2'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import type { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
 import { Exchange } from './exchange.ts'
+import { takenTrailers } from './field-table.ts'
 import { isInformational } from './framing.ts'
 import { fieldsOf } from './h2-headers.ts'
 import { inform, respond, trail } from './h2-out.ts'
@@ -39,6 +40,8 @@ export class H2Exchange implements Downstream, Deadline {
   readonly #exchange: Exchange
   #requestDone = false
   #idleMs: number
+  /** Of the whole request (request_timeout). */
+  #requestDueMs: number
   #responseTrailers: readonly string[] | undefined
   #over = false
 
@@ -46,6 +49,7 @@ export class H2Exchange implements Downstream, Deadline {
   constructor(o: H2ExchangeOptions) {
     this.#o = o
     this.#idleMs = o.http.streamIdleMs ?? o.rt.ctx.limits.idleMs
+    this.#requestDueMs = o.http.requestTimeoutMs === undefined ? Infinity : o.rt.ctx.clock.monotonicMs() + o.http.requestTimeoutMs
     checkFieldList(o.raw, o.limits)
     const { pseudo, headers, contentLength, expectContinue } = fieldsOf(o.raw)
     const { method = '' } = pseudo
@@ -82,14 +86,22 @@ export class H2Exchange implements Downstream, Deadline {
     this.#exchange.abort(this.#requestDone ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`) : new MeshError('MESH_REQUEST_TIMEOUT', 'the request\'s body did not come in time'))
   }
 
+  /** The end of the request follows. @param raw as node:http2 gives it */
+  takeTrailers(raw: readonly string[]): void {
+    try { checkFieldList(raw, this.#o.limits) } catch (thrown) { this.#exchange.abort(toMeshError(thrown)); return }
+    this.trailers = takenTrailers(raw)
+  }
+
   #end(): void {
     if (this.#requestDone) return
     this.#requestDone = true
+    this.#requestDueMs = Infinity
+    this.#touch()
     this.#exchange.requestEnd(this.trailers)
   }
   #touch(): void {
     const { deadlines, ctx } = this.#o.rt
-    if (!this.#over) deadlines.arm(this, ctx.clock.monotonicMs() + this.#idleMs)
+    if (!this.#over) deadlines.arm(this, Math.min(ctx.clock.monotonicMs() + this.#idleMs, this.#requestDueMs))
   }
   get #writable(): boolean { const { stream } = this.#o; return !stream.destroyed && !stream.closed }
 

@@ -25,7 +25,7 @@ export function fieldsOf(raw: readonly string[]): H2Fields {
     // nghttp2 refuses most of these (RFC 9113 §8.2.2); none of them goes on.
     else if (isHopByHop(name)) continue
     else if (name === 'content-length') contentLength = /^\d{1,15}$/.test(value) ? Number(value) : UNKNOWN_LENGTH
-    else if (name === 'expect') expectContinue = true
+    else if (name === 'expect' && value.toLowerCase() === '100-continue') expectContinue = true
     else if (name === 'host') pseudo['authority'] ??= value
     // §8.2.3: pairs may come in several fields; anything that is not HTTP/2 wants them in one.
     else if (name === 'cookie') cookies = cookies === undefined ? value : `${cookies}; ${value}`

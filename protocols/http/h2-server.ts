@@ -11,7 +11,6 @@ import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
-import { takenTrailers } from './field-table.ts'
 import { H2Exchange } from './h2-exchange.ts'
 import { logBroken } from './exchange-record.ts'
 import type { HeadLimits } from './h1-head.ts'
@@ -98,7 +97,7 @@ class H2Server implements Deadline {
       return
     }
     this.#open.add(exchange)
-    stream.on('trailers', guarded('http2', exchange.broken, (_headers: unknown, _flags: unknown, trailers: unknown) => { exchange.trailers = takenTrailers(trailers as string[]) }))
+    stream.on('trailers', guarded('http2', exchange.broken, (_headers: unknown, _flags: unknown, trailers: unknown) => { exchange.takeTrailers(trailers as string[]) }))
     exchange.begin()
   }
 

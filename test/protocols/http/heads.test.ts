@@ -1,7 +1,10 @@
 /** Bounds of heads, and what every answer says about itself: one table for both codecs. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import type http from 'node:http'
+import http2 from 'node:http2'
+import net from 'node:net'
 import type { Cluster } from '../../../agent/model/cluster.ts'
 import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
 import type { Limits } from '../../../protocols/context.ts'
@@ -76,6 +79,42 @@ test('%START_TIME% in a header of the answer is when the request came', async ()
   await origin.answer(OK)
   assert.match(await client.take(), new RegExp(`x-start: ${before}\r\n`))
 })
+
+test('trailers of a request have the bounds of its head (HTTP/2)', async (t) => {
+  const both = await Both.start(t, manager(undefined, { maxRequestHeadersBytes: 4096 }))
+  for (const [bytes, want] of [[3000, 0x88], [5000, undefined]] as const) {
+    const raw = new RawH2(both.ports.http2)
+    t.after(() => { raw.close() })
+    raw.socket.write(Buffer.concat([
+      headers(1, [[':method', 'POST'], [':scheme', 'http'], [':authority', 'a'], [':path', '/']], false), Buffer.from([0, 0, 1, 0, 0, 0, 0, 0, 1, 120]), headers(1, [['x-t', 'a'.repeat(bytes)]], true),
+    ]))
+    const head = await raw.until((f) => f.type === 1)
+    // 0x88 is HPACK's :status 200 (RFC 7541, appendix A); 431 is not in its table.
+    assert.equal(head?.payload[0] === 0x88 ? 0x88 : undefined, want)
+  }
+})
+for (const codec of ['http1', 'http2'] as const) {
+  test(`request_timeout over ${codec}: 408 when the request is not complete by then`, async (t) => {
+    const both = await Both.start(t, manager(undefined, { requestTimeoutMs: 60 }))
+    const answer = async (): Promise<string> => {
+      if (codec === 'http1') {
+        const socket = net.connect(both.ports.http1, '127.0.0.1')
+        socket.write('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nx')
+        const [chunk] = await once(socket, 'data') as [Buffer]
+        socket.destroy()
+        return chunk.toString('latin1')
+      }
+      const session = http2.connect(`http://127.0.0.1:${both.ports.http2}`)
+      t.after(() => { session.destroy() })
+      const stream = session.request({ ':method': 'POST', ':path': '/', ':authority': 'a' })
+      stream.on('error', () => {})
+      stream.write('x')
+      const [head] = await once(stream, 'response') as [http2.IncomingHttpHeaders & { ':status': number }]
+      return `HTTP/1.1 ${head[':status']} ${String(head['x-meshlet-error'])}`
+    }
+    assert.match(await answer(), /^HTTP\/1\.1 408 [^]*MESH_REQUEST_TIMEOUT/)
+  })
+}
 
 /* How long a connection is kept. */
 
