@@ -138,7 +138,8 @@ function codeOf(err: unknown): string { return typeof err === 'object' && err !=
 function clientOf(fields: Fields): string | undefined {
   for (const name of CLIENT_FIELDS) {
     const text = textOf(fields[name])
-    if (text === '') continue
+    // A bridge has a client id, too, and is no client.
+    if (text === '' || (name === 'clientId' && textOf(fields['cluster']) !== '')) continue
     if (name !== 'peer') return text
     const host = text.replace(/:\d+$/, '')
     return host.includes(':') ? host.split(':').slice(0, 4).join(':') : host

@@ -48,7 +48,7 @@ function limited(limiter: LogLimiter): NonNullable<NonNullable<pino.LoggerOption
     const [fields] = args as unknown as [unknown]
     // Access logs were asked for, as they are.
     if (level >= INFO && typeof fields === 'object' && fields !== null && !('evt' in fields && fields.evt === 'http.access')) {
-      const verdict = limiter.judge(level, fields as Record<string, unknown>)
+      const verdict = limiter.judge(level, { ...this.bindings(), ...fields })
       if (verdict === 'leave out') return
       (args as unknown as [object])[0] = shortened(typeof verdict === 'object' ? { ...fields, ...verdict } : fields)
     }

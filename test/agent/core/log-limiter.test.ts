@@ -80,6 +80,18 @@ test('a thousand refused resources of a push are a thousand things', () => {
   assert.equal(r.written(1_000, (i) => ({ evt: 'config.rejected', code: 'MESH_CONFIG_REJECTED', kind: 'listener', name: `l${i}` })), 1_000)
 })
 
+test('what a child is bound to tells things apart: two bridges that are down are two', async () => {
+  const clock = new SimClock()
+  const evts: string[] = []
+  const stream = new Writable({ decodeStrings: false, write: (line: string, _encoding, done) => { evts.push(String((JSON.parse(line) as Record<string, unknown>)['cluster'])); done() } })
+  const log = createBoundedLog('info', new LogOutput(stream, { isJournal: false }), clock)
+  for (let i = 0; i < 100; i++) {
+    for (const cluster of ['one', 'two']) log.child({ cluster, clientId: `edge/${cluster}` }).warn({ evt: 'mqtt.bridge.down', waitMs: i, err: new MeshError('MESH_CONNECT_FAILED', 'x') }, 'no connection')
+    await clock.advance(1_000)
+  }
+  assert.deepEqual(evts.toSorted(), [...Array.from({ length: 6 }, () => 'one'), ...Array.from({ length: 6 }, () => 'two')])
+})
+
 test('what a client made up is cut: a topic of 64 kB is no line of 64 kB', () => {
   let written = ''
   const stream = new Writable({ decodeStrings: false, write: (line: string, _encoding, done) => { written += line; done() } })
