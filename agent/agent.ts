@@ -108,7 +108,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const files = new NamedFiles({ folders: config.control?.tlsFileFolders ?? [], systemRoots: world.systemRoots, nowMs: () => clock.monotonicMs() })
   // One thread reads both: the tables are made while it looks at the spool.
   const [configuration, spool] = await bothOwned(scope,
-    startConfiguration({ config, world, metrics, log, tables, identity, node, owner: snapshotOwner(settings), own, readiness, health: workload?.health, files }),
+    startConfiguration({ config, world, metrics, log, tables, identity, node, owner: snapshotOwner(settings), own, readiness, health: workload?.health, files, version: facts.version }),
     openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }))
 
   const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))

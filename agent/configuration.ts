@@ -1,5 +1,6 @@
 /** Where the configuration comes from: a control plane with the last good snapshot beneath it, or a folder. */
 import path from 'node:path'
+import zlib from 'node:zlib'
 import { GrpcTransport } from '../control-sync/ads-stream.ts'
 import { Applier } from '../control-sync/apply.ts'
 import { startDirectorySync } from '../control-sync/directory/sync.ts'
@@ -56,6 +57,8 @@ export type ConfigurationOptions = {
   readonly health: Current<WorkloadHealth> | undefined
   /** Of this machine, that the control plane may name. */
   readonly files: NamedFiles
+  /** Of the program. */
+  readonly version: string
 }
 
 /** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER or MESH_STORAGE_FAILED. */
@@ -63,15 +66,16 @@ export async function startConfiguration(o: ConfigurationOptions): Promise<Confi
   return o.config.directory === undefined ? fromControlPlane(o) : fromDirectory(o, o.config.directory)
 }
 
-async function fromControlPlane({ config, world, metrics, log, tables, identity, node, owner, own, readiness, health, files }: ConfigurationOptions): Promise<Configuration> {
+async function fromControlPlane({ config, world, metrics, log, tables, identity, node, owner, own, readiness, health, files, version }: ConfigurationOptions): Promise<Configuration> {
   const { clock, random, disk } = world
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
   let sync: Sync | undefined
   const { store, stored } = await openSnapshotStore({ openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db'), node: owner, sealer: sealerFrom(config, disk), log, metrics })
   const saver = new SnapshotSaver({ node: owner, store, copyIntervalMs: control.snapshotCopyIntervalMs, contactWithinMs: contactWithin(control.authorizationMaxAgeMs), clock, log, metrics })
+  const decodedBy = zlib.crc32(JSON.stringify([version, control.tlsFileFolders])).toString(36)
   const authorization = { maxAgeMs: control.authorizationMaxAgeMs, isConnected: () => sync?.link.state === 'connected' }
-  const applier = new Applier({ node: owner, tables, saver, clock, log, metrics, authorization, files })
+  const applier = new Applier({ node: owner, tables, saver, clock, log, metrics, authorization, files, decodedBy })
   const latch = readiness.hold('a configuration')
   const hasStored = stored !== undefined
   if (stored) {

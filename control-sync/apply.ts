@@ -20,7 +20,7 @@ import { shared, type Notes } from './notes.ts'
 import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
 import type { SnapshotSaver } from './snapshot-saver.ts'
 import type { Ages, SavedChange, StoredSnapshot } from './snapshot-store.ts'
-import { stage, type Incoming } from './stage.ts'
+import { referencesAnew, stage, type Incoming } from './stage.ts'
 
 export type Change = { readonly kind: ResourceKind; readonly put: readonly Incoming[]; readonly removed: readonly string[] }
 /** `blocked`: it is in force, and the pieces with these issues refuse. Else its last good version serves on, if there is one. */
@@ -32,6 +32,8 @@ export type ApplierOptions = {
   readonly tables: Current<Tables>
   /** Undefined: nothing is kept (a folder is its own store). */
   readonly saver: SnapshotSaver | undefined
+  /** What the decoders are and read by; left out: they are always the same. What others have stored about a resource is found out anew. */
+  readonly decodedBy?: string
   /** How long inbound listeners serve without a control plane; left out: for ever. */
   readonly authorization?: { readonly maxAgeMs: number; readonly isConnected: () => boolean }
   readonly clock: Clock
@@ -136,7 +138,28 @@ export class Applier implements Disposable {
     for (const kind of KINDS) if (kind !== 'nameTable' || stored.snapshot.resources.nameTable.size > 0) this.#heard.add(kind)
     this.#swap(true)
     for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
-    this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => { detached('configuration', this.#work = this.#work.then(() => this.#pack(new Pace(this.#o.clock)))) })
+    this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => {
+      const pace = new Pace(this.#o.clock)
+      detached('configuration', this.#work = this.#work.then(() => this.#pack(pace)).then(() => this.#renew(pace)))
+    })
+  }
+
+  /** After an upgrade, or with other settings: what is told of a resource is what these decoders say. */
+  async #renew(pace: Pace): Promise<void> {
+    const { decodedBy } = this.#o
+    if (decodedBy === undefined) return
+    for (const kind of KINDS) {
+      for (const raw of this.#snapshot.resources[kind].values()) {
+        if (this.#references.get(raw)?.by === decodedBy) continue
+        const found = await referencesAnew(kind, raw, this.#o, pace)
+        if (pace.due) await pace.rest()
+        if (!found || !this.#references.has(raw)) continue
+        this.#notes.delete(raw)
+        this.#references.set(raw, { ...found, by: decodedBy })
+        this.#note(kind, raw, found)
+      }
+    }
+    this.#derived = {}
   }
 
   /**
@@ -192,7 +215,8 @@ export class Applier implements Disposable {
           if (still) again.push(still)
           continue
         }
-        const { raw, references } = staged
+        const { raw } = staged
+        const references = this.#o.decodedBy === undefined ? staged.references : { ...staged.references, by: this.#o.decodedBy }
         next ??= new Map(before)
         next.set(name, raw)
         this.#unpacked.add(raw)

@@ -5,8 +5,11 @@ import type { RouteConfig } from '../agent/model/route.ts'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
 import type { Notes } from './notes.ts'
 
-/** Kind → names, and what is not in force as it was sent. Small, and stored beside the resource, so that nothing needs to be decoded to know it. */
-export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']?: readonly string[] } & { readonly notes?: Notes }
+/**
+ * Kind → names, and what is not in force as it was sent. Small, and stored beside the resource, so that nothing needs to be decoded to know it. `by`: which decoders found
+ * it out; others may find something else.
+ */
+export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']?: readonly string[] } & { readonly notes?: Notes; readonly by?: string }
 export const NO_REFERENCES: References = {}
 
 /** @param value what decode gave for that kind */

@@ -1,5 +1,6 @@
 /** From the bytes of one resource to something ready to serve, or every issue: compared with what is known first, decoding only for what changed. */
-import type { Issue, RawResource, ResourceKind } from '../agent/model/snapshot.ts'
+import type { Decoded, Issue, RawResource, ResourceKind } from '../agent/model/snapshot.ts'
+import type { RouteTable } from '../agent/model/tables.ts'
 import type { Pace } from '../agent/core/pace.ts'
 import { canonicalHash } from './canonical.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
@@ -33,21 +34,34 @@ function withNotes(references: References, decoded: Parameters<typeof notesOf>[0
   return notes ? { ...references, notes } : references
 }
 
+/** Of a resource that is in force and was decoded by others. Undefined for one that is none to these decoders. */
+export async function referencesAnew(kind: ResourceKind, raw: RawResource, options: DecodeOptions, pace: Pace): Promise<References | undefined> {
+  if (kind === 'route') {
+    const found = await checked(new KeptResource({ name: raw.name, version: raw.version, value: Uint8Array.from(viewOf(raw)) }), options, pace)
+    return found.value.ok ? withNotes({ cluster: [...found.clusters] }, found.value) : undefined
+  }
+  const decoded = decode(kind, viewOf(raw), options)
+  return decoded.ok ? withNotes(referencesOf(kind, decoded.value), decoded) : undefined
+}
+
 function isSame(kind: ResourceKind, known: Uint8Array, value: Uint8Array): boolean {
   return sameContent(kind, known, value) || known.length === value.length && canonicalHash(kind, known) === canonicalHash(kind, value)
 }
 
 /** A route table holds every service of the mesh: in slices, and the table that comes of it is the one that serves. */
-async function stageRoutes(raw: RawResource, { readFile }: DecodeOptions, pace: Pace): Promise<Staged> {
+async function stageRoutes(raw: RawResource, options: DecodeOptions, pace: Pace): Promise<Staged> {
+  const { value, clusters } = await checked(raw, options, pace)
+  if (!value.ok) return { outcome: 'refused', issues: value.issues }
+  keepValue(raw, value.value)
+  return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, value) }
+}
+
+async function checked(raw: RawResource, { readFile }: DecodeOptions, pace: Pace): Promise<{ readonly value: Decoded<RouteTable>; readonly clusters: ReadonlySet<string> }> {
   const clusters = new Set<string>()
   const steps = checkRouteTable(raw, readFile, (host) => { for (const name of routeReferencesOf([host])) clusters.add(name) })
   for (;;) {
     const { done, value } = steps.next()
-    if (done) {
-      if (!value.ok) return { outcome: 'refused', issues: value.issues }
-      keepValue(raw, value.value)
-      return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, value) }
-    }
+    if (done) return { value, clusters }
     if (pace.due) await pace.rest()
   }
 }

@@ -47,7 +47,7 @@ test('a cluster whose TLS settings cannot be taken refuses: nothing goes over it
   const open = net.connect(tcp!, '127.0.0.1')
   open.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
   await once(open, 'data')
-  const closed = once(open.on('error', () => {}), 'close')
+  const closed = new Promise<void>((resolve) => { open.on('error', () => {}).once('close', () => { resolve() }) })
 
   plane.push(cluster(service.port, { transport_socket: unknownTls }))
   await until('the nack', () => plane.refusals.length > 0)
