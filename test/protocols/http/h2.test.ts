@@ -130,6 +130,11 @@ for (const { name, answer, request = {}, length } of [
     assert.deepEqual([body, down?.['x-down'], seen?.['x-up']], ['reply', '1', '1'])
   })
 }
+test('what is no request is refused in the caller\'s words, too', async (t) => {
+  const { session } = await proxy(t, 1)
+  const got = await call(session, { ':method': 'POST', ':path': '/%', 'content-type': 'application/grpc' }, 'x')
+  assert.deepEqual([got.status, got.headers['grpc-status'], got.headers['x-meshlet-error']], [200, '13', 'MESH_MALFORMED_INPUT'])
+})
 test('gRPC callers get refusals as trailers-only answers', async (t) => {
   const { session } = await proxy(t, 1, { cluster: { name: 'other' } })
   const got = await call(session, { ':method': 'POST', ':path': '/pkg.Svc/Call', 'content-type': 'application/grpc' }, 'x')
