@@ -21,6 +21,7 @@ import { listenersOf } from './config/listeners.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { nodeSettingsOf, prepareState } from './control-plane-of.ts'
 import { systemCommand } from './core/command.ts'
+import { exposed, unusedSockets } from './conditions.ts'
 import { Current } from './core/current.ts'
 import { defectsTo } from './core/defects.ts'
 import { type Log, logCounts } from './core/log.ts'
@@ -35,7 +36,7 @@ import { startIdentity } from './identity.ts'
 import { EMPTY_TABLES, type Tables } from './model/tables.ts'
 import { OwnNode } from './own-node.ts'
 import { Readiness } from './readiness.ts'
-import { exposed, statusOf, unusedSockets } from './status-of.ts'
+import { statusOf } from './status-of.ts'
 import type { AgentStatus } from './status.ts'
 import { detached } from './core/guard.ts'
 
@@ -133,7 +134,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, files, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, adminError: () => admin.ports.error, isDraining: () => draining, freeBytes }
+  const parts = { config, facts, files, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, adminError: () => admin.ports.error, isDraining: () => draining, freeBytes, hasFile: (file: string) => disk.has(file) }
   const status = (): AgentStatus => statusOf(parts)
   const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock), { clock, log }))
   await admin.ports.try()

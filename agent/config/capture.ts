@@ -30,6 +30,9 @@ export function captureProblem({ capture }: Pick<AgentConfig, 'capture'>, passed
   }
 }
 
+/** One of meshlet-capture.socket, which opens both: a mesh that captures one direction only, or none for a while, leaves the other unused on purpose. */
+export function isCaptureSocket(at: Address): boolean { return USUAL.some((usual) => usual.port === at.port) }
+
 function unavailable(capture: string, why: string): MeshError {
   return new MeshError('MESH_CAPTURE_UNAVAILABLE', `capture: ${capture} is told to the control plane, but ${why}`)
 }

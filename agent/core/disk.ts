@@ -9,6 +9,8 @@ export interface Disk {
   replace(file: string, content: string | Uint8Array, mode: number): void
   /** Gives `file` the name `file.damaged-<stamp>` so that nothing is lost; returns the new name. */
   setAside(file: string, stamp: string): string
+  /** Whether something of that name is there; throws what the system says where that cannot be told. */
+  has(file: string): boolean
   makeFolder(folder: string, mode: number): void
   remove(file: string): void
   /** Free bytes of the file system that holds `folder`. */
@@ -44,6 +46,7 @@ export function diskOn(calls: FileCalls): Disk {
       calls.renameSync(file, name)
       return name
     },
+    has: (file) => calls.statSync(file, { throwIfNoEntry: false }) !== undefined,
     makeFolder(folder, mode) { makeFolders(path.resolve(folder), mode, calls) },
     remove(file) { calls.rmSync(file, { force: true }) },
     freeBytes(folder) {

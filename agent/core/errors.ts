@@ -103,6 +103,7 @@ export const CATALOGUE = {
   MESH_MQTT_KEEP_ALIVE: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client was silent for 1.5 times its keep-alive.' },
   MESH_MQTT_TAKEN_OVER: { origin: 'downstream', retry: 'never', http: 409, flag: '-', remedy: 'Another client connected with the same client id; give each its own.' },
   MESH_MQTT_PACKET_TOO_LARGE: { origin: 'downstream', retry: 'never', http: 413, flag: 'DPE', remedy: 'Send smaller packets or raise mqtt.limits.maxPacketBytes.' },
+  MESH_MQTT_UPSTREAM_DOWN: { origin: 'upstream', retry: 'never', http: 503, flag: 'UF', remedy: 'Nothing, while the uplink is away: what waits is sent when the broker is reached again. Else look after the cluster that mqtt.routes names (/clusters) and the broker behind it.' },
   MESH_MQTT_UPSTREAM_REFUSED: { origin: 'upstream', retry: 'never', http: 502, flag: 'UR', remedy: 'The upstream broker refused the session or message; the message has its reason code.' },
   // the rest
   MESH_INTERNAL: { origin: 'internal', retry: 'never', http: 500, flag: '-', remedy: 'This is a defect of meshlet; please report it with the log line.' },

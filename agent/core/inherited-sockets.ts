@@ -23,11 +23,11 @@ export class InheritedSockets {
   /** True for an address that `network.listen` takes, or took, from here. */
   has(at: Address): boolean { return this.#all.some((one) => one.at !== undefined && fits(one.at, at)) }
 
-  /** Each with its name and why it serves nobody. */
-  unused(): string[] {
+  /** Each with its name and why it serves nobody. @param spared those that may */
+  unused(spared: (at: Address) => boolean = () => false): string[] {
     return [
       ...this.#problem === undefined ? [] : [this.#problem],
-      ...this.#all.filter((one) => !one.isTaken).map(({ fd, name, at, problem }) => (
+      ...this.#all.filter((one) => !one.isTaken && !(one.at && spared(one.at))).map(({ fd, name, at, problem }) => (
         at === undefined ? `descriptor ${fd} (${name}) ${problem}` : `no listener has the address of descriptor ${fd} (${name}): ${at.host}:${at.port}`)),
     ]
   }

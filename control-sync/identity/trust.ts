@@ -3,7 +3,7 @@
  * ca_certificates_pem), roots of a file, and revocation lists. While roots are exchanged the old and the new one stand here side by side.
  */
 import type { Disk } from '../../agent/core/disk.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Identity } from '../../agent/model/identity.ts'
 import { certificatesOf, crlsOf } from '../../agent/core/x509-fields.ts'
@@ -75,7 +75,7 @@ export class Trust {
   reread(): 'same' | 'changed' {
     const problems: MeshError[] = []
     const read = <T>(how: () => T, before: T): T => {
-      try { return how() } catch (thrown) { problems.push(thrown as MeshError); return before }
+      try { return how() } catch (thrown) { problems.push(toMeshError(thrown)); return before }
     }
     const [roots, crlPem] = [read(() => this.#readRoots(), this.#roots), read(() => this.#readCrl(), this.#crlPem)]
     for (const err of problems) if (!this.#problems.some((p) => p.message === err.message)) this.#o.log.warn({ evt: 'identity.trust', err }, 'what was read before counts on')
@@ -96,7 +96,7 @@ export class Trust {
     const { crlFile, crlMayBeMissing, disk } = this.#o
     if (crlFile === undefined) return undefined
     // What was there must not fall away with its file: then everything that is revoked would be trusted again.
-    if (crlMayBeMissing && this.#crlPem === undefined && disk.read(crlFile) === undefined) return undefined
+    if (crlMayBeMissing && this.#crlPem === undefined && isMissing(disk, crlFile)) return undefined
     return this.#file('identity.crl', crlFile, (pem) => { crlsOf(pem); return pem })
   }
   #file<T>(setting: string, file: string, parse: (pem: string) => T): T {
@@ -109,6 +109,11 @@ export class Trust {
     } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `${setting}: ${file} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, { cause }) }
   }
   #changed(a: readonly string[], b: readonly string[]): boolean { return a.length !== b.length || a.some((pem, i) => pem !== b[i]) }
+}
+
+/** One that is there and cannot be read is not missing: what it revokes must not be trusted. */
+function isMissing(disk: Disk, file: string): boolean {
+  try { return disk.read(file) === undefined } catch { return false }
 }
 
 /** One text a root, in one form, so that equal roots are equal texts. Throws for what is no certificate of a CA. */

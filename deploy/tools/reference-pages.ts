@@ -1,5 +1,6 @@
 /** The reference pages that are derived from the sources. */
 import fs from 'node:fs'
+import { CONDITIONS } from '../../agent/conditions.ts'
 import { CATALOGUE } from '../../agent/core/errors.ts'
 
 export function errorsPage(): string {
@@ -12,6 +13,19 @@ Every refusal carries one of these codes: in the log (\`err.code\`), in the metr
 
 | code | origin | HTTP | flag | again | what to do |
 |---|---|---|---|---|---|
+${rows.join('\n')}
+`
+}
+
+export function statusPage(): string {
+  const rows = CONDITIONS.map((c) => `| ${c.name} | ${c.holds} | ${c.codes.map((code) => `\`${code}\``).join(', ')} |`)
+  return `# What meshlet status looks at
+
+\`meshlet status\` says "Nothing is wrong", and ends with 0, when none of these holds; else it ends with 1 and tells each with a code, what is concerned and what to do
+([errors.md](errors.md)). Codes of identity and link are the most frequent ones. A condition that cannot be looked at is told as \`MESH_INTERNAL\`, and hides no other.
+
+| condition | holds when | codes |
+|---|---|---|
 ${rows.join('\n')}
 `
 }

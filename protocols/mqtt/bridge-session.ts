@@ -45,6 +45,7 @@ export class BridgeSession implements AsyncDisposable {
   #version: Version = 5
   #state: BridgeState = 'connecting'
   #error: string | undefined
+  #failedMs: number | undefined
   #connectedMs = Infinity
   #sent = 0
   #received = 0
@@ -66,6 +67,8 @@ export class BridgeSession implements AsyncDisposable {
 
   get plan(): SessionPlan { return this.#plan }
   get hasQueue(): boolean { return this.#queue !== undefined }
+  /** Monotonic milliseconds of the first try in vain since it was connected; undefined: it is connected, or was not tried yet. */
+  get failedMs(): number | undefined { return this.#failedMs }
   get status(): BridgeStatus {
     return { cluster: this.#plan.cluster, state: this.#state, queued: this.#queue?.depth ?? 0, sent: this.#sent, received: this.#received, error: this.#error }
   }
@@ -107,6 +110,7 @@ export class BridgeSession implements AsyncDisposable {
       const waitMs = Math.max(backoffMs(attempt++, BACKOFF, random), MIN_WAIT_MS)
       this.#state = end.why === 'refused' ? 'refused' : 'waiting'
       this.#error = end.error?.message
+      this.#failedMs ??= clock.monotonicMs()
       this.#p.counters.connects[end.why === 'refused' ? 'refused' : 'failed'].value++
       this.#log.warn({ evt: 'mqtt.bridge.down', waitMs: Math.round(waitMs), queued: this.#queue?.depth ?? 0, err: end.error }, 'no connection to the upstream broker')
       await clock.sleep(waitMs, signal).catch(() => undefined)
@@ -137,6 +141,7 @@ export class BridgeSession implements AsyncDisposable {
     this.#state = 'connected'
     this.#connectedMs = this.#p.clock.monotonicMs()
     this.#error = undefined
+    this.#failedMs = undefined
     this.#p.counters.connects.connected.value++
     this.#log.info({ evt: 'mqtt.bridge.up', version: this.#version, queued: this.#queue?.depth ?? 0 }, 'connected to the upstream broker')
   }

@@ -21,6 +21,8 @@ export type Bridge = AsyncDisposable & {
    */
   apply(routes: readonly MqttRoute[]): Promise<void>
   status(): readonly BridgeStatus[]
+  /** Those that are not reached, with the monotonic milliseconds since when. */
+  unreached(): readonly (BridgeStatus & { readonly failedMs: number })[]
 }
 export type BridgeOptions = {
   readonly ctx: Pick<Context, 'clock' | 'random' | 'log' | 'metrics' | 'tables'>
@@ -77,6 +79,7 @@ export function createBridge({ ctx, broker, durability, upstreams, node }: Bridg
   return {
     apply: (routes) => inTurn(() => bring(routes)),
     status: () => [...sessions.values()].map((session) => session.status),
+    unreached: () => [...sessions.values()].flatMap(({ status, failedMs }) => (failedMs === undefined ? [] : [{ ...status, failedMs }])),
     [Symbol.asyncDispose]: () => inTurn(async () => {
       closed = true
       const all = [...sessions.values()]

@@ -19,6 +19,7 @@ import { SessionShares } from './session-shares.ts'
 import { KeptSessions } from './reauthorize.ts'
 import { restore } from './sessions.ts'
 import type { BrokerContext, BrokerState } from './state.ts'
+import { type Clone, Takeovers } from './takeovers.ts'
 import { type Route, Subscriptions } from './subscriptions.ts'
 
 export type Broker = LocalBroker & AsyncDisposable & {
@@ -27,6 +28,8 @@ export type Broker = LocalBroker & AsyncDisposable & {
   /** Tells that rules may have changed. Connections ask those of their own chain, sessions without one those of `policiesOf`. */
   reauthorize(): void
   readonly stats: { readonly connections: number; readonly sessions: number; readonly retained: number }
+  /** Client ids that more than one device has, as it seems. */
+  clones(): readonly Clone[]
 }
 
 /** For whoever has none to share. */
@@ -47,7 +50,7 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
   const open = new Set<Client>()
   const state: BrokerState = {
     ctx, node, durability, policiesOf, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), shares: new SessionShares(), subscriptions: new Subscriptions(),
-    retained: new Retained({ durability, clock: ctx.clock }), closed: closing.signal, turns: new Map(), memory: new Memory(budget), doorstep: new Doorstep(),
+    retained: new Retained({ durability, clock: ctx.clock }), closed: closing.signal, turns: new Map(), memory: new Memory(budget), doorstep: new Doorstep(), takeovers: new Takeovers(ctx.clock),
   }
   const shedding = budget.onOver((isEnough) => state.memory.shed(isEnough))
   const stats = {
@@ -63,7 +66,7 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
   const kept = new KeptSessions(state)
 
   return {
-    stats,
+    stats, clones: () => state.takeovers.clones(),
     async serve(conn, mqtt, transport) {
       try {
         if (closing.signal.aborted) throw new MeshError('MESH_DRAINING', 'the broker is closed')

@@ -80,6 +80,7 @@ export async function openSession(state: BrokerState, connect: Connect, { client
   const isForeign = old !== undefined && belongsToAnother(state, old, owner)
   if (old?.link) {
     state.counters.takeovers.value++
+    state.takeovers.note(clientId)
     old.link.close(takenOver(old))
   }
   const found = state.sessions.get(clientId)

@@ -5,6 +5,7 @@ import type { Flusher } from './codec/outbox.ts'
 import type { Counters } from './counters.ts'
 import type { Doorstep } from './doorstep.ts'
 import type { Durability } from './durability.ts'
+import type { Takeovers } from './takeovers.ts'
 import type { Memory } from './memory.ts'
 import type { Retained } from './retained.ts'
 import type { Session } from './session.ts'
@@ -20,6 +21,7 @@ export type BrokerState = {
   readonly flusher: Flusher
   readonly memory: Memory
   readonly doorstep: Doorstep
+  readonly takeovers: Takeovers
   readonly sessions: Map<string, Session>
   readonly shares: SessionShares
   readonly subscriptions: Subscriptions

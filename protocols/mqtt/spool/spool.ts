@@ -17,7 +17,7 @@ import { optionsOf, sessionText } from './session-text.ts'
 import { SpoolWriter } from './writer.ts'
 
 export type SpoolStats = { readonly messages: number; readonly bytes: number; readonly maxBytes: number; readonly profile: DurabilityProfile }
-export type Spool = Durability & AsyncDisposable & { readonly stats: SpoolStats; readonly setAside: string | undefined }
+export type Spool = Durability & AsyncDisposable & { readonly stats: SpoolStats; readonly setAside: string | undefined; /** Why nothing is stored at the moment. */ readonly error: MeshError | undefined }
 export type SpoolOptions = {
   readonly openStorage: OpenStorage
   readonly path: string
@@ -79,6 +79,7 @@ class SqliteSpool implements Spool, QueueHost {
   }
 
   get refusals(): number { return this.#room.refusals }
+  get error(): MeshError | undefined { return this.#writer.error }
   get stats(): SpoolStats {
     const { maxBytes, profile } = this.#o.policy.spool
     return { messages: this.#room.messages, bytes: this.#room.bytes, maxBytes, profile }

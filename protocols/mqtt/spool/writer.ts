@@ -3,7 +3,7 @@
  * runs, is one batch with one promise. Sequence numbers are given when a batch is handed over, so one that fails leaves no gap.
  */
 import type { Clock, Timer } from '../../../agent/core/clock.ts'
-import { toMeshError } from '../../../agent/core/errors.ts'
+import { toMeshError, type MeshError } from '../../../agent/core/errors.ts'
 import { guarded, nothing } from '../../../agent/core/guard.ts'
 import type { Log } from '../../../agent/core/log.ts'
 import type { Statement, Storage } from '../../../agent/core/storage.ts'
@@ -57,11 +57,16 @@ export class SpoolWriter {
   pendingMessages = 0
   pendingBytes = 0
 
+  #error: MeshError | undefined
+
   constructor(p: { readonly storage: Storage; readonly clock: Clock; readonly log: Log }) {
     this.#storage = p.storage
     this.#clock = p.clock
     this.#log = p.log
   }
+
+  /** Why the last commit failed; undefined once one has worked. */
+  get error(): MeshError | undefined { return this.#error }
 
   /** @param bytes what the message counts per queue. Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED, with all of its batch and what came behind it. */
   append(message: StoredMessage, to: readonly SpoolQueue[], bytes: number): Promise<void> {
@@ -167,6 +172,7 @@ export class SpoolWriter {
       this.#failed(thrown, batch, puts, rows)
       return
     }
+    this.#error = undefined
     for (const { queue, firstSeq, lastSeq, blob } of puts) {
       this.#uncertain.delete(queue)
       if (!queue.gone) queue.appended(firstSeq, lastSeq, blob)
@@ -191,6 +197,7 @@ export class SpoolWriter {
 
   #failed(thrown: unknown, batch: Batch | undefined, puts: readonly Put[], rows: readonly Row[]): void {
     const err = toMeshError(thrown)
+    this.#error = err
     this.#log.error({ evt: 'spool.commit', code: err.code, messages: batch?.messages ?? 0, err }, 'the spool could not write')
     // What came meanwhile would take a place in front of messages whose senders repeat them now [MQTT-4.6.0-6].
     const behind = batch && batch.messages > 0 && this.#batch && this.#batch.messages > 0 ? this.#batch : undefined
