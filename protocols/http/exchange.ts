@@ -25,10 +25,10 @@ import { decideRetry, retryBackoffMs, type TryOutcome } from './retry.ts'
 import type { HttpRuntime } from './runtime.ts'
 import { openConnectTunnel, planConnect, refusalNow } from './connect-tunnel.ts'
 import { settleRequest } from './request-view.ts'
-import { Timeouts, timesOf, type DueKind } from './timeouts.ts'
+import { Timeouts, timesOf, type DueKind, type Timed } from './timeouts.ts'
 import { Tunnel } from './tunnel.ts'
 
-export class Exchange implements CallEvents {
+export class Exchange implements CallEvents, Timed {
   readonly request: RequestHead
   readonly client: HttpClient
   readonly http: HttpConnectionManager
@@ -156,7 +156,7 @@ export class Exchange implements CallEvents {
     this.client.conn.cluster = plan.cluster.name
     if (plan.action.idleMs !== undefined) this.#down.setIdleMs(plan.action.idleMs)
     const times = timesOf(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
-    if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this.#onDue)
+    if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this)
     if (this.request.method === 'CONNECT') { this.#connect(plan); return }
     if (this.request.expectContinue) {
       if (this.http.proxyContinue) this.#awaitsContinue = true
@@ -329,7 +329,7 @@ export class Exchange implements CallEvents {
     if (this.#call && !this.#answering) this.#timeouts?.tryBegins()
   }
 
-  readonly #onDue = (kind: DueKind, error: MeshError): void => {
+  onTimeout(kind: DueKind, error: MeshError): void {
     if (this.#over) return
     if (this.#tunnel) { this.#tunnel.abort(error); return }
     if (kind !== 'stream') this.#rt.metrics.attempts.timeout.value++

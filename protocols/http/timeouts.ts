@@ -35,23 +35,24 @@ export function callerTimeoutMs(text: string | undefined): number | undefined {
 }
 
 export type DueKind = 'stream' | 'route' | 'try'
+export interface Timed { onTimeout(kind: DueKind, error: MeshError): void }
 
 export class Timeouts implements Deadline {
   dueMs = Infinity
   readonly times: Times
   readonly #deadlines: Deadlines
   readonly #clock: Clock
-  readonly #tell: (kind: DueKind, error: MeshError) => void
+  readonly #owner: Timed
   #streamMs = Infinity
   #routeMs = Infinity
   #tryMs = Infinity
 
   /** @param startedMs monotonic, of the exchange */
-  constructor(times: Times, startedMs: number, deadlines: Deadlines, clock: Clock, tell: (kind: DueKind, error: MeshError) => void) {
+  constructor(times: Times, startedMs: number, deadlines: Deadlines, clock: Clock, owner: Timed) {
     this.times = times
     this.#deadlines = deadlines
     this.#clock = clock
-    this.#tell = tell
+    this.#owner = owner
     if (times.stream !== undefined) this.#streamMs = startedMs + times.stream
     deadlines.add(this)
     this.#arm()
@@ -84,12 +85,12 @@ export class Timeouts implements Deadline {
   onDue(): void {
     const now = this.#clock.monotonicMs()
     const { stream, route, perTry } = this.times
-    if (now >= this.#streamMs) this.#tell('stream', new MeshError('MESH_STREAM_DURATION', `not over within ${stream} ms (max_stream_duration)`))
-    else if (now >= this.#routeMs) this.#tell('route', new MeshError('MESH_UPSTREAM_TIMEOUT', `no complete answer within ${route} ms (route timeout)`))
+    if (now >= this.#streamMs) this.#owner.onTimeout('stream', new MeshError('MESH_STREAM_DURATION', `not over within ${stream} ms (max_stream_duration)`))
+    else if (now >= this.#routeMs) this.#owner.onTimeout('route', new MeshError('MESH_UPSTREAM_TIMEOUT', `no complete answer within ${route} ms (route timeout)`))
     else if (now >= this.#tryMs) {
       this.#tryMs = Infinity
       this.#arm()
-      this.#tell('try', new MeshError('MESH_UPSTREAM_TIMEOUT', `no answer within ${perTry} ms (per-try timeout)`))
+      this.#owner.onTimeout('try', new MeshError('MESH_UPSTREAM_TIMEOUT', `no answer within ${perTry} ms (per-try timeout)`))
     } else this.#arm()
   }
 
