@@ -30,7 +30,8 @@ export type Cluster = {
   readonly keepAliveMs: number | undefined
 }
 
-export type Transport = { readonly kind: 'plaintext' } | { readonly kind: 'tls'; readonly tls: UpstreamTls }
+/** `blocked`: it cannot be taken as it was configured, so nothing goes to the endpoints that it is for. */
+export type Transport = { readonly kind: 'plaintext' } | { readonly kind: 'tls'; readonly tls: UpstreamTls } | { readonly kind: 'blocked'; readonly reason: string }
 
 export type Discovery =
   | { readonly kind: 'static'; readonly load: ClusterLoad }
@@ -115,6 +116,9 @@ export type Endpoint = {
   /** How else it can be reached: `http` is HBONE (label networking.istio.io/tunnel). Recorded only; absent where there is no other way. */
   readonly tunnel?: string
 }
+
+/** Whether some or all of its endpoints may get nothing. */
+export function isBlocked({ blocked, transportMatches }: Cluster): boolean { return blocked !== undefined || transportMatches.some((m) => m.transport.kind === 'blocked') }
 
 /** The transport for one endpoint: first match whose labels are all present on the endpoint (Envoy's transport_socket_matches). */
 export function transportFor(cluster: Cluster, endpoint: Endpoint): Transport {

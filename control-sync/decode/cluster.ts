@@ -57,8 +57,13 @@ export function cluster(at: At, from: XCluster): Cluster {
       const here = at.in('transport_socket_matches').item(i).in('transport_socket')
       // Endpoints that need it are left out (decode/endpoint.ts); the others never match it.
       if (typeNameOf(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) { here.ignore('HBONE is not spoken'); return [] }
-      const made = transport(here, one.transportSocket, auto)
-      return made ? [{ name: one.name, match: textFields(one.match), transport: made }] : []
+      const match = textFields(one.match)
+      return here.piece(() => {
+        if (Object.keys(match).length < Object.keys(one.match ?? {}).length) at.in('transport_socket_matches').item(i).in('match').issue('only text is compared')
+        const made = transport(here, one.transportSocket, auto)
+        return made ? [{ name: one.name, match, transport: made }] : []
+        // Endpoints that it would have been for get nothing, and are not left to the next.
+      }, (reason) => [{ name: one.name, match, transport: { kind: 'blocked', reason } }])
     }),
     transport: transport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,
     bindAddress: bindAddress(at.in('upstream_bind_config').in('source_address').in('address'), from.upstreamBindConfig?.sourceAddress?.address),

@@ -6,7 +6,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
 import { runsOver } from '../../agent/core/network.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Identity, Judging, PeerIdentity, ValidityRules } from '../../agent/model/identity.ts'
@@ -167,8 +167,9 @@ export function refusalOf(stream: Duplex): MeshError | undefined { return refusa
 
 /** Remembers why a stream is about to be ended by us: `refusalOf` says it to whoever is using it. */
 export function endFor(stream: Duplex, reason: MeshError): void { refusals.set(stream, reason) }
-/** It ended because a certificate had expired: that says nothing about the endpoint's health. */
-export function isOurDoing(error: MeshError | undefined): boolean { return error?.code === 'MESH_IDENTITY_EXPIRED' || error?.code === 'MESH_PEER_EXPIRED' }
+/** It ended, or never began, because of a certificate that had expired or what is configured here: that says nothing about the endpoint's health. */
+export function isOurDoing(error: MeshError | undefined): boolean { return error !== undefined && OUR_DOING.has(error.code) }
+const OUR_DOING: ReadonlySet<string> = new Set<ErrorCode>(['MESH_CLUSTER_BLOCKED', 'MESH_IDENTITY_EXPIRED', 'MESH_PEER_EXPIRED', 'MESH_TLS_FILE'])
 
 /** OpenSSL's reason without its file names and addresses. */
 export function reasonOf(err: unknown): string {

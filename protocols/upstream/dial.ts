@@ -22,13 +22,14 @@ export type DialOptions = { readonly address: string; readonly port: number; rea
 /** Istio's ALPN filter: what the peer's sidecar tells mesh traffic by. */
 const MESH_ALPN = { http1: ['istio-http/1.1', 'istio', 'http/1.1'], http2: ['istio-h2', 'istio', 'h2'], tcp: ['istio'] } as const
 
-/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_CAPTURE_LOOP, MESH_UPSTREAM_TLS, MESH_TLS_FILE, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
+/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_CAPTURE_LOOP, MESH_CLUSTER_BLOCKED, MESH_UPSTREAM_TLS, MESH_TLS_FILE, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
 export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'files'>, cluster: Cluster, endpoint: Endpoint, o: DialOptions): Promise<Dialed> {
   const startedMs = ctx.clock.monotonicMs()
+  const transport = transportFor(cluster, endpoint)
+  if (transport.kind === 'blocked') throw new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${cluster.name} cannot be taken as it was configured for ${endpoint.address}:${endpoint.port}`)
   const made = await connected(ctx, cluster, o)
   const { stream } = made
   stream.on('error', ignore)
-  const transport = transportFor(cluster, endpoint)
   if (transport.kind === 'plaintext') {
     pausedStreamsOf(ctx).watch(stream)
     return { stream, alpn: '', standing: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) } }

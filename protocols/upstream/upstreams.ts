@@ -1,6 +1,6 @@
 /** All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration change. */
 import { lease } from '../../agent/core/lease.ts'
-import type { Cluster } from '../../agent/model/cluster.ts'
+import { isBlocked, type Cluster } from '../../agent/model/cluster.ts'
 import type { Tables } from '../../agent/model/tables.ts'
 import type { Context } from '../context.ts'
 import { Deadlines } from '../http/deadlines.ts'
@@ -69,8 +69,8 @@ class ClusterRuntimes implements HttpUpstreams {
       const now = next.cluster(cluster.name)
       if (now === cluster) continue
       this.#replaced.add(cluster)
-      if (now?.blocked === undefined) runtime.drain()
-      else runtime.cut(now)
+      if (now && isBlocked(now)) runtime.cut(now)
+      else runtime.drain()
     }
   }
 

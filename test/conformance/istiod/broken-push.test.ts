@@ -1,4 +1,4 @@
-/** EnvoyFilters that meshlet cannot follow: what it had serves on, the rest of the push goes on, and both sides say so until it is repaired. */
+/** EnvoyFilters that meshlet cannot follow: the piece that is meant refuses, the rest of the push is in force, and both sides say so until it is repaired. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../deploy/tools/free-ports.ts'
@@ -18,7 +18,7 @@ spec:
   configPatches:
 ${patch}`
 
-/** A transport socket that meshlet has not got. */
+/** A transport socket that meshlet has not got, for endpoints that another one takes before. */
 const starttls = (service: string): string => envoyFilter(`  - applyTo: CLUSTER
     match: {context: SIDECAR_OUTBOUND, cluster: {service: ${service}}}
     patch:
@@ -55,7 +55,7 @@ test('a cluster that cannot be followed', { timeout: 120_000 }, async (t) => {
   await edge.until(url, (a) => a.body === 'orders')
   const rejected = (): Promise<readonly string[]> => edge.status('a status').then((s) => s.config.rejected.map((r) => r.name))
 
-  await t.test('its last good version serves, and what came with it is in force', async () => {
+  await t.test('the endpoints that it is not for are served, and what came with it is in force', async () => {
     istiod.write('filter', starttls('orders.shop.svc.cluster.local') + serviceEntry('other', { port: otherPort, endpoints: [other] }))
     await edge.until(`http://other.shop.svc.cluster.local:${otherPort}/`, (a) => a.body === 'other')
     const { problems } = await edge.status('it is refused', (s) => s.config.rejected.length === 1)
@@ -69,12 +69,13 @@ test('a cluster that cannot be followed', { timeout: 120_000 }, async (t) => {
     assert.match(JSON.stringify(status), /starttls/)
     assert.match((await proxyStatus(t, istiod)).out, /edge-1\.edge .*(STALE|ERROR)/)
   })
-  await t.test('killed and started again without istiod it still has the last good version', async () => {
+  await t.test('killed and started again without istiod it still serves them, and still says so', async () => {
     await edge.saved()
     await istiod.stop()
     await edge.kill()
     await edge.agent.start()
     assert.equal((await edge.get(url)).body, 'orders')
+    assert.deepEqual(await rejected(), [CLUSTER])
     await istiod.start()
     await edge.status('refused anew', (s) => s.control.link === 'connected' && s.config.rejected.some((r) => r.name === CLUSTER), 60_000)
     assert.equal((await edge.get(url)).body, 'orders')

@@ -110,8 +110,9 @@ const isRefusing = (policies: unknown): boolean => /"kind":"unsupported"|"action
 /** @returns what is weaker, or is not as it was sent although nothing of it is broken */
 function weakerCluster(was: Cluster, is: Cluster): string | undefined {
   if (is.blocked !== undefined) return undefined
-  const secure = (c: Cluster): unknown => [c.transportMatches, c.transport] satisfies [unknown, Transport]
-  return same(secure(was), secure(is)) ? undefined : 'its TLS is another'
+  const isSame = (a: Transport, b: Transport): boolean => b.kind === 'blocked' || same(a, b)
+  const areMatchesSame = was.transportMatches.length === is.transportMatches.length && was.transportMatches.every((m, i) => same(m.match, is.transportMatches[i]!.match) && isSame(m.transport, is.transportMatches[i]!.transport))
+  return areMatchesSame && isSame(was.transport, is.transport) ? undefined : 'its TLS is another'
 }
 
 function weakerListener(was: Listener, is: Listener, path: string): string | undefined {

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Cluster } from '../../../agent/model/cluster.ts'
+import { isBlocked, transportFor, type Cluster, type Endpoint } from '../../../agent/model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { issuesOf, sample } from '../../helpers/resources.ts'
 
@@ -103,4 +103,14 @@ test('fields that our protos do not have are listed by number', () => {
   const bytes = Buffer.concat([sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'c' }).bytes, Buffer.from('420101', 'hex')])
   const decoded = decode('cluster', bytes)
   assert.deepEqual(decoded.ok && decoded.ignored, ['health_checks'])
+})
+test('a transport that cannot be taken is blocked for the endpoints that it is for, and these are not left to the next one', () => {
+  const plain = { name: 'envoy.transport_sockets.raw_buffer' }
+  const of = (match: JsonObject): JsonObject => ({ transport_socket_matches: [{ name: 'istio', match, transport_socket: { name: 'quic' } }, { name: 'rest', match: {}, transport_socket: plain }] })
+  const endpoint = (labels: Readonly<Record<string, string>>): Endpoint => ({ address: '10.0.0.1', port: 1, weight: 1, health: 'healthy', transportLabels: labels, workload: undefined })
+  const made = cluster(of({ tlsMode: 'istio' }))
+  assert.deepEqual([endpoint({ tlsMode: 'istio' }), endpoint({})].map((e) => transportFor(made, e).kind), ['blocked', 'plaintext'])
+  assert.deepEqual([made.blocked, isBlocked(made)], [undefined, true])
+  // A label that is no text: nobody knows whom it is for.
+  assert.deepEqual([endpoint({ tlsMode: 'istio' }), endpoint({})].map((e) => transportFor(cluster(of({ tlsMode: 1 })), e).kind), ['blocked', 'blocked'])
 })
