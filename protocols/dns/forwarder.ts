@@ -1,6 +1,7 @@
 /** What the mesh does not know: from the cache, from an upstream resolver, or, when none answers, from the cache although it is past its time. */
 import type { Clock } from '../../agent/core/clock.ts'
 import type { Log } from '../../agent/core/log.ts'
+import type { Address } from '../../agent/core/network.ts'
 import { NO_AUTHORITY, plainAnswer, STALE, type Answer, type EncodeOptions } from './answer.ts'
 import type { AnswerStore } from './answer-store.ts'
 import type { Cache, Entry } from './cache.ts'
@@ -10,7 +11,7 @@ import type { Query } from './query.ts'
 import type { Response } from './response.ts'
 import type { Server, Servers } from './servers.ts'
 import type { DnsSettings } from './settings.ts'
-import { Shares } from './shares.ts'
+import { askerOf, Shares } from './shares.ts'
 import { Rcode, STALE_TTL_SEC } from './wire.ts'
 
 export type Resolved = { readonly source: Source; readonly answer: Answer } & Pick<EncodeOptions, 'ttlSec' | 'why'>
@@ -51,8 +52,8 @@ export class Forwarder {
   /** Resolves when nothing is under way. */
   async idle(): Promise<void> { await Promise.all(this.#inFlight.values()) }
 
-  /** Never rejects. @param client address of who asks */
-  async resolve(query: Query, client: string): Promise<Resolved> {
+  /** Never rejects. @param from who asks */
+  async resolve(query: Query, from: Address): Promise<Resolved> {
     const { cache, clock, store } = this.#o
     store?.load()
     const now = clock.monotonicMs()
@@ -60,7 +61,7 @@ export class Forwarder {
     if (entry && now < entry.freshUntilMs) return fromCache(entry, now, this.#o.settings)
     const stale = entry && { source: 'stale', answer: entry.answer, ttlSec: () => STALE_TTL_SEC, why: STALE } as const
     if (stale && now < entry.restUntilMs) return stale
-    const fresh = this.#refresh(query, client)
+    const fresh = this.#refresh(query, from)
     if (!fresh) return stale ?? failed(Rcode.SERVFAIL)
     if (!stale) return fresh
     const late = Promise.withResolvers<undefined>()
@@ -71,19 +72,19 @@ export class Forwarder {
   }
 
   /** Equal questions are asked once, at the cost of who was first. Undefined when this client has too many under way. */
-  #refresh(query: Query, client: string): Promise<Resolved> | undefined {
+  #refresh(query: Query, from: Address): Promise<Resolved> | undefined {
     const known = this.#inFlight.get(query.key)
     if (known) return known
     const { clock, metrics, log } = this.#o
     if (this.#stopped) return undefined
     const givenUp = new AbortController()
-    const share = this.#shares.take(client, clock.monotonicMs(), () => {
+    const share = this.#shares.take({ client: askerOf(from), purpose: parentOf(query.name) }, clock.monotonicMs(), () => {
       metrics.refused('MESH_UPSTREAM_OVERFLOW')
       givenUp.abort()
     })
     if (!share) {
       metrics.refused('MESH_UPSTREAM_OVERFLOW')
-      log.debug({ evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size, peer: client }, 'too many queries wait for upstream resolvers')
+      log.debug({ evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size, peer: from.host }, 'too many queries wait for upstream resolvers')
       return undefined
     }
     const asking = this.#ask(query, givenUp.signal).then((response) => (givenUp.signal.aborted ? failed(Rcode.SERVFAIL) : this.#keep(query.key, response))).finally(() => {
@@ -150,6 +151,9 @@ export class Forwarder {
     return { ...fromCache(entry, now, settings), source: 'forwarded' }
   }
 }
+
+/** A resolver is silent for a domain, not for a name; what cannot be a name is one purpose. */
+function parentOf(name: string | undefined): string { return name === undefined ? '' : name.slice(name.indexOf('.') + 1) }
 
 function isGood({ rcode }: { readonly rcode: number }): boolean { return rcode === Rcode.NOERROR || rcode === Rcode.NXDOMAIN }
 

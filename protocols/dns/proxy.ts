@@ -173,7 +173,7 @@ class Proxy implements DnsProxy {
     const mesh = isOutside ? undefined : this.#inTable(query)
     if (mesh?.answer) return { source: 'table', answer: mesh.answer }
     if (this.#servers.none) return { source: 'table', answer: mesh ? NODATA : plainAnswer(Rcode.NXDOMAIN) }
-    const resolved = await this.#forwarder.resolve(query, from.host)
+    const resolved = await this.#forwarder.resolve(query, from)
     // The name has addresses: that others do not know it is no word on them.
     if (mesh && resolved.answer.rcode === Rcode.NXDOMAIN) return { ...resolved, answer: { ...resolved.answer, rcode: Rcode.NOERROR } }
     return without === 'brief' ? { ...resolved, ttlSec: (received) => Math.min(TABLE_TTL_SEC, resolved.ttlSec?.(received) ?? received) } : resolved

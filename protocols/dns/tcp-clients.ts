@@ -7,7 +7,7 @@ import type { Log } from '../../agent/core/log.ts'
 import type { Address, NetStream } from '../../agent/core/network.ts'
 import type { DnsMetrics } from './metrics.ts'
 import type { DnsSettings } from './settings.ts'
-import { Shares } from './shares.ts'
+import { clientOf, Shares } from './shares.ts'
 import { serveTcp } from './tcp.ts'
 
 type TcpClientsOptions = {
@@ -34,7 +34,7 @@ export class TcpClients implements Disposable {
   accept({ stream, remote }: NetStream): void {
     const { settings, clock, answer } = this.#o
     const full = new MeshError('MESH_LISTENER_FULL', `${settings.maxTcpConnections} DNS connections are open (dns.maxTcpConnections)`)
-    const share = this.#shares.take(remote.host, clock.monotonicMs(), () => {
+    const share = this.#shares.take({ client: clientOf(remote), purpose: '' }, clock.monotonicMs(), () => {
       stream.destroy()
       this.#ended(remote, full)
     })

@@ -197,6 +197,25 @@ test('a client with names that nobody answers keeps no other from its own: it lo
   assert.equal(site.count({ source: 'stale' }), 0)
   assert.equal((await site.send(query('silent0.example'), '10.1.1.9')).length, 0, 'who lost its place is not remembered as a failure')
 })
+test('a program of this machine that asks for silent names keeps no other from its own, with one socket or with many', async (t) => {
+  for (const sockets of ['one', 'many']) {
+    const site = await DnsSite.start(t, { maxInFlight: 8, port: 15_054 })
+    await site.upstream((name) => (name.includes('silent') ? undefined : { answers: [a(name, '9.9.9.9')] }))
+    const at = { host: '127.0.0.1', port: 15_054 }
+    const one = await site.sim.bindUdp({ host: '127.0.0.1', port: 40_000 }, { onDatagram: () => {}, onError: () => {} })
+    for (let i = 0; i < 20; i++) {
+      const bytes = query(sockets === 'one' ? `x.silent${i}.example` : `n${i}.silent.example`)
+      if (sockets === 'one') one.send(bytes, at)
+      else (await site.sim.bindUdp({ host: '127.0.0.1', port: 41_000 + i }, { onDatagram: () => {}, onError: () => {} })).send(bytes, at)
+    }
+    await settle()
+    const answers: Buffer[] = []
+    const other = await site.sim.bindUdp({ host: '127.0.0.1', port: 42_000 }, { onDatagram: (got) => { answers.push(got) }, onError: () => {} })
+    other.send(query('www.good.example'), at)
+    await settle()
+    assert.deepEqual(answers.map(told), ['NOERROR, www.good.example 60 A 9.9.9.9'], sockets)
+  }
+})
 test('the same client gets a name in place of one that has waited for half an attempt', async (t) => {
   const site = await DnsSite.start(t, { maxInFlight: 4 })
   await site.upstream((name) => (name.includes('silent') ? undefined : { answers: [a(name, '9.9.9.9')] }))
