@@ -111,8 +111,9 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   async connect(options: ConnectOptions): Promise<UpstreamStream> {
     const { load, cluster } = this
     if (cluster.blocked !== undefined) throw blocked(cluster)
-    if (this.#dns && !this.#dns.current) await this.#dns.ready()
-    options.signal.throwIfAborted()
+    const signal = AbortSignal.any([options.signal, this.#stop.signal])
+    if (this.#dns && !this.#dns.current) await unlessAborted(this.#dns.ready(), signal)
+    signal.throwIfAborted()
     if (!load.mayConnect(cluster.breakers)) throw new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.connections.now} connections are open to cluster ${cluster.name} (max_connections)`)
     const host = this.#pick({ ...options, maxHostPicks: 3 })
     if (!host) throw this.#noEndpoint()
@@ -121,7 +122,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     held.use(lease(load.connections, host.connections))
     held.use(lease(host.active))
     try {
-      const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal: AbortSignal.any([options.signal, this.#stop.signal]) })
+      const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal })
       const tunnel: Held = { side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }
       held.use(this.standings.add(tunnel))
       this.#tunnels.add(tunnel)
@@ -240,3 +241,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 }
 
 function blocked({ name }: Cluster): MeshError { return new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${name} cannot be taken as it was configured`) }
+
+/** What is awaited may never come: who is told to stop does not wait for it. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = guarded('upstream', aborted.reject, () => { aborted.reject(signal.reason) })
+  signal.addEventListener('abort', onAbort, { once: true })
+  try { return await Promise.race([promise, aborted.promise]) } finally { signal.removeEventListener('abort', onAbort) }
+}

@@ -32,6 +32,7 @@ async function lookUp(resolve: Resolve, name: string, by: DnsLookupFamily): Prom
 
 /** More addresses of one name than this are not used. */
 const MAX_ADDRESSES = 64
+const LOOKUP_MS = 15_000
 
 export class DnsLoad implements Disposable {
   /** Undefined until the first answer. */
@@ -65,7 +66,7 @@ export class DnsLoad implements Disposable {
     let failure: unknown
     await Promise.all([...names].map(async (name) => {
       try {
-        const found = await lookUp(this.#resolve, name, this.#discovery.lookupFamily ?? 'auto')
+        const found = await this.#inTime(name, lookUp(this.#resolve, name, this.#discovery.lookupFamily ?? 'auto'))
         if (found.length > 0) this.#known.set(name, found.slice(0, MAX_ADDRESSES))
       } catch (err) {
         failure = err
@@ -80,6 +81,13 @@ export class DnsLoad implements Disposable {
     if (this.#disposed) return
     this.#timer?.cancel()
     this.#timer = this.#clock.after(Math.max(1000, this.#discovery.refreshMs), () => { this.#refresh().catch(() => {}) })
+  }
+
+  /** The system's resolver has its own patience, which may be none at all; requests wait for it. */
+  async #inTime<T>(name: string, found: Promise<T>): Promise<T> {
+    const late = Promise.withResolvers<never>()
+    const timer = this.#clock.after(LOOKUP_MS, () => { late.reject(new MeshError('MESH_DNS_FAILED', `no answer for ${name} within ${LOOKUP_MS} ms`)) })
+    try { return await Promise.race([found, late.promise]) } finally { timer.cancel() }
   }
 
   #expanded(): ClusterLoad {

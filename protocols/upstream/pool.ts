@@ -193,9 +193,10 @@ export class HostPool {
       this.#hand(connection, next.events, next.lease)
     }
     const { room } = connection
-    if (room === 0 || (room > 1 && this.#idle.includes(connection))) return
+    if (room === 0) return
     if (this.#draining) { connection.drain(); return }
-    this.#idle.push(connection)
+    // One that takes several calls stays there while it has some.
+    if (room === 1 || !this.#idle.includes(connection)) this.#idle.push(connection)
     const { idleMs } = this.#owner.cluster
     if (idleMs > 0 && idleMs < Infinity) this.#owner.deadlines.arm(connection, this.nowMs() + idleMs)
   }

@@ -4,7 +4,7 @@ import net, { type AddressInfo } from 'node:net'
 import { Current } from '../../agent/core/current.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
-import { systemNetwork } from '../../agent/core/network.ts'
+import { systemNetwork, type Network } from '../../agent/core/network.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
 import type { Identity } from '../../agent/model/identity.ts'
 import type { FilterChain, Listener } from '../../agent/model/listener.ts'
@@ -16,12 +16,15 @@ import { serveHttp1 } from '../../protocols/http/h1-server.ts'
 import { serveHttp2 } from '../../protocols/http/h2-server.ts'
 import type { HttpUpstreams } from '../../protocols/http/message.ts'
 import { serveTcp } from '../../protocols/tcp/proxy.ts'
+import type { Resolve } from '../../protocols/upstream/dns.ts'
 import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
 import { seededRandom } from '../helpers/random.ts'
 import { settle, SimClock } from '../helpers/sim-clock.ts'
 import { cluster, endpoint, tablesOf } from './http/harness.ts'
 
 export const LOOPBACK = '127.0.0.1'
+
+export type RigOptions = { identity?: Identity; limits?: Partial<Limits>; clusters?: readonly Cluster[]; listener?: Partial<Listener>; network?: Network; resolve?: Resolve }
 
 export class SocketRig implements AsyncDisposable {
   readonly clock = new SimClock(Date.now())
@@ -32,13 +35,13 @@ export class SocketRig implements AsyncDisposable {
   readonly path: DataPath
   readonly #open: net.Socket[] = []
 
-  private constructor(first: Tables, p: { identity?: Identity; limits?: Partial<Limits> }) {
+  private constructor(first: Tables, p: RigOptions) {
     this.tables = new Current(first)
     this.ctx = {
-      clock: this.clock, network: systemNetwork, metrics: this.metrics, log: silentLog, random: seededRandom(1), tables: this.tables,
+      clock: this.clock, network: p.network ?? systemNetwork, metrics: this.metrics, log: silentLog, random: seededRandom(1), tables: this.tables,
       identity: { current: () => p.identity, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...p.limits },
     }
-    this.upstreams = createUpstreams(this.ctx)
+    this.upstreams = createUpstreams(this.ctx, p.resolve)
     const codecs: Codecs = {
       http1: (conn) => serveHttp1(conn, this.ctx, this.upstreams), http2: (conn) => serveHttp2(conn, this.ctx, this.upstreams),
       tcp: (conn, tcp) => serveTcp(conn, tcp, this.ctx, this.upstreams), mqtt: () => { throw new Error('not here') },
@@ -47,13 +50,13 @@ export class SocketRig implements AsyncDisposable {
   }
 
   /** @param chain of the one listener, `l` */
-  static async open(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, p: { identity?: Identity; limits?: Partial<Limits>; clusters?: readonly Cluster[]; listener?: Partial<Listener> } = {}): Promise<SocketRig> {
+  static async open(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, p: RigOptions = {}): Promise<SocketRig> {
     const rig = new SocketRig(EMPTY_TABLES, p)
     rig.use(chain, p)
     await rig.path.open()
     return rig
   }
-  use(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, p: { clusters?: readonly Cluster[]; listener?: Partial<Listener> } = {}): void {
+  use(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, p: Pick<RigOptions, 'clusters' | 'listener'> = {}): void {
     this.tables.swap({ ...tablesOf(p.clusters ?? []), listeners: new Map([['l', listenerOf(chain, p.listener)]]) })
   }
 

@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import http2 from 'node:http2'
 import { MeshError } from '../../../agent/core/errors.ts'
 import type { NetStream } from '../../../agent/core/network.ts'
 import type { Breakers, Discovery } from '../../../agent/model/cluster.ts'
@@ -57,6 +58,22 @@ test('an idle connection ends after the cluster\'s idle time, a used one after i
   for (let i = 0; i < 3; i++) { await client.send(GET); await origin.answer(OK) }
   assert.equal(origin.connections.length, 3)
   assert.equal(origin.connections[1]!.closed, true)
+})
+test('an HTTP/2 connection ends by being idle, however many calls it has carried', async () => {
+  await using h = new Harness([cluster(undefined, { protocol: 'http2', idleMs: 1000 })])
+  await h.network.listen(ORIGIN, ({ stream }) => {
+    const server = http2.createServer().on('stream', (s: http2.ServerHttp2Stream) => { s.respond({ ':status': 200 }, { endStream: true }) })
+    server.emit('connection', stream)
+  })
+  const client = h.connect()
+  for (let i = 0; i < 3; i++) {
+    await client.send(GET)
+    for (let n = 0; n < 20; n++) await settle()
+    assert.match(await client.take(), /200 OK/)
+  }
+  assert.equal(h.upstreams.clusterStatus()[0]!.connections, 1)
+  await h.clock.advance(1_100)
+  assert.equal(h.upstreams.clusterStatus()[0]!.connections, 0)
 })
 test('a connect that hangs ends with connect_timeout', async () => {
   await using h = new Harness()
@@ -188,4 +205,18 @@ test('DNS: requests wait for the first answer', async () => {
   await client.send(GET)
   await origin.answer(OK)
   assert.match(await client.take(), /200 OK/)
+})
+test('who is told to stop does not wait for a name that nobody answers for, and no name is waited for without an end', async () => {
+  const discovery = { kind: 'dns', mode: 'strict', refreshMs: 60_000, load: { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] }] } } as const
+  await using h = new Harness([cluster([], { discovery })], {}, () => new Promise(() => {}))
+  const c = h.tables.get().cluster('origin')!
+  const stop = new AbortController()
+  const connecting = assert.rejects(h.upstreams.connect(c, { signal: stop.signal, speaks: 'tcp' }), { code: 'MESH_DRAINING' })
+  await settle()
+  stop.abort(new MeshError('MESH_DRAINING', 'stop'))
+  await connecting
+  const client = h.connect()
+  await client.send(GET)
+  await h.clock.advance(15_001)
+  assert.match(await client.take(), /MESH_DNS_FAILED/)
 })
