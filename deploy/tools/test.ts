@@ -4,7 +4,7 @@ import fs from 'node:fs'
 
 /** A file that does not end although its tests have is a failure too. (Node's --test-force-exit leaves out tests that are not known yet.) */
 const MAX_STEP_MS = 15 * 60_000
-const SLOW = ['test/conformance/', 'test/bench/']
+const SLOW = ['test/conformance/', 'test/bench/', 'test/device/']
 const named = process.argv.slice(2)
 
 const all = fs.globSync('test/**/*.test.ts').filter((f) => !SLOW.some((s) => f.startsWith(s))).sort()

@@ -47,6 +47,8 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .action(async (o: { config: string; json: boolean }) => done((await import('./devices.ts')).devices(o, io)))
   devices.command('forget').description('free a node name for another device or identity').argument('<name>', 'name of the node').addOption(config())
     .action(async (name: string, o: { config: string }) => done((await import('./devices.ts')).forget(name, o, io)))
+  program.command('roots').description('print the root certificates, which every device needs as control.roots').addOption(config())
+    .action(async (o: { config: string }) => done((await import('./roots.ts')).roots(o, io)))
   program.command('backup').description('copy CA, token key and registry into a new folder, beside a hub that may be running').argument('<folder>', 'must not exist; to restore, put it in the place of `state` while the hub is stopped').addOption(config())
     .action(async (folder: string, o: { config: string }) => done((await import('./backup.ts')).backup(folder, o, io)))
   program.command('version').description('version, build and platform').addOption(json())

@@ -102,7 +102,7 @@ export class Machine {
   run(script: string, o: { readonly timeoutMs?: number } = {}): Promise<Ended> {
     const leader = this.#leader()
     if (leader === undefined) return Promise.resolve({ code: 255, out: '', err: `${this.name} is off` })
-    const child = spawn('nsenter', ['--target', String(leader), '--mount', '--uts', '--ipc', '--net', '--pid', '--wd=/root', 'sh', '-ec', script], { stdio: ['ignore', 'pipe', 'pipe'], env: ENV })
+    const child = spawn('nsenter', ['--target', String(leader), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', 'sh', '-ec', script], { stdio: ['ignore', 'pipe', 'pipe'], env: ENV })
     let [out, err] = ['', '']
     child.stdout.on('data', (bytes: Buffer) => { out += bytes.toString() })
     child.stderr.on('data', (bytes: Buffer) => { err += bytes.toString() })

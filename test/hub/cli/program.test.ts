@@ -74,6 +74,15 @@ test('backup holds CA, token key and registry; a hub on it knows its devices and
   assert.match((await cli('token', 'list', '-c', config)).out, new RegExp(`${jti} .*revoked`))
 })
 
+test('roots prints the root certificate, the same before and after the hub has started', async (t) => {
+  const { cli, config, folder } = made(t)
+  const { out } = await cli('roots', '-c', config)
+  assert.match(out, /^-----BEGIN CERTIFICATE-----\n/)
+  assert.equal((await cli('run', '-c', config)).code, 0)
+  assert.equal((await cli('roots', '-c', config)).out, out)
+  assert.equal(fs.readFileSync(`${folder}/state/ca/root-cert.pem`, 'utf8'), out)
+})
+
 test('exit codes: 2 for wrong usage and a wrong file, 1 for what failed, 0 for help', async (t) => {
   const { cli, config, folder } = made(t)
   const codes = async (...argv: string[]): Promise<number> => (await cli(...argv)).code
