@@ -45,7 +45,7 @@ export class Site {
     const site = await Site.withHub(t)
     await site.type('Install')
     await site.type('Join', way)
-    await site.device.until('is connected', 'meshlet status', /^control.*connected/m)
+    await site.device.until('is connected', 'meshlet status || true', /^link .*: connected/m)
     return site
   }
 
@@ -68,6 +68,11 @@ export class Site {
     await this.device.until('is active and ready', 'systemctl is-active meshlet && meshlet status --ready', /^active$/m, withinMs)
     await this.device.until('routes', 'curl -s -o /dev/null -w "%{http_code} %header{x-meshlet-error}" -x http://127.0.0.1:15080 http://app.example.org/', /^(200|503 )/)
     await this.device.until('carries MQTT', 'meshlet mqtt sub -t t -C 1 & sleep 1; meshlet mqtt pub -t t -m through; wait', /through/)
+  }
+  /** From the start of the process to READY=1, as systemd saw them, milliseconds. */
+  async readyMs(): Promise<number> {
+    const [started, ready] = (await this.device.must('systemctl show -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic --value meshlet')).trim().split('\n').map(Number).sort((a, b) => a - b)
+    return Math.round((ready! - started!) / 1_000)
   }
   /** Through the mesh to the service at the other end of the cable. */
   async reachesApp(): Promise<void> { await this.device.until('reaches the app', 'curl -s -x http://127.0.0.1:15080 http://app.example.org/', /from the app/) }
