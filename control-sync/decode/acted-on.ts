@@ -1,6 +1,6 @@
 /**
  * Which fields of which message the decoders act upon, or that have no effect on traffic by their nature (names, statistics, metadata).
- * Every other field that arrives is reported as ignored. A message that is not in the table is acted upon as a whole.
+ * Every other field that arrives is reported as ignored or, where that could weaken a policy, refused. A message that is not in the table is acted upon as a whole.
  */
 const HEADER_CHANGES = 'request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove'
 
@@ -16,7 +16,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds': 'priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining',
   'envoy.config.cluster.v3.OutlierDetection': 'consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx consecutive_gateway_failure '
     + 'enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure max_ejection_time '
-    + 'enforcing_success_rate enforcing_failure_percentage always_eject_one_host max_ejection_time_jitter',
+    + 'always_eject_one_host max_ejection_time_jitter',
   'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive',
   'envoy.config.core.v3.TcpKeepalive': 'keepalive_time',
   'envoy.config.core.v3.BindConfig': 'source_address',
@@ -46,7 +46,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.VirtualHost': `name domains routes require_tls retry_policy include_request_attempt_count typed_per_filter_config metadata ${HEADER_CHANGES}`,
   'envoy.config.route.v3.Route': `name match route redirect direct_response decorator metadata typed_per_filter_config stat_prefix ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RouteAction': 'cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host '
-    + 'max_stream_duration max_grpc_timeout grpc_timeout_offset cluster_not_found_response_code',
+    + 'max_stream_duration max_grpc_timeout grpc_timeout_offset',
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name',
   'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name',
@@ -65,6 +65,31 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': 'tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config '
     + 'combined_validation_context alpn_protocols',
   'envoy.extensions.transport_sockets.tls.v3.TlsCertificate': 'certificate_chain private_key',
+  'envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext': 'trusted_ca system_root_certs match_typed_subject_alt_names match_subject_alt_names verify_certificate_hash verify_certificate_spki '
+    + 'require_signed_certificate_timestamp crl allow_expired_certificate trust_chain_verification custom_validator_config ca_certificate_provider_instance max_verify_depth only_verify_leaf_cert_crl',
 }
 
 export const ACTED_ON: ReadonlyMap<string, ReadonlySet<string>> = new Map(Object.entries(TABLE).map(([type, fields]) => [type, new Set(fields.split(' '))]))
+
+/**
+ * Fields that are not acted upon and may not get lost either: they say what a policy is asked about (who the client is, which host, which path), make a check of
+ * a peer stricter, or lead elsewhere. The piece that has one is refused (`refuse`).
+ */
+const REFUSE: Record<string, string> = {
+  'envoy.config.listener.v3.Listener': 'filter_chain_matcher deprecated_v1',
+  'envoy.config.listener.v3.FilterChain': 'use_proxy_proto',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'filters',
+  'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching',
+  'envoy.config.route.v3.RouteAction': 'auto_host_rewrite host_rewrite_header host_rewrite_path_regex host_rewrite path_rewrite path_rewrite_policy',
+  'envoy.config.route.v3.RedirectAction': 'path_rewrite',
+  'envoy.config.route.v3.WeightedCluster.ClusterWeight': 'host_rewrite_literal cluster_header',
+  'envoy.config.cluster.v3.Cluster': 'upstream_http_protocol_options transport_socket_matcher',
+  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': 'require_sni ocsp_staple_policy session_timeout disable_stateless_session_resumption disable_stateful_session_resumption session_ticket_keys '
+    + 'session_ticket_keys_sds_secret_config',
+  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': 'custom_handshaker custom_tls_certificate_selector tls_certificate_provider_instance tls_certificate_certificate_provider '
+    + 'tls_certificate_certificate_provider_instance',
+  'envoy.config.core.v3.SocketAddress': 'network_namespace_filepath',
+  'envoy.extensions.transport_sockets.tls.v3.TlsParameters': 'ecdh_curves signature_algorithms compliance_policies',
+  'envoy.extensions.transport_sockets.tls.v3.TlsCertificate': 'private_key_provider tls_params',
+}
+export const REFUSED: ReadonlyMap<string, ReadonlySet<string>> = new Map(Object.entries(REFUSE).map(([type, fields]) => [type, new Set(fields.split(' '))]))

@@ -5,7 +5,7 @@
 import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
 import type { Issue } from '../../agent/model/snapshot.ts'
 import { leftOutName } from '../proto/field-names.ts'
-import { ACTED_ON } from './acted-on.ts'
+import { ACTED_ON, REFUSED } from './acted-on.ts'
 import { skippedField } from './skipped.ts'
 
 /** A hostile resource may hold a million mistakes; nobody reads more than these. */
@@ -106,15 +106,19 @@ export class At {
 /** Reports every set field of `message`, at any depth, that the decoders do not act upon (acted-on.ts), and every field that our protos do not have. */
 export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: MessageShape<T>): void {
   const acted = ACTED_ON.get(schema.typeName)
+  const refused = REFUSED.get(schema.typeName)
   for (const field of schema.fields) {
     const value = valueOf(message, field)
-    if (value === undefined) continue
+    if (value === undefined || refused?.has(field.name)) continue
     if (acted && !acted.has(field.name)) left(at, schema, field.name)
     else if (field.message && descend(field.message)) noteBelow(at.in(field.name), field, field.message, value)
     // Decoders take some such value for its field's default; where that would be weaker they have an issue of their own.
     else if (field.enum && typeof value === 'number' && !field.enum.value[value]) at.in(field.name).ignore(`unknown value ${value}`)
   }
-  for (const { no } of message.$unknown ?? []) left(at, schema, fieldName(schema, no))
+  for (const { no } of message.$unknown ?? []) {
+    const name = fieldName(schema, no)
+    if (!refused?.has(name)) left(at, schema, name)
+  }
 }
 
 function left(at: At, schema: DescMessage, field: string): void {
@@ -122,6 +126,18 @@ function left(at: At, schema: DescMessage, field: string): void {
   const what = skippedField(schema.typeName, field)
   if (what !== undefined) at.skip(what)
 }
+
+/** An issue for every set field of `message` itself that may not get lost (acted-on.ts). Each decoder asks in the piece that the message belongs to. */
+export function refuse<T extends DescMessage>(at: At, schema: T, message: MessageShape<T> | undefined): void {
+  const refused = REFUSED.get(schema.typeName)
+  if (!refused || !message) return
+  for (const field of schema.fields) if (refused.has(field.name) && valueOf(message, field) !== undefined) at.in(field.name).issue(NOT_SUPPORTED)
+  for (const { no } of message.$unknown ?? []) {
+    const name = fieldName(schema, no)
+    if (refused.has(name)) at.in(name).issue(NOT_SUPPORTED)
+  }
+}
+const NOT_SUPPORTED = 'is not supported'
 
 /** Envoy's name of a field that our protos do not have, its number where Envoy has none either. */
 export function fieldName(schema: DescMessage, no: number): string { return leftOutName(schema.typeName, no) ?? `<field ${no}>` }

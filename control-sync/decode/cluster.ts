@@ -3,14 +3,14 @@ import type { Balancer, Breakers, Cluster, Discovery, DnsLookupFamily, Outlier, 
 import { headersCount, headersKb } from './http-limits.ts'
 import { cidr } from '../../agent/model/ip.ts'
 import type { CircuitBreakers } from '../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
-import { Cluster_DiscoveryType as Type, Cluster_DnsLookupFamily as Family, Cluster_LbPolicy as Lb, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import { Cluster_DiscoveryType as Type, Cluster_DnsLookupFamily as Family, Cluster_LbPolicy as Lb, ClusterSchema, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
 import { RoutingPriority, type TransportSocket } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { RawBufferSchema } from '../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { UpstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { effectiveType, notedOnly, typeNameOf, unpack } from './any.ts'
-import { noteIgnored, type At } from './at.ts'
+import { noteIgnored, refuse, type At } from './at.ts'
 import { clusterLoad, textFields } from './endpoint.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './known-filters.ts'
 import { skippedExtension } from './skipped.ts'
@@ -27,6 +27,7 @@ const HOUR_MS = 3_600_000
 
 export function cluster(at: At, from: XCluster): Cluster {
   if (from.name === '') at.in('name').issue('is missing')
+  refuse(at, ClusterSchema, from)
   const http = httpOptions(at, from)
   const common = http?.commonHttpProtocolOptions
   const auto = { sni: http?.upstreamHttpProtocolOptions?.autoSni ?? false, san: http?.upstreamHttpProtocolOptions?.autoSanValidation ?? false }

@@ -3,14 +3,14 @@ import type { Codec, FilterChain, FilterChainMatch } from '../../agent/model/lis
 import type { Policy } from '../../agent/model/policy.ts'
 import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
 import type { DownstreamTls } from '../../agent/model/tls.ts'
-import { FilterChainMatch_ConnectionSourceType as Source, type Filter, type FilterChain as XFilterChain, type FilterChainMatch as XMatch } from '../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
+import { FilterChainMatch_ConnectionSourceType as Source, FilterChainSchema, type Filter, type FilterChain as XFilterChain, type FilterChainMatch as XMatch } from '../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import { HttpConnectionManagerSchema } from '../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { RBACSchema } from '../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
 import { TcpProxySchema, type TcpProxy } from '../proto/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
 import { RawBufferSchema } from '../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { DownstreamTlsContextSchema } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { effectiveType, notedOnly, typeNameOf, unpack } from './any.ts'
-import { hasUnknown, noteIgnored, type At } from './at.ts'
+import { hasUnknown, noteIgnored, refuse, type At } from './at.ts'
 import { configOf, unconfigured } from './discovered.ts'
 import { httpManager } from './http.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, type Unknown } from './known-filters.ts'
@@ -28,6 +28,7 @@ export function filterChain(at: At, from: XFilterChain, unknown: Unknown): Filte
   let match = ANY_CONNECTION
   return at.piece(() => {
     match = chainMatch(at.in('filter_chain_match'), from.filterChainMatch)
+    refuse(at, FilterChainSchema, from)
     const socket = transport(at.in('transport_socket'), from)
     const { policies, codec } = networkFilters(at.in('filters'), from.filters, unknown)
     return { name: from.name, match, tls: typeof socket === 'object' ? socket.tls : undefined, policies, codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec }

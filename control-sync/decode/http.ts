@@ -6,11 +6,11 @@ import { FileAccessLogSchema } from '../proto/gen/envoy/extensions/access_logger
 import { HTTPFaultSchema } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import {
-  HttpConnectionManager_CodecType as CodecType, HttpConnectionManager_ForwardClientCertDetails as Xfcc, HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
+  HttpConnectionManager_CodecType as CodecType, HttpConnectionManager_UpgradeConfigSchema as UpgradeConfigSchema, HttpConnectionManager_ForwardClientCertDetails as Xfcc, HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
   type HttpConnectionManager as XManager, type HttpFilter as XFilter,
 } from '../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { effectiveType, typeNameOf, unpack } from './any.ts'
-import { noteIgnored, type At } from './at.ts'
+import { noteIgnored, refuse, type At } from './at.ts'
 import { configOf, unconfigured } from './discovered.ts'
 import { faultOf } from './fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from './known-filters.ts'
@@ -28,6 +28,7 @@ export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConne
   const details = from.setCurrentClientCertDetails
   // Without a provider Envoy reports none either.
   if (from.tracing?.$unknown?.some(({ no }) => no === TRACING_PROVIDER)) at.skip(NO_SPANS)
+  for (const [i, upgrade] of from.upgradeConfigs.entries()) refuse(at.in('upgrade_configs').item(i), UpgradeConfigSchema, upgrade)
   return {
     statPrefix: from.statPrefix, codec: codecOf(at.in('codec_type'), from.codecType), routes: routesOf(at, from),
     filters: httpFilters(at, from, unknown),

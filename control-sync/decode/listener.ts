@@ -1,8 +1,8 @@
 /** envoy.config.listener.v3.Listener → Listener. */
 import type { Listener } from '../../agent/model/listener.ts'
 import { TrafficDirection, TrafficDirectionSchema } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
-import type { Listener as XListener } from '../proto/gen/envoy/config/listener/v3/listener_pb.ts'
-import { At } from './at.ts'
+import { ListenerSchema, type Listener as XListener } from '../proto/gen/envoy/config/listener/v3/listener_pb.ts'
+import { At, refuse } from './at.ts'
 import { ANY_CONNECTION, blockedChain, filterChain } from './filter-chain.ts'
 import { listenerFilters } from './listener-filters.ts'
 import { ms, socketAddress } from './values.ts'
@@ -20,7 +20,7 @@ export function listener(at: At, from: XListener): Listener {
     const blockedBy = filters.blocks(made.match.destinationPort)
     return blockedBy === undefined ? made : { ...made, codec: { kind: 'blocked', reason: blockedBy } }
   }
-  if (from.$unknown?.some(({ no }) => no === FILTER_CHAIN_MATCHER)) at.in('filter_chain_matcher').issue('match trees are not supported')
+  refuse(at, ListenerSchema, from)
   const filterChains = from.filterChains.map((one, i) => chain(at.in('filter_chains').item(i), one))
   const defaultFilterChain = from.defaultFilterChain && chain(at.in('default_filter_chain'), from.defaultFilterChain)
   return {
@@ -35,8 +35,6 @@ export function listener(at: At, from: XListener): Listener {
     ...(at.awaited.length === 0 ? {} : { extensions: at.awaited }),
   }
 }
-/** Listener.filter_chain_matcher, which chooses chains instead of their own matches. */
-const FILTER_CHAIN_MATCHER = 32
 
 /**
  * What stands in for a listener of which no chain can be judged: it refuses whoever comes, on its address where that is known. What was redirected

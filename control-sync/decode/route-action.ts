@@ -3,12 +3,12 @@ import type { Any } from '@bufbuild/protobuf/wkt'
 import type { ForwardAction, GrpcTimeout, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../agent/model/route.ts'
 import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
 import {
-  FilterConfigSchema, RedirectAction_RedirectResponseCode as Code, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
+  FilterConfigSchema, RedirectActionSchema, RedirectAction_RedirectResponseCode as Code, RouteActionSchema, WeightedCluster_ClusterWeightSchema as ClusterWeightSchema, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
 } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RBACPerRouteSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import type { RegexMatchAndSubstitute } from '../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
 import { typeNameOf } from './any.ts'
-import type { At } from './at.ts'
+import { refuse, type At } from './at.ts'
 import { headerChanges } from './header-changes.ts'
 import { regex } from './matchers.ts'
 import { retryPolicy } from './retry.ts'
@@ -41,6 +41,7 @@ function notImplemented(at: At, what: string): RouteAction {
 }
 
 function forward(at: At, from: XRouteAction): RouteAction {
+  refuse(at, RouteActionSchema, from)
   const clusters = clustersOf(at, from)
   if (!clusters) return notImplemented(at, 'cluster_specifier')
   const host = from.hostRewriteSpecifier
@@ -75,7 +76,7 @@ function clustersOf(at: At, { clusterSpecifier: by }: XRouteAction): ForwardActi
     case 'cluster': return [{ name: by.value, weight: 1, headers: NO_HEADER_CHANGES }]
     case 'weightedClusters': {
       const here = at.in('weighted_clusters').in('clusters')
-      for (const [i, c] of by.value.clusters.entries()) refusePolicy(here.item(i), c.typedPerFilterConfig)
+      for (const [i, c] of by.value.clusters.entries()) { refuse(here.item(i), ClusterWeightSchema, c); refusePolicy(here.item(i), c.typedPerFilterConfig) }
       return weighted(here, by.value.clusters.map((c, i): WeightedCluster => ({ name: c.name, weight: c.weight ?? 0, headers: headerChanges(here.item(i), c) })))
     }
     case 'clusterHeader': case 'clusterSpecifierPlugin': case undefined: return undefined
@@ -118,6 +119,7 @@ function hashSource(at: At, { policySpecifier: by, terminal }: RouteAction_HashP
 }
 
 function redirect(at: At, from: RedirectAction): RouteAction {
+  refuse(at, RedirectActionSchema, from)
   const scheme = from.schemeRewriteSpecifier
   if (from.portRedirect > 65_535) at.in('port_redirect').issue('is above 65535')
   return {

@@ -4,8 +4,8 @@ import type { PathMatch, Route, RouteConfig, RouteMatch, VirtualHost } from '../
 import {
   RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
 } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import type { RouteConfiguration } from '../proto/gen/envoy/config/route/v3/route_pb.ts'
-import { fieldName, hasUnknown, type At } from './at.ts'
+import { RouteConfigurationSchema, type RouteConfiguration } from '../proto/gen/envoy/config/route/v3/route_pb.ts'
+import { fieldName, refuse, hasUnknown, type At } from './at.ts'
 import { headerChanges } from './header-changes.ts'
 import { headerMatches, queryMatch, regex } from './matchers.ts'
 import { NO_PER_FILTER, perFilter, type PerFilter } from './per-filter.ts'
@@ -14,6 +14,7 @@ import { routeAction } from './route-action.ts'
 import { runtimeFraction } from './values.ts'
 
 export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
+  refuse(at, RouteConfigurationSchema, from)
   const filters = perFilter(at, from.typedPerFilterConfig, NO_PER_FILTER)
   for (const { no } of from.$unknown ?? []) { const field = OTHER_ROUTING.get(no); if (field !== undefined) at.in(field).issue('is not supported') }
   return {

@@ -5,16 +5,17 @@
 import type { CertificateRef, DownstreamTls, PeerValidation, RootsRef, SanMatch, TlsVersion, UpstreamTls } from '../../agent/model/tls.ts'
 import {
   CertificateValidationContext_TrustChainVerification as Trust, SubjectAltNameMatcher_SanType as San, TlsParameters_TlsProtocol as Version,
-  TlsParameters_TlsProtocolSchema, type CertificateValidationContext, type SubjectAltNameMatcher, type TlsCertificate, type TlsParameters,
+  TlsParameters_TlsProtocolSchema, type CertificateValidationContext, type SubjectAltNameMatcher, TlsCertificateSchema, TlsParametersSchema, type TlsCertificate, type TlsParameters,
 } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
 import type { DataSource } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { SdsSecretConfig } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
-import type { CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
-import { hasUnknown, type At } from './at.ts'
+import { CommonTlsContextSchema, DownstreamTlsContextSchema, type CommonTlsContext, type DownstreamTlsContext, type UpstreamTlsContext } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import { hasUnknown, refuse, type At } from './at.ts'
 import { stringMatch } from './matchers.ts'
 import { fileText, text } from './values.ts'
 
 export function downstreamTls(at: At, from: DownstreamTlsContext): DownstreamTls | undefined {
+  refuse(at, DownstreamTlsContextSchema, from)
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
   const requireClientCertificate = from.requireClientCertificate ?? false
   if (!common.certificate) { at.in('common_tls_context').issue('a listener needs a certificate'); return undefined }
@@ -31,6 +32,8 @@ export function upstreamTls(at: At, from: UpstreamTlsContext, auto: { readonly s
 }
 
 function commonTls(at: At, from: CommonTlsContext | undefined): Omit<UpstreamTls, 'sni' | 'autoSni'> {
+  refuse(at, CommonTlsContextSchema, from)
+  refuse(at.in('tls_params'), TlsParametersSchema, from?.tlsParams)
   return {
     certificate: from && certificate(at, from), validation: from && validation(at, from),
     alpnProtocols: (from?.alpnProtocols ?? []).filter((name, i) => alpnFits(at.in('alpn_protocols').item(i), name)),
@@ -111,6 +114,7 @@ function rootsOf(source: Source | undefined): RootsRef | undefined {
 }
 
 function inlineCertificate(at: At, from: TlsCertificate): CertificateRef | undefined {
+  refuse(at, TlsCertificateSchema, from)
   const [chain, key] = [sourceOf(at.in('certificate_chain'), from.certificateChain), sourceOf(at.in('private_key'), from.privateKey)]
   if (from.password || from.pkcs12) at.issue('password and pkcs12 are not supported')
   if (chain && key && 'file' in chain !== 'file' in key) at.issue('one of certificate and key is a file and the other is not')

@@ -1,10 +1,10 @@
 /** Small shared shapes: durations, addresses, ranges, fractions, data sources. */
 import type { Duration } from '@bufbuild/protobuf/wkt'
 import { cidr, type Cidr } from '../../agent/model/ip.ts'
-import type { Address, CidrRange } from '../proto/gen/envoy/config/core/v3/address_pb.ts'
+import { SocketAddressSchema, type Address, type CidrRange } from '../proto/gen/envoy/config/core/v3/address_pb.ts'
 import type { DataSource, RuntimeFractionalPercent } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { FractionalPercent_DenominatorType, type FractionalPercent } from '../proto/gen/envoy/type/v3/percent_pb.ts'
-import type { At } from './at.ts'
+import { refuse, type At } from './at.ts'
 
 /** Milliseconds; undefined when absent. Negative ones are issues. */
 export function ms(at: At, duration: Duration | undefined): number | undefined {
@@ -58,6 +58,7 @@ export function socketAddress(at: At, address: Address | undefined): { readonly 
   if (address.address.case !== 'socketAddress') { at.issue(`only socket_address is supported${address.address.case ? `, not ${address.address.case}` : ''}`); return undefined }
   const socket = address.address.value
   const here = at.in('socket_address')
+  refuse(here, SocketAddressSchema, socket)
   if (socket.protocol !== 0) { here.in('protocol').issue('only TCP is supported'); return undefined }
   if (socket.portSpecifier.case === 'namedPort') { here.in('named_port').issue('is not supported'); return undefined }
   const port = socket.portSpecifier.value ?? 0

@@ -6,7 +6,7 @@ import { headerValue } from '../../../protocols/http/header-edit.ts'
 import { RequestHead } from '../../../protocols/http/message.ts'
 import { applyXfcc, xfccElement } from '../../../protocols/http/xfcc.ts'
 import { seededRandom } from '../../helpers/random.ts'
-import { manager } from './harness.ts'
+import { forwardTo, Harness, manager, route } from './harness.ts'
 
 const prepared = (headers: string[], http: Parameters<typeof manager>[1] = {}, element?: string): { headers: string[]; remoteIp: string } => {
   const request = new RequestHead('GET', 'https', 'a', '/', headers, 'HTTP/1.1', 0, undefined, false)
@@ -83,4 +83,16 @@ test('several lines become one when an element is appended', () => {
   const headers = ['x-forwarded-client-cert', 'A', 'x', 'y', 'x-forwarded-client-cert', 'B']
   applyXfcc(headers, 'append-forward', 'E')
   assert.deepEqual(headers, ['x-forwarded-client-cert', 'A,B,E', 'x', 'y'])
+})
+
+test('a host that is rewritten reaches the endpoint, and the one that was asked for in x-forwarded-host where the route says so', async () => {
+  for (const appendForwardedHost of [true, false]) {
+    await using h = new Harness()
+    const origin = await h.origin()
+    const client = h.connect(manager([route(forwardTo({ appendForwardedHost, rewrite: { path: undefined, host: 'other.example' } }))]))
+    await client.send('GET / HTTP/1.1\r\nhost: asked.example\r\n\r\n')
+    const head = await origin.last.take()
+    assert.match(head, /^host: other\.example\r$/m)
+    assert.equal(/^x-forwarded-host: asked\.example\r$/m.test(head), appendForwardedHost)
+  }
 })
