@@ -165,12 +165,19 @@ test('the socket of a try is closed with it', async (t) => {
   assert.equal(await site.ask(query('nowhere.com')), 'NXDOMAIN')
   assert.equal(site.sim.udpSockets, 1 + 1 + 1, 'proxy, upstream, client: the socket of the try is closed')
 })
-test('a taken port ends the start with its code', async (t) => {
+test('a taken port is told with its code, and had once it is free', async (t) => {
   const site = await DnsSite.start(t)
-  await site.sim.listen({ host: '127.0.0.1', port: 1_000 }, () => {})
-  await assert.rejects(DnsSite.start(t, { port: 1_000 }, { network: site.sim }), { code: 'MESH_PORT_IN_USE', message: /the DNS port 127\.0\.0\.1:1000 \(TCP\) is taken/ })
+  const problems = ({ proxy }: DnsSite): string[] => proxy.status().problems.map((p) => `${p.code}: ${p.message}`)
+  const taken = await site.sim.listen({ host: '127.0.0.1', port: 1_000 }, () => {})
+  const other = await DnsSite.start(t, { port: 1_000 }, { network: site.sim })
+  assert.match(problems(other).join(), /^MESH_PORT_IN_USE: the DNS port 127\.0\.0\.1:1000 \(TCP\) is taken/)
   assert.equal(site.sim.udpSockets, 1, 'the UDP port of the same number is given back')
-  await assert.rejects(DnsSite.start(t, {}, { network: site.sim }), { code: 'MESH_PORT_IN_USE', message: /the DNS port 127\.0\.0\.1:15053 \(UDP\) is taken/ })
+  const same = await DnsSite.start(t, {}, { network: site.sim })
+  assert.match(problems(same).join(), /^MESH_PORT_IN_USE: the DNS port 127\.0\.0\.1:15053 \(UDP\) is taken/)
+  await taken[Symbol.asyncDispose]()
+  await other.clock.advance(600_000)
+  await settle()
+  assert.deepEqual([problems(other), other.proxy.port], [[], 1_000])
 })
 test('the end: queries under way are let go, no socket and no timer is left', async (t) => {
   const site = await DnsSite.start(t)
