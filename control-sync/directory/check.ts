@@ -25,6 +25,7 @@ export async function checkFolder(folder: string, node: string | undefined): Pro
     for (const { name, value, file, line } of byName.values()) {
       const decoded = decode(kind, value, { readFile: () => '' })
       if (!decoded.ok) continue // stands among the problems
+      for (const what of decoded.skipped) ignored.push(`${file} line ${line}: ${kind} "${name}": ${what}`)
       for (const field of decoded.ignored) ignored.push(`${file} line ${line}: ${kind} "${name}", ${field}`)
       holders.push({ kind, name, references: referencesOf(kind, decoded.value), place: `${file} line ${line}` })
     }

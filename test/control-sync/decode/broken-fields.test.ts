@@ -6,14 +6,20 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { fromBinary, ScalarType, toBinary, type DescField, type DescMessage, type Message } from '@bufbuild/protobuf'
 import type { Any, Duration } from '@bufbuild/protobuf/wkt'
+import { Current } from '../../../agent/core/current.ts'
+import { silentLog } from '../../../agent/core/log.ts'
+import { Metrics } from '../../../agent/core/metrics.ts'
 import type { Cluster, Transport } from '../../../agent/model/cluster.ts'
 import type { FilterChain, Listener } from '../../../agent/model/listener.ts'
 import type { RouteConfig } from '../../../agent/model/route.ts'
 import { TYPE_URLS, type Decoded } from '../../../agent/model/snapshot.ts'
+import { EMPTY_TABLES, type Tables } from '../../../agent/model/tables.ts'
+import { Applier } from '../../../control-sync/apply.ts'
 import { decode, type ModelOf } from '../../../control-sync/decode/decode.ts'
 import { OBSERVING_HTTP_FILTERS, OBSERVING_NETWORK_FILTERS } from '../../../control-sync/decode/known-filters.ts'
 import { registry } from '../../../control-sync/proto/registry.ts'
-import { golden, GOLDEN, issuesOf } from '../../helpers/resources.ts'
+import { golden, GOLDEN, issuesOf, sample } from '../../helpers/resources.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
 
 type Break = 'unknown enum value' | 'unknown extension' | 'unreadable Any' | 'out of range' | 'unknown field'
 type Broken = { readonly path: string; readonly how: Break; readonly bytes: Uint8Array }
@@ -195,3 +201,28 @@ function untold(was: Decoded<unknown>, is: Decoded<unknown>, { how, path }: Brok
   const before = new Set(was.ok ? was.ignored : [])
   return issuesOf(is).length > 0 || (is.ok && is.ignored.some((line) => !before.has(line))) ? undefined : 'nobody is told'
 }
+
+test('whatever is broken in it, a new version is in force and never the one before', async () => {
+  const tables = new Current<Tables>(EMPTY_TABLES)
+  const applier = new Applier({ node: 'n', tables, saver: undefined, clock: new SimClock(), log: silentLog, metrics: new Metrics() })
+  const put = async (kind: Kind, name: string, value: Uint8Array): Promise<void> => { await applier.apply([{ kind, put: [{ name, version: '', value }], removed: [] }]) }
+  const inForce: { readonly [K in Kind]: (name: string) => unknown } = { cluster: (name) => tables.get().cluster(name), listener: (name) => tables.get().listeners.get(name), route: (name) => tables.get().routes(name) }
+  const older = { cluster: { type: 'EDS' }, listener: { address: { socket_address: { address: '127.0.0.1', port_value: 1 } } }, route: {} }
+  const done = new Set<string>()
+  for (const { kind, name, bytes } of golden('istiod-strict-authz')) {
+    if (kind !== 'cluster' && kind !== 'listener' && kind !== 'route') continue
+    const before = sample(JSON.parse(JSON.stringify({ '@type': TYPE_URLS[kind], name, ...older[kind] })) as Parameters<typeof sample>[0]).bytes
+    for (const one of broken(registry().getMessage(TYPE_URLS[kind].split('/')[1]!)!, bytes)) {
+      const key = `${kind} ${one.how} ${one.path.replaceAll(/\[\d+\]/g, '[]')}`
+      if (done.has(key)) continue
+      done.add(key)
+      await put(kind, name, before)
+      const old = inForce[kind](name)
+      assert.ok(old !== undefined)
+      await put(kind, name, one.bytes)
+      assert.notEqual(inForce[kind](name), undefined, `${name} ${key}`)
+      assert.notEqual(inForce[kind](name), old, `${name} ${key}`)
+    }
+  }
+  assert.ok(done.size > 200, String(done.size))
+})
