@@ -88,7 +88,7 @@ export class Exchange implements CallEvents, Timed {
     const plan = request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
     this.record.plan = plan
     if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
-    if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, guarded('exchange', this.broken, () => this.#act(plan)))
+    if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, guarded('exchange', (error) => this.abort(error), () => this.#act(plan)))
     else this.#act(plan)
   }
 
@@ -122,7 +122,8 @@ export class Exchange implements CallEvents, Timed {
     else this.#refuse(error)
   }
 
-  readonly broken = (error: MeshError): void => this.abort(error)
+  /** Not a field: every request would pay for it. */
+  broken(error: MeshError): void { this.abort(error) }
 
   downstreamDrained(): void { this.#call?.resumeResponse() }
 
@@ -304,7 +305,7 @@ export class Exchange implements CallEvents, Timed {
     const backoffMs = retry ? retryBackoffMs(retry, this.#retries, ctx.random) : 0
     this.#retries++
     ctx.log.debug({ evt: 'http.retry', conn: this.client.conn.id, cluster: cluster.name, tries: this.record.tries, backoffMs }, 'request is tried again')
-    this.#wait = ctx.clock.after(backoffMs, guarded('exchange', this.broken, () => { this.#wait = undefined; this.#try(false) }))
+    this.#wait = ctx.clock.after(backoffMs, guarded('exchange', (error) => this.abort(error), () => { this.#wait = undefined; this.#try(false) }))
     return true
   }
 
@@ -348,7 +349,7 @@ export class Exchange implements CallEvents, Timed {
       this.record.endpoint = up.endpoint
       this.record.status = 200
       this.#openTunnel({ status: 200, headers: [], contentLength: UNKNOWN_LENGTH }, up.stream, undefined, (failed) => up.release(failed ? 'failed' : 'ok'))
-    }, (error: unknown) => { if (!this.#over) this.#refuse(error instanceof MeshError ? error : new MeshError('MESH_INTERNAL', 'the tunnel could not be opened', { cause: error })) }), this.broken)
+    }, (error: unknown) => { if (!this.#over) this.#refuse(error instanceof MeshError ? error : new MeshError('MESH_INTERNAL', 'the tunnel could not be opened', { cause: error })) }), (error) => this.abort(error))
   }
 
   #openTunnel(head: ResponseHead, stream: Duplex, rest: Buffer | undefined, release: (failed: boolean) => void): void {
@@ -364,7 +365,7 @@ export class Exchange implements CallEvents, Timed {
       onServerBytes: (bytes) => { this.record.sentBytes += bytes; conn.sentBytes += bytes },
       onEnd: (error) => { release(error?.code === 'MESH_UPSTREAM_RESET'); this.#finish(error) },
     })
-    this.#watching = ctx.tables.watch(guarded('exchange', this.broken, () => this.#recheck()))
+    this.#watching = ctx.tables.watch(guarded('exchange', (error) => this.abort(error), () => this.#recheck()))
   }
 
   /** A tunnel of an explicit proxy carries what nobody here looks into, and may be silent for as long as a TCP connection. */

@@ -44,15 +44,12 @@ export function takenTrailers(fields: readonly string[]): string[] | undefined {
   return kept.length === 0 ? undefined : kept
 }
 
-export type Listens = {
-  /** Whether the client is a stranger: use_remote_address. */
-  readonly edge: boolean
-  /** Proxies in front that write claims of their own: xff_num_trusted_hops. */
-  readonly trustedHops: number
-}
-
-/** Whether a request field of a name that begins with `x` or `f` is taken from the client. Other names are always taken. */
-export function isTaken(name: string, { edge, trustedHops }: Listens): boolean {
+/**
+ * Whether a request field of a name that begins with `x` or `f` is taken from the client. Other names are always taken.
+ * @param edge the client is a stranger (use_remote_address)
+ * @param trustedHops proxies in front that write claims of their own (xff_num_trusted_hops)
+ */
+export function isTaken(name: string, edge: boolean, trustedHops: number): boolean {
   const from = table.get(name)
   if (from === 'private') return false
   if (from === 'edge claim') return !edge || trustedHops > 0

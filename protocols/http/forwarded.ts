@@ -16,7 +16,6 @@ export type ClientAddress = { readonly directIp: string; readonly scheme: 'http'
 export function prepareRequestHeaders(request: RequestHead, http: HttpConnectionManager, client: ClientAddress, random: Random): string {
   const { headers } = request
   const { useRemoteAddress: edge } = http
-  const listens = { edge, trustedHops: http.xffTrustedHops }
   let forwardedFor: string | undefined
   let hasXfcc = false
   let hasId = false
@@ -31,7 +30,7 @@ export function prepareRequestHeaders(request: RequestHead, http: HttpConnection
       case 'proxy-authorization': if (http.explicitProxy) { headers.splice(i, 2); i -= 2 } break
       default: {
         const first = name.charCodeAt(0)
-        if ((first === LETTER_X || first === LETTER_F) && !isTaken(name, listens)) { headers.splice(i, 2); i -= 2 }
+        if ((first === LETTER_X || first === LETTER_F) && !isTaken(name, edge, http.xffTrustedHops)) { headers.splice(i, 2); i -= 2 }
       }
     }
   }
