@@ -23,8 +23,10 @@ import { nodeSettingsOf, prepareState } from './control-plane-of.ts'
 import { systemCommand } from './core/command.ts'
 import { exposed, unusedSockets } from './conditions.ts'
 import { Current } from './core/current.ts'
+import { collectNow, keepYoungSmall, memoryUsage } from './core/collect.ts'
 import { defectsTo } from './core/defects.ts'
 import { type Log, logCounts } from './core/log.ts'
+import { GarbageWatch } from './core/garbage-watch.ts'
 import { budgetBytesOf, MemoryBudget, memoryLimitBytes } from './core/memory-budget.ts'
 import { Metrics } from './core/metrics.ts'
 import { NamedFiles } from './core/named-files.ts'
@@ -92,7 +94,9 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   metrics.counterOf('mesh_log_lines_left_out_total', 'Log lines that were not written because there were many of their kind; the log has their number.', () => logCounts(log).leftOut)
   metrics.counterOf('mesh_log_lines_dropped_total', 'Log lines that were lost because nobody read them.', () => logCounts(log).dropped)
   scope.own(defectsTo(log, metrics))
-  const budget = new MemoryBudget({ maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(memoryLimitBytes()), metrics })
+  const limitBytes = memoryLimitBytes()
+  const budget = new MemoryBudget({ maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(limitBytes), metrics })
+  budget.garbage = new GarbageWatch({ limitBytes, heldBytes: () => budget.heldBytes, usage: memoryUsage, collect: collectNow, keepYoungSmall })
   const readiness = new Readiness()
   const listening = readiness.hold('ports')
   const stop = Promise.withResolvers<string>()

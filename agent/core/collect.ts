@@ -1,8 +1,20 @@
 /** A full collection now, which gives pages back to the system. Tens of milliseconds in the thread that asks for it: for a moment in which nobody waits. */
-export function collect(): void {
+export function collect(): void { gcOf()({ type: 'major', flavor: 'last-resort' }) }
+
+/** As V8 does it by itself, but now: of what is young, a millisecond or two, or of everything. */
+export function collectNow(type: 'minor' | 'major'): void { gcOf()({ type }) }
+
+/** Young objects get no more room than they have: it would be several times eight megabytes, which a small device has not. They are collected more often for it. */
+export function keepYoungSmall(): void { process.getBuiltinModule('node:v8').setFlagsFromString('--semi-space-growth-factor=1') }
+
+export function memoryUsage(): { readonly arrayBuffers: number; readonly heapUsed: number } { return process.memoryUsage() }
+
+type Gc = (options: { type: 'minor' | 'major'; flavor?: 'last-resort' }) => void
+let made: Gc | undefined
+function gcOf(): Gc {
+  if (made) return made
   // Loaded only now: the start of the storage thread is waited for.
   const [v8, vm] = [process.getBuiltinModule('node:v8'), process.getBuiltinModule('node:vm')]
   v8.setFlagsFromString('--expose-gc')
-  const gc = vm.runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
-  gc({ type: 'major', flavor: 'last-resort' })
+  return made = vm.runInNewContext('gc') as Gc
 }

@@ -4,6 +4,7 @@
  * so (`take`, `give`); above the bound the parts that registered give something up, in the order of their registration, until a quarter is free.
  */
 import os from 'node:os'
+import type { GarbageWatch } from './garbage-watch.ts'
 import { guarded, nothing } from './guard.ts'
 import type { Cell, Metrics } from './metrics.ts'
 
@@ -25,6 +26,8 @@ export class MemoryBudget {
   readonly #given: Record<Given, Cell> | undefined
   readonly #parts: Shed[] = []
   #heldBytes = 0
+  /** Told of what comes in. */
+  garbage: GarbageWatch | undefined
   #isScheduled = false
 
   constructor(p: { readonly maxBytes: number; readonly metrics?: Metrics }) {

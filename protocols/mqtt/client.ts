@@ -26,7 +26,7 @@ import type { BrokerState } from './state.ts'
 import { type Answer, subscribe, unsubscribe } from './subscribe.ts'
 
 /** Filters of SUBSCRIBE and UNSUBSCRIBE that wait for the store before the client is not read from. */
-const MAX_WAITING_FILTERS = 1_024
+const MAX_WAITING_FILTERS = 256
 /** For the last bytes, DISCONNECT among them, to leave. */
 const FAREWELL_MS = 1_000
 
@@ -112,12 +112,14 @@ export class Client implements Reading, Holder {
   #onData(chunk: Buffer): void {
     this.#conn.receivedBytes += chunk.length
     this.#heardMs = this.#state.ctx.clock.monotonicMs()
+    this.#state.memory.budget.garbage?.received(chunk.length)
     this.#parser.push(chunk)
     this.#takePackets()
   }
   #takePackets(): void {
     try {
-      while (this.#now.at !== 'connecting' && this.#now.at !== 'closed') {
+      // What is in the chunk already waits, too: a filter on its way to the disk takes a hundred times its bytes.
+      while (this.#now.at !== 'connecting' && this.#now.at !== 'closed' && !this.#holds.has('subscriptions')) {
         const packet = this.#parser.next()
         if (packet === undefined) break
         this.#take(packet)
@@ -284,7 +286,9 @@ export class Client implements Reading, Holder {
     const { answer, filters } = this.#answers.shift()!
     try { answer.tell(failed) } catch (thrown) { this.close(toMeshError(thrown)) }
     this.#waitingFilters -= filters
-    if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.release('subscriptions')
+    if (this.#waitingFilters >= MAX_WAITING_FILTERS / 2 || !this.#holds.has('subscriptions')) return
+    this.release('subscriptions')
+    this.#takePackets()
   }
 
   #takeDisconnect({ reason, properties }: Disconnect): void {

@@ -39,7 +39,7 @@ export async function attacked(attack: Attack, p: { readonly limitBytes: number 
     fs.mkdirSync(path.join(folder, 'resources'))
     const config = path.join(folder, 'agent.yaml')
     fs.writeFileSync(config, `node: {name: attacked}\ndirectory: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\nlisteners: [{name: mqtt, kind: mqtt, port: ${port}}]\nlog: {level: error}\n`)
-    await using agent = new Confined(p.limitBytes, [process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', ...(process.env['XFLAGS']?.split(' ') ?? []), BUNDLE, 'run', '--config', config], { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' })
+    await using agent = new Confined(p.limitBytes, [process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config], { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' })
     await listening(port, agent)
     using good = await Good.connect(port)
     await sleep(QUIET_MS)

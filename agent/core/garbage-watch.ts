@@ -1,0 +1,61 @@
+/**
+ * Memory that nobody holds any more counts until V8 collects it, and of what lies outside its heap (chunks of sockets, pieces of packets) it lets some
+ * 64 MB gather before it looks. A process that may have 96 MiB is ended before that. So after each megabyte received it is asked how much of that is
+ * garbage, and V8 is told to collect when it is more than a small share of what the process may have. Idle, or with much memory, this never does anything.
+ */
+const LOOK_BYTES = 1024 * 1024
+/** Of the memory that the process may have. */
+const GARBAGE_SHARE = 1 / 32
+const HEAP_SHARE = 1 / 16
+/** Above this the collector's own measure is good enough. */
+const MOST_LIMIT_BYTES = 1024 * 1024 * 1024
+const SMALL_LIMIT_BYTES = 160 * 1024 * 1024
+
+export type GarbageParts = {
+  readonly limitBytes: number
+  readonly heldBytes: () => number
+  readonly usage: () => { readonly arrayBuffers: number; readonly heapUsed: number }
+  readonly collect: (what: 'minor' | 'major') => void
+  /** Called where memory is very small. */
+  readonly keepYoungSmall: () => void
+}
+
+export class GarbageWatch {
+  readonly #p: GarbageParts
+  readonly #isOff: boolean
+  #sinceLookBytes = 0
+  /** After the last major collection: what lives. */
+  #livingHeapBytes = Infinity
+  #livingBuffersBytes = 0
+
+  constructor(parts: GarbageParts) {
+    this.#p = parts
+    this.#isOff = parts.limitBytes > MOST_LIMIT_BYTES
+    if (parts.limitBytes < SMALL_LIMIT_BYTES) parts.keepYoungSmall()
+  }
+
+  received(bytes: number): void {
+    this.#sinceLookBytes += bytes
+    if (this.#sinceLookBytes >= LOOK_BYTES) this.#look()
+  }
+
+  #look(): void {
+    this.#sinceLookBytes = 0
+    if (this.#isOff) return
+    const { limitBytes, usage, collect } = this.#p
+    const before = usage()
+    if (this.#livingHeapBytes === Infinity) this.#livingHeapBytes = before.heapUsed
+    if (!this.#isMuch(before, 1)) return
+    collect('minor')
+    // What got old while it waited is not found by that.
+    if (!this.#isMuch(usage(), 2)) return
+    collect('major')
+    const after = usage()
+    this.#livingHeapBytes = after.heapUsed
+    this.#livingBuffersBytes = Math.min(Math.max(0, after.arrayBuffers - this.#p.heldBytes()), limitBytes * GARBAGE_SHARE)
+  }
+  #isMuch({ arrayBuffers, heapUsed }: { readonly arrayBuffers: number; readonly heapUsed: number }, times: number): boolean {
+    const { limitBytes, heldBytes } = this.#p
+    return arrayBuffers - heldBytes() - this.#livingBuffersBytes > limitBytes * GARBAGE_SHARE * times || heapUsed - this.#livingHeapBytes > limitBytes * HEAP_SHARE * times
+  }
+}
