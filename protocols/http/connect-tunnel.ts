@@ -1,6 +1,5 @@
 /** CONNECT of an explicit proxy (RFC 9110 §9.3.6): which cluster the tunnel leads to, and the connection to it. */
 import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
-import { httpOf } from '../codecs.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
 import type { UpstreamStream } from '../upstream/upstream.ts'
@@ -39,7 +38,10 @@ export function openConnectTunnel({ upstreams, ctx }: HttpRuntime, plan: Forward
  * @param asked as policies saw it @returns why it would be refused now
  */
 export function refusalNow(asked: RequestHead, client: HttpClient, remoteIp: string, { tables, random }: Pick<Context, 'tables' | 'random'>): MeshError | undefined {
-  const http = httpOf(client.conn)
+  const { codec } = client.conn.chain
+  // The chain's own policies (L4) were asked by the recheck; there are no others where it speaks something else now.
+  if (codec.kind !== 'http') return undefined
+  const { http } = codec
   const input = { tables: tables.get(), http: { ...http, filters: http.filters.filter((f) => f.kind !== 'fault') }, request: asked, client: client.facts(remoteIp), random, upgrade: asked.upgrade }
   const plan = asked.method === 'CONNECT' ? planConnect(input) : planExchange(input)
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined

@@ -52,6 +52,14 @@ for (const kind of ['websocket', 'connect'] as const) {
     assert.equal((await client.outcome).error?.code, name.startsWith('a filter') ? 'MESH_CHAIN_BLOCKED' : 'MESH_PEER_NOT_ALLOWED')
   })
 }
+test('a chain that speaks something else now has no policies for a tunnel, which is no defect', async () => {
+  await using h = new Harness()
+  const client = await open(h, 'websocket', settings('websocket'))
+  client.conn.chain = { ...client.conn.chain, codec: { kind: 'tcp', tcp: { clusters: [], idleMs: undefined } } }
+  h.tables.swap(tablesOf([cluster()]))
+  await client.take()
+  assert.equal(client.closed, false)
+})
 test('an upgrade that the listener does not permit any more is cut', async () => {
   await using h = new Harness()
   const client = await open(h, 'websocket', settings('websocket'))
