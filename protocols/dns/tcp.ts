@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
+import { lease, Tally } from '../../agent/core/lease.ts'
 import { detached, guarded } from '../../agent/core/guard.ts'
 import { framed } from './exchange.ts'
 import { MAX_QUERY_BYTES } from './query.ts'
@@ -28,7 +29,7 @@ class Connection {
   readonly #over: (error: MeshError | undefined) => void
   readonly #idle: ReturnType<Clock['after']>
   #got: Buffer = Buffer.alloc(0)
-  #working = 0
+  readonly #working = new Tally()
   #reading: 'open' | 'ended' = 'open'
 
   constructor(stream: Duplex, o: TcpOptions, over: (error: MeshError | undefined) => void) {
@@ -37,7 +38,7 @@ class Connection {
     this.#over = over
     // A query that is worked on has an end of its own; a client that does not read its answers has none.
     this.#idle = o.clock.after(o.idleMs, () => {
-      if (this.#working > 0) this.#idle.refresh()
+      if (this.#working.now > 0) this.#idle.refresh()
       else this.#end(new MeshError('MESH_IDLE_TIMEOUT', `no query for ${o.idleMs} ms`))
     })
   }
@@ -64,23 +65,22 @@ class Connection {
       const message = Buffer.from(this.#got.subarray(2, 2 + size))
       this.#got = this.#got.subarray(2 + size)
       this.#idle.refresh()
-      this.#working++
-      detached('dns', this.#o.answer(message).then((answer) => { this.#answered(answer) }), (error) => this.#end(error))
+      const place = lease(this.#working)
+      detached('dns', this.#o.answer(message).finally(() => { place[Symbol.dispose]() }).then((answer) => { this.#answered(answer) }), (error) => this.#end(error))
     }
     if (this.#mayWork()) this.#stream.resume()
     else this.#stream.pause()
-    if (this.#reading === 'ended' && this.#working === 0 && this.#mayWork()) this.#stream.end()
+    if (this.#reading === 'ended' && this.#working.now === 0 && this.#mayWork()) this.#stream.end()
   }
 
   #answered(answer: Buffer | undefined): void {
-    this.#working--
     if (this.#stream.destroyed) return
     this.#idle.refresh()
     if (answer) this.#stream.write(framed(answer))
     this.#work()
   }
 
-  #mayWork(): boolean { return this.#working < MAX_PIPELINED && !this.#stream.writableNeedDrain }
+  #mayWork(): boolean { return this.#working.now < MAX_PIPELINED && !this.#stream.writableNeedDrain }
 
   #end(error?: MeshError): void {
     this.#idle.cancel()

@@ -3,6 +3,7 @@ import http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
+import { lease, Tally } from '../../agent/core/lease.ts'
 import type { Endpoint } from '../../agent/model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
 import { takenTrailers } from '../http/field-table.ts'
@@ -30,7 +31,8 @@ export class H2Connection implements PooledConnection, Deadline {
   readonly session: http2.ClientHttp2Session
   readonly #stream: Duplex
   readonly #openedMs: number
-  #active = 0
+  /** Calls under way. */
+  readonly #active = new Tally()
   #served = 0
   #closed = false
   #leaving = false
@@ -50,36 +52,33 @@ export class H2Connection implements PooledConnection, Deadline {
     this.session.on('error', nothing)
     // There is no half-close in HTTP/2, and node:http2 does not notice the end of a socket that permits it.
     stream.once('end', guarded('upstream', this.broken, () => this.destroy()))
-    this.session.on('goaway', guarded('upstream', this.broken, () => { this.#leaving = true; if (this.#active === 0) this.destroy() }))
+    this.session.on('goaway', guarded('upstream', this.broken, () => { this.#leaving = true; if (this.#active.now === 0) this.destroy() }))
     this.session.on('close', guarded('upstream', this.broken, () => this.#gone()))
   }
 
   get room(): number {
     if (this.#closed || this.#leaving || this.session.closed || this.session.destroyed) return 0
     if (this.pool.isSpent(this.#served, this.#openedMs)) return 0
-    return Math.max(0, Math.min(this.session.remoteSettings?.maxConcurrentStreams ?? ASSUMED_STREAMS, ASSUMED_STREAMS) - this.#active)
+    return Math.max(0, Math.min(this.session.remoteSettings?.maxConcurrentStreams ?? ASSUMED_STREAMS, ASSUMED_STREAMS) - this.#active.now)
   }
 
   /** Why the endpoint has ended the connection, where it said so. */
   get refusal(): MeshError | undefined { return refusalOf(this.#stream) }
 
-  start(events: CallEvents, lease: Disposable): void {
-    this.#active++
+  start(events: CallEvents, ofCall: Disposable): void {
     this.#served++
     this.dueMs = Infinity
-    events.onCall(new H2Call(this, events, this.#served > 1, lease))
+    events.onCall(new H2Call(this, events, this.#served > 1, ofCall, lease(this.#active)))
   }
   drain(): void {
     this.#leaving = true
-    if (this.#active === 0) this.destroy()
+    if (this.#active.now === 0) this.destroy()
   }
   destroy(): void { this.session.destroy(); this.#gone() }
-  onDue(): void { if (this.#active === 0) this.destroy() }
+  onDue(): void { if (this.#active.now === 0) this.destroy() }
 
-  callOver(lease: Disposable): void {
-    this.#active--
-    lease[Symbol.dispose]()
-    if (this.#active === 0 && (this.#leaving || this.room === 0)) this.destroy()
+  callOver(): void {
+    if (this.#active.now === 0 && (this.#leaving || this.room === 0)) this.destroy()
     else if (!this.#closed) this.pool.release(this)
   }
 
@@ -93,7 +92,8 @@ export class H2Connection implements PooledConnection, Deadline {
 class H2Call implements HttpCall {
   readonly #connection: H2Connection
   readonly #reused: boolean
-  readonly #lease: Disposable
+  readonly #ofCall: Disposable
+  readonly #onConnection: Disposable
   #events: CallEvents | undefined
   #stream: http2.ClientHttp2Stream | undefined
   #sent: Sent = 'nothing'
@@ -103,11 +103,12 @@ class H2Call implements HttpCall {
   #fault: MeshError | undefined
   #over = false
 
-  constructor(connection: H2Connection, events: CallEvents, reused: boolean, lease: Disposable) {
+  constructor(connection: H2Connection, events: CallEvents, reused: boolean, ofCall: Disposable, onConnection: Disposable) {
     this.#connection = connection
     this.#events = events
     this.#reused = reused
-    this.#lease = lease
+    this.#ofCall = ofCall
+    this.#onConnection = onConnection
   }
   get endpoint(): Endpoint { return this.#connection.pool.host.endpoint }
 
@@ -212,6 +213,8 @@ class H2Call implements HttpCall {
   #finish(): void {
     if (this.#over) return
     this.#over = true
-    this.#connection.callOver(this.#lease)
+    this.#onConnection[Symbol.dispose]()
+    this.#ofCall[Symbol.dispose]()
+    this.#connection.callOver()
   }
 }
