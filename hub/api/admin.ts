@@ -20,13 +20,13 @@ export function startHubAdmin(at: { readonly address: string; readonly port: num
   return new Promise((resolve, reject) => {
     // Later ones are connections that could not be accepted.
     server.on('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub's admin port ${at.address}:${at.port} cannot be opened`, { cause })))
-    server.listen(at.port, at.address, () => {
+    server.listen(at.port, at.address, guarded('hub', reject, () => {
       const bound = server.address()
       resolve({
         port: typeof bound === 'object' && bound ? bound.port : at.port,
         async [Symbol.asyncDispose]() { server.closeAllConnections(); await new Promise((done) => { server.close(done) }) },
       })
-    })
+    }))
   })
 }
 

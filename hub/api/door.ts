@@ -84,6 +84,6 @@ function listening(server: net.Server, listen: string): Promise<number> {
   return new Promise((resolve, reject) => {
     // Later ones are connections that could not be accepted.
     server.on('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub cannot listen at ${listen}`, { cause })))
-    server.listen({ host: host!, port: Number(port), backlog: 1024 }, () => resolve((server.address() as net.AddressInfo).port))
+    server.listen({ host: host!, port: Number(port), backlog: 1024 }, guarded('hub', reject, () => resolve((server.address() as net.AddressInfo).port)))
   })
 }

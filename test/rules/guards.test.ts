@@ -23,6 +23,8 @@ for (const { name, code } of [
   { name: 'a method', code: `session.once('goaway', this.#leave.bind(this))` },
   { name: 'an abort signal', code: `signal.addEventListener('abort', () => { work() }, { once: true })` },
   { name: 'a server', code: `http.createServer({ a: 1 }, (req, res) => { answer(req, res) })` },
+  { name: 'what is called at the end of a write', code: `stream.end('bye', () => { this.#closed() })` },
+  { name: 'what is called when a port is open', code: `server.listen(0, () => { this.#open() })` },
   { name: 'a microtask', code: `queueMicrotask(() => this.#tell())` },
   { name: 'a timer beside the clock', code: `setTimeout(() => look(), 5)` },
   { name: 'a promise thrown away', code: `function f() {\n  void work()\n}` },

@@ -8,9 +8,11 @@ const CALLS: readonly (readonly [call: RegExp, argument: number])[] = [
   [/\.(?:on|once|addListener|prependListener|prependOnceListener|addEventListener)\(/g, 1],
   [/\b(?:queueMicrotask|setImmediate|setTimeout|setInterval|process\.nextTick)\(/g, 0],
   [/\b(?:createServer|createSecureServer)\(/g, -1],
+  [/\bserver\.listen\(/g, -1],
+  [/\.end\(/g, -1],
 ]
 /** What cannot throw: nothing done, or a promise settled. */
-const HARMLESS = /^(?:nothing|ignore|resolve|reject|\(\) => (?:\{\s*\}|undefined)|\([\w:. ]*\) => \{? ?(?:resolve|reject|clearTimeout)\((?:[\w.#]*|new MeshError\(.*\))\);? ?\}?)$/s
+const HARMLESS = /^(?:nothing|ignore|resolve|reject|\(\) => (?:\{\s*\}|undefined)|\(\) => (?:\{ )?\w+\.destroy\(\)(?: \})?|\([\w:. ]*\) => \{? ?(?:resolve|reject|clearTimeout)\((?:[\w.#]*|new MeshError\(.*\))\);? ?\}?)$/s
 /** A promise's own end: awaited, given to somebody, kept, or guarded. */
 const OWNED = /^(?:return|await|yield|throw|export|const|let|using|[\w.#[\]]+(?:: [\w<>| ]+)? (?:\?\?|\|\|)?= )|=> /
 

@@ -1,7 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { EventEmitter, once as anyOnce } from 'node:events'
-import { systemNetwork, type Address, type Datagrams } from '../../../agent/core/network.ts'
+import net from 'node:net'
+import { onDefect } from '../../../agent/core/guard.ts'
+import { opened, systemNetwork, type Address, type Datagrams } from '../../../agent/core/network.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 
 /** Ends also when nothing comes: an open socket would keep the test run alive. */
@@ -63,4 +65,17 @@ test('UDP, real: one socket for both families answers an IPv4 client by its IPv4
   assert.equal(server.heard[0]?.from.host, '127.0.0.1')
   a.send(Buffer.from('answer'), server.heard[0]!.from)
   await once(client, 'heard')
+})
+
+test('a connection that cannot be accepted, or whose owner throws, takes no listener with it', async () => {
+  let server: net.Server | undefined
+  const told: string[] = []
+  using _heard = onDefect((part) => { told.push(part) })
+  await using listening = await opened((made) => { server = made; made.listen(0, '127.0.0.1') }, () => { throw new Error('a defect of the owner') })
+  server!.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }))
+  for (let i = 0; i < 2; i++) {
+    const socket = net.connect(listening.port, '127.0.0.1').on('error', () => {})
+    await anyOnce(socket.resume(), 'close')
+  }
+  assert.deepEqual(told, ['network', 'network'])
 })

@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { onDefect } from '../../../agent/core/guard.ts'
 import { Deadlines, type Deadline } from '../../../protocols/http/deadlines.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
@@ -40,4 +41,16 @@ test('what is deleted does not fire, also when another one\'s firing deletes it'
   for (const e of [first, second]) { deadlines.add(e); deadlines.arm(e, 10) }
   await clock.advance(20)
   assert.equal(second.fired, 0)
+})
+test('one that throws is ended, and keeps no other from its turn', async () => {
+  const told: string[] = []
+  using _heard = onDefect((part, { message }) => { told.push(`${part} ${message}`) })
+  const clock = new SimClock()
+  const deadlines = new Deadlines(clock)
+  let ended = ''
+  const broken: Deadline = { dueMs: Infinity, onDue() { throw new Error('late') }, broken({ code }) { ended = code } }
+  const other = entry()
+  for (const one of [broken, other]) { deadlines.add(one); deadlines.arm(one, 100) }
+  await clock.advance(200)
+  assert.deepEqual([told, ended, other.fired], [['timer late'], 'MESH_INTERNAL', 1])
 })
