@@ -87,7 +87,7 @@ export function statusOf(p: StatusParts): AgentStatus {
       ageSec: snapshot.savedAtMs === 0 ? undefined : sinceWallSec(snapshot.savedAtMs),
       changedSec: Object.fromEntries(Object.entries(applier.changedAtMs).map(([kind, at]) => [KIND_NAMES[kind as ResourceKind], sinceWallSec(at)!])),
       resources: Object.fromEntries(Object.entries(KIND_NAMES).map(([kind, name]) => [name, snapshot.resources[kind as ResourceKind].size] as const).filter(([, n]) => n > 0)),
-      rejected: applier.rejected.map((r) => ({ kind: r.kind, name: r.name, issues: r.issues.map((i) => `${i.path}: ${i.problem}`) })),
+      rejected: applier.rejected.map((r) => ({ kind: r.kind, name: r.name, blocked: r.blocked, issues: r.issues.map((i) => `${i.path}: ${i.problem}`) })),
       ignoredFields: applier.ignored.reduce((sum, r) => sum + r.fields.length, 0),
       ignored: ignoredByField(applier.ignored).slice(0, MAX_LISTED),
       skipped: [...applier.skipped].map(([what, by]) => ({ what, resources: by.length, example: `${by[0]!.kind} ${by[0]!.name}` })).toSorted((a, b) => b.resources - a.resources).slice(0, MAX_LISTED),

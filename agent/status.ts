@@ -36,7 +36,8 @@ export type AgentStatus = {
     /** Seconds since the last change, by kind. */
     readonly changedSec: Readonly<Record<string, number>>
     readonly resources: Readonly<Record<string, number>>
-    readonly rejected: readonly { readonly kind: string; readonly name: string; readonly issues: readonly string[] }[]
+    /** `blocked`: in force, but for the pieces with these issues, which refuse; else the version before serves on. */
+    readonly rejected: readonly { readonly kind: string; readonly name: string; readonly blocked: boolean; readonly issues: readonly string[] }[]
     readonly ignoredFields: number
     /** The same by field, most frequent first: what was received and is not acted upon, e.g. `filter_chains[].filters[].typed_config.tracing`. */
     readonly ignored: readonly { readonly field: string; readonly resources: number; readonly example: string }[]
