@@ -23,6 +23,7 @@ export function statusPage(): string {
 
 \`meshlet status\` says "Nothing is wrong", and ends with 0, when none of these holds; else it ends with 1 and tells each with a code, what is concerned and what to do
 ([errors.md](errors.md)). Codes of identity and link are the most frequent ones. A condition that cannot be looked at is told as \`MESH_INTERNAL\`, and hides no other.
+What the configuration asks for and meshlet leaves out where that makes nothing weaker (outbound filters, access logs) is no problem: it stands under "left out", and "Nothing is wrong" is not said beside it.
 
 | condition | holds when | codes |
 |---|---|---|

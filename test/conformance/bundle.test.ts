@@ -59,7 +59,7 @@ async function hub(t: Finally, resources: readonly object[]): Promise<Hub> {
   return {
     port, process: process_, rootsFile: path.join(folder, 'state/ca/root-cert.pem'),
     async token() {
-      const { code, out, err } = await run(process.execPath, [bundle, 'token', 'create', '--config', config, '--namespace', 'edge', '--service-account', 'gateway'], { cwd: alone })
+      const { code, out, err } = await run(process.execPath, [bundle, 'token', 'create', '--config', config, '--namespace', 'edge', '--service-account', 'gateway', '--node', 'edge-1'], { cwd: alone })
       assert.equal(code, 0, err)
       assert.deepEqual(fs.readdirSync(alone), ['meshlet-hub.cjs'], 'the hub writes nothing beside itself')
       return out.trim()
