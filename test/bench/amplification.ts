@@ -11,7 +11,7 @@ export const amplificationTrial: Trial = {
   kind: 'trial', name: 'amplification', asks: 'what does one byte of an attacker cost the MQTT broker?',
   cases: Object.fromEntries(Object.entries(MQTT_ATTACKS).map(([name, { about }]) => [name, about])),
   prints: `for each attack MiB sent, bytes of memory and of disk per byte received (at most ${MOST.memory} and ${MOST.disk}), milliseconds of CPU per MB (at most ${MOST.cpuMsPerMb}), and what a well-behaved client saw (50 messages a second); `
-    + 'fails when the agent ended or the client lost anything. CPU, memory and disk are those of the whole agent, the client included', options: ['seconds'], run,
+    + 'fails when the agent ended or the client lost anything. memory and disk are those of the whole agent, CPU without what the client costs', options: ['seconds'], run,
 }
 
 async function run({ cases, seconds, json }: RunOptions): Promise<boolean> {

@@ -74,6 +74,13 @@ async function idleSubscribers(a: Attacker, untilMs: number, qos: 0 | 1, kept: b
   await pour(a, pub, 50 * MIB, untilMs, (i) => publish('flood/a', payload, qos === 0 ? {} : { qos, packetId: i % 60_000 + 1 }))
 }
 
+/** A megabyte of what the attacks are made of. */
+export async function warmUp(a: Attacker): Promise<void> {
+  const socket = await a.subscribed('warm', 'warm/#')
+  await pour(a, socket, MIB / 2, performance.now() + 2_000, () => publish('warm/a', Buffer.alloc(64)))
+  await pour(a, socket, MIB, performance.now() + 2_000, (i) => subscribe(`warm/${i % 100}`, 0))
+}
+
 export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
   'idle-subscribers': { about: '15 subscribers that do not read, 50 MB of QoS 0', run: (a, untilMs) => idleSubscribers(a, untilMs, 0, false) },
   'idle-subscribers-qos1': { about: 'the same with QoS 1 and sessions that end with their connection', run: (a, untilMs) => idleSubscribers(a, untilMs, 1, false) },
