@@ -9,6 +9,7 @@ import { ms, socketAddress } from './values.ts'
 
 export function listener(at: At, from: XListener): Listener {
   if (from.name === '') at.in('name').issue('is missing')
+  if (!from.address && from.$unknown?.some(({ no }) => no === INTERNAL_LISTENER)) return internalListener(at, from)
   const address = socketAddress(at.in('address'), from.address)
   const direction = directionOf(from)
   if (!TrafficDirectionSchema.value[from.trafficDirection]) at.in('traffic_direction').issue(`unknown value ${from.trafficDirection}`)
@@ -33,6 +34,18 @@ export function listener(at: At, from: XListener): Listener {
     },
     filterChains, defaultFilterChain, source: 'xds',
     ...(at.awaited.length === 0 ? {} : { extensions: at.awaited }),
+  }
+}
+
+/** Listener.internal_listener. */
+const INTERNAL_LISTENER = 27
+
+/** Reached from inside of Envoy alone, by endpoints that meshlet leaves out (istiod's connect_originate, which opens tunnels in an ambient mesh): nobody can connect to it. */
+function internalListener(at: At, from: XListener): Listener {
+  at.skip('tunnels of an ambient mesh are not opened (internal_listener)')
+  return {
+    name: from.name, address: '', port: 0, direction: directionOf(from), bindToPort: false, useOriginalDst: false,
+    sniff: { tls: false, http: false, timeoutMs: 15_000, onTimeout: 'close' }, filterChains: [], defaultFilterChain: undefined, source: 'xds',
   }
 }
 

@@ -69,3 +69,11 @@ test('/clusters shows both', () => {
   assert.deepEqual(clustersText(all).split('\n').filter((l) => l.includes('tunnel')), ['c::10.0.0.2:8080::tunnel::http', 'c::10.0.0.3:8080::tunnel::only (not spoken)'])
   assert.match(JSON.stringify(clustersJson(all)), /"envoy_internal_address":\{"server_listener_name":"connect_originate","endpoint_id":"10\.0\.0\.3:8080"\}/)
 })
+
+test('the internal listener that would open tunnels is no mistake: it has no port and no chain, and is left out in words', () => {
+  const { bytes } = sample({ '@type': `${ENVOY}.config.listener.v3.Listener`, name: 'connect_originate', traffic_direction: 'OUTBOUND' })
+  // internal_listener = 27, empty; our protos do not have it.
+  const decoded = decode('listener', Buffer.concat([bytes, Buffer.from([0xda, 0x01, 0x00])]))
+  assert.ok(decoded.ok)
+  assert.deepEqual([decoded.blocked, decoded.skipped.length, decoded.value.bindToPort, decoded.value.filterChains, decoded.value.defaultFilterChain], [[], 1, false, [], undefined])
+})
