@@ -187,3 +187,30 @@ test('a place at the doorstep is given back once, whoever ends it', () => {
   two[Symbol.dispose]()
   assert.equal(d.size, 0)
 })
+
+test('over WebSocket a frame that comes before CONNECT is bounded, too, and a CONNECT in one is taken', async () => {
+  const { t } = rig(8 * MIB)
+  const head = ['GET /mqtt HTTP/1.1', 'Host: 127.0.0.1', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Protocol: mqtt', '', ''].join('\r\n')
+  const begun = async (frame: Buffer): Promise<{ readonly peer: MqttPeer; readonly got: () => Buffer }> => {
+    const peer = t.open({ transport: 'websocket' })
+    peer.stream.removeAllListeners('data')
+    const chunks: Buffer[] = []
+    peer.stream.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+    peer.stream.write(head)
+    for (let i = 0; i < 30 && chunks.length === 0; i++) await settle()
+    peer.stream.write(frame)
+    for (let i = 0; i < 6; i++) await settle()
+    return { peer, got: () => Buffer.concat(chunks) }
+  }
+  const masked = (length: number, payload: Buffer): Buffer => {
+    const start = Buffer.alloc(14)
+    start.set([0x82, 0xff])
+    start.writeBigUInt64BE(BigInt(length), 2)
+    return Buffer.concat([start, payload])
+  }
+  const half = await begun(masked(1_000_000, Buffer.alloc(200_000)))
+  assert.deepEqual([half.got().includes('101'), half.peer.closed], [true, true])
+  const connect = encode({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'ws', username: undefined, password: Buffer.alloc(60_000), will: undefined, properties: {} }, 5)
+  const whole = await begun(masked(connect.length, connect))
+  assert.deepEqual([whole.peer.closed, t.metrics.total('mesh_mqtt_connects_total', { outcome: 'accepted' })], [false, 1])
+})
