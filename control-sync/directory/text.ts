@@ -3,6 +3,7 @@ import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'y
 import { JsonPlaces } from './json-places.ts'
 import { mistakeIn } from './json-mistake.ts'
 import { lineOf, type Tree } from './locate.ts'
+import { YamlParts, type Place } from './yaml-parts.ts'
 
 export type ReadText =
   | { readonly ok: true; readonly json: unknown; /** From 1. @param path of keys and numbers @param field below it, as issues have it */ lineOf(path: readonly (string | number)[], field: string): number }
@@ -12,6 +13,8 @@ export type ReadText =
 const MAX_EXPANSION = 10
 const ALWAYS_ALLOWED = 100_000
 const MAX_ALIASES = 1_000
+/** The document tree of more would take tens of megabytes. */
+const LARGE_CHARS = 128 * 1024
 
 /** @throws RangeError for nesting so deep that the stack ends */
 export function readText(file: string, text: string): ReadText {
@@ -30,6 +33,8 @@ function readJson(text: string): ReadText {
 }
 
 function readYaml(text: string): ReadText {
+  const parts = text.length > LARGE_CHARS ? YamlParts.of(text) : undefined
+  if (parts) return { ok: true, json: parts.root.json, lineOf: (path, field) => placeIn<Place>(parts.tree(), { part: parts.root }, path, field) }
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   if (document.errors.length > 0) return { ok: false, problems: document.errors.map((e) => ({ line: lines.linePos(e.pos[0]).line || 1, problem: e.message })) }
