@@ -49,6 +49,8 @@ export class LazyHosts implements HostIndex {
       else this.#added.push(hashOf(domain) * MAX_HOSTS + host)
     }
   }
+  /** The host of that number is known already. Before it is asked for. */
+  keep(no: number, host: VirtualHost): void { this.#known.set(no, { value: host }) }
   /** @throws RangeError for bytes that are no protobuf */
   addAll(): void {
     for (let host = 0; host < this.#spans.length / 2; host++) this.add(host, this.#domainsOf(host))

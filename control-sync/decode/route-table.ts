@@ -15,8 +15,12 @@ import { NO_PER_FILTER, perFilter, type PerFilter } from './per-filter.ts'
 import { readable } from './readable.ts'
 import { blockedHost, blockedTable, routeConfig, virtualHost } from './route.ts'
 
-/** Field number. */
+/** Field numbers. */
 const VIRTUAL_HOSTS = 2
+const [HOST_DOMAINS, HOST_ROUTES, HOST_PER_FILTER] = [2, 3, 15]
+/** A host with some hundred routes takes milliseconds; with a hundred thousand, half a second. */
+const LARGE_HOST_BYTES = 64 * 1024
+const ROUTES_A_STEP = 250
 
 /** `blocked`: why no host of the table may be served, when something outside of them is not understood. */
 type Outer = { readonly config: RouteConfig; readonly filters: PerFilter; readonly blocked?: string }
@@ -42,7 +46,11 @@ export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefine
     const outer = outerOf(at, outside)
     const hosts = lazyHosts(raw, spans, outer, readFile)
     for (const [i, span] of spans.entries()) {
-      const host = hostOf(at.in('virtual_hosts').item(i), bytes.subarray(span.from, span.to), outer.filters)
+      const here = at.in('virtual_hosts').item(i)
+      const own = bytes.subarray(span.from, span.to)
+      const host = own.length > LARGE_HOST_BYTES ? yield* largeHost(here, own, outer.filters) : hostOf(here, own, outer.filters)
+      // To decode it again when it is asked for would take as long in one go.
+      if (own.length > LARGE_HOST_BYTES) hosts.keep(i, host)
       hosts.add(i, host.domains)
       onHost(host)
       yield
@@ -73,10 +81,43 @@ function outerOf(at: At, outside: Uint8Array): Outer {
   }, (blocked) => ({ config: blockedTable(message, blocked), filters: NO_PER_FILTER, blocked }))
 }
 
-function hostOf(at: At, bytes: Uint8Array, filters: PerFilter): VirtualHost {
+/** Some routes per step. */
+function* largeHost(at: At, bytes: Uint8Array, filters: PerFilter): Generator<void, VirtualHost> {
+  const { outside, routes, forRoutes } = splitHost(bytes)
+  let host: VirtualHost | undefined
+  const all: VirtualHost['routes'][number][] = []
+  for (let first = 0; first < routes.length || !host; first += ROUTES_A_STEP) {
+    const some = routes.slice(first, first + ROUTES_A_STEP)
+    const made = hostOf(at, Buffer.concat([host ? forRoutes : outside, ...some]), filters, first)
+    // Blocked as a whole.
+    if (made.routes.length !== some.length) return made
+    host ??= made
+    for (const route of made.routes) all.push(route)
+    yield
+  }
+  return { ...host, routes: all }
+}
+
+/** `forRoutes`: the part of `outside` that says something of routes, and what every host must have. */
+function splitHost(bytes: Uint8Array): { readonly outside: Uint8Array; readonly routes: Uint8Array[]; readonly forRoutes: Uint8Array } {
+  const [outside, routes, forRoutes]: [Uint8Array[], Uint8Array[], Uint8Array[]] = [[], [], []]
+  const cursor = { at: 0, from: 0, to: 0 }
+  while (cursor.at < bytes.length) {
+    const start = cursor.at
+    const no = nextField(bytes, cursor, bytes.length)
+    if (no === 0) throw new RangeError(`no protobuf from byte ${start} on`)
+    const field = bytes.subarray(start, cursor.at)
+    if (no === HOST_ROUTES) routes.push(field)
+    else outside.push(field)
+    if (no === HOST_DOMAINS || no === HOST_PER_FILTER) forRoutes.push(field)
+  }
+  return { outside: Buffer.concat(outside), routes, forRoutes: Buffer.concat(forRoutes) }
+}
+
+function hostOf(at: At, bytes: Uint8Array, filters: PerFilter, first = 0): VirtualHost {
   const { message, unreadable } = readable(VirtualHostSchema, bytes)
   noteIgnored(at, VirtualHostSchema, message)
-  if (unreadable.length === 0) return virtualHost(at, message, filters)
+  if (unreadable.length === 0) return virtualHost(at, message, filters, first)
   return at.piece(() => {
     for (const field of unreadable) at.in(field).issue('cannot be read')
     return virtualHost(at, message, filters)

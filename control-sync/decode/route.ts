@@ -41,19 +41,20 @@ function blockedRoute(name: string, match: RouteMatch, reason: string): Route {
   return { name, match, action: { kind: 'blocked', reason }, headers: NO_HEADER_CHANGES, policy: undefined, fault: undefined }
 }
 
-export function virtualHost(at: At, from: XVirtualHost, outer: PerFilter): VirtualHost {
+/** @param first number of the first of the routes: a large host comes in pieces */
+export function virtualHost(at: At, from: XVirtualHost, outer: PerFilter, first = 0): VirtualHost {
   const domains = from.domains.map((d) => d.toLowerCase())
-  return at.piece(() => wholeHost(at, from, domains, outer), (reason) => blockedHost({ name: from.name, domains }, reason))
+  return at.piece(() => wholeHost(at, from, domains, outer, first), (reason) => blockedHost({ name: from.name, domains }, reason))
 }
 
-function wholeHost(at: At, from: XVirtualHost, domains: readonly string[], outer: PerFilter): VirtualHost {
+function wholeHost(at: At, from: XVirtualHost, domains: readonly string[], outer: PerFilter, first: number): VirtualHost {
   if (from.domains.length === 0) at.in('domains').issue('is empty')
   if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
   if (from.$unknown?.some(({ no }) => no === ROUTE_SPECIFIERS)) at.in('route_specifiers').issue('is not supported')
   const filters = perFilter(at, from.typedPerFilterConfig, outer)
   return {
     name: from.name, domains,
-    routes: from.routes.map((r, i) => route(at.in('routes').item(i), r, filters)),
+    routes: from.routes.map((r, i) => route(at.in('routes').item(first + i), r, filters)),
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy), headers: headerChanges(at, from), includeAttemptCount: from.includeRequestAttemptCount,
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
   }

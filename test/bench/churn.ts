@@ -19,7 +19,7 @@ const PUSHES = 1_000
 const RECONNECTS = 100
 const PER_SECOND = 1_000
 /** Longer than the hub waits for a folder to be quiet, so that each write is a push of its own. */
-const BETWEEN_PUSHES_MS = 110
+const BETWEEN_PUSHES_MS = 160
 /** So long a stream is up: it counts as one that stood (STOOD_MS of control-sync/sync.ts), with what it brings. */
 const UP_MS = 1_200
 const LOOK_MS = 50

@@ -6,6 +6,7 @@ import { buildIfStale } from '../../deploy/tools/bundles.ts'
 import { amplificationTrial } from './amplification.ts'
 import type { Bench, Micro, NoRow, PeerBench, Row, RunOptions } from './bench.ts'
 import { churnTrial } from './churn.ts'
+import { folderBench } from './folder.ts'
 import { httpBench } from './http.ts'
 import { idleBench } from './idle.ts'
 import { killTrial } from './kill.ts'
@@ -21,7 +22,7 @@ const MICRO: readonly Micro[] = [
   { kind: 'micro', name: 'mqtt-codec', asks: 'what does the MQTT codec need for one packet?', prints: 'nanoseconds per PUBLISH read and written, and per acknowledgement' },
   { kind: 'micro', name: 'spool', asks: 'what does one QoS 1 message need that is durable before its acknowledgement?', prints: 'CPU microseconds per message and messages per second and per commit' },
 ]
-const BENCHES: readonly Bench[] = [httpBench, mqttBench, idleBench, startBench, syncBench, killTrial, churnTrial, amplificationTrial, ...MICRO]
+const BENCHES: readonly Bench[] = [httpBench, mqttBench, idleBench, startBench, syncBench, killTrial, churnTrial, folderBench, amplificationTrial, ...MICRO]
 
 const what = asked(process.argv.slice(2), BENCHES, Date.now() % 1_000_000)
 if (what.kind === 'help') process.stdout.write(what.text)

@@ -87,3 +87,6 @@ export async function untilListening(port: number, subject: Running): Promise<vo
   }
   throw new Error(`nothing listens on port ${port}:\n${subject.output()}`)
 }
+
+/** The highest since its start. */
+export function peakRssMiB(pid: number): number { return Number(/^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024 }

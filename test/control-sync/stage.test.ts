@@ -1,10 +1,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { fromJson, toBinary } from '@bufbuild/protobuf'
 import { Current } from '../../agent/core/current.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
 import { Applier, type Change } from '../../control-sync/apply.ts'
+import { decode } from '../../control-sync/decode/decode.ts'
+import { fullRegistry } from '../../control-sync/proto/full/registry.ts'
 import { sample } from '../helpers/resources.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 
@@ -20,6 +23,37 @@ const vhost = (i: number): object => ({ name: `v${i}`, domains: [`v${i}.example`
 const routes: Change = { kind: 'route', removed: [], put: [sample({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', virtual_hosts: Array.from({ length: HOSTS }, (_, i) => vhost(i)) } as Parameters<typeof sample>[0])].map(incoming) }
 const clusters: Change = { kind: 'cluster', removed: [], put: Array.from({ length: HOSTS }, (_, i) => incoming(sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: `c${i}`, type: 'STATIC' }))) }
 function incoming({ name, bytes }: { name: string; bytes: Uint8Array }): Change['put'][number] { return { name, version: '', value: bytes } }
+
+const MANY = 5_000
+const largeHost = (more: object = {}): Parameters<typeof sample>[0] => ({
+  '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't',
+  virtual_hosts: [{ name: 'v', domains: ['*'], include_attempt_count_in_response: true, routes: Array.from({ length: MANY }, (_, i) => ({ match: { prefix: `/r${i}` }, route: { cluster: `c${i}` } })), ...more }],
+} as Parameters<typeof sample>[0])
+
+test('one virtual host with many routes lets traffic pass while it is checked, and is what it would be as a whole', async () => {
+  const change: Change = { kind: 'route', removed: [], put: [incoming(sample(largeHost()))] }
+  assert.ok(await turnsOf(change) >= 4)
+  const tables = new Current<Tables>(EMPTY_TABLES)
+  const applier = new Applier({ node: 'n', tables, saver: undefined, clock: new SimClock(), log: silentLog, metrics: new Metrics() })
+  await applier.apply([change])
+  const whole = decode('route', change.put[0]!.value)
+  assert.ok(whole.ok)
+  assert.deepEqual(tables.get().routes('t')!.virtualHost('any.example'), whole.value.virtualHosts[0])
+  assert.deepEqual(applier.ignored.map((i) => i.fields), [whole.ignored])
+})
+test('a large virtual host with a mistake in one route, or in itself, is blocked as a small one is', async () => {
+  for (const more of [{ matcher: {} }, { domains: [] }]) {
+    const json = largeHost(more)
+    const schema = fullRegistry().getMessage('envoy.config.route.v3.RouteConfiguration')!
+    const { '@type': _, ...rest } = json
+    const value = toBinary(schema, fromJson(schema, rest, { registry: fullRegistry() }))
+    const applier = new Applier({ node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined, clock: new SimClock(), log: silentLog, metrics: new Metrics() })
+    const { rejected } = await applier.apply([{ kind: 'route', removed: [], put: [{ name: 't', version: '', value }] }])
+    const whole = decode('route', value)
+    assert.ok(whole.ok)
+    assert.deepEqual(rejected.flatMap((r) => r.issues), whole.blocked, JSON.stringify(more))
+  }
+})
 
 async function turnsOf(change: Change): Promise<number> {
   const applier = new Applier({ node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined, clock: new BusyClock(), log: silentLog, metrics: new Metrics() })
