@@ -15,7 +15,7 @@ import type { Tables } from '../agent/model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
 import type { ReadFile } from './decode/at.ts'
 import { closeBlocks, Unpacked } from './kept-resource.ts'
-import { meshTables } from './mesh-tables.ts'
+import { listenersOf, meshTables } from './mesh-tables.ts'
 import { shared, type Notes } from './notes.ts'
 import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
 import type { SnapshotSaver } from './snapshot-saver.ts'
@@ -239,6 +239,7 @@ export class Applier implements Disposable {
     this.#count(saved, rejected)
     const all = again.length === 0 ? rejected : [...rejected, ...again]
     if (saved.length === 0) { this.confirm(); return { changed: 0, rejected: all } }
+    for (const listeners = listenersOf(resources, this.#o); !listeners.next().done;) if (pace.due) await pace.rest()
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
     this.#snapshot = { resources, savedAtMs }

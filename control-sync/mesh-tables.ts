@@ -62,6 +62,14 @@ function namesIn(resources: ReadonlyMap<string, RawResource>, options: DecodeOpt
   return names
 }
 
+/** Makes what the tables over these resources need at once, one listener per step: a first push may bring thousands. */
+export function* listenersOf(resources: Snapshot['resources'], options: DecodeOptions = {}): Generator<void> {
+  for (const raw of resources.listener.values()) {
+    listenerOf(raw, resources.extension, options)
+    yield
+  }
+}
+
 /** @param options how resources that name files are decoded; the same for the life of a process */
 export function meshTables({ resources }: Snapshot, at: { readonly generation: number; readonly stale: boolean; readonly inboundClosed?: boolean }, options: DecodeOptions = {}): Tables {
   const listeners = new Map<string, Listener>()

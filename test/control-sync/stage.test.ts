@@ -66,6 +66,15 @@ async function turnsOf(change: Change): Promise<number> {
   return turns
 }
 
+test('listeners that come by the hundred are made in slices, too, not when the tables are swapped', async () => {
+  const listeners: Change = { kind: 'listener', removed: [], put: Array.from({ length: HOSTS }, (_, i) => incoming(sample({
+    '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', name: `l${i}`, traffic_direction: 'OUTBOUND', address: { socket_address: { address: '127.0.0.1', port_value: 1_000 + i } },
+    filter_chains: [{ filters: [{ name: 'tcp', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', stat_prefix: 's', cluster: 'c' } }] }],
+  } as Parameters<typeof sample>[0]))) }
+  // Each is looked at twice: when it comes, and when it is made.
+  assert.ok(await turnsOf(listeners) >= HOSTS / 4, `${await turnsOf(listeners)} turns`)
+})
+
 test('a push of many resources, and one resource with many virtual hosts, let traffic pass while they are applied', async () => {
   // A slice is 5 ms, a look is 1 ms, each step looks once or twice.
   for (const change of [clusters, routes]) assert.ok(await turnsOf(change) >= HOSTS / 10, change.kind)
