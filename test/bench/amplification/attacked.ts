@@ -45,6 +45,7 @@ export async function attacked(attack: Attack, p: { readonly limitBytes: number 
     // V8 optimizes what is used for the first time; that is nobody's attack.
     { using before = new Attacker(port); await warmUp(before) }
     using good = await Good.connect(port)
+    await sleep(QUIET_MS)
     const idle = [cpuNs(agent.pid), performance.now()] as const
     await sleep(QUIET_MS)
     const [rss, cpu, disk, fromMs] = [agent.rssBytes, cpuNs(agent.pid), writtenBytes(agent.pid), performance.now()]
