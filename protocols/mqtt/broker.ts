@@ -3,6 +3,7 @@
  * client.ts is one connection; this file only joins the parts.
  */
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import { MemoryBudget } from '../../agent/core/memory-budget.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Connection, Outcome } from '../connection.ts'
@@ -111,7 +112,15 @@ async function served(state: BrokerState, conn: Connection, mqtt: MqttPolicy, tr
   } finally {
     open.delete(client)
     state.memory.remove(client)
+    if (stream !== conn.stream) closeWith(conn.stream, stream)
   }
+}
+
+/** ws never ends its stream once the connection below was reset: what waits there would be held, and counted, for ever. */
+function closeWith(below: Connection['stream'], above: Connection['stream']): void {
+  const close = guarded('websocket', nothing, () => { above.destroy() })
+  if (below.closed) close()
+  else below.once('close', close)
 }
 
 /** Loaded when somebody needs it: `ws` costs memory that a device without WebSocket clients keeps. */

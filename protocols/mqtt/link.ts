@@ -43,6 +43,7 @@ export class Link {
   readonly #maxPacketBytes: number
   readonly #memory: Memory
   readonly #waiting: Waiting
+  #isOver = false
 
   constructor(p: LinkOptions) {
     this.version = p.version
@@ -71,6 +72,8 @@ export class Link {
       this.send(message, 0, retain, false, 0, ids)
       return
     }
+    // Its own will, for one, is published while the session still has this link.
+    if (this.#isOver) return
     if (this.#waiting.size >= this.limits.maxQueuedMessages || this.#waiting.bytes + sizeOf(message) > this.limits.maxQueuedBytes) {
       this.#counters.dropped['slow-reader'].value++
       return
@@ -85,6 +88,7 @@ export class Link {
   }
   /** The connection is over. */
   end(): void {
+    this.#isOver = true
     this.#waiting.clear()
   }
 

@@ -214,3 +214,41 @@ test('over WebSocket a frame that comes before CONNECT is bounded, too, and a CO
   const whole = await begun(masked(connect.length, connect))
   assert.deepEqual([whole.peer.closed, t.metrics.total('mesh_mqtt_connects_total', { outcome: 'accepted' })], [false, 1])
 })
+
+/** A masked frame (RFC 6455 §5.2) with the mask 0. */
+const frame = (payload: Uint8Array): Buffer => Buffer.concat([Buffer.from([0x82, 0x80 | payload.length, 0, 0, 0, 0]), payload])
+const UPGRADE = 'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n'
+for (const how of ['a reset', 'a half close', 'a close frame']) {
+  test(`WebSocket: nothing is held after ${how}`, async () => {
+    const { t, budget } = rig(8 * MIB)
+    const peer = t.open({ transport: 'websocket' })
+    // It would take HTTP for MQTT.
+    peer.stream.removeAllListeners('data').resume()
+    peer.stream.write(UPGRADE)
+    for (let i = 0; i < 200 && t.broker.stats.connections === 0; i++) await new Promise(setImmediate)
+    const packets = [encode({ type: 'connect', version: 4, clientId: 'w', cleanStart: true, keepAliveSec: 0, properties: {}, will: undefined, username: undefined, password: undefined }, 4), encode({ type: 'pingreq' }, 4)]
+    for (const packet of packets) { peer.stream.write(frame(packet)); await settle() }
+    assert.ok(budget.heldBytes > 0, 'the answer to the ping')
+    if (how === 'a reset') peer.stream.destroy()
+    else if (how === 'a half close') peer.stream.end()
+    else peer.stream.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0]))
+    for (let i = 0; i < 4; i++) { await settle(); await t.clock.advance(1_000) }
+    peer.stream.destroy()
+    await settle()
+    assert.equal(t.broker.stats.connections, 0)
+    assert.equal(budget.heldBytes, 0)
+  })
+}
+
+test('a will that its own slow client subscribed to is held by nobody after it has left', async () => {
+  const { t, budget } = rig(8 * MIB)
+  const peer = t.open()
+  await peer.connect({ clientId: 'own', will: { topic: 'a/will', payload: Buffer.from('gone'), qos: 0, retain: false, properties: new Uint8Array(), delaySec: 0, messageExpirySec: undefined } })
+  await peer.subscribe('a/#', { qos: 0 })
+  peer.stream.pause()
+  await flood(t, budget, 40, 256 * 1024)
+  peer.stream.destroy()
+  await settle()
+  await settle()
+  assert.ok(budget.heldBytes < 64, `${budget.heldBytes} bytes`)
+})
