@@ -11,7 +11,9 @@ const whole = (min: number, max: number): z.ZodNumber => z.int().min(min).max(ma
 const limits = z.strictObject({
   maxStreams: whole(1, 100_000).default(2_000).describe('ADS streams at once, all devices together'),
   maxStreamsPerIdentity: whole(1, 100_000).default(500).describe('ADS streams at once of one SPIFFE id'),
+  maxStreamsPerDevice: whole(1, 100_000).default(32).describe('ADS streams at once of one device, by its certificate'),
   maxConnections: whole(1, 200_000).default(20_000).describe('TCP connections at once'),
+  maxConnectionsPerDevice: whole(1, 200_000).default(64).describe('TCP connections at once of one device, by its certificate'),
   maxStrangers: whole(1, 100_000).default(1_024).describe('TCP connections at once over which no authenticated call has come yet'),
   maxStrangersPerAddress: whole(1, 100_000).default(128).describe('the same, from one address'),
   strangerMs: whole(100, 600_000).default(10_000).describe('a connection has so long for handshake and first authenticated call, milliseconds'),

@@ -1,5 +1,6 @@
 /** The hub in directory mode: builds every part in order; disposing goes the other way round. Embedded in the demo and tests, or alone in hub/main.ts. */
 import path from 'node:path'
+import { asOwner } from '../agent/core/as-owner.ts'
 import type { Clock, Random } from '../agent/core/clock.ts'
 import { defectsTo } from '../agent/core/defects.ts'
 import type { Disk } from '../agent/core/disk.ts'
@@ -13,6 +14,7 @@ import { Budgets } from './api/budgets.ts'
 import { certificateService } from './api/certificate-service.ts'
 import { ServerIdentity } from './api/server-identity.ts'
 import { startServer } from './api/server.ts'
+import { Standing } from './api/standing.ts'
 import { StreamLimit } from './api/stream-limit.ts'
 import { openCa } from './ca/ca.ts'
 import type { HubConfig } from './config.ts'
@@ -47,16 +49,18 @@ export type Hub = AsyncDisposable & {
 export function openState(config: HubConfig, world: HubWorld, nativeBinding: object | undefined): { registry: Registry; tokens: Tokens; caFolder: string } {
   try { world.disk.makeFolder(config.state, 0o700) } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause }) }
   secureFolder(config.state, 'owner or root')
-  const caFolder = path.join(config.state, 'ca')
-  const registry = new Registry(path.join(config.state, 'registry.db'), nativeBinding)
-  try {
-    // Two processes that start at once must not make two keys.
-    const key = registry.exclusively(() => openTokenKey(caFolder, world.disk))
-    return { registry, tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }), caFolder }
-  } catch (err) {
-    registry[Symbol.dispose]()
-    throw err
-  }
+  return asOwner(config.state, () => {
+    const caFolder = path.join(config.state, 'ca')
+    const registry = new Registry(path.join(config.state, 'registry.db'), nativeBinding)
+    try {
+      // Two processes that start at once must not make two keys.
+      const key = registry.exclusively(() => openTokenKey(caFolder, world.disk))
+      return { registry, tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }), caFolder }
+    } catch (err) {
+      registry[Symbol.dispose]()
+      throw err
+    }
+  })
 }
 
 /**
@@ -70,16 +74,18 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const { registry, tokens, caFolder } = openState(config, world, parts.nativeBinding)
   building.use(registry)
   building.use(defectsTo(log, metrics))
-  const ca = registry.exclusively(() => openCa({ folder: caFolder, disk: world.disk, clock, trustDomain: config.trustDomain, builtAtMs: parts.builtAtMs }))
+  const ca = asOwner(config.state, () => registry.exclusively(() => openCa({ folder: caFolder, disk: world.disk, clock, trustDomain: config.trustDomain, builtAtMs: parts.builtAtMs })))
   // Empty at first: a hub that waits for its resources can certify devices meanwhile.
   try { world.disk.makeFolder(config.resources, 0o755) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${config.resources} cannot be made`, { cause }) }
   const source = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const live = building.use(new LiveDevices({ registry, clock, log }))
+  const standing = building.use(new Standing({ registry, clock, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const admin = building.use(await startHubAdmin(config.admin, metrics))
+  registry.serving()
   const server = building.use(await startServer({
-    listen: config.listen, maxRequestBytes: config.limits.maxRequestBytes, limits: config.limits, identity, source, registry, live, budgets, clock, log, metrics,
+    listen: config.listen, maxRequestBytes: config.limits.maxRequestBytes, limits: config.limits, identity, source, registry, live, standing, budgets, clock, log, metrics,
     authenticate: authenticator({ ca, tokens, registry, clock }),
     limit: new StreamLimit(config.limits, metrics),
     certificates: certificateService({ ca, registry, budgets, clock, log, metrics, certificateTtlSec: config.certificateTtlSec, maxCertificateTtlSec: config.maxCertificateTtlSec }),

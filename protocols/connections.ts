@@ -5,7 +5,7 @@
 import { MeshError } from '../agent/core/errors.ts'
 import { lease, Tallies, Tally } from '../agent/core/lease.ts'
 import type { Address, NetStream } from '../agent/core/network.ts'
-import { ipBytes } from '../agent/model/ip.ts'
+import { sourceOf } from '../agent/core/ip-source.ts'
 import type { FilterChain, Listener } from '../agent/model/listener.ts'
 import type { Connection } from './connection.ts'
 import type { Limits } from './context.ts'
@@ -143,12 +143,4 @@ export class Connections {
     this.#limitMet(limit)
     return new MeshError('MESH_LISTENER_FULL', why)
   }
-}
-
-/** Who counts as one: an IPv4 address; of IPv6 the /64, for that is what one subscriber or one host is given to choose from (RFC 4291 §2.5.4). */
-export function sourceOf(address: string): string {
-  if (!address.includes(':')) return address
-  const bytes = ipBytes(address)
-  if (bytes?.length !== 16) return address
-  return `${[0, 2, 4, 6].map((i) => ((bytes[i]! << 8) | bytes[i + 1]!).toString(16)).join(':')}::/64`
 }

@@ -4,6 +4,7 @@
  * were asked for, and access logs as well.
  */
 import type { Clock, Timer } from './clock.ts'
+import { sourceOf } from './ip-source.ts'
 
 export type LogLimits = {
   readonly windowMs: number
@@ -34,7 +35,7 @@ const FATAL = 60
 /** One line each because somebody wanted it. */
 const UNLIMITED = new Set(['http.access', 'log.left-out'])
 /** Who caused a line. */
-const CLIENT_FIELDS = ['peer', 'clientId', 'conn'] as const
+const CLIENT_FIELDS = ['peer', 'ip', 'clientId', 'conn'] as const
 /** What a line is about; a thousand refused resources are a thousand things. */
 const SUBJECT_FIELDS = ['listener', 'cluster', 'kind', 'name', 'host', 'address', 'server', 'file', 'part', 'what', 'queue', 'filter', 'problem'] as const
 
@@ -140,11 +141,16 @@ function clientOf(fields: Fields): string | undefined {
     const text = textOf(fields[name])
     // A bridge has a client id, too, and is no client.
     if (text === '' || (name === 'clientId' && textOf(fields['cluster']) !== '')) continue
-    if (name !== 'peer') return text
-    const host = text.replace(/:\d+$/, '')
-    return host.includes(':') ? host.split(':').slice(0, 4).join(':') : host
+    if (name === 'ip') return sourceOf(text)
+    return name === 'peer' ? sourceOf(hostOf(text)) : text
   }
   return undefined
+}
+
+/** `10.0.0.1:4711`, `[2001:db8::1]:4711`, `2001:db8::1:4711` or an address without a port. */
+function hostOf(peer: string): string {
+  const [, bracketed] = /^\[(.*)\](?::\d+)?$/.exec(peer) ?? []
+  return bracketed ?? peer.replace(/:\d+$/, '')
 }
 
 function subjectOf(fields: Fields): string { return SUBJECT_FIELDS.map((name) => textOf(fields[name])).join(' ') }

@@ -10,18 +10,19 @@ import type { Registry } from '../registry/registry.ts'
 import type { Source, Watched } from '../source/resources.ts'
 import type { AnyRequest, AnyResponse, Conversation } from './ads-messages.ts'
 import type { Outcome } from './ads-session.ts'
-import { holderOf, type Authenticator, type Caller } from './authenticate.ts'
+import { checkStanding, holderOf, type Authenticator, type Caller } from './authenticate.ts'
 import type { Budgets } from './budgets.ts'
 import { mayBe, nodeIdentity, type NodeIdentity } from './node.ts'
 import { credentialsOf, ipOf } from './peer.ts'
 import { Progress } from './progress.ts'
+import type { Standing } from './standing.ts'
 import { grpcStatus } from './status.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
 export type AdsOptions = {
-  readonly authenticate: Authenticator; readonly registry: Registry; readonly source: Source; readonly limit: StreamLimit; readonly budgets: Budgets; readonly live: LiveDevices
-  /** The connection is no stranger's. @param peer as gRPC names it */
-  readonly proved: (peer: string) => void
+  readonly authenticate: Authenticator; readonly registry: Registry; readonly source: Source; readonly limit: StreamLimit; readonly budgets: Budgets; readonly live: LiveDevices; readonly standing: Standing
+  /** The connection is no stranger's. @param peer as gRPC names it. Throws MESH_CONTROL_SLOW_DOWN. */
+  readonly proved: (peer: string, caller: Caller) => void
   readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
 }
 
@@ -57,8 +58,9 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     call.on('end', guarded('hub', nothing, () => call.end()))
     this.#guarded(() => {
       this.#caller = p.authenticate(credentialsOf(call))
-      p.proved(call.getPeer())
-      this.#owned.use(p.limit.enter(this.#caller.spiffeId.uri))
+      p.proved(call.getPeer(), this.#caller)
+      this.#owned.use(p.limit.enter(this.#caller))
+      this.#owned.use(p.standing.enter((what) => this.#guarded(() => this.#checkStanding(what))))
       const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => { if (!this.#started) this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`)) })
       this.#owned.defer(() => late.cancel())
       // What is refused on purpose is no defect: #guarded tells the client, the outer guard finds what #guarded itself does wrong.
@@ -117,6 +119,15 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     log.info({ evt: 'hub.stream', node: node.name, nodeId: node.id, spiffeId: caller.spiffeId.uri, by: caller.by, ip: this.#ip }, 'node connected')
     this.#owned.defer(() => log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#ip }, 'node disconnected'))
     return { node, watched, live: this.#owned.use(live.connected(node.name)), subscription: this.#owned.use(budgets.subscription(caller)) }
+  }
+
+  #checkStanding(what: 'end' | 'all'): void {
+    const [caller, { registry }] = [this.#caller!, this.#p]
+    checkStanding(caller, what, this.#p)
+    const name = this.#started?.node.name
+    if (what === 'end' || name === undefined) return
+    const lost = registry.lostName({ name, spiffeUri: caller.spiffeId.uri, holder: holderOf(caller), jti: caller.jti })
+    if (lost !== undefined) throw new MeshError('MESH_CONTROL_FORBIDDEN', `the node name ${name} ${lost}`)
   }
 
   #onChange(): void {

@@ -16,12 +16,24 @@ export type Credentials = {
   /** Values of the `authorization` header. */
   readonly authorization: readonly string[]
 }
-export type Caller = { readonly spiffeId: SpiffeId; readonly namespace: string; readonly serviceAccount: string } & (
+export type Caller = {
+  readonly spiffeId: SpiffeId; readonly namespace: string; readonly serviceAccount: string
+  /** When certificate or token end, milliseconds since the epoch. */
+  readonly endsMs: number
+} & (
   | { readonly by: 'certificate'; readonly serial: string; readonly jti: string | undefined; readonly device: string }
   | { readonly by: 'token'; readonly jti: string })
 
 /** Whom names, streams and budgets belong to: the device, or whoever shows the token. */
 export function holderOf(caller: Caller): string { return caller.by === 'certificate' ? caller.device : `${TOKEN_HOLDER}${caller.jti}` }
+
+/** Throws MESH_CONTROL_UNAUTHENTICATED, MESH_TOKEN_INVALID: whoever was let in may not go on. @param what `end`: without asking the registry */
+export function checkStanding(caller: Caller, what: 'end' | 'all', p: { readonly registry: Registry; readonly clock: Clock }): void {
+  const isToken = caller.by === 'token'
+  if (p.clock.wallMs() >= caller.endsMs) throw new MeshError(isToken ? 'MESH_TOKEN_INVALID' : 'MESH_CONTROL_UNAUTHENTICATED', `the ${isToken ? 'join token' : 'client certificate'} ended at ${new Date(caller.endsMs).toISOString()}`)
+  if (what === 'end' || caller.jti === undefined || (p.registry.token(caller.jti)?.revokedMs ?? null) === null) return
+  throw isToken ? new MeshError('MESH_TOKEN_INVALID', 'the join token is revoked') : new MeshError('MESH_CONTROL_UNAUTHENTICATED', 'the client certificate was given for a join token that is revoked')
+}
 
 export type Authenticator = (credentials: Credentials) => Caller
 
@@ -35,8 +47,8 @@ export function authenticator(p: { readonly ca: Ca; readonly tokens: Tokens; rea
     if (shown && 'caller' in shown) return shown.caller
     const token = authorization.length === 1 ? /^Bearer +([^ ]+) *$/i.exec(authorization[0]!.slice(0, 8_192))?.[1] : undefined
     if (token === undefined) throw new MeshError('MESH_CONTROL_UNAUTHENTICATED', shown ? `the client certificate ${shown.refused}` : 'neither a client certificate of this hub nor a join token was shown')
-    const { jti, namespace, serviceAccount } = p.tokens.verify(token)
-    return { by: 'token', jti, namespace, serviceAccount, spiffeId: spiffeOf(namespace, serviceAccount) }
+    const { jti, namespace, serviceAccount, expiresMs } = p.tokens.verify(token)
+    return { by: 'token', jti, endsMs: expiresMs, namespace, serviceAccount, spiffeId: spiffeOf(namespace, serviceAccount) }
   }
 
   function certified(der: Buffer): { caller: Caller } | { refused: string } {
@@ -53,7 +65,7 @@ export function authenticator(p: { readonly ca: Ca; readonly tokens: Tokens; rea
     // Whether it was revoked is not to be known: a registry that was lost must not bring back who was thrown out.
     if (!known) return { refused: 'does not stand in the registry of this hub: restore the registry together with the CA, or let the device join again' }
     if (known.revokedMs !== null) return { refused: 'was given for a join token that is revoked' }
-    return { caller: { by: 'certificate', serial, jti: known.jti ?? undefined, device: known.device ?? `serial:${serial}`, spiffeId, namespace: spiffeId.namespace, serviceAccount: spiffeId.serviceAccount } }
+    return { caller: { by: 'certificate', serial, endsMs: leaf.validToDate.getTime(), jti: known.jti ?? undefined, device: known.device ?? `serial:${serial}`, spiffeId, namespace: spiffeId.namespace, serviceAccount: spiffeId.serviceAccount } }
   }
 
   function spiffeOf(namespace: string, serviceAccount: string): SpiffeId {

@@ -6,11 +6,14 @@ import net from 'node:net'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
+import { sourceOf } from '../../agent/core/ip-source.ts'
+import { Tallies } from '../../agent/core/lease.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
 
 export type DoorLimits = {
   readonly maxConnections: number
+  readonly maxConnectionsPerDevice: number
   readonly maxStrangers: number
   readonly maxStrangersPerAddress: number
   readonly strangerMs: number
@@ -25,8 +28,11 @@ export type DoorOptions = {
 }
 export type Door = AsyncDisposable & {
   readonly port: number
-  /** An authenticated call came over the connection. @param peer its address and port as gRPC names them */
-  proved(peer: string): void
+  /**
+   * An authenticated call came over the connection. @param peer its address and port as gRPC names them. @param device undefined: of nobody in particular
+   * @returns whether the device may have one more; if not, the connection stays a stranger's, and ends as one
+   */
+  proved(peer: string, device: string | undefined): boolean
 }
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
@@ -34,7 +40,8 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
   const { clock, limits, metrics } = o
   const open = new Set<net.Socket>()
   /** By remote address and port: those that have proved nothing. */
-  const strangers = new Map<string, () => void>()
+  const strangers = new Map<string, (device: string | undefined) => boolean>()
+  const byDevice = new Tallies<string>()
   const byAddress = new Map<string, number>()
   metrics.gaugeOf('mesh_hub_connections', 'TCP connections that are open at the hub.', () => open.size)
   metrics.gaugeOf('mesh_hub_strangers', 'TCP connections at the hub over which no authenticated call has come.', () => strangers.size)
@@ -47,22 +54,27 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
   }
   const accept = (socket: net.Socket): void => {
     socket.on('error', nothing)
-    const { remoteAddress: address = '', remotePort } = socket
+    const { remoteAddress = '', remotePort } = socket
+    const address = sourceOf(remoteAddress)
     const why = tooMany(address)
     if (why !== undefined) { refused.cell({ why }).value++; socket.destroy(); return }
-    const peer = `${address}:${remotePort}`
+    const peer = `${remoteAddress}:${remotePort}`
     open.add(socket)
     byAddress.set(address, (byAddress.get(address) ?? 0) + 1)
     const late = clock.after(limits.strangerMs, guarded('hub', () => socket.destroy(), () => { refused.cell({ why: 'late' }).value++; socket.destroy() }))
-    const known = (): void => {
-      if (!strangers.delete(peer)) return
+    const places = new DisposableStack()
+    const known = (device: string | undefined): boolean => {
+      if (device !== undefined && byDevice.of(device) >= limits.maxConnectionsPerDevice) return false
+      if (!strangers.delete(peer)) return true
+      if (device !== undefined) places.use(byDevice.lease(device))
       late.cancel()
       const left = byAddress.get(address)! - 1
       if (left === 0) byAddress.delete(address)
       else byAddress.set(address, left)
+      return true
     }
     strangers.set(peer, known)
-    socket.once('close', guarded('hub', nothing, () => { known(); open.delete(socket) }))
+    socket.once('close', guarded('hub', nothing, () => { known(undefined); places.dispose(); open.delete(socket) }))
     o.enter(socket)
   }
 
@@ -71,7 +83,7 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
   const port = await listening(server, o.listen)
   return {
     port,
-    proved: (peer) => strangers.get(peer)?.(),
+    proved: (peer, device) => strangers.get(peer)?.(device) ?? true,
     async [Symbol.asyncDispose]() {
       server.close()
       for (const socket of open) socket.destroy()

@@ -9,6 +9,7 @@ import {
 } from '../../control-sync/proto/services.ts'
 import { deltaConversation, sotwConversation, type AnyRequest, type AnyResponse, type Conversation } from './ads-messages.ts'
 import { AdsStream, type AdsOptions } from './ads-stream.ts'
+import { holderOf } from './authenticate.ts'
 import type { CertificateService } from './certificate-service.ts'
 import { openDoor, type Door, type DoorLimits } from './door.ts'
 import { credentialsOf, ipOf } from './peer.ts'
@@ -27,7 +28,7 @@ export type HubServer = AsyncDisposable & { readonly port: number }
 
 /** A dead link is noticed within the sum; istiod's values. */
 const KEEPALIVE = { timeMs: 30_000, timeoutMs: 10_000 }
-/** A new connection proves itself again: so long a revoked device keeps its stream at most. */
+/** A new connection proves itself again, with the certificate that the device has by then. */
 const MAX_CONNECTION_AGE_MS = 6 * 3_600_000
 const MAX_CONNECTION_AGE_GRACE_MS = 10_000
 /** Without any call, after an authenticated one. */
@@ -40,8 +41,12 @@ const CLOSE_WITHIN_MS = 1_000
 export async function startServer(p: HubServerOptions): Promise<HubServer> {
   const streams = new Set<{ fail(err: unknown): void }>()
   // The services come before the port that their calls come through.
-  let provedBy: Door['proved'] = () => { /* no port, no call */ }
-  const proved = (peer: string): void => provedBy(peer)
+  let provedBy: Door['proved'] = () => true // no port, no call
+  const proved: AdsOptions['proved'] = (peer, caller) => {
+    // A token may have many bearers, who share what the port has.
+    if (provedBy(peer, caller.by === 'certificate' ? holderOf(caller) : undefined)) return
+    throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the device has ${p.limits.maxConnectionsPerDevice} connections already (limits.maxConnectionsPerDevice)`)
+  }
   const ads = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) => guarded('hub', (_error, call) => { call.destroy() }, (call: ServerDuplexStream<Q, A>) => {
     const stream = new AdsStream(call, conversation(), { ...p, proved })
     streams.add(stream)
@@ -80,12 +85,12 @@ function serverCredentials(identity: ServerIdentity): ServerCredentials {
   return credentials
 }
 
-function certificateHandler(p: HubServerOptions, proved: (peer: string) => void) {
+function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
   const refused = p.metrics.counter('mesh_hub_certificates_refused_total', 'Certificate requests that the hub refused, by code.', ['code'])
   return guarded('hub', nothing, (call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>, answer: sendUnaryData<IstioCertificateResponse>) => {
     try {
       const caller = p.authenticate(credentialsOf(call))
-      proved(call.getPeer())
+      proved(call.getPeer(), caller)
       const { csr: csrPem, validityDuration, metadata } = call.request
       const chain = p.certificates.create(caller, { csrPem, validitySec: Number(validityDuration), impersonates: metadata?.['ImpersonatedIdentity'] !== undefined }, ipOf(call))
       answer(null, create(IstioCertificateResponseSchema, { certChain: [...chain] }))

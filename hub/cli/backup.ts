@@ -8,20 +8,38 @@ import type { Io } from './program.ts'
 
 /** Rejects with MESH_CONFIG_INVALID when the folder is there already, MESH_STATE_UNUSABLE when it cannot be written. */
 export async function backup(folder: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
+  const whole = path.resolve(folder)
   withState(o.config, ({ config, registry }) => {
-    if (fs.existsSync(folder)) throw new MeshError('MESH_CONFIG_INVALID', `${folder} is there already; name a new folder`)
-    const beside = `${folder}.new`
+    if (fs.existsSync(whole)) throw new MeshError('MESH_CONFIG_INVALID', `${folder} is there already; name a new folder`)
+    // A name that nobody has: what is deleted when this fails is this command's own.
+    let beside: string | undefined
     try {
-      fs.mkdirSync(beside, { mode: 0o700 })
+      beside = fs.mkdtempSync(`${whole}.new-`)
       fs.cpSync(path.join(config.state, 'ca'), path.join(beside, 'ca'), { recursive: true })
       registry.copyTo(path.join(beside, 'registry.db'))
       fs.chmodSync(path.join(beside, 'registry.db'), 0o600)
-      fs.renameSync(beside, folder)
+      syncAll(beside)
+      fs.renameSync(beside, whole)
     } catch (cause) {
-      fs.rmSync(beside, { recursive: true, force: true })
+      if (beside !== undefined) fs.rmSync(beside, { recursive: true, force: true })
       throw cause instanceof MeshError ? cause : new MeshError('MESH_STATE_UNUSABLE', `the backup cannot be written to ${folder}`, { cause })
     }
   })
   io.out(`${folder}: CA, token key and registry; keep it as secret as the hub itself\n`)
   return 0
+}
+
+/** On the disk before it has its name: a backup of a machine that lost its power is whole or not there. */
+function syncAll(folder: string): void {
+  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+    const name = path.join(folder, entry.name)
+    if (entry.isDirectory()) syncAll(name)
+    else syncOne(name)
+  }
+  syncOne(folder)
+}
+
+function syncOne(name: string): void {
+  const handle = fs.openSync(name, 'r')
+  try { fs.fsyncSync(handle) } finally { fs.closeSync(handle) }
 }

@@ -8,7 +8,7 @@ import type { Io } from './program.ts'
 import { date, table } from './table.ts'
 
 export async function devices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const { rows, runs } = withState(o.config, ({ registry }) => ({ rows: registry.devices(), runs: systemClock.wallMs() - (registry.aliveMs ?? 0) < HUB_GONE_MS }))
+  const { rows, runs } = withState(o.config, ({ registry }) => ({ rows: registry.devices(), runs: Math.abs(systemClock.wallMs() - (registry.aliveMs ?? 0)) < HUB_GONE_MS }))
   const all = rows.map((d) => ({ ...d, state: !runs ? 'unknown' : d.connectedMs === null ? 'gone' : 'connected' }))
   if (o.json) { io.out(`${JSON.stringify(all)}\n`); return 0 }
   io.out(table(['NODE', 'STATE', 'SINCE', 'CONFIGURATION', 'TAKEN', 'CERTIFICATE', 'ENDS', 'ADDRESS', 'IDENTITY'], all.map((d) => [

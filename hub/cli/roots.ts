@@ -1,3 +1,4 @@
+import { asOwner } from '../../agent/core/as-owner.ts'
 import { openCa } from '../ca/ca.ts'
 import type { ExitCode } from './exit.ts'
 import { systemWorld, withState } from './open.ts'
@@ -5,7 +6,7 @@ import type { Io } from './program.ts'
 
 /** `meshlet-hub roots`: what devices check the hub and each other against, as PEM. Makes the CA where there is none yet, as the hub's first start does. */
 export async function roots(o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const pem = withState(o.config, ({ config, registry, caFolder }) => registry.exclusively(() => openCa({ folder: caFolder, disk: systemWorld.disk, clock: systemWorld.clock, trustDomain: config.trustDomain }).rootsPem))
+  const pem = withState(o.config, ({ config, registry, caFolder }) => asOwner(config.state, () => registry.exclusively(() => openCa({ folder: caFolder, disk: systemWorld.disk, clock: systemWorld.clock, trustDomain: config.trustDomain }).rootsPem)))
   io.out(pem)
   return 0
 }

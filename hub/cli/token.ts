@@ -31,7 +31,7 @@ export async function list(o: { readonly config: string; readonly json: boolean 
 export async function revoke(id: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const row = withState(o.config, ({ registry }) => registry.revokeToken(id, systemClock.wallMs()))
   if (!row) throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
-  io.out(`revoked: ${row.jti}, ${row.namespace}/${row.serviceAccount}, used by ${row.uses} key(s); certificates given for it end by themselves and are not renewed\n`)
+  io.out(`revoked: ${row.jti}, ${row.namespace}/${row.serviceAccount}, used by ${row.uses} key(s); certificates given for it are refused, and its streams end\n`)
   return 0
 }
 

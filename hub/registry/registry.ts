@@ -52,6 +52,8 @@ export type NameClaim = {
 export type DeviceChange = { readonly name: string; readonly connectedMs: number | null; readonly lastSeenMs: number; readonly inForce: string | undefined; readonly inForceMs: number | undefined; readonly refused: string | undefined }
 
 const BUSY_TIMEOUT_MS = 5_000
+/** While devices are served: a command writes for some milliseconds. */
+const SERVING_BUSY_TIMEOUT_MS = 100
 /** Ended certificates are kept this long, for `meshlet-hub devices`. */
 const KEEP_ENDED_MS = 90 * 86_400_000
 /** All nodes of one service account; more needs another. */
@@ -59,6 +61,8 @@ const MAX_NAMES_PER_IDENTITY = 100_000
 
 export class Registry implements Disposable {
   readonly #db: Database.Database
+  /** Tokens revoked and names freed by this process. */
+  #ownChanges = 0
 
   /**
    * @param file `:memory:` for tests
@@ -76,6 +80,9 @@ export class Registry implements Disposable {
     })
   }
 
+  /** From now on nobody waits long for another process that writes: whoever calls stands still meanwhile, and all devices with it. */
+  serving(): void { guarded(() => this.#db.pragma(`busy_timeout = ${SERVING_BUSY_TIMEOUT_MS}`)) }
+
   /** Runs `work` while no other process may write the registry: for state that must be made exactly once. */
   exclusively<T>(work: () => T): T { return guarded(() => this.#db.transaction(work).immediate()) }
 
@@ -87,6 +94,7 @@ export class Registry implements Disposable {
   tokens(): readonly TokenRow[] { return this.#all<TokenRow>(`${TOKENS} ORDER BY created_ms DESC, jti`) }
   /** @returns the row as it is now; undefined when there is no such token. Revoking twice keeps the first date. */
   revokeToken(jti: string, nowMs: number): TokenRow | undefined {
+    this.#ownChanges++
     this.#run('UPDATE tokens SET revoked_ms = ? WHERE jti = ? AND revoked_ms IS NULL', nowMs, jti)
     return this.token(jti)
   }
@@ -122,8 +130,13 @@ export class Registry implements Disposable {
     }).immediate())
   }
 
+  /** @returns why a stream that claimed the name may not have it any more; a name that nobody has (`devices forget`) is left to it until somebody comes */
+  lostName(c: Omit<NameClaim, 'nodeId' | 'ip' | 'nowMs'>): string | undefined {
+    return this.#all('SELECT 1 FROM devices WHERE name = ?', c.name).length ? this.#whyNot(c) : undefined
+  }
+
   /** A name is never had by coming first: the token says which names its bearers may have, and a name that matches a pattern belongs to one device. */
-  #whyNot({ name, spiffeUri, holder, jti }: NameClaim): string | undefined {
+  #whyNot({ name, spiffeUri, holder, jti }: Omit<NameClaim, 'nodeId' | 'ip' | 'nowMs'>): string | undefined {
     const known = this.#all<{ spiffeUri: string; holder: string | null }>('SELECT spiffe_uri AS spiffeUri, holder FROM devices WHERE name = ?', name)[0]
     if (known && known.spiffeUri !== spiffeUri) return `belongs to ${known.spiffeUri}`
     const nodes = (jti === undefined ? undefined : this.token(jti))?.nodes ?? undefined
@@ -158,6 +171,8 @@ export class Registry implements Disposable {
       in_force AS inForce, in_force_ms AS inForceMs, refused, c.serial AS serial, c.not_after_ms AS notAfterMs
       FROM devices d LEFT JOIN certificates c ON c.serial = (SELECT serial FROM certificates WHERE device = d.holder ORDER BY issued_ms DESC, rowid DESC LIMIT 1) ORDER BY name`)
   }
+  /** Another one once another process has written to the file (https://sqlite.org/pragma.html#pragma_data_version), or this one has revoked a token. */
+  get revision(): string { return guarded(() => `${String(this.#db.pragma('data_version', { simple: true }))}.${this.#ownChanges}`) }
   /** A copy of the registry as it is now, whoever writes to it. @param file must not exist */
   copyTo(file: string): void { this.#run('VACUUM INTO ?', file) }
   /** Frees the name for another device or identity. @returns whether it was known */

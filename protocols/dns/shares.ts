@@ -2,9 +2,9 @@
  * Room that clients share: whoever comes finds some, at the cost of whoever has most. One client that fills it with names or connections that lead
  * nowhere has all of it only as long as nobody else comes.
  */
+import { sourceOf } from '../../agent/core/ip-source.ts'
 import type { Address } from '../../agent/core/network.ts'
 import { isLoopback } from '../../agent/model/browser.ts'
-import { ipBytes } from '../../agent/model/ip.ts'
 
 /** Whose it is, and what it is for: where no client has more than others, one purpose may have. */
 export type Claim = { readonly client: string; readonly purpose: string }
@@ -81,10 +81,6 @@ function remove(holdings: Holdings, key: string, held: Held): boolean {
   return true
 }
 
-/** An IPv4 address, or the network of 64 bits that one client has of IPv6. */
-export function clientOf({ host }: Address): string {
-  const bytes = ipBytes(host.replace(/%.*$/, ''))
-  return bytes?.length === 16 ? Buffer.from(bytes.subarray(0, 8)).toString('hex') : bytes?.join('.') ?? host
-}
+export function clientOf({ host }: Address): string { return sourceOf(host) }
 /** The same, but for programs of this machine: they have one address together, and each a socket of its own. */
 export function askerOf(from: Address): string { return isLoopback(from.host) ? `${from.host} ${from.port}` : clientOf(from) }

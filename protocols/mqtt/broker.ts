@@ -4,6 +4,7 @@
  */
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
+import { sourceOf } from '../../agent/core/ip-source.ts'
 import { MemoryBudget } from '../../agent/core/memory-budget.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Connection, Outcome } from '../connection.ts'
@@ -100,7 +101,7 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
 async function served(state: BrokerState, conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket', open: Set<Client>): Promise<Outcome> {
   const serving: { client?: Client } = {}
   const { maxPendingConnects, maxConnectBytes } = mqtt.limits
-  using place = state.doorstep.enter(conn.remote.host, maxPendingConnects, (err) => { if (serving.client) serving.client.cutOff(err); else conn.stream.destroy(err) })
+  using place = state.doorstep.enter(sourceOf(conn.remote.host), maxPendingConnects, (err) => { if (serving.client) serving.client.cutOff(err); else conn.stream.destroy(err) })
   const stream = transport === 'tcp' ? conn.stream : await upgraded(conn, mqtt, state.ctx)
   const frames = transport === 'tcp' ? undefined : boundedUntilConnect(conn.stream, maxConnectBytes, (err) => serving.client?.cutOff(err))
   const admitted = (): void => { place[Symbol.dispose](); frames?.[Symbol.dispose]() }

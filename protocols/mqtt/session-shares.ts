@@ -5,6 +5,7 @@
  * what was acknowledged is never given up for somebody new.
  */
 import { MeshError } from '../../agent/core/errors.ts'
+import { sourceOf } from '../../agent/core/ip-source.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Owner } from './owner.ts'
 import type { Session } from './session.ts'
@@ -27,7 +28,7 @@ export function shareOf({ kind, name, listener }: Owner, address: string): strin
   switch (kind) {
     case 'spiffe': return `principal ${name}`
     case 'certificate': return `principal ${name} on ${listener}`
-    case 'anonymous': return `address ${address}`
+    case 'anonymous': return `address ${sourceOf(address)}`
     default: return kind satisfies never
   }
 }

@@ -1,5 +1,5 @@
 /** A hub in this process on a port of its own, with gRPC clients for it. */
-import { Client, credentials, Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js'
+import { Client, credentials, Metadata, type ChannelOptions, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js'
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { generateKeyPairSync } from 'node:crypto'
 import fs from 'node:fs'
@@ -23,7 +23,7 @@ export type TestHub = {
   readonly lines: readonly Record<string, unknown>[]
   write(file: string, text: string): void
   /** gRPC to the hub; with a certificate when one is given. */
-  client(shown?: { readonly keyPem: string; readonly chainPem: string }, port?: number): Client
+  client(shown?: { readonly keyPem: string; readonly chainPem: string }, port?: number, options?: ChannelOptions): Client
 }
 type Finally = { after(fn: () => void | Promise<void>): void }
 
@@ -46,9 +46,9 @@ export async function testHub(t: Finally, settings = '', world: Partial<HubWorld
       fs.mkdirSync(path.dirname(path.join(folder, 'resources', file)), { recursive: true })
       fs.writeFileSync(path.join(folder, 'resources', file), text)
     },
-    client(shown, port = hub.port) {
+    client(shown, port = hub.port, options = {}) {
       const roots = Buffer.from(hub.rootsPem)
-      const client = new Client(`127.0.0.1:${port}`, shown ? credentials.createSsl(roots, Buffer.from(shown.keyPem), Buffer.from(shown.chainPem)) : credentials.createSsl(roots), { 'grpc.ssl_target_name_override': 'hub.demo.mesh' })
+      const client = new Client(`127.0.0.1:${port}`, shown ? credentials.createSsl(roots, Buffer.from(shown.keyPem), Buffer.from(shown.chainPem)) : credentials.createSsl(roots), { 'grpc.ssl_target_name_override': 'hub.demo.mesh', ...options })
       clients.push(client)
       return client
     },

@@ -27,7 +27,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   commander: { in: ['agent/cli/', 'agent/main.ts', 'hub/cli/', 'hub/main.ts'], why: 'command lines' },
   'dns-packet': { in: ['protocols/dns/'], why: 'DNS' },
   re2js: { in: ['agent/core/regex.ts'], why: 'the only way to a pattern: linear time' },
-  'node:net': { in: ['protocols/', 'agent/core/network.ts', 'agent/core/inherited-sockets.ts', 'agent/model/ip.ts', 'agent/admin', 'hub/', 'deploy/'], why: 'sockets belong to the data path' },
+  'node:net': { in: ['protocols/', 'agent/core/network.ts', 'agent/core/inherited-sockets.ts', 'agent/core/ip-source.ts', 'agent/admin', 'hub/', 'deploy/'], why: 'sockets belong to the data path' },
   'node:tls': { in: ['protocols/', 'agent/core/network.ts', 'agent/admin', 'hub/'], why: 'sockets belong to the data path' },
   'node:dgram': { in: ['agent/core/network.ts'], why: 'sockets come through World' },
   'node:http2': { in: ['protocols/', 'hub/'], why: 'sockets belong to the data path' },

@@ -39,8 +39,17 @@ test('many clients get fifty lines of a kind together; addresses of one IPv6 net
   assert.equal(r.written(10_000, (i) => refused(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}:1`)), LOG_LIMITS.perKind)
   const other = rig()
   assert.equal(other.written(100, (i) => refused(`2001:db8:1:2:${i.toString(16)}::1:77`)), 10)
+  for (const peer of [(i: number) => `2001:db8::${i}:1:77`, (i: number) => `[2001:db8::${i}]:77`]) assert.equal(rig().written(100, (i) => refused(peer(i))), 10)
   const named = rig()
   assert.equal(named.written(5_000, (i) => ({ evt: 'mqtt.publish.denied', clientId: `made-up-${i}` })), LOG_LIMITS.perKind)
+})
+
+test('what the hub says of a caller is about the caller: one that is refused hides no other', () => {
+  const r = rig()
+  const unknown = (ip: string): Record<string, unknown> => ({ evt: 'hub.stream-refused', ip, err: new MeshError('MESH_TOKEN_INVALID', 'x') })
+  assert.equal(r.written(1_000, () => unknown('10.0.0.1')), 10)
+  assert.equal(r.written(10, () => unknown('10.0.0.2')), 10)
+  assert.equal(r.written(100, (i) => unknown(`2001:db8::${i}`)), 10)
 })
 
 test('what is remembered is bounded', () => {

@@ -8,8 +8,8 @@ import { Budgets } from '../../../hub/api/budgets.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 const common = { spiffeId: parseSpiffeId('spiffe://demo.mesh/ns/edge/sa/gateway')!, namespace: 'edge', serviceAccount: 'gateway' }
-const device = (id: string): Caller => ({ ...common, by: 'certificate', serial: 's', jti: 'j', device: id })
-const bearer = (jti: string): Caller => ({ ...common, by: 'token', jti })
+const device = (id: string): Caller => ({ ...common, endsMs: 1, by: 'certificate', serial: 's', jti: 'j', device: id })
+const bearer = (jti: string): Caller => ({ ...common, endsMs: 1, by: 'token', jti })
 const slowDown = (err: unknown): boolean => err instanceof MeshError && err.code === 'MESH_CONTROL_SLOW_DOWN'
 function made() {
   const [clock, metrics] = [new SimClock(), new Metrics()]

@@ -14,7 +14,7 @@ async function made(t: { after(fn: () => Promise<void>): void }, limits: Partial
   const [clock, metrics] = [new SimClock(), new Metrics()]
   const entered: net.Socket[] = []
   const door = await openDoor({
-    listen: '127.0.0.1:0', limits: { maxConnections: 100, maxStrangers: 100, maxStrangersPerAddress: 100, strangerMs: 10_000, ...limits }, clock, log: silentLog, metrics,
+    listen: '127.0.0.1:0', limits: { maxConnections: 100, maxConnectionsPerDevice: 100, maxStrangers: 100, maxStrangersPerAddress: 100, strangerMs: 10_000, ...limits }, clock, log: silentLog, metrics,
     enter: (socket) => { entered.push(socket) },
   })
   const opened: net.Socket[] = []
@@ -36,8 +36,8 @@ test('who proves nothing in time is closed; who has proved itself stays', async 
   const m = await made(t)
   const [stranger, device] = [await m.come(), await m.come()]
   await m.count(2)
-  m.door.proved(peerOf(device))
-  m.door.proved('10.0.0.1:1')
+  m.door.proved(peerOf(device), undefined)
+  m.door.proved('10.0.0.1:1', undefined)
   assert.equal(m.metrics.total('mesh_hub_strangers'), 1)
   const closed = once(stranger, 'close')
   await m.clock.advance(10_000)
@@ -60,8 +60,8 @@ test('strangers are bounded: of all, of one address; devices that are known are 
   await m.count(3)
   await once(await m.come('127.0.0.3'), 'close')
   assert.equal(m.metrics.total('mesh_hub_connections_refused_total', { why: 'strangers' }), 1)
-  m.door.proved(peerOf(a))
-  m.door.proved(peerOf(b))
+  m.door.proved(peerOf(a), undefined)
+  m.door.proved(peerOf(b), undefined)
   await m.come()
   await m.count(4)
 })
@@ -70,7 +70,7 @@ test('connections in all are bounded', async (t) => {
   const m = await made(t, { maxConnections: 1 })
   const first = await m.come()
   await m.count(1)
-  m.door.proved(peerOf(first))
+  m.door.proved(peerOf(first), undefined)
   await once(await m.come(), 'close')
   assert.equal(m.metrics.total('mesh_hub_connections_refused_total', { why: 'connections' }), 1)
 })
@@ -85,4 +85,25 @@ test('at a hub: TLS strangers are closed in time while a device keeps its stream
   while (h.metrics.total('mesh_hub_strangers') > 0) await new Promise((resolve) => { setImmediate(resolve) })
   stream.ask({ typeUrl: CLUSTER, resourceNamesSubscribe: ['none'] })
   assert.deepEqual((await stream.next()).removedResources, ['none'])
+})
+
+test('one device has so many connections and streams, and the others of its identity have theirs', async (t) => {
+  const h = await testHub(t, 'limits: {maxStreamsPerDevice: 2, maxConnectionsPerDevice: 3, strangerMs: 300}\n')
+  const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })
+  const [greedy, modest] = [await join(h, token), await join(h, token)]
+  const open = (shown: { keyPem: string; chainPem: string }, id: string): DeltaStream => {
+    const stream = new DeltaStream(h.client(shown, h.hub.port, { 'grpc.use_local_subchannel_pool': 1 }))
+    stream.ask({ node: { id }, typeUrl: CLUSTER })
+    return stream
+  }
+  const streams = [open(greedy, 'gw-1'), open(greedy, 'gw-1')]
+  for (const stream of streams) await stream.next()
+  assert.match((await open(greedy, 'gw-1').error()).details, /MESH_CONTROL_SLOW_DOWN.*maxStreamsPerDevice/)
+  assert.match((await open(greedy, 'gw-1').error()).details, /MESH_CONTROL_SLOW_DOWN.*maxConnectionsPerDevice/)
+  await open(modest, 'gw-2').next()
+  while (h.metrics.total('mesh_hub_strangers') > 0) await new Promise((resolve) => { setImmediate(resolve) })
+  for (const stream of streams) {
+    stream.ask({ typeUrl: CLUSTER, resourceNamesSubscribe: ['none'] })
+    assert.deepEqual((await stream.next()).removedResources, ['none'])
+  }
 })
