@@ -195,7 +195,8 @@ function blockedListeners({ listeners }: Tables): MeshError[] {
 }
 function blockedBy({ codec }: FilterChain): string | undefined {
   if (codec.kind === 'blocked') return codec.reason
-  return codec.kind === 'http' ? codec.http.filters.find((f) => f.kind === 'blocked')?.reason : undefined
+  const filter = codec.kind === 'http' ? codec.http.filters.find((f) => f.kind === 'blocked' && !f.off) : undefined
+  return filter?.kind === 'blocked' ? filter.reason : undefined
 }
 
 function setAside(code: 'MESH_IDENTITY_DAMAGED' | 'MESH_STORAGE_DAMAGED', file: string | undefined): MeshError | undefined {

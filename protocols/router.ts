@@ -31,7 +31,7 @@ export function matchRoute(table: RouteTable, request: RequestFacts, random: Ran
 
 /** Envoy: filters see this route instead of the virtual host's own, and without what those say to filters. */
 const TO_HTTPS: Route = {
-  name: '', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, headers: NO_HEADER_CHANGES, policy: undefined, fault: undefined,
+  name: '', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, headers: NO_HEADER_CHANGES,
   action: { kind: 'redirect', status: 301, scheme: 'https', host: undefined, port: undefined, path: undefined, stripQuery: false },
 }
 

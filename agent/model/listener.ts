@@ -137,9 +137,10 @@ export type HttpConnectionManager = {
   readonly explicitProxy: boolean
 }
 
+/** `name`: what routes call it. `off`: it does nothing where no route switches it on (http_filters[].disabled). */
 export type HttpFilter =
-  | { readonly kind: 'rbac'; readonly name: string; readonly policy: Policy }
-  | { readonly kind: 'fault'; readonly fault: Fault | undefined }
+  | { readonly kind: 'rbac'; readonly name: string; readonly policy: Policy; readonly off?: boolean }
+  | { readonly kind: 'fault'; readonly name: string; readonly fault: Fault | undefined; readonly off?: boolean }
   | { readonly kind: 'cors' }
   /** Deny every request: an inbound filter that meshlet does not implement. */
-  | { readonly kind: 'blocked'; readonly name: string; readonly reason: string }
+  | { readonly kind: 'blocked'; readonly name: string; readonly reason: string; readonly off?: boolean }

@@ -41,8 +41,9 @@ export type HeaderValues = string | readonly string[] | undefined
  */
 export function matchesHeader(match: HeaderMatch, values: HeaderValues): boolean {
   const { test } = match
-  if (test.kind === 'present') return (values !== undefined) !== match.invert
-  if (test.kind === 'absent') return (values === undefined) !== match.invert
+  const isThere = values !== undefined || match.missingAsEmpty
+  if (test.kind === 'present') return isThere !== match.invert
+  if (test.kind === 'absent') return !isThere !== match.invert
   // Envoy: a missing header never matches a value test, inverted or not, unless it is to count as empty.
   const subject = values ?? (match.missingAsEmpty ? '' : undefined)
   if (subject === undefined) return false

@@ -29,10 +29,15 @@ export type Route = {
   readonly match: RouteMatch
   readonly action: RouteAction
   readonly headers: HeaderChanges
-  /** RBAC per route (typed_per_filter_config): replaces the filter's own policy; `disabled` switches it off. */
-  readonly policy: Policy | 'disabled' | undefined
-  readonly fault: Fault | undefined
+  /** What it says to filters of its listener, by their names (typed_per_filter_config); left out where that is nothing. */
+  readonly filters?: RouteFilters
 }
+export type RouteFilters = ReadonlyMap<string, RouteFilter>
+/**
+ * To one filter. `off`: whether it is left out, whatever the listener says. `policy` and `fault`: in place of the filter's own, `undefined` in them is none at all;
+ * where neither is given, the filter does here what it does elsewhere.
+ */
+export type RouteFilter = { readonly off: boolean; readonly policy?: { readonly value: Policy | undefined }; readonly fault?: { readonly value: Fault | undefined } }
 
 export type RouteMatch = {
   readonly path: PathMatch
@@ -84,7 +89,7 @@ export type HashSource = { readonly kind: 'header' | 'cookie' | 'query'; readonl
 /** Applied in the order remove, add. Names lower case. */
 export type HeaderChanges = { readonly request: HeaderEdit; readonly response: HeaderEdit }
 export type HeaderEdit = { readonly remove: readonly string[]; readonly add: readonly HeaderAdd[] }
-export type HeaderAdd = { readonly name: string; readonly value: string; readonly how: 'append' | 'overwrite' | 'if-absent' }
+export type HeaderAdd = { readonly name: string; readonly value: string; readonly how: 'append' | 'overwrite' | 'if-absent' | 'overwrite-present'; readonly keepEmpty?: boolean }
 export const NO_HEADER_CHANGES: HeaderChanges = { request: { remove: [], add: [] }, response: { remove: [], add: [] } }
 
 /** envoy.config.route.v3.RetryPolicy. */

@@ -53,7 +53,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.WeightedCluster': 'clusters runtime_key_prefix',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': `name weight ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RetryPolicy': 'retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
-  'envoy.config.core.v3.HeaderValueOption': 'header append append_action',
+  'envoy.config.core.v3.HeaderValueOption': 'header append append_action keep_empty_value',
   'envoy.extensions.filters.http.fault.v3.HTTPFault': 'delay abort headers',
   'envoy.extensions.filters.common.fault.v3.FaultDelay': 'fixed_delay percentage',
   'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status percentage',

@@ -34,7 +34,7 @@ function added(at: At, option: HeaderValueOption): HeaderAdd | undefined {
   if (/[\0\r\n]/.test(value)) { at.in('header').in('value').issue('contains a line break or NUL'); return undefined }
   for (const operator of parseSubstitution(value).unknown) at.in('header').in('value').ignore(`${operator} stays as it is`)
   const how = howOf(at, option)
-  return name === undefined || how === undefined ? undefined : { name, value, how }
+  return name === undefined || how === undefined ? undefined : { name, value, how, ...(option.keepEmptyValue ? { keepEmpty: true } : {}) }
 }
 
 function howOf(at: At, option: HeaderValueOption): HeaderAdd['how'] | undefined {
@@ -43,7 +43,7 @@ function howOf(at: At, option: HeaderValueOption): HeaderAdd['how'] | undefined 
     case Append.APPEND_IF_EXISTS_OR_ADD: return option.append === false ? 'overwrite' : 'append'
     case Append.ADD_IF_ABSENT: return 'if-absent'
     case Append.OVERWRITE_IF_EXISTS_OR_ADD: return 'overwrite'
-    case Append.OVERWRITE_IF_EXISTS: at.in('append_action').ignore('OVERWRITE_IF_EXISTS: the header is not set'); return undefined
+    case Append.OVERWRITE_IF_EXISTS: return 'overwrite-present'
     default: at.in('append_action').issue('unknown value'); return undefined
   }
 }

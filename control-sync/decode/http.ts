@@ -164,6 +164,7 @@ export function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter 
   const any = configOf(at, from)
   const here = at.in('typed_config')
   const type = typeNameOf(any)
+  const off = from.disabled ? { off: true } : {}
   if (type === 'envoy.extensions.filters.http.router.v3.Router' || type === '' && from.name === 'envoy.filters.http.router') return undefined
   if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors' }
   if (OBSERVING_HTTP_FILTERS.has(effectiveType(here, any))) {
@@ -173,15 +174,18 @@ export function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter 
   const rbac = unpack(here, any, RBACSchema)
   if (rbac) {
     noteIgnored(here, RBACSchema, rbac)
-    return { kind: 'rbac', name: from.name, policy: (from.disabled ? undefined : policyOf(here, rbac)) ?? PASS }
+    return { kind: 'rbac', name: from.name, policy: policyOf(here, rbac) ?? PASS, ...off }
   }
   const fault = unpack(here, any, HTTPFaultSchema)
   if (fault) {
     noteIgnored(here, HTTPFaultSchema, fault)
-    return { kind: 'fault', fault: from.disabled ? undefined : faultOf(here, fault) }
+    return { kind: 'fault', name: from.name, fault: faultOf(here, fault), ...off }
   }
-  if (from.disabled) { at.ignore('disabled'); return undefined }
   const what = effectiveType(here, any) || unconfigured(from)
+  if (from.disabled) {
+    at.ignore(unknown === 'blocks' ? `${what} is not implemented, and disabled: where a route switches it on, everything is refused` : 'disabled')
+    return unknown === 'blocks' ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented`, ...off } : undefined
+  }
   at.ignore(`${what} is not implemented${unknown === 'blocks' ? ': everything is refused' : ''}`)
   if (unknown === 'blocks') return { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented` }
   at.skip(skippedExtension(what))

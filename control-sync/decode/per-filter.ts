@@ -1,7 +1,10 @@
-/** typed_per_filter_config: what a route, virtual host or table says to the filters of the listener. The nearest one counts, as in Envoy. */
+/**
+ * typed_per_filter_config: what a route, virtual host or table says to the filters of the listener, by the filters' names. As in Envoy the nearest one counts, and
+ * says nothing to filters of another name: it may switch off one of two policies, and not the other.
+ */
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Policy } from '../../agent/model/policy.ts'
-import type { Fault } from '../../agent/model/route.ts'
+import type { RouteFilter, RouteFilters } from '../../agent/model/route.ts'
 import { FilterConfigSchema } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { HTTPFaultSchema } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACPerRouteSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
@@ -11,49 +14,50 @@ import { faultOf } from './fault.ts'
 import { policyOf } from './policy.ts'
 import { skippedExtension } from './skipped.ts'
 
-export type PerFilter = { readonly policy: Policy | 'disabled' | undefined; readonly fault: Fault | undefined }
-
-const RBAC_FILTER = 'envoy.filters.http.rbac'
 const REFUSE_ALL: Policy = { action: 'allow', rules: [], shadow: undefined }
 
 /** @param outer what the enclosing table or virtual host says. */
-export function perFilter(at: At, configs: Readonly<Record<string, Any>>, outer: PerFilter): PerFilter {
-  let made = outer
-  for (const [name, any] of Object.entries(configs)) made = { ...made, ...one(at.in('typed_per_filter_config').item(name), name, any) }
-  return made
-}
-export const NO_PER_FILTER: PerFilter = { policy: undefined, fault: undefined }
-
-function one(at: At, name: string, any: Any): Partial<PerFilter> {
-  const wrapped = unpack(at, any, FilterConfigSchema)
-  if (wrapped?.disabled) {
-    if (name === RBAC_FILTER) return { policy: 'disabled' }
-    at.ignore('only the RBAC filter can be switched off')
-    return {}
+export function perFilter(at: At, configs: Readonly<Record<string, Any>>, outer: RouteFilters): RouteFilters {
+  let made: Map<string, RouteFilter> | undefined
+  for (const [name, any] of Object.entries(configs)) {
+    made ??= new Map(outer)
+    made.set(name, { ...outer.get(name), ...one(at.in('typed_per_filter_config').item(name), any) })
   }
+  return made ?? outer
+}
+export const NO_PER_FILTER: RouteFilters = new Map()
+
+/** Whatever is said to a filter switches it on, except that it is switched off. */
+function one(at: At, any: Any): RouteFilter {
+  const wrapped = unpack(at, any, FilterConfigSchema)
+  if (wrapped?.disabled) return { off: true }
+  if (wrapped && !wrapped.config) at.issue('neither switches the filter off nor holds a configuration')
   const inner = wrapped ? wrapped.config : any
-  switch (effectiveType(at, inner)) {
+  const type = effectiveType(at, inner)
+  switch (type) {
+    // `config: {}` switches on what the listener has.
+    case '': return { off: false }
     // As a TypedStruct, too, which is not read: everything is refused.
-    case RBACPerRouteSchema.typeName: return rbac(at, name, inner)
+    case RBACPerRouteSchema.typeName: return { off: false, policy: { value: rbac(at, inner) } }
     case HTTPFaultSchema.typeName: {
       const fault = unpack(at, inner, HTTPFaultSchema)
       if (fault) noteIgnored(at, HTTPFaultSchema, fault)
-      return { fault: fault && faultOf(at, fault) }
+      return { off: false, fault: { value: fault && faultOf(at, fault) } }
     }
     default:
-      at.ignore(`${effectiveType(at, inner)} per route is not implemented`)
-      at.skip(skippedExtension(effectiveType(at, inner)))
-      return {}
+      at.ignore(`${type} per route is not implemented`)
+      at.skip(skippedExtension(type))
+      return { off: false }
   }
 }
 
-function rbac(at: At, name: string, any: Any | undefined): Partial<PerFilter> {
+/** Undefined: none at all, as an empty RBACPerRoute says. */
+function rbac(at: At, any: Any | undefined): Policy | undefined {
   const config = unpack(at, any, RBACPerRouteSchema)
-  if (!config) return { policy: REFUSE_ALL }
-  // meshlet has one override for all RBAC filters of a listener; under another name it could switch off what it does not mean.
-  if (name !== RBAC_FILTER || config.$unknown?.length) {
-    at.ignore(`only for the filter name ${RBAC_FILTER}: everything is refused`)
-    return { policy: REFUSE_ALL }
+  if (!config) return REFUSE_ALL
+  if (config.$unknown?.length) {
+    at.ignore('holds what meshlet does not know: everything is refused')
+    return REFUSE_ALL
   }
-  return { policy: (config.rbac && policyOf(at.in('rbac'), config.rbac)) ?? 'disabled' }
+  return config.rbac && policyOf(at.in('rbac'), config.rbac)
 }

@@ -2,7 +2,7 @@
  * envoy.config.route.v3.RouteConfiguration → RouteTable, one virtual host at a time: a mesh has thousands of them, an edge node asks for few.
  * They are checked when they come, in steps between which traffic goes on, and decoded when they are first asked for.
  */
-import type { RouteConfig, VirtualHost } from '../../agent/model/route.ts'
+import type { RouteConfig, RouteFilters, VirtualHost } from '../../agent/model/route.ts'
 import type { Decoded, RawResource } from '../../agent/model/snapshot.ts'
 import { RouteTable } from '../../agent/model/tables.ts'
 import { viewOf } from '../kept-resource.ts'
@@ -11,7 +11,7 @@ import { RouteConfigurationSchema } from '../proto/gen/envoy/config/route/v3/rou
 import { nextField } from '../wire.ts'
 import { At, noteIgnored, type ReadFile } from './at.ts'
 import { LazyHosts, type Span } from './lazy-hosts.ts'
-import { NO_PER_FILTER, perFilter, type PerFilter } from './per-filter.ts'
+import { NO_PER_FILTER, perFilter } from './per-filter.ts'
 import { readable } from './readable.ts'
 import { blockedHost, blockedTable, routeConfig, virtualHost } from './route.ts'
 
@@ -23,7 +23,7 @@ const LARGE_HOST_BYTES = 64 * 1024
 const ROUTES_A_STEP = 250
 
 /** `blocked`: why no host of the table may be served, when something outside of them is not understood. */
-type Outer = { readonly config: RouteConfig; readonly filters: PerFilter; readonly blocked?: string }
+type Outer = { readonly config: RouteConfig; readonly filters: RouteFilters; readonly blocked?: string }
 
 /** Undefined for what is no protobuf. A host that cannot be taken is there and refuses what is asked of it. */
 export function routeTable(raw: RawResource, readFile: ReadFile | undefined): RouteTable | undefined {
@@ -82,7 +82,7 @@ function outerOf(at: At, outside: Uint8Array): Outer {
 }
 
 /** Some routes per step. */
-function* largeHost(at: At, bytes: Uint8Array, filters: PerFilter): Generator<void, VirtualHost> {
+function* largeHost(at: At, bytes: Uint8Array, filters: RouteFilters): Generator<void, VirtualHost> {
   const { outside, routes, forRoutes } = splitHost(bytes)
   let host: VirtualHost | undefined
   const all: VirtualHost['routes'][number][] = []
@@ -114,7 +114,7 @@ function splitHost(bytes: Uint8Array): { readonly outside: Uint8Array; readonly 
   return { outside: Buffer.concat(outside), routes, forRoutes: Buffer.concat(forRoutes) }
 }
 
-function hostOf(at: At, bytes: Uint8Array, filters: PerFilter, first = 0): VirtualHost {
+function hostOf(at: At, bytes: Uint8Array, filters: RouteFilters, first = 0): VirtualHost {
   const { message, unreadable } = readable(VirtualHostSchema, bytes)
   noteIgnored(at, VirtualHostSchema, message)
   if (unreadable.length === 0) return virtualHost(at, message, filters, first)

@@ -1,6 +1,6 @@
 /** envoy.config.route.v3.RouteConfiguration → RouteConfig. */
 import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
-import type { PathMatch, Route, RouteConfig, RouteMatch, VirtualHost } from '../../agent/model/route.ts'
+import type { PathMatch, Route, RouteConfig, RouteFilters, RouteMatch, VirtualHost } from '../../agent/model/route.ts'
 import {
   RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
 } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
@@ -8,7 +8,7 @@ import { RouteConfigurationSchema, type RouteConfiguration } from '../proto/gen/
 import { fieldName, refuse, hasUnknown, type At } from './at.ts'
 import { headerChanges } from './header-changes.ts'
 import { headerMatches, queryMatch, regex } from './matchers.ts'
-import { NO_PER_FILTER, perFilter, type PerFilter } from './per-filter.ts'
+import { NO_PER_FILTER, perFilter } from './per-filter.ts'
 import { retryPolicy } from './retry.ts'
 import { routeAction } from './route-action.ts'
 import { runtimeFraction } from './values.ts'
@@ -38,16 +38,16 @@ export function blockedHost({ name, domains }: Pick<VirtualHost, 'name' | 'domai
 }
 
 function blockedRoute(name: string, match: RouteMatch, reason: string): Route {
-  return { name, match, action: { kind: 'blocked', reason }, headers: NO_HEADER_CHANGES, policy: undefined, fault: undefined }
+  return { name, match, action: { kind: 'blocked', reason }, headers: NO_HEADER_CHANGES }
 }
 
 /** @param first number of the first of the routes: a large host comes in pieces */
-export function virtualHost(at: At, from: XVirtualHost, outer: PerFilter, first = 0): VirtualHost {
+export function virtualHost(at: At, from: XVirtualHost, outer: RouteFilters, first = 0): VirtualHost {
   const domains = from.domains.map((d) => d.toLowerCase())
   return at.piece(() => wholeHost(at, from, domains, outer, first), (reason) => blockedHost({ name: from.name, domains }, reason))
 }
 
-function wholeHost(at: At, from: XVirtualHost, domains: readonly string[], outer: PerFilter, first: number): VirtualHost {
+function wholeHost(at: At, from: XVirtualHost, domains: readonly string[], outer: RouteFilters, first: number): VirtualHost {
   if (from.domains.length === 0) at.in('domains').issue('is empty')
   if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
   if (from.$unknown?.some(({ no }) => no === ROUTE_SPECIFIERS)) at.in('route_specifiers').issue('is not supported')
@@ -73,12 +73,12 @@ const MATCHER = 21
 const ROUTE_SPECIFIERS = 26
 
 /** With an issue it refuses what it may be meant for; other requests go on to the routes behind it. */
-function route(at: At, from: XRoute, outer: PerFilter): Route {
+function route(at: At, from: XRoute, outer: RouteFilters): Route {
   let match = EVERYTHING
   return at.piece(() => {
     match = routeMatch(at.in('match'), from.match)
-    const { policy, fault } = perFilter(at, from.typedPerFilterConfig, outer)
-    return { name: from.name, match, action: routeAction(at, from), headers: headerChanges(at, from), policy, fault }
+    const filters = perFilter(at, from.typedPerFilterConfig, outer)
+    return { name: from.name, match, action: routeAction(at, from), headers: headerChanges(at, from), ...(filters.size === 0 ? {} : { filters }) }
   }, (reason) => blockedRoute(from.name, match, reason))
 }
 

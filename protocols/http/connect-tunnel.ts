@@ -22,7 +22,7 @@ export function planConnect(input: PlanInput): Plan {
     ...input, upgrade: undefined, http: { ...input.http, filters: [] },
     request: { method: 'CONNECT', path: '/', authority: request.authority, scheme: request.scheme, header: (name) => request.header(name), values: (name) => (request.values ?? request.header).call(request, name) },
   })
-  if (byHost.kind !== 'forward' || (byHost.routed.route.policy !== undefined && byHost.routed.route.policy !== 'disabled')) return plan
+  if (byHost.kind !== 'forward' || [...byHost.routed.route.filters?.values() ?? []].some((f) => f.policy?.value)) return plan
   return { ...byHost, delayMs: plan.delayMs, shadow: plan.shadow }
 }
 

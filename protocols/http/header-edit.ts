@@ -14,7 +14,7 @@ const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 
 /**
  * Applies the edits in place, each one's removals before its additions. Envoy's order of the edits is weighted cluster, route,
- * virtual host, route table. An addition whose value comes out empty is left out.
+ * virtual host, route table. An addition whose value comes out empty is left out, unless it is to be kept.
  */
 export function editHeaders(headers: string[], edits: readonly HeaderEdit[], facts: SubstitutionFacts): void {
   for (const edit of edits) {
@@ -61,10 +61,11 @@ export function setHeader(headers: string[], name: string, value: string): void 
 
 function addHeader(headers: string[], add: HeaderAdd, facts: SubstitutionFacts): void {
   const value = valueOf(add, facts)
-  if (value === '') return
+  if (value === '' && !add.keepEmpty) return
   switch (add.how) {
     case 'append': headers.push(add.name, value); return
     case 'overwrite': setHeader(headers, add.name, value); return
+    case 'overwrite-present': if (headerValue(headers, add.name) !== undefined) setHeader(headers, add.name, value); return
     case 'if-absent': if (headerValue(headers, add.name) === undefined) headers.push(add.name, value); return
     default: add.how satisfies never
   }

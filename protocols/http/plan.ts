@@ -7,8 +7,7 @@ import type { Random } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
-import type { Policy } from '../../agent/model/policy.ts'
-import type { ForwardAction, HeaderEdit, RetryPolicy, Route, RouteAction, RouteConfig } from '../../agent/model/route.ts'
+import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig } from '../../agent/model/route.ts'
 import { RouteTable, type Tables } from '../../agent/model/tables.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../authz.ts'
 import { headerValues, matchRoute, pathText, pickCluster, type RequestFacts, type Routed } from '../router.ts'
@@ -71,9 +70,12 @@ export function planExchange(input: PlanInput): Plan {
   const routed = table && matchRoute(table, input.request, input.random)
   const common = { delayMs: 0, shadow: undefined as readonly ShadowDecision[] | undefined, routeName: routed?.route.name ?? '' }
   for (const filter of input.http.filters) {
+    if (filter.kind === 'cors') continue
+    const own = routed?.route.filters?.get(filter.name)
+    if (own ? own.off : filter.off) continue
     switch (filter.kind) {
       case 'rbac': {
-        const policy = policyFor(filter.policy, routed?.route)
+        const policy = own?.policy ? own.policy.value : filter.policy
         if (!policy) break
         const facts = authzFacts(input)
         if (policy.shadow) common.shadow = [...common.shadow ?? [], ...shadowDecisions([policy], facts)]
@@ -82,14 +84,13 @@ export function planExchange(input: PlanInput): Plan {
         break
       }
       case 'fault': {
-        const injected = decideFault(routed?.route.fault ?? filter.fault, input.request, input.random)
+        const injected = decideFault(own?.fault ? own.fault.value : filter.fault, input.request, input.random)
         if (!injected) break
         common.delayMs += injected.delayMs
         if (injected.abort) return { ...common, kind: 'answer', status: injected.abort.status, body: 'fault filter abort', location: undefined, responseEdits: [], fault: injected.abort }
         break
       }
       case 'blocked': return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, common)
-      case 'cors': break
       default: filter satisfies never
     }
   }
@@ -124,12 +125,6 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
     }
     default: return action satisfies never
   }
-}
-
-/** Envoy: typed_per_filter_config of the route replaces the filter's own policy or switches it off. */
-function policyFor(own: Policy, route: Route | undefined): Policy | undefined {
-  if (route?.policy === 'disabled') return undefined
-  return route?.policy ?? own
 }
 
 function authzFacts({ client, request }: PlanInput): AuthzFacts {

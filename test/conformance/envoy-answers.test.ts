@@ -11,6 +11,7 @@ import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { freePorts } from '../../deploy/tools/free-ports.ts'
 import { sample } from '../helpers/resources.ts'
+import { FILTER_ROWS } from '../helpers/route-filters.ts'
 import { askAt, Both, type Ask, type Codec, type Seen } from '../protocols/http/both.ts'
 import { envoyBinary } from './peers.ts'
 import { start, temporaryFolder } from './programs.ts'
@@ -20,11 +21,12 @@ const header = (name: string, exact: string, more: JsonObject = {}): JsonObject 
 const rbac = (action: string, permission: JsonObject): JsonObject => ({ typed_per_filter_config: { 'envoy.filters.http.rbac': {
   '@type': type('extensions.filters.http.rbac.v3.RBACPerRoute'), rbac: { rules: { action, policies: { p: { permissions: [permission], principals: [{ any: true }] } } } },
 } } })
+const typed = (config: JsonObject | undefined): JsonObject => (config ? { typed_per_filter_config: config } : {})
 const forward = (more: JsonObject = {}): JsonObject => ({ route: { cluster: 'origin', ...more } })
 const grpc: Ask = { method: 'POST', path: '/hang', body: 'x', fields: [['content-type', 'application/grpc']] }
 const utf8 = (text: string): string => Buffer.from(text).toString('latin1')
 
-type Row = { readonly name: string; readonly listener?: JsonObject; readonly host?: JsonObject; readonly route?: JsonObject; readonly ask: Ask; readonly only?: Codec }
+type Row = { readonly name: string; readonly listener?: JsonObject; readonly filters?: readonly JsonObject[]; readonly table?: JsonObject; readonly host?: JsonObject; readonly route?: JsonObject; readonly ask: Ask; readonly only?: Codec }
 /** The virtual host is named after its row. */
 const ROWS: readonly Row[] = [
   ...[['0', '1'], ['1', '0'], ['1', '1'], ['1,0'], ['0,1'], ['0'], []].flatMap((values): Row[] => ['DENY', 'ALLOW'].flatMap((action): Row[] => [false, true].map((invert) => ({
@@ -59,6 +61,16 @@ const ROWS: readonly Row[] = [
   { name: 'grpc-older', route: forward({ max_grpc_timeout: '0s' }), ask: { ...grpc, fields: [...grpc.fields!, ['grpc-timeout', '200m']] } },
   ...[200, 404, 429, 500, 503].map((status): Row => ({ name: `direct-${status}`, route: { direct_response: { status, body: { inline_string: 'no' } } }, ask: grpc })),
   { name: 'redirect-grpc', route: { redirect: { host_redirect: 'b' } }, ask: grpc },
+  ...FILTER_ROWS.map(({ name, filters, table, host, route }): Row => ({
+    name: name.replace(/\W+/g, '-'), filters, ask: {}, table: typed(table), host: typed(host), route: { ...forward(), ...typed(route) },
+  })),
+  ...Object.entries({ present: { present_match: true }, absent: { present_match: false }, any: {}, empty: { string_match: { exact: '' } } }).flatMap(([name, match]): Row[] => [[], ['']].flatMap((values): Row[] => [false, true].flatMap((invert): Row[] => [false, true].map((missing) => ({
+    name: `${name}${invert ? '-not' : ''}${missing ? '-or-missing' : ''}-${values.length}`, host: rbac('DENY', { header: { name: 'x', ...match, invert_match: invert, treat_missing_header_as_empty: missing } }), ask: { fields: values.map((v) => ['x', v] as const) },
+  }))))),
+  ...['APPEND_IF_EXISTS_OR_ADD', 'ADD_IF_ABSENT', 'OVERWRITE_IF_EXISTS_OR_ADD', 'OVERWRITE_IF_EXISTS'].flatMap((action): Row[] => [[], ['1'], ['1', '2']].map((values) => ({
+    name: `add-${action.toLowerCase().replaceAll('_', '-')}-${values.length}`, route: { ...forward(), request_headers_to_add: [{ header: { key: 'x', value: 'new' }, append_action: action }] }, ask: { fields: values.map((v) => ['x', v] as const) },
+  }))),
+  { name: 'keep-empty', route: { ...forward(), request_headers_to_add: [{ header: { key: 'x-z', value: '%REQ(no)%' }, keep_empty_value: true }, { header: { key: 'x', value: '%REQ(no)%' } }] }, ask: {} },
   { name: 'refused-grpc', host: rbac('DENY', { any: true }), ask: grpc },
 ]
 
@@ -68,8 +80,8 @@ function listenerOf(row: Row, port: number, more: JsonObject = {}): JsonObject {
     '@type': type('config.listener.v3.Listener'), name: row.name, traffic_direction: 'INBOUND', address: { socket_address: { address: '127.0.0.1', port_value: port } },
     filter_chains: [{ filters: [{ name: 'hcm', typed_config: {
       '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'), stat_prefix: 's', normalize_path: true, merge_slashes: true, ...row.listener, ...more,
-      http_filters: [{ name: 'envoy.filters.http.rbac', typed_config: { '@type': type('extensions.filters.http.rbac.v3.RBAC') } }, { name: 'envoy.filters.http.router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } }],
-      route_config: { name: 'r', virtual_hosts: [{ name: row.name, domains: [row.name], routes: [{ match: { prefix: '/' }, ...(row.route ?? forward()) }], ...row.host }] },
+      http_filters: [...row.filters ?? [{ name: 'envoy.filters.http.rbac', typed_config: { '@type': type('extensions.filters.http.rbac.v3.RBAC') } }], { name: 'envoy.filters.http.router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } }],
+      route_config: { name: 'r', virtual_hosts: [{ name: row.name, domains: [row.name], routes: [{ match: { prefix: '/' }, ...(row.route ?? forward()) }], ...row.host }], ...row.table },
     } }] }],
   }
 }
@@ -82,7 +94,7 @@ function managerOf(row: Row): HttpConnectionManager {
   return codec.http
 }
 /** What is compared: text of local answers is each one's own. */
-const seenBy = (seen: Seen | undefined): unknown => seen && { method: seen.method, url: seen.url, host: seen.headers.host, fields: Object.keys(seen.headers).filter((name) => name === 'x_y' || name === 'x-z') }
+const seenBy = (seen: Seen | undefined): unknown => seen && { method: seen.method, url: seen.url, host: seen.headers.host, fields: Object.keys(seen.headers).filter((name) => name === 'x_y' || name === 'x-z'), x: seen.headers['x'] }
 
 test('the same requests, the same answers', async (t) => {
   const seen: Seen[] = []

@@ -11,7 +11,7 @@ const regex = (source: string): SafeRegex => compileRegex(source) as SafeRegex
 const exact = (value: string): StringMatch => ({ kind: 'exact', value, ignoreCase: false })
 const route = (name: string, path: PathMatch, over: Partial<RouteMatch> = {}): Route => ({
   name, match: { path, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined, ...over },
-  action: { kind: 'direct', status: 200, body: '' }, headers: NO_HEADER_CHANGES, policy: undefined, fault: undefined,
+  action: { kind: 'direct', status: 200, body: '' }, headers: NO_HEADER_CHANGES,
 })
 const table = (...routes: Route[]): RouteTable => new RouteTable({
   name: 't', ignorePortInHost: true, headers: NO_HEADER_CHANGES,

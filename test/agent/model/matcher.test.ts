@@ -42,3 +42,9 @@ for (const { name, match, text, want } of [
   test(`received bytes against configured text: ${name}`, () => assert.equal(matchesString(match, asText(text)), want))
 }
 test('asciiLowerCase leaves everything but A to Z', () => assert.equal(asciiLowerCase('ÄBC\u212aZ'), 'Äbc\u212az'))
+
+test('treat_missing_header_as_empty: then it is there, for tests of presence, too (Envoy 1.40)', () => {
+  for (const kind of ['present', 'absent'] as const) for (const invert of [false, true]) {
+    assert.equal(matchesHeader({ name: 'x', test: { kind }, invert, missingAsEmpty: true }, undefined), (kind === 'present') !== invert, `${kind}, ${invert}`)
+  }
+})

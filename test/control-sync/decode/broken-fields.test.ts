@@ -159,7 +159,7 @@ function weakerTable(was: RouteConfig, is: RouteConfig, path: string): string | 
       if (String(n) !== route) { if (!same(r, now)) return `host ${i}, route ${n} is not as it was sent`; continue }
       if (now.action.kind === 'blocked') continue
       if (!same(r.match, now.match)) return `host ${i}, route ${n}: its match is another and it serves`
-      if (!same(r.policy, now.policy) && !isRefusing(now.policy)) return `host ${i}, route ${n}: its policy is another`
+      if (!same(r.filters, now.filters) && !isRefusing([...now.filters ?? []]) && !/fault/.test(path)) return `host ${i}, route ${n}: its policy is another`
     }
   }
   return undefined

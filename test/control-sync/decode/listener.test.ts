@@ -140,7 +140,7 @@ test('proxy_100_continue and max_request_headers_kb are taken as they are said',
 test('an RBAC filter that is switched off or has no rules keeps its place, because a route may bring rules', () => {
   const filters = [{ ...rbac({ rules: {} }), disabled: true }, rbac({})]
   const made = codec(good({}, { filters: [http({ http_filters: filters })] }).value)
-  assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind === 'rbac' && f.policy.action), ['log', 'log'])
+  assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind === 'rbac' && [f.policy.action, f.off ?? false]), [['allow', true], ['log', false]])
 })
 test('filter_disabled: inspectors look at no connection that it names, in every form that Envoy has; what is not understood switches nothing off', () => {
   const tlsFilter = (filter_disabled: JsonObject): JsonObject => ({ name: 'tls', typed_config: { '@type': `${T}.filters.listener.tls_inspector.v3.TlsInspector` }, filter_disabled })

@@ -95,18 +95,18 @@ test('domains are compared in lower case', () => assert.deepEqual(table(to()).vi
 const perRoute = { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute`, rbac: { rules: { action: 'DENY', policies: {} } } }
 test('RBAC per route: the nearest of table, host and route counts; an empty one switches the filter off', () => {
   const key = 'envoy.filters.http.rbac'
-  const policyAt = (...of: Parameters<typeof route>): unknown => { const { policy } = first(...of); return typeof policy === 'object' ? policy.action : policy }
+  const policyAt = (...of: Parameters<typeof route>): unknown => { const said = first(...of).filters?.get(key); return said && (said.off ? 'off' : said.policy?.value ? said.policy.value.action : said.policy && 'none') }
   assert.equal(policyAt(to()), undefined)
   assert.equal(policyAt(to(), {}, { typed_per_filter_config: { [key]: perRoute } }), 'deny')
-  assert.equal(policyAt({ ...to(), typed_per_filter_config: { [key]: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } }, { typed_per_filter_config: { [key]: perRoute } }), 'disabled')
-  assert.equal(policyAt({ ...to(), typed_per_filter_config: { [key]: { '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig', disabled: true } } }), 'disabled')
+  assert.equal(policyAt({ ...to(), typed_per_filter_config: { [key]: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } }, { typed_per_filter_config: { [key]: perRoute } }), 'none')
+  assert.equal(policyAt({ ...to(), typed_per_filter_config: { [key]: { '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig', disabled: true } } }), 'off')
 })
-test('RBAC per route for another filter name refuses instead of switching off what it does not mean', () => {
-  const { policy } = first({ ...to(), typed_per_filter_config: { other: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } })
-  assert.deepEqual(policy, { action: 'allow', rules: [], shadow: undefined })
+test('RBAC per route for another filter name is for the filter of that name', () => {
+  const { filters } = first({ ...to(), typed_per_filter_config: { other: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } })
+  assert.deepEqual([...filters ?? []], [['other', { off: false, policy: { value: undefined } }]])
 })
 test('faults: a share that is not given is 0 (Envoy), hundredths and millionths are understood', () => {
-  const fault = (f: JsonObject): unknown => first({ ...to(), typed_per_filter_config: { 'envoy.filters.http.fault': { '@type': `${T}.filters.http.fault.v3.HTTPFault`, ...f } } }).fault
+  const fault = (f: JsonObject): unknown => first({ ...to(), typed_per_filter_config: { 'envoy.filters.http.fault': { '@type': `${T}.filters.http.fault.v3.HTTPFault`, ...f } } }).filters?.get('envoy.filters.http.fault')?.fault?.value
   assert.equal(fault({}), undefined)
   assert.deepEqual(fault({ abort: { http_status: 503, percentage: { numerator: 10_000, denominator: 'MILLION' } }, delay: { fixed_delay: '2s' } }), {
     delay: { ms: 2_000, fraction: 0 }, abort: { status: 503, grpcStatus: undefined, fraction: 0.01 }, headers: [],

@@ -87,7 +87,7 @@ test('the hub hands on what meshlet does not know: bytes of a file hold it whole
 test('rules of a route that come as a TypedStruct refuse everything: they are not read', () => {
   const [kind, json] = routes({ typed_per_filter_config: { 'envoy.filters.http.rbac': { '@type': 'type.googleapis.com/xds.type.v3.TypedStruct', type_url: url('extensions.filters.http.rbac.v3.RBACPerRoute'), value: { rbac: { rules: { action: 'ALLOW' } } } } } })
   const decoded = decode(kind, pushed([kind, json]))
-  assert.deepEqual(decoded.ok && (decoded.value as unknown as { virtualHosts: { routes: { policy: unknown }[] }[] }).virtualHosts[0]!.routes[0]!.policy, { action: 'allow', rules: [], shadow: undefined })
+  assert.deepEqual(decoded.ok && (decoded.value as unknown as { virtualHosts: { routes: { filters: ReadonlyMap<string, { policy: { value: unknown } }> }[] }[] }).virtualHosts[0]!.routes[0]!.filters.get('envoy.filters.http.rbac')?.policy.value, { action: 'allow', rules: [], shadow: undefined })
 })
 
 test('our protos and Envoy\'s agree: a field has one number, name and type', () => {

@@ -314,7 +314,7 @@ test('CONNECT does not pass by a route that has a policy of its own, because a t
   await using h = new Harness()
   await h.origin()
   const guarded: Policy = { action: 'deny', rules: [], shadow: undefined }
-  const client = h.connect(manager([route(forwardTo(), { policy: guarded })], { explicitProxy: true }))
+  const client = h.connect(manager([route(forwardTo(), { filters: new Map([['r', { off: false, policy: { value: guarded } }]]) })], { explicitProxy: true }))
   await client.send('CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n')
   assert.match(await client.take(), /^HTTP\/1\.1 404 [^]*MESH_NO_ROUTE/)
 })
@@ -329,7 +329,7 @@ test('an explicit proxy takes the host from an absolute target and drops the pro
 test('a delay fault waits, an abort fault answers', async () => {
   await using h = new Harness()
   const fault = { delay: { ms: 300, fraction: 1 }, abort: { status: 418, grpcStatus: undefined, fraction: 1 }, headers: [] }
-  const client = h.connect(manager([route()], { filters: [{ kind: 'fault', fault }] }))
+  const client = h.connect(manager([route()], { filters: [{ kind: 'fault', name: 'f', fault }] }))
   await client.send(GET)
   await h.clock.advance(290)
   assert.equal(await client.take(), '')

@@ -37,7 +37,7 @@ export function forwardTo(more: Partial<ForwardAction> = {}): ForwardAction {
   return { kind: 'forward', clusters: [{ name: 'origin', weight: 1, headers: NO_HEADER_CHANGES }], timeoutMs: undefined, idleMs: undefined, retry: undefined, rewrite: { path: undefined, host: undefined }, appendForwardedHost: false, upgrades: new Map(), hash: [], ...more }
 }
 export function route(action: Route['action'] = forwardTo(), more: Partial<Route> = {}): Route {
-  return { name: 'r', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, action, headers: NO_HEADER_CHANGES, policy: undefined, fault: undefined, ...more }
+  return { name: 'r', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, action, headers: NO_HEADER_CHANGES, ...more }
 }
 export function manager(routes: readonly Route[] = [route()], more: Partial<HttpConnectionManager> = {}, host: Partial<VirtualHost> = {}): HttpConnectionManager {
   const virtualHost: VirtualHost = { name: 'v', domains: ['*'], routes, retry: undefined, headers: NO_HEADER_CHANGES, includeAttemptCount: false, ...host }

@@ -19,6 +19,7 @@ for (const { name, got, want } of [
   { name: 'append adds a line', got: edited(['a', '1'], [], ['a', '2', 'append']), want: ['a', '1', 'a', '2'] },
   { name: 'overwrite leaves one line', got: edited(['a', '1', 'b', '2', 'a', '3'], [], ['a', '4', 'overwrite']), want: ['b', '2', 'a', '4'] },
   { name: 'if-absent does nothing to what is there', got: edited(['a', '1'], [], ['a', '2', 'if-absent'], ['b', '3', 'if-absent']), want: ['a', '1', 'b', '3'] },
+  { name: 'overwrite-present is for what is there', got: edited(['a', '1', 'a', '2'], [], ['a', '3', 'overwrite-present'], ['b', '3', 'overwrite-present']), want: ['a', '3'] },
   { name: 'removals come first', got: edited(['a', '1'], ['a'], ['a', '2', 'if-absent']), want: ['a', '2'] },
   { name: 'an empty value is left out', got: edited([], [], ['a', '%REQ(x-none)%', 'append']), want: [] },
   { name: 'values are substituted', got: edited([], [], ['a', 'x %REQ(x-a)% %PROTOCOL%', 'append']), want: ['a', 'x va HTTP/1.1'] },
@@ -26,6 +27,11 @@ for (const { name, got, want } of [
   { name: 'no line break gets into a value', got: edited([], [], ['a', 'x\r\nb: y', 'append']), want: [] },
 ]) test(`editHeaders: ${name}`, () => assert.deepEqual(got, want))
 
+test('an empty value is kept where it is to be (keep_empty_value)', () => {
+  const headers: string[] = []
+  editHeaders(headers, [{ remove: [], add: [{ name: 'a', value: '%REQ(x-none)%', how: 'append', keepEmpty: true }] }], facts)
+  assert.deepEqual(headers, ['a', ''])
+})
 test('several edits apply in the order given', () => {
   const headers: string[] = []
   editHeaders(headers, [{ remove: [], add: [{ name: 'a', value: '1', how: 'append' }] }, { remove: ['a'], add: [{ name: 'a', value: '2', how: 'append' }] }], facts)

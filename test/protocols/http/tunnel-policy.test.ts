@@ -41,7 +41,7 @@ for (const kind of ['websocket', 'connect'] as const) {
     { name: 'DENY of somebody else', now: settings(kind, undefined, { filters: rbac(policy('deny', user('c'))) }), cut: false },
     { name: 'a filter that is not implemented', now: settings(kind, undefined, { filters: [{ kind: 'blocked', name: 'x', reason: 'x' }] }), cut: true },
     { name: 'nothing', now: settings(kind), cut: false },
-    { name: 'a fault', now: settings(kind, undefined, { filters: [{ kind: 'fault', fault: { delay: undefined, abort: { status: 503, grpcStatus: undefined, fraction: 1 }, headers: [] } }] }), cut: false },
+    { name: 'a fault', now: settings(kind, undefined, { filters: [{ kind: 'fault', name: 'f', fault: { delay: undefined, abort: { status: 503, grpcStatus: undefined, fraction: 1 }, headers: [] } }] }), cut: false },
     { name: 'a cluster that is gone', now: settings(kind, [route(forwardTo({ clusters: [{ name: 'gone', weight: 1, headers: NO_HEADER_CHANGES }] }))]), cut: false },
   ]) test(`an open ${kind} tunnel and a push of: ${name}`, async () => {
     await using h = new Harness()
@@ -70,7 +70,7 @@ test('a policy of the route table reaches a tunnel, too (typed_per_filter_config
   await using h = new Harness()
   const table = (of: Policy | undefined): RouteTable => new RouteTable({
     name: 'r', ignorePortInHost: false, headers: NO_HEADER_CHANGES,
-    virtualHosts: [{ name: 'v', domains: ['*'], routes: [route(forwardTo(), { policy: of })], retry: undefined, headers: NO_HEADER_CHANGES, includeAttemptCount: false }],
+    virtualHosts: [{ name: 'v', domains: ['*'], routes: [route(forwardTo(), of ? { filters: new Map([['r', { off: false, policy: { value: of } }]]) } : {})], retry: undefined, headers: NO_HEADER_CHANGES, includeAttemptCount: false }],
   })
   const tables = (of: Policy | undefined): ReturnType<typeof tablesOf> => tablesOf([cluster()], { routes: () => table(of) })
   h.tables.swap(tables(undefined))
