@@ -10,6 +10,9 @@ export type RequestFacts = {
   readonly path: string
   readonly authority: string
   readonly scheme: string
+  /** What it asks to switch to, and the length of its body: 0 = none or not known. */
+  readonly upgrade?: string | undefined
+  readonly bodyLength?: number
   /** Lower-case name; several values come joined with ','. */
   header(name: string): string | undefined
   /** The same, each line by itself. Left out where no header has several. */
@@ -47,7 +50,8 @@ export function pickCluster(action: { readonly clusters: readonly WeightedCluste
 
 /** What header matchers of routes, faults and policies ask: text, each line by itself, pseudo headers included. */
 export function headerValues(request: RequestFacts, name: string): HeaderValues {
-  const found = name.charCodeAt(0) !== COLON && name !== 'host' && request.values ? request.values(name) : headerOrPseudo(request, name)
+  const isField = name.charCodeAt(0) !== COLON && name !== 'host' && request.values !== undefined
+  const found = isField ? request.values!(name) ?? framingField(request, name) : headerOrPseudo(request, name)
   return typeof found === 'object' ? found.map(asText) : found && asText(found)
 }
 
@@ -59,7 +63,17 @@ export function headerOrPseudo(request: RequestFacts, name: string): string | un
     case ':scheme': return request.scheme
     case ':authority':
     case 'host': return request.authority
-    default: return request.header(name)
+    default: return request.header(name) ?? framingField(request, name)
+  }
+}
+
+/** Fields that a codec keeps for itself, as the endpoint will get them. Rules that keep WebSockets out, or lead them elsewhere, ask for them. */
+function framingField({ upgrade, bodyLength = 0 }: RequestFacts, name: string): string | undefined {
+  switch (name) {
+    case 'upgrade': return upgrade
+    case 'connection': return upgrade === undefined ? undefined : 'upgrade'
+    case 'content-length': return bodyLength > 0 ? String(bodyLength) : undefined
+    default: return undefined
   }
 }
 

@@ -15,7 +15,7 @@ import { finishAccess, type ExchangeRecord } from './exchange-record.ts'
 import { isFinalStatus, isInformational } from './framing.ts'
 import { prepareRequestHeaders } from './forwarded.ts'
 import { requestHash } from './hash.ts'
-import { hasUnderscored, removeUnderscored } from './header-edit.ts'
+import { hasUnderscored, removeUnderscored, setHeader } from './header-edit.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type Downstream, type HttpCall, type PendingCall, type RequestHead, type ResponseHead, type Sent, type UpstreamRequest } from './message.ts'
 import { answerHead, upstreamRequest, type HeaderFacts } from './outgoing.ts'
 import { planExchange, type ForwardPlan, type Plan } from './plan.ts'
@@ -193,9 +193,9 @@ export class Exchange implements CallEvents, Timed {
   onCall(call: HttpCall): void {
     this.#pending = undefined
     this.#call = call
-    this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this.#headerFacts())
-    const outgoing = this.#plan!.routed.virtualHost.includeAttemptCount
-      ? { ...this.#outgoing, headers: [...this.#outgoing.headers, 'x-envoy-attempt-count', String(this.record.tries)] } : this.#outgoing
+    const outgoing = this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this.#headerFacts())
+    // In place of what the proxy before us, or the try before this one, has counted.
+    if (this.#plan!.routed.virtualHost.includeAttemptCount) setHeader(this.request.headers, 'x-envoy-attempt-count', String(this.record.tries))
     const body = this.#body
     call.sendHead(outgoing, outgoing.bodyLength === 0)
     for (const chunk of body.chunks) call.sendData(chunk)
@@ -354,6 +354,9 @@ export class Exchange implements CallEvents, Timed {
 
   #openTunnel(head: ResponseHead, stream: Duplex, rest: Buffer | undefined, release: (failed: boolean) => void): void {
     const { ctx } = this.#rt
+    // The rules may have changed while the endpoint was asked.
+    const refusal = this.#refusalNow()
+    if (refusal) { stream.destroy(); release(false); this.#refuse(refusal); return }
     this.#answering = true
     // From here the tunnel's own idle time counts, not the time for an answer.
     this.#timeouts?.onlyStream()
@@ -376,9 +379,10 @@ export class Exchange implements CallEvents, Timed {
 
   /** A tunnel outlives the answer that was given to it: who would be refused now is cut off now. */
   #recheck(): void {
-    const refusal = this.#asked && refusalNow(this.#asked, this.client, this.#remoteIp, this.#rt.ctx)
+    const refusal = this.#refusalNow()
     if (refusal) this.#tunnel?.abort(refusal)
   }
+  #refusalNow(): MeshError | undefined { return this.#asked && refusalNow(this.#asked, this.client, this.#remoteIp, this.#rt.ctx) }
 
   /* The end. */
 

@@ -217,7 +217,10 @@ class H1Server implements ParserSink, Downstream, Deadline {
   sendContinue(): void { if (this.#phase === 'open') { this.#out.text(CONTINUE); this.flush() } }
 
   sendInformational(head: ResponseHead): void {
-    if (this.#phase === 'open' && this.#version === 'HTTP/1.1' && isInformational(head.status)) this.#out.text(responseHeadText(head.status, head.headers, ''))
+    if (this.#phase !== 'open' || this.#version !== 'HTTP/1.1' || !isInformational(head.status)) return
+    this.#out.text(responseHeadText(head.status, head.headers, ''))
+    // It is worth something before the answer only (RFC 8297).
+    this.flush()
   }
 
   sendHead(head: ResponseHead, end: boolean): void {

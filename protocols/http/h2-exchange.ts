@@ -67,6 +67,8 @@ export class H2Exchange implements Downstream, Deadline {
     stream.on('close', guarded('http2', this.broken, () => this.gone()))
     this.#touch()
     this.#exchange.start()
+    // A tunnel reads it once it is open; until then flow control holds what the client sends ahead, the end of its side among it.
+    if (this.#exchange.request.method === 'CONNECT') return
     if (ended) { this.#end(); stream.resume(); return }
     stream.on('data', guarded('http2', this.broken, (chunk: Buffer) => { this.#touch(); this.#exchange.requestData(chunk) }))
     stream.on('end', guarded('http2', this.broken, () => this.#end()))

@@ -251,3 +251,14 @@ test('an unchanged cluster keeps its connections over a swap, a changed one open
   await client.send(GET)
   assert.equal(origin.connections.length, 2)
 })
+
+test('x-envoy-attempt-count is ours: it stands once, and counts each try', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect(manager([route(forwardTo({ retry: retry() }))], {}, { includeAttemptCount: true }))
+  await client.send('GET / HTTP/1.1\r\nhost: a\r\nx-envoy-attempt-count: 7\r\n\r\n')
+  assert.deepEqual((await origin.last.take()).match(/x-envoy-attempt-count: \d/g), ['x-envoy-attempt-count: 1'])
+  await origin.answer('HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n')
+  await h.clock.advance(1_000)
+  assert.deepEqual((await origin.last.take()).match(/x-envoy-attempt-count: \d/g), ['x-envoy-attempt-count: 2'])
+})

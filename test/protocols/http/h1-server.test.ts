@@ -346,3 +346,14 @@ test('after a change of configuration the next request is served by the new chai
   await client.send(GET)
   assert.match(await client.take(), /new$/)
 })
+
+test('early hints leave before the answer (RFC 8297)', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer('HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n')
+  assert.equal(await client.take(), 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n')
+  await origin.answer(OK)
+  assert.match(await client.take(), /^HTTP\/1\.1 200 /)
+})

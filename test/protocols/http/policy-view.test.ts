@@ -6,7 +6,7 @@ import type { HeaderMatch, StringMatch } from '../../../agent/model/matcher.ts'
 import type { Permission, Policy } from '../../../agent/model/policy.ts'
 import type { VirtualHost } from '../../../agent/model/route.ts'
 import { Both, type Ask } from './both.ts'
-import { forwardTo, manager, route } from './harness.ts'
+import { forwardTo, GET, Harness, manager, route } from './harness.ts'
 
 const exact = (value: string, ignoreCase = false): StringMatch => ({ kind: 'exact', value, ignoreCase })
 const header = (name: string, match: StringMatch): Permission => ({ kind: 'header', header: { name, test: { kind: 'string', match }, invert: false, missingAsEmpty: false } satisfies HeaderMatch })
@@ -83,5 +83,30 @@ for (const codec of ['http1', 'http2'] as const) {
     const both = await Both.start(t, manager([route({ kind: 'redirect', status: 301, scheme: undefined, host: undefined, port: undefined, path: { kind: 'full', value: '/p' }, stripQuery: false })]))
     const location = async (proto?: string): Promise<string | undefined> => (await both.ask(codec, { path: '/x', fields: proto === undefined ? [] : [['x-forwarded-proto', proto]] })).headers['location']
     assert.deepEqual([await location(), await location('https'), await location('HTTPS'), await location('ftp')], ['http://a/p', 'https://a/p', 'https://a/p', 'http://a/p'])
+  })
+}
+
+for (const [name, value] of [['upgrade', 'websocket'], ['connection', 'upgrade']] as const) {
+  test(`fields of an upgrade are seen by policies and routes: ${name}`, async () => {
+    await using h = new Harness()
+    const origin = await h.origin()
+    const ask = 'GET / HTTP/1.1\r\nhost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n'
+    const refused = h.connect(manager([route()], { upgrades: ['websocket'], filters: deny(header(name, exact(value))) }))
+    await refused.send(ask)
+    assert.match(await refused.take(), /^HTTP\/1\.1 403 /)
+    const only = route(forwardTo(), { match: { ...route().match, headers: [{ name, test: { kind: 'string', match: exact(value) }, invert: false, missingAsEmpty: false }] } })
+    const routed = h.connect(manager([only], { upgrades: ['websocket'] }))
+    await routed.send(ask)
+    assert.match(await origin.last.take(), /upgrade: websocket/)
+    const plain = h.connect(manager([only], { upgrades: ['websocket'] }))
+    await plain.send(GET)
+    assert.match(await plain.take(), /^HTTP\/1\.1 404 /)
+  })
+}
+for (const codec of ['http1', 'http2'] as const) {
+  test(`the length of a body is seen by policies over ${codec}`, async (t) => {
+    const both = await Both.start(t, manager([route(forwardTo())], { filters: deny(header('content-length', exact('2'))) }))
+    const ask = async (body: string): Promise<number> => (await both.ask(codec, { method: 'POST', body, ...(codec === 'http2' ? { fields: [['content-length', String(body.length)]] as const } : {}) })).status
+    assert.deepEqual([await ask('x'), await ask('xx')], [200, 403])
   })
 }
