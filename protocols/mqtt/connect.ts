@@ -115,15 +115,16 @@ function changeShare({ shares }: BrokerState, session: Session, owner: Owner, ad
 }
 
 /**
- * Whether the session is another's and starts anew. One without a connection that nobody proved to own gives way to who proves something: whoever is
- * first with a name could else keep its owner out. So does one whose owner is known by a listener that is gone, for it can never come back. What has
+ * Whether the session is another's and starts anew. One that nobody proved to own gives way to who proves something, with its connection: whoever is
+ * first with a name could else keep its owner out. So does one without a connection whose owner is known by a listener that is gone, for it can never come back. What has
  * expired waits for its deletion only.
  * @throws MESH_MQTT_NOT_OWNER where it does not give way
  */
 function belongsToAnother({ counters, policiesOf }: BrokerState, session: Session, owner: Owner): boolean {
   const { owner: its, link, expirySec } = session
   if (!its || isSameOwner(its, owner)) return false
-  if (!link && (expirySec === 0 || (its.kind === 'anonymous' && owner.kind !== 'anonymous') || (its.kind !== 'spiffe' && policiesOf(its.listener).length === 0))) return true
+  if (its.kind === 'anonymous' && owner.kind !== 'anonymous') return true
+  if (!link && (expirySec === 0 || (its.kind !== 'spiffe' && policiesOf(its.listener).length === 0))) return true
   counters.foreignIds.value++
   throw new MeshError('MESH_MQTT_NOT_OWNER', `the session of client id ${session.clientId} belongs to ${ownerText(its)}, and this is ${ownerText(owner)}`)
 }

@@ -117,6 +117,28 @@ test('whoever proves an identity starts anew where nobody proved one, and inheri
   assert.equal((await back.connect({ clientId: 'pump-1', ...KEEP })).reason, 0x87)
 })
 
+test('who is connected with a name and proves nothing does not keep its owner out either, and leaves nothing to it', async () => {
+  for (const keep of [KEEP, { cleanStart: true }]) {
+    const t = new TestBroker()
+    const squatter = t.open({ listener: 'plain', policy: RULES })
+    await squatter.connect({ clientId: 'pump-1', ...keep })
+    await squatter.subscribe('open/a', { qos: 1 })
+    const another = t.open({ listener: 'plain-2', policy: RULES })
+    assert.equal((await another.connect({ clientId: 'pump-1' })).reason, 0x87, 'nobody proves anything: the first one has it')
+    const pump = t.open({ spiffe: PUMP, policy: RULES })
+    const answer = await pump.connect({ clientId: 'pump-1', ...KEEP })
+    assert.deepEqual([answer.reason, answer.sessionPresent], [0, false])
+    assert.equal((await squatter.outcome).error?.code, 'MESH_MQTT_TAKEN_OVER')
+    const publisher = t.open({ policy: RULES })
+    await publisher.connect({ clientId: '' })
+    publisher.publish('open/a', 'hi', { qos: 1, packetId: 1 })
+    assert.deepEqual(await publisher.seen(), ['puback #1'])
+    assert.deepEqual(await pump.seen(), [])
+    const again = t.open({ listener: 'plain', policy: RULES })
+    assert.equal((await again.connect({ clientId: 'pump-1', ...keep })).reason, 0x87)
+  }
+})
+
 test('an owner who was known by a listener that is gone gives way, and leaves nothing; one with a SPIFFE id does not', async () => {
   const t = new TestBroker()
   await t.open({ listener: 'old name' }).connect({ clientId: 'x', ...KEEP })
