@@ -35,7 +35,7 @@ const FATAL = 60
 /** One line each because somebody wanted it. */
 const UNLIMITED = new Set(['http.access', 'log.left-out'])
 /** Who caused a line. */
-const CLIENT_FIELDS = ['peer', 'ip', 'clientId', 'conn'] as const
+const CLIENT_FIELDS = ['peer', 'ip', 'clientId', 'node', 'conn'] as const
 /** What a line is about; a thousand refused resources are a thousand things. */
 const SUBJECT_FIELDS = ['listener', 'cluster', 'kind', 'name', 'host', 'address', 'server', 'file', 'part', 'what', 'queue', 'filter', 'problem'] as const
 

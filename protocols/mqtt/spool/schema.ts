@@ -22,7 +22,7 @@ INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id
   FROM session, json_each(CASE WHEN json_valid(session.body) THEN session.body ELSE '{}' END, '$.subscriptions') WHERE type = 'object' AND json_extract(value, '$.filter') IS NOT NULL;
 UPDATE session SET body = json_remove(body, '$.subscriptions') WHERE json_valid(body);
 `, `
-UPDATE OR REPLACE inbound SET client_id = char(0) || client_id WHERE client_id LIKE 'bridge/%';
+UPDATE OR REPLACE inbound SET client_id = char(0) || client_id WHERE client_id GLOB 'bridge/*' AND client_id NOT IN (SELECT client_id FROM session);
 `]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
