@@ -7,7 +7,7 @@
  * everybody's in a deny rule.
  */
 import type { MqttPolicy, MqttRule } from '../../agent/model/mqtt-policy.ts'
-import { covers, matches, overlap, sharedOf } from './topics.ts'
+import { coversLevels, type Levels, overlapLevels, sharedOf } from './topics.ts'
 
 export type Client = {
   readonly clientId: string
@@ -26,8 +26,8 @@ export interface Authorizer {
   readonly restrictsReceiving: boolean
 }
 
-/** `topics` undefined = all of them. */
-type Compiled = { readonly allow: boolean; readonly topics: readonly string[] | undefined }
+/** `topics` undefined = all of them. Split once: one packet may ask for a hundred thousand filters. */
+type Compiled = { readonly allow: boolean; readonly topics: readonly Levels[] | undefined }
 
 const MAX_REMEMBERED_TOPICS = 256
 
@@ -46,8 +46,9 @@ export function createAuthorizer({ rules }: Pick<MqttPolicy, 'rules'>, client: C
       if (!subscribe) return true
       const shared = sharedOf(filter)
       if (shared === 'invalid') return false
-      const inner = shared?.filter ?? filter
-      return subscribe.find(({ allow, topics }) => !topics || topics.some((t) => (allow ? covers(t, inner) : overlap(t, inner))))?.allow ?? false
+      const inner = (shared?.filter ?? filter).split('/')
+      for (const { allow, topics } of subscribe) if (!topics || isAmong(topics, inner, allow ? coversLevels : overlapLevels)) return allow
+      return false
     },
   }
 }
@@ -58,11 +59,21 @@ function byTopic(rules: readonly Compiled[] | undefined): (topic: string) => boo
   return (topic) => {
     const known = remembered.get(topic)
     if (known !== undefined) return known
-    const may = rules.find((rule) => !rule.topics || rule.topics.some((filter) => matches(filter, topic)))?.allow ?? false
+    const may = isAllowed(rules, topic.split('/'))
     if (remembered.size >= MAX_REMEMBERED_TOPICS) remembered.clear()
     remembered.set(topic, may)
     return may
   }
+}
+
+function isAllowed(rules: readonly Compiled[], topic: Levels): boolean {
+  for (const { allow, topics } of rules) if (!topics || isAmong(topics, topic, coversLevels)) return allow
+  return false
+}
+
+function isAmong(topics: readonly Levels[], asked: Levels, compare: typeof coversLevels): boolean {
+  for (const one of topics) if (compare(one, asked)) return true
+  return false
 }
 
 function compiled({ action, topics, principals, clientIds, effect }: MqttRule, client: Client): Compiled[] {
@@ -70,11 +81,11 @@ function compiled({ action, topics, principals, clientIds, effect }: MqttRule, c
   if (clientIds.length > 0 && !clientIds.includes(client.clientId)) return []
   const allow = effect === 'allow'
   if (action === 'connect' || topics.length === 0) return [{ allow, topics: undefined }]
-  const filled: string[] = []
+  const filled: Levels[] = []
   for (const topic of topics) {
     const text = substituted(effect === 'deny' ? topic.split('/').map(anyUser).join('/') : topic, client)
     if (text === 'unsafe' && !allow) return [{ allow, topics: undefined }]
-    if (typeof text === 'object') filled.push(text.filter)
+    if (typeof text === 'object') filled.push(text.filter.split('/'))
   }
   return filled.length === 0 ? [] : [{ allow, topics: filled }]
 }

@@ -1,5 +1,8 @@
 /** Topic names and filters (MQTT 5.0 §4.7): what is well-formed, what matches what, and shared subscriptions' names (§4.8.2). Pure. */
 
+/** A filter or topic between its slashes. */
+export type Levels = readonly string[]
+
 /** Splits off `$share/<group>/`. Undefined for an ordinary filter; 'invalid' for a malformed shared one [MQTT-4.8.2-1, -2]. */
 export function sharedOf(filter: string): { readonly group: string; readonly filter: string } | undefined | 'invalid' {
   if (!filter.startsWith('$share/')) return filter === '$share' ? 'invalid' : undefined
@@ -35,9 +38,11 @@ export function matches(filter: string, topic: string): boolean {
 }
 
 /** Whether every topic that `inner` matches is matched by `outer`. `inner` may be a plain topic. */
-export function covers(outer: string, inner: string): boolean {
-  const [a, b] = [outer.split('/'), inner.split('/')]
-  if (isWildcard(a[0]) && inner.startsWith('$')) return false
+export function covers(outer: string, inner: string): boolean { return coversLevels(outer.split('/'), inner.split('/')) }
+
+/** The same of filters that are split already, for whoever asks many times about the same. */
+export function coversLevels(a: Levels, b: Levels): boolean {
+  if (isWildcard(a[0]) && isOfServer(b[0])) return false
   for (let i = 0; ; i++) {
     if (a[i] === '#') return true // also the parent level itself (§4.7.1.2)
     if (i >= a.length || i >= b.length) return a.length === b.length
@@ -46,9 +51,10 @@ export function covers(outer: string, inner: string): boolean {
 }
 
 /** Whether some topic is matched by both. */
-export function overlap(one: string, other: string): boolean {
-  const [a, b] = [one.split('/'), other.split('/')]
-  if ((isWildcard(a[0]) && other.startsWith('$')) || (isWildcard(b[0]) && one.startsWith('$'))) return false
+export function overlap(one: string, other: string): boolean { return overlapLevels(one.split('/'), other.split('/')) }
+
+export function overlapLevels(a: Levels, b: Levels): boolean {
+  if ((isWildcard(a[0]) && isOfServer(b[0])) || (isWildcard(b[0]) && isOfServer(a[0]))) return false
   for (let i = 0; ; i++) {
     if (a[i] === '#' || b[i] === '#') return true
     if (i >= a.length || i >= b.length) return a.length === b.length
@@ -56,4 +62,5 @@ export function overlap(one: string, other: string): boolean {
   }
 }
 
+const isOfServer = (level: string | undefined): boolean => level?.startsWith('$') ?? false
 const isWildcard = (level: string | undefined): boolean => level === '+' || level === '#'
