@@ -126,7 +126,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     checkStanding(caller, what, this.#p)
     const name = this.#started?.node.name
     if (what === 'end' || name === undefined) return
-    const lost = registry.lostName({ name, spiffeUri: caller.spiffeId.uri, holder: holderOf(caller), jti: caller.jti })
+    const lost = registry.lostName({ name, spiffeUri: caller.spiffeId.uri, holder: holderOf(caller), jti: caller.jti, nowMs: this.#p.clock.wallMs() })
     if (lost !== undefined) throw new MeshError('MESH_CONTROL_FORBIDDEN', `the node name ${name} ${lost}`)
   }
 

@@ -131,24 +131,33 @@ export class Registry implements Disposable {
   }
 
   /** @returns why a stream that claimed the name may not have it any more; a name that nobody has (`devices forget`) is left to it until somebody comes */
-  lostName(c: Omit<NameClaim, 'nodeId' | 'ip' | 'nowMs'>): string | undefined {
+  lostName(c: Omit<NameClaim, 'nodeId' | 'ip'>): string | undefined {
     return this.#all('SELECT 1 FROM devices WHERE name = ?', c.name).length ? this.#whyNot(c) : undefined
   }
 
   /** A name is never had by coming first: the token says which names its bearers may have, and a name that matches a pattern belongs to one device. */
-  #whyNot({ name, spiffeUri, holder, jti }: Omit<NameClaim, 'nodeId' | 'ip' | 'nowMs'>): string | undefined {
+  #whyNot({ name, spiffeUri, holder, jti, nowMs }: Omit<NameClaim, 'nodeId' | 'ip'>): string | undefined {
     const known = this.#all<{ spiffeUri: string; holder: string | null }>('SELECT spiffe_uri AS spiffeUri, holder FROM devices WHERE name = ?', name)[0]
     if (known && known.spiffeUri !== spiffeUri) return `belongs to ${known.spiffeUri}`
     const nodes = (jti === undefined ? undefined : this.token(jti))?.nodes ?? undefined
     if (nodes === undefined) return known && (known.holder === null || known.holder === holder) ? undefined : 'stands in no join token of this identity'
     if (!matchesNode(nodes, name)) return `is not one that the join token is for (${nodes})`
     if (isExact(nodes)) return undefined
-    // A device's first stream may begin before it has its certificate.
-    if (known && known.holder !== null && known.holder !== holder && known.holder !== TOKEN_HOLDER + jti) return 'belongs to another device of this identity'
+    if (known && known.holder !== null && known.holder !== holder && !this.#mayFollow(known.holder, jti!, nowMs)) return 'belongs to another device of this identity'
     const other = this.#all<{ name: string }>('SELECT name FROM devices WHERE holder = ? AND name <> ?', holder, name)[0]
     if (other && !holder.startsWith(TOKEN_HOLDER)) return `is another than ${other.name}, which the device has already`
     const count = this.#all<{ n: number }>('SELECT count(*) AS n FROM devices WHERE spiffe_uri = ?', spiffeUri)[0]!.n
     return !known && count >= MAX_NAMES_PER_IDENTITY ? `would be one more than ${MAX_NAMES_PER_IDENTITY} of one identity` : undefined
+  }
+
+  /**
+   * Whether a bearer of the token may take a name over from its holder: a device's first stream may begin before it has its certificate, and one that
+   * was away for longer than its certificate lived comes back with a new key.
+   */
+  #mayFollow(holder: string, jti: string, nowMs: number): boolean {
+    if (holder === TOKEN_HOLDER + jti) return true
+    const newest = this.#all<{ jti: string | null; notAfterMs: number }>('SELECT jti, not_after_ms AS notAfterMs FROM certificates WHERE device = ? ORDER BY not_after_ms DESC LIMIT 1', holder)[0]
+    return newest !== undefined && newest.jti === jti && newest.notAfterMs <= nowMs
   }
 
   /** What a running hub has seen of its devices since the last call, in one transaction; it says that the hub lives, too. */

@@ -78,6 +78,15 @@ test('of a pattern, each device has one name and each name one device; a token f
   assert.match(registry.claimName({ ...claim, name: 'gw-3', holder: 'token:j1' })!, /another device/, 'from then on the token alone is not enough')
 })
 
+test('of a pattern, a device whose certificate has run out comes back with a new key and the same token; before, and with another token, nobody', () => {
+  using registry = withTokens('gw-*', 'gw-*')
+  registry.addCertificate({ serial: 's1', spiffeUri: SPIFFE, jti: 'j1', device: 'key-1', ip: '', issuedMs: 1, notAfterMs: 500 })
+  assert.equal(registry.claimName({ ...claim, name: 'gw-1' }), undefined)
+  assert.match(registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', nowMs: 499 })!, /another device/)
+  assert.match(registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', jti: 'j2', nowMs: 500 })!, /another device/)
+  assert.equal(registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', nowMs: 500 }), undefined)
+})
+
 test('a name that a device had before names were bound stays its own', () => {
   using registry = withTokens('*', null)
   registry.claimName(claim)
