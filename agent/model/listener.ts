@@ -111,6 +111,8 @@ export type HttpConnectionManager = {
   readonly requestId: 'keep-or-make' | 'keep-external' | 'none'
   readonly normalizePath: boolean
   readonly mergeSlashes: boolean
+  /** What becomes of %2F and %5C in a path (path_with_escaped_slashes_action); left out: they stay. */
+  readonly escapedSlashes?: 'refuse' | 'unescape' | undefined
   /** Lower case, e.g. `websocket`. */
   readonly upgrades: readonly string[]
   readonly streamIdleMs: number | undefined

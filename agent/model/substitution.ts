@@ -1,6 +1,11 @@
-/** Envoy's substitution format, for the operators that Istio puts into header values (envoy "access log operators"). Pure. */
+/** Envoy's substitution format, for the operators of header values (envoy "access log operators"). Pure. */
+import { timeText } from './time-text.ts'
+import type { PeerIdentity } from './identity.ts'
 
 export type SubstitutionFacts = {
+  /** The client as trusted hops tell it, else the TCP peer. */
+  readonly client: { readonly host: string; readonly port: number }
+  /** The TCP peer. */
   readonly remote: { readonly host: string; readonly port: number }
   readonly local: { readonly host: string; readonly port: number }
   /** HTTP/1.0, HTTP/1.1 or HTTP/2. */
@@ -8,6 +13,14 @@ export type SubstitutionFacts = {
   /** Wall milliseconds. */
   readonly startedMs: number
   readonly serverName: string
+  /** '' = none. */
+  readonly routeName: string
+  /** '' = none. */
+  readonly cluster: string
+  /** 0 = there is none yet. */
+  readonly status: number
+  /** Who the client proved to be. */
+  readonly peer: PeerIdentity | undefined
   /** Request header, lower-case name, pseudo names included. */
   readonly request: (name: string) => string | undefined
   /** Response header; only when a response is edited. */
@@ -18,7 +31,7 @@ export type SubstitutionFacts = {
 export type Substitution = { readonly parts: readonly (string | Operator)[]; readonly unknown: readonly string[] }
 type Operator = (facts: SubstitutionFacts) => string | undefined
 
-const TOKEN = /%%|%([A-Z_]+)(?:\(([^)%]*)\))?(?::(\d+))?%/g
+const TOKEN = /%%|%([A-Z_][A-Z_0-9]*)(?:\(([^)]*)\))?(?::(\d+))?%/g
 
 /** Never throws; a lone `%` stands for itself. */
 export function parseSubstitution(text: string): Substitution {
@@ -27,16 +40,22 @@ export function parseSubstitution(text: string): Substitution {
   let literal = ''
   let at = 0
   for (const token of text.matchAll(TOKEN)) {
-    literal += text.slice(at, token.index)
+    literal += plain(text.slice(at, token.index), unknown)
     at = token.index + token[0].length
     const operator = token[0] === '%%' ? '%' : operatorOf(token[1]!, token[2], token[3])
     if (typeof operator === 'function') { if (literal) parts.push(literal); parts.push(operator); literal = '' }
     else literal += operator ?? token[0]
     if (operator === undefined) unknown.push(token[0])
   }
-  literal += text.slice(at)
+  literal += plain(text.slice(at), unknown)
   if (literal) parts.push(literal)
   return { parts, unknown }
+}
+
+/** A `%` that starts no operator: Envoy refuses it, here it stays and is told. */
+function plain(text: string, unknown: string[]): string {
+  if (text.includes('%')) unknown.push(text.slice(text.indexOf('%')))
+  return text
 }
 
 /** What is absent becomes empty, as Envoy does for header values. */
@@ -53,14 +72,28 @@ function operatorOf(name: string, argument: string | undefined, maxChars: string
 }
 
 function wholeOperator(name: string, argument: string | undefined): Operator | undefined {
-  if (name === 'REQ' && argument) { const find = firstOf(argument); return (facts) => find(facts.request) }
-  if (name === 'RESP' && argument) { const find = firstOf(argument); return (facts) => facts.response && find(facts.response) }
+  if ((name === 'REQ' || name === 'REQUEST_HEADER') && argument) { const find = firstOf(argument); return (facts) => find(facts.request) }
+  if ((name === 'RESP' || name === 'RESPONSE_HEADER') && argument) { const find = firstOf(argument); return (facts) => facts.response && find(facts.response) }
+  if (name === 'START_TIME' && argument) {
+    const text = timeText(argument)
+    return text && ((f) => text(f.startedMs))
+  }
   if (argument !== undefined) return undefined
   switch (name) {
-    case 'DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT': return (f) => f.remote.host
-    case 'DOWNSTREAM_REMOTE_ADDRESS': return (f) => `${f.remote.host}:${f.remote.port}`
+    case 'DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT': return (f) => f.client.host
+    case 'DOWNSTREAM_REMOTE_ADDRESS': return (f) => hostPort(f.client)
+    case 'DOWNSTREAM_REMOTE_PORT': return (f) => String(f.client.port)
+    case 'DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT': return (f) => f.remote.host
+    case 'DOWNSTREAM_DIRECT_REMOTE_ADDRESS': return (f) => hostPort(f.remote)
+    case 'DOWNSTREAM_PEER_URI_SAN': return (f) => f.peer?.uriSans.join(',')
+    case 'DOWNSTREAM_PEER_DNS_SAN': return (f) => f.peer?.dnsSans.join(',')
+    case 'DOWNSTREAM_PEER_SUBJECT': return (f) => f.peer?.subject
+    case 'DOWNSTREAM_PEER_FINGERPRINT_256': return (f) => f.peer?.sha256
+    case 'ROUTE_NAME': return (f) => f.routeName
+    case 'UPSTREAM_CLUSTER': return (f) => f.cluster
+    case 'RESPONSE_CODE': return (f) => String(f.status)
     case 'DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT': return (f) => f.local.host
-    case 'DOWNSTREAM_LOCAL_ADDRESS': return (f) => `${f.local.host}:${f.local.port}`
+    case 'DOWNSTREAM_LOCAL_ADDRESS': return (f) => hostPort(f.local)
     case 'DOWNSTREAM_LOCAL_PORT': return (f) => String(f.local.port)
     case 'PROTOCOL': return (f) => f.protocol
     case 'REQUESTED_SERVER_NAME': return (f) => f.serverName
@@ -68,6 +101,8 @@ function wholeOperator(name: string, argument: string | undefined): Operator | u
     default: return undefined
   }
 }
+
+function hostPort({ host, port }: { readonly host: string; readonly port: number }): string { return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}` }
 
 /** `X?Y`: header X, or Y where X is absent. */
 function firstOf(argument: string): (header: (name: string) => string | undefined) => string | undefined {

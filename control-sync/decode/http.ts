@@ -37,7 +37,7 @@ export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConne
     serverName: serverName(at.in('server_name'), from.serverName), useRemoteAddress: from.useRemoteAddress ?? false, xffTrustedHops: from.xffNumTrustedHops,
     skipXffAppend: from.skipXffAppend, appendForwardedPort: from.appendXForwardedPort,
     requestId: from.generateRequestId === false ? 'none' : from.preserveExternalRequestId ? 'keep-external' : 'keep-or-make',
-    normalizePath: from.normalizePath ?? false, mergeSlashes: from.mergeSlashes,
+    normalizePath: from.normalizePath ?? false, mergeSlashes: from.mergeSlashes, ...ESCAPED_SLASHES[from.pathWithEscapedSlashesAction],
     upgrades: from.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
     streamIdleMs: msOrNone(at.in('stream_idle_timeout'), from.streamIdleTimeout, 300_000),
     requestTimeoutMs: msOrNone(at.in('request_timeout'), from.requestTimeout, undefined),
@@ -147,13 +147,18 @@ function httpFilters(at: At, from: XManager, unknown: Unknown): readonly HttpFil
 /** Settings that are not implemented and change what policies see: rules would be compared with another text than the one that their author has in mind. */
 function misleading(from: XManager): string[] {
   const set: string[] = []
-  if (from.pathWithEscapedSlashesAction !== Slashes.KEEP_UNCHANGED && from.pathWithEscapedSlashesAction !== Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT) set.push('path_with_escaped_slashes_action')
+  if (!KNOWN_SLASHES.has(from.pathWithEscapedSlashesAction)) set.push('path_with_escaped_slashes_action')
   if (from.originalIpDetectionExtensions.length > 0) set.push('original_ip_detection_extensions')
   if (from.earlyHeaderMutationExtensions.length > 0) set.push('early_header_mutation_extensions')
   if (from.typedHeaderValidationConfig) set.push('typed_header_validation_config')
   for (const { no } of from.$unknown ?? []) { const name = MISLEADING_UNKNOWN.get(no); if (name !== undefined) set.push(name) }
   return set
 }
+/** UNESCAPE_AND_REDIRECT is not implemented. */
+const ESCAPED_SLASHES: { readonly [action in Slashes]?: Pick<HttpConnectionManager, 'escapedSlashes'> } = {
+  [Slashes.REJECT_REQUEST]: { escapedSlashes: 'refuse' }, [Slashes.UNESCAPE_AND_FORWARD]: { escapedSlashes: 'unescape' },
+}
+const KNOWN_SLASHES: ReadonlySet<Slashes> = new Set([Slashes.KEEP_UNCHANGED, Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT, Slashes.REJECT_REQUEST, Slashes.UNESCAPE_AND_FORWARD])
 /** Fields that our protos leave out. */
 const MISLEADING_UNKNOWN: ReadonlyMap<number, string> = new Map([[43, 'path_normalization_options'], [48, 'scheme_header_transformation'], [60, 'forward_client_cert_matcher'], [61, 'forward_proto_config']])
 

@@ -421,7 +421,7 @@ export class Exchange implements CallEvents, Timed {
   #isGrpc(): boolean { return isGrpc(this.request.header('content-type')) }
 
   #headerFacts(): HeaderFacts {
-    return { request: this.request, client: this.client, startedMs: this.record.startedWallMs, awaitsContinue: this.#awaitsContinue, nowMs: this.#rt.ctx.clock.wallMs() }
+    return { request: this.request, client: this.client, startedMs: this.record.startedWallMs, awaitsContinue: this.#awaitsContinue, nowMs: this.#rt.ctx.clock.wallMs(), remoteIp: this.#remoteIp, plan: this.record.plan }
   }
 }
 

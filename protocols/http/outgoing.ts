@@ -6,15 +6,20 @@ import type { HttpClient } from './client.ts'
 import { asFieldValue } from './h1-write.ts'
 import { editHeaders, headerValue, setHeader } from './header-edit.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from './message.ts'
-import type { ForwardPlan } from './plan.ts'
+import type { ForwardPlan, Plan } from './plan.ts'
 
 /** `startedMs`: wall milliseconds of the request's first byte. `awaitsContinue`: the endpoint is to say whether the body is wanted. */
-export type HeaderFacts = { readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: number; readonly awaitsContinue: boolean; readonly nowMs: number }
+export type HeaderFacts = {
+  readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: number; readonly awaitsContinue: boolean; readonly nowMs: number
+  /** As trusted hops tell it; '' = nobody was asked yet. */
+  readonly remoteIp: string
+  readonly plan: Plan | undefined
+}
 
 /** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
 export function upstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
   const { headers } = request
-  if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined)
+  if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined, 0)
   if (facts.awaitsContinue) headers.push('expect', '100-continue')
   if (plan.action.appendForwardedHost && plan.authority !== request.authority) headers.push('x-forwarded-host', request.authority)
   return {
@@ -46,7 +51,7 @@ export function answerHead(head: ResponseHead, edits: readonly HeaderEdit[], fac
     else headers.push('x-envoy-upstream-service-time', text)
   }
   if (edits.length > 0) {
-    edit(headers, edits, facts, headers)
+    edit(headers, edits, facts, headers, head.status)
     // Ours is what a text has by itself; what the configuration says of it counts (Envoy, too, sets it only where there is none).
     if (upstreamMs === undefined) keepLast(headers, 'content-type')
   }
@@ -70,10 +75,11 @@ function keepLast(headers: string[], name: string): void {
   if (last !== undefined && count > 1) setHeader(headers, name, last)
 }
 
-function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, startedMs }: HeaderFacts, response: readonly string[] | undefined): void {
+function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, startedMs, remoteIp, plan }: HeaderFacts, response: readonly string[] | undefined, status: number): void {
+  const { remote } = client.conn
   const facts: SubstitutionFacts = {
-    remote: client.conn.remote, local: client.conn.local, protocol: request.version, startedMs,
-    serverName: client.conn.tls?.serverName ?? '', request: (name) => headerOrPseudo(request, name),
+    client: remoteIp === '' || remoteIp === remote.host ? remote : { host: remoteIp, port: 0 }, remote, local: client.conn.local, protocol: request.version, startedMs,
+    serverName: client.conn.tls?.serverName ?? '', routeName: plan?.routeName ?? '', cluster: plan?.kind === 'forward' ? plan.cluster.name : '', status, peer: client.conn.tls?.peer, request: (name) => headerOrPseudo(request, name),
     ...(response ? { response: (name: string) => headerValue(response, name) } : {}),
   }
   editHeaders(headers, edits, facts)

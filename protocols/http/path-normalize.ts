@@ -4,8 +4,8 @@
  */
 import { MeshError } from '../../agent/core/errors.ts'
 
-/** The two settings of the HTTP connection manager. */
-export type PathForm = { readonly normalizePath: boolean; readonly mergeSlashes: boolean }
+/** Settings of the HTTP connection manager. `escapedSlashes`: what becomes of %2F and %5C (path_with_escaped_slashes_action); left out: nothing. */
+export type PathForm = { readonly normalizePath: boolean; readonly mergeSlashes: boolean; readonly escapedSlashes?: 'refuse' | 'unescape' | undefined }
 
 /** Two more, about the host. */
 export type HostForm = { readonly stripHostPort?: 'matching' | 'any' | undefined; readonly stripHostDot?: boolean }
@@ -23,13 +23,13 @@ export function normalizeHost(authority: string, { stripHostPort, stripHostDot }
   return stripHostPort === 'any' || (stripHostPort === 'matching' && Number(port.slice(1)) === localPort) ? name : name + port
 }
 
-/** Anything that may need work: an escape, a backslash, a control or non-ASCII character, `//` or a segment that starts with a dot. */
+/** Anything that may need work: an escape or what has to be one, a backslash, a control or non-ASCII character, `//` or a segment that starts with a dot. */
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-const SUSPECT = /[%\\#\x00-\x20\x7f-\uffff]|\/[/.]/
+const SUSPECT = /[%\\#"<>^`{|}\x00-\x20\x7f-\uffff]|\/[/.]/
 
 /**
  * @param target origin form with query; '*' and '' (CONNECT) come back as they are
- * @returns dot segments removed (RFC 3986 §5.2.4), unreserved characters unescaped (§6.2.2.2), other escapes untouched
+ * @returns dot segments removed (RFC 3986 §5.2.4), unreserved characters unescaped (§6.2.2.2), what no URI has escaped, other escapes untouched
  *   (`%2F` is data, not a separator; its hex digits keep their case as in Envoy), query untouched
  * @throws MESH_MALFORMED_INPUT for what servers read in different ways: a fragment, a backslash, a control character, an escape
  *   that is incomplete, NUL or an overlong UTF-8 form
@@ -40,6 +40,7 @@ export function normalizePath(target: string, form: PathForm): string {
   if (target.charCodeAt(0) !== 47) return target
   const query = target.indexOf('?')
   let path = query < 0 ? target : target.slice(0, query)
+  if (form.escapedSlashes !== undefined && /%(?:2f|5c)/i.test(path)) path = slashesOf(path, form)
   if (form.normalizePath) path = withoutDotSegments(unescaped(path))
   if (form.mergeSlashes) path = path.replace(/\/{2,}/g, '/')
   return query < 0 ? path : path + target.slice(query)
@@ -48,12 +49,20 @@ export function normalizePath(target: string, form: PathForm): string {
 function unescaped(path: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\\\x00-\x20\x7f]/.test(path)) throw refused('a backslash, space or control character')
+  // As Envoy does: a rule about `/a%7Cb` is about `/a|b`, too.
+  path = path.replace(/["<>^`{|}]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
   if (!path.includes('%')) return path
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) throw refused('an incomplete escape (RFC 3986 §2.1)')
   if (/%00/.test(path)) throw refused('an escaped NUL')
   // C0 and C1 start only overlong forms, E0 80–9F and F0 80–8F are overlong, F5 and above start nothing (RFC 3629 §3).
   if (/%(?:c[01]|e0%[89]|f0%8|f[5-9a-f])/i.test(path)) throw refused('an overlong UTF-8 escape (RFC 3629 §3)')
   return path.replace(/%(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/gi, (escape) => String.fromCharCode(parseInt(escape.slice(1), 16)))
+}
+
+/** Before the path is normalised, as in Envoy, which reads a backslash as a slash then. */
+function slashesOf(path: string, form: PathForm): string {
+  if (form.escapedSlashes === 'refuse') throw refused('an escaped slash (path_with_escaped_slashes_action)')
+  return path.replace(/%(?:2f|5c)/gi, (escape) => (form.normalizePath || escape[1] === '2' ? '/' : '\\'))
 }
 
 /** RFC 3986 §5.2.4 for a path that starts with a slash; `..` above the root stays at the root. */

@@ -22,7 +22,7 @@ export function redirectLocation(action: RedirectAction, match: RouteMatch, requ
 
 function authorityOf(action: RedirectAction, scheme: string, request: { readonly scheme: string; readonly authority: string }): string {
   const host = action.host ?? request.authority
-  if (action.port !== undefined) return `${withoutAnyPort(host)}${action.port === DEFAULT_PORT[scheme] ? '' : `:${action.port}`}`
+  if (action.port !== undefined) return `${withoutAnyPort(host)}:${action.port}`
   // http://host:80 redirected to https must not become https://host:80.
   const stale = scheme !== request.scheme && action.host === undefined ? DEFAULT_PORT[request.scheme] : undefined
   return stale !== undefined && host.endsWith(`:${stale}`) ? withoutAnyPort(host) : host

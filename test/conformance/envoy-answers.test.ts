@@ -38,6 +38,15 @@ const ROWS: readonly Row[] = [
   { name: 'deny-post', host: rbac('DENY', header(':method', 'POST')), ask: { method: 'post' }, only: 'http1' },
   { name: 'fragment', ask: { path: '/a#b' } }, { name: 'dots', ask: { path: '/a/../b' } }, { name: 'slashes', ask: { path: '/a//b' } }, { name: 'nul', ask: { path: '/%00' } }, { name: 'escaped-slash', ask: { path: '/a%2fb' } },
   { name: 'raw-path', ask: { path: utf8('/grün') }, only: 'http1' },
+  ...['"', '<', '>', '^', '`', '{', '|', '}'].map((c): Row => ({ name: `odd-${c.charCodeAt(0)}`, ask: { path: `/a${c}b` } })),
+  ...['REJECT_REQUEST', 'UNESCAPE_AND_FORWARD'].flatMap((action): Row[] => [true, false].flatMap((normalize): Row[] => ['/a%2fb', '/a%5Cb', '/a%2F..%2fb', '/a?x=%2f'].map((path, i) => ({
+    name: `${action.toLowerCase().replaceAll('_', '-')}-${normalize}-${i}`, listener: { path_with_escaped_slashes_action: action, normalize_path: normalize }, ask: { path },
+  })))),
+  ...['%START_TIME(%Y-%m-%d %a %b %y)%', '%ROUTE_NAME%', '%UPSTREAM_CLUSTER%', '%RESPONSE_CODE%', '%REQUEST_HEADER(x-z)%', '%DOWNSTREAM_PEER_URI_SAN%', '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%'].map((value, i): Row => ({
+    name: `says-${i}`, route: { ...forward(), request_headers_to_add: [{ header: { key: 'x', value: `<${value}>` } }] }, ask: { fields: [['x-z', '1']] },
+  })),
+  { name: 'client-of-hops', listener: { use_remote_address: true, xff_num_trusted_hops: 1 }, route: { ...forward(), request_headers_to_add: [{ header: { key: 'x', value: '%DOWNSTREAM_REMOTE_ADDRESS%' } }] }, ask: { fields: [['x-forwarded-for', '9.9.9.9']] } },
+  ...[80, 443].map((port): Row => ({ name: `redirect-port-${port}`, route: { redirect: { https_redirect: true, port_redirect: port } }, ask: {} })),
   { name: 'any-port', listener: { strip_any_host_port: true }, ask: { authority: 'any-port:8080' } },
   { name: 'other-port', listener: { strip_matching_host_port: true }, ask: { authority: 'other-port:1' } },
   { name: 'dot', listener: { strip_trailing_host_dot: true }, ask: { authority: 'dot.' } },

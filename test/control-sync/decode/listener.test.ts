@@ -95,14 +95,14 @@ test('a TypedStruct that claims to be an RBAC filter is not taken for one that i
 })
 test('where policies compare paths, an escaped-slash rule that meshlet does not implement refuses everything', () => {
   const filters = [rbac({ rules: { action: 'DENY', policies: {} } })]
-  const made = codec(good({}, { filters: [http({ http_filters: filters, path_with_escaped_slashes_action: 'UNESCAPE_AND_FORWARD' })] }).value)
+  const made = codec(good({}, { filters: [http({ http_filters: filters, path_with_escaped_slashes_action: 'UNESCAPE_AND_REDIRECT' })] }).value)
   assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind), ['blocked'])
 })
 for (const [field, value] of Object.entries({
   original_ip_detection_extensions: [{ name: 'x', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Ip', value: {} } }],
   early_header_mutation_extensions: [{ name: 'x', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Mutation', value: {} } }],
   typed_header_validation_config: { name: 'x', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Validator', value: {} } },
-  path_with_escaped_slashes_action: 'REJECT_REQUEST',
+  path_with_escaped_slashes_action: 'UNESCAPE_AND_REDIRECT',
 })) test(`what changes what policies see and is not implemented blocks beside policies, and is reported without: ${field}`, () => {
   const made = (filters: JsonObject[]): readonly [unknown, string] => { const { value: l, ignored } = good({}, { filters: [http({ http_filters: filters, [field]: value })] }); const c = codec(l); return [c.kind === 'http' && c.http.filters.map((f) => f.kind), ignored.join()] }
   const [kinds, report] = made([rbac({ rules: { action: 'DENY', policies: {} } })])
@@ -111,6 +111,10 @@ for (const [field, value] of Object.entries({
   const [without, told] = made([])
   assert.deepEqual(without, [])
   assert.match(told, new RegExp(`${field} \\(not implemented\\)`))
+})
+test('escaped slashes are refused or slashes where path_with_escaped_slashes_action says so', () => {
+  const of = (path_with_escaped_slashes_action: string): unknown => { const { value, ignored } = good({}, { filters: [http({ path_with_escaped_slashes_action })] }); const c = codec(value); return c.kind === 'http' && [c.http.escapedSlashes, ignored.length] }
+  assert.deepEqual(['KEEP_UNCHANGED', 'IMPLEMENTATION_SPECIFIC_DEFAULT', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD'].map(of), [[undefined, 0], [undefined, 0], ['refuse', 0], ['unescape', 0]])
 })
 test('what changes the host that policies see, and the other options of every exchange', () => {
   const of = (m: JsonObject): Record<string, unknown> => { const { value, ignored } = good({}, { filters: [http(m)] }); assert.deepEqual(ignored, []); const c = codec(value); return c.kind === 'http' ? { ...c.http } : {} }

@@ -5,7 +5,7 @@ import { parseSubstitution, substitute, type SubstitutionFacts } from '../../../
 import type { HeaderAdd } from '../../../agent/model/route.ts'
 
 const facts: SubstitutionFacts = {
-  remote: { host: '192.0.2.1', port: 4000 }, local: { host: '10.0.0.1', port: 80 }, protocol: 'HTTP/1.1', startedMs: 0, serverName: 'a.example',
+  client: { host: '192.0.2.1', port: 4000 }, remote: { host: '192.0.2.9', port: 4001 }, routeName: 'r', cluster: 'c', status: 200, peer: undefined, local: { host: '10.0.0.1', port: 80 }, protocol: 'HTTP/1.1', startedMs: 0, serverName: 'a.example',
   request: (name) => ({ 'x-a': 'va', ':path': '/p' })[name],
 }
 const edited = (headers: string[], remove: string[], ...add: [name: string, value: string, how: HeaderAdd['how']][]): string[] => {
@@ -31,6 +31,10 @@ test('an empty value is kept where it is to be (keep_empty_value)', () => {
   const headers: string[] = []
   editHeaders(headers, [{ remove: [], add: [{ name: 'a', value: '%REQ(x-none)%', how: 'append', keepEmpty: true }] }], facts)
   assert.deepEqual(headers, ['a', ''])
+})
+test('who the client proved to be can be told on', () => {
+  const peer = { spiffeId: undefined, uriSans: ['spiffe://a/b', 'urn:c'], dnsSans: ['d'], subject: 'CN=e', sha256: 'f0', notAfterMs: 0 }
+  assert.equal(substitute(parseSubstitution('%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_DNS_SAN% %DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_PEER_FINGERPRINT_256%'), { ...facts, peer }), 'spiffe://a/b,urn:c d CN=e f0')
 })
 test('several edits apply in the order given', () => {
   const headers: string[] = []
@@ -60,8 +64,15 @@ for (const { text, want, unknown } of [
   { text: '%RESP(x)%', want: '' },
   { text: '%REQUESTED_SERVER_NAME%', want: 'a.example' },
   { text: 'a %UPSTREAM_METADATA(x)% b', want: 'a %UPSTREAM_METADATA(x)% b', unknown: ['%UPSTREAM_METADATA(x)%'] },
-  { text: '%START_TIME(%s)%', want: '%START_TIME(%s)%' },
-  { text: 'lone % and %', want: 'lone % and %' },
+  { text: '%START_TIME(%s)%', want: '0' },
+  { text: '%START_TIME(%a, %d %b %Y %H:%M:%S.%3f %Z)% %PROTOCOL%', want: 'Thu, 01 Jan 1970 00:00:00.000 UTC HTTP/1.1' },
+  { text: '%START_TIME(%F %T.%f)%', want: '1970-01-01 00:00:00.000000000' },
+  { text: '%START_TIME(%Q)%', want: '%START_TIME(%Q)%', unknown: ['%START_TIME(%Q)%'] },
+  { text: 'lone % and %', want: 'lone % and %', unknown: ['% and %'] },
+  { text: '%foo%', want: '%foo%', unknown: ['%foo%'] },
+  { text: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_REMOTE_PORT%', want: '192.0.2.9:4001 192.0.2.9 4000' },
+  { text: '%ROUTE_NAME% %UPSTREAM_CLUSTER% %RESPONSE_CODE% %REQUEST_HEADER(x-a)%', want: 'r c 200 va' },
+  { text: '<%DOWNSTREAM_PEER_URI_SAN%>', want: '<>' },
 ] as { text: string; want: string; unknown?: string[] }[]) {
   test(`substitution of ${text}`, () => {
     const made = parseSubstitution(text)

@@ -25,7 +25,7 @@ for (const { name, over, request, want } of [
   { name: 'to https keeps another port', over: { scheme: 'https' }, request: { ...REQUEST, authority: 'a.example:8080' }, want: 'https://a.example:8080/old/x?q=1' },
   { name: 'another host', over: { host: 'b.example' }, want: 'http://b.example/old/x?q=1' },
   { name: 'another port', over: { port: 8443, scheme: 'https' }, want: 'https://a.example:8443/old/x?q=1' },
-  { name: 'the default port is not written', over: { port: 443, scheme: 'https' }, want: 'https://a.example/old/x?q=1' },
+  { name: 'the default port is written where it is said, as in Envoy', over: { port: 443, scheme: 'https' }, want: 'https://a.example:443/old/x?q=1' },
   { name: 'IPv6 host with port', over: { port: 81 }, request: { ...REQUEST, authority: '[2001:db8::1]:80' }, want: 'http://[2001:db8::1]:81/old/x?q=1' },
   { name: 'full path keeps the query', over: { path: { kind: 'full', value: '/new' } }, want: 'http://a.example:80/new?q=1' },
   { name: 'full path with its own query', over: { path: { kind: 'full', value: '/new?z' } }, want: 'http://a.example:80/new?z' },
