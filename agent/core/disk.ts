@@ -23,7 +23,10 @@ export type FileCalls = Pick<typeof fs, 'closeSync' | 'fchmodSync' | 'fsyncSync'
 export function diskOn(calls: FileCalls): Disk {
   return {
     read(file) {
-      try { return calls.readFileSync(file) } catch (err) {
+      try {
+        refuseEndless(file, calls)
+        return calls.readFileSync(file)
+      } catch (err) {
         if ((err as NodeJS.ErrnoException).code === 'ENOENT') return undefined
         throw err
       }
@@ -57,6 +60,13 @@ export function diskOn(calls: FileCalls): Disk {
 }
 
 export const systemDisk: Disk = diskOn(fs)
+
+/** A pipe that nobody writes to would hold the whole process up, a device may never end. Who names a descriptor of the command line means it. */
+function refuseEndless(file: string, calls: FileCalls): void {
+  const found = calls.statSync(file, { throwIfNoEntry: false })
+  if (!found || found.isFile() || found.isDirectory() || /^\/(?:dev\/(?:stdin|fd\/)|proc\/self\/fd\/)/.test(file)) return
+  throw Object.assign(new Error(`${file} is a pipe or a device, no file`), { code: 'ENOTSUP' })
+}
 
 function syncFolder(folder: string, calls: FileCalls): void {
   const fd = calls.openSync(folder, 'r')
