@@ -53,7 +53,7 @@ function nodeJson(node: NodeDescription): JsonObject {
 }
 
 function anyJson(typeUrl: string, value: Uint8Array, depth: number): JsonObject {
-  const asBytes = (): JsonObject => ({ '@type': typeUrl, value: Buffer.from(value).toString('base64') })
+  const asBytes = (): JsonObject => ({ '@type': typeUrl, value: Buffer.from(hasKey(value) ? '[redacted]' : value).toString('base64') })
   const schema = depth > MAX_DEPTH ? undefined : registry().getMessage(typeUrl.slice(typeUrl.lastIndexOf('/') + 1))
   if (!schema) return asBytes()
   try {
@@ -110,6 +110,9 @@ function prepare(schema: DescMessage, message: Message, inner: Inner): void {
     for (const one of each) prepare(below, one as Message, inner)
   }
 }
+
+/** Of a type that is not known here only the text can tell: PEM (RFC 7468 §10, §11), for a key that stands in a resource nearly always does. */
+function hasKey(value: Uint8Array): boolean { return Buffer.from(value.buffer, value.byteOffset, value.byteLength).includes('PRIVATE KEY-----') }
 
 function redact(certificate: TlsCertificate): void {
   const hidden = (): TlsCertificate['privateKey'] => create(DataSourceSchema, { specifier: { case: 'inlineString', value: '[redacted]' } })

@@ -42,6 +42,20 @@ test('every golden resource comes back from the dump as it was', () => {
     }
   }
 })
+test('a private key in what does not decode is not shown either', () => {
+  const key = Buffer.from('-----BEGIN EC PRIVATE KEY-----\nTOPSECRET')
+  // Cluster{name: "c", transport_socket{name: "t", typed_config{type_url: "x/a.B", value: key}}}
+  const any = Buffer.concat([Buffer.from([0x0a, 5]), Buffer.from('x/a.B'), Buffer.from([0x12, key.length]), key])
+  const socket = Buffer.concat([Buffer.from([0x0a, 1, 0x74, 0x1a, any.length]), any])
+  const cluster = Buffer.concat([Buffer.from([0x0a, 1, 0x63, 0xc2, 0x01, socket.length]), socket])
+  const d = dump([{ kind: 'cluster', name: 'c', bytes: cluster }, { kind: 'cluster', name: 'd', bytes: Buffer.concat([Buffer.from([0xff]), key]) }])
+  for (const i of [0, 1]) {
+    const shown = JSON.stringify(at(d, 'ClustersConfigDump', 'dynamic_active_clusters', i, 'cluster'))
+    assert.match(shown, new RegExp(Buffer.from('[redacted]').toString('base64')))
+    assert.ok(!shown.includes(key.toString('base64').slice(8, 40)), shown)
+  }
+})
+
 test('an Any of an unknown type and broken bytes are shown as type URL and base64, and the rest all the same', () => {
   // Cluster{name: "c", transport_socket{name: "t", typed_config{type_url: "x/a.B", value: 0x01}}}
   const any = Buffer.concat([Buffer.from([0x0a, 5]), Buffer.from('x/a.B'), Buffer.from([0x12, 1, 1])])
