@@ -1,20 +1,29 @@
 /** The hub's loopback HTTP port: metrics for Prometheus, and whether it is ready. It changes nothing. */
 import http from 'node:http'
-import { isIP } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { MeshError } from '../../agent/core/errors.ts'
-import { guarded } from '../../agent/core/guard.ts'
+import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
 
 const MAX_HEADER_BYTES = 8 * 1024
-const MAX_CONNECTIONS = 100
+/** With one more the connection that has asked nothing for longest is closed: a probe always gets in. */
+const MAX_CONNECTIONS = 64
+const LIMITS = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 5_000, connectionsCheckingInterval: 1_000 }
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export function startHubAdmin(at: { readonly address: string; readonly port: number }, metrics: Metrics): Promise<AsyncDisposable & { readonly port: number }> {
-  const server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 5_000 })
-  server.maxConnections = MAX_CONNECTIONS
+  const server = http.createServer(LIMITS)
+  const quiet = new Set<Socket>()
+  server.on('connection', guarded('hub', (_error, socket) => { socket.destroy() }, (socket: Socket) => {
+    if (quiet.size >= MAX_CONNECTIONS) quiet.values().next().value?.destroy()
+    quiet.add(socket)
+    socket.once('close', guarded('hub', nothing, () => { quiet.delete(socket) }))
+  }))
   server.on('request', guarded('hub', (_error, req) => { req.socket.destroy() }, (req: http.IncomingMessage, res: http.ServerResponse) => {
+    quiet.delete(req.socket)
+    quiet.add(req.socket)
     const { status, body } = answer(req, metrics)
-    res.writeHead(status, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
+    res.writeHead(status, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'content-length': Buffer.byteLength(body), 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
     res.end(body)
   }))
   return new Promise((resolve, reject) => {
