@@ -121,7 +121,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   takeRoots()
 
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
-  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, files, isLinkDown }
+  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, budget, files, isLinkDown }
 
   const upstreams = scope.own(createUpstreams(ctx))
   const broker = scope.own(createBroker({ ctx, budget, durability: spool, node: config.node.name ?? facts.hostName, policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener) }))

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../agent/core/clock.ts'
 import type { Current } from '../agent/core/current.ts'
 import type { Log } from '../agent/core/log.ts'
+import type { MemoryBudget } from '../agent/core/memory-budget.ts'
 import type { Metrics } from '../agent/core/metrics.ts'
 import type { NamedFiles } from '../agent/core/named-files.ts'
 import type { Network } from '../agent/core/network.ts'
@@ -17,6 +18,8 @@ export type Context = {
   readonly tables: Current<Tables>
   readonly identity: IdentitySource
   readonly limits: Limits
+  /** Of everything that waits in memory. Left out: unlimited. */
+  readonly budget?: MemoryBudget
   /** Of this machine, for TLS settings that name some. Left out: such settings refuse. */
   readonly files?: NamedFiles
   /** Nobody tells of endpoints that went: they are then found out by their failures. Left out: never. */

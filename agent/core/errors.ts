@@ -28,6 +28,7 @@ export const CATALOGUE = {
   MESH_REQUEST_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client stopped sending in the middle of a request.' },
   MESH_CLIENT_GONE: { origin: 'downstream', retry: 'never', http: 499, flag: 'DC', remedy: 'The client closed before the answer; nothing to do here.' },
   MESH_IDLE_TIMEOUT: { origin: 'downstream', retry: 'never', http: 504, flag: 'SI', remedy: 'Nothing moved for the idle time of the listener or route.' },
+  MESH_STREAM_STALLED: { origin: 'downstream', retry: 'never', http: 503, flag: 'OM', remedy: 'The client, or the endpoint of an upload, did not take its bytes while memory or the cluster\'s max_requests was used up by such. Let it read, or raise limits.maxQueuedMemoryBytes or circuit_breakers.' },
   MESH_STREAM_DURATION: { origin: 'downstream', retry: 'never', http: 504, flag: '-', remedy: 'The exchange took longer than max_stream_duration, or than the caller\'s own grpc-timeout, permits.' },
   MESH_NO_ROUTE: { origin: 'downstream', retry: 'never', http: 404, flag: 'NR', remedy: 'No route matches host and path; meshlet config dump shows the routes.' },
   MESH_NO_CLUSTER: { origin: 'config', retry: 'never', http: 503, flag: 'NC', remedy: 'The route names a cluster that the control plane did not send.' },

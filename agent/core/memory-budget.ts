@@ -1,7 +1,7 @@
 /**
  * One bound for everything that waits in memory for somebody else: messages for receivers that do not read, bytes that a socket does not take,
  * packets that are half there. Each has a bound of its own, but their number has none, and together they would fill the machine. Whoever holds says
- * so (`take`, `give`); above the bound the parts that registered give something up, in the order of their registration, until a quarter is free.
+ * so (`take`, `give`); above the bound the parts that registered give something up, whoever holds most first, until a quarter is free.
  */
 import os from 'node:os'
 import type { GarbageWatch } from './garbage-watch.ts'
@@ -16,15 +16,18 @@ const MIN_BYTES = 4 * 1024 * 1024
 const MAX_BYTES = 256 * 1024 * 1024
 
 /** What was given up: a closed set, for it labels a metric. */
-export type Given = 'unfinished-connect' | 'message' | 'connection'
+const GIVEN = ['unfinished-connect', 'message', 'connection', 'stream', 'replay-copy'] as const
+export type Given = typeof GIVEN[number]
 
 /** Gives up what it can best do without until `isEnough()`. */
 export type Shed = (isEnough: () => boolean) => void
 
+type Part = { readonly shed: Shed; readonly heldBytes: (() => number) | undefined }
+
 export class MemoryBudget {
   readonly maxBytes: number
   readonly #given: Record<Given, Cell> | undefined
-  readonly #parts: Shed[] = []
+  readonly #parts: Part[] = []
   #heldBytes = 0
   /** Told of what comes in. */
   garbage: GarbageWatch | undefined
@@ -36,7 +39,7 @@ export class MemoryBudget {
     p.metrics.gaugeOf('mesh_memory_budget_bytes', 'Bytes that may wait in memory for receivers, sockets and the rest of a packet (limits.maxQueuedMemoryBytes).', () => this.maxBytes)
     p.metrics.gaugeOf('mesh_memory_held_bytes', 'Bytes that wait in memory at the moment.', () => this.#heldBytes)
     const given = p.metrics.counter('mesh_memory_given_up_total', 'What was given up because the memory budget was used up, by what it was.', ['what'])
-    this.#given = { 'unfinished-connect': given.cell({ what: 'unfinished-connect' }), message: given.cell({ what: 'message' }), connection: given.cell({ what: 'connection' }) }
+    this.#given = Object.fromEntries(GIVEN.map((what) => [what, given.cell({ what })])) as Record<Given, Cell>
   }
 
   get heldBytes(): number { return this.#heldBytes }
@@ -52,16 +55,20 @@ export class MemoryBudget {
   }
   give(bytes: number): void { this.#heldBytes -= bytes }
 
-  onOver(shed: Shed): Disposable {
-    this.#parts.push(shed)
-    return { [Symbol.dispose]: () => { this.#parts.splice(this.#parts.indexOf(shed), 1) } }
+  /** @param heldBytes what of it is this part's; left out: what is no other's. Of those that hold the same the first goes first */
+  onOver(shed: Shed, heldBytes?: () => number): Disposable {
+    const part: Part = { shed, heldBytes }
+    this.#parts.push(part)
+    return { [Symbol.dispose]: () => { this.#parts.splice(this.#parts.indexOf(part), 1) } }
   }
   countGivenUp(what: Given, number = 1): void { if (this.#given) this.#given[what].value += number }
 
   #shed(): void {
     if (this.#heldBytes <= this.maxBytes) return
     const isEnough = (): boolean => this.#heldBytes <= this.maxBytes * 3 / 4
-    for (const shed of this.#parts) if (!isEnough()) shed(isEnough)
+    const known = this.#parts.reduce((sum, { heldBytes }) => sum + (heldBytes?.() ?? 0), 0)
+    const held = ({ heldBytes }: Part): number => heldBytes?.() ?? this.#heldBytes - known
+    for (const { shed } of this.#parts.map((part) => ({ shed: part.shed, bytes: held(part) })).sort((a, b) => b.bytes - a.bytes)) if (!isEnough()) shed(isEnough)
   }
 }
 

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import type { Timer } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { detached, guarded } from '../../agent/core/guard.ts'
-import type { Endpoint } from '../../agent/model/cluster.ts'
+import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import { isGrpc } from '../router.ts'
 import type { HttpClient } from './client.ts'
@@ -67,7 +67,7 @@ export class Exchange implements CallEvents, Timed {
     this.http = http
     this.request = request
     this.#down = down
-    this.#body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes)
+    this.#body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
     this.record = { startedMs: rt.ctx.clock.monotonicMs(), startedWallMs: rt.ctx.clock.wallMs(), status: 0, error: undefined, receivedBytes: 0, sentBytes: 0, tries: 0, firstByteMs: undefined, endpoint: undefined, plan: undefined }
   }
 
@@ -122,10 +122,16 @@ export class Exchange implements CallEvents, Timed {
     else this.#refuse(error)
   }
 
+  /** Whose doing it is: the client's address. */
+  get source(): string { return this.client.directIp }
+
   /** Not a field: every request would pay for it. */
   broken(error: MeshError): void { this.abort(error) }
 
   downstreamDrained(): void { this.#call?.resumeResponse() }
+
+  /** The cluster whose place it takes while a request is under way. */
+  get calling(): Cluster | undefined { return this.#call ? this.#plan?.cluster : undefined }
 
   /** True when no more of the request is needed. */
   get over(): boolean { return this.#over }
@@ -363,7 +369,7 @@ export class Exchange implements CallEvents, Timed {
     const client = this.#down.takeOver(head)
     const { conn } = this.client
     this.#tunnel = new Tunnel(client, { stream, rest }, {
-      clock: ctx.clock, maxBufferBytes: ctx.limits.maxBufferBytes, idleMs: this.#tunnelIdleMs(),
+      clock: ctx.clock, waiting: this.#rt.waiting, client: this.source, maxBufferBytes: ctx.limits.maxBufferBytes, idleMs: this.#tunnelIdleMs(),
       onClientBytes: (bytes) => { this.record.receivedBytes += bytes; conn.receivedBytes += bytes },
       onServerBytes: (bytes) => { this.record.sentBytes += bytes; conn.sentBytes += bytes },
       onEnd: (error) => { release(error?.code === 'MESH_UPSTREAM_RESET'); this.#finish(error) },

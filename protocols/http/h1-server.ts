@@ -6,10 +6,12 @@ import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Timer } from '../../agent/core/clock.ts'
+import type { Cluster } from '../../agent/model/cluster.ts'
 import { httpOf } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import { Outlet } from '../outlet.ts'
 import type { Context } from '../context.ts'
+import type { Hold, Holder } from '../waiting.ts'
 import { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
 import { Exchange } from './exchange.ts'
@@ -27,6 +29,8 @@ import { wantedUpgrade } from './upgrade.ts'
 
 /** After an answer that came before the request's end: how long the rest is read and thrown away, so that the answer is not lost in a reset. */
 const LINGER_MS = 1000
+/** Less than this, sent ahead, is not counted against the memory budget. */
+const COUNTED_HELD_BYTES = 4 * 1024
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /** Serves requests until the connection ends; never rejects. `error`: what the client did wrong, or MESH_CLIENT_GONE in the middle of an exchange. */
@@ -34,7 +38,7 @@ export function serveHttp1(conn: Connection, ctx: Context, upstreams: HttpUpstre
   return new Promise((resolve) => { new H1Server(conn, runtimeOf(ctx, upstreams), resolve).begin() })
 }
 
-class H1Server implements ParserSink, Downstream, Deadline {
+class H1Server implements ParserSink, Downstream, Deadline, Holder {
   dueMs = Infinity
   readonly #conn: Connection
   readonly #rt: HttpRuntime
@@ -49,6 +53,8 @@ class H1Server implements ParserSink, Downstream, Deadline {
   #requestDone = false
   /** What came after the request at hand. */
   #held: Buffer | undefined
+  /** Counts it against the memory budget. */
+  #heldHold: Hold | undefined
   #feeding = false
   /** The last answer has not left yet; the next request is read when it has. */
   #full = false
@@ -78,7 +84,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     const { limits } = rt.ctx
     this.#parser = new H1Parser('request', requestHeadLimits(httpOf(conn), limits), this)
     this.#out = new Gather(conn.stream)
-    this.#outlet = new Outlet(conn.stream, limits.maxBufferBytes, () => { this.#onLeft() })
+    this.#outlet = new Outlet(conn.stream, limits.maxBufferBytes, { waiting: rt.waiting, holder: this }, () => { this.#onLeft() })
     this.#idleMs = limits.idleMs
   }
 
@@ -101,6 +107,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
 
   readonly #onData = guarded('http1', this.broken, (chunk: Buffer) => {
     this.#conn.receivedBytes += chunk.length
+    this.#rt.waiting.received(chunk.length)
     if (this.#phase !== 'open') return
     if (this.#full || (this.#exchange && this.#requestDone)) { this.#hold(chunk); return }
     this.#feed(chunk)
@@ -126,7 +133,15 @@ class H1Server implements ParserSink, Downstream, Deadline {
   /** No more is read until the exchange at hand is over. */
   #hold(chunk: Buffer): void {
     this.#held = this.#held ? Buffer.concat([this.#held, chunk]) : chunk
+    if (this.#held.length >= COUNTED_HELD_BYTES) (this.#heldHold ??= this.#rt.waiting.hold(this)).set(this.#held.length)
     this.#stream.pause()
+  }
+
+  #takeHeld(): Buffer | undefined {
+    const held = this.#held
+    this.#held = undefined
+    this.#heldHold?.set(0)
+    return held
   }
 
   onHead(): void {
@@ -254,8 +269,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
     const { upgrade } = this.#parser
     this.#out.text(`${responseHeadText(head.status, head.headers, head.status === 101 && upgrade !== undefined ? `connection: upgrade\r\nupgrade: ${upgrade}\r\n` : '')}`)
     this.#conn.sentBytes += this.#out.flush()
-    const rest = this.#held
-    this.#held = undefined
+    const rest = this.#takeHeld()
     this.#phase = 'taken'
     this.#parser.stop()
     this.#rt.deadlines.delete(this)
@@ -280,8 +294,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
 
   /** The next request. */
   #next(): void {
-    const held = this.#held
-    this.#held = undefined
+    const held = this.#takeHeld()
     if (held) {
       if (this.#feeding) throw new MeshError('MESH_INTERNAL', 'bytes held while they are read')
       this.#stream.resume()
@@ -322,10 +335,21 @@ class H1Server implements ParserSink, Downstream, Deadline {
   #rest(): void { if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger() }
   readonly #onAborted = guarded('http1', this.broken, () => {
     const { reason } = this.#conn.aborted
-    const error = reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the connection was ended by the agent')
+    this.#breakOff(reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the connection was ended by the agent'))
+  })
+  #breakOff(error: MeshError): void {
     if (this.#exchange) { const exchange = this.#exchange; this.#stream.destroy(); exchange.abort(error) }
     this.#close(this.#error)
-  })
+  }
+
+  /* What waits here (Holder). */
+
+  get client(): string { return this.#conn.remote.host }
+  get cluster(): Cluster | undefined { return this.#outlet.isEmpty ? undefined : this.#exchange?.calling }
+  giveUp(error: MeshError): void {
+    this.#error ??= error
+    this.#breakOff(error)
+  }
 
   /* The end. */
 
@@ -333,7 +357,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
   #linger(): void {
     if (this.#phase !== 'open') return
     this.#phase = 'lingering'
-    this.#held = undefined
+    this.#takeHeld()
     this.#stream.end()
     this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + LINGER_MS)
     if (this.#stream.readableEnded) this.#lingered()
@@ -354,6 +378,7 @@ class H1Server implements ParserSink, Downstream, Deadline {
 
   #end(error: MeshError | undefined): void {
     this.#phase = 'closed'
+    this.#takeHeld()
     this.#lifetime?.cancel()
     const { draining, aborted } = this.#conn
     this.#rt.deadlines.delete(this)

@@ -17,6 +17,8 @@ import { RequestHead, UNKNOWN_LENGTH, type Downstream, type ResponseHead } from 
 import { methodProblem, parsePseudoTarget } from './h1-target.ts'
 import { normalizeHost, normalizePath } from './path-normalize.ts'
 import type { HttpRuntime } from './runtime.ts'
+import type { Cluster } from '../../agent/model/cluster.ts'
+import type { Hold, Holder } from '../waiting.ts'
 
 export type H2ExchangeOptions = {
   readonly rt: HttpRuntime
@@ -28,11 +30,18 @@ export type H2ExchangeOptions = {
   /** The head was the whole request. */
   readonly ended: boolean
   readonly over: () => void
+  /** What all streams of the connection have waiting for the client. */
+  readonly connection: { waitingBytes: number; readonly streams: number }
 }
 
 const LINGER_MS = 1000
+/** Less in one piece is not counted against the memory budget. */
+const COUNTED_BYTES = 4 * 1024
+/** Bytes of one stream that may be on their way before the application has read them (Envoy's hardened value for edges). */
+export const STREAM_WINDOW_BYTES = 64 * 1024
+export const CONNECTION_WINDOW_BYTES = 1024 * 1024
 
-export class H2Exchange implements Downstream, Deadline {
+export class H2Exchange implements Downstream, Deadline, Holder {
   dueMs = Infinity
   /** Of the request; set before its end. */
   trailers: string[] | undefined
@@ -44,6 +53,13 @@ export class H2Exchange implements Downstream, Deadline {
   #requestDueMs: number
   #responseTrailers: readonly string[] | undefined
   #over = false
+  /** For the client, and of its request while that is not read on. */
+  #hold: Hold | undefined
+  #outBytes = 0
+  #unreadBytes = 0
+  #onWritten: (() => void) | undefined
+  /** The exchange waits until what is here has left. */
+  #tells = false
 
   /** Throws MESH_MALFORMED_INPUT. */
   constructor(o: H2ExchangeOptions) {
@@ -64,13 +80,13 @@ export class H2Exchange implements Downstream, Deadline {
     const { stream, rt, ended } = this.#o
     rt.deadlines.add(this)
     stream.on('drain', guarded('http2', this.broken, () => this.#exchange.downstreamDrained()))
-    stream.on('close', guarded('http2', this.broken, () => this.gone()))
+    stream.on('close', guarded('http2', this.broken, () => { this.#closed() }))
     this.#touch()
     this.#exchange.start()
     // A tunnel reads it once it is open; until then flow control holds what the client sends ahead, the end of its side among it.
     if (this.#exchange.request.method === 'CONNECT') return
     if (ended) { this.#end(); stream.resume(); return }
-    stream.on('data', guarded('http2', this.broken, (chunk: Buffer) => { this.#touch(); this.#exchange.requestData(chunk) }))
+    stream.on('data', guarded('http2', this.broken, (chunk: Buffer) => { rt.waiting.received(chunk.length); this.#touch(); this.#exchange.requestData(chunk) }))
     stream.on('end', guarded('http2', this.broken, () => this.#end()))
   }
   /** A defect in one of the callbacks: `close` tells the exchange. */
@@ -85,6 +101,8 @@ export class H2Exchange implements Downstream, Deadline {
 
   onDue(): void {
     this.#o.rt.metrics.limits.idleMs.value++
+    // All of the answer is here, and the client does not take it (Envoy's stream_flush_timeout).
+    if (this.#over) { this.#o.stream.destroy(new MeshError('MESH_IDLE_TIMEOUT', `the client took nothing of its answer for ${this.#idleMs} ms`)); return }
     this.#exchange.abort(this.#requestDone ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`) : new MeshError('MESH_REQUEST_TIMEOUT', 'the request\'s body did not come in time'))
   }
 
@@ -120,8 +138,11 @@ export class H2Exchange implements Downstream, Deadline {
   sendData(chunk: Buffer): void {
     // node:http2 has ended an answer that has no body by its status or method (205, too).
     if (!this.#writable || this.#o.stream.writableEnded) return
+    const { stream } = this.#o
     this.#o.client.conn.sentBytes += chunk.length
-    this.#o.stream.write(chunk)
+    if (stream.writableLength + chunk.length < COUNTED_BYTES) { stream.write(chunk); return }
+    stream.write(chunk, this.#onWritten ??= guarded('http2', this.broken, () => { this.#written() }))
+    this.#count(stream.writableLength)
   }
   sendEnd(trailers: readonly string[] | undefined): void {
     this.#responseTrailers = trailers
@@ -129,10 +150,22 @@ export class H2Exchange implements Downstream, Deadline {
   }
   flush(): boolean {
     this.#touch()
-    return !this.#o.stream.writableNeedDrain
+    if (this.#o.stream.writableNeedDrain) return false
+    // Together its streams have what one connection may have: of each no more than the piece that is here.
+    if (this.#outBytes === 0 || this.#o.connection.waitingBytes < this.#o.rt.ctx.limits.maxBufferBytes) return true
+    this.#tells = true
+    return false
   }
-  pauseRequest(): void { this.#o.stream.pause() }
-  resumeRequest(): void { this.#o.stream.resume() }
+  pauseRequest(): void {
+    this.#o.stream.pause()
+    // As much may still come as the windows permit.
+    this.#unreadBytes = Math.min(STREAM_WINDOW_BYTES, Math.ceil(CONNECTION_WINDOW_BYTES / Math.max(1, this.#o.connection.streams)))
+    this.#recount()
+  }
+  resumeRequest(): void {
+    this.#o.stream.resume()
+    if (this.#unreadBytes > 0) { this.#unreadBytes = 0; this.#recount() }
+  }
   setIdleMs(ms: number): void { this.#idleMs = ms; this.#touch() }
   takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
     const { stream, rt } = this.#o
@@ -160,7 +193,43 @@ export class H2Exchange implements Downstream, Deadline {
   #close(): void {
     if (this.#over) return
     this.#over = true
-    this.#o.rt.deadlines.delete(this)
     this.#o.over()
+    // The answer is complete here, and not yet at the client: `close` tells of that.
+    if (this.#o.stream.destroyed) this.#o.rt.deadlines.delete(this)
+    else this.#armFlush()
+  }
+  #armFlush(): void { this.#o.rt.deadlines.arm(this, this.#o.rt.ctx.clock.monotonicMs() + this.#idleMs) }
+
+  /* What waits here (Holder). */
+
+  get client(): string { return this.#o.client.directIp }
+  get cluster(): Cluster | undefined { return this.#outBytes > 0 ? this.#exchange.calling : undefined }
+  giveUp(error: MeshError): void {
+    this.#exchange.abort(error)
+    this.#o.stream.destroy(error)
+  }
+
+  #written(): void {
+    const { stream } = this.#o
+    const waits = stream.destroyed ? 0 : stream.writableLength
+    this.#count(waits)
+    if (this.#over) { if (!stream.destroyed) this.#armFlush(); return }
+    if (!this.#tells || waits > 0) return
+    this.#tells = false
+    this.#exchange.downstreamDrained()
+  }
+  #count(outBytes: number): void {
+    if (outBytes === this.#outBytes) return
+    this.#o.connection.waitingBytes += outBytes - this.#outBytes
+    this.#outBytes = outBytes
+    this.#recount()
+  }
+  #recount(): void { (this.#hold ??= this.#o.rt.waiting.hold(this)).set(this.#outBytes + this.#unreadBytes) }
+  #closed(): void {
+    this.#unreadBytes = 0
+    this.#count(0)
+    this.#hold?.set(0)
+    this.#o.rt.deadlines.delete(this)
+    this.gone()
   }
 }

@@ -11,7 +11,7 @@ import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
-import { H2Exchange } from './h2-exchange.ts'
+import { CONNECTION_WINDOW_BYTES, H2Exchange, STREAM_WINDOW_BYTES } from './h2-exchange.ts'
 import { logBroken } from './exchange-record.ts'
 import type { HeadLimits } from './h1-head.ts'
 import { OUR_FIELDS, respond } from './h2-out.ts'
@@ -22,9 +22,6 @@ import { isGrpc } from '../router.ts'
 import { tolerateStrayPongs } from './stray-pong.ts'
 import { runtimeOf, type HttpRuntime } from './runtime.ts'
 
-/** Bytes of one stream that may be on their way before the application has read them (Envoy's hardened value for edges). */
-const STREAM_WINDOW_BYTES = 64 * 1024
-const CONNECTION_WINDOW_BYTES = 1024 * 1024
 /** RFC 9113 §8.3: method, scheme, authority, path, and protocol with RFC 8441. */
 const PSEUDO_FIELDS = 5
 
@@ -43,6 +40,8 @@ class H2Server implements Deadline {
   readonly #open = new Set<H2Exchange>()
   readonly #session: http2.ServerHttp2Session
   #served = 0
+  /** Of all streams, for the client. */
+  waitingBytes = 0
   /** max_connection_duration. */
   #lifetime: Timer | undefined
   #error: MeshError | undefined
@@ -91,7 +90,7 @@ class H2Server implements Deadline {
     if (most !== undefined && ++this.#served >= most && !this.#session.closed) this.#session.close()
     let exchange: H2Exchange
     try {
-      exchange = new H2Exchange({ rt: this.#rt, client: this.#client, http: httpOf(this.#conn), stream, raw, limits: this.#limits, ended: (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0, over: () => this.#closed(exchange) })
+      exchange = new H2Exchange({ rt: this.#rt, client: this.#client, http: httpOf(this.#conn), stream, raw, limits: this.#limits, ended: (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0, over: () => this.#closed(exchange), connection: this })
     } catch (thrown) {
       this.#refuse(stream, raw, toMeshError(thrown))
       return
@@ -115,6 +114,7 @@ class H2Server implements Deadline {
     if (this.#open.size === 0) this.#armIdle()
   }
 
+  get streams(): number { return this.#open.size }
   #closed(exchange: H2Exchange): void {
     this.#open.delete(exchange)
     if (this.#open.size === 0) this.#armIdle()

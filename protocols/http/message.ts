@@ -133,6 +133,8 @@ export type Sent = 'nothing' | 'part' | 'all'
 
 /** What happens to one call, told to the exchange. After onCallEnd, onCallFailed or onCallUpgraded nothing more comes. */
 export interface CallEvents {
+  /** Address of the client that it is for. */
+  readonly source?: string
   /** Who is to get it; before anything that may fail. */
   onCallPicked(endpoint: Endpoint): void
   /** A connection is there: send the head now. `onCallFailed` may come without it. */

@@ -1,8 +1,19 @@
 /** The request body as far as it may have to be sent (again): kept whole up to a limit, then only what was not passed on yet. */
-export class ReplayBuffer {
+import type { MeshError } from '../../agent/core/errors.ts'
+import type { Hold, Holder, Waiting } from '../waiting.ts'
+
+/** Less is not counted against the memory budget. */
+const COUNTED_BYTES = 4 * 1024
+
+export class ReplayBuffer implements Holder {
   readonly #maxBytes: number
+  readonly #waiting: Waiting
+  readonly #owner: { readonly source: string; abort(error: MeshError): void }
   #chunks: Buffer[] | undefined
   #bytes = 0
+  #hold: Hold | undefined
+  /** An endpoint has all of it: what is here is a copy. */
+  #isCopy = false
   /** Whole body so far is in memory. */
   replayable = true
   ended = false
@@ -10,24 +21,32 @@ export class ReplayBuffer {
   counted = false
   trailers: readonly string[] | undefined
 
-  constructor(maxBytes: number) { this.#maxBytes = maxBytes }
+  constructor(maxBytes: number, waiting: Waiting, owner: { readonly source: string; abort(error: MeshError): void }) {
+    this.#maxBytes = maxBytes
+    this.#waiting = waiting
+    this.#owner = owner
+  }
 
   get chunks(): readonly Buffer[] { return this.#chunks ?? NONE }
   get full(): boolean { return this.#bytes >= this.#maxBytes }
+  get what(): 'stream' | 'replay-copy' { return this.#isCopy ? 'replay-copy' : 'stream' }
+  get client(): string { return this.#owner.source }
 
   /** @returns false once the body is longer than the limit: it cannot be repeated after it was passed on */
   add(chunk: Buffer): boolean {
     this.#bytes += chunk.length
+    this.#isCopy = false
     if (this.#chunks) this.#chunks.push(chunk)
     else this.#chunks = [chunk]
+    if (this.#bytes > COUNTED_BYTES && this.replayable) (this.#hold ??= this.#waiting.hold(this)).set(this.#bytes)
     return this.#bytes <= this.#maxBytes
   }
 
   /** What is here was given to a connection. */
   passed(): void {
+    this.#isCopy = true
     if (this.replayable && this.#bytes <= this.#maxBytes) return
-    this.replayable = false
-    this.#chunks = undefined
+    this.#forget()
   }
 
   end(trailers: readonly string[] | undefined): void {
@@ -37,10 +56,21 @@ export class ReplayBuffer {
 
   /** No further try will come. */
   drop(): void {
-    this.#chunks = undefined
-    this.replayable = false
+    this.#forget()
     this.counted = true
     this.#bytes = this.#maxBytes + 1
+  }
+
+  /** A copy that is needed only if the try fails is nothing that anybody misses now. */
+  giveUp(error: MeshError): void {
+    if (this.#isCopy) this.#forget()
+    else this.#owner.abort(error)
+  }
+
+  #forget(): void {
+    this.#chunks = undefined
+    this.replayable = false
+    this.#hold?.set(0)
   }
 }
 

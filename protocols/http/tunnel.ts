@@ -5,10 +5,14 @@ import { detached, nothing } from '../../agent/core/guard.ts'
 import type { Context } from '../context.ts'
 import { splice, type SpliceEnd } from '../tcp/splice.ts'
 import { refusalOf } from '../tls/client.ts'
+import type { Waiting } from '../waiting.ts'
 
 export type TunnelEnd = { readonly stream: Duplex; readonly rest: Buffer | undefined }
 export type TunnelOptions = {
   readonly clock: Context['clock']
+  readonly waiting: Waiting
+  /** Its address. */
+  readonly client: string
   readonly maxBufferBytes: number
   /** Nothing in either direction for so long ends it. */
   readonly idleMs: number
@@ -34,7 +38,7 @@ export class Tunnel {
       if (rest && rest.length > 0 && !stream.destroyed) stream.unshift(rest)
     }
     const spliced = splice(client.stream, server.stream, {
-      clock: options.clock, maxBufferBytes: options.maxBufferBytes, idleMs: options.idleMs, signal: this.#stop.signal, forwarded: options.onClientBytes, returned: options.onServerBytes,
+      clock: options.clock, waiting: options.waiting, holder: { client: options.client, giveUp: (error) => { this.abort(error) } }, maxBufferBytes: options.maxBufferBytes, idleMs: options.idleMs, signal: this.#stop.signal, forwarded: options.onClientBytes, returned: options.onServerBytes,
     })
     detached('exchange', spliced.then((how) => { this.#ended(how) }), (error) => { this.#destroy(); options.onEnd(error) })
   }

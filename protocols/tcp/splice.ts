@@ -7,6 +7,7 @@ import type { Clock } from '../../agent/core/clock.ts'
 import { guarded } from '../../agent/core/guard.ts'
 import { breakOff, reset, wasReset } from '../../agent/core/network.ts'
 import { Outlet } from '../outlet.ts'
+import type { Holder, Waiting } from '../waiting.ts'
 
 export type SpliceEnd = 'ended' | 'idle' | 'near-failed' | 'far-failed' | 'aborted'
 export type SpliceOptions = {
@@ -15,6 +16,8 @@ export type SpliceOptions = {
   readonly idleMs: number | undefined
   readonly signal: AbortSignal
   readonly maxBufferBytes: number
+  readonly waiting: Waiting
+  readonly holder: Holder
   /** Called with the size of each chunk: from `near` to `far`, and back. */
   readonly forwarded: (bytes: number) => void
   readonly returned: (bytes: number) => void
@@ -48,10 +51,11 @@ export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<Spl
     const onAbort = guarded('tcp', defect, () => finish('aborted'))
 
     const carry = (from: Duplex, to: Duplex, moved: (bytes: number) => void, failed: SpliceEnd): void => {
-      const outlet = new Outlet(to, o.maxBufferBytes, () => { movedAtMs = o.clock.monotonicMs(); from.resume() })
+      const outlet = new Outlet(to, o.maxBufferBytes, o, () => { movedAtMs = o.clock.monotonicMs(); from.resume() })
       from.on('data', guarded('tcp', defect, (chunk: Buffer) => {
         movedAtMs = o.clock.monotonicMs()
         moved(chunk.length)
+        o.waiting.received(chunk.length)
         to.write(chunk)
         if (outlet.isFull()) from.pause()
       }))

@@ -10,6 +10,7 @@ import type { Deadlines } from '../http/deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
 import { standingsOf, usesIdentity, type Held, type OpenStandings } from '../standing.ts'
 import { endFor, isOurDoing, refusalOf } from '../tls/client.ts'
+import { waitingOf } from '../waiting.ts'
 import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
 import { DnsLoad, type Resolve } from './dns.ts'
@@ -66,7 +67,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   startCall(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
     if (cluster.blocked !== undefined) { events.onCallFailed(blocked(cluster), 'nothing', false); return undefined }
-    if (!load.mayRequest(cluster.breakers)) {
+    // Who reads its answers does not wait for those who take a place and do not.
+    if (!load.mayRequest(cluster.breakers) && !(waitingOf(this.ctx).makeRoom(cluster) && load.mayRequest(cluster.breakers))) {
       events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.requests.now} requests are under way to cluster ${cluster.name} (max_requests)`), 'nothing', false)
       return undefined
     }

@@ -12,16 +12,18 @@ import { H1Parser, type ParserSink } from '../http/h1-parser.ts'
 import { Gather, requestHeadText } from '../http/h1-write.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type HttpCall, type ResponseHead, type Sent, type UpstreamRequest } from '../http/message.ts'
 import { Outlet } from '../outlet.ts'
+import type { Holder, Waiting } from '../waiting.ts'
 import { isOurDoing, refusalOf } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
-export class H1Connection implements PooledConnection, HttpCall, ParserSink, Deadline {
+export class H1Connection implements PooledConnection, HttpCall, ParserSink, Deadline, Holder {
   dueMs = Infinity
   readonly #pool: HostPool
   readonly #stream: Duplex
   readonly #parser: H1Parser
   readonly #out: Gather
   readonly #outlet: Outlet
+  readonly #waiting: Waiting
   readonly #openedMs: number
   #events: CallEvents | undefined
   #sent: Sent = 'nothing'
@@ -44,7 +46,8 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#openedMs = pool.nowMs()
     this.#parser = new H1Parser('response', pool.limits, this)
     this.#out = new Gather(stream)
-    this.#outlet = new Outlet(stream, pool.maxBufferBytes, () => { this.#events?.onCallDrained() })
+    this.#waiting = pool.waiting
+    this.#outlet = new Outlet(stream, pool.maxBufferBytes, { waiting: this.#waiting, holder: this }, () => { this.#events?.onCallDrained() })
     stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#onError)
     if (stream.destroyed) this.#onClose()
   }
@@ -112,6 +115,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   readonly broken = (error: MeshError): void => { this.#stream.destroy(); this.#fail(error); this.#gone() }
   readonly #onData = guarded('upstream', this.broken, (chunk: Buffer) => {
     if (!this.#busy) { this.destroy(); return }
+    this.#waiting.received(chunk.length)
     this.#gotBytes = true
     this.#reading = true
     let used: number
@@ -184,6 +188,16 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     if (!reused && !isOurDoing(error)) this.#pool.failed()
     this.#finish(false)
     events?.onCallFailed(error, this.#sent, reused)
+  }
+
+  /* What of a request waits for the endpoint (Holder). */
+
+  get client(): string { return this.#events?.source ?? '' }
+  giveUp(error: MeshError): void {
+    const events = this.#events
+    this.#events = undefined
+    this.#finish(false)
+    events?.onCallFailed(error, this.#sent, false)
   }
 
   /** The call is over for the pool; told once per start. */

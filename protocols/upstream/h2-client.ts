@@ -16,11 +16,14 @@ import { headerValue } from '../http/header-edit.ts'
 import { tolerateStrayPongs } from '../http/stray-pong.ts'
 import { isGrpc } from '../router.ts'
 import { isOurDoing, refusalOf } from '../tls/client.ts'
+import type { Hold, Holder } from '../waiting.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 /** What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less). */
 const ASSUMED_STREAMS = 100
 const WINDOW_BYTES = 256 * 1024
+/** Less in one piece is not counted against the memory budget. */
+const COUNTED_BYTES = 4 * 1024
 const TE_TRAILERS = ['te', 'trailers']
 const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = http2.constants
 
@@ -89,7 +92,7 @@ export class H2Connection implements PooledConnection, Deadline {
   }
 }
 
-class H2Call implements HttpCall {
+class H2Call implements HttpCall, Holder {
   readonly #connection: H2Connection
   readonly #reused: boolean
   readonly #ofCall: Disposable
@@ -102,6 +105,9 @@ class H2Call implements HttpCall {
   #gotBytes = false
   #fault: MeshError | undefined
   #over = false
+  /** Of the request, for the endpoint. */
+  #hold: Hold | undefined
+  #onWritten: (() => void) | undefined
 
   constructor(connection: H2Connection, events: CallEvents, reused: boolean, ofCall: Disposable, onConnection: Disposable) {
     this.#connection = connection
@@ -126,7 +132,13 @@ class H2Call implements HttpCall {
     this.#sent = end ? 'all' : 'part'
     this.#listen(this.#stream)
   }
-  sendData(chunk: Buffer): void { this.#stream?.write(chunk) }
+  sendData(chunk: Buffer): void {
+    const stream = this.#stream
+    if (!stream || stream.destroyed) return
+    if (stream.writableLength + chunk.length < COUNTED_BYTES) { stream.write(chunk); return }
+    stream.write(chunk, this.#onWritten ??= guarded('upstream', this.#broken, () => { this.#hold!.set(stream.destroyed ? 0 : stream.writableLength) }));
+    (this.#hold ??= this.#connection.pool.waiting.hold(this)).set(stream.writableLength)
+  }
   sendEnd(trailers: readonly string[] | undefined): void {
     const stream = this.#stream
     if (!stream) return
@@ -162,7 +174,9 @@ class H2Call implements HttpCall {
       this.#events?.onCallPause()
     }))
     stream.on('trailers', guarded('upstream', broken, (_headers: unknown, _flags: unknown, raw: unknown) => { this.#trailers = takenTrailers(raw as string[]) }))
+    const { waiting } = this.#connection.pool
     stream.on('data', guarded('upstream', broken, (chunk: Buffer) => {
+      waiting.received(chunk.length)
       this.#events?.onCallData(chunk)
       this.#events?.onCallPause()
     }))
@@ -189,7 +203,19 @@ class H2Call implements HttpCall {
     }
   }
 
+  /* What of a request waits for the endpoint (Holder). */
+
+  get client(): string { return this.#events?.source ?? '' }
+  giveUp(error: MeshError): void {
+    const events = this.#events
+    this.#events = undefined
+    this.#stream?.destroy(error)
+    this.#finish()
+    events?.onCallFailed(error, this.#sent, false)
+  }
+
   #closed(code: number | undefined): void {
+    this.#hold?.set(0)
     const events = this.#events
     this.#events = undefined
     const complete = this.#gotBytes && this.#ended && (code === undefined || code === 0)

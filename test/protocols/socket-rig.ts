@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import { Current } from '../../agent/core/current.ts'
 import { silentLog } from '../../agent/core/log.ts'
+import { MemoryBudget } from '../../agent/core/memory-budget.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { systemNetwork, type Network } from '../../agent/core/network.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
@@ -24,7 +25,7 @@ import { cluster, endpoint, tablesOf } from './http/harness.ts'
 
 export const LOOPBACK = '127.0.0.1'
 
-export type RigOptions = { identity?: Identity; limits?: Partial<Limits>; clusters?: readonly Cluster[]; listener?: Partial<Listener>; network?: Network; resolve?: Resolve }
+export type RigOptions = { identity?: Identity; limits?: Partial<Limits>; clusters?: readonly Cluster[]; listener?: Partial<Listener>; network?: Network; resolve?: Resolve; budgetBytes?: number }
 
 export class SocketRig implements AsyncDisposable {
   readonly clock = new SimClock(Date.now())
@@ -40,6 +41,7 @@ export class SocketRig implements AsyncDisposable {
     this.ctx = {
       clock: this.clock, network: p.network ?? systemNetwork, metrics: this.metrics, log: silentLog, random: seededRandom(1), tables: this.tables,
       identity: { current: () => p.identity, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...p.limits },
+      ...(p.budgetBytes === undefined ? {} : { budget: new MemoryBudget({ maxBytes: p.budgetBytes, metrics: this.metrics }) }),
     }
     this.upstreams = createUpstreams(this.ctx, p.resolve)
     const codecs: Codecs = {

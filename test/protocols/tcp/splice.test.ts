@@ -2,6 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { duplexPair, type Duplex } from 'node:stream'
 import { splice, type SpliceEnd } from '../../../protocols/tcp/splice.ts'
+import { Metrics } from '../../../agent/core/metrics.ts'
+import { Waiting } from '../../../protocols/waiting.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 
 type Rig = { client: Duplex; server: Duplex; clock: SimClock; end: Promise<SpliceEnd>; bytes: [there: number, back: number]; stop: AbortController }
@@ -12,7 +14,7 @@ function rig(idleMs?: number): Rig {
   const clock = new SimClock()
   const bytes: [number, number] = [0, 0]
   const stop = new AbortController()
-  const end = splice(near, far, { clock, maxBufferBytes: 65_536, idleMs, signal: stop.signal, forwarded: (n) => { bytes[0] += n }, returned: (n) => { bytes[1] += n } })
+  const end = splice(near, far, { clock, waiting: new Waiting({ clock, metrics: new Metrics() }), holder: { client: 'a', giveUp: () => {} }, maxBufferBytes: 65_536, idleMs, signal: stop.signal, forwarded: (n) => { bytes[0] += n }, returned: (n) => { bytes[1] += n } })
   return { client, server, clock, end, bytes, stop }
 }
 
@@ -53,7 +55,7 @@ test('a pair on which nothing moves ends after its idle time, and movement in on
 test('a reset of either side ends both and says which', async () => {
   const [, near] = duplexPair()
   const [far] = duplexPair()
-  const end = splice(near, far, { clock: new SimClock(), maxBufferBytes: 65_536, idleMs: undefined, signal: new AbortController().signal, forwarded: () => {}, returned: () => {} })
+  const end = splice(near, far, { clock: new SimClock(), waiting: new Waiting({ clock: new SimClock(), metrics: new Metrics() }), holder: { client: 'a', giveUp: () => {} }, maxBufferBytes: 65_536, idleMs: undefined, signal: new AbortController().signal, forwarded: () => {}, returned: () => {} })
   far.destroy()
   assert.equal(await end, 'far-failed')
   assert.ok(near.destroyed)
