@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { guarded, nothing } from '../agent/core/guard.ts'
-import type { Hold, Holder, Waiting } from './waiting.ts'
+import { READ_AHEAD_BYTES, type Hold, type Holder, type Waiting } from './waiting.ts'
 
 const NOTHING = Buffer.alloc(0)
 /** Less is not counted: nearly all of it leaves in the same turn. */
@@ -57,13 +57,15 @@ export class Outlet {
   /** Tells when all that is there now has left. @returns false when nothing can be told, for the stream is over */
   whenLeft(): boolean {
     if (this.#tells) return true
+    this.#tells = true
     return this.#tells = this.#watch()
   }
 
   #watch(): boolean {
     const stream = this.#stream
     if (stream.destroyed || stream.writableEnded) return false
-    this.#count(stream.writableLength)
+    // Who is told later stops reading until then.
+    this.#count(stream.writableLength + (this.#tells ? READ_AHEAD_BYTES : 0))
     if (this.#watches) return true
     this.#watches = true
     // Below the stream's own mark there is no `drain`; but a write of nothing is done when those before it are.

@@ -12,6 +12,9 @@ import type { Cluster } from '../agent/model/cluster.ts'
 import { sourceOf } from './connections.ts'
 import type { Context } from './context.ts'
 
+/** A socket that is paused has one piece more in hand before Node stops reading it. */
+export const READ_AHEAD_BYTES = 64 * 1024
+
 /** Who holds. */
 export interface Holder {
   /** The client's address: whose doing it is. */
@@ -67,6 +70,9 @@ export class Waiting {
 
   /** After each chunk that came, from clients and endpoints alike. */
   received(bytes: number): void { this.#budget.garbage?.received(bytes) }
+
+  /** Who has something waiting should not begin more of it. */
+  get isTight(): boolean { return this.#budget.isTight }
 
   /** By a Hold. */
   changed(hold: Hold, by: number, isNew: boolean): void {

@@ -24,6 +24,7 @@ export const CATALOGUE = {
   MESH_PEER_NOT_ALLOWED: { origin: 'downstream', retry: 'never', http: 403, flag: 'DENY', remedy: 'An authorization policy refuses this peer; the log line names the policy.' },
   MESH_UPGRADE_NOT_PERMITTED: { origin: 'downstream', retry: 'never', http: 403, flag: '-', remedy: 'Permit it with upgrade_configs of the listener or the route (Istio does for websocket).' },
   MESH_MALFORMED_INPUT: { origin: 'downstream', retry: 'never', http: 400, flag: 'DPE', remedy: 'The client broke the protocol; the message says where.' },
+  MESH_HTTP2_FLOOD: { origin: 'downstream', retry: 'never', http: 400, flag: 'DPE', remedy: 'The client resets most of its streams, or sends SETTINGS or PING all the time: an attack, or a client with a defect.' },
   MESH_HEADERS_TOO_LARGE: { origin: 'downstream', retry: 'never', http: 431, flag: 'DPE', remedy: 'Send smaller headers or raise limits.maxHeaderBytes.' },
   MESH_REQUEST_TIMEOUT: { origin: 'downstream', retry: 'never', http: 408, flag: 'DT', remedy: 'The client stopped sending in the middle of a request.' },
   MESH_CLIENT_GONE: { origin: 'downstream', retry: 'never', http: 499, flag: 'DC', remedy: 'The client closed before the answer; nothing to do here.' },

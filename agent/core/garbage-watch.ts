@@ -42,9 +42,11 @@ export class GarbageWatch {
   #look(): void {
     this.#sinceLookBytes = 0
     if (this.#isOff) return
-    const { limitBytes, usage, collect } = this.#p
+    const { usage, collect } = this.#p
     const before = usage()
     if (this.#livingHeapBytes === Infinity) this.#livingHeapBytes = before.heapUsed
+    // What was alive then and is not counted may be gone, and must not hide what becomes garbage now.
+    this.#livingBuffersBytes = Math.min(this.#livingBuffersBytes, Math.max(0, before.arrayBuffers - this.#p.heldBytes()))
     if (!this.#isMuch(before, 1)) return
     collect('minor')
     // What got old while it waited is not found by that.
@@ -52,7 +54,8 @@ export class GarbageWatch {
     collect('major')
     const after = usage()
     this.#livingHeapBytes = after.heapUsed
-    this.#livingBuffersBytes = Math.min(Math.max(0, after.arrayBuffers - this.#p.heldBytes()), limitBytes * GARBAGE_SHARE)
+    // It is alive, or the sweeper has not come to it: then the next look finds less. To collect for it again would only cost time.
+    this.#livingBuffersBytes = Math.max(0, after.arrayBuffers - this.#p.heldBytes())
   }
   #isMuch({ arrayBuffers, heapUsed }: { readonly arrayBuffers: number; readonly heapUsed: number }, times: number): boolean {
     const { limitBytes, heldBytes } = this.#p

@@ -46,12 +46,13 @@ export class MemoryBudget {
   /** More than half is used: who can wait should. */
   get isTight(): boolean { return this.#heldBytes * 2 > this.maxBytes }
 
-  /** Negative: it is there no longer. Room is made a turn later, when nobody is in the middle of something. */
+  /** Negative: it is there no longer. Room is made when the callback at hand is over, and nobody in the middle of something. */
   take(bytes: number): void {
     this.#heldBytes += bytes
     if (this.#heldBytes <= this.maxBytes || this.#isScheduled) return
     this.#isScheduled = true
-    setImmediate(guarded('network', nothing, () => { this.#isScheduled = false; this.#shed() }))
+    // Between two callbacks: one turn of the loop may read from a thousand sockets.
+    queueMicrotask(guarded('network', nothing, () => { this.#isScheduled = false; this.#shed() }))
   }
   give(bytes: number): void { this.#heldBytes -= bytes }
 

@@ -11,7 +11,7 @@ import { httpOf } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import { Outlet } from '../outlet.ts'
 import type { Context } from '../context.ts'
-import type { Hold, Holder } from '../waiting.ts'
+import { READ_AHEAD_BYTES, type Hold, type Holder } from '../waiting.ts'
 import { HttpClient } from './client.ts'
 import type { Deadline } from './deadlines.ts'
 import { Exchange } from './exchange.ts'
@@ -133,7 +133,7 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
   /** No more is read until the exchange at hand is over. */
   #hold(chunk: Buffer): void {
     this.#held = this.#held ? Buffer.concat([this.#held, chunk]) : chunk
-    if (this.#held.length >= COUNTED_HELD_BYTES) (this.#heldHold ??= this.#rt.waiting.hold(this)).set(this.#held.length)
+    if (this.#held.length >= COUNTED_HELD_BYTES) (this.#heldHold ??= this.#rt.waiting.hold(this)).set(this.#held.length + READ_AHEAD_BYTES)
     this.#stream.pause()
   }
 

@@ -18,7 +18,7 @@ import { methodProblem, parsePseudoTarget } from './h1-target.ts'
 import { normalizeHost, normalizePath } from './path-normalize.ts'
 import type { HttpRuntime } from './runtime.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
-import type { Hold, Holder } from '../waiting.ts'
+import { READ_AHEAD_BYTES, type Hold, type Holder } from '../waiting.ts'
 
 export type H2ExchangeOptions = {
   readonly rt: HttpRuntime
@@ -35,6 +35,8 @@ export type H2ExchangeOptions = {
 }
 
 const LINGER_MS = 1000
+/** A reset within so much is premature (Envoy's premature_reset_min_stream_lifetime_seconds). */
+const PREMATURE_MS = 1000
 /** Less in one piece is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024
 /** Bytes of one stream that may be on their way before the application has read them (Envoy's hardened value for edges). */
@@ -57,9 +59,14 @@ export class H2Exchange implements Downstream, Deadline, Holder {
   #hold: Hold | undefined
   #outBytes = 0
   #unreadBytes = 0
+  #aheadBytes = 0
   #onWritten: (() => void) | undefined
   /** The exchange waits until what is here has left. */
   #tells = false
+
+  /** By the client, soon and before its answer: of one the answer was not wanted; many are an attack. */
+  wasReset = false
+  #begunMs = 0
 
   /** Throws MESH_MALFORMED_INPUT. */
   constructor(o: H2ExchangeOptions) {
@@ -79,7 +86,8 @@ export class H2Exchange implements Downstream, Deadline, Holder {
   begin(): void {
     const { stream, rt, ended } = this.#o
     rt.deadlines.add(this)
-    stream.on('drain', guarded('http2', this.broken, () => this.#exchange.downstreamDrained()))
+    this.#begunMs = rt.ctx.clock.monotonicMs()
+    stream.on('drain', guarded('http2', this.broken, () => { this.#drained() }))
     stream.on('close', guarded('http2', this.broken, () => { this.#closed() }))
     this.#touch()
     this.#exchange.start()
@@ -94,6 +102,7 @@ export class H2Exchange implements Downstream, Deadline, Holder {
   /** The stream or the whole connection is no more. @param why default: the client wanted that */
   gone(why?: MeshError): void {
     if (this.#over) return
+    if (why === undefined && this.#o.stream.rstCode !== 0) this.wasReset = this.#o.rt.ctx.clock.monotonicMs() - this.#begunMs < PREMATURE_MS
     try {
       this.#exchange.abort(why ?? new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${this.#o.stream.rstCode ? ` (error code ${this.#o.stream.rstCode})` : ''}`))
     } finally { this.#close() }
@@ -150,10 +159,11 @@ export class H2Exchange implements Downstream, Deadline, Holder {
   }
   flush(): boolean {
     this.#touch()
-    if (this.#o.stream.writableNeedDrain) return false
+    if (this.#o.stream.writableNeedDrain) { this.#pausesEndpoint(); return false }
     // Together its streams have what one connection may have: of each no more than the piece that is here.
     if (this.#outBytes === 0 || this.#o.connection.waitingBytes < this.#o.rt.ctx.limits.maxBufferBytes) return true
     this.#tells = true
+    this.#pausesEndpoint()
     return false
   }
   pauseRequest(): void {
@@ -193,6 +203,7 @@ export class H2Exchange implements Downstream, Deadline, Holder {
   #close(): void {
     if (this.#over) return
     this.#over = true
+    if (this.#aheadBytes > 0) { this.#aheadBytes = 0; this.#recount() }
     this.#o.over()
     // The answer is complete here, and not yet at the client: `close` tells of that.
     if (this.#o.stream.destroyed) this.#o.rt.deadlines.delete(this)
@@ -215,7 +226,15 @@ export class H2Exchange implements Downstream, Deadline, Holder {
     this.#count(waits)
     if (this.#over) { if (!stream.destroyed) this.#armFlush(); return }
     if (!this.#tells || waits > 0) return
+    this.#drained()
+  }
+  #pausesEndpoint(): void {
+    this.#aheadBytes = READ_AHEAD_BYTES
+    this.#recount()
+  }
+  #drained(): void {
     this.#tells = false
+    if (this.#aheadBytes > 0) { this.#aheadBytes = 0; this.#recount() }
     this.#exchange.downstreamDrained()
   }
   #count(outBytes: number): void {
@@ -224,7 +243,7 @@ export class H2Exchange implements Downstream, Deadline, Holder {
     this.#outBytes = outBytes
     this.#recount()
   }
-  #recount(): void { (this.#hold ??= this.#o.rt.waiting.hold(this)).set(this.#outBytes + this.#unreadBytes) }
+  #recount(): void { (this.#hold ??= this.#o.rt.waiting.hold(this)).set(this.#outBytes + this.#unreadBytes + this.#aheadBytes) }
   #closed(): void {
     this.#unreadBytes = 0
     this.#count(0)

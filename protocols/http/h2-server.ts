@@ -14,6 +14,7 @@ import type { Deadline } from './deadlines.ts'
 import { CONNECTION_WINDOW_BYTES, H2Exchange, STREAM_WINDOW_BYTES } from './h2-exchange.ts'
 import { logBroken } from './exchange-record.ts'
 import type { HeadLimits } from './h1-head.ts'
+import { Floods, type FloodKind } from './h2-floods.ts'
 import { OUR_FIELDS, respond } from './h2-out.ts'
 import { LIST_OVERHEAD, MAX_SENT_BYTES, requestHeadLimits } from './head-limits.ts'
 import { errorAnswer } from './reply.ts'
@@ -22,6 +23,10 @@ import { isGrpc } from '../router.ts'
 import { tolerateStrayPongs } from './stray-pong.ts'
 import { runtimeOf, type HttpRuntime } from './runtime.ts'
 
+/** Requests of one read that are begun before others get their turn. */
+const STARTS_PER_TURN = 16
+/** While memory is tight, and what is here waits for the client. */
+const TIGHT_MS = 20
 /** RFC 9113 §8.3: method, scheme, authority, path, and protocol with RFC 8441. */
 const PSEUDO_FIELDS = 5
 
@@ -40,6 +45,10 @@ class H2Server implements Deadline {
   readonly #open = new Set<H2Exchange>()
   readonly #session: http2.ServerHttp2Session
   #served = 0
+  readonly #floods: Floods
+  #turnMs = -Infinity
+  #begun = 0
+  readonly #later: { readonly exchange: H2Exchange; readonly stream: http2.ServerHttp2Stream }[] = []
   /** Of all streams, for the client. */
   waitingBytes = 0
   /** max_connection_duration. */
@@ -53,6 +62,7 @@ class H2Server implements Deadline {
     this.#resolve = resolve
     this.#client = new HttpClient(conn, rt.ctx)
     const { limits } = rt.ctx
+    this.#floods = new Floods(rt.ctx.clock, (kind) => { this.#calm(kind) })
     this.#limits = requestHeadLimits(httpOf(conn), limits)
     const { maxHeaderBytes, maxHeaderCount } = this.#limits
     this.#session = http2.performServerHandshake(conn.stream, {
@@ -62,9 +72,20 @@ class H2Server implements Deadline {
     })
   }
 
+  /** The client is told why (RFC 9113 §7), and what was under way ends. */
+  #calm(kind: FloodKind): void {
+    const error = new MeshError('MESH_HTTP2_FLOOD', `the client sends ${kind} only to make work`)
+    this.#rt.metrics.floods[kind].value++
+    this.#rt.metrics.failed(error.code)
+    this.#error ??= error
+    this.#later.length = 0
+    this.#session.destroy(error, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  }
+
   begin(): void {
     const session = this.#session
     this.#rt.deadlines.add(this)
+    this.#floods.watch(session)
     tolerateStrayPongs(session, this.#rt.ctx.clock)
     session.on('stream', guarded('http2', (error, stream) => { stream.destroy(error) }, (stream: http2.ServerHttp2Stream, _headers: unknown, flags: number, raw: unknown) => this.#stream(stream, flags, raw as string[])))
     session.on('error', guarded('http2', this.broken, (err: Error) => { this.#error ??= this.#conn.aborted.aborted ? undefined : new MeshError('MESH_MALFORMED_INPUT', `the HTTP/2 connection broke: ${err.message}`, { cause: err }) }))
@@ -87,6 +108,7 @@ class H2Server implements Deadline {
     this.dueMs = Infinity
     const most = httpOf(this.#conn).maxRequestsPerConnection
     // GOAWAY names this stream as the last one that is worked on (RFC 9113 §6.8).
+    this.#floods.stream()
     if (most !== undefined && ++this.#served >= most && !this.#session.closed) this.#session.close()
     let exchange: H2Exchange
     try {
@@ -95,9 +117,33 @@ class H2Server implements Deadline {
       this.#refuse(stream, raw, toMeshError(thrown))
       return
     }
-    this.#open.add(exchange)
     stream.on('trailers', guarded('http2', exchange.broken, (_headers: unknown, _flags: unknown, trailers: unknown) => { exchange.takeTrailers(trailers as string[]) }))
-    exchange.begin()
+    this.#begin(exchange, stream)
+  }
+
+  /** So many of one read at once; the others when everybody else has had a turn, and not at all if they were reset by then. */
+  #begin(exchange: H2Exchange, stream: http2.ServerHttp2Stream): void {
+    const nowMs = this.#rt.ctx.clock.monotonicMs()
+    if (nowMs - this.#turnMs >= 1) { this.#turnMs = nowMs; this.#begun = 0 }
+    if (this.#later.length === 0 && !this.#mustWait && this.#begun++ < STARTS_PER_TURN) { this.#open.add(exchange); exchange.begin(); return }
+    if (this.#later.push({ exchange, stream }) === 1) this.#afterOthers()
+  }
+  /** Memory is tight, and the client does not take what it has asked for already. */
+  get #mustWait(): boolean { return this.waitingBytes >= this.#rt.ctx.limits.maxBufferBytes && this.#rt.waiting.isTight }
+  #afterOthers(): void {
+    if (this.#mustWait) this.#rt.ctx.clock.after(TIGHT_MS, guarded('http2', this.broken, this.#beginLater))
+    else setImmediate(guarded('http2', this.broken, this.#beginLater))
+  }
+  readonly #beginLater = (): void => {
+    if (this.#over) { this.#later.length = 0; return }
+    if (this.#mustWait) { this.#afterOthers(); return }
+    for (const { exchange, stream } of this.#later.splice(0, STARTS_PER_TURN)) {
+      if (stream.destroyed || stream.closed) { this.#floods.reset(); continue }
+      this.#open.add(exchange)
+      exchange.begin()
+    }
+    if (this.#later.length > 0) this.#afterOthers()
+    else if (this.#open.size === 0) this.#armIdle()
   }
 
   /** What cannot be read as a request is a stream error (RFC 9113 §8.1.1), and a person gets a status to look at. */
@@ -116,6 +162,7 @@ class H2Server implements Deadline {
 
   get streams(): number { return this.#open.size }
   #closed(exchange: H2Exchange): void {
+    if (exchange.wasReset) this.#floods.reset()
     this.#open.delete(exchange)
     if (this.#open.size === 0) this.#armIdle()
   }

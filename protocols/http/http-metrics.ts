@@ -1,4 +1,5 @@
 import type { Cell, Family, Metrics } from '../../agent/core/metrics.ts'
+import type { FloodKind } from './h2-floods.ts'
 import type { Listener } from '../../agent/model/listener.ts'
 
 type Direction = Listener['direction']
@@ -11,6 +12,8 @@ export class HttpMetrics {
   readonly attempts: { readonly answered: Cell; readonly failed: Cell; readonly timeout: Cell; readonly cancelled: Cell }
   readonly retries: { readonly sent: Cell; readonly heldBack: Cell; readonly budget: Cell }
   readonly limits: { readonly headerBytes: Cell; readonly replayBytes: Cell; readonly requestHeadMs: Cell; readonly idleMs: Cell }
+  /** Connections that were ended (GOAWAY with ENHANCE_YOUR_CALM), by what they sent too much of. */
+  readonly floods: Readonly<Record<FloodKind, Cell>>
   /** Index = first digit of the status; 0 = no answer was given. */
   readonly #classes: Readonly<Record<Direction, readonly Cell[]>>
   readonly #failed: Family<'code'>
@@ -28,6 +31,8 @@ export class HttpMetrics {
       headerBytes: limits.cell({ limit: 'maxHeaderBytes' }), replayBytes: limits.cell({ limit: 'maxReplayBytes' }),
       requestHeadMs: limits.cell({ limit: 'requestHeadMs' }), idleMs: limits.cell({ limit: 'idleMs' }),
     }
+    const floods = metrics.counter('mesh_http2_floods_total', 'HTTP/2 connections that were ended with ENHANCE_YOUR_CALM, by the frames that they sent too many of.', ['frames'])
+    this.floods = { resets: floods.cell({ frames: 'resets' }), settings: floods.cell({ frames: 'settings' }), pings: floods.cell({ frames: 'pings' }) }
     const requests = metrics.counter('mesh_http_requests_total', 'HTTP exchanges, by direction and class of the answer.', ['direction', 'class'])
     const classes = (direction: Direction): Cell[] => ['none', '1xx', '2xx', '3xx', '4xx', '5xx'].map((c) => requests.cell({ direction, class: c }))
     this.#classes = { inbound: classes('inbound'), outbound: classes('outbound'), unspecified: classes('unspecified') }

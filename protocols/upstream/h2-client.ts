@@ -107,6 +107,8 @@ class H2Call implements HttpCall, Holder {
   #over = false
   /** Of the request, for the endpoint. */
   #hold: Hold | undefined
+  /** Of the answer, while that is not read on. */
+  #unread: Hold | undefined
   #onWritten: (() => void) | undefined
 
   constructor(connection: H2Connection, events: CallEvents, reused: boolean, ofCall: Disposable, onConnection: Disposable) {
@@ -147,8 +149,15 @@ class H2Call implements HttpCall, Holder {
     this.#sent = 'all'
   }
   flush(): boolean { return !this.#stream?.writableNeedDrain }
-  pauseResponse(): void { this.#stream?.pause() }
-  resumeResponse(): void { this.#stream?.resume() }
+  pauseResponse(): void {
+    this.#stream?.pause()
+    // As much may still come as the window permits.
+    if (this.#stream && !this.#stream.destroyed) (this.#unread ??= this.#connection.pool.waiting.hold(this)).set(WINDOW_BYTES)
+  }
+  resumeResponse(): void {
+    this.#unread?.set(0)
+    this.#stream?.resume()
+  }
   cancel(): void {
     if (!this.#events) return
     this.#events = undefined
@@ -239,6 +248,7 @@ class H2Call implements HttpCall, Holder {
   #finish(): void {
     if (this.#over) return
     this.#over = true
+    this.#unread?.set(0)
     this.#onConnection[Symbol.dispose]()
     this.#ofCall[Symbol.dispose]()
     this.#connection.callOver()

@@ -9,6 +9,7 @@ import mqtt from 'mqtt'
 const [originPort, webPort, mqttPort] = process.argv.slice(2).map(Number) as [number, number, number]
 const EVERY_MS = 5
 const PATIENCE_MS = 5_000
+const BIG = Buffer.alloc(256 * 1024)
 
 const seen = { httpSent: 0, httpFailed: 0, mqttSent: 0, mqttFailed: 0, smuggled: 0, why: new Map<string, number>() }
 const httpMs: number[] = []
@@ -17,7 +18,7 @@ function failed(what: 'httpFailed' | 'mqttFailed', why: string): void { seen[wha
 
 http.createServer((req, res) => {
   if (req.url!.includes('smuggled') || req.url!.startsWith('/private')) seen.smuggled++
-  if (req.url!.startsWith('/big')) { res.end(Buffer.alloc(256 * 1024)); return }
+  if (req.url!.startsWith('/big')) { res.end(BIG); return }
   req.resume()
   res.end(`${req.method} ${req.url}`)
 }).listen(originPort, '127.0.0.1')

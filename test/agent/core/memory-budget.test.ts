@@ -6,7 +6,7 @@ import { Metrics } from '../../../agent/core/metrics.ts'
 
 const MIB = 1024 * 1024
 
-test('above the bound the parts give up in their order, until a quarter is free, a turn later', async () => {
+test('above the bound the parts give up in their order, until a quarter is free, when the callback at hand is over', async () => {
   const metrics = new Metrics()
   const budget = new MemoryBudget({ maxBytes: 1000, metrics })
   const said: string[] = []
