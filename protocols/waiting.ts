@@ -9,7 +9,7 @@ import { MemoryBudget } from '../agent/core/memory-budget.ts'
 import type { Cell } from '../agent/core/metrics.ts'
 import { oncePer } from '../agent/core/once-per.ts'
 import type { Cluster } from '../agent/model/cluster.ts'
-import { sourceOf } from './connections.ts'
+import { sourceOf } from '../agent/core/ip-source.ts'
 import type { Context } from './context.ts'
 
 /** A socket that is paused has one piece more in hand before Node stops reading it. */
