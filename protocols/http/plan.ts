@@ -127,6 +127,14 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
   }
 }
 
+/** After a wait: the cluster of that name may be another one now, with TLS for one, or none. Envoy looks it up anew, too. */
+export function planToday<P extends Plan>(plan: P, tables: Tables): P | RefusePlan {
+  if (plan.kind !== 'forward') return plan
+  const cluster = tables.cluster(plan.cluster.name)
+  if (!cluster) return refuse('MESH_NO_CLUSTER', 'the route\'s cluster is gone', { delayMs: 0, shadow: undefined, routeName: plan.routeName })
+  return cluster === plan.cluster ? plan : { ...plan, cluster }
+}
+
 function authzFacts({ client, request }: PlanInput): AuthzFacts {
   return {
     peer: client.peer, directRemoteIp: client.directRemoteIp, remoteIp: client.remoteIp,

@@ -43,6 +43,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly #stop = new AbortController()
   /** Streams that were handed out whole. */
   readonly #tunnels = new Set<Held>()
+  /** Calls that wait for the cluster's name, each to be told when they shall ask elsewhere. */
+  readonly #forName = new Set<() => void>()
   #tables: Tables | undefined
   #autoSni: boolean
   #draining = false
@@ -101,13 +103,16 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     let cancelled = false
     let pending: PendingCall | undefined
     const place = lease(load.requests, load.pending)
+    const move = (): void => { cancelled = true; place[Symbol.dispose](); events.onCallMoved() }
+    this.#forName.add(move)
     detached('upstream', dns.ready().then(() => undefined, toMeshError).then((error) => {
+      this.#forName.delete(move)
       place[Symbol.dispose]()
       if (cancelled) return
       if (error) events.onCallFailed(error, 'nothing', false)
       else pending = this.#startNow(options, events)
     }))
-    return { cancel: () => { cancelled = true; place[Symbol.dispose](); pending?.cancel() } }
+    return { cancel: () => { cancelled = true; this.#forName.delete(move); place[Symbol.dispose](); pending?.cancel() } }
   }
 
   async connect(options: ConnectOptions): Promise<UpstreamStream> {
@@ -162,6 +167,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.drain()
     this.#dns?.[Symbol.dispose]()
     this.#goneIfEmpty()
+  }
+  /** Another has come in its place, which may ask for more (TLS, for one): what has not left yet goes there. */
+  replaced(): void {
+    this.drain()
+    for (const move of this.#forName) { this.#forName.delete(move); moved(move) }
+    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.moveWaiting()
   }
   #goneIfEmpty(): void { if (this.#draining && this.load.isEmpty) this.#gone() }
   /** A newer version that cannot be taken has come: what this one was told may be less than is asked for now, so nothing goes on over it. */
@@ -241,6 +252,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #noEndpoint(): MeshError { return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`) }
 }
+
+const moved = guarded('upstream', nothing, (move: () => void) => { move() })
 
 function blocked({ name }: Cluster): MeshError { return new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${name} cannot be taken as it was configured`) }
 

@@ -220,3 +220,24 @@ test('who is told to stop does not wait for a name that nobody answers for, and 
   await h.clock.advance(15_001)
   assert.match(await client.take(), /MESH_DNS_FAILED/)
 })
+
+test('a connection whose cluster is replaced while its name is looked up is made to the one that has come', async () => {
+  const names = Promise.withResolvers<string[]>()
+  const load = { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] }] }
+  const before = cluster(undefined, { discovery: { kind: 'dns', mode: 'strict', refreshMs: 60_000, load } })
+  await using h = new Harness([before], {}, () => names.promise)
+  const [old, now] = [await h.origin(), await h.origin({ host: '10.1.0.2', port: 8080 })]
+  const asked = h.upstreams.connect(before, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined })
+  await settle()
+  h.tables.swap(tablesOf([cluster([endpoint('10.1.0.2', 8080)])]))
+  names.resolve([ORIGIN.host])
+  const up = await asked
+  assert.equal(up.endpoint.address, '10.1.0.2')
+  await settle()
+  assert.ok(old.connections.every((c) => c.closed && c.received === ''))
+  assert.equal(now.connections.length, 1)
+  up.release('ok')
+  up.stream.destroy()
+  await settle()
+  assert.deepEqual(h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.connections]), [[0, 0]])
+})
