@@ -23,6 +23,8 @@ for (const { name, of, ask, want, more = {} } of [
   { name: 'a path that is not ASCII', of: { kind: 'path', match: exact('/grün') }, ask: { path: utf8('/grün') }, want: 400 },
   { name: 'a host with a port, not stripped', of: header(':authority', exact('a')), ask: { authority: 'a:8080' }, want: 200 },
   { name: 'strip_any_host_port', of: header(':authority', exact('a')), ask: { authority: 'a:8080' }, want: 403, more: { stripHostPort: 'any' } },
+  { name: 'strip_any_host_port, a port without digits', of: header(':authority', exact('a')), ask: { authority: 'a:' }, want: 403, more: { stripHostPort: 'any' } },
+  { name: 'strip_any_host_port, a port that is none', of: header(':authority', exact('a')), ask: { authority: 'a:b' }, want: 400, more: { stripHostPort: 'any' } },
   { name: 'strip_any_host_port, `host` in the rule', of: header('host', exact('a')), ask: { authority: 'a:8080' }, want: 403, more: { stripHostPort: 'any' } },
   { name: 'strip_matching_host_port at another port', of: header(':authority', exact('a')), ask: { authority: 'a:1' }, want: 200, more: { stripHostPort: 'matching' } },
   { name: 'strip_trailing_host_dot', of: header(':authority', exact('a')), ask: { authority: 'a.' }, want: 403, more: { stripHostDot: true } },
