@@ -23,7 +23,7 @@ import { ReplayBuffer } from './replay-buffer.ts'
 import { errorAnswer, faultAnswer, routeAnswer, type LocalAnswer } from './reply.ts'
 import { decideRetry, grpcStatusOf, retryBackoffMs, type TryOutcome } from './retry.ts'
 import type { HttpRuntime } from './runtime.ts'
-import { openConnectTunnel, planConnect, refusalNow } from './connect-tunnel.ts'
+import { inClear, openConnectTunnel, planConnect, refusalNow } from './connect-tunnel.ts'
 import { settleRequest } from './request-view.ts'
 import { Timeouts, timesOf, type DueKind, type Timed } from './timeouts.ts'
 import { Tunnel } from './tunnel.ts'
@@ -403,7 +403,9 @@ export class Exchange implements CallEvents, Timed {
     const refusal = this.#refusalNow()
     if (refusal) this.#tunnel?.abort(refusal)
   }
-  #refusalNow(): MeshError | undefined { return this.#asked && refusalNow(this.#asked, this.client, this.#remoteIp, this.#rt.ctx) }
+  #refusalNow(): MeshError | undefined {
+    return this.#asked && (refusalNow(this.#asked, this.client, this.#remoteIp, this.#rt.ctx) ?? inClear(this.#plan!.cluster, this.record.endpoint, this.#rt.ctx.tables.get()))
+  }
 
   /* The end. */
 

@@ -78,7 +78,7 @@ class ClusterRuntimes implements HttpUpstreams {
       if (now === cluster) continue
       this.#replaced.add(cluster)
       if (now && isBlocked(now)) runtime.cut(now)
-      else if (now) runtime.replaced()
+      else if (now) runtime.replaced(now)
       else runtime.drain()
     }
   }

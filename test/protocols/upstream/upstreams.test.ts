@@ -241,3 +241,21 @@ test('a connection whose cluster is replaced while its name is looked up is made
   await settle()
   assert.deepEqual(h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.connections]), [[0, 0]])
 })
+for (const how of ['is cut', 'is told where its user can end it in order'] as const) {
+  test(`a connection in clear whose cluster asks for TLS now ${how}; one whose cluster has another timeout goes on`, async () => {
+    const before = cluster()
+    await using h = new Harness([before])
+    const origin = await h.origin()
+    const told: string[] = []
+    const up = await h.upstreams.connect(before, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined, ...(how === 'is cut' ? {} : { onEnding: (reason: MeshError) => { told.push(reason.code) } }) })
+    const other = cluster(undefined, { connectTimeoutMs: 7 })
+    h.tables.swap(tablesOf([other]))
+    await settle()
+    assert.equal(up.stream.destroyed, false)
+    const again = await h.upstreams.connect(other, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined, ...(how === 'is cut' ? {} : { onEnding: (reason: MeshError) => { told.push(reason.code) } }) })
+    h.tables.swap(tablesOf([cluster(undefined, { transport: { kind: 'tls', tls: { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } } })]))
+    await settle()
+    assert.deepEqual([up.stream.destroyed, again.stream.destroyed, told], how === 'is cut' ? [true, true, []] : [false, false, ['MESH_DRAINING', 'MESH_DRAINING']])
+    assert.equal(origin.connections.length, 2)
+  })
+}
