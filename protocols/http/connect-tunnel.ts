@@ -16,7 +16,7 @@ import type { HttpRuntime } from './runtime.ts'
  * a tunnel does not have, so it is not used that way.
  */
 export function planConnect(input: PlanInput): Plan {
-  if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined, routeName: '' }
+  if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined, routeName: '', responseEdits: [] }
   const plan = planExchange({ ...input, upgrade: undefined })
   if (plan.kind !== 'refuse' || plan.error.code !== 'MESH_NO_ROUTE') return plan
   const { request } = input

@@ -150,7 +150,7 @@ export class Exchange implements CallEvents, Timed {
         this.#refuse(plan.error)
         return
       case 'answer':
-        if (plan.fault) this.#answerLocally(faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body), new MeshError('MESH_FAULT_INJECTED', plan.body))
+        if (plan.fault) this.#answerLocally(faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body), new MeshError('MESH_FAULT_INJECTED', plan.body), plan.responseEdits)
         else this.#answerLocally(routeAnswer(plan.status, plan.body, plan.location, this.#isGrpc()), undefined, plan.responseEdits)
         return
       case 'forward': this.#forward(plan); return
@@ -411,7 +411,8 @@ export class Exchange implements CallEvents, Timed {
 
   #refuse(error: MeshError): void {
     if (this.#answering) { this.#finish(error); return }
-    this.#answerLocally(errorAnswer(error, this.#isGrpc()), error)
+    // As in Envoy: who adds a header to a route's answers means all of them.
+    this.#answerLocally(errorAnswer(error, this.#isGrpc()), error, this.record.plan?.responseEdits)
   }
 
   #answerLocally({ head, body }: LocalAnswer, error: MeshError | undefined, edits: ForwardPlan['responseEdits'] = []): void {

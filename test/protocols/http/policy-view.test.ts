@@ -77,6 +77,22 @@ for (const codec of ['http1', 'http2'] as const) {
     const both = await Both.start(t, tls({ useRemoteAddress: true }))
     assert.equal((await both.ask(codec, { fields: [['x-forwarded-proto', 'https']] })).status, 301)
   })
+  test(`require_tls over ${codec}: who stands before us says https, and not HTTPS`, async (t) => {
+    const both = await Both.start(t, tls({}))
+    assert.deepEqual([(await both.ask(codec, { fields: [['x-forwarded-proto', 'https']] })).status, (await both.ask(codec, { fields: [['x-forwarded-proto', 'HTTPS']] })).status], [200, 301])
+  })
+  test(`response_headers_to_add is for answers of our own, too, over ${codec}`, async (t) => {
+    const says = { request: { remove: [], add: [] }, response: { remove: [], add: [{ name: 'r', value: '1', how: 'append' as const }] } }
+    const both = await Both.start(t, manager([route(forwardTo(), { headers: says })], { filters: deny({ kind: 'any' }) }))
+    assert.deepEqual([(await both.ask(codec)).status, (await both.ask(codec)).headers['r']], [403, '1'])
+    const redirected = await Both.start(t, manager([route(forwardTo(), { headers: says })], {}, { requireTls: true }))
+    assert.deepEqual([(await redirected.ask(codec)).status, (await redirected.ask(codec)).headers['r']], [301, undefined])
+  })
+  test(`append_x_forwarded_port over ${codec}, where nobody has said it`, async (t) => {
+    const both = await Both.start(t, manager([route(forwardTo())], { appendForwardedPort: true }))
+    const port = async (fields: [string, string][]): Promise<unknown> => (await both.ask(codec, { fields })).saw?.headers['x-forwarded-port']
+    assert.deepEqual([await port([]), await port([['x-forwarded-port', '99']])], [String(both.ports[codec]), '99'])
+  })
   test(`require_tls over ${codec}: policies come first`, async (t) => {
     const both = await Both.start(t, tls({ filters: deny({ kind: 'any' }) }))
     assert.equal((await both.ask(codec)).status, 403)
