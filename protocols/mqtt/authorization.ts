@@ -30,6 +30,7 @@ export interface Authorizer {
 type Compiled = { readonly allow: boolean; readonly topics: readonly Levels[] | undefined }
 
 const MAX_REMEMBERED_TOPICS = 256
+const MAX_REMEMBERED_CHARS = 256
 
 export function createAuthorizer({ rules }: Pick<MqttPolicy, 'rules'>, client: Client): Authorizer {
   const of = (action: MqttRule['action']): readonly Compiled[] | undefined => {
@@ -60,6 +61,8 @@ function byTopic(rules: readonly Compiled[] | undefined): (topic: string) => boo
     const known = remembered.get(topic)
     if (known !== undefined) return known
     const may = isAllowed(rules, topic.split('/'))
+    // A client has this for itself, and may have ten thousand others beside it.
+    if (topic.length > MAX_REMEMBERED_CHARS) return may
     if (remembered.size >= MAX_REMEMBERED_TOPICS) remembered.clear()
     remembered.set(topic, may)
     return may

@@ -51,8 +51,8 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
   const closing = new AbortController()
   const open = new Set<Client>()
   const state: BrokerState = {
-    ctx, node, durability, policiesOf, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), shares: new SessionShares(), subscriptions: new Subscriptions(),
-    retained: new Retained({ durability, clock: ctx.clock }), closed: closing.signal, turns: new Map(), memory: new Memory(budget), doorstep: new Doorstep(), takeovers: new Takeovers(ctx.clock),
+    ctx, node, durability, policiesOf, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), shares: new SessionShares(), subscriptions: new Subscriptions(budget.maxBytes),
+    retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes }), closed: closing.signal, turns: new Map(), memory: new Memory(budget), doorstep: new Doorstep(), takeovers: new Takeovers(ctx.clock),
   }
   const shedding = budget.onOver((isEnough) => state.memory.shed(isEnough))
   const stats = {

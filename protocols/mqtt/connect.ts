@@ -106,11 +106,13 @@ export async function openSession(state: BrokerState, connect: Connect, { client
 }
 
 /** Whoever takes a session has it in his share. */
-function changeShare({ shares }: BrokerState, session: Session, owner: Owner, address: string): void {
+function changeShare({ shares, subscriptions }: BrokerState, session: Session, owner: Owner, address: string): void {
   shares.came(session)
-  shares.leave(session.share)
+  const before = session.share
+  shares.leave(before)
   session.address = address
   session.share = shareOf(owner, address)
+  subscriptions.room.moved(session, before)
   shares.enter(session.share)
 }
 

@@ -3,6 +3,7 @@ import { compact, sizeOf } from './shared-message.ts'
 import type { Clock } from '../../agent/core/clock.ts'
 import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
 import type { Durability, StoredMessage } from './durability.ts'
+import { levelsCost } from './filter-room.ts'
 import { leftMs, messageNowMs } from './expiry.ts'
 import { TopicTree } from './topic-tree.ts'
 
@@ -20,17 +21,22 @@ export class Place implements Disposable {
   }
 }
 
+const USUAL_LEVELS = 8
+
 export class Retained {
   readonly #durability: Durability
   readonly #clock: Clock
   readonly #tree = new TopicTree<StoredMessage>()
   readonly #reserved = new Map<string, Reserved>()
   /** With what is reserved: many messages may be on their way at once. */
+  readonly #maxBytes: number
   #topics = 0
   #bytes = 0
   #stored = 0
 
-  constructor(p: { durability: Durability; clock: Clock }) {
+  /** @param p.maxBytes in memory, whatever a listener's limits say */
+  constructor(p: { durability: Durability; clock: Clock; maxBytes?: number }) {
+    this.#maxBytes = p.maxBytes ?? Infinity
     this.#durability = p.durability
     this.#clock = p.clock
     for (const [topic, message] of p.durability.retained) this.#change(topic, () => this.#put(topic, message))
@@ -42,10 +48,10 @@ export class Retained {
   reserve(message: StoredMessage, limits: Limits): Place | undefined {
     const { topic, payload } = message
     if (payload.length === 0) return new Place(undefined)
-    const bytes = sizeOf(message)
+    const bytes = keptBytes(message)
     const more = Math.max(0, bytes - this.#bytesOf(topic))
     const isNew = !this.#isThere(topic)
-    if ((isNew && this.#topics >= limits.maxRetainedMessages) || (more > 0 && this.#bytes + more > limits.maxRetainedBytes)) return undefined
+    if ((isNew && this.#topics >= limits.maxRetainedMessages) || (more > 0 && this.#bytes + more > Math.min(limits.maxRetainedBytes, this.#maxBytes))) return undefined
     this.#change(topic, () => {
       const of = this.#reserved.get(topic)
       this.#reserved.set(topic, { places: (of?.places ?? 0) + 1, bytes: Math.max(of?.bytes ?? 0, bytes) })
@@ -91,7 +97,7 @@ export class Retained {
   #isThere(topic: string): boolean { return this.#tree.get(topic) !== undefined || this.#reserved.has(topic) }
   #bytesOf(topic: string): number {
     const now = this.#tree.get(topic)
-    return Math.max(now ? sizeOf(now) : 0, this.#reserved.get(topic)?.bytes ?? 0)
+    return Math.max(now ? keptBytes(now) : 0, this.#reserved.get(topic)?.bytes ?? 0)
   }
   #change(topic: string, change: () => void): void {
     const [bytes, wasThere] = [this.#bytesOf(topic), this.#isThere(topic)]
@@ -100,6 +106,9 @@ export class Retained {
     this.#topics += Number(this.#isThere(topic)) - Number(wasThere)
   }
 }
+
+/** With its levels in the tree, which cost more than they say where there are many. */
+function keptBytes(message: StoredMessage): number { return sizeOf(message) + levelsCost(message.topic, USUAL_LEVELS) }
 
 /**
  * A retained message that goes to a new subscriber through its queue carries RETAIN, a live one only with Retain As Published; the queue keeps no

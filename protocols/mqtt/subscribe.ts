@@ -6,6 +6,7 @@ import type { Authorizer } from './authorization.ts'
 import type { Qos, Subscribe, Unsubscribe } from './codec/packet.ts'
 import { NO_PROPERTIES } from './codec/properties.ts'
 import type { DurableQueue, StoredMessage, StoredSubscription } from './durability.ts'
+import { costOf } from './filter-room.ts'
 import type { Link } from './link.ts'
 import { REASON, reasonOf } from './reason.ts'
 import { retainedCopy } from './retained.ts'
@@ -33,12 +34,16 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
   const subscriptionId = packet.properties.subscriptionIds?.[0]
   const granted = new Map<string, StoredSubscription>()
   let added = 0
+  let addedBytes = 0
   const reasons = packet.subscriptions.map((request) => {
     const { filter, qos, noLocal, retainAsPublished, retainHandling } = request
     const isNew = !session.subscriptions.has(filter) && !granted.has(filter)
-    const refused = refusalOf(filter, asking) ?? (isNew && session.subscriptions.size + added >= asking.limits.maxSubscriptionsPerSession ? REASON.quotaExceeded : undefined)
+    const bytes = isNew ? costOf(filter) : 0
+    const isFull = isNew && (session.subscriptions.size + added >= asking.limits.maxSubscriptionsPerSession || !state.subscriptions.room.has(session, addedBytes + bytes))
+    const refused = refusalOf(filter, asking) ?? (isFull ? REASON.quotaExceeded : undefined)
     if (refused !== undefined) return refused
     if (isNew) added++
+    addedBytes += bytes
     granted.set(filter, { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId })
     return qos
   })

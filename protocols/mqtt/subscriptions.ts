@@ -4,6 +4,7 @@
  */
 import type { DurableQueue, StoredSubscription } from './durability.ts'
 import { NO_IDS, type Qos } from './codec/packet.ts'
+import { costOf, FilterRoom } from './filter-room.ts'
 import { TopicTree } from './topic-tree.ts'
 import { sharedOf } from './topics.ts'
 import type { Session } from './session.ts'
@@ -22,37 +23,46 @@ export type Plan = { readonly direct: readonly Target[]; readonly queues: readon
 type Entry = { readonly sessions: Map<Session, StoredSubscription>; readonly groups: Map<string, Group>; readonly routes: Set<Route> }
 
 const MAX_REMEMBERED_TOPICS = 4096
+/** A topic may be long, and may have ten thousand receivers. */
+const MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
+const TARGET_BYTES = 128
 
 export class Subscriptions {
   readonly #tree = new TopicTree<Entry>()
   readonly #remembered = new Map<string, Match>()
+  #rememberedBytes = 0
+  readonly room: FilterRoom
+
+  constructor(maxBytes: number) { this.room = new FilterRoom(maxBytes) }
 
   add(session: Session, subscription: StoredSubscription): void {
     const shared = parts(subscription.filter)
     const entry = this.#entry(shared.filter)
-    if (shared.group === undefined) entry.sessions.set(session, subscription)
-    else {
+    if (shared.group === undefined) {
+      if (!entry.sessions.has(session)) this.room.change(session, costOf(subscription.filter))
+      entry.sessions.set(session, subscription)
+    } else {
       const group = entry.groups.get(shared.group) ?? { members: new Map(), next: 0 }
+      if (!group.members.has(session)) this.room.change(session, costOf(subscription.filter))
       group.members.set(session, subscription)
       entry.groups.set(shared.group, group)
     }
-    this.#remembered.clear()
+    this.forget()
   }
   remove(session: Session, subscribed: string): void {
     const { filter, group: name } = parts(subscribed)
     const entry = this.#tree.get(filter)
     if (!entry) return
-    if (name === undefined) entry.sessions.delete(session)
-    else {
-      const group = entry.groups.get(name)
-      group?.members.delete(session)
+    const group = name === undefined ? undefined : entry.groups.get(name)
+    if ((name === undefined ? entry.sessions : group?.members)?.delete(session)) this.room.change(session, -costOf(subscribed))
+    if (name !== undefined) {
       if (group?.members.size === 0) entry.groups.delete(name)
     }
     this.#tidy(filter, entry)
   }
   addRoute(route: Route): void {
     this.#entry(route.filter).routes.add(route)
-    this.#remembered.clear()
+    this.forget()
   }
   removeRoute(route: Route): void {
     const entry = this.#tree.get(route.filter)
@@ -60,14 +70,19 @@ export class Subscriptions {
     if (entry) this.#tidy(route.filter, entry)
   }
   /** A session's queue came or went: what is remembered speaks of the old one. */
-  forget(): void { this.#remembered.clear() }
+  forget(): void {
+    this.#remembered.clear()
+    this.#rememberedBytes = 0
+  }
 
   match(topic: string): Match {
     const known = this.#remembered.get(topic)
     if (known !== undefined) return known
     const made = this.#search(topic)
-    if (this.#remembered.size >= MAX_REMEMBERED_TOPICS) this.#remembered.clear()
+    const bytes = topic.length + (1 + made.targets.length + made.groups.length) * TARGET_BYTES
+    if (this.#remembered.size >= MAX_REMEMBERED_TOPICS || this.#rememberedBytes + bytes > MAX_REMEMBERED_BYTES) this.forget()
     this.#remembered.set(topic, made)
+    this.#rememberedBytes += bytes
     return made
   }
 
@@ -105,7 +120,7 @@ export class Subscriptions {
   }
   #tidy(filter: string, entry: Entry): void {
     if (entry.sessions.size === 0 && entry.groups.size === 0 && entry.routes.size === 0) this.#tree.delete(filter)
-    this.#remembered.clear()
+    this.forget()
   }
 }
 
