@@ -332,11 +332,10 @@ export class H1Parser {
   #requestFraming(chunked: boolean): void {
     if (this.#host === undefined) {
       if (this.minor === 1) this.#fail('malformed', 'no Host field (RFC 9112 §3.2)')
-    } else {
-      // Also beside a target that names another, which then counts (RFC 9112 §3.2.2). That of CONNECT is nobody's to route by.
+    } else if (this.authority === '') {
       const problem = authorityProblem(this.#host)
       if (problem !== undefined) this.#fail('malformed', problem)
-      if (this.authority === '') this.authority = this.#host
+      this.authority = this.#host
     }
     if (this.method === 'CONNECT') {
       if (chunked || this.contentLength > 0) this.#fail('malformed', 'a CONNECT request with a body')

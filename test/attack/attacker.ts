@@ -20,7 +20,7 @@ export class Attacker implements Disposable {
     this.#open.add(socket)
     socket.on('error', () => {})
     socket.on('close', () => this.#open.delete(socket))
-    await Promise.race([once(socket, 'connect'), once(socket, 'close')])
+    await Promise.race([once(socket, 'connect').catch(() => {}), once(socket, 'close').catch(() => {})])
     return socket
   }
   /** Connects, writes, and forgets what comes. */
@@ -34,7 +34,8 @@ export class Attacker implements Disposable {
   async write(socket: net.Socket, bytes: Buffer | string): Promise<void> {
     this.sentBytes += bytes.length
     if (socket.destroyed || socket.write(bytes)) return
-    await Promise.race([once(socket, 'drain'), once(socket, 'close'), new Promise((resolve) => { setTimeout(resolve, 1_000) })])
+    const gone = (): void => {}
+    await Promise.race([once(socket, 'drain').catch(gone), once(socket, 'close').catch(gone), new Promise((resolve) => { setTimeout(resolve, 1_000) })])
   }
   [Symbol.dispose](): void { for (const socket of this.#open) socket.destroy() }
 }

@@ -5,6 +5,7 @@ import tls from 'node:tls'
 import { during, KEPT, mqttConnect, mqttPublish, mqttSubscribe, wait, type Attacker } from './attacker.ts'
 import { fields, frame, HELLO, request } from './http2-frames.ts'
 import { ODD_ANSWERS } from './odd-endpoints.ts'
+import { SLOW_ATTACKS } from './slow-attacks.ts'
 import type { Ports } from './subject.ts'
 
 export type Attack = {
@@ -133,6 +134,8 @@ export const ATTACKS: readonly Attack[] = [
     }
     await wait(ms)
   } },
+
+  ...SLOW_ATTACKS,
 
   { name: 'a WebSocket from a web page of another host', against: 'authority', run: (a, p, ms) => during(ms, async () => {
     const socket = await a.connect(p.websocket)

@@ -19,6 +19,7 @@ function failed(what: 'httpFailed' | 'mqttFailed', why: string): void { seen[wha
 http.createServer((req, res) => {
   if (req.url!.includes('smuggled') || req.url!.startsWith('/private')) seen.smuggled++
   if (req.url!.startsWith('/big')) { res.end(BIG); return }
+  if (req.url!.startsWith('/sink')) return
   req.resume()
   res.end(`${req.method} ${req.url}`)
 }).listen(originPort, '127.0.0.1')

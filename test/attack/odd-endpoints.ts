@@ -19,7 +19,8 @@ const ODD_HEADS: readonly http2.OutgoingHttpHeaders[] = [
   { ':status': 200, etag: 'a' }, { ':status': 204 }, { ':status': 205, 'content-length': '5' }, { ':status': 304, 'content-length': '10' }, { ':status': 599 }, { ':status': 200, 'x-y': ['a', 'b', 'c'] }, { ':status': 200, 'set-cookie': ['a', 'b'] },
 ]
 
-export function startOddEndpoints(port: number, port2: number): Disposable {
+/** @param informationalPort of one that sends informational answers until it is told to stop */
+export function startOddEndpoints(port: number, port2: number, informationalPort: number): Disposable {
   let n = 0
   const open = new Set<{ destroy(): void }>()
   const http1 = net.createServer((socket) => {
@@ -45,5 +46,13 @@ export function startOddEndpoints(port: number, port2: number): Disposable {
     else stream.end(n % 2 ? undefined : 'ok')
   })
   h2.listen(port2, '127.0.0.1')
-  return { [Symbol.dispose]: () => { http1.close(); h2.close(); for (const one of open) one.destroy() } }
+  const hints = Buffer.from(`HTTP/1.1 103 Early Hints\r\nlink: </${'a'.repeat(500)}>\r\n\r\n`.repeat(100))
+  const informational = net.createServer((socket) => {
+    open.add(socket)
+    socket.on('error', () => {})
+    const more = (): void => { while (!socket.destroyed && socket.write(hints)); }
+    socket.on('drain', more).once('data', more)
+    socket.on('close', () => open.delete(socket))
+  }).listen(informationalPort, '127.0.0.1')
+  return { [Symbol.dispose]: () => { http1.close(); h2.close(); informational.close(); for (const one of open) one.destroy() } }
 }

@@ -9,7 +9,7 @@ import { MemoryCage } from './memory-cage.ts'
 const ROOT = path.resolve(import.meta.dirname, '../..')
 const T = 'type.googleapis.com/envoy'
 
-export type Ports = { readonly admin: number; readonly web: number; readonly proxy: number; readonly mqtt: number; readonly websocket: number; readonly dns: number; readonly origin: number; readonly odd: number; readonly odd2: number; readonly silentDns: number; readonly refused: number; readonly hub: number; readonly hubAdmin: number }
+export type Ports = { readonly admin: number; readonly web: number; readonly proxy: number; readonly mqtt: number; readonly websocket: number; readonly dns: number; readonly origin: number; readonly odd: number; readonly odd2: number; readonly informational: number; readonly silentDns: number; readonly refused: number; readonly hub: number; readonly hubAdmin: number }
 
 const endpoint = (port: number): object => ({ address: { socket_address: { address: '127.0.0.1', port_value: port } } })
 const cluster = (name: string, port: number, more: object = {}): object => ({
@@ -21,7 +21,7 @@ const route = (prefix: string, name: string): object => ({ match: { prefix }, ro
 
 /** A port with sniffing, routes to well and badly behaved endpoints, upgrades, and a path that nobody may ask for. */
 function resources(p: Ports): object[] {
-  const routes = { name: 'web', virtual_hosts: [{ name: 'all', domains: ['*'], routes: [route('/odd2', 'odd2'), route('/odd', 'odd'), route('/refused', 'refused'), route('/', 'origin')] }] }
+  const routes = { name: 'web', virtual_hosts: [{ name: 'all', domains: ['*'], routes: [route('/odd2', 'odd2'), route('/odd', 'odd'), route('/refused', 'refused'), route('/informational', 'informational'), route('/', 'origin')] }] }
   const manager = {
     '@type': `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`, stat_prefix: 'web', route_config: routes, upgrade_configs: [{ upgrade_type: 'websocket' }],
     http_filters: [
@@ -30,7 +30,7 @@ function resources(p: Ports): object[] {
     ],
   }
   return [
-    cluster('origin', p.origin), cluster('odd', p.odd), cluster('odd2', p.odd2, http2), cluster('refused', p.refused),
+    cluster('origin', p.origin), cluster('odd', p.odd), cluster('odd2', p.odd2, http2), cluster('refused', p.refused), cluster('informational', p.informational),
     {
       '@type': `${T}.config.listener.v3.Listener`, name: 'web', address: { socket_address: { address: '127.0.0.1', port_value: p.web } }, traffic_direction: 'INBOUND',
       listener_filters: [{ name: 'envoy.filters.listener.http_inspector', typed_config: { '@type': `${T}.extensions.filters.listener.http_inspector.v3.HttpInspector` } }],
@@ -59,6 +59,7 @@ export class Subject implements AsyncDisposable {
   logBytes = 0
   readonly #cages: readonly MemoryCage[]
   #log = ''
+  #ownMiB = 0
 
   private constructor(folder: string, ports: Ports, cages: readonly [MemoryCage, MemoryCage]) {
     this.folder = folder
@@ -70,7 +71,7 @@ export class Subject implements AsyncDisposable {
   }
 
   static async start(folder: string, maxBytes: number): Promise<Subject> {
-    const names = ['admin', 'web', 'proxy', 'mqtt', 'websocket', 'dns', 'origin', 'odd', 'odd2', 'silentDns', 'refused', 'hub', 'hubAdmin'] as const
+    const names = ['admin', 'web', 'proxy', 'mqtt', 'websocket', 'dns', 'origin', 'odd', 'odd2', 'informational', 'silentDns', 'refused', 'hub', 'hubAdmin'] as const
     const found = await freePorts(names.length)
     const ports = Object.fromEntries(names.map((name, i) => [name, found[i]!])) as Ports
     fs.mkdirSync(`${folder}/resources`)
@@ -84,16 +85,22 @@ export class Subject implements AsyncDisposable {
 
   get log(): string { return this.#log }
   get alive(): boolean { return [this.agent, this.hub].every((one) => one.exitCode === null && one.signalCode === null) }
-  /** Highest resident memory of the two since the last call, MiB. */
-  takePeakMiB(): number {
-    return Math.max(...[this.agent, this.hub].map(({ pid }) => {
+  /** Highest resident memory of the two since the last call, MiB, and what of the most that was seen was their own: pages of files the kernel takes back when it wants. */
+  takePeakMiB(): { readonly rss: number; readonly own: number } {
+    this.sample()
+    const rss = Math.max(...[this.agent, this.hub].map(({ pid }) => {
       try {
-        const peak = Number(/^VmHWM:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+        const peak = mibOf(pid, 'VmHWM')
         fs.writeFileSync(`/proc/${pid}/clear_refs`, '5')
         return peak
       } catch { return 0 }
     }))
+    const own = this.#ownMiB
+    this.#ownMiB = 0
+    return { rss, own }
   }
+  /** To be called often. */
+  sample(): void { this.#ownMiB = Math.max(this.#ownMiB, ...[this.agent, this.hub].map(({ pid }) => { try { return mibOf(pid, 'RssAnon') } catch { return 0 } })) }
   cpuMs(): number {
     const fields = fs.readFileSync(`/proc/${this.agent.pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
     return (Number(fields[11]) + Number(fields[12])) * 10
@@ -122,5 +129,6 @@ export class Subject implements AsyncDisposable {
   }
 }
 
+function mibOf(pid: number | undefined, field: string): number { return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024 }
 export function sleep(ms: number): Promise<void> { return new Promise((resolve) => { setTimeout(resolve, ms) }) }
 function answers(port: number): Promise<boolean> { return fetch(`http://127.0.0.1:${port}/ready`).then((res) => res.status === 200, () => false) }
