@@ -74,7 +74,7 @@ export const CONDITIONS: readonly Condition[] = [
   { name: 'name-unknown', holds: '`agent.yaml` names a cluster or route table that nobody has sent.', codes: ['MESH_NO_CLUSTER', 'MESH_NO_ROUTE'], find: unknownNames },
   { name: 'named-file', holds: 'A file that a resource names cannot be used.', codes: ['MESH_CONFIG_REJECTED'], find: (p) => p.files.problems() },
   { name: 'chain-blocked', holds: 'A chain refuses what comes, because of something that meshlet does not implement or that was withheld.', codes: ['MESH_CHAIN_BLOCKED'], find: (p) => blockedListeners(p.tables.get()) },
-  { name: 'folder', holds: '`directory` is not there, or a file in it cannot be used; its last good content serves on.', codes: ['MESH_CONFIG_INVALID', 'MESH_CONFIG_REJECTED'], find: (p) => p.configuration.folderProblems() },
+  { name: 'folder', holds: '`directory` is not there, or something in a file of it cannot be used; of that the last good content serves on.', codes: ['MESH_CONFIG_INVALID', 'MESH_CONFIG_REJECTED'], find: (p) => p.configuration.folderProblems() },
   {
     name: 'reference-dangling', holds: 'A resource names a cluster that does not exist.', codes: ['MESH_NO_CLUSTER'],
     find: (p) => p.configuration.applier.dangling().map((d) => new MeshError('MESH_NO_CLUSTER', `${d.holder.kind} ${d.holder.name} names the cluster ${d.name}, which does not exist`)),

@@ -38,7 +38,7 @@ export type Configuration = AsyncDisposable & {
   readonly damage: readonly MeshError[]
   /** A control plane knows agents by their certificate. */
   readonly needsIdentity: boolean
-  /** Files of the folder that cannot be used; their last good content serves on. */
+  /** What in files of the folder cannot be used; its last good content serves on. */
   folderProblems(): readonly MeshError[]
 }
 export type ConfigurationOptions = {

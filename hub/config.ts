@@ -17,9 +17,10 @@ const limits = z.strictObject({
   maxStrangers: whole(1, 100_000).default(1_024).describe('TCP connections at once over which no authenticated call has come yet'),
   maxStrangersPerAddress: whole(1, 100_000).default(128).describe('the same, from one address'),
   strangerMs: whole(100, 600_000).default(10_000).describe('a connection has so long for handshake and first authenticated call, milliseconds'),
+  maxStrangerBytes: whole(16_384, 64 * 1024 * 1024).default(256 * 1024).describe('a connection may send so much before its first authenticated call, bytes'),
   maxCertificatesPerHour: whole(1, 1_000_000).default(120).describe('certificates for one device'),
   maxJoinsPerHour: whole(1, 1_000_000).default(3_600).describe('first certificates with one join token'),
-  maxSubscribedBytes: whole(1_024, 1024 * 1024 * 1024).default(16 * 1024 * 1024).describe('length of the names that one device subscribes to, bytes'),
+  maxSubscribedBytes: whole(1_024, 1024 * 1024 * 1024).default(32 * 1024 * 1024).describe('what the names take that one device subscribes to: 128 bytes each, and their length'),
   maxRequestBytes: whole(1_024, 64 * 1024 * 1024).default(4 * 1024 * 1024).describe('size of one gRPC message from a device, bytes'),
 })
 

@@ -25,15 +25,20 @@ export type Routed = { readonly virtualHost: VirtualHost; readonly route: Route 
 export function matchRoute(table: RouteTable, request: RequestFacts, random: Random): Routed | undefined {
   const virtualHost = table.virtualHost(request.authority)
   if (!virtualHost) return undefined
-  if (virtualHost.requireTls && request.scheme !== 'https') return { virtualHost, route: TO_HTTPS }
+  if (virtualHost.requireTls && !isByHttps(request)) return { virtualHost, route: TO_HTTPS }
   // One draw for all routes of a request, as Envoy does: consecutive fractions then add up instead of thinning out.
   const chance = { drawn: undefined as number | undefined, random }
   for (const route of virtualHost.routes) if (matches(route.match, request, chance)) return { virtualHost, route }
   return undefined
 }
 
+/** Envoy: who stands before us has to say it exactly so. */
+function isByHttps(request: RequestFacts): boolean {
+  return request.scheme === 'https' && (request.header('x-forwarded-proto') ?? 'https') === 'https'
+}
+
 /** Envoy: filters see this route instead of the virtual host's own, and without what those say to filters. */
-const TO_HTTPS: Route = {
+export const TO_HTTPS: Route = {
   name: '', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, headers: NO_HEADER_CHANGES,
   action: { kind: 'redirect', status: 301, scheme: 'https', host: undefined, port: undefined, path: undefined, stripQuery: false },
 }

@@ -117,6 +117,9 @@ export type Endpoint = {
   readonly tunnel?: string
 }
 
+/** Whether what goes to the endpoint in clear is to go over TLS, or not at all, from now on. */
+export function turnsTlsOn(was: Cluster, now: Cluster, endpoint: Endpoint): boolean { return transportFor(was, endpoint).kind === 'plaintext' && transportFor(now, endpoint).kind !== 'plaintext' }
+
 /** Whether some or all of its endpoints may get nothing. */
 export function isBlocked({ blocked, transportMatches }: Cluster): boolean { return blocked !== undefined || transportMatches.some((m) => m.transport.kind === 'blocked') }
 

@@ -13,7 +13,7 @@ import { At, noteIgnored, type ReadFile } from './at.ts'
 import { LazyHosts, type Span } from './lazy-hosts.ts'
 import { NO_PER_FILTER, perFilter } from './per-filter.ts'
 import { readable } from './readable.ts'
-import { blockedHost, blockedTable, routeConfig, virtualHost } from './route.ts'
+import { blockedHost, blockedTable, noteTaken, routeConfig, virtualHost } from './route.ts'
 
 /** Field numbers. */
 const VIRTUAL_HOSTS = 2
@@ -45,6 +45,7 @@ export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefine
     const { outside, spans } = split(bytes)
     const outer = outerOf(at, outside)
     const hosts = lazyHosts(raw, spans, outer, readFile)
+    const taken = new Set<string>()
     for (const [i, span] of spans.entries()) {
       const here = at.in('virtual_hosts').item(i)
       const own = bytes.subarray(span.from, span.to)
@@ -52,6 +53,7 @@ export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefine
       // To decode it again when it is asked for would take as long in one go.
       if (own.length > LARGE_HOST_BYTES) hosts.keep(i, host)
       hosts.add(i, host.domains)
+      noteTaken(here, host.domains, taken)
       onHost(host)
       yield
     }

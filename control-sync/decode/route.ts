@@ -16,11 +16,25 @@ import { runtimeFraction } from './values.ts'
 export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
   refuse(at, RouteConfigurationSchema, from)
   const filters = perFilter(at, from.typedPerFilterConfig, NO_PER_FILTER)
+  const taken = new Set<string>()
   for (const { no } of from.$unknown ?? []) { const field = OTHER_ROUTING.get(no); if (field !== undefined) at.in(field).issue('is not supported') }
   return {
     name: from.name, ignorePortInHost: from.ignorePortInHostMatching, headers: headerChanges(at, from),
     internalOnly: from.internalOnlyHeaders.map((name) => name.toLowerCase()),
-    virtualHosts: from.virtualHosts.map((host, i) => virtualHost(at.in('virtual_hosts').item(i), host, filters)),
+    virtualHosts: from.virtualHosts.map((host, i) => {
+      const here = at.in('virtual_hosts').item(i)
+      const made = virtualHost(here, host, filters)
+      noteTaken(here, made.domains, taken)
+      return made
+    }),
+  }
+}
+
+/** Envoy refuses a table in which two hosts have a domain, or one has it twice; here the first has it. @param taken lower case, of all hosts before */
+export function noteTaken(at: At, domains: readonly string[], taken: Set<string>): void {
+  for (const [i, domain] of domains.entries()) {
+    if (taken.has(domain)) at.in('domains').item(i).ignore('a host before this one has it already')
+    else taken.add(domain)
   }
 }
 

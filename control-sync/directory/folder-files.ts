@@ -1,9 +1,9 @@
-/** The files of a folder as they were last read: only what changed is read again, and what cannot be read keeps its last good content. */
+/** The files of a folder as they were last read: only what changed is read again, and each resource that cannot be read keeps its last good content. */
 import path from 'node:path'
 import type { Clock } from '../../agent/core/clock.ts'
 import { Pace } from '../../agent/core/pace.ts'
 import { listFiles, MAX_FILES, stampOf } from './list.ts'
-import type { FileContent, FileProblem, FileResource } from './parse.ts'
+import { labelOf, type FileContent, type FileProblem, type FileResource } from './parse.ts'
 import type { FolderReader } from './reader.ts'
 import { Unrest } from './unrest.ts'
 
@@ -99,10 +99,21 @@ export class FolderFiles {
     if (read.content === 'same') return { ...before!, stamp: read.stamp }
     const { problems } = read.content
     const isGood = problems.length === 0
-    // At the first look the sound resources of a damaged file are better than none.
-    const good = isGood || !before?.good ? await keptOf(read.content, before?.good, pace) : before.good
+    const kept = await keptOf(read.content, before?.good, pace)
+    const good = isGood || !before?.good ? kept : withLastGood(kept, before.good)
     return { stamp: read.stamp === '' ? stamp : read.stamp, hash: isGood ? read.hash : undefined, good, problems }
   }
+}
+
+/**
+ * Of a file with mistakes: what is sound in it counts, everything else is what it was when it was last sound. That a resource is not there is not believed of
+ * such a file: it may be the one whose name is mistaken, or behind where the file is broken.
+ */
+function withLastGood(content: FileContent, before: FileContent): FileContent {
+  const sound = new Set(content.resources.map((r) => `${r.kind} ${r.name}`))
+  const rest = before.resources.filter((r) => !sound.has(`${r.kind} ${r.name}`))
+  const labels = new Set(rest.map(labelOf))
+  return { resources: [...content.resources, ...rest], problems: [], blocked: [...content.blocked ?? [], ...(before.blocked ?? []).filter((p) => labels.has(p.resource))] }
 }
 
 /** Resources that are as they were stay the same bytes: nobody needs to look at them again. */

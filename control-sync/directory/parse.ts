@@ -1,4 +1,5 @@
 /** One resource file → resources as bytes, with every mistake at its line. Envoy's own JSON and YAML: `resources: [...]`, a list, or one resource. */
+import path from 'node:path'
 import { fromJson, toBinary, type DescMessage, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { TYPE_URLS, type Issue, type ResourceKind } from '../../agent/model/snapshot.ts'
 import type { ReadFile } from '../decode/at.ts'
@@ -17,12 +18,13 @@ export type FileContent = { readonly resources: readonly FileResource[]; readonl
 
 const KINDS: ReadonlyMap<string, ResourceKind> = new Map(Object.entries(TYPE_URLS).map(([kind, url]) => [bareType(url), kind as ResourceKind]))
 
-/** Never throws. @param file the name for messages; @param readFile for DataSources with a file name. */
-export function parseFile(file: string, text: string, readFile: ReadFile, known: Known): FileContent {
+/** Never throws. @param file the name for messages; @param readFile for DataSources with a file name; @param folder where names that are not absolute begin */
+export function parseFile(file: string, text: string, readFile: ReadFile, known: Known, folder?: string): FileContent {
   try {
     const read = readText(file, text)
     if (!read.ok) return { resources: [], problems: read.problems.map((p) => ({ file, resource: '', field: '', ...p })) }
-    return resourcesOf(file, read, readFile, known)
+    const json = folder !== undefined && text.includes('filename') ? withAbsoluteNames(read.json as JsonValue, folder) : read.json
+    return resourcesOf(file, { ...read, json }, readFile, known)
   } catch (err) {
     // Nesting so deep that the stack ends, or more aliases than are unfolded.
     return wholeFile(file, err instanceof Error ? err.message : String(err))
@@ -49,6 +51,20 @@ function resourcesOf(file: string, read: Extract<ReadText, { ok: true }>, readFi
   }
   return { resources, problems, blocked }
 }
+
+/** As the problems of a resource name it. */
+export function labelOf({ kind, name }: Pick<FileResource, 'kind' | 'name'>): string { return label(bareType(TYPE_URLS[kind]), name) }
+function label(type: string, name: string): string { return `${type.slice(type.lastIndexOf('.') + 1)} "${name}"` }
+
+/** DataSources name files from where they stand: whoever reads them later is somewhere else. */
+function withAbsoluteNames(json: JsonValue, folder: string): JsonValue {
+  if (Array.isArray(json)) return json.map((one) => withAbsoluteNames(one, folder))
+  if (!isObject(json)) return json
+  const file = json['filename']
+  if (typeof file === 'string' && file !== '' && Object.keys(json).every((key) => DATA_SOURCE.has(key))) return { ...json, filename: path.resolve(folder, file) }
+  return Object.fromEntries(Object.entries(json).map(([key, value]) => [key, withAbsoluteNames(value, folder)]))
+}
+const DATA_SOURCE: ReadonlySet<string> = new Set(['filename', 'watched_directory', 'watchedDirectory'])
 
 type Item = { readonly item: JsonValue; readonly path: readonly (string | number)[] }
 
@@ -77,7 +93,7 @@ function oneResource(item: JsonValue, readFile: ReadFile, known: Known): Made | 
   const schema = known.registry.getMessage(type)
   if (!kind || !schema) return { resource: type, problems: [{ field: '@type', problem: `no resource type: ${url}${meant(type, KINDS.keys())}` }] }
   const name = [rest['name'], rest['cluster_name'], rest['clusterName']].find((n) => typeof n === 'string') ?? ''
-  const resource = `${type.slice(type.lastIndexOf('.') + 1)} "${name}"`
+  const resource = label(type, name)
   const value = bytesOf(schema, rest, known)
   if (!(value instanceof Uint8Array)) return { resource, problems: value }
   const decoded = decode(kind, value, { readFile })

@@ -27,7 +27,7 @@ export function readOne(folder: string, file: string, hash: string | undefined, 
   if (!bytes) return { stamp, hash: '', content: 'torn' }
   const found = createHash('sha256').update(bytes).digest('base64')
   if (found === hash) return { stamp, hash, content: 'same' }
-  return { stamp, hash: found, content: parseFile(file, bytes.toString('utf8'), (name) => smallFile(path.resolve(path.dirname(full), name)), known) }
+  return { stamp, hash: found, content: parseFile(file, bytes.toString('utf8'), (name) => smallFile(path.resolve(path.dirname(full), name)), known, path.resolve(path.dirname(full))) }
 }
 
 function unreadable(file: string, problem: string): ReadOne { return { stamp: '', hash: '', content: wholeFile(file, problem) } }

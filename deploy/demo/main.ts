@@ -15,6 +15,8 @@ import { Tour } from './tour.ts'
 
 const { values } = parseArgs({ options: { once: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } } })
 execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../tools/build.ts')], { stdio: ['ignore', 'ignore', 'inherit'] })
+// As an installation does.
+execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../../dist/meshlet.cjs'), 'precompile'], { stdio: 'ignore' })
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-demo-'))
 const tour = new Tour()

@@ -6,6 +6,8 @@ export const MAX_TYPE_URL_CHARS = 256
 /** Per type: a mesh of 20,000 services with five ports each. */
 export const MAX_NAMES = 100_000
 export const MAX_NAME_CHARS = 2_048
+/** What a name that is watched takes beside its letters, bytes: a hundred thousand of three letters are not 300 kB. */
+export const NAME_COST_BYTES = 128
 /** Responses of a type that wait for their ACK; older ones are no longer waited for. */
 export const MAX_UNACKED = 1_000
 

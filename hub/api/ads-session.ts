@@ -6,7 +6,7 @@
  * wait for its timeout), versions that the client lists are believed (an unchanged reconnect moves no resources), and a change of
  * subscription counts also when it comes with an old nonce.
  */
-import { checkNames, checkType, MAX_UNACKED } from './ads-limits.ts'
+import { checkNames, checkType, MAX_UNACKED, NAME_COST_BYTES } from './ads-limits.ts'
 import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, type HubResource, type ResourceSet } from '../source/resources.ts'
 
 export type DeltaRequest = {
@@ -39,7 +39,7 @@ type Watch = {
   /** Name → version that the client has; undefined: it was told that there is none. */
   readonly has: Map<string, string | undefined>
   readonly unacked: Set<string>
-  /** Length of the names in `explicit`, and of the names and versions that the client listed. */
+  /** Of the names in `explicit`, and of the names and versions that the client listed. */
   bytes: number
 }
 
@@ -47,7 +47,7 @@ export class DeltaSession {
   readonly #watches = new Map<string, Watch>()
   #nonces = 0
 
-  /** Length of all names and versions that the client has said and that are kept. */
+  /** What all names and versions take that the client has said and that are kept. */
   get subscribedBytes(): number {
     let bytes = 0
     for (const watch of this.#watches.values()) bytes += watch.bytes
@@ -137,7 +137,7 @@ function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set
     checkNames(watch.explicit, known.map(([name]) => name))
     for (const [name, version] of known) {
       watch.has.set(name, version)
-      watch.bytes += name.length + version.length
+      watch.bytes += NAME_COST_BYTES + name.length + version.length
       if (isByName(r.typeUrl)) watch.explicit.add(name) // as istiod: what a client has, it watches
     }
     if (r.subscribe.length === 0 && !isByName(r.typeUrl)) watch.wildcard = true // the older way to say '*'
@@ -146,13 +146,13 @@ function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set
   for (const name of r.subscribe) {
     if (name === WILDCARD) { watch.wildcard = true; continue }
     if (which === 'later') again.add(name)
-    if (!watch.explicit.has(name)) watch.bytes += name.length
+    if (!watch.explicit.has(name)) watch.bytes += NAME_COST_BYTES + name.length
     watch.explicit.add(name)
   }
   for (const name of r.unsubscribe) {
     if (name === WILDCARD) watch.wildcard = false
     else if (watch.explicit.delete(name)) {
-      watch.bytes -= name.length
+      watch.bytes -= NAME_COST_BYTES + name.length
       if (watch.wildcard) again.add(name) // still covered: the client asks what it is now
     }
     if (!watch.wildcard) watch.has.delete(name)

@@ -2,7 +2,7 @@
  * The server's side of one state-of-the-world ADS stream as a pure state machine, by istiod's rules (istio pkg/xds ShouldRespond):
  * every response carries all resources of its type that the client asked for.
  */
-import { checkNames, checkType } from './ads-limits.ts'
+import { checkNames, checkType, NAME_COST_BYTES } from './ads-limits.ts'
 import type { Answer } from './ads-session.ts'
 import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, versionOf, type HubResource, type ResourceSet } from '../source/resources.ts'
 
@@ -20,7 +20,7 @@ export class SotwSession {
   readonly #watches = new Map<string, Watch>()
   #nonces = 0
 
-  /** Length of all names that are watched. */
+  /** What all names take that are watched. */
   get subscribedBytes(): number {
     let bytes = 0
     for (const { nameBytes } of this.#watches.values()) bytes += nameBytes
@@ -41,7 +41,7 @@ export class SotwSession {
       return { outcome, responses: [] }
     }
     const added = !before || r.nonce === '' || (wildcard && !before.wildcard) || names.difference(before.names).size > 0
-    const watch = { wildcard, names, nameBytes: r.names.reduce((sum, name) => sum + name.length, 0), nonce: before?.nonce ?? '', version: before?.version ?? '' }
+    const watch = { wildcard, names, nameBytes: r.names.reduce((sum, name) => sum + NAME_COST_BYTES + name.length, 0), nonce: before?.nonce ?? '', version: before?.version ?? '' }
     this.#watches.set(r.typeUrl, watch)
     if (!added && names.size < before.names.size && versionOf(covered(before, r.typeUrl, set)) === before.version) watch.version = versionOf(covered(watch, r.typeUrl, set))
     return { outcome, responses: added ? [this.#response(r.typeUrl, watch, set)] : [] }

@@ -66,7 +66,7 @@ export class Budgets {
         put(bytes)
         if ((this.#subscribed.get(holder) ?? 0) <= this.#limits.maxSubscribedBytes) return
         this.#exceeded.cell({ budget: 'names' }).value++
-        throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the names that one device subscribes to are longer than ${this.#limits.maxSubscribedBytes} bytes (limits.maxSubscribedBytes)`)
+        throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the names that one device subscribes to take more than ${this.#limits.maxSubscribedBytes} bytes (limits.maxSubscribedBytes)`)
       },
       [Symbol.dispose]: () => put(0),
     }

@@ -3,7 +3,7 @@
  * authenticated call has a deadline, and there are only so many of them, of all and of one address.
  */
 import net from 'node:net'
-import type { Clock } from '../../agent/core/clock.ts'
+import type { Clock, Timer } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import { sourceOf } from '../../agent/core/ip-source.ts'
@@ -17,6 +17,7 @@ export type DoorLimits = {
   readonly maxStrangers: number
   readonly maxStrangersPerAddress: number
   readonly strangerMs: number
+  readonly maxStrangerBytes: number
 }
 export type DoorOptions = {
   /** ADDRESS:PORT; port 0 picks a free one. */
@@ -35,23 +36,37 @@ export type Door = AsyncDisposable & {
   proved(peer: string, device: string | undefined): boolean
 }
 
+/** gRPC gathers a message before anybody can ask who sends it, so what strangers send is looked at so often. */
+const LOOK_MS = 50
+
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export async function openDoor(o: DoorOptions): Promise<Door> {
   const { clock, limits, metrics } = o
   const open = new Set<net.Socket>()
   /** By remote address and port: those that have proved nothing. */
-  const strangers = new Map<string, (device: string | undefined) => boolean>()
+  const strangers = new Map<string, { readonly socket: net.Socket; readonly known: (device: string | undefined) => boolean }>()
   const byDevice = new Tallies<string>()
   const byAddress = new Map<string, number>()
   metrics.gaugeOf('mesh_hub_connections', 'TCP connections that are open at the hub.', () => open.size)
   metrics.gaugeOf('mesh_hub_strangers', 'TCP connections at the hub over which no authenticated call has come.', () => strangers.size)
-  const refused = metrics.counter('mesh_hub_connections_refused_total', 'TCP connections that the hub closed, by why: too many open, too many that proved nothing (of all, of one address), proved nothing in time.', ['why'])
+  const refused = metrics.counter('mesh_hub_connections_refused_total', 'TCP connections that the hub closed, by why: too many open, too many that proved nothing (of all, of one address), proved nothing in time or before so many bytes.', ['why'])
 
   const tooMany = (address: string): string | undefined => {
     if (open.size >= limits.maxConnections) return 'connections'
     if (strangers.size >= limits.maxStrangers) return 'strangers'
     return (byAddress.get(address) ?? 0) >= limits.maxStrangersPerAddress ? 'address' : undefined
   }
+  let look: Timer | undefined
+  const lookLater = (): void => { look ??= clock.after(LOOK_MS, lookAtAll) }
+  const lookAtAll = guarded('hub', nothing, () => {
+    look = undefined
+    for (const { socket } of strangers.values()) {
+      if (socket.bytesRead <= limits.maxStrangerBytes) continue
+      refused.cell({ why: 'bytes' }).value++
+      socket.destroy()
+    }
+    if (strangers.size > 0) lookLater()
+  })
   const accept = (socket: net.Socket): void => {
     socket.on('error', nothing)
     const { remoteAddress = '', remotePort } = socket
@@ -73,7 +88,8 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
       else byAddress.set(address, left)
       return true
     }
-    strangers.set(peer, known)
+    strangers.set(peer, { socket, known })
+    lookLater()
     socket.once('close', guarded('hub', nothing, () => { known(undefined); places.dispose(); open.delete(socket) }))
     o.enter(socket)
   }
@@ -83,8 +99,9 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
   const port = await listening(server, o.listen)
   return {
     port,
-    proved: (peer, device) => strangers.get(peer)?.(device) ?? true,
+    proved: (peer, device) => strangers.get(peer)?.known(device) ?? true,
     async [Symbol.asyncDispose]() {
+      look?.cancel()
       server.close()
       for (const socket of open) socket.destroy()
     },

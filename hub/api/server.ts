@@ -33,7 +33,7 @@ const MAX_CONNECTION_AGE_MS = 6 * 3_600_000
 const MAX_CONNECTION_AGE_GRACE_MS = 10_000
 /** Without any call, after an authenticated one. */
 const MAX_CONNECTION_IDLE_MS = 5 * 60_000
-const MAX_STREAMS_PER_CONNECTION = 100
+const MAX_STREAMS_PER_CONNECTION = 32
 const MAX_METADATA_BYTES = 16_384
 const CLOSE_WITHIN_MS = 1_000
 

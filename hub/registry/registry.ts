@@ -120,6 +120,14 @@ export class Registry implements Disposable {
 
   /** A node opened a stream under a name. @returns undefined when the name is the caller's from now on, or why it is not */
   claimName(c: NameClaim): string | undefined {
+    try { return this.#claim(c) } catch (err) {
+      // A disk that is full, or a file that somebody else holds, keeps no device from what it has already.
+      if (this.#all('SELECT 1 FROM devices WHERE name = ? AND spiffe_uri = ? AND holder = ?', c.name, c.spiffeUri, c.holder).length && this.#whyNot(c) === undefined) return undefined
+      throw err
+    }
+  }
+
+  #claim(c: NameClaim): string | undefined {
     return guarded(() => this.#db.transaction((): string | undefined => {
       const refused = this.#whyNot(c)
       if (refused !== undefined) return refused

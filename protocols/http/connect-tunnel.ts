@@ -1,5 +1,7 @@
 /** CONNECT of an explicit proxy (RFC 9110 §9.3.6): which cluster the tunnel leads to, and the connection to it. */
 import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
+import { turnsTlsOn, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
+import type { Tables } from '../../agent/model/tables.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
 import type { UpstreamStream } from '../upstream/upstream.ts'
@@ -14,7 +16,7 @@ import type { HttpRuntime } from './runtime.ts'
  * a tunnel does not have, so it is not used that way.
  */
 export function planConnect(input: PlanInput): Plan {
-  if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined, routeName: '' }
+  if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined, routeName: '', responseEdits: [] }
   const plan = planExchange({ ...input, upgrade: undefined })
   if (plan.kind !== 'refuse' || plan.error.code !== 'MESH_NO_ROUTE') return plan
   const { request } = input
@@ -47,3 +49,9 @@ export function refusalNow(asked: RequestHead, client: HttpClient, remoteIp: str
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
 }
 const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MESH_PEER_NOT_ALLOWED', 'MESH_CHAIN_BLOCKED', 'MESH_UPGRADE_NOT_PERMITTED'])
+
+/** A tunnel that goes in clear where TLS is asked for now. */
+export function inClear(was: Cluster, endpoint: Endpoint | undefined, tables: Tables): MeshError | undefined {
+  const now = tables.cluster(was.name)
+  return now && now !== was && endpoint && turnsTlsOn(was, now, endpoint) ? new MeshError('MESH_DRAINING', `cluster ${was.name} asks for TLS now`) : undefined
+}

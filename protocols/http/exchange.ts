@@ -18,12 +18,12 @@ import { requestHash } from './hash.ts'
 import { hasUnderscored, removeUnderscored, setHeader } from './header-edit.ts'
 import { UNKNOWN_LENGTH, type CallEvents, type Downstream, type HttpCall, type PendingCall, type RequestHead, type ResponseHead, type Sent, type UpstreamRequest } from './message.ts'
 import { answerHead, upstreamRequest, type HeaderFacts } from './outgoing.ts'
-import { planExchange, type ForwardPlan, type Plan } from './plan.ts'
+import { planExchange, planToday, type ForwardPlan, type Plan } from './plan.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import { errorAnswer, faultAnswer, routeAnswer, type LocalAnswer } from './reply.ts'
-import { decideRetry, retryBackoffMs, type TryOutcome } from './retry.ts'
+import { decideRetry, grpcStatusOf, retryBackoffMs, type TryOutcome } from './retry.ts'
 import type { HttpRuntime } from './runtime.ts'
-import { openConnectTunnel, planConnect, refusalNow } from './connect-tunnel.ts'
+import { inClear, openConnectTunnel, planConnect, refusalNow } from './connect-tunnel.ts'
 import { settleRequest } from './request-view.ts'
 import { Timeouts, timesOf, type DueKind, type Timed } from './timeouts.ts'
 import { Tunnel } from './tunnel.ts'
@@ -88,7 +88,7 @@ export class Exchange implements CallEvents, Timed {
     const plan = request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
     this.record.plan = plan
     if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
-    if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, guarded('exchange', (error) => this.abort(error), () => this.#act(plan)))
+    if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, guarded('exchange', (error) => this.abort(error), () => this.#act(planToday(plan, ctx.tables.get()))))
     else this.#act(plan)
   }
 
@@ -150,12 +150,20 @@ export class Exchange implements CallEvents, Timed {
         this.#refuse(plan.error)
         return
       case 'answer':
-        if (plan.fault) this.#answerLocally(faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body), new MeshError('MESH_FAULT_INJECTED', plan.body))
+        if (plan.fault) this.#answerLocally(faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body), new MeshError('MESH_FAULT_INJECTED', plan.body), plan.responseEdits)
         else this.#answerLocally(routeAnswer(plan.status, plan.body, plan.location, this.#isGrpc()), undefined, plan.responseEdits)
         return
       case 'forward': this.#forward(plan); return
       default: plan satisfies never
     }
+  }
+
+  #tryAgain(): void {
+    this.#wait = undefined
+    const plan = planToday(this.#plan!, this.#rt.ctx.tables.get())
+    if (plan.kind === 'refuse') { this.#refuse(plan.error); return }
+    this.#plan = plan
+    this.#try(false)
   }
 
   #forward(plan: ForwardPlan): void {
@@ -194,6 +202,13 @@ export class Exchange implements CallEvents, Timed {
   onCallPicked(endpoint: Endpoint): void {
     this.record.endpoint = endpoint
     if (this.#plan!.retry?.avoidPreviousHosts) (this.#tried ??= []).push(endpoint)
+  }
+
+  /** Not a try: nothing was asked yet. */
+  onCallMoved(): void {
+    this.record.tries--
+    this.#pending = undefined
+    this.#tryAgain()
   }
 
   onCall(call: HttpCall): void {
@@ -311,7 +326,7 @@ export class Exchange implements CallEvents, Timed {
     const backoffMs = retry ? retryBackoffMs(retry, this.#retries, ctx.random) : 0
     this.#retries++
     ctx.log.debug({ evt: 'http.retry', conn: this.client.conn.id, cluster: cluster.name, tries: this.record.tries, backoffMs }, 'request is tried again')
-    this.#wait = ctx.clock.after(backoffMs, guarded('exchange', (error) => this.abort(error), () => { this.#wait = undefined; this.#try(false) }))
+    this.#wait = ctx.clock.after(backoffMs, guarded('exchange', (error) => this.abort(error), () => this.#tryAgain()))
     return true
   }
 
@@ -388,13 +403,16 @@ export class Exchange implements CallEvents, Timed {
     const refusal = this.#refusalNow()
     if (refusal) this.#tunnel?.abort(refusal)
   }
-  #refusalNow(): MeshError | undefined { return this.#asked && refusalNow(this.#asked, this.client, this.#remoteIp, this.#rt.ctx) }
+  #refusalNow(): MeshError | undefined {
+    return this.#asked && (refusalNow(this.#asked, this.client, this.#remoteIp, this.#rt.ctx) ?? inClear(this.#plan!.cluster, this.record.endpoint, this.#rt.ctx.tables.get()))
+  }
 
   /* The end. */
 
   #refuse(error: MeshError): void {
     if (this.#answering) { this.#finish(error); return }
-    this.#answerLocally(errorAnswer(error, this.#isGrpc()), error)
+    // As in Envoy: who adds a header to a route's answers means all of them.
+    this.#answerLocally(errorAnswer(error, this.#isGrpc()), error, this.record.plan?.responseEdits)
   }
 
   #answerLocally({ head, body }: LocalAnswer, error: MeshError | undefined, edits: ForwardPlan['responseEdits'] = []): void {
@@ -430,9 +448,3 @@ export class Exchange implements CallEvents, Timed {
     return { request: this.request, client: this.client, startedMs: this.record.startedWallMs, awaitsContinue: this.#awaitsContinue, nowMs: this.#rt.ctx.clock.wallMs(), remoteIp: this.#remoteIp, plan: this.record.plan }
   }
 }
-
-function grpcStatusOf(headers: readonly string[]): number | undefined {
-  const at = headers.indexOf('grpc-status')
-  return at < 0 || at % 2 === 1 ? undefined : Number(headers[at + 1])
-}
-

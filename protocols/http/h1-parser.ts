@@ -332,10 +332,11 @@ export class H1Parser {
   #requestFraming(chunked: boolean): void {
     if (this.#host === undefined) {
       if (this.minor === 1) this.#fail('malformed', 'no Host field (RFC 9112 §3.2)')
-    } else if (this.authority === '') {
+    } else {
+      // Also beside a target that names another, which then counts (RFC 9112 §3.2.2). That of CONNECT is nobody's to route by.
       const problem = authorityProblem(this.#host)
       if (problem !== undefined) this.#fail('malformed', problem)
-      this.authority = this.#host
+      if (this.authority === '') this.authority = this.#host
     }
     if (this.method === 'CONNECT') {
       if (chunked || this.contentLength > 0) this.#fail('malformed', 'a CONNECT request with a body')

@@ -29,9 +29,14 @@ export function methodProblem(method: string): string | undefined {
 
 /** Of a Host field or `:authority`. @returns what is wrong, as text */
 export function authorityProblem(authority: string): string | undefined {
-  if (authority !== '' && authority.length <= MAX_AUTHORITY_BYTES && consistsOf(HOST, authority)) return undefined
+  if (authority !== '' && authority.length <= MAX_AUTHORITY_BYTES && consistsOf(HOST, authority) && hasShape(authority)) return undefined
   return 'the Host field is not a host (RFC 9112 §3.2)'
 }
+
+/** A name, or an address in brackets, and a port of digits: of what is neither each reader takes another part for the host. */
+const SHAPE = /^(?:[^:[\]]+|\[[^[\]]+\])(?::\d{0,5})?$/
+const PART = /[:[\]]/
+function hasShape(authority: string): boolean { return !PART.test(authority) || SHAPE.test(authority) }
 
 /** As parseRequestTarget, for the pseudo-header fields of HTTP/2. `undefined`: the field was not there. */
 export function parsePseudoTarget(method: string, authority: string | undefined, path: string | undefined): RequestTarget | string {
@@ -67,6 +72,8 @@ function authorityForm(target: string): RequestTarget | string {
 function absoluteForm(method: string, target: string): RequestTarget | string {
   const parts = /^https?:\/\/([A-Za-z0-9\-._~%!$&'()*+;=:[\]]+)([/?].*)?$/i.exec(target)
   if (!parts) return 'the request target has none of the four forms (RFC 9112 §3.2)'
+  const problem = authorityProblem(parts[1]!)
+  if (problem !== undefined) return problem
   const rest = parts[2] ?? (method === 'OPTIONS' ? '*' : '/')
   return { authority: parts[1]!, path: rest.startsWith('?') ? `/${rest}` : rest }
 }

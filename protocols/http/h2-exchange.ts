@@ -74,7 +74,8 @@ export class H2Exchange implements Downstream, Deadline, Holder {
     this.#idleMs = o.http.streamIdleMs ?? o.rt.ctx.limits.idleMs
     this.#requestDueMs = o.http.requestTimeoutMs === undefined ? Infinity : o.rt.ctx.clock.monotonicMs() + o.http.requestTimeoutMs
     checkFieldList(o.raw, o.limits)
-    const { pseudo, headers, contentLength, expectContinue } = fieldsOf(o.raw)
+    const { pseudo, headers, contentLength, expectContinue, padded } = fieldsOf(o.raw)
+    if (padded) throw new MeshError('MESH_MALFORMED_INPUT', 'whitespace around the value of a field (RFC 9113 §8.2.1)')
     const { method = '' } = pseudo
     const target = methodProblem(method) ?? parsePseudoTarget(method, pseudo['authority'], pseudo['path'])
     if (typeof target === 'string') throw new MeshError('MESH_MALFORMED_INPUT', target)

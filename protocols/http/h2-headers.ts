@@ -9,6 +9,8 @@ export type H2Fields = {
   /** UNKNOWN_LENGTH without a content-length. */
   readonly contentLength: number
   readonly expectContinue: boolean
+  /** A value begins or ends with whitespace (RFC 9113 §8.2.1: malformed); it has none any more. */
+  readonly padded: boolean
 }
 
 /** @param raw as node:http2 gives it: names and values in turn, names in lower case */
@@ -17,10 +19,12 @@ export function fieldsOf(raw: readonly string[]): H2Fields {
   const headers: string[] = []
   let contentLength = UNKNOWN_LENGTH
   let expectContinue = false
+  let padded = false
   let cookies: string | undefined
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!
-    const value = raw[i + 1]!
+    let value = raw[i + 1]!
+    if (isPadded(value)) { padded = true; value = value.trim() }
     if (name.charCodeAt(0) === 58) pseudo[name.slice(1)] = value
     // nghttp2 refuses most of these (RFC 9113 §8.2.2); none of them goes on.
     else if (isHopByHop(name)) continue
@@ -32,5 +36,8 @@ export function fieldsOf(raw: readonly string[]): H2Fields {
     else headers.push(name, value)
   }
   if (cookies !== undefined) headers.push('cookie', cookies)
-  return { pseudo, headers, contentLength, expectContinue }
+  return { pseudo, headers, contentLength, expectContinue, padded }
 }
+
+export function isPadded(value: string): boolean { return value !== '' && (isSpace(value.charCodeAt(0)) || isSpace(value.charCodeAt(value.length - 1))) }
+function isSpace(code: number): boolean { return code === 32 || code === 9 }

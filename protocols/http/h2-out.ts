@@ -8,8 +8,11 @@ import { isInformational, requestLength, responseLength } from './framing.ts'
 import { asFieldValue } from './h1-write.ts'
 import type { ResponseHead, UpstreamRequest } from './message.ts'
 
-/** Options for both ends of a session. That a field stands once is seen to here; node:http2 would throw. */
-export const OUR_FIELDS = { strictSingleValueFields: false } as const
+/**
+ * Options for both ends of a session. That a field stands once is seen to here; node:http2 would throw. So is whitespace around values: nghttp2 would drop such a
+ * field without a word, and the request would go on without it.
+ */
+export const OUR_FIELDS = { strictSingleValueFields: false, strictFieldWhitespaceValidation: false } as const
 
 /** Fields of which a message has one at most (RFC 9110 §5.3; node:http2 refuses the same). The first counts: it is what readers of HTTP/1.1 take. */
 const SINGLE = new Set([

@@ -131,12 +131,14 @@ export type UpstreamRequest = {
 /** How much of a request was written when it failed. */
 export type Sent = 'nothing' | 'part' | 'all'
 
-/** What happens to one call, told to the exchange. After onCallEnd, onCallFailed or onCallUpgraded nothing more comes. */
+/** What happens to one call, told to the exchange. After onCallEnd, onCallFailed, onCallMoved or onCallUpgraded nothing more comes. */
 export interface CallEvents {
   /** Address of the client that it is for. */
   readonly source?: string
   /** Who is to get it; before anything that may fail. */
   onCallPicked(endpoint: Endpoint): void
+  /** The cluster was replaced while the call waited: nothing of it was sent, and nothing more comes. */
+  onCallMoved(): void
   /** A connection is there: send the head now. `onCallFailed` may come without it. */
   onCall(call: HttpCall): void
   onCallInformational(head: ResponseHead): void

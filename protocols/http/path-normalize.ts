@@ -17,7 +17,7 @@ export type HostForm = { readonly stripHostPort?: 'matching' | 'any' | undefined
  */
 export function normalizeHost(authority: string, { stripHostPort, stripHostDot }: HostForm, localPort: number): string {
   if (stripHostPort === undefined && !stripHostDot) return authority
-  const [, host = authority, port] = /^(\[[^\]]*\]|[^:]*)(:\d+)?$/.exec(authority) ?? []
+  const [, host = authority, port] = /^(\[[^\]]*\]|[^:]*)(:\d*)?$/.exec(authority) ?? []
   const name = stripHostDot && host.length > 1 && host.endsWith('.') ? host.slice(0, -1) : host
   if (port === undefined) return name
   return stripHostPort === 'any' || (stripHostPort === 'matching' && Number(port.slice(1)) === localPort) ? name : name + port

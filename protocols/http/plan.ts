@@ -10,7 +10,7 @@ import type { HttpConnectionManager } from '../../agent/model/listener.ts'
 import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig } from '../../agent/model/route.ts'
 import { RouteTable, type Tables } from '../../agent/model/tables.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../authz.ts'
-import { headerValues, matchRoute, pathText, pickCluster, type RequestFacts, type Routed } from '../router.ts'
+import { headerValues, matchRoute, pathText, pickCluster, TO_HTTPS, type RequestFacts, type Routed } from '../router.ts'
 import { decideFault, type InjectedFault } from './fault.ts'
 import { redirectLocation, rewritePath } from './redirect.ts'
 import { permitsUpgrade } from './upgrade.ts'
@@ -36,6 +36,8 @@ type Common = {
   readonly shadow: readonly ShadowDecision[] | undefined
   /** Of the route that matched, whatever became of the request then; '' = it has no name, or there was none. */
   readonly routeName: string
+  /** Of every answer, also of our own; in the order they apply, empty in the usual case. */
+  readonly responseEdits: readonly HeaderEdit[]
 }
 export type Plan = ForwardPlan | AnswerPlan | RefusePlan
 export type ForwardPlan = Common & {
@@ -51,7 +53,6 @@ export type ForwardPlan = Common & {
   readonly authority: string
   /** In the order they apply; empty in the usual case. */
   readonly requestEdits: readonly HeaderEdit[]
-  readonly responseEdits: readonly HeaderEdit[]
 }
 /** A direct response, a redirect (`location`) or an injected abort (`fault`). */
 export type AnswerPlan = Common & {
@@ -59,7 +60,6 @@ export type AnswerPlan = Common & {
   readonly status: number
   readonly body: string
   readonly location: string | undefined
-  readonly responseEdits: readonly HeaderEdit[]
   readonly fault: InjectedFault['abort']
 }
 /** `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE, MESH_UPGRADE_NOT_PERMITTED or MESH_NO_CLUSTER. */
@@ -68,7 +68,7 @@ export type RefusePlan = Common & { readonly kind: 'refuse'; readonly error: Mes
 export function planExchange(input: PlanInput): Plan {
   const table = routeTable(input.http, input.tables)
   const routed = table && matchRoute(table, input.request, input.random)
-  const common = { delayMs: 0, shadow: undefined as readonly ShadowDecision[] | undefined, routeName: routed?.route.name ?? '' }
+  const common = { delayMs: 0, shadow: undefined as readonly ShadowDecision[] | undefined, routeName: routed?.route.name ?? '', responseEdits: table && routed ? responseEdits(table, routed, undefined) : NO_EDITS }
   for (const filter of input.http.filters) {
     if (filter.kind === 'cors') continue
     const own = routed?.route.filters?.get(filter.name)
@@ -87,7 +87,7 @@ export function planExchange(input: PlanInput): Plan {
         const injected = decideFault(own?.fault ? own.fault.value : filter.fault, input.request, input.random)
         if (!injected) break
         common.delayMs += injected.delayMs
-        if (injected.abort) return { ...common, kind: 'answer', status: injected.abort.status, body: 'fault filter abort', location: undefined, responseEdits: [], fault: injected.abort }
+        if (injected.abort) return { ...common, kind: 'answer', status: injected.abort.status, body: 'fault filter abort', location: undefined, fault: injected.abort }
         break
       }
       case 'blocked': return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, common)
@@ -104,10 +104,10 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
   if (action.kind === 'blocked') return refuse('MESH_ROUTE_BLOCKED', 'the route cannot be taken as it was configured', common)
   if (upgrade !== undefined && !permitsUpgrade(input.http, action, upgrade)) return refuse('MESH_UPGRADE_NOT_PERMITTED', `an upgrade to ${upgrade.slice(0, 64)} is not permitted`, common)
   switch (action.kind) {
-    case 'direct': return { ...common, kind: 'answer', status: action.status, body: action.body, location: undefined, responseEdits: responseEdits(table, routed, undefined), fault: undefined }
+    case 'direct': return { ...common, kind: 'answer', status: action.status, body: action.body, location: undefined, fault: undefined }
     case 'redirect': {
       const location = redirectLocation(action, routed.route.match, request)
-      return { ...common, kind: 'answer', status: action.status, body: '', location, responseEdits: responseEdits(table, routed, undefined), fault: undefined }
+      return { ...common, kind: 'answer', status: action.status, body: '', location, fault: undefined }
     }
     case 'forward': {
       const picked = pickCluster(action, input.random)
@@ -125,6 +125,14 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
     }
     default: return action satisfies never
   }
+}
+
+/** After a wait: the cluster of that name may be another one now, with TLS for one, or none. Envoy looks it up anew, too. */
+export function planToday<P extends Plan>(plan: P, tables: Tables): P | RefusePlan {
+  if (plan.kind !== 'forward') return plan
+  const cluster = tables.cluster(plan.cluster.name)
+  if (!cluster) return refuse('MESH_NO_CLUSTER', 'the route\'s cluster is gone', { delayMs: 0, shadow: undefined, routeName: plan.routeName, responseEdits: plan.responseEdits })
+  return cluster === plan.cluster ? plan : { ...plan, cluster }
 }
 
 function authzFacts({ client, request }: PlanInput): AuthzFacts {
@@ -155,6 +163,7 @@ function requestEdits({ config }: RouteTable, { route, virtualHost }: Routed, cl
   return withEdit(withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.request), virtualHost.headers.request), config.headers.request)
 }
 function responseEdits({ config }: RouteTable, { route, virtualHost }: Routed, cluster: HeaderEdit | undefined): readonly HeaderEdit[] {
+  if (route === TO_HTTPS) return NO_EDITS
   return withEdit(withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.response), virtualHost.headers.response), config.headers.response)
 }
 function withEdit(edits: readonly HeaderEdit[], edit: HeaderEdit | undefined): readonly HeaderEdit[] {

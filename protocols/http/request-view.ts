@@ -9,7 +9,7 @@ import { routeTable } from './plan.ts'
 export function settleRequest(request: RequestHead, http: HttpConnectionManager, client: HttpClient, tables: Tables): void {
   const { headers } = request
   request.scheme = forwardedScheme(request) ?? request.scheme
-  if (http.appendForwardedPort && http.useRemoteAddress && (http.xffTrustedHops === 0 || headerValue(headers, 'x-forwarded-port') === undefined)) {
+  if (http.appendForwardedPort && ((http.useRemoteAddress && http.xffTrustedHops === 0) || headerValue(headers, 'x-forwarded-port') === undefined)) {
     setHeader(headers, 'x-forwarded-port', String(client.conn.local.port))
   }
   const internalOnly = routeTable(http, tables)?.config.internalOnly

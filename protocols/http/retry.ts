@@ -108,3 +108,9 @@ function asksForResponse(policy: RetryPolicy, response: TryOutcome & { kind: 're
 }
 
 const GRPC_STATUS = { cancelled: 1, 'deadline-exceeded': 4, 'resource-exhausted': 8, internal: 13, unavailable: 14 } as const
+
+/** Of a trailers-only response. */
+export function grpcStatusOf(headers: readonly string[]): number | undefined {
+  const at = headers.indexOf('grpc-status')
+  return at < 0 || at % 2 === 1 ? undefined : Number(headers[at + 1])
+}

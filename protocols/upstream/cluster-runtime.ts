@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { detached, guarded, nothing } from '../../agent/core/guard.ts'
 import { lease } from '../../agent/core/lease.ts'
-import { transportFor, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
+import { transportFor, turnsTlsOn, type Cluster, type Endpoint } from '../../agent/model/cluster.ts'
 import type { Tables } from '../../agent/model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../http/deadlines.ts'
@@ -42,7 +42,9 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly #original = new Map<string, Host>()
   readonly #stop = new AbortController()
   /** Streams that were handed out whole. */
-  readonly #tunnels = new Set<Held>()
+  readonly #tunnels = new Map<Held, { readonly endpoint: Endpoint; readonly onEnding: ConnectOptions['onEnding'] }>()
+  /** Calls that wait for the cluster's name, each to be told when they shall ask elsewhere. */
+  readonly #forName = new Set<() => void>()
   #tables: Tables | undefined
   #autoSni: boolean
   #draining = false
@@ -101,13 +103,16 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     let cancelled = false
     let pending: PendingCall | undefined
     const place = lease(load.requests, load.pending)
+    const move = (): void => { cancelled = true; place[Symbol.dispose](); events.onCallMoved() }
+    this.#forName.add(move)
     detached('upstream', dns.ready().then(() => undefined, toMeshError).then((error) => {
+      this.#forName.delete(move)
       place[Symbol.dispose]()
       if (cancelled) return
       if (error) events.onCallFailed(error, 'nothing', false)
       else pending = this.#startNow(options, events)
     }))
-    return { cancel: () => { cancelled = true; place[Symbol.dispose](); pending?.cancel() } }
+    return { cancel: () => { cancelled = true; this.#forName.delete(move); place[Symbol.dispose](); pending?.cancel() } }
   }
 
   async connect(options: ConnectOptions): Promise<UpstreamStream> {
@@ -127,7 +132,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal })
       const tunnel: Held = { side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }
       held.use(this.standings.add(tunnel))
-      this.#tunnels.add(tunnel)
+      this.#tunnels.set(tunnel, { endpoint, onEnding: options.onEnding })
       held.defer(() => { this.#tunnels.delete(tunnel) })
       // Whoever forgets to say so: a stream that is closed is no connection any more.
       stream.once('close', guarded('upstream', nothing, () => { held.dispose() }))
@@ -163,6 +168,18 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.#dns?.[Symbol.dispose]()
     this.#goneIfEmpty()
   }
+  /** Another has come in its place, which may ask for more (TLS, for one): what has not left yet goes there. */
+  replaced(next: Cluster): void {
+    this.drain()
+    const reason = new MeshError('MESH_DRAINING', `cluster ${next.name} asks for TLS now`)
+    for (const [tunnel, { endpoint, onEnding }] of this.#tunnels) {
+      if (!turnsTlsOn(this.cluster, next, endpoint)) continue
+      if (onEnding) onEnding(reason)
+      else tunnel.cut(reason)
+    }
+    for (const move of this.#forName) { this.#forName.delete(move); moved(move) }
+    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.moveWaiting()
+  }
   #goneIfEmpty(): void { if (this.#draining && this.load.isEmpty) this.#gone() }
   /** A newer version that cannot be taken has come: what this one was told may be less than is asked for now, so nothing goes on over it. */
   cut(next: Cluster): void {
@@ -170,7 +187,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.drain()
     this.#stop.abort(reason)
     for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.destroy()
-    for (const tunnel of this.#tunnels) tunnel.cut(reason)
+    for (const tunnel of this.#tunnels.keys()) tunnel.cut(reason)
   }
 
   [Symbol.dispose](): void {
@@ -241,6 +258,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #noEndpoint(): MeshError { return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`) }
 }
+
+const moved = guarded('upstream', nothing, (move: () => void) => { move() })
 
 function blocked({ name }: Cluster): MeshError { return new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${name} cannot be taken as it was configured`) }
 

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
+import { detached, guarded, nothing } from '../../agent/core/guard.ts'
 import { lease, type Lease } from '../../agent/core/lease.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
 import type { Context } from '../context.ts'
@@ -240,6 +240,16 @@ export class HostPool {
       || (maxConnectionMs !== undefined && this.nowMs() - openedMs >= maxConnectionMs)
   }
 
+  /** Whoever waits here is told to ask the cluster that has come in place of this one. */
+  moveWaiting(): void {
+    for (const { events, place, lease: ofCall } of this.#waiting.splice(0)) {
+      place[Symbol.dispose]()
+      ofCall[Symbol.dispose]()
+      moved(events)
+    }
+    this.#forgetIfEmpty()
+  }
+
   /** Idle connections close now, the others after their call. */
   drain(): void {
     this.#draining = true
@@ -255,3 +265,6 @@ export class HostPool {
     if (this.#all.size + this.#connecting.size + this.#waiting.length === 0 && this.host.pools.get(this.#key) === this) this.host.pools.delete(this.#key)
   }
 }
+
+/** One that fails keeps no other from hearing it; what is told to it then is its own matter. */
+const moved = guarded('upstream', nothing, (events: CallEvents) => { events.onCallMoved() })

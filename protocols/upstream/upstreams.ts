@@ -39,7 +39,15 @@ class ClusterRuntimes implements HttpUpstreams {
   startCall(cluster: Cluster, options: CallOptions, events: CallEvents): PendingCall | undefined {
     return this.#runtime(cluster).startCall(options, events)
   }
-  connect(cluster: Cluster, options: ConnectOptions): Promise<UpstreamStream> { return this.#runtime(cluster).connect(options) }
+  /** What was replaced while the connection was made (with TLS now, for one) is asked for anew: nobody has written to it. */
+  async connect(cluster: Cluster, options: ConnectOptions): Promise<UpstreamStream> {
+    const made = await this.#runtime(cluster).connect(options)
+    const now = this.#ctx.tables.get().cluster(cluster.name)
+    if (now === cluster || !now || !this.#replaced.has(cluster)) return made
+    made.release('ok')
+    made.stream.destroy()
+    return this.connect(now, options)
+  }
 
   takeRetry(cluster: Cluster): Disposable | undefined {
     const { load } = this.#runtime(cluster)
@@ -70,6 +78,7 @@ class ClusterRuntimes implements HttpUpstreams {
       if (now === cluster) continue
       this.#replaced.add(cluster)
       if (now && isBlocked(now)) runtime.cut(now)
+      else if (now) runtime.replaced(now)
       else runtime.drain()
     }
   }

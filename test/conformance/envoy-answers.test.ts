@@ -47,6 +47,17 @@ const ROWS: readonly Row[] = [
   })),
   { name: 'client-of-hops', listener: { use_remote_address: true, xff_num_trusted_hops: 1 }, route: { ...forward(), request_headers_to_add: [{ header: { key: 'x', value: '%DOWNSTREAM_REMOTE_ADDRESS%' } }] }, ask: { fields: [['x-forwarded-for', '9.9.9.9']] } },
   ...[80, 443].map((port): Row => ({ name: `redirect-port-${port}`, route: { redirect: { https_redirect: true, port_redirect: port } }, ask: {} })),
+  ...([
+    { name: 'timeout-says', route: forward({ timeout: '0.2s' }), ask: { path: '/hang' } }, { name: 'refused-says', host: rbac('DENY', { any: true }), ask: {} }, { name: 'tls-says', host: { require_tls: 'ALL' }, ask: {} },
+    { name: 'no-cluster-says', table: { validate_clusters: false }, route: { route: { cluster: 'nobody' } }, ask: {} }, { name: 'fault-says', filters: [FILTER_ROWS.find((r) => r.name === 'a fault')!.filters[0]!], ask: {} },
+    { name: 'grpc-says', host: rbac('DENY', { any: true }), ask: grpc },
+  ] satisfies Row[]).map((row: Row): Row => ({ ...row, host: { ...row.host, response_headers_to_add: [{ header: { key: 'r', value: '1' } }] } })),
+  { name: 'upgrade-says', host: { response_headers_to_add: [{ header: { key: 'r', value: '1' } }] }, ask: { fields: [['connection', 'upgrade'], ['upgrade', 'websocket']] }, only: 'http1' },
+  ...[{}, { use_remote_address: true }, { xff_num_trusted_hops: 1 }, { use_remote_address: true, xff_num_trusted_hops: 1 }].flatMap((more, i): Row[] => [[], ['99']].map((values) => ({
+    name: `forwarded-port-${i}-${values.length}`, listener: { append_x_forwarded_port: true, ...more }, ask: { fields: values.map((v) => ['x-forwarded-port', v] as const) },
+  }))),
+  { name: 'redirect-capital', route: { redirect: { path_redirect: '/p' } }, ask: { fields: [['x-forwarded-proto', 'HTTPS']] }, only: 'http1' },
+  { name: 'tls-capital', host: { require_tls: 'ALL' }, ask: { fields: [['x-forwarded-proto', 'HTTPS']] } },
   { name: 'any-port', listener: { strip_any_host_port: true }, ask: { authority: 'any-port:8080' } },
   { name: 'other-port', listener: { strip_matching_host_port: true }, ask: { authority: 'other-port:1' } },
   { name: 'dot', listener: { strip_trailing_host_dot: true }, ask: { authority: 'dot.' } },
@@ -103,7 +114,7 @@ function managerOf(row: Row): HttpConnectionManager {
   return codec.http
 }
 /** What is compared: text of local answers is each one's own. */
-const seenBy = (seen: Seen | undefined): unknown => seen && { method: seen.method, url: seen.url, host: seen.headers.host, fields: Object.keys(seen.headers).filter((name) => name === 'x_y' || name === 'x-z'), x: seen.headers['x'] }
+const seenBy = (seen: Seen | undefined): unknown => seen && { method: seen.method, url: seen.url, host: seen.headers.host, fields: Object.keys(seen.headers).filter((name) => name === 'x_y' || name === 'x-z'), x: seen.headers['x'], port: seen.headers['x-forwarded-port'] === undefined ? undefined : seen.headers['x-forwarded-port'] === '99' }
 
 test('the same requests, the same answers', async (t) => {
   const seen: Seen[] = []
@@ -127,7 +138,7 @@ test('the same requests, the same answers', async (t) => {
       const before = seen.length
       const theirs = await askAt(ports[i]!, codec, ask)
       const ours = await both.ask(codec, ask)
-      const facts = ({ status, headers }: typeof theirs, saw: Seen | undefined): unknown => ({ status, grpc: headers['grpc-status'], location: headers['location'], saw: seenBy(saw) })
+      const facts = ({ status, headers }: typeof theirs, saw: Seen | undefined): unknown => ({ status, grpc: headers['grpc-status'], location: headers['location'], r: headers['r'], saw: seenBy(saw) })
       assert.deepEqual(facts(ours, ours.saw), facts(theirs, seen[before]), `${row.name} over ${codec}`)
     }
   }

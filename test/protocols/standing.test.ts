@@ -291,7 +291,7 @@ test('endWithinMs: 0 cuts at once', async (t) => {
 function call({ client }: Rig, to = toServerCluster): { error: string | undefined; status: number | undefined; over: boolean } {
   const got = { error: undefined as string | undefined, status: undefined as number | undefined, over: false }
   client.upstreams.startCall(to, { speaks: 'http1', fresh: false, maxHostPicks: 1 } as never, {
-    onCallPicked: () => {},
+    onCallPicked: () => {}, onCallMoved: () => {},
     onCall: (c: { sendHead(r: unknown, end: boolean): void; flush(): boolean }) => { c.sendHead({ method: 'GET', authority: 'a', path: '/', scheme: 'http', headers: [], bodyLength: 0, upgrade: undefined }, true); c.flush() },
     onCallFailed: (e: { code: string }) => { got.error = e.code; got.over = true }, onCallHead: (h: { status: number }, end: boolean) => { got.status = h.status; got.over ||= end }, onCallEnd: () => { got.over = true },
     onCallInformational: () => {}, onCallData: () => {}, onCallPause: () => {}, onCallDrained: () => {}, onCallUpgraded: () => {},

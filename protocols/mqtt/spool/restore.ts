@@ -2,9 +2,10 @@
  * What an earlier run left in the file, page by page. Messages in queues stay on the disk until somebody reads them. A row that cannot be understood
  * is told to `damaged` and left out; it never stops the start.
  */
-import type { Row, SqlValue, Storage } from '../../../agent/core/storage.ts'
+import type { Row, SqlValue, Statement, Storage } from '../../../agent/core/storage.ts'
 import type { StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
+import { rowKey } from './row-key.ts'
 import { ROWS_PER_PAGE, SQL } from './schema.ts'
 import { decodeOne } from './segment.ts'
 import { sessionOf, subscriptionOf } from './session-text.ts'
@@ -12,11 +13,14 @@ import { decodeSet } from './sets.ts'
 
 export type Restored = {
   readonly queues: readonly SpoolQueue[]
+  /** By rowKey. */
   readonly inbound: ReadonlyMap<string, Set<number>>
   readonly sessions: readonly StoredSession[]
   readonly retained: readonly StoredMessage[]
   /** Queue ids of segments whose queue is not there. */
   readonly orphans: ReadonlySet<number>
+  /** For rows of an earlier version, which had client ids of any length. */
+  readonly renamed: readonly Statement[]
 }
 
 /** Rejects with MESH_STORAGE_FAILED. */
@@ -34,23 +38,28 @@ export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (
     else orphans.add(Number(row['queue_id']))
   }
   for (const queue of queues.values()) queue.restoredAll()
+  const renamed: Statement[] = []
   const inbound = new Map<string, Set<number>>()
   for await (const row of rowsOf(storage, SQL.inbound, ['', 0], (last) => [last['client_id']!, last['packet_id']!])) {
-    const clientId = String(row['client_id'])
-    inbound.set(clientId, (inbound.get(clientId) ?? new Set<number>()).add(Number(row['packet_id'])))
+    const [name, packetId] = [String(row['client_id']), Number(row['packet_id'])]
+    const key = rowKey(name)
+    if (key !== name) renamed.push({ sql: SQL.addInbound, params: [key, packetId] }, { sql: SQL.dropInbound, params: [name, packetId] })
+    inbound.set(key, (inbound.get(key) ?? new Set<number>()).add(packetId))
   }
   const subscriptions = new Map<string, StoredSubscription[]>()
   for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], (last) => [last['client_id']!, last['filter']!])) {
-    const [clientId, filter, id] = [String(row['client_id']), String(row['filter']), row['subscription_id']]
+    const [name, filter, id] = [String(row['client_id']), String(row['filter']), row['subscription_id']]
+    const key = rowKey(name)
+    if (key !== name) renamed.push({ sql: SQL.putSubscription, params: [key, filter, Number(row['options']), id ?? null] }, { sql: SQL.dropSubscription, params: [name, filter] })
     const subscription = subscriptionOf(filter, Number(row['options']), id ? Number(id) : undefined)
-    const all = subscriptions.get(clientId)
-    if (!subscription) damaged('subscription', clientId)
+    const all = subscriptions.get(key)
+    if (!subscription) damaged('subscription', name)
     else if (all) all.push(subscription)
-    else subscriptions.set(clientId, [subscription])
+    else subscriptions.set(key, [subscription])
   }
   const sessions: StoredSession[] = []
   for await (const row of rowsOf(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
-    try { sessions.push({ ...sessionOf(String(row['body'])), subscriptions: subscriptions.get(String(row['client_id'])) ?? [] }) } catch { damaged('session', String(row['client_id'])) }
+    try { sessions.push({ ...sessionOf(String(row['body'])), subscriptions: subscriptions.get(rowKey(String(row['client_id']))) ?? [] }) } catch { damaged('session', String(row['client_id'])) }
   }
   const retained: StoredMessage[] = []
   for await (const row of rowsOf(storage, SQL.retained, [''], (last) => [last['topic']!])) {
@@ -58,7 +67,7 @@ export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (
     if (message) retained.push(message)
     else damaged('retained', String(row['topic']))
   }
-  return { queues: [...queues.values()], inbound, sessions, retained, orphans }
+  return { queues: [...queues.values()], inbound, sessions, retained, orphans, renamed }
 }
 
 /** @param keyOf the parameters that ask for what comes after a row */

@@ -10,6 +10,7 @@ import type { Durability, DurableQueue, SessionHead, StoredMessage, StoredSessio
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { restoreSpool } from './restore.ts'
 import { Room } from './room.ts'
+import { rowKey } from './row-key.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
 import { encodeOne, entryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
@@ -57,6 +58,7 @@ class SqliteSpool implements Spool, QueueHost {
   readonly #room: Room
   readonly #queues = new Map<string, SpoolQueue>()
   readonly #creating = new Map<string, Promise<DurableQueue>>()
+  /** By rowKey. */
   readonly #inbound = new Map<string, Set<number>>()
   /** Not yet durable: a repetition that comes now waits for the first. */
   readonly #arriving = new Map<string, Promise<void>>()
@@ -91,9 +93,10 @@ class SqliteSpool implements Spool, QueueHost {
       this.#o.log.error({ evt: 'spool.row', code: 'MESH_STORAGE_DAMAGED', what, name: key }, 'a row of the spool cannot be understood')
     })
     for (const queue of found.queues) { this.#queues.set(queue.name, queue); this.#queueIds = Math.max(this.#queueIds, queue.id) }
-    for (const [clientId, ids] of found.inbound) this.#inbound.set(clientId, ids)
+    for (const [key, ids] of found.inbound) this.#inbound.set(key, ids)
     for (const session of found.sessions) this.sessions.set(session.clientId, session)
     for (const message of found.retained) this.retained.set(message.topic, message)
+    if (found.renamed.length > 0) await this.#writer.write(found.renamed)
     if (found.orphans.size > 0) await this.#writer.write([...found.orphans].map((id) => ({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })))
   }
 
@@ -144,22 +147,24 @@ class SqliteSpool implements Spool, QueueHost {
     if (refusal) return Promise.reject(refusal)
     // Of one transaction with what follows, whose failure tells of both.
     if (queues.length > 0) this.#writer.append(message, queues, bytes).catch(nothing)
-    const durable = this.#writer.write([{ sql: SQL.addInbound, params: [clientId, packetId] }], () => {
-      const ids = this.#inbound.get(clientId)
+    const name = rowKey(clientId)
+    const durable = this.#writer.write([{ sql: SQL.addInbound, params: [name, packetId] }], () => {
+      const ids = this.#inbound.get(name)
       if (ids) ids.add(packetId)
-      else this.#inbound.set(clientId, new Set([packetId]))
+      else this.#inbound.set(name, new Set([packetId]))
     }).finally(() => { this.#arriving.delete(key) })
     this.#arriving.set(key, durable)
     return durable
   }
 
-  inbound(clientId: string): ReadonlySet<number> { return this.#inbound.get(clientId) ?? NO_IDS }
+  inbound(clientId: string): ReadonlySet<number> { return this.#inbound.get(rowKey(clientId)) ?? NO_IDS }
   async releaseInbound(clientId: string, packetId: number): Promise<void> {
-    if (!this.#inbound.get(clientId)?.has(packetId)) return
-    await this.#write(SQL.dropInbound, [clientId, packetId], () => {
-      const ids = this.#inbound.get(clientId)
+    const name = rowKey(clientId)
+    if (!this.#inbound.get(name)?.has(packetId)) return
+    await this.#write(SQL.dropInbound, [name, packetId], () => {
+      const ids = this.#inbound.get(name)
       ids?.delete(packetId)
-      if (ids?.size === 0) this.#inbound.delete(clientId)
+      if (ids?.size === 0) this.#inbound.delete(name)
     })
   }
 
@@ -172,8 +177,9 @@ class SqliteSpool implements Spool, QueueHost {
   }
   saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())
-    const statements: Statement[] = gone.map((filter) => ({ sql: SQL.dropSubscription, params: [clientId, filter] }))
-    for (const one of kept) statements.push({ sql: SQL.putSubscription, params: [clientId, one.filter, optionsOf(one), one.subscriptionId ?? null] })
+    const name = rowKey(clientId)
+    const statements: Statement[] = gone.map((filter) => ({ sql: SQL.dropSubscription, params: [name, filter] }))
+    for (const one of kept) statements.push({ sql: SQL.putSubscription, params: [name, one.filter, optionsOf(one), one.subscriptionId ?? null] })
     return statements.length > 0 ? this.#writer.write(statements) : Promise.resolve()
   }
   async deleteSession(clientId: string): Promise<void> {
@@ -182,8 +188,9 @@ class SqliteSpool implements Spool, QueueHost {
   }
   async #forgetSession(clientId: string): Promise<void> {
     this.#refuseWhenClosed()
-    await this.#writer.write([{ sql: SQL.dropInboundOf, params: [clientId] }, { sql: SQL.dropSubscriptionsOf, params: [clientId] }], () => {
-      this.#inbound.delete(clientId)
+    const name = rowKey(clientId)
+    await this.#writer.write([{ sql: SQL.dropInboundOf, params: [name] }, { sql: SQL.dropSubscriptionsOf, params: [name] }], () => {
+      this.#inbound.delete(name)
       this.sessions.delete(clientId)
     })
   }

@@ -70,7 +70,7 @@ test('a Sidecar', { timeout: 120_000 }, async (t) => {
   })
 })
 
-/** The table of the service's port does not look at ports (ignore_port_in_host_matching), the proxy's names each with and without. */
+/** The table of the service's port does not look at ports (ignore_port_in_host_matching); the proxy's has a name without a port for port 80 only, as in a URL. */
 for (const { capture, namespace, short } of [
   // Where the service is its bare name counts, too.
   { capture: 'explicit', namespace: 'shop', short: ['orders.shop.svc', 'orders.shop', 'orders'] },
@@ -87,14 +87,17 @@ for (const { capture, namespace, short } of [
     await edge.start()
     await edge.until(`http://orders.shop.svc.cluster.local:${port}/`, (a) => a.body === 'orders')
     // What is redirected to 15001 cannot be served (MESH_CAPTURE_UNAVAILABLE): the proxy is the way in.
-    const ways = (host: string): Promise<Answer>[] => [
-      ...(capture === 'explicit' ? [request({ port, path: '/', headers: { host } })] : []),
-      request({ port: edge.proxyPort, path: '/', headers: { host } }), request({ port: edge.proxyPort, path: `http://${host}/`, headers: { host } }),
-    ]
-    const asked = async (host: string): Promise<string[]> => [...new Set((await Promise.all(ways(host))).map((a) => a.body))]
+    const atPort = (host: string): Promise<Answer>[] => (capture === 'explicit' ? [request({ port, path: '/', headers: { host } })] : [])
+    const byProxy = (host: string): Promise<Answer>[] => [request({ port: edge.proxyPort, path: '/', headers: { host } }), request({ port: edge.proxyPort, path: `http://${host}/`, headers: { host } })]
+    const bodies = async (answers: Promise<Answer>[]): Promise<string[]> => [...new Set((await Promise.all(answers)).map((a) => a.body))]
+    const asked = (host: string): Promise<string[]> => bodies([...atPort(host), ...byProxy(host)])
     const known = ['orders.shop.svc.cluster.local', 'ORDERS.shop.svc.cluster.local', 'orders.shop.svc.cluster.local.', ...short, VIP]
     for (const name of known) {
-      for (const host of [`${name}:${port}`, name]) await t.test(`${host.replace(String(port), 'PORT')}, in every way`, async () => { assert.deepEqual(await asked(host), ['orders']) })
+      await t.test(`${name}:PORT, in every way`, async () => { assert.deepEqual(await asked(`${name}:${port}`), ['orders']) })
+      await t.test(`${name}, which is port 80 to a proxy`, async () => {
+        assert.deepEqual(await bodies(atPort(name)), capture === 'explicit' ? ['orders'] : [])
+        assert.equal((await bodies(byProxy(name))).includes('orders'), false)
+      })
     }
     await t.test('what is no name of it here is not taken for one', async () => {
       for (const name of ['orders.edge', 'orders.shop.svc.cluster', ...(short.includes('orders') ? [] : ['orders'])]) assert.equal((await asked(name)).includes('orders'), false, name)

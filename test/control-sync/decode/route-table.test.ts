@@ -68,6 +68,12 @@ test('of two hosts with one domain the first has it', () => {
   const table = routeTable(raw(twoHosts({ domains: ['a.EXAMPLE', 'c.example'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })), undefined)!
   assert.deepEqual(['a.example', 'c.example'].map((d) => table.virtualHost(d)?.name), ['a', 'b'])
 })
+test('of two hosts with one domain, which Envoy refuses, is told, as when decoded as a whole', () => {
+  const bytes = twoHosts({ domains: ['c.example', 'a.EXAMPLE'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })
+  const [{ result }, whole] = [check(bytes), decode('route', bytes)]
+  assert.ok(result.ok && whole.ok)
+  assert.deepEqual([result.ignored, whole.ignored], [['virtual_hosts[1].domains[1] (a host before this one has it already)'], ['virtual_hosts[1].domains[1] (a host before this one has it already)']])
+})
 
 test('a mistake in one virtual host is named with its place, as when decoded as a whole', () => {
   const bytes = twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }, { match: {}, route: { cluster: 'cb' } }] })

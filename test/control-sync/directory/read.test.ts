@@ -3,6 +3,8 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import type { RouteConfig } from '../../../agent/model/route.ts'
+import { decode } from '../../../control-sync/decode/decode.ts'
 import { problemText } from '../../../control-sync/directory/combine.ts'
 import { readFolder } from '../../../control-sync/directory/read-folder.ts'
 import { writeResources } from '../../../deploy/demo/resources.ts'
@@ -30,6 +32,23 @@ test('the demo\'s resources are read without a problem', async () => {
   assert.deepEqual([resources.get('cluster')?.size, resources.get('endpoint')?.size, resources.get('route')?.size], [3, 2, 1])
   const listener = (await readFolder(dir, 'cloud')).resources.get('listener')?.get('inbound')
   assert.deepEqual([listener?.file, listener?.line], [path.join('cloud', 'policy.yaml'), 3])
+})
+
+test('file names that are not absolute begin where the file is that names them, also for whoever reads them later, wherever that is', async () => {
+  const reply = (name: string, more = ''): string => `- "@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration
+  name: ${name}
+  virtual_hosts: [{name: v, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200, body: {filename: texts/a.txt${more}}}}]}]
+`
+  const dir = folder({ 'shared.yaml': reply('shared'), 'texts/a.txt': 'of all', 'n1/own.yaml': reply('own', ', watched_directory: {path: x}'), 'n1/texts/a.txt': 'of n1' })
+  const { resources, problems: found } = await readFolder(path.relative('.', dir), 'n1')
+  assert.deepEqual(found, [])
+  const body = (name: string): unknown => {
+    const decoded = decode('route', resources.get('route')!.get(name)!.value, { readFile: (file) => (path.isAbsolute(file) ? fs.readFileSync(file, 'utf8') : undefined) })
+    assert.ok(decoded.ok)
+    const { action } = (decoded.value as RouteConfig).virtualHosts[0]!.routes[0]!
+    return action.kind === 'direct' ? action.body : action
+  }
+  assert.deepEqual([body('shared'), body('own')], ['of all', 'of n1'])
 })
 
 test('three forms: resources, a list, one resource; JSON of a DiscoveryResponse too', async () => {

@@ -50,11 +50,24 @@ test('a file with a mistake keeps its last good resources while the others go on
   w.write('a.yaml', `${cluster('a-new')}${cluster('bad', ', typ: EDS')}`)
   w.write('b.yaml', cluster('b2'))
   await w.look()
-  assert.deepEqual(w.names(), ['a', 'b2'])
+  // That "a" is not there is not believed of a file with a mistake.
+  assert.deepEqual(w.names(), ['a-new', 'a', 'b2'])
   assert.match(w.told.at(-1)!.problems.join(), /^a\.yaml line 2: Cluster "bad", typ: unknown field/)
   w.write('a.yaml', cluster('a-mended'))
   await w.look()
   assert.deepEqual([w.names(), w.told.at(-1)!.problems], [['a-mended', 'b2'], []])
+})
+test('a mistake in one resource keeps nothing of the others back: what was pushed to keep somebody out is in force', async (t) => {
+  const w = await watched(t)
+  const timeout = (name: string): Uint8Array => w.told.at(-1)!.resources.get('cluster')!.get(name)!
+  w.write('a.yaml', `${cluster('one')}${cluster('two')}`)
+  await w.look()
+  const [one, two] = [timeout('one'), timeout('two')]
+  w.write('a.yaml', `${cluster('one', ', connect_timeout: 9s')}${cluster('two', ', lb_policy: ROUND_ROBBIN')}`)
+  await w.look()
+  assert.match(w.told.at(-1)!.problems.join(), /^a\.yaml line 2: Cluster "two", lb_policy/)
+  assert.notDeepEqual(timeout('one'), one)
+  assert.equal(timeout('two'), two)
 })
 test('an emptied file is a mistake, not the wish to have nothing', async (t) => {
   const w = await watched(t)

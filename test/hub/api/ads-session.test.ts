@@ -2,7 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { MeshError } from '../../../agent/core/errors.ts'
 import { DeltaSession, type DeltaRequest, type DeltaResponse } from '../../../hub/api/ads-session.ts'
-import { contentHash, resourceSet, type ResourceSet } from '../../../hub/source/resources.ts'
+import { SotwSession } from '../../../hub/api/ads-sotw.ts'
+import { contentHash, ENDPOINT, resourceSet, type ResourceSet } from '../../../hub/source/resources.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { set, SHORT, shown, version } from './sets.ts'
 
@@ -131,6 +132,20 @@ test('a stream may not ask without end', () => {
   refused(() => session.request(request('e', { subscribe: ['x'.repeat(3_000)] }), set('')))
   refused(() => { for (let i = 0; i < 70; i++) session.request({ ...request('c'), typeUrl: `t${i}` }, set('')) })
   refused(() => session.request({ ...request('c'), typeUrl: '' }, set('')))
+})
+
+test('what names take is counted: short ones have a cost of their own, and what is given up gives back', () => {
+  const session = new DeltaSession()
+  const ask = (subscribe: string[], unsubscribe: string[] = [], known: Record<string, string> = {}): number => {
+    session.request({ typeUrl: ENDPOINT, subscribe, unsubscribe, known, nonce: '', error: undefined }, resourceSet([]))
+    return session.subscribedBytes
+  }
+  assert.equal(ask(['a', 'bc']), 2 * 128 + 3)
+  assert.equal(ask(['a', 'd']), 3 * 128 + 4)
+  assert.equal(ask([], ['a', 'nothing']), 2 * 128 + 3)
+  const sotw = new SotwSession()
+  sotw.request({ typeUrl: ENDPOINT, names: ['a', 'bc'], nonce: '', error: undefined }, resourceSet([]))
+  assert.equal(sotw.subscribedBytes, 2 * 128 + 3)
 })
 
 test('whatever a client asks, in the end it has exactly what it watches (random requests and changes)', () => {

@@ -1,6 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import http2 from 'node:http2'
 import net from 'node:net'
 import tls from 'node:tls'
 import { Metrics } from '../../../agent/core/metrics.ts'
@@ -14,7 +15,7 @@ async function made(t: { after(fn: () => Promise<void>): void }, limits: Partial
   const [clock, metrics] = [new SimClock(), new Metrics()]
   const entered: net.Socket[] = []
   const door = await openDoor({
-    listen: '127.0.0.1:0', limits: { maxConnections: 100, maxConnectionsPerDevice: 100, maxStrangers: 100, maxStrangersPerAddress: 100, strangerMs: 10_000, ...limits }, clock, log: silentLog, metrics,
+    listen: '127.0.0.1:0', limits: { maxConnections: 100, maxConnectionsPerDevice: 100, maxStrangers: 100, maxStrangersPerAddress: 100, strangerMs: 10_000, maxStrangerBytes: 100_000, ...limits }, clock, log: silentLog, metrics,
     enter: (socket) => { entered.push(socket) },
   })
   const opened: net.Socket[] = []
@@ -106,4 +107,31 @@ test('one device has so many connections and streams, and the others of its iden
     stream.ask({ typeUrl: CLUSTER, resourceNamesSubscribe: ['none'] })
     assert.deepEqual((await stream.next()).removedResources, ['none'])
   }
+})
+
+test('at a hub: halves of large messages from strangers are not gathered; a device sends large ones', { timeout: 20_000 }, async (t) => {
+  const h = await testHub(t)
+  const half = Buffer.alloc(3 * 1024 * 1024)
+  const head = Buffer.from([0, 0, 0x3f, 0xff, 0xff]) // a message of 4 MiB less one byte
+  const strangers = Array.from({ length: 3 }, () => http2.connect(`https://127.0.0.1:${h.hub.port}`, { rejectUnauthorized: false }))
+  const before = process.memoryUsage().arrayBuffers
+  let most = 0
+  for (const stranger of strangers) {
+    stranger.on('error', () => {})
+    for (let i = 0; i < 30; i++) {
+      const call = stranger.request({ ':method': 'POST', ':path': '/istio.v1.auth.IstioCertificateService/CreateCertificate', 'content-type': 'application/grpc', te: 'trailers' })
+      call.on('error', () => {})
+      call.write(head)
+      call.write(half)
+    }
+  }
+  while (strangers.some((stranger) => !stranger.closed && !stranger.destroyed)) {
+    most = Math.max(most, process.memoryUsage().arrayBuffers - before)
+    await new Promise((resolve) => { setImmediate(resolve) })
+  }
+  assert.equal(h.metrics.total('mesh_hub_connections_refused_total', { why: 'bytes' }), 3)
+  assert.ok(most < 100 * 1024 * 1024, `${most} bytes of 270 MiB`)
+  const stream = new DeltaStream(h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)))
+  stream.ask({ node: { id: 'edge' }, typeUrl: CLUSTER, initialResourceVersions: Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`cluster-with-a-long-name-${i}`, 'x'.repeat(16)])) })
+  assert.equal((await stream.next()).removedResources.length, 20_000)
 })

@@ -107,6 +107,22 @@ test('a device shows its newest certificate, whatever its stream was opened with
   assert.deepEqual(registry.devices().map((d) => [d.serial, d.notAfterMs, d.joinedMs, d.lastSeenMs, d.lastIp]), [['s2', 900, 10, 20, '10.0.0.2']])
 })
 
+test('while nothing can be written a device has its name as before, and nobody gets a new one', (t) => {
+  const at = file(t)
+  using registry = new Registry(at)
+  registry.addToken(token)
+  registry.addToken({ ...token, jti: 'exact', nodes: 'edge' })
+  assert.equal(registry.claimName(claim), undefined)
+  registry.serving()
+  const holder = new Database(at)
+  holder.exec('BEGIN IMMEDIATE')
+  assert.equal(registry.claimName({ ...claim, nowMs: 99 }), undefined)
+  for (const other of [{ name: 'other', holder: 'key-2' }, { holder: 'key-2' }, { holder: 'key-2', jti: 'exact' }, { spiffeUri: `${SPIFFE}-2` }]) {
+    assert.throws(() => registry.claimName({ ...claim, ...other }), (err: MeshError) => err.code === 'MESH_STORAGE_FAILED')
+  }
+  holder.close()
+})
+
 test('a copy is whole, beside a hub that writes', (t) => {
   const at = file(t)
   using registry = new Registry(at)

@@ -1,5 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
+import type { Transport } from '../../../agent/model/cluster.ts'
 import type { RetryPolicy } from '../../../agent/model/route.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from './harness.ts'
@@ -262,3 +264,45 @@ test('x-envoy-attempt-count is ours: it stands once, and counts each try', async
   await h.clock.advance(1_000)
   assert.deepEqual((await origin.last.take()).match(/x-envoy-attempt-count: \d/g), ['x-envoy-attempt-count: 2'])
 })
+
+const TLS: Transport = { kind: 'tls', tls: { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } }
+for (const { name, next, want } of [
+  { name: 'with TLS now is never spoken to in clear', next: [cluster(undefined, { transport: TLS })], want: /^HTTP\/1\.1 50[23] / },
+  { name: 'that is blocked now is not used', next: [cluster(undefined, { blocked: 'the new version cannot be taken' })], want: /^HTTP\/1\.1 503 [^]*MESH_CLUSTER_BLOCKED/ },
+  { name: 'that is gone is missing', next: [], want: /^HTTP\/1\.1 503 [^]*MESH_NO_CLUSTER/ },
+  { name: 'with other endpoints is asked there', next: [cluster([endpoint('10.1.0.2', 8080)])], want: undefined },
+]) {
+  for (const phase of ['a fault delays it', 'it waits to be tried again', 'it waits for another to be done', 'it waits for a name'] as const) {
+    test(`a request while ${phase}: a cluster ${name}`, async () => {
+      const names = Promise.withResolvers<string[]>()
+      const one = { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 3, retryBudget: undefined }
+      const before = phase !== 'it waits for a name' ? cluster(undefined, { breakers: one })
+        : cluster(undefined, { discovery: { kind: 'dns', mode: 'strict', refreshMs: 60_000, load: { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] }] } } })
+      await using h = new Harness([before], {}, () => names.promise)
+      const origin = await h.origin()
+      const other = await h.origin({ host: '10.1.0.2', port: 8080 })
+      const http = (filters: HttpConnectionManager['filters']): HttpConnectionManager => manager([route(forwardTo({ retry: retry({ maxRetries: 1 }) }))], { filters })
+      if (phase === 'it waits for another to be done') await h.connect(http([])).send('GET /first HTTP/1.1\r\nhost: a\r\n\r\n')
+      const client = h.connect(http(phase !== 'a fault delays it' ? [] : [{ kind: 'fault', name: 'f', fault: { delay: { ms: 1_000, fraction: 1 }, abort: undefined, headers: [] } }]))
+      await client.send(GET)
+      if (phase === 'it waits to be tried again') { await origin.last.take(); await origin.answer('HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n') }
+      h.tables.swap(tablesOf(next))
+      names.resolve([ORIGIN.host])
+      await client.take().then((early) => { client.received = early })
+      if (phase === 'it waits for another to be done') await origin.connections[0]!.send(OK)
+      await h.clock.advance(1_500)
+      await h.clock.advance(30_000)
+      const answer = await client.take()
+      // What was begun before a cluster went goes on, as in Envoy.
+      const goesOn = name.startsWith('that is gone') && phase.startsWith('it waits for')
+      const asked = origin.connections.some((c) => c.received.includes('GET / '))
+      assert.equal(asked, goesOn)
+      if (goesOn) return
+      if (want) assert.match(answer, want)
+      else assert.match(other.last.received, /^GET \/ /)
+      client.stream.destroy()
+      await client.outcome
+      assert.equal(h.metrics.total('mesh_upstream_requests_pending'), 0)
+    })
+  }
+}

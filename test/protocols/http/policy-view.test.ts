@@ -23,6 +23,8 @@ for (const { name, of, ask, want, more = {} } of [
   { name: 'a path that is not ASCII', of: { kind: 'path', match: exact('/grün') }, ask: { path: utf8('/grün') }, want: 400 },
   { name: 'a host with a port, not stripped', of: header(':authority', exact('a')), ask: { authority: 'a:8080' }, want: 200 },
   { name: 'strip_any_host_port', of: header(':authority', exact('a')), ask: { authority: 'a:8080' }, want: 403, more: { stripHostPort: 'any' } },
+  { name: 'strip_any_host_port, a port without digits', of: header(':authority', exact('a')), ask: { authority: 'a:' }, want: 403, more: { stripHostPort: 'any' } },
+  { name: 'strip_any_host_port, a port that is none', of: header(':authority', exact('a')), ask: { authority: 'a:b' }, want: 400, more: { stripHostPort: 'any' } },
   { name: 'strip_any_host_port, `host` in the rule', of: header('host', exact('a')), ask: { authority: 'a:8080' }, want: 403, more: { stripHostPort: 'any' } },
   { name: 'strip_matching_host_port at another port', of: header(':authority', exact('a')), ask: { authority: 'a:1' }, want: 200, more: { stripHostPort: 'matching' } },
   { name: 'strip_trailing_host_dot', of: header(':authority', exact('a')), ask: { authority: 'a.' }, want: 403, more: { stripHostDot: true } },
@@ -74,6 +76,22 @@ for (const codec of ['http1', 'http2'] as const) {
   test(`require_tls over ${codec}: what a stranger says about https is not believed by an edge listener`, async (t) => {
     const both = await Both.start(t, tls({ useRemoteAddress: true }))
     assert.equal((await both.ask(codec, { fields: [['x-forwarded-proto', 'https']] })).status, 301)
+  })
+  test(`require_tls over ${codec}: who stands before us says https, and not HTTPS`, async (t) => {
+    const both = await Both.start(t, tls({}))
+    assert.deepEqual([(await both.ask(codec, { fields: [['x-forwarded-proto', 'https']] })).status, (await both.ask(codec, { fields: [['x-forwarded-proto', 'HTTPS']] })).status], [200, 301])
+  })
+  test(`response_headers_to_add is for answers of our own, too, over ${codec}`, async (t) => {
+    const says = { request: { remove: [], add: [] }, response: { remove: [], add: [{ name: 'r', value: '1', how: 'append' as const }] } }
+    const both = await Both.start(t, manager([route(forwardTo(), { headers: says })], { filters: deny({ kind: 'any' }) }))
+    assert.deepEqual([(await both.ask(codec)).status, (await both.ask(codec)).headers['r']], [403, '1'])
+    const redirected = await Both.start(t, manager([route(forwardTo(), { headers: says })], {}, { requireTls: true }))
+    assert.deepEqual([(await redirected.ask(codec)).status, (await redirected.ask(codec)).headers['r']], [301, undefined])
+  })
+  test(`append_x_forwarded_port over ${codec}, where nobody has said it`, async (t) => {
+    const both = await Both.start(t, manager([route(forwardTo())], { appendForwardedPort: true }))
+    const port = async (fields: [string, string][]): Promise<unknown> => (await both.ask(codec, { fields })).saw?.headers['x-forwarded-port']
+    assert.deepEqual([await port([]), await port([['x-forwarded-port', '99']])], [String(both.ports[codec]), '99'])
   })
   test(`require_tls over ${codec}: policies come first`, async (t) => {
     const both = await Both.start(t, tls({ filters: deny({ kind: 'any' }) }))

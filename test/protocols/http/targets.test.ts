@@ -33,6 +33,8 @@ const TARGETS: readonly { readonly path: string; readonly method?: string; reado
   { path: '*', method: 'OPTIONS', want: 404 },
   // The absolute form belongs to HTTP/1 (RFC 9112 §3.2.2).
   { path: 'http://a/x', want: { http1: 200, http2: 0 }, saw: '/x' },
+  { path: 'http://a:b/x', want: { http1: 400, http2: 0 } },
+  { path: 'http://:80/x', want: { http1: 400, http2: 0 } },
   { path: 'ftp://a/x', want: { http1: 400, http2: 0 } },
 ]
 const METHODS: readonly { readonly method: string; readonly want: Want }[] = [
@@ -43,6 +45,8 @@ const METHODS: readonly { readonly method: string; readonly want: Want }[] = [
 const AUTHORITIES: readonly { readonly authority: string; readonly want: Want }[] = [
   { authority: 'a', want: 200 }, { authority: 'A:8080', want: 200 }, { authority: '[::1]:80', want: 200 }, { authority: 'a.', want: 200 },
   { authority: 'user@a', want: { http1: 400, http2: 0 } }, { authority: 'a/b', want: { http1: 400, http2: 0 } }, { authority: 'a#b', want: { http1: 400, http2: 0 } },
+  { authority: 'a:', want: 200 }, { authority: 'a:b', want: 400 }, { authority: 'a:80:90', want: 400 }, { authority: ':80', want: 400 }, { authority: 'a:123456', want: 400 }, { authority: '[::1', want: 400 },
+  { authority: '::1', want: 400 }, { authority: '[::1]x', want: 400 }, { authority: 'a[::1]', want: 400 }, { authority: '[]', want: 400 },
   { authority: 'a b', want: { http1: 400, http2: 0 } }, { authority: 'a\xfc', want: { http1: 400, http2: 0 } }, { authority: `${'a'.repeat(600)}`, want: 400 },
 ]
 
@@ -65,3 +69,15 @@ for (const codec of ['http1', 'http2'] as const) {
     for (const { authority, want } of AUTHORITIES) assert.equal((await both.ask(codec, { authority })).status, wanted(want, codec), authority.slice(0, 20))
   })
 }
+test('a Host that is none is a 400 also beside a target that names another (RFC 9112 §3.2)', async (t) => {
+  const both = await Both.start(t, manager([route(forwardTo())]))
+  for (const [authority, want] of [['b', 200], ['a b', 400], ['', 400], ['b@c', 400]] as const) assert.equal((await both.ask('http1', { path: 'http://a/x', authority })).status, want, authority)
+})
+test('a field with whitespace around its value is refused over HTTP/2, and not dropped without a word (RFC 9113 §8.2.1)', async (t) => {
+  const both = await Both.start(t, manager([route(forwardTo())]))
+  for (const value of [' y', 'y ', '\ty', ' ']) {
+    const told = await both.ask('http2', { fields: [['x-user', value]] })
+    assert.deepEqual([told.status, told.saw], [400, undefined], JSON.stringify(value))
+  }
+  assert.equal((await both.ask('http2', { fields: [['x-user', 'a b'], ['x-none', '']] })).status, 200)
+})

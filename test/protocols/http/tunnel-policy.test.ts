@@ -1,6 +1,7 @@
 /** A tunnel outlives the answer that opened it: time and changed policies still reach it. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import type { Transport } from '../../../agent/model/cluster.ts'
 import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
 import type { Permission, Policy } from '../../../agent/model/policy.ts'
 import type { ForwardAction, Route } from '../../../agent/model/route.ts'
@@ -124,6 +125,7 @@ test('deny-all that comes while an endpoint is asked for another protocol: 403, 
   await origin.answer(SWITCH)
   assert.match(await client.take(), /^HTTP\/1\.1 403 /)
   assert.equal(origin.last.closed, true)
+  assert.deepEqual(h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.pendingRequests, c.connections]).filter((c) => c.join() !== '0,0,0'), [])
 })
 test('deny-all that comes while a CONNECT waits: 403, and no tunnel', async () => {
   await using h = new Harness()
@@ -136,3 +138,17 @@ test('deny-all that comes while a CONNECT waits: 403, and no tunnel', async () =
   assert.match(await client.take(), /^HTTP\/1\.1 403 /)
   assert.ok(origin.connections.every((c) => c.closed))
 })
+const TLS: Transport = { kind: 'tls', tls: { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } }
+for (const kind of ['websocket', 'connect'] as const) {
+  for (const { name, now, cut } of [
+    { name: 'asks for TLS now is cut', now: cluster(undefined, { transport: TLS }), cut: true },
+    { name: 'asks for TLS of others goes on', now: cluster(undefined, { transportMatches: [{ name: 'm', match: { tlsMode: 'istio' }, transport: TLS }] }), cut: false },
+    { name: 'has another timeout goes on', now: cluster(undefined, { connectTimeoutMs: 7 }), cut: false },
+  ]) test(`an open ${kind} tunnel in clear, and its cluster ${name}`, async () => {
+    await using h = new Harness()
+    const client = await open(h, kind, settings(kind))
+    h.tables.swap(tablesOf([now]))
+    await client.take()
+    assert.equal(client.closed, cut)
+  })
+}

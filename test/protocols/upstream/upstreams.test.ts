@@ -220,3 +220,42 @@ test('who is told to stop does not wait for a name that nobody answers for, and 
   await h.clock.advance(15_001)
   assert.match(await client.take(), /MESH_DNS_FAILED/)
 })
+
+test('a connection whose cluster is replaced while its name is looked up is made to the one that has come', async () => {
+  const names = Promise.withResolvers<string[]>()
+  const load = { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] }] }
+  const before = cluster(undefined, { discovery: { kind: 'dns', mode: 'strict', refreshMs: 60_000, load } })
+  await using h = new Harness([before], {}, () => names.promise)
+  const [old, now] = [await h.origin(), await h.origin({ host: '10.1.0.2', port: 8080 })]
+  const asked = h.upstreams.connect(before, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined })
+  await settle()
+  h.tables.swap(tablesOf([cluster([endpoint('10.1.0.2', 8080)])]))
+  names.resolve([ORIGIN.host])
+  const up = await asked
+  assert.equal(up.endpoint.address, '10.1.0.2')
+  await settle()
+  assert.ok(old.connections.every((c) => c.closed && c.received === ''))
+  assert.equal(now.connections.length, 1)
+  up.release('ok')
+  up.stream.destroy()
+  await settle()
+  assert.deepEqual(h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.connections]), [[0, 0]])
+})
+for (const how of ['is cut', 'is told where its user can end it in order'] as const) {
+  test(`a connection in clear whose cluster asks for TLS now ${how}; one whose cluster has another timeout goes on`, async () => {
+    const before = cluster()
+    await using h = new Harness([before])
+    const origin = await h.origin()
+    const told: string[] = []
+    const up = await h.upstreams.connect(before, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined, ...(how === 'is cut' ? {} : { onEnding: (reason: MeshError) => { told.push(reason.code) } }) })
+    const other = cluster(undefined, { connectTimeoutMs: 7 })
+    h.tables.swap(tablesOf([other]))
+    await settle()
+    assert.equal(up.stream.destroyed, false)
+    const again = await h.upstreams.connect(other, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined, ...(how === 'is cut' ? {} : { onEnding: (reason: MeshError) => { told.push(reason.code) } }) })
+    h.tables.swap(tablesOf([cluster(undefined, { transport: { kind: 'tls', tls: { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } } })]))
+    await settle()
+    assert.deepEqual([up.stream.destroyed, again.stream.destroyed, told], how === 'is cut' ? [true, true, []] : [false, false, ['MESH_DRAINING', 'MESH_DRAINING']])
+    assert.equal(origin.connections.length, 2)
+  })
+}

@@ -20,6 +20,7 @@ const FILTERS = [
   { filter: 'a/+', qos: 1, noLocal: false, retainAsPublished: true, retainHandling: 2, subscriptionId: 7 },
   { filter: '$share/g/ü/#', qos: 2, noLocal: true, retainAsPublished: false, retainHandling: 0, subscriptionId: undefined },
 ] as const
+const LONG = 'urn:'.padEnd(1_024, 'x')
 const BODY = { clientId: 'pump-1', protocolVersion: 5, expirySec: 3600, disconnectedAtMs: 1_700_000_000_000 }
 
 function old(t: TestContext, version: number): string {
@@ -31,6 +32,9 @@ function old(t: TestContext, version: number): string {
   db.pragma(`user_version = ${version}`)
   db.prepare('INSERT INTO session VALUES (?, ?)').run('pump-1', JSON.stringify(version === 1 ? { ...BODY, subscriptions: FILTERS } : BODY))
   db.prepare('INSERT INTO session VALUES (?, ?)').run('bridge/kept', JSON.stringify({ ...BODY, clientId: 'bridge/kept', ...(version === 1 && { subscriptions: [] }) }))
+  // Before rows of a long client id stood by its hash.
+  db.prepare('INSERT INTO session VALUES (?, ?)').run(LONG, JSON.stringify({ ...BODY, clientId: LONG, ...(version === 1 && { subscriptions: FILTERS.slice(0, 1) }) }))
+  if (version > 1) db.prepare('INSERT INTO subscription VALUES (?, ?, ?, ?)').run(LONG, 'a/+', 1 + 8 + 32, 7)
   db.prepare('INSERT INTO session VALUES (?, ?)').run('broken', '{"clientId":')
   if (version > 1) {
     const put = db.prepare('INSERT INTO subscription VALUES (?, ?, ?, ?)')
@@ -38,7 +42,7 @@ function old(t: TestContext, version: number): string {
     put.run('pump-1', '$share/g/ü/#', 2 + 4, null)
   }
   const inbound = db.prepare('INSERT INTO inbound VALUES (?, ?)')
-  for (const [id, packet] of [[version > 2 ? '\0bridge/up/gw' : 'bridge/up/gw', 3], ['BRIDGE/mine', 4], ['pump-1', 5], ['bridge/kept', 6]] as const) inbound.run(id, packet)
+  for (const [id, packet] of [[version > 2 ? '\0bridge/up/gw' : 'bridge/up/gw', 3], ['BRIDGE/mine', 4], ['pump-1', 5], ['bridge/kept', 6], [LONG, 7]] as const) inbound.run(id, packet)
   db.close()
   return file
 }
@@ -46,8 +50,9 @@ async function check(file: string): Promise<void> {
   await using spool = await open(file)
   const { subscriptions, ...session } = spool.sessions.get('pump-1')!
   assert.deepEqual(session, { ...BODY, owner: undefined, address: '', pendingWill: undefined })
+  assert.deepEqual(spool.sessions.get(LONG)!.subscriptions, FILTERS.slice(0, 1))
   assert.deepEqual([...subscriptions].sort((a, b) => (a.filter < b.filter ? 1 : -1)), FILTERS)
-  assert.deepEqual(['\0bridge/up/gw', 'BRIDGE/mine', 'pump-1', 'bridge/kept', 'bridge/up/gw'].map((id) => [...spool.inbound(id)]), [[3], [4], [5], [6], []])
+  assert.deepEqual(['\0bridge/up/gw', 'BRIDGE/mine', 'pump-1', 'bridge/kept', LONG, 'bridge/up/gw'].map((id) => [...spool.inbound(id)]), [[3], [4], [5], [6], [7], []])
 }
 
 for (let version = 1; version <= MIGRATIONS.length; version++) {
@@ -57,6 +62,7 @@ for (let version = 1; version <= MIGRATIONS.length; version++) {
     await check(file)
     const db = new Database(file, { readonly: true })
     assert.equal(db.pragma('user_version', { simple: true }), MIGRATIONS.length)
+    for (const table of ['inbound', 'subscription']) assert.equal(db.prepare(`SELECT max(length(CAST(client_id AS BLOB))) FROM ${table}`).pluck().get(), 29)
     db.close()
   })
   test(`an update of version ${version} that the power cuts off begins again`, async (t) => {
@@ -75,3 +81,29 @@ for (let version = 1; version <= MIGRATIONS.length; version++) {
     await check(cut)
   })
 }
+
+test('what one filter or one QoS 2 id costs on the disk does not grow with the client id', async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
+  t.after(() => { fs.rmSync(folder, { recursive: true, force: true }) })
+  const file = path.join(folder, 'spool.db')
+  for (const round of [0, 1]) {
+    await using spool = await open(file)
+    if (round === 0) {
+      await spool.createSession({ ...BODY, clientId: LONG, protocolVersion: 5, owner: undefined, address: '', pendingWill: undefined })
+      await spool.saveSubscriptions(LONG, Array.from({ length: 1_000 }, (_, i) => ({ ...FILTERS[0], filter: `f${i}` })), [])
+      const message = { topic: 't', payload: Buffer.alloc(0), qos: 2, retain: false, properties: Buffer.alloc(0), expiresAtMs: undefined } as const
+      for (let id = 1; id <= 1_000; id++) await spool.append(message, [], { clientId: LONG, packetId: id })
+      continue
+    }
+    assert.deepEqual([spool.sessions.get(LONG)!.subscriptions.length, spool.inbound(LONG).size], [1_000, 1_000])
+    await spool.releaseInbound(LONG, 5)
+    await spool.saveSubscriptions(LONG, [], ['f3'])
+    assert.equal(spool.inbound(LONG).size, 999)
+    await spool.deleteSession(LONG)
+    assert.equal(spool.inbound(LONG).size, 0)
+  }
+  const db = new Database(file)
+  assert.deepEqual(['inbound', 'subscription', 'session'].map((table) => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get()), [0, 0, 0])
+  db.close()
+  assert.ok(fs.statSync(file).size < 300_000, `${fs.statSync(file).size} bytes for 2,000 rows`)
+})
