@@ -58,7 +58,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.cluster = cluster
     this.deadlines = deadlines
     this.standings = standingsOf(ctx)
-    this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host) => { for (const pool of host.pools.values()) pool.drain() } })
+    this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host, isReplaced) => { for (const pool of host.pools.values()) { pool.drain(); if (isReplaced) pool.moveWaiting() } } })
     const { discovery } = cluster
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
     this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some((t) => t.kind === 'tls' && ((t.tls.autoSni && t.tls.sni === '') || t.tls.autoSan === 'host'))
@@ -168,6 +168,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.#dns?.[Symbol.dispose]()
     this.#goneIfEmpty()
   }
+  /** Perhaps. They are looked at when somebody picks one; who waits has picked already. */
+  endpointsChanged(): void { if (this.load.pending.now > 0) this.#update() }
   /** Another has come in its place, which may ask for more (TLS, for one): what has not left yet goes there. */
   replaced(next: Cluster): void {
     this.drain()

@@ -3,7 +3,7 @@
  * that stay, with their connections and their health.
  */
 import type { Clock, Random } from '../../agent/core/clock.ts'
-import type { Cluster, ClusterLoad, Endpoint } from '../../agent/model/cluster.ts'
+import { transportFor, type Cluster, type ClusterLoad, type Endpoint } from '../../agent/model/cluster.ts'
 import { pickerFor, type Picker } from './balancer.ts'
 import { Host, hostKey } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
@@ -18,7 +18,7 @@ export class Hosts {
   readonly #cluster: Cluster
   readonly #clock: Clock
   readonly #random: Random
-  readonly #removed: (host: Host) => void
+  readonly #removed: (host: Host, isReplaced: boolean) => void
   readonly #isLinkDown: () => boolean
   #load: ClusterLoad | undefined
   #byKey = new Map<string, Host>()
@@ -28,8 +28,8 @@ export class Hosts {
   /** When the next ejected host comes back. */
   #nextReturnMs = Infinity
 
-  /** @param removed called for each host that left the cluster */
-  constructor(p: { cluster: Cluster; clock: Clock; random: Random; removed: (host: Host) => void; isLinkDown?: (() => boolean) | undefined }) {
+  /** @param removed called for each host that left the cluster, or was replaced by one of the same address */
+  constructor(p: { cluster: Cluster; clock: Clock; random: Random; removed: (host: Host, isReplaced: boolean) => void; isLinkDown?: (() => boolean) | undefined }) {
     this.#cluster = p.cluster
     this.#clock = p.clock
     this.#random = p.random
@@ -55,7 +55,10 @@ export class Hosts {
     }
     this.#levels = [...localities].sort(([a], [b]) => a - b).map(([, of]) => ({ localities: of, hosts: [...new Set(of.flatMap((l) => l.hosts))] }))
     this.#picker = undefined
-    for (const [key, host] of before) if (!this.#byKey.has(key)) this.#removed(host)
+    for (const [key, host] of before) {
+      const now = this.#byKey.get(key)
+      if (now !== host) this.#removed(host, now !== undefined)
+    }
   }
 
   /**
@@ -91,10 +94,15 @@ export class Hosts {
     return host.endpoint.health === 'healthy' && host.health.ejectedUntilMs <= this.#clock.monotonicMs()
   }
 
-  /** The same address may stand in two localities; one host serves both. */
+  /**
+   * The same address may stand in two localities; one host serves both. One that is spoken to in another way now (its labels say that it takes mutual TLS) is
+   * another: connections in clear are not for it.
+   */
   #hostFor(endpoint: Endpoint, before: ReadonlyMap<string, Host>): Host {
     const key = hostKey(endpoint)
-    const host = this.#byKey.get(key) ?? before.get(key) ?? new Host(endpoint)
+    const known = before.get(key)
+    const stays = known && transportFor(this.#cluster, known.endpoint) === transportFor(this.#cluster, endpoint)
+    const host = this.#byKey.get(key) ?? (stays ? known : new Host(endpoint))
     host.endpoint = endpoint
     this.#byKey.set(key, host)
     return host

@@ -75,7 +75,7 @@ class ClusterRuntimes implements HttpUpstreams {
   #swapped(next: Tables): void {
     for (const [cluster, runtime] of this.#byCluster) {
       const now = next.cluster(cluster.name)
-      if (now === cluster) continue
+      if (now === cluster) { runtime.endpointsChanged(); continue }
       this.#replaced.add(cluster)
       if (now && isBlocked(now)) runtime.cut(now)
       else if (now) runtime.replaced(now)

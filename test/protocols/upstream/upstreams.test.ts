@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import http2 from 'node:http2'
 import { MeshError } from '../../../agent/core/errors.ts'
 import type { NetStream } from '../../../agent/core/network.ts'
-import type { Breakers, Discovery } from '../../../agent/model/cluster.ts'
+import type { Breakers, ClusterLoad, Discovery } from '../../../agent/model/cluster.ts'
+import type { Tables } from '../../../agent/model/tables.ts'
 import { ownConnectionsOf } from '../../../protocols/own-connections.ts'
 import { DnsLoad } from '../../../protocols/upstream/dns.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
@@ -259,3 +260,26 @@ for (const how of ['is cut', 'is told where its user can end it in order'] as co
     assert.equal(origin.connections.length, 2)
   })
 }
+test('an endpoint that takes mutual TLS from now on gets nothing over connections in clear, nor what waits for one', async () => {
+  const tls = { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } as const
+  const auto = cluster(undefined, { breakers: { ...NARROW, maxPendingRequests: 5 }, discovery: { kind: 'eds', serviceName: 's' }, transportMatches: [{ name: 'tlsMode-istio', match: { tlsMode: 'istio' }, transport: { kind: 'tls', tls } }] })
+  const loads = (labels: Readonly<Record<string, string>>): Partial<Tables> => {
+    const load: ClusterLoad = { clusterName: 's', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint(ORIGIN.host, ORIGIN.port, { transportLabels: labels })] }] }
+    return { load: () => load }
+  }
+  await using h = new Harness([auto])
+  h.tables.swap(tablesOf([auto], loads({})))
+  const origin = await h.origin()
+  const [first, second, third] = [h.connect(), h.connect(), h.connect()]
+  await first.send(GET)
+  await origin.answer(OK)
+  await first.take()
+  await second.send('GET /busy HTTP/1.1\r\nhost: a\r\n\r\n')
+  await third.send('GET /waits HTTP/1.1\r\nhost: a\r\n\r\n')
+  h.tables.swap(tablesOf([auto], loads({ tlsMode: 'istio' })))
+  await origin.connections[0]!.send(OK)
+  assert.match(await second.take(), /200 OK/)
+  await first.send('GET /later HTTP/1.1\r\nhost: a\r\n\r\n')
+  await h.clock.advance(30_000)
+  for (const { received } of origin.connections) assert.doesNotMatch(received, /waits|later/)
+})
