@@ -69,8 +69,12 @@ export class Live implements Disposable {
   drain(reason?: MeshError): void {
     this.#draining.abort(reason)
     // Who has not said a word has nothing under way.
-    if (!this.serving && (this.accepted.stream as { bytesRead?: number }).bytesRead === 0) this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
+    if (!this.serving && this.#isSilent) this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
   }
+  /** Its first bytes may be on their way: to end it now would be to reset a client that has done nothing wrong. */
+  hasJustCome(wallMs: number): boolean { return this.#isSilent && wallMs - this.#startedMs < FIRST_BYTES_MS }
+  get #isSilent(): boolean { return (this.accepted.stream as { bytesRead?: number }).bytesRead === 0 }
+
   /** End now. */
   abort(reason: Error): void {
     this.#draining.abort(reason)
@@ -81,6 +85,9 @@ export class Live implements Disposable {
 
   [Symbol.dispose](): void { this.#leases.dispose() }
 }
+
+/** Who connects speaks at once, a round trip of the link later. */
+export const FIRST_BYTES_MS = 250
 
 export class Connections {
   readonly #limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>

@@ -4,7 +4,7 @@ import type { Listener } from '../agent/model/listener.ts'
 import type { NetStream } from '../agent/core/network.ts'
 import type { Tables } from '../agent/model/tables.ts'
 import type { Codecs } from './codecs.ts'
-import { Connections } from './connections.ts'
+import { Connections, FIRST_BYTES_MS } from './connections.ts'
 import type { Context } from './context.ts'
 import { overlap, Ports, type AddressAndPort, type PortStatus } from './listener.ts'
 import { isRedirected, ownerOf } from './original-destination.ts'
@@ -14,7 +14,7 @@ import { ServeMetrics } from './serve-metrics.ts'
 import { standingsOf } from './standing.ts'
 import { TlsTerminator } from './tls/server.ts'
 import { wantedListeners } from './wanted-listeners.ts'
-import { detached } from '../agent/core/guard.ts'
+import { detached, guarded } from '../agent/core/guard.ts'
 
 /** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. `listener`: whose it is. */
 export type OwnPort = AddressAndPort & { readonly name: string; readonly listener?: string }
@@ -70,11 +70,13 @@ export class DataPath implements AsyncDisposable {
     const { clock, limits } = this.#ctx
     this.#watching[Symbol.dispose]()
     await this.#ports[Symbol.asyncDispose]()
-    for (const live of this.#connections) live.drain()
+    for (const live of this.#connections) if (!live.hasJustCome(clock.wallMs())) live.drain()
+    const later = clock.after(FIRST_BYTES_MS, guarded('network', (error) => { for (const live of this.#connections) live.abort(error) }, () => { for (const live of this.#connections) live.drain() }))
     const over = new AbortController()
     const late = clock.sleep(limits.drainMs, over.signal).then(() => 'forced' as const, () => 'drained' as const)
     const how = await Promise.race([this.#connections.whenNone().then(() => 'drained' as const), late])
     over.abort()
+    later.cancel()
     for (const live of this.#connections) live.abort(new MeshError('MESH_DRAINING', `the agent drains, and the connection did not end within ${limits.drainMs} ms (limits.drainMs)`))
     await Promise.all(this.#served)
     return how

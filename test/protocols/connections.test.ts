@@ -1,6 +1,8 @@
 /** A connection is known from accept to its end: counted, bounded, and reached by drain, cut and configuration while its first bytes are awaited. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
+import { Connections, type Live } from '../../protocols/connections.ts'
 import type { Duplex } from 'node:stream'
 import { ENDED } from '../../protocols/connection.ts'
 
@@ -47,6 +49,11 @@ test('one source address cannot have everything', async () => {
   greedy[0]!.destroy()
   await settle()
   assert.equal((await r.dial('10.0.0.1')).destroyed, false)
+})
+test('who has only just come is not sent away by a drain before its first bytes can be there', () => {
+  const all = new Connections({ maxConnections: 9, maxConnectionsTotal: 9, maxConnectionsPerSource: 9 }, () => {})
+  const come = (bytesRead: number): Live => all.accept({ local: { host: '127.0.0.1', port: 1 }, remote: { host: '127.0.0.1', port: 2 }, originalDst: undefined, stream: Object.assign(new PassThrough(), { bytesRead }) }, listener([tcpChain()], SNIFFING), 1_000)
+  assert.deepEqual([come(0).hasJustCome(1_000), come(0).hasJustCome(1_249), come(0).hasJustCome(1_250), come(1).hasJustCome(1_000)], [true, true, false, false])
 })
 test('a drain does not wait for a client that says nothing', async () => {
   const r = await rig(tables(listener([tcpChain()], SNIFFING)), { drainMs: 30_000, requestHeadMs: 60_000 })
