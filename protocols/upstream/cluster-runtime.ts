@@ -58,7 +58,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.cluster = cluster
     this.deadlines = deadlines
     this.standings = standingsOf(ctx)
-    this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host, isReplaced) => { for (const pool of host.pools.values()) { pool.drain(); if (isReplaced) pool.moveWaiting() } } })
+    this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host, isReplaced) => this.#removed(host, isReplaced) })
     const { discovery } = cluster
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
     this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some((t) => t.kind === 'tls' && ((t.tls.autoSni && t.tls.sni === '') || t.tls.autoSan === 'host'))
@@ -169,16 +169,25 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.#goneIfEmpty()
   }
   /** Perhaps. They are looked at when somebody picks one; who waits has picked already. */
-  endpointsChanged(): void { if (this.load.pending.now > 0) this.#update() }
-  /** Another has come in its place, which may ask for more (TLS, for one): what has not left yet goes there. */
-  replaced(next: Cluster): void {
-    this.drain()
-    const reason = new MeshError('MESH_DRAINING', `cluster ${next.name} asks for TLS now`)
+  endpointsChanged(): void { if (this.load.pending.now > 0 || this.#tunnels.size > 0) this.#update() }
+  #removed(host: Host, isReplaced: boolean): void {
+    for (const pool of host.pools.values()) pool.drain()
+    if (!isReplaced) return
+    for (const pool of host.pools.values()) pool.moveWaiting()
+    this.#endTunnels((endpoint) => hostKey(endpoint) === host.key && transportFor(this.cluster, endpoint).kind === 'plaintext')
+  }
+  #endTunnels(isMeant: (endpoint: Endpoint) => boolean): void {
+    const reason = new MeshError('MESH_DRAINING', `cluster ${this.cluster.name} asks for TLS now`)
     for (const [tunnel, { endpoint, onEnding }] of this.#tunnels) {
-      if (!turnsTlsOn(this.cluster, next, endpoint)) continue
+      if (!isMeant(endpoint)) continue
       if (onEnding) onEnding(reason)
       else tunnel.cut(reason)
     }
+  }
+  /** Another has come in its place, which may ask for more (TLS, for one): what has not left yet goes there. */
+  replaced(next: Cluster): void {
+    this.drain()
+    this.#endTunnels((endpoint) => turnsTlsOn(this.cluster, next, endpoint))
     for (const move of this.#forName) { this.#forName.delete(move); moved(move) }
     for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.moveWaiting()
   }

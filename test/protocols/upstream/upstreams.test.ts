@@ -260,13 +260,23 @@ for (const how of ['is cut', 'is told where its user can end it in order'] as co
     assert.equal(origin.connections.length, 2)
   })
 }
+const tls = { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } as const
+const auto = cluster(undefined, { breakers: { ...NARROW, maxPendingRequests: 5 }, discovery: { kind: 'eds', serviceName: 's' }, transportMatches: [{ name: 'tlsMode-istio', match: { tlsMode: 'istio' }, transport: { kind: 'tls', tls } }] })
+const loads = (labels: Readonly<Record<string, string>>): Partial<Tables> => {
+  const load: ClusterLoad = { clusterName: 's', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint(ORIGIN.host, ORIGIN.port, { transportLabels: labels })] }] }
+  return { load: () => load }
+}
+test('an open connection in clear to an endpoint that takes mutual TLS from now on is cut; other labels leave it alone', async () => {
+  await using h = new Harness([auto])
+  h.tables.swap(tablesOf([auto], loads({})))
+  await h.origin()
+  const tunnel = await h.upstreams.connect(auto, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined })
+  h.tables.swap(tablesOf([auto], loads({ region: 'x' })))
+  assert.equal(tunnel.stream.destroyed, false)
+  h.tables.swap(tablesOf([auto], loads({ tlsMode: 'istio' })))
+  assert.equal(tunnel.stream.destroyed, true)
+})
 test('an endpoint that takes mutual TLS from now on gets nothing over connections in clear, nor what waits for one', async () => {
-  const tls = { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } as const
-  const auto = cluster(undefined, { breakers: { ...NARROW, maxPendingRequests: 5 }, discovery: { kind: 'eds', serviceName: 's' }, transportMatches: [{ name: 'tlsMode-istio', match: { tlsMode: 'istio' }, transport: { kind: 'tls', tls } }] })
-  const loads = (labels: Readonly<Record<string, string>>): Partial<Tables> => {
-    const load: ClusterLoad = { clusterName: 's', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint(ORIGIN.host, ORIGIN.port, { transportLabels: labels })] }] }
-    return { load: () => load }
-  }
   await using h = new Harness([auto])
   h.tables.swap(tablesOf([auto], loads({})))
   const origin = await h.origin()
