@@ -23,7 +23,7 @@ export function parseFile(file: string, text: string, readFile: ReadFile, known:
   try {
     const read = readText(file, text)
     if (!read.ok) return { resources: [], problems: read.problems.map((p) => ({ file, resource: '', field: '', ...p })) }
-    const json = folder !== undefined && text.includes('filename') ? withAbsoluteNames(read.json as JsonValue, folder) : read.json
+    const json = folder !== undefined && /filename|file-(?:root|cert):/.test(text) ? withAbsoluteNames(read.json as JsonValue, folder) : read.json
     return resourcesOf(file, { ...read, json }, readFile, known)
   } catch (err) {
     // Nesting so deep that the stack ends, or more aliases than are unfolded.
@@ -62,7 +62,12 @@ function withAbsoluteNames(json: JsonValue, folder: string): JsonValue {
   if (!isObject(json)) return json
   const file = json['filename']
   if (typeof file === 'string' && file !== '' && Object.keys(json).every((key) => DATA_SOURCE.has(key))) return { ...json, filename: path.resolve(folder, file) }
-  return Object.fromEntries(Object.entries(json).map(([key, value]) => [key, withAbsoluteNames(value, folder)]))
+  return Object.fromEntries(Object.entries(json).map(([key, value]) => [key, key === 'name' && typeof value === 'string' ? secretName(value, folder) : withAbsoluteNames(value, folder)]))
+}
+/** Istio's names of secrets that are files: `file-root:FILE`, `file-cert:CHAIN~KEY`. */
+function secretName(name: string, folder: string): string {
+  const [, kind, files = ''] = /^(file-root|file-cert):(.+)$/.exec(name) ?? []
+  return kind === undefined || files === 'system' ? name : `${kind}:${files.split('~').map((file) => path.resolve(folder, file)).join('~')}`
 }
 const DATA_SOURCE: ReadonlySet<string> = new Set(['filename', 'watched_directory', 'watchedDirectory'])
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import type { Cluster } from '../../../agent/model/cluster.ts'
 import type { RouteConfig } from '../../../agent/model/route.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { problemText } from '../../../control-sync/directory/combine.ts'
@@ -49,6 +50,26 @@ test('file names that are not absolute begin where the file is that names them, 
     return action.kind === 'direct' ? action.body : action
   }
   assert.deepEqual([body('shared'), body('own')], ['of all', 'of n1'])
+})
+
+test('secrets that are files begin there, too: file-root: and file-cert:', async () => {
+  const sds = (name: string): string => `{name: "${name}", sds_config: {ads: {}}}`
+  const dir = folder({ 'c.yaml': `- "@type": ${CLUSTER}
+  name: a
+  transport_socket:
+    name: tls
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+      common_tls_context: {tls_certificate_sds_secret_configs: [${sds('file-cert:c.pem~keys/k.pem')}], validation_context_sds_secret_config: ${sds('file-root:ca.pem')}}
+`, 'c.pem': 'C', 'keys/k.pem': 'K', 'ca.pem': 'R' })
+  const { resources, problems: found } = await readFolder(dir, undefined)
+  assert.deepEqual(found, [])
+  const decoded = decode('cluster', resources.get('cluster')!.get('a')!.value, { readFile: (file) => (path.isAbsolute(file) ? fs.readFileSync(file, 'utf8') : undefined) })
+  assert.ok(decoded.ok)
+  const { transport } = decoded.value as Cluster
+  assert.deepEqual(transport.kind === 'tls' && [transport.tls.certificate, transport.tls.validation?.roots], [{ from: 'pem', chainPem: 'C', keyPem: 'K' }, { from: 'pem', rootsPem: 'R' }])
+  const system = fs.readFileSync(path.join(dir, 'c.yaml'), 'utf8').replace('file-root:ca.pem', 'file-root:system')
+  assert.deepEqual(await problems({ 'c.yaml': system, 'c.pem': 'C', 'keys/k.pem': 'K' }), [])
 })
 
 test('three forms: resources, a list, one resource; JSON of a DiscoveryResponse too', async () => {
