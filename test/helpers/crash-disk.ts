@@ -111,7 +111,7 @@ export class CrashFs {
     },
     rmSync: (name: string) => { this.#step(); if (this.#names.has(name)) this.#change(path.dirname(name), (names) => { names.delete(name) }) },
     mkdirSync: (name: string) => { this.#step(); const made = folder(); this.#change(path.dirname(name), (names) => { names.set(name, made) }) },
-    statSync: (name: string) => { const inode = this.#names.get(name); return inode && { isDirectory: () => inode.kind === 'folder' } },
+    statSync: (name: string) => { const inode = this.#names.get(name); return inode && { isDirectory: () => inode.kind === 'folder', isFile: () => inode.kind !== 'folder' } },
     statfsSync: () => ({ bavail: 1e6, bsize: 4096 }),
   } as unknown as FileCalls
 }
