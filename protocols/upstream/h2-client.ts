@@ -17,6 +17,7 @@ import { tolerateStrayPongs } from '../http/stray-pong.ts'
 import { isGrpc } from '../router.ts'
 import { isOurDoing, refusalOf } from '../tls/client.ts'
 import type { Hold, Holder } from '../waiting.ts'
+import { keepForGood, nativeHalf } from './malformed-sessions.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 /** What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less). */
@@ -25,7 +26,7 @@ const WINDOW_BYTES = 256 * 1024
 /** Less in one piece is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024
 const TE_TRAILERS = ['te', 'trailers']
-const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = http2.constants
+const { NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_FLAG_END_STREAM } = http2.constants
 
 export class H2Connection implements PooledConnection, Deadline {
   dueMs = Infinity
@@ -36,6 +37,8 @@ export class H2Connection implements PooledConnection, Deadline {
   readonly #openedMs: number
   /** Calls under way. */
   readonly #active = new Tally()
+  /** Held as long as the connection is; see malformed-sessions.ts. */
+  readonly #native: object | undefined
   #served = 0
   #closed = false
   #leaving = false
@@ -52,7 +55,8 @@ export class H2Connection implements PooledConnection, Deadline {
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: this.limits.maxHeaderBytes + LIST_OVERHEAD * this.limits.maxHeaderCount },
     })
     tolerateStrayPongs(this.session, pool.clock)
-    this.session.on('error', nothing)
+    this.#native = nativeHalf(this.session)
+    this.session.on('error', guarded('upstream', nothing, (err: NodeJS.ErrnoException) => { if (err.code === 'ERR_HTTP2_ERROR') this.malformed() }))
     // There is no half-close in HTTP/2, and node:http2 does not notice the end of a socket that permits it.
     stream.once('end', guarded('upstream', this.broken, () => this.destroy()))
     this.session.on('goaway', guarded('upstream', this.broken, () => { this.#leaving = true; if (this.#active.now === 0) this.destroy() }))
@@ -73,6 +77,8 @@ export class H2Connection implements PooledConnection, Deadline {
     this.dueMs = Infinity
     events.onCall(new H2Call(this, events, this.#served > 1, ofCall, lease(this.#active)))
   }
+  /** The endpoint sent what HTTP/2 does not permit. */
+  malformed(): void { if (this.#native) keepForGood(this.#native, this.pool.host.endpoint) }
   drain(): void {
     this.#leaving = true
     if (this.#active.now === 0) this.destroy()
@@ -225,6 +231,7 @@ class H2Call implements HttpCall, Holder {
 
   #closed(code: number | undefined): void {
     this.#hold?.set(0)
+    if (code === NGHTTP2_PROTOCOL_ERROR) this.#connection.malformed()
     const events = this.#events
     this.#events = undefined
     const complete = this.#gotBytes && this.#ended && (code === undefined || code === 0)

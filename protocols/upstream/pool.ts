@@ -19,6 +19,7 @@ import { dial, type Dialed } from './dial.ts'
 import type { Host } from './host.ts'
 import { waitingOf, type Waiting as WaitingBytes } from '../waiting.ts'
 import type { Hosts } from './hosts.ts'
+import { checkEndpoint } from './malformed-sessions.ts'
 
 /** One connection that carries calls: HTTP/1.1 one at a time, HTTP/2 several. */
 export interface PooledConnection extends Deadline {
@@ -153,6 +154,7 @@ export class HostPool {
   async #dialed(ofConnection: Lease): Promise<PooledConnection> {
     const { ctx, cluster, aborted, standings, deadlines } = this.#owner
     const { endpoint } = this.host
+    if (this.#kind.speaks === 'http2') checkEndpoint(endpoint)
     const dialed = await dial(ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: this.#kind.speaks, host: this.#kind.host, signal: aborted })
     let connection: PooledConnection
     try { connection = this.#owner.open(this, dialed, this.#kind.speaks) } catch (thrown) { dialed.stream.destroy(); throw thrown }

@@ -122,12 +122,12 @@ for (const { name, api, by } of [
     await answers(first, 'word two', log)
     h.write('envoy-1/all.yaml', resources(second, await upstream(t), 'three').replace('connect_timeout: 2s', 'connect_timeout: 3s')) // listener, cluster and endpoint
     await answers(second, 'word three', log)
-    h.write('envoy-1/all.yaml', resources(second, up, 'four').replace('connect_timeout: 2s', 'connect_timeout: soon')) // refused whole
+    h.write('envoy-1/all.yaml', resources(second, up, 'four').replace('connect_timeout: 2s', 'connect_timeout: soon')) // the cluster is refused, the rest of the file is in force
     h.write('envoy-1/more.yaml', `resources:\n- "@type": ${CLUSTER}\n  name: other\n  type: STATIC\n  connect_timeout: 1s\n`)
     const untilMs = Date.now() + 10_000
     while (!h.lines.some((l) => l['evt'] === 'hub.resource-refused') && Date.now() < untilMs) await new Promise((resolve) => { setTimeout(resolve, 20) })
     assert.match(String(h.lines.find((l) => l['evt'] === 'hub.resource-refused')?.['problem']), /envoy-1\/all\.yaml.*connect_timeout/)
-    await answers(second, 'word three', log)
+    await answers(second, 'word four', log)
     assert.deepEqual(h.lines.filter((l) => l['evt'] === 'hub.nack'), [], 'Envoy refused nothing')
     assert.equal(h.hub.registry.devices()[0]?.spiffeUri, 'spiffe://demo.mesh/ns/edge/sa/envoy')
   })
