@@ -33,7 +33,7 @@ async function fuzz(): Promise<boolean> {
   using endpoints = startEndpoints(subject.ports.odd, subject.ports.odd2, new Dice(seededRandom(seed + 1)))
   console.log(`fuzz: seed ${seed}, ${minutes} minutes`)
   const wrong: string[] = []
-  const warmMs = performance.now() + Math.min(60_000, minutes * 12_000)
+  const warmMs = performance.now() + Math.min(60_000, minutes * 30_000)
   const endMs = performance.now() + minutes * 60_000
   let id = 0
   let warm: number | undefined
