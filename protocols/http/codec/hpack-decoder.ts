@@ -1,0 +1,171 @@
+/** Header blocks to fields (RFC 7541). No I/O. The work is bounded by the bytes of a block: an index costs the same whatever it refers to. */
+import { DynamicTable } from './hpack-dynamic-table.ts'
+import { Field, type FieldName, fieldName, STATIC_ENTRIES } from './hpack-field.ts'
+import { decodeHuffman, maxDecodedBytes } from './hpack-huffman.ts'
+import { LiteralCache } from './hpack-literal-cache.ts'
+import { fieldHash, isSecret, markNeverIndexed } from './hpack-sensitive.ts'
+
+export type DecodedBlock = {
+  /** Names at even indexes, values (latin1) at odd ones, pseudo-header fields as they stand. */
+  readonly fields: string[]
+  /** The list was above a limit; `fields` holds what fitted before. */
+  readonly oversized: boolean
+  /** The first field that RFC 9113 §8.2 forbids whatever the message, in words. */
+  readonly problem: string | undefined
+}
+export type HpackLimits = {
+  /** Our SETTINGS_HEADER_TABLE_SIZE. */
+  readonly maxTableBytes: number
+  /** Of one list: name, value and 32 per field (RFC 9113 §6.5.2). */
+  readonly maxListBytes: number
+  readonly maxFields: number
+}
+
+/** A decoding error of RFC 7541: the connection ends with COMPRESSION_ERROR. */
+export class HpackError extends Error {
+  override readonly name = 'HpackError'
+}
+
+/** RFC 7541 §5.1 wants a bound: four octets after the prefix are 28 bits, above every length and size that we permit. */
+const MAX_INTEGER_SHIFT = 28
+const FIRST_DYNAMIC_INDEX = STATIC_ENTRIES.length
+const SCRATCH_BYTES = 16 * 1024
+const EMPTY: Buffer = Buffer.alloc(0)
+const ANY_OWNER = {}
+
+const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
+const names = new LiteralCache<FieldName>(256)
+const literals = new LiteralCache<Field>(1024)
+
+/** Decodes the header blocks of one direction of one connection, in order. */
+export class HpackDecoder {
+  readonly #limits: HpackLimits
+  readonly #table: DynamicTable<Field>
+  #buffer = EMPTY
+  #at = 0
+  #end = 0
+
+  constructor(limits: HpackLimits) {
+    this.#limits = limits
+    this.#table = new DynamicTable(limits.maxTableBytes)
+  }
+
+  get table(): Pick<DynamicTable<Field>, 'at' | 'bytes' | 'count' | 'maxBytes'> { return this.#table }
+
+  /**
+   * One whole header block. A list above a limit is decoded to its end, so that the table stays right, but not collected.
+   * @throws HpackError
+   */
+  decode(buffer: Buffer, start: number, end: number): DecodedBlock {
+    this.#buffer = buffer
+    this.#at = start
+    this.#end = end
+    this.#sizeUpdates()
+    const fields: string[] = []
+    const { maxListBytes, maxFields } = this.#limits
+    let problem: string | undefined
+    let listBytes = 0
+    let oversized = false
+    while (this.#at < end) {
+      const field = this.#field()
+      listBytes += field.size
+      if (problem === undefined) problem = field.problem
+      if (oversized || listBytes > maxListBytes || fields.length >= 2 * maxFields) oversized = true
+      else fields.push(field.name, field.value)
+    }
+    this.#buffer = EMPTY
+    return { fields, oversized, problem }
+  }
+
+  /** RFC 7541 §4.2: at the beginning of a block only. */
+  #sizeUpdates(): void {
+    while (this.#at < this.#end && (this.#buffer[this.#at]! & 0xe0) === 0x20) {
+      const maxBytes = this.#integer(5)
+      if (maxBytes > this.#limits.maxTableBytes) throw new HpackError('a table size above the limit')
+      this.#table.setMaxBytes(maxBytes)
+    }
+  }
+
+  /** RFC 7541 §6. */
+  #field(): Field {
+    const first = this.#buffer[this.#at]!
+    if (first >= 0x80) return this.#entry(this.#integer(7))
+    if (first >= 0x40) {
+      const field = this.#literal(6, true)
+      this.#table.insert(field)
+      return field
+    }
+    if (first >= 0x20) throw new HpackError('a table size update behind a field')
+    if (first < 0x10) return this.#literal(4, true)
+    const field = this.#literal(4, false)
+    if (!isSecret(field.name, field.value)) markNeverIndexed(fieldHash(field.name, field.value))
+    return field
+  }
+
+  #entry(index: number): Field {
+    const entry = index < FIRST_DYNAMIC_INDEX ? STATIC_ENTRIES[index] : this.#table.at(index - FIRST_DYNAMIC_INDEX)
+    if (entry === undefined) throw new HpackError(`no table has an entry ${index}`)
+    return entry
+  }
+
+  /** @param mayKeep its value is nobody's secret */
+  #literal(prefixBits: number, mayKeep: boolean): Field {
+    const index = this.#integer(prefixBits)
+    const name = index === 0 ? this.#name() : this.#entry(index).nameOf
+    const start = this.#at
+    const textStart = this.#enterString()
+    const hash = mayKeep && !name.isSecret ? literals.hash(this.#buffer, start, this.#at) : 0
+    if (hash === 0) return new Field(name, this.#text(start, textStart))
+    const kept = literals.find(hash, name, this.#buffer, start)
+    if (kept !== undefined) return kept
+    const field = new Field(name, this.#text(start, textStart))
+    literals.keep(hash, name, this.#buffer.subarray(start, this.#at), field)
+    return field
+  }
+
+  #name(): FieldName {
+    const start = this.#at
+    const textStart = this.#enterString()
+    const hash = names.hash(this.#buffer, start, this.#at)
+    if (hash === 0) return fieldName(this.#text(start, textStart))
+    const kept = names.find(hash, ANY_OWNER, this.#buffer, start)
+    if (kept !== undefined) return kept
+    const name = fieldName(this.#text(start, textStart))
+    names.keep(hash, ANY_OWNER, this.#buffer.subarray(start, this.#at), name)
+    return name
+  }
+
+  /** Goes to the end of the string literal (RFC 7541 §5.2) that begins here. @returns where its octets begin */
+  #enterString(): number {
+    const length = this.#integer(7)
+    const start = this.#at
+    if (length > this.#end - start) throw new HpackError('a string reaches beyond its block')
+    this.#at = start + length
+    return start
+  }
+
+  /** The string literal that was entered at `start` and ends here. */
+  #text(start: number, textStart: number): string {
+    if (this.#buffer[start]! < 0x80) return this.#buffer.toString('latin1', textStart, this.#at)
+    const room = maxDecodedBytes(this.#at - textStart)
+    const out = room <= SCRATCH_BYTES ? scratch : Buffer.allocUnsafeSlow(room)
+    const length = decodeHuffman(this.#buffer, textStart, this.#at, out)
+    if (length < 0) throw new HpackError('a string that is no Huffman code')
+    return out.toString('latin1', 0, length)
+  }
+
+  /** RFC 7541 §5.1. */
+  #integer(prefixBits: number): number {
+    const mask = (1 << prefixBits) - 1
+    if (this.#at >= this.#end) throw new HpackError('the block ends within a field')
+    let value = this.#buffer[this.#at++]! & mask
+    if (value < mask) return value
+    for (let shift = 0; shift < MAX_INTEGER_SHIFT; shift += 7) {
+      if (this.#at >= this.#end) throw new HpackError('the block ends within an integer')
+      const octet = this.#buffer[this.#at++]!
+      value += (octet & 0x7f) << shift
+      if (octet < 0x80) return value
+    }
+    throw new HpackError('an integer of too many octets')
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * What was decoded from the same bytes before. Most literals repeat: on each new connection, and where a peer does not index. One cache serves the
+ * process, direct-mapped and bounded; no literal with a secret goes through it, as the time a look-up takes tells whether it was seen.
+ */
+
+/** Encoded, length included. */
+const MAX_LITERAL_BYTES = 128
+
+type Kept<Decoded> = { readonly hash: number; readonly owner: object; readonly bytes: Uint8Array; readonly decoded: Decoded }
+
+export class LiteralCache<Decoded> {
+  readonly #slots: (Kept<Decoded> | undefined)[]
+  /** Hashes by slot: a literal is kept when it is seen again, as many never are. */
+  readonly #seen: Int32Array
+
+  /** @param slots a power of two */
+  constructor(slots: number) {
+    this.#slots = Array.from({ length: slots })
+    this.#seen = new Int32Array(slots)
+  }
+
+  /** @returns for `find` and `keep`; 0 = too long to be kept */
+  hash(bytes: Uint8Array, start: number, end: number): number {
+    if (end - start > MAX_LITERAL_BYTES) return 0
+    let hash = end - start
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
+    hash ^= hash >>> 15
+    return hash === 0 ? 1 : hash
+  }
+
+  /** @param owner what the meaning depends on beyond the bytes */
+  find(hash: number, owner: object, bytes: Uint8Array, start: number): Decoded | undefined {
+    const kept = this.#slots[hash & (this.#slots.length - 1)]
+    return kept !== undefined && kept.hash === hash && kept.owner === owner && isAt(kept.bytes, bytes, start) ? kept.decoded : undefined
+  }
+
+  keep(hash: number, owner: object, bytes: Uint8Array, decoded: Decoded): void {
+    const slot = hash & (this.#slots.length - 1)
+    if (this.#seen[slot] === hash) this.#slots[slot] = { hash, owner, bytes: new Uint8Array(bytes), decoded }
+    else this.#seen[slot] = hash
+  }
+}
+
+/** A literal begins with its length: when all of `wanted` is there, the literal ends where `wanted` does. */
+function isAt(wanted: Uint8Array, bytes: Uint8Array, start: number): boolean {
+  for (let i = 0; i < wanted.length; i++) if (wanted[i] !== bytes[start + i]) return false
+  return true
+}
