@@ -93,6 +93,18 @@ const PACES: Partial<Record<ErrorCode, Pace>> = {
 /** Full jitter within these. */
 export function retryPace({ code }: MeshError): Pace { return PACES[code] ?? AWAY }
 
+/**
+ * How often each kind of failure was met in a row. The kinds are counted apart: whoever could not be reached for a night, and then refuses, is asked again
+ * after seconds, because a person may be at work on it. Kinds that take turns make the waits of both grow.
+ */
+export class Failures {
+  readonly #met = new Map<Pace, number>()
+  /** Something went well. */
+  forget(): void { this.#met.clear() }
+  of(reason: MeshError): number { return this.#met.get(retryPace(reason)) ?? 0 }
+  add(reason: MeshError): void { this.#met.set(retryPace(reason), this.of(reason) + 1) }
+}
+
 /** @param attempt tries in a row that failed, from 0 */
 export function retryWaitMs(reason: MeshError, attempt: number, random: Random): number {
   const pace = retryPace(reason)

@@ -12,7 +12,7 @@ import type { Family, Metrics } from '../agent/core/metrics.ts'
 import { nextTurn } from '../agent/core/pace.ts'
 import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
 import type { ResourceKind } from '../agent/model/snapshot.ts'
-import { AFTER_GOOD_STREAM_MS, retryWaitMs } from './ads-errors.ts'
+import { AFTER_GOOD_STREAM_MS, Failures, retryWaitMs } from './ads-errors.ts'
 import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads-protocol.ts'
 import type { Applier, Change, Rejected } from './apply.ts'
 import { Refused } from './refused.ts'
@@ -145,21 +145,23 @@ class AdsSync implements Sync {
 
   async #run(): Promise<void> {
     const { clock, random } = this.#o
-    for (let failures = 0; !this.#stop.signal.aborted;) {
+    const failures = new Failures()
+    while (!this.#stop.signal.aborted) {
       this.#change({ state: 'connecting', address: this.#o.transport.address })
       const openedMs = clock.monotonicMs()
       this.#moved = new AbortController()
       const { reason, answeredMs } = await this.#stream()
       if (this.#stop.signal.aborted) return
-      if (this.#moved.signal.aborted) { failures = 0; continue }
+      if (this.#moved.signal.aborted) { failures.forget(); continue }
       this.#streams.cell({ result: answeredMs === undefined ? 'failed' : 'ended' }).value++
       // An age limit (istiod: 30 min), a restart: the normal life of a stream.
       const wasCut = answeredMs !== undefined && reason.code === 'MESH_CONTROL_UNREACHABLE'
       const isNormal = wasCut && clock.monotonicMs() - openedMs > GOOD_STREAM_MS
       // On a link that comes and goes by the second the waits begin anew with each stream that stood. Envoy's and gRPC's (A57) do after any answer; what breaks
       // while everything is sent, again and again, is opened more and more seldom here, because each try costs all of it.
-      failures = isNormal ? 0 : wasCut && clock.monotonicMs() - answeredMs > STOOD_MS ? 1 : failures + 1
-      const waitMs = isNormal ? random.float() * AFTER_GOOD_STREAM_MS : retryWaitMs(reason, failures - 1, random)
+      if (isNormal || (wasCut && clock.monotonicMs() - answeredMs > STOOD_MS)) failures.forget()
+      const waitMs = isNormal ? random.float() * AFTER_GOOD_STREAM_MS : retryWaitMs(reason, failures.of(reason), random)
+      if (!isNormal) failures.add(reason)
       this.#report(reason, { isNormal, waitMs })
       await this.#wait(waitMs, reason)
     }

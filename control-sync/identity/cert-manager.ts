@@ -9,7 +9,7 @@ import { toMeshError, type MeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Family, Metrics } from '../../agent/core/metrics.ts'
 import type { Identity, IdentitySource } from '../../agent/model/identity.ts'
-import { retryPace } from '../ads-errors.ts'
+import { Failures, retryPace } from '../ads-errors.ts'
 import type { CertificateAuthority } from './ca-client.ts'
 import type { KeyKind } from './csr.ts'
 import { otherWorkload, unfit } from './fitness.ts'
@@ -170,21 +170,18 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const { log } = this.#o
     const { signal } = this.#stop
     let failures = 0
-    let attempt = 1
+    const attempts = new Failures()
     while (!signal.aborted) {
       this.#look()
-      if (failures > 0 && this.#error) {
-        const retry = this.#retry(this.#error, attempt)
-        attempt = retry.attempt
-        await this.#wait(retry.ms)
-      } else await this.#due()
+      if (failures > 0 && this.#error) await this.#wait(this.#retryMs(this.#error, attempts))
+      else await this.#due()
       if (signal.aborted) return
       const byToken = this.#byToken
       this.#byToken = false
       try {
         await this.request(byToken)
         failures = 0
-        attempt = 1
+        attempts.forget()
       } catch (thrown) {
         failures++
         const { code } = toMeshError(thrown)
@@ -207,12 +204,14 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     }
   }
 
-  /** @returns the wait, and what it counts for: tries that a short life makes hurry do not make those after its end late */
-  #retry(error: MeshError, attempt: number): { ms: number; attempt: number } {
+  /** Counts the try, but for one that a short life makes hurry: those after its end are not to be late for it. */
+  #retryMs(error: MeshError, attempts: Failures): number {
     const { minMs, baseMs, capMs } = retryPace(error)
+    const attempt = attempts.of(error) + 1
     const leftMs = (this.#own?.notAfterMs ?? 0) - this.#o.floor.nowMs()
     const hurryMs = leftMs > 0 && error.code !== 'MESH_CONTROL_SLOW_DOWN' ? Math.max(MIN_RETRY_MS, leftMs / RETRY_PART) : Infinity
-    return { ms: minMs + backoffMs(attempt, { baseMs, capMs: Math.min(capMs, hurryMs) }, this.#o.random), attempt: baseMs * 2 ** attempt < hurryMs ? attempt + 1 : attempt }
+    if (baseMs * 2 ** attempt < hurryMs) attempts.add(error)
+    return minMs + backoffMs(attempt, { baseMs, capMs: Math.min(capMs, hurryMs) }, this.#o.random)
   }
 
   async #wait(ms: number): Promise<void> {

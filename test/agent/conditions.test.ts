@@ -79,6 +79,18 @@ condition('folder', { configuration: { ...WELL.configuration, folderProblems: ()
 condition('reference-dangling', { configuration: link({}, { dangling: () => [{ holder: { kind: 'route', name: 'r' }, name: 'c' }] }) }, /^MESH_NO_CLUSTER route r names the cluster c/)
 condition('damage', { spool: { ...WELL.spool, setAside: '/s/spool.db.damaged-1' } }, /^MESH_STORAGE_DAMAGED .*spool\.db\.damaged-1$/)
 
+test('what we show is accepted by nobody: the operator reads why and what to do, whichever of the two requests is answered first', () => {
+  const why = (what: string): MeshError => err('MESH_CONTROL_UNAUTHENTICATED', `a:1 does not accept who we are for ${what}: TLS alert "unknown ca"; it was shown the certificate of spiffe://x`)
+  const byStream = { configuration: link({ error: why('the configuration stream'), lastContactMs: clock.monotonicMs() - 5_000 }) }
+  const byCa = { identity: { ...WELL.identity, problems: () => [why('the certificate')] } }
+  const told = [byStream, byCa, { ...byStream, ...byCa }].map((over) => problemsOf(parts(over)))
+  assert.deepEqual(told.map((problems) => problems.length), [1, 1, 2])
+  for (const { code, text, remedy } of told.flat()) {
+    assert.equal(code, 'MESH_CONTROL_UNAUTHENTICATED')
+    assert.match(text, /^a:1 does not accept who we are for the (certificate|configuration stream): TLS alert "unknown ca"; it was shown the certificate of spiffe:\/\/x(; a control plane was last heard of 5 s ago)?$/)
+    assert.match(remedy, /control\.token/)
+  }
+})
 test('what cannot be looked at is told, and hides nothing else', () => {
   const throwing = parts({ identity: { ...WELL.identity, problems: () => { throw new TypeError('row of undefined') } }, freeBytes: () => 1 })
   assert.deepEqual(problemsOf(throwing).map((p) => `${p.code} ${p.text}`.slice(0, 90)), ['MESH_INTERNAL the condition identity cannot be looked at: row of undefined', 'MESH_STORAGE_FULL the disk of /s has less than 33554432 bytes free (mqtt.spool.minDiskFree'])

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { controlError, retryPace, retryWaitMs } from '../../control-sync/ads-errors.ts'
+import { controlError, Failures, retryPace, retryWaitMs } from '../../control-sync/ads-errors.ts'
 
 const SHOWN = 'the certificate of spiffe://cluster.local/ns/edge/sa/gateway'
 const of = (code: number, details: string): string => {
@@ -43,4 +43,19 @@ test('refusals that do not pass by asking often are asked rarely', () => {
 test('who is told to come later waits a second at least, and the longer the more often it is told so', () => {
   const slow = controlError({ code: 8, details: 'request rate limit exceeded' }, 'x', 'y', SHOWN)
   assert.deepEqual([retryWaitMs(slow, 0, { float: () => 0 }), retryWaitMs(slow, 0, { float: () => 1 }), retryWaitMs(slow, 3, { float: () => 1 }), retryWaitMs(slow, 20, { float: () => 1 })], [1_000, 5_000, 33_000, 61_000])
+})
+test('tries are counted by the kind of failure: a night without a link does not make a refusal that follows it wait for minutes', () => {
+  const away = controlError({ code: 14, details: 'connect ECONNREFUSED' }, 'x', 'y', SHOWN)
+  const stranger = controlError({ code: 14, details: 'Last error: Error: self-signed certificate in certificate chain' }, 'x', 'y', SHOWN)
+  const refused = controlError({ code: 16, details: 'authentication failure' }, 'x', 'y', SHOWN)
+  const failures = new Failures()
+  for (let i = 0; i < 50; i++) failures.add(away)
+  assert.deepEqual([failures.of(away), failures.of(stranger)], [50, 0])
+  // What changes between two tries that a person must help with is one kind, and kinds that take turns count on.
+  failures.add(stranger)
+  failures.add(away)
+  failures.add(refused)
+  assert.deepEqual([failures.of(away), failures.of(stranger), failures.of(refused)], [51, 2, 2])
+  failures.forget()
+  assert.deepEqual([failures.of(away), failures.of(refused)], [0, 0])
 })

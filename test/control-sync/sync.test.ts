@@ -52,7 +52,8 @@ class Hand {
     await settle()
     return bytes
   }
-  end(): void { this.#events!.onEnd(new MeshError('MESH_CONTROL_UNREACHABLE', 'cut')) }
+  end(reason = new MeshError('MESH_CONTROL_UNREACHABLE', 'cut')): void { this.#events!.onEnd(reason) }
+  get isOpen(): boolean { return this.#events !== undefined }
 }
 
 test('synced means whole: clusters, listeners and every endpoint set and route table that they name', async () => {
@@ -124,6 +125,25 @@ test('a stream that ends before all has come is no reason to serve half of it', 
   hand.end()
   await hand.clock.advance(60_000)
   assert.equal(hand.synced, false)
+})
+
+test('a night without a control plane does not make the first refusal after it wait for minutes; refusals in a row are asked for rarely', async () => {
+  await using hand = wrap(new Hand())
+  await settle()
+  for (let i = 0; i < 500; i++) {
+    if (hand.isOpen) hand.end()
+    await hand.clock.advance(1_000)
+  }
+  while (!hand.isOpen) await hand.clock.advance(1_000)
+  const waits: number[] = []
+  for (let i = 0; i < 9; i++) {
+    hand.end(new MeshError('MESH_CONTROL_TLS', 'the roots are others'))
+    await settle()
+    const fromMs = hand.clock.monotonicMs()
+    while (!hand.isOpen) await hand.clock.advance(500)
+    waits.push(hand.clock.monotonicMs() - fromMs)
+  }
+  assert.deepEqual(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000])
 })
 
 function wrap(hand: Hand): Hand & AsyncDisposable {

@@ -58,6 +58,20 @@ test('certificate and token are tried in turn while neither is accepted', async 
   assert.deepEqual(r.asked.slice(0, 4), ['token', 'certificate', 'token', 'certificate'])
 })
 
+test('a night without a link does not make the first refusal after it wait for minutes', async (t) => {
+  let answer = new MeshError('MESH_CONTROL_UNREACHABLE', 'away')
+  const r = rig(() => answer)
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.manager.start()
+  r.manager.certificateRefused()
+  await r.clock.advance(8 * 3_600_000)
+  answer = new MeshError('MESH_CONTROL_UNAUTHENTICATED', 'no')
+  const before = r.asked.length
+  await r.clock.advance(40_000)
+  const after = r.asked.length - before
+  assert.ok(after >= 3, `${after} requests in the first 40 s, of which one was due in 30: a person may be at work on the token`)
+})
+
 test('a renewal that gives an older certificate changes nothing, is said, and is asked for again', async (t) => {
   const present = ca.issue('edge', 'gateway')
   let clockOfCa = Date.now() - DAY_MS
