@@ -151,7 +151,6 @@ export class BridgeLink {
     const { durability, plan, queue, subscribed } = this.#p
     this.#state = 'connected'
     this.#keepAlive((properties.serverKeepAliveSec ?? KEEP_ALIVE_SEC) * 1000)
-    this.#p.onConnected()
     if (!sessionPresent) {
       subscribed.clear()
       // The peer begins anew with packet ids; an old one would make a new message look like a repetition.
@@ -159,7 +158,10 @@ export class BridgeLink {
     }
     // Subscriptions first: their packet ids come from the same range as those of messages.
     await this.#subscriptions.want(plan.down)
-    if (!queue || this.#isOver()) return
+    if (this.#isOver()) return
+    // Not before: whoever reads "connected" may rely on what is published there from now on coming here.
+    this.#p.onConnected()
+    if (!queue) return
     this.#outflow = new BridgeOutflow({ ...this.#p, queue, outbox: this.#outbox, peer: peerLimits(this.#p.version, properties), fail: (err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }) })
     this.#outflow.pump()
   }

@@ -85,13 +85,17 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
     assert.equal((await refused(direct(mesh, p.meshletOnly, 'stranger'))).status, 0)
   })
   await t.test('meshlet has counted whom it refused, and logged each with its code', async () => {
-    const { text = '' } = (await agent.get('/stats/prometheus')) ?? {}
-    const failed = Number(/^mesh_connections_failed_total\{direction="inbound",code="MESH_TLS_HANDSHAKE"\} (\d+)$/m.exec(text)?.[1])
-    const logged = agent.process.log.split('\n').filter((line) => line.includes('"evt":"connection.refused"') && line.includes('MESH_TLS_HANDSHAKE')).length
-    // Many of a kind become one line with a count.
-    const leftOut = Number(/^mesh_log_lines_left_out_total (\d+)$/m.exec(text)?.[1])
-    assert.ok(logged >= 5 && logged <= failed && logged + leftOut >= failed, `${failed} failed, ${logged} logged, ${leftOut} lines left out`)
-    assert.match(text, /^mesh_http_denied_total 2$/m)
+    const counted = async (): Promise<string> => (await agent.get('/stats/prometheus'))?.text ?? ''
+    const failed = Number(/^mesh_connections_failed_total\{direction="inbound",code="MESH_TLS_HANDSHAKE"\} (\d+)$/m.exec(await counted())?.[1])
+    // Many of a kind become one line with a count. Lines come through a pipe, later than the page of counters.
+    let told = ''
+    await until('each is logged or left out', async () => {
+      const logged = agent.process.log.split('\n').filter((line) => line.includes('"evt":"connection.refused"') && line.includes('MESH_TLS_HANDSHAKE')).length
+      const leftOut = Number(/^mesh_log_lines_left_out_total (\d+)$/m.exec(await counted())?.[1])
+      told = `${failed} failed, ${logged} logged, ${leftOut} lines left out`
+      return logged >= 5 && logged <= failed && logged + leftOut >= failed
+    }, undefined, () => told)
+    assert.match(await counted(), /^mesh_http_denied_total 2$/m)
     assert.ok(failed >= 9, `${failed} refused handshakes`)
   })
   await t.test('afterwards both ways still work, and Envoy had nothing to complain of', async () => {

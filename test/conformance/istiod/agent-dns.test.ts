@@ -56,8 +56,10 @@ test('the same answers as Istio\'s agent', { timeout: 300_000 }, async (t) => {
   writeResources(agent.folder, [{ '@type': 'type.googleapis.com/istio.networking.nds.v1.NameTable', table: TABLE }])
   await agent.start()
 
+  // dig sets SO_REUSEPORT, so two of one user may have the same port, and the answer to one reaches the other: each has an address of its own.
+  let asked = 0
   const ask = async (at: number, ...args: string[]): Promise<Facts & { readonly flags: string; readonly ttls: readonly number[] }> => {
-    const { out, code } = await run(debianProgram('dig'), ['@127.0.0.1', '-p', String(at), '+tries=1', '+timeout=5', '+noedns', ...args])
+    const { out, code } = await run(debianProgram('dig'), ['@127.0.0.1', '-b', ownAddress(asked++), '-p', String(at), '+tries=1', '+timeout=5', '+noedns', ...args])
     assert.equal(code, 0, out)
     const records = [...out.matchAll(/^([^;\s]\S*)\s+(\d+)\s+IN\s+(\S+)\s+(.+)$/gm)].filter((m) => m[3] !== 'SOA')
     return {
@@ -98,6 +100,8 @@ test('the same answers as Istio\'s agent', { timeout: 300_000 }, async (t) => {
     assert.deepEqual([same.status, same.records], [theirs.status, theirs.records])
   })
 })
+
+const ownAddress = (n: number): string => `127.72.${Math.floor(n / 250)}.${1 + n % 250}`
 
 async function startIstio(t: TestContext, port: number, resolvConf: string): Promise<void> {
   const folder = temporaryFolder(t)

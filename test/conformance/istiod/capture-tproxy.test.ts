@@ -96,7 +96,7 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
     const { problems, listeners, config } = await near.status('the capturing ports are open', (s) => s.listeners.filter((l) => /:1500[16]$/.test(l.address) && l.state === 'listening').length === 2)
     assert.deepEqual(problems, [], JSON.stringify(listeners))
     assert.ok(config.ignored.some((i) => i.example === 'virtualInbound' && i.field.includes('original_src')), JSON.stringify(config.ignored))
-    assert.equal(near.agent.process.log.match(/"evt":"listener\.open","listener":"virtual(Outbound|Inbound)".*"inherited":true/g)?.length, 2)
+    await until('the log has it, too', () => near.agent.process.log.match(/"evt":"listener\.open","listener":"virtual(Outbound|Inbound)".*"inherited":true/g)?.length === 2, undefined, log)
   })
   await t.test('HTTP to the address of a service: over mutual TLS to the other agent, in one connection', async () => {
     const before = await accepted(near)
@@ -138,7 +138,7 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
     const seen = app.seen.length
     assert.equal((await outside.call(APP_PORT)).status, 0)
     assert.equal(app.seen.length, seen)
-    assert.match(near.agent.process.log, /"evt":"connection\.refused","listener":"virtualInbound"/)
+    await until('the log has it', () => /"evt":"connection\.refused","listener":"virtualInbound"/.test(near.agent.process.log), undefined, log)
     const mesh = await outside.call(APP_PORT, identity)
     assert.deepEqual([mesh.status, mesh.body], [200, 'app'], log())
     assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /URI=spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway$/)

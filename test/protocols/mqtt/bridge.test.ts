@@ -182,6 +182,15 @@ test('the bridge subscribes before it publishes, without getting back what it se
   assert.ok(subscribe.packetId > 10_000)
   assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q1 #1'])
 })
+test('connected is who has its subscriptions: what is published above from then on comes', async (t) => {
+  const r = await rig(t, [DOWN])
+  const conn = await r.upstream.accepted()
+  await settle()
+  assert.equal(r.bridge.status()[0]?.state, 'connecting')
+  await conn.granted()
+  await settle()
+  assert.equal(r.bridge.status()[0]?.state, 'connected')
+})
 test('a message from above is acknowledged once the local broker has it, and not before [MQTT-4.3.2-4]', async (t) => {
   const r = await rig(t, [{ ...DOWN, stripPrefix: 'commands/', addPrefix: 'do/' }])
   const conn = await r.upstream.accepted()
