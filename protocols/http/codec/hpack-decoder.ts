@@ -14,7 +14,7 @@ export type DecodedBlock = {
   readonly problem: string | undefined
 }
 export type HpackLimits = {
-  /** Our SETTINGS_HEADER_TABLE_SIZE. */
+  /** Our SETTINGS_HEADER_TABLE_SIZE, usually 4096. */
   readonly maxTableBytes: number
   /** Of one list: name, value and 32 per field (RFC 9113 §6.5.2). */
   readonly maxListBytes: number
@@ -28,6 +28,11 @@ export class HpackError extends Error {
 
 /** RFC 7541 §5.1 wants a bound: four octets after the prefix are 28 bits, above every length and size that we permit. */
 const MAX_INTEGER_SHIFT = 28
+/**
+ * Each connection begins with it (RFC 9113 §6.5.2). Who has read our settings and wants another size says so by a size update; who has not goes by
+ * this one.
+ */
+const FIRST_TABLE_BYTES = 4096
 const FIRST_DYNAMIC_INDEX = STATIC_ENTRIES.length
 const SCRATCH_BYTES = 16 * 1024
 const EMPTY: Buffer = Buffer.alloc(0)
@@ -47,7 +52,7 @@ export class HpackDecoder {
 
   constructor(limits: HpackLimits) {
     this.#limits = limits
-    this.#table = new DynamicTable(limits.maxTableBytes)
+    this.#table = new DynamicTable(FIRST_TABLE_BYTES)
   }
 
   get table(): Pick<DynamicTable<Field>, 'at' | 'bytes' | 'count' | 'maxBytes'> { return this.#table }
@@ -114,24 +119,24 @@ export class HpackDecoder {
     const name = index === 0 ? this.#name() : this.#entry(index).nameOf
     const start = this.#at
     const textStart = this.#enterString()
-    const hash = mayKeep && !name.isSecret ? literals.hash(this.#buffer, start, this.#at) : 0
+    const hash = mayKeep && !name.isSecret ? literals.hash(name.seed, this.#buffer, start, this.#at) : 0
     if (hash === 0) return new Field(name, this.#text(start, textStart))
     const kept = literals.find(hash, name, this.#buffer, start)
     if (kept !== undefined) return kept
     const field = new Field(name, this.#text(start, textStart))
-    literals.keep(hash, name, this.#buffer.subarray(start, this.#at), field)
+    if (literals.isSecondSight(hash)) literals.keep(hash, name, this.#copyFrom(start), field)
     return field
   }
 
   #name(): FieldName {
     const start = this.#at
     const textStart = this.#enterString()
-    const hash = names.hash(this.#buffer, start, this.#at)
+    const hash = names.hash(0, this.#buffer, start, this.#at)
     if (hash === 0) return fieldName(this.#text(start, textStart))
     const kept = names.find(hash, ANY_OWNER, this.#buffer, start)
     if (kept !== undefined) return kept
     const name = fieldName(this.#text(start, textStart))
-    names.keep(hash, ANY_OWNER, this.#buffer.subarray(start, this.#at), name)
+    if (names.isSecondSight(hash)) names.keep(hash, ANY_OWNER, this.#copyFrom(start), name)
     return name
   }
 
@@ -153,6 +158,8 @@ export class HpackDecoder {
     if (length < 0) throw new HpackError('a string that is no Huffman code')
     return out.toString('latin1', 0, length)
   }
+
+  #copyFrom(start: number): Uint8Array { return new Uint8Array(this.#buffer.subarray(start, this.#at)) }
 
   /** RFC 7541 §5.1. */
   #integer(prefixBits: number): number {

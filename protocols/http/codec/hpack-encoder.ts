@@ -14,8 +14,10 @@ const MAX_ENTRY_BYTES = 1024
 const FIRST_DYNAMIC_INDEX = STATIC_FIELDS.length + 1
 /** Fields seen once, by hash. */
 const SEEN_SLOTS = 128
+/** Entries that share one value form a chain, which each look-up of this value walks. */
+const MAX_SHARERS = 8
 /** Longer strings are written by Buffer, whose call takes as long as a loop over so many characters. */
-const MAX_LOOPED_CHARACTERS = 40
+const MAX_LOOPED_CHARACTERS = 16
 
 /** First octets of RFC 7541 §6. */
 const INDEXED = 0x80
@@ -58,6 +60,13 @@ class SentTable extends DynamicTable<SentField> {
     return entry
   }
 
+  /** How many entries have this value. */
+  sharers(value: string): number {
+    let count = 0
+    for (let entry = this.#byValue.get(value); entry !== undefined; entry = entry.older) count++
+    return count
+  }
+
   findName(name: string): SentField | undefined { return this.#byName.get(name) }
 
   indexOf(entry: SentField): number { return FIRST_DYNAMIC_INDEX + this.inserted - 1 - entry.number }
@@ -83,6 +92,7 @@ class SentTable extends DynamicTable<SentField> {
 export class HpackEncoder {
   readonly #table = new SentTable(MAX_TABLE_BYTES)
   readonly #seen = new Int32Array(SEEN_SLOTS)
+  #turn = 0
   /** What the peer's settings permitted since the last block: the least, and the last. */
   #leastBytes = MAX_TABLE_BYTES
   #lastBytes = MAX_TABLE_BYTES
@@ -143,18 +153,22 @@ export class HpackEncoder {
   #literal(nameIndex: number, name: string, value: string, out: Buffer, at: number): number {
     const hash = fieldHash(name, value)
     if (isNeverIndexed(hash)) return writeLiteral(NEVER_INDEXED, 4, nameIndex, name, value, out, at)
-    const size = name.length + value.length + ENTRY_OVERHEAD_BYTES
-    if (size > MAX_ENTRY_BYTES || size > this.#table.maxBytes || !this.#isSecondSight(hash)) {
-      return writeLiteral(WITHOUT_INDEXING, 4, nameIndex, name, value, out, at)
-    }
+    if (!this.#isSecondSight(hash) || !this.#hasPlace(name, value)) return writeLiteral(WITHOUT_INDEXING, 4, nameIndex, name, value, out, at)
     this.#table.add(name, value, hash)
     return writeLiteral(WITH_INDEXING, 6, nameIndex, name, value, out, at)
   }
 
+  #hasPlace(name: string, value: string): boolean {
+    const size = name.length + value.length + ENTRY_OVERHEAD_BYTES
+    return size <= MAX_ENTRY_BYTES && size <= this.#table.maxBytes && this.#table.sharers(value) < MAX_SHARERS
+  }
+
+  /** Each hash has two slots and takes them in turn: two fields of every head that share one slot would never be remembered. */
   #isSecondSight(hash: number): boolean {
     const slot = hash & (SEEN_SLOTS - 1)
-    if (this.#seen[slot] === hash) return true
-    this.#seen[slot] = hash
+    const other = (hash >>> 16) & (SEEN_SLOTS - 1)
+    if (this.#seen[slot] === hash || this.#seen[other] === hash) return true
+    this.#seen[(this.#turn++ & 1) === 0 ? slot : other] = hash
     return false
   }
 }

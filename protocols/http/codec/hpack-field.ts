@@ -1,6 +1,6 @@
 /** Names and fields as HPACK's tables hold them. RFC 9113 §8.2 judges each once, when it is made, and not at every use. */
 import { knownName, TOKEN } from '../h1-tables.ts'
-import { isSecretName } from './hpack-sensitive.ts'
+import { fieldHash, isSecretName } from './hpack-sensitive.ts'
 import { STATIC_FIELDS } from './hpack-static-table.ts'
 
 /** RFC 7541 §4.1: what an entry counts beyond its name and value. */
@@ -19,12 +19,15 @@ export class FieldName {
   /** Usual names are the very strings of our sources, so that comparing them is comparing pointers. */
   readonly text: string
   readonly problem: string | undefined
+  /** For hashes of what belongs to it. */
+  readonly seed: number
   /** Values are kept nowhere but in the table of their connection. */
   readonly isSecret: boolean
 
   constructor(text: string) {
     this.text = text
     this.problem = nameProblem(text)
+    this.seed = fieldHash('', text)
     this.isSecret = isSecretName(text)
   }
 }

@@ -4,7 +4,7 @@
  * Bits per symbol, the last one EOS. The code is canonical (§5.2): shorter codes come first, codes of one length in the order of their symbols, so
  * that the lengths alone make it.
  */
-const LENGTHS: readonly number[] = [
+export const HUFFMAN_LENGTHS: readonly number[] = [
   13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
   6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
   13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
@@ -66,7 +66,7 @@ function node(): Node {
 }
 
 function growTree(): void {
-  const symbols = LENGTHS.map((bits, symbol) => ({ bits, symbol })).sort((a, b) => a.bits - b.bits || a.symbol - b.symbol)
+  const symbols = HUFFMAN_LENGTHS.map((bits, symbol) => ({ bits, symbol })).sort((a, b) => a.bits - b.bits || a.symbol - b.symbol)
   let code = 0
   let length = symbols[0]!.bits
   for (const { bits, symbol } of symbols) {

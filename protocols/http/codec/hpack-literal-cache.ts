@@ -19,10 +19,10 @@ export class LiteralCache<Decoded> {
     this.#seen = new Int32Array(slots)
   }
 
-  /** @returns for `find` and `keep`; 0 = too long to be kept */
-  hash(bytes: Uint8Array, start: number, end: number): number {
+  /** @param seed of the owner. @returns for the other methods; 0 = too long to be kept */
+  hash(seed: number, bytes: Uint8Array, start: number, end: number): number {
     if (end - start > MAX_LITERAL_BYTES) return 0
-    let hash = end - start
+    let hash = seed
     for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
     hash ^= hash >>> 15
     return hash === 0 ? 1 : hash
@@ -34,10 +34,17 @@ export class LiteralCache<Decoded> {
     return kept !== undefined && kept.hash === hash && kept.owner === owner && isAt(kept.bytes, bytes, start) ? kept.decoded : undefined
   }
 
+  /** Whether to keep it. */
+  isSecondSight(hash: number): boolean {
+    const slot = hash & (this.#seen.length - 1)
+    if (this.#seen[slot] === hash) return true
+    this.#seen[slot] = hash
+    return false
+  }
+
+  /** @param bytes a copy */
   keep(hash: number, owner: object, bytes: Uint8Array, decoded: Decoded): void {
-    const slot = hash & (this.#slots.length - 1)
-    if (this.#seen[slot] === hash) this.#slots[slot] = { hash, owner, bytes: new Uint8Array(bytes), decoded }
-    else this.#seen[slot] = hash
+    this.#slots[hash & (this.#slots.length - 1)] = { hash, owner, bytes, decoded }
   }
 }
 

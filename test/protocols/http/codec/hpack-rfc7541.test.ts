@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { HpackDecoder } from '../../../../protocols/http/codec/hpack-decoder.ts'
 import { HpackEncoder } from '../../../../protocols/http/codec/hpack-encoder.ts'
+import { sizeUpdate } from './hpack-writer.ts'
 
 type Step = { readonly hex: string; readonly fields: readonly string[]; readonly table: readonly string[] }
 
@@ -77,6 +78,8 @@ function entries(table: HpackDecoder['table'] | HpackEncoder['table']): string[]
 for (const { name, maxTableBytes, steps } of EXCHANGES) {
   test(name, () => {
     const decoder = new HpackDecoder({ ...LIMITS, maxTableBytes })
+    const update = sizeUpdate(maxTableBytes)
+    decoder.decode(update, 0, update.length)
     for (const { hex, fields, table } of steps) {
       const block = Buffer.from(hex.replaceAll(' ', ''), 'hex')
       // Other bytes around it: a block is what lies from start to end.
