@@ -1,0 +1,64 @@
+/**
+ * What an HTTP/2 session and its owner say to each other: plain calls in the order of the bytes, none of which returns a promise. Field lists are flat arrays as in
+ * message.ts, with the pseudo-header fields first.
+ */
+import type { Duplex } from 'node:stream'
+import type { MeshError } from '../../../agent/core/errors.ts'
+import type { Http2Stream } from './stream.ts'
+
+/** In place of a code of RST_STREAM: the whole connection is over. */
+export const CONNECTION_CLOSED = -1
+
+export type SessionOptions = {
+  readonly role: 'server' | 'client'
+  readonly socket: Duplex
+  /** Of the peer's field lists, each field with 32 bytes more (RFC 9113 §6.5.2). */
+  readonly maxHeaderListBytes: number
+  readonly maxHeaderCount: number
+  /** Streams that the peer may have open at once; a client permits none. */
+  readonly maxConcurrentStreams: number
+  /** Bytes of one stream, and of all together, that may come before the owner has taken them. */
+  readonly streamWindowBytes: number
+  readonly connectionWindowBytes: number
+  /** CONNECT with :protocol (RFC 8441) is permitted. */
+  readonly extendedConnect: boolean
+}
+
+/** Frames that make work and nothing else, for the budgets of floods.ts. */
+export type Http2Event = 'settings' | 'pings' | 'resets' | 'empty frames' | 'window updates' | 'priorities' | 'continuations' | 'unread answers'
+
+export interface SessionOwner {
+  /**
+   * Server: a request has begun. The owner sets stream.owner before it returns.
+   * @param oversized the list was longer than permitted; `fields` has what fitted
+   */
+  onStream(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean): void
+  /** Server: a request that RFC 9113 §8.1.1 calls malformed. The owner may answer on the stream; it is reset afterwards. */
+  onMalformed(stream: Http2Stream, fields: readonly string[], problem: string): void
+  /** Each such frame, as it comes; destroying the session is the owner's business. */
+  onCostlyFrame(what: Http2Event): void
+  /** The peer opens no more streams, or takes no more. */
+  onGoaway(code: number): void
+  /** Once, last; all streams have been told. @param error undefined = nobody broke anything */
+  onSessionClose(error: MeshError | undefined): void
+}
+
+export interface StreamOwner {
+  /** Client: 1xx. */
+  onInformational(fields: string[]): void
+  /** Client: the answer's final head. @param end onEnd follows at once */
+  onHead(fields: string[], end: boolean, oversized: boolean): void
+  onData(chunk: Buffer): void
+  /** The peer has ended its side; not told of a request that was only a head. @param oversized as SessionOwner.onStream, of the trailers */
+  onEnd(trailers: string[] | undefined, oversized: boolean): void
+  /** The bytes at hand are all told: time to flush. */
+  onPause(): void
+  /** Something of queuedBytes has left. */
+  onWritten(): void
+  /**
+   * Once, last.
+   * @param code of RST_STREAM, whoever sent it; 0 = both sides have ended, or NO_ERROR; CONNECTION_CLOSED
+   * @param problem what the peer's message or frame broke
+   */
+  onStreamClose(code: number, problem: string | undefined): void
+}

@@ -1,0 +1,192 @@
+/**
+ * Frames on their way out of one connection. They are gathered until the turn of the event loop ends and then leave in one write: a write for each would cost more
+ * than everything else. Small frames of all connections share slabs, one after the other; large payloads are not copied.
+ */
+import type { Duplex } from 'node:stream'
+import { guarded } from '../../../agent/core/guard.ts'
+import { Flag, FRAME_HEAD_BYTES, FrameType, writeFrameHead, writeUint32 } from '../codec/h2-frames.ts'
+import type { HpackEncoder } from '../codec/hpack-encoder.ts'
+
+const SLAB_BYTES = 64 * 1024
+/** A payload from this size on goes out as it is. */
+const COPIED_BYTES = 2 * 1024
+/** Of what is gathered and what the socket has not taken; then DATA waits. */
+const MAX_UNSENT_BYTES = 128 * 1024
+
+/** Shared by all connections; what was written is not written to again. */
+let slab = Buffer.alloc(0)
+let slabUsed = 0
+
+export class FrameOutput {
+  readonly #socket: Duplex
+  readonly #fill: () => boolean
+  #parts: Buffer[] = []
+  #partsBytes = 0
+  /** The part of the slab that is being written: from..to. */
+  #slab: Buffer | undefined
+  #from = 0
+  #to = 0
+  #scheduled = false
+  #closed = false
+  /** The peer's SETTINGS_MAX_FRAME_SIZE. */
+  maxFrameBytes = 16_384
+
+  /** @param fill called before the turn ends, to add what waits; true = there is more than fits */
+  constructor(socket: Duplex, fill: () => boolean) {
+    this.#socket = socket
+    this.#fill = fill
+  }
+
+  get unsentBytes(): number { return this.#partsBytes + (this.#to - this.#from) + this.#socket.writableLength }
+  get isFull(): boolean { return this.#socket.writableNeedDrain || this.unsentBytes >= MAX_UNSENT_BYTES }
+
+  bytes(payload: Buffer): void { this.#copy(payload) }
+
+  /** One DATA frame; `chunk` is at most maxFrameBytes long and not written to afterwards. */
+  data(streamId: number, chunk: Buffer, end: boolean): void {
+    this.#frame(chunk.length, FrameType.DATA, end ? Flag.END_STREAM : 0, streamId, FRAME_HEAD_BYTES)
+    if (chunk.length < COPIED_BYTES) { if (chunk.length > 0) this.#copy(chunk) } else this.#append(chunk)
+  }
+
+  /** HEADERS, and CONTINUATION where the block is long. */
+  headers(streamId: number, fields: readonly string[], end: boolean, encoder: HpackEncoder): void {
+    const bound = encoder.bound(fields)
+    if (FRAME_HEAD_BYTES + bound > this.maxFrameBytes) { this.#longHeaders(streamId, fields, end, encoder); return }
+    const at = this.#reserve(FRAME_HEAD_BYTES + bound)
+    const behind = encoder.encode(fields, slab, at + FRAME_HEAD_BYTES)
+    writeFrameHead(slab, at, behind - at - FRAME_HEAD_BYTES, FrameType.HEADERS, Flag.END_HEADERS | (end ? Flag.END_STREAM : 0), streamId)
+    this.#taken(behind)
+  }
+  #longHeaders(streamId: number, fields: readonly string[], end: boolean, encoder: HpackEncoder): void {
+    const block = Buffer.allocUnsafe(encoder.bound(fields))
+    const bytes = encoder.encode(fields, block, 0)
+    for (let at = 0; at === 0 || at < bytes; at += this.maxFrameBytes) {
+      const to = Math.min(bytes, at + this.maxFrameBytes)
+      const flags = (at === 0 && end ? Flag.END_STREAM : 0) | (to === bytes ? Flag.END_HEADERS : 0)
+      this.#frame(to - at, at === 0 ? FrameType.HEADERS : FrameType.CONTINUATION, flags, streamId, FRAME_HEAD_BYTES)
+      this.#append(block.subarray(at, to))
+    }
+  }
+
+  reset(streamId: number, code: number): void { this.#word(FrameType.RST_STREAM, streamId, code) }
+  windowUpdate(streamId: number, bytes: number): void { this.#word(FrameType.WINDOW_UPDATE, streamId, bytes) }
+
+  settings(settings: readonly (readonly [id: number, value: number])[]): void {
+    let at = this.#frame(settings.length * 6, FrameType.SETTINGS, 0, 0, FRAME_HEAD_BYTES + settings.length * 6)
+    for (const [id, value] of settings) {
+      slab[at] = id >>> 8
+      slab[at + 1] = id
+      at = writeUint32(slab, at + 2, value)
+    }
+    this.#taken(at)
+  }
+  settingsAck(): void { this.#frame(0, FrameType.SETTINGS, Flag.ACK, 0, FRAME_HEAD_BYTES) }
+  ping(payload: Buffer, ack: boolean): void {
+    this.#frame(payload.length, FrameType.PING, ack ? Flag.ACK : 0, 0, FRAME_HEAD_BYTES)
+    this.#copy(payload)
+  }
+  goaway(lastStreamId: number, code: number): void {
+    const at = this.#frame(8, FrameType.GOAWAY, 0, 0, FRAME_HEAD_BYTES + 8)
+    this.#taken(writeUint32(slab, writeUint32(slab, at, lastStreamId), code))
+  }
+
+  /** What is gathered goes to the socket now. */
+  flush(): void {
+    if (this.#closed) return
+    this.#closePart()
+    const parts = this.#parts
+    if (parts.length === 0) return
+    this.#parts = []
+    this.#partsBytes = 0
+    const socket = this.#socket
+    if (socket.destroyed || socket.writableEnded) return
+    if (parts.length === 1) { socket.write(parts[0]!); return }
+    socket.cork()
+    for (const part of parts) socket.write(part)
+    socket.uncork()
+  }
+  /** Ends: flush, and nothing after it. */
+  close(): void {
+    this.flush()
+    this.#closed = true
+    this.#parts = []
+  }
+
+  #word(type: number, streamId: number, word: number): void {
+    const at = this.#frame(4, type, 0, streamId, FRAME_HEAD_BYTES + 4)
+    this.#taken(writeUint32(slab, at, word))
+  }
+  /** The head of a frame. @param reserved bytes, head included, that stand together @returns the offset behind the head */
+  #frame(payloadBytes: number, type: number, flags: number, streamId: number, reserved: number): number {
+    const at = this.#reserve(reserved)
+    const behind = writeFrameHead(slab, at, payloadBytes, type, flags, streamId)
+    this.#taken(behind)
+    return behind
+  }
+  #copy(bytes: Buffer): void {
+    const at = this.#reserve(bytes.length)
+    bytes.copy(slab, at)
+    this.#taken(at + bytes.length)
+  }
+
+  /** Room in the slab, right behind what this connection wrote last if that is still its end. @returns its offset */
+  #reserve(bytes: number): number {
+    this.schedule()
+    if (slabUsed + bytes > slab.length) {
+      slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes))
+      slabUsed = 0
+    }
+    if (this.#slab !== slab || this.#to !== slabUsed) {
+      this.#closePart()
+      this.#slab = slab
+      this.#from = slabUsed
+      this.#to = slabUsed
+    }
+    return slabUsed
+  }
+  #taken(end: number): void {
+    this.#to = end
+    slabUsed = end
+  }
+  #append(payload: Buffer): void {
+    this.#closePart()
+    this.#parts.push(payload)
+    this.#partsBytes += payload.length
+  }
+  #closePart(): void {
+    if (this.#slab === undefined) return
+    if (this.#to > this.#from) {
+      this.#parts.push(this.#slab.subarray(this.#from, this.#to))
+      this.#partsBytes += this.#to - this.#from
+    }
+    this.#slab = undefined
+    this.#from = 0
+    this.#to = 0
+  }
+
+  /** The turn's end will come to `fill`. */
+  schedule(): void {
+    if (this.#scheduled || this.#closed) return
+    this.#scheduled = true
+    if (waiting.push(this) === 1) setImmediate(flushAll)
+  }
+  turn(): void {
+    this.#scheduled = false
+    if (this.#closed) return
+    const more = this.#fill()
+    this.flush()
+    // A full socket says `drain`.
+    if (more && !this.isFull) this.schedule()
+  }
+  /** Only its own connection suffers. */
+  fail(error: Error): void { this.#socket.destroy(error) }
+}
+
+/** Those with something to send when the turn ends. */
+let waiting: FrameOutput[] = []
+const turn = guarded('http2', (error, output: FrameOutput) => { output.fail(error) }, (output: FrameOutput) => { output.turn() })
+const flushAll = guarded('http2', () => { /* `turn` guards each */ }, () => {
+  const now = waiting
+  waiting = []
+  for (const output of now) turn(output)
+})

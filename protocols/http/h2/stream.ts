@@ -1,0 +1,202 @@
+/**
+ * One stream of an HTTP/2 session (RFC 9113 §5.1), for its owner: what it sends waits here for the windows and the socket, what it does not want to read yet waits
+ * here too. After onStreamClose every call is ignored.
+ */
+import { guarded } from '../../../agent/core/guard.ts'
+import type { MeshError } from '../../../agent/core/errors.ts'
+import { ErrorCode } from '../codec/h2-frames.ts'
+import type { StreamOwner } from './events.ts'
+
+/** What the stream needs of its session. */
+export interface StreamSession {
+  /** Something waits to be sent. */
+  wantsToSend(stream: Http2Stream): void
+  /** Bytes of DATA were taken by the owner. */
+  consumed(stream: Http2Stream, bytes: number): void
+  /** RST_STREAM, and the stream is over. */
+  resetStream(stream: Http2Stream, code: number): void
+  /** Both sides have ended, perhaps. */
+  maybeClose(stream: Http2Stream): void
+}
+
+/** In the order in which it is sent: DATA, or a field list. */
+type Outgoing = Buffer | readonly string[]
+/** From here on the owner is asked to wait. */
+const MAX_QUEUED_BYTES = 64 * 1024
+/** What a field costs while it waits. */
+const FIELD_BYTES = 64
+
+export class Http2Stream {
+  /** 0 = a client's, whose head has not left: ids go up in the order of the heads (RFC 9113 §5.1.1). */
+  id: number
+  readonly #session: StreamSession
+  owner: StreamOwner | undefined
+  /** The peer's window for this stream; may be below 0 (RFC 9113 §6.9.2). */
+  sendWindowBytes: number
+  /** Ours, as far as the peer has used it up and has not been given it back. */
+  usedWindowBytes = 0
+  /** Of those, what the owner has taken and the peer has not been told of. */
+  creditBytes = 0
+  /** Of the content-length that the peer has said; -1 = none. */
+  expectedBytes = -1
+  receivedBytes = 0
+  /** The final head has come. */
+  hasHead = false
+  informationalCount = 0
+  remoteEnded = false
+  localEnded = false
+  isClosed = false
+  /** As onStreamClose has it. */
+  resetCode = 0
+  /** Told at the close: the peer has reset what it had said in full. */
+  pendingCode = 0
+  /** To be said when everything has been sent. */
+  resetAfterSent: number | undefined
+  /** A final head was sent or waits to be. */
+  headSent = false
+  /** The request's method is HEAD: its answer has no body, whatever it says. */
+  isHead = false
+  #outgoing: Outgoing[] = []
+  #next = 0
+  #queuedBytes = 0
+  #endQueued = false
+  #paused = false
+  #inbox: Buffer[] | undefined
+  #inboxEnd: { readonly trailers: string[] | undefined; readonly oversized: boolean } | undefined
+
+  constructor(session: StreamSession, id: number, sendWindowBytes: number) {
+    this.#session = session
+    this.id = id
+    this.sendWindowBytes = sendWindowBytes
+  }
+
+  /** Bytes that wait here for the windows or for the socket. */
+  get queuedBytes(): number { return this.#queuedBytes }
+  /** onWritten tells when to go on. */
+  get mustWait(): boolean { return this.#queuedBytes > MAX_QUEUED_BYTES }
+  get hasOutgoing(): boolean { return this.#next < this.#outgoing.length }
+  /** All of it was said, though it may wait here. */
+  get isEnded(): boolean { return this.#endQueued }
+
+  /* Sending, by the owner. It leaves when the turn of the event loop ends. */
+
+  /** A request's or answer's head. */
+  sendHead(fields: readonly string[], end: boolean): void {
+    if (this.isClosed || this.#endQueued || this.headSent) return
+    this.headSent = true
+    this.#endQueued = end
+    this.#queue(fields, fieldsBytes(fields))
+  }
+  /** 1xx. */
+  sendInformational(fields: readonly string[]): void {
+    if (!this.isClosed && !this.headSent) this.#queue(fields, fieldsBytes(fields))
+  }
+  /** @param chunk not written to afterwards */
+  sendData(chunk: Buffer): void {
+    if (!this.isClosed && !this.#endQueued && chunk.length > 0) this.#queue(chunk, chunk.length)
+  }
+  /** The last thing that was said ends the stream, or the trailers do. */
+  sendEnd(trailers?: readonly string[]): void {
+    if (this.isClosed || this.#endQueued) return
+    this.#endQueued = true
+    if (trailers !== undefined && trailers.length > 0) this.#queue(trailers, fieldsBytes(trailers))
+    else if (this.hasOutgoing) this.#session.wantsToSend(this)
+    else this.#queue(EMPTY, 0)
+  }
+  #queue(item: Outgoing, bytes: number): void {
+    this.#outgoing.push(item)
+    this.#queuedBytes += bytes
+    this.#session.wantsToSend(this)
+  }
+  reset(code: number): void { if (!this.isClosed) this.#session.resetStream(this, code) }
+  /** After what waits to be sent. */
+  resetWhenSent(code: number): void {
+    if (this.hasOutgoing) this.resetAfterSent = code
+    else this.reset(code)
+  }
+
+  /* Receiving, by the owner. */
+
+  pause(): void { this.#paused = true }
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    const inbox = this.#inbox
+    while (inbox && inbox.length > 0 && !this.#paused) {
+      const chunk = inbox.shift()!
+      tellData(this, chunk)
+      this.#session.consumed(this, chunk.length)
+    }
+    if (this.#paused || !this.#inboxEnd) return
+    const { trailers, oversized } = this.#inboxEnd
+    this.#inboxEnd = undefined
+    tellEnd(this, trailers, oversized)
+    this.#session.maybeClose(this)
+  }
+  /** Bytes that have come and were not taken. */
+  get unreadBytes(): number { return this.#inbox?.reduce((sum, chunk) => sum + chunk.length, 0) ?? 0 }
+
+  /* By the session. */
+
+  take(chunk: Buffer): void {
+    if (this.#paused) { (this.#inbox ??= []).push(chunk); return }
+    tellData(this, chunk)
+    this.#session.consumed(this, chunk.length)
+  }
+  takeEnd(trailers: string[] | undefined, oversized: boolean): void {
+    this.remoteEnded = true
+    if (this.#paused && !this.isClosed) { this.#inboxEnd = { trailers, oversized }; return }
+    tellEnd(this, trailers, oversized)
+  }
+
+  /** The next thing to send. */
+  get outgoing(): Outgoing | undefined { return this.#outgoing[this.#next] }
+  /** It ends our side. */
+  get isLast(): boolean { return this.#endQueued && this.#next === this.#outgoing.length - 1 }
+  /** All of it, or the begin of a chunk. @param rest what is left of the chunk */
+  sent(item: Outgoing, rest?: Buffer): void {
+    if (rest !== undefined) {
+      this.#queuedBytes -= item.length - rest.length
+      this.#outgoing[this.#next] = rest
+      return
+    }
+    this.#queuedBytes -= Buffer.isBuffer(item) ? item.length : fieldsBytes(item)
+    this.#outgoing[this.#next] = EMPTY
+    if (++this.#next < this.#outgoing.length) return
+    this.#outgoing.length = 0
+    this.#next = 0
+  }
+  /** The peer takes nothing more; what it has sent is still told. */
+  dropOutgoing(): void {
+    this.#outgoing = []
+    this.#next = 0
+    this.#queuedBytes = 0
+    this.#endQueued = true
+  }
+  /** Something has come that the owner does not know of. */
+  get hasUnread(): boolean { return this.#inboxEnd !== undefined || (this.#inbox !== undefined && this.#inbox.length > 0) }
+
+  /** By the session, when it no longer has the stream. */
+  close(code: number, problem: string | undefined): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.resetCode = code
+    this.dropOutgoing()
+    this.#inbox = undefined
+    this.#inboxEnd = undefined
+    tellClose(this, code, problem)
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+function fieldsBytes(fields: readonly string[]): number { return (fields.length / 2) * FIELD_BYTES }
+
+/** What an owner throws ends its stream and nothing else. */
+const end = (_error: MeshError, stream: Http2Stream): void => { stream.reset(ErrorCode.INTERNAL_ERROR) }
+const tellData = guarded('http2', end, (stream: Http2Stream, chunk: Buffer) => { stream.owner?.onData(chunk) })
+const tellEnd = guarded('http2', end, (stream: Http2Stream, trailers: string[] | undefined, oversized: boolean) => { stream.owner?.onEnd(trailers, oversized) })
+const tellClose = guarded('http2', end, (stream: Http2Stream, code: number, problem: string | undefined) => { stream.owner?.onStreamClose(code, problem) })
+export const tellHead = guarded('http2', end, (stream: Http2Stream, fields: string[], ended: boolean, oversized: boolean) => { stream.owner?.onHead(fields, ended, oversized) })
+export const tellInformational = guarded('http2', end, (stream: Http2Stream, fields: string[]) => { stream.owner?.onInformational(fields) })
+export const tellPause = guarded('http2', end, (stream: Http2Stream) => { stream.owner?.onPause() })
+export const tellWritten = guarded('http2', end, (stream: Http2Stream) => { stream.owner?.onWritten() })
