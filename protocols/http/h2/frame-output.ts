@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { guarded } from '../../../agent/core/guard.ts'
-import { Flag, FRAME_HEAD_BYTES, FrameType, writeFrameHead, writeUint32 } from '../codec/h2-frames.ts'
+import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeFrameHead, writeUint32 } from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack-encoder.ts'
 
 const SLAB_BYTES = 64 * 1024
@@ -28,8 +28,6 @@ export class FrameOutput {
   #to = 0
   #scheduled = false
   #closed = false
-  /** The peer's SETTINGS_MAX_FRAME_SIZE. */
-  maxFrameBytes = 16_384
 
   /** @param fill called before the turn ends, to add what waits; true = there is more than fits */
   constructor(socket: Duplex, fill: () => boolean) {
@@ -42,7 +40,7 @@ export class FrameOutput {
 
   bytes(payload: Buffer): void { this.#copy(payload) }
 
-  /** One DATA frame; `chunk` is at most maxFrameBytes long and not written to afterwards. */
+  /** One DATA frame; `chunk` is at most DEFAULT_MAX_FRAME_BYTES long and not written to afterwards. */
   data(streamId: number, chunk: Buffer, end: boolean): void {
     this.#frame(chunk.length, FrameType.DATA, end ? Flag.END_STREAM : 0, streamId, FRAME_HEAD_BYTES)
     if (chunk.length < COPIED_BYTES) { if (chunk.length > 0) this.#copy(chunk) } else this.#append(chunk)
@@ -51,7 +49,7 @@ export class FrameOutput {
   /** HEADERS, and CONTINUATION where the block is long. */
   headers(streamId: number, fields: readonly string[], end: boolean, encoder: HpackEncoder): void {
     const bound = encoder.bound(fields)
-    if (FRAME_HEAD_BYTES + bound > this.maxFrameBytes) { this.#longHeaders(streamId, fields, end, encoder); return }
+    if (bound > DEFAULT_MAX_FRAME_BYTES) { this.#longHeaders(streamId, fields, end, encoder); return }
     const at = this.#reserve(FRAME_HEAD_BYTES + bound)
     const behind = encoder.encode(fields, slab, at + FRAME_HEAD_BYTES)
     writeFrameHead(slab, at, behind - at - FRAME_HEAD_BYTES, FrameType.HEADERS, Flag.END_HEADERS | (end ? Flag.END_STREAM : 0), streamId)
@@ -60,8 +58,8 @@ export class FrameOutput {
   #longHeaders(streamId: number, fields: readonly string[], end: boolean, encoder: HpackEncoder): void {
     const block = Buffer.allocUnsafe(encoder.bound(fields))
     const bytes = encoder.encode(fields, block, 0)
-    for (let at = 0; at === 0 || at < bytes; at += this.maxFrameBytes) {
-      const to = Math.min(bytes, at + this.maxFrameBytes)
+    for (let at = 0; at === 0 || at < bytes; at += DEFAULT_MAX_FRAME_BYTES) {
+      const to = Math.min(bytes, at + DEFAULT_MAX_FRAME_BYTES)
       const flags = (at === 0 && end ? Flag.END_STREAM : 0) | (to === bytes ? Flag.END_HEADERS : 0)
       this.#frame(to - at, at === 0 ? FrameType.HEADERS : FrameType.CONTINUATION, flags, streamId, FRAME_HEAD_BYTES)
       this.#append(block.subarray(at, to))

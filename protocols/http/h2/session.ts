@@ -10,10 +10,11 @@ import {
 import { FrameReader, type FrameSink } from '../codec/h2-frame-reader.ts'
 import { declaredLength, requestProblem, responseProblem, trailersProblem } from '../codec/h2-message-rules.ts'
 import { HpackDecoder, HpackError } from '../codec/hpack-decoder.ts'
-import { HpackEncoder } from '../codec/hpack-encoder.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner, type StreamOwner } from './events.ts'
 import { FrameOutput } from './frame-output.ts'
-import { Http2Stream, tellHead, tellInformational, tellPause, tellWritten, type StreamSession } from './stream.ts'
+import { ReceiveWindow } from './receive-window.ts'
+import { Sender, type Sending } from './sender.ts'
+import { Http2Stream, tellHead, tellInformational, tellPause, type StreamSession } from './stream.ts'
 
 const HEADER_TABLE_BYTES = 4096
 /** An encoded block may be longer than the list: Huffman codes have up to 30 bits. */
@@ -25,20 +26,18 @@ const MAX_UNREAD_BYTES = 256 * 1024
 /** 1xx before one final answer. */
 const MAX_INFORMATIONAL = 32
 
-export class Http2Session implements FrameSink, StreamSession {
+export class Http2Session implements FrameSink, Sending, StreamSession {
   readonly #o: SessionOptions
   readonly #owner: SessionOwner
   readonly #isServer: boolean
   readonly #reader: FrameReader
   readonly #output: FrameOutput
+  readonly #sender: Sender
   readonly #decoder: HpackDecoder
-  readonly #encoder = new HpackEncoder()
   /** By id; a stream is here until its owner has been told everything. */
   readonly #streams = new Map<number, Http2Stream>()
   /** A client's, whose heads have not left. */
   readonly #unnumbered = new Set<Http2Stream>()
-  /** Have something to send, and their own window lets them; in turns. */
-  readonly #sending = new Set<Http2Stream>()
   #touched: Http2Stream[] = []
   /** Peer's streams of which one side at least is open. */
   #openCount = 0
@@ -48,14 +47,10 @@ export class Http2Session implements FrameSink, StreamSession {
   #forgottenId = 0
   /** Ids above it are not worked on: GOAWAY was sent. */
   #goawayId = MAX_STREAM_ID
-  #sendWindowBytes = DEFAULT_WINDOW_BYTES
+  readonly #window: ReceiveWindow
   #peerStreamWindowBytes = DEFAULT_WINDOW_BYTES
-  #usedWindowBytes = 0
-  #creditBytes = 0
   /** SETTINGS_MAX_CONCURRENT_STREAMS of the peer; undefined = it has not said. */
   peerMaxStreams: number | undefined
-  /** DATA frames that were sent, each of which a WINDOW_UPDATE may answer. */
-  sentDataFrames = 0
   #goawaySent = false
   #goawayReceived = false
   isClosed = false
@@ -66,7 +61,9 @@ export class Http2Session implements FrameSink, StreamSession {
     this.#isServer = o.role === 'server'
     this.#decoder = new HpackDecoder({ maxTableBytes: HEADER_TABLE_BYTES, maxListBytes: o.maxHeaderListBytes, maxFields: o.maxHeaderCount })
     this.#reader = new FrameReader(this, { expectPreface: this.#isServer, maxBlockBytes: 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES })
-    this.#output = new FrameOutput(o.socket, () => this.#fill())
+    this.#output = new FrameOutput(o.socket, () => this.#sender.fill())
+    this.#sender = new Sender(this.#output, this)
+    this.#window = new ReceiveWindow(o.connectionWindowBytes)
   }
 
   /** SETTINGS go out, and what comes is read. */
@@ -81,13 +78,14 @@ export class Http2Session implements FrameSink, StreamSession {
     this.#output.windowUpdate(0, connectionWindowBytes - DEFAULT_WINDOW_BYTES)
     const broken = (error: MeshError): void => { this.#end(error) }
     socket.on('data', guarded('http2', broken, (chunk: Buffer) => { this.#read(chunk) }))
-    socket.on('drain', guarded('http2', broken, () => { this.#output.schedule() }))
+    socket.on('drain', guarded('http2', broken, () => { this.#sender.resume() }))
     socket.on('error', nothing)
     // There is no half-close in HTTP/2.
     socket.once('end', guarded('http2', broken, () => { this.#end(undefined) }))
     socket.once('close', guarded('http2', broken, () => { this.#end(undefined) }))
   }
 
+  get sentDataFrames(): number { return this.#sender.dataFrames }
   /** Streams whose owners are still told something. */
   get streamCount(): number { return this.#streams.size + this.#unnumbered.size }
   /** One side has said that no more streams are opened. */
@@ -97,7 +95,7 @@ export class Http2Session implements FrameSink, StreamSession {
 
   /** Client: a stream for one request; its head goes out next. Only while canOpen. */
   open(owner: StreamOwner, isHead: boolean): Http2Stream {
-    const stream = new Http2Stream(this, 0, this.#peerStreamWindowBytes)
+    const stream = new Http2Stream(this, 0, this.#peerStreamWindowBytes, this.#o.streamWindowBytes)
     stream.owner = owner
     stream.isHead = isHead
     this.#unnumbered.add(stream)
@@ -121,18 +119,12 @@ export class Http2Session implements FrameSink, StreamSession {
 
   /* StreamSession. */
 
-  wantsToSend(stream: Http2Stream): void {
-    this.#sending.add(stream)
-    this.#output.schedule()
-  }
+  wantsToSend(stream: Http2Stream): void { this.#sender.add(stream) }
   consumed(stream: Http2Stream, bytes: number): void {
     this.#credit(bytes)
     if (stream.isClosed || stream.remoteEnded) return
-    stream.creditBytes += bytes
-    if (stream.creditBytes < this.#o.streamWindowBytes / 2) return
-    this.#output.windowUpdate(stream.id, stream.creditBytes)
-    stream.usedWindowBytes -= stream.creditBytes
-    stream.creditBytes = 0
+    const given = stream.window.take(bytes)
+    if (given > 0) this.#output.windowUpdate(stream.id, given)
   }
   resetStream(stream: Http2Stream, code: number, problem?: string): void {
     if (stream.id !== 0 && !(stream.localEnded && stream.remoteEnded)) {
@@ -147,11 +139,8 @@ export class Http2Session implements FrameSink, StreamSession {
   }
 
   #credit(bytes: number): void {
-    this.#creditBytes += bytes
-    if (this.#creditBytes < this.#o.connectionWindowBytes / 2) return
-    this.#output.windowUpdate(0, this.#creditBytes)
-    this.#usedWindowBytes -= this.#creditBytes
-    this.#creditBytes = 0
+    const given = this.#window.take(bytes)
+    if (given > 0) this.#output.windowUpdate(0, given)
   }
 
   #remember(id: number): void {
@@ -164,7 +153,7 @@ export class Http2Session implements FrameSink, StreamSession {
 
   #remove(stream: Http2Stream, code: number, problem: string | undefined): void {
     if (stream.isClosed) return
-    this.#sending.delete(stream)
+    this.#sender.delete(stream)
     if (stream.id === 0) this.#unnumbered.delete(stream)
     else if (this.#streams.delete(stream.id) && !(stream.localEnded && stream.remoteEnded)) this.#openCount--
     const { unreadBytes } = stream
@@ -185,73 +174,20 @@ export class Http2Session implements FrameSink, StreamSession {
     for (const stream of [...this.#streams.values(), ...this.#unnumbered]) stream.close(CONNECTION_CLOSED, undefined)
     this.#streams.clear()
     this.#unnumbered.clear()
-    this.#sending.clear()
+    this.#sender.clear()
     this.#owner.onSessionClose(error)
   }
 
   /* Sending. */
 
-  /** A frame of each stream in turn, until the socket has enough. @returns there is more */
-  #fill(): boolean {
-    while (this.#sending.size > 0 && !this.#output.isFull) {
-      let progress = false
-      for (const stream of [...this.#sending]) {
-        if (stream.isClosed) continue
-        if (this.#sendSome(stream)) progress = true
-        if (this.#output.isFull) break
-      }
-      if (!progress) return false
-    }
-    return this.#sending.size > 0
+  onFirstHead(stream: Http2Stream): void {
+    stream.id = this.#nextId
+    this.#nextId += 2
+    this.#unnumbered.delete(stream)
+    this.#streams.set(stream.id, stream)
+    this.#openCount++
   }
-
-  /** Heads, and one frame of DATA. @returns something went out */
-  #sendSome(stream: Http2Stream): boolean {
-    // At the end of the queue: the others come first.
-    this.#sending.delete(stream)
-    let progress = false
-    for (let item = stream.outgoing; item !== undefined && !stream.localEnded; item = stream.outgoing) {
-      const isLast = stream.isLast
-      if (!Buffer.isBuffer(item)) {
-        stream.sent(item)
-        this.#sendHead(stream, item, isLast)
-        progress = true
-        continue
-      }
-      const bytes = Math.min(item.length, this.#output.maxFrameBytes, stream.sendWindowBytes, this.#sendWindowBytes)
-      if (bytes <= 0 && item.length > 0) {
-        if (stream.sendWindowBytes > 0) this.#sending.add(stream)
-        break
-      }
-      this.#sendData(stream, item, bytes, isLast)
-      progress = true
-      if (stream.hasOutgoing && !Array.isArray(stream.outgoing)) { this.#sending.add(stream); break }
-    }
-    if (progress && !stream.isClosed) tellWritten(stream)
-    return progress
-  }
-  #sendHead(stream: Http2Stream, fields: readonly string[], end: boolean): void {
-    if (stream.id === 0) {
-      stream.id = this.#nextId
-      this.#nextId += 2
-      this.#unnumbered.delete(stream)
-      this.#streams.set(stream.id, stream)
-      this.#openCount++
-    }
-    this.#output.headers(stream.id, fields, end, this.#encoder)
-    if (end) this.#localEnd(stream)
-  }
-  #sendData(stream: Http2Stream, chunk: Buffer, bytes: number, isLast: boolean): void {
-    const isAll = bytes === chunk.length
-    stream.sendWindowBytes -= bytes
-    this.#sendWindowBytes -= bytes
-    this.sentDataFrames++
-    this.#output.data(stream.id, isAll ? chunk : chunk.subarray(0, bytes), isLast && isAll)
-    if (isAll) stream.sent(chunk)
-    else stream.sent(chunk, chunk.subarray(bytes))
-    if (isLast && isAll) this.#localEnd(stream)
-  }
-  #localEnd(stream: Http2Stream): void {
+  onLocalEnd(stream: Http2Stream): void {
     stream.localEnded = true
     if (stream.remoteEnded) this.#openCount--
     if (stream.resetAfterSent === undefined) { this.maybeClose(stream); return }
@@ -277,8 +213,7 @@ export class Http2Session implements FrameSink, StreamSession {
 
   onData(streamId: number, chunk: Buffer, end: boolean, paddingBytes: number): void {
     const bytes = chunk.length + paddingBytes
-    this.#usedWindowBytes += bytes
-    if (this.#usedWindowBytes > this.#o.connectionWindowBytes) throw flowBroken('more DATA than the window of the connection')
+    if (!this.#window.receive(bytes)) throw flowBroken('more DATA than the window of the connection')
     const stream = this.#known(streamId)
     if (stream === undefined) { this.#credit(bytes); return }
     if (stream.remoteEnded || !this.#expectsData(stream)) {
@@ -286,9 +221,8 @@ export class Http2Session implements FrameSink, StreamSession {
       this.#streamError(stream, stream.remoteEnded ? ErrorCode.STREAM_CLOSED : ErrorCode.PROTOCOL_ERROR, 'DATA where none may come')
       return
     }
-    stream.usedWindowBytes += bytes
     stream.receivedBytes += chunk.length
-    if (stream.usedWindowBytes > this.#o.streamWindowBytes) { this.#dataError(stream, bytes, ErrorCode.FLOW_CONTROL_ERROR, 'more DATA than the window of the stream'); return }
+    if (!stream.window.receive(bytes)) { this.#dataError(stream, bytes, ErrorCode.FLOW_CONTROL_ERROR, 'more DATA than the window of the stream'); return }
     const { expectedBytes, receivedBytes } = stream
     if (expectedBytes >= 0 && (receivedBytes > expectedBytes || (end && receivedBytes < expectedBytes))) { this.#dataError(stream, bytes, ErrorCode.PROTOCOL_ERROR, 'not as much DATA as content-length says'); return }
     if (paddingBytes > 0) this.consumed(stream, paddingBytes)
@@ -338,7 +272,7 @@ export class Http2Session implements FrameSink, StreamSession {
       this.#owner.onCostlyFrame('resets')
       return undefined
     }
-    const stream = new Http2Stream(this, streamId, this.#peerStreamWindowBytes)
+    const stream = new Http2Stream(this, streamId, this.#peerStreamWindowBytes, this.#o.streamWindowBytes)
     this.#streams.set(streamId, stream)
     this.#openCount++
     return stream
@@ -404,9 +338,9 @@ export class Http2Session implements FrameSink, StreamSession {
     if (!stream.remoteEnded || !stream.hasUnread) { this.#remove(stream, code, undefined); return }
     // All of the message is here, and its owner has not read it yet.
     stream.dropOutgoing()
-    this.#sending.delete(stream)
+    this.#sender.delete(stream)
     stream.pendingCode = code
-    if (!stream.localEnded) this.#localEnd(stream)
+    if (!stream.localEnded) this.onLocalEnd(stream)
   }
 
   onSettings(settings: readonly (readonly [id: number, value: number])[]): void {
@@ -417,7 +351,7 @@ export class Http2Session implements FrameSink, StreamSession {
   }
   #setting(id: number, value: number): void {
     switch (id) {
-      case Setting.HEADER_TABLE_SIZE: this.#encoder.setMaxTableBytes(value); break
+      case Setting.HEADER_TABLE_SIZE: this.#sender.encoder.setMaxTableBytes(value); break
       case Setting.ENABLE_PUSH: if (value > 1 || (value === 1 && !this.#isServer)) throw broken('SETTINGS_ENABLE_PUSH'); break
       case Setting.MAX_CONCURRENT_STREAMS: this.peerMaxStreams = value; break
       case Setting.INITIAL_WINDOW_SIZE: this.#setPeerWindow(value); break
@@ -461,9 +395,9 @@ export class Http2Session implements FrameSink, StreamSession {
   onWindowUpdate(streamId: number, bytes: number): void {
     this.#owner.onCostlyFrame('window updates')
     if (streamId === 0) {
-      this.#sendWindowBytes += bytes
-      if (this.#sendWindowBytes > MAX_WINDOW_BYTES) throw flowBroken('a window above the largest')
-      if (this.#sending.size > 0) this.#output.schedule()
+      this.#sender.windowBytes += bytes
+      if (this.#sender.windowBytes > MAX_WINDOW_BYTES) throw flowBroken('a window above the largest')
+      this.#sender.resume()
       return
     }
     const stream = this.#streams.get(streamId)

@@ -6,6 +6,7 @@ import { guarded } from '../../../agent/core/guard.ts'
 import type { MeshError } from '../../../agent/core/errors.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { StreamOwner } from './events.ts'
+import { ReceiveWindow } from './receive-window.ts'
 
 /** What the stream needs of its session. */
 export interface StreamSession {
@@ -33,10 +34,8 @@ export class Http2Stream {
   owner: StreamOwner | undefined
   /** The peer's window for this stream; may be below 0 (RFC 9113 §6.9.2). */
   sendWindowBytes: number
-  /** Ours, as far as the peer has used it up and has not been given it back. */
-  usedWindowBytes = 0
-  /** Of those, what the owner has taken and the peer has not been told of. */
-  creditBytes = 0
+  /** Ours. */
+  readonly window: ReceiveWindow
   /** Of the content-length that the peer has said; -1 = none. */
   expectedBytes = -1
   receivedBytes = 0
@@ -64,10 +63,11 @@ export class Http2Stream {
   #inbox: Buffer[] | undefined
   #inboxEnd: { readonly trailers: string[] | undefined; readonly oversized: boolean } | undefined
 
-  constructor(session: StreamSession, id: number, sendWindowBytes: number) {
+  constructor(session: StreamSession, id: number, sendWindowBytes: number, windowBytes: number) {
     this.#session = session
     this.id = id
     this.sendWindowBytes = sendWindowBytes
+    this.window = new ReceiveWindow(windowBytes)
   }
 
   /** Bytes that wait here for the windows or for the socket. */

@@ -1,0 +1,25 @@
+/** What the peer may still send before we have taken what it sent (RFC 9113 §5.2, §6.9): of the connection, or of one stream. */
+export class ReceiveWindow {
+  readonly #bytes: number
+  /** Came, and the peer was not given it back. */
+  #usedBytes = 0
+  /** Of those: taken. */
+  #takenBytes = 0
+
+  constructor(bytes: number) { this.#bytes = bytes }
+
+  /** @returns false: more than the window has */
+  receive(bytes: number): boolean {
+    this.#usedBytes += bytes
+    return this.#usedBytes <= this.#bytes
+  }
+  /** @returns bytes for a WINDOW_UPDATE; 0 = not yet worth a frame */
+  take(bytes: number): number {
+    this.#takenBytes += bytes
+    if (this.#takenBytes < this.#bytes / 2) return 0
+    const given = this.#takenBytes
+    this.#usedBytes -= given
+    this.#takenBytes = 0
+    return given
+  }
+}

@@ -1,0 +1,95 @@
+/** Which stream sends when: a frame of each in turn, as far as the windows and the socket permit (RFC 9113 §5.2). */
+import { DEFAULT_MAX_FRAME_BYTES, DEFAULT_WINDOW_BYTES } from '../codec/h2-frames.ts'
+import { HpackEncoder } from '../codec/hpack-encoder.ts'
+import type { FrameOutput } from './frame-output.ts'
+import { tellWritten, type Http2Stream } from './stream.ts'
+
+/** What the session does about it. */
+export interface Sending {
+  /** The first head of a client's stream leaves: the stream gets its id. */
+  onFirstHead(stream: Http2Stream): void
+  /** Our side of the stream has ended. */
+  onLocalEnd(stream: Http2Stream): void
+}
+
+export class Sender {
+  readonly encoder = new HpackEncoder()
+  readonly #output: FrameOutput
+  readonly #session: Sending
+  /** Have something to send, and their own window lets them. */
+  readonly #streams = new Set<Http2Stream>()
+  /** The peer's window for the whole connection. */
+  windowBytes = DEFAULT_WINDOW_BYTES
+  /** DATA frames so far: a WINDOW_UPDATE may answer each. */
+  dataFrames = 0
+
+  constructor(output: FrameOutput, session: Sending) {
+    this.#output = output
+    this.#session = session
+  }
+
+  add(stream: Http2Stream): void {
+    this.#streams.add(stream)
+    this.#output.schedule()
+  }
+  delete(stream: Http2Stream): void { this.#streams.delete(stream) }
+  clear(): void { this.#streams.clear() }
+  /** The connection's window has grown, or the socket has room. */
+  resume(): void { if (this.#streams.size > 0) this.#output.schedule() }
+
+  /** Until the socket has enough. @returns there is more */
+  fill(): boolean {
+    while (this.#streams.size > 0 && !this.#output.isFull) {
+      let progress = false
+      for (const stream of [...this.#streams]) {
+        if (stream.isClosed) continue
+        if (this.#sendSome(stream)) progress = true
+        if (this.#output.isFull) break
+      }
+      if (!progress) return false
+    }
+    return this.#streams.size > 0
+  }
+
+  /** Field lists, and one frame of DATA. @returns something went out */
+  #sendSome(stream: Http2Stream): boolean {
+    // Behind the others, if it has more.
+    this.#streams.delete(stream)
+    let progress = false
+    for (let item = stream.outgoing; item !== undefined; item = stream.outgoing) {
+      if (Buffer.isBuffer(item)) {
+        if (this.#sendData(stream, item)) progress = true
+        if (!this.#hasMoreData(stream)) { if (Buffer.isBuffer(stream.outgoing)) break; continue }
+        this.#streams.add(stream)
+        break
+      }
+      progress = true
+      this.#sendFields(stream, item)
+    }
+    if (progress && !stream.isClosed) tellWritten(stream)
+    return progress
+  }
+  /** DATA that its own window lets out: waits for its turn, or for the connection's window. */
+  #hasMoreData(stream: Http2Stream): boolean { return Buffer.isBuffer(stream.outgoing) && (stream.sendWindowBytes > 0 || stream.outgoing.length === 0) }
+
+  #sendFields(stream: Http2Stream, fields: readonly string[]): void {
+    const { isLast } = stream
+    stream.sent(fields)
+    if (stream.id === 0) this.#session.onFirstHead(stream)
+    this.#output.headers(stream.id, fields, isLast, this.encoder)
+    if (isLast) this.#session.onLocalEnd(stream)
+  }
+
+  #sendData(stream: Http2Stream, chunk: Buffer): boolean {
+    const bytes = Math.min(chunk.length, DEFAULT_MAX_FRAME_BYTES, stream.sendWindowBytes, this.windowBytes)
+    if (bytes <= 0 && chunk.length > 0) return false
+    const ends = stream.isLast && bytes === chunk.length
+    stream.sendWindowBytes -= bytes
+    this.windowBytes -= bytes
+    this.dataFrames++
+    this.#output.data(stream.id, bytes === chunk.length ? chunk : chunk.subarray(0, bytes), ends)
+    stream.sent(chunk, bytes === chunk.length ? undefined : chunk.subarray(bytes))
+    if (ends) this.#session.onLocalEnd(stream)
+    return true
+  }
+}
