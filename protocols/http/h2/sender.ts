@@ -41,8 +41,10 @@ export class Sender {
   fill(): boolean {
     while (this.#streams.size > 0 && !this.#output.isFull) {
       let progress = false
-      for (const stream of [...this.#streams]) {
-        if (stream.isClosed) continue
+      // Those that have more go behind the others: one round of those that are here now.
+      let left = this.#streams.size
+      for (const stream of this.#streams) {
+        if (left-- === 0) break
         if (this.#sendSome(stream)) progress = true
         if (this.#output.isFull) break
       }
@@ -81,7 +83,8 @@ export class Sender {
   }
 
   #sendData(stream: Http2Stream, chunk: Buffer): boolean {
-    const bytes = Math.min(chunk.length, DEFAULT_MAX_FRAME_BYTES, stream.sendWindowBytes, this.windowBytes)
+    // An empty frame needs no window, not even one that is above 0 (RFC 9113 §6.9.1).
+    const bytes = chunk.length === 0 ? 0 : Math.min(chunk.length, DEFAULT_MAX_FRAME_BYTES, stream.sendWindowBytes, this.windowBytes)
     if (bytes <= 0 && chunk.length > 0) return false
     const ends = stream.isLast && bytes === chunk.length
     stream.sendWindowBytes -= bytes

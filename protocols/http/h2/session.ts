@@ -63,7 +63,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     this.#reader = new FrameReader(this, { expectPreface: this.#isServer, maxBlockBytes: 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES })
     this.#output = new FrameOutput(o.socket, () => this.#sender.fill())
     this.#sender = new Sender(this.#output, this)
-    this.#window = new ReceiveWindow(o.connectionWindowBytes)
+    this.#window = new ReceiveWindow(Math.max(o.connectionWindowBytes, DEFAULT_WINDOW_BYTES))
   }
 
   /** SETTINGS go out, and what comes is read. */
@@ -75,7 +75,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     else settings.push([Setting.ENABLE_PUSH, 0])
     if (this.#isServer && extendedConnect) settings.push([Setting.ENABLE_CONNECT_PROTOCOL, 1])
     this.#output.settings(settings)
-    this.#output.windowUpdate(0, connectionWindowBytes - DEFAULT_WINDOW_BYTES)
+    if (connectionWindowBytes > DEFAULT_WINDOW_BYTES) this.#output.windowUpdate(0, connectionWindowBytes - DEFAULT_WINDOW_BYTES)
     const broken = (error: MeshError): void => { this.#end(error) }
     socket.on('data', guarded('http2', broken, (chunk: Buffer) => { this.#read(chunk) }))
     socket.on('drain', guarded('http2', broken, () => { this.#sender.resume() }))
@@ -386,8 +386,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
 
   onGoaway(lastStreamId: number, code: number): void {
     this.#goawayReceived = true
-    for (const stream of [...this.#unnumbered]) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
-    if (!this.#isServer) for (const stream of [...this.#streams.values()]) if (stream.id > lastStreamId) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
+    for (const stream of this.#unnumbered) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
+    if (!this.#isServer) for (const stream of this.#streams.values()) if (stream.id > lastStreamId) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
     this.#owner.onGoaway(code)
     this.#endIfIdle()
   }

@@ -121,9 +121,9 @@ export class Http2Stream {
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    const inbox = this.#inbox
-    while (inbox && inbox.length > 0 && !this.#paused) {
-      const chunk = inbox.shift()!
+    // The owner may pause or reset while it is told.
+    while (!this.#paused && this.#inbox !== undefined && this.#inbox.length > 0) {
+      const chunk = this.#inbox.shift()!
       tellData(this, chunk)
       this.#session.consumed(this, chunk.length)
     }
