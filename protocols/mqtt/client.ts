@@ -273,12 +273,13 @@ export class Client implements Reading, Holder {
     for (let next = this.#answers.first(); next !== undefined; next = this.#answers.first()) {
       const { durable } = next.answer
       this.#isAnswering = durable !== undefined
-      if (durable) { detached('mqtt', durable.then(() => this.#told(undefined), (err: unknown) => this.#told(toMeshError(err))), (err) => this.close(err)); return }
+      if (durable) { detached('mqtt', durable.then(() => this.#told(durable, undefined), (err: unknown) => this.#told(durable, toMeshError(err))), (err) => this.close(err)); return }
       this.#tell(undefined)
     }
   }
-  #told(failed: MeshError | undefined): void {
-    this.#tell(failed)
+  /** What was asked for in one go waits for one commit. */
+  #told(durable: Promise<void>, failed: MeshError | undefined): void {
+    while (this.#answers.first()?.answer.durable === durable) this.#tell(failed)
     this.#isAnswering = false
     this.#answer()
   }

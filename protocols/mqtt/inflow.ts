@@ -211,7 +211,8 @@ export class Inflow {
     counters.refused(isFull(err) ? 'quota' : 'storage').value++
     if (this.#mustWait(one)) {
       this.#hold(one)
-      if (!this.#isRetrying) this.#retry(err).catch(() => { /* ended meanwhile: end() has settled them */ })
+      // What breaks there would leave a client that is never read from again; without its connection it sends again what was not acknowledged.
+      if (!this.#isRetrying) detached('mqtt', this.#retry(err).catch((thrown: unknown) => { if (!this.#ended.signal.aborted) throw thrown }), (error) => this.#link.close(error))
       return
     }
     if (one.qos === 0 || this.#ended.signal.aborted) {

@@ -31,6 +31,8 @@ export class Session {
   /** Whose sessions it counts among. */
   share: string
   readonly subscriptions = new Map<string, StoredSubscription>()
+  /** What is on the disk of a filter whose subscription of today is not, or not yet; in place of a WeakMap, whose entries every collection has to walk. */
+  readonly durableBefore = new Map<StoredSubscription, StoredSubscription | 'none'>()
   link: Link | undefined
   flow: Flow | undefined
   disconnectedAtMs: number | undefined

@@ -22,9 +22,6 @@ export type Asking = { readonly session: Session; readonly link: Link; /** By th
  */
 export type Answer = { readonly durable: Promise<void> | undefined; tell(failed: MeshError | undefined): void }
 
-/** What is on disk of a session's filters, for those whose subscription of today is not, or not yet. */
-const durableBefore = new WeakMap<StoredSubscription, StoredSubscription | 'none'>()
-
 /**
  * Requests act one after the other, without waiting for the disk between them: what a client sends in one go is one transaction. Only the first that
  * needs a queue has to wait for it. Never rejects, nor throws, for what a client asks; a store that fails is its SUBACK's reason.
@@ -66,8 +63,9 @@ function answer(state: BrokerState, packet: Subscribe, asking: Asking, { granted
     for (const one of granted.values()) takeBack(state, asking, one)
     const reason = reasonOf(failed) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
     reasons.forEach((was, i) => { if (was <= 2) reasons[i] = reason })
-    granted.clear()
-  } else if (session.stored) for (const one of granted.values()) durableBefore.delete(one)
+  }
+  for (const one of granted.values()) session.durableBefore.delete(one)
+  if (failed) granted.clear()
   if (session.link !== link) return
   // The rules may have changed while it was written.
   packet.subscriptions.forEach(({ filter }, i) => { if (reasons[i]! <= 2 && !asking.authorizer().maySubscribe(filter)) { reasons[i] = REASON.notAuthorized; granted.delete(filter) } })
@@ -93,8 +91,8 @@ function act(state: BrokerState, { session, link, authorizer }: Asking, granted:
     // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
     if (!authorizer().maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
-    if (session.stored && !(before && isSame(before, one) && !durableBefore.has(before))) {
-      durableBefore.set(one, before === undefined ? 'none' : durableBefore.get(before) ?? before)
+    if (session.stored && !(before && isSame(before, one) && !session.durableBefore.has(before))) {
+      session.durableBefore.set(one, before === undefined ? 'none' : session.durableBefore.get(before) ?? before)
       changed.push(one)
     }
     session.subscribe(one)
@@ -110,7 +108,7 @@ function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
 /** To what the disk has of the filter, unless a later request has replaced it already. */
 function takeBack(state: BrokerState, { session, authorizer }: Asking, one: StoredSubscription): void {
   if (session.subscriptions.get(one.filter) !== one) return
-  const old = durableBefore.get(one)
+  const old = session.durableBefore.get(one)
   session.unsubscribe(one.filter)
   state.subscriptions.remove(session, one.filter)
   if (old === undefined || old === 'none' || state.sessions.get(session.clientId) !== session || !authorizer().maySubscribe(old.filter)) return

@@ -17,6 +17,7 @@ export function filterProblem(filter: string, maxLevels: number): string | undef
   if (filter === '') return '[MQTT-4.7.3-1] the topic filter is empty'
   if (filter.includes('\0')) return '[MQTT-4.7.3-2] the topic filter holds U+0000'
   if (tooDeep(filter, maxLevels)) return `the topic filter has more than ${maxLevels} levels (mqtt.limits.maxTopicLevels)`
+  if (!filter.includes('#') && !filter.includes('+')) return undefined
   const levels = filter.split('/')
   for (const [i, level] of levels.entries()) {
     if (level.includes('#') && (level !== '#' || i !== levels.length - 1)) return '[MQTT-4.7.1-1] # must be the last level and alone in it'

@@ -58,6 +58,8 @@ export const SQL = {
   dropSession: 'DELETE FROM session WHERE client_id = ?',
   putSubscription: 'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) VALUES (?, ?, ? | 0, ? | 0)',
   dropSubscription: 'DELETE FROM subscription WHERE client_id = ? AND filter = ?',
+  putSubscriptions: 'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)',
+  dropSubscriptions: 'DELETE FROM subscription WHERE client_id = ? AND filter IN (SELECT value FROM json_each(?))',
   dropSubscriptionsOf: 'DELETE FROM subscription WHERE client_id = ?',
   putRetained: 'INSERT OR REPLACE INTO retained (topic, message) VALUES (?, ?)',
   dropRetained: 'DELETE FROM retained WHERE topic = ?',

@@ -4,7 +4,7 @@ import { MeshError } from '../../../agent/core/errors.ts'
 import { nothing } from '../../../agent/core/guard.ts'
 import type { Log } from '../../../agent/core/log.ts'
 import type { Metrics } from '../../../agent/core/metrics.ts'
-import type { DurabilityProfile, OpenStorage, Statement, Storage } from '../../../agent/core/storage.ts'
+import type { DurabilityProfile, OpenStorage, Storage } from '../../../agent/core/storage.ts'
 import type { MqttPolicy } from '../../../agent/model/mqtt-policy.ts'
 import type { Durability, DurableQueue, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
@@ -14,7 +14,7 @@ import { rowKey } from './row-key.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
 import { encodeOne, entryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
-import { optionsOf, sessionText } from './session-text.ts'
+import { sessionText } from './session-text.ts'
 import { SpoolWriter } from './writer.ts'
 
 export type SpoolStats = { readonly messages: number; readonly bytes: number; readonly maxBytes: number; readonly profile: DurabilityProfile }
@@ -177,10 +177,7 @@ class SqliteSpool implements Spool, QueueHost {
   }
   saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())
-    const name = rowKey(clientId)
-    const statements: Statement[] = gone.map((filter) => ({ sql: SQL.dropSubscription, params: [name, filter] }))
-    for (const one of kept) statements.push({ sql: SQL.putSubscription, params: [name, one.filter, optionsOf(one), one.subscriptionId ?? null] })
-    return statements.length > 0 ? this.#writer.write(statements) : Promise.resolve()
+    return kept.length + gone.length > 0 ? this.#writer.changeSubscriptions(rowKey(clientId), kept, gone) : Promise.resolve()
   }
   async deleteSession(clientId: string): Promise<void> {
     // One turn of the event loop, so one transaction.
@@ -189,10 +186,11 @@ class SqliteSpool implements Spool, QueueHost {
   async #forgetSession(clientId: string): Promise<void> {
     this.#refuseWhenClosed()
     const name = rowKey(clientId)
-    await this.#writer.write([{ sql: SQL.dropInboundOf, params: [name] }, { sql: SQL.dropSubscriptionsOf, params: [name] }], () => {
+    const forgotten = this.#writer.write([{ sql: SQL.dropInboundOf, params: [name] }], () => {
       this.#inbound.delete(name)
       this.sessions.delete(clientId)
     })
+    await Promise.all([forgotten, this.#writer.dropSubscriptions(name)])
   }
   saveRetained(topic: string, message: StoredMessage | undefined): Promise<void> {
     const refusal = message && this.#room.refusalOfDisk(entryBytes(message))

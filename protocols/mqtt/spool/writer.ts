@@ -7,12 +7,13 @@ import { toMeshError, type MeshError } from '../../../agent/core/errors.ts'
 import { guarded, nothing } from '../../../agent/core/guard.ts'
 import type { Log } from '../../../agent/core/log.ts'
 import type { Statement, Storage } from '../../../agent/core/storage.ts'
-import type { StoredMessage } from '../durability.ts'
+import type { StoredMessage, StoredSubscription } from '../durability.ts'
 import { SHARED_BYTES } from '../shared-message.ts'
 import type { SpoolQueue } from './queue.ts'
 import { SQL } from './schema.ts'
 import { SegmentWriter } from './segment.ts'
 import { encodeSet } from './sets.ts'
+import { SubscriptionRows } from './subscription-rows.ts'
 
 /** Larger batches become several segments, so that a backlog is read in pieces. */
 const MAX_SEGMENT_BYTES = 128 * 1024
@@ -28,6 +29,7 @@ type Batch = {
   readonly over: PromiseWithResolvers<void>
   readonly statements: Statement[]
   readonly applied: (() => void)[]
+  readonly subscriptions: SubscriptionRows
   readonly writers: Map<SpoolQueue, SegmentWriter[]>
   /** Queues that end with this batch. */
   readonly drops: Set<SpoolQueue>
@@ -90,6 +92,16 @@ export class SpoolWriter {
     if (applied) batch.applied.push(applied)
     return batch.over.promise
   }
+  /** @param name the session's rowKey */
+  changeSubscriptions(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
+    const batch = this.#open()
+    batch.subscriptions.change(name, kept, gone)
+    return batch.over.promise
+  }
+  dropSubscriptions(name: string): Promise<void> {
+    this.#open().subscriptions.forget(name)
+    return this.write([{ sql: SQL.dropSubscriptionsOf, params: [name] }])
+  }
   drop(queue: SpoolQueue): Promise<void> {
     this.#open().drops.add(queue)
     return this.write([{ sql: SQL.dropQueue, params: [queue.id] }, { sql: SQL.dropSegmentsAbove, params: [queue.id, 0, queue.id] }], () => {
@@ -129,7 +141,7 @@ export class SpoolWriter {
     if (this.#batch) return this.#batch
     const over = Promise.withResolvers<void>()
     over.promise.catch(() => undefined) // everybody who waits handles it; nobody has to wait
-    this.#batch = { over, statements: [], applied: [], writers: new Map(), drops: new Set(), messages: 0, bytes: 0 }
+    this.#batch = { over, statements: [], applied: [], subscriptions: new SubscriptionRows(), writers: new Map(), drops: new Set(), messages: 0, bytes: 0 }
     if (!this.#running && !this.#isScheduled) {
       this.#isScheduled = true
       // Not a microtask: all sockets that have something to say in this turn are heard first.
@@ -158,7 +170,7 @@ export class SpoolWriter {
     if (frees.length > 0) { this.#running = this.#commit(statements, undefined, [], frees); return }
     const batch = this.#batch
     this.#batch = undefined
-    if (batch) statements.push(...batch.statements)
+    if (batch) statements.push(...batch.statements, ...batch.subscriptions.statements())
     const puts = batch ? this.#puts(batch, statements) : []
     const rows = this.#rows(statements, this.#rowsDue ? 'all' : 'due')
     if (batch || statements.length > 0) this.#running = this.#commit(statements, batch, puts, rows)

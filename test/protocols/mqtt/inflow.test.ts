@@ -1,5 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { onDefect } from '../../../agent/core/guard.ts'
+import { MemoryBudget } from '../../../agent/core/memory-budget.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { TestBroker } from '../../helpers/mqtt-broker.ts'
 import type { MqttPeer } from '../../helpers/mqtt-peer.ts'
@@ -174,6 +176,39 @@ test('[MQTT-3.3.4-7] more unacknowledged than Receive Maximum ends the connectio
   t.durability.hold()
   for (const packetId of [1, 2, 3]) pub.publish('q', 'x', { qos: 1, packetId })
   assert.deepEqual(await pub.seen(), ['disconnect 0x93'])
+})
+
+test('what breaks while a client waits for room ends its connection: it is not held for ever, and nothing was acknowledged', async () => {
+  const { t, sub, pub } = await withSubscriber(4)
+  const defects: string[] = []
+  using _ = onDefect((_part, error) => { defects.push(error.message) })
+  let asked = 0
+  t.broker.attach({ filter: 'q', queue: await t.durability.createQueue('up'), origin: 'up', maxQos: 1, rename: (topic) => { if (++asked > 1) throw new Error('of the test'); return topic } })
+  t.durability.refuse('MESH_MQTT_QUOTA')
+  pub.publish('q', 'a', { qos: 1, packetId: 1 })
+  await settle()
+  t.durability.refuse(undefined)
+  await t.clock.advance(1_000)
+  assert.deepEqual([await pub.seen(), await sub.seen()], [[], []])
+  assert.deepEqual([pub.closed, defects.map((text) => text.includes('of the test'))], [true, [true]])
+})
+
+test('aliases count against the memory budget until the connection ends, and topics without one do not', async () => {
+  const budget = new MemoryBudget({ maxBytes: 1024 * 1024 })
+  const t = new TestBroker({ budget })
+  const pub = t.open()
+  await pub.connect({ clientId: 'pub' })
+  const before = budget.heldBytes
+  pub.publish('q/long', '1')
+  await settle()
+  assert.equal(budget.heldBytes, before)
+  pub.publish('q/long', '2', { topicAlias: 3 })
+  pub.publish('q', '3', { topicAlias: 3 })
+  await settle()
+  assert.equal(budget.heldBytes, before + 1)
+  pub.stream.destroy()
+  await settle()
+  assert.equal(budget.heldBytes, 0)
 })
 
 test('topic aliases stand for the topic on this connection only, up to the announced maximum', async () => {

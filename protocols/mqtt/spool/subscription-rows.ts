@@ -1,0 +1,36 @@
+/**
+ * What one transaction changes of subscriptions: the last word about each filter, and two statements per session instead of one per filter. A statement
+ * of its own for each filter costs SQLite, and the way to its thread, more than the row does.
+ */
+import type { Statement } from '../../../agent/core/storage.ts'
+import type { StoredSubscription } from '../durability.ts'
+import { SQL } from './schema.ts'
+import { optionsOf } from './session-text.ts'
+
+export class SubscriptionRows {
+  /** By the session's rowKey, then by filter; undefined = is to be gone. */
+  readonly #changed = new Map<string, Map<string, StoredSubscription | undefined>>()
+
+  change(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): void {
+    let rows = this.#changed.get(name)
+    if (!rows) this.#changed.set(name, rows = new Map())
+    for (const filter of gone) rows.set(filter, undefined)
+    for (const one of kept) rows.set(one.filter, one)
+  }
+  /** The session's rows are all to be gone, by a statement that comes before these. */
+  forget(name: string): void { this.#changed.delete(name) }
+
+  statements(): Statement[] {
+    const statements: Statement[] = []
+    for (const [name, rows] of this.#changed) {
+      const [gone, kept]: [string[], unknown[]] = [[], []]
+      for (const [filter, one] of rows) {
+        if (one) kept.push([filter, optionsOf(one), one.subscriptionId ?? null])
+        else gone.push(filter)
+      }
+      if (gone.length > 0) statements.push({ sql: SQL.dropSubscriptions, params: [name, JSON.stringify(gone)] })
+      if (kept.length > 0) statements.push({ sql: SQL.putSubscriptions, params: [name, JSON.stringify(kept)] })
+    }
+    return statements
+  }
+}
