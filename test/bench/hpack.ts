@@ -1,6 +1,7 @@
 /**
- * Nanoseconds per field of HPACK: a typical request head that repeats, and the same with 20,000 different paths. Both decode what our encoder writes
- * and, with Huffman codes and every path indexed, what many clients write. Run: npm run bench -- hpack. One line of JSON per case.
+ * Nanoseconds per field of HPACK: a typical request head that repeats, and the same with 20,000 different paths. Blocks
+ * are those of our encoder, and such as many clients write: with Huffman codes, every path indexed. Run: npm run bench
+ * -- hpack. One line of JSON per case.
  */
 import { HpackDecoder } from '../../protocols/http/codec/hpack-decoder.ts'
 import { HpackEncoder } from '../../protocols/http/codec/hpack-encoder.ts'
@@ -13,7 +14,8 @@ const ROUNDS = 25
 const REQUEST = [
   ':method', 'GET', ':scheme', 'https', ':authority', 'things.example.com', ':path', '/api/v1/things/4711?limit=20',
   'user-agent', 'curl/8.5.0', 'accept', '*/*', 'accept-encoding', 'gzip, br', 'x-forwarded-proto', 'https',
-  'x-request-id', '4b3b7d26-6a44-4c1b-9c6e-0e8c7a1f2d11', 'traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  'x-request-id', '4b3b7d26-6a44-4c1b-9c6e-0e8c7a1f2d11',
+  'traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
 ]
 const FIELDS = REQUEST.length / 2
 const PATH = REQUEST.indexOf(':path') + 1

@@ -1,6 +1,9 @@
-/** Header blocks to fields (RFC 7541). No I/O. The work is bounded by the bytes of a block: an index costs the same whatever it refers to. */
+/**
+ * Header blocks to fields (RFC 7541). No I/O. The work is bounded by the bytes of a block: an index costs the same
+ * whatever it refers to.
+ */
 import { DynamicTable } from './hpack-dynamic-table.ts'
-import { Field, type FieldName, fieldName, STATIC_ENTRIES } from './hpack-field.ts'
+import { Field, type FieldName, fieldName, problemOf, STATIC_ENTRIES } from './hpack-field.ts'
 import { decodeHuffman, maxDecodedBytes } from './hpack-huffman.ts'
 import { LiteralCache } from './hpack-literal-cache.ts'
 import { fieldHash, isSecret, markNeverIndexed } from './hpack-sensitive.ts'
@@ -26,11 +29,11 @@ export class HpackError extends Error {
   override readonly name = 'HpackError'
 }
 
-/** RFC 7541 §5.1 wants a bound: four octets after the prefix are 28 bits, above every length and size that we permit. */
+/** RFC 7541 §5.1 wants a bound. Four octets after the prefix, 28 bits, are above every length that we permit. */
 const MAX_INTEGER_SHIFT = 28
 /**
- * Each connection begins with it (RFC 9113 §6.5.2). Who has read our settings and wants another size says so by a size update; who has not goes by
- * this one.
+ * Each connection begins with it (RFC 9113 §6.5.2). A peer that has read our settings and wants another size says so by
+ * a size update; one that has not read them yet goes by this size.
  */
 const FIRST_TABLE_BYTES = 4096
 const FIRST_DYNAMIC_INDEX = STATIC_ENTRIES.length
@@ -58,7 +61,8 @@ export class HpackDecoder {
   get table(): Pick<DynamicTable<Field>, 'at' | 'bytes' | 'count' | 'maxBytes'> { return this.#table }
 
   /**
-   * One whole header block. A list above a limit is decoded to its end, so that the table stays right, but not collected.
+   * One whole header block. A list above a limit is decoded to its end, so that the table stays right, but not
+   * collected.
    * @throws HpackError
    */
   decode(buffer: Buffer, start: number, end: number): DecodedBlock {
@@ -68,18 +72,18 @@ export class HpackDecoder {
     this.#sizeUpdates()
     const fields: string[] = []
     const { maxListBytes, maxFields } = this.#limits
-    let problem: string | undefined
+    let faulty: Field | undefined
     let listBytes = 0
     let oversized = false
     while (this.#at < end) {
       const field = this.#field()
       listBytes += field.size
-      if (problem === undefined) problem = field.problem
+      if (field.fault !== undefined && faulty === undefined) faulty = field
       if (oversized || listBytes > maxListBytes || fields.length >= 2 * maxFields) oversized = true
       else fields.push(field.name, field.value)
     }
     this.#buffer = EMPTY
-    return { fields, oversized, problem }
+    return { fields, oversized, problem: faulty && problemOf(faulty) }
   }
 
   /** RFC 7541 §4.2: at the beginning of a block only. */

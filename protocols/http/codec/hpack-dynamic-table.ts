@@ -57,7 +57,9 @@ export class DynamicTable<Entry extends { readonly size: number }> {
   #grow(): void {
     const { length } = this.#ring
     const larger = Array.from<Entry | undefined>({ length: length * 2 })
-    for (let n = this.#inserted - this.#count; n < this.#inserted; n++) larger[n & (length * 2 - 1)] = this.#ring[n & (length - 1)]
+    for (let n = this.#inserted - this.#count; n < this.#inserted; n++) {
+      larger[n & (length * 2 - 1)] = this.#ring[n & (length - 1)]
+    }
     this.#ring = larger
   }
 }

@@ -1,4 +1,4 @@
-/** Names and fields as HPACK's tables hold them. RFC 9113 §8.2 judges each once, when it is made, and not at every use. */
+/** Names and fields as HPACK's tables hold them: judged by RFC 9113 §8.2 when they are made, not at every use. */
 import { knownName, TOKEN } from '../h1-tables.ts'
 import { fieldHash, isSecretName } from './hpack-sensitive.ts'
 import { STATIC_FIELDS } from './hpack-static-table.ts'
@@ -15,10 +15,13 @@ const LF = 10
 const CR = 13
 const SPACE = 32
 
+/** What RFC 9113 §8.2 forbids whatever the message. Words are made of it for the first of a block only. */
+export type Fault = 'name' | 'control character' | 'whitespace'
+
 export class FieldName {
   /** Usual names are the very strings of our sources, so that comparing them is comparing pointers. */
   readonly text: string
-  readonly problem: string | undefined
+  readonly fault: Fault | undefined
   /** For hashes of what belongs to it. */
   readonly seed: number
   /** Values are kept nowhere but in the table of their connection. */
@@ -26,7 +29,7 @@ export class FieldName {
 
   constructor(text: string) {
     this.text = text
-    this.problem = nameProblem(text)
+    this.fault = isName(text) ? undefined : 'name'
     this.seed = fieldHash('', text)
     this.isSecret = isSecretName(text)
   }
@@ -38,15 +41,14 @@ export class Field {
   readonly value: string
   /** RFC 7541 §4.1, and what RFC 9113 §6.5.2 counts in a list of fields. */
   readonly size: number
-  /** What RFC 9113 §8.2 forbids whatever the message, in words; undefined = nothing. */
-  readonly problem: string | undefined
+  readonly fault: Fault | undefined
 
   constructor(name: FieldName, value: string) {
     this.nameOf = name
     this.name = name.text
     this.value = value
     this.size = name.text.length + value.length + ENTRY_OVERHEAD_BYTES
-    this.problem = name.problem ?? valueProblem(name.text, value)
+    this.fault = name.fault ?? valueFault(value)
   }
 }
 
@@ -68,24 +70,27 @@ function usual(text: string): string {
   return known === text ? known : text // knownName takes capital letters and some bytes of no token for the same
 }
 
+/** In words, without the value: it may be a secret. */
+export function problemOf({ name, fault }: Field): string {
+  if (fault === 'control character') return `CR, LF or NUL in the value of ${shown(name)}`
+  if (fault === 'whitespace') return `whitespace at an end of the value of ${shown(name)}`
+  return name === '' || name === ':' ? 'a field without a name' : `the field name ${shown(name)} is no lower-case token`
+}
+
 /** RFC 9113 §8.2.1: a lower-case token; §8.3: with one colon before it, for pseudo-header fields. */
-function nameProblem(name: string): string | undefined {
-  const from = name.charCodeAt(0) === COLON ? 1 : 0
-  if (name.length === from) return 'a field without a name'
-  for (let i = from; i < name.length; i++) {
-    if (!isLowerCaseToken(name.charCodeAt(i))) return `the field name ${shown(name)} is no lower-case token`
-  }
-  return undefined
+function isName(text: string): boolean {
+  const from = text.charCodeAt(0) === COLON ? 1 : 0
+  for (let i = from; i < text.length; i++) if (!isLowerCaseToken(text.charCodeAt(i))) return false
+  return text.length > from
 }
 
 function isLowerCaseToken(code: number): boolean { return TOKEN[code] === 1 && !(code >= 65 && code <= 90) }
 
 /** RFC 9113 §8.2.1. */
-function valueProblem(name: string, value: string): string | undefined {
+function valueFault(value: string): Fault | undefined {
   if (value === '') return undefined
-  if (breaksLine(value)) return `CR, LF or NUL in the value of ${shown(name)}`
-  if (!isBlank(value.charCodeAt(0)) && !isBlank(value.charCodeAt(value.length - 1))) return undefined
-  return `whitespace at an end of the value of ${shown(name)}`
+  if (breaksLine(value)) return 'control character'
+  return isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1)) ? 'whitespace' : undefined
 }
 
 function breaksLine(value: string): boolean {

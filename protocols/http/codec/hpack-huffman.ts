@@ -1,19 +1,21 @@
 /** The Huffman code of RFC 7541 appendix B, read four bits at a time. */
 
 /**
- * Bits per symbol, the last one EOS. The code is canonical (§5.2): shorter codes come first, codes of one length in the order of their symbols, so
- * that the lengths alone make it.
+ * Bits per symbol, the last one EOS. The code is canonical (§5.2): shorter codes come first, codes of one length in the
+ * order of their symbols, so that the lengths alone make it.
  */
 export const HUFFMAN_LENGTHS: readonly number[] = [
-  13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
-  6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
-  13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
-  15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5, 6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28,
-  20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23, 24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24,
-  22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
-  26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27,
-  20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
-  30,
+  13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28,
+  28, 28, 28, 28, 28, 28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
+  5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10, 13, 6, 7, 7, 7, 7, 7, 7,
+  7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
+  15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5, 6, 7, 6, 5, 5, 6, 7, 7,
+  7, 7, 7, 15, 11, 14, 13, 28, 20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23,
+  24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24, 22, 21, 20, 22, 22, 23, 23, 21,
+  23, 22, 22, 24, 21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
+  26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21, 26, 27, 27, 26, 27, 24,
+  21, 21, 26, 26, 28, 27, 27, 27, 20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23,
+  26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26, 30,
 ]
 const EOS = 256
 /** RFC 7541 §5.2: padding of more than 7 bits is an error. */
@@ -27,19 +29,22 @@ const nodes: Node[] = []
 const root = node()
 growTree()
 
-// A transition: bit 0 = error, bit 1 = a symbol is complete, bits 2 to 9 = this symbol, from bit 10 on = the next state. Four bits complete at
-// most one symbol, as the shortest code has five.
+// A transition: bit 0 = error, bit 1 = a symbol is complete, bits 2 to 9 = this symbol, the rest = the next state. Four
+// bits complete at most one symbol, as the shortest code has five.
 const ERROR = 1
 const EMITS = 2
 /** By state and nibble. */
-const TRANSITIONS = Int32Array.from(nodes.flatMap((from) => Array.from({ length: 16 }, (_, bits) => transition(from, bits))))
-/** States in which a string may end: what was read of the next symbol is a prefix of EOS, all ones, and short enough. */
+const TRANSITIONS = Int32Array.from(
+  nodes.flatMap((from) => Array.from({ length: 16 }, (_, bits) => transition(from, bits))),
+)
+/** States in which a string may end: what was read of the next symbol is a prefix of EOS, all ones, short enough. */
 const MAY_END = new Uint8Array(nodes.length)
 markEnds()
 
 /**
  * @param out has room for `maxDecodedBytes(end - start)`
- * @returns the number of bytes written; -1 for what RFC 7541 §5.2 calls a decoding error: EOS, too long a padding, or one that is not all ones
+ * @returns the number of bytes written; -1 for what RFC 7541 §5.2 calls a decoding error: EOS, too long a padding, or
+ * one that is not all ones
  */
 export function decodeHuffman(bytes: Uint8Array, start: number, end: number, out: Uint8Array): number {
   let state = 0
@@ -66,7 +71,8 @@ function node(): Node {
 }
 
 function growTree(): void {
-  const symbols = HUFFMAN_LENGTHS.map((bits, symbol) => ({ bits, symbol })).sort((a, b) => a.bits - b.bits || a.symbol - b.symbol)
+  const symbols = HUFFMAN_LENGTHS.map((bits, symbol) => ({ bits, symbol }))
+    .sort((a, b) => a.bits - b.bits || a.symbol - b.symbol)
   let code = 0
   let length = symbols[0]!.bits
   for (const { bits, symbol } of symbols) {

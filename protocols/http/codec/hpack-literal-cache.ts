@@ -1,12 +1,18 @@
 /**
- * What was decoded from the same bytes before. Most literals repeat: on each new connection, and where a peer does not index. One cache serves the
- * process, direct-mapped and bounded; no literal with a secret goes through it, as the time a look-up takes tells whether it was seen.
+ * What was decoded from the same bytes before. Most literals repeat: on each new connection, and where a peer does not
+ * index. One cache serves the process, direct-mapped and bounded. No literal with a secret goes through it, as the time
+ * that a look-up takes tells whether somebody else has sent the same.
  */
 
 /** Encoded, length included. */
 const MAX_LITERAL_BYTES = 128
 
-type Kept<Decoded> = { readonly hash: number; readonly owner: object; readonly bytes: Uint8Array; readonly decoded: Decoded }
+type Kept<Decoded> = {
+  readonly hash: number
+  readonly owner: object
+  readonly bytes: Uint8Array
+  readonly decoded: Decoded
+}
 
 export class LiteralCache<Decoded> {
   readonly #slots: (Kept<Decoded> | undefined)[]
@@ -31,7 +37,8 @@ export class LiteralCache<Decoded> {
   /** @param owner what the meaning depends on beyond the bytes */
   find(hash: number, owner: object, bytes: Uint8Array, start: number): Decoded | undefined {
     const kept = this.#slots[hash & (this.#slots.length - 1)]
-    return kept !== undefined && kept.hash === hash && kept.owner === owner && isAt(kept.bytes, bytes, start) ? kept.decoded : undefined
+    if (kept === undefined || kept.hash !== hash || kept.owner !== owner) return undefined
+    return isAt(kept.bytes, bytes, start) ? kept.decoded : undefined
   }
 
   /** Whether to keep it. */

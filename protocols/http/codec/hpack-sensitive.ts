@@ -1,21 +1,24 @@
 /**
- * Which fields leave as never-indexed literals (RFC 7541 §7.1.3). Who may put fields of his own beside somebody else's secret on one connection,
- * and sees how long the blocks are, can guess at what stands in the table; what never enters a table cannot be guessed so.
+ * Which fields leave as never-indexed literals (RFC 7541 §7.1.3). An attacker who can put fields beside a secret on one
+ * connection, and sees how long the blocks are, can guess at what stands in the table. What never enters a table cannot
+ * be guessed so.
  */
 
-/** Short or guessed piecemeal: no table ever holds them. */
+/** No table ever holds them: a password may be short enough to be guessed. */
 const SECRET = new Set(['authorization', 'proxy-authorization', 'set-cookie'])
 /**
- * A cookie this long may be indexed, as nghttp2 does: a table gives away whole values only (§7.1), and nobody guesses a session of 20 bytes as a
- * whole. Browsers repeat their cookies in each request, so that leaving them out of the table costs much.
+ * A cookie this long may be indexed, as nghttp2 does: a table gives away whole values only (§7.1.1), and nobody guesses
+ * a session of 20 bytes as a whole. Browsers repeat their cookies in each request; to leave them out would cost much.
  */
 const MIN_INDEXED_COOKIE_BYTES = 20
 
 /**
- * Hashes of fields that came as never-indexed and have to leave so. Flat arrays of fields cannot carry the mark along, and keeping the values
- * would keep secrets. One table serves the process: its size is fixed, the newest of a slot counts. A hash that two fields share, or a peer who
- * marks what others send openly, costs those who send exactly this field its compression, nothing else. A peer who wants a mark forgotten
- * has to fill the table between the arrival of a request and its leaving, and gets a literal without indexing.
+ * Hashes of fields that came as never-indexed and have to leave so (§6.2.3). Lists of fields do not carry the mark, and
+ * keeping the values would be keeping secrets. One table serves the process. Its size is fixed; the newest of a slot
+ * counts. A peer that marks what others send openly takes the compression from exactly these fields, and so does a hash
+ * that two fields share; nothing else comes of it. A peer that wants a mark forgotten has to fill the table between the
+ * arrival of a field and its leaving. The field then leaves as a literal without indexing; it enters a table only when
+ * the same happens twice on one connection.
  */
 const MARKS = new Int32Array(8192)
 /** Of long values, so many characters at each end are hashed. */
@@ -30,8 +33,9 @@ export function isSecret(name: string, value: string): boolean {
 
 /** Never 0. */
 export function fieldHash(name: string, value: string): number {
-  let hash = Math.imul(name.length * 31 + name.charCodeAt(name.length >> 1), 0x9e3779b1) ^ value.length
   const { length } = value
+  const ofName = (name.length << 16) | (name.charCodeAt(name.length >> 1) << 8) | name.charCodeAt(name.length - 1)
+  let hash = Math.imul(ofName, 0x9e3779b1) ^ length
   const head = length <= 2 * HASHED_CHARACTERS ? length : HASHED_CHARACTERS
   for (let i = 0; i < head; i++) hash = Math.imul(hash ^ value.charCodeAt(i), 0x01000193)
   if (head < length) {

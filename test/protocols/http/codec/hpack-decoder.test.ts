@@ -13,42 +13,44 @@ function decode(decoder: HpackDecoder, ...parts: readonly Buffer[]): DecodedBloc
 const decodeOnce = (...parts: readonly Buffer[]): DecodedBlock => decode(new HpackDecoder(LIMITS), ...parts)
 const bytes = (...octets: readonly number[]): Buffer => Buffer.from(octets)
 /** Octets of a Huffman string as they stand, however wrong. */
-const coded = (...octets: readonly number[]): Buffer => Buffer.concat([integer(0x80, 7, octets.length), bytes(...octets)])
+function coded(...octets: readonly number[]): Buffer {
+  return Buffer.concat([integer(0x80, 7, octets.length), bytes(...octets)])
+}
 
-const ERRORS: readonly { readonly what: string; readonly block: Buffer; readonly says: RegExp }[] = [
-  { what: 'index 0', block: indexed(0), says: /no table has an entry 0/ },
-  { what: 'an index behind the static table', block: indexed(62), says: /no table has an entry 62/ },
-  { what: 'an index behind the dynamic table', block: Buffer.concat([literal('indexing', 1, plain('a')), indexed(63)]), says: /entry 63/ },
-  { what: 'a large index', block: indexed(1_000_000), says: /entry 1000000/ },
-  { what: 'a name at an index that nothing has', block: literal('without', 62, plain('a')), says: /entry 62/ },
-  { what: 'a never-indexed name at an index that nothing has', block: literal('never', 70, plain('a')), says: /entry 70/ },
-  { what: 'an integer that goes on after its octets', block: bytes(0xff, 0x80, 0x80, 0x80, 0x80, 0x00), says: /too many octets/ },
-  { what: 'an integer of zeros without end', block: bytes(0xff, ...Array.from({ length: 1000 }, () => 0x80)), says: /too many octets/ },
-  { what: 'an integer above 32 bits', block: bytes(0xff, 0xff, 0xff, 0xff, 0xff, 0x1f), says: /too many octets/ },
-  { what: 'an integer above 53 bits', block: bytes(0x0f, ...Array.from({ length: 9 }, () => 0xff), 0x01), says: /too many octets/ },
-  { what: 'a cut index', block: bytes(0xff), says: /ends within/ },
-  { what: 'a cut index that had begun', block: bytes(0xff, 0x80), says: /ends within/ },
-  { what: 'a literal that ends after its first octet', block: bytes(0x40), says: /ends within/ },
-  { what: 'a literal without value', block: Buffer.concat([bytes(0x40), plain('a')]), says: /ends within/ },
-  { what: 'an indexed name without value', block: bytes(0x41), says: /ends within/ },
-  { what: 'a string beyond its block', block: literal('without', 1, bytes(0x02, 0x61)), says: /beyond its block/ },
-  { what: 'a name beyond its block', block: bytes(0x00, 0x05, 0x61), says: /beyond its block/ },
-  { what: 'a string of 256 MiB', block: literal('without', 1, bytes(0x7f, 0xff, 0xff, 0xff, 0x7f)), says: /beyond its block/ },
-  { what: 'EOS as a symbol', block: literal('without', 1, huffmanOf([EOS])), says: /no Huffman code/ },
-  { what: 'EOS between symbols', block: literal('without', 1, huffmanOf([97, EOS, 97])), says: /no Huffman code/ },
-  { what: 'EOS in a name', block: literal('without', huffmanOf([97, EOS]), plain('a')), says: /no Huffman code/ },
-  { what: 'eight bits of padding', block: literal('without', 1, coded(0xff)), says: /no Huffman code/ },
-  { what: 'padding of 11 bits', block: literal('without', 1, huffmanOf([97], '1'.repeat(11))), says: /no Huffman code/ },
-  { what: 'padding of zeros', block: literal('without', 1, huffmanOf([97], '000')), says: /no Huffman code/ },
-  { what: 'padding with a zero at its end', block: literal('without', 1, huffmanOf([97], '110')), says: /no Huffman code/ },
-  { what: 'a cut code of 30 bits', block: literal('without', 1, coded(0xff, 0xff, 0xff)), says: /no Huffman code/ },
-  { what: 'a table size above ours', block: sizeUpdate(4097), says: /above the limit/ },
-  { what: 'a huge table size', block: sizeUpdate(2 ** 31), says: /too many octets/ },
-  { what: 'a size update behind an indexed field', block: Buffer.concat([indexed(2), sizeUpdate(0)]), says: /behind a field/ },
-  { what: 'a size update behind a literal', block: Buffer.concat([literal('never', 1, plain('a')), sizeUpdate(100)]), says: /behind a field/ },
-  { what: 'an entry that a size update has evicted', block: Buffer.concat([sizeUpdate(0), indexed(62)]), says: /entry 62/ },
+const ERRORS: readonly (readonly [what: string, block: Buffer, says: RegExp])[] = [
+  ['index 0', indexed(0), /no table has an entry 0/],
+  ['an index behind the static table', indexed(62), /no table has an entry 62/],
+  ['an index behind the dynamic table', Buffer.concat([literal('indexing', 1, plain('a')), indexed(63)]), /entry 63/],
+  ['a large index', indexed(1_000_000), /entry 1000000/],
+  ['a name at an index that nothing has', literal('without', 62, plain('a')), /entry 62/],
+  ['a never-indexed name at an index that nothing has', literal('never', 70, plain('a')), /entry 70/],
+  ['an integer that goes on after its octets', bytes(0xff, 0x80, 0x80, 0x80, 0x80, 0x00), /too many octets/],
+  ['an integer of zeros without end', bytes(0xff, ...Array.from({ length: 1000 }, () => 0x80)), /too many octets/],
+  ['an integer above 32 bits', bytes(0xff, 0xff, 0xff, 0xff, 0xff, 0x1f), /too many octets/],
+  ['an integer above 53 bits', bytes(0x0f, ...Array.from({ length: 9 }, () => 0xff), 0x01), /too many octets/],
+  ['a cut index', bytes(0xff), /ends within/],
+  ['a cut index that had begun', bytes(0xff, 0x80), /ends within/],
+  ['a literal that ends after its first octet', bytes(0x40), /ends within/],
+  ['a literal without value', Buffer.concat([bytes(0x40), plain('a')]), /ends within/],
+  ['an indexed name without value', bytes(0x41), /ends within/],
+  ['a string beyond its block', literal('without', 1, bytes(0x02, 0x61)), /beyond its block/],
+  ['a name beyond its block', bytes(0x00, 0x05, 0x61), /beyond its block/],
+  ['a string of 256 MiB', literal('without', 1, bytes(0x7f, 0xff, 0xff, 0xff, 0x7f)), /beyond its block/],
+  ['EOS as a symbol', literal('without', 1, huffmanOf([EOS])), /no Huffman code/],
+  ['EOS between symbols', literal('without', 1, huffmanOf([97, EOS, 97])), /no Huffman code/],
+  ['EOS in a name', literal('without', huffmanOf([97, EOS]), plain('a')), /no Huffman code/],
+  ['eight bits of padding', literal('without', 1, coded(0xff)), /no Huffman code/],
+  ['padding of 11 bits', literal('without', 1, huffmanOf([97], '1'.repeat(11))), /no Huffman code/],
+  ['padding of zeros', literal('without', 1, huffmanOf([97], '000')), /no Huffman code/],
+  ['padding with a zero at its end', literal('without', 1, huffmanOf([97], '110')), /no Huffman code/],
+  ['a cut code of 30 bits', literal('without', 1, coded(0xff, 0xff, 0xff)), /no Huffman code/],
+  ['a table size above ours', sizeUpdate(4097), /above the limit/],
+  ['a huge table size', sizeUpdate(2 ** 31), /too many octets/],
+  ['a size update behind an indexed field', Buffer.concat([indexed(2), sizeUpdate(0)]), /behind a field/],
+  ['a size update behind a literal', Buffer.concat([literal('never', 1, plain('')), sizeUpdate(10)]), /behind a field/],
+  ['an entry that a size update has evicted', Buffer.concat([sizeUpdate(0), indexed(62)]), /entry 62/],
 ]
-for (const { what, block, says } of ERRORS) {
+for (const [what, block, says] of ERRORS) {
   test(`decoding error: ${what}`, () => {
     const isThis = (err: unknown): boolean => err instanceof HpackError && says.test(err.message)
     assert.throws(() => decodeOnce(block), isThis)
@@ -134,7 +136,8 @@ for (const { what, limits, count } of [
 
 test('nothing is collected behind the first field that did not fit', () => {
   const decoder = new HpackDecoder({ ...LIMITS, maxListBytes: 200 })
-  const { fields } = decode(decoder, literal('without', 1, plain('a')), literal('without', 1, plain('b'.repeat(300))), indexed(2))
+  const tooLong = literal('without', 1, plain('b'.repeat(300)))
+  const { fields } = decode(decoder, literal('without', 1, plain('a')), tooLong, indexed(2))
   assert.deepEqual(fields, [':authority', 'a'])
 })
 
@@ -149,36 +152,36 @@ test('a bomb (one entry of 4 kB, referred to by each octet) costs no more than i
   assert.ok(process.memoryUsage().heapUsed - before < 4_000_000, 'the values are one string')
 })
 
-const PROBLEMS: readonly { readonly what: string; readonly name: string; readonly value: string; readonly says: RegExp | undefined }[] = [
-  { what: 'an empty name', name: '', value: 'a', says: /without a name/ },
-  { what: 'a colon alone', name: ':', value: 'a', says: /without a name/ },
-  { what: 'a capital letter', name: 'Host', value: 'a', says: /"Host" is no lower-case token/ },
-  { what: 'a capital letter at the end', name: 'hosT', value: 'a', says: /"hosT"/ },
-  { what: 'a capital letter in a pseudo-header field', name: ':Path', value: 'a', says: /":Path"/ },
-  { what: 'a second colon', name: '::path', value: 'a', says: /"::path"/ },
-  { what: 'a colon within', name: 'a:b', value: 'a', says: /"a:b"/ },
-  { what: 'a space in a name', name: 'a b', value: 'a', says: /"a\\x20b"/ },
-  { what: 'LF in a name', name: 'a\nb', value: 'a', says: /"a\\x0ab"/ },
-  { what: 'bytes that a search for usual names takes for "host"', name: 'HOST', value: 'a', says: /"HOST"/ },
-  { what: 'bytes that a search for usual names takes for "x-real-ip"', name: 'x\rreal\rip', value: 'a', says: /"x\\x0dreal\\x0dip"/ },
-  { what: 'a byte above ASCII in a name', name: 'caf\xe9', value: 'a', says: /"caf\\xe9"/ },
-  { what: 'a long name', name: 'A'.repeat(3000), value: 'a', says: /^.{20,200}$/ },
-  { what: 'LF in a value', name: 'x-a', value: 'a\nb', says: /CR, LF or NUL in the value of "x-a"/ },
-  { what: 'CR in a value', name: 'x-a', value: 'a\rb', says: /CR, LF or NUL/ },
-  { what: 'NUL in a value', name: ':path', value: '/\0', says: /value of ":path"/ },
-  { what: 'LF at the end of a long value', name: 'x-a', value: `${'a'.repeat(500)}\n`, says: /CR, LF or NUL/ },
-  { what: 'NUL at the beginning of a long value', name: 'x-a', value: `\0${'a'.repeat(500)}`, says: /CR, LF or NUL/ },
-  { what: 'CR in a long value', name: 'x-a', value: `${'a'.repeat(500)}\r${'a'.repeat(50)}`, says: /CR, LF or NUL/ },
-  { what: 'a space before a value', name: 'x-a', value: ' a', says: /whitespace at an end of the value of "x-a"/ },
-  { what: 'a tab behind a value', name: 'x-a', value: 'a\t', says: /whitespace/ },
-  { what: 'a value that is a space', name: 'x-a', value: ' ', says: /whitespace/ },
-  { what: 'nothing: an empty value', name: 'x-a', value: '', says: undefined },
-  { what: 'nothing: whitespace within a value', name: 'x-a', value: 'a \t b', says: undefined },
-  { what: 'nothing: bytes above ASCII in a value', name: 'x-a', value: '\x80\xff', says: undefined },
-  { what: 'nothing: every character of a token', name: "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", value: 'a', says: undefined },
-  { what: 'nothing: a pseudo-header field that nobody knows', name: ':x', value: 'a', says: undefined },
+const PROBLEMS: readonly (readonly [what: string, name: string, value: string, says: RegExp | undefined])[] = [
+  ['an empty name', '', 'a', /without a name/],
+  ['a colon alone', ':', 'a', /without a name/],
+  ['a capital letter', 'Host', 'a', /"Host" is no lower-case token/],
+  ['a capital letter at the end', 'hosT', 'a', /"hosT"/],
+  ['a capital letter in a pseudo-header field', ':Path', 'a', /":Path"/],
+  ['a second colon', '::path', 'a', /"::path"/],
+  ['a colon within', 'a:b', 'a', /"a:b"/],
+  ['a space in a name', 'a b', 'a', /"a\\x20b"/],
+  ['LF in a name', 'a\nb', 'a', /"a\\x0ab"/],
+  ['bytes that a search for usual names takes for "host"', 'HOST', 'a', /"HOST"/],
+  ['bytes that a search for usual names takes for "x-real-ip"', 'x\rreal\rip', 'a', /"x\\x0dreal\\x0dip"/],
+  ['a byte above ASCII in a name', 'caf\xe9', 'a', /"caf\\xe9"/],
+  ['a long name', 'A'.repeat(3000), 'a', /^.{20,200}$/],
+  ['LF in a value', 'x-a', 'a\nb', /CR, LF or NUL in the value of "x-a"/],
+  ['CR in a value', 'x-a', 'a\rb', /CR, LF or NUL/],
+  ['NUL in a value', ':path', '/\0', /value of ":path"/],
+  ['LF at the end of a long value', 'x-a', `${'a'.repeat(500)}\n`, /CR, LF or NUL/],
+  ['NUL at the beginning of a long value', 'x-a', `\0${'a'.repeat(500)}`, /CR, LF or NUL/],
+  ['CR in a long value', 'x-a', `${'a'.repeat(500)}\r${'a'.repeat(50)}`, /CR, LF or NUL/],
+  ['a space before a value', 'x-a', ' a', /whitespace at an end of the value of "x-a"/],
+  ['a tab behind a value', 'x-a', 'a\t', /whitespace/],
+  ['a value that is a space', 'x-a', ' ', /whitespace/],
+  ['nothing: an empty value', 'x-a', '', undefined],
+  ['nothing: whitespace within a value', 'x-a', 'a \t b', undefined],
+  ['nothing: bytes above ASCII in a value', 'x-a', '\x80\xff', undefined],
+  ['nothing: every character of a token', "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", 'a', undefined],
+  ['nothing: a pseudo-header field that nobody knows', ':x', 'a', undefined],
 ]
-for (const { what, name, value, says } of PROBLEMS) {
+for (const [what, name, value, says] of PROBLEMS) {
   test(`problem: ${what}`, () => {
     for (const text of [plain, huffman]) {
       for (const kind of ['without', 'indexing', 'never'] as const) {
@@ -205,13 +208,16 @@ test('of several problems the first is told', () => {
 
 test('the same octets mean another field under another name', () => {
   for (let i = 0; i < 4; i++) {
-    const { fields } = decodeOnce(...['x-a', 'x-b', 'x-a'].map((name) => literal('without', plain(name), huffman('the same'))))
+    const parts = ['x-a', 'x-b', 'x-a'].map((name) => literal('without', plain(name), huffman('the same')))
+    const { fields } = decodeOnce(...parts)
     assert.deepEqual(fields, ['x-a', 'the same', 'x-b', 'the same', 'x-a', 'the same'])
   }
 })
 
 test('literals that a cache holds are told from longer, shorter and different ones', () => {
-  const texts = ['', 'a', 'aa', 'ab', 'a\0', ...Array.from({ length: 300 }, (_, i) => 'z'.repeat(i)), ...Array.from({ length: 3000 }, (_, i) => `/${i}`)]
+  const texts = ['', 'a', 'aa', 'ab', 'a\0']
+  for (let i = 0; i < 300; i++) texts.push('z'.repeat(i))
+  for (let i = 0; i < 3000; i++) texts.push(`/${i}`)
   for (let round = 0; round < 3; round++) {
     for (const text of texts) {
       assert.deepEqual(decodeOnce(literal('without', plain(`n${text}`), plain(text))).fields, [`n${text}`, text])

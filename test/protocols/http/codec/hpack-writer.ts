@@ -1,4 +1,4 @@
-/** Header blocks byte by byte, as no peer of ours need write them: every representation of RFC 7541 §6, with and without Huffman codes. */
+/** Header blocks byte by byte: every representation of RFC 7541 §6, with and without Huffman codes, right or wrong. */
 import { HUFFMAN_LENGTHS } from '../../../../protocols/http/codec/hpack-huffman.ts'
 
 export const EOS = 256
@@ -36,7 +36,8 @@ export const sizeUpdate = (bytes: number): Buffer => integer(0x20, 5, bytes)
 /** @param name an index, or an encoded string */
 export function literal(kind: Kind, name: number | Buffer, value: Buffer): Buffer {
   const [first, bits] = KINDS[kind]
-  return typeof name === 'number' ? Buffer.concat([integer(first, bits, name), value]) : Buffer.concat([Buffer.from([first]), name, value])
+  if (typeof name === 'number') return Buffer.concat([integer(first, bits, name), value])
+  return Buffer.concat([Buffer.from([first]), name, value])
 }
 
 /** As a client does that indexes and Huffman-codes all it sends; its table has room for 4096 bytes. */
@@ -65,7 +66,8 @@ function codes(): string[] {
   const found: string[] = []
   let code = 0
   let length = 0
-  const order = HUFFMAN_LENGTHS.map((bits, symbol) => ({ bits, symbol })).sort((a, b) => a.bits - b.bits || a.symbol - b.symbol)
+  const order = HUFFMAN_LENGTHS.map((bits, symbol) => ({ bits, symbol }))
+    .sort((a, b) => a.bits - b.bits || a.symbol - b.symbol)
   for (const { bits, symbol } of order) {
     code *= 2 ** (bits - length)
     length = bits
