@@ -19,6 +19,8 @@ import { Http2Stream, tellHead, tellInformational, tellPause, type StreamSession
 const HEADER_TABLE_BYTES = 4096
 /** An encoded block may be longer than the list: Huffman codes have up to 30 bits. */
 const BLOCK_SLACK_BYTES = 16 * 1024
+/** Of an encoded block that is read at least, so that a list which is too long is refused by itself, and not with its connection. */
+const MIN_BLOCK_BYTES = 128 * 1024
 /** Streams that we have reset, whose frames may still be on their way; about older ones nothing is known. */
 const MAX_REMEMBERED_RESETS = 1024
 /** Answers to SETTINGS and PING that the peer does not read. */
@@ -60,7 +62,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     this.#owner = owner
     this.#isServer = o.role === 'server'
     this.#decoder = new HpackDecoder({ maxTableBytes: HEADER_TABLE_BYTES, maxListBytes: o.maxHeaderListBytes, maxFields: o.maxHeaderCount })
-    this.#reader = new FrameReader(this, { expectPreface: this.#isServer, maxBlockBytes: 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES })
+    this.#reader = new FrameReader(this, { expectPreface: this.#isServer, maxBlockBytes: Math.max(MIN_BLOCK_BYTES, 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES) })
     this.#output = new FrameOutput(o.socket, () => this.#sender.fill())
     this.#sender = new Sender(this.#output, this)
     this.#window = new ReceiveWindow(Math.max(o.connectionWindowBytes, DEFAULT_WINDOW_BYTES))
@@ -85,6 +87,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     socket.once('close', guarded('http2', broken, () => { this.#end(undefined) }))
   }
 
+  /** Made, and not taken by the socket. */
+  get unsentBytes(): number { return this.#output.unsentBytes }
   get sentDataFrames(): number { return this.#sender.dataFrames }
   /** Streams whose owners are still told something. */
   get streamCount(): number { return this.#streams.size + this.#unnumbered.size }
@@ -208,6 +212,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   /** The peer broke the connection; a defect of our own goes to the guard. */
   #fail(thrown: unknown): void {
     if (!(thrown instanceof Http2ConnectionError)) throw thrown
+    if (thrown.code === ErrorCode.ENHANCE_YOUR_CALM) this.#owner.onCostlyFrame('continuations')
     this.destroy(thrown.code, new MeshError('MESH_MALFORMED_INPUT', `the HTTP/2 connection broke: ${thrown.message}`))
   }
 
@@ -335,8 +340,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     if (this.#isIdle(streamId)) throw broken('RST_STREAM of a stream that was never opened')
     const stream = this.#streams.get(streamId)
     if (stream === undefined) return
-    if (!stream.remoteEnded || !stream.hasUnread) { this.#remove(stream, code, undefined); return }
-    // All of the message is here, and its owner has not read it yet.
+    if (this.#isServer || !stream.remoteEnded || !stream.hasUnread) { this.#remove(stream, code, undefined); return }
+    // All of the answer is here, and its owner has not read it yet (RFC 9113 §8.1).
     stream.dropOutgoing()
     this.#sender.delete(stream)
     stream.pendingCode = code

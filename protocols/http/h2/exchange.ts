@@ -1,0 +1,261 @@
+/** One HTTP/2 stream of a client as an exchange's Downstream. */
+import type { Duplex } from 'node:stream'
+import type { Timer } from '../../../agent/core/clock.ts'
+import { MeshError, toMeshError } from '../../../agent/core/errors.ts'
+import type { Cluster } from '../../../agent/model/cluster.ts'
+import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
+import { READ_AHEAD_BYTES, type Hold, type Holder } from '../../waiting.ts'
+import type { HttpClient } from '../client.ts'
+import { ErrorCode } from '../codec/h2-frames.ts'
+import type { Deadline } from '../deadlines.ts'
+import { Exchange } from '../exchange.ts'
+import { takenTrailers } from '../field-table.ts'
+import { isBodiless, isInformational } from '../framing.ts'
+import type { HeadLimits } from '../h1-head.ts'
+import { informationalFields, responseFields, trailerFields } from '../h2-out.ts'
+import { checkFieldList } from '../head-limits.ts'
+import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
+import type { HttpRuntime } from '../runtime.ts'
+import type { StreamOwner } from './events.ts'
+import type { Http2Stream } from './stream.ts'
+import { TunnelStream } from './tunnel-stream.ts'
+
+/** What all streams of a connection share. */
+export interface ServerConnection {
+  readonly rt: HttpRuntime
+  readonly client: HttpClient
+  readonly limits: HeadLimits
+  /** Under way. */
+  readonly streams: number
+  /** What all of them have waiting for the client. */
+  waitingBytes: number
+  /** Something of a stream is on its way to the socket. */
+  written(): void
+  exchangeOver(exchange: H2Exchange): void
+}
+
+const LINGER_MS = 1000
+/** A reset within so much is premature (Envoy's premature_reset_min_stream_lifetime_seconds). */
+const PREMATURE_MS = 1000
+/** Less of one stream is not counted against the memory budget. */
+const COUNTED_BYTES = 4 * 1024
+/** Bytes of one stream that may be on their way before the application has read them (Envoy's hardened value for edges). */
+export const STREAM_WINDOW_BYTES = 64 * 1024
+export const CONNECTION_WINDOW_BYTES = 1024 * 1024
+
+export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
+  dueMs = Infinity
+  readonly #connection: ServerConnection
+  readonly #stream: Http2Stream
+  readonly #exchange: Exchange
+  #begunMs = -1
+  #requestDone = false
+  #idleMs: number
+  /** Of the whole request (request_timeout). */
+  #requestDueMs: number
+  #over = false
+  /** For the client, and of its request while that is not read on. */
+  #hold: Hold | undefined
+  #outBytes = 0
+  #unreadBytes = 0
+  #aheadBytes = 0
+  /** The exchange waits until what is here has left. */
+  #tells = false
+  #linger: Timer | undefined
+
+  /** By the client, soon and before its answer: of one the answer was not wanted; many are an attack. */
+  wasReset = false
+
+  /** The stream is paused until `begin`. */
+  constructor(connection: ServerConnection, stream: Http2Stream, request: RequestHead, http: HttpConnectionManager) {
+    const { rt } = connection
+    this.#connection = connection
+    this.#stream = stream
+    this.#idleMs = http.streamIdleMs ?? rt.ctx.limits.idleMs
+    this.#requestDueMs = http.requestTimeoutMs === undefined ? Infinity : rt.ctx.clock.monotonicMs() + http.requestTimeoutMs
+    this.#exchange = new Exchange(rt, connection.client, http, request, this)
+    stream.owner = this
+    stream.pause()
+  }
+
+  /** The stream is over: there is nobody to serve any more. */
+  get isGone(): boolean { return this.#stream.isClosed }
+
+  begin(): void {
+    const { rt } = this.#connection
+    const stream = this.#stream
+    rt.deadlines.add(this)
+    this.#begunMs = rt.ctx.clock.monotonicMs()
+    // The head was the whole request.
+    const isWhole = stream.remoteEnded && !stream.hasUnread
+    this.#touch()
+    this.#exchange.start()
+    // A tunnel reads it once it is open; until then flow control holds what the client sends ahead, the end of its side among it.
+    if (this.#exchange.request.method === 'CONNECT') return
+    if (isWhole) this.#end(undefined)
+    stream.resume()
+  }
+  /** A defect in one of the callbacks: `onStreamClose` tells the exchange. */
+  broken(): void { this.#stream.reset(ErrorCode.INTERNAL_ERROR) }
+  /** Whatever is under way ends. */
+  gone(why: MeshError): void {
+    if (this.#over) return
+    try { this.#exchange.abort(why) } finally { this.#close() }
+  }
+
+  onDue(): void {
+    this.#connection.rt.metrics.limits.idleMs.value++
+    // All of the answer is here, and the client does not take it (Envoy's stream_flush_timeout).
+    if (this.#over) { this.#stream.reset(ErrorCode.INTERNAL_ERROR); return }
+    this.#exchange.abort(this.#requestDone ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`) : new MeshError('MESH_REQUEST_TIMEOUT', 'the request\'s body did not come in time'))
+  }
+
+  #touch(): void {
+    const { deadlines, ctx } = this.#connection.rt
+    if (!this.#over) deadlines.arm(this, Math.min(ctx.clock.monotonicMs() + this.#idleMs, this.#requestDueMs))
+  }
+
+  /* StreamOwner. */
+
+  onInformational(): void { /* only of answers */ }
+  onHead(): void { /* only of answers */ }
+  onData(chunk: Buffer): void {
+    this.#connection.rt.waiting.received(chunk.length)
+    this.#touch()
+    this.#exchange.requestData(chunk)
+  }
+  onEnd(trailers: string[] | undefined, oversized: boolean): void {
+    if (trailers === undefined) { this.#end(undefined); return }
+    try {
+      if (oversized) throw new MeshError('MESH_HEADERS_TOO_LARGE', 'the trailers are longer than permitted')
+      checkFieldList(trailers, this.#connection.limits)
+    } catch (thrown) { this.#exchange.abort(toMeshError(thrown)); return }
+    this.#end(takenTrailers(trailers))
+  }
+  onPause(): void { /* each chunk goes on as it comes */ }
+  onWritten(): void {
+    const { queuedBytes } = this.#stream
+    this.#count(queuedBytes)
+    this.#connection.written()
+    if (this.#over) this.#armFlush()
+    else if (this.#tells && queuedBytes === 0) this.#drained()
+  }
+  onStreamClose(code: number, problem: string | undefined): void {
+    const { rt } = this.#connection
+    this.#linger?.cancel()
+    this.#unreadBytes = 0
+    this.#count(0)
+    this.#hold?.set(0)
+    rt.deadlines.delete(this)
+    if (this.#over || this.#begunMs < 0) return
+    if (problem !== undefined) {
+      rt.metrics.refusedMessages.value++
+      this.gone(new MeshError('MESH_MALFORMED_INPUT', problem))
+      return
+    }
+    if (code > 0) this.#noteReset()
+    this.gone(new MeshError('MESH_CLIENT_GONE', code > 0 ? `the client gave the stream up (error code ${code})` : 'the client gave the stream up'))
+  }
+  #noteReset(): void { this.wasReset = this.#connection.rt.ctx.clock.monotonicMs() - this.#begunMs < PREMATURE_MS }
+
+  #end(trailers: readonly string[] | undefined): void {
+    if (this.#requestDone) return
+    this.#requestDone = true
+    this.#requestDueMs = Infinity
+    this.#touch()
+    this.#exchange.requestEnd(trailers)
+  }
+
+  /* Downstream. */
+
+  sendContinue(): void { this.#stream.sendInformational(informationalFields(100, [])) }
+  sendInformational(head: ResponseHead): void { if (isInformational(head.status)) this.#stream.sendInformational(informationalFields(head.status, head.headers)) }
+  sendHead(head: ResponseHead, end: boolean): void {
+    // What follows all the same is left out.
+    this.#stream.sendHead(responseFields(head), end || isBodiless(head.status, this.#exchange.request.method))
+  }
+  sendData(chunk: Buffer): void {
+    const stream = this.#stream
+    if (stream.isClosed || stream.isEnded) return
+    stream.sendData(chunk)
+    this.#connection.client.conn.sentBytes += chunk.length
+    const { queuedBytes } = stream
+    if (queuedBytes >= COUNTED_BYTES) this.#count(queuedBytes)
+  }
+  sendEnd(trailers: readonly string[] | undefined): void { this.#stream.sendEnd(trailerFields(trailers)) }
+  flush(): boolean {
+    this.#touch()
+    // Together its streams have what one connection may have: of each no more than the piece that is here.
+    const isFull = this.#stream.mustWait || (this.#outBytes > 0 && this.#connection.waitingBytes >= this.#connection.rt.ctx.limits.maxBufferBytes)
+    if (!isFull) return true
+    this.#tells = true
+    this.#aheadBytes = READ_AHEAD_BYTES
+    this.#recount()
+    return false
+  }
+  pauseRequest(): void {
+    this.#stream.pause()
+    // As much may still come as the windows permit.
+    this.#unreadBytes = Math.min(STREAM_WINDOW_BYTES, Math.ceil(CONNECTION_WINDOW_BYTES / Math.max(1, this.#connection.streams)))
+    this.#recount()
+  }
+  resumeRequest(): void {
+    if (this.#unreadBytes > 0) { this.#unreadBytes = 0; this.#recount() }
+    this.#stream.resume()
+  }
+  setIdleMs(ms: number): void { this.#idleMs = ms; this.#touch() }
+  takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
+    const stream = this.#stream
+    stream.sendHead(responseFields(head), false)
+    this.#connection.rt.deadlines.delete(this)
+    return { stream: new TunnelStream(stream, stream.remoteEnded && !stream.hasUnread, () => { this.#noteReset() }), rest: undefined }
+  }
+  finished(error: MeshError | undefined): void {
+    const stream = this.#stream
+    this.#close()
+    if (stream.isClosed) return
+    // Half an answer must not look whole.
+    if (error) { stream.reset(ErrorCode.INTERNAL_ERROR); return }
+    // What still comes is thrown away.
+    stream.resume()
+    if (stream.remoteEnded || stream.isClosed) return
+    // The answer came before the request's end (RFC 9113 §8.1): a reset at once could overtake it.
+    this.#linger = this.#connection.rt.ctx.clock.after(LINGER_MS, () => { stream.resetWhenSent(ErrorCode.NO_ERROR) })
+  }
+
+  #close(): void {
+    if (this.#over) return
+    this.#over = true
+    if (this.#aheadBytes > 0) { this.#aheadBytes = 0; this.#recount() }
+    this.#connection.exchangeOver(this)
+    // The answer is complete here, and perhaps not yet at the client: `onStreamClose` tells of that.
+    if (this.#stream.isClosed) this.#connection.rt.deadlines.delete(this)
+    else this.#armFlush()
+  }
+  #armFlush(): void {
+    const { deadlines, ctx } = this.#connection.rt
+    deadlines.arm(this, ctx.clock.monotonicMs() + this.#idleMs)
+  }
+
+  /* What waits here (Holder). */
+
+  get client(): string { return this.#connection.client.directIp }
+  get cluster(): Cluster | undefined { return this.#outBytes > 0 ? this.#exchange.calling : undefined }
+  giveUp(error: MeshError): void {
+    this.#exchange.abort(error)
+    this.#stream.reset(ErrorCode.INTERNAL_ERROR)
+  }
+
+  #drained(): void {
+    this.#tells = false
+    if (this.#aheadBytes > 0) { this.#aheadBytes = 0; this.#recount() }
+    this.#exchange.downstreamDrained()
+  }
+  #count(outBytes: number): void {
+    if (outBytes === this.#outBytes) return
+    this.#connection.waitingBytes += outBytes - this.#outBytes
+    this.#outBytes = outBytes
+    this.#recount()
+  }
+  #recount(): void { (this.#hold ??= this.#connection.rt.waiting.hold(this)).set(this.#outBytes + this.#unreadBytes + this.#aheadBytes) }
+}

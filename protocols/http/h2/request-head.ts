@@ -1,0 +1,49 @@
+/** The field list of a request (RFC 9113 §8.3) as the head that policies and endpoints see, judged as one of HTTP/1.1 is. */
+import { MeshError } from '../../../agent/core/errors.ts'
+import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
+import type { HttpClient } from '../client.ts'
+import { isHopByHop } from '../field-table.ts'
+import type { HeadLimits } from '../h1-head.ts'
+import { methodProblem, parsePseudoTarget } from '../h1-target.ts'
+import { checkFieldList } from '../head-limits.ts'
+import { RequestHead } from '../message.ts'
+import { normalizeHost, normalizePath } from '../path-normalize.ts'
+
+export type RequestContext = { readonly client: HttpClient; readonly http: HttpConnectionManager; readonly limits: HeadLimits }
+
+const COLON = 58
+
+/**
+ * Throws MESH_MALFORMED_INPUT and MESH_HEADERS_TOO_LARGE.
+ * @param fields that the session has found to be a request
+ * @param bodyLength as RequestHead.bodyLength
+ */
+export function requestHeadOf(fields: readonly string[], bodyLength: number, { client, http, limits }: RequestContext): RequestHead {
+  checkFieldList(fields, limits)
+  const headers: string[] = []
+  let method = ''
+  let path: string | undefined
+  let authority: string | undefined
+  let host: string | undefined
+  let cookies: string | undefined
+  let expectContinue = false
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i]!
+    const value = fields[i + 1]!
+    if (name.charCodeAt(0) === COLON) {
+      if (name === ':method') method = value
+      else if (name === ':path') path = value
+      else if (name === ':authority') authority = value
+    } else if (name === 'content-length' || isHopByHop(name)) continue
+    else if (name === 'host') host ??= value
+    // §8.2.3: pairs may come in several fields; anything that is not HTTP/2 wants them in one.
+    else if (name === 'cookie') cookies = cookies === undefined ? value : `${cookies}; ${value}`
+    else if (name === 'expect' && value.toLowerCase() === '100-continue') expectContinue = true
+    else headers.push(name, value)
+  }
+  if (cookies !== undefined) headers.push('cookie', cookies)
+  const target = methodProblem(method) ?? parsePseudoTarget(method, authority ?? host, path)
+  if (typeof target === 'string') throw new MeshError('MESH_MALFORMED_INPUT', target)
+  const named = method === 'CONNECT' ? target.authority : normalizeHost(target.authority, http, client.conn.local.port)
+  return new RequestHead(method, client.scheme, named, normalizePath(target.path, http), headers, 'HTTP/2', bodyLength, undefined, expectContinue)
+}

@@ -1,0 +1,232 @@
+/**
+ * The server side of one HTTP/2 connection (RFC 9113): streams in, one exchange each. Framing, flow control and what a message must be are the session's business;
+ * routing, retries and answers are the exchange's.
+ */
+import type { Timer } from '../../../agent/core/clock.ts'
+import { MeshError, toMeshError } from '../../../agent/core/errors.ts'
+import { guarded, nothing } from '../../../agent/core/guard.ts'
+import { httpOf } from '../../codecs.ts'
+import { ENDED, type Connection, type Outcome } from '../../connection.ts'
+import type { Context } from '../../context.ts'
+import { isGrpc } from '../../router.ts'
+import { HttpClient } from '../client.ts'
+import { ErrorCode } from '../codec/h2-frames.ts'
+import type { Deadline } from '../deadlines.ts'
+import { logBroken } from '../exchange-record.ts'
+import type { HeadLimits } from '../h1-head.ts'
+import { responseFields } from '../h2-out.ts'
+import { LIST_OVERHEAD, requestHeadLimits } from '../head-limits.ts'
+import type { HttpUpstreams } from '../message.ts'
+import { httpDate } from '../outgoing.ts'
+import { errorAnswer } from '../reply.ts'
+import { runtimeOf, type HttpRuntime } from '../runtime.ts'
+import type { Http2Event, SessionOwner } from './events.ts'
+import { CONNECTION_WINDOW_BYTES, H2Exchange, STREAM_WINDOW_BYTES, type ServerConnection } from './exchange.ts'
+import { Floods } from './floods.ts'
+import { requestHeadOf } from './request-head.ts'
+import { Http2Session } from './session.ts'
+import type { Http2Stream } from './stream.ts'
+import { UnsentHold } from './unsent.ts'
+
+/** Requests of one read that are begun before others get their turn. */
+const STARTS_PER_TURN = 16
+/** While memory is tight, and what is here waits for the client. */
+const TIGHT_MS = 20
+/** RFC 9113 §8.3: method, scheme, authority, path, and protocol with RFC 8441. */
+const PSEUDO_FIELDS = 5
+
+/** Serves streams until the connection ends; never rejects. */
+export function serveHttp2(conn: Connection, ctx: Context, upstreams: HttpUpstreams): Promise<Outcome> {
+  return new Promise((resolve) => { new H2Server(conn, runtimeOf(ctx, upstreams), resolve).begin() })
+}
+
+class H2Server implements ServerConnection, SessionOwner, Deadline {
+  dueMs = Infinity
+  readonly rt: HttpRuntime
+  readonly client: HttpClient
+  readonly limits: HeadLimits
+  waitingBytes = 0
+  readonly #conn: Connection
+  readonly #resolve: (outcome: Outcome) => void
+  readonly #session: Http2Session
+  readonly #open = new Set<H2Exchange>()
+  /** Wait for their turn. */
+  #later: H2Exchange[] = []
+  readonly #floods: Floods
+  #served = 0
+  #turnMs = -Infinity
+  #begun = 0
+  readonly #unsent: UnsentHold
+  /** max_connection_duration. */
+  #lifetime: Timer | undefined
+  #error: MeshError | undefined
+  #over = false
+
+  constructor(conn: Connection, rt: HttpRuntime, resolve: (outcome: Outcome) => void) {
+    this.#conn = conn
+    this.rt = rt
+    this.#resolve = resolve
+    this.client = new HttpClient(conn, rt.ctx)
+    const { limits, clock } = rt.ctx
+    this.#floods = new Floods(clock, (kind) => { this.#calm(kind) })
+    this.#unsent = new UnsentHold(conn.stream, rt.waiting, { client: this.client.directIp, giveUp: (error) => { this.#giveUp(error) } })
+    this.limits = requestHeadLimits(httpOf(conn), limits)
+    const maxHeaderCount = this.limits.maxHeaderCount + PSEUDO_FIELDS
+    this.#session = new Http2Session({
+      role: 'server', socket: conn.stream, maxHeaderListBytes: this.limits.maxHeaderBytes + LIST_OVERHEAD * maxHeaderCount, maxHeaderCount,
+      maxConcurrentStreams: limits.maxHttp2Streams, streamWindowBytes: STREAM_WINDOW_BYTES, connectionWindowBytes: CONNECTION_WINDOW_BYTES, extendedConnect: false,
+    }, this)
+  }
+
+  begin(): void {
+    const { rt } = this
+    const { maxConnectionMs } = httpOf(this.#conn)
+    rt.deadlines.add(this)
+    this.#conn.draining.addEventListener('abort', this.#onDraining)
+    this.#conn.aborted.addEventListener('abort', this.#onAborted)
+    this.#session.begin()
+    this.#conn.stream.resume()
+    if (maxConnectionMs !== undefined) this.#lifetime = rt.ctx.clock.after(maxConnectionMs, this.#onDraining)
+    this.#armIdle()
+    if (this.#conn.aborted.aborted) this.#onAborted()
+    else if (this.#conn.draining.aborted) this.#onDraining()
+  }
+
+  /* SessionOwner. */
+
+  onStream(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean): void {
+    this.#floods.stream()
+    this.dueMs = Infinity
+    const http = httpOf(this.#conn)
+    // GOAWAY names this stream as the last one that is worked on (RFC 9113 §6.8).
+    if (http.maxRequestsPerConnection !== undefined && ++this.#served >= http.maxRequestsPerConnection) this.#session.close()
+    try {
+      if (oversized) throw new MeshError('MESH_HEADERS_TOO_LARGE', 'the fields are longer, or more, than permitted')
+      const request = requestHeadOf(fields, end ? 0 : stream.expectedBytes, { client: this.client, http, limits: this.limits })
+      this.#begin(new H2Exchange(this, stream, request, http))
+    } catch (thrown) { this.#refuse(stream, fields, toMeshError(thrown)) }
+  }
+  onMalformed(stream: Http2Stream, fields: readonly string[], problem: string): void {
+    this.#floods.stream()
+    if (!stream.isClosed) this.#refuse(stream, fields, new MeshError('MESH_MALFORMED_INPUT', problem))
+  }
+  onCostlyFrame(what: Http2Event): void { this.#floods.frame(what, this.#session.sentDataFrames) }
+  onGoaway(): void { /* The session ends when its streams have. */ }
+  onSessionClose(error: MeshError | undefined): void {
+    if (!this.#conn.aborted.aborted) this.#error ??= error
+    this.#end()
+  }
+
+  /** The client is told why (RFC 9113 §7), and what was under way ends. */
+  #calm(kind: Http2Event): void {
+    const error = new MeshError('MESH_HTTP2_FLOOD', `the client sends ${kind} only to make work`)
+    this.rt.metrics.floods[kind].value++
+    this.rt.metrics.failed(error.code)
+    this.#later = []
+    this.#session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
+  }
+
+  /* Requests. */
+
+  /** So many of one read at once; the others when everybody else has had a turn, and not at all if they were reset by then. */
+  #begin(exchange: H2Exchange): void {
+    const nowMs = this.rt.ctx.clock.monotonicMs()
+    if (nowMs - this.#turnMs >= 1) { this.#turnMs = nowMs; this.#begun = 0 }
+    if (this.#later.length === 0 && !this.#mustWait && this.#begun++ < STARTS_PER_TURN) { this.#beginNow(exchange); return }
+    if (this.#later.push(exchange) === 1) this.#afterOthers()
+  }
+  #beginNow(exchange: H2Exchange): void {
+    this.#open.add(exchange)
+    begin(exchange)
+  }
+  /** Memory is tight, and the client does not take what it has asked for already. */
+  get #mustWait(): boolean { return this.waitingBytes >= this.rt.ctx.limits.maxBufferBytes && this.rt.waiting.isTight }
+  #afterOthers(): void {
+    if (this.#mustWait) this.rt.ctx.clock.after(TIGHT_MS, this.#beginLater)
+    else setImmediate(this.#beginLater)
+  }
+  readonly #broken = (): void => { this.#session.destroy(ErrorCode.INTERNAL_ERROR); this.#conn.stream.destroy() }
+  readonly #beginLater = guarded('http2', this.#broken, (): void => {
+    if (this.#over) { this.#later = []; return }
+    if (this.#mustWait) { this.#afterOthers(); return }
+    for (const exchange of this.#later.splice(0, STARTS_PER_TURN)) {
+      if (exchange.isGone) this.#floods.reset()
+      else this.#beginNow(exchange)
+    }
+    if (this.#later.length > 0) this.#afterOthers()
+    else if (this.#open.size === 0) this.#armIdle()
+  })
+
+  /** What cannot be served as a request: a person gets a status to look at (RFC 9113 §8.1.1). */
+  #refuse(stream: Http2Stream, fields: readonly string[], error: MeshError): void {
+    const { metrics, ctx } = this.rt
+    metrics.refusedMessages.value++
+    if (error.code === 'MESH_HEADERS_TOO_LARGE') metrics.limits.headerBytes.value++
+    const { head, body } = errorAnswer(error, isGrpc(fieldOf(fields, 'content-type')))
+    head.headers.push('date', httpDate(ctx.clock.wallMs()))
+    metrics.ended(this.#conn.listener.direction, head.status)
+    metrics.failed(error.code)
+    logBroken(this.#conn, httpOf(this.#conn), 'HTTP/2', error, this.rt)
+    const isWithBody = body !== undefined && fieldOf(fields, ':method') !== 'HEAD'
+    stream.sendHead(responseFields(head), !isWithBody)
+    if (isWithBody) { stream.sendData(body); stream.sendEnd() }
+    if (!stream.remoteEnded) stream.resetWhenSent(ErrorCode.NO_ERROR)
+    if (this.#open.size === 0) this.#armIdle()
+  }
+
+  /* ServerConnection. */
+
+  get streams(): number { return this.#open.size }
+  exchangeOver(exchange: H2Exchange): void {
+    if (exchange.wasReset) this.#floods.reset()
+    this.#open.delete(exchange)
+    if (this.#open.size === 0) this.#armIdle()
+  }
+  written(): void { this.#unsent.made(this.#session) }
+
+  /* The end. */
+
+  #armIdle(): void {
+    if (this.#over) return
+    const { ctx, deadlines } = this.rt
+    deadlines.arm(this, ctx.clock.monotonicMs() + (httpOf(this.#conn).connectionIdleMs ?? ctx.limits.idleMs))
+  }
+  /** GOAWAY, and when the client does not take what is left of its answers the end all the same. */
+  onDue(): void {
+    if (this.#session.isClosing) { this.#session.destroy(ErrorCode.NO_ERROR); return }
+    this.#session.close()
+    this.#armIdle()
+  }
+  broken(): void { this.#broken() }
+  #giveUp(error: MeshError): void {
+    this.#session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
+    this.#conn.stream.destroy()
+  }
+  readonly #onDraining = guarded('http2', this.#broken, () => { this.#session.close() })
+  readonly #onAborted = guarded('http2', this.#broken, () => {
+    const { reason } = this.#conn.aborted
+    if (reason instanceof MeshError) for (const exchange of this.#open) gone(exchange, reason)
+    this.#session.destroy(ErrorCode.NO_ERROR)
+    this.#conn.stream.destroy()
+  })
+
+  #end(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#lifetime?.cancel()
+    this.#unsent.end()
+    this.rt.deadlines.delete(this)
+    this.#conn.draining.removeEventListener('abort', this.#onDraining)
+    this.#conn.aborted.removeEventListener('abort', this.#onAborted)
+    this.#resolve(this.#error ? { error: this.#error } : ENDED)
+  }
+}
+
+/** A defect ends its stream and no other. */
+const begin = guarded('http2', (_error, exchange) => { exchange.broken() }, (exchange: H2Exchange) => { exchange.begin() })
+const gone = guarded('http2', nothing, (exchange: H2Exchange, why: MeshError) => { exchange.gone(why) })
+
+function fieldOf(fields: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1]
+  return undefined
+}
