@@ -28,9 +28,8 @@ export class Outlet {
   constructor(stream: Duplex, maxBytes: number, owner: OutletOwner, left: () => void) {
     this.#stream = stream
     this.#owner = owner
-    // Into an HTTP/2 stream nothing cannot be written (its queue tells of no empty piece), so that it has to tell by itself.
-    this.#maxBytes = 'rstCode' in stream ? Math.max(maxBytes, stream.writableHighWaterMark) : maxBytes
-    this.#countedBytes = 'rstCode' in stream ? this.#maxBytes : Math.min(COUNTED_BYTES, maxBytes)
+    this.#maxBytes = maxBytes
+    this.#countedBytes = Math.min(COUNTED_BYTES, maxBytes)
     this.#onLeft = guarded('network', () => { stream.destroy() }, () => {
       this.#watches = false
       const waits = stream.writableLength

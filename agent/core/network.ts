@@ -169,12 +169,8 @@ export function reset(stream: Duplex): void {
   const carrier = carrierOf(stream)
   // Not of a stream that Node has taken the handle from, nor of one that is no TCP.
   try { if (carrier instanceof net.Socket && !carrier.destroyed) carrier.resetAndDestroy() } catch { carrier.destroy() }
-  breakOff(stream)
+  stream.destroy()
 }
-/** The end of a stream that is not over. Over HTTP/2 without an error it would be told as NO_ERROR, which is an end in order (RFC 9113 §8.5). */
-export function breakOff(stream: Duplex): void { stream.destroy('rstCode' in stream ? new Error('broken off') : undefined) }
-/** One of HTTP/2 that its peer has reset: Node lets it end like any other, and says so beside it. */
-export function wasReset(stream: Duplex): boolean { return 'aborted' in stream && stream.aborted === true }
 
 function described(socket: net.Socket): NetStream {
   return {

@@ -243,9 +243,9 @@ export class Exchange implements CallEvents, Timed {
       if (suspect && this.#again({ kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') })) return
     }
     this.#releaseRetry()
-    if (!isFinalStatus(head.status, this.request.version)) {
+    if (!isFinalStatus(head.status)) {
       this.#cancelCall()
-      this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint answered with status ${head.status}, which HTTP/2 does not carry`))
+      this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint answered with status ${head.status}`))
       return
     }
     this.#answering = true

@@ -38,12 +38,12 @@ export function responseFraming(status: number, contentLength: number, requestMe
   return version === 'HTTP/1.0' ? UNTIL_CLOSE : CHUNKED
 }
 
-/** An HTTP/2 answer's content-length; undefined = none is said. A 205 has no content (RFC 9110 §15.3.6), and node:http2 sends none. */
+/** An HTTP/2 answer's content-length; undefined = none is said (RFC 9110 §8.6). */
 export function responseLength(status: number, contentLength: number): string | undefined {
-  return contentLength === UNKNOWN_LENGTH || status === 204 || status === 205 || status < 200 ? undefined : String(contentLength)
+  return contentLength === UNKNOWN_LENGTH || status === 204 || status < 200 ? undefined : String(contentLength)
 }
 
-/** The status codes of a final answer that HTTP/2 carries: node:http2 sends no others. HTTP/1.1 passes any three digits on, as Envoy does. */
-export function isFinalStatus(status: number, version: HttpVersion): boolean { return status >= 200 && (version !== 'HTTP/2' || status <= 599) }
+/** Any three digits are passed on, as Envoy does; RFC 9110 §15 tells clients what to make of those above 599. */
+export function isFinalStatus(status: number): boolean { return status >= 200 && status <= 999 }
 /** 100 is `sendContinue`'s; 101 is no information: it ends HTTP (RFC 9110 §15.2.2), and HTTP/2 has none (RFC 9113 §8.6). */
 export function isInformational(status: number): boolean { return status > 101 && status < 200 }

@@ -1,10 +1,10 @@
 /**
- * Heads and trailers on their way into node:http2, and the only file that hands it any (test/rules/raw-http.test.ts): what the protocol does not permit is left out
- * here, because node:http2 throws on it, and nothing is said on a stream that is over.
+ * Heads and trailers on their way into HTTP/2, and the only file that makes any (test/rules/raw-http.test.ts): what the
+ * protocol does not permit is left out here.
  */
-import type { ClientHttp2Session, ClientHttp2Stream, ServerHttp2Stream } from 'node:http2'
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2'
 import { isHopByHop } from './field-table.ts'
-import { isInformational, requestLength, responseLength } from './framing.ts'
+import { requestLength, responseLength } from './framing.ts'
 import { asFieldValue } from './h1-write.ts'
 import type { ResponseHead, UpstreamRequest } from './message.ts'
 
@@ -25,8 +25,8 @@ const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 const NO_TEXT = /[^\t\x20-\x7e\x80-\xff]/
 
 /*
- * Field lists for Http2Stream (h2/stream.ts): pseudo-header fields first (RFC 9113 §8.3), then what HTTP/2 permits of the others. Fields that stand twice go on as
- * they came, as over HTTP/1.1.
+ * Field lists for Http2Stream (h2/stream.ts): pseudo-header fields first (RFC 9113 §8.3), then what HTTP/2 permits of
+ * the others. Fields that stand twice go on as they came, as over HTTP/1.1.
  */
 
 export function responseFields({ status, headers, contentLength }: ResponseHead): string[] {
@@ -53,7 +53,8 @@ export function trailerFields(trailers: readonly string[] | undefined): string[]
 }
 
 /** @param more fields of our own */
-export function requestFields({ method, scheme, authority, path, headers, bodyLength }: UpstreamRequest, more: readonly string[]): string[] {
+export function requestFields(head: UpstreamRequest, more: readonly string[]): string[] {
+  const { method, scheme, authority, path, headers, bodyLength } = head
   const fields = [':method', method, ':scheme', scheme, ':authority', authority, ':path', path]
   addPermitted(fields, headers)
   const length = requestLength(method, bodyLength)
@@ -80,29 +81,10 @@ function isSpace(code: number): boolean { return code === 32 || code === 9 }
 
 /* For node:http2. */
 
-function isOver(stream: ServerHttp2Stream | ClientHttp2Stream): boolean { return stream.destroyed || stream.closed }
-
-/** @returns false when there is nobody to answer any more, or an answer has begun */
-export function respond(stream: ServerHttp2Stream, head: ResponseHead, how: { readonly end: boolean; readonly trailers: boolean }): boolean {
-  if (isOver(stream) || stream.headersSent) return false
-  const raw = [':status', String(head.status)]
-  addFields(raw, head.headers)
-  const length = responseLength(head.status, head.contentLength)
-  if (length !== undefined) raw.push('content-length', length)
-  stream.respond(raw as never, { endStream: how.end, waitForTrailers: how.trailers && !how.end })
-  return true
-}
-
-/** 100, or what `isInformational` permits. */
-export function inform(stream: ServerHttp2Stream, status: number, headers: readonly string[]): void {
-  if (isOver(stream) || stream.headersSent || (status !== 100 && !isInformational(status))) return
-  const raw: string[] = []
-  addFields(raw, headers)
-  stream.additionalHeaders({ ':status': status, ...fieldObject(raw) })
-}
+function isOver(stream: ClientHttp2Stream): boolean { return stream.destroyed || stream.closed }
 
 /** For the listener of `wantTrailers`; none is said too. */
-export function trail(stream: ServerHttp2Stream | ClientHttp2Stream, trailers: readonly string[] | undefined): void {
+export function trail(stream: ClientHttp2Stream, trailers: readonly string[] | undefined): void {
   if (isOver(stream)) return
   const raw: string[] = []
   addFields(raw, trailers ?? [])

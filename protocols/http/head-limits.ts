@@ -31,8 +31,7 @@ export function responseHeadLimits({ maxResponseHeadersBytes, maxResponseHeaders
 }
 
 /**
- * node:http2 counts in SETTINGS_MAX_HEADER_LIST_SIZE, and only once the client has said that it knows of it. Here the list is measured as the HTTP/1 head
- * that it would be. @param raw names and values in turn, pseudo-header fields included @throws MESH_HEADERS_TOO_LARGE
+ * SETTINGS_MAX_HEADER_LIST_SIZE counts each field with 32 bytes more. Here the list is measured as the HTTP/1 head that it would be. @param raw names and values in turn, pseudo-header fields included @throws MESH_HEADERS_TOO_LARGE
  */
 export function checkFieldList(raw: readonly string[], { maxHeaderBytes, maxHeaderCount }: HeadLimits): void {
   let bytes = 0

@@ -1,5 +1,5 @@
 import type { Cell, Family, Metrics } from '../../agent/core/metrics.ts'
-import type { FloodKind } from './h2-floods.ts'
+import type { Http2Event } from './h2/events.ts'
 import type { Listener } from '../../agent/model/listener.ts'
 
 type Direction = Listener['direction']
@@ -13,7 +13,7 @@ export class HttpMetrics {
   readonly retries: { readonly sent: Cell; readonly heldBack: Cell; readonly budget: Cell }
   readonly limits: { readonly headerBytes: Cell; readonly replayBytes: Cell; readonly requestHeadMs: Cell; readonly idleMs: Cell }
   /** Connections that were ended (GOAWAY with ENHANCE_YOUR_CALM), by what they sent too much of. */
-  readonly floods: Readonly<Record<FloodKind, Cell>>
+  readonly floods: Readonly<Record<Http2Event, Cell>>
   /** Index = first digit of the status; 0 = no answer was given. */
   readonly #classes: Readonly<Record<Direction, readonly Cell[]>>
   readonly #failed: Family<'code'>
@@ -32,7 +32,11 @@ export class HttpMetrics {
       requestHeadMs: limits.cell({ limit: 'requestHeadMs' }), idleMs: limits.cell({ limit: 'idleMs' }),
     }
     const floods = metrics.counter('mesh_http2_floods_total', 'HTTP/2 connections that were ended with ENHANCE_YOUR_CALM, by the frames that they sent too many of.', ['frames'])
-    this.floods = { resets: floods.cell({ frames: 'resets' }), settings: floods.cell({ frames: 'settings' }), pings: floods.cell({ frames: 'pings' }) }
+    const flood = (frames: Http2Event): Cell => floods.cell({ frames })
+    this.floods = {
+      'settings': flood('settings'), 'pings': flood('pings'), 'resets': flood('resets'), 'empty frames': flood('empty frames'),
+      'window updates': flood('window updates'), 'priorities': flood('priorities'), 'continuations': flood('continuations'), 'unread answers': flood('unread answers'),
+    }
     const requests = metrics.counter('mesh_http_requests_total', 'HTTP exchanges, by direction and class of the answer.', ['direction', 'class'])
     const classes = (direction: Direction): Cell[] => ['none', '1xx', '2xx', '3xx', '4xx', '5xx'].map((c) => requests.cell({ direction, class: c }))
     this.#classes = { inbound: classes('inbound'), outbound: classes('outbound'), unspecified: classes('unspecified') }

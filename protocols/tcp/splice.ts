@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import { guarded } from '../../agent/core/guard.ts'
-import { breakOff, reset, wasReset } from '../../agent/core/network.ts'
+import { reset } from '../../agent/core/network.ts'
 import { Outlet } from '../outlet.ts'
 import type { Holder, Waiting } from '../waiting.ts'
 
@@ -44,7 +44,7 @@ export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<Spl
       o.signal.removeEventListener('abort', onAbort)
       if (how === 'near-failed') reset(far)
       if (how === 'far-failed') reset(near)
-      if (how !== 'ended') { breakOff(near); breakOff(far) }
+      if (how !== 'ended') { near.destroy(); far.destroy() }
       resolve(how)
     }
     const defect = (): void => finish('aborted')
@@ -60,7 +60,7 @@ export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<Spl
         if (outlet.isFull()) from.pause()
       }))
       const left = guarded('tcp', defect, () => { if (--open === 0) finish('ended') })
-      from.once('end', guarded('tcp', defect, () => { if (wasReset(from)) finish(failed); else to.end(left) }))
+      from.once('end', guarded('tcp', defect, () => { to.end(left) }))
       from.once('error', guarded('tcp', defect, () => finish(failed)))
       // Closed in order is what has ended both ways.
       from.once('close', guarded('tcp', defect, () => { if (!from.readableEnded || !from.writableFinished) finish(failed) }))

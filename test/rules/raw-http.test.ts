@@ -8,6 +8,9 @@ const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[
   { call: /\.(?:respond|respondWithFD|respondWithFile|additionalHeaders|sendTrailers|pushStream)\(/, in: ['protocols/http/h2-out.ts'] },
   // The probe's request is made of constants.
   { call: /\bsession\.request\(/, in: ['protocols/http/h2-out.ts', 'protocols/health/grpc.ts'] },
+  // Into an Http2Stream goes only what h2-out.ts has made.
+  { call: /[sS]tream[!?]?\.send(?:Head|Informational)\((?!(?:responseFields|requestFields|informationalFields)\()/, in: [] },
+  { call: /[sS]tream[!?]?\.sendEnd\((?!\)|trailerFields\()/, in: [] },
   { call: /\brequestHeadText\(/, in: ['protocols/http/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
   { call: /\bresponseHeadText\(/, in: ['protocols/http/h1-write.ts', 'protocols/http/h1-server.ts'] },
   { call: /\bfieldLines\(/, in: ['protocols/http/h1-write.ts'] },
@@ -23,6 +26,9 @@ function around(file: string, text: string): string[] {
 test('the rule catches who goes around', () => {
   assert.equal(around('protocols/http/exchange.ts', 'stream.respond([])').length, 1)
   assert.equal(around('protocols/http/tunnel.ts', 'out.text(`content-length: ${n}\\r\\n`)').length, 1)
+  assert.equal(around('protocols/http/h2/exchange.ts', 'this.#stream.sendHead(fields, true)').length, 1)
+  assert.equal(around('protocols/http/h2/exchange.ts', 'stream.sendEnd(trailers)').length, 1)
+  assert.deepEqual(around('protocols/http/h2/exchange.ts', 'stream.sendHead(responseFields(head), false); stream.sendEnd(); this.#down.sendHead(head)'), [])
   assert.deepEqual(around('protocols/http/exchange.ts', '// stream.respond(head) says so\nthis.respond'), [])
 })
 

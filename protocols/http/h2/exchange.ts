@@ -39,7 +39,7 @@ const LINGER_MS = 1000
 const PREMATURE_MS = 1000
 /** Less of one stream is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024
-/** Bytes of one stream that may be on their way before the application has read them (Envoy's hardened value for edges). */
+/** Bytes of one stream that may come before the endpoint has taken them (Envoy's hardened value for edges). */
 export const STREAM_WINDOW_BYTES = 64 * 1024
 export const CONNECTION_WINDOW_BYTES = 1024 * 1024
 
@@ -71,8 +71,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     const { rt } = connection
     this.#connection = connection
     this.#stream = stream
-    this.#idleMs = http.streamIdleMs ?? rt.ctx.limits.idleMs
-    this.#requestDueMs = http.requestTimeoutMs === undefined ? Infinity : rt.ctx.clock.monotonicMs() + http.requestTimeoutMs
+    const { requestTimeoutMs, streamIdleMs } = http
+    this.#idleMs = streamIdleMs ?? rt.ctx.limits.idleMs
+    this.#requestDueMs = requestTimeoutMs === undefined ? Infinity : rt.ctx.clock.monotonicMs() + requestTimeoutMs
     this.#exchange = new Exchange(rt, connection.client, http, request, this)
     stream.owner = this
     stream.pause()
@@ -90,7 +91,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     const isWhole = stream.remoteEnded && !stream.hasUnread
     this.#touch()
     this.#exchange.start()
-    // A tunnel reads it once it is open; until then flow control holds what the client sends ahead, the end of its side among it.
+    // A tunnel reads it once it is open; until then flow control holds what comes ahead, also the client's end.
     if (this.#exchange.request.method === 'CONNECT') return
     if (isWhole) this.#end(undefined)
     stream.resume()
@@ -107,7 +108,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#connection.rt.metrics.limits.idleMs.value++
     // All of the answer is here, and the client does not take it (Envoy's stream_flush_timeout).
     if (this.#over) { this.#stream.reset(ErrorCode.INTERNAL_ERROR); return }
-    this.#exchange.abort(this.#requestDone ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`) : new MeshError('MESH_REQUEST_TIMEOUT', 'the request\'s body did not come in time'))
+    this.#exchange.abort(this.#requestDone
+      ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`)
+      : new MeshError('MESH_REQUEST_TIMEOUT', 'the request\'s body did not come in time'))
   }
 
   #touch(): void {
@@ -154,7 +157,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
       return
     }
     if (code > 0) this.#noteReset()
-    this.gone(new MeshError('MESH_CLIENT_GONE', code > 0 ? `the client gave the stream up (error code ${code})` : 'the client gave the stream up'))
+    const why = code > 0 ? ` (error code ${code})` : ''
+    this.gone(new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${why}`))
   }
   #noteReset(): void { this.wasReset = this.#connection.rt.ctx.clock.monotonicMs() - this.#begunMs < PREMATURE_MS }
 
@@ -169,7 +173,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   /* Downstream. */
 
   sendContinue(): void { this.#stream.sendInformational(informationalFields(100, [])) }
-  sendInformational(head: ResponseHead): void { if (isInformational(head.status)) this.#stream.sendInformational(informationalFields(head.status, head.headers)) }
+  sendInformational({ status, headers }: ResponseHead): void {
+    if (isInformational(status)) this.#stream.sendInformational(informationalFields(status, headers))
+  }
   sendHead(head: ResponseHead, end: boolean): void {
     // What follows all the same is left out.
     this.#stream.sendHead(responseFields(head), end || isBodiless(head.status, this.#exchange.request.method))
@@ -186,8 +192,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   flush(): boolean {
     this.#touch()
     // Together its streams have what one connection may have: of each no more than the piece that is here.
-    const isFull = this.#stream.mustWait || (this.#outBytes > 0 && this.#connection.waitingBytes >= this.#connection.rt.ctx.limits.maxBufferBytes)
-    if (!isFull) return true
+    const { waitingBytes, rt } = this.#connection
+    const isShareFull = this.#outBytes > 0 && waitingBytes >= rt.ctx.limits.maxBufferBytes
+    if (!isShareFull && !this.#stream.mustWait) return true
     this.#tells = true
     this.#aheadBytes = READ_AHEAD_BYTES
     this.#recount()
@@ -196,7 +203,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   pauseRequest(): void {
     this.#stream.pause()
     // As much may still come as the windows permit.
-    this.#unreadBytes = Math.min(STREAM_WINDOW_BYTES, Math.ceil(CONNECTION_WINDOW_BYTES / Math.max(1, this.#connection.streams)))
+    const shareBytes = Math.ceil(CONNECTION_WINDOW_BYTES / Math.max(1, this.#connection.streams))
+    this.#unreadBytes = Math.min(STREAM_WINDOW_BYTES, shareBytes)
     this.#recount()
   }
   resumeRequest(): void {
@@ -208,7 +216,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     const stream = this.#stream
     stream.sendHead(responseFields(head), false)
     this.#connection.rt.deadlines.delete(this)
-    return { stream: new TunnelStream(stream, stream.remoteEnded && !stream.hasUnread, () => { this.#noteReset() }), rest: undefined }
+    const ended = stream.remoteEnded && !stream.hasUnread
+    return { stream: new TunnelStream(stream, ended, () => { this.#noteReset() }), rest: undefined }
   }
   finished(error: MeshError | undefined): void {
     const stream = this.#stream
@@ -257,5 +266,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#outBytes = outBytes
     this.#recount()
   }
-  #recount(): void { (this.#hold ??= this.#connection.rt.waiting.hold(this)).set(this.#outBytes + this.#unreadBytes + this.#aheadBytes) }
+  #recount(): void {
+    this.#hold ??= this.#connection.rt.waiting.hold(this)
+    this.#hold.set(this.#outBytes + this.#unreadBytes + this.#aheadBytes)
+  }
 }

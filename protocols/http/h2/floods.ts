@@ -1,7 +1,8 @@
 /**
- * What costs its sender nothing and us work: streams that are reset as soon as they are opened (CVE-2023-44487) or in a way that makes us reset them (CVE-2025-8671),
- * and frames that are acknowledged or looked at and lead to nothing (CVE-2019-9511 to 9518). Each kind has a budget per connection; a client with reasons for its
- * frames never meets it. Where Envoy has a default (Http2ProtocolOptions), it is Envoy's.
+ * What costs its sender nothing and us work: streams that are reset as soon as they are opened (CVE-2023-44487) or in a
+ * way that makes us reset them (CVE-2025-8671), and frames that are acknowledged or looked at and lead to nothing
+ * (CVE-2019-9511 to 9518). Each kind has a budget per connection; a client with reasons for its frames never meets it.
+ * Where Envoy has a default for such a budget (Http2ProtocolOptions), it is Envoy's.
  */
 import type { Clock } from '../../../agent/core/clock.ts'
 import type { Http2Event } from './events.ts'
@@ -51,12 +52,17 @@ export class Floods {
       case 'empty frames': if (this.#inPeriod() && ++this.#emptyFrames > MAX_FRAMES) this.#tell(kind); break
       case 'priorities': if (++this.#priorities > PRIORITIES_PER_STREAM * (1 + this.#streams)) this.#tell(kind); break
       case 'window updates':
-        if (++this.#windowUpdates > 5 + 2 * (this.#streams + WINDOW_UPDATES_PER_DATA_FRAME * sentDataFrames)) this.#tell(kind)
+        if (++this.#windowUpdates > this.#mostWindowUpdates(sentDataFrames)) this.#tell(kind)
         break
       // Bounds of their own were met.
       case 'continuations': case 'unread answers': this.#tell(kind); break
       default: kind satisfies never
     }
+  }
+
+  /** Envoy's formula. */
+  #mostWindowUpdates(sentDataFrames: number): number {
+    return 5 + 2 * (this.#streams + WINDOW_UPDATES_PER_DATA_FRAME * sentDataFrames)
   }
 
   /** Begins the next one when it is time. @returns true */

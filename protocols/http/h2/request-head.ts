@@ -1,4 +1,4 @@
-/** The field list of a request (RFC 9113 §8.3) as the head that policies and endpoints see, judged as one of HTTP/1.1 is. */
+/** A request's field list (RFC 9113 §8.3) as the head that policies and endpoints see, judged as HTTP/1.1's is. */
 import { MeshError } from '../../../agent/core/errors.ts'
 import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
 import type { HttpClient } from '../client.ts'
@@ -9,7 +9,11 @@ import { checkFieldList } from '../head-limits.ts'
 import { RequestHead } from '../message.ts'
 import { normalizeHost, normalizePath } from '../path-normalize.ts'
 
-export type RequestContext = { readonly client: HttpClient; readonly http: HttpConnectionManager; readonly limits: HeadLimits }
+export type RequestContext = {
+  readonly client: HttpClient
+  readonly http: HttpConnectionManager
+  readonly limits: HeadLimits
+}
 
 const COLON = 58
 
@@ -18,7 +22,8 @@ const COLON = 58
  * @param fields that the session has found to be a request
  * @param bodyLength as RequestHead.bodyLength
  */
-export function requestHeadOf(fields: readonly string[], bodyLength: number, { client, http, limits }: RequestContext): RequestHead {
+export function requestHeadOf(fields: readonly string[], bodyLength: number, context: RequestContext): RequestHead {
+  const { client, http, limits } = context
   checkFieldList(fields, limits)
   const headers: string[] = []
   let method = ''
@@ -45,5 +50,6 @@ export function requestHeadOf(fields: readonly string[], bodyLength: number, { c
   const target = methodProblem(method) ?? parsePseudoTarget(method, authority ?? host, path)
   if (typeof target === 'string') throw new MeshError('MESH_MALFORMED_INPUT', target)
   const named = method === 'CONNECT' ? target.authority : normalizeHost(target.authority, http, client.conn.local.port)
-  return new RequestHead(method, client.scheme, named, normalizePath(target.path, http), headers, 'HTTP/2', bodyLength, undefined, expectContinue)
+  const origin = normalizePath(target.path, http)
+  return new RequestHead(method, client.scheme, named, origin, headers, 'HTTP/2', bodyLength, undefined, expectContinue)
 }

@@ -1,6 +1,6 @@
 /**
- * The server side of one HTTP/2 connection (RFC 9113): streams in, one exchange each. Framing, flow control and what a message must be are the session's business;
- * routing, retries and answers are the exchange's.
+ * The server side of one HTTP/2 connection (RFC 9113): streams in, one exchange each. Framing, flow control and what a
+ * message must be are the session's business; routing, retries and answers are the exchange's.
  */
 import type { Timer } from '../../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../../agent/core/errors.ts'
@@ -9,6 +9,7 @@ import { httpOf } from '../../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import { isGrpc } from '../../router.ts'
+import type { Holder } from '../../waiting.ts'
 import { HttpClient } from '../client.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { Deadline } from '../deadlines.ts'
@@ -69,12 +70,14 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.client = new HttpClient(conn, rt.ctx)
     const { limits, clock } = rt.ctx
     this.#floods = new Floods(clock, (kind) => { this.#calm(kind) })
-    this.#unsent = new UnsentHold(conn.stream, rt.waiting, { client: this.client.directIp, giveUp: (error) => { this.#giveUp(error) } })
+    const holder: Holder = { client: this.client.directIp, giveUp: (error) => { this.#giveUp(error) } }
+    this.#unsent = new UnsentHold(conn.stream, rt.waiting, holder)
     this.limits = requestHeadLimits(httpOf(conn), limits)
     const maxHeaderCount = this.limits.maxHeaderCount + PSEUDO_FIELDS
     this.#session = new Http2Session({
-      role: 'server', socket: conn.stream, maxHeaderListBytes: this.limits.maxHeaderBytes + LIST_OVERHEAD * maxHeaderCount, maxHeaderCount,
-      maxConcurrentStreams: limits.maxHttp2Streams, streamWindowBytes: STREAM_WINDOW_BYTES, connectionWindowBytes: CONNECTION_WINDOW_BYTES, extendedConnect: false,
+      role: 'server', socket: conn.stream, extendedConnect: false, maxConcurrentStreams: limits.maxHttp2Streams,
+      maxHeaderCount, maxHeaderListBytes: this.limits.maxHeaderBytes + LIST_OVERHEAD * maxHeaderCount,
+      streamWindowBytes: STREAM_WINDOW_BYTES, connectionWindowBytes: CONNECTION_WINDOW_BYTES,
     }, this)
   }
 
@@ -99,10 +102,11 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.dueMs = Infinity
     const http = httpOf(this.#conn)
     // GOAWAY names this stream as the last one that is worked on (RFC 9113 §6.8).
-    if (http.maxRequestsPerConnection !== undefined && ++this.#served >= http.maxRequestsPerConnection) this.#session.close()
+    if (++this.#served >= (http.maxRequestsPerConnection ?? Infinity)) this.#session.close()
     try {
       if (oversized) throw new MeshError('MESH_HEADERS_TOO_LARGE', 'the fields are longer, or more, than permitted')
-      const request = requestHeadOf(fields, end ? 0 : stream.expectedBytes, { client: this.client, http, limits: this.limits })
+      const bodyLength = end ? 0 : stream.expectedBytes
+      const request = requestHeadOf(fields, bodyLength, { client: this.client, http, limits: this.limits })
       this.#begin(new H2Exchange(this, stream, request, http))
     } catch (thrown) { this.#refuse(stream, fields, toMeshError(thrown)) }
   }
@@ -128,12 +132,12 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
 
   /* Requests. */
 
-  /** So many of one read at once; the others when everybody else has had a turn, and not at all if they were reset by then. */
+  /** So many of one read at once; the others when everybody else has had a turn, and not if they were reset by then. */
   #begin(exchange: H2Exchange): void {
     const nowMs = this.rt.ctx.clock.monotonicMs()
     if (nowMs - this.#turnMs >= 1) { this.#turnMs = nowMs; this.#begun = 0 }
-    if (this.#later.length === 0 && !this.#mustWait && this.#begun++ < STARTS_PER_TURN) { this.#beginNow(exchange); return }
-    if (this.#later.push(exchange) === 1) this.#afterOthers()
+    if (this.#later.length === 0 && !this.#mustWait && this.#begun++ < STARTS_PER_TURN) this.#beginNow(exchange)
+    else if (this.#later.push(exchange) === 1) this.#afterOthers()
   }
   #beginNow(exchange: H2Exchange): void {
     this.#open.add(exchange)
@@ -223,7 +227,8 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
 }
 
 /** A defect ends its stream and no other. */
-const begin = guarded('http2', (_error, exchange) => { exchange.broken() }, (exchange: H2Exchange) => { exchange.begin() })
+const end = (_error: MeshError, exchange: H2Exchange): void => { exchange.broken() }
+const begin = guarded('http2', end, (exchange: H2Exchange) => { exchange.begin() })
 const gone = guarded('http2', nothing, (exchange: H2Exchange, why: MeshError) => { exchange.gone(why) })
 
 function fieldOf(fields: readonly string[], name: string): string | undefined {

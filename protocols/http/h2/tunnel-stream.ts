@@ -1,6 +1,6 @@
 /**
- * The stream of a CONNECT as a byte stream (RFC 9113 §8.5): END_STREAM ends one side, and what breaks off is a reset. Its writes are done when their bytes are on the
- * connection, so that writableLength is what waits.
+ * The stream of a CONNECT as a byte stream (RFC 9113 §8.5): END_STREAM ends one side, and what breaks off is a reset.
+ * Its writes are done when their bytes are on the connection, so that writableLength is what waits.
  */
 import { Duplex } from 'node:stream'
 import { MeshError } from '../../../agent/core/errors.ts'

@@ -1,4 +1,4 @@
-/** What the socket of a connection has not taken counts against the memory budget, for no stream has it any more. Looked at while something leaves. */
+/** What the socket of a connection has not taken counts against the memory budget: no stream has it any more. */
 import type { Duplex } from 'node:stream'
 import { guarded, nothing } from '../../../agent/core/guard.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'

@@ -3,9 +3,9 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
-import { frame, headers, portOf, RawH2 } from '../../helpers/raw-h2.ts'
-import { Both } from './both.ts'
-import { manager, route } from './harness.ts'
+import { frame, headers, portOf, RawH2 } from '../../../helpers/raw-h2.ts'
+import { Both } from '../both.ts'
+import { manager, route } from '../harness.ts'
 
 const CONNECT = headers(1, [[':method', 'CONNECT'], [':authority', 'a:80']], false)
 const data = (text: string, end = false): Buffer => frame(0, end ? 1 : 0, 1, Buffer.from(text))
