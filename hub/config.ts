@@ -21,6 +21,7 @@ const limits = z.strictObject({
   maxCertificatesPerHour: whole(1, 1_000_000).default(120).describe('certificates for one device'),
   maxJoinsPerHour: whole(1, 1_000_000).default(3_600).describe('first certificates with one join token'),
   maxSubscribedBytes: whole(1_024, 1024 * 1024 * 1024).default(32 * 1024 * 1024).describe('what the names take that one device subscribes to: 128 bytes each, and their length'),
+  maxHalfMessageBytes: whole(65_536, 1024 * 1024 * 1024).default(16 * 1024 * 1024).describe('what may have come of messages that one device has not sent whole; two messages of maxRequestBytes may always be under way'),
   maxRequestBytes: whole(1_024, 64 * 1024 * 1024).default(4 * 1024 * 1024).describe('size of one gRPC message from a device, bytes'),
 })
 

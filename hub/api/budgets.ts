@@ -33,6 +33,9 @@ export class Budgets {
     this.#exceeded = p.metrics.counter('mesh_hub_budget_exceeded_total', 'Requests that the hub refused because a device or token had used up its budget.', ['budget'])
   }
 
+  /** Counts what was refused elsewhere because of a budget. */
+  exceeded(budget: 'half-messages'): void { this.#exceeded.cell({ budget }).value++ }
+
   /** Takes one certificate. Throws MESH_CONTROL_SLOW_DOWN. */
   certificate(caller: Caller): void {
     const [perHour, setting] = caller.by === 'token' ? [this.#limits.maxJoinsPerHour, 'limits.maxJoinsPerHour'] : [this.#limits.maxCertificatesPerHour, 'limits.maxCertificatesPerHour']

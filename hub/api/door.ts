@@ -26,6 +26,8 @@ export type DoorOptions = {
   readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
   /** Takes over what is let in: the TLS handshake comes next. */
   readonly enter: (socket: net.Socket) => void
+  /** A connection is closed. @param peer as in `proved` */
+  readonly left?: (peer: string) => void
 }
 export type Door = AsyncDisposable & {
   readonly port: number
@@ -90,7 +92,7 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
     }
     strangers.set(peer, { socket, known })
     lookLater()
-    socket.once('close', guarded('hub', nothing, () => { known(undefined); places.dispose(); open.delete(socket) }))
+    socket.once('close', guarded('hub', nothing, () => { known(undefined); places.dispose(); open.delete(socket); o.left?.(peer) }))
     o.enter(socket)
   }
 

@@ -13,6 +13,7 @@ import { holderOf } from './authenticate.ts'
 import type { CertificateService } from './certificate-service.ts'
 import { openDoor, type Door, type DoorLimits } from './door.ts'
 import { credentialsOf, ipOf } from './peer.ts'
+import { HalfMessages } from './half-messages.ts'
 import type { ServerIdentity } from './server-identity.ts'
 import { grpcStatus } from './status.ts'
 
@@ -22,7 +23,7 @@ export type HubServerOptions = Omit<AdsOptions, 'proved'> & {
   readonly identity: ServerIdentity
   readonly certificates: CertificateService
   readonly maxRequestBytes: number
-  readonly limits: DoorLimits
+  readonly limits: DoorLimits & { readonly maxHalfMessageBytes: number }
 }
 export type HubServer = AsyncDisposable & { readonly port: number }
 
@@ -40,11 +41,15 @@ const CLOSE_WITHIN_MS = 1_000
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export async function startServer(p: HubServerOptions): Promise<HubServer> {
   const streams = new Set<{ fail(err: unknown): void }>()
+  const halfMessages = new HalfMessages({ maxBytes: p.limits.maxHalfMessageBytes, maxMessageBytes: p.maxRequestBytes, metrics: p.metrics, exceeded: () => p.budgets.exceeded('half-messages') })
   // The services come before the port that their calls come through.
   let provedBy: Door['proved'] = () => true // no port, no call
   const proved: AdsOptions['proved'] = (peer, caller) => {
     // A token may have many bearers, who share what the port has.
-    if (provedBy(peer, caller.by === 'certificate' ? holderOf(caller) : undefined)) return
+    if (provedBy(peer, caller.by === 'certificate' ? holderOf(caller) : undefined)) {
+      halfMessages.belongs(peer, holderOf(caller))
+      return
+    }
     throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the device has ${p.limits.maxConnectionsPerDevice} connections already (limits.maxConnectionsPerDevice)`)
   }
   const ads = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) => guarded('hub', (_error, call) => { call.destroy() }, (call: ServerDuplexStream<Q, A>) => {
@@ -55,7 +60,7 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
   const server = new Server({
     'grpc.max_receive_message_length': p.maxRequestBytes, 'grpc.max_send_message_length': -1, 'grpc.max_metadata_size': MAX_METADATA_BYTES, 'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
     'grpc.keepalive_time_ms': KEEPALIVE.timeMs, 'grpc.keepalive_timeout_ms': KEEPALIVE.timeoutMs, 'grpc.max_connection_age_ms': MAX_CONNECTION_AGE_MS, 'grpc.max_connection_age_grace_ms': MAX_CONNECTION_AGE_GRACE_MS,
-    'grpc.max_connection_idle_ms': MAX_CONNECTION_IDLE_MS,
+    'grpc.max_connection_idle_ms': MAX_CONNECTION_IDLE_MS, interceptors: [halfMessages.interceptor],
   })
   server.addService(ADS, {
     DeltaAggregatedResources: ads<DeltaDiscoveryRequest, DeltaDiscoveryResponse>(deltaConversation),
@@ -63,7 +68,7 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
   })
   server.addService(CA, { CreateCertificate: certificateHandler(p, proved) })
   const injector = server.createConnectionInjector(serverCredentials(p.identity))
-  const door = await openDoor({ ...p, enter: (socket) => injector.injectConnection(socket) })
+  const door = await openDoor({ ...p, enter: (socket) => injector.injectConnection(socket), left: (peer) => halfMessages.left(peer) })
   provedBy = door.proved
   return {
     port: door.port,

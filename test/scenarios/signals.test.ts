@@ -12,6 +12,7 @@ import { freePorts } from '../../deploy/tools/free-ports.ts'
 import { testFolder } from './site.ts'
 
 const MAIN = path.resolve(import.meta.dirname, '../../agent/main.ts')
+const HUB = path.resolve(import.meta.dirname, '../../hub/main.ts')
 
 test('SIGHUP, SIGUSR1 and SIGUSR2 are told and change nothing, no inspector is opened; SIGQUIT drains as SIGTERM does', { timeout: 60_000 }, async (t) => {
   const folder = testFolder(t)
@@ -37,10 +38,33 @@ test('SIGHUP, SIGUSR1 and SIGUSR2 are told and change nothing, no inspector is o
   await once(client, 'connect')
   client.resume()
   child.kill('SIGQUIT')
-  const [code] = (await once(child, 'exit')) as [number]
+  const [code] = (await once(child, 'close')) as [number]
   assert.equal(code, 0, errors)
   assert.match(log, /"evt":"agent\.stopping","reason":"SIGQUIT"/)
   assert.match(log, /"evt":"agent\.drained"/)
+})
+test('the hub: the same', { timeout: 60_000 }, async (t) => {
+  const folder = testFolder(t)
+  fs.mkdirSync(path.join(folder, 'resources'))
+  fs.writeFileSync(path.join(folder, 'hub.yaml'), `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\n`)
+  const child = spawn(process.execPath, [HUB, 'run', '--config', path.join(folder, 'hub.yaml')], { stdio: ['ignore', 'pipe', 'pipe'] })
+  t.after(() => { child.kill('SIGKILL') })
+  let [log, errors] = ['', '']
+  child.stdout.on('data', (part: Buffer) => { log += part.toString() })
+  child.stderr.on('data', (part: Buffer) => { errors += part.toString() })
+  const until = async (what: string, is: () => boolean): Promise<void> => {
+    for (let i = 0; i < 1_000 && !is(); i++) await pause(20)
+    assert.ok(is(), `${what}\n${log}\n${errors}`)
+  }
+  await until('it serves', () => log.includes('"evt":"hub.started"'))
+  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) {
+    child.kill(signal)
+    await until(`${signal} is told`, () => log.includes(`"evt":"hub.signal","signal":"${signal}"`))
+  }
+  assert.deepEqual([child.exitCode, child.signalCode, /inspector|Debugger/i.test(errors)], [null, null, false])
+  child.kill('SIGQUIT')
+  const [code] = (await once(child, 'close')) as [number]
+  assert.equal(code, 0, errors)
 })
 test('a terminal that is closed is an end; to a service SIGHUP is none', async () => {
   const on = async (isOnTerminal: boolean): Promise<string> => {

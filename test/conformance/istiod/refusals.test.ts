@@ -23,7 +23,8 @@ async function problem(edge: MeshAgent, code: string, text = /./): Promise<Probl
   return until(`${code} ${text.source}`, async () => {
     const { code: exit, out } = await edge.agent.cli(['status', '--json', '--admin', `127.0.0.1:${edge.agent.adminPort}`])
     seen = out
-    if (exit !== 1) return undefined
+    // 1 also of an agent that does not listen yet, which says nothing here.
+    if (exit !== 1 || out === '') return undefined
     const found = (JSON.parse(out) as AgentStatus).problems.find((p) => p.code === code && text.test(p.text))
     if (!found) return undefined
     const { out: printed } = await edge.agent.cli(['status', '--admin', `127.0.0.1:${edge.agent.adminPort}`])

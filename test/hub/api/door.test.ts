@@ -76,6 +76,40 @@ test('connections in all are bounded', async (t) => {
   assert.equal(m.metrics.total('mesh_hub_connections_refused_total', { why: 'connections' }), 1)
 })
 
+test('a place is given back: of an address when one of its strangers has proved itself, of a device when its connection ends', async (t) => {
+  const m = await made(t, { maxStrangersPerAddress: 1, maxConnectionsPerDevice: 1 })
+  const first = await m.come()
+  await m.count(1)
+  assert.equal(m.door.proved(peerOf(first), 'gw-1'), true)
+  assert.equal(m.door.proved(peerOf(first), 'gw-1'), true, 'one that has proved itself is counted once, however many calls come')
+  const second = await m.come()
+  await m.count(2)
+  assert.equal(m.door.proved(peerOf(second), 'gw-1'), false)
+  first.destroy()
+  await m.count(1)
+  assert.equal(m.door.proved(peerOf(second), 'gw-1'), true)
+})
+
+test('what a stranger has sent is looked at again and again, and the end of the port is the end of its connections', async (t) => {
+  const m = await made(t, { maxStrangerBytes: 1_000 })
+  const [slow, device] = [await m.come(), await m.come()]
+  await m.count(2)
+  assert.equal(m.door.proved(peerOf(device), undefined), true)
+  const arrived = async (bytes: number): Promise<void> => { while (m.entered[0]!.bytesRead < bytes) await new Promise((resolve) => { setImmediate(resolve) }) }
+  for (const socket of m.entered) socket.resume()
+  slow.write(Buffer.alloc(900))
+  await arrived(900)
+  await m.clock.advance(200)
+  assert.equal(m.metrics.total('mesh_hub_strangers'), 1)
+  const [closed, ended] = [once(slow, 'close'), once(device, 'close')]
+  slow.write(Buffer.alloc(900))
+  await arrived(1_800)
+  await m.clock.advance(200)
+  await closed
+  await m.door[Symbol.asyncDispose]()
+  await ended
+})
+
 test('at a hub: TLS strangers are closed in time while a device keeps its stream', async (t) => {
   const h = await testHub(t, 'limits: {strangerMs: 300}\n')
   const stream = new DeltaStream(h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)))

@@ -3,7 +3,9 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { silentLog } from '../../../agent/core/log.ts'
 import type { DnsLookupFamily } from '../../../agent/model/cluster.ts'
+import { decode } from '../../../control-sync/decode/decode.ts'
 import { DnsLoad, type Resolve } from '../../../protocols/upstream/dns.ts'
+import { sample } from '../../helpers/resources.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
 
@@ -53,3 +55,25 @@ test('V4_ONLY where the IPv6 address of the name leads nowhere: every request is
     assert.match(await client.take(), /200 OK/)
   }
 })
+/** As a control plane sends it, to what a client gets. */
+for (const type of ['STRICT_DNS', 'LOGICAL_DNS']) {
+  for (const [family, reached] of [['AUTO', 'v6'], ['V4_ONLY', 'v4'], ['V6_ONLY', 'v6'], ['V4_PREFERRED', 'v4'], ['ALL', type === 'STRICT_DNS' ? 'v4 v6' : 'v6']] as const) {
+    test(`a pushed ${type} cluster with ${family}, whose name has an A and an AAAA record: requests go to ${reached}`, async () => {
+      const { bytes } = sample({
+        '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'origin', type, dns_lookup_family: family, connect_timeout: '1s',
+        load_assignment: { cluster_name: 'origin', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 'both.test', port_value: ORIGIN.port } } } }] }] },
+      })
+      const decoded = decode('cluster', bytes)
+      assert.ok(decoded.ok)
+      await using h = new Harness([decoded.value], {}, resolver({ 'both.test': ['2001:db8::1', ORIGIN.host] }))
+      const origins = { v4: await h.origin(), v6: await h.origin({ host: '2001:db8::1', port: ORIGIN.port }) }
+      const client = h.connect()
+      for (let i = 0; i < 10; i++) {
+        await client.send(GET)
+        for (const peer of Object.values(origins).flatMap((origin) => origin.connections)) if (peer.received !== '') { peer.received = ''; await peer.send(OK) }
+        assert.match(await client.take(), /200 OK/)
+      }
+      assert.equal(Object.entries(origins).filter(([, origin]) => origin.connections.length > 0).map(([name]) => name).join(' '), reached)
+    })
+  }
+}
