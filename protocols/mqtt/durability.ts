@@ -97,6 +97,7 @@ export interface Durability {
   saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void>
   /** The session with its queue, its subscriptions and its inbound ids. */
   deleteSession(clientId: string): Promise<void>
+  /** What an earlier run left; what is saved since need not be there. */
   readonly retained: ReadonlyMap<string, StoredMessage>
   /** Undefined deletes (an empty retained payload, MQTT 5.0 §3.3.1.3). */
   saveRetained(topic: string, message: StoredMessage | undefined): Promise<void>

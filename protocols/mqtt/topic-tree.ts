@@ -2,22 +2,25 @@
  * A tree with one node per topic level. Filled with filters it answers which filters match a topic; filled with topics, which topics match a
  * filter. Its size is bounded by its owners' limits (subscriptions, retained messages, levels), and so is every walk.
  */
-type Node<V> = { readonly children: Map<string, Node<V>>; value: V | undefined }
-const node = <V>(): Node<V> => ({ children: new Map(), value: undefined })
+type Node<V> = { children: Children<V>; value: V | undefined }
+type Children<V> = Map<string, Node<V>> | undefined
+/** Most nodes are the last of their path, and an empty map takes more than all else of them. */
+const node = <V>(): Node<V> => ({ children: undefined, value: undefined })
 
 export class TopicTree<V> {
   readonly #root = node<V>()
 
   get(path: string): V | undefined {
     let at: Node<V> | undefined = this.#root
-    for (const level of path.split('/')) at = at?.children.get(level)
+    for (const level of path.split('/')) at = at?.children?.get(level)
     return at?.value
   }
   set(path: string, value: V): void {
     let at = this.#root
     for (const level of path.split('/')) {
-      let next = at.children.get(level)
-      if (!next) at.children.set(level, next = node())
+      const children: Map<string, Node<V>> = at.children ??= new Map()
+      let next = children.get(level)
+      if (!next) children.set(level, next = node())
       at = next
     }
     at.value = value
@@ -27,16 +30,17 @@ export class TopicTree<V> {
     const way: { readonly parent: Node<V>; readonly level: string }[] = []
     let at = this.#root
     for (const level of path.split('/')) {
-      const next = at.children.get(level)
+      const next = at.children?.get(level)
       if (!next) return
       way.push({ parent: at, level })
       at = next
     }
     at.value = undefined
     for (const { parent, level } of way.toReversed()) {
-      const child = parent.children.get(level)!
-      if (child.value !== undefined || child.children.size > 0) return
-      parent.children.delete(level)
+      const child = parent.children!.get(level)!
+      if (child.value !== undefined || child.children) return
+      parent.children!.delete(level)
+      if (parent.children!.size === 0) parent.children = undefined
     }
   }
 
@@ -53,16 +57,16 @@ export class TopicTree<V> {
 
 function ofTopic<V>(at: Node<V>, levels: readonly string[], depth: number, wild: boolean, visit: (value: V) => void): void {
   if (wild) {
-    const rest = at.children.get('#')
+    const rest = at.children?.get('#')
     if (rest?.value !== undefined) visit(rest.value)
   }
   if (depth === levels.length) {
     if (at.value !== undefined) visit(at.value)
     return
   }
-  const exact = at.children.get(levels[depth]!)
+  const exact = at.children?.get(levels[depth]!)
   if (exact) ofTopic(exact, levels, depth + 1, true, visit)
-  const any = wild ? at.children.get('+') : undefined
+  const any = wild ? at.children?.get('+') : undefined
   if (any) ofTopic(any, levels, depth + 1, true, visit)
 }
 
@@ -70,13 +74,13 @@ function ofFilter<V>(at: Node<V>, levels: readonly string[], depth: number, visi
   const level = levels[depth]
   if (level === undefined || level === '#') {
     if (at.value !== undefined) visit(at.value)
-    if (level === '#') for (const [name, child] of at.children) if (depth > 0 || !name.startsWith('$')) ofFilter(child, levels, depth, visit)
+    if (level === '#') for (const [name, child] of at.children ?? []) if (depth > 0 || !name.startsWith('$')) ofFilter(child, levels, depth, visit)
     return
   }
   if (level === '+') {
-    for (const [name, child] of at.children) if (depth > 0 || !name.startsWith('$')) ofFilter(child, levels, depth + 1, visit)
+    for (const [name, child] of at.children ?? []) if (depth > 0 || !name.startsWith('$')) ofFilter(child, levels, depth + 1, visit)
     return
   }
-  const child = at.children.get(level)
+  const child = at.children?.get(level)
   if (child) ofFilter(child, levels, depth + 1, visit)
 }

@@ -13,6 +13,8 @@ import { decodeSet } from './sets.ts'
 
 export type Restored = {
   readonly queues: readonly SpoolQueue[]
+  /** Highest id among the blobs that queues share; 0 = there are none. */
+  readonly lastShared: number
   /** By rowKey. */
   readonly inbound: ReadonlyMap<string, Set<number>>
   readonly sessions: readonly StoredSession[]
@@ -67,7 +69,8 @@ export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (
     if (message) retained.push(message)
     else damaged('retained', String(row['topic']))
   }
-  return { queues: [...queues.values()], inbound, sessions, retained, orphans, renamed }
+  const [shared] = await storage.query({ sql: SQL.lastShared })
+  return { lastShared: Number(shared?.['id'] ?? 0), queues: [...queues.values()], inbound, sessions, retained, orphans, renamed }
 }
 
 /** @param keyOf the parameters that ask for what comes after a row */

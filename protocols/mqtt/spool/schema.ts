@@ -5,7 +5,8 @@
  * table itself: no index to keep up, and what is done goes with one range. `done` and `released` of a queue are sets (writer.ts).
  *
  * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no local 4, retain as published 8,
- * retain handling from bit 4. In `inbound` bridges have names that begin with U+0000, which no client id can have (bridge-plan.ts).
+ * retain handling from bit 4. What is the same for several queues and large is a row of `shared`, which goes with the last segment that names it; the
+ * `data` of those is empty. In `inbound` bridges have names that begin with U+0000, which no client id can have (bridge-plan.ts).
  */
 export const MIGRATIONS: readonly string[] = [`
 CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, done BLOB NOT NULL, released BLOB NOT NULL);
@@ -23,6 +24,13 @@ INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id
 UPDATE session SET body = json_remove(body, '$.subscriptions') WHERE json_valid(body);
 `, `
 UPDATE OR REPLACE inbound SET client_id = char(0) || client_id WHERE client_id GLOB 'bridge/*' AND client_id NOT IN (SELECT client_id FROM session);
+`, `
+CREATE TABLE shared (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+ALTER TABLE segment ADD COLUMN shared_id INTEGER;
+CREATE INDEX segment_shared ON segment (shared_id) WHERE shared_id IS NOT NULL;
+CREATE TRIGGER segment_gone AFTER DELETE ON segment WHEN OLD.shared_id IS NOT NULL BEGIN
+  DELETE FROM shared WHERE id = OLD.shared_id AND NOT EXISTS (SELECT 1 FROM segment WHERE shared_id = OLD.shared_id);
+END;
 `]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
@@ -37,8 +45,8 @@ export const ROWS_PER_PAGE = 2_000
 const ID = '((? << 44) | ?)'
 export const SQL = {
   queues: 'SELECT id, name, first_seq, last_seq, done, released FROM queue WHERE id > ? ORDER BY id LIMIT ?',
-  segments: `SELECT id >> 44 AS queue_id, id & ${MAX_SEQ} AS first_seq, last_seq, length(data) AS bytes FROM segment WHERE id > ${ID} ORDER BY id LIMIT ?`,
-  segment: `SELECT data FROM segment WHERE id = ${ID}`,
+  segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${ID} ORDER BY segment.id LIMIT ?`,
+  segment: `SELECT coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id = ${ID}`,
   inbound: 'SELECT client_id, packet_id FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
   sessions: 'SELECT client_id, body FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',
   subscriptions: 'SELECT client_id, filter, options, subscription_id FROM subscription WHERE (client_id, filter) > (?, ?) ORDER BY client_id, filter LIMIT ?',
@@ -49,6 +57,9 @@ export const SQL = {
   putQueue: 'INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released',
   dropQueue: 'DELETE FROM queue WHERE id = ?',
   putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data) VALUES (${ID}, ?, ?)`,
+  putShared: 'INSERT INTO shared (id, data) VALUES (? | 0, ?)',
+  putSharedSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data, shared_id) VALUES (${ID}, ?, x'', ? | 0)`,
+  lastShared: 'SELECT max(id) AS id FROM shared',
   dropSegmentsBelow: `DELETE FROM segment WHERE id >= (? << 44) AND id < ${ID}`,
   dropSegmentsAbove: `DELETE FROM segment WHERE id > ${ID} AND id < ((? + 1) << 44)`,
   addInbound: 'INSERT OR IGNORE INTO inbound (client_id, packet_id) VALUES (?, ?)',

@@ -51,6 +51,7 @@ class SqliteSpool implements Spool, QueueHost {
   readonly setAside: string | undefined
   readonly cache = new SegmentCache()
   readonly sessions = new Map<string, StoredSession>()
+  /** Until something replaces it: the broker has all of them. */
   readonly retained = new Map<string, StoredMessage>()
   readonly #o: SpoolOptions
   readonly #storage: Storage
@@ -96,6 +97,7 @@ class SqliteSpool implements Spool, QueueHost {
     for (const [key, ids] of found.inbound) this.#inbound.set(key, ids)
     for (const session of found.sessions) this.sessions.set(session.clientId, session)
     for (const message of found.retained) this.retained.set(message.topic, message)
+    this.#writer.lastShared = found.lastShared
     if (found.renamed.length > 0) await this.#writer.write(found.renamed)
     if (found.orphans.size > 0) await this.#writer.write([...found.orphans].map((id) => ({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })))
   }
@@ -196,7 +198,7 @@ class SqliteSpool implements Spool, QueueHost {
     const refusal = message && this.#room.refusalOfDisk(entryBytes(message))
     if (refusal) return Promise.reject(refusal)
     return message
-      ? this.#write(SQL.putRetained, [topic, encodeOne(message)], () => { this.retained.set(topic, message) })
+      ? this.#write(SQL.putRetained, [topic, encodeOne(message)], () => { this.retained.delete(topic) })
       : this.#write(SQL.dropRetained, [topic], () => { this.retained.delete(topic) })
   }
 

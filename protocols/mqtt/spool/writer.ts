@@ -58,6 +58,8 @@ export class SpoolWriter {
   /** Not yet durable, or about to be; counted against the limits. */
   pendingMessages = 0
   pendingBytes = 0
+  /** Highest id among shared blobs. */
+  lastShared = 0
 
   #error: MeshError | undefined
 
@@ -251,12 +253,23 @@ export class SpoolWriter {
         const replaced = i === 0 ? mergeable(queue, writer) : undefined
         const firstSeq = replaced?.firstSeq ?? lastSeq + 1
         lastSeq += writer.count
-        const blob = writer.finish(replaced?.blob)
-        statements.push({ sql: SQL.putSegment, params: [queue.id, firstSeq, lastSeq, blob] })
-        puts.push({ queue, firstSeq, lastSeq, blob, replaced })
+        puts.push({ queue, firstSeq, lastSeq, blob: writer.finish(replaced?.blob), replaced })
       }
     }
+    this.#putAll(puts, batch.writers.size > 1, statements)
     return puts
+  }
+
+  /** A large blob of several queues goes to the disk once: fifteen sessions that are away would else cost thirty bytes of it for each that comes. */
+  #putAll(puts: readonly Put[], isShared: boolean, statements: Statement[]): void {
+    const groups = isShared ? sameBlobs(puts) : undefined
+    for (const put of puts) {
+      const { queue, firstSeq, lastSeq, blob } = put
+      const group = groups?.get(put)
+      if (!group) { statements.push({ sql: SQL.putSegment, params: [queue.id, firstSeq, lastSeq, blob] }); continue }
+      if (group.id === undefined) statements.push({ sql: SQL.putShared, params: [group.id = ++this.lastShared, blob] })
+      statements.push({ sql: SQL.putSharedSegment, params: [queue.id, firstSeq, lastSeq, group.id] })
+    }
   }
 
   /** What a put of unknown outcome may have left goes away, and what it may have replaced comes back. */
@@ -290,6 +303,26 @@ function sharedOf(message: StoredMessage): SegmentWriter {
   const writer = new SegmentWriter('shared')
   writer.add(message)
   return writer
+}
+
+type Group = { readonly blob: Buffer; size: number; id: number | undefined }
+/** Of puts whose blob another has, too: what they have in common. */
+function sameBlobs(puts: readonly Put[]): Map<Put, Group> {
+  const known = new Map<string, Group>()
+  const groups = new Map<Put, Group>()
+  for (const put of puts) {
+    const { blob } = put
+    if (blob.length < SHARED_BYTES) continue
+    // Its first bytes are its checksum.
+    const key = `${blob.length}/${blob.readUInt32BE(0)}`
+    const group = known.get(key)
+    if (!group) { const made = { blob, size: 1, id: undefined }; known.set(key, made); groups.set(put, made); continue }
+    if (group.blob !== blob && !group.blob.equals(blob)) continue
+    group.size++
+    groups.set(put, group)
+  }
+  for (const [put, { size }] of groups) if (size === 1) groups.delete(put)
+  return groups
 }
 
 /** The last segment, when it is small, in memory and the new entries go along. */

@@ -71,7 +71,11 @@ async function idleSubscribers(a: Attacker, untilMs: number, qos: 0 | 1, kept: b
   for (let i = 0; i < 15; i++) await a.subscribed(`idle${i}`, 'flood/#', { qos, kept, reads: false })
   const pub = await a.connected('flood')
   const payload = Buffer.alloc(64 * 1024, 'x')
-  await pour(a, pub, 50 * MIB, untilMs, (i) => publish('flood/a', payload, qos === 0 ? {} : { qos, packetId: i % 60_000 + 1 }))
+  await pour(a, pub, 50 * MIB, untilMs, (i) => {
+    // No two are alike: what is equal goes to the disk once.
+    payload.writeUInt32BE(i)
+    return publish('flood/a', payload, qos === 0 ? {} : { qos, packetId: i % 60_000 + 1 })
+  })
 }
 
 /** A megabyte of what the attacks are made of. */
