@@ -10,7 +10,7 @@ import { guarded, nothing, reportDefect } from './core/guard.ts'
 import type { Log } from './core/log.ts'
 import { listenAt } from './core/network.ts'
 import { UntilItWorks } from './core/until-it-works.ts'
-import { hostName, isUnforgeable } from './model/browser.ts'
+import { foreignCaller } from './model/browser.ts'
 
 export type AdminReply = { readonly status?: number; readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'; readonly body: string }
 export type AdminHandler = (query: URLSearchParams) => AdminReply | Promise<AdminReply>
@@ -164,21 +164,6 @@ async function answer(req: http.IncomingMessage, pages: ReadonlyMap<string, Admi
     log.error({ evt: 'admin.failed', path: url.pathname, err }, 'admin page failed')
     return { status: 500, body: 'internal error; see the log\n' }
   }
-}
-
-/**
- * Why a page of a browser may not ask (model/browser.ts); undefined for its own pages and for programs. Also of GET: what is shown here is for
- * whoever works on this machine, and a page elsewhere has no use for it that they would know of.
- */
-function foreignCaller({ headers, rawHeaders }: http.IncomingMessage): string | undefined {
-  // One that rebinds its name to 127.0.0.1 still sends its own name here.
-  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
-  const host = hostName(headers.host)
-  if (host === undefined || hosts !== 1 || !isUnforgeable(host)) return 'only addresses and localhost are served here'
-  const { origin, 'sec-fetch-site': site } = headers
-  if (origin !== undefined && (origin.includes(',') || URL.parse(origin)?.host !== URL.parse(`http://${headers.host}`)?.host)) return 'this is not for pages of another origin'
-  if (site !== undefined && site !== 'same-origin' && site !== 'none') return 'this is not for pages of another origin; type the address into the browser'
-  return undefined
 }
 
 export function index(pages: ReadonlyMap<string, AdminPage>): string {

@@ -20,6 +20,7 @@ import { openCa } from './ca/ca.ts'
 import type { HubConfig } from './config.ts'
 import { LiveDevices } from './registry/live-devices.ts'
 import { Registry } from './registry/registry.ts'
+import { holdRunning } from './registry/running.ts'
 import { DirectorySource } from './source/directory.ts'
 import { openTokenKey, Tokens, type JoinClaims } from './tokens.ts'
 
@@ -73,6 +74,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   await using building = new AsyncDisposableStack()
   const { registry, tokens, caFolder } = openState(config, world, parts.nativeBinding)
   building.use(registry)
+  building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
   building.use(defectsTo(log, metrics))
   const ca = asOwner(config.state, () => registry.exclusively(() => openCa({ folder: caFolder, disk: world.disk, clock, trustDomain: config.trustDomain, builtAtMs: parts.builtAtMs })))
   // Empty at first: a hub that waits for its resources can certify devices meanwhile.

@@ -38,4 +38,25 @@ export function isSameHost(a: string, b: string): boolean {
   return a === b || (isLoopback(a) && isLoopback(b))
 }
 
+/** Of node:http's request. */
+export type Asked = {
+  readonly headers: { readonly host?: string | undefined; readonly origin?: string | undefined; readonly 'sec-fetch-site'?: string | string[] | undefined }
+  readonly rawHeaders: readonly string[]
+}
+
+/**
+ * Why a page of a browser may not ask an admin port; undefined for the port's own pages and for programs. Also of GET: what is shown there is for
+ * whoever works on this machine, and a page elsewhere has no use for it that they would know of.
+ */
+export function foreignCaller({ headers, rawHeaders }: Asked): string | undefined {
+  // One that rebinds its name to 127.0.0.1 still sends its own name here.
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+  const host = hostName(headers.host)
+  if (host === undefined || hosts !== 1 || !isUnforgeable(host)) return 'only addresses and localhost are served here'
+  const { origin, 'sec-fetch-site': site } = headers
+  if (origin !== undefined && (origin.includes(',') || URL.parse(origin)?.host !== URL.parse(`http://${headers.host}`)?.host)) return 'this is not for pages of another origin'
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return 'this is not for pages of another origin; type the address into the browser'
+  return undefined
+}
+
 function unbracketed(name: string): string { return name.replace(/^\[|\]$/g, '') }

@@ -1,9 +1,10 @@
 /** The hub's loopback HTTP port: metrics for Prometheus, and whether it is ready. It changes nothing. */
 import http from 'node:http'
-import { isIP, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
+import { foreignCaller } from '../../agent/model/browser.ts'
 
 const MAX_HEADER_BYTES = 8 * 1024
 /** With one more the connection that has asked nothing for longest is closed: a probe always gets in. */
@@ -39,10 +40,10 @@ export function startHubAdmin(at: { readonly address: string; readonly port: num
   })
 }
 
-function answer({ headers, method, url }: http.IncomingMessage, metrics: Metrics): { status: number; body: string } {
-  // A web page that rebinds its name to 127.0.0.1 still sends its own name here.
-  const host = (headers.host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
-  if (host !== 'localhost' && isIP(host) === 0) return { status: 403, body: 'only loopback names are served here\n' }
+function answer(req: http.IncomingMessage, metrics: Metrics): { status: number; body: string } {
+  const { method, url } = req
+  const foreign = foreignCaller(req)
+  if (foreign !== undefined) return { status: 403, body: `${foreign}\n` }
   if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'use GET\n' }
   const path = url?.split('?')[0] ?? ''
   switch (path) {

@@ -1,22 +1,27 @@
 /** `meshlet-hub devices` and `devices forget` */
+import { asOwner } from '../../agent/core/as-owner.ts'
 import { systemClock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { HUB_GONE_MS } from '../registry/live-devices.ts'
+import { isRunning } from '../registry/running.ts'
 import type { ExitCode } from './exit.ts'
-import { withState } from './open.ts'
+import { nativeBinding, withState } from './open.ts'
 import type { Io } from './program.ts'
 import { date, table } from './table.ts'
 
 export async function devices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const { rows, runs } = withState(o.config, ({ registry }) => ({ rows: registry.devices(), runs: Math.abs(systemClock.wallMs() - (registry.aliveMs ?? 0)) < HUB_GONE_MS }))
+  const { rows, process, isHeard } = withState(o.config, ({ config, registry }) => ({
+    rows: registry.devices(), process: asOwner(config.state, () => isRunning(config.state, nativeBinding(config))), isHeard: Math.abs(systemClock.wallMs() - (registry.aliveMs ?? 0)) < HUB_GONE_MS,
+  }))
+  const runs = process !== false && isHeard
   const all = rows.map((d) => ({ ...d, state: !runs ? 'unknown' : d.connectedMs === null ? 'gone' : 'connected' }))
   if (o.json) { io.out(`${JSON.stringify(all)}\n`); return 0 }
   io.out(table(['NODE', 'STATE', 'SINCE', 'CONFIGURATION', 'TAKEN', 'CERTIFICATE', 'ENDS', 'ADDRESS', 'IDENTITY'], all.map((d) => [
-    d.name, d.state, date(d.connectedMs ?? d.lastSeenMs), d.inForce === null ? '-' : `${d.inForce.slice(0, 12)}${d.refused === null ? '' : ', newer refused'}`, date(d.inForceMs),
+    d.name, d.state, date(d.state === 'connected' ? d.connectedMs : d.lastSeenMs), d.inForce === null ? '-' : `${d.inForce.slice(0, 12)}${d.refused === null ? '' : ', newer refused'}`, date(d.inForceMs),
     d.serial?.slice(0, 12) ?? '-', date(d.notAfterMs), d.lastIp, d.spiffeUri,
   ])))
   for (const d of all) if (d.refused !== null) io.out(`${d.name} refused: ${printable(d.refused)}\n`)
-  if (!runs && all.length > 0) io.err('meshlet-hub: no hub has written to this state within the last half minute, so nobody knows who is connected: systemctl status meshlet-hub\n')
+  if (!runs && all.length > 0) io.err(`meshlet-hub: no hub ${process === false ? 'runs on this state' : 'has written to this state within the last half minute'}, so nobody knows who is connected; SINCE is when they were last seen: systemctl status meshlet-hub\n`)
   return 0
 }
 

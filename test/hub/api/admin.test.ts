@@ -31,6 +31,9 @@ test('odd requests are answered or refused, and the next one is served', { timeo
     ['POST', 'POST /ready HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n', 405],
     ['another name', get('/metrics', 'hub.example'), 403], ['a name that looks like an address', get('/metrics', '127.0.0.1.evil.example'), 403], ['a user before it', get('/metrics', 'a@127.0.0.1'), 403],
     ['no host', 'GET /metrics HTTP/1.0\r\n\r\n', 403], ['its IPv6 address', get('/ready', '[::1]:15014'), 200], ['HEAD', get('/ready', 'localhost', 'HEAD'), 200],
+    ['a name of this machine', get('/ready', 'hub.localhost'), 200], ['two hosts', 'GET /ready HTTP/1.1\r\nHost: localhost\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n', 403],
+    ['a page of elsewhere', 'GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n', 403], ['a page of another port', 'GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1:3000\r\nConnection: close\r\n\r\n', 403],
+    ['a page whose browser sends no Origin', 'GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n', 403], ['an address that somebody typed', 'GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nSec-Fetch-Site: none\r\nConnection: close\r\n\r\n', 200],
     ['an upgrade', 'GET /ready HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n', 200],
     ['HTTP/0.9', 'GET /ready\r\n\r\n', 403], ['a large head', get(`/${'x'.repeat(20_000)}`), 431], ['no HTTP', '\x16\x03\x01\x00\x01', 400],
   ] as const) assert.match(await asked(admin.port, request), new RegExp(`^HTTP/1\\.1 ${status} `), name)

@@ -99,6 +99,22 @@ test('the call that is too much is told so; two messages of the largest size may
   }
   await until(() => told.length >= 6)
   assert.deepEqual([told[0], h.metrics.total('mesh_hub_budget_exceeded_total', { budget: 'half-messages' })], ['8', 3])
+  // What was gathered for those that were ended is given back though their clients keep them open.
+  await until(() => h.metrics.total('mesh_hub_half_message_bytes') < 3 * 90_000)
   assert.match(decodeURI(String(told[1])), /^MESH_CONTROL_SLOW_DOWN: .*200000 bytes \(limits\.maxHalfMessageBytes\)$/)
   session.destroy()
+})
+
+test('what came before a connection proved whose it is counts from then on', { timeout: 60_000 }, async (t) => {
+  const h = await testHub(t)
+  const { keyPem, chainPem } = await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' }).token)
+  const session = http2.connect(`https://127.0.0.1:${h.hub.port}`, { rejectUnauthorized: false, cert: chainPem, key: keyPem }).on('error', () => {})
+  const one = call(session, CREATE)
+  one.write(HEAD)
+  one.write(Buffer.alloc(60_000))
+  call(session, ADS)
+  const held = (): number => h.metrics.total('mesh_hub_half_message_bytes')
+  await until(() => held() >= 60_000, () => `${held()} bytes`)
+  session.destroy()
+  await until(() => held() === 0)
 })

@@ -1,11 +1,16 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { Client, credentials } from '@grpc/grpc-js'
 import { Registry } from '../../../hub/registry/registry.ts'
 import { runCli, type Io } from '../../../hub/cli/program.ts'
+import { holdRunning, isRunning } from '../../../hub/registry/running.ts'
+import { CLUSTER } from '../../../hub/source/resources.ts'
+import { bearer, DeltaStream } from '../start-hub.ts'
 
 type Ran = { readonly code: number; readonly out: string; readonly err: string }
 function made(t: { after(fn: () => void): void }) {
@@ -59,6 +64,40 @@ test('devices: connected or not, certificate in use, configuration in force, wha
   assert.equal((JSON.parse((await cli('devices', '--json', '-c', config)).out) as unknown[]).length, 1)
   assert.equal((await cli('devices', 'forget', 'edge', '-c', config)).code, 0)
   assert.equal((await cli('devices', 'forget', 'edge', '-c', config)).code, 2)
+})
+
+test('devices: after a SIGKILL of the hub nobody is said to be connected, at once', { timeout: 60_000 }, async (t) => {
+  const { cli, config, folder } = made(t)
+  const hub = spawn(process.execPath, [path.resolve(import.meta.dirname, '../../../hub/main.ts'), 'run', '--config', config], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => { hub.kill('SIGKILL') })
+  let log = ''
+  hub.stdout.on('data', (part: Buffer) => { log += part.toString() })
+  const until = async (is: () => boolean | Promise<boolean>): Promise<void> => { while (!await is()) await new Promise((resolve) => { setTimeout(resolve, 20) }) }
+  await until(() => log.includes('"evt":"hub.started"'))
+  const token = (await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1')).out.trim()
+  const client = new Client(`localhost:${/"port":(\d+)/.exec(log)![1]!}`, credentials.createSsl(fs.readFileSync(`${folder}/state/ca/root-cert.pem`)))
+  t.after(() => { client.close() })
+  const stream = new DeltaStream(client, bearer(token))
+  stream.ask({ node: { id: 'gw-1' }, typeUrl: CLUSTER })
+  await stream.next()
+  await until(async () => /\ngw-1 +connected /.test((await cli('devices', '-c', config)).out))
+  hub.kill('SIGKILL')
+  await once(hub, 'close')
+  const { out, err } = await cli('devices', '-c', config)
+  assert.match(out, /\ngw-1 +unknown /)
+  assert.match(err, /no hub runs on this state/)
+})
+
+test('one hub holds the state; its end, and a folder where none has run, are told apart', (t) => {
+  const { folder } = made(t)
+  assert.equal(isRunning(folder, undefined), undefined)
+  const first = holdRunning(folder, undefined)
+  const second = holdRunning(folder, undefined)
+  assert.equal(isRunning(folder, undefined), true)
+  second[Symbol.dispose]()
+  assert.equal(isRunning(folder, undefined), true, 'it was the other\'s')
+  first[Symbol.dispose]()
+  assert.equal(isRunning(folder, undefined), false)
 })
 
 test('backup holds CA, token key and registry; a hub on it knows its devices and its revocations', async (t) => {
