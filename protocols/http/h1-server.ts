@@ -31,6 +31,8 @@ import { wantedUpgrade } from './upgrade.ts'
 const LINGER_MS = 1000
 /** Less than this, sent ahead, is not counted against the memory budget. */
 const COUNTED_HELD_BYTES = 4 * 1024
+/** What has not left a moment after its answer was over, waits for a client that does not take it. */
+const LEFT_SOON_MS = 100
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /** Serves requests until the connection ends; never rejects. `error`: what the client did wrong, or MESH_CLIENT_GONE in the middle of an exchange. */
@@ -58,6 +60,10 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
   #feeding = false
   /** The last answer has not left yet; the next request is read when it has. */
   #full = false
+  /** Whether it has is looked at when the deadline at hand comes. */
+  #looksSoon = false
+  /** All of the answer was said. */
+  #answered = false
   #keepAlive = true
   #served = 0
   /** Its time (max_connection_duration) is over. */
@@ -109,7 +115,7 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     this.#conn.receivedBytes += chunk.length
     this.#rt.waiting.received(chunk.length)
     if (this.#phase !== 'open') return
-    if (this.#full || (this.#exchange && this.#requestDone)) { this.#hold(chunk); return }
+    if (this.#exchange ? this.#requestDone : this.#parser.idle && this.#isBehind()) { this.#hold(chunk); return }
     this.#feed(chunk)
   })
 
@@ -119,11 +125,13 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     this.#feeding = true
     while (chunk && this.#phase === 'open') {
       let used: number
-      if (this.#parser.idle && !this.#exchange) { this.#method = 'GET'; this.#armHead() }
+      const begins = this.#parser.idle && !this.#exchange
+      if (begins) this.#method = 'GET'
       try { used = this.#parser.execute(chunk) } catch (thrown) { this.#malformed(toMeshError(thrown)); break }
+      if (begins && !this.#exchange) this.#armHead()
       if (this.#exchange && !this.#started) { this.#started = true; this.#exchange.start() }
       const rest: Buffer | undefined = used < chunk.length ? chunk.subarray(used) : undefined
-      const mustWait = this.#full || this.#exchange !== undefined
+      const mustWait: boolean = this.#exchange !== undefined || (rest !== undefined && this.#isBehind())
       if (rest && mustWait) this.#hold(rest)
       chunk = mustWait ? undefined : rest
     }
@@ -158,10 +166,11 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     this.#keepAlive = keepAlive && upgrade === undefined && !this.#leaving && ++this.#served < (http.maxRequestsPerConnection ?? Infinity)
     this.#requestDone = false
     this.#started = false
+    this.#answered = false
     this.#idleMs = http.streamIdleMs ?? this.#rt.ctx.limits.idleMs
     this.#requestDueMs = http.requestTimeoutMs === undefined ? Infinity : this.#rt.ctx.clock.monotonicMs() + http.requestTimeoutMs
     this.#exchange = new Exchange(this.#rt, this.#client, http, new RequestHead(method, this.#client.scheme, host, path, headers, this.#version, bodyLength, upgrade, expectContinue && minor === 1), this)
-    this.#touch()
+    this.#touch(this.#exchange.record.startedMs)
   }
   onInformational(): void { /* requests have none */ }
   onBody(chunk: Buffer): void {
@@ -178,7 +187,8 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     if (this.#phase === 'lingering') this.#lingered()
     if (this.#phase !== 'open') return
     if (this.#exchange) this.#gone()
-    else this.#close(this.#parser.inHead ? new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of a request head') : undefined)
+    else if (this.#parser.inHead) this.#close(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of a request head'))
+    else if (!this.#isBehind()) this.#close(undefined)
   })
   readonly #onClose = guarded('http1', this.broken, () => { if (this.#exchange && this.#phase === 'open') this.#gone(); else if (this.#phase !== 'taken') this.#close(this.#error) })
   readonly #onError = nothing
@@ -252,12 +262,13 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
   }
 
   sendData(chunk: Buffer): void { if (this.#phase === 'open' && !this.#bodiless) this.#out.body(chunk) }
-  sendEnd(trailers: readonly string[] | undefined): void { this.#out.end(trailers) }
+  sendEnd(trailers: readonly string[] | undefined): void { this.#out.end(trailers); this.#answered = true }
 
   flush(): boolean {
     if (this.#phase !== 'open' || this.#out.empty) return true
     this.#conn.sentBytes += this.#out.flush()
-    this.#touch()
+    // After the last of it comes `finished`, with a deadline of its own.
+    if (!this.#answered) this.#touch()
     return !this.#outlet.isFull()
   }
 
@@ -284,17 +295,20 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     if (error) { this.#close(error); return }
     if (!this.#requestDone || !this.#keepAlive || this.#conn.draining.aborted) { this.#linger(); return }
     this.#parser.begin()
-    // Who does not take answers is not asked for more questions: each small one may have a large answer.
-    if (!this.#outlet.isEmpty && this.#outlet.whenLeft()) {
-      this.#full = true
-      this.#stream.pause()
-      this.#armIdle()
-    } else this.#next()
+    this.#next()
   }
+
+  /**
+   * Who does not take answers is not asked for more questions: each small one may have a large answer. Asked only when there is a question, for what goes out by
+   * TLS leaves a turn later.
+   */
+  #isBehind(): boolean { return this.#full ||= !this.#outlet.isEmpty && this.#outlet.whenLeft() }
 
   /** The next request. */
   #next(): void {
+    if (this.#held && this.#isBehind()) { this.#armIdle(); return }
     const held = this.#takeHeld()
+    if (!held && this.#stream.readableEnded) { this.#close(undefined); return }
     if (held) {
       if (this.#feeding) throw new MeshError('MESH_INTERNAL', 'bytes held while they are read')
       this.#stream.resume()
@@ -307,19 +321,23 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
 
   /* Time. */
 
-  #touch(): void {
+  #touch(nowMs = this.#rt.ctx.clock.monotonicMs()): void {
     if (this.#phase !== 'open' || !this.#exchange) return
-    this.#rt.deadlines.arm(this, Math.min(this.#rt.ctx.clock.monotonicMs() + this.#idleMs, this.#requestDueMs))
+    this.#looksSoon = false
+    this.#rt.deadlines.arm(this, Math.min(nowMs + this.#idleMs, this.#requestDueMs))
   }
   #armIdle(): void {
-    this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + (httpOf(this.#conn).connectionIdleMs ?? this.#rt.ctx.limits.idleMs))
+    const idleMs = httpOf(this.#conn).connectionIdleMs ?? this.#rt.ctx.limits.idleMs
+    this.#looksSoon = !this.#full && !this.#outlet.isEmpty && idleMs > LEFT_SOON_MS
+    this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + (this.#looksSoon ? LEFT_SOON_MS : idleMs))
   }
   /** The head is one deadline as a whole: a byte now and then does not move it. */
-  #armHead(): void { this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + this.#rt.ctx.limits.requestHeadMs) }
+  #armHead(): void { this.#looksSoon = false; this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + this.#rt.ctx.limits.requestHeadMs) }
 
   onDue(): void {
     const { limits } = this.#rt.metrics
     if (this.#phase === 'lingering') { this.#close(this.#error); return }
+    if (this.#looksSoon) { this.#isBehind(); this.#armIdle(); return }
     if (this.#exchange) {
       limits.idleMs.value++
       this.#keepAlive = false

@@ -33,6 +33,65 @@ for (const { name, codec } of [{ name: 'our own', codec: direct }, { name: 'an e
     assert.equal(served(), REQUESTS)
   })
 }
+/** So many of them fill the client's side of the simulated connection; the last one waits on ours. */
+const SMALL = 10_000
+const FILLING = 7
+async function stuck(h: Harness): Promise<ReturnType<Harness['connect']>> {
+  const client = h.connect(manager([route({ kind: 'direct', status: 200, body: 'x'.repeat(SMALL) })]))
+  client.stream.pause()
+  for (let i = 0; i < FILLING; i++) await client.send(GET)
+  assert.equal(client.conn.stream.writableLength > SMALL, true)
+  return client
+}
+const served = (h: Harness): number => h.metrics.total('mesh_http_requests_total')
+const waiting = (h: Harness): number => h.metrics.total('mesh_stream_waiting_bytes')
+
+test('a small answer that its client does not take: a moment later it counts against the memory budget, the next request waits', async () => {
+  await using h = new Harness()
+  const client = await stuck(h)
+  assert.equal(waiting(h), 0)
+  await h.clock.advance(100)
+  assert.ok(waiting(h) > SMALL, `${waiting(h)} bytes are counted`)
+  await client.send(GET)
+  assert.equal(served(h), FILLING)
+  client.stream.resume()
+  await h.clock.advance(10)
+  assert.equal(served(h), FILLING + 1)
+  assert.equal((await client.take()).split('200 OK').length - 1, FILLING + 1)
+  assert.equal(waiting(h), 0)
+})
+test('a small answer that its client does not take, and the next request at once: it waits all the same', async () => {
+  await using h = new Harness()
+  const client = await stuck(h)
+  await client.send(GET.repeat(3))
+  assert.equal(served(h), FILLING)
+  client.stream.resume()
+  await h.clock.advance(10)
+  assert.equal((await client.take()).split('200 OK').length - 1, FILLING + 3)
+})
+test('a client that ends its side before it has taken the last answer gets it whole', async () => {
+  await using h = new Harness()
+  const client = await stuck(h)
+  client.stream.end()
+  await h.clock.advance(10)
+  client.stream.resume()
+  await h.clock.advance(10)
+  const got = await client.take()
+  assert.equal(got.split('200 OK').length - 1, FILLING)
+  assert.ok(got.endsWith('x'.repeat(SMALL)))
+  assert.equal((await client.outcome).error, undefined)
+})
+test('the idle time of a connection is what the configuration says, also after an answer that left late', async () => {
+  await using h = new Harness()
+  const client = h.connect(manager([route({ kind: 'direct', status: 200, body: 'x'.repeat(SMALL) })], { connectionIdleMs: 5_000 }))
+  client.stream.pause()
+  for (let i = 0; i < FILLING; i++) await client.send(GET)
+  client.stream.resume()
+  await h.clock.advance(4_900)
+  assert.equal(client.closed, false)
+  await h.clock.advance(300)
+  assert.equal(client.closed, true)
+})
 for (const maxBufferBytes of [8 * 1024, 64 * 1024, 512 * 1024]) {
   test(`maxBufferBytes ${maxBufferBytes}: so much of an answer waits for its client, so much of a request for its endpoint`, async () => {
     await using h = new Harness(undefined, { maxBufferBytes })
