@@ -28,7 +28,7 @@ import { settleRequest } from './request-view.ts'
 import { Timeouts, timesOf, type DueKind, type Timed } from './timeouts.ts'
 import { Tunnel } from './tunnel.ts'
 
-export class Exchange implements CallEvents, Timed {
+export class Exchange implements CallEvents, HeaderFacts, Timed {
   readonly request: RequestHead
   readonly client: HttpClient
   readonly http: HttpConnectionManager
@@ -36,7 +36,8 @@ export class Exchange implements CallEvents, Timed {
   readonly #rt: HttpRuntime
   readonly #down: Downstream
   readonly #body: ReplayBuffer
-  #remoteIp = ''
+  /** As trusted hops tell it; '' = nobody was asked yet. */
+  remoteIp = ''
   #plan: ForwardPlan | undefined
   /** Made at the first try: the headers are edited once. */
   #outgoing: UpstreamRequest | undefined
@@ -54,7 +55,7 @@ export class Exchange implements CallEvents, Timed {
   #wait: Timer | undefined
   #timeouts: Timeouts | undefined
   /** The client waits for 100 before it sends the rest, and the endpoint is to give it. */
-  #awaitsContinue = false
+  awaitsContinue = false
   /** Of a request that wants a tunnel, as policies saw it: they are asked again when they change. */
   #asked: RequestHead | undefined
   #watching: Disposable | undefined
@@ -81,10 +82,10 @@ export class Exchange implements CallEvents, Timed {
       if (http.underscores === 'refuse') { this.#refuse(new MeshError('MESH_MALFORMED_INPUT', 'the name of a field holds an underscore (headers_with_underscores_action)')); return }
       removeUnderscored(request.headers)
     }
-    this.#remoteIp = prepareRequestHeaders(request, http, this.client, ctx.random)
+    this.remoteIp = prepareRequestHeaders(request, http, this.client, ctx.random)
     settleRequest(request, http, this.client, ctx.tables.get())
     if (request.upgrade !== undefined || request.method === 'CONNECT') this.#asked = request.copy()
-    const input = { tables: ctx.tables.get(), http, request, client: this.client.facts(this.#remoteIp), random: ctx.random, upgrade: request.upgrade }
+    const input = { tables: ctx.tables.get(), http, request, client: this.client.facts(this.remoteIp), random: ctx.random, upgrade: request.upgrade }
     const plan = request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
     this.record.plan = plan
     if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
@@ -174,7 +175,7 @@ export class Exchange implements CallEvents, Timed {
     if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this)
     if (this.request.method === 'CONNECT') { this.#connect(plan); return }
     if (this.request.expectContinue) {
-      if (this.http.proxyContinue) this.#awaitsContinue = true
+      if (this.http.proxyContinue) this.awaitsContinue = true
       else this.#down.sendContinue()
     }
     if (this.#requestDone) this.#requestTimes()
@@ -190,7 +191,7 @@ export class Exchange implements CallEvents, Timed {
     const hashed = action.hash.length > 0 && (balancer.kind === 'ring-hash' || balancer.kind === 'maglev')
     const pending = this.#rt.upstreams.startCall(plan.cluster, {
       speaks: this.request.version === 'HTTP/2' ? 'http2' : 'http1', fresh, host: plan.authority, originalDst: this.client.conn.originalDst,
-      hash: hashed ? requestHash(action.hash, { header: (name) => this.request.header(name), path: this.request.path, remoteIp: this.#remoteIp }) : undefined,
+      hash: hashed ? requestHash(action.hash, { header: (name) => this.request.header(name), path: this.request.path, remoteIp: this.remoteIp }) : undefined,
       avoid: retry?.avoidPreviousHosts ? this.#tried : undefined, maxHostPicks: retry?.maxHostPicks ?? 0,
     }, this)
     if (pending) this.#pending = pending
@@ -214,7 +215,7 @@ export class Exchange implements CallEvents, Timed {
   onCall(call: HttpCall): void {
     this.#pending = undefined
     this.#call = call
-    const outgoing = this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this.#headerFacts())
+    const outgoing = this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this)
     // In place of what the proxy before us, or the try before this one, has counted.
     if (this.#plan!.routed.virtualHost.includeAttemptCount) setHeader(this.request.headers, 'x-envoy-attempt-count', String(this.record.tries))
     const body = this.#body
@@ -228,7 +229,7 @@ export class Exchange implements CallEvents, Timed {
   }
 
   onCallInformational(head: ResponseHead): void {
-    if (head.status === 100 && this.#awaitsContinue) { this.#awaitsContinue = false; this.#down.sendContinue() }
+    if (head.status === 100 && this.awaitsContinue) { this.awaitsContinue = false; this.#down.sendContinue() }
     else if (isInformational(head.status)) this.#down.sendInformational(head)
   }
 
@@ -254,7 +255,7 @@ export class Exchange implements CallEvents, Timed {
     record.status = head.status
     record.firstByteMs = this.#rt.ctx.clock.monotonicMs()
     this.#timeouts?.tryEnds()
-    this.#down.sendHead(answerHead(head, plan.responseEdits, this.#headerFacts(), this.http.serverName, record.firstByteMs - record.startedMs), end)
+    this.#down.sendHead(answerHead(head, plan.responseEdits, this, this.http.serverName, record.firstByteMs - record.startedMs), end)
   }
 
   onCallData(chunk: Buffer): void {
@@ -286,7 +287,7 @@ export class Exchange implements CallEvents, Timed {
       return
     }
     this.record.status = 101
-    this.#openTunnel(answerHead(head, this.#plan!.responseEdits, this.#headerFacts(), this.http.serverName, undefined), stream, rest, () => {})
+    this.#openTunnel(answerHead(head, this.#plan!.responseEdits, this, this.http.serverName, undefined), stream, rest, () => {})
   }
 
   onCallFailed(error: MeshError, sent: Sent, reused: boolean): void {
@@ -404,7 +405,7 @@ export class Exchange implements CallEvents, Timed {
     if (refusal) this.#tunnel?.abort(refusal)
   }
   #refusalNow(): MeshError | undefined {
-    return this.#asked && (refusalNow(this.#asked, this.client, this.#remoteIp, this.#rt.ctx) ?? inClear(this.#plan!.cluster, this.record.endpoint, this.#rt.ctx.tables.get()))
+    return this.#asked && (refusalNow(this.#asked, this.client, this.remoteIp, this.#rt.ctx) ?? inClear(this.#plan!.cluster, this.record.endpoint, this.#rt.ctx.tables.get()))
   }
 
   /* The end. */
@@ -420,7 +421,7 @@ export class Exchange implements CallEvents, Timed {
     this.record.error = error
     this.#answering = true
     const withBody = body !== undefined && this.request.method !== 'HEAD'
-    this.#down.sendHead(answerHead(head, edits, this.#headerFacts(), this.http.serverName, undefined), !withBody)
+    this.#down.sendHead(answerHead(head, edits, this, this.http.serverName, undefined), !withBody)
     if (withBody) { this.record.sentBytes += body.length; this.#down.sendData(body) }
     this.#down.sendEnd(undefined)
     this.#down.flush()
@@ -444,7 +445,5 @@ export class Exchange implements CallEvents, Timed {
 
   #isGrpc(): boolean { return isGrpc(this.request.header('content-type')) }
 
-  #headerFacts(): HeaderFacts {
-    return { request: this.request, client: this.client, startedMs: this.record.startedWallMs, awaitsContinue: this.#awaitsContinue, nowMs: this.#rt.ctx.clock.wallMs(), remoteIp: this.#remoteIp, plan: this.record.plan }
-  }
+  get nowMs(): number { return this.#rt.ctx.clock.wallMs() }
 }

@@ -22,7 +22,8 @@ const STANDARD: ReadonlySet<string> = new Set([
  * @returns what is wrong, as text
  */
 export function methodProblem(method: string): string | undefined {
-  if (STANDARD.has(method)) return undefined
+  // Nearly all: a comparison costs less than a look into the set.
+  if (method === 'GET' || method === 'POST' || STANDARD.has(method)) return undefined
   if (method === '' || method.length > MAX_METHOD_BYTES || !consistsOf(TOKEN, method)) return 'the method is not a token'
   return STANDARD.has(method.toUpperCase()) ? 'a standard method that is not in capital letters (RFC 9110 §9.1)' : undefined
 }

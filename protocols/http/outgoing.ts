@@ -3,17 +3,23 @@ import type { HeaderEdit } from '../../agent/model/route.ts'
 import type { SubstitutionFacts } from '../../agent/model/substitution.ts'
 import { headerOrPseudo } from '../router.ts'
 import type { HttpClient } from './client.ts'
+import type { ExchangeRecord } from './exchange-record.ts'
 import { asFieldValue } from './h1-write.ts'
 import { editHeaders, headerValue, setHeader } from './header-edit.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from './message.ts'
-import type { ForwardPlan, Plan } from './plan.ts'
+import type { ForwardPlan } from './plan.ts'
 
-/** `startedMs`: wall milliseconds of the request's first byte. `awaitsContinue`: the endpoint is to say whether the body is wanted. */
+/** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */
 export type HeaderFacts = {
-  readonly request: RequestHead; readonly client: HttpClient; readonly startedMs: number; readonly awaitsContinue: boolean; readonly nowMs: number
+  readonly request: RequestHead
+  readonly client: HttpClient
+  readonly record: Pick<ExchangeRecord, 'startedWallMs' | 'plan'>
+  /** The endpoint is to say whether the body is wanted. */
+  readonly awaitsContinue: boolean
   /** As trusted hops tell it; '' = nobody was asked yet. */
   readonly remoteIp: string
-  readonly plan: Plan | undefined
+  /** By the wall clock. */
+  readonly nowMs: number
 }
 
 /** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
@@ -75,10 +81,11 @@ function keepLast(headers: string[], name: string): void {
   if (last !== undefined && count > 1) setHeader(headers, name, last)
 }
 
-function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, startedMs, remoteIp, plan }: HeaderFacts, response: readonly string[] | undefined, status: number): void {
+function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, record, remoteIp }: HeaderFacts, response: readonly string[] | undefined, status: number): void {
   const { remote } = client.conn
+  const { plan } = record
   const facts: SubstitutionFacts = {
-    client: remoteIp === '' || remoteIp === remote.host ? remote : { host: remoteIp, port: 0 }, remote, local: client.conn.local, protocol: request.version, startedMs,
+    client: remoteIp === '' || remoteIp === remote.host ? remote : { host: remoteIp, port: 0 }, remote, local: client.conn.local, protocol: request.version, startedMs: record.startedWallMs,
     serverName: client.conn.tls?.serverName ?? '', routeName: plan?.routeName ?? '', cluster: plan?.kind === 'forward' ? plan.cluster.name : '', status, peer: client.conn.tls?.peer, request: (name) => headerOrPseudo(request, name),
     ...(response ? { response: (name: string) => headerValue(response, name) } : {}),
   }

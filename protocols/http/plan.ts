@@ -7,6 +7,7 @@ import type { Random } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
 import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { HeaderValues } from '../../agent/model/matcher.ts'
 import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig } from '../../agent/model/route.ts'
 import { RouteTable, type Tables } from '../../agent/model/tables.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../authz.ts'
@@ -77,7 +78,7 @@ export function planExchange(input: PlanInput): Plan {
       case 'rbac': {
         const policy = own?.policy ? own.policy.value : filter.policy
         if (!policy) break
-        const facts = authzFacts(input)
+        const facts = new PolicyFacts(input)
         if (policy.shadow) common.shadow = [...common.shadow ?? [], ...shadowDecisions([policy], facts)]
         const decision = decide([policy], facts)
         if (!decision.allowed) return refuse('MESH_PEER_NOT_ALLOWED', 'authorization policy refuses the request', common, decision.rule)
@@ -135,13 +136,24 @@ export function planToday<P extends Plan>(plan: P, tables: Tables): P | RefusePl
   return cluster === plan.cluster ? plan : { ...plan, cluster }
 }
 
-function authzFacts({ client, request }: PlanInput): AuthzFacts {
-  return {
-    peer: client.peer, directRemoteIp: client.directRemoteIp, remoteIp: client.remoteIp,
-    destinationIp: client.destinationIp, destinationPort: client.destinationPort, serverName: client.serverName,
-    header: (name) => headerValues(request, name),
-    path: request.path === '' ? undefined : pathText(request.path),
+/** Made for every request, so it holds what is known already; the rest is worked out for a policy that asks. */
+class PolicyFacts implements AuthzFacts {
+  readonly #client: ClientFacts
+  readonly #request: RequestFacts
+
+  constructor({ client, request }: PlanInput) {
+    this.#client = client
+    this.#request = request
   }
+
+  get peer(): AuthzFacts['peer'] { return this.#client.peer }
+  get directRemoteIp(): string { return this.#client.directRemoteIp }
+  get remoteIp(): string { return this.#client.remoteIp }
+  get destinationIp(): string { return this.#client.destinationIp }
+  get destinationPort(): number { return this.#client.destinationPort }
+  get serverName(): string { return this.#client.serverName }
+  get path(): string | undefined { return this.#request.path === '' ? undefined : pathText(this.#request.path) }
+  header(name: string): HeaderValues { return headerValues(this.#request, name) }
 }
 
 /** Inline tables are indexed once; they live as long as their configuration. */

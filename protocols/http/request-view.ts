@@ -18,6 +18,8 @@ export function settleRequest(request: RequestHead, http: HttpConnectionManager,
 
 /** Whoever stands before us may have taken the TLS off (Envoy: the same, where x-forwarded-proto is not our own). */
 function forwardedScheme(request: RequestHead): 'http' | 'https' | undefined {
-  const scheme = request.header('x-forwarded-proto')?.toLowerCase()
+  const field = request.header('x-forwarded-proto')
+  if (field === request.scheme) return field
+  const scheme = field?.toLowerCase()
   return scheme === 'http' || scheme === 'https' ? scheme : undefined
 }
