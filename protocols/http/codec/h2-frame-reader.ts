@@ -23,8 +23,10 @@ export interface FrameSink {
   onWindowUpdate(streamId: number, bytes: number): void
   /** A frame that breaks only its stream (RFC 9113 §5.4.2). */
   onStreamError(streamId: number, code: number): void
-  /** A frame without any payload that ends nothing: it costs its sender nothing. */
+  /** A frame without content that ends nothing, or of an unknown type. */
   onEmptyFrame(): void
+  /** CONTINUATION without an end; the connection breaks. */
+  onEndlessBlock(): void
 }
 
 /** Frames of one header block: a sender that fills them needs one per 16 KiB. */
@@ -102,7 +104,7 @@ export class FrameReader {
 
   #beginData(head: Buffer, at: number, bytes: number): number {
     const streamId = readUint31(head, at + 5)
-    this.#checkOrder(FrameType.DATA, streamId)
+    this.#checkOrder(FrameType.DATA, 0, streamId)
     requireStream(streamId, 'DATA')
     this.#dataStream = streamId
     this.#dataEnds = (head[at + 4]! & Flag.END_STREAM) !== 0
@@ -143,7 +145,7 @@ export class FrameReader {
     const type = chunk[at + 3]!
     const flags = chunk[at + 4]!
     const streamId = readUint31(chunk, at + 5)
-    this.#checkOrder(type, streamId)
+    this.#checkOrder(type, flags, streamId)
     const payload = chunk.subarray(at + FRAME_HEAD_BYTES, end)
     switch (type) {
       case FrameType.DATA: this.#paddedData(streamId, flags, payload); break
@@ -162,9 +164,9 @@ export class FrameReader {
   }
 
   /** RFC 9113 §3.4: SETTINGS come first; §6.10: nothing comes between the frames of a header block. */
-  #checkOrder(type: number, streamId: number): void {
+  #checkOrder(type: number, flags: number, streamId: number): void {
     if (this.#isFirst) {
-      if (type !== FrameType.SETTINGS) throw broken('the first frame is not SETTINGS')
+      if (type !== FrameType.SETTINGS || (flags & Flag.ACK) !== 0) throw broken('the first frame is not SETTINGS')
       this.#isFirst = false
     }
     const block = this.#block
@@ -174,7 +176,9 @@ export class FrameReader {
   #paddedData(streamId: number, flags: number, payload: Buffer): void {
     requireStream(streamId, 'DATA')
     const content = withoutPadding(payload, flags, 0)
-    this.#sink.onData(streamId, content, (flags & Flag.END_STREAM) !== 0, payload.length - content.length)
+    const end = (flags & Flag.END_STREAM) !== 0
+    if (content.length === 0 && !end) this.#sink.onEmptyFrame()
+    this.#sink.onData(streamId, content, end, payload.length - content.length)
   }
 
   #headers(streamId: number, flags: number, payload: Buffer): void {
@@ -190,7 +194,10 @@ export class FrameReader {
   #continuation(flags: number, payload: Buffer): void {
     const block = this.#block!
     block.bytes += payload.length
-    if (block.bytes > this.#maxBlockBytes || block.parts.length > MAX_CONTINUATIONS) throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block without an end')
+    if (block.bytes > this.#maxBlockBytes || block.parts.length > MAX_CONTINUATIONS) {
+      this.#sink.onEndlessBlock()
+      throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block without an end')
+    }
     block.parts.push(Buffer.from(payload))
     if ((flags & Flag.END_HEADERS) === 0) return
     this.#block = undefined

@@ -24,6 +24,12 @@ export function requestProblem(fields: readonly string[], extendedConnect: boole
   return pseudoProblem(seen, method, path, extendedConnect) ?? fieldsProblem(fields, at, true)
 }
 
+/** '' = none. */
+export function methodOf(fields: readonly string[]): string {
+  for (let i = 0; i < fields.length && fields[i]!.charCodeAt(0) === COLON; i += 2) if (fields[i] === ':method') return fields[i + 1]!
+  return ''
+}
+
 const METHOD = 1
 const SCHEME = 2
 const AUTHORITY = 4
@@ -42,8 +48,14 @@ function pseudoProblem(seen: number, method: string, path: string, extendedConne
   return (seen & PATH) === 0 || path === '' ? ':path is missing' : undefined
 }
 
+/** @param declared as declaredLength has it @param end nothing follows */
+export function lengthProblem(declared: number, end: boolean): string | undefined {
+  if (Number.isNaN(declared)) return 'content-length is no number, or several'
+  return end && declared > 0 ? 'content-length, and no body' : undefined
+}
+
 export function responseProblem(fields: readonly string[]): string | undefined {
-  if (fields[0] !== ':status' || !/^\d{3}$/.test(fields[1]!)) return ':status is missing or is no status'
+  if (fields[0] !== ':status' || !/^[1-9]\d\d$/.test(fields[1]!)) return ':status is missing or is no status'
   return fieldsProblem(fields, 2, false)
 }
 

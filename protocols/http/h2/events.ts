@@ -3,6 +3,7 @@
  * message.ts, with the pseudo-header fields first.
  */
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../../../agent/core/clock.ts'
 import type { MeshError } from '../../../agent/core/errors.ts'
 import type { Http2Stream } from './stream.ts'
 
@@ -22,6 +23,8 @@ export type SessionOptions = {
   readonly connectionWindowBytes: number
   /** CONNECT with :protocol (RFC 8441) is permitted. */
   readonly extendedConnect: boolean
+  /** For Http2Session.drain. */
+  readonly clock?: Clock
 }
 
 /** Frames that make work and nothing else, for the budgets of floods.ts. */
@@ -39,7 +42,10 @@ export interface SessionOwner {
   onCostlyFrame(what: Http2Event): void
   /** The peer opens no more streams, or takes no more. */
   onGoaway(code: number): void
-  /** Once, last; all streams have been told. @param error undefined = nobody broke anything */
+  /**
+   * Once, last; all streams have been told, which on a client may take until an answer that had come in full is read. The socket has been ended: what the peer does
+   * not take of the rest, and a peer that does not end its side, are the owner's to bound. @param error undefined = nobody broke anything
+   */
   onSessionClose(error: MeshError | undefined): void
 }
 
@@ -49,7 +55,10 @@ export interface StreamOwner {
   /** Client: the answer's final head. @param end onEnd follows at once */
   onHead(fields: string[], end: boolean, oversized: boolean): void
   onData(chunk: Buffer): void
-  /** The peer has ended its side; not told of a request that was only a head. @param oversized as SessionOwner.onStream, of the trailers */
+  /**
+   * The peer has ended its side; not told of a request that was only a head. A stream that is paused goes on to exist until it is read or reset, also when all of
+   * the answer was sent. @param oversized as SessionOwner.onStream, of the trailers
+   */
   onEnd(trailers: string[] | undefined, oversized: boolean): void
   /** The bytes at hand are all told: time to flush. */
   onPause(): void

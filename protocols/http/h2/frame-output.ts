@@ -6,12 +6,13 @@ import type { Duplex } from 'node:stream'
 import { guarded } from '../../../agent/core/guard.ts'
 import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeFrameHead, writeUint32 } from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack-encoder.ts'
+import { isMostOfItsMemory } from './holding-block.ts'
 
 const SLAB_BYTES = 64 * 1024
 /** A payload from this size on goes out as it is. */
 const COPIED_BYTES = 2 * 1024
-/** Of what is gathered and what the socket has not taken; then DATA waits. */
-const MAX_UNSENT_BYTES = 128 * 1024
+/** In one turn; then DATA waits for the next. */
+const MAX_GATHERED_BYTES = 128 * 1024
 
 /** Shared by all connections; what was written is not written to again. */
 let slab = Buffer.alloc(0)
@@ -28,6 +29,7 @@ export class FrameOutput {
   #to = 0
   #scheduled = false
   #closed = false
+  #answerBytes = 0
 
   /** @param fill called before the turn ends, to add what waits; true = there is more than fits */
   constructor(socket: Duplex, fill: () => boolean) {
@@ -35,8 +37,11 @@ export class FrameOutput {
     this.#fill = fill
   }
 
-  get unsentBytes(): number { return this.#partsBytes + (this.#to - this.#from) + this.#socket.writableLength }
-  get isFull(): boolean { return this.#socket.writableNeedDrain || this.unsentBytes >= MAX_UNSENT_BYTES }
+  get unsentBytes(): number { return this.#gatheredBytes + this.#socket.writableLength }
+  get #gatheredBytes(): number { return this.#partsBytes + (this.#to - this.#from) }
+  get isFull(): boolean { return this.#socket.writableNeedDrain || this.#gatheredBytes >= MAX_GATHERED_BYTES }
+  /** Of frames that answer the peer's, since the socket is full: they do not wait for room. */
+  get unreadAnswerBytes(): number { return this.#answerBytes }
 
   bytes(payload: Buffer): void { this.#copy(payload) }
 
@@ -66,7 +71,10 @@ export class FrameOutput {
     }
   }
 
-  reset(streamId: number, code: number): void { this.#word(FrameType.RST_STREAM, streamId, code) }
+  reset(streamId: number, code: number): void {
+    this.#answered(FRAME_HEAD_BYTES + 4)
+    this.#word(FrameType.RST_STREAM, streamId, code)
+  }
   windowUpdate(streamId: number, bytes: number): void { this.#word(FrameType.WINDOW_UPDATE, streamId, bytes) }
 
   settings(settings: readonly (readonly [id: number, value: number])[]): void {
@@ -78,8 +86,12 @@ export class FrameOutput {
     }
     this.#taken(at)
   }
-  settingsAck(): void { this.#frame(0, FrameType.SETTINGS, Flag.ACK, 0, FRAME_HEAD_BYTES) }
+  settingsAck(): void {
+    this.#answered(FRAME_HEAD_BYTES)
+    this.#frame(0, FrameType.SETTINGS, Flag.ACK, 0, FRAME_HEAD_BYTES)
+  }
   ping(payload: Buffer, ack: boolean): void {
+    if (ack) this.#answered(FRAME_HEAD_BYTES + payload.length)
     this.#frame(payload.length, FrameType.PING, ack ? Flag.ACK : 0, 0, FRAME_HEAD_BYTES)
     this.#copy(payload)
   }
@@ -98,11 +110,15 @@ export class FrameOutput {
     this.#partsBytes = 0
     const socket = this.#socket
     if (socket.destroyed || socket.writableEnded) return
+    // What waits behind something waits long, perhaps: it must not keep a slab of everybody's, or a chunk that was read.
+    if (socket.writableLength > 0) parts.forEach((part, i) => { if (!isMostOfItsMemory(part)) parts[i] = copyOf(part) })
     if (parts.length === 1) { socket.write(parts[0]!); return }
     socket.cork()
     for (const part of parts) socket.write(part)
     socket.uncork()
   }
+  /** The socket has room again. */
+  drained(): void { this.#answerBytes = 0 }
   /** Ends: flush, and nothing after it. */
   close(): void {
     this.flush()
@@ -110,6 +126,7 @@ export class FrameOutput {
     this.#parts = []
   }
 
+  #answered(bytes: number): void { if (this.#socket.writableNeedDrain) this.#answerBytes += bytes }
   #word(type: number, streamId: number, word: number): void {
     const at = this.#frame(4, type, 0, streamId, FRAME_HEAD_BYTES + 4)
     this.#taken(writeUint32(slab, at, word))
@@ -178,6 +195,12 @@ export class FrameOutput {
   }
   /** Only its own connection suffers. */
   fail(error: Error): void { this.#socket.destroy(error) }
+}
+
+function copyOf(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(copy)
+  return copy
 }
 
 /** Those with something to send when the turn ends. */

@@ -48,10 +48,14 @@ export class Sender {
         if (this.#sendSome(stream)) progress = true
         if (this.#output.isFull) break
       }
-      if (!progress) return false
+      if (!progress) { this.#hold(); return false }
     }
+    this.#hold()
     return this.#streams.size > 0
   }
+
+  /** They wait for the socket, or for the connection's window. */
+  #hold(): void { for (const stream of this.#streams) stream.hold() }
 
   /** Field lists, and one frame of DATA. @returns something went out */
   #sendSome(stream: Http2Stream): boolean {
@@ -61,8 +65,9 @@ export class Sender {
     for (let item = stream.outgoing; item !== undefined; item = stream.outgoing) {
       if (Buffer.isBuffer(item)) {
         if (this.#sendData(stream, item)) progress = true
-        if (!this.#hasMoreData(stream)) { if (Buffer.isBuffer(stream.outgoing)) break; continue }
-        this.#streams.add(stream)
+        if (!Buffer.isBuffer(stream.outgoing)) continue
+        if (this.#canSend(stream, stream.outgoing)) this.#streams.add(stream)
+        else stream.hold()
         break
       }
       progress = true
@@ -71,8 +76,8 @@ export class Sender {
     if (progress && !stream.isClosed) tellWritten(stream)
     return progress
   }
-  /** DATA that its own window lets out: waits for its turn, or for the connection's window. */
-  #hasMoreData(stream: Http2Stream): boolean { return Buffer.isBuffer(stream.outgoing) && (stream.sendWindowBytes > 0 || stream.outgoing.length === 0) }
+  /** Its own window lets it: it waits for its turn, or for the connection's window. */
+  #canSend(stream: Http2Stream, chunk: Buffer): boolean { return stream.sendWindowBytes > 0 || chunk.length === 0 }
 
   #sendFields(stream: Http2Stream, fields: readonly string[]): void {
     const { isLast } = stream

@@ -75,7 +75,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.limits = requestHeadLimits(httpOf(conn), limits)
     const maxHeaderCount = this.limits.maxHeaderCount + PSEUDO_FIELDS
     this.#session = new Http2Session({
-      role: 'server', socket: conn.stream, extendedConnect: false, maxConcurrentStreams: limits.maxHttp2Streams,
+      role: 'server', socket: conn.stream, extendedConnect: false, clock, maxConcurrentStreams: limits.maxHttp2Streams,
       maxHeaderCount, maxHeaderListBytes: this.limits.maxHeaderBytes + LIST_OVERHEAD * maxHeaderCount,
       streamWindowBytes: STREAM_WINDOW_BYTES, connectionWindowBytes: CONNECTION_WINDOW_BYTES,
     }, this)
@@ -206,7 +206,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
     this.#conn.stream.destroy()
   }
-  readonly #onDraining = guarded('http2', this.#broken, () => { this.#session.close() })
+  readonly #onDraining = guarded('http2', this.#broken, () => { this.#session.drain() })
   readonly #onAborted = guarded('http2', this.#broken, () => {
     const { reason } = this.#conn.aborted
     if (reason instanceof MeshError) for (const exchange of this.#open) gone(exchange, reason)

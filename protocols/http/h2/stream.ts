@@ -5,8 +5,10 @@
 import { guarded } from '../../../agent/core/guard.ts'
 import type { MeshError } from '../../../agent/core/errors.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
+import { methodOf } from '../codec/h2-message-rules.ts'
 import type { StreamOwner } from './events.ts'
-import { ReceiveWindow } from './receive-window.ts'
+import { HoldingBlock } from './holding-block.ts'
+import type { ReceiveWindow } from './receive-window.ts'
 
 /** What the stream needs of its session. */
 export interface StreamSession {
@@ -24,6 +26,8 @@ export interface StreamSession {
 type Outgoing = Buffer | readonly string[]
 /** From here on the owner is asked to wait. */
 const MAX_QUEUED_BYTES = 64 * 1024
+/** Items that are kept although they were sent, before the array gets shorter. */
+const MAX_SENT_ITEMS = 64
 /** What a field costs while it waits. */
 const FIELD_BYTES = 64
 
@@ -45,6 +49,8 @@ export class Http2Stream {
   remoteEnded = false
   localEnded = false
   isClosed = false
+  /** Bytes have come since onPause. */
+  isTouched = false
   /** As onStreamClose has it. */
   resetCode = 0
   /** Told at the close: the peer has reset what it had said in full. */
@@ -55,19 +61,24 @@ export class Http2Stream {
   headSent = false
   /** The request's method is HEAD: its answer has no body, whatever it says. */
   isHead = false
+  /** Client: CONNECT, whose answer opens a tunnel. */
+  isConnect = false
   #outgoing: Outgoing[] = []
   #next = 0
   #queuedBytes = 0
   #endQueued = false
+  /** What waits has waited for more than one turn. */
+  #held: HoldingBlock | undefined
   #paused = false
-  #inbox: Buffer[] | undefined
+  readonly #inbox: Buffer[] = []
+  #inboxBlock: HoldingBlock | undefined
   #inboxEnd: { readonly trailers: string[] | undefined; readonly oversized: boolean } | undefined
 
-  constructor(session: StreamSession, id: number, sendWindowBytes: number, windowBytes: number) {
+  constructor(session: StreamSession, id: number, sendWindowBytes: number, window: ReceiveWindow) {
     this.#session = session
     this.id = id
     this.sendWindowBytes = sendWindowBytes
-    this.window = new ReceiveWindow(windowBytes)
+    this.window = window
   }
 
   /** Bytes that wait here for the windows or for the socket. */
@@ -84,6 +95,7 @@ export class Http2Stream {
   sendHead(fields: readonly string[], end: boolean): void {
     if (this.isClosed || this.#endQueued || this.headSent) return
     this.headSent = true
+    if (this.id === 0) this.isConnect = methodOf(fields) === 'CONNECT'
     this.#endQueued = end
     this.#queue(fields, fieldsBytes(fields))
   }
@@ -104,15 +116,17 @@ export class Http2Stream {
     else this.#queue(EMPTY, 0)
   }
   #queue(item: Outgoing, bytes: number): void {
-    this.#outgoing.push(item)
+    if (this.#held !== undefined && Buffer.isBuffer(item)) this.#held.add(this.#outgoing, item)
+    else this.#outgoing.push(item)
     this.#queuedBytes += bytes
     this.#session.wantsToSend(this)
   }
   reset(code: number): void { if (!this.isClosed) this.#session.resetStream(this, code) }
-  /** After what waits to be sent. */
+  /** After what waits to be sent, which ends our side. */
   resetWhenSent(code: number): void {
-    if (this.hasOutgoing) this.resetAfterSent = code
-    else this.reset(code)
+    if (!this.hasOutgoing) { this.reset(code); return }
+    this.resetAfterSent = code
+    this.sendEnd()
   }
 
   /* Receiving, by the owner. */
@@ -122,8 +136,9 @@ export class Http2Stream {
     if (!this.#paused) return
     this.#paused = false
     // The owner may pause or reset while it is told.
-    while (!this.#paused && this.#inbox !== undefined && this.#inbox.length > 0) {
+    while (!this.#paused && this.#inbox.length > 0) {
       const chunk = this.#inbox.shift()!
+      if (this.#inbox.length === 0) this.#inboxBlock = undefined
       tellData(this, chunk)
       this.#session.consumed(this, chunk.length)
     }
@@ -134,20 +149,22 @@ export class Http2Stream {
     this.#session.maybeClose(this)
   }
   /** Bytes that have come and were not taken. */
-  get unreadBytes(): number { return this.#inbox?.reduce((sum, chunk) => sum + chunk.length, 0) ?? 0 }
+  get unreadBytes(): number { return this.#inbox.reduce((sum, chunk) => sum + chunk.length, 0) }
 
   /* By the session. */
 
   take(chunk: Buffer): void {
-    if (this.#paused) { (this.#inbox ??= []).push(chunk); return }
+    if (this.#mustKeep) { (this.#inboxBlock ??= new HoldingBlock()).add(this.#inbox, chunk); return }
     tellData(this, chunk)
     this.#session.consumed(this, chunk.length)
   }
   takeEnd(trailers: string[] | undefined, oversized: boolean): void {
     this.remoteEnded = true
-    if (this.#paused && !this.isClosed) { this.#inboxEnd = { trailers, oversized }; return }
+    if (this.#mustKeep) { this.#inboxEnd = { trailers, oversized }; return }
     tellEnd(this, trailers, oversized)
   }
+  /** What is before it has not been told either. */
+  get #mustKeep(): boolean { return this.#paused || this.#inbox.length > 0 }
 
   /** The next thing to send. */
   get outgoing(): Outgoing | undefined { return this.#outgoing[this.#next] }
@@ -162,8 +179,19 @@ export class Http2Stream {
     }
     this.#queuedBytes -= Buffer.isBuffer(item) ? item.length : fieldsBytes(item)
     this.#outgoing[this.#next] = EMPTY
-    if (++this.#next < this.#outgoing.length) return
-    this.#outgoing.length = 0
+    if (++this.#next === this.#outgoing.length) this.#held = undefined
+    else if (this.#next < MAX_SENT_ITEMS) return
+    this.#outgoing.splice(0, this.#next)
+    this.#next = 0
+  }
+  /** What is here waits for longer than a turn. */
+  hold(): void {
+    if (this.#held !== undefined || !this.hasOutgoing) return
+    const held = new HoldingBlock()
+    const outgoing: Outgoing[] = []
+    for (const item of this.#outgoing.slice(this.#next)) if (Buffer.isBuffer(item)) held.add(outgoing, item); else outgoing.push(item)
+    this.#held = held
+    this.#outgoing = outgoing
     this.#next = 0
   }
   /** The peer takes nothing more; what it has sent is still told. */
@@ -171,10 +199,11 @@ export class Http2Stream {
     this.#outgoing = []
     this.#next = 0
     this.#queuedBytes = 0
+    this.#held = undefined
     this.#endQueued = true
   }
   /** Something has come that the owner does not know of. */
-  get hasUnread(): boolean { return this.#inboxEnd !== undefined || (this.#inbox !== undefined && this.#inbox.length > 0) }
+  get hasUnread(): boolean { return this.#inboxEnd !== undefined || this.#inbox.length > 0 }
 
   /** By the session, when it no longer has the stream. */
   close(code: number, problem: string | undefined): void {
@@ -182,7 +211,8 @@ export class Http2Stream {
     this.isClosed = true
     this.resetCode = code
     this.dropOutgoing()
-    this.#inbox = undefined
+    this.#inbox.length = 0
+    this.#inboxBlock = undefined
     this.#inboxEnd = undefined
     tellClose(this, code, problem)
   }

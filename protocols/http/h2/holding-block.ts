@@ -1,0 +1,35 @@
+/**
+ * Bytes that wait longer than a turn of the event loop. What comes from a socket is a part of a chunk of 64 KiB: small parts that wait are copied, one behind the
+ * other, or each would keep its chunk in memory, and an object of its own.
+ */
+const MIN_BLOCK_BYTES = 256
+const MAX_BLOCK_BYTES = 16 * 1024
+
+export class HoldingBlock {
+  #block = Buffer.alloc(0)
+  #usedBytes = 0
+
+  /** Adds `chunk` behind the others in `list`; what is in there is not written to. */
+  add(list: unknown[], chunk: Buffer): void {
+    if (isMostOfItsMemory(chunk)) { list.push(chunk); return }
+    for (let at = 0; at < chunk.length;) {
+      if (this.#usedBytes === this.#block.length) this.#renew(chunk.length - at)
+      const from = this.#usedBytes
+      const bytes = chunk.copy(this.#block, from, at)
+      at += bytes
+      this.#usedBytes += bytes
+      const last = list.at(-1)
+      if (Buffer.isBuffer(last) && last.buffer === this.#block.buffer && last.byteOffset + last.length === from) {
+        list[list.length - 1] = this.#block.subarray(last.byteOffset, this.#usedBytes)
+      } else list.push(this.#block.subarray(from, this.#usedBytes))
+    }
+  }
+  #renew(bytes: number): void {
+    const size = Math.min(MAX_BLOCK_BYTES, Math.max(MIN_BLOCK_BYTES, 2 * this.#block.length, bytes))
+    this.#block = Buffer.allocUnsafeSlow(size)
+    this.#usedBytes = 0
+  }
+}
+
+/** Keeping it keeps little else. */
+export function isMostOfItsMemory(chunk: Buffer): boolean { return chunk.length * 2 >= chunk.buffer.byteLength }

@@ -1,0 +1,36 @@
+/** What a stream's messages must be (RFC 9113 §8.1.1), with what was said on the stream before. Each function returns what is wrong, or undefined. */
+import { declaredLength, lengthProblem, methodOf, requestProblem, trailersProblem } from '../codec/h2-message-rules.ts'
+import type { Http2Stream } from './stream.ts'
+
+type Request = { readonly end: boolean; readonly oversized: boolean; readonly extendedConnect: boolean }
+
+/** Sets what the request says about the stream. */
+export function judgeRequest(stream: Http2Stream, fields: readonly string[], { end, oversized, extendedConnect }: Request): string | undefined {
+  const method = methodOf(fields)
+  stream.isHead = method === 'HEAD'
+  // What a CONNECT carries is no content (RFC 9110 §9.3.6).
+  if (method !== 'CONNECT') stream.expectedBytes = declaredLength(fields)
+  return (oversized ? undefined : requestProblem(fields, extendedConnect)) ?? lengthProblem(stream.expectedBytes, end)
+}
+
+/** The final head; sets what it says about the stream. */
+export function judgeResponse(stream: Http2Stream, fields: readonly string[], status: number, end: boolean): string | undefined {
+  stream.hasHead = true
+  // RFC 9110 §6.4.1: no content, whatever content-length says.
+  if (stream.isHead || status === 204 || status === 304) stream.expectedBytes = 0
+  else if (!stream.isConnect || status >= 300) stream.expectedBytes = declaredLength(fields)
+  return lengthProblem(stream.expectedBytes, end)
+}
+
+/** A field list after a head and DATA. */
+export function judgeTrailers(stream: Http2Stream, fields: readonly string[], end: boolean): string | undefined {
+  const { expectedBytes, receivedBytes } = stream
+  if (!end) return 'a second head'
+  return trailersProblem(fields) ?? (expectedBytes >= 0 && receivedBytes !== expectedBytes ? WRONG_LENGTH : undefined)
+}
+
+/** More DATA than was said, or an end before all of it. */
+export function judgeLength({ expectedBytes, receivedBytes }: Http2Stream, end: boolean): string | undefined {
+  return expectedBytes >= 0 && (receivedBytes > expectedBytes || (end && receivedBytes < expectedBytes)) ? WRONG_LENGTH : undefined
+}
+const WRONG_LENGTH = 'not as much DATA as content-length says'
