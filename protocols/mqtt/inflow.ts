@@ -61,6 +61,8 @@ export class Inflow {
   /** QoS 2 ids that are in line and so not yet in the session. */
   readonly #arriving = new Set<number>()
   #lastNumber = 0
+  /** The last that the store was asked for, and who waits for it. */
+  #asked: { readonly promise: Promise<void>; readonly ones: InLine[] } | undefined
   /** Waiting for room, and what came behind it; in the order of the line. */
   #held: InLine[] = []
   #isRetrying = false
@@ -201,9 +203,25 @@ export class Inflow {
     if (this.#held.length > 0) { this.#held.push(one); return }
     const { durability } = this.#state
     const { refusals } = durability
-    detached('mqtt', commit.run().then(() => { one.state = 'taken'; this.#settle() }, (err: unknown) => this.#refused(one, toMeshError(err))), (error) => this.#link.close(error))
+    const promise = commit.run()
+    if (this.#asked?.promise === promise) this.#asked.ones.push(one)
+    else this.#await(promise, one)
     // The promise tells only after what stands behind this message in the same bytes has been asked for too.
     if (durability.refusals !== refusals && one.qos > 0 && this.#link.version === 4) this.#held.push(one)
+  }
+
+  /** All messages of one transaction have one promise, and so one answer. */
+  #await(promise: Promise<void>, one: InLine): void {
+    const asked = this.#asked = { promise, ones: [one] }
+    const over = (): void => { if (this.#asked === asked) this.#asked = undefined }
+    detached('mqtt', promise.then(() => {
+      over()
+      for (const taken of asked.ones) taken.state = 'taken'
+      this.#settle()
+    }, (err: unknown) => {
+      over()
+      for (const refused of asked.ones) this.#refused(refused, toMeshError(err))
+    }), (error) => this.#link.close(error))
   }
 
   #refused(one: InLine, err: MeshError): void {

@@ -47,14 +47,15 @@ export class Commit {
   begun = false
   constructor(todo: (() => Promise<void>)[]) { this.#todo = todo }
 
-  /** @throws the first refusal, after all have been answered */
-  async run(): Promise<void> {
+  /**
+   * Of the usual one thing that is to be done it is the store's own promise, which a whole transaction has in common.
+   * @throws the first refusal, after all have been answered
+   */
+  run(): Promise<void> {
     const only = this.#todo[0]
-    if (only !== undefined && this.#todo.length === 1) {
-      await only()
-      this.#todo = []
-      return
-    }
+    return only !== undefined && this.#todo.length === 1 ? only() : this.#runAll()
+  }
+  async #runAll(): Promise<void> {
     const todo = this.#todo
     const answers = await Promise.allSettled(todo.map((step) => step()))
     this.#todo = todo.filter((_, i) => answers[i]!.status === 'rejected')
@@ -67,9 +68,13 @@ export class Commit {
 /** @returns undefined when nothing has to be durable. Everything is asked for in one tick, so it lands in one transaction. */
 export function commitOf(p: { durability: Durability; retained: Retained; message: StoredMessage; plan: Plan; place: Place | undefined; inbound: Inbound | undefined }): Commit | undefined {
   const { durability, message, inbound, place } = p
-  const queues: DurableQueue[] = [...p.plan.queues]
-  const others = routed(message, p.plan.routes, queues)
-  const todo = others.map((other) => () => durability.append(other.message, other.queues))
+  const todo: (() => Promise<void>)[] = []
+  let { queues } = p.plan
+  if (p.plan.routes.length > 0) {
+    const same = [...queues]
+    for (const other of routed(message, p.plan.routes, same)) todo.push(() => durability.append(other.message, other.queues))
+    queues = same
+  }
   if (queues.length > 0 || inbound) todo.push(() => (inbound ? durability.append(message, queues, inbound) : durability.append(message, queues)))
   if (place) todo.push(() => p.retained.save(message, place))
   return todo.length === 0 ? undefined : new Commit(todo)
