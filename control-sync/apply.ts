@@ -195,6 +195,7 @@ export class Applier implements Disposable {
     const saved: SavedChange[] = []
     const rejected: Rejected[] = []
     const again: Rejected[] = []
+    const gone: RawResource[] = []
     this.contact()
     for (const { kind, put, removed } of changes) {
       const before = resources[kind]
@@ -219,6 +220,7 @@ export class Applier implements Disposable {
         const references = this.#o.decodedBy === undefined ? staged.references : { ...staged.references, by: this.#o.decodedBy }
         next ??= new Map(before)
         next.set(name, raw)
+        if (known) gone.push(known)
         this.#unpacked.add(raw)
         this.#references.set(raw, references)
         this.#note(kind, raw, references)
@@ -229,13 +231,17 @@ export class Applier implements Disposable {
       }
       for (const name of removed) {
         this.#rejected.delete(`${kind} ${name}`)
-        if (!(next ?? before).has(name)) continue
+        const known = (next ?? before).get(name)
+        if (!known) continue
+        gone.push(known)
         next ??= new Map(before)
         next.delete(name)
         saved.push({ kind, name, put: undefined })
       }
       if (next) resources[kind] = next
     }
+    // What follows is one turn, and not on top of the last slice.
+    if (pace.due) await pace.rest()
     this.#count(saved, rejected)
     const all = again.length === 0 ? rejected : [...rejected, ...again]
     if (saved.length === 0) { this.confirm(); return { changed: 0, rejected: all } }
@@ -245,7 +251,7 @@ export class Applier implements Disposable {
     this.#snapshot = { resources, savedAtMs }
     this.#derived = {}
     this.#generation = generation
-    this.#forget()
+    for (const raw of gone) this.#forget(raw)
     this.#swap(false)
     this.#o.saver?.add({ generation, savedAtMs }, saved)
     this.#o.log.info({ evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length }, 'configuration applied')
@@ -261,7 +267,7 @@ export class Applier implements Disposable {
   }
 
   #count(saved: readonly SavedChange[], rejected: readonly Rejected[]): void {
-    for (const { kind } of saved) this.#changedCount.cell({ kind }).value++
+    for (const [kind, of] of Map.groupBy(saved, (s) => s.kind)) this.#changedCount.cell({ kind }).value += of.length
     for (const r of rejected) {
       if (!r.blocked) this.#rejected.set(`${r.kind} ${r.name}`, r)
       this.#rejectedCount.cell({ kind: r.kind }).value++
@@ -286,12 +292,10 @@ export class Applier implements Disposable {
     return KINDS.flatMap((kind) => [...this.#snapshot.resources[kind]].map(([name, put]) => ({ kind, name, put, references: this.#references.get(put) ?? NO_REFERENCES })))
   }
 
-  /** Drops what is remembered of resources that are in no snapshot any more. */
-  #forget(): void {
-    const alive = new Set<RawResource>()
-    for (const kind of KINDS) for (const raw of this.#snapshot.resources[kind].values()) alive.add(raw)
-    for (const raw of this.#references.keys()) if (!alive.has(raw)) this.#references.delete(raw)
-    for (const raw of this.#notes.keys()) if (!alive.has(raw)) this.#notes.delete(raw)
+  /** It is in no snapshot any more. */
+  #forget(raw: RawResource): void {
+    this.#references.delete(raw)
+    this.#notes.delete(raw)
   }
 
   *#holders(): Iterable<{ kind: ResourceKind; name: string; references: References }> {

@@ -40,3 +40,18 @@ test('what another version of meshlet stored about them is found out anew a mome
   assert.deepEqual(told(applier), [['cluster bad', 'route 80'], 0, [], ['good']])
   assert.deepEqual(applier.references('cluster', 'good').by, 'this one')
 })
+test('what was told of a resource is forgotten with it: replaced, twice in one push, or taken away', async () => {
+  const applier = applierOf(clock(), 'this one')
+  const put = (...values: { name: string; bytes: Uint8Array }[]): Promise<unknown> =>
+    applier.apply([{ kind: 'cluster', put: values.map(({ name, bytes }) => ({ name, version: '', value: bytes })), removed: [] }])
+  const bad = clusterWithMistake('c')
+  await put(bad)
+  assert.deepEqual(told(applier), [['cluster c'], 0, [], []])
+  await put(edsCluster('c'))
+  assert.deepEqual(told(applier), [[], 0, [], ['c']])
+  await put(bad, edsCluster('c'))
+  assert.deepEqual(told(applier), [[], 0, [], ['c']])
+  await put(bad)
+  await applier.apply([{ kind: 'cluster', put: [], removed: ['c'] }])
+  assert.deepEqual(told(applier), [[], 0, [], []])
+})
