@@ -3,7 +3,7 @@
  * table, and test/rules/conditions.test.ts wants a test for each row. Worst first.
  */
 import path from 'node:path'
-import { wantedListeners } from '../protocols/wanted-listeners.ts'
+import { shadowedListeners, wantedListeners } from '../protocols/wanted-listeners.ts'
 import { captureProblem, isCaptureSocket } from './config/capture.ts'
 import { exposureProblems } from './config/exposure.ts'
 import { MeshError, toMeshError, type ErrorCode } from './core/errors.ts'
@@ -27,7 +27,7 @@ const MAX_LISTED = 20
 
 export const CONDITIONS: readonly Condition[] = [
   {
-    name: 'identity', holds: 'The certificate has expired, cannot be renewed or is not stored; the clock is behind what signatures prove; a file of roots or revocation lists cannot be read (what was read before counts on).',
+    name: 'identity', holds: 'The certificate has expired, cannot be renewed or is not stored; the clock is behind what signatures prove; a file of roots or revocation lists cannot be read (what was read before counts on); `identity.folder` holds no identity (yet), and what needs one refuses.',
     codes: ['MESH_IDENTITY_EXPIRED', 'MESH_IDENTITY_GRACE', 'MESH_CLOCK_WRONG', 'MESH_CERTIFICATE_REFUSED', 'MESH_CERTIFICATE_TTL', 'MESH_CONFIG_INVALID'], find: (p) => p.identity.problems(),
   },
   {
@@ -56,8 +56,13 @@ export const CONDITIONS: readonly Condition[] = [
   { name: 'exposed', holds: 'A plain listener without rules is open to anybody who reaches it.', codes: ['MESH_LISTENER_OPEN', 'MESH_MQTT_USER_UNPROVED'], find: exposed },
   {
     name: 'listener-failed', holds: 'A port is taken, forbidden, or of an address that is not there (yet); it is tried again, and the others serve.',
-    codes: ['MESH_PORT_IN_USE', 'MESH_PORT_FORBIDDEN', 'MESH_ADDRESS_MISSING'], find: (p) => p.dataPath.listeners().map((l) => l.error),
+    codes: ['MESH_PORT_IN_USE', 'MESH_PORT_FORBIDDEN', 'MESH_ADDRESS_MISSING'], find: (p) => p.dataPath.listeners().map((l) => (l.error?.code === 'MESH_LISTENER_TLS' ? undefined : l.error)),
   },
+  {
+    name: 'listener-files', holds: 'A file that the `tls` of a listener names is missing, cannot be read or cannot be used; its port stays closed, the file is looked at again, and the others serve.',
+    codes: ['MESH_LISTENER_TLS'], find: (p) => p.dataPath.listeners().map((l) => (l.error?.code === 'MESH_LISTENER_TLS' ? l.error : undefined)),
+  },
+  { name: 'listener-shadowed', holds: 'A pushed listener has the name of one of `agent.yaml`, which serves in its place.', codes: ['MESH_CONFIG_REJECTED'], find: shadowed },
   { name: 'admin-failed', holds: 'The same of the admin port; only the log can tell.', codes: ['MESH_PORT_IN_USE', 'MESH_PORT_FORBIDDEN', 'MESH_ADDRESS_MISSING'], find: (p) => p.adminError() },
   { name: 'dns', holds: 'The DNS port cannot be opened, or no resolver answers.', codes: ['MESH_PORT_IN_USE', 'MESH_ADDRESS_MISSING', 'MESH_DNS_UPSTREAM'], find: (p) => p.dns?.status().problems },
   { name: 'workload', holds: 'The workload that `readinessProbe` asks is not well.', codes: ['MESH_PROBE_FAILED'], find: workloadProblem },
@@ -146,6 +151,10 @@ export function unusedSockets({ inherited, readiness }: Pick<StatusParts, 'inher
 
 export function exposed({ config, tables, own }: Pick<StatusParts, 'config' | 'tables' | 'own'>): MeshError[] {
   return exposureProblems(wantedListeners(tables.get(), own).values(), new Map(config.listeners.map((l) => [l.name, l])))
+}
+
+function shadowed({ tables, own }: Pick<StatusParts, 'tables' | 'own'>): MeshError[] {
+  return shadowedListeners(tables.get(), own).map(({ name, address, port }) => new MeshError('MESH_CONFIG_REJECTED', `the pushed listener ${name} on ${address}:${port} is not served: agent.yaml has a listener of that name. Give one of them another`))
 }
 
 function workloadProblem({ workload }: StatusParts): MeshError | undefined {

@@ -42,7 +42,7 @@ export type AgentIdentity = IdentitySource & AsyncDisposable & {
 }
 export type IdentityOptions = { readonly config: AgentConfig; readonly world: World; readonly metrics: Metrics; readonly log: Log; readonly earliestWallMs: number | undefined; readonly readiness: Readiness }
 
-/** Throws MESH_STATE_UNUSABLE, MESH_STATE_LOCKED, MESH_CONFIG_INVALID or MESH_IDENTITY_DAMAGED when what stands on disk cannot be used. */
+/** Throws MESH_STATE_UNUSABLE, MESH_STATE_LOCKED or MESH_CONFIG_INVALID when what stands on disk cannot be used. */
 export function startIdentity({ config, world, metrics, log, earliestWallMs, readiness }: IdentityOptions): AgentIdentity {
   const { clock, random, disk } = world
   const { folder: folderName, extraRoots, crl, expired } = config.identity
@@ -68,6 +68,8 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
   if (folderName !== undefined) {
     const folder = new IdentityFolder({ disk, clock, log, folder: folderName, earliestWallMs, trust, floor })
     source = folder
+    const latch = readiness.hold('a certificate')
+    detached('identity', folder.certified.then(() => latch[Symbol.dispose]()))
     return {
       ...common, setExtraRoots, current: () => folder.current(), watch: (fn) => folder.watch(fn), problems: () => problemsWith(folder.problems()), renewalAtMs: undefined, setAside: undefined, certificateRefused: ignore,
       start(how) { link = how; folder.start() },

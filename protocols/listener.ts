@@ -119,6 +119,7 @@ export class Ports implements AsyncDisposable {
     try {
       const owner = this.#ownedBy(bound.listener) ?? this.#openFor(bound)
       if (owner !== undefined) throw new MeshError('MESH_PORT_IN_USE', `${where} belongs to ${owner}`)
+      bound.listener.prepare?.()
       bound.socket = await this.#network.listen({ host: address, port, ipv6Only: ipv4Compat !== true }, (accepted) => { (bound.rests ? this.#refuse : this.#accept)(accepted, bound.listener) })
       this.#opened(bound)
     } catch (err) {

@@ -21,6 +21,16 @@ export function wantedListeners({ listeners }: Tables, own: readonly Listener[])
   return wanted
 }
 
+/** Pushed listeners with a port of their own that are not served because one of agent.yaml has their name. */
+export function shadowedListeners(tables: Tables, own: readonly Listener[]): readonly Listener[] {
+  const wanted = wantedListeners(tables, own)
+  return own.flatMap(({ name }) => {
+    const pushed = tables.listeners.get(name)
+    // What agent.yaml's takes over has the same chains.
+    return pushed?.bindToPort && wanted.get(name)?.filterChains !== pushed.filterChains ? [pushed] : []
+  })
+}
+
 /** The route table of an explicit HTTP proxy with one chain; undefined for anything else. */
 function proxyRoutes({ filterChains, defaultFilterChain }: Listener): string | undefined {
   const [chain, ...more] = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains

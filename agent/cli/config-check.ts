@@ -36,7 +36,9 @@ async function check(config: AgentConfig): Promise<Report> {
   if (token !== undefined && !exists(token)) notes.push(`control.token: there is no file ${token}; it is needed until the first certificate is there (meshlet join --token)`)
   for (const name of config.identity.folder !== undefined ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : []) mustExist('identity.folder', `${config.identity.folder}/${name}`)
   for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const) mustExist(`identity.${name}`, config.identity[name])
-  try { listenersOf(config, systemDisk) } catch (thrown) { mistakes.push(toMeshError(thrown).message) }
+  for (const { prepare } of listenersOf(config, systemDisk)) {
+    try { prepare?.() } catch (thrown) { mistakes.push(toMeshError(thrown).message) }
+  }
   const counts: Record<string, number> = { listeners: config.listeners.length, mqttRoutes: config.mqtt.routes.length }
   if (config.directory === undefined) return { mistakes, notes, ignored: [], counts }
   try {

@@ -8,22 +8,24 @@ import type { MqttPolicy } from '../model/mqtt-policy.ts'
 import { NO_HEADER_CHANGES } from '../model/route.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
 
-/** Throws MESH_CONFIG_INVALID when a certificate or key cannot be read, is none, or the two do not belong together. */
+/** Files of `tls` are read before the port is opened (`prepare`): one that is not there yet keeps its own listener closed, and nothing else. */
 export function listenersOf(config: AgentConfig, disk: Disk): readonly Listener[] {
   return config.listeners.map((l) => ({
     name: l.name, address: l.address, port: l.port, ...(l.ipv4Compat ? { ipv4Compat: true } : {}), bindToPort: true,
     direction: l.kind === 'http_proxy' || l.kind === 'tcp' ? 'outbound' : 'unspecified', useOriginalDst: false,
     sniff: { tls: false, http: l.kind === 'http' || l.kind === 'http_proxy', timeoutMs: 0, onTimeout: 'close' },
-    filterChains: [], defaultFilterChain: chainOf(l, config.mqtt, disk), source: `agent.yaml listeners.${l.name}`,
+    filterChains: [], source: `agent.yaml listeners.${l.name}`, ...chainOf(l, config.mqtt, disk),
   }))
 }
 
-function chainOf(l: ListenerConfig, mqtt: MqttPolicy, disk: Disk): FilterChain {
-  const tls = 'tls' in l ? l.tls : undefined
-  return {
-    name: l.name, policies: [], codec: codecOf(l, mqtt), tls: tls && tlsOf(l.name, tls, l.kind, disk),
+function chainOf(l: ListenerConfig, mqtt: MqttPolicy, disk: Disk): Pick<Listener, 'defaultFilterChain' | 'prepare'> {
+  const settings = 'tls' in l ? l.tls : undefined
+  const { tls, prepare } = settings ? tlsOf(l.name, settings, l.kind, disk) : {}
+  const defaultFilterChain: FilterChain = {
+    name: l.name, policies: [], codec: codecOf(l, mqtt), tls,
     match: { destinationPort: undefined, destinationRanges: [], serverNames: [], transportProtocol: undefined, applicationProtocols: [], sourceRanges: [], sourcePorts: [] },
   }
+  return { defaultFilterChain, ...(prepare && { prepare }) }
 }
 
 function codecOf(l: ListenerConfig, mqtt: MqttPolicy): Codec {
@@ -49,33 +51,47 @@ function httpManager(name: string, routes: string, { explicitProxy }: { explicit
 
 type TlsConfig = NonNullable<Extract<ListenerConfig, { kind: 'mqtt' }>['tls']>
 
-function tlsOf(name: string, tls: TlsConfig, kind: ListenerConfig['kind'], disk: Disk): DownstreamTls {
+type Material = { readonly chainPem: string; readonly keyPem: string; readonly rootsPem: string | undefined }
+
+function tlsOf(name: string, tls: TlsConfig, kind: ListenerConfig['kind'], disk: Disk): { readonly tls: DownstreamTls; readonly prepare?: () => void } {
   const alpnProtocols = kind === 'http' ? ['h2', 'http/1.1'] : kind === 'mqtt' ? ['mqtt', 'istio-peer-exchange', 'istio'] : []
   const common = { alpnProtocols, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] } as const
   if (tls.mode === 'mutual') {
-    return { ...common, certificate: { from: 'workload' }, validation: { roots: { from: 'workload' }, sans: [] }, requireClientCertificate: true }
+    return { tls: { ...common, certificate: { from: 'workload' }, validation: { roots: { from: 'workload' }, sans: [] }, requireClientCertificate: true } }
   }
+  // The same object for the listener's life. Nobody sees it without its files: the port is opened once they were read.
+  let material: Material | undefined
+  const hasRoots = tls.clientRoots !== undefined
+  return {
+    prepare: () => { material ??= readMaterial(name, tls, disk) },
+    tls: {
+      ...common,
+      get certificate() { return { from: 'pem', chainPem: material?.chainPem ?? '', keyPem: material?.keyPem ?? '' } as const },
+      get validation() { return hasRoots ? { roots: { from: 'pem', rootsPem: material?.rootsPem ?? '' }, sans: [] } as const : undefined },
+      requireClientCertificate: hasRoots,
+    },
+  }
+}
+
+/** Throws MESH_LISTENER_TLS when a certificate or key cannot be read, is none, or the two do not belong together. */
+function readMaterial(name: string, tls: Exclude<TlsConfig, { mode: 'mutual' }>, disk: Disk): Material {
+  const bad = (what: string, cause?: unknown): MeshError => new MeshError('MESH_LISTENER_TLS', `listeners.${name}.tls: ${what}`, { cause })
   const read = (file: string): string => {
     let content: Buffer | undefined
-    try { content = disk.read(file) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `listeners.${name}.tls: ${file} cannot be read`, { cause }) }
-    if (!content) throw new MeshError('MESH_CONFIG_INVALID', `listeners.${name}.tls: there is no file ${file}`)
+    try { content = disk.read(file) } catch (cause) { throw bad(`${file} cannot be read`, cause) }
+    if (!content) throw bad(`there is no file ${file}`)
     return content.toString('utf8')
   }
   const [chainPem, keyPem] = [read(tls.chain), read(tls.key)]
   const part = <T>(what: string, file: string, parse: () => T): T => {
-    try { return parse() } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `listeners.${name}.tls: ${file} holds no ${what}`, { cause }) }
+    try { return parse() } catch (cause) { throw bad(`${file} holds no ${what}`, cause) }
   }
   const key = part('private key that can be used', tls.key, () => createPrivateKey(keyPem))
   if (!part('certificate', tls.chain, () => new X509Certificate(chainPem)).checkPrivateKey(key)) {
-    throw new MeshError('MESH_CONFIG_INVALID', `listeners.${name}.tls: the certificate of ${tls.chain} was not made for the key of ${tls.key}`)
+    throw bad(`the certificate of ${tls.chain} was not made for the key of ${tls.key}`)
   }
   const { clientRoots } = tls
   const rootsPem = clientRoots === undefined ? undefined : read(clientRoots)
   if (rootsPem !== undefined) part('certificate', clientRoots!, () => new X509Certificate(rootsPem))
-  return {
-    ...common,
-    certificate: { from: 'pem', chainPem, keyPem },
-    validation: rootsPem === undefined ? undefined : { roots: { from: 'pem', rootsPem }, sans: [] },
-    requireClientCertificate: rootsPem !== undefined,
-  }
+  return { chainPem, keyPem, rootsPem }
 }

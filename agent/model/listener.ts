@@ -29,6 +29,8 @@ export type Listener = {
   }
   readonly filterChains: readonly FilterChain[]
   readonly defaultFilterChain: FilterChain | undefined
+  /** Reads what it needs of this machine (agent.yaml's TLS files) before its port is opened. Throws what keeps it closed; it is asked again at the next try. */
+  readonly prepare?: () => void
   /** Where it was configured, for messages: `xds` or `agent.yaml line 12`. */
   readonly source: string
   /** Names of filter configurations that come as resources of their own (ECDS); a filter without one is as one that is not implemented. */

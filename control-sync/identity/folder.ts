@@ -22,12 +22,12 @@ export class IdentityFolder implements IdentitySource, Disposable {
   readonly #trust: Trust
   readonly #floor: TimeFloor
   readonly #current: Current<Identity | undefined>
-  /** As it stands in the folder. */
-  #own: Identity
+  /** As it stood in the folder when it was last whole. */
+  #own: Identity | undefined
+  readonly #certified = Promise.withResolvers<void>()
   #error: MeshError | undefined
   #timer: Timer | undefined
 
-  /** Throws MESH_CONFIG_INVALID when a file is missing, MESH_IDENTITY_DAMAGED when they are no identity: at start there is nothing to go on with. */
   constructor(p: { disk: Disk; clock: Clock; log: Log; folder: string; earliestWallMs: number | undefined; trust: Trust; floor: TimeFloor }) {
     this.#disk = p.disk
     this.#clock = p.clock
@@ -36,10 +36,12 @@ export class IdentityFolder implements IdentitySource, Disposable {
     this.#earliestWallMs = p.earliestWallMs
     this.#trust = p.trust
     this.#floor = p.floor
-    this.#own = this.#read()
-    this.#floor.seen(this.#own.notBeforeMs)
-    this.#current = new Current<Identity | undefined>(this.#trust.complete(this.#own))
+    this.#current = new Current<Identity | undefined>(undefined)
+    // Whoever puts it there may be later than this start: what needs an identity refuses until then.
+    this.#look()
   }
+  /** Resolves once there is an identity. */
+  get certified(): Promise<void> { return this.#certified.promise }
   current(): Identity | undefined { return this.#current.get() }
   watch(fn: (next: Identity) => void): Disposable { return this.#current.watch((next) => { if (next) fn(next) }) }
   problems(): readonly MeshError[] {
@@ -48,6 +50,7 @@ export class IdentityFolder implements IdentitySource, Disposable {
   }
   /** What is trusted has changed: new handshakes go by it. */
   trustChanged(): void {
+    if (!this.#own) return
     const next = this.#trust.complete(this.#own)
     if (next !== this.#current.get()) this.#current.swap(next)
   }
@@ -59,18 +62,25 @@ export class IdentityFolder implements IdentitySource, Disposable {
   #poll(): void {
     this.#floor.tick()
     if (this.#trust.reread() === 'changed') this.trustChanged()
+    this.#look()
+  }
+
+  #look(): void {
     try {
       const next = this.#read()
       this.#error = undefined
       const known = this.#own
-      if (known.chainPem === next.chainPem && known.keyPem === next.keyPem && known.rootsPem === next.rootsPem) return
+      if (known?.chainPem === next.chainPem && known.keyPem === next.keyPem && known.rootsPem === next.rootsPem) return
       this.#own = next
       this.#floor.seen(next.notBeforeMs)
       this.trustChanged()
+      this.#certified.resolve()
       this.#log.info({ evt: 'identity.new', spiffeId: next.spiffeId.uri, serial: next.serial }, 'new certificate in the folder')
     } catch (thrown) {
+      const before = this.#error
       this.#error = toMeshError(thrown)
-      this.#log.warn({ evt: 'identity.folder', err: this.#error }, 'the identity folder cannot be used; the certificate at hand serves on')
+      if (before?.message === this.#error.message) return
+      this.#log.warn({ evt: 'identity.folder', err: this.#error }, this.#own ? 'the identity folder cannot be used; the certificate at hand serves on' : 'there is no identity yet; what needs one refuses')
     }
   }
 

@@ -65,6 +65,8 @@ condition('capture', { config: { ...config, capture: 'redirect' } }, /^MESH_CAPT
 condition('socket-unused', { inherited: { has: () => false, unused: () => ['no listener has the address'] } }, /^MESH_SOCKET_UNUSED no listener/)
 condition('exposed', { own: [listener([{ ...tcpChain(), codec: { kind: 'mqtt', mqtt: config.mqtt } as never }], { address: '0.0.0.0', port: 1883 })] }, /^MESH_LISTENER_OPEN/)
 condition('listener-failed', { dataPath: { listeners: () => [{ error: err('MESH_ADDRESS_MISSING', 'the port of listener far') }] } }, /^MESH_ADDRESS_MISSING the port of listener far$/)
+condition('listener-files', { dataPath: { listeners: () => [{ error: err('MESH_LISTENER_TLS', 'listeners.m.tls: there is no file /x') }] } }, /^MESH_LISTENER_TLS listeners\.m\.tls: there is no file \/x$/)
+condition('listener-shadowed', { own: [listener([tcpChain()], { name: 'one' })], tables: new Current({ ...known, listeners: new Map([['one', listener([tcpChain()], { name: 'one', port: 9 })]]) } as unknown as Tables) }, /^MESH_CONFIG_REJECTED the pushed listener one on .*:9 is not served: agent\.yaml has a listener of that name/)
 condition('admin-failed', { adminError: () => err('MESH_PORT_IN_USE', 'the admin port') }, /^MESH_PORT_IN_USE the admin port$/)
 condition('dns', { dns: { status: () => ({ problems: [err('MESH_DNS_UPSTREAM', 'no resolver')] }) } }, /^MESH_DNS_UPSTREAM no resolver$/)
 condition('workload', { workload: { what: 'http://x', health: { get: () => ({ state: 'unhealthy', reason: '503' }) } } }, /^MESH_PROBE_FAILED the workload at http:\/\/x: 503$/)

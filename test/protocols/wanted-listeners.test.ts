@@ -6,7 +6,7 @@ import { systemDisk } from '../../agent/core/disk.ts'
 import type { Listener } from '../../agent/model/listener.ts'
 import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
-import { wantedListeners } from '../../protocols/wanted-listeners.ts'
+import { shadowedListeners, wantedListeners } from '../../protocols/wanted-listeners.ts'
 import { golden } from '../helpers/resources.ts'
 
 const own = (yaml: string): readonly Listener[] => {
@@ -48,6 +48,15 @@ test('another port, other routes or another kind stay what agent.yaml says', () 
     assert.equal(wanted.get('x'), listeners[0], yaml)
     assert.ok(wanted.has(PUSHED), yaml)
   }
+})
+test('a pushed listener of the name of agent.yaml\'s gives way, and is known to; one that is taken over, or has a name of its own, is not among those', () => {
+  const [tables, explicit] = [pushed(), own('{name: http-proxy, kind: http_proxy, port: 15080}')]
+  assert.deepEqual(shadowedListeners(tables, explicit), [])
+  assert.deepEqual(shadowedListeners({ ...tables, listeners: new Map([...tables.listeners, ['http-proxy', { ...tables.listeners.get(PUSHED)!, name: 'http-proxy' }]]) }, own('{name: other, kind: mqtt, port: 1883}')), [])
+  const pushedToo: Listener = { ...tables.listeners.get(PUSHED)!, name: 'mine', port: 9 }
+  const more = { ...tables, listeners: new Map([...tables.listeners, ['mine', pushedToo]]) }
+  assert.deepEqual(shadowedListeners(more, own('{name: mine, kind: mqtt, port: 1883}')), [pushedToo])
+  assert.equal(wantedListeners(more, own('{name: mine, kind: mqtt, port: 1883}')).get('mine')?.port, 1883)
 })
 test('a listener that opens no port of its own is not wanted', () => {
   const tables = pushed()

@@ -1,10 +1,14 @@
 /** Certificate, token and clock that are wrong: the agent starts all the same, serves what needs no identity, says what is wrong, and recovers by itself. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
+import tls from 'node:tls'
 import { systemClock } from '../../agent/core/clock.ts'
 import { systemDisk, type Disk } from '../../agent/core/disk.ts'
+import { pauseMs } from '../../agent/core/until-it-works.ts'
 import { statusText } from '../../agent/status.ts'
 import { testCa, type IssueOptions } from '../helpers/test-ca.ts'
 import { testHub } from '../hub/start-hub.ts'
@@ -67,6 +71,52 @@ test('an expired certificate in a folder that somebody else keeps: the agent sta
   put({})
   await until('a new certificate', () => (agent.status().certificate?.expiresInSec ?? 0) > 0)
   await nothingIsWrong(agent)
+})
+
+test('a folder without an identity: the agent starts, what needs none serves, what needs one refuses, and the files are taken when they come', async (t) => {
+  const folder = `${testFolder(t)}/not-yet`
+  const { keyPem, chainPem, rootsPem } = testCa('demo.mesh').issue('edge', 'gateway', {})
+  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: mesh, kind: mqtt, port: 0, tls: {mode: mutual}}\n`)
+  agent.over = { clock: { ...systemClock, after: (ms, fire) => systemClock.after(ms === 5_000 ? 5 : ms, fire) } }
+  await agent.start()
+  assert.match((await problem(agent, 'MESH_CONFIG_INVALID')).text, /^identity\.folder: there is no file .*\/not-yet\/cert-chain\.pem$/)
+  assert.deepEqual([agent.status().state, agent.status().waitingFor], ['starting', ['a certificate']])
+  assert.equal(await publish(await device(t, agent, 'plain'), 'hello'), 0)
+  const handshake = (): Promise<string> => new Promise((resolve) => {
+    const socket = tls.connect({ host: '127.0.0.1', port: agent.port('mesh'), cert: chainPem, key: keyPem, rejectUnauthorized: false })
+    socket.on('secureConnect', () => { resolve('secure'); socket.destroy() }).on('error', () => { resolve('refused') }).on('close', () => { resolve('refused') })
+  })
+  assert.equal(await handshake(), 'refused')
+  fs.mkdirSync(folder)
+  for (const [name, pem] of Object.entries({ 'key.pem': keyPem, 'cert-chain.pem': chainPem, 'root-cert.pem': rootsPem })) fs.writeFileSync(`${folder}/${name}`, pem)
+  await until('the identity is there', () => agent.status().state === 'ready')
+  assert.equal(await handshake(), 'secure')
+  await nothingIsWrong(agent)
+  assert.ok(agent.lines.filter((line) => line['evt'] === 'identity.folder').length <= 4, 'the same thing is told once')
+})
+
+test('a listener whose TLS files are missing: told with a remedy, the others serve, and it opens when they come', async (t) => {
+  const folder = testFolder(t)
+  const { keyPem, chainPem } = testCa('demo.mesh').issue('edge', 'gateway', { dnsNames: ['localhost'] })
+  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: secure, kind: mqtt, port: 0, tls: {mode: server, chain: ${folder}/chain.pem, key: ${folder}/key.pem}}\n`)
+  // Tries of a port are so many milliseconds apart; here five.
+  const pauses = [1, 2, 3, 4, 5, 6].map(pauseMs)
+  agent.over = { clock: { ...systemClock, after: (ms, fire) => systemClock.after(pauses.includes(ms) ? 5 : ms, fire) } }
+  await agent.start()
+  const { text, remedy } = await problem(agent, 'MESH_LISTENER_TLS')
+  assert.equal(text, `listeners.secure.tls: there is no file ${folder}/chain.pem`)
+  assert.match(remedy, /looked at again by themselves/)
+  assert.deepEqual(agent.status().listeners.map((l) => `${l.name} ${l.state}`), ['mqtt listening', 'secure failed'])
+  assert.equal(await publish(await device(t, agent, 'plain'), 'hello'), 0)
+  fs.writeFileSync(`${folder}/chain.pem`, chainPem)
+  await until('the other file is asked for', async () => (await problem(agent, 'MESH_LISTENER_TLS')).text === `listeners.secure.tls: there is no file ${folder}/key.pem`)
+  fs.writeFileSync(`${folder}/key.pem`, keyPem)
+  await until('it is open', () => agent.status().listeners.every((l) => l.state === 'listening'))
+  await nothingIsWrong(agent)
+  const socket = tls.connect({ host: '127.0.0.1', port: agent.port('secure'), rejectUnauthorized: false })
+  await once(socket, 'secureConnect')
+  assert.equal(socket.getPeerX509Certificate()?.toString(), new X509Certificate(chainPem).toString())
+  socket.destroy()
 })
 
 test('a wrong token: the agent starts, serves, says who refused it, and enrolls once the right one is in the file', async (t) => {
