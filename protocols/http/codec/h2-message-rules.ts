@@ -21,7 +21,7 @@ export function requestProblem(fields: readonly string[], extendedConnect: boole
     if (which === 0) method = fields[at + 1]!
     else if (which === 3) path = fields[at + 1]!
   }
-  return pseudoProblem(seen, method, path, extendedConnect) ?? fieldsProblem(fields, at, true)
+  return pseudoProblem(seen, method, path, extendedConnect) ?? fieldsProblem(fields, at)
 }
 
 /** '' = none. */
@@ -56,18 +56,19 @@ export function lengthProblem(declared: number, end: boolean): string | undefine
 
 export function responseProblem(fields: readonly string[]): string | undefined {
   if (fields[0] !== ':status' || !/^[1-9]\d\d$/.test(fields[1]!)) return ':status is missing or is no status'
-  return fieldsProblem(fields, 2, false)
+  return fieldsProblem(fields, 2)
 }
 
-export function trailersProblem(fields: readonly string[]): string | undefined { return fieldsProblem(fields, 0, false) }
+export function trailersProblem(fields: readonly string[]): string | undefined { return fieldsProblem(fields, 0) }
 
 /** @param from where pseudo-header fields end: none comes later */
-function fieldsProblem(fields: readonly string[], from: number, isRequest: boolean): string | undefined {
+function fieldsProblem(fields: readonly string[], from: number): string | undefined {
   for (let i = from; i < fields.length; i += 2) {
     const name = fields[i]!
     if (name.charCodeAt(0) === COLON) return `a pseudo-header field in the wrong place: ${name.slice(0, 64)}`
     if (CONNECTION_FIELDS.has(name)) return `a field of one HTTP/1.1 connection: ${name}`
-    if (name === 'te' && isRequest && fields[i + 1]!.toLowerCase() !== 'trailers') return 'te says something other than trailers'
+    // It is for requests; nghttp2 lets `trailers` pass in answers, too.
+    if (name === 'te' && fields[i + 1]!.toLowerCase() !== 'trailers') return 'te says something other than trailers'
   }
   return undefined
 }

@@ -136,10 +136,10 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     if (this.#goawaySent || this.isClosed) return
     this.#drain ??= new Drain(this.#output, clock, guarded('http2', this.defect, () => { this.close() }))
   }
-  /** GOAWAY with a reason, and the end of everything. */
+  /** GOAWAY with a reason, and the end of everything. A defect of our own is not what the peer broke. */
   destroy(code: number, error?: MeshError): void {
     if (!this.isClosed) this.#output.goaway(this.#ids.lastPeerId, code)
-    this.#end(error, false)
+    this.#end(error, false, code === ErrorCode.INTERNAL_ERROR ? undefined : error?.message)
   }
 
   /* StreamSession. */
@@ -182,8 +182,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   }
   #endIfIdle(): void { if (this.isClosing && !this.isClosed && this.streamCount === 0) this.#end(undefined, false) }
 
-  /** Everything is over. @param keepsUnread a client's owners may still take answers that have come in full */
-  #end(error: MeshError | undefined, keepsUnread: boolean): void {
+  /** Everything is over. @param keepsUnread a client's owners may still take answers that have come in full @param problem what the peer broke */
+  #end(error: MeshError | undefined, keepsUnread: boolean, problem?: string): void {
     this.#error ??= error
     if (!this.isClosed) {
       this.isClosed = true
@@ -194,10 +194,10 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
       if (!socket.destroyed && !socket.writableEnded) socket.end()
       this.#sender.clear()
     } else if (keepsUnread) return
-    for (const stream of this.#unnumbered) this.#remove(stream, CONNECTION_CLOSED, undefined)
+    for (const stream of this.#unnumbered) this.#remove(stream, CONNECTION_CLOSED, problem)
     for (const stream of this.#streams.values()) {
       if (keepsUnread && !this.#isServer && stream.remoteEnded && stream.hasUnread) this.#sendsNoMore(stream, CONNECTION_CLOSED)
-      else this.#remove(stream, CONNECTION_CLOSED, undefined)
+      else this.#remove(stream, CONNECTION_CLOSED, problem)
     }
     this.#tellClose()
   }

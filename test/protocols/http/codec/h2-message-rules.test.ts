@@ -62,7 +62,8 @@ const RESPONSES: typeof REQUESTS = [
   [':status=200 | :status=200', /wrong place: :status/],
   [':status=200 | :path=/', /wrong place: :path/],
   [':status=200 | connection=close', /connection/],
-  [':status=200 | te=gzip', undefined],
+  [':status=200 | te=trailers', undefined],
+  [':status=200 | te=gzip', /te says/],
 ]
 const TRAILERS: typeof REQUESTS = [
   ['', undefined],

@@ -145,14 +145,14 @@ test('destroy: GOAWAY with the reason behind what is gathered; every stream is t
   r.session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
   r.session.destroy(ErrorCode.NO_ERROR)
   await r.peer.say(headers(5, GET, true))
-  assert.deepEqual([r.peer.take(), r.told.take()], [['GOAWAY 3 11'], ['1 over -1', '3 over -1', 'session over: too much']])
+  assert.deepEqual([r.peer.take(), r.told.take()], [['GOAWAY 3 11'], ['1 over -1: too much', '3 over -1: too much', 'session over: too much']])
   assert.equal(r.told.closed?.error, error)
 })
 test('the peer breaks the connection: it is told how, the owner is told what', async () => {
   const r = await rig('server')
   await r.peer.say(headers(1, GET, true), data(0, 'x'))
   assert.deepEqual(r.peer.take(), ['GOAWAY 1 1'])
-  assert.deepEqual(r.told.take().slice(1), ['1 over -1', 'session over: the HTTP/2 connection broke: DATA for the connection'])
+  assert.deepEqual(r.told.take().slice(1), ['1 over -1: the HTTP/2 connection broke: DATA for the connection', 'session over: the HTTP/2 connection broke: DATA for the connection'])
   assert.equal(r.told.closed?.error?.code, 'MESH_MALFORMED_INPUT')
 })
 test('a header block that cannot be decoded breaks the connection (RFC 9113 §4.3)', async () => {
