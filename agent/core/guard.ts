@@ -36,7 +36,7 @@ export function reportDefect(part: Part, thrown: unknown): void {
  * connection that the callback belongs to, may throw, and may be called for something that is over.
  */
 export function guarded<A extends readonly unknown[]>(part: Part, end: (error: MeshError, first: A[0]) => void, fn: (...args: A) => void): (...args: A) => void {
-  // No list of arguments per call: this stands before every byte that is served. Node passes four at most ('stream' of node:http2).
+  // No list of arguments per call: this stands before every byte that is served. Four at most.
   const call = fn as unknown as (a: A[0], b: unknown, c: unknown, d: unknown) => void
   const guard = (a: A[0], b: unknown, c: unknown, d: unknown): void => {
     try { call(a, b, c, d) } catch (thrown) { endBy(part, (error) => end(error, a), thrown) }

@@ -1,56 +1,87 @@
 /** grpc.health.v1.Health/Check (gRPC health checking protocol), the message by hand: one text to ask with, one number as the answer. */
-import { createRequire } from 'node:module'
-import type Http2 from 'node:http2'
 import type { Address, Network } from '../../agent/core/network.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded } from '../../agent/core/guard.ts'
+import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner, type StreamOwner } from '../http/h2/events.ts'
+import { Http2Session } from '../http/h2/session.ts'
 
 const SERVING = 1
 const STATUS_NAMES: Readonly<Record<number, string>> = { 0: 'UNKNOWN', 2: 'NOT_SERVING', 3: 'SERVICE_UNKNOWN' }
 const UNIMPLEMENTED = '12'
 /** The answer has seven bytes. */
 const MAX_ANSWER_BYTES = 1_024
+const SESSION: Omit<SessionOptions, 'socket'> = {
+  role: 'client', maxHeaderListBytes: 64 * 1024, maxHeaderCount: 100, maxConcurrentStreams: 0, streamWindowBytes: 64 * 1024, connectionWindowBytes: 64 * 1024, extendedConnect: false,
+}
+const HEAD = [
+  ':method', 'POST', ':scheme', 'http', ':path', '/grpc.health.v1.Health/Check', 'content-type', 'application/grpc', 'te', 'trailers', 'user-agent', 'meshlet-probe',
+]
 
 /** Rejects with MESH_PROBE_FAILED, the OS error of the connection, or the signal's reason. */
 export async function askGrpc(service: string, to: Address, network: Network, signal: AbortSignal): Promise<void> {
   const { stream } = await network.dial(to, signal)
-  // Loaded at the first such probe: a fifth of the time of a start, and memory that a device without one keeps.
-  const http2 = createRequire(import.meta.url)('node:http2') as typeof Http2
-  const session = http2.connect(`http://${to.host.includes(':') ? `[${to.host}]` : to.host}:${to.port}`, { createConnection: () => stream, settings: { enablePush: false } })
-  stream.on('error', ignore)
   try {
     const status = await new Promise<number>((resolve, reject) => {
-      const failed = (problem: string): void => reject(new MeshError('MESH_PROBE_FAILED', problem))
       signal.addEventListener('abort', guarded('health', reject, () => reject(signal.reason)), { once: true })
-      session.on('error', reject)
-      // node:http2 does not notice the end of a socket that permits half-open.
-      for (const event of ['end', 'close']) stream.once(event, guarded('health', reject, () => failed('the connection was closed before an answer')))
-      const call = session.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Check', 'content-type': 'application/grpc', 'te': 'trailers', 'user-agent': 'meshlet-probe' })
-      let answer = Buffer.alloc(0)
-      let code: string | undefined
-      const ended = guarded('health', reject, (fields: Http2.IncomingHttpHeaders) => { code ??= fields['grpc-status']?.toString() })
-      call.on('response', guarded('health', reject, (headers: Http2.IncomingHttpHeaders & Http2.IncomingHttpStatusHeader) => {
-        if (headers[':status'] !== 200) failed(`the HTTP status is ${headers[':status']}`)
-        ended(headers)
-      }))
-      call.on('trailers', ended)
-      call.on('data', guarded('health', reject, (chunk: Buffer) => {
-        answer = Buffer.concat([answer, chunk])
-        if (answer.length > MAX_ANSWER_BYTES) failed('the answer is too long')
-      }))
-      call.on('error', reject)
-      call.on('close', guarded('health', reject, () => {
-        if (code === UNIMPLEMENTED) failed('the port does not serve grpc.health.v1.Health')
-        else if (code !== '0') failed(`the gRPC status is ${code ?? 'missing'}`)
-        else resolve(statusIn(answer))
-      }))
-      call.end(framed(requestOf(service)))
+      stream.on('error', guarded('health', reject, reject))
+      const check = new Check(resolve, reject)
+      const session = new Http2Session({ ...SESSION, socket: stream }, check)
+      session.begin()
+      const call = session.open(check, false)
+      call.sendHead([':authority', `${to.host.includes(':') ? `[${to.host}]` : to.host}:${to.port}`, ...HEAD], false)
+      call.sendData(framed(requestOf(service)))
+      call.sendEnd()
     })
     if (status !== SERVING) throw new MeshError('MESH_PROBE_FAILED', `it says ${STATUS_NAMES[status] ?? status}`)
   } finally {
-    // The session goes with it; the other way round node:http2 would say goodbye first, in the middle of a write.
     stream.destroy()
   }
+}
+
+/** One call on a connection of its own. What floods it ends with the probe's time. */
+class Check implements SessionOwner, StreamOwner {
+  readonly #resolve: (status: number) => void
+  readonly #reject: (error: MeshError) => void
+  #answer = Buffer.alloc(0)
+  #code: string | undefined
+
+  constructor(resolve: (status: number) => void, reject: (error: MeshError) => void) {
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+  #failed(problem: string): void { this.#reject(new MeshError('MESH_PROBE_FAILED', problem)) }
+
+  onHead(fields: string[]): void {
+    const [, status] = fields
+    if (status !== '200') this.#failed(`the HTTP status is ${status}`)
+    this.#code = valueOf(fields, 'grpc-status')
+  }
+  onData(chunk: Buffer): void {
+    this.#answer = Buffer.concat([this.#answer, chunk])
+    if (this.#answer.length > MAX_ANSWER_BYTES) this.#failed('the answer is too long')
+  }
+  onEnd(trailers: string[] | undefined): void { this.#code ??= valueOf(trailers ?? [], 'grpc-status') }
+  onStreamClose(code: number, problem: string | undefined): void {
+    if (problem !== undefined) this.#failed(problem)
+    else if (code === CONNECTION_CLOSED) this.#failed('the connection was closed before an answer')
+    else if (this.#code === UNIMPLEMENTED) this.#failed('the port does not serve grpc.health.v1.Health')
+    else if (this.#code !== '0') this.#failed(`the gRPC status is ${this.#code ?? 'missing'}`)
+    else this.#resolve(statusIn(this.#answer))
+  }
+  onSessionClose(): void { this.#failed('the connection was closed before an answer') }
+
+  onInformational(): void { /* Nothing that a probe asks for. */ }
+  onPause(): void { /* Nothing is gathered. */ }
+  onWritten(): void { /* The request is short. */ }
+  onStream(): void { /* A server's. */ }
+  onMalformed(): void { /* A server's. */ }
+  onCostlyFrame(): void { /* See above. */ }
+  onGoaway(): void { /* The call at hand goes on. */ }
+}
+
+function valueOf(fields: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1]
+  return undefined
 }
 
 /** HealthCheckRequest {string service = 1}. */
@@ -72,5 +103,3 @@ function framed(message: Buffer): Buffer {
 function statusIn(frame: Buffer): number {
   return frame.length >= 7 && frame[0] === 0 && frame[5] === 0x08 ? frame[6]! : 0
 }
-
-function ignore(): void { /* seen as the end of the session */ }

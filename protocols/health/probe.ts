@@ -3,7 +3,6 @@ import type { RunCommand } from '../../agent/core/command.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Network } from '../../agent/core/network.ts'
 import type { ReadinessProbe } from '../../agent/model/readiness-probe.ts'
-import { askGrpc } from './grpc.ts'
 import { askHttp } from './http.ts'
 
 export type Probe = {
@@ -29,7 +28,11 @@ export function probeOf({ httpGet, tcpSocket, exec, grpc }: ReadinessProbe, o: {
   }
   if (grpc) {
     const to = { host: LOCAL, port: grpc.port }
-    return { what: `grpc ${place(to)}${grpc.service && ` ${grpc.service}`}`, ask: (signal) => askGrpc(grpc.service, to, o.network, signal) }
+    return {
+      what: `grpc ${place(to)}${grpc.service && ` ${grpc.service}`}`,
+      // Loaded at the first use, as HTTP/2 everywhere.
+      ask: async (signal) => (await import('./grpc.ts')).askGrpc(grpc.service, to, o.network, signal),
+    }
   }
   const { command } = exec ?? { command: [] }
   return { what: `command ${command[0] ?? ''}`, ask: (signal) => askCommand(command, o.run, signal) }

@@ -13,8 +13,6 @@ const RESPONSE_BYTES = 80 * 1024
 const FIELD_OVERHEAD = 4
 /** Of a field in the measure of SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 §6.5.2). */
 export const LIST_OVERHEAD = 32
-/** For what is sent: node:http2's own bound is 64 KiB, and what was taken must be able to go on. */
-export const MAX_SENT_BYTES = 16 * 1024 * 1024
 const COLON = 58
 
 /** What a listener says for itself is not cut: its operator knows what is sent there. */

@@ -31,8 +31,7 @@ export class HttpMetrics {
       headerBytes: limits.cell({ limit: 'maxHeaderBytes' }), replayBytes: limits.cell({ limit: 'maxReplayBytes' }),
       requestHeadMs: limits.cell({ limit: 'requestHeadMs' }), idleMs: limits.cell({ limit: 'idleMs' }),
     }
-    const floods = metrics.counter('mesh_http2_floods_total', 'HTTP/2 connections that were ended with ENHANCE_YOUR_CALM, by the frames that they sent too many of.', ['frames'])
-    const flood = (frames: Http2Event): Cell => floods.cell({ frames })
+    const flood = (frames: Http2Event): Cell => floodCell(metrics, frames)
     this.floods = {
       'settings': flood('settings'), 'pings': flood('pings'), 'resets': flood('resets'), 'empty frames': flood('empty frames'),
       'window updates': flood('window updates'), 'priorities': flood('priorities'), 'continuations': flood('continuations'), 'unread answers': flood('unread answers'),
@@ -48,4 +47,8 @@ export class HttpMetrics {
     this.#classes[direction][Math.min(5, Math.floor(status / 100))]!.value++
   }
   failed(code: string): void { this.#failed.cell({ code }).value++ }
+}
+
+export function floodCell(metrics: Metrics, frames: Http2Event): Cell {
+  return metrics.counter('mesh_http2_floods_total', 'HTTP/2 connections that were ended with ENHANCE_YOUR_CALM, by the frames that they sent too many of.', ['frames']).cell({ frames })
 }

@@ -6,6 +6,7 @@ import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { detached, guarded, nothing } from '../../agent/core/guard.ts'
 import { lease, type Lease } from '../../agent/core/lease.ts'
+import type { Metrics } from '../../agent/core/metrics.ts'
 import type { Cluster } from '../../agent/model/cluster.ts'
 import type { Context } from '../context.ts'
 import type { Deadline, Deadlines } from '../http/deadlines.ts'
@@ -19,7 +20,6 @@ import { dial, type Dialed } from './dial.ts'
 import type { Host } from './host.ts'
 import { waitingOf, type Waiting as WaitingBytes } from '../waiting.ts'
 import type { Hosts } from './hosts.ts'
-import { checkEndpoint } from './malformed-sessions.ts'
 
 /** One connection that carries calls: HTTP/1.1 one at a time, HTTP/2 several. */
 export interface PooledConnection extends Deadline {
@@ -77,6 +77,7 @@ export class HostPool {
 
   get limits(): HeadLimits { return responseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits) }
   get clock(): Clock { return this.#owner.ctx.clock }
+  get metrics(): Metrics { return this.#owner.ctx.metrics }
   get maxBufferBytes(): number { return this.#owner.ctx.limits.maxBufferBytes }
   get waiting(): WaitingBytes { return waitingOf(this.#owner.ctx) }
   nowMs(): number { return this.#owner.ctx.clock.monotonicMs() }
@@ -154,7 +155,6 @@ export class HostPool {
   async #dialed(ofConnection: Lease): Promise<PooledConnection> {
     const { ctx, cluster, aborted, standings, deadlines } = this.#owner
     const { endpoint } = this.host
-    if (this.#kind.speaks === 'http2') checkEndpoint(endpoint)
     const dialed = await dial(ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: this.#kind.speaks, host: this.#kind.host, signal: aborted })
     let connection: PooledConnection
     try { connection = this.#owner.open(this, dialed, this.#kind.speaks) } catch (thrown) { dialed.stream.destroy(); throw thrown }

@@ -7,7 +7,6 @@ import { Deadlines } from '../http/deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, HttpUpstreams, PendingCall } from '../http/message.ts'
 import { ClusterRuntime } from './cluster-runtime.ts'
 import { systemResolve, type Resolve } from './dns.ts'
-import { keptSessions } from './malformed-sessions.ts'
 import type { ConnectOptions, UpstreamStream } from './upstream.ts'
 
 export type { HttpUpstreams } from '../http/message.ts'
@@ -31,7 +30,6 @@ class ClusterRuntimes implements HttpUpstreams {
     this.#resolve = resolve
     this.#deadlines = new Deadlines(ctx.clock)
     this.#watch = ctx.tables.watch((next) => this.#swapped(next))
-    ctx.metrics.gaugeOf('mesh_upstream_http2_kept_sessions', 'Ended HTTP/2 connections whose native half is kept, because the endpoint sent what HTTP/2 does not permit.', keptSessions)
     ctx.metrics.gaugeOf('mesh_upstream_connections', 'Connections to endpoints, open or being made.', () => this.#sum((r) => r.load.connections.now))
     ctx.metrics.gaugeOf('mesh_upstream_requests_active', 'HTTP requests on their way to endpoints.', () => this.#sum((r) => r.load.requests.now))
     ctx.metrics.gaugeOf('mesh_upstream_requests_pending', 'HTTP requests that wait for a connection to an endpoint or for its name.', () => this.#sum((r) => r.load.pending.now))

@@ -1,10 +1,11 @@
 /**
- * CPU of the HTTP/1.1 data path per request over real sockets, plain and with mTLS on both sides, without listener and control plane:
- * client (this process) → proxy → origin, three processes. Run: npm run bench -- h1-proxy, or node test/bench/h1-proxy.ts [seconds] [connections]. One line of JSON per case.
+ * CPU of the HTTP/1.1 data path per request over real sockets, plain, with mTLS on both sides and to an endpoint of HTTP/2 in clear, without listener and control plane:
+ * client (this process) → proxy → origin, three processes. Run: npm run bench -- h1-proxy, or node test/bench/h1-proxy.ts [seconds] [connections] [case]. One line of JSON per case.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
+import http2 from 'node:http2'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
@@ -27,12 +28,20 @@ import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
 import { cluster, endpoint, manager, tablesOf } from '../protocols/http/harness.ts'
 import { benchCertificates, BENCH_TRUST_DOMAIN, type BenchCertificates } from './certificates.ts'
 
-type Setup = { readonly mtls: boolean; readonly certificates: BenchCertificates; readonly originPort: number }
+type Setup = { readonly mtls: boolean; readonly h2c?: boolean; readonly certificates: BenchCertificates; readonly originPort: number }
 const read = (file: string): string => fs.readFileSync(file, 'utf8')
 const BODY = 'x'.repeat(1024)
 const ANSWER = Buffer.from(`HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\nContent-Type: text/plain\r\nContent-Length: ${BODY.length}\r\nConnection: keep-alive\r\nETag: "1"\r\n\r\n${BODY}`)
 
-async function origin({ mtls, certificates: c }: Setup): Promise<number> {
+async function origin({ mtls, h2c, certificates: c }: Setup): Promise<number> {
+  if (h2c) {
+    const server = http2.createServer((_request, response) => {
+      response.writeHead(200, { 'server': 'origin', 'date': 'Tue, 14 Nov 2023 22:13:20 GMT', 'content-type': 'text/plain', 'content-length': String(BODY.length), 'etag': '"1"' })
+      response.end(BODY)
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return (server.address() as net.AddressInfo).port
+  }
   const serve = (socket: Duplex): void => { socket.on('data', () => { socket.write(ANSWER) }).on('error', () => {}) }
   const server = mtls ? tls.createServer({ cert: read(c.origin.chain), key: read(c.origin.key), ca: read(c.roots), requestCert: true, rejectUnauthorized: true }, serve) : net.createServer({ noDelay: true }, serve)
   server.listen(0, '127.0.0.1')
@@ -40,14 +49,14 @@ async function origin({ mtls, certificates: c }: Setup): Promise<number> {
   return (server.address() as net.AddressInfo).port
 }
 
-async function proxy({ mtls, certificates: c, originPort }: Setup): Promise<number> {
+async function proxy({ mtls, h2c, certificates: c, originPort }: Setup): Promise<number> {
   const identity: Identity = {
     spiffeId: parseSpiffeId(`spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/proxy`)!, keyPem: read(c.proxy.key), chainPem: read(c.proxy.chain), rootsPem: read(c.roots), serial: '1', notBeforeMs: 0, notAfterMs: 9e15,
   }
   const common = { certificate: { from: 'workload' }, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], validation: { roots: { from: 'workload' }, sans: [] } } as const
   const up: UpstreamTls = { ...common, sni: c.originName, autoSni: false }
   const down: DownstreamTls = { ...common, requireClientCertificate: true }
-  const made = cluster([endpoint('127.0.0.1', originPort)], mtls ? { transport: { kind: 'tls', tls: up } } : {})
+  const made = cluster([endpoint('127.0.0.1', originPort)], mtls ? { transport: { kind: 'tls', tls: up } } : h2c ? { protocol: 'http2' } : {})
   const ctx: Context = {
     clock: systemClock, random: systemRandom, network: systemNetwork, log: silentLog, metrics: new Metrics(), tables: new Current<Tables>(tablesOf([made])),
     identity: { current: () => identity, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: DEFAULT_LIMITS,
@@ -102,17 +111,18 @@ async function load(port: number, { mtls, certificates: c }: Setup, connections:
   return done
 }
 
-async function main(seconds: number, connections: number): Promise<void> {
+async function main(seconds: number, connections: number, only: string | undefined): Promise<void> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'h1-proxy-'))
   const certificates = benchCertificates(dir)
-  for (const mtls of [false, true]) {
-    const far = await child('origin', { mtls, certificates, originPort: 0 })
-    const near = await child('proxy', { mtls, certificates, originPort: far.port })
+  for (const { name, mtls, h2c } of [{ name: 'plain', mtls: false, h2c: false }, { name: 'mtls', mtls: true, h2c: false }, { name: 'h2c', mtls: false, h2c: true }]) {
+    if (only !== undefined && only !== name) continue
+    const far = await child('origin', { mtls, h2c, certificates, originPort: 0 })
+    const near = await child('proxy', { mtls, h2c, certificates, originPort: far.port })
     await load(near.port, { mtls, certificates, originPort: 0 }, connections, 2)
     const before = await near.cpuUs()
     const requests = await load(near.port, { mtls, certificates, originPort: 0 }, connections, seconds)
     const cpu = (await near.cpuUs()) - before
-    console.log(JSON.stringify({ bench: 'h1-proxy', case: mtls ? 'mtls' : 'plain', cpuUs: Number((cpu / requests).toFixed(1)), perSecond: Math.round(requests / seconds) }))
+    console.log(JSON.stringify({ bench: 'h1-proxy', case: name, cpuUs: Number((cpu / requests).toFixed(1)), perSecond: Math.round(requests / seconds) }))
     near.process.kill()
     far.process.kill()
   }
@@ -124,4 +134,4 @@ if (role === 'origin' || role === 'proxy') {
   const port = await (role === 'origin' ? origin : proxy)(JSON.parse(setup!) as Setup)
   process.send!({ port })
   process.on('message', () => { const { user, system } = process.cpuUsage(); process.send!({ cpuUs: user + system }) })
-} else await main(Number(role ?? 5), Number(setup ?? 32))
+} else await main(Number(role ?? 5), Number(setup ?? 32), process.argv[4])

@@ -18,7 +18,7 @@ import { asked } from './usage.ts'
 
 const MICRO: readonly Micro[] = [
   { kind: 'micro', name: 'h1-codec', asks: 'what does the HTTP/1.1 codec need for one message head?', prints: 'nanoseconds per head, read and written' },
-  { kind: 'micro', name: 'h1-proxy', asks: 'what does the HTTP/1.1 data path need for one request, without listener and control plane?', prints: 'CPU microseconds per request and requests per second, plain and with mTLS on both sides' },
+  { kind: 'micro', name: 'h1-proxy', asks: 'what does the HTTP/1.1 data path need for one request, without listener and control plane?', prints: 'CPU microseconds per request and requests per second: plain, with mTLS on both sides, and to an endpoint of HTTP/2' },
   { kind: 'micro', name: 'hpack', asks: 'what does HPACK need for one field?', prints: 'nanoseconds per field, decoded and encoded' },
   { kind: 'micro', name: 'mqtt-codec', asks: 'what does the MQTT codec need for one packet?', prints: 'nanoseconds per PUBLISH read and written, and per acknowledgement' },
   { kind: 'micro', name: 'spool', asks: 'what does one QoS 1 message need that is durable before its acknowledgement?', prints: 'CPU microseconds per message and messages per second and per commit' },

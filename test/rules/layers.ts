@@ -30,7 +30,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   'node:net': { in: ['protocols/', 'agent/core/network.ts', 'agent/core/inherited-sockets.ts', 'agent/core/ip-source.ts', 'agent/admin', 'hub/', 'deploy/'], why: 'sockets belong to the data path' },
   'node:tls': { in: ['protocols/', 'agent/core/network.ts', 'agent/admin', 'hub/'], why: 'sockets belong to the data path' },
   'node:dgram': { in: ['agent/core/network.ts'], why: 'sockets come through World' },
-  'node:http2': { in: ['protocols/', 'hub/'], why: 'sockets belong to the data path' },
+  'node:http2': { in: ['hub/'], why: 'it ends the process where a head is malformed; the data path has its own codec, grpc-js has this one' },
   'node:http': { in: ['agent/admin', 'agent/cli/', 'hub/', 'deploy/'], why: 'the data path has its own codec' },
   esbuild: { in: ['deploy/tools/'], why: 'the build' },
   'node:worker_threads': { in: ['agent/core/', 'agent/main.ts', 'hub/main.ts', 'control-sync/directory/'], why: 'workers are started by core, and the one that reads a folder by its reader' },

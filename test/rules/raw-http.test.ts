@@ -5,9 +5,9 @@ import fs from 'node:fs'
 
 /** A call that puts a head or trailers on the wire → who may make it. */
 const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[] = [
-  { call: /\.(?:respond|respondWithFD|respondWithFile|additionalHeaders|sendTrailers|pushStream)\(/, in: ['protocols/http/h2-out.ts'] },
+  { call: /\.(?:respond|respondWithFD|respondWithFile|additionalHeaders|sendTrailers|pushStream)\(/, in: [] },
   // The probe's request is made of constants.
-  { call: /\bsession\.request\(/, in: ['protocols/http/h2-out.ts', 'protocols/health/grpc.ts'] },
+  { call: /\bsession\.open\(/, in: ['protocols/upstream/h2-call.ts', 'protocols/health/grpc.ts'] },
   // Into an Http2Stream goes only what h2-out.ts has made.
   { call: /[sS]tream[!?]?\.send(?:Head|Informational)\((?!(?:responseFields|requestFields|informationalFields)\()/, in: [] },
   { call: /[sS]tream[!?]?\.sendEnd\((?!\)|trailerFields\()/, in: [] },

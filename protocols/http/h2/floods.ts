@@ -28,6 +28,8 @@ export class Floods {
   #settings = 0
   #pings = 0
   #emptyFrames = 0
+  /** DATA frames, before the period began. */
+  #sentBefore = 0
   #periodMs = 0
   #isOver = false
 
@@ -47,9 +49,10 @@ export class Floods {
   frame(kind: Http2Event, sentDataFrames: number): void {
     switch (kind) {
       case 'resets': this.reset(); break
-      case 'settings': if (this.#inPeriod() && ++this.#settings > MAX_FRAMES) this.#tell(kind); break
-      case 'pings': if (this.#inPeriod() && ++this.#pings > MAX_FRAMES) this.#tell(kind); break
-      case 'empty frames': if (this.#inPeriod() && ++this.#emptyFrames > MAX_FRAMES) this.#tell(kind); break
+      case 'settings': if (this.#inPeriod(sentDataFrames) && ++this.#settings > MAX_FRAMES) this.#tell(kind); break
+      // Some measure the round trip with a PING for each DATA that comes (grpc-go's estimate of the bandwidth).
+      case 'pings': if (this.#inPeriod(sentDataFrames) && ++this.#pings > MAX_FRAMES + sentDataFrames - this.#sentBefore) this.#tell(kind); break
+      case 'empty frames': if (this.#inPeriod(sentDataFrames) && ++this.#emptyFrames > MAX_FRAMES) this.#tell(kind); break
       case 'priorities': if (++this.#priorities > PRIORITIES_PER_STREAM * (1 + this.#streams)) this.#tell(kind); break
       case 'window updates':
         if (++this.#windowUpdates > this.#mostWindowUpdates(sentDataFrames)) this.#tell(kind)
@@ -66,10 +69,11 @@ export class Floods {
   }
 
   /** Begins the next one when it is time. @returns true */
-  #inPeriod(): boolean {
+  #inPeriod(sentDataFrames: number): boolean {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#periodMs <= PERIOD_MS) return true
     this.#periodMs = nowMs
+    this.#sentBefore = sentDataFrames
     this.#settings = 0
     this.#pings = 0
     this.#emptyFrames = 0

@@ -66,3 +66,15 @@ test('what a client has reasons for is no flood: a handful of each, a reset of e
   for (let i = 0; i < 1_000; i++) floods.reset()
   assert.deepEqual(found, ['resets'])
 })
+test('a PING for each DATA frame that was sent is none, and what was permitted in one period is not saved for the next', async () => {
+  const clock = new SimClock(0)
+  const found: Http2Event[] = []
+  const floods = new Floods(clock, (kind) => { found.push(kind) })
+  for (let sent = 1; sent <= 10_000; sent++) floods.frame('pings', sent)
+  assert.deepEqual(found, [])
+  await clock.advance(11_000)
+  for (let i = 0; i < 200; i++) floods.frame('pings', 10_000)
+  assert.deepEqual(found, [])
+  floods.frame('pings', 10_000)
+  assert.deepEqual(found, ['pings'])
+})
