@@ -3,19 +3,22 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { debianProgram, envoyBinary } from '../conformance/peers.ts'
 import type { BenchCertificates } from './certificates.ts'
-import { meshletHttp } from './meshlet-http.ts'
+import { HTTP2, meshletHttp } from './meshlet-http.ts'
 
-export type HttpCase = 'plain' | 'mtls'
+export const HTTP_CASES = ['plain', 'mtls', 'h2c', 'h2cLarge'] as const
+export type HttpCase = typeof HTTP_CASES[number]
 export type HttpJob = { readonly case: HttpCase; readonly port: number; readonly originPort: number; readonly dir: string; readonly certificates: BenchCertificates }
 export type HttpSubject = { readonly name: string; prepare(job: HttpJob): { readonly command: string; readonly args: readonly string[] } }
 
-export const httpSubjects = (): readonly HttpSubject[] => [
+const SUBJECTS: readonly HttpSubject[] = [
   { name: 'meshlet', prepare: meshletHttp },
   { name: 'nginx', prepare: nginx },
   { name: 'haproxy', prepare: haproxy },
   { name: 'envoy', prepare: envoy },
   { name: 'copy', prepare: copy },
 ]
+/** nginx speaks no HTTP/2 to an origin. */
+export const httpSubjects = (c: HttpCase = 'plain'): readonly HttpSubject[] => SUBJECTS.filter(({ name }) => name !== 'nginx' || c === 'plain' || c === 'mtls')
 
 /** Not a peer but the floor for a program on Node: it copies bytes and reads nothing. */
 function copy({ case: c, port, originPort, certificates: { proxy, roots, originName } }: HttpJob): ReturnType<HttpSubject['prepare']> {
@@ -45,9 +48,10 @@ function haproxy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const tls = j.case === 'mtls'
   const bind = tls ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required` : ''
   const server = tls ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required verifyhost ${c.originName}` : ''
+  const h2 = j.case === 'h2c' || j.case === 'h2cLarge' ? ' proto h2' : ''
   const file = path.join(j.dir, `haproxy-${j.case}.cfg`)
   fs.writeFileSync(file, `global\n  nbthread 1\n  maxconn 4096\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option http-keep-alive\n  http-reuse always\n  option forwardfor
-frontend f\n  bind 127.0.0.1:${j.port} ${bind}\n  default_backend b\nbackend b\n  server o 127.0.0.1:${j.originPort} ${server}\n`)
+frontend f\n  bind 127.0.0.1:${j.port} ${bind}${h2}\n  default_backend b\nbackend b\n  server o 127.0.0.1:${j.originPort} ${server}${h2}\n`)
   return { command: debianProgram('haproxy'), args: ['-db', '-f', file] }
 }
 
@@ -70,7 +74,7 @@ function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const file = path.join(j.dir, `envoy-${j.case}.json`)
   fs.writeFileSync(file, JSON.stringify({ static_resources: {
     listeners: [{ address: { socket_address: { address: '127.0.0.1', port_value: j.port } }, filter_chains: [{ ...socket('Downstream'), filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] }] }],
-    clusters: [{ name: 'origin', connect_timeout: '5s', ...socket('Upstream'), circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
+    clusters: [{ name: 'origin', connect_timeout: '5s', ...socket('Upstream'), ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}), circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
       load_assignment: { cluster_name: 'origin', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: j.originPort } } } }] }] } }],
   } }))
   return { command: envoyBinary(), args: ['--concurrency', '1', '-c', file, '--log-level', 'error', '--use-dynamic-base-id'] }

@@ -1,6 +1,6 @@
 /**
- * What does one HTTP/1.1 request cost each proxy? A 1 KiB answer, 32 connections, one worker each.
- * plain: wrk → subject → nginx. mtls: wrk → nginx (adds mTLS) → subject (mTLS in and out) → nginx (mTLS).
+ * What does one HTTP request cost each proxy? A 1 KiB answer, 32 connections, one worker each; over HTTP/2 4 connections of 32 streams.
+ * plain: wrk → subject → nginx. mtls: wrk → nginx (adds mTLS) → subject (mTLS in and out) → nginx (mTLS). h2c: h2load → subject → nginx, HTTP/2 in clear on both sides.
  * With mTLS the load's core may be busy before the subject's is: compare CPU per request there and not requests per second.
  */
 import fs from 'node:fs'
@@ -9,20 +9,26 @@ import path from 'node:path'
 import { debianProgram } from '../conformance/peers.ts'
 import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
-import { type HttpCase, type HttpSubject, httpSubjects } from './http-subjects.ts'
+import { HTTP_CASES, type HttpCase, type HttpSubject, httpSubjects } from './http-subjects.ts'
 import { benchCertificates, type BenchCertificates } from './certificates.ts'
 
 const BODY_BYTES = 1024
+const LARGE_BYTES = 64 * 1024
 const CONNECTIONS = 32
+const H2_CONNECTIONS = 4
+const H2_STREAMS = 32
 /** JIT, pools, TLS sessions; more than once, because the end of the connections makes V8 compile their code anew. */
 const WARM_UP_SECONDS = [1, 2, 2]
 
 export const httpBench: PeerBench = {
-  kind: 'peers', name: 'http', asks: `what does one HTTP/1.1 request cost a proxy? ${BODY_BYTES} bytes of answer, ${CONNECTIONS} connections, one worker`,
+  kind: 'peers', name: 'http', asks: `what does one HTTP request cost a proxy? ${BODY_BYTES} bytes of answer, ${CONNECTIONS} connections, one worker`,
   cases: {
     plain: 'wrk → subject → nginx',
     mtls: 'wrk → nginx (adds mTLS) → subject (mTLS required from the client and shown to the origin, both verified) → nginx',
+    h2c: `h2load → subject → nginx, HTTP/2 in clear on both sides, ${H2_CONNECTIONS} connections of ${H2_STREAMS} streams`,
+    h2cLarge: `the same with ${LARGE_BYTES} bytes of answer`,
   },
+  usualCases: ['plain', 'mtls'],
   subjects: httpSubjects().map((s) => s.name),
   prints: 'CPU microseconds of the proxy per request, requests per second, latency (p50, p99), RSS. copy is no peer but the floor on Node: it copies bytes',
   options: ['seconds', 'only'], rows,
@@ -33,14 +39,15 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
   try {
     const certificates = benchCertificates(dir)
     const originPort = await freePort()
-    await using origin = await startNginx(dir, 'origin', originConfig(originPort, certificates))
+    fs.writeFileSync(path.join(dir, 'large'), 'x'.repeat(LARGE_BYTES))
+    await using origin = await startNginx(dir, 'origin', originConfig(originPort, dir, certificates))
     await untilListening(originPort, origin)
-    for (const c of ['plain', 'mtls'] as const) {
+    for (const c of HTTP_CASES) {
       if (!options.cases.includes(c)) continue
-      for (const subject of httpSubjects().filter((s) => options.subjects.includes(s.name))) {
+      for (const subject of httpSubjects(c).filter((s) => options.subjects.includes(s.name))) {
         const port = await freePort()
         yield await rowOf({ bench: 'http', case: c, subject: subject.name },
-          () => subject.prepare({ case: c, port, originPort: originPort + (c === 'mtls' ? 1 : 0), dir, certificates }),
+          () => subject.prepare({ case: c, port, originPort: originPort + ORIGIN[c], dir, certificates }),
           (program) => measured(c, program, port, { dir, certificates, seconds: options.seconds }))
       }
     }
@@ -56,13 +63,15 @@ async function measured(c: HttpCase, { command, args }: ReturnType<HttpSubject['
   await using front = c === 'mtls' ? await startNginx(s.dir, 'front', frontConfig(clientPort, port, s.certificates)) : undefined
   if (front) await untilListening(clientPort, front)
   const url = `http://127.0.0.1:${front ? clientPort : port}/`
-  const load = (seconds: number): Promise<string> => run(LOAD_CORE, debianProgram('wrk'), ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', '-H', 'Host: bench.test', url])
+  const load = (seconds: number): Promise<string> => (isH2(c)
+    ? run(LOAD_CORE, debianProgram('h2load'), ['-t1', `-c${H2_CONNECTIONS}`, `-m${H2_STREAMS}`, `-D${seconds}`, `${url}${c === 'h2c' ? '' : 'large'}`])
+    : run(LOAD_CORE, debianProgram('wrk'), ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', '-H', 'Host: bench.test', url]))
   for (const seconds of WARM_UP_SECONDS) await load(Math.min(seconds, s.seconds))
   const before = cpuNs(proxy.pid)
   const text = await load(s.seconds)
   const cpu = cpuNs(proxy.pid) - before
-  const requests = Number(/(\d+) requests in/.exec(text)?.[1])
-  const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)/.exec(text)
+  const requests = Number((isH2(c) ? /, (\d+) succeeded/ : /(\d+) requests in/).exec(text)?.[1])
+  const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)|[1-9]\d* failed|[1-9]\d* errored/.exec(text)
   if (failed) throw new Error(`under load: ${failed[0]}\n${proxy.output()}`)
   return {
     cpuUs: cpu / 1000 / requests, perSecond: requests / s.seconds,
@@ -82,10 +91,15 @@ http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${di
   return startPinned(LOAD_CORE, debianProgram('nginx'), ['-p', dir, '-c', file])
 }
 
-const originConfig = (port: number, c: BenchCertificates): string => `
+const isH2 = (c: HttpCase): boolean => c === 'h2c' || c === 'h2cLarge'
+/** Which of the origin's ports. */
+const ORIGIN: Readonly<Record<HttpCase, number>> = { plain: 0, mtls: 1, h2c: 2, h2cLarge: 2 }
+
+const originConfig = (port: number, dir: string, c: BenchCertificates): string => `
   server { listen 127.0.0.1:${port} backlog=1024; location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
   server { listen 127.0.0.1:${port + 1} ssl backlog=1024; ssl_certificate ${c.origin.chain}; ssl_certificate_key ${c.origin.key}; ssl_client_certificate ${c.roots}; ssl_verify_client on;
-    location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }`
+    location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
+  server { listen 127.0.0.1:${port + 2} http2 backlog=1024; root ${dir}; location = / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }`
 
 const frontConfig = (port: number, to: number, c: BenchCertificates): string => `
   upstream subject { server 127.0.0.1:${to}; keepalive 64; keepalive_requests 1000000000; }

@@ -10,6 +10,11 @@ const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3'
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 
+/** Of a cluster; also Envoy's. */
+export const HTTP2 = { typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+  '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions', explicit_http_config: { http2_protocol_options: {} },
+} } }
+
 export function meshletHttp(j: HttpJob): { command: string; args: readonly string[] } {
   const home = path.join(j.dir, `meshlet-${j.case}`)
   const resources = path.join(home, 'resources')
@@ -50,7 +55,7 @@ function listener(j: HttpJob): object {
 
 function cluster(j: HttpJob): object {
   return {
-    '@type': type('config.cluster.v3.Cluster'), name: 'origin', type: 'STATIC', connect_timeout: '5s',
+    '@type': type('config.cluster.v3.Cluster'), name: 'origin', type: 'STATIC', connect_timeout: '5s', ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}),
     load_assignment: { cluster_name: 'origin', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: j.originPort } } } }] }] },
     ...(j.case === 'mtls' ? { transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: {
       '@type': `${TLS}.UpstreamTlsContext`, sni: j.certificates.originName, common_tls_context: {
