@@ -86,7 +86,7 @@ function latency(text: string, at: string): number | null {
 
 async function startNginx(dir: string, name: string, http: string): Promise<ReturnType<typeof startPinned>> {
   const file = path.join(dir, `${name}.conf`)
-  fs.writeFileSync(file, `daemon off; worker_processes 1; pid ${dir}/${name}.pid; error_log stderr error; events { worker_connections 4096; }
+  fs.writeFileSync(file, `user root; daemon off; worker_processes 1; pid ${dir}/${name}.pid; error_log stderr error; events { worker_connections 4096; }
 http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${dir}/tb; proxy_temp_path ${dir}/tp; fastcgi_temp_path ${dir}/tf; uwsgi_temp_path ${dir}/tu; scgi_temp_path ${dir}/ts;\n${http}\n}\n`)
   return startPinned(LOAD_CORE, debianProgram('nginx'), ['-p', dir, '-c', file])
 }

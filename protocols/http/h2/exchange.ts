@@ -32,6 +32,8 @@ export interface ServerConnection {
   /** Something of a stream is on its way to the socket. */
   written(): void
   exchangeOver(exchange: H2Exchange): void
+  /** A stream that waited for its turn. */
+  resetBeforeBegin(): void
 }
 
 const LINGER_MS = 1000
@@ -150,7 +152,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#count(0)
     this.#hold?.set(0)
     rt.deadlines.delete(this)
-    if (this.#over || this.#begunMs < 0) return
+    if (this.#over) return
+    if (this.#begunMs < 0) { if (code > 0 && problem === undefined) this.#connection.resetBeforeBegin(); return }
     if (problem !== undefined) {
       rt.metrics.refusedMessages.value++
       this.gone(new MeshError('MESH_MALFORMED_INPUT', problem))

@@ -156,8 +156,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     if (this.#over) { this.#later = []; return }
     if (this.#mustWait) { this.#afterOthers(); return }
     for (const exchange of this.#later.splice(0, STARTS_PER_TURN)) {
-      if (exchange.isGone) this.#floods.reset()
-      else this.#beginNow(exchange)
+      if (!exchange.isGone) this.#beginNow(exchange)
     }
     if (this.#later.length > 0) this.#afterOthers()
     else if (this.#open.size === 0) this.#armIdle()
@@ -188,6 +187,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#open.delete(exchange)
     if (this.#open.size === 0) this.#armIdle()
   }
+  resetBeforeBegin(): void { this.#floods.reset() }
   written(): void { this.#unsent.made(this.#session) }
 
   /* The end. */
