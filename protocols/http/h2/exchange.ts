@@ -10,7 +10,7 @@ import { ErrorCode } from '../codec/h2-frames.ts'
 import type { Deadline } from '../deadlines.ts'
 import { Exchange } from '../exchange.ts'
 import { takenTrailers } from '../field-table.ts'
-import { isBodiless, isInformational } from '../framing.ts'
+import { isInformational } from '../framing.ts'
 import type { HeadLimits } from '../h1-head.ts'
 import { informationalFields, responseFields, trailerFields } from '../h2-out.ts'
 import { checkFieldList } from '../head-limits.ts'
@@ -179,10 +179,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   sendInformational({ status, headers }: ResponseHead): void {
     if (isInformational(status)) this.#stream.sendInformational(informationalFields(status, headers))
   }
-  sendHead(head: ResponseHead, end: boolean): void {
-    // What follows all the same is left out.
-    this.#stream.sendHead(responseFields(head), end || isBodiless(head.status, this.#exchange.request.method))
-  }
+  sendHead(head: ResponseHead, end: boolean): void { this.#stream.sendHead(responseFields(head), end) }
   sendData(chunk: Buffer): void {
     const stream = this.#stream
     if (stream.isClosed || stream.isEnded) return
