@@ -10,7 +10,7 @@ export function codecsOf(ctx: Context, upstreams: HttpUpstreams, broker: Broker)
   return {
     http1: (conn) => serveHttp1(conn, ctx, upstreams),
     // Loaded at the first HTTP/2 connection: 0.4 MiB that a device without one does without.
-    http2: async (conn) => (await import('../protocols/http/h2/server.ts')).serveHttp2(conn, ctx, upstreams),
+    http2: async (conn) => (await import('../protocols/http/h2-server/server.ts')).serveHttp2(conn, ctx, upstreams),
     tcp: (conn, tcp) => serveTcp(conn, tcp, ctx, upstreams),
     mqtt: (conn, mqtt, transport) => broker.serve(conn, mqtt, transport),
   }

@@ -21,13 +21,13 @@ import type { HttpUpstreams } from '../message.ts'
 import { httpDate } from '../outgoing.ts'
 import { errorAnswer } from '../reply.ts'
 import { runtimeOf, type HttpRuntime } from '../runtime.ts'
-import type { Http2Event, SessionOwner } from './events.ts'
+import type { Http2Event, SessionOwner } from '../h2/events.ts'
 import { CONNECTION_WINDOW_BYTES, H2Exchange, STREAM_WINDOW_BYTES, type ServerConnection } from './exchange.ts'
-import { Floods } from './floods.ts'
+import { Floods } from '../h2/floods.ts'
 import { requestHeadOf } from './request-head.ts'
-import { Http2Session } from './session.ts'
-import type { Http2Stream } from './stream.ts'
-import { UnsentHold } from './unsent.ts'
+import { Http2Session } from '../h2/session.ts'
+import type { Http2Stream } from '../h2/stream.ts'
+import { UnsentHold } from '../h2/unsent.ts'
 
 /** Requests of one read that are begun before others get their turn. */
 const STARTS_PER_TURN = 16

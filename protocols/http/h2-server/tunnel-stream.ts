@@ -5,8 +5,8 @@
 import { Duplex } from 'node:stream'
 import { MeshError } from '../../../agent/core/errors.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
-import type { StreamOwner } from './events.ts'
-import type { Http2Stream } from './stream.ts'
+import type { StreamOwner } from '../h2/events.ts'
+import type { Http2Stream } from '../h2/stream.ts'
 
 type Done = (error?: Error | null) => void
 

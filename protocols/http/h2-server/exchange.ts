@@ -16,8 +16,8 @@ import { informationalFields, responseFields, trailerFields } from '../h2-out.ts
 import { checkFieldList } from '../head-limits.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import type { StreamOwner } from './events.ts'
-import type { Http2Stream } from './stream.ts'
+import type { StreamOwner } from '../h2/events.ts'
+import type { Http2Stream } from '../h2/stream.ts'
 import { TunnelStream } from './tunnel-stream.ts'
 
 /** What all streams of a connection share. */
