@@ -76,6 +76,7 @@ class Check implements SessionOwner, StreamOwner {
   onStream(): void { /* A server's. */ }
   onMalformed(): void { /* A server's. */ }
   onCostlyFrame(): void { /* See above. */ }
+  onOpenBlock(): void { /* The probe's own time ends it. */ }
   onGoaway(): void { /* The call at hand goes on. */ }
 }
 

@@ -8,6 +8,7 @@ import type { Deadline } from '../http/deadlines.ts'
 import type { HeadLimits } from '../http/h1-head.ts'
 import type { Http2Event, SessionOwner } from '../http/h2/events.ts'
 import { Floods } from '../http/h2/floods.ts'
+import { OpenBlock } from '../http/h2/open-block.ts'
 import { Http2Session } from '../http/h2/session.ts'
 import { UnsentHold } from '../http/h2/unsent.ts'
 import { LIST_OVERHEAD } from '../http/head-limits.ts'
@@ -22,6 +23,8 @@ import type { HostPool, PooledConnection } from './pool.ts'
 const ASSUMED_STREAMS = 100
 /** What has been said at the end (GOAWAY, RST_STREAM) has so long to leave. */
 const LINGER_MS = 1000
+/** From the begin of a header block to its end; what an answer may take is the route's business. */
+const BLOCK_MS = 60_000
 
 export class H2Connection implements PooledConnection, CallConnection, Deadline, SessionOwner, Holder {
   dueMs = Infinity
@@ -32,6 +35,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   readonly #openedMs: number
   readonly #floods: Floods
   readonly #unsent: UnsentHold
+  readonly #openBlock: OpenBlock
   /** Calls under way. */
   readonly #active = new Tally()
   #served = 0
@@ -53,6 +57,8 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
       streamWindowBytes: WINDOW_BYTES, connectionWindowBytes: ASSUMED_STREAMS * WINDOW_BYTES,
     }, this)
     this.#unsent = new UnsentHold(stream, pool.waiting, this)
+    const onTimeout = (): void => { this.session.destroy(ErrorCode.ENHANCE_YOUR_CALM, new MeshError('MESH_UPSTREAM_PROTOCOL', 'the endpoint began a header block and did not end it')) }
+    this.#openBlock = new OpenBlock({ waiting: pool.waiting, holder: this, clock: pool.clock, timeoutMs: BLOCK_MS, onTimeout })
     this.session.begin()
     if (stream.destroyed) this.session.destroy(ErrorCode.NO_ERROR)
   }
@@ -90,6 +96,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   onStream(): void { /* A server's. */ }
   onMalformed(): void { /* A server's. */ }
   onGoaway(): void { this.#leaving = true }
+  onOpenBlock(bytes: number): void { this.#openBlock.set(bytes) }
   onCostlyFrame(what: Http2Event): void { this.#floods.frame(what, this.session.sentDataFrames) }
   #calm(kind: Http2Event): void {
     floodCell(this.pool.metrics, kind).value++
@@ -99,6 +106,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
     if (this.#closed) return
     this.#closed = true
     this.#unsent.end()
+    this.#openBlock.end()
     this.#endStream()
     this.pool.closed(this)
   }

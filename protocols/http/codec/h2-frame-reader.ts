@@ -25,6 +25,8 @@ export interface FrameSink {
   onStreamError(streamId: number, code: number): void
   /** A frame without content that ends nothing, or of an unknown type. */
   onEmptyFrame(): void
+  /** A header block waits for its end. @param bytes so far; 0 = the end has come, and onHeaders follows */
+  onOpenBlock(bytes: number): void
   /** CONTINUATION without an end; the connection breaks. */
   onEndlessBlock(): void
 }
@@ -189,6 +191,7 @@ export class FrameReader {
     const end = (flags & Flag.END_STREAM) !== 0
     if ((flags & Flag.END_HEADERS) !== 0) { this.#sink.onHeaders(streamId, content, end, dependsOn); return }
     this.#block = { streamId, end, dependsOn, parts: [Buffer.from(content)], bytes: content.length }
+    this.#sink.onOpenBlock(content.length)
   }
 
   #continuation(flags: number, payload: Buffer): void {
@@ -199,8 +202,9 @@ export class FrameReader {
       throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block without an end')
     }
     block.parts.push(Buffer.from(payload))
-    if ((flags & Flag.END_HEADERS) === 0) return
+    if ((flags & Flag.END_HEADERS) === 0) { this.#sink.onOpenBlock(block.bytes); return }
     this.#block = undefined
+    this.#sink.onOpenBlock(0)
     this.#sink.onHeaders(block.streamId, Buffer.concat(block.parts, block.bytes), block.end, block.dependsOn)
   }
 

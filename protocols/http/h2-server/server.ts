@@ -24,6 +24,7 @@ import { runtimeOf, type HttpRuntime } from '../runtime.ts'
 import type { Http2Event, SessionOwner } from '../h2/events.ts'
 import { CONNECTION_WINDOW_BYTES, H2Exchange, STREAM_WINDOW_BYTES, type ServerConnection } from './exchange.ts'
 import { Floods } from '../h2/floods.ts'
+import { OpenBlock } from '../h2/open-block.ts'
 import { requestHeadOf } from './request-head.ts'
 import { Http2Session } from '../h2/session.ts'
 import type { Http2Stream } from '../h2/stream.ts'
@@ -60,6 +61,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   #turnMs = -Infinity
   #begun = 0
   readonly #unsent: UnsentHold
+  readonly #openBlock: OpenBlock
   /** max_connection_duration. */
   #lifetime: Timer | undefined
   #error: MeshError | undefined
@@ -74,6 +76,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#floods = new Floods(clock, (kind) => { this.#calm(kind) })
     const holder: Holder = { client: this.client.directIp, giveUp: (error) => { this.#giveUp(error) } }
     this.#unsent = new UnsentHold(conn.stream, rt.waiting, holder)
+    this.#openBlock = new OpenBlock({ waiting: rt.waiting, holder, clock, timeoutMs: limits.requestHeadMs, onTimeout: () => { this.#endless() } })
     this.limits = requestHeadLimits(httpOf(conn), limits)
     const maxHeaderCount = this.limits.maxHeaderCount + PSEUDO_FIELDS
     this.#session = new Http2Session({
@@ -117,6 +120,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     if (!stream.isClosed) this.#refuse(stream, fields, new MeshError('MESH_MALFORMED_INPUT', problem))
   }
   onCostlyFrame(what: Http2Event): void { this.#floods.frame(what, this.#session.sentDataFrames) }
+  onOpenBlock(bytes: number): void { this.#openBlock.set(bytes) }
   onGoaway(): void { /* The session ends when its streams have. */ }
   onSessionClose(error: MeshError | undefined): void {
     if (!this.#conn.aborted.aborted) this.#error ??= error
@@ -129,6 +133,15 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.rt.metrics.floods[kind].value++
     this.rt.metrics.failed(error.code)
     this.#later = []
+    this.#session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
+  }
+
+  /** A head that is not complete in time. */
+  #endless(): void {
+    const { metrics, ctx } = this.rt
+    metrics.limits.requestHeadMs.value++
+    const error = new MeshError('MESH_REQUEST_TIMEOUT', `a header block was not complete within ${ctx.limits.requestHeadMs} ms`)
+    metrics.failed(error.code)
     this.#session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
   }
 
@@ -221,6 +234,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#over = true
     this.#lifetime?.cancel()
     this.#unsent.end()
+    this.#openBlock.end()
     this.rt.deadlines.delete(this)
     this.#conn.draining.removeEventListener('abort', this.#onDraining)
     this.#conn.aborted.removeEventListener('abort', this.#onAborted)

@@ -78,8 +78,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     const { socket, maxConcurrentStreams, streamWindowBytes, connectionWindowBytes, maxHeaderListBytes, extendedConnect } = this.#o
     if (!this.#isServer) this.#output.bytes(PREFACE)
     const settings: [number, number][] = [[Setting.INITIAL_WINDOW_SIZE, streamWindowBytes], [Setting.MAX_HEADER_LIST_SIZE, maxHeaderListBytes]]
-    if (this.#isServer) settings.push([Setting.MAX_CONCURRENT_STREAMS, maxConcurrentStreams])
-    else settings.push([Setting.ENABLE_PUSH, 0])
+    settings.push(this.#isServer ? [Setting.MAX_CONCURRENT_STREAMS, maxConcurrentStreams] : [Setting.ENABLE_PUSH, 0])
     if (this.#isServer && extendedConnect) settings.push([Setting.ENABLE_CONNECT_PROTOCOL, 1])
     this.#output.settings(settings)
     if (connectionWindowBytes > DEFAULT_WINDOW_BYTES) this.#output.windowUpdate(0, connectionWindowBytes - DEFAULT_WINDOW_BYTES)
@@ -426,6 +425,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   }
 
   onEmptyFrame(): void { this.#owner.onCostlyFrame('empty frames') }
+  onOpenBlock(bytes: number): void { this.#owner.onOpenBlock(bytes) }
   onEndlessBlock(): void { this.#owner.onCostlyFrame('continuations') }
 
   #streamError(stream: Http2Stream, code: number, problem: string): void {
@@ -438,9 +438,9 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     const stream = this.#streams.get(streamId)
     if (stream !== undefined) return stream
     const fate = this.#ids.fateOf(streamId)
-    if (fate === 'ignored') return undefined
     if (fate === 'closed') throw new Http2ConnectionError(ErrorCode.STREAM_CLOSED, 'a frame of a stream that is closed')
-    throw broken('a frame of a stream that was never opened')
+    if (fate !== 'ignored') throw broken('a frame of a stream that was never opened')
+    return undefined
   }
 }
 

@@ -27,6 +27,7 @@ export class FrameLog implements FrameSink {
   onWindowUpdate(streamId: number, bytes: number): void { this.#say(`window ${streamId} ${bytes}`) }
   onStreamError(streamId: number, code: number): void { this.#say(`stream error ${streamId} ${code}`) }
   onEmptyFrame(): void { this.#say('empty') }
+  onOpenBlock(): void { /* how much is here depends on how it was cut */ }
   onEndlessBlock(): void { this.#say('endless') }
 }
 

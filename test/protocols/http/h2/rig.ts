@@ -119,6 +119,7 @@ export class Told implements SessionOwner {
     this.serve(stream)
   }
   onMalformed(stream: Http2Stream, _fields: readonly string[], problem: string): void { this.lines.push(`${stream.id} malformed: ${problem}`) }
+  onOpenBlock(): void { /* of no interest here */ }
   onCostlyFrame(what: Http2Event): void { this.costly.push(what); this.onCostly(what) }
   onGoaway(code: number): void { this.lines.push(`goaway ${code}`) }
   onSessionClose(error: MeshError | undefined): void {
