@@ -19,7 +19,7 @@ import { Retained } from './retained.ts'
 import type { Session } from './session.ts'
 import { SessionShares } from './session-shares.ts'
 import { KeptSessions } from './reauthorize.ts'
-import { restore } from './sessions.ts'
+import { restore, saveAll } from './sessions.ts'
 import type { BrokerContext, BrokerState } from './state.ts'
 import { type Clone, Takeovers } from './takeovers.ts'
 import { type Route, Subscriptions } from './subscriptions.ts'
@@ -90,6 +90,7 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
     async [Symbol.asyncDispose]() {
       for (const client of open) client.close(new MeshError('MESH_DRAINING', 'the broker is closing'))
       await Promise.allSettled(state.turns.values())
+      await saveAll(state)
       closing.abort()
       shedding[Symbol.dispose]()
       for (const session of state.sessions.values()) session.end()

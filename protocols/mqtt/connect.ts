@@ -9,7 +9,7 @@ import { clientOf, isSameOwner, type Owner, ownerOf, ownerText } from './owner.t
 import { REASON, violation } from './reason.ts'
 import { NEVER_SEC, Session } from './session.ts'
 import { shareOf } from './session-shares.ts'
-import { cancelWill, dropQueue, endSession, giveWay, takenOver } from './sessions.ts'
+import { cancelWill, endSession, forget, giveWay, takenOver } from './sessions.ts'
 import type { BrokerState } from './state.ts'
 import { tooDeep } from './topics.ts'
 
@@ -71,9 +71,9 @@ function keepAliveOf({ version, keepAliveSec }: Connect, { maxKeepAliveSec }: Li
 }
 
 /**
- * The session for an admitted client: an older connection of the id is ended, a clean start deletes what there was, and a session that is to be kept is
- * durable before CONNACK says so. Run in the client id's turn.
- * @throws MESH_MQTT_NOT_OWNER, MESH_MQTT_QUOTA, or what the store says, when a new session cannot be kept
+ * The session for an admitted client: an older connection of the id is ended, and what there was is gone from the disk before CONNACK says that a session
+ * is new. Run in the client id's turn.
+ * @throws MESH_MQTT_NOT_OWNER, MESH_MQTT_QUOTA, or what the store says, when it cannot delete
  */
 export async function openSession(state: BrokerState, connect: Connect, { clientId, expirySec, owner, address }: Admitted, limits: Limits): Promise<{ readonly session: Session; readonly present: boolean }> {
   const old = state.sessions.get(clientId)
@@ -96,7 +96,7 @@ export async function openSession(state: BrokerState, connect: Connect, { client
   // From now on, not when it is durable: many may be on their way at once.
   state.shares.enter(share)
   try {
-    if (session.stored) await Promise.all([dropQueue(state, clientId), state.durability.createSession(session.toStored())])
+    await forget(state, clientId)
   } catch (thrown) {
     state.shares.leave(share)
     throw thrown

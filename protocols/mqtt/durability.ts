@@ -61,6 +61,8 @@ export type StoredSession = {
 }
 /** What is written of a session as a whole. Its subscriptions are rows of their own: one more must not cost a thousand others. */
 export type SessionHead = Omit<StoredSession, 'subscriptions'>
+/** Who can say what is to be written of a session. */
+export type Kept = { readonly clientId: string; toStored(): SessionHead }
 export type StoredSubscription = {
   readonly filter: string
   readonly qos: 0 | 1 | 2
@@ -70,17 +72,23 @@ export type StoredSubscription = {
   readonly subscriptionId: number | undefined
 }
 
-/** All promises resolve once as durable as the profile says (strict: after the fsync of their batch). */
+/** A QoS 2 packet id that came from a client; bridges have no session. */
+export type Inbound = { readonly clientId: string; readonly packetId: number; readonly session?: Kept }
+
+/**
+ * All promises resolve once as durable as the profile says (strict: after the fsync of their batch). A session is written with the first thing that needs
+ * it: what has a `session` brings it along, in the same transaction, when it is not there.
+ */
 export interface Durability {
   /** Known queues, also those of an earlier run. */
   queue(name: string): DurableQueue | undefined
-  createQueue(name: string): Promise<DurableQueue>
+  createQueue(name: string, session?: Kept): Promise<DurableQueue>
   deleteQueue(name: string): Promise<void>
   /**
    * Appends to every queue named, all or none. `inbound`: the QoS 2 packet id of the sender, remembered in the same transaction.
    * Rejects with MESH_MQTT_QUOTA (a limit of the spool) or MESH_STORAGE_FULL; then the sender must not get a PUBACK or PUBREC.
    */
-  append(message: StoredMessage, to: readonly DurableQueue[], inbound?: { readonly clientId: string; readonly packetId: number }): Promise<void>
+  append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void>
   /** Counts appends that were refused at once for want of room. Who has just asked knows from it without waiting, and holds back what would overtake. */
   readonly refusals: number
   /** QoS 2 packet ids received of this client and not yet released by PUBREL (MQTT 5.0 §4.3.3). */
@@ -89,12 +97,12 @@ export interface Durability {
   releaseInbound(clientId: string, packetId: number): Promise<void>
   /** What an earlier run left. */
   readonly sessions: ReadonlyMap<string, StoredSession>
-  /** A session that begins: nothing of an earlier one with its client id is left, but for a queue. */
-  createSession(session: SessionHead): Promise<void>
-  /** One that is there; its subscriptions stay as they are. */
+  /** Whether anything of a session with this client id is on the disk, or may be. Who begins one deletes that first. */
+  holds(clientId: string): boolean
+  /** Its subscriptions stay as they are. */
   saveSession(session: SessionHead): Promise<void>
   /** All or none; in the order of the calls. */
-  saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void>
+  saveSubscriptions(session: Kept, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void>
   /** The session with its queue, its subscriptions and its inbound ids. */
   deleteSession(clientId: string): Promise<void>
   /** What an earlier run left; what is saved since need not be there. */

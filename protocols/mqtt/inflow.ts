@@ -15,6 +15,7 @@ import { type Commit, commitOf, deliver, plan, retryMs } from './publication.ts'
 import { REASON, violation } from './reason.ts'
 import type { Place } from './retained.ts'
 import type { Session } from './session.ts'
+import { saveFirst } from './sessions.ts'
 import { SHARED_BYTES, sizeOf } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
 import type { Plan } from './subscriptions.ts'
@@ -52,6 +53,8 @@ export class Inflow {
   readonly #reading: Reading
   readonly #authorizer: () => Authorizer
   readonly #isResumed: boolean
+  /** The session is on the disk, or on its way. */
+  #isSaved = false
   readonly #line = new Fifo<InLine>()
   #lineBytes = 0
   readonly #aliases = new Map<number, string>()
@@ -90,6 +93,7 @@ export class Inflow {
       expiresAtMs: p.messageExpirySec === undefined ? undefined : messageNowMs(this.#state.ctx.clock) + p.messageExpirySec * 1000, expirySec: p.messageExpirySec,
     }
     const to = plan(this.#state, message, { from: this.#session, origin: undefined })
+    if (p.qos === 1 && !this.#isSaved) { this.#isSaved = true; saveFirst(this.#state, this.#session) }
     const inbound = p.qos === 2 && this.#session.stored
     if (!p.retain && !inbound && to.queues.length === 0 && to.routes.length === 0 && this.#line.size === 0) {
       deliver(message, to.direct)
@@ -191,7 +195,7 @@ export class Inflow {
 
   #commitOf(message: StoredMessage, to: Plan, packetId: number, place: Place | undefined): Commit | undefined {
     const { durability, retained } = this.#state
-    const inbound = message.qos === 2 && this.#session.stored ? { clientId: this.#session.clientId, packetId } : undefined
+    const inbound = message.qos === 2 && this.#session.stored ? { clientId: this.#session.clientId, packetId, session: this.#session } : undefined
     return commitOf({ durability, retained, message, plan: to, place, inbound })
   }
 

@@ -6,14 +6,13 @@ import { backoffMs } from '../../agent/core/clock.ts'
 import { type MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { RETAINED_LIMITS } from '../../agent/model/mqtt-policy.ts'
 import type { Qos } from './codec/packet.ts'
-import type { Durability, DurableQueue, StoredMessage } from './durability.ts'
+import type { Durability, DurableQueue, Inbound, StoredMessage } from './durability.ts'
 import type { Place, Retained } from './retained.ts'
 import type { Session } from './session.ts'
 import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
 import { memberOf, type Plan, planOf, type Route, type Target, withoutLocal } from './subscriptions.ts'
 
-export type Inbound = { readonly clientId: string; readonly packetId: number }
 /** `from` is undefined for what no client sent: wills (which No Local does not touch) and the bridge, whose `origin` keeps it off the way back. */
 export type Source = { readonly from: Session | undefined; readonly origin: string | undefined }
 

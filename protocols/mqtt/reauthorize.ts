@@ -26,7 +26,7 @@ export function reauthorize(state: BrokerState, session: Session, may: Authorize
   state.ctx.log.warn({ evt: 'mqtt.subscription.revoked', clientId: session.clientId, count: revoked.length, filters: revoked.slice(0, MAX_LISTED) }, 'subscriptions ended: the mqtt policy does not allow them any more')
   if (!session.stored || state.sessions.get(session.clientId) !== session) return
   // Not waited for: whoever comes back with the session is asked again.
-  detached('mqtt', state.durability.saveSubscriptions(session.clientId, [], revoked).catch((err: unknown) => {
+  detached('mqtt', state.durability.saveSubscriptions(session, [], revoked).catch((err: unknown) => {
     state.ctx.log.warn({ evt: 'mqtt.session.save', clientId: session.clientId, err: toMeshError(err) }, 'session could not be saved')
   }))
 }

@@ -1,4 +1,7 @@
-/** Sessions as a whole: finding, making, ending and expiring them, what is left of them in the store, and their wills (MQTT 5.0 §3.1.2.5, §4.1). */
+/**
+ * Sessions as a whole: finding, making, ending and expiring them, what is left of them in the store, and their wills (MQTT 5.0 §3.1.2.5, §4.1). A CONNECT
+ * is short and a transaction is not, so a session is in memory alone until it holds something that a crash could take.
+ */
 import type { Clock, Timer } from '../../agent/core/clock.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { detached } from '../../agent/core/guard.ts'
@@ -49,7 +52,10 @@ export function restore(state: BrokerState): void {
 
 /** Without a connection. Its QoS 2 ids keep messages from coming twice, so somebody needs it who never subscribed. */
 export function leftAlone({ shares, durability }: BrokerState, session: Session): void {
-  shares.went(session, session.subscriptions.size > 0 || !session.isIdle || durability.inbound(session.clientId).size > 0)
+  shares.went(session, isUsed({ durability }, session))
+}
+function isUsed({ durability }: Pick<BrokerState, 'durability'>, session: Session): boolean {
+  return session.subscriptions.size > 0 || !session.isIdle || durability.inbound(session.clientId).size > 0
 }
 
 /** Ends at once, for another: nobody is about to take it. */
@@ -63,10 +69,30 @@ export function giveWay(state: BrokerState, session: Session, why: 'unused' | 's
 
 /** Written without waiting: a change that is not acknowledged to anybody. Failures are logged; the next write has all of it again but the subscriptions, which are not its own. */
 export function saveLater(state: BrokerState, session: Session): void {
-  if (!session.stored) return
+  if (!session.stored || !(isUsed(state, session) || state.durability.holds(session.clientId))) return
+  save(state, session)
+}
+/**
+ * The client has begun what it may have to repeat: who then finds no session throws away what was not acknowledged [MQTT-3.2.2-5]. What the client does
+ * not wait for is not waited for here either.
+ */
+export function saveFirst(state: BrokerState, session: Session): void {
+  if (session.stored && !state.durability.holds(session.clientId)) save(state, session)
+}
+function save(state: BrokerState, session: Session): void {
   detached('mqtt', state.durability.saveSession(session.toStored()).catch((err: unknown) => {
     state.ctx.log.warn({ evt: 'mqtt.session.save', clientId: session.clientId, err: toMeshError(err) }, 'session could not be saved')
   }))
+}
+
+/** At an orderly end, when those are gone that end with their connection, in one transaction: clients find their sessions again, also those that hold nothing [MQTT-4.1.0-1]. */
+export async function saveAll({ sessions, durability }: BrokerState): Promise<void> {
+  const saves: Promise<void>[] = []
+  for (const session of sessions.values()) {
+    if (!durability.holds(session.clientId)) saves.push(durability.saveSession(session.toStored()))
+  }
+  // The store tells of its failures.
+  await Promise.allSettled(saves)
 }
 
 /** Ends the session for good. Its will, if it still waits, is published now (§3.1.3.2.2). */
@@ -82,13 +108,12 @@ export async function endSession(state: BrokerState, session: Session): Promise<
   session.end()
   if (pendingWill) fireWill(state, session, pendingWill.message)
   if (!session.stored) return
-  await Promise.all([state.durability.deleteSession(session.clientId), dropQueue(state, session.clientId)])
+  await forget(state, session.clientId)
 }
 
-/** Also of a session that nobody knows any more: its messages are not for the next one of the same id. */
-export async function dropQueue({ durability }: BrokerState, clientId: string): Promise<void> {
-  const name = queueName(clientId)
-  if (durability.queue(name)) await durability.deleteQueue(name)
+/** Also of a session that nobody knows any more: what is left of it is not for the next one of the same id. */
+export async function forget({ durability }: BrokerState, clientId: string): Promise<void> {
+  if (durability.holds(clientId)) await durability.deleteSession(clientId)
 }
 
 export function endSessionLater(state: BrokerState, session: Session): void {

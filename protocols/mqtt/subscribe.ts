@@ -48,12 +48,15 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
   for (const filter of granted.keys()) if (session.subscriptions.has(filter)) wasThere.add(filter)
   const tell = (failed: MeshError | undefined): void => answer(state, packet, asking, { granted, reasons, wasThere }, failed)
   if (!session.stored || session.queue !== undefined || !reasons.some((granted) => granted === 1 || granted === 2)) return { durable: act(state, asking, granted), tell }
-  return queueOf(state, queueName(session.clientId)).then(
+  return queueOf(state, session).then(
     (queue) => { if (!session.queue) session.useQueue(queue, state.subscriptions); return { durable: act(state, asking, granted), tell } },
     (thrown: unknown) => ({ durable: undefined, tell: () => tell(toMeshError(thrown)) }),
   )
 }
-async function queueOf({ durability }: BrokerState, name: string): Promise<DurableQueue> { return durability.queue(name) ?? await durability.createQueue(name) }
+async function queueOf({ durability }: BrokerState, session: Session): Promise<DurableQueue> {
+  const name = queueName(session.clientId)
+  return durability.queue(name) ?? await durability.createQueue(name, session)
+}
 
 type Asked = { readonly granted: Map<string, StoredSubscription>; readonly reasons: number[]; readonly wasThere: ReadonlySet<string> }
 function answer(state: BrokerState, packet: Subscribe, asking: Asking, { granted, reasons, wasThere }: Asked, failed: MeshError | undefined): void {
@@ -98,7 +101,7 @@ function act(state: BrokerState, { session, link, authorizer }: Asking, granted:
     session.subscribe(one)
     state.subscriptions.add(session, one)
   }
-  return changed.length === 0 ? undefined : state.durability.saveSubscriptions(session.clientId, changed, [])
+  return changed.length === 0 ? undefined : state.durability.saveSubscriptions(session, changed, [])
 }
 
 function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
@@ -145,7 +148,7 @@ export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscri
   })
   const isKept = gone.length > 0 && session.stored && state.sessions.get(session.clientId) === session
   return {
-    durable: isKept ? state.durability.saveSubscriptions(session.clientId, [], gone) : undefined,
+    durable: isKept ? state.durability.saveSubscriptions(session, [], gone) : undefined,
     tell(failed) {
       if (failed) throw failed
       if (session.link === link) link.outbox.packet({ type: 'unsuback', packetId, reasons, properties: NO_PROPERTIES })

@@ -1,5 +1,6 @@
 import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
-import type { Durability, DurableQueue, QueueEntry, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../../protocols/mqtt/durability.ts'
+import type { Durability, DurableQueue, Inbound, Kept, QueueEntry, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../../protocols/mqtt/durability.ts'
+import { SessionRows } from '../../protocols/mqtt/spool/session-rows.ts'
 
 /**
  * Durability in memory with a disk that can be held and refused. `crash()` gives what a restart finds: only what was committed.
@@ -10,6 +11,7 @@ export class MemoryDurability implements Durability {
   readonly sessions = new Map<string, StoredSession>()
   readonly retained = new Map<string, StoredMessage>()
   readonly #inbound = new Map<string, Set<number>>()
+  readonly #rows = new SessionRows()
   #waiting: { run: () => void; reject: (err: Error) => void }[] = []
   #held = false
   #scheduled = false
@@ -40,49 +42,60 @@ export class MemoryDurability implements Durability {
   crash(): MemoryDurability {
     const next = new MemoryDurability()
     for (const [name, queue] of this.queues) next.queues.set(name, queue.copy((work) => next.#later(work)))
-    for (const [id, session] of this.sessions) next.sessions.set(id, session)
+    for (const [id, session] of this.sessions) { next.sessions.set(id, session); next.#rows.restored(id) }
     for (const [topic, message] of this.retained) next.retained.set(topic, message)
     for (const [id, ids] of this.#inbound) next.#inbound.set(id, new Set(ids))
     return next
   }
 
   queue(name: string): MemoryQueue | undefined { return this.queues.get(name) }
-  createQueue(name: string): Promise<DurableQueue> {
+  createQueue(name: string, session?: Kept): Promise<DurableQueue> {
+    const brought = this.#broughtAlong(session)
     return this.#write(() => {
+      brought()
       const made = this.queues.get(name) ?? new MemoryQueue(name, (work) => this.#later(work))
       this.queues.set(name, made)
       return made
     })
   }
   deleteQueue(name: string): Promise<void> { return this.#later(() => { this.queues.delete(name) }) }
-  append(message: StoredMessage, to: readonly DurableQueue[], inbound?: { readonly clientId: string; readonly packetId: number }): Promise<void> {
+  append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void> {
     this.appends++
-    if (this.#refusing && message.payload.length < this.#refusedFromBytes) return this.#later(() => { this.#add(message, to, inbound) })
+    if (this.#refusing && message.payload.length < this.#refusedFromBytes) {
+      const brought = this.#broughtAlong(inbound?.session)
+      return this.#later(() => { brought(); this.#add(message, to, inbound) })
+    }
     if (this.#refusing) this.refusals++
-    return this.#write(() => { this.#add(message, to, inbound) })
+    const brought = this.#broughtAlong(inbound?.session)
+    return this.#write(() => { brought(); this.#add(message, to, inbound) })
   }
-  #add(message: StoredMessage, to: readonly DurableQueue[], inbound: { readonly clientId: string; readonly packetId: number } | undefined): void {
+  #add(message: StoredMessage, to: readonly DurableQueue[], inbound: Inbound | undefined): void {
     for (const queue of to) (queue as MemoryQueue).add(copied(message))
     if (inbound) this.#ids(inbound.clientId).add(inbound.packetId)
   }
   inbound(clientId: string): ReadonlySet<number> { return this.#ids(clientId) }
   releaseInbound(clientId: string, packetId: number): Promise<void> { return this.#later(() => { this.#ids(clientId).delete(packetId) }) }
-  createSession(session: SessionHead): Promise<void> {
-    return this.#write(() => { this.#inbound.delete(session.clientId); this.sessions.set(session.clientId, { ...session, subscriptions: [] }) })
+  holds(clientId: string): boolean { return this.#rows.has(clientId) || this.#ids(clientId).size > 0 || this.queues.has(`session/${clientId}`) }
+  saveSession(session: SessionHead): Promise<void> { return this.#write(this.#put(session)) }
+  #put(session: SessionHead): () => void {
+    const durable = this.#rows.put(session.clientId)
+    return () => { durable(); this.sessions.set(session.clientId, { ...session, subscriptions: this.sessions.get(session.clientId)?.subscriptions ?? [] }) }
   }
-  saveSession(session: SessionHead): Promise<void> {
-    return this.#write(() => { this.sessions.set(session.clientId, { ...session, subscriptions: this.sessions.get(session.clientId)?.subscriptions ?? [] }) })
-  }
-  saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
+  #broughtAlong(session: Kept | undefined): () => void { return session && !this.#rows.isDurable(session.clientId) ? this.#put(session.toStored()) : () => { /* it is there */ } }
+  saveSubscriptions(kept: Kept, changed: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
+    const brought = changed.length > 0 ? this.#broughtAlong(kept) : () => { /* so it is there */ }
     return this.#write(() => {
-      const session = this.sessions.get(clientId)
+      brought()
+      const session = this.sessions.get(kept.clientId)
       if (!session) return
-      const filters = new Set([...kept.map((one) => one.filter), ...gone])
-      this.sessions.set(clientId, { ...session, subscriptions: [...session.subscriptions.filter((one) => !filters.has(one.filter)), ...kept] })
+      const filters = new Set([...changed.map((one) => one.filter), ...gone])
+      this.sessions.set(kept.clientId, { ...session, subscriptions: [...session.subscriptions.filter((one) => !filters.has(one.filter)), ...changed] })
     })
   }
   deleteSession(clientId: string): Promise<void> {
+    const dropped = this.#rows.drop(clientId)
     return this.#later(() => {
+      dropped()
       this.sessions.delete(clientId)
       this.#inbound.delete(clientId)
       this.queues.delete(`session/${clientId}`)

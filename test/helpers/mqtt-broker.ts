@@ -61,6 +61,11 @@ export class TestBroker {
     this.broker.reauthorize()
   }
 
+  /** Ended in order, and started again. */
+  async stop(): Promise<TestBroker> {
+    await this.broker[Symbol.asyncDispose]()
+    return this.restart()
+  }
   /** Killed without a word, and started again on what was durable. */
   restart(): TestBroker { return new TestBroker({ durability: this.durability.crash(), clock: this.clock, policies: this.policies }) }
 }

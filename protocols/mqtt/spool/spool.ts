@@ -6,7 +6,7 @@ import type { Log } from '../../../agent/core/log.ts'
 import type { Metrics } from '../../../agent/core/metrics.ts'
 import type { DurabilityProfile, OpenStorage, Storage } from '../../../agent/core/storage.ts'
 import type { MqttPolicy } from '../../../agent/model/mqtt-policy.ts'
-import type { Durability, DurableQueue, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
+import type { Durability, DurableQueue, Inbound, Kept, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { restoreSpool } from './restore.ts'
 import { Room } from './room.ts'
@@ -14,6 +14,7 @@ import { rowKey } from './row-key.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
 import { encodeOne, entryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
+import { SessionRows } from './session-rows.ts'
 import { sessionText } from './session-text.ts'
 import { SpoolWriter } from './writer.ts'
 
@@ -63,6 +64,7 @@ class SqliteSpool implements Spool, QueueHost {
   readonly #inbound = new Map<string, Set<number>>()
   /** Not yet durable: a repetition that comes now waits for the first. */
   readonly #arriving = new Map<string, Promise<void>>()
+  readonly #rows = new SessionRows()
   readonly #damaged: (what: 'segment' | 'session' | 'subscription' | 'retained') => { value: number }
   #queueIds = 0
   #closed: Promise<void> | undefined
@@ -91,11 +93,12 @@ class SqliteSpool implements Spool, QueueHost {
   async restore(): Promise<void> {
     const found = await restoreSpool(this.#storage, this, (what, key) => {
       this.#damaged(what).value++
+      if (what === 'session') this.#rows.restored(key)
       this.#o.log.error({ evt: 'spool.row', code: 'MESH_STORAGE_DAMAGED', what, name: key }, 'a row of the spool cannot be understood')
     })
     for (const queue of found.queues) { this.#queues.set(queue.name, queue); this.#queueIds = Math.max(this.#queueIds, queue.id) }
     for (const [key, ids] of found.inbound) this.#inbound.set(key, ids)
-    for (const session of found.sessions) this.sessions.set(session.clientId, session)
+    for (const session of found.sessions) { this.sessions.set(session.clientId, session); this.#rows.restored(session.clientId) }
     for (const message of found.retained) this.retained.set(message.topic, message)
     this.#writer.lastShared = found.lastShared
     if (found.renamed.length > 0) await this.#writer.write(found.renamed)
@@ -103,15 +106,16 @@ class SqliteSpool implements Spool, QueueHost {
   }
 
   queue(name: string): DurableQueue | undefined { return this.#queues.get(name) }
-  createQueue(name: string): Promise<DurableQueue> {
+  createQueue(name: string, session?: Kept): Promise<DurableQueue> {
     const known = this.#queues.get(name)
     if (known) return Promise.resolve(known)
-    const creating = this.#creating.get(name) ?? this.#create(name).finally(() => { this.#creating.delete(name) })
+    const creating = this.#creating.get(name) ?? this.#create(name, session).finally(() => { this.#creating.delete(name) })
     this.#creating.set(name, creating)
     return creating
   }
-  async #create(name: string): Promise<DurableQueue> {
+  async #create(name: string, session: Kept | undefined): Promise<DurableQueue> {
     this.#refuseWhenClosed()
+    this.#bringAlong(session)
     const queue = new SpoolQueue(this, { id: this.#freeId(), name, firstSeq: 1, lastSeq: 0, done: [], released: [] })
     await this.#writer.write([{ sql: SQL.addQueue, params: [queue.id, name, NO_BYTES, NO_BYTES] }], () => { this.#queues.set(name, queue) })
     return queue
@@ -130,7 +134,7 @@ class SqliteSpool implements Spool, QueueHost {
     }
   }
 
-  append(message: StoredMessage, to: readonly DurableQueue[], inbound?: { readonly clientId: string; readonly packetId: number }): Promise<void> {
+  append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())
     // A message that several routes bring to one queue is one message.
     const queues = (to.length > 1 ? [...new Set(to)] : to) as readonly SpoolQueue[]
@@ -140,13 +144,14 @@ class SqliteSpool implements Spool, QueueHost {
     const refusal = this.#room.refusal(bytes, queues)
     return refusal ? Promise.reject(refusal) : this.#writer.append(message, queues, bytes)
   }
-  #appendOnce(message: StoredMessage, queues: readonly SpoolQueue[], { clientId, packetId }: { readonly clientId: string; readonly packetId: number }): Promise<void> {
+  #appendOnce(message: StoredMessage, queues: readonly SpoolQueue[], { clientId, packetId, session }: Inbound): Promise<void> {
     const key = `${packetId}/${clientId}`
     const arriving = this.#arriving.get(key)
     if (arriving) return arriving
     const bytes = entryBytes(message)
     const refusal = queues.length > 0 ? this.#room.refusal(bytes, queues) : undefined
     if (refusal) return Promise.reject(refusal)
+    this.#bringAlong(session)
     // Of one transaction with what follows, whose failure tells of both.
     if (queues.length > 0) this.#writer.append(message, queues, bytes).catch(nothing)
     const name = rowKey(clientId)
@@ -170,29 +175,35 @@ class SqliteSpool implements Spool, QueueHost {
     })
   }
 
-  async createSession(session: SessionHead): Promise<void> {
-    // One turn of the event loop, so one transaction.
-    await Promise.all([this.#forgetSession(session.clientId), this.saveSession(session)])
+  holds(clientId: string): boolean {
+    return this.#rows.has(clientId) || this.#inbound.has(rowKey(clientId)) || this.#queues.has(sessionQueue(clientId))
   }
-  saveSession(session: SessionHead): Promise<void> {
-    return this.#write(SQL.putSession, [session.clientId, sessionText(session)])
+  async saveSession(session: SessionHead): Promise<void> {
+    this.#refuseWhenClosed()
+    await this.#write(SQL.putSession, [session.clientId, sessionText(session)], this.#rows.put(session.clientId))
   }
-  saveSubscriptions(clientId: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
+  /** Of one transaction with what follows in the same turn, whose failure tells of both. */
+  #bringAlong(session: Kept | undefined): void {
+    if (session && !this.#rows.isDurable(session.clientId)) this.saveSession(session.toStored()).catch(nothing)
+  }
+  saveSubscriptions(session: Kept, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())
-    return kept.length + gone.length > 0 ? this.#writer.changeSubscriptions(rowKey(clientId), kept, gone) : Promise.resolve()
+    if (kept.length > 0) this.#bringAlong(session)
+    return kept.length + gone.length > 0 ? this.#writer.changeSubscriptions(rowKey(session.clientId), kept, gone) : Promise.resolve()
   }
   async deleteSession(clientId: string): Promise<void> {
-    // One turn of the event loop, so one transaction.
-    await Promise.all([this.deleteQueue(sessionQueue(clientId)), this.#write(SQL.dropSession, [clientId]), this.#forgetSession(clientId)])
-  }
-  async #forgetSession(clientId: string): Promise<void> {
     this.#refuseWhenClosed()
     const name = rowKey(clientId)
-    const forgotten = this.#writer.write([{ sql: SQL.dropInboundOf, params: [name] }], () => {
+    const gone = this.#rows.drop(clientId)
+    const forgotten = (): void => {
+      gone()
       this.#inbound.delete(name)
       this.sessions.delete(clientId)
-    })
-    await Promise.all([forgotten, this.#writer.dropSubscriptions(name)])
+    }
+    // One turn of the event loop, so one transaction.
+    await Promise.all([
+      this.deleteQueue(sessionQueue(clientId)), this.#write(SQL.dropSession, [clientId]), this.#write(SQL.dropInboundOf, [name], forgotten), this.#writer.dropSubscriptions(name),
+    ])
   }
   saveRetained(topic: string, message: StoredMessage | undefined): Promise<void> {
     const refusal = message && this.#room.refusalOfDisk(entryBytes(message))

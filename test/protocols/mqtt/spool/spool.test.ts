@@ -8,7 +8,7 @@ import { silentLog } from '../../../../agent/core/log.ts'
 import { Metrics } from '../../../../agent/core/metrics.ts'
 import { openStorageWith } from '../../../../agent/core/storage-worker.ts'
 import { mqttPolicySchema } from '../../../../agent/model/mqtt-policy.ts'
-import type { DurableQueue, QueueEntry, StoredMessage, StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
+import type { DurableQueue, Kept, QueueEntry, SessionHead, StoredMessage, StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
@@ -113,10 +113,8 @@ test('sessions and retained messages survive, and are gone when they were delete
     subscriptions: [{ filter: 'a/#', qos: 1 as const, noLocal: false, retainAsPublished: true, retainHandling: 2 as const, subscriptionId: 3 }] }
   {
     await using spool = await open(dir)
-    await spool.createSession(session)
-    await spool.saveSubscriptions('c', session.subscriptions, [])
-    await spool.createSession({ ...session, clientId: 'd' })
-    await spool.saveSubscriptions('d', session.subscriptions, [])
+    await spool.saveSubscriptions(kept(session), session.subscriptions, [])
+    await spool.saveSubscriptions(kept({ ...session, clientId: 'd' }), session.subscriptions, [])
     await spool.deleteSession('d')
     await spool.saveRetained('a', message('kept', { topic: 'a', retain: true }))
     await spool.saveRetained('b', message('gone', { topic: 'b' }))
@@ -168,21 +166,21 @@ test('QoS 2 ids of bridges move to names that no client id can have, and are fou
   await using spool = await open(dir)
   assert.deepEqual([...spool.inbound(origin)], [4, 9])
 })
+function kept(head: SessionHead): Kept { return { clientId: head.clientId, toStored: () => head } }
 function plain(filter: string): StoredSubscription { return { filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: undefined } }
-test('a subscription more writes its own row, and a session that begins anew has none of its predecessor', async (t) => {
+test('a subscription more writes its own row, and a session that begins after the deletion has none of its predecessor', async (t) => {
   const dir = folder(t)
   const head = { clientId: 'c', address: '', owner: undefined, protocolVersion: 5 as const, expirySec: 60, disconnectedAtMs: undefined, pendingWill: undefined }
   {
     await using spool = await open(dir)
-    await spool.createSession(head)
-    await spool.saveSubscriptions('c', ['a', 'b', 'c'].map(plain), [])
-    await spool.saveSubscriptions('c', [], ['b'])
+    await spool.saveSubscriptions(kept(head), ['a', 'b', 'c'].map(plain), [])
+    await spool.saveSubscriptions(kept(head), [], ['b'])
     await spool.saveSession({ ...head, disconnectedAtMs: 7 })
   }
   {
     await using spool = await open(dir)
     assert.deepEqual([spool.sessions.get('c')?.subscriptions.map((s) => s.filter), spool.sessions.get('c')?.disconnectedAtMs], [['a', 'c'], 7])
-    await spool.createSession(head)
+    await Promise.all([spool.deleteSession('c'), spool.saveSession(head)])
   }
   await using spool = await open(dir)
   assert.deepEqual(spool.sessions.get('c')?.subscriptions, [])

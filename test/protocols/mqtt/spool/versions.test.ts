@@ -9,6 +9,7 @@ import { silentLog } from '../../../../agent/core/log.ts'
 import { Metrics } from '../../../../agent/core/metrics.ts'
 import { openStorageWith } from '../../../../agent/core/storage-worker.ts'
 import { mqttPolicySchema } from '../../../../agent/model/mqtt-policy.ts'
+import type { Kept } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
@@ -86,18 +87,18 @@ test('what one filter or one QoS 2 id costs on the disk does not grow with the c
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
   t.after(() => { fs.rmSync(folder, { recursive: true, force: true }) })
   const file = path.join(folder, 'spool.db')
+  const long: Kept = { clientId: LONG, toStored: () => ({ ...BODY, clientId: LONG, protocolVersion: 5, owner: undefined, address: '', pendingWill: undefined }) }
   for (const round of [0, 1]) {
     await using spool = await open(file)
     if (round === 0) {
-      await spool.createSession({ ...BODY, clientId: LONG, protocolVersion: 5, owner: undefined, address: '', pendingWill: undefined })
-      await spool.saveSubscriptions(LONG, Array.from({ length: 1_000 }, (_, i) => ({ ...FILTERS[0], filter: `f${i}` })), [])
+      await spool.saveSubscriptions(long, Array.from({ length: 1_000 }, (_, i) => ({ ...FILTERS[0], filter: `f${i}` })), [])
       const message = { topic: 't', payload: Buffer.alloc(0), qos: 2, retain: false, properties: Buffer.alloc(0), expiresAtMs: undefined } as const
       for (let id = 1; id <= 1_000; id++) await spool.append(message, [], { clientId: LONG, packetId: id })
       continue
     }
     assert.deepEqual([spool.sessions.get(LONG)!.subscriptions.length, spool.inbound(LONG).size], [1_000, 1_000])
     await spool.releaseInbound(LONG, 5)
-    await spool.saveSubscriptions(LONG, [], ['f3'])
+    await spool.saveSubscriptions(long, [], ['f3'])
     assert.equal(spool.inbound(LONG).size, 999)
     await spool.deleteSession(LONG)
     assert.equal(spool.inbound(LONG).size, 0)
