@@ -140,7 +140,6 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     tellInformational = guarded('upstream', broken, (call: H2Call, fields: string[]) => { call.#events?.onCallInformational(answerOf(fields)) })
     tellHead = guarded('upstream', broken, (call: H2Call, fields: string[], end: boolean, oversized: boolean) => { call.#head(fields, end, oversized) })
     tellData = guarded('upstream', broken, (call: H2Call, chunk: Buffer) => {
-      call.#connection.pool.waiting.received(chunk.length)
       call.#events?.onCallData(chunk)
     })
     tellPause = guarded('upstream', broken, (call: H2Call) => { call.#events?.onCallPause() })

@@ -10,6 +10,7 @@ import type { Http2Event, SessionOwner } from '../http/h2/events.ts'
 import { Floods } from '../http/h2/floods.ts'
 import { OpenBlock } from '../http/h2/open-block.ts'
 import { Http2Session } from '../http/h2/session.ts'
+import { UnfinishedHold } from '../http/h2/unfinished.ts'
 import { UnsentHold } from '../http/h2/unsent.ts'
 import { LIST_OVERHEAD } from '../http/head-limits.ts'
 import { floodCell } from '../http/http-metrics.ts'
@@ -36,6 +37,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   readonly #floods: Floods
   readonly #unsent: UnsentHold
   readonly #openBlock: OpenBlock
+  readonly #unfinished: UnfinishedHold
   /** Calls under way. */
   readonly #active = new Tally()
   #served = 0
@@ -55,10 +57,12 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
       maxHeaderListBytes: maxHeaderBytes + LIST_OVERHEAD * (maxHeaderCount + 1), maxHeaderCount: maxHeaderCount + 1,
       // Who does not take his answer must not keep that of another from coming.
       streamWindowBytes: WINDOW_BYTES, connectionWindowBytes: ASSUMED_STREAMS * WINDOW_BYTES,
+      onRead: (received, unfinished) => { this.#unfinished.read(received, unfinished) },
     }, this)
     this.#unsent = new UnsentHold(stream, pool.waiting, this)
     const onTimeout = (): void => { this.session.destroy(ErrorCode.ENHANCE_YOUR_CALM, new MeshError('MESH_UPSTREAM_PROTOCOL', 'the endpoint began a header block and did not end it')) }
     this.#openBlock = new OpenBlock({ waiting: pool.waiting, holder: this, clock: pool.clock, timeoutMs: BLOCK_MS, onTimeout })
+    this.#unfinished = new UnfinishedHold(pool.waiting, this)
     this.session.begin()
     if (stream.destroyed) this.session.destroy(ErrorCode.NO_ERROR)
   }
@@ -107,6 +111,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
     this.#closed = true
     this.#unsent.end()
     this.#openBlock.end()
+    this.#unfinished.end()
     this.#endStream()
     this.pool.closed(this)
   }

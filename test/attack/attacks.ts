@@ -4,6 +4,7 @@ import http2 from 'node:http2'
 import tls from 'node:tls'
 import { during, KEPT, mqttConnect, mqttPublish, mqttSubscribe, wait, type Attacker } from './attacker.ts'
 import { fields, frame, HELLO, request } from './http2-frames.ts'
+import { HTTP2_ATTACKS } from './http2-attacks.ts'
 import { ODD_ANSWERS } from './odd-endpoints.ts'
 import { SLOW_ATTACKS } from './slow-attacks.ts'
 import type { Ports } from './subject.ts'
@@ -136,6 +137,7 @@ export const ATTACKS: readonly Attack[] = [
   } },
 
   ...SLOW_ATTACKS,
+  ...HTTP2_ATTACKS,
 
   { name: 'a WebSocket from a web page of another host', against: 'authority', run: (a, p, ms) => during(ms, async () => {
     const socket = await a.connect(p.websocket)

@@ -36,7 +36,25 @@ const MAX_CONTINUATIONS = 32
 /** Of one SETTINGS frame; there are some ten settings. */
 const MAX_SETTINGS = 64
 
-type Block = { readonly streamId: number; readonly end: boolean; readonly dependsOn: number | undefined; readonly parts: Buffer[]; bytes: number }
+/** Memory for the rest of a frame grows with what has come: a head that promises much costs its sender little. */
+const MIN_PARTIAL_BYTES = 256
+
+export type FrameReaderOptions = {
+  readonly expectPreface: boolean
+  /** Of an encoded header block. */
+  readonly maxBlockBytes: number
+  readonly onRead?: OnRead | undefined
+}
+/** After each piece that was read. @param unfinishedBytes memory that a frame holds whose rest has not come */
+export type OnRead = (receivedBytes: number, unfinishedBytes: number) => void
+
+type Block = {
+  readonly streamId: number
+  readonly end: boolean
+  readonly dependsOn: number | undefined
+  readonly parts: Buffer[]
+  bytes: number
+}
 
 export class FrameReader {
   readonly #sink: FrameSink
@@ -48,14 +66,17 @@ export class FrameReader {
   #dataStream = 0
   #dataEnds = false
   /** Begin of a frame that is not complete. */
-  #partial: Buffer | undefined
+  #partial = EMPTY
   #partialBytes = 0
+  /** Of what must be there before it is looked at: the frame's head, or all of it. */
+  #neededBytes = 0
   #block: Block | undefined
   #stopped = false
+  readonly #onRead: OnRead | undefined
 
-  /** @param maxBlockBytes of an encoded header block */
-  constructor(sink: FrameSink, o: { readonly expectPreface: boolean; readonly maxBlockBytes: number }) {
+  constructor(sink: FrameSink, o: FrameReaderOptions) {
     this.#sink = sink
+    this.#onRead = o.onRead
     this.#maxBlockBytes = o.maxBlockBytes
     this.#prefaceLeft = o.expectPreface ? PREFACE.length : 0
   }
@@ -68,6 +89,7 @@ export class FrameReader {
       else if (this.#partialBytes > 0) at = this.#readPartial(chunk, at)
       else at = this.#readFrame(chunk, at)
     }
+    if (!this.#stopped) this.#onRead?.(chunk.length, this.#partial.length)
   }
 
   /** Nothing more is told, not even of the chunk that is being read. */
@@ -120,21 +142,30 @@ export class FrameReader {
 
   /** @param needed bytes from `at` on */
   #keep(chunk: Buffer, at: number, needed: number): number {
-    this.#partial = Buffer.allocUnsafe(needed)
+    const bytes = chunk.length - at
+    this.#neededBytes = needed
+    this.#partial = ownBuffer(Math.min(needed, Math.max(MIN_PARTIAL_BYTES, bytes)))
     this.#partialBytes = chunk.copy(this.#partial, 0, at)
     return chunk.length
   }
 
   #readPartial(chunk: Buffer, at: number): number {
-    const partial = this.#partial!
-    const copied = chunk.copy(partial, this.#partialBytes, at, at + partial.length - this.#partialBytes)
-    this.#partialBytes += copied
-    if (this.#partialBytes === partial.length) this.#completed(partial)
-    return at + copied
+    const bytes = Math.min(chunk.length - at, this.#neededBytes - this.#partialBytes)
+    this.#growPartial(this.#partialBytes + bytes)
+    chunk.copy(this.#partial, this.#partialBytes, at, at + bytes)
+    this.#partialBytes += bytes
+    if (this.#partialBytes === this.#neededBytes) this.#completed(this.#partial.subarray(0, this.#neededBytes))
+    return at + bytes
+  }
+  #growPartial(bytes: number): void {
+    if (bytes <= this.#partial.length) return
+    const larger = ownBuffer(Math.min(this.#neededBytes, Math.max(bytes, 2 * this.#partial.length)))
+    this.#partial.copy(larger, 0, 0, this.#partialBytes)
+    this.#partial = larger
   }
   /** The head of a frame, or all of it. */
   #completed(partial: Buffer): void {
-    this.#partial = undefined
+    this.#partial = EMPTY
     this.#partialBytes = 0
     const bytes = this.#payloadBytes(partial, 0)
     if (partial.length === FRAME_HEAD_BYTES + bytes) { this.#readFrame(partial, 0); return }
@@ -190,7 +221,7 @@ export class FrameReader {
     const dependsOn = hasPriority ? readUint31(payload, (flags & Flag.PADDED) === 0 ? 0 : 1) : undefined
     const end = (flags & Flag.END_STREAM) !== 0
     if ((flags & Flag.END_HEADERS) !== 0) { this.#sink.onHeaders(streamId, content, end, dependsOn); return }
-    this.#block = { streamId, end, dependsOn, parts: [Buffer.from(content)], bytes: content.length }
+    this.#block = { streamId, end, dependsOn, parts: [ownCopy(content)], bytes: content.length }
     this.#sink.onOpenBlock(content.length)
   }
 
@@ -201,7 +232,7 @@ export class FrameReader {
       this.#sink.onEndlessBlock()
       throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block without an end')
     }
-    block.parts.push(Buffer.from(payload))
+    block.parts.push(ownCopy(payload))
     if ((flags & Flag.END_HEADERS) === 0) { this.#sink.onOpenBlock(block.bytes); return }
     this.#block = undefined
     this.#sink.onOpenBlock(0)
@@ -255,7 +286,15 @@ export class FrameReader {
   }
 }
 
-const EMPTY = Buffer.alloc(0)
+const EMPTY: Buffer = Buffer.alloc(0)
+
+/** Not a part of what others use too: it may wait for as long as the peer likes, and would keep all of that. */
+function ownBuffer(bytes: number): Buffer { return Buffer.allocUnsafeSlow(bytes) }
+function ownCopy(bytes: Buffer): Buffer {
+  const copy = ownBuffer(bytes.length)
+  bytes.copy(copy)
+  return copy
+}
 
 /** @param skip bytes of the frame's own fields behind the length of the padding */
 function withoutPadding(payload: Buffer, flags: number, skip: number): Buffer {

@@ -41,6 +41,8 @@ const LINGER_MS = 1000
 const PREMATURE_MS = 1000
 /** Less of one stream is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024
+/** Less goes on when the read is over, together with what came beside it. */
+const SMALL_BYTES = 1024
 /** Bytes of one stream that may come before the endpoint has taken them (Envoy's hardened value for edges). */
 export const STREAM_WINDOW_BYTES = 64 * 1024
 export const CONNECTION_WINDOW_BYTES = 1024 * 1024
@@ -64,6 +66,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   /** The exchange waits until what is here has left. */
   #tells = false
   #linger: Timer | undefined
+  /** Parts of the request that came in one read: a write for each would cost a hundred times what its sender spends. */
+  #small: Buffer[] = []
 
   /** By the client, soon and before its answer: of one the answer was not wanted; many are an attack. */
   wasReset = false
@@ -96,7 +100,12 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     // A tunnel reads it once it is open; until then flow control holds what comes ahead, also the client's end.
     if (this.#exchange.request.method === 'CONNECT') return
     if (isWhole) this.#end(undefined)
-    stream.resume()
+    this.#resume()
+  }
+  /** What had come meanwhile is told now, and no pause behind it. */
+  #resume(): void {
+    this.#stream.resume()
+    this.#passSmall()
   }
   /** A defect in one of the callbacks: `onStreamClose` tells the exchange. */
   broken(): void { this.#stream.reset(ErrorCode.INTERNAL_ERROR) }
@@ -125,11 +134,19 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   onInformational(): void { /* only of answers */ }
   onHead(): void { /* only of answers */ }
   onData(chunk: Buffer): void {
-    this.#connection.rt.waiting.received(chunk.length)
     this.#touch()
+    if (chunk.length < SMALL_BYTES) { this.#small.push(chunk); return }
+    this.#passSmall()
     this.#exchange.requestData(chunk)
   }
+  #passSmall(): void {
+    const [first, ...more] = this.#small
+    if (first === undefined) return
+    this.#small = []
+    this.#exchange.requestData(more.length === 0 ? first : Buffer.concat([first, ...more]))
+  }
   onEnd(trailers: string[] | undefined, oversized: boolean): void {
+    this.#passSmall()
     if (trailers === undefined) { this.#end(undefined); return }
     try {
       if (oversized) throw new MeshError('MESH_HEADERS_TOO_LARGE', 'the trailers are longer than permitted')
@@ -137,7 +154,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     } catch (thrown) { this.#exchange.abort(toMeshError(thrown)); return }
     this.#end(takenTrailers(trailers))
   }
-  onPause(): void { /* each chunk goes on as it comes */ }
+  onPause(): void { this.#passSmall() }
   onWritten(): void {
     const { queuedBytes } = this.#stream
     this.#count(queuedBytes)
@@ -209,7 +226,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   }
   resumeRequest(): void {
     if (this.#unreadBytes > 0) { this.#unreadBytes = 0; this.#recount() }
-    this.#stream.resume()
+    this.#resume()
   }
   setIdleMs(ms: number): void { this.#idleMs = ms; this.#touch() }
   takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {

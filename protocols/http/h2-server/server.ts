@@ -28,6 +28,7 @@ import { OpenBlock } from '../h2/open-block.ts'
 import { requestHeadOf } from './request-head.ts'
 import { Http2Session } from '../h2/session.ts'
 import type { Http2Stream } from '../h2/stream.ts'
+import { UnfinishedHold } from '../h2/unfinished.ts'
 import { UnsentHold } from '../h2/unsent.ts'
 
 /** Requests of one read that are begun before others get their turn. */
@@ -62,6 +63,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   #begun = 0
   readonly #unsent: UnsentHold
   readonly #openBlock: OpenBlock
+  readonly #unfinished: UnfinishedHold
   /** max_connection_duration. */
   #lifetime: Timer | undefined
   #error: MeshError | undefined
@@ -77,12 +79,14 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     const holder: Holder = { client: this.client.directIp, giveUp: (error) => { this.#giveUp(error) } }
     this.#unsent = new UnsentHold(conn.stream, rt.waiting, holder)
     this.#openBlock = new OpenBlock({ waiting: rt.waiting, holder, clock, timeoutMs: limits.requestHeadMs, onTimeout: () => { this.#endless() } })
+    this.#unfinished = new UnfinishedHold(rt.waiting, holder)
     this.limits = requestHeadLimits(httpOf(conn), limits)
     const maxHeaderCount = this.limits.maxHeaderCount + PSEUDO_FIELDS
     this.#session = new Http2Session({
       role: 'server', socket: conn.stream, extendedConnect: false, clock, maxConcurrentStreams: limits.maxHttp2Streams,
       maxHeaderCount, maxHeaderListBytes: this.limits.maxHeaderBytes + LIST_OVERHEAD * maxHeaderCount,
       streamWindowBytes: STREAM_WINDOW_BYTES, connectionWindowBytes: CONNECTION_WINDOW_BYTES,
+      onRead: (received, unfinished) => { this.#unfinished.read(received, unfinished) },
     }, this)
   }
 
@@ -235,6 +239,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#lifetime?.cancel()
     this.#unsent.end()
     this.#openBlock.end()
+    this.#unfinished.end()
     this.rt.deadlines.delete(this)
     this.#conn.draining.removeEventListener('abort', this.#onDraining)
     this.#conn.aborted.removeEventListener('abort', this.#onAborted)

@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../agent/core/clock.ts'
 import type { MeshError } from '../../../agent/core/errors.ts'
+import type { OnRead } from '../codec/h2-frame-reader.ts'
 import type { Http2Stream } from './stream.ts'
 
 /** In place of a code of RST_STREAM: the whole connection is over. */
@@ -25,6 +26,7 @@ export type SessionOptions = {
   readonly extendedConnect: boolean
   /** For Http2Session.drain. */
   readonly clock?: Clock
+  readonly onRead?: OnRead | undefined
 }
 
 /** Frames that make work and nothing else, for the budgets of floods.ts. */

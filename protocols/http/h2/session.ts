@@ -67,7 +67,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     this.#ids = new StreamIds(this.#isServer)
     this.#peer = new PeerSettings(this.#isServer)
     this.#decoder = new HpackDecoder({ maxTableBytes: HEADER_TABLE_BYTES, maxListBytes: o.maxHeaderListBytes, maxFields: o.maxHeaderCount })
-    this.#reader = new FrameReader(this, { expectPreface: this.#isServer, maxBlockBytes: Math.max(MIN_BLOCK_BYTES, 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES) })
+    this.#reader = new FrameReader(this, { expectPreface: this.#isServer, maxBlockBytes: Math.max(MIN_BLOCK_BYTES, 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES), onRead: o.onRead })
     this.#output = new FrameOutput(o.socket, () => this.#sender.fill())
     this.#sender = new Sender(this.#output, this)
     this.#window = new ReceiveWindow(Math.max(o.connectionWindowBytes, DEFAULT_WINDOW_BYTES))

@@ -1,7 +1,8 @@
 /**
- * `npm run fuzz -- [--minutes N] [--seed S]`: whole conversations by chance with the shipped agent and hub: HTTP/1 and HTTP/2 from the client's and the endpoint's
- * side, MQTT, WebSocket, DNS, admin, the hub's gRPC. The processes must live, no defect may be met, nothing may leak from one conversation into another,
- * no endpoint may see what policy forbids, and memory and counts must return. Exit code 0, 1 (something did not hold), 2 (wrong usage). Needs root.
+ * `npm run fuzz -- [--minutes N] [--seed S] [--kinds KIND,...] [--clients N]`: whole conversations by chance with the shipped agent and hub: HTTP/1 and HTTP/2
+ * from the client's and the endpoint's side, MQTT, WebSocket, DNS, admin, the hub's gRPC. The processes must live, no defect may be met, nothing may leak from one
+ * conversation into another, no endpoint may see what policy forbids, and memory and counts must return. `--kinds` has only some of the conversations,
+ * `--clients` that many at once. Exit code 0, 1 (something did not hold), 2 (wrong usage). Needs root.
  */
 import fs from 'node:fs'
 import os from 'node:os'
@@ -10,19 +11,28 @@ import { parseArgs } from 'node:util'
 import { buildIfStale } from '../../../deploy/tools/bundles.ts'
 import { Subject, sleep } from '../../attack/subject.ts'
 import { seededRandom } from '../../helpers/random.ts'
-import { converse, KINDS } from './conversations.ts'
+import { converse, KINDS, type Kind } from './conversations.ts'
 import { startEndpoints, type Endpoints } from './endpoints.ts'
 import { Dice } from './words.ts'
 
-const AT_ONCE = 24
 const MEMORY_MIB = 256
 /** What a process may keep of a warm run over a short one: caches, grown tables, the heap's own slack. */
 const KEPT_MIB = 48
 const GAUGES = ['mesh_connections_open', 'mesh_connections_starting', 'mesh_upstream_requests_active', 'mesh_upstream_requests_pending', 'mesh_upstream_retries_active', 'mesh_mqtt_connections', 'mesh_mqtt_pending_connects', 'mesh_dns_tcp_connections', 'mesh_memory_held_bytes'] as const
 
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '10' }, seed: { type: 'string', default: String(Date.now() % 1_000_000) } } })
-const [minutes, seed] = [Number(values.minutes), Number(values.seed)]
-if (!(minutes > 0 && Number.isInteger(seed))) { console.error('npm run fuzz -- [--minutes N] [--seed WHOLE NUMBER]'); process.exit(2) }
+const { values } = parseArgs({ options: {
+  minutes: { type: 'string', default: '10' }, seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+  kinds: { type: 'string', default: '' }, clients: { type: 'string', default: '24' },
+} })
+const [minutes, seed, clients] = [Number(values.minutes), Number(values.seed), Number(values.clients)]
+const named = values.kinds === '' ? [] : values.kinds.split(',')
+const kinds: readonly Kind[] = named.length === 0 ? KINDS : KINDS.filter((kind) => named.includes(kind))
+const isKnown = named.every((name) => KINDS.some((kind) => kind === name))
+if (!(minutes > 0 && Number.isInteger(seed) && Number.isInteger(clients) && clients > 0 && isKnown)) {
+  console.error('npm run fuzz -- [--minutes N] [--seed WHOLE NUMBER] [--kinds KIND,...] [--clients N]')
+  console.error(`KIND is one of ${[...new Set(KINDS)].join(', ')}`)
+  process.exit(2)
+}
 if (!buildIfStale()) process.exit(1)
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-fuzz-'))
@@ -31,7 +41,7 @@ try { process.exitCode = await fuzz() ? 0 : 1 } finally { fs.rmSync(folder, { re
 async function fuzz(): Promise<boolean> {
   await using subject = await Subject.start(folder, MEMORY_MIB * 1024 * 1024)
   using endpoints = startEndpoints(subject.ports.odd, subject.ports.odd2, new Dice(seededRandom(seed + 1)))
-  console.log(`fuzz: seed ${seed}, ${minutes} minutes`)
+  console.log(`fuzz: seed ${seed}, ${minutes} minutes, ${clients} clients`)
   const wrong: string[] = []
   const warmMs = performance.now() + Math.min(60_000, minutes * 30_000)
   const endMs = performance.now() + minutes * 60_000
@@ -41,7 +51,7 @@ async function fuzz(): Promise<boolean> {
     while (performance.now() < endMs && subject.alive && wrong.length === 0) {
       const mine = ++id
       const dice = new Dice(seededRandom(seed * 1_000_003 + mine))
-      const kind = KINDS[mine % KINDS.length]!
+      const kind = kinds[mine % kinds.length]!
       const marks = await converse(kind, dice, mine, subject.ports)
       marks.delete(mine)
       marks.delete(0)
@@ -49,7 +59,7 @@ async function fuzz(): Promise<boolean> {
       if (warm === undefined && performance.now() > warmMs) warm = rssMiB(subject)
     }
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+  await Promise.all(Array.from({ length: clients }, worker))
   if (!subject.alive) wrong.push(`a process ended:\n${subject.log.slice(-4_000)}`)
   else wrong.push(...await afterwards(subject, warm ?? rssMiB(subject)))
   wrong.push(...seenBy(endpoints))

@@ -196,3 +196,20 @@ test('a header block that does not end counts against the memory budget, and is 
   other.close()
   await until(0)
 })
+
+test('DATA in frames of a byte goes on in pieces of what was read at once', { timeout: 20_000 }, async (t) => {
+  let received = ''
+  const origin = await originOf(t, (socket) => {
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString('latin1')
+      if (received.endsWith('0\r\n\r\n')) socket.write('HTTP/1.1 204 No Content\r\n\r\n')
+    })
+  })
+  const { raw } = await rig(t, origin)
+  const text = 'abcdefghij'.repeat(50)
+  raw.socket.write(Buffer.concat([headers(1, asked('POST'), false), ...Array.from(text, (letter) => data(1, letter)), data(1, '', true)]))
+  await raw.until(ends(1))
+  const pieces = received.slice(received.indexOf('\r\n\r\n') + 4).split('\r\n').filter((_, i) => i % 2 === 1)
+  assert.equal(pieces.join(''), text)
+  assert.ok(pieces.length <= 10, `${pieces.length} pieces`)
+})
