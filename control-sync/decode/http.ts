@@ -44,7 +44,7 @@ export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConne
     ...commonOptions(at.in('common_http_protocol_options'), from.commonHttpProtocolOptions),
     stripHostPort: from.stripPortMode.value ? 'any' : from.stripMatchingHostPort ? 'matching' : undefined, stripHostDot: from.stripTrailingHostDot,
     proxyContinue: from.proxy100Continue,
-    maxRequestHeadersBytes: requestHeadersKb(at.in('max_request_headers_kb'), from) * 1024,
+    maxRequestHeadersBytes: headersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
     accessLog: accessLog(at, from),
     // Istio says so on its HTTP_PROXY_PORT listener and nowhere else; inbound nobody is to name other targets.
     explicitProxy: unknown === 'skips' && (from.httpProtocolOptions?.allowAbsoluteUrl ?? false),
@@ -60,14 +60,6 @@ function commonOptions(at: At, from: HttpProtocolOptions | undefined): Pick<Http
     maxRequestsPerConnection: from?.maxRequestsPerConnection || undefined,
     maxConnectionMs: msOrNone(at.in('max_connection_duration'), from?.maxConnectionDuration, undefined),
   }
-}
-
-/** node:http2 takes a head in at most nine frames, of 16 KiB each where the client sends them no larger. */
-const MAX_HTTP2_KB = 144
-
-function requestHeadersKb(at: At, { maxRequestHeadersKb: kb, codecType }: XManager): number {
-  if (kb !== undefined && kb > MAX_HTTP2_KB && codecType !== CodecType.HTTP1) at.ignore(`over HTTP/2 no more than ${MAX_HTTP2_KB} pass`)
-  return headersKb(at, kb)
 }
 
 function underscoresOf(at: At, value: Underscores): HttpConnectionManager['underscores'] {

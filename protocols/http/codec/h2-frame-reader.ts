@@ -31,8 +31,8 @@ export interface FrameSink {
   onEndlessBlock(): void
 }
 
-/** Frames of one header block: a sender that fills them needs one per 16 KiB. */
-const MAX_CONTINUATIONS = 32
+/** Of one header block at least; where more bytes are permitted, as many as a sender needs that fills its frames. */
+const MIN_CONTINUATIONS = 32
 /** Of one SETTINGS frame; there are some ten settings. */
 const MAX_SETTINGS = 64
 
@@ -59,6 +59,7 @@ type Block = {
 export class FrameReader {
   readonly #sink: FrameSink
   readonly #maxBlockBytes: number
+  readonly #maxContinuations: number
   #prefaceLeft: number
   #isFirst = true
   /** The DATA frame whose payload is passed on as it comes. */
@@ -78,6 +79,7 @@ export class FrameReader {
     this.#sink = sink
     this.#onRead = o.onRead
     this.#maxBlockBytes = o.maxBlockBytes
+    this.#maxContinuations = Math.max(MIN_CONTINUATIONS, Math.ceil(o.maxBlockBytes / DEFAULT_MAX_FRAME_BYTES))
     this.#prefaceLeft = o.expectPreface ? PREFACE.length : 0
   }
 
@@ -228,7 +230,7 @@ export class FrameReader {
   #continuation(flags: number, payload: Buffer): void {
     const block = this.#block!
     block.bytes += payload.length
-    if (block.bytes > this.#maxBlockBytes || block.parts.length > MAX_CONTINUATIONS) {
+    if (block.bytes > this.#maxBlockBytes || block.parts.length > this.#maxContinuations) {
       this.#sink.onEndlessBlock()
       throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block without an end')
     }

@@ -19,9 +19,20 @@ export function requestProblem(fields: readonly string[], extendedConnect: boole
     if ((seen & (1 << which)) !== 0) return `${fields[at]!} twice`
     seen |= 1 << which
     if (which === 0) method = fields[at + 1]!
+    else if (which === 1 && !isScheme(fields[at + 1]!)) return ':scheme is none'
     else if (which === 3) path = fields[at + 1]!
   }
-  return pseudoProblem(seen, method, path, extendedConnect) ?? fieldsProblem(fields, at)
+  return pseudoProblem(seen, method, path, extendedConnect) ?? hostProblem(fields, at) ?? fieldsProblem(fields, at)
+}
+
+/** RFC 3986 §3.1. */
+function isScheme(scheme: string): boolean { return scheme === 'https' || scheme === 'http' || /^[A-Za-z][A-Za-z0-9+\-.]*$/.test(scheme) }
+
+/** As over HTTP/1.1 (RFC 9112 §3.2), and as nghttp2 does: who takes the first, and who the last, would not agree on the host. */
+function hostProblem(fields: readonly string[], from: number): string | undefined {
+  let hosts = 0
+  for (let i = from; i < fields.length; i += 2) if (fields[i] === 'host' && ++hosts > 1) return 'several host fields'
+  return undefined
 }
 
 /** '' = none. */

@@ -107,7 +107,8 @@ export class HpackDecoder {
     if (first >= 0x20) throw new HpackError('a table size update behind a field')
     if (first < 0x10) return this.#literal(4, true)
     const field = this.#literal(4, false)
-    if (!isSecret(field.name, field.value)) markNeverIndexed(fieldHash(field.name, field.value))
+    // Short cookies are secret by themselves; joined with others they are not short any more (joinedCookie).
+    if (field.name === 'cookie' || !isSecret(field.name, field.value)) markNeverIndexed(fieldHash(field.name, field.value))
     return field
   }
 

@@ -45,5 +45,14 @@ export function fieldHash(name: string, value: string): number {
   return hash === 0 ? 1 : hash
 }
 
+/**
+ * The pieces of a cookie (RFC 9113 §8.2.3) as one field, which is never indexed when one of them is not.
+ * @param pieces more than one
+ */
+export function joinedCookie(pieces: readonly string[]): string {
+  const joined = pieces.join('; ')
+  if (pieces.some((piece) => isNeverIndexed(fieldHash('cookie', piece)))) markNeverIndexed(fieldHash('cookie', joined))
+  return joined
+}
 export function markNeverIndexed(hash: number): void { MARKS[hash & (MARKS.length - 1)] = hash }
 export function isNeverIndexed(hash: number): boolean { return MARKS[hash & (MARKS.length - 1)] === hash }

@@ -16,7 +16,7 @@ import { informationalFields, responseFields, trailerFields } from '../h2-out.ts
 import { checkFieldList } from '../head-limits.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import type { StreamOwner } from '../h2/events.ts'
+import { CONNECTION_CLOSED, type StreamOwner } from '../h2/events.ts'
 import type { Http2Stream } from '../h2/stream.ts'
 import { TunnelStream } from './tunnel-stream.ts'
 
@@ -170,14 +170,16 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#hold?.set(0)
     rt.deadlines.delete(this)
     if (this.#over) return
-    if (this.#begunMs < 0) { if (code > 0 && problem === undefined) this.#connection.resetBeforeBegin(); return }
+    // Both sides have not ended: 0 is a reset with NO_ERROR, which costs as much work as any other.
+    const isReset = code !== CONNECTION_CLOSED
+    if (this.#begunMs < 0) { if (isReset && problem === undefined) this.#connection.resetBeforeBegin(); return }
     if (problem !== undefined) {
       rt.metrics.refusedMessages.value++
       this.gone(new MeshError('MESH_MALFORMED_INPUT', problem))
       return
     }
-    if (code > 0) this.#noteReset()
-    const why = code > 0 ? ` (error code ${code})` : ''
+    if (isReset) this.#noteReset()
+    const why = isReset ? ` (error code ${code})` : ''
     this.gone(new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${why}`))
   }
   #noteReset(): void { this.wasReset = this.#connection.rt.ctx.clock.monotonicMs() - this.#begunMs < PREMATURE_MS }

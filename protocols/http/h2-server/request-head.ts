@@ -2,6 +2,7 @@
 import { MeshError } from '../../../agent/core/errors.ts'
 import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
 import type { HttpClient } from '../client.ts'
+import { joinedCookie } from '../codec/hpack-sensitive.ts'
 import { isHopByHop } from '../field-table.ts'
 import type { HeadLimits } from '../h1-head.ts'
 import { methodProblem, parsePseudoTarget } from '../h1-target.ts'
@@ -30,7 +31,8 @@ export function requestHeadOf(fields: readonly string[], bodyLength: number, con
   let path: string | undefined
   let authority: string | undefined
   let host: string | undefined
-  let cookies: string | undefined
+  let cookie: string | undefined
+  let cookies: string[] | undefined
   let expectContinue = false
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i]!
@@ -40,13 +42,13 @@ export function requestHeadOf(fields: readonly string[], bodyLength: number, con
       else if (name === ':path') path = value
       else if (name === ':authority') authority = value
     } else if (name === 'content-length' || isHopByHop(name)) continue
-    else if (name === 'host') host ??= value
+    else if (name === 'host') host = value
     // §8.2.3: pairs may come in several fields; anything that is not HTTP/2 wants them in one.
-    else if (name === 'cookie') cookies = cookies === undefined ? value : `${cookies}; ${value}`
+    else if (name === 'cookie') { if (cookie === undefined) cookie = value; else (cookies ??= [cookie]).push(value) }
     else if (name === 'expect' && value.toLowerCase() === '100-continue') expectContinue = true
     else headers.push(name, value)
   }
-  if (cookies !== undefined) headers.push('cookie', cookies)
+  if (cookie !== undefined) headers.push('cookie', cookies === undefined ? cookie : joinedCookie(cookies))
   const target = methodProblem(method) ?? parsePseudoTarget(method, authority ?? host, path)
   if (typeof target === 'string') throw new MeshError('MESH_MALFORMED_INPUT', target)
   const named = method === 'CONNECT' ? target.authority : normalizeHost(target.authority, http, client.conn.local.port)

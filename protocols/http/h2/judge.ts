@@ -16,9 +16,13 @@ export function judgeRequest(stream: Http2Stream, fields: readonly string[], { e
 /** The final head; sets what it says about the stream. */
 export function judgeResponse(stream: Http2Stream, fields: readonly string[], status: number, end: boolean): string | undefined {
   stream.hasHead = true
-  // RFC 9110 §6.4.1: no content, whatever content-length says.
-  if (stream.isHead || status === 204 || status === 304) stream.expectedBytes = 0
-  else if (!stream.isConnect || status >= 300) stream.expectedBytes = declaredLength(fields)
+  const declared = declaredLength(fields)
+  // RFC 9110 §6.4.1: no content, whatever content-length says; but it goes on, and must say one thing.
+  if (stream.isHead || status === 204 || status === 304) {
+    stream.expectedBytes = 0
+    return lengthProblem(declared, false)
+  }
+  if (!stream.isConnect || status >= 300) stream.expectedBytes = declared
   return lengthProblem(stream.expectedBytes, end)
 }
 

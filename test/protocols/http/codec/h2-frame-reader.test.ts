@@ -116,6 +116,13 @@ test('a header block has a bound in bytes and one in frames', () => {
   assert.equal(told([...Array(31).fill(piece(1)) as Buffer[], piece(0, END_HEADERS)]), 'headers')
   assert.equal(told(Array(33).fill(piece(0)) as Buffer[]), 'endless broken')
 })
+test('as many frames are taken as a block of the permitted bytes needs', () => {
+  const full = Buffer.alloc(16_384)
+  const begin = Buffer.concat([SETTINGS, frame(HEADERS, 0, 1, full)])
+  const told = (count: number): string => readInPieces(Buffer.concat([begin, ...Array<Buffer>(count - 2).fill(frame(CONTINUATION, 0, 1, full)), frame(CONTINUATION, END_HEADERS, 1, full)]), [], { maxBlockBytes: 100 * full.length }).slice(1).map((line) => line.split(' ')[0]).join(' ')
+  assert.equal(told(100), 'headers')
+  assert.equal(told(101), 'endless broken')
+})
 test('DATA is passed on before its frame is complete', () => {
   const bytes = Buffer.concat([SETTINGS, f(DATA, END, 1, '010203')])
   assert.deepEqual(readInPieces(bytes.subarray(0, -1), []), ['settings ', 'data 1 0102'])

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { HpackDecoder } from '../../../../protocols/http/codec/hpack-decoder.ts'
 import { HpackEncoder } from '../../../../protocols/http/codec/hpack-encoder.ts'
+import { joinedCookie } from '../../../../protocols/http/codec/hpack-sensitive.ts'
 import { huffman, indexed, literal, plain, sizeUpdate } from './hpack-writer.ts'
 
 const LIMITS = { maxTableBytes: 4096, maxListBytes: 65_536, maxFields: 100 }
@@ -101,6 +102,22 @@ for (const { what, name, value } of [
     for (let i = 0; i < 3; i++) assert.equal(encode(other, fields)[0]! & 0xf0, 0x10, 'on any connection')
     assert.equal(other.table.count, 0)
     assert.equal(encode(encoder, [name, `${value}!`])[0]! & 0x80, 0x80, 'other values are indexed as before')
+  })
+}
+
+for (const { what, piece, never } of [
+  { what: 'a long piece', piece: 'session=0123456789abcdef0123456789abcdef', never: true },
+  { what: 'a short piece', piece: 'pin=1234', never: true },
+  { what: 'no piece', piece: 'theme=dark', never: false },
+]) {
+  test(`a cookie that came in pieces is never indexed where a piece was not: ${what} (RFC 7541 §6.2.3)`, () => {
+    const send = (value: string, form: 'never' | 'without'): string => receive(literal(form, plain('cookie'), plain(value)))[1]!
+    const pieces = [send('a=longer-than-what-is-a-secret', 'without'), send(piece, never ? 'never' : 'without'), send('b=2', 'without')]
+    const joined = joinedCookie(pieces)
+    assert.equal(joined, `a=longer-than-what-is-a-secret; ${piece}; b=2`)
+    const encoder = new HpackEncoder()
+    for (let i = 0; i < 3; i++) assert.equal((encode(encoder, ['cookie', joined])[0]! & 0xf0) === 0x10, never)
+    assert.equal(encoder.table.count, never ? 0 : 1)
   })
 }
 

@@ -28,6 +28,9 @@ const MALFORMED: Readonly<Record<string, Fields>> = {
   'CR in a value': [...asked(), ['x-a', 'a\rb']],
   'LF in a value': [...asked(), ['x-a', 'a\nx-b: c']],
   'NUL in a value': [...asked(), ['x-a', 'a\0b']],
+  'another control character in a value': [...asked(), ['x-a', 'ad\x01min']],
+  'a control character far behind in a value': [...asked(), ['x-a', `${'a'.repeat(100)}\x1f`]],
+  'DEL in a value': [...asked(), ['x-a', 'ad\x7fmin']],
   'CR and LF in a name': [...asked(), ['x-a\r\nx-b', 'c']],
   'a capital letter in a name': [...asked(), ['X-A', 'b']],
   'an empty name': [...asked(), ['', 'b']],
@@ -43,9 +46,20 @@ const MALFORMED: Readonly<Record<string, Fields>> = {
   'a pseudo-header field of answers': [...asked(), [':status', '200']],
   ':protocol, which was not permitted': [...asked('CONNECT'), [':protocol', 'websocket']],
   'CONNECT with a path': asked('CONNECT'),
+  'an empty :scheme': [[':method', 'GET'], [':scheme', ''], ...asked().slice(2)],
+  'a :scheme that is none': [[':method', 'GET'], [':scheme', 'http://a/'], ...asked().slice(2)],
+  'several host fields, without :authority': [...asked().filter(([name]) => name !== ':authority'), ['host', 'a'], ['host', 'b']],
+  'several host fields beside :authority': [...asked(), ['host', 'a'], ['host', 'a']],
   'a content-length that is none': [...asked('POST'), ['content-length', '1x']],
   'two content-lengths': [...asked('POST'), ['content-length', '1'], ['content-length', '2']],
 }
+test('a listener that permits it takes a head of a megabyte', { timeout: 20_000 }, async (t) => {
+  const both = await Both.start(t, manager([route()], { maxRequestHeadersBytes: 2 * 1024 * 1024 }))
+  const told = await both.ask('http2', { fields: Array.from({ length: 16 }, (_, i) => [`x-${i}`, 'a'.repeat(60_000)] as const) })
+  assert.equal(told.status, 200)
+  assert.equal(told.saw?.headers['x-15']?.length, 60_000)
+})
+
 test('what RFC 9113 calls malformed is answered with 400 and reset, reaches nobody, and the connection goes on (§8.1.1)', { timeout: 20_000 }, async (t) => {
   const lines: AccessRecord[] = []
   const log: Log = { ...silentLog, info: (fields: { evt: string }) => { if (fields.evt === 'http.access') lines.push(fields as unknown as AccessRecord) } }

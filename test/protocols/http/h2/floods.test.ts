@@ -16,6 +16,7 @@ const open = (i: number): Buffer => headers(2 * i + 1, [[':method', 'POST'], ...
 const first = Buffer.concat([open(0)])
 const FLOODS: readonly { readonly kind: Http2Event; readonly what: string; readonly bytes: Buffer }[] = [
   { kind: 'resets', what: 'streams that are opened and reset (CVE-2023-44487)', bytes: times(1_000, (i) => Buffer.concat([headers(2 * i + 1, GET, true), frame(RST, 0, 2 * i + 1, Buffer.from([0, 0, 0, 8]))])) },
+  { kind: 'resets', what: 'streams that are opened and reset with NO_ERROR', bytes: times(1_000, (i) => Buffer.concat([headers(2 * i + 1, GET, true), frame(RST, 0, 2 * i + 1, Buffer.alloc(4))])) },
   { kind: 'resets', what: 'streams that we are made to reset, by a WINDOW_UPDATE of nothing (CVE-2025-8671)', bytes: times(1_000, (i) => Buffer.concat([open(i), frame(WINDOW_UPDATE, 0, 2 * i + 1, Buffer.alloc(4))])) },
   { kind: 'resets', what: 'streams that we are made to reset, by DATA after their end (CVE-2025-8671)', bytes: times(1_000, (i) => Buffer.concat([headers(2 * i + 1, GET, true), frame(DATA, 0, 2 * i + 1, Buffer.from('x'))])) },
   { kind: 'resets', what: 'requests that are none', bytes: times(1_000, (i) => headers(2 * i + 1, [...GET, ['X-A', 'b']], true)) },
