@@ -64,6 +64,8 @@ abstract class Publisher {
     }
     this.#timer = setTimeout(() => { this.publish() }, this.#random.float() * MAX_PAUSE_MS)
   }
+  /** From its first acknowledgement on the session may not be forgotten: one that holds nothing is in the agent's memory alone. */
+  protected get hasSession(): boolean { return this.live.acknowledged.size + this.kept.acknowledged.size > 0 }
   protected refused(why: string): void {
     this.faults.refused++
     this.violated(`refused: ${why}`)
@@ -86,7 +88,6 @@ export class RawPublisher extends Publisher {
   readonly #inflight = new Map<number, InFlight>()
   #socket: net.Socket | undefined
   #isConnected = false
-  #wasConnected = false
   #isOver = false
   #lastId = 0
 
@@ -144,8 +145,8 @@ export class RawPublisher extends Publisher {
   /** [MQTT-4.4.0-1]: what was not acknowledged, with its old packet ids. */
   #resume(body: Buffer, socket: net.Socket): void {
     if (body[1] !== 0) { this.violated(`CONNACK ${body[1]}`); return }
-    if (this.#wasConnected && body[0] !== 1) this.faults.sessionsLost++
-    this.#isConnected = this.#wasConnected = true
+    if (this.hasSession && body[0] !== 1) this.faults.sessionsLost++
+    this.#isConnected = true
     const out: Buffer[] = []
     for (const [packetId, one] of this.#inflight) {
       one.isRepeated = true
@@ -194,7 +195,7 @@ export class MqttJsPublisher extends Publisher {
     client.on('close', () => { this.#isReady = false })
     client.on('connect', () => { this.#isReady = true })
     await new Promise<void>((resolve) => { client.once('connect', () => { resolve() }) })
-    client.on('packetreceive', (packet) => { if (packet.cmd === 'connack' && !packet.sessionPresent) this.faults.sessionsLost++ })
+    client.on('packetreceive', (packet) => { if (packet.cmd === 'connack' && this.hasSession && !packet.sessionPresent) this.faults.sessionsLost++ })
     this.publish()
   }
   async end(): Promise<void> {
