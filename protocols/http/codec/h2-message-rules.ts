@@ -78,7 +78,7 @@ function fieldsProblem(fields: readonly string[], from: number): string | undefi
     const name = fields[i]!
     if (name.charCodeAt(0) === COLON) return `a pseudo-header field in the wrong place: ${name.slice(0, 64)}`
     if (CONNECTION_FIELDS.has(name)) return `a field of one HTTP/1.1 connection: ${name}`
-    // It is for requests; nghttp2 lets `trailers` pass in answers, too.
+    // It is for requests; in answers `trailers` does no harm (nghttp2 lets it pass, too).
     if (name === 'te' && fields[i + 1]!.toLowerCase() !== 'trailers') return 'te says something other than trailers'
   }
   return undefined

@@ -1,6 +1,7 @@
 /** Endpoints that answer by chance, at once or piece by piece, and leave by chance. They find the mark of the request that they answer. */
 import net from 'node:net'
 import { frame } from '../../attack/http2-frames.ts'
+import { H2Reader } from './h2-reader.ts'
 import { answer } from './http1.ts'
 import { endpoint } from './http2.ts'
 import { marksIn, type Dice } from './words.ts'
@@ -27,9 +28,19 @@ export function startEndpoints(port: number, port2: number, dice: Dice): Endpoin
     const [id] = marksIn(text)
     if (id !== undefined) leave(dice, socket, answer(dice, id))
   })
+  const seen = new WeakMap<net.Socket, Seen>()
   const http2 = serve(port2, (socket, bytes) => {
-    if (bytes.includes('PRI * HTTP/2.0')) socket.write(frame('settings', 0, 0))
-    const streams = streamsIn(bytes)
+    let mine = seen.get(socket)
+    if (mine === undefined) {
+      seen.set(socket, mine = new Seen({ forbidden, mixed }))
+      socket.write(frame('settings', 0, 0))
+    }
+    let streams: ReturnType<Seen['take']>
+    try { streams = mine.take(bytes) } catch (thrown) {
+      mixed.push(`no HTTP/2: ${String(thrown)}`)
+      socket.destroy()
+      return
+    }
     if (streams.length > 0) leave(dice, socket, endpoint(dice, streams))
   })
   return { forbidden, mixed, [Symbol.dispose]: () => { http1.close(); http2.close(); for (const socket of open) socket.destroy() } }
@@ -45,13 +56,29 @@ function leave(dice: Dice, socket: net.Socket, bytes: Buffer): void {
   }
 }
 
-/** Streams whose heads begin in these bytes, with their marks: Huffman-coded text is not read, such a stream is answered with mark 0, nobody's. */
-function streamsIn(bytes: Buffer): { stream: number; id: number }[] {
-  const found: { stream: number; id: number }[] = []
-  for (let at = bytes.includes('PRI * HTTP/2.0') ? 24 : 0; at + 9 <= bytes.length;) {
-    const length = bytes.readUIntBE(at, 3)
-    if (bytes[at + 3] === 1) found.push({ stream: bytes.readUInt32BE(at + 5) & 0x7fffffff, id: [...marksIn(bytes.toString('latin1', at + 9, at + 9 + length))][0] ?? 0 })
-    at += 9 + length
+/** What one connection's endpoint has seen. */
+class Seen {
+  readonly #reader = new H2Reader()
+  /** The mark of each stream. */
+  readonly #marks = new Map<number, number>()
+  readonly #found: { readonly forbidden: string[]; readonly mixed: string[] }
+
+  constructor(found: { readonly forbidden: string[]; readonly mixed: string[] }) { this.#found = found }
+
+  /** @returns streams that begin, with their marks; 0 = nobody's. Throws when the bytes are no HTTP/2 */
+  take(bytes: Buffer): { stream: number; id: number }[] {
+    const begun: { stream: number; id: number }[] = []
+    for (const { stream, kind, fields, text } of this.#reader.read(bytes)) {
+      const marks = marksIn(text)
+      const known = this.#marks.get(stream)
+      if (known !== undefined) marks.add(known)
+      if (marks.size > 1) this.#found.mixed.push(text.slice(0, 500))
+      const [id] = marks
+      if (id !== undefined) this.#marks.set(stream, id)
+      if (kind !== 'head') continue
+      if (fields.some((value, i) => fields[i - 1] === ':path' && value.startsWith('/private'))) this.#found.forbidden.push(text.slice(0, 300))
+      begun.push({ stream, id: id ?? 0 })
+    }
+    return begun
   }
-  return found
 }

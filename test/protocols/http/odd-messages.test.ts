@@ -15,7 +15,7 @@ import { manager, route } from './harness.ts'
 const CODECS = ['http1', 'http2'] as const
 const PAIRS = CODECS.flatMap((down) => CODECS.map((up) => ({ down, up })))
 
-/** What node:http2 takes once at most. */
+/** What node:http2, the client here, takes once at most. */
 const SINGLE = [
   'access-control-allow-credentials', 'access-control-max-age', 'access-control-request-method', 'age', 'authorization', 'content-encoding', 'content-language', 'content-location', 'content-md5',
   'content-range', 'content-type', 'date', 'dnt', 'etag', 'expires', 'from', 'if-match', 'if-modified-since', 'if-none-match', 'if-range', 'if-unmodified-since', 'last-modified', 'location',
@@ -99,7 +99,7 @@ for (const { down, up } of PAIRS) {
         const name = JSON.stringify(answer)
         assert.ok(told.status === 0 || (told.status >= 200 && told.status <= 999), `${name}: ${told.status}`)
         if (answer.status >= 200 && answer.status <= 599 && answer.status !== 205 && !answer.informational?.some((i) => i.status === 101) && (answer.informational?.length ?? 0) < 17) {
-          // nghttp2 takes no answer with fields of the connection, nor one whose length is not its body's.
+          // Over HTTP/2 no answer is taken with fields of the connection (RFC 9113 §8.2.2), nor one whose length is not its body's.
           const isRefused = up === 'http2' && HOP.some(([field]) => (answer.fields ?? []).concat(answer.trailers ?? [], ...(answer.informational ?? []).map((i) => i.fields ?? [])).some(([f]) => f === field))
           if (!isRefused && !(up === 'http2' && (answer.status === 204 || answer.status === 304))) assert.equal(told.status, answer.status, name)
         }

@@ -4,11 +4,14 @@
  */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net from 'node:net'
 import { H2Endpoint } from '../../helpers/h2-endpoint.ts'
 import { frame, headers, type Fields } from '../../helpers/raw-h2.ts'
 import { Both, type Told } from '../http/both.ts'
 import { manager } from '../http/harness.ts'
 
+const FLOW_CONTROL_ERROR = 3
 const OK: Fields = [[':status', '200']]
 const word = (n: number): Buffer => { const b = Buffer.alloc(4); b.writeUInt32BE(n); return b }
 const data = (stream: number, text: string, end: boolean): Buffer => frame(0, end ? 1 : 0, stream, Buffer.from(text, 'latin1'))
@@ -166,6 +169,34 @@ for (const { name, sends, says } of OF_THE_CONNECTION) {
     if (says?.source.includes('only')) assert.equal(both.metrics.total('mesh_http2_floods_total'), 1)
   })
 }
+
+test('more DATA than the window of the stream, while the caller does not read: the stream is reset, its answer breaks off, and the connection goes on', { timeout: 20_000 }, async (t) => {
+  const { both, endpoint } = await rig(t)
+  const caller = net.connect(both.ports.http1, '127.0.0.1')
+  t.after(() => { caller.destroy() })
+  caller.on('error', () => {}).pause()
+  caller.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  const connection = await endpoint.connection(1)
+  const { stream } = (await connection.request(1))!
+  connection.write(headers(stream, OK, false))
+  // The kernel takes some megabytes for the caller; from then on the window is all there is.
+  const piece = frame(0, 0, stream, Buffer.alloc(16_384))
+  const isReset = (f: { type: number; stream: number }): boolean => f.type === 3 && f.stream === stream
+  for (let i = 0; i < 1400 && !connection.heard.some(isReset); i++) {
+    connection.write(piece)
+    if (i % 8 === 0) await new Promise(setImmediate)
+  }
+  assert.equal((await connection.until(isReset))?.payload.readUInt32BE(0), FLOW_CONTROL_ERROR)
+  const next = both.ask('http1')
+  connection.write(headers((await connection.request(2))!.stream, OK, true))
+  assert.equal((await next).status, 200)
+  assert.equal(endpoint.connections.length, 1)
+  let last = ''
+  caller.on('data', (chunk: Buffer) => { last = chunk.toString('latin1').slice(-5) }).resume()
+  await once(caller, 'close')
+  assert.notEqual(last, '0\r\n\r\n')
+  assert.equal(both.metrics.total('mesh_upstream_requests_active'), 0)
+})
 
 for (const [what, first] of [['garbage', Buffer.from('garbage, and more of it')], ['HTTP/1.1', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')], ['another frame than SETTINGS', frame(6, 0, 0, Buffer.alloc(8))]] as const) {
   test(`an endpoint that begins with ${what}`, { timeout: 20_000 }, async (t) => {
