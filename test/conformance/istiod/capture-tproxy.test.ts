@@ -8,7 +8,6 @@ import fs from 'node:fs'
 import { once } from 'node:events'
 import net from 'node:net'
 import path from 'node:path'
-import { debianProgram } from '../peers.ts'
 import { temporaryFolder, until, type Finally } from '../programs.ts'
 import { App, serviceEntry, SIDECAR_LABEL } from './app.ts'
 import { echo, EchoServer } from './echo.ts'
@@ -20,8 +19,7 @@ import { MeshAgent, request, type Answer } from './mesh-agent.ts'
 import { inOwnNetwork, shell } from './network-namespace.ts'
 import { HERE_IP, Outside } from './outside.ts'
 
-inOwnNetwork(import.meta.filename)
-debianProgram('setpriv')
+inOwnNetwork(import.meta.filename, ['setpriv', 'nft'])
 
 const EDGE = path.resolve(import.meta.dirname, '../../../deploy/edge')
 const SELF_VIP = '10.96.0.12'
@@ -43,7 +41,6 @@ function capture(t: Finally, uid: number): void {
   const file = path.join(temporaryFolder(t), 'capture.nft')
   fs.writeFileSync(file, text.replaceAll('skuid "meshlet"', `skuid ${uid}`).replace(`{ ${APP_PORT} }`, `{ ${APP_PORT}, ${OTHER_PORT} }`))
   const steps = (step: string): string[] => [...fs.readFileSync(path.join(EDGE, 'meshlet-capture-rules.service'), 'utf8').matchAll(new RegExp(`^Exec${step}=-?(.*)$`, 'gm'))].map((m) => m[1]!.replace('/etc/meshlet/capture.nft', file).replace(/^\/usr\/sbin\//, ''))
-  debianProgram('nft')
   t.after(() => { shell(...steps('Stop')) })
   shell(...steps('Start'))
 }

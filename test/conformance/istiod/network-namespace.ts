@@ -1,12 +1,16 @@
 /** A network of the test's own, for rules of iptables and routes that nobody else must see: it goes with the last process in it. */
 import { spawnSync } from 'node:child_process'
-import { debianProgram } from '../peers.ts'
+import { debianProgram, type DebianPeer } from '../peers.ts'
 
 const INSIDE = 'MESHLET_TEST_NETWORK'
 
-/** The test file runs again, in a network namespace with loopback only; out here nothing follows. Needs root. @param file import.meta.filename */
-export function inOwnNetwork(file: string): void {
-  debianProgram('iptables')
+/**
+ * The test file runs again, in a network namespace with loopback only; out here nothing follows. Needs root.
+ * @param file import.meta.filename
+ * @param programs that the file uses in there: nothing can be installed from inside
+ */
+export function inOwnNetwork(file: string, programs: readonly DebianPeer[] = []): void {
+  for (const program of ['iptables', ...programs] as const) debianProgram(program)
   if (process.env[INSIDE] !== undefined) {
     // An address that is not 127.0.0.0/8, and a way out that leads nowhere.
     shell('ip link set lo up', 'ip addr add 192.0.2.1/32 dev lo', 'ip route add default dev lo')
