@@ -81,6 +81,11 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
       this.#failLater(new MeshError('MESH_UNSUPPORTED', `an upgrade to ${upgrade.slice(0, 64)} cannot be carried over HTTP/2`))
       return
     }
+    if (request.authority === '') {
+      // RFC 9113 §8.3.1: with http and https there is an authority, and it is not empty. HTTP/1.0 has requests without a host.
+      this.#failLater(new MeshError('MESH_UNSUPPORTED', 'a request without a host cannot be carried over HTTP/2'))
+      return
+    }
     const { session } = this.#connection
     if (!session.canOpen) {
       this.#failLater(new MeshError('MESH_UPSTREAM_REFUSED_STREAM', 'the connection takes no more streams'))

@@ -257,3 +257,14 @@ test('what the endpoint does not take counts against the memory budget', async (
   await settle()
   assert.equal(waiting(), 0)
 })
+test('a request of HTTP/1.0 without a host is refused: :authority is not empty (RFC 9113 §8.3.1)', { timeout: 10_000 }, async (t) => {
+  const { both, endpoint } = await rig(t)
+  const client = net.connect(both.ports.http1, '127.0.0.1')
+  let text = ''
+  client.on('error', () => {}).on('data', (chunk: Buffer) => { text += chunk.toString('latin1') })
+  client.write('GET / HTTP/1.0\r\n\r\n')
+  await once(client, 'close')
+  assert.match(text, /^HTTP\/1\.1 501 [^]*without a host/)
+  assert.ok(endpoint.connections.every(({ heard }) => heard.every(({ type }) => type !== 1)))
+  assert.equal(active(both), 0)
+})
