@@ -143,7 +143,7 @@ test('a file whose sessions hold their subscriptions in one row is taken over; a
     assert.deepEqual(new Set(spool.sessions.get('c')?.subscriptions), new Set([one, two]))
     assert.equal(spool.sessions.get('c')?.owner, undefined)
     assert.deepEqual([spool.sessions.get('c')?.expirySec, spool.sessions.get('none')?.subscriptions, spool.sessions.get('odd')?.subscriptions], [60, [], []])
-    assert.equal(spool.sessions.has('broken'), false)
+    assert.deepEqual([spool.sessions.has('broken'), spool.holds('broken')], [false, true], 'its successor deletes what is left of it')
     assert.ok(spool.queue('session/c'))
   }
 })
