@@ -96,7 +96,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   scope.own(defectsTo(log, metrics))
   const limitBytes = memoryLimitBytes()
   const budget = new MemoryBudget({ maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(limitBytes), metrics })
-  budget.garbage = new GarbageWatch({ limitBytes, heldBytes: () => budget.heldBytes, usage: memoryUsage, collect: collectNow, keepYoungSmall })
+  budget.garbage = new GarbageWatch({ limitBytes, heldBytes: () => budget.heldBytes, usage: memoryUsage, collect: collectNow, keepYoungSmall, after: (ms, fn) => { clock.after(ms, fn) } })
   const readiness = new Readiness()
   const listening = readiness.hold('ports')
   const stop = Promise.withResolvers<string>()

@@ -1,7 +1,8 @@
 /**
  * Memory that nobody holds any more counts until V8 collects it, and of what lies outside its heap (chunks of sockets, pieces of packets) it lets some
  * 64 MB gather before it looks. A process that may have 96 MiB is ended before that. So after each megabyte received it is asked how much of that is
- * garbage, and V8 is told to collect when it is more than a small share of what the process may have. Idle, or with much memory, this never does anything.
+ * garbage, and V8 is told to collect when it is more than a small share of what the process may have; and once more soon after the memory budget was tight: what
+ * stood still and was ended then is garbage, and perhaps nothing comes any more. Idle, or with much memory, this never does anything.
  */
 const LOOK_BYTES = 1024 * 1024
 /** Of the memory that the process may have. */
@@ -9,6 +10,8 @@ const GARBAGE_SHARE = 1 / 32
 const HEAP_SHARE = 1 / 16
 /** Above this the collector's own measure is good enough. */
 const MOST_LIMIT_BYTES = 1024 * 1024 * 1024
+/** What was ended has let go of everything by then. */
+const EASED_MS = 500
 const SMALL_LIMIT_BYTES = 160 * 1024 * 1024
 
 export type GarbageParts = {
@@ -16,6 +19,8 @@ export type GarbageParts = {
   readonly heldBytes: () => number
   readonly usage: () => { readonly arrayBuffers: number; readonly heapUsed: number }
   readonly collect: (what: 'minor' | 'major') => void
+  /** Once; nobody is kept waiting for it at the end. */
+  readonly after: (ms: number, fn: () => void) => void
   /** Called where memory is very small. */
   readonly keepYoungSmall: () => void
 }
@@ -27,6 +32,7 @@ export class GarbageWatch {
   /** After the last major collection: what lives. */
   #livingHeapBytes = Infinity
   #livingBuffersBytes = 0
+  #looksLater = false
 
   constructor(parts: GarbageParts) {
     this.#p = parts
@@ -36,10 +42,17 @@ export class GarbageWatch {
 
   received(bytes: number): void {
     this.#sinceLookBytes += bytes
-    if (this.#sinceLookBytes >= LOOK_BYTES) this.#look()
+    if (this.#sinceLookBytes >= LOOK_BYTES) this.#look(2)
+  }
+  /** The budget was tight, and is not any more. */
+  eased(): void {
+    if (this.#isOff || this.#looksLater) return
+    this.#looksLater = true
+    this.#p.after(EASED_MS, () => { this.#looksLater = false; this.#look(1) })
   }
 
-  #look(): void {
+  /** @param times the share that calls for a major collection */
+  #look(times: number): void {
     this.#sinceLookBytes = 0
     if (this.#isOff) return
     const { usage, collect } = this.#p
@@ -50,7 +63,7 @@ export class GarbageWatch {
     if (!this.#isMuch(before, 1)) return
     collect('minor')
     // What got old while it waited is not found by that.
-    if (!this.#isMuch(usage(), 2)) return
+    if (!this.#isMuch(usage(), times)) return
     collect('major')
     const after = usage()
     this.#livingHeapBytes = after.heapUsed

@@ -12,6 +12,8 @@ import type { Cell, Metrics } from './metrics.ts'
 const PROCESS_BYTES = 64 * 1024 * 1024
 /** The rest is for what is not counted: garbage that was not collected yet, buffers of TLS and of the kernel. */
 const SHARE = 1 / 4
+/** With less than this used it is not tight any more. */
+const EASED_SHARE = 1 / 8
 const MIN_BYTES = 4 * 1024 * 1024
 const MAX_BYTES = 256 * 1024 * 1024
 
@@ -32,6 +34,8 @@ export class MemoryBudget {
   /** Told of what comes in. */
   garbage: GarbageWatch | undefined
   #isScheduled = false
+  /** More than half was used, and since then never little. */
+  #wasTight = false
 
   constructor(p: { readonly maxBytes: number; readonly metrics?: Metrics }) {
     this.maxBytes = p.maxBytes
@@ -49,12 +53,18 @@ export class MemoryBudget {
   /** Negative: it is there no longer. Room is made when the callback at hand is over, and nobody in the middle of something. */
   take(bytes: number): void {
     this.#heldBytes += bytes
+    if (this.isTight) this.#wasTight = true
     if (this.#heldBytes <= this.maxBytes || this.#isScheduled) return
     this.#isScheduled = true
     // Between two callbacks: one turn of the loop may read from a thousand sockets.
     queueMicrotask(guarded('network', nothing, () => { this.#isScheduled = false; this.#shed() }))
   }
-  give(bytes: number): void { this.#heldBytes -= bytes }
+  give(bytes: number): void {
+    this.#heldBytes -= bytes
+    if (!this.#wasTight || this.#heldBytes > this.maxBytes * EASED_SHARE) return
+    this.#wasTight = false
+    this.garbage?.eased()
+  }
 
   /** @param heldBytes what of it is this part's; left out: what is no other's. Of those that hold the same the first goes first */
   onOver(shed: Shed, heldBytes?: () => number): Disposable {

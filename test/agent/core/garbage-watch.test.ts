@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { MemoryBudget } from '../../../agent/core/memory-budget.ts'
 import { GarbageWatch } from '../../../agent/core/garbage-watch.ts'
 
 const MIB = 1024 * 1024
@@ -8,8 +9,9 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
   const usage = { arrayBuffers: 0, heapUsed: 20 * MIB }
   const said: string[] = []
   let heldBytes = 0
+  const later: (() => void)[] = []
   const watch = new GarbageWatch({
-    limitBytes: limitMib * MIB, heldBytes: () => heldBytes, usage: () => usage, keepYoungSmall: () => said.push('small'),
+    limitBytes: limitMib * MIB, heldBytes: () => heldBytes, usage: () => usage, keepYoungSmall: () => said.push('small'), after: (_ms, fn) => { later.push(fn) },
     collect: (what) => { said.push(what); usage.arrayBuffers = Math.max(heldBytes, usage.arrayBuffers - freed[what] * MIB) },
   })
   /** So many megabytes come, and stay in buffers as garbage or because somebody holds them. */
@@ -20,7 +22,7 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
       watch.received(MIB)
     }
   }
-  return { said, come, usage, watch }
+  return { said, come, usage, watch, later }
 }
 
 test('garbage is collected at a small share of what the process may have; what is held is none', () => {
@@ -48,4 +50,25 @@ test('a heap that grows counts as well; little memory keeps young objects small;
   const large = rig(4096, { minor: 0, major: 0 })
   large.come(500)
   assert.deepEqual(large.said, [])
+})
+
+test('once after the budget was tight garbage is looked for though nothing comes', () => {
+  const r = rig(256, { minor: 0, major: 100 })
+  r.come(1)
+  const budget = new MemoryBudget({ maxBytes: 10 * MIB })
+  budget.garbage = r.watch
+  budget.take(4 * MIB)
+  budget.give(4 * MIB)
+  assert.equal(r.later.length, 0)
+  budget.take(6 * MIB)
+  r.usage.heapUsed += 20 * MIB
+  budget.give(4 * MIB)
+  assert.equal(r.later.length, 0)
+  budget.give(2 * MIB)
+  budget.take(6 * MIB)
+  budget.give(6 * MIB)
+  assert.equal(r.later.length, 1)
+  assert.deepEqual(r.said, [])
+  r.later[0]!()
+  assert.deepEqual(r.said, ['minor', 'major'])
 })
