@@ -33,7 +33,15 @@ const LARGE_FIELD = Buffer.concat([Buffer.from([0x40, 1]), Buffer.from('x'), Buf
 const LARGE_INDEX = 0x80 | 62
 const bomb = (n: number): Buffer => many(n, (s) => frame('headers', GET, 2 * s + 1, Buffer.concat([request('/'), s === 0 ? LARGE_FIELD : Buffer.alloc(0), Buffer.alloc(14, LARGE_INDEX)])))
 
+/** One kind of frame in floods, on a connection of its own each time. */
+const flood = (name: string, bytes: Buffer): Attack => ({ name: `http2 in floods: ${name}`, against: 'memory', run: (a, p, ms) => during(ms, async () => { await a.say(p.web, HELLO, bytes); await wait(10) }) })
+const reset = (stream: number): Buffer => frame('rst', 0, stream, Buffer.alloc(4))
+
 export const HTTP2_ATTACKS: readonly Attack[] = [
+  flood('streams that are reset at once', many(1_000, (s) => Buffer.concat([frame('headers', GET, 2 * s + 1, request('/big')), reset(2 * s + 1)]))),
+  flood('SETTINGS', many(5_000, () => frame('settings', 0, 0))),
+  flood('PING', many(3_000, () => frame('ping', 0, 0, Buffer.alloc(8)))),
+  flood('header blocks without an end', Buffer.concat([frame('headers', 0, 1, request('/')), many(1_000, (i) => frame('continuation', 0, 1, fields([`x-${i}`, 'y'.repeat(100)])))])),
   { name: 'http2: 1,000 header blocks of 130 kB that do not end', against: 'memory', async run(a, p, ms) {
     const half = Buffer.concat([HELLO, frame('headers', 0, 1, request('/')), many(30, () => frame('continuation', 0, 1, Buffer.alloc(4_300)))])
     await open(a, p.web, 1_000, half, { reads: true })
