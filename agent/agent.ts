@@ -9,7 +9,7 @@ import { createBridge } from '../protocols/mqtt/bridge.ts'
 import { createBroker } from '../protocols/mqtt/broker.ts'
 import { openSpool } from '../protocols/mqtt/spool/spool.ts'
 import { DataPath, type OwnPort } from '../protocols/data-path.ts'
-import type { Context } from '../protocols/context.ts'
+import type { Context, Limits } from '../protocols/context.ts'
 import { HealthChecker } from '../protocols/health/checker.ts'
 import { probeOf } from '../protocols/health/probe.ts'
 import { createUpstreams } from '../protocols/upstream/upstreams.ts'
@@ -17,6 +17,7 @@ import { adminPages } from './admin-pages.ts'
 import { AdminDoor, startAdmin } from './admin.ts'
 import { codecsOf } from './codecs.ts'
 import { startConfiguration } from './configuration.ts'
+import { connectionLimits } from './connection-limits.ts'
 import { listenersOf } from './config/listeners.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { nodeSettingsOf, prepareState } from './control-plane-of.ts'
@@ -95,6 +96,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   metrics.counterOf('mesh_log_lines_dropped_total', 'Log lines that were lost because nobody read them.', () => logCounts(log).dropped)
   scope.own(defectsTo(log, metrics))
   const limitBytes = memoryLimitBytes()
+  const limits: Limits = { ...config.limits, ...connectionLimits(config.limits, limitBytes) }
   const budget = new MemoryBudget({ maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(limitBytes), metrics })
   budget.garbage = new GarbageWatch({ limitBytes, heldBytes: () => budget.heldBytes, usage: memoryUsage, collect: collectNow, keepYoungSmall, after: (ms, fn) => { clock.after(ms, fn) } })
   const readiness = new Readiness()
@@ -121,7 +123,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   takeRoots()
 
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
-  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits: config.limits, budget, files, isLinkDown }
+  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits, budget, files, isLinkDown }
 
   const upstreams = scope.own(createUpstreams(ctx))
   const broker = scope.own(createBroker({ ctx, budget, durability: spool, node: config.node.name ?? facts.hostName, policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener) }))

@@ -152,10 +152,13 @@ const dns = () => z.strictObject({
 })
 
 const limits = () => z.strictObject({
-  /** Open at a time, from accept to end: per listener, of all listeners, and per source (an IPv4 address or an IPv6 /64). */
-  maxConnections: z.number().int().positive().default(10_000),
-  maxConnectionsTotal: z.number().int().positive().default(10_000),
-  maxConnectionsPerSource: z.number().int().positive().default(5_000),
+  /**
+   * Open at a time, from accept to end: per listener, of all listeners, and per source (an IPv4 address or an IPv6 /64).
+   * Default: from the memory that the process may have (connection-limits.ts).
+   */
+  maxConnections: z.number().int().positive().optional(),
+  maxConnectionsTotal: z.number().int().positive().optional(),
+  maxConnectionsPerSource: z.number().int().positive().optional(),
   maxHeaderBytes: bytes().default(60 * 1024),
   maxHeaderCount: z.number().int().positive().default(100),
   maxReplayBytes: bytes().default(64 * 1024),
