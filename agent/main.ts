@@ -52,7 +52,7 @@ const SETTLED_MS = 1_500
 /** V8's default: collections until code that did not run is thrown away. */
 const OLD_AGE = 6
 
-/** Off since the bundle was loaded (deploy/tools/bundle-loader.cjs), and until there is work: an idle device never needs their memory. */
+/** Off since the bundle was loaded (tools/build/bundle-loader.cjs), and until there is work: an idle device never needs their memory. */
 function optimize(): void {
   for (const flag of ['--opt', '--maglev']) v8.setFlagsFromString(flag)
 }

@@ -20,7 +20,7 @@ export type Bundle = {
 /** Base64 of what Brotli compressed. */
 export type PackedAddon = { readonly fd: number; readonly from: number; readonly length: number }
 
-// The loader in front of the bundle (deploy/tools/bundle-loader.cjs) passes it as a parameter of the module function.
+// The loader in front of the bundle (tools/build/bundle-loader.cjs) passes it as a parameter of the module function.
 declare const meshletBundle: Bundle | undefined
 export const bundle: Bundle | undefined = typeof meshletBundle === 'undefined' ? undefined : meshletBundle
 

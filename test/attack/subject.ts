@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { MemoryCage } from './memory-cage.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')

@@ -10,9 +10,9 @@ import fs from 'node:fs'
 import http from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
-import { counter, sleep } from '../../deploy/demo/processes.ts'
-import { ORDERS } from '../../deploy/demo/resources.ts'
-import { Site } from '../../deploy/demo/site.ts'
+import { counter, sleep } from '../../demo/processes.ts'
+import { ORDERS } from '../../demo/resources.ts'
+import { Site } from '../../demo/site.ts'
 import type { RunOptions, Trial } from './bench.ts'
 
 const PUSHES = 1_000

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import os from 'node:os'
 import path from 'node:path'
-import { buildIfStale } from '../../deploy/tools/bundles.ts'
+import { buildIfStale } from '../../tools/build/bundles.ts'
 import { amplificationTrial } from './amplification.ts'
 import type { Bench, Micro, NoRow, PeerBench, Row, RunOptions } from './bench.ts'
 import { churnTrial } from './churn.ts'

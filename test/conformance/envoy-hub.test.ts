@@ -9,7 +9,7 @@ import path from 'node:path'
 import { X509Certificate } from 'node:crypto'
 import { CLUSTER, ENDPOINT, LISTENER, ROUTE } from '../../hub/source/resources.ts'
 import { join, testHub, type TestHub } from '../hub/start-hub.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { envoyBinary } from './peers.ts'
 
 const FILTERS = 'type.googleapis.com/envoy.extensions.filters'

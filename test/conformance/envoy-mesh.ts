@@ -12,7 +12,7 @@ import { Client, credentials, Server, ServerCredentials, status, type ServerDupl
 import { testCa } from '../helpers/test-ca.ts'
 import { join, testHub, type TestHub } from '../hub/start-hub.ts'
 import { envoyBinary } from './peers.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { start, type Finally, type Running } from './programs.ts'
 import { Agent, hostRoutes, staticCluster } from './shipped.ts'
 

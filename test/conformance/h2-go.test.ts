@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { benchCertificates } from '../bench/certificates.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { goProgram } from './peers.ts'
 import { run, start, temporaryFolder } from './programs.ts'
 import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import grpc from '@grpc/grpc-js'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { until, type Finally } from './programs.ts'
 import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
 

@@ -9,7 +9,7 @@ import type net from 'node:net'
 import path from 'node:path'
 import { benchCertificates } from '../bench/certificates.ts'
 import { debianProgram } from './peers.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { run, temporaryFolder, type Ended, type Finally } from './programs.ts'
 import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
 

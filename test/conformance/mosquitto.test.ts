@@ -1,7 +1,7 @@
 /** mosquitto's clients as devices of the shipped broker, in both protocol versions. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { until, type Finally } from './programs.ts'
 import { MosquittoClients, type MqttVersion } from './mosquitto-clients.ts'
 import { Agent, directoryMode, writeResources } from './shipped.ts'

@@ -8,7 +8,7 @@ import http from 'node:http'
 import type net from 'node:net'
 import path from 'node:path'
 import { debianProgram } from './peers.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { run, start, temporaryFolder, type Ended, type Finally, type Running } from './programs.ts'
 import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
 

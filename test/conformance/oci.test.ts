@@ -9,7 +9,7 @@ import http from 'node:http'
 import net from 'node:net'
 import path from 'node:path'
 import { debianProgram } from './peers.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { run, start, temporaryFolder, until, type Finally } from './programs.ts'
 import { directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
 
@@ -39,7 +39,7 @@ function unpacked(t: Finally, arch: string): { config: ImageConfig; rootfs: stri
   return { config: json<ImageConfig>(blob(manifest.config.digest)), rootfs }
 }
 
-before(() => { execFileSync(process.execPath, [path.join(ROOT, 'deploy/tools/build-oci.ts')], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] }) }, { timeout: 600_000 })
+before(() => { execFileSync(process.execPath, [path.join(ROOT, 'tools/build/build-oci.ts')], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] }) }, { timeout: 600_000 })
 
 for (const { arch, machine } of [{ arch: 'arm64', machine: 0xb7 }, { arch: 'amd64', machine: 0x3e }]) {
   test(`the ${arch} image: no root, no shell, nothing that its user could change but its state`, (t) => {

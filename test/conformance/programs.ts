@@ -22,7 +22,7 @@ export function temporaryFolder(t: Finally, mode = 0o700): string {
   return folder
 }
 
-/** A built bundle of this machine's architecture. `node deploy/tools/conformance.ts` builds it. */
+/** A built bundle of this machine's architecture. `node tools/conformance.ts` builds it. */
 export function distFile(name: 'meshlet.cjs' | 'meshlet-hub.cjs'): string {
   const file = path.join(DIST, name)
   if (!fs.existsSync(file)) throw new Error(`dist/${name} is missing: run the tests by \`npm run test:conformance\`, or \`npm run build\` first`)

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import type { AgentStatus } from '../../agent/status.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { distFile, run, start, temporaryFolder, type Ended, type Finally, type Running } from './programs.ts'
 
 const EXAMPLES = path.resolve(import.meta.dirname, '../../deploy/edge')

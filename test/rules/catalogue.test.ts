@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { CATALOGUE } from '../../agent/core/errors.ts'
-import { errorsPage, metricSources, metricsPage } from '../../deploy/tools/reference-pages.ts'
+import { errorsPage, metricSources, metricsPage } from '../../tools/reference-pages.ts'
 
 const sources = ['agent', 'control-sync', 'protocols', 'hub'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('control-sync/proto/gen/'))
 const text = new Map(sources.map((f) => [f, fs.readFileSync(f, 'utf8')]))

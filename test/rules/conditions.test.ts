@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { CONDITIONS } from '../../agent/conditions.ts'
-import { statusPage } from '../../deploy/tools/reference-pages.ts'
+import { statusPage } from '../../tools/reference-pages.ts'
 
 test('docs/status.md is what the table of conditions says (npm run docs writes it)', () => assert.equal(fs.readFileSync('docs/status.md', 'utf8'), statusPage()))
 test('each condition has a test, and a name of its own', () => {

@@ -10,7 +10,8 @@ const MAY: Record<string, readonly string[]> = {
   'control-sync/directory/': ['agent/core/', 'agent/model/', 'control-sync/proto/', 'control-sync/'],
   'agent/': ['agent/core/', 'agent/model/', 'protocols/', 'control-sync/', 'control-sync/proto/', 'control-sync/directory/'],
   'test/': [],
-  'deploy/': ['agent/', 'agent/core/', 'agent/model/', 'hub/', 'test/'],
+  'tools/': ['agent/', 'agent/core/', 'agent/model/', 'hub/', 'test/'],
+  'demo/': ['agent/', 'agent/core/', 'agent/model/', 'hub/', 'test/', 'tools/'],
 }
 
 /** Package → where it may be imported, and why it is fenced. Anything not listed may not be imported by shipped code at all. */
@@ -23,16 +24,16 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   yaml: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'control-sync/directory/', 'hub/config.ts'], why: 'files are parsed at the edges' },
   ws: { in: ['control-sync/fleet/', 'protocols/mqtt/', 'hub/relay/'], why: 'WebSocket: relay and MQTT' },
   'node-forge': { in: ['control-sync/identity/', 'hub/ca/'], why: 'ASN.1 of CSRs and certificates' },
-  mqtt: { in: ['agent/cli/', 'deploy/demo/'], why: 'an independent client; the product has its own codec' },
+  mqtt: { in: ['agent/cli/', 'demo/'], why: 'an independent client; the product has its own codec' },
   commander: { in: ['agent/cli/', 'agent/main.ts', 'hub/cli/', 'hub/main.ts'], why: 'command lines' },
   'dns-packet': { in: ['protocols/dns/'], why: 'DNS' },
   re2js: { in: ['agent/core/regex.ts'], why: 'the only way to a pattern: linear time' },
-  'node:net': { in: ['protocols/', 'agent/core/network.ts', 'agent/core/inherited-sockets.ts', 'agent/core/ip-source.ts', 'agent/admin', 'hub/', 'deploy/'], why: 'sockets belong to the data path' },
+  'node:net': { in: ['protocols/', 'agent/core/network.ts', 'agent/core/inherited-sockets.ts', 'agent/core/ip-source.ts', 'agent/admin', 'hub/', 'tools/', 'demo/'], why: 'sockets belong to the data path' },
   'node:tls': { in: ['protocols/', 'agent/core/network.ts', 'agent/admin', 'hub/'], why: 'sockets belong to the data path' },
   'node:dgram': { in: ['agent/core/network.ts'], why: 'sockets come through World' },
   'node:http2': { in: ['hub/'], why: 'it ends the process where a head is malformed; the data path has its own codec, grpc-js has this one' },
-  'node:http': { in: ['agent/admin', 'agent/cli/', 'hub/', 'deploy/'], why: 'the data path has its own codec' },
-  esbuild: { in: ['deploy/tools/'], why: 'the build' },
+  'node:http': { in: ['agent/admin', 'agent/cli/', 'hub/', 'tools/', 'demo/'], why: 'the data path has its own codec' },
+  esbuild: { in: ['tools/build/'], why: 'the build' },
   'node:worker_threads': { in: ['agent/core/', 'agent/main.ts', 'hub/main.ts', 'control-sync/directory/'], why: 'workers are started by core, and the one that reads a folder by its reader' },
 }
 

@@ -7,7 +7,7 @@ import fs from 'node:fs'
 import net from 'node:net'
 import http from 'node:http'
 import path from 'node:path'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { testFolder, until } from './site.ts'
 
 const MAIN = path.resolve(import.meta.dirname, '../../agent/main.ts')

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { TestAgent, testFolder, until } from './site.ts'
 
 type Rule = { readonly action: string; readonly topics?: readonly string[]; readonly effect: string }

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { meshlet, nothingIsWrong, problem } from './cli.ts'
 import { startSite, TestAgent, testFolder, until, type Finally } from './site.ts'
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { testHub } from '../hub/start-hub.ts'
-import { TRUST_DOMAIN } from '../../deploy/demo/resources.ts'
+import { TRUST_DOMAIN } from '../../demo/resources.ts'
 import { meshlet } from './cli.ts'
 import { testFolder, type Finally } from './site.ts'
 

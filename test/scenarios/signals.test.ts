@@ -8,7 +8,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hearSignals, stopRequested, type SignalSource } from '../../agent/core/signals.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 import { testFolder } from './site.ts'
 
 const MAIN = path.resolve(import.meta.dirname, '../../agent/main.ts')

@@ -8,7 +8,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { dispatch } from '../../agent/cli/dispatch.ts'
 import { runCli } from '../../hub/cli/program.ts'
-import { freePorts } from '../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../tools/free-ports.ts'
 
 function folderOf(t: TestContext): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uncaught-'))

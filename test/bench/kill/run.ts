@@ -5,7 +5,7 @@
  */
 import { connectAsync, type MqttClient } from 'mqtt'
 import type { Random } from '../../../agent/core/clock.ts'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { sleep, type Finally } from '../../conformance/programs.ts'
 import { Agent, directoryMode, writeResources } from '../../conformance/shipped.ts'

@@ -1,7 +1,7 @@
 /** EnvoyFilters that meshlet cannot follow: the piece that is meant refuses, the rest of the push is in force, and both sides say so until it is repaired. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { until } from '../programs.ts'
 import { App, serviceEntry } from './app.ts'
 import { ingressYaml, plainCall } from './inbound.ts'

@@ -1,7 +1,7 @@
 /** Istio's echo behind real mutual TLS, with certificates of the same istiod: meshlet as the client's side, as the server's side, and as both. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { serviceEntry, SIDECAR_LABEL } from './app.ts'
 import { asMesh, echo, EchoServer, type Echoed } from './echo.ts'
 import { ingressYaml, peerAuthentication } from './inbound.ts'

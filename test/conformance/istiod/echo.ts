@@ -1,6 +1,6 @@
 /** Istio's own echo, the program that Istio tests itself with: a server of HTTP, gRPC and TCP, plain or with certificates, and its client. */
 import path from 'node:path'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { run, start, type Finally, type Running } from '../programs.ts'
 import { istioBinaries } from './binaries.ts'
 

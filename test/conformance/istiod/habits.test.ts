@@ -1,7 +1,7 @@
 /** What a running istiod was seen to do (its answers, refusals and pushes), and what an agent makes of each. The rest is in test/control-sync/istiod-quirks.test.ts. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { sleep } from '../programs.ts'
 import { App, serviceEntry } from './app.ts'
 import { Istiod, type SyncStatus } from './istiod.ts'

@@ -1,7 +1,7 @@
 /** A real istiod as a process of the test's own: free ports, a CA plugged in, tokens that it accepts, and a folder of Istio YAML that it watches. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { start, temporaryFolder, until, type Finally, type Running } from '../programs.ts'
 import { istioBinaries } from './binaries.ts'
 import { TokenIssuer, type TokenClaims } from './tokens.ts'

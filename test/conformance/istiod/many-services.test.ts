@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { App, serviceEntry } from './app.ts'
 import { Istiod } from './istiod.ts'
 import { MeshAgent } from './mesh-agent.ts'

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { connect, connectAsync, type MqttClient } from 'mqtt'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { until, type Finally } from '../programs.ts'
 import { serviceEntry, SIDECAR_LABEL } from './app.ts'
 import { Istiod } from './istiod.ts'

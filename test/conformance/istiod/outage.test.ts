@@ -1,7 +1,7 @@
 /** istiod is away for the length of the test: the agent is killed and started again, and serves what is on disk, outbound and inbound. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { App, serviceEntry, SIDECAR_LABEL } from './app.ts'
 import { EchoServer } from './echo.ts'
 import { ingressYaml, meshCall, peerAuthentication, plainCall } from './inbound.ts'

@@ -1,7 +1,7 @@
 /** What a change of Istio YAML does to running traffic: outbound services, endpoints and routes, inbound policies and mTLS modes. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { until } from '../programs.ts'
 import { App, serviceEntry } from './app.ts'
 import { ingressYaml, meshCall, peerAuthentication, plainCall } from './inbound.ts'

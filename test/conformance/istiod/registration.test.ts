@@ -1,7 +1,7 @@
 /** A node that registers itself (AUTO_REGISTER_GROUP): its WorkloadEntry comes, others find it by the service that selects it, and it goes. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { App } from './app.ts'
 import { edgeGroup, edgeService, edgeSidecar } from './inbound.ts'
 import { Istiod } from './istiod.ts'

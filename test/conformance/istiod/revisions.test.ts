@@ -1,7 +1,7 @@
 /** Two istiods of one mesh: a canary revision takes over while traffic runs, and back. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { App, serviceEntry } from './app.ts'
 import { Istiod } from './istiod.ts'
 import { Load } from './load.ts'

@@ -1,7 +1,7 @@
 /** What a Sidecar resource makes of a node in mode NONE (docs/istio.md advises one), and the names under which services answer. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { freePorts } from '../../../deploy/tools/free-ports.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { App, serviceEntry } from './app.ts'
 import { Istiod } from './istiod.ts'
 import { MeshAgent, request, type Answer } from './mesh-agent.ts'

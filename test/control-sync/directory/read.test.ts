@@ -8,7 +8,7 @@ import type { RouteConfig } from '../../../agent/model/route.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { problemText } from '../../../control-sync/directory/combine.ts'
 import { readFolder } from '../../../control-sync/directory/read-folder.ts'
-import { writeResources } from '../../../deploy/demo/resources.ts'
+import { writeResources } from '../../../demo/resources.ts'
 
 const home = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-folder-'))
 after(() => fs.rmSync(home, { recursive: true, force: true }))

@@ -7,7 +7,7 @@ import { transform } from 'esbuild'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { assembled, packed } from '../../deploy/tools/assemble.ts'
+import { assembled, packed } from '../../../tools/build/assemble.ts'
 
 const ADDON = Buffer.from('native code')
 const isRoot = process.getuid?.() === 0 ? {} : { skip: 'needs root, to be somebody else' }

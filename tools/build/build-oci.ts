@@ -33,7 +33,7 @@ const { values } = parseArgs({ options: { arch: { type: 'string', default: 'arm6
 const { version, devDependencies } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string; devDependencies: { node: string } }
 const nodeVersion = devDependencies.node
 
-sh(process.execPath, [path.join(root, 'deploy/tools/build.ts')], root)
+sh(process.execPath, [path.join(root, 'tools/build/build.ts')], root)
 fs.mkdirSync(out, { recursive: true })
 const images: Image[] = []
 for (const arch of values.arch.split(',')) {

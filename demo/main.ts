@@ -14,9 +14,9 @@ import { devices, enroll, http, mqtt, offline, policy, reunion } from './steps.t
 import { Tour } from './tour.ts'
 
 const { values } = parseArgs({ options: { once: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } } })
-execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../tools/build.ts')], { stdio: ['ignore', 'ignore', 'inherit'] })
+execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../tools/build/build.ts')], { stdio: ['ignore', 'ignore', 'inherit'] })
 // As an installation does.
-execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../../dist/meshlet.cjs'), 'precompile'], { stdio: 'ignore' })
+execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../dist/meshlet.cjs'), 'precompile'], { stdio: 'ignore' })
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-demo-'))
 const tour = new Tour()

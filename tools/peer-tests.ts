@@ -1,9 +1,9 @@
 /** Running test files against real programs: the bundles built first when a source is newer, one file at a time, a summary at the end. */
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
-import { areStale } from './bundles.ts'
+import { areStale } from './build/bundles.ts'
 
-const ROOT = path.resolve(import.meta.dirname, '../..')
+const ROOT = path.resolve(import.meta.dirname, '..')
 const TEST_TIMEOUT_MS = 10 * 60_000
 
 /** Ends the process: 0 when every file passed, 1 when one failed, 2 when a name matches nothing. @param named parts of file names; none = all */
@@ -11,7 +11,7 @@ export function runPeerTests(title: string, all: readonly string[], named: reado
   const chosen = named.length ? all.filter((f) => named.some((n) => f.includes(n))) : all
   if (chosen.length === 0) { console.error(`no ${title} test matches ${named.join(' ')}; there are:\n${all.join('\n')}`); process.exit(2) }
   const startedMs = performance.now()
-  if (areStale() && !step('build', [path.join(ROOT, 'deploy/tools/build.ts')])) process.exit(1)
+  if (areStale() && !step('build', [path.join(ROOT, 'tools/build/build.ts')])) process.exit(1)
   const failed = chosen.filter((file) => !step(file, ['--test', `--test-timeout=${TEST_TIMEOUT_MS}`, '--test-concurrency=1',
     '--test-reporter=spec', '--test-reporter-destination=stdout', file]))
   console.log(`\n${title}: ${chosen.length - failed.length} of ${chosen.length} files passed in ${seconds(startedMs)}${failed.map((f) => `\n  FAILED ${f}`).join('')}`)

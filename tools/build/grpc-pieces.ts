@@ -12,7 +12,7 @@ export const grpcPieces: Plugin = {
   setup(b) {
     b.onLoad({ filter: /\/@grpc\/grpc-js\/build\/src\/stream-decoder\.js$/ }, ({ path: file }) => {
       const parts = fs.readFileSync(file, 'utf8').split(MESSAGE_IS_WHOLE)
-      if (parts.length !== 2) throw new Error(`${file} is not what it was: see whether grpc-js still keeps readPartialMessage, and drop or mend deploy/tools/grpc-pieces.ts`)
+      if (parts.length !== 2) throw new Error(`${file} is not what it was: see whether grpc-js still keeps readPartialMessage, and drop or mend tools/build/grpc-pieces.ts`)
       return { contents: parts.join(`${MESSAGE_IS_WHOLE} this.readPartialMessage = [];`), loader: 'js' }
     })
   },

@@ -4,10 +4,10 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { istioBinaries } from '../../test/conformance/istiod/binaries.ts'
+import { istioBinaries } from '../test/conformance/istiod/binaries.ts'
 import { runPeerTests, seconds } from './peer-tests.ts'
 
-process.chdir(path.resolve(import.meta.dirname, '../..'))
+process.chdir(path.resolve(import.meta.dirname, '..'))
 const from = performance.now()
 try {
   istioBinaries({ onBuild: (what) => { console.log(`=== istiod: ${what}`) } })

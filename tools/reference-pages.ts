@@ -1,7 +1,7 @@
 /** The reference pages that are derived from the sources. */
 import fs from 'node:fs'
-import { CONDITIONS } from '../../agent/conditions.ts'
-import { CATALOGUE } from '../../agent/core/errors.ts'
+import { CONDITIONS } from '../agent/conditions.ts'
+import { CATALOGUE } from '../agent/core/errors.ts'
 
 export function errorsPage(): string {
   const rows = Object.entries(CATALOGUE).map(([code, r]) => `| \`${code}\` | ${r.origin} | ${r.http} | \`${r.flag}\` | ${r.retry} | ${r.remedy} |`)

@@ -2,14 +2,14 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import type { AgentStatus } from '../../agent/status.ts'
+import type { AgentStatus } from '../agent/status.ts'
 import { Link } from './link.ts'
 import { freePorts } from '../tools/free-ports.ts'
 import { getJson, Program } from './processes.ts'
 import { BROKER_CLUSTER, TRUST_DOMAIN, writeResources, type Ports } from './resources.ts'
 import { startService, type Service } from './services.ts'
 
-const DIST = path.resolve(import.meta.dirname, '../../dist')
+const DIST = path.resolve(import.meta.dirname, '../dist')
 const AGENT = path.join(DIST, 'meshlet.cjs')
 const HUB = path.join(DIST, 'meshlet-hub.cjs')
 

@@ -16,7 +16,7 @@ if (!named.length) {
   step('lint', 'oxlint', ['--type-aware', '--deny-warnings', '--quiet'])
 }
 step('tests', process.execPath, ['--test', '--test-timeout=60000', '--test-reporter=dot', '--test-reporter-destination=stdout',
-  '--test-reporter=./deploy/tools/summary-reporter.mjs', '--test-reporter-destination=stdout', ...chosen])
+  '--test-reporter=./tools/summary-reporter.mjs', '--test-reporter-destination=stdout', ...chosen])
 
 function step(name: string, command: string, args: string[]): void {
   const started = performance.now()

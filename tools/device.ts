@@ -6,5 +6,5 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { runPeerTests } from './peer-tests.ts'
 
-process.chdir(path.resolve(import.meta.dirname, '../..'))
+process.chdir(path.resolve(import.meta.dirname, '..'))
 runPeerTests('device', fs.globSync('test/device/*.test.ts').sort(), process.argv.slice(2))

@@ -7,5 +7,5 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { runPeerTests } from './peer-tests.ts'
 
-process.chdir(path.resolve(import.meta.dirname, '../..'))
+process.chdir(path.resolve(import.meta.dirname, '..'))
 runPeerTests('conformance', fs.globSync('test/conformance/**/*.test.ts').filter((f) => !f.startsWith('test/conformance/istiod/')).sort(), process.argv.slice(2))

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 
-const root = path.resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '../..')
+const root = path.resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '..')
 const stamp = path.join(root, 'node_modules', '.meshlet-installed')
 const wanted = createHash('sha256').update(fs.readFileSync(path.join(root, 'package-lock.json'))).digest('hex')
 
