@@ -10,7 +10,7 @@ import { guarded, nothing, reportDefect } from './core/guard.ts'
 import type { Log } from './core/log.ts'
 import { listenAt } from './core/network.ts'
 import { UntilItWorks } from './core/until-it-works.ts'
-import { foreignCaller } from './model/browser.ts'
+import { foreignCaller } from '../model/browser.ts'
 
 export type AdminReply = { readonly status?: number; readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'; readonly body: string }
 export type AdminHandler = (query: URLSearchParams) => AdminReply | Promise<AdminReply>

@@ -7,8 +7,8 @@ import { shadowedListeners, wantedListeners } from '../protocols/wanted-listener
 import { captureProblem, isCaptureSocket } from './config/capture.ts'
 import { exposureProblems } from './config/exposure.ts'
 import { MeshError, toMeshError, type ErrorCode } from './core/errors.ts'
-import type { FilterChain } from './model/listener.ts'
-import type { Tables } from './model/tables.ts'
+import type { FilterChain } from '../model/listener.ts'
+import type { Tables } from '../model/tables.ts'
 import { span, type Problem } from './status.ts'
 import type { StatusParts } from './status-of.ts'
 

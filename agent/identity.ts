@@ -20,7 +20,7 @@ import type { Log } from './core/log.ts'
 import type { Metrics } from './core/metrics.ts'
 import { sealerOf, type Sealer } from './core/sealed.ts'
 import type { World } from './core/world.ts'
-import type { IdentitySource, ValidityRules } from './model/identity.ts'
+import type { IdentitySource, ValidityRules } from '../model/identity.ts'
 import type { Readiness } from './readiness.ts'
 
 export type AgentIdentity = IdentitySource & AsyncDisposable & {

@@ -1,7 +1,7 @@
 /** The MQTT rules of listeners, for sessions that have no connection to ask. */
-import type { Listener } from './model/listener.ts'
-import type { MqttPolicy } from './model/mqtt-policy.ts'
-import type { Tables } from './model/tables.ts'
+import type { Listener } from '../model/listener.ts'
+import type { MqttPolicy } from '../model/mqtt-policy.ts'
+import type { Tables } from '../model/tables.ts'
 import { wantedListeners } from '../protocols/wanted-listeners.ts'
 
 /** Of the listener, or of all; one set for each of its chains that speaks MQTT, without repetitions. */

@@ -1,8 +1,8 @@
 /** Messages of both ADS flavours ↔ the words of ads-protocol.ts and ads-sotw.ts. */
 import { create, fromBinary } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { WorkloadHealth } from '../agent/model/readiness-probe.ts'
-import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
+import type { WorkloadHealth } from '../model/readiness-probe.ts'
+import { TYPE_URLS, type ResourceKind } from '../model/snapshot.ts'
 import type { AdsRequest, AdsResponse } from './ads-protocol.ts'
 import type { SotwRequest, SotwResponse } from './ads-sotw.ts'
 import type { DeltaResponse } from './delta-wire.ts'

@@ -3,7 +3,7 @@
  * A new stream is a new instance; what is known from before goes into `open` (xDS protocol, "Incremental xDS"; istiod's habits in comments).
  * Words and rules are those of delta xDS; control-sync/ads-sotw.ts says the same in those of the state of the world.
  */
-import type { ResourceKind } from '../agent/model/snapshot.ts'
+import type { ResourceKind } from '../model/snapshot.ts'
 
 export type AdsRequest = {
   readonly kind: ResourceKind

@@ -3,7 +3,7 @@
  * peer that was locked out centrally must not come in at an island for longer than so long, inbound listeners close after that.
  */
 import type { Clock, Timer } from '../agent/core/clock.ts'
-import type { Listener } from '../agent/model/listener.ts'
+import type { Listener } from '../model/listener.ts'
 
 export class AuthorizationAge implements Disposable {
   readonly #o: { readonly clock: Clock; readonly maxAgeMs: number; readonly isConnected: () => boolean; readonly changed: () => void }

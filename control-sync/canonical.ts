@@ -5,7 +5,7 @@
  * Whether two encodings say the same, same-content.ts finds out for less.
  */
 import { hash } from 'node:crypto'
-import type { ResourceKind } from '../agent/model/snapshot.ts'
+import type { ResourceKind } from '../model/snapshot.ts'
 import { findKey, type KeySpan } from './map-entry.ts'
 import { MAX_DEPTH, shapeOfAny, shapeOfKind, type Shape, type Step } from './map-shapes.ts'
 import { nextField } from './wire.ts'

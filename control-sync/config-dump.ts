@@ -1,8 +1,8 @@
 /** The configuration in force in the shape of Envoy's /config_dump (envoy.admin.v3.ConfigDump), so that `istioctl proxy-config` reads it. */
 import { create, createRegistry, fromBinary, toBinary, toJson, type DescMessage, type JsonObject, type JsonValue, type Message } from '@bufbuild/protobuf'
 import { StringValueSchema, type Any } from '@bufbuild/protobuf/wkt'
-import type { Identity } from '../agent/model/identity.ts'
-import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../agent/model/snapshot.ts'
+import type { Identity } from '../model/identity.ts'
+import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
 import type { NodeDescription } from './node.ts'
 import { DataSourceSchema } from './proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { TlsCertificate } from './proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'

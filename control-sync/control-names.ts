@@ -4,7 +4,7 @@ import type { Disk } from '../agent/core/disk.ts'
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
 import { detached } from '../agent/core/guard.ts'
 import type { Log } from '../agent/core/log.ts'
-import { ipBytes } from '../agent/model/ip.ts'
+import { ipBytes } from '../model/ip.ts'
 
 /** Addresses of a host, the system's preferred one first. Rejects with the OS error. */
 export type Lookup = (host: string) => Promise<readonly string[]>

@@ -4,7 +4,7 @@
  */
 import zlib from 'node:zlib'
 import { giveBack } from '../agent/core/give-back.ts'
-import type { RawResource } from '../agent/model/snapshot.ts'
+import type { RawResource } from '../model/snapshot.ts'
 
 /** What is compressed together. In smaller pieces less is found alike, larger ones take longer for whoever wants one resource. */
 const BLOCK_BYTES = 256 * 1024

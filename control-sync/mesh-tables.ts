@@ -2,9 +2,9 @@
  * Tables over a snapshot: what is asked for is decoded then and kept with its raw resource. An edge node uses few of a mesh's services,
  * and the others should cost their bytes only. A raw resource that two snapshots share has one decoded value, so `===` tells what changed.
  */
-import type { Listener } from '../agent/model/listener.ts'
-import type { Decoded, RawResource, Snapshot } from '../agent/model/snapshot.ts'
-import type { Names, Tables } from '../agent/model/tables.ts'
+import type { Listener } from '../model/listener.ts'
+import type { Decoded, RawResource, Snapshot } from '../model/snapshot.ts'
+import type { Names, Tables } from '../model/tables.ts'
 import { closedInbound } from './authorization-age.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { united } from './decode/names.ts'

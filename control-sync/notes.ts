@@ -2,7 +2,7 @@
  * What decoding a resource found that is not in force as it was sent: fields without effect, what is left out, and pieces that are blocked. Stored beside the
  * resource, so that a start from disk can tell it without decoding a mesh.
  */
-import type { Decoded, Issue } from '../agent/model/snapshot.ts'
+import type { Decoded, Issue } from '../model/snapshot.ts'
 
 export type Notes = { readonly ignored?: readonly string[]; readonly skipped?: readonly string[]; readonly blocked?: readonly Issue[] }
 

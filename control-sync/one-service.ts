@@ -1,6 +1,6 @@
 /** What istiod sends for a service, in short: for a rehearsal of a start (agent/cli/rehearsal.ts). */
 import { fromJson, toBinary, type JsonObject } from '@bufbuild/protobuf'
-import { TYPE_URLS, type ResourceKind } from '../agent/model/snapshot.ts'
+import { TYPE_URLS, type ResourceKind } from '../model/snapshot.ts'
 import type { Change } from './apply.ts'
 import { registry } from './proto/registry.ts'
 

@@ -1,8 +1,8 @@
 /** What resources name in each other: which endpoints and route tables to subscribe to, and which names lead nowhere. Pure. */
-import type { Cluster } from '../agent/model/cluster.ts'
-import type { FilterChain, Listener } from '../agent/model/listener.ts'
-import type { RouteConfig } from '../agent/model/route.ts'
-import type { ResourceKind } from '../agent/model/snapshot.ts'
+import type { Cluster } from '../model/cluster.ts'
+import type { FilterChain, Listener } from '../model/listener.ts'
+import type { RouteConfig } from '../model/route.ts'
+import type { ResourceKind } from '../model/snapshot.ts'
 import type { Notes } from './notes.ts'
 
 /**

@@ -3,7 +3,7 @@
  * mistake that was mended elsewhere (another revision, another server behind the same name) would stay unnoticed until the next stream.
  */
 import type { Clock, Random, Timer } from '../agent/core/clock.ts'
-import type { ResourceKind } from '../agent/model/snapshot.ts'
+import type { ResourceKind } from '../model/snapshot.ts'
 
 export type RefusedOptions = {
   readonly clock: Clock

@@ -6,7 +6,7 @@
  */
 import type { Clock, Timer } from '../agent/core/clock.ts'
 import type { Log } from '../agent/core/log.ts'
-import type { ResourceKind } from '../agent/model/snapshot.ts'
+import type { ResourceKind } from '../model/snapshot.ts'
 import type { Change } from './apply.ts'
 import type { References } from './references.ts'
 import type { Incoming } from './stage.ts'

@@ -8,7 +8,7 @@ import zlib from 'node:zlib'
 import { MeshError } from '../agent/core/errors.ts'
 import { isSealed, openSealed, type Sealer } from '../agent/core/sealed.ts'
 import type { Row } from '../agent/core/storage.ts'
-import type { RawResource, ResourceKind } from '../agent/model/snapshot.ts'
+import type { RawResource, ResourceKind } from '../model/snapshot.ts'
 import { KeptResource, viewOf } from './kept-resource.ts'
 import type { References } from './references.ts'
 

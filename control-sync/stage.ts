@@ -1,6 +1,6 @@
 /** From the bytes of one resource to something ready to serve, or every issue: compared with what is known first, decoding only for what changed. */
-import type { Decoded, Issue, RawResource, ResourceKind } from '../agent/model/snapshot.ts'
-import type { RouteTable } from '../agent/model/tables.ts'
+import type { Decoded, Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
+import type { RouteTable } from '../model/tables.ts'
 import type { Pace } from '../agent/core/pace.ts'
 import { canonicalHash } from './canonical.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'

@@ -6,10 +6,10 @@
  * conditions, header conditions where there are no headers (L4), path conditions where there is no path (L4, CONNECT) and empty sets
  * (Envoy refuses those at configuration time).
  */
-import { cidrContains } from '../agent/model/ip.ts'
-import type { PeerIdentity } from '../agent/model/identity.ts'
-import { matchesHeader, matchesString, type HeaderValues, type StringMatch } from '../agent/model/matcher.ts'
-import type { Permission, Policy, PolicyRule, Principal } from '../agent/model/policy.ts'
+import { cidrContains } from '../model/ip.ts'
+import type { PeerIdentity } from '../model/identity.ts'
+import { matchesHeader, matchesString, type HeaderValues, type StringMatch } from '../model/matcher.ts'
+import type { Permission, Policy, PolicyRule, Principal } from '../model/policy.ts'
 
 export type AuthzFacts = {
   /** Who the TLS handshake proved; undefined without a client certificate. */

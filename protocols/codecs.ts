@@ -1,5 +1,5 @@
-import type { HttpConnectionManager, TcpProxy } from '../agent/model/listener.ts'
-import type { MqttPolicy } from '../agent/model/mqtt-policy.ts'
+import type { HttpConnectionManager, TcpProxy } from '../model/listener.ts'
+import type { MqttPolicy } from '../model/mqtt-policy.ts'
 import type { Connection, Outcome } from './connection.ts'
 
 /**

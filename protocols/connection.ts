@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream'
 import type { Address } from '../agent/core/network.ts'
 import type { MeshError } from '../agent/core/errors.ts'
-import type { PeerIdentity } from '../agent/model/identity.ts'
-import type { FilterChain, Listener } from '../agent/model/listener.ts'
+import type { PeerIdentity } from '../model/identity.ts'
+import type { FilterChain, Listener } from '../model/listener.ts'
 
 /** What the TLS handshake with the client settled. */
 export type DownstreamTlsFacts = {

@@ -5,8 +5,8 @@ import type { MemoryBudget } from '../agent/core/memory-budget.ts'
 import type { Metrics } from '../agent/core/metrics.ts'
 import type { NamedFiles } from '../agent/core/named-files.ts'
 import type { Network } from '../agent/core/network.ts'
-import type { IdentitySource } from '../agent/model/identity.ts'
-import type { Tables } from '../agent/model/tables.ts'
+import type { IdentitySource } from '../model/identity.ts'
+import type { Tables } from '../model/tables.ts'
 
 /** What every step of the data path may use. Made once by data-path.ts. */
 export type Context = {

@@ -1,8 +1,8 @@
 /** The data path as one part: ports, connections, and what a configuration change means for both. */
 import { MeshError } from '../agent/core/errors.ts'
-import type { Listener } from '../agent/model/listener.ts'
+import type { Listener } from '../model/listener.ts'
 import type { NetStream } from '../agent/core/network.ts'
-import type { Tables } from '../agent/model/tables.ts'
+import type { Tables } from '../model/tables.ts'
 import type { Codecs } from './codecs.ts'
 import { Connections, FIRST_BYTES_MS } from './connections.ts'
 import type { Context } from './context.ts'

@@ -9,7 +9,7 @@ import { detached } from '../agent/core/guard.ts'
 import type { Log } from '../agent/core/log.ts'
 import type { Listening, Network, NetStream } from '../agent/core/network.ts'
 import { pauseMs } from '../agent/core/until-it-works.ts'
-import type { Listener } from '../agent/model/listener.ts'
+import type { Listener } from '../model/listener.ts'
 
 export type PortStatus = { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed'; readonly error: MeshError | undefined }
 /** `rests`: its listener, of which `listener` is the last version, is gone. */

@@ -3,8 +3,8 @@
  * it; those with the same answers go on and do not notice. Fail closed: who would be refused now is cut off now.
  */
 import { MeshError, toMeshError } from '../agent/core/errors.ts'
-import type { Codec, FilterChain, Listener } from '../agent/model/listener.ts'
-import type { DownstreamTls } from '../agent/model/tls.ts'
+import type { Codec, FilterChain, Listener } from '../model/listener.ts'
+import type { DownstreamTls } from '../model/tls.ts'
 import type { Live } from './connections.ts'
 import { choose } from './filter-chain.ts'
 import { authorize, type Serving } from './serve.ts'

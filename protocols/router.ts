@@ -1,8 +1,8 @@
 /** Which virtual host and route a request belongs to (envoy.config.route.v3.RouteConfiguration). Pure; chance comes in. */
 import type { Random } from '../agent/core/clock.ts'
-import { asciiLowerCase, asText, matchesHeader, matchesString, type HeaderValues, type QueryMatch } from '../agent/model/matcher.ts'
-import { NO_HEADER_CHANGES, type PathMatch, type Route, type RouteMatch, type VirtualHost, type WeightedCluster } from '../agent/model/route.ts'
-import type { RouteTable } from '../agent/model/tables.ts'
+import { asciiLowerCase, asText, matchesHeader, matchesString, type HeaderValues, type QueryMatch } from '../model/matcher.ts'
+import { NO_HEADER_CHANGES, type PathMatch, type Route, type RouteMatch, type VirtualHost, type WeightedCluster } from '../model/route.ts'
+import type { RouteTable } from '../model/tables.ts'
 
 export type RequestFacts = {
   readonly method: string

@@ -1,7 +1,7 @@
 import type { ErrorCode, MeshError } from '../agent/core/errors.ts'
 import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
 import type { ConnectionLimit } from './connections.ts'
-import type { Listener } from '../agent/model/listener.ts'
+import type { Listener } from '../model/listener.ts'
 
 /** Counters of accepting and ending connections. */
 export class ServeMetrics {

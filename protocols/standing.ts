@@ -6,8 +6,8 @@ import type { Timer } from '../agent/core/clock.ts'
 import type { MeshError, ErrorCode } from '../agent/core/errors.ts'
 import type { Family } from '../agent/core/metrics.ts'
 import { oncePer } from '../agent/core/once-per.ts'
-import type { Standing } from '../agent/model/identity.ts'
-import type { DownstreamTls, UpstreamTls } from '../agent/model/tls.ts'
+import type { Standing } from '../model/identity.ts'
+import type { DownstreamTls, UpstreamTls } from '../model/tls.ts'
 import type { Context } from './context.ts'
 
 /** The clock may be set, the control plane may come back: what time alone would not change is asked so often. */

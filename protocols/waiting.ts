@@ -8,7 +8,7 @@ import { MeshError } from '../agent/core/errors.ts'
 import { MemoryBudget } from '../agent/core/memory-budget.ts'
 import type { Cell } from '../agent/core/metrics.ts'
 import { oncePer } from '../agent/core/once-per.ts'
-import type { Cluster } from '../agent/model/cluster.ts'
+import type { Cluster } from '../model/cluster.ts'
 import { sourceOf } from '../agent/core/ip-source.ts'
 import type { Context } from './context.ts'
 

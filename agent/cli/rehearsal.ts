@@ -20,7 +20,7 @@ import { oneService } from '../../control-sync/one-service.ts'
 import { snapshotOwner } from '../../control-sync/node.ts'
 import { SnapshotSaver } from '../../control-sync/snapshot-saver.ts'
 import { openSnapshotStore } from '../../control-sync/snapshot-store.ts'
-import { EMPTY_TABLES, type Tables } from '../model/tables.ts'
+import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import { nodeSettingsOf } from '../control-plane-of.ts'
 
 /** Nobody hears of a rehearsal but who asked for it. */

@@ -7,7 +7,7 @@
 import { MeshError } from '../core/errors.ts'
 import type { InheritedSockets } from '../core/inherited-sockets.ts'
 import type { Address } from '../core/network.ts'
-import type { Listener } from '../model/listener.ts'
+import type { Listener } from '../../model/listener.ts'
 import type { AgentConfig } from './schema.ts'
 
 /** istiod's, unless its mesh configuration has others (proxyListenPort, proxyInboundListenPort). */

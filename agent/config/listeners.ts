@@ -2,10 +2,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { MeshError } from '../core/errors.ts'
 import type { Disk } from '../core/disk.ts'
-import type { Codec, FilterChain, HttpConnectionManager, Listener } from '../model/listener.ts'
-import type { DownstreamTls } from '../model/tls.ts'
-import type { MqttPolicy } from '../model/mqtt-policy.ts'
-import { NO_HEADER_CHANGES } from '../model/route.ts'
+import type { Codec, FilterChain, HttpConnectionManager, Listener } from '../../model/listener.ts'
+import type { DownstreamTls } from '../../model/tls.ts'
+import type { MqttPolicy } from '../../model/mqtt-policy.ts'
+import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
 
 /** Files of `tls` are read before the port is opened (`prepare`): one that is not there yet keeps its own listener closed, and nothing else. */

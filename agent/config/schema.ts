@@ -3,8 +3,8 @@
  * after it: a start needs them once, and each is some fifty closures.
  */
 import * as z from 'zod'
-import { isLoopback } from '../model/browser.ts'
-import { mqttPolicySchema } from '../model/mqtt-policy.ts'
+import { isLoopback } from '../../model/browser.ts'
+import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
 import { readinessProbeSchema } from './readiness-probe.ts'
 
 const port = () => z.number().int().min(0).max(65_535)

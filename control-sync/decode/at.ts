@@ -3,7 +3,7 @@
  * (it can, but these have no effect). The text of a path is made only when something is reported.
  */
 import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
-import type { Issue } from '../../agent/model/snapshot.ts'
+import type { Issue } from '../../model/snapshot.ts'
 import { leftOutName } from '../proto/field-names.ts'
 import { ACTED_ON, REFUSED } from './acted-on.ts'
 import { skippedField } from './skipped.ts'

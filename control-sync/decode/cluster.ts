@@ -1,7 +1,7 @@
 /** envoy.config.cluster.v3.Cluster → Cluster. */
-import type { Balancer, Breakers, Cluster, Discovery, DnsLookupFamily, Outlier, Transport } from '../../agent/model/cluster.ts'
+import type { Balancer, Breakers, Cluster, Discovery, DnsLookupFamily, Outlier, Transport } from '../../model/cluster.ts'
 import { headersCount, headersKb } from './http-limits.ts'
-import { cidr } from '../../agent/model/ip.ts'
+import { cidr } from '../../model/ip.ts'
 import type { CircuitBreakers } from '../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
 import { Cluster_DiscoveryType as Type, Cluster_DnsLookupFamily as Family, Cluster_LbPolicy as Lb, ClusterSchema, type Cluster as XCluster } from '../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'

@@ -1,6 +1,6 @@
 /** envoy.config.endpoint.v3.ClusterLoadAssignment → ClusterLoad. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../../agent/model/cluster.ts'
+import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../../model/cluster.ts'
 import { HealthStatus } from '../proto/gen/envoy/config/core/v3/health_check_pb.ts'
 import type { LbEndpoint, LocalityLbEndpoints } from '../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
 import type { ClusterLoadAssignment } from '../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'

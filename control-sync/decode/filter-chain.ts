@@ -1,8 +1,8 @@
 /** envoy.config.listener.v3.FilterChain → FilterChain: match, TLS, network filters in order, the last of which is the codec. */
-import type { Codec, FilterChain, FilterChainMatch } from '../../agent/model/listener.ts'
-import type { Policy } from '../../agent/model/policy.ts'
-import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
-import type { DownstreamTls } from '../../agent/model/tls.ts'
+import type { Codec, FilterChain, FilterChainMatch } from '../../model/listener.ts'
+import type { Policy } from '../../model/policy.ts'
+import { NO_HEADER_CHANGES } from '../../model/route.ts'
+import type { DownstreamTls } from '../../model/tls.ts'
 import { FilterChainMatch_ConnectionSourceType as Source, FilterChainSchema, type Filter, type FilterChain as XFilterChain, type FilterChainMatch as XMatch } from '../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import { HttpConnectionManagerSchema } from '../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { RBACSchema } from '../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'

@@ -1,7 +1,7 @@
 /** request/response_headers_to_add/remove, which stand in route tables, virtual hosts, routes and weighted clusters. */
-import type { HeaderAdd, HeaderChanges, HeaderEdit } from '../../agent/model/route.ts'
-import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
-import { parseSubstitution } from '../../agent/model/substitution.ts'
+import type { HeaderAdd, HeaderChanges, HeaderEdit } from '../../model/route.ts'
+import { NO_HEADER_CHANGES } from '../../model/route.ts'
+import { parseSubstitution } from '../../model/substitution.ts'
 import { HeaderValueOption_HeaderAppendAction as Append, type HeaderValueOption } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { At } from './at.ts'
 

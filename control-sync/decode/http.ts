@@ -1,6 +1,6 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager and its HTTP filters. */
-import type { HttpConnectionManager, HttpFilter } from '../../agent/model/listener.ts'
-import type { Policy } from '../../agent/model/policy.ts'
+import type { HttpConnectionManager, HttpFilter } from '../../model/listener.ts'
+import type { Policy } from '../../model/policy.ts'
 import { HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores, type HttpProtocolOptions } from '../proto/gen/envoy/config/core/v3/protocol_pb.ts'
 import { FileAccessLogSchema } from '../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { HTTPFaultSchema } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'

@@ -2,8 +2,8 @@
  * Virtual hosts of which few are ever asked for: a table of a thousand services has ten thousand domains. Each is eight bytes here, its hash and
  * which host has it; whether it is the domain itself, the host's bytes tell.
  */
-import type { VirtualHost } from '../../agent/model/route.ts'
-import { isWildcard, type HostIndex, type HostSource } from '../../agent/model/tables.ts'
+import type { VirtualHost } from '../../model/route.ts'
+import { isWildcard, type HostIndex, type HostSource } from '../../model/tables.ts'
 import { nextField, textAt } from '../wire.ts'
 
 /** Where a host stands in its route table. */

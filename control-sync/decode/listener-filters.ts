@@ -2,8 +2,8 @@
  * Listener.listener_filters: what is looked at before a chain is chosen, and on which ports (filter_disabled). istiod switches the inspectors off where the port
  * is plain TCP or PeerAuthentication says DISABLE: a server that speaks first would otherwise wait for a client that waits for it.
  */
-import type { ConnectionMatch, Listener } from '../../agent/model/listener.ts'
-import { matchesPort } from '../../agent/model/listener.ts'
+import type { ConnectionMatch, Listener } from '../../model/listener.ts'
+import { matchesPort } from '../../model/listener.ts'
 import type { DescMessage } from '@bufbuild/protobuf'
 import { HttpInspectorSchema } from '../proto/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
 import { OriginalDstSchema } from '../proto/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'

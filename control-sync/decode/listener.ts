@@ -1,5 +1,5 @@
 /** envoy.config.listener.v3.Listener → Listener. */
-import type { Listener } from '../../agent/model/listener.ts'
+import type { Listener } from '../../model/listener.ts'
 import { TrafficDirection, TrafficDirectionSchema } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { ListenerSchema, type Listener as XListener } from '../proto/gen/envoy/config/listener/v3/listener_pb.ts'
 import { At, refuse } from './at.ts'

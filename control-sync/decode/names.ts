@@ -1,7 +1,7 @@
 /** istio.networking.nds.v1.NameTable and istio.mesh.v1alpha1.ProxyConfig. */
 import { X509Certificate } from 'node:crypto'
-import { ipBytes } from '../../agent/model/ip.ts'
-import type { NamedHost, Names } from '../../agent/model/tables.ts'
+import { ipBytes } from '../../model/ip.ts'
+import type { NamedHost, Names } from '../../model/tables.ts'
 import type { ProxyConfig as XProxyConfig } from '../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import type { NameTable } from '../proto/gen/istio/networking/nds/v1/nds_pb.ts'
 import type { At } from './at.ts'

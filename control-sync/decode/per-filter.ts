@@ -3,8 +3,8 @@
  * says nothing to filters of another name: it may switch off one of two policies, and not the other.
  */
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { Policy } from '../../agent/model/policy.ts'
-import type { RouteFilter, RouteFilters } from '../../agent/model/route.ts'
+import type { Policy } from '../../model/policy.ts'
+import type { RouteFilter, RouteFilters } from '../../model/route.ts'
 import { FilterConfigSchema } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { HTTPFaultSchema } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACPerRouteSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'

@@ -1,5 +1,5 @@
 /** envoy.config.route.v3.RetryPolicy. */
-import type { RetryOn, RetryPolicy } from '../../agent/model/route.ts'
+import type { RetryOn, RetryPolicy } from '../../model/route.ts'
 import type { RetryPolicy as XRetryPolicy } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { PreviousHostsPredicateSchema } from '../proto/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
 import { notedOnly, typeNameOf } from './any.ts'

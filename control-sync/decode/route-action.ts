@@ -1,7 +1,7 @@
 /** What a route does: forward, redirect, answer. An action that is not implemented answers 501 and is reported, so that the rest of the table is served. */
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { ForwardAction, GrpcTimeout, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../agent/model/route.ts'
-import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
+import type { ForwardAction, GrpcTimeout, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../model/route.ts'
+import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import {
   FilterConfigSchema, RedirectActionSchema, RedirectAction_RedirectResponseCode as Code, RouteActionSchema, WeightedCluster_ClusterWeightSchema as ClusterWeightSchema, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
 } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'

@@ -2,9 +2,9 @@
  * envoy.config.route.v3.RouteConfiguration → RouteTable, one virtual host at a time: a mesh has thousands of them, an edge node asks for few.
  * They are checked when they come, in steps between which traffic goes on, and decoded when they are first asked for.
  */
-import type { RouteConfig, RouteFilters, VirtualHost } from '../../agent/model/route.ts'
-import type { Decoded, RawResource } from '../../agent/model/snapshot.ts'
-import { RouteTable } from '../../agent/model/tables.ts'
+import type { RouteConfig, RouteFilters, VirtualHost } from '../../model/route.ts'
+import type { Decoded, RawResource } from '../../model/snapshot.ts'
+import { RouteTable } from '../../model/tables.ts'
 import { viewOf } from '../kept-resource.ts'
 import { VirtualHostSchema } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RouteConfigurationSchema } from '../proto/gen/envoy/config/route/v3/route_pb.ts'

@@ -1,6 +1,6 @@
 /** envoy.config.route.v3.RouteConfiguration → RouteConfig. */
-import { NO_HEADER_CHANGES } from '../../agent/model/route.ts'
-import type { PathMatch, Route, RouteConfig, RouteFilters, RouteMatch, VirtualHost } from '../../agent/model/route.ts'
+import { NO_HEADER_CHANGES } from '../../model/route.ts'
+import type { PathMatch, Route, RouteConfig, RouteFilters, RouteMatch, VirtualHost } from '../../model/route.ts'
 import {
   RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
 } from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'

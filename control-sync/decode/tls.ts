@@ -2,7 +2,7 @@
  * envoy.extensions.transport_sockets.tls.v3 → the model's TLS settings. SDS secrets `default` and `ROOTCA` are the workload's own;
  * everything that would make the check of a peer stricter and is not implemented is an issue, so that no peer gets in by an omission.
  */
-import type { CertificateRef, DownstreamTls, PeerValidation, RootsRef, SanMatch, TlsVersion, UpstreamTls } from '../../agent/model/tls.ts'
+import type { CertificateRef, DownstreamTls, PeerValidation, RootsRef, SanMatch, TlsVersion, UpstreamTls } from '../../model/tls.ts'
 import {
   CertificateValidationContext_TrustChainVerification as Trust, SubjectAltNameMatcher_SanType as San, TlsParameters_TlsProtocol as Version,
   TlsParameters_TlsProtocolSchema, type CertificateValidationContext, type SubjectAltNameMatcher, TlsCertificateSchema, TlsParametersSchema, type TlsCertificate, type TlsParameters,

@@ -1,7 +1,7 @@
 /** Contents of files → the resources of a folder. */
 import path from 'node:path'
 import type { Pace } from '../../agent/core/pace.ts'
-import type { ResourceKind } from '../../agent/model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 import type { FileContent, FileProblem, FileResource } from './parse.ts'
 
 export type Resources = ReadonlyMap<ResourceKind, ReadonlyMap<string, FileResource>>

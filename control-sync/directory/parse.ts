@@ -1,7 +1,7 @@
 /** One resource file → resources as bytes, with every mistake at its line. Envoy's own JSON and YAML: `resources: [...]`, a list, or one resource. */
 import path from 'node:path'
 import { fromJson, toBinary, type DescMessage, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
-import { TYPE_URLS, type Issue, type ResourceKind } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS, type Issue, type ResourceKind } from '../../model/snapshot.ts'
 import type { ReadFile } from '../decode/at.ts'
 import { decode } from '../decode/decode.ts'
 import { bareType, isObject, jsonProblems, jsonReason, type FieldProblem, type Known } from './locate.ts'

@@ -1,5 +1,5 @@
 /** What passes between a folder's reader and its thread. */
-import type { ResourceKind } from '../../agent/model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 import type { FileProblem } from './parse.ts'
 
 export const FOLDER_THREAD = 'folder'

@@ -8,7 +8,7 @@ import type { Disk } from '../../agent/core/disk.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
 import { isSealed, openSealed, type Sealer } from '../../agent/core/sealed.ts'
-import type { Identity } from '../../agent/model/identity.ts'
+import type { Identity } from '../../model/identity.ts'
 import { identityOf, type IdentityPems } from './identity-of.ts'
 
 const PURPOSE = 'identity'

@@ -1,6 +1,6 @@
 /** When to renew: at half the certificate's life, by time that has passed rather than by the clock, which may jump. */
 import { jitteredMs, type Clock, type Random } from '../../agent/core/clock.ts'
-import type { Identity } from '../../agent/model/identity.ts'
+import type { Identity } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 
 /** Istio: SECRET_GRACE_PERIOD_RATIO 0.5, jitter 0.01; a little more spread for fleets that boot together. */

@@ -1,4 +1,4 @@
-import type { RawResource, Snapshot } from '../../agent/model/snapshot.ts'
+import type { RawResource, Snapshot } from '../../model/snapshot.ts'
 import { decode } from '../decode/decode.ts'
 
 const known = new WeakMap<RawResource, readonly string[]>()

@@ -5,7 +5,7 @@
 import type { Disk } from '../../agent/core/disk.ts'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
-import type { Identity } from '../../agent/model/identity.ts'
+import type { Identity } from '../../model/identity.ts'
 import { certificatesOf, crlsOf } from '../../agent/core/x509-fields.ts'
 
 /** Of one file, or sent at a time. */

@@ -2,7 +2,7 @@
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
-import type { Identity, Judging, Standing, ValidityRules } from '../../agent/model/identity.ts'
+import type { Identity, Judging, Standing, ValidityRules } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 
 export type ExpiredSettings = {

@@ -1,5 +1,5 @@
 import { MeshError } from '../../agent/core/errors.ts'
-import type { Identity } from '../../agent/model/identity.ts'
+import type { Identity } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 
 export type ValidityQuestion = {

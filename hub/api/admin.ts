@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import type { Metrics } from '../../agent/core/metrics.ts'
-import { foreignCaller } from '../../agent/model/browser.ts'
+import { foreignCaller } from '../../model/browser.ts'
 
 const MAX_HEADER_BYTES = 8 * 1024
 /** With one more the connection that has asked nothing for longest is closed: a probe always gets in. */

@@ -5,7 +5,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
-import { parseSpiffeId, type SpiffeId } from '../../agent/model/identity.ts'
+import { parseSpiffeId, type SpiffeId } from '../../model/identity.ts'
 import type { Ca } from '../ca/ca.ts'
 import { TOKEN_HOLDER, type Registry } from '../registry/registry.ts'
 import type { Tokens } from '../tokens.ts'

@@ -1,7 +1,7 @@
 /** X.509 certificates (RFC 5280): the to-be-signed part is built with node-forge's ASN.1, the ECDSA signature comes from node:crypto. */
 import { createHash, randomBytes, sign, type KeyObject } from 'node:crypto'
 import { MeshError } from '../../agent/core/errors.ts'
-import { ipBytes } from '../../agent/model/ip.ts'
+import { ipBytes } from '../../model/ip.ts'
 import * as der from './der.ts'
 
 /** One subjectAltName (RFC 5280 §4.2.1.6). */

@@ -1,7 +1,7 @@
 /** What one folder holds, ready to be sent, and two folders laid over one another. */
 import { fromBinary } from '@bufbuild/protobuf'
 import type { Pace } from '../../agent/core/pace.ts'
-import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { FolderResult } from '../../control-sync/directory/watch.ts'
 import { ClusterSchema } from '../../control-sync/proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { contentHash, overlaid, resourceSet, type HubResource, type ResourceSet } from './resources.ts'

@@ -1,6 +1,6 @@
 /** Resources as the hub hands them on: opaque bytes with a name, a type and a version that is a hash of the content. */
 import { createHash } from 'node:crypto'
-import { TYPE_URLS } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS } from '../../model/snapshot.ts'
 
 export type HubResource = {
   readonly name: string

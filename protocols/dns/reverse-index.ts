@@ -1,6 +1,6 @@
 /** The mesh's names by address, for whoever asks the other way (`dig -x`, logs that show peers by name). Istio's agent passes that on, to resolvers that know no address of 240.240.0.0/16. */
-import { ipBytes } from '../../agent/model/ip.ts'
-import type { NamedHost, Names } from '../../agent/model/tables.ts'
+import { ipBytes } from '../../model/ip.ts'
+import type { NamedHost, Names } from '../../model/tables.ts'
 import { encodeName } from './wire.ts'
 
 /** Clients show one; the others are for people. */

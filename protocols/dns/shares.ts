@@ -4,7 +4,7 @@
  */
 import { sourceOf } from '../../agent/core/ip-source.ts'
 import type { Address } from '../../agent/core/network.ts'
-import { isLoopback } from '../../agent/model/browser.ts'
+import { isLoopback } from '../../model/browser.ts'
 
 /** Whose it is, and what it is for: where no client has more than others, one purpose may have. */
 export type Claim = { readonly client: string; readonly purpose: string }

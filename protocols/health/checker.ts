@@ -5,7 +5,7 @@ import { MeshError } from '../../agent/core/errors.ts'
 import { guarded } from '../../agent/core/guard.ts'
 import type { Log } from '../../agent/core/log.ts'
 import type { Family, Metrics } from '../../agent/core/metrics.ts'
-import type { ReadinessProbe, WorkloadHealth } from '../../agent/model/readiness-probe.ts'
+import type { ReadinessProbe, WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { Probe } from './probe.ts'
 
 export type CheckerOptions = { readonly probe: Probe; readonly settings: ReadinessProbe; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics }

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded } from '../../agent/core/guard.ts'
 import type { Address, Network } from '../../agent/core/network.ts'
-import type { HttpProbe } from '../../agent/model/readiness-probe.ts'
+import type { HttpProbe } from '../../model/readiness-probe.ts'
 
 /** Of the heads that are read for the status; what follows is not. */
 const MAX_HEAD_BYTES = 16 * 1024

@@ -2,7 +2,7 @@
 import type { RunCommand } from '../../agent/core/command.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Network } from '../../agent/core/network.ts'
-import type { ReadinessProbe } from '../../agent/model/readiness-probe.ts'
+import type { ReadinessProbe } from '../../model/readiness-probe.ts'
 import { askHttp } from './http.ts'
 
 export type Probe = {

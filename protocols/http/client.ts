@@ -1,5 +1,5 @@
 /** The connection's part of every request on it, worked out once: who the client is, for policies, headers and logs. */
-import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
 import type { ClientAddress } from './forwarded.ts'

@@ -1,8 +1,8 @@
 /** What is remembered of an exchange for its counters and its access log line. */
 import type { MeshError } from '../../agent/core/errors.ts'
-import type { Endpoint } from '../../agent/model/cluster.ts'
+import type { Endpoint } from '../../model/cluster.ts'
 import { logAccess } from '../access-log.ts'
-import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { Connection } from '../connection.ts'
 import type { Exchange } from './exchange.ts'
 import type { Plan } from './plan.ts'

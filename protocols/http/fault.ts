@@ -1,7 +1,7 @@
 /** Fault injection of a route (envoy.filters.http.fault). Pure; the caller waits and answers. x-envoy-fault-* headers have no say. */
 import type { Random } from '../../agent/core/clock.ts'
-import { matchesHeader } from '../../agent/model/matcher.ts'
-import type { Fault } from '../../agent/model/route.ts'
+import { matchesHeader } from '../../model/matcher.ts'
+import type { Fault } from '../../model/route.ts'
 import { headerValues, type RequestFacts } from '../router.ts'
 
 export type InjectedFault = {

@@ -4,7 +4,7 @@
  */
 import net from 'node:net'
 import type { Random } from '../../agent/core/clock.ts'
-import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { RequestHead } from './message.ts'
 import { isTaken } from './field-table.ts'
 import { removeHeader, setHeader } from './header-edit.ts'

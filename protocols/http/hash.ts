@@ -1,5 +1,5 @@
 /** The number that hash balancers (ring-hash, maglev) place a request with (envoy RouteAction.HashPolicy). Pure. */
-import type { HashSource } from '../../agent/model/route.ts'
+import type { HashSource } from '../../model/route.ts'
 import { queryValue } from '../router.ts'
 
 export type HashFacts = {

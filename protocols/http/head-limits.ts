@@ -1,7 +1,7 @@
 /** How large a request's head may be: one answer for both codecs. */
 import { MeshError } from '../../agent/core/errors.ts'
-import type { Cluster } from '../../agent/model/cluster.ts'
-import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { Cluster } from '../../model/cluster.ts'
+import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { Limits } from '../context.ts'
 import type { HeadLimits } from './h1-head.ts'
 

@@ -3,8 +3,8 @@
  * Framing and routing fields are out of reach, whatever a configuration says: a proxy that lets a route rewrite `transfer-encoding`
  * forwards two messages as one.
  */
-import type { HeaderAdd, HeaderEdit } from '../../agent/model/route.ts'
-import { parseSubstitution, substitute, type Substitution, type SubstitutionFacts } from '../../agent/model/substitution.ts'
+import type { HeaderAdd, HeaderEdit } from '../../model/route.ts'
+import { parseSubstitution, substitute, type Substitution, type SubstitutionFacts } from '../../model/substitution.ts'
 import { isHopByHop } from './field-table.ts'
 
 /** Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6), as are the fields of one connection. */

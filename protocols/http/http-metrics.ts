@@ -1,6 +1,6 @@
 import type { Cell, Family, Metrics } from '../../agent/core/metrics.ts'
 import type { Http2Event } from './h2/events.ts'
-import type { Listener } from '../../agent/model/listener.ts'
+import type { Listener } from '../../model/listener.ts'
 
 type Direction = Listener['direction']
 

@@ -5,8 +5,8 @@
  */
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../agent/core/errors.ts'
-import type { HeaderValues } from '../../agent/model/matcher.ts'
-import type { Cluster, Endpoint } from '../../agent/model/cluster.ts'
+import type { HeaderValues } from '../../model/matcher.ts'
+import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { ConnectOptions, Upstreams } from '../upstream/upstream.ts'
 import type { RequestFacts } from '../router.ts'
 

@@ -1,6 +1,6 @@
 /** The heads that leave: the request's towards the endpoint, the answer's towards the client. */
-import type { HeaderEdit } from '../../agent/model/route.ts'
-import type { SubstitutionFacts } from '../../agent/model/substitution.ts'
+import type { HeaderEdit } from '../../model/route.ts'
+import type { SubstitutionFacts } from '../../model/substitution.ts'
 import { headerOrPseudo } from '../router.ts'
 import type { HttpClient } from './client.ts'
 import type { ExchangeRecord } from './exchange-record.ts'

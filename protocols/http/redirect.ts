@@ -1,5 +1,5 @@
 /** Path rewrites of forwarded requests and the Location of redirects (envoy.config.route.v3 RouteAction, RedirectAction). Pure. */
-import type { PathRewrite, RouteAction, RouteMatch } from '../../agent/model/route.ts'
+import type { PathRewrite, RouteAction, RouteMatch } from '../../model/route.ts'
 import { withoutQuery } from '../router.ts'
 
 type RedirectAction = Extract<RouteAction, { kind: 'redirect' }>

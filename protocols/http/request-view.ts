@@ -1,6 +1,6 @@
 /** The last touches to a request before filters, routes and the endpoint see it, each after what forwarded.ts has made of the client. In place. */
-import type { HttpConnectionManager } from '../../agent/model/listener.ts'
-import type { Tables } from '../../agent/model/tables.ts'
+import type { HttpConnectionManager } from '../../model/listener.ts'
+import type { Tables } from '../../model/tables.ts'
 import type { HttpClient } from './client.ts'
 import { headerValue, removeHeader, setHeader } from './header-edit.ts'
 import type { RequestHead } from './message.ts'

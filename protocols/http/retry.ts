@@ -5,7 +5,7 @@
  */
 import { backoffMs, type Random } from '../../agent/core/clock.ts'
 import { CATALOGUE, type ErrorCode } from '../../agent/core/errors.ts'
-import type { RetryOn, RetryPolicy } from '../../agent/model/route.ts'
+import type { RetryOn, RetryPolicy } from '../../model/route.ts'
 
 export type TryOutcome =
   /** `rateLimited`: the response carries x-envoy-ratelimited. `grpcStatus`: of a trailers-only response. */

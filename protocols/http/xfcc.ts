@@ -1,6 +1,6 @@
 /** x-forwarded-client-cert (envoy HttpConnectionManager.forward_client_cert_details): who the TLS handshake proved the client to be. Pure. */
-import type { PeerIdentity } from '../../agent/model/identity.ts'
-import type { HttpConnectionManager } from '../../agent/model/listener.ts'
+import type { PeerIdentity } from '../../model/identity.ts'
+import type { HttpConnectionManager } from '../../model/listener.ts'
 import { removeHeader } from './header-edit.ts'
 import { asFieldValue } from './h1-write.ts'
 

@@ -6,7 +6,7 @@
  * (a client id is chosen by the client; compare CVE-2017-7650). Nobody can prove a user name yet, so %u is nobody's in an allow rule and
  * everybody's in a deny rule.
  */
-import type { MqttPolicy, MqttRule } from '../../agent/model/mqtt-policy.ts'
+import type { MqttPolicy, MqttRule } from '../../model/mqtt-policy.ts'
 import { coversLevels, type Levels, overlapLevels, sharedOf } from './topics.ts'
 
 export type Client = {

@@ -3,7 +3,7 @@
  * until the upstream has acknowledged it; what comes down is acknowledged once the local broker has it.
  */
 import { MeshError } from '../../agent/core/errors.ts'
-import type { MqttRoute } from '../../agent/model/mqtt-policy.ts'
+import type { MqttRoute } from '../../model/mqtt-policy.ts'
 import type { Context } from '../context.ts'
 import type { Upstreams } from '../upstream/upstream.ts'
 import { bridgeCounters } from './bridge-counters.ts'

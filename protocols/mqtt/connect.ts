@@ -1,7 +1,7 @@
 /** CONNECT to CONNACK (MQTT 5.0 §3.1.4): checks, authorization, the session that is resumed or made, and what the server answers. */
 import { MeshError } from '../../agent/core/errors.ts'
-import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
-import type { PeerIdentity } from '../../agent/model/identity.ts'
+import type { MqttPolicy } from '../../model/mqtt-policy.ts'
+import type { PeerIdentity } from '../../model/identity.ts'
 import { type Authorizer, createAuthorizer } from './authorization.ts'
 import type { Connack, Connect, Version } from './codec/packet.ts'
 import { NO_PROPERTIES, type Properties } from './codec/properties.ts'

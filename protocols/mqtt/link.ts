@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../agent/core/clock.ts'
 import type { MemoryBudget } from '../../agent/core/memory-budget.ts'
-import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
+import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { MeshError } from '../../agent/core/errors.ts'
 import { Outbox, type Flusher } from './codec/outbox.ts'
 import { NO_IDS, type Qos, type Version } from './codec/packet.ts'

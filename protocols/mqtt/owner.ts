@@ -2,7 +2,7 @@
  * Whose a session is. A client id is only a name that anybody can say (MQTT 5.0 §5.4.2), and behind it are subscriptions, a queue and a will: it
  * belongs to whoever made it, by what the connection proved. A user name proves nothing yet, so it does not count.
  */
-import { parseSpiffeId, type PeerIdentity } from '../../agent/model/identity.ts'
+import { parseSpiffeId, type PeerIdentity } from '../../model/identity.ts'
 import type { Client } from './authorization.ts'
 
 export type Owner = {

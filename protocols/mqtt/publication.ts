@@ -4,7 +4,7 @@
  */
 import { backoffMs } from '../../agent/core/clock.ts'
 import { type MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { RETAINED_LIMITS } from '../../agent/model/mqtt-policy.ts'
+import { RETAINED_LIMITS } from '../../model/mqtt-policy.ts'
 import type { Qos } from './codec/packet.ts'
 import type { Durability, DurableQueue, Inbound, StoredMessage } from './durability.ts'
 import type { Place, Retained } from './retained.ts'

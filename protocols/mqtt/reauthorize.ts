@@ -4,7 +4,7 @@
  */
 import { toMeshError } from '../../agent/core/errors.ts'
 import { detached } from '../../agent/core/guard.ts'
-import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
+import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { createAuthorizer, type Authorizer } from './authorization.ts'
 import { clientOf } from './owner.ts'
 import type { Session } from './session.ts'

@@ -6,7 +6,7 @@
  */
 import { MeshError } from '../../agent/core/errors.ts'
 import { sourceOf } from '../../agent/core/ip-source.ts'
-import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
+import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Owner } from './owner.ts'
 import type { Session } from './session.ts'
 

@@ -1,5 +1,5 @@
 /** What the broker's steps share. Made once by broker.ts. */
-import type { MqttPolicy } from '../../agent/model/mqtt-policy.ts'
+import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Context } from '../context.ts'
 import type { Flusher } from './codec/outbox.ts'
 import type { Counters } from './counters.ts'

@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
 import type { Clock } from '../../agent/core/clock.ts'
-import { hostName, isLoopback, isSameHost, isUnforgeable, originName } from '../../agent/model/browser.ts'
+import { hostName, isLoopback, isSameHost, isUnforgeable, originName } from '../../model/browser.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 

@@ -5,8 +5,8 @@
 import { hash } from 'node:crypto'
 import tls from 'node:tls'
 import { MeshError } from '../../agent/core/errors.ts'
-import type { Identity } from '../../agent/model/identity.ts'
-import type { DownstreamTls, UpstreamTls } from '../../agent/model/tls.ts'
+import type { Identity } from '../../model/identity.ts'
+import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
 
 type AnyTls = DownstreamTls | UpstreamTls
 

@@ -1,9 +1,9 @@
 /** Who a certificate says it is. The certificate has been verified before; names are read here and nothing else is decided. */
 import net from 'node:net'
 import type { X509Certificate } from 'node:crypto'
-import { parseSpiffeId, type PeerIdentity } from '../../agent/model/identity.ts'
-import { matchesString } from '../../agent/model/matcher.ts'
-import type { SanMatch } from '../../agent/model/tls.ts'
+import { parseSpiffeId, type PeerIdentity } from '../../model/identity.ts'
+import { matchesString } from '../../model/matcher.ts'
+import type { SanMatch } from '../../model/tls.ts'
 
 export type PeerCertificate = { readonly identity: PeerIdentity; readonly ipSans: readonly string[] }
 

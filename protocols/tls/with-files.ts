@@ -2,7 +2,7 @@
 import tls from 'node:tls'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { NamedFile, NamedFiles } from '../../agent/core/named-files.ts'
-import type { DownstreamTls, PeerValidation, UpstreamTls } from '../../agent/model/tls.ts'
+import type { DownstreamTls, PeerValidation, UpstreamTls } from '../../model/tls.ts'
 
 type Made = { readonly stamp: string; readonly settings: DownstreamTls | UpstreamTls }
 const made = new WeakMap<DownstreamTls | UpstreamTls, Made>()

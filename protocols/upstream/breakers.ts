@@ -1,6 +1,6 @@
 /** What a cluster may have under way at once (envoy.config.cluster.v3.CircuitBreakers, DEFAULT priority). */
 import { Tally } from '../../agent/core/lease.ts'
-import type { Breakers } from '../../agent/model/cluster.ts'
+import type { Breakers } from '../../model/cluster.ts'
 
 export class Load {
   readonly connections: Tally

@@ -4,7 +4,7 @@ import net from 'node:net'
 import type { Clock, Timer } from '../../agent/core/clock.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { Log } from '../../agent/core/log.ts'
-import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../agent/model/cluster.ts'
+import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../model/cluster.ts'
 
 /** Addresses of a name of one family, or of both (0), best first. Rejects or gives none when there are none. */
 export type Resolve = (name: string, family: 0 | 4 | 6) => Promise<readonly string[]>

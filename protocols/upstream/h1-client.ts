@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
-import type { Endpoint } from '../../agent/model/cluster.ts'
+import type { Endpoint } from '../../model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
 import { CHUNKED, requestFraming } from '../http/framing.ts'
 import { H1Parser, type ParserSink } from '../http/h1-parser.ts'

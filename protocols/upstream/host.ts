@@ -1,5 +1,5 @@
 import { Tally } from '../../agent/core/lease.ts'
-import type { Endpoint } from '../../agent/model/cluster.ts'
+import type { Endpoint } from '../../model/cluster.ts'
 import { newHealth, type HostHealth } from './outlier.ts'
 import type { HostPool } from './pool.ts'
 

@@ -3,7 +3,7 @@
  * that stay, with their connections and their health.
  */
 import type { Clock, Random } from '../../agent/core/clock.ts'
-import { transportFor, type Cluster, type ClusterLoad, type Endpoint } from '../../agent/model/cluster.ts'
+import { transportFor, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
 import { pickerFor, type Picker } from './balancer.ts'
 import { Host, hostKey } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'

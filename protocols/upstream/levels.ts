@@ -3,7 +3,7 @@
  * balancing". Shares are exact; Envoy rounds to whole percents.
  */
 import type { Random } from '../../agent/core/clock.ts'
-import type { Balancer } from '../../agent/model/cluster.ts'
+import type { Balancer } from '../../model/cluster.ts'
 import { hashPicker, pickerFor, type Picker } from './balancer.ts'
 import type { Weighed } from './hash-balancers.ts'
 import type { Host } from './host.ts'

@@ -1,5 +1,5 @@
 /** Passive health of one endpoint (envoy.config.cluster.v3.OutlierDetection): consecutive failures eject it for a while that grows. Pure. */
-import type { Outlier } from '../../agent/model/cluster.ts'
+import type { Outlier } from '../../model/cluster.ts'
 
 export type HostHealth = {
   consecutive5xx: number

@@ -1,7 +1,7 @@
 /** All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration change. */
 import { lease } from '../../agent/core/lease.ts'
-import { isBlocked, type Cluster } from '../../agent/model/cluster.ts'
-import type { Tables } from '../../agent/model/tables.ts'
+import { isBlocked, type Cluster } from '../../model/cluster.ts'
+import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import { Deadlines } from '../http/deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, HttpUpstreams, PendingCall } from '../http/message.ts'

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { allClusters, clustersJson, clustersText } from '../../agent/clusters-page.ts'
-import type { RawResource, ResourceKind, Snapshot } from '../../agent/model/snapshot.ts'
+import type { RawResource, ResourceKind, Snapshot } from '../../model/snapshot.ts'
 import { EMPTY_SNAPSHOT } from '../../control-sync/apply.ts'
 import { meshTables } from '../../control-sync/mesh-tables.ts'
 import type { ClusterStatus } from '../../protocols/http/message.ts'

@@ -6,7 +6,7 @@ import { loadConfig } from '../../agent/config/load.ts'
 import { Current } from '../../agent/core/current.ts'
 import { MeshError } from '../../agent/core/errors.ts'
 import type { StatusParts } from '../../agent/status-of.ts'
-import { EMPTY_TABLES, type Tables } from '../../agent/model/tables.ts'
+import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 import { listener, tcpChain } from '../protocols/data-path-rig.ts'
 

@@ -10,7 +10,7 @@ import { systemDisk } from '../../agent/core/disk.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { openStorageWith } from '../../agent/core/storage-worker.ts'
-import { mqttPolicySchema } from '../../agent/model/mqtt-policy.ts'
+import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
 import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 
 const WINDOW = 100

@@ -5,7 +5,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { ResourceKind } from '../../agent/model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 import type { AdsRequest } from '../../control-sync/ads-protocol.ts'
 import { canonicalHash } from '../../control-sync/canonical.ts'
 import { ENDINGS, FakeIstiod, type FakeTransport, type StreamRecord } from '../helpers/fake-istiod.ts'

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createLog } from '../../agent/core/log.ts'
-import { TYPE_URLS } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS } from '../../model/snapshot.ts'
 import { ENDINGS, FakeIstiod } from '../helpers/fake-istiod.ts'
 import { sample } from '../helpers/resources.ts'
 import { settle } from '../helpers/sim-clock.ts'

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { ResourceKind } from '../../agent/model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 import { Refused } from '../../control-sync/refused.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TYPE_URLS } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS } from '../../model/snapshot.ts'
 import { canonicalHash } from '../../control-sync/canonical.ts'
 import { sameContent } from '../../control-sync/same-content.ts'
 import { golden, GOLDEN, sample } from '../helpers/resources.ts'

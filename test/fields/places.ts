@@ -1,6 +1,6 @@
 /** Where each message of Envoy's stands in a resource that decodes: what is put into it shows what the decoders make of a field. */
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
-import type { ResourceKind } from '../../agent/model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 
 export type Place = {
   readonly type: string

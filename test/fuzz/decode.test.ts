@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TYPE_URLS, type ResourceKind } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import { canonicalHash } from '../../control-sync/canonical.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { allMessages } from '../../control-sync/directory/known.ts'

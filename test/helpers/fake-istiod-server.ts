@@ -7,7 +7,7 @@ import { kindOf } from '../../control-sync/ads-messages.ts'
 import type { Node } from '../../control-sync/proto/gen/envoy/config/core/v3/base_pb.ts'
 import { DeltaDiscoveryResponseSchema, DiscoveryResponseSchema } from '../../control-sync/proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { ADS, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse, type DiscoveryRequest, type DiscoveryResponse } from '../../control-sync/proto/services.ts'
-import { TYPE_URLS } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS } from '../../model/snapshot.ts'
 import { DeltaTalk, ENDINGS, SotwTalk, type Ending, type FakeIstiod } from './fake-istiod.ts'
 import { testCa, type TestCa } from './test-ca.ts'
 

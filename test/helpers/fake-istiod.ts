@@ -3,7 +3,7 @@
  * the rules of its answers as plain objects, and a transport without sockets. test/helpers/fake-istiod-server.ts puts gRPC around it.
  */
 import { create, toBinary } from '@bufbuild/protobuf'
-import type { ResourceKind } from '../../agent/model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 import { controlError } from '../../control-sync/ads-errors.ts'
 import type { AdsRequest, AdsResponse } from '../../control-sync/ads-protocol.ts'
 import { SotwStream, type SotwRequest, type SotwResponse } from '../../control-sync/ads-sotw.ts'

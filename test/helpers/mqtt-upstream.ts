@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Cluster } from '../../agent/model/cluster.ts'
+import type { Cluster } from '../../model/cluster.ts'
 import type { Upstreams } from '../../protocols/upstream/upstream.ts'
 import { encode, publishPacket } from '../../protocols/mqtt/codec/encode.ts'
 import type { AckType, Connack, Packet, Publish, Subscribe, Version } from '../../protocols/mqtt/codec/packet.ts'

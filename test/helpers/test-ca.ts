@@ -1,7 +1,7 @@
 /** A CA in memory with identities of the mesh, for tests of everything that speaks TLS. Built on the hub's own signing code. */
 import { generateKeyPairSync } from 'node:crypto'
 import { isIP } from 'node:net'
-import { parseSpiffeId, type Identity } from '../../agent/model/identity.ts'
+import { parseSpiffeId, type Identity } from '../../model/identity.ts'
 import { createRoot, signLeaf } from '../../hub/ca/root.ts'
 
 export type IssueOptions = {

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { decide, NO_RULE, shadowDecisions, type AuthzFacts } from '../../protocols/authz.ts'
 import { normalizePath } from '../../protocols/http/path-normalize.ts'
 import { withoutQuery } from '../../protocols/router.ts'
-import { cidr } from '../../agent/model/ip.ts'
-import { parseSpiffeId, type PeerIdentity } from '../../agent/model/identity.ts'
-import type { StringMatch } from '../../agent/model/matcher.ts'
-import type { Permission, Policy, PolicyRule, Principal } from '../../agent/model/policy.ts'
+import { cidr } from '../../model/ip.ts'
+import { parseSpiffeId, type PeerIdentity } from '../../model/identity.ts'
+import type { StringMatch } from '../../model/matcher.ts'
+import type { Permission, Policy, PolicyRule, Principal } from '../../model/policy.ts'
 
 const text = (kind: 'exact' | 'prefix' | 'suffix' | 'contains', value: string): StringMatch => ({ kind, value, ignoreCase: false })
 const peer = (over: Partial<PeerIdentity> = {}): PeerIdentity => ({

@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { headerOrPseudo, isGrpc, matchRoute, pickCluster, queryValue, withoutQuery, type RequestFacts } from '../../protocols/router.ts'
-import { RouteTable } from '../../agent/model/tables.ts'
+import { RouteTable } from '../../model/tables.ts'
 import { compileRegex, type SafeRegex } from '../../agent/core/regex.ts'
-import { NO_HEADER_CHANGES, type PathMatch, type Route, type RouteMatch } from '../../agent/model/route.ts'
-import type { HeaderMatch, StringMatch } from '../../agent/model/matcher.ts'
+import { NO_HEADER_CHANGES, type PathMatch, type Route, type RouteMatch } from '../../model/route.ts'
+import type { HeaderMatch, StringMatch } from '../../model/matcher.ts'
 import { seededRandom } from '../helpers/random.ts'
 
 const regex = (source: string): SafeRegex => compileRegex(source) as SafeRegex

@@ -1,17 +1,17 @@
 /** Layer → layers it may import, with the longest prefix winning, so agent/core is not agent. */
 const MAY: Record<string, readonly string[]> = {
   'agent/core/': [],
-  'agent/model/': ['agent/core/'],
-  'protocols/': ['agent/core/', 'agent/model/'],
+  'model/': ['agent/core/'],
+  'protocols/': ['agent/core/', 'model/'],
   'control-sync/proto/': [],
-  'control-sync/': ['agent/core/', 'agent/model/', 'control-sync/proto/'],
+  'control-sync/': ['agent/core/', 'model/', 'control-sync/proto/'],
   // The hub reads the same resource files as an agent in directory mode, and signs what the agent requests.
-  'hub/': ['agent/core/', 'agent/model/', 'control-sync/proto/', 'control-sync/directory/'],
-  'control-sync/directory/': ['agent/core/', 'agent/model/', 'control-sync/proto/', 'control-sync/'],
-  'agent/': ['agent/core/', 'agent/model/', 'protocols/', 'control-sync/', 'control-sync/proto/', 'control-sync/directory/'],
+  'hub/': ['agent/core/', 'model/', 'control-sync/proto/', 'control-sync/directory/'],
+  'control-sync/directory/': ['agent/core/', 'model/', 'control-sync/proto/', 'control-sync/'],
+  'agent/': ['agent/core/', 'model/', 'protocols/', 'control-sync/', 'control-sync/proto/', 'control-sync/directory/'],
   'test/': [],
-  'tools/': ['agent/', 'agent/core/', 'agent/model/', 'hub/', 'test/'],
-  'demo/': ['agent/', 'agent/core/', 'agent/model/', 'hub/', 'test/', 'tools/'],
+  'tools/': ['agent/', 'agent/core/', 'model/', 'hub/', 'test/'],
+  'demo/': ['agent/', 'agent/core/', 'model/', 'hub/', 'test/', 'tools/'],
 }
 
 /** Package → where it may be imported, and why it is fenced. Anything not listed may not be imported by shipped code at all. */
@@ -20,7 +20,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   '@bufbuild/protobuf': { in: ['control-sync/', 'hub/'], why: 'protobuf stops at the decoders' },
   'better-sqlite3': { in: ['agent/core/sqlite-file.ts', 'hub/registry/'], why: 'SQLite calls block; only a worker or the hub may wait for a disk' },
   pino: { in: ['agent/core/log.ts'], why: 'one log format' },
-  zod: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'agent/model/mqtt-policy.ts', 'hub/config.ts'], why: 'schemas stand at the edges' },
+  zod: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'model/mqtt-policy.ts', 'hub/config.ts'], why: 'schemas stand at the edges' },
   yaml: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'control-sync/directory/', 'hub/config.ts'], why: 'files are parsed at the edges' },
   ws: { in: ['control-sync/fleet/', 'protocols/mqtt/', 'hub/relay/'], why: 'WebSocket: relay and MQTT' },
   'node-forge': { in: ['control-sync/identity/', 'hub/ca/'], why: 'ASN.1 of CSRs and certificates' },

@@ -3,7 +3,7 @@ import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-j
 import { create } from '@bufbuild/protobuf'
 import fs from 'node:fs'
 import path from 'node:path'
-import { TYPE_URLS } from '../../agent/model/snapshot.ts'
+import { TYPE_URLS } from '../../model/snapshot.ts'
 import { DeltaDiscoveryResponseSchema } from '../../control-sync/proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { ADS, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse } from '../../control-sync/proto/services.ts'
 import type { Sample } from '../helpers/resources.ts'

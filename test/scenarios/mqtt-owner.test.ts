@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { connect, type IClientOptions, type MqttClient } from 'mqtt'
-import type { Identity } from '../../agent/model/identity.ts'
+import type { Identity } from '../../model/identity.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { TestAgent, testFolder, until } from './site.ts'
 

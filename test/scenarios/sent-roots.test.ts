@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fs from 'node:fs'
 import assert from 'node:assert/strict'
 import { connect, type IClientOptions } from 'mqtt'
-import type { Identity } from '../../agent/model/identity.ts'
+import type { Identity } from '../../model/identity.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { TestAgent, testFolder, until } from './site.ts'
 

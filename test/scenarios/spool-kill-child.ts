@@ -8,7 +8,7 @@ import { systemClock } from '../../agent/core/clock.ts'
 import { silentLog } from '../../agent/core/log.ts'
 import { Metrics } from '../../agent/core/metrics.ts'
 import { openStorageWith } from '../../agent/core/storage-worker.ts'
-import { mqttPolicySchema } from '../../agent/model/mqtt-policy.ts'
+import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
 import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 
 const [dir, profile, start] = process.argv.slice(2) as [string, string, string]

@@ -19,7 +19,7 @@ const LAZY_CALL = `createRequire(${'import.meta.url'})(`
 const lazyRequire: Plugin = {
   name: 'lazy-require',
   setup(b) {
-    b.onLoad({ filter: /\/(agent|control-sync|protocols|hub)\/.*\.ts$/ }, ({ path: file }) => ({
+    b.onLoad({ filter: /\/(agent|control-sync|protocols|hub|model)\/.*\.ts$/ }, ({ path: file }) => ({
       contents: fs.readFileSync(file, 'utf8').replaceAll(LAZY_CALL, 'require('), loader: 'ts',
     }))
   },

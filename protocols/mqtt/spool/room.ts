@@ -3,7 +3,7 @@ import type { Clock } from '../../../agent/core/clock.ts'
 import { MeshError } from '../../../agent/core/errors.ts'
 import { detached } from '../../../agent/core/guard.ts'
 import type { Metrics } from '../../../agent/core/metrics.ts'
-import type { MqttPolicy } from '../../../agent/model/mqtt-policy.ts'
+import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { SpoolQueue } from './queue.ts'
 import type { SpoolWriter } from './writer.ts'
 

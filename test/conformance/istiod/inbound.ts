@@ -1,7 +1,7 @@
 /** The agent as the entrance of a workload: the Istio YAML that makes it one, and callers from the mesh and from outside. */
 import tls from 'node:tls'
 import http from 'node:http'
-import type { Identity } from '../../../agent/model/identity.ts'
+import type { Identity } from '../../../model/identity.ts'
 import { SIDECAR_LABEL } from './app.ts'
 import { NODE_IP, request, type Answer, type RequestOptions } from './mesh-agent.ts'
 

@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import net from 'node:net'
-import type { Identity } from '../../../agent/model/identity.ts'
+import type { Identity } from '../../../model/identity.ts'
 import { run, start, until, type Finally } from '../programs.ts'
 import { meshCall } from './inbound.ts'
 import { request, type Answer } from './mesh-agent.ts'

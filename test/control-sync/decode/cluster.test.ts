@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { isBlocked, transportFor, type Cluster, type Endpoint } from '../../../agent/model/cluster.ts'
+import { isBlocked, transportFor, type Cluster, type Endpoint } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { issuesOf, sample } from '../../helpers/resources.ts'
 

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { ResourceKind } from '../../../agent/model/snapshot.ts'
+import type { ResourceKind } from '../../../model/snapshot.ts'
 import { decode, type ModelOf } from '../../../control-sync/decode/decode.ts'
 import { golden, GOLDEN } from '../../helpers/resources.ts'
 

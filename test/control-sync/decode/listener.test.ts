@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Listener } from '../../../agent/model/listener.ts'
+import type { Listener } from '../../../model/listener.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { issuesOf, sample } from '../../helpers/resources.ts'
 

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TYPE_URLS } from '../../../agent/model/snapshot.ts'
+import { TYPE_URLS } from '../../../model/snapshot.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { sample } from '../../helpers/resources.ts'
 import { testCa } from '../../helpers/test-ca.ts'

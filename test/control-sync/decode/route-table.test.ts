@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { RouteTable } from '../../../agent/model/tables.ts'
+import { RouteTable } from '../../../model/tables.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { checkRouteTable, routeTable } from '../../../control-sync/decode/route-table.ts'
 import { KeptResource } from '../../../control-sync/kept-resource.ts'

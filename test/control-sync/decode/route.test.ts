@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Route, RouteConfig } from '../../../agent/model/route.ts'
+import type { Route, RouteConfig } from '../../../model/route.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { issuesOf, sample } from '../../helpers/resources.ts'
 

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createFileRegistry, fromBinary, fromJson, toBinary, toJson, type JsonObject } from '@bufbuild/protobuf'
-import { TYPE_URLS, type ResourceKind } from '../../../agent/model/snapshot.ts'
+import { TYPE_URLS, type ResourceKind } from '../../../model/snapshot.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { allMessages } from '../../../control-sync/directory/known.ts'
 import { parseFile } from '../../../control-sync/directory/parse.ts'

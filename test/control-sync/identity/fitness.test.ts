@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { parseSpiffeId, type Identity } from '../../../agent/model/identity.ts'
+import { parseSpiffeId, type Identity } from '../../../model/identity.ts'
 import { otherWorkload, unfit } from '../../../control-sync/identity/fitness.ts'
 
 const [MINUTE, HOUR] = [60_000, 3_600_000]

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { NamedHost, Names } from '../../../agent/model/tables.ts'
+import type { NamedHost, Names } from '../../../model/tables.ts'
 import { NameIndex } from '../../../protocols/dns/name-index.ts'
 
 const external = (...addresses: string[]): NamedHost => ({ addresses, service: undefined })

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { EMPTY_TABLES } from '../../../agent/model/tables.ts'
+import { EMPTY_TABLES } from '../../../model/tables.ts'
 import { a, decoded, query, soa } from '../../helpers/dns.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { AT, DnsSite, MESH, SERVER, tables } from './site.ts'

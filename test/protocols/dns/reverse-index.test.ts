@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { NamedHost } from '../../../agent/model/tables.ts'
+import type { NamedHost } from '../../../model/tables.ts'
 import { ReverseIndex } from '../../../protocols/dns/reverse-index.ts'
 import { encodeName } from '../../../protocols/dns/wire.ts'
 

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { silentLog } from '../../../agent/core/log.ts'
 import { Metrics } from '../../../agent/core/metrics.ts'
-import type { ReadinessProbe } from '../../../agent/model/readiness-probe.ts'
+import type { ReadinessProbe } from '../../../model/readiness-probe.ts'
 import { HealthChecker } from '../../../protocols/health/checker.ts'
 import { SimClock, settle } from '../../helpers/sim-clock.ts'
 

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
-import type { Transport } from '../../../agent/model/cluster.ts'
-import type { RetryPolicy } from '../../../agent/model/route.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { Transport } from '../../../model/cluster.ts'
+import type { RetryPolicy } from '../../../model/route.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from './harness.ts'
 

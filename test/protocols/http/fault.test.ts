@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { decideFault } from '../../../protocols/http/fault.ts'
-import type { Fault } from '../../../agent/model/route.ts'
+import type { Fault } from '../../../model/route.ts'
 import type { RequestFacts } from '../../../protocols/router.ts'
 import { seededRandom } from '../../helpers/random.ts'
 

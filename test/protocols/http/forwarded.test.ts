@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { PeerIdentity } from '../../../agent/model/identity.ts'
+import type { PeerIdentity } from '../../../model/identity.ts'
 import { prepareRequestHeaders, uuid } from '../../../protocols/http/forwarded.ts'
 import { headerValue } from '../../../protocols/http/header-edit.ts'
 import { RequestHead } from '../../../protocols/http/message.ts'

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Policy } from '../../../agent/model/policy.ts'
+import type { Policy } from '../../../model/policy.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { cluster, forwardTo, GET, Harness, manager, OK, ORIGIN, route } from './harness.ts'
 

@@ -1,10 +1,10 @@
 /** What a policy is asked about is what the endpoint gets, over HTTP/1 and HTTP/2 alike. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
-import type { HeaderMatch, StringMatch } from '../../../agent/model/matcher.ts'
-import type { Permission, Policy } from '../../../agent/model/policy.ts'
-import type { VirtualHost } from '../../../agent/model/route.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { HeaderMatch, StringMatch } from '../../../model/matcher.ts'
+import type { Permission, Policy } from '../../../model/policy.ts'
+import type { VirtualHost } from '../../../model/route.ts'
 import { Both, type Ask } from './both.ts'
 import { forwardTo, GET, Harness, manager, route } from './harness.ts'
 

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { redirectLocation, rewritePath } from '../../../protocols/http/redirect.ts'
 import { compileRegex, type SafeRegex } from '../../../agent/core/regex.ts'
-import type { PathMatch, PathRewrite, RouteMatch } from '../../../agent/model/route.ts'
+import type { PathMatch, PathRewrite, RouteMatch } from '../../../model/route.ts'
 
 const match = (path: PathMatch): RouteMatch => ({ path, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined })
 const regex = (source: string): SafeRegex => compileRegex(source) as SafeRegex

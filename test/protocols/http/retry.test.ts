@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { decideRetry, retryBackoffMs, type RetryRequest, type TryOutcome } from '../../../protocols/http/retry.ts'
-import type { RetryOn, RetryPolicy } from '../../../agent/model/route.ts'
+import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
 import type { ErrorCode } from '../../../agent/core/errors.ts'
 
 const policy = (on: readonly RetryOn[], over: Partial<RetryPolicy> = {}): RetryPolicy => ({

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { planExchange } from '../../../protocols/http/plan.ts'
 import { seededRandom } from '../../helpers/random.ts'

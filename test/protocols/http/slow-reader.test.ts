@@ -1,7 +1,7 @@
 /** A client that asks and does not take the answers costs what limits.maxBufferBytes says, however much it asks for. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Codec } from '../../../agent/model/listener.ts'
+import type { Codec } from '../../../model/listener.ts'
 import { SocketOrigin, SocketRig } from '../socket-rig.ts'
 import { GET, Harness, manager, OK, route } from './harness.ts'
 

@@ -1,8 +1,8 @@
 /** What ends an exchange because of time, and in which words. Statuses are those that Envoy 1.40 gave to the same requests. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
-import type { ForwardAction, RetryPolicy } from '../../../agent/model/route.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { ForwardAction, RetryPolicy } from '../../../model/route.ts'
 import { callerTimeoutMs } from '../../../protocols/http/timeouts.ts'
 import { cluster, forwardTo, Harness, manager, OK, ORIGIN, route } from './harness.ts'
 

@@ -1,12 +1,12 @@
 /** A tunnel outlives the answer that opened it: time and changed policies still reach it. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Transport } from '../../../agent/model/cluster.ts'
-import type { HttpConnectionManager } from '../../../agent/model/listener.ts'
-import type { Permission, Policy } from '../../../agent/model/policy.ts'
-import type { ForwardAction, Route } from '../../../agent/model/route.ts'
-import { NO_HEADER_CHANGES } from '../../../agent/model/route.ts'
-import { RouteTable } from '../../../agent/model/tables.ts'
+import type { Transport } from '../../../model/cluster.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { Permission, Policy } from '../../../model/policy.ts'
+import type { ForwardAction, Route } from '../../../model/route.ts'
+import { NO_HEADER_CHANGES } from '../../../model/route.ts'
+import { RouteTable } from '../../../model/tables.ts'
 import { cluster, forwardTo, Harness, manager, route, tablesOf, type Client } from './harness.ts'
 
 const WEBSOCKET = 'GET /ws HTTP/1.1\r\nhost: a\r\nx-user: b\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n'

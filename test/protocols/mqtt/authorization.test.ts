@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { MqttRule } from '../../../agent/model/mqtt-policy.ts'
+import type { MqttRule } from '../../../model/mqtt-policy.ts'
 import { createAuthorizer, type Client } from '../../../protocols/mqtt/authorization.ts'
 import { policyOf } from '../../helpers/mqtt-broker.ts'
 

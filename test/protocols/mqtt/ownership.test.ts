@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../helpers/sim-clock.ts'
 import { peerOf, TestBroker } from '../../helpers/mqtt-broker.ts'
-import type { PeerIdentity } from '../../../agent/model/identity.ts'
+import type { PeerIdentity } from '../../../model/identity.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
 const PUMP = 'spiffe://t/ns/site/sa/pump'
@@ -182,7 +182,7 @@ test('a session of an older file is whose client comes first, with what that one
 
 test('no client id can stand for a bridge: its QoS 2 ids are its own', async () => {
   const { sessionPlans } = await import('../../../protocols/mqtt/bridge-plan.ts')
-  const { mqttPolicySchema } = await import('../../../agent/model/mqtt-policy.ts')
+  const { mqttPolicySchema } = await import('../../../model/mqtt-policy.ts')
   const { routes } = mqttPolicySchema().parse({ routes: [{ match: '#', direction: 'down', cluster: 'up' }] })
   const [plan] = sessionPlans(routes, 'edge').values()
   assert.ok(plan!.origin.includes('\0'), 'no MQTT string holds U+0000 [MQTT-1.5.4-2]')

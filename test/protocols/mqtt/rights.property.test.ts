@@ -5,7 +5,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { MqttRule } from '../../../agent/model/mqtt-policy.ts'
+import type { MqttRule } from '../../../model/mqtt-policy.ts'
 import { TestBroker } from '../../helpers/mqtt-broker.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 

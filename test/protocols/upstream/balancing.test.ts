@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { lease } from '../../../agent/core/lease.ts'
-import type { Balancer, LocalityLoad, Outlier } from '../../../agent/model/cluster.ts'
+import type { Balancer, LocalityLoad, Outlier } from '../../../model/cluster.ts'
 import { pickerFor } from '../../../protocols/upstream/balancer.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'
 import { Host } from '../../../protocols/upstream/host.ts'

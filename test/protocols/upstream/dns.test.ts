@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { silentLog } from '../../../agent/core/log.ts'
-import type { DnsLookupFamily } from '../../../agent/model/cluster.ts'
+import type { DnsLookupFamily } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { DnsLoad, type Resolve } from '../../../protocols/upstream/dns.ts'
 import { sample } from '../../helpers/resources.ts'

@@ -1,8 +1,8 @@
 /** What a cluster counts comes back to zero whatever happens to what was counted, and an endpoint that is back serves. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Breakers } from '../../../agent/model/cluster.ts'
-import type { RetryPolicy } from '../../../agent/model/route.ts'
+import type { Breakers } from '../../../model/cluster.ts'
+import type { RetryPolicy } from '../../../model/route.ts'
 import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from '../http/harness.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 

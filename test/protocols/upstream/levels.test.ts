@@ -1,7 +1,7 @@
 /** The tables are those of Envoy's documentation: "Priority levels", "Panic threshold", "Locality weighted load balancing". */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Balancer, LocalityLoad } from '../../../agent/model/cluster.ts'
+import type { Balancer, LocalityLoad } from '../../../model/cluster.ts'
 import { Hosts } from '../../../protocols/upstream/hosts.ts'
 import { sharesOf } from '../../../protocols/upstream/levels.ts'
 import { seededRandom } from '../../helpers/random.ts'

@@ -1,7 +1,7 @@
 /** envoy.config.cluster.v3.OutlierDetection, as Envoy 1.36's outlier_detection_impl.cc does it. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Outlier } from '../../../agent/model/cluster.ts'
+import type { Outlier } from '../../../model/cluster.ts'
 import type { Host } from '../../../protocols/upstream/host.ts'
 import { Hosts } from '../../../protocols/upstream/hosts.ts'
 import { eject, mayEject, newHealth, record, type TryResult } from '../../../protocols/upstream/outlier.ts'

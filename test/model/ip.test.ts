@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { cidr, cidrContains } from '../../../agent/model/ip.ts'
+import { cidr, cidrContains } from '../../model/ip.ts'
 
 for (const [range, bits, address, want] of [
   ['10.1.0.0', 16, '10.1.255.255', true], ['10.1.0.0', 16, '10.2.0.0', false],

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { RouteTable, withoutPort } from '../../../agent/model/tables.ts'
-import { NO_HEADER_CHANGES } from '../../../agent/model/route.ts'
+import { RouteTable, withoutPort } from '../../model/tables.ts'
+import { NO_HEADER_CHANGES } from '../../model/route.ts'
 
 const table = (ignorePortInHost: boolean, ...hosts: string[][]): RouteTable => new RouteTable({
   name: 't', ignorePortInHost, headers: NO_HEADER_CHANGES,

@@ -1,5 +1,5 @@
 /** SPIFFE identity documents as the data path and the control plane share them. */
-import type { MeshError } from '../core/errors.ts'
+import type { MeshError } from '../agent/core/errors.ts'
 
 /** spiffe://<trustDomain>/ns/<namespace>/sa/<serviceAccount>; the last two are undefined for other paths. */
 export type SpiffeId = {
