@@ -10,7 +10,7 @@ import type { NodeDescription } from './node.ts'
 import {
   DeltaDiscoveryRequestSchema, DiscoveryRequestSchema, ResourceSchema,
   type DeltaDiscoveryRequest, type DiscoveryRequest, type DiscoveryResponse,
-} from './proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+} from '../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 
 /** gRPC status INVALID_ARGUMENT, what Envoy puts into a nack. */
 const NACK_CODE = 3

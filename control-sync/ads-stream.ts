@@ -13,7 +13,7 @@ import { SotwStream } from './ads-sotw.ts'
 import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ByteCount, type ControlPlane } from './control-plane.ts'
 import { namesAndVersions, readDeltaResponse } from './delta-wire.ts'
 import type { NodeDescription } from './node.ts'
-import { ADS, type DeltaDiscoveryRequest, type DiscoveryRequest } from './proto/services.ts'
+import { ADS, type DeltaDiscoveryRequest, type DiscoveryRequest } from '../proto/services.ts'
 import { GOOD_STREAM_MS, type AdsStream, type AdsStreamEvents, type AdsTransport } from './sync.ts'
 
 /** So long the control plane may take to hear us out. */

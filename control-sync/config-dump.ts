@@ -4,9 +4,9 @@ import { StringValueSchema, type Any } from '@bufbuild/protobuf/wkt'
 import type { Identity } from '../model/identity.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
 import type { NodeDescription } from './node.ts'
-import { DataSourceSchema } from './proto/gen/envoy/config/core/v3/base_pb.ts'
-import type { TlsCertificate } from './proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
-import { registry } from './proto/registry.ts'
+import { DataSourceSchema } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
+import type { TlsCertificate } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
+import { registry } from '../proto/registry.ts'
 
 export type DumpFacts = { readonly node: NodeDescription; readonly generation: number; readonly identity: Identity | undefined }
 

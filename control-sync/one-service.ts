@@ -2,7 +2,7 @@
 import { fromJson, toBinary, type JsonObject } from '@bufbuild/protobuf'
 import { TYPE_URLS, type ResourceKind } from '../model/snapshot.ts'
 import type { Change } from './apply.ts'
-import { registry } from './proto/registry.ts'
+import { registry } from '../proto/registry.ts'
 
 /** Clusters, endpoints and routes of a service behind the explicit proxy. */
 export const oneService = (host: string, port: number): Change[] => [

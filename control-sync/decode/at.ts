@@ -4,7 +4,7 @@
  */
 import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
 import type { Issue } from '../../model/snapshot.ts'
-import { leftOutName } from '../proto/field-names.ts'
+import { leftOutName } from '../../proto/field-names.ts'
 import { ACTED_ON, REFUSED } from './acted-on.ts'
 import { skippedField } from './skipped.ts'
 

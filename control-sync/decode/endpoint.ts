@@ -1,9 +1,9 @@
 /** envoy.config.endpoint.v3.ClusterLoadAssignment → ClusterLoad. */
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../../model/cluster.ts'
-import { HealthStatus } from '../proto/gen/envoy/config/core/v3/health_check_pb.ts'
-import type { LbEndpoint, LocalityLbEndpoints } from '../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
-import type { ClusterLoadAssignment } from '../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
+import { HealthStatus } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
+import type { LbEndpoint, LocalityLbEndpoints } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
+import type { ClusterLoadAssignment } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
 import type { At } from './at.ts'
 import { socketAddress } from './values.ts'
 

@@ -1,6 +1,6 @@
 /** envoy.extensions.filters.http.fault.v3.HTTPFault, of a listener's filter or of a route. */
 import type { Fault } from '../../model/route.ts'
-import type { HTTPFault } from '../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import type { HTTPFault } from '../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import type { At } from './at.ts'
 import { headerMatches } from './matchers.ts'
 import { fraction, ms } from './values.ts'

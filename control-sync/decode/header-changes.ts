@@ -2,7 +2,7 @@
 import type { HeaderAdd, HeaderChanges, HeaderEdit } from '../../model/route.ts'
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import { parseSubstitution } from '../../model/substitution.ts'
-import { HeaderValueOption_HeaderAppendAction as Append, type HeaderValueOption } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
+import { HeaderValueOption_HeaderAppendAction as Append, type HeaderValueOption } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { At } from './at.ts'
 
 type Changing = {

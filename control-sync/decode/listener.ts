@@ -1,7 +1,7 @@
 /** envoy.config.listener.v3.Listener → Listener. */
 import type { Listener } from '../../model/listener.ts'
-import { TrafficDirection, TrafficDirectionSchema } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
-import { ListenerSchema, type Listener as XListener } from '../proto/gen/envoy/config/listener/v3/listener_pb.ts'
+import { TrafficDirection, TrafficDirectionSchema } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
+import { ListenerSchema, type Listener as XListener } from '../../proto/gen/envoy/config/listener/v3/listener_pb.ts'
 import { At, refuse } from './at.ts'
 import { ANY_CONNECTION, blockedChain, filterChain } from './filter-chain.ts'
 import { listenerFilters } from './listener-filters.ts'

@@ -3,8 +3,8 @@
  * protocols/authz.ts; a condition that is malformed is an issue. Nothing that restricts may get lost here, unknown fields included.
  */
 import type { Permission, Policy, PolicyRule, Principal } from '../../model/policy.ts'
-import { RBAC_Action, type Permission as XPermission, type Policy as XPolicy, type Principal as XPrincipal, type RBAC } from '../proto/gen/envoy/config/rbac/v3/rbac_pb.ts'
-import type { PathMatcher } from '../proto/gen/envoy/type/matcher/v3/path_pb.ts'
+import { RBAC_Action, type Permission as XPermission, type Policy as XPolicy, type Principal as XPrincipal, type RBAC } from '../../proto/gen/envoy/config/rbac/v3/rbac_pb.ts'
+import type { PathMatcher } from '../../proto/gen/envoy/type/matcher/v3/path_pb.ts'
 import type { StringMatch } from '../../model/matcher.ts'
 import { hasUnknown, type At } from './at.ts'
 import { headerMatch, stringMatch } from './matchers.ts'

@@ -4,9 +4,9 @@ import type { ForwardAction, GrpcTimeout, HashSource, PathRewrite, RouteAction, 
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import {
   FilterConfigSchema, RedirectActionSchema, RedirectAction_RedirectResponseCode as Code, RouteActionSchema, WeightedCluster_ClusterWeightSchema as ClusterWeightSchema, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
-} from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import { RBACPerRouteSchema } from '../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
-import type { RegexMatchAndSubstitute } from '../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
+} from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { RBACPerRouteSchema } from '../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
+import type { RegexMatchAndSubstitute } from '../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
 import { typeNameOf } from './any.ts'
 import { refuse, type At } from './at.ts'
 import { headerChanges } from './header-changes.ts'

@@ -3,8 +3,8 @@ import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import type { PathMatch, Route, RouteConfig, RouteFilters, RouteMatch, VirtualHost } from '../../model/route.ts'
 import {
   RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
-} from '../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import { RouteConfigurationSchema, type RouteConfiguration } from '../proto/gen/envoy/config/route/v3/route_pb.ts'
+} from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { RouteConfigurationSchema, type RouteConfiguration } from '../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { fieldName, refuse, hasUnknown, type At } from './at.ts'
 import { headerChanges } from './header-changes.ts'
 import { headerMatches, queryMatch, regex } from './matchers.ts'

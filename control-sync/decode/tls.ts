@@ -6,10 +6,10 @@ import type { CertificateRef, DownstreamTls, PeerValidation, RootsRef, SanMatch,
 import {
   CertificateValidationContext_TrustChainVerification as Trust, SubjectAltNameMatcher_SanType as San, TlsParameters_TlsProtocol as Version,
   TlsParameters_TlsProtocolSchema, type CertificateValidationContext, type SubjectAltNameMatcher, TlsCertificateSchema, TlsParametersSchema, type TlsCertificate, type TlsParameters,
-} from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
-import type { DataSource } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
-import type { SdsSecretConfig } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
-import { CommonTlsContextSchema, DownstreamTlsContextSchema, type CommonTlsContext, type DownstreamTlsContext, type UpstreamTlsContext } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+} from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
+import type { DataSource } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
+import type { SdsSecretConfig } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
+import { CommonTlsContextSchema, DownstreamTlsContextSchema, type CommonTlsContext, type DownstreamTlsContext, type UpstreamTlsContext } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { hasUnknown, refuse, type At } from './at.ts'
 import { stringMatch } from './matchers.ts'
 import { fileText, text } from './values.ts'

@@ -1,6 +1,6 @@
 /** By which messages a file is read. */
-import { fullRegistry } from '../proto/full/registry.ts'
-import { registry } from '../proto/registry.ts'
+import { fullRegistry } from '../../proto/full/registry.ts'
+import { registry } from '../../proto/registry.ts'
 import type { Known } from './locate.ts'
 
 /** Fields and types that meshlet itself has: enough for most files, and at hand. */

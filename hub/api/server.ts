@@ -3,10 +3,10 @@ import { experimental, Server, ServerCredentials, type sendUnaryData, type Serve
 import { MeshError } from '../../agent/core/errors.ts'
 import { guarded, nothing } from '../../agent/core/guard.ts'
 import { create } from '@bufbuild/protobuf'
-import { IstioCertificateResponseSchema } from '../../control-sync/proto/gen/istio/v1/auth/ca_pb.ts'
+import { IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import {
   ADS, CA, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse, type DiscoveryRequest, type DiscoveryResponse, type IstioCertificateRequest, type IstioCertificateResponse,
-} from '../../control-sync/proto/services.ts'
+} from '../../proto/services.ts'
 import { deltaConversation, sotwConversation, type AnyRequest, type AnyResponse, type Conversation } from './ads-messages.ts'
 import { AdsStream, type AdsOptions } from './ads-stream.ts'
 import { holderOf } from './authenticate.ts'

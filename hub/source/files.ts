@@ -3,7 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import type { Pace } from '../../agent/core/pace.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { FolderResult } from '../../control-sync/directory/watch.ts'
-import { ClusterSchema } from '../../control-sync/proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import { ClusterSchema } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { contentHash, overlaid, resourceSet, type HubResource, type ResourceSet } from './resources.ts'
 
 export type Files = {

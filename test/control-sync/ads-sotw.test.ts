@@ -6,7 +6,7 @@ import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import { sotwResponse } from '../../control-sync/ads-messages.ts'
 import type { AdsRequest } from '../../control-sync/ads-protocol.ts'
 import { SotwStream } from '../../control-sync/ads-sotw.ts'
-import { DiscoveryResponseSchema, ResourceSchema } from '../../control-sync/proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+import { DiscoveryResponseSchema, ResourceSchema } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { golden } from '../helpers/resources.ts'
 import { edsCluster, load } from '../helpers/synced-agent.ts'
 

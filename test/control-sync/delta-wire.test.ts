@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { namesAndVersions, readDeltaResponse } from '../../control-sync/delta-wire.ts'
 import { giveBack } from '../../agent/core/give-back.ts'
-import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from '../../control-sync/proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { seededRandom } from '../helpers/random.ts'
 
 const TYPE = 'type.googleapis.com/envoy.config.cluster.v3.Cluster'

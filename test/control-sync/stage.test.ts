@@ -7,7 +7,7 @@ import { Metrics } from '../../agent/core/metrics.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import { Applier, type Change } from '../../control-sync/apply.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
-import { fullRegistry } from '../../control-sync/proto/full/registry.ts'
+import { fullRegistry } from '../../proto/full/registry.ts'
 import { sample } from '../helpers/resources.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 

@@ -1,6 +1,6 @@
 /** docs/envoy-fields.md: what becomes of each of Envoy's fields, as the decoders show it. */
 import fs from 'node:fs'
-import { ENVOY } from '../../control-sync/proto/full/rows.ts'
+import { ENVOY } from '../../proto/full/rows.ts'
 import { probeAll, type Probed } from './probe.ts'
 import { HARMLESS, NO_EFFECT } from './reasons.ts'
 import { SHOWN_BY } from './shown-by.ts'
@@ -19,7 +19,7 @@ export function testsOf(probed: Probed): string[] {
 
 let files: [string, string][] | undefined
 function testFiles(): [string, string][] {
-  files ??= fs.globSync('test/{agent,model,control-sync,protocols,scenarios}/**/*.test.ts').toSorted().map((file) => [file, fs.readFileSync(file, 'utf8')])
+  files ??= fs.globSync('test/{agent,proto,model,control-sync,protocols,scenarios}/**/*.test.ts').toSorted().map((file) => [file, fs.readFileSync(file, 'utf8')])
   return files
 }
 

@@ -2,7 +2,7 @@
 import { fromJson, toBinary, type DescField, type DescMessage, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { inspect } from 'node:util'
 import { decode } from '../../control-sync/decode/decode.ts'
-import { fullRegistry } from '../../control-sync/proto/full/registry.ts'
+import { fullRegistry } from '../../proto/full/registry.ts'
 import { PLACES, type Place } from './places.ts'
 import { VALUES, WITH } from './values.ts'
 

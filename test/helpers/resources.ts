@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fromJson, toBinary, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { TYPE_URLS, type Decoded, type Issue, type ResourceKind } from '../../model/snapshot.ts'
-import { registry } from '../../control-sync/proto/registry.ts'
+import { registry } from '../../proto/registry.ts'
 
 export type Sample = { readonly kind: ResourceKind; readonly name: string; readonly bytes: Uint8Array }
 

@@ -2,7 +2,7 @@
 import { fromBinary, toBinary, type DescMessage, type Message } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Random } from '../../agent/core/clock.ts'
-import { registry } from '../../control-sync/proto/registry.ts'
+import { registry } from '../../proto/registry.ts'
 
 /** The same content with the entries of every map in another order, at any depth, as istiod's vtprotobuf does it. @param url of its type */
 export function shuffled(url: string, bytes: Uint8Array, random: Random): Uint8Array {

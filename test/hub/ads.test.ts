@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { status, type ServiceError } from '@grpc/grpc-js'
-import type { DiscoveryResponse } from '../../control-sync/proto/services.ts'
+import type { DiscoveryResponse } from '../../proto/services.ts'
 import { CLUSTER, ENDPOINT } from '../../hub/source/resources.ts'
 import { bearer, DeltaStream, join, SotwStream, testHub } from './start-hub.ts'
 

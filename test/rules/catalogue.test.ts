@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import { CATALOGUE } from '../../agent/core/errors.ts'
 import { errorsPage, metricSources, metricsPage } from '../../tools/reference-pages.ts'
 
-const sources = ['agent', 'control-sync', 'protocols', 'hub', 'model'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('control-sync/proto/gen/'))
+const sources = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('proto/gen/'))
 const text = new Map(sources.map((f) => [f, fs.readFileSync(f, 'utf8')]))
 
 test('docs/errors.md is what the catalogue says (npm run docs writes it)', () => assert.equal(fs.readFileSync('docs/errors.md', 'utf8'), errorsPage()))

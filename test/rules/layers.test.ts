@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fenceViolations, layerViolations, type Import } from './layers.ts'
 
-const SHIPPED = ['agent', 'control-sync', 'protocols', 'hub', 'tools', 'demo', 'model']
+const SHIPPED = ['agent', 'control-sync', 'protocols', 'hub', 'tools', 'demo', 'model', 'proto']
 const files = SHIPPED.flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
 
 /** Import and export-from statements, dynamic imports, and the lazy createRequire form. */

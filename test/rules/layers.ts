@@ -3,12 +3,12 @@ const MAY: Record<string, readonly string[]> = {
   'agent/core/': [],
   'model/': ['agent/core/'],
   'protocols/': ['agent/core/', 'model/'],
-  'control-sync/proto/': [],
-  'control-sync/': ['agent/core/', 'model/', 'control-sync/proto/'],
+  'proto/': [],
+  'control-sync/': ['agent/core/', 'model/', 'proto/'],
   // The hub reads the same resource files as an agent in directory mode, and signs what the agent requests.
-  'hub/': ['agent/core/', 'model/', 'control-sync/proto/', 'control-sync/directory/'],
-  'control-sync/directory/': ['agent/core/', 'model/', 'control-sync/proto/', 'control-sync/'],
-  'agent/': ['agent/core/', 'model/', 'protocols/', 'control-sync/', 'control-sync/proto/', 'control-sync/directory/'],
+  'hub/': ['agent/core/', 'model/', 'proto/', 'control-sync/directory/'],
+  'control-sync/directory/': ['agent/core/', 'model/', 'proto/', 'control-sync/'],
+  'agent/': ['agent/core/', 'model/', 'protocols/', 'control-sync/', 'proto/', 'control-sync/directory/'],
   'test/': [],
   'tools/': ['agent/', 'agent/core/', 'model/', 'hub/', 'test/'],
   'demo/': ['agent/', 'agent/core/', 'model/', 'hub/', 'test/', 'tools/'],
@@ -16,8 +16,8 @@ const MAY: Record<string, readonly string[]> = {
 
 /** Package → where it may be imported, and why it is fenced. Anything not listed may not be imported by shipped code at all. */
 const FENCES: Record<string, { readonly in: readonly string[]; readonly why: string }> = {
-  '@grpc/grpc-js': { in: ['control-sync/', 'hub/'], why: 'gRPC carries configuration, never user bytes' },
-  '@bufbuild/protobuf': { in: ['control-sync/', 'hub/'], why: 'protobuf stops at the decoders' },
+  '@grpc/grpc-js': { in: ['proto/', 'control-sync/', 'hub/'], why: 'gRPC carries configuration, never user bytes' },
+  '@bufbuild/protobuf': { in: ['proto/', 'control-sync/', 'hub/'], why: 'protobuf stops at the decoders' },
   'better-sqlite3': { in: ['agent/core/sqlite-file.ts', 'hub/registry/'], why: 'SQLite calls block; only a worker or the hub may wait for a disk' },
   pino: { in: ['agent/core/log.ts'], why: 'one log format' },
   zod: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'model/mqtt-policy.ts', 'hub/config.ts'], why: 'schemas stand at the edges' },

@@ -19,7 +19,7 @@ const LAZY_CALL = `createRequire(${'import.meta.url'})(`
 const lazyRequire: Plugin = {
   name: 'lazy-require',
   setup(b) {
-    b.onLoad({ filter: /\/(agent|control-sync|protocols|hub|model)\/.*\.ts$/ }, ({ path: file }) => ({
+    b.onLoad({ filter: /\/(agent|control-sync|protocols|hub|model|proto)\/.*\.ts$/ }, ({ path: file }) => ({
       contents: fs.readFileSync(file, 'utf8').replaceAll(LAZY_CALL, 'require('), loader: 'ts',
     }))
   },
@@ -31,8 +31,8 @@ const lazyRequire: Plugin = {
  */
 const LAZY = ['@grpc/grpc-js', 'dns-packet', 'mqtt', 'node-forge', 're2js', 'ws', 'envoy-rows']
 /** Not a package but ours: Envoy's messages, for folders of resource files. */
-const OWN: Readonly<Record<string, string>> = { 'envoy-rows': './control-sync/proto/full/rows.ts' }
-const ownParts: Plugin = { name: 'own-parts', setup(b) { b.onResolve({ filter: /^\.\/rows\.ts$/ }, () => ({ path: 'envoy-rows', external: true })) } }
+const OWN: Readonly<Record<string, string>> = { 'envoy-rows': './proto/full/rows.ts' }
+const ownParts: Plugin = { name: 'own-parts', setup(b) { b.onResolve({ filter: /^\.\/rows\.ts$/ }, ({ importer }) => (path.dirname(importer) === path.join(root, 'proto/full') ? { path: 'envoy-rows', external: true } : undefined)) } }
 
 type Bundled = { readonly text: string; /** Lazy packages that it requires. */ readonly requires: readonly string[] }
 

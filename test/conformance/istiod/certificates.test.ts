@@ -5,8 +5,8 @@ import { X509Certificate } from 'node:crypto'
 import { create } from '@bufbuild/protobuf'
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
 import { createCsr, createKey } from '../../../control-sync/identity/csr.ts'
-import { IstioCertificateRequestSchema } from '../../../control-sync/proto/gen/istio/v1/auth/ca_pb.ts'
-import { CA } from '../../../control-sync/proto/services.ts'
+import { IstioCertificateRequestSchema } from '../../../proto/gen/istio/v1/auth/ca_pb.ts'
+import { CA } from '../../../proto/services.ts'
 import { Istiod, ISTIOD_NAME } from './istiod.ts'
 
 const DAY_SEC = 86_400

@@ -17,7 +17,7 @@ import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import { Applier } from '../../../control-sync/apply.ts'
 import { decode, type ModelOf } from '../../../control-sync/decode/decode.ts'
 import { OBSERVING_HTTP_FILTERS, OBSERVING_NETWORK_FILTERS } from '../../../control-sync/decode/known-filters.ts'
-import { registry } from '../../../control-sync/proto/registry.ts'
+import { registry } from '../../../proto/registry.ts'
 import { golden, GOLDEN, issuesOf, sample } from '../../helpers/resources.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 

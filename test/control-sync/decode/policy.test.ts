@@ -5,7 +5,7 @@ import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import type { Policy } from '../../../model/policy.ts'
 import { At } from '../../../control-sync/decode/at.ts'
 import { policyOf } from '../../../control-sync/decode/policy.ts'
-import { RBACSchema } from '../../../control-sync/proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
+import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { decide, type AuthzFacts } from '../../../protocols/authz.ts'
 
 const ANY = { any: true }

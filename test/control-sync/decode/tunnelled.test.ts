@@ -6,7 +6,7 @@ import { allClusters, clustersJson, clustersText } from '../../../agent/clusters
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import type { Cluster, ClusterLoad } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { Cluster_DiscoveryType, ClusterSchema } from '../../../control-sync/proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import { Cluster_DiscoveryType, ClusterSchema } from '../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { sample } from '../../helpers/resources.ts'
 
 const ENVOY = 'type.googleapis.com/envoy'

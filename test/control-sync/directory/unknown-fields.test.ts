@@ -6,9 +6,9 @@ import { TYPE_URLS, type ResourceKind } from '../../../model/snapshot.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { allMessages } from '../../../control-sync/directory/known.ts'
 import { parseFile } from '../../../control-sync/directory/parse.ts'
-import { fileDescriptorSet, type FileRow } from '../../../control-sync/proto/descriptor-rows.ts'
-import { fullRegistry } from '../../../control-sync/proto/full/registry.ts'
-import { ROWS } from '../../../control-sync/proto/gen/descriptor-rows.ts'
+import { fileDescriptorSet, type FileRow } from '../../../proto/descriptor-rows.ts'
+import { fullRegistry } from '../../../proto/full/registry.ts'
+import { ROWS } from '../../../proto/gen/descriptor-rows.ts'
 
 const url = (type: string): string => `type.googleapis.com/envoy.${type}`
 const manager = (more: object): object => ({

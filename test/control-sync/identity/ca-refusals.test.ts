@@ -8,8 +8,8 @@ import { CATALOGUE, type MeshError } from '../../../agent/core/errors.ts'
 import { retryWaitMs } from '../../../control-sync/ads-errors.ts'
 import type { ControlPlane } from '../../../control-sync/control-plane.ts'
 import { istioCertificateAuthority, type CertificateWish } from '../../../control-sync/identity/ca-client.ts'
-import { IstioCertificateResponseSchema, type IstioCertificateRequest, type IstioCertificateResponse } from '../../../control-sync/proto/gen/istio/v1/auth/ca_pb.ts'
-import { CA } from '../../../control-sync/proto/services.ts'
+import { IstioCertificateResponseSchema, type IstioCertificateRequest, type IstioCertificateResponse } from '../../../proto/gen/istio/v1/auth/ca_pb.ts'
+import { CA } from '../../../proto/services.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
 /** gRPC status; undefined: an answer that holds nothing. */

@@ -3,7 +3,7 @@ import { LEFT_OUT } from './gen/left-out.ts'
 
 let byType: Map<string, ReadonlyMap<number, string>> | undefined
 
-/** Undefined for a field that no Envoy up to the release in full/rows.ts has. */
+/** Undefined for a field that no Envoy up to the release in proto/full/rows.ts has. */
 export function leftOutName(type: string, no: number): string | undefined {
   byType ??= new Map(LEFT_OUT.split('\n').map((line) => {
     const [name, ...rest] = line.split(' ')

@@ -1,5 +1,5 @@
 /**
- * `npm run proto`: control-sync/proto/**.proto → control-sync/proto/gen/**_pb.ts. Runs offline: buf and protoc-gen-es come from node_modules.
+ * `npm run proto`: proto/**.proto → proto/gen/**_pb.ts. Runs offline: buf and protoc-gen-es come from node_modules.
  * The generator gives every file a descriptor of its own, which is linked anew with all that it imports; here they come from one set
  * (descriptors.ts), linked once: a third of the time that loading them takes.
  */
@@ -16,9 +16,9 @@ import { ROWS as BEFORE } from './gen/descriptor-rows.ts'
 import { leftOut } from './left-out.ts'
 import { rowsOf } from './rows-of.ts'
 
-const root = path.resolve(import.meta.dirname, '../..')
+const root = path.resolve(import.meta.dirname, '..')
 const bin = path.join(root, 'node_modules/.bin')
-const source = path.join(root, 'control-sync/proto')
+const source = path.join(root, 'proto')
 const out = path.join(source, 'gen')
 const buf = (...args: string[]): Buffer => execFileSync(path.join(bin, 'buf'), args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
 

@@ -1,9 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create } from '@bufbuild/protobuf'
-import { ADS, CA } from '../../../control-sync/proto/services.ts'
-import { DeltaDiscoveryRequestSchema } from '../../../control-sync/proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
-import { IstioCertificateRequestSchema } from '../../../control-sync/proto/gen/istio/v1/auth/ca_pb.ts'
+import { ADS, CA } from '../../proto/services.ts'
+import { DeltaDiscoveryRequestSchema } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+import { IstioCertificateRequestSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 
 test('the methods have the paths that istiod serves', () => {
   assert.equal(ADS.DeltaAggregatedResources.path, '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources')
