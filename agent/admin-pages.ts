@@ -4,7 +4,7 @@ import type { HttpUpstreams } from '../protocols/http/message.ts'
 import type { AdminHandler, AdminPage, AdminReply } from './admin.ts'
 import { index } from './admin.ts'
 import { allClusters, clustersJson, clustersText } from './clusters-page.ts'
-import type { Log } from './core/log.ts'
+import type { Log } from '../core/log.ts'
 import type { StatusParts } from './status-of.ts'
 import { statusText, type AgentStatus } from './status.ts'
 

@@ -3,7 +3,7 @@ import type { Limits } from '../protocols/context.ts'
 
 type ConnectionLimits = Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>
 
-/** What the process needs without any (as core/memory-budget.ts has it). */
+/** What the process needs without any (as core/runtime/memory-budget.ts has it). */
 const PROCESS_BYTES = 64 * 1024 * 1024
 /** Of an idle one: some 16 KiB over HTTP/2, some 50 KiB with TLS. */
 const CONNECTION_BYTES = 48 * 1024

@@ -6,12 +6,12 @@ import { controlNames, type Lookup } from '../control-sync/control-names.ts'
 import { byteCount, type ControlPlane } from '../control-sync/control-plane.ts'
 import type { NodeSettings } from '../control-sync/node.ts'
 import type { AgentConfig } from './config/schema.ts'
-import type { Disk } from './core/disk.ts'
-import { MeshError } from './core/errors.ts'
-import type { Log } from './core/log.ts'
-import type { Metrics } from './core/metrics.ts'
-import { secureFolder } from './core/state-folder.ts'
-import type { World } from './core/world.ts'
+import type { Disk } from '../core/os/disk.ts'
+import { MeshError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Metrics } from '../core/metrics.ts'
+import { secureFolder } from '../core/os/state-folder.ts'
+import type { World } from '../core/world.ts'
 
 type Control = Omit<NonNullable<AgentConfig['control']>, 'token'> & { readonly token?: string | undefined }
 

@@ -4,7 +4,7 @@ import type * as Dns from '../protocols/dns/proxy.ts'
 import type { Context } from '../protocols/context.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration.ts'
-import type { Disk } from './core/disk.ts'
+import type { Disk } from '../core/os/disk.ts'
 import { sealerFrom } from './identity.ts'
 import type { OwnNode } from './own-node.ts'
 

@@ -3,9 +3,9 @@
  * first is no part of who it is.
  */
 import { describeNode, type NodeDescription, type NodeSettings } from '../control-sync/node.ts'
-import type { Clock, Timer } from './core/clock.ts'
-import { Current } from './core/current.ts'
-import type { Log } from './core/log.ts'
+import type { Clock, Timer } from '../core/os/clock.ts'
+import { Current } from '../core/current.ts'
+import type { Log } from '../core/log.ts'
 
 const LOOK_MS = 3_000
 /** Of one without an address, for whoever asks here. No control plane hears it, but one on this machine. */

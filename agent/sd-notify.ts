@@ -4,9 +4,9 @@
  */
 import type * as ChildProcess from 'node:child_process'
 import { createRequire } from 'node:module'
-import type { Clock } from './core/clock.ts'
-import type { Log } from './core/log.ts'
-import { detached, guarded, nothing } from './core/guard.ts'
+import type { Clock } from '../core/os/clock.ts'
+import type { Log } from '../core/log.ts'
+import { detached, guarded, nothing } from '../core/defects/guard.ts'
 
 export type ServiceManager = Disposable & {
   /** What is on disk is served, whatever the network does. */

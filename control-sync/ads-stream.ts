@@ -1,8 +1,8 @@
 /** ADS over gRPC, in the flavour that the server speaks: bytes to and from the messages of ads-protocol.ts. Knows nothing of what they mean. */
 import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
-import type { Clock } from '../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../agent/core/errors.ts'
-import { guarded } from '../agent/core/guard.ts'
+import type { Clock } from '../core/os/clock.ts'
+import { MeshError, toMeshError } from '../core/errors.ts'
+import { guarded } from '../core/defects/guard.ts'
 import type { IdentitySource } from '../model/identity.ts'
 import type { WorkloadHealth } from '../model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../model/snapshot.ts'

@@ -3,13 +3,13 @@
  * resource blocks the piece that it is in (decode/at.ts), and the rest of it is in force as it was sent: its last good version could be weaker than
  * what is asked for. Only bytes that are no such resource at all leave that version in force.
  */
-import type { Clock, Timer } from '../agent/core/clock.ts'
-import type { Current } from '../agent/core/current.ts'
-import type { MeshError } from '../agent/core/errors.ts'
-import { detached } from '../agent/core/guard.ts'
-import type { Log } from '../agent/core/log.ts'
-import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
-import { nextTurn, Pace } from '../agent/core/pace.ts'
+import type { Clock, Timer } from '../core/os/clock.ts'
+import type { Current } from '../core/current.ts'
+import type { MeshError } from '../core/errors.ts'
+import { detached } from '../core/defects/guard.ts'
+import type { Log } from '../core/log.ts'
+import type { Cell, Family, Metrics } from '../core/metrics.ts'
+import { nextTurn, Pace } from '../core/os/time-slice.ts'
 import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
 import type { Tables } from '../model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'

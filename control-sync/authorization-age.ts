@@ -2,7 +2,7 @@
  * How long authorization policies hold without a control plane. By default for ever: a site goes on when its link is away for a year. Where a
  * peer that was locked out centrally must not come in at an island for longer than so long, inbound listeners close after that.
  */
-import type { Clock, Timer } from '../agent/core/clock.ts'
+import type { Clock, Timer } from '../core/os/clock.ts'
 import type { Listener } from '../model/listener.ts'
 
 export class AuthorizationAge implements Disposable {

@@ -1,8 +1,8 @@
 /** How the control plane is reached: addresses in turn, who it must be, and what proves who we are. Shared by the configuration stream and the CA. */
 import type { ChannelCredentials, ChannelOptions, Metadata } from '@grpc/grpc-js'
 import type * as Grpc from '@grpc/grpc-js'
-import { MeshError } from '../agent/core/errors.ts'
-import type { Metrics } from '../agent/core/metrics.ts'
+import { MeshError } from '../core/errors.ts'
+import type { Metrics } from '../core/metrics.ts'
 import type { Identity } from '../model/identity.ts'
 import { ipBytes } from '../model/ip.ts'
 import type { ResourceKind } from '../model/snapshot.ts'

@@ -1,13 +1,13 @@
 /**
  * How a resource stands in the snapshot database. A row is a version of a resource, in force from one generation to another: a head, which is
- * JSON [kind, name, hash, version, references], and the Any's bytes. With a key both are sealed as one value (agent/core/sealed.ts), bound to the
+ * JSON [kind, name, hash, version, references], and the Any's bytes. With a key both are sealed as one value (core/pki/sealing.ts), bound to the
  * row's key, which tells nothing of the name either.
  */
 import { hash } from 'node:crypto'
 import zlib from 'node:zlib'
-import { MeshError } from '../agent/core/errors.ts'
-import { isSealed, openSealed, type Sealer } from '../agent/core/sealed.ts'
-import type { Row } from '../agent/core/storage.ts'
+import { MeshError } from '../core/errors.ts'
+import { isSealed, openSealed, type Sealer } from '../core/pki/sealing.ts'
+import type { Row } from '../core/storage/storage.ts'
 import type { RawResource, ResourceKind } from '../model/snapshot.ts'
 import { KeptResource, viewOf } from './kept-resource.ts'
 import type { References } from './references.ts'

@@ -1,6 +1,6 @@
 /** The tables of the snapshot database, read and written. A row says from which generation to which a version of a resource was in force. */
-import { MeshError } from '../agent/core/errors.ts'
-import { valuesOf, type Row, type Statement, type Storage } from '../agent/core/storage.ts'
+import { MeshError } from '../core/errors.ts'
+import { valuesOf, type Row, type Statement, type Storage } from '../core/storage/storage.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind } from '../model/snapshot.ts'
 import type { References } from './references.ts'
 import { FIRST_SEALED, ROOM, weightOf, type Records } from './snapshot-records.ts'

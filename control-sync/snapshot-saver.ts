@@ -3,11 +3,11 @@
  * flash wears by the write. What a kill takes away comes again with the next stream; what a full disk refuses is kept and tried again; a file
  * that breaks while it is in use is replaced by one with everything.
  */
-import type { Clock, Timer } from '../agent/core/clock.ts'
-import { toMeshError, type MeshError } from '../agent/core/errors.ts'
-import { detached } from '../agent/core/guard.ts'
-import type { Log } from '../agent/core/log.ts'
-import type { Cell, Metrics } from '../agent/core/metrics.ts'
+import type { Clock, Timer } from '../core/os/clock.ts'
+import { toMeshError, type MeshError } from '../core/errors.ts'
+import { detached } from '../core/defects/guard.ts'
+import type { Log } from '../core/log.ts'
+import type { Cell, Metrics } from '../core/metrics.ts'
 import { SnapshotCopier, writtenBytes } from './snapshot-copier.ts'
 import type { Ages, Save, SavedChange, SnapshotStore } from './snapshot-store.ts'
 

@@ -3,11 +3,11 @@
  * copy of it, for when the file as such is damaged or gone. Whatever is found damaged is told, with what serves instead.
  */
 import path from 'node:path'
-import { MeshError, toMeshError } from '../agent/core/errors.ts'
-import type { Log } from '../agent/core/log.ts'
-import type { Family, Metrics } from '../agent/core/metrics.ts'
-import type { Sealer } from '../agent/core/sealed.ts'
-import type { Opened, OpenStorage, Source, Statement, Storage } from '../agent/core/storage.ts'
+import { MeshError, toMeshError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Family, Metrics } from '../core/metrics.ts'
+import type { Sealer } from '../core/pki/sealing.ts'
+import type { Opened, OpenStorage, Source, Statement, Storage } from '../core/storage/storage.ts'
 import type { RawResource, ResourceKind, Snapshot } from '../model/snapshot.ts'
 import { closeBlocks } from './kept-resource.ts'
 import type { References } from './references.ts'

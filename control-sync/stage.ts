@@ -1,7 +1,7 @@
 /** From the bytes of one resource to something ready to serve, or every issue: compared with what is known first, decoding only for what changed. */
 import type { Decoded, Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
 import type { RouteTable } from '../model/tables.ts'
-import type { Pace } from '../agent/core/pace.ts'
+import type { Pace } from '../core/os/time-slice.ts'
 import { canonicalHash } from './canonical.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route-table.ts'

@@ -2,14 +2,14 @@
  * Keeps one ADS stream to a control plane and carries what comes over it into force. The link comes and goes; what was applied stays.
  * control-sync/ads-protocol.ts knows what to say, control-sync/apply.ts what to do with what is said, this file when.
  */
-import type { Clock, Random, Timer } from '../agent/core/clock.ts'
-import type { Current } from '../agent/core/current.ts'
-import { MeshError, toMeshError, type ErrorCode } from '../agent/core/errors.ts'
-import { detached, guarded } from '../agent/core/guard.ts'
-import { giveBack } from '../agent/core/give-back.ts'
-import type { Log } from '../agent/core/log.ts'
-import type { Family, Metrics } from '../agent/core/metrics.ts'
-import { nextTurn } from '../agent/core/pace.ts'
+import type { Clock, Random, Timer } from '../core/os/clock.ts'
+import type { Current } from '../core/current.ts'
+import { MeshError, toMeshError, type ErrorCode } from '../core/errors.ts'
+import { detached, guarded } from '../core/defects/guard.ts'
+import { giveBack } from '../core/runtime/release-buffer.ts'
+import type { Log } from '../core/log.ts'
+import type { Family, Metrics } from '../core/metrics.ts'
+import { nextTurn } from '../core/os/time-slice.ts'
 import type { WorkloadHealth } from '../model/readiness-probe.ts'
 import type { ResourceKind } from '../model/snapshot.ts'
 import { AFTER_GOOD_STREAM_MS, Failures, retryWaitMs } from './ads-errors.ts'

@@ -1,8 +1,8 @@
 /** Settings of hub.yaml. Names carry their unit; unknown keys and values out of range are mistakes, named with their line. */
 import * as z from 'zod'
-import type { Disk } from '../agent/core/disk.ts'
-import { MeshError } from '../agent/core/errors.ts'
-import { configError, loadYaml } from '../agent/core/yaml-problems.ts'
+import type { Disk } from '../core/os/disk.ts'
+import { MeshError } from '../core/errors.ts'
+import { configError, loadYaml } from '../core/yaml.ts'
 
 const HOST_PORT = /^(?:\[[0-9a-fA-F:]+\]|[^:[\]\s]+):(\d{1,5})$/
 const DAY_SEC = 86_400

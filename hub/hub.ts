@@ -1,13 +1,13 @@
 /** The hub in directory mode: builds every part in order; disposing goes the other way round. Embedded in the demo and tests, or alone in hub/main.ts. */
 import path from 'node:path'
-import { asOwner } from '../agent/core/as-owner.ts'
-import type { Clock, Random } from '../agent/core/clock.ts'
-import { defectsTo } from '../agent/core/defects.ts'
-import type { Disk } from '../agent/core/disk.ts'
-import { MeshError } from '../agent/core/errors.ts'
-import { secureFolder } from '../agent/core/state-folder.ts'
-import type { Log } from '../agent/core/log.ts'
-import { Metrics } from '../agent/core/metrics.ts'
+import { asOwner } from '../core/os/as-owner.ts'
+import type { Clock, Random } from '../core/os/clock.ts'
+import { defectsTo } from '../core/defects/report.ts'
+import type { Disk } from '../core/os/disk.ts'
+import { MeshError } from '../core/errors.ts'
+import { secureFolder } from '../core/os/state-folder.ts'
+import type { Log } from '../core/log.ts'
+import { Metrics } from '../core/metrics.ts'
 import { startHubAdmin } from './api/admin.ts'
 import { authenticator } from './api/authenticate.ts'
 import { Budgets } from './api/budgets.ts'
@@ -28,7 +28,7 @@ export type HubWorld = { readonly clock: Clock; readonly random: Random; readonl
 export type HubParts = {
   readonly log: Log
   readonly metrics?: Metrics
-  /** SQLite's addon (agent/core/sqlite-addon.ts); undefined takes the package's own. */
+  /** SQLite's addon (core/storage/sqlite-addon.ts); undefined takes the package's own. */
   readonly nativeBinding?: object | undefined
   /** Milliseconds since the epoch; no right clock shows less. */
   readonly builtAtMs?: number | undefined

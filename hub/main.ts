@@ -1,13 +1,13 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
 import fs from 'node:fs'
 import { workerData } from 'node:worker_threads'
-import { hearUncaught } from '../agent/core/last-line.ts'
-import { asError, isJournal, LogOutput } from '../agent/core/log-output.ts'
+import { hearUncaught } from '../core/defects/last-line.ts'
+import { asError, isJournal, LogOutput } from '../core/log-output.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { programBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
-import { forTerminal } from '../agent/core/printable.ts'
-import { hearSignals, stopRequested } from '../agent/core/signals.ts'
+import { forTerminal } from '../core/printable.ts'
+import { hearSignals, stopRequested } from '../core/os/signals.ts'
 import { runCli } from './cli/program.ts'
 
 let made: LogOutput | undefined

@@ -4,9 +4,9 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign, verify, type KeyObject } from 'node:crypto'
 import path from 'node:path'
-import type { Clock } from '../agent/core/clock.ts'
-import type { Disk } from '../agent/core/disk.ts'
-import { MeshError } from '../agent/core/errors.ts'
+import type { Clock } from '../core/os/clock.ts'
+import type { Disk } from '../core/os/disk.ts'
+import { MeshError } from '../core/errors.ts'
 import { isNodePattern } from './registry/node-names.ts'
 import type { Registry } from './registry/registry.ts'
 

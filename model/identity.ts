@@ -1,5 +1,5 @@
 /** SPIFFE identity documents as the data path and the control plane share them. */
-import type { MeshError } from '../agent/core/errors.ts'
+import type { MeshError } from '../core/errors.ts'
 
 /** spiffe://<trustDomain>/ns/<namespace>/sa/<serviceAccount>; the last two are undefined for other paths. */
 export type SpiffeId = {
@@ -68,7 +68,7 @@ export type Standing = {
   readonly staysHere: boolean
 }
 
-/** How peers are judged instead: see agent/core/chain.ts. Grace is for peers of these trust domains that are verified by the mesh's own roots. */
+/** How peers are judged instead: see core/pki/verify-chain.ts. Grace is for peers of these trust domains that are verified by the mesh's own roots. */
 export type Judging = { readonly nowMs: number; readonly clock: 'right' | 'lower-bound'; readonly graceMs: number; readonly graceTrustDomains: readonly string[] }
 
 /** Who the peer proved to be in a TLS handshake. */

@@ -1,4 +1,4 @@
-import { ipBytes } from '../agent/core/ip-source.ts'
+import { ipBytes } from '../core/ip-source.ts'
 
 export { ipBytes }
 

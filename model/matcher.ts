@@ -1,4 +1,4 @@
-import type { SafeRegex } from '../agent/core/regex.ts'
+import type { SafeRegex } from '../core/regex.ts'
 
 /** envoy.type.matcher.v3.StringMatcher. */
 export type StringMatch =

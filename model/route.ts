@@ -1,5 +1,5 @@
 import type { HeaderMatch, QueryMatch } from './matcher.ts'
-import type { SafeRegex } from '../agent/core/regex.ts'
+import type { SafeRegex } from '../core/regex.ts'
 import type { Policy } from './policy.ts'
 
 /** envoy.config.route.v3.RouteConfiguration, decoded. */

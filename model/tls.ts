@@ -2,7 +2,7 @@ import type { StringMatch } from './matcher.ts'
 
 /**
  * `workload`: the agent's own identity (SDS `default` / `ROOTCA` in Istio). `pem`: given inline or read from files at decode time. `files`: of this machine, permitted
- * (agent/core/named-files.ts) and read when they are used, as they may change.
+ * (core/os/named-files.ts) and read when they are used, as they may change.
  */
 export type CertificateRef =
   | { readonly from: 'workload' }

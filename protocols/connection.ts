@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
-import type { Address } from '../agent/core/network.ts'
-import type { MeshError } from '../agent/core/errors.ts'
+import type { Address } from '../core/os/network.ts'
+import type { MeshError } from '../core/errors.ts'
 import type { PeerIdentity } from '../model/identity.ts'
 import type { FilterChain, Listener } from '../model/listener.ts'
 

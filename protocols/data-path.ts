@@ -1,7 +1,7 @@
 /** The data path as one part: ports, connections, and what a configuration change means for both. */
-import { MeshError } from '../agent/core/errors.ts'
+import { MeshError } from '../core/errors.ts'
 import type { Listener } from '../model/listener.ts'
-import type { NetStream } from '../agent/core/network.ts'
+import type { NetStream } from '../core/os/network.ts'
 import type { Tables } from '../model/tables.ts'
 import type { Codecs } from './codecs.ts'
 import { Connections, FIRST_BYTES_MS } from './connections.ts'
@@ -14,7 +14,7 @@ import { ServeMetrics } from './serve-metrics.ts'
 import { standingsOf } from './standing.ts'
 import { TlsTerminator } from './tls/server.ts'
 import { wantedListeners } from './wanted-listeners.ts'
-import { detached, guarded } from '../agent/core/guard.ts'
+import { detached, guarded } from '../core/defects/guard.ts'
 
 /** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. `listener`: whose it is. */
 export type OwnPort = AddressAndPort & { readonly name: string; readonly listener?: string }

@@ -3,12 +3,12 @@
  * content changes; a port that cannot be opened is reported and tried again, and the others are served meanwhile. A socket that was inherited
  * could not be opened again: when its listener goes it rests, and whoever comes is refused, until a listener has that address again.
  */
-import type { Clock, Timer } from '../agent/core/clock.ts'
-import { MeshError } from '../agent/core/errors.ts'
-import { detached } from '../agent/core/guard.ts'
-import type { Log } from '../agent/core/log.ts'
-import type { Listening, Network, NetStream } from '../agent/core/network.ts'
-import { pauseMs } from '../agent/core/until-it-works.ts'
+import type { Clock, Timer } from '../core/os/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import { detached } from '../core/defects/guard.ts'
+import type { Log } from '../core/log.ts'
+import type { Listening, Network, NetStream } from '../core/os/network.ts'
+import { pauseMs } from '../core/os/until-it-works.ts'
 import type { Listener } from '../model/listener.ts'
 
 export type PortStatus = { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed'; readonly error: MeshError | undefined }

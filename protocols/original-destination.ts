@@ -1,6 +1,6 @@
 /** Where a captured connection was going (NetStream.local), and whose it is by that. */
-import type { NetStream } from '../agent/core/network.ts'
-import { oncePer } from '../agent/core/once-per.ts'
+import type { NetStream } from '../core/os/network.ts'
+import { oncePer } from '../core/memoize.ts'
 import type { Listener } from '../model/listener.ts'
 import type { Tables } from '../model/tables.ts'
 

@@ -3,7 +3,7 @@
  * more than a little counts against the memory budget meanwhile.
  */
 import type { Duplex } from 'node:stream'
-import { guarded, nothing } from '../agent/core/guard.ts'
+import { guarded, nothing } from '../core/defects/guard.ts'
 import { READ_AHEAD_BYTES, type Hold, type Holder, type Waiting } from './waiting.ts'
 
 const NOTHING = Buffer.alloc(0)

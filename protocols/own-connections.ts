@@ -3,9 +3,9 @@
  * to spare meshlet's user; where they do not, this says so instead of using up limits.maxConnections. Only what goes to an original destination
  * can go in circles, so that nothing else pays for it.
  */
-import { MeshError } from '../agent/core/errors.ts'
-import type { Address, NetStream } from '../agent/core/network.ts'
-import { oncePer } from '../agent/core/once-per.ts'
+import { MeshError } from '../core/errors.ts'
+import type { Address, NetStream } from '../core/os/network.ts'
+import { oncePer } from '../core/memoize.ts'
 
 type Ends = Pick<NetStream, 'local' | 'remote'>
 

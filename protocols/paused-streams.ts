@@ -5,10 +5,10 @@
  */
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../agent/core/clock.ts'
-import { guarded } from '../agent/core/guard.ts'
-import { carrierOf } from '../agent/core/network.ts'
-import { oncePer } from '../agent/core/once-per.ts'
+import type { Clock } from '../core/os/clock.ts'
+import { guarded } from '../core/defects/guard.ts'
+import { carrierOf } from '../core/os/network.ts'
+import { oncePer } from '../core/memoize.ts'
 
 const LOOK_MS = 1_000
 const NOTHING = Buffer.alloc(0)

@@ -1,5 +1,5 @@
 /** Which virtual host and route a request belongs to (envoy.config.route.v3.RouteConfiguration). Pure; chance comes in. */
-import type { Random } from '../agent/core/clock.ts'
+import type { Random } from '../core/os/clock.ts'
 import { asciiLowerCase, asText, matchesHeader, matchesString, type HeaderValues, type QueryMatch } from '../model/matcher.ts'
 import { NO_HEADER_CHANGES, type PathMatch, type Route, type RouteMatch, type VirtualHost, type WeightedCluster } from '../model/route.ts'
 import type { RouteTable } from '../model/tables.ts'

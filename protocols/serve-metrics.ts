@@ -1,5 +1,5 @@
-import type { ErrorCode, MeshError } from '../agent/core/errors.ts'
-import type { Cell, Family, Metrics } from '../agent/core/metrics.ts'
+import type { ErrorCode, MeshError } from '../core/errors.ts'
+import type { Cell, Family, Metrics } from '../core/metrics.ts'
 import type { ConnectionLimit } from './connections.ts'
 import type { Listener } from '../model/listener.ts'
 

@@ -3,10 +3,10 @@
  * codec, account for it. Every step can refuse; a refusal has a code, a counter and a log line, and ends the connection.
  */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../agent/core/errors.ts'
-import { guarded } from '../agent/core/guard.ts'
-import { staysHere, type NetStream } from '../agent/core/network.ts'
+import type { Clock } from '../core/os/clock.ts'
+import { MeshError, toMeshError } from '../core/errors.ts'
+import { guarded } from '../core/defects/guard.ts'
+import { staysHere, type NetStream } from '../core/os/network.ts'
 import type { HttpConnectionManager, Listener } from '../model/listener.ts'
 import { decide, shadowDecisions, type AuthzFacts } from './authz.ts'
 import type { Codecs } from './codecs.ts'

@@ -2,10 +2,10 @@
  * Open connections end with the certificates that they rest on (agent.yaml `identity.expired`). A handshake asks that once; here it is asked again when the
  * first of them may have run out. One timer for all connections of the agent, in and out, and nothing on the path of a request.
  */
-import type { Timer } from '../agent/core/clock.ts'
-import type { MeshError, ErrorCode } from '../agent/core/errors.ts'
-import type { Family } from '../agent/core/metrics.ts'
-import { oncePer } from '../agent/core/once-per.ts'
+import type { Timer } from '../core/os/clock.ts'
+import type { MeshError, ErrorCode } from '../core/errors.ts'
+import type { Family } from '../core/metrics.ts'
+import { oncePer } from '../core/memoize.ts'
 import type { Standing } from '../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../model/tls.ts'
 import type { Context } from './context.ts'

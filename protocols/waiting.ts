@@ -4,12 +4,12 @@
  * used up, the source that has most waiting goes first, and of it what has stood still longest. The same when a client's standing still takes the last place at a
  * cluster (max_requests) from those who do read.
  */
-import { MeshError } from '../agent/core/errors.ts'
-import { MemoryBudget } from '../agent/core/memory-budget.ts'
-import type { Cell } from '../agent/core/metrics.ts'
-import { oncePer } from '../agent/core/once-per.ts'
+import { MeshError } from '../core/errors.ts'
+import { MemoryBudget } from '../core/runtime/memory-budget.ts'
+import type { Cell } from '../core/metrics.ts'
+import { oncePer } from '../core/memoize.ts'
 import type { Cluster } from '../model/cluster.ts'
-import { sourceOf } from '../agent/core/ip-source.ts'
+import { sourceOf } from '../core/ip-source.ts'
 import type { Context } from './context.ts'
 
 /** A socket that is paused has one piece more in hand before Node stops reading it. */

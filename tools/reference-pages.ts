@@ -1,7 +1,7 @@
 /** The reference pages that are derived from the sources. */
 import fs from 'node:fs'
 import { CONDITIONS } from '../agent/conditions.ts'
-import { CATALOGUE } from '../agent/core/errors.ts'
+import { CATALOGUE } from '../core/errors.ts'
 
 export function errorsPage(): string {
   const rows = Object.entries(CATALOGUE).map(([code, r]) => `| \`${code}\` | ${r.origin} | ${r.http} | \`${r.flag}\` | ${r.retry} | ${r.remedy} |`)
@@ -35,7 +35,7 @@ export type MetricSource = { readonly name: string; readonly kind: string; reado
 
 /** Every metric that the sources register, by name. */
 export function metricSources(): MetricSource[] {
-  const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
+  const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
   const found = files.flatMap((file) => [...fs.readFileSync(file, 'utf8').matchAll(/\.(counter|counterOf|gauge|gaugeOf|histogram)\(\s*'(mesh_\w+)',\s*'((?:[^'\\]|\\.)*)'/g)]
     .map(([, kind, name, help]): MetricSource => ({ name: name!, kind: kind!.replace('Of', ''), help: help!.replaceAll("\\'", "'"), file })))
   return found.sort((a, b) => a.name.localeCompare(b.name) || a.file.localeCompare(b.file))

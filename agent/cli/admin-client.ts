@@ -1,6 +1,6 @@
 /** The command line's way to a running agent: its loopback admin port. */
 import http from 'node:http'
-import { MeshError } from '../core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 
 /** A configuration dump of a large mesh is some tens of megabytes. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024

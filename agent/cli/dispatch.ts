@@ -1,6 +1,6 @@
 /** From argv to an exit code. */
-import { bundle } from '../core/bundle.ts'
-import { startWorker } from '../core/storage-thread-handle.ts'
+import { bundle } from '../../core/runtime/bundle.ts'
+import { startWorker } from '../../core/storage/thread-handle.ts'
 import { explain, type ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import type { ConfigSource } from './read-config.ts'

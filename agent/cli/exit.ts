@@ -1,5 +1,5 @@
 /** Exit codes of both programs: 0 ok, 1 failed, 2 wrong usage. */
-import { MeshError, sentence, toMeshError } from '../core/errors.ts'
+import { MeshError, sentence, toMeshError } from '../../core/errors.ts'
 
 export type ExitCode = 0 | 1 | 2
 

@@ -1,5 +1,5 @@
-import type { LogOutput } from '../core/log-output.ts'
-import type { ListenFds } from '../core/listen-fds.ts'
+import type { LogOutput } from '../../core/log-output.ts'
+import type { ListenFds } from '../../core/os/listen-fds.ts'
 
 /** What the command line touches of the process. */
 export type Io = {
@@ -11,11 +11,11 @@ export type Io = {
   /** Sockets that the service manager passed. */
   readonly listenFds?: ListenFds
   readonly standardInput: () => Promise<Buffer>
-  /** Resolves with its name when the process is asked to stop (core/signals.ts). From the first call on those do not end it by themselves. */
+  /** Resolves with its name when the process is asked to stop (core/os/signals.ts). From the first call on those do not end it by themselves. */
   readonly stopRequested: () => Promise<string>
   /** Hears of signals that have no effect until the result is disposed of; meanwhile they do not end the process. */
   readonly hearSignals?: (heard: (signal: string) => void) => Disposable
-  /** Hears of what nobody caught until the result is disposed of (core/last-line.ts); the process is not ended for it then. */
+  /** Hears of what nobody caught until the result is disposed of (core/defects/last-line.ts); the process is not ended for it then. */
   readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
   /** Ends the process with exit code 1 after so long, whatever it still does. */
   readonly giveUpAfter?: (ms: number) => void

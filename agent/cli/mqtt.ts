@@ -1,6 +1,6 @@
 /** `meshlet mqtt pub|sub`: MQTT.js, an independent client, so that it also proves the broker to somebody else's code. */
 import type { IClientOptions, MqttClient } from 'mqtt'
-import { MeshError } from '../core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 

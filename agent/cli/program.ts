@@ -1,6 +1,6 @@
 /** The subcommands of `meshlet`, with the help that should suffice. Each action loads its own file, so that `run` starts fast. */
 import { Command, CommanderError, Option } from 'commander'
-import { systemDisk } from '../core/disk.ts'
+import { systemDisk } from '../../core/os/disk.ts'
 import { explain, type ExitCode } from './exit.ts'
 import { DEFAULT_CONFIG, type Io } from './io.ts'
 import type { ConfigSource } from './read-config.ts'

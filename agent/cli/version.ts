@@ -1,4 +1,4 @@
-import { bundle } from '../core/bundle.ts'
+import { bundle } from '../../core/runtime/bundle.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 

@@ -1,12 +1,12 @@
 /**
  * What stands against the capture modes. A connection that a rule of nftables or iptables sends to 15001 or 15006 has its destination in
  * SO_ORIGINAL_DST (REDIRECT), which Node cannot read, or as its local address (TPROXY), for which the listening socket needs IP_TRANSPARENT.
- * Node cannot set that either, but systemd can, and passes the socket (core/inherited-sockets.ts). The mode is told to istiod in any case, which
+ * Node cannot set that either, but systemd can, and passes the socket (core/os/inherited-sockets.ts). The mode is told to istiod in any case, which
  * sends what a captured sidecar gets.
  */
-import { MeshError } from '../core/errors.ts'
-import type { InheritedSockets } from '../core/inherited-sockets.ts'
-import type { Address } from '../core/network.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { InheritedSockets } from '../../core/os/inherited-sockets.ts'
+import type { Address } from '../../core/os/network.ts'
 import type { Listener } from '../../model/listener.ts'
 import type { AgentConfig } from './schema.ts'
 

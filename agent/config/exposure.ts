@@ -1,6 +1,6 @@
 /** What a configuration leaves open to anybody who can reach the port, or asks of rules that they cannot know. Told, not refused: the node has to start. */
 import { isLoopback } from '../../model/browser.ts'
-import { MeshError } from '../core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { Codec, FilterChain, Listener } from '../../model/listener.ts'
 
 /** More listeners of the same kind help nobody. */

@@ -3,9 +3,9 @@
  * mesh.yaml, hosts, istio-token, root-cert.pem. They are Istio's: what meshlet does not act upon is listed and is no mistake.
  */
 import path from 'node:path'
-import type { Disk } from '../core/disk.ts'
-import { MeshError } from '../core/errors.ts'
-import { readYaml, type ConfigProblem, type Origin } from '../core/yaml-problems.ts'
+import type { Disk } from '../../core/os/disk.ts'
+import { MeshError } from '../../core/errors.ts'
+import { readYaml, type ConfigProblem, type Origin } from '../../core/yaml.ts'
 import { parseEnvFile, type EnvEntry } from './env-file.ts'
 import { addressesOf } from './hosts-file.ts'
 import { meshSettings } from './istio-mesh.ts'

@@ -1,5 +1,5 @@
 /** mesh.yaml's defaultConfig (istio.mesh.v1alpha1.ProxyConfig in JSON form) as settings of agent.yaml, as far as there are any. */
-import type { ConfigProblem, Origin, ReadYaml } from '../core/yaml-problems.ts'
+import type { ConfigProblem, Origin, ReadYaml } from '../../core/yaml.ts'
 import type { EnvEntry } from './env-file.ts'
 
 type Fields = Readonly<Record<string, unknown>>

@@ -1,7 +1,7 @@
 /** agent.yaml's `listeners` as model listeners, so that the data path knows one kind only. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { MeshError } from '../core/errors.ts'
-import type { Disk } from '../core/disk.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { Disk } from '../../core/os/disk.ts'
 import type { Codec, FilterChain, HttpConnectionManager, Listener } from '../../model/listener.ts'
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'

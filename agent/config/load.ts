@@ -1,8 +1,8 @@
 /** agent.yaml: text → AgentConfig, or every mistake at once with its line. */
-import { loadYaml, type Layers, type LoadedYaml } from '../core/yaml-problems.ts'
+import { loadYaml, type Layers, type LoadedYaml } from '../../core/yaml.ts'
 import { agentConfigSchema, type AgentConfig } from './schema.ts'
 
-export { configError, type ConfigProblem } from '../core/yaml-problems.ts'
+export { configError, type ConfigProblem } from '../../core/yaml.ts'
 export type LoadedConfig = LoadedYaml<AgentConfig>
 
 /** @param layers what stands beneath and above the file: Istio's files, the environment */

@@ -1,7 +1,7 @@
 /** What can be said of the ports of agent.yaml without opening one. */
 import os from 'node:os'
 import { overlap } from '../../protocols/listener.ts'
-import type { Disk } from '../core/disk.ts'
+import type { Disk } from '../../core/os/disk.ts'
 import type { AgentConfig } from './schema.ts'
 
 type Port = { readonly setting: string; readonly address: string; readonly port: number }

@@ -164,7 +164,7 @@ const limits = () => z.strictObject({
   maxReplayBytes: bytes().default(64 * 1024),
   /** What may wait for a peer that takes it slowly, per connection and direction, before no more is read for it. */
   maxBufferBytes: bytes().default(64 * 1024),
-  /** Of everything that waits in memory, together. Default: from the memory that the process may have (core/memory-budget.ts). */
+  /** Of everything that waits in memory, together. Default: from the memory that the process may have (core/runtime/memory-budget.ts). */
   maxQueuedMemoryBytes: bytes().optional(),
   idleMs: ms().default(3_600_000),
   requestHeadMs: ms().default(60_000),

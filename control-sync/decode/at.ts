@@ -15,7 +15,7 @@ export type ReadFile = (file: string) => string | undefined
 export type Sources = {
   /** Content of a file that a DataSource names, undefined when there is none. Left out: resources that name files are refused. */
   readonly readFile?: ReadFile | undefined
-  /** Where files are not read at once: which may be read when they are used, for TLS (agent/core/named-files.ts). Left out: none. */
+  /** Where files are not read at once: which may be read when they are used, for TLS (core/os/named-files.ts). Left out: none. */
   readonly files?: { permits(file: string): boolean } | undefined
   /** Bytes of the TypedExtensionConfig of that name (ECDS); undefined while it has not come. */
   readonly extension?: ((name: string) => Uint8Array | undefined) | undefined

@@ -1,5 +1,5 @@
 /** envoy.type.matcher.v3 and the matchers of routes: strings, regular expressions, headers, query parameters. */
-import { compileRegex, type SafeRegex } from '../../agent/core/regex.ts'
+import { compileRegex, type SafeRegex } from '../../core/regex.ts'
 import type { HeaderMatch, QueryMatch, StringMatch } from '../../model/matcher.ts'
 import type { HeaderMatcher, QueryParameterMatcher } from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import type { RegexMatcher } from '../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'

@@ -1,6 +1,6 @@
 /** Contents of files → the resources of a folder. */
 import path from 'node:path'
-import type { Pace } from '../../agent/core/pace.ts'
+import type { Pace } from '../../core/os/time-slice.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { FileContent, FileProblem, FileResource } from './parse.ts'
 

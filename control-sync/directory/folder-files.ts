@@ -1,7 +1,7 @@
 /** The files of a folder as they were last read: only what changed is read again, and each resource that cannot be read keeps its last good content. */
 import path from 'node:path'
-import type { Clock } from '../../agent/core/clock.ts'
-import { Pace } from '../../agent/core/pace.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { Pace } from '../../core/os/time-slice.ts'
 import { listFiles, MAX_FILES, stampOf } from './list.ts'
 import { labelOf, type FileContent, type FileProblem, type FileResource } from './parse.ts'
 import type { FolderReader } from './reader.ts'

@@ -3,7 +3,7 @@
  * must not wait for. Answers one question after the other.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { guarded } from '../../agent/core/guard.ts'
+import { guarded } from '../../core/defects/guard.ts'
 import { allMessages } from './known.ts'
 import type { FileContent } from './parse.ts'
 import { readOne } from './read.ts'

@@ -1,7 +1,7 @@
 /** Names and stamps of the resource files of a folder: those at its top are everybody's, those in `<folder>/<node>/` are one node's. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 
 /** More are a mistake, and would take seconds to look at. */
 export const MAX_FILES = 10_000

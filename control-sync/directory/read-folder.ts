@@ -1,6 +1,6 @@
 /** A folder of resource files, read once. */
-import { systemClock } from '../../agent/core/clock.ts'
-import { Pace } from '../../agent/core/pace.ts'
+import { systemClock } from '../../core/os/clock.ts'
+import { Pace } from '../../core/os/time-slice.ts'
 import { combine, type FolderContent } from './combine.ts'
 import { allMessages } from './known.ts'
 import { listFiles } from './list.ts'

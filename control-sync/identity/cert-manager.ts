@@ -3,11 +3,11 @@
  * away. A renewal concerns new handshakes only; open connections go on.
  */
 import { createHash } from 'node:crypto'
-import { backoffMs, type Clock, type Random } from '../../agent/core/clock.ts'
-import { Current } from '../../agent/core/current.ts'
-import { toMeshError, type MeshError } from '../../agent/core/errors.ts'
-import type { Log } from '../../agent/core/log.ts'
-import type { Family, Metrics } from '../../agent/core/metrics.ts'
+import { backoffMs, type Clock, type Random } from '../../core/os/clock.ts'
+import { Current } from '../../core/current.ts'
+import { toMeshError, type MeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Family, Metrics } from '../../core/metrics.ts'
 import type { Identity, IdentitySource } from '../../model/identity.ts'
 import { Failures, retryPace } from '../ads-errors.ts'
 import type { CertificateAuthority } from './ca-client.ts'

@@ -1,5 +1,5 @@
 /** Is a certificate the right one? By what agent.yaml says of this workload, and by the certificate that it would replace. */
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { Identity } from '../../model/identity.ts'
 
 /** Two servers of one CA may disagree by so much on how late it is. */

@@ -1,6 +1,6 @@
 /** PEM texts → Identity, checked: what cannot serve as an identity must not become one. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import { parseSpiffeId, type Identity } from '../../model/identity.ts'
 
 export type IdentityPems = { readonly keyPem: string; readonly chainPem: string; readonly rootsPem: string }

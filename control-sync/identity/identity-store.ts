@@ -1,13 +1,13 @@
 /**
  * The identity on disk: one file, replaced whole, so that key and certificate can never belong to different times. Mode 0600; sealed
- * (agent/core/sealed.ts) when a key for that is given.
+ * (core/pki/sealing.ts) when a key for that is given.
  */
 import path from 'node:path'
-import type { Clock } from '../../agent/core/clock.ts'
-import type { Disk } from '../../agent/core/disk.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import type { Log } from '../../agent/core/log.ts'
-import { isSealed, openSealed, type Sealer } from '../../agent/core/sealed.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import type { Disk } from '../../core/os/disk.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
 import type { Identity } from '../../model/identity.ts'
 import { identityOf, type IdentityPems } from './identity-of.ts'
 

@@ -1,5 +1,5 @@
 /** When to renew: at half the certificate's life, by time that has passed rather than by the clock, which may jump. */
-import { jitteredMs, type Clock, type Random } from '../../agent/core/clock.ts'
+import { jitteredMs, type Clock, type Random } from '../../core/os/clock.ts'
 import type { Identity } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 

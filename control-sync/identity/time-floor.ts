@@ -4,10 +4,10 @@
  * CA has signed, each moved on by the time that has passed since. The clock itself never feeds the floor: one that was wrong once must not count for ever.
  */
 import path from 'node:path'
-import type { Clock } from '../../agent/core/clock.ts'
-import type { Disk } from '../../agent/core/disk.ts'
-import { toMeshError } from '../../agent/core/errors.ts'
-import type { Log } from '../../agent/core/log.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import type { Disk } from '../../core/os/disk.ts'
+import { toMeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
 
 /** Flash wears out: one small file a day, and at the end. */
 const SAVE_EVERY_MS = 86_400_000

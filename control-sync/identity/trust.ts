@@ -2,11 +2,11 @@
  * Whom the mesh's peers are verified by, besides the roots that came with the certificate: roots that the control plane sends (Istio's ProxyConfig
  * ca_certificates_pem), roots of a file, and revocation lists. While roots are exchanged the old and the new one stand here side by side.
  */
-import type { Disk } from '../../agent/core/disk.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import type { Log } from '../../agent/core/log.ts'
+import type { Disk } from '../../core/os/disk.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
 import type { Identity } from '../../model/identity.ts'
-import { certificatesOf, crlsOf } from '../../agent/core/x509-fields.ts'
+import { certificatesOf, crlsOf } from '../../core/pki/x509.ts'
 
 /** Of one file, or sent at a time. */
 const MAX_ROOTS = 256

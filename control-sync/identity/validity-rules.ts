@@ -1,7 +1,7 @@
 /** What goes on when certificates have expired while the control plane is away (agent.yaml `identity.expired`), and by which time that is judged. */
-import { MeshError } from '../../agent/core/errors.ts'
-import type { Log } from '../../agent/core/log.ts'
-import type { Metrics } from '../../agent/core/metrics.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Metrics } from '../../core/metrics.ts'
 import type { Identity, Judging, Standing, ValidityRules } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 

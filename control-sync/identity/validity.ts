@@ -1,4 +1,4 @@
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { Identity } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 

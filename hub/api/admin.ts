@@ -1,9 +1,9 @@
 /** The hub's loopback HTTP port: metrics for Prometheus, and whether it is ready. It changes nothing. */
 import http from 'node:http'
 import type { Socket } from 'node:net'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
-import type { Metrics } from '../../agent/core/metrics.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
+import type { Metrics } from '../../core/metrics.ts'
 import { foreignCaller } from '../../model/browser.ts'
 
 const MAX_HEADER_BYTES = 8 * 1024

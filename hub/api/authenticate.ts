@@ -3,8 +3,8 @@
  * because a device that joins has none; so everything about it is checked here.
  */
 import { X509Certificate } from 'node:crypto'
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
 import { parseSpiffeId, type SpiffeId } from '../../model/identity.ts'
 import type { Ca } from '../ca/ca.ts'
 import { TOKEN_HOLDER, type Registry } from '../registry/registry.ts'

@@ -2,9 +2,9 @@
  * What one device, or the bearers of one token, may have of the hub: certificates per hour and names that they subscribe to. One that asks in a
  * loop, by mistake or on purpose, takes nothing from the others.
  */
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import type { Metrics } from '../../agent/core/metrics.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { Metrics } from '../../core/metrics.ts'
 import { holderOf, type Caller } from './authenticate.ts'
 
 export type BudgetLimits = {

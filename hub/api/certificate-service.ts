@@ -2,10 +2,10 @@
  * istio.v1.auth.IstioCertificateService as istiod answers it (istio/api security/v1alpha1/ca.proto, security/pkg/server/ca):
  * the certified identity is that of the caller, whatever the request says; cert_chain is leaf, then root.
  */
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import type { Log } from '../../agent/core/log.ts'
-import type { Metrics } from '../../agent/core/metrics.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Metrics } from '../../core/metrics.ts'
 import type { Ca } from '../ca/ca.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Caller } from './authenticate.ts'

@@ -3,13 +3,13 @@
  * authenticated call has a deadline, and there are only so many of them, of all and of one address.
  */
 import net from 'node:net'
-import type { Clock, Timer } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
-import { sourceOf } from '../../agent/core/ip-source.ts'
-import { Tallies } from '../../agent/core/lease.ts'
-import type { Log } from '../../agent/core/log.ts'
-import type { Metrics } from '../../agent/core/metrics.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
+import { sourceOf } from '../../core/ip-source.ts'
+import { Tallies } from '../../core/lease.ts'
+import type { Log } from '../../core/log.ts'
+import type { Metrics } from '../../core/metrics.ts'
 
 export type DoorLimits = {
   readonly maxConnections: number

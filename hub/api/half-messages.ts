@@ -5,8 +5,8 @@
  */
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js'
 import type { ServerHttp2Stream } from 'node:http2'
-import { guarded } from '../../agent/core/guard.ts'
-import type { Metrics } from '../../agent/core/metrics.ts'
+import { guarded } from '../../core/defects/guard.ts'
+import type { Metrics } from '../../core/metrics.ts'
 
 /** What a piece takes beside its bytes: a message that comes in pieces of one byte is not small. */
 const PIECE_COST_BYTES = 256

@@ -1,5 +1,5 @@
 /** The `node` of a stream's first request: Istio's id of four parts with its metadata (pilot/pkg/model/context.go), or any id of a plain xDS client. */
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import { isNodeName } from '../registry/node-names.ts'
 import type { Caller } from './authenticate.ts'
 

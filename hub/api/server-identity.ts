@@ -1,9 +1,9 @@
 /** Certificate and key of the hub's TLS port, renewed at half their life. Kept in memory: a new start makes new ones. */
 import type { experimental } from '@grpc/grpc-js'
-import { jitteredMs, type Clock, type Random, type Timer } from '../../agent/core/clock.ts'
-import type { Log } from '../../agent/core/log.ts'
+import { jitteredMs, type Clock, type Random, type Timer } from '../../core/os/clock.ts'
+import type { Log } from '../../core/log.ts'
 import type { Ca, ServerCertificate } from '../ca/ca.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
 
 const RETRY_MS = 60_000
 

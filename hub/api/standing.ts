@@ -2,10 +2,10 @@
  * A stream was let in when it began, and lives for hours. Here it is asked again once a second whether it may go on: its credential has an end, and what the
  * registry says of token and name can change at any time, by `meshlet-hub token revoke` in another process, too. Without a change that costs one read of a counter.
  */
-import type { Clock, Timer } from '../../agent/core/clock.ts'
-import { detached, guarded, nothing } from '../../agent/core/guard.ts'
-import type { Log } from '../../agent/core/log.ts'
-import { Pace } from '../../agent/core/pace.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { detached, guarded, nothing } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
+import { Pace } from '../../core/os/time-slice.ts'
 import type { Registry } from '../registry/registry.ts'
 
 const ASK_MS = 1_000

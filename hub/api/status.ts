@@ -1,6 +1,6 @@
 /** MeshError → gRPC status. The message is one sentence with code and remedy; causes stay in the hub's log. */
 import { status, type StatusObject } from '@grpc/grpc-js'
-import { sentence, toMeshError, type ErrorCode } from '../../agent/core/errors.ts'
+import { sentence, toMeshError, type ErrorCode } from '../../core/errors.ts'
 
 /** gRPC codes as istiod uses them (reference: istio security/pkg/server/ca, pilot/pkg/xds/auth.go); the rest is INTERNAL. */
 const GRPC: Partial<Record<ErrorCode, status>> = {

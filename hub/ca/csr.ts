@@ -3,7 +3,7 @@
  * and names, extensions and attributes of the request are ignored, as in istiod (security/pkg/server/ca).
  */
 import { createPublicKey, verify, type KeyObject } from 'node:crypto'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import * as der from './der.ts'
 
 const MAX_CSR_CHARS = 16_384

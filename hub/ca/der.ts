@@ -1,6 +1,6 @@
 /** Few words for node-forge's ASN.1 layer: values to DER and DER to a tree, bytes as Buffers. Forge holds bytes as latin1 strings. */
 import forge from 'node-forge'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 
 const { asn1 } = forge
 const { Class, Type } = asn1

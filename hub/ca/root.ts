@@ -1,6 +1,6 @@
 /** The hub's root of trust in memory: one self-signed P-256 certificate with its key, and the leaves that it signs. No files, no clock. */
 import { createPrivateKey, generateKeyPairSync, X509Certificate, type KeyObject } from 'node:crypto'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Der } from './der.ts'
 import { buildCertificate, caName, emptyName, issuerParts, keyIdOf, type AltName, type Built } from './x509.ts'
 

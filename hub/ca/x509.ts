@@ -1,6 +1,6 @@
 /** X.509 certificates (RFC 5280): the to-be-signed part is built with node-forge's ASN.1, the ECDSA signature comes from node:crypto. */
 import { createHash, randomBytes, sign, type KeyObject } from 'node:crypto'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import { ipBytes } from '../../model/ip.ts'
 import * as der from './der.ts'
 

@@ -1,7 +1,7 @@
 /** `meshlet-hub backup`: one folder with all that a hub cannot make anew. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { ExitCode } from './exit.ts'
 import { withState } from './open.ts'
 import type { Io } from './program.ts'

@@ -1,7 +1,7 @@
 /** `meshlet-hub devices` and `devices forget` */
-import { asOwner } from '../../agent/core/as-owner.ts'
-import { systemClock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import { asOwner } from '../../core/os/as-owner.ts'
+import { systemClock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
 import { HUB_GONE_MS } from '../registry/live-devices.ts'
 import { isRunning } from '../registry/running.ts'
 import type { ExitCode } from './exit.ts'

@@ -1,8 +1,8 @@
 /** What every command that needs the hub's state does first. */
-import { bundle } from '../../agent/core/bundle.ts'
-import { systemClock, systemRandom } from '../../agent/core/clock.ts'
-import { systemDisk } from '../../agent/core/disk.ts'
-import { addonOf, loadAddon } from '../../agent/core/sqlite-addon.ts'
+import { bundle } from '../../core/runtime/bundle.ts'
+import { systemClock, systemRandom } from '../../core/os/clock.ts'
+import { systemDisk } from '../../core/os/disk.ts'
+import { addonOf, loadAddon } from '../../core/storage/sqlite-addon.ts'
 import { readHubConfig, type HubConfig } from '../config.ts'
 import { openState, type HubWorld } from '../hub.ts'
 import type { Registry } from '../registry/registry.ts'

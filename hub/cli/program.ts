@@ -1,6 +1,6 @@
 /** The subcommands of `meshlet-hub`, with the help that should suffice. Each action loads its own file. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import type { LogOutput } from '../../agent/core/log-output.ts'
+import type { LogOutput } from '../../core/log-output.ts'
 import { explain, type ExitCode } from './exit.ts'
 
 export type Io = {
@@ -11,7 +11,7 @@ export type Io = {
   /** Resolves with the reason when the program is asked to stop. */
   readonly stopRequested: () => Promise<string>
   readonly hearSignals?: (heard: (signal: string) => void) => Disposable
-  /** Hears of what nobody caught until the result is disposed of (agent/core/last-line.ts). */
+  /** Hears of what nobody caught until the result is disposed of (core/defects/last-line.ts). */
   readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
   /** Ends the process with exit code 1 after so long, whatever it still does. */
   readonly giveUpAfter?: (ms: number) => void

@@ -1,4 +1,4 @@
-import { asOwner } from '../../agent/core/as-owner.ts'
+import { asOwner } from '../../core/os/as-owner.ts'
 import { openCa } from '../ca/ca.ts'
 import type { ExitCode } from './exit.ts'
 import { systemWorld, withState } from './open.ts'

@@ -1,4 +1,4 @@
-import { printableAll } from '../../agent/core/printable.ts'
+import { printableAll } from '../../core/printable.ts'
 
 /** Text columns for people: a header, then rows, each cell as wide as the widest of its column. */
 export function table(header: readonly string[], given: readonly (readonly string[])[]): string {

@@ -1,6 +1,6 @@
 /** `meshlet-hub token create|list|revoke` */
-import { systemClock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import { systemClock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { TokenRow } from '../registry/registry.ts'
 import type { ExitCode } from './exit.ts'
 import { withState } from './open.ts'

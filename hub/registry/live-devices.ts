@@ -2,8 +2,8 @@
  * Which nodes have a stream now and how far they are, written to the registry for `meshlet-hub devices`: once a second what changed, in one
  * transaction, and now and then that the hub itself lives.
  */
-import type { Clock, Timer } from '../../agent/core/clock.ts'
-import type { Log } from '../../agent/core/log.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import type { Log } from '../../core/log.ts'
 import type { DeviceChange, Registry } from './registry.ts'
 
 const WRITE_MS = 1_000

@@ -3,8 +3,8 @@
  * Calls block for a disk write at most; the hub makes few of them (a join, a renewal, a new stream).
  */
 import Database from 'better-sqlite3'
-import { MeshError } from '../../agent/core/errors.ts'
-import { bindingOption } from '../../agent/core/sqlite-addon.ts'
+import { MeshError } from '../../core/errors.ts'
+import { bindingOption } from '../../core/storage/sqlite-addon.ts'
 import { isExact, matchesNode } from './node-names.ts'
 import { MIGRATIONS } from './schema.ts'
 

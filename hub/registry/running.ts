@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs'
 import Database from 'better-sqlite3'
-import { bindingOption } from '../../agent/core/sqlite-addon.ts'
+import { bindingOption } from '../../core/storage/sqlite-addon.ts'
 
 const NAME = 'running.lock'
 

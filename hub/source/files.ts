@@ -1,6 +1,6 @@
 /** What one folder holds, ready to be sent, and two folders laid over one another. */
 import { fromBinary } from '@bufbuild/protobuf'
-import type { Pace } from '../../agent/core/pace.ts'
+import type { Pace } from '../../core/os/time-slice.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { FolderResult } from '../../control-sync/directory/watch.ts'
 import { ClusterSchema } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'

@@ -1,5 +1,5 @@
 /** Answers, from records to bytes that fit what the client takes. */
-import type { Random } from '../../agent/core/clock.ts'
+import type { Random } from '../../core/os/clock.ts'
 import { ipBytes } from '../../model/ip.ts'
 import type { Found } from './name-index.ts'
 import type { Query } from './query.ts'

@@ -1,7 +1,7 @@
 /** What the mesh does not know: from the cache, from an upstream resolver, or, when none answers, from the cache although it is past its time. */
-import type { Clock } from '../../agent/core/clock.ts'
-import type { Log } from '../../agent/core/log.ts'
-import type { Address } from '../../agent/core/network.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import type { Log } from '../../core/log.ts'
+import type { Address } from '../../core/os/network.ts'
 import { NO_AUTHORITY, plainAnswer, STALE, type Answer, type EncodeOptions } from './answer.ts'
 import type { AnswerStore } from './answer-store.ts'
 import type { Cache, Entry } from './cache.ts'

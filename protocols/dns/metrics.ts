@@ -1,5 +1,5 @@
-import type { ErrorCode } from '../../agent/core/errors.ts'
-import type { Family, Metrics } from '../../agent/core/metrics.ts'
+import type { ErrorCode } from '../../core/errors.ts'
+import type { Family, Metrics } from '../../core/metrics.ts'
 import type { Cache } from './cache.ts'
 import { rcodeName } from './wire.ts'
 

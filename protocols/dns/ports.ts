@@ -1,5 +1,5 @@
 /** The two ports of the proxy: the same number over UDP and TCP. */
-import type { Address, Datagrams, Listening, Network, NetStream } from '../../agent/core/network.ts'
+import type { Address, Datagrams, Listening, Network, NetStream } from '../../core/os/network.ts'
 import { portError } from '../listener.ts'
 
 export type PortEvents = {

@@ -1,4 +1,4 @@
-import type { Address } from '../../agent/core/network.ts'
+import type { Address } from '../../core/os/network.ts'
 
 /** agent.yaml `dns`: see docs/configuration.md. */
 export type DnsSettings = {

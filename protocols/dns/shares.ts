@@ -2,8 +2,8 @@
  * Room that clients share: whoever comes finds some, at the cost of whoever has most. One client that fills it with names or connections that lead
  * nowhere has all of it only as long as nobody else comes.
  */
-import { sourceOf } from '../../agent/core/ip-source.ts'
-import type { Address } from '../../agent/core/network.ts'
+import { sourceOf } from '../../core/ip-source.ts'
+import type { Address } from '../../core/os/network.ts'
 import { isLoopback } from '../../model/browser.ts'
 
 /** Whose it is, and what it is for: where no client has more than others, one purpose may have. */

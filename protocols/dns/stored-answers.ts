@@ -4,7 +4,7 @@
  * length of its key (2) and of its records (4) · key · records. All numbers big-endian.
  */
 import { createHash } from 'node:crypto'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import { writeHeader, type Answer } from './answer.ts'
 import type { Entry } from './cache.ts'
 import { readResponse } from './response.ts'

@@ -1,9 +1,9 @@
 /** DNS over TCP with a client: any number of queries on one connection, answered as they are ready (RFC 7766 §6.2, §7). */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import { lease, Tally } from '../../agent/core/lease.ts'
-import { detached, guarded } from '../../agent/core/guard.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { lease, Tally } from '../../core/lease.ts'
+import { detached, guarded } from '../../core/defects/guard.ts'
 import { framed } from './exchange.ts'
 import { MAX_QUERY_BYTES } from './query.ts'
 import { HEADER_BYTES } from './wire.ts'

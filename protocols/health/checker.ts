@@ -1,10 +1,10 @@
 /** Asks the workload again and again, and says when the answer has changed for good (istio pkg/istio-agent/health/health_check.go). */
-import type { Clock } from '../../agent/core/clock.ts'
-import { Current } from '../../agent/core/current.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded } from '../../agent/core/guard.ts'
-import type { Log } from '../../agent/core/log.ts'
-import type { Family, Metrics } from '../../agent/core/metrics.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { Current } from '../../core/current.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
+import type { Family, Metrics } from '../../core/metrics.ts'
 import type { ReadinessProbe, WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { Probe } from './probe.ts'
 

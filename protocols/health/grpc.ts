@@ -1,7 +1,7 @@
 /** grpc.health.v1.Health/Check (gRPC health checking protocol), the message by hand: one text to ask with, one number as the answer. */
-import type { Address, Network } from '../../agent/core/network.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded } from '../../agent/core/guard.ts'
+import type { Address, Network } from '../../core/os/network.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded } from '../../core/defects/guard.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner, type StreamOwner } from '../http/h2/events.ts'
 import { Http2Session } from '../http/h2/session.ts'
 

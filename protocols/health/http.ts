@@ -2,9 +2,9 @@
 import net from 'node:net'
 import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded } from '../../agent/core/guard.ts'
-import type { Address, Network } from '../../agent/core/network.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded } from '../../core/defects/guard.ts'
+import type { Address, Network } from '../../core/os/network.ts'
 import type { HttpProbe } from '../../model/readiness-probe.ts'
 
 /** Of the heads that are read for the status; what follows is not. */

@@ -1,7 +1,7 @@
 /** The four ways to ask a workload whether it works (istio pkg/istio-agent/health/health_probers.go). */
-import type { RunCommand } from '../../agent/core/command.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import type { Network } from '../../agent/core/network.ts'
+import type { RunCommand } from '../../core/os/command.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { Network } from '../../core/os/network.ts'
 import type { ReadinessProbe } from '../../model/readiness-probe.ts'
 import { askHttp } from './http.ts'
 

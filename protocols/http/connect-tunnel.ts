@@ -1,5 +1,5 @@
 /** CONNECT of an explicit proxy (RFC 9110 §9.3.6): which cluster the tunnel leads to, and the connection to it. */
-import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
+import { MeshError, type ErrorCode } from '../../core/errors.ts'
 import { turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Connection } from '../connection.ts'

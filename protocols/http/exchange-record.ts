@@ -1,5 +1,5 @@
 /** What is remembered of an exchange for its counters and its access log line. */
-import type { MeshError } from '../../agent/core/errors.ts'
+import type { MeshError } from '../../core/errors.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { logAccess } from '../access-log.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'

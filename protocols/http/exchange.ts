@@ -4,9 +4,9 @@
  * What was sent and may have arrived is never sent again unless that is safe; retry.ts decides that.
  */
 import type { Duplex } from 'node:stream'
-import type { Timer } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import { detached, guarded } from '../../agent/core/guard.ts'
+import type { Timer } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { detached, guarded } from '../../core/defects/guard.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import { isGrpc } from '../router.ts'

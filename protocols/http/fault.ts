@@ -1,5 +1,5 @@
 /** Fault injection of a route (envoy.filters.http.fault). Pure; the caller waits and answers. x-envoy-fault-* headers have no say. */
-import type { Random } from '../../agent/core/clock.ts'
+import type { Random } from '../../core/os/clock.ts'
 import { matchesHeader } from '../../model/matcher.ts'
 import type { Fault } from '../../model/route.ts'
 import { headerValues, type RequestFacts } from '../router.ts'

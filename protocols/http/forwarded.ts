@@ -3,7 +3,7 @@
  * proved to be, and the request's id. In place, over flat arrays.
  */
 import net from 'node:net'
-import type { Random } from '../../agent/core/clock.ts'
+import type { Random } from '../../core/os/clock.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { RequestHead } from './message.ts'
 import { isTaken } from './field-table.ts'

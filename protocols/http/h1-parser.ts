@@ -3,7 +3,7 @@
  * what nobody well-behaved sends is refused instead of repaired. Field values are read once into latin1 strings; bodies are passed on as
  * slices of what came in.
  */
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import { takenTrailers } from './field-table.ts'
 import { ChunkedReader } from './h1-chunked.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'

@@ -3,9 +3,9 @@
  * the socket. Reads the chain's settings anew for every request, because a configuration change may have replaced them.
  */
 import type { Duplex } from 'node:stream'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
-import type { Timer } from '../../agent/core/clock.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
+import type { Timer } from '../../core/os/clock.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import { httpOf } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'

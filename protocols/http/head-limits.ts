@@ -1,5 +1,5 @@
 /** How large a request's head may be: one answer for both codecs. */
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { Limits } from '../context.ts'

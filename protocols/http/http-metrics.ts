@@ -1,4 +1,4 @@
-import type { Cell, Family, Metrics } from '../../agent/core/metrics.ts'
+import type { Cell, Family, Metrics } from '../../core/metrics.ts'
 import type { Http2Event } from './h2/events.ts'
 import type { Listener } from '../../model/listener.ts'
 

@@ -4,7 +4,7 @@
  * Headers are flat arrays: lower-case names at even indexes, values (latin1) at odd ones, without framing and hop-by-hop fields.
  */
 import type { Duplex } from 'node:stream'
-import type { MeshError } from '../../agent/core/errors.ts'
+import type { MeshError } from '../../core/errors.ts'
 import type { HeaderValues } from '../../model/matcher.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { ConnectOptions, Upstreams } from '../upstream/upstream.ts'

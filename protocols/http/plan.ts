@@ -3,8 +3,8 @@
  * not implemented), then the route's action. Shared by every codec; no I/O. The order is Envoy's: filters run before a missing route is
  * answered, so that a denied peer learns nothing about routes.
  */
-import type { Random } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import type { Random } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { HeaderValues } from '../../model/matcher.ts'

@@ -1,5 +1,5 @@
 /** Answers that meshlet gives itself: refusals with their catalogue code, redirects, direct responses. Pure. */
-import type { MeshError } from '../../agent/core/errors.ts'
+import type { MeshError } from '../../core/errors.ts'
 import { asFieldValue } from './h1-write.ts'
 import { UNKNOWN_LENGTH, type ResponseHead } from './message.ts'
 

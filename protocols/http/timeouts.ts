@@ -1,6 +1,6 @@
 /** The times that end an exchange or one of its tries, as one deadline (Envoy's route, per-try and stream duration timeouts). */
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { ForwardAction, GrpcTimeout } from '../../model/route.ts'
 import { isGrpc, type RequestFacts } from '../router.ts'

@@ -1,7 +1,7 @@
 /** Two byte streams joined, for upgrades and CONNECT: what came with the heads first, then as tcp/splice.ts does it. */
 import type { Duplex } from 'node:stream'
-import { MeshError } from '../../agent/core/errors.ts'
-import { detached, nothing } from '../../agent/core/guard.ts'
+import { MeshError } from '../../core/errors.ts'
+import { detached, nothing } from '../../core/defects/guard.ts'
 import type { Context } from '../context.ts'
 import { splice, type SpliceEnd } from '../tcp/splice.ts'
 import { refusalOf } from '../tls/client.ts'

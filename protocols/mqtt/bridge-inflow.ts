@@ -2,9 +2,9 @@
  * What comes down, on one connection: a message is acknowledged once the local broker has it as durable as it must be, in the order of arrival
  * [MQTT-4.6.0-2]. What the broker has no room for is offered again later and never acknowledged before; the peer's window is then full and it stops.
  */
-import type { Clock, Timer } from '../../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
 import type { BridgeCounters } from './bridge-counters.ts'
 import type { BridgeRoute, SessionPlan } from './bridge-plan.ts'
 import { owned } from './codec/parser.ts'

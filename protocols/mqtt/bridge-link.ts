@@ -1,9 +1,9 @@
 /** One connection to an upstream broker as its client: CONNECT, subscriptions, keep-alive, and the two flows. */
 import type { Duplex } from 'node:stream'
-import type { Clock, Timer } from '../../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached, guarded } from '../../agent/core/guard.ts'
-import type { Log } from '../../agent/core/log.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { detached, guarded } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
 import type { BridgeCounters } from './bridge-counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './bridge-inflow.ts'
 import { BridgeOutflow, type PeerLimits, type SentMark } from './bridge-outflow.ts'

@@ -2,10 +2,10 @@
  * What goes up, on one connection: the durable queue is sent in order within the peer's Receive Maximum, and an entry is done only when the
  * peer has said so. The packet id follows from the sequence number, so a repetition after a reconnect or a restart carries the old one [MQTT-4.4.0-1].
  */
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
-import type { Log } from '../../agent/core/log.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
 import type { BridgeCounters } from './bridge-counters.ts'
 import type { Outbox } from './codec/outbox.ts'
 import type { Qos } from './codec/packet.ts'

@@ -1,8 +1,8 @@
 /** One client session with an upstream broker over as many connections as it takes: what waits for it outlives each of them. */
-import { backoffMs, type Clock, type Random } from '../../agent/core/clock.ts'
-import type { Current } from '../../agent/core/current.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import type { Log } from '../../agent/core/log.ts'
+import { backoffMs, type Clock, type Random } from '../../core/os/clock.ts'
+import type { Current } from '../../core/current.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { UpstreamStream, Upstreams } from '../upstream/upstream.ts'
 import type { BridgeCounters } from './bridge-counters.ts'

@@ -1,6 +1,6 @@
 /** Brings the subscriptions at an upstream broker to what the routes want: SUBSCRIBE for what is missing, UNSUBSCRIBE for what is too much, one packet at a time. */
-import type { Clock, Timer } from '../../agent/core/clock.ts'
-import type { Log } from '../../agent/core/log.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import type { Log } from '../../core/log.ts'
 import type { BridgeRoute } from './bridge-plan.ts'
 import type { Outbox } from './codec/outbox.ts'
 import type { SubscriptionRequest } from './codec/packet.ts'

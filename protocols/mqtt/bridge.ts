@@ -2,7 +2,7 @@
  * The bridge: carries messages between the local broker and upstream brokers as the policy's routes say. What goes up waits in the spool
  * until the upstream has acknowledged it; what comes down is acknowledged once the local broker has it.
  */
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { MqttRoute } from '../../model/mqtt-policy.ts'
 import type { Context } from '../context.ts'
 import type { Upstreams } from '../upstream/upstream.ts'

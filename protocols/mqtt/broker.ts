@@ -2,10 +2,10 @@
  * The MQTT broker: many connections, one set of sessions, subscriptions and retained messages, durable by way of the spool (durability.ts).
  * client.ts is one connection; this file only joins the parts.
  */
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
-import { sourceOf } from '../../agent/core/ip-source.ts'
-import { MemoryBudget } from '../../agent/core/memory-budget.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
+import { sourceOf } from '../../core/ip-source.ts'
+import { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Connection, Outcome } from '../connection.ts'
 import { Client } from './client.ts'

@@ -3,9 +3,9 @@
  * Ending is one place for all causes: what the client is told, what becomes of its session and its will.
  */
 import type { Duplex } from 'node:stream'
-import type { Timer } from '../../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached, guarded, nothing } from '../../agent/core/guard.ts'
+import type { Timer } from '../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { detached, guarded, nothing } from '../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { type Connection, ENDED, type Outcome } from '../connection.ts'
 import type { Authorizer } from './authorization.ts'

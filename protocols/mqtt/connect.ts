@@ -1,5 +1,5 @@
 /** CONNECT to CONNACK (MQTT 5.0 §3.1.4): checks, authorization, the session that is resumed or made, and what the server answers. */
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { PeerIdentity } from '../../model/identity.ts'
 import { type Authorizer, createAuthorizer } from './authorization.ts'

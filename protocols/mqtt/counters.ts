@@ -1,5 +1,5 @@
 /** The broker's numbers, taken once. */
-import type { Cell, Metrics } from '../../agent/core/metrics.ts'
+import type { Cell, Metrics } from '../../core/metrics.ts'
 import type { Qos } from './codec/packet.ts'
 
 export type DropReason = 'slow-reader' | 'queue-full' | 'expired' | 'too-large' | 'spool' | 'not-authorized' | 'retained-limit' | 'memory'

@@ -3,8 +3,8 @@
  * that has the most of them goes, so that one address does not keep the others out, and whoever sends CONNECT at once gets in.
  */
 import type { Duplex } from 'node:stream'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded } from '../../agent/core/guard.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded } from '../../core/defects/guard.ts'
 
 type End = (err: MeshError) => void
 

@@ -2,8 +2,8 @@
  * Ages and expiry by the wall clock, which is the only one that outlives the process. A device without a real-time clock starts in 1970 and is set later;
  * nothing that was kept may seem half a century older for that.
  */
-import type { Clock } from '../../agent/core/clock.ts'
-import { oncePer } from '../../agent/core/once-per.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { oncePer } from '../../core/memoize.ts'
 import type { StoredMessage } from './durability.ts'
 
 /** A clock that shows less was never set: 1970, 2000, the default of a clock chip. */

@@ -2,10 +2,10 @@
  * QoS 1 and 2 towards one client (MQTT 5.0 §4.3, §4.4): at most Receive Maximum messages unacknowledged, in order, PUBREL after PUBREC.
  * A session that is kept takes from its durable queue; one that ends with its connection from memory.
  */
-import { toMeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
+import { toMeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
 import { REASON } from './reason.ts'
-import type { MemoryBudget } from '../../agent/core/memory-budget.ts'
+import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { Qos } from './codec/packet.ts'
 import type { Counters } from './counters.ts'
 import type { DurableQueue, QueueEntry } from './durability.ts'

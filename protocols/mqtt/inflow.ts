@@ -3,8 +3,8 @@
  * each waits in line until its commit is durable. When the spool refuses, a client of MQTT 5 is told (0x97); an older one cannot be told, so it is not
  * read from until there is room, and nothing of it overtakes what waits [MQTT-4.6.0-6]. Nothing is acknowledged that was not taken.
  */
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Publish, Qos } from './codec/packet.ts'
 import type { StoredMessage } from './durability.ts'

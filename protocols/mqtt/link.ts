@@ -1,9 +1,9 @@
 /** The write side of one connected client: what its CONNECT allows, how full its socket is, and the QoS 0 messages that wait for room in it. */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../agent/core/clock.ts'
-import type { MemoryBudget } from '../../agent/core/memory-budget.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
-import type { MeshError } from '../../agent/core/errors.ts'
+import type { MeshError } from '../../core/errors.ts'
 import { Outbox, type Flusher } from './codec/outbox.ts'
 import { NO_IDS, type Qos, type Version } from './codec/packet.ts'
 import type { Counters } from './counters.ts'

@@ -3,8 +3,8 @@
  * the oldest first; QoS 0 messages that wait for the slowest receivers, those with the most first; then connections, whoever holds the most. Nothing
  * of it was acknowledged to anybody but the messages of a session that ends with its connection; what is kept lies in the spool.
  */
-import { MeshError } from '../../agent/core/errors.ts'
-import type { MemoryBudget } from '../../agent/core/memory-budget.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 
 /** Bytes towards one socket beyond which nothing more is given to it. With many connections less, but not less than a stream takes before it tells of its end ('drain'). */
 const MAX_SOCKET_BYTES = 256 * 1024

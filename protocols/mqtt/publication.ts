@@ -2,8 +2,8 @@
  * One message from its arrival to its receivers: who gets it, what has to be durable before it may be acknowledged, delivery from memory.
  * Queues get it with the commit; from memory it is delivered after the commit, so that a refused message reaches nobody.
  */
-import { backoffMs } from '../../agent/core/clock.ts'
-import { type MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { backoffMs } from '../../core/os/clock.ts'
+import { type MeshError, toMeshError } from '../../core/errors.ts'
 import { RETAINED_LIMITS } from '../../model/mqtt-policy.ts'
 import type { Qos } from './codec/packet.ts'
 import type { Durability, DurableQueue, Inbound, StoredMessage } from './durability.ts'

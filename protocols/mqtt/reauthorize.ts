@@ -2,8 +2,8 @@
  * Rules are asked when a client does something, and again when they change or a session comes back: what is no longer allowed ends there and then.
  * A session without a connection is judged by the rules of the listener that it was last connected to.
  */
-import { toMeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
+import { toMeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { createAuthorizer, type Authorizer } from './authorization.ts'
 import { clientOf } from './owner.ts'

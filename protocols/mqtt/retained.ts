@@ -1,6 +1,6 @@
 /** Retained messages (MQTT 5.0 §3.3.1.3): the last one of each topic, durable, found by filter, bounded in number and bytes. */
 import { compact, sizeOf } from './shared-message.ts'
-import type { Clock } from '../../agent/core/clock.ts'
+import type { Clock } from '../../core/os/clock.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Durability, StoredMessage } from './durability.ts'
 import { levelsCost } from './filter-room.ts'

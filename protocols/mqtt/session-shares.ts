@@ -4,8 +4,8 @@
  * remembered. Then the largest share gives way to a smaller one, as long as it has sessions for which nothing waits. Else the newcomer is refused:
  * what was acknowledged is never given up for somebody new.
  */
-import { MeshError } from '../../agent/core/errors.ts'
-import { sourceOf } from '../../agent/core/ip-source.ts'
+import { MeshError } from '../../core/errors.ts'
+import { sourceOf } from '../../core/ip-source.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Owner } from './owner.ts'
 import type { Session } from './session.ts'

@@ -1,5 +1,5 @@
 /** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
-import type { Timer } from '../../agent/core/clock.ts'
+import type { Timer } from '../../core/os/clock.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Version } from './codec/packet.ts'

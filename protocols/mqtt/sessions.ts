@@ -2,9 +2,9 @@
  * Sessions as a whole: finding, making, ending and expiring them, what is left of them in the store, and their wills (MQTT 5.0 §3.1.2.5, §4.1). A CONNECT
  * is short and a transaction is not, so a session is in memory alone until it holds something that a crash could take.
  */
-import type { Clock, Timer } from '../../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
 import type { Will } from './codec/packet.ts'
 import { owned } from './codec/parser.ts'
 import type { StoredMessage } from './durability.ts'
@@ -122,7 +122,7 @@ export function endSessionLater(state: BrokerState, session: Session): void {
   }))
 }
 
-/** A clock may cap what it is asked for at once (agent/core/clock.ts), so long waits go in steps. */
+/** A clock may cap what it is asked for at once (core/os/clock.ts), so long waits go in steps. */
 const MAX_WAIT_MS = 24 * 3600 * 1000
 function later(clock: Clock, ms: number, fire: () => void): { cancel(): void } {
   const dueMs = clock.monotonicMs() + ms

@@ -2,7 +2,7 @@
  * A message that waits in memory for several receivers is there once. `compactOnce` lets go of the chunk that it came in for all of them together;
  * `Waiting` counts its bytes against the memory budget once, however many hold it.
  */
-import type { MemoryBudget } from '../../agent/core/memory-budget.ts'
+import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { StoredMessage } from './durability.ts'
 import { Fifo } from './fifo.ts'
 import type { Delivery } from './link.ts'

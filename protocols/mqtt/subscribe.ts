@@ -1,6 +1,6 @@
 /** SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8 to §3.11). A kept session's subscriptions are durable before they are acknowledged. */
-import { type MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached } from '../../agent/core/guard.ts'
+import { type MeshError, toMeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Qos, Subscribe, Unsubscribe } from './codec/packet.ts'

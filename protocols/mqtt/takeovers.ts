@@ -2,7 +2,7 @@
  * Client ids that are taken over again and again: two devices with one name throw each other out for ever, and both think that their link is bad. One that comes
  * back once over a connection that nobody has closed yet is everyday life.
  */
-import type { Clock } from '../../agent/core/clock.ts'
+import type { Clock } from '../../core/os/clock.ts'
 
 /** So often within so long, one after the other. */
 const MANY = 3

@@ -4,10 +4,10 @@
  */
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
-import type { Clock } from '../../agent/core/clock.ts'
+import type { Clock } from '../../core/os/clock.ts'
 import { hostName, isLoopback, isSameHost, isUnforgeable, originName } from '../../model/browser.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
 
 const MAX_HEAD_BYTES = 8 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')

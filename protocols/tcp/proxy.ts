@@ -1,5 +1,5 @@
 /** envoy.filters.network.tcp_proxy: one upstream connection for one downstream connection. */
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { TcpProxy } from '../../model/listener.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'

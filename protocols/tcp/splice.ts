@@ -3,9 +3,9 @@
  * is broken off at the other, too: an end in order would say that what came was all there is.
  */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../agent/core/clock.ts'
-import { guarded } from '../../agent/core/guard.ts'
-import { reset } from '../../agent/core/network.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { guarded } from '../../core/defects/guard.ts'
+import { reset } from '../../core/os/network.ts'
 import { Outlet } from '../outlet.ts'
 import type { Holder, Waiting } from '../waiting.ts'
 

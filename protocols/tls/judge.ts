@@ -1,10 +1,10 @@
 /**
- * A peer's certificate by our own judgement (agent/core/chain.ts) where OpenSSL's is not the right one: the system's clock is known to be wrong, or an
+ * A peer's certificate by our own judgement (core/pki/verify-chain.ts) where OpenSSL's is not the right one: the system's clock is known to be wrong, or an
  * expired certificate of the site still counts. The handshake itself, with the proof that the peer has the key, is OpenSSL's in any case.
  */
 import type { X509Certificate } from 'node:crypto'
-import { judgeChain, sentChain } from '../../agent/core/chain.ts'
-import { certificatesOf, crlsOf, type Crl } from '../../agent/core/x509-fields.ts'
+import { judgeChain, sentChain } from '../../core/pki/verify-chain.ts'
+import { certificatesOf, crlsOf, type Crl } from '../../core/pki/x509.ts'
 import { parseSpiffeId, type Identity, type Judging, type ValidityRules } from '../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
 import { Lru } from './lru.ts'

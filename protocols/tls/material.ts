@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto'
 import tls from 'node:tls'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import type { Identity } from '../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
 

@@ -1,7 +1,7 @@
 /** TLS settings that name files, with what is in these now. Equal contents give the same object, so that contexts and sessions are kept until a file changes. */
 import tls from 'node:tls'
-import { MeshError } from '../../agent/core/errors.ts'
-import type { NamedFile, NamedFiles } from '../../agent/core/named-files.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { NamedFile, NamedFiles } from '../../core/os/named-files.ts'
 import type { DownstreamTls, PeerValidation, UpstreamTls } from '../../model/tls.ts'
 
 type Made = { readonly stamp: string; readonly settings: DownstreamTls | UpstreamTls }

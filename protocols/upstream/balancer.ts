@@ -1,5 +1,5 @@
 /** Who gets the next request: Envoy's balancers over a fixed list of hosts. A new list is a new picker. */
-import type { Random } from '../../agent/core/clock.ts'
+import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
 import type { Host } from './host.ts'
 import { maglevPicker, ringPicker, type Weighed } from './hash-balancers.ts'

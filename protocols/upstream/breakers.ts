@@ -1,5 +1,5 @@
 /** What a cluster may have under way at once (envoy.config.cluster.v3.CircuitBreakers, DEFAULT priority). */
-import { Tally } from '../../agent/core/lease.ts'
+import { Tally } from '../../core/lease.ts'
 import type { Breakers } from '../../model/cluster.ts'
 
 export class Load {

@@ -1,8 +1,8 @@
 /** One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the tables. */
 import { createRequire } from 'node:module'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached, guarded, nothing } from '../../agent/core/guard.ts'
-import { lease } from '../../agent/core/lease.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { detached, guarded, nothing } from '../../core/defects/guard.ts'
+import { lease } from '../../core/lease.ts'
 import { transportFor, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'

@@ -1,9 +1,9 @@
 /** From an endpoint to a stream that may carry the caller's bytes: TCP, then TLS with the peer's identity checked, within connect_timeout. */
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
-import { staysHere, type NetStream } from '../../agent/core/network.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
+import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { Standing } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'

@@ -1,9 +1,9 @@
 /** Endpoints that are host names (envoy STRICT_DNS, LOGICAL_DNS): resolved at first use and again every refresh; the last good answer stays. */
 import { promises as dns } from 'node:dns'
 import net from 'node:net'
-import type { Clock, Timer } from '../../agent/core/clock.ts'
-import { MeshError } from '../../agent/core/errors.ts'
-import type { Log } from '../../agent/core/log.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
 import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../model/cluster.ts'
 
 /** Addresses of a name of one family, or of both (0), best first. Rejects or gives none when there are none. */

@@ -3,8 +3,8 @@
  * a response that ends before its request, makes the connection unusable: the next caller must never get an answer that is not its own.
  */
 import type { Duplex } from 'node:stream'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import type { Deadline } from '../http/deadlines.ts'
 import { CHUNKED, requestFraming } from '../http/framing.ts'

@@ -1,6 +1,6 @@
 /** One call on an HTTP/2 connection to an endpoint: a stream of the session, told to the exchange. */
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
 import { takenTrailers } from '../http/field-table.ts'

@@ -1,8 +1,8 @@
 /** The client side of one HTTP/2 connection to an endpoint: many calls at once, each a stream (RFC 9113 §5). */
 import type { Duplex } from 'node:stream'
-import { MeshError } from '../../agent/core/errors.ts'
-import { guarded, nothing } from '../../agent/core/guard.ts'
-import { lease, Tally } from '../../agent/core/lease.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded, nothing } from '../../core/defects/guard.ts'
+import { lease, Tally } from '../../core/lease.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
 import type { Deadline } from '../http/deadlines.ts'
 import type { HeadLimits } from '../http/h1-head.ts'

@@ -1,4 +1,4 @@
-import { Tally } from '../../agent/core/lease.ts'
+import { Tally } from '../../core/lease.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { newHealth, type HostHealth } from './outlier.ts'
 import type { HostPool } from './pool.ts'

@@ -2,7 +2,7 @@
  * The hosts of one cluster: kept in step with its endpoints, by priority, and who of them is fit to serve. Endpoint changes keep the hosts
  * that stay, with their connections and their health.
  */
-import type { Clock, Random } from '../../agent/core/clock.ts'
+import type { Clock, Random } from '../../core/os/clock.ts'
 import { transportFor, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
 import { pickerFor, type Picker } from './balancer.ts'
 import { Host, hostKey } from './host.ts'

@@ -2,7 +2,7 @@
  * Which priority level and which locality the next request goes to, after Envoy's "Priority levels", "Panic threshold" and "Locality weighted load
  * balancing". Shares are exact; Envoy rounds to whole percents.
  */
-import type { Random } from '../../agent/core/clock.ts'
+import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
 import { hashPicker, pickerFor, type Picker } from './balancer.ts'
 import type { Weighed } from './hash-balancers.ts'

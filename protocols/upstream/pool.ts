@@ -2,11 +2,11 @@
  * Connections of one host for one way of speaking: the one used last is taken first, so that the others can end by being idle. Calls that
  * find none wait in a bounded queue while connections are made; the first one to come free, new or old, serves the first in the queue.
  */
-import type { Clock } from '../../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../../agent/core/errors.ts'
-import { detached, guarded, nothing } from '../../agent/core/guard.ts'
-import { lease, type Lease } from '../../agent/core/lease.ts'
-import type { Metrics } from '../../agent/core/metrics.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { detached, guarded, nothing } from '../../core/defects/guard.ts'
+import { lease, type Lease } from '../../core/lease.ts'
+import type { Metrics } from '../../core/metrics.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { Context } from '../context.ts'
 import type { Deadline, Deadlines } from '../http/deadlines.ts'

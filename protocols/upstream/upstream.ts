@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { MeshError } from '../../agent/core/errors.ts'
+import type { MeshError } from '../../core/errors.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 
 /** A fresh, exclusive connection to one endpoint, TLS done and the peer's identity checked: for TCP, MQTT, upgrades and CONNECT. */

@@ -1,5 +1,5 @@
 /** All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration change. */
-import { lease } from '../../agent/core/lease.ts'
+import { lease } from '../../core/lease.ts'
 import { isBlocked, type Cluster } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'

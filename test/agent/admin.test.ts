@@ -5,8 +5,8 @@ import net from 'node:net'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startAdmin, type AdminPage } from '../../agent/admin.ts'
-import { systemClock } from '../../agent/core/clock.ts'
-import { silentLog } from '../../agent/core/log.ts'
+import { systemClock } from '../../core/os/clock.ts'
+import { silentLog } from '../../core/log.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 
 const pages = new Map<string, AdminPage>([

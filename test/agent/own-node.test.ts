@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { silentLog } from '../../agent/core/log.ts'
+import { silentLog } from '../../core/log.ts'
 import { OwnNode } from '../../agent/own-node.ts'
 import { loadConfig } from '../../agent/config/load.ts'
 import { nodeSettingsOf } from '../../agent/control-plane-of.ts'

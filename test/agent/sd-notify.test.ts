@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { createLog, silentLog } from '../../agent/core/log.ts'
+import { createLog, silentLog } from '../../core/log.ts'
 import { serviceManager, type ServiceManager } from '../../agent/sd-notify.ts'
 import { settle, SimClock } from '../helpers/sim-clock.ts'
 

@@ -1,7 +1,7 @@
 /** istiod's habits (istio pilot/pkg/xds; what was seen on the wire), one by one, and what the agent makes of each. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { createLog } from '../../agent/core/log.ts'
+import { createLog } from '../../core/log.ts'
 import { TYPE_URLS } from '../../model/snapshot.ts'
 import { ENDINGS, FakeIstiod } from '../helpers/fake-istiod.ts'
 import { sample } from '../helpers/resources.ts'

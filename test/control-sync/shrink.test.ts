@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { silentLog } from '../../agent/core/log.ts'
+import { silentLog } from '../../core/log.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { Change } from '../../control-sync/apply.ts'
 import { Shrink, type InForce } from '../../control-sync/shrink.ts'

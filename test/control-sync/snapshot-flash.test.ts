@@ -8,7 +8,7 @@ import { MIGRATIONS, Records } from '../../control-sync/snapshot-records.ts'
 import { savePieces } from '../../control-sync/snapshot-rows.ts'
 import type { RawResource } from '../../model/snapshot.ts'
 import type { SavedChange } from '../../control-sync/snapshot-store.ts'
-import { SqliteFile } from '../../agent/core/sqlite-file.ts'
+import { SqliteFile } from '../../core/storage/sqlite-file.ts'
 import { cluster, SnapshotDisk, timeoutOf, valueOf } from '../helpers/snapshot-disk.ts'
 
 /** As istiod sends them for a service: a cluster, and a table that names every service. */

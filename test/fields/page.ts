@@ -19,7 +19,7 @@ export function testsOf(probed: Probed): string[] {
 
 let files: [string, string][] | undefined
 function testFiles(): [string, string][] {
-  files ??= fs.globSync('test/{agent,proto,model,control-sync,protocols,scenarios}/**/*.test.ts').toSorted().map((file) => [file, fs.readFileSync(file, 'utf8')])
+  files ??= fs.globSync('test/{agent,core,proto,model,control-sync,protocols,scenarios}/**/*.test.ts').toSorted().map((file) => [file, fs.readFileSync(file, 'utf8')])
   return files
 }
 

@@ -4,7 +4,7 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { onDefect } from '../../agent/core/guard.ts'
+import { onDefect } from '../../core/defects/guard.ts'
 import type { StreamOwner } from '../../protocols/http/h2/events.ts'
 import type { Http2Stream } from '../../protocols/http/h2/stream.ts'
 import { frame, headers, type Fields } from '../helpers/raw-h2.ts'

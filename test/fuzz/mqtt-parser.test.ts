@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { MeshError } from '../../agent/core/errors.ts'
+import { MeshError } from '../../core/errors.ts'
 import { encode } from '../../protocols/mqtt/codec/encode.ts'
 import type { Packet, Qos, Version } from '../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../protocols/mqtt/codec/parser.ts'

@@ -4,8 +4,8 @@
  * synced any selection.
  */
 import path from 'node:path'
-import { diskOn, type Disk, type FileCalls } from '../../agent/core/disk.ts'
-import type { ClearCalls } from '../../agent/core/sqlite-open.ts'
+import { diskOn, type Disk, type FileCalls } from '../../core/os/disk.ts'
+import type { ClearCalls } from '../../core/storage/sqlite-open.ts'
 
 type Inode = { readonly kind: 'file' | 'folder'; bytes: Buffer; synced: Buffer; mode: number }
 type Change = { readonly folder: string; readonly apply: (names: Map<string, Inode>) => void }

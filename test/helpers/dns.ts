@@ -1,6 +1,6 @@
 /** A client and an upstream resolver for the DNS proxy's tests; dns-packet reads what the proxy writes. */
 import { decode, encode, type Answer, type DecodedPacket, type Packet, type RecordType } from 'dns-packet'
-import type { Address, Datagrams, Listening, Network, NetStream } from '../../agent/core/network.ts'
+import type { Address, Datagrams, Listening, Network, NetStream } from '../../core/os/network.ts'
 
 export type Decoded = DecodedPacket & { readonly rcode: string }
 export const decoded = (bytes: Buffer): Decoded => decode(bytes) as Decoded

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
-import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
-import { openStorageWith } from '../../agent/core/storage-worker.ts'
-import type { OpenStorage, Statement, Storage } from '../../agent/core/storage.ts'
+import { MeshError, type ErrorCode } from '../../core/errors.ts'
+import { openStorageWith } from '../../core/storage/worker-storage.ts'
+import type { OpenStorage, Statement, Storage } from '../../core/storage/storage.ts'
 
 /** `before`: nothing of it was done. `after`: it was done, but whoever asked is told that it failed, as when the thread dies at the wrong moment. */
 export type Fault = { readonly when: 'before' | 'after'; readonly code: ErrorCode }

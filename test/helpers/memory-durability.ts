@@ -1,4 +1,4 @@
-import { MeshError, type ErrorCode } from '../../agent/core/errors.ts'
+import { MeshError, type ErrorCode } from '../../core/errors.ts'
 import type { Durability, DurableQueue, Inbound, Kept, QueueEntry, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../../protocols/mqtt/durability.ts'
 import { SessionRows } from '../../protocols/mqtt/spool/session-rows.ts'
 

@@ -1,4 +1,4 @@
-import type { Random } from '../../agent/core/clock.ts'
+import type { Random } from '../../core/os/clock.ts'
 
 /** The same sequence for the same seed (mulberry32). */
 export function seededRandom(seed: number): Random {

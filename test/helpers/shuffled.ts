@@ -1,7 +1,7 @@
 /** Resources as istiod's release builds write them: equal, with other bytes. */
 import { fromBinary, toBinary, type DescMessage, type Message } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { Random } from '../../agent/core/clock.ts'
+import type { Random } from '../../core/os/clock.ts'
 import { registry } from '../../proto/registry.ts'
 
 /** The same content with the entries of every map in another order, at any depth, as istiod's vtprotobuf does it. @param url of its type */

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../agent/core/clock.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
 
 /** A clock that moves only when told to. Starts at 2023-11-14T22:13:20Z on the wall and 0 on the monotonic scale. */
 export class SimClock implements Clock {

@@ -1,5 +1,5 @@
 import { duplexPair, type Duplex } from 'node:stream'
-import type { Address, DatagramEvents, Datagrams, Listening, Network, NetStream } from '../../agent/core/network.ts'
+import type { Address, DatagramEvents, Datagrams, Listening, Network, NetStream } from '../../core/os/network.ts'
 
 type Accept = (accepted: NetStream) => void
 type Bound = { readonly at: Address; readonly events: DatagramEvents; readonly peer: Address | undefined }

@@ -1,7 +1,7 @@
 /** The agent's side of the control link without the rest of the agent: sync loop and applier on a simulated clock. */
-import { Current } from '../../agent/core/current.ts'
-import { silentLog, type Log } from '../../agent/core/log.ts'
-import { Metrics } from '../../agent/core/metrics.ts'
+import { Current } from '../../core/current.ts'
+import { silentLog, type Log } from '../../core/log.ts'
+import { Metrics } from '../../core/metrics.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import { Applier } from '../../control-sync/apply.ts'

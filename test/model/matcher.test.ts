@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { compileRegex, type SafeRegex } from '../../agent/core/regex.ts'
+import { compileRegex, type SafeRegex } from '../../core/regex.ts'
 import { asciiLowerCase, asText, matchesHeader, matchesString, type HeaderMatch, type StringMatch } from '../../model/matcher.ts'
 
 const string = (kind: 'exact' | 'prefix' | 'suffix' | 'contains', value: string, ignoreCase = false): HeaderMatch['test'] => ({ kind: 'string', match: { kind, value, ignoreCase } })

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { createLog } from '../../agent/core/log.ts'
+import { createLog } from '../../core/log.ts'
 import { accessText, logAccess, type AccessRecord } from '../../protocols/access-log.ts'
 
 const record: AccessRecord = {

@@ -1,8 +1,8 @@
 /** A data path whose codecs hold what they are given until the test ends it. Sockets and time are simulated. */
 import type { Duplex } from 'node:stream'
-import { Current } from '../../agent/core/current.ts'
-import { silentLog } from '../../agent/core/log.ts'
-import { Metrics } from '../../agent/core/metrics.ts'
+import { Current } from '../../core/current.ts'
+import { silentLog } from '../../core/log.ts'
+import { Metrics } from '../../core/metrics.ts'
 import { cidr } from '../../model/ip.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
 import type { Policy } from '../../model/policy.ts'

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
-import type { Address, Listening, NetStream } from '../../agent/core/network.ts'
+import type { Address, Listening, NetStream } from '../../core/os/network.ts'
 import { cidr } from '../../model/ip.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
 import { mqttPolicySchema } from '../../model/mqtt-policy.ts'

@@ -1,8 +1,8 @@
 /** Ports that cannot be had. Time and sockets are simulated. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { createLog } from '../../agent/core/log.ts'
-import type { Network } from '../../agent/core/network.ts'
+import { createLog } from '../../core/log.ts'
+import type { Network } from '../../core/os/network.ts'
 import type { Listener } from '../../model/listener.ts'
 import { Ports, overlap } from '../../protocols/listener.ts'
 import { settle, SimClock } from '../helpers/sim-clock.ts'

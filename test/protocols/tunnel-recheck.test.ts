@@ -1,9 +1,9 @@
 /** From the push to the cut: a whole data path, an open tunnel through it, and a policy that changes. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { Current } from '../../agent/core/current.ts'
-import { silentLog } from '../../agent/core/log.ts'
-import { Metrics } from '../../agent/core/metrics.ts'
+import { Current } from '../../core/current.ts'
+import { silentLog } from '../../core/log.ts'
+import { Metrics } from '../../core/metrics.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { Policy } from '../../model/policy.ts'
 import type { Tables } from '../../model/tables.ts'

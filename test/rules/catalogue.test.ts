@@ -1,17 +1,17 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { CATALOGUE } from '../../agent/core/errors.ts'
+import { CATALOGUE } from '../../core/errors.ts'
 import { errorsPage, metricSources, metricsPage } from '../../tools/reference-pages.ts'
 
-const sources = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('proto/gen/'))
+const sources = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('proto/gen/'))
 const text = new Map(sources.map((f) => [f, fs.readFileSync(f, 'utf8')]))
 
 test('docs/errors.md is what the catalogue says (npm run docs writes it)', () => assert.equal(fs.readFileSync('docs/errors.md', 'utf8'), errorsPage()))
 test('docs/metrics.md is what the sources register (npm run docs writes it)', () => assert.equal(fs.readFileSync('docs/metrics.md', 'utf8'), metricsPage()))
 
 test('every code of the catalogue is used somewhere', () => {
-  const unused = Object.keys(CATALOGUE).filter((code) => ![...text].some(([f, t]) => f !== 'agent/core/errors.ts' && t.includes(`'${code}'`)))
+  const unused = Object.keys(CATALOGUE).filter((code) => ![...text].some(([f, t]) => f !== 'core/errors.ts' && t.includes(`'${code}'`)))
   assert.deepEqual(unused, [])
 })
 test('every code that the sources name is in the catalogue', () => {

@@ -9,12 +9,12 @@ const EXEMPT: Readonly<Record<string, string>> = {
   'agent/cli/admin-client.ts': 'a command that ends',
   'agent/main.ts': 'signals and stdout: the process itself',
   'hub/main.ts': 'signals and stdout: the process itself',
-  'agent/core/storage-thread.ts': 'a thread of its own: its `error` event is heard by storage-thread-handle.ts, which starts another',
-  'agent/core/guard.ts': 'the guard',
-  'agent/core/last-line.ts': 'hears of what was not guarded',
+  'core/storage/thread.ts': 'a thread of its own: its `error` event is heard by thread-handle.ts, which starts another',
+  'core/defects/guard.ts': 'the guard',
+  'core/defects/last-line.ts': 'hears of what was not guarded',
 }
 
-const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('proto/gen/') && !(f in EXEMPT))
+const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('proto/gen/') && !(f in EXEMPT))
 
 for (const { name, code } of [
   { name: 'an arrow', code: `socket.on('data', (chunk) => use(chunk))` },
@@ -44,7 +44,7 @@ for (const { name, code } of [
   { name: 'types', code: `type F = (a: string) => void\nfunction f(): void {\n}` },
 ]) test(`the rule lets ${name} pass`, () => { assert.deepEqual(unguarded(code), []) })
 
-test('every callback of Node goes through a guard and every promise belongs to somebody (agent/core/guard.ts)', () => {
+test('every callback of Node goes through a guard and every promise belongs to somebody (core/defects/guard.ts)', () => {
   assert.deepEqual(files.flatMap((file) => unguarded(fs.readFileSync(file, 'utf8')).map((what) => `${file}: ${what}`)), [])
 })
 

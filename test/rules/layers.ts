@@ -1,40 +1,40 @@
-/** Layer → layers it may import, with the longest prefix winning, so agent/core is not agent. */
+/** Layer → layers it may import, with the longest prefix winning, so control-sync/directory is not control-sync. */
 const MAY: Record<string, readonly string[]> = {
-  'agent/core/': [],
-  'model/': ['agent/core/'],
-  'protocols/': ['agent/core/', 'model/'],
+  'core/': [],
+  'model/': ['core/'],
+  'protocols/': ['core/', 'model/'],
   'proto/': [],
-  'control-sync/': ['agent/core/', 'model/', 'proto/'],
+  'control-sync/': ['core/', 'model/', 'proto/'],
   // The hub reads the same resource files as an agent in directory mode, and signs what the agent requests.
-  'hub/': ['agent/core/', 'model/', 'proto/', 'control-sync/directory/'],
-  'control-sync/directory/': ['agent/core/', 'model/', 'proto/', 'control-sync/'],
-  'agent/': ['agent/core/', 'model/', 'protocols/', 'control-sync/', 'proto/', 'control-sync/directory/'],
+  'hub/': ['core/', 'model/', 'proto/', 'control-sync/directory/'],
+  'control-sync/directory/': ['core/', 'model/', 'proto/', 'control-sync/'],
+  'agent/': ['core/', 'model/', 'protocols/', 'control-sync/', 'proto/', 'control-sync/directory/'],
   'test/': [],
-  'tools/': ['agent/', 'agent/core/', 'model/', 'hub/', 'test/'],
-  'demo/': ['agent/', 'agent/core/', 'model/', 'hub/', 'test/', 'tools/'],
+  'tools/': ['agent/', 'core/', 'model/', 'hub/', 'test/'],
+  'demo/': ['agent/', 'core/', 'model/', 'hub/', 'test/', 'tools/'],
 }
 
 /** Package → where it may be imported, and why it is fenced. Anything not listed may not be imported by shipped code at all. */
 const FENCES: Record<string, { readonly in: readonly string[]; readonly why: string }> = {
   '@grpc/grpc-js': { in: ['proto/', 'control-sync/', 'hub/'], why: 'gRPC carries configuration, never user bytes' },
   '@bufbuild/protobuf': { in: ['proto/', 'control-sync/', 'hub/'], why: 'protobuf stops at the decoders' },
-  'better-sqlite3': { in: ['agent/core/sqlite-file.ts', 'hub/registry/'], why: 'SQLite calls block; only a worker or the hub may wait for a disk' },
-  pino: { in: ['agent/core/log.ts'], why: 'one log format' },
-  zod: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'model/mqtt-policy.ts', 'hub/config.ts'], why: 'schemas stand at the edges' },
-  yaml: { in: ['agent/core/yaml-problems.ts', 'agent/config.ts', 'agent/config/', 'control-sync/directory/', 'hub/config.ts'], why: 'files are parsed at the edges' },
+  'better-sqlite3': { in: ['core/storage/sqlite-file.ts', 'hub/registry/'], why: 'SQLite calls block; only a worker or the hub may wait for a disk' },
+  pino: { in: ['core/log.ts'], why: 'one log format' },
+  zod: { in: ['core/yaml.ts', 'agent/config.ts', 'agent/config/', 'model/mqtt-policy.ts', 'hub/config.ts'], why: 'schemas stand at the edges' },
+  yaml: { in: ['core/yaml.ts', 'agent/config.ts', 'agent/config/', 'control-sync/directory/', 'hub/config.ts'], why: 'files are parsed at the edges' },
   ws: { in: ['control-sync/fleet/', 'protocols/mqtt/', 'hub/relay/'], why: 'WebSocket: relay and MQTT' },
   'node-forge': { in: ['control-sync/identity/', 'hub/ca/'], why: 'ASN.1 of CSRs and certificates' },
   mqtt: { in: ['agent/cli/', 'demo/'], why: 'an independent client; the product has its own codec' },
   commander: { in: ['agent/cli/', 'agent/main.ts', 'hub/cli/', 'hub/main.ts'], why: 'command lines' },
   'dns-packet': { in: ['protocols/dns/'], why: 'DNS' },
-  re2js: { in: ['agent/core/regex.ts'], why: 'the only way to a pattern: linear time' },
-  'node:net': { in: ['protocols/', 'agent/core/network.ts', 'agent/core/inherited-sockets.ts', 'agent/core/ip-source.ts', 'agent/admin', 'hub/', 'tools/', 'demo/'], why: 'sockets belong to the data path' },
-  'node:tls': { in: ['protocols/', 'agent/core/network.ts', 'agent/admin', 'hub/'], why: 'sockets belong to the data path' },
-  'node:dgram': { in: ['agent/core/network.ts'], why: 'sockets come through World' },
+  re2js: { in: ['core/regex.ts'], why: 'the only way to a pattern: linear time' },
+  'node:net': { in: ['protocols/', 'core/os/network.ts', 'core/os/inherited-sockets.ts', 'core/ip-source.ts', 'agent/admin', 'hub/', 'tools/', 'demo/'], why: 'sockets belong to the data path' },
+  'node:tls': { in: ['protocols/', 'core/os/network.ts', 'agent/admin', 'hub/'], why: 'sockets belong to the data path' },
+  'node:dgram': { in: ['core/os/network.ts'], why: 'sockets come through World' },
   'node:http2': { in: ['hub/'], why: 'it ends the process where a head is malformed; the data path has its own codec, grpc-js has this one' },
   'node:http': { in: ['agent/admin', 'agent/cli/', 'hub/', 'tools/', 'demo/'], why: 'the data path has its own codec' },
   esbuild: { in: ['tools/build/'], why: 'the build' },
-  'node:worker_threads': { in: ['agent/core/', 'agent/main.ts', 'hub/main.ts', 'control-sync/directory/'], why: 'workers are started by core, and the one that reads a folder by its reader' },
+  'node:worker_threads': { in: ['core/', 'agent/main.ts', 'hub/main.ts', 'control-sync/directory/'], why: 'workers are started by core, and the one that reads a folder by its reader' },
 }
 
 export type Import = readonly [from: string, to: string]

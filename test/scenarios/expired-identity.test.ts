@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { systemNetwork } from '../../agent/core/network.ts'
+import { systemNetwork } from '../../core/os/network.ts'
 import { ORDERS } from '../../demo/resources.ts'
 import { device } from '../../demo/services.ts'
 import { nothingIsWrong, problem } from './cli.ts'

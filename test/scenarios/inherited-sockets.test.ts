@@ -1,9 +1,9 @@
-/** What an agent says of the sockets that it was started with; what it does with them is tested where they are real (core/inherited-sockets.test.ts, conformance). */
+/** What an agent says of the sockets that it was started with; what it does with them is tested where they are real (core/os/inherited-sockets.test.ts, conformance). */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { InheritedSockets } from '../../agent/core/inherited-sockets.ts'
+import { InheritedSockets } from '../../core/os/inherited-sockets.ts'
 import { TestAgent, testFolder, until, type Finally } from './site.ts'
 
 function agentWith(t: Finally, inherited: InheritedSockets, more = ''): TestAgent {

@@ -7,7 +7,7 @@ import fs from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { hearSignals, stopRequested, type SignalSource } from '../../agent/core/signals.ts'
+import { hearSignals, stopRequested, type SignalSource } from '../../core/os/signals.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { testFolder } from './site.ts'
 

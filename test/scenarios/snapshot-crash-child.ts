@@ -1,10 +1,10 @@
 /** The process of snapshot-crash.test.ts: opens what there is, saves two generations and copies after each; what was promised stands in the file `notes`. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { silentLog } from '../../agent/core/log.ts'
-import { Metrics } from '../../agent/core/metrics.ts'
-import { sealerOf } from '../../agent/core/sealed.ts'
-import { openStorageWith } from '../../agent/core/storage-worker.ts'
+import { silentLog } from '../../core/log.ts'
+import { Metrics } from '../../core/metrics.ts'
+import { sealerOf } from '../../core/pki/sealing.ts'
+import { openStorageWith } from '../../core/storage/worker-storage.ts'
 import { openSnapshotStore, type Save } from '../../control-sync/snapshot-store.ts'
 
 /** Some pages; all resources of a generation carry its number. */

@@ -4,10 +4,10 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { systemClock } from '../../agent/core/clock.ts'
-import { silentLog } from '../../agent/core/log.ts'
-import { Metrics } from '../../agent/core/metrics.ts'
-import { openStorageWith } from '../../agent/core/storage-worker.ts'
+import { systemClock } from '../../core/os/clock.ts'
+import { silentLog } from '../../core/log.ts'
+import { Metrics } from '../../core/metrics.ts'
+import { openStorageWith } from '../../core/storage/worker-storage.ts'
 import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
 import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { systemClock } from '../../agent/core/clock.ts'
+import { systemClock } from '../../core/os/clock.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { testHub } from '../hub/start-hub.ts'
 import { problem } from './cli.ts'

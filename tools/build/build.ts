@@ -19,7 +19,7 @@ const LAZY_CALL = `createRequire(${'import.meta.url'})(`
 const lazyRequire: Plugin = {
   name: 'lazy-require',
   setup(b) {
-    b.onLoad({ filter: /\/(agent|control-sync|protocols|hub|model|proto)\/.*\.ts$/ }, ({ path: file }) => ({
+    b.onLoad({ filter: /\/(agent|control-sync|protocols|hub|model|proto|core)\/.*\.ts$/ }, ({ path: file }) => ({
       contents: fs.readFileSync(file, 'utf8').replaceAll(LAZY_CALL, 'require('), loader: 'ts',
     }))
   },
@@ -48,7 +48,7 @@ async function bundled(from: { readonly file: string } | { readonly lazy: string
 }
 
 const programs = { 'meshlet.cjs': await bundled({ file: 'agent/main.ts' }), 'meshlet-hub.cjs': await bundled({ file: 'hub/main.ts' }) }
-const thread = packed(Buffer.from((await bundled({ file: 'agent/core/storage-thread.ts' })).text), 'often')
+const thread = packed(Buffer.from((await bundled({ file: 'core/storage/thread.ts' })).text), 'often')
 const lazy = new Map(await Promise.all(LAZY.map(async (name) => {
   const { text, requires } = await bundled({ lazy: name })
   return [name, { part: packed(Buffer.from(text), 'seldom'), requires }] as const

@@ -1,7 +1,7 @@
 /** One HTTP/2 stream of a client as an exchange's Downstream. */
 import type { Duplex } from 'node:stream'
-import type { Timer } from '../../../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../../../agent/core/errors.ts'
+import type { Timer } from '../../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../../core/errors.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { READ_AHEAD_BYTES, type Hold, type Holder } from '../../waiting.ts'

@@ -1,5 +1,5 @@
 /** A request's field list (RFC 9113 §8.3) as the head that policies and endpoints see, judged as HTTP/1.1's is. */
-import { MeshError } from '../../../agent/core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { HttpClient } from '../client.ts'
 import { joinedCookie } from '../codec/hpack-sensitive.ts'

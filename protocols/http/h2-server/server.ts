@@ -2,9 +2,9 @@
  * The server side of one HTTP/2 connection (RFC 9113): streams in, one exchange each. Framing, flow control and what a
  * message must be are the session's business; routing, retries and answers are the exchange's.
  */
-import type { Timer } from '../../../agent/core/clock.ts'
-import { MeshError, toMeshError } from '../../../agent/core/errors.ts'
-import { guarded, nothing } from '../../../agent/core/guard.ts'
+import type { Timer } from '../../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../../core/errors.ts'
+import { guarded, nothing } from '../../../core/defects/guard.ts'
 import { httpOf } from '../../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import type { Context } from '../../context.ts'

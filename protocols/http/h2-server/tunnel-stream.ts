@@ -3,7 +3,7 @@
  * Its writes are done when their bytes are on the connection, so that writableLength is what waits.
  */
 import { Duplex } from 'node:stream'
-import { MeshError } from '../../../agent/core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { StreamOwner } from '../h2/events.ts'
 import type { Http2Stream } from '../h2/stream.ts'

@@ -2,7 +2,7 @@
  * The first of the two steps in which a server ends a connection without losing requests that are on their way (RFC 9113 §6.8): GOAWAY with the highest id asks the
  * client to open no more streams, and its answer to the PING behind it shows that it has read that.
  */
-import type { Clock, Timer } from '../../../agent/core/clock.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { ErrorCode, MAX_STREAM_ID } from '../codec/h2-frames.ts'
 import type { FrameOutput } from './frame-output.ts'
 

@@ -3,8 +3,8 @@
  * message.ts, with the pseudo-header fields first.
  */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../../agent/core/clock.ts'
-import type { MeshError } from '../../../agent/core/errors.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { MeshError } from '../../../core/errors.ts'
 import type { OnRead } from '../codec/h2-frame-reader.ts'
 import type { Http2Stream } from './stream.ts'
 

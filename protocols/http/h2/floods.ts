@@ -4,7 +4,7 @@
  * (CVE-2019-9511 to 9518). Each kind has a budget per connection; a client with reasons for its frames never meets it.
  * Where Envoy has a default for such a budget (Http2ProtocolOptions), it is Envoy's.
  */
-import type { Clock } from '../../../agent/core/clock.ts'
+import type { Clock } from '../../../core/os/clock.ts'
 import type { Http2Event } from './events.ts'
 
 /** Envoy's premature_reset_total_stream_count; from then on most streams must not be of that kind. */

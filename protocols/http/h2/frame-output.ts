@@ -3,7 +3,7 @@
  * than everything else. Small frames of all connections share slabs, one after the other; large payloads are not copied.
  */
 import type { Duplex } from 'node:stream'
-import { guarded } from '../../../agent/core/guard.ts'
+import { guarded } from '../../../core/defects/guard.ts'
 import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeFrameHead, writeUint32 } from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack-encoder.ts'
 import { isMostOfItsMemory } from './holding-block.ts'

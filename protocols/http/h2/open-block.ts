@@ -1,6 +1,6 @@
 /** A header block whose end does not come: its bytes count against the memory budget, and it has as much time as a head over HTTP/1.1. */
-import type { Clock, Timer } from '../../../agent/core/clock.ts'
-import { guarded, nothing } from '../../../agent/core/guard.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
+import { guarded, nothing } from '../../../core/defects/guard.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
 
 export class OpenBlock {

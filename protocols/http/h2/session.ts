@@ -2,8 +2,8 @@
  * One HTTP/2 connection (RFC 9113), either side: streams, windows, settings and the end. Frames are read and written by the codecs; what a stream's messages mean is
  * its owner's business. Nothing here throws past the connection.
  */
-import { MeshError } from '../../../agent/core/errors.ts'
-import { guarded, nothing } from '../../../agent/core/guard.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { guarded, nothing } from '../../../core/defects/guard.ts'
 import {
   DEFAULT_WINDOW_BYTES, ErrorCode, Http2ConnectionError, MAX_STREAM_ID, MAX_WINDOW_BYTES, PREFACE, Setting,
 } from '../codec/h2-frames.ts'

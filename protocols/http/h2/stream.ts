@@ -2,8 +2,8 @@
  * One stream of an HTTP/2 session (RFC 9113 §5.1), for its owner: what it sends waits here for the windows and the socket, what it does not want to read yet waits
  * here too. After onStreamClose every call is ignored.
  */
-import { guarded } from '../../../agent/core/guard.ts'
-import type { MeshError } from '../../../agent/core/errors.ts'
+import { guarded } from '../../../core/defects/guard.ts'
+import type { MeshError } from '../../../core/errors.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import { methodOf } from '../codec/h2-message-rules.ts'
 import type { StreamOwner } from './events.ts'

@@ -1,6 +1,6 @@
 /** What the socket of a connection has not taken counts against the memory budget: no stream has it any more. */
 import type { Duplex } from 'node:stream'
-import { guarded, nothing } from '../../../agent/core/guard.ts'
+import { guarded, nothing } from '../../../core/defects/guard.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
 import type { Http2Session } from './session.ts'
 

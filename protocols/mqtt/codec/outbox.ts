@@ -3,11 +3,11 @@
  * in turn, and go out with one write. What was handed to the socket is never overwritten: a slab only moves forward.
  */
 import type { Duplex } from 'node:stream'
-import type { MemoryBudget } from '../../../agent/core/memory-budget.ts'
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { varIntBytes, writeVarInt } from './bytes.ts'
 import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
 import { encode } from './encode.ts'
-import { guarded, nothing, reportDefect } from '../../../agent/core/guard.ts'
+import { guarded, nothing, reportDefect } from '../../../core/defects/guard.ts'
 
 const SLAB_BYTES = 32 * 1024
 /** Larger payloads are not copied but written as they are, behind their header. */

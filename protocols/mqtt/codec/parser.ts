@@ -2,7 +2,7 @@
  * Bytes in, packets out. No I/O. A packet that lies whole in one chunk is decoded in place and its payload is a view of that chunk; only a packet
  * that is cut by a chunk's end is copied, and the copy grows with what has come, not with what the length claims.
  */
-import { MeshError } from '../../../agent/core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 import { REASON, violation } from '../reason.ts'
 import { Reader } from './bytes.ts'
 import { decode } from './decode.ts'

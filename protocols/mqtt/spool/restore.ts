@@ -2,7 +2,7 @@
  * What an earlier run left in the file, page by page. Messages in queues stay on the disk until somebody reads them. A row that cannot be understood
  * is told to `damaged` and left out; it never stops the start.
  */
-import type { Row, SqlValue, Statement, Storage } from '../../../agent/core/storage.ts'
+import type { Row, SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
 import type { StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { rowKey } from './row-key.ts'

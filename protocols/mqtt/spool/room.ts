@@ -1,8 +1,8 @@
 /** Whether the spool takes one message more, and what goes for it where the policy prefers new ones. */
-import type { Clock } from '../../../agent/core/clock.ts'
-import { MeshError } from '../../../agent/core/errors.ts'
-import { detached } from '../../../agent/core/guard.ts'
-import type { Metrics } from '../../../agent/core/metrics.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { detached } from '../../../core/defects/guard.ts'
+import type { Metrics } from '../../../core/metrics.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { SpoolQueue } from './queue.ts'
 import type { SpoolWriter } from './writer.ts'

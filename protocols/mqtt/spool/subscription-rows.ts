@@ -2,7 +2,7 @@
  * What one transaction changes of subscriptions: the last word about each filter, and two statements per session instead of one per filter. A statement
  * of its own for each filter costs SQLite, and the way to its thread, more than the row does.
  */
-import type { Statement } from '../../../agent/core/storage.ts'
+import type { Statement } from '../../../core/storage/storage.ts'
 import type { StoredSubscription } from '../durability.ts'
 import { SQL } from './schema.ts'
 import { optionsOf } from './session-text.ts'

@@ -2,11 +2,11 @@
  * Turns what is asked for into transactions: everything that comes in one turn of the event loop, and everything that comes while a transaction
  * runs, is one batch with one promise. Sequence numbers are given when a batch is handed over, so one that fails leaves no gap.
  */
-import type { Clock, Timer } from '../../../agent/core/clock.ts'
-import { toMeshError, type MeshError } from '../../../agent/core/errors.ts'
-import { guarded, nothing } from '../../../agent/core/guard.ts'
-import type { Log } from '../../../agent/core/log.ts'
-import type { Statement, Storage } from '../../../agent/core/storage.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
+import { toMeshError, type MeshError } from '../../../core/errors.ts'
+import { guarded, nothing } from '../../../core/defects/guard.ts'
+import type { Log } from '../../../core/log.ts'
+import type { Statement, Storage } from '../../../core/storage/storage.ts'
 import type { StoredMessage, StoredSubscription } from '../durability.ts'
 import { SHARED_BYTES } from '../shared-message.ts'
 import type { SpoolQueue } from './queue.ts'

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { captureProblem } from '../../../agent/config/capture.ts'
-import type { Address } from '../../../agent/core/network.ts'
+import type { Address } from '../../../core/os/network.ts'
 import type { Listener } from '../../../model/listener.ts'
 
 const passed = (...ports: readonly number[]): { has(at: Address): boolean } => ({ has: (at) => at.host === '0.0.0.0' && ports.includes(at.port) })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { exposureProblems } from '../../../agent/config/exposure.ts'
 import { listenersOf } from '../../../agent/config/listeners.ts'
 import { agentConfigSchema, type AgentConfig } from '../../../agent/config/schema.ts'
-import { systemDisk } from '../../../agent/core/disk.ts'
+import { systemDisk } from '../../../core/os/disk.ts'
 
 type Input = Parameters<ReturnType<typeof agentConfigSchema>['parse']>[0]
 const config = (listener: object, over: object = {}): AgentConfig => agentConfigSchema().parse({ directory: '/etc/x', identity: { folder: '/etc/id' }, listeners: [{ name: 'one', port: 1, ...listener }], ...over } as Input)

@@ -4,8 +4,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { readConfig, type ConfigSource } from '../../../agent/cli/read-config.ts'
 import { nodeSettingsOf } from '../../../agent/control-plane-of.ts'
-import { systemDisk, type Disk } from '../../../agent/core/disk.ts'
-import { MeshError } from '../../../agent/core/errors.ts'
+import { systemDisk, type Disk } from '../../../core/os/disk.ts'
+import { MeshError } from '../../../core/errors.ts'
 import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/node.ts'
 
 const SAMPLES = path.join(import.meta.dirname, '../../golden/istio-folder')

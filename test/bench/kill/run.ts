@@ -4,7 +4,7 @@
  * a quarter while the agent starts. The moments follow from the seed; what meets them does not.
  */
 import { connectAsync, type MqttClient } from 'mqtt'
-import type { Random } from '../../../agent/core/clock.ts'
+import type { Random } from '../../../core/os/clock.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { sleep, type Finally } from '../../conformance/programs.ts'

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { systemClock } from '../../../agent/core/clock.ts'
+import { systemClock } from '../../../core/os/clock.ts'
 import type { ControlPlane } from '../../../control-sync/control-plane.ts'
 import { istioCertificateAuthority, type CertificateWish } from '../../../control-sync/identity/ca-client.ts'
 import type { ServerJudge } from '../../../control-sync/server-judge.ts'

@@ -1,5 +1,5 @@
 /** Chance in words: choices, odd texts, and the parts that heads and frames are made of. */
-import type { Random } from '../../../agent/core/clock.ts'
+import type { Random } from '../../../core/os/clock.ts'
 
 export class Dice {
   readonly #random: Random

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
-import { Metrics } from '../../../agent/core/metrics.ts'
+import { Metrics } from '../../../core/metrics.ts'
 import { startHubAdmin } from '../../../hub/api/admin.ts'
 
 async function asked(port: number, request: string): Promise<string> {

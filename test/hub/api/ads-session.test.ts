@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { MeshError } from '../../../agent/core/errors.ts'
+import type { MeshError } from '../../../core/errors.ts'
 import { DeltaSession, type DeltaRequest, type DeltaResponse } from '../../../hub/api/ads-session.ts'
 import { SotwSession } from '../../../hub/api/ads-sotw.ts'
 import { contentHash, ENDPOINT, resourceSet, type ResourceSet } from '../../../hub/source/resources.ts'

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import Database from 'better-sqlite3'
-import type { MeshError } from '../../../agent/core/errors.ts'
+import type { MeshError } from '../../../core/errors.ts'
 import { Registry } from '../../../hub/registry/registry.ts'
 import { MIGRATIONS } from '../../../hub/registry/schema.ts'
 

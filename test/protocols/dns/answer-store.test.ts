@@ -1,7 +1,7 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { sealerOf, type Sealer } from '../../../agent/core/sealed.ts'
+import { sealerOf, type Sealer } from '../../../core/pki/sealing.ts'
 import { plainAnswer, type Answer } from '../../../protocols/dns/answer.ts'
 import type { Entry } from '../../../protocols/dns/cache.ts'
 import { readResponse } from '../../../protocols/dns/response.ts'

@@ -1,7 +1,7 @@
 /** One line for every request, broken ones too, with the route that matched and Envoy's flags. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { silentLog, type Log } from '../../../agent/core/log.ts'
+import { silentLog, type Log } from '../../../core/log.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RetryPolicy, VirtualHost } from '../../../model/route.ts'
 import type { AccessRecord } from '../../../protocols/access-log.ts'

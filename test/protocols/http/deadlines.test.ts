@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { onDefect } from '../../../agent/core/guard.ts'
+import { onDefect } from '../../../core/defects/guard.ts'
 import { Deadlines, type Deadline } from '../../../protocols/http/deadlines.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 

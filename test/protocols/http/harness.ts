@@ -1,9 +1,9 @@
 /** One HTTP listener connection in front of simulated endpoints: everything but the sockets is the real thing. */
 import type { Duplex } from 'node:stream'
 import { duplexPair } from 'node:stream'
-import { Current } from '../../../agent/core/current.ts'
-import { silentLog } from '../../../agent/core/log.ts'
-import { Metrics } from '../../../agent/core/metrics.ts'
+import { Current } from '../../../core/current.ts'
+import { silentLog } from '../../../core/log.ts'
+import { Metrics } from '../../../core/metrics.ts'
 import type { Cluster, Endpoint } from '../../../model/cluster.ts'
 import type { FilterChain, HttpConnectionManager, Listener } from '../../../model/listener.ts'
 import { NO_HEADER_CHANGES, type ForwardAction, type Route, type VirtualHost } from '../../../model/route.ts'

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { redirectLocation, rewritePath } from '../../../protocols/http/redirect.ts'
-import { compileRegex, type SafeRegex } from '../../../agent/core/regex.ts'
+import { compileRegex, type SafeRegex } from '../../../core/regex.ts'
 import type { PathMatch, PathRewrite, RouteMatch } from '../../../model/route.ts'
 
 const match = (path: PathMatch): RouteMatch => ({ path, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined })

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MemoryBudget } from '../../../agent/core/memory-budget.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { createAuthorizer } from '../../../protocols/mqtt/authorization.ts'
 import { costOf, FilterRoom } from '../../../protocols/mqtt/filter-room.ts'
 import type { Session } from '../../../protocols/mqtt/session.ts'

@@ -1,8 +1,8 @@
 /** Everything that waits in memory has one bound, whoever lets it wait: readers that do not read, packets that never end, strangers. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MemoryBudget } from '../../../agent/core/memory-budget.ts'
-import { Metrics } from '../../../agent/core/metrics.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import { Metrics } from '../../../core/metrics.ts'
 import { encode } from '../../../protocols/mqtt/codec/encode.ts'
 import { Doorstep } from '../../../protocols/mqtt/doorstep.ts'
 import type { MqttPeer } from '../../helpers/mqtt-peer.ts'

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MeshError } from '../../../agent/core/errors.ts'
-import { createLog, type Log } from '../../../agent/core/log.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { createLog, type Log } from '../../../core/log.ts'
 import { TestBroker } from '../../helpers/mqtt-broker.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 

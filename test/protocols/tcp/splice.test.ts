@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { duplexPair, type Duplex } from 'node:stream'
 import { splice, type SpliceEnd } from '../../../protocols/tcp/splice.ts'
-import { Metrics } from '../../../agent/core/metrics.ts'
+import { Metrics } from '../../../core/metrics.ts'
 import { Waiting } from '../../../protocols/waiting.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 

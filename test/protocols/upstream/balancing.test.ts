@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { lease } from '../../../agent/core/lease.ts'
+import { lease } from '../../../core/lease.ts'
 import type { Balancer, LocalityLoad, Outlier } from '../../../model/cluster.ts'
 import { pickerFor } from '../../../protocols/upstream/balancer.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'

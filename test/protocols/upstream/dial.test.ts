@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Network } from '../../../agent/core/network.ts'
+import type { Network } from '../../../core/os/network.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
 
 test('what a cluster says about its sockets reaches the network: the local address and TCP keep-alive', async () => {

@@ -1,7 +1,7 @@
 /** dns_lookup_family (envoy.config.cluster.v3.Cluster): which addresses of a name a STRICT_DNS or LOGICAL_DNS cluster uses. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { silentLog } from '../../../agent/core/log.ts'
+import { silentLog } from '../../../core/log.ts'
 import type { DnsLookupFamily } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { DnsLoad, type Resolve } from '../../../protocols/upstream/dns.ts'

@@ -1,7 +1,7 @@
 /** GOAWAY both ways (RFC 9113 §6.8), and the end of a connection at any moment. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MeshError } from '../../../../agent/core/errors.ts'
+import { MeshError } from '../../../../core/errors.ts'
 import { ErrorCode } from '../../../../protocols/http/codec/h2-frames.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 import { data, END, frame, GET, goaway, headers, OK, ping, POST, rig, rst, settings, windowUpdate } from './rig.ts'

@@ -1,7 +1,7 @@
 /** Requests and answers (RFC 9113 §8), what owners are told of them, and what an owner throws. */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import { onDefect } from '../../../../agent/core/guard.ts'
+import { onDefect } from '../../../../core/defects/guard.ts'
 import { ErrorCode } from '../../../../protocols/http/codec/h2-frames.ts'
 import type { Fields } from '../../../helpers/raw-h2.ts'
 import { data, END, frame, GET, headers, OK, POST, rig, rst } from './rig.ts'

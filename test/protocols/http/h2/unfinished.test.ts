@@ -1,8 +1,8 @@
 /** Frames that do not end: what they hold, what of it counts, and when it does no longer. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MemoryBudget } from '../../../../agent/core/memory-budget.ts'
-import { Metrics } from '../../../../agent/core/metrics.ts'
+import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
+import { Metrics } from '../../../../core/metrics.ts'
 import { FrameReader } from '../../../../protocols/http/codec/h2-frame-reader.ts'
 import { UnfinishedHold } from '../../../../protocols/http/h2/unfinished.ts'
 import { Waiting } from '../../../../protocols/waiting.ts'

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MeshError } from '../../../../agent/core/errors.ts'
+import { MeshError } from '../../../../core/errors.ts'
 import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
 import type { Packet, Version } from '../../../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../../../protocols/mqtt/codec/parser.ts'

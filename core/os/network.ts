@@ -1,0 +1,186 @@
+import { createRequire } from 'node:module'
+import type * as Dgram from 'node:dgram'
+import net from 'node:net'
+import type { Duplex } from 'node:stream'
+import { guarded, nothing } from '../defects/guard.ts'
+
+export type Address = { readonly host: string; readonly port: number }
+
+export type ListenAddress = Address & { readonly ipv6Only?: boolean }
+
+/**
+ * A byte stream to or from a peer. Real ones are `net.Socket`; simulated ones are in-memory duplex pairs.
+ * The addresses are those of the kernel: with transparent capture `local` is the original destination.
+ */
+export type NetStream = { readonly stream: Duplex; readonly local: Address; readonly remote: Address }
+
+/** True for a connection that does not leave this machine: over loopback, or from one of its addresses to the same. */
+export function staysHere({ local, remote }: Pick<NetStream, 'local' | 'remote'>): boolean {
+  return local.host === remote.host || remote.host === '::1' || remote.host.startsWith('127.')
+}
+
+/** The agent's only door to sockets. */
+export interface Network {
+  /**
+   * Rejects with the OS error (`code` set) or the signal's reason.
+   * The stream is half-open capable (`allowHalfOpen`) and sends without Nagle's delay.
+   */
+  dial(to: Address, signal: AbortSignal, options?: { readonly from?: string; readonly keepAliveMs?: number }): Promise<NetStream>
+  /**
+   * Port 0 picks a free one. Disposing stops accepting; accepted streams stay open. `ipv6Only`: `::` without IPv4 (IPV6_V6ONLY).
+   * Rejects with the OS error, e.g. EADDRINUSE, EACCES.
+   */
+  listen(at: ListenAddress, onStream: (accepted: NetStream) => void): Promise<Listening>
+  /**
+   * A UDP socket; `host` is an IP address, port 0 picks a free one. With `peer` the kernel lets through what comes from there and nothing
+   * else, and ICMP's "port unreachable" arrives as an error. Rejects with the OS error, e.g. EADDRINUSE, EACCES, ENETUNREACH.
+   */
+  bindUdp(at: Address, events: DatagramEvents, options?: { readonly peer?: Address }): Promise<Datagrams>
+}
+
+/** `inherited`: from the service manager (inherited-sockets.ts). Once disposed of, it cannot be had again. */
+export type Listening = AsyncDisposable & { readonly port: number; readonly inherited?: boolean }
+
+export type DatagramEvents = {
+  onDatagram(bytes: Buffer, from: Address): void
+  /** A datagram could not be sent or was refused. The socket stays usable. */
+  onError(err: Error): void
+}
+export type Datagrams = AsyncDisposable & {
+  readonly port: number
+  /** Sent or lost, as datagrams are; what the kernel says of it comes to `onError`. With a peer, `to` is that peer. */
+  send(bytes: Uint8Array, to: Address): void
+}
+
+let dgram: typeof Dgram | undefined
+
+export const systemNetwork: Network = {
+  dial(to, signal, options) {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) { reject(signal.reason); return }
+      const socket = net.connect({
+        host: to.host, port: to.port, noDelay: true, allowHalfOpen: true,
+        keepAlive: true, keepAliveInitialDelay: options?.keepAliveMs ?? 30_000,
+        ...(options?.from === undefined ? {} : { localAddress: options.from }),
+      })
+      const onAbort = guarded('network', reject, () => { socket.destroy(); reject(signal.reason) })
+      signal.addEventListener('abort', onAbort, { once: true })
+      const broken = (error: unknown): void => { socket.destroy(); reject(error) }
+      socket.once('error', guarded('network', broken, (err: Error) => { signal.removeEventListener('abort', onAbort); reject(err) }))
+      socket.once('connect', guarded('network', broken, () => {
+        signal.removeEventListener('abort', onAbort)
+        socket.removeAllListeners('error')
+        resolve(described(socket))
+      }))
+    })
+  },
+  listen: (at, onStream) => opened((server) => { listenAt(server, at) }, onStream),
+  bindUdp(at, events, { peer } = {}) {
+    // Loaded at the first use: only the DNS proxy needs it.
+    dgram ??= createRequire(import.meta.url)('node:dgram') as typeof Dgram
+    const socket = dgram.createSocket(net.isIPv6(at.host) ? 'udp6' : 'udp4')
+    return new Promise((resolve, reject) => {
+      const fail = guarded('network', reject, (err: Error) => { socket.close(); reject(err) })
+      socket.once('error', fail)
+      socket.bind({ address: at.host, port: at.port, exclusive: true }, guarded('network', fail, () => {
+        const open = (): void => {
+          socket.removeListener('error', fail)
+          // One datagram that fails is one datagram: the socket serves everybody.
+          socket.on('error', guarded('network', nothing, (err: Error) => events.onError(err)))
+          socket.on('message', guarded('network', nothing, (bytes: Buffer, from: Dgram.RemoteInfo) => events.onDatagram(bytes, { host: plain(from.address), port: from.port })))
+          resolve(new UdpSocket(socket, events.onError, peer))
+        }
+        if (!peer) { open(); return }
+        socket.connect(peer.port, peer.host, guarded('network', fail, (err?: Error | null) => { if (err) fail(err); else open() }))
+      }))
+    })
+  },
+}
+
+/** A server that `listen` makes accept. */
+export function opened(listen: (server: net.Server) => void, onStream: (accepted: NetStream) => void): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
+    server.on('connection', guarded('network', (_error, socket) => { socket.destroy() }, (socket: net.Socket) => onStream(described(socket))))
+    server.once('error', reject)
+    server.once('listening', guarded('network', reject, () => {
+      server.removeListener('error', reject)
+      // Not accepted for want of descriptors: without any listener that would end the process.
+      server.on('error', nothing)
+      resolve({
+        port: (server.address() as net.AddressInfo).port,
+        // close() calls back only once every accepted socket is gone; nobody needs to wait for that here.
+        [Symbol.asyncDispose]: async () => { server.close() },
+      })
+    }))
+    listen(server)
+  })
+}
+
+class UdpSocket implements Datagrams {
+  readonly port: number
+  readonly #socket: Dgram.Socket
+  readonly #done: (err: Error | null) => void
+  readonly #peer: Address | undefined
+  readonly #mapped: boolean
+  #closed = false
+
+  constructor(socket: Dgram.Socket, onError: (err: Error) => void, peer: Address | undefined) {
+    const { port, family } = socket.address()
+    this.port = port
+    this.#socket = socket
+    this.#done = guarded('network', nothing, (err: Error | null) => { if (err && !this.#closed) onError(err) })
+    this.#peer = peer
+    this.#mapped = family === 'IPv6'
+  }
+  send(bytes: Uint8Array, { host, port }: Address): void {
+    if (this.#closed) return
+    if (this.#peer) this.#socket.send(bytes, this.#done)
+    else this.#socket.send(bytes, port, this.#mapped && net.isIPv4(host) ? `::ffff:${host}` : host, this.#done)
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#socket.close()
+  }
+}
+
+export const BACKLOG = 1024
+
+/**
+ * What `server.listen` comes down to for an address of version 4. `listen` itself loads node:cluster and node:child_process to ask whether this
+ * process is a worker of a cluster, and asks the resolver for 127.0.0.1: eight milliseconds of a start, and a megabyte.
+ */
+export function listenAt(server: net.Server & { _listen2?(address: string, port: number, family: 4, backlog: number, fd: undefined, flags: 0): void }, { host, port, ipv6Only }: ListenAddress): void {
+  if (server._listen2 && net.isIPv4(host)) server._listen2(host, port, 4, BACKLOG, undefined, 0)
+  else server.listen({ host, port, backlog: BACKLOG, ipv6Only: ipv6Only ?? false })
+}
+
+/** What a stream of ours runs over, e.g. the socket under TLS: some things are done to the connection itself. */
+const carriers = new WeakMap<Duplex, Duplex>()
+export function runsOver(stream: Duplex, carrier: Duplex): void { carriers.set(stream, carrier) }
+export function carrierOf(stream: Duplex): Duplex {
+  const carrier = carriers.get(stream)
+  return carrier ? carrierOf(carrier) : stream
+}
+
+/** Breaks a connection off, so that the peer cannot take what it got for all there is: over TCP a RST. */
+export function reset(stream: Duplex): void {
+  const carrier = carrierOf(stream)
+  // Not of a stream that Node has taken the handle from, nor of one that is no TCP.
+  try { if (carrier instanceof net.Socket && !carrier.destroyed) carrier.resetAndDestroy() } catch { carrier.destroy() }
+  stream.destroy()
+}
+
+function described(socket: net.Socket): NetStream {
+  return {
+    stream: socket,
+    local: { host: plain(socket.localAddress), port: socket.localPort ?? 0 },
+    remote: { host: plain(socket.remoteAddress), port: socket.remotePort ?? 0 },
+  }
+}
+
+/** Dual-stack listeners report IPv4 peers as ::ffff:a.b.c.d; policies and logs mean the IPv4 address. */
+export function plain(address: string | undefined): string {
+  return address?.startsWith('::ffff:') ? address.slice(7) : address ?? ''
+}

@@ -1,0 +1,96 @@
+/**
+ * One bound for everything that waits in memory for somebody else: messages for receivers that do not read, bytes that a socket does not take,
+ * packets that are half there. Each has a bound of its own, but their number has none, and together they would fill the machine. Whoever holds says
+ * so (`take`, `give`); above the bound the parts that registered give something up, whoever holds most first, until a quarter is free.
+ */
+import os from 'node:os'
+import type { GarbageWatch } from './garbage-watch.ts'
+import { guarded, nothing } from '../defects/guard.ts'
+import type { Cell, Metrics } from '../metrics.ts'
+
+/** What the process needs when nothing waits: code, heap, the page cache of SQLite. */
+const PROCESS_BYTES = 64 * 1024 * 1024
+/** The rest is for what is not counted: garbage that was not collected yet, buffers of TLS and of the kernel. */
+const SHARE = 1 / 4
+/** With less than this used it is not tight any more. */
+const EASED_SHARE = 1 / 8
+const MIN_BYTES = 4 * 1024 * 1024
+const MAX_BYTES = 256 * 1024 * 1024
+
+/** What was given up: a closed set, for it labels a metric. */
+const GIVEN = ['unfinished-connect', 'message', 'connection', 'stream', 'replay-copy'] as const
+export type Given = typeof GIVEN[number]
+
+/** Gives up what it can best do without until `isEnough()`. */
+export type Shed = (isEnough: () => boolean) => void
+
+type Part = { readonly shed: Shed; readonly heldBytes: (() => number) | undefined }
+
+export class MemoryBudget {
+  readonly maxBytes: number
+  readonly #given: Record<Given, Cell> | undefined
+  readonly #parts: Part[] = []
+  #heldBytes = 0
+  /** Told of what comes in. */
+  garbage: GarbageWatch | undefined
+  #isScheduled = false
+  /** More than half was used, and since then never little. */
+  #wasTight = false
+
+  constructor(p: { readonly maxBytes: number; readonly metrics?: Metrics }) {
+    this.maxBytes = p.maxBytes
+    if (!p.metrics) return
+    p.metrics.gaugeOf('mesh_memory_budget_bytes', 'Bytes that may wait in memory for receivers, sockets and the rest of a packet (limits.maxQueuedMemoryBytes).', () => this.maxBytes)
+    p.metrics.gaugeOf('mesh_memory_held_bytes', 'Bytes that wait in memory at the moment.', () => this.#heldBytes)
+    const given = p.metrics.counter('mesh_memory_given_up_total', 'What was given up because the memory budget was used up, by what it was.', ['what'])
+    this.#given = Object.fromEntries(GIVEN.map((what) => [what, given.cell({ what })])) as Record<Given, Cell>
+  }
+
+  get heldBytes(): number { return this.#heldBytes }
+  /** More than half is used: who can wait should. */
+  get isTight(): boolean { return this.#heldBytes * 2 > this.maxBytes }
+
+  /** Negative: it is there no longer. Room is made when the callback at hand is over, and nobody in the middle of something. */
+  take(bytes: number): void {
+    this.#heldBytes += bytes
+    if (this.isTight) this.#wasTight = true
+    if (this.#heldBytes <= this.maxBytes || this.#isScheduled) return
+    this.#isScheduled = true
+    // Between two callbacks: one turn of the loop may read from a thousand sockets.
+    queueMicrotask(guarded('network', nothing, () => { this.#isScheduled = false; this.#shed() }))
+  }
+  give(bytes: number): void {
+    this.#heldBytes -= bytes
+    if (!this.#wasTight || this.#heldBytes > this.maxBytes * EASED_SHARE) return
+    this.#wasTight = false
+    this.garbage?.eased()
+  }
+
+  /** @param heldBytes what of it is this part's; left out: what is no other's. Of those that hold the same the first goes first */
+  onOver(shed: Shed, heldBytes?: () => number): Disposable {
+    const part: Part = { shed, heldBytes }
+    this.#parts.push(part)
+    return { [Symbol.dispose]: () => { this.#parts.splice(this.#parts.indexOf(part), 1) } }
+  }
+  countGivenUp(what: Given, number = 1): void { if (this.#given) this.#given[what].value += number }
+
+  #shed(): void {
+    if (this.#heldBytes <= this.maxBytes) return
+    const isEnough = (): boolean => this.#heldBytes <= this.maxBytes * 3 / 4
+    const known = this.#parts.reduce((sum, { heldBytes }) => sum + (heldBytes?.() ?? 0), 0)
+    const held = ({ heldBytes }: Part): number => heldBytes?.() ?? this.#heldBytes - known
+    for (const { shed } of this.#parts.map((part) => ({ shed: part.shed, bytes: held(part) })).sort((a, b) => b.bytes - a.bytes)) if (!isEnough()) shed(isEnough)
+  }
+}
+
+/** @param limitBytes of memory that the process may have @returns what of it may be filled by what waits */
+export function budgetBytesOf(limitBytes: number): number {
+  return Math.floor(Math.min(Math.max((limitBytes - PROCESS_BYTES) * SHARE, MIN_BYTES), MAX_BYTES))
+}
+
+/** The limit of the control group that the process runs in (`MemoryMax=` of systemd, `--memory` of containers), else the machine's memory. */
+export function memoryLimitBytes(): number {
+  const constrained = process.constrainedMemory()
+  const machine = os.totalmem()
+  return constrained > 0 && constrained < machine ? constrained : machine
+}

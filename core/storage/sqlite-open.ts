@@ -1,0 +1,71 @@
+/**
+ * What a SQLite file starts from: itself; the whole copy of it when it is damaged or gone; nothing when that is damaged, too. What is damaged
+ * is set aside, never overwritten.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import { replaceSlowly, syncFolder, type SlowCalls } from '../os/atomic-write.ts'
+import { chunksOf, isDamage, isUnreadable, sizeOf, SqliteFile, suspicionOf, type OpenFile } from './sqlite-file.ts'
+import type { Opened } from './storage.ts'
+
+export type Found = Omit<Opened, 'storage'> & { readonly opened: SqliteFile }
+
+/** Rejects with `code` MESH_STORAGE_NEWER, or what SQLite or the system say. */
+export async function openSqlite(o: OpenFile): Promise<Found> {
+  const copy = o.previous !== undefined && sizeOf(o.previous) > 0 ? o.previous : undefined
+  const previous = copy === undefined ? 'none' : 'there'
+  if (o.whenDamaged === 'fail' && sizeOf(o.path) === 0) throw Object.assign(new Error('the file is gone'), { code: 'SQLITE_CORRUPT' })
+  if (o.startFrom === 'file' && (sizeOf(o.path) > 0 || copy === undefined)) {
+    const source = sizeOf(o.path) > 0 ? 'file' : 'nothing'
+    try { return { opened: SqliteFile.open(o), source, setAside: undefined, previous } } catch (thrown) {
+      if (o.whenDamaged === 'fail' || !(o.previous === undefined ? isDamage : isUnreadable)(thrown)) throw thrown
+    }
+  }
+  fs.rmSync(suspicionOf(o.path), { force: true })
+  const setAside = await clearWay(o.path, o.stamp)
+  if (o.previous !== undefined) forgetOld(o.path)
+  if (o.startFrom === 'nothing' || copy === undefined) return { opened: SqliteFile.open(o), source: 'nothing', setAside, previous }
+  try {
+    await bringBack(copy, o.path)
+    return { opened: SqliteFile.open({ ...o, check: 'whole' }), source: 'previous', setAside, previous }
+  } catch (thrown) {
+    if (!isUnreadable(thrown)) throw thrown
+    for (const suffix of SUFFIXES) fs.rmSync(o.path + suffix, { force: true })
+    return { opened: SqliteFile.open(o), source: 'nothing', setAside, previous: 'damaged' }
+  }
+}
+
+/** Of a file that has a copy: where it comes from again more is of no use. */
+const MAX_SET_ASIDE = 3
+const SUFFIXES = ['', '-wal', '-shm', '-journal']
+
+/**
+ * Nothing is left at `path`, and no log of it: SQLite would apply one to whatever file lies beside it. On the disk, too, before another file
+ * takes the name. @returns the new name of what was there; undefined when nothing was
+ */
+export async function clearWay(file: string, stamp: string, calls: ClearCalls = fs.promises): Promise<string | undefined> {
+  const names = new Set(await calls.readdir(path.dirname(file)))
+  const isThere = (name: string): boolean => names.has(path.basename(name))
+  let aside = `${file}.damaged-${stamp}`
+  for (let n = 2; isThere(aside); n++) aside = `${file}.damaged-${stamp}-${n}`
+  // The file first: SQLite removes a log beside a file that is not there.
+  const left = SUFFIXES.filter((suffix) => isThere(file + suffix))
+  for (const suffix of left) await calls.rename(file + suffix, aside + suffix)
+  if (left.length > 0) await syncFolder(path.dirname(file), calls)
+  return left.includes('') ? aside : undefined
+}
+export type ClearCalls = SlowCalls & { readdir(folder: string): Promise<string[]> }
+
+/** A disk that breaks files again and again must not be filled with what is replaced anyway. */
+function forgetOld(file: string): void {
+  const folder = path.dirname(file)
+  const found = fs.readdirSync(folder).filter((name) => name.startsWith(`${path.basename(file)}.damaged-`))
+  const kept = new Set(found.map(withoutSuffix).sort().slice(-MAX_SET_ASIDE))
+  for (const name of found) if (!kept.has(withoutSuffix(name))) fs.rmSync(path.join(folder, name), { force: true })
+}
+const withoutSuffix = (name: string): string => name.replace(/-(wal|shm|journal)$/, '')
+
+async function bringBack(copy: string, file: string): Promise<void> {
+  const fd = fs.openSync(copy, 'r')
+  try { await replaceSlowly(file, chunksOf(fd), 0o600) } finally { fs.closeSync(fd) }
+}

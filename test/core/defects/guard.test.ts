@@ -1,0 +1,28 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { detached, guarded, onDefect } from '../../../core/defects/guard.ts'
+
+test('what a callback throws ends what it belongs to, is told once, and goes no further', () => {
+  const told: string[] = []
+  using _heard = onDefect((part, { code, message }) => told.push(`${part} ${code} ${message}`))
+  const ended: string[] = []
+  guarded('http2', ({ code }) => { ended.push(code) }, (what: string) => { throw new TypeError(what) })('an odd field')
+  assert.deepEqual(told, ['http2 MESH_INTERNAL an odd field'])
+  assert.deepEqual(ended, ['MESH_INTERNAL'])
+})
+
+test('an end that throws, too, is a second defect and no more', () => {
+  const told: string[] = []
+  using _heard = onDefect((_part, { message }) => told.push(message))
+  guarded('tcp', () => { throw new Error('already over') }, () => { throw new Error('first') })()
+  assert.deepEqual(told, ['first', 'already over'])
+})
+
+test('a promise that nobody awaits is told like a callback', async () => {
+  const told: string[] = []
+  using _heard = onDefect((part, { message }) => told.push(`${part} ${message}`))
+  const { promise, resolve } = Promise.withResolvers<void>()
+  detached('dns', Promise.reject(new Error('lost')), () => resolve())
+  await promise
+  assert.deepEqual(told, ['dns lost'])
+})

@@ -1,0 +1,25 @@
+/** Small whole files: what is no file is told, and never waited for. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { systemDisk } from '../../../core/os/disk.ts'
+
+test('a pipe that nobody writes to, a device without end and a folder are told, and a file is read', (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-disk-'))
+  t.after(() => fs.rmSync(folder, { recursive: true }))
+  const pipe = path.join(folder, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  // A writer in case that it is read all the same: the test then fails instead of waiting.
+  const writer = fs.openSync(pipe, fs.constants.O_RDWR)
+  fs.writeSync(writer, 'x')
+  fs.symlinkSync(pipe, path.join(folder, 'link'))
+  for (const file of [pipe, path.join(folder, 'link'), '/dev/zero']) assert.throws(() => systemDisk.read(file), /is a pipe or a device, no file/)
+  fs.closeSync(writer)
+  assert.throws(() => systemDisk.read(folder), { code: 'EISDIR' })
+  assert.equal(systemDisk.read(path.join(folder, 'none')), undefined)
+  fs.writeFileSync(path.join(folder, 'file'), 'x')
+  assert.equal(systemDisk.read(path.join(folder, 'file'))?.toString(), 'x')
+})

@@ -1,0 +1,35 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { setImmediate } from 'node:timers/promises'
+import { budgetBytesOf, MemoryBudget, memoryLimitBytes } from '../../../core/runtime/memory-budget.ts'
+import { Metrics } from '../../../core/metrics.ts'
+
+const MIB = 1024 * 1024
+
+test('above the bound the parts give up in their order, until a quarter is free, when the callback at hand is over', async () => {
+  const metrics = new Metrics()
+  const budget = new MemoryBudget({ maxBytes: 1000, metrics })
+  const said: string[] = []
+  const part = (name: string, has: number): Disposable => budget.onOver((isEnough) => { while (has > 0 && !isEnough()) { said.push(name); has -= 100; budget.give(100); budget.countGivenUp('message') } })
+  part('first', 200)
+  using second = part('second', 500)
+  budget.take(1000)
+  await setImmediate()
+  assert.deepEqual(said, [])
+  budget.take(100)
+  assert.deepEqual(said, [], 'nobody is interrupted')
+  await setImmediate()
+  assert.deepEqual([said, budget.heldBytes], [['first', 'first', 'second', 'second'], 700])
+  assert.equal(metrics.total('mesh_memory_given_up_total', { what: 'message' }), 4)
+  assert.deepEqual([metrics.total('mesh_memory_held_bytes'), metrics.total('mesh_memory_budget_bytes')], [700, 1000])
+  second[Symbol.dispose]()
+  budget.take(400)
+  await setImmediate()
+  assert.equal(said.length, 4)
+})
+
+test('the default leaves the process its own and most of the rest to what is not counted', () => {
+  assert.deepEqual([96, 256, 1024, 64 * 1024].map((limit) => budgetBytesOf(limit * MIB) / MIB), [8, 48, 240, 256])
+  assert.equal(budgetBytesOf(32 * MIB), 4 * MIB)
+  assert.ok(memoryLimitBytes() > 16 * MIB)
+})
