@@ -13,8 +13,8 @@ import type { Context, Limits } from '../protocols/context.ts'
 import { HealthChecker } from '../protocols/health/checker.ts'
 import { probeOf } from '../protocols/health/probe.ts'
 import { createUpstreams } from '../protocols/upstream/upstreams.ts'
-import { adminPages } from './admin-pages.ts'
-import { AdminDoor, startAdmin } from './admin.ts'
+import { adminPages } from './admin/pages.ts'
+import { AdminDoor, startAdmin } from './admin/server.ts'
 import { codecsOf } from './codecs.ts'
 import { startConfiguration } from './configuration.ts'
 import { connectionLimits } from './connection-limits.ts'
@@ -22,11 +22,11 @@ import { listenersOf } from './config/listeners.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { nodeSettingsOf, prepareState } from './control-plane-of.ts'
 import { systemCommand } from '../core/os/command.ts'
-import { exposed, unusedSockets } from './conditions.ts'
+import { exposed, unusedSockets } from './admin/conditions.ts'
 import { Current } from '../core/current.ts'
 import { collectNow, keepYoungSmall, memoryUsage } from '../core/runtime/full-gc.ts'
 import { defectsTo } from '../core/defects/report.ts'
-import { type Log, logCounts } from '../core/log.ts'
+import { logCounts } from '../core/log.ts'
 import { GarbageWatch } from '../core/runtime/garbage-watch.ts'
 import { budgetBytesOf, MemoryBudget, memoryLimitBytes } from '../core/runtime/memory-budget.ts'
 import { Metrics } from '../core/metrics.ts'
@@ -39,19 +39,10 @@ import { startIdentity } from './identity.ts'
 import { EMPTY_TABLES, type Tables } from '../model/tables.ts'
 import { OwnNode } from './own-node.ts'
 import { Readiness } from './readiness.ts'
-import { statusOf } from './status-of.ts'
-import type { AgentStatus } from './status.ts'
+import { statusOf } from './admin/collect-status.ts'
+import type { AgentStatus } from './admin/status.ts'
 import { detached } from '../core/defects/guard.ts'
-
-export type AgentFacts = {
-  readonly log: Log
-  readonly version: string
-  /** No clock that shows less can be right; undefined in development. */
-  readonly builtAtMs: number | undefined
-  readonly hostName: string
-  /** Address of this machine, where agent.yaml names none; left out: the machine is asked, again and again. */
-  readonly ip?: string | undefined
-}
+import type { AgentFacts } from './facts.ts'
 
 export type Agent = AsyncDisposable & {
   /** Resolves once nothing that is needed to serve is missing. */

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import type { AgentStatus } from '../agent/status.ts'
+import type { AgentStatus } from '../agent/admin/status.ts'
 import { Link } from './link.ts'
 import { freePorts } from '../tools/free-ports.ts'
 import { getJson, Program } from './processes.ts'

@@ -1,6 +1,6 @@
 /** The reference pages that are derived from the sources. */
 import fs from 'node:fs'
-import { CONDITIONS } from '../agent/conditions.ts'
+import { CONDITIONS } from '../agent/admin/conditions.ts'
 import { CATALOGUE } from '../core/errors.ts'
 
 export function errorsPage(): string {

@@ -1,4 +1,4 @@
-import { statusText, type AgentStatus } from '../status.ts'
+import { statusText, type AgentStatus } from '../admin/status.ts'
 import { askAgent } from './admin-client.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'

@@ -1,7 +1,7 @@
 /** meshlet as it is shipped: the bundle copied alone into a folder with nothing beside it, run by plain node. */
 import fs from 'node:fs'
 import path from 'node:path'
-import type { AgentStatus } from '../../agent/status.ts'
+import type { AgentStatus } from '../../agent/admin/status.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { distFile, run, start, temporaryFolder, type Ended, type Finally, type Running } from './programs.ts'
 

@@ -1,7 +1,7 @@
 /** A hub and a device with a cable between them, and the runbook typed on them. */
 import fs from 'node:fs'
 import path from 'node:path'
-import type { AgentStatus } from '../../agent/status.ts'
+import type { AgentStatus } from '../../agent/admin/status.ts'
 import { distFile } from '../conformance/programs.ts'
 import { runbookBlocks } from './runbook.ts'
 import { Cable, giveAddress, Machine, takeAddresses, type Finally } from './machine.ts'

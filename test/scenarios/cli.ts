@@ -1,7 +1,7 @@
 /** The command line in this process: what it says and with which code it ends. */
 import assert from 'node:assert/strict'
 import { dispatch } from '../../agent/cli/dispatch.ts'
-import type { Problem } from '../../agent/status.ts'
+import type { Problem } from '../../agent/admin/status.ts'
 import type { TestAgent } from './site.ts'
 
 export type Said = { readonly code: number; readonly out: string; readonly err: string }

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { statusText } from '../../agent/status.ts'
+import { statusText } from '../../agent/admin/status.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { sample, type Sample } from '../helpers/resources.ts'
 import { ControlPlane } from './control-plane.ts'

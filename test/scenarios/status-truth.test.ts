@@ -1,4 +1,4 @@
-/** `meshlet status` and the truth, of things that really happen (the table is tested in agent/conditions.test.ts). */
+/** `meshlet status` and the truth, of things that really happen (the table is tested in agent/admin/conditions.test.ts). */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'

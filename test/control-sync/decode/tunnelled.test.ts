@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, toBinary, type JsonObject } from '@bufbuild/protobuf'
-import { allClusters, clustersJson, clustersText } from '../../../agent/clusters-page.ts'
+import { allClusters, clustersJson, clustersText } from '../../../agent/admin/clusters-page.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import type { Cluster, ClusterLoad } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'

@@ -1,8 +1,8 @@
 /** Clusters with their endpoints as Envoy's /clusters shows them (envoy.admin.v3.Clusters), so that `istioctl proxy-config endpoints` reads it. */
-import type { ClusterStatus } from '../protocols/http/message.ts'
-import { printableAll } from '../core/printable.ts'
-import type { Cluster, ClusterLoad, Endpoint, TunnelledEndpoint } from '../model/cluster.ts'
-import type { Tables } from '../model/tables.ts'
+import type { ClusterStatus } from '../../protocols/http/message.ts'
+import { printableAll } from '../../core/printable.ts'
+import type { Cluster, ClusterLoad, Endpoint, TunnelledEndpoint } from '../../model/cluster.ts'
+import type { Tables } from '../../model/tables.ts'
 
 type Shown = ClusterStatus & { readonly tunnelled?: readonly TunnelledEndpoint[] }
 

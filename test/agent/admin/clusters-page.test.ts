@@ -1,11 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { allClusters, clustersJson, clustersText } from '../../agent/clusters-page.ts'
-import type { RawResource, ResourceKind, Snapshot } from '../../model/snapshot.ts'
-import { EMPTY_SNAPSHOT } from '../../control-sync/apply.ts'
-import { meshTables } from '../../control-sync/mesh-tables.ts'
-import type { ClusterStatus } from '../../protocols/http/message.ts'
-import { golden } from '../helpers/resources.ts'
+import { allClusters, clustersJson, clustersText } from '../../../agent/admin/clusters-page.ts'
+import type { RawResource, ResourceKind, Snapshot } from '../../../model/snapshot.ts'
+import { EMPTY_SNAPSHOT } from '../../../control-sync/apply.ts'
+import { meshTables } from '../../../control-sync/mesh-tables.ts'
+import type { ClusterStatus } from '../../../protocols/http/message.ts'
+import { golden } from '../../helpers/resources.ts'
 
 const of = (kind: ResourceKind): Map<string, RawResource> => new Map(golden('istiod-sidecar').filter((s) => s.kind === kind).map((s) => [s.name, { name: s.name, value: s.bytes, version: '' }]))
 const snapshot: Snapshot = { savedAtMs: 0, resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') } }

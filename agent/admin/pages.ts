@@ -1,11 +1,11 @@
 /** What the admin port shows, in Envoy's paths and shapes, so that istioctl and people's habits work. */
-import { configDump } from '../control-sync/config-dump.ts'
-import type { HttpUpstreams } from '../protocols/http/message.ts'
-import type { AdminHandler, AdminPage, AdminReply } from './admin.ts'
-import { index } from './admin.ts'
+import { configDump } from '../../control-sync/config-dump.ts'
+import type { HttpUpstreams } from '../../protocols/http/message.ts'
+import type { AdminHandler, AdminPage, AdminReply } from './server.ts'
+import { index } from './server.ts'
 import { allClusters, clustersJson, clustersText } from './clusters-page.ts'
-import type { Log } from '../core/log.ts'
-import type { StatusParts } from './status-of.ts'
+import type { Log } from '../../core/log.ts'
+import type { StatusParts } from './status-parts.ts'
 import { statusText, type AgentStatus } from './status.ts'
 
 export type AdminParts = StatusParts & { readonly upstreams: HttpUpstreams; readonly log: Log; status(): AgentStatus; stop(reason: string): void }

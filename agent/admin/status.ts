@@ -1,6 +1,6 @@
 /** What a person wants to know of a running agent; /status serves it, `meshlet status` prints it. */
-import { printableAll } from '../core/printable.ts'
-import type { WorkloadHealth } from '../model/readiness-probe.ts'
+import { printableAll } from '../../core/printable.ts'
+import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 
 export type Problem = { readonly code: string; readonly text: string; readonly remedy: string }
 

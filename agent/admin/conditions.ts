@@ -3,14 +3,14 @@
  * table, and test/rules/conditions.test.ts wants a test for each row. Worst first.
  */
 import path from 'node:path'
-import { shadowedListeners, wantedListeners } from '../protocols/wanted-listeners.ts'
-import { captureProblem, isCaptureSocket } from './config/capture.ts'
-import { exposureProblems } from './config/exposure.ts'
-import { MeshError, toMeshError, type ErrorCode } from '../core/errors.ts'
-import type { FilterChain } from '../model/listener.ts'
-import type { Tables } from '../model/tables.ts'
+import { shadowedListeners, wantedListeners } from '../../protocols/wanted-listeners.ts'
+import { captureProblem, isCaptureSocket } from '../config/capture.ts'
+import { exposureProblems } from '../config/exposure.ts'
+import { MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
+import type { FilterChain } from '../../model/listener.ts'
+import type { Tables } from '../../model/tables.ts'
 import { span, type Problem } from './status.ts'
-import type { StatusParts } from './status-of.ts'
+import type { StatusParts } from './status-parts.ts'
 
 type Found = readonly (MeshError | undefined)[] | MeshError | undefined
 export type Condition = {

@@ -4,13 +4,13 @@
 import type http from 'node:http'
 import { createRequire } from 'node:module'
 import net from 'node:net'
-import { type Clock, systemClock, type Timer } from '../core/os/clock.ts'
-import { MeshError } from '../core/errors.ts'
-import { guarded, nothing, reportDefect } from '../core/defects/guard.ts'
-import type { Log } from '../core/log.ts'
-import { listenAt } from '../core/os/network.ts'
-import { UntilItWorks } from '../core/os/until-it-works.ts'
-import { foreignCaller } from '../model/browser.ts'
+import { type Clock, systemClock, type Timer } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded, nothing, reportDefect } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
+import { listenAt } from '../../core/os/network.ts'
+import { UntilItWorks } from '../../core/os/until-it-works.ts'
+import { foreignCaller } from '../../model/browser.ts'
 
 export type AdminReply = { readonly status?: number; readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'; readonly body: string }
 export type AdminHandler = (query: URLSearchParams) => AdminReply | Promise<AdminReply>

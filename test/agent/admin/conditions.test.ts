@@ -1,14 +1,14 @@
 /** Each row of the table of conditions: nothing is told of an agent that is well, and one thing of one that is not (test/rules/conditions.test.ts wants a case for each). */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { CONDITIONS, problemsOf } from '../../agent/conditions.ts'
-import { loadConfig } from '../../agent/config/load.ts'
-import { Current } from '../../core/current.ts'
-import { MeshError } from '../../core/errors.ts'
-import type { StatusParts } from '../../agent/status-of.ts'
-import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
-import { SimClock } from '../helpers/sim-clock.ts'
-import { listener, tcpChain } from '../protocols/data-path-rig.ts'
+import { CONDITIONS, problemsOf } from '../../../agent/admin/conditions.ts'
+import { loadConfig } from '../../../agent/config/load.ts'
+import { Current } from '../../../core/current.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { StatusParts } from '../../../agent/admin/status-parts.ts'
+import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
+import { listener, tcpChain } from '../../protocols/data-path-rig.ts'
 
 const loaded = loadConfig('control: {address: "a:1", roots: /r}\nstate: /s')
 const config = loaded.ok ? loaded.config : assert.fail(JSON.stringify(loaded.problems))

@@ -4,10 +4,10 @@ import http from 'node:http'
 import net from 'node:net'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startAdmin, type AdminPage } from '../../agent/admin.ts'
-import { systemClock } from '../../core/os/clock.ts'
-import { silentLog } from '../../core/log.ts'
-import { SimClock } from '../helpers/sim-clock.ts'
+import { startAdmin, type AdminPage } from '../../../agent/admin/server.ts'
+import { systemClock } from '../../../core/os/clock.ts'
+import { silentLog } from '../../../core/log.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
 
 const pages = new Map<string, AdminPage>([
   ['/live', { method: 'GET', help: 'alive', handle: () => ({ body: 'LIVE\n' }) }],

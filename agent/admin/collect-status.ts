@@ -1,58 +1,10 @@
 /** Collects AgentStatus from the parts; what is wrong stands in conditions.ts. */
-import { hasWorkloadEntry } from '../control-sync/node.ts'
-import type { HealthChecker } from '../protocols/health/checker.ts'
-import type { Bridge } from '../protocols/mqtt/bridge.ts'
-import type { Broker } from '../protocols/mqtt/broker.ts'
-import type { Spool } from '../protocols/mqtt/spool/spool.ts'
-import type { DataPath } from '../protocols/data-path.ts'
-import type { DnsProxy } from '../protocols/dns/proxy.ts'
-import type { AgentFacts } from './agent.ts'
+import { hasWorkloadEntry } from '../../control-sync/node.ts'
 import { problemsOf } from './conditions.ts'
-import type { AgentConfig } from './config/schema.ts'
-import type { Configuration } from './configuration.ts'
-import type { Clock } from '../core/os/clock.ts'
-import type { Current } from '../core/current.ts'
-import type { MeshError } from '../core/errors.ts'
-import type { InheritedSockets } from '../core/os/inherited-sockets.ts'
-import type { Metrics } from '../core/metrics.ts'
-import type { NamedFiles } from '../core/os/named-files.ts'
-import type { AgentIdentity } from './identity.ts'
-import type { Listener } from '../model/listener.ts'
-import type { ResourceKind } from '../model/snapshot.ts'
-import type { Tables } from '../model/tables.ts'
-import type { OwnNode } from './own-node.ts'
-import type { Readiness } from './readiness.ts'
+import type { Configuration } from '../configuration.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 import type { AgentStatus } from './status.ts'
-
-export type StatusParts = {
-  readonly config: AgentConfig
-  readonly facts: AgentFacts
-  readonly node: OwnNode
-  readonly startedMs: number
-  readonly clock: Clock
-  readonly metrics: Metrics
-  readonly tables: Current<Tables>
-  readonly files: NamedFiles
-  readonly readiness: Readiness
-  readonly identity: AgentIdentity
-  readonly configuration: Configuration
-  readonly dataPath: DataPath
-  /** Listeners of agent.yaml. */
-  readonly own: readonly Listener[]
-  readonly inherited: InheritedSockets | undefined
-  readonly dns: DnsProxy | undefined
-  readonly broker: Broker
-  readonly bridge: Bridge
-  readonly spool: Spool
-  readonly workload: HealthChecker | undefined
-  /** Why the admin port is not open. */
-  readonly adminError: () => MeshError | undefined
-  readonly isDraining: () => boolean
-  /** Of the disk that holds the state; throws what the system says. */
-  readonly freeBytes: () => number
-  /** Throws what the system says. */
-  readonly hasFile: (file: string) => boolean
-}
+import type { StatusParts } from './status-parts.ts'
 
 /** Shown in a person's words; the rest is Envoy's or Istio's own. */
 const KIND_NAMES: Readonly<Record<ResourceKind, string>> = {
