@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import type { ReadinessProbe } from '../../../model/readiness-probe.ts'
-import { HealthChecker } from '../../../protocols/health/checker.ts'
+import { HealthChecker } from '../../../agent/workload-health/checker.ts'
 import { SimClock, settle } from '../../helpers/sim-clock.ts'
 
 const SETTINGS: ReadinessProbe = { initialDelaySeconds: 0, timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 1 }

@@ -1,14 +1,14 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { Current } from '../../core/current.ts'
-import { MeshError } from '../../core/errors.ts'
-import { silentLog } from '../../core/log.ts'
-import { Metrics } from '../../core/metrics.ts'
-import type { WorkloadHealth } from '../../model/readiness-probe.ts'
-import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
-import { Applier } from '../../control-sync/apply.ts'
-import { startSync, type AdsStreamEvents, type Sync } from '../../control-sync/sync.ts'
-import { SimClock, settle } from '../helpers/sim-clock.ts'
+import { Current } from '../../../core/current.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { silentLog } from '../../../core/log.ts'
+import { Metrics } from '../../../core/metrics.ts'
+import type { WorkloadHealth } from '../../../model/readiness-probe.ts'
+import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
+import { Applier } from '../../../control-sync/apply.ts'
+import { startSync, type AdsStreamEvents, type Sync } from '../../../control-sync/sync.ts'
+import { SimClock, settle } from '../../helpers/sim-clock.ts'
 
 const state = (of: WorkloadHealth['state'], reason?: string): WorkloadHealth => ({ state: of, reason, sinceMs: 0 })
 

@@ -2,8 +2,8 @@
 import type { Address, Network } from '../../core/os/network.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
-import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner, type StreamOwner } from '../http/h2/events.ts'
-import { Http2Session } from '../http/h2/session.ts'
+import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner, type StreamOwner } from '../../protocols/http/h2/events.ts'
+import { Http2Session } from '../../protocols/http/h2/session.ts'
 
 const SERVING = 1
 const STATUS_NAMES: Readonly<Record<number, string>> = { 0: 'UNKNOWN', 2: 'NOT_SERVING', 3: 'SERVICE_UNKNOWN' }
