@@ -4,7 +4,7 @@
  */
 import path from 'node:path'
 import { sentRoots } from '../control-sync/identity/sent-roots.ts'
-import { snapshotOwner } from '../control-sync/node.ts'
+import { snapshotOwner } from '../control-sync/ads/node.ts'
 import { createBridge } from '../protocols/mqtt/bridge.ts'
 import { createBroker } from '../protocols/mqtt/broker.ts'
 import { openSpool } from '../protocols/mqtt/spool/spool.ts'

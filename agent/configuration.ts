@@ -1,10 +1,10 @@
 /** Where the configuration comes from: a control plane with the last good snapshot beneath it, or a folder. */
 import path from 'node:path'
 import zlib from 'node:zlib'
-import { GrpcTransport } from '../control-sync/ads-stream.ts'
+import { GrpcTransport } from '../control-sync/ads/grpc-stream.ts'
 import { Applier } from '../control-sync/apply.ts'
 import { startDirectorySync } from '../control-sync/directory/sync.ts'
-import { hasWorkloadEntry } from '../control-sync/node.ts'
+import { hasWorkloadEntry } from '../control-sync/ads/node.ts'
 import { SnapshotSaver } from '../control-sync/snapshot-saver.ts'
 import { openSnapshotStore } from '../control-sync/snapshot-store.ts'
 import { startSync, type Link, type Sync } from '../control-sync/sync.ts'

@@ -2,7 +2,7 @@
  * Who this node is to a control plane, while its address comes and goes: DHCP is late, a lease ends, another uplink takes over. Which address it was
  * first is no part of who it is.
  */
-import { describeNode, type NodeDescription, type NodeSettings } from '../control-sync/node.ts'
+import { describeNode, type NodeDescription, type NodeSettings } from '../control-sync/ads/node.ts'
 import type { Clock, Timer } from '../core/os/clock.ts'
 import { Current } from '../core/current.ts'
 import type { Log } from '../core/log.ts'

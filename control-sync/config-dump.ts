@@ -3,7 +3,7 @@ import { create, createRegistry, fromBinary, toBinary, toJson, type DescMessage,
 import { StringValueSchema, type Any } from '@bufbuild/protobuf/wkt'
 import type { Identity } from '../model/identity.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
-import type { NodeDescription } from './node.ts'
+import type { NodeDescription } from './ads/node.ts'
 import { DataSourceSchema } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { TlsCertificate } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
 import { registry } from '../proto/registry.ts'

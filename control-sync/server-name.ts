@@ -22,7 +22,7 @@ export function otherNames(raw: Buffer, names: readonly string[]): Error | undef
   return isNamed(certificate, names) ? undefined : Object.assign(new Error(notNamed(certificate, names)), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
 }
 
-/** control-sync/ads-errors.ts knows it by "altnames". */
+/** control-sync/ads/errors.ts knows it by "altnames". */
 export function notNamed({ subjectAltName }: X509Certificate, names: readonly string[]): string {
   return `the server's certificate has other altnames: it is for ${(subjectAltName ?? 'nobody').slice(0, 200)}, not for ${names.join(' or ')}`
 }

@@ -1,6 +1,6 @@
 /**
  * Keeps one ADS stream to a control plane and carries what comes over it into force. The link comes and goes; what was applied stays.
- * control-sync/ads-protocol.ts knows what to say, control-sync/apply.ts what to do with what is said, this file when.
+ * control-sync/ads/protocol.ts knows what to say, control-sync/apply.ts what to do with what is said, this file when.
  */
 import type { Clock, Random, Timer } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
@@ -12,27 +12,12 @@ import type { Family, Metrics } from '../core/metrics.ts'
 import { nextTurn } from '../core/os/time-slice.ts'
 import type { WorkloadHealth } from '../model/readiness-probe.ts'
 import type { ResourceKind } from '../model/snapshot.ts'
-import { AFTER_GOOD_STREAM_MS, Failures, retryWaitMs } from './ads-errors.ts'
-import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads-protocol.ts'
+import { AFTER_GOOD_STREAM_MS, Failures, retryWaitMs } from './ads/errors.ts'
+import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads/protocol.ts'
 import type { Applier, Change, Rejected } from './apply.ts'
-import { Refused } from './refused.ts'
-import { Shrink, type Held } from './shrink.ts'
-
-/** One open stream, whatever carries it. */
-export interface AdsStream {
-  send(request: AdsRequest): void
-  /** Tells of the workload's health (Istio's HealthInformation); absent where nobody wants to know. */
-  sendHealth?(health: WorkloadHealth): void
-  close(): void
-}
-export type AdsStreamEvents = { readonly onResponse: (response: AdsResponse) => void; readonly onEnd: (reason: MeshError) => void }
-/** Opens a stream to the next of the configured addresses. Rejects when there is nothing to open it with (MESH_NO_IDENTITY, MESH_TOKEN_INVALID). */
-export interface AdsTransport {
-  readonly address: string
-  /** Kinds that the next stream's server is known not to serve. */
-  readonly without?: ReadonlySet<ResourceKind>
-  open(events: AdsStreamEvents): Promise<AdsStream>
-}
+import { Refused } from './ads/rejected-retry.ts'
+import { Shrink, type Held } from './ads/removal-guard.ts'
+import { GOOD_STREAM_MS, type AdsStream, type AdsTransport } from './ads/transport.ts'
 
 export type Link = {
   readonly mode: 'control plane' | 'directory'
@@ -44,7 +29,7 @@ export type Link = {
   readonly lastContactMs: number | undefined
   /** Why it is not connected. */
   readonly error: MeshError | undefined
-  /** Clusters that the control plane took away and that serve on for a while (control-sync/shrink.ts). */
+  /** Clusters that the control plane took away and that serve on for a while (control-sync/ads/removal-guard.ts). */
   readonly held?: Held | undefined
 }
 export interface Sync extends AsyncDisposable {
@@ -84,8 +69,6 @@ export type SyncOptions = {
 const FIRST_RESPONSE_MS = 15_000
 /** Envoy's initial_fetch_timeout: what was named and has not come by then is not waited for. */
 const INITIAL_FETCH_MS = 15_000
-/** A stream that lasted so long was a good one: its end is no failure, and the next begins with the shortest wait. */
-export const GOOD_STREAM_MS = 10_000
 const LARGE_BYTES = 128 * 1024
 /** After its first answer: the link carries, and what cut it was no answer to what we sent. */
 const STOOD_MS = 1_000

@@ -1,5 +1,5 @@
 /** Collects AgentStatus from the parts; what is wrong stands in conditions.ts. */
-import { hasWorkloadEntry } from '../../control-sync/node.ts'
+import { hasWorkloadEntry } from '../../control-sync/ads/node.ts'
 import { problemsOf } from './conditions.ts'
 import type { Configuration } from '../configuration.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'

@@ -4,7 +4,7 @@ import { silentLog } from '../../core/log.ts'
 import { OwnNode } from '../../agent/own-node.ts'
 import { loadConfig } from '../../agent/config/load.ts'
 import { nodeSettingsOf } from '../../agent/control-plane-of.ts'
-import { snapshotOwner } from '../../control-sync/node.ts'
+import { snapshotOwner } from '../../control-sync/ads/node.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 
 function settingsOf(yaml: string): ReturnType<typeof nodeSettingsOf<undefined>> {

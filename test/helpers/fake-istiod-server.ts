@@ -1,9 +1,9 @@
 /** test/helpers/fake-istiod.ts behind a real gRPC server on loopback, with istiod's checks of who comes. */
 import { Server, ServerCredentials, type Metadata, type ServerDuplexStream, type ServerOptions } from '@grpc/grpc-js'
 import { create, type JsonObject } from '@bufbuild/protobuf'
-import type { AdsRequest, AdsResponse } from '../../control-sync/ads-protocol.ts'
-import type { SotwResponse } from '../../control-sync/ads-sotw.ts'
-import { kindOf } from '../../control-sync/ads-messages.ts'
+import type { AdsRequest, AdsResponse } from '../../control-sync/ads/protocol.ts'
+import type { SotwResponse } from '../../control-sync/ads/sotw.ts'
+import { kindOf } from '../../control-sync/ads/messages.ts'
 import type { Node } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { DeltaDiscoveryResponseSchema, DiscoveryResponseSchema } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { ADS, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse, type DiscoveryRequest, type DiscoveryResponse } from '../../proto/services.ts'

@@ -4,12 +4,12 @@
  */
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { ResourceKind } from '../../model/snapshot.ts'
-import { controlError } from '../../control-sync/ads-errors.ts'
-import type { AdsRequest, AdsResponse } from '../../control-sync/ads-protocol.ts'
-import { SotwStream, type SotwRequest, type SotwResponse } from '../../control-sync/ads-sotw.ts'
+import { controlError } from '../../control-sync/ads/errors.ts'
+import type { AdsRequest, AdsResponse } from '../../control-sync/ads/protocol.ts'
+import { SotwStream, type SotwRequest, type SotwResponse } from '../../control-sync/ads/sotw.ts'
 import { ClusterLoadAssignmentSchema } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
 import { RouteConfigurationSchema } from '../../proto/gen/envoy/config/route/v3/route_pb.ts'
-import type { AdsStream, AdsStreamEvents, AdsTransport } from '../../control-sync/sync.ts'
+import type { AdsStream, AdsStreamEvents, AdsTransport } from '../../control-sync/ads/transport.ts'
 import type { Sample } from './resources.ts'
 
 /** gRPC status of an ended stream, with istiod's words. */

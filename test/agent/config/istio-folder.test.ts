@@ -6,7 +6,7 @@ import { readConfig, type ConfigSource } from '../../../agent/cli/read-config.ts
 import { nodeSettingsOf } from '../../../agent/control-plane-of.ts'
 import { systemDisk, type Disk } from '../../../core/os/disk.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/node.ts'
+import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/ads/node.ts'
 
 const SAMPLES = path.join(import.meta.dirname, '../../golden/istio-folder')
 const sample = (name: string): string => path.join(SAMPLES, name)

@@ -7,7 +7,8 @@ import { Metrics } from '../../../core/metrics.ts'
 import type { WorkloadHealth } from '../../../model/readiness-probe.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import { Applier } from '../../../control-sync/apply.ts'
-import { startSync, type AdsStreamEvents, type Sync } from '../../../control-sync/sync.ts'
+import { startSync, type Sync } from '../../../control-sync/sync.ts'
+import type { AdsStreamEvents } from '../../../control-sync/ads/transport.ts'
 import { SimClock, settle } from '../../helpers/sim-clock.ts'
 
 const state = (of: WorkloadHealth['state'], reason?: string): WorkloadHealth => ({ state: of, reason, sinceMs: 0 })

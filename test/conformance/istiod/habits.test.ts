@@ -1,4 +1,4 @@
-/** What a running istiod was seen to do (its answers, refusals and pushes), and what an agent makes of each. The rest is in test/control-sync/istiod-quirks.test.ts. */
+/** What a running istiod was seen to do (its answers, refusals and pushes), and what an agent makes of each. The rest is in test/control-sync/ads/istiod-quirks.test.ts. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../tools/free-ports.ts'

@@ -1,9 +1,9 @@
 /**
  * The client's side of one ADS stream as a pure state machine: what to send next, given what came. No I/O, no clock, no decoding.
  * A new stream is a new instance; what is known from before goes into `open` (xDS protocol, "Incremental xDS"; istiod's habits in comments).
- * Words and rules are those of delta xDS; control-sync/ads-sotw.ts says the same in those of the state of the world.
+ * Words and rules are those of delta xDS; control-sync/ads/sotw.ts says the same in those of the state of the world.
  */
-import type { ResourceKind } from '../model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 
 export type AdsRequest = {
   readonly kind: ResourceKind

@@ -1,9 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { nodeSettingsOf } from '../../agent/control-plane-of.ts'
-import { loadConfig } from '../../agent/config/load.ts'
-import { settingsOfEnv } from '../../agent/config/node-env.ts'
-import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../control-sync/node.ts'
+import { nodeSettingsOf } from '../../../agent/control-plane-of.ts'
+import { loadConfig } from '../../../agent/config/load.ts'
+import { settingsOfEnv } from '../../../agent/config/node-env.ts'
+import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/ads/node.ts'
 
 const node = (yaml: string): NodeDescription => {
   const loaded = loadConfig(`control: {address: "istiod.istio-system.svc:15012", roots: r}\n${yaml}`)

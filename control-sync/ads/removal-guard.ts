@@ -4,12 +4,12 @@
  * Held back with it is what would empty those clusters all the same: their endpoints (istiod answers with empty ones), the route tables that
  * lead to them, listeners that go, names that DNS would lose. Everything else of the push counts at once, policies above all.
  */
-import type { Clock, Timer } from '../core/os/clock.ts'
-import type { Log } from '../core/log.ts'
-import type { ResourceKind } from '../model/snapshot.ts'
-import type { Change } from './apply.ts'
-import type { References } from './references.ts'
-import type { Incoming } from './stage.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import type { Log } from '../../core/log.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
+import type { Change } from '../apply.ts'
+import type { References } from '../references.ts'
+import type { Incoming } from '../stage.ts'
 
 /** A mesh this small changes as a whole now and then. */
 const MIN_CLUSTERS = 10

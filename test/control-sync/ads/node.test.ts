@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { nodeSettingsOf } from '../../agent/control-plane-of.ts'
-import { loadConfig } from '../../agent/config/load.ts'
-import { describeNode } from '../../control-sync/node.ts'
+import { nodeSettingsOf } from '../../../agent/control-plane-of.ts'
+import { loadConfig } from '../../../agent/config/load.ts'
+import { describeNode } from '../../../control-sync/ads/node.ts'
 
 const metadata = (yaml: string): Record<string, unknown> => {
   const loaded = loadConfig(`directory: d\n${yaml}`)

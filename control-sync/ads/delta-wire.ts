@@ -2,8 +2,8 @@
  * The two large ADS messages, read and written by hand: a stream that comes back brings every resource and names every version, and messages of
  * protobuf-es for each of them cost as much as all the rest (envoy/service/discovery/v3/discovery.proto).
  */
-import type { AdsRequest } from './ads-protocol.ts'
-import { nextField, type Cursor } from './wire.ts'
+import type { AdsRequest } from './protocol.ts'
+import { nextField, type Cursor } from '../wire.ts'
 
 export type DeltaResponse = {
   readonly typeUrl: string

@@ -2,9 +2,9 @@
  * State-of-the-world ADS in the words of delta ADS, for servers that speak no other: one instance per stream, pure. A request of this flavour
  * lists all names of its kind each time; a response lists all clusters or listeners that there are, or some of the others.
  */
-import type { ResourceKind } from '../model/snapshot.ts'
-import { isByName, type AdsRequest, type AdsResponse } from './ads-protocol.ts'
-import { nextField, textAt } from './wire.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
+import { isByName, type AdsRequest, type AdsResponse } from './protocol.ts'
+import { nextField, textAt } from '../wire.ts'
 
 export type SotwRequest = {
   readonly kind: ResourceKind

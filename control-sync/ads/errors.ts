@@ -1,6 +1,6 @@
 /** gRPC's endings of a call as catalogue codes: what a person should do, and how long the next try should wait. */
-import { backoffMs, type Random } from '../core/os/clock.ts'
-import { MeshError, type ErrorCode } from '../core/errors.ts'
+import { backoffMs, type Random } from '../../core/os/clock.ts'
+import { MeshError, type ErrorCode } from '../../core/errors.ts'
 
 /** What @grpc/grpc-js gives as an error of a call. */
 export type GrpcFailure = { readonly code: number; readonly details: string }

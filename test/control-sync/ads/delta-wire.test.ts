@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { namesAndVersions, readDeltaResponse } from '../../control-sync/delta-wire.ts'
-import { giveBack } from '../../core/runtime/release-buffer.ts'
-import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
-import { seededRandom } from '../helpers/random.ts'
+import { namesAndVersions, readDeltaResponse } from '../../../control-sync/ads/delta-wire.ts'
+import { giveBack } from '../../../core/runtime/release-buffer.ts'
+import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+import { seededRandom } from '../../helpers/random.ts'
 
 const TYPE = 'type.googleapis.com/envoy.config.cluster.v3.Cluster'
 const sample = create(DeltaDiscoveryResponseSchema, {

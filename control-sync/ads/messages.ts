@@ -1,16 +1,16 @@
-/** Messages of both ADS flavours ↔ the words of ads-protocol.ts and ads-sotw.ts. */
+/** Messages of both ADS flavours ↔ the words of protocol.ts and sotw.ts. */
 import { create, fromBinary } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { WorkloadHealth } from '../model/readiness-probe.ts'
-import { TYPE_URLS, type ResourceKind } from '../model/snapshot.ts'
-import type { AdsRequest, AdsResponse } from './ads-protocol.ts'
-import type { SotwRequest, SotwResponse } from './ads-sotw.ts'
+import type { WorkloadHealth } from '../../model/readiness-probe.ts'
+import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
+import type { AdsRequest, AdsResponse } from './protocol.ts'
+import type { SotwRequest, SotwResponse } from './sotw.ts'
 import type { DeltaResponse } from './delta-wire.ts'
 import type { NodeDescription } from './node.ts'
 import {
   DeltaDiscoveryRequestSchema, DiscoveryRequestSchema, ResourceSchema,
   type DeltaDiscoveryRequest, type DiscoveryRequest, type DiscoveryResponse,
-} from '../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+} from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 
 /** gRPC status INVALID_ARGUMENT, what Envoy puts into a nack. */
 const NACK_CODE = 3

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { AdsProtocol, type AdsResponse, type Known } from '../../control-sync/ads-protocol.ts'
-import type { ResourceKind } from '../../model/snapshot.ts'
+import { AdsProtocol, type AdsResponse, type Known } from '../../../control-sync/ads/protocol.ts'
+import type { ResourceKind } from '../../../model/snapshot.ts'
 
 const versions = (known: Record<string, string>): Known => new Map(Object.entries(known).map(([name, version]) => [name, { version }]))
 const nothing = (): Known => new Map()

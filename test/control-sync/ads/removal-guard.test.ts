@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { silentLog } from '../../core/log.ts'
-import type { ResourceKind } from '../../model/snapshot.ts'
-import type { Change } from '../../control-sync/apply.ts'
-import { Shrink, type InForce } from '../../control-sync/shrink.ts'
-import { SimClock } from '../helpers/sim-clock.ts'
+import { silentLog } from '../../../core/log.ts'
+import type { ResourceKind } from '../../../model/snapshot.ts'
+import type { Change } from '../../../control-sync/apply.ts'
+import { Shrink, type InForce } from '../../../control-sync/ads/removal-guard.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
 
 const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `c${i}`)
 const push = (kind: ResourceKind, put: readonly string[], removed: readonly string[] = []): Change => ({ kind, put: put.map((name) => ({ name, version: '', value: new Uint8Array(0) })), removed })

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { ResourceKind } from '../../model/snapshot.ts'
-import { Refused } from '../../control-sync/refused.ts'
-import { SimClock } from '../helpers/sim-clock.ts'
+import type { ResourceKind } from '../../../model/snapshot.ts'
+import { Refused } from '../../../control-sync/ads/rejected-retry.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
 
 type Asked = readonly [atMs: number, kind: ResourceKind, names: string]
 function made(random = 0, refusedRetryMs = 1_000): { clock: SimClock; refused: Refused; asked: Asked[] } {

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { controlError, Failures, retryPace, retryWaitMs } from '../../control-sync/ads-errors.ts'
+import { controlError, Failures, retryPace, retryWaitMs } from '../../../control-sync/ads/errors.ts'
 
 const SHOWN = 'the certificate of spiffe://cluster.local/ns/edge/sa/gateway'
 const of = (code: number, details: string): string => {

@@ -2,8 +2,8 @@
  * Resources that were refused are asked for anew until they decode or are gone: istiod sends a refused one again only when it changes, so a
  * mistake that was mended elsewhere (another revision, another server behind the same name) would stay unnoticed until the next stream.
  */
-import type { Clock, Random, Timer } from '../core/os/clock.ts'
-import type { ResourceKind } from '../model/snapshot.ts'
+import type { Clock, Random, Timer } from '../../core/os/clock.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 
 export type RefusedOptions = {
   readonly clock: Clock

@@ -1,13 +1,13 @@
 /** istiod's habits (istio pilot/pkg/xds; what was seen on the wire), one by one, and what the agent makes of each. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { createLog } from '../../core/log.ts'
-import { TYPE_URLS } from '../../model/snapshot.ts'
-import { ENDINGS, FakeIstiod } from '../helpers/fake-istiod.ts'
-import { sample } from '../helpers/resources.ts'
-import { settle } from '../helpers/sim-clock.ts'
-import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table } from '../helpers/synced-agent.ts'
-import { testCa } from '../helpers/test-ca.ts'
+import { createLog } from '../../../core/log.ts'
+import { TYPE_URLS } from '../../../model/snapshot.ts'
+import { ENDINGS, FakeIstiod } from '../../helpers/fake-istiod.ts'
+import { sample } from '../../helpers/resources.ts'
+import { settle } from '../../helpers/sim-clock.ts'
+import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table } from '../../helpers/synced-agent.ts'
+import { testCa } from '../../helpers/test-ca.ts'
 
 function mesh(): FakeIstiod {
   const istiod = new FakeIstiod()
