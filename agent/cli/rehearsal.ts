@@ -21,7 +21,7 @@ import { snapshotOwner } from '../../control-sync/ads/node.ts'
 import { SnapshotSaver } from '../../control-sync/snapshot-saver.ts'
 import { openSnapshotStore } from '../../control-sync/snapshot-store.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
-import { nodeSettingsOf } from '../control-plane-of.ts'
+import { nodeSettingsOf } from '../control-sync-settings.ts'
 
 /** Nobody hears of a rehearsal but who asked for it. */
 const log = createLog('silent')

@@ -6,11 +6,11 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Identity } from '../../model/identity.ts'
 import { controlError } from '../ads/errors.ts'
-import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ControlPlane } from '../control-plane.ts'
+import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ControlPlane } from '../connection/control-plane.ts'
 import { IstioCertificateRequestSchema, type IstioCertificateResponse } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import { CA } from '../../proto/services.ts'
 import { createCsr, createKey, type KeyKind } from './csr.ts'
-import { identityOf } from './identity-of.ts'
+import { identityOf } from './parse-identity.ts'
 
 export type CertificateWish = {
   readonly current: Identity | undefined

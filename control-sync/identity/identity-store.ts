@@ -9,7 +9,7 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
 import type { Identity } from '../../model/identity.ts'
-import { identityOf, type IdentityPems } from './identity-of.ts'
+import { identityOf, type IdentityPems } from './parse-identity.ts'
 
 const PURPOSE = 'identity'
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { silentLog } from '../../core/log.ts'
 import { OwnNode } from '../../agent/own-node.ts'
 import { loadConfig } from '../../agent/config/load.ts'
-import { nodeSettingsOf } from '../../agent/control-plane-of.ts'
+import { nodeSettingsOf } from '../../agent/control-sync-settings.ts'
 import { snapshotOwner } from '../../control-sync/ads/node.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 

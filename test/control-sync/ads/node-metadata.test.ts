@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { nodeSettingsOf } from '../../../agent/control-plane-of.ts'
+import { nodeSettingsOf } from '../../../agent/control-sync-settings.ts'
 import { loadConfig } from '../../../agent/config/load.ts'
 import { settingsOfEnv } from '../../../agent/config/node-env.ts'
 import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/ads/node.ts'

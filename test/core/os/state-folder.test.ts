@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { prepareState } from '../../../agent/control-plane-of.ts'
+import { prepareState } from '../../../agent/control-sync-settings.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { replaceSlowly } from '../../../core/os/atomic-write.ts'
@@ -27,7 +27,7 @@ const modeOf = (file: string): string => (fs.statSync(file).mode & 0o7777).toStr
 const owned = (state: string, uid: number): void => { for (const name of ['.', 'identity', 'identity/identity.json', 'spool.db']) fs.chownSync(path.join(state, name), uid, uid) }
 /** What a process of another user is told; '' when it takes the folder. */
 function asOther(state: string): string {
-  const program = `import { prepareState } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../../agent/control-plane-of.ts'))}; import { systemDisk } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../../core/os/disk.ts'))}
+  const program = `import { prepareState } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../../agent/control-sync-settings.ts'))}; import { systemDisk } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../../core/os/disk.ts'))}
 try { prepareState(process.argv[1], systemDisk) } catch (err) { console.log(err.code + ': ' + err.message) }`
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program, state], { encoding: 'utf8', uid: OTHER, gid: OTHER, cwd: '/' })
   assert.equal(stderr, '')

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { systemDisk } from '../../core/os/disk.ts'
-import { silentLog } from '../../core/log.ts'
-import { controlNames, type ControlNames } from '../../control-sync/control-names.ts'
-import { SimClock } from '../helpers/sim-clock.ts'
+import { systemDisk } from '../../../core/os/disk.ts'
+import { silentLog } from '../../../core/log.ts'
+import { controlNames, type ControlNames } from '../../../control-sync/connection/last-known-addresses.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
 
 type Dns = { answer: readonly string[] | Error | 'nothing' }
 

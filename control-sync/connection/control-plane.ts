@@ -1,14 +1,14 @@
 /** How the control plane is reached: addresses in turn, who it must be, and what proves who we are. Shared by the configuration stream and the CA. */
 import type { ChannelCredentials, ChannelOptions, Metadata } from '@grpc/grpc-js'
 import type * as Grpc from '@grpc/grpc-js'
-import { MeshError } from '../core/errors.ts'
-import type { Metrics } from '../core/metrics.ts'
-import type { Identity } from '../model/identity.ts'
-import { ipBytes } from '../model/ip.ts'
-import type { ResourceKind } from '../model/snapshot.ts'
-import type { ControlNames } from './control-names.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { Metrics } from '../../core/metrics.ts'
+import type { Identity } from '../../model/identity.ts'
+import { ipBytes } from '../../model/ip.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
+import type { ControlNames } from './last-known-addresses.ts'
 import { tokenSummary } from './token-claims.ts'
-import { judged, type ServerJudge } from './server-judge.ts'
+import { judged, type ServerJudge } from './verify-server.ts'
 import { namesOf, otherNames, withoutIpName } from './server-name.ts'
 
 export type ControlPlane = {

@@ -1,10 +1,10 @@
 /** The control plane's host names and what DNS last said of them, kept on disk: an uplink that comes back often comes back without its DNS. */
-import type { Clock } from '../core/os/clock.ts'
-import type { Disk } from '../core/os/disk.ts'
-import { MeshError, toMeshError } from '../core/errors.ts'
-import { detached } from '../core/defects/guard.ts'
-import type { Log } from '../core/log.ts'
-import { ipBytes } from '../model/ip.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import type { Disk } from '../../core/os/disk.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
+import { ipBytes } from '../../model/ip.ts'
 
 /** Addresses of a host, the system's preferred one first. Rejects with the OS error. */
 export type Lookup = (host: string) => Promise<readonly string[]>

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { tokenSummary } from '../../control-sync/token-claims.ts'
+import { tokenSummary } from '../../../control-sync/connection/token-claims.ts'
 
 const NOW = Date.parse('2026-01-01T00:00:00Z')
 const jwt = (claims: unknown): string => `x.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.signature`

@@ -5,8 +5,8 @@
  */
 import type { X509Certificate } from 'node:crypto'
 import type { ChannelCredentials } from '@grpc/grpc-js'
-import { judgeChain, sentChain } from '../core/pki/verify-chain.ts'
-import { certificatesOf } from '../core/pki/x509.ts'
+import { judgeChain, sentChain } from '../../core/pki/verify-chain.ts'
+import { certificatesOf } from '../../core/pki/x509.ts'
 import { isNamed, namesOf, notNamed } from './server-name.ts'
 
 export type ServerJudge = {

@@ -1,7 +1,7 @@
 /** Which names the control plane's certificate may have, and which one the handshake asks for, where the address is no name. */
 import { X509Certificate } from 'node:crypto'
 import type { ChannelCredentials } from '@grpc/grpc-js'
-import { ipBytes } from '../model/ip.ts'
+import { ipBytes } from '../../model/ip.ts'
 
 /** What istiod's certificate is always for. Istio's agent expects it of `localhost`, where a forwarded port is; here also of addresses, which istiod's certificate has none of. */
 const ISTIOD = 'istiod.istio-system.svc'
