@@ -14,12 +14,12 @@ import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapsh
 import type { Tables } from '../model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
 import type { ReadFile } from './decode/at.ts'
-import { closeBlocks, Unpacked } from './kept-resource.ts'
+import { closeBlocks, Unpacked } from './snapshot/packed-resource.ts'
 import { listenersOf, meshTables } from './mesh-tables.ts'
 import { shared, type Notes } from './notes.ts'
 import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
-import type { SnapshotSaver } from './snapshot-saver.ts'
-import type { Ages, SavedChange, StoredSnapshot } from './snapshot-store.ts'
+import type { SnapshotSaver } from './snapshot/saver.ts'
+import type { Ages, SavedChange, StoredSnapshot } from './snapshot/types.ts'
 import { referencesAnew, stage, type Incoming } from './stage.ts'
 
 export type Change = { readonly kind: ResourceKind; readonly put: readonly Incoming[]; readonly removed: readonly string[] }

@@ -5,7 +5,7 @@
 import type { RouteConfig, RouteFilters, VirtualHost } from '../../model/route.ts'
 import type { Decoded, RawResource } from '../../model/snapshot.ts'
 import { RouteTable } from '../../model/tables.ts'
-import { viewOf } from '../kept-resource.ts'
+import { viewOf } from '../snapshot/packed-resource.ts'
 import { VirtualHostSchema } from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RouteConfigurationSchema } from '../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { nextField } from '../wire.ts'

@@ -5,7 +5,8 @@ import { silentLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import { sealerOf } from '../../core/pki/sealing.ts'
 import { openStorageWith } from '../../core/storage/worker-storage.ts'
-import { openSnapshotStore, type Save } from '../../control-sync/snapshot-store.ts'
+import { openSnapshotStore } from '../../control-sync/snapshot/store.ts'
+import type { Save } from '../../control-sync/snapshot/types.ts'
 
 /** Some pages; all resources of a generation carry its number. */
 export const savedAs = (generation: number): Save => ({

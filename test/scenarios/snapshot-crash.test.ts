@@ -7,7 +7,7 @@ import path from 'node:path'
 import { silentLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import { openStorageWith } from '../../core/storage/worker-storage.ts'
-import { openSnapshotStore } from '../../control-sync/snapshot-store.ts'
+import { openSnapshotStore } from '../../control-sync/snapshot/store.ts'
 import { CrashImages, hasCompiler } from '../helpers/crash-images.ts'
 import { KEY, savedAs } from './snapshot-crash-child.ts'
 

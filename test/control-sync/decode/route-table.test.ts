@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { RouteTable } from '../../../model/tables.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { checkRouteTable, routeTable } from '../../../control-sync/decode/route-table.ts'
-import { KeptResource } from '../../../control-sync/kept-resource.ts'
+import { KeptResource } from '../../../control-sync/snapshot/packed-resource.ts'
 import { golden, GOLDEN, issuesOf, sample } from '../../helpers/resources.ts'
 
 const tables = GOLDEN.flatMap((name) => golden(name).filter((s) => s.kind === 'route'))

@@ -3,8 +3,8 @@
  * read again. They are read when a control plane sends them anew, when what they say is first asked for, and to be shown.
  */
 import zlib from 'node:zlib'
-import { giveBack } from '../core/runtime/release-buffer.ts'
-import type { RawResource } from '../model/snapshot.ts'
+import { giveBack } from '../../core/runtime/release-buffer.ts'
+import type { RawResource } from '../../model/snapshot.ts'
 
 /** What is compressed together. In smaller pieces less is found alike, larger ones take longer for whoever wants one resource. */
 const BLOCK_BYTES = 256 * 1024

@@ -1,10 +1,10 @@
 /** The tables of the snapshot database, read and written. A row says from which generation to which a version of a resource was in force. */
-import { MeshError } from '../core/errors.ts'
-import { valuesOf, type Row, type Statement, type Storage } from '../core/storage/storage.ts'
-import { TYPE_URLS, type RawResource, type ResourceKind } from '../model/snapshot.ts'
-import type { References } from './references.ts'
-import { FIRST_SEALED, ROOM, weightOf, type Records } from './snapshot-records.ts'
-import type { Copied, Save, SavedChange, StoredSnapshot } from './snapshot-store.ts'
+import { MeshError } from '../../core/errors.ts'
+import { valuesOf, type Row, type Statement, type Storage } from '../../core/storage/storage.ts'
+import { TYPE_URLS, type RawResource, type ResourceKind } from '../../model/snapshot.ts'
+import type { References } from '../references.ts'
+import { FIRST_SEALED, ROOM, weightOf, type Records } from './records.ts'
+import type { Copied, Save, SavedChange, StoredSnapshot } from './types.ts'
 
 export type Loaded = {
   /** Undefined when there is none of this node. */

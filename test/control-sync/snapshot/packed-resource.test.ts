@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { closeBlocks, KeptResource, Unpacked, viewOf } from '../../control-sync/kept-resource.ts'
+import { closeBlocks, KeptResource, Unpacked, viewOf } from '../../../control-sync/snapshot/packed-resource.ts'
 
 const kept = (value: Uint8Array, name = 'r'): KeptResource => new KeptResource({ name, version: '', value })
 /** Like each other, as those of a mesh are. */

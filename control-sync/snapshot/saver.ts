@@ -3,13 +3,14 @@
  * flash wears by the write. What a kill takes away comes again with the next stream; what a full disk refuses is kept and tried again; a file
  * that breaks while it is in use is replaced by one with everything.
  */
-import type { Clock, Timer } from '../core/os/clock.ts'
-import { toMeshError, type MeshError } from '../core/errors.ts'
-import { detached } from '../core/defects/guard.ts'
-import type { Log } from '../core/log.ts'
-import type { Cell, Metrics } from '../core/metrics.ts'
-import { SnapshotCopier, writtenBytes } from './snapshot-copier.ts'
-import type { Ages, Save, SavedChange, SnapshotStore } from './snapshot-store.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { toMeshError, type MeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
+import type { Cell, Metrics } from '../../core/metrics.ts'
+import { SnapshotCopier, writtenBytes } from './copier.ts'
+import type { SnapshotStore } from './store.ts'
+import type { Ages, Save, SavedChange } from './types.ts'
 
 /** A push is over when nothing changed for so long. */
 const SETTLED_MS = 500

@@ -3,34 +3,15 @@
  * copy of it, for when the file as such is damaged or gone. Whatever is found damaged is told, with what serves instead.
  */
 import path from 'node:path'
-import { MeshError, toMeshError } from '../core/errors.ts'
-import type { Log } from '../core/log.ts'
-import type { Family, Metrics } from '../core/metrics.ts'
-import type { Sealer } from '../core/pki/sealing.ts'
-import type { Opened, OpenStorage, Source, Statement, Storage } from '../core/storage/storage.ts'
-import type { RawResource, ResourceKind, Snapshot } from '../model/snapshot.ts'
-import { closeBlocks } from './kept-resource.ts'
-import type { References } from './references.ts'
-import { MIGRATIONS, Records } from './snapshot-records.ts'
-import { bytesOf, copiedStatements, load, savePieces, tidy, type Loaded } from './snapshot-rows.ts'
-
-export type StoredSnapshot = {
-  readonly snapshot: Snapshot
-  readonly references: ReadonlyMap<RawResource, References>
-  readonly generation: number
-  /** Wall milliseconds: when a control plane was last heard of, and when each kind last changed. */
-  readonly contactAtMs: number | undefined
-  readonly changedAtMs: Ages
-  /** "kind name" of resources whose stored bytes are damaged: the version before is served, or none where there is no such. */
-  readonly damaged: readonly string[]
-}
-export type Ages = { readonly [K in ResourceKind]?: number }
-export type SavedChange =
-  | { readonly kind: ResourceKind; readonly name: string; readonly put: RawResource; readonly references: References }
-  | { readonly kind: ResourceKind; readonly name: string; readonly put: undefined }
-export type Save = { readonly node: string; readonly generation: number; readonly savedAtMs: number; readonly contactAtMs: number | undefined; readonly changedAtMs: Ages; readonly changes: readonly SavedChange[] }
-/** What the copy holds, and when it was made (wall milliseconds). */
-export type Copied = { readonly generation: number; readonly atMs: number }
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Family, Metrics } from '../../core/metrics.ts'
+import type { Sealer } from '../../core/pki/sealing.ts'
+import type { Opened, OpenStorage, Source, Statement, Storage } from '../../core/storage/storage.ts'
+import { closeBlocks } from './packed-resource.ts'
+import { MIGRATIONS, Records } from './records.ts'
+import { bytesOf, copiedStatements, load, savePieces, tidy, type Loaded } from './rows.ts'
+import type { Copied, Save, StoredSnapshot } from './types.ts'
 
 export type SnapshotStoreOptions = {
   readonly openStorage: OpenStorage

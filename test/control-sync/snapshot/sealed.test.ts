@@ -4,11 +4,11 @@ import assert from 'node:assert/strict'
 import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import zlib from 'node:zlib'
-import { sealerOf } from '../../core/pki/sealing.ts'
-import { MIGRATIONS } from '../../control-sync/snapshot-records.ts'
-import type { Change } from '../../control-sync/apply.ts'
-import { sample } from '../helpers/resources.ts'
-import { change, cluster, SnapshotDisk, timeoutOf, valueOf } from '../helpers/snapshot-disk.ts'
+import { sealerOf } from '../../../core/pki/sealing.ts'
+import { MIGRATIONS } from '../../../control-sync/snapshot/records.ts'
+import type { Change } from '../../../control-sync/apply.ts'
+import { sample } from '../../helpers/resources.ts'
+import { change, cluster, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/snapshot-disk.ts'
 
 const SOON_MS = 11_000
 const [NAME, ADDRESS] = ['a-secret-name', 'a-secret-address.example']

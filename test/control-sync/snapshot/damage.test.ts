@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import path from 'node:path'
-import { cluster, load, SnapshotDisk, timeoutOf, valueOf } from '../helpers/snapshot-disk.ts'
+import { cluster, load, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/snapshot-disk.ts'
 
 const [HOUR_MS, SOON_MS] = [3_600_000, 11_000]
 /** Large enough for a tree of several levels. */
@@ -137,7 +137,7 @@ for (const [what, text] of Object.entries(LOST)) {
 test('a kill between a new file and what was to be written into it: the copy serves', async (t) => {
   const disk = await twoSnapshots(t)
   fs.rmSync(disk.storage.path)
-  { const { storage } = await disk.storage.open({ path: disk.storage.path, profile: 'strict', migrations: (await import('../../control-sync/snapshot-records.ts')).MIGRATIONS }); await storage[Symbol.asyncDispose]() }
+  { const { storage } = await disk.storage.open({ path: disk.storage.path, profile: 'strict', migrations: (await import('../../../control-sync/snapshot/records.ts')).MIGRATIONS }); await storage[Symbol.asyncDispose]() }
   await using run = await disk.run()
   assert.equal(timeoutOf(run.applier, 'a'), valueOf(cluster('a', '1s')))
   assert.match(run.damage[0]!.message, /snapshot\.db held nothing/)

@@ -2,12 +2,12 @@
  * When the whole copy of the stored snapshot is made anew: only after something has changed, and seldom, because it writes all of it. One that is
  * missing is made as soon as the push that brought the first configuration has settled.
  */
-import type { Clock, Timer } from '../core/os/clock.ts'
-import { toMeshError, type MeshError } from '../core/errors.ts'
-import { detached } from '../core/defects/guard.ts'
-import type { Log } from '../core/log.ts'
-import type { Cell, Metrics } from '../core/metrics.ts'
-import type { SnapshotStore } from './snapshot-store.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { toMeshError, type MeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
+import type { Cell, Metrics } from '../../core/metrics.ts'
+import type { SnapshotStore } from './store.ts'
 
 /** After a save, or a start, nobody should wait for the disk. */
 const SOON_MS = 10_000

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict'
 import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import path from 'node:path'
-import { MIGRATIONS, Records } from '../../control-sync/snapshot-records.ts'
-import { savePieces } from '../../control-sync/snapshot-rows.ts'
-import type { RawResource } from '../../model/snapshot.ts'
-import type { SavedChange } from '../../control-sync/snapshot-store.ts'
-import { SqliteFile } from '../../core/storage/sqlite-file.ts'
-import { cluster, SnapshotDisk, timeoutOf, valueOf } from '../helpers/snapshot-disk.ts'
+import { MIGRATIONS, Records } from '../../../control-sync/snapshot/records.ts'
+import { savePieces } from '../../../control-sync/snapshot/rows.ts'
+import type { RawResource } from '../../../model/snapshot.ts'
+import type { SavedChange } from '../../../control-sync/snapshot/types.ts'
+import { SqliteFile } from '../../../core/storage/sqlite-file.ts'
+import { cluster, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/snapshot-disk.ts'
 
 /** As istiod sends them for a service: a cluster, and a table that names every service. */
 const [CLUSTER_BYTES, TABLE_BYTES] = [1_070, 547_000]

@@ -5,12 +5,12 @@
  */
 import { hash } from 'node:crypto'
 import zlib from 'node:zlib'
-import { MeshError } from '../core/errors.ts'
-import { isSealed, openSealed, type Sealer } from '../core/pki/sealing.ts'
-import type { Row } from '../core/storage/storage.ts'
-import type { RawResource, ResourceKind } from '../model/snapshot.ts'
-import { KeptResource, viewOf } from './kept-resource.ts'
-import type { References } from './references.ts'
+import { MeshError } from '../../core/errors.ts'
+import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
+import type { Row } from '../../core/storage/storage.ts'
+import type { RawResource, ResourceKind } from '../../model/snapshot.ts'
+import { KeptResource, viewOf } from './packed-resource.ts'
+import type { References } from '../references.ts'
 
 /** While a row is in force. */
 export const ROOM = 'x\'0000000000000000\''
