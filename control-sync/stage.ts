@@ -2,14 +2,14 @@
 import type { Decoded, Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
 import type { RouteTable } from '../model/tables.ts'
 import type { Pace } from '../core/os/time-slice.ts'
-import { canonicalHash } from './canonical.ts'
+import { canonicalHash } from './wire/canonical.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route-table.ts'
 import { KeptResource, viewOf } from './snapshot/packed-resource.ts'
 import { keepValue } from './mesh-tables.ts'
 import { notesOf } from './notes.ts'
 import { referencesOf, routeReferencesOf, type References } from './references.ts'
-import { sameContent } from './same-content.ts'
+import { sameContent } from './wire/same-content.ts'
 
 export type Incoming = { readonly name: string; readonly version: string; readonly value: Uint8Array }
 export type Staged =

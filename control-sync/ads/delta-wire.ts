@@ -3,7 +3,7 @@
  * protobuf-es for each of them cost as much as all the rest (envoy/service/discovery/v3/discovery.proto).
  */
 import type { AdsRequest } from './protocol.ts'
-import { nextField, type Cursor } from '../wire.ts'
+import { nextField, type Cursor } from '../wire/fields.ts'
 
 export type DeltaResponse = {
   readonly typeUrl: string

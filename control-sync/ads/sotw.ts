@@ -4,7 +4,7 @@
  */
 import type { ResourceKind } from '../../model/snapshot.ts'
 import { isByName, type AdsRequest, type AdsResponse } from './protocol.ts'
-import { nextField, textAt } from '../wire.ts'
+import { nextField, textAt } from '../wire/fields.ts'
 
 export type SotwRequest = {
   readonly kind: ResourceKind

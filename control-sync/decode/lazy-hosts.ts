@@ -4,7 +4,7 @@
  */
 import type { VirtualHost } from '../../model/route.ts'
 import { isWildcard, type HostIndex, type HostSource } from '../../model/tables.ts'
-import { nextField, textAt } from '../wire.ts'
+import { nextField, textAt } from '../wire/fields.ts'
 
 /** Where a host stands in its route table. */
 export type Span = { readonly from: number; readonly to: number }

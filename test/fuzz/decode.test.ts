@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
-import { canonicalHash } from '../../control-sync/canonical.ts'
+import { canonicalHash } from '../../control-sync/wire/canonical.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { allMessages } from '../../control-sync/directory/known.ts'
 import { parseFile } from '../../control-sync/directory/parse.ts'

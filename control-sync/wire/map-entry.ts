@@ -1,5 +1,5 @@
 /** The entry of a protobuf map on the wire: a message with key = 1 and value = 2. */
-import { nextField, type Cursor } from './wire.ts'
+import { nextField, type Cursor } from './fields.ts'
 
 /** Where the key stands. Nothing is there for an absent one, which is the type's zero. */
 export type KeySpan = { keyFrom: number; keyTo: number }

@@ -3,10 +3,10 @@
  * of a push in which nothing changed, half of the resources are as they were, and the other half in all but a few bytes. Nothing is copied, hashed or
  * left for the collector: a stream that comes back brings thousands, to a process that is otherwise idle.
  */
-import type { ResourceKind } from '../model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 import { findKey, type KeySpan } from './map-entry.ts'
 import { MAX_DEPTH, shapeOfAny, shapeOfKind, type Shape } from './map-shapes.ts'
-import { nextField, type Cursor } from './wire.ts'
+import { nextField, type Cursor } from './fields.ts'
 
 /** Each is looked for among all the others. */
 const MAX_ENTRIES = 32

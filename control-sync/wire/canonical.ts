@@ -5,10 +5,10 @@
  * Whether two encodings say the same, same-content.ts finds out for less.
  */
 import { hash } from 'node:crypto'
-import type { ResourceKind } from '../model/snapshot.ts'
+import type { ResourceKind } from '../../model/snapshot.ts'
 import { findKey, type KeySpan } from './map-entry.ts'
 import { MAX_DEPTH, shapeOfAny, shapeOfKind, type Shape, type Step } from './map-shapes.ts'
-import { nextField } from './wire.ts'
+import { nextField } from './fields.ts'
 
 /** @returns 32 hex digits of SHA-256. Bytes that are no protobuf are hashed as they are; never throws. */
 export function canonicalHash(kind: ResourceKind, bytes: Uint8Array): string {

@@ -1,11 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TYPE_URLS } from '../../model/snapshot.ts'
-import { canonicalHash } from '../../control-sync/canonical.ts'
-import { sameContent } from '../../control-sync/same-content.ts'
-import { golden, GOLDEN, sample } from '../helpers/resources.ts'
-import { seededRandom } from '../helpers/random.ts'
-import { shuffled } from '../helpers/shuffled.ts'
+import { TYPE_URLS } from '../../../model/snapshot.ts'
+import { canonicalHash } from '../../../control-sync/wire/canonical.ts'
+import { sameContent } from '../../../control-sync/wire/same-content.ts'
+import { golden, GOLDEN, sample } from '../../helpers/resources.ts'
+import { seededRandom } from '../../helpers/random.ts'
+import { shuffled } from '../../helpers/shuffled.ts'
 
 const random = seededRandom(11)
 const resources = GOLDEN.flatMap(golden)

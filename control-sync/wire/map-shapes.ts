@@ -1,7 +1,7 @@
 /** Which fields of a message lead to a map or an Any: the only places where equal content can have other bytes (proto descriptors, walked once per type). */
 import type { DescMessage } from '@bufbuild/protobuf'
-import { TYPE_URLS, type ResourceKind } from '../model/snapshot.ts'
-import { registry } from '../proto/registry.ts'
+import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
+import { registry } from '../../proto/registry.ts'
 
 /** Whoever walks by a shape stops here: equal content could then look different, never the other way round. */
 export const MAX_DEPTH = 64
