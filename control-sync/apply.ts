@@ -1,6 +1,6 @@
 /**
  * From what a control plane or a folder says to what is served: stage → decode → build tables → swap → save. One change at a time. What is wrong in a
- * resource blocks the piece that it is in (decode/at.ts), and the rest of it is in force as it was sent: its last good version could be weaker than
+ * resource blocks the piece that it is in (decode/fields/decode-path.ts), and the rest of it is in force as it was sent: its last good version could be weaker than
  * what is asked for. Only bytes that are no such resource at all leave that version in force.
  */
 import type { Clock, Timer } from '../core/os/clock.ts'
@@ -13,7 +13,7 @@ import { nextTurn, Pace } from '../core/os/time-slice.ts'
 import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
 import type { Tables } from '../model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
-import type { ReadFile } from './decode/at.ts'
+import type { ReadFile } from './decode/fields/decode-path.ts'
 import { closeBlocks, Unpacked } from './snapshot/packed-resource.ts'
 import { listenersOf, meshTables } from './mesh-tables.ts'
 import { shared, type Notes } from './notes.ts'

@@ -8,7 +8,7 @@ import type { Names, Tables } from '../model/tables.ts'
 import { closedInbound } from './authorization-age.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { united } from './decode/names.ts'
-import { routeTable } from './decode/route-table.ts'
+import { routeTable } from './decode/route/route-table.ts'
 
 const values = new WeakMap<RawResource, object>()
 /** What was made of a resource while it was checked and need not be made again. */

@@ -9,13 +9,13 @@ import { RoutingPriority, type TransportSocket } from '../../proto/gen/envoy/con
 import { RawBufferSchema } from '../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { UpstreamTlsContextSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
-import { effectiveType, notedOnly, typeNameOf, unpack } from './any.ts'
-import { noteIgnored, refuse, type At } from './at.ts'
+import { effectiveType, notedOnly, typeNameOf, unpack } from './fields/any.ts'
+import { noteIgnored, refuse, type At } from './fields/decode-path.ts'
 import { clusterLoad, textFields } from './endpoint.ts'
-import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './known-filters.ts'
-import { skippedExtension } from './skipped.ts'
+import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
+import { skippedExtension } from './fields/skipped.ts'
 import { upstreamTls } from './tls.ts'
-import { limit, ms, msOrNone } from './values.ts'
+import { limit, ms, msOrNone } from './fields/values.ts'
 
 const HTTP_OPTIONS = HttpProtocolOptionsSchema.typeName
 const INTERNAL_UPSTREAM = 'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport'

@@ -12,14 +12,14 @@ import { ListenerSchema } from '../../proto/gen/envoy/config/listener/v3/listene
 import { RouteConfigurationSchema } from '../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { NameTableSchema } from '../../proto/gen/istio/networking/nds/v1/nds_pb.ts'
-import { At, noteIgnored, type Sources } from './at.ts'
+import { At, noteIgnored, type Sources } from './fields/decode-path.ts'
 import { blockedCluster, cluster } from './cluster.ts'
 import { clusterLoad } from './endpoint.ts'
-import { extension, type Extension } from './extension.ts'
-import { blockedListener, listener } from './listener.ts'
+import { extension, type Extension } from './listener/extension.ts'
+import { blockedListener, listener } from './listener/listener.ts'
 import { names, proxyConfig, type ProxyConfig } from './names.ts'
-import { readable } from './readable.ts'
-import { blockedTable, routeConfig } from './route.ts'
+import { readable } from './fields/readable.ts'
+import { blockedTable, routeConfig } from './route/route.ts'
 
 export type ModelOf<K extends ResourceKind> = {
   cluster: Cluster; endpoint: ClusterLoad; listener: Listener; route: RouteConfig; extension: Extension; nameTable: Names; proxyConfig: ProxyConfig

@@ -4,8 +4,8 @@ import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../
 import { HealthStatus } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
 import type { LbEndpoint, LocalityLbEndpoints } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
 import type { ClusterLoadAssignment } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
-import type { At } from './at.ts'
-import { socketAddress } from './values.ts'
+import type { At } from './fields/decode-path.ts'
+import { socketAddress } from './fields/values.ts'
 
 /** Envoy's highest priority number (LocalityLbEndpoints.priority). */
 const MAX_PRIORITY = 128

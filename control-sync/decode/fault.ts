@@ -1,9 +1,9 @@
 /** envoy.extensions.filters.http.fault.v3.HTTPFault, of a listener's filter or of a route. */
 import type { Fault } from '../../model/route.ts'
 import type { HTTPFault } from '../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
-import type { At } from './at.ts'
-import { headerMatches } from './matchers.ts'
-import { fraction, ms } from './values.ts'
+import type { At } from './fields/decode-path.ts'
+import { headerMatches } from './fields/matchers.ts'
+import { fraction, ms } from './fields/values.ts'
 
 /** @returns undefined when it injects nothing (Istio puts an empty one into every listener). Envoy's default share is 0. */
 export function faultOf(at: At, from: HTTPFault): Fault | undefined {

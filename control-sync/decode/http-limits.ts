@@ -1,5 +1,5 @@
 /** How large heads may be: max_request_headers_kb, max_response_headers_kb and max_headers_count. */
-import type { At } from './at.ts'
+import type { At } from './fields/decode-path.ts'
 
 /** Envoy's bound. */
 const MAX_KB = 8192

@@ -4,7 +4,7 @@ import { ipBytes } from '../../model/ip.ts'
 import type { NamedHost, Names } from '../../model/tables.ts'
 import type { ProxyConfig as XProxyConfig } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import type { NameTable } from '../../proto/gen/istio/networking/nds/v1/nds_pb.ts'
-import type { At } from './at.ts'
+import type { At } from './fields/decode-path.ts'
 
 export function names(at: At, from: NameTable): Names {
   const table = new Map<string, NamedHost>()

@@ -6,9 +6,9 @@ import type { Permission, Policy, PolicyRule, Principal } from '../../model/poli
 import { RBAC_Action, type Permission as XPermission, type Policy as XPolicy, type Principal as XPrincipal, type RBAC } from '../../proto/gen/envoy/config/rbac/v3/rbac_pb.ts'
 import type { PathMatcher } from '../../proto/gen/envoy/type/matcher/v3/path_pb.ts'
 import type { StringMatch } from '../../model/matcher.ts'
-import { hasUnknown, type At } from './at.ts'
-import { headerMatch, stringMatch } from './matchers.ts'
-import { range } from './values.ts'
+import { hasUnknown, type At } from './fields/decode-path.ts'
+import { headerMatch, stringMatch } from './fields/matchers.ts'
+import { range } from './fields/values.ts'
 
 /** Deeper nesting is not evaluated: the decision runs per request and recurses. Istio uses four levels. */
 const MAX_DEPTH = 32

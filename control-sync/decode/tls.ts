@@ -10,9 +10,9 @@ import {
 import type { DataSource } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { SdsSecretConfig } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
 import { CommonTlsContextSchema, DownstreamTlsContextSchema, type CommonTlsContext, type DownstreamTlsContext, type UpstreamTlsContext } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
-import { hasUnknown, refuse, type At } from './at.ts'
-import { stringMatch } from './matchers.ts'
-import { fileText, text } from './values.ts'
+import { hasUnknown, refuse, type At } from './fields/decode-path.ts'
+import { stringMatch } from './fields/matchers.ts'
+import { fileText, text } from './fields/values.ts'
 
 export function downstreamTls(at: At, from: DownstreamTlsContext): DownstreamTls | undefined {
   refuse(at, DownstreamTlsContextSchema, from)

@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { fromJson, toBinary, type DescMessage, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { TYPE_URLS, type Issue, type ResourceKind } from '../../model/snapshot.ts'
-import type { ReadFile } from '../decode/at.ts'
+import type { ReadFile } from '../decode/fields/decode-path.ts'
 import { decode } from '../decode/decode.ts'
 import { bareType, isObject, jsonProblems, jsonReason, type FieldProblem, type Known } from './locate.ts'
 import { withStructs } from './other-types.ts'

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { ACTED_ON, REFUSED } from '../../control-sync/decode/acted-on.ts'
+import { ACTED_ON, REFUSED } from '../../control-sync/decode/fields/supported-fields.ts'
 import { fullRegistry } from '../../proto/full/registry.ts'
 import { entryOf, fieldsPage, keyOf, testsOf } from '../fields/page.ts'
 import { probeAll } from '../fields/probe.ts'

@@ -1,10 +1,10 @@
 /** Small shared shapes: durations, addresses, ranges, fractions, data sources. */
 import type { Duration } from '@bufbuild/protobuf/wkt'
-import { cidr, type Cidr } from '../../model/ip.ts'
-import { SocketAddressSchema, type Address, type CidrRange } from '../../proto/gen/envoy/config/core/v3/address_pb.ts'
-import type { DataSource, RuntimeFractionalPercent } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
-import { FractionalPercent_DenominatorType, type FractionalPercent } from '../../proto/gen/envoy/type/v3/percent_pb.ts'
-import { refuse, type At } from './at.ts'
+import { cidr, type Cidr } from '../../../model/ip.ts'
+import { SocketAddressSchema, type Address, type CidrRange } from '../../../proto/gen/envoy/config/core/v3/address_pb.ts'
+import type { DataSource, RuntimeFractionalPercent } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
+import { FractionalPercent_DenominatorType, type FractionalPercent } from '../../../proto/gen/envoy/type/v3/percent_pb.ts'
+import { refuse, type At } from './decode-path.ts'
 
 /** Milliseconds; undefined when absent. Negative ones are issues. */
 export function ms(at: At, duration: Duration | undefined): number | undefined {

@@ -1,18 +1,18 @@
 /** What a route does: forward, redirect, answer. An action that is not implemented answers 501 and is reported, so that the rest of the table is served. */
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { ForwardAction, GrpcTimeout, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../model/route.ts'
-import { NO_HEADER_CHANGES } from '../../model/route.ts'
+import type { ForwardAction, GrpcTimeout, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../../model/route.ts'
+import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import {
   FilterConfigSchema, RedirectActionSchema, RedirectAction_RedirectResponseCode as Code, RouteActionSchema, WeightedCluster_ClusterWeightSchema as ClusterWeightSchema, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
-} from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import { RBACPerRouteSchema } from '../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
-import type { RegexMatchAndSubstitute } from '../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
-import { typeNameOf } from './any.ts'
-import { refuse, type At } from './at.ts'
+} from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
+import type { RegexMatchAndSubstitute } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
+import { typeNameOf } from '../fields/any.ts'
+import { refuse, type At } from '../fields/decode-path.ts'
 import { headerChanges } from './header-changes.ts'
-import { regex } from './matchers.ts'
+import { regex } from '../fields/matchers.ts'
 import { retryPolicy } from './retry.ts'
-import { ms, text } from './values.ts'
+import { ms, text } from '../fields/values.ts'
 
 /** Envoy's default for RouteAction.timeout. */
 const DEFAULT_TIMEOUT_MS = 15_000

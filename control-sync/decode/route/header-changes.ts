@@ -1,9 +1,9 @@
 /** request/response_headers_to_add/remove, which stand in route tables, virtual hosts, routes and weighted clusters. */
-import type { HeaderAdd, HeaderChanges, HeaderEdit } from '../../model/route.ts'
-import { NO_HEADER_CHANGES } from '../../model/route.ts'
-import { parseSubstitution } from '../../model/substitution.ts'
-import { HeaderValueOption_HeaderAppendAction as Append, type HeaderValueOption } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
-import type { At } from './at.ts'
+import type { HeaderAdd, HeaderChanges, HeaderEdit } from '../../../model/route.ts'
+import { NO_HEADER_CHANGES } from '../../../model/route.ts'
+import { parseSubstitution } from '../../../model/substitution.ts'
+import { HeaderValueOption_HeaderAppendAction as Append, type HeaderValueOption } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
+import type { At } from '../fields/decode-path.ts'
 
 type Changing = {
   readonly requestHeadersToAdd: readonly HeaderValueOption[]; readonly requestHeadersToRemove: readonly string[]

@@ -1,6 +1,6 @@
 /** A message of which some fields cannot be read: the others say what it is, and whose place it takes. */
 import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
-import { nextField } from '../wire/fields.ts'
+import { nextField } from '../../wire/fields.ts'
 
 /**
  * Fields of the message itself are read one by one when it does not decode as a whole; `unreadable` names those that are left out.

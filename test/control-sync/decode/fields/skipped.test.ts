@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { At, noteIgnored } from '../../../control-sync/decode/at.ts'
-import { skippedField, SKIPPED_FIELDS } from '../../../control-sync/decode/skipped.ts'
+import { At, noteIgnored } from '../../../../control-sync/decode/fields/decode-path.ts'
+import { skippedField, SKIPPED_FIELDS } from '../../../../control-sync/decode/fields/skipped.ts'
 import { fromBinary } from '@bufbuild/protobuf'
-import { leftOutNames } from '../../../proto/field-names.ts'
-import { registry } from '../../../proto/registry.ts'
+import { leftOutNames } from '../../../../proto/field-names.ts'
+import { registry } from '../../../../proto/registry.ts'
 
 test('every field that is left out in words is one of Envoy\'s', () => {
   for (const key of Object.keys(SKIPPED_FIELDS)) {

@@ -1,11 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { RouteTable } from '../../../model/tables.ts'
-import { decode } from '../../../control-sync/decode/decode.ts'
-import { checkRouteTable, routeTable } from '../../../control-sync/decode/route-table.ts'
-import { KeptResource } from '../../../control-sync/snapshot/packed-resource.ts'
-import { golden, GOLDEN, issuesOf, sample } from '../../helpers/resources.ts'
+import { RouteTable } from '../../../../model/tables.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { checkRouteTable, routeTable } from '../../../../control-sync/decode/route/route-table.ts'
+import { KeptResource } from '../../../../control-sync/snapshot/packed-resource.ts'
+import { golden, GOLDEN, issuesOf, sample } from '../../../helpers/resources.ts'
 
 const tables = GOLDEN.flatMap((name) => golden(name).filter((s) => s.kind === 'route'))
 const twoHosts = (second: object, first = ['A.example']): Uint8Array => sample({

@@ -3,16 +3,16 @@
  * says nothing to filters of another name: it may switch off one of two policies, and not the other.
  */
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { Policy } from '../../model/policy.ts'
-import type { RouteFilter, RouteFilters } from '../../model/route.ts'
-import { FilterConfigSchema } from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import { HTTPFaultSchema } from '../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
-import { RBACPerRouteSchema } from '../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
-import { effectiveType, unpack } from './any.ts'
-import { noteIgnored, type At } from './at.ts'
-import { faultOf } from './fault.ts'
-import { policyOf } from './policy.ts'
-import { skippedExtension } from './skipped.ts'
+import type { Policy } from '../../../model/policy.ts'
+import type { RouteFilter, RouteFilters } from '../../../model/route.ts'
+import { FilterConfigSchema } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
+import { effectiveType, unpack } from '../fields/any.ts'
+import { noteIgnored, type At } from '../fields/decode-path.ts'
+import { faultOf } from '../fault.ts'
+import { policyOf } from '../policy.ts'
+import { skippedExtension } from '../fields/skipped.ts'
 
 const REFUSE_ALL: Policy = { action: 'allow', rules: [], shadow: undefined }
 

@@ -1,17 +1,17 @@
 /** envoy.config.route.v3.RouteConfiguration → RouteConfig. */
-import { NO_HEADER_CHANGES } from '../../model/route.ts'
-import type { PathMatch, Route, RouteConfig, RouteFilters, RouteMatch, VirtualHost } from '../../model/route.ts'
+import { NO_HEADER_CHANGES } from '../../../model/route.ts'
+import type { PathMatch, Route, RouteConfig, RouteFilters, RouteMatch, VirtualHost } from '../../../model/route.ts'
 import {
   RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
-} from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import { RouteConfigurationSchema, type RouteConfiguration } from '../../proto/gen/envoy/config/route/v3/route_pb.ts'
-import { fieldName, refuse, hasUnknown, type At } from './at.ts'
+} from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { RouteConfigurationSchema, type RouteConfiguration } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
+import { fieldName, refuse, hasUnknown, type At } from '../fields/decode-path.ts'
 import { headerChanges } from './header-changes.ts'
-import { headerMatches, queryMatch, regex } from './matchers.ts'
+import { headerMatches, queryMatch, regex } from '../fields/matchers.ts'
 import { NO_PER_FILTER, perFilter } from './per-filter.ts'
 import { retryPolicy } from './retry.ts'
 import { routeAction } from './route-action.ts'
-import { runtimeFraction } from './values.ts'
+import { runtimeFraction } from '../fields/values.ts'
 
 export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
   refuse(at, RouteConfigurationSchema, from)

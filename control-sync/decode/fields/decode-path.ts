@@ -3,9 +3,9 @@
  * (it can, but these have no effect). The text of a path is made only when something is reported.
  */
 import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
-import type { Issue } from '../../model/snapshot.ts'
-import { leftOutName } from '../../proto/field-names.ts'
-import { ACTED_ON, REFUSED } from './acted-on.ts'
+import type { Issue } from '../../../model/snapshot.ts'
+import { leftOutName } from '../../../proto/field-names.ts'
+import { ACTED_ON, REFUSED } from './supported-fields.ts'
 import { skippedField } from './skipped.ts'
 
 /** A hostile resource may hold a million mistakes; nobody reads more than these. */
@@ -103,7 +103,7 @@ export class At {
   }
 }
 
-/** Reports every set field of `message`, at any depth, that the decoders do not act upon (acted-on.ts), and every field that our protos do not have. */
+/** Reports every set field of `message`, at any depth, that the decoders do not act upon (supported-fields.ts), and every field that our protos do not have. */
 export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: MessageShape<T>): void {
   const acted = ACTED_ON.get(schema.typeName)
   const refused = REFUSED.get(schema.typeName)
@@ -127,7 +127,7 @@ function left(at: At, schema: DescMessage, field: string): void {
   if (what !== undefined) at.skip(what)
 }
 
-/** An issue for every set field of `message` itself that may not get lost (acted-on.ts). Each decoder asks in the piece that the message belongs to. */
+/** An issue for every set field of `message` itself that may not get lost (supported-fields.ts). Each decoder asks in the piece that the message belongs to. */
 export function refuse<T extends DescMessage>(at: At, schema: T, message: MessageShape<T> | undefined): void {
   const refused = REFUSED.get(schema.typeName)
   if (!refused || !message) return

@@ -1,24 +1,24 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager and its HTTP filters. */
-import type { HttpConnectionManager, HttpFilter } from '../../model/listener.ts'
-import type { Policy } from '../../model/policy.ts'
-import { HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores, type HttpProtocolOptions } from '../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
-import { FileAccessLogSchema } from '../../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
-import { HTTPFaultSchema } from '../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
-import { RBACSchema } from '../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
+import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
+import type { Policy } from '../../../model/policy.ts'
+import { HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores, type HttpProtocolOptions } from '../../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
+import { FileAccessLogSchema } from '../../../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
+import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import {
   HttpConnectionManager_CodecType as CodecType, HttpConnectionManager_UpgradeConfigSchema as UpgradeConfigSchema, HttpConnectionManager_ForwardClientCertDetails as Xfcc, HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
   type HttpConnectionManager as XManager, type HttpFilter as XFilter,
-} from '../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
-import { effectiveType, typeNameOf, unpack } from './any.ts'
-import { noteIgnored, refuse, type At } from './at.ts'
-import { configOf, unconfigured } from './discovered.ts'
-import { faultOf } from './fault.ts'
-import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from './known-filters.ts'
-import { headersCount, headersKb } from './http-limits.ts'
-import { policyOf } from './policy.ts'
-import { routeConfig } from './route.ts'
-import { LOG_FORMATS, NO_SPANS, otherLog, skippedExtension } from './skipped.ts'
-import { msOrNone } from './values.ts'
+} from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
+import { effectiveType, typeNameOf, unpack } from '../fields/any.ts'
+import { noteIgnored, refuse, type At } from '../fields/decode-path.ts'
+import { configOf, unconfigured } from './ecds.ts'
+import { faultOf } from '../fault.ts'
+import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
+import { headersCount, headersKb } from '../http-limits.ts'
+import { policyOf } from '../policy.ts'
+import { routeConfig } from '../route/route.ts'
+import { LOG_FORMATS, NO_SPANS, otherLog, skippedExtension } from '../fields/skipped.ts'
+import { msOrNone } from '../fields/values.ts'
 
 const HOUR_MS = 3_600_000
 /** HttpConnectionManager.Tracing.provider. */

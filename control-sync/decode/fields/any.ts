@@ -1,9 +1,9 @@
 /** google.protobuf.Any and the two TypedStructs that stand in for a typed configuration. */
 import { fromBinary, type DescMessage, type JsonObject, type MessageShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
-import { TypedStructSchema as UdpaTypedStruct } from '../../proto/gen/udpa/type/v1/typed_struct_pb.ts'
-import { TypedStructSchema as XdsTypedStruct } from '../../proto/gen/xds/type/v3/typed_struct_pb.ts'
-import { noteIgnored, type At } from './at.ts'
+import { TypedStructSchema as UdpaTypedStruct } from '../../../proto/gen/udpa/type/v1/typed_struct_pb.ts'
+import { TypedStructSchema as XdsTypedStruct } from '../../../proto/gen/xds/type/v3/typed_struct_pb.ts'
+import { noteIgnored, type At } from './decode-path.ts'
 
 /** The type's full name: what follows the last slash of the type URL. */
 export function typeNameOf(any: Any | undefined): string {

@@ -1,10 +1,10 @@
 /** envoy.type.matcher.v3 and the matchers of routes: strings, regular expressions, headers, query parameters. */
-import { compileRegex, type SafeRegex } from '../../core/regex.ts'
-import type { HeaderMatch, QueryMatch, StringMatch } from '../../model/matcher.ts'
-import type { HeaderMatcher, QueryParameterMatcher } from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import type { RegexMatcher } from '../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
-import type { StringMatcher } from '../../proto/gen/envoy/type/matcher/v3/string_pb.ts'
-import type { At } from './at.ts'
+import { compileRegex, type SafeRegex } from '../../../core/regex.ts'
+import type { HeaderMatch, QueryMatch, StringMatch } from '../../../model/matcher.ts'
+import type { HeaderMatcher, QueryParameterMatcher } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import type { RegexMatcher } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
+import type { StringMatcher } from '../../../proto/gen/envoy/type/matcher/v3/string_pb.ts'
+import type { At } from './decode-path.ts'
 
 export function regex(at: At, matcher: RegexMatcher | undefined): SafeRegex | undefined {
   const made = compileRegex(matcher?.regex ?? '')

@@ -1,9 +1,9 @@
 /** The network filter `meshlet.mqtt_proxy`: a TypedStruct with the schema of agent.yaml's `mqtt:` section, and `transport: websocket` where that is meant. */
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { Codec } from '../../model/listener.ts'
-import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
-import { unpackStruct } from './any.ts'
-import type { At } from './at.ts'
+import type { Codec } from '../../../model/listener.ts'
+import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { unpackStruct } from '../fields/any.ts'
+import type { At } from '../fields/decode-path.ts'
 
 export const MQTT_FILTER = 'meshlet.mqtt_proxy'
 

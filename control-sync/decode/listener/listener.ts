@@ -1,11 +1,11 @@
 /** envoy.config.listener.v3.Listener → Listener. */
-import type { Listener } from '../../model/listener.ts'
-import { TrafficDirection, TrafficDirectionSchema } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
-import { ListenerSchema, type Listener as XListener } from '../../proto/gen/envoy/config/listener/v3/listener_pb.ts'
-import { At, refuse } from './at.ts'
+import type { Listener } from '../../../model/listener.ts'
+import { TrafficDirection, TrafficDirectionSchema } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
+import { ListenerSchema, type Listener as XListener } from '../../../proto/gen/envoy/config/listener/v3/listener_pb.ts'
+import { At, refuse } from '../fields/decode-path.ts'
 import { ANY_CONNECTION, blockedChain, filterChain } from './filter-chain.ts'
 import { listenerFilters } from './listener-filters.ts'
-import { ms, socketAddress } from './values.ts'
+import { ms, socketAddress } from '../fields/values.ts'
 
 export function listener(at: At, from: XListener): Listener {
   if (from.name === '') at.in('name').issue('is missing')

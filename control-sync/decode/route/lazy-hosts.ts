@@ -2,9 +2,9 @@
  * Virtual hosts of which few are ever asked for: a table of a thousand services has ten thousand domains. Each is eight bytes here, its hash and
  * which host has it; whether it is the domain itself, the host's bytes tell.
  */
-import type { VirtualHost } from '../../model/route.ts'
-import { isWildcard, type HostIndex, type HostSource } from '../../model/tables.ts'
-import { nextField, textAt } from '../wire/fields.ts'
+import type { VirtualHost } from '../../../model/route.ts'
+import { isWildcard, type HostIndex, type HostSource } from '../../../model/tables.ts'
+import { nextField, textAt } from '../../wire/fields.ts'
 
 /** Where a host stands in its route table. */
 export type Span = { readonly from: number; readonly to: number }

@@ -1,10 +1,10 @@
 /** Filters whose configuration comes as a resource of its own (envoy.config.core.v3.ExtensionConfigSource, ECDS). */
 import { fromBinary } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { ExtensionConfigSource } from '../../proto/gen/envoy/config/core/v3/config_source_pb.ts'
-import { TypedExtensionConfigSchema } from '../../proto/gen/envoy/config/core/v3/extension_pb.ts'
-import { typeNameOf } from './any.ts'
-import type { At } from './at.ts'
+import type { ExtensionConfigSource } from '../../../proto/gen/envoy/config/core/v3/config_source_pb.ts'
+import { TypedExtensionConfigSchema } from '../../../proto/gen/envoy/config/core/v3/extension_pb.ts'
+import { typeNameOf } from '../fields/any.ts'
+import type { At } from '../fields/decode-path.ts'
 
 type Configured = {
   readonly name: string

@@ -1,10 +1,10 @@
 /** envoy.config.route.v3.RetryPolicy. */
-import type { RetryOn, RetryPolicy } from '../../model/route.ts'
-import type { RetryPolicy as XRetryPolicy } from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import { PreviousHostsPredicateSchema } from '../../proto/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
-import { notedOnly, typeNameOf } from './any.ts'
-import type { At } from './at.ts'
-import { ms } from './values.ts'
+import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
+import type { RetryPolicy as XRetryPolicy } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { PreviousHostsPredicateSchema } from '../../../proto/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
+import { notedOnly, typeNameOf } from '../fields/any.ts'
+import type { At } from '../fields/decode-path.ts'
+import { ms } from '../fields/values.ts'
 
 const KNOWN: ReadonlySet<string> = new Set<RetryOn>([
   '5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'retriable-4xx', 'refused-stream',

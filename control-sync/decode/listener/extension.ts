@@ -1,12 +1,12 @@
 /** envoy.config.core.v3.TypedExtensionConfig: the configuration of a filter, as a resource of its own (ECDS). */
 import { create } from '@bufbuild/protobuf'
-import type { TypedExtensionConfig } from '../../proto/gen/envoy/config/core/v3/extension_pb.ts'
-import { HttpFilterSchema } from '../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
-import { RBACSchema } from '../../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
-import { effectiveType, unpack } from './any.ts'
-import type { At } from './at.ts'
+import type { TypedExtensionConfig } from '../../../proto/gen/envoy/config/core/v3/extension_pb.ts'
+import { HttpFilterSchema } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
+import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
+import { effectiveType, unpack } from '../fields/any.ts'
+import type { At } from '../fields/decode-path.ts'
 import { httpFilter } from './http.ts'
-import { policyOf } from './policy.ts'
+import { policyOf } from '../policy.ts'
 
 /** `type`: what the extension configures. */
 export type Extension = { readonly name: string; readonly type: string }

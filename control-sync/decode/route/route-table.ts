@@ -2,17 +2,17 @@
  * envoy.config.route.v3.RouteConfiguration → RouteTable, one virtual host at a time: a mesh has thousands of them, an edge node asks for few.
  * They are checked when they come, in steps between which traffic goes on, and decoded when they are first asked for.
  */
-import type { RouteConfig, RouteFilters, VirtualHost } from '../../model/route.ts'
-import type { Decoded, RawResource } from '../../model/snapshot.ts'
-import { RouteTable } from '../../model/tables.ts'
-import { viewOf } from '../snapshot/packed-resource.ts'
-import { VirtualHostSchema } from '../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
-import { RouteConfigurationSchema } from '../../proto/gen/envoy/config/route/v3/route_pb.ts'
-import { nextField } from '../wire/fields.ts'
-import { At, noteIgnored, type ReadFile } from './at.ts'
+import type { RouteConfig, RouteFilters, VirtualHost } from '../../../model/route.ts'
+import type { Decoded, RawResource } from '../../../model/snapshot.ts'
+import { RouteTable } from '../../../model/tables.ts'
+import { viewOf } from '../../snapshot/packed-resource.ts'
+import { VirtualHostSchema } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { RouteConfigurationSchema } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
+import { nextField } from '../../wire/fields.ts'
+import { At, noteIgnored, type ReadFile } from '../fields/decode-path.ts'
 import { LazyHosts, type Span } from './lazy-hosts.ts'
 import { NO_PER_FILTER, perFilter } from './per-filter.ts'
-import { readable } from './readable.ts'
+import { readable } from '../fields/readable.ts'
 import { blockedHost, blockedTable, noteTaken, routeConfig, virtualHost } from './route.ts'
 
 /** Field numbers. */

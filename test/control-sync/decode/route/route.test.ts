@@ -2,9 +2,9 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Route, RouteConfig } from '../../../model/route.ts'
-import { decode } from '../../../control-sync/decode/decode.ts'
-import { issuesOf, sample } from '../../helpers/resources.ts'
+import type { Route, RouteConfig } from '../../../../model/route.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { issuesOf, sample } from '../../../helpers/resources.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
 const route = (r: JsonObject, host: JsonObject = {}, table: JsonObject = {}): ReturnType<typeof decode<'route'>> => decode('route', sample({

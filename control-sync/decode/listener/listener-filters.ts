@@ -2,17 +2,17 @@
  * Listener.listener_filters: what is looked at before a chain is chosen, and on which ports (filter_disabled). istiod switches the inspectors off where the port
  * is plain TCP or PeerAuthentication says DISABLE: a server that speaks first would otherwise wait for a client that waits for it.
  */
-import type { ConnectionMatch, Listener } from '../../model/listener.ts'
-import { matchesPort } from '../../model/listener.ts'
+import type { ConnectionMatch, Listener } from '../../../model/listener.ts'
+import { matchesPort } from '../../../model/listener.ts'
 import type { DescMessage } from '@bufbuild/protobuf'
-import { HttpInspectorSchema } from '../../proto/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
-import { OriginalDstSchema } from '../../proto/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'
-import { TlsInspectorSchema } from '../../proto/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
-import type { ListenerFilter, ListenerFilterChainMatchPredicate as Predicate } from '../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
-import { effectiveType, notedOnly, typeNameOf } from './any.ts'
-import { hasUnknown, type At } from './at.ts'
-import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from './known-filters.ts'
-import { skippedExtension } from './skipped.ts'
+import { HttpInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
+import { OriginalDstSchema } from '../../../proto/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'
+import { TlsInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
+import type { ListenerFilter, ListenerFilterChainMatchPredicate as Predicate } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
+import { effectiveType, notedOnly, typeNameOf } from '../fields/any.ts'
+import { hasUnknown, type At } from '../fields/decode-path.ts'
+import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from '../fields/known-filters.ts'
+import { skippedExtension } from '../fields/skipped.ts'
 
 type Inspector = keyof typeof LISTENER_FILTERS
 const BY_TYPE: ReadonlyMap<string, Inspector> = new Map((Object.keys(LISTENER_FILTERS) as Inspector[]).map((name) => [LISTENER_FILTERS[name], name]))

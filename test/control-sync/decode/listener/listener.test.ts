@@ -1,9 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Listener } from '../../../model/listener.ts'
-import { decode } from '../../../control-sync/decode/decode.ts'
-import { issuesOf, sample } from '../../helpers/resources.ts'
+import type { Listener } from '../../../../model/listener.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { issuesOf, sample } from '../../../helpers/resources.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
 const HCM = `${T}.filters.network.http_connection_manager.v3.HttpConnectionManager`
