@@ -1,7 +1,7 @@
 /** By which messages a file is read. */
 import { fullRegistry } from '../../proto/full/registry.ts'
 import { registry } from '../../proto/registry.ts'
-import type { Known } from './locate.ts'
+import type { Known } from './text/locate.ts'
 
 /** Fields and types that meshlet itself has: enough for most files, and at hand. */
 export const ownMessages = (): Known => ({ registry: registry() })

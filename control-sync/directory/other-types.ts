@@ -3,8 +3,8 @@
  * Any of a control plane. So a file means what a push with the same resource means.
  */
 import type { DescMessage, JsonObject, JsonValue } from '@bufbuild/protobuf'
-import { bareType, isObject, typeNames, type Known } from './locate.ts'
-import { meant } from './spelling.ts'
+import { bareType, isObject, typeNames, type Known } from './text/locate.ts'
+import { meant } from './text/spelling.ts'
 
 const TYPED_STRUCT = 'type.googleapis.com/xds.type.v3.TypedStruct'
 

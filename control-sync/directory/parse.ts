@@ -4,10 +4,10 @@ import { fromJson, toBinary, type DescMessage, type JsonObject, type JsonValue }
 import { TYPE_URLS, type Issue, type ResourceKind } from '../../model/snapshot.ts'
 import type { ReadFile } from '../decode/fields/decode-path.ts'
 import { decode } from '../decode/decode.ts'
-import { bareType, isObject, jsonProblems, jsonReason, type FieldProblem, type Known } from './locate.ts'
+import { bareType, isObject, jsonProblems, jsonReason, type FieldProblem, type Known } from './text/locate.ts'
 import { withStructs } from './other-types.ts'
-import { meant } from './spelling.ts'
-import { readText, type ReadText } from './text.ts'
+import { meant } from './text/spelling.ts'
+import { readText, type ReadText } from './text/read-text.ts'
 
 /** `value`: the Any's value. `line` counts from 1. */
 export type FileResource = { readonly kind: ResourceKind; readonly name: string; readonly value: Uint8Array; readonly file: string; readonly line: number }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { stampFrom } from './list.ts'
-import type { Known } from './locate.ts'
+import type { Known } from './text/locate.ts'
 import { parseFile, wholeFile, type FileContent } from './parse.ts'
 
 export const MAX_FILE_BYTES = 64 * 1024 * 1024

@@ -2,8 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { parse, stringify } from 'yaml'
-import { readText } from '../../../control-sync/directory/text.ts'
-import { YamlParts } from '../../../control-sync/directory/yaml-parts.ts'
+import { readText } from '../../../../control-sync/directory/text/read-text.ts'
+import { YamlParts } from '../../../../control-sync/directory/text/yaml-parts.ts'
 
 const PADDING = '# '.padEnd(40_000, 'x')
 const jsonOf = (text: string): unknown => { const parts = YamlParts.of(text); assert.ok(parts, 'can be cut'); return parts.root.json }

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { mistakeIn } from '../../../control-sync/directory/json-mistake.ts'
-import { readText } from '../../../control-sync/directory/text.ts'
+import { mistakeIn } from '../../../../control-sync/directory/text/json-mistake.ts'
+import { readText } from '../../../../control-sync/directory/text/read-text.ts'
 
 const problemsOf = (file: string, text: string): string[] => { const read = readText(file, text); return read.ok ? [] : read.problems.map((p) => `${p.line} ${p.problem}`) }
 
