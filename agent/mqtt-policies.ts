@@ -2,7 +2,7 @@
 import type { Listener } from '../model/listener.ts'
 import type { MqttPolicy } from '../model/mqtt-policy.ts'
 import type { Tables } from '../model/tables.ts'
-import { wantedListeners } from '../protocols/wanted-listeners.ts'
+import { wantedListeners } from '../protocols/downstream/wanted-listeners.ts'
 
 /** Of the listener, or of all; one set for each of its chains that speaks MQTT, without repetitions. */
 export function mqttPoliciesOf(tables: Tables, own: readonly Listener[], listener: string | undefined): readonly MqttPolicy[] {

@@ -13,7 +13,7 @@ export type DownstreamTlsFacts = {
   readonly peer: PeerIdentity | undefined
 }
 
-/** One accepted connection, from accept to end. Made by listener.ts, walked through its steps by serve.ts. */
+/** One accepted connection, from accept to end. Made by downstream/ports.ts, walked through its steps by serve.ts. */
 export type Connection = {
   /** Short and unique within the process, for logs. */
   readonly id: string

@@ -3,7 +3,7 @@
  * table, and test/rules/conditions.test.ts wants a test for each row. Worst first.
  */
 import path from 'node:path'
-import { shadowedListeners, wantedListeners } from '../../protocols/wanted-listeners.ts'
+import { shadowedListeners, wantedListeners } from '../../protocols/downstream/wanted-listeners.ts'
 import { captureProblem, isCaptureSocket } from '../config/capture.ts'
 import { exposureProblems } from '../config/exposure.ts'
 import { MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'

@@ -1,6 +1,6 @@
 /** What can be said of the ports of agent.yaml without opening one. */
 import os from 'node:os'
-import { overlap } from '../../protocols/listener.ts'
+import { overlap } from '../../protocols/downstream/ports.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import type { AgentConfig } from './schema.ts'
 

@@ -1,6 +1,6 @@
 /** The two ports of the proxy: the same number over UDP and TCP. */
 import type { Address, Datagrams, Listening, Network, NetStream } from '../../core/os/network.ts'
-import { portError } from '../listener.ts'
+import { portError } from '../downstream/ports.ts'
 
 export type PortEvents = {
   onDatagram(bytes: Buffer, from: Address, socket: Datagrams): void

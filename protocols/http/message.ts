@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../core/errors.ts'
 import type { HeaderValues } from '../../model/matcher.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
-import type { ConnectOptions, Upstreams } from '../upstream/upstream.ts'
+import type { ConnectOptions, Upstreams } from '../upstream-api.ts'
 import type { RequestFacts } from '../router.ts'
 
 /** Length of a body that is not known before its end. */

@@ -1,6 +1,6 @@
 /** What all HTTP connections of one context share: counters, and the timer of their deadlines. */
 import type { Context } from '../context.ts'
-import { Deadlines } from './deadlines.ts'
+import { Deadlines } from '../deadlines.ts'
 import { HttpMetrics } from './http-metrics.ts'
 import type { HttpUpstreams } from './message.ts'
 import { waitingOf, type Waiting } from '../waiting.ts'

@@ -5,7 +5,7 @@
 import { MeshError } from '../../core/errors.ts'
 import type { MqttRoute } from '../../model/mqtt-policy.ts'
 import type { Context } from '../context.ts'
-import type { Upstreams } from '../upstream/upstream.ts'
+import type { Upstreams } from '../upstream-api.ts'
 import { bridgeCounters } from './bridge-counters.ts'
 import { sessionPlans, type SessionPlan } from './bridge-plan.ts'
 import { BridgeSession, type BridgeStatus } from './bridge-session.ts'

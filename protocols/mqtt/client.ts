@@ -368,7 +368,7 @@ export class Client implements Reading, Holder {
     this.#part(session)
   }
 
-  /** Of somebody whom the listener does not let in any more (recheck.ts) nothing is published either. */
+  /** Of somebody whom the listener does not let in any more (downstream/revalidate.ts) nothing is published either. */
   #leaveWill(session: Session, will: Will, may: Authorizer): void {
     if (!isShutOut(this.#conn) && may.mayConnect() && may.mayPublish(will.topic)) leaveWill(this.#state, session, will)
     else denyWill(this.#state, session.clientId, will.topic)

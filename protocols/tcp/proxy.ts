@@ -5,7 +5,7 @@ import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { pickCluster } from '../router.ts'
 import { refusalOf } from '../tls/client.ts'
-import type { Upstreams, UpstreamStream } from '../upstream/upstream.ts'
+import type { Upstreams, UpstreamStream } from '../upstream-api.ts'
 import { waitingOf } from '../waiting.ts'
 import { splice } from './splice.ts'
 

@@ -9,12 +9,12 @@ import type { Standing } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import type { Context } from '../context.ts'
-import { ownConnectionsOf } from '../own-connections.ts'
+import { ownConnectionsOf } from '../capture-loop.ts'
 import { pausedStreamsOf } from '../paused-streams.ts'
-import { usesIdentity } from '../standing.ts'
+import { usesIdentity } from '../certificate-expiry.ts'
 import { originate, type OriginateOptions } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
-import type { ConnectOptions } from './upstream.ts'
+import type { ConnectOptions } from '../upstream-api.ts'
 
 export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly standing: Standing }
 export type DialOptions = { readonly address: string; readonly port: number; readonly speaks: ConnectOptions['speaks']; readonly host: string | undefined; readonly signal: AbortSignal }

@@ -3,11 +3,11 @@ import { lease } from '../../core/lease.ts'
 import { isBlocked, type Cluster } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
-import { Deadlines } from '../http/deadlines.ts'
+import { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, HttpUpstreams, PendingCall } from '../http/message.ts'
 import { ClusterRuntime } from './cluster-runtime.ts'
 import { systemResolve, type Resolve } from './dns.ts'
-import type { ConnectOptions, UpstreamStream } from './upstream.ts'
+import type { ConnectOptions, UpstreamStream } from '../upstream-api.ts'
 
 export type { HttpUpstreams } from '../http/message.ts'
 

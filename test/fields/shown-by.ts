@@ -1,7 +1,7 @@
 /** Fields whose tests speak the model's words and not Envoy's: the test file, and what in it is about the field. By message and field, `*` for every message. */
 export const SHOWN_BY: Readonly<Record<string, readonly [file: string, text: string]>> = {
-  'Listener.continue_on_listener_filters_timeout': ['test/protocols/data-path.test.ts', 'onTimeout'], 'FilterChainMatch.source_prefix_ranges': ['test/protocols/standing.test.ts', 'sourceRanges'],
-  'HttpConnectionManager.codec_type': ['test/protocols/standing.test.ts', "codec: 'http"], 'HttpConnectionManager.xff_num_trusted_hops': ['test/protocols/http/forwarded.test.ts', 'xffTrustedHops'],
+  'Listener.continue_on_listener_filters_timeout': ['test/protocols/downstream/data-path.test.ts', 'onTimeout'], 'FilterChainMatch.source_prefix_ranges': ['test/protocols/certificate-expiry.test.ts', 'sourceRanges'],
+  'HttpConnectionManager.codec_type': ['test/protocols/certificate-expiry.test.ts', "codec: 'http"], 'HttpConnectionManager.xff_num_trusted_hops': ['test/protocols/http/forwarded.test.ts', 'xffTrustedHops'],
   'HttpConnectionManager.request_timeout': ['test/protocols/http/timeouts.test.ts', 'a request whose body does not come in time'],
   'HttpConnectionManager.preserve_external_request_id': ['test/protocols/http/forwarded.test.ts', 'keep-external'],
   '*.response_headers_to_add': ['test/protocols/http/heads.test.ts', 'response: { remove: [], add: [add] }'], '*.response_headers_to_remove': ['test/protocols/http/header-edit.test.ts', 'remove'],

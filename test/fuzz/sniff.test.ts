@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { parseClientHello } from '../../protocols/client-hello.ts'
-import { classify, MAX_SNIFF_BYTES } from '../../protocols/sniff.ts'
+import { parseClientHello } from '../../protocols/downstream/client-hello.ts'
+import { classify, MAX_SNIFF_BYTES } from '../../protocols/downstream/sniff.ts'
 
 const EVERYTHING = { tls: true, http: true, mqtt: true }
 const openings = ['GET / HTTP/1.1\r\n', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', '\x10\x10\0\x04MQTT\x05', '\x16\x03\x01\x01\0\x01\0\0\xfc\x03\x03'].map((t) => Buffer.from(t, 'latin1'))

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Cluster } from '../../model/cluster.ts'
-import type { Upstreams } from '../../protocols/upstream/upstream.ts'
+import type { Upstreams } from '../../protocols/upstream-api.ts'
 import { encode, publishPacket } from '../../protocols/mqtt/codec/encode.ts'
 import type { AckType, Connack, Packet, Publish, Subscribe, Version } from '../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../protocols/mqtt/codec/parser.ts'

@@ -21,12 +21,12 @@ test('the layer rule catches a forbidden edge', () => {
   assert.equal(layerViolations([['protocols/router.ts', 'control-sync/sync.ts']]).length, 1)
   assert.equal(layerViolations([['core/scope.ts', 'agent/main.ts']]).length, 1)
   assert.equal(layerViolations([['elsewhere/x.ts', 'core/scope.ts']]).length, 1)
-  assert.deepEqual(layerViolations([['agent/agent.ts', 'protocols/serve.ts'], ['protocols/serve.ts', 'core/scope.ts']]), [])
+  assert.deepEqual(layerViolations([['agent/agent.ts', 'protocols/downstream/serve.ts'], ['protocols/downstream/serve.ts', 'core/scope.ts']]), [])
 })
 
 test('the fence rule catches a package outside its place and one that nobody listed', () => {
-  assert.equal(fenceViolations([['protocols/serve.ts', '@grpc/grpc-js']]).length, 1)
-  assert.equal(fenceViolations([['protocols/serve.ts', 'left-pad']]).length, 1)
+  assert.equal(fenceViolations([['protocols/downstream/serve.ts', '@grpc/grpc-js']]).length, 1)
+  assert.equal(fenceViolations([['protocols/downstream/serve.ts', 'left-pad']]).length, 1)
   assert.deepEqual(fenceViolations([['core/log.ts', 'pino'], ['core/log.ts', 'node:fs']]), [])
 })
 

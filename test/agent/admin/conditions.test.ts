@@ -8,7 +8,7 @@ import { MeshError } from '../../../core/errors.ts'
 import type { StatusParts } from '../../../agent/admin/status-parts.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
-import { listener, tcpChain } from '../../protocols/data-path-rig.ts'
+import { listener, tcpChain } from '../../protocols/downstream/data-path-rig.ts'
 
 const loaded = loadConfig('control: {address: "a:1", roots: /r}\nstate: /s')
 const config = loaded.ok ? loaded.config : assert.fail(JSON.stringify(loaded.problems))

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Codec } from '../../../model/listener.ts'
-import { SocketOrigin, SocketRig } from '../socket-rig.ts'
+import { SocketOrigin, SocketRig } from '../downstream/socket-rig.ts'
 import { GET, Harness, manager, OK, route } from './harness.ts'
 
 const REQUESTS = 2_000

@@ -8,7 +8,7 @@ import type { Codec } from '../../../model/listener.ts'
 import { pausedStreamsOf } from '../../../protocols/paused-streams.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { manager } from '../http/harness.ts'
-import { SocketOrigin, SocketRig } from '../socket-rig.ts'
+import { SocketOrigin, SocketRig } from '../downstream/socket-rig.ts'
 
 const TCP: Codec = { kind: 'tcp', tcp: { clusters: [{ name: 'origin', weight: 1 } as never], idleMs: undefined } }
 const HTTP: Codec = { kind: 'http', http: manager() }

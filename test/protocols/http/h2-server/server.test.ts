@@ -6,7 +6,7 @@ import net from 'node:net'
 import { silentLog, type Log } from '../../../../core/log.ts'
 import type { AccessRecord } from '../../../../protocols/access-log.ts'
 import { frame, headers, portOf, RawH2, type Fields, type Heard } from '../../../helpers/raw-h2.ts'
-import { SocketOrigin, SocketRig } from '../../socket-rig.ts'
+import { SocketOrigin, SocketRig } from '../../downstream/socket-rig.ts'
 import { Both } from '../both.ts'
 import { manager, OK, route } from '../harness.ts'
 

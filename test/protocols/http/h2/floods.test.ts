@@ -5,7 +5,7 @@ import { SimClock } from '../../../helpers/sim-clock.ts'
 import { frame, headers, RawH2 } from '../../../helpers/raw-h2.ts'
 import type { Http2Event } from '../../../../protocols/http/h2/events.ts'
 import { Floods } from '../../../../protocols/http/h2/floods.ts'
-import { SocketOrigin, SocketRig } from '../../socket-rig.ts'
+import { SocketOrigin, SocketRig } from '../../downstream/socket-rig.ts'
 import { manager, OK } from '../harness.ts'
 
 const GET: [string, string][] = [[':method', 'GET'], [':scheme', 'http'], [':authority', 'a'], [':path', '/']]

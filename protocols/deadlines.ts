@@ -2,9 +2,9 @@
  * Deadlines of many connections with one timer. Moving a deadline is an assignment; the timer looks at all of them when the earliest
  * known one may be due. Requests then cost no timer of their own.
  */
-import type { Clock, Timer } from '../../core/os/clock.ts'
-import type { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import type { Clock, Timer } from '../core/os/clock.ts'
+import type { MeshError } from '../core/errors.ts'
+import { guarded } from '../core/defects/guard.ts'
 
 export interface Deadline {
   /** Monotonic milliseconds; Infinity = none. Set by Deadlines; its owner may set it to Infinity. */

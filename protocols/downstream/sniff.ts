@@ -3,9 +3,9 @@
  * `sniff` reads just enough from a stream to ask it and puts every byte back.
  */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../core/os/clock.ts'
-import { MeshError } from '../core/errors.ts'
-import { guarded } from '../core/defects/guard.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded } from '../../core/defects/guard.ts'
 import { MAX_CLIENT_HELLO_BYTES, parseClientHello } from './client-hello.ts'
 
 /** What the listener's chains can tell apart; the less they ask for, the fewer bytes are waited for. */

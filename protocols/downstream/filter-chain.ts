@@ -3,8 +3,8 @@
  * entry is taken and the rest forgotten: when the chains behind it do not match further on, the answer is the default chain and
  * not a less specific entry.
  */
-import { matchesPort, type FilterChain, type FilterChainMatch, type Listener } from '../model/listener.ts'
-import { cidrContains, type Cidr } from '../model/ip.ts'
+import { matchesPort, type FilterChain, type FilterChainMatch, type Listener } from '../../model/listener.ts'
+import { cidrContains, type Cidr } from '../../model/ip.ts'
 import type { Interest } from './sniff.ts'
 
 export type ChainFacts = {

@@ -2,13 +2,13 @@
  * Every open connection, from accept to its end: counted, bounded, and within reach of draining and of the recheck after a configuration change, also while its
  * first bytes are looked at.
  */
-import { MeshError } from '../core/errors.ts'
-import { lease, Tallies, Tally } from '../core/lease.ts'
-import type { Address, NetStream } from '../core/os/network.ts'
-import { sourceOf } from '../core/ip-source.ts'
-import type { FilterChain, Listener } from '../model/listener.ts'
-import type { Connection } from './connection.ts'
-import type { Limits } from './context.ts'
+import { MeshError } from '../../core/errors.ts'
+import { lease, Tallies, Tally } from '../../core/lease.ts'
+import type { Address, NetStream } from '../../core/os/network.ts'
+import { sourceOf } from '../../core/ip-source.ts'
+import type { FilterChain, Listener } from '../../model/listener.ts'
+import type { Connection } from '../connection.ts'
+import type { Limits } from '../context.ts'
 import type { ChainFacts } from './filter-chain.ts'
 
 /** `originalDst`: see Connection. */

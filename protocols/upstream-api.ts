@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
-import type { MeshError } from '../../core/errors.ts'
-import type { Cluster, Endpoint } from '../../model/cluster.ts'
+import type { MeshError } from '../core/errors.ts'
+import type { Cluster, Endpoint } from '../model/cluster.ts'
 
 /** A fresh, exclusive connection to one endpoint, TLS done and the peer's identity checked: for TCP, MQTT, upgrades and CONNECT. */
 export type UpstreamStream = {

@@ -1,7 +1,7 @@
-import type { ErrorCode, MeshError } from '../core/errors.ts'
-import type { Cell, Family, Metrics } from '../core/metrics.ts'
+import type { ErrorCode, MeshError } from '../../core/errors.ts'
+import type { Cell, Family, Metrics } from '../../core/metrics.ts'
 import type { ConnectionLimit } from './connections.ts'
-import type { Listener } from '../model/listener.ts'
+import type { Listener } from '../../model/listener.ts'
 
 /** Counters of accepting and ending connections. */
 export class ServeMetrics {

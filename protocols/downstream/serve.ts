@@ -3,23 +3,23 @@
  * codec, account for it. Every step can refuse; a refusal has a code, a counter and a log line, and ends the connection.
  */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../core/os/clock.ts'
-import { MeshError, toMeshError } from '../core/errors.ts'
-import { guarded } from '../core/defects/guard.ts'
-import { staysHere, type NetStream } from '../core/os/network.ts'
-import type { HttpConnectionManager, Listener } from '../model/listener.ts'
-import { decide, shadowDecisions, type AuthzFacts } from './authz.ts'
-import type { Codecs } from './codecs.ts'
-import { ENDED, type Connection, type Outcome } from './connection.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import { guarded } from '../../core/defects/guard.ts'
+import { staysHere, type NetStream } from '../../core/os/network.ts'
+import type { HttpConnectionManager, Listener } from '../../model/listener.ts'
+import { decide, shadowDecisions, type AuthzFacts } from '../authz.ts'
+import type { Codecs } from '../codecs.ts'
+import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Accepted, Connections, Live } from './connections.ts'
-import type { Context } from './context.ts'
+import type { Context } from '../context.ts'
 import { choose, interestOf, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
-import { ownConnectionsOf } from './own-connections.ts'
-import { pausedStreamsOf } from './paused-streams.ts'
+import { ownConnectionsOf } from '../capture-loop.ts'
+import { pausedStreamsOf } from '../paused-streams.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
-import { usesIdentity, type Held, type OpenStandings } from './standing.ts'
-import type { TlsTerminator } from './tls/server.ts'
+import { usesIdentity, type Held, type OpenStandings } from '../certificate-expiry.ts'
+import type { TlsTerminator } from '../tls/server.ts'
 
 export type Serving = {
   readonly ctx: Context
@@ -105,7 +105,7 @@ async function secure(conn: Connection, { terminator, ctx }: Serving): Promise<v
   conn.tls = facts
 }
 
-/** The chain's own policies (L4). Also asked again after each configuration change (recheck.ts). */
+/** The chain's own policies (L4). Also asked again after each configuration change (revalidate.ts). */
 export function authorize(conn: Connection, { ctx, metrics }: Pick<Serving, 'ctx' | 'metrics'>): void {
   const { policies } = conn.chain
   if (policies.length === 0) return

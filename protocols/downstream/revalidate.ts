@@ -2,9 +2,9 @@
  * What a configuration change means for connections that are open. Each is asked the same questions as a new one, with what is known of
  * it; those with the same answers go on and do not notice. Fail closed: who would be refused now is cut off now.
  */
-import { MeshError, toMeshError } from '../core/errors.ts'
-import type { Codec, FilterChain, Listener } from '../model/listener.ts'
-import type { DownstreamTls } from '../model/tls.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Codec, FilterChain, Listener } from '../../model/listener.ts'
+import type { DownstreamTls } from '../../model/tls.ts'
 import type { Live } from './connections.ts'
 import { choose } from './filter-chain.ts'
 import { authorize, type Serving } from './serve.ts'

@@ -2,11 +2,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
-import { Connections, type Live } from '../../protocols/connections.ts'
+import { Connections, type Live } from '../../../protocols/downstream/connections.ts'
 import type { Duplex } from 'node:stream'
-import { ENDED } from '../../protocols/connection.ts'
+import { ENDED } from '../../../protocols/connection.ts'
 
-import { settle } from '../helpers/sim-clock.ts'
+import { settle } from '../../helpers/sim-clock.ts'
 import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
 
 /** Waits for the client's first bytes. */

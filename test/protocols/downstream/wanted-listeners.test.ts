@@ -1,13 +1,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { loadConfig } from '../../agent/config/load.ts'
-import { listenersOf } from '../../agent/config/listeners.ts'
-import { systemDisk } from '../../core/os/disk.ts'
-import type { Listener } from '../../model/listener.ts'
-import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
-import { decode } from '../../control-sync/decode/decode.ts'
-import { shadowedListeners, wantedListeners } from '../../protocols/wanted-listeners.ts'
-import { golden } from '../helpers/resources.ts'
+import { loadConfig } from '../../../agent/config/load.ts'
+import { listenersOf } from '../../../agent/config/listeners.ts'
+import { systemDisk } from '../../../core/os/disk.ts'
+import type { Listener } from '../../../model/listener.ts'
+import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
+import { decode } from '../../../control-sync/decode/decode.ts'
+import { shadowedListeners, wantedListeners } from '../../../protocols/downstream/wanted-listeners.ts'
+import { golden } from '../../helpers/resources.ts'
 
 const own = (yaml: string): readonly Listener[] => {
   const loaded = loadConfig(`directory: /none\nlisteners: [${yaml}]\n`)

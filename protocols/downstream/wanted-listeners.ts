@@ -1,6 +1,6 @@
 /** Which listener each open port gets: what was pushed, and before it agent.yaml's own. Pure, but for remembering what it made. */
-import type { Listener } from '../model/listener.ts'
-import type { Tables } from '../model/tables.ts'
+import type { Listener } from '../../model/listener.ts'
+import type { Tables } from '../../model/tables.ts'
 
 /**
  * A pushed listener has no say against one of agent.yaml with its name. For the explicit proxy istiod sends a listener too (HTTP_PROXY_PORT),

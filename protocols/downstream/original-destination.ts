@@ -1,8 +1,8 @@
 /** Where a captured connection was going (NetStream.local), and whose it is by that. */
-import type { NetStream } from '../core/os/network.ts'
-import { oncePer } from '../core/memoize.ts'
-import type { Listener } from '../model/listener.ts'
-import type { Tables } from '../model/tables.ts'
+import type { NetStream } from '../../core/os/network.ts'
+import { oncePer } from '../../core/memoize.ts'
+import type { Listener } from '../../model/listener.ts'
+import type { Tables } from '../../model/tables.ts'
 
 /** A client that came to the listener's own port is sent nowhere by it: taken for a destination it would be this process again, and again. */
 export function isRedirected({ address, port: asked }: Listener, open: number | undefined, { local }: NetStream): boolean {

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { onDefect } from '../../../core/defects/guard.ts'
-import { Deadlines, type Deadline } from '../../../protocols/http/deadlines.ts'
-import { SimClock } from '../../helpers/sim-clock.ts'
+import { onDefect } from '../../core/defects/guard.ts'
+import { Deadlines, type Deadline } from '../../protocols/deadlines.ts'
+import { SimClock } from '../helpers/sim-clock.ts'
 
 const entry = (): Deadline & { fired: number } => ({ dueMs: Infinity, fired: 0, onDue() { this.fired++ } })
 

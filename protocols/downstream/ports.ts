@@ -3,13 +3,13 @@
  * content changes; a port that cannot be opened is reported and tried again, and the others are served meanwhile. A socket that was inherited
  * could not be opened again: when its listener goes it rests, and whoever comes is refused, until a listener has that address again.
  */
-import type { Clock, Timer } from '../core/os/clock.ts'
-import { MeshError } from '../core/errors.ts'
-import { detached } from '../core/defects/guard.ts'
-import type { Log } from '../core/log.ts'
-import type { Listening, Network, NetStream } from '../core/os/network.ts'
-import { pauseMs } from '../core/os/until-it-works.ts'
-import type { Listener } from '../model/listener.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { detached } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
+import type { Listening, Network, NetStream } from '../../core/os/network.ts'
+import { pauseMs } from '../../core/os/until-it-works.ts'
+import type { Listener } from '../../model/listener.ts'
 
 export type PortStatus = { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed'; readonly error: MeshError | undefined }
 /** `rests`: its listener, of which `listener` is the last version, is gone. */

@@ -1,12 +1,12 @@
 /** Ports that cannot be had. Time and sockets are simulated. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { createLog } from '../../core/log.ts'
-import type { Network } from '../../core/os/network.ts'
-import type { Listener } from '../../model/listener.ts'
-import { Ports, overlap } from '../../protocols/listener.ts'
-import { settle, SimClock } from '../helpers/sim-clock.ts'
-import { SimNetwork } from '../helpers/sim-network.ts'
+import { createLog } from '../../../core/log.ts'
+import type { Network } from '../../../core/os/network.ts'
+import type { Listener } from '../../../model/listener.ts'
+import { Ports, overlap } from '../../../protocols/downstream/ports.ts'
+import { settle, SimClock } from '../../helpers/sim-clock.ts'
+import { SimNetwork } from '../../helpers/sim-network.ts'
 import { listener, tcpChain } from './data-path-rig.ts'
 
 const at = (name: string, address: string, port: number): Listener => listener([tcpChain()], { name, address, port })
