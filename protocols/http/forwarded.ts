@@ -6,7 +6,7 @@ import net from 'node:net'
 import type { Random } from '../../core/os/clock.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { RequestHead } from './message.ts'
-import { isTaken } from './field-table.ts'
+import { isTaken } from './codec/field-table.ts'
 import { removeHeader, setHeader } from './header-edit.ts'
 import { applyXfcc } from './xfcc.ts'
 

@@ -2,9 +2,9 @@
  * Heads and trailers on their way into HTTP/2, and the only file that makes any (test/rules/raw-http.test.ts): what the
  * protocol does not permit is left out here.
  */
-import { isHopByHop } from './field-table.ts'
-import { requestLength, responseLength } from './framing.ts'
-import { asFieldValue } from './h1-write.ts'
+import { isHopByHop } from './codec/field-table.ts'
+import { requestLength, responseLength } from './codec/framing.ts'
+import { asFieldValue } from './codec/field-value.ts'
 import type { ResponseHead, UpstreamRequest } from './message.ts'
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/

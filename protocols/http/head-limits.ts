@@ -3,7 +3,7 @@ import { MeshError } from '../../core/errors.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { Limits } from '../context.ts'
-import type { HeadLimits } from './h1-head.ts'
+import type { HeadLimits } from './codec/h1-head.ts'
 
 /** Envoy's default for max_request_headers_kb: nobody's wish, so agent.yaml's `limits` counts there. */
 const DEFAULT_BYTES = 60 * 1024

@@ -5,7 +5,7 @@
  */
 import type { HeaderAdd, HeaderEdit } from '../../model/route.ts'
 import { parseSubstitution, substitute, type Substitution, type SubstitutionFacts } from '../../model/substitution.ts'
-import { isHopByHop } from './field-table.ts'
+import { isHopByHop } from './codec/field-table.ts'
 
 /** Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6), as are the fields of one connection. */
 const UNTOUCHABLE: ReadonlySet<string> = new Set(['host', 'content-length'])

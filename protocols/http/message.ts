@@ -9,11 +9,7 @@ import type { HeaderValues } from '../../model/matcher.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { ConnectOptions, Upstreams } from '../upstream-api.ts'
 import type { RequestFacts } from '../router.ts'
-
-/** Length of a body that is not known before its end. */
-export const UNKNOWN_LENGTH = -1
-
-export type HttpVersion = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2'
+import type { HttpVersion } from './codec/framing.ts'
 
 /** One request as the client sent it; the exchange then changes `headers` in place. */
 export class RequestHead implements RequestFacts {

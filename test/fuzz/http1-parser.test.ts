@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { MeshError } from '../../core/errors.ts'
-import { H1Parser } from '../../protocols/http/h1-parser.ts'
+import { H1Parser } from '../../protocols/http/codec/h1-parser.ts'
 
 /** Everything the parser says about the bytes, with body pieces joined: how they were cut must not show. */
 function story(kind: 'request' | 'response', bytes: Buffer, cuts: readonly number[]): string {

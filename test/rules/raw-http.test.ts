@@ -11,11 +11,11 @@ const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[
   // Into an Http2Stream goes only what h2-out.ts has made.
   { call: /[sS]tream[!?]?\.send(?:Head|Informational)\((?!(?:responseFields|requestFields|informationalFields)\()/, in: [] },
   { call: /[sS]tream[!?]?\.sendEnd\((?!\)|trailerFields\()/, in: [] },
-  { call: /\brequestHeadText\(/, in: ['protocols/http/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
-  { call: /\bresponseHeadText\(/, in: ['protocols/http/h1-write.ts', 'protocols/http/h1-server.ts'] },
-  { call: /\bfieldLines\(/, in: ['protocols/http/h1-write.ts'] },
+  { call: /\brequestHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
+  { call: /\bresponseHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/http/h1-server.ts'] },
+  { call: /\bfieldLines\(/, in: ['protocols/http/codec/h1-write.ts'] },
   // Framing is derived, and in one place.
-  { call: /(?:content-length|transfer-encoding): /, in: ['protocols/http/framing.ts'] },
+  { call: /(?:content-length|transfer-encoding): /, in: ['protocols/http/codec/framing.ts'] },
 ]
 
 function around(file: string, text: string): string[] {

@@ -1,6 +1,6 @@
 /** Which stream sends when: a frame of each in turn, as far as the windows and the socket permit (RFC 9113 §5.2). */
 import { DEFAULT_MAX_FRAME_BYTES, DEFAULT_WINDOW_BYTES } from '../codec/h2-frames.ts'
-import { HpackEncoder } from '../codec/hpack-encoder.ts'
+import { HpackEncoder } from '../codec/hpack/encoder.ts'
 import type { FrameOutput } from './frame-output.ts'
 import { tellWritten, type Http2Stream } from './stream.ts'
 

@@ -9,7 +9,7 @@ import {
 } from '../codec/h2-frames.ts'
 import { FrameReader, type FrameSink } from '../codec/h2-frame-reader.ts'
 import { responseProblem } from '../codec/h2-message-rules.ts'
-import { HpackDecoder, HpackError } from '../codec/hpack-decoder.ts'
+import { HpackDecoder, HpackError } from '../codec/hpack/decoder.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner, type StreamOwner } from './events.ts'
 import { Drain } from './drain.ts'
 import { FrameOutput } from './frame-output.ts'

@@ -1,6 +1,6 @@
 /** What an HTTP/2 endpoint is asked, out of a connection's bytes: heads are decoded, so that Huffman codes and indexes hide nothing. */
 import { FrameReader, type FrameSink } from '../../../protocols/http/codec/h2-frame-reader.ts'
-import { HpackDecoder } from '../../../protocols/http/codec/hpack-decoder.ts'
+import { HpackDecoder } from '../../../protocols/http/codec/hpack/decoder.ts'
 
 /** A head, trailers, or a piece of a body. */
 export type Piece = { readonly stream: number; readonly kind: 'head' | 'trailers' | 'data'; readonly fields: readonly string[]; readonly text: string }

@@ -2,7 +2,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { informationalFields, requestFields, responseFields, trailerFields } from '../../../protocols/http/h2-out.ts'
-import { UNKNOWN_LENGTH, type UpstreamRequest } from '../../../protocols/http/message.ts'
+import type { UpstreamRequest } from '../../../protocols/http/message.ts'
+import { UNKNOWN_LENGTH } from '../../../protocols/http/codec/framing.ts'
 
 const ODD = [
   'connection', 'x-named', 'keep-alive', 'timeout=5', 'proxy-connection', 'close', 'te', 'gzip', 'trailer', 'etag', 'upgrade', 'h2c', 'transfer-encoding', 'chunked', 'http2-settings', 'x',

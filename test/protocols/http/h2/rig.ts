@@ -1,6 +1,6 @@
 /** A session of our own and whoever is at the other end of its connection, in memory: nothing here waits for time. */
 import { duplexPair, type Duplex } from 'node:stream'
-import { HpackDecoder } from '../../../../protocols/http/codec/hpack-decoder.ts'
+import { HpackDecoder } from '../../../../protocols/http/codec/hpack/decoder.ts'
 import type { MeshError } from '../../../../core/errors.ts'
 import type { Http2Event, SessionOptions, SessionOwner, StreamOwner } from '../../../../protocols/http/h2/events.ts'
 import { Http2Session } from '../../../../protocols/http/h2/session.ts'

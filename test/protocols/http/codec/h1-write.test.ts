@@ -1,7 +1,7 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
-import { Gather } from '../../../protocols/http/h1-write.ts'
+import { Gather } from '../../../../protocols/http/codec/h1-write.ts'
 
 /** Takes what is written and remembers each write. */
 function recorder(onWrite: () => void = () => {}): { stream: Duplex; writes: string[] } {

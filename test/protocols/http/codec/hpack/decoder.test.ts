@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type DecodedBlock, HpackDecoder, HpackError } from '../../../../protocols/http/codec/hpack-decoder.ts'
-import { EOS, huffman, huffmanOf, indexed, integer, literal, plain, sizeUpdate } from './hpack-writer.ts'
+import { type DecodedBlock, HpackDecoder, HpackError } from '../../../../../protocols/http/codec/hpack/decoder.ts'
+import { EOS, huffman, huffmanOf, indexed, integer, literal, plain, sizeUpdate } from './writer.ts'
 
 const LIMITS = { maxTableBytes: 4096, maxListBytes: 65_536, maxFields: 100 }
 const CODE_OF_A = '00011'

@@ -1,7 +1,7 @@
 /** What is found in the cache of literals is exactly what was kept: two literals that share a hash or a slot are not taken for each other. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { LiteralCache } from '../../../../protocols/http/codec/hpack-literal-cache.ts'
+import { LiteralCache } from '../../../../../protocols/http/codec/hpack/literal-cache.ts'
 
 const SLOTS = 16
 const OWNER = {}

@@ -3,12 +3,12 @@
  * what nobody well-behaved sends is refused instead of repaired. Field values are read once into latin1 strings; bodies are passed on as
  * slices of what came in.
  */
-import { MeshError } from '../../core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 import { takenTrailers } from './field-table.ts'
 import { ChunkedReader } from './h1-chunked.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
 import { authorityProblem, methodProblem, parseRequestTarget } from './h1-target.ts'
-import { UNKNOWN_LENGTH } from './message.ts'
+import { UNKNOWN_LENGTH } from './framing.ts'
 
 /** Told in order: onHead, onBody…, onMessageEnd; a response may have several onInformational before onHead. */
 export interface ParserSink {

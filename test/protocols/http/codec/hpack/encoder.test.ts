@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { HpackDecoder } from '../../../../protocols/http/codec/hpack-decoder.ts'
-import { HpackEncoder } from '../../../../protocols/http/codec/hpack-encoder.ts'
-import { joinedCookie } from '../../../../protocols/http/codec/hpack-sensitive.ts'
-import { huffman, indexed, literal, plain, sizeUpdate } from './hpack-writer.ts'
+import { HpackDecoder } from '../../../../../protocols/http/codec/hpack/decoder.ts'
+import { HpackEncoder } from '../../../../../protocols/http/codec/hpack/encoder.ts'
+import { joinedCookie } from '../../../../../protocols/http/codec/hpack/sensitive.ts'
+import { huffman, indexed, literal, plain, sizeUpdate } from './writer.ts'
 
 const LIMITS = { maxTableBytes: 4096, maxListBytes: 65_536, maxFields: 100 }
 

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { HpackDecoder, HpackError } from '../../../../protocols/http/codec/hpack-decoder.ts'
-import { HpackEncoder } from '../../../../protocols/http/codec/hpack-encoder.ts'
-import { huffman, indexed, literal, plain, sizeUpdate } from './hpack-writer.ts'
+import { HpackDecoder, HpackError } from '../../../../../protocols/http/codec/hpack/decoder.ts'
+import { HpackEncoder } from '../../../../../protocols/http/codec/hpack/encoder.ts'
+import { huffman, indexed, literal, plain, sizeUpdate } from './writer.ts'
 
 const name = fc.oneof(
   fc.constantFrom(':method', ':path', ':authority', ':status', 'cookie', 'authorization', 'set-cookie',

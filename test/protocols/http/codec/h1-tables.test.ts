@@ -1,6 +1,6 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import { HOST, knownName, TEXT, TOKEN } from '../../../protocols/http/h1-tables.ts'
+import { HOST, knownName, TEXT, TOKEN } from '../../../../protocols/http/codec/h1-tables.ts'
 
 const lookUp = (name: string): string | undefined => knownName(Buffer.from(`\r\n${name}:`, 'latin1'), 2, 2 + name.length)
 

@@ -2,10 +2,10 @@
  * Fields to header blocks (RFC 7541). No I/O. Strings leave as plain latin1: Huffman coding takes a quarter off the
  * paths and identifiers that the tables leave over, and four to eight times as long as to copy them.
  */
-import { SentTable } from './hpack-sent-table.ts'
-import { ENTRY_OVERHEAD_BYTES } from './hpack-field.ts'
-import { fieldHash, isNeverIndexed, isSecret } from './hpack-sensitive.ts'
-import { STATIC_NAMES } from './hpack-static-table.ts'
+import { SentTable } from './sent-table.ts'
+import { ENTRY_OVERHEAD_BYTES } from './field.ts'
+import { fieldHash, isNeverIndexed, isSecret } from './sensitive.ts'
+import { STATIC_NAMES } from './static-table.ts'
 
 /** The size before any SETTINGS (RFC 9113 §6.5.2), and what we use at most: each connection holds one. */
 const MAX_TABLE_BYTES = 4096

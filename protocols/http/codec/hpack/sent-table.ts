@@ -1,7 +1,7 @@
 /** The encoder's dynamic table: finds what it holds by value and name, without making a string of both. */
-import { DynamicTable } from './hpack-dynamic-table.ts'
-import { ENTRY_OVERHEAD_BYTES } from './hpack-field.ts'
-import { STATIC_FIELDS } from './hpack-static-table.ts'
+import { DynamicTable } from './dynamic-table.ts'
+import { ENTRY_OVERHEAD_BYTES } from './field.ts'
+import { STATIC_FIELDS } from './static-table.ts'
 
 const FIRST_DYNAMIC_INDEX = STATIC_FIELDS.length + 1
 

@@ -2,7 +2,10 @@
  * Where a message ends, for every head that leaves (RFC 9112 §6, RFC 9113 §8.1.1): derived from what was received and never from a field, so that the reader finds
  * the end that was found here.
  */
-import { UNKNOWN_LENGTH, type HttpVersion } from './message.ts'
+
+/** Length of a body that is not known before its end. */
+export const UNKNOWN_LENGTH = -1
+export type HttpVersion = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2'
 
 export const CHUNKED = 'transfer-encoding: chunked\r\n'
 /** Only the connection's end ends the body. */

@@ -1,7 +1,7 @@
 /** Names and fields as HPACK's tables hold them: judged by RFC 9113 §8.2 when they are made, not at every use. */
 import { knownName, TEXT, TOKEN } from '../h1-tables.ts'
-import { fieldHash, isSecretName } from './hpack-sensitive.ts'
-import { STATIC_FIELDS } from './hpack-static-table.ts'
+import { fieldHash, isSecretName } from './sensitive.ts'
+import { STATIC_FIELDS } from './static-table.ts'
 
 /** RFC 7541 §4.1: what an entry counts beyond its name and value. */
 export const ENTRY_OVERHEAD_BYTES = 32

@@ -1,5 +1,5 @@
 /** Header blocks byte by byte: every representation of RFC 7541 §6, with and without Huffman codes, right or wrong. */
-import { HUFFMAN_LENGTHS } from '../../../../protocols/http/codec/hpack-huffman.ts'
+import { HUFFMAN_LENGTHS } from '../../../../../protocols/http/codec/hpack/huffman.ts'
 
 export const EOS = 256
 

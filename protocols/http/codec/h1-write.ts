@@ -80,14 +80,6 @@ export function fieldLines(headers: readonly string[]): string {
   return text
 }
 
-/** Text of values that come from configuration or certificates: UTF-8 bytes as latin1 characters, what no field may hold left out. */
-export function asFieldValue(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (!/[^\t\x20-\x7e]/.test(text)) return text
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  return Buffer.from(text, 'utf8').toString('latin1').replace(/[\0-\x08\x0a-\x1f\x7f]/g, '')
-}
-
 export function requestHeadText(method: string, path: string, authority: string, headers: readonly string[], framing: string): string {
   return `${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\n${fieldLines(headers)}${framing}\r\n`
 }

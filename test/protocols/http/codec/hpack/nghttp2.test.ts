@@ -4,10 +4,10 @@ import { once } from 'node:events'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { test } from 'node:test'
-import { HpackDecoder } from '../../../../protocols/http/codec/hpack-decoder.ts'
-import { HpackEncoder } from '../../../../protocols/http/codec/hpack-encoder.ts'
-import { frame, portOf, PREFACE, RawH2 } from '../../../helpers/raw-h2.ts'
-import { seededRandom } from '../../../helpers/random.ts'
+import { HpackDecoder } from '../../../../../protocols/http/codec/hpack/decoder.ts'
+import { HpackEncoder } from '../../../../../protocols/http/codec/hpack/encoder.ts'
+import { frame, portOf, PREFACE, RawH2 } from '../../../../helpers/raw-h2.ts'
+import { seededRandom } from '../../../../helpers/random.ts'
 
 const REQUESTS = 300
 const HEADERS = 1

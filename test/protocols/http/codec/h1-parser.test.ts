@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MeshError, type ErrorCode } from '../../../core/errors.ts'
-import { H1Parser } from '../../../protocols/http/h1-parser.ts'
+import { MeshError, type ErrorCode } from '../../../../core/errors.ts'
+import { H1Parser } from '../../../../protocols/http/codec/h1-parser.ts'
 
 type Seen = { heads: string[][]; bodies: string; ends: number; trailers: (string[] | undefined)[]; informational: number[] }
 

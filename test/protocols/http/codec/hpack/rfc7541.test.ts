@@ -1,9 +1,9 @@
 /** RFC 7541 appendix C: what each block says, and what the table holds after it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { HpackDecoder } from '../../../../protocols/http/codec/hpack-decoder.ts'
-import { HpackEncoder } from '../../../../protocols/http/codec/hpack-encoder.ts'
-import { sizeUpdate } from './hpack-writer.ts'
+import { HpackDecoder } from '../../../../../protocols/http/codec/hpack/decoder.ts'
+import { HpackEncoder } from '../../../../../protocols/http/codec/hpack/encoder.ts'
+import { sizeUpdate } from './writer.ts'
 
 type Step = { readonly hex: string; readonly fields: readonly string[]; readonly table: readonly string[] }
 

@@ -2,11 +2,11 @@
  * Header blocks to fields (RFC 7541). No I/O. The work is bounded by the bytes of a block: an index costs the same
  * whatever it refers to.
  */
-import { DynamicTable } from './hpack-dynamic-table.ts'
-import { Field, type FieldName, fieldName, problemOf, STATIC_ENTRIES } from './hpack-field.ts'
-import { decodeHuffman, maxDecodedBytes } from './hpack-huffman.ts'
-import { LiteralCache } from './hpack-literal-cache.ts'
-import { fieldHash, isSecret, markNeverIndexed } from './hpack-sensitive.ts'
+import { DynamicTable } from './dynamic-table.ts'
+import { Field, type FieldName, fieldName, problemOf, STATIC_ENTRIES } from './field.ts'
+import { decodeHuffman, maxDecodedBytes } from './huffman.ts'
+import { LiteralCache } from './literal-cache.ts'
+import { fieldHash, isSecret, markNeverIndexed } from './sensitive.ts'
 
 export type DecodedBlock = {
   /** Names at even indexes, values (latin1) at odd ones, pseudo-header fields as they stand. */

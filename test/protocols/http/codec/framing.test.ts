@@ -7,9 +7,9 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { duplexPair } from 'node:stream'
 import fc from 'fast-check'
-import { endOf, http1Origin, type OddAnswer, type RawOrigin } from '../../helpers/raw-origins.ts'
-import { Both } from './both.ts'
-import { manager, route } from './harness.ts'
+import { endOf, http1Origin, type OddAnswer, type RawOrigin } from '../../../helpers/raw-origins.ts'
+import { Both } from '../both.ts'
+import { manager, route } from '../harness.ts'
 
 /** Where it is taken for a request, it is one that policies never saw. */
 const SMUGGLED = 'GET /denied HTTP/1.1\r\nhost: a\r\nx-forwarded-client-cert: By=evil\r\n\r\n'
