@@ -24,7 +24,7 @@ export type AuthzFacts = {
   readonly serverName: string
   /** Undefined at L4. Lower-case name, pseudo names included (`:method`, `:authority`, `:path`, `:scheme`); each line by itself. */
   readonly header: ((name: string) => HeaderValues) | undefined
-  /** Normalised, without query and fragment: exactly the path that routing sees (http/path-normalize.ts). Undefined at L4 and for CONNECT. */
+  /** Normalised, without query and fragment: exactly the path that routing sees (http/filters/path-normalize.ts). Undefined at L4 and for CONNECT. */
   readonly path: string | undefined
 }
 

@@ -6,7 +6,7 @@ import type { RouteTable } from '../model/tables.ts'
 
 export type RequestFacts = {
   readonly method: string
-  /** Normalised (http/path-normalize.ts), with the query; '' for a CONNECT that has none. */
+  /** Normalised (http/filters/path-normalize.ts), with the query; '' for a CONNECT that has none. */
   readonly path: string
   readonly authority: string
   readonly scheme: string

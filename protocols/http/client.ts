@@ -2,9 +2,9 @@
 import type { HttpConnectionManager } from '../../model/listener.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
-import type { ClientAddress } from './forwarded.ts'
+import type { ClientAddress } from './filters/forwarded.ts'
 import type { ClientFacts } from './plan.ts'
-import { xfccElement } from './xfcc.ts'
+import { xfccElement } from './filters/xfcc.ts'
 
 export class HttpClient implements ClientAddress {
   readonly conn: Connection

@@ -22,10 +22,10 @@ import { logBroken } from './exchange-record.ts'
 import { httpDate } from './outgoing.ts'
 import { requestHeadLimits } from './head-limits.ts'
 import { RequestHead, type Downstream, type HttpUpstreams, type ResponseHead } from './message.ts'
-import { normalizeHost, normalizePath } from './path-normalize.ts'
+import { normalizeHost, normalizePath } from './filters/path-normalize.ts'
 import { errorAnswer } from './reply.ts'
 import { runtimeOf, type HttpRuntime } from './runtime.ts'
-import { wantedUpgrade } from './upgrade.ts'
+import { wantedUpgrade } from './filters/upgrade.ts'
 
 /** After an answer that came before the request's end: how long the rest is read and thrown away, so that the answer is not lost in a reset. */
 const LINGER_MS = 1000

@@ -5,7 +5,7 @@ import { headerOrPseudo } from '../router.ts'
 import type { HttpClient } from './client.ts'
 import type { ExchangeRecord } from './exchange-record.ts'
 import { asFieldValue } from './codec/field-value.ts'
-import { editHeaders, headerValue, setHeader } from './header-edit.ts'
+import { editHeaders, headerValue, setHeader } from './filters/header-edit.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from './message.ts'
 import type { ForwardPlan } from './plan.ts'
 

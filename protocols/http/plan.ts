@@ -12,9 +12,9 @@ import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig }
 import { RouteTable, type Tables } from '../../model/tables.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../authz.ts'
 import { headerValues, matchRoute, pathText, pickCluster, TO_HTTPS, type RequestFacts, type Routed } from '../router.ts'
-import { decideFault, type InjectedFault } from './fault.ts'
-import { redirectLocation, rewritePath } from './redirect.ts'
-import { permitsUpgrade } from './upgrade.ts'
+import { decideFault, type InjectedFault } from './filters/fault.ts'
+import { redirectLocation, rewritePath } from './filters/redirect.ts'
+import { permitsUpgrade } from './filters/upgrade.ts'
 
 /** The connection's part of the authorization facts. */
 export type ClientFacts = Omit<AuthzFacts, 'header' | 'path'>

@@ -1,6 +1,6 @@
 /** Consistent hashing: most requests keep their host when hosts come or go (envoy ring_hash, maglev). */
 import type { Random } from '../../core/os/clock.ts'
-import { hash32 } from '../http/hash.ts'
+import { hash32 } from '../http/filters/hash.ts'
 import type { Picker } from './balancer.ts'
 import type { Host } from './host.ts'
 

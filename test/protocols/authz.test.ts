@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { decide, NO_RULE, shadowDecisions, type AuthzFacts } from '../../protocols/authz.ts'
-import { normalizePath } from '../../protocols/http/path-normalize.ts'
+import { normalizePath } from '../../protocols/http/filters/path-normalize.ts'
 import { withoutQuery } from '../../protocols/router.ts'
 import { cidr } from '../../model/ip.ts'
 import { parseSpiffeId, type PeerIdentity } from '../../model/identity.ts'

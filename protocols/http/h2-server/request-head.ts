@@ -8,7 +8,7 @@ import type { HeadLimits } from '../codec/h1-head.ts'
 import { methodProblem, parsePseudoTarget } from '../codec/h1-target.ts'
 import { checkFieldList } from '../head-limits.ts'
 import { RequestHead } from '../message.ts'
-import { normalizeHost, normalizePath } from '../path-normalize.ts'
+import { normalizeHost, normalizePath } from '../filters/path-normalize.ts'
 
 export type RequestContext = {
   readonly client: HttpClient

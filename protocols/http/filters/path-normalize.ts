@@ -2,7 +2,7 @@
  * One form of a request path for authorization, routing and the upstream alike (Envoy's normalize_path and merge_slashes).
  * The result replaces the request's path before anything looks at it, so no two of them can understand it differently.
  */
-import { MeshError } from '../../core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 
 /** Settings of the HTTP connection manager. `escapedSlashes`: what becomes of %2F and %5C (path_with_escaped_slashes_action); left out: nothing. */
 export type PathForm = { readonly normalizePath: boolean; readonly mergeSlashes: boolean; readonly escapedSlashes?: 'refuse' | 'unescape' | undefined }

@@ -1,12 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { PeerIdentity } from '../../../model/identity.ts'
-import { prepareRequestHeaders, uuid } from '../../../protocols/http/forwarded.ts'
-import { headerValue } from '../../../protocols/http/header-edit.ts'
-import { RequestHead } from '../../../protocols/http/message.ts'
-import { applyXfcc, xfccElement } from '../../../protocols/http/xfcc.ts'
-import { seededRandom } from '../../helpers/random.ts'
-import { forwardTo, Harness, manager, route } from './harness.ts'
+import type { PeerIdentity } from '../../../../model/identity.ts'
+import { prepareRequestHeaders, uuid } from '../../../../protocols/http/filters/forwarded.ts'
+import { headerValue } from '../../../../protocols/http/filters/header-edit.ts'
+import { RequestHead } from '../../../../protocols/http/message.ts'
+import { applyXfcc, xfccElement } from '../../../../protocols/http/filters/xfcc.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { forwardTo, Harness, manager, route } from '../harness.ts'
 
 const prepared = (headers: string[], http: Parameters<typeof manager>[1] = {}, element?: string): { headers: string[]; remoteIp: string } => {
   const request = new RequestHead('GET', 'https', 'a', '/', headers, 'HTTP/1.1', 0, undefined, false)

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { redirectLocation, rewritePath } from '../../../protocols/http/redirect.ts'
-import { compileRegex, type SafeRegex } from '../../../core/regex.ts'
-import type { PathMatch, PathRewrite, RouteMatch } from '../../../model/route.ts'
+import { redirectLocation, rewritePath } from '../../../../protocols/http/filters/redirect.ts'
+import { compileRegex, type SafeRegex } from '../../../../core/regex.ts'
+import type { PathMatch, PathRewrite, RouteMatch } from '../../../../model/route.ts'
 
 const match = (path: PathMatch): RouteMatch => ({ path, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined })
 const regex = (source: string): SafeRegex => compileRegex(source) as SafeRegex

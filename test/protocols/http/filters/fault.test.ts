@@ -1,9 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { decideFault } from '../../../protocols/http/fault.ts'
-import type { Fault } from '../../../model/route.ts'
-import type { RequestFacts } from '../../../protocols/router.ts'
-import { seededRandom } from '../../helpers/random.ts'
+import { decideFault } from '../../../../protocols/http/filters/fault.ts'
+import type { Fault } from '../../../../model/route.ts'
+import type { RequestFacts } from '../../../../protocols/router.ts'
+import { seededRandom } from '../../../helpers/random.ts'
 
 const request: RequestFacts = { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: (name) => ({ 'x-user': 'ann', 'x-envoy-fault-abort-request': '503' })[name] }
 const fault = (over: Partial<Fault>): Fault => ({ delay: undefined, abort: undefined, headers: [], ...over })

@@ -1,6 +1,6 @@
 /** The number that hash balancers (ring-hash, maglev) place a request with (envoy RouteAction.HashPolicy). Pure. */
-import type { HashSource } from '../../model/route.ts'
-import { queryValue } from '../router.ts'
+import type { HashSource } from '../../../model/route.ts'
+import { queryValue } from '../../router.ts'
 
 export type HashFacts = {
   /** Request header, lower-case name. */

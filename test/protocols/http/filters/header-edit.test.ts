@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { editHeaders, headerValue, removeHeader, setHeader } from '../../../protocols/http/header-edit.ts'
-import { parseSubstitution, substitute, type SubstitutionFacts } from '../../../model/substitution.ts'
-import type { HeaderAdd } from '../../../model/route.ts'
+import { editHeaders, headerValue, removeHeader, setHeader } from '../../../../protocols/http/filters/header-edit.ts'
+import { parseSubstitution, substitute, type SubstitutionFacts } from '../../../../model/substitution.ts'
+import type { HeaderAdd } from '../../../../model/route.ts'
 
 const facts: SubstitutionFacts = {
   client: { host: '192.0.2.1', port: 4000 }, remote: { host: '192.0.2.9', port: 4001 }, routeName: 'r', cluster: 'c', status: 200, peer: undefined, local: { host: '10.0.0.1', port: 80 }, protocol: 'HTTP/1.1', startedMs: 0, serverName: 'a.example',

@@ -1,8 +1,8 @@
 /** Fault injection of a route (envoy.filters.http.fault). Pure; the caller waits and answers. x-envoy-fault-* headers have no say. */
-import type { Random } from '../../core/os/clock.ts'
-import { matchesHeader } from '../../model/matcher.ts'
-import type { Fault } from '../../model/route.ts'
-import { headerValues, type RequestFacts } from '../router.ts'
+import type { Random } from '../../../core/os/clock.ts'
+import { matchesHeader } from '../../../model/matcher.ts'
+import type { Fault } from '../../../model/route.ts'
+import { headerValues, type RequestFacts } from '../../router.ts'
 
 export type InjectedFault = {
   /** 0: none. Waited before the abort, or before the request goes on. */

@@ -2,12 +2,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { decode } from '../../../control-sync/decode/decode.ts'
-import { RequestHead } from '../../../protocols/http/message.ts'
-import { planExchange } from '../../../protocols/http/plan.ts'
-import { seededRandom } from '../../helpers/random.ts'
-import { sample } from '../../helpers/resources.ts'
-import { cluster, tablesOf } from './harness.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { RequestHead } from '../../../../protocols/http/message.ts'
+import { planExchange } from '../../../../protocols/http/plan.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { sample } from '../../../helpers/resources.ts'
+import { cluster, tablesOf } from '../harness.ts'
 
 const E = 'type.googleapis.com/envoy'
 const random = seededRandom(20)

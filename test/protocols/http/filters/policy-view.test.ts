@@ -1,12 +1,12 @@
 /** What a policy is asked about is what the endpoint gets, over HTTP/1 and HTTP/2 alike. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
-import type { HeaderMatch, StringMatch } from '../../../model/matcher.ts'
-import type { Permission, Policy } from '../../../model/policy.ts'
-import type { VirtualHost } from '../../../model/route.ts'
-import { Both, type Ask } from './both.ts'
-import { forwardTo, GET, Harness, manager, route } from './harness.ts'
+import type { HttpConnectionManager } from '../../../../model/listener.ts'
+import type { HeaderMatch, StringMatch } from '../../../../model/matcher.ts'
+import type { Permission, Policy } from '../../../../model/policy.ts'
+import type { VirtualHost } from '../../../../model/route.ts'
+import { Both, type Ask } from '../both.ts'
+import { forwardTo, GET, Harness, manager, route } from '../harness.ts'
 
 const exact = (value: string, ignoreCase = false): StringMatch => ({ kind: 'exact', value, ignoreCase })
 const header = (name: string, match: StringMatch): Permission => ({ kind: 'header', header: { name, test: { kind: 'string', match }, invert: false, missingAsEmpty: false } satisfies HeaderMatch })

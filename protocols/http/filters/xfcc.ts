@@ -1,8 +1,8 @@
 /** x-forwarded-client-cert (envoy HttpConnectionManager.forward_client_cert_details): who the TLS handshake proved the client to be. Pure. */
-import type { PeerIdentity } from '../../model/identity.ts'
-import type { HttpConnectionManager } from '../../model/listener.ts'
+import type { PeerIdentity } from '../../../model/identity.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { removeHeader } from './header-edit.ts'
-import { asFieldValue } from './codec/field-value.ts'
+import { asFieldValue } from '../codec/field-value.ts'
 
 export const XFCC = 'x-forwarded-client-cert'
 

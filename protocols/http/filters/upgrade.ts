@@ -1,6 +1,6 @@
 /** Upgrade requests (RFC 9110 §7.8): which ones ask for something, and whether it is permitted. Pure. */
-import type { HttpConnectionManager } from '../../model/listener.ts'
-import type { RouteAction } from '../../model/route.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { RouteAction } from '../../../model/route.ts'
 
 /**
  * Clients offer a better kind of HTTP with every first request and are content with this one: h2c (curl, Java's client; Envoy ignores it too) and TLS (RFC 2817,

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { hash32, requestHash, type HashFacts } from '../../../protocols/http/hash.ts'
-import type { HashSource } from '../../../model/route.ts'
+import { hash32, requestHash, type HashFacts } from '../../../../protocols/http/filters/hash.ts'
+import type { HashSource } from '../../../../model/route.ts'
 
 const facts: HashFacts = { header: (name) => ({ 'x-user': 'ann', cookie: 'a=1; sid="42"; b=3' })[name], path: '/?tenant=t1', remoteIp: '192.0.2.1' }
 const from = (kind: 'header' | 'cookie' | 'query', name: string, terminal = false): HashSource => ({ kind, name, terminal })

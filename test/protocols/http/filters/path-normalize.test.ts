@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { normalizePath, type PathForm } from '../../../protocols/http/path-normalize.ts'
-import { MeshError } from '../../../core/errors.ts'
+import { normalizePath, type PathForm } from '../../../../protocols/http/filters/path-normalize.ts'
+import { MeshError } from '../../../../core/errors.ts'
 
 const BOTH = { normalizePath: true, mergeSlashes: true }
 const DOTS = { normalizePath: true, mergeSlashes: false }

@@ -3,10 +3,10 @@
  * proved to be, and the request's id. In place, over flat arrays.
  */
 import net from 'node:net'
-import type { Random } from '../../core/os/clock.ts'
-import type { HttpConnectionManager } from '../../model/listener.ts'
-import type { RequestHead } from './message.ts'
-import { isTaken } from './codec/field-table.ts'
+import type { Random } from '../../../core/os/clock.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { RequestHead } from '../message.ts'
+import { isTaken } from '../codec/field-table.ts'
 import { removeHeader, setHeader } from './header-edit.ts'
 import { applyXfcc } from './xfcc.ts'
 

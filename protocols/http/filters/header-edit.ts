@@ -3,9 +3,9 @@
  * Framing and routing fields are out of reach, whatever a configuration says: a proxy that lets a route rewrite `transfer-encoding`
  * forwards two messages as one.
  */
-import type { HeaderAdd, HeaderEdit } from '../../model/route.ts'
-import { parseSubstitution, substitute, type Substitution, type SubstitutionFacts } from '../../model/substitution.ts'
-import { isHopByHop } from './codec/field-table.ts'
+import type { HeaderAdd, HeaderEdit } from '../../../model/route.ts'
+import { parseSubstitution, substitute, type Substitution, type SubstitutionFacts } from '../../../model/substitution.ts'
+import { isHopByHop } from '../codec/field-table.ts'
 
 /** Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6), as are the fields of one connection. */
 const UNTOUCHABLE: ReadonlySet<string> = new Set(['host', 'content-length'])

@@ -2,13 +2,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
-import { decode } from '../../../control-sync/decode/decode.ts'
-import { planExchange } from '../../../protocols/http/plan.ts'
-import { seededRandom } from '../../helpers/random.ts'
-import { sample } from '../../helpers/resources.ts'
-import { FILTER_ROWS, type FilterRow } from '../../helpers/route-filters.ts'
-import { cluster, tablesOf } from './harness.ts'
+import type { HttpConnectionManager } from '../../../../model/listener.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { planExchange } from '../../../../protocols/http/plan.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { sample } from '../../../helpers/resources.ts'
+import { FILTER_ROWS, type FilterRow } from '../../../helpers/route-filters.ts'
+import { cluster, tablesOf } from '../harness.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 const typed = (config: JsonObject | undefined): JsonObject => (config ? { typed_per_filter_config: config } : {})

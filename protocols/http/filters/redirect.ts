@@ -1,6 +1,6 @@
 /** Path rewrites of forwarded requests and the Location of redirects (envoy.config.route.v3 RouteAction, RedirectAction). Pure. */
-import type { PathRewrite, RouteAction, RouteMatch } from '../../model/route.ts'
-import { withoutQuery } from '../router.ts'
+import type { PathRewrite, RouteAction, RouteMatch } from '../../../model/route.ts'
+import { withoutQuery } from '../../router.ts'
 
 type RedirectAction = Extract<RouteAction, { kind: 'redirect' }>
 
