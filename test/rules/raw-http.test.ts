@@ -24,12 +24,12 @@ function around(file: string, text: string): string[] {
 }
 
 test('the rule catches who goes around', () => {
-  assert.equal(around('protocols/http/exchange.ts', 'stream.respond([])').length, 1)
-  assert.equal(around('protocols/http/tunnel.ts', 'out.text(`content-length: ${n}\\r\\n`)').length, 1)
+  assert.equal(around('protocols/http/exchange/exchange.ts', 'stream.respond([])').length, 1)
+  assert.equal(around('protocols/http/exchange/tunnel.ts', 'out.text(`content-length: ${n}\\r\\n`)').length, 1)
   assert.equal(around('protocols/http/h2-server/exchange.ts', 'this.#stream.sendHead(fields, true)').length, 1)
   assert.equal(around('protocols/http/h2-server/exchange.ts', 'stream.sendEnd(trailers)').length, 1)
   assert.deepEqual(around('protocols/http/h2-server/exchange.ts', 'stream.sendHead(responseFields(head), false); stream.sendEnd(); this.#down.sendHead(head)'), [])
-  assert.deepEqual(around('protocols/http/exchange.ts', '// stream.respond(head) says so\nthis.respond'), [])
+  assert.deepEqual(around('protocols/http/exchange/exchange.ts', '// stream.respond(head) says so\nthis.respond'), [])
 })
 
 test('nobody goes around the functions for heads and trailers', () => {

@@ -1,9 +1,9 @@
 /** A client that asks and does not take the answers costs what limits.maxBufferBytes says, however much it asks for. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Codec } from '../../../model/listener.ts'
-import { SocketOrigin, SocketRig } from '../downstream/socket-rig.ts'
-import { GET, Harness, manager, OK, route } from './harness.ts'
+import type { Codec } from '../../../../model/listener.ts'
+import { SocketOrigin, SocketRig } from '../../downstream/socket-rig.ts'
+import { GET, Harness, manager, OK, route } from '../harness.ts'
 
 const REQUESTS = 2_000
 const BODY = 'x'.repeat(100_000)

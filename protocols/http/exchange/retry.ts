@@ -3,9 +3,9 @@
  * it safe: a request that may have reached an application is repeated only when the caller declared it repeatable, by an idempotent
  * method (RFC 9110 §9.2.2) or an `idempotency-key`. Envoy asks only the first.
  */
-import { backoffMs, type Random } from '../../core/os/clock.ts'
-import { CATALOGUE, type ErrorCode } from '../../core/errors.ts'
-import type { RetryOn, RetryPolicy } from '../../model/route.ts'
+import { backoffMs, type Random } from '../../../core/os/clock.ts'
+import { CATALOGUE, type ErrorCode } from '../../../core/errors.ts'
+import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
 
 export type TryOutcome =
   /** `rateLimited`: the response carries x-envoy-ratelimited. `grpcStatus`: of a trailers-only response. */

@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
-import type { Transport } from '../../../model/cluster.ts'
-import type { RetryPolicy } from '../../../model/route.ts'
-import { settle } from '../../helpers/sim-clock.ts'
-import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from './harness.ts'
+import type { HttpConnectionManager } from '../../../../model/listener.ts'
+import type { Transport } from '../../../../model/cluster.ts'
+import type { RetryPolicy } from '../../../../model/route.ts'
+import { settle } from '../../../helpers/sim-clock.ts'
+import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from '../harness.ts'
 
 const retry = (more: Partial<RetryPolicy> = {}): RetryPolicy => ({
   on: new Set(['5xx', 'connect-failure', 'reset']), maxRetries: 2, perTryTimeoutMs: undefined, statusCodes: new Set(), backoff: { baseMs: 20, capMs: 100 }, avoidPreviousHosts: false, maxHostPicks: 3, ...more,

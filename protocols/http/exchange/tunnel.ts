@@ -1,11 +1,11 @@
 /** Two byte streams joined, for upgrades and CONNECT: what came with the heads first, then as tcp/splice.ts does it. */
 import type { Duplex } from 'node:stream'
-import { MeshError } from '../../core/errors.ts'
-import { detached, nothing } from '../../core/defects/guard.ts'
-import type { Context } from '../context.ts'
-import { splice, type SpliceEnd } from '../tcp/splice.ts'
-import { refusalOf } from '../tls/client.ts'
-import type { Waiting } from '../waiting.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { detached, nothing } from '../../../core/defects/guard.ts'
+import type { Context } from '../../context.ts'
+import { splice, type SpliceEnd } from '../../tcp/splice.ts'
+import { refusalOf } from '../../tls/client.ts'
+import type { Waiting } from '../../waiting.ts'
 
 export type TunnelEnd = { readonly stream: Duplex; readonly rest: Buffer | undefined }
 export type TunnelOptions = {

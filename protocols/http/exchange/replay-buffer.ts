@@ -1,6 +1,6 @@
 /** The request body as far as it may have to be sent (again): kept whole up to a limit, then only what was not passed on yet. */
-import type { MeshError } from '../../core/errors.ts'
-import type { Hold, Holder, Waiting } from '../waiting.ts'
+import type { MeshError } from '../../../core/errors.ts'
+import type { Hold, Holder, Waiting } from '../../waiting.ts'
 
 /** Less is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024

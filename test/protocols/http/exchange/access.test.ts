@@ -1,12 +1,12 @@
 /** One line for every request, broken ones too, with the route that matched and Envoy's flags. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { silentLog, type Log } from '../../../core/log.ts'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
-import type { RetryPolicy, VirtualHost } from '../../../model/route.ts'
-import type { AccessRecord } from '../../../protocols/access-log.ts'
-import { Both, type Ask } from './both.ts'
-import { forwardTo, manager, route } from './harness.ts'
+import { silentLog, type Log } from '../../../../core/log.ts'
+import type { HttpConnectionManager } from '../../../../model/listener.ts'
+import type { RetryPolicy, VirtualHost } from '../../../../model/route.ts'
+import type { AccessRecord } from '../../../../protocols/http/exchange/access-log.ts'
+import { Both, type Ask } from '../both.ts'
+import { forwardTo, manager, route } from '../harness.ts'
 
 function logged(): { log: Log; lines: AccessRecord[] } {
   const lines: AccessRecord[] = []

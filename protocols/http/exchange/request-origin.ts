@@ -1,10 +1,10 @@
 /** The connection's part of every request on it, worked out once: who the client is, for policies, headers and logs. */
-import type { HttpConnectionManager } from '../../model/listener.ts'
-import type { Connection } from '../connection.ts'
-import type { Context } from '../context.ts'
-import type { ClientAddress } from './filters/forwarded.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { Connection } from '../../connection.ts'
+import type { Context } from '../../context.ts'
+import type { ClientAddress } from '../filters/forwarded.ts'
 import type { ClientFacts } from './plan.ts'
-import { xfccElement } from './filters/xfcc.ts'
+import { xfccElement } from '../filters/xfcc.ts'
 
 export class HttpClient implements ClientAddress {
   readonly conn: Connection

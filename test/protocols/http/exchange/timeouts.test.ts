@@ -1,10 +1,10 @@
 /** What ends an exchange because of time, and in which words. Statuses are those that Envoy 1.40 gave to the same requests. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
-import type { ForwardAction, RetryPolicy } from '../../../model/route.ts'
-import { callerTimeoutMs } from '../../../protocols/http/timeouts.ts'
-import { cluster, forwardTo, Harness, manager, OK, ORIGIN, route } from './harness.ts'
+import type { HttpConnectionManager } from '../../../../model/listener.ts'
+import type { ForwardAction, RetryPolicy } from '../../../../model/route.ts'
+import { callerTimeoutMs } from '../../../../protocols/http/exchange/timeouts.ts'
+import { cluster, forwardTo, Harness, manager, OK, ORIGIN, route } from '../harness.ts'
 
 const perTry: RetryPolicy = { on: new Set(['reset']), maxRetries: 0, perTryTimeoutMs: 300, statusCodes: new Set(), backoff: { baseMs: 1, capMs: 1 }, avoidPreviousHosts: false, maxHostPicks: 1 }
 const request = (grpc: boolean, more = ''): string => `POST /s/M HTTP/1.1\r\nhost: a\r\n${grpc ? 'content-type: application/grpc\r\n' : ''}${more}content-length: 1\r\n\r\nx`

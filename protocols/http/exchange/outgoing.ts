@@ -1,12 +1,12 @@
 /** The heads that leave: the request's towards the endpoint, the answer's towards the client. */
-import type { HeaderEdit } from '../../model/route.ts'
-import type { SubstitutionFacts } from '../../model/substitution.ts'
-import { headerOrPseudo } from '../router.ts'
-import type { HttpClient } from './client.ts'
-import type { ExchangeRecord } from './exchange-record.ts'
-import { asFieldValue } from './codec/field-value.ts'
-import { editHeaders, headerValue, setHeader } from './filters/header-edit.ts'
-import type { RequestHead, ResponseHead, UpstreamRequest } from './message.ts'
+import type { HeaderEdit } from '../../../model/route.ts'
+import type { SubstitutionFacts } from '../../../model/substitution.ts'
+import { headerOrPseudo } from '../../router.ts'
+import type { HttpClient } from './request-origin.ts'
+import type { ExchangeRecord } from './record.ts'
+import { asFieldValue } from '../codec/field-value.ts'
+import { editHeaders, headerValue, setHeader } from '../filters/header-edit.ts'
+import type { RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
 import type { ForwardPlan } from './plan.ts'
 
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */

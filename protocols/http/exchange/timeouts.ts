@@ -1,10 +1,10 @@
 /** The times that end an exchange or one of its tries, as one deadline (Envoy's route, per-try and stream duration timeouts). */
-import type { Clock } from '../../core/os/clock.ts'
-import { MeshError } from '../../core/errors.ts'
-import type { HttpConnectionManager } from '../../model/listener.ts'
-import type { ForwardAction, GrpcTimeout } from '../../model/route.ts'
-import { isGrpc, type RequestFacts } from '../router.ts'
-import type { Deadline, Deadlines } from '../deadlines.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { ForwardAction, GrpcTimeout } from '../../../model/route.ts'
+import { isGrpc, type RequestFacts } from '../../router.ts'
+import type { Deadline, Deadlines } from '../../deadlines.ts'
 
 /** Milliseconds. `stream`: from the request's first byte. `route`: from its last. `perTry`: of one try, from then or from its connection. */
 export type Times = { readonly stream: number | undefined; readonly route: number | undefined; readonly perTry: number | undefined }

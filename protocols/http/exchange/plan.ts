@@ -3,18 +3,18 @@
  * not implemented), then the route's action. Shared by every codec; no I/O. The order is Envoy's: filters run before a missing route is
  * answered, so that a denied peer learns nothing about routes.
  */
-import type { Random } from '../../core/os/clock.ts'
-import { MeshError } from '../../core/errors.ts'
-import type { Cluster } from '../../model/cluster.ts'
-import type { HttpConnectionManager } from '../../model/listener.ts'
-import type { HeaderValues } from '../../model/matcher.ts'
-import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig } from '../../model/route.ts'
-import { RouteTable, type Tables } from '../../model/tables.ts'
-import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../authz.ts'
-import { headerValues, matchRoute, pathText, pickCluster, TO_HTTPS, type RequestFacts, type Routed } from '../router.ts'
-import { decideFault, type InjectedFault } from './filters/fault.ts'
-import { redirectLocation, rewritePath } from './filters/redirect.ts'
-import { permitsUpgrade } from './filters/upgrade.ts'
+import type { Random } from '../../../core/os/clock.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { Cluster } from '../../../model/cluster.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { HeaderValues } from '../../../model/matcher.ts'
+import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig } from '../../../model/route.ts'
+import { RouteTable, type Tables } from '../../../model/tables.ts'
+import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../../authz.ts'
+import { headerValues, matchRoute, pathText, pickCluster, TO_HTTPS, type RequestFacts, type Routed } from '../../router.ts'
+import { decideFault, type InjectedFault } from '../filters/fault.ts'
+import { redirectLocation, rewritePath } from '../filters/redirect.ts'
+import { permitsUpgrade } from '../filters/upgrade.ts'
 
 /** The connection's part of the authorization facts. */
 export type ClientFacts = Omit<AuthzFacts, 'header' | 'path'>

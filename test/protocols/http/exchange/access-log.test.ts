@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { createLog } from '../../core/log.ts'
-import { accessText, logAccess, type AccessRecord } from '../../protocols/access-log.ts'
+import { createLog } from '../../../../core/log.ts'
+import { accessText, logAccess, type AccessRecord } from '../../../../protocols/http/exchange/access-log.ts'
 
 const record: AccessRecord = {
   startedMs: 1_700_000_000_000, method: 'GET', path: '/a', protocol: 'HTTP/1.1', status: 503, flags: 'UH', errorCode: 'MESH_NO_ENDPOINT', receivedBytes: 1, sentBytes: 2, durationMs: 3.4, upstreamServiceMs: undefined,

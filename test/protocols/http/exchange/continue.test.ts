@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http2 from 'node:http2'
-import { Both } from './both.ts'
-import { forwardTo, Harness, manager, OK, route } from './harness.ts'
+import { Both } from '../both.ts'
+import { forwardTo, Harness, manager, OK, route } from '../harness.ts'
 
 const HEAD = 'POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n'
 

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { decideRetry, retryBackoffMs, type RetryRequest, type TryOutcome } from '../../../protocols/http/retry.ts'
-import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
-import type { ErrorCode } from '../../../core/errors.ts'
+import { decideRetry, retryBackoffMs, type RetryRequest, type TryOutcome } from '../../../../protocols/http/exchange/retry.ts'
+import type { RetryOn, RetryPolicy } from '../../../../model/route.ts'
+import type { ErrorCode } from '../../../../core/errors.ts'
 
 const policy = (on: readonly RetryOn[], over: Partial<RetryPolicy> = {}): RetryPolicy => ({
   on: new Set(on), maxRetries: 2, perTryTimeoutMs: undefined, statusCodes: new Set(), backoff: { baseMs: 25, capMs: 250 }, avoidPreviousHosts: true, maxHostPicks: 5, ...over,

@@ -1,12 +1,13 @@
 /** What is remembered of an exchange for its counters and its access log line. */
-import type { MeshError } from '../../core/errors.ts'
-import type { Endpoint } from '../../model/cluster.ts'
-import { logAccess } from '../access-log.ts'
-import type { HttpConnectionManager } from '../../model/listener.ts'
-import type { Connection } from '../connection.ts'
-import type { Exchange } from './exchange.ts'
+import type { MeshError } from '../../../core/errors.ts'
+import type { Endpoint } from '../../../model/cluster.ts'
+import { logAccess } from './access-log.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { Connection } from '../../connection.ts'
+import type { RequestHead } from '../message.ts'
+import type { HttpClient } from './request-origin.ts'
 import type { Plan } from './plan.ts'
-import type { HttpRuntime } from './runtime.ts'
+import type { HttpRuntime } from '../runtime.ts'
 
 export type ExchangeRecord = {
   /** Monotonic milliseconds. */
@@ -24,6 +25,9 @@ export type ExchangeRecord = {
   endpoint: Endpoint | undefined
   plan: Plan | undefined
 }
+
+/** Of an exchange, what its record is told with. */
+type Recorded = { readonly record: ExchangeRecord; readonly request: RequestHead; readonly client: HttpClient; readonly http: HttpConnectionManager }
 
 /** As Envoy writes them: several with a comma. */
 function flagsOf({ error, retryFlag }: ExchangeRecord): string {
@@ -43,7 +47,7 @@ export function logBroken(conn: Connection, http: HttpConnectionManager, protoco
   })
 }
 
-export function finishAccess({ record, request, client, http }: Exchange, { ctx, metrics }: HttpRuntime): void {
+export function finishAccess({ record, request, client, http }: Recorded, { ctx, metrics }: HttpRuntime): void {
   const { conn } = client
   metrics.ended(conn.listener.direction, record.status)
   if (record.error) metrics.failed(record.error.code)

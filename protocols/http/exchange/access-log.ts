@@ -1,5 +1,5 @@
 /** One line per request (envoy access logs): JSON with Istio's field names, or text in Envoy's default format. */
-import type { Log } from '../core/log.ts'
+import type { Log } from '../../../core/log.ts'
 
 export type AccessRecord = {
   /** Wall milliseconds. */

@@ -1,14 +1,14 @@
 /** CONNECT of an explicit proxy (RFC 9110 §9.3.6): which cluster the tunnel leads to, and the connection to it. */
-import { MeshError, type ErrorCode } from '../../core/errors.ts'
-import { turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
-import type { Tables } from '../../model/tables.ts'
-import type { Connection } from '../connection.ts'
-import type { Context } from '../context.ts'
-import type { UpstreamStream } from '../upstream-api.ts'
-import type { HttpClient } from './client.ts'
-import type { RequestHead } from './message.ts'
+import { MeshError, type ErrorCode } from '../../../core/errors.ts'
+import { turnsTlsOn, type Cluster, type Endpoint } from '../../../model/cluster.ts'
+import type { Tables } from '../../../model/tables.ts'
+import type { Connection } from '../../connection.ts'
+import type { Context } from '../../context.ts'
+import type { UpstreamStream } from '../../upstream-api.ts'
+import type { HttpClient } from './request-origin.ts'
+import type { RequestHead } from '../message.ts'
 import { planExchange, type ForwardPlan, type Plan, type PlanInput } from './plan.ts'
-import type { HttpRuntime } from './runtime.ts'
+import type { HttpRuntime } from '../runtime.ts'
 
 /**
  * A connect route where there is one; else the route of the virtual host that takes `/`: who lists a host there means to reach it. Filters

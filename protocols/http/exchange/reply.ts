@@ -1,8 +1,8 @@
 /** Answers that meshlet gives itself: refusals with their catalogue code, redirects, direct responses. Pure. */
-import type { MeshError } from '../../core/errors.ts'
-import { asFieldValue } from './codec/field-value.ts'
-import type { ResponseHead } from './message.ts'
-import { UNKNOWN_LENGTH } from './codec/framing.ts'
+import type { MeshError } from '../../../core/errors.ts'
+import { asFieldValue } from '../codec/field-value.ts'
+import type { ResponseHead } from '../message.ts'
+import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
 
