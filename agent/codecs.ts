@@ -2,7 +2,7 @@
 import type { Broker } from '../protocols/mqtt/broker.ts'
 import type { Codecs } from '../protocols/codecs.ts'
 import type { Context } from '../protocols/context.ts'
-import { serveHttp1 } from '../protocols/http/h1-server.ts'
+import { serveHttp1 } from '../protocols/http/server/h1-server.ts'
 import { serveTcp } from '../protocols/tcp/proxy.ts'
 import type { HttpUpstreams } from '../protocols/http/message.ts'
 
@@ -10,7 +10,7 @@ export function codecsOf(ctx: Context, upstreams: HttpUpstreams, broker: Broker)
   return {
     http1: (conn) => serveHttp1(conn, ctx, upstreams),
     // Loaded at the first HTTP/2 connection: 0.4 MiB that a device without one does without.
-    http2: async (conn) => (await import('../protocols/http/h2-server/server.ts')).serveHttp2(conn, ctx, upstreams),
+    http2: async (conn) => (await import('../protocols/http/server/h2-server.ts')).serveHttp2(conn, ctx, upstreams),
     tcp: (conn, tcp) => serveTcp(conn, tcp, ctx, upstreams),
     mqtt: (conn, mqtt, transport) => broker.serve(conn, mqtt, transport),
   }

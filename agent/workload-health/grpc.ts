@@ -2,7 +2,8 @@
 import type { Address, Network } from '../../core/os/network.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
-import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner, type StreamOwner } from '../../protocols/http/h2/events.ts'
+import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from '../../protocols/http/h2/events.ts'
+import type { StreamOwner } from '../../protocols/http/h2/stream/stream.ts'
 import { Http2Session } from '../../protocols/http/h2/session.ts'
 
 const SERVING = 1

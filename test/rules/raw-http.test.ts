@@ -8,11 +8,11 @@ const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[
   { call: /\.(?:respond|respondWithFD|respondWithFile|additionalHeaders|sendTrailers|pushStream)\(/, in: [] },
   // The probe's request is made of constants.
   { call: /\bsession\.open\(/, in: ['protocols/upstream/h2-call.ts', 'agent/workload-health/grpc.ts'] },
-  // Into an Http2Stream goes only what h2-out.ts has made.
+  // Into an Http2Stream goes only what h2/outgoing-fields.ts has made.
   { call: /[sS]tream[!?]?\.send(?:Head|Informational)\((?!(?:responseFields|requestFields|informationalFields)\()/, in: [] },
   { call: /[sS]tream[!?]?\.sendEnd\((?!\)|trailerFields\()/, in: [] },
   { call: /\brequestHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
-  { call: /\bresponseHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/http/h1-server.ts'] },
+  { call: /\bresponseHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/http/server/h1-server.ts'] },
   { call: /\bfieldLines\(/, in: ['protocols/http/codec/h1-write.ts'] },
   // Framing is derived, and in one place.
   { call: /(?:content-length|transfer-encoding): /, in: ['protocols/http/codec/framing.ts'] },
@@ -26,9 +26,9 @@ function around(file: string, text: string): string[] {
 test('the rule catches who goes around', () => {
   assert.equal(around('protocols/http/exchange/exchange.ts', 'stream.respond([])').length, 1)
   assert.equal(around('protocols/http/exchange/tunnel.ts', 'out.text(`content-length: ${n}\\r\\n`)').length, 1)
-  assert.equal(around('protocols/http/h2-server/exchange.ts', 'this.#stream.sendHead(fields, true)').length, 1)
-  assert.equal(around('protocols/http/h2-server/exchange.ts', 'stream.sendEnd(trailers)').length, 1)
-  assert.deepEqual(around('protocols/http/h2-server/exchange.ts', 'stream.sendHead(responseFields(head), false); stream.sendEnd(); this.#down.sendHead(head)'), [])
+  assert.equal(around('protocols/http/server/h2-exchange.ts', 'this.#stream.sendHead(fields, true)').length, 1)
+  assert.equal(around('protocols/http/server/h2-exchange.ts', 'stream.sendEnd(trailers)').length, 1)
+  assert.deepEqual(around('protocols/http/server/h2-exchange.ts', 'stream.sendHead(responseFields(head), false); stream.sendEnd(); this.#down.sendHead(head)'), [])
   assert.deepEqual(around('protocols/http/exchange/exchange.ts', '// stream.respond(head) says so\nthis.respond'), [])
 })
 

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import type { OnRead } from '../codec/h2-frame-reader.ts'
-import type { Http2Stream } from './stream.ts'
+import type { Http2Stream } from './stream/stream.ts'
 
 /** In place of a code of RST_STREAM: the whole connection is over. */
 export const CONNECTION_CLOSED = -1
@@ -53,25 +53,3 @@ export interface SessionOwner {
   onSessionClose(error: MeshError | undefined): void
 }
 
-export interface StreamOwner {
-  /** Client: 1xx. */
-  onInformational(fields: string[]): void
-  /** Client: the answer's final head. @param end onEnd follows at once */
-  onHead(fields: string[], end: boolean, oversized: boolean): void
-  onData(chunk: Buffer): void
-  /**
-   * The peer has ended its side; not told of a request that was only a head. A stream that is paused goes on to exist until it is read or reset, also when all of
-   * the answer was sent. @param oversized as SessionOwner.onStream, of the trailers
-   */
-  onEnd(trailers: string[] | undefined, oversized: boolean): void
-  /** The bytes at hand are all told: time to flush. */
-  onPause(): void
-  /** Something of queuedBytes has left. */
-  onWritten(): void
-  /**
-   * Once, last.
-   * @param code of RST_STREAM, whoever sent it; 0 = both sides have ended, or NO_ERROR; CONNECTION_CLOSED
-   * @param problem what the peer's message or frame broke
-   */
-  onStreamClose(code: number, problem: string | undefined): void
-}

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import { guarded } from '../../../core/defects/guard.ts'
 import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeFrameHead, writeUint32 } from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack/encoder.ts'
-import { isMostOfItsMemory } from './holding-block.ts'
+import { isMostOfItsMemory } from './stream/holding-block.ts'
 
 const SLAB_BYTES = 64 * 1024
 /** A payload from this size on goes out as it is. */

@@ -2,7 +2,7 @@
 import { DEFAULT_MAX_FRAME_BYTES, DEFAULT_WINDOW_BYTES } from '../codec/h2-frames.ts'
 import { HpackEncoder } from '../codec/hpack/encoder.ts'
 import type { FrameOutput } from './frame-output.ts'
-import { tellWritten, type Http2Stream } from './stream.ts'
+import { tellWritten, type Http2Stream } from './stream/stream.ts'
 
 /** What the session does about it. */
 export interface Sending {

@@ -10,16 +10,16 @@ import {
 import { FrameReader, type FrameSink } from '../codec/h2-frame-reader.ts'
 import { responseProblem } from '../codec/h2-message-rules.ts'
 import { HpackDecoder, HpackError } from '../codec/hpack/decoder.ts'
-import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner, type StreamOwner } from './events.ts'
+import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from './events.ts'
 import { Drain } from './drain.ts'
 import { FrameOutput } from './frame-output.ts'
-import { judgeLength, judgeRequest, judgeResponse, judgeTrailers } from './judge.ts'
+import { judgeLength, judgeRequest, judgeResponse, judgeTrailers } from './stream/check-message.ts'
 import { PeerSettings } from './peer-settings.ts'
-import { ReceiveWindow } from './receive-window.ts'
+import { ReceiveWindow } from './stream/receive-window.ts'
 import { Sender, type Sending } from './sender.ts'
-import { StreamIds } from './stream-ids.ts'
-import { Http2Stream, tellHead, tellInformational, type StreamSession } from './stream.ts'
-import { Touched } from './touched.ts'
+import { StreamIds } from './stream/ids.ts'
+import { Http2Stream, tellHead, tellInformational, type StreamOwner, type StreamSession } from './stream/stream.ts'
+import { Touched } from './stream/touched.ts'
 
 const HEADER_TABLE_BYTES = 4096
 /** An encoded block may be longer than the list: Huffman codes have up to 30 bits. */

@@ -10,7 +10,7 @@ import { NO_HEADER_CHANGES, type ForwardAction, type Route, type VirtualHost } f
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import type { Connection, Outcome } from '../../../protocols/connection.ts'
 import { DEFAULT_LIMITS, type Context, type Limits } from '../../../protocols/context.ts'
-import { serveHttp1 } from '../../../protocols/http/h1-server.ts'
+import { serveHttp1 } from '../../../protocols/http/server/h1-server.ts'
 import type { HttpUpstreams } from '../../../protocols/http/message.ts'
 import type { Resolve } from '../../../protocols/upstream/dns.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'

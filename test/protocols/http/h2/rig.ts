@@ -2,9 +2,9 @@
 import { duplexPair, type Duplex } from 'node:stream'
 import { HpackDecoder } from '../../../../protocols/http/codec/hpack/decoder.ts'
 import type { MeshError } from '../../../../core/errors.ts'
-import type { Http2Event, SessionOptions, SessionOwner, StreamOwner } from '../../../../protocols/http/h2/events.ts'
+import type { Http2Event, SessionOptions, SessionOwner } from '../../../../protocols/http/h2/events.ts'
 import { Http2Session } from '../../../../protocols/http/h2/session.ts'
-import type { Http2Stream } from '../../../../protocols/http/h2/stream.ts'
+import type { Http2Stream, StreamOwner } from '../../../../protocols/http/h2/stream/stream.ts'
 import { frame, headers, type Fields } from '../../../helpers/raw-h2.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Policy } from '../../../model/policy.ts'
-import { settle } from '../../helpers/sim-clock.ts'
-import { cluster, forwardTo, GET, Harness, manager, OK, ORIGIN, route } from './harness.ts'
+import type { Policy } from '../../../../model/policy.ts'
+import { settle } from '../../../helpers/sim-clock.ts'
+import { cluster, forwardTo, GET, Harness, manager, OK, ORIGIN, route } from '../harness.ts'
 
 test('requests sent ahead are answered in order, each after the one before', async () => {
   await using h = new Harness()

@@ -1,9 +1,9 @@
 /** What leaves as a field list of HTTP/2: nothing that RFC 9113 does not permit, whatever is asked for. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { informationalFields, requestFields, responseFields, trailerFields } from '../../../protocols/http/h2-out.ts'
-import type { UpstreamRequest } from '../../../protocols/http/message.ts'
-import { UNKNOWN_LENGTH } from '../../../protocols/http/codec/framing.ts'
+import { informationalFields, requestFields, responseFields, trailerFields } from '../../../../protocols/http/h2/outgoing-fields.ts'
+import type { UpstreamRequest } from '../../../../protocols/http/message.ts'
+import { UNKNOWN_LENGTH } from '../../../../protocols/http/codec/framing.ts'
 
 const ODD = [
   'connection', 'x-named', 'keep-alive', 'timeout=5', 'proxy-connection', 'close', 'te', 'gzip', 'trailer', 'etag', 'upgrade', 'h2c', 'transfer-encoding', 'chunked', 'http2-settings', 'x',

@@ -1,5 +1,5 @@
 /** What a stream's messages must be (RFC 9113 §8.1.1), with what was said on the stream before. Each function returns what is wrong, or undefined. */
-import { declaredLength, lengthProblem, methodOf, requestProblem, trailersProblem } from '../codec/h2-message-rules.ts'
+import { declaredLength, lengthProblem, methodOf, requestProblem, trailersProblem } from '../../codec/h2-message-rules.ts'
 import type { Http2Stream } from './stream.ts'
 
 type Request = { readonly end: boolean; readonly oversized: boolean; readonly extendedConnect: boolean }

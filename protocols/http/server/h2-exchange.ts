@@ -12,13 +12,13 @@ import { Exchange } from '../exchange/exchange.ts'
 import { takenTrailers } from '../codec/field-table.ts'
 import { isInformational } from '../codec/framing.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
-import { informationalFields, responseFields, trailerFields } from '../h2-out.ts'
+import { informationalFields, responseFields, trailerFields } from '../h2/outgoing-fields.ts'
 import { checkFieldList } from '../head-limits.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import { CONNECTION_CLOSED, type StreamOwner } from '../h2/events.ts'
-import type { Http2Stream } from '../h2/stream.ts'
-import { TunnelStream } from './tunnel-stream.ts'
+import { CONNECTION_CLOSED } from '../h2/events.ts'
+import type { Http2Stream, StreamOwner } from '../h2/stream/stream.ts'
+import { TunnelStream } from './h2-tunnel-stream.ts'
 
 /** What all streams of a connection share. */
 export interface ServerConnection {

@@ -2,13 +2,35 @@
  * One stream of an HTTP/2 session (RFC 9113 §5.1), for its owner: what it sends waits here for the windows and the socket, what it does not want to read yet waits
  * here too. After onStreamClose every call is ignored.
  */
-import { guarded } from '../../../core/defects/guard.ts'
-import type { MeshError } from '../../../core/errors.ts'
-import { ErrorCode } from '../codec/h2-frames.ts'
-import { methodOf } from '../codec/h2-message-rules.ts'
-import type { StreamOwner } from './events.ts'
+import { guarded } from '../../../../core/defects/guard.ts'
+import type { MeshError } from '../../../../core/errors.ts'
+import { ErrorCode } from '../../codec/h2-frames.ts'
+import { methodOf } from '../../codec/h2-message-rules.ts'
 import { HoldingBlock } from './holding-block.ts'
 import type { ReceiveWindow } from './receive-window.ts'
+
+export interface StreamOwner {
+  /** Client: 1xx. */
+  onInformational(fields: string[]): void
+  /** Client: the answer's final head. @param end onEnd follows at once */
+  onHead(fields: string[], end: boolean, oversized: boolean): void
+  onData(chunk: Buffer): void
+  /**
+   * The peer has ended its side; not told of a request that was only a head. A stream that is paused goes on to exist until it is read or reset, also when all of
+   * the answer was sent. @param oversized as SessionOwner.onStream, of the trailers
+   */
+  onEnd(trailers: string[] | undefined, oversized: boolean): void
+  /** The bytes at hand are all told: time to flush. */
+  onPause(): void
+  /** Something of queuedBytes has left. */
+  onWritten(): void
+  /**
+   * Once, last.
+   * @param code of RST_STREAM, whoever sent it; 0 = both sides have ended, or NO_ERROR; CONNECTION_CLOSED
+   * @param problem what the peer's message or frame broke
+   */
+  onStreamClose(code: number, problem: string | undefined): void
+}
 
 /** What the stream needs of its session. */
 export interface StreamSession {

@@ -1,7 +1,7 @@
 /** Header lists of HTTP/2 (RFC 9113 §8.3.2) as the heads of message.ts. */
-import { isHopByHop } from './codec/field-table.ts'
-import type { ResponseHead } from './message.ts'
-import { UNKNOWN_LENGTH } from './codec/framing.ts'
+import { isHopByHop } from '../codec/field-table.ts'
+import type { ResponseHead } from '../message.ts'
+import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 /** An answer's head, final or not. @param fields as the session tells them: `:status` first, well-formed */
 export function answerOf(fields: readonly string[]): ResponseHead {

@@ -2,17 +2,17 @@
  * Heads and trailers on their way into HTTP/2, and the only file that makes any (test/rules/raw-http.test.ts): what the
  * protocol does not permit is left out here.
  */
-import { isHopByHop } from './codec/field-table.ts'
-import { requestLength, responseLength } from './codec/framing.ts'
-import { asFieldValue } from './codec/field-value.ts'
-import type { ResponseHead, UpstreamRequest } from './message.ts'
+import { isHopByHop } from '../codec/field-table.ts'
+import { requestLength, responseLength } from '../codec/framing.ts'
+import { asFieldValue } from '../codec/field-value.ts'
+import type { ResponseHead, UpstreamRequest } from '../message.ts'
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const NO_TEXT = /[^\t\x20-\x7e\x80-\xff]/
 
 /*
- * Field lists for Http2Stream (h2/stream.ts): pseudo-header fields first (RFC 9113 §8.3), then what HTTP/2 permits of
+ * Field lists for Http2Stream (h2/stream/stream.ts): pseudo-header fields first (RFC 9113 §8.3), then what HTTP/2 permits of
  * the others. Fields that stand twice go on as they came, as over HTTP/1.1.
  */
 

@@ -2,7 +2,7 @@
  * What is known of streams that are not at hand (RFC 9113 §5.1, §5.1.1): which were never opened, and about which of those that are over frames may still be on their
  * way. Memory is bounded: of what is too old nothing is known, and nothing held against the peer.
  */
-import { MAX_STREAM_ID } from '../codec/h2-frames.ts'
+import { MAX_STREAM_ID } from '../../codec/h2-frames.ts'
 
 /** Streams that we have reset. */
 const MAX_REMEMBERED_RESETS = 1024

@@ -5,8 +5,7 @@
 import { Duplex } from 'node:stream'
 import { MeshError } from '../../../core/errors.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
-import type { StreamOwner } from '../h2/events.ts'
-import type { Http2Stream } from '../h2/stream.ts'
+import type { Http2Stream, StreamOwner } from '../h2/stream/stream.ts'
 
 type Done = (error?: Error | null) => void
 

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { frame, headers, PING_ACK, RawH2 } from '../../helpers/raw-h2.ts'
-import { Both } from './both.ts'
-import { manager } from './harness.ts'
+import { frame, headers, PING_ACK, RawH2 } from '../../../helpers/raw-h2.ts'
+import { Both } from '../both.ts'
+import { manager } from '../harness.ts'
 
 const get = (stream: number): Buffer => headers(stream, [[':method', 'GET'], [':scheme', 'http'], [':authority', 'a'], [':path', '/']], true)
 
