@@ -1,11 +1,8 @@
 /** Who gets the next request: Envoy's balancers over a fixed list of hosts. A new list is a new picker. */
 import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
-import type { Host } from './host.ts'
-import { maglevPicker, ringPicker, type Weighed } from './hash-balancers.ts'
-
-/** Undefined only for an empty list. */
-export type Picker = (hash: number | undefined) => Host | undefined
+import type { Host, Picker, Weighed } from './host.ts'
+import { maglevPicker, ringPicker } from './hash-balancers.ts'
 
 export function pickerFor(balancer: Balancer, hosts: readonly Host[], random: Random): Picker {
   if (hosts.length === 0) return () => undefined

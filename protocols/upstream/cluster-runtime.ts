@@ -16,7 +16,7 @@ import { dial, type Dialed } from './dial.ts'
 import { DnsLoad, type Resolve } from './dns.ts'
 import { H1Connection } from './h1-client.ts'
 import type * as H2 from './h2-client.ts'
-import { Host, hostKey } from './host.ts'
+import { Host, hostKey, type HostConnections } from './host.ts'
 import { Hosts } from './hosts.ts'
 import type { TryResult } from './outlier.ts'
 import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
@@ -255,7 +255,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     return made
   }
 
-  #poolOf(host: Host, { speaks, host: authority }: CallOptions): HostPool {
+  #poolOf(host: Host, { speaks, host: authority }: CallOptions): HostConnections {
     const { protocol } = this.cluster
     const kind = protocol === 'downstream' ? speaks : protocol
     const key = this.#autoSni ? `${kind} ${authority ?? ''}` : kind

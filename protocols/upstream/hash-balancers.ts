@@ -1,10 +1,7 @@
 /** Consistent hashing: most requests keep their host when hosts come or go (envoy ring_hash, maglev). */
 import type { Random } from '../../core/os/clock.ts'
 import { hash32 } from '../http/filters/hash.ts'
-import type { Picker } from './balancer.ts'
-import type { Host } from './host.ts'
-
-export type Weighed = { readonly host: Host; readonly weight: number }
+import type { Host, Picker, Weighed } from './host.ts'
 
 /** A ring of points, several per host by weight; the next point clockwise serves. */
 export function ringPicker(hosts: readonly Weighed[], { minRing, maxRing }: { readonly minRing: number; readonly maxRing: number }, random: Random): Picker {

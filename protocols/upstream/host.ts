@@ -1,7 +1,20 @@
 import { Tally } from '../../core/lease.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { newHealth, type HostHealth } from './outlier.ts'
-import type { HostPool } from './pool.ts'
+import type { CallEvents, PendingCall } from '../http/message.ts'
+
+export type Weighed = { readonly host: Host; readonly weight: number }
+
+/** Undefined only for an empty list. */
+export type Picker = (hash: number | undefined) => Host | undefined
+
+/** The connections to a host that speak one protocol, as its cluster uses them (pool.ts). */
+export interface HostConnections {
+  start(events: CallEvents, fresh: boolean): PendingCall | undefined
+  drain(): void
+  moveWaiting(): void
+  destroy(): void
+}
 
 /** One endpoint of a cluster with what is known of it now. Lives as long as its address stands in the cluster. */
 export class Host {
@@ -13,7 +26,7 @@ export class Host {
   readonly connections = new Tally()
   priority = 0
   /** By what is spoken and, with auto_sni, to whom; made when first needed. */
-  readonly pools = new Map<string, HostPool>()
+  readonly pools = new Map<string, HostConnections>()
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint

@@ -4,8 +4,8 @@
  */
 import type { Clock, Random } from '../../core/os/clock.ts'
 import { transportFor, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
-import { pickerFor, type Picker } from './balancer.ts'
-import { Host, hostKey } from './host.ts'
+import { pickerFor } from './balancer.ts'
+import { Host, hostKey, type Picker } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
 import { choice, localityPicker, sharesOf } from './levels.ts'
 

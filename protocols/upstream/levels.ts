@@ -4,9 +4,8 @@
  */
 import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
-import { hashPicker, pickerFor, type Picker } from './balancer.ts'
-import type { Weighed } from './hash-balancers.ts'
-import type { Host } from './host.ts'
+import { hashPicker, pickerFor } from './balancer.ts'
+import type { Host, Picker, Weighed } from './host.ts'
 
 /** Envoy's overprovisioning factor 140 %: a level or locality of which 72 % are fit still takes all of its share. */
 const OVERPROVISIONING = 1.4
