@@ -5,7 +5,7 @@
 import path from 'node:path'
 import { sentRoots } from '../control-sync/identity/sent-roots.ts'
 import { snapshotOwner } from '../control-sync/ads/node.ts'
-import { createBridge } from '../protocols/mqtt/bridge.ts'
+import { createBridge } from '../protocols/mqtt/bridge/bridge.ts'
 import { createBroker } from '../protocols/mqtt/broker.ts'
 import { openSpool } from '../protocols/mqtt/spool/spool.ts'
 import { DataPath, type OwnPort } from '../protocols/downstream/data-path.ts'

@@ -5,7 +5,7 @@ export type Row = { origin: 'downstream' | 'upstream' | 'config' | 'internal'; r
 
 /**
  * Every refusal of meshlet, once. Codes are never reused. docs/errors.md is generated from this table (test/rules/catalogue.test.ts
- * checks both ways); MQTT reason codes stand in protocols/mqtt/reason.ts, keyed by the same codes.
+ * checks both ways); MQTT reason codes stand in protocols/mqtt/codec/reason.ts, keyed by the same codes.
  */
 export const CATALOGUE = {
   // accepting and routing

@@ -1,6 +1,6 @@
 /** What the status of an agent is collected from. */
 import type { HealthChecker } from '../workload-health/checker.ts'
-import type { Bridge } from '../../protocols/mqtt/bridge.ts'
+import type { Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
 import type { Broker } from '../../protocols/mqtt/broker.ts'
 import type { Spool } from '../../protocols/mqtt/spool/spool.ts'
 import type { DataPath } from '../../protocols/downstream/data-path.ts'

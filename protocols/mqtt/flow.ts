@@ -4,7 +4,7 @@
  */
 import { toMeshError } from '../../core/errors.ts'
 import { detached } from '../../core/defects/guard.ts'
-import { REASON } from './reason.ts'
+import { REASON } from './codec/reason.ts'
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { Qos } from './codec/packet.ts'
 import type { Counters } from './counters.ts'

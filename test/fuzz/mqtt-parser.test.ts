@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { MeshError } from '../../core/errors.ts'
 import { encode } from '../../protocols/mqtt/codec/encode.ts'
-import type { Packet, Qos, Version } from '../../protocols/mqtt/codec/packet.ts'
+import type { Packet, Properties, Qos, Version } from '../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../protocols/mqtt/codec/parser.ts'
-import { decodeForwarded, encodeProperties, type Properties } from '../../protocols/mqtt/codec/properties.ts'
+import { decodeForwarded, encodeProperties } from '../../protocols/mqtt/codec/properties.ts'
 
 const RUNS = { numRuns: 1_500, seed: 20_260 }
 const MAX_PACKET_BYTES = 4_096

@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream'
 import { encode, publishPacket } from '../../protocols/mqtt/codec/encode.ts'
-import type { Ack, AckType, Connack, Connect, Packet, Publish, Suback, SubscriptionRequest, Unsuback, Version } from '../../protocols/mqtt/codec/packet.ts'
+import type { Ack, AckType, Connack, Connect, Packet, Properties, Publish, Suback, SubscriptionRequest, Unsuback, Version } from '../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../protocols/mqtt/codec/parser.ts'
-import { NO_PROPERTIES, type Properties } from '../../protocols/mqtt/codec/properties.ts'
+import { NO_PROPERTIES } from '../../protocols/mqtt/codec/properties.ts'
 import { settle } from './sim-clock.ts'
 
 /** A client that does nothing by itself: tests send packets and take what has come, in order. It acknowledges only when told to. */

@@ -1,5 +1,5 @@
 /** Reading the data types of MQTT 5.0 §1.5 out of a packet, and writing them. */
-import { REASON, violation } from '../reason.ts'
+import { REASON, violation } from './reason.ts'
 import { MAX_VAR_INT } from './packet.ts'
 
 /** Fatal: surrogates, overlong forms and cut sequences throw. `ignoreBOM` keeps U+FEFF, which may not be stripped [MQTT-1.5.4-3]. */

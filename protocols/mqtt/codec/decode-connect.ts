@@ -1,5 +1,5 @@
 /** CONNECT (MQTT 5.0 §3.1, MQTT 3.1.1 §3.1). */
-import { REASON, violation } from '../reason.ts'
+import { REASON, violation } from './reason.ts'
 import type { Reader } from './bytes.ts'
 import { finished, topicName } from './fields.ts'
 import { type Connect, NO_BYTES, type Qos, type UnsupportedConnect, type Version, type Will } from './packet.ts'

@@ -1,8 +1,8 @@
 /** One packet's body to data (MQTT 5.0 §3, MQTT 3.1.1 §3). The parser has checked the fixed header except PUBLISH's flags. */
-import { REASON, violation } from '../reason.ts'
+import { REASON, violation } from './reason.ts'
 import type { Reader } from './bytes.ts'
-import { type Ack, type AckType, type Auth, type Connack, type Disconnect, NO_BYTES, NO_IDS, type Packet, type Publish, type Qos, type Suback, type Subscribe, type SubscriptionRequest, TYPE, type Unsuback, type Unsubscribe, type Version } from './packet.ts'
-import { NO_PROPERTIES, type Place, type Properties, readProperties } from './properties.ts'
+import { NO_BYTES, NO_IDS, TYPE, type Ack, type AckType, type Auth, type Connack, type Disconnect, type Packet, type Properties, type Publish, type Qos, type Suback, type Subscribe, type SubscriptionRequest, type Unsuback, type Unsubscribe, type Version } from './packet.ts'
+import { NO_PROPERTIES, readProperties, type Place } from './properties.ts'
 import { decodeConnect } from './decode-connect.ts'
 import { finished, nonzero, topicName } from './fields.ts'
 

@@ -1,7 +1,7 @@
 /** Data to bytes, all packet types. PUBLISH and acknowledgements on their way to a socket take outbox.ts instead, which allocates nothing. */
 import { varIntBytes, writeVarInt, Writer } from './bytes.ts'
-import { type Connect, NO_BYTES, type Packet, type Publish, type SubscriptionRequest, TYPE, type Version } from './packet.ts'
-import { NO_PROPERTIES, type Properties, writeProperties } from './properties.ts'
+import { NO_BYTES, TYPE, type Connect, type Packet, type Properties, type Publish, type SubscriptionRequest, type Version } from './packet.ts'
+import { NO_PROPERTIES, writeProperties } from './properties.ts'
 
 /** `version` decides whether properties and reason codes are written; a CONNECT has its own. Fields that 3.1.1 does not know are left out. */
 export function encode(packet: Packet, version: Version): Buffer {

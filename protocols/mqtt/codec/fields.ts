@@ -1,5 +1,5 @@
 /** Fields that several packets share. */
-import { REASON, violation } from '../reason.ts'
+import { REASON, violation } from './reason.ts'
 import { type Reader, utf8 } from './bytes.ts'
 
 /** @throws MESH_MQTT_PROTOCOL when bytes are left over */

@@ -1,5 +1,35 @@
 /** The control packets of MQTT 3.1.1 and 5.0 as plain data; names are those of MQTT 5.0 §3. Bytes are views of what was received, not copies. */
-import type { Properties } from './properties.ts'
+
+export type Properties = {
+  readonly payloadFormat?: number | undefined
+  readonly messageExpirySec?: number | undefined
+  readonly contentType?: string | undefined
+  readonly responseTopic?: string | undefined
+  readonly correlationData?: Uint8Array | undefined
+  readonly subscriptionIds?: readonly number[] | undefined
+  /** 0xffffffff = never. */
+  readonly sessionExpirySec?: number | undefined
+  readonly assignedClientId?: string | undefined
+  readonly serverKeepAliveSec?: number | undefined
+  readonly authenticationMethod?: string | undefined
+  readonly authenticationData?: Uint8Array | undefined
+  readonly requestProblemInformation?: number | undefined
+  readonly willDelaySec?: number | undefined
+  readonly requestResponseInformation?: number | undefined
+  readonly responseInformation?: string | undefined
+  readonly serverReference?: string | undefined
+  readonly reasonString?: string | undefined
+  readonly receiveMaximum?: number | undefined
+  readonly topicAliasMaximum?: number | undefined
+  readonly topicAlias?: number | undefined
+  readonly maximumQos?: number | undefined
+  readonly retainAvailable?: number | undefined
+  readonly userProperties?: readonly (readonly [string, string])[] | undefined
+  readonly maximumPacketBytes?: number | undefined
+  readonly wildcardSubscriptionAvailable?: number | undefined
+  readonly subscriptionIdAvailable?: number | undefined
+  readonly sharedSubscriptionAvailable?: number | undefined
+}
 
 /** Protocol level of CONNECT: 4 is MQTT 3.1.1, 5 is MQTT 5.0. */
 export type Version = 4 | 5

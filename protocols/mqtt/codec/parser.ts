@@ -3,7 +3,7 @@
  * that is cut by a chunk's end is copied, and the copy grows with what has come, not with what the length claims.
  */
 import { MeshError } from '../../../core/errors.ts'
-import { REASON, violation } from '../reason.ts'
+import { REASON, violation } from './reason.ts'
 import { Reader } from './bytes.ts'
 import { decode } from './decode.ts'
 import { NO_BYTES, type Packet, TYPE, type Version } from './packet.ts'

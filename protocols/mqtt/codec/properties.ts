@@ -2,40 +2,10 @@
  * MQTT 5 properties (MQTT 5.0 §2.2.2): which identifier has which type, where it may stand and how often. One table serves both directions.
  * A message's own properties can be kept as bytes, because a broker passes them on unaltered [MQTT-3.3.2-4, -15, -16, -17, -18, -20].
  */
-import { REASON, violation } from '../reason.ts'
+import { REASON, violation } from './reason.ts'
 import { Reader, Writer } from './bytes.ts'
-import { NO_BYTES } from './packet.ts'
+import { NO_BYTES, type Properties } from './packet.ts'
 
-export type Properties = {
-  readonly payloadFormat?: number | undefined
-  readonly messageExpirySec?: number | undefined
-  readonly contentType?: string | undefined
-  readonly responseTopic?: string | undefined
-  readonly correlationData?: Uint8Array | undefined
-  readonly subscriptionIds?: readonly number[] | undefined
-  /** 0xffffffff = never. */
-  readonly sessionExpirySec?: number | undefined
-  readonly assignedClientId?: string | undefined
-  readonly serverKeepAliveSec?: number | undefined
-  readonly authenticationMethod?: string | undefined
-  readonly authenticationData?: Uint8Array | undefined
-  readonly requestProblemInformation?: number | undefined
-  readonly willDelaySec?: number | undefined
-  readonly requestResponseInformation?: number | undefined
-  readonly responseInformation?: string | undefined
-  readonly serverReference?: string | undefined
-  readonly reasonString?: string | undefined
-  readonly receiveMaximum?: number | undefined
-  readonly topicAliasMaximum?: number | undefined
-  readonly topicAlias?: number | undefined
-  readonly maximumQos?: number | undefined
-  readonly retainAvailable?: number | undefined
-  readonly userProperties?: readonly (readonly [string, string])[] | undefined
-  readonly maximumPacketBytes?: number | undefined
-  readonly wildcardSubscriptionAvailable?: number | undefined
-  readonly subscriptionIdAvailable?: number | undefined
-  readonly sharedSubscriptionAvailable?: number | undefined
-}
 export const NO_PROPERTIES: Properties = Object.freeze({})
 
 /** Where properties stand; `will` are those of CONNECT's payload. */

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 
 const MAX_CHARS = 48
-/** No client id begins so [MQTT-1.5.4-2]. Bridges' names begin with U+0000, too, and go on differently (bridge-plan.ts). */
+/** No client id begins so [MQTT-1.5.4-2]. Bridges' names begin with U+0000, too, and go on differently (bridge/plan.ts). */
 const HASHED = '\0#'
 
 export function rowKey(clientId: string): string {

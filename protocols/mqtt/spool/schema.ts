@@ -6,7 +6,7 @@
  *
  * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no local 4, retain as published 8,
  * retain handling from bit 4. What is the same for several queues and large is a row of `shared`, which goes with the last segment that names it; the
- * `data` of those is empty. In `inbound` bridges have names that begin with U+0000, which no client id can have (bridge-plan.ts).
+ * `data` of those is empty. In `inbound` bridges have names that begin with U+0000, which no client id can have (bridge/plan.ts).
  */
 export const MIGRATIONS: readonly string[] = [`
 CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, done BLOB NOT NULL, released BLOB NOT NULL);

@@ -181,7 +181,7 @@ test('a session of an older file is whose client comes first, with what that one
 })
 
 test('no client id can stand for a bridge: its QoS 2 ids are its own', async () => {
-  const { sessionPlans } = await import('../../../protocols/mqtt/bridge-plan.ts')
+  const { sessionPlans } = await import('../../../protocols/mqtt/bridge/plan.ts')
   const { mqttPolicySchema } = await import('../../../model/mqtt-policy.ts')
   const { routes } = mqttPolicySchema().parse({ routes: [{ match: '#', direction: 'down', cluster: 'up' }] })
   const [plan] = sessionPlans(routes, 'edge').values()

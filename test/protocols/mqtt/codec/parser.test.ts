@@ -5,7 +5,7 @@ import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.t
 import type { Packet, Version } from '../../../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../../../protocols/mqtt/codec/parser.ts'
 import { NO_PROPERTIES } from '../../../../protocols/mqtt/codec/properties.ts'
-import { reasonOf } from '../../../../protocols/mqtt/reason.ts'
+import { reasonOf } from '../../../../protocols/mqtt/codec/reason.ts'
 
 type Side = 'server' | 'client'
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')

@@ -2,16 +2,16 @@
  * What goes up, on one connection: the durable queue is sent in order within the peer's Receive Maximum, and an entry is done only when the
  * peer has said so. The packet id follows from the sequence number, so a repetition after a reconnect or a restart carries the old one [MQTT-4.4.0-1].
  */
-import type { Clock } from '../../core/os/clock.ts'
-import { MeshError } from '../../core/errors.ts'
-import { detached } from '../../core/defects/guard.ts'
-import type { Log } from '../../core/log.ts'
-import type { BridgeCounters } from './bridge-counters.ts'
-import type { Outbox } from './codec/outbox.ts'
-import type { Qos } from './codec/packet.ts'
-import type { DurableQueue, QueueEntry } from './durability.ts'
-import { expirySecOf, leftMs, messageNowMs } from './expiry.ts'
-import { REASON } from './reason.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { detached } from '../../../core/defects/guard.ts'
+import type { Log } from '../../../core/log.ts'
+import type { BridgeCounters } from './counters.ts'
+import type { Outbox } from '../codec/outbox.ts'
+import type { Qos } from '../codec/packet.ts'
+import type { DurableQueue, QueueEntry } from '../durability.ts'
+import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
+import { REASON } from '../codec/reason.ts'
 
 /** What the peer's CONNACK allows. */
 export type PeerLimits = { readonly receiveMaximum: number; readonly maxPacketBytes: number; readonly maxQos: Qos; readonly retainAvailable: boolean }

@@ -1,5 +1,5 @@
 /** The bridge's numbers, taken once. */
-import type { Cell, Metrics } from '../../core/metrics.ts'
+import type { Cell, Metrics } from '../../../core/metrics.ts'
 
 export type BridgeCounters = {
   readonly sent: Cell

@@ -1,6 +1,6 @@
 /** What the routes of the policy come to: one MQTT session per upstream cluster and client id, and what goes up and down in it. Pure. */
-import type { MqttRoute } from '../../model/mqtt-policy.ts'
-import type { Qos } from './codec/packet.ts'
+import type { MqttRoute } from '../../../model/mqtt-policy.ts'
+import type { Qos } from '../codec/packet.ts'
 
 const MAX_TOPIC_BYTES = 65_535
 

@@ -1,10 +1,10 @@
 /** Brings the subscriptions at an upstream broker to what the routes want: SUBSCRIBE for what is missing, UNSUBSCRIBE for what is too much, one packet at a time. */
-import type { Clock, Timer } from '../../core/os/clock.ts'
-import type { Log } from '../../core/log.ts'
-import type { BridgeRoute } from './bridge-plan.ts'
-import type { Outbox } from './codec/outbox.ts'
-import type { SubscriptionRequest } from './codec/packet.ts'
-import { NO_PROPERTIES } from './codec/properties.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
+import type { Log } from '../../../core/log.ts'
+import type { BridgeRoute } from './plan.ts'
+import type { Outbox } from '../codec/outbox.ts'
+import type { SubscriptionRequest } from '../codec/packet.ts'
+import { NO_PROPERTIES } from '../codec/properties.ts'
 
 /** Half of the range away from the messages in flight, whose ids follow from their sequence numbers. */
 const ID_DISTANCE = 32_000

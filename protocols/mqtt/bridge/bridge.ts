@@ -2,17 +2,17 @@
  * The bridge: carries messages between the local broker and upstream brokers as the policy's routes say. What goes up waits in the spool
  * until the upstream has acknowledged it; what comes down is acknowledged once the local broker has it.
  */
-import { MeshError } from '../../core/errors.ts'
-import type { MqttRoute } from '../../model/mqtt-policy.ts'
-import type { Context } from '../context.ts'
-import type { Upstreams } from '../upstream-api.ts'
-import { bridgeCounters } from './bridge-counters.ts'
-import { sessionPlans, type SessionPlan } from './bridge-plan.ts'
-import { BridgeSession, type BridgeStatus } from './bridge-session.ts'
-import { Flusher } from './codec/outbox.ts'
-import type { Durability, LocalBroker } from './durability.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { MqttRoute } from '../../../model/mqtt-policy.ts'
+import type { Context } from '../../context.ts'
+import type { Upstreams } from '../../upstream-api.ts'
+import { bridgeCounters } from './counters.ts'
+import { sessionPlans, type SessionPlan } from './plan.ts'
+import { BridgeSession, type BridgeStatus } from './session.ts'
+import { Flusher } from '../codec/outbox.ts'
+import type { Durability, LocalBroker } from '../durability.ts'
 
-export type { BridgeState, BridgeStatus } from './bridge-session.ts'
+export type { BridgeState, BridgeStatus } from './session.ts'
 export type Bridge = AsyncDisposable & {
   /**
    * Brings the sessions to what the routes say; the same routes again change nothing. A session whose routes are gone is closed, and what it had

@@ -2,7 +2,7 @@
  * MQTT 5 reason codes (MQTT 5.0 §2.4) and 3.1.1 CONNACK return codes (MQTT 3.1.1 §3.2.2.3), keyed by the catalogue's codes.
  * A protocol violation carries its exact reason as the error's cause; callers never look at messages.
  */
-import { MeshError, type ErrorCode } from '../../core/errors.ts'
+import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 
 export const REASON = {
   success: 0x00, disconnectWithWill: 0x04, noMatchingSubscribers: 0x10, noSubscriptionExisted: 0x11,

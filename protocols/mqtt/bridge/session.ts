@@ -1,16 +1,16 @@
 /** One client session with an upstream broker over as many connections as it takes: what waits for it outlives each of them. */
-import { backoffMs, type Clock, type Random } from '../../core/os/clock.ts'
-import type { Current } from '../../core/current.ts'
-import { MeshError, toMeshError } from '../../core/errors.ts'
-import type { Log } from '../../core/log.ts'
-import type { Tables } from '../../model/tables.ts'
-import type { UpstreamStream, Upstreams } from '../upstream-api.ts'
-import type { BridgeCounters } from './bridge-counters.ts'
-import { BridgeLink, type LinkEnd } from './bridge-link.ts'
-import type { SessionPlan } from './bridge-plan.ts'
-import type { Flusher } from './codec/outbox.ts'
-import type { Version } from './codec/packet.ts'
-import type { Durability, DurableQueue, LocalBroker } from './durability.ts'
+import { backoffMs, type Clock, type Random } from '../../../core/os/clock.ts'
+import type { Current } from '../../../core/current.ts'
+import { MeshError, toMeshError } from '../../../core/errors.ts'
+import type { Log } from '../../../core/log.ts'
+import type { Tables } from '../../../model/tables.ts'
+import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
+import type { BridgeCounters } from './counters.ts'
+import { BridgeLink, type LinkEnd } from './link.ts'
+import type { SessionPlan } from './plan.ts'
+import type { Flusher } from '../codec/outbox.ts'
+import type { Version } from '../codec/packet.ts'
+import type { Durability, DurableQueue, LocalBroker } from '../durability.ts'
 
 const BACKOFF = { baseMs: 500, capMs: 30_000 }
 const MIN_WAIT_MS = 100

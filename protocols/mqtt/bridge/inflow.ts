@@ -2,18 +2,18 @@
  * What comes down, on one connection: a message is acknowledged once the local broker has it as durable as it must be, in the order of arrival
  * [MQTT-4.6.0-2]. What the broker has no room for is offered again later and never acknowledged before; the peer's window is then full and it stops.
  */
-import type { Clock, Timer } from '../../core/os/clock.ts'
-import { MeshError, toMeshError } from '../../core/errors.ts'
-import { detached } from '../../core/defects/guard.ts'
-import type { BridgeCounters } from './bridge-counters.ts'
-import type { BridgeRoute, SessionPlan } from './bridge-plan.ts'
-import { owned } from './codec/parser.ts'
-import type { Publish } from './codec/packet.ts'
-import type { Outbox } from './codec/outbox.ts'
-import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
-import { expiryOf, messageNowMs } from './expiry.ts'
-import { REASON } from './reason.ts'
-import { matches } from './topics.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
+import { MeshError, toMeshError } from '../../../core/errors.ts'
+import { detached } from '../../../core/defects/guard.ts'
+import type { BridgeCounters } from './counters.ts'
+import type { BridgeRoute, SessionPlan } from './plan.ts'
+import { owned } from '../codec/parser.ts'
+import type { Publish } from '../codec/packet.ts'
+import type { Outbox } from '../codec/outbox.ts'
+import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
+import { expiryOf, messageNowMs } from '../expiry.ts'
+import { REASON } from '../codec/reason.ts'
+import { matches } from '../topics.ts'
 
 /** Receive Maximum that we announce. A peer of 3.1.1 knows none, so it may be a multiple before the connection is given up. */
 export const BRIDGE_RECEIVE_MAXIMUM = 100
