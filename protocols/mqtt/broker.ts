@@ -1,6 +1,6 @@
 /**
  * The MQTT broker: many connections, one set of sessions, subscriptions and retained messages, durable by way of the spool (durability.ts).
- * client.ts is one connection; this file only joins the parts.
+ * connection/client.ts is one connection; this file only joins the parts.
  */
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
@@ -8,21 +8,21 @@ import { sourceOf } from '../../core/ip-source.ts'
 import { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Connection, Outcome } from '../connection.ts'
-import { Client } from './client.ts'
+import { Client } from './connection/client.ts'
 import { Flusher } from './codec/outbox.ts'
 import { createCounters } from './counters.ts'
-import { boundedUntilConnect, Doorstep } from './doorstep.ts'
+import { boundedUntilConnect, Doorstep } from './connection/doorstep.ts'
 import type { Durability, LocalBroker } from './durability.ts'
 import { Memory } from './memory.ts'
 import { publishInside } from './publication.ts'
-import { Retained } from './retained.ts'
-import type { Session } from './session.ts'
-import { SessionShares } from './session-shares.ts'
-import { KeptSessions } from './reauthorize.ts'
-import { restore, saveAll } from './sessions.ts'
+import { Retained } from './topics/retained.ts'
+import type { Session } from './session/session.ts'
+import { SessionShares } from './session/session-shares.ts'
+import { KeptSessions } from './session/reauthorize.ts'
+import { restore, saveAll } from './session/sessions.ts'
 import type { BrokerContext, BrokerState } from './state.ts'
-import { type Clone, Takeovers } from './takeovers.ts'
-import { type Route, Subscriptions } from './subscriptions.ts'
+import { type Clone, Takeovers } from './session/takeovers.ts'
+import { type Route, Subscriptions } from './topics/subscriptions.ts'
 
 export type Broker = LocalBroker & AsyncDisposable & {
   /** Serves one connection until it ends; never rejects. `conn.stream` is plain text already; transport 'websocket' upgrades first. */
@@ -127,6 +127,6 @@ function closeWith(below: Connection['stream'], above: Connection['stream']): vo
 
 /** Loaded when somebody needs it: `ws` costs memory that a device without WebSocket clients keeps. */
 async function upgraded(conn: Connection, mqtt: MqttPolicy, ctx: BrokerContext): Promise<Connection['stream']> {
-  const { upgrade } = await import('./websocket.ts')
+  const { upgrade } = await import('./connection/websocket.ts')
   return upgrade(conn.stream, { clock: ctx.clock, timeoutMs: mqtt.limits.connectTimeoutMs, maxPacketBytes: mqtt.limits.maxPacketBytes, aborted: conn.aborted, localHost: conn.local.host, allowedOrigins: mqtt.allowedOrigins })
 }

@@ -2,7 +2,7 @@
  * What the broker needs of durable storage, and what the bridge needs of the broker. The spool implements the first, the broker the second;
  * neither knows the other's inside.
  */
-import type { Owner } from './owner.ts'
+import type { Owner } from './session/owner.ts'
 
 /** A message at rest. `properties`: the MQTT 5 PUBLISH properties that are to be forwarded, encoded (MQTT 5.0 §3.3.2.3), empty for none. */
 export type StoredMessage = {

@@ -7,11 +7,11 @@ import { type MeshError, toMeshError } from '../../core/errors.ts'
 import { RETAINED_LIMITS } from '../../model/mqtt-policy.ts'
 import type { Qos } from './codec/packet.ts'
 import type { Durability, DurableQueue, Inbound, StoredMessage } from './durability.ts'
-import type { Place, Retained } from './retained.ts'
-import type { Session } from './session.ts'
+import type { Place, Retained } from './topics/retained.ts'
+import type { Session } from './session/session.ts'
 import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
-import { memberOf, type Plan, planOf, type Route, type Target, withoutLocal } from './subscriptions.ts'
+import { memberOf, type Plan, planOf, type Route, type Target, withoutLocal } from './topics/subscriptions.ts'
 
 /** `from` is undefined for what no client sent: wills (which No Local does not touch) and the bridge, whose `origin` keeps it off the way back. */
 export type Source = { readonly from: Session | undefined; readonly origin: string | undefined }

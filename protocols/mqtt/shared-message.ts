@@ -5,8 +5,10 @@
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { StoredMessage } from './durability.ts'
 import { Fifo } from './fifo.ts'
-import type { Delivery } from './link.ts'
 import { owned } from './codec/parser.ts'
+import type { Qos } from './codec/packet.ts'
+
+export type Delivery = { readonly message: StoredMessage; readonly qos: Qos; readonly retain: boolean; readonly ids: readonly number[] }
 
 /** What each receiver adds: the place in its line and what is said of it there. */
 export const PLACE_BYTES = 128

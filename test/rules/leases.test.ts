@@ -8,8 +8,8 @@ const IN_USE = '(?:connections|requests|pending|retries|active|open|working|stre
 const LOWERED = new RegExp(`(?:[.#]${IN_USE}(?:--| -= )|--[\\w.#]*[.#]${IN_USE}\\b)`, 'gi')
 /** Where else a count is lowered, and why no path can forget it there. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  'protocols/mqtt/retained.ts': 'within the end of a place, which is disposable',
-  'protocols/mqtt/session-shares.ts': 'with the session, as it leaves the map of all sessions',
+  'protocols/mqtt/topics/retained.ts': 'within the end of a place, which is disposable',
+  'protocols/mqtt/session/session-shares.ts': 'with the session, as it leaves the map of all sessions',
   'hub/registry/live-devices.ts': 'within the end of a stream, which is disposable and counts once',
 }
 export function loweredByHand(text: string): string[] { return [...text.replaceAll(/\/\*[^]*?\*\/|\/\/.*$/gm, '').matchAll(LOWERED)].map((m) => m[0]) }

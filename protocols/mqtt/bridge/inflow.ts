@@ -13,7 +13,7 @@ import type { Outbox } from '../codec/outbox.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 import { expiryOf, messageNowMs } from '../expiry.ts'
 import { REASON } from '../codec/reason.ts'
-import { matches } from '../topics.ts'
+import { matches } from '../topics/topics.ts'
 
 /** Receive Maximum that we announce. A peer of 3.1.1 knows none, so it may be a multiple before the connection is given up. */
 export const BRIDGE_RECEIVE_MAXIMUM = 100

@@ -1,0 +1,153 @@
+/** CONNECT to CONNACK (MQTT 5.0 §3.1.4): checks, authorization, the session that is resumed or made, and what the server answers. */
+import { MeshError } from '../../../core/errors.ts'
+import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import type { PeerIdentity } from '../../../model/identity.ts'
+import { type Authorizer, createAuthorizer } from '../topics/authorization.ts'
+import type { Connack, Connect, Properties, Version } from '../codec/packet.ts'
+import { NO_PROPERTIES } from '../codec/properties.ts'
+import { clientOf, isSameOwner, ownerOf, ownerText, shareOf, type Owner } from '../session/owner.ts'
+import { REASON, violation } from '../codec/reason.ts'
+import { NEVER_SEC, Session } from '../session/session.ts'
+import { cancelWill, endSession, forget, giveWay, takenOver } from '../session/sessions.ts'
+import type { BrokerState } from '../state.ts'
+import { tooDeep } from '../topics/topics.ts'
+
+/** What CONNECT settled before anything was touched. */
+export type Admitted = {
+  readonly clientId: string
+  readonly assigned: boolean
+  readonly owner: Owner
+  /** Where the client is. */
+  readonly address: string
+  readonly authorizer: (policy: MqttPolicy) => Authorizer
+  readonly expirySec: number
+  readonly keepAliveSec: number
+}
+type Limits = MqttPolicy['limits']
+
+/** A client id that we assign is as good as unguessable, or anyone could take the session over. */
+const ID_LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789'
+const ID_LENGTH = 22
+const MAX_CLIENT_ID_CHARS = 1024
+
+/** Version of the refusing CONNACK: 5 for what is newer, 4 for MQTT 3.1 and everything else [MQTT-3.1.2-2]. */
+export function answerVersion(level: number): Version { return level >= 5 ? 5 : 4 }
+
+/** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED; each is answered with a CONNACK */
+export function admit(state: BrokerState, connect: Connect, policy: MqttPolicy, from: { readonly peer: PeerIdentity | undefined; readonly listener: string; readonly address: string }): Admitted {
+  const { properties, version, will, clientId: given } = connect
+  if (properties.authenticationMethod !== undefined) throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] enhanced authentication is not offered')
+  if (given === '' && version === 4 && !connect.cleanStart) throw violation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
+  if (given.length > MAX_CLIENT_ID_CHARS) throw violation(REASON.clientIdNotValid, `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`)
+  const clientId = given === '' ? assignedId(state) : given
+  const owner = ownerOf(from.peer, from.listener)
+  const authorizer = (of: MqttPolicy): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
+  const may = authorizer(policy)
+  if (!may.mayConnect()) throw mayNotConnect(clientId)
+  if (will && tooDeep(will.topic, policy.limits.maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the will topic has more than ${policy.limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
+  if (will && !may.mayPublish(will.topic)) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not publish its will to ${will.topic}`)
+  return { clientId, assigned: given === '', owner, address: from.address, authorizer, expirySec: expiryOf(connect, policy.limits), keepAliveSec: keepAliveOf(connect, policy.limits) }
+}
+
+export function mayNotConnect(clientId: string): MeshError { return new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`) }
+
+function assignedId({ ctx, node }: BrokerState): string {
+  let id = `${node}-`
+  for (let i = 0; i < ID_LENGTH; i++) id += ID_LETTERS[Math.floor(ctx.random.float() * ID_LETTERS.length)]
+  return id
+}
+
+/** A 3.1.1 session without clean session has no end of its own; it gets the longest that is allowed. */
+function expiryOf({ version, cleanStart, properties }: Connect, { maxSessionExpirySec }: Limits): number {
+  const wanted = version === 5 ? properties.sessionExpirySec ?? 0 : cleanStart ? 0 : NEVER_SEC
+  return Math.min(wanted, maxSessionExpirySec)
+}
+
+/** 0 = off. Only MQTT 5 can be told another value than its own [MQTT-3.1.2-21]. */
+function keepAliveOf({ version, keepAliveSec }: Connect, { maxKeepAliveSec }: Limits): number {
+  if (version === 4 || maxKeepAliveSec === 65_535) return keepAliveSec
+  return keepAliveSec === 0 ? maxKeepAliveSec : Math.min(keepAliveSec, maxKeepAliveSec)
+}
+
+/**
+ * The session for an admitted client: an older connection of the id is ended, and what there was is gone from the disk before CONNACK says that a session
+ * is new. Run in the client id's turn.
+ * @throws MESH_MQTT_NOT_OWNER, MESH_MQTT_QUOTA, or what the store says, when it cannot delete
+ */
+export async function openSession(state: BrokerState, connect: Connect, { clientId, expirySec, owner, address }: Admitted, limits: Limits): Promise<{ readonly session: Session; readonly present: boolean }> {
+  const old = state.sessions.get(clientId)
+  const isForeign = old !== undefined && belongsToAnother(state, old, owner)
+  if (old?.link) {
+    state.counters.takeovers.value++
+    state.takeovers.note(clientId)
+    old.link.close(takenOver(old))
+  }
+  const found = state.sessions.get(clientId)
+  // One whose expiry is 0 ended with its connection; only its deletion still waits for its turn.
+  if (found && found.expirySec > 0 && !connect.cleanStart && !isForeign) {
+    changeShare(state, found, owner, address)
+    return { session: resumed(found, connect.version, expirySec, owner), present: true }
+  }
+  if (found) await endSession(state, found)
+  const share = shareOf(owner, address)
+  state.shares.makeRoom(share, limits, (one) => state.turns.has(one.clientId), (one, why) => giveWay(state, one, why))
+  const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, owner, address, counters: state.counters })
+  // From now on, not when it is durable: many may be on their way at once.
+  state.shares.enter(share)
+  try {
+    await forget(state, clientId)
+  } catch (thrown) {
+    state.shares.leave(share)
+    throw thrown
+  }
+  state.sessions.set(clientId, session)
+  return { session, present: false }
+}
+
+/** Whoever takes a session has it in his share. */
+function changeShare({ shares, subscriptions }: BrokerState, session: Session, owner: Owner, address: string): void {
+  shares.came(session)
+  const before = session.share
+  shares.leave(before)
+  session.address = address
+  session.share = shareOf(owner, address)
+  subscriptions.room.moved(session, before)
+  shares.enter(session.share)
+}
+
+/**
+ * Whether the session is another's and starts anew. One that nobody proved to own gives way to who proves something, with its connection: whoever is
+ * first with a name could else keep its owner out. So does one without a connection whose owner is known by a listener that is gone, for it can never come back. What has
+ * expired waits for its deletion only.
+ * @throws MESH_MQTT_NOT_OWNER where it does not give way
+ */
+function belongsToAnother({ counters, policiesOf }: BrokerState, session: Session, owner: Owner): boolean {
+  const { owner: its, link, expirySec } = session
+  if (!its || isSameOwner(its, owner)) return false
+  if (its.kind === 'anonymous' && owner.kind !== 'anonymous') return true
+  if (!link && (expirySec === 0 || (its.kind !== 'spiffe' && policiesOf(its.listener).length === 0))) return true
+  counters.foreignIds.value++
+  throw new MeshError('MESH_MQTT_NOT_OWNER', `the session of client id ${session.clientId} belongs to ${ownerText(its)}, and this is ${ownerText(owner)}`)
+}
+
+function resumed(session: Session, version: Version, expirySec: number, owner: Owner): Session {
+  session.expiry?.cancel()
+  cancelWill(session)
+  session.owner = owner
+  session.policy = undefined // so that it is authorized again
+  session.version = version
+  session.expirySec = expirySec
+  return session
+}
+
+export function connack(connect: Connect, present: boolean, { clientId, assigned, expirySec, keepAliveSec }: Admitted, limits: Limits): Connack {
+  if (connect.version === 4) return { type: 'connack', sessionPresent: present, reason: 0, properties: NO_PROPERTIES }
+  const properties: Properties = {
+    ...(limits.receiveMaximum === 65_535 ? {} : { receiveMaximum: limits.receiveMaximum }), maximumPacketBytes: limits.maxPacketBytes,
+    ...(limits.maxTopicAliases === 0 ? {} : { topicAliasMaximum: limits.maxTopicAliases }),
+    ...((connect.properties.sessionExpirySec ?? 0) === expirySec ? {} : { sessionExpirySec: expirySec }),
+    ...(assigned ? { assignedClientId: clientId } : {}),
+    ...(keepAliveSec === connect.keepAliveSec ? {} : { serverKeepAliveSec: keepAliveSec }),
+  }
+  return { type: 'connack', sessionPresent: present, reason: 0, properties }
+}

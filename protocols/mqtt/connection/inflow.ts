@@ -1,0 +1,337 @@
+/**
+ * PUBLISH and PUBREL of one client. Messages are appended as they come, many at once, and answered strictly in order [MQTT-4.6.0-2, -3]:
+ * each waits in line until its commit is durable. When the spool refuses, a client of MQTT 5 is told (0x97); an older one cannot be told, so it is not
+ * read from until there is room, and nothing of it overtakes what waits [MQTT-4.6.0-6]. Nothing is acknowledged that was not taken.
+ */
+import { MeshError, toMeshError } from '../../../core/errors.ts'
+import { detached } from '../../../core/defects/guard.ts'
+import type { Authorizer } from '../topics/authorization.ts'
+import type { Publish, Qos } from '../codec/packet.ts'
+import type { StoredMessage } from '../durability.ts'
+import { messageNowMs } from '../expiry.ts'
+import { Fifo } from '../fifo.ts'
+import type { Link } from './link.ts'
+import { type Commit, commitOf, deliver, plan, retryMs } from '../publication.ts'
+import { REASON, violation } from '../codec/reason.ts'
+import type { Place } from '../topics/retained.ts'
+import type { Session } from '../session/session.ts'
+import { saveFirst } from '../session/sessions.ts'
+import { SHARED_BYTES, sizeOf } from '../shared-message.ts'
+import type { BrokerState } from '../state.ts'
+import type { Plan } from '../topics/subscriptions.ts'
+import { tooDeep } from '../topics/topics.ts'
+
+/** Why a client is not read from at the moment. */
+export type Hold = 'commits' | 'subscriptions' | 'spool' | 'socket' | 'connecting'
+export interface Reading { hold(why: Hold): void; release(why: Hold): void }
+
+/** A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is not read from. */
+const MAX_LINE = 1_000
+const MAX_LINE_BYTES = 1024 * 1024
+
+type InLine = {
+  /** Counts the line. */
+  readonly number: number
+  /** What it holds in memory. */
+  readonly bytes: number
+  readonly message: StoredMessage | undefined
+  plan: Plan | undefined
+  commit: Commit | undefined
+  readonly qos: Qos
+  readonly packetId: number
+  /** Among the retained messages; undefined = is not retained. */
+  readonly place: Place | undefined
+  /** `over`: dropped, nothing to be answered. */
+  state: 'waiting' | 'taken' | 'refused' | 'over'
+  reason: number
+}
+
+export class Inflow {
+  readonly #state: BrokerState
+  readonly #session: Session
+  readonly #link: Link
+  readonly #reading: Reading
+  readonly #authorizer: () => Authorizer
+  readonly #isResumed: boolean
+  /** The session is on the disk, or on its way. */
+  #isSaved = false
+  readonly #line = new Fifo<InLine>()
+  #lineBytes = 0
+  readonly #aliases = new Map<number, string>()
+  #aliasBytes = 0
+  /** QoS 1 and 2 of this connection that are not answered: what Receive Maximum counts (§3.3.4). */
+  readonly #unanswered = new Set<number>()
+  /** QoS 2 ids that are in line and so not yet in the session. */
+  readonly #arriving = new Set<number>()
+  #lastNumber = 0
+  /** The last that the store was asked for, and who waits for it. */
+  #asked: { readonly promise: Promise<void>; readonly ones: InLine[] } | undefined
+  /** Waiting for room, and what came behind it; in the order of the line. */
+  #held: InLine[] = []
+  #isRetrying = false
+  readonly #ended = new AbortController()
+
+  /** @param isResumed the session was there before this connection */
+  constructor(p: { state: BrokerState; session: Session; link: Link; reading: Reading; authorizer: () => Authorizer; isResumed: boolean }) {
+    this.#state = p.state
+    this.#session = p.session
+    this.#link = p.link
+    this.#reading = p.reading
+    this.#authorizer = p.authorizer
+    this.#isResumed = p.isResumed
+  }
+
+  /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED (3.1.1 only, which knows no other way to refuse); both end the connection */
+  publish(p: Publish): void {
+    const { counters } = this.#state
+    counters.received[p.qos].value++
+    const topic = this.#topicOf(p)
+    if (p.qos > 0 && this.#isRepeated(p)) return
+    if (!this.#authorizer().mayPublish(topic)) { this.#deny(p, topic); return }
+    const message: StoredMessage = {
+      topic, payload: p.payload, qos: p.qos, retain: p.retain, properties: p.properties,
+      expiresAtMs: p.messageExpirySec === undefined ? undefined : messageNowMs(this.#state.ctx.clock) + p.messageExpirySec * 1000, expirySec: p.messageExpirySec,
+    }
+    const to = plan(this.#state, message, { from: this.#session, origin: undefined })
+    if (p.qos === 1 && !this.#isSaved) { this.#isSaved = true; saveFirst(this.#state, this.#session) }
+    const inbound = p.qos === 2 && this.#session.stored
+    if (!p.retain && !inbound && to.queues.length === 0 && to.routes.length === 0 && this.#line.size === 0) {
+      deliver(message, to.direct)
+      this.#answer(p.qos, p.packetId, 0)
+      return
+    }
+    this.#enqueue(message, to, p)
+  }
+
+  get heldBytes(): number { return this.#lineBytes + this.#aliasBytes }
+
+  /** [MQTT-4.3.3-11]: the id is forgotten, durably, before PUBCOMP. @throws nothing; a failing disk ends the connection */
+  pubrel(packetId: number): void {
+    const { durability } = this.#state
+    const { clientId, stored, received } = this.#session
+    if (!stored) {
+      this.#complete(packetId, received.delete(packetId))
+      return
+    }
+    if (!durability.inbound(clientId).has(packetId)) { this.#complete(packetId, false); return }
+    const close = (err: unknown): void => this.#link.close(toMeshError(err))
+    detached('mqtt', durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId, true), close), close)
+  }
+  /** An unknown id is no error after a reconnect (MQTT 5.0 §3.7.2.1): PUBCOMP was lost. Clients tell their application otherwise, so it is a success, as with mosquitto. */
+  #complete(packetId: number, known: boolean): void {
+    this.#unanswered.delete(packetId)
+    this.#link.outbox.ack('pubcomp', packetId, known || this.#isResumed ? 0 : REASON.packetIdNotFound)
+  }
+
+  /** What is being committed is still delivered, but waits for room no longer: the client has no acknowledgement and will send it again. */
+  end(): void {
+    this.#ended.abort()
+    for (const one of this.#held) one.state = 'over'
+    this.#held = []
+    this.#state.memory.budget.give(this.#aliasBytes)
+    this.#aliasBytes = 0
+    this.#settle()
+  }
+
+  #topicOf(p: Publish): string {
+    const { maxTopicAliases, maxTopicLevels } = this.#link.limits
+    if (p.topicAlias > maxTopicAliases) throw violation(REASON.topicAliasInvalid, `[MQTT-3.3.2-9] Topic Alias ${p.topicAlias} is above the announced maximum`)
+    const topic = p.topic === '' ? this.#aliases.get(p.topicAlias) : p.topic
+    if (topic === undefined) throw violation(REASON.protocolError, `Topic Alias ${p.topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
+    if (p.topicAlias > 0 && p.topic !== '') this.#setAlias(p.topicAlias, topic)
+    if (tooDeep(topic, maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
+    return topic
+  }
+
+  #setAlias(alias: number, topic: string): void {
+    const bytes = topic.length - (this.#aliases.get(alias)?.length ?? 0)
+    this.#aliases.set(alias, topic)
+    this.#aliasBytes += bytes
+    this.#state.memory.budget.take(bytes)
+  }
+
+  /** Counts against Receive Maximum, and answers a QoS 2 message that was received before without passing it on [MQTT-4.3.3-10]. */
+  #isRepeated({ qos, packetId }: Publish): boolean {
+    if (this.#link.version === 5) {
+      this.#unanswered.add(packetId)
+      if (this.#unanswered.size > this.#link.limits.receiveMaximum) throw violation(REASON.receiveMaximumExceeded, '[MQTT-3.3.4-7] more messages are unacknowledged than Receive Maximum allows')
+    }
+    if (qos !== 2) return false
+    if (this.#arriving.has(packetId)) return true
+    const { stored, clientId, received } = this.#session
+    const known = stored ? this.#state.durability.inbound(clientId).has(packetId) : received.has(packetId)
+    if (known) this.#answerInTurn(qos, packetId, 0)
+    return known
+  }
+
+  #deny({ qos, packetId }: Publish, topic: string): void {
+    const { counters, ctx } = this.#state
+    counters.refused('not-authorized').value++
+    ctx.log.warn({ evt: 'mqtt.publish.denied', clientId: this.#session.clientId, topic, qos }, 'publish is not allowed by the mqtt policy')
+    if (qos === 0) return
+    if (this.#link.version === 4) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client may not publish to ${topic}`)
+    this.#answerInTurn(qos, packetId, REASON.notAuthorized)
+  }
+
+  #enqueue(message: StoredMessage, to: Plan, { qos, packetId, retain }: Publish): void {
+    const { retained, counters, ctx } = this.#state
+    const place = retain ? retained.reserve(message, this.#link.limits) : undefined
+    if (retain && !place) {
+      counters.dropped['retained-limit'].value++
+      ctx.log.warn({ evt: 'mqtt.retained.full', clientId: this.#session.clientId, topic: message.topic }, 'message is not retained: a limit of mqtt.limits is reached')
+      if (qos > 0 && this.#link.version === 5) { counters.refused('quota').value++; this.#answerInTurn(qos, packetId, REASON.quotaExceeded); return }
+    }
+    const commit = this.#commitOf(message, to, packetId, place)
+    const bytes = lineBytes(message, to)
+    const one: InLine = { number: ++this.#lastNumber, bytes, message, plan: to, commit, place, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
+    if (qos === 2) this.#arriving.add(packetId)
+    this.#line.push(one)
+    this.#lineBytes += bytes
+    this.#state.memory.budget.take(bytes)
+    if (this.#isLong(1)) this.#reading.hold('commits')
+    if (commit) this.#ask(one, commit)
+    else this.#settle()
+  }
+
+  #commitOf(message: StoredMessage, to: Plan, packetId: number, place: Place | undefined): Commit | undefined {
+    const { durability, retained } = this.#state
+    const inbound = message.qos === 2 && this.#session.stored ? { clientId: this.#session.clientId, packetId, session: this.#session } : undefined
+    return commitOf({ durability, retained, message, plan: to, place, inbound })
+  }
+
+  #isLong(share: number): boolean {
+    return this.#line.size >= MAX_LINE * share || this.#lineBytes >= MAX_LINE_BYTES * share || (this.#line.size > 0 && this.#state.memory.budget.isTight)
+  }
+
+  #ask(one: InLine, commit: Commit): void {
+    if (this.#held.length > 0) { this.#held.push(one); return }
+    const { durability } = this.#state
+    const { refusals } = durability
+    const promise = commit.run()
+    if (this.#asked?.promise === promise) this.#asked.ones.push(one)
+    else this.#await(promise, one)
+    // The promise tells only after what stands behind this message in the same bytes has been asked for too.
+    if (durability.refusals !== refusals && one.qos > 0 && this.#link.version === 4) this.#held.push(one)
+  }
+
+  /** All messages of one transaction have one promise, and so one answer. */
+  #await(promise: Promise<void>, one: InLine): void {
+    const asked = this.#asked = { promise, ones: [one] }
+    const over = (): void => { if (this.#asked === asked) this.#asked = undefined }
+    detached('mqtt', promise.then(() => {
+      over()
+      for (const taken of asked.ones) taken.state = 'taken'
+      this.#settle()
+    }, (err: unknown) => {
+      over()
+      for (const refused of asked.ones) this.#refused(refused, toMeshError(err))
+    }), (error) => this.#link.close(error))
+  }
+
+  #refused(one: InLine, err: MeshError): void {
+    const { counters, ctx } = this.#state
+    counters.refused(isFull(err) ? 'quota' : 'storage').value++
+    if (this.#mustWait(one)) {
+      this.#hold(one)
+      // What breaks there would leave a client that is never read from again; without its connection it sends again what was not acknowledged.
+      if (!this.#isRetrying) detached('mqtt', this.#retry(err).catch((thrown: unknown) => { if (!this.#ended.signal.aborted) throw thrown }), (error) => this.#link.close(error))
+      return
+    }
+    if (one.qos === 0 || this.#ended.signal.aborted) {
+      if (one.qos === 0) counters.dropped.spool.value++
+      one.state = 'over'
+    } else {
+      ctx.log.warn({ evt: 'mqtt.publish.refused', clientId: this.#session.clientId, err }, 'message could not be made durable')
+      one.state = 'refused'
+      one.reason = isFull(err) ? REASON.quotaExceeded : REASON.unspecified
+    }
+    this.#settle()
+  }
+  /** Who cannot be told, and what is half done. */
+  #mustWait({ qos, commit }: InLine): boolean { return qos > 0 && (this.#link.version === 4 || commit!.begun) && !this.#ended.signal.aborted }
+  #hold(one: InLine): void {
+    if (this.#held.includes(one)) return
+    const behind = this.#held.findIndex((other) => other.number > one.number)
+    this.#held.splice(behind === -1 ? this.#held.length : behind, 0, one)
+  }
+
+  async #retry(err: MeshError): Promise<void> {
+    const { counters, ctx } = this.#state
+    counters.spoolWaits.value++
+    ctx.log.warn({ evt: 'mqtt.client.held', clientId: this.#session.clientId, err }, 'client is not read from until the spool has room')
+    this.#reading.hold('spool')
+    this.#isRetrying = true
+    for (let attempt = 0; this.#held.length > 0; ) {
+      await ctx.clock.sleep(retryMs(attempt, this.#state), this.#ended.signal)
+      const [one] = this.#held
+      // Or else something in front of it is still on its way to the disk.
+      if (one === undefined || one !== this.#line.first()) continue
+      this.#planAnew(one)
+      try {
+        await one.commit?.run()
+      } catch (thrown) {
+        attempt++
+        if (this.#mustWait(one)) continue
+        this.#held.shift()
+        this.#refused(one, toMeshError(thrown))
+        continue
+      }
+      attempt = 0
+      one.state = 'taken'
+      this.#askAgain(this.#held.splice(0).slice(1))
+    }
+    this.#isRetrying = false
+    this.#reading.release('spool')
+  }
+  /** All at once, as far as there is room. */
+  #askAgain(held: readonly InLine[]): void {
+    for (const one of held) {
+      this.#planAnew(one)
+      if (one.commit) this.#ask(one, one.commit)
+      else one.state = 'taken'
+    }
+    this.#settle()
+  }
+
+  /** Receivers may have come and gone while it waited; a queue that was deleted would be refused for ever. What was begun stays as it is. */
+  #planAnew(one: InLine): void {
+    if (!one.message || one.commit?.begun) return
+    one.plan = plan(this.#state, one.message, { from: this.#session, origin: undefined })
+    one.commit = this.#commitOf(one.message, one.plan, one.packetId, one.place)
+  }
+
+  #answerInTurn(qos: Qos, packetId: number, reason: number): void {
+    if (this.#line.size === 0) { this.#answer(qos, packetId, reason); return }
+    this.#line.push({ number: ++this.#lastNumber, bytes: 0, message: undefined, plan: undefined, commit: undefined, place: undefined, qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
+  }
+
+  /** Answers from the front of the line as far as it is decided. */
+  #settle(): void {
+    for (let one = this.#line.first(); one !== undefined && one.state !== 'waiting'; one = this.#line.first()) {
+      this.#line.shift()
+      one.place?.[Symbol.dispose]()
+      this.#lineBytes -= one.bytes
+      this.#state.memory.budget.give(one.bytes)
+      if (one.qos === 2) this.#arriving.delete(one.packetId)
+      if (one.state === 'over') continue
+      if (one.state === 'taken' && one.message && one.plan) deliver(one.message, one.plan.direct)
+      this.#answer(one.qos, one.packetId, one.reason)
+    }
+    if (!this.#isLong(0.5)) this.#reading.release('commits')
+  }
+
+  #answer(qos: Qos, packetId: number, reason: number): void {
+    if (qos === 0) return
+    if (qos === 1 || reason >= 0x80) this.#unanswered.delete(packetId)
+    if (qos === 2 && reason === 0 && !this.#session.stored) this.#session.received.add(packetId)
+    this.#link.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, reason)
+  }
+}
+
+/** The disk gets small payloads once per queue and large ones once. */
+function lineBytes(message: StoredMessage, { queues }: Plan): number {
+  const bytes = sizeOf(message)
+  return bytes >= SHARED_BYTES ? bytes : bytes * Math.max(1, queues.length)
+}
+
+const isFull = (err: MeshError): boolean => err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'

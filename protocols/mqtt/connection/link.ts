@@ -1,0 +1,128 @@
+/** The write side of one connected client: what its CONNECT allows, how full its socket is, and the QoS 0 messages that wait for room in it. */
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import type { MeshError } from '../../../core/errors.ts'
+import { Outbox, type Flusher } from '../codec/outbox.ts'
+import { NO_IDS, type Qos, type Version } from '../codec/packet.ts'
+import type { Counters } from '../counters.ts'
+import type { StoredMessage } from '../durability.ts'
+import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
+import type { Memory } from '../memory.ts'
+import { sizeOf, Waiting } from '../shared-message.ts'
+
+export type LinkOptions = {
+  readonly stream: Duplex
+  readonly flusher: Flusher
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly memory: Memory
+  readonly version: Version
+  /** In-flight QoS 1 and 2 messages that the client takes (MQTT 5.0 §3.1.2.11.3). */
+  readonly receiveMaximum: number
+  /** Larger packets are not sent to it [MQTT-3.1.2-24]. */
+  readonly maxPacketBytes: number
+  readonly limits: MqttPolicy['limits']
+  readonly onBytes: (bytes: number) => void
+  /** Ends the connection with DISCONNECT, as somebody else demands it. */
+  readonly close: (err: MeshError) => void
+}
+
+export class Link {
+  readonly version: Version
+  readonly receiveMaximum: number
+  readonly limits: MqttPolicy['limits']
+  readonly outbox: Outbox
+  readonly close: (err: MeshError) => void
+  /** Undefined while nothing that waits here can be forbidden. */
+  mayReceive: ((topic: string) => boolean) | undefined
+  readonly #clock: Clock
+  readonly #counters: Counters
+  readonly #maxPacketBytes: number
+  readonly #memory: Memory
+  readonly #waiting: Waiting
+  #isOver = false
+
+  constructor(p: LinkOptions) {
+    this.version = p.version
+    this.receiveMaximum = p.receiveMaximum
+    this.limits = p.limits
+    this.close = p.close
+    this.#clock = p.clock
+    this.#counters = p.counters
+    this.#maxPacketBytes = p.maxPacketBytes
+    this.#memory = p.memory
+    this.#waiting = new Waiting(p.memory.budget)
+    this.outbox = new Outbox({ budget: p.memory.budget, stream: p.stream, flusher: p.flusher, version: p.version, onBytes: p.onBytes })
+  }
+
+  /** Nothing more is given to the socket: what waits here is shared with other receivers, what waits there is not. */
+  get congested(): boolean { return this.outbox.pendingBytes > this.#memory.socketBytes }
+  /** One that asks and does not read the answers is not read from either. */
+  get isDeaf(): boolean { return this.outbox.pendingBytes > this.#memory.socketBytes * 2 }
+  get budget(): MemoryBudget { return this.#memory.budget }
+  /** QoS 0 that waits for the socket. */
+  get waitingBytes(): number { return this.#waiting.bytes }
+
+  /** QoS 0: now, or when the socket has room again; dropped and counted when too much waits already. */
+  deliverAtMostOnce(message: StoredMessage, retain: boolean, ids: readonly number[]): void {
+    if (this.#waiting.size === 0 && !this.congested) {
+      this.send(message, 0, retain, false, 0, ids)
+      return
+    }
+    // Its own will, for one, is published while the session still has this link.
+    if (this.#isOver) return
+    if (this.#waiting.size >= this.limits.maxQueuedMessages || this.#waiting.bytes + sizeOf(message) > this.limits.maxQueuedBytes) {
+      this.#counters.dropped['slow-reader'].value++
+      return
+    }
+    this.#waiting.push({ message, qos: 0, retain, ids })
+  }
+  /** Gives up what waits. @returns how many messages that were */
+  dropWaiting(): number {
+    const dropped = this.#waiting.clear()
+    this.#counters.dropped.memory.value += dropped
+    return dropped
+  }
+  /** The connection is over. */
+  end(): void {
+    this.#isOver = true
+    this.#waiting.clear()
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    while (this.#waiting.size > 0 && !this.congested) {
+      const { message, retain, ids } = this.#waiting.shift()!
+      if (this.mayHave(message)) this.send(message, 0, retain, false, 0, ids)
+    }
+  }
+
+  /** Asked of what has waited: the rules may have changed meanwhile. */
+  mayHave({ topic }: StoredMessage): boolean {
+    if (!this.mayReceive || this.mayReceive(topic)) return true
+    this.#counters.dropped['not-authorized'].value++
+    return false
+  }
+
+  /** @returns false when the message has expired or is too large for this client: then it counts as delivered [MQTT-3.1.2-25], [MQTT-3.3.2-5] */
+  send(message: StoredMessage, qos: Qos, retain: boolean, dup: boolean, packetId: number, ids: readonly number[]): boolean {
+    let expirySec: number | undefined
+    if (message.expiresAtMs !== undefined) {
+      const left = leftMs(message, messageNowMs(this.#clock))
+      if (left <= 0) { this.#counters.dropped.expired.value++; return false }
+      if (this.version === 5) expirySec = expirySecOf(left)
+    }
+    const known = this.version === 5 ? ids : NO_IDS
+    // The exact length only where it could matter.
+    const atMost = 64 + message.topic.length * 3 + message.payload.length + message.properties.length + known.length * 5
+    if (atMost > this.#maxPacketBytes && this.outbox.publishBytes(message, qos, expirySec, known) > this.#maxPacketBytes) {
+      this.#counters.dropped['too-large'].value++
+      return false
+    }
+    this.outbox.publish(message, qos, (dup ? 8 : 0) | (retain ? 1 : 0), packetId, expirySec, known)
+    this.#counters.sent[qos].value++
+    return true
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * QoS 1 and 2 towards one client (MQTT 5.0 §4.3, §4.4): at most Receive Maximum messages unacknowledged, in order, PUBREL after PUBREC.
+ * A session that is kept takes from its durable queue; one that ends with its connection from memory.
+ */
+import { toMeshError } from '../../../core/errors.ts'
+import { detached } from '../../../core/defects/guard.ts'
+import { REASON } from '../codec/reason.ts'
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import type { Qos } from '../codec/packet.ts'
+import type { Counters } from '../counters.ts'
+import type { DurableQueue, QueueEntry } from '../durability.ts'
+import type { Link } from '../connection/link.ts'
+import { asRetained } from '../topics/retained.ts'
+import { sizeOf, Waiting, type Delivery } from '../shared-message.ts'
+import type { View } from '../topics/view.ts'
+
+export interface Flow {
+  /** Sends what may be sent now. */
+  pump(): void
+  puback(packetId: number): void
+  pubrec(packetId: number, reason: number): void
+  pubcomp(packetId: number): void
+}
+
+type Awaits = 'puback' | 'pubrec' | 'pubcomp'
+const awaited = (qos: Qos): Awaits => (qos === 2 ? 'pubrec' : 'puback')
+
+/** [MQTT-4.3.3-4]; an id that we do not know is answered all the same, or the client would wait for ever (§3.6.2.1). */
+function pubrelUnknown(link: Link, packetId: number): void { link.outbox.ack('pubrel', packetId, REASON.packetIdNotFound) }
+
+export class MemoryFlow implements Flow {
+  readonly #link: Link
+  readonly #counters: Counters
+  readonly #inflight = new Map<number, Awaits>()
+  readonly #waiting: Waiting
+  #lastId = 0
+
+  constructor(link: Link, counters: Counters, budget: MemoryBudget) {
+    this.#link = link
+    this.#counters = counters
+    this.#waiting = new Waiting(budget)
+  }
+
+  get waitingBytes(): number { return this.#waiting.bytes }
+  /** The session ends, and what waits for it. */
+  end(): void { this.#waiting.clear() }
+
+  offer(delivery: Delivery): void {
+    if (this.#waiting.size === 0 && this.#hasRoom()) {
+      this.#send(delivery)
+      return
+    }
+    const { limits } = this.#link
+    if (this.#waiting.size >= limits.maxQueuedMessages || this.#waiting.bytes + sizeOf(delivery.message) > limits.maxQueuedBytes) {
+      this.#counters.dropped['queue-full'].value++
+      return
+    }
+    this.#waiting.push(delivery)
+  }
+
+  pump(): void {
+    while (this.#waiting.size > 0 && this.#hasRoom()) {
+      const next = this.#waiting.shift()!
+      if (this.#link.mayHave(next.message)) this.#send(next)
+    }
+  }
+  puback(packetId: number): void { this.#over(packetId, 'puback') }
+  pubcomp(packetId: number): void { this.#over(packetId, 'pubcomp') }
+  pubrec(packetId: number, reason: number): void {
+    const awaits = this.#inflight.get(packetId)
+    if (awaits === 'pubrec' && reason >= 0x80) { this.#over(packetId, 'pubrec'); return }
+    if (awaits === undefined || awaits === 'puback') { pubrelUnknown(this.#link, packetId); return }
+    this.#inflight.set(packetId, 'pubcomp')
+    this.#link.outbox.ack('pubrel', packetId, 0)
+  }
+
+  #hasRoom(): boolean { return this.#inflight.size < this.#link.receiveMaximum && !this.#link.congested }
+  #over(packetId: number, awaits: Awaits): void {
+    if (this.#inflight.get(packetId) !== awaits) return
+    this.#inflight.delete(packetId)
+    this.pump()
+  }
+  #send({ message, qos, retain, ids }: Delivery): void {
+    const packetId = this.#freeId()
+    if (this.#link.send(message, qos, retain, false, packetId, ids)) this.#inflight.set(packetId, awaited(qos))
+  }
+  /** There is one: fewer than 65,535 are in flight, because Receive Maximum is at most that. */
+  #freeId(): number {
+    do this.#lastId = this.#lastId % 65_535 + 1
+    while (this.#inflight.has(this.#lastId))
+    return this.#lastId
+  }
+}
+
+type InFlight = { readonly seq: number; awaits: Awaits | 'release' }
+const READ_AT_ONCE = 64
+
+export class DurableFlow implements Flow {
+  readonly #queue: DurableQueue
+  readonly #viewOf: (topic: string) => View | undefined
+  #link: Link | undefined
+  readonly #inflight = new Map<number, InFlight>()
+  /** Everything up to this has been sent on this connection, or needs no sending. */
+  #cursor = 0
+  /** Highest that was ever sent: up to here a repetition carries DUP [MQTT-3.3.1-1]. After a restart nobody knows, so all that is there counts. */
+  #sentSeq: number
+  #reading = false
+  /** Counts connections, so that an answer for an earlier one is recognised. */
+  #epoch = 0
+
+  constructor(p: { queue: DurableQueue; viewOf: (topic: string) => View | undefined }) {
+    this.#queue = p.queue
+    this.#viewOf = p.viewOf
+    this.#sentSeq = p.queue.lastSeq
+    p.queue.onAppended = () => this.pump()
+  }
+
+  /** A new connection: all that is not done is sent again, in order, with its old packet id [MQTT-4.4.0-1]. */
+  attach(link: Link): void {
+    this.#link = link
+    this.#epoch++
+    this.#reading = false
+    this.#inflight.clear()
+    this.#cursor = this.#queue.firstSeq - 1
+    this.pump()
+  }
+  detach(): void {
+    this.#link = undefined
+    this.#epoch++
+    this.#inflight.clear()
+  }
+
+  pump(): void {
+    while (this.#link && !this.#reading && !this.#link.congested) {
+      const room = Math.min(this.#link.receiveMaximum - this.#inflight.size, READ_AT_ONCE)
+      const upTo = this.#queue.lastSeq
+      if (room <= 0 || this.#cursor >= upTo) return
+      const entries = this.#queue.read(this.#cursor, room)
+      if (entries instanceof Promise) { this.#readLater(entries, upTo, this.#link); return }
+      if (this.#take(entries, upTo, this.#link) === 'blocked') return
+    }
+  }
+  #readLater(entries: Promise<readonly QueueEntry[]>, upTo: number, link: Link): void {
+    const epoch = this.#epoch
+    this.#reading = true
+    const close = (err: unknown): void => { if (epoch === this.#epoch) link.close(toMeshError(err)) }
+    detached('mqtt', entries.then((all) => {
+      if (epoch !== this.#epoch) return
+      this.#reading = false
+      if (this.#take(all, upTo, link) === 'going') this.pump()
+    }, close), close)
+  }
+
+  #take(entries: readonly QueueEntry[], upTo: number, link: Link): 'going' | 'blocked' {
+    if (entries.length === 0) this.#cursor = Math.max(this.#cursor, upTo)
+    for (const entry of entries) {
+      const packetId = (entry.seq - 1) % 65_535 + 1
+      // One that is 65,535 older is still unacknowledged; its id may not be used twice [MQTT-2.2.1-4].
+      if (this.#inflight.has(packetId)) return 'blocked'
+      this.#cursor = entry.seq
+      this.#sendOne(entry, packetId, link)
+    }
+    return 'going'
+  }
+
+  #sendOne({ seq, message, released }: QueueEntry, packetId: number, link: Link): void {
+    const dup = seq <= this.#sentSeq
+    if (!dup) this.#sentSeq = seq
+    if (released) {
+      this.#inflight.set(packetId, { seq, awaits: 'pubcomp' })
+      link.outbox.ack('pubrel', packetId, 0)
+      return
+    }
+    const view = this.#viewOf(message.topic)
+    if (!view) { this.#queue.done(seq); return }
+    const retained = asRetained(message)
+    const retain = retained !== undefined || (message.retain && view.retainAsPublished)
+    const qos = Math.min(message.qos, view.qos) as Qos
+    const sent = link.send(retained ?? message, qos, retain, dup && qos > 0, qos > 0 ? packetId : 0, view.ids)
+    if (sent && qos > 0) this.#inflight.set(packetId, { seq, awaits: awaited(qos) })
+    else this.#queue.done(seq)
+  }
+
+  puback(packetId: number): void { this.#over(packetId, 'puback') }
+  pubcomp(packetId: number): void { this.#over(packetId, 'pubcomp') }
+  pubrec(packetId: number, reason: number): void {
+    const link = this.#link
+    const known = this.#inflight.get(packetId)
+    if (!link) return
+    if (!known || known.awaits === 'puback') { pubrelUnknown(link, packetId); return }
+    if (known.awaits === 'release') return
+    if (known.awaits === 'pubcomp') { link.outbox.ack('pubrel', packetId, 0); return }
+    if (reason >= 0x80) { this.#over(packetId, 'pubrec'); return }
+    known.awaits = 'release'
+    const epoch = this.#epoch
+    const close = (err: unknown): void => { if (epoch === this.#epoch) link.close(toMeshError(err)) }
+    detached('mqtt', this.#queue.release(known.seq).then(() => {
+      if (epoch !== this.#epoch) return
+      known.awaits = 'pubcomp'
+      link.outbox.ack('pubrel', packetId, 0)
+    }, close), close)
+  }
+
+  #over(packetId: number, awaits: Awaits): void {
+    const known = this.#inflight.get(packetId)
+    if (known?.awaits !== awaits) return
+    this.#inflight.delete(packetId)
+    this.#queue.done(known.seq)
+    this.pump()
+  }
+}

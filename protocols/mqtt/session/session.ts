@@ -1,0 +1,150 @@
+/** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
+import type { Timer } from '../../../core/os/clock.ts'
+import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import type { Authorizer } from '../topics/authorization.ts'
+import type { Version } from '../codec/packet.ts'
+import type { Counters } from '../counters.ts'
+import type { DurableQueue, SessionHead, StoredMessage, StoredSubscription } from '../durability.ts'
+import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
+import type { Link } from '../connection/link.ts'
+import { shareOf, type Owner } from './owner.ts'
+import { viewOf, type View } from '../topics/view.ts'
+
+/** The expiry that means never (MQTT 5.0 §3.1.2.11.2). */
+export const NEVER_SEC = 0xffff_ffff
+const MAX_VIEWS = 256
+const NOBODY: Owner = { kind: 'anonymous', name: '', listener: '' }
+
+export class Session {
+  readonly clientId: string
+  /** Outlives its connection. False = everything is in memory and ends with it. */
+  readonly stored: boolean
+  version: Version
+  expirySec: number
+  /** Undefined of a session that an older meshlet made: it is whose client connects first, as far as that may have what is in it. */
+  owner: Owner | undefined
+  /** What it was last authorized by; undefined after a restart. */
+  policy: MqttPolicy | undefined
+  /** Where it was last connected from. */
+  address: string
+  /** Whose sessions it counts among. */
+  share: string
+  readonly subscriptions = new Map<string, StoredSubscription>()
+  /** What is on the disk of a filter whose subscription of today is not, or not yet; in place of a WeakMap, whose entries every collection has to walk. */
+  readonly durableBefore = new Map<StoredSubscription, StoredSubscription | 'none'>()
+  link: Link | undefined
+  flow: Flow | undefined
+  disconnectedAtMs: number | undefined
+  pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
+  expiry: Pick<Timer, 'cancel'> | undefined
+  willDelay: Pick<Timer, 'cancel'> | undefined
+  /** QoS 2 packet ids of a session that is not stored [MQTT-4.3.3-10]. At most 65,535, as ids are. */
+  readonly received = new Set<number>()
+  readonly #counters: Counters
+  readonly #views = new Map<string, View | 'refused'>()
+  #queue: DurableQueue | undefined
+  #matching: ((topic: string) => readonly StoredSubscription[]) | undefined
+  /** What it may have of what is queued; undefined = everything. */
+  #mayReceive: ((topic: string) => boolean) | undefined
+  /** The same for what goes from memory; only after something was taken away, for subscriptions say it otherwise. */
+  #mayStillReceive: ((topic: string) => boolean) | undefined
+
+  constructor(p: { clientId: string; stored: boolean; version: Version; expirySec: number; owner: Owner | undefined; address: string; counters: Counters }) {
+    this.clientId = p.clientId
+    this.stored = p.stored
+    this.version = p.version
+    this.expirySec = p.expirySec
+    this.owner = p.owner
+    this.address = p.address
+    this.share = shareOf(p.owner ?? NOBODY, p.address)
+    this.#counters = p.counters
+  }
+
+  get queue(): DurableQueue | undefined { return this.#queue }
+  /** From now on QoS 1 and 2 go through it. */
+  useQueue(queue: DurableQueue, all: { of(session: Session, topic: string): readonly StoredSubscription[] }): void {
+    this.#queue = queue
+    this.#matching = (topic) => all.of(this, topic)
+    const flow = new DurableFlow({ queue, viewOf: (topic) => this.#viewOf(topic) })
+    this.flow = flow
+    if (this.link) flow.attach(this.link)
+  }
+
+  attach(link: Link): void {
+    this.link = link
+    this.#mayStillReceive = undefined
+    this.disconnectedAtMs = undefined
+    if (!this.stored) this.flow = new MemoryFlow(link, this.#counters, link.budget)
+  }
+  /** After CONNACK: resends what is not done. */
+  resume(): void {
+    if (this.flow instanceof DurableFlow && this.link) this.flow.attach(this.link)
+  }
+  detach(): void {
+    this.link = undefined
+    if (this.flow instanceof DurableFlow) this.flow.detach()
+    else if (this.flow instanceof MemoryFlow) {
+      this.flow.end()
+      this.flow = undefined
+    }
+  }
+  end(): void {
+    this.detach()
+    this.expiry?.cancel()
+    this.willDelay?.cancel()
+    if (this.#queue) this.#queue.onAppended = undefined
+    this.#queue = undefined
+  }
+
+  subscribe(subscription: StoredSubscription): void {
+    this.subscriptions.set(subscription.filter, subscription)
+    this.#views.clear()
+  }
+  unsubscribe(filter: string): boolean {
+    this.#views.clear()
+    return this.subscriptions.delete(filter)
+  }
+
+  /** From now on messages that these rules do not allow are not delivered, also those that wait already. */
+  receiveOnly(may: Authorizer, revoked: number): void {
+    this.#mayReceive = may.restrictsReceiving ? (topic) => may.mayReceive(topic) : undefined
+    if (revoked > 0 || this.#mayStillReceive) this.#mayStillReceive = this.#mayReceive
+    this.#views.clear()
+    if (this.link) this.link.mayReceive = this.#mayStillReceive
+  }
+
+  /** From memory: a message for which there is no queue, or QoS 0. Without a connection it is not for this session. */
+  deliver(message: StoredMessage, qos: 0 | 1 | 2, retain: boolean, ids: readonly number[]): void {
+    if (!this.link) return
+    // Its receivers may have been chosen before the rules changed.
+    if (this.#mayStillReceive && !this.#mayStillReceive(message.topic)) { this.#counters.dropped['not-authorized'].value++; return }
+    if (qos === 0) this.link.deliverAtMostOnce(message, retain, ids)
+    else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids })
+  }
+
+  /** Nothing waits for it. */
+  get isIdle(): boolean { return (this.#queue?.depth ?? 0) === 0 && this.pendingWill === undefined }
+  /** QoS 1 and 2 in memory. */
+  get waitingBytes(): number { return this.flow instanceof MemoryFlow ? this.flow.waitingBytes : 0 }
+
+  toStored(): SessionHead {
+    const { clientId, version, owner, address, expirySec, disconnectedAtMs, pendingWill } = this
+    return { clientId, protocolVersion: version, owner, address, expirySec, disconnectedAtMs, pendingWill }
+  }
+
+  /** What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came [MQTT-3.10.4-4]. Undefined: it may not have it. */
+  #viewOf(topic: string): View | undefined {
+    const known = this.#views.get(topic) ?? this.#lookUp(topic)
+    if (known !== 'refused') return known
+    this.#counters.dropped['not-authorized'].value++
+    return undefined
+  }
+  #lookUp(topic: string): View | 'refused' {
+    const matching = this.#matching?.(topic) ?? []
+    const refused = this.#mayReceive?.(topic) === false
+    const view = refused ? 'refused' : matching.length === 0 ? { qos: 2 as const, retainAsPublished: false, ids: [] } : viewOf(matching)
+    if (this.#views.size >= MAX_VIEWS) this.#views.clear()
+    this.#views.set(topic, view)
+    return view
+  }
+}

@@ -1,0 +1,125 @@
+/** Retained messages (MQTT 5.0 §3.3.1.3): the last one of each topic, durable, found by filter, bounded in number and bytes. */
+import { compact, sizeOf } from '../shared-message.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import type { Durability, StoredMessage } from '../durability.ts'
+import { levelsCost } from './filter-cost.ts'
+import { leftMs, messageNowMs } from '../expiry.ts'
+import { TopicTree } from './topic-tree.ts'
+
+type Limits = Pick<MqttPolicy['limits'], 'maxRetainedMessages' | 'maxRetainedBytes'>
+/** A topic's messages that are on their way to the disk: how many, and the largest. */
+type Reserved = { places: number; bytes: number }
+
+/** Room that a message has among the retained ones, from before it is written until it is there or is given up. Giving it back twice is giving it back once. */
+export class Place implements Disposable {
+  #giveBack: (() => void) | undefined
+  constructor(giveBack: (() => void) | undefined) { this.#giveBack = giveBack }
+  [Symbol.dispose](): void {
+    this.#giveBack?.()
+    this.#giveBack = undefined
+  }
+}
+
+const USUAL_LEVELS = 8
+
+export class Retained {
+  readonly #durability: Durability
+  readonly #clock: Clock
+  readonly #tree = new TopicTree<StoredMessage>()
+  readonly #reserved = new Map<string, Reserved>()
+  /** With what is reserved: many messages may be on their way at once. */
+  readonly #maxBytes: number
+  #topics = 0
+  #bytes = 0
+  #stored = 0
+
+  /** @param p.maxBytes in memory, whatever a listener's limits say */
+  constructor(p: { durability: Durability; clock: Clock; maxBytes?: number }) {
+    this.#maxBytes = p.maxBytes ?? Infinity
+    this.#durability = p.durability
+    this.#clock = p.clock
+    for (const [topic, message] of p.durability.retained) this.#change(topic, () => this.#put(topic, message))
+  }
+
+  get size(): number { return this.#stored }
+
+  /** @returns undefined when a limit does not allow it once it has replaced what the topic holds */
+  reserve(message: StoredMessage, limits: Limits): Place | undefined {
+    const { topic, payload } = message
+    if (payload.length === 0) return new Place(undefined)
+    const bytes = keptBytes(message)
+    const more = Math.max(0, bytes - this.#bytesOf(topic))
+    const isNew = !this.#isThere(topic)
+    if ((isNew && this.#topics >= limits.maxRetainedMessages) || (more > 0 && this.#bytes + more > Math.min(limits.maxRetainedBytes, this.#maxBytes))) return undefined
+    this.#change(topic, () => {
+      const of = this.#reserved.get(topic)
+      this.#reserved.set(topic, { places: (of?.places ?? 0) + 1, bytes: Math.max(of?.bytes ?? 0, bytes) })
+    })
+    return new Place(() => this.#change(topic, () => {
+      const of = this.#reserved.get(topic)!
+      if (--of.places === 0) this.#reserved.delete(topic)
+    }))
+  }
+
+  /** Empty payload deletes. Seen by subscribers once it is durable. */
+  async save(message: StoredMessage, place: Place): Promise<void> {
+    const { topic } = message
+    const kept = message.payload.length === 0 ? undefined : compact(message)
+    await this.#durability.saveRetained(topic, kept)
+    this.#change(topic, () => this.#put(topic, kept))
+    place[Symbol.dispose]()
+  }
+
+  /** Those that the filter matches and that have not expired; expired ones that are met are deleted. */
+  find(filter: string): readonly StoredMessage[] {
+    const now = messageNowMs(this.#clock)
+    const found: StoredMessage[] = []
+    const expired: StoredMessage[] = []
+    this.#tree.ofFilter(filter, (message) => { (leftMs(message, now) <= 0 ? expired : found).push(message) })
+    for (const { topic } of expired) {
+      this.#change(topic, () => this.#put(topic, undefined))
+      // A failure leaves it in the store; it is expired there too.
+      this.#durability.saveRetained(topic, undefined).catch(() => undefined)
+    }
+    return found
+  }
+
+  #put(topic: string, message: StoredMessage | undefined): void {
+    const old = this.#tree.get(topic)
+    if (old) this.#stored--
+    if (message) {
+      this.#stored++
+      this.#tree.set(topic, message)
+    } else if (old) this.#tree.delete(topic)
+  }
+
+  #isThere(topic: string): boolean { return this.#tree.get(topic) !== undefined || this.#reserved.has(topic) }
+  #bytesOf(topic: string): number {
+    const now = this.#tree.get(topic)
+    return Math.max(now ? keptBytes(now) : 0, this.#reserved.get(topic)?.bytes ?? 0)
+  }
+  #change(topic: string, change: () => void): void {
+    const [bytes, wasThere] = [this.#bytesOf(topic), this.#isThere(topic)]
+    change()
+    this.#bytes += this.#bytesOf(topic) - bytes
+    this.#topics += Number(this.#isThere(topic)) - Number(wasThere)
+  }
+}
+
+/** With its levels in the tree, which cost more than they say where there are many. */
+function keptBytes(message: StoredMessage): number { return sizeOf(message) + levelsCost(message.topic, USUAL_LEVELS) }
+
+/**
+ * A retained message that goes to a new subscriber through its queue carries RETAIN, a live one only with Retain As Published; the queue keeps no
+ * such difference. So the copy is marked in front of its properties with an identifier that MQTT does not have.
+ */
+const MARK = 0x00
+
+export function retainedCopy(message: StoredMessage): StoredMessage {
+  return { ...message, retain: true, properties: Buffer.concat([Uint8Array.of(MARK), message.properties]) }
+}
+/** The message without the mark; undefined when it is a live one. */
+export function asRetained(message: StoredMessage): StoredMessage | undefined {
+  return message.properties[0] === MARK ? { ...message, properties: message.properties.subarray(1) } : undefined
+}
