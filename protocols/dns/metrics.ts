@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../core/errors.ts'
 import type { Family, Metrics } from '../../core/metrics.ts'
-import type { Cache } from './cache.ts'
-import { rcodeName } from './wire.ts'
+import type { Cache } from './resolver/cache.ts'
+import { rcodeName } from './codec/wire.ts'
 
 /** Where an answer came from. `refused`: nothing was looked up. */
 export type Source = 'table' | 'cache' | 'stale' | 'forwarded' | 'failed' | 'refused'

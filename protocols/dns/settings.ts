@@ -9,7 +9,7 @@ export type DnsSettings = {
   readonly resolvConf: string
   /** Domains that resolvers put behind short names. Undefined = those that `resolvConf` names. */
   readonly search?: readonly string[] | undefined
-  /** Without a name table: so long every name waits for the first (protocols/dns/first-table.ts). */
+  /** Without a name table: so long every name waits for the first (protocols/dns/names/first-table.ts). */
   readonly firstTableMs: number
   /** One try at one upstream resolver. */
   readonly attemptMs: number

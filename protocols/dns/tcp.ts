@@ -4,9 +4,9 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { lease, Tally } from '../../core/lease.ts'
 import { detached, guarded } from '../../core/defects/guard.ts'
-import { framed } from './exchange.ts'
-import { MAX_QUERY_BYTES } from './query.ts'
-import { HEADER_BYTES } from './wire.ts'
+import { framed } from './resolver/exchange.ts'
+import { MAX_QUERY_BYTES } from './codec/query.ts'
+import { HEADER_BYTES } from './codec/wire.ts'
 
 /** Queries of one connection that are worked on at the same time; then it is not read from. */
 const MAX_PIPELINED = 32

@@ -9,7 +9,7 @@ import { systemNetwork } from '../../core/os/network.ts'
 import { isSealed } from '../../core/pki/sealing.ts'
 import { statusText } from '../../agent/admin/status.ts'
 import { freePorts } from '../../tools/free-ports.ts'
-import { framed } from '../../protocols/dns/exchange.ts'
+import { framed } from '../../protocols/dns/resolver/exchange.ts'
 import { a, query, told, Upstream, type Script } from '../helpers/dns.ts'
 import { controlYaml, startSite, TestAgent, testFolder, until, type Finally } from './site.ts'
 

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
-import { framed } from '../../../protocols/dns/exchange.ts'
+import { framed } from '../../../protocols/dns/resolver/exchange.ts'
 import { a, query, told } from '../../helpers/dns.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { AT, DnsSite } from './site.ts'

@@ -1,6 +1,6 @@
 /** What becomes of a name while there is no name table, neither sent nor stored: nobody knows then which names are the mesh's. */
-import type { Clock } from '../../core/os/clock.ts'
-import type { Log } from '../../core/log.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Log } from '../../../core/log.ts'
 import { isMeshOnly } from './name-index.ts'
 
 /** What the control plane still owes: nothing (a folder; a control plane that said that there are no names), the names alone, or everything. */

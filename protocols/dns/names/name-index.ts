@@ -1,5 +1,5 @@
 /** The mesh's names as clients ask for them: as they are, shortened, behind a search domain, or covered by a wildcard. */
-import type { NamedHost, Names } from '../../model/tables.ts'
+import type { NamedHost, Names } from '../../../model/tables.ts'
 import { ReverseIndex } from './reverse-index.ts'
 
 export type Found = {

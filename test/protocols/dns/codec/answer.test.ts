@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { encodeAnswer, plainAnswer, STALE, tableAnswer } from '../../../protocols/dns/answer.ts'
-import type { Found } from '../../../protocols/dns/name-index.ts'
-import { readQuery, type Query } from '../../../protocols/dns/query.ts'
-import { data, decoded, query, told } from '../../helpers/dns.ts'
-import { seededRandom } from '../../helpers/random.ts'
+import { encodeAnswer, plainAnswer, STALE, tableAnswer } from '../../../../protocols/dns/codec/answer.ts'
+import type { Found } from '../../../../protocols/dns/names/name-index.ts'
+import { readQuery, type Query } from '../../../../protocols/dns/codec/query.ts'
+import { data, decoded, query, told } from '../../../helpers/dns.ts'
+import { seededRandom } from '../../../helpers/random.ts'
 
 const read = (bytes: Buffer): Query => {
   const got = readQuery(bytes)

@@ -1,7 +1,7 @@
 /** Answers, from records to bytes that fit what the client takes. */
-import type { Random } from '../../core/os/clock.ts'
-import { ipBytes } from '../../model/ip.ts'
-import type { Found } from './name-index.ts'
+import type { Random } from '../../../core/os/clock.ts'
+import { ipBytes } from '../../../model/ip.ts'
+import type { Found } from '../names/name-index.ts'
 import type { Query } from './query.ts'
 import { AA, AD, CD, CLASS_IN, DO, HEADER_BYTES, MAX_TCP_BYTES, MAX_UDP_BYTES, PLAIN_UDP_BYTES, QR, RA, RD, TABLE_TTL_SEC, TC, Type } from './wire.ts'
 

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { NO_RECORDS, type Answer } from '../../../protocols/dns/answer.ts'
-import { Cache, type Entry } from '../../../protocols/dns/cache.ts'
-import { parseResolvConf } from '../../../protocols/dns/resolv-conf.ts'
+import { NO_RECORDS, type Answer } from '../../../../protocols/dns/codec/answer.ts'
+import { Cache, type Entry } from '../../../../protocols/dns/resolver/cache.ts'
+import { parseResolvConf } from '../../../../protocols/dns/resolver/resolv-conf.ts'
 
 const answer = (bytes: number): Answer => ({ rcode: 0, flags: 0, records: { ...NO_RECORDS, body: Buffer.alloc(bytes) } })
 const entry = (p: Partial<Entry> = {}, bytes = 10): Entry => ({ answer: answer(bytes), storedMs: 0, freshUntilMs: 1_000, staleUntilMs: 5_000, restUntilMs: 0, ...p })

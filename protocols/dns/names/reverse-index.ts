@@ -1,7 +1,7 @@
 /** The mesh's names by address, for whoever asks the other way (`dig -x`, logs that show peers by name). Istio's agent passes that on, to resolvers that know no address of 240.240.0.0/16. */
-import { ipBytes } from '../../model/ip.ts'
-import type { NamedHost, Names } from '../../model/tables.ts'
-import { encodeName } from './wire.ts'
+import { ipBytes } from '../../../model/ip.ts'
+import type { NamedHost, Names } from '../../../model/tables.ts'
+import { encodeName } from '../codec/wire.ts'
 
 /** Clients show one; the others are for people. */
 const MAX_NAMES = 8

@@ -1,11 +1,11 @@
 /** The upstream resolvers: which there are, in which order they are asked, and what is wrong with them. */
-import type { Clock } from '../../core/os/clock.ts'
-import type { Disk } from '../../core/os/disk.ts'
-import { MeshError } from '../../core/errors.ts'
-import type { Log } from '../../core/log.ts'
-import type { Address } from '../../core/os/network.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Disk } from '../../../core/os/disk.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { Log } from '../../../core/log.ts'
+import type { Address } from '../../../core/os/network.ts'
 import { parseResolvConf, type ResolvConf } from './resolv-conf.ts'
-import type { DnsSettings } from './settings.ts'
+import type { DnsSettings } from '../settings.ts'
 
 export type Server = {
   readonly address: Address

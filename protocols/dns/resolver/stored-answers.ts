@@ -4,11 +4,11 @@
  * length of its key (2) and of its records (4) · key · records. All numbers big-endian.
  */
 import { createHash } from 'node:crypto'
-import { MeshError } from '../../core/errors.ts'
-import { writeHeader, type Answer } from './answer.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { writeHeader, type Answer } from '../codec/answer.ts'
 import type { Entry } from './cache.ts'
-import { readResponse } from './response.ts'
-import { AD, HEADER_BYTES, nameEnd, QR, RCODE } from './wire.ts'
+import { readResponse } from '../codec/response.ts'
+import { AD, HEADER_BYTES, nameEnd, QR, RCODE } from '../codec/wire.ts'
 
 export type StoredAnswer = { readonly key: string; readonly answer: Answer; /** From when it was written. */ readonly staleForMs: number }
 

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { NamedHost } from '../../../model/tables.ts'
-import { ReverseIndex } from '../../../protocols/dns/reverse-index.ts'
-import { encodeName } from '../../../protocols/dns/wire.ts'
+import type { NamedHost } from '../../../../model/tables.ts'
+import { ReverseIndex } from '../../../../protocols/dns/names/reverse-index.ts'
+import { encodeName } from '../../../../protocols/dns/codec/wire.ts'
 
 const external = (...addresses: string[]): NamedHost => ({ addresses, service: undefined })
 const service = (name: string, ...addresses: string[]): NamedHost => ({ addresses, service: { name, namespace: 'shop' } })

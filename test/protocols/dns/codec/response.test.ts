@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { encode, type Answer, type Packet } from 'dns-packet'
-import { encodeAnswer } from '../../../protocols/dns/answer.ts'
-import { readQuery } from '../../../protocols/dns/query.ts'
-import { readResponse, type Expected, type Response } from '../../../protocols/dns/response.ts'
-import { a, decoded, query, soa } from '../../helpers/dns.ts'
+import { encodeAnswer } from '../../../../protocols/dns/codec/answer.ts'
+import { readQuery } from '../../../../protocols/dns/codec/query.ts'
+import { readResponse, type Expected, type Response } from '../../../../protocols/dns/codec/response.ts'
+import { a, decoded, query, soa } from '../../../helpers/dns.ts'
 
 const QUESTION = query('www.example.com').subarray(12)
 const expected: Expected = { id: 7, question: QUESTION, type: 1 }

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { NamedHost, Names } from '../../../model/tables.ts'
-import { NameIndex } from '../../../protocols/dns/name-index.ts'
+import type { NamedHost, Names } from '../../../../model/tables.ts'
+import { NameIndex } from '../../../../protocols/dns/names/name-index.ts'
 
 const external = (...addresses: string[]): NamedHost => ({ addresses, service: undefined })
 const service = (name: string, namespace: string, ...addresses: string[]): NamedHost => ({ addresses, service: { name, namespace } })

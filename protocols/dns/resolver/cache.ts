@@ -1,5 +1,5 @@
 /** Answers of upstream resolvers by question: bounded, the longest unused goes first. Past their time they stay for when nobody answers (RFC 8767). */
-import type { Answer } from './answer.ts'
+import type { Answer } from '../codec/answer.ts'
 
 export type Entry = {
   readonly answer: Answer

@@ -1,9 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { encode } from 'dns-packet'
-import { encodeRefusal } from '../../../protocols/dns/answer.ts'
-import { readQuery } from '../../../protocols/dns/query.ts'
-import { decoded, query } from '../../helpers/dns.ts'
+import { encodeRefusal } from '../../../../protocols/dns/codec/answer.ts'
+import { readQuery } from '../../../../protocols/dns/codec/query.ts'
+import { decoded, query } from '../../../helpers/dns.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const HEAD = '1234 0100 0001 0000 0000 0000'

@@ -1,18 +1,18 @@
 /** What the mesh does not know: from the cache, from an upstream resolver, or, when none answers, from the cache although it is past its time. */
-import type { Clock } from '../../core/os/clock.ts'
-import type { Log } from '../../core/log.ts'
-import type { Address } from '../../core/os/network.ts'
-import { NO_AUTHORITY, plainAnswer, STALE, type Answer, type EncodeOptions } from './answer.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Log } from '../../../core/log.ts'
+import type { Address } from '../../../core/os/network.ts'
+import { NO_AUTHORITY, plainAnswer, STALE, type Answer, type EncodeOptions } from '../codec/answer.ts'
 import type { AnswerStore } from './answer-store.ts'
 import type { Cache, Entry } from './cache.ts'
 import type { Exchange, Reply } from './exchange.ts'
-import type { DnsMetrics, Source } from './metrics.ts'
-import type { Query } from './query.ts'
-import type { Response } from './response.ts'
+import type { DnsMetrics, Source } from '../metrics.ts'
+import type { Query } from '../codec/query.ts'
+import type { Response } from '../codec/response.ts'
 import type { Server, Servers } from './servers.ts'
-import type { DnsSettings } from './settings.ts'
-import { askerOf, Shares } from './shares.ts'
-import { Rcode, STALE_TTL_SEC } from './wire.ts'
+import type { DnsSettings } from '../settings.ts'
+import { askerOf, Shares } from '../shares.ts'
+import { Rcode, STALE_TTL_SEC } from '../codec/wire.ts'
 
 export type Resolved = { readonly source: Source; readonly answer: Answer } & Pick<EncodeOptions, 'ttlSec' | 'why'>
 

@@ -2,15 +2,15 @@
 import { randomInt } from 'node:crypto'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../core/os/clock.ts'
-import type { Datagrams, Network } from '../../core/os/network.ts'
-import { optRecord, writeHeader } from './answer.ts'
-import type { DnsMetrics, TryResult } from './metrics.ts'
-import type { Query } from './query.ts'
-import { readResponse, type Expected, type Response } from './response.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Datagrams, Network } from '../../../core/os/network.ts'
+import { optRecord, writeHeader } from '../codec/answer.ts'
+import type { DnsMetrics, TryResult } from '../metrics.ts'
+import type { Query } from '../codec/query.ts'
+import { readResponse, type Expected, type Response } from '../codec/response.ts'
 import type { Server } from './servers.ts'
-import { AD, HEADER_BYTES } from './wire.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { AD, HEADER_BYTES } from '../codec/wire.ts'
+import { guarded, nothing } from '../../../core/defects/guard.ts'
 
 export type Reply = { readonly result: 'answered'; readonly response: Response } | { readonly result: Exclude<TryResult, 'answered'> }
 type ExchangeOptions = { readonly network: Network; readonly clock: Clock; readonly metrics: DnsMetrics; readonly attemptMs: number }

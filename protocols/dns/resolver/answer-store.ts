@@ -2,15 +2,15 @@
  * Answers of upstream resolvers kept on disk, so that a node that starts without its uplink has something to say (RFC 8767). Read when the first
  * name is asked for upstream, written when the proxy stops and at most every so often while it runs: flash wears out.
  */
-import type { Clock, Timer } from '../../core/os/clock.ts'
-import type { Disk } from '../../core/os/disk.ts'
-import { MeshError, toMeshError } from '../../core/errors.ts'
-import type { Log } from '../../core/log.ts'
-import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
+import type { Disk } from '../../../core/os/disk.ts'
+import { MeshError, toMeshError } from '../../../core/errors.ts'
+import type { Log } from '../../../core/log.ts'
+import { isSealed, openSealed, type Sealer } from '../../../core/pki/sealing.ts'
 import type { Cache } from './cache.ts'
-import type { DnsMetrics } from './metrics.ts'
+import type { DnsMetrics } from '../metrics.ts'
 import { decodeAnswers, encodeAnswers } from './stored-answers.ts'
-import { Rcode } from './wire.ts'
+import { Rcode } from '../codec/wire.ts'
 
 export type StorePlace = {
   readonly file: string

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { a, query, soa, told } from '../../helpers/dns.ts'
-import { settle } from '../../helpers/sim-clock.ts'
-import { DnsSite, OTHER, SERVER } from './site.ts'
+import { a, query, soa, told } from '../../../helpers/dns.ts'
+import { settle } from '../../../helpers/sim-clock.ts'
+import { DnsSite, OTHER, SERVER } from '../site.ts'
 
 const TWO = { upstreams: [SERVER, OTHER] }
 const www = 'www.example.com'
