@@ -7,8 +7,8 @@ import { IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca
 import {
   ADS, CA, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse, type DiscoveryRequest, type DiscoveryResponse, type IstioCertificateRequest, type IstioCertificateResponse,
 } from '../../proto/services.ts'
-import { deltaConversation, sotwConversation, type AnyRequest, type AnyResponse, type Conversation } from './ads-messages.ts'
-import { AdsStream, type AdsOptions } from './ads-stream.ts'
+import { deltaConversation, sotwConversation, type AnyRequest, type AnyResponse, type Conversation } from './ads/messages.ts'
+import { AdsStream, type AdsOptions } from './ads/stream.ts'
 import { holderOf } from './authenticate.ts'
 import type { CertificateService } from './certificate-service.ts'
 import { openDoor, type Door, type DoorLimits } from './door.ts'

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { MeshError } from '../../core/errors.ts'
 import type { ExitCode } from './exit.ts'
 import { withState } from './open.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 /** Rejects with MESH_CONFIG_INVALID when the folder is there already, MESH_STATE_UNUSABLE when it cannot be written. */
 export async function backup(folder: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {

@@ -6,7 +6,7 @@ import { HUB_GONE_MS } from '../registry/live-devices.ts'
 import { isRunning } from '../registry/running.ts'
 import type { ExitCode } from './exit.ts'
 import { nativeBinding, withState } from './open.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 import { date, table } from './table.ts'
 
 export async function devices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {

@@ -1,21 +1,8 @@
 /** The subcommands of `meshlet-hub`, with the help that should suffice. Each action loads its own file. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import type { LogOutput } from '../../core/log-output.ts'
 import { explain, type ExitCode } from './exit.ts'
+import type { Io } from './io.ts'
 
-export type Io = {
-  /** Where the log of `run` goes; undefined: standard output, as it is. */
-  readonly logOutput?: () => LogOutput
-  readonly out: (text: string) => void
-  readonly err: (text: string) => void
-  /** Resolves with the reason when the program is asked to stop. */
-  readonly stopRequested: () => Promise<string>
-  readonly hearSignals?: (heard: (signal: string) => void) => Disposable
-  /** Hears of what nobody caught until the result is disposed of (core/defects/last-line.ts). */
-  readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
-  /** Ends the process with exit code 1 after so long, whatever it still does. */
-  readonly giveUpAfter?: (ms: number) => void
-}
 export const DEFAULT_CONFIG = '/etc/meshlet-hub/hub.yaml'
 
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)

@@ -2,7 +2,7 @@ import { asOwner } from '../../core/os/as-owner.ts'
 import { openCa } from '../ca/ca.ts'
 import type { ExitCode } from './exit.ts'
 import { systemWorld, withState } from './open.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 /** `meshlet-hub roots`: what devices check the hub and each other against, as PEM. Makes the CA where there is none yet, as the hub's first start does. */
 export async function roots(o: { readonly config: string }, io: Io): Promise<ExitCode> {

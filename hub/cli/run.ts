@@ -8,7 +8,7 @@ import { readHubConfig } from '../config.ts'
 import { startHub } from '../hub.ts'
 import type { ExitCode } from './exit.ts'
 import { nativeBinding, systemWorld } from './open.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 /** Streams are ended at once; a disk may take a moment. */
 const STOP_MS = 10_000

@@ -4,7 +4,7 @@ import { MeshError } from '../../core/errors.ts'
 import type { TokenRow } from '../registry/registry.ts'
 import type { ExitCode } from './exit.ts'
 import { withState } from './open.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 import { date, table } from './table.ts'
 
 export type CreateOptions = { readonly config: string; readonly json: boolean; readonly namespace: string; readonly serviceAccount: string; readonly node: string; readonly ttl?: number; readonly maxUses?: number }

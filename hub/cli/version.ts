@@ -1,6 +1,6 @@
 import { bundle } from '../../core/runtime/bundle.ts'
 import type { ExitCode } from './exit.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 /** `meshlet-hub version` */
 export async function version(o: { readonly json: boolean }, io: Io): Promise<ExitCode> {

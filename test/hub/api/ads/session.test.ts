@@ -1,11 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { MeshError } from '../../../core/errors.ts'
-import { DeltaSession, type DeltaRequest, type DeltaResponse } from '../../../hub/api/ads-session.ts'
-import { SotwSession } from '../../../hub/api/ads-sotw.ts'
-import { contentHash, ENDPOINT, resourceSet, type ResourceSet } from '../../../hub/source/resources.ts'
-import { seededRandom } from '../../helpers/random.ts'
-import { set, SHORT, shown, version } from './sets.ts'
+import type { MeshError } from '../../../../core/errors.ts'
+import { DeltaSession, type DeltaRequest, type DeltaResponse } from '../../../../hub/api/ads/session.ts'
+import { SotwSession } from '../../../../hub/api/ads/sotw.ts'
+import { contentHash, ENDPOINT, resourceSet, type ResourceSet } from '../../../../hub/source/resources.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { set, SHORT, shown, version } from '../sets.ts'
 
 type Kind = keyof typeof SHORT
 const request = (kind: Kind, more: Partial<DeltaRequest> = {}): DeltaRequest => ({ typeUrl: SHORT[kind], subscribe: [], unsubscribe: [], known: {}, nonce: '', error: undefined, ...more })

@@ -1,9 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { status, type ServiceError } from '@grpc/grpc-js'
-import type { DiscoveryResponse } from '../../proto/services.ts'
-import { CLUSTER, ENDPOINT } from '../../hub/source/resources.ts'
-import { bearer, DeltaStream, join, SotwStream, testHub } from './start-hub.ts'
+import type { DiscoveryResponse } from '../../../../proto/services.ts'
+import { CLUSTER, ENDPOINT } from '../../../../hub/source/resources.ts'
+import { bearer, DeltaStream, join, SotwStream, testHub } from '../../start-hub.ts'
 
 const gateway = { namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }
 const cluster = (...names: string[]): string => `resources:\n${names.map((name) => `- "@type": ${CLUSTER}\n  name: ${name}\n  type: EDS\n  connect_timeout: 2s\n  eds_cluster_config: {eds_config: {ads: {}}}\n`).join('')}`

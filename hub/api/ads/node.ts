@@ -1,7 +1,7 @@
 /** The `node` of a stream's first request: Istio's id of four parts with its metadata (pilot/pkg/model/context.go), or any id of a plain xDS client. */
-import { MeshError } from '../../core/errors.ts'
-import { isNodeName } from '../registry/node-names.ts'
-import type { Caller } from './authenticate.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { isNodeName } from '../../registry/node-names.ts'
+import type { Caller } from '../authenticate.ts'
 
 export type NodeMessage = { readonly id: string; readonly metadata?: Readonly<Record<string, unknown>> | undefined }
 export type NodeIdentity = {

@@ -1,5 +1,5 @@
 /** How far one node is with its configuration, from what it was sent and what it said of it. Pure. */
-import type { Outcome } from './ads-session.ts'
+import type { Outcome } from './session.ts'
 
 export class Progress {
   /** Type → nonce of the response that was sent last and is not answered. */

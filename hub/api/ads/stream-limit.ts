@@ -1,8 +1,8 @@
 /** How many ADS streams may be open: all together, of one identity, and of one device, so that it cannot take the places of all who share its identity. */
-import { MeshError } from '../../core/errors.ts'
-import { lease, Tallies, Tally } from '../../core/lease.ts'
-import type { Metrics } from '../../core/metrics.ts'
-import { holderOf, type Caller } from './authenticate.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { lease, Tallies, Tally } from '../../../core/lease.ts'
+import type { Metrics } from '../../../core/metrics.ts'
+import { holderOf, type Caller } from '../authenticate.ts'
 
 type Max = { readonly maxStreams: number; readonly maxStreamsPerIdentity: number; readonly maxStreamsPerDevice: number }
 

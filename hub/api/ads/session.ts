@@ -6,8 +6,8 @@
  * wait for its timeout), versions that the client lists are believed (an unchanged reconnect moves no resources), and a change of
  * subscription counts also when it comes with an old nonce.
  */
-import { checkNames, checkType, MAX_UNACKED, NAME_COST_BYTES } from './ads-limits.ts'
-import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, type HubResource, type ResourceSet } from '../source/resources.ts'
+import { checkNames, checkType, MAX_UNACKED, NAME_COST_BYTES } from './limits.ts'
+import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, type HubResource, type ResourceSet } from '../../source/resources.ts'
 
 export type DeltaRequest = {
   readonly typeUrl: string
@@ -54,7 +54,7 @@ export class DeltaSession {
     return bytes
   }
 
-  /** Throws MESH_CONTROL_PROTOCOL when the request goes beyond ads-limits.ts. */
+  /** Throws MESH_CONTROL_PROTOCOL when the request goes beyond limits.ts. */
   request(r: DeltaRequest, set: ResourceSet): Answer<DeltaResponse> {
     checkType(r.typeUrl, this.#watches)
     const before = this.#watches.get(r.typeUrl)

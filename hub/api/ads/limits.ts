@@ -1,5 +1,5 @@
 /** What one ADS stream may ask for. More is a defect or an attack, and ends the stream with MESH_CONTROL_PROTOCOL. */
-import { MeshError } from '../../core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 
 export const MAX_TYPES = 64
 export const MAX_TYPE_URL_CHARS = 256

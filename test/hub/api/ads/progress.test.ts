@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { Progress } from '../../../hub/api/progress.ts'
+import { Progress } from '../../../../hub/api/ads/progress.ts'
 
 const answer = (typeUrl: string, responseNonce: string, problem?: string) => ({ typeUrl, responseNonce, ...(problem === undefined ? {} : { errorDetail: { message: problem } }) })
 

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { pino } from 'pino'
-import { Standing } from '../../../hub/api/standing.ts'
+import { Standing } from '../../../hub/api/certificate-expiry.ts'
 import type { Registry } from '../../../hub/registry/registry.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 

@@ -1,10 +1,10 @@
 /** Protobuf messages of both ADS flavours ↔ the plain words of the state machines. */
 import { create } from '@bufbuild/protobuf'
-import { DeltaDiscoveryResponseSchema, DiscoveryResponseSchema } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
-import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse } from '../../proto/services.ts'
-import type { HubResource, ResourceSet } from '../source/resources.ts'
-import { DeltaSession, type Answer, type DeltaResponse } from './ads-session.ts'
-import { SotwSession, type SotwResponse } from './ads-sotw.ts'
+import { DeltaDiscoveryResponseSchema, DiscoveryResponseSchema } from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse } from '../../../proto/services.ts'
+import type { HubResource, ResourceSet } from '../../source/resources.ts'
+import { DeltaSession, type Answer, type DeltaResponse } from './session.ts'
+import { SotwSession, type SotwResponse } from './sotw.ts'
 
 /** One stream's conversation, whatever its flavour. */
 export type Conversation<Q, A> = {

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { SotwSession, type SotwRequest, type SotwResponse } from '../../../hub/api/ads-sotw.ts'
-import { set, SHORT, shown } from './sets.ts'
+import { SotwSession, type SotwRequest, type SotwResponse } from '../../../../hub/api/ads/sotw.ts'
+import { set, SHORT, shown } from '../sets.ts'
 
 const request = (kind: keyof typeof SHORT, more: Partial<SotwRequest> = {}): SotwRequest => ({ typeUrl: SHORT[kind], names: [], nonce: '', error: undefined, ...more })
 const all = (responses: readonly SotwResponse[]): string[] => responses.map(shown)

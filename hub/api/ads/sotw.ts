@@ -2,9 +2,9 @@
  * The server's side of one state-of-the-world ADS stream as a pure state machine, by istiod's rules (istio pkg/xds ShouldRespond):
  * every response carries all resources of its type that the client asked for.
  */
-import { checkNames, checkType, NAME_COST_BYTES } from './ads-limits.ts'
-import type { Answer } from './ads-session.ts'
-import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, versionOf, type HubResource, type ResourceSet } from '../source/resources.ts'
+import { checkNames, checkType, NAME_COST_BYTES } from './limits.ts'
+import type { Answer } from './session.ts'
+import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, versionOf, type HubResource, type ResourceSet } from '../../source/resources.ts'
 
 export type SotwRequest = {
   readonly typeUrl: string
@@ -27,7 +27,7 @@ export class SotwSession {
     return bytes
   }
 
-  /** Throws MESH_CONTROL_PROTOCOL when the request goes beyond ads-limits.ts. */
+  /** Throws MESH_CONTROL_PROTOCOL when the request goes beyond limits.ts. */
   request(r: SotwRequest, set: ResourceSet): Answer<SotwResponse> {
     checkType(r.typeUrl, this.#watches)
     checkNames(new Set(), r.names)

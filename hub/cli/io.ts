@@ -1,0 +1,16 @@
+/** What a command of the hub has of the process. */
+import type { LogOutput } from '../../core/log-output.ts'
+
+export type Io = {
+  /** Where the log of `run` goes; undefined: standard output, as it is. */
+  readonly logOutput?: () => LogOutput
+  readonly out: (text: string) => void
+  readonly err: (text: string) => void
+  /** Resolves with the reason when the program is asked to stop. */
+  readonly stopRequested: () => Promise<string>
+  readonly hearSignals?: (heard: (signal: string) => void) => Disposable
+  /** Hears of what nobody caught until the result is disposed of (core/defects/last-line.ts). */
+  readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
+  /** Ends the process with exit code 1 after so long, whatever it still does. */
+  readonly giveUpAfter?: (ms: number) => void
+}
