@@ -1,7 +1,8 @@
 /** Each proxy with the same job: one worker, keep-alive both sides, mTLS required and verified where the case says so, no access log. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { debianProgram, envoyBinary } from '../conformance/peers.ts'
+import { envoyBinary } from '../conformance/peers.ts'
+import { debianProgram } from '../../tools/debian.ts'
 import type { BenchCertificates } from './certificates.ts'
 import { HTTP2, meshletHttp } from './meshlet-http.ts'
 

@@ -6,7 +6,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../conformance/peers.ts'
+import { debianProgram } from '../../tools/debian.ts'
 import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
 import { HTTP_CASES, type HttpCase, type HttpSubject, httpSubjects } from './http-subjects.ts'

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../conformance/peers.ts'
+import { debianProgram } from '../../tools/debian.ts'
 import { benchCertificates } from './certificates.ts'
 import { httpSubjects } from './http-subjects.ts'
 import { cpuNs, freePort, rssMiB, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import os from 'node:os'
 import assert from 'node:assert/strict'
-import { debianProgram } from './peers.ts'
+import { debianProgram } from '../../tools/debian.ts'
 import { BARE_ENV, run, Running, type Finally } from './programs.ts'
 
 export type MqttVersion = 'mqttv311' | 'mqttv5'

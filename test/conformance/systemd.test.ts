@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { debianProgram } from './peers.ts'
+import { debianProgram } from '../../tools/debian.ts'
 import { distFile, run, temporaryFolder, type Finally } from './programs.ts'
 
 const UNIT = path.resolve(import.meta.dirname, '../../deploy/edge/meshlet.service')

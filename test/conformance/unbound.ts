@@ -1,7 +1,7 @@
 /** unbound as an upstream resolver with a zone of its own; nothing that it is asked leaves this machine. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { debianProgram } from './peers.ts'
+import { debianProgram } from '../../tools/debian.ts'
 import { start, temporaryFolder, type Finally, type Running } from './programs.ts'
 
 export type UnboundOptions = {

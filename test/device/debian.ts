@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { debianProgram } from '../conformance/peers.ts'
+import { debianProgram } from '../../tools/debian.ts'
 
 const CACHE = path.resolve(import.meta.dirname, '../../.cache/device')
 const SUITE = 'bookworm'

@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../conformance/peers.ts'
+import { debianProgram } from '../../tools/debian.ts'
 import { until, type Ended } from '../conformance/programs.ts'
 import { debianRoot } from './debian.ts'
 

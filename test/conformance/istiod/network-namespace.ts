@@ -1,6 +1,6 @@
 /** A network of the test's own, for rules of iptables and routes that nobody else must see: it goes with the last process in it. */
 import { spawnSync } from 'node:child_process'
-import { debianProgram, type DebianPeer } from '../peers.ts'
+import { debianProgram, type DebianPeer } from '../../../tools/debian.ts'
 
 const INSIDE = 'MESHLET_TEST_NETWORK'
 
