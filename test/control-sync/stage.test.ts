@@ -8,7 +8,7 @@ import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import { Applier, type Change } from '../../control-sync/apply.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { fullRegistry } from '../../proto/full/registry.ts'
-import { sample } from '../helpers/resources.ts'
+import { sample } from '../helpers/control-plane/resources.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 
 /** Every look at it takes a millisecond, so that work takes time. */

@@ -10,7 +10,7 @@ import type { AdsRequest } from '../../control-sync/ads/protocol.ts'
 import { Applier } from '../../control-sync/apply.ts'
 import { startSync, type Sync } from '../../control-sync/sync.ts'
 import type { AdsStreamEvents } from '../../control-sync/ads/transport.ts'
-import { sample, type Sample } from '../helpers/resources.ts'
+import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { SimClock, settle } from '../helpers/sim-clock.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`

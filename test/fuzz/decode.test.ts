@@ -6,7 +6,7 @@ import { decode } from '../../control-sync/decode/decode.ts'
 import { allMessages } from '../../control-sync/directory/known.ts'
 import { parseFile } from '../../control-sync/directory/parse.ts'
 import { seededRandom } from '../helpers/random.ts'
-import { golden, GOLDEN } from '../helpers/resources.ts'
+import { golden, GOLDEN } from '../helpers/control-plane/resources.ts'
 
 /** Nothing that a control plane or a file holds may throw, hang or pass as something it is not. Seeded, so a failure comes again. */
 const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]

@@ -7,7 +7,7 @@ import { statusText } from '../../agent/admin/status.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { inboundListener, ORDERS } from '../../demo/resources.ts'
 import { device } from '../../demo/services.ts'
-import { sample, type Sample } from '../helpers/resources.ts'
+import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { ControlPlane } from './control-plane.ts'
 import { ask, Service, startSite, TestAgent, until, type Site } from './site.ts'
 

@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import net from 'node:net'
 import { App } from '../../demo/services.ts'
 import { nothingIsWrong, problem } from './cli.ts'
-import { device, MQTT, publish } from './mqtt-devices.ts'
+import { device, MQTT, publish } from './mqtt/devices.ts'
 import { Service, TestAgent, testFolder, until, type Finally } from './site.ts'
 
 function resources(t: Finally, text: string): string {

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { statusText } from '../../agent/admin/status.ts'
-import { FakeIstiod } from '../helpers/fake-istiod.ts'
-import { serveFakeIstiod, type FakeServerOptions } from '../helpers/fake-istiod-server.ts'
-import { edsCluster, load } from '../helpers/synced-agent.ts'
+import { FakeIstiod } from '../helpers/control-plane/fake-istiod.ts'
+import { serveFakeIstiod, type FakeServerOptions } from '../helpers/control-plane/fake-istiod-server.ts'
+import { edsCluster, load } from '../helpers/control-plane/synced-agent.ts'
 import { startSite, TestAgent, testFolder, until, type Finally } from './site.ts'
 
 async function agentOf(t: Finally, istiod: FakeIstiod, control: string, o: FakeServerOptions = {}): Promise<TestAgent> {

@@ -6,7 +6,7 @@ import path from 'node:path'
 import { TYPE_URLS } from '../../model/snapshot.ts'
 import { DeltaDiscoveryResponseSchema } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { ADS, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse } from '../../proto/services.ts'
-import type { Sample } from '../helpers/resources.ts'
+import type { Sample } from '../helpers/control-plane/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { testFolder, type Finally } from './site.ts'
 

@@ -9,7 +9,7 @@ import type { OpenStorage } from '../../core/storage/storage.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { nothingIsWrong, problem } from './cli.ts'
-import { device, MQTT, publish, subscribeAndLeave } from './mqtt-devices.ts'
+import { device, MQTT, publish, subscribeAndLeave } from './mqtt/devices.ts'
 import { TestAgent, testFolder, until } from './site.ts'
 
 test('an upstream broker that is down while messages wait for it', async (t) => {

@@ -9,7 +9,7 @@ import path from 'node:path'
 import { dispatch } from '../../agent/cli/dispatch.ts'
 import type { AgentStatus } from '../../agent/admin/status.ts'
 import { freePorts } from '../../tools/free-ports.ts'
-import { sample } from '../helpers/resources.ts'
+import { sample } from '../helpers/control-plane/resources.ts'
 import { ControlPlane } from './control-plane.ts'
 import { ask, testFolder, TestAgent, until, type Finally } from './site.ts'
 

@@ -5,7 +5,7 @@ import type { RawResource, ResourceKind, Snapshot } from '../../../model/snapsho
 import { EMPTY_SNAPSHOT } from '../../../control-sync/apply.ts'
 import { meshTables } from '../../../control-sync/mesh-tables.ts'
 import type { ClusterStatus } from '../../../protocols/http/message.ts'
-import { golden } from '../../helpers/resources.ts'
+import { golden } from '../../helpers/control-plane/resources.ts'
 
 const of = (kind: ResourceKind): Map<string, RawResource> => new Map(golden('istiod-sidecar').filter((s) => s.kind === kind).map((s) => [s.name, { name: s.name, value: s.bytes, version: '' }]))
 const snapshot: Snapshot = { savedAtMs: 0, resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') } }

@@ -8,10 +8,10 @@ import { Metrics } from '../../../core/metrics.ts'
 import { GrpcTransport, type GrpcTransportOptions } from '../../../control-sync/ads/grpc-stream.ts'
 import { byteCount, channelOptions, type ControlPlane } from '../../../control-sync/connection/control-plane.ts'
 import type { NodeDescription } from '../../../control-sync/ads/node.ts'
-import { ENDINGS, FakeIstiod } from '../../helpers/fake-istiod.ts'
-import { serveFakeIstiod, TOKEN, type FakeServer } from '../../helpers/fake-istiod-server.ts'
+import { ENDINGS, FakeIstiod } from '../../helpers/control-plane/fake-istiod.ts'
+import { serveFakeIstiod, TOKEN, type FakeServer } from '../../helpers/control-plane/fake-istiod-server.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
-import { edsCluster, httpListener, load, SyncedAgent, table } from '../../helpers/synced-agent.ts'
+import { edsCluster, httpListener, load, SyncedAgent, table } from '../../helpers/control-plane/synced-agent.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
 const NODE: NodeDescription = { id: 'sidecar~127.0.0.1~edge-1.edge~edge.svc.cluster.local', cluster: 'edge.edge', locality: { region: '', zone: '', subZone: '' }, metadata: { NAMESPACE: 'edge', SERVICE_ACCOUNT: 'gateway' }, userAgentVersion: '0' }

@@ -3,10 +3,10 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createLog } from '../../../core/log.ts'
 import { TYPE_URLS } from '../../../model/snapshot.ts'
-import { ENDINGS, FakeIstiod } from '../../helpers/fake-istiod.ts'
-import { sample } from '../../helpers/resources.ts'
+import { ENDINGS, FakeIstiod } from '../../helpers/control-plane/fake-istiod.ts'
+import { sample } from '../../helpers/control-plane/resources.ts'
 import { settle } from '../../helpers/sim-clock.ts'
-import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table } from '../../helpers/synced-agent.ts'
+import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table } from '../../helpers/control-plane/synced-agent.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
 function mesh(): FakeIstiod {

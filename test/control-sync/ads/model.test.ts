@@ -8,11 +8,11 @@ import fc from 'fast-check'
 import type { ResourceKind } from '../../../model/snapshot.ts'
 import type { AdsRequest } from '../../../control-sync/ads/protocol.ts'
 import { canonicalHash } from '../../../control-sync/wire/canonical.ts'
-import { ENDINGS, FakeIstiod, type FakeTransport, type StreamRecord } from '../../helpers/fake-istiod.ts'
+import { ENDINGS, FakeIstiod, type FakeTransport, type StreamRecord } from '../../helpers/control-plane/fake-istiod.ts'
 import { seededRandom } from '../../helpers/random.ts'
-import { sample, type Sample } from '../../helpers/resources.ts'
+import { sample, type Sample } from '../../helpers/control-plane/resources.ts'
 import { settle } from '../../helpers/sim-clock.ts'
-import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table, tableWithMistake } from '../../helpers/synced-agent.ts'
+import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table, tableWithMistake } from '../../helpers/control-plane/synced-agent.ts'
 
 const CLUSTERS = 14
 const WHOLE = ['cluster', 'listener', 'nameTable'] as const

@@ -7,8 +7,8 @@ import { sotwResponse } from '../../../control-sync/ads/messages.ts'
 import type { AdsRequest } from '../../../control-sync/ads/protocol.ts'
 import { SotwStream } from '../../../control-sync/ads/sotw.ts'
 import { DiscoveryResponseSchema, ResourceSchema } from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
-import { golden } from '../../helpers/resources.ts'
-import { edsCluster, load } from '../../helpers/synced-agent.ts'
+import { golden } from '../../helpers/control-plane/resources.ts'
+import { edsCluster, load } from '../../helpers/control-plane/synced-agent.ts'
 
 const ask = (kind: ResourceKind, more: Partial<AdsRequest> = {}): AdsRequest => ({ kind, withNode: false, subscribe: [], unsubscribe: [], known: new Map(), nonce: '', error: undefined, ...more })
 

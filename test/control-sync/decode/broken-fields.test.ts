@@ -18,7 +18,7 @@ import { Applier } from '../../../control-sync/apply.ts'
 import { decode, type ModelOf } from '../../../control-sync/decode/decode.ts'
 import { OBSERVING_HTTP_FILTERS, OBSERVING_NETWORK_FILTERS } from '../../../control-sync/decode/fields/known-filters.ts'
 import { registry } from '../../../proto/registry.ts'
-import { golden, GOLDEN, issuesOf, sample } from '../../helpers/resources.ts'
+import { golden, GOLDEN, issuesOf, sample } from '../../helpers/control-plane/resources.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 type Break = 'unknown enum value' | 'unknown extension' | 'unreadable Any' | 'out of range' | 'unknown field'

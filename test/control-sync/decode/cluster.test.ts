@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
 import { isBlocked, transportFor, type Cluster, type Endpoint } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { issuesOf, sample } from '../../helpers/resources.ts'
+import { issuesOf, sample } from '../../helpers/control-plane/resources.ts'
 
 const OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 const run = (more: JsonObject): ReturnType<typeof decode<'cluster'>> => decode('cluster', sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'c', ...more }).bytes)

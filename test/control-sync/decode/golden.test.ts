@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { ResourceKind } from '../../../model/snapshot.ts'
 import { decode, type ModelOf } from '../../../control-sync/decode/decode.ts'
-import { golden, GOLDEN } from '../../helpers/resources.ts'
+import { golden, GOLDEN } from '../../helpers/control-plane/resources.ts'
 
 /** What a real istiod sent (test/golden), and what that has to mean for a sidecar. */
 function model<K extends ResourceKind>(file: (typeof GOLDEN)[number], kind: K, name: string): ModelOf<K> {

@@ -7,7 +7,7 @@ import { TYPE_URLS } from '../../../model/snapshot.ts'
 import { EMPTY_TABLES, type Names, type Tables } from '../../../model/tables.ts'
 import { SotwStream } from '../../../control-sync/ads/sotw.ts'
 import { Applier, type Change } from '../../../control-sync/apply.ts'
-import { sample } from '../../helpers/resources.ts'
+import { sample } from '../../helpers/control-plane/resources.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 type Info = { readonly ips: readonly string[]; readonly registry?: string; readonly shortname?: string; readonly namespace?: string }

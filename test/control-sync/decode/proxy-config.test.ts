@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { TYPE_URLS } from '../../../model/snapshot.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { sample } from '../../helpers/resources.ts'
+import { sample } from '../../helpers/control-plane/resources.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
 const config = (...pems: string[]): Uint8Array => sample({ '@type': TYPE_URLS.proxyConfig, ca_certificates_pem: pems }).bytes

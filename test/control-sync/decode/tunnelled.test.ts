@@ -7,7 +7,7 @@ import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import type { Cluster, ClusterLoad } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { Cluster_DiscoveryType, ClusterSchema } from '../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
-import { sample } from '../../helpers/resources.ts'
+import { sample } from '../../helpers/control-plane/resources.ts'
 
 const ENVOY = 'type.googleapis.com/envoy'
 const endpoint = (address: JsonObject, filter_metadata: JsonObject): JsonObject => ({ endpoint: { address }, metadata: { filter_metadata } })

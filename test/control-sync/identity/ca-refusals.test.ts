@@ -1,4 +1,4 @@
-/** A CA that answers as istiod does to what it does not sign (the words are those of a real one: test/conformance/istiod/certificates.test.ts), and what the operator is told. */
+/** A CA that answers as istiod does to what it does not sign (the words are those of a real one: test/conformance/istiod/identity/certificates.test.ts), and what the operator is told. */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { create } from '@bufbuild/protobuf'

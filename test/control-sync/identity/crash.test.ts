@@ -8,7 +8,7 @@ import { sealerOf, type Sealer } from '../../../core/pki/sealing.ts'
 import { IdentityStore } from '../../../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../../../control-sync/identity/time-floor.ts'
 import type { Identity } from '../../../model/identity.ts'
-import { CrashFs, Stopped } from '../../helpers/crash-disk.ts'
+import { CrashFs, Stopped } from '../../helpers/disk/crash-disk.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createLog } from '../../../core/log.ts'
 import { certificatesOf } from '../../../core/pki/x509.ts'
 import { Trust } from '../../../control-sync/identity/trust.ts'
-import { CrashFs } from '../../helpers/crash-disk.ts'
+import { CrashFs } from '../../helpers/disk/crash-disk.ts'
 import { certificate, crl } from '../../helpers/odd-certificates.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import path from 'node:path'
-import { cluster, load, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/snapshot-disk.ts'
+import { cluster, load, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/disk/snapshot-disk.ts'
 
 const [HOUR_MS, SOON_MS] = [3_600_000, 11_000]
 /** Large enough for a tree of several levels. */

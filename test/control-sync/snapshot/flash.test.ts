@@ -9,7 +9,7 @@ import { savePieces } from '../../../control-sync/snapshot/rows.ts'
 import type { RawResource } from '../../../model/snapshot.ts'
 import type { SavedChange } from '../../../control-sync/snapshot/types.ts'
 import { SqliteFile } from '../../../core/storage/sqlite-file.ts'
-import { cluster, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/snapshot-disk.ts'
+import { cluster, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/disk/snapshot-disk.ts'
 
 /** As istiod sends them for a service: a cluster, and a table that names every service. */
 const [CLUSTER_BYTES, TABLE_BYTES] = [1_070, 547_000]

@@ -7,8 +7,8 @@ import zlib from 'node:zlib'
 import { sealerOf } from '../../../core/pki/sealing.ts'
 import { MIGRATIONS } from '../../../control-sync/snapshot/records.ts'
 import type { Change } from '../../../control-sync/apply.ts'
-import { sample } from '../../helpers/resources.ts'
-import { change, cluster, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/snapshot-disk.ts'
+import { sample } from '../../helpers/control-plane/resources.ts'
+import { change, cluster, SnapshotDisk, timeoutOf, valueOf } from '../../helpers/disk/snapshot-disk.ts'
 
 const SOON_MS = 11_000
 const [NAME, ADDRESS] = ['a-secret-name', 'a-secret-address.example']

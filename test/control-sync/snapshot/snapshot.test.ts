@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import Database from 'better-sqlite3'
-import { cluster, load, SnapshotDisk as Disk, timeoutOf, valueOf } from '../../helpers/snapshot-disk.ts'
+import { cluster, load, SnapshotDisk as Disk, timeoutOf, valueOf } from '../../helpers/disk/snapshot-disk.ts'
 
 const HOUR_MS = 3_600_000
 

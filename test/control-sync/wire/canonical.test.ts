@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { ResourceKind } from '../../../model/snapshot.ts'
 import { canonicalHash } from '../../../control-sync/wire/canonical.ts'
 import { TYPE_URLS } from '../../../model/snapshot.ts'
-import { golden, GOLDEN, sample } from '../../helpers/resources.ts'
+import { golden, GOLDEN, sample } from '../../helpers/control-plane/resources.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { shuffled } from '../../helpers/shuffled.ts'
 

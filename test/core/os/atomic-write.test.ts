@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { replaceSlowly } from '../../../core/os/atomic-write.ts'
 import { clearWay } from '../../../core/storage/sqlite-open.ts'
-import { CrashFs, Stopped } from '../../helpers/crash-disk.ts'
+import { CrashFs, Stopped } from '../../helpers/disk/crash-disk.ts'
 
 const FILE = '/state/a.db'
 const [OLD, NEW] = [Buffer.from('old '.repeat(10)), Buffer.from('new '.repeat(20))]

@@ -7,7 +7,7 @@ import type { Listener } from '../../../model/listener.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { shadowedListeners, wantedListeners } from '../../../protocols/downstream/wanted-listeners.ts'
-import { golden } from '../../helpers/resources.ts'
+import { golden } from '../../helpers/control-plane/resources.ts'
 
 const own = (yaml: string): readonly Listener[] => {
   const loaded = loadConfig(`directory: /none\nlisteners: [${yaml}]\n`)

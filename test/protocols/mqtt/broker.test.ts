@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TestBroker } from '../../helpers/mqtt-broker.ts'
+import { TestBroker } from '../../helpers/mqtt/broker.ts'
 
 for (const version of [4, 5] as const) {
   test(`MQTT ${version === 4 ? '3.1.1' : '5.0'}: what one client publishes the other gets, in each QoS`, async () => {

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../helpers/sim-clock.ts'
-import { TestBroker } from '../../helpers/mqtt-broker.ts'
+import { TestBroker } from '../../helpers/mqtt/broker.ts'
 import { decodeForwarded, encodeProperties } from '../../../protocols/mqtt/codec/properties.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { expiryOf, expirySecOf, leftMs, messageNowMs } from '../../../protocols/mqtt/expiry.ts'
 import { decodeOne, encodeOne, entryBytes } from '../../../protocols/mqtt/spool/segment.ts'
 import type { StoredMessage } from '../../../protocols/mqtt/durability.ts'
-import { TestBroker } from '../../helpers/mqtt-broker.ts'
+import { TestBroker } from '../../helpers/mqtt/broker.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 
 const DAY_MS = 86_400_000

@@ -5,8 +5,8 @@ import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { encode } from '../../../protocols/mqtt/codec/encode.ts'
 import { Doorstep } from '../../../protocols/mqtt/connection/doorstep.ts'
-import type { MqttPeer } from '../../helpers/mqtt-peer.ts'
-import { TestBroker } from '../../helpers/mqtt-broker.ts'
+import type { MqttPeer } from '../../helpers/mqtt/peer.ts'
+import { TestBroker } from '../../helpers/mqtt/broker.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 
 const MIB = 1024 * 1024

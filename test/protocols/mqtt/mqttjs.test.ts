@@ -8,8 +8,8 @@ import { Metrics } from '../../../core/metrics.ts'
 import { systemNetwork } from '../../../core/os/network.ts'
 import { createBroker } from '../../../protocols/mqtt/broker.ts'
 import type { Connection } from '../../../protocols/connection.ts'
-import { MemoryDurability } from '../../helpers/memory-durability.ts'
-import { policyOf } from '../../helpers/mqtt-broker.ts'
+import { MemoryDurability } from '../../helpers/mqtt/memory-durability.ts'
+import { policyOf } from '../../helpers/mqtt/broker.ts'
 
 async function listening(transport: 'tcp' | 'websocket'): Promise<AsyncDisposable & { readonly url: string; readonly durability: MemoryDurability }> {
   const durability = new MemoryDurability()

@@ -5,7 +5,7 @@ import { silentLog } from '../../../core/log.ts'
 import type { DnsLookupFamily } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { DnsLoad, type Resolve } from '../../../protocols/upstream/dns.ts'
-import { sample } from '../../helpers/resources.ts'
+import { sample } from '../../helpers/control-plane/resources.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
 

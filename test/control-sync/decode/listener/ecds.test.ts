@@ -5,7 +5,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import type { Listener } from '../../../../model/listener.ts'
 import { TYPE_URLS } from '../../../../model/snapshot.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
-import { issuesOf, sample } from '../../../helpers/resources.ts'
+import { issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
 const HTTP_RBAC = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC'
 const RBAC = 'type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC'

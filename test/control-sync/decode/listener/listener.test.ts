@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Listener } from '../../../../model/listener.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
-import { issuesOf, sample } from '../../../helpers/resources.ts'
+import { issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
 const HCM = `${T}.filters.network.http_connection_manager.v3.HttpConnectionManager`
@@ -69,7 +69,7 @@ test('an unknown listener filter blocks every chain of an inbound listener', () 
   assert.equal(codec(good({ listener_filters: [{ name: 'pp', typed_config: { '@type': `${T}.filters.listener.proxy_protocol.v3.ProxyProtocol` } }] }, { filters: [tcp] }).value).kind, 'blocked')
 })
 test('original_src, of the interception mode TPROXY, is told and blocks nothing: it keeps nobody out', () => {
-  // By its name alone; test/conformance/istiod/capture-tproxy.test.ts has it as istiod sends it.
+  // By its name alone; test/conformance/istiod/traffic/capture-tproxy.test.ts has it as istiod sends it.
   const name = 'envoy.filters.listener.original_src'
   const { value, ignored } = good({ listener_filters: [{ name }], transparent: true }, { filters: [tcp] })
   assert.deepEqual([codec(value).kind, value.transparent, ignored], ['tcp', true, ['listener_filters[0] (original_src: the application sees an address of this machine instead of its client\'s)']])

@@ -5,7 +5,7 @@ import { RouteTable } from '../../../../model/tables.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
 import { checkRouteTable, routeTable } from '../../../../control-sync/decode/route/route-table.ts'
 import { KeptResource } from '../../../../control-sync/snapshot/packed-resource.ts'
-import { golden, GOLDEN, issuesOf, sample } from '../../../helpers/resources.ts'
+import { golden, GOLDEN, issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
 const tables = GOLDEN.flatMap((name) => golden(name).filter((s) => s.kind === 'route'))
 const twoHosts = (second: object, first = ['A.example']): Uint8Array => sample({

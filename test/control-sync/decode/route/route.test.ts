@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Route, RouteConfig } from '../../../../model/route.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
-import { issuesOf, sample } from '../../../helpers/resources.ts'
+import { issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
 const route = (r: JsonObject, host: JsonObject = {}, table: JsonObject = {}): ReturnType<typeof decode<'route'>> => decode('route', sample({

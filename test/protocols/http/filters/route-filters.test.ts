@@ -1,4 +1,4 @@
-/** What a route says to filters of its listener (typed_per_filter_config). The rows' answers are Envoy's (test/conformance/envoy-answers.test.ts asks it). */
+/** What a route says to filters of its listener (typed_per_filter_config). The rows' answers are Envoy's (test/conformance/envoy/answers.test.ts asks it). */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
@@ -6,8 +6,8 @@ import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
 import { planExchange } from '../../../../protocols/http/exchange/plan.ts'
 import { seededRandom } from '../../../helpers/random.ts'
-import { sample } from '../../../helpers/resources.ts'
-import { FILTER_ROWS, type FilterRow } from '../../../helpers/route-filters.ts'
+import { sample } from '../../../helpers/control-plane/resources.ts'
+import { FILTER_ROWS, type FilterRow } from '../../../helpers/control-plane/route-filters.ts'
 import { cluster, tablesOf } from '../harness.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`

@@ -6,7 +6,7 @@ import { decode } from '../../../../control-sync/decode/decode.ts'
 import { RequestHead } from '../../../../protocols/http/message.ts'
 import { planExchange } from '../../../../protocols/http/exchange/plan.ts'
 import { seededRandom } from '../../../helpers/random.ts'
-import { sample } from '../../../helpers/resources.ts'
+import { sample } from '../../../helpers/control-plane/resources.ts'
 import { cluster, tablesOf } from '../harness.ts'
 
 const E = 'type.googleapis.com/envoy'

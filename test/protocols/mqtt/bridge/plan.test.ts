@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { renamed, sessionPlans } from '../../../../protocols/mqtt/bridge/plan.ts'
-import { policyOf } from '../../../helpers/mqtt-broker.ts'
+import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
 for (const { name, topic, stripPrefix = '', addPrefix = '', want } of [
   { name: 'nothing to do', topic: 'a/b', want: 'a/b' },

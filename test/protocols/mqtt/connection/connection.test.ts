@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { TestBroker } from '../../../helpers/mqtt-broker.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 
 test('CONNACK tells the limits and what was decided otherwise', async () => {
   const t = new TestBroker()

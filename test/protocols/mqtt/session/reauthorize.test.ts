@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MeshError } from '../../../../core/errors.ts'
 import { createLog, type Log } from '../../../../core/log.ts'
-import { TestBroker } from '../../../helpers/mqtt-broker.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const

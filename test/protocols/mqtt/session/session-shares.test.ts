@@ -1,7 +1,7 @@
 /** Who gives way when there are as many sessions as there may be, and what nobody can take from others. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TestBroker } from '../../../helpers/mqtt-broker.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 7 * 24 * 3600 } } as const

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { TestBroker } from '../../../helpers/mqtt-broker.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
 const text = (s: string): Uint8Array => Buffer.from(s)

@@ -1,8 +1,8 @@
 /** A kept session is in memory alone until it holds something. A crash takes it then, and nothing else. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TestBroker } from '../../../helpers/mqtt-broker.ts'
-import type { MqttPeer } from '../../../helpers/mqtt-peer.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const

@@ -11,7 +11,7 @@ import { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
 import type { DurableQueue, Kept, QueueEntry, StoredMessage, StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
-import { FaultyStorage } from '../../../helpers/faulty-storage.ts'
+import { FaultyStorage } from '../../../helpers/disk/faulty-storage.ts'
 import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 
 const message = (text: string, over: Partial<StoredMessage> = {}): StoredMessage =>

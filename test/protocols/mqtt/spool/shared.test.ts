@@ -11,7 +11,7 @@ import { Metrics } from '../../../../core/metrics.ts'
 import { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
 import type { DurableQueue, StoredMessage } from '../../../../protocols/mqtt/durability.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
-import { FaultyStorage } from '../../../helpers/faulty-storage.ts'
+import { FaultyStorage } from '../../../helpers/disk/faulty-storage.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const message = (text: string): StoredMessage => ({ topic: 't', payload: Buffer.from(text), qos: 1, retain: false, properties: new Uint8Array(0), expiresAtMs: undefined })

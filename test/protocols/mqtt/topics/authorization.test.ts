@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { MqttRule } from '../../../../model/mqtt-policy.ts'
 import { createAuthorizer, type Client } from '../../../../protocols/mqtt/topics/authorization.ts'
-import { policyOf } from '../../../helpers/mqtt-broker.ts'
+import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
 const CLIENT: Client = { clientId: 'press-1', spiffeUri: 'spiffe://t/ns/site/sa/press', serviceAccount: 'press' }
 type Rule = Partial<MqttRule> & Pick<MqttRule, 'action' | 'effect'>

@@ -6,8 +6,8 @@ import { FilterRoom } from '../../../../protocols/mqtt/topics/filter-quota.ts'
 import { costOf } from '../../../../protocols/mqtt/topics/filter-cost.ts'
 import type { Session } from '../../../../protocols/mqtt/session/session.ts'
 import { Subscriptions } from '../../../../protocols/mqtt/topics/subscriptions.ts'
-import { TestBroker } from '../../../helpers/mqtt-broker.ts'
-import type { MqttPeer } from '../../../helpers/mqtt-peer.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 
 const MIB = 1024 * 1024
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { MqttRule } from '../../../../model/mqtt-policy.ts'
-import { TestBroker } from '../../../helpers/mqtt-broker.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 
 const WHO = ['spiffe://t/ns/x/sa/a', 'spiffe://t/ns/x/sa/b', undefined] as const
