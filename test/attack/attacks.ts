@@ -2,19 +2,13 @@
 import dgram from 'node:dgram'
 import http2 from 'node:http2'
 import tls from 'node:tls'
-import { during, KEPT, mqttConnect, mqttPublish, mqttSubscribe, wait, type Attacker } from './attacker.ts'
+import { during, KEPT, mqttConnect, mqttPublish, mqttSubscribe, wait } from './attacker.ts'
 import { fields, frame, HELLO, request } from './http2-frames.ts'
 import { HTTP2_ATTACKS } from './http2-attacks.ts'
 import { ODD_ANSWERS } from './odd-endpoints.ts'
 import { SLOW_ATTACKS } from './slow-attacks.ts'
-import type { Ports } from './subject.ts'
+import type { Attack } from './attack.ts'
 
-export type Attack = {
-  readonly name: string
-  readonly against: 'exceptions' | 'framing' | 'counting' | 'memory' | 'authority'
-  /** Resolves after about `ms`; throws when it got what it must not get. */
-  run(a: Attacker, ports: Ports, ms: number): Promise<void>
-}
 const END_STREAM = 1
 const END_HEADERS = 4
 const MESSAGE = Buffer.alloc(100_000, 'x')

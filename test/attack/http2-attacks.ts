@@ -1,7 +1,7 @@
 /** Attacks on HTTP/2's own means: header blocks and frames that do not end, windows, SETTINGS, HPACK's table, answers that nobody reads, connections that do nothing. */
 import type net from 'node:net'
 import { during, wait, type Attacker } from './attacker.ts'
-import type { Attack } from './attacks.ts'
+import type { Attack } from './attack.ts'
 import { fields, frame, HELLO, request } from './http2-frames.ts'
 
 const [END_STREAM, END_HEADERS] = [1, 4]

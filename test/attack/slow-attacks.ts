@@ -1,6 +1,6 @@
 /** Attacks by being slow, or by much of what is small: uploads, trailers, answers that go on for ever, frames of WebSocket, connections of MQTT and DNS. */
 import { during, mqttConnect, wait, type Attacker } from './attacker.ts'
-import type { Attack } from './attacks.ts'
+import type { Attack } from './attack.ts'
 import { fields, frame, HELLO } from './http2-frames.ts'
 
 const [END_HEADERS, END_STREAM] = [4, 1]

@@ -40,7 +40,7 @@ export type PeerBench = Named & { readonly kind: 'peers'; readonly subjects: rea
 /** Judges as well as it measures. */
 export type Trial = Named & { readonly kind: 'trial'; /** Resolves with whether all was well; prints by itself. */ run(options: RunOptions): Promise<boolean> }
 /** A file of its own that prints one line of JSON per case. */
-export type Micro = { readonly kind: 'micro'; readonly name: string; readonly asks: string; readonly prints: string }
+export type Micro = { readonly kind: 'micro'; readonly name: string; readonly file: string; readonly asks: string; readonly prints: string }
 export type Bench = PeerBench | Trial | Micro
 
 type Identity = Pick<Row, 'bench' | 'case' | 'subject'>

@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { debianProgram } from '../../tools/debian.ts'
 import { benchCertificates } from './certificates.ts'
-import { httpSubjects } from './http-subjects.ts'
+import { httpSubjects } from './http/subjects.ts'
 import { cpuNs, freePort, rssMiB, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
 

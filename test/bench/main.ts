@@ -5,23 +5,23 @@ import path from 'node:path'
 import { buildIfStale } from '../../tools/build/bundles.ts'
 import { amplificationTrial } from './amplification.ts'
 import type { Bench, Micro, NoRow, PeerBench, Row, RunOptions } from './bench.ts'
-import { churnTrial } from './churn.ts'
-import { folderBench } from './folder.ts'
-import { httpBench } from './http.ts'
+import { churnTrial } from './configuration/churn.ts'
+import { folderBench } from './configuration/folder.ts'
+import { httpBench } from './http/http.ts'
 import { idleBench } from './idle.ts'
-import { killTrial } from './kill.ts'
-import { mqttBench } from './mqtt.ts'
+import { killTrial } from './mqtt/kill.ts'
+import { mqttBench } from './mqtt/mqtt.ts'
 import { startBench } from './start.ts'
-import { syncBench } from './sync.ts'
+import { syncBench } from './configuration/sync.ts'
 import { rowTable } from './table.ts'
 import { asked } from './usage.ts'
 
 const MICRO: readonly Micro[] = [
-  { kind: 'micro', name: 'h1-codec', asks: 'what does the HTTP/1.1 codec need for one message head?', prints: 'nanoseconds per head, read and written' },
-  { kind: 'micro', name: 'h1-proxy', asks: 'what does the HTTP/1.1 data path need for one request, without listener and control plane?', prints: 'CPU microseconds per request and requests per second: plain, with mTLS on both sides, and to an endpoint of HTTP/2' },
-  { kind: 'micro', name: 'hpack', asks: 'what does HPACK need for one field?', prints: 'nanoseconds per field, decoded and encoded' },
-  { kind: 'micro', name: 'mqtt-codec', asks: 'what does the MQTT codec need for one packet?', prints: 'nanoseconds per PUBLISH read and written, and per acknowledgement' },
-  { kind: 'micro', name: 'spool', asks: 'what does one QoS 1 message need that is durable before its acknowledgement?', prints: 'CPU microseconds per message and messages per second and per commit' },
+  { kind: 'micro', name: 'h1-codec', file: 'http/h1-codec.ts', asks: 'what does the HTTP/1.1 codec need for one message head?', prints: 'nanoseconds per head, read and written' },
+  { kind: 'micro', name: 'h1-proxy', file: 'http/h1-proxy.ts', asks: 'what does the HTTP/1.1 data path need for one request, without listener and control plane?', prints: 'CPU microseconds per request and requests per second: plain, with mTLS on both sides, and to an endpoint of HTTP/2' },
+  { kind: 'micro', name: 'hpack', file: 'http/hpack.ts', asks: 'what does HPACK need for one field?', prints: 'nanoseconds per field, decoded and encoded' },
+  { kind: 'micro', name: 'mqtt-codec', file: 'mqtt/mqtt-codec.ts', asks: 'what does the MQTT codec need for one packet?', prints: 'nanoseconds per PUBLISH read and written, and per acknowledgement' },
+  { kind: 'micro', name: 'spool', file: 'mqtt/spool.ts', asks: 'what does one QoS 1 message need that is durable before its acknowledgement?', prints: 'CPU microseconds per message and messages per second and per commit' },
 ]
 const BENCHES: readonly Bench[] = [httpBench, mqttBench, idleBench, startBench, syncBench, killTrial, churnTrial, folderBench, amplificationTrial, ...MICRO]
 
@@ -30,7 +30,7 @@ if (what.kind === 'help') process.stdout.write(what.text)
 else if (what.kind === 'wrong') { console.error(what.text); process.exitCode = 2 } else process.exitCode = await run(what.bench, what.options) ? 0 : 1
 
 async function run(bench: Bench, options: RunOptions): Promise<boolean> {
-  if (bench.kind === 'micro') return spawnSync(process.execPath, [path.join(import.meta.dirname, `${bench.name}.ts`)], { stdio: 'inherit' }).status === 0
+  if (bench.kind === 'micro') return spawnSync(process.execPath, [path.join(import.meta.dirname, bench.file)], { stdio: 'inherit' }).status === 0
   try {
     if (!buildIfStale()) return false
     return bench.kind === 'trial' ? await bench.run(options) : await compare(bench, options)

@@ -24,7 +24,7 @@ import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
 import { cpuNs, LOAD_CORE, rssMiB, startPinned, SUBJECT_CORE } from './measure.ts'
-import { UNIT_ENVIRONMENT } from './meshlet-http.ts'
+import { UNIT_ENVIRONMENT } from './http/meshlet.ts'
 
 const SERVICES = 100
 const STARTS = 15

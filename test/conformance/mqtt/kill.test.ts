@@ -1,8 +1,8 @@
 /** The shipped agent is killed while devices publish to it: nothing that it acknowledged is lost (`npm run bench -- kill` does the same for longer). */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { whatIsWrong } from '../../bench/kill.ts'
-import { killRun } from '../../bench/kill/run.ts'
+import { whatIsWrong } from '../../bench/mqtt/kill.ts'
+import { killRun } from '../../bench/mqtt/kill/run.ts'
 
 const KILLS = { strict: 20, balanced: 10 }
 /** Far less than the publishers send between two kills when they are not kept from it. */

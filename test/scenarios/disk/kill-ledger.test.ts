@@ -1,7 +1,7 @@
-/** What the kill run (test/bench/kill, test/conformance/mqtt/kill.test.ts) would not notice, nobody would. */
+/** What the kill run (test/bench/mqtt/kill, test/conformance/mqtt/kill.test.ts) would not notice, nobody would. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { payloadOf, Receipts, Stream } from '../../bench/kill/ledger.ts'
+import { payloadOf, Receipts, Stream } from '../../bench/mqtt/kill/ledger.ts'
 
 /** One stream of each QoS with so many messages, all acknowledged. */
 function ledger(sent: number): { receipts: Receipts; got: (topic: 'one' | 'two', ...numbers: number[]) => void } {

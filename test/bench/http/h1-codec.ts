@@ -1,6 +1,6 @@
 /** Nanoseconds per message head of the HTTP/1.1 codec: read, and written anew. Run: npm run bench -- h1-codec. One line of JSON per case. */
-import { H1Parser } from '../../protocols/http/codec/h1-parser.ts'
-import { requestHeadText, responseHeadText } from '../../protocols/http/codec/h1-write.ts'
+import { H1Parser } from '../../../protocols/http/codec/h1-parser.ts'
+import { requestHeadText, responseHeadText } from '../../../protocols/http/codec/h1-write.ts'
 
 const ROUNDS = 300_000
 const request = Buffer.from('GET /api/v1/things/4711?limit=20 HTTP/1.1\r\nHost: things.example.com\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\nAccept-Encoding: gzip, br\r\nX-Request-Id: 4b3b7d26-6a44-4c1b-9c6e-0e8c7a1f2d11\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n')

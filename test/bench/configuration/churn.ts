@@ -10,10 +10,10 @@ import fs from 'node:fs'
 import http from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
-import { counter, sleep } from '../../demo/processes.ts'
-import { ORDERS } from '../../demo/resources.ts'
-import { Site } from '../../demo/site.ts'
-import type { RunOptions, Trial } from './bench.ts'
+import { counter, sleep } from '../../../demo/processes.ts'
+import { ORDERS } from '../../../demo/resources.ts'
+import { Site } from '../../../demo/site.ts'
+import type { RunOptions, Trial } from '../bench.ts'
 
 const PUSHES = 1_000
 const RECONNECTS = 100

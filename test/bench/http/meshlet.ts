@@ -1,12 +1,12 @@
 /** meshlet's shipped bundle as a benchmark subject: a directory of resources, an identity folder, routing and authorization switched on. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { BENCH_TRUST_DOMAIN } from './certificates.ts'
-import type { HttpJob } from './http-subjects.ts'
+import { BENCH_TRUST_DOMAIN } from '../certificates.ts'
+import type { HttpJob } from './job.ts'
 
 /** As deploy/edge/meshlet.service sets it. */
 export const UNIT_ENVIRONMENT = ['MALLOC_ARENA_MAX=1', 'MALLOC_TRIM_THRESHOLD_=65536']
-const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
+const BUNDLE = path.resolve(import.meta.dirname, '../../../dist/meshlet.cjs')
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3'
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 

@@ -1,6 +1,6 @@
 /**
  * The floor for any proxy on Node: bytes are copied, nothing is read. One connection to the origin for each client's, TLS as the case says.
- * Run: node test/bench/copy-proxy.ts '{"port":…,"originPort":…,"tls":{"cert","key","roots","originName"}}' (files; `tls` left out = plain)
+ * Run: node test/bench/http/copy-proxy.ts '{"port":…,"originPort":…,"tls":{"cert","key","roots","originName"}}' (files; `tls` left out = plain)
  */
 import fs from 'node:fs'
 import net from 'node:net'

@@ -1,8 +1,8 @@
 /** `npm run bench -- kill`: how many acknowledged messages are lost when the shipped agent is killed again and again? None may be. */
-import type { RunOptions, Trial } from './bench.ts'
+import type { RunOptions, Trial } from '../bench.ts'
 import type { Count } from './kill/ledger.ts'
 import type { KillOptions, KillResult } from './kill/run.ts'
-import { table } from './table.ts'
+import { table } from '../table.ts'
 
 const PROFILES: Readonly<Record<KillOptions['profile'], string>> = {
   strict: 'acknowledged after the fsync',

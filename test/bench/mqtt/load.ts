@@ -4,7 +4,7 @@
  */
 import net from 'node:net'
 import { once } from 'node:events'
-import { ackPacket, connectPacket, DISCONNECT, packets, publishPacket, subscribePacket, TYPE } from './mqtt-wire.ts'
+import { ackPacket, connectPacket, DISCONNECT, packets, publishPacket, subscribePacket, TYPE } from './wire.ts'
 
 const [port, qos, window, seconds, subscriber, payloadBytes] = [Number(process.argv[2]), Number(process.argv[3]), Number(process.argv[4]), Number(process.argv[5]), process.argv[6], Number(process.argv[7])]
 const TOPIC = 'telemetry/bench'

@@ -1,8 +1,8 @@
 /** The mesh of bench -- sync: a real istiod with N services, and what is changed in it. */
-import type { Finally } from '../conformance/programs.ts'
-import { serviceEntry } from '../conformance/istiod/rig/app.ts'
-import { Istiod } from '../conformance/istiod/rig/istiod.ts'
-import { LOAD_CORE, pin } from './measure.ts'
+import type { Finally } from '../../conformance/programs.ts'
+import { serviceEntry } from '../../conformance/istiod/rig/app.ts'
+import { Istiod } from '../../conformance/istiod/rig/istiod.ts'
+import { LOAD_CORE, pin } from '../measure.ts'
 
 export type Mesh = {
   readonly istiod: Istiod

@@ -1,6 +1,6 @@
 /**
  * CPU of the HTTP/1.1 data path per request over real sockets, plain, with mTLS on both sides and to an endpoint of HTTP/2 in clear, without listener and control plane:
- * client (this process) → proxy → origin, three processes. Run: npm run bench -- h1-proxy, or node test/bench/h1-proxy.ts [seconds] [connections] [case]. One line of JSON per case.
+ * client (this process) → proxy → origin, three processes. Run: npm run bench -- h1-proxy, or node test/bench/http/h1-proxy.ts [seconds] [connections] [case]. One line of JSON per case.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,22 +11,22 @@ import os from 'node:os'
 import path from 'node:path'
 import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
-import { systemClock, systemRandom } from '../../core/os/clock.ts'
-import { Current } from '../../core/current.ts'
-import { silentLog } from '../../core/log.ts'
-import { Metrics } from '../../core/metrics.ts'
-import { systemNetwork } from '../../core/os/network.ts'
-import { parseSpiffeId, type Identity } from '../../model/identity.ts'
-import type { FilterChain, Listener } from '../../model/listener.ts'
-import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
-import type { Tables } from '../../model/tables.ts'
-import { DEFAULT_LIMITS, type Context } from '../../protocols/context.ts'
-import type { Connection, DownstreamTlsFacts } from '../../protocols/connection.ts'
-import { serveHttp1 } from '../../protocols/http/server/h1-server.ts'
-import { TlsTerminator } from '../../protocols/tls/server.ts'
-import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
-import { cluster, endpoint, manager, tablesOf } from '../protocols/http/harness.ts'
-import { benchCertificates, BENCH_TRUST_DOMAIN, type BenchCertificates } from './certificates.ts'
+import { systemClock, systemRandom } from '../../../core/os/clock.ts'
+import { Current } from '../../../core/current.ts'
+import { silentLog } from '../../../core/log.ts'
+import { Metrics } from '../../../core/metrics.ts'
+import { systemNetwork } from '../../../core/os/network.ts'
+import { parseSpiffeId, type Identity } from '../../../model/identity.ts'
+import type { FilterChain, Listener } from '../../../model/listener.ts'
+import type { DownstreamTls, UpstreamTls } from '../../../model/tls.ts'
+import type { Tables } from '../../../model/tables.ts'
+import { DEFAULT_LIMITS, type Context } from '../../../protocols/context.ts'
+import type { Connection, DownstreamTlsFacts } from '../../../protocols/connection.ts'
+import { serveHttp1 } from '../../../protocols/http/server/h1-server.ts'
+import { TlsTerminator } from '../../../protocols/tls/server.ts'
+import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
+import { cluster, endpoint, manager, tablesOf } from '../../protocols/http/harness.ts'
+import { benchCertificates, BENCH_TRUST_DOMAIN, type BenchCertificates } from '../certificates.ts'
 
 type Setup = { readonly mtls: boolean; readonly h2c?: boolean; readonly certificates: BenchCertificates; readonly originPort: number }
 const read = (file: string): string => fs.readFileSync(file, 'utf8')

@@ -3,11 +3,11 @@
  * 200 packets. Payload 256 bytes, 20 topics. One JSON line per case.
  */
 import { Duplex } from 'node:stream'
-import { encode, publishPacket } from '../../protocols/mqtt/codec/encode.ts'
-import { Flusher, Outbox } from '../../protocols/mqtt/codec/outbox.ts'
-import type { Version } from '../../protocols/mqtt/codec/packet.ts'
-import { PacketParser } from '../../protocols/mqtt/codec/parser.ts'
-import { encodeProperties } from '../../protocols/mqtt/codec/properties.ts'
+import { encode, publishPacket } from '../../../protocols/mqtt/codec/encode.ts'
+import { Flusher, Outbox } from '../../../protocols/mqtt/codec/outbox.ts'
+import type { Version } from '../../../protocols/mqtt/codec/packet.ts'
+import { PacketParser } from '../../../protocols/mqtt/codec/parser.ts'
+import { encodeProperties } from '../../../protocols/mqtt/codec/properties.ts'
 
 const CHUNK_BYTES = 64 * 1024
 const COUNT = 20_000

@@ -1,14 +1,11 @@
 /** Each proxy with the same job: one worker, keep-alive both sides, mTLS required and verified where the case says so, no access log. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { envoyBinary } from '../conformance/peers.ts'
-import { debianProgram } from '../../tools/debian.ts'
-import type { BenchCertificates } from './certificates.ts'
-import { HTTP2, meshletHttp } from './meshlet-http.ts'
+import { envoyBinary } from '../../conformance/peers.ts'
+import { debianProgram } from '../../../tools/debian.ts'
+import { HTTP2, meshletHttp } from './meshlet.ts'
+import type { HttpCase, HttpJob } from './job.ts'
 
-export const HTTP_CASES = ['plain', 'mtls', 'h2c', 'h2cLarge'] as const
-export type HttpCase = typeof HTTP_CASES[number]
-export type HttpJob = { readonly case: HttpCase; readonly port: number; readonly originPort: number; readonly dir: string; readonly certificates: BenchCertificates }
 export type HttpSubject = { readonly name: string; prepare(job: HttpJob): { readonly command: string; readonly args: readonly string[] } }
 
 const SUBJECTS: readonly HttpSubject[] = [

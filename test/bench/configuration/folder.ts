@@ -5,13 +5,13 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { until } from '../conformance/programs.ts'
-import type { RunOptions, Trial } from './bench.ts'
-import { peakRssMiB, rssMiB } from './measure.ts'
+import { until } from '../../conformance/programs.ts'
+import type { RunOptions, Trial } from '../bench.ts'
+import { peakRssMiB, rssMiB } from '../measure.ts'
 
 const SIZES = [1_000, 5_000]
 const PROBE = pathToFileURL(path.join(import.meta.dirname, 'lag-probe.ts')).href
-const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
+const BUNDLE = path.resolve(import.meta.dirname, '../../../dist/meshlet.cjs')
 const WAIT_MS = 60_000
 const TYPE = 'type.googleapis.com/envoy.config'
 

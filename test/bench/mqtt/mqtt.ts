@@ -5,9 +5,9 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../../tools/debian.ts'
-import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
-import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
+import { debianProgram } from '../../../tools/debian.ts'
+import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from '../measure.ts'
+import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from '../bench.ts'
 
 type MqttCase = { readonly qos: 0 | 1 | 2; readonly subscriber: 'clean' | 'persistent' | 'offline'; readonly about: string }
 const CASES: Readonly<Record<string, MqttCase>> = {
@@ -20,7 +20,7 @@ const CASES: Readonly<Record<string, MqttCase>> = {
 }
 const WINDOW = 100
 const PAYLOAD_BYTES = 256
-const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
+const BUNDLE = path.resolve(import.meta.dirname, '../../../dist/meshlet.cjs')
 
 const SUBJECTS = [
   { name: 'meshlet', prepare(dir: string, port: number) {
@@ -69,6 +69,6 @@ async function measured(c: MqttCase, { command, args }: { readonly command: stri
 
 type Result = { sent: number; acked: number; delivered: number; seconds: number; p50Ms: number | null; p99Ms: number | null }
 async function load(port: number, c: MqttCase, seconds: number): Promise<Result> {
-  const out = await run(LOAD_CORE, process.execPath, [path.resolve(import.meta.dirname, 'mqtt-load.ts'), String(port), String(c.qos), String(WINDOW), String(seconds), c.subscriber, String(PAYLOAD_BYTES)])
+  const out = await run(LOAD_CORE, process.execPath, [path.resolve(import.meta.dirname, 'load.ts'), String(port), String(c.qos), String(WINDOW), String(seconds), c.subscriber, String(PAYLOAD_BYTES)])
   return JSON.parse(out.trim().split('\n').at(-1)!) as Result
 }

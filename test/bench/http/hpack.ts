@@ -3,9 +3,9 @@
  * are those of our encoder, and such as many clients write: with Huffman codes, every path indexed. Run: npm run bench
  * -- hpack. One line of JSON per case.
  */
-import { HpackDecoder } from '../../protocols/http/codec/hpack/decoder.ts'
-import { HpackEncoder } from '../../protocols/http/codec/hpack/encoder.ts'
-import { indexEverything } from '../protocols/http/codec/hpack/writer.ts'
+import { HpackDecoder } from '../../../protocols/http/codec/hpack/decoder.ts'
+import { HpackEncoder } from '../../../protocols/http/codec/hpack/encoder.ts'
+import { indexEverything } from '../../protocols/http/codec/hpack/writer.ts'
 
 const LISTS = 20_000
 /** The least of many short slices: the machine may have other work. */

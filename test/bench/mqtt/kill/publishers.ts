@@ -5,8 +5,8 @@
 import net from 'node:net'
 import { once } from 'node:events'
 import { connect, type MqttClient } from 'mqtt'
-import type { Random } from '../../../core/os/clock.ts'
-import { ackPacket, connectPacket, packets, publishPacket, TYPE, type Version } from '../mqtt-wire.ts'
+import type { Random } from '../../../../core/os/clock.ts'
+import { ackPacket, connectPacket, packets, publishPacket, TYPE, type Version } from '../wire.ts'
 import { payloadOf, Stream, type Qos } from './ledger.ts'
 
 const MAX_PAUSE_MS = 25

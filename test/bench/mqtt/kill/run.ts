@@ -4,12 +4,12 @@
  * a quarter while the agent starts. The moments follow from the seed; what meets them does not.
  */
 import { connectAsync, type MqttClient } from 'mqtt'
-import type { Random } from '../../../core/os/clock.ts'
-import { freePorts } from '../../../tools/free-ports.ts'
-import { seededRandom } from '../../helpers/random.ts'
-import { sleep, type Finally } from '../../conformance/programs.ts'
-import { Agent, directoryMode, writeResources } from '../../conformance/package/shipped.ts'
-import type { Version } from '../mqtt-wire.ts'
+import type { Random } from '../../../../core/os/clock.ts'
+import { freePorts } from '../../../../tools/free-ports.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { sleep, type Finally } from '../../../conformance/programs.ts'
+import { Agent, directoryMode, writeResources } from '../../../conformance/package/shipped.ts'
+import type { Version } from '../wire.ts'
 import { payloadOf, Receipts, type Count, type Stream } from './ledger.ts'
 import { MqttJsPublisher, RawPublisher, type Faults, type Publisher } from './publishers.ts'
 import { Subscriber } from './subscriber.ts'

@@ -1,8 +1,8 @@
 /** A subscriber with a session that is kept, on MQTT.js with stores that outlive its connections. It may come and go. */
 import { connect, Store, type MqttClient } from 'mqtt'
-import type { Random } from '../../../core/os/clock.ts'
-import { sleep } from '../../conformance/programs.ts'
-import type { Version } from '../mqtt-wire.ts'
+import type { Random } from '../../../../core/os/clock.ts'
+import { sleep } from '../../../conformance/programs.ts'
+import type { Version } from '../wire.ts'
 import type { Receipts } from './ledger.ts'
 import type { Faults } from './publishers.ts'
 

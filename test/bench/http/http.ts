@@ -6,11 +6,12 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../../tools/debian.ts'
-import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
-import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
-import { HTTP_CASES, type HttpCase, type HttpSubject, httpSubjects } from './http-subjects.ts'
-import { benchCertificates, type BenchCertificates } from './certificates.ts'
+import { debianProgram } from '../../../tools/debian.ts'
+import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from '../measure.ts'
+import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from '../bench.ts'
+import { httpSubjects, type HttpSubject } from './subjects.ts'
+import { HTTP_CASES, type HttpCase } from './job.ts'
+import { benchCertificates, type BenchCertificates } from '../certificates.ts'
 
 const BODY_BYTES = 1024
 const LARGE_BYTES = 64 * 1024

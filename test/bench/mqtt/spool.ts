@@ -5,13 +5,13 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { systemClock } from '../../core/os/clock.ts'
-import { systemDisk } from '../../core/os/disk.ts'
-import { silentLog } from '../../core/log.ts'
-import { Metrics } from '../../core/metrics.ts'
-import { openStorageWith } from '../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
-import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
+import { systemClock } from '../../../core/os/clock.ts'
+import { systemDisk } from '../../../core/os/disk.ts'
+import { silentLog } from '../../../core/log.ts'
+import { Metrics } from '../../../core/metrics.ts'
+import { openStorageWith } from '../../../core/storage/worker-storage.ts'
+import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { openSpool } from '../../../protocols/mqtt/spool/spool.ts'
 
 const WINDOW = 100
 const PAYLOAD_BYTES = 64

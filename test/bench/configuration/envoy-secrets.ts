@@ -1,11 +1,11 @@
 /** What Istio's agent does beside a sidecar and istiod's clusters wait for: SDS of the secrets `default` and `ROOTCA`, over plain gRPC on loopback. */
 import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js'
 import { create, toBinary } from '@bufbuild/protobuf'
-import { SecretSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
-import { DiscoveryResponseSchema } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
-import { ADS, type DiscoveryRequest, type DiscoveryResponse } from '../../proto/services.ts'
-import type { Finally } from '../conformance/programs.ts'
-import { testCa } from '../helpers/test-ca.ts'
+import { SecretSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
+import { DiscoveryResponseSchema } from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+import { ADS, type DiscoveryRequest, type DiscoveryResponse } from '../../../proto/services.ts'
+import type { Finally } from '../../conformance/programs.ts'
+import { testCa } from '../../helpers/test-ca.ts'
 
 const SECRET = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret'
 const METHOD = { ...ADS.StreamAggregatedResources, path: '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets' }

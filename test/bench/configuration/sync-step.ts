@@ -1,9 +1,9 @@
 /** One step of bench -- sync: what came over the control link, and what it cost the one that it came to. */
 import { once } from 'node:events'
 import net from 'node:net'
-import { until } from '../conformance/programs.ts'
-import type { ConfigCost, Lag, Row } from './bench.ts'
-import { cpuNs, rssMiB, writtenBytes } from './measure.ts'
+import { until } from '../../conformance/programs.ts'
+import type { ConfigCost, Lag, Row } from '../bench.ts'
+import { cpuNs, rssMiB, writtenBytes } from '../measure.ts'
 
 export const STEPS = ['first', 'copy', 'reconnect', 'endpoint', 'service', 'push'] as const
 export type Step = (typeof STEPS)[number]
