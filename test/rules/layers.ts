@@ -1,18 +1,30 @@
-/** Layer → layers it may import, with the longest prefix winning, so control-sync/directory is not control-sync. */
-const MAY: Record<string, readonly string[]> = {
-  'core/': [],
-  'model/': ['core/'],
-  'protocols/': ['core/', 'model/'],
-  'proto/': [],
-  'control-sync/': ['core/', 'model/', 'proto/'],
-  // The hub reads the same resource files as an agent in directory mode, and signs what the agent requests.
-  'hub/': ['core/', 'model/', 'proto/', 'control-sync/directory/'],
-  'control-sync/directory/': ['core/', 'model/', 'proto/', 'control-sync/'],
-  'agent/': ['core/', 'model/', 'protocols/', 'control-sync/', 'proto/', 'control-sync/directory/'],
-  'test/': [],
-  'tools/': ['agent/', 'core/', 'model/', 'hub/', 'test/'],
-  'demo/': ['agent/', 'core/', 'model/', 'hub/', 'test/', 'tools/'],
+/**
+ * Floors, the lowest first: a file imports from its own floor and from those below, types included. What stands on one floor knows nothing of its
+ * neighbours, but for BESIDE.
+ */
+const FLOORS: readonly (readonly string[])[] = [
+  ['core/'],
+  ['model/', 'proto/'],
+  ['control-sync/', 'protocols/'],
+  ['agent/', 'hub/'],
+  ['tools/', 'demo/', 'test/'],
+]
+const BESIDE: Readonly<Record<string, readonly string[]>> = { 'tools/': ['test/'], 'demo/': ['tools/', 'test/'], 'test/': ['tools/', 'demo/'] }
+
+/** Where less may be imported than the floor permits, and why. The longest prefix wins. */
+const NARROW: Readonly<Record<string, { readonly may: readonly string[]; readonly why: string }>> = {
+  'protocols/': { may: ['core/', 'model/', 'protocols/'], why: 'protobuf stops at the decoders' },
+  'protocols/http/codec/': { may: ['core/', 'model/', 'protocols/http/codec/'], why: 'bytes in and out, no connection' },
+  'protocols/mqtt/codec/': { may: ['core/', 'model/', 'protocols/mqtt/codec/'], why: 'bytes in and out, no connection' },
+  'hub/': { may: ['core/', 'model/', 'proto/', 'control-sync/directory/', 'hub/'], why: 'it reads the same resource files as an agent in directory mode' },
+  'tools/build/': { may: ['core/', 'tools/'], why: 'what is shipped is built of no test file' },
 }
+
+/** Folders of the data path, the lowest first: what both sides of a border need lies below both. */
+const DATA_PATH = ['protocols/', 'protocols/tls/', 'protocols/tcp/', 'protocols/http/', 'protocols/upstream/', 'protocols/mqtt/', 'protocols/downstream/', 'protocols/dns/']
+
+/** More files make it two subjects. */
+export const MAX_FILES = 16
 
 /** Package → where it may be imported, and why it is fenced. Anything not listed may not be imported by shipped code at all. */
 const FENCES: Record<string, { readonly in: readonly string[]; readonly why: string }> = {
@@ -39,15 +51,45 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
 
 export type Import = readonly [from: string, to: string]
 
-const layerOf = (path: string): string =>
-  Object.keys(MAY).filter((l) => path.startsWith(l)).sort((a, b) => b.length - a.length)[0] ?? `(no layer) ${path}`
+const longest = (prefixes: readonly string[], path: string): string | undefined => prefixes.filter((p) => path.startsWith(p)).sort((a, b) => b.length - a.length)[0]
+const houseOf = (path: string): string => longest(FLOORS.flat(), path) ?? `(no floor) ${path}`
+const floorOf = (path: string): number => FLOORS.findIndex((floor) => floor.includes(houseOf(path)))
 
 /** @param imports file → file, both relative to the root. */
 export function layerViolations(imports: readonly Import[]): string[] {
   return imports.flatMap(([from, to]) => {
-    const [a, b] = [layerOf(from), layerOf(to)]
-    return a === b || MAY[a]?.includes(b) ? [] : [`${from} imports ${to}: ${a} may not import ${b}`]
+    const [a, b] = [floorOf(from), floorOf(to)]
+    if (a < 0 || b < 0) return [`${from} imports ${to}: one of them stands on no floor`]
+    if (b > a) return [`${from} imports ${to}: up, from ${houseOf(from)} to ${houseOf(to)}`]
+    if (b === a && houseOf(from) !== houseOf(to) && !BESIDE[houseOf(from)]?.includes(houseOf(to))) return [`${from} imports ${to}: ${houseOf(from)} may not import ${houseOf(to)}`]
+    const narrow = NARROW[longest(Object.keys(NARROW), from) ?? '']
+    if (narrow && !narrow.may.some((place) => to.startsWith(place))) return [`${from} imports ${to}: only ${narrow.may.join(', ')} may be imported there (${narrow.why})`]
+    const [x, y] = [from, to].map((file) => DATA_PATH.indexOf(longest(DATA_PATH, file) ?? '')) as [number, number]
+    return x >= 0 && y > x ? [`${from} imports ${to}: up, from ${DATA_PATH[x]} to ${DATA_PATH[y]}`] : []
   })
+}
+
+/** Files that import each other, by whatever way and for types alone, too. @returns one line a circle */
+export function circles(imports: readonly Import[]): string[] {
+  const out = new Map<string, string[]>()
+  for (const [from, to] of imports) if (from !== to) out.set(from, [...(out.get(from) ?? []), to])
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (file: string, path: readonly string[]): void => {
+    const at = path.indexOf(file)
+    if (at >= 0) { found.push([...path.slice(at), file].join(' → ')); return }
+    if (done.has(file)) return
+    for (const next of out.get(file) ?? []) visit(next, [...path, file])
+    done.add(file)
+  }
+  for (const file of out.keys()) visit(file, [])
+  return found
+}
+
+/** @returns folders with more than MAX_FILES files */
+export function crowded(files: readonly string[]): string[] {
+  const folders = Map.groupBy(files, (file) => file.slice(0, file.lastIndexOf('/')))
+  return [...folders].filter(([, all]) => all.length > MAX_FILES).map(([folder, all]) => `${folder}: ${all.length} files`)
 }
 
 /** @param imports file → package name or fenced node: module. */
