@@ -17,7 +17,7 @@ const MIN_LOOK_MS = 20
 /** Peers that the log line of a look names. */
 const MAX_NAMED = 5
 
-export type Held = {
+export type CertificateUse = {
   /** What the peer is. */
   readonly side: 'client' | 'server'
   readonly standing: Standing
@@ -33,9 +33,9 @@ export function usesIdentity({ certificate, validation }: DownstreamTls | Upstre
   return certificate?.from === 'workload' || validation?.roots.from === 'workload'
 }
 
-export class OpenStandings {
+export class CertificateExpiryWatcher {
   readonly #ctx: Context
-  readonly #open = new Map<Held, State>()
+  readonly #open = new Map<CertificateUse, State>()
   readonly #ended: Family<'peer' | 'code' | 'how'>
   #timer: Timer | undefined
   #nextMs = Infinity
@@ -48,7 +48,7 @@ export class OpenStandings {
   }
 
   /** @returns to be disposed of when the connection is over */
-  add(held: Held): Disposable {
+  add(held: CertificateUse): Disposable {
     const { validity } = this.#ctx.identity
     if (!validity) return NOTHING_HELD
     this.#open.set(held, { cutAtMs: undefined })
@@ -75,7 +75,7 @@ export class OpenStandings {
     const { validity } = this.#ctx.identity
     if (!validity) return
     const nowMs = this.#ctx.clock.monotonicMs()
-    const ended: { how: 'asked' | 'cut'; held: Held; code: ErrorCode }[] = []
+    const ended: { how: 'asked' | 'cut'; held: CertificateUse; code: ErrorCode }[] = []
     let nextMs = Infinity
     for (const [held, state] of this.#open) {
       const stands = validity.stands(held.standing)
@@ -98,7 +98,7 @@ export class OpenStandings {
     if (nextMs < Infinity && this.#open.size > 0) this.#schedule(nextMs)
   }
 
-  #report(ended: readonly { readonly how: 'asked' | 'cut'; readonly held: Held; readonly code: ErrorCode }[]): void {
+  #report(ended: readonly { readonly how: 'asked' | 'cut'; readonly held: CertificateUse; readonly code: ErrorCode }[]): void {
     if (ended.length === 0) return
     for (const { how, held, code } of ended) this.#ended.cell({ peer: held.side, code, how }).value++
     this.#ctx.log.warn({
@@ -109,4 +109,4 @@ export class OpenStandings {
 }
 
 /** One per context, so that what comes in and what goes out share a timer. */
-export const standingsOf = oncePer((ctx: Context) => new OpenStandings(ctx))
+export const expiryWatcherOf = oncePer((ctx: Context) => new CertificateExpiryWatcher(ctx))

@@ -11,7 +11,7 @@ import { isRedirected, ownerOf } from './original-destination.ts'
 import { recheck, type Verdict } from './revalidate.ts'
 import { refuse, serve, type Serving } from './serve.ts'
 import { ServeMetrics } from './serve-metrics.ts'
-import { standingsOf } from '../certificate-expiry.ts'
+import { expiryWatcherOf } from '../certificate-expiry.ts'
 import { TlsTerminator } from '../tls/server.ts'
 import { wantedListeners } from './wanted-listeners.ts'
 import { detached, guarded } from '../../core/defects/guard.ts'
@@ -40,7 +40,7 @@ export class DataPath implements AsyncDisposable {
     const connections = new Connections(ctx.limits, (limit) => { metrics.limitMet(limit) })
     const metrics = new ServeMetrics(ctx.metrics, { open: () => connections.size, starting: () => connections.starting, sources: () => connections.sources })
     this.#connections = connections
-    this.#serving = { ctx, codecs, connections: this.#connections, standings: standingsOf(ctx), metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files) }
+    this.#serving = { ctx, codecs, connections: this.#connections, standings: expiryWatcherOf(ctx), metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files) }
     this.#ports = new Ports({
       network: ctx.network, clock: ctx.clock, log: ctx.log,
       accept: (accepted, listener) => { this.#accept(accepted, listener) }, refuse: (accepted, last) => { refuse(accepted, last, this.#serving) },

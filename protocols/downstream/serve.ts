@@ -18,7 +18,7 @@ import type { ServeMetrics } from './serve-metrics.ts'
 import { ownConnectionsOf } from '../capture-loop.ts'
 import { pausedStreamsOf } from '../paused-streams.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
-import { usesIdentity, type Held, type OpenStandings } from '../certificate-expiry.ts'
+import { usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import type { TlsTerminator } from '../tls/server.ts'
 
 export type Serving = {
@@ -26,7 +26,7 @@ export type Serving = {
   readonly terminator: TlsTerminator
   readonly codecs: Codecs
   readonly connections: Connections
-  readonly standings: OpenStandings
+  readonly standings: CertificateExpiryWatcher
   readonly metrics: ServeMetrics
 }
 
@@ -152,7 +152,7 @@ async function httpVersion(conn: Connection, http: HttpConnectionManager, seen: 
 }
 
 /** What the connection rests on from here to its end. */
-function heldOf(live: Live, conn: Connection): Held {
+function heldOf(live: Live, conn: Connection): CertificateUse {
   const { tls } = conn.chain
   return {
     side: 'client',

@@ -8,7 +8,7 @@ import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
-import { standingsOf, usesIdentity, type Held, type OpenStandings } from '../certificate-expiry.ts'
+import { expiryWatcherOf, usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { endFor, isOurDoing, refusalOf } from '../tls/client.ts'
 import { waitingOf } from '../waiting.ts'
 import { Load } from './breakers.ts'
@@ -35,14 +35,14 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly cluster: Cluster
   readonly ctx: Context
   readonly deadlines: Deadlines
-  readonly standings: OpenStandings
+  readonly standings: CertificateExpiryWatcher
   readonly load: Load
   readonly hosts: Hosts
   readonly #dns: DnsLoad | undefined
   readonly #original = new Map<string, Host>()
   readonly #stop = new AbortController()
   /** Streams that were handed out whole. */
-  readonly #tunnels = new Map<Held, { readonly endpoint: Endpoint; readonly onEnding: ConnectOptions['onEnding'] }>()
+  readonly #tunnels = new Map<CertificateUse, { readonly endpoint: Endpoint; readonly onEnding: ConnectOptions['onEnding'] }>()
   /** Calls that wait for the cluster's name, each to be told when they shall ask elsewhere. */
   readonly #forName = new Set<() => void>()
   #tables: Tables | undefined
@@ -57,7 +57,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.load = new Load(() => { this.#goneIfEmpty() })
     this.cluster = cluster
     this.deadlines = deadlines
-    this.standings = standingsOf(ctx)
+    this.standings = expiryWatcherOf(ctx)
     this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host, isReplaced) => this.#removed(host, isReplaced) })
     const { discovery } = cluster
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
@@ -130,7 +130,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     held.use(lease(host.active))
     try {
       const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal })
-      const tunnel: Held = { side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }
+      const tunnel: CertificateUse = { side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }
       held.use(this.standings.add(tunnel))
       this.#tunnels.set(tunnel, { endpoint, onEnding: options.onEnding })
       held.defer(() => { this.#tunnels.delete(tunnel) })

@@ -13,7 +13,7 @@ import type { Deadline, Deadlines } from '../deadlines.ts'
 import type { HeadLimits } from '../http/codec/h1-head.ts'
 import { responseHeadLimits } from '../http/head-limits.ts'
 import type { CallEvents, PendingCall } from '../http/message.ts'
-import type { Held, OpenStandings } from '../certificate-expiry.ts'
+import type { CertificateUse, CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { endFor, isOurDoing } from '../tls/client.ts'
 import type { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
@@ -39,7 +39,7 @@ export type PoolOwner = {
   readonly hosts: Hosts
   readonly deadlines: Deadlines
   readonly aborted: AbortSignal
-  readonly standings: OpenStandings
+  readonly standings: CertificateExpiryWatcher
   /** Makes the codec's side of a stream that was just opened. */
   open(pool: HostPool, dialed: Dialed, speaks: PoolKind['speaks']): PooledConnection
 }
@@ -53,7 +53,7 @@ type Waiting = {
   /** Of its place in the queue. */
   readonly place: Disposable
 }
-type Open = { readonly held: Held; readonly standing: Disposable; readonly lease: Disposable }
+type Open = { readonly held: CertificateUse; readonly standing: Disposable; readonly lease: Disposable }
 
 export class HostPool {
   readonly host: Host
@@ -162,7 +162,7 @@ export class HostPool {
       connection.destroy()
       throw new MeshError('MESH_UPSTREAM_RESET', 'the endpoint closed the connection as soon as it was open')
     }
-    const held: Held = { side: 'server', standing: dialed.standing, drain: () => connection.drain(), cut: (reason) => { endFor(dialed.stream, reason); connection.destroy() } }
+    const held: CertificateUse = { side: 'server', standing: dialed.standing, drain: () => connection.drain(), cut: (reason) => { endFor(dialed.stream, reason); connection.destroy() } }
     this.#all.set(connection, { held, standing: standings.add(held), lease: ofConnection })
     deadlines.add(connection)
     return connection

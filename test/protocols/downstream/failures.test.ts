@@ -13,7 +13,7 @@ import type { Policy } from '../../../model/policy.ts'
 import type { RetryPolicy } from '../../../model/route.ts'
 import type { DownstreamTls } from '../../../model/tls.ts'
 import { pausedStreamsOf } from '../../../protocols/paused-streams.ts'
-import { standingsOf } from '../../../protocols/certificate-expiry.ts'
+import { expiryWatcherOf } from '../../../protocols/certificate-expiry.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 import { frame, headers, PREFACE, type Fields } from '../../helpers/raw-h2.ts'
@@ -156,7 +156,7 @@ const GAUGES = ['mesh_connections_open', 'mesh_connections_starting', 'mesh_conn
 
 function counted(rig: SocketRig): Record<string, number> {
   const all: Record<string, number> = Object.fromEntries(GAUGES.map((name) => [name, rig.metrics.total(name)]))
-  all['standings'] = standingsOf(rig.ctx).size
+  all['standings'] = expiryWatcherOf(rig.ctx).size
   all['paused'] = pausedStreamsOf(rig.ctx).size
   for (const c of rig.upstreams.clusterStatus()) for (const e of c.endpoints) all[`${c.name} ${e.address}`] = e.activeRequests + e.connections
   return Object.fromEntries(Object.entries(all).filter(([, n]) => n !== 0))
