@@ -14,7 +14,7 @@ import { Budgets } from './api/budgets.ts'
 import { certificateService } from './api/certificate-service.ts'
 import { ServerIdentity } from './api/server-identity.ts'
 import { startServer } from './api/server.ts'
-import { Standing } from './api/certificate-expiry.ts'
+import { CertificateWatcher } from './api/certificate-expiry.ts'
 import { StreamLimit } from './api/ads/stream-limit.ts'
 import { openCa } from './ca/ca.ts'
 import type { HubConfig } from './config.ts'
@@ -82,7 +82,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const source = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const live = building.use(new LiveDevices({ registry, clock, log }))
-  const standing = building.use(new Standing({ registry, clock, log }))
+  const standing = building.use(new CertificateWatcher({ registry, clock, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()

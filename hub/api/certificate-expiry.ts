@@ -12,17 +12,17 @@ const ASK_MS = 1_000
 
 /** @param what `end`: only whether the credential has ended; `all`: the registry has changed, too */
 export type Ask = (what: 'end' | 'all') => void
-export type StandingOptions = { readonly registry: Registry; readonly clock: Clock; readonly log: Log }
+export type CertificateWatcherOptions = { readonly registry: Registry; readonly clock: Clock; readonly log: Log }
 
-export class Standing implements Disposable {
-  readonly #o: StandingOptions
+export class CertificateWatcher implements Disposable {
+  readonly #o: CertificateWatcherOptions
   readonly #streams = new Set<Ask>()
   #revision: string | undefined
   #timer: Timer | undefined
   #isOver = false
   #isUnreadable = false
 
-  constructor(o: StandingOptions) {
+  constructor(o: CertificateWatcherOptions) {
     this.#o = o
     this.#revision = this.#read()
     this.#later()

@@ -15,12 +15,12 @@ import type { Budgets } from '../budgets.ts'
 import { mayBe, nodeIdentity, type NodeIdentity } from './node.ts'
 import { credentialsOf, ipOf } from '../peer.ts'
 import { Progress } from './progress.ts'
-import type { Standing } from '../certificate-expiry.ts'
+import type { CertificateWatcher } from '../certificate-expiry.ts'
 import { grpcStatus } from '../status.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
 export type AdsOptions = {
-  readonly authenticate: Authenticator; readonly registry: Registry; readonly source: Source; readonly limit: StreamLimit; readonly budgets: Budgets; readonly live: LiveDevices; readonly standing: Standing
+  readonly authenticate: Authenticator; readonly registry: Registry; readonly source: Source; readonly limit: StreamLimit; readonly budgets: Budgets; readonly live: LiveDevices; readonly standing: CertificateWatcher
   /** The connection is no stranger's. @param peer as gRPC names it. Throws MESH_CONTROL_SLOW_DOWN. */
   readonly proved: (peer: string, caller: Caller) => void
   readonly clock: Clock; readonly log: Log; readonly metrics: Metrics

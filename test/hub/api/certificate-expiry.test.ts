@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { pino } from 'pino'
-import { Standing } from '../../../hub/api/certificate-expiry.ts'
+import { CertificateWatcher } from '../../../hub/api/certificate-expiry.ts'
 import type { Registry } from '../../../hub/registry/registry.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
@@ -10,7 +10,7 @@ function made() {
   const lines: string[] = []
   const registry = { revision: '1' as string | Error }
   const read = { get revision(): string { if (registry.revision instanceof Error) throw registry.revision; return registry.revision } } as Registry
-  const standing = new Standing({ registry: read, clock, log: pino({}, { write: (line: string) => { lines.push((JSON.parse(line) as { evt: string }).evt) } }) })
+  const standing = new CertificateWatcher({ registry: read, clock, log: pino({}, { write: (line: string) => { lines.push((JSON.parse(line) as { evt: string }).evt) } }) })
   return { clock, lines, registry, standing }
 }
 
