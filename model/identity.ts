@@ -49,7 +49,7 @@ export interface ValidityRules {
   /** Undefined: OpenSSL's check by the system's clock is the right one. */
   judging(): Judging | undefined
   /** How an open connection stands: why it may go on no more (MESH_IDENTITY_EXPIRED for ours, MESH_PEER_EXPIRED), else for how many milliseconds it may, by time alone; Infinity = for ever. */
-  stands(s: Standing): MeshError | number
+  stands(s: CertificateValidity): MeshError | number
   /** From the time when a connection should end to when it is cut. */
   readonly endWithinMs: number
   /** A peer got in by `judging`: the newest signed time of its chain, and for how long its certificate has been expired (0 = it has not). */
@@ -57,7 +57,7 @@ export interface ValidityRules {
 }
 
 /** What an open connection rests on. */
-export type Standing = {
+export type CertificateValidity = {
   /** Our own certificate was shown, or the peer was verified by the mesh's roots. */
   readonly usesIdentity: boolean
   /** Whoever showed a certificate that was verified; undefined: nobody did. */

@@ -6,7 +6,7 @@ import type { Timer } from '../core/os/clock.ts'
 import type { MeshError, ErrorCode } from '../core/errors.ts'
 import type { Family } from '../core/metrics.ts'
 import { oncePer } from '../core/memoize.ts'
-import type { Standing } from '../model/identity.ts'
+import type { CertificateValidity } from '../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../model/tls.ts'
 import type { Context } from './context.ts'
 
@@ -20,7 +20,7 @@ const MAX_NAMED = 5
 export type CertificateUse = {
   /** What the peer is. */
   readonly side: 'client' | 'server'
-  readonly standing: Standing
+  readonly standing: CertificateValidity
   /** To end after what is under way. Whoever cannot know where that is leaves it to `cut`. */
   drain(reason: MeshError): void
   cut(reason: MeshError): void

@@ -2,7 +2,7 @@
 import { MeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
-import type { Identity, Judging, Standing, ValidityRules } from '../../model/identity.ts'
+import type { Identity, Judging, CertificateValidity, ValidityRules } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 
 export type ExpiredSettings = {
@@ -42,7 +42,7 @@ export function validityRules({ settings, floor, identity, connected, log, metri
   const onlyLocal = (own: Identity): MeshError => new MeshError('MESH_IDENTITY_EXPIRED', `our certificate expired at ${at(own)}; only what stays on this machine is carried (identity.expired.mode serve-local)`)
 
   /** The bounds of one connection, each with what ends it. */
-  function* bounds({ usesIdentity, peer, byMeshRoots, staysHere }: Standing): Generator<readonly [endMs: number, why: () => MeshError]> {
+  function* bounds({ usesIdentity, peer, byMeshRoots, staysHere }: CertificateValidity): Generator<readonly [endMs: number, why: () => MeshError]> {
     const own = identity()
     const grace = graceNow()
     if (own && usesIdentity) yield [own.notAfterMs + grace, () => ended(own)]

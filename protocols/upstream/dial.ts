@@ -5,7 +5,7 @@ import { MeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../model/cluster.ts'
-import type { Standing } from '../../model/identity.ts'
+import type { CertificateValidity } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import type { Context } from '../context.ts'
@@ -16,7 +16,7 @@ import { originate, type OriginateOptions } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
-export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly standing: Standing }
+export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly standing: CertificateValidity }
 export type DialOptions = { readonly address: string; readonly port: number; readonly speaks: ConnectOptions['speaks']; readonly host: string | undefined; readonly signal: AbortSignal }
 
 /** Istio's ALPN filter: what the peer's sidecar tells mesh traffic by. */
