@@ -16,7 +16,7 @@ import { AFTER_GOOD_STREAM_MS, Failures, retryWaitMs } from './ads/errors.ts'
 import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads/protocol.ts'
 import type { Applier, Change, Rejected } from './apply.ts'
 import { Refused } from './ads/rejected-retry.ts'
-import { Shrink, type Held } from './ads/removal-guard.ts'
+import { RemovalGuard, type HeldRemoval } from './ads/removal-guard.ts'
 import { GOOD_STREAM_MS, type AdsStream, type AdsTransport } from './ads/transport.ts'
 
 export type Link = {
@@ -30,7 +30,7 @@ export type Link = {
   /** Why it is not connected. */
   readonly error: MeshError | undefined
   /** Clusters that the control plane took away and that serve on for a while (control-sync/ads/removal-guard.ts). */
-  readonly held?: Held | undefined
+  readonly held?: HeldRemoval | undefined
 }
 export interface Sync extends AsyncDisposable {
   readonly link: Link
@@ -90,7 +90,7 @@ class AdsSync implements Sync {
   readonly #synced = Promise.withResolvers<void>()
   readonly #running: Promise<void>
   readonly #streams: Family<'result'>
-  readonly #shrink: Shrink
+  readonly #removalGuard: RemovalGuard
   readonly #refused: Refused
   #link: Link
   #talk: Talk | undefined
@@ -105,9 +105,9 @@ class AdsSync implements Sync {
     this.#link = { mode: 'control plane', address: options.transport.address, state: 'connecting', sinceMs: options.clock.monotonicMs(), lastContactMs: undefined, error: undefined }
     this.#streams = metrics.counter('mesh_control_streams_total', 'Configuration streams that ended, by how.', ['result'])
     metrics.gaugeOf('mesh_control_connected', '1 while the configuration stream is up.', () => (this.#link.state === 'connected' ? 1 : 0))
-    metrics.gaugeOf('mesh_control_held_clusters', 'Clusters that the control plane took away in a first push and that serve on for a while.', () => this.#shrink.held?.clusters ?? 0)
+    metrics.gaugeOf('mesh_control_held_clusters', 'Clusters that the control plane took away in a first push and that serve on for a while.', () => this.#removalGuard.held?.clusters ?? 0)
     const inForce = { get clusterCount() { return applier.snapshot.resources.cluster.size }, references: (kind: ResourceKind, name: string) => applier.references(kind, name) }
-    this.#shrink = new Shrink({ ...options, inForce, release: (changes) => this.#talk?.enqueue(() => this.#release(changes)) })
+    this.#removalGuard = new RemovalGuard({ ...options, inForce, release: (changes) => this.#talk?.enqueue(() => this.#release(changes)) })
     this.#refused = new Refused(options, (kind, names) => { for (const request of this.#talk?.protocol.again(kind, names) ?? []) this.#talk?.send(request) })
     this.#onNode = options.onNode?.(() => {
       this.#moved.abort()
@@ -116,12 +116,12 @@ class AdsSync implements Sync {
     this.#running = this.#run()
   }
 
-  get link(): Link { return { ...this.#link, held: this.#shrink.held } }
+  get link(): Link { return { ...this.#link, held: this.#removalGuard.held } }
   get synced(): Promise<void> { return this.#synced.promise }
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     this.#onNode?.[Symbol.dispose]()
-    this.#shrink[Symbol.dispose]()
+    this.#removalGuard[Symbol.dispose]()
     this.#refused[Symbol.dispose]()
     await this.#running
   }
@@ -189,7 +189,7 @@ class AdsSync implements Sync {
       enqueue(() => this.#respond(response))
     }
     this.#end = ended.resolve
-    this.#shrink.newStream()
+    this.#removalGuard.newStream()
     this.#talk = { heard: new Set(), protocol, send: (r) => stream?.send(r), enqueue }
     try {
       const opening = transport.open({ onResponse, onEnd: (reason) => ended.resolve(reason) })
@@ -212,7 +212,7 @@ class AdsSync implements Sync {
       stream = undefined
       await work
       this.#talk = undefined
-      this.#shrink.newStream()
+      this.#removalGuard.newStream()
     }
   }
 
@@ -226,7 +226,7 @@ class AdsSync implements Sync {
     if (!talk.heard.has(kind)) applier.forgetRejected(kind)
     talk.heard.add(kind)
     const change: Change = { kind, put: response.resources.filter((r) => talk.protocol.takes(kind, r.name)), removed }
-    const allowed = this.#shrink.filter(change)
+    const allowed = this.#removalGuard.filter(change)
     const { changed, rejected } = await applier.apply([allowed, ...this.#unasked()])
     if (response.bytes && allowed === change && changed + rejected.length === 0) giveBack(response.bytes)
     log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: removed.length, changed, rejected: rejected.length }, 'push received')

@@ -15,12 +15,12 @@ import type { Incoming } from '../stage.ts'
 const MIN_CLUSTERS = 10
 const MOST = 0.5
 /** The clusters are back, and what was said of the rest meanwhile is old: so long the new word is waited for, which follows them (istiod: at once). */
-const MENDED_MS = 5_000
+const RECOVERED_MS = 5_000
 
 /** What is in force. */
 export type InForce = { readonly clusterCount: number; references(kind: ResourceKind, name: string): References }
-export type Held = { readonly clusters: number; readonly of: number; /** Monotonic milliseconds. */ readonly untilMs: number }
-export type ShrinkOptions = {
+export type HeldRemoval = { readonly clusters: number; readonly of: number; /** Monotonic milliseconds. */ readonly untilMs: number }
+export type RemovalGuardOptions = {
   readonly clock: Clock
   readonly log: Log
   /** 0: nothing is held back. */
@@ -30,8 +30,8 @@ export type ShrinkOptions = {
   readonly release: (changes: readonly Change[]) => void
 }
 
-export class Shrink implements Disposable {
-  readonly #o: ShrinkOptions
+export class RemovalGuard implements Disposable {
+  readonly #o: RemovalGuardOptions
   readonly #clusters = new Set<string>()
   readonly #endpoints = new Set<string>()
   /** Kind → name → what was said of it last; undefined = removed. */
@@ -42,9 +42,9 @@ export class Shrink implements Disposable {
   /** Outlives streams: a link that comes and goes must not hold for ever. */
   #untilMs: number | undefined
 
-  constructor(options: ShrinkOptions) { this.#o = options }
+  constructor(options: RemovalGuardOptions) { this.#o = options }
 
-  get held(): Held | undefined {
+  get held(): HeldRemoval | undefined {
     return this.#clusters.size === 0 || this.#untilMs === undefined ? undefined : { clusters: this.#clusters.size, of: this.#of, untilMs: this.#untilMs }
   }
 
@@ -70,16 +70,16 @@ export class Shrink implements Disposable {
     if (this.#clusters.size === 0) return change
     const removed = change.removed.filter((name) => !this.#clusters.has(name))
     for (const { name } of change.put) this.#clusters.delete(name)
-    if (this.#clusters.size === 0) this.#mended()
+    if (this.#clusters.size === 0) this.#recovered()
     return { ...change, removed }
   }
 
-  #mended(): void {
+  #recovered(): void {
     this.#o.log.info({ evt: 'control.shrink-mended' }, 'the clusters that were held back are there again')
     this.#endpoints.clear()
     this.#untilMs = undefined
     this.#timer?.cancel()
-    this.#timer = this.#o.clock.after(MENDED_MS, () => this.#o.release(this.#all()))
+    this.#timer = this.#o.clock.after(RECOVERED_MS, () => this.#o.release(this.#all()))
   }
 
   #isShrunk(removed: readonly string[]): boolean {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { silentLog } from '../../../core/log.ts'
 import type { ResourceKind } from '../../../model/snapshot.ts'
 import type { Change } from '../../../control-sync/apply.ts'
-import { Shrink, type InForce } from '../../../control-sync/ads/removal-guard.ts'
+import { RemovalGuard, type InForce } from '../../../control-sync/ads/removal-guard.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `c${i}`)
@@ -11,14 +11,14 @@ const push = (kind: ResourceKind, put: readonly string[], removed: readonly stri
 const said = (changes: Change | readonly Change[]): string[] => [changes].flat().flatMap((c) => [...c.put.map((r) => `+${c.kind} ${r.name}`), ...c.removed.map((n) => `-${c.kind} ${n}`)])
 
 /** In force: 20 clusters c0…c19 with endpoints e-c0…, the table `all` over c0 and c19, the table `kept` over c19. */
-function made(shrinkHoldMs = 1_000, clusterCount = 20): { clock: SimClock; shrink: Shrink; released: string[] } {
+function made(shrinkHoldMs = 1_000, clusterCount = 20): { clock: SimClock; shrink: RemovalGuard; released: string[] } {
   const clock = new SimClock()
   const released: string[] = []
   const inForce: InForce = {
     clusterCount,
     references: (kind, name) => (kind === 'cluster' ? { endpoint: [`e-${name}`] } : kind === 'route' ? { cluster: name === 'all' ? ['c0', 'c19'] : ['c19'] } : {}),
   }
-  const shrink = new Shrink({ clock, log: silentLog, shrinkHoldMs, inForce, release: (changes) => { released.push(...said(changes)) } })
+  const shrink = new RemovalGuard({ clock, log: silentLog, shrinkHoldMs, inForce, release: (changes) => { released.push(...said(changes)) } })
   shrink.newStream()
   return { clock, released, shrink }
 }
