@@ -15,7 +15,7 @@ import type { ResourceKind } from '../model/snapshot.ts'
 import { AFTER_GOOD_STREAM_MS, Failures, retryWaitMs } from './ads/errors.ts'
 import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads/protocol.ts'
 import type { Applier, Change, Rejected } from './apply.ts'
-import { Refused } from './ads/rejected-retry.ts'
+import { RejectedRetry } from './ads/rejected-retry.ts'
 import { RemovalGuard, type HeldRemoval } from './ads/removal-guard.ts'
 import { GOOD_STREAM_MS, type AdsStream, type AdsTransport } from './ads/transport.ts'
 
@@ -91,7 +91,7 @@ class AdsSync implements Sync {
   readonly #running: Promise<void>
   readonly #streams: Family<'result'>
   readonly #removalGuard: RemovalGuard
-  readonly #refused: Refused
+  readonly #rejectedRetry: RejectedRetry
   #link: Link
   #talk: Talk | undefined
   #end: ((reason: MeshError) => void) | undefined
@@ -108,7 +108,7 @@ class AdsSync implements Sync {
     metrics.gaugeOf('mesh_control_held_clusters', 'Clusters that the control plane took away in a first push and that serve on for a while.', () => this.#removalGuard.held?.clusters ?? 0)
     const inForce = { get clusterCount() { return applier.snapshot.resources.cluster.size }, references: (kind: ResourceKind, name: string) => applier.references(kind, name) }
     this.#removalGuard = new RemovalGuard({ ...options, inForce, release: (changes) => this.#talk?.enqueue(() => this.#release(changes)) })
-    this.#refused = new Refused(options, (kind, names) => { for (const request of this.#talk?.protocol.again(kind, names) ?? []) this.#talk?.send(request) })
+    this.#rejectedRetry = new RejectedRetry(options, (kind, names) => { for (const request of this.#talk?.protocol.again(kind, names) ?? []) this.#talk?.send(request) })
     this.#onNode = options.onNode?.(() => {
       this.#moved.abort()
       this.#end?.(new MeshError('MESH_CONTROL_UNREACHABLE', 'the address of this node is another now'))
@@ -122,7 +122,7 @@ class AdsSync implements Sync {
     this.#stop.abort()
     this.#onNode?.[Symbol.dispose]()
     this.#removalGuard[Symbol.dispose]()
-    this.#refused[Symbol.dispose]()
+    this.#rejectedRetry[Symbol.dispose]()
     await this.#running
   }
 
@@ -206,7 +206,7 @@ class AdsSync implements Sync {
       initial?.cancel()
       this.#end = undefined
       this.#stop.signal.removeEventListener('abort', onStop)
-      this.#refused.pause()
+      this.#rejectedRetry.pause()
       stream?.close()
       // What came is applied; nobody is there to be answered.
       stream = undefined
@@ -232,7 +232,7 @@ class AdsSync implements Sync {
     log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: removed.length, changed, rejected: rejected.length }, 'push received')
     talk.send(talk.protocol.answer(response, rejected.map(problemOf)))
     await this.#subscribe()
-    this.#refused.update(applier.rejected.filter(isLost))
+    this.#rejectedRetry.update(applier.rejected.filter(isLost))
     if (talk.protocol.complete) this.#synced.resolve()
   }
 
@@ -244,7 +244,7 @@ class AdsSync implements Sync {
     // What nobody names any more has been given up in the meantime.
     await applier.apply(changes.map((c) => ({ ...c, put: c.put.filter((r) => talk.protocol.takes(c.kind, r.name)) })))
     await this.#subscribe()
-    this.#refused.update(applier.rejected.filter(isLost))
+    this.#rejectedRetry.update(applier.rejected.filter(isLost))
   }
 
   /** Asks for what is named now and gives up what is not any more. */

@@ -5,7 +5,7 @@
 import type { Clock, Random, Timer } from '../../core/os/clock.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 
-export type RefusedOptions = {
+export type RejectedRetryOptions = {
   readonly clock: Clock
   readonly random: Random
   /** First wait, doubled up to `refusedRetryMaxMs`, half of it by chance; 0: never asked for again. */
@@ -14,12 +14,12 @@ export type RefusedOptions = {
 }
 type Waiting = { names: readonly string[]; attempt: number; timer: Timer | undefined }
 
-export class Refused implements Disposable {
-  readonly #o: RefusedOptions
+export class RejectedRetry implements Disposable {
+  readonly #o: RejectedRetryOptions
   readonly #ask: (kind: ResourceKind, names: readonly string[]) => void
   readonly #kinds = new Map<ResourceKind, Waiting>()
 
-  constructor(options: RefusedOptions, ask: (kind: ResourceKind, names: readonly string[]) => void) {
+  constructor(options: RejectedRetryOptions, ask: (kind: ResourceKind, names: readonly string[]) => void) {
     this.#o = options
     this.#ask = ask
   }

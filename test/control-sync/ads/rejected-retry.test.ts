@@ -1,14 +1,14 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { ResourceKind } from '../../../model/snapshot.ts'
-import { Refused } from '../../../control-sync/ads/rejected-retry.ts'
+import { RejectedRetry } from '../../../control-sync/ads/rejected-retry.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 type Asked = readonly [atMs: number, kind: ResourceKind, names: string]
-function made(random = 0, refusedRetryMs = 1_000): { clock: SimClock; refused: Refused; asked: Asked[] } {
+function made(random = 0, refusedRetryMs = 1_000): { clock: SimClock; refused: RejectedRetry; asked: Asked[] } {
   const clock = new SimClock()
   const asked: Asked[] = []
-  const refused = new Refused({ clock, random: { float: () => random }, refusedRetryMs, refusedRetryMaxMs: 8_000 }, (kind, names) => asked.push([clock.monotonicMs(), kind, names.join()]))
+  const refused = new RejectedRetry({ clock, random: { float: () => random }, refusedRetryMs, refusedRetryMaxMs: 8_000 }, (kind, names) => asked.push([clock.monotonicMs(), kind, names.join()]))
   return { clock, refused, asked }
 }
 const of = (kind: ResourceKind, ...names: string[]): { kind: ResourceKind; name: string }[] => names.map((name) => ({ kind, name }))
