@@ -5,7 +5,7 @@ import type { Pace } from '../core/os/time-slice.ts'
 import { canonicalHash } from './wire/canonical.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route/route-table.ts'
-import { KeptResource, viewOf } from './snapshot/packed-resource.ts'
+import { PackedResource, viewOf } from './snapshot/packed-resource.ts'
 import { keepValue } from './mesh-tables.ts'
 import { notesOf } from './notes.ts'
 import { referencesOf, routeReferencesOf, type References } from './references.ts'
@@ -22,7 +22,7 @@ export type Staged =
 export function stage(kind: ResourceKind, incoming: Incoming, known: RawResource | undefined, options: DecodeOptions, pace: Pace): Staged | Promise<Staged> {
   const { name, version, value } = incoming
   if (known && isSame(kind, viewOf(known), value)) return { outcome: 'same' }
-  const raw = new KeptResource({ name, version, value })
+  const raw = new PackedResource({ name, version, value })
   if (kind === 'route') return stageRoutes(raw, options, pace)
   const decoded = decode(kind, value, options)
   if (!decoded.ok) return { outcome: 'refused', issues: decoded.issues }
@@ -37,7 +37,7 @@ function withNotes(references: References, decoded: Parameters<typeof notesOf>[0
 /** Of a resource that is in force and was decoded by others. Undefined for one that is none to these decoders. */
 export async function referencesAnew(kind: ResourceKind, raw: RawResource, options: DecodeOptions, pace: Pace): Promise<References | undefined> {
   if (kind === 'route') {
-    const found = await checked(new KeptResource({ name: raw.name, version: raw.version, value: Uint8Array.from(viewOf(raw)) }), options, pace)
+    const found = await checked(new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(viewOf(raw)) }), options, pace)
     return found.value.ok ? withNotes({ cluster: [...found.clusters] }, found.value) : undefined
   }
   const decoded = decode(kind, viewOf(raw), options)

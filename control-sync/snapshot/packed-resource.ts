@@ -14,7 +14,7 @@ const WORTH_BYTES = 32 * 1024
 const LEVEL = { params: { [zlib.constants.ZSTD_c_compressionLevel]: 1 } }
 
 /** Its identity stays while its bytes are packed. */
-export class KeptResource implements RawResource {
+export class PackedResource implements RawResource {
   readonly name: string
   readonly version: string
   #bytes: Uint8Array | Block
@@ -34,13 +34,13 @@ export class KeptResource implements RawResource {
   get view(): Uint8Array { return this.#bytes instanceof Block ? this.#bytes.open().subarray(this.#from, this.#from + this.length) : this.#bytes }
 
   /** A view of a message would keep all of it in memory. */
-  static detach(resource: KeptResource): void {
+  static detach(resource: PackedResource): void {
     const bytes = resource.#bytes
     if (!(bytes instanceof Block) && bytes.byteLength < bytes.buffer.byteLength) resource.#bytes = Uint8Array.from(bytes)
   }
 
   /** Into one block. */
-  static pack(resources: readonly KeptResource[]): void {
+  static pack(resources: readonly PackedResource[]): void {
     const block = new Block(Buffer.concat(resources.map((r) => r.view)))
     let from = 0
     for (const r of resources) {
@@ -52,7 +52,7 @@ export class KeptResource implements RawResource {
 }
 
 /** Good until others have a turn. */
-export function viewOf(raw: RawResource): Uint8Array { return raw instanceof KeptResource ? raw.view : raw.value }
+export function viewOf(raw: RawResource): Uint8Array { return raw instanceof PackedResource ? raw.view : raw.value }
 
 class Block {
   readonly #packed: Uint8Array
@@ -96,11 +96,11 @@ export function closeBlocks(): void {
 
 /** What has come and is not packed yet. */
 export class Unpacked {
-  #resources: KeptResource[] = []
+  #resources: PackedResource[] = []
   #bytes = 0
 
   add(resource: RawResource): void {
-    if (!(resource instanceof KeptResource)) return
+    if (!(resource instanceof PackedResource)) return
     this.#resources.push(resource)
     this.#bytes += resource.length
   }
@@ -108,19 +108,19 @@ export class Unpacked {
   /** One block per step. What is little goes into none, and no view of anything is left. @param isAlive whether it is still in force */
   *pack(isAlive: (resource: RawResource) => boolean): Generator<void> {
     if (this.#bytes < WORTH_BYTES) {
-      for (const resource of this.#resources) KeptResource.detach(resource)
+      for (const resource of this.#resources) PackedResource.detach(resource)
       return
     }
     const all = this.#resources.filter(isAlive)
     this.#resources = []
     this.#bytes = 0
     for (let i = 0; i < all.length;) {
-      const together: KeptResource[] = []
+      const together: PackedResource[] = []
       for (let length = 0; i < all.length && (length === 0 || length + all[i]!.length <= BLOCK_BYTES); i++) {
         together.push(all[i]!)
         length += all[i]!.length
       }
-      KeptResource.pack(together)
+      PackedResource.pack(together)
       yield
     }
   }

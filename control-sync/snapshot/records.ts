@@ -9,7 +9,7 @@ import { MeshError } from '../../core/errors.ts'
 import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
 import type { Row } from '../../core/storage/storage.ts'
 import type { RawResource, ResourceKind } from '../../model/snapshot.ts'
-import { KeptResource, viewOf } from './packed-resource.ts'
+import { PackedResource, viewOf } from './packed-resource.ts'
 import type { References } from '../references.ts'
 
 /** While a row is in force. */
@@ -97,10 +97,10 @@ export class Records {
     const [kind, name, , version, references, oldCrc] = head
     // A page may be somebody else's, and look sound.
     if (row['head'] !== '' && key !== `${kind} ${name}`) return undefined
-    if (typeof references !== 'string') return { kind, raw: new KeptResource({ name, version, value }), references }
+    if (typeof references !== 'string') return { kind, raw: new PackedResource({ name, version, value }), references }
     if (typeof oldCrc === 'number' && oldCrc !== zlib.crc32(value)) return undefined
     const opened = isSealed(value) ? this.#open(value, `snapshot ${kind} ${name}`) : value
-    try { return opened && { kind, raw: new KeptResource({ name, version, value: opened }), references: JSON.parse(references) as References } } catch { return undefined }
+    try { return opened && { kind, raw: new PackedResource({ name, version, value: opened }), references: JSON.parse(references) as References } } catch { return undefined }
   }
 
   /** A row of before there was a key, or of a schema with names in clear, as it is to be. One that is damaged stays damaged. */

@@ -6,7 +6,7 @@ import { Metrics } from '../../core/metrics.ts'
 import type { RawResource } from '../../model/snapshot.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import { Applier, EMPTY_SNAPSHOT } from '../../control-sync/apply.ts'
-import { KeptResource } from '../../control-sync/snapshot/packed-resource.ts'
+import { PackedResource } from '../../control-sync/snapshot/packed-resource.ts'
 import type { References } from '../../control-sync/references.ts'
 import type { StoredSnapshot } from '../../control-sync/snapshot/types.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
@@ -17,7 +17,7 @@ const applierOf = (at: SimClock, decodedBy: string): Applier => new Applier({ no
 
 /** A good cluster of which it is stored that it is blocked, and a cluster and a table with mistakes of which nothing is stored. */
 function stored(by: string): StoredSnapshot {
-  const raw = ({ name, bytes }: { name: string; bytes: Uint8Array }): RawResource => new KeptResource({ name, version: '', value: bytes })
+  const raw = ({ name, bytes }: { name: string; bytes: Uint8Array }): RawResource => new PackedResource({ name, version: '', value: bytes })
   const [good, bad, table] = [raw(edsCluster('good')), raw(clusterWithMistake('bad')), raw(tableWithMistake('80'))]
   const resources = { ...EMPTY_SNAPSHOT.resources, cluster: new Map([['good', good], ['bad', bad]]), route: new Map([['80', table]]) }
   const references = new Map<RawResource, References>([

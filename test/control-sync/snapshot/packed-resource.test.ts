@@ -1,16 +1,16 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { closeBlocks, KeptResource, Unpacked, viewOf } from '../../../control-sync/snapshot/packed-resource.ts'
+import { closeBlocks, PackedResource, Unpacked, viewOf } from '../../../control-sync/snapshot/packed-resource.ts'
 
-const kept = (value: Uint8Array, name = 'r'): KeptResource => new KeptResource({ name, version: '', value })
+const kept = (value: Uint8Array, name = 'r'): PackedResource => new PackedResource({ name, version: '', value })
 /** Like each other, as those of a mesh are. */
 const service = (i: number): Uint8Array => Buffer.from(`outbound|80||svc-${i}.apps.svc.cluster.local `.repeat(20))
 
 test('any resources say the same when they are packed, and when their block was closed in between', () => {
   fc.assert(fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 40 }), (values) => {
     const all = values.map((value) => kept(Uint8Array.from(value)))
-    KeptResource.pack(all)
+    PackedResource.pack(all)
     for (const [i, resource] of all.entries()) {
       assert.deepEqual(Buffer.from(resource.view), Buffer.from(values[i]!))
       if (i % 7 === 0) closeBlocks()
@@ -21,7 +21,7 @@ test('any resources say the same when they are packed, and when their block was 
 
 test('a value outlives the block that it came from, a view does not', () => {
   const one = kept(service(1))
-  KeptResource.pack([one, ...Array.from({ length: 300 }, (_, i) => kept(service(i)))])
+  PackedResource.pack([one, ...Array.from({ length: 300 }, (_, i) => kept(service(i)))])
   const [value, view] = [one.value, viewOf(one)]
   closeBlocks()
   assert.deepEqual(Buffer.from(value), service(1))

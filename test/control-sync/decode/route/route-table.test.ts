@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { RouteTable } from '../../../../model/tables.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
 import { checkRouteTable, routeTable } from '../../../../control-sync/decode/route/route-table.ts'
-import { KeptResource } from '../../../../control-sync/snapshot/packed-resource.ts'
+import { PackedResource } from '../../../../control-sync/snapshot/packed-resource.ts'
 import { golden, GOLDEN, issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
 const tables = GOLDEN.flatMap((name) => golden(name).filter((s) => s.kind === 'route'))
@@ -15,7 +15,7 @@ const twoHosts = (second: object, first = ['A.example']): Uint8Array => sample({
   ],
 } as Parameters<typeof sample>[0]).bytes
 
-const raw = (bytes: Uint8Array): KeptResource => new KeptResource({ name: 't', version: '', value: bytes })
+const raw = (bytes: Uint8Array): PackedResource => new PackedResource({ name: 't', version: '', value: bytes })
 
 function check(bytes: Uint8Array): { steps: number; hosts: string[]; result: ReturnType<typeof checkRouteTable> extends Generator<void, infer R> ? R : never } {
   const hosts: string[] = []
@@ -54,7 +54,7 @@ test('hosts are found as before once the bytes of their table are packed', () =>
   assert.ok(whole.ok)
   const [eager, kept] = [new RouteTable(whole.value), raw(tables[0]!.bytes)]
   const lazy = routeTable(kept, undefined)!
-  KeptResource.pack([kept])
+  PackedResource.pack([kept])
   for (const host of whole.value.virtualHosts) for (const domain of host.domains) assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), domain)
 })
 
