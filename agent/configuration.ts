@@ -7,7 +7,7 @@ import { startDirectorySync } from '../control-sync/directory/sync.ts'
 import { hasWorkloadEntry } from '../control-sync/ads/node.ts'
 import { SnapshotSaver } from '../control-sync/snapshot/saver.ts'
 import { openSnapshotStore } from '../control-sync/snapshot/store.ts'
-import { startSync, type Link, type Sync } from '../control-sync/sync.ts'
+import { startSync, type ControlLinkStatus, type Sync } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { controlLink, controlPlaneOf } from './control-sync-settings.ts'
 import type { Timer } from '../core/os/clock.ts'
@@ -33,7 +33,7 @@ export type Configuration = AsyncDisposable & {
   readonly applier: Applier
   /** Opens the way to the control plane; a folder is open from the start. */
   connect(): void
-  link(): Link
+  link(): ControlLinkStatus
   /** Of what is stored: what was found at start, and later. */
   readonly damage: readonly MeshError[]
   /** A control plane knows agents by their certificate. */
@@ -94,7 +94,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     if (sync?.link.state === 'connected') { applier.contact(); detached('storage', saver.keepContact()) }
     contacts?.refresh()
   })
-  const waiting: Link = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
+  const waiting: ControlLinkStatus = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   return {
     applier, get damage() { return store.damage }, needsIdentity: true, folderProblems: () => [],
     link: () => sync?.link ?? waiting,

@@ -10,7 +10,7 @@ import { spiffeUri } from '../control-sync/ads/node.ts'
 import { validityProblems } from '../control-sync/identity/validity.ts'
 import { validityRules } from '../control-sync/identity/validity-rules.ts'
 import type { ServerJudge } from '../control-sync/connection/verify-server.ts'
-import type { Link } from '../control-sync/sync.ts'
+import type { ControlLinkStatus } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { controlLink, controlPlaneOf } from './control-sync-settings.ts'
 import type { Disk } from '../core/os/disk.ts'
@@ -28,7 +28,7 @@ export type AgentIdentity = IdentitySource & AsyncDisposable & {
   /** By which time the control plane's certificate is judged. */
   readonly judge: ServerJudge
   /** Begins to renew, or to watch the folder. @param link how the configuration stream is doing */
-  start(link: () => Link): void
+  start(link: () => ControlLinkStatus): void
   /** Everything that is wrong, worst first. */
   problems(): readonly MeshError[]
   /** The control plane accepts the certificate no longer; one of ours is requested anew. */
@@ -48,7 +48,7 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
   const { folder: folderName, extraRoots, crl, expired } = config.identity
   const floor = new TimeFloor({ disk, clock, log, stateFolder: config.state, builtAtMs: earliestWallMs })
   const trust = new Trust({ disk, log, rootsFile: extraRoots, crlFile: crl ?? (folderName === undefined ? undefined : path.join(folderName, 'ca-crl.pem')), crlMayBeMissing: crl === undefined })
-  let link: (() => Link) | undefined
+  let link: (() => ControlLinkStatus) | undefined
   const rules = validityRules({ settings: expired, floor, log, metrics, identity: () => source.current(), connected: () => link?.().state === 'connected' })
   const common = { validity: rules, judge: floor }
   const problemsWith = (found: readonly MeshError[]): readonly MeshError[] => {

@@ -19,7 +19,7 @@ import { RejectedRetry } from './ads/rejected-retry.ts'
 import { RemovalGuard, type HeldRemoval } from './ads/removal-guard.ts'
 import { GOOD_STREAM_MS, type AdsStream, type AdsTransport } from './ads/transport.ts'
 
-export type Link = {
+export type ControlLinkStatus = {
   readonly mode: 'control plane' | 'directory'
   readonly address: string
   readonly state: 'connected' | 'connecting' | 'waiting' | 'watching'
@@ -33,7 +33,7 @@ export type Link = {
   readonly held?: HeldRemoval | undefined
 }
 export interface Sync extends AsyncDisposable {
-  readonly link: Link
+  readonly link: ControlLinkStatus
   /**
    * Resolves once the configuration is whole: clusters, listeners and all that they name have come from the control plane in this run, or a
    * folder has been read. A control plane that is silent about a name is waited for no longer than INITIAL_FETCH_MS.
@@ -92,7 +92,7 @@ class AdsSync implements Sync {
   readonly #streams: Family<'result'>
   readonly #removalGuard: RemovalGuard
   readonly #rejectedRetry: RejectedRetry
-  #link: Link
+  #link: ControlLinkStatus
   #talk: Talk | undefined
   #end: ((reason: MeshError) => void) | undefined
   readonly #onNode: Disposable | undefined
@@ -116,7 +116,7 @@ class AdsSync implements Sync {
     this.#running = this.#run()
   }
 
-  get link(): Link { return { ...this.#link, held: this.#removalGuard.held } }
+  get link(): ControlLinkStatus { return { ...this.#link, held: this.#removalGuard.held } }
   get synced(): Promise<void> { return this.#synced.promise }
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
@@ -270,7 +270,7 @@ class AdsSync implements Sync {
     return kind === 'route' ? applier.referenced('route').union(ownRoutes) : new Set()
   }
 
-  #change(next: Partial<Link>): void {
+  #change(next: Partial<ControlLinkStatus>): void {
     const moved = next.state !== undefined && next.state !== this.#link.state
     // Pings have kept it alive, so it was there until now (control-plane.ts).
     if (moved && this.#link.state === 'connected') this.#o.applier.contact()

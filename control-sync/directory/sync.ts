@@ -8,7 +8,7 @@ import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { Applier, Change } from '../apply.ts'
 import type { Incoming } from '../stage.ts'
 import { watchFolder, type FolderResources, type FolderResult, type WatchedFolder } from './watch.ts'
-import type { Link, Sync } from '../sync.ts'
+import type { ControlLinkStatus, Sync } from '../sync.ts'
 
 /** A folder that is not there yet is looked for so often: it may be on a disk that is mounted late. */
 const AGAIN_MS = 500
@@ -25,7 +25,7 @@ export type DirectorySyncOptions = { readonly folder: string; readonly node: str
 /** A folder that is not there (yet) is a problem like a file that cannot be read: `synced` resolves once there is one. */
 export function startDirectorySync({ folder, node, applier, clock, log }: DirectorySyncOptions): DirectorySync {
   let problems: readonly MeshError[] = []
-  let link: Link = { mode: 'directory', address: folder, state: 'watching', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
+  let link: ControlLinkStatus = { mode: 'directory', address: folder, state: 'watching', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
   let offered: FolderResources = new Map()
   let told: ReadonlySet<string> = new Set()
   let work: Promise<unknown> = Promise.resolve()
