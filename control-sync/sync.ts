@@ -80,7 +80,7 @@ export function startSync(options: SyncOptions): Sync {
 }
 
 /** What one stream is while it is open. */
-type Talk = { readonly heard: Set<ResourceKind>; readonly protocol: AdsProtocol; readonly send: (request: AdsRequest) => void; readonly enqueue: (work: () => Promise<void>) => void }
+type StreamState = { readonly heard: Set<ResourceKind>; readonly protocol: AdsProtocol; readonly send: (request: AdsRequest) => void; readonly enqueue: (work: () => Promise<void>) => void }
 /** `answeredMs`: monotonic, of the first answer. */
 type Ending = { readonly reason: MeshError; readonly answeredMs: number | undefined }
 
@@ -93,7 +93,7 @@ class AdsSync implements Sync {
   readonly #removalGuard: RemovalGuard
   readonly #rejectedRetry: RejectedRetry
   #link: ControlLinkStatus
-  #talk: Talk | undefined
+  #streamState: StreamState | undefined
   #end: ((reason: MeshError) => void) | undefined
   readonly #onNode: Disposable | undefined
   /** Since the stream at hand, or the last one, was opened. */
@@ -107,8 +107,8 @@ class AdsSync implements Sync {
     metrics.gaugeOf('mesh_control_connected', '1 while the configuration stream is up.', () => (this.#link.state === 'connected' ? 1 : 0))
     metrics.gaugeOf('mesh_control_held_clusters', 'Clusters that the control plane took away in a first push and that serve on for a while.', () => this.#removalGuard.held?.clusters ?? 0)
     const inForce = { get clusterCount() { return applier.snapshot.resources.cluster.size }, references: (kind: ResourceKind, name: string) => applier.references(kind, name) }
-    this.#removalGuard = new RemovalGuard({ ...options, inForce, release: (changes) => this.#talk?.enqueue(() => this.#release(changes)) })
-    this.#rejectedRetry = new RejectedRetry(options, (kind, names) => { for (const request of this.#talk?.protocol.again(kind, names) ?? []) this.#talk?.send(request) })
+    this.#removalGuard = new RemovalGuard({ ...options, inForce, release: (changes) => this.#streamState?.enqueue(() => this.#release(changes)) })
+    this.#rejectedRetry = new RejectedRetry(options, (kind, names) => { for (const request of this.#streamState?.protocol.again(kind, names) ?? []) this.#streamState?.send(request) })
     this.#onNode = options.onNode?.(() => {
       this.#moved.abort()
       this.#end?.(new MeshError('MESH_CONTROL_UNREACHABLE', 'the address of this node is another now'))
@@ -190,7 +190,7 @@ class AdsSync implements Sync {
     }
     this.#end = ended.resolve
     this.#removalGuard.newStream()
-    this.#talk = { heard: new Set(), protocol, send: (r) => stream?.send(r), enqueue }
+    this.#streamState = { heard: new Set(), protocol, send: (r) => stream?.send(r), enqueue }
     try {
       const opening = transport.open({ onResponse, onEnd: (reason) => ended.resolve(reason) })
       stream = await Promise.race([opening, ended.promise.then(() => undefined)])
@@ -211,13 +211,13 @@ class AdsSync implements Sync {
       // What came is applied; nobody is there to be answered.
       stream = undefined
       await work
-      this.#talk = undefined
+      this.#streamState = undefined
       this.#removalGuard.newStream()
     }
   }
 
   async #respond(response: AdsResponse): Promise<void> {
-    const talk = this.#talk
+    const talk = this.#streamState
     if (!talk) return
     const { applier, log } = this.#o
     const { kind, removed } = response
@@ -238,7 +238,7 @@ class AdsSync implements Sync {
 
   /** What was held back comes into force. It was acknowledged when it came; what is wrong with it is told when it is asked for anew. */
   async #release(changes: readonly Change[]): Promise<void> {
-    const talk = this.#talk
+    const talk = this.#streamState
     if (!talk) return
     const { applier } = this.#o
     // What nobody names any more has been given up in the meantime.
@@ -250,9 +250,9 @@ class AdsSync implements Sync {
   /** Asks for what is named now and gives up what is not any more. */
   async #subscribe(): Promise<void> {
     for (const kind of BY_NAME) {
-      const request = this.#talk?.protocol.want(kind, this.#wanted(kind))
+      const request = this.#streamState?.protocol.want(kind, this.#wanted(kind))
       if (!request) continue
-      this.#talk?.send(request)
+      this.#streamState?.send(request)
       // Nobody refers to these any more, and the control plane does not say so (istiod answers an unsubscription with silence).
       if (request.unsubscribe.length > 0) await this.#o.applier.apply([{ kind, put: [], removed: request.unsubscribe }])
     }
