@@ -71,9 +71,9 @@ const FIRST_RESPONSE_MS = 15_000
 const INITIAL_FETCH_MS = 15_000
 const LARGE_BYTES = 128 * 1024
 /** After its first answer: the link carries, and what cut it was no answer to what we sent. */
-const STOOD_MS = 1_000
+const MIN_STABLE_MS = 1_000
 
-const OF_WHO_WE_ARE: ReadonlySet<string> = new Set<ErrorCode>(['MESH_NO_IDENTITY', 'MESH_CONTROL_UNAUTHENTICATED', 'MESH_CONTROL_FORBIDDEN'])
+const IDENTITY_ERRORS: ReadonlySet<string> = new Set<ErrorCode>(['MESH_NO_IDENTITY', 'MESH_CONTROL_UNAUTHENTICATED', 'MESH_CONTROL_FORBIDDEN'])
 
 export function startSync(options: SyncOptions): Sync {
   return new AdsSync(options)
@@ -142,7 +142,7 @@ class AdsSync implements Sync {
       const isNormal = wasCut && clock.monotonicMs() - openedMs > GOOD_STREAM_MS
       // On a link that comes and goes by the second the waits begin anew with each stream that stood. Envoy's and gRPC's (A57) do after any answer; what breaks
       // while everything is sent, again and again, is opened more and more seldom here, because each try costs all of it.
-      if (isNormal || (wasCut && clock.monotonicMs() - answeredMs > STOOD_MS)) failures.forget()
+      if (isNormal || (wasCut && clock.monotonicMs() - answeredMs > MIN_STABLE_MS)) failures.forget()
       const waitMs = isNormal ? random.float() * AFTER_GOOD_STREAM_MS : retryWaitMs(reason, failures.of(reason), random)
       if (!isNormal) failures.add(reason)
       this.#report(reason, { isNormal, waitMs })
@@ -152,7 +152,7 @@ class AdsSync implements Sync {
 
   async #wait(ms: number, { code }: MeshError): Promise<void> {
     const woken = new AbortController()
-    using _watch = OF_WHO_WE_ARE.has(code) ? this.#o.onProof?.(() => woken.abort()) : undefined
+    using _watch = IDENTITY_ERRORS.has(code) ? this.#o.onProof?.(() => woken.abort()) : undefined
     await this.#o.clock.sleep(ms, AbortSignal.any([this.#stop.signal, this.#moved.signal, woken.signal])).catch(() => undefined)
   }
 
