@@ -10,7 +10,7 @@ import { RawBufferSchema } from '../../proto/gen/envoy/extensions/transport_sock
 import { UpstreamTlsContextSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { effectiveType, notedOnly, typeNameOf, unpack } from './fields/any.ts'
-import { noteIgnored, refuse, type At } from './fields/decode-path.ts'
+import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
 import { clusterLoad, textFields } from './endpoint.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { skippedExtension } from './fields/skipped.ts'
@@ -25,7 +25,7 @@ const MAX_RING = 8 * 1024 * 1024
 const MAX_MAGLEV = 5_000_011
 const HOUR_MS = 3_600_000
 
-export function cluster(at: At, from: XCluster): Cluster {
+export function cluster(at: DecodePath, from: XCluster): Cluster {
   if (from.name === '') at.in('name').issue('is missing')
   refuse(at, ClusterSchema, from)
   const http = httpOptions(at, from)
@@ -86,13 +86,13 @@ function keepAliveMs(from: XCluster): number | undefined {
   return seconds === undefined ? undefined : seconds * 1000
 }
 
-function bindAddress(at: At, address: string | undefined): string | undefined {
+function bindAddress(at: DecodePath, address: string | undefined): string | undefined {
   if (address === undefined || address === '') return undefined
   if (!cidr(address, undefined)) at.issue('is no IP address')
   return address
 }
 
-function httpOptions(at: At, from: XCluster): HttpProtocolOptions | undefined {
+function httpOptions(at: DecodePath, from: XCluster): HttpProtocolOptions | undefined {
   let found: HttpProtocolOptions | undefined
   for (const [key, any] of Object.entries(from.typedExtensionProtocolOptions)) {
     const here = at.in('typed_extension_protocol_options').item(key)
@@ -111,7 +111,7 @@ function protocolOf(from: XCluster, http: HttpProtocolOptions | undefined): Clus
   return !by?.case && from.http2ProtocolOptions ? 'http2' : 'http1'
 }
 
-function discovery(at: At, from: XCluster): Discovery {
+function discovery(at: DecodePath, from: XCluster): Discovery {
   const load = (): Extract<Discovery, { kind: 'static' }>['load'] =>
     (from.loadAssignment ? clusterLoad(at.in('load_assignment'), from.loadAssignment) : { clusterName: from.name, localities: [] })
   const refreshMs = Math.max(1_000, ms(at.in('dns_refresh_rate'), from.dnsRefreshRate) ?? 5_000)
@@ -126,7 +126,7 @@ function discovery(at: At, from: XCluster): Discovery {
     default: at.in('type').issue(`unknown value ${type}`); return { kind: 'static', load: { clusterName: from.name, localities: [] } }
   }
 }
-function lookupFamily(at: At, { dnsLookupFamily: from }: XCluster): DnsLookupFamily {
+function lookupFamily(at: DecodePath, { dnsLookupFamily: from }: XCluster): DnsLookupFamily {
   switch (from) {
     case Family.AUTO: return 'auto'
     case Family.V4_ONLY: return 'v4-only'
@@ -140,7 +140,7 @@ function lookupFamily(at: At, { dnsLookupFamily: from }: XCluster): DnsLookupFam
 /** Cluster.cluster_type, the other half of the oneof with `type`. */
 const CLUSTER_TYPE = 38
 
-function balancer(at: At, { lbPolicy, lbConfig }: XCluster): Balancer {
+function balancer(at: DecodePath, { lbPolicy, lbConfig }: XCluster): Balancer {
   const bounded = (field: string, value: number, most: number): number => {
     if (value > most) at.in(field).issue(`is above ${most}`)
     return value
@@ -180,7 +180,7 @@ function breakers(from: CircuitBreakers | undefined): Breakers {
 }
 
 /** Envoy counts what has an `enforcing_*` of 0 without ejecting; meshlet then does not look at it. */
-function outlier(at: At, from: OutlierDetection): Outlier {
+function outlier(at: DecodePath, from: OutlierDetection): Outlier {
   const enforcing = {
     consecutive5xx: from.enforcingConsecutive5xx ?? 100, gatewayFailures: from.enforcingConsecutiveGatewayFailure ?? 0,
     localFailures: from.enforcingConsecutiveLocalOriginFailure ?? 100,
@@ -199,7 +199,7 @@ function outlier(at: At, from: OutlierDetection): Outlier {
   }
 }
 
-function transport(at: At, socket: TransportSocket | undefined, auto: { readonly sni: boolean; readonly san: boolean }): Transport | undefined {
+function transport(at: DecodePath, socket: TransportSocket | undefined, auto: { readonly sni: boolean; readonly san: boolean }): Transport | undefined {
   if (!socket) return undefined
   const any = socket.configType.value
   const type = typeNameOf(any)

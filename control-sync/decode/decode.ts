@@ -12,7 +12,7 @@ import { ListenerSchema } from '../../proto/gen/envoy/config/listener/v3/listene
 import { RouteConfigurationSchema } from '../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { NameTableSchema } from '../../proto/gen/istio/networking/nds/v1/nds_pb.ts'
-import { At, noteIgnored, type Sources } from './fields/decode-path.ts'
+import { DecodePath, noteIgnored, type Sources } from './fields/decode-path.ts'
 import { blockedCluster, cluster } from './cluster.ts'
 import { clusterLoad } from './endpoint.ts'
 import { extension, type Extension } from './listener/extension.ts'
@@ -27,14 +27,14 @@ export type ModelOf<K extends ResourceKind> = {
 
 type Decoder<T, S extends DescMessage> = {
   readonly schema: S
-  readonly make: (at: At, message: MessageShape<S>) => T
+  readonly make: (at: DecodePath, message: MessageShape<S>) => T
   /** What stands in for a resource with an issue that none of its pieces has. Left out: such a resource is refused, and its last good version serves on. */
   readonly blocked?: (message: MessageShape<S>, reason: string) => T
 }
-const decoder = <T, S extends DescMessage>(schema: S, make: Decoder<T, S>['make'], blocked?: Decoder<T, S>['blocked']): ((at: At, bytes: Uint8Array) => T) =>
+const decoder = <T, S extends DescMessage>(schema: S, make: Decoder<T, S>['make'], blocked?: Decoder<T, S>['blocked']): ((at: DecodePath, bytes: Uint8Array) => T) =>
   (at, bytes) => run({ schema, make, ...(blocked ? { blocked } : {}) }, at, bytes)
 
-function run<T, S extends DescMessage>({ schema, make, blocked }: Decoder<T, S>, at: At, bytes: Uint8Array): T {
+function run<T, S extends DescMessage>({ schema, make, blocked }: Decoder<T, S>, at: DecodePath, bytes: Uint8Array): T {
   const { message, unreadable } = readable(schema, bytes)
   const whole = (): T => {
     for (const field of unreadable) at.in(field).issue('cannot be read')
@@ -44,7 +44,7 @@ function run<T, S extends DescMessage>({ schema, make, blocked }: Decoder<T, S>,
   return blocked ? at.piece(whole, (reason) => blocked(message, reason)) : whole()
 }
 
-const DECODERS: { readonly [K in ResourceKind]: (at: At, bytes: Uint8Array) => ModelOf<K> } = {
+const DECODERS: { readonly [K in ResourceKind]: (at: DecodePath, bytes: Uint8Array) => ModelOf<K> } = {
   cluster: decoder(ClusterSchema, cluster, blockedCluster),
   endpoint: decoder(ClusterLoadAssignmentSchema, clusterLoad),
   listener: decoder(ListenerSchema, listener, blockedListener),
@@ -62,7 +62,7 @@ export type DecodeOptions = Sources
  * @returns the model, the fields without effect and what is blocked, or the issues; paths are in Envoy's field names, e.g. "filter_chains[0].filters[2].typed_config"
  */
 export function decode<K extends ResourceKind>(kind: K, bytes: Uint8Array, sources: DecodeOptions = {}): Decoded<ModelOf<K>> {
-  const at = At.top(sources)
+  const at = DecodePath.top(sources)
   try {
     const value = DECODERS[kind](at, bytes)
     return at.isOpen ? { ok: false, issues: at.issues } : { ok: true, value, ignored: at.ignored, skipped: at.skipped, blocked: at.issues }

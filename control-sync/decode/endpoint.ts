@@ -4,13 +4,13 @@ import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../
 import { HealthStatus } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
 import type { LbEndpoint, LocalityLbEndpoints } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
 import type { ClusterLoadAssignment } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
-import type { At } from './fields/decode-path.ts'
+import type { DecodePath } from './fields/decode-path.ts'
 import { socketAddress } from './fields/values.ts'
 
 /** Envoy's highest priority number (LocalityLbEndpoints.priority). */
 const MAX_PRIORITY = 128
 
-export function clusterLoad(at: At, from: ClusterLoadAssignment): ClusterLoad {
+export function clusterLoad(at: DecodePath, from: ClusterLoadAssignment): ClusterLoad {
   if (from.clusterName === '') at.in('cluster_name').issue('is missing')
   return { clusterName: from.clusterName, localities: from.endpoints.flatMap((group, i) => { const here = at.in('endpoints').item(i); return here.piece(() => [locality(here, group)], leftOut) }) }
 }
@@ -18,7 +18,7 @@ export function clusterLoad(at: At, from: ClusterLoadAssignment): ClusterLoad {
 /** Nothing is sent where nobody knows what was meant. */
 const leftOut = (): [] => []
 
-function locality(at: At, from: LocalityLbEndpoints): LocalityLoad {
+function locality(at: DecodePath, from: LocalityLbEndpoints): LocalityLoad {
   if (from.priority > MAX_PRIORITY) at.in('priority').issue(`is above ${MAX_PRIORITY}`)
   return {
     region: from.locality?.region ?? '', zone: from.locality?.zone ?? '', subZone: from.locality?.subZone ?? '',
@@ -38,7 +38,7 @@ function tunnelled({ lbEndpoints }: LocalityLbEndpoints): { readonly tunnelled?:
   return found.length === 0 ? {} : { tunnelled: found }
 }
 
-function endpoint(at: At, from: LbEndpoint): Endpoint | undefined {
+function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
   if (from.hostIdentifier.case !== 'endpoint') { at.ignore('only endpoints with an address of their own are used'); return undefined }
   const { address } = from.hostIdentifier.value
   const here = at.in('endpoint').in('address')

@@ -1,12 +1,12 @@
 /** envoy.extensions.filters.http.fault.v3.HTTPFault, of a listener's filter or of a route. */
 import type { Fault } from '../../model/route.ts'
 import type { HTTPFault } from '../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
-import type { At } from './fields/decode-path.ts'
+import type { DecodePath } from './fields/decode-path.ts'
 import { headerMatches } from './fields/matchers.ts'
 import { fraction, ms } from './fields/values.ts'
 
 /** @returns undefined when it injects nothing (Istio puts an empty one into every listener). Envoy's default share is 0. */
-export function faultOf(at: At, from: HTTPFault): Fault | undefined {
+export function faultOf(at: DecodePath, from: HTTPFault): Fault | undefined {
   const delay = delayOf(at.in('delay'), from)
   const abort = abortOf(at.in('abort'), from)
   if (from.upstreamCluster !== '') { at.in('upstream_cluster').ignore('faults for one cluster only are not injected'); return undefined }
@@ -14,12 +14,12 @@ export function faultOf(at: At, from: HTTPFault): Fault | undefined {
   return { delay, abort, headers: headerMatches(at.in('headers'), from.headers) }
 }
 
-function delayOf(at: At, { delay }: HTTPFault): Fault['delay'] {
+function delayOf(at: DecodePath, { delay }: HTTPFault): Fault['delay'] {
   if (delay?.faultDelaySecifier.case !== 'fixedDelay') return undefined
   return { ms: ms(at.in('fixed_delay'), delay.faultDelaySecifier.value) ?? 0, fraction: fraction(at.in('percentage'), delay.percentage) ?? 0 }
 }
 
-function abortOf(at: At, { abort }: HTTPFault): Fault['abort'] {
+function abortOf(at: DecodePath, { abort }: HTTPFault): Fault['abort'] {
   if (!abort) return undefined
   const share = fraction(at.in('percentage'), abort.percentage) ?? 0
   switch (abort.errorType.case) {

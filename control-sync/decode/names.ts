@@ -4,9 +4,9 @@ import { ipBytes } from '../../model/ip.ts'
 import type { NamedHost, Names } from '../../model/tables.ts'
 import type { ProxyConfig as XProxyConfig } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import type { NameTable } from '../../proto/gen/istio/networking/nds/v1/nds_pb.ts'
-import type { At } from './fields/decode-path.ts'
+import type { DecodePath } from './fields/decode-path.ts'
 
-export function names(at: At, from: NameTable): Names {
+export function names(at: DecodePath, from: NameTable): Names {
   const table = new Map<string, NamedHost>()
   for (const [host, info] of Object.entries(from.table)) {
     const addresses = info.ips.filter((ip) => ipBytes(ip))
@@ -42,7 +42,7 @@ export type ProxyConfig = { readonly caCertificatesPem: readonly string[] }
 /** No mesh has so many; each costs at every handshake. */
 const MAX_ROOTS = 100
 
-export function proxyConfig(at: At, { caCertificatesPem: pems }: XProxyConfig): ProxyConfig {
+export function proxyConfig(at: DecodePath, { caCertificatesPem: pems }: XProxyConfig): ProxyConfig {
   const here = at.in('ca_certificates_pem')
   if (pems.length > MAX_ROOTS) here.issue(`holds ${pems.length} certificates; at most ${MAX_ROOTS} are taken`)
   else for (const [i, pem] of pems.entries()) if (!isCertificate(pem)) here.item(i).issue('is no certificate')

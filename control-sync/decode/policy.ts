@@ -6,7 +6,7 @@ import type { Permission, Policy, PolicyRule, Principal } from '../../model/poli
 import { RBAC_Action, type Permission as XPermission, type Policy as XPolicy, type Principal as XPrincipal, type RBAC } from '../../proto/gen/envoy/config/rbac/v3/rbac_pb.ts'
 import type { PathMatcher } from '../../proto/gen/envoy/type/matcher/v3/path_pb.ts'
 import type { StringMatch } from '../../model/matcher.ts'
-import { hasUnknown, type At } from './fields/decode-path.ts'
+import { hasUnknown, type DecodePath } from './fields/decode-path.ts'
 import { headerMatch, stringMatch } from './fields/matchers.ts'
 import { range } from './fields/values.ts'
 
@@ -19,7 +19,7 @@ type Unsupported = { readonly kind: 'unsupported'; readonly what: string }
 type RbacFilter = { readonly rules?: RBAC | undefined; readonly shadowRules?: RBAC | undefined; readonly $unknown?: unknown[] | undefined }
 
 /** @returns undefined when the filter enforces nothing and watches nothing; a policy that refuses everything where meshlet does not know the rules' form. */
-export function policyOf(at: At, filter: RbacFilter): Policy | undefined {
+export function policyOf(at: DecodePath, filter: RbacFilter): Policy | undefined {
   if (filter.$unknown?.length) {
     at.ignore('rules in a form that meshlet does not implement: everything is refused')
     return { action: 'allow', rules: [], shadow: undefined }
@@ -31,7 +31,7 @@ export function policyOf(at: At, filter: RbacFilter): Policy | undefined {
   return shadow ? { action: 'log', rules: [], shadow } : undefined
 }
 
-function ruleSet(at: At, rbac: RBAC): { readonly action: Policy['action']; readonly rules: readonly PolicyRule[] } {
+function ruleSet(at: DecodePath, rbac: RBAC): { readonly action: Policy['action']; readonly rules: readonly PolicyRule[] } {
   const names = Object.keys(rbac.policies).toSorted()
   const rules = names.map((name) => rule(at.in('policies').item(name), name, rbac.policies[name]!))
   const action = actionOf(rbac.action)
@@ -49,7 +49,7 @@ function actionOf(action: RBAC['action']): Policy['action'] | undefined {
   }
 }
 
-function rule(at: At, name: string, policy: XPolicy): PolicyRule {
+function rule(at: DecodePath, name: string, policy: XPolicy): PolicyRule {
   const permissions = policy.permissions.map((p, i) => permission(at.in('permissions').item(i), p, 0))
   const principals = policy.principals.map((p, i) => principal(at.in('principals').item(i), p, 0))
   if (!hasUnknown(policy)) return { name, permissions, principals }
@@ -57,7 +57,7 @@ function rule(at: At, name: string, policy: XPolicy): PolicyRule {
   return { name, permissions: [{ kind: 'and', of: [{ kind: 'or', of: permissions }, unsupported(at, 'condition')] }], principals }
 }
 
-function permission(at: At, { rule: by, $unknown: unknown }: XPermission, depth: number): Permission {
+function permission(at: DecodePath, { rule: by, $unknown: unknown }: XPermission, depth: number): Permission {
   if (depth > MAX_DEPTH) return unsupported(at, 'nesting')
   const all = (field: string, rules: readonly XPermission[]): Permission[] => rules.map((p, i) => permission(at.in(field).in('rules').item(i), p, depth + 1))
   if (unknown?.length) return unsupported(at, `field ${(unknown[0] as { no: number }).no}`)
@@ -79,7 +79,7 @@ function permission(at: At, { rule: by, $unknown: unknown }: XPermission, depth:
   }
 }
 
-function principal(at: At, { identifier: by, $unknown: unknown }: XPrincipal, depth: number): Principal {
+function principal(at: DecodePath, { identifier: by, $unknown: unknown }: XPrincipal, depth: number): Principal {
   if (depth > MAX_DEPTH) return unsupported(at, 'nesting')
   const all = (field: string, ids: readonly XPrincipal[]): Principal[] => ids.map((p, i) => principal(at.in(field).in('ids').item(i), p, depth + 1))
   if (unknown?.length) return unsupported(at, `field ${(unknown[0] as { no: number }).no}`)
@@ -105,7 +105,7 @@ function principal(at: At, { identifier: by, $unknown: unknown }: XPrincipal, de
   }
 }
 
-function pathMatch(at: At, matcher: PathMatcher): StringMatch | undefined {
+function pathMatch(at: DecodePath, matcher: PathMatcher): StringMatch | undefined {
   return stringMatch(at.in('path'), matcher.rule.value)
 }
 
@@ -114,7 +114,7 @@ function orRefused<T, C>(value: T | undefined, make: (value: T) => C): C | Unsup
   return value === undefined ? { kind: 'unsupported', what: 'malformed' } : make(value)
 }
 
-function unsupported(at: At, what: string): Unsupported {
+function unsupported(at: DecodePath, what: string): Unsupported {
   at.ignore(`${what} is not implemented; a policy that depends on it refuses`)
   return { kind: 'unsupported', what }
 }

@@ -10,11 +10,11 @@ import {
 import type { DataSource } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { SdsSecretConfig } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
 import { CommonTlsContextSchema, DownstreamTlsContextSchema, type CommonTlsContext, type DownstreamTlsContext, type UpstreamTlsContext } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
-import { hasUnknown, refuse, type At } from './fields/decode-path.ts'
+import { hasUnknown, refuse, type DecodePath } from './fields/decode-path.ts'
 import { stringMatch } from './fields/matchers.ts'
 import { fileText, text } from './fields/values.ts'
 
-export function downstreamTls(at: At, from: DownstreamTlsContext): DownstreamTls | undefined {
+export function downstreamTls(at: DecodePath, from: DownstreamTlsContext): DownstreamTls | undefined {
   refuse(at, DownstreamTlsContextSchema, from)
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
   const requireClientCertificate = from.requireClientCertificate ?? false
@@ -24,14 +24,14 @@ export function downstreamTls(at: At, from: DownstreamTlsContext): DownstreamTls
 }
 
 /** @param auto the cluster's UpstreamHttpProtocolOptions: SNI from the request's host, the certificate to be checked against it. */
-export function upstreamTls(at: At, from: UpstreamTlsContext, auto: { readonly sni: boolean; readonly san: boolean }): UpstreamTls {
+export function upstreamTls(at: DecodePath, from: UpstreamTlsContext, auto: { readonly sni: boolean; readonly san: boolean }): UpstreamTls {
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
   const autoSan = from.autoSniSanValidation ? 'sni' : auto.san ? 'host' : undefined
   if (from.autoSniSanValidation && !common.validation) at.in('auto_sni_san_validation').issue('needs roots to check against')
   return { ...common, sni: from.sni, autoSni: from.sni === '' && auto.sni, ...(from.autoHostSni ? { sniOfEndpoint: true } : {}), ...(autoSan && common.validation ? { autoSan } : {}) }
 }
 
-function commonTls(at: At, from: CommonTlsContext | undefined): Omit<UpstreamTls, 'sni' | 'autoSni'> {
+function commonTls(at: DecodePath, from: CommonTlsContext | undefined): Omit<UpstreamTls, 'sni' | 'autoSni'> {
   refuse(at, CommonTlsContextSchema, from)
   refuse(at.in('tls_params'), TlsParametersSchema, from?.tlsParams)
   return {
@@ -42,13 +42,13 @@ function commonTls(at: At, from: CommonTlsContext | undefined): Omit<UpstreamTls
 }
 
 /** RFC 7301 §3.1: 1 to 255 bytes. */
-function alpnFits(at: At, name: string): boolean {
+function alpnFits(at: DecodePath, name: string): boolean {
   const fits = name.length > 0 && Buffer.byteLength(name) <= 255
   if (!fits) at.issue('must have 1 to 255 bytes')
   return fits
 }
 
-function parameters(at: At, from: TlsParameters | undefined): { minVersion: TlsVersion; maxVersion: TlsVersion; cipherSuites: readonly string[] } {
+function parameters(at: DecodePath, from: TlsParameters | undefined): { minVersion: TlsVersion; maxVersion: TlsVersion; cipherSuites: readonly string[] } {
   const min = from?.tlsMinimumProtocolVersion ?? Version.TLS_AUTO
   const max = from?.tlsMaximumProtocolVersion ?? Version.TLS_AUTO
   if (min === Version.TLSv1_0 || min === Version.TLSv1_1) at.in('tls_minimum_protocol_version').ignore('TLS 1.2 is the oldest')
@@ -63,14 +63,14 @@ function parameters(at: At, from: TlsParameters | undefined): { minVersion: TlsV
 }
 
 /** `[A|B]` is BoringSSL's group of equal preference. The names go into OpenSSL's list, whose operators (`!`, `+`, `@`, `:`) may not come in this way. */
-function suites(at: At, suite: string): string[] {
+function suites(at: DecodePath, suite: string): string[] {
   const names = suite.replace(/^\[(.*)\]$/, '$1').split('|')
   const good = names.every((name) => /^[A-Z0-9][A-Z0-9_-]{0,63}$/i.test(name))
   if (!good) at.issue('is no cipher suite')
   return good ? names : []
 }
 
-function certificate(at: At, from: CommonTlsContext): CertificateRef | undefined {
+function certificate(at: DecodePath, from: CommonTlsContext): CertificateRef | undefined {
   const [secret] = from.tlsCertificateSdsSecretConfigs
   const [inline] = from.tlsCertificates
   if (from.tlsCertificateSdsSecretConfigs.length + from.tlsCertificates.length > 1) at.ignore('only the first certificate is used')
@@ -79,7 +79,7 @@ function certificate(at: At, from: CommonTlsContext): CertificateRef | undefined
 }
 
 /** Istio's names: `default` is the workload's, `file-cert:<chain>~<key>` names files. */
-function certificateSecret(at: At, { name }: SdsSecretConfig): CertificateRef | undefined {
+function certificateSecret(at: DecodePath, { name }: SdsSecretConfig): CertificateRef | undefined {
   if (name === 'default') return { from: 'workload' }
   const files = /^file-cert:([^~]+)~([^~]+)$/.exec(name)
   if (!files) { at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only default and file-cert:`); return undefined }
@@ -89,14 +89,14 @@ function certificateSecret(at: At, { name }: SdsSecretConfig): CertificateRef | 
 /** Of this machine and read when it is used, or PEM that is here already. */
 type Source = { readonly file: string } | { readonly pem: string }
 
-function fileSource(at: At, file: string): Source | undefined {
+function fileSource(at: DecodePath, file: string): Source | undefined {
   if (at.readFile || !at.files) { const pem = fileText(at, file); return pem === undefined ? undefined : { pem } }
   if (at.files.permits(file)) return { file }
   at.issue(`${JSON.stringify(file.slice(0, 256))} is in no folder from which files may be read (control.tlsFileFolders)`)
   return undefined
 }
 
-function sourceOf(at: At, from: DataSource | undefined): Source | undefined {
+function sourceOf(at: DecodePath, from: DataSource | undefined): Source | undefined {
   if (from?.specifier.case === 'filename') return fileSource(at.in('filename'), from.specifier.value)
   const pem = text(at, from)
   return pem === undefined ? undefined : { pem }
@@ -113,7 +113,7 @@ function rootsOf(source: Source | undefined): RootsRef | undefined {
   return 'file' in source ? { from: 'file', file: source.file } : { from: 'pem', rootsPem: source.pem }
 }
 
-function inlineCertificate(at: At, from: TlsCertificate): CertificateRef | undefined {
+function inlineCertificate(at: DecodePath, from: TlsCertificate): CertificateRef | undefined {
   refuse(at, TlsCertificateSchema, from)
   const [chain, key] = [sourceOf(at.in('certificate_chain'), from.certificateChain), sourceOf(at.in('private_key'), from.privateKey)]
   if (from.password || from.pkcs12) at.issue('password and pkcs12 are not supported')
@@ -121,7 +121,7 @@ function inlineCertificate(at: At, from: TlsCertificate): CertificateRef | undef
   return certificateOf(chain, key)
 }
 
-function validation(at: At, { validationContextType: by, $unknown: unknown }: CommonTlsContext): PeerValidation | undefined {
+function validation(at: DecodePath, { validationContextType: by, $unknown: unknown }: CommonTlsContext): PeerValidation | undefined {
   switch (by.case) {
     case 'validationContext': return peerValidation(at.in('validation_context'), by.value, undefined)
     case 'validationContextSdsSecretConfig': return withRoots(rootsSecret(at.in('validation_context_sds_secret_config'), by.value), [])
@@ -143,7 +143,7 @@ const KEY_LOG = 15
 const withRoots = (roots: RootsRef | undefined, sans: readonly SanMatch[]): PeerValidation | undefined => roots && { roots, sans }
 
 /** @param fromSecret roots of the SDS secret; they replace the context's own. */
-function peerValidation(at: At, from: CertificateValidationContext | undefined, fromSecret: RootsRef | undefined): PeerValidation | undefined {
+function peerValidation(at: DecodePath, from: CertificateValidationContext | undefined, fromSecret: RootsRef | undefined): PeerValidation | undefined {
   if (!from) return withRoots(fromSecret, [])
   refuseStricter(at, from)
   const sans = [
@@ -157,13 +157,13 @@ function peerValidation(at: At, from: CertificateValidationContext | undefined, 
   return made && crl ? { ...made, crl: 'file' in crl ? { from: 'file', file: crl.file } : { from: 'pem', crlPem: crl.pem } } : made
 }
 
-function ownRoots(at: At, from: CertificateValidationContext): RootsRef | undefined {
+function ownRoots(at: DecodePath, from: CertificateValidationContext): RootsRef | undefined {
   if (from.systemRootCerts) return { from: 'system' }
   if (!from.trustedCa) return undefined
   return rootsOf(sourceOf(at.in('trusted_ca'), from.trustedCa))
 }
 
-function refuseStricter(at: At, from: CertificateValidationContext): void {
+function refuseStricter(at: DecodePath, from: CertificateValidationContext): void {
   const refuse = (field: string, set: boolean): void => { if (set) at.in(field).issue('is not supported') }
   refuse('verify_certificate_hash', from.verifyCertificateHash.length > 0)
   refuse('verify_certificate_spki', from.verifyCertificateSpki.length > 0)
@@ -177,7 +177,7 @@ function refuseStricter(at: At, from: CertificateValidationContext): void {
 }
 
 /** Istio's names: `ROOTCA` is the workload's, `file-root:<file>` a file, `file-root:system` the machine's. */
-function rootsSecret(at: At, { name }: SdsSecretConfig): RootsRef | undefined {
+function rootsSecret(at: DecodePath, { name }: SdsSecretConfig): RootsRef | undefined {
   if (name === 'ROOTCA') return { from: 'workload' }
   if (name === 'system' || name === 'file-root:system') return { from: 'system' }
   if (name.startsWith('file-root:')) return rootsOf(fileSource(at.in('name'), name.slice('file-root:'.length)))
@@ -185,7 +185,7 @@ function rootsSecret(at: At, { name }: SdsSecretConfig): RootsRef | undefined {
   return undefined
 }
 
-function typedSan(at: At, from: SubjectAltNameMatcher): SanMatch | undefined {
+function typedSan(at: DecodePath, from: SubjectAltNameMatcher): SanMatch | undefined {
   const match = stringMatch(at.in('matcher'), from.matcher)
   const type = sanType(from.sanType)
   if (!type) at.in('san_type').issue('only DNS, URI and IP_ADDRESS are supported')
@@ -201,7 +201,7 @@ function sanType(type: SubjectAltNameMatcher['sanType']): SanMatch['type'] | und
   }
 }
 
-function anySan(at: At, from: Parameters<typeof stringMatch>[1]): SanMatch | undefined {
+function anySan(at: DecodePath, from: Parameters<typeof stringMatch>[1]): SanMatch | undefined {
   const match = stringMatch(at, from)
   return match && { type: 'any', match }
 }

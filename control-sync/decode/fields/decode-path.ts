@@ -33,16 +33,16 @@ class Report {
   constructor(sources: Sources) { this.sources = sources }
 }
 
-export class At {
-  readonly #parent: At | undefined
+export class DecodePath {
+  readonly #parent: DecodePath | undefined
   readonly #key: string
   readonly #report: Report
-  private constructor(report: Report, parent: At | undefined, key: string) { this.#report = report; this.#parent = parent; this.#key = key }
+  private constructor(report: Report, parent: DecodePath | undefined, key: string) { this.#report = report; this.#parent = parent; this.#key = key }
 
-  static top(sources: Sources = {}): At { return new At(new Report(sources), undefined, '') }
+  static top(sources: Sources = {}): DecodePath { return new DecodePath(new Report(sources), undefined, '') }
 
-  in(field: string): At { return new At(this.#report, this, field) }
-  item(index: number | string): At { return new At(this.#report, this, `[${index}]`) }
+  in(field: string): DecodePath { return new DecodePath(this.#report, this, field) }
+  item(index: number | string): DecodePath { return new DecodePath(this.#report, this, `[${index}]`) }
 
   get path(): string {
     if (!this.#parent) return this.#key
@@ -104,7 +104,7 @@ export class At {
 }
 
 /** Reports every set field of `message`, at any depth, that the decoders do not act upon (supported-fields.ts), and every field that our protos do not have. */
-export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: MessageShape<T>): void {
+export function noteIgnored<T extends DescMessage>(at: DecodePath, schema: T, message: MessageShape<T>): void {
   const acted = ACTED_ON.get(schema.typeName)
   const refused = REFUSED.get(schema.typeName)
   for (const field of schema.fields) {
@@ -121,14 +121,14 @@ export function noteIgnored<T extends DescMessage>(at: At, schema: T, message: M
   }
 }
 
-function left(at: At, schema: DescMessage, field: string): void {
+function left(at: DecodePath, schema: DescMessage, field: string): void {
   at.in(field).ignore()
   const what = skippedField(schema.typeName, field)
   if (what !== undefined) at.skip(what)
 }
 
 /** An issue for every set field of `message` itself that may not get lost (supported-fields.ts). Each decoder asks in the piece that the message belongs to. */
-export function refuse<T extends DescMessage>(at: At, schema: T, message: MessageShape<T> | undefined): void {
+export function refuse<T extends DescMessage>(at: DecodePath, schema: T, message: MessageShape<T> | undefined): void {
   const refused = REFUSED.get(schema.typeName)
   if (!refused || !message) return
   for (const field of schema.fields) if (refused.has(field.name) && valueOf(message, field) !== undefined) at.in(field.name).issue(NOT_SUPPORTED)
@@ -145,7 +145,7 @@ export function fieldName(schema: DescMessage, no: number): string { return left
 /** True when `message` carries fields that our protos do not have. */
 export function hasUnknown(message: Message): boolean { return (message.$unknown?.length ?? 0) > 0 }
 
-function noteBelow(at: At, field: DescField, schema: DescMessage, value: unknown): void {
+function noteBelow(at: DecodePath, field: DescField, schema: DescMessage, value: unknown): void {
   if (field.fieldKind === 'list') (value as readonly Message[]).forEach((m, i) => noteIgnored(at.item(i), schema, m))
   else if (field.fieldKind === 'map') for (const [key, m] of Object.entries(value as Record<string, Message>)) noteIgnored(at.item(key), schema, m)
   else noteIgnored(at, schema, value as Message)

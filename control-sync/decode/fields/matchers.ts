@@ -4,9 +4,9 @@ import type { HeaderMatch, QueryMatch, StringMatch } from '../../../model/matche
 import type { HeaderMatcher, QueryParameterMatcher } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import type { RegexMatcher } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
 import type { StringMatcher } from '../../../proto/gen/envoy/type/matcher/v3/string_pb.ts'
-import type { At } from './decode-path.ts'
+import type { DecodePath } from './decode-path.ts'
 
-export function regex(at: At, matcher: RegexMatcher | undefined): SafeRegex | undefined {
+export function regex(at: DecodePath, matcher: RegexMatcher | undefined): SafeRegex | undefined {
   const made = compileRegex(matcher?.regex ?? '')
   if ('problem' in made) { at.in('regex').issue(made.problem); return undefined }
   if (matcher?.regex) return made
@@ -15,7 +15,7 @@ export function regex(at: At, matcher: RegexMatcher | undefined): SafeRegex | un
 }
 
 /** @returns undefined when it cannot be used, which is then an issue. */
-export function stringMatch(at: At, matcher: StringMatcher | undefined): StringMatch | undefined {
+export function stringMatch(at: DecodePath, matcher: StringMatcher | undefined): StringMatch | undefined {
   const pattern = matcher?.matchPattern
   if (!matcher || pattern?.case === undefined) { at.issue('has no pattern that meshlet knows'); return undefined }
   switch (pattern.case) {
@@ -27,27 +27,27 @@ export function stringMatch(at: At, matcher: StringMatcher | undefined): StringM
 }
 
 /** Envoy refuses empty parts: they would match everything. */
-function partMatch(at: At, kind: 'prefix' | 'suffix' | 'contains', value: string, ignoreCase: boolean): StringMatch | undefined {
+function partMatch(at: DecodePath, kind: 'prefix' | 'suffix' | 'contains', value: string, ignoreCase: boolean): StringMatch | undefined {
   if (value === '') { at.in(kind).issue('must not be empty'); return undefined }
   return { kind, value, ignoreCase }
 }
 
-function regexMatch(at: At, matcher: RegexMatcher): StringMatch | undefined {
+function regexMatch(at: DecodePath, matcher: RegexMatcher): StringMatch | undefined {
   const made = regex(at, matcher)
   return made && { kind: 'regex', regex: made }
 }
 
-export function headerMatch(at: At, matcher: HeaderMatcher): HeaderMatch | undefined {
+export function headerMatch(at: DecodePath, matcher: HeaderMatcher): HeaderMatch | undefined {
   if (matcher.name === '') { at.in('name').issue('is missing'); return undefined }
   const test = headerTest(at, matcher)
   return test && { name: matcher.name.toLowerCase(), test, invert: matcher.invertMatch, missingAsEmpty: matcher.treatMissingHeaderAsEmpty }
 }
 
-export function headerMatches(at: At, matchers: readonly HeaderMatcher[]): HeaderMatch[] {
+export function headerMatches(at: DecodePath, matchers: readonly HeaderMatcher[]): HeaderMatch[] {
   return matchers.flatMap((m, i) => headerMatch(at.item(i), m) ?? [])
 }
 
-function headerTest(at: At, { headerMatchSpecifier: by, $unknown: unknown }: HeaderMatcher): HeaderMatch['test'] | undefined {
+function headerTest(at: DecodePath, { headerMatchSpecifier: by, $unknown: unknown }: HeaderMatcher): HeaderMatch['test'] | undefined {
   const string = (match: StringMatch | undefined): HeaderMatch['test'] | undefined => match && { kind: 'string', match }
   switch (by.case) {
     case 'stringMatch': return string(stringMatch(at.in('string_match'), by.value))
@@ -65,7 +65,7 @@ function headerTest(at: At, { headerMatchSpecifier: by, $unknown: unknown }: Hea
   }
 }
 
-export function queryMatch(at: At, matcher: QueryParameterMatcher): QueryMatch | undefined {
+export function queryMatch(at: DecodePath, matcher: QueryParameterMatcher): QueryMatch | undefined {
   const by = matcher.queryParameterMatchSpecifier
   if (matcher.$unknown?.length) { at.issue('has a test that meshlet does not know'); return undefined }
   if (by.case === 'stringMatch') {

@@ -4,10 +4,10 @@ import { cidr, type Cidr } from '../../../model/ip.ts'
 import { SocketAddressSchema, type Address, type CidrRange } from '../../../proto/gen/envoy/config/core/v3/address_pb.ts'
 import type { DataSource, RuntimeFractionalPercent } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { FractionalPercent_DenominatorType, type FractionalPercent } from '../../../proto/gen/envoy/type/v3/percent_pb.ts'
-import { refuse, type At } from './decode-path.ts'
+import { refuse, type DecodePath } from './decode-path.ts'
 
 /** Milliseconds; undefined when absent. Negative ones are issues. */
-export function ms(at: At, duration: Duration | undefined): number | undefined {
+export function ms(at: DecodePath, duration: Duration | undefined): number | undefined {
   if (!duration) return undefined
   const value = Number(duration.seconds) * 1000 + duration.nanos / 1_000_000
   if (value < 0) { at.issue('a duration may not be negative'); return undefined }
@@ -15,7 +15,7 @@ export function ms(at: At, duration: Duration | undefined): number | undefined {
 }
 
 /** Milliseconds where Envoy's 0 means "none": `absent` when not set, undefined for 0. */
-export function msOrNone<T>(at: At, duration: Duration | undefined, absent: T): number | T | undefined {
+export function msOrNone<T>(at: DecodePath, duration: Duration | undefined, absent: T): number | T | undefined {
   if (!duration) return absent
   return ms(at, duration) || undefined
 }
@@ -27,7 +27,7 @@ export function limit(value: number | undefined, byDefault: number): number {
 }
 
 /** 0..1; undefined when absent. */
-export function fraction(at: At, percent: FractionalPercent | undefined): number | undefined {
+export function fraction(at: DecodePath, percent: FractionalPercent | undefined): number | undefined {
   if (!percent) return undefined
   switch (percent.denominator) {
     case FractionalPercent_DenominatorType.HUNDRED: return Math.min(1, percent.numerator / 100)
@@ -38,22 +38,22 @@ export function fraction(at: At, percent: FractionalPercent | undefined): number
 }
 
 /** There is no runtime layer: the default value counts. */
-export function runtimeFraction(at: At, runtime: RuntimeFractionalPercent | undefined): number | undefined {
+export function runtimeFraction(at: DecodePath, runtime: RuntimeFractionalPercent | undefined): number | undefined {
   return fraction(at.in('default_value'), runtime?.defaultValue)
 }
 
-export function range(at: At, from: CidrRange): Cidr | undefined {
+export function range(at: DecodePath, from: CidrRange): Cidr | undefined {
   const made = cidr(from.addressPrefix, from.prefixLen)
   if (!made) at.issue(`no address range: ${from.addressPrefix.slice(0, 64)}/${from.prefixLen ?? ''}`)
   return made
 }
 
-export function ranges(at: At, from: readonly CidrRange[]): Cidr[] {
+export function ranges(at: DecodePath, from: readonly CidrRange[]): Cidr[] {
   return from.flatMap((r, i) => range(at.item(i), r) ?? [])
 }
 
 /** @returns host and port of a TCP socket address. Host names are accepted: DNS clusters have them. */
-export function socketAddress(at: At, address: Address | undefined): { readonly host: string; readonly port: number; readonly ipv4Compat: boolean } | undefined {
+export function socketAddress(at: DecodePath, address: Address | undefined): { readonly host: string; readonly port: number; readonly ipv4Compat: boolean } | undefined {
   if (!address) { at.issue('is missing'); return undefined }
   if (address.address.case !== 'socketAddress') { at.issue(`only socket_address is supported${address.address.case ? `, not ${address.address.case}` : ''}`); return undefined }
   const socket = address.address.value
@@ -68,7 +68,7 @@ export function socketAddress(at: At, address: Address | undefined): { readonly 
 }
 
 /** Text given inline or by file name. */
-export function text(at: At, source: DataSource | undefined): string | undefined {
+export function text(at: DecodePath, source: DataSource | undefined): string | undefined {
   switch (source?.specifier.case) {
     case 'inlineString': return source.specifier.value
     case 'inlineBytes': return new TextDecoder().decode(source.specifier.value)
@@ -79,7 +79,7 @@ export function text(at: At, source: DataSource | undefined): string | undefined
   }
 }
 
-export function fileText(at: At, file: string): string | undefined {
+export function fileText(at: DecodePath, file: string): string | undefined {
   const content = at.readFile?.(file)
   if (content === undefined) at.issue(at.readFile ? `there is no readable file ${file}` : 'files are not read here')
   return content

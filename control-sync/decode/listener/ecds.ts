@@ -4,7 +4,7 @@ import type { Any } from '@bufbuild/protobuf/wkt'
 import type { ExtensionConfigSource } from '../../../proto/gen/envoy/config/core/v3/config_source_pb.ts'
 import { TypedExtensionConfigSchema } from '../../../proto/gen/envoy/config/core/v3/extension_pb.ts'
 import { typeNameOf } from '../fields/any.ts'
-import type { At } from '../fields/decode-path.ts'
+import type { DecodePath } from '../fields/decode-path.ts'
 
 type Configured = {
   readonly name: string
@@ -12,7 +12,7 @@ type Configured = {
 }
 
 /** @returns undefined for a filter without a configuration, or one whose configuration has not come and that has no default. */
-export function configOf(at: At, { name, configType: by }: Configured): Any | undefined {
+export function configOf(at: DecodePath, { name, configType: by }: Configured): Any | undefined {
   switch (by.case) {
     case 'typedConfig': return by.value
     case 'configDiscovery': return discovered(at.in('config_discovery'), name, by.value)
@@ -26,7 +26,7 @@ export function unconfigured({ name, configType }: Configured): string {
   return configType.case === 'configDiscovery' ? `${name}, whose configuration (ECDS) has not come,` : name
 }
 
-function discovered(at: At, name: string, source: ExtensionConfigSource): Any | undefined {
+function discovered(at: DecodePath, name: string, source: ExtensionConfigSource): Any | undefined {
   const bytes = at.extension(name)
   const any = bytes && fromBinary(TypedExtensionConfigSchema, bytes).typedConfig
   if (!any) return source.defaultConfig

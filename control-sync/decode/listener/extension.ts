@@ -4,7 +4,7 @@ import type { TypedExtensionConfig } from '../../../proto/gen/envoy/config/core/
 import { HttpFilterSchema } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
 import { effectiveType, unpack } from '../fields/any.ts'
-import type { At } from '../fields/decode-path.ts'
+import type { DecodePath } from '../fields/decode-path.ts'
 import { httpFilter } from './http.ts'
 import { policyOf } from '../policy.ts'
 
@@ -12,7 +12,7 @@ import { policyOf } from '../policy.ts'
 export type Extension = { readonly name: string; readonly type: string }
 
 /** Decoded as the filter that it will be, so that a mistake in it is refused when it comes. */
-export function extension(at: At, from: TypedExtensionConfig): Extension {
+export function extension(at: DecodePath, from: TypedExtensionConfig): Extension {
   if (from.name === '') at.in('name').issue('is missing')
   const here = at.in('typed_config')
   if (!from.typedConfig) { here.issue('is missing'); return { name: from.name, type: '' } }

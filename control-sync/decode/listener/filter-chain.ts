@@ -10,7 +10,7 @@ import { TcpProxySchema, type TcpProxy } from '../../../proto/gen/envoy/extensio
 import { RawBufferSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { DownstreamTlsContextSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { effectiveType, notedOnly, typeNameOf, unpack } from '../fields/any.ts'
-import { hasUnknown, noteIgnored, refuse, type At } from '../fields/decode-path.ts'
+import { hasUnknown, noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { configOf, unconfigured } from './ecds.ts'
 import { httpManager } from './http.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, type Unknown } from '../fields/known-filters.ts'
@@ -24,7 +24,7 @@ import { msOrNone, ranges } from '../fields/values.ts'
 const HOUR_MS = 3_600_000
 
 /** With an issue it refuses the connections that it may be meant for; the other chains of the listener are as they were sent. */
-export function filterChain(at: At, from: XFilterChain, unknown: Unknown): FilterChain {
+export function filterChain(at: DecodePath, from: XFilterChain, unknown: Unknown): FilterChain {
   let match = ANY_CONNECTION
   return at.piece(() => {
     match = chainMatch(at.in('filter_chain_match'), from.filterChainMatch)
@@ -44,7 +44,7 @@ export const ANY_CONNECTION: FilterChainMatch = {
 }
 
 /** @returns why nothing may pass, when the chain's transport is not implemented. */
-function transport(at: At, { transportSocket: socket }: XFilterChain): { readonly tls: DownstreamTls | undefined } | string {
+function transport(at: DecodePath, { transportSocket: socket }: XFilterChain): { readonly tls: DownstreamTls | undefined } | string {
   if (!socket) return { tls: undefined }
   const any = socket.configType.value
   const here = at.in('typed_config')
@@ -64,7 +64,7 @@ function transport(at: At, { transportSocket: socket }: XFilterChain): { readonl
  * A criterion that is not understood would let the chain take connections that are not meant for it, and without the chain they would get to another one:
  * it is an issue, and left out of what is returned, which is right for a chain that refuses.
  */
-function chainMatch(at: At, from: XMatch | undefined): FilterChainMatch {
+function chainMatch(at: DecodePath, from: XMatch | undefined): FilterChainMatch {
   if (!from) return ANY_CONNECTION
   if (from.addressSuffix || from.suffixLen !== undefined) at.in('address_suffix').issue('is not supported')
   if (hasUnknown(from)) at.issue('holds a criterion that meshlet does not know')
@@ -82,19 +82,19 @@ function chainMatch(at: At, from: XMatch | undefined): FilterChainMatch {
 }
 
 /** None, which is any address, when one of them is not understood. */
-function understood(at: At, from: XMatch['prefixRanges']): FilterChainMatch['destinationRanges'] {
+function understood(at: DecodePath, from: XMatch['prefixRanges']): FilterChainMatch['destinationRanges'] {
   const all = ranges(at, from)
   return all.length === from.length ? all : []
 }
 
-function sourceType(at: At, type: XMatch['sourceType']): FilterChainMatch['sourceType'] {
+function sourceType(at: DecodePath, type: XMatch['sourceType']): FilterChainMatch['sourceType'] {
   if (type === Source.SAME_IP_OR_LOOPBACK) return 'local'
   if (type === Source.EXTERNAL) return 'external'
   at.issue(`unknown value ${type}`)
   return undefined
 }
 
-function networkFilters(at: At, filters: readonly Filter[], unknown: Unknown): { readonly policies: readonly Policy[]; readonly codec: Codec } {
+function networkFilters(at: DecodePath, filters: readonly Filter[], unknown: Unknown): { readonly policies: readonly Policy[]; readonly codec: Codec } {
   const policies: Policy[] = []
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
@@ -124,7 +124,7 @@ function networkFilters(at: At, filters: readonly Filter[], unknown: Unknown): {
 }
 
 /** @returns undefined for a filter that does not end a chain. */
-function terminal(at: At, filter: Filter, unknown: Unknown): Codec | undefined {
+function terminal(at: DecodePath, filter: Filter, unknown: Unknown): Codec | undefined {
   const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
   if (filter.name === MQTT_FILTER) return mqttCodec(at, any)
   const manager = unpack(at, any, HttpConnectionManagerSchema)
@@ -138,7 +138,7 @@ function terminal(at: At, filter: Filter, unknown: Unknown): Codec | undefined {
   return tcpCodec(at, tcp)
 }
 
-function tcpCodec(at: At, from: TcpProxy): Codec {
+function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
   const by = from.clusterSpecifier
   const idleMs = msOrNone(at.in('idle_timeout'), from.idleTimeout, HOUR_MS) ?? Infinity
   const named = (name: string, weight: number): { name: string; weight: number; headers: typeof NO_HEADER_CHANGES } => ({ name, weight, headers: NO_HEADER_CHANGES })

@@ -10,7 +10,7 @@ import {
   type HttpConnectionManager as XManager, type HttpFilter as XFilter,
 } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { effectiveType, typeNameOf, unpack } from '../fields/any.ts'
-import { noteIgnored, refuse, type At } from '../fields/decode-path.ts'
+import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { configOf, unconfigured } from './ecds.ts'
 import { faultOf } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
@@ -24,7 +24,7 @@ const HOUR_MS = 3_600_000
 /** HttpConnectionManager.Tracing.provider. */
 const TRACING_PROVIDER = 9
 /** @param unknown what becomes of a filter that is not implemented: inbound it blocks, outbound it is skipped. */
-export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConnectionManager {
+export function httpManager(at: DecodePath, from: XManager, unknown: Unknown): HttpConnectionManager {
   const details = from.setCurrentClientCertDetails
   // Without a provider Envoy reports none either.
   if (from.tracing?.$unknown?.some(({ no }) => no === TRACING_PROVIDER)) at.skip(NO_SPANS)
@@ -51,7 +51,7 @@ export function httpManager(at: At, from: XManager, unknown: Unknown): HttpConne
   }
 }
 
-function commonOptions(at: At, from: HttpProtocolOptions | undefined): Pick<HttpConnectionManager, 'connectionIdleMs' | 'maxHeaders' | 'underscores' | 'maxStreamMs' | 'maxRequestsPerConnection' | 'maxConnectionMs'> {
+function commonOptions(at: DecodePath, from: HttpProtocolOptions | undefined): Pick<HttpConnectionManager, 'connectionIdleMs' | 'maxHeaders' | 'underscores' | 'maxStreamMs' | 'maxRequestsPerConnection' | 'maxConnectionMs'> {
   return {
     connectionIdleMs: msOrNone(at.in('idle_timeout'), from?.idleTimeout, HOUR_MS),
     maxHeaders: headersCount(at.in('max_headers_count'), from?.maxHeadersCount),
@@ -62,7 +62,7 @@ function commonOptions(at: At, from: HttpProtocolOptions | undefined): Pick<Http
   }
 }
 
-function underscoresOf(at: At, value: Underscores): HttpConnectionManager['underscores'] {
+function underscoresOf(at: DecodePath, value: Underscores): HttpConnectionManager['underscores'] {
   switch (value) {
     case Underscores.ALLOW: return undefined
     case Underscores.REJECT_REQUEST: return 'refuse'
@@ -71,7 +71,7 @@ function underscoresOf(at: At, value: Underscores): HttpConnectionManager['under
   }
 }
 
-function codecOf(at: At, type: XManager['codecType']): HttpConnectionManager['codec'] {
+function codecOf(at: DecodePath, type: XManager['codecType']): HttpConnectionManager['codec'] {
   switch (type) {
     case CodecType.AUTO: return 'auto'
     case CodecType.HTTP1: return 'http1'
@@ -80,7 +80,7 @@ function codecOf(at: At, type: XManager['codecType']): HttpConnectionManager['co
   }
 }
 
-function forwardOf(at: At, value: XManager['forwardClientCertDetails']): HttpConnectionManager['forwardClientCert'] {
+function forwardOf(at: DecodePath, value: XManager['forwardClientCertDetails']): HttpConnectionManager['forwardClientCert'] {
   switch (value) {
     case Xfcc.SANITIZE: return 'sanitize'
     case Xfcc.FORWARD_ONLY: return 'forward-only'
@@ -91,12 +91,12 @@ function forwardOf(at: At, value: XManager['forwardClientCertDetails']): HttpCon
   }
 }
 
-function serverName(at: At, name: string): string {
+function serverName(at: DecodePath, name: string): string {
   if (/[\0\r\n]/.test(name)) at.issue('contains a line break or NUL')
   return name || 'envoy'
 }
 
-function routesOf(at: At, { routeSpecifier: by }: XManager): HttpConnectionManager['routes'] {
+function routesOf(at: DecodePath, { routeSpecifier: by }: XManager): HttpConnectionManager['routes'] {
   switch (by.case) {
     case 'rds':
       if (by.value.routeConfigName === '') at.in('rds').in('route_config_name').issue('is missing')
@@ -108,7 +108,7 @@ function routesOf(at: At, { routeSpecifier: by }: XManager): HttpConnectionManag
 }
 
 /** The format only: where lines go is the agent's business, not the control plane's. */
-function accessLog(at: At, { accessLog: logs }: XManager): HttpConnectionManager['accessLog'] {
+function accessLog(at: DecodePath, { accessLog: logs }: XManager): HttpConnectionManager['accessLog'] {
   for (const [i, log] of logs.entries()) {
     const here = at.in('access_log').item(i)
     const file = unpack(here, log.configType.value, FileAccessLogSchema)
@@ -123,7 +123,7 @@ function accessLog(at: At, { accessLog: logs }: XManager): HttpConnectionManager
   return undefined
 }
 
-function httpFilters(at: At, from: XManager, unknown: Unknown): readonly HttpFilter[] {
+function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly HttpFilter[] {
   const filters = from.httpFilters.flatMap((f, i): HttpFilter | [] => {
     const here = at.in('http_filters').item(i)
     return here.piece(() => httpFilter(here, f, unknown), (reason) => ({ kind: 'blocked', name: f.name, reason })) ?? []
@@ -157,7 +157,7 @@ const MISLEADING_UNKNOWN: ReadonlyMap<number, string> = new Map([[43, 'path_norm
 /** Enforces nothing, but keeps the filter's place: a route may bring rules of its own (typed_per_filter_config). */
 const PASS: Policy = { action: 'log', rules: [], shadow: undefined }
 
-export function httpFilter(at: At, from: XFilter, unknown: Unknown): HttpFilter | undefined {
+export function httpFilter(at: DecodePath, from: XFilter, unknown: Unknown): HttpFilter | undefined {
   const any = configOf(at, from)
   const here = at.in('typed_config')
   const type = typeNameOf(any)

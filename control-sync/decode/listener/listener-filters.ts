@@ -10,7 +10,7 @@ import { OriginalDstSchema } from '../../../proto/gen/envoy/extensions/filters/l
 import { TlsInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
 import type { ListenerFilter, ListenerFilterChainMatchPredicate as Predicate } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import { effectiveType, notedOnly, typeNameOf } from '../fields/any.ts'
-import { hasUnknown, type At } from '../fields/decode-path.ts'
+import { hasUnknown, type DecodePath } from '../fields/decode-path.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from '../fields/known-filters.ts'
 import { skippedExtension } from '../fields/skipped.ts'
 
@@ -23,7 +23,7 @@ export type ListenerFilters = {
   blocks(port: number | undefined): string | undefined
 }
 
-export function listenerFilters(at: At, filters: readonly ListenerFilter[], unknown: Unknown): ListenerFilters {
+export function listenerFilters(at: DecodePath, filters: readonly ListenerFilter[], unknown: Unknown): ListenerFilters {
   const off = new Map<Inspector, ConnectionMatch[]>()
   const blocking: { readonly reason: string; readonly off: ConnectionMatch }[] = []
   for (const [i, filter] of filters.entries()) {
@@ -60,7 +60,7 @@ function isOff<K extends 'tlsOff' | 'httpOff'>(key: K, each: readonly Connection
 const MAX_DEPTH = 32
 
 /** Undefined for a condition that is not understood: then the filter looks always, and who must not be looked at is refused at worst. */
-function predicate(at: At, from: Predicate, depth: number): ConnectionMatch | undefined {
+function predicate(at: DecodePath, from: Predicate, depth: number): ConnectionMatch | undefined {
   const { rule: by } = from
   if (depth > MAX_DEPTH || hasUnknown(from)) return notUnderstood(at)
   const all = (field: string, rules: readonly Predicate[]): readonly ConnectionMatch[] | undefined => {
@@ -79,4 +79,4 @@ function predicate(at: At, from: Predicate, depth: number): ConnectionMatch | un
   }
 }
 
-function notUnderstood(at: At): undefined { at.ignore('a condition that meshlet does not know: the filter looks at every connection') }
+function notUnderstood(at: DecodePath): undefined { at.ignore('a condition that meshlet does not know: the filter looks at every connection') }

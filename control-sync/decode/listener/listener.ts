@@ -2,12 +2,12 @@
 import type { Listener } from '../../../model/listener.ts'
 import { TrafficDirection, TrafficDirectionSchema } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { ListenerSchema, type Listener as XListener } from '../../../proto/gen/envoy/config/listener/v3/listener_pb.ts'
-import { At, refuse } from '../fields/decode-path.ts'
+import { DecodePath, refuse } from '../fields/decode-path.ts'
 import { ANY_CONNECTION, blockedChain, filterChain } from './filter-chain.ts'
 import { listenerFilters } from './listener-filters.ts'
 import { ms, socketAddress } from '../fields/values.ts'
 
-export function listener(at: At, from: XListener): Listener {
+export function listener(at: DecodePath, from: XListener): Listener {
   if (from.name === '') at.in('name').issue('is missing')
   if (!from.address && from.$unknown?.some(({ no }) => no === INTERNAL_LISTENER)) return internalListener(at, from)
   const address = socketAddress(at.in('address'), from.address)
@@ -16,7 +16,7 @@ export function listener(at: At, from: XListener): Listener {
   // Unspecified counts as inbound: what is not understood may be what keeps somebody out.
   const unknown = direction === 'outbound' ? 'skips' : 'blocks'
   const filters = listenerFilters(at.in('listener_filters'), from.listenerFilters, unknown)
-  const chain = (here: At, one: Parameters<typeof filterChain>[1]): Listener['filterChains'][number] => {
+  const chain = (here: DecodePath, one: Parameters<typeof filterChain>[1]): Listener['filterChains'][number] => {
     const made = filterChain(here, one, unknown)
     const blockedBy = filters.blocks(made.match.destinationPort)
     return blockedBy === undefined ? made : { ...made, codec: { kind: 'blocked', reason: blockedBy } }
@@ -41,7 +41,7 @@ export function listener(at: At, from: XListener): Listener {
 const INTERNAL_LISTENER = 27
 
 /** Reached from inside of Envoy alone, by endpoints that meshlet leaves out (istiod's connect_originate, which opens tunnels in an ambient mesh): nobody can connect to it. */
-function internalListener(at: At, from: XListener): Listener {
+function internalListener(at: DecodePath, from: XListener): Listener {
   at.skip('tunnels of an ambient mesh are not opened (internal_listener)')
   return {
     name: from.name, address: '', port: 0, direction: directionOf(from), bindToPort: false, useOriginalDst: false,
@@ -54,7 +54,7 @@ function internalListener(at: At, from: XListener): Listener {
  * and belongs to another listener still gets there.
  */
 export function blockedListener(from: XListener, reason: string): Listener {
-  const address = socketAddress(At.top(), from.address)
+  const address = socketAddress(DecodePath.top(), from.address)
   return {
     name: from.name, address: address?.host ?? '', port: address?.port ?? 0, direction: directionOf(from),
     bindToPort: address !== undefined && (from.bindToPort ?? true), useOriginalDst: from.useOriginalDst ?? false,

@@ -3,11 +3,11 @@ import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Codec } from '../../../model/listener.ts'
 import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { unpackStruct } from '../fields/any.ts'
-import type { At } from '../fields/decode-path.ts'
+import type { DecodePath } from '../fields/decode-path.ts'
 
 export const MQTT_FILTER = 'meshlet.mqtt_proxy'
 
-export function mqttCodec(at: At, any: Any | undefined): Codec {
+export function mqttCodec(at: DecodePath, any: Any | undefined): Codec {
   const refused: Codec = { kind: 'blocked', reason: 'the mqtt policy cannot be used' }
   const struct = unpackStruct(at, any)
   if (!struct) { at.issue(`${MQTT_FILTER} needs an xds.type.v3.TypedStruct`); return refused }
@@ -17,7 +17,7 @@ export function mqttCodec(at: At, any: Any | undefined): Codec {
   const parsed = mqttPolicySchema().safeParse(policy)
   if (parsed.success) return { kind: 'mqtt', mqtt: parsed.data, transport }
   for (const { path, message } of parsed.error.issues) {
-    path.reduce<At>((place, key) => (typeof key === 'number' ? place.item(key) : place.in(String(key))), here).issue(message)
+    path.reduce<DecodePath>((place, key) => (typeof key === 'number' ? place.item(key) : place.in(String(key))), here).issue(message)
   }
   return refused
 }

@@ -3,7 +3,7 @@ import type { HeaderAdd, HeaderChanges, HeaderEdit } from '../../../model/route.
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import { parseSubstitution } from '../../../model/substitution.ts'
 import { HeaderValueOption_HeaderAppendAction as Append, type HeaderValueOption } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
-import type { At } from '../fields/decode-path.ts'
+import type { DecodePath } from '../fields/decode-path.ts'
 
 type Changing = {
   readonly requestHeadersToAdd: readonly HeaderValueOption[]; readonly requestHeadersToRemove: readonly string[]
@@ -13,13 +13,13 @@ type Changing = {
 /** RFC 9110 §5.1 token. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/
 
-export function headerChanges(at: At, from: Changing): HeaderChanges {
+export function headerChanges(at: DecodePath, from: Changing): HeaderChanges {
   const request = edit(at, 'request', from.requestHeadersToAdd, from.requestHeadersToRemove)
   const response = edit(at, 'response', from.responseHeadersToAdd, from.responseHeadersToRemove)
   return request || response ? { request: request ?? NO_HEADER_CHANGES.request, response: response ?? NO_HEADER_CHANGES.response } : NO_HEADER_CHANGES
 }
 
-function edit(at: At, side: 'request' | 'response', add: readonly HeaderValueOption[], remove: readonly string[]): HeaderEdit | undefined {
+function edit(at: DecodePath, side: 'request' | 'response', add: readonly HeaderValueOption[], remove: readonly string[]): HeaderEdit | undefined {
   if (add.length + remove.length === 0) return undefined
   return {
     remove: remove.flatMap((name, i) => headerName(at.in(`${side}_headers_to_remove`).item(i), name) ?? []),
@@ -27,7 +27,7 @@ function edit(at: At, side: 'request' | 'response', add: readonly HeaderValueOpt
   }
 }
 
-function added(at: At, option: HeaderValueOption): HeaderAdd | undefined {
+function added(at: DecodePath, option: HeaderValueOption): HeaderAdd | undefined {
   const name = headerName(at.in('header').in('key'), option.header?.key ?? '')
   const value = option.header?.value ?? ''
   // A line break would let a configuration value become a header of its own, or a second response (RFC 9110 §5.5).
@@ -37,7 +37,7 @@ function added(at: At, option: HeaderValueOption): HeaderAdd | undefined {
   return name === undefined || how === undefined ? undefined : { name, value, how, ...(option.keepEmptyValue ? { keepEmpty: true } : {}) }
 }
 
-function howOf(at: At, option: HeaderValueOption): HeaderAdd['how'] | undefined {
+function howOf(at: DecodePath, option: HeaderValueOption): HeaderAdd['how'] | undefined {
   switch (option.appendAction) {
     // The deprecated `append: false` says overwrite where no action is set.
     case Append.APPEND_IF_EXISTS_OR_ADD: return option.append === false ? 'overwrite' : 'append'
@@ -48,7 +48,7 @@ function howOf(at: At, option: HeaderValueOption): HeaderAdd['how'] | undefined 
   }
 }
 
-function headerName(at: At, name: string): string | undefined {
+function headerName(at: DecodePath, name: string): string | undefined {
   if (NAME.test(name)) return name.toLowerCase()
   at.issue('is no header name')
   return undefined

@@ -9,7 +9,7 @@ import { FilterConfigSchema } from '../../../proto/gen/envoy/config/route/v3/rou
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { effectiveType, unpack } from '../fields/any.ts'
-import { noteIgnored, type At } from '../fields/decode-path.ts'
+import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
 import { faultOf } from '../fault.ts'
 import { policyOf } from '../policy.ts'
 import { skippedExtension } from '../fields/skipped.ts'
@@ -17,7 +17,7 @@ import { skippedExtension } from '../fields/skipped.ts'
 const REFUSE_ALL: Policy = { action: 'allow', rules: [], shadow: undefined }
 
 /** @param outer what the enclosing table or virtual host says. */
-export function perFilter(at: At, configs: Readonly<Record<string, Any>>, outer: RouteFilters): RouteFilters {
+export function perFilter(at: DecodePath, configs: Readonly<Record<string, Any>>, outer: RouteFilters): RouteFilters {
   let made: Map<string, RouteFilter> | undefined
   for (const [name, any] of Object.entries(configs)) {
     made ??= new Map(outer)
@@ -28,7 +28,7 @@ export function perFilter(at: At, configs: Readonly<Record<string, Any>>, outer:
 export const NO_PER_FILTER: RouteFilters = new Map()
 
 /** Whatever is said to a filter switches it on, except that it is switched off. */
-function one(at: At, any: Any): RouteFilter {
+function one(at: DecodePath, any: Any): RouteFilter {
   const wrapped = unpack(at, any, FilterConfigSchema)
   if (wrapped?.disabled) return { off: true }
   if (wrapped && !wrapped.config) at.issue('neither switches the filter off nor holds a configuration')
@@ -52,7 +52,7 @@ function one(at: At, any: Any): RouteFilter {
 }
 
 /** Undefined: none at all, as an empty RBACPerRoute says. */
-function rbac(at: At, any: Any | undefined): Policy | undefined {
+function rbac(at: DecodePath, any: Any | undefined): Policy | undefined {
   const config = unpack(at, any, RBACPerRouteSchema)
   if (!config) return REFUSE_ALL
   if (config.$unknown?.length) {

@@ -3,7 +3,7 @@ import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
 import type { RetryPolicy as XRetryPolicy } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { PreviousHostsPredicateSchema } from '../../../proto/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
 import { notedOnly, typeNameOf } from '../fields/any.ts'
-import type { At } from '../fields/decode-path.ts'
+import type { DecodePath } from '../fields/decode-path.ts'
 import { ms } from '../fields/values.ts'
 
 const KNOWN: ReadonlySet<string> = new Set<RetryOn>([
@@ -14,7 +14,7 @@ const PREVIOUS_HOSTS = PreviousHostsPredicateSchema.typeName
 /** So that one request cannot become thousands; Envoy leaves that to the retry budget. */
 const MAX_RETRIES = 100
 
-export function retryPolicy(at: At, from: XRetryPolicy | undefined): RetryPolicy | undefined {
+export function retryPolicy(at: DecodePath, from: XRetryPolicy | undefined): RetryPolicy | undefined {
   if (!from) return undefined
   const baseMs = ms(at.in('retry_back_off').in('base_interval'), from.retryBackOff?.baseInterval) || 25
   const picks = Number(from.hostSelectionRetryMaxAttempts)
@@ -29,7 +29,7 @@ export function retryPolicy(at: At, from: XRetryPolicy | undefined): RetryPolicy
   }
 }
 
-function isPreviousHosts(at: At, { name, configType: { value: any } }: XRetryPolicy['retryHostPredicate'][number]): boolean {
+function isPreviousHosts(at: DecodePath, { name, configType: { value: any } }: XRetryPolicy['retryHostPredicate'][number]): boolean {
   const type = typeNameOf(any)
   const isKnown = type === PREVIOUS_HOSTS || (type === '' && name === 'envoy.retry_host_predicates.previous_hosts')
   if (isKnown) notedOnly(at.in('typed_config'), any, PreviousHostsPredicateSchema)
@@ -37,7 +37,7 @@ function isPreviousHosts(at: At, { name, configType: { value: any } }: XRetryPol
   return isKnown
 }
 
-function conditions(at: At, text: string): ReadonlySet<RetryOn> {
+function conditions(at: DecodePath, text: string): ReadonlySet<RetryOn> {
   const on = new Set<RetryOn>()
   for (const word of text.split(',', 64)) {
     const name = word.trim()

@@ -8,7 +8,7 @@ import {
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import type { RegexMatchAndSubstitute } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
 import { typeNameOf } from '../fields/any.ts'
-import { refuse, type At } from '../fields/decode-path.ts'
+import { refuse, type DecodePath } from '../fields/decode-path.ts'
 import { headerChanges } from './header-changes.ts'
 import { regex } from '../fields/matchers.ts'
 import { retryPolicy } from './retry.ts'
@@ -18,7 +18,7 @@ import { ms, text } from '../fields/values.ts'
 const DEFAULT_TIMEOUT_MS = 15_000
 const MAX_BODY_CHARS = 64 * 1024
 
-export function routeAction(at: At, { action }: Route): RouteAction {
+export function routeAction(at: DecodePath, { action }: Route): RouteAction {
   switch (action.case) {
     case 'route': return forward(at.in('route'), action.value)
     case 'redirect': return redirect(at.in('redirect'), action.value)
@@ -35,12 +35,12 @@ export function routeAction(at: At, { action }: Route): RouteAction {
   }
 }
 
-function notImplemented(at: At, what: string): RouteAction {
+function notImplemented(at: DecodePath, what: string): RouteAction {
   at.in(what).ignore('not implemented: answered with 501')
   return { kind: 'direct', status: 501, body: `meshlet does not implement this route's ${what}` }
 }
 
-function forward(at: At, from: XRouteAction): RouteAction {
+function forward(at: DecodePath, from: XRouteAction): RouteAction {
   refuse(at, RouteActionSchema, from)
   const clusters = clustersOf(at, from)
   if (!clusters) return notImplemented(at, 'cluster_specifier')
@@ -62,7 +62,7 @@ function forward(at: At, from: XRouteAction): RouteAction {
 }
 
 /** max_grpc_timeout is the older form, about the route's timeout; both may stand side by side, and then the newer one is meant. */
-function grpcTimeout(at: At, { maxStreamDuration: newer, maxGrpcTimeout, grpcTimeoutOffset }: XRouteAction): GrpcTimeout | undefined {
+function grpcTimeout(at: DecodePath, { maxStreamDuration: newer, maxGrpcTimeout, grpcTimeoutOffset }: XRouteAction): GrpcTimeout | undefined {
   if (newer?.grpcTimeoutHeaderMax) {
     const here = at.in('max_stream_duration')
     return { of: 'stream', maxMs: ms(here.in('grpc_timeout_header_max'), newer.grpcTimeoutHeaderMax) ?? 0, offsetMs: ms(here.in('grpc_timeout_header_offset'), newer.grpcTimeoutHeaderOffset) ?? 0 }
@@ -71,7 +71,7 @@ function grpcTimeout(at: At, { maxStreamDuration: newer, maxGrpcTimeout, grpcTim
   return { of: 'route', maxMs: ms(at.in('max_grpc_timeout'), maxGrpcTimeout) ?? 0, offsetMs: ms(at.in('grpc_timeout_offset'), grpcTimeoutOffset) ?? 0 }
 }
 
-function clustersOf(at: At, { clusterSpecifier: by }: XRouteAction): ForwardAction['clusters'] | undefined {
+function clustersOf(at: DecodePath, { clusterSpecifier: by }: XRouteAction): ForwardAction['clusters'] | undefined {
   switch (by.case) {
     case 'cluster': return [{ name: by.value, weight: 1, headers: NO_HEADER_CHANGES }]
     case 'weightedClusters': {
@@ -85,29 +85,29 @@ function clustersOf(at: At, { clusterSpecifier: by }: XRouteAction): ForwardActi
 }
 
 /** Policies of one cluster among several are not implemented, and may not get lost. */
-function refusePolicy(at: At, configs: Readonly<Record<string, Any>>): void {
+function refusePolicy(at: DecodePath, configs: Readonly<Record<string, Any>>): void {
   for (const [name, any] of Object.entries(configs)) if (POLICY_TYPES.has(typeNameOf(any))) at.in('typed_per_filter_config').item(name).issue('is not supported here')
 }
 const POLICY_TYPES: ReadonlySet<string> = new Set([RBACPerRouteSchema.typeName, FilterConfigSchema.typeName])
 
 /** Envoy: at least one, with a total weight of 1 to 2^32 - 1. */
-export function weighted(at: At, clusters: readonly WeightedCluster[]): readonly WeightedCluster[] {
+export function weighted(at: DecodePath, clusters: readonly WeightedCluster[]): readonly WeightedCluster[] {
   const total = clusters.reduce((sum, c) => sum + c.weight, 0)
   if (total < 1 || total > 0xffff_ffff) at.issue('the weights must add up to 1 or more, at most 4294967295')
   return clusters
 }
 
-function rewriteOf(at: At, prefix: string, by: RegexMatchAndSubstitute | undefined): PathRewrite | undefined {
+function rewriteOf(at: DecodePath, prefix: string, by: RegexMatchAndSubstitute | undefined): PathRewrite | undefined {
   if (by) return regexRewrite(at.in('regex_rewrite'), by)
   return prefix === '' ? undefined : { kind: 'prefix', value: prefix }
 }
 
-function regexRewrite(at: At, by: RegexMatchAndSubstitute): PathRewrite | undefined {
+function regexRewrite(at: DecodePath, by: RegexMatchAndSubstitute): PathRewrite | undefined {
   const made = regex(at.in('pattern'), by.pattern)
   return made && { kind: 'regex', regex: made, by: by.substitution }
 }
 
-function hashSource(at: At, { policySpecifier: by, terminal }: RouteAction_HashPolicy): HashSource | undefined {
+function hashSource(at: DecodePath, { policySpecifier: by, terminal }: RouteAction_HashPolicy): HashSource | undefined {
   switch (by.case) {
     case 'header': return { kind: 'header', name: by.value.headerName.toLowerCase(), terminal }
     case 'cookie': return { kind: 'cookie', name: by.value.name, terminal }
@@ -118,7 +118,7 @@ function hashSource(at: At, { policySpecifier: by, terminal }: RouteAction_HashP
   }
 }
 
-function redirect(at: At, from: RedirectAction): RouteAction {
+function redirect(at: DecodePath, from: RedirectAction): RouteAction {
   refuse(at, RedirectActionSchema, from)
   const scheme = from.schemeRewriteSpecifier
   if (from.portRedirect > 65_535) at.in('port_redirect').issue('is above 65535')
@@ -129,7 +129,7 @@ function redirect(at: At, from: RedirectAction): RouteAction {
   }
 }
 
-function redirectPath(at: At, { pathRewriteSpecifier: by }: RedirectAction): PathRewrite | undefined {
+function redirectPath(at: DecodePath, { pathRewriteSpecifier: by }: RedirectAction): PathRewrite | undefined {
   switch (by.case) {
     case 'pathRedirect': return { kind: 'full', value: by.value }
     case 'prefixRewrite': return { kind: 'prefix', value: by.value }
@@ -139,7 +139,7 @@ function redirectPath(at: At, { pathRewriteSpecifier: by }: RedirectAction): Pat
   }
 }
 
-function redirectStatus(at: At, code: RedirectAction['responseCode']): number {
+function redirectStatus(at: DecodePath, code: RedirectAction['responseCode']): number {
   switch (code) {
     case Code.MOVED_PERMANENTLY: return 301
     case Code.FOUND: return 302

@@ -9,7 +9,7 @@ import { viewOf } from '../../snapshot/packed-resource.ts'
 import { VirtualHostSchema } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RouteConfigurationSchema } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { nextField } from '../../wire/fields.ts'
-import { At, noteIgnored, type ReadFile } from '../fields/decode-path.ts'
+import { DecodePath, noteIgnored, type ReadFile } from '../fields/decode-path.ts'
 import { LazyHosts, type Span } from './lazy-hosts.ts'
 import { NO_PER_FILTER, perFilter } from './per-filter.ts'
 import { readable } from '../fields/readable.ts'
@@ -28,7 +28,7 @@ type Outer = { readonly config: RouteConfig; readonly filters: RouteFilters; rea
 /** Undefined for what is no protobuf. A host that cannot be taken is there and refuses what is asked of it. */
 export function routeTable(raw: RawResource, readFile: ReadFile | undefined): RouteTable | undefined {
   try {
-    const at = At.top({ readFile })
+    const at = DecodePath.top({ readFile })
     const { outside, spans } = split(viewOf(raw))
     const outer = outerOf(at, outside)
     const hosts = lazyHosts(raw, spans, outer, readFile)
@@ -39,7 +39,7 @@ export function routeTable(raw: RawResource, readFile: ReadFile | undefined): Ro
 
 /** Decodes every host once, one per step. Never throws. @param raw not packed yet @param onHost is given each */
 export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefined, onHost: (host: VirtualHost) => void): Generator<void, Decoded<RouteTable>> {
-  const at = At.top({ readFile })
+  const at = DecodePath.top({ readFile })
   const bytes = raw.value
   try {
     const { outside, spans } = split(bytes)
@@ -66,7 +66,7 @@ export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefine
 function lazyHosts(raw: RawResource, spans: readonly Span[], { filters }: Outer, readFile: ReadFile | undefined): LazyHosts {
   return new LazyHosts(spans, {
     view: () => viewOf(raw),
-    decode: (bytes, no) => hostOf(At.top({ readFile }).in('virtual_hosts').item(no), bytes, filters),
+    decode: (bytes, no) => hostOf(DecodePath.top({ readFile }).in('virtual_hosts').item(no), bytes, filters),
   })
 }
 
@@ -74,17 +74,17 @@ function tableOf({ config, blocked }: Outer, hosts: LazyHosts): RouteTable {
   return blocked === undefined ? new RouteTable(config, hosts) : new RouteTable(blockedTable(config, blocked))
 }
 
-function outerOf(at: At, outside: Uint8Array): Outer {
+function outerOf(at: DecodePath, outside: Uint8Array): Outer {
   const { message, unreadable } = readable(RouteConfigurationSchema, outside)
   return at.piece((): Outer => {
     for (const field of unreadable) at.in(field).issue('cannot be read')
     noteIgnored(at, RouteConfigurationSchema, message)
-    return { config: routeConfig(at, message), filters: perFilter(At.top({}), message.typedPerFilterConfig, NO_PER_FILTER) }
+    return { config: routeConfig(at, message), filters: perFilter(DecodePath.top({}), message.typedPerFilterConfig, NO_PER_FILTER) }
   }, (blocked) => ({ config: blockedTable(message, blocked), filters: NO_PER_FILTER, blocked }))
 }
 
 /** Some routes per step. */
-function* largeHost(at: At, bytes: Uint8Array, filters: RouteFilters): Generator<void, VirtualHost> {
+function* largeHost(at: DecodePath, bytes: Uint8Array, filters: RouteFilters): Generator<void, VirtualHost> {
   const { outside, routes, forRoutes } = splitHost(bytes)
   let host: VirtualHost | undefined
   const all: VirtualHost['routes'][number][] = []
@@ -116,7 +116,7 @@ function splitHost(bytes: Uint8Array): { readonly outside: Uint8Array; readonly 
   return { outside: Buffer.concat(outside), routes, forRoutes: Buffer.concat(forRoutes) }
 }
 
-function hostOf(at: At, bytes: Uint8Array, filters: RouteFilters, first = 0): VirtualHost {
+function hostOf(at: DecodePath, bytes: Uint8Array, filters: RouteFilters, first = 0): VirtualHost {
   const { message, unreadable } = readable(VirtualHostSchema, bytes)
   noteIgnored(at, VirtualHostSchema, message)
   if (unreadable.length === 0) return virtualHost(at, message, filters, first)

@@ -5,7 +5,7 @@ import {
   RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
 } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RouteConfigurationSchema, type RouteConfiguration } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
-import { fieldName, refuse, hasUnknown, type At } from '../fields/decode-path.ts'
+import { fieldName, refuse, hasUnknown, type DecodePath } from '../fields/decode-path.ts'
 import { headerChanges } from './header-changes.ts'
 import { headerMatches, queryMatch, regex } from '../fields/matchers.ts'
 import { NO_PER_FILTER, perFilter } from './per-filter.ts'
@@ -13,7 +13,7 @@ import { retryPolicy } from './retry.ts'
 import { routeAction } from './route-action.ts'
 import { runtimeFraction } from '../fields/values.ts'
 
-export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
+export function routeConfig(at: DecodePath, from: RouteConfiguration): RouteConfig {
   refuse(at, RouteConfigurationSchema, from)
   const filters = perFilter(at, from.typedPerFilterConfig, NO_PER_FILTER)
   const taken = new Set<string>()
@@ -31,7 +31,7 @@ export function routeConfig(at: At, from: RouteConfiguration): RouteConfig {
 }
 
 /** Envoy refuses a table in which two hosts have a domain, or one has it twice; here the first has it. @param taken lower case, of all hosts before */
-export function noteTaken(at: At, domains: readonly string[], taken: Set<string>): void {
+export function noteTaken(at: DecodePath, domains: readonly string[], taken: Set<string>): void {
   for (const [i, domain] of domains.entries()) {
     if (taken.has(domain)) at.in('domains').item(i).ignore('a host before this one has it already')
     else taken.add(domain)
@@ -56,12 +56,12 @@ function blockedRoute(name: string, match: RouteMatch, reason: string): Route {
 }
 
 /** @param first number of the first of the routes: a large host comes in pieces */
-export function virtualHost(at: At, from: XVirtualHost, outer: RouteFilters, first = 0): VirtualHost {
+export function virtualHost(at: DecodePath, from: XVirtualHost, outer: RouteFilters, first = 0): VirtualHost {
   const domains = from.domains.map((d) => d.toLowerCase())
   return at.piece(() => wholeHost(at, from, domains, outer, first), (reason) => blockedHost({ name: from.name, domains }, reason))
 }
 
-function wholeHost(at: At, from: XVirtualHost, domains: readonly string[], outer: RouteFilters, first: number): VirtualHost {
+function wholeHost(at: DecodePath, from: XVirtualHost, domains: readonly string[], outer: RouteFilters, first: number): VirtualHost {
   if (from.domains.length === 0) at.in('domains').issue('is empty')
   if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
   if (from.$unknown?.some(({ no }) => no === ROUTE_SPECIFIERS)) at.in('route_specifiers').issue('is not supported')
@@ -74,7 +74,7 @@ function wholeHost(at: At, from: XVirtualHost, domains: readonly string[], outer
   }
 }
 /** Nobody counts as internal (Envoy's default for internal_address_config), so EXTERNAL_ONLY is about everybody. */
-function requireTls(at: At, value: XVirtualHost['requireTls']): boolean {
+function requireTls(at: DecodePath, value: XVirtualHost['requireTls']): boolean {
   switch (value) {
     case TlsRequirement.NONE: return false
     case TlsRequirement.EXTERNAL_ONLY: case TlsRequirement.ALL: return true
@@ -87,7 +87,7 @@ const MATCHER = 21
 const ROUTE_SPECIFIERS = 26
 
 /** With an issue it refuses what it may be meant for; other requests go on to the routes behind it. */
-function route(at: At, from: XRoute, outer: RouteFilters): Route {
+function route(at: DecodePath, from: XRoute, outer: RouteFilters): Route {
   let match = EVERYTHING
   return at.piece(() => {
     match = routeMatch(at.in('match'), from.match)
@@ -102,7 +102,7 @@ const EVERYTHING: RouteMatch = { path: { kind: 'any' }, caseSensitive: true, hea
  * A condition that is not understood is an issue, and left out of what is returned: that then matches all that may have been meant, and more, which is
  * right for a route that refuses.
  */
-function routeMatch(at: At, from: XRouteMatch | undefined): RouteMatch {
+function routeMatch(at: DecodePath, from: XRouteMatch | undefined): RouteMatch {
   if (!from) { at.issue('is missing'); return EVERYTHING }
   const path = pathMatch(at, from) ?? EVERYTHING.path
   if (from.tlsContext) at.in('tls_context').issue('is not supported')
@@ -116,7 +116,7 @@ function routeMatch(at: At, from: XRouteMatch | undefined): RouteMatch {
   }
 }
 
-function pathMatch(at: At, { pathSpecifier: by }: XRouteMatch): PathMatch | undefined {
+function pathMatch(at: DecodePath, { pathSpecifier: by }: XRouteMatch): PathMatch | undefined {
   switch (by.case) {
     case 'prefix': return { kind: 'prefix', value: by.value }
     case 'path': return { kind: 'exact', value: by.value }

@@ -3,15 +3,15 @@ import assert from 'node:assert/strict'
 import { fromBinary, fromJson, toBinary, type JsonObject } from '@bufbuild/protobuf'
 import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import type { Policy } from '../../../model/policy.ts'
-import { At } from '../../../control-sync/decode/fields/decode-path.ts'
+import { DecodePath } from '../../../control-sync/decode/fields/decode-path.ts'
 import { policyOf } from '../../../control-sync/decode/policy.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { decide, type AuthzFacts } from '../../../protocols/authz.ts'
 
 const ANY = { any: true }
 const rules = (action: string, permission: JsonObject, principal: JsonObject): JsonObject => ({ rules: { action, policies: { p: { permissions: [permission], principals: [principal] } } } })
-function policy(json: JsonObject): { policy: Policy | undefined; at: At } {
-  const at = At.top(undefined)
+function policy(json: JsonObject): { policy: Policy | undefined; at: DecodePath } {
+  const at = DecodePath.top(undefined)
   return { policy: policyOf(at, fromJson(RBACSchema, json)), at }
 }
 const FACTS: AuthzFacts = {
@@ -65,7 +65,7 @@ for (const { name, permission = ANY, principal = ANY } of [
 /** RBAC.rules.policies["p"] with the given extra bytes behind the Policy's own. */
 function withUnknown(where: 'filter' | 'policy', field: number): ReturnType<typeof policy> {
   const extra = new BinaryWriter().tag(field, 2).bytes(new Uint8Array([8, 1])).finish()
-  const at = At.top(undefined)
+  const at = DecodePath.top(undefined)
   if (where === 'filter') return { at, policy: policyOf(at, fromBinary(RBACSchema, Buffer.concat([toBinary(RBACSchema, fromJson(RBACSchema, {})), extra]))) }
   const any = new Uint8Array([0x0a, 2, 0x18, 1, 0x12, 2, 0x18, 1])
   const entry = new BinaryWriter().tag(1, 2).string('p').tag(2, 2).bytes(Buffer.concat([any, extra])).finish()

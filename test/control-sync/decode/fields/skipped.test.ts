@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { At, noteIgnored } from '../../../../control-sync/decode/fields/decode-path.ts'
+import { DecodePath, noteIgnored } from '../../../../control-sync/decode/fields/decode-path.ts'
 import { skippedField, SKIPPED_FIELDS } from '../../../../control-sync/decode/fields/skipped.ts'
 import { fromBinary } from '@bufbuild/protobuf'
 import { leftOutNames } from '../../../../proto/field-names.ts'
@@ -15,7 +15,7 @@ test('every field that is left out in words is one of Envoy\'s', () => {
 })
 test('a field that our protos do not have is left out in words, too', () => {
   const schema = registry().getMessage('envoy.config.route.v3.RouteAction')!
-  const at = At.top()
+  const at = DecodePath.top()
   // request_mirror_policies = 30, length-delimited.
   noteIgnored(at, schema, fromBinary(schema, Buffer.from([0xf2, 0x01, 0x00])))
   assert.deepEqual(at.skipped, [skippedField(schema.typeName, 'request_mirror_policies')])
