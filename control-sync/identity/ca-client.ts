@@ -10,7 +10,7 @@ import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type Contro
 import { IstioCertificateRequestSchema, type IstioCertificateResponse } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import { CA } from '../../proto/services.ts'
 import { createCsr, createKey, type KeyKind } from './csr.ts'
-import { identityOf } from './parse-identity.ts'
+import { parseIdentity } from './parse-identity.ts'
 
 export type CertificateWish = {
   readonly current: Identity | undefined
@@ -58,7 +58,7 @@ export function istioCertificateAuthority(control: ControlPlane, clock: Clock): 
       const chain = response.certChain
       // istiod: leaf, intermediates, root last.
       if (chain.length < 2 || chain.length > MAX_CHAIN) throw new MeshError('MESH_CONTROL_PROTOCOL', `the CA at ${address} answered with ${chain.length} certificates, expected the leaf and a root at least`)
-      return { identity: identityOf({ keyPem, chainPem: chain.slice(0, -1).map(lineEnd).join(''), rootsPem: lineEnd(chain.at(-1)!) }), ttlRefused }
+      return { identity: parseIdentity({ keyPem, chainPem: chain.slice(0, -1).map(lineEnd).join(''), rootsPem: lineEnd(chain.at(-1)!) }), ttlRefused }
     } finally { client.close() }
   }
 }

@@ -12,7 +12,7 @@ import type { Identity, IdentitySource } from '../../model/identity.ts'
 import { Failures, retryPace } from '../ads/errors.ts'
 import type { CertificateAuthority } from './ca-client.ts'
 import type { KeyKind } from './csr.ts'
-import { otherWorkload, unfit } from './fitness.ts'
+import { otherWorkload, rejectReplacement } from './fitness.ts'
 import type { IdentityStore } from './identity-store.ts'
 import { Renewal } from './renewal.ts'
 import type { TimeFloor } from './time-floor.ts'
@@ -117,7 +117,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     try {
       if (certificateRefused || !this.#own || this.#own.notAfterMs <= floor.nowMs()) token = this.#tokenNow()
       const { identity, ttlRefused } = await authority({ current: this.#current.get(), spiffeUri, ttlSec, key, certificateRefused })
-      const why = unfit(identity, this.#own, { spiffeUri, nowMs: floor.nowMs() })
+      const why = rejectReplacement(identity, this.#own, { spiffeUri, nowMs: floor.nowMs() })
       if (why) throw why
       this.#triedToken = token ?? this.#triedToken
       if (otherWorkload(identity, spiffeUri)) log.warn({ evt: 'identity.other-name', asked: spiffeUri, got: identity.spiffeId.uri }, 'the CA knows us by another name than agent.yaml says')

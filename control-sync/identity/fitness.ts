@@ -9,7 +9,7 @@ const SKEW_MS = 300_000
  * Why `next` must not take the place of `present`: MESH_CERTIFICATE_OTHER (another workload), MESH_CERTIFICATE_OLD (the present one is valid for longer, and this one was
  * over when it came or is older). One that is merely shorter is the CA's to give.
  */
-export function unfit(next: Identity, present: Identity | undefined, p: { readonly spiffeUri: string; readonly nowMs: number }): MeshError | undefined {
+export function rejectReplacement(next: Identity, present: Identity | undefined, p: { readonly spiffeUri: string; readonly nowMs: number }): MeshError | undefined {
   if (!present) return undefined
   if (otherWorkload(next, p.spiffeUri) && !otherWorkload(present, p.spiffeUri)) {
     return new MeshError('MESH_CERTIFICATE_OTHER', `the CA answered with a certificate of ${next.spiffeId.uri}; the one at hand, of ${present.spiffeId.uri}, serves on`)

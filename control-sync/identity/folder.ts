@@ -6,7 +6,7 @@ import type { Disk } from '../../core/os/disk.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Identity, IdentitySource } from '../../model/identity.ts'
-import { identityOf } from './parse-identity.ts'
+import { parseIdentity } from './parse-identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 import type { Trust } from './trust.ts'
 import { validityProblems } from './validity.ts'
@@ -85,7 +85,7 @@ export class IdentityFolder implements IdentitySource, Disposable {
   }
 
   #read(): Identity {
-    return identityOf({ chainPem: this.#file('cert-chain.pem'), keyPem: this.#file('key.pem'), rootsPem: this.#file('root-cert.pem') })
+    return parseIdentity({ chainPem: this.#file('cert-chain.pem'), keyPem: this.#file('key.pem'), rootsPem: this.#file('root-cert.pem') })
   }
   #file(name: string): string {
     const file = path.join(this.#folder, name)

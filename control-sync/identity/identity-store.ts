@@ -9,7 +9,7 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
 import type { Identity } from '../../model/identity.ts'
-import { identityOf, type IdentityPems } from './parse-identity.ts'
+import { parseIdentity, type IdentityPems } from './parse-identity.ts'
 
 const PURPOSE = 'identity'
 
@@ -41,7 +41,7 @@ export class IdentityStore {
     try { bytes = this.#disk.read(this.#file) } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${this.#file} cannot be read`, { cause }) }
     if (!bytes) return undefined
     try {
-      const identity = identityOf(pemsOf(this.#opened(bytes)))
+      const identity = parseIdentity(pemsOf(this.#opened(bytes)))
       if (this.#sealer && !isSealed(bytes)) this.#sealNow(identity)
       return identity
     } catch (thrown) {
@@ -55,7 +55,7 @@ export class IdentityStore {
   /** What is there now, without touching it. Throws when that is no identity. */
   peek(): Identity | undefined {
     const bytes = this.#disk.read(this.#file)
-    return bytes && identityOf(pemsOf(this.#opened(bytes)))
+    return bytes && parseIdentity(pemsOf(this.#opened(bytes)))
   }
 
   /** Throws MESH_STATE_UNUSABLE. */

@@ -6,7 +6,7 @@ import { parseSpiffeId, type Identity } from '../../model/identity.ts'
 export type IdentityPems = { readonly keyPem: string; readonly chainPem: string; readonly rootsPem: string }
 
 /** Throws MESH_IDENTITY_DAMAGED when a part cannot be read, key and certificate do not belong together, or the certificate names no SPIFFE id. */
-export function identityOf({ keyPem, chainPem, rootsPem }: IdentityPems): Identity {
+export function parseIdentity({ keyPem, chainPem, rootsPem }: IdentityPems): Identity {
   const leaf = part('certificate', () => new X509Certificate(chainPem))
   const key = part('key', () => createPrivateKey(keyPem))
   part('root certificate', () => new X509Certificate(rootsPem))

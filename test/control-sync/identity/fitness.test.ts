@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { parseSpiffeId, type Identity } from '../../../model/identity.ts'
-import { otherWorkload, unfit } from '../../../control-sync/identity/fitness.ts'
+import { otherWorkload, rejectReplacement } from '../../../control-sync/identity/fitness.ts'
 
 const [MINUTE, HOUR] = [60_000, 3_600_000]
 const NOW = Date.parse('2026-01-01T12:00:00Z')
@@ -24,7 +24,7 @@ for (const { name, next, present, want } of [
   { name: 'another workload in the place of another', next: of(0, 24, OTHER), present: of(-12, 12, 'spiffe://cluster.local/ns/edge/sa/third'), want: undefined },
   { name: 'our workload in the place of another', next: of(0, 24), present: of(-12, 12, OTHER), want: undefined },
   { name: 'another trust domain, which is the CA\'s to say', next: of(0, 24, 'spiffe://new.example/ns/edge/sa/gateway'), present: of(-12, 12), want: undefined },
-] as const) test(`in the place of the certificate at hand: ${name}`, () => { assert.equal(unfit(next, present, { spiffeUri: OURS, nowMs: NOW })?.code, want) })
+] as const) test(`in the place of the certificate at hand: ${name}`, () => { assert.equal(rejectReplacement(next, present, { spiffeUri: OURS, nowMs: NOW })?.code, want) })
 
 test('which workload: namespace and service account count, whatever they look like', () => {
   assert.equal(otherWorkload(of(0, 1), OURS), undefined)
