@@ -9,7 +9,7 @@ import { Trust } from '../control-sync/identity/trust.ts'
 import { spiffeUri } from '../control-sync/ads/node.ts'
 import { validityProblems } from '../control-sync/identity/validity.ts'
 import { validityRules } from '../control-sync/identity/validity-rules.ts'
-import type { ServerJudge } from '../control-sync/connection/verify-server.ts'
+import type { ServerVerifier } from '../control-sync/connection/verify-server.ts'
 import type { ControlLinkStatus } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { controlLink, controlPlaneOf } from './control-sync-settings.ts'
@@ -26,7 +26,7 @@ import type { Readiness } from './readiness.ts'
 export type AgentIdentity = IdentitySource & AsyncDisposable & {
   readonly validity: ValidityRules
   /** By which time the control plane's certificate is judged. */
-  readonly judge: ServerJudge
+  readonly judge: ServerVerifier
   /** Begins to renew, or to watch the folder. @param link how the configuration stream is doing */
   start(link: () => ControlLinkStatus): void
   /** Everything that is wrong, worst first. */

@@ -8,7 +8,7 @@ import { ipBytes } from '../../model/ip.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { ControlNames } from './last-known-addresses.ts'
 import { tokenSummary } from './token-claims.ts'
-import { judged, type ServerJudge } from './verify-server.ts'
+import { withVerification, type ServerVerifier } from './verify-server.ts'
 import { namesOf, otherNames, withoutIpName } from './server-name.ts'
 
 export type ControlPlane = {
@@ -27,7 +27,7 @@ export type ControlPlane = {
   readonly maxMessageBytes?: number | undefined
   readonly bytes?: ByteCount | undefined
   /** By which time certificates are judged; without it, by the system's clock. */
-  readonly judge?: ServerJudge | undefined
+  readonly judge?: ServerVerifier | undefined
 }
 
 /** Bytes of messages, before compression and without the framing of gRPC, HTTP/2 and TLS. */
@@ -97,7 +97,7 @@ export function channelCredentials(grpc: typeof Grpc, control: ControlPlane, ide
     const [key, chain] = identity ? [Buffer.from(identity.keyPem), Buffer.from(identity.chainPem)] : [null, null]
     if (!control.judge) return withoutIpName(grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity }))
     const credentials = withoutIpName(grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity, rejectUnauthorized: false }))
-    return judged(credentials, { roots: roots.toString('utf8'), judge: control.judge, serverName })
+    return withVerification(credentials, { roots: roots.toString('utf8'), judge: control.judge, serverName })
   } catch (cause) {
     if (cause instanceof MeshError) throw cause
     throw new MeshError('MESH_CONTROL_TLS', 'the roots of the control plane or our own certificate cannot be used', { cause })

@@ -5,24 +5,24 @@
  */
 import type { X509Certificate } from 'node:crypto'
 import type { ChannelCredentials } from '@grpc/grpc-js'
-import { judgeChain, sentChain } from '../../core/pki/verify-chain.ts'
+import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
 import { certificatesOf } from '../../core/pki/x509.ts'
 import { isNamed, namesOf, notNamed } from './server-name.ts'
 
-export type ServerJudge = {
+export type ServerVerifier = {
   /** What certificates are judged by. */
   nowMs(): number
   readonly clockIsWrong: boolean
   /** A NotBefore that was verified up to the control plane's roots. */
   seen(notBeforeMs: number): void
 }
-type Judged = { readonly roots: string; readonly judge: ServerJudge; /** Undefined: the host of the address. */ readonly serverName: string | undefined }
+type Verified = { readonly roots: string; readonly judge: ServerVerifier; /** Undefined: the host of the address. */ readonly serverName: string | undefined }
 
 /** What node:tls gives, as far as it is needed here. */
 type Secured = { readonly authorized?: boolean; readonly authorizationError?: string | Error | null; getPeerX509Certificate?(): X509Certificate | undefined; destroy(): void }
 
 /** @param credentials made with rejectUnauthorized: false; nobody else may use them */
-export function judged(credentials: ChannelCredentials, o: Judged): ChannelCredentials {
+export function withVerification(credentials: ChannelCredentials, o: Verified): ChannelCredentials {
   const create = credentials._createSecureConnector.bind(credentials)
   credentials._createSecureConnector = (target, options, call) => {
     const connector = create(target, options, call)
@@ -42,7 +42,7 @@ export function judged(credentials: ChannelCredentials, o: Judged): ChannelCrede
   return credentials
 }
 
-function untrusted(socket: Secured, names: readonly string[], { roots, judge }: Judged): string | undefined {
+function untrusted(socket: Secured, names: readonly string[], { roots, judge }: Verified): string | undefined {
   if (socket.authorized === true && !judge.clockIsWrong) return undefined
   const certificate = socket.getPeerX509Certificate?.()
   const not = (why: string): string => `the server's certificate is not trusted: ${why}`
@@ -53,7 +53,7 @@ function untrusted(socket: Secured, names: readonly string[], { roots, judge }: 
   const byTime = judge.clockIsWrong || said === 'CERT_NOT_YET_VALID'
   if (!byTime && said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
   if (!byTime || !isNamed(certificate, names)) return notNamed(certificate, names)
-  const answer = judgeChain({ chain: sentChain(certificate), roots: certificatesOf(roots), crls: [], peer: 'server', nowMs: judge.nowMs(), clock: 'lower-bound', graceMs: 0 })
+  const answer = verifyChain({ chain: sentChain(certificate), roots: certificatesOf(roots), crls: [], peer: 'server', nowMs: judge.nowMs(), clock: 'lower-bound', graceMs: 0 })
   if (!answer.ok) return not(answer.reason)
   judge.seen(answer.notBeforeMs)
   return undefined

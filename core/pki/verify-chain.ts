@@ -44,7 +44,7 @@ const EXT_KEY_USAGE = { client: '1.3.6.1.5.5.7.3.2', server: '1.3.6.1.5.5.7.3.1'
 const KEY_USAGE = { client: 0x88, server: 0xa8 }
 
 /** Never throws. */
-export function judgeChain(q: ChainQuestion): ChainAnswer {
+export function verifyChain(q: ChainQuestion): ChainAnswer {
   try {
     if (q.chain.length === 0) return refused('there is no certificate')
     if (q.chain.length > MAX_SENT) return refused(`more than ${MAX_SENT} certificates`)

@@ -11,7 +11,7 @@ import { runsOver } from '../../core/os/network.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import type { Identity, Judging, PeerIdentity, ValidityRules } from '../../model/identity.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
-import { judgePeer } from './verify-peer.ts'
+import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
 import { materialOf, type Material } from './material.ts'
 import { matchesSans, peerOf, type PeerCertificate } from './peer.ts'
@@ -69,7 +69,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     const socket = tls.connect({
       socket: stream, secureContext: contextOf(material),
       rejectUnauthorized: options.tls.validation !== undefined && !judging,
-      // Mesh certificates name workloads, not hosts; verifyPeer compares the names that the configuration asks for.
+      // Mesh certificates name workloads, not hosts; verifyEndpoint compares the names that the configuration asks for.
       checkServerIdentity: () => undefined,
       ...(options.alpn.length === 0 ? {} : { ALPNProtocols: [...options.alpn] }),
       // RFC 6066 §3: literal addresses are not permitted in server_name.
@@ -80,7 +80,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     socket.on('error', guarded('tls', nothing, (err: Error) => { if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, { cause: err })) }))
     await handshake(socket, stream, options)
     if (judging) judge(socket, judging, options)
-    const peer = verifyPeer(socket, options, resumed?.peer)
+    const peer = verifyEndpoint(socket, options, resumed?.peer)
     if (!judging) socket.on('session', guarded('tls', () => { socket.destroy() }, (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) }))
     return { stream: socket, alpn: socket.alpnProtocol || '', peer: peer?.identity }
   } catch (thrown) {
@@ -125,13 +125,13 @@ function handshake(socket: tls.TLSSocket, under: Duplex, { clock, timeoutMs, sig
 
 function judge(socket: tls.TLSSocket, judging: Judging, { tls: settings, identity, validity }: OriginateOptions): void {
   const certificate = socket.getPeerX509Certificate()
-  const untrusted = certificate && validity ? judgePeer({ settings, identity, rules: validity, judging, peer: 'server', certificate, authorized: socket.authorized }) : 'there is none'
+  const untrusted = certificate && validity ? verifyPeer({ settings, identity, rules: validity, judging, peer: 'server', certificate, authorized: socket.authorized }) : 'there is none'
   if (untrusted === undefined) return
   socket.destroy()
   throw new MeshError('MESH_UPSTREAM_TLS', `the server's certificate is not trusted: ${untrusted}`)
 }
 
-function verifyPeer(socket: tls.TLSSocket, { tls: settings, mustBe }: OriginateOptions, fromSession: PeerCertificate | undefined): PeerCertificate | undefined {
+function verifyEndpoint(socket: tls.TLSSocket, { tls: settings, mustBe }: OriginateOptions, fromSession: PeerCertificate | undefined): PeerCertificate | undefined {
   const certificate = socket.getPeerX509Certificate()
   const peer = certificate ? peerOf(certificate) : socket.isSessionReused() ? fromSession : undefined
   const { validation } = settings

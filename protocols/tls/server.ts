@@ -15,7 +15,7 @@ import type { DownstreamTls } from '../../model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
 import { chooseAlpn } from './alpn.ts'
 import { reasonOf } from './client.ts'
-import { judgePeer } from './verify-peer.ts'
+import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
 import { materialOf } from './material.ts'
 import { matchesSans, peerOf } from './peer.ts'
@@ -133,7 +133,7 @@ export class TlsTerminator {
     if (!judging || !validity) return socket.authorized ? undefined : String(socket.authorizationError)
     const certificate = socket.getPeerX509Certificate()
     if (!certificate) return 'there is none'
-    return judgePeer({ settings, identity, rules: validity, judging, peer: 'client', certificate, authorized: socket.authorized })
+    return verifyPeer({ settings, identity, rules: validity, judging, peer: 'client', certificate, authorized: socket.authorized })
   }
 }
 

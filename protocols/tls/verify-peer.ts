@@ -3,7 +3,7 @@
  * expired certificate of the site still counts. The handshake itself, with the proof that the peer has the key, is OpenSSL's in any case.
  */
 import type { X509Certificate } from 'node:crypto'
-import { judgeChain, sentChain } from '../../core/pki/verify-chain.ts'
+import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
 import { certificatesOf, crlsOf, type Crl } from '../../core/pki/x509.ts'
 import { parseSpiffeId, type Identity, type Judging, type ValidityRules } from '../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
@@ -11,7 +11,7 @@ import { Lru } from './lru.ts'
 import { rootsOf } from './material.ts'
 import { parseSubjectAltName } from './peer.ts'
 
-export type JudgeOptions = {
+export type VerifyOptions = {
   readonly settings: DownstreamTls | UpstreamTls
   readonly identity: Identity | undefined
   readonly rules: ValidityRules
@@ -24,14 +24,14 @@ export type JudgeOptions = {
 }
 
 /** @returns why the peer is refused; undefined = it is trusted. Names are the caller's to check. */
-export function judgePeer(o: JudgeOptions): string | undefined {
+export function verifyPeer(o: VerifyOptions): string | undefined {
   const { judging, settings, identity, certificate } = o
   // A clock that is right leaves nothing to add to OpenSSL's yes.
   if (o.authorized && judging.clock === 'right') return undefined
   const spiffeUri = spiffeUriOf(certificate)
   const ofMesh = settings.validation?.roots.from === 'workload'
   const inGrace = ofMesh && spiffeUri !== undefined && judging.graceTrustDomains.includes(parseSpiffeId(spiffeUri)!.trustDomain)
-  const answer = judgeChain({
+  const answer = verifyChain({
     ...judging, graceMs: inGrace ? judging.graceMs : 0, peer: o.peer, chain: sentChain(certificate),
     roots: rootsOf(settings, identity).flatMap(parsedRoots), crls: [ofMesh ? identity?.crlPem : undefined, settings.validation?.crl?.from === 'pem' ? settings.validation.crl.crlPem : undefined].flatMap((pem) => (pem === undefined ? [] : parsedCrls(pem))),
   })

@@ -8,15 +8,15 @@ import type { TLSSocket } from 'node:tls'
 import type { MeshError } from '../../../core/errors.ts'
 import { GrpcTransport } from '../../../control-sync/ads/grpc-stream.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
-import type { ServerJudge } from '../../../control-sync/connection/verify-server.ts'
+import type { ServerVerifier } from '../../../control-sync/connection/verify-server.ts'
 import { FakeIstiod } from '../../helpers/control-plane/fake-istiod.ts'
 import { serveFakeIstiod, TOKEN } from '../../helpers/control-plane/fake-istiod-server.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { testCa, type TestCa } from '../../helpers/test-ca.ts'
 
-const judge: ServerJudge = { nowMs: () => Date.now(), clockIsWrong: false, seen: () => {} }
+const judge: ServerVerifier = { nowMs: () => Date.now(), clockIsWrong: false, seen: () => {} }
 /** By its own judgement, as when the clock was never set. */
-const lateJudge: ServerJudge = { ...judge, clockIsWrong: true }
+const lateJudge: ServerVerifier = { ...judge, clockIsWrong: true }
 
 /** 'in', or why not. */
 async function come(address: string, ca: TestCa, over: Partial<ControlPlane> = {}): Promise<string> {

@@ -5,13 +5,13 @@ import { X509Certificate } from 'node:crypto'
 import { systemClock } from '../../../core/os/clock.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
 import { istioCertificateAuthority, type CertificateWish } from '../../../control-sync/identity/ca-client.ts'
-import type { ServerJudge } from '../../../control-sync/connection/verify-server.ts'
+import type { ServerVerifier } from '../../../control-sync/connection/verify-server.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { testHub, type TestHub } from '../../hub/start-hub.ts'
 
 const DAY = 86_400_000
 const wish: CertificateWish = { current: undefined, spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gateway', ttlSec: 0, key: 'ecdsa-p256', certificateRefused: false }
-class Judge implements ServerJudge {
+class Judge implements ServerVerifier {
   floor = 0
   nowMs(): number { return Math.max(Date.now(), this.floor) }
   get clockIsWrong(): boolean { return Date.now() + 60_000 < this.floor }

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { generateKeyPairSync, type X509Certificate } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import tls from 'node:tls'
-import { judgeChain, sentChain, type ChainAnswer, type ChainQuestion } from '../../../core/pki/verify-chain.ts'
+import { verifyChain, sentChain, type ChainAnswer, type ChainQuestion } from '../../../core/pki/verify-chain.ts'
 import { certificatesOf, crlsOf } from '../../../core/pki/x509.ts'
 import * as der from '../../../hub/ca/der.ts'
 import { certificate, crl, ecKeys, extension, type Made, type Wish } from '../../helpers/odd-certificates.ts'
@@ -69,7 +69,7 @@ const ROWS: readonly Row[] = [
 
 const rootsOf = (row: Row): readonly Made[] => (row.name === 'an expired root' ? [caOf(undefined, 'r', past)] : row.roots ?? [root])
 function ask(row: Row, more: Partial<ChainQuestion> = {}): ChainAnswer {
-  return judgeChain({
+  return verifyChain({
     chain: row.chain.map((m) => m.certificate), roots: rootsOf(row).map((m) => m.certificate), crls: (row.crls ?? []).flatMap(crlsOf),
     peer: 'client', nowMs: Date.now(), clock: 'right', graceMs: 0, ...more,
   })
@@ -142,7 +142,7 @@ test('a peer makes us check a bounded number of signatures, and garbage refuses'
   const twins = Array.from({ length: 15 }, () => caOf(root, 'twin', { signedBy: ecKeys().privateKey }))
   assert.equal(ask({ name: '', chain: [leafOf(twins[0]!), ...twins], openssl: 'no' }).ok, false)
   assert.equal(ask({ name: '', chain: Array.from({ length: 17 }, () => good), openssl: 'no' }).ok, false)
-  assert.equal(judgeChain({ chain: [], roots: [], crls: [], peer: 'client', nowMs: 0, clock: 'right', graceMs: 0 }).ok, false)
+  assert.equal(verifyChain({ chain: [], roots: [], crls: [], peer: 'client', nowMs: 0, clock: 'right', graceMs: 0 }).ok, false)
 })
 
 test('PEM files: several blocks, and what is none', () => {
