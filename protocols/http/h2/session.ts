@@ -13,7 +13,7 @@ import { HpackDecoder, HpackError } from '../codec/hpack/decoder.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from './events.ts'
 import { Drain } from './drain.ts'
 import { FrameOutput } from './frame-output.ts'
-import { judgeLength, judgeRequest, judgeResponse, judgeTrailers } from './stream/check-message.ts'
+import { checkLength, checkRequest, checkResponse, checkTrailers } from './stream/check-message.ts'
 import { PeerSettings } from './peer-settings.ts'
 import { ReceiveWindow } from './stream/receive-window.ts'
 import { Sender, type Sending } from './sender.ts'
@@ -259,7 +259,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     }
     stream.receivedBytes += chunk.length
     if (!stream.window.receive(bytes)) { this.#dataError(stream, bytes, ErrorCode.FLOW_CONTROL_ERROR, 'more DATA than the window of the stream'); return }
-    const wrong = judgeLength(stream, end)
+    const wrong = checkLength(stream, end)
     if (wrong !== undefined) { this.#dataError(stream, bytes, ErrorCode.PROTOCOL_ERROR, wrong); return }
     if (paddingBytes > 0) this.consumed(stream, paddingBytes)
     if (chunk.length > 0) { this.#touched.add(stream); stream.take(chunk) }
@@ -317,7 +317,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   #newWindow(): ReceiveWindow { return new ReceiveWindow(this.#o.streamWindowBytes, this.#settingsAcked ? 0 : DEFAULT_WINDOW_BYTES) }
 
   #request(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean, problem: string | undefined): void {
-    const malformed = problem ?? judgeRequest(stream, fields, { end, oversized, extendedConnect: this.#o.extendedConnect })
+    const malformed = problem ?? checkRequest(stream, fields, { end, oversized, extendedConnect: this.#o.extendedConnect })
     if (malformed !== undefined) { this.#malformed(stream, fields, end, malformed); return }
     if (end) stream.remoteEnded = true
     this.#tellStream(stream, fields, end, oversized)
@@ -336,7 +336,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     if (malformed !== undefined) { this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed); return }
     const status = Number(fields[1])
     if (status < 200) { this.#informational(stream, fields, end || oversized || status === 101); return }
-    const wrong = judgeResponse(stream, fields, status, end)
+    const wrong = checkResponse(stream, fields, status, end)
     if (wrong !== undefined) { this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, wrong); return }
     this.#touched.add(stream)
     tellHead(stream, fields, end, oversized)
@@ -348,7 +348,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   }
 
   #trailers(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean, problem: string | undefined): void {
-    const malformed = problem ?? judgeTrailers(stream, fields, end)
+    const malformed = problem ?? checkTrailers(stream, fields, end)
     if (malformed !== undefined) { this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed); return }
     this.#touched.add(stream)
     this.#remoteEnd(stream, fields, oversized)

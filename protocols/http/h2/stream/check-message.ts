@@ -5,7 +5,7 @@ import type { Http2Stream } from './stream.ts'
 type Request = { readonly end: boolean; readonly oversized: boolean; readonly extendedConnect: boolean }
 
 /** Sets what the request says about the stream. */
-export function judgeRequest(stream: Http2Stream, fields: readonly string[], { end, oversized, extendedConnect }: Request): string | undefined {
+export function checkRequest(stream: Http2Stream, fields: readonly string[], { end, oversized, extendedConnect }: Request): string | undefined {
   const method = methodOf(fields)
   stream.isHead = method === 'HEAD'
   // What a CONNECT carries is no content (RFC 9110 §9.3.6).
@@ -14,7 +14,7 @@ export function judgeRequest(stream: Http2Stream, fields: readonly string[], { e
 }
 
 /** The final head; sets what it says about the stream. */
-export function judgeResponse(stream: Http2Stream, fields: readonly string[], status: number, end: boolean): string | undefined {
+export function checkResponse(stream: Http2Stream, fields: readonly string[], status: number, end: boolean): string | undefined {
   stream.hasHead = true
   const declared = declaredLength(fields)
   // RFC 9110 §6.4.1: no content, whatever content-length says; but it goes on, and must say one thing.
@@ -27,14 +27,14 @@ export function judgeResponse(stream: Http2Stream, fields: readonly string[], st
 }
 
 /** A field list after a head and DATA. */
-export function judgeTrailers(stream: Http2Stream, fields: readonly string[], end: boolean): string | undefined {
+export function checkTrailers(stream: Http2Stream, fields: readonly string[], end: boolean): string | undefined {
   const { expectedBytes, receivedBytes } = stream
   if (!end) return 'a second head'
   return trailersProblem(fields) ?? (expectedBytes >= 0 && receivedBytes !== expectedBytes ? WRONG_LENGTH : undefined)
 }
 
 /** More DATA than was said, or an end before all of it. */
-export function judgeLength({ expectedBytes, receivedBytes }: Http2Stream, end: boolean): string | undefined {
+export function checkLength({ expectedBytes, receivedBytes }: Http2Stream, end: boolean): string | undefined {
   return expectedBytes >= 0 && (receivedBytes > expectedBytes || (end && receivedBytes < expectedBytes)) ? WRONG_LENGTH : undefined
 }
 const WRONG_LENGTH = 'not as much DATA as content-length says'
