@@ -5,7 +5,7 @@
  */
 import { MeshError } from '../core/errors.ts'
 import type { Address, NetStream } from '../core/os/network.ts'
-import { oncePer } from '../core/memoize.ts'
+import { memoize } from '../core/memoize.ts'
 
 type Ends = Pick<NetStream, 'local' | 'remote'>
 
@@ -29,4 +29,4 @@ function entered(from: Address, to: Address, into: Set<string>, others: Readonly
 }
 
 /** One for everybody with the same context. */
-export const ownConnectionsOf = oncePer((_ctx: object) => new OwnConnections())
+export const ownConnectionsOf = memoize((_ctx: object) => new OwnConnections())

@@ -5,7 +5,7 @@
 import type { Timer } from '../core/os/clock.ts'
 import type { MeshError, ErrorCode } from '../core/errors.ts'
 import type { Family } from '../core/metrics.ts'
-import { oncePer } from '../core/memoize.ts'
+import { memoize } from '../core/memoize.ts'
 import type { CertificateValidity } from '../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../model/tls.ts'
 import type { Context } from './context.ts'
@@ -109,4 +109,4 @@ export class CertificateExpiryWatcher {
 }
 
 /** One per context, so that what comes in and what goes out share a timer. */
-export const expiryWatcherOf = oncePer((ctx: Context) => new CertificateExpiryWatcher(ctx))
+export const expiryWatcherOf = memoize((ctx: Context) => new CertificateExpiryWatcher(ctx))

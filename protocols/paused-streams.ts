@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../core/os/clock.ts'
 import { guarded } from '../core/defects/guard.ts'
 import { carrierOf } from '../core/os/network.ts'
-import { oncePer } from '../core/memoize.ts'
+import { memoize } from '../core/memoize.ts'
 
 const LOOK_MS = 1_000
 const NOTHING = Buffer.alloc(0)
@@ -54,4 +54,4 @@ export class PausedStreams {
 }
 
 /** One per context, for what comes in and what goes out. */
-export const pausedStreamsOf = oncePer((ctx: { readonly clock: Clock }) => new PausedStreams(ctx.clock))
+export const pausedStreamsOf = memoize((ctx: { readonly clock: Clock }) => new PausedStreams(ctx.clock))

@@ -7,7 +7,7 @@
 import { MeshError } from '../core/errors.ts'
 import { MemoryBudget } from '../core/runtime/memory-budget.ts'
 import type { Cell } from '../core/metrics.ts'
-import { oncePer } from '../core/memoize.ts'
+import { memoize } from '../core/memoize.ts'
 import type { Cluster } from '../model/cluster.ts'
 import { sourceOf } from '../core/ip-source.ts'
 import type { Context } from './context.ts'
@@ -123,4 +123,4 @@ export class Waiting {
 }
 
 /** One per context. */
-export const waitingOf = oncePer((ctx: Pick<Context, 'budget' | 'clock' | 'metrics'>) => new Waiting(ctx))
+export const waitingOf = memoize((ctx: Pick<Context, 'budget' | 'clock' | 'metrics'>) => new Waiting(ctx))

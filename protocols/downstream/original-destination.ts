@@ -1,6 +1,6 @@
 /** Where a captured connection was going (NetStream.local), and whose it is by that. */
 import type { NetStream } from '../../core/os/network.ts'
-import { oncePer } from '../../core/memoize.ts'
+import { memoize } from '../../core/memoize.ts'
 import type { Listener } from '../../model/listener.ts'
 import type { Tables } from '../../model/tables.ts'
 
@@ -17,6 +17,6 @@ export function ownerOf(bound: Listener, { local }: NetStream, { listeners }: Pi
 }
 
 /** A mesh of 1,000 services is as many listeners: not to be walked through for each connection. */
-const byPort = oncePer((listeners: Tables['listeners']) => Map.groupBy(listeners.values(), (l) => l.port))
+const byPort = memoize((listeners: Tables['listeners']) => Map.groupBy(listeners.values(), (l) => l.port))
 
 function isAny(address: string): boolean { return address === '0.0.0.0' || address === '::' }

@@ -3,7 +3,7 @@
  * nothing that was kept may seem half a century older for that.
  */
 import type { Clock } from '../../core/os/clock.ts'
-import { oncePer } from '../../core/memoize.ts'
+import { memoize } from '../../core/memoize.ts'
 import type { StoredMessage } from './durability.ts'
 
 /** A clock that shows less was never set: 1970, 2000, the default of a clock chip. */
@@ -47,7 +47,7 @@ class MessageClock {
     return this.#lastMs
   }
 }
-const messageClockOf = oncePer((clock: Clock) => new MessageClock(clock))
+const messageClockOf = memoize((clock: Clock) => new MessageClock(clock))
 /** What expiry of messages is counted by, everywhere in the process. */
 export function messageNowMs(clock: Clock): number { return messageClockOf(clock).nowMs() }
 
