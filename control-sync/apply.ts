@@ -9,7 +9,7 @@ import type { MeshError } from '../core/errors.ts'
 import { detached } from '../core/defects/guard.ts'
 import type { Log } from '../core/log.ts'
 import type { Cell, Family, Metrics } from '../core/metrics.ts'
-import { nextTurn, Pace } from '../core/os/time-slice.ts'
+import { nextTurn, TimeSlice } from '../core/os/time-slice.ts'
 import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
 import type { Tables } from '../model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
@@ -139,20 +139,20 @@ export class Applier implements Disposable {
     this.#swap(true)
     for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
     this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => {
-      const pace = new Pace(this.#o.clock)
+      const pace = new TimeSlice(this.#o.clock)
       detached('configuration', this.#work = this.#work.then(() => this.#pack(pace)).then(() => this.#renew(pace)))
     })
   }
 
   /** After an upgrade, or with other settings: what is told of a resource is what these decoders say. */
-  async #renew(pace: Pace): Promise<void> {
+  async #renew(pace: TimeSlice): Promise<void> {
     const { decodedBy } = this.#o
     if (decodedBy === undefined) return
     for (const kind of KINDS) {
       for (const raw of this.#snapshot.resources[kind].values()) {
         if (this.#references.get(raw)?.by === decodedBy) continue
         const found = await referencesAnew(kind, raw, this.#o, pace)
-        if (pace.due) await pace.rest()
+        if (pace.due) await pace.yield()
         if (!found || !this.#references.has(raw)) continue
         this.#notes.delete(raw)
         this.#references.set(raw, { ...found, by: decodedBy })
@@ -168,12 +168,12 @@ export class Applier implements Disposable {
    */
   apply(changes: readonly Change[]): Promise<Applied> {
     const done = this.#work.then(async () => {
-      const pace = new Pace(this.#o.clock)
+      const pace = new TimeSlice(this.#o.clock)
       const applied = await this.#apply(changes, pace)
       closeBlocks()
       if (applied.changed > 0) await this.#pack(pace)
       // What follows a large change, often another, is not put on top of its last slice.
-      if (pace.hasRested) await nextTurn()
+      if (pace.hasYielded) await nextTurn()
       for (const { kind } of changes) if (!applied.rejected.some((r) => r.kind === kind && !r.blocked)) this.#heard.add(kind)
       return applied
     })
@@ -190,7 +190,7 @@ export class Applier implements Disposable {
     if (this.stale) this.#swap(false)
   }
 
-  async #apply(changes: readonly Change[], pace: Pace): Promise<Applied> {
+  async #apply(changes: readonly Change[], pace: TimeSlice): Promise<Applied> {
     const resources = { ...this.#snapshot.resources }
     const saved: SavedChange[] = []
     const rejected: Rejected[] = []
@@ -207,7 +207,7 @@ export class Applier implements Disposable {
         const known = (next ?? before).get(name)
         const staging = stage(kind, incoming, known, this.#o, pace)
         const staged = staging instanceof Promise ? await staging : staging
-        if ((staged.outcome !== 'same' || i % UNCHANGED_A_LOOK === 0) && pace.due) await pace.rest()
+        if ((staged.outcome !== 'same' || i % UNCHANGED_A_LOOK === 0) && pace.due) await pace.yield()
         if (staged.outcome === 'refused') { rejected.push({ kind, name, issues: staged.issues, blocked: false }); continue }
         if (this.#rejected.size > 0) this.#rejected.delete(`${kind} ${name}`)
         if (staged.outcome === 'same') {
@@ -241,11 +241,11 @@ export class Applier implements Disposable {
       if (next) resources[kind] = next
     }
     // What follows is one turn, and not on top of the last slice.
-    if (pace.due) await pace.rest()
+    if (pace.due) await pace.yield()
     this.#count(saved, rejected)
     const all = again.length === 0 ? rejected : [...rejected, ...again]
     if (saved.length === 0) { this.confirm(); return { changed: 0, rejected: all } }
-    for (const listeners = listenersOf(resources, this.#o); !listeners.next().done;) if (pace.due) await pace.rest()
+    for (const listeners = listenersOf(resources, this.#o); !listeners.next().done;) if (pace.due) await pace.yield()
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
     this.#snapshot = { resources, savedAtMs }
@@ -282,9 +282,9 @@ export class Applier implements Disposable {
     this.#age[Symbol.dispose]()
   }
 
-  async #pack(pace: Pace): Promise<void> {
+  async #pack(pace: TimeSlice): Promise<void> {
     const blocks = this.#unpacked.pack((raw) => this.#references.has(raw))
-    do if (pace.due) await pace.rest()
+    do if (pace.due) await pace.yield()
     while (!blocks.next().done)
   }
 

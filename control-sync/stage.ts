@@ -1,7 +1,7 @@
 /** From the bytes of one resource to something ready to serve, or every issue: compared with what is known first, decoding only for what changed. */
 import type { Decoded, Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
 import type { RouteTable } from '../model/tables.ts'
-import type { Pace } from '../core/os/time-slice.ts'
+import type { TimeSlice } from '../core/os/time-slice.ts'
 import { canonicalHash } from './wire/canonical.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route/route-table.ts'
@@ -19,7 +19,7 @@ export type Staged =
   | { readonly outcome: 'refused'; readonly issues: readonly Issue[] }
 
 /** At once, but for what takes long. @param known what is in force under this name */
-export function stage(kind: ResourceKind, incoming: Incoming, known: RawResource | undefined, options: DecodeOptions, pace: Pace): Staged | Promise<Staged> {
+export function stage(kind: ResourceKind, incoming: Incoming, known: RawResource | undefined, options: DecodeOptions, pace: TimeSlice): Staged | Promise<Staged> {
   const { name, version, value } = incoming
   if (known && isSame(kind, viewOf(known), value)) return { outcome: 'same' }
   const raw = new PackedResource({ name, version, value })
@@ -35,7 +35,7 @@ function withNotes(references: References, decoded: Parameters<typeof notesOf>[0
 }
 
 /** Of a resource that is in force and was decoded by others. Undefined for one that is none to these decoders. */
-export async function referencesAnew(kind: ResourceKind, raw: RawResource, options: DecodeOptions, pace: Pace): Promise<References | undefined> {
+export async function referencesAnew(kind: ResourceKind, raw: RawResource, options: DecodeOptions, pace: TimeSlice): Promise<References | undefined> {
   if (kind === 'route') {
     const found = await checked(new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(viewOf(raw)) }), options, pace)
     return found.value.ok ? withNotes({ cluster: [...found.clusters] }, found.value) : undefined
@@ -49,19 +49,19 @@ function isSame(kind: ResourceKind, known: Uint8Array, value: Uint8Array): boole
 }
 
 /** A route table holds every service of the mesh: in slices, and the table that comes of it is the one that serves. */
-async function stageRoutes(raw: RawResource, options: DecodeOptions, pace: Pace): Promise<Staged> {
+async function stageRoutes(raw: RawResource, options: DecodeOptions, pace: TimeSlice): Promise<Staged> {
   const { value, clusters } = await checked(raw, options, pace)
   if (!value.ok) return { outcome: 'refused', issues: value.issues }
   keepValue(raw, value.value)
   return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, value) }
 }
 
-async function checked(raw: RawResource, { readFile }: DecodeOptions, pace: Pace): Promise<{ readonly value: Decoded<RouteTable>; readonly clusters: ReadonlySet<string> }> {
+async function checked(raw: RawResource, { readFile }: DecodeOptions, pace: TimeSlice): Promise<{ readonly value: Decoded<RouteTable>; readonly clusters: ReadonlySet<string> }> {
   const clusters = new Set<string>()
   const steps = checkRouteTable(raw, readFile, (host) => { for (const name of routeReferencesOf([host])) clusters.add(name) })
   for (;;) {
     const { done, value } = steps.next()
     if (done) return { value, clusters }
-    if (pace.due) await pace.rest()
+    if (pace.due) await pace.yield()
   }
 }

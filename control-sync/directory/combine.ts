@@ -1,6 +1,6 @@
 /** Contents of files → the resources of a folder. */
 import path from 'node:path'
-import type { Pace } from '../../core/os/time-slice.ts'
+import type { TimeSlice } from '../../core/os/time-slice.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { FileContent, FileProblem, FileResource } from './parse.ts'
 
@@ -8,13 +8,13 @@ export type Resources = ReadonlyMap<ResourceKind, ReadonlyMap<string, FileResour
 export type FolderContent = { readonly resources: Resources; readonly problems: readonly FileProblem[] }
 
 /** Later contents win over earlier ones, but two files of one folder may not hold the same resource: which one is meant? */
-export async function combine(contents: Iterable<FileContent>, pace: Pace): Promise<FolderContent> {
+export async function combine(contents: Iterable<FileContent>, pace: TimeSlice): Promise<FolderContent> {
   const resources = new Map<ResourceKind, Map<string, FileResource>>()
   const problems: FileProblem[] = []
   for (const content of contents) {
     problems.push(...content.problems, ...content.blocked ?? [])
     for (const resource of content.resources) {
-      if (pace.due) await pace.rest()
+      if (pace.due) await pace.yield()
       const ofKind = resources.get(resource.kind) ?? new Map<string, FileResource>()
       resources.set(resource.kind, ofKind)
       const other = ofKind.get(resource.name)

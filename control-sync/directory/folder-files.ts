@@ -1,7 +1,7 @@
 /** The files of a folder as they were last read: only what changed is read again, and each resource that cannot be read keeps its last good content. */
 import path from 'node:path'
 import type { Clock } from '../../core/os/clock.ts'
-import { Pace } from '../../core/os/time-slice.ts'
+import { TimeSlice } from '../../core/os/time-slice.ts'
 import { listFiles, MAX_FILES, stampOf } from './list.ts'
 import { labelOf, type FileContent, type FileProblem, type FileResource } from './parse.ts'
 import type { FolderReader } from './reader.ts'
@@ -50,7 +50,7 @@ export class FolderFiles {
 
   /** What changed since the last look comes into force together. Throws MESH_CONFIG_INVALID when the folder is not there. */
   async look(what: LookFor): Promise<Looked> {
-    const pace = new Pace(this.#clock)
+    const pace = new TimeSlice(this.#clock)
     const listed = listFiles(this.#folder, this.#node)
     const stamps = await this.#stamps(listed, pace)
     const moved = [...stamps].filter(([file, stamp]) => this.#files.get(file)?.stamp !== stamp)
@@ -67,22 +67,22 @@ export class FolderFiles {
     return { changed: read.size + gone.length > 0, unsettled: rest.restless.size > 0 }
   }
 
-  async #stamps(files: readonly string[], pace: Pace): Promise<Map<string, string>> {
+  async #stamps(files: readonly string[], pace: TimeSlice): Promise<Map<string, string>> {
     const left = files.length - MAX_FILES
     this.#tooMany = left > 0 ? [{ file: files[MAX_FILES]!, line: 1, resource: '', field: '', problem: `this and ${left - 1} more are not read: a folder has ${MAX_FILES} files at most` }] : []
     const stamps = new Map<string, string>()
     for (const file of files.slice(0, MAX_FILES)) {
-      if (pace.due) await pace.rest()
+      if (pace.due) await pace.yield()
       stamps.set(file, stampOf(path.join(this.#folder, file)) ?? CANNOT_BE_LOOKED_AT)
     }
     return stamps
   }
 
   /** `torn`: one of them changed meanwhile. */
-  async #readAll(files: readonly (readonly [file: string, stamp: string])[], what: LookFor, pace: Pace): Promise<Map<string, FileState> | 'torn'> {
+  async #readAll(files: readonly (readonly [file: string, stamp: string])[], what: LookFor, pace: TimeSlice): Promise<Map<string, FileState> | 'torn'> {
     const read = new Map<string, FileState>()
     for (const [file, stamp] of files) {
-      if (pace.due) await pace.rest()
+      if (pace.due) await pace.yield()
       const state = await this.#read(file, stamp, what, pace)
       if (state === 'torn' && what !== 'first' && this.#torn++ < TORN_TRIES) return 'torn'
       if (state !== 'torn') read.set(file, state)
@@ -91,7 +91,7 @@ export class FolderFiles {
     return read
   }
 
-  async #read(file: string, stamp: string, what: LookFor, pace: Pace): Promise<FileState | 'torn'> {
+  async #read(file: string, stamp: string, what: LookFor, pace: TimeSlice): Promise<FileState | 'torn'> {
     const before = this.#files.get(file)
     let read = await this.#reader.read(this.#folder, file, before?.hash)
     for (let i = 1; i < FIRST_TRIES && what === 'first' && read.content === 'torn'; i++) read = await this.#reader.read(this.#folder, file, undefined)
@@ -117,12 +117,12 @@ function withLastGood(content: FileContent, before: FileContent): FileContent {
 }
 
 /** Resources that are as they were stay the same bytes: nobody needs to look at them again. */
-async function keptOf(content: FileContent, before: FileContent | undefined, pace: Pace): Promise<FileContent> {
+async function keptOf(content: FileContent, before: FileContent | undefined, pace: TimeSlice): Promise<FileContent> {
   if (!before) return { ...content, problems: [] }
   const known = new Map(before.resources.map((r) => [`${r.kind} ${r.name}`, r.value]))
   const resources: FileResource[] = []
   for (const resource of content.resources) {
-    if (pace.due) await pace.rest()
+    if (pace.due) await pace.yield()
     const value = known.get(`${resource.kind} ${resource.name}`)
     resources.push(value && Buffer.compare(value, resource.value) === 0 ? { ...resource, value } : resource)
   }

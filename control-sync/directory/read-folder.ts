@@ -1,6 +1,6 @@
 /** A folder of resource files, read once. */
 import { systemClock } from '../../core/os/clock.ts'
-import { Pace } from '../../core/os/time-slice.ts'
+import { TimeSlice } from '../../core/os/time-slice.ts'
 import { combine, type FolderContent } from './combine.ts'
 import { allMessages } from './known.ts'
 import { listFiles } from './list.ts'
@@ -16,5 +16,5 @@ export async function readFolder(folder: string, node: string | undefined): Prom
     const { content } = readOne(folder, file, undefined, allMessages())
     return typeof content === 'string' ? { resources: [], problems: [{ file, line: 1, resource: '', field: '', problem: 'is being written at this moment' }] } : content
   })
-  return combine(contents, new Pace(systemClock))
+  return combine(contents, new TimeSlice(systemClock))
 }

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detached, nothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
-import { Pace } from '../../core/os/time-slice.ts'
+import { TimeSlice } from '../../core/os/time-slice.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { Applier, Change } from '../apply.ts'
 import type { Incoming } from '../stage.ts'
@@ -37,7 +37,7 @@ export function startDirectorySync({ folder, node, applier, clock, log }: Direct
     problems = found.problems.map((p) => new MeshError('MESH_CONFIG_REJECTED', p))
     for (const text of found.problems) if (!told.has(text)) log.warn({ evt: 'directory.refused', code: 'MESH_CONFIG_REJECTED', problem: text }, 'a resource file cannot be used; its last good content serves on')
     told = new Set(found.problems)
-    const changes = await changesTo(found.resources, offered, new Pace(clock))
+    const changes = await changesTo(found.resources, offered, new TimeSlice(clock))
     offered = found.resources
     await applier.apply(changes)
     link = { ...link, lastContactMs: clock.monotonicMs() }
@@ -76,14 +76,14 @@ export function startDirectorySync({ folder, node, applier, clock, log }: Direct
 }
 
 /** What differs from what was offered before; the rest is in force or was refused. */
-async function changesTo(wanted: FolderResources, offered: FolderResources, pace: Pace): Promise<Change[]> {
+async function changesTo(wanted: FolderResources, offered: FolderResources, pace: TimeSlice): Promise<Change[]> {
   const changes: Change[] = []
   for (const kind of Object.keys(TYPE_URLS) as ResourceKind[]) {
     const [now, before] = [wanted.get(kind) ?? NONE, offered.get(kind) ?? NONE]
     const put: Incoming[] = []
     const removed: string[] = []
     for (const [name, value] of now === before ? NONE : now) {
-      if (pace.due) await pace.rest()
+      if (pace.due) await pace.yield()
       if (before.get(name) !== value) put.push({ name, version: '', value })
     }
     for (const name of now === before ? [] : before.keys()) if (!now.has(name)) removed.push(name)

@@ -8,7 +8,7 @@ import path from 'node:path'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { detached, guarded, reportDefect } from '../../core/defects/guard.ts'
-import { Pace } from '../../core/os/time-slice.ts'
+import { TimeSlice } from '../../core/os/time-slice.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import { combine, problemText, type Resources } from './combine.ts'
 import { FolderFiles, type LookFor } from './folder-files.ts'
@@ -90,7 +90,7 @@ export class WatchedFolder implements Disposable {
     if (this.#closed) return
     if (unsettled) this.#soon('changes')
     if (!changed && this.#last) return
-    const pace = new Pace(this.#o.clock)
+    const pace = new TimeSlice(this.#o.clock)
     const content = await combine(this.#files.contents(), pace)
     const before = this.#last
     const resources = await valuesOf(content.resources, before?.resources, pace)
@@ -147,7 +147,7 @@ export class WatchedFolder implements Disposable {
 }
 
 /** The very `before` when nothing in it differs, and its maps for kinds of which nothing does. */
-async function valuesOf(found: Resources, before: FolderResources | undefined, pace: Pace): Promise<FolderResources> {
+async function valuesOf(found: Resources, before: FolderResources | undefined, pace: TimeSlice): Promise<FolderResources> {
   const all = new Map<ResourceKind, ReadonlyMap<string, Uint8Array>>()
   let isSame = before?.size === found.size
   for (const [kind, named] of found) {
@@ -155,7 +155,7 @@ async function valuesOf(found: Resources, before: FolderResources | undefined, p
     const values = new Map<string, Uint8Array>()
     let sameKind = old?.size === named.size
     for (const [name, { value }] of named) {
-      if (pace.due) await pace.rest()
+      if (pace.due) await pace.yield()
       const last = old?.get(name)
       const kept = last && (last === value || Buffer.compare(last, value) === 0) ? last : value
       if (kept !== last) sameKind = false

@@ -4,17 +4,17 @@ import type { Clock } from './clock.ts'
 const SLICE_MS = 5
 
 /** Long work in slices: `if (pace.due) await pace.rest()` between its steps lets the event loop carry traffic. */
-export class Pace {
+export class TimeSlice {
   readonly #clock: Clock
   #until: number
-  #hasRested = false
+  #hasYielded = false
   constructor(clock: Clock) { this.#clock = clock; this.#until = clock.monotonicMs() + SLICE_MS }
 
   get due(): boolean { return this.#clock.monotonicMs() >= this.#until }
   /** The work so far took more than one turn. */
-  get hasRested(): boolean { return this.#hasRested }
-  async rest(): Promise<void> {
-    this.#hasRested = true
+  get hasYielded(): boolean { return this.#hasYielded }
+  async yield(): Promise<void> {
+    this.#hasYielded = true
     await nextTurn()
     this.#until = this.#clock.monotonicMs() + SLICE_MS
   }

@@ -4,7 +4,7 @@
  * it; the next commit starts another.
  */
 import path from 'node:path'
-import { Pace } from '../os/time-slice.ts'
+import { TimeSlice } from '../os/time-slice.ts'
 import { type Clock, systemClock, type Timer } from '../os/clock.ts'
 import { MeshError } from '../errors.ts'
 import { StorageThread, type ThreadAnswer, type ThreadUser, type ThreadWorld } from './thread-handle.ts'
@@ -65,7 +65,7 @@ class WorkerStorage implements Storage, ThreadUser {
     try {
       const of = ++this.#commitsInPieces
       let count = 0
-      const pace = new Pace(this.#clock)
+      const pace = new TimeSlice(this.#clock)
       for (const statements of pieces) {
         if (this.#state === 'closing' || this.#state === 'closed') throw this.#failed('is closed')
         if (statements.length > 0) {
@@ -75,7 +75,7 @@ class WorkerStorage implements Storage, ThreadUser {
           this.stats.statements += statements.length
           count++
         }
-        if (pace.due) await pace.rest()
+        if (pace.due) await pace.yield()
       }
       await this.#ask({ pieces: of, count }, 'with company')
     } finally { this.#isInPieces = false }

@@ -5,7 +5,7 @@
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { detached, guarded, nothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
-import { Pace } from '../../core/os/time-slice.ts'
+import { TimeSlice } from '../../core/os/time-slice.ts'
 import type { Registry } from '../registry/registry.ts'
 
 const ASK_MS = 1_000
@@ -46,9 +46,9 @@ export class CertificateWatcher implements Disposable {
     const revision = this.#read()
     const what = revision === undefined || revision === this.#revision ? 'end' : 'all'
     if (revision !== undefined) this.#revision = revision
-    const pace = new Pace(this.#o.clock)
+    const pace = new TimeSlice(this.#o.clock)
     for (const ask of this.#streams) {
-      if (pace.due) await pace.rest()
+      if (pace.due) await pace.yield()
       ask(what)
     }
   }

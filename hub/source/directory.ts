@@ -10,7 +10,7 @@ import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { MeshError } from '../../core/errors.ts'
 import { detached } from '../../core/defects/guard.ts'
-import { Pace } from '../../core/os/time-slice.ts'
+import { TimeSlice } from '../../core/os/time-slice.ts'
 import { isNodeName } from '../registry/node-names.ts'
 import { FolderReader } from '../../control-sync/directory/reader.ts'
 import { watchFolder, type FolderResult } from '../../control-sync/directory/watch.ts'
@@ -102,7 +102,7 @@ export class DirectorySource implements Source, Disposable {
     let work: Promise<void> = Promise.resolve()
     const take = async (found: FolderResult): Promise<void> => {
       const before = own.files
-      own.files = await filesOf(found, prefix, new Pace(clock))
+      own.files = await filesOf(found, prefix, new TimeSlice(clock))
       this.#report(before, own.files)
       changed()
     }
@@ -124,9 +124,9 @@ export class DirectorySource implements Source, Disposable {
   }
 
   async #tellAll(): Promise<void> {
-    const pace = new Pace(this.#p.clock)
+    const pace = new TimeSlice(this.#p.clock)
     for (const [name, node] of this.#nodes) {
-      if (pace.due) await pace.rest()
+      if (pace.due) await pace.yield()
       this.#changed(name, node)
     }
   }

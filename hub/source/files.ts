@@ -1,6 +1,6 @@
 /** What one folder holds, ready to be sent, and two folders laid over one another. */
 import { fromBinary } from '@bufbuild/protobuf'
-import type { Pace } from '../../core/os/time-slice.ts'
+import type { TimeSlice } from '../../core/os/time-slice.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { FolderResult } from '../../control-sync/directory/watch.ts'
 import { ClusterSchema } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
@@ -21,17 +21,17 @@ export const NO_FILES: Files = { count: 0, set: resourceSet([]), problems: new S
 const made = new WeakMap<Uint8Array, HubResource>()
 
 /** @param prefix what the names of the files begin with where they are told, e.g. `edge/` */
-export async function filesOf({ resources, problems }: FolderResult, prefix: string, pace: Pace): Promise<Files> {
+export async function filesOf({ resources, problems }: FolderResult, prefix: string, pace: TimeSlice): Promise<Files> {
   const all: HubResource[] = []
   for (const [kind, named] of resources) {
     for (const [name, value] of named) {
-      if (pace.due) await pace.rest()
+      if (pace.due) await pace.yield()
       const resource = made.get(value) ?? resourceOf(kind, name, value)
       made.set(value, resource)
       all.push(resource)
     }
   }
-  if (pace.due) await pace.rest()
+  if (pace.due) await pace.yield()
   return { count: all.length, set: resourceSet(all, removals(problems.length > 0)), problems: new Set(problems.map((problem) => prefix + problem)) }
 }
 
