@@ -6,7 +6,7 @@ import type { Clock, Random, Timer } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
 import { MeshError, toMeshError, type ErrorCode } from '../core/errors.ts'
 import { detached, guarded } from '../core/defects/guard.ts'
-import { giveBack } from '../core/runtime/release-buffer.ts'
+import { releaseBuffer } from '../core/runtime/release-buffer.ts'
 import type { Log } from '../core/log.ts'
 import type { Family, Metrics } from '../core/metrics.ts'
 import { nextTurn } from '../core/os/time-slice.ts'
@@ -228,7 +228,7 @@ class AdsSync implements Sync {
     const change: Change = { kind, put: response.resources.filter((r) => talk.protocol.takes(kind, r.name)), removed }
     const allowed = this.#removalGuard.filter(change)
     const { changed, rejected } = await applier.apply([allowed, ...this.#unasked()])
-    if (response.bytes && allowed === change && changed + rejected.length === 0) giveBack(response.bytes)
+    if (response.bytes && allowed === change && changed + rejected.length === 0) releaseBuffer(response.bytes)
     log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: removed.length, changed, rejected: rejected.length }, 'push received')
     talk.send(talk.protocol.answer(response, rejected.map(problemOf)))
     await this.#subscribe()

@@ -3,7 +3,7 @@
  * read again. They are read when a control plane sends them anew, when what they say is first asked for, and to be shown.
  */
 import zlib from 'node:zlib'
-import { giveBack } from '../../core/runtime/release-buffer.ts'
+import { releaseBuffer } from '../../core/runtime/release-buffer.ts'
 import type { RawResource } from '../../model/snapshot.ts'
 
 /** What is compressed together. In smaller pieces less is found alike, larger ones take longer for whoever wants one resource. */
@@ -79,7 +79,7 @@ class Block {
 
   close(): void {
     const bytes = this.#opened?.deref()
-    if (bytes) giveBack(bytes)
+    if (bytes) releaseBuffer(bytes)
     this.#opened = undefined
   }
 }

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { collect } from '../runtime/full-gc.ts'
 import { MeshError } from '../errors.ts'
-import { giveBack } from '../runtime/release-buffer.ts'
+import { releaseBuffer } from '../runtime/release-buffer.ts'
 import { loadAddon, type Addon } from './sqlite-addon.ts'
 import { isUnreadable, SqliteFile } from './sqlite-file.ts'
 import { openSqlite } from './sqlite-open.ts'
@@ -115,7 +115,7 @@ function run(file: number, jobs: readonly Job[]): { answers: Answer[]; transacti
   // A collection is not to be waited for.
   for (const { parts } of commits) for (const { commit, piece } of parts) {
     handled += commit.length
-    if (piece) giveBack(new Uint8Array(piece))
+    if (piece) releaseBuffer(new Uint8Array(piece))
   }
   for (const [i, job] of jobs.entries()) if ('query' in job) answers[i] = attempt(() => ({ rows: open.query(job.query) }))
   for (const answer of answers) if (typeof answer === 'object' && 'rows' in answer) handled += answer.rows.length

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { namesAndVersions, readDeltaResponse } from '../../../control-sync/ads/delta-wire.ts'
-import { giveBack } from '../../../core/runtime/release-buffer.ts'
+import { releaseBuffer } from '../../../core/runtime/release-buffer.ts'
 import { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema } from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { seededRandom } from '../../helpers/random.ts'
 
@@ -61,6 +61,6 @@ test('names and known versions behind a request are its resource_names_subscribe
 test('only a large message that has its memory for itself gives it back; gRPC leaves the head of its frame before it', () => {
   const frame = Buffer.alloc(100_005)
   const messages = { ofAFrame: frame.subarray(5), whole: Buffer.alloc(100_000), small: Buffer.alloc(60_000), pieceOfAPool: Buffer.alloc(200_000).subarray(0, 100_000) }
-  for (const message of Object.values(messages)) giveBack(message)
+  for (const message of Object.values(messages)) releaseBuffer(message)
   assert.deepEqual(Object.values(messages).map((m) => m.length), [0, 0, 60_000, 100_000])
 })
