@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import v8 from 'node:v8'
 import { workerData } from 'node:worker_threads'
-import { collect } from '../core/runtime/full-gc.ts'
+import { collectAll } from '../core/runtime/full-gc.ts'
 import { dispatch } from './cli/dispatch.ts'
 import { IdleMemory } from '../core/runtime/idle-gc.ts'
 import { hearUncaught } from '../core/defects/last-line.ts'
@@ -62,7 +62,7 @@ function after(ms: number, fn: () => void): void { setTimeout(fn, ms).unref() }
 /** Throws code that only a start runs away with the rest. */
 function collectWithCode(): void {
   v8.setFlagsFromString('--bytecode-old-age=1')
-  collect()
+  collectAll()
   v8.setFlagsFromString(`--bytecode-old-age=${OLD_AGE}`)
 }
 

@@ -1,5 +1,5 @@
 /** A full collection now, which gives pages back to the system. Tens of milliseconds in the thread that asks for it: for a moment in which nobody waits. */
-export function collect(): void { gcOf()({ type: 'major', flavor: 'last-resort' }) }
+export function collectAll(): void { gcOf()({ type: 'major', flavor: 'last-resort' }) }
 
 /** As V8 does it by itself, but now: of what is young, a millisecond or two, or of everything. */
 export function collectNow(type: 'minor' | 'major'): void { gcOf()({ type }) }

@@ -1,7 +1,7 @@
 /** The storage thread: SQLite behind messages. Nothing here is awaited by the event loop that carries traffic. */
 import path from 'node:path'
 import { parentPort } from 'node:worker_threads'
-import { collect } from '../runtime/full-gc.ts'
+import { collectAll } from '../runtime/full-gc.ts'
 import { MeshError } from '../errors.ts'
 import { releaseBuffer } from '../runtime/release-buffer.ts'
 import { loadAddon, type Addon } from './sqlite-addon.ts'
@@ -136,7 +136,7 @@ function collectWhenQuiet(): void {
   quiet = setTimeout(() => {
     quiet = undefined
     handled = 0
-    collect()
+    collectAll()
   }, QUIET_MS)
 }
 
