@@ -4,7 +4,7 @@ import v8 from 'node:v8'
 import { workerData } from 'node:worker_threads'
 import { collectAll } from '../core/runtime/full-gc.ts'
 import { dispatch } from './cli/dispatch.ts'
-import { IdleMemory } from '../core/runtime/idle-gc.ts'
+import { IdleGc } from '../core/runtime/idle-gc.ts'
 import { hearUncaught } from '../core/defects/last-line.ts'
 import { takeListenFds } from '../core/os/listen-fds.ts'
 import { asError, isJournal, LogOutput } from '../core/log-output.ts'
@@ -34,7 +34,7 @@ async function main(): Promise<void> {
     settled: ({ inUse, isIdle, watch }) => {
       after(SETTLED_MS, () => {
         void inUse.then(optimize)
-        const memory = new IdleMemory({ isIdle, committedBytes: () => v8.getHeapStatistics().total_heap_size, collect: collectWithCode, nowMs: () => performance.now(), after })
+        const memory = new IdleGc({ isIdle, committedBytes: () => v8.getHeapStatistics().total_heap_size, collect: collectWithCode, nowMs: () => performance.now(), after })
         memory.changed()
         watch(() => memory.changed())
       })

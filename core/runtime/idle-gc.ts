@@ -10,7 +10,7 @@ const MAX_WAIT_MS = 60_000
 /** A collection costs 40 to 80 ms of CPU; for less than this it is not worth it. */
 const WORTH_BYTES = 4 * 1024 * 1024
 
-export type IdleMemoryOptions = {
+export type IdleGcOptions = {
   /** Whether nobody would have to wait. */
   readonly isIdle: () => boolean
   /** Of the heap, used or not. */
@@ -21,15 +21,15 @@ export type IdleMemoryOptions = {
   readonly after: (ms: number, fn: () => void) => void
 }
 
-export class IdleMemory {
-  readonly #o: IdleMemoryOptions
+export class IdleGc {
+  readonly #o: IdleGcOptions
   #changedMs: number
   #isLooking = false
   #waitMs = QUIET_MS / 2
   /** After the last collection. */
   #committedBytes = 0
 
-  constructor(options: IdleMemoryOptions) { this.#o = options; this.#changedMs = options.nowMs() }
+  constructor(options: IdleGcOptions) { this.#o = options; this.#changedMs = options.nowMs() }
 
   /** The configuration is another. */
   changed(): void {

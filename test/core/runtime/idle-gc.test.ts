@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { IdleMemory } from '../../../core/runtime/idle-gc.ts'
+import { IdleGc } from '../../../core/runtime/idle-gc.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 const MIB = 1024 * 1024
@@ -13,7 +13,7 @@ class Heap {
   isIdle = true
   looks = 0
   readonly #startMs = this.clock.monotonicMs()
-  readonly memory = new IdleMemory({
+  readonly memory = new IdleGc({
     isIdle: () => { this.looks++; return this.isIdle }, committedBytes: () => this.committedBytes, nowMs: () => this.clock.monotonicMs(),
     after: (ms, fn) => { this.clock.after(ms, fn) },
     collect: () => { this.collections.push(this.clock.monotonicMs() - this.#startMs); this.committedBytes = 21 * MIB },
