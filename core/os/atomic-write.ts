@@ -7,7 +7,7 @@ type Handle = { chmod(mode: number): Promise<void>; writeFile(bytes: Uint8Array)
 export type SlowCalls = { open(file: string, flags: string, mode?: number): Promise<Handle>; rename(from: string, to: string): Promise<void>; rm(file: string, options: { readonly force: true }): Promise<void> }
 
 /** Write beside, fsync, rename, fsync the folder: after it resolves, a power cut leaves the new content; before, the old. Rejects with what the system says; nothing is left beside then. @returns bytes */
-export async function replaceSlowly(file: string, parts: AsyncIterable<Uint8Array>, mode: number, calls: SlowCalls = fs.promises): Promise<number> {
+export async function replaceAtomically(file: string, parts: AsyncIterable<Uint8Array>, mode: number, calls: SlowCalls = fs.promises): Promise<number> {
   const beside = `${file}.new`
   let bytes = 0
   try {

@@ -2,7 +2,7 @@
 import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import { promisify } from 'node:util'
-import { replaceSlowly } from '../os/atomic-write.ts'
+import { replaceAtomically } from '../os/atomic-write.ts'
 import { bindingOption } from './sqlite-addon.ts'
 import type { DurabilityProfile, Row, Source, Statement } from './storage.ts'
 
@@ -92,7 +92,7 @@ export class SqliteFile {
       checkPages(this.#db)
       this.#db.pragma('wal_checkpoint(TRUNCATE)')
     } catch (thrown) { throw this.#noted(thrown) }
-    return await replaceSlowly(to, chunksOf(this.#reading ??= fs.openSync(this.#path, 'r')), 0o600)
+    return await replaceAtomically(to, chunksOf(this.#reading ??= fs.openSync(this.#path, 'r')), 0o600)
   }
   close(): void {
     try { this.#db.close() } finally { if (this.#reading !== undefined) fs.closeSync(this.#reading) }

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { replaceSlowly, syncFolder, type SlowCalls } from '../os/atomic-write.ts'
+import { replaceAtomically, syncFolder, type SlowCalls } from '../os/atomic-write.ts'
 import { chunksOf, isDamage, isUnreadable, sizeOf, SqliteFile, suspicionOf, type OpenFile } from './sqlite-file.ts'
 import type { Opened } from './storage.ts'
 
@@ -67,5 +67,5 @@ const withoutSuffix = (name: string): string => name.replace(/-(wal|shm|journal)
 
 async function bringBack(copy: string, file: string): Promise<void> {
   const fd = fs.openSync(copy, 'r')
-  try { await replaceSlowly(file, chunksOf(fd), 0o600) } finally { fs.closeSync(fd) }
+  try { await replaceAtomically(file, chunksOf(fd), 0o600) } finally { fs.closeSync(fd) }
 }

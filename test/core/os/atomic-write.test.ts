@@ -1,7 +1,7 @@
 /** Copies and restores that are stopped between any two system calls, by a kill or a power cut. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { replaceSlowly } from '../../../core/os/atomic-write.ts'
+import { replaceAtomically } from '../../../core/os/atomic-write.ts'
 import { clearWay } from '../../../core/storage/sqlite-open.ts'
 import { CrashFs, Stopped } from '../../helpers/disk/crash-disk.ts'
 
@@ -30,11 +30,11 @@ const at = (fs: CrashFs, name: string): string | undefined => fs.disk.read(name)
 
 test('a file that is replaced is the old one or the whole new one, and the new one once it was said to be there; what is left over is no obstacle', async () => {
   const seen = new Set<string | undefined>()
-  for await (const { fs, how, done } of crashes({ [FILE]: OLD }, (fs) => replaceSlowly(FILE, parts(NEW), 0o600, fs.slow))) {
+  for await (const { fs, how, done } of crashes({ [FILE]: OLD }, (fs) => replaceAtomically(FILE, parts(NEW), 0o600, fs.slow))) {
     const found = at(fs, FILE)
     seen.add(found)
     assert.ok(found === NEW.toString() || (found === OLD.toString() && !done), how)
-    assert.equal(await replaceSlowly(FILE, parts(NEW), 0o600, fs.slow), NEW.length)
+    assert.equal(await replaceAtomically(FILE, parts(NEW), 0o600, fs.slow), NEW.length)
     assert.deepEqual([at(fs, FILE), fs.modeOf(FILE), fs.modeOf(`${FILE}.new`)], [NEW.toString(), 0o600, undefined], how)
   }
   assert.equal(seen.size, 2, 'both were met')
@@ -43,7 +43,7 @@ test('a file that is replaced is the old one or the whole new one, and the new o
 test('what comes back from a copy never meets the log of the file that was there; that file is kept', async () => {
   const before = { [FILE]: OLD, [`${FILE}-wal`]: Buffer.from('log'), '/state/copy.db': NEW }
   let restored = 0
-  for await (const { fs, how, done } of crashes(before, async (fs) => { await clearWay(FILE, '1', fs.slow); await replaceSlowly(FILE, parts(NEW), 0o600, fs.slow) })) {
+  for await (const { fs, how, done } of crashes(before, async (fs) => { await clearWay(FILE, '1', fs.slow); await replaceAtomically(FILE, parts(NEW), 0o600, fs.slow) })) {
     const found = at(fs, FILE)
     assert.equal(at(fs, '/state/copy.db'), NEW.toString(), how)
     if (found === NEW.toString()) { restored++; assert.equal(at(fs, `${FILE}-wal`), undefined, `${how}: it would be applied`) }
@@ -66,6 +66,6 @@ test('what is set aside again in the same millisecond takes the place of nothing
 test('a disk that fails leaves nothing beside', async () => {
   const fs = made({ [FILE]: OLD })
   async function* broken(): AsyncGenerator<Uint8Array> { yield NEW; throw new Error('EIO') }
-  await assert.rejects(replaceSlowly(FILE, broken(), 0o600, fs.slow), /EIO/)
+  await assert.rejects(replaceAtomically(FILE, broken(), 0o600, fs.slow), /EIO/)
   assert.deepEqual(fs.list().filter((n) => n.startsWith(FILE)), [FILE])
 })

@@ -7,7 +7,7 @@ import path from 'node:path'
 import { prepareState } from '../../../agent/control-sync-settings.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { replaceSlowly } from '../../../core/os/atomic-write.ts'
+import { replaceAtomically } from '../../../core/os/atomic-write.ts'
 import { secureFolder } from '../../../core/os/state-folder.ts'
 
 const OTHER = 65_534
@@ -104,7 +104,7 @@ test('what is written never goes through a link, nor into a file that lies there
   const ofRoot = path.join(folder, 'shadow')
   fs.writeFileSync(ofRoot, 'secret')
   const parts = async function* () { yield Buffer.from('new') }
-  for (const write of [async (file: string) => { systemDisk.replace(file, 'new', 0o600) }, (file: string) => replaceSlowly(file, parts(), 0o600)]) {
+  for (const write of [async (file: string) => { systemDisk.replace(file, 'new', 0o600) }, (file: string) => replaceAtomically(file, parts(), 0o600)]) {
     for (const link of [(at: string) => { fs.symlinkSync(ofRoot, at) }, (at: string) => { fs.linkSync(ofRoot, at) }]) {
       for (const suffix of ['.new', '']) {
         const file = path.join(state, 'file')
