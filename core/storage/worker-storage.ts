@@ -57,7 +57,7 @@ class WorkerStorage implements Storage, ThreadUser {
   async commit(statements: readonly Statement[]): Promise<void> {
     if (statements.length === 0) return
     this.stats.statements += statements.length
-    await this.#ask(this.#portable(statements), 'with company')
+    await this.#ask(this.#portable(statements), 'batched')
   }
   async commitInPieces(pieces: Iterable<readonly Statement[]>): Promise<void> {
     if (this.#isInPieces) throw this.#failed('takes one commit in pieces at a time')
@@ -77,7 +77,7 @@ class WorkerStorage implements Storage, ThreadUser {
         }
         if (pace.due) await pace.yield()
       }
-      await this.#ask({ pieces: of, count }, 'with company')
+      await this.#ask({ pieces: of, count }, 'batched')
     } finally { this.#isInPieces = false }
   }
   async query(statement: Statement): Promise<readonly Row[]> {
@@ -103,7 +103,7 @@ class WorkerStorage implements Storage, ThreadUser {
     this.#thread.forget(this.#file)
   }
 
-  #ask(job: Job, when: 'at once' | 'with company'): Promise<Answer> {
+  #ask(job: Job, when: 'at once' | 'batched'): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#state === 'closing' || this.#state === 'closed') { reject(this.#failed('is closed')); return }
       this.#waiting.push({ job, resolve, reject })
@@ -124,9 +124,9 @@ class WorkerStorage implements Storage, ThreadUser {
     if (refusal) this.failed(refusal)
   }
 
-  #next(when: 'at once' | 'with company'): void {
+  #next(when: 'at once' | 'batched'): void {
     if (this.#running || this.#waiting.length === 0 || this.#state === 'opening') return
-    if (when === 'with company' && this.#options.profile === 'eco') {
+    if (when === 'batched' && this.#options.profile === 'eco') {
       this.#company ??= this.#clock.after(ECO_WAIT_MS, () => this.#next('at once'))
       return
     }
@@ -145,7 +145,7 @@ class WorkerStorage implements Storage, ThreadUser {
       case 'opened':
         if (this.#state === 'opening') this.#state = 'open'
         this.#opening.resolve({ storage: this, source: message.source, setAside: message.setAside, previous: message.previous })
-        this.#next(this.#state === 'open' ? 'with company' : 'at once')
+        this.#next(this.#state === 'open' ? 'batched' : 'at once')
         if (this.#state === 'closing' && !this.#running) this.#thread.send({ kind: 'close', file: this.#file })
         return
       case 'refused': this.failed(new MeshError(message.failed.code, `${this.#options.path}: ${message.failed.message}`)); return
@@ -175,7 +175,7 @@ class WorkerStorage implements Storage, ThreadUser {
       if (typeof answer === 'object' && 'failed' in answer) reject(new MeshError(answer.failed.code, `${this.#options.path}: ${answer.failed.message}`))
       else resolve(answer)
     }
-    this.#next(this.#state === 'open' ? 'with company' : 'at once')
+    this.#next(this.#state === 'open' ? 'batched' : 'at once')
     if (this.#state === 'closing' && !this.#running) this.#thread.send({ kind: 'close', file: this.#file })
   }
 
