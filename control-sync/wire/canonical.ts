@@ -20,15 +20,15 @@ export function canonicalHash(kind: ResourceKind, bytes: Uint8Array): string {
 }
 
 /** Where most resources are sorted: a push of thousands would leave as many copies behind. */
-let bench = new Uint8Array(0)
-const MAX_BENCH_BYTES = 256 * 1024
+let scratch = new Uint8Array(0)
+const MAX_SCRATCH_BYTES = 256 * 1024
 
 /** Good until the next call. A plain Uint8Array also of a Buffer, which gRPC gives: a Buffer's slice() shares its memory. */
 function copied(bytes: Uint8Array): Uint8Array {
-  if (bytes.length > MAX_BENCH_BYTES) return new Uint8Array(bytes)
-  if (bench.length === 0) bench = new Uint8Array(MAX_BENCH_BYTES)
-  bench.set(bytes)
-  return bench.subarray(0, bytes.length)
+  if (bytes.length > MAX_SCRATCH_BYTES) return new Uint8Array(bytes)
+  if (scratch.length === 0) scratch = new Uint8Array(MAX_SCRATCH_BYTES)
+  scratch.set(bytes)
+  return scratch.subarray(0, bytes.length)
 }
 
 /** @returns false for bytes that are no protobuf. */
