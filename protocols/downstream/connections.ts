@@ -17,7 +17,7 @@ export type Accepted = NetStream & { readonly originalDst: Address | undefined }
 /** Which limit of agent.yaml was met. */
 export type ConnectionLimit = 'listener' | 'source' | 'total'
 
-export class Live implements Disposable {
+export class TrackedConnection implements Disposable {
   readonly accepted: Accepted
   /** Its last version: a configuration change replaces it until a filter chain is chosen; then `conn.listener` is the one. */
   listener: Listener
@@ -91,7 +91,7 @@ export const FIRST_BYTES_MS = 250
 
 export class Connections {
   readonly #limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>
-  readonly #live = new Set<Live>()
+  readonly #live = new Set<TrackedConnection>()
   readonly #open = new Tally(() => { for (const resolve of this.#idle) resolve(); this.#idle.clear() })
   readonly #starting = new Tally()
   readonly #byListener = new Tallies<string>()
@@ -113,11 +113,11 @@ export class Connections {
   get starting(): number { return this.#starting.now }
   /** Addresses that have connections open. */
   get sources(): number { return this.#bySource.size }
-  *[Symbol.iterator](): Iterator<Live> { yield* this.#live }
+  *[Symbol.iterator](): Iterator<TrackedConnection> { yield* this.#live }
   countOf(listener: string): number { return this.#byListener.of(listener) }
 
   /** From here on it is known and counted, until it is disposed of. Throws MESH_LISTENER_FULL. */
-  accept(accepted: Accepted, listener: Listener, startedMs: number): Live {
+  accept(accepted: Accepted, listener: Listener, startedMs: number): TrackedConnection {
     const source = sourceOf(accepted.remote.host)
     this.#admit(listener, source)
     const leases = new DisposableStack()
@@ -125,13 +125,13 @@ export class Connections {
     leases.use(lease(this.#open))
     leases.use(this.#byListener.lease(listener.name))
     leases.use(this.#bySource.lease(source))
-    const live = new Live({ id: (++this.#made).toString(36), accepted, listener, startedMs, leases, starting: lease(this.#starting) })
+    const live = new TrackedConnection({ id: (++this.#made).toString(36), accepted, listener, startedMs, leases, starting: lease(this.#starting) })
     this.#live.add(live)
     leases.defer(() => { this.#live.delete(live) })
     return live
   }
   /** A codec serves it from now on. */
-  served(live: Live): void {
+  served(live: TrackedConnection): void {
     live.serves()
     this.#first.resolve()
   }

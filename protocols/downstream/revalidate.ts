@@ -5,14 +5,14 @@
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Codec, FilterChain, Listener } from '../../model/listener.ts'
 import type { DownstreamTls } from '../../model/tls.ts'
-import type { Live } from './connections.ts'
+import type { TrackedConnection } from './connections.ts'
 import { choose } from './filter-chain.ts'
 import { authorize, type Serving } from './serve.ts'
 
 export type Verdict = 'unconcerned' | 'goes-on' | 'drained' | 'cut'
 
 /** @param next the listener of that name now; undefined = it is gone */
-export function recheck(live: Live, next: Listener | undefined, s: Pick<Serving, 'ctx' | 'metrics'>): Verdict {
+export function recheck(live: TrackedConnection, next: Listener | undefined, s: Pick<Serving, 'ctx' | 'metrics'>): Verdict {
   const { conn, facts } = live
   if (next === (conn?.listener ?? live.listener)) return 'unconcerned'
   if (!next) return end(live)
@@ -50,11 +50,11 @@ function isSameTls(a: DownstreamTls | undefined, b: DownstreamTls | undefined): 
   return a === b || JSON.stringify(a) === JSON.stringify(b)
 }
 
-function end(live: Live): Verdict {
+function end(live: TrackedConnection): Verdict {
   if (live.serving) { live.drain(); return 'drained' }
   return cut(live, new MeshError('MESH_DRAINING', 'the listener changed while the connection began'))
 }
-function cut(live: Live, reason: MeshError): Verdict {
+function cut(live: TrackedConnection, reason: MeshError): Verdict {
   live.abort(reason)
   return 'cut'
 }

@@ -11,7 +11,7 @@ import type { HttpConnectionManager, Listener } from '../../model/listener.ts'
 import { decide, shadowDecisions, type AuthzFacts } from '../authz.ts'
 import type { Codecs } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
-import type { Accepted, Connections, Live } from './connections.ts'
+import type { Accepted, Connections, TrackedConnection } from './connections.ts'
 import type { Context } from '../context.ts'
 import { choose, interestOf, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
@@ -35,7 +35,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   const { stream } = accepted
   stream.on('error', ignore)
   const held = new DisposableStack()
-  let live: Live | undefined
+  let live: TrackedConnection | undefined
   let outcome: Outcome = ENDED
   try {
     live = held.use(admit(accepted, listener, s))
@@ -69,14 +69,14 @@ export function refuse(accepted: NetStream, last: Listener, { ctx, metrics }: Pi
   report(accepted, last, undefined, { error }, ctx)
 }
 
-function admit(accepted: Accepted, listener: Listener, { connections, ctx }: Serving): Live {
+function admit(accepted: Accepted, listener: Listener, { connections, ctx }: Serving): TrackedConnection {
   const closed = ctx.identity.validity?.onlyLocal()
   if (closed && !staysHere(accepted)) throw closed
   return connections.accept(accepted, listener, ctx.clock.wallMs())
 }
 
 /** What the client speaks, as far as the chains of its listener can tell it apart. A listener that changes meanwhile may have other questions. */
-async function look(live: Live, { clock, limits }: Context): Promise<Sniffed | 'ended'> {
+async function look(live: TrackedConnection, { clock, limits }: Context): Promise<Sniffed | 'ended'> {
   for (;;) {
     const { listener } = live
     const timeoutMs = listener.sniff.timeoutMs > 0 ? listener.sniff.timeoutMs : limits.requestHeadMs
@@ -86,7 +86,7 @@ async function look(live: Live, { clock, limits }: Context): Promise<Sniffed | '
 }
 
 /** Chooses the chain. */
-function enter(live: Live, seen: Sniffed): Connection {
+function enter(live: TrackedConnection, seen: Sniffed): Connection {
   const { listener, accepted: { local, remote } } = live
   const facts: ChainFacts = {
     destinationIp: local.host, destinationPort: local.port, sourceIp: remote.host, sourcePort: remote.port,
@@ -152,7 +152,7 @@ async function httpVersion(conn: Connection, http: HttpConnectionManager, seen: 
 }
 
 /** What the connection rests on from here to its end. */
-function heldOf(live: Live, conn: Connection): CertificateUse {
+function heldOf(live: TrackedConnection, conn: Connection): CertificateUse {
   const { tls } = conn.chain
   return {
     side: 'client',
@@ -165,7 +165,7 @@ function heldOf(live: Live, conn: Connection): CertificateUse {
  * A codec that ends because it was told to has no error of its own; why it was told is one. And a client that is gone because it was cut off was not
  * the one who went.
  */
-function endOf(live: Live | undefined, outcome: Outcome): Outcome {
+function endOf(live: TrackedConnection | undefined, outcome: Outcome): Outcome {
   const reason: unknown = live?.aborted.aborted ? live.aborted.reason : live?.draining.reason
   const isOurs = outcome.error === undefined || (live?.aborted.aborted === true && outcome.error.code === 'MESH_CLIENT_GONE')
   return isOurs && reason instanceof MeshError ? { error: reason } : outcome

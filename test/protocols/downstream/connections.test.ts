@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
-import { Connections, type Live } from '../../../protocols/downstream/connections.ts'
+import { Connections, type TrackedConnection } from '../../../protocols/downstream/connections.ts'
 import type { Duplex } from 'node:stream'
 import { ENDED } from '../../../protocols/connection.ts'
 
@@ -52,7 +52,7 @@ test('one source address cannot have everything', async () => {
 })
 test('who has only just come is not sent away by a drain before its first bytes can be there', () => {
   const all = new Connections({ maxConnections: 9, maxConnectionsTotal: 9, maxConnectionsPerSource: 9 }, () => {})
-  const come = (bytesRead: number): Live => all.accept({ local: { host: '127.0.0.1', port: 1 }, remote: { host: '127.0.0.1', port: 2 }, originalDst: undefined, stream: Object.assign(new PassThrough(), { bytesRead }) }, listener([tcpChain()], SNIFFING), 1_000)
+  const come = (bytesRead: number): TrackedConnection => all.accept({ local: { host: '127.0.0.1', port: 1 }, remote: { host: '127.0.0.1', port: 2 }, originalDst: undefined, stream: Object.assign(new PassThrough(), { bytesRead }) }, listener([tcpChain()], SNIFFING), 1_000)
   assert.deepEqual([come(0).hasJustCome(1_000), come(0).hasJustCome(1_249), come(0).hasJustCome(1_250), come(1).hasJustCome(1_000)], [true, true, false, false])
 })
 test('a drain does not wait for a client that says nothing', async () => {
