@@ -8,7 +8,7 @@ import { Connections, FIRST_BYTES_MS } from './connections.ts'
 import type { Context } from '../context.ts'
 import { overlap, Ports, type AddressAndPort, type PortStatus } from './ports.ts'
 import { isRedirected, ownerOf } from './original-destination.ts'
-import { recheck, type Verdict } from './revalidate.ts'
+import { revalidate, type Verdict } from './revalidate.ts'
 import { refuse, serve, type Serving } from './serve.ts'
 import { ServeMetrics } from './serve-metrics.ts'
 import { expiryWatcherOf } from '../certificate-expiry.ts'
@@ -104,7 +104,7 @@ export class DataPath implements AsyncDisposable {
     const counts: Record<Verdict, number> = { unconcerned: 0, 'goes-on': 0, drained: 0, cut: 0 }
     for (const live of this.#connections) {
       const { name } = live.listener
-      counts[recheck(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)]++
+      counts[revalidate(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)]++
     }
     if (counts.drained + counts.cut + counts['goes-on'] > 0) this.#ctx.log.info({ evt: 'connections.rechecked', ...counts }, 'open connections checked against the new configuration')
   }

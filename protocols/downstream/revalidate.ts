@@ -12,7 +12,7 @@ import { authorize, type Serving } from './serve.ts'
 export type Verdict = 'unconcerned' | 'goes-on' | 'drained' | 'cut'
 
 /** @param next the listener of that name now; undefined = it is gone */
-export function recheck(live: TrackedConnection, next: Listener | undefined, s: Pick<Serving, 'ctx' | 'metrics'>): Verdict {
+export function revalidate(live: TrackedConnection, next: Listener | undefined, s: Pick<Serving, 'ctx' | 'metrics'>): Verdict {
   const { conn, facts } = live
   if (next === (conn?.listener ?? live.listener)) return 'unconcerned'
   if (!next) return end(live)
