@@ -13,7 +13,7 @@ import type { Listener } from '../../model/listener.ts'
 
 export type PortStatus = { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed'; readonly error: MeshError | undefined }
 /** `rests`: its listener, of which `listener` is the last version, is gone. */
-type Bound = { listener: Listener; socket: Listening | undefined; error: MeshError | undefined; rests: boolean }
+type Bound = { listener: Listener; socket: Listening | undefined; error: MeshError | undefined; parked: boolean }
 type PortsOptions = {
   readonly network: Network
   readonly clock: Clock
@@ -92,9 +92,9 @@ export class Ports implements AsyncDisposable {
     for (const [name, listener] of wanted) {
       if (this.#bound.get(name)?.socket) continue
       const rested = this.#resting.get(portKey(listener))
-      const bound: Bound = rested ?? { listener, socket: undefined, error: undefined, rests: false }
+      const bound: Bound = rested ?? { listener, socket: undefined, error: undefined, parked: false }
       this.#bound.set(name, bound)
-      if (rested) this.#wake(rested, listener)
+      if (rested) this.#unpark(rested, listener)
       else await this.#open(bound)
     }
     this.#scheduleRetry(wanted)
@@ -102,14 +102,14 @@ export class Ports implements AsyncDisposable {
 
   async #close(bound: Bound): Promise<void> {
     if (this.#closed || !bound.socket?.inherited) { await bound.socket?.[Symbol.asyncDispose](); return }
-    bound.rests = true
+    bound.parked = true
     this.#resting.set(portKey(bound.listener), bound)
   }
 
-  #wake(bound: Bound, listener: Listener): void {
+  #unpark(bound: Bound, listener: Listener): void {
     this.#resting.delete(portKey(listener))
     bound.listener = listener
-    bound.rests = false
+    bound.parked = false
     this.#opened(bound)
   }
 
@@ -120,7 +120,7 @@ export class Ports implements AsyncDisposable {
       const owner = this.#ownedBy(bound.listener) ?? this.#openFor(bound)
       if (owner !== undefined) throw new MeshError('MESH_PORT_IN_USE', `${where} belongs to ${owner}`)
       bound.listener.prepare?.()
-      bound.socket = await this.#network.listen({ host: address, port, ipv6Only: ipv4Compat !== true }, (accepted) => { (bound.rests ? this.#refuse : this.#accept)(accepted, bound.listener) })
+      bound.socket = await this.#network.listen({ host: address, port, ipv6Only: ipv4Compat !== true }, (accepted) => { (bound.parked ? this.#refuse : this.#accept)(accepted, bound.listener) })
       this.#opened(bound)
     } catch (err) {
       bound.error = err instanceof MeshError ? err : portError(err as NodeJS.ErrnoException, where)
