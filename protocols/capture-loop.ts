@@ -9,7 +9,7 @@ import { memoize } from '../core/memoize.ts'
 
 type Ends = Pick<NetStream, 'local' | 'remote'>
 
-export class OwnConnections {
+export class CaptureLoop {
   readonly #dialed = new Set<string>()
   readonly #captured = new Set<string>()
 
@@ -29,4 +29,4 @@ function entered(from: Address, to: Address, into: Set<string>, others: Readonly
 }
 
 /** One for everybody with the same context. */
-export const ownConnectionsOf = memoize((_ctx: object) => new OwnConnections())
+export const captureLoopOf = memoize((_ctx: object) => new CaptureLoop())

@@ -15,7 +15,7 @@ import type { Accepted, Connections, TrackedConnection } from './connections.ts'
 import type { Context } from '../context.ts'
 import { choose, interestOf, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
-import { ownConnectionsOf } from '../capture-loop.ts'
+import { captureLoopOf } from '../capture-loop.ts'
 import { pausedStreamsOf } from '../paused-streams.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
 import { usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
@@ -39,7 +39,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   let outcome: Outcome = ENDED
   try {
     live = held.use(admit(accepted, listener, s))
-    if (accepted.originalDst) held.use(ownConnectionsOf(s.ctx).captured(accepted))
+    if (accepted.originalDst) held.use(captureLoopOf(s.ctx).captured(accepted))
     const seen = await look(live, s.ctx)
     if (seen === 'ended') return
     const conn = enter(live, seen)

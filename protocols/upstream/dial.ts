@@ -9,7 +9,7 @@ import type { CertificateValidity } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import type { Context } from '../context.ts'
-import { ownConnectionsOf } from '../capture-loop.ts'
+import { captureLoopOf } from '../capture-loop.ts'
 import { pausedStreamsOf } from '../paused-streams.ts'
 import { usesIdentity } from '../certificate-expiry.ts'
 import { originate, type OriginateOptions } from '../tls/client.ts'
@@ -77,7 +77,7 @@ async function connected(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, c
     try {
       if (closed && !staysHere(made)) throw closed
       if (cluster.discovery.kind === 'original-dst') {
-        const own = ownConnectionsOf(ctx).dialed(made)
+        const own = captureLoopOf(ctx).dialed(made)
         made.stream.once('close', guarded('upstream', nothing, () => { own[Symbol.dispose]() }))
       }
     } catch (refused) { made.stream.destroy(); throw refused }
