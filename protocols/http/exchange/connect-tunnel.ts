@@ -5,7 +5,7 @@ import type { Tables } from '../../../model/tables.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import type { UpstreamStream } from '../../upstream-api.ts'
-import type { HttpClient } from './request-origin.ts'
+import type { RequestOrigin } from './request-origin.ts'
 import type { RequestHead } from '../message.ts'
 import { planExchange, type ForwardPlan, type Plan, type PlanInput } from './plan.ts'
 import type { HttpRuntime } from '../runtime.ts'
@@ -39,7 +39,7 @@ export function openConnectTunnel({ upstreams, ctx }: HttpRuntime, plan: Forward
  * that is gone ends no tunnel, as in Envoy.
  * @param asked as policies saw it @returns why it would be refused now
  */
-export function refusalNow(asked: RequestHead, client: HttpClient, remoteIp: string, { tables, random }: Pick<Context, 'tables' | 'random'>): MeshError | undefined {
+export function refusalNow(asked: RequestHead, client: RequestOrigin, remoteIp: string, { tables, random }: Pick<Context, 'tables' | 'random'>): MeshError | undefined {
   const { codec } = client.conn.chain
   // The chain's own policies (L4) were asked by the recheck; there are no others where it speaks something else now.
   if (codec.kind !== 'http') return undefined

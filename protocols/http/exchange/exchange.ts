@@ -10,7 +10,7 @@ import { detached, guarded } from '../../../core/defects/guard.ts'
 import type { Cluster, Endpoint } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { isGrpc } from '../../router.ts'
-import type { HttpClient } from './request-origin.ts'
+import type { RequestOrigin } from './request-origin.ts'
 import { finishAccess, type ExchangeRecord } from './record.ts'
 import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { prepareRequestHeaders } from '../filters/forwarded.ts'
@@ -30,7 +30,7 @@ import { Tunnel } from './tunnel.ts'
 
 export class Exchange implements CallEvents, HeaderFacts, Timed {
   readonly request: RequestHead
-  readonly client: HttpClient
+  readonly client: RequestOrigin
   readonly http: HttpConnectionManager
   readonly record: ExchangeRecord
   readonly #rt: HttpRuntime
@@ -62,7 +62,7 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
   #tunnel: Tunnel | undefined
   #stopConnecting: AbortController | undefined
 
-  constructor(rt: HttpRuntime, client: HttpClient, http: HttpConnectionManager, request: RequestHead, down: Downstream) {
+  constructor(rt: HttpRuntime, client: RequestOrigin, http: HttpConnectionManager, request: RequestHead, down: Downstream) {
     this.#rt = rt
     this.client = client
     this.http = http

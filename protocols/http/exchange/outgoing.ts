@@ -2,7 +2,7 @@
 import type { HeaderEdit } from '../../../model/route.ts'
 import type { SubstitutionFacts } from '../../../model/substitution.ts'
 import { headerOrPseudo } from '../../router.ts'
-import type { HttpClient } from './request-origin.ts'
+import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import { editHeaders, headerValue, setHeader } from '../filters/header-edit.ts'
@@ -12,7 +12,7 @@ import type { ForwardPlan } from './plan.ts'
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */
 export type HeaderFacts = {
   readonly request: RequestHead
-  readonly client: HttpClient
+  readonly client: RequestOrigin
   readonly record: Pick<ExchangeRecord, 'startedWallMs' | 'plan'>
   /** The endpoint is to say whether the body is wanted. */
   readonly awaitsContinue: boolean

@@ -5,7 +5,7 @@ import { logAccess } from './access-log.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Connection } from '../../connection.ts'
 import type { RequestHead } from '../message.ts'
-import type { HttpClient } from './request-origin.ts'
+import type { RequestOrigin } from './request-origin.ts'
 import type { Plan } from './plan.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
@@ -27,7 +27,7 @@ export type ExchangeRecord = {
 }
 
 /** Of an exchange, what its record is told with. */
-type Recorded = { readonly record: ExchangeRecord; readonly request: RequestHead; readonly client: HttpClient; readonly http: HttpConnectionManager }
+type Recorded = { readonly record: ExchangeRecord; readonly request: RequestHead; readonly client: RequestOrigin; readonly http: HttpConnectionManager }
 
 /** As Envoy writes them: several with a comma. */
 function flagsOf({ error, retryFlag }: ExchangeRecord): string {

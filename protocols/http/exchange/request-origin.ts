@@ -6,7 +6,7 @@ import type { ClientAddress } from '../filters/forwarded.ts'
 import type { ClientFacts } from './plan.ts'
 import { xfccElement } from '../filters/xfcc.ts'
 
-export class HttpClient implements ClientAddress {
+export class RequestOrigin implements ClientAddress {
   readonly conn: Connection
   readonly directIp: string
   readonly scheme: 'http' | 'https'

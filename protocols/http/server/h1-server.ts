@@ -12,7 +12,7 @@ import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import { Outlet } from '../../outlet.ts'
 import type { Context } from '../../context.ts'
 import { READ_AHEAD_BYTES, type Hold, type Holder } from '../../waiting.ts'
-import { HttpClient } from '../exchange/request-origin.ts'
+import { RequestOrigin } from '../exchange/request-origin.ts'
 import type { Deadline } from '../../deadlines.ts'
 import { Exchange } from '../exchange/exchange.ts'
 import { CHUNKED, isBodiless, isInformational, responseFraming, UNTIL_CLOSE } from '../codec/framing.ts'
@@ -46,7 +46,7 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
   readonly #rt: HttpRuntime
   readonly #stream: Duplex
   readonly #resolve: (outcome: Outcome) => void
-  readonly #client: HttpClient
+  readonly #client: RequestOrigin
   readonly #parser: H1Parser
   readonly #out: Gather
   readonly #outlet: Outlet
@@ -86,7 +86,7 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     this.#rt = rt
     this.#stream = conn.stream
     this.#resolve = resolve
-    this.#client = new HttpClient(conn, rt.ctx)
+    this.#client = new RequestOrigin(conn, rt.ctx)
     const { limits } = rt.ctx
     this.#parser = new H1Parser('request', requestHeadLimits(httpOf(conn), limits), this)
     this.#out = new Gather(conn.stream)

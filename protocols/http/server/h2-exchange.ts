@@ -5,7 +5,7 @@ import { MeshError, toMeshError } from '../../../core/errors.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { READ_AHEAD_BYTES, type Hold, type Holder } from '../../waiting.ts'
-import type { HttpClient } from '../exchange/request-origin.ts'
+import type { RequestOrigin } from '../exchange/request-origin.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { Deadline } from '../../deadlines.ts'
 import { Exchange } from '../exchange/exchange.ts'
@@ -23,7 +23,7 @@ import { TunnelStream } from './h2-tunnel-stream.ts'
 /** What all streams of a connection share. */
 export interface ServerConnection {
   readonly rt: HttpRuntime
-  readonly client: HttpClient
+  readonly client: RequestOrigin
   readonly limits: HeadLimits
   /** Under way. */
   readonly streams: number

@@ -1,7 +1,7 @@
 /** A request's field list (RFC 9113 §8.3) as the head that policies and endpoints see, judged as HTTP/1.1's is. */
 import { MeshError } from '../../../core/errors.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
-import type { HttpClient } from '../exchange/request-origin.ts'
+import type { RequestOrigin } from '../exchange/request-origin.ts'
 import { joinedCookie } from '../codec/hpack/sensitive.ts'
 import { isHopByHop } from '../codec/field-table.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
@@ -11,7 +11,7 @@ import { RequestHead } from '../message.ts'
 import { normalizeHost, normalizePath } from '../filters/path-normalize.ts'
 
 export type RequestContext = {
-  readonly client: HttpClient
+  readonly client: RequestOrigin
   readonly http: HttpConnectionManager
   readonly limits: HeadLimits
 }

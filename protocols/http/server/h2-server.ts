@@ -10,7 +10,7 @@ import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import { isGrpc } from '../../router.ts'
 import type { Holder } from '../../waiting.ts'
-import { HttpClient } from '../exchange/request-origin.ts'
+import { RequestOrigin } from '../exchange/request-origin.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { Deadline } from '../../deadlines.ts'
 import { logBroken } from '../exchange/record.ts'
@@ -48,7 +48,7 @@ export function serveHttp2(conn: Connection, ctx: Context, upstreams: HttpUpstre
 class H2Server implements ServerConnection, SessionOwner, Deadline {
   dueMs = Infinity
   readonly rt: HttpRuntime
-  readonly client: HttpClient
+  readonly client: RequestOrigin
   readonly limits: HeadLimits
   waitingBytes = 0
   readonly #conn: Connection
@@ -73,7 +73,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#conn = conn
     this.rt = rt
     this.#resolve = resolve
-    this.client = new HttpClient(conn, rt.ctx)
+    this.client = new RequestOrigin(conn, rt.ctx)
     const { limits, clock } = rt.ctx
     this.#floods = new Floods(clock, (kind) => { this.#calm(kind) })
     const holder: Holder = { client: this.client.directIp, giveUp: (error) => { this.#giveUp(error) } }
