@@ -54,9 +54,9 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
   #started = false
   #requestDone = false
   /** What came after the request at hand. */
-  #held: Buffer | undefined
+  #unread: Buffer | undefined
   /** Counts it against the memory budget. */
-  #heldHold: Hold | undefined
+  #unreadHold: Hold | undefined
   #feeding = false
   /** The last answer has not left yet; the next request is read when it has. */
   #full = false
@@ -140,15 +140,15 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
 
   /** No more is read until the exchange at hand is over. */
   #hold(chunk: Buffer): void {
-    this.#held = this.#held ? Buffer.concat([this.#held, chunk]) : chunk
-    if (this.#held.length >= COUNTED_HELD_BYTES) (this.#heldHold ??= this.#rt.waiting.hold(this)).set(this.#held.length + READ_AHEAD_BYTES)
+    this.#unread = this.#unread ? Buffer.concat([this.#unread, chunk]) : chunk
+    if (this.#unread.length >= COUNTED_HELD_BYTES) (this.#unreadHold ??= this.#rt.waiting.hold(this)).set(this.#unread.length + READ_AHEAD_BYTES)
     this.#stream.pause()
   }
 
   #takeHeld(): Buffer | undefined {
-    const held = this.#held
-    this.#held = undefined
-    this.#heldHold?.set(0)
+    const held = this.#unread
+    this.#unread = undefined
+    this.#unreadHold?.set(0)
     return held
   }
 
@@ -306,7 +306,7 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
 
   /** The next request. */
   #next(): void {
-    if (this.#held && this.#isBehind()) { this.#armIdle(); return }
+    if (this.#unread && this.#isBehind()) { this.#armIdle(); return }
     const held = this.#takeHeld()
     if (!held && this.#stream.readableEnded) { this.#close(undefined); return }
     if (held) {
