@@ -15,7 +15,7 @@ import { owned, PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { admit, type Admitted, answerVersion, connack, mayNotConnect, openSession } from './connect.ts'
 import { Fifo } from '../fifo.ts'
-import { type Hold, Inflow, type Reading } from './inflow.ts'
+import { type PauseReason, Inflow, type Reading } from './inflow.ts'
 import { Link } from './link.ts'
 import type { Holder } from '../memory.ts'
 import { REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
@@ -43,7 +43,7 @@ export class Client implements Reading, Holder {
   readonly #policy: MqttPolicy
   readonly #parser: PacketParser
   readonly #onConnect: () => void
-  readonly #holds = new Set<Hold>()
+  readonly #holds = new Set<PauseReason>()
   readonly #over = Promise.withResolvers<Outcome>()
   #now: At = { at: 'awaiting-connect' }
   #version: Version = 4
@@ -98,11 +98,11 @@ export class Client implements Reading, Holder {
     }
   }
 
-  hold(why: Hold): void {
+  hold(why: PauseReason): void {
     this.#holds.add(why)
     this.#stream.pause()
   }
-  release(why: Hold): void {
+  release(why: PauseReason): void {
     if (!this.#holds.delete(why) || this.#holds.size > 0 || this.#now.at === 'closed') return
     this.#stream.resume()
     // The silence was ours.

@@ -22,8 +22,8 @@ import type { Plan } from '../topics/subscriptions.ts'
 import { tooDeep } from '../topics/topics.ts'
 
 /** Why a client is not read from at the moment. */
-export type Hold = 'commits' | 'subscriptions' | 'spool' | 'socket' | 'connecting'
-export interface Reading { hold(why: Hold): void; release(why: Hold): void }
+export type PauseReason = 'commits' | 'subscriptions' | 'spool' | 'socket' | 'connecting'
+export interface Reading { hold(why: PauseReason): void; release(why: PauseReason): void }
 
 /** A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is not read from. */
 const MAX_LINE = 1_000
@@ -67,7 +67,7 @@ export class Inflow {
   /** The last that the store was asked for, and who waits for it. */
   #asked: { readonly promise: Promise<void>; readonly ones: InLine[] } | undefined
   /** Waiting for room, and what came behind it; in the order of the line. */
-  #held: InLine[] = []
+  #waitingForRoom: InLine[] = []
   #isRetrying = false
   readonly #ended = new AbortController()
 
@@ -126,8 +126,8 @@ export class Inflow {
   /** What is being committed is still delivered, but waits for room no longer: the client has no acknowledgement and will send it again. */
   end(): void {
     this.#ended.abort()
-    for (const one of this.#held) one.state = 'over'
-    this.#held = []
+    for (const one of this.#waitingForRoom) one.state = 'over'
+    this.#waitingForRoom = []
     this.#state.memory.budget.give(this.#aliasBytes)
     this.#aliasBytes = 0
     this.#settle()
@@ -204,14 +204,14 @@ export class Inflow {
   }
 
   #ask(one: InLine, commit: Commit): void {
-    if (this.#held.length > 0) { this.#held.push(one); return }
+    if (this.#waitingForRoom.length > 0) { this.#waitingForRoom.push(one); return }
     const { durability } = this.#state
     const { refusals } = durability
     const promise = commit.run()
     if (this.#asked?.promise === promise) this.#asked.ones.push(one)
     else this.#await(promise, one)
     // The promise tells only after what stands behind this message in the same bytes has been asked for too.
-    if (durability.refusals !== refusals && one.qos > 0 && this.#link.version === 4) this.#held.push(one)
+    if (durability.refusals !== refusals && one.qos > 0 && this.#link.version === 4) this.#waitingForRoom.push(one)
   }
 
   /** All messages of one transaction have one promise, and so one answer. */
@@ -250,9 +250,9 @@ export class Inflow {
   /** Who cannot be told, and what is half done. */
   #mustWait({ qos, commit }: InLine): boolean { return qos > 0 && (this.#link.version === 4 || commit!.begun) && !this.#ended.signal.aborted }
   #hold(one: InLine): void {
-    if (this.#held.includes(one)) return
-    const behind = this.#held.findIndex((other) => other.number > one.number)
-    this.#held.splice(behind === -1 ? this.#held.length : behind, 0, one)
+    if (this.#waitingForRoom.includes(one)) return
+    const behind = this.#waitingForRoom.findIndex((other) => other.number > one.number)
+    this.#waitingForRoom.splice(behind === -1 ? this.#waitingForRoom.length : behind, 0, one)
   }
 
   async #retry(err: MeshError): Promise<void> {
@@ -261,9 +261,9 @@ export class Inflow {
     ctx.log.warn({ evt: 'mqtt.client.held', clientId: this.#session.clientId, err }, 'client is not read from until the spool has room')
     this.#reading.hold('spool')
     this.#isRetrying = true
-    for (let attempt = 0; this.#held.length > 0; ) {
+    for (let attempt = 0; this.#waitingForRoom.length > 0; ) {
       await ctx.clock.sleep(retryMs(attempt, this.#state), this.#ended.signal)
-      const [one] = this.#held
+      const [one] = this.#waitingForRoom
       // Or else something in front of it is still on its way to the disk.
       if (one === undefined || one !== this.#line.first()) continue
       this.#planAnew(one)
@@ -272,13 +272,13 @@ export class Inflow {
       } catch (thrown) {
         attempt++
         if (this.#mustWait(one)) continue
-        this.#held.shift()
+        this.#waitingForRoom.shift()
         this.#refused(one, toMeshError(thrown))
         continue
       }
       attempt = 0
       one.state = 'taken'
-      this.#askAgain(this.#held.splice(0).slice(1))
+      this.#askAgain(this.#waitingForRoom.splice(0).slice(1))
     }
     this.#isRetrying = false
     this.#reading.release('spool')
