@@ -14,7 +14,7 @@ const DISK_LOOK_BYTES = 1024 * 1024
 const COPIES = 2
 const SESSION_QUEUES = 'session/'
 
-export type RoomParts = {
+export type QuotaParts = {
   readonly policy: MqttPolicy
   readonly clock: Clock
   readonly metrics: Metrics
@@ -26,8 +26,8 @@ export type RoomParts = {
 }
 type Limit = 'spool' | 'queue' | 'disk'
 
-export class Room {
-  readonly #p: RoomParts
+export class Quota {
+  readonly #p: QuotaParts
   readonly #refused: (reason: Limit) => { value: number }
   readonly #dropped: { value: number }
   #diskLookedMs = -Infinity
@@ -45,7 +45,7 @@ export class Room {
   bytes = 0
   refusals = 0
 
-  constructor(p: RoomParts) {
+  constructor(p: QuotaParts) {
     this.#p = p
     const refused = p.metrics.counter('mesh_mqtt_spool_refused_total', 'Messages that the spool did not take, by the limit that was met.', ['reason'])
     this.#refused = (reason) => refused.cell({ reason })

@@ -9,7 +9,7 @@ import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Durability, DurableQueue, Inbound, Kept, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { restoreSpool } from './restore.ts'
-import { Room } from './quota.ts'
+import { Quota } from './quota.ts'
 import { rowKey } from './row-key.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
 import { encodeOne, entryBytes } from './segment.ts'
@@ -57,7 +57,7 @@ class SqliteSpool implements Spool, QueueHost {
   readonly #o: SpoolOptions
   readonly #storage: Storage
   readonly #writer: SpoolWriter
-  readonly #room: Room
+  readonly #room: Quota
   readonly #queues = new Map<string, SpoolQueue>()
   readonly #creating = new Map<string, Promise<DurableQueue>>()
   /** By rowKey. */
@@ -74,7 +74,7 @@ class SqliteSpool implements Spool, QueueHost {
     this.#storage = storage
     this.setAside = setAside
     this.#writer = new SpoolWriter({ ...options, storage })
-    this.#room = new Room({ ...options, writer: this.#writer, spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']) })
+    this.#room = new Quota({ ...options, writer: this.#writer, spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']) })
     const { metrics } = options
     const damaged = metrics.counter('mesh_mqtt_spool_damaged_total', 'Parts of the spool that could not be read back and were given up.', ['what'])
     this.#damaged = (what) => damaged.cell({ what })

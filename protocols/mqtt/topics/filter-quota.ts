@@ -7,7 +7,7 @@ import type { Session } from '../session/session.ts'
 const SESSIONS_PART = 1 / 4
 const SHARES_PART = 1 / 2
 
-export class FilterRoom {
+export class FilterQuota {
   readonly #maxBytes: number
   readonly #bySession = new Map<Session, number>()
   readonly #byShare = new Map<string, number>()

@@ -4,7 +4,7 @@
  */
 import type { DurableQueue, StoredSubscription } from '../durability.ts'
 import type { Qos } from '../codec/packet.ts'
-import { FilterRoom } from './filter-quota.ts'
+import { FilterQuota } from './filter-quota.ts'
 import { costOf } from './filter-cost.ts'
 import { TopicTree } from './topic-tree.ts'
 import { sharedOf } from './topics.ts'
@@ -31,9 +31,9 @@ export class Subscriptions {
   readonly #tree = new TopicTree<Entry>()
   readonly #remembered = new Map<string, Match>()
   #rememberedBytes = 0
-  readonly room: FilterRoom
+  readonly room: FilterQuota
 
-  constructor(maxBytes: number) { this.room = new FilterRoom(maxBytes) }
+  constructor(maxBytes: number) { this.room = new FilterQuota(maxBytes) }
 
   add(session: Session, subscription: StoredSubscription): void {
     const shared = parts(subscription.filter)

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
 import { createAuthorizer } from '../../../../protocols/mqtt/topics/authorization.ts'
-import { FilterRoom } from '../../../../protocols/mqtt/topics/filter-quota.ts'
+import { FilterQuota } from '../../../../protocols/mqtt/topics/filter-quota.ts'
 import { costOf } from '../../../../protocols/mqtt/topics/filter-cost.ts'
 import type { Session } from '../../../../protocols/mqtt/session/session.ts'
 import { Subscriptions } from '../../../../protocols/mqtt/topics/subscriptions.ts'
@@ -55,7 +55,7 @@ for (const { name, filterOf, most } of [
 }
 
 test('room: what is taken is counted for session and share, follows the session to another share, and is given back', () => {
-  const room = new FilterRoom(4_000)
+  const room = new FilterQuota(4_000)
   const [a, b] = [{ share: 'x' }, { share: 'x' }] as unknown as [Session & { share: string }, Session & { share: string }]
   assert.deepEqual([room.has(a, 1_000), room.has(a, 1_001)], [true, false])
   for (const session of [a, b]) room.change(session, 1_000)
