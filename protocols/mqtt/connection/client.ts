@@ -20,7 +20,7 @@ import { Link } from './link.ts'
 import type { Holder } from '../memory.ts'
 import { REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
 import type { Session } from '../session/session.ts'
-import { denyWill, endSessionLater, inTurn, leaveWill, leftAlone, saveLater, watchExpiry } from '../session/sessions.ts'
+import { denyWill, endSessionLater, withClientLock, leaveWill, leftAlone, saveLater, watchExpiry } from '../session/sessions.ts'
 import { reauthorize } from '../session/reauthorize.ts'
 import type { BrokerState } from '../state.ts'
 import { type Answer, subscribe, unsubscribe } from '../session/subscribe.ts'
@@ -175,7 +175,7 @@ export class Client implements Reading, Holder {
     const state = this.#state
     const { limits } = this.#policy
     const admitted = admit(state, connect, this.#policyNow(), { peer: this.#conn.tls?.peer, listener: this.#conn.listener.name, address: this.#conn.remote.host })
-    await inTurn(state, admitted.clientId, async () => {
+    await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
       const { session, present } = await openSession(state, connect, admitted, limits)
       // Gone while the store was asked: what was opened stays as after a disconnect.

@@ -18,7 +18,7 @@ import type { BrokerState } from '../state.ts'
 export const queueName = (clientId: string): string => `session/${clientId}`
 
 /** Runs what changes a client id's session after whatever was begun before for the same id. */
-export async function inTurn<T>(state: BrokerState, clientId: string, work: () => Promise<T>): Promise<T> {
+export async function withClientLock<T>(state: BrokerState, clientId: string, work: () => Promise<T>): Promise<T> {
   const before = state.turns.get(clientId)
   const mine = (async () => { await before; return await work() })()
   const done = mine.then(() => undefined, () => undefined)
@@ -117,7 +117,7 @@ export async function forget({ durability }: BrokerState, clientId: string): Pro
 }
 
 export function endSessionLater(state: BrokerState, session: Session): void {
-  detached('mqtt', inTurn(state, session.clientId, () => endSession(state, session)).catch((err: unknown) => {
+  detached('mqtt', withClientLock(state, session.clientId, () => endSession(state, session)).catch((err: unknown) => {
     state.ctx.log.warn({ evt: 'mqtt.session.delete', clientId: session.clientId, err: toMeshError(err) }, 'session could not be deleted')
   }))
 }
