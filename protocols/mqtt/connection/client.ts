@@ -28,7 +28,7 @@ import { type Answer, subscribe, unsubscribe } from '../session/subscribe.ts'
 /** Filters of SUBSCRIBE and UNSUBSCRIBE that wait for the store before the client is not read from. */
 const MAX_WAITING_FILTERS = 256
 /** For the last bytes, DISCONNECT among them, to leave. */
-const FAREWELL_MS = 1_000
+const FLUSH_TIMEOUT_MS = 1_000
 
 type At =
   | { readonly at: 'awaiting-connect' }
@@ -179,9 +179,9 @@ export class Client implements Reading, Holder {
       if (this.#now.at !== 'connecting') return
       const { session, present } = await openSession(state, connect, admitted, limits)
       // Gone while the store was asked: what was opened stays as after a disconnect.
-      if (this.#now.at !== 'connecting') { this.#part(session); return }
+      if (this.#now.at !== 'connecting') { this.#detachSession(session); return }
       // The rules may have changed meanwhile, too.
-      if (!this.#authorizerNow(admitted).mayConnect()) { this.#part(session); throw mayNotConnect(admitted.clientId) }
+      if (!this.#authorizerNow(admitted).mayConnect()) { this.#detachSession(session); throw mayNotConnect(admitted.clientId) }
       this.#start(connect, session, present, admitted)
     })
   }
@@ -365,7 +365,7 @@ export class Client implements Reading, Holder {
     link.end()
     if (session.link !== link) return
     if (how === 'lost' && will) this.#leaveWill(session, will, this.#authorizerNow(admitted))
-    this.#part(session)
+    this.#detachSession(session)
   }
 
   /** Of somebody whom the listener does not let in any more (downstream/revalidate.ts) nothing is published either. */
@@ -375,7 +375,7 @@ export class Client implements Reading, Holder {
   }
 
   /** The session without its connection: kept until it expires, or ended. */
-  #part(session: Session): void {
+  #detachSession(session: Session): void {
     session.detach()
     session.disconnectedAtMs = this.#state.ctx.clock.wallMs()
     if (session.stored && session.expirySec > 0) {
@@ -390,7 +390,7 @@ export class Client implements Reading, Holder {
     const stream = this.#stream
     const done = (): void => this.#over.resolve(outcome)
     if (stream.destroyed || stream.writableFinished) { done(); return }
-    const late = this.#state.ctx.clock.after(FAREWELL_MS, done)
+    const late = this.#state.ctx.clock.after(FLUSH_TIMEOUT_MS, done)
     stream.resume()
     const left = guarded('mqtt', done, () => { late.cancel(); done() })
     stream.once('close', left)
