@@ -247,7 +247,7 @@ export class SpoolWriter {
     const puts: Put[] = []
     for (const [queue, writers] of batch.writers) {
       if (queue.gone || batch.drops.has(queue)) continue
-      this.#setRight(queue, statements)
+      this.#undoUncertainPut(queue, statements)
       let lastSeq = queue.lastSeq
       for (const [i, writer] of writers.entries()) {
         const replaced = i === 0 ? mergeable(queue, writer) : undefined
@@ -273,7 +273,7 @@ export class SpoolWriter {
   }
 
   /** What a put of unknown outcome may have left goes away, and what it may have replaced comes back. */
-  #setRight(queue: SpoolQueue, statements: Statement[]): void {
+  #undoUncertainPut(queue: SpoolQueue, statements: Statement[]): void {
     if (!this.#uncertain.has(queue)) return
     const replaced = this.#uncertain.get(queue)
     const tail = queue.tail
