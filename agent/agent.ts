@@ -20,7 +20,7 @@ import { startConfiguration } from './configuration.ts'
 import { connectionLimits } from './connection-limits.ts'
 import { listenersOf } from './config/listeners.ts'
 import type { AgentConfig } from './config/schema.ts'
-import { nodeSettingsOf, prepareState } from './control-sync-settings.ts'
+import { readNodeSettings, prepareState } from './control-sync-settings.ts'
 import { systemCommand } from '../core/os/command.ts'
 import { exposed, unusedSockets } from './admin/conditions.ts'
 import { Current } from '../core/current.ts'
@@ -39,7 +39,7 @@ import { startIdentity } from './identity.ts'
 import { EMPTY_TABLES, type Tables } from '../model/tables.ts'
 import { OwnNode } from './own-node.ts'
 import { Readiness } from './readiness.ts'
-import { statusOf } from './admin/collect-status.ts'
+import { collectStatus } from './admin/collect-status.ts'
 import type { AgentStatus } from './admin/status.ts'
 import { detached } from '../core/defects/guard.ts'
 import type { AgentFacts } from './facts.ts'
@@ -93,7 +93,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const readiness = new Readiness()
   const listening = readiness.hold('ports')
   const stop = Promise.withResolvers<string>()
-  const settings = nodeSettingsOf(config, { ip: undefined, ...facts })
+  const settings = readNodeSettings(config, { ip: undefined, ...facts })
   const node = scope.own(new OwnNode({ settings, addresses: world.addresses, clock, log }))
   prepareState(config.state, disk)
 
@@ -132,7 +132,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
 
   let draining = false
   const parts = { config, facts, files, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, adminError: () => admin.ports.error, isDraining: () => draining, freeBytes, hasFile: (file: string) => disk.has(file) }
-  const status = (): AgentStatus => statusOf(parts)
+  const status = (): AgentStatus => collectStatus(parts)
   const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock), { clock, log }))
   await admin.ports.try()
   for (const err of exposed(parts)) log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')

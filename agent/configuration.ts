@@ -9,7 +9,7 @@ import { SnapshotSaver } from '../control-sync/snapshot/saver.ts'
 import { openSnapshotStore } from '../control-sync/snapshot/store.ts'
 import { startSync, type ControlLinkStatus, type Sync } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
-import { controlLink, controlPlaneOf } from './control-sync-settings.ts'
+import { controlLink, readControlPlane } from './control-sync-settings.ts'
 import type { Timer } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
 import { MeshError } from '../core/errors.ts'
@@ -83,7 +83,7 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     latch[Symbol.dispose]()
   }
   const transport = new GrpcTransport({
-    control: controlPlaneOf(control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: identity.judge }),
+    control: readControlPlane(control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: identity.judge }),
     get node() { return node.description }, hasAddress: () => node.address !== undefined, identity, clock,
     protocol: control.protocol, compression: control.compression, onCertificateRefused: () => identity.certificateRefused(),
   })

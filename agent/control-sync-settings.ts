@@ -25,7 +25,7 @@ export function controlLink({ config, world: { disk, clock }, log, metrics }: { 
 
 const systemLookup: Lookup = async (host) => (await dns.lookup(host, { all: true })).map((a) => a.address)
 
-export function controlPlaneOf(control: Control, clusterId: string, disk: Disk, link: Pick<ControlPlane, 'names' | 'bytes' | 'judge'> = {}): ControlPlane {
+export function readControlPlane(control: Control, clusterId: string, disk: Disk, link: Pick<ControlPlane, 'names' | 'bytes' | 'judge'> = {}): ControlPlane {
   return {
     ...link, addresses: control.address, serverName: control.serverName, clusterId, maxMessageBytes: control.maxMessageBytes,
     roots() {
@@ -37,13 +37,13 @@ export function controlPlaneOf(control: Control, clusterId: string, disk: Disk, 
     },
     token() {
       if (control.token === undefined) return undefined
-      return tokenIn(read(control.token, 'control.token', disk) ?? Buffer.alloc(0), control.token)
+      return readToken(read(control.token, 'control.token', disk) ?? Buffer.alloc(0), control.token)
     },
   }
 }
 
 /** Undefined where there is nothing. Throws MESH_TOKEN_INVALID for what cannot be a token; its text is not repeated. @param where for the message */
-export function tokenIn(content: Buffer, where: string): string | undefined {
+export function readToken(content: Buffer, where: string): string | undefined {
   const token = content.toString('utf8').trim()
   if (token === '') return undefined
   if (token.length > MAX_TOKEN_BYTES || !/^[\x21-\x7e]+$/.test(token)) throw new MeshError('MESH_TOKEN_INVALID', `${where} holds something that is no token`)
@@ -51,7 +51,7 @@ export function tokenIn(content: Buffer, where: string): string | undefined {
 }
 
 /** @param p.ip where agent.yaml names none */
-export function nodeSettingsOf<Ip extends string | undefined>(config: AgentConfig, p: { readonly version: string; readonly hostName: string; readonly ip: Ip }): Omit<NodeSettings, 'ip'> & { readonly ip: string | Ip } {
+export function readNodeSettings<Ip extends string | undefined>(config: AgentConfig, p: { readonly version: string; readonly hostName: string; readonly ip: Ip }): Omit<NodeSettings, 'ip'> & { readonly ip: string | Ip } {
   const { node } = config
   return {
     ...node, name: node.name ?? p.hostName, ip: node.ip ?? p.ip, version: p.version, capture: config.capture, dns: config.dns !== undefined,

@@ -12,7 +12,7 @@ import { validityRules } from '../control-sync/identity/validity-rules.ts'
 import type { ServerVerifier } from '../control-sync/connection/verify-server.ts'
 import type { ControlLinkStatus } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
-import { controlLink, controlPlaneOf } from './control-sync-settings.ts'
+import { controlLink, readControlPlane } from './control-sync-settings.ts'
 import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
 import { detached } from '../core/defects/guard.ts'
@@ -83,7 +83,7 @@ export function startIdentity({ config, world, metrics, log, earliestWallMs, rea
     }
   }
   const store = new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: sealerFrom(config, disk) })
-  const plane = controlPlaneOf(config.control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: floor })
+  const plane = readControlPlane(config.control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: floor })
   const manager = new CertManager({
     store, trust, floor, authority: istioCertificateAuthority(plane, clock), token: () => plane.token(),
     spiffeUri: spiffeUri(config.node), ttlSec: config.control.certificateTtlSec, key: config.identity.key, clock, random, log, metrics, earliestWallMs,

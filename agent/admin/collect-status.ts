@@ -13,7 +13,7 @@ const KIND_NAMES: Readonly<Record<ResourceKind, string>> = {
 /** More names of the same kind help nobody. */
 const MAX_LISTED = 20
 
-export function statusOf(p: StatusParts): AgentStatus {
+export function collectStatus(p: StatusParts): AgentStatus {
   const now = p.clock.monotonicMs()
   const sinceSec = (ms: number): number => Math.max(0, Math.round((now - ms) / 1000))
   const sinceWallSec = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : Math.max(0, Math.round((p.clock.wallMs() - ms) / 1000)))

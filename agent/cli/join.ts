@@ -7,7 +7,7 @@ import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
 import { spiffeUri } from '../../control-sync/ads/node.ts'
 import { Trust } from '../../control-sync/identity/trust.ts'
 import { sealerFrom } from '../identity.ts'
-import { controlPlaneOf, prepareState, tokenIn } from '../control-sync-settings.ts'
+import { readControlPlane, prepareState, readToken } from '../control-sync-settings.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemClock, systemRandom } from '../../core/os/clock.ts'
 import { systemDisk } from '../../core/os/disk.ts'
@@ -23,13 +23,13 @@ export async function join(o: ConfigSource & { readonly token?: string; readonly
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', `${from} has no \`control\`: without a control plane there is nothing to join`)
   prepareState(config.state, systemDisk)
-  const given = o.token === '-' ? tokenIn(await io.standardInput(), 'standard input') : undefined
+  const given = o.token === '-' ? readToken(await io.standardInput(), 'standard input') : undefined
   const tokenFile = o.token !== undefined && o.token !== '-' ? o.token : control.token
   const clock = systemClock
   const log = createLog('silent')
   const earliestWallMs = bundle && Date.parse(bundle.builtAt)
   const floor = new TimeFloor({ disk: systemDisk, clock, log, stateFolder: config.state, builtAtMs: earliestWallMs })
-  const plane = controlPlaneOf({ ...control, token: tokenFile }, config.node.clusterId, systemDisk, { judge: floor })
+  const plane = readControlPlane({ ...control, token: tokenFile }, config.node.clusterId, systemDisk, { judge: floor })
   const token = given ?? plane.token()
   if (o.token !== undefined && token === undefined) throw new MeshError('MESH_TOKEN_INVALID', `--token: there is no token in ${o.token === '-' ? 'standard input' : o.token}`)
   const authority = istioCertificateAuthority({ ...plane, token: () => token }, clock)

@@ -21,7 +21,7 @@ import { snapshotOwner } from '../../control-sync/ads/node.ts'
 import { SnapshotSaver } from '../../control-sync/snapshot/saver.ts'
 import { openSnapshotStore } from '../../control-sync/snapshot/store.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
-import { nodeSettingsOf } from '../control-sync-settings.ts'
+import { readNodeSettings } from '../control-sync-settings.ts'
 
 /** Nobody hears of a rehearsal but who asked for it. */
 const log = createLog('silent')
@@ -50,9 +50,9 @@ listeners:
   }
 }
 
-async function store(change: readonly Change[], { world, config }: { readonly world: World; readonly config: Parameters<typeof nodeSettingsOf>[0] }): Promise<void> {
+async function store(change: readonly Change[], { world, config }: { readonly world: World; readonly config: Parameters<typeof readNodeSettings>[0] }): Promise<void> {
   fs.mkdirSync(config.state, { mode: 0o700 })
-  const node = snapshotOwner(nodeSettingsOf(config, { version: '', hostName: '', ip: '' }))
+  const node = snapshotOwner(readNodeSettings(config, { version: '', hostName: '', ip: '' }))
   const common = { node, clock: world.clock, log, metrics: new Metrics() }
   const { store: file } = await openSnapshotStore({ ...common, openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db') })
   await using _file = file

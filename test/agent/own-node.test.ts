@@ -3,14 +3,14 @@ import assert from 'node:assert/strict'
 import { silentLog } from '../../core/log.ts'
 import { OwnNode } from '../../agent/own-node.ts'
 import { loadConfig } from '../../agent/config/load.ts'
-import { nodeSettingsOf } from '../../agent/control-sync-settings.ts'
+import { readNodeSettings } from '../../agent/control-sync-settings.ts'
 import { snapshotOwner } from '../../control-sync/ads/node.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 
-function settingsOf(yaml: string): ReturnType<typeof nodeSettingsOf<undefined>> {
+function settingsOf(yaml: string): ReturnType<typeof readNodeSettings<undefined>> {
   const loaded = loadConfig(`${yaml}\ndirectory: /r`)
   if (!loaded.ok) assert.fail(JSON.stringify(loaded.problems))
-  return nodeSettingsOf(loaded.config, { version: '1', hostName: 'host', ip: undefined })
+  return readNodeSettings(loaded.config, { version: '1', hostName: 'host', ip: undefined })
 }
 class Machine {
   readonly clock = new SimClock()

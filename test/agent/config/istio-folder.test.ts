@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { readConfig, type ConfigSource } from '../../../agent/cli/read-config.ts'
-import { nodeSettingsOf } from '../../../agent/control-sync-settings.ts'
+import { readNodeSettings } from '../../../agent/control-sync-settings.ts'
 import { systemDisk, type Disk } from '../../../core/os/disk.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/ads/node.ts'
@@ -12,7 +12,7 @@ const SAMPLES = path.join(import.meta.dirname, '../../golden/istio-folder')
 const sample = (name: string): string => path.join(SAMPLES, name)
 type Read = ReturnType<typeof readConfig>
 const read = (source: ConfigSource, env: Record<string, string> = {}, disk: Disk = systemDisk): Read => readConfig(source, disk, env)
-const nodeOf = ({ config }: Read): NodeDescription => describeNode(nodeSettingsOf(config, { version: '1', hostName: 'box-7', ip: '192.0.2.9' }))
+const nodeOf = ({ config }: Read): NodeDescription => describeNode(readNodeSettings(config, { version: '1', hostName: 'box-7', ip: '192.0.2.9' }))
 
 /** The sample with some files replaced or, where the text is undefined, taken away. */
 function changed(name: string, files: Record<string, string | undefined>): { istio: string; disk: Disk } {

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { nodeSettingsOf } from '../../../agent/control-sync-settings.ts'
+import { readNodeSettings } from '../../../agent/control-sync-settings.ts'
 import { loadConfig } from '../../../agent/config/load.ts'
 import { settingsOfEnv } from '../../../agent/config/node-env.ts'
 import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/ads/node.ts'
@@ -8,7 +8,7 @@ import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../c
 const node = (yaml: string): NodeDescription => {
   const loaded = loadConfig(`control: {address: "istiod.istio-system.svc:15012", roots: r}\n${yaml}`)
   assert.ok(loaded.ok, JSON.stringify(loaded))
-  return describeNode(nodeSettingsOf(loaded.config, { version: '1', hostName: 'edge-17', ip: '10.77.0.17' }))
+  return describeNode(readNodeSettings(loaded.config, { version: '1', hostName: 'edge-17', ip: '10.77.0.17' }))
 }
 const metadata = (yaml: string): Record<string, unknown> => node(yaml).metadata
 

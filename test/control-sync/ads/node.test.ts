@@ -1,13 +1,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { nodeSettingsOf } from '../../../agent/control-sync-settings.ts'
+import { readNodeSettings } from '../../../agent/control-sync-settings.ts'
 import { loadConfig } from '../../../agent/config/load.ts'
 import { describeNode } from '../../../control-sync/ads/node.ts'
 
 const metadata = (yaml: string): Record<string, unknown> => {
   const loaded = loadConfig(`directory: d\n${yaml}`)
   assert.ok(loaded.ok)
-  return describeNode(nodeSettingsOf(loaded.config, { version: '1', hostName: 'h', ip: '10.0.0.1' })).metadata
+  return describeNode(readNodeSettings(loaded.config, { version: '1', hostName: 'h', ip: '10.0.0.1' })).metadata
 }
 
 test('only a node that serves DNS asks istiod for addresses of services that have none', () => {
