@@ -241,7 +241,7 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
       const { status, headers } = head
       const grpcStatus = end && status === 200 ? grpcStatusOf(headers) : undefined
       const suspect = status >= 400 || (grpcStatus ?? 0) > 0 || retry.statusCodes.has(status)
-      if (suspect && this.#again({ kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') })) return
+      if (suspect && this.#retry({ kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') })) return
     }
     this.#releaseRetry()
     if (!isFinalStatus(head.status)) {
@@ -296,14 +296,14 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     if (this.#over) return
     this.#rt.metrics.attempts.failed.value++
     if (this.#answering) { this.#finish(error); return }
-    if (this.#again({ kind: 'failed', code: error.code, sent, reused })) return
+    if (this.#retry({ kind: 'failed', code: error.code, sent, reused })) return
     this.#refuse(error)
   }
 
   /* Retries. */
 
   /** @returns true when another try is on its way; the call at hand is given up then */
-  #again(outcome: TryOutcome): boolean {
+  #retry(outcome: TryOutcome): boolean {
     const { retry, cluster } = this.#plan!
     const request = { method: this.request.method, hasIdempotencyKey: this.request.header('idempotency-key') !== undefined, replayable: this.#body.replayable }
     const decision = decideRetry(retry, outcome, request, { retries: this.#retries, freshRetries: this.#freshRetries })
@@ -356,7 +356,7 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     if (this.#over) return
     if (this.#tunnel) { this.#tunnel.abort(error); return }
     if (kind !== 'stream') this.#rt.metrics.attempts.timeout.value++
-    if (kind === 'try' && this.#again({ kind: 'failed', code: 'MESH_UPSTREAM_TIMEOUT', sent: this.#sentAll ? 'all' : 'part', reused: false })) return
+    if (kind === 'try' && this.#retry({ kind: 'failed', code: 'MESH_UPSTREAM_TIMEOUT', sent: this.#sentAll ? 'all' : 'part', reused: false })) return
     this.#cancelCall()
     this.#refuse(error)
   }
