@@ -1,4 +1,4 @@
-/** One word for one thing: a word that was replaced does not come back (house words: the glossary of ARCHITECTURE.md). */
+/** One word for one thing: a word that was replaced does not come back; ARCHITECTURE.md has a glossary. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
