@@ -17,7 +17,8 @@ const CACHE = path.resolve(import.meta.dirname, '../../.cache/peers')
 export function envoyBinary(): string {
   const venv = path.join(CACHE, `envoy-${ENVOY_VERSION}`)
   const marker = path.join(venv, 'binary-path')
-  if (!fs.existsSync(marker)) {
+  // A virtual environment does not survive a move of its folder.
+  if (!fs.existsSync(marker) || !fs.existsSync(fs.readFileSync(marker, 'utf8'))) {
     fs.rmSync(venv, { recursive: true, force: true })
     fs.mkdirSync(CACHE, { recursive: true })
     run('python3', ['-m', 'venv', venv])
