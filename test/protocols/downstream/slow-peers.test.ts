@@ -7,6 +7,7 @@ import type net from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { Codec } from '../../../model/listener.ts'
+import type { GarbageWatch } from '../../../core/runtime/garbage-watch.ts'
 import { frame, headers, PREFACE } from '../../helpers/raw-h2.ts'
 import { cluster, endpoint, GET, manager } from '../http/harness.ts'
 import { LOOPBACK, SocketOrigin, SocketRig } from './socket-rig.ts'
@@ -109,4 +110,12 @@ test('an HTTP/2 answer that is complete and not taken ends with the stream\'s id
   client.on('data', (d: Buffer) => { got.push(d) })
   await rig.until('the exchange is over', () => rig.metrics.total('mesh_http_requests_total') === 1)
   await rig.until('the stream was reset', () => { const bytes = Buffer.concat(got); return bytes.includes(Buffer.from([0, 0, 4, 3, 0, 0, 0, 0, 1])) }, 100)
+})
+test('what connections leave behind when they are over is told to whoever watches garbage', async () => {
+  using server = await origin()
+  await using rig = await SocketRig.open({ codec }, { clusters: [cluster([endpoint(LOOPBACK, server.port)])], listener: SNIFF, budgetBytes: BUDGET_BYTES })
+  let told = 0
+  rig.ctx.budget!.garbage = { received: (bytes: number) => { told += bytes }, eased: () => {} } as unknown as GarbageWatch
+  for (let i = 0; i < 10; i++) (await rig.dial()).destroy()
+  await rig.until('all are over', () => rig.metrics.total('mesh_connections_open') === 0 && told >= 10 * 16 * 1024)
 })
