@@ -1,10 +1,9 @@
 /** How many connections may be open where agent.yaml does not say: as many as the memory of the process carries when none of them sends anything. */
+import { PROCESS_BYTES } from '../core/runtime/memory-budget.ts'
 import type { Limits } from '../protocols/context.ts'
 
 type ConnectionLimits = Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>
 
-/** What the process needs without any (as core/runtime/memory-budget.ts has it). */
-const PROCESS_BYTES = 64 * 1024 * 1024
 /** Of an idle one: some 16 KiB over HTTP/2, some 50 KiB with TLS. */
 const CONNECTION_BYTES = 48 * 1024
 const MIN_CONNECTIONS = 256

@@ -2,6 +2,7 @@
 import type { Address, Network } from '../../core/os/network.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
+import { fieldOf } from '../../protocols/http/codec/h2-message-rules.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from '../../protocols/http/h2/events.ts'
 import type { StreamOwner } from '../../protocols/http/h2/stream/stream.ts'
 import { Http2Session } from '../../protocols/http/h2/session.ts'
@@ -55,13 +56,13 @@ class Check implements SessionOwner, StreamOwner {
   onHead(fields: string[]): void {
     const [, status] = fields
     if (status !== '200') this.#failed(`the HTTP status is ${status}`)
-    this.#code = valueOf(fields, 'grpc-status')
+    this.#code = fieldOf(fields, 'grpc-status')
   }
   onData(chunk: Buffer): void {
     this.#answer = Buffer.concat([this.#answer, chunk])
     if (this.#answer.length > MAX_ANSWER_BYTES) this.#failed('the answer is too long')
   }
-  onEnd(trailers: string[] | undefined): void { this.#code ??= valueOf(trailers ?? [], 'grpc-status') }
+  onEnd(trailers: string[] | undefined): void { this.#code ??= fieldOf(trailers ?? [], 'grpc-status') }
   onStreamClose(code: number, problem: string | undefined): void {
     if (problem !== undefined) this.#failed(problem)
     else if (code === CONNECTION_CLOSED) this.#failed('the connection was closed before an answer')
@@ -79,11 +80,6 @@ class Check implements SessionOwner, StreamOwner {
   onCostlyFrame(): void { /* See above. */ }
   onOpenBlock(): void { /* The probe's own time ends it. */ }
   onGoaway(): void { /* The call at hand goes on. */ }
-}
-
-function valueOf(fields: readonly string[], name: string): string | undefined {
-  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1]
-  return undefined
 }
 
 /** HealthCheckRequest {string service = 1}. */

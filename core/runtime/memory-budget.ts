@@ -9,7 +9,7 @@ import { guarded, nothing } from '../defects/guard.ts'
 import type { Cell, Metrics } from '../metrics.ts'
 
 /** What the process needs when nothing waits: code, heap, the page cache of SQLite. */
-const PROCESS_BYTES = 64 * 1024 * 1024
+export const PROCESS_BYTES = 64 * 1024 * 1024
 /** The rest is for what is not counted: garbage that was not collected yet, buffers of TLS and of the kernel. */
 const SHARE = 1 / 4
 /** With less than this used it is not tight any more. */

@@ -144,9 +144,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   static {
     tellInformational = guarded('upstream', broken, (call: H2Call, fields: string[]) => { call.#events?.onCallInformational(answerOf(fields)) })
     tellHead = guarded('upstream', broken, (call: H2Call, fields: string[], end: boolean, oversized: boolean) => { call.#head(fields, end, oversized) })
-    tellData = guarded('upstream', broken, (call: H2Call, chunk: Buffer) => {
-      call.#events?.onCallData(chunk)
-    })
+    tellData = guarded('upstream', broken, (call: H2Call, chunk: Buffer) => { call.#events?.onCallData(chunk) })
     tellPause = guarded('upstream', broken, (call: H2Call) => { call.#events?.onCallPause() })
     tellWritten = guarded('upstream', broken, (call: H2Call) => { call.#written() })
   }

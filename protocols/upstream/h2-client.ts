@@ -1,7 +1,6 @@
 /** The client side of one HTTP/2 connection to an endpoint: many calls at once, each a stream (RFC 9113 §5). */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
 import { lease, Tally } from '../../core/lease.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
 import type { Deadline } from '../deadlines.ts'
@@ -12,6 +11,7 @@ import { OpenBlock } from '../http/h2/open-block.ts'
 import { Http2Session } from '../http/h2/session.ts'
 import { UnfinishedHold } from '../http/h2/unfinished.ts'
 import { UnsentHold } from '../http/h2/unsent.ts'
+import { whenSent } from '../http/h2/when-sent.ts'
 import { LIST_OVERHEAD } from '../http/head-limits.ts'
 import { floodCell } from '../http/http-metrics.ts'
 import type { CallEvents } from '../http/message.ts'
@@ -22,8 +22,6 @@ import type { HostPool, PooledConnection } from './pool.ts'
 
 /** What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less); no more are opened in any case. */
 const ASSUMED_STREAMS = 100
-/** What has been said at the end (GOAWAY, RST_STREAM) has so long to leave. */
-const LINGER_MS = 1000
 /** From the begin of a header block to its end; what an answer may take is the route's business. */
 const BLOCK_MS = 60_000
 
@@ -127,10 +125,6 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   /** The session has ended it; it is let go of when what was said has left. */
   #endStream(): void {
     const stream = this.#stream
-    if (stream.destroyed) return
-    const destroy = guarded('upstream', nothing, () => { stream.destroy() })
-    if (stream.writableFinished) { destroy(); return }
-    const timer = this.pool.clock.after(LINGER_MS, destroy)
-    stream.once('finish', destroy).once('close', guarded('upstream', nothing, () => { timer.cancel() }))
+    whenSent(stream, this.pool.clock, 'upstream', () => { stream.destroy() })
   }
 }

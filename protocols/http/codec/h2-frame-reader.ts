@@ -2,6 +2,7 @@
  * Frames of HTTP/2 out of the bytes of a connection (RFC 9113 §4, §6), whatever pieces they come in. What a frame means for streams and windows is the session's
  * business; here is what a frame must be by itself: its size, its stream, its padding, and a header block that nothing interrupts.
  */
+import { ownCopy } from '../../../core/runtime/own-memory.ts'
 import { DEFAULT_MAX_FRAME_BYTES, ErrorCode, Flag, FRAME_HEAD_BYTES, FrameType, Http2ConnectionError, PREFACE, readUint31, readUint32 } from './h2-frames.ts'
 
 /** What was read, in order. Buffers are parts of what was given to `read`, or of a copy; they are not written to again. */
@@ -292,11 +293,6 @@ const EMPTY: Buffer = Buffer.alloc(0)
 
 /** Not a part of what others use too: it may wait for as long as the peer likes, and would keep all of that. */
 function ownBuffer(bytes: number): Buffer { return Buffer.allocUnsafeSlow(bytes) }
-function ownCopy(bytes: Buffer): Buffer {
-  const copy = ownBuffer(bytes.length)
-  bytes.copy(copy)
-  return copy
-}
 
 /** @param skip bytes of the frame's own fields behind the length of the padding */
 function withoutPadding(payload: Buffer, flags: number, skip: number): Buffer {

@@ -35,6 +35,12 @@ function hostProblem(fields: readonly string[], from: number): string | undefine
   return undefined
 }
 
+/** The first of that name. */
+export function fieldOf(fields: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1]
+  return undefined
+}
+
 /** '' = none. */
 export function methodOf(fields: readonly string[]): string {
   for (let i = 0; i < fields.length && fields[i]!.charCodeAt(0) === COLON; i += 2) if (fields[i] === ':method') return fields[i + 1]!

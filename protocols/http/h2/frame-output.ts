@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import { guarded } from '../../../core/defects/guard.ts'
 import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeFrameHead, writeUint32 } from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack/encoder.ts'
-import { isMostOfItsMemory } from './stream/holding-block.ts'
+import { isMostOfItsMemory, ownCopy } from '../../../core/runtime/own-memory.ts'
 
 const SLAB_BYTES = 64 * 1024
 /** A payload from this size on goes out as it is. */
@@ -111,7 +111,7 @@ export class FrameOutput {
     const socket = this.#socket
     if (socket.destroyed || socket.writableEnded) return
     // What waits behind something waits long, perhaps: it must not keep a slab of everybody's, or a chunk that was read.
-    if (socket.writableLength > 0) parts.forEach((part, i) => { if (!isMostOfItsMemory(part)) parts[i] = copyOf(part) })
+    if (socket.writableLength > 0) parts.forEach((part, i) => { if (!isMostOfItsMemory(part)) parts[i] = ownCopy(part) })
     if (parts.length === 1) { socket.write(parts[0]!); return }
     socket.cork()
     for (const part of parts) socket.write(part)
@@ -195,12 +195,6 @@ export class FrameOutput {
   }
   /** Only its own connection suffers. */
   fail(error: Error): void { this.#socket.destroy(error) }
-}
-
-function copyOf(bytes: Buffer): Buffer {
-  const copy = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(copy)
-  return copy
 }
 
 /** Those with something to send when the turn ends. */

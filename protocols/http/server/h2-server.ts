@@ -12,6 +12,7 @@ import { isGrpc } from '../../router.ts'
 import type { Holder } from '../../waiting.ts'
 import { RequestOrigin } from '../exchange/request-origin.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
+import { fieldOf } from '../codec/h2-message-rules.ts'
 import type { Deadline } from '../../deadlines.ts'
 import { logBroken } from '../exchange/record.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
@@ -30,11 +31,10 @@ import { Http2Session } from '../h2/session.ts'
 import type { Http2Stream } from '../h2/stream/stream.ts'
 import { UnfinishedHold } from '../h2/unfinished.ts'
 import { UnsentHold } from '../h2/unsent.ts'
+import { whenSent } from '../h2/when-sent.ts'
 
 /** Requests of one read that are begun before others get their turn. */
 const STARTS_PER_TURN = 16
-/** What is said at the end has so long to leave. */
-const LINGER_MS = 1000
 /** While memory is tight, and what is here waits for the client. */
 const TIGHT_MS = 20
 /** RFC 9113 §8.3: method, scheme, authority, path, and protocol with RFC 8441. */
@@ -247,12 +247,9 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   }
   /** Whoever hears of an error destroys the stream: what was said last, GOAWAY, leaves before. */
   #resolveWhenSent(): void {
-    const { stream } = this.#conn
-    const resolve = (): void => { this.#resolve(this.#error ? { error: this.#error } : ENDED) }
-    if (this.#error === undefined || stream.destroyed || stream.writableFinished) { resolve(); return }
-    const over = guarded('http2', resolve, (): void => { timer.cancel(); resolve() })
-    const timer = this.rt.ctx.clock.after(LINGER_MS, over)
-    stream.once('finish', over).once('close', over)
+    const error = this.#error
+    if (error === undefined) this.#resolve(ENDED)
+    else whenSent(this.#conn.stream, this.rt.ctx.clock, 'http2', () => { this.#resolve({ error }) })
   }
 }
 
@@ -260,8 +257,3 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
 const end = (_error: MeshError, exchange: H2Exchange): void => { exchange.broken() }
 const begin = guarded('http2', end, (exchange: H2Exchange) => { exchange.begin() })
 const gone = guarded('http2', nothing, (exchange: H2Exchange, why: MeshError) => { exchange.gone(why) })
-
-function fieldOf(fields: readonly string[], name: string): string | undefined {
-  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1]
-  return undefined
-}

@@ -2,6 +2,8 @@
  * Bytes that wait longer than a turn of the event loop. What comes from a socket is a part of a chunk of 64 KiB: small parts that wait are copied, one behind the
  * other, or each would keep its chunk in memory, and an object of its own.
  */
+import { isMostOfItsMemory } from '../../../../core/runtime/own-memory.ts'
+
 const MIN_BLOCK_BYTES = 256
 const MAX_BLOCK_BYTES = 16 * 1024
 
@@ -30,6 +32,3 @@ export class HoldingBlock {
     this.#usedBytes = 0
   }
 }
-
-/** Keeping it keeps little else. */
-export function isMostOfItsMemory(chunk: Buffer): boolean { return chunk.length * 2 >= chunk.buffer.byteLength }
