@@ -3,7 +3,7 @@ import type { Clock } from './clock.ts'
 /** Traffic is kept waiting for so long at most. */
 const SLICE_MS = 5
 
-/** Long work in slices: `if (pace.due) await pace.rest()` between its steps lets the event loop carry traffic. */
+/** Long work in slices: `if (slice.due) await slice.yield()` between its steps lets the event loop carry traffic. */
 export class TimeSlice {
   readonly #clock: Clock
   #until: number
