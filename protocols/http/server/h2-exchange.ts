@@ -27,6 +27,8 @@ export interface ServerConnection {
   readonly limits: HeadLimits
   /** Under way. */
   readonly streams: number
+  /** Of all that are not over for the client. */
+  readonly openStreams: number
   /** What all of them have waiting for the client. */
   waitingBytes: number
   /** Something of a stream is on its way to the socket. */
@@ -41,6 +43,9 @@ const LINGER_MS = 1000
 const PREMATURE_MS = 1000
 /** Less of one stream is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024
+/** So many open streams of a connection are ordinary. What a stream beyond them costs by itself, measured, counts as if it were bytes that wait. */
+export const UNCOUNTED_STREAMS = 16
+export const STREAM_BYTES = 6 * 1024
 /** Less goes on when the read is over, together with what came beside it. */
 const SMALL_BYTES = 1024
 /** Bytes of one stream that may come before the endpoint has taken them (Envoy's hardened value for edges). */
@@ -63,6 +68,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   #outBytes = 0
   #unreadBytes = 0
   #aheadBytes = 0
+  /** Of the stream itself. */
+  #ownBytes = 0
   /** The exchange waits until what is here has left. */
   #tells = false
   #linger: Timer | undefined
@@ -83,6 +90,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#exchange = new Exchange(rt, connection.client, http, request, this)
     stream.owner = this
     stream.pause()
+    if (connection.openStreams <= UNCOUNTED_STREAMS) return
+    this.#ownBytes = STREAM_BYTES
+    this.#recount()
   }
 
   /** The stream is over: there is nobody to serve any more. */
@@ -166,6 +176,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     const { rt } = this.#connection
     this.#linger?.cancel()
     this.#unreadBytes = 0
+    this.#ownBytes = 0
     this.#count(0)
     this.#hold?.set(0)
     rt.deadlines.delete(this)
@@ -270,7 +281,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   get client(): string { return this.#connection.client.directIp }
   get cluster(): Cluster | undefined { return this.#outBytes > 0 ? this.#exchange.calling : undefined }
   giveUp(error: MeshError): void {
-    this.#exchange.abort(error)
+    if (this.#begunMs < 0) this.#over = true
+    else this.#exchange.abort(error)
     this.#stream.reset(ErrorCode.INTERNAL_ERROR)
   }
 
@@ -287,6 +299,6 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   }
   #recount(): void {
     this.#hold ??= this.#connection.rt.waiting.hold(this)
-    this.#hold.set(this.#outBytes + this.#unreadBytes + this.#aheadBytes)
+    this.#hold.set(this.#ownBytes + this.#outBytes + this.#unreadBytes + this.#aheadBytes)
   }
 }

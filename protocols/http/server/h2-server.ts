@@ -23,7 +23,8 @@ import { httpDate } from '../exchange/outgoing.ts'
 import { errorAnswer } from '../exchange/reply.ts'
 import { runtimeOf, type HttpRuntime } from '../runtime.ts'
 import type { Http2Event, SessionOwner } from '../h2/events.ts'
-import { CONNECTION_WINDOW_BYTES, H2Exchange, STREAM_WINDOW_BYTES, type ServerConnection } from './h2-exchange.ts'
+import { CONNECTION_WINDOW_BYTES, H2Exchange, STREAM_WINDOW_BYTES, UNCOUNTED_STREAMS, type ServerConnection } from './h2-exchange.ts'
+import { RefusedStream } from './h2-refused-stream.ts'
 import { Floods } from '../h2/floods.ts'
 import { OpenBlock } from '../h2/open-block.ts'
 import { requestHeadOf } from './h2-request-head.ts'
@@ -189,6 +190,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     metrics.ended(this.#conn.listener.direction, head.status)
     metrics.failed(error.code)
     logBroken(this.#conn, httpOf(this.#conn), 'HTTP/2', error, this.rt)
+    if (this.openStreams > UNCOUNTED_STREAMS) stream.owner = new RefusedStream(this, stream)
     const isWithBody = body !== undefined && fieldOf(fields, ':method') !== 'HEAD'
     stream.sendHead(responseFields(head), !isWithBody)
     if (isWithBody) { stream.sendData(body); stream.sendEnd() }
@@ -199,6 +201,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   /* ServerConnection. */
 
   get streams(): number { return this.#open.size }
+  get openStreams(): number { return this.#session.streamCount }
   exchangeOver(exchange: H2Exchange): void {
     if (exchange.wasReset) this.#floods.reset()
     this.#open.delete(exchange)

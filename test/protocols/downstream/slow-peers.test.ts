@@ -18,6 +18,8 @@ const BIG = Buffer.alloc(8 * MIB, 'x')
 const ATTACKER = '127.0.0.66'
 const codec: Codec = { kind: 'http', http: manager(undefined, { codec: 'auto' }) }
 const SNIFF = { sniff: { tls: false, http: true, timeoutMs: 0, onTimeout: 'close' } } as const
+/** Not a byte of a body may come. */
+const NO_WINDOW = frame(4, 0, 0, Buffer.from([0, 4, 0, 0, 0, 0]))
 const fields = (method: string, path: string): [string, string][] => [[':method', method], [':scheme', 'http'], [':authority', 'a'], [':path', path]]
 
 /** `/big` is answered with much, everything else with little; the body of `/slow` is never read. */
@@ -60,6 +62,8 @@ const upload = Buffer.concat([Buffer.from('POST /slow HTTP/1.1\r\nhost: a\r\ncon
 const STALLS: Readonly<Record<string, Stall>> = {
   'HTTP/1 answers': { attack: (rig) => many(rig, 60, GET.replace('/', '/big')) },
   'HTTP/2 answers': { attack: (rig) => many(rig, 2, Buffer.concat([PREFACE, ...Array.from({ length: 60 }, (_, i) => headers(2 * i + 1, fields('GET', '/big'), true))])) },
+  'small HTTP/2 answers': { attack: (rig) => many(rig, 8, Buffer.concat([PREFACE, NO_WINDOW, ...Array.from({ length: 100 }, (_, i) => headers(2 * i + 1, fields('GET', '/'), true))])) },
+  'HTTP/2 refusals': { attack: (rig) => many(rig, 8, Buffer.concat([PREFACE, NO_WINDOW, ...Array.from({ length: 100 }, (_, i) => headers(2 * i + 1, fields('GET', 'no-path'), true))])) },
   'HTTP/1 requests': { attack: (rig) => many(rig, 60, upload) },
   'HTTP/2 requests': { attack: (rig) => many(rig, 3, Buffer.concat([PREFACE, ...Array.from({ length: 30 }, (_, i) => Buffer.concat([headers(2 * i + 1, fields('POST', '/slow'), false), ...Array.from({ length: 4 }, () => frame(0, 0, 2 * i + 1, BIG.subarray(0, 8_000)))]))])) },
   'requests sent ahead': { attack: (rig) => many(rig, 60, `POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n${GET.repeat(3_000)}`) },
@@ -104,8 +108,7 @@ test('an HTTP/2 answer that is complete and not taken ends with the stream\'s id
   using server = await origin()
   await using rig = await SocketRig.open({ codec: { kind: 'http', http: manager(undefined, { codec: 'auto', streamIdleMs: 5_000 }) } }, { clusters: [cluster([endpoint(LOOPBACK, server.port)])], listener: SNIFF })
   const client = await rig.dial()
-  // A window of nothing: not a byte of a body may come.
-  client.write(Buffer.concat([PREFACE, frame(4, 0, 0, Buffer.from([0, 4, 0, 0, 0, 0])), headers(1, fields('GET', '/'), true)]))
+  client.write(Buffer.concat([PREFACE, NO_WINDOW, headers(1, fields('GET', '/'), true)]))
   const got: Buffer[] = []
   client.on('data', (d: Buffer) => { got.push(d) })
   await rig.until('the exchange is over', () => rig.metrics.total('mesh_http_requests_total') === 1)
