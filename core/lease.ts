@@ -18,26 +18,32 @@ export class Tally {
 export class Lease implements Disposable {
   #one: Tally | undefined
   #other: Tally | undefined
+  #third: Tally | undefined
 
-  constructor(one: Tally, other: Tally | undefined) {
+  constructor(one: Tally, other: Tally | undefined, third: Tally | undefined) {
     this.#one = one
     this.#other = other
+    this.#third = third
     raise(one, 1)
     if (other) raise(other, 1)
+    if (third) raise(third, 1)
   }
   [Symbol.dispose](): void {
     const one = this.#one
     const other = this.#other
+    const third = this.#third
     if (!one) return
     this.#one = undefined
     this.#other = undefined
+    this.#third = undefined
     raise(one, -1)
     if (other) raise(other, -1)
+    if (third) raise(third, -1)
   }
 }
 
 /** @returns to be disposed of when what is counted is over */
-export function lease(one: Tally, other?: Tally): Lease { return new Lease(one, other) }
+export function lease(one: Tally, other?: Tally, third?: Tally): Lease { return new Lease(one, other, third) }
 
 /** One count for each of many keys that strangers choose, e.g. source addresses: a key nobody holds is forgotten. */
 export class Tallies<K> {
@@ -45,11 +51,13 @@ export class Tallies<K> {
 
   of(key: K): number { return this.#by.get(key)?.now ?? 0 }
   get size(): number { return this.#by.size }
-  lease(key: K): Lease {
+  lease(key: K): Lease { return lease(this.tally(key)) }
+  /** For a lease that is taken at once: a tally that nobody has a lease of is not forgotten. */
+  tally(key: K): Tally {
     const known = this.#by.get(key)
-    if (known) return new Lease(known, undefined)
+    if (known) return known
     const made = new Tally(() => { this.#by.delete(key) })
     this.#by.set(key, made)
-    return new Lease(made, undefined)
+    return made
   }
 }

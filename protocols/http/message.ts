@@ -151,6 +151,8 @@ export interface CallEvents {
 }
 
 export type CallOptions = Pick<ConnectOptions, 'hash' | 'avoid' | 'originalDst' | 'host'> & {
+  /** Whose request it is, as core/ip-source.ts counts clients. */
+  readonly source: string
   /** What the client speaks, for clusters whose protocol is `downstream`. */
   readonly speaks: 'http1' | 'http2'
   /** Not from the pool: the last one turned out to be closed. */

@@ -1,12 +1,17 @@
 /** What a cluster may have under way at once (envoy.config.cluster.v3.CircuitBreakers, DEFAULT priority). */
-import { Tally } from '../../core/lease.ts'
+import { Tallies, Tally } from '../../core/lease.ts'
 import type { Breakers } from '../../model/cluster.ts'
+
+/** Beyond a limit of requests, an eighth of it: for sources with less than their share, when others have filled it. */
+const EXTRA_FACTOR = 1 / 8
 
 export class Load {
   readonly connections: Tally
   readonly pending: Tally
   readonly requests: Tally
   readonly retries: Tally
+  /** Requests under way by the source that asked (core/ip-source.ts). */
+  readonly requestsBySource = new Tallies<string>()
 
   /** @param emptied called whenever one of the counts comes back to zero */
   constructor(emptied?: () => void) {
@@ -19,8 +24,17 @@ export class Load {
   get isEmpty(): boolean { return this.connections.now + this.pending.now + this.requests.now + this.retries.now === 0 }
 
   mayConnect({ maxConnections }: Breakers): boolean { return this.connections.now < maxConnections }
-  mayWait({ maxPendingRequests }: Breakers): boolean { return this.pending.now < maxPendingRequests }
-  mayRequest({ maxRequests }: Breakers): boolean { return this.requests.now < maxRequests }
+  mayWait({ maxPendingRequests }: Breakers, source: string): boolean {
+    return this.pending.now < maxPendingRequests || this.#mayExceed(this.pending.now, maxPendingRequests, source)
+  }
+  mayRequest({ maxRequests }: Breakers, source: string): boolean {
+    return this.requests.now < maxRequests || this.#mayExceed(this.requests.now, maxRequests, source)
+  }
+  /** One source that asks without end must not turn the others away. Alone, none gets more than the limit. */
+  #mayExceed(now: number, max: number, source: string): boolean {
+    const { requestsBySource } = this
+    return now < Math.floor(max * (1 + EXTRA_FACTOR)) && (requestsBySource.of(source) + 1) * (requestsBySource.size + 1) <= max
+  }
   mayRetry({ maxRetries, retryBudget }: Breakers): boolean {
     if (!retryBudget) return this.retries.now < maxRetries
     return this.retries.now < Math.max(retryBudget.minConcurrent, (this.requests.now * retryBudget.percent) / 100)

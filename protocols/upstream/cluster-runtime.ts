@@ -69,8 +69,9 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   startCall(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
     if (cluster.blocked !== undefined) { events.onCallFailed(blocked(cluster), 'nothing', false); return undefined }
+    const { breakers } = cluster
     // Who reads its answers does not wait for those who take a place and do not.
-    if (!load.mayRequest(cluster.breakers) && !(waitingOf(this.ctx).makeRoom(cluster) && load.mayRequest(cluster.breakers))) {
+    if (!load.mayRequest(breakers, options.source) && !(waitingOf(this.ctx).makeRoom(cluster) && load.mayRequest(breakers, options.source))) {
       events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.requests.now} requests are under way to cluster ${cluster.name} (max_requests)`), 'nothing', false)
       return undefined
     }
@@ -85,7 +86,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     // A pooled connection outlives the certificate that it was made with; what is asked over it must not.
     const expired = this.ctx.identity.validity?.refusal()
     if (expired && this.#isMesh(host)) { events.onCallFailed(expired, 'nothing', false); return undefined }
-    return this.#poolOf(host, options).start(events, options.fresh)
+    return this.#poolOf(host, options).start(events, options)
   }
 
   #isMesh({ endpoint }: Host): boolean {
@@ -96,13 +97,13 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   /** A call that waits for a name takes a place among those that wait for a connection. */
   #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
-    if (!load.mayWait(cluster.breakers)) {
+    if (!load.mayWait(cluster.breakers, options.source)) {
       events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`), 'nothing', false)
       return undefined
     }
     let cancelled = false
     let pending: PendingCall | undefined
-    const place = lease(load.requests, load.pending)
+    const place = lease(load.requests, load.pending, load.requestsBySource.tally(options.source))
     const move = (): void => { cancelled = true; place[Symbol.dispose](); events.onCallMoved() }
     this.#forName.add(move)
     detached('upstream', dns.ready().then(() => undefined, toMeshError).then((error) => {

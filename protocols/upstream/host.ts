@@ -1,7 +1,7 @@
 import { Tally } from '../../core/lease.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { newHealth, type HostHealth } from './outlier.ts'
-import type { CallEvents, PendingCall } from '../http/message.ts'
+import type { CallEvents, CallOptions, PendingCall } from '../http/message.ts'
 
 export type Weighed = { readonly host: Host; readonly weight: number }
 
@@ -10,7 +10,7 @@ export type Picker = (hash: number | undefined) => Host | undefined
 
 /** The connections to a host that speak one protocol, as its cluster uses them (pool.ts). */
 export interface HostConnections {
-  start(events: CallEvents, fresh: boolean): PendingCall | undefined
+  start(events: CallEvents, options: Pick<CallOptions, 'source' | 'fresh'>): PendingCall | undefined
   drain(): void
   moveWaiting(): void
   destroy(): void

@@ -12,7 +12,7 @@ import type { Context } from '../context.ts'
 import type { Deadline, Deadlines } from '../deadlines.ts'
 import type { HeadLimits } from '../http/codec/h1-head.ts'
 import { responseHeadLimits } from '../http/head-limits.ts'
-import type { CallEvents, PendingCall } from '../http/message.ts'
+import type { CallEvents, CallOptions, PendingCall } from '../http/message.ts'
 import type { CertificateUse, CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { endFor, isOurDoing } from '../tls/client.ts'
 import type { Load } from './breakers.ts'
@@ -82,24 +82,21 @@ export class HostPool {
   get waiting(): WaitingBytes { return waitingOf(this.#owner.ctx) }
   nowMs(): number { return this.#owner.ctx.clock.monotonicMs() }
 
-  /** @param fresh not on a connection that was used before */
-  start(events: CallEvents, fresh: boolean): PendingCall | undefined {
-    const { load } = this.#owner
-    const ofCall = lease(load.requests, this.host.active)
+  start(events: CallEvents, { source, fresh }: Pick<CallOptions, 'source' | 'fresh'>): PendingCall | undefined {
+    const { load, cluster } = this.#owner
+    const ofCall = lease(load.requests, this.host.active, load.requestsBySource.tally(source))
     if (!fresh && this.#waiting.length === 0) {
       const idle = this.#takeIdle()
       if (idle) { this.#hand(idle, events, ofCall); return undefined }
     }
-    return this.#wait(events, fresh, ofCall)
+    if (load.mayWait(cluster.breakers, source)) return this.#wait(events, fresh, ofCall)
+    ofCall[Symbol.dispose]()
+    events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`), 'nothing', false)
+    return undefined
   }
 
-  #wait(events: CallEvents, fresh: boolean, ofCall: Disposable): PendingCall | undefined {
-    const { load, cluster } = this.#owner
-    if (!load.mayWait(cluster.breakers)) {
-      ofCall[Symbol.dispose]()
-      events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`), 'nothing', false)
-      return undefined
-    }
+  #wait(events: CallEvents, fresh: boolean, ofCall: Disposable): PendingCall {
+    const { load } = this.#owner
     const waiting: Waiting = { events, fresh, lease: ofCall, place: lease(load.pending) }
     this.#waiting.push(waiting)
     if (this.#mayConnect()) this.#connect()

@@ -190,6 +190,7 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     this.#sentAll = false
     const hashed = action.hash.length > 0 && (balancer.kind === 'ring-hash' || balancer.kind === 'maglev')
     const pending = this.#rt.upstreams.startCall(plan.cluster, {
+      source: this.client.source,
       speaks: this.request.version === 'HTTP/2' ? 'http2' : 'http1', fresh, host: plan.authority, originalDst: this.client.conn.originalDst,
       hash: hashed ? requestHash(action.hash, { header: (name) => this.request.header(name), path: this.request.path, remoteIp: this.remoteIp }) : undefined,
       avoid: retry?.avoidPreviousHosts ? this.#tried : undefined, maxHostPicks: retry?.maxHostPicks ?? 0,

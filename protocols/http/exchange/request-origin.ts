@@ -1,4 +1,5 @@
 /** The connection's part of every request on it, worked out once: who the client is, for policies, headers and logs. */
+import { sourceOf } from '../../../core/ip-source.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
@@ -9,6 +10,8 @@ import { xfccElement } from '../filters/xfcc.ts'
 export class RequestOrigin implements ClientAddress {
   readonly conn: Connection
   readonly directIp: string
+  /** One client as limits count them. */
+  readonly source: string
   readonly scheme: 'http' | 'https'
   readonly #ctx: Context
   readonly #direct: ClientFacts
@@ -19,6 +22,7 @@ export class RequestOrigin implements ClientAddress {
     this.conn = conn
     this.#ctx = ctx
     this.directIp = conn.remote.host
+    this.source = sourceOf(conn.remote.host)
     this.scheme = conn.tls ? 'https' : 'http'
     this.#direct = {
       peer: conn.tls?.peer, directRemoteIp: conn.remote.host, remoteIp: conn.remote.host, destinationIp: conn.local.host, destinationPort: conn.local.port,

@@ -104,6 +104,16 @@ test('answers that nobody takes fill max_requests: who reads is served all the s
   for (let i = 0; i < 5; i++) assert.equal(await asked(rig), 'HTTP/1.1 200 OK')
   assert.ok(rig.metrics.total('mesh_upstream_stalled_ended_total') > 0)
 })
+test('requests of one source fill max_requests at the endpoint: others are served all the same, and it gets no more than the limit', async () => {
+  using server = await origin()
+  const breakers = { ...cluster().breakers, maxRequests: 24 }
+  await using rig = await SocketRig.open({ codec }, { clusters: [cluster([endpoint(LOOPBACK, server.port)], { breakers })], listener: SNIFF })
+  await many(rig, 40, GET.replace('/', '/slow'))
+  const refused = (): number => rig.metrics.total('mesh_http_requests_total')
+  await rig.until('the limit is reached', () => rig.metrics.total('mesh_upstream_requests_active') === 24 && refused() === 16)
+  for (let i = 0; i < 5; i++) assert.equal(await asked(rig), 'HTTP/1.1 200 OK')
+  assert.equal(rig.metrics.total('mesh_upstream_requests_active'), 24)
+})
 test('an HTTP/2 answer that is complete and not taken ends with the stream\'s idle time', async () => {
   using server = await origin()
   await using rig = await SocketRig.open({ codec: { kind: 'http', http: manager(undefined, { codec: 'auto', streamIdleMs: 5_000 }) } }, { clusters: [cluster([endpoint(LOOPBACK, server.port)])], listener: SNIFF })
