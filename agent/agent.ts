@@ -1,6 +1,6 @@
 /**
- * The agent: makes every part in order, from disk to ports to the control plane, and takes them down in reverse. What is served first comes
- * from disk; the control plane may be away for as long as it likes.
+ * The agent: makes every part in order, from disk to ports to the control plane, and takes them down in reverse. What
+ * is served first comes from disk; the control plane may be away for as long as it likes.
  */
 import path from 'node:path'
 import { sentRoots } from '../control-sync/identity/sent-roots.ts'
@@ -67,7 +67,10 @@ export type Agent = AsyncDisposable & {
   drain(): Promise<void>
 }
 
-/** Rejects when the state folder cannot be used or a file that is named does not exist; then nothing is left running. Ports that cannot be had are tried again. */
+/**
+ * Rejects when the state folder cannot be used or a file that is named does not exist; then nothing is left running.
+ * Ports that cannot be had are tried again.
+ */
 export async function startAgent(config: AgentConfig, world: World, facts: AgentFacts): Promise<Agent> {
   const scope = new Scope()
   try {
@@ -83,13 +86,33 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const { log } = facts
   const startedMs = clock.monotonicMs()
   const metrics = new Metrics()
-  metrics.counterOf('mesh_log_lines_left_out_total', 'Log lines that were not written because there were many of their kind; the log has their number.', () => logCounts(log).leftOut)
-  metrics.counterOf('mesh_log_lines_dropped_total', 'Log lines that were lost because nobody read them.', () => logCounts(log).dropped)
+  metrics.counterOf(
+    'mesh_log_lines_left_out_total',
+    'Log lines that were not written because there were many of their kind; the log has their number.',
+    () => logCounts(log).leftOut,
+  )
+  metrics.counterOf(
+    'mesh_log_lines_dropped_total',
+    'Log lines that were lost because nobody read them.',
+    () => logCounts(log).dropped,
+  )
   scope.own(defectsTo(log, metrics))
   const limitBytes = memoryLimitBytes()
   const limits: Limits = { ...config.limits, ...connectionLimits(config.limits, limitBytes) }
-  const budget = new MemoryBudget({ maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(limitBytes), metrics })
-  budget.garbage = new GarbageWatch({ limitBytes, heldBytes: () => budget.heldBytes, usage: memoryUsage, collect: collectNow, keepYoungSmall, after: (ms, fn) => { clock.after(ms, fn) } })
+  const budget = new MemoryBudget({
+    maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(limitBytes),
+    metrics,
+  })
+  budget.garbage = new GarbageWatch({
+    limitBytes,
+    heldBytes: () => budget.heldBytes,
+    usage: memoryUsage,
+    collect: collectNow,
+    keepYoungSmall,
+    after: (ms, fn) => {
+      clock.after(ms, fn)
+    },
+  })
   const readiness = new Readiness()
   const listening = readiness.hold('ports')
   const stop = Promise.withResolvers<string>()
@@ -102,12 +125,50 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   scope.own(identity)
   const own = listenersOf(config, disk)
   const freeBytes = (): number => disk.freeBytes(config.state)
-  const workload = config.readinessProbe && scope.own(new HealthChecker({ probe: probeOf(config.readinessProbe, { network, run: systemCommand }), settings: config.readinessProbe, clock, log, metrics }))
-  const files = new NamedFiles({ folders: config.control?.tlsFileFolders ?? [], systemRoots: world.systemRoots, nowMs: () => clock.monotonicMs() })
+  const workload =
+    config.readinessProbe &&
+    scope.own(
+      new HealthChecker({
+        probe: probeOf(config.readinessProbe, { network, run: systemCommand }),
+        settings: config.readinessProbe,
+        clock,
+        log,
+        metrics,
+      }),
+    )
+  const files = new NamedFiles({
+    folders: config.control?.tlsFileFolders ?? [],
+    systemRoots: world.systemRoots,
+    nowMs: () => clock.monotonicMs(),
+  })
   // One thread reads both: the tables are made while it looks at the spool.
-  const [configuration, spool] = await bothOwned(scope,
-    startConfiguration({ config, world, metrics, log, tables, identity, node, owner: snapshotOwner(settings), own, readiness, health: workload?.health, files, version: facts.version }),
-    openSpool({ openStorage: world.openStorage, path: path.join(config.state, 'spool.db'), policy: config.mqtt, clock, metrics, log, freeBytes }))
+  const [configuration, spool] = await bothOwned(
+    scope,
+    startConfiguration({
+      config,
+      world,
+      metrics,
+      log,
+      tables,
+      identity,
+      node,
+      owner: snapshotOwner(settings),
+      own,
+      readiness,
+      health: workload?.health,
+      files,
+      version: facts.version,
+    }),
+    openSpool({
+      openStorage: world.openStorage,
+      path: path.join(config.state, 'spool.db'),
+      policy: config.mqtt,
+      clock,
+      metrics,
+      log,
+      freeBytes,
+    }),
+  )
 
   const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))
   scope.own(tables.watch(takeRoots))
@@ -117,42 +178,125 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits, budget, files, isLinkDown }
 
   const upstreams = scope.own(createUpstreams(ctx))
-  const broker = scope.own(createBroker({ ctx, budget, durability: spool, node: config.node.name ?? facts.hostName, policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener) }))
-  const bridge = scope.own(createBridge({ ctx, broker, durability: spool, upstreams, node: config.node.name ?? facts.hostName }))
+  const broker = scope.own(
+    createBroker({
+      ctx,
+      budget,
+      durability: spool,
+      node: config.node.name ?? facts.hostName,
+      policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener),
+    }),
+  )
+  const bridge = scope.own(
+    createBridge({ ctx, broker, durability: spool, upstreams, node: config.node.name ?? facts.hostName }),
+  )
   const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker), otherPorts(config)))
-  // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last run, too.
+  // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last
+  // run, too.
   scope.own(tables.watch(() => broker.reauthorize()))
   broker.reauthorize()
   await dataPath.open()
   const dns = await startAgentDns({ config, ctx, disk, node, configuration })
   if (dns) scope.own(dns)
-  scope.own(tables.watch((next) => { detached('bridge', bridge.apply(bridgeRoutes(config, next))) }))
+  scope.own(
+    tables.watch((next) => {
+      detached('bridge', bridge.apply(bridgeRoutes(config, next)))
+    }),
+  )
   await bridge.apply(bridgeRoutes(config, tables.get()))
   listening[Symbol.dispose]()
 
   let draining = false
-  const parts = { config, facts, files, node, startedMs, clock, metrics, tables, readiness, identity, configuration, dataPath, own, inherited: world.inherited, dns, broker, bridge, spool, upstreams, workload, log, adminError: () => admin.ports.error, isDraining: () => draining, freeBytes, hasFile: (file: string) => disk.has(file) }
+  const parts = {
+    config,
+    facts,
+    files,
+    node,
+    startedMs,
+    clock,
+    metrics,
+    tables,
+    readiness,
+    identity,
+    configuration,
+    dataPath,
+    own,
+    inherited: world.inherited,
+    dns,
+    broker,
+    bridge,
+    spool,
+    upstreams,
+    workload,
+    log,
+    adminError: () => admin.ports.error,
+    isDraining: () => draining,
+    freeBytes,
+    hasFile: (file: string) => disk.has(file),
+  }
   const status = (): AgentStatus => collectStatus(parts)
-  const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock), { clock, log }))
+  const admin: AdminDoor = scope.own(
+    new AdminDoor(
+      () =>
+        startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock),
+      { clock, log },
+    ),
+  )
   await admin.ports.try()
-  for (const err of exposed(parts)) log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
-  scope.own(node.watchMachine(() => {
-    dataPath.addressesChanged()
-    for (const ports of [dns?.ports, admin.ports]) if (ports) detached('network', ports.try())
-  }))
+  for (const err of exposed(parts))
+    log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
+  scope.own(
+    node.watchMachine(() => {
+      dataPath.addressesChanged()
+      for (const ports of [dns?.ports, admin.ports]) if (ports) detached('network', ports.try())
+    }),
+  )
   configuration.connect()
   identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.
-  detached('health', readiness.whenReady().then(() => workload?.start()))
-  if (world.inherited) detached('network', readiness.whenReady().then(() => dataPath.settled).then(() => { for (const err of unusedSockets(parts)) log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody') }))
-  log.info({ evt: 'agent.started', node: node.description.id, version: facts.version, adminPort: admin.port, generation: tables.get().generation, stale: tables.get().stale, startMs: Math.round(clock.monotonicMs() - startedMs) }, 'serving')
+  detached(
+    'health',
+    readiness.whenReady().then(() => workload?.start()),
+  )
+  if (world.inherited)
+    detached(
+      'network',
+      readiness
+        .whenReady()
+        .then(() => dataPath.settled)
+        .then(() => {
+          for (const err of unusedSockets(parts))
+            log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody')
+        }),
+    )
+  log.info(
+    {
+      evt: 'agent.started',
+      node: node.description.id,
+      version: facts.version,
+      adminPort: admin.port,
+      generation: tables.get().generation,
+      stale: tables.get().stale,
+      startMs: Math.round(clock.monotonicMs() - startedMs),
+    },
+    'serving',
+  )
 
   return {
-    ready: readiness.whenReady(), stopRequested: stop.promise,
-    get adminPort() { return admin.port ?? config.admin.port },
-    metrics, status,
-    portOf: (name) => dataPath.portOf(name), get dnsPort() { return dns?.port },
-    get connections() { return dataPath.connections },
+    ready: readiness.whenReady(),
+    stopRequested: stop.promise,
+    get adminPort() {
+      return admin.port ?? config.admin.port
+    },
+    metrics,
+    status,
+    portOf: (name) => dataPath.portOf(name),
+    get dnsPort() {
+      return dns?.port
+    },
+    get connections() {
+      return dataPath.connections
+    },
     onConfiguration: (fn) => tables.watch(fn),
     inUse: bridge.status().length > 0 ? Promise.resolve() : dataPath.firstConnection,
     alive: () => !scope.aborted.aborted,
@@ -168,10 +312,17 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
 }
 
 /** Besides the listeners': who is pushed onto one of these does not get it. */
-const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [{ ...admin, name: 'the admin port' }, ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : [])]
+const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [
+  { ...admin, name: 'the admin port' },
+  ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),
+]
 
 /** Where one fails, the other is closed with the scope all the same. */
-async function bothOwned<A extends AsyncDisposable, B extends AsyncDisposable>(scope: Scope, a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+async function bothOwned<A extends AsyncDisposable, B extends AsyncDisposable>(
+  scope: Scope,
+  a: Promise<A>,
+  b: Promise<B>,
+): Promise<[A, B]> {
   const [first, second] = await Promise.allSettled([a, b])
   if (first.status === 'fulfilled') scope.own(first.value)
   if (second.status === 'fulfilled') scope.own(second.value)
@@ -187,10 +338,12 @@ function bridgeRoutes(config: AgentConfig, { listeners }: Tables): AgentConfig['
       if (chain.codec.kind !== 'mqtt') continue
       for (const route of chain.codec.mqtt.routes) {
         const key = JSON.stringify(route)
-        if (!known.has(key)) { known.add(key); routes.push(route) }
+        if (!known.has(key)) {
+          known.add(key)
+          routes.push(route)
+        }
       }
     }
   }
   return routes
 }
-

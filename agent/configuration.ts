@@ -26,7 +26,10 @@ import type { Tables } from '../model/tables.ts'
 import type { OwnNode } from './own-node.ts'
 import type { Readiness } from './readiness.ts'
 
-/** Who has a configuration serves first: loading gRPC takes as long as the rest of the start. Devices that boot together come spread. */
+/**
+ * Who has a configuration serves first: loading gRPC takes as long as the rest of the start. Devices that boot together
+ * come spread.
+ */
 const CONNECT_AFTER_MS = 200
 
 export type Configuration = AsyncDisposable & {
@@ -66,13 +69,42 @@ export async function startConfiguration(o: ConfigurationOptions): Promise<Confi
   return o.config.directory === undefined ? fromControlPlane(o) : fromDirectory(o, o.config.directory)
 }
 
-async function fromControlPlane({ config, world, metrics, log, tables, identity, node, owner, own, readiness, health, files, version }: ConfigurationOptions): Promise<Configuration> {
+async function fromControlPlane({
+  config,
+  world,
+  metrics,
+  log,
+  tables,
+  identity,
+  node,
+  owner,
+  own,
+  readiness,
+  health,
+  files,
+  version,
+}: ConfigurationOptions): Promise<Configuration> {
   const { clock, random, disk } = world
   const { control } = config
   if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
   let sync: Sync | undefined
-  const { store, stored } = await openSnapshotStore({ openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db'), node: owner, sealer: sealerFrom(config, disk), log, metrics })
-  const saver = new SnapshotSaver({ node: owner, store, copyIntervalMs: control.snapshotCopyIntervalMs, contactWithinMs: contactWithin(control.authorizationMaxAgeMs), clock, log, metrics })
+  const { store, stored } = await openSnapshotStore({
+    openStorage: world.openStorage,
+    path: path.join(config.state, 'snapshot.db'),
+    node: owner,
+    sealer: sealerFrom(config, disk),
+    log,
+    metrics,
+  })
+  const saver = new SnapshotSaver({
+    node: owner,
+    store,
+    copyIntervalMs: control.snapshotCopyIntervalMs,
+    contactWithinMs: contactWithin(control.authorizationMaxAgeMs),
+    clock,
+    log,
+    metrics,
+  })
   const decodedBy = zlib.crc32(JSON.stringify([version, control.tlsFileFolders])).toString(36)
   const authorization = { maxAgeMs: control.authorizationMaxAgeMs, isConnected: () => sync?.link.state === 'connected' }
   const applier = new Applier({ node: owner, tables, saver, clock, log, metrics, authorization, files, decodedBy })
@@ -83,25 +115,69 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
     latch[Symbol.dispose]()
   }
   const transport = new GrpcTransport({
-    control: readControlPlane(control, config.node.clusterId, disk, { ...controlLink({ config, world, log, metrics }), judge: identity.judge }),
-    get node() { return node.description }, hasAddress: () => node.address !== undefined, identity, clock,
-    protocol: control.protocol, compression: control.compression, onCertificateRefused: () => identity.certificateRefused(),
+    control: readControlPlane(control, config.node.clusterId, disk, {
+      ...controlLink({ config, world, log, metrics }),
+      judge: identity.judge,
+    }),
+    get node() {
+      return node.description
+    },
+    hasAddress: () => node.address !== undefined,
+    identity,
+    clock,
+    protocol: control.protocol,
+    compression: control.compression,
+    onCertificateRefused: () => identity.certificateRefused(),
   })
   let later: Timer | undefined
   const within = contactWithin(control.authorizationMaxAgeMs)
   // A run that ends without notice must not seem to have been without a control plane since the last push.
-  const contacts = within === undefined ? undefined : clock.after(within, () => {
-    if (sync?.link.state === 'connected') { applier.contact(); detached('storage', saver.keepContact()) }
-    contacts?.refresh()
-  })
-  const waiting: ControlLinkStatus = { mode: 'control plane', address: transport.address, state: 'connecting', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
+  const contacts =
+    within === undefined
+      ? undefined
+      : clock.after(within, () => {
+          if (sync?.link.state === 'connected') {
+            applier.contact()
+            detached('storage', saver.keepContact())
+          }
+          contacts?.refresh()
+        })
+  const waiting: ControlLinkStatus = {
+    mode: 'control plane',
+    address: transport.address,
+    state: 'connecting',
+    sinceMs: clock.monotonicMs(),
+    lastContactMs: undefined,
+    error: undefined,
+  }
   return {
-    applier, get damage() { return store.damage }, needsIdentity: true, folderProblems: () => [],
+    applier,
+    get damage() {
+      return store.damage
+    },
+    needsIdentity: true,
+    folderProblems: () => [],
     link: () => sync?.link ?? waiting,
     connect() {
       const start = (): void => {
-        sync = startSync({ ...control, transport, onProof: (fn) => identity.watch(fn), onNode: (fn) => node.watch(fn), applier, clock, random, log, metrics, ownRoutes: ownRoutes(own), names: config.dns !== undefined, health: hasWorkloadEntry(node.description) ? health : undefined })
-        detached('configuration', sync.synced.then(() => latch[Symbol.dispose]()))
+        sync = startSync({
+          ...control,
+          transport,
+          onProof: (fn) => identity.watch(fn),
+          onNode: (fn) => node.watch(fn),
+          applier,
+          clock,
+          random,
+          log,
+          metrics,
+          ownRoutes: ownRoutes(own),
+          names: config.dns !== undefined,
+          health: hasWorkloadEntry(node.description) ? health : undefined,
+        })
+        detached(
+          'configuration',
+          sync.synced.then(() => latch[Symbol.dispose]()),
+        )
       }
       if (hasStored) later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), start)
       else start()
@@ -118,9 +194,20 @@ async function fromControlPlane({ config, world, metrics, log, tables, identity,
   }
 }
 
-async function fromDirectory({ config, world, metrics, log, tables, owner, readiness }: ConfigurationOptions, folder: string): Promise<Configuration> {
+async function fromDirectory(
+  { config, world, metrics, log, tables, owner, readiness }: ConfigurationOptions,
+  folder: string,
+): Promise<Configuration> {
   const { clock, disk } = world
-  const applier = new Applier({ node: owner, tables, saver: undefined, clock, log, metrics, readFile: (file) => disk.read(file)?.toString('utf8') })
+  const applier = new Applier({
+    node: owner,
+    tables,
+    saver: undefined,
+    clock,
+    log,
+    metrics,
+    readFile: (file) => disk.read(file)?.toString('utf8'),
+  })
   const latch = readiness.hold('a configuration')
   const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
   const synced = sync.synced.then(() => latch[Symbol.dispose]())
@@ -129,17 +216,29 @@ async function fromDirectory({ config, world, metrics, log, tables, owner, readi
   if (sync.isMissing) detached('configuration', synced)
   else await synced
   return {
-    applier, damage: [], needsIdentity: false, folderProblems: () => sync.problems,
-    link: () => sync.link, connect: () => { /* watched from the start */ }, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),
+    applier,
+    damage: [],
+    needsIdentity: false,
+    folderProblems: () => sync.problems,
+    link: () => sync.link,
+    connect: () => {
+      /* watched from the start */
+    },
+    [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),
   }
 }
 
-/** How old the stored time of the last contact may be where something depends on it; undefined: nothing does. Not so often that flash wears. */
-const contactWithin = (maxAgeMs: number): number | undefined => (maxAgeMs === 0 ? undefined : Math.min(3_600_000, Math.max(60_000, maxAgeMs / 4)))
+/**
+ * How old the stored time of the last contact may be where something depends on it; undefined: nothing does. Not so
+ * often that flash wears.
+ */
+const contactWithin = (maxAgeMs: number): number | undefined =>
+  maxAgeMs === 0 ? undefined : Math.min(3_600_000, Math.max(60_000, maxAgeMs / 4))
 
 /** Route tables that agent.yaml's own listeners name. */
 function ownRoutes(own: readonly Listener[]): Set<string> {
   const names = new Set<string>()
-  for (const { defaultFilterChain: chain } of own) if (chain?.codec.kind === 'http' && chain.codec.http.routes.from === 'rds') names.add(chain.codec.http.routes.name)
+  for (const { defaultFilterChain: chain } of own)
+    if (chain?.codec.kind === 'http' && chain.codec.http.routes.from === 'rds') names.add(chain.codec.http.routes.name)
   return names
 }

@@ -1,4 +1,7 @@
-/** How many connections may be open where agent.yaml does not say: as many as the memory of the process carries when none of them sends anything. */
+/**
+ * How many connections may be open where agent.yaml does not say: as many as the memory of the process carries when
+ * none of them sends anything.
+ */
 import { PROCESS_BYTES } from '../core/runtime/memory-budget.ts'
 import type { Limits } from '../protocols/context.ts'
 
@@ -10,7 +13,10 @@ const MIN_CONNECTIONS = 256
 const MAX_CONNECTIONS = 10_000
 
 /** @param limitBytes memory that the process may have */
-export function connectionLimits(said: { readonly [L in keyof ConnectionLimits]?: number | undefined }, limitBytes: number): ConnectionLimits {
+export function connectionLimits(
+  said: { readonly [L in keyof ConnectionLimits]?: number | undefined },
+  limitBytes: number,
+): ConnectionLimits {
   const carried = Math.floor((limitBytes - PROCESS_BYTES) / CONNECTION_BYTES)
   const all = Math.min(Math.max(carried, MIN_CONNECTIONS), MAX_CONNECTIONS)
   return {

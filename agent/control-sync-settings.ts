@@ -19,20 +19,53 @@ type Control = Omit<NonNullable<AgentConfig['control']>, 'token'> & { readonly t
 const MAX_TOKEN_BYTES = 16 * 1024
 
 /** What the configuration stream and the CA share besides: the addresses that DNS last gave, and the count of bytes. */
-export function controlLink({ config, world: { disk, clock }, log, metrics }: { readonly config: AgentConfig; readonly world: World; readonly log: Log; readonly metrics: Metrics }): Pick<ControlPlane, 'names' | 'bytes'> {
-  return { names: controlNames({ lookup: systemLookup, disk, clock, log, file: path.join(config.state, 'control-names.json') }), bytes: byteCount(metrics) }
+export function controlLink({
+  config,
+  world: { disk, clock },
+  log,
+  metrics,
+}: {
+  readonly config: AgentConfig
+  readonly world: World
+  readonly log: Log
+  readonly metrics: Metrics
+}): Pick<ControlPlane, 'names' | 'bytes'> {
+  return {
+    names: controlNames({
+      lookup: systemLookup,
+      disk,
+      clock,
+      log,
+      file: path.join(config.state, 'control-names.json'),
+    }),
+    bytes: byteCount(metrics),
+  }
 }
 
 const systemLookup: Lookup = async (host) => (await dns.lookup(host, { all: true })).map((a) => a.address)
 
-export function readControlPlane(control: Control, clusterId: string, disk: Disk, link: Pick<ControlPlane, 'names' | 'bytes' | 'judge'> = {}): ControlPlane {
+export function readControlPlane(
+  control: Control,
+  clusterId: string,
+  disk: Disk,
+  link: Pick<ControlPlane, 'names' | 'bytes' | 'judge'> = {},
+): ControlPlane {
   return {
-    ...link, addresses: control.address, serverName: control.serverName, clusterId, maxMessageBytes: control.maxMessageBytes,
+    ...link,
+    addresses: control.address,
+    serverName: control.serverName,
+    clusterId,
+    maxMessageBytes: control.maxMessageBytes,
     roots() {
       const roots = read(control.roots, 'control.roots', disk)
       if (!roots) throw new MeshError('MESH_CONFIG_INVALID', `control.roots: there is no file ${control.roots}`)
-      // OpenSSL takes a file without any certificate for an empty list and says later that somebody else's is not in it.
-      try { new X509Certificate(roots) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `control.roots: ${control.roots} holds no certificate`, { cause }) }
+      // OpenSSL takes a file without any certificate for an empty list and says later that somebody else's is not in
+      // it.
+      try {
+        new X509Certificate(roots)
+      } catch (cause) {
+        throw new MeshError('MESH_CONFIG_INVALID', `control.roots: ${control.roots} holds no certificate`, { cause })
+      }
       return roots
     },
     token() {
@@ -42,26 +75,42 @@ export function readControlPlane(control: Control, clusterId: string, disk: Disk
   }
 }
 
-/** Undefined where there is nothing. Throws MESH_TOKEN_INVALID for what cannot be a token; its text is not repeated. @param where for the message */
+/**
+ * Undefined where there is nothing. Throws MESH_TOKEN_INVALID for what cannot be a token; its text is not repeated.
+ * @param where for the message
+ */
 export function readToken(content: Buffer, where: string): string | undefined {
   const token = content.toString('utf8').trim()
   if (token === '') return undefined
-  if (token.length > MAX_TOKEN_BYTES || !/^[\x21-\x7e]+$/.test(token)) throw new MeshError('MESH_TOKEN_INVALID', `${where} holds something that is no token`)
+  if (token.length > MAX_TOKEN_BYTES || !/^[\x21-\x7e]+$/.test(token))
+    throw new MeshError('MESH_TOKEN_INVALID', `${where} holds something that is no token`)
   return token
 }
 
 /** @param p.ip where agent.yaml names none */
-export function readNodeSettings<Ip extends string | undefined>(config: AgentConfig, p: { readonly version: string; readonly hostName: string; readonly ip: Ip }): Omit<NodeSettings, 'ip'> & { readonly ip: string | Ip } {
+export function readNodeSettings<Ip extends string | undefined>(
+  config: AgentConfig,
+  p: { readonly version: string; readonly hostName: string; readonly ip: Ip },
+): Omit<NodeSettings, 'ip'> & { readonly ip: string | Ip } {
   const { node } = config
   return {
-    ...node, name: node.name ?? p.hostName, ip: node.ip ?? p.ip, version: p.version, capture: config.capture, dns: config.dns !== undefined,
+    ...node,
+    name: node.name ?? p.hostName,
+    ip: node.ip ?? p.ip,
+    version: p.version,
+    capture: config.capture,
+    dns: config.dns !== undefined,
     // A proxy that routes by another table needs no table of that name.
     httpProxyPort: config.listeners.find((l) => l.kind === 'http_proxy' && l.routes === 'http_proxy')?.port,
-    discoveryAddress: config.control?.address[0] ?? '', readinessProbe: config.readinessProbe,
+    discoveryAddress: config.control?.address[0] ?? '',
+    readinessProbe: config.readinessProbe,
   }
 }
 
-/** Makes the state folder. Throws MESH_STATE_UNUSABLE when that fails, nothing can be written there, or somebody else could. */
+/**
+ * Makes the state folder. Throws MESH_STATE_UNUSABLE when that fails, nothing can be written there, or somebody else
+ * could.
+ */
 export function prepareState(folder: string, disk: Disk): void {
   const probe = `${folder}/.writable`
   try {
@@ -71,11 +120,16 @@ export function prepareState(folder: string, disk: Disk): void {
     disk.remove(probe)
   } catch (cause) {
     if (cause instanceof MeshError) throw cause
-    if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') throw new MeshError('MESH_STORAGE_FULL', `the disk of the state directory ${folder} is full`, { cause })
+    if ((cause as NodeJS.ErrnoException).code === 'ENOSPC')
+      throw new MeshError('MESH_STORAGE_FULL', `the disk of the state directory ${folder} is full`, { cause })
     throw new MeshError('MESH_STATE_UNUSABLE', `the state directory ${folder} cannot be written to`, { cause })
   }
 }
 
 function read(file: string, setting: string, disk: Disk): Buffer | undefined {
-  try { return disk.read(file) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `${setting}: ${file} cannot be read`, { cause }) }
+  try {
+    return disk.read(file)
+  } catch (cause) {
+    throw new MeshError('MESH_CONFIG_INVALID', `${setting}: ${file} cannot be read`, { cause })
+  }
 }

@@ -8,16 +8,31 @@ import type { Disk } from '../core/os/disk.ts'
 import { sealerFrom } from './identity.ts'
 import type { OwnNode } from './own-node.ts'
 
-export type AgentDnsOptions = { readonly config: AgentConfig; readonly ctx: Context; readonly disk: Disk; readonly node: OwnNode; readonly configuration: Configuration }
+export type AgentDnsOptions = {
+  readonly config: AgentConfig
+  readonly ctx: Context
+  readonly disk: Disk
+  readonly node: OwnNode
+  readonly configuration: Configuration
+}
 
 /** Undefined without a `dns` section. Never rejects: ports that cannot be had are tried again. */
-export async function startAgentDns({ config, ctx, disk, node, configuration }: AgentDnsOptions): Promise<Dns.DnsProxy | undefined> {
+export async function startAgentDns({
+  config,
+  ctx,
+  disk,
+  node,
+  configuration,
+}: AgentDnsOptions): Promise<Dns.DnsProxy | undefined> {
   if (!config.dns) return undefined
   // Loaded only where it is wanted: most devices are asked over http_proxy and need no names.
   const { startDns } = createRequire(import.meta.url)('../protocols/dns/proxy.ts') as typeof Dns
   const { namespace } = config.node
   return startDns({
-    ...ctx, disk, settings: config.dns, namespace,
+    ...ctx,
+    disk,
+    settings: config.dns,
+    namespace,
     // The node's id ends in NAMESPACE.DOMAIN.
     domain: node.description.id.slice(node.description.id.lastIndexOf('~') + 1).slice(namespace.length + 1),
     awaited() {
@@ -30,4 +45,9 @@ export async function startAgentDns({ config, ctx, disk, node, configuration }: 
   })
 }
 
-function hostOf(hostPort: string): string { return hostPort.replace(/:\d+$/, '').replace(/^\[|\]$/g, '').toLowerCase() }
+function hostOf(hostPort: string): string {
+  return hostPort
+    .replace(/:\d+$/, '')
+    .replace(/^\[|\]$/g, '')
+    .toLowerCase()
+}

@@ -16,13 +16,21 @@ import { hearSignals, stopRequested } from '../core/os/signals.ts'
 
 let made: LogOutput | undefined
 function logOutput(): LogOutput {
-  return made ??= new LogOutput(process.stdout, { isJournal: isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(1)) })
+  return (made ??= new LogOutput(process.stdout, {
+    isJournal: isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(1)),
+  }))
 }
 
 async function main(): Promise<void> {
   const code = await dispatch(process.argv.slice(2), {
-    err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(forTerminal(text)) : forTerminal(text)) },
-    out: (text) => { process.stdout.write(process.stdout.isTTY ? forTerminal(text) : text) },
+    err: (text) => {
+      process.stderr.write(
+        isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(forTerminal(text)) : forTerminal(text),
+      )
+    },
+    out: (text) => {
+      process.stdout.write(process.stdout.isTTY ? forTerminal(text) : text)
+    },
     logOutput,
     listenFds: takeListenFds(process.env, process.pid),
     env: process.env,
@@ -30,11 +38,19 @@ async function main(): Promise<void> {
     stopRequested: () => stopRequested(process, process.stdout.isTTY),
     hearSignals: (heard) => hearSignals(process, heard),
     uncaught: (heard) => hearUncaught(process, heard),
-    giveUpAfter: (ms) => { after(ms, () => process.exit(1)) },
+    giveUpAfter: (ms) => {
+      after(ms, () => process.exit(1))
+    },
     settled: ({ inUse, isIdle, watch }) => {
       after(SETTLED_MS, () => {
         void inUse.then(optimize)
-        const memory = new IdleGc({ isIdle, committedBytes: () => v8.getHeapStatistics().total_heap_size, collect: collectWithCode, nowMs: () => performance.now(), after })
+        const memory = new IdleGc({
+          isIdle,
+          committedBytes: () => v8.getHeapStatistics().total_heap_size,
+          collect: collectWithCode,
+          nowMs: () => performance.now(),
+          after,
+        })
         memory.changed()
         watch(() => memory.changed())
       })
@@ -52,12 +68,17 @@ const SETTLED_MS = 1_500
 /** V8's default: collections until code that did not run is thrown away. */
 const OLD_AGE = 6
 
-/** Off since the bundle was loaded (tools/build/bundle-loader.cjs), and until there is work: an idle device never needs their memory. */
+/**
+ * Off since the bundle was loaded (tools/build/bundle-loader.cjs), and until there is work: an idle device never needs
+ * their memory.
+ */
 function optimize(): void {
   for (const flag of ['--opt', '--maglev']) v8.setFlagsFromString(flag)
 }
 
-function after(ms: number, fn: () => void): void { setTimeout(fn, ms).unref() }
+function after(ms: number, fn: () => void): void {
+  setTimeout(fn, ms).unref()
+}
 
 /** Throws code that only a start runs away with the rest. */
 function collectWithCode(): void {
@@ -68,7 +89,10 @@ function collectWithCode(): void {
 
 if (isFolderThread(workerData)) serveFolderThread(programBuild())
 else {
-  // A pipe that the reader closed (`meshlet config dump | head`) is no failure. The log of a program that goes on is not worth its end.
-  process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE' && !made) throw err })
+  // A pipe that the reader closed (`meshlet config dump | head`) is no failure. The log of a program that goes on is
+  // not worth its end.
+  process.stdout.on('error', (err: NodeJS.ErrnoException) => {
+    if (err.code !== 'EPIPE' && !made) throw err
+  })
   void main()
 }

@@ -5,12 +5,20 @@ import type { Tables } from '../model/tables.ts'
 import { wantedListeners } from '../protocols/downstream/wanted-listeners.ts'
 
 /** Of the listener, or of all; one set for each of its chains that speaks MQTT, without repetitions. */
-export function mqttPoliciesOf(tables: Tables, own: readonly Listener[], listener: string | undefined): readonly MqttPolicy[] {
+export function mqttPoliciesOf(
+  tables: Tables,
+  own: readonly Listener[],
+  listener: string | undefined,
+): readonly MqttPolicy[] {
   const wanted = wantedListeners(tables, own)
   const named = listener === undefined ? [...wanted.values()] : [wanted.get(listener) ?? tables.listeners.get(listener)]
   const found = new Set<MqttPolicy>()
   for (const one of named) {
-    for (const { codec } of [...one?.filterChains ?? [], ...one?.defaultFilterChain ? [one.defaultFilterChain] : []]) if (codec.kind === 'mqtt') found.add(codec.mqtt)
+    for (const { codec } of [
+      ...(one?.filterChains ?? []),
+      ...(one?.defaultFilterChain ? [one.defaultFilterChain] : []),
+    ])
+      if (codec.kind === 'mqtt') found.add(codec.mqtt)
   }
   return [...found]
 }

@@ -1,6 +1,6 @@
 /**
- * Who this node is to a control plane, while its address comes and goes: DHCP is late, a lease ends, another uplink takes over. Which address it was
- * first is no part of who it is.
+ * Who this node is to a control plane, while its address comes and goes: DHCP is late, a lease ends, another uplink
+ * takes over. Which address it was first is no part of who it is.
  */
 import { describeNode, type NodeDescription, type NodeSettings } from '../control-sync/ads/node.ts'
 import type { Clock, Timer } from '../core/os/clock.ts'
@@ -32,18 +32,31 @@ export class OwnNode implements Disposable {
     this.#all = options.addresses()
     this.#address = new Current(options.settings.ip ?? this.#all[0])
     this.#description = this.#describe()
-    this.#timer = options.clock.after(LOOK_MS, () => { this.#look(); this.#timer?.refresh() })
+    this.#timer = options.clock.after(LOOK_MS, () => {
+      this.#look()
+      this.#timer?.refresh()
+    })
   }
 
   /** Undefined: there is none yet. The last one, when it is gone and there is no other. */
-  get address(): string | undefined { return this.#address.get() }
-  get description(): NodeDescription { return this.#description }
+  get address(): string | undefined {
+    return this.#address.get()
+  }
+  get description(): NodeDescription {
+    return this.#description
+  }
   /** Called when the address of this node has become another. */
-  watch(fn: () => void): Disposable { return this.#address.watch(fn) }
+  watch(fn: () => void): Disposable {
+    return this.#address.watch(fn)
+  }
   /** Called when this machine has other addresses than before, whichever is this node's. */
   watchMachine(fn: () => void): Disposable {
     this.#watchers.add(fn)
-    return { [Symbol.dispose]: () => { this.#watchers.delete(fn) } }
+    return {
+      [Symbol.dispose]: () => {
+        this.#watchers.delete(fn)
+      },
+    }
   }
   [Symbol.dispose](): void {
     this.#timer?.cancel()
@@ -57,7 +70,7 @@ export class OwnNode implements Disposable {
     this.#all = all
     const known = this.#address.get()
     // As long as it is there it stays, whatever comes beside it: each change is a new registration.
-    const next = settings.ip ?? (known !== undefined && all.includes(known) ? known : all[0] ?? known)
+    const next = settings.ip ?? (known !== undefined && all.includes(known) ? known : (all[0] ?? known))
     log.info({ evt: 'node.addresses', addresses: all, node: next }, 'the addresses of this machine have changed')
     if (next !== known) {
       this.#description = this.#describe(next)
@@ -66,5 +79,7 @@ export class OwnNode implements Disposable {
     for (const told of this.#watchers) told()
   }
 
-  #describe(ip = this.#address.get()): NodeDescription { return describeNode({ ...this.#o.settings, ip: ip ?? NO_ADDRESS }) }
+  #describe(ip = this.#address.get()): NodeDescription {
+    return describeNode({ ...this.#o.settings, ip: ip ?? NO_ADDRESS })
+  }
 }

@@ -7,19 +7,39 @@ export class Readiness {
   hold(name: string): Disposable {
     this.#pending.set(name, (this.#pending.get(name) ?? 0) + 1)
     let held = true
-    return { [Symbol.dispose]: () => { if (held) { held = false; this.#release(name) } } }
+    return {
+      [Symbol.dispose]: () => {
+        if (held) {
+          held = false
+          this.#release(name)
+        }
+      },
+    }
   }
-  get pending(): readonly string[] { return [...this.#pending.keys()].sort() }
-  get ready(): boolean { return this.#pending.size === 0 }
+  get pending(): readonly string[] {
+    return [...this.#pending.keys()].sort()
+  }
+  get ready(): boolean {
+    return this.#pending.size === 0
+  }
   /** Resolves once nothing is held. */
   async whenReady(): Promise<void> {
-    if (!this.ready) await new Promise<void>((resolve) => { this.#waiting.add(resolve) })
+    if (!this.ready)
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve)
+      })
   }
 
   #release(name: string): void {
     const left = (this.#pending.get(name) ?? 1) - 1
-    if (left > 0) { this.#pending.set(name, left); return }
+    if (left > 0) {
+      this.#pending.set(name, left)
+      return
+    }
     this.#pending.delete(name)
-    if (this.ready) { for (const resolve of this.#waiting) resolve(); this.#waiting.clear() }
+    if (this.ready) {
+      for (const resolve of this.#waiting) resolve()
+      this.#waiting.clear()
+    }
   }
 }

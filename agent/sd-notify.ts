@@ -27,32 +27,67 @@ type Options = {
   readonly run?: (assignments: readonly string[], done: (err: Error | null) => void) => void
 }
 
-/** A start that reads a large spool may take its time: systemd gives up after so much more (TimeoutStartSec) unless it hears again. */
+/**
+ * A start that reads a large spool may take its time: systemd gives up after so much more (TimeoutStartSec) unless it
+ * hears again.
+ */
 const EXTEND_MS = 60_000
 
-export function serviceManager({ notifySocket, watchdogMs, alive, clock, log, run = systemdNotify }: Options): ServiceManager {
+export function serviceManager({
+  notifySocket,
+  watchdogMs,
+  alive,
+  clock,
+  log,
+  run = systemdNotify,
+}: Options): ServiceManager {
   const stop = new AbortController()
   const started = new AbortController()
   let last: Promise<void> = Promise.resolve()
-  // One after the other: each is a process of its own, and the last word counts. As assignments, which every version knows; options like --stopping are younger.
+  // One after the other: each is a process of its own, and the last word counts. As assignments, which every version
+  // knows; options like --stopping are younger.
   const send = (...assignments: string[]): void => {
     if (notifySocket === undefined) return
-    last = last.then(() => new Promise<void>((resolve) => {
-      run(assignments, (err) => {
-        if (err) log.warn({ evt: 'systemd.notify', err }, 'systemd-notify failed')
-        resolve()
-      })
-    }))
+    last = last.then(
+      () =>
+        new Promise<void>((resolve) => {
+          run(assignments, (err) => {
+            if (err) log.warn({ evt: 'systemd.notify', err }, 'systemd-notify failed')
+            resolve()
+          })
+        }),
+    )
   }
   const every = async (ms: number, signal: AbortSignal, fn: () => void): Promise<void> => {
-    try { for (;;) { await clock.sleep(ms, signal); fn() } } catch (thrown) { if (!signal.aborted) throw thrown }
+    try {
+      for (;;) {
+        await clock.sleep(ms, signal)
+        fn()
+      }
+    } catch (thrown) {
+      if (!signal.aborted) throw thrown
+    }
   }
   if (notifySocket !== undefined) {
-    if (watchdogMs !== undefined) detached('process', every(watchdogMs / 2, stop.signal, () => { if (alive()) send('WATCHDOG=1') }))
-    detached('process', every(EXTEND_MS / 3, AbortSignal.any([started.signal, stop.signal]), () => send(`EXTEND_TIMEOUT_USEC=${EXTEND_MS * 1000}`)))
+    if (watchdogMs !== undefined)
+      detached(
+        'process',
+        every(watchdogMs / 2, stop.signal, () => {
+          if (alive()) send('WATCHDOG=1')
+        }),
+      )
+    detached(
+      'process',
+      every(EXTEND_MS / 3, AbortSignal.any([started.signal, stop.signal]), () =>
+        send(`EXTEND_TIMEOUT_USEC=${EXTEND_MS * 1000}`),
+      ),
+    )
   }
   return {
-    ready: (status) => { started.abort(); send('READY=1', `STATUS=${oneLine(status)}`) },
+    ready: (status) => {
+      started.abort()
+      send('READY=1', `STATUS=${oneLine(status)}`)
+    },
     status: (status) => send(`STATUS=${oneLine(status)}`),
     stopping: () => send('STOPPING=1'),
     [Symbol.dispose]: () => stop.abort(),

@@ -1,7 +1,8 @@
 /**
- * From what a control plane or a folder says to what is served: stage → decode → build tables → swap → save. One change at a time. What is wrong in a
- * resource blocks the piece that it is in (decode/fields/decode-path.ts), and the rest of it is in force as it was sent: its last good version could be weaker than
- * what is asked for. Only bytes that are no such resource at all leave that version in force.
+ * From what a control plane or a folder says to what is served: stage → decode → build tables → swap → save. One change
+ * at a time. What is wrong in a resource blocks the piece that it is in (decode/fields/decode-path.ts), and the rest of
+ * it is in force as it was sent: its last good version could be weaker than what is asked for. Only bytes that are no
+ * such resource at all leave that version in force.
  */
 import type { Clock, Timer } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
@@ -22,9 +23,21 @@ import type { SnapshotSaver } from './snapshot/saver.ts'
 import type { Ages, SavedChange, StoredSnapshot } from './snapshot/types.ts'
 import { referencesAnew, stage, type Incoming } from './stage.ts'
 
-export type Change = { readonly kind: ResourceKind; readonly put: readonly Incoming[]; readonly removed: readonly string[] }
-/** `blocked`: it is in force, and the pieces with these issues refuse. Else its last good version serves on, if there is one. */
-export type Rejected = { readonly kind: ResourceKind; readonly name: string; readonly issues: readonly Issue[]; readonly blocked: boolean }
+export type Change = {
+  readonly kind: ResourceKind
+  readonly put: readonly Incoming[]
+  readonly removed: readonly string[]
+}
+/**
+ * `blocked`: it is in force, and the pieces with these issues refuse. Else its last good version serves on, if there is
+ * one.
+ */
+export type Rejected = {
+  readonly kind: ResourceKind
+  readonly name: string
+  readonly issues: readonly Issue[]
+  readonly blocked: boolean
+}
 export type Applied = { readonly changed: number; readonly rejected: readonly Rejected[] }
 
 export type ApplierOptions = {
@@ -32,14 +45,20 @@ export type ApplierOptions = {
   readonly tables: Current<Tables>
   /** Undefined: nothing is kept (a folder is its own store). */
   readonly saver: SnapshotSaver | undefined
-  /** What the decoders are and read by; left out: they are always the same. What others have stored about a resource is found out anew. */
+  /**
+   * What the decoders are and read by; left out: they are always the same. What others have stored about a resource is
+   * found out anew.
+   */
   readonly decodedBy?: string
   /** How long inbound listeners serve without a control plane; left out: for ever. */
   readonly authorization?: { readonly maxAgeMs: number; readonly isConnected: () => boolean }
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
-  /** Files that resources name; only for resources that stand in files themselves: a control plane must not read this machine's disk. */
+  /**
+   * Files that resources name; only for resources that stand in files themselves: a control plane must not read this
+   * machine's disk.
+   */
   readonly readFile?: ReadFile
   /** Which files may be named for TLS where they are not read at once. */
   readonly files?: { permits(file: string): boolean }
@@ -52,7 +71,10 @@ const UNCHANGED_A_LOOK = 32
 const PACK_AFTER_START_MS = 1_000
 
 const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
-export const EMPTY_SNAPSHOT: Snapshot = { resources: Object.fromEntries(KINDS.map((k) => [k, new Map()])) as unknown as Snapshot['resources'], savedAtMs: 0 }
+export const EMPTY_SNAPSHOT: Snapshot = {
+  resources: Object.fromEntries(KINDS.map((k) => [k, new Map()])) as unknown as Snapshot['resources'],
+  savedAtMs: 0,
+}
 
 export class Applier implements Disposable {
   readonly #o: ApplierOptions
@@ -68,42 +90,99 @@ export class Applier implements Disposable {
   readonly #unpacked = new Unpacked()
   #packing: Timer | undefined
   readonly #heard = new Set<ResourceKind>()
-  /** What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over the mesh. */
-  #derived: { dangling?: readonly Dangling[]; endpoint?: ReadonlySet<string>; route?: ReadonlySet<string>; extension?: ReadonlySet<string> } = {}
+  /**
+   * What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over
+   * the mesh.
+   */
+  #derived: {
+    dangling?: readonly Dangling[]
+    endpoint?: ReadonlySet<string>
+    route?: ReadonlySet<string>
+    extension?: ReadonlySet<string>
+  } = {}
   #work: Promise<unknown> = Promise.resolve()
 
   constructor(options: ApplierOptions) {
     this.#o = options
     const { metrics } = options
     options.saver?.savesFrom(() => this.#everything())
-    this.#age = new AuthorizationAge({ clock: options.clock, ...(options.authorization ?? { maxAgeMs: 0, isConnected: () => true }), changed: () => this.#swap(this.stale) })
-    this.#changedCount = metrics.counter('mesh_config_resources_changed_total', 'Resources that a push changed, by kind.', ['kind'])
-    this.#rejectedCount = metrics.counter('mesh_config_resources_rejected_total', 'Resources with something that cannot be taken, by kind: pieces of them refuse, or the previous version serves on.', ['kind'])
-    this.#ignoredCount = metrics.counter('mesh_config_ignored_fields_total', 'Fields of received resources that meshlet does not act upon.').cell({})
-    metrics.gaugeOf('mesh_config_stale', '1 while what is served came from disk and no control plane has confirmed it.', () => (this.stale ? 1 : 0))
-    metrics.gaugeOf('mesh_config_generation', 'Number of the configuration in force; each applied change adds one.', () => this.#generation)
+    this.#age = new AuthorizationAge({
+      clock: options.clock,
+      ...(options.authorization ?? { maxAgeMs: 0, isConnected: () => true }),
+      changed: () => this.#swap(this.stale),
+    })
+    this.#changedCount = metrics.counter(
+      'mesh_config_resources_changed_total',
+      'Resources that a push changed, by kind.',
+      ['kind'],
+    )
+    this.#rejectedCount = metrics.counter(
+      'mesh_config_resources_rejected_total',
+      'Resources with something that cannot be taken, by kind: pieces of them refuse, or the previous version serves on.',
+      ['kind'],
+    )
+    this.#ignoredCount = metrics
+      .counter('mesh_config_ignored_fields_total', 'Fields of received resources that meshlet does not act upon.')
+      .cell({})
+    metrics.gaugeOf(
+      'mesh_config_stale',
+      '1 while what is served came from disk and no control plane has confirmed it.',
+      () => (this.stale ? 1 : 0),
+    )
+    metrics.gaugeOf(
+      'mesh_config_generation',
+      'Number of the configuration in force; each applied change adds one.',
+      () => this.#generation,
+    )
   }
 
-  get snapshot(): Snapshot { return this.#snapshot }
-  /** Kinds of which something was said that could be used, be it that there are none; all once a stored configuration is in force, names only if it has some. */
-  get heard(): ReadonlySet<ResourceKind> { return this.#heard }
-  get generation(): number { return this.#generation }
-  get stale(): boolean { return this.#o.tables.get().stale }
-  get rejected(): readonly Rejected[] { return [...this.#rejected.values(), ...[...this.#notes.keys()].flatMap((raw) => this.#blockedOf(raw) ?? [])] }
+  get snapshot(): Snapshot {
+    return this.#snapshot
+  }
+  /**
+   * Kinds of which something was said that could be used, be it that there are none; all once a stored configuration is
+   * in force, names only if it has some.
+   */
+  get heard(): ReadonlySet<ResourceKind> {
+    return this.#heard
+  }
+  get generation(): number {
+    return this.#generation
+  }
+  get stale(): boolean {
+    return this.#o.tables.get().stale
+  }
+  get rejected(): readonly Rejected[] {
+    return [...this.#rejected.values(), ...[...this.#notes.keys()].flatMap((raw) => this.#blockedOf(raw) ?? [])]
+  }
   get ignored(): readonly { readonly name: string; readonly fields: readonly string[] }[] {
     return [...this.#notes].flatMap(([{ name }, { notes }]) => (notes.ignored ? [{ name, fields: notes.ignored }] : []))
   }
   /** What is asked for and left out, in words, with the resources that ask for it. */
   get skipped(): ReadonlyMap<string, readonly { readonly kind: ResourceKind; readonly name: string }[]> {
-    const all = [...this.#notes].flatMap(([{ name }, { kind, notes }]) => (notes.skipped ?? []).map((what) => ({ what, kind, name })))
+    const all = [...this.#notes].flatMap(([{ name }, { kind, notes }]) =>
+      (notes.skipped ?? []).map((what) => ({ what, kind, name })),
+    )
     return Map.groupBy(all, ({ what }) => what)
   }
   /** Why the configuration in force is not on disk; undefined when it is. */
-  get storageError(): MeshError | undefined { return this.#o.saver?.error }
-  /** Wall milliseconds, also of earlier runs: when a control plane was last heard of, and when each kind last changed. */
-  get contactAtMs(): number | undefined { return this.#o.saver?.contactAtMs }
-  get changedAtMs(): Ages { return this.#o.saver?.changedAtMs ?? {} }
-  dangling(): readonly Dangling[] { return (this.#derived.dangling ??= danglingReferences(this.#holders(), (name) => this.#snapshot.resources.cluster.has(name))) }
+  get storageError(): MeshError | undefined {
+    return this.#o.saver?.error
+  }
+  /**
+   * Wall milliseconds, also of earlier runs: when a control plane was last heard of, and when each kind last changed.
+   */
+  get contactAtMs(): number | undefined {
+    return this.#o.saver?.contactAtMs
+  }
+  get changedAtMs(): Ages {
+    return this.#o.saver?.changedAtMs ?? {}
+  }
+  dangling(): readonly Dangling[] {
+    return (this.#derived.dangling ??= danglingReferences(this.#holders(), (name) =>
+      this.#snapshot.resources.cluster.has(name),
+    ))
+  }
 
   /** Names that the resources of these kinds refer to, e.g. all endpoint sets of the clusters. */
   referenced(kind: 'endpoint' | 'route' | 'extension'): ReadonlySet<string> {
@@ -120,7 +199,10 @@ export class Applier implements Disposable {
     return (raw && this.#references.get(raw)) ?? NO_REFERENCES
   }
 
-  /** The control plane says everything of this kind anew: what was refused and is still there comes again, and what it does not send is gone. */
+  /**
+   * The control plane says everything of this kind anew: what was refused and is still there comes again, and what it
+   * does not send is gone.
+   */
   forgetRejected(kind: ResourceKind): void {
     for (const [key, r] of this.#rejected) if (r.kind === kind) this.#rejected.delete(key)
   }
@@ -131,16 +213,18 @@ export class Applier implements Disposable {
     this.#derived = {}
     this.#generation = stored.generation
     this.#references = new Map(stored.references)
-    for (const kind of KINDS) for (const raw of stored.snapshot.resources[kind].values()) this.#note(kind, raw, this.#references.get(raw))
+    for (const kind of KINDS)
+      for (const raw of stored.snapshot.resources[kind].values()) this.#note(kind, raw, this.#references.get(raw))
     this.#o.saver?.restored({ ...stored, savedAtMs: stored.snapshot.savedAtMs })
     this.#age.restored(stored.contactAtMs ?? stored.snapshot.savedAtMs)
     // No stored names: they may not have been asked for.
-    for (const kind of KINDS) if (kind !== 'nameTable' || stored.snapshot.resources.nameTable.size > 0) this.#heard.add(kind)
+    for (const kind of KINDS)
+      if (kind !== 'nameTable' || stored.snapshot.resources.nameTable.size > 0) this.#heard.add(kind)
     this.#swap(true)
     for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
     this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => {
       const pace = new TimeSlice(this.#o.clock)
-      detached('configuration', this.#work = this.#work.then(() => this.#pack(pace)).then(() => this.#renew(pace)))
+      detached('configuration', (this.#work = this.#work.then(() => this.#pack(pace)).then(() => this.#renew(pace))))
     })
   }
 
@@ -163,8 +247,8 @@ export class Applier implements Disposable {
   }
 
   /**
-   * Applies changes as one generation. Calls are worked off in order. What is served is stored a moment later; a disk that cannot take it
-   * keeps nothing from being served (`storageError`). Never rejects.
+   * Applies changes as one generation. Calls are worked off in order. What is served is stored a moment later; a disk
+   * that cannot take it keeps nothing from being served (`storageError`). Never rejects.
    */
   apply(changes: readonly Change[]): Promise<Applied> {
     const done = this.#work.then(async () => {
@@ -174,7 +258,8 @@ export class Applier implements Disposable {
       if (applied.changed > 0) await this.#pack(pace)
       // What follows a large change, often another, is not put on top of its last slice.
       if (pace.hasYielded) await nextTurn()
-      for (const { kind } of changes) if (!applied.rejected.some((r) => r.kind === kind && !r.blocked)) this.#heard.add(kind)
+      for (const { kind } of changes)
+        if (!applied.rejected.some((r) => r.kind === kind && !r.blocked)) this.#heard.add(kind)
       return applied
     })
     this.#work = done.catch(() => undefined)
@@ -208,7 +293,10 @@ export class Applier implements Disposable {
         const staging = stage(kind, incoming, known, this.#o, pace)
         const staged = staging instanceof Promise ? await staging : staging
         if ((staged.outcome !== 'same' || i % UNCHANGED_A_LOOK === 0) && pace.due) await pace.yield()
-        if (staged.outcome === 'refused') { rejected.push({ kind, name, issues: staged.issues, blocked: false }); continue }
+        if (staged.outcome === 'refused') {
+          rejected.push({ kind, name, issues: staged.issues, blocked: false })
+          continue
+        }
         if (this.#rejected.size > 0) this.#rejected.delete(`${kind} ${name}`)
         if (staged.outcome === 'same') {
           // Who sends it anew is told anew.
@@ -217,7 +305,8 @@ export class Applier implements Disposable {
           continue
         }
         const { raw } = staged
-        const references = this.#o.decodedBy === undefined ? staged.references : { ...staged.references, by: this.#o.decodedBy }
+        const references =
+          this.#o.decodedBy === undefined ? staged.references : { ...staged.references, by: this.#o.decodedBy }
         next ??= new Map(before)
         next.set(name, raw)
         if (known) gone.push(known)
@@ -244,7 +333,10 @@ export class Applier implements Disposable {
     if (pace.due) await pace.yield()
     this.#count(saved, rejected)
     const all = again.length === 0 ? rejected : [...rejected, ...again]
-    if (saved.length === 0) { this.confirm(); return { changed: 0, rejected: all } }
+    if (saved.length === 0) {
+      this.confirm()
+      return { changed: 0, rejected: all }
+    }
     for (const listeners = listenersOf(resources, this.#o); !listeners.next().done;) if (pace.due) await pace.yield()
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
@@ -254,7 +346,10 @@ export class Applier implements Disposable {
     for (const raw of gone) this.#forget(raw)
     this.#swap(false)
     this.#o.saver?.add({ generation, savedAtMs }, saved)
-    this.#o.log.info({ evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length }, 'configuration applied')
+    this.#o.log.info(
+      { evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length },
+      'configuration applied',
+    )
     return { changed: saved.length, rejected: all }
   }
 
@@ -271,12 +366,28 @@ export class Applier implements Disposable {
     for (const r of rejected) {
       if (!r.blocked) this.#rejected.set(`${r.kind} ${r.name}`, r)
       this.#rejectedCount.cell({ kind: r.kind }).value++
-      const line = { evt: 'config.rejected', code: 'MESH_CONFIG_REJECTED', kind: r.kind, resource: r.name, blocked: r.blocked, issues: r.issues }
-      this.#o.log.warn(line, r.blocked ? 'what cannot be taken of a resource is blocked, the rest of it is in force' : 'resource refused, its last good version serves on')
+      const line = {
+        evt: 'config.rejected',
+        code: 'MESH_CONFIG_REJECTED',
+        kind: r.kind,
+        resource: r.name,
+        blocked: r.blocked,
+        issues: r.issues,
+      }
+      this.#o.log.warn(
+        line,
+        r.blocked
+          ? 'what cannot be taken of a resource is blocked, the rest of it is in force'
+          : 'resource refused, its last good version serves on',
+      )
     }
   }
 
-  #swap(stale: boolean): void { this.#o.tables.swap(meshTables(this.#snapshot, { generation: this.#generation, stale, inboundClosed: this.#age.expired }, this.#o)) }
+  #swap(stale: boolean): void {
+    this.#o.tables.swap(
+      meshTables(this.#snapshot, { generation: this.#generation, stale, inboundClosed: this.#age.expired }, this.#o),
+    )
+  }
   [Symbol.dispose](): void {
     this.#packing?.cancel()
     this.#age[Symbol.dispose]()
@@ -289,7 +400,14 @@ export class Applier implements Disposable {
   }
 
   #everything(): SavedChange[] {
-    return KINDS.flatMap((kind) => [...this.#snapshot.resources[kind]].map(([name, put]) => ({ kind, name, put, references: this.#references.get(put) ?? NO_REFERENCES })))
+    return KINDS.flatMap((kind) =>
+      [...this.#snapshot.resources[kind]].map(([name, put]) => ({
+        kind,
+        name,
+        put,
+        references: this.#references.get(put) ?? NO_REFERENCES,
+      })),
+    )
   }
 
   /** It is in no snapshot any more. */
@@ -300,7 +418,8 @@ export class Applier implements Disposable {
 
   *#holders(): Iterable<{ kind: ResourceKind; name: string; references: References }> {
     for (const kind of ['cluster', 'listener', 'route'] as const) {
-      for (const [name, raw] of this.#snapshot.resources[kind]) yield { kind, name, references: this.#references.get(raw) ?? NO_REFERENCES }
+      for (const [name, raw] of this.#snapshot.resources[kind])
+        yield { kind, name, references: this.#references.get(raw) ?? NO_REFERENCES }
     }
   }
 }

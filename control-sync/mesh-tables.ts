@@ -1,6 +1,7 @@
 /**
- * Tables over a snapshot: what is asked for is decoded then and kept with its raw resource. An edge node uses few of a mesh's services,
- * and the others should cost their bytes only. A raw resource that two snapshots share has one decoded value, so `===` tells what changed.
+ * Tables over a snapshot: what is asked for is decoded then and kept with its raw resource. An edge node uses few of a
+ * mesh's services, and the others should cost their bytes only. A raw resource that two snapshots share has one decoded
+ * value, so `===` tells what changed.
  */
 import type { Listener } from '../model/listener.ts'
 import type { Decoded, RawResource, Snapshot } from '../model/snapshot.ts'
@@ -12,10 +13,18 @@ import { routeTable } from './decode/route/route-table.ts'
 
 const values = new WeakMap<RawResource, object>()
 /** What was made of a resource while it was checked and need not be made again. */
-export function keepValue(raw: RawResource, value: object): void { values.set(raw, value) }
+export function keepValue(raw: RawResource, value: object): void {
+  values.set(raw, value)
+}
 
-/** Undefined for what is no such resource at all: it was refused when it came, or was stored by another version of meshlet. */
-function valueOf<T extends object>(raw: RawResource | undefined, make: (raw: RawResource) => T | undefined): T | undefined {
+/**
+ * Undefined for what is no such resource at all: it was refused when it came, or was stored by another version of
+ * meshlet.
+ */
+function valueOf<T extends object>(
+  raw: RawResource | undefined,
+  make: (raw: RawResource) => T | undefined,
+): T | undefined {
   if (!raw) return undefined
   const known = values.get(raw)
   if (known) return known as T
@@ -24,18 +33,30 @@ function valueOf<T extends object>(raw: RawResource | undefined, make: (raw: Raw
   return made
 }
 
-function orUndefined<T>(decoded: Decoded<T>): T | undefined { return decoded.ok ? decoded.value : undefined }
+function orUndefined<T>(decoded: Decoded<T>): T | undefined {
+  return decoded.ok ? decoded.value : undefined
+}
 
 /** With which extensions a listener was made. */
 const madeWith = new WeakMap<Listener, ReadonlyMap<string, RawResource | undefined>>()
 
-/** A listener is made of its resource and of the extensions that its filters name: the same object while none of these changes. */
-function listenerOf(raw: RawResource, extensions: ReadonlyMap<string, RawResource>, options: DecodeOptions): Listener | undefined {
+/**
+ * A listener is made of its resource and of the extensions that its filters name: the same object while none of these
+ * changes.
+ */
+function listenerOf(
+  raw: RawResource,
+  extensions: ReadonlyMap<string, RawResource>,
+  options: DecodeOptions,
+): Listener | undefined {
   const known = values.get(raw) as Listener | undefined
   const used = known && madeWith.get(known)
   if (known && (known.extensions ?? []).every((name) => used?.get(name) === extensions.get(name))) return known
   const asked = new Map<string, RawResource | undefined>()
-  const extension = (name: string): Uint8Array | undefined => { asked.set(name, extensions.get(name)); return extensions.get(name)?.value }
+  const extension = (name: string): Uint8Array | undefined => {
+    asked.set(name, extensions.get(name))
+    return extensions.get(name)?.value
+  }
   const made = orUndefined(decode('listener', raw.value, { ...options, extension }))
   if (!made) return known
   values.set(raw, made)
@@ -48,7 +69,8 @@ const unions = new WeakMap<RawResource, { readonly of: readonly RawResource[]; r
 
 /** Undefined when there is no name table that decodes. Several are one, in the order of their names. */
 function namesIn(resources: ReadonlyMap<string, RawResource>, options: DecodeOptions): Names | undefined {
-  const tableOf = (raw: RawResource): Names | undefined => valueOf(raw, ({ value }) => orUndefined(decode('nameTable', value, options)))
+  const tableOf = (raw: RawResource): Names | undefined =>
+    valueOf(raw, ({ value }) => orUndefined(decode('nameTable', value, options)))
   const raws = [...resources.values()]
   const [first] = raws
   if (!first || raws.length === 1) return first && tableOf(first)
@@ -71,18 +93,28 @@ export function* listenersOf(resources: Snapshot['resources'], options: DecodeOp
 }
 
 /** @param options how resources that name files are decoded; the same for the life of a process */
-export function meshTables({ resources }: Snapshot, at: { readonly generation: number; readonly stale: boolean; readonly inboundClosed?: boolean }, options: DecodeOptions = {}): Tables {
+export function meshTables(
+  { resources }: Snapshot,
+  at: { readonly generation: number; readonly stale: boolean; readonly inboundClosed?: boolean },
+  options: DecodeOptions = {},
+): Tables {
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
     const listener = listenerOf(raw, resources.extension, options)
     if (listener) listeners.set(name, at.inboundClosed ? closedInbound(listener) : listener)
   }
   return {
-    generation: at.generation, stale: at.stale, listeners,
-    cluster: (name) => valueOf(resources.cluster.get(name), ({ value }) => orUndefined(decode('cluster', value, options))),
-    load: (serviceName) => valueOf(resources.endpoint.get(serviceName), ({ value }) => orUndefined(decode('endpoint', value, options))),
+    generation: at.generation,
+    stale: at.stale,
+    listeners,
+    cluster: (name) =>
+      valueOf(resources.cluster.get(name), ({ value }) => orUndefined(decode('cluster', value, options))),
+    load: (serviceName) =>
+      valueOf(resources.endpoint.get(serviceName), ({ value }) => orUndefined(decode('endpoint', value, options))),
     routes: (name) => valueOf(resources.route.get(name), (raw) => routeTable(raw, options.readFile)),
     clusterNames: () => resources.cluster.keys(),
-    get names() { return namesIn(resources.nameTable, options) },
+    get names() {
+      return namesIn(resources.nameTable, options)
+    },
   }
 }

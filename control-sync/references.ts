@@ -1,4 +1,7 @@
-/** What resources name in each other: which endpoints and route tables to subscribe to, and which names lead nowhere. Pure. */
+/**
+ * What resources name in each other: which endpoints and route tables to subscribe to, and which names lead nowhere.
+ * Pure.
+ */
 import type { Cluster } from '../model/cluster.ts'
 import type { FilterChain, Listener } from '../model/listener.ts'
 import type { RouteConfig } from '../model/route.ts'
@@ -6,23 +9,31 @@ import type { ResourceKind } from '../model/snapshot.ts'
 import type { Notes } from './notes.ts'
 
 /**
- * Kind → names, and what is not in force as it was sent. Small, and stored beside the resource, so that nothing needs to be decoded to know it. `by`: which decoders found
- * it out; others may find something else.
+ * Kind → names, and what is not in force as it was sent. Small, and stored beside the resource, so that nothing needs
+ * to be decoded to know it. `by`: which decoders found it out; others may find something else.
  */
-export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']?: readonly string[] } & { readonly notes?: Notes; readonly by?: string }
+export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']?: readonly string[] } & {
+  readonly notes?: Notes
+  readonly by?: string
+}
 export const NO_REFERENCES: References = {}
 
 /** @param value what decode gave for that kind */
 export function referencesOf(kind: ResourceKind, value: unknown): References {
   switch (kind) {
-    case 'cluster': return clusterReferences(value as Parameters<typeof clusterReferences>[0])
-    case 'listener': return listenerReferences(value as Parameters<typeof listenerReferences>[0])
-    case 'route': return { cluster: [...routeReferencesOf((value as RouteConfig).virtualHosts)] }
+    case 'cluster':
+      return clusterReferences(value as Parameters<typeof clusterReferences>[0])
+    case 'listener':
+      return listenerReferences(value as Parameters<typeof listenerReferences>[0])
+    case 'route':
+      return { cluster: [...routeReferencesOf((value as RouteConfig).virtualHosts)] }
     case 'endpoint':
     case 'extension':
     case 'nameTable':
-    case 'proxyConfig': return NO_REFERENCES
-    default: return kind satisfies never
+    case 'proxyConfig':
+      return NO_REFERENCES
+    default:
+      return kind satisfies never
   }
 }
 
@@ -33,7 +44,10 @@ function clusterReferences(cluster: Cluster): References {
 function listenerReferences({ filterChains, defaultFilterChain, extensions }: Listener): References {
   const routes = new Set<string>()
   const clusters = new Set<string>()
-  for (const { codec } of [...filterChains, ...(defaultFilterChain ? [defaultFilterChain] : [])] satisfies FilterChain[]) {
+  for (const { codec } of [
+    ...filterChains,
+    ...(defaultFilterChain ? [defaultFilterChain] : []),
+  ] satisfies FilterChain[]) {
     if (codec.kind === 'tcp') for (const c of codec.tcp.clusters) clusters.add(c.name)
     if (codec.kind === 'mqtt') for (const r of codec.mqtt.routes) clusters.add(r.cluster)
     if (codec.kind !== 'http') continue
@@ -47,7 +61,8 @@ function listenerReferences({ filterChains, defaultFilterChain, extensions }: Li
 export function routeReferencesOf(virtualHosts: RouteConfig['virtualHosts']): ReadonlySet<string> {
   const clusters = new Set<string>()
   for (const host of virtualHosts) {
-    for (const { action } of host.routes) if (action.kind === 'forward') for (const c of action.clusters) clusters.add(c.name)
+    for (const { action } of host.routes)
+      if (action.kind === 'forward') for (const c of action.clusters) clusters.add(c.name)
   }
   return clusters
 }
@@ -56,8 +71,9 @@ export type Holder = { readonly kind: ResourceKind; readonly name: string; reado
 export type Dangling = { readonly holder: Holder; readonly kind: 'cluster'; readonly name: string }
 
 /**
- * Clusters that are named and do not exist. Not an error of the push: requests for them are answered with MESH_NO_CLUSTER, all else is served.
- * (Endpoints and route tables are subscribed by name and may still be on their way.)
+ * Clusters that are named and do not exist. Not an error of the push: requests for them are answered with
+ * MESH_NO_CLUSTER, all else is served. (Endpoints and route tables are subscribed by name and may still be on their
+ * way.)
  */
 export function danglingReferences(holders: Iterable<Holder>, exists: (cluster: string) => boolean): Dangling[] {
   const found: Dangling[] = []

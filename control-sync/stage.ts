@@ -1,4 +1,7 @@
-/** From the bytes of one resource to something ready to serve, or every issue: compared with what is known first, decoding only for what changed. */
+/**
+ * From the bytes of one resource to something ready to serve, or every issue: compared with what is known first,
+ * decoding only for what changed.
+ */
 import type { Decoded, Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
 import type { RouteTable } from '../model/tables.ts'
 import type { TimeSlice } from '../core/os/time-slice.ts'
@@ -19,7 +22,13 @@ export type Staged =
   | { readonly outcome: 'refused'; readonly issues: readonly Issue[] }
 
 /** At once, but for what takes long. @param known what is in force under this name */
-export function stage(kind: ResourceKind, incoming: Incoming, known: RawResource | undefined, options: DecodeOptions, pace: TimeSlice): Staged | Promise<Staged> {
+export function stage(
+  kind: ResourceKind,
+  incoming: Incoming,
+  known: RawResource | undefined,
+  options: DecodeOptions,
+  pace: TimeSlice,
+): Staged | Promise<Staged> {
   const { name, version, value } = incoming
   if (known && isSame(kind, viewOf(known), value)) return { outcome: 'same' }
   const raw = new PackedResource({ name, version, value })
@@ -35,9 +44,18 @@ function withNotes(references: References, decoded: Parameters<typeof notesOf>[0
 }
 
 /** Of a resource that is in force and was decoded by others. Undefined for one that is none to these decoders. */
-export async function referencesAnew(kind: ResourceKind, raw: RawResource, options: DecodeOptions, pace: TimeSlice): Promise<References | undefined> {
+export async function referencesAnew(
+  kind: ResourceKind,
+  raw: RawResource,
+  options: DecodeOptions,
+  pace: TimeSlice,
+): Promise<References | undefined> {
   if (kind === 'route') {
-    const found = await checked(new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(viewOf(raw)) }), options, pace)
+    const found = await checked(
+      new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(viewOf(raw)) }),
+      options,
+      pace,
+    )
     return found.value.ok ? withNotes({ cluster: [...found.clusters] }, found.value) : undefined
   }
   const decoded = decode(kind, viewOf(raw), options)
@@ -45,7 +63,10 @@ export async function referencesAnew(kind: ResourceKind, raw: RawResource, optio
 }
 
 function isSame(kind: ResourceKind, known: Uint8Array, value: Uint8Array): boolean {
-  return sameContent(kind, known, value) || known.length === value.length && canonicalHash(kind, known) === canonicalHash(kind, value)
+  return (
+    sameContent(kind, known, value) ||
+    (known.length === value.length && canonicalHash(kind, known) === canonicalHash(kind, value))
+  )
 }
 
 /** A route table holds every service of the mesh: in slices, and the table that comes of it is the one that serves. */
@@ -56,9 +77,15 @@ async function stageRoutes(raw: RawResource, options: DecodeOptions, pace: TimeS
   return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, value) }
 }
 
-async function checked(raw: RawResource, { readFile }: DecodeOptions, pace: TimeSlice): Promise<{ readonly value: Decoded<RouteTable>; readonly clusters: ReadonlySet<string> }> {
+async function checked(
+  raw: RawResource,
+  { readFile }: DecodeOptions,
+  pace: TimeSlice,
+): Promise<{ readonly value: Decoded<RouteTable>; readonly clusters: ReadonlySet<string> }> {
   const clusters = new Set<string>()
-  const steps = checkRouteTable(raw, readFile, (host) => { for (const name of routeReferencesOf([host])) clusters.add(name) })
+  const steps = checkRouteTable(raw, readFile, (host) => {
+    for (const name of routeReferencesOf([host])) clusters.add(name)
+  })
   for (;;) {
     const { done, value } = steps.next()
     if (done) return { value, clusters }

@@ -1,6 +1,7 @@
 /**
- * Keeps one ADS stream to a control plane and carries what comes over it into force. The link comes and goes; what was applied stays.
- * control-sync/ads/protocol.ts knows what to say, control-sync/apply.ts what to do with what is said, this file when.
+ * Keeps one ADS stream to a control plane and carries what comes over it into force. The link comes and goes; what was
+ * applied stays. control-sync/ads/protocol.ts knows what to say, control-sync/apply.ts what to do with what is said,
+ * this file when.
  */
 import type { Clock, Random, Timer } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
@@ -35,8 +36,9 @@ export type ControlLinkStatus = {
 export interface Sync extends AsyncDisposable {
   readonly link: ControlLinkStatus
   /**
-   * Resolves once the configuration is whole: clusters, listeners and all that they name have come from the control plane in this run, or a
-   * folder has been read. A control plane that is silent about a name is waited for no longer than INITIAL_FETCH_MS.
+   * Resolves once the configuration is whole: clusters, listeners and all that they name have come from the control
+   * plane in this run, or a folder has been read. A control plane that is silent about a name is waited for no longer
+   * than INITIAL_FETCH_MS.
    */
   readonly synced: Promise<void>
 }
@@ -51,17 +53,28 @@ export type SyncOptions = {
   readonly shrinkHoldMs: number
   readonly refusedRetryMs: number
   readonly refusedRetryMaxMs: number
-  /** Asks for further roots of the mesh (PCDS). Where the server sends none, istiod would show the kind as never sent. */
+  /**
+   * Asks for further roots of the mesh (PCDS). Where the server sends none, istiod would show the kind as never sent.
+   */
   readonly trustBundle: boolean
-  /** False: nobody here asks for names, so the control plane is not asked for them (60 bytes a service), and those of an earlier run are dropped at its first word. */
+  /**
+   * False: nobody here asks for names, so the control plane is not asked for them (60 bytes a service), and those of an
+   * earlier run are dropped at its first word.
+   */
   readonly names?: boolean
   /** Route tables that agent.yaml's own listeners name: asked for beside those of pushed listeners. */
   readonly ownRoutes: ReadonlySet<string>
   /** Calls back when what proves who we are has changed: whoever was refused for that does not wait. */
   readonly onProof?: ((fn: () => void) => Disposable) | undefined
-  /** Calls back when this node has become another for the control plane: its address has changed. It is told on a new stream. */
+  /**
+   * Calls back when this node has become another for the control plane: its address has changed. It is told on a new
+   * stream.
+   */
   readonly onNode?: ((fn: () => void) => Disposable) | undefined
-  /** Told on every stream and at every change. Only where the control plane keeps a WorkloadEntry for this node: another istiod may die of it. */
+  /**
+   * Told on every stream and at every change. Only where the control plane keeps a WorkloadEntry for this node: another
+   * istiod may die of it.
+   */
   readonly health?: Current<WorkloadHealth> | undefined
 }
 
@@ -73,14 +86,23 @@ const LARGE_BYTES = 128 * 1024
 /** After its first answer: the link carries, and what cut it was no answer to what we sent. */
 const MIN_STABLE_MS = 1_000
 
-const IDENTITY_ERRORS: ReadonlySet<string> = new Set<ErrorCode>(['MESH_NO_IDENTITY', 'MESH_CONTROL_UNAUTHENTICATED', 'MESH_CONTROL_FORBIDDEN'])
+const IDENTITY_ERRORS: ReadonlySet<string> = new Set<ErrorCode>([
+  'MESH_NO_IDENTITY',
+  'MESH_CONTROL_UNAUTHENTICATED',
+  'MESH_CONTROL_FORBIDDEN',
+])
 
 export function startSync(options: SyncOptions): Sync {
   return new AdsSync(options)
 }
 
 /** What one stream is while it is open. */
-type StreamState = { readonly heard: Set<ResourceKind>; readonly protocol: AdsProtocol; readonly send: (request: AdsRequest) => void; readonly enqueue: (work: () => Promise<void>) => void }
+type StreamState = {
+  readonly heard: Set<ResourceKind>
+  readonly protocol: AdsProtocol
+  readonly send: (request: AdsRequest) => void
+  readonly enqueue: (work: () => Promise<void>) => void
+}
 /** `answeredMs`: monotonic, of the first answer. */
 type Ending = { readonly reason: MeshError; readonly answeredMs: number | undefined }
 
@@ -102,13 +124,39 @@ class AdsSync implements Sync {
   constructor(options: SyncOptions) {
     this.#o = options
     const { applier, metrics } = options
-    this.#link = { mode: 'control plane', address: options.transport.address, state: 'connecting', sinceMs: options.clock.monotonicMs(), lastContactMs: undefined, error: undefined }
-    this.#streams = metrics.counter('mesh_control_streams_total', 'Configuration streams that ended, by how.', ['result'])
-    metrics.gaugeOf('mesh_control_connected', '1 while the configuration stream is up.', () => (this.#link.state === 'connected' ? 1 : 0))
-    metrics.gaugeOf('mesh_control_held_clusters', 'Clusters that the control plane took away in a first push and that serve on for a while.', () => this.#removalGuard.held?.clusters ?? 0)
-    const inForce = { get clusterCount() { return applier.snapshot.resources.cluster.size }, references: (kind: ResourceKind, name: string) => applier.references(kind, name) }
-    this.#removalGuard = new RemovalGuard({ ...options, inForce, release: (changes) => this.#streamState?.enqueue(() => this.#release(changes)) })
-    this.#rejectedRetry = new RejectedRetry(options, (kind, names) => { for (const request of this.#streamState?.protocol.again(kind, names) ?? []) this.#streamState?.send(request) })
+    this.#link = {
+      mode: 'control plane',
+      address: options.transport.address,
+      state: 'connecting',
+      sinceMs: options.clock.monotonicMs(),
+      lastContactMs: undefined,
+      error: undefined,
+    }
+    this.#streams = metrics.counter('mesh_control_streams_total', 'Configuration streams that ended, by how.', [
+      'result',
+    ])
+    metrics.gaugeOf('mesh_control_connected', '1 while the configuration stream is up.', () =>
+      this.#link.state === 'connected' ? 1 : 0,
+    )
+    metrics.gaugeOf(
+      'mesh_control_held_clusters',
+      'Clusters that the control plane took away in a first push and that serve on for a while.',
+      () => this.#removalGuard.held?.clusters ?? 0,
+    )
+    const inForce = {
+      get clusterCount() {
+        return applier.snapshot.resources.cluster.size
+      },
+      references: (kind: ResourceKind, name: string) => applier.references(kind, name),
+    }
+    this.#removalGuard = new RemovalGuard({
+      ...options,
+      inForce,
+      release: (changes) => this.#streamState?.enqueue(() => this.#release(changes)),
+    })
+    this.#rejectedRetry = new RejectedRetry(options, (kind, names) => {
+      for (const request of this.#streamState?.protocol.again(kind, names) ?? []) this.#streamState?.send(request)
+    })
     this.#onNode = options.onNode?.(() => {
       this.#moved.abort()
       this.#end?.(new MeshError('MESH_CONTROL_UNREACHABLE', 'the address of this node is another now'))
@@ -116,8 +164,12 @@ class AdsSync implements Sync {
     this.#running = this.#run()
   }
 
-  get link(): ControlLinkStatus { return { ...this.#link, held: this.#removalGuard.held } }
-  get synced(): Promise<void> { return this.#synced.promise }
+  get link(): ControlLinkStatus {
+    return { ...this.#link, held: this.#removalGuard.held }
+  }
+  get synced(): Promise<void> {
+    return this.#synced.promise
+  }
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     this.#onNode?.[Symbol.dispose]()
@@ -135,13 +187,17 @@ class AdsSync implements Sync {
       this.#moved = new AbortController()
       const { reason, answeredMs } = await this.#stream()
       if (this.#stop.signal.aborted) return
-      if (this.#moved.signal.aborted) { failures.forget(); continue }
+      if (this.#moved.signal.aborted) {
+        failures.forget()
+        continue
+      }
       this.#streams.cell({ result: answeredMs === undefined ? 'failed' : 'ended' }).value++
       // An age limit (istiod: 30 min), a restart: the normal life of a stream.
       const wasCut = answeredMs !== undefined && reason.code === 'MESH_CONTROL_UNREACHABLE'
       const isNormal = wasCut && clock.monotonicMs() - openedMs > GOOD_STREAM_MS
-      // On a link that comes and goes by the second the waits begin anew with each stream that stood. Envoy's and gRPC's (A57) do after any answer; what breaks
-      // while everything is sent, again and again, is opened more and more seldom here, because each try costs all of it.
+      // On a link that comes and goes by the second the waits begin anew with each stream that stood. Envoy's and
+      // gRPC's (A57) do after any answer; what breaks while everything is sent, again and again, is opened more and
+      // more seldom here, because each try costs all of it.
       if (isNormal || (wasCut && clock.monotonicMs() - answeredMs > MIN_STABLE_MS)) failures.forget()
       const waitMs = isNormal ? random.float() * AFTER_GOOD_STREAM_MS : retryWaitMs(reason, failures.of(reason), random)
       if (!isNormal) failures.add(reason)
@@ -153,13 +209,20 @@ class AdsSync implements Sync {
   async #wait(ms: number, { code }: MeshError): Promise<void> {
     const woken = new AbortController()
     using _watch = IDENTITY_ERRORS.has(code) ? this.#o.onProof?.(() => woken.abort()) : undefined
-    await this.#o.clock.sleep(ms, AbortSignal.any([this.#stop.signal, this.#moved.signal, woken.signal])).catch(() => undefined)
+    await this.#o.clock
+      .sleep(ms, AbortSignal.any([this.#stop.signal, this.#moved.signal, woken.signal]))
+      .catch(() => undefined)
   }
 
   #report(reason: MeshError, { isNormal, waitMs }: { isNormal: boolean; waitMs: number }): void {
     const line = { address: this.#link.address, retryInMs: Math.round(waitMs), err: reason }
-    if (isNormal) this.#o.log.info({ evt: 'control.ended', ...line }, 'the configuration stream came to its end; the next follows')
-    else this.#o.log.warn({ evt: 'control.lost', ...line }, 'no configuration stream; the last good configuration serves on')
+    if (isNormal)
+      this.#o.log.info({ evt: 'control.ended', ...line }, 'the configuration stream came to its end; the next follows')
+    else
+      this.#o.log.warn(
+        { evt: 'control.lost', ...line },
+        'no configuration stream; the last good configuration serves on',
+      )
     this.#change({ state: 'waiting', error: isNormal ? undefined : reason })
   }
 
@@ -167,23 +230,43 @@ class AdsSync implements Sync {
   async #stream(): Promise<Ending> {
     const { transport, applier, clock, health, trustBundle, names = true } = this.#o
     const ended = Promise.withResolvers<MeshError>()
-    const protocol = new AdsProtocol(new Set([...transport.without ?? [], ...(trustBundle ? [] : ['proxyConfig'] as const), ...(names ? [] : ['nameTable'] as const)]))
+    const protocol = new AdsProtocol(
+      new Set([
+        ...(transport.without ?? []),
+        ...(trustBundle ? [] : (['proxyConfig'] as const)),
+        ...(names ? [] : (['nameTable'] as const)),
+      ]),
+    )
     let answeredMs: number | undefined
     let work: Promise<void> = Promise.resolve()
     let stream: AdsStream | undefined
     let initial: Timer | undefined
     // Not before the first answer: istiod forgets what comes before it has made the node's WorkloadEntry.
-    const tellHealth = (): void => { if (health && answeredMs !== undefined && health.get().state !== 'unknown') stream?.sendHealth?.(health.get()) }
+    const tellHealth = (): void => {
+      if (health && answeredMs !== undefined && health.get().state !== 'unknown') stream?.sendHealth?.(health.get())
+    }
     using _told = health?.watch(tellHealth)
     // Not made beside a response: the timer would keep a megabyte of it.
     const synced = (): void => this.#synced.resolve()
-    const enqueue = (job: () => Promise<void>): void => { work = work.then(job).catch((thrown: unknown) => ended.resolve(toMeshError(thrown))) }
-    const silence = clock.after(FIRST_RESPONSE_MS, () => ended.resolve(new MeshError('MESH_CONTROL_TIMEOUT', `${transport.address} sent nothing within ${FIRST_RESPONSE_MS} ms`)))
-    const onStop = guarded('control', ended.resolve, () => ended.resolve(new MeshError('MESH_DRAINING', 'the agent stops')))
+    const enqueue = (job: () => Promise<void>): void => {
+      work = work.then(job).catch((thrown: unknown) => ended.resolve(toMeshError(thrown)))
+    }
+    const silence = clock.after(FIRST_RESPONSE_MS, () =>
+      ended.resolve(
+        new MeshError('MESH_CONTROL_TIMEOUT', `${transport.address} sent nothing within ${FIRST_RESPONSE_MS} ms`),
+      ),
+    )
+    const onStop = guarded('control', ended.resolve, () =>
+      ended.resolve(new MeshError('MESH_DRAINING', 'the agent stops')),
+    )
     this.#stop.signal.addEventListener('abort', onStop, { once: true })
     const onResponse = (response: AdsResponse): void => {
       silence.cancel()
-      if (answeredMs === undefined) { answeredMs = clock.monotonicMs(); this.#change({ state: 'connected', error: undefined, address: transport.address }); tellHealth() }
+      if (answeredMs === undefined) {
+        answeredMs = clock.monotonicMs()
+        this.#change({ state: 'connected', error: undefined, address: transport.address })
+        tellHealth()
+      }
       initial ??= clock.after(INITIAL_FETCH_MS, synced)
       this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
       enqueue(() => this.#respond(response))
@@ -195,8 +278,20 @@ class AdsSync implements Sync {
       const opening = transport.open({ onResponse, onEnd: (reason) => ended.resolve(reason) })
       stream = await Promise.race([opening, ended.promise.then(() => undefined)])
       // Opened too late, for nobody.
-      if (!stream) detached('control', opening.then((late) => late.close(), () => undefined))
-      else for (const request of protocol.open((kind) => applier.snapshot.resources[kind], (kind) => this.#wanted(kind))) stream.send(request)
+      if (!stream)
+        detached(
+          'control',
+          opening.then(
+            (late) => late.close(),
+            () => undefined,
+          ),
+        )
+      else
+        for (const request of protocol.open(
+          (kind) => applier.snapshot.resources[kind],
+          (kind) => this.#wanted(kind),
+        ))
+          stream.send(request)
       const reason = await ended.promise
       return { reason, answeredMs }
     } catch (thrown) {
@@ -229,14 +324,27 @@ class AdsSync implements Sync {
     const allowed = this.#removalGuard.filter(change)
     const { changed, rejected } = await applier.apply([allowed, ...this.#unasked()])
     if (response.bytes && allowed === change && changed + rejected.length === 0) releaseBuffer(response.bytes)
-    log.debug({ evt: 'control.push', kind, resources: response.resources.length, removed: removed.length, changed, rejected: rejected.length }, 'push received')
+    log.debug(
+      {
+        evt: 'control.push',
+        kind,
+        resources: response.resources.length,
+        removed: removed.length,
+        changed,
+        rejected: rejected.length,
+      },
+      'push received',
+    )
     talk.send(talk.protocol.answer(response, rejected.map(problemOf)))
     await this.#subscribe()
     this.#rejectedRetry.update(applier.rejected.filter(isLost))
     if (talk.protocol.complete) this.#synced.resolve()
   }
 
-  /** What was held back comes into force. It was acknowledged when it came; what is wrong with it is told when it is asked for anew. */
+  /**
+   * What was held back comes into force. It was acknowledged when it came; what is wrong with it is told when it is
+   * asked for anew.
+   */
   async #release(changes: readonly Change[]): Promise<void> {
     const talk = this.#streamState
     if (!talk) return
@@ -253,7 +361,8 @@ class AdsSync implements Sync {
       const request = this.#streamState?.protocol.want(kind, this.#wanted(kind))
       if (!request) continue
       this.#streamState?.send(request)
-      // Nobody refers to these any more, and the control plane does not say so (istiod answers an unsubscription with silence).
+      // Nobody refers to these any more, and the control plane does not say so (istiod answers an unsubscription with
+      // silence).
       if (request.unsubscribe.length > 0) await this.#o.applier.apply([{ kind, put: [], removed: request.unsubscribe }])
     }
   }
@@ -275,12 +384,15 @@ class AdsSync implements Sync {
     // Pings have kept it alive, so it was there until now (control-plane.ts).
     if (moved && this.#link.state === 'connected') this.#o.applier.contact()
     this.#link = { ...this.#link, ...next, ...(moved ? { sinceMs: this.#o.clock.monotonicMs() } : {}) }
-    if (moved && next.state === 'connected') this.#o.log.info({ evt: 'control.connected', address: this.#link.address }, 'configuration stream is up')
+    if (moved && next.state === 'connected')
+      this.#o.log.info({ evt: 'control.connected', address: this.#link.address }, 'configuration stream is up')
   }
 }
 
 /** What is blocked is here as it was sent: nothing is learnt by asking for it again. */
-function isLost({ blocked }: Rejected): boolean { return !blocked }
+function isLost({ blocked }: Rejected): boolean {
+  return !blocked
+}
 
 function problemOf({ name, issues }: Rejected): string {
   return `${name}: ${issues.map((i) => `${i.path}: ${i.problem}`).join(', ')}`

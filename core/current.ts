@@ -2,8 +2,12 @@
 export class Current<T> {
   #value: T
   readonly #watchers = new Set<(next: T, previous: T) => void>()
-  constructor(first: T) { this.#value = first }
-  get(): T { return this.#value }
+  constructor(first: T) {
+    this.#value = first
+  }
+  get(): T {
+    return this.#value
+  }
   swap(next: T): void {
     const previous = this.#value
     this.#value = next
@@ -12,6 +16,10 @@ export class Current<T> {
   /** Called after each swap, not for the value at hand. Disposing stops it. */
   watch(fn: (next: T, previous: T) => void): Disposable {
     this.#watchers.add(fn)
-    return { [Symbol.dispose]: () => { this.#watchers.delete(fn) } }
+    return {
+      [Symbol.dispose]: () => {
+        this.#watchers.delete(fn)
+      },
+    }
   }
 }

@@ -1,7 +1,9 @@
 /** Who counts as one client, by address. */
 import net from 'node:net'
 
-/** 4 or 16 bytes; an IPv4-mapped IPv6 address gives 4, because whoever has it came over IPv4. Undefined: no IP address. */
+/**
+ * 4 or 16 bytes; an IPv4-mapped IPv6 address gives 4, because whoever has it came over IPv4. Undefined: no IP address.
+ */
 export function ipBytes(address: string): Uint8Array | undefined {
   if (net.isIPv4(address)) return Uint8Array.from(address.split('.'), Number)
   if (!net.isIPv6(address)) return undefined
@@ -10,7 +12,10 @@ export function ipBytes(address: string): Uint8Array | undefined {
   return mapped ? bytes.slice(12) : bytes
 }
 
-/** An IPv4 address; of IPv6 the /64, for that is what one subscriber or one host is given to choose from (RFC 4291 §2.5.4). What is no address is itself. */
+/**
+ * An IPv4 address; of IPv6 the /64, for that is what one subscriber or one host is given to choose from (RFC 4291
+ * §2.5.4). What is no address is itself.
+ */
 export function sourceOf(address: string): string {
   if (!address.includes(':')) return address
   const bytes = ipBytes(address)
@@ -22,11 +27,14 @@ export function sourceOf(address: string): string {
 function ipv6Bytes(address: string): Uint8Array {
   const [text = ''] = address.split('%')
   const v4 = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text)
-  const hexOnly = v4 ? `${v4[1]}${((+v4[2]! << 8) | +v4[3]!).toString(16)}:${((+v4[4]! << 8) | +v4[5]!).toString(16)}` : text
+  const hexOnly = v4
+    ? `${v4[1]}${((+v4[2]! << 8) | +v4[3]!).toString(16)}:${((+v4[4]! << 8) | +v4[5]!).toString(16)}`
+    : text
   const [head = '', tail] = hexOnly.split('::')
   const groups = (s: string): number[] => (s ? s.split(':').map((g) => parseInt(g, 16)) : [])
   const front = groups(head)
   const back = tail === undefined ? [] : groups(tail)
-  const all = tail === undefined ? front : [...front, ...Array.from({ length: 8 - front.length - back.length }, () => 0), ...back]
+  const all =
+    tail === undefined ? front : [...front, ...Array.from({ length: 8 - front.length - back.length }, () => 0), ...back]
   return Uint8Array.from(all.flatMap((g) => [g >> 8, g & 0xff]))
 }

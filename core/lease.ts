@@ -1,6 +1,6 @@
 /**
- * What is in use, counted. A count goes up only by taking a lease and down only by giving that lease back, which counts once however often it is done: so no
- * path can forget which count it raised, and none can lower it for another.
+ * What is in use, counted. A count goes up only by taking a lease and down only by giving that lease back, which counts
+ * once however often it is done: so no path can forget which count it raised, and none can lower it for another.
  */
 let raise: (tally: Tally, by: 1 | -1) => void
 
@@ -8,11 +8,19 @@ export class Tally {
   #now = 0
   readonly #emptied: (() => void) | undefined
 
-  static { raise = (tally, by) => { if ((tally.#now += by) === 0) tally.#emptied?.() } }
+  static {
+    raise = (tally, by) => {
+      if ((tally.#now += by) === 0) tally.#emptied?.()
+    }
+  }
 
   /** @param emptied called when the last lease has been given back */
-  constructor(emptied?: () => void) { this.#emptied = emptied }
-  get now(): number { return this.#now }
+  constructor(emptied?: () => void) {
+    this.#emptied = emptied
+  }
+  get now(): number {
+    return this.#now
+  }
 }
 
 export class Lease implements Disposable {
@@ -43,20 +51,30 @@ export class Lease implements Disposable {
 }
 
 /** @returns to be disposed of when what is counted is over */
-export function lease(one: Tally, other?: Tally, third?: Tally): Lease { return new Lease(one, other, third) }
+export function lease(one: Tally, other?: Tally, third?: Tally): Lease {
+  return new Lease(one, other, third)
+}
 
 /** One count for each of many keys that strangers choose, e.g. source addresses: a key nobody holds is forgotten. */
 export class Tallies<K> {
   readonly #by = new Map<K, Tally>()
 
-  of(key: K): number { return this.#by.get(key)?.now ?? 0 }
-  get size(): number { return this.#by.size }
-  lease(key: K): Lease { return lease(this.tally(key)) }
+  of(key: K): number {
+    return this.#by.get(key)?.now ?? 0
+  }
+  get size(): number {
+    return this.#by.size
+  }
+  lease(key: K): Lease {
+    return lease(this.tally(key))
+  }
   /** For a lease that is taken at once: a tally that nobody has a lease of is not forgotten. */
   tally(key: K): Tally {
     const known = this.#by.get(key)
     if (known) return known
-    const made = new Tally(() => { this.#by.delete(key) })
+    const made = new Tally(() => {
+      this.#by.delete(key)
+    })
     this.#by.set(key, made)
     return made
   }

@@ -1,7 +1,7 @@
 /**
- * How many log lines are written. Whoever can open a connection can cause a line, and flash wears out: lines about clients are bounded by kind and by
- * client, and the rest of ten seconds is one line with a count. Failures of our own that go on are told with growing pauses. Lines at debug and below
- * were asked for, and access logs as well.
+ * How many log lines are written. Whoever can open a connection can cause a line, and flash wears out: lines about
+ * clients are bounded by kind and by client, and the rest of ten seconds is one line with a count. Failures of our own
+ * that go on are told with growing pauses. Lines at debug and below were asked for, and access logs as well.
  */
 import type { Clock, Timer } from './os/clock.ts'
 import { sourceOf } from './ip-source.ts'
@@ -17,12 +17,24 @@ export type LogLimits = {
   /** Subjects and kinds that are remembered. */
   readonly maxKeys: number
 }
-export const LOG_LIMITS: LogLimits = { windowMs: 10_000, perSubject: 10, perKind: 50, ownFailures: 3, maxPauseMs: 600_000, maxKeys: 1_024 }
+export const LOG_LIMITS: LogLimits = {
+  windowMs: 10_000,
+  perSubject: 10,
+  perKind: 50,
+  ownFailures: 3,
+  maxPauseMs: 600_000,
+  maxKeys: 1_024,
+}
 
 /** What became of a line: written as it is, written with how often it was left out before, or left out. */
 export type Verdict = 'write' | 'leave out' | { readonly repeated: number }
 /** Of one kind: what was left out in a window. */
-export type Summary = { readonly evt: string; readonly code: string | undefined; readonly lines: number; readonly forMs: number }
+export type Summary = {
+  readonly evt: string
+  readonly code: string | undefined
+  readonly lines: number
+  readonly forMs: number
+}
 
 type Count = { windowStartMs: number; lines: number }
 type Kind = Count & { readonly evt: string; readonly code: string | undefined; leftOut: number }
@@ -37,7 +49,21 @@ const UNLIMITED = new Set(['http.access', 'log.left-out'])
 /** Who caused a line. */
 const CLIENT_FIELDS = ['peer', 'ip', 'clientId', 'node', 'conn'] as const
 /** What a line is about; a thousand refused resources are a thousand things. */
-const SUBJECT_FIELDS = ['listener', 'cluster', 'kind', 'name', 'host', 'address', 'server', 'file', 'part', 'what', 'queue', 'filter', 'problem'] as const
+const SUBJECT_FIELDS = [
+  'listener',
+  'cluster',
+  'kind',
+  'name',
+  'host',
+  'address',
+  'server',
+  'file',
+  'part',
+  'what',
+  'queue',
+  'filter',
+  'problem',
+] as const
 
 export class LogLimiter {
   readonly #clock: Clock
@@ -64,9 +90,21 @@ export class LogLimiter {
     const kind = `${evt} ${code}`
     const client = clientOf(fields)
     const nowMs = this.#clock.monotonicMs()
-    if (client === undefined && level >= WARN && (code !== '' || fields['err'] !== undefined)) return this.#judgeFailure(`${kind} ${subjectOf(fields)}`, nowMs)
-    const ofKind = remembered(this.#kinds, kind, this.#limits.maxKeys, () => ({ windowStartMs: nowMs, lines: 0, evt, code: code === '' ? undefined : code, leftOut: 0 }))
-    const ofSubject = remembered(this.#subjects, `${kind} ${client ?? subjectOf(fields)}`, this.#limits.maxKeys, () => ({ windowStartMs: nowMs, lines: 0 }))
+    if (client === undefined && level >= WARN && (code !== '' || fields['err'] !== undefined))
+      return this.#judgeFailure(`${kind} ${subjectOf(fields)}`, nowMs)
+    const ofKind = remembered(this.#kinds, kind, this.#limits.maxKeys, () => ({
+      windowStartMs: nowMs,
+      lines: 0,
+      evt,
+      code: code === '' ? undefined : code,
+      leftOut: 0,
+    }))
+    const ofSubject = remembered(
+      this.#subjects,
+      `${kind} ${client ?? subjectOf(fields)}`,
+      this.#limits.maxKeys,
+      () => ({ windowStartMs: nowMs, lines: 0 }),
+    )
     this.#turn(ofKind, nowMs)
     this.#turn(ofSubject, nowMs)
     if (ofSubject.lines < this.#limits.perSubject && ofKind.lines < this.#limits.perKind) {
@@ -101,7 +139,13 @@ export class LogLimiter {
   /** The pause is over for good when nothing has failed for twice as long as it lasts. */
   #judgeFailure(key: string, nowMs: number): Verdict {
     const { windowMs, maxPauseMs, ownFailures, maxKeys } = this.#limits
-    const known = remembered(this.#failures, key, maxKeys, () => ({ told: 0, leftOut: 0, pauseMs: windowMs, nextMs: 0, lastMs: nowMs }))
+    const known = remembered(this.#failures, key, maxKeys, () => ({
+      told: 0,
+      leftOut: 0,
+      pauseMs: windowMs,
+      nextMs: 0,
+      lastMs: nowMs,
+    }))
     if (nowMs - known.lastMs >= 2 * known.pauseMs) Object.assign(known, { told: 0, pauseMs: windowMs, nextMs: 0 })
     known.lastMs = nowMs
     if (nowMs < known.nextMs) {
@@ -132,10 +176,17 @@ function remembered<T>(map: Map<string, T>, name: string, max: number, make: () 
   return made
 }
 
-function textOf(value: unknown): string { return typeof value === 'string' || typeof value === 'number' ? String(value) : '' }
-function codeOf(err: unknown): string { return typeof err === 'object' && err !== null && 'code' in err ? textOf(err.code) : '' }
+function textOf(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+}
+function codeOf(err: unknown): string {
+  return typeof err === 'object' && err !== null && 'code' in err ? textOf(err.code) : ''
+}
 
-/** An address without its port, which is another one each time; of IPv6 the part that a site has, within which addresses cost nothing. */
+/**
+ * An address without its port, which is another one each time; of IPv6 the part that a site has, within which addresses
+ * cost nothing.
+ */
 function clientOf(fields: Fields): string | undefined {
   for (const name of CLIENT_FIELDS) {
     const text = textOf(fields[name])
@@ -153,4 +204,6 @@ function hostOf(peer: string): string {
   return bracketed ?? peer.replace(/:\d+$/, '')
 }
 
-function subjectOf(fields: Fields): string { return SUBJECT_FIELDS.map((name) => textOf(fields[name])).join(' ') }
+function subjectOf(fields: Fields): string {
+  return SUBJECT_FIELDS.map((name) => textOf(fields[name])).join(' ')
+}

@@ -1,12 +1,19 @@
 /**
- * Where log lines go: the stream behind standard output, with a bound for what its reader has not taken. A reader that stalls costs lines, which are
- * counted, and neither memory nor time: pipes and sockets are written without waiting, and nobody waits for them at the end.
+ * Where log lines go: the stream behind standard output, with a bound for what its reader has not taken. A reader that
+ * stalls costs lines, which are counted, and neither memory nor time: pipes and sockets are written without waiting,
+ * and nobody waits for them at the end.
  */
 import type { Writable } from 'node:stream'
 import { guarded, nothing } from './defects/guard.ts'
 
 /** What journald makes priorities of, sd-daemon(3). */
-const PREFIX: readonly (readonly [level: number, prefix: string])[] = [[60, '<2>'], [50, '<3>'], [40, '<4>'], [30, '<6>'], [0, '<7>']]
+const PREFIX: readonly (readonly [level: number, prefix: string])[] = [
+  [60, '<2>'],
+  [50, '<3>'],
+  [40, '<4>'],
+  [30, '<6>'],
+  [0, '<7>'],
+]
 const METADATA: unique symbol = Symbol.for('pino.metadata')
 const MAX_BYTES = 256 * 1024
 
@@ -26,7 +33,10 @@ export class LogOutput {
     this.#stream = stream
     this.#maxBytes = maxBytes
     this.#isJournal = isJournal
-    stream.on('drain', guarded('process', nothing, () => this.#tellDropped()))
+    stream.on(
+      'drain',
+      guarded('process', nothing, () => this.#tellDropped()),
+    )
   }
 
   write(line: string): void {
@@ -37,27 +47,42 @@ export class LogOutput {
       return
     }
     // A file is written at once, and a full disk says so here.
-    try { stream.write(this.#isJournal ? prefixOf(this.lastLevel) + line : line) } catch { this.dropped++ }
+    try {
+      stream.write(this.#isJournal ? prefixOf(this.lastLevel) + line : line)
+    } catch {
+      this.dropped++
+    }
   }
 
   /** Something is still to be taken. */
-  get isPending(): boolean { return !this.#stream.destroyed && this.#stream.writableLength > 0 }
+  get isPending(): boolean {
+    return !this.#stream.destroyed && this.#stream.writableLength > 0
+  }
 
   #tellDropped(): void {
     if (this.#untold === 0) return
     const lines = this.#untold
     this.#untold = 0
     this.lastLevel = 40
-    this.write(`${JSON.stringify({ level: 'warn', time: new Date().toISOString(), evt: 'log.dropped', lines, msg: 'nobody read the log: lines are missing here' })}\n`)
+    this.write(
+      `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), evt: 'log.dropped', lines, msg: 'nobody read the log: lines are missing here' })}\n`,
+    )
   }
 }
 
-function prefixOf(level: number): string { return PREFIX.find(([least]) => level >= least)![1] }
+function prefixOf(level: number): string {
+  return PREFIX.find(([least]) => level >= least)![1]
+}
 
 /** A message for people on standard error, which journald takes for an error then. */
-export function asError(text: string): string { return text.replace(/^(?=.)/gm, '<3>') }
+export function asError(text: string): string {
+  return text.replace(/^(?=.)/gm, '<3>')
+}
 
 /** Whether a file is the journal's socket: systemd says device and inode of it (JOURNAL_STREAM, systemd.exec(5)). */
-export function isJournal(journalStream: string | undefined, { dev, ino }: { readonly dev: number; readonly ino: number }): boolean {
+export function isJournal(
+  journalStream: string | undefined,
+  { dev, ino }: { readonly dev: number; readonly ino: number },
+): boolean {
   return journalStream === `${dev}:${ino}`
 }

@@ -3,7 +3,10 @@ import type { Clock } from './os/clock.ts'
 import { LogLimiter } from './log-limiter.ts'
 import type { LogOutput } from './log-output.ts'
 
-/** A log line is an event: `evt` is dotted and stable, the message a short constant, values are fields with units, the error is `err`. */
+/**
+ * A log line is an event: `evt` is dotted and stable, the message a short constant, values are fields with units, the
+ * error is `err`.
+ */
 export type Log = Logger
 
 const SECRET_FIELDS = ['authorization', 'password', 'token', 'key', 'keyPem']
@@ -11,23 +14,38 @@ const SECRET_FIELDS = ['authorization', 'password', 'token', 'key', 'keyPem']
 /** What did not come through: left out by the limiter, dropped for want of a reader. */
 export type LogCounts = { readonly leftOut: number; readonly dropped: number }
 const counts = new WeakMap<object, () => LogCounts>()
-export function logCounts(log: Log): LogCounts { return counts.get(log)?.() ?? { leftOut: 0, dropped: 0 } }
+export function logCounts(log: Log): LogCounts {
+  return counts.get(log)?.() ?? { leftOut: 0, dropped: 0 }
+}
 
-/** For a program that goes on for years: bounded in lines (log-limiter.ts) and in what a reader has not taken (log-output.ts). */
-export function createBoundedLog(level: string, output: LogOutput | undefined, clock: Clock): Log & { flushLimits(): void } {
+/**
+ * For a program that goes on for years: bounded in lines (log-limiter.ts) and in what a reader has not taken
+ * (log-output.ts).
+ */
+export function createBoundedLog(
+  level: string,
+  output: LogOutput | undefined,
+  clock: Clock,
+): Log & { flushLimits(): void } {
   const limiter = new LogLimiter({
     clock,
-    tell: ({ evt, code, ...fields }) => { log.warn({ evt: 'log.left-out', of: evt, code, ...fields }, 'more lines of this kind were left out') },
+    tell: ({ evt, code, ...fields }) => {
+      log.warn({ evt: 'log.left-out', of: evt, code, ...fields }, 'more lines of this kind were left out')
+    },
   })
   const log = Object.assign(createLog(level, output, limiter), { flushLimits: () => limiter.flush() })
   counts.set(log, () => ({ leftOut: limiter.leftOut, dropped: output?.dropped ?? 0 }))
   return log
 }
 
-/** Writes JSON lines to stdout. Levels: error = a request or the agent failed; warn = recovered or refused; info = start, stop, swap, connection end; debug = decisions. */
+/**
+ * Writes JSON lines to stdout. Levels: error = a request or the agent failed; warn = recovered or refused; info =
+ * start, stop, swap, connection end; debug = decisions.
+ */
 export function createLog(level: string, destination?: pino.DestinationStream, limiter?: LogLimiter): Log {
   const options: pino.LoggerOptions = {
-    level, base: null,
+    level,
+    base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: errorFields },
@@ -47,10 +65,15 @@ function limited(limiter: LogLimiter): NonNullable<NonNullable<pino.LoggerOption
   return function write(args, method, level) {
     const [fields] = args as unknown as [unknown]
     // Access logs were asked for, as they are.
-    if (level >= INFO && typeof fields === 'object' && fields !== null && !('evt' in fields && fields.evt === 'http.access')) {
+    if (
+      level >= INFO &&
+      typeof fields === 'object' &&
+      fields !== null &&
+      !('evt' in fields && fields.evt === 'http.access')
+    ) {
       const verdict = limiter.judge(level, { ...this.bindings(), ...fields })
       if (verdict === 'leave out') return
-      (args as unknown as [object])[0] = shortened(typeof verdict === 'object' ? { ...fields, ...verdict } : fields)
+      ;(args as unknown as [object])[0] = shortened(typeof verdict === 'object' ? { ...fields, ...verdict } : fields)
     }
     method.apply(this, args)
   }
@@ -59,11 +82,14 @@ function limited(limiter: LogLimiter): NonNullable<NonNullable<pino.LoggerOption
 function shortened(fields: object): object {
   let changed: Record<string, unknown> | undefined
   for (const [name, value] of Object.entries(fields)) {
-    if (typeof value === 'string' && value.length > MAX_TEXT_CHARS) (changed ??= { ...fields })[name] = cut(value, MAX_TEXT_CHARS)
+    if (typeof value === 'string' && value.length > MAX_TEXT_CHARS)
+      (changed ??= { ...fields })[name] = cut(value, MAX_TEXT_CHARS)
   }
   return changed ?? fields
 }
-function cut(text: string, chars: number): string { return text.length > chars ? `${text.slice(0, chars)}…` : text }
+function cut(text: string, chars: number): string {
+  return text.length > chars ? `${text.slice(0, chars)}…` : text
+}
 
 function errorFields(err: unknown): unknown {
   if (!(err instanceof Error)) return err
@@ -71,7 +97,9 @@ function errorFields(err: unknown): unknown {
   return {
     message: cut(err.message, MAX_MESSAGE_CHARS),
     ...(code === undefined ? {} : { code }),
-    ...(cause === undefined ? {} : { cause: cut(cause instanceof Error ? cause.message : JSON.stringify(cause), MAX_MESSAGE_CHARS) }),
+    ...(cause === undefined
+      ? {}
+      : { cause: cut(cause instanceof Error ? cause.message : JSON.stringify(cause), MAX_MESSAGE_CHARS) }),
     ...(code === 'MESH_INTERNAL' || code === undefined ? { stack: err.stack } : {}),
   }
 }

@@ -1,24 +1,41 @@
 /**
- * Counters are plain numbers that hot paths add to; the text form is built only when somebody scrapes.
- * Names are an API: mesh_<area>_<what>_<unit>, counters end in _total, labels come from closed sets (never host, path or client id).
+ * Counters are plain numbers that hot paths add to; the text form is built only when somebody scrapes. Names are an
+ * API: mesh_<area>_<what>_<unit>, counters end in _total, labels come from closed sets (never host, path or client id).
  */
 
 /** One labelled number. Hot paths keep the cell and do `cell.value++`. */
 export type Cell = { value: number }
 type LabelValues<L extends string> = Readonly<Record<L, string>>
-export interface Family<L extends string> { cell(labels: LabelValues<L>): Cell }
-export interface Histogram<L extends string> { cell(labels: LabelValues<L>): HistogramCell }
+export interface Family<L extends string> {
+  cell(labels: LabelValues<L>): Cell
+}
+export interface Histogram<L extends string> {
+  cell(labels: LabelValues<L>): HistogramCell
+}
 export type HistogramCell = { observe(value: number): void }
 
-export type MetricInfo = { readonly name: string; readonly help: string; readonly kind: 'counter' | 'gauge' | 'histogram'; readonly labels: readonly string[] }
+export type MetricInfo = {
+  readonly name: string
+  readonly help: string
+  readonly kind: 'counter' | 'gauge' | 'histogram'
+  readonly labels: readonly string[]
+}
 
-type Stored = MetricInfo & { readonly series: Map<string, Cell | Buckets>; readonly read?: () => number; readonly bounds?: readonly number[] }
+type Stored = MetricInfo & {
+  readonly series: Map<string, Cell | Buckets>
+  readonly read?: () => number
+  readonly bounds?: readonly number[]
+}
 
 export class Metrics {
   readonly #families = new Map<string, Stored>()
 
   /** A name without _total does not compile. Asking twice for a name gives the same family. */
-  counter<const L extends string = never>(name: `mesh_${string}_total`, help: string, labels: readonly L[] = []): Family<L> {
+  counter<const L extends string = never>(
+    name: `mesh_${string}_total`,
+    help: string,
+    labels: readonly L[] = [],
+  ): Family<L> {
     return this.#family({ name, help, kind: 'counter', labels, series: new Map() })
   }
   gauge<const L extends string = never>(name: `mesh_${string}`, help: string, labels: readonly L[] = []): Family<L> {
@@ -33,7 +50,12 @@ export class Metrics {
     this.#families.set(name, { name, help, kind: 'counter', labels: [], series: new Map(), read })
   }
   /** `bounds`: upper bounds of the buckets, ascending, in the unit that the name ends with. */
-  histogram<const L extends string = never>(name: `mesh_${string}`, help: string, bounds: readonly number[], labels: readonly L[] = []): Histogram<L> {
+  histogram<const L extends string = never>(
+    name: `mesh_${string}`,
+    help: string,
+    bounds: readonly number[],
+    labels: readonly L[] = [],
+  ): Histogram<L> {
     const stored = this.#stored({ name, help, kind: 'histogram', labels, series: new Map(), bounds })
     return { cell: (by) => findOrAdd(stored.series, labelText(labels, by), () => new Buckets(bounds)) as Buckets }
   }
@@ -82,7 +104,10 @@ class Buckets {
   readonly #bounds: readonly number[]
   readonly #counts: number[]
   #sum = 0
-  constructor(bounds: readonly number[]) { this.#bounds = bounds; this.#counts = Array.from({ length: bounds.length + 1 }, () => 0) }
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds
+    this.#counts = Array.from({ length: bounds.length + 1 }, () => 0)
+  }
   observe(value: number): void {
     let i = 0
     while (i < this.#bounds.length && value > this.#bounds[i]!) i++
@@ -92,7 +117,9 @@ class Buckets {
   lines(name: string, labels: string): string[] {
     const before = labels && `${labels},`
     let seen = 0
-    const out = [...this.#bounds, '+Inf'].map((le, i) => `${name}_bucket{${before}le="${le}"} ${seen += this.#counts[i]!}`)
+    const out = [...this.#bounds, '+Inf'].map(
+      (le, i) => `${name}_bucket{${before}le="${le}"} ${(seen += this.#counts[i]!)}`,
+    )
     const own = labels && `{${labels}}`
     return [...out, `${name}_sum${own} ${this.#sum}`, `${name}_count${own} ${seen}`]
   }

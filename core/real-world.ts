@@ -19,7 +19,19 @@ type Process = {
 
 /** Time, chance, sockets and disk as they are. */
 export function realWorld({ listenFds, systemRoots, ...p }: Process): World {
-  const inherited = listenFds && (listenFds.fds.length > 0 || listenFds.problem !== undefined) ? new InheritedSockets(listenFds) : undefined
+  const inherited =
+    listenFds && (listenFds.fds.length > 0 || listenFds.problem !== undefined)
+      ? new InheritedSockets(listenFds)
+      : undefined
   const network = inherited?.over(systemNetwork) ?? systemNetwork
-  return { clock: systemClock, random: systemRandom, network, inherited, disk: systemDisk, addresses: systemAddresses, systemRoots, openStorage: openStorageWith(p) }
+  return {
+    clock: systemClock,
+    random: systemRandom,
+    network,
+    inherited,
+    disk: systemDisk,
+    addresses: systemAddresses,
+    systemRoots,
+    openStorage: openStorageWith(p),
+  }
 }

@@ -18,8 +18,8 @@ let loaded: typeof Re2 | undefined
 /** @returns the compiled pattern, or why it cannot be compiled. */
 export function compileRegex(source: string): SafeRegex | { problem: string } {
   if (source.length > MAX_PATTERN_CHARS) return { problem: `pattern is longer than ${MAX_PATTERN_CHARS} characters` }
-  // Loaded at the first pattern: most devices have none, and the engine costs memory. JavaScript's own engine backtracks,
-  // so a hostile path could hold the event loop for minutes.
+  // Loaded at the first pattern: most devices have none, and the engine costs memory. JavaScript's own engine
+  // backtracks, so a hostile path could hold the event loop for minutes.
   loaded ??= createRequire(import.meta.url)('re2js') as typeof Re2
   try {
     const re = loaded.RE2JS.compile(source)

@@ -1,11 +1,21 @@
-/** YAML text → a checked, frozen value, or every mistake at once with its line. Shared by the configuration files of both programs. */
+/**
+ * YAML text → a checked, frozen value, or every mistake at once with its line. Shared by the configuration files of
+ * both programs.
+ */
 import { LineCounter, parseDocument, type Document } from 'yaml'
 import type * as z from 'zod'
 import { MeshError } from './errors.ts'
 
 /** `line` 0: the place has no lines, as an environment. `file`: where it is not the file that was loaded. */
-export type ConfigProblem = { readonly line: number; readonly path: string; readonly problem: string; readonly file?: string }
-export type LoadedYaml<T> = { readonly ok: true; readonly config: T } | { readonly ok: false; readonly problems: readonly ConfigProblem[] }
+export type ConfigProblem = {
+  readonly line: number
+  readonly path: string
+  readonly problem: string
+  readonly file?: string
+}
+export type LoadedYaml<T> =
+  | { readonly ok: true; readonly config: T }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] }
 
 /** Settings from elsewhere: `beneath` is overridden by the file, `above` overrides it. */
 export type Layers = { readonly beneath?: Layer | undefined; readonly above?: Layer | undefined }
@@ -13,7 +23,11 @@ export type Layer = { readonly settings: object; originOf(path: readonly Propert
 export type Origin = { readonly file: string; readonly line: number }
 
 /** A YAML text as plain data, with the line of each key. */
-export type ReadYaml = { readonly plain: unknown; readonly problems: readonly ConfigProblem[]; lineOf(path: readonly PropertyKey[]): number | undefined }
+export type ReadYaml = {
+  readonly plain: unknown
+  readonly problems: readonly ConfigProblem[]
+  lineOf(path: readonly PropertyKey[]): number | undefined
+}
 
 export function readYaml(text: string): ReadYaml {
   const lines = new LineCounter()
@@ -22,42 +36,75 @@ export function readYaml(text: string): ReadYaml {
     const at = keyOffset(doc, path)
     return at === undefined ? undefined : lines.linePos(at).line
   }
-  const broken = doc.errors.map((e) => ({ line: e.linePos?.[0].line ?? 1, path: '', problem: e.message.split('\n')[0]!.replace(/ at line \d+.*$/, '') }))
+  const broken = doc.errors.map((e) => ({
+    line: e.linePos?.[0].line ?? 1,
+    path: '',
+    problem: e.message.split('\n')[0]!.replace(/ at line \d+.*$/, ''),
+  }))
   if (broken.length) return { plain: {}, problems: broken, lineOf }
-  try { return { plain: doc.toJS({ maxAliasCount: 100 }) ?? {}, problems: [], lineOf } } catch (err) {
-    return { plain: {}, problems: [{ line: 1, path: '', problem: err instanceof Error ? lowerFirst(err.message) : 'cannot be read' }], lineOf }
+  try {
+    return { plain: doc.toJS({ maxAliasCount: 100 }) ?? {}, problems: [], lineOf }
+  } catch (err) {
+    return {
+      plain: {},
+      problems: [{ line: 1, path: '', problem: err instanceof Error ? lowerFirst(err.message) : 'cannot be read' }],
+      lineOf,
+    }
   }
 }
 
 /** @param whereToLook follows the words "is not a setting" */
-export function loadYaml<T>(schema: z.ZodType<T>, text: string, whereToLook: string, layers: Layers = {}): LoadedYaml<T> {
+export function loadYaml<T>(
+  schema: z.ZodType<T>,
+  text: string,
+  whereToLook: string,
+  layers: Layers = {},
+): LoadedYaml<T> {
   const { plain, problems: broken, lineOf } = readYaml(text)
   if (broken.length) return { ok: false, problems: broken }
   // A schema is used once per start: compiling a function for it costs more than it saves.
-  const parsed = schema.safeParse(over(layers.above?.settings, over(plain, layers.beneath?.settings ?? {})), { jitless: true })
+  const parsed = schema.safeParse(over(layers.above?.settings, over(plain, layers.beneath?.settings ?? {})), {
+    jitless: true,
+  })
   if (parsed.success) return { ok: true, config: deepFreeze(parsed.data) }
-  const problems = parsed.error.issues.flatMap((issue) => problemsOf(issue, (path) => place(path, lineOf, layers), whereToLook))
+  const problems = parsed.error.issues.flatMap((issue) =>
+    problemsOf(issue, (path) => place(path, lineOf, layers), whereToLook),
+  )
   return { ok: false, problems: problems.sort((a, b) => a.line - b.line) }
 }
 
 /** One MESH_CONFIG_INVALID that names every line. */
 export function configError(file: string, problems: readonly ConfigProblem[]): MeshError {
-  const list = problems.map((p) => `\n  ${p.file ?? file}${p.line > 0 ? `:${p.line}` : ''}: ${p.path ? `${p.path}: ` : ''}${p.problem}`).join('')
-  return new MeshError('MESH_CONFIG_INVALID', `${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`} in the configuration:${list}`)
+  const list = problems
+    .map((p) => `\n  ${p.file ?? file}${p.line > 0 ? `:${p.line}` : ''}: ${p.path ? `${p.path}: ` : ''}${p.problem}`)
+    .join('')
+  return new MeshError(
+    'MESH_CONFIG_INVALID',
+    `${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`} in the configuration:${list}`,
+  )
 }
 
 /** Objects are merged, everything else is replaced. */
 function over(upper: unknown, lower: unknown): unknown {
   if (upper === undefined) return lower
   if (!isObject(upper) || !isObject(lower)) return upper
-  return { ...lower, ...Object.fromEntries(Object.entries(upper).map(([key, value]) => [key, over(value, lower[key])])) }
+  return {
+    ...lower,
+    ...Object.fromEntries(Object.entries(upper).map(([key, value]) => [key, over(value, lower[key])])),
+  }
 }
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 type Place = { readonly line: number; readonly path: string; readonly file?: string }
 
-function problemsOf(issue: z.core.$ZodIssue, placeOf: (path: readonly PropertyKey[]) => Place, whereToLook: string): ConfigProblem[] {
-  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => ({ ...placeOf([...issue.path, key]), problem: `is not a setting (${whereToLook})` }))
+function problemsOf(
+  issue: z.core.$ZodIssue,
+  placeOf: (path: readonly PropertyKey[]) => Place,
+  whereToLook: string,
+): ConfigProblem[] {
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => ({ ...placeOf([...issue.path, key]), problem: `is not a setting (${whereToLook})` }))
   return [{ ...placeOf(issue.path), problem: lowerFirst(issue.message) }]
 }
 
@@ -79,7 +126,9 @@ function place(path: readonly PropertyKey[], lineOf: ReadYaml['lineOf'], { above
 function keyOffset(doc: Document, path: readonly PropertyKey[]): number | undefined {
   const parent: unknown = path.length === 1 ? doc.contents : doc.getIn(path.slice(0, -1), true)
   const last = path.at(-1)
-  const { items } = (parent ?? {}) as { items?: { key?: { value?: unknown; range?: [number, number, number] }; range?: [number, number, number] }[] }
+  const { items } = (parent ?? {}) as {
+    items?: { key?: { value?: unknown; range?: [number, number, number] }; range?: [number, number, number] }[]
+  }
   if (!items) return undefined
   if (typeof last === 'number') return items[last]?.range?.[0]
   return items.find((pair) => pair.key?.value === last)?.key?.range?.[0]

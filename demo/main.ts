@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: the main job with real processes, then the addresses to try by hand until Ctrl-C.
- * `npm run demo -- --once`: the tour alone; exit code 0 only if every claim held; the last line is a JSON object of the figures.
+ * `npm run demo`: the main job with real processes, then the addresses to try by hand until Ctrl-C. `npm run demo --
+ * --once`: the tour alone; exit code 0 only if every claim held; the last line is a JSON object of the figures.
  */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -13,10 +13,16 @@ import { Site } from './site.ts'
 import { devices, enroll, http, mqtt, offline, policy, reunion } from './steps.ts'
 import { Tour } from './tour.ts'
 
-const { values } = parseArgs({ options: { once: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } } })
-execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../tools/build/build.ts')], { stdio: ['ignore', 'ignore', 'inherit'] })
+const { values } = parseArgs({
+  options: { once: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } },
+})
+execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../tools/build/build.ts')], {
+  stdio: ['ignore', 'ignore', 'inherit'],
+})
 // As an installation does.
-execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../dist/meshlet.cjs'), 'precompile'], { stdio: 'ignore' })
+execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../dist/meshlet.cjs'), 'precompile'], {
+  stdio: 'ignore',
+})
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-demo-'))
 const tour = new Tour()
@@ -41,7 +47,9 @@ console.log(`meshlet demo · everything below runs on 127.0.0.1, files in ${fold
 }
 if (values.keep || tour.failed.length) console.log(`\nFiles are kept in ${folder}`)
 else fs.rmSync(folder, { recursive: true, force: true })
-console.log(tour.failed.length ? `\nNot everything held:\n${tour.failed.map((f) => ` - ${f}`).join('\n')}` : '\nEvery step held.')
+console.log(
+  tour.failed.length ? `\nNot everything held:\n${tour.failed.map((f) => ` - ${f}`).join('\n')}` : '\nEvery step held.',
+)
 console.log(JSON.stringify(tour.figures))
 process.exit(tour.failed.length ? 1 : 0)
 
@@ -54,6 +62,9 @@ Everything stays up; try it by hand (Ctrl-C ends it):
   mosquitto_pub -p ${site.edge.mqtt} -t telemetry/line1 -m 21.5 -q 1                 at edge
   node dist/meshlet.cjs status --admin 127.0.0.1:${site.edge.admin}                   what edge says of itself
   $EDITOR ${path.join(site.folder, 'resources/cloud/policy.yaml')}`)
-  await new Promise<void>((resolve) => { process.once('SIGINT', () => resolve()); process.once('SIGTERM', () => resolve()) })
+  await new Promise<void>((resolve) => {
+    process.once('SIGINT', () => resolve())
+    process.once('SIGTERM', () => resolve())
+  })
   console.log('\nstopping …')
 }

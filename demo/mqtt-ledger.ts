@@ -13,9 +13,19 @@ export class Ledger {
       if (times === 1) this.order.push(key)
     })
   }
-  get delivered(): number { return this.#times.size }
-  get duplicates(): number { return [...this.#times.values()].reduce((sum, n) => sum + n - 1, 0) }
-  missing(sent: readonly string[]): number { return sent.filter((key) => !this.#times.has(key)).length }
-  has(key: string): boolean { return this.#times.has(key) }
-  times(key: string): number { return this.#times.get(key) ?? 0 }
+  get delivered(): number {
+    return this.#times.size
+  }
+  get duplicates(): number {
+    return [...this.#times.values()].reduce((sum, n) => sum + n - 1, 0)
+  }
+  missing(sent: readonly string[]): number {
+    return sent.filter((key) => !this.#times.has(key)).length
+  }
+  has(key: string): boolean {
+    return this.#times.has(key)
+  }
+  times(key: string): number {
+    return this.#times.get(key) ?? 0
+  }
 }

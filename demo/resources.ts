@@ -10,8 +10,11 @@ export const BROKER_CLUSTER = 'outbound|8883||broker.cloud.svc.cluster.local'
 
 export type Ports = {
   /** The link's end at the site, for HTTP and MQTT to the cloud agent. */
-  readonly linkHttp: number; readonly linkMqtt: number
-  readonly cloudHttp: number; readonly orders: number; readonly plc: number
+  readonly linkHttp: number
+  readonly linkMqtt: number
+  readonly cloudHttp: number
+  readonly orders: number
+  readonly plc: number
 }
 
 const spiffe = (namespace: string): string => `spiffe://${TRUST_DOMAIN}/ns/${namespace}/sa/gateway`
@@ -30,12 +33,19 @@ export function writeResources(folder: string, ports: Ports): void {
   write(folder, 'cloud/policy.yaml', inboundListener(ports, { deny: [] }))
 }
 
-/** The inbound side of the cloud node with its authorization: the edge's gateway may call orders, but not the paths in `deny`. */
+/**
+ * The inbound side of the cloud node with its authorization: the edge's gateway may call orders, but not the paths in
+ * `deny`.
+ */
 export function inboundListener(ports: Ports, { deny }: { deny: readonly string[] }): string {
-  const denied = deny.map((prefix, i) => `
+  const denied = deny
+    .map(
+      (prefix, i) => `
                 ns[cloud]-policy[no-${i}]-rule[0]:
                   permissions: [{url_path: {path: {prefix: ${prefix}}}}]
-                  principals: [{authenticated: {principal_name: {exact: "${spiffe('edge')}"}}}]`).join('')
+                  principals: [{authenticated: {principal_name: {exact: "${spiffe('edge')}"}}}]`,
+    )
+    .join('')
   return `# Who may call what at cloud. Change it while the demo runs: it is in force within a second.
 resources:
 - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
@@ -59,13 +69,16 @@ resources:
         route_config:
           name: inbound|80||
           virtual_hosts: [{name: orders, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: "inbound|80||", timeout: 0s}}]}]
-        http_filters:${denied && `
+        http_filters:${
+          denied &&
+          `
         - name: envoy.filters.http.rbac
           typed_config:
             "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
             rules:
               action: DENY
-              policies:${denied}`}
+              policies:${denied}`
+        }
         - name: envoy.filters.http.rbac
           typed_config:
             "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
@@ -80,7 +93,9 @@ resources:
 `
 }
 
-const edgeClusters = (p: Ports): string => `# Where the services are. The endpoints of orders and of the broker are behind the link.
+const edgeClusters = (
+  p: Ports,
+): string => `# Where the services are. The endpoints of orders and of the broker are behind the link.
 resources:
 ${meshCluster(ORDERS_CLUSTER, p.linkHttp)}${meshCluster(BROKER_CLUSTER, p.linkMqtt)}
 - "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
@@ -92,7 +107,10 @@ ${meshCluster(ORDERS_CLUSTER, p.linkHttp)}${meshCluster(BROKER_CLUSTER, p.linkMq
     endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ${p.plc}}}}}]}]
 `
 
-const meshCluster = (name: string, port: number): string => `- "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+const meshCluster = (
+  name: string,
+  port: number,
+): string => `- "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
   name: "${name}"
   type: EDS
   connect_timeout: 2s

@@ -19,8 +19,17 @@ export async function enroll(site: Site, tour: Tour): Promise<void> {
   await site.startHub()
   for (const name of ['cloud', 'edge'] as const) {
     const status = await site.bringUp(name)
-    tour.claim(status.certificate?.spiffeId === `spiffe://demo.mesh/ns/${name}/sa/gateway`, `${name} is ${status.certificate?.spiffeId}, certificate valid for ${Math.round((status.certificate?.expiresInSec ?? 0) / 3600)} h`)
-    tour.claim(!status.config.stale && status.config.rejected.length === 0, `${name} has its configuration over delta ADS: ${Object.entries(status.config.resources).filter(([, n]) => n > 0).map(([kind, n]) => `${n} ${kind}`).join(', ')}`)
+    tour.claim(
+      status.certificate?.spiffeId === `spiffe://demo.mesh/ns/${name}/sa/gateway`,
+      `${name} is ${status.certificate?.spiffeId}, certificate valid for ${Math.round((status.certificate?.expiresInSec ?? 0) / 3600)} h`,
+    )
+    tour.claim(
+      !status.config.stale && status.config.rejected.length === 0,
+      `${name} has its configuration over delta ADS: ${Object.entries(status.config.resources)
+        .filter(([, n]) => n > 0)
+        .map(([kind, n]) => `${n} ${kind}`)
+        .join(', ')}`,
+    )
   }
 }
 
@@ -30,25 +39,49 @@ export async function http(site: Site, tour: Tour, app: App): Promise<void> {
   for (let i = 0; i < REQUESTS; i += 8) {
     // The link breaks a few connections before a byte of the request is on its way.
     if (i === 200 || i === 400 || i === 600) site.links.http.break('refuse', 'refuse')
-    const replies = await Promise.all(Array.from({ length: Math.min(8, REQUESTS - i) }, (_, k) => app.call(ORDERS, `/orders/${i + k}`)))
+    const replies = await Promise.all(
+      Array.from({ length: Math.min(8, REQUESTS - i) }, (_, k) => app.call(ORDERS, `/orders/${i + k}`)),
+    )
     tour.figures.httpRequests += replies.length
     tour.figures.httpFailed += replies.filter((r) => r.status !== 200).length
   }
-  tour.claim(tour.figures.httpFailed === 0, `${tour.figures.httpRequests} requests, ${tour.figures.httpFailed} failed, in ${((performance.now() - started) / 1000).toFixed(2)} s`)
-  tour.claim(site.orders.seen.callers.has('spiffe://demo.mesh/ns/edge/sa/gateway'), `orders saw who called: ${[...site.orders.seen.callers].join(', ')}`)
+  tour.claim(
+    tour.figures.httpFailed === 0,
+    `${tour.figures.httpRequests} requests, ${tour.figures.httpFailed} failed, in ${((performance.now() - started) / 1000).toFixed(2)} s`,
+  )
+  tour.claim(
+    site.orders.seen.callers.has('spiffe://demo.mesh/ns/edge/sa/gateway'),
+    `orders saw who called: ${[...site.orders.seen.callers].join(', ')}`,
+  )
   tour.figures.retriesSafe = await counter(site.edge.admin, 'mesh_upstream_retries_total', 'result="sent"')
-  tour.claim(tour.figures.retriesSafe > 0, `${tour.figures.retriesSafe} tries failed on the link and were repeated: nothing of them had arrived, so that was safe`)
+  tour.claim(
+    tour.figures.retriesSafe > 0,
+    `${tour.figures.retriesSafe} tries failed on the link and were repeated: nothing of them had arrived, so that was safe`,
+  )
 
   const warm = await app.call(ORDERS, '/warm')
   site.links.http.swallowAnswers('on') // what is sent arrives; the connection breaks before the answer
-  const post = await app.call(ORDERS, '/orders', { method: 'POST', headers: { 'x-order': 'A-1', 'content-type': 'text/plain' }, body: 'one machine, please' })
+  const post = await app.call(ORDERS, '/orders', {
+    method: 'POST',
+    headers: { 'x-order': 'A-1', 'content-type': 'text/plain' },
+    body: 'one machine, please',
+  })
   site.links.http.swallowAnswers('off')
   const times = site.orders.seen.posts.get('A-1') ?? 0
   tour.figures.retriesHeldBack = await counter(site.edge.admin, 'mesh_upstream_retries_total', 'result="held-back"')
-  tour.claim(warm.status === 200 && post.status >= 500 && times <= 1 && tour.figures.retriesHeldBack >= 1, `a POST whose bytes may have arrived was answered ${post.status} (${post.error ?? '-'}) and not sent again: orders saw it ${times} time(s)`)
+  tour.claim(
+    warm.status === 200 && post.status >= 500 && times <= 1 && tour.figures.retriesHeldBack >= 1,
+    `a POST whose bytes may have arrived was answered ${post.status} (${post.error ?? '-'}) and not sent again: orders saw it ${times} time(s)`,
+  )
 }
 
-export async function mqtt(site: Site, tour: Tour, sensor: MqttClient, control: MqttClient, ledger: Ledger): Promise<string[]> {
+export async function mqtt(
+  site: Site,
+  tour: Tour,
+  sensor: MqttClient,
+  control: MqttClient,
+  ledger: Ledger,
+): Promise<string[]> {
   tour.step('MQTT: a device at edge, subscribers at cloud, a command back')
   const sent: string[] = []
   for (let i = 0; i < 100; i++) {
@@ -56,8 +89,15 @@ export async function mqtt(site: Site, tour: Tour, sensor: MqttClient, control: 
     await sensor.publishAsync('telemetry/line1/temperature', `m-${i}`, { qos: i % 2 ? 2 : 1 })
   }
   await until(() => ledger.missing(sent) === 0)
-  tour.claim(ledger.missing(sent) === 0, `100 messages (QoS 1 and 2) published at edge, ${ledger.delivered} delivered at cloud`)
-  const command = new Promise<string>((resolve) => { sensor.on('message', (topic, payload) => { if (topic === 'command/line1') resolve(payload.toString()) }) })
+  tour.claim(
+    ledger.missing(sent) === 0,
+    `100 messages (QoS 1 and 2) published at edge, ${ledger.delivered} delivered at cloud`,
+  )
+  const command = new Promise<string>((resolve) => {
+    sensor.on('message', (topic, payload) => {
+      if (topic === 'command/line1') resolve(payload.toString())
+    })
+  })
   await sensor.subscribeAsync('command/line1', { qos: 1 })
   await control.publishAsync('command/line1', 'slower', { qos: 1 })
   const got = await Promise.race([command, sleep(5_000).then(() => 'nothing')])
@@ -72,25 +112,45 @@ export async function offline(site: Site, tour: Tour, app: App, sensor: MqttClie
   const local = await app.call(PLC, '/speed')
   tour.claim(local.status === 200, 'local HTTP goes on')
   const remote = await app.call(ORDERS, '/orders/1')
-  tour.claim(remote.status >= 500, `what is behind the link is answered with a reason: ${remote.status} ${remote.error}`)
+  tour.claim(
+    remote.status >= 500,
+    `what is behind the link is answered with a reason: ${remote.status} ${remote.error}`,
+  )
   const started = performance.now()
   let acked = 0
   for (let i = 0; i < SPOOLED; i += 500) {
     const batch = Array.from({ length: 500 }, (_, k) => `s-${i + k}`)
     sent.push(...batch)
-    await Promise.all(batch.map(async (key) => { await sensor.publishAsync('telemetry/line1/temperature', key, { qos: 1 }); acked++ }))
+    await Promise.all(
+      batch.map(async (key) => {
+        await sensor.publishAsync('telemetry/line1/temperature', key, { qos: 1 })
+        acked++
+      }),
+    )
   }
-  tour.claim(acked === SPOOLED, `${acked} QoS 1 messages acknowledged into the spool in ${((performance.now() - started) / 1000).toFixed(2)} s, each after its fsync`)
+  tour.claim(
+    acked === SPOOLED,
+    `${acked} QoS 1 messages acknowledged into the spool in ${((performance.now() - started) / 1000).toFixed(2)} s, each after its fsync`,
+  )
   tour.say('edge is killed with SIGKILL and started again, with nothing reachable')
   await site.edgeAgent.kill('SIGKILL')
   const exec = site.edgeAgent.start()
   const [httpMs, mqttMs] = await Promise.all([
-    firstAnswerMs(exec, site.edge.proxy, `GET http://${PLC}/speed HTTP/1.1\r\nHost: ${PLC}\r\nConnection: close\r\n\r\n`, (reply) => reply.toString('latin1').startsWith('HTTP/1.1 200'), 20_000),
+    firstAnswerMs(
+      exec,
+      site.edge.proxy,
+      `GET http://${PLC}/speed HTTP/1.1\r\nHost: ${PLC}\r\nConnection: close\r\n\r\n`,
+      (reply) => reply.toString('latin1').startsWith('HTTP/1.1 200'),
+      20_000,
+    ),
     firstAnswerMs(exec, site.edge.mqtt, MQTT_CONNECT, (reply) => reply[0] === 0x20 && reply[3] === 0, 20_000),
   ])
   tour.figures.offlineStartHttpMs = Math.round(httpMs)
   tour.figures.offlineStartMqttMs = Math.round(mqttMs)
-  tour.claim(true, `from exec to the first HTTP answer ${tour.figures.offlineStartHttpMs} ms, to the first CONNACK ${tour.figures.offlineStartMqttMs} ms, with nothing reachable`)
+  tour.claim(
+    true,
+    `from exec to the first HTTP answer ${tour.figures.offlineStartHttpMs} ms, to the first CONNACK ${tour.figures.offlineStartMqttMs} ms, with nothing reachable`,
+  )
   const status = await site.status(site.edge)
   tour.claim((status?.spool.messages ?? 0) === SPOOLED, `${status?.spool.messages} messages wait in the spool`)
   for (const p of status?.problems ?? []) tour.say(`meshlet status says: ${p.code}: ${p.text}`)
@@ -107,34 +167,71 @@ export async function reunion(site: Site, tour: Tour, ledger: Ledger, sent: read
   figures.mqttDelivered = ledger.delivered
   figures.mqttLost = ledger.missing(sent)
   figures.mqttDuplicates = ledger.duplicates
-  tour.claim(figures.mqttLost === 0, `sent ${figures.mqttSent}, delivered ${figures.mqttDelivered}, lost ${figures.mqttLost}, duplicates ${figures.mqttDuplicates}; the backlog took ${((performance.now() - started) / 1000).toFixed(2)} s with the reconnect`)
+  tour.claim(
+    figures.mqttLost === 0,
+    `sent ${figures.mqttSent}, delivered ${figures.mqttDelivered}, lost ${figures.mqttLost}, duplicates ${figures.mqttDuplicates}; the backlog took ${((performance.now() - started) / 1000).toFixed(2)} s with the reconnect`,
+  )
   const spooled = ledger.order.filter((key) => key.startsWith('s-')).map((key) => Number(key.slice(2)))
-  tour.claim(spooled.every((n, i) => i === 0 || n > spooled[i - 1]!), 'in the order in which they were published')
-  await site.edgeAgent.until('edge is connected again', async () => (await site.status(site.edge))?.control.link === 'connected', 60_000)
+  tour.claim(
+    spooled.every((n, i) => i === 0 || n > spooled[i - 1]!),
+    'in the order in which they were published',
+  )
+  await site.edgeAgent.until(
+    'edge is connected again',
+    async () => (await site.status(site.edge))?.control.link === 'connected',
+    60_000,
+  )
   tour.claim(true, 'edge is connected to the hub again')
 }
 
 export async function policy(site: Site, tour: Tour, app: App, control: MqttClient): Promise<void> {
   tour.step('A policy changes, and a broken resource is pushed')
-  await site.cloudAgent.until('cloud is connected again', async () => (await site.status(site.cloud))?.control.link === 'connected', 60_000)
+  await site.cloudAgent.until(
+    'cloud is connected again',
+    async () => (await site.status(site.cloud))?.control.link === 'connected',
+    60_000,
+  )
   const file = path.join(site.folder, 'resources/cloud/policy.yaml')
   const before = await app.call(ORDERS, '/secret')
   const closed = { count: 0 }
-  control.on('close', () => { closed.count++ })
+  control.on('close', () => {
+    closed.count++
+  })
   const written = performance.now()
   fs.writeFileSync(file, inboundListener(site.resourcePorts, { deny: ['/secret'] }))
   let denied = await app.call(ORDERS, '/secret')
-  while (denied.status !== 403 && performance.now() - written < 10_000) { await sleep(5); denied = await app.call(ORDERS, '/secret') }
+  while (denied.status !== 403 && performance.now() - written < 10_000) {
+    await sleep(5)
+    denied = await app.call(ORDERS, '/secret')
+  }
   tour.figures.denyInForceMs = Math.round(performance.now() - written)
-  tour.claim(before.status === 200 && denied.status === 403 && tour.figures.denyInForceMs <= 1_000, `/secret: ${before.status} before, ${denied.status} ${tour.figures.denyInForceMs} ms after the file was written`)
-  tour.claim((await app.call(ORDERS, '/orders/7')).status === 200 && closed.count === 0, 'what the policy does not concern goes on; the MQTT connections were not touched')
+  tour.claim(
+    before.status === 200 && denied.status === 403 && tour.figures.denyInForceMs <= 1_000,
+    `/secret: ${before.status} before, ${denied.status} ${tour.figures.denyInForceMs} ms after the file was written`,
+  )
+  tour.claim(
+    (await app.call(ORDERS, '/orders/7')).status === 200 && closed.count === 0,
+    'what the policy does not concern goes on; the MQTT connections were not touched',
+  )
 
-  const broken = inboundListener(site.resourcePorts, { deny: ['/secret'] }).replace('stat_prefix: inbound', 'stat_prefix: inbound\n        stream_idle_timeout: soon')
+  const broken = inboundListener(site.resourcePorts, { deny: ['/secret'] }).replace(
+    'stat_prefix: inbound',
+    'stat_prefix: inbound\n        stream_idle_timeout: soon',
+  )
   fs.writeFileSync(file, broken)
-  const report = await site.hub.until('the hub refuses the broken file', async () => site.hub.log.split('\n').find((l) => l.includes('stream_idle_timeout')), 5_000).catch(() => undefined)
+  const report = await site.hub
+    .until(
+      'the hub refuses the broken file',
+      async () => site.hub.log.split('\n').find((l) => l.includes('stream_idle_timeout')),
+      5_000,
+    )
+    .catch(() => undefined)
   const after = [await app.call(ORDERS, '/orders/8'), await app.call(ORDERS, '/secret')]
   tour.figures.brokenPushRefused = report !== undefined && after[0]!.status === 200 && after[1]!.status === 403
-  tour.claim(tour.figures.brokenPushRefused, `a broken resource was refused, the old configuration serves on:\n     ${report ?? 'no word of it in the log of the hub'}`)
+  tour.claim(
+    tour.figures.brokenPushRefused,
+    `a broken resource was refused, the old configuration serves on:\n     ${report ?? 'no word of it in the log of the hub'}`,
+  )
   fs.writeFileSync(file, inboundListener(site.resourcePorts, { deny: ['/secret'] }))
 }
 

@@ -1,4 +1,7 @@
-/** Settings of hub.yaml. Names carry their unit; unknown keys and values out of range are mistakes, named with their line. */
+/**
+ * Settings of hub.yaml. Names carry their unit; unknown keys and values out of range are mistakes, named with their
+ * line.
+ */
 import * as z from 'zod'
 import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
@@ -13,42 +16,101 @@ const limits = z.strictObject({
   maxStreamsPerIdentity: whole(1, 100_000).default(500).describe('ADS streams at once of one SPIFFE id'),
   maxStreamsPerDevice: whole(1, 100_000).default(32).describe('ADS streams at once of one device, by its certificate'),
   maxConnections: whole(1, 200_000).default(20_000).describe('TCP connections at once'),
-  maxConnectionsPerDevice: whole(1, 200_000).default(64).describe('TCP connections at once of one device, by its certificate'),
-  maxStrangers: whole(1, 100_000).default(1_024).describe('TCP connections at once over which no authenticated call has come yet'),
+  maxConnectionsPerDevice: whole(1, 200_000)
+    .default(64)
+    .describe('TCP connections at once of one device, by its certificate'),
+  maxStrangers: whole(1, 100_000)
+    .default(1_024)
+    .describe('TCP connections at once over which no authenticated call has come yet'),
   maxStrangersPerAddress: whole(1, 100_000).default(128).describe('the same, from one address'),
-  strangerMs: whole(100, 600_000).default(10_000).describe('a connection has so long for handshake and first authenticated call, milliseconds'),
-  maxStrangerBytes: whole(16_384, 64 * 1024 * 1024).default(256 * 1024).describe('a connection may send so much before its first authenticated call, bytes'),
+  strangerMs: whole(100, 600_000)
+    .default(10_000)
+    .describe('a connection has so long for handshake and first authenticated call, milliseconds'),
+  maxStrangerBytes: whole(16_384, 64 * 1024 * 1024)
+    .default(256 * 1024)
+    .describe('a connection may send so much before its first authenticated call, bytes'),
   maxCertificatesPerHour: whole(1, 1_000_000).default(120).describe('certificates for one device'),
   maxJoinsPerHour: whole(1, 1_000_000).default(3_600).describe('first certificates with one join token'),
-  maxSubscribedBytes: whole(1_024, 1024 * 1024 * 1024).default(32 * 1024 * 1024).describe('what the names take that one device subscribes to: 128 bytes each, and their length'),
-  maxHalfMessageBytes: whole(65_536, 1024 * 1024 * 1024).default(16 * 1024 * 1024).describe('what may have come of messages that one device has not sent whole; two messages of maxRequestBytes may always be under way'),
-  maxRequestBytes: whole(1_024, 64 * 1024 * 1024).default(4 * 1024 * 1024).describe('size of one gRPC message from a device, bytes'),
+  maxSubscribedBytes: whole(1_024, 1024 * 1024 * 1024)
+    .default(32 * 1024 * 1024)
+    .describe('what the names take that one device subscribes to: 128 bytes each, and their length'),
+  maxHalfMessageBytes: whole(65_536, 1024 * 1024 * 1024)
+    .default(16 * 1024 * 1024)
+    .describe(
+      'what may have come of messages that one device has not sent whole; two messages of maxRequestBytes may always be under way',
+    ),
+  maxRequestBytes: whole(1_024, 64 * 1024 * 1024)
+    .default(4 * 1024 * 1024)
+    .describe('size of one gRPC message from a device, bytes'),
 })
 
-export const hubConfigSchema = z.strictObject({
-  listen: z.string().regex(HOST_PORT, 'must be ADDRESS:PORT').refine((text) => Number(HOST_PORT.exec(text)?.[1] ?? 0) <= 65_535, 'has a port above 65535').default('0.0.0.0:15012')
-    .describe('where agents and Envoys connect: ADS and certificates, both over TLS'),
-  resources: z.string().min(1).describe('folder of resource files: those at its top are for every node, those in a folder of a node\'s name for that node'),
-  state: z.string().min(1).default('/var/lib/meshlet-hub').describe('folder for CA and registry; meshlet-hub backup copies it'),
-  trustDomain: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain: lower-case letters, digits, `.`, `_` and `-`').default('cluster.local').describe('first part of the SPIFFE ids that the hub certifies'),
-  dnsNames: z.array(z.string().regex(/^[A-Za-z0-9.:_*-]{1,253}$/, 'must be a name or an IP address')).min(1).max(100).default(['localhost', '127.0.0.1']).describe('names and IP addresses by which devices call the hub; they stand in its certificate'),
-  tokenTtlSec: whole(60, 365 * DAY_SEC).default(DAY_SEC).describe('life of a join token unless `token create` says otherwise'),
-  certificateTtlSec: whole(60, 90 * DAY_SEC).default(DAY_SEC).describe('life of a certificate when the request names none'),
-  maxCertificateTtlSec: whole(60, 90 * DAY_SEC).default(90 * DAY_SEC).describe('longest life that a request may name; more is refused'),
-  admin: z.strictObject({
-    address: z.enum(['127.0.0.1', '::1']).default('127.0.0.1').describe('loopback address of the admin port'),
-    port: whole(0, 65_535).default(15_014).describe('admin port: /metrics and /ready; 0 picks a free one'),
-  }).prefault({}),
-  log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug']).default('info').describe('least level that is written') }).prefault({}),
-  limits: limits.prefault({}),
-}).refine((c) => c.certificateTtlSec <= c.maxCertificateTtlSec, { path: ['certificateTtlSec'], message: 'must not be above maxCertificateTtlSec' })
+export const hubConfigSchema = z
+  .strictObject({
+    listen: z
+      .string()
+      .regex(HOST_PORT, 'must be ADDRESS:PORT')
+      .refine((text) => Number(HOST_PORT.exec(text)?.[1] ?? 0) <= 65_535, 'has a port above 65535')
+      .default('0.0.0.0:15012')
+      .describe('where agents and Envoys connect: ADS and certificates, both over TLS'),
+    resources: z
+      .string()
+      .min(1)
+      .describe(
+        "folder of resource files: those at its top are for every node, those in a folder of a node's name for that node",
+      ),
+    state: z
+      .string()
+      .min(1)
+      .default('/var/lib/meshlet-hub')
+      .describe('folder for CA and registry; meshlet-hub backup copies it'),
+    trustDomain: z
+      .string()
+      .regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain: lower-case letters, digits, `.`, `_` and `-`')
+      .default('cluster.local')
+      .describe('first part of the SPIFFE ids that the hub certifies'),
+    dnsNames: z
+      .array(z.string().regex(/^[A-Za-z0-9.:_*-]{1,253}$/, 'must be a name or an IP address'))
+      .min(1)
+      .max(100)
+      .default(['localhost', '127.0.0.1'])
+      .describe('names and IP addresses by which devices call the hub; they stand in its certificate'),
+    tokenTtlSec: whole(60, 365 * DAY_SEC)
+      .default(DAY_SEC)
+      .describe('life of a join token unless `token create` says otherwise'),
+    certificateTtlSec: whole(60, 90 * DAY_SEC)
+      .default(DAY_SEC)
+      .describe('life of a certificate when the request names none'),
+    maxCertificateTtlSec: whole(60, 90 * DAY_SEC)
+      .default(90 * DAY_SEC)
+      .describe('longest life that a request may name; more is refused'),
+    admin: z
+      .strictObject({
+        address: z.enum(['127.0.0.1', '::1']).default('127.0.0.1').describe('loopback address of the admin port'),
+        port: whole(0, 65_535).default(15_014).describe('admin port: /metrics and /ready; 0 picks a free one'),
+      })
+      .prefault({}),
+    log: z
+      .strictObject({
+        level: z.enum(['error', 'warn', 'info', 'debug']).default('info').describe('least level that is written'),
+      })
+      .prefault({}),
+    limits: limits.prefault({}),
+  })
+  .refine((c) => c.certificateTtlSec <= c.maxCertificateTtlSec, {
+    path: ['certificateTtlSec'],
+    message: 'must not be above maxCertificateTtlSec',
+  })
 
 export type HubConfig = Readonly<z.infer<typeof hubConfigSchema>>
 
 /** Throws MESH_CONFIG_INVALID, naming every line that is wrong. */
 export function readHubConfig(file: string, disk: Disk): HubConfig {
   let content: Buffer | undefined
-  try { content = disk.read(file) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `${file} cannot be read`, { cause }) }
+  try {
+    content = disk.read(file)
+  } catch (cause) {
+    throw new MeshError('MESH_CONFIG_INVALID', `${file} cannot be read`, { cause })
+  }
   if (!content) throw new MeshError('MESH_CONFIG_INVALID', `there is no file ${file}; --config names another`)
   return parseHubConfig(content.toString('utf8'), file)
 }

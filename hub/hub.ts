@@ -1,4 +1,7 @@
-/** The hub in directory mode: builds every part in order; disposing goes the other way round. Embedded in the demo and tests, or alone in hub/main.ts. */
+/**
+ * The hub in directory mode: builds every part in order; disposing goes the other way round. Embedded in the demo and
+ * tests, or alone in hub/main.ts.
+ */
 import path from 'node:path'
 import { asOwner } from '../core/os/as-owner.ts'
 import type { Clock, Random } from '../core/os/clock.ts'
@@ -34,7 +37,13 @@ export type HubParts = {
   readonly builtAtMs?: number | undefined
 }
 export type NewToken = JoinClaims & { readonly token: string }
-export type TokenFor = { readonly namespace: string; readonly serviceAccount: string; readonly nodes: string; readonly ttlSec?: number; readonly maxUses?: number }
+export type TokenFor = {
+  readonly namespace: string
+  readonly serviceAccount: string
+  readonly nodes: string
+  readonly ttlSec?: number
+  readonly maxUses?: number
+}
 
 export type Hub = AsyncDisposable & {
   readonly port: number
@@ -46,9 +55,20 @@ export type Hub = AsyncDisposable & {
   createToken(p: TokenFor): NewToken
 }
 
-/** The state that `run` and the other commands share: token key and registry. Throws MESH_STATE_UNUSABLE, MESH_STORAGE_FAILED, MESH_STORAGE_NEWER. */
-export function openState(config: HubConfig, world: HubWorld, nativeBinding: object | undefined): { registry: Registry; tokens: Tokens; caFolder: string } {
-  try { world.disk.makeFolder(config.state, 0o700) } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause }) }
+/**
+ * The state that `run` and the other commands share: token key and registry. Throws MESH_STATE_UNUSABLE,
+ * MESH_STORAGE_FAILED, MESH_STORAGE_NEWER.
+ */
+export function openState(
+  config: HubConfig,
+  world: HubWorld,
+  nativeBinding: object | undefined,
+): { registry: Registry; tokens: Tokens; caFolder: string } {
+  try {
+    world.disk.makeFolder(config.state, 0o700)
+  } catch (cause) {
+    throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause })
+  }
   secureFolder(config.state, 'owner or root')
   return asOwner(config.state, () => {
     const caFolder = path.join(config.state, 'ca')
@@ -56,7 +76,11 @@ export function openState(config: HubConfig, world: HubWorld, nativeBinding: obj
     try {
       // Two processes that start at once must not make two keys.
       const key = registry.exclusively(() => openTokenKey(caFolder, world.disk))
-      return { registry, tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }), caFolder }
+      return {
+        registry,
+        tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }),
+        caFolder,
+      }
     } catch (err) {
       registry[Symbol.dispose]()
       throw err
@@ -65,8 +89,8 @@ export function openState(config: HubConfig, world: HubWorld, nativeBinding: obj
 }
 
 /**
- * Rejects with what the parts throw: MESH_STATE_UNUSABLE, MESH_CA_DAMAGED, MESH_CLOCK_WRONG, MESH_CONFIG_INVALID (the resources folder),
- * MESH_PORT_IN_USE, MESH_PORT_FORBIDDEN, MESH_STORAGE_*.
+ * Rejects with what the parts throw: MESH_STATE_UNUSABLE, MESH_CA_DAMAGED, MESH_CLOCK_WRONG, MESH_CONFIG_INVALID (the
+ * resources folder), MESH_PORT_IN_USE, MESH_PORT_FORBIDDEN, MESH_STORAGE_*.
  */
 export async function startHub(config: HubConfig, world: HubWorld, parts: HubParts): Promise<Hub> {
   const { log, metrics = new Metrics() } = parts
@@ -76,9 +100,23 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   building.use(registry)
   building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
   building.use(defectsTo(log, metrics))
-  const ca = asOwner(config.state, () => registry.exclusively(() => openCa({ folder: caFolder, disk: world.disk, clock, trustDomain: config.trustDomain, builtAtMs: parts.builtAtMs })))
+  const ca = asOwner(config.state, () =>
+    registry.exclusively(() =>
+      openCa({
+        folder: caFolder,
+        disk: world.disk,
+        clock,
+        trustDomain: config.trustDomain,
+        builtAtMs: parts.builtAtMs,
+      }),
+    ),
+  )
   // Empty at first: a hub that waits for its resources can certify devices meanwhile.
-  try { world.disk.makeFolder(config.resources, 0o755) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${config.resources} cannot be made`, { cause }) }
+  try {
+    world.disk.makeFolder(config.resources, 0o755)
+  } catch (cause) {
+    throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${config.resources} cannot be made`, { cause })
+  }
   const source = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const live = building.use(new LiveDevices({ registry, clock, log }))
@@ -86,16 +124,51 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()
-  const server = building.use(await startServer({
-    listen: config.listen, maxRequestBytes: config.limits.maxRequestBytes, limits: config.limits, identity, source, registry, live, standing, budgets, clock, log, metrics,
-    authenticate: authenticator({ ca, tokens, registry, clock }),
-    limit: new StreamLimit(config.limits, metrics),
-    certificates: certificateService({ ca, registry, budgets, clock, log, metrics, certificateTtlSec: config.certificateTtlSec, maxCertificateTtlSec: config.maxCertificateTtlSec }),
-  }))
-  log.info({ evt: 'hub.started', listen: config.listen, port: server.port, adminPort: admin.port, trustDomain: config.trustDomain, rootNotAfter: new Date(ca.root.notAfterMs).toISOString() }, 'hub is ready')
+  const server = building.use(
+    await startServer({
+      listen: config.listen,
+      maxRequestBytes: config.limits.maxRequestBytes,
+      limits: config.limits,
+      identity,
+      source,
+      registry,
+      live,
+      standing,
+      budgets,
+      clock,
+      log,
+      metrics,
+      authenticate: authenticator({ ca, tokens, registry, clock }),
+      limit: new StreamLimit(config.limits, metrics),
+      certificates: certificateService({
+        ca,
+        registry,
+        budgets,
+        clock,
+        log,
+        metrics,
+        certificateTtlSec: config.certificateTtlSec,
+        maxCertificateTtlSec: config.maxCertificateTtlSec,
+      }),
+    }),
+  )
+  log.info(
+    {
+      evt: 'hub.started',
+      listen: config.listen,
+      port: server.port,
+      adminPort: admin.port,
+      trustDomain: config.trustDomain,
+      rootNotAfter: new Date(ca.root.notAfterMs).toISOString(),
+    },
+    'hub is ready',
+  )
   const owned = building.move()
   return {
-    port: server.port, adminPort: admin.port, rootsPem: ca.rootsPem, registry,
+    port: server.port,
+    adminPort: admin.port,
+    rootsPem: ca.rootsPem,
+    registry,
     createToken: ({ ttlSec = config.tokenTtlSec, ...p }) => tokens.create({ ...p, ttlSec }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

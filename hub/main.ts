@@ -12,18 +12,28 @@ import { runCli } from './cli/program.ts'
 
 let made: LogOutput | undefined
 function logOutput(): LogOutput {
-  return made ??= new LogOutput(process.stdout, { isJournal: isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(1)) })
+  return (made ??= new LogOutput(process.stdout, {
+    isJournal: isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(1)),
+  }))
 }
 
 async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), {
-    err: (text) => { process.stderr.write(isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(forTerminal(text)) : forTerminal(text)) },
-    out: (text) => { process.stdout.write(process.stdout.isTTY ? forTerminal(text) : text) },
+    err: (text) => {
+      process.stderr.write(
+        isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(forTerminal(text)) : forTerminal(text),
+      )
+    },
+    out: (text) => {
+      process.stdout.write(process.stdout.isTTY ? forTerminal(text) : text)
+    },
     logOutput,
     stopRequested: () => stopRequested(process, process.stdout.isTTY),
     hearSignals: (heard) => hearSignals(process, heard),
     uncaught: (heard) => hearUncaught(process, heard),
-    giveUpAfter: (ms) => { setTimeout(() => process.exit(1), ms).unref() },
+    giveUpAfter: (ms) => {
+      setTimeout(() => process.exit(1), ms).unref()
+    },
   })
   process.exitCode = code
   // Who does not read the log keeps nobody from ending.
@@ -35,7 +45,10 @@ const LAST_LINES_MS = 500
 
 if (isFolderThread(workerData)) serveFolderThread(programBuild())
 else {
-  // A pipe that the reader closed (`meshlet-hub devices | head`) is no failure. The log of a program that goes on is not worth its end.
-  process.stdout.on('error', (err: NodeJS.ErrnoException) => { if (err.code !== 'EPIPE' && !made) throw err })
+  // A pipe that the reader closed (`meshlet-hub devices | head`) is no failure. The log of a program that goes on is
+  // not worth its end.
+  process.stdout.on('error', (err: NodeJS.ErrnoException) => {
+    if (err.code !== 'EPIPE' && !made) throw err
+  })
   void main()
 }

@@ -1,8 +1,16 @@
 /**
- * Join tokens: ES256 JWTs (RFC 7519, RFC 7518 §3.4) that the hub signs and only the hub checks. A token says as which workload its bearer joins;
- * that it exists, is not revoked and how often it was used stands in the registry.
+ * Join tokens: ES256 JWTs (RFC 7519, RFC 7518 §3.4) that the hub signs and only the hub checks. A token says as which
+ * workload its bearer joins; that it exists, is not revoked and how often it was used stands in the registry.
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign, verify, type KeyObject } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomUUID,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto'
 import path from 'node:path'
 import type { Clock } from '../core/os/clock.ts'
 import type { Disk } from '../core/os/disk.ts'
@@ -20,9 +28,17 @@ const LEEWAY_MS = 60_000
 const NAMESPACE = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 const SERVICE_ACCOUNT = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/
 
-export type JoinClaims = { readonly jti: string; readonly namespace: string; readonly serviceAccount: string; readonly expiresMs: number }
+export type JoinClaims = {
+  readonly jti: string
+  readonly namespace: string
+  readonly serviceAccount: string
+  readonly expiresMs: number
+}
 export type CreateToken = {
-  readonly namespace: string; readonly serviceAccount: string; readonly ttlSec: number; readonly maxUses?: number | undefined
+  readonly namespace: string
+  readonly serviceAccount: string
+  readonly ttlSec: number
+  readonly maxUses?: number | undefined
   /** The node name that it is good for, or a pattern with `*`. */
   readonly nodes: string
 }
@@ -37,7 +53,9 @@ export function openTokenKey(folder: string, disk: Disk): KeyObject {
     disk.makeFolder(folder, 0o700)
     disk.replace(file, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600)
     return privateKey
-  } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${file} can neither be read nor made`, { cause }) }
+  } catch (cause) {
+    throw new MeshError('MESH_STATE_UNUSABLE', `${file} can neither be read nor made`, { cause })
+  }
 }
 
 export class Tokens {
@@ -46,7 +64,12 @@ export class Tokens {
   readonly #registry: Registry
   readonly #clock: Clock
   readonly #issuer: string
-  constructor(p: { readonly key: KeyObject; readonly registry: Registry; readonly clock: Clock; readonly trustDomain: string }) {
+  constructor(p: {
+    readonly key: KeyObject
+    readonly registry: Registry
+    readonly clock: Clock
+    readonly trustDomain: string
+  }) {
     this.#key = p.key
     this.#publicKey = createPublicKey(p.key)
     this.#registry = p.registry
@@ -56,15 +79,36 @@ export class Tokens {
 
   /** Throws MESH_CONFIG_INVALID for names that Kubernetes would not take. */
   create(p: CreateToken): JoinClaims & { readonly token: string } {
-    if (!NAMESPACE.test(p.namespace)) throw new MeshError('MESH_CONFIG_INVALID', `"${p.namespace}" is not a namespace: lower-case letters, digits and -, at most 63`)
-    if (!SERVICE_ACCOUNT.test(p.serviceAccount)) throw new MeshError('MESH_CONFIG_INVALID', `"${p.serviceAccount}" is not a service account: lower-case letters, digits, - and ., at most 253`)
-    if (!isNodePattern(p.nodes)) throw new MeshError('MESH_CONFIG_INVALID', `"${p.nodes}" is no node name (letters, digits, ".", "_" and "-", at most 253), and no pattern of them with *`)
+    if (!NAMESPACE.test(p.namespace))
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `"${p.namespace}" is not a namespace: lower-case letters, digits and -, at most 63`,
+      )
+    if (!SERVICE_ACCOUNT.test(p.serviceAccount))
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `"${p.serviceAccount}" is not a service account: lower-case letters, digits, - and ., at most 253`,
+      )
+    if (!isNodePattern(p.nodes))
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `"${p.nodes}" is no node name (letters, digits, ".", "_" and "-", at most 253), and no pattern of them with *`,
+      )
     const createdMs = Math.floor(this.#clock.wallMs() / 1_000) * 1_000
-    const claims = { jti: randomUUID(), namespace: p.namespace, serviceAccount: p.serviceAccount, expiresMs: createdMs + p.ttlSec * 1_000 }
+    const claims = {
+      jti: randomUUID(),
+      namespace: p.namespace,
+      serviceAccount: p.serviceAccount,
+      expiresMs: createdMs + p.ttlSec * 1_000,
+    }
     this.#registry.addToken({ ...claims, createdMs, maxUses: p.maxUses ?? null, nodes: p.nodes })
     const payload = encoded({
-      iss: this.#issuer, aud: [AUDIENCE], sub: `system:serviceaccount:${p.namespace}:${p.serviceAccount}`,
-      jti: claims.jti, iat: createdMs / 1_000, exp: claims.expiresMs / 1_000,
+      iss: this.#issuer,
+      aud: [AUDIENCE],
+      sub: `system:serviceaccount:${p.namespace}:${p.serviceAccount}`,
+      jti: claims.jti,
+      iat: createdMs / 1_000,
+      exp: claims.expiresMs / 1_000,
     })
     const signature = sign('sha256', Buffer.from(`${HEADER}.${payload}`), { key: this.#key, dsaEncoding: 'ieee-p1363' })
     return { ...claims, token: `${HEADER}.${payload}.${signature.toString('base64url')}` }
@@ -84,18 +128,31 @@ export class Tokens {
   #claimsOf(token: string): JoinClaims {
     const [header, payload, signature, ...rest] = token.length > MAX_TOKEN_CHARS ? [] : token.split('.')
     // The header is compared whole: no algorithm is ever taken from the token (RFC 8725 §3.1).
-    if (header !== HEADER || payload === undefined || signature === undefined || rest.length) throw invalid('is not one of this hub')
+    if (header !== HEADER || payload === undefined || signature === undefined || rest.length)
+      throw invalid('is not one of this hub')
     const raw = Buffer.from(signature, 'base64url')
-    const genuine = raw.length === 64 && raw.toString('base64url') === signature
-      && verify('sha256', Buffer.from(`${header}.${payload}`), { key: this.#publicKey, dsaEncoding: 'ieee-p1363' }, raw)
+    const genuine =
+      raw.length === 64 &&
+      raw.toString('base64url') === signature &&
+      verify('sha256', Buffer.from(`${header}.${payload}`), { key: this.#publicKey, dsaEncoding: 'ieee-p1363' }, raw)
     if (!genuine) throw invalid('is not signed by this hub')
-    const c = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as { iss: string; aud: string[]; sub: string; jti: string; iat: number; exp: number }
+    const c = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as {
+      iss: string
+      aud: string[]
+      sub: string
+      jti: string
+      iat: number
+      exp: number
+    }
     if (c.iss !== this.#issuer || !c.aud.includes(AUDIENCE)) throw invalid('is for another hub')
-    if (c.iat * 1_000 > this.#clock.wallMs() + LEEWAY_MS) throw new MeshError('MESH_CLOCK_WRONG', 'the join token was made later than the clock of the hub shows')
+    if (c.iat * 1_000 > this.#clock.wallMs() + LEEWAY_MS)
+      throw new MeshError('MESH_CLOCK_WRONG', 'the join token was made later than the clock of the hub shows')
     const [, , namespace, serviceAccount] = c.sub.split(':') as [string, string, string, string]
     return { jti: c.jti, namespace, serviceAccount, expiresMs: c.exp * 1_000 }
   }
 }
 
-function encoded(value: unknown): string { return Buffer.from(JSON.stringify(value)).toString('base64url') }
+function encoded(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url')
+}
 const invalid = (what: string): MeshError => new MeshError('MESH_TOKEN_INVALID', `the join token ${what}`)

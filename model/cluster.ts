@@ -13,7 +13,9 @@ export type Cluster = {
   readonly idleMs: number
   readonly maxRequestsPerConnection: number | undefined
   readonly maxConnectionMs: number | undefined
-  /** Of a response's head, and the number of its fields; undefined = Envoy's 80 KiB, and what the agent's limits say. */
+  /**
+   * Of a response's head, and the number of its fields; undefined = Envoy's 80 KiB, and what the agent's limits say.
+   */
   readonly maxResponseHeadersBytes?: number | undefined
   readonly maxResponseHeaders?: number | undefined
   readonly breakers: Breakers
@@ -23,7 +25,11 @@ export type Cluster = {
   /** Localities of a level get requests by their weights (locality_weighted_lb_config). */
   readonly localityWeighted: boolean
   /** The first whose `match` is part of the endpoint's labels is used; else `transport`. */
-  readonly transportMatches: readonly { readonly name: string; readonly match: Readonly<Record<string, string>>; readonly transport: Transport }[]
+  readonly transportMatches: readonly {
+    readonly name: string
+    readonly match: Readonly<Record<string, string>>
+    readonly transport: Transport
+  }[]
   readonly transport: Transport
   /** Local address for upstream connections (Istio inbound: 127.0.0.6). */
   readonly bindAddress: string | undefined
@@ -31,16 +37,28 @@ export type Cluster = {
 }
 
 /** `blocked`: it cannot be taken as it was configured, so nothing goes to the endpoints that it is for. */
-export type Transport = { readonly kind: 'plaintext' } | { readonly kind: 'tls'; readonly tls: UpstreamTls } | { readonly kind: 'blocked'; readonly reason: string }
+export type Transport =
+  | { readonly kind: 'plaintext' }
+  | { readonly kind: 'tls'; readonly tls: UpstreamTls }
+  | { readonly kind: 'blocked'; readonly reason: string }
 
 export type Discovery =
   | { readonly kind: 'static'; readonly load: ClusterLoad }
   | { readonly kind: 'eds'; readonly serviceName: string }
   /** Endpoint addresses are host names. `logical`: one connection target at a time. */
-  | { readonly kind: 'dns'; readonly mode: 'strict' | 'logical'; readonly load: ClusterLoad; readonly refreshMs: number; readonly lookupFamily?: DnsLookupFamily }
+  | {
+      readonly kind: 'dns'
+      readonly mode: 'strict' | 'logical'
+      readonly load: ClusterLoad
+      readonly refreshMs: number
+      readonly lookupFamily?: DnsLookupFamily
+    }
   | { readonly kind: 'original-dst' }
 
-/** Envoy's dns_lookup_family: `auto` IPv6 addresses, and IPv4 ones where there are none; `v4-preferred` the other way round. Default: `auto`. */
+/**
+ * Envoy's dns_lookup_family: `auto` IPv6 addresses, and IPv4 ones where there are none; `v4-preferred` the other way
+ * round. Default: `auto`.
+ */
 export type DnsLookupFamily = 'auto' | 'v4-only' | 'v6-only' | 'v4-preferred' | 'all'
 
 export type Balancer =
@@ -74,7 +92,11 @@ export type Outlier = {
   /** Failures to connect are not counted as answers with 503 (split_external_local_origin_errors). */
   readonly splitLocal?: boolean
   /** In percent, how often what was found has consequences (enforcing_*); default: always. */
-  readonly enforcing?: { readonly consecutive5xx: number; readonly gatewayFailures: number; readonly localFailures: number }
+  readonly enforcing?: {
+    readonly consecutive5xx: number
+    readonly gatewayFailures: number
+    readonly localFailures: number
+  }
 }
 
 /** envoy.config.endpoint.v3.ClusterLoadAssignment, decoded. */
@@ -91,7 +113,10 @@ export type LocalityLoad = {
   /** Of an ambient mesh, and not in `endpoints`; absent when there are none. */
   readonly tunnelled?: readonly TunnelledEndpoint[]
 }
-/** An endpoint that istiod wants to be reached through HBONE only: meshlet sends it nothing, for in plain text it might go where it should not. */
+/**
+ * An endpoint that istiod wants to be reached through HBONE only: meshlet sends it nothing, for in plain text it might
+ * go where it should not.
+ */
 export type TunnelledEndpoint = {
   /** Where the tunnel leads: HOST:PORT (filter_metadata["envoy.filters.listener.original_dst"].local). */
   readonly target: string
@@ -113,18 +138,30 @@ export type Endpoint = {
   readonly workload: string | undefined
   /** Its name, which is not resolved (Endpoint.hostname); absent where it has none. */
   readonly hostname?: string
-  /** How else it can be reached: `http` is HBONE (label networking.istio.io/tunnel). Recorded only; absent where there is no other way. */
+  /**
+   * How else it can be reached: `http` is HBONE (label networking.istio.io/tunnel). Recorded only; absent where there
+   * is no other way.
+   */
   readonly tunnel?: string
 }
 
 /** Whether what goes to the endpoint in clear is to go over TLS, or not at all, from now on. */
-export function turnsTlsOn(was: Cluster, now: Cluster, endpoint: Endpoint): boolean { return transportFor(was, endpoint).kind === 'plaintext' && transportFor(now, endpoint).kind !== 'plaintext' }
+export function turnsTlsOn(was: Cluster, now: Cluster, endpoint: Endpoint): boolean {
+  return transportFor(was, endpoint).kind === 'plaintext' && transportFor(now, endpoint).kind !== 'plaintext'
+}
 
 /** Whether some or all of its endpoints may get nothing. */
-export function isBlocked({ blocked, transportMatches }: Cluster): boolean { return blocked !== undefined || transportMatches.some((m) => m.transport.kind === 'blocked') }
+export function isBlocked({ blocked, transportMatches }: Cluster): boolean {
+  return blocked !== undefined || transportMatches.some((m) => m.transport.kind === 'blocked')
+}
 
-/** The transport for one endpoint: first match whose labels are all present on the endpoint (Envoy's transport_socket_matches). */
+/**
+ * The transport for one endpoint: first match whose labels are all present on the endpoint (Envoy's
+ * transport_socket_matches).
+ */
 export function transportFor(cluster: Cluster, endpoint: Endpoint): Transport {
-  const found = cluster.transportMatches.find(({ match }) => Object.entries(match).every(([k, v]) => endpoint.transportLabels[k] === v))
+  const found = cluster.transportMatches.find(({ match }) =>
+    Object.entries(match).every(([k, v]) => endpoint.transportLabels[k] === v),
+  )
   return found?.transport ?? cluster.transport
 }

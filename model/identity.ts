@@ -9,7 +9,10 @@ export type SpiffeId = {
   readonly serviceAccount: string | undefined
 }
 
-/** @returns undefined unless `uri` is a SPIFFE id (SPIFFE-ID §2): scheme spiffe, a trust domain of [a-z0-9.-_], no query or fragment. */
+/**
+ * @returns undefined unless `uri` is a SPIFFE id (SPIFFE-ID §2): scheme spiffe, a trust domain of [a-z0-9.-_], no query
+ * or fragment.
+ */
 export function parseSpiffeId(uri: string): SpiffeId | undefined {
   const whole = /^spiffe:\/\/([a-z0-9._-]{1,255})((?:\/[A-Za-z0-9._-]+)*)$/.exec(uri)
   if (!whole || uri.length > 2048) return undefined
@@ -17,14 +20,20 @@ export function parseSpiffeId(uri: string): SpiffeId | undefined {
   return { uri, trustDomain: whole[1]!, namespace: istio?.[1], serviceAccount: istio?.[2] }
 }
 
-/** One key with its certificates, PEM. `rootsPem` is what peers are checked against. Times are milliseconds since the epoch. */
+/**
+ * One key with its certificates, PEM. `rootsPem` is what peers are checked against. Times are milliseconds since the
+ * epoch.
+ */
 export type Identity = {
   readonly spiffeId: SpiffeId
   readonly keyPem: string
   /** Leaf first, then intermediates. */
   readonly chainPem: string
   readonly rootsPem: string
-  /** Revocation lists of every CA of the mesh; then each certificate of a peer's chain needs one of its issuer (Envoy's `crl`). */
+  /**
+   * Revocation lists of every CA of the mesh; then each certificate of a peer's chain needs one of its issuer (Envoy's
+   * `crl`).
+   */
   readonly crlPem?: string | undefined
   readonly serial: string
   readonly notBeforeMs: number
@@ -48,12 +57,23 @@ export interface ValidityRules {
   onlyLocal(): MeshError | undefined
   /** Undefined: OpenSSL's check by the system's clock is the right one. */
   judging(): Judging | undefined
-  /** How an open connection stands: why it may go on no more (MESH_IDENTITY_EXPIRED for ours, MESH_PEER_EXPIRED), else for how many milliseconds it may, by time alone; Infinity = for ever. */
+  /**
+   * How an open connection stands: why it may go on no more (MESH_IDENTITY_EXPIRED for ours, MESH_PEER_EXPIRED), else
+   * for how many milliseconds it may, by time alone; Infinity = for ever.
+   */
   stands(s: CertificateValidity): MeshError | number
   /** From the time when a connection should end to when it is cut. */
   readonly endWithinMs: number
-  /** A peer got in by `judging`: the newest signed time of its chain, and for how long its certificate has been expired (0 = it has not). */
-  accepted(peer: { readonly side: 'client' | 'server'; readonly notBeforeMs: number; readonly expiredMs: number; readonly spiffeUri: string | undefined }): void
+  /**
+   * A peer got in by `judging`: the newest signed time of its chain, and for how long its certificate has been expired
+   * (0 = it has not).
+   */
+  accepted(peer: {
+    readonly side: 'client' | 'server'
+    readonly notBeforeMs: number
+    readonly expiredMs: number
+    readonly spiffeUri: string | undefined
+  }): void
 }
 
 /** What an open connection rests on. */
@@ -68,8 +88,16 @@ export type CertificateValidity = {
   readonly staysHere: boolean
 }
 
-/** How peers are judged instead: see core/pki/verify-chain.ts. Grace is for peers of these trust domains that are verified by the mesh's own roots. */
-export type Judging = { readonly nowMs: number; readonly clock: 'right' | 'lower-bound'; readonly graceMs: number; readonly graceTrustDomains: readonly string[] }
+/**
+ * How peers are judged instead: see core/pki/verify-chain.ts. Grace is for peers of these trust domains that are
+ * verified by the mesh's own roots.
+ */
+export type Judging = {
+  readonly nowMs: number
+  readonly clock: 'right' | 'lower-bound'
+  readonly graceMs: number
+  readonly graceTrustDomains: readonly string[]
+}
 
 /** Who the peer proved to be in a TLS handshake. */
 export type PeerIdentity = {

@@ -18,7 +18,10 @@ export type Listener = {
   readonly useOriginalDst: boolean
   /** Its socket is to be one that accepts connections to any address (IP_TRANSPARENT). */
   readonly transparent?: boolean
-  /** Look at the first bytes for TLS (SNI, ALPN) / HTTP before choosing a chain; `tlsOff` and `httpOff` say for which connections not. */
+  /**
+   * Look at the first bytes for TLS (SNI, ALPN) / HTTP before choosing a chain; `tlsOff` and `httpOff` say for which
+   * connections not.
+   */
   readonly sniff: {
     readonly tls: boolean
     readonly http: boolean
@@ -29,15 +32,23 @@ export type Listener = {
   }
   readonly filterChains: readonly FilterChain[]
   readonly defaultFilterChain: FilterChain | undefined
-  /** Reads what it needs of this machine (agent.yaml's TLS files) before its port is opened. Throws what keeps it closed; it is asked again at the next try. */
+  /**
+   * Reads what it needs of this machine (agent.yaml's TLS files) before its port is opened. Throws what keeps it
+   * closed; it is asked again at the next try.
+   */
   readonly prepare?: () => void
   /** Where it was configured, for messages: `xds` or `agent.yaml line 12`. */
   readonly source: string
-  /** Names of filter configurations that come as resources of their own (ECDS); a filter without one is as one that is not implemented. */
+  /**
+   * Names of filter configurations that come as resources of their own (ECDS); a filter without one is as one that is
+   * not implemented.
+   */
   readonly extensions?: readonly string[]
 }
 
-/** envoy.config.listener.v3.ListenerFilterChainMatchPredicate; all that it asks for is the port that the client meant. */
+/**
+ * envoy.config.listener.v3.ListenerFilterChainMatchPredicate; all that it asks for is the port that the client meant.
+ */
 export type ConnectionMatch =
   | { readonly kind: 'any' }
   /** `to` is inclusive. */
@@ -48,12 +59,18 @@ export type ConnectionMatch =
 /** @param port of the original destination */
 export function matchesPort(match: ConnectionMatch, port: number): boolean {
   switch (match.kind) {
-    case 'any': return true
-    case 'destination-port': return port >= match.from && port <= match.to
-    case 'not': return !matchesPort(match.of, port)
-    case 'and': return match.of.every((m) => matchesPort(m, port))
-    case 'or': return match.of.some((m) => matchesPort(m, port))
-    default: return match satisfies never
+    case 'any':
+      return true
+    case 'destination-port':
+      return port >= match.from && port <= match.to
+    case 'not':
+      return !matchesPort(match.of, port)
+    case 'and':
+      return match.of.every((m) => matchesPort(m, port))
+    case 'or':
+      return match.of.some((m) => matchesPort(m, port))
+    default:
+      return match satisfies never
   }
 }
 
@@ -97,11 +114,19 @@ export type TcpProxy = { readonly clusters: readonly WeightedCluster[]; readonly
 export type HttpConnectionManager = {
   readonly statPrefix: string
   readonly codec: 'auto' | 'http1' | 'http2'
-  readonly routes: { readonly from: 'rds'; readonly name: string } | { readonly from: 'inline'; readonly config: RouteConfig }
+  readonly routes:
+    | { readonly from: 'rds'; readonly name: string }
+    | { readonly from: 'inline'; readonly config: RouteConfig }
   /** In order; the router is last and implied. */
   readonly filters: readonly HttpFilter[]
   readonly forwardClientCert: 'sanitize' | 'forward-only' | 'append-forward' | 'sanitize-set' | 'always-forward-only'
-  readonly clientCertDetails: { readonly subject: boolean; readonly uri: boolean; readonly dns: boolean; readonly cert: boolean; readonly chain: boolean }
+  readonly clientCertDetails: {
+    readonly subject: boolean
+    readonly uri: boolean
+    readonly dns: boolean
+    readonly cert: boolean
+    readonly chain: boolean
+  }
   readonly serverName: string
   readonly useRemoteAddress: boolean
   readonly xffTrustedHops: number
@@ -109,7 +134,10 @@ export type HttpConnectionManager = {
   readonly skipXffAppend?: boolean
   /** The port that the client came to goes into x-forwarded-port (use_remote_address). */
   readonly appendForwardedPort?: boolean
-  /** At the edge (`useRemoteAddress`) `keep-or-make` makes a new one, whatever came; `keep-external` keeps what came there, too. */
+  /**
+   * At the edge (`useRemoteAddress`) `keep-or-make` makes a new one, whatever came; `keep-external` keeps what came
+   * there, too.
+   */
   readonly requestId: 'keep-or-make' | 'keep-external' | 'none'
   readonly normalizePath: boolean
   readonly mergeSlashes: boolean

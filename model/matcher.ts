@@ -11,15 +11,23 @@ export function matchesString(match: StringMatch, text: string): boolean {
   const subject = match.ignoreCase ? asciiLowerCase(text) : text
   const value = match.ignoreCase ? asciiLowerCase(match.value) : match.value
   switch (match.kind) {
-    case 'exact': return subject === value
-    case 'prefix': return subject.startsWith(value)
-    case 'suffix': return subject.endsWith(value)
-    case 'contains': return subject.includes(value)
-    default: return match satisfies never
+    case 'exact':
+      return subject === value
+    case 'prefix':
+      return subject.startsWith(value)
+    case 'suffix':
+      return subject.endsWith(value)
+    case 'contains':
+      return subject.includes(value)
+    default:
+      return match satisfies never
   }
 }
 
-/** envoy.config.route.v3.HeaderMatcher. `name` is lower case; pseudo headers (:method, :path, :authority, :scheme) are allowed. */
+/**
+ * envoy.config.route.v3.HeaderMatcher. `name` is lower case; pseudo headers (:method, :path, :authority, :scheme) are
+ * allowed.
+ */
 export type HeaderMatch = {
   readonly name: string
   readonly test:
@@ -36,8 +44,8 @@ export type HeaderMatch = {
 export type HeaderValues = string | readonly string[] | undefined
 
 /**
- * A header of several lines matches when one of its values does, as in Envoy 1.40 (measured, RBAC and routes alike). Joined with ',' they would be a text
- * that nobody configured, and a second line would be a way around a rule.
+ * A header of several lines matches when one of its values does, as in Envoy 1.40 (measured, RBAC and routes alike).
+ * Joined with ',' they would be a text that nobody configured, and a second line would be a way around a rule.
  */
 export function matchesHeader(match: HeaderMatch, values: HeaderValues): boolean {
   const { test } = match
@@ -47,7 +55,10 @@ export function matchesHeader(match: HeaderMatch, values: HeaderValues): boolean
   // Envoy: a missing header never matches a value test, inverted or not, unless it is to count as empty.
   const subject = values ?? (match.missingAsEmpty ? '' : undefined)
   if (subject === undefined) return false
-  return (typeof subject === 'string' ? passes(test, subject) : subject.some((value) => passes(test, value))) !== match.invert
+  return (
+    (typeof subject === 'string' ? passes(test, subject) : subject.some((value) => passes(test, value))) !==
+    match.invert
+  )
 }
 
 function passes(test: Extract<HeaderMatch['test'], { kind: 'string' | 'range' }>, value: string): boolean {
@@ -55,8 +66,9 @@ function passes(test: Extract<HeaderMatch['test'], { kind: 'string' | 'range' }>
 }
 
 /**
- * What came off the wire (a character per byte) as configured text has it: UTF-8 decoded. Bytes that are no UTF-8 become U+FFFD, which nobody configures.
- * Headers and paths are turned here before a matcher of a route, a fault or a policy sees them; what is sent on stays as it came.
+ * What came off the wire (a character per byte) as configured text has it: UTF-8 decoded. Bytes that are no UTF-8
+ * become U+FFFD, which nobody configures. Headers and paths are turned here before a matcher of a route, a fault or a
+ * policy sees them; what is sent on stays as it came.
  */
 export function asText(received: string): string {
   // oxlint-disable-next-line no-control-regex -- everything but ASCII is what is looked for
@@ -70,7 +82,10 @@ export function asciiLowerCase(text: string): string {
 }
 
 /** envoy.config.route.v3.QueryParameterMatcher. */
-export type QueryMatch = { readonly name: string; readonly test: { readonly kind: 'present' } | { readonly kind: 'string'; readonly match: StringMatch } }
+export type QueryMatch = {
+  readonly name: string
+  readonly test: { readonly kind: 'present' } | { readonly kind: 'string'; readonly match: StringMatch }
+}
 
 function inRange(range: { start: bigint; end: bigint }, text: string): boolean {
   if (!/^[+-]?\d{1,18}$/.test(text)) return false

@@ -5,87 +5,136 @@ import * as z from 'zod'
  * (network filter `meshlet.mqtt_proxy`). Unknown keys fail.
  */
 
-const topicFilter = () => z.string().min(1).max(65_535).refine(isTopicFilter, 'is not a topic filter: `+` and `#` stand alone between slashes, and `#` only at the end (MQTT 5.0 §4.7.1)')
+const topicFilter = () =>
+  z
+    .string()
+    .min(1)
+    .max(65_535)
+    .refine(
+      isTopicFilter,
+      'is not a topic filter: `+` and `#` stand alone between slashes, and `#` only at the end (MQTT 5.0 §4.7.1)',
+    )
 const bytes = () => z.number().int().positive()
-/** SQLite's log of four megabytes, the same once more in the file, and what is on its way: with less a disk that the spool itself has filled takes not even a deletion. */
+/**
+ * SQLite's log of four megabytes, the same once more in the file, and what is on its way: with less a disk that the
+ * spool itself has filled takes not even a deletion.
+ */
 const MIN_DISK_FREE_BYTES = 16 * 1024 * 1024
 
-const route = () => z.strictObject({
-  /** Topic filter (MQTT 5.0 §4.7) of local topics for `up`, of upstream topics for `down`. */
-  match: topicFilter(),
-  direction: z.enum(['up', 'down']),
-  /** Name of the cluster whose endpoints are the upstream broker. */
-  cluster: z.string().min(1),
-  /** Upper bound for the QoS on the upstream leg; default: what the message has. */
-  maxQos: z.union([z.literal(0), z.literal(1), z.literal(2)]).default(2),
-  /** Taken off the front of the topic, then `addPrefix` is put before it. */
-  stripPrefix: z.string().default(''),
-  addPrefix: z.string().default(''),
-  /** Client id towards the upstream broker; default `<node>/<cluster>`. Routes with the same cluster and id share a session. */
-  clientId: z.string().min(1).max(65_535).optional(),
-})
+const route = () =>
+  z.strictObject({
+    /** Topic filter (MQTT 5.0 §4.7) of local topics for `up`, of upstream topics for `down`. */
+    match: topicFilter(),
+    direction: z.enum(['up', 'down']),
+    /** Name of the cluster whose endpoints are the upstream broker. */
+    cluster: z.string().min(1),
+    /** Upper bound for the QoS on the upstream leg; default: what the message has. */
+    maxQos: z.union([z.literal(0), z.literal(1), z.literal(2)]).default(2),
+    /** Taken off the front of the topic, then `addPrefix` is put before it. */
+    stripPrefix: z.string().default(''),
+    addPrefix: z.string().default(''),
+    /**
+     * Client id towards the upstream broker; default `<node>/<cluster>`. Routes with the same cluster and id share a
+     * session.
+     */
+    clientId: z.string().min(1).max(65_535).optional(),
+  })
 
-const rule = () => z.strictObject({
-  action: z.enum(['publish', 'subscribe', 'connect']),
-  /** Topic filters; `%c` is the client id, `%u` the user name, `%s` the peer's service account. Not for `connect`. */
-  topics: z.array(topicFilter()).default([]),
-  /** SPIFFE ids (exact or with a trailing `*`); empty = any peer, also one without a certificate. */
-  principals: z.array(z.string()).default([]),
-  clientIds: z.array(z.string()).default([]),
-  effect: z.enum(['allow', 'deny']),
-})
+const rule = () =>
+  z.strictObject({
+    action: z.enum(['publish', 'subscribe', 'connect']),
+    /** Topic filters; `%c` is the client id, `%u` the user name, `%s` the peer's service account. Not for `connect`. */
+    topics: z.array(topicFilter()).default([]),
+    /** SPIFFE ids (exact or with a trailing `*`); empty = any peer, also one without a certificate. */
+    principals: z.array(z.string()).default([]),
+    clientIds: z.array(z.string()).default([]),
+    effect: z.enum(['allow', 'deny']),
+  })
 
-const origin = () => z.string().regex(/^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\\,A-Z]+)$/, 'must be an origin as browsers write it: `https://panel.example`, with a port if it is not the usual one, without a path, or `null`, or `*`')
+const origin = () =>
+  z
+    .string()
+    .regex(
+      /^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\\,A-Z]+)$/,
+      'must be an origin as browsers write it: `https://panel.example`, with a port if it is not the usual one, without a path, or `null`, or `*`',
+    )
 
-const spool = () => z.strictObject({
-  profile: z.enum(['strict', 'balanced', 'eco']).default('strict'),
-  maxBytes: bytes().default(256 * 1024 * 1024),
-  maxMessages: bytes().default(1_000_000),
-  /** The disk keeps at least this much free: below it new QoS 1 and 2 and retained messages are refused. */
-  minDiskFreeBytes: z.number().int().min(MIN_DISK_FREE_BYTES).default(32 * 1024 * 1024),
-  /** `refuse`: MQTT 5 clients get 0x97, older ones are not read from until there is room. */
-  whenFull: z.enum(['refuse', 'drop-oldest']).default('refuse'),
-})
+const spool = () =>
+  z.strictObject({
+    profile: z.enum(['strict', 'balanced', 'eco']).default('strict'),
+    maxBytes: bytes().default(256 * 1024 * 1024),
+    maxMessages: bytes().default(1_000_000),
+    /** The disk keeps at least this much free: below it new QoS 1 and 2 and retained messages are refused. */
+    minDiskFreeBytes: z
+      .number()
+      .int()
+      .min(MIN_DISK_FREE_BYTES)
+      .default(32 * 1024 * 1024),
+    /** `refuse`: MQTT 5 clients get 0x97, older ones are not read from until there is room. */
+    whenFull: z.enum(['refuse', 'drop-oldest']).default('refuse'),
+  })
 
 /** Also for messages from inside, where no listener says otherwise. */
 export const RETAINED_LIMITS = { maxRetainedMessages: 10_000, maxRetainedBytes: 64 * 1024 * 1024 }
 
-const limits = () => z.strictObject({
-  maxPacketBytes: bytes().max(268_435_460).default(1024 * 1024),
-  /** Of a CONNECT, its will and password included: until then nobody knows who it is. */
-  maxConnectBytes: bytes().max(268_435_460).default(64 * 1024),
-  /** Connections that have not sent their CONNECT. */
-  maxPendingConnects: bytes().default(512),
-  maxConnections: bytes().default(10_000),
-  maxSessions: bytes().default(10_000),
-  /** Of one certificate, and of one address without any. Default: half of maxSessions, once three quarters of those are taken. */
-  maxSessionsPerPrincipal: bytes().optional(),
-  maxSessionsPerAddress: bytes().optional(),
-  maxSubscriptionsPerSession: bytes().default(1_000),
-  maxTopicLevels: bytes().default(64),
-  /** Messages sent to a client and not acknowledged: the window towards clients of 3.1.1, and the bound for what a client of 5.0 allows. */
-  maxInflight: bytes().max(65_535).default(100),
-  /** Receive Maximum that we announce. Widely used clients ignore a smaller one and would be disconnected; a client that sends too fast is simply read from later. */
-  receiveMaximum: bytes().max(65_535).default(65_535),
-  maxQueuedMessages: bytes().default(100_000),
-  maxQueuedBytes: bytes().default(64 * 1024 * 1024),
-  maxRetainedMessages: bytes().default(RETAINED_LIMITS.maxRetainedMessages),
-  maxRetainedBytes: bytes().default(RETAINED_LIMITS.maxRetainedBytes),
-  maxSessionExpirySec: z.number().int().nonnegative().default(7 * 24 * 3600),
-  maxKeepAliveSec: z.number().int().positive().max(65_535).default(65_535),
-  connectTimeoutMs: bytes().default(10_000),
-  maxTopicAliases: z.number().int().nonnegative().max(65_535).default(32),
-})
+const limits = () =>
+  z.strictObject({
+    maxPacketBytes: bytes()
+      .max(268_435_460)
+      .default(1024 * 1024),
+    /** Of a CONNECT, its will and password included: until then nobody knows who it is. */
+    maxConnectBytes: bytes()
+      .max(268_435_460)
+      .default(64 * 1024),
+    /** Connections that have not sent their CONNECT. */
+    maxPendingConnects: bytes().default(512),
+    maxConnections: bytes().default(10_000),
+    maxSessions: bytes().default(10_000),
+    /**
+     * Of one certificate, and of one address without any. Default: half of maxSessions, once three quarters of those
+     * are taken.
+     */
+    maxSessionsPerPrincipal: bytes().optional(),
+    maxSessionsPerAddress: bytes().optional(),
+    maxSubscriptionsPerSession: bytes().default(1_000),
+    maxTopicLevels: bytes().default(64),
+    /**
+     * Messages sent to a client and not acknowledged: the window towards clients of 3.1.1, and the bound for what a
+     * client of 5.0 allows.
+     */
+    maxInflight: bytes().max(65_535).default(100),
+    /**
+     * Receive Maximum that we announce. Widely used clients ignore a smaller one and would be disconnected; a client
+     * that sends too fast is simply read from later.
+     */
+    receiveMaximum: bytes().max(65_535).default(65_535),
+    maxQueuedMessages: bytes().default(100_000),
+    maxQueuedBytes: bytes().default(64 * 1024 * 1024),
+    maxRetainedMessages: bytes().default(RETAINED_LIMITS.maxRetainedMessages),
+    maxRetainedBytes: bytes().default(RETAINED_LIMITS.maxRetainedBytes),
+    maxSessionExpirySec: z
+      .number()
+      .int()
+      .nonnegative()
+      .default(7 * 24 * 3600),
+    maxKeepAliveSec: z.number().int().positive().max(65_535).default(65_535),
+    connectTimeoutMs: bytes().default(10_000),
+    maxTopicAliases: z.number().int().nonnegative().max(65_535).default(32),
+  })
 
-export const mqttPolicySchema = () => z.strictObject({
-  routes: z.array(route()).default([]),
-  /** First match wins; no match = allowed when there are no rules for that action, else denied. */
-  rules: z.array(rule()).default([]),
-  /** Web pages of other hosts that may use MQTT over WebSocket: `https://panel.example`, `null` (pages without an origin), `*` (all). */
-  allowedOrigins: z.array(origin()).default([]),
-  spool: spool().prefault({}),
-  limits: limits().prefault({}),
-})
+export const mqttPolicySchema = () =>
+  z.strictObject({
+    routes: z.array(route()).default([]),
+    /** First match wins; no match = allowed when there are no rules for that action, else denied. */
+    rules: z.array(rule()).default([]),
+    /**
+     * Web pages of other hosts that may use MQTT over WebSocket: `https://panel.example`, `null` (pages without an
+     * origin), `*` (all).
+     */
+    allowedOrigins: z.array(origin()).default([]),
+    spool: spool().prefault({}),
+    limits: limits().prefault({}),
+  })
 
 export type MqttPolicy = z.infer<ReturnType<typeof mqttPolicySchema>>
 export type MqttRoute = MqttPolicy['routes'][number]
@@ -94,5 +143,8 @@ export type MqttRule = MqttPolicy['rules'][number]
 /** MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2. */
 function isTopicFilter(filter: string): boolean {
   const levels = filter.split('/')
-  return !filter.includes('\0') && levels.every((level, i) => !/[+#]/.test(level) || level === '+' || (level === '#' && i === levels.length - 1))
+  return (
+    !filter.includes('\0') &&
+    levels.every((level, i) => !/[+#]/.test(level) || level === '+' || (level === '#' && i === levels.length - 1))
+  )
 }

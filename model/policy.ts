@@ -1,7 +1,10 @@
 import type { Cidr } from './ip.ts'
 import type { HeaderMatch, StringMatch } from './matcher.ts'
 
-/** One RBAC filter (envoy.config.rbac.v3.RBAC), at L4 (network filter) or L7 (HTTP filter). Evaluated by protocols/authz.ts. */
+/**
+ * One RBAC filter (envoy.config.rbac.v3.RBAC), at L4 (network filter) or L7 (HTTP filter). Evaluated by
+ * protocols/authz.ts.
+ */
 export type Policy = {
   /** allow: something must match. deny: nothing may match. log: never refuses. */
   readonly action: 'allow' | 'deny' | 'log'
@@ -10,10 +13,20 @@ export type Policy = {
   readonly shadow: { readonly action: 'allow' | 'deny' | 'log'; readonly rules: readonly PolicyRule[] } | undefined
 }
 
-/** Any permission and any principal must match. Istio names rules "ns[NS]-policy[NAME]-rule[i]"; refusals quote that name. */
-export type PolicyRule = { readonly name: string; readonly permissions: readonly Permission[]; readonly principals: readonly Principal[] }
+/**
+ * Any permission and any principal must match. Istio names rules "ns[NS]-policy[NAME]-rule[i]"; refusals quote that
+ * name.
+ */
+export type PolicyRule = {
+  readonly name: string
+  readonly permissions: readonly Permission[]
+  readonly principals: readonly Principal[]
+}
 
-/** `unsupported`: a condition that meshlet does not implement. Its truth is unknown, and the evaluation refuses whenever that matters. */
+/**
+ * `unsupported`: a condition that meshlet does not implement. Its truth is unknown, and the evaluation refuses whenever
+ * that matters.
+ */
 type Unsupported = { readonly kind: 'unsupported'; readonly what: string }
 
 export type Permission =

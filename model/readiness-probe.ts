@@ -1,4 +1,7 @@
-/** How the workload behind this node is asked whether it works (istio networking/v1alpha3 ReadinessProbe), and what came of it. */
+/**
+ * How the workload behind this node is asked whether it works (istio networking/v1alpha3 ReadinessProbe), and what came
+ * of it.
+ */
 
 export type ReadinessProbe = {
   readonly initialDelaySeconds: number

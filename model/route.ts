@@ -7,7 +7,10 @@ export type RouteConfig = {
   readonly name: string
   readonly virtualHosts: readonly VirtualHost[]
   readonly ignorePortInHost: boolean
-  /** Headers that nobody from outside may bring (internal_only_headers), lower case. Nobody counts as internal, as is Envoy's default. */
+  /**
+   * Headers that nobody from outside may bring (internal_only_headers), lower case. Nobody counts as internal, as is
+   * Envoy's default.
+   */
   readonly internalOnly?: readonly string[]
   readonly headers: HeaderChanges
 }
@@ -29,15 +32,22 @@ export type Route = {
   readonly match: RouteMatch
   readonly action: RouteAction
   readonly headers: HeaderChanges
-  /** What it says to filters of its listener, by their names (typed_per_filter_config); left out where that is nothing. */
+  /**
+   * What it says to filters of its listener, by their names (typed_per_filter_config); left out where that is nothing.
+   */
   readonly filters?: RouteFilters
 }
 export type RouteFilters = ReadonlyMap<string, RouteFilter>
 /**
- * To one filter. `off`: whether it is left out, whatever the listener says. `policy` and `fault`: in place of the filter's own, `undefined` in them is none at all;
- * where neither is given, the filter does here what it does elsewhere.
+ * To one filter. `off`: whether it is left out, whatever the listener says. `policy` and `fault`: in place of the
+ * filter's own, `undefined` in them is none at all; where neither is given, the filter does here what it does
+ * elsewhere.
  */
-export type RouteFilter = { readonly off: boolean; readonly policy?: { readonly value: Policy | undefined }; readonly fault?: { readonly value: Fault | undefined } }
+export type RouteFilter = {
+  readonly off: boolean
+  readonly policy?: { readonly value: Policy | undefined }
+  readonly fault?: { readonly value: Fault | undefined }
+}
 
 export type RouteMatch = {
   readonly path: PathMatch
@@ -58,7 +68,15 @@ export type PathMatch =
 
 export type RouteAction =
   | ForwardAction
-  | { readonly kind: 'redirect'; readonly status: number; readonly scheme: string | undefined; readonly host: string | undefined; readonly port: number | undefined; readonly path: PathRewrite | undefined; readonly stripQuery: boolean }
+  | {
+      readonly kind: 'redirect'
+      readonly status: number
+      readonly scheme: string | undefined
+      readonly host: string | undefined
+      readonly port: number | undefined
+      readonly path: PathRewrite | undefined
+      readonly stripQuery: boolean
+    }
   | { readonly kind: 'direct'; readonly status: number; readonly body: string }
   /** Fail closed: what the route was to do, or when, is not understood, so what may be meant for it is refused. */
   | { readonly kind: 'blocked'; readonly reason: string }
@@ -80,16 +98,28 @@ export type ForwardAction = {
   readonly upgrades: ReadonlyMap<string, boolean>
   readonly hash: readonly HashSource[]
 }
-/** `of`: it takes the place of that one. `maxMs`: not more, 0 = no limit. `offsetMs` is taken off, so that the answer is on its way in time. */
+/**
+ * `of`: it takes the place of that one. `maxMs`: not more, 0 = no limit. `offsetMs` is taken off, so that the answer is
+ * on its way in time.
+ */
 export type GrpcTimeout = { readonly of: 'stream' | 'route'; readonly maxMs: number; readonly offsetMs: number }
 export type WeightedCluster = { readonly name: string; readonly weight: number; readonly headers: HeaderChanges }
-export type PathRewrite = { readonly kind: 'prefix' | 'full'; readonly value: string } | { readonly kind: 'regex'; readonly regex: SafeRegex; readonly by: string }
-export type HashSource = { readonly kind: 'header' | 'cookie' | 'query'; readonly name: string; readonly terminal: boolean } | { readonly kind: 'source-ip'; readonly terminal: boolean }
+export type PathRewrite =
+  | { readonly kind: 'prefix' | 'full'; readonly value: string }
+  | { readonly kind: 'regex'; readonly regex: SafeRegex; readonly by: string }
+export type HashSource =
+  | { readonly kind: 'header' | 'cookie' | 'query'; readonly name: string; readonly terminal: boolean }
+  | { readonly kind: 'source-ip'; readonly terminal: boolean }
 
 /** Applied in the order remove, add. Names lower case. */
 export type HeaderChanges = { readonly request: HeaderEdit; readonly response: HeaderEdit }
 export type HeaderEdit = { readonly remove: readonly string[]; readonly add: readonly HeaderAdd[] }
-export type HeaderAdd = { readonly name: string; readonly value: string; readonly how: 'append' | 'overwrite' | 'if-absent' | 'overwrite-present'; readonly keepEmpty?: boolean }
+export type HeaderAdd = {
+  readonly name: string
+  readonly value: string
+  readonly how: 'append' | 'overwrite' | 'if-absent' | 'overwrite-present'
+  readonly keepEmpty?: boolean
+}
 export const NO_HEADER_CHANGES: HeaderChanges = { request: { remove: [], add: [] }, response: { remove: [], add: [] } }
 
 /** envoy.config.route.v3.RetryPolicy. */
@@ -105,12 +135,26 @@ export type RetryPolicy = {
   readonly maxHostPicks: number
 }
 export type RetryOn =
-  | '5xx' | 'gateway-error' | 'reset' | 'reset-before-request' | 'connect-failure' | 'retriable-4xx' | 'refused-stream'
-  | 'retriable-status-codes' | 'envoy-ratelimited' | 'retriable-headers'
-  | 'cancelled' | 'deadline-exceeded' | 'internal' | 'resource-exhausted' | 'unavailable'
+  | '5xx'
+  | 'gateway-error'
+  | 'reset'
+  | 'reset-before-request'
+  | 'connect-failure'
+  | 'retriable-4xx'
+  | 'refused-stream'
+  | 'retriable-status-codes'
+  | 'envoy-ratelimited'
+  | 'retriable-headers'
+  | 'cancelled'
+  | 'deadline-exceeded'
+  | 'internal'
+  | 'resource-exhausted'
+  | 'unavailable'
 
 export type Fault = {
   readonly delay: { readonly ms: number; readonly fraction: number } | undefined
-  readonly abort: { readonly status: number; readonly grpcStatus: number | undefined; readonly fraction: number } | undefined
+  readonly abort:
+    | { readonly status: number; readonly grpcStatus: number | undefined; readonly fraction: number }
+    | undefined
   readonly headers: readonly HeaderMatch[]
 }

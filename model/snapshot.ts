@@ -1,4 +1,7 @@
-/** One consistent set of resources as received: raw bytes by type and name. What is stored on disk and what tables are built from. */
+/**
+ * One consistent set of resources as received: raw bytes by type and name. What is stored on disk and what tables are
+ * built from.
+ */
 
 export const TYPE_URLS = {
   cluster: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
@@ -19,12 +22,22 @@ export type Snapshot = {
   readonly savedAtMs: number
 }
 
-/** A place in a resource that could not be used: `path` in Envoy's field names, e.g. "filter_chains[0].filters[2].typed_config". */
+/**
+ * A place in a resource that could not be used: `path` in Envoy's field names, e.g.
+ * "filter_chains[0].filters[2].typed_config".
+ */
 export type Issue = { readonly path: string; readonly problem: string }
 /**
- * `ignored`: fields that were received and are not acted upon. They are counted and listed, never an error. `skipped`: what of it a person wants to know, in words. `blocked`: what is wrong with pieces of the
- * resource (a chain, a route, a virtual host, the cluster); these are part of `value` and refuse everything that they would have got.
+ * `ignored`: fields that were received and are not acted upon. They are counted and listed, never an error. `skipped`:
+ * what of it a person wants to know, in words. `blocked`: what is wrong with pieces of the resource (a chain, a route,
+ * a virtual host, the cluster); these are part of `value` and refuse everything that they would have got.
  */
 export type Decoded<T> =
-  | { readonly ok: true; readonly value: T; readonly ignored: readonly string[]; readonly skipped: readonly string[]; readonly blocked: readonly Issue[] }
+  | {
+      readonly ok: true
+      readonly value: T
+      readonly ignored: readonly string[]
+      readonly skipped: readonly string[]
+      readonly blocked: readonly Issue[]
+    }
   | { readonly ok: false; readonly issues: readonly Issue[] }

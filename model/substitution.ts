@@ -27,7 +27,10 @@ export type SubstitutionFacts = {
   readonly response?: (name: string) => string | undefined
 }
 
-/** `unknown`: operators that meshlet does not implement, e.g. "%UPSTREAM_METADATA(a)%"; they stay in the text as they are. */
+/**
+ * `unknown`: operators that meshlet does not implement, e.g. "%UPSTREAM_METADATA(a)%"; they stay in the text as they
+ * are.
+ */
 export type Substitution = { readonly parts: readonly (string | Operator)[]; readonly unknown: readonly string[] }
 type Operator = (facts: SubstitutionFacts) => string | undefined
 
@@ -43,8 +46,11 @@ export function parseSubstitution(text: string): Substitution {
     literal += plain(text.slice(at, token.index), unknown)
     at = token.index + token[0].length
     const operator = token[0] === '%%' ? '%' : operatorOf(token[1]!, token[2], token[3])
-    if (typeof operator === 'function') { if (literal) parts.push(literal); parts.push(operator); literal = '' }
-    else literal += operator ?? token[0]
+    if (typeof operator === 'function') {
+      if (literal) parts.push(literal)
+      parts.push(operator)
+      literal = ''
+    } else literal += operator ?? token[0]
     if (operator === undefined) unknown.push(token[0])
   }
   literal += plain(text.slice(at), unknown)
@@ -61,7 +67,7 @@ function plain(text: string, unknown: string[]): string {
 /** What is absent becomes empty, as Envoy does for header values. */
 export function substitute(made: Substitution, facts: SubstitutionFacts): string {
   let out = ''
-  for (const part of made.parts) out += typeof part === 'string' ? part : part(facts) ?? ''
+  for (const part of made.parts) out += typeof part === 'string' ? part : (part(facts) ?? '')
   return out
 }
 
@@ -72,37 +78,64 @@ function operatorOf(name: string, argument: string | undefined, maxChars: string
 }
 
 function wholeOperator(name: string, argument: string | undefined): Operator | undefined {
-  if ((name === 'REQ' || name === 'REQUEST_HEADER') && argument) { const find = firstOf(argument); return (facts) => find(facts.request) }
-  if ((name === 'RESP' || name === 'RESPONSE_HEADER') && argument) { const find = firstOf(argument); return (facts) => facts.response && find(facts.response) }
+  if ((name === 'REQ' || name === 'REQUEST_HEADER') && argument) {
+    const find = firstOf(argument)
+    return (facts) => find(facts.request)
+  }
+  if ((name === 'RESP' || name === 'RESPONSE_HEADER') && argument) {
+    const find = firstOf(argument)
+    return (facts) => facts.response && find(facts.response)
+  }
   if (name === 'START_TIME' && argument) {
     const text = timeText(argument)
     return text && ((f) => text(f.startedMs))
   }
   if (argument !== undefined) return undefined
   switch (name) {
-    case 'DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT': return (f) => f.client.host
-    case 'DOWNSTREAM_REMOTE_ADDRESS': return (f) => hostPort(f.client)
-    case 'DOWNSTREAM_REMOTE_PORT': return (f) => String(f.client.port)
-    case 'DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT': return (f) => f.remote.host
-    case 'DOWNSTREAM_DIRECT_REMOTE_ADDRESS': return (f) => hostPort(f.remote)
-    case 'DOWNSTREAM_PEER_URI_SAN': return (f) => f.peer?.uriSans.join(',')
-    case 'DOWNSTREAM_PEER_DNS_SAN': return (f) => f.peer?.dnsSans.join(',')
-    case 'DOWNSTREAM_PEER_SUBJECT': return (f) => f.peer?.subject
-    case 'DOWNSTREAM_PEER_FINGERPRINT_256': return (f) => f.peer?.sha256
-    case 'ROUTE_NAME': return (f) => f.routeName
-    case 'UPSTREAM_CLUSTER': return (f) => f.cluster
-    case 'RESPONSE_CODE': return (f) => String(f.status)
-    case 'DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT': return (f) => f.local.host
-    case 'DOWNSTREAM_LOCAL_ADDRESS': return (f) => hostPort(f.local)
-    case 'DOWNSTREAM_LOCAL_PORT': return (f) => String(f.local.port)
-    case 'PROTOCOL': return (f) => f.protocol
-    case 'REQUESTED_SERVER_NAME': return (f) => f.serverName
-    case 'START_TIME': return (f) => new Date(f.startedMs).toISOString()
-    default: return undefined
+    case 'DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT':
+      return (f) => f.client.host
+    case 'DOWNSTREAM_REMOTE_ADDRESS':
+      return (f) => hostPort(f.client)
+    case 'DOWNSTREAM_REMOTE_PORT':
+      return (f) => String(f.client.port)
+    case 'DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT':
+      return (f) => f.remote.host
+    case 'DOWNSTREAM_DIRECT_REMOTE_ADDRESS':
+      return (f) => hostPort(f.remote)
+    case 'DOWNSTREAM_PEER_URI_SAN':
+      return (f) => f.peer?.uriSans.join(',')
+    case 'DOWNSTREAM_PEER_DNS_SAN':
+      return (f) => f.peer?.dnsSans.join(',')
+    case 'DOWNSTREAM_PEER_SUBJECT':
+      return (f) => f.peer?.subject
+    case 'DOWNSTREAM_PEER_FINGERPRINT_256':
+      return (f) => f.peer?.sha256
+    case 'ROUTE_NAME':
+      return (f) => f.routeName
+    case 'UPSTREAM_CLUSTER':
+      return (f) => f.cluster
+    case 'RESPONSE_CODE':
+      return (f) => String(f.status)
+    case 'DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT':
+      return (f) => f.local.host
+    case 'DOWNSTREAM_LOCAL_ADDRESS':
+      return (f) => hostPort(f.local)
+    case 'DOWNSTREAM_LOCAL_PORT':
+      return (f) => String(f.local.port)
+    case 'PROTOCOL':
+      return (f) => f.protocol
+    case 'REQUESTED_SERVER_NAME':
+      return (f) => f.serverName
+    case 'START_TIME':
+      return (f) => new Date(f.startedMs).toISOString()
+    default:
+      return undefined
   }
 }
 
-function hostPort({ host, port }: { readonly host: string; readonly port: number }): string { return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}` }
+function hostPort({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
 
 /** `X?Y`: header X, or Y where X is absent. */
 function firstOf(argument: string): (header: (name: string) => string | undefined) => string | undefined {

@@ -3,10 +3,13 @@ import type { Listener } from './listener.ts'
 import type { RouteConfig, VirtualHost } from './route.ts'
 
 /**
- * One host of the name table (istio.networking.nds.v1.NameTable.NameInfo). `service`: what Kubernetes calls it; its short names are made of that.
- * Undefined for hosts of other registries, which have none.
+ * One host of the name table (istio.networking.nds.v1.NameTable.NameInfo). `service`: what Kubernetes calls it; its
+ * short names are made of that. Undefined for hosts of other registries, which have none.
  */
-export type NamedHost = { readonly addresses: readonly string[]; readonly service: { readonly name: string; readonly namespace: string } | undefined }
+export type NamedHost = {
+  readonly addresses: readonly string[]
+  readonly service: { readonly name: string; readonly namespace: string } | undefined
+}
 /** Lower-case host name without a trailing dot, or `*.` and such a name, → host. */
 export type Names = ReadonlyMap<string, NamedHost>
 
@@ -28,8 +31,13 @@ export interface Tables {
   readonly stale: boolean
 }
 
-/** A virtual host that is decoded when it is first asked for. `value` is undefined for one that cannot be used: it then has no routes. */
-export interface HostSource { readonly value: VirtualHost | undefined }
+/**
+ * A virtual host that is decoded when it is first asked for. `value` is undefined for one that cannot be used: it then
+ * has no routes.
+ */
+export interface HostSource {
+  readonly value: VirtualHost | undefined
+}
 
 /** Virtual hosts by domain. */
 export interface HostIndex {
@@ -58,20 +66,31 @@ export class RouteTable {
     this.#prefixes.sort((a, b) => b[0].length - a[0].length)
   }
 
-  /** @param authority Host header or :authority; compared without regard to case, and without port where the table says so. */
-  virtualHost(authority: string): VirtualHost | undefined { return (this.#exact.get(authority) ?? this.#search(authority))?.value }
+  /**
+   * @param authority Host header or :authority; compared without regard to case, and without port where the table says
+   * so.
+   */
+  virtualHost(authority: string): VirtualHost | undefined {
+    return (this.#exact.get(authority) ?? this.#search(authority))?.value
+  }
 
   /**
-   * Envoy takes the port off the request's host and never off a domain (ignore_port_in_host_matching), so that a domain with a port matches nothing there.
-   * istiod's http_proxy table has such domains for all ports but 80: they can only mean that port, and are asked for first.
+   * Envoy takes the port off the request's host and never off a domain (ignore_port_in_host_matching), so that a domain
+   * with a port matches nothing there. istiod's http_proxy table has such domains for all ports but 80: they can only
+   * mean that port, and are asked for first.
    */
   #search(authority: string): HostSource | undefined {
     const full = authority.toLowerCase()
     const host = this.config.ignorePortInHost ? withoutPort(full) : full
-    return (host.length < full.length ? this.#exactly(full) : undefined) ?? this.#exactly(host)
-      ?? this.#suffixes.find(([s]) => (host.length > s.length && host.endsWith(s)) || (full.length > s.length && full.endsWith(s)))?.[1]
-      ?? this.#prefixes.find(([p]) => host.length > p.length && host.startsWith(p))?.[1]
-      ?? this.#any
+    return (
+      (host.length < full.length ? this.#exactly(full) : undefined) ??
+      this.#exactly(host) ??
+      this.#suffixes.find(
+        ([s]) => (host.length > s.length && host.endsWith(s)) || (full.length > s.length && full.endsWith(s)),
+      )?.[1] ??
+      this.#prefixes.find(([p]) => host.length > p.length && host.startsWith(p))?.[1] ??
+      this.#any
+    )
   }
 
   #exactly(domain: string): HostSource | undefined {
@@ -89,7 +108,9 @@ export class RouteTable {
   }
 }
 
-export function isWildcard(domain: string): boolean { return domain.startsWith('*') || domain.endsWith('*') }
+export function isWildcard(domain: string): boolean {
+  return domain.startsWith('*') || domain.endsWith('*')
+}
 
 /** Of virtual hosts that are decoded. */
 function hostsOf(config: RouteConfig): HostIndex {
@@ -98,7 +119,10 @@ function hostsOf(config: RouteConfig): HostIndex {
   for (const value of config.virtualHosts) {
     const host = { value }
     for (const domain of value.domains) {
-      if (isWildcard(domain)) { wildcards.push([domain, host]); continue }
+      if (isWildcard(domain)) {
+        wildcards.push([domain, host])
+        continue
+      }
       if (!exact.has(domain)) exact.set(domain, host)
     }
   }
@@ -107,11 +131,18 @@ function hostsOf(config: RouteConfig): HostIndex {
 
 export function withoutPort(authority: string): string {
   const colon = authority.lastIndexOf(':')
-  if (colon < 0 || authority.endsWith(']') || authority.indexOf(':') !== colon && !authority.startsWith('[')) return authority
+  if (colon < 0 || authority.endsWith(']') || (authority.indexOf(':') !== colon && !authority.startsWith('[')))
+    return authority
   return authority.slice(0, colon)
 }
 
 export const EMPTY_TABLES: Tables = {
-  generation: 0, listeners: new Map(), names: undefined, stale: true,
-  cluster: () => undefined, load: () => undefined, routes: () => undefined, clusterNames: () => [],
+  generation: 0,
+  listeners: new Map(),
+  names: undefined,
+  stale: true,
+  cluster: () => undefined,
+  load: () => undefined,
+  routes: () => undefined,
+  clusterNames: () => [],
 }

@@ -1,13 +1,45 @@
-/** Times as %START_TIME(format)% has them: strftime in UTC, with `%s` for whole seconds since the epoch and `%f` or `%1f` to `%9f` for what is behind them, as in Envoy. Pure. */
+/**
+ * Times as %START_TIME(format)% has them: strftime in UTC, with `%s` for whole seconds since the epoch and `%f` or
+ * `%1f` to `%9f` for what is behind them, as in Envoy. Pure.
+ */
 const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday']
-const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December']
+const MONTHS = [
+  'January',
+  'February',
+  'March',
+  'April',
+  'May',
+  'June',
+  'July',
+  'August',
+  'September',
+  'October',
+  'November',
+  'December',
+]
 const two = (n: number): string => String(n).padStart(2, '0')
 
 const FIELDS: Readonly<Record<string, (at: Date) => string>> = {
-  Y: (d) => String(d.getUTCFullYear()), m: (d) => two(d.getUTCMonth() + 1), d: (d) => two(d.getUTCDate()), e: (d) => String(d.getUTCDate()).padStart(2), y: (d) => two(d.getUTCFullYear() % 100),
-  H: (d) => two(d.getUTCHours()), I: (d) => two(d.getUTCHours() % 12 || 12), M: (d) => two(d.getUTCMinutes()), S: (d) => two(d.getUTCSeconds()), p: (d) => (d.getUTCHours() < 12 ? 'AM' : 'PM'),
-  F: (d) => d.toISOString().slice(0, 10), T: (d) => d.toISOString().slice(11, 19), s: (d) => String(Math.floor(d.getTime() / 1000)), z: () => '+0000', Z: () => 'UTC',
-  a: (d) => DAYS[d.getUTCDay()]!.slice(0, 3), A: (d) => DAYS[d.getUTCDay()]!, b: (d) => MONTHS[d.getUTCMonth()]!.slice(0, 3), h: (d) => MONTHS[d.getUTCMonth()]!.slice(0, 3), B: (d) => MONTHS[d.getUTCMonth()]!,
+  Y: (d) => String(d.getUTCFullYear()),
+  m: (d) => two(d.getUTCMonth() + 1),
+  d: (d) => two(d.getUTCDate()),
+  e: (d) => String(d.getUTCDate()).padStart(2),
+  y: (d) => two(d.getUTCFullYear() % 100),
+  H: (d) => two(d.getUTCHours()),
+  I: (d) => two(d.getUTCHours() % 12 || 12),
+  M: (d) => two(d.getUTCMinutes()),
+  S: (d) => two(d.getUTCSeconds()),
+  p: (d) => (d.getUTCHours() < 12 ? 'AM' : 'PM'),
+  F: (d) => d.toISOString().slice(0, 10),
+  T: (d) => d.toISOString().slice(11, 19),
+  s: (d) => String(Math.floor(d.getTime() / 1000)),
+  z: () => '+0000',
+  Z: () => 'UTC',
+  a: (d) => DAYS[d.getUTCDay()]!.slice(0, 3),
+  A: (d) => DAYS[d.getUTCDay()]!,
+  b: (d) => MONTHS[d.getUTCMonth()]!.slice(0, 3),
+  h: (d) => MONTHS[d.getUTCMonth()]!.slice(0, 3),
+  B: (d) => MONTHS[d.getUTCMonth()]!,
   '%': () => '%',
 }
 
@@ -18,7 +50,8 @@ export function timeText(format: string): ((wallMs: number) => string) | undefin
   for (const field of format.matchAll(/%(?:([1-9])?f|(\*?.)|$)/gs)) {
     parts.push(format.slice(end, field.index))
     end = field.index + field[0].length
-    const made = field[0].endsWith('f') && field[2] === undefined ? fraction(Number(field[1] ?? 9)) : FIELDS[field[2] ?? '']
+    const made =
+      field[0].endsWith('f') && field[2] === undefined ? fraction(Number(field[1] ?? 9)) : FIELDS[field[2] ?? '']
     if (!made) return undefined
     parts.push(made)
   }
@@ -29,4 +62,6 @@ export function timeText(format: string): ((wallMs: number) => string) | undefin
   }
 }
 
-function fraction(digits: number): (at: Date) => string { return (at) => String(at.getUTCMilliseconds()).padStart(3, '0').padEnd(9, '0').slice(0, digits) }
+function fraction(digits: number): (at: Date) => string {
+  return (at) => String(at.getUTCMilliseconds()).padStart(3, '0').padEnd(9, '0').slice(0, digits)
+}

@@ -1,19 +1,29 @@
 import type { StringMatch } from './matcher.ts'
 
 /**
- * `workload`: the agent's own identity (SDS `default` / `ROOTCA` in Istio). `pem`: given inline or read from files at decode time. `files`: of this machine, permitted
- * (core/os/named-files.ts) and read when they are used, as they may change.
+ * `workload`: the agent's own identity (SDS `default` / `ROOTCA` in Istio). `pem`: given inline or read from files at
+ * decode time. `files`: of this machine, permitted (core/os/named-files.ts) and read when they are used, as they may
+ * change.
  */
 export type CertificateRef =
   | { readonly from: 'workload' }
   | { readonly from: 'pem'; readonly chainPem: string; readonly keyPem: string }
   | { readonly from: 'files'; readonly chainFile: string; readonly keyFile: string }
-export type RootsRef = { readonly from: 'workload' } | { readonly from: 'pem'; readonly rootsPem: string } | { readonly from: 'file'; readonly file: string } | { readonly from: 'system' }
-export type CrlRef = { readonly from: 'pem'; readonly crlPem: string } | { readonly from: 'file'; readonly file: string }
+export type RootsRef =
+  | { readonly from: 'workload' }
+  | { readonly from: 'pem'; readonly rootsPem: string }
+  | { readonly from: 'file'; readonly file: string }
+  | { readonly from: 'system' }
+export type CrlRef =
+  | { readonly from: 'pem'; readonly crlPem: string }
+  | { readonly from: 'file'; readonly file: string }
 
 export type SanMatch = { readonly type: 'uri' | 'dns' | 'ip' | 'any'; readonly match: StringMatch }
 
-/** The chain must verify against `roots` and, when `sans` is not empty, one SAN must match one of them. `crl`: none of its CAs may have revoked what it signed. */
+/**
+ * The chain must verify against `roots` and, when `sans` is not empty, one SAN must match one of them. `crl`: none of
+ * its CAs may have revoked what it signed.
+ */
 export type PeerValidation = { readonly roots: RootsRef; readonly sans: readonly SanMatch[]; readonly crl?: CrlRef }
 
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
@@ -31,7 +41,13 @@ type TlsCommon = {
 /** envoy DownstreamTlsContext. With `requireClientCertificate` a handshake without a valid one fails. */
 export type DownstreamTls = TlsCommon & { readonly requireClientCertificate: boolean }
 /**
- * envoy UpstreamTlsContext. `sni` empty = none sent, unless `autoSni`: then the request's host. `sniOfEndpoint`: the endpoint's own name, where it has one (auto_host_sni).
- * `autoSan`: a name that the certificate must have: the request's `host` beside `validation.sans` (auto_san_validation), or the `sni` that was sent in place of them.
+ * envoy UpstreamTlsContext. `sni` empty = none sent, unless `autoSni`: then the request's host. `sniOfEndpoint`: the
+ * endpoint's own name, where it has one (auto_host_sni). `autoSan`: a name that the certificate must have: the
+ * request's `host` beside `validation.sans` (auto_san_validation), or the `sni` that was sent in place of them.
  */
-export type UpstreamTls = TlsCommon & { readonly sni: string; readonly autoSni: boolean; readonly sniOfEndpoint?: true; readonly autoSan?: 'host' | 'sni' }
+export type UpstreamTls = TlsCommon & {
+  readonly sni: string
+  readonly autoSni: boolean
+  readonly sniOfEndpoint?: true
+  readonly autoSan?: 'host' | 'sni'
+}

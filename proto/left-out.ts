@@ -1,4 +1,7 @@
-/** Fields that Envoy's messages have and our trimmed ones have not: they arrive as numbers, and people know them by name. */
+/**
+ * Fields that Envoy's messages have and our trimmed ones have not: they arrive as numbers, and people know them by
+ * name.
+ */
 import type { DescriptorProto, FileDescriptorSet } from '@bufbuild/protobuf/wkt'
 
 /** Message → number → name, one line a message: `envoy.config.core.v3.Address 3 envoy_internal_address …`. */

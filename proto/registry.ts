@@ -1,4 +1,7 @@
-/** Every message that may stand inside an Any: for JSON and YAML in Envoy's mapping (directory mode, config dump) and for canonical hashes. */
+/**
+ * Every message that may stand inside an Any: for JSON and YAML in Envoy's mapping (directory mode, config dump) and
+ * for canonical hashes.
+ */
 import { createRegistry, type Registry } from '@bufbuild/protobuf'
 import { file_envoy_config_cluster_v3_cluster as clusters } from './gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { file_envoy_config_endpoint_v3_endpoint as endpoints } from './gen/envoy/config/endpoint/v3/endpoint_pb.ts'
@@ -16,9 +19,7 @@ import { file_envoy_extensions_filters_listener_http_inspector_v3_http_inspector
 import { file_envoy_extensions_filters_listener_original_dst_v3_original_dst as originalDst } from './gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'
 import { file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol as proxyProtocol } from './gen/envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts'
 import { file_envoy_extensions_filters_listener_tls_inspector_v3_tls_inspector as tlsInspector } from './gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
-import {
-  file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager as manager,
-} from './gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
+import { file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager as manager } from './gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { file_envoy_extensions_filters_network_rbac_v3_rbac as networkRbac } from './gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
 import { file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy as tcpProxy } from './gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
 import { file_envoy_extensions_request_id_uuid_v3_uuid as requestId } from './gen/envoy/extensions/request_id/uuid/v3/uuid_pb.ts'
@@ -37,8 +38,35 @@ let made: Registry | undefined
 /** Built at first use: a directory, a dump or the first resource with an Any inside. */
 export function registry(): Registry {
   made ??= createRegistry(
-    clusters, endpoints, listeners, routes, routeParts, extensions, fileLog, cors, fault, grpcStats, httpRbac, router, httpInspector, originalDst, proxyProtocol, tlsInspector,
-    manager, networkRbac, tcpProxy, requestId, previousHosts, rawBuffer, secrets, tls, httpOptions, proxyConfig, names, udpaStruct, xdsStruct,
+    clusters,
+    endpoints,
+    listeners,
+    routes,
+    routeParts,
+    extensions,
+    fileLog,
+    cors,
+    fault,
+    grpcStats,
+    httpRbac,
+    router,
+    httpInspector,
+    originalDst,
+    proxyProtocol,
+    tlsInspector,
+    manager,
+    networkRbac,
+    tcpProxy,
+    requestId,
+    previousHosts,
+    rawBuffer,
+    secrets,
+    tls,
+    httpOptions,
+    proxyConfig,
+    names,
+    udpaStruct,
+    xdsStruct,
   )
   return made
 }

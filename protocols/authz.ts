@@ -1,10 +1,11 @@
 /**
- * Authorization as a pure function: policies and facts in, a decision out (envoy.config.rbac.v3, envoy.filters.{http,network}.rbac).
+ * Authorization as a pure function: policies and facts in, a decision out (envoy.config.rbac.v3,
+ * envoy.filters.{http,network}.rbac).
  *
- * Conditions have three truth values (Kleene). What meshlet cannot evaluate is *unknown*, also below not, and, or; an unknown deny refuses
- * and an unknown allow does not allow, so nothing gets through by way of a condition that was not understood. Unknown are: unsupported
- * conditions, header conditions where there are no headers (L4), path conditions where there is no path (L4, CONNECT) and empty sets
- * (Envoy refuses those at configuration time).
+ * Conditions have three truth values (Kleene). What meshlet cannot evaluate is *unknown*, also below not, and, or; an
+ * unknown deny refuses and an unknown allow does not allow, so nothing gets through by way of a condition that was not
+ * understood. Unknown are: unsupported conditions, header conditions where there are no headers (L4), path conditions
+ * where there is no path (L4, CONNECT) and empty sets (Envoy refuses those at configuration time).
  */
 import { cidrContains } from '../model/ip.ts'
 import type { PeerIdentity } from '../model/identity.ts'
@@ -22,9 +23,15 @@ export type AuthzFacts = {
   readonly destinationPort: number
   /** SNI of the hello; '' without one. */
   readonly serverName: string
-  /** Undefined at L4. Lower-case name, pseudo names included (`:method`, `:authority`, `:path`, `:scheme`); each line by itself. */
+  /**
+   * Undefined at L4. Lower-case name, pseudo names included (`:method`, `:authority`, `:path`, `:scheme`); each line by
+   * itself.
+   */
   readonly header: ((name: string) => HeaderValues) | undefined
-  /** Normalised, without query and fragment: exactly the path that routing sees (http/filters/path-normalize.ts). Undefined at L4 and for CONNECT. */
+  /**
+   * Normalised, without query and fragment: exactly the path that routing sees (http/filters/path-normalize.ts).
+   * Undefined at L4 and for CONNECT.
+   */
   readonly path: string | undefined
 }
 
@@ -36,7 +43,10 @@ export type ShadowDecision = { readonly action: Policy['action']; readonly would
 export const NO_RULE = 'none'
 const ALLOWED: Decision = { allowed: true }
 
-/** Every policy must agree, in order: deny refuses when a rule matches, allow when none does (an allow without rules refuses all), log never. */
+/**
+ * Every policy must agree, in order: deny refuses when a rule matches, allow when none does (an allow without rules
+ * refuses all), log never.
+ */
 export function decide(policies: readonly Policy[], facts: AuthzFacts): Decision {
   for (const policy of policies) {
     const refusal = refusedBy(policy.action, policy.rules, facts)
@@ -45,21 +55,34 @@ export function decide(policies: readonly Policy[], facts: AuthzFacts): Decision
   return ALLOWED
 }
 
-/** What the dry-run rules (Envoy's shadow_rules) would have decided, one entry per policy that has some. For counters and logs only. */
+/**
+ * What the dry-run rules (Envoy's shadow_rules) would have decided, one entry per policy that has some. For counters
+ * and logs only.
+ */
 export function shadowDecisions(policies: readonly Policy[], facts: AuthzFacts): readonly ShadowDecision[] {
   return policies.flatMap(({ shadow }) => {
     if (!shadow) return []
     const refusal = refusedBy(shadow.action, shadow.rules, facts)
-    return [{ action: shadow.action, wouldAllow: refusal === undefined, rule: refusal ?? matching(shadow.rules, facts, TRUE) ?? NO_RULE }]
+    return [
+      {
+        action: shadow.action,
+        wouldAllow: refusal === undefined,
+        rule: refusal ?? matching(shadow.rules, facts, TRUE) ?? NO_RULE,
+      },
+    ]
   })
 }
 
 function refusedBy(action: Policy['action'], rules: readonly PolicyRule[], facts: AuthzFacts): string | undefined {
   switch (action) {
-    case 'deny': return matching(rules, facts, UNKNOWN)
-    case 'allow': return matching(rules, facts, TRUE) === undefined ? NO_RULE : undefined
-    case 'log': return undefined
-    default: return action satisfies never
+    case 'deny':
+      return matching(rules, facts, UNKNOWN)
+    case 'allow':
+      return matching(rules, facts, TRUE) === undefined ? NO_RULE : undefined
+    case 'log':
+      return undefined
+    default:
+      return action satisfies never
   }
 }
 
@@ -85,33 +108,55 @@ function ruleTruth(rule: PolicyRule, facts: AuthzFacts): Truth {
 
 function permissionTruth(p: Permission, facts: AuthzFacts): Truth {
   switch (p.kind) {
-    case 'any': return TRUE
-    case 'and': return allOf(p.of, permissionTruth, facts)
-    case 'or': return anyOf(p.of, permissionTruth, facts)
-    case 'not': return negated(permissionTruth(p.of, facts))
-    case 'unsupported': return UNKNOWN
-    case 'header': return facts.header ? truth(matchesHeader(p.header, facts.header(p.header.name))) : UNKNOWN
-    case 'path': return pathTruth(p.match, facts)
-    case 'destination-ip': return truth(cidrContains(p.range, facts.destinationIp))
-    case 'destination-port': return truth(facts.destinationPort >= p.from && facts.destinationPort <= p.to)
-    case 'server-name': return truth(matchesString(p.match, facts.serverName))
-    default: return p satisfies never
+    case 'any':
+      return TRUE
+    case 'and':
+      return allOf(p.of, permissionTruth, facts)
+    case 'or':
+      return anyOf(p.of, permissionTruth, facts)
+    case 'not':
+      return negated(permissionTruth(p.of, facts))
+    case 'unsupported':
+      return UNKNOWN
+    case 'header':
+      return facts.header ? truth(matchesHeader(p.header, facts.header(p.header.name))) : UNKNOWN
+    case 'path':
+      return pathTruth(p.match, facts)
+    case 'destination-ip':
+      return truth(cidrContains(p.range, facts.destinationIp))
+    case 'destination-port':
+      return truth(facts.destinationPort >= p.from && facts.destinationPort <= p.to)
+    case 'server-name':
+      return truth(matchesString(p.match, facts.serverName))
+    default:
+      return p satisfies never
   }
 }
 
 function principalTruth(p: Principal, facts: AuthzFacts): Truth {
   switch (p.kind) {
-    case 'any': return TRUE
-    case 'and': return allOf(p.of, principalTruth, facts)
-    case 'or': return anyOf(p.of, principalTruth, facts)
-    case 'not': return negated(principalTruth(p.of, facts))
-    case 'unsupported': return UNKNOWN
-    case 'authenticated': return truth(facts.peer !== undefined && (p.name === undefined || isNamed(facts.peer, p.name)))
-    case 'direct-remote-ip': return truth(cidrContains(p.range, facts.directRemoteIp))
-    case 'remote-ip': return truth(cidrContains(p.range, facts.remoteIp))
-    case 'header': return facts.header ? truth(matchesHeader(p.header, facts.header(p.header.name))) : UNKNOWN
-    case 'path': return pathTruth(p.match, facts)
-    default: return p satisfies never
+    case 'any':
+      return TRUE
+    case 'and':
+      return allOf(p.of, principalTruth, facts)
+    case 'or':
+      return anyOf(p.of, principalTruth, facts)
+    case 'not':
+      return negated(principalTruth(p.of, facts))
+    case 'unsupported':
+      return UNKNOWN
+    case 'authenticated':
+      return truth(facts.peer !== undefined && (p.name === undefined || isNamed(facts.peer, p.name)))
+    case 'direct-remote-ip':
+      return truth(cidrContains(p.range, facts.directRemoteIp))
+    case 'remote-ip':
+      return truth(cidrContains(p.range, facts.remoteIp))
+    case 'header':
+      return facts.header ? truth(matchesHeader(p.header, facts.header(p.header.name))) : UNKNOWN
+    case 'path':
+      return pathTruth(p.match, facts)
+    default:
+      return p satisfies never
   }
 }
 
@@ -119,11 +164,16 @@ function pathTruth(match: StringMatch, facts: AuthzFacts): Truth {
   return facts.path === undefined ? UNKNOWN : truth(matchesString(match, facts.path))
 }
 
-/** In Envoy's order: any URI SAN, then any DNS SAN, then the subject; the later ones are asked also where earlier ones exist. */
+/**
+ * In Envoy's order: any URI SAN, then any DNS SAN, then the subject; the later ones are asked also where earlier ones
+ * exist.
+ */
 function isNamed(peer: PeerIdentity, name: StringMatch): boolean {
-  return peer.uriSans.some((uri) => matchesString(name, uri))
-    || peer.dnsSans.some((dns) => matchesString(name, dns))
-    || matchesString(name, peer.subject)
+  return (
+    peer.uriSans.some((uri) => matchesString(name, uri)) ||
+    peer.dnsSans.some((dns) => matchesString(name, dns)) ||
+    matchesString(name, peer.subject)
+  )
 }
 
 function allOf<T>(of: readonly T[], truthOf: (one: T, facts: AuthzFacts) => Truth, facts: AuthzFacts): Truth {

@@ -1,6 +1,7 @@
 /**
- * Open connections end with the certificates that they rest on (agent.yaml `identity.expired`). A handshake asks that once; here it is asked again when the
- * first of them may have run out. One timer for all connections of the agent, in and out, and nothing on the path of a request.
+ * Open connections end with the certificates that they rest on (agent.yaml `identity.expired`). A handshake asks that
+ * once; here it is asked again when the first of them may have run out. One timer for all connections of the agent, in
+ * and out, and nothing on the path of a request.
  */
 import type { Timer } from '../core/os/clock.ts'
 import type { MeshError, ErrorCode } from '../core/errors.ts'
@@ -42,9 +43,15 @@ export class CertificateExpiryWatcher {
 
   constructor(ctx: Context) {
     this.#ctx = ctx
-    this.#ended = ctx.metrics.counter('mesh_identity_connections_ended_total', 'Open connections that were ended because a certificate they rested on has expired, by what the peer was, by error code, and by whether they were asked to end or cut off.', ['peer', 'code', 'how'])
+    this.#ended = ctx.metrics.counter(
+      'mesh_identity_connections_ended_total',
+      'Open connections that were ended because a certificate they rested on has expired, by what the peer was, by error code, and by whether they were asked to end or cut off.',
+      ['peer', 'code', 'how'],
+    )
     // A certificate that is new may have ended the reason why others were to be cut.
-    ctx.identity.watch(() => { if (this.#open.size > 0) this.#schedule(0) })
+    ctx.identity.watch(() => {
+      if (this.#open.size > 0) this.#schedule(0)
+    })
   }
 
   /** @returns to be disposed of when the connection is over */
@@ -54,17 +61,26 @@ export class CertificateExpiryWatcher {
     this.#open.set(held, { cutAtMs: undefined })
     const stands = validity.stands(held.standing)
     if (stands !== Infinity) this.#schedule(typeof stands === 'number' ? Math.min(stands, LOOK_MS) : 0)
-    return { [Symbol.dispose]: () => { if (this.#open.delete(held) && this.#open.size === 0) this.#cancel() } }
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#open.delete(held) && this.#open.size === 0) this.#cancel()
+      },
+    }
   }
   /** Open connections that are looked after. */
-  get size(): number { return this.#open.size }
+  get size(): number {
+    return this.#open.size
+  }
 
   #schedule(inMs: number): void {
     const atMs = this.#ctx.clock.monotonicMs() + Math.max(inMs, MIN_LOOK_MS)
     if (atMs >= this.#nextMs) return
     this.#cancel()
     this.#nextMs = atMs
-    this.#timer = this.#ctx.clock.after(Math.ceil(atMs - this.#ctx.clock.monotonicMs()), () => { this.#nextMs = Infinity; this.#look() })
+    this.#timer = this.#ctx.clock.after(Math.ceil(atMs - this.#ctx.clock.monotonicMs()), () => {
+      this.#nextMs = Infinity
+      this.#look()
+    })
   }
   #cancel(): void {
     this.#timer?.cancel()
@@ -89,7 +105,10 @@ export class CertificateExpiryWatcher {
       state.cutAtMs ??= nowMs + validity.endWithinMs
       const isOver = nowMs >= state.cutAtMs
       if (isFirst || isOver) ended.push({ how: isOver ? 'cut' : 'asked', held, code: stands.code })
-      if (isOver) { this.#open.delete(held); held.cut(stands) } else {
+      if (isOver) {
+        this.#open.delete(held)
+        held.cut(stands)
+      } else {
         if (isFirst) held.drain(stands)
         nextMs = Math.min(nextMs, state.cutAtMs - nowMs, LOOK_MS)
       }
@@ -98,13 +117,21 @@ export class CertificateExpiryWatcher {
     if (nextMs < Infinity && this.#open.size > 0) this.#schedule(nextMs)
   }
 
-  #report(ended: readonly { readonly how: 'asked' | 'cut'; readonly held: CertificateUse; readonly code: ErrorCode }[]): void {
+  #report(
+    ended: readonly { readonly how: 'asked' | 'cut'; readonly held: CertificateUse; readonly code: ErrorCode }[],
+  ): void {
     if (ended.length === 0) return
     for (const { how, held, code } of ended) this.#ended.cell({ peer: held.side, code, how }).value++
-    this.#ctx.log.warn({
-      evt: 'identity.connections-ended', asked: ended.filter((e) => e.how === 'asked').length, cut: ended.filter((e) => e.how === 'cut').length,
-      codes: [...new Set(ended.map((e) => e.code))], peers: [...new Set(ended.map((e) => e.held.standing.peer?.spiffeId?.uri ?? '-'))].slice(0, MAX_NAMED),
-    }, 'open connections end with a certificate that they rested on')
+    this.#ctx.log.warn(
+      {
+        evt: 'identity.connections-ended',
+        asked: ended.filter((e) => e.how === 'asked').length,
+        cut: ended.filter((e) => e.how === 'cut').length,
+        codes: [...new Set(ended.map((e) => e.code))],
+        peers: [...new Set(ended.map((e) => e.held.standing.peer?.spiffeId?.uri ?? '-'))].slice(0, MAX_NAMED),
+      },
+      'open connections end with a certificate that they rested on',
+    )
   }
 }
 

@@ -3,8 +3,8 @@ import type { MqttPolicy } from '../model/mqtt-policy.ts'
 import type { Connection, Outcome } from './connection.ts'
 
 /**
- * What a connection is handed to once it is known who speaks what. Each serves `conn.stream` until it ends and never rejects: a failure is
- * the outcome's `error`. The stream is destroyed by serve.ts afterwards.
+ * What a connection is handed to once it is known who speaks what. Each serves `conn.stream` until it ends and never
+ * rejects: a failure is the outcome's `error`. The stream is destroyed by serve.ts afterwards.
  */
 export type Codecs = {
   http1(conn: Connection): Promise<Outcome>

@@ -19,7 +19,10 @@ export type Connection = {
   readonly id: string
   /** With transparent capture the original destination. */
   readonly local: Address
-  /** Where the client was going when it was redirected here; undefined when it came to this very port, which is no destination beyond. */
+  /**
+   * Where the client was going when it was redirected here; undefined when it came to this very port, which is no
+   * destination beyond.
+   */
   readonly originalDst: Address | undefined
   readonly remote: Address
   readonly startedMs: number
@@ -30,8 +33,15 @@ export type Connection = {
   stream: Duplex
   tls: DownstreamTlsFacts | undefined
   /** What sniffing saw of an offered TLS hello; kept for the recheck. */
-  readonly offered: { readonly transport: 'tls' | 'raw_buffer'; readonly serverName: string; readonly alpn: readonly string[] }
-  /** Aborted when the connection should end after the exchange at hand: HTTP closes after the response, MQTT sends DISCONNECT. */
+  readonly offered: {
+    readonly transport: 'tls' | 'raw_buffer'
+    readonly serverName: string
+    readonly alpn: readonly string[]
+  }
+  /**
+   * Aborted when the connection should end after the exchange at hand: HTTP closes after the response, MQTT sends
+   * DISCONNECT.
+   */
   readonly draining: AbortSignal
   /** Aborted when it must end now. */
   readonly aborted: AbortSignal

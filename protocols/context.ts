@@ -48,6 +48,16 @@ export type Limits = {
 }
 
 export const DEFAULT_LIMITS: Limits = {
-  maxConnections: 10_000, maxConnectionsTotal: 10_000, maxConnectionsPerSource: 5_000, maxHeaderBytes: 60 * 1024, maxHeaderCount: 100, maxReplayBytes: 64 * 1024, maxBufferBytes: 64 * 1024,
-  idleMs: 3_600_000, requestHeadMs: 60_000, tlsHandshakeMs: 10_000, drainMs: 30_000, maxHttp2Streams: 100,
+  maxConnections: 10_000,
+  maxConnectionsTotal: 10_000,
+  maxConnectionsPerSource: 5_000,
+  maxHeaderBytes: 60 * 1024,
+  maxHeaderCount: 100,
+  maxReplayBytes: 64 * 1024,
+  maxBufferBytes: 64 * 1024,
+  idleMs: 3_600_000,
+  requestHeadMs: 60_000,
+  tlsHandshakeMs: 10_000,
+  drainMs: 30_000,
+  maxHttp2Streams: 100,
 }

@@ -1,6 +1,6 @@
 /**
- * Deadlines of many connections with one timer. Moving a deadline is an assignment; the timer looks at all of them when the earliest
- * known one may be due. Requests then cost no timer of their own.
+ * Deadlines of many connections with one timer. Moving a deadline is an assignment; the timer looks at all of them when
+ * the earliest known one may be due. Requests then cost no timer of their own.
  */
 import type { Clock, Timer } from '../core/os/clock.ts'
 import type { MeshError } from '../core/errors.ts'
@@ -24,9 +24,13 @@ export class Deadlines {
   #timer: Timer | undefined
   #nextMs = Infinity
 
-  constructor(clock: Clock) { this.#clock = clock }
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
 
-  add(entry: Deadline): void { this.#entries.add(entry) }
+  add(entry: Deadline): void {
+    this.#entries.add(entry)
+  }
 
   /** After it `onDue` is not called any more. */
   delete(entry: Deadline): void {
@@ -52,7 +56,10 @@ export class Deadlines {
     const due: Deadline[] = []
     let next = Infinity
     for (const entry of this.#entries) {
-      if (entry.dueMs <= now) { due.push(entry); entry.dueMs = Infinity } else if (entry.dueMs < next) next = entry.dueMs
+      if (entry.dueMs <= now) {
+        due.push(entry)
+        entry.dueMs = Infinity
+      } else if (entry.dueMs < next) next = entry.dueMs
     }
     this.#timer = undefined
     this.#nextMs = Infinity
@@ -67,4 +74,8 @@ export class Deadlines {
   }
 }
 
-const tell = guarded('timer', (error, entry) => entry.broken?.(error), (entry: Deadline) => entry.onDue())
+const tell = guarded(
+  'timer',
+  (error, entry) => entry.broken?.(error),
+  (entry: Deadline) => entry.onDue(),
+)

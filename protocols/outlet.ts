@@ -1,6 +1,6 @@
 /**
- * How much waits in a stream for a peer that takes it slowly, up to limits.maxBufferBytes; then whoever writes reads no more until all of it has left. What is
- * more than a little counts against the memory budget meanwhile.
+ * How much waits in a stream for a peer that takes it slowly, up to limits.maxBufferBytes; then whoever writes reads no
+ * more until all of it has left. What is more than a little counts against the memory budget meanwhile.
  */
 import type { Duplex } from 'node:stream'
 import { guarded, nothing } from '../core/defects/guard.ts'
@@ -30,19 +30,27 @@ export class Outlet {
     this.#owner = owner
     this.#maxBytes = maxBytes
     this.#countedBytes = Math.min(COUNTED_BYTES, maxBytes)
-    this.#onLeft = guarded('network', () => { stream.destroy() }, () => {
-      this.#watches = false
-      const waits = stream.writableLength
-      if (waits > 0 && (this.#tells || waits >= this.#countedBytes) && this.#watch()) return
-      this.#hold?.set(0)
-      if (!this.#tells) return
-      this.#tells = false
-      left()
-    })
+    this.#onLeft = guarded(
+      'network',
+      () => {
+        stream.destroy()
+      },
+      () => {
+        this.#watches = false
+        const waits = stream.writableLength
+        if (waits > 0 && (this.#tells || waits >= this.#countedBytes) && this.#watch()) return
+        this.#hold?.set(0)
+        if (!this.#tells) return
+        this.#tells = false
+        left()
+      },
+    )
   }
 
   /** Nothing waits. */
-  get isEmpty(): boolean { return this.#stream.writableLength === 0 }
+  get isEmpty(): boolean {
+    return this.#stream.writableLength === 0
+  }
 
   isFull(): boolean {
     if (this.#tells) return true
@@ -57,7 +65,7 @@ export class Outlet {
   whenLeft(): boolean {
     if (this.#tells) return true
     this.#tells = true
-    return this.#tells = this.#watch()
+    return (this.#tells = this.#watch())
   }
 
   #watch(): boolean {
@@ -76,7 +84,12 @@ export class Outlet {
     if (!this.#hold) {
       const hold = this.#owner.waiting.hold(this.#owner.holder)
       this.#hold = hold
-      this.#stream.once('close', guarded('network', nothing, () => { hold.set(0) }))
+      this.#stream.once(
+        'close',
+        guarded('network', nothing, () => {
+          hold.set(0)
+        }),
+      )
     }
     this.#hold.set(bytes)
   }

@@ -1,7 +1,23 @@
-/** Which virtual host and route a request belongs to (envoy.config.route.v3.RouteConfiguration). Pure; chance comes in. */
+/**
+ * Which virtual host and route a request belongs to (envoy.config.route.v3.RouteConfiguration). Pure; chance comes in.
+ */
 import type { Random } from '../core/os/clock.ts'
-import { asciiLowerCase, asText, matchesHeader, matchesString, type HeaderValues, type QueryMatch } from '../model/matcher.ts'
-import { NO_HEADER_CHANGES, type PathMatch, type Route, type RouteMatch, type VirtualHost, type WeightedCluster } from '../model/route.ts'
+import {
+  asciiLowerCase,
+  asText,
+  matchesHeader,
+  matchesString,
+  type HeaderValues,
+  type QueryMatch,
+} from '../model/matcher.ts'
+import {
+  NO_HEADER_CHANGES,
+  type PathMatch,
+  type Route,
+  type RouteMatch,
+  type VirtualHost,
+  type WeightedCluster,
+} from '../model/route.ts'
 import type { RouteTable } from '../model/tables.ts'
 
 export type RequestFacts = {
@@ -39,12 +55,32 @@ function isByHttps(request: RequestFacts): boolean {
 
 /** Envoy: filters see this route instead of the virtual host's own, and without what those say to filters. */
 export const TO_HTTPS: Route = {
-  name: '', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, headers: NO_HEADER_CHANGES,
-  action: { kind: 'redirect', status: 301, scheme: 'https', host: undefined, port: undefined, path: undefined, stripQuery: false },
+  name: '',
+  match: {
+    path: { kind: 'prefix', value: '/' },
+    caseSensitive: true,
+    headers: [],
+    query: [],
+    grpc: false,
+    fraction: undefined,
+  },
+  headers: NO_HEADER_CHANGES,
+  action: {
+    kind: 'redirect',
+    status: 301,
+    scheme: 'https',
+    host: undefined,
+    port: undefined,
+    path: undefined,
+    stripQuery: false,
+  },
 }
 
 /** One of the weighted clusters; undefined only when there is none with a weight. */
-export function pickCluster(action: { readonly clusters: readonly WeightedCluster[] }, random: Random): WeightedCluster | undefined {
+export function pickCluster(
+  action: { readonly clusters: readonly WeightedCluster[] },
+  random: Random,
+): WeightedCluster | undefined {
   const { clusters } = action
   if (clusters.length === 1) return clusters[0]
   let total = 0
@@ -56,34 +92,48 @@ export function pickCluster(action: { readonly clusters: readonly WeightedCluste
 /** What header matchers of routes, faults and policies ask: text, each line by itself, pseudo headers included. */
 export function headerValues(request: RequestFacts, name: string): HeaderValues {
   const isField = name.charCodeAt(0) !== COLON && name !== 'host' && request.values !== undefined
-  const found = isField ? request.values!(name) ?? framingField(request, name) : headerOrPseudo(request, name)
+  const found = isField ? (request.values!(name) ?? framingField(request, name)) : headerOrPseudo(request, name)
   return typeof found === 'object' ? found.map(asText) : found && asText(found)
 }
 
 /** A request header by name as it came, pseudo headers included. */
 export function headerOrPseudo(request: RequestFacts, name: string): string | undefined {
   switch (name) {
-    case ':method': return request.method
-    case ':path': return request.path === '' ? undefined : request.path
-    case ':scheme': return request.scheme
+    case ':method':
+      return request.method
+    case ':path':
+      return request.path === '' ? undefined : request.path
+    case ':scheme':
+      return request.scheme
     case ':authority':
-    case 'host': return request.authority
-    default: return request.header(name) ?? framingField(request, name)
+    case 'host':
+      return request.authority
+    default:
+      return request.header(name) ?? framingField(request, name)
   }
 }
 
-/** Fields that a codec keeps for itself, as the endpoint will get them. Rules that keep WebSockets out, or lead them elsewhere, ask for them. */
+/**
+ * Fields that a codec keeps for itself, as the endpoint will get them. Rules that keep WebSockets out, or lead them
+ * elsewhere, ask for them.
+ */
 function framingField({ upgrade, bodyLength = 0 }: RequestFacts, name: string): string | undefined {
   switch (name) {
-    case 'upgrade': return upgrade
-    case 'connection': return upgrade === undefined ? undefined : 'upgrade'
-    case 'content-length': return bodyLength > 0 ? String(bodyLength) : undefined
-    default: return undefined
+    case 'upgrade':
+      return upgrade
+    case 'connection':
+      return upgrade === undefined ? undefined : 'upgrade'
+    case 'content-length':
+      return bodyLength > 0 ? String(bodyLength) : undefined
+    default:
+      return undefined
   }
 }
 
 /** The path that matchers of routes and policies are asked about: text, no query, no fragment. */
-export function pathText(path: string): string { return asText(withoutQuery(path)) }
+export function pathText(path: string): string {
+  return asText(withoutQuery(path))
+}
 
 /** No query, no fragment. */
 export function withoutQuery(path: string): string {
@@ -100,7 +150,11 @@ export function isGrpc(contentType: string | undefined): boolean {
   return next === undefined || next === '+' || next === ';'
 }
 
-function matches(match: RouteMatch, request: RequestFacts, chance: { drawn: number | undefined; readonly random: Random }): boolean {
+function matches(
+  match: RouteMatch,
+  request: RequestFacts,
+  chance: { drawn: number | undefined; readonly random: Random },
+): boolean {
   if (!matchesPath(match.path, match.caseSensitive, request)) return false
   for (const h of match.headers) if (!matchesHeader(h, headerValues(request, h.name))) return false
   for (const q of match.query) if (!matchesQuery(q, request.path)) return false
@@ -124,10 +178,14 @@ function matchesPath(match: PathMatch, caseSensitive: boolean, request: RequestF
   const path = caseSensitive ? bare : asciiLowerCase(bare)
   const value = caseSensitive ? match.value : asciiLowerCase(match.value)
   switch (match.kind) {
-    case 'exact': return path === value
-    case 'prefix': return path.startsWith(value)
-    case 'separated-prefix': return path.startsWith(value) && (path.length === value.length || path.charCodeAt(value.length) === SLASH)
-    default: return match satisfies never
+    case 'exact':
+      return path === value
+    case 'prefix':
+      return path.startsWith(value)
+    case 'separated-prefix':
+      return path.startsWith(value) && (path.length === value.length || path.charCodeAt(value.length) === SLASH)
+    default:
+      return match satisfies never
   }
 }
 

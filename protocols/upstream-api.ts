@@ -2,7 +2,10 @@ import type { Duplex } from 'node:stream'
 import type { MeshError } from '../core/errors.ts'
 import type { Cluster, Endpoint } from '../model/cluster.ts'
 
-/** A fresh, exclusive connection to one endpoint, TLS done and the peer's identity checked: for TCP, MQTT, upgrades and CONNECT. */
+/**
+ * A fresh, exclusive connection to one endpoint, TLS done and the peer's identity checked: for TCP, MQTT, upgrades and
+ * CONNECT.
+ */
 export type UpstreamStream = {
   readonly stream: Duplex
   readonly endpoint: Endpoint
@@ -13,7 +16,10 @@ export type UpstreamStream = {
 
 export type ConnectOptions = {
   readonly signal: AbortSignal
-  /** What will be spoken, which decides the ALPN offered over mTLS (Istio: istio-http/1.1,istio,http/1.1 | istio-h2,istio,h2 | istio). */
+  /**
+   * What will be spoken, which decides the ALPN offered over mTLS (Istio: istio-http/1.1,istio,http/1.1 |
+   * istio-h2,istio,h2 | istio).
+   */
   readonly speaks: 'http1' | 'http2' | 'tcp'
   /** For hash balancers. */
   readonly hash?: number | undefined

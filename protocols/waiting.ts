@@ -1,8 +1,9 @@
 /**
- * Bytes that wait in this process for a peer that does not take them, or for one that is not there yet: answers for their clients, requests for their endpoints,
- * what tunnels and TCP connections carry. Each has a bound of its own (limits.maxBufferBytes, windows); all of them together have the memory budget. When that is
- * used up, the source that has most waiting goes first, and of it what has stood still longest. The same when a client's standing still takes the last place at a
- * cluster (max_requests) from those who do read.
+ * Bytes that wait in this process for a peer that does not take them, or for one that is not there yet: answers for
+ * their clients, requests for their endpoints, what tunnels and TCP connections carry. Each has a bound of its own
+ * (limits.maxBufferBytes, windows); all of them together have the memory budget. When that is used up, the source that
+ * has most waiting goes first, and of it what has stood still longest. The same when a client's standing still takes
+ * the last place at a cluster (max_requests) from those who do read.
  */
 import { MeshError } from '../core/errors.ts'
 import { MemoryBudget } from '../core/runtime/memory-budget.ts'
@@ -40,7 +41,9 @@ export class Hold {
     this.#all = all
     this.holder = holder
   }
-  get bytes(): number { return this.#bytes }
+  get bytes(): number {
+    return this.#bytes
+  }
   set(bytes: number): void {
     const by = bytes - this.#bytes
     if (by === 0) return
@@ -61,18 +64,38 @@ export class Waiting {
   constructor(ctx: Pick<Context, 'budget' | 'clock' | 'metrics'>) {
     this.#budget = ctx.budget ?? new MemoryBudget({ maxBytes: Infinity })
     this.#nowMs = () => ctx.clock.monotonicMs()
-    this.#budget.onOver((isEnough) => { this.#shed(isEnough) }, () => this.#bytes)
-    this.#madeRoom = ctx.metrics.counter('mesh_upstream_stalled_ended_total', 'Exchanges whose clients took nothing, ended for others when a cluster had as many requests as it may (max_requests).').cell({})
-    ctx.metrics.gaugeOf('mesh_stream_waiting_bytes', 'Of the memory budget: bytes of HTTP, tunnels and TCP that wait for a peer.', () => this.#bytes)
+    this.#budget.onOver(
+      (isEnough) => {
+        this.#shed(isEnough)
+      },
+      () => this.#bytes,
+    )
+    this.#madeRoom = ctx.metrics
+      .counter(
+        'mesh_upstream_stalled_ended_total',
+        'Exchanges whose clients took nothing, ended for others when a cluster had as many requests as it may (max_requests).',
+      )
+      .cell({})
+    ctx.metrics.gaugeOf(
+      'mesh_stream_waiting_bytes',
+      'Of the memory budget: bytes of HTTP, tunnels and TCP that wait for a peer.',
+      () => this.#bytes,
+    )
   }
 
-  hold(holder: Holder): Hold { return new Hold(this, holder) }
+  hold(holder: Holder): Hold {
+    return new Hold(this, holder)
+  }
 
   /** After each chunk that came, from clients and endpoints alike. */
-  received(bytes: number): void { this.#budget.garbage?.received(bytes) }
+  received(bytes: number): void {
+    this.#budget.garbage?.received(bytes)
+  }
 
   /** Who has something waiting should not begin more of it. */
-  get isTight(): boolean { return this.#budget.isTight }
+  get isTight(): boolean {
+    return this.#budget.isTight
+  }
 
   /** By a Hold. */
   changed(hold: Hold, by: number, isNew: boolean): void {
@@ -99,7 +122,13 @@ export class Waiting {
     }
     if (!most) return false
     this.#madeRoom.value++
-    this.#giveUp(most.first, new MeshError('MESH_STREAM_STALLED', `cluster ${cluster.name} has as many requests as it may (max_requests), and this one's client did not take its answer`))
+    this.#giveUp(
+      most.first,
+      new MeshError(
+        'MESH_STREAM_STALLED',
+        `cluster ${cluster.name} has as many requests as it may (max_requests), and this one's client did not take its answer`,
+      ),
+    )
     return true
   }
 
@@ -108,17 +137,31 @@ export class Waiting {
     const all = [...this.#holds].map((hold) => ({ hold, source: sourceOf(hold.holder.client) }))
     for (const { hold, source } of all) sums.set(source, (sums.get(source) ?? 0) + hold.bytes)
     const isCopy = ({ hold }: { hold: Hold }): number => (hold.holder.what === 'replay-copy' ? 1 : 0)
-    all.sort((a, b) => isCopy(b) - isCopy(a) || (a.source === b.source ? a.hold.stillMs - b.hold.stillMs : sums.get(b.source)! - sums.get(a.source)!))
+    all.sort(
+      (a, b) =>
+        isCopy(b) - isCopy(a) ||
+        (a.source === b.source ? a.hold.stillMs - b.hold.stillMs : sums.get(b.source)! - sums.get(a.source)!),
+    )
     for (const { hold } of all) {
       if (isEnough()) return
       if (hold.bytes === 0) continue
       this.#budget.countGivenUp(hold.holder.what ?? 'stream')
-      this.#giveUp(hold, new MeshError('MESH_STREAM_STALLED', 'the memory budget is used up, and what waits for this peer was the most (limits.maxQueuedMemoryBytes)'))
+      this.#giveUp(
+        hold,
+        new MeshError(
+          'MESH_STREAM_STALLED',
+          'the memory budget is used up, and what waits for this peer was the most (limits.maxQueuedMemoryBytes)',
+        ),
+      )
     }
   }
   /** It counts no longer, whatever its owner does. */
   #giveUp(hold: Hold, error: MeshError): void {
-    try { hold.holder.giveUp(error) } finally { hold.set(0) }
+    try {
+      hold.holder.giveUp(error)
+    } finally {
+      hold.set(0)
+    }
   }
 }
 

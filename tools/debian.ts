@@ -40,11 +40,21 @@ export function installDebian(packages: readonly string[]): void {
   const policy = '/usr/sbin/policy-rc.d'
   const made = !fs.existsSync(policy)
   if (made) fs.writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
-  try { run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { DEBIAN_FRONTEND: 'noninteractive' }) } finally { if (made) fs.rmSync(policy) }
+  try {
+    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
+      DEBIAN_FRONTEND: 'noninteractive',
+    })
+  } finally {
+    if (made) fs.rmSync(policy)
+  }
 }
 export function run(command: string, args: string[], env: Record<string, string> = {}): string {
   try {
-    return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    return execFileSync(command, args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    })
   } catch (err) {
     const { stderr } = err as { stderr?: string }
     throw new Error(`${command} ${args.join(' ')} failed: ${stderr ?? String(err)}`, { cause: err })

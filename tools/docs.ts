@@ -1,4 +1,7 @@
-/** `npm run docs`: writes docs/errors.md, docs/metrics.md, docs/status.md and docs/envoy-fields.md from the sources; test/rules fails when they differ. */
+/**
+ * `npm run docs`: writes docs/errors.md, docs/metrics.md, docs/status.md and docs/envoy-fields.md from the sources;
+ * test/rules fails when they differ.
+ */
 import fs from 'node:fs'
 import { fieldsPage } from '../test/fields/page.ts'
 import { errorsPage, metricsPage, statusPage } from './reference-pages.ts'

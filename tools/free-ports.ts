@@ -1,7 +1,10 @@
 /** Free TCP ports for programs that a demo, a test or a benchmark starts on loopback. */
 import net from 'node:net'
 
-/** Below the range from which the kernel takes ports for outgoing connections and for port 0, so that nobody takes one before its program does. */
+/**
+ * Below the range from which the kernel takes ports for outgoing connections and for port 0, so that nobody takes one
+ * before its program does.
+ */
 const FIRST = 20_000
 const COUNT = 12_000
 
@@ -23,7 +26,13 @@ export async function freePorts(count: number): Promise<number[]> {
 function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = net.createServer()
-    server.once('error', () => { resolve(false) })
-    server.listen(port, '127.0.0.1', () => { server.close(() => { resolve(true) }) })
+    server.once('error', () => {
+      resolve(false)
+    })
+    server.listen(port, '127.0.0.1', () => {
+      server.close(() => {
+        resolve(true)
+      })
+    })
   })
 }

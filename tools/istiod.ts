@@ -1,6 +1,7 @@
 /**
  * `npm run test:istiod [-- NAME …]`: the built agent against a real istiod, one test file at a time. Names pick files.
- * istiod, istioctl and Istio's echo are built once with the machine's Go, some minutes, and kept in .cache (test/conformance/istiod/rig/binaries.ts).
+ * istiod, istioctl and Istio's echo are built once with the machine's Go, some minutes, and kept in .cache
+ * (test/conformance/istiod/rig/binaries.ts).
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -10,7 +11,11 @@ import { runPeerTests, seconds } from './peer-tests.ts'
 process.chdir(path.resolve(import.meta.dirname, '..'))
 const from = performance.now()
 try {
-  istioBinaries({ onBuild: (what) => { console.log(`=== istiod: ${what}`) } })
+  istioBinaries({
+    onBuild: (what) => {
+      console.log(`=== istiod: ${what}`)
+    },
+  })
 } catch (err) {
   console.error((err as Error).message)
   process.exit(1)

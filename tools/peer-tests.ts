@@ -1,4 +1,7 @@
-/** Running test files against real programs: the bundles built first when a source is newer, one file at a time, a summary at the end. */
+/**
+ * Running test files against real programs: the bundles built first when a source is newer, one file at a time, a
+ * summary at the end.
+ */
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { areStale } from './build/bundles.ts'
@@ -6,15 +9,32 @@ import { areStale } from './build/bundles.ts'
 const ROOT = path.resolve(import.meta.dirname, '..')
 const TEST_TIMEOUT_MS = 10 * 60_000
 
-/** Ends the process: 0 when every file passed, 1 when one failed, 2 when a name matches nothing. @param named parts of file names; none = all */
+/**
+ * Ends the process: 0 when every file passed, 1 when one failed, 2 when a name matches nothing.
+ * @param named parts of file names; none = all
+ */
 export function runPeerTests(title: string, all: readonly string[], named: readonly string[]): never {
   const chosen = named.length ? all.filter((f) => named.some((n) => f.includes(n))) : all
-  if (chosen.length === 0) { console.error(`no ${title} test matches ${named.join(' ')}; there are:\n${all.join('\n')}`); process.exit(2) }
+  if (chosen.length === 0) {
+    console.error(`no ${title} test matches ${named.join(' ')}; there are:\n${all.join('\n')}`)
+    process.exit(2)
+  }
   const startedMs = performance.now()
   if (areStale() && !step('build', [path.join(ROOT, 'tools/build/build.ts')])) process.exit(1)
-  const failed = chosen.filter((file) => !step(file, ['--test', `--test-timeout=${TEST_TIMEOUT_MS}`, '--test-concurrency=1',
-    '--test-reporter=spec', '--test-reporter-destination=stdout', file]))
-  console.log(`\n${title}: ${chosen.length - failed.length} of ${chosen.length} files passed in ${seconds(startedMs)}${failed.map((f) => `\n  FAILED ${f}`).join('')}`)
+  const failed = chosen.filter(
+    (file) =>
+      !step(file, [
+        '--test',
+        `--test-timeout=${TEST_TIMEOUT_MS}`,
+        '--test-concurrency=1',
+        '--test-reporter=spec',
+        '--test-reporter-destination=stdout',
+        file,
+      ]),
+  )
+  console.log(
+    `\n${title}: ${chosen.length - failed.length} of ${chosen.length} files passed in ${seconds(startedMs)}${failed.map((f) => `\n  FAILED ${f}`).join('')}`,
+  )
   process.exit(failed.length ? 1 : 0)
 }
 
@@ -26,4 +46,6 @@ function step(name: string, args: readonly string[]): boolean {
   return status === 0
 }
 
-export function seconds(from: number): string { return `${((performance.now() - from) / 1000).toFixed(1)} s` }
+export function seconds(from: number): string {
+  return `${((performance.now() - from) / 1000).toFixed(1)} s`
+}

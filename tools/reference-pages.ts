@@ -4,7 +4,9 @@ import { CONDITIONS } from '../agent/admin/conditions.ts'
 import { CATALOGUE } from '../core/errors.ts'
 
 export function errorsPage(): string {
-  const rows = Object.entries(CATALOGUE).map(([code, r]) => `| \`${code}\` | ${r.origin} | ${r.http} | \`${r.flag}\` | ${r.retry} | ${r.remedy} |`)
+  const rows = Object.entries(CATALOGUE).map(
+    ([code, r]) => `| \`${code}\` | ${r.origin} | ${r.http} | \`${r.flag}\` | ${r.retry} | ${r.remedy} |`,
+  )
   return `# Errors
 
 Every refusal carries one of these codes: in the log (\`err.code\`), in the metric labels, in the answer's \`x-meshlet-error\` header, on stderr.
@@ -31,13 +33,30 @@ ${rows.join('\n')}
 `
 }
 
-export type MetricSource = { readonly name: string; readonly kind: string; readonly help: string; readonly file: string }
+export type MetricSource = {
+  readonly name: string
+  readonly kind: string
+  readonly help: string
+  readonly file: string
+}
 
 /** Every metric that the sources register, by name. */
 export function metricSources(): MetricSource[] {
-  const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
-  const found = files.flatMap((file) => [...fs.readFileSync(file, 'utf8').matchAll(/\.(counter|counterOf|gauge|gaugeOf|histogram)\(\s*'(mesh_\w+)',\s*'((?:[^'\\]|\\.)*)'/g)]
-    .map(([, kind, name, help]): MetricSource => ({ name: name!, kind: kind!.replace('Of', ''), help: help!.replaceAll("\\'", "'"), file })))
+  const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core'].flatMap((dir) =>
+    fs.globSync(`${dir}/**/*.ts`),
+  )
+  const found = files.flatMap((file) =>
+    [
+      ...fs
+        .readFileSync(file, 'utf8')
+        .matchAll(/\.(counter|counterOf|gauge|gaugeOf|histogram)\(\s*'(mesh_\w+)',\s*'((?:[^'\\]|\\.)*)'/g),
+    ].map(([, kind, name, help]): MetricSource => ({
+      name: name!,
+      kind: kind!.replace('Of', ''),
+      help: help!.replaceAll("\\'", "'"),
+      file,
+    })),
+  )
   return found.sort((a, b) => a.name.localeCompare(b.name) || a.file.localeCompare(b.file))
 }
 

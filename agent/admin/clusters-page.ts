@@ -1,4 +1,7 @@
-/** Clusters with their endpoints as Envoy's /clusters shows them (envoy.admin.v3.Clusters), so that `istioctl proxy-config endpoints` reads it. */
+/**
+ * Clusters with their endpoints as Envoy's /clusters shows them (envoy.admin.v3.Clusters), so that `istioctl
+ * proxy-config endpoints` reads it.
+ */
 import type { ClusterStatus } from '../../protocols/http/message.ts'
 import { printableAll } from '../../core/printable.ts'
 import type { Cluster, ClusterLoad, Endpoint, TunnelledEndpoint } from '../../model/cluster.ts'
@@ -6,7 +9,10 @@ import type { Tables } from '../../model/tables.ts'
 
 type Shown = ClusterStatus & { readonly tunnelled?: readonly TunnelledEndpoint[] }
 
-/** Clusters at work, with their load, then all others of the tables. @param atWork only clusters that were used have counters */
+/**
+ * Clusters at work, with their load, then all others of the tables.
+ * @param atWork only clusters that were used have counters
+ */
 export function allClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly Shown[] {
   const used = new Set(atWork.map((c) => c.name))
   const idle = [...tables.clusterNames()].filter((name) => !used.has(name)).map((name) => idleCluster(name, tables))
@@ -17,30 +23,75 @@ export function allClusters(atWork: readonly ClusterStatus[], tables: Tables): r
 }
 
 export function clustersText(clusters: readonly Shown[]): string {
-  return printableAll(clusters).map((c) => c.endpoints.map((e) => {
-    const line = (name: string, value: string | number): string => `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
-    return line('cx_active', e.connections) + line('rq_active', e.activeRequests) + line('health_flags', e.ejected ? '/failed_outlier_check' : e.health) + line('weight', e.weight) + line('priority', e.priority)
-      + (e.tunnel === undefined ? '' : line('tunnel', e.tunnel))
-  }).join('') + (c.tunnelled ?? []).map((e) => `${c.name}::${e.target}::tunnel::only (not spoken)\n`).join('')).join('')
+  return printableAll(clusters)
+    .map(
+      (c) =>
+        c.endpoints
+          .map((e) => {
+            const line = (name: string, value: string | number): string =>
+              `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
+            return (
+              line('cx_active', e.connections) +
+              line('rq_active', e.activeRequests) +
+              line('health_flags', e.ejected ? '/failed_outlier_check' : e.health) +
+              line('weight', e.weight) +
+              line('priority', e.priority) +
+              (e.tunnel === undefined ? '' : line('tunnel', e.tunnel))
+            )
+          })
+          .join('') + (c.tunnelled ?? []).map((e) => `${c.name}::${e.target}::tunnel::only (not spoken)\n`).join(''),
+    )
+    .join('')
 }
 
 export function clustersJson(clusters: readonly Shown[]): object {
-  return { cluster_statuses: clusters.map(({ name, endpoints, tunnelled = [] }) => ({ name, added_via_api: true, host_statuses: [...endpoints.map((e) => ({
-    address: { socket_address: { address: e.address, port_value: e.port } },
-    stats: [{ name: 'cx_active', type: 'GAUGE', value: String(e.connections) }, { name: 'rq_active', type: 'GAUGE', value: String(e.activeRequests) }],
-    health_status: { eds_health_status: e.health.toUpperCase(), ...(e.ejected ? { failed_outlier_check: true } : {}) },
-    weight: e.weight, priority: e.priority,
-  })), ...tunnelled.map((e) => ({
-    address: { envoy_internal_address: { server_listener_name: e.listener, endpoint_id: e.target } }, health_status: { eds_health_status: e.health.toUpperCase() }, weight: e.weight,
-  }))] })) }
+  return {
+    cluster_statuses: clusters.map(({ name, endpoints, tunnelled = [] }) => ({
+      name,
+      added_via_api: true,
+      host_statuses: [
+        ...endpoints.map((e) => ({
+          address: { socket_address: { address: e.address, port_value: e.port } },
+          stats: [
+            { name: 'cx_active', type: 'GAUGE', value: String(e.connections) },
+            { name: 'rq_active', type: 'GAUGE', value: String(e.activeRequests) },
+          ],
+          health_status: {
+            eds_health_status: e.health.toUpperCase(),
+            ...(e.ejected ? { failed_outlier_check: true } : {}),
+          },
+          weight: e.weight,
+          priority: e.priority,
+        })),
+        ...tunnelled.map((e) => ({
+          address: { envoy_internal_address: { server_listener_name: e.listener, endpoint_id: e.target } },
+          health_status: { eds_health_status: e.health.toUpperCase() },
+          weight: e.weight,
+        })),
+      ],
+    })),
+  }
 }
 
 function idleCluster(name: string, tables: Tables): ClusterStatus {
   const cluster = tables.cluster(name)
   const endpoints = cluster ? endpointsOf(cluster, tables) : []
   return {
-    name, activeRequests: 0, pendingRequests: 0, connections: 0,
-    endpoints: endpoints.map(({ priority, endpoint: { address, port, weight, health, tunnel } }) => ({ address, port, priority, weight, health, ejected: false, activeRequests: 0, connections: 0, ...(tunnel === undefined ? {} : { tunnel }) })),
+    name,
+    activeRequests: 0,
+    pendingRequests: 0,
+    connections: 0,
+    endpoints: endpoints.map(({ priority, endpoint: { address, port, weight, health, tunnel } }) => ({
+      address,
+      port,
+      priority,
+      weight,
+      health,
+      ejected: false,
+      activeRequests: 0,
+      connections: 0,
+      ...(tunnel === undefined ? {} : { tunnel }),
+    })),
   }
 }
 
@@ -50,5 +101,9 @@ function loadOf(cluster: Cluster | undefined, tables: Tables): ClusterLoad | und
 }
 
 function endpointsOf(cluster: Cluster, tables: Tables): { readonly priority: number; readonly endpoint: Endpoint }[] {
-  return loadOf(cluster, tables)?.localities.flatMap(({ priority, endpoints }) => endpoints.map((endpoint) => ({ priority, endpoint }))) ?? []
+  return (
+    loadOf(cluster, tables)?.localities.flatMap(({ priority, endpoints }) =>
+      endpoints.map((endpoint) => ({ priority, endpoint })),
+    ) ?? []
+  )
 }

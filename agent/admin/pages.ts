@@ -8,7 +8,12 @@ import type { Log } from '../../core/log.ts'
 import type { StatusParts } from './status-parts.ts'
 import { statusText, type AgentStatus } from './status.ts'
 
-export type AdminParts = StatusParts & { readonly upstreams: HttpUpstreams; readonly log: Log; status(): AgentStatus; stop(reason: string): void }
+export type AdminParts = StatusParts & {
+  readonly upstreams: HttpUpstreams
+  readonly log: Log
+  status(): AgentStatus
+  stop(reason: string): void
+}
 
 const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 /** Envoy's names for what pino calls otherwise. */
@@ -18,35 +23,75 @@ export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
   const get = (help: string, handle: AdminHandler): AdminPage => ({ method: 'GET', help, handle })
   const post = (help: string, handle: AdminHandler): AdminPage => ({ method: 'POST', help, handle })
   const pages = new Map<string, AdminPage>([
-    ['/ready', get('200 LIVE when ready to serve, else 503 with what is missing (?detail: link, certificate, configuration)', (q) => ready(p, q.has('detail')))],
+    [
+      '/ready',
+      get(
+        '200 LIVE when ready to serve, else 503 with what is missing (?detail: link, certificate, configuration)',
+        (q) => ready(p, q.has('detail')),
+      ),
+    ],
     ['/live', get('200 while the process works', () => ({ body: 'LIVE\n' }))],
-    ['/status', get('what the agent does and what is wrong (JSON; ?format=text)', (q) => (q.get('format') === 'text' ? { body: statusText(p.status()) } : json(p.status())))],
-    ['/config_dump', get('the configuration in force, as Envoy shows it', () => json(configDump(p.configuration.applier.snapshot, { node: p.node.description, generation: p.configuration.applier.generation, identity: p.identity.current() })))],
+    [
+      '/status',
+      get('what the agent does and what is wrong (JSON; ?format=text)', (q) =>
+        q.get('format') === 'text' ? { body: statusText(p.status()) } : json(p.status()),
+      ),
+    ],
+    [
+      '/config_dump',
+      get('the configuration in force, as Envoy shows it', () =>
+        json(
+          configDump(p.configuration.applier.snapshot, {
+            node: p.node.description,
+            generation: p.configuration.applier.generation,
+            identity: p.identity.current(),
+          }),
+        ),
+      ),
+    ],
     ['/clusters', get('clusters with their endpoints (?format=json)', (q) => clusters(p, q.get('format')))],
     ['/certs', get('the certificate in use', () => json(certs(p.status())))],
     ['/stats', get('counters, one a line', () => ({ body: statsText(p.metrics.text()) }))],
-    ['/stats/prometheus', get('counters for Prometheus', () => ({ type: 'text/plain; version=0.0.4', body: p.metrics.text() }))],
+    [
+      '/stats/prometheus',
+      get('counters for Prometheus', () => ({ type: 'text/plain; version=0.0.4', body: p.metrics.text() })),
+    ],
     ['/logging', post('?level=debug changes the log level', (q) => logging(p.log, q.get('level')))],
-    ['/drain', post('finish what is open, then stop', () => { p.stop('drain'); return { body: 'draining\n' } })],
+    [
+      '/drain',
+      post('finish what is open, then stop', () => {
+        p.stop('drain')
+        return { body: 'draining\n' }
+      }),
+    ],
   ])
-  pages.set('/', get('this page', () => ({ body: `${statusText(p.status())}\n${index(pages)}` })))
+  pages.set(
+    '/',
+    get('this page', () => ({ body: `${statusText(p.status())}\n${index(pages)}` })),
+  )
   return pages
 }
 
 function ready(p: AdminParts, inDetail: boolean): AdminReply {
   const detail = inDetail ? readyDetail(p.status()) : ''
   if (p.isDraining()) return { status: 503, body: `DRAINING\n${detail}` }
-  return p.readiness.ready ? { body: `LIVE\n${detail}` } : { status: 503, body: `PRE_INITIALIZING: waiting for ${p.readiness.pending.join(', ')}\n${detail}` }
+  return p.readiness.ready
+    ? { body: `LIVE\n${detail}` }
+    : { status: 503, body: `PRE_INITIALIZING: waiting for ${p.readiness.pending.join(', ')}\n${detail}` }
 }
 
 /** An agent without a link is ready: it serves from disk. How old that is, whoever asks decides upon. */
 function readyDetail({ control, certificate, config }: AgentStatus): string {
   const seconds = (value: number | undefined): string => (value === undefined ? 'never' : `${value} s`)
   return [
-    `link: ${control.link}`, `last contact: ${seconds(control.lastContactSec)}`, `configuration: generation ${config.generation}${config.stale ? ', stale' : ''}, changed ${seconds(config.ageSec)}`,
+    `link: ${control.link}`,
+    `last contact: ${seconds(control.lastContactSec)}`,
+    `configuration: generation ${config.generation}${config.stale ? ', stale' : ''}, changed ${seconds(config.ageSec)}`,
     ...Object.entries(config.changedSec).map(([kind, age]) => `${kind}: changed ${age} s`),
     `certificate: ${certificate ? `${certificate.expiresInSec} s left` : 'none'}`,
-  ].map((line) => `${line}\n`).join('')
+  ]
+    .map((line) => `${line}\n`)
+    .join('')
 }
 
 function clusters(p: AdminParts, format: string | null): AdminReply {
@@ -56,22 +101,40 @@ function clusters(p: AdminParts, format: string | null): AdminReply {
 
 function certs({ certificate }: AgentStatus): object {
   if (!certificate) return { certificates: [] }
-  return { certificates: [{ cert_chain: [{
-    path: '<inline>', serial_number: certificate.serial, subject_alt_names: [{ uri: certificate.spiffeId }], expiration_time: certificate.notAfter,
-    days_until_expiration: String(Math.max(0, Math.floor(certificate.expiresInSec / 86_400))),
-  }] }] }
+  return {
+    certificates: [
+      {
+        cert_chain: [
+          {
+            path: '<inline>',
+            serial_number: certificate.serial,
+            subject_alt_names: [{ uri: certificate.spiffeId }],
+            expiration_time: certificate.notAfter,
+            days_until_expiration: String(Math.max(0, Math.floor(certificate.expiresInSec / 86_400))),
+          },
+        ],
+      },
+    ],
+  }
 }
 
 /** Envoy's form: `name{labels}: value`. */
 function statsText(prometheus: string): string {
-  return prometheus.split('\n').filter((l) => l !== '' && !l.startsWith('#')).map((l) => `${l.slice(0, l.lastIndexOf(' '))}: ${l.slice(l.lastIndexOf(' ') + 1)}\n`).join('')
+  return prometheus
+    .split('\n')
+    .filter((l) => l !== '' && !l.startsWith('#'))
+    .map((l) => `${l.slice(0, l.lastIndexOf(' '))}: ${l.slice(l.lastIndexOf(' ') + 1)}\n`)
+    .join('')
 }
 
 function logging(log: Log, asked: string | null): AdminReply {
   const level = ENVOY_LEVELS[asked ?? ''] ?? asked
-  if (level === null || !LEVELS.includes(level)) return { status: 400, body: `use ?level= with one of ${LEVELS.join(', ')}; it is ${log.level}\n` }
+  if (level === null || !LEVELS.includes(level))
+    return { status: 400, body: `use ?level= with one of ${LEVELS.join(', ')}; it is ${log.level}\n` }
   log.level = level
   return { body: `level: ${level}\n` }
 }
 
-function json(value: unknown): AdminReply { return { type: 'application/json', body: `${JSON.stringify(value, null, 1)}\n` } }
+function json(value: unknown): AdminReply {
+  return { type: 'application/json', body: `${JSON.stringify(value, null, 1)}\n` }
+}

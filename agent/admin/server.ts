@@ -1,5 +1,6 @@
 /**
- * The loopback HTTP port for people and probes, in Envoy's shapes. It knows paths and methods; what stands behind each is passed in.
+ * The loopback HTTP port for people and probes, in Envoy's shapes. It knows paths and methods; what stands behind each
+ * is passed in.
  */
 import type http from 'node:http'
 import { createRequire } from 'node:module'
@@ -12,7 +13,11 @@ import { listenAt } from '../../core/os/network.ts'
 import { UntilItWorks } from '../../core/os/until-it-works.ts'
 import { foreignCaller } from '../../model/browser.ts'
 
-export type AdminReply = { readonly status?: number; readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'; readonly body: string }
+export type AdminReply = {
+  readonly status?: number
+  readonly type?: 'text/plain' | 'application/json' | 'text/html' | 'text/plain; version=0.0.4'
+  readonly body: string
+}
 export type AdminHandler = (query: URLSearchParams) => AdminReply | Promise<AdminReply>
 export type AdminPage = { readonly method: 'GET' | 'POST'; readonly help: string; readonly handle: AdminHandler }
 
@@ -21,7 +26,9 @@ export type AdminServer = AsyncDisposable & { readonly port: number }
 export type AdminBounds = {
   /** With one more the connection that has been quiet longest is closed: a probe always gets in. */
   readonly maxConnections: number
-  /** For the head of a request, from the connection or the last answer on; and for an answer of which nothing is taken. */
+  /**
+   * For the head of a request, from the connection or the last answer on; and for an answer of which nothing is taken.
+   */
   readonly quietMs: number
   /** Of answers that nobody has read; above it only short ones are given. */
   readonly maxUnreadBytes: number
@@ -32,22 +39,44 @@ const MAX_HEADER_BYTES = 8 * 1024
 const MAX_REQUESTS_PER_CONNECTION = 1_000
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
-export function startAdmin(at: { readonly address: string; readonly port: number }, pages: ReadonlyMap<string, AdminPage>, log: Log, clock: Clock = systemClock, bounds: AdminBounds = BOUNDS): Promise<AdminServer> {
+export function startAdmin(
+  at: { readonly address: string; readonly port: number },
+  pages: ReadonlyMap<string, AdminPage>,
+  log: Log,
+  clock: Clock = systemClock,
+  bounds: AdminBounds = BOUNDS,
+): Promise<AdminServer> {
   const port = new AdminPort(pages, log, clock, bounds)
-  const door = net.createServer(guarded('admin', (_error, socket) => { socket.destroy() }, (socket: net.Socket) => port.accept(socket)))
+  const door = net.createServer(
+    guarded(
+      'admin',
+      (_error, socket) => {
+        socket.destroy()
+      },
+      (socket: net.Socket) => port.accept(socket),
+    ),
+  )
   return new Promise((resolve, reject) => {
     // Later ones are connections that could not be accepted.
-    door.on('error', guarded('admin', reject, (err: NodeJS.ErrnoException) => reject(bindError(err, at))))
-    door.once('listening', guarded('admin', reject, () => {
-      const bound = door.address()
-      resolve({
-        port: typeof bound === 'object' && bound ? bound.port : at.port,
-        async [Symbol.asyncDispose]() {
-          port.close()
-          await new Promise((done) => { door.close(done) })
-        },
-      })
-    }))
+    door.on(
+      'error',
+      guarded('admin', reject, (err: NodeJS.ErrnoException) => reject(bindError(err, at))),
+    )
+    door.once(
+      'listening',
+      guarded('admin', reject, () => {
+        const bound = door.address()
+        resolve({
+          port: typeof bound === 'object' && bound ? bound.port : at.port,
+          async [Symbol.asyncDispose]() {
+            port.close()
+            await new Promise((done) => {
+              door.close(done)
+            })
+          },
+        })
+      }),
+    )
     listenAt(door, { host: at.address, port: at.port })
   })
 }
@@ -59,11 +88,19 @@ export class AdminDoor implements AsyncDisposable {
 
   constructor(open: () => Promise<AdminServer>, { clock, log }: { readonly clock: Clock; readonly log: Log }) {
     this.ports = new UntilItWorks({
-      clock, part: 'admin', attempt: async () => { this.#server = await open() },
-      failed: (err, retryInMs) => { log.warn({ evt: 'admin.port', retryInMs, err }, 'the admin port cannot be opened yet') },
+      clock,
+      part: 'admin',
+      attempt: async () => {
+        this.#server = await open()
+      },
+      failed: (err, retryInMs) => {
+        log.warn({ evt: 'admin.port', retryInMs, err }, 'the admin port cannot be opened yet')
+      },
     })
   }
-  get port(): number | undefined { return this.#server?.port }
+  get port(): number | undefined {
+    return this.#server?.port
+  }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.ports[Symbol.asyncDispose]()
     await this.#server?.[Symbol.asyncDispose]()
@@ -93,27 +130,57 @@ class AdminPort {
   accept(socket: net.Socket): void {
     if (this.#quiet.size >= this.#bounds.maxConnections) this.#quiet.keys().next().value?.destroy()
     this.#wait(socket)
-    socket.once('close', guarded('admin', nothing, () => { this.#quiet.get(socket)?.cancel(); this.#quiet.delete(socket) }))
+    socket.once(
+      'close',
+      guarded('admin', nothing, () => {
+        this.#quiet.get(socket)?.cancel()
+        this.#quiet.delete(socket)
+      }),
+    )
     // Made at the first question: node:http costs some megabytes that an agent nobody asks keeps.
     this.#server ??= this.#httpServer()
     this.#server.emit('connection', socket)
   }
-  close(): void { for (const socket of this.#quiet.keys()) socket.destroy() }
+  close(): void {
+    for (const socket of this.#quiet.keys()) socket.destroy()
+  }
 
   /** Something of a request or an answer has to happen within quietMs. */
   #wait(socket: net.Socket): void {
     this.#quiet.get(socket)?.cancel()
     this.#quiet.delete(socket)
-    if (!socket.destroyed) this.#quiet.set(socket, this.#clock.after(this.#bounds.quietMs, () => { socket.destroy() }))
+    if (!socket.destroyed)
+      this.#quiet.set(
+        socket,
+        this.#clock.after(this.#bounds.quietMs, () => {
+          socket.destroy()
+        }),
+      )
   }
 
   #httpServer(): http.Server {
     const { createServer } = createRequire(import.meta.url)('node:http') as typeof http
-    const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: 5_000 }, guarded('admin', (_error, req) => { req.socket.destroy() }, (req: http.IncomingMessage, res: http.ServerResponse) => {
-      const end = (): void => { req.socket.destroy() }
-      this.#wait(req.socket)
-      this.#turn = this.#turn.then(() => this.#answer(req, res)).catch((thrown: unknown) => { reportDefect('admin', thrown); end() })
-    }))
+    const server = createServer(
+      { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: 5_000 },
+      guarded(
+        'admin',
+        (_error, req) => {
+          req.socket.destroy()
+        },
+        (req: http.IncomingMessage, res: http.ServerResponse) => {
+          const end = (): void => {
+            req.socket.destroy()
+          }
+          this.#wait(req.socket)
+          this.#turn = this.#turn
+            .then(() => this.#answer(req, res))
+            .catch((thrown: unknown) => {
+              reportDefect('admin', thrown)
+              end()
+            })
+        },
+      ),
+    )
     server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION
     return server
   }
@@ -129,16 +196,22 @@ class AdminPort {
     this.#unreadBytes += body.length
     const taking = guarded('admin', nothing, () => this.#wait(socket))
     socket.on('drain', taking)
-    res.once('close', guarded('admin', nothing, () => {
-      this.#unreadBytes -= body.length
-      socket.removeListener('drain', taking)
-      this.#wait(socket)
-    }))
+    res.once(
+      'close',
+      guarded('admin', nothing, () => {
+        this.#unreadBytes -= body.length
+        socket.removeListener('drain', taking)
+        this.#wait(socket)
+      }),
+    )
     // Nobody reads bodies here.
     if (hasBody(req)) res.shouldKeepAlive = false
     res.writeHead(reply.status ?? 200, {
-      'content-type': `${reply.type ?? 'text/plain'}${reply.type === 'text/plain; version=0.0.4' ? '' : '; charset=utf-8'}`, 'content-length': body.length, 'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+      'content-type': `${reply.type ?? 'text/plain'}${reply.type === 'text/plain; version=0.0.4' ? '' : '; charset=utf-8'}`,
+      'content-length': body.length,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
     })
     res.end(body)
   }
@@ -148,7 +221,12 @@ function hasBody({ headers }: http.IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
 
-async function answer(req: http.IncomingMessage, pages: ReadonlyMap<string, AdminPage>, log: Log, isBusy: boolean): Promise<AdminReply> {
+async function answer(
+  req: http.IncomingMessage,
+  pages: ReadonlyMap<string, AdminPage>,
+  log: Log,
+  isBusy: boolean,
+): Promise<AdminReply> {
   const foreign = foreignCaller(req)
   if (foreign !== undefined) return { status: 403, body: `${foreign}\n` }
   // A target such as `//` is a network path to URL, and none that it can read.
@@ -156,7 +234,8 @@ async function answer(req: http.IncomingMessage, pages: ReadonlyMap<string, Admi
   if (!url) return { status: 400, body: 'this is no path\n' }
   const page = pages.get(url.pathname)
   if (!page) return { status: 404, body: `no such page; there are:\n${index(pages)}` }
-  if (req.method !== page.method && !(page.method === 'GET' && req.method === 'HEAD')) return { status: 405, body: `use ${page.method}\n` }
+  if (req.method !== page.method && !(page.method === 'GET' && req.method === 'HEAD'))
+    return { status: 405, body: `use ${page.method}\n` }
   if (isBusy) return { status: 503, body: 'too much of other answers is still unread\n' }
   try {
     return await page.handle(url.searchParams)
@@ -172,8 +251,15 @@ export function index(pages: ReadonlyMap<string, AdminPage>): string {
 
 function bindError(err: NodeJS.ErrnoException, at: { address: string; port: number }): MeshError {
   const where = `admin port ${at.address}:${at.port}`
-  if (err.code === 'EADDRINUSE') return new MeshError('MESH_PORT_IN_USE', `the ${where} is taken by another process`, { cause: err })
-  if (err.code === 'EACCES') return new MeshError('MESH_PORT_FORBIDDEN', `the ${where} may not be opened`, { cause: err })
-  if (err.code === 'EADDRNOTAVAIL') return new MeshError('MESH_ADDRESS_MISSING', `the ${where} cannot be opened: this machine does not have that address`, { cause: err })
+  if (err.code === 'EADDRINUSE')
+    return new MeshError('MESH_PORT_IN_USE', `the ${where} is taken by another process`, { cause: err })
+  if (err.code === 'EACCES')
+    return new MeshError('MESH_PORT_FORBIDDEN', `the ${where} may not be opened`, { cause: err })
+  if (err.code === 'EADDRNOTAVAIL')
+    return new MeshError(
+      'MESH_ADDRESS_MISSING',
+      `the ${where} cannot be opened: this machine does not have that address`,
+      { cause: err },
+    )
   return new MeshError('MESH_PORT_FORBIDDEN', `the ${where} cannot be opened: ${err.message}`, { cause: err })
 }

@@ -6,15 +6,25 @@ import { MeshError } from '../../core/errors.ts'
 const MAX_BODY_BYTES = 512 * 1024 * 1024
 
 /** Rejects with MESH_CONTROL_UNREACHABLE when no agent answers there. */
-export function askAgent(admin: string, method: 'GET' | 'POST', path: string): Promise<{ status: number; body: string }> {
+export function askAgent(
+  admin: string,
+  method: 'GET' | 'POST',
+  path: string,
+): Promise<{ status: number; body: string }> {
   const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(admin) ?? []
-  if (host === undefined) return Promise.reject(new MeshError('MESH_CONFIG_INVALID', `--admin must be ADDRESS:PORT, not "${admin}"`))
+  if (host === undefined)
+    return Promise.reject(new MeshError('MESH_CONFIG_INVALID', `--admin must be ADDRESS:PORT, not "${admin}"`))
   return new Promise((resolve, reject) => {
-    const failed = (cause: Error): void => reject(new MeshError('MESH_AGENT_UNREACHABLE', `no meshlet agent answers on ${admin}`, { cause }))
+    const failed = (cause: Error): void =>
+      reject(new MeshError('MESH_AGENT_UNREACHABLE', `no meshlet agent answers on ${admin}`, { cause }))
     const req = http.request({ host, port: Number(port), path, method, timeout: 10_000 }, (res) => {
       const parts: Buffer[] = []
       let bytes = 0
-      res.on('data', (part: Buffer) => { bytes += part.length; if (bytes > MAX_BODY_BYTES) res.destroy(new Error('the answer is too large')); else parts.push(part) })
+      res.on('data', (part: Buffer) => {
+        bytes += part.length
+        if (bytes > MAX_BODY_BYTES) res.destroy(new Error('the answer is too large'))
+        else parts.push(part)
+      })
       res.on('end', () => resolve({ status: res.statusCode ?? 0, body: Buffer.concat(parts).toString('utf8') }))
       res.on('error', failed)
     })

@@ -12,9 +12,17 @@ import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
 
 /** `notes`: what may be right on the device, or later. */
-type Report = { readonly mistakes: readonly string[]; readonly notes: readonly string[]; readonly ignored: readonly string[]; readonly counts: Readonly<Record<string, number>> }
+type Report = {
+  readonly mistakes: readonly string[]
+  readonly notes: readonly string[]
+  readonly ignored: readonly string[]
+  readonly counts: Readonly<Record<string, number>>
+}
 
-/** 0: it can be used. 2: there are mistakes; all of them are listed. Rejects with MESH_CONFIG_INVALID for those of agent.yaml itself. */
+/**
+ * 0: it can be used. 2: there are mistakes; all of them are listed. Rejects with MESH_CONFIG_INVALID for those of
+ * agent.yaml itself.
+ */
 export async function configCheck(o: ConfigSource & { readonly json: boolean }, io: Io): Promise<ExitCode> {
   const { config, from, ignored } = readConfig(o, systemDisk, io.env)
   const found = await check(config)
@@ -29,28 +37,50 @@ async function check(config: AgentConfig): Promise<Report> {
   const notes: string[] = portNotes(config, systemDisk)
   const mustExist = (setting: string, file: string | undefined): void => {
     if (file === undefined) return
-    try { if (!systemDisk.read(file)) mistakes.push(`${setting}: there is no file ${file}`) } catch { mistakes.push(`${setting}: ${file} cannot be read`) }
+    try {
+      if (!systemDisk.read(file)) mistakes.push(`${setting}: there is no file ${file}`)
+    } catch {
+      mistakes.push(`${setting}: ${file} cannot be read`)
+    }
   }
   mustExist('control.roots', config.control?.roots)
   const token = config.control?.token
-  if (token !== undefined && !exists(token)) notes.push(`control.token: there is no file ${token}; it is needed until the first certificate is there (meshlet join --token)`)
-  for (const name of config.identity.folder !== undefined ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : []) mustExist('identity.folder', `${config.identity.folder}/${name}`)
-  for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const) mustExist(`identity.${name}`, config.identity[name])
+  if (token !== undefined && !exists(token))
+    notes.push(
+      `control.token: there is no file ${token}; it is needed until the first certificate is there (meshlet join --token)`,
+    )
+  for (const name of config.identity.folder !== undefined ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : [])
+    mustExist('identity.folder', `${config.identity.folder}/${name}`)
+  for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const)
+    mustExist(`identity.${name}`, config.identity[name])
   for (const { prepare } of listenersOf(config, systemDisk)) {
-    try { prepare?.() } catch (thrown) { mistakes.push(toMeshError(thrown).message) }
+    try {
+      prepare?.()
+    } catch (thrown) {
+      mistakes.push(toMeshError(thrown).message)
+    }
   }
   const counts: Record<string, number> = { listeners: config.listeners.length, mqttRoutes: config.mqtt.routes.length }
   if (config.directory === undefined) return { mistakes, notes, ignored: [], counts }
   try {
     const found = await checkFolder(config.directory, config.node.name)
-    return { mistakes: [...mistakes, ...found.problems], notes, ignored: found.ignored, counts: { ...counts, ...found.counts } }
+    return {
+      mistakes: [...mistakes, ...found.problems],
+      notes,
+      ignored: found.ignored,
+      counts: { ...counts, ...found.counts },
+    }
   } catch (thrown) {
     return { mistakes: [...mistakes, toMeshError(thrown).message], notes, ignored: [], counts }
   }
 }
 
 function exists(file: string): boolean {
-  try { return systemDisk.read(file) !== undefined } catch { return true }
+  try {
+    return systemDisk.read(file) !== undefined
+  } catch {
+    return true
+  }
 }
 
 function captured(config: AgentConfig): string[] {
@@ -60,8 +90,16 @@ function captured(config: AgentConfig): string[] {
 }
 
 function text(file: string, { mistakes, notes, ignored, counts }: Report): string {
-  const list = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${title}\n${lines.map((l) => `  ${l}\n`).join('')}`)
-  const has = Object.entries(counts).filter(([, n]) => n > 0).map(([name, n]) => `${n} ${name}`).join(', ')
-  return `${file}: ${mistakes.length === 0 ? `no mistake found${has && ` (${has})`}` : `${mistakes.length} mistake${mistakes.length === 1 ? '' : 's'}`}\n`
-    + list('Mistakes:', mistakes) + list('To be seen to:', notes) + list('Not acted upon by meshlet:', ignored)
+  const list = (title: string, lines: readonly string[]): string =>
+    lines.length === 0 ? '' : `${title}\n${lines.map((l) => `  ${l}\n`).join('')}`
+  const has = Object.entries(counts)
+    .filter(([, n]) => n > 0)
+    .map(([name, n]) => `${n} ${name}`)
+    .join(', ')
+  return (
+    `${file}: ${mistakes.length === 0 ? `no mistake found${has && ` (${has})`}` : `${mistakes.length} mistake${mistakes.length === 1 ? '' : 's'}`}\n` +
+    list('Mistakes:', mistakes) +
+    list('To be seen to:', notes) +
+    list('Not acted upon by meshlet:', ignored)
+  )
 }

@@ -9,6 +9,9 @@ const USAGE = new Set(['MESH_CONFIG_INVALID'])
 /** One sentence on stderr with code and remedy; a cause of the operating system follows in brackets. */
 export function explain(thrown: unknown): { text: string; code: ExitCode } {
   const err = toMeshError(thrown)
-  const cause = err.cause instanceof Error && !(err.cause instanceof MeshError) && !err.message.includes(err.cause.message) ? ` [${err.cause.message}]` : ''
+  const cause =
+    err.cause instanceof Error && !(err.cause instanceof MeshError) && !err.message.includes(err.cause.message)
+      ? ` [${err.cause.message}]`
+      : ''
   return { text: `meshlet: ${sentence(err)}${cause}`, code: USAGE.has(err.code) ? 2 : 1 }
 }

@@ -11,17 +11,23 @@ export type Io = {
   /** Sockets that the service manager passed. */
   readonly listenFds?: ListenFds
   readonly standardInput: () => Promise<Buffer>
-  /** Resolves with its name when the process is asked to stop (core/os/signals.ts). From the first call on those do not end it by themselves. */
+  /**
+   * Resolves with its name when the process is asked to stop (core/os/signals.ts). From the first call on those do not
+   * end it by themselves.
+   */
   readonly stopRequested: () => Promise<string>
   /** Hears of signals that have no effect until the result is disposed of; meanwhile they do not end the process. */
   readonly hearSignals?: (heard: (signal: string) => void) => Disposable
-  /** Hears of what nobody caught until the result is disposed of (core/defects/last-line.ts); the process is not ended for it then. */
+  /**
+   * Hears of what nobody caught until the result is disposed of (core/defects/last-line.ts); the process is not ended
+   * for it then.
+   */
   readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
   /** Ends the process with exit code 1 after so long, whatever it still does. */
   readonly giveUpAfter?: (ms: number) => void
   /**
-   * The start is over. Once `isIdle` says that nobody is connected what
-   * only the start needed goes, later what a change that `watch` tells of left behind. With `inUse` the optimizing compilers begin to work.
+   * The start is over. Once `isIdle` says that nobody is connected what only the start needed goes, later what a change
+   * that `watch` tells of left behind. With `inUse` the optimizing compilers begin to work.
    */
   readonly settled: (p: { inUse: Promise<void>; isIdle(): boolean; watch(changed: () => void): void }) => void
 }

@@ -1,4 +1,6 @@
-/** `meshlet mqtt pub|sub`: MQTT.js, an independent client, so that it also proves the broker to somebody else's code. */
+/**
+ * `meshlet mqtt pub|sub`: MQTT.js, an independent client, so that it also proves the broker to somebody else's code.
+ */
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { MeshError } from '../../core/errors.ts'
 import type { ExitCode } from './exit.ts'
@@ -14,7 +16,9 @@ export async function publish(o: Options, io: Io): Promise<ExitCode> {
     await client.publishAsync(String(o['topic']), payload, { qos: qosOf(o), retain: o['retain'] === true })
     io.err(qosOf(o) === 0 ? 'sent\n' : 'acknowledged\n')
     return 0
-  } finally { await client.endAsync() }
+  } finally {
+    await client.endAsync()
+  }
 }
 
 /** Resolves after `--count` messages, otherwise when the connection ends. */
@@ -37,11 +41,20 @@ export async function subscribe(o: Options, io: Io): Promise<ExitCode> {
 async function connected(o: Options): Promise<MqttClient> {
   const { connectAsync } = await import('mqtt')
   const options: IClientOptions = {
-    host: String(o['host']), port: Number(o['port']), protocol: 'mqtt', protocolVersion: 5, connectTimeout: CONNECT_TIMEOUT_MS, reconnectPeriod: 0,
+    host: String(o['host']),
+    port: Number(o['port']),
+    protocol: 'mqtt',
+    protocolVersion: 5,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    reconnectPeriod: 0,
     ...(o['id'] === undefined ? {} : { clientId: String(o['id']) }),
   }
-  try { return await connectAsync(options) } catch (cause) {
-    throw new MeshError('MESH_CONNECT_FAILED', `no MQTT broker answers on ${String(o['host'])}:${String(o['port'])}`, { cause })
+  try {
+    return await connectAsync(options)
+  } catch (cause) {
+    throw new MeshError('MESH_CONNECT_FAILED', `no MQTT broker answers on ${String(o['host'])}:${String(o['port'])}`, {
+      cause,
+    })
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * `meshlet precompile`: what a start would compile and unpack each time, once, beside the bundle. Part of an installation: who installs (root) may
- * write there, and the agent may not, so that nobody who gets hold of the agent's state leaves code for its next start.
+ * `meshlet precompile`: what a start would compile and unpack each time, once, beside the bundle. Part of an
+ * installation: who installs (root) may write there, and the agent may not, so that nobody who gets hold of the agent's
+ * state leaves code for its next start.
  */
 import os from 'node:os'
 import path from 'node:path'
@@ -16,12 +17,20 @@ import { rehearse } from './rehearsal.ts'
 export async function precompile(disk: Disk, io: Io): Promise<ExitCode> {
   if (!bundle) throw new MeshError('MESH_PRECOMPILE_FAILED', 'there is no bundle: this meshlet runs from its sources')
   await rehearse()
-  const parts = { [BESIDE.compiled]: bundle.compiled(), [BESIDE.addon]: unpackedAddon({ packed: bundle.packedAddon, sha256: bundle.addonSha256 }) }
+  const parts = {
+    [BESIDE.compiled]: bundle.compiled(),
+    [BESIDE.addon]: unpackedAddon({ packed: bundle.packedAddon, sha256: bundle.addonSha256 }),
+  }
   for (const [suffix, content] of Object.entries(parts)) {
     const file = bundle.file + suffix
-    try { disk.replace(file, content, 0o644) } catch (cause) { throw new MeshError('MESH_PRECOMPILE_FAILED', `${file} cannot be written: ${(cause as Error).message}`, { cause }) }
+    try {
+      disk.replace(file, content, 0o644)
+    } catch (cause) {
+      throw new MeshError('MESH_PRECOMPILE_FAILED', `${file} cannot be written: ${(cause as Error).message}`, { cause })
+    }
     io.out(`${file} ${content.length} bytes\n`)
   }
-  if (os.userInfo().uid !== 0) io.err(`meshlet: an agent that runs as the user who owns ${path.dirname(bundle.file)} uses neither\n`)
+  if (os.userInfo().uid !== 0)
+    io.err(`meshlet: an agent that runs as the user who owns ${path.dirname(bundle.file)} uses neither\n`)
   return 0
 }

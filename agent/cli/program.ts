@@ -1,4 +1,7 @@
-/** The subcommands of `meshlet`, with the help that should suffice. Each action loads its own file, so that `run` starts fast. */
+/**
+ * The subcommands of `meshlet`, with the help that should suffice. Each action loads its own file, so that `run` starts
+ * fast.
+ */
 import { Command, CommanderError, Option } from 'commander'
 import { systemDisk } from '../../core/os/disk.ts'
 import { explain, type ExitCode } from './exit.ts'
@@ -8,45 +11,107 @@ import type { ConfigSource } from './read-config.ts'
 const DEFAULT_ADMIN = '127.0.0.1:15000'
 
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)
-const admin = (): Option => new Option('--admin <address:port>', 'admin port of the running agent').default(DEFAULT_ADMIN)
-const config = (): Option => new Option('-c, --config <file>', `configuration file (default: ${DEFAULT_CONFIG}, with --istio none)`)
-const istio = (): Option => new Option('--istio <folder>', 'folder with the files of `istioctl x workload entry configure`; --config overrides what they say')
+const admin = (): Option =>
+  new Option('--admin <address:port>', 'admin port of the running agent').default(DEFAULT_ADMIN)
+const config = (): Option =>
+  new Option('-c, --config <file>', `configuration file (default: ${DEFAULT_CONFIG}, with --istio none)`)
+const istio = (): Option =>
+  new Option(
+    '--istio <folder>',
+    'folder with the files of `istioctl x workload entry configure`; --config overrides what they say',
+  )
 
 /** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the agent has stopped. */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
   let code: ExitCode = 0
-  const done = async (result: Promise<ExitCode>): Promise<void> => { code = await result }
+  const done = async (result: Promise<ExitCode>): Promise<void> => {
+    code = await result
+  }
   const program = new Command('meshlet')
     .description('Puts this machine into an Istio mesh: HTTP, gRPC, TCP and MQTT over mTLS, with or without the link.')
-    .exitOverride().showHelpAfterError('(meshlet --help, or meshlet COMMAND --help)')
+    .exitOverride()
+    .showHelpAfterError('(meshlet --help, or meshlet COMMAND --help)')
     .configureOutput({ writeOut: io.out, writeErr: io.err })
-    .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet config check, meshlet join, meshlet run, meshlet status.')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet config check, meshlet join, meshlet run, meshlet status.',
+    )
 
-  program.command('run').description('start the agent; runs until SIGTERM or SIGINT, which drain it').addOption(config()).addOption(istio())
+  program
+    .command('run')
+    .description('start the agent; runs until SIGTERM or SIGINT, which drain it')
+    .addOption(config())
+    .addOption(istio())
     .action(async (o: ConfigSource) => done((await import('./run.ts')).run(o, io)))
-  program.command('join').description('enroll this machine: get its first certificate with a join token, then stop')
-    .addOption(config()).addOption(istio()).option('--token <file>', 'file with the join token, `-` for standard input; default: the one that the configuration names').addOption(json())
-    .action(async (o: ConfigSource & { token?: string; json: boolean }) => done((await import('./join.ts')).join(o, io)))
-  program.command('status').description('what the agent does, how old its configuration is, and what is wrong').addOption(admin()).addOption(json())
+  program
+    .command('join')
+    .description('enroll this machine: get its first certificate with a join token, then stop')
+    .addOption(config())
+    .addOption(istio())
+    .option(
+      '--token <file>',
+      'file with the join token, `-` for standard input; default: the one that the configuration names',
+    )
+    .addOption(json())
+    .action(async (o: ConfigSource & { token?: string; json: boolean }) =>
+      done((await import('./join.ts')).join(o, io)),
+    )
+  program
+    .command('status')
+    .description('what the agent does, how old its configuration is, and what is wrong')
+    .addOption(admin())
+    .addOption(json())
     .option('--ready', 'only whether it serves, for health checks', false)
-    .action(async (o: { admin: string; json: boolean; ready: boolean }) => done(import('./status.ts').then((m) => (o.ready ? m.ready(o.admin, io) : m.status(o, io)))))
+    .action(async (o: { admin: string; json: boolean; ready: boolean }) =>
+      done(import('./status.ts').then((m) => (o.ready ? m.ready(o.admin, io) : m.status(o, io)))),
+    )
   const conf = program.command('config').description('look at the configuration')
-  conf.command('check').description('read agent.yaml and, in directory mode, the resources; list every mistake and every setting that is not acted upon').addOption(config()).addOption(istio()).addOption(json())
+  conf
+    .command('check')
+    .description(
+      'read agent.yaml and, in directory mode, the resources; list every mistake and every setting that is not acted upon',
+    )
+    .addOption(config())
+    .addOption(istio())
+    .addOption(json())
     .action(async (o: ConfigSource & { json: boolean }) => done((await import('./config-check.ts')).configCheck(o, io)))
-  conf.command('dump').description('the running configuration in Envoy\'s config_dump format').addOption(admin())
-    .action(async (o: { admin: string }) => done((await import('./status.ts')).page(o.admin, 'GET', '/config_dump', io)))
+  conf
+    .command('dump')
+    .description("the running configuration in Envoy's config_dump format")
+    .addOption(admin())
+    .action(async (o: { admin: string }) =>
+      done((await import('./status.ts')).page(o.admin, 'GET', '/config_dump', io)),
+    )
   const mqtt = program.command('mqtt').description('publish and subscribe by hand')
-  const broker = (c: Command): Command => c.requiredOption('-t, --topic <topic>', 'topic, or topic filter for sub')
-    .option('-q, --qos <0|1|2>', 'quality of service', '1').option('--host <host>', 'broker', '127.0.0.1').option('-p, --port <port>', 'port of the broker', '1883').option('-i, --id <client id>', 'client id; default: one of its own')
-  broker(mqtt.command('pub').description('publish one message')).requiredOption('-m, --message <text>', 'payload, `-` for standard input').option('-r, --retain', 'retain', false)
+  const broker = (c: Command): Command =>
+    c
+      .requiredOption('-t, --topic <topic>', 'topic, or topic filter for sub')
+      .option('-q, --qos <0|1|2>', 'quality of service', '1')
+      .option('--host <host>', 'broker', '127.0.0.1')
+      .option('-p, --port <port>', 'port of the broker', '1883')
+      .option('-i, --id <client id>', 'client id; default: one of its own')
+  broker(mqtt.command('pub').description('publish one message'))
+    .requiredOption('-m, --message <text>', 'payload, `-` for standard input')
+    .option('-r, --retain', 'retain', false)
     .action(async (o: Record<string, string | boolean>) => done((await import('./mqtt.ts')).publish(o, io)))
-  broker(mqtt.command('sub').description('print what arrives')).option('-C, --count <n>', 'stop after so many messages')
+  broker(mqtt.command('sub').description('print what arrives'))
+    .option('-C, --count <n>', 'stop after so many messages')
     .action(async (o: Record<string, string | boolean>) => done((await import('./mqtt.ts')).subscribe(o, io)))
-  program.command('drain').description('let the running agent finish what is open and stop').addOption(admin())
+  program
+    .command('drain')
+    .description('let the running agent finish what is open and stop')
+    .addOption(admin())
     .action(async (o: { admin: string }) => done((await import('./status.ts')).page(o.admin, 'POST', '/drain', io)))
-  program.command('precompile').description('after installing, as root: put what a start needs compiled and unpacked beside the bundle, where the agent cannot write')
+  program
+    .command('precompile')
+    .description(
+      'after installing, as root: put what a start needs compiled and unpacked beside the bundle, where the agent cannot write',
+    )
     .action(async () => done((await import('./precompile.ts')).precompile(systemDisk, io)))
-  program.command('version').description('version, build and platform').addOption(json())
+  program
+    .command('version')
+    .description('version, build and platform')
+    .addOption(json())
     .action(async (o: { json: boolean }) => done((await import('./version.ts')).version(o, io)))
 
   try {

@@ -1,6 +1,6 @@
 /**
- * A start as a device makes it, from a stored configuration, with one request: for V8 to compile what a start runs, and no more. All of a program
- * compiled takes longer to read than the compiling of what is needed.
+ * A start as a device makes it, from a stored configuration, with one request: for V8 to compile what a start runs, and
+ * no more. All of a program compiled takes longer to read than the compiling of what is needed.
  */
 import type { Duplex } from 'node:stream'
 import fs from 'node:fs'
@@ -31,7 +31,9 @@ export async function rehearse(): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-precompile-'))
   try {
     const world = realWorld({ bundle })
-    await using endpoint = await world.network.listen({ host: '127.0.0.1', port: 0 }, ({ stream }) => { detached('network', answer(stream)) })
+    await using endpoint = await world.network.listen({ host: '127.0.0.1', port: 0 }, ({ stream }) => {
+      detached('network', answer(stream))
+    })
     const loaded = loadConfig(`node: {name: rehearsal, ip: 192.0.2.1}
 control: {address: "127.0.0.1:1", roots: ${folder}/roots.pem}
 state: ${folder}/state
@@ -42,7 +44,13 @@ listeners:
 `)
     if (!loaded.ok) throw new Error('the configuration of the rehearsal is none')
     await store(oneService('svc.example', endpoint.port), { world, config: loaded.config })
-    await using agent = await startAgent(loaded.config, world, { log, version: '', builtAtMs: undefined, hostName: 'rehearsal', ip: '192.0.2.1' })
+    await using agent = await startAgent(loaded.config, world, {
+      log,
+      version: '',
+      builtAtMs: undefined,
+      hostName: 'rehearsal',
+      ip: '192.0.2.1',
+    })
     await request(world, agent.portOf('http-proxy') ?? 0)
     agent.status()
   } finally {
@@ -50,11 +58,18 @@ listeners:
   }
 }
 
-async function store(change: readonly Change[], { world, config }: { readonly world: World; readonly config: Parameters<typeof readNodeSettings>[0] }): Promise<void> {
+async function store(
+  change: readonly Change[],
+  { world, config }: { readonly world: World; readonly config: Parameters<typeof readNodeSettings>[0] },
+): Promise<void> {
   fs.mkdirSync(config.state, { mode: 0o700 })
   const node = snapshotOwner(readNodeSettings(config, { version: '', hostName: '', ip: '' }))
   const common = { node, clock: world.clock, log, metrics: new Metrics() }
-  const { store: file } = await openSnapshotStore({ ...common, openStorage: world.openStorage, path: path.join(config.state, 'snapshot.db') })
+  const { store: file } = await openSnapshotStore({
+    ...common,
+    openStorage: world.openStorage,
+    path: path.join(config.state, 'snapshot.db'),
+  })
   await using _file = file
   await using saver = new SnapshotSaver({ ...common, store: file, copyIntervalMs: 0 })
   const applier = new Applier({ ...common, saver, tables: new Current<Tables>(EMPTY_TABLES) })

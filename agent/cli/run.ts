@@ -20,27 +20,58 @@ import { detached } from '../../core/defects/guard.ts'
 /** After the longest drain, for what is closed then. */
 const GIVE_UP_MS = 10_000
 
-/** Resolves when the agent has stopped. Rejects when it cannot start. `worker`: its storage thread, where it was started ahead. */
+/**
+ * Resolves when the agent has stopped. Rejects when it cannot start. `worker`: its storage thread, where it was started
+ * ahead.
+ */
 export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Promise<ExitCode> {
   const { config, ignored } = readConfig(o, systemDisk, io.env)
   const log = createBoundedLog(config.log.level, io.logOutput?.(), systemClock)
-  using _signals = io.hearSignals?.((signal) => { log.info({ evt: 'agent.signal', signal }, 'this signal has no effect') })
+  using _signals = io.hearSignals?.((signal) => {
+    log.info({ evt: 'agent.signal', signal }, 'this signal has no effect')
+  })
   using last = lastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
-  if (ignored.length > 0) log.info({ evt: 'config.ignored', places: ignored }, 'settings of Istio\'s files that are not acted upon')
-  const world = realWorld({ bundle, worker, listenFds: io.listenFds, systemRoots: io.env['SSL_CERT_FILE'] || undefined })
+  if (ignored.length > 0)
+    log.info({ evt: 'config.ignored', places: ignored }, "settings of Istio's files that are not acted upon")
+  const world = realWorld({
+    bundle,
+    worker,
+    listenFds: io.listenFds,
+    systemRoots: io.env['SSL_CERT_FILE'] || undefined,
+  })
   const capture = captureProblem(config, world.inherited)
   if (capture) log.warn({ evt: 'config.capture', err: capture }, 'redirected connections cannot be served')
   const watchdogUsec = Number(io.env['WATCHDOG_USEC'])
   let isAlive = (): boolean => true
   using service = serviceManager({
-    notifySocket: io.env['NOTIFY_SOCKET'], watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined, alive: () => isAlive(), clock: world.clock, log,
+    notifySocket: io.env['NOTIFY_SOCKET'],
+    watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined,
+    alive: () => isAlive(),
+    clock: world.clock,
+    log,
   })
-  await using agent = await startAgent(config, world, { log, version: VERSION, builtAtMs: bundle && Date.parse(bundle.builtAt), hostName: os.hostname() })
+  await using agent = await startAgent(config, world, {
+    log,
+    version: VERSION,
+    builtAtMs: bundle && Date.parse(bundle.builtAt),
+    hostName: os.hostname(),
+  })
   isAlive = () => agent.alive()
-  io.settled({ inUse: agent.inUse, isIdle: () => agent.connections === 0, watch: (changed) => { agent.onConfiguration(changed) } })
-  // What is on disk is served, and what is not there yet is waited for by the agent and not by the boot: its ports are open, and /ready says what is missing.
+  io.settled({
+    inUse: agent.inUse,
+    isIdle: () => agent.connections === 0,
+    watch: (changed) => {
+      agent.onConfiguration(changed)
+    },
+  })
+  // What is on disk is served, and what is not there yet is waited for by the agent and not by the boot: its ports are
+  // open, and /ready says what is missing.
   service.ready(summary(agent.status()))
-  if (agent.status().state !== 'ready') detached('process', agent.ready.then(() => service.status(summary(agent.status()))))
+  if (agent.status().state !== 'ready')
+    detached(
+      'process',
+      agent.ready.then(() => service.status(summary(agent.status()))),
+    )
   const reason = await Promise.race([io.stopRequested(), agent.stopRequested, last.broken])
   log.info({ evt: 'agent.stopping', reason }, 'draining')
   service.stopping()

@@ -4,7 +4,9 @@ import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 
 /** Whether it serves, for health checks: 0 when it does, whatever else is wrong. */
-export async function ready(admin: string, io: Io): Promise<ExitCode> { return page(admin, 'GET', '/ready', io) }
+export async function ready(admin: string, io: Io): Promise<ExitCode> {
+  return page(admin, 'GET', '/ready', io)
+}
 
 /** 0 when nothing is wrong, 1 when something is (so that scripts may ask). */
 export async function status(o: { readonly admin: string; readonly json: boolean }, io: Io): Promise<ExitCode> {

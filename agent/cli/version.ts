@@ -6,6 +6,10 @@ export const VERSION = bundle?.version ?? 'development'
 
 export async function version(o: { readonly json: boolean }, io: Io): Promise<ExitCode> {
   const facts = { version: VERSION, builtAt: bundle?.builtAt ?? null }
-  io.out(o.json ? `${JSON.stringify(facts)}\n` : `meshlet ${facts.version}${facts.builtAt ? `, built from sources of ${facts.builtAt}` : ''}\n`)
+  io.out(
+    o.json
+      ? `${JSON.stringify(facts)}\n`
+      : `meshlet ${facts.version}${facts.builtAt ? `, built from sources of ${facts.builtAt}` : ''}\n`,
+  )
   return 0
 }

@@ -1,4 +1,7 @@
-/** What a configuration leaves open to anybody who can reach the port, or asks of rules that they cannot know. Told, not refused: the node has to start. */
+/**
+ * What a configuration leaves open to anybody who can reach the port, or asks of rules that they cannot know. Told, not
+ * refused: the node has to start.
+ */
 import { isLoopback } from '../../model/browser.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Codec, FilterChain, Listener } from '../../model/listener.ts'
@@ -8,32 +11,61 @@ const MAX_LISTED = 20
 
 /**
  * @param listeners those in force @param own names of agent.yaml's, with whether anybody is meant to come in
- * @returns one problem per listener. Of pushed ones only those with MQTT: what others take without proof is the control plane's to say.
+ * @returns one problem per listener. Of pushed ones only those with MQTT: what others take without proof is the control
+ * plane's to say.
  */
-export function exposureProblems(listeners: Iterable<Listener>, own: ReadonlyMap<string, { readonly acceptAnyone?: boolean | undefined }>): MeshError[] {
+export function exposureProblems(
+  listeners: Iterable<Listener>,
+  own: ReadonlyMap<string, { readonly acceptAnyone?: boolean | undefined }>,
+): MeshError[] {
   const found: MeshError[] = []
   for (const listener of listeners) {
     const { name, address, port, filterChains, defaultFilterChain } = listener
     const chains = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
-    const user = chains.some(({ codec }) => codec.kind === 'mqtt' && codec.mqtt.rules.some((rule) => rule.topics.some((topic) => topic.includes('%u'))))
-    if (user) found.push(new MeshError('MESH_MQTT_USER_UNPROVED', `rules of listener ${name} name the user (%u), which no client can prove: they allow nothing by it, and deny whoever it is`))
+    const user = chains.some(
+      ({ codec }) =>
+        codec.kind === 'mqtt' && codec.mqtt.rules.some((rule) => rule.topics.some((topic) => topic.includes('%u'))),
+    )
+    if (user)
+      found.push(
+        new MeshError(
+          'MESH_MQTT_USER_UNPROVED',
+          `rules of listener ${name} name the user (%u), which no client can prove: they allow nothing by it, and deny whoever it is`,
+        ),
+      )
     const settings = own.get(name)
     if (isLoopback(address) || settings?.acceptAnyone) continue
     const open = chains.find((chain) => isOpen(chain) && (settings !== undefined || chain.codec.kind === 'mqtt'))
-    if (open) found.push(new MeshError('MESH_LISTENER_OPEN', `listener ${name} on ${address}:${port} takes ${WORDS[open.codec.kind]} in plain text from anybody, without any rules`))
+    if (open)
+      found.push(
+        new MeshError(
+          'MESH_LISTENER_OPEN',
+          `listener ${name} on ${address}:${port} takes ${WORDS[open.codec.kind]} in plain text from anybody, without any rules`,
+        ),
+      )
   }
   return found.slice(0, MAX_LISTED)
 }
 
-const WORDS: Readonly<Record<Codec['kind'], string>> = { http: 'HTTP', tcp: 'connections', mqtt: 'MQTT', blocked: 'nothing' }
+const WORDS: Readonly<Record<Codec['kind'], string>> = {
+  http: 'HTTP',
+  tcp: 'connections',
+  mqtt: 'MQTT',
+  blocked: 'nothing',
+}
 
 function isOpen({ tls, policies, codec }: FilterChain): boolean {
   if (tls || policies.length > 0) return false
   switch (codec.kind) {
-    case 'http': return codec.http.filters.every((filter) => filter.kind !== 'rbac' && filter.kind !== 'blocked')
-    case 'mqtt': return codec.mqtt.rules.length === 0
-    case 'tcp': return true
-    case 'blocked': return false
-    default: return codec satisfies never
+    case 'http':
+      return codec.http.filters.every((filter) => filter.kind !== 'rbac' && filter.kind !== 'blocked')
+    case 'mqtt':
+      return codec.mqtt.rules.length === 0
+    case 'tcp':
+      return true
+    case 'blocked':
+      return false
+    default:
+      return codec satisfies never
   }
 }

@@ -8,13 +8,23 @@ import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
 
-/** Files of `tls` are read before the port is opened (`prepare`): one that is not there yet keeps its own listener closed, and nothing else. */
+/**
+ * Files of `tls` are read before the port is opened (`prepare`): one that is not there yet keeps its own listener
+ * closed, and nothing else.
+ */
 export function listenersOf(config: AgentConfig, disk: Disk): readonly Listener[] {
   return config.listeners.map((l) => ({
-    name: l.name, address: l.address, port: l.port, ...(l.ipv4Compat ? { ipv4Compat: true } : {}), bindToPort: true,
-    direction: l.kind === 'http_proxy' || l.kind === 'tcp' ? 'outbound' : 'unspecified', useOriginalDst: false,
+    name: l.name,
+    address: l.address,
+    port: l.port,
+    ...(l.ipv4Compat ? { ipv4Compat: true } : {}),
+    bindToPort: true,
+    direction: l.kind === 'http_proxy' || l.kind === 'tcp' ? 'outbound' : 'unspecified',
+    useOriginalDst: false,
     sniff: { tls: false, http: l.kind === 'http' || l.kind === 'http_proxy', timeoutMs: 0, onTimeout: 'close' },
-    filterChains: [], source: `agent.yaml listeners.${l.name}`, ...chainOf(l, config.mqtt, disk),
+    filterChains: [],
+    source: `agent.yaml listeners.${l.name}`,
+    ...chainOf(l, config.mqtt, disk),
   }))
 }
 
@@ -22,30 +32,67 @@ function chainOf(l: ListenerConfig, mqtt: MqttPolicy, disk: Disk): Pick<Listener
   const settings = 'tls' in l ? l.tls : undefined
   const { tls, prepare } = settings ? tlsOf(l.name, settings, l.kind, disk) : {}
   const defaultFilterChain: FilterChain = {
-    name: l.name, policies: [], codec: codecOf(l, mqtt), tls,
-    match: { destinationPort: undefined, destinationRanges: [], serverNames: [], transportProtocol: undefined, applicationProtocols: [], sourceRanges: [], sourcePorts: [] },
+    name: l.name,
+    policies: [],
+    codec: codecOf(l, mqtt),
+    tls,
+    match: {
+      destinationPort: undefined,
+      destinationRanges: [],
+      serverNames: [],
+      transportProtocol: undefined,
+      applicationProtocols: [],
+      sourceRanges: [],
+      sourcePorts: [],
+    },
   }
   return { defaultFilterChain, ...(prepare && { prepare }) }
 }
 
 function codecOf(l: ListenerConfig, mqtt: MqttPolicy): Codec {
   switch (l.kind) {
-    case 'http': return { kind: 'http', http: httpManager(l.name, l.routes, { explicitProxy: false }) }
-    case 'http_proxy': return { kind: 'http', http: httpManager(l.name, l.routes, { explicitProxy: true }) }
-    case 'tcp': return { kind: 'tcp', tcp: { clusters: [{ name: l.cluster, weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined } }
-    case 'mqtt': return { kind: 'mqtt', mqtt, transport: l.transport }
-    default: return l satisfies never
+    case 'http':
+      return { kind: 'http', http: httpManager(l.name, l.routes, { explicitProxy: false }) }
+    case 'http_proxy':
+      return { kind: 'http', http: httpManager(l.name, l.routes, { explicitProxy: true }) }
+    case 'tcp':
+      return {
+        kind: 'tcp',
+        tcp: { clusters: [{ name: l.cluster, weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined },
+      }
+    case 'mqtt':
+      return { kind: 'mqtt', mqtt, transport: l.transport }
+    default:
+      return l satisfies never
   }
 }
 
-function httpManager(name: string, routes: string, { explicitProxy }: { explicitProxy: boolean }): HttpConnectionManager {
+function httpManager(
+  name: string,
+  routes: string,
+  { explicitProxy }: { explicitProxy: boolean },
+): HttpConnectionManager {
   return {
-    statPrefix: name, codec: 'auto', routes: { from: 'rds', name: routes }, filters: [],
+    statPrefix: name,
+    codec: 'auto',
+    routes: { from: 'rds', name: routes },
+    filters: [],
     // What a local application claims about certificates is not to be believed by anybody further on.
-    forwardClientCert: 'sanitize', clientCertDetails: { subject: false, uri: false, dns: false, cert: false, chain: false },
-    serverName: 'meshlet', useRemoteAddress: false, xffTrustedHops: 0, requestId: 'keep-or-make', normalizePath: true, mergeSlashes: false,
-    upgrades: ['websocket'], streamIdleMs: 300_000, requestTimeoutMs: undefined, connectionIdleMs: undefined, maxRequestHeadersBytes: 60 * 1024,
-    accessLog: undefined, explicitProxy,
+    forwardClientCert: 'sanitize',
+    clientCertDetails: { subject: false, uri: false, dns: false, cert: false, chain: false },
+    serverName: 'meshlet',
+    useRemoteAddress: false,
+    xffTrustedHops: 0,
+    requestId: 'keep-or-make',
+    normalizePath: true,
+    mergeSlashes: false,
+    upgrades: ['websocket'],
+    streamIdleMs: 300_000,
+    requestTimeoutMs: undefined,
+    connectionIdleMs: undefined,
+    maxRequestHeadersBytes: 60 * 1024,
+    accessLog: undefined,
+    explicitProxy,
   }
 }
 
@@ -53,21 +100,42 @@ type TlsConfig = NonNullable<Extract<ListenerConfig, { kind: 'mqtt' }>['tls']>
 
 type Material = { readonly chainPem: string; readonly keyPem: string; readonly rootsPem: string | undefined }
 
-function tlsOf(name: string, tls: TlsConfig, kind: ListenerConfig['kind'], disk: Disk): { readonly tls: DownstreamTls; readonly prepare?: () => void } {
-  const alpnProtocols = kind === 'http' ? ['h2', 'http/1.1'] : kind === 'mqtt' ? ['mqtt', 'istio-peer-exchange', 'istio'] : []
+function tlsOf(
+  name: string,
+  tls: TlsConfig,
+  kind: ListenerConfig['kind'],
+  disk: Disk,
+): { readonly tls: DownstreamTls; readonly prepare?: () => void } {
+  const alpnProtocols =
+    kind === 'http' ? ['h2', 'http/1.1'] : kind === 'mqtt' ? ['mqtt', 'istio-peer-exchange', 'istio'] : []
   const common = { alpnProtocols, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] } as const
   if (tls.mode === 'mutual') {
-    return { tls: { ...common, certificate: { from: 'workload' }, validation: { roots: { from: 'workload' }, sans: [] }, requireClientCertificate: true } }
+    return {
+      tls: {
+        ...common,
+        certificate: { from: 'workload' },
+        validation: { roots: { from: 'workload' }, sans: [] },
+        requireClientCertificate: true,
+      },
+    }
   }
   // The same object for the listener's life. Nobody sees it without its files: the port is opened once they were read.
   let material: Material | undefined
   const hasRoots = tls.clientRoots !== undefined
   return {
-    prepare: () => { material ??= readMaterial(name, tls, disk) },
+    prepare: () => {
+      material ??= readMaterial(name, tls, disk)
+    },
     tls: {
       ...common,
-      get certificate() { return { from: 'pem', chainPem: material?.chainPem ?? '', keyPem: material?.keyPem ?? '' } as const },
-      get validation() { return hasRoots ? { roots: { from: 'pem', rootsPem: material?.rootsPem ?? '' }, sans: [] } as const : undefined },
+      get certificate() {
+        return { from: 'pem', chainPem: material?.chainPem ?? '', keyPem: material?.keyPem ?? '' } as const
+      },
+      get validation() {
+        return hasRoots
+          ? ({ roots: { from: 'pem', rootsPem: material?.rootsPem ?? '' }, sans: [] } as const)
+          : undefined
+      },
       requireClientCertificate: hasRoots,
     },
   }
@@ -75,16 +143,25 @@ function tlsOf(name: string, tls: TlsConfig, kind: ListenerConfig['kind'], disk:
 
 /** Throws MESH_LISTENER_TLS when a certificate or key cannot be read, is none, or the two do not belong together. */
 function readMaterial(name: string, tls: Exclude<TlsConfig, { mode: 'mutual' }>, disk: Disk): Material {
-  const bad = (what: string, cause?: unknown): MeshError => new MeshError('MESH_LISTENER_TLS', `listeners.${name}.tls: ${what}`, { cause })
+  const bad = (what: string, cause?: unknown): MeshError =>
+    new MeshError('MESH_LISTENER_TLS', `listeners.${name}.tls: ${what}`, { cause })
   const read = (file: string): string => {
     let content: Buffer | undefined
-    try { content = disk.read(file) } catch (cause) { throw bad(`${file} cannot be read`, cause) }
+    try {
+      content = disk.read(file)
+    } catch (cause) {
+      throw bad(`${file} cannot be read`, cause)
+    }
     if (!content) throw bad(`there is no file ${file}`)
     return content.toString('utf8')
   }
   const [chainPem, keyPem] = [read(tls.chain), read(tls.key)]
   const part = <T>(what: string, file: string, parse: () => T): T => {
-    try { return parse() } catch (cause) { throw bad(`${file} holds no ${what}`, cause) }
+    try {
+      return parse()
+    } catch (cause) {
+      throw bad(`${file} holds no ${what}`, cause)
+    }
   }
   const key = part('private key that can be used', tls.key, () => createPrivateKey(keyPem))
   if (!part('certificate', tls.chain, () => new X509Certificate(chainPem)).checkPrivateKey(key)) {

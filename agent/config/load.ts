@@ -6,4 +6,5 @@ export { configError, type ConfigProblem } from '../../core/yaml.ts'
 export type LoadedConfig = LoadedYaml<AgentConfig>
 
 /** @param layers what stands beneath and above the file: Istio's files, the environment */
-export const loadConfig = (text: string, layers?: Layers): LoadedConfig => loadYaml(agentConfigSchema(), text, 'see the reference in docs/configuration.md', layers)
+export const loadConfig = (text: string, layers?: Layers): LoadedConfig =>
+  loadYaml(agentConfigSchema(), text, 'see the reference in docs/configuration.md', layers)

@@ -1,6 +1,7 @@
 /**
- * ISTIO_META_X and ISTIO_METAJSON_X, from the environment or from a file of it, as settings of agent.yaml (istio pkg/bootstrap/config.go): a text, or
- * parsed JSON. What agent.yaml has a setting for becomes that setting; the rest is node metadata as it is.
+ * ISTIO_META_X and ISTIO_METAJSON_X, from the environment or from a file of it, as settings of agent.yaml (istio
+ * pkg/bootstrap/config.go): a text, or parsed JSON. What agent.yaml has a setting for becomes that setting; the rest is
+ * node metadata as it is.
  */
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
@@ -16,7 +17,14 @@ export type EnvSettings = {
 
 /** Node metadata for which there is a setting. */
 const SETTINGS: Readonly<Record<string, string>> = {
-  CLUSTER_ID: 'clusterId', NETWORK: 'network', MESH_ID: 'meshId', NAMESPACE: 'namespace', SERVICE_ACCOUNT: 'serviceAccount', NAME: 'name', LABELS: 'labels', INSTANCE_IPS: 'ip',
+  CLUSTER_ID: 'clusterId',
+  NETWORK: 'network',
+  MESH_ID: 'meshId',
+  NAMESPACE: 'namespace',
+  SERVICE_ACCOUNT: 'serviceAccount',
+  NAME: 'name',
+  LABELS: 'labels',
+  INSTANCE_IPS: 'ip',
 }
 const CAPTURE: Readonly<Record<string, string>> = { NONE: 'explicit', TPROXY: 'transparent', REDIRECT: 'redirect' }
 
@@ -32,9 +40,14 @@ export function settingsOfEnv(variables: Iterable<readonly [name: string, value:
     const [, kind, key] = /^ISTIO_META(JSON)?_(.+)$/.exec(variable) ?? []
     if (key === undefined) continue
     const value = kind === undefined ? text : parsed(text)
-    if (value === undefined) { problems.push({ variable, problem: `is no JSON: ${shown(text)}` }); continue }
-    // Istio's agent puts the members of an object at the root, where EnvoyFilters match them; names in Istio's own style are left to variables of their own.
-    if (isObject(value)) for (const [name, member] of Object.entries(value)) if (!/^[A-Z0-9_]+$/.test(name)) members[name] ??= member
+    if (value === undefined) {
+      problems.push({ variable, problem: `is no JSON: ${shown(text)}` })
+      continue
+    }
+    // Istio's agent puts the members of an object at the root, where EnvoyFilters match them; names in Istio's own
+    // style are left to variables of their own.
+    if (isObject(value))
+      for (const [name, member] of Object.entries(value)) if (!/^[A-Z0-9_]+$/.test(name)) members[name] ??= member
     const setting = SETTINGS[key]
     if (key === 'INTERCEPTION_MODE') {
       capture = typeof value === 'string' ? CAPTURE[value] : undefined
@@ -53,13 +66,24 @@ export function settingsOfEnv(variables: Iterable<readonly [name: string, value:
     }
   }
   const all = { ...members, ...metadata }
-  return { node: Object.keys(all).length > 0 ? { ...node, metadata: all } : node, capture, httpProxyPort, origins, problems }
+  return {
+    node: Object.keys(all).length > 0 ? { ...node, metadata: all } : node,
+    capture,
+    httpProxyPort,
+    origins,
+    problems,
+  }
 }
 
 /** Undefined when it is no JSON. */
 function parsed(text: string): Json | undefined {
-  try { return JSON.parse(text) as Json } catch { return undefined }
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    return undefined
+  }
 }
 const firstOf = (list: Json): Json => (typeof list === 'string' ? list.split(',')[0]!.trim() : list)
-const isObject = (value: Json): value is { readonly [key: string]: Json } => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isObject = (value: Json): value is { readonly [key: string]: Json } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 const shown = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)

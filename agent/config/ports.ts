@@ -8,27 +8,48 @@ type Port = { readonly setting: string; readonly address: string; readonly port:
 
 const portsOf = ({ listeners, admin, dns }: AgentConfig): Port[] => [
   ...listeners.map((l) => ({ setting: `listeners.${l.name}`, address: l.address, port: l.port })),
-  { setting: 'admin', ...admin }, ...(dns ? [{ setting: 'dns', address: dns.address, port: dns.port }] : []),
+  { setting: 'admin', ...admin },
+  ...(dns ? [{ setting: 'dns', address: dns.address, port: dns.port }] : []),
 ]
 
 /** Two that cannot be open at the same time. */
 export function portMistakes(config: AgentConfig): string[] {
   const ports = portsOf(config)
-  return ports.flatMap((one, i) => ports.slice(i + 1).filter((other) => overlap(one, other)).map((other) => `${other.setting}: the port ${other.address}:${other.port} is that of ${one.setting}`))
+  return ports.flatMap((one, i) =>
+    ports
+      .slice(i + 1)
+      .filter((other) => overlap(one, other))
+      .map((other) => `${other.setting}: the port ${other.address}:${other.port} is that of ${one.setting}`),
+  )
 }
 
 /** What may be right on the device, or later. */
 export function portNotes(config: AgentConfig, disk: Disk): string[] {
-  const here = new Set(Object.values(os.networkInterfaces()).flatMap((a) => a ?? []).map((a) => a.address))
-  const isHere = (address: string): boolean => address === '0.0.0.0' || address === '::' || address.startsWith('127.') || here.has(address)
+  const here = new Set(
+    Object.values(os.networkInterfaces())
+      .flatMap((a) => a ?? [])
+      .map((a) => a.address),
+  )
+  const isHere = (address: string): boolean =>
+    address === '0.0.0.0' || address === '::' || address.startsWith('127.') || here.has(address)
   const free = unprivilegedFrom(disk)
   return portsOf(config).flatMap(({ setting, address, port }) => [
-    ...(isHere(address) ? [] : [`${setting}: this machine does not have the address ${address}; the port is opened once it has`]),
-    ...(port === 0 || port >= free ? [] : [`${setting}: ports below ${free} may only be opened by root or a socket unit (docs/configuration.md), which the service has to be given`]),
+    ...(isHere(address)
+      ? []
+      : [`${setting}: this machine does not have the address ${address}; the port is opened once it has`]),
+    ...(port === 0 || port >= free
+      ? []
+      : [
+          `${setting}: ports below ${free} may only be opened by root or a socket unit (docs/configuration.md), which the service has to be given`,
+        ]),
   ])
 }
 
 /** ip(7): net.ipv4.ip_unprivileged_port_start. */
 function unprivilegedFrom(disk: Disk): number {
-  try { return Number(disk.read('/proc/sys/net/ipv4/ip_unprivileged_port_start')?.toString() ?? 1024) } catch { return 1024 }
+  try {
+    return Number(disk.read('/proc/sys/net/ipv4/ip_unprivileged_port_start')?.toString() ?? 1024)
+  } catch {
+    return 1024
+  }
 }

@@ -1,4 +1,7 @@
-/** Asks the workload again and again, and says when the answer has changed for good (istio pkg/istio-agent/health/health_check.go). */
+/**
+ * Asks the workload again and again, and says when the answer has changed for good (istio
+ * pkg/istio-agent/health/health_check.go).
+ */
 import type { Clock } from '../../core/os/clock.ts'
 import { Current } from '../../core/current.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -8,7 +11,13 @@ import type { Family, Metrics } from '../../core/metrics.ts'
 import type { ReadinessProbe, WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { Probe } from './probe.ts'
 
-export type CheckerOptions = { readonly probe: Probe; readonly settings: ReadinessProbe; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics }
+export type CheckerOptions = {
+  readonly probe: Probe
+  readonly settings: ReadinessProbe
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+}
 
 /** Goes into a log line, into `meshlet status` and to istiod. */
 const MAX_REASON_CHARS = 300
@@ -25,15 +34,32 @@ export class HealthChecker implements AsyncDisposable {
 
   constructor(options: CheckerOptions) {
     this.#o = options
-    this.health = new Current<WorkloadHealth>({ state: 'unknown', reason: undefined, sinceMs: options.clock.monotonicMs() })
-    this.#probes = options.metrics.counter('mesh_workload_probes_total', 'Readiness probes of the workload, by result.', ['result'])
-    options.metrics.gaugeOf('mesh_workload_healthy', '1 while the workload answers its readiness probe.', () => (this.health.get().state === 'healthy' ? 1 : 0))
+    this.health = new Current<WorkloadHealth>({
+      state: 'unknown',
+      reason: undefined,
+      sinceMs: options.clock.monotonicMs(),
+    })
+    this.#probes = options.metrics.counter(
+      'mesh_workload_probes_total',
+      'Readiness probes of the workload, by result.',
+      ['result'],
+    )
+    options.metrics.gaugeOf('mesh_workload_healthy', '1 while the workload answers its readiness probe.', () =>
+      this.health.get().state === 'healthy' ? 1 : 0,
+    )
   }
 
-  get what(): string { return this.#o.probe.what }
+  get what(): string {
+    return this.#o.probe.what
+  }
 
   /** Begins with the initial delay. A second call does nothing. */
-  start(): void { if (!this.#asking && !this.#stop.signal.aborted) { this.#asking = new AbortController(); this.#running = this.#run() } }
+  start(): void {
+    if (!this.#asking && !this.#stop.signal.aborted) {
+      this.#asking = new AbortController()
+      this.#running = this.#run()
+    }
+  }
   /** Unhealthy from now on, whatever the workload would say. */
   leave(reason: string): void {
     this.#end()
@@ -63,20 +89,33 @@ export class HealthChecker implements AsyncDisposable {
     }
   }
 
-  /** What speaks against the workload; undefined when it works. Never rejects, and takes no longer than timeoutSeconds. */
+  /**
+   * What speaks against the workload; undefined when it works. Never rejects, and takes no longer than timeoutSeconds.
+   */
   async #ask(): Promise<string | undefined> {
     const { clock, settings, probe } = this.#o
-    const asking = this.#asking = new AbortController()
-    const late = clock.after(settings.timeoutSeconds * 1000, () => asking.abort(new MeshError('MESH_PROBE_FAILED', `no answer within ${settings.timeoutSeconds} s`)))
+    const asking = (this.#asking = new AbortController())
+    const late = clock.after(settings.timeoutSeconds * 1000, () =>
+      asking.abort(new MeshError('MESH_PROBE_FAILED', `no answer within ${settings.timeoutSeconds} s`)),
+    )
     try {
       await new Promise<void>((resolve, reject) => {
-        asking.signal.addEventListener('abort', guarded('health', reject, () => reject(asking.signal.reason)), { once: true })
+        asking.signal.addEventListener(
+          'abort',
+          guarded('health', reject, () => reject(asking.signal.reason)),
+          { once: true },
+        )
         probe.ask(asking.signal).then(resolve, reject)
       })
       return undefined
     } catch (thrown) {
-      return (thrown instanceof Error ? thrown.message : String(thrown)).slice(0, MAX_REASON_CHARS) || 'failed without a word'
-    } finally { late.cancel() }
+      return (
+        (thrown instanceof Error ? thrown.message : String(thrown)).slice(0, MAX_REASON_CHARS) ||
+        'failed without a word'
+      )
+    } finally {
+      late.cancel()
+    }
   }
 
   #count(failure: string | undefined): void {
@@ -92,7 +131,11 @@ export class HealthChecker implements AsyncDisposable {
   #become(state: 'healthy' | 'unhealthy', reason: string | undefined): void {
     const { clock, log, probe } = this.#o
     if (state === 'healthy') log.info({ evt: 'workload.healthy', probe: probe.what }, 'the workload answers')
-    else log.warn({ evt: 'workload.unhealthy', code: 'MESH_PROBE_FAILED', probe: probe.what, reason }, 'the workload does not answer as it should')
+    else
+      log.warn(
+        { evt: 'workload.unhealthy', code: 'MESH_PROBE_FAILED', probe: probe.what, reason },
+        'the workload does not answer as it should',
+      )
     this.health.swap({ state, reason, sinceMs: clock.monotonicMs() })
   }
 }

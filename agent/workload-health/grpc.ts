@@ -1,4 +1,7 @@
-/** grpc.health.v1.Health/Check (gRPC health checking protocol), the message by hand: one text to ask with, one number as the answer. */
+/**
+ * grpc.health.v1.Health/Check (gRPC health checking protocol), the message by hand: one text to ask with, one number as
+ * the answer.
+ */
 import type { Address, Network } from '../../core/os/network.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
@@ -13,10 +16,27 @@ const UNIMPLEMENTED = '12'
 /** The answer has seven bytes. */
 const MAX_ANSWER_BYTES = 1_024
 const SESSION: Omit<SessionOptions, 'socket'> = {
-  role: 'client', maxHeaderListBytes: 64 * 1024, maxHeaderCount: 100, maxConcurrentStreams: 0, streamWindowBytes: 64 * 1024, connectionWindowBytes: 64 * 1024, extendedConnect: false,
+  role: 'client',
+  maxHeaderListBytes: 64 * 1024,
+  maxHeaderCount: 100,
+  maxConcurrentStreams: 0,
+  streamWindowBytes: 64 * 1024,
+  connectionWindowBytes: 64 * 1024,
+  extendedConnect: false,
 }
 const HEAD = [
-  ':method', 'POST', ':scheme', 'http', ':path', '/grpc.health.v1.Health/Check', 'content-type', 'application/grpc', 'te', 'trailers', 'user-agent', 'meshlet-probe',
+  ':method',
+  'POST',
+  ':scheme',
+  'http',
+  ':path',
+  '/grpc.health.v1.Health/Check',
+  'content-type',
+  'application/grpc',
+  'te',
+  'trailers',
+  'user-agent',
+  'meshlet-probe',
 ]
 
 /** Rejects with MESH_PROBE_FAILED, the OS error of the connection, or the signal's reason. */
@@ -24,7 +44,11 @@ export async function askGrpc(service: string, to: Address, network: Network, si
   const { stream } = await network.dial(to, signal)
   try {
     const status = await new Promise<number>((resolve, reject) => {
-      signal.addEventListener('abort', guarded('health', reject, () => reject(signal.reason)), { once: true })
+      signal.addEventListener(
+        'abort',
+        guarded('health', reject, () => reject(signal.reason)),
+        { once: true },
+      )
       stream.on('error', guarded('health', reject, reject))
       const check = new Check(resolve, reject)
       const session = new Http2Session({ ...SESSION, socket: stream }, check)
@@ -51,7 +75,9 @@ class Check implements SessionOwner, StreamOwner {
     this.#resolve = resolve
     this.#reject = reject
   }
-  #failed(problem: string): void { this.#reject(new MeshError('MESH_PROBE_FAILED', problem)) }
+  #failed(problem: string): void {
+    this.#reject(new MeshError('MESH_PROBE_FAILED', problem))
+  }
 
   onHead(fields: string[]): void {
     const [, status] = fields
@@ -62,7 +88,9 @@ class Check implements SessionOwner, StreamOwner {
     this.#answer = Buffer.concat([this.#answer, chunk])
     if (this.#answer.length > MAX_ANSWER_BYTES) this.#failed('the answer is too long')
   }
-  onEnd(trailers: string[] | undefined): void { this.#code ??= fieldOf(trailers ?? [], 'grpc-status') }
+  onEnd(trailers: string[] | undefined): void {
+    this.#code ??= fieldOf(trailers ?? [], 'grpc-status')
+  }
   onStreamClose(code: number, problem: string | undefined): void {
     if (problem !== undefined) this.#failed(problem)
     else if (code === CONNECTION_CLOSED) this.#failed('the connection was closed before an answer')
@@ -70,16 +98,34 @@ class Check implements SessionOwner, StreamOwner {
     else if (this.#code !== '0') this.#failed(`the gRPC status is ${this.#code ?? 'missing'}`)
     else this.#resolve(statusIn(this.#answer))
   }
-  onSessionClose(): void { this.#failed('the connection was closed before an answer') }
+  onSessionClose(): void {
+    this.#failed('the connection was closed before an answer')
+  }
 
-  onInformational(): void { /* Nothing that a probe asks for. */ }
-  onPause(): void { /* Nothing is gathered. */ }
-  onWritten(): void { /* The request is short. */ }
-  onStream(): void { /* A server's. */ }
-  onMalformed(): void { /* A server's. */ }
-  onCostlyFrame(): void { /* See above. */ }
-  onOpenBlock(): void { /* The probe's own time ends it. */ }
-  onGoaway(): void { /* The call at hand goes on. */ }
+  onInformational(): void {
+    /* Nothing that a probe asks for. */
+  }
+  onPause(): void {
+    /* Nothing is gathered. */
+  }
+  onWritten(): void {
+    /* The request is short. */
+  }
+  onStream(): void {
+    /* A server's. */
+  }
+  onMalformed(): void {
+    /* A server's. */
+  }
+  onCostlyFrame(): void {
+    /* See above. */
+  }
+  onOpenBlock(): void {
+    /* The probe's own time ends it. */
+  }
+  onGoaway(): void {
+    /* The call at hand goes on. */
+  }
 }
 
 /** HealthCheckRequest {string service = 1}. */

@@ -14,7 +14,15 @@ const MAX_HEAD_BYTES = 16 * 1024
 export async function askHttp(probe: HttpProbe, to: Address, network: Network, signal: AbortSignal): Promise<void> {
   const { stream } = await network.dial(to, signal)
   // As Kubernetes and Istio: the question is whether it answers, not who it is.
-  const secured: Duplex = probe.scheme === 'HTTPS' ? tls.connect({ socket: stream, servername: net.isIP(to.host) ? '' : to.host, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] }) : stream
+  const secured: Duplex =
+    probe.scheme === 'HTTPS'
+      ? tls.connect({
+          socket: stream,
+          servername: net.isIP(to.host) ? '' : to.host,
+          rejectUnauthorized: false,
+          ALPNProtocols: ['http/1.1'],
+        })
+      : stream
   stream.on('error', ignore)
   try {
     const answer = statusOf(secured, signal)
@@ -31,8 +39,10 @@ function requestOf({ path, httpHeaders }: HttpProbe, { host, port }: Address): s
   const has = (name: string): boolean => httpHeaders.some((h) => h.name.toLowerCase() === name)
   const lines = [
     `GET ${path} HTTP/1.1`,
-    ...(has('host') ? [] : [`Host: ${host.includes(':') ? `[${host}]` : host}:${port}`]), ...(has('user-agent') ? [] : ['User-Agent: meshlet-probe']),
-    ...httpHeaders.filter((h) => h.name.toLowerCase() !== 'connection').map((h) => `${h.name}: ${h.value}`), 'Connection: close',
+    ...(has('host') ? [] : [`Host: ${host.includes(':') ? `[${host}]` : host}:${port}`]),
+    ...(has('user-agent') ? [] : ['User-Agent: meshlet-probe']),
+    ...httpHeaders.filter((h) => h.name.toLowerCase() !== 'connection').map((h) => `${h.name}: ${h.value}`),
+    'Connection: close',
   ]
   return `${lines.join('\r\n')}\r\n\r\n`
 }
@@ -42,21 +52,34 @@ function statusOf(stream: Duplex, signal: AbortSignal): Promise<number> {
   return new Promise((resolve, reject) => {
     let head = ''
     const failed = (problem: string): void => reject(new MeshError('MESH_PROBE_FAILED', problem))
-    signal.addEventListener('abort', guarded('health', reject, () => reject(signal.reason)), { once: true })
-    stream.on('data', guarded('health', reject, (chunk: Buffer) => {
-      head += chunk.toString('latin1')
-      for (;;) {
-        const line = head.indexOf('\n')
-        if (line < 0) break
-        const status = Number(/^HTTP\/1\.[01] ([1-5]\d\d)(?: .*)?\r?$/.exec(head.slice(0, line))?.[1])
-        if (Number.isNaN(status)) { failed('the answer is no HTTP/1.1'); return }
-        if (status >= 200) { resolve(status); return }
-        const end = /\r?\n\r?\n/.exec(head)
-        if (!end) break
-        head = head.slice(end.index + end[0].length)
-      }
-      if (head.length > MAX_HEAD_BYTES) failed('the answer has no end of its head')
-    }))
+    signal.addEventListener(
+      'abort',
+      guarded('health', reject, () => reject(signal.reason)),
+      { once: true },
+    )
+    stream.on(
+      'data',
+      guarded('health', reject, (chunk: Buffer) => {
+        head += chunk.toString('latin1')
+        for (;;) {
+          const line = head.indexOf('\n')
+          if (line < 0) break
+          const status = Number(/^HTTP\/1\.[01] ([1-5]\d\d)(?: .*)?\r?$/.exec(head.slice(0, line))?.[1])
+          if (Number.isNaN(status)) {
+            failed('the answer is no HTTP/1.1')
+            return
+          }
+          if (status >= 200) {
+            resolve(status)
+            return
+          }
+          const end = /\r?\n\r?\n/.exec(head)
+          if (!end) break
+          head = head.slice(end.index + end[0].length)
+        }
+        if (head.length > MAX_HEAD_BYTES) failed('the answer has no end of its head')
+      }),
+    )
     const closed = guarded('health', reject, () => failed('the connection was closed before an answer'))
     stream.on('end', closed)
     stream.on('close', closed)
@@ -64,4 +87,6 @@ function statusOf(stream: Duplex, signal: AbortSignal): Promise<number> {
   })
 }
 
-function ignore(): void { /* seen as the end of what it carries */ }
+function ignore(): void {
+  /* seen as the end of what it carries */
+}

@@ -17,14 +17,25 @@ const LOCAL = '127.0.0.1'
 /** More of a program's words would not be read. */
 const MAX_SAID_CHARS = 200
 
-export function probeOf({ httpGet, tcpSocket, exec, grpc }: ReadinessProbe, o: { readonly network: Network; readonly run: RunCommand }): Probe {
+export function probeOf(
+  { httpGet, tcpSocket, exec, grpc }: ReadinessProbe,
+  o: { readonly network: Network; readonly run: RunCommand },
+): Probe {
   if (httpGet) {
     const to = { host: httpGet.host ?? LOCAL, port: httpGet.port }
-    return { what: `${httpGet.scheme === 'HTTPS' ? 'https' : 'http'}://${place(to)}${httpGet.path}`, ask: (signal) => askHttp(httpGet, to, o.network, signal) }
+    return {
+      what: `${httpGet.scheme === 'HTTPS' ? 'https' : 'http'}://${place(to)}${httpGet.path}`,
+      ask: (signal) => askHttp(httpGet, to, o.network, signal),
+    }
   }
   if (tcpSocket) {
     const to = { host: tcpSocket.host ?? LOCAL, port: tcpSocket.port }
-    return { what: `tcp ${place(to)}`, ask: async (signal) => { (await o.network.dial(to, signal)).stream.destroy() } }
+    return {
+      what: `tcp ${place(to)}`,
+      ask: async (signal) => {
+        ;(await o.network.dial(to, signal)).stream.destroy()
+      },
+    }
   }
   if (grpc) {
     const to = { host: LOCAL, port: grpc.port }
@@ -42,7 +53,11 @@ async function askCommand(command: readonly string[], run: RunCommand, signal: A
   const { code, output } = await run(command, signal)
   if (code === 0) return
   const said = output.trim().replace(/\s+/g, ' ').slice(0, MAX_SAID_CHARS)
-  throw new MeshError('MESH_PROBE_FAILED', `${command[0]} ${code === undefined ? 'was ended by a signal' : `ended with ${code}`}${said && `: ${said}`}`)
+  throw new MeshError(
+    'MESH_PROBE_FAILED',
+    `${command[0]} ${code === undefined ? 'was ended by a signal' : `ended with ${code}`}${said && `: ${said}`}`,
+  )
 }
 
-const place = ({ host, port }: { host: string; port: number }): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
+const place = ({ host, port }: { host: string; port: number }): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`

@@ -23,7 +23,8 @@ const PLAIN_WORDS = /wrong version number|packet length too long/i
 /** Node's words for a certificate of somebody else. */
 const NAME_WORDS = /altnames/i
 /** The server's alerts about the certificate that it was shown (RFC 8446 §6.2), in OpenSSL's words. */
-const REFUSED_CERTIFICATE = /alert (unknown ca|bad certificate|certificate (?:expired|revoked|unknown|required)|unsupported certificate|access denied)/i
+const REFUSED_CERTIFICATE =
+  /alert (unknown ca|bad certificate|certificate (?:expired|revoked|unknown|required)|unsupported certificate|access denied)/i
 /** grpc-js for a message above grpc.max_receive_message_length, before and after it was decompressed. */
 const SIZE_WORDS = /larger than (?:max )?/i
 /** grpc-go: `Decompressor is not installed for grpc-encoding "gzip"`; grpc-js: `… unsupported encoding "gzip"`. */
@@ -41,33 +42,56 @@ export function controlError({ code, details }: GrpcFailure, what: string, addre
   const said = bare.length > 300 ? `${bare.slice(0, 300)}…` : bare
   const as = (error: ErrorCode, text: string): MeshError => new MeshError(error, `${text}: ${said}`)
   switch (code) {
-    case UNAUTHENTICATED: return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: ${said.replace(/\.$/, '')}; it was shown ${shown}`)
-    case PERMISSION_DENIED: return as('MESH_CONTROL_FORBIDDEN', `${address} forbids ${what}`)
-    case RESOURCE_EXHAUSTED: return SIZE_WORDS.test(details)
-      ? as('MESH_CONTROL_MESSAGE_SIZE', `${address} sent more in one message of ${what} than is taken`)
-      : as('MESH_CONTROL_SLOW_DOWN', `${address} asks to come later for ${what}`)
+    case UNAUTHENTICATED:
+      return new MeshError(
+        'MESH_CONTROL_UNAUTHENTICATED',
+        `${address} does not accept who we are for ${what}: ${said.replace(/\.$/, '')}; it was shown ${shown}`,
+      )
+    case PERMISSION_DENIED:
+      return as('MESH_CONTROL_FORBIDDEN', `${address} forbids ${what}`)
+    case RESOURCE_EXHAUSTED:
+      return SIZE_WORDS.test(details)
+        ? as('MESH_CONTROL_MESSAGE_SIZE', `${address} sent more in one message of ${what} than is taken`)
+        : as('MESH_CONTROL_SLOW_DOWN', `${address} asks to come later for ${what}`)
     case INVALID_ARGUMENT:
-    case FAILED_PRECONDITION: return as('MESH_CONTROL_REFUSED', `${address} does not take this node as it describes itself`)
-    case UNIMPLEMENTED: return ENCODING_WORDS.test(details)
-      ? as('MESH_CONTROL_COMPRESSION', `${address} cannot read compressed requests`)
-      : as('MESH_CONTROL_UNIMPLEMENTED', `${address} does not know ${what}`)
-    case DEADLINE_EXCEEDED: return as('MESH_CONTROL_TIMEOUT', `${address} did not answer in time for ${what}`)
-    case CANCELLED: return as('MESH_CONTROL_UNREACHABLE', `${address} did not answer for ${what}`)
-    case UNAVAILABLE: return unavailable(details, said, what, address, shown)
+    case FAILED_PRECONDITION:
+      return as('MESH_CONTROL_REFUSED', `${address} does not take this node as it describes itself`)
+    case UNIMPLEMENTED:
+      return ENCODING_WORDS.test(details)
+        ? as('MESH_CONTROL_COMPRESSION', `${address} cannot read compressed requests`)
+        : as('MESH_CONTROL_UNIMPLEMENTED', `${address} does not know ${what}`)
+    case DEADLINE_EXCEEDED:
+      return as('MESH_CONTROL_TIMEOUT', `${address} did not answer in time for ${what}`)
+    case CANCELLED:
+      return as('MESH_CONTROL_UNREACHABLE', `${address} did not answer for ${what}`)
+    case UNAVAILABLE:
+      return unavailable(details, said, what, address, shown)
     // istiod before its caches are filled (a Go error without a status).
-    case UNKNOWN: return /not ready/i.test(details)
-      ? as('MESH_CONTROL_UNREACHABLE', `${address} is not ready for ${what}`)
-      : as('MESH_CONTROL_PROTOCOL', `${address} ended ${what} with gRPC status ${code}`)
-    default: return as('MESH_CONTROL_PROTOCOL', `${address} ended ${what} with gRPC status ${code}`)
+    case UNKNOWN:
+      return /not ready/i.test(details)
+        ? as('MESH_CONTROL_UNREACHABLE', `${address} is not ready for ${what}`)
+        : as('MESH_CONTROL_PROTOCOL', `${address} ended ${what} with gRPC status ${code}`)
+    default:
+      return as('MESH_CONTROL_PROTOCOL', `${address} ended ${what} with gRPC status ${code}`)
   }
 }
 
 function unavailable(details: string, said: string, what: string, address: string, shown: string): MeshError {
   const [, refused] = REFUSED_CERTIFICATE.exec(details) ?? []
-  if (refused !== undefined) return new MeshError('MESH_CONTROL_UNAUTHENTICATED', `${address} does not accept who we are for ${what}: TLS alert "${refused}"; it was shown ${shown}`)
-  if (NAME_WORDS.test(details)) return new MeshError('MESH_CONTROL_NAME', `${address} is not who it should be: ${said.replace(/^.*?altnames: /, '')}`)
-  if (PLAIN_WORDS.test(details)) return new MeshError('MESH_CONTROL_PLAIN', `${address} answers without TLS where ${what} is asked for: ${said}`)
-  if (TLS_WORDS.test(details)) return new MeshError('MESH_CONTROL_TLS', `the TLS connection to ${address} failed: ${said}`)
+  if (refused !== undefined)
+    return new MeshError(
+      'MESH_CONTROL_UNAUTHENTICATED',
+      `${address} does not accept who we are for ${what}: TLS alert "${refused}"; it was shown ${shown}`,
+    )
+  if (NAME_WORDS.test(details))
+    return new MeshError(
+      'MESH_CONTROL_NAME',
+      `${address} is not who it should be: ${said.replace(/^.*?altnames: /, '')}`,
+    )
+  if (PLAIN_WORDS.test(details))
+    return new MeshError('MESH_CONTROL_PLAIN', `${address} answers without TLS where ${what} is asked for: ${said}`)
+  if (TLS_WORDS.test(details))
+    return new MeshError('MESH_CONTROL_TLS', `the TLS connection to ${address} failed: ${said}`)
   return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} is not reachable for ${what}: ${said}`)
 }
 
@@ -83,26 +107,43 @@ const AWAY: Pace = { minMs: 0, baseMs: 500, capMs: 30_000 }
 const OTHER_WAY: Pace = { minMs: 100, baseMs: 500, capMs: 300_000 }
 
 const PACES: Partial<Record<ErrorCode, Pace>> = {
-  MESH_CONTROL_UNAUTHENTICATED: REFUSED, MESH_CONTROL_FORBIDDEN: REFUSED, MESH_CONTROL_REFUSED: REFUSED,
-  MESH_CONTROL_TLS: REFUSED, MESH_CONTROL_NAME: REFUSED, MESH_CONTROL_PLAIN: REFUSED,
-  MESH_CERTIFICATE_REFUSED: REFUSED, MESH_CERTIFICATE_OTHER: REFUSED, MESH_CERTIFICATE_OLD: REFUSED,
+  MESH_CONTROL_UNAUTHENTICATED: REFUSED,
+  MESH_CONTROL_FORBIDDEN: REFUSED,
+  MESH_CONTROL_REFUSED: REFUSED,
+  MESH_CONTROL_TLS: REFUSED,
+  MESH_CONTROL_NAME: REFUSED,
+  MESH_CONTROL_PLAIN: REFUSED,
+  MESH_CERTIFICATE_REFUSED: REFUSED,
+  MESH_CERTIFICATE_OTHER: REFUSED,
+  MESH_CERTIFICATE_OLD: REFUSED,
   MESH_CONTROL_SLOW_DOWN: SLOW_DOWN,
-  MESH_CONTROL_UNIMPLEMENTED: OTHER_WAY, MESH_CONTROL_COMPRESSION: OTHER_WAY, MESH_CONTROL_MESSAGE_SIZE: OTHER_WAY,
+  MESH_CONTROL_UNIMPLEMENTED: OTHER_WAY,
+  MESH_CONTROL_COMPRESSION: OTHER_WAY,
+  MESH_CONTROL_MESSAGE_SIZE: OTHER_WAY,
 }
 
 /** Full jitter within these. */
-export function retryPace({ code }: MeshError): Pace { return PACES[code] ?? AWAY }
+export function retryPace({ code }: MeshError): Pace {
+  return PACES[code] ?? AWAY
+}
 
 /**
- * How often each kind of failure was met in a row. The kinds are counted apart: whoever could not be reached for a night, and then refuses, is asked again
- * after seconds, because a person may be at work on it. Kinds that take turns make the waits of both grow.
+ * How often each kind of failure was met in a row. The kinds are counted apart: whoever could not be reached for a
+ * night, and then refuses, is asked again after seconds, because a person may be at work on it. Kinds that take turns
+ * make the waits of both grow.
  */
 export class Failures {
   readonly #met = new Map<Pace, number>()
   /** Something went well. */
-  forget(): void { this.#met.clear() }
-  of(reason: MeshError): number { return this.#met.get(retryPace(reason)) ?? 0 }
-  add(reason: MeshError): void { this.#met.set(retryPace(reason), this.of(reason) + 1) }
+  forget(): void {
+    this.#met.clear()
+  }
+  of(reason: MeshError): number {
+    return this.#met.get(retryPace(reason)) ?? 0
+  }
+  add(reason: MeshError): void {
+    this.#met.set(retryPace(reason), this.of(reason) + 1)
+  }
 }
 
 /** @param attempt tries in a row that failed, from 0 */
@@ -111,5 +152,8 @@ export function retryWaitMs(reason: MeshError, attempt: number, random: Random):
   return pace.minMs + backoffMs(attempt, pace, random)
 }
 
-/** The next stream after one that came to its normal end (an age limit, a restart): soon, and not all of a fleet at once. */
+/**
+ * The next stream after one that came to its normal end (an age limit, a restart): soon, and not all of a fleet at
+ * once.
+ */
 export const AFTER_GOOD_STREAM_MS = 1_000

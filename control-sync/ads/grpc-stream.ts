@@ -1,4 +1,7 @@
-/** ADS over gRPC, in the flavour that the server speaks: bytes to and from the messages of protocol.ts. Knows nothing of what they mean. */
+/**
+ * ADS over gRPC, in the flavour that the server speaks: bytes to and from the messages of protocol.ts. Knows nothing of
+ * what they mean.
+ */
 import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
@@ -10,7 +13,15 @@ import { controlError } from './errors.ts'
 import { deltaHealth, deltaRequest, deltaResponse, kindOf, sotwHealth, sotwRequest, sotwResponse } from './messages.ts'
 import type { AdsRequest, AdsResponse } from './protocol.ts'
 import { SotwStream } from './sotw.ts'
-import { callMetadata, channelCredentials, loadGrpc, proofOf, reach, type ByteCount, type ControlPlane } from '../connection/control-plane.ts'
+import {
+  callMetadata,
+  channelCredentials,
+  loadGrpc,
+  proofOf,
+  reach,
+  type ByteCount,
+  type ControlPlane,
+} from '../connection/control-plane.ts'
 import { namesAndVersions, readDeltaResponse } from './delta-wire.ts'
 import type { NodeDescription } from './node.ts'
 import { ADS, type DeltaDiscoveryRequest, type DiscoveryRequest } from '../../proto/services.ts'
@@ -29,7 +40,10 @@ export type GrpcTransportOptions = {
   readonly clock: Clock
   /** `auto`: delta, and the state of the world from a server that does not know delta. */
   readonly protocol?: 'delta' | 'sotw' | 'auto' | undefined
-  /** Of what is sent; a server that mirrors it (grpc-go with gzip registered) compresses its pushes. istiod ends the stream. */
+  /**
+   * Of what is sent; a server that mirrors it (grpc-go with gzip registered) compresses its pushes. istiod ends the
+   * stream.
+   */
   readonly compression?: 'none' | 'gzip' | undefined
   /** The control plane accepts our certificate no longer, e.g. because its root was replaced. */
   readonly onCertificateRefused: () => void
@@ -48,14 +62,26 @@ export class GrpcTransport implements AdsTransport {
   #turn = 0
   #certificateRefused = false
 
-  constructor(options: GrpcTransportOptions) { this.#o = options }
+  constructor(options: GrpcTransportOptions) {
+    this.#o = options
+  }
 
-  get address(): string { const { addresses } = this.#o.control; return addresses[this.#turn % addresses.length]! }
-  get without(): ReadonlySet<ResourceKind> { return this.#learnedOf(this.address).without }
+  get address(): string {
+    const { addresses } = this.#o.control
+    return addresses[this.#turn % addresses.length]!
+  }
+  get without(): ReadonlySet<ResourceKind> {
+    return this.#learnedOf(this.address).without
+  }
 
-  /** Rejects with MESH_NO_IDENTITY, MESH_CONTROL_TLS, MESH_NO_ADDRESS or MESH_CONTROL_UNREACHABLE (a name that nobody knows). */
+  /**
+   * Rejects with MESH_NO_IDENTITY, MESH_CONTROL_TLS, MESH_NO_ADDRESS or MESH_CONTROL_UNREACHABLE (a name that nobody
+   * knows).
+   */
   async open(events: AdsStreamEvents): Promise<AdsStream> {
-    try { return await this.#open(events) } catch (thrown) {
+    try {
+      return await this.#open(events)
+    } catch (thrown) {
       this.#turn++
       throw toMeshError(thrown)
     }
@@ -65,12 +91,19 @@ export class GrpcTransport implements AdsTransport {
     const { control, identity: source, clock, compression = 'none', onCertificateRefused } = this.#o
     const { address } = this
     const grpc = await loadGrpc()
-    const { identity, token, shown } = proofOf(control, source.current(), { wallMs: clock.wallMs(), certificateRefused: this.#certificateRefused })
+    const { identity, token, shown } = proofOf(control, source.current(), {
+      wallMs: clock.wallMs(),
+      certificateRefused: this.#certificateRefused,
+    })
     const { target, options } = await reach(control, address, Math.floor(this.#turn / control.addresses.length))
     // A control plane on this very machine is reached without any.
-    if (this.#o.hasAddress?.() === false && !isLoopback(target)) throw new MeshError('MESH_NO_ADDRESS', 'this machine has no address yet under which the mesh could know it')
+    if (this.#o.hasAddress?.() === false && !isLoopback(target))
+      throw new MeshError('MESH_NO_ADDRESS', 'this machine has no address yet under which the mesh could know it')
     const learned = this.#learnedOf(address)
-    const client: Client = new grpc.Client(target, channelCredentials(grpc, control, identity), { ...options, ...(compression === 'gzip' && !learned.plain ? { 'grpc.default_compression_algorithm': GZIP } : {}) })
+    const client: Client = new grpc.Client(target, channelCredentials(grpc, control, identity), {
+      ...options,
+      ...(compression === 'gzip' && !learned.plain ? { 'grpc.default_compression_algorithm': GZIP } : {}),
+    })
     const openedMs = clock.monotonicMs()
     let isAnswered = false
     let over = false
@@ -88,7 +121,10 @@ export class GrpcTransport implements AdsTransport {
       events.onEnd(reason)
     }
     const call = this.#call(learned.flavour, client, callMetadata(grpc, control, token), {
-      onResponse: (response) => { isAnswered = true; if (!over) events.onResponse(response) },
+      onResponse: (response) => {
+        isAnswered = true
+        if (!over) events.onResponse(response)
+      },
       onError: (err) => {
         const reason = controlError(err, 'the configuration stream', address, shown)
         this.#learn(learned, reason, err.details)
@@ -97,16 +133,32 @@ export class GrpcTransport implements AdsTransport {
       onClose: () => end(new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the configuration stream`)),
     })
     return {
-      send: (request) => { if (!over) call.send(request) },
-      sendHealth: (health) => { if (!over) { toldHealth = true; call.sendHealth(health) } },
+      send: (request) => {
+        if (!over) call.send(request)
+      },
+      sendHealth: (health) => {
+        if (!over) {
+          toldHealth = true
+          call.sendHealth(health)
+        }
+      },
       close: () => {
         if (!over) this.#turn++
         over = true
-        const giveUp = (): void => { call.cancel(); client.close() }
-        if (!toldHealth) { giveUp(); return }
+        const giveUp = (): void => {
+          call.cancel()
+          client.close()
+        }
+        if (!toldHealth) {
+          giveUp()
+          return
+        }
         // That the workload leaves is read before the end of a stream, and not at all before a reset.
         const late = clock.after(LAST_WORDS_MS, giveUp)
-        call.finish(() => { late.cancel(); client.close() })
+        call.finish(() => {
+          late.cancel()
+          client.close()
+        })
       },
     }
   }
@@ -124,23 +176,57 @@ export class GrpcTransport implements AdsTransport {
     const kind = OPTIONAL.find((k) => details.includes(TYPE_URLS[k]))
     if (kind) learned.without.add(kind)
     else if (code === 'MESH_CONTROL_COMPRESSION') learned.plain = true
-    else if (code === 'MESH_CONTROL_UNIMPLEMENTED' && (this.#o.protocol ?? 'auto') === 'auto') learned.flavour = learned.flavour === 'delta' ? 'sotw' : 'delta'
+    else if (code === 'MESH_CONTROL_UNIMPLEMENTED' && (this.#o.protocol ?? 'auto') === 'auto')
+      learned.flavour = learned.flavour === 'delta' ? 'sotw' : 'delta'
   }
 
   #call(flavour: Learned['flavour'], client: Client, metadata: Metadata, events: CallEvents): Call {
-    const { node, control: { bytes } } = this.#o
+    const {
+      node,
+      control: { bytes },
+    } = this.#o
     if (flavour === 'delta') {
       const { path, requestSerialize } = ADS.DeltaAggregatedResources
-      const written = (message: DeltaDiscoveryRequest, ...more: Uint8Array[]): Outgoing => ({ typeUrl: message.typeUrl, bytes: Buffer.concat([requestSerialize(message), ...more]) })
-      return startCall({ client, metadata, path, count: bytes, write: (r) => written(deltaRequest(r, node), namesAndVersions(r)), health: (h) => written(deltaHealth(h)), read: readDeltaResponse, response: deltaResponse }, events)
+      const written = (message: DeltaDiscoveryRequest, ...more: Uint8Array[]): Outgoing => ({
+        typeUrl: message.typeUrl,
+        bytes: Buffer.concat([requestSerialize(message), ...more]),
+      })
+      return startCall(
+        {
+          client,
+          metadata,
+          path,
+          count: bytes,
+          write: (r) => written(deltaRequest(r, node), namesAndVersions(r)),
+          health: (h) => written(deltaHealth(h)),
+          read: readDeltaResponse,
+          response: deltaResponse,
+        },
+        events,
+      )
     }
     const { path, requestSerialize, responseDeserialize } = ADS.StreamAggregatedResources
     const sotw = new SotwStream()
-    const written = (message: DiscoveryRequest): Outgoing => ({ typeUrl: message.typeUrl, bytes: requestSerialize(message) })
-    return startCall({
-      client, metadata, path, count: bytes, write: (r) => written(sotwRequest(sotw.request(r), node)), health: (h) => written(sotwHealth(h)), read: responseDeserialize,
-      response: (message) => { const response = sotwResponse(message); return response && sotw.response(response) },
-    }, events)
+    const written = (message: DiscoveryRequest): Outgoing => ({
+      typeUrl: message.typeUrl,
+      bytes: requestSerialize(message),
+    })
+    return startCall(
+      {
+        client,
+        metadata,
+        path,
+        count: bytes,
+        write: (r) => written(sotwRequest(sotw.request(r), node)),
+        health: (h) => written(sotwHealth(h)),
+        read: responseDeserialize,
+        response: (message) => {
+          const response = sotwResponse(message)
+          return response && sotw.response(response)
+        },
+      },
+      events,
+    )
   }
 }
 
@@ -148,7 +234,12 @@ export class GrpcTransport implements AdsTransport {
 const isLoopback = (target: string): boolean => /^(ipv[46]:)?(127\.[\d.]+|localhost|\[::1\]):\d+(,|$)/.test(target)
 
 /** `finish`: nothing more is said; `heard` is called when the control plane has ended its side too. */
-type Call = { send(request: AdsRequest): void; sendHealth(health: WorkloadHealth): void; finish(heard: () => void): void; cancel(): void }
+type Call = {
+  send(request: AdsRequest): void
+  sendHealth(health: WorkloadHealth): void
+  finish(heard: () => void): void
+  cancel(): void
+}
 type CallEvents = { onResponse(response: AdsResponse): void; onError(err: ServiceError): void; onClose(): void }
 type Outgoing = { readonly typeUrl: string; readonly bytes: Buffer }
 type CallOptions<A> = {
@@ -162,13 +253,43 @@ type CallOptions<A> = {
   readonly response: (message: A) => AdsResponse | undefined
 }
 
-function startCall<A extends { readonly typeUrl: string }>({ client, metadata, path, count, write, health, read, response }: CallOptions<A>, { onResponse, onError, onClose }: CallEvents): Call {
-  const serialize = ({ typeUrl, bytes }: Outgoing): Buffer => { count?.(kindOf(typeUrl) ?? 'other', 'sent', bytes.length); return bytes }
-  const deserialize = (bytes: Buffer): A => { const message = read(bytes); count?.(kindOf(message.typeUrl) ?? 'other', 'received', bytes.length); return message }
+function startCall<A extends { readonly typeUrl: string }>(
+  { client, metadata, path, count, write, health, read, response }: CallOptions<A>,
+  { onResponse, onError, onClose }: CallEvents,
+): Call {
+  const serialize = ({ typeUrl, bytes }: Outgoing): Buffer => {
+    count?.(kindOf(typeUrl) ?? 'other', 'sent', bytes.length)
+    return bytes
+  }
+  const deserialize = (bytes: Buffer): A => {
+    const message = read(bytes)
+    count?.(kindOf(message.typeUrl) ?? 'other', 'received', bytes.length)
+    return message
+  }
   const call = client.makeBidiStreamRequest(path, serialize, deserialize, metadata)
-  const broken = (): void => { call.cancel() }
-  call.on('data', guarded('control', broken, (message: A) => { const known = response(message); if (known) onResponse(known) }))
+  const broken = (): void => {
+    call.cancel()
+  }
+  call.on(
+    'data',
+    guarded('control', broken, (message: A) => {
+      const known = response(message)
+      if (known) onResponse(known)
+    }),
+  )
   call.on('error', guarded('control', broken, onError))
   call.on('end', guarded('control', broken, onClose))
-  return { send: (request) => { call.write(write(request)) }, sendHealth: (state) => { call.write(health(state)) }, finish: (heard) => { call.end(); call.once('status', guarded('control', broken, heard)) }, cancel: () => call.cancel() }
+  return {
+    send: (request) => {
+      call.write(write(request))
+    },
+    sendHealth: (state) => {
+      call.write(health(state))
+    },
+    finish: (heard) => {
+      call.end()
+      call.once('status', guarded('control', broken, heard))
+    },
+    cancel: () => call.cancel(),
+  }
 }

@@ -16,11 +16,19 @@ export type NodeSettings = {
   readonly metadata: Readonly<Record<string, unknown>>
   readonly version: string
   readonly capture: 'explicit' | 'transparent' | 'redirect'
-  /** Port of the explicit HTTP proxy; istiod then sends the route table `http_proxy`, which names every service a second time. */
+  /**
+   * Port of the explicit HTTP proxy; istiod then sends the route table `http_proxy`, which names every service a second
+   * time.
+   */
   readonly httpProxyPort: number | undefined
-  /** Whether this node resolves names for its clients: istiod then gives services without an address one of 240.240.0.0/16 or 2001:2::/48. */
+  /**
+   * Whether this node resolves names for its clients: istiod then gives services without an address one of
+   * 240.240.0.0/16 or 2001:2::/48.
+   */
   readonly dns: boolean
-  /** In Istio's form, for PROXY_CONFIG: istiod then takes an auto-registered node for unhealthy until it says otherwise. */
+  /**
+   * In Istio's form, for PROXY_CONFIG: istiod then takes an auto-registered node for unhealthy until it says otherwise.
+   */
   readonly readinessProbe: object | undefined
   /** control.address, for PROXY_CONFIG: without one the node is missing in `istioctl proxy-status`. */
   readonly discoveryAddress: string
@@ -40,36 +48,69 @@ const ISTIO_VERSION = '1.30.0'
 const INTERCEPTION_MODE = { explicit: 'NONE', transparent: 'TPROXY', redirect: 'REDIRECT' } as const
 
 /**
- * Whose a stored snapshot is: of the workload, whatever its address. The namespace, the service account and the trust domain decide what a control
- * plane tells it and what it may do; the network address is DHCP's affair.
+ * Whose a stored snapshot is: of the workload, whatever its address. The namespace, the service account and the trust
+ * domain decide what a control plane tells it and what it may do; the network address is DHCP's affair.
  */
-export function snapshotOwner({ name, namespace, serviceAccount, meshId, metadata }: Pick<NodeSettings, 'name' | 'namespace' | 'serviceAccount' | 'meshId' | 'metadata'>): string {
+export function snapshotOwner({
+  name,
+  namespace,
+  serviceAccount,
+  meshId,
+  metadata,
+}: Pick<NodeSettings, 'name' | 'namespace' | 'serviceAccount' | 'meshId' | 'metadata'>): string {
   return `${name}.${namespace} ${spiffeUri({ namespace, serviceAccount, meshId, metadata })}`
 }
 
 /** Istio's trust domain is the CA's to say; until a certificate is there this is what is asked for. */
-export function spiffeUri({ namespace, serviceAccount, meshId, metadata }: Pick<NodeSettings, 'namespace' | 'serviceAccount' | 'meshId' | 'metadata'>): string {
+export function spiffeUri({
+  namespace,
+  serviceAccount,
+  meshId,
+  metadata,
+}: Pick<NodeSettings, 'namespace' | 'serviceAccount' | 'meshId' | 'metadata'>): string {
   const trustDomain = typeof metadata['TRUST_DOMAIN'] === 'string' ? metadata['TRUST_DOMAIN'] : meshId
   return `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
 }
 
 export function describeNode(s: NodeSettings): NodeDescription {
   const app = s.labels['app'] ?? s.name
-  const labels = { app, 'service.istio.io/canonical-name': app, 'service.istio.io/canonical-revision': s.labels['version'] ?? 'latest', ...s.labels }
+  const labels = {
+    app,
+    'service.istio.io/canonical-name': app,
+    'service.istio.io/canonical-revision': s.labels['version'] ?? 'latest',
+    ...s.labels,
+  }
   const { PROXY_CONFIG: proxyConfig, POD_PORTS: podPorts, ...metadata } = s.metadata
   const all: Record<string, unknown> = {
-    NAME: s.name, NAMESPACE: s.namespace, WORKLOAD_NAME: s.name, SERVICE_ACCOUNT: s.serviceAccount, INSTANCE_IPS: s.ip,
-    CLUSTER_ID: s.clusterId, NETWORK: s.network, MESH_ID: s.meshId, ISTIO_VERSION,
+    NAME: s.name,
+    NAMESPACE: s.namespace,
+    WORKLOAD_NAME: s.name,
+    SERVICE_ACCOUNT: s.serviceAccount,
+    INSTANCE_IPS: s.ip,
+    CLUSTER_ID: s.clusterId,
+    NETWORK: s.network,
+    MESH_ID: s.meshId,
+    ISTIO_VERSION,
     INTERCEPTION_MODE: INTERCEPTION_MODE[s.capture],
     // Istio reads truth values as strings.
     ...(s.dns ? { DNS_CAPTURE: 'true', DNS_AUTO_ALLOCATE: 'true' } : {}),
     // Tunnels are not spoken: istiod then sends the address of an ambient workload itself, where that may be used.
     DISABLE_HBONE_SEND: 'true',
     ...(s.httpProxyPort === undefined ? {} : { HTTP_PROXY_PORT: String(s.httpProxyPort) }),
-    LABELS: labels, STATIC_LABELS: labels,
-    PROXY_CONFIG: proxyConfig === null ? null : { discoveryAddress: s.discoveryAddress, ...(proxyConfig as object | undefined), ...(s.readinessProbe && { readinessProbe: s.readinessProbe }) },
+    LABELS: labels,
+    STATIC_LABELS: labels,
+    PROXY_CONFIG:
+      proxyConfig === null
+        ? null
+        : {
+            discoveryAddress: s.discoveryAddress,
+            ...(proxyConfig as object | undefined),
+            ...(s.readinessProbe && { readinessProbe: s.readinessProbe }),
+          },
     // istiod takes the list as JSON inside a text, and refuses the node otherwise.
-    ...(podPorts === undefined ? {} : { POD_PORTS: podPorts === null || typeof podPorts === 'string' ? podPorts : JSON.stringify(podPorts) }),
+    ...(podPorts === undefined
+      ? {}
+      : { POD_PORTS: podPorts === null || typeof podPorts === 'string' ? podPorts : JSON.stringify(podPorts) }),
     ...metadata,
   }
   return {
@@ -89,7 +130,12 @@ function localityOf({ locality, labels }: NodeSettings): NodeSettings['locality'
   return { region, zone, subZone: rest.join('/') }
 }
 
-/** Whether istiod keeps a WorkloadEntry for this node, and so can take word of its health. An istiod without Kubernetes dies of such word. */
+/**
+ * Whether istiod keeps a WorkloadEntry for this node, and so can take word of its health. An istiod without Kubernetes
+ * dies of such word.
+ */
 export function hasWorkloadEntry({ metadata }: NodeDescription): boolean {
-  return ['AUTO_REGISTER_GROUP', 'WORKLOAD_ENTRY'].some((key) => typeof metadata[key] === 'string' && metadata[key] !== '')
+  return ['AUTO_REGISTER_GROUP', 'WORKLOAD_ENTRY'].some(
+    (key) => typeof metadata[key] === 'string' && metadata[key] !== '',
+  )
 }

@@ -1,7 +1,8 @@
 /**
- * The client's side of one ADS stream as a pure state machine: what to send next, given what came. No I/O, no clock, no decoding.
- * A new stream is a new instance; what is known from before goes into `open` (xDS protocol, "Incremental xDS"; istiod's habits in comments).
- * Words and rules are those of delta xDS; control-sync/ads/sotw.ts says the same in those of the state of the world.
+ * The client's side of one ADS stream as a pure state machine: what to send next, given what came. No I/O, no clock, no
+ * decoding. A new stream is a new instance; what is known from before goes into `open` (xDS protocol, "Incremental
+ * xDS"; istiod's habits in comments). Words and rules are those of delta xDS; control-sync/ads/sotw.ts says the same in
+ * those of the state of the world.
  */
 import type { ResourceKind } from '../../model/snapshot.ts'
 
@@ -33,10 +34,23 @@ export type AdsResponse = {
 const WILDCARD: readonly ResourceKind[] = ['cluster', 'listener', 'nameTable', 'proxyConfig']
 export const BY_NAME = ['endpoint', 'route', 'extension'] as const satisfies readonly ResourceKind[]
 /** Envoy's order: what is referred to comes before what refers to it. */
-const ORDER: readonly ResourceKind[] = ['cluster', 'endpoint', 'listener', 'route', 'extension', 'nameTable', 'proxyConfig']
+const ORDER: readonly ResourceKind[] = [
+  'cluster',
+  'endpoint',
+  'listener',
+  'route',
+  'extension',
+  'nameTable',
+  'proxyConfig',
+]
 
-export function isByName(kind: ResourceKind): kind is (typeof BY_NAME)[number] { return !WILDCARD.includes(kind) }
-/** Explicitly asked for, istiod sends everything again (a name alone, of a kind that is asked for whole, it takes for known). */
+export function isByName(kind: ResourceKind): kind is (typeof BY_NAME)[number] {
+  return !WILDCARD.includes(kind)
+}
+/**
+ * Explicitly asked for, istiod sends everything again (a name alone, of a kind that is asked for whole, it takes for
+ * known).
+ */
 export const ALL = '*'
 
 /** istiod refuses messages above 4 MiB; a name with its version is some 60 bytes. */
@@ -44,7 +58,14 @@ const MAX_KNOWN_NAMES = 40_000
 /** Quoted in the control plane's log; more helps nobody. */
 const MAX_ERROR_CHARS = 2_000
 
-const NOTHING = { withNode: false, subscribe: [], unsubscribe: [], known: new Map(), nonce: '', error: undefined } satisfies Omit<AdsRequest, 'kind'>
+const NOTHING = {
+  withNode: false,
+  subscribe: [],
+  unsubscribe: [],
+  known: new Map(),
+  nonce: '',
+  error: undefined,
+} satisfies Omit<AdsRequest, 'kind'>
 
 export class AdsProtocol {
   readonly #without: ReadonlySet<ResourceKind>
@@ -56,11 +77,20 @@ export class AdsProtocol {
   #opened = false
 
   /** @param without kinds that this server is known not to serve */
-  constructor(without: ReadonlySet<ResourceKind> = new Set()) { this.#without = without }
+  constructor(without: ReadonlySet<ResourceKind> = new Set()) {
+    this.#without = without
+  }
 
-  /** Every kind that is needed to serve was answered, and every name that was asked for (a name that does not exist is answered as removed or empty). */
+  /**
+   * Every kind that is needed to serve was answered, and every name that was asked for (a name that does not exist is
+   * answered as removed or empty).
+   */
   get complete(): boolean {
-    return this.#answered.has('cluster') && this.#answered.has('listener') && [...this.#missing.values()].every((names) => names.size === 0)
+    return (
+      this.#answered.has('cluster') &&
+      this.#answered.has('listener') &&
+      [...this.#missing.values()].every((names) => names.size === 0)
+    )
   }
 
   /**
@@ -71,13 +101,16 @@ export class AdsProtocol {
   open(known: (kind: ResourceKind) => Known, wanted: (kind: ResourceKind) => ReadonlySet<string>): AdsRequest[] {
     return ORDER.flatMap((kind) => {
       const names = isByName(kind) ? wanted(kind) : new Set<string>()
-      if (this.#without.has(kind) || isByName(kind) && names.size === 0) return []
+      if (this.#without.has(kind) || (isByName(kind) && names.size === 0)) return []
       const have = isByName(kind) ? only(known(kind), names) : known(kind)
       return [{ ...this.#first(kind, names), known: have.size > MAX_KNOWN_NAMES ? NOTHING.known : have }]
     })
   }
 
-  /** Answers a response: ack, or nack when there are problems. Subscriptions never change in the same message (istiod logs a mismatch). */
+  /**
+   * Answers a response: ack, or nack when there are problems. Subscriptions never change in the same message (istiod
+   * logs a mismatch).
+   */
   answer({ kind, nonce, resources, removed }: AdsResponse, problems: readonly string[]): AdsRequest {
     this.#answered.add(kind)
     const missing = this.#missing.get(kind)
@@ -88,10 +121,13 @@ export class AdsProtocol {
   }
 
   /**
-   * Whether a resource of a response is one that we asked for and still want. What was unsubscribed may still be on its way (istiod answers
-   * the names of a stream's first request before it reads the second); kept, nobody would ever take it away again.
+   * Whether a resource of a response is one that we asked for and still want. What was unsubscribed may still be on its
+   * way (istiod answers the names of a stream's first request before it reads the second); kept, nobody would ever take
+   * it away again.
    */
-  takes(kind: ResourceKind, name: string): boolean { return !isByName(kind) || this.#subscribed.get(kind)?.has(name) === true }
+  takes(kind: ResourceKind, name: string): boolean {
+    return !isByName(kind) || this.#subscribed.get(kind)?.has(name) === true
+  }
 
   /** The request that brings the subscription of a by-name kind to these names; undefined when it is there already. */
   want(kind: ResourceKind, names: ReadonlySet<string>): AdsRequest | undefined {
@@ -101,18 +137,24 @@ export class AdsProtocol {
     const unsubscribe = [...has].filter((n) => !names.has(n))
     if (subscribe.length === 0 && unsubscribe.length === 0) return undefined
     this.#subscribed.set(kind, new Set(names))
-    this.#missing.set(kind, new Set([...subscribe, ...this.#missing.get(kind) ?? []]).intersection(names))
+    this.#missing.set(kind, new Set([...subscribe, ...(this.#missing.get(kind) ?? [])]).intersection(names))
     return { ...NOTHING, kind, subscribe, unsubscribe }
   }
 
   /**
-   * Requests that make the control plane send these again. A name that is subscribed is not sent for another subscription (istiod), so it is
-   * given up first, in a message of its own (in one, istiod would take the subscription for known and then drop it).
+   * Requests that make the control plane send these again. A name that is subscribed is not sent for another
+   * subscription (istiod), so it is given up first, in a message of its own (in one, istiod would take the subscription
+   * for known and then drop it).
    */
   again(kind: ResourceKind, names: readonly string[]): AdsRequest[] {
     if (!isByName(kind)) return this.#subscribed.has(kind) ? [{ ...NOTHING, kind, subscribe: [ALL] }] : []
     const held = names.filter((n) => this.#subscribed.get(kind)?.has(n))
-    return held.length === 0 ? [] : [{ ...NOTHING, kind, unsubscribe: held }, { ...NOTHING, kind, subscribe: held }]
+    return held.length === 0
+      ? []
+      : [
+          { ...NOTHING, kind, unsubscribe: held },
+          { ...NOTHING, kind, subscribe: held },
+        ]
   }
 
   #first(kind: ResourceKind, names: ReadonlySet<string>): AdsRequest {
@@ -126,6 +168,8 @@ export class AdsProtocol {
 
 function only(known: Known, names: ReadonlySet<string>): Known {
   const some = new Map<string, { readonly version: string }>()
-  known.forEach((value, name) => { if (names.has(name)) some.set(name, value) })
+  known.forEach((value, name) => {
+    if (names.has(name)) some.set(name, value)
+  })
   return some
 }

@@ -1,6 +1,7 @@
 /**
- * Resources that were refused are asked for anew until they decode or are gone: istiod sends a refused one again only when it changes, so a
- * mistake that was mended elsewhere (another revision, another server behind the same name) would stay unnoticed until the next stream.
+ * Resources that were refused are asked for anew until they decode or are gone: istiod sends a refused one again only
+ * when it changes, so a mistake that was mended elsewhere (another revision, another server behind the same name) would
+ * stay unnoticed until the next stream.
  */
 import type { Clock, Random, Timer } from '../../core/os/clock.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
@@ -28,15 +29,28 @@ export class RejectedRetry implements Disposable {
   update(all: readonly { readonly kind: ResourceKind; readonly name: string }[]): void {
     if (this.#o.refusedRetryMs === 0) return
     const byKind = Map.groupBy(all, (r) => r.kind)
-    for (const [kind, waiting] of this.#kinds) if (!byKind.has(kind)) { waiting.timer?.cancel(); this.#kinds.delete(kind) }
-    for (const [kind, refused] of byKind) this.#updateKind(kind, refused.map((r) => r.name))
+    for (const [kind, waiting] of this.#kinds)
+      if (!byKind.has(kind)) {
+        waiting.timer?.cancel()
+        this.#kinds.delete(kind)
+      }
+    for (const [kind, refused] of byKind)
+      this.#updateKind(
+        kind,
+        refused.map((r) => r.name),
+      )
   }
 
   /** No stream to ask on; the next one brings everything anyway. */
   pause(): void {
-    for (const waiting of this.#kinds.values()) { waiting.timer?.cancel(); waiting.timer = undefined }
+    for (const waiting of this.#kinds.values()) {
+      waiting.timer?.cancel()
+      waiting.timer = undefined
+    }
   }
-  [Symbol.dispose](): void { this.pause() }
+  [Symbol.dispose](): void {
+    this.pause()
+  }
 
   #updateKind(kind: ResourceKind, names: readonly string[]): void {
     const waiting: Waiting = this.#kinds.get(kind) ?? { names: [], attempt: 0, timer: undefined }
@@ -53,7 +67,7 @@ export class RejectedRetry implements Disposable {
   #wait(kind: ResourceKind, waiting: Waiting): void {
     const { clock, random, refusedRetryMs, refusedRetryMaxMs } = this.#o
     const fullMs = Math.min(refusedRetryMaxMs, refusedRetryMs * 2 ** waiting.attempt)
-    waiting.timer = clock.after(fullMs / 2 + random.float() * fullMs / 2, () => {
+    waiting.timer = clock.after(fullMs / 2 + (random.float() * fullMs) / 2, () => {
       waiting.attempt++
       // The answer may never come: what was removed meanwhile is answered with silence.
       this.#wait(kind, waiting)

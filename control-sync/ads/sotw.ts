@@ -1,6 +1,7 @@
 /**
- * State-of-the-world ADS in the words of delta ADS, for servers that speak no other: one instance per stream, pure. A request of this flavour
- * lists all names of its kind each time; a response lists all clusters or listeners that there are, or some of the others.
+ * State-of-the-world ADS in the words of delta ADS, for servers that speak no other: one instance per stream, pure. A
+ * request of this flavour lists all names of its kind each time; a response lists all clusters or listeners that there
+ * are, or some of the others.
  */
 import type { ResourceKind } from '../../model/snapshot.ts'
 import { isByName, type AdsRequest, type AdsResponse } from './protocol.ts'
@@ -44,14 +45,25 @@ export class SotwStream {
     for (const name of r.subscribe) watch.names.add(name)
     for (const name of r.unsubscribe) watch.names.delete(name)
     this.#note(watch, r)
-    return { kind: r.kind, withNode: r.withNode, names: [...watch.names], version: watch.version, nonce: watch.nonce, error: r.error }
+    return {
+      kind: r.kind,
+      withNode: r.withNode,
+      names: [...watch.names],
+      version: watch.version,
+      nonce: watch.nonce,
+      error: r.error,
+    }
   }
 
   response({ kind, nonce, version, values }: SotwResponse): AdsResponse {
     const watch = this.#watch(kind)
     watch.open.set(nonce, version)
     // Name tables have no names, and there may be several.
-    const resources = values.map((value, i) => ({ name: kind === 'nameTable' && i > 0 ? String(i) : nameIn(kind, value) ?? `(resource ${i} without a name)`, version, value }))
+    const resources = values.map((value, i) => ({
+      name: kind === 'nameTable' && i > 0 ? String(i) : (nameIn(kind, value) ?? `(resource ${i} without a name)`),
+      version,
+      value,
+    }))
     if (isByName(kind)) return { kind, nonce, systemVersion: version, resources, removed: [] }
     const has = new Set(resources.map((r) => r.name))
     const removed = [...watch.has.difference(has)]
@@ -63,7 +75,14 @@ export class SotwStream {
   #whole(watch: Watch, r: AdsRequest): SotwRequest {
     const anew = r.nonce === ''
     if (!anew) this.#note(watch, r)
-    return { kind: r.kind, withNode: r.withNode, names: [], version: anew ? '' : watch.version, nonce: anew ? '' : watch.nonce, error: r.error }
+    return {
+      kind: r.kind,
+      withNode: r.withNode,
+      names: [],
+      version: anew ? '' : watch.version,
+      nonce: anew ? '' : watch.nonce,
+      error: r.error,
+    }
   }
 
   /** A refused response leaves the version where it was (xDS protocol, "ACK and NACK semantics"). */

@@ -11,8 +11,14 @@ export interface AdsStream {
   sendHealth?(health: WorkloadHealth): void
   close(): void
 }
-export type AdsStreamEvents = { readonly onResponse: (response: AdsResponse) => void; readonly onEnd: (reason: MeshError) => void }
-/** Opens a stream to the next of the configured addresses. Rejects when there is nothing to open it with (MESH_NO_IDENTITY, MESH_TOKEN_INVALID). */
+export type AdsStreamEvents = {
+  readonly onResponse: (response: AdsResponse) => void
+  readonly onEnd: (reason: MeshError) => void
+}
+/**
+ * Opens a stream to the next of the configured addresses. Rejects when there is nothing to open it with
+ * (MESH_NO_IDENTITY, MESH_TOKEN_INVALID).
+ */
 export interface AdsTransport {
   readonly address: string
   /** Kinds that the next stream's server is known not to serve. */

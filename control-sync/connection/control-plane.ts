@@ -1,4 +1,7 @@
-/** How the control plane is reached: addresses in turn, who it must be, and what proves who we are. Shared by the configuration stream and the CA. */
+/**
+ * How the control plane is reached: addresses in turn, who it must be, and what proves who we are. Shared by the
+ * configuration stream and the CA.
+ */
 import type { ChannelCredentials, ChannelOptions, Metadata } from '@grpc/grpc-js'
 import type * as Grpc from '@grpc/grpc-js'
 import { MeshError } from '../../core/errors.ts'
@@ -31,15 +34,27 @@ export type ControlPlane = {
 }
 
 /** Bytes of messages, before compression and without the framing of gRPC, HTTP/2 and TLS. */
-export type ByteCount = (purpose: ResourceKind | 'certificate' | 'other', direction: 'sent' | 'received', bytes: number) => void
+export type ByteCount = (
+  purpose: ResourceKind | 'certificate' | 'other',
+  direction: 'sent' | 'received',
+  bytes: number,
+) => void
 
 export function byteCount(metrics: Metrics): ByteCount {
-  const family = metrics.counter('mesh_control_bytes_total', 'Message bytes on the link to the control plane, by purpose (a kind of resource, certificate) and direction.', ['purpose', 'direction'])
-  return (purpose, direction, bytes) => { family.cell({ purpose, direction }).value += bytes }
+  const family = metrics.counter(
+    'mesh_control_bytes_total',
+    'Message bytes on the link to the control plane, by purpose (a kind of resource, certificate) and direction.',
+    ['purpose', 'direction'],
+  )
+  return (purpose, direction, bytes) => {
+    family.cell({ purpose, direction }).value += bytes
+  }
 }
 
 /** Loaded when the first connection is made: a start without a link should not pay for it. */
-export async function loadGrpc(): Promise<typeof Grpc> { return import('@grpc/grpc-js') }
+export async function loadGrpc(): Promise<typeof Grpc> {
+  return import('@grpc/grpc-js')
+}
 
 /** The largest push that is taken unless agent.yaml says otherwise: about 30,000 services. */
 export const MAX_MESSAGE_BYTES = 128 * 1024 * 1024
@@ -47,15 +62,17 @@ export const MAX_MESSAGE_BYTES = 128 * 1024 * 1024
 const KEEPALIVE_MS = 20_000
 const KEEPALIVE_TIMEOUT_MS = 10_000
 /**
- * What may be on its way to us (RFC 9113 §6.9). With the 64 KiB of HTTP/2's default a push of 2.5 MB takes forty round trips: half a minute over a satellite.
- * A push of a thousand services fits.
+ * What may be on its way to us (RFC 9113 §6.9). With the 64 KiB of HTTP/2's default a push of 2.5 MB takes forty round
+ * trips: half a minute over a satellite. A push of a thousand services fits.
  */
 const WINDOW_BYTES = 4 * 1024 * 1024
 
 export function channelOptions({ serverName, maxMessageBytes = MAX_MESSAGE_BYTES }: ControlPlane): ChannelOptions {
   return {
-    'grpc.max_receive_message_length': maxMessageBytes, 'grpc.max_send_message_length': maxMessageBytes,
-    'grpc.keepalive_time_ms': KEEPALIVE_MS, 'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.max_send_message_length': maxMessageBytes,
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     'grpc-node.flow_control_window': WINDOW_BYTES,
     // http_proxy of this machine may well be meshlet itself.
     'grpc.enable_http_proxy': 0,
@@ -64,7 +81,10 @@ export function channelOptions({ serverName, maxMessageBytes = MAX_MESSAGE_BYTES
     ...(serverName === undefined ? {} : nameOptions(serverName)),
   }
 }
-const nameOptions = (name: string): ChannelOptions => ({ 'grpc.ssl_target_name_override': name, 'grpc.default_authority': name })
+const nameOptions = (name: string): ChannelOptions => ({
+  'grpc.ssl_target_name_override': name,
+  'grpc.default_authority': name,
+})
 
 /** Where a channel goes (a gRPC target) and its options. */
 export type Reach = { readonly target: string; readonly options: ChannelOptions }
@@ -81,26 +101,45 @@ export async function reach(control: ControlPlane, address: string, turn = 0): P
   const found = await control.names(host)
   const families = [...new Set(found.map(familyOf))]
   const family = families[turn % families.length]
-  const several = found.filter((a) => familyOf(a) === family).map((a) => (family === 6 ? `[${a}]:${port}` : `${a}:${port}`))
-  return { target: `ipv${family}:${several.join(',')}`, options: control.serverName === undefined ? { ...options, ...nameOptions(host) } : options }
+  const several = found
+    .filter((a) => familyOf(a) === family)
+    .map((a) => (family === 6 ? `[${a}]:${port}` : `${a}:${port}`))
+  return {
+    target: `ipv${family}:${several.join(',')}`,
+    options: control.serverName === undefined ? { ...options, ...nameOptions(host) } : options,
+  }
 }
 
-function familyOf(ip: string): 4 | 6 { return ipBytes(ip)?.length === 4 ? 4 : 6 }
+function familyOf(ip: string): 4 | 6 {
+  return ipBytes(ip)?.length === 4 ? 4 : 6
+}
 
-/** TLS with the workload certificate when there is a valid one. Throws MESH_CONTROL_TLS when roots or certificate cannot be used. */
-export function channelCredentials(grpc: typeof Grpc, control: ControlPlane, identity: Identity | undefined): ChannelCredentials {
+/**
+ * TLS with the workload certificate when there is a valid one. Throws MESH_CONTROL_TLS when roots or certificate cannot
+ * be used.
+ */
+export function channelCredentials(
+  grpc: typeof Grpc,
+  control: ControlPlane,
+  identity: Identity | undefined,
+): ChannelCredentials {
   const { serverName } = control
   // grpc-js gives the host that it connects to, or the name that it was told to ask for.
-  const checkServerIdentity = (host: string, { raw }: { readonly raw: Buffer }): Error | undefined => otherNames(raw, namesOf(host, host === serverName))
+  const checkServerIdentity = (host: string, { raw }: { readonly raw: Buffer }): Error | undefined =>
+    otherNames(raw, namesOf(host, host === serverName))
   try {
     const roots = control.roots()
     const [key, chain] = identity ? [Buffer.from(identity.keyPem), Buffer.from(identity.chainPem)] : [null, null]
     if (!control.judge) return withoutIpName(grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity }))
-    const credentials = withoutIpName(grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity, rejectUnauthorized: false }))
+    const credentials = withoutIpName(
+      grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity, rejectUnauthorized: false }),
+    )
     return withVerification(credentials, { roots: roots.toString('utf8'), judge: control.judge, serverName })
   } catch (cause) {
     if (cause instanceof MeshError) throw cause
-    throw new MeshError('MESH_CONTROL_TLS', 'the roots of the control plane or our own certificate cannot be used', { cause })
+    throw new MeshError('MESH_CONTROL_TLS', 'the roots of the control plane or our own certificate cannot be used', {
+      cause,
+    })
   }
 }
 
@@ -111,17 +150,34 @@ export function callMetadata(grpc: typeof Grpc, control: ControlPlane, token: st
   return metadata
 }
 
-/** What proves who we are: a certificate that is valid now, and else (or when it was refused) the token. Never both: beside a certificate a token does not count. */
-export type Proof = { readonly identity: Identity | undefined; readonly token: string | undefined; /** For a message. */ readonly shown: string }
+/**
+ * What proves who we are: a certificate that is valid now, and else (or when it was refused) the token. Never both:
+ * beside a certificate a token does not count.
+ */
+export type Proof = {
+  readonly identity: Identity | undefined
+  readonly token: string | undefined
+  /** For a message. */ readonly shown: string
+}
 
 /** Throws MESH_NO_IDENTITY when there is neither. */
-export function proofOf(control: ControlPlane, identity: Identity | undefined, p: { readonly wallMs: number; readonly certificateRefused: boolean }): Proof {
+export function proofOf(
+  control: ControlPlane,
+  identity: Identity | undefined,
+  p: { readonly wallMs: number; readonly certificateRefused: boolean },
+): Proof {
   const valid = identity && identity.notAfterMs > (control.judge?.nowMs() ?? p.wallMs) ? identity : undefined
   const token = !valid || p.certificateRefused ? control.token() : undefined
   // Beside a certificate a token does not count, and one that the server takes for expired ends the handshake.
-  if (token !== undefined) return { identity: undefined, token, shown: `${tokenSummary(token, p.wallMs)}, and cluster ${control.clusterId}` }
+  if (token !== undefined)
+    return { identity: undefined, token, shown: `${tokenSummary(token, p.wallMs)}, and cluster ${control.clusterId}` }
   if (!valid) {
-    throw new MeshError('MESH_NO_IDENTITY', identity ? 'the certificate has expired and there is no join token' : 'there is neither a certificate nor a join token')
+    throw new MeshError(
+      'MESH_NO_IDENTITY',
+      identity
+        ? 'the certificate has expired and there is no join token'
+        : 'there is neither a certificate nor a join token',
+    )
   }
   return { identity: valid, token: undefined, shown: `the certificate of ${valid.spiffeId.uri}` }
 }

@@ -1,7 +1,8 @@
 /**
- * The control plane's certificate by a time that may be another than the system clock's. Node judges by the system's clock alone, and a device that boots
- * in 1970 would never reach what could tell it the time; so the handshake is OpenSSL's and the verdict ours. grpc-js makes its TLS connections
- * in a connector that the credentials give it (`_createSecureConnector`, 1.13 and later); what it makes is looked at before a byte goes out.
+ * The control plane's certificate by a time that may be another than the system clock's. Node judges by the system's
+ * clock alone, and a device that boots in 1970 would never reach what could tell it the time; so the handshake is
+ * OpenSSL's and the verdict ours. grpc-js makes its TLS connections in a connector that the credentials give it
+ * (`_createSecureConnector`, 1.13 and later); what it makes is looked at before a byte goes out.
  */
 import type { X509Certificate } from 'node:crypto'
 import type { ChannelCredentials } from '@grpc/grpc-js'
@@ -16,10 +17,19 @@ export type ServerVerifier = {
   /** A NotBefore that was verified up to the control plane's roots. */
   seen(notBeforeMs: number): void
 }
-type Verified = { readonly roots: string; readonly judge: ServerVerifier; /** Undefined: the host of the address. */ readonly serverName: string | undefined }
+type Verified = {
+  readonly roots: string
+  readonly judge: ServerVerifier
+  /** Undefined: the host of the address. */ readonly serverName: string | undefined
+}
 
 /** What node:tls gives, as far as it is needed here. */
-type Secured = { readonly authorized?: boolean; readonly authorizationError?: string | Error | null; getPeerX509Certificate?(): X509Certificate | undefined; destroy(): void }
+type Secured = {
+  readonly authorized?: boolean
+  readonly authorizationError?: string | Error | null
+  getPeerX509Certificate?(): X509Certificate | undefined
+  destroy(): void
+}
 
 /** @param credentials made with rejectUnauthorized: false; nobody else may use them */
 export function withVerification(credentials: ChannelCredentials, o: Verified): ChannelCredentials {
@@ -36,7 +46,9 @@ export function withVerification(credentials: ChannelCredentials, o: Verified): 
         made.socket.destroy()
         throw new Error(why)
       },
-      waitForReady: () => connector.waitForReady(), getCallCredentials: () => connector.getCallCredentials(), destroy: () => connector.destroy(),
+      waitForReady: () => connector.waitForReady(),
+      getCallCredentials: () => connector.getCallCredentials(),
+      destroy: () => connector.destroy(),
     }
   }
   return credentials
@@ -48,12 +60,23 @@ function untrusted(socket: Secured, names: readonly string[], { roots, judge }: 
   const not = (why: string): string => `the server's certificate is not trusted: ${why}`
   if (!certificate) return not('there is none')
   // Typed as an Error, but it is OpenSSL's or Node's name of the reason.
-  const said = typeof socket.authorizationError === 'string' ? socket.authorizationError : socket.authorizationError?.message ?? ''
+  const said =
+    typeof socket.authorizationError === 'string'
+      ? socket.authorizationError
+      : (socket.authorizationError?.message ?? '')
   // Not valid yet by a clock that seems right: the signature says that the clock is behind.
   const byTime = judge.clockIsWrong || said === 'CERT_NOT_YET_VALID'
   if (!byTime && said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
   if (!byTime || !isNamed(certificate, names)) return notNamed(certificate, names)
-  const answer = verifyChain({ chain: sentChain(certificate), roots: certificatesOf(roots), crls: [], peer: 'server', nowMs: judge.nowMs(), clock: 'lower-bound', graceMs: 0 })
+  const answer = verifyChain({
+    chain: sentChain(certificate),
+    roots: certificatesOf(roots),
+    crls: [],
+    peer: 'server',
+    nowMs: judge.nowMs(),
+    clock: 'lower-bound',
+    graceMs: 0,
+  })
   if (!answer.ok) return not(answer.reason)
   judge.seen(answer.notBeforeMs)
   return undefined
@@ -61,8 +84,12 @@ function untrusted(socket: Secured, names: readonly string[], { roots, judge }: 
 
 /** OpenSSL's sentences for its names. */
 const WORDS: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'certificate has expired', DEPTH_ZERO_SELF_SIGNED_CERT: 'self-signed certificate', SELF_SIGNED_CERT_IN_CHAIN: 'self-signed certificate in certificate chain',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'unable to verify the first certificate', UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unable to get local issuer certificate', UNABLE_TO_GET_ISSUER_CERT: 'unable to get issuer certificate',
+  CERT_HAS_EXPIRED: 'certificate has expired',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'self-signed certificate',
+  SELF_SIGNED_CERT_IN_CHAIN: 'self-signed certificate in certificate chain',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'unable to verify the first certificate',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unable to get local issuer certificate',
+  UNABLE_TO_GET_ISSUER_CERT: 'unable to get issuer certificate',
 }
 
 /** grpc-js gives the target's path, HOST:PORT with an IPv6 address in brackets. */

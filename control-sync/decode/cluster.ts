@@ -1,14 +1,31 @@
 /** envoy.config.cluster.v3.Cluster → Cluster. */
-import type { Balancer, Breakers, Cluster, Discovery, DnsLookupFamily, Outlier, Transport } from '../../model/cluster.ts'
+import type {
+  Balancer,
+  Breakers,
+  Cluster,
+  Discovery,
+  DnsLookupFamily,
+  Outlier,
+  Transport,
+} from '../../model/cluster.ts'
 import { headersCount, headersKb } from './http-limits.ts'
 import { cidr } from '../../model/ip.ts'
 import type { CircuitBreakers } from '../../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
-import { Cluster_DiscoveryType as Type, Cluster_DnsLookupFamily as Family, Cluster_LbPolicy as Lb, ClusterSchema, type Cluster as XCluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import {
+  Cluster_DiscoveryType as Type,
+  Cluster_DnsLookupFamily as Family,
+  Cluster_LbPolicy as Lb,
+  ClusterSchema,
+  type Cluster as XCluster,
+} from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
 import { RoutingPriority, type TransportSocket } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { RawBufferSchema } from '../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { UpstreamTlsContextSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
-import { HttpProtocolOptionsSchema, type HttpProtocolOptions } from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
+import {
+  HttpProtocolOptionsSchema,
+  type HttpProtocolOptions,
+} from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { effectiveType, notedOnly, typeNameOf, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
 import { clusterLoad, textFields } from './endpoint.ts'
@@ -30,7 +47,10 @@ export function cluster(at: DecodePath, from: XCluster): Cluster {
   refuse(at, ClusterSchema, from)
   const http = httpOptions(at, from)
   const common = http?.commonHttpProtocolOptions
-  const auto = { sni: http?.upstreamHttpProtocolOptions?.autoSni ?? false, san: http?.upstreamHttpProtocolOptions?.autoSanValidation ?? false }
+  const auto = {
+    sni: http?.upstreamHttpProtocolOptions?.autoSni ?? false,
+    san: http?.upstreamHttpProtocolOptions?.autoSanValidation ?? false,
+  }
   const httpAt = at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('common_http_protocol_options')
   for (const [i, filter] of from.filters.entries()) {
     const here = at.in('filters').item(i)
@@ -41,43 +61,80 @@ export function cluster(at: DecodePath, from: XCluster): Cluster {
   }
   const header = http?.upstreamHttpProtocolOptions?.overrideAutoSniHeader ?? ''
   if ((auto.sni || auto.san) && !['', ':authority', 'host'].includes(header.toLowerCase())) {
-    at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('upstream_http_protocol_options').in('override_auto_sni_header').issue('only the host of a request can be its name')
+    at.in('typed_extension_protocol_options')
+      .item(HTTP_OPTIONS)
+      .in('upstream_http_protocol_options')
+      .in('override_auto_sni_header')
+      .issue('only the host of a request can be its name')
   }
   return {
-    name: from.name, discovery: discovery(at, from), balancer: balancer(at, from), protocol: protocolOf(from, http),
+    name: from.name,
+    discovery: discovery(at, from),
+    balancer: balancer(at, from),
+    protocol: protocolOf(from, http),
     connectTimeoutMs: ms(at.in('connect_timeout'), from.connectTimeout) || 5_000,
     idleMs: msOrNone(httpAt.in('idle_timeout'), common?.idleTimeout, HOUR_MS) ?? Infinity,
     maxRequestsPerConnection: (common?.maxRequestsPerConnection ?? from.maxRequestsPerConnection) || undefined,
     maxConnectionMs: msOrNone(httpAt.in('max_connection_duration'), common?.maxConnectionDuration, undefined),
-    maxResponseHeadersBytes: common?.maxResponseHeadersKb && headersKb(httpAt.in('max_response_headers_kb'), common.maxResponseHeadersKb) * 1024,
+    maxResponseHeadersBytes:
+      common?.maxResponseHeadersKb &&
+      headersKb(httpAt.in('max_response_headers_kb'), common.maxResponseHeadersKb) * 1024,
     maxResponseHeaders: headersCount(httpAt.in('max_headers_count'), common?.maxHeadersCount),
-    breakers: breakers(from.circuitBreakers), outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
+    breakers: breakers(from.circuitBreakers),
+    outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
     localityWeighted: from.commonLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig',
     transportMatches: from.transportSocketMatches.flatMap((one, i) => {
       const here = at.in('transport_socket_matches').item(i).in('transport_socket')
       // Endpoints that need it are left out (decode/endpoint.ts); the others never match it.
-      if (typeNameOf(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) { here.ignore('HBONE is not spoken'); return [] }
+      if (typeNameOf(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) {
+        here.ignore('HBONE is not spoken')
+        return []
+      }
       const match = textFields(one.match)
-      return here.piece(() => {
-        if (Object.keys(match).length < Object.keys(one.match ?? {}).length) at.in('transport_socket_matches').item(i).in('match').issue('only text is compared')
-        const made = transport(here, one.transportSocket, auto)
-        return made ? [{ name: one.name, match, transport: made }] : []
-        // Endpoints that it would have been for get nothing, and are not left to the next.
-      }, (reason) => [{ name: one.name, match, transport: { kind: 'blocked', reason } }])
+      return here.piece(
+        () => {
+          if (Object.keys(match).length < Object.keys(one.match ?? {}).length)
+            at.in('transport_socket_matches').item(i).in('match').issue('only text is compared')
+          const made = transport(here, one.transportSocket, auto)
+          return made ? [{ name: one.name, match, transport: made }] : []
+          // Endpoints that it would have been for get nothing, and are not left to the next.
+        },
+        (reason) => [{ name: one.name, match, transport: { kind: 'blocked', reason } }],
+      )
     }),
     transport: transport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,
-    bindAddress: bindAddress(at.in('upstream_bind_config').in('source_address').in('address'), from.upstreamBindConfig?.sourceAddress?.address),
+    bindAddress: bindAddress(
+      at.in('upstream_bind_config').in('source_address').in('address'),
+      from.upstreamBindConfig?.sourceAddress?.address,
+    ),
     keepAliveMs: keepAliveMs(from),
   }
 }
 
-/** What stands in for a cluster that cannot be taken. The version before is no substitute: this one may ask for TLS where that one had none. */
+/**
+ * What stands in for a cluster that cannot be taken. The version before is no substitute: this one may ask for TLS
+ * where that one had none.
+ */
 export function blockedCluster({ name }: Pick<XCluster, 'name'>, reason: string): Cluster {
   return {
-    name, blocked: reason, discovery: { kind: 'static', load: { clusterName: name, localities: [] } }, balancer: { kind: 'round-robin' }, protocol: 'http1', connectTimeoutMs: 5_000,
-    idleMs: HOUR_MS, maxRequestsPerConnection: undefined, maxConnectionMs: undefined, breakers: breakers(undefined), outlier: undefined, panicPercent: 50, localityWeighted: false,
-    transportMatches: [], transport: PLAINTEXT, bindAddress: undefined, keepAliveMs: undefined,
+    name,
+    blocked: reason,
+    discovery: { kind: 'static', load: { clusterName: name, localities: [] } },
+    balancer: { kind: 'round-robin' },
+    protocol: 'http1',
+    connectTimeoutMs: 5_000,
+    idleMs: HOUR_MS,
+    maxRequestsPerConnection: undefined,
+    maxConnectionMs: undefined,
+    breakers: breakers(undefined),
+    outlier: undefined,
+    panicPercent: 50,
+    localityWeighted: false,
+    transportMatches: [],
+    transport: PLAINTEXT,
+    bindAddress: undefined,
+    keepAliveMs: undefined,
   }
 }
 
@@ -107,33 +164,51 @@ function httpOptions(at: DecodePath, from: XCluster): HttpProtocolOptions | unde
 function protocolOf(from: XCluster, http: HttpProtocolOptions | undefined): Cluster['protocol'] {
   const by = http?.upstreamProtocolOptions
   if (by?.case === 'useDownstreamProtocolConfig') return 'downstream'
-  if (by?.case === 'explicitHttpConfig') return by.value.protocolConfig.case === 'http2ProtocolOptions' ? 'http2' : 'http1'
+  if (by?.case === 'explicitHttpConfig')
+    return by.value.protocolConfig.case === 'http2ProtocolOptions' ? 'http2' : 'http1'
   return !by?.case && from.http2ProtocolOptions ? 'http2' : 'http1'
 }
 
 function discovery(at: DecodePath, from: XCluster): Discovery {
   const load = (): Extract<Discovery, { kind: 'static' }>['load'] =>
-    (from.loadAssignment ? clusterLoad(at.in('load_assignment'), from.loadAssignment) : { clusterName: from.name, localities: [] })
+    from.loadAssignment
+      ? clusterLoad(at.in('load_assignment'), from.loadAssignment)
+      : { clusterName: from.name, localities: [] }
   const refreshMs = Math.max(1_000, ms(at.in('dns_refresh_rate'), from.dnsRefreshRate) ?? 5_000)
   const type = from.clusterDiscoveryType.value ?? Type.STATIC
-  if (from.clusterDiscoveryType.case === undefined && from.$unknown?.some(({ no }) => no === CLUSTER_TYPE)) at.in('cluster_type').issue('custom cluster types are not supported')
+  if (from.clusterDiscoveryType.case === undefined && from.$unknown?.some(({ no }) => no === CLUSTER_TYPE))
+    at.in('cluster_type').issue('custom cluster types are not supported')
   switch (type) {
-    case Type.STATIC: return { kind: 'static', load: load() }
-    case Type.EDS: return { kind: 'eds', serviceName: from.edsClusterConfig?.serviceName || from.name }
-    case Type.STRICT_DNS: return { kind: 'dns', mode: 'strict', load: load(), refreshMs, lookupFamily: lookupFamily(at, from) }
-    case Type.LOGICAL_DNS: return { kind: 'dns', mode: 'logical', load: load(), refreshMs, lookupFamily: lookupFamily(at, from) }
-    case Type.ORIGINAL_DST: return { kind: 'original-dst' }
-    default: at.in('type').issue(`unknown value ${type}`); return { kind: 'static', load: { clusterName: from.name, localities: [] } }
+    case Type.STATIC:
+      return { kind: 'static', load: load() }
+    case Type.EDS:
+      return { kind: 'eds', serviceName: from.edsClusterConfig?.serviceName || from.name }
+    case Type.STRICT_DNS:
+      return { kind: 'dns', mode: 'strict', load: load(), refreshMs, lookupFamily: lookupFamily(at, from) }
+    case Type.LOGICAL_DNS:
+      return { kind: 'dns', mode: 'logical', load: load(), refreshMs, lookupFamily: lookupFamily(at, from) }
+    case Type.ORIGINAL_DST:
+      return { kind: 'original-dst' }
+    default:
+      at.in('type').issue(`unknown value ${type}`)
+      return { kind: 'static', load: { clusterName: from.name, localities: [] } }
   }
 }
 function lookupFamily(at: DecodePath, { dnsLookupFamily: from }: XCluster): DnsLookupFamily {
   switch (from) {
-    case Family.AUTO: return 'auto'
-    case Family.V4_ONLY: return 'v4-only'
-    case Family.V6_ONLY: return 'v6-only'
-    case Family.V4_PREFERRED: return 'v4-preferred'
-    case Family.ALL: return 'all'
-    default: at.in('dns_lookup_family').issue(`unknown value ${String(from)}`); return 'auto'
+    case Family.AUTO:
+      return 'auto'
+    case Family.V4_ONLY:
+      return 'v4-only'
+    case Family.V6_ONLY:
+      return 'v6-only'
+    case Family.V4_PREFERRED:
+      return 'v4-preferred'
+    case Family.ALL:
+      return 'all'
+    default:
+      at.in('dns_lookup_family').issue(`unknown value ${String(from)}`)
+      return 'auto'
   }
 }
 
@@ -147,16 +222,23 @@ function balancer(at: DecodePath, { lbPolicy, lbConfig }: XCluster): Balancer {
   }
   switch (lbPolicy) {
     // CLUSTER_PROVIDED: the one endpoint that the original destination is.
-    case Lb.ROUND_ROBIN: case Lb.CLUSTER_PROVIDED: return { kind: 'round-robin' }
-    case Lb.RANDOM: return { kind: 'random' }
+    case Lb.ROUND_ROBIN:
+    case Lb.CLUSTER_PROVIDED:
+      return { kind: 'round-robin' }
+    case Lb.RANDOM:
+      return { kind: 'random' }
     case Lb.LEAST_REQUEST: {
-      const choices = lbConfig.case === 'leastRequestLbConfig' ? lbConfig.value.choiceCount ?? 2 : 2
+      const choices = lbConfig.case === 'leastRequestLbConfig' ? (lbConfig.value.choiceCount ?? 2) : 2
       return { kind: 'least-request', choices: bounded('least_request_lb_config.choice_count', choices, 100) }
     }
     case Lb.RING_HASH: {
       const ring = lbConfig.case === 'ringHashLbConfig' ? lbConfig.value : undefined
       const minRing = bounded('ring_hash_lb_config.minimum_ring_size', Number(ring?.minimumRingSize ?? 1024n), MAX_RING)
-      const maxRing = bounded('ring_hash_lb_config.maximum_ring_size', Number(ring?.maximumRingSize ?? BigInt(MAX_RING)), MAX_RING)
+      const maxRing = bounded(
+        'ring_hash_lb_config.maximum_ring_size',
+        Number(ring?.maximumRingSize ?? BigInt(MAX_RING)),
+        MAX_RING,
+      )
       if (minRing > maxRing) at.in('ring_hash_lb_config').issue('minimum_ring_size is above maximum_ring_size')
       return { kind: 'ring-hash', minRing, maxRing }
     }
@@ -164,7 +246,10 @@ function balancer(at: DecodePath, { lbPolicy, lbConfig }: XCluster): Balancer {
       const size = lbConfig.case === 'maglevLbConfig' ? Number(lbConfig.value.tableSize ?? 65_537n) : 65_537
       return { kind: 'maglev', tableSize: bounded('maglev_lb_config.table_size', size, MAX_MAGLEV) }
     }
-    case Lb.LOAD_BALANCING_POLICY_CONFIG: default: at.in('lb_policy').ignore('not implemented: round robin is used'); return { kind: 'round-robin' }
+    case Lb.LOAD_BALANCING_POLICY_CONFIG:
+    default:
+      at.in('lb_policy').ignore('not implemented: round robin is used')
+      return { kind: 'round-robin' }
   }
 }
 
@@ -173,43 +258,63 @@ function breakers(from: CircuitBreakers | undefined): Breakers {
   const found = from?.thresholds.find((t) => t.priority === RoutingPriority.DEFAULT)
   const budget = found?.retryBudget
   return {
-    maxConnections: limit(found?.maxConnections, 1024), maxPendingRequests: limit(found?.maxPendingRequests, 1024),
-    maxRequests: limit(found?.maxRequests, 1024), maxRetries: limit(found?.maxRetries, 3),
-    retryBudget: budget && { percent: Math.max(0, budget.budgetPercent?.value ?? 20), minConcurrent: budget.minRetryConcurrency ?? 3 },
+    maxConnections: limit(found?.maxConnections, 1024),
+    maxPendingRequests: limit(found?.maxPendingRequests, 1024),
+    maxRequests: limit(found?.maxRequests, 1024),
+    maxRetries: limit(found?.maxRetries, 3),
+    retryBudget: budget && {
+      percent: Math.max(0, budget.budgetPercent?.value ?? 20),
+      minConcurrent: budget.minRetryConcurrency ?? 3,
+    },
   }
 }
 
 /** Envoy counts what has an `enforcing_*` of 0 without ejecting; meshlet then does not look at it. */
 function outlier(at: DecodePath, from: OutlierDetection): Outlier {
   const enforcing = {
-    consecutive5xx: from.enforcingConsecutive5xx ?? 100, gatewayFailures: from.enforcingConsecutiveGatewayFailure ?? 0,
+    consecutive5xx: from.enforcingConsecutive5xx ?? 100,
+    gatewayFailures: from.enforcingConsecutiveGatewayFailure ?? 0,
     localFailures: from.enforcingConsecutiveLocalOriginFailure ?? 100,
   }
-  const counted = (percent: number, value: number | undefined): number | undefined => (percent > 0 ? (value ?? 5) || undefined : undefined)
+  const counted = (percent: number, value: number | undefined): number | undefined =>
+    percent > 0 ? (value ?? 5) || undefined : undefined
   const baseEjectionMs = ms(at.in('base_ejection_time'), from.baseEjectionTime) ?? 30_000
   return {
     consecutive5xx: counted(enforcing.consecutive5xx, from.consecutive5xx),
     consecutiveGatewayFailures: counted(enforcing.gatewayFailures, from.consecutiveGatewayFailure),
-    consecutiveLocalFailures: from.splitExternalLocalOriginErrors ? counted(enforcing.localFailures, from.consecutiveLocalOriginFailure) : undefined,
-    intervalMs: Math.max(1, ms(at.in('interval'), from.interval) ?? 10_000), baseEjectionMs,
+    consecutiveLocalFailures: from.splitExternalLocalOriginErrors
+      ? counted(enforcing.localFailures, from.consecutiveLocalOriginFailure)
+      : undefined,
+    intervalMs: Math.max(1, ms(at.in('interval'), from.interval) ?? 10_000),
+    baseEjectionMs,
     maxEjectionMs: Math.max(baseEjectionMs, ms(at.in('max_ejection_time'), from.maxEjectionTime) ?? 300_000),
     maxEjectionPercent: Math.min(100, from.maxEjectionPercent ?? 10),
     maxEjectionJitterMs: ms(at.in('max_ejection_time_jitter'), from.maxEjectionTimeJitter) ?? 0,
-    alwaysEjectOneHost: from.alwaysEjectOneHost ?? false, splitLocal: from.splitExternalLocalOriginErrors, enforcing,
+    alwaysEjectOneHost: from.alwaysEjectOneHost ?? false,
+    splitLocal: from.splitExternalLocalOriginErrors,
+    enforcing,
   }
 }
 
-function transport(at: DecodePath, socket: TransportSocket | undefined, auto: { readonly sni: boolean; readonly san: boolean }): Transport | undefined {
+function transport(
+  at: DecodePath,
+  socket: TransportSocket | undefined,
+  auto: { readonly sni: boolean; readonly san: boolean },
+): Transport | undefined {
   if (!socket) return undefined
   const any = socket.configType.value
   const type = typeNameOf(any)
   const here = at.in('typed_config')
-  if (type === RawBufferSchema.typeName || type === '' && socket.name === 'envoy.transport_sockets.raw_buffer') { notedOnly(here, any, RawBufferSchema); return PLAINTEXT }
+  if (type === RawBufferSchema.typeName || (type === '' && socket.name === 'envoy.transport_sockets.raw_buffer')) {
+    notedOnly(here, any, RawBufferSchema)
+    return PLAINTEXT
+  }
   const context = unpack(here, any, UpstreamTlsContextSchema)
   if (context) {
     noteIgnored(here, UpstreamTlsContextSchema, context)
     return { kind: 'tls', tls: upstreamTls(here, context, auto) }
   }
-  if (type !== UpstreamTlsContextSchema.typeName) here.issue(`the transport socket ${effectiveType(here, any) || socket.name} is not supported`)
+  if (type !== UpstreamTlsContextSchema.typeName)
+    here.issue(`the transport socket ${effectiveType(here, any) || socket.name} is not supported`)
   return undefined
 }

@@ -22,17 +22,32 @@ import { readable } from './fields/readable.ts'
 import { blockedTable, routeConfig } from './route/route.ts'
 
 export type ModelOf<K extends ResourceKind> = {
-  cluster: Cluster; endpoint: ClusterLoad; listener: Listener; route: RouteConfig; extension: Extension; nameTable: Names; proxyConfig: ProxyConfig
+  cluster: Cluster
+  endpoint: ClusterLoad
+  listener: Listener
+  route: RouteConfig
+  extension: Extension
+  nameTable: Names
+  proxyConfig: ProxyConfig
 }[K]
 
 type Decoder<T, S extends DescMessage> = {
   readonly schema: S
   readonly make: (at: DecodePath, message: MessageShape<S>) => T
-  /** What stands in for a resource with an issue that none of its pieces has. Left out: such a resource is refused, and its last good version serves on. */
+  /**
+   * What stands in for a resource with an issue that none of its pieces has. Left out: such a resource is refused, and
+   * its last good version serves on.
+   */
   readonly blocked?: (message: MessageShape<S>, reason: string) => T
 }
-const decoder = <T, S extends DescMessage>(schema: S, make: Decoder<T, S>['make'], blocked?: Decoder<T, S>['blocked']): ((at: DecodePath, bytes: Uint8Array) => T) =>
-  (at, bytes) => run({ schema, make, ...(blocked ? { blocked } : {}) }, at, bytes)
+const decoder =
+  <T, S extends DescMessage>(
+    schema: S,
+    make: Decoder<T, S>['make'],
+    blocked?: Decoder<T, S>['blocked'],
+  ): ((at: DecodePath, bytes: Uint8Array) => T) =>
+  (at, bytes) =>
+    run({ schema, make, ...(blocked ? { blocked } : {}) }, at, bytes)
 
 function run<T, S extends DescMessage>({ schema, make, blocked }: Decoder<T, S>, at: DecodePath, bytes: Uint8Array): T {
   const { message, unreadable } = readable(schema, bytes)
@@ -59,15 +74,28 @@ export type DecodeOptions = Sources
 
 /**
  * @param bytes the Any's value
- * @returns the model, the fields without effect and what is blocked, or the issues; paths are in Envoy's field names, e.g. "filter_chains[0].filters[2].typed_config"
+ * @returns the model, the fields without effect and what is blocked, or the issues; paths are in Envoy's field names,
+ * e.g. "filter_chains[0].filters[2].typed_config"
  */
-export function decode<K extends ResourceKind>(kind: K, bytes: Uint8Array, sources: DecodeOptions = {}): Decoded<ModelOf<K>> {
+export function decode<K extends ResourceKind>(
+  kind: K,
+  bytes: Uint8Array,
+  sources: DecodeOptions = {},
+): Decoded<ModelOf<K>> {
   const at = DecodePath.top(sources)
   try {
     const value = DECODERS[kind](at, bytes)
-    return at.isOpen ? { ok: false, issues: at.issues } : { ok: true, value, ignored: at.ignored, skipped: at.skipped, blocked: at.issues }
+    return at.isOpen
+      ? { ok: false, issues: at.issues }
+      : { ok: true, value, ignored: at.ignored, skipped: at.skipped, blocked: at.issues }
   } catch (err) {
     // No protobuf at all: it says nothing that could be weaker or stronger than what serves.
-    return { ok: false, issues: [...at.issues, { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` }] }
+    return {
+      ok: false,
+      issues: [
+        ...at.issues,
+        { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` },
+      ],
+    }
   }
 }

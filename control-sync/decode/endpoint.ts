@@ -2,7 +2,10 @@
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../../model/cluster.ts'
 import { HealthStatus } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
-import type { LbEndpoint, LocalityLbEndpoints } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
+import type {
+  LbEndpoint,
+  LocalityLbEndpoints,
+} from '../../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
 import type { ClusterLoadAssignment } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
 import type { DecodePath } from './fields/decode-path.ts'
 import { socketAddress } from './fields/values.ts'
@@ -12,7 +15,13 @@ const MAX_PRIORITY = 128
 
 export function clusterLoad(at: DecodePath, from: ClusterLoadAssignment): ClusterLoad {
   if (from.clusterName === '') at.in('cluster_name').issue('is missing')
-  return { clusterName: from.clusterName, localities: from.endpoints.flatMap((group, i) => { const here = at.in('endpoints').item(i); return here.piece(() => [locality(here, group)], leftOut) }) }
+  return {
+    clusterName: from.clusterName,
+    localities: from.endpoints.flatMap((group, i) => {
+      const here = at.in('endpoints').item(i)
+      return here.piece(() => [locality(here, group)], leftOut)
+    }),
+  }
 }
 
 /** Nothing is sent where nobody knows what was meant. */
@@ -21,51 +30,93 @@ const leftOut = (): [] => []
 function locality(at: DecodePath, from: LocalityLbEndpoints): LocalityLoad {
   if (from.priority > MAX_PRIORITY) at.in('priority').issue(`is above ${MAX_PRIORITY}`)
   return {
-    region: from.locality?.region ?? '', zone: from.locality?.zone ?? '', subZone: from.locality?.subZone ?? '',
-    priority: from.priority, weight: from.loadBalancingWeight ?? 0,
-    endpoints: from.lbEndpoints.flatMap((one, i) => { const here = at.in('lb_endpoints').item(i); return here.piece(() => endpoint(here, one) ?? [], leftOut) }), ...tunnelled(from),
+    region: from.locality?.region ?? '',
+    zone: from.locality?.zone ?? '',
+    subZone: from.locality?.subZone ?? '',
+    priority: from.priority,
+    weight: from.loadBalancingWeight ?? 0,
+    endpoints: from.lbEndpoints.flatMap((one, i) => {
+      const here = at.in('lb_endpoints').item(i)
+      return here.piece(() => endpoint(here, one) ?? [], leftOut)
+    }),
+    ...tunnelled(from),
   }
 }
 
-/** Istio's way to say HBONE: an internal listener as the address, and where its tunnel leads in the metadata (pilot/pkg/xds/endpoints). */
+/**
+ * Istio's way to say HBONE: an internal listener as the address, and where its tunnel leads in the metadata
+ * (pilot/pkg/xds/endpoints).
+ */
 function tunnelled({ lbEndpoints }: LocalityLbEndpoints): { readonly tunnelled?: readonly TunnelledEndpoint[] } {
   const found = lbEndpoints.flatMap((one): TunnelledEndpoint[] => {
     const address = one.hostIdentifier.case === 'endpoint' ? one.hostIdentifier.value.address?.address : undefined
     if (address?.case !== 'envoyInternalAddress') return []
     const { local, waypoint } = textFields(one.metadata?.filterMetadata['envoy.filters.listener.original_dst'])
-    return [{ target: local ?? address.value.endpointId, waypoint, listener: address.value.addressNameSpecifier.value ?? '', weight: one.loadBalancingWeight ?? 1, health: healthOf(one.healthStatus) }]
+    return [
+      {
+        target: local ?? address.value.endpointId,
+        waypoint,
+        listener: address.value.addressNameSpecifier.value ?? '',
+        weight: one.loadBalancingWeight ?? 1,
+        health: healthOf(one.healthStatus),
+      },
+    ]
   })
   return found.length === 0 ? {} : { tunnelled: found }
 }
 
 function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
-  if (from.hostIdentifier.case !== 'endpoint') { at.ignore('only endpoints with an address of their own are used'); return undefined }
+  if (from.hostIdentifier.case !== 'endpoint') {
+    at.ignore('only endpoints with an address of their own are used')
+    return undefined
+  }
   const { address } = from.hostIdentifier.value
   const here = at.in('endpoint').in('address')
-  if (address?.address.case === 'envoyInternalAddress') { here.ignore('HBONE is not spoken: this endpoint gets nothing'); return undefined }
-  if (address && address.address.case !== 'socketAddress') { here.ignore('only socket_address is supported'); return undefined }
+  if (address?.address.case === 'envoyInternalAddress') {
+    here.ignore('HBONE is not spoken: this endpoint gets nothing')
+    return undefined
+  }
+  if (address && address.address.case !== 'socketAddress') {
+    here.ignore('only socket_address is supported')
+    return undefined
+  }
   const to = socketAddress(here, address)
   if (!to) return undefined
   const transportLabels = textFields(from.metadata?.filterMetadata['envoy.transport_socket_match'])
   const istio = textFields(from.metadata?.filterMetadata['istio'])
   const tunnel = transportLabels['tunnel'] ?? istio['tunnel']
   return {
-    address: to.host, port: to.port, weight: from.loadBalancingWeight ?? 1, health: healthOf(from.healthStatus), transportLabels, workload: istio['workload'],
-    ...(from.hostIdentifier.value.hostname === '' ? {} : { hostname: from.hostIdentifier.value.hostname }), ...(tunnel === undefined ? {} : { tunnel }),
+    address: to.host,
+    port: to.port,
+    weight: from.loadBalancingWeight ?? 1,
+    health: healthOf(from.healthStatus),
+    transportLabels,
+    workload: istio['workload'],
+    ...(from.hostIdentifier.value.hostname === '' ? {} : { hostname: from.hostIdentifier.value.hostname }),
+    ...(tunnel === undefined ? {} : { tunnel }),
   }
 }
 
 function healthOf(status: LbEndpoint['healthStatus']): Endpoint['health'] {
   switch (status) {
-    case HealthStatus.UNHEALTHY: case HealthStatus.TIMEOUT: return 'unhealthy'
-    case HealthStatus.DRAINING: return 'draining'
-    case HealthStatus.UNKNOWN: case HealthStatus.HEALTHY: case HealthStatus.DEGRADED: default: return 'healthy'
+    case HealthStatus.UNHEALTHY:
+    case HealthStatus.TIMEOUT:
+      return 'unhealthy'
+    case HealthStatus.DRAINING:
+      return 'draining'
+    case HealthStatus.UNKNOWN:
+    case HealthStatus.HEALTHY:
+    case HealthStatus.DEGRADED:
+    default:
+      return 'healthy'
   }
 }
 
 /** The text values of a Struct, such as one section of filter_metadata. */
 export function textFields(struct: JsonObject | undefined): Readonly<Record<string, string>> {
   if (!struct) return NONE
-  return Object.fromEntries(Object.entries(struct).filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
+  return Object.fromEntries(
+    Object.entries(struct).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  )
 }
 const NONE: Readonly<Record<string, string>> = {}

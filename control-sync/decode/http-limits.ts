@@ -8,7 +8,10 @@ const MAX_COUNT = 10_000
 
 /** KiB; Envoy's default for requests where nothing is said. */
 export function headersKb(at: DecodePath, kb: number | undefined): number {
-  if (kb !== undefined && (kb < 1 || kb > MAX_KB)) { at.issue(`must be 1 to ${MAX_KB}`); return 60 }
+  if (kb !== undefined && (kb < 1 || kb > MAX_KB)) {
+    at.issue(`must be 1 to ${MAX_KB}`)
+    return 60
+  }
   return kb ?? 60
 }
 

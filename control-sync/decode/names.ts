@@ -12,14 +12,17 @@ export function names(at: DecodePath, from: NameTable): Names {
     const addresses = info.ips.filter((ip) => ipBytes(ip))
     if (addresses.length < info.ips.length) at.in('table').item(host).in('ips').ignore('not all are IP addresses')
     const isService = info.registry === 'Kubernetes' && info.shortname !== '' && info.namespace !== ''
-    add(table, plainName(host), { addresses, service: isService ? { name: info.shortname.toLowerCase(), namespace: info.namespace.toLowerCase() } : undefined })
+    add(table, plainName(host), {
+      addresses,
+      service: isService ? { name: info.shortname.toLowerCase(), namespace: info.namespace.toLowerCase() } : undefined,
+    })
   }
   return table
 }
 
 /**
- * One table of several. istiod sends one, without a name, and Istio's agent takes the first of a push and passes over the rest; xDS lets a server
- * have as many as it likes.
+ * One table of several. istiod sends one, without a name, and Istio's agent takes the first of a push and passes over
+ * the rest; xDS lets a server have as many as it likes.
  */
 export function united(tables: readonly Names[]): Names {
   const all = new Map<string, NamedHost>()
@@ -27,14 +30,20 @@ export function united(tables: readonly Names[]): Names {
   return all
 }
 
-/** A name said twice: a Kubernetes service goes before what others say of it, and others go together (istio pkg/dns/server BuildNameTable). */
+/**
+ * A name said twice: a Kubernetes service goes before what others say of it, and others go together (istio
+ * pkg/dns/server BuildNameTable).
+ */
 function add(table: Map<string, NamedHost>, name: string, host: NamedHost): void {
   const before = table.get(name)
   if (!before || (host.service && !before.service)) table.set(name, host)
-  else if (!before.service) table.set(name, { addresses: [...new Set([...before.addresses, ...host.addresses])], service: undefined })
+  else if (!before.service)
+    table.set(name, { addresses: [...new Set([...before.addresses, ...host.addresses])], service: undefined })
 }
 
-function plainName(host: string): string { return host.toLowerCase().replace(/\.$/, '') }
+function plainName(host: string): string {
+  return host.toLowerCase().replace(/\.$/, '')
+}
 
 /** `caCertificatesPem`: further roots of the mesh (multi-root trust bundles), one certificate each. */
 export type ProxyConfig = { readonly caCertificatesPem: readonly string[] }
@@ -50,5 +59,9 @@ export function proxyConfig(at: DecodePath, { caCertificatesPem: pems }: XProxyC
 }
 
 function isCertificate(pem: string): boolean {
-  try { return new X509Certificate(pem).serialNumber !== '' } catch { return false }
+  try {
+    return new X509Certificate(pem).serialNumber !== ''
+  } catch {
+    return false
+  }
 }

@@ -1,9 +1,16 @@
 /**
- * envoy.config.rbac.v3.RBAC → Policy. A condition that is not implemented becomes `unsupported`, whose truth is unknown to
- * protocols/authz.ts; a condition that is malformed is an issue. Nothing that restricts may get lost here, unknown fields included.
+ * envoy.config.rbac.v3.RBAC → Policy. A condition that is not implemented becomes `unsupported`, whose truth is unknown
+ * to protocols/authz.ts; a condition that is malformed is an issue. Nothing that restricts may get lost here, unknown
+ * fields included.
  */
 import type { Permission, Policy, PolicyRule, Principal } from '../../model/policy.ts'
-import { RBAC_Action, type Permission as XPermission, type Policy as XPolicy, type Principal as XPrincipal, type RBAC } from '../../proto/gen/envoy/config/rbac/v3/rbac_pb.ts'
+import {
+  RBAC_Action,
+  type Permission as XPermission,
+  type Policy as XPolicy,
+  type Principal as XPrincipal,
+  type RBAC,
+} from '../../proto/gen/envoy/config/rbac/v3/rbac_pb.ts'
 import type { PathMatcher } from '../../proto/gen/envoy/type/matcher/v3/path_pb.ts'
 import type { StringMatch } from '../../model/matcher.ts'
 import { hasUnknown, type DecodePath } from './fields/decode-path.ts'
@@ -16,9 +23,16 @@ const MAX_DEPTH = 32
 type Unsupported = { readonly kind: 'unsupported'; readonly what: string }
 
 /** RBAC filter (network or HTTP): both have these fields. */
-type RbacFilter = { readonly rules?: RBAC | undefined; readonly shadowRules?: RBAC | undefined; readonly $unknown?: unknown[] | undefined }
+type RbacFilter = {
+  readonly rules?: RBAC | undefined
+  readonly shadowRules?: RBAC | undefined
+  readonly $unknown?: unknown[] | undefined
+}
 
-/** @returns undefined when the filter enforces nothing and watches nothing; a policy that refuses everything where meshlet does not know the rules' form. */
+/**
+ * @returns undefined when the filter enforces nothing and watches nothing; a policy that refuses everything where
+ * meshlet does not know the rules' form.
+ */
 export function policyOf(at: DecodePath, filter: RbacFilter): Policy | undefined {
   if (filter.$unknown?.length) {
     at.ignore('rules in a form that meshlet does not implement: everything is refused')
@@ -31,21 +45,31 @@ export function policyOf(at: DecodePath, filter: RbacFilter): Policy | undefined
   return shadow ? { action: 'log', rules: [], shadow } : undefined
 }
 
-function ruleSet(at: DecodePath, rbac: RBAC): { readonly action: Policy['action']; readonly rules: readonly PolicyRule[] } {
+function ruleSet(
+  at: DecodePath,
+  rbac: RBAC,
+): { readonly action: Policy['action']; readonly rules: readonly PolicyRule[] } {
   const names = Object.keys(rbac.policies).toSorted()
   const rules = names.map((name) => rule(at.in('policies').item(name), name, rbac.policies[name]!))
   const action = actionOf(rbac.action)
   // An action or a rule set that is not understood refuses everything.
-  if (action === undefined) { at.in('action').issue(`unknown value ${rbac.action}`); return { action: 'allow', rules: [] } }
+  if (action === undefined) {
+    at.in('action').issue(`unknown value ${rbac.action}`)
+    return { action: 'allow', rules: [] }
+  }
   return { action, rules }
 }
 
 function actionOf(action: RBAC['action']): Policy['action'] | undefined {
   switch (action) {
-    case RBAC_Action.ALLOW: return 'allow'
-    case RBAC_Action.DENY: return 'deny'
-    case RBAC_Action.LOG: return 'log'
-    default: return undefined
+    case RBAC_Action.ALLOW:
+      return 'allow'
+    case RBAC_Action.DENY:
+      return 'deny'
+    case RBAC_Action.LOG:
+      return 'log'
+    default:
+      return undefined
   }
 }
 
@@ -54,54 +78,94 @@ function rule(at: DecodePath, name: string, policy: XPolicy): PolicyRule {
   const principals = policy.principals.map((p, i) => principal(at.in('principals').item(i), p, 0))
   if (!hasUnknown(policy)) return { name, permissions, principals }
   // A further condition (CEL): true or not, it is joined with `and`.
-  return { name, permissions: [{ kind: 'and', of: [{ kind: 'or', of: permissions }, unsupported(at, 'condition')] }], principals }
+  return {
+    name,
+    permissions: [{ kind: 'and', of: [{ kind: 'or', of: permissions }, unsupported(at, 'condition')] }],
+    principals,
+  }
 }
 
 function permission(at: DecodePath, { rule: by, $unknown: unknown }: XPermission, depth: number): Permission {
   if (depth > MAX_DEPTH) return unsupported(at, 'nesting')
-  const all = (field: string, rules: readonly XPermission[]): Permission[] => rules.map((p, i) => permission(at.in(field).in('rules').item(i), p, depth + 1))
+  const all = (field: string, rules: readonly XPermission[]): Permission[] =>
+    rules.map((p, i) => permission(at.in(field).in('rules').item(i), p, depth + 1))
   if (unknown?.length) return unsupported(at, `field ${(unknown[0] as { no: number }).no}`)
   switch (by.case) {
-    case 'andRules': return { kind: 'and', of: all('and_rules', by.value.rules) }
-    case 'orRules': return { kind: 'or', of: all('or_rules', by.value.rules) }
-    case 'notRule': return { kind: 'not', of: permission(at.in('not_rule'), by.value, depth + 1) }
-    case 'any': return by.value ? { kind: 'any' } : unsupported(at, 'any: false')
-    case 'header': return orRefused(headerMatch(at.in('header'), by.value), (header) => ({ kind: 'header', header }))
-    case 'urlPath': return orRefused(pathMatch(at.in('url_path'), by.value), (match) => ({ kind: 'path', match }))
-    case 'requestedServerName': return orRefused(stringMatch(at.in('requested_server_name'), by.value), (match) => ({ kind: 'server-name', match }))
-    case 'destinationIp': return orRefused(range(at.in('destination_ip'), by.value), (r) => ({ kind: 'destination-ip', range: r }))
-    case 'destinationPort': return { kind: 'destination-port', from: by.value, to: by.value }
+    case 'andRules':
+      return { kind: 'and', of: all('and_rules', by.value.rules) }
+    case 'orRules':
+      return { kind: 'or', of: all('or_rules', by.value.rules) }
+    case 'notRule':
+      return { kind: 'not', of: permission(at.in('not_rule'), by.value, depth + 1) }
+    case 'any':
+      return by.value ? { kind: 'any' } : unsupported(at, 'any: false')
+    case 'header':
+      return orRefused(headerMatch(at.in('header'), by.value), (header) => ({ kind: 'header', header }))
+    case 'urlPath':
+      return orRefused(pathMatch(at.in('url_path'), by.value), (match) => ({ kind: 'path', match }))
+    case 'requestedServerName':
+      return orRefused(stringMatch(at.in('requested_server_name'), by.value), (match) => ({
+        kind: 'server-name',
+        match,
+      }))
+    case 'destinationIp':
+      return orRefused(range(at.in('destination_ip'), by.value), (r) => ({ kind: 'destination-ip', range: r }))
+    case 'destinationPort':
+      return { kind: 'destination-port', from: by.value, to: by.value }
     // Int32Range excludes its end.
-    case 'destinationPortRange': return { kind: 'destination-port', from: by.value.start, to: by.value.end - 1 }
-    case 'metadata': case 'matcher': case 'uriTemplate': return unsupported(at, by.case)
-    case undefined: return unsupported(at, 'an unknown rule')
-    default: return by satisfies never
+    case 'destinationPortRange':
+      return { kind: 'destination-port', from: by.value.start, to: by.value.end - 1 }
+    case 'metadata':
+    case 'matcher':
+    case 'uriTemplate':
+      return unsupported(at, by.case)
+    case undefined:
+      return unsupported(at, 'an unknown rule')
+    default:
+      return by satisfies never
   }
 }
 
 function principal(at: DecodePath, { identifier: by, $unknown: unknown }: XPrincipal, depth: number): Principal {
   if (depth > MAX_DEPTH) return unsupported(at, 'nesting')
-  const all = (field: string, ids: readonly XPrincipal[]): Principal[] => ids.map((p, i) => principal(at.in(field).in('ids').item(i), p, depth + 1))
+  const all = (field: string, ids: readonly XPrincipal[]): Principal[] =>
+    ids.map((p, i) => principal(at.in(field).in('ids').item(i), p, depth + 1))
   if (unknown?.length) return unsupported(at, `field ${(unknown[0] as { no: number }).no}`)
   switch (by.case) {
-    case 'andIds': return { kind: 'and', of: all('and_ids', by.value.ids) }
-    case 'orIds': return { kind: 'or', of: all('or_ids', by.value.ids) }
-    case 'notId': return { kind: 'not', of: principal(at.in('not_id'), by.value, depth + 1) }
-    case 'any': return by.value ? { kind: 'any' } : unsupported(at, 'any: false')
+    case 'andIds':
+      return { kind: 'and', of: all('and_ids', by.value.ids) }
+    case 'orIds':
+      return { kind: 'or', of: all('or_ids', by.value.ids) }
+    case 'notId':
+      return { kind: 'not', of: principal(at.in('not_id'), by.value, depth + 1) }
+    case 'any':
+      return by.value ? { kind: 'any' } : unsupported(at, 'any: false')
     case 'authenticated': {
       if (hasUnknown(by.value)) return unsupported(at, 'authenticated')
       const name = by.value.principalName
       if (!name) return { kind: 'authenticated', name: undefined }
-      return orRefused(stringMatch(at.in('authenticated').in('principal_name'), name), (match) => ({ kind: 'authenticated', name: match }))
+      return orRefused(stringMatch(at.in('authenticated').in('principal_name'), name), (match) => ({
+        kind: 'authenticated',
+        name: match,
+      }))
     }
-    case 'sourceIp': return orRefused(range(at.in('source_ip'), by.value), (r) => ({ kind: 'direct-remote-ip', range: r }))
-    case 'directRemoteIp': return orRefused(range(at.in('direct_remote_ip'), by.value), (r) => ({ kind: 'direct-remote-ip', range: r }))
-    case 'remoteIp': return orRefused(range(at.in('remote_ip'), by.value), (r) => ({ kind: 'remote-ip', range: r }))
-    case 'header': return orRefused(headerMatch(at.in('header'), by.value), (header) => ({ kind: 'header', header }))
-    case 'urlPath': return orRefused(pathMatch(at.in('url_path'), by.value), (match) => ({ kind: 'path', match }))
-    case 'metadata': case 'filterState': return unsupported(at, by.case)
-    case undefined: return unsupported(at, 'an unknown identifier')
-    default: return by satisfies never
+    case 'sourceIp':
+      return orRefused(range(at.in('source_ip'), by.value), (r) => ({ kind: 'direct-remote-ip', range: r }))
+    case 'directRemoteIp':
+      return orRefused(range(at.in('direct_remote_ip'), by.value), (r) => ({ kind: 'direct-remote-ip', range: r }))
+    case 'remoteIp':
+      return orRefused(range(at.in('remote_ip'), by.value), (r) => ({ kind: 'remote-ip', range: r }))
+    case 'header':
+      return orRefused(headerMatch(at.in('header'), by.value), (header) => ({ kind: 'header', header }))
+    case 'urlPath':
+      return orRefused(pathMatch(at.in('url_path'), by.value), (match) => ({ kind: 'path', match }))
+    case 'metadata':
+    case 'filterState':
+      return unsupported(at, by.case)
+    case undefined:
+      return unsupported(at, 'an unknown identifier')
+    default:
+      return by satisfies never
   }
 }
 
@@ -109,7 +173,10 @@ function pathMatch(at: DecodePath, matcher: PathMatcher): StringMatch | undefine
   return stringMatch(at.in('path'), matcher.rule.value)
 }
 
-/** A malformed condition has already been reported as an issue, so the resource will not be used; its type still has to be right. */
+/**
+ * A malformed condition has already been reported as an issue, so the resource will not be used; its type still has to
+ * be right.
+ */
 function orRefused<T, C>(value: T | undefined, make: (value: T) => C): C | Unsupported {
   return value === undefined ? { kind: 'unsupported', what: 'malformed' } : make(value)
 }

@@ -1,15 +1,38 @@
 /**
- * envoy.extensions.transport_sockets.tls.v3 → the model's TLS settings. SDS secrets `default` and `ROOTCA` are the workload's own;
- * everything that would make the check of a peer stricter and is not implemented is an issue, so that no peer gets in by an omission.
+ * envoy.extensions.transport_sockets.tls.v3 → the model's TLS settings. SDS secrets `default` and `ROOTCA` are the
+ * workload's own; everything that would make the check of a peer stricter and is not implemented is an issue, so that
+ * no peer gets in by an omission.
  */
-import type { CertificateRef, DownstreamTls, PeerValidation, RootsRef, SanMatch, TlsVersion, UpstreamTls } from '../../model/tls.ts'
+import type {
+  CertificateRef,
+  DownstreamTls,
+  PeerValidation,
+  RootsRef,
+  SanMatch,
+  TlsVersion,
+  UpstreamTls,
+} from '../../model/tls.ts'
 import {
-  CertificateValidationContext_TrustChainVerification as Trust, SubjectAltNameMatcher_SanType as San, TlsParameters_TlsProtocol as Version,
-  TlsParameters_TlsProtocolSchema, type CertificateValidationContext, type SubjectAltNameMatcher, TlsCertificateSchema, TlsParametersSchema, type TlsCertificate, type TlsParameters,
+  CertificateValidationContext_TrustChainVerification as Trust,
+  SubjectAltNameMatcher_SanType as San,
+  TlsParameters_TlsProtocol as Version,
+  TlsParameters_TlsProtocolSchema,
+  type CertificateValidationContext,
+  type SubjectAltNameMatcher,
+  TlsCertificateSchema,
+  TlsParametersSchema,
+  type TlsCertificate,
+  type TlsParameters,
 } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
 import type { DataSource } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { SdsSecretConfig } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
-import { CommonTlsContextSchema, DownstreamTlsContextSchema, type CommonTlsContext, type DownstreamTlsContext, type UpstreamTlsContext } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import {
+  CommonTlsContextSchema,
+  DownstreamTlsContextSchema,
+  type CommonTlsContext,
+  type DownstreamTlsContext,
+  type UpstreamTlsContext,
+} from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { hasUnknown, refuse, type DecodePath } from './fields/decode-path.ts'
 import { stringMatch } from './fields/matchers.ts'
 import { fileText, text } from './fields/values.ts'
@@ -18,24 +41,45 @@ export function downstreamTls(at: DecodePath, from: DownstreamTlsContext): Downs
   refuse(at, DownstreamTlsContextSchema, from)
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
   const requireClientCertificate = from.requireClientCertificate ?? false
-  if (!common.certificate) { at.in('common_tls_context').issue('a listener needs a certificate'); return undefined }
-  if (requireClientCertificate && !common.validation) { at.issue('require_client_certificate without roots to check against'); return undefined }
+  if (!common.certificate) {
+    at.in('common_tls_context').issue('a listener needs a certificate')
+    return undefined
+  }
+  if (requireClientCertificate && !common.validation) {
+    at.issue('require_client_certificate without roots to check against')
+    return undefined
+  }
   return { ...common, requireClientCertificate }
 }
 
-/** @param auto the cluster's UpstreamHttpProtocolOptions: SNI from the request's host, the certificate to be checked against it. */
-export function upstreamTls(at: DecodePath, from: UpstreamTlsContext, auto: { readonly sni: boolean; readonly san: boolean }): UpstreamTls {
+/**
+ * @param auto the cluster's UpstreamHttpProtocolOptions: SNI from the request's host, the certificate to be checked
+ * against it.
+ */
+export function upstreamTls(
+  at: DecodePath,
+  from: UpstreamTlsContext,
+  auto: { readonly sni: boolean; readonly san: boolean },
+): UpstreamTls {
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
   const autoSan = from.autoSniSanValidation ? 'sni' : auto.san ? 'host' : undefined
-  if (from.autoSniSanValidation && !common.validation) at.in('auto_sni_san_validation').issue('needs roots to check against')
-  return { ...common, sni: from.sni, autoSni: from.sni === '' && auto.sni, ...(from.autoHostSni ? { sniOfEndpoint: true } : {}), ...(autoSan && common.validation ? { autoSan } : {}) }
+  if (from.autoSniSanValidation && !common.validation)
+    at.in('auto_sni_san_validation').issue('needs roots to check against')
+  return {
+    ...common,
+    sni: from.sni,
+    autoSni: from.sni === '' && auto.sni,
+    ...(from.autoHostSni ? { sniOfEndpoint: true } : {}),
+    ...(autoSan && common.validation ? { autoSan } : {}),
+  }
 }
 
 function commonTls(at: DecodePath, from: CommonTlsContext | undefined): Omit<UpstreamTls, 'sni' | 'autoSni'> {
   refuse(at, CommonTlsContextSchema, from)
   refuse(at.in('tls_params'), TlsParametersSchema, from?.tlsParams)
   return {
-    certificate: from && certificate(at, from), validation: from && validation(at, from),
+    certificate: from && certificate(at, from),
+    validation: from && validation(at, from),
     alpnProtocols: (from?.alpnProtocols ?? []).filter((name, i) => alpnFits(at.in('alpn_protocols').item(i), name)),
     ...parameters(at.in('tls_params'), from?.tlsParams),
   }
@@ -48,21 +92,36 @@ function alpnFits(at: DecodePath, name: string): boolean {
   return fits
 }
 
-function parameters(at: DecodePath, from: TlsParameters | undefined): { minVersion: TlsVersion; maxVersion: TlsVersion; cipherSuites: readonly string[] } {
+function parameters(
+  at: DecodePath,
+  from: TlsParameters | undefined,
+): { minVersion: TlsVersion; maxVersion: TlsVersion; cipherSuites: readonly string[] } {
   const min = from?.tlsMinimumProtocolVersion ?? Version.TLS_AUTO
   const max = from?.tlsMaximumProtocolVersion ?? Version.TLS_AUTO
-  if (min === Version.TLSv1_0 || min === Version.TLSv1_1) at.in('tls_minimum_protocol_version').ignore('TLS 1.2 is the oldest')
-  if (max === Version.TLSv1_0 || max === Version.TLSv1_1) at.in('tls_maximum_protocol_version').issue('TLS 1.2 is the oldest that is spoken')
-  for (const [field, version] of [['tls_minimum_protocol_version', min], ['tls_maximum_protocol_version', max]] as const) {
+  if (min === Version.TLSv1_0 || min === Version.TLSv1_1)
+    at.in('tls_minimum_protocol_version').ignore('TLS 1.2 is the oldest')
+  if (max === Version.TLSv1_0 || max === Version.TLSv1_1)
+    at.in('tls_maximum_protocol_version').issue('TLS 1.2 is the oldest that is spoken')
+  for (const [field, version] of [
+    ['tls_minimum_protocol_version', min],
+    ['tls_maximum_protocol_version', max],
+  ] as const) {
     if (!TlsParameters_TlsProtocolSchema.value[version]) at.in(field).issue(`unknown value ${version}`)
   }
   const minVersion = min === Version.TLSv1_3 ? 'TLSv1.3' : 'TLSv1.2'
   const maxVersion = max === Version.TLSv1_2 ? 'TLSv1.2' : 'TLSv1.3'
   if (minVersion > maxVersion) at.issue('the minimum version is above the maximum')
-  return { minVersion, maxVersion, cipherSuites: (from?.cipherSuites ?? []).flatMap((suite, i) => suites(at.in('cipher_suites').item(i), suite)) }
+  return {
+    minVersion,
+    maxVersion,
+    cipherSuites: (from?.cipherSuites ?? []).flatMap((suite, i) => suites(at.in('cipher_suites').item(i), suite)),
+  }
 }
 
-/** `[A|B]` is BoringSSL's group of equal preference. The names go into OpenSSL's list, whose operators (`!`, `+`, `@`, `:`) may not come in this way. */
+/**
+ * `[A|B]` is BoringSSL's group of equal preference. The names go into OpenSSL's list, whose operators (`!`, `+`, `@`,
+ * `:`) may not come in this way.
+ */
 function suites(at: DecodePath, suite: string): string[] {
   const names = suite.replace(/^\[(.*)\]$/, '$1').split('|')
   const good = names.every((name) => /^[A-Z0-9][A-Z0-9_-]{0,63}$/i.test(name))
@@ -73,7 +132,8 @@ function suites(at: DecodePath, suite: string): string[] {
 function certificate(at: DecodePath, from: CommonTlsContext): CertificateRef | undefined {
   const [secret] = from.tlsCertificateSdsSecretConfigs
   const [inline] = from.tlsCertificates
-  if (from.tlsCertificateSdsSecretConfigs.length + from.tlsCertificates.length > 1) at.ignore('only the first certificate is used')
+  if (from.tlsCertificateSdsSecretConfigs.length + from.tlsCertificates.length > 1)
+    at.ignore('only the first certificate is used')
   if (secret) return certificateSecret(at.in('tls_certificate_sds_secret_configs').item(0), secret)
   return inline && inlineCertificate(at.in('tls_certificates').item(0), inline)
 }
@@ -82,7 +142,10 @@ function certificate(at: DecodePath, from: CommonTlsContext): CertificateRef | u
 function certificateSecret(at: DecodePath, { name }: SdsSecretConfig): CertificateRef | undefined {
   if (name === 'default') return { from: 'workload' }
   const files = /^file-cert:([^~]+)~([^~]+)$/.exec(name)
-  if (!files) { at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only default and file-cert:`); return undefined }
+  if (!files) {
+    at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only default and file-cert:`)
+    return undefined
+  }
   return certificateOf(fileSource(at.in('name'), files[1]!), fileSource(at.in('name'), files[2]!))
 }
 
@@ -90,9 +153,14 @@ function certificateSecret(at: DecodePath, { name }: SdsSecretConfig): Certifica
 type Source = { readonly file: string } | { readonly pem: string }
 
 function fileSource(at: DecodePath, file: string): Source | undefined {
-  if (at.readFile || !at.files) { const pem = fileText(at, file); return pem === undefined ? undefined : { pem } }
+  if (at.readFile || !at.files) {
+    const pem = fileText(at, file)
+    return pem === undefined ? undefined : { pem }
+  }
   if (at.files.permits(file)) return { file }
-  at.issue(`${JSON.stringify(file.slice(0, 256))} is in no folder from which files may be read (control.tlsFileFolders)`)
+  at.issue(
+    `${JSON.stringify(file.slice(0, 256))} is in no folder from which files may be read (control.tlsFileFolders)`,
+  )
   return undefined
 }
 
@@ -115,46 +183,69 @@ function rootsOf(source: Source | undefined): RootsRef | undefined {
 
 function inlineCertificate(at: DecodePath, from: TlsCertificate): CertificateRef | undefined {
   refuse(at, TlsCertificateSchema, from)
-  const [chain, key] = [sourceOf(at.in('certificate_chain'), from.certificateChain), sourceOf(at.in('private_key'), from.privateKey)]
+  const [chain, key] = [
+    sourceOf(at.in('certificate_chain'), from.certificateChain),
+    sourceOf(at.in('private_key'), from.privateKey),
+  ]
   if (from.password || from.pkcs12) at.issue('password and pkcs12 are not supported')
-  if (chain && key && 'file' in chain !== 'file' in key) at.issue('one of certificate and key is a file and the other is not')
+  if (chain && key && 'file' in chain !== 'file' in key)
+    at.issue('one of certificate and key is a file and the other is not')
   return certificateOf(chain, key)
 }
 
-function validation(at: DecodePath, { validationContextType: by, $unknown: unknown }: CommonTlsContext): PeerValidation | undefined {
+function validation(
+  at: DecodePath,
+  { validationContextType: by, $unknown: unknown }: CommonTlsContext,
+): PeerValidation | undefined {
   switch (by.case) {
-    case 'validationContext': return peerValidation(at.in('validation_context'), by.value, undefined)
-    case 'validationContextSdsSecretConfig': return withRoots(rootsSecret(at.in('validation_context_sds_secret_config'), by.value), [])
+    case 'validationContext':
+      return peerValidation(at.in('validation_context'), by.value, undefined)
+    case 'validationContextSdsSecretConfig':
+      return withRoots(rootsSecret(at.in('validation_context_sds_secret_config'), by.value), [])
     case 'combinedValidationContext': {
       const here = at.in('combined_validation_context')
       const secret = by.value.validationContextSdsSecretConfig
       if (hasUnknown(by.value)) here.issue('holds fields that meshlet does not know')
-      return peerValidation(here.in('default_validation_context'), by.value.defaultValidationContext, secret && rootsSecret(here.in('validation_context_sds_secret_config'), secret))
+      return peerValidation(
+        here.in('default_validation_context'),
+        by.value.defaultValidationContext,
+        secret && rootsSecret(here.in('validation_context_sds_secret_config'), secret),
+      )
     }
     case undefined:
       if (unknown?.some(({ no }) => no !== KEY_LOG)) at.issue('names its roots in a way that meshlet does not know')
       return undefined
-    default: return by satisfies never
+    default:
+      return by satisfies never
   }
 }
 /** CommonTlsContext.key_log: for debugging, and not written by meshlet. */
 const KEY_LOG = 15
 
-const withRoots = (roots: RootsRef | undefined, sans: readonly SanMatch[]): PeerValidation | undefined => roots && { roots, sans }
+const withRoots = (roots: RootsRef | undefined, sans: readonly SanMatch[]): PeerValidation | undefined =>
+  roots && { roots, sans }
 
 /** @param fromSecret roots of the SDS secret; they replace the context's own. */
-function peerValidation(at: DecodePath, from: CertificateValidationContext | undefined, fromSecret: RootsRef | undefined): PeerValidation | undefined {
+function peerValidation(
+  at: DecodePath,
+  from: CertificateValidationContext | undefined,
+  fromSecret: RootsRef | undefined,
+): PeerValidation | undefined {
   if (!from) return withRoots(fromSecret, [])
   refuseStricter(at, from)
   const sans = [
-    ...from.matchTypedSubjectAltNames.flatMap((m, i) => typedSan(at.in('match_typed_subject_alt_names').item(i), m) ?? []),
+    ...from.matchTypedSubjectAltNames.flatMap(
+      (m, i) => typedSan(at.in('match_typed_subject_alt_names').item(i), m) ?? [],
+    ),
     ...from.matchSubjectAltNames.flatMap((m, i) => anySan(at.in('match_subject_alt_names').item(i), m) ?? []),
   ]
   const roots = fromSecret ?? ownRoots(at, from)
   if (!roots && sans.length > 0) at.issue('names without roots prove nothing')
   const crl = from.crl && sourceOf(at.in('crl'), from.crl)
   const made = withRoots(roots, sans)
-  return made && crl ? { ...made, crl: 'file' in crl ? { from: 'file', file: crl.file } : { from: 'pem', crlPem: crl.pem } } : made
+  return made && crl
+    ? { ...made, crl: 'file' in crl ? { from: 'file', file: crl.file } : { from: 'pem', crlPem: crl.pem } }
+    : made
 }
 
 function ownRoots(at: DecodePath, from: CertificateValidationContext): RootsRef | undefined {
@@ -164,7 +255,9 @@ function ownRoots(at: DecodePath, from: CertificateValidationContext): RootsRef 
 }
 
 function refuseStricter(at: DecodePath, from: CertificateValidationContext): void {
-  const refuse = (field: string, set: boolean): void => { if (set) at.in(field).issue('is not supported') }
+  const refuse = (field: string, set: boolean): void => {
+    if (set) at.in(field).issue('is not supported')
+  }
   refuse('verify_certificate_hash', from.verifyCertificateHash.length > 0)
   refuse('verify_certificate_spki', from.verifyCertificateSpki.length > 0)
   refuse('require_signed_certificate_timestamp', from.requireSignedCertificateTimestamp ?? false)
@@ -194,10 +287,17 @@ function typedSan(at: DecodePath, from: SubjectAltNameMatcher): SanMatch | undef
 
 function sanType(type: SubjectAltNameMatcher['sanType']): SanMatch['type'] | undefined {
   switch (type) {
-    case San.DNS: return 'dns'
-    case San.URI: return 'uri'
-    case San.IP_ADDRESS: return 'ip'
-    case San.SAN_TYPE_UNSPECIFIED: case San.EMAIL: case San.OTHER_NAME: default: return undefined
+    case San.DNS:
+      return 'dns'
+    case San.URI:
+      return 'uri'
+    case San.IP_ADDRESS:
+      return 'ip'
+    case San.SAN_TYPE_UNSPECIFIED:
+    case San.EMAIL:
+    case San.OTHER_NAME:
+    default:
+      return undefined
   }
 }
 

@@ -32,7 +32,9 @@ export async function checkFolder(folder: string, node: string | undefined): Pro
   }
   const clusters = resources.get('cluster')
   for (const d of danglingReferences(holders, (name) => clusters?.has(name) ?? false)) {
-    found.push(`${(d.holder as (typeof holders)[number]).place}: ${d.holder.kind} "${d.holder.name}" names the cluster "${d.name}", which does not exist`)
+    found.push(
+      `${(d.holder as (typeof holders)[number]).place}: ${d.holder.kind} "${d.holder.name}" names the cluster "${d.name}", which does not exist`,
+    )
   }
   return { problems: found, ignored, counts }
 }

@@ -7,12 +7,14 @@ import type { FileContent, FileProblem, FileResource } from './parse.ts'
 export type Resources = ReadonlyMap<ResourceKind, ReadonlyMap<string, FileResource>>
 export type FolderContent = { readonly resources: Resources; readonly problems: readonly FileProblem[] }
 
-/** Later contents win over earlier ones, but two files of one folder may not hold the same resource: which one is meant? */
+/**
+ * Later contents win over earlier ones, but two files of one folder may not hold the same resource: which one is meant?
+ */
 export async function combine(contents: Iterable<FileContent>, pace: TimeSlice): Promise<FolderContent> {
   const resources = new Map<ResourceKind, Map<string, FileResource>>()
   const problems: FileProblem[] = []
   for (const content of contents) {
-    problems.push(...content.problems, ...content.blocked ?? [])
+    problems.push(...content.problems, ...(content.blocked ?? []))
     for (const resource of content.resources) {
       if (pace.due) await pace.yield()
       const ofKind = resources.get(resource.kind) ?? new Map<string, FileResource>()
@@ -26,7 +28,13 @@ export async function combine(contents: Iterable<FileContent>, pace: TimeSlice):
 }
 
 function twice({ file, line, kind, name }: FileResource, other: FileResource): FileProblem {
-  return { file, line, resource: `${kind} "${name}"`, field: 'name', problem: `stands in ${other.file} line ${other.line} already, which counts` }
+  return {
+    file,
+    line,
+    resource: `${kind} "${name}"`,
+    field: 'name',
+    problem: `stands in ${other.file} line ${other.line} already, which counts`,
+  }
 }
 
 /** One sentence: `edge/clusters.yaml line 12: Cluster "a", lb_policy: …`. */

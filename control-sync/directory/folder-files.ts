@@ -1,4 +1,7 @@
-/** The files of a folder as they were last read: only what changed is read again, and each resource that cannot be read keeps its last good content. */
+/**
+ * The files of a folder as they were last read: only what changed is read again, and each resource that cannot be read
+ * keeps its last good content.
+ */
 import path from 'node:path'
 import type { Clock } from '../../core/os/clock.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
@@ -8,7 +11,12 @@ import type { FolderReader } from './reader.ts'
 import { Unrest } from './unrest.ts'
 
 /** `hash` undefined: it is to be parsed again even if it is the same, for what it names may have come. */
-type FileState = { readonly stamp: string; readonly hash: string | undefined; readonly good: FileContent | undefined; readonly problems: readonly FileProblem[] }
+type FileState = {
+  readonly stamp: string
+  readonly hash: string | undefined
+  readonly good: FileContent | undefined
+  readonly problems: readonly FileProblem[]
+}
 export type Looked = {
   readonly changed: boolean
   /** Somebody is writing: another look in a moment. */
@@ -43,33 +51,60 @@ export class FolderFiles {
   }
 
   /** What is in force, in the order of the folder. */
-  * contents(): Iterable<FileContent> {
+  *contents(): Iterable<FileContent> {
     if (this.#tooMany.length > 0) yield { resources: [], problems: this.#tooMany }
-    for (const { good, problems } of this.#files.values()) yield { resources: good?.resources ?? [], problems, blocked: good?.blocked ?? [] }
+    for (const { good, problems } of this.#files.values())
+      yield { resources: good?.resources ?? [], problems, blocked: good?.blocked ?? [] }
   }
 
-  /** What changed since the last look comes into force together. Throws MESH_CONFIG_INVALID when the folder is not there. */
+  /**
+   * What changed since the last look comes into force together. Throws MESH_CONFIG_INVALID when the folder is not
+   * there.
+   */
   async look(what: LookFor): Promise<Looked> {
     const pace = new TimeSlice(this.#clock)
     const listed = listFiles(this.#folder, this.#node)
     const stamps = await this.#stamps(listed, pace)
     const moved = [...stamps].filter(([file, stamp]) => this.#files.get(file)?.stamp !== stamp)
     const gone = [...this.#files.keys()].filter((file) => !stamps.has(file))
-    const rest = this.#unrest.at([...moved, ...gone.map((file) => [file, 'gone'] as const)], this.#clock.monotonicMs(), stamps.size === 0)
+    const rest = this.#unrest.at(
+      [...moved, ...gone.map((file) => [file, 'gone'] as const)],
+      this.#clock.monotonicMs(),
+      stamps.size === 0,
+    )
     if (what !== 'first' && rest.wait) return { changed: false, unsettled: true }
     const movedFiles = new Set(moved.map(([file]) => file))
-    const again = what === 'notice' ? [...stamps].filter(([file]) => !movedFiles.has(file) && this.#files.get(file)?.hash === undefined) : []
+    const again =
+      what === 'notice'
+        ? [...stamps].filter(([file]) => !movedFiles.has(file) && this.#files.get(file)?.hash === undefined)
+        : []
     const wanted = [...moved, ...again].filter(([file]) => what === 'first' || !rest.restless.has(file))
     const read = await this.#readAll(wanted, what, pace)
     // One of several that were swapped together: all of them at the next look.
     if (read === 'torn') return { changed: false, unsettled: true }
-    this.#files = new Map(listed.flatMap((file): [string, FileState][] => { const state = read.get(file) ?? this.#files.get(file); return state && stamps.has(file) ? [[file, state]] : [] }))
+    this.#files = new Map(
+      listed.flatMap((file): [string, FileState][] => {
+        const state = read.get(file) ?? this.#files.get(file)
+        return state && stamps.has(file) ? [[file, state]] : []
+      }),
+    )
     return { changed: read.size + gone.length > 0, unsettled: rest.restless.size > 0 }
   }
 
   async #stamps(files: readonly string[], pace: TimeSlice): Promise<Map<string, string>> {
     const left = files.length - MAX_FILES
-    this.#tooMany = left > 0 ? [{ file: files[MAX_FILES]!, line: 1, resource: '', field: '', problem: `this and ${left - 1} more are not read: a folder has ${MAX_FILES} files at most` }] : []
+    this.#tooMany =
+      left > 0
+        ? [
+            {
+              file: files[MAX_FILES]!,
+              line: 1,
+              resource: '',
+              field: '',
+              problem: `this and ${left - 1} more are not read: a folder has ${MAX_FILES} files at most`,
+            },
+          ]
+        : []
     const stamps = new Map<string, string>()
     for (const file of files.slice(0, MAX_FILES)) {
       if (pace.due) await pace.yield()
@@ -79,7 +114,11 @@ export class FolderFiles {
   }
 
   /** `torn`: one of them changed meanwhile. */
-  async #readAll(files: readonly (readonly [file: string, stamp: string])[], what: LookFor, pace: TimeSlice): Promise<Map<string, FileState> | 'torn'> {
+  async #readAll(
+    files: readonly (readonly [file: string, stamp: string])[],
+    what: LookFor,
+    pace: TimeSlice,
+  ): Promise<Map<string, FileState> | 'torn'> {
     const read = new Map<string, FileState>()
     for (const [file, stamp] of files) {
       if (pace.due) await pace.yield()
@@ -94,7 +133,8 @@ export class FolderFiles {
   async #read(file: string, stamp: string, what: LookFor, pace: TimeSlice): Promise<FileState | 'torn'> {
     const before = this.#files.get(file)
     let read = await this.#reader.read(this.#folder, file, before?.hash)
-    for (let i = 1; i < FIRST_TRIES && what === 'first' && read.content === 'torn'; i++) read = await this.#reader.read(this.#folder, file, undefined)
+    for (let i = 1; i < FIRST_TRIES && what === 'first' && read.content === 'torn'; i++)
+      read = await this.#reader.read(this.#folder, file, undefined)
     if (read.content === 'torn' || (what !== 'first' && read.stamp !== '' && read.stamp !== stamp)) return 'torn'
     if (read.content === 'same') return { ...before!, stamp: read.stamp }
     const { problems } = read.content
@@ -106,14 +146,19 @@ export class FolderFiles {
 }
 
 /**
- * Of a file with mistakes: what is sound in it counts, everything else is what it was when it was last sound. That a resource is not there is not believed of
- * such a file: it may be the one whose name is mistaken, or behind where the file is broken.
+ * Of a file with mistakes: what is sound in it counts, everything else is what it was when it was last sound. That a
+ * resource is not there is not believed of such a file: it may be the one whose name is mistaken, or behind where the
+ * file is broken.
  */
 function withLastGood(content: FileContent, before: FileContent): FileContent {
   const sound = new Set(content.resources.map((r) => `${r.kind} ${r.name}`))
   const rest = before.resources.filter((r) => !sound.has(`${r.kind} ${r.name}`))
   const labels = new Set(rest.map(labelOf))
-  return { resources: [...content.resources, ...rest], problems: [], blocked: [...content.blocked ?? [], ...(before.blocked ?? []).filter((p) => labels.has(p.resource))] }
+  return {
+    resources: [...content.resources, ...rest],
+    problems: [],
+    blocked: [...(content.blocked ?? []), ...(before.blocked ?? []).filter((p) => labels.has(p.resource))],
+  }
 }
 
 /** Resources that are as they were stay the same bytes: nobody needs to look at them again. */

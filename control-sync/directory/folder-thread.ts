@@ -1,6 +1,6 @@
 /**
- * The thread that reads resource files: to parse megabytes of YAML, and to know all of Envoy's messages, takes seconds and memory that the data path
- * must not wait for. Answers one question after the other.
+ * The thread that reads resource files: to parse megabytes of YAML, and to know all of Envoy's messages, takes seconds
+ * and memory that the data path must not wait for. Answers one question after the other.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { guarded } from '../../core/defects/guard.ts'
@@ -15,13 +15,21 @@ const PIECE_RESOURCES = 500
 
 export function serveFolderThread(build: string): void {
   const port = parentPort!
-  const send = (message: FromFolderThread, hands: ArrayBuffer[] = []): void => { port.postMessage(message, hands) }
-  port.on('message', guarded('configuration', nothing, ({ folder, file, hash }: ToFolderThread) => {
-    const { content, ...read } = readOne(folder, file, hash, allMessages())
-    if (typeof content === 'string') { send({ kind: 'done', ...read, outcome: content, problems: [], blocked: [] }); return }
-    for (const piece of piecesOf(content)) send(piece, [piece.bytes.buffer])
-    send({ kind: 'done', ...read, outcome: 'content', problems: content.problems, blocked: content.blocked ?? [] })
-  }))
+  const send = (message: FromFolderThread, hands: ArrayBuffer[] = []): void => {
+    port.postMessage(message, hands)
+  }
+  port.on(
+    'message',
+    guarded('configuration', nothing, ({ folder, file, hash }: ToFolderThread) => {
+      const { content, ...read } = readOne(folder, file, hash, allMessages())
+      if (typeof content === 'string') {
+        send({ kind: 'done', ...read, outcome: content, problems: [], blocked: [] })
+        return
+      }
+      for (const piece of piecesOf(content)) send(piece, [piece.bytes.buffer])
+      send({ kind: 'done', ...read, outcome: 'content', problems: content.problems, blocked: content.blocked ?? [] })
+    }),
+  )
   send({ kind: 'ready', build })
 }
 
@@ -29,19 +37,29 @@ function* piecesOf({ resources }: FileContent): Iterable<Extract<FromFolderThrea
   for (let from = 0; from < resources.length;) {
     const packed: PackedResource[] = []
     let to = 0
-    for (; from + packed.length < resources.length && packed.length < PIECE_RESOURCES && (packed.length === 0 || to < PIECE_BYTES);) {
+    for (
+      ;
+      from + packed.length < resources.length &&
+      packed.length < PIECE_RESOURCES &&
+      (packed.length === 0 || to < PIECE_BYTES);
+    ) {
       const { kind, name, line, value } = resources[from + packed.length]!
-      packed.push([kind, name, line, to += value.length])
+      packed.push([kind, name, line, (to += value.length)])
     }
     const bytes = new Uint8Array(to)
     let at = 0
-    for (const { value } of resources.slice(from, from + packed.length)) { bytes.set(value, at); at += value.length }
+    for (const { value } of resources.slice(from, from + packed.length)) {
+      bytes.set(value, at)
+      at += value.length
+    }
     yield { kind: 'piece', resources: packed, bytes }
     from += packed.length
   }
 }
 
-function nothing(): void { /* who asked is told that the thread has ended */ }
+function nothing(): void {
+  /* who asked is told that the thread has ended */
+}
 
 // From the sources: this file is what the thread runs. In the bundle main.ts calls.
 if (isFolderThread(workerData) && workerData.build === '') serveFolderThread('')

@@ -8,13 +8,18 @@ import type { FileContent } from './parse.ts'
 import { readOne } from './read.ts'
 
 /**
- * In this thread: for the command line, which serves nobody. File names in the result are relative to `folder`. Rejects with MESH_CONFIG_INVALID when there is no
- * such folder, or `node` is no folder name.
+ * In this thread: for the command line, which serves nobody. File names in the result are relative to `folder`. Rejects
+ * with MESH_CONFIG_INVALID when there is no such folder, or `node` is no folder name.
  */
 export async function readFolder(folder: string, node: string | undefined): Promise<FolderContent> {
   const contents = listFiles(folder, node).map((file): FileContent => {
     const { content } = readOne(folder, file, undefined, allMessages())
-    return typeof content === 'string' ? { resources: [], problems: [{ file, line: 1, resource: '', field: '', problem: 'is being written at this moment' }] } : content
+    return typeof content === 'string'
+      ? {
+          resources: [],
+          problems: [{ file, line: 1, resource: '', field: '', problem: 'is being written at this moment' }],
+        }
+      : content
   })
   return combine(contents, new TimeSlice(systemClock))
 }

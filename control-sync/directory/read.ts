@@ -21,16 +21,32 @@ export type ReadOne = {
 export function readOne(folder: string, file: string, hash: string | undefined, known: Known): ReadOne {
   const full = path.join(folder, file)
   let whole: Whole | string
-  try { whole = bytesOf(full) } catch (err) { return unreadable(file, `cannot be read: ${err instanceof Error ? err.message : String(err)}`) }
+  try {
+    whole = bytesOf(full)
+  } catch (err) {
+    return unreadable(file, `cannot be read: ${err instanceof Error ? err.message : String(err)}`)
+  }
   if (typeof whole === 'string') return unreadable(file, whole)
   const { bytes, stamp } = whole
   if (!bytes) return { stamp, hash: '', content: 'torn' }
   const found = createHash('sha256').update(bytes).digest('base64')
   if (found === hash) return { stamp, hash, content: 'same' }
-  return { stamp, hash: found, content: parseFile(file, bytes.toString('utf8'), (name) => smallFile(path.resolve(path.dirname(full), name)), known, path.resolve(path.dirname(full))) }
+  return {
+    stamp,
+    hash: found,
+    content: parseFile(
+      file,
+      bytes.toString('utf8'),
+      (name) => smallFile(path.resolve(path.dirname(full), name)),
+      known,
+      path.resolve(path.dirname(full)),
+    ),
+  }
 }
 
-function unreadable(file: string, problem: string): ReadOne { return { stamp: '', hash: '', content: wholeFile(file, problem) } }
+function unreadable(file: string, problem: string): ReadOne {
+  return { stamp: '', hash: '', content: wholeFile(file, problem) }
+}
 
 type Whole = { readonly bytes: Buffer | undefined; readonly stamp: string }
 
@@ -44,15 +60,20 @@ function bytesOf(full: string): Whole | string {
     if (before.size > MAX_FILE_BYTES) return `is larger than ${MAX_FILE_BYTES} bytes`
     const bytes = Buffer.allocUnsafe(before.size)
     let length = 0
-    for (let n = 1; n > 0 && length < bytes.length; length += n) n = fs.readSync(fd, bytes, length, bytes.length - length, null)
+    for (let n = 1; n > 0 && length < bytes.length; length += n)
+      n = fs.readSync(fd, bytes, length, bytes.length - length, null)
     const isWhole = length === bytes.length && stampFrom(fs.fstatSync(fd)) === stampFrom(before)
     return { bytes: isWhole ? bytes : undefined, stamp: stampFrom(before) }
-  } finally { fs.closeSync(fd) }
+  } finally {
+    fs.closeSync(fd)
+  }
 }
 
 function smallFile(file: string): string | undefined {
   try {
     const s = fs.statSync(file)
     return s.isFile() && s.size <= MAX_PEM_BYTES ? fs.readFileSync(file, 'utf8') : undefined
-  } catch { return undefined }
+  } catch {
+    return undefined
+  }
 }

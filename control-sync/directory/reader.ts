@@ -1,4 +1,7 @@
-/** Files of a folder, read off this thread: what is small here, everything else in a thread that is there while there is something to read. */
+/**
+ * Files of a folder, read off this thread: what is small here, everything else in a thread that is there while there is
+ * something to read.
+ */
 import fs from 'node:fs'
 import path from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -20,7 +23,10 @@ const SMALL_IN_A_ROW = 8
 const MAX_READ_MS = 60_000
 /** Its memory is given back when nothing has changed for so long. */
 const IDLE_MS = 5_000
-/** The garbage collector's bound for parsing: a file that needs more is refused. The machine's or the unit's own limit may be lower, and the thread ends there. */
+/**
+ * The garbage collector's bound for parsing: a file that needs more is refused. The machine's or the unit's own limit
+ * may be lower, and the thread ends there.
+ */
 const MAX_HEAP_MIB = 512
 
 /** Names the program that is running: a thread of another one may speak otherwise. */
@@ -39,7 +45,9 @@ export class FolderReader implements Disposable {
   #deadline: Timer | undefined
   #idle: Timer | undefined
 
-  constructor(clock: Clock) { this.#clock = clock }
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
 
   /** Never rejects. @param hash of what is known of the file */
   async read(folder: string, file: string, hash: string | undefined): Promise<ReadOne> {
@@ -81,21 +89,45 @@ export class FolderReader implements Disposable {
 
   #next(): void {
     const asked = this.#queue[0]
-    if (!asked) { this.#rest(); return }
-    const worker = this.#worker ??= this.#start()
-    this.#deadline = this.#clock.after(MAX_READ_MS, () => this.#died(worker, `it takes longer than ${MAX_READ_MS / 1000} s`))
+    if (!asked) {
+      this.#rest()
+      return
+    }
+    const worker = (this.#worker ??= this.#start())
+    this.#deadline = this.#clock.after(MAX_READ_MS, () =>
+      this.#died(worker, `it takes longer than ${MAX_READ_MS / 1000} s`),
+    )
     worker.ref()
     worker.postMessage({ folder: asked.folder, file: asked.file, hash: asked.hash } satisfies ToFolderThread)
   }
 
   #start(): Worker {
     const data: FolderThreadData = { part: FOLDER_THREAD, build: programBuild() }
-    const options = { workerData: data, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 16 } }
+    const options = {
+      workerData: data,
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 16 },
+    }
     const worker = new Worker(bundle ? bundle.file : new URL('./folder-thread.ts', import.meta.url), options)
     this.#isReady = false
-    worker.on('message', guarded('configuration', () => this.#died(worker, 'its answer was not understood'), (message: FromFolderThread) => { if (worker === this.#worker) this.#answered(worker, message) }))
-    worker.on('error', guarded('configuration', nothing, (err: unknown) => this.#died(worker, toMeshError(err).message)))
-    worker.on('exit', guarded('configuration', nothing, (code: number) => this.#died(worker, `its thread ended with ${code}`)))
+    worker.on(
+      'message',
+      guarded(
+        'configuration',
+        () => this.#died(worker, 'its answer was not understood'),
+        (message: FromFolderThread) => {
+          if (worker === this.#worker) this.#answered(worker, message)
+        },
+      ),
+    )
+    worker.on(
+      'error',
+      guarded('configuration', nothing, (err: unknown) => this.#died(worker, toMeshError(err).message)),
+    )
+    worker.on(
+      'exit',
+      guarded('configuration', nothing, (code: number) => this.#died(worker, `its thread ended with ${code}`)),
+    )
     return worker
   }
 
@@ -118,10 +150,15 @@ export class FolderReader implements Disposable {
       case 'done': {
         if (!asked) return
         const { stamp, hash, outcome, problems, blocked } = message
-        this.#finish({ stamp, hash, content: outcome === 'content' ? { resources: asked.resources, problems, blocked } : outcome })
+        this.#finish({
+          stamp,
+          hash,
+          content: outcome === 'content' ? { resources: asked.resources, problems, blocked } : outcome,
+        })
         return
       }
-      default: message satisfies never
+      default:
+        message satisfies never
     }
   }
 
@@ -139,10 +176,14 @@ export class FolderReader implements Disposable {
     this.#stop()
     const asked = this.#queue[0]
     if (!asked) return
-    if (wasReady) { this.#finish(failed(asked.file, `cannot be read: ${why}`)); return }
+    if (wasReady) {
+      this.#finish(failed(asked.file, `cannot be read: ${why}`))
+      return
+    }
     // No thread can be had (limits of the machine, a replaced program): slower, but it goes on.
     this.#alone = true
-    for (const { folder, file, hash, resolve } of this.#queue.splice(0)) resolve(readOne(folder, file, hash, ownMessages()))
+    for (const { folder, file, hash, resolve } of this.#queue.splice(0))
+      resolve(readOne(folder, file, hash, ownMessages()))
   }
 
   #stop(): void {
@@ -154,6 +195,10 @@ export class FolderReader implements Disposable {
   }
 }
 
-function failed(file: string, problem: string): ReadOne { return { stamp: '', hash: '', content: wholeFile(file, problem) } }
+function failed(file: string, problem: string): ReadOne {
+  return { stamp: '', hash: '', content: wholeFile(file, problem) }
+}
 
-function nothing(): void { /* whoever waits is told by what follows */ }
+function nothing(): void {
+  /* whoever waits is told by what follows */
+}

@@ -20,12 +20,27 @@ export type DirectorySync = Sync & {
   readonly isMissing: boolean
   readonly problems: readonly MeshError[]
 }
-export type DirectorySyncOptions = { readonly folder: string; readonly node: string | undefined; readonly applier: Applier; readonly clock: Clock; readonly log: Log }
+export type DirectorySyncOptions = {
+  readonly folder: string
+  readonly node: string | undefined
+  readonly applier: Applier
+  readonly clock: Clock
+  readonly log: Log
+}
 
-/** A folder that is not there (yet) is a problem like a file that cannot be read: `synced` resolves once there is one. */
+/**
+ * A folder that is not there (yet) is a problem like a file that cannot be read: `synced` resolves once there is one.
+ */
 export function startDirectorySync({ folder, node, applier, clock, log }: DirectorySyncOptions): DirectorySync {
   let problems: readonly MeshError[] = []
-  let link: ControlLinkStatus = { mode: 'directory', address: folder, state: 'watching', sinceMs: clock.monotonicMs(), lastContactMs: undefined, error: undefined }
+  let link: ControlLinkStatus = {
+    mode: 'directory',
+    address: folder,
+    state: 'watching',
+    sinceMs: clock.monotonicMs(),
+    lastContactMs: undefined,
+    error: undefined,
+  }
   let offered: FolderResources = new Map()
   let told: ReadonlySet<string> = new Set()
   let work: Promise<unknown> = Promise.resolve()
@@ -35,7 +50,12 @@ export function startDirectorySync({ folder, node, applier, clock, log }: Direct
   let watching: WatchedFolder | undefined
   const apply = async (found: FolderResult): Promise<void> => {
     problems = found.problems.map((p) => new MeshError('MESH_CONFIG_REJECTED', p))
-    for (const text of found.problems) if (!told.has(text)) log.warn({ evt: 'directory.refused', code: 'MESH_CONFIG_REJECTED', problem: text }, 'a resource file cannot be used; its last good content serves on')
+    for (const text of found.problems)
+      if (!told.has(text))
+        log.warn(
+          { evt: 'directory.refused', code: 'MESH_CONFIG_REJECTED', problem: text },
+          'a resource file cannot be used; its last good content serves on',
+        )
     told = new Set(found.problems)
     const changes = await changesTo(found.resources, offered, new TimeSlice(clock))
     offered = found.resources
@@ -51,7 +71,16 @@ export function startDirectorySync({ folder, node, applier, clock, log }: Direct
   let later: Timer | undefined
   const begin = async (): Promise<void> => {
     try {
-      watching = await watchFolder({ folder, node, clock, gone, onChange: (found) => { work = work.then(() => apply(found)); detached('configuration', work) } })
+      watching = await watchFolder({
+        folder,
+        node,
+        clock,
+        gone,
+        onChange: (found) => {
+          work = work.then(() => apply(found))
+          detached('configuration', work)
+        },
+      })
     } catch (thrown) {
       gone(thrown)
       isMissing = true
@@ -65,7 +94,17 @@ export function startDirectorySync({ folder, node, applier, clock, log }: Direct
   }
   const begun = begin()
   return {
-    get link() { return link }, get isMissing() { return isMissing }, get problems() { return problems }, begun, synced: synced.promise,
+    get link() {
+      return link
+    },
+    get isMissing() {
+      return isMissing
+    },
+    get problems() {
+      return problems
+    },
+    begun,
+    synced: synced.promise,
     async [Symbol.asyncDispose]() {
       isOver = true
       later?.cancel()

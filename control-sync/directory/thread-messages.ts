@@ -14,7 +14,14 @@ export type FromFolderThread =
   | { readonly kind: 'ready'; readonly build: string }
   | { readonly kind: 'piece'; readonly resources: readonly PackedResource[]; readonly bytes: Uint8Array<ArrayBuffer> }
   /** What was asked for last is answered. */
-  | { readonly kind: 'done'; readonly stamp: string; readonly hash: string; readonly outcome: 'content' | 'same' | 'torn'; readonly problems: readonly FileProblem[]; readonly blocked: readonly FileProblem[] }
+  | {
+      readonly kind: 'done'
+      readonly stamp: string
+      readonly hash: string
+      readonly outcome: 'content' | 'same' | 'torn'
+      readonly problems: readonly FileProblem[]
+      readonly blocked: readonly FileProblem[]
+    }
 
 export function isFolderThread(data: unknown): data is FolderThreadData {
   return typeof data === 'object' && data !== null && 'part' in data && data.part === FOLDER_THREAD

@@ -1,6 +1,7 @@
 /**
- * Whether somebody is writing at this moment. Half a YAML file is often a valid one, with half of the resources; a file that is renamed is gone for a moment, and
- * several that belong together are written one after the other. So what differs from what was read has to be the same in two looks.
+ * Whether somebody is writing at this moment. Half a YAML file is often a valid one, with half of the resources; a file
+ * that is renamed is gone for a moment, and several that belong together are written one after the other. So what
+ * differs from what was read has to be the same in two looks.
  */
 
 /** But the others do not wait longer than this for one that is never the same. */
@@ -23,7 +24,9 @@ export class Unrest {
   /** @param differing all that is not as it was read, with what it is now */
   at(differing: readonly (readonly [file: string, stamp: string])[], nowMs: number, isEmpty: boolean): Rest {
     const before = this.#moving
-    this.#moving = new Map(differing.map(([file, stamp]) => [file, { stamp, sinceMs: before.get(file)?.sinceMs ?? nowMs }]))
+    this.#moving = new Map(
+      differing.map(([file, stamp]) => [file, { stamp, sinceMs: before.get(file)?.sinceMs ?? nowMs }]),
+    )
     const restless = new Set<string>()
     let [movingMs, differingMs] = [0, 0]
     for (const [file, { stamp, sinceMs }] of this.#moving) {
@@ -32,6 +35,9 @@ export class Unrest {
       restless.add(file)
       movingMs = Math.max(movingMs, nowMs - sinceMs)
     }
-    return { wait: isEmpty && differing.length > 0 ? differingMs < EMPTY_WAIT_MS : restless.size > 0 && movingMs < MAX_WAIT_MS, restless }
+    return {
+      wait: isEmpty && differing.length > 0 ? differingMs < EMPTY_WAIT_MS : restless.size > 0 && movingMs < MAX_WAIT_MS,
+      restless,
+    }
   }
 }

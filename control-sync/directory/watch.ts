@@ -1,7 +1,8 @@
 /**
- * Watches a folder of resource files: those at its top are everybody's, those in `<folder>/<node>/` are one node's and win over the shared ones. A file with a
- * mistake keeps its last good resources in force until it is mended; a file that is deleted takes its resources with it. Changes come from the kernel and, where
- * those are missed, from a slow look at the time stamps.
+ * Watches a folder of resource files: those at its top are everybody's, those in `<folder>/<node>/` are one node's and
+ * win over the shared ones. A file with a mistake keeps its last good resources in force until it is mended; a file
+ * that is deleted takes its resources with it. Changes come from the kernel and, where those are missed, from a slow
+ * look at the time stamps.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -41,10 +42,15 @@ const SLOW_LOOK_MS = 5_000
 /** Without notices from the kernel (network file systems, no inotify watches left). */
 const QUICK_LOOK_MS = 500
 
-/** Resolves once everything has been read. Rejects with MESH_CONFIG_INVALID when there is no such folder, or `node` is no name of one. Disposing ends the watching. */
+/**
+ * Resolves once everything has been read. Rejects with MESH_CONFIG_INVALID when there is no such folder, or `node` is
+ * no name of one. Disposing ends the watching.
+ */
 export async function watchFolder(options: WatchOptions): Promise<WatchedFolder> {
   const watched = new WatchedFolder(options)
-  try { await watched.look('first') } catch (err) {
+  try {
+    await watched.look('first')
+  } catch (err) {
     watched[Symbol.dispose]()
     throw err
   }
@@ -71,7 +77,9 @@ export class WatchedFolder implements Disposable {
   }
 
   /** Resolves when nothing is being read. */
-  get idle(): Promise<void> { return this.#looking }
+  get idle(): Promise<void> {
+    return this.#looking
+  }
 
   start(): void {
     if (this.#closed) return
@@ -80,7 +88,12 @@ export class WatchedFolder implements Disposable {
     for (const one of wanted) this.#watch(one)
     this.#nextLook = clock.after(this.#watches.size < wanted.length ? QUICK_LOOK_MS : SLOW_LOOK_MS, () => {
       this.#safeLook('changes')
-      detached('configuration', this.#looking.then(() => { this.start() }))
+      detached(
+        'configuration',
+        this.#looking.then(() => {
+          this.start()
+        }),
+      )
     })
   }
 
@@ -95,7 +108,11 @@ export class WatchedFolder implements Disposable {
     const before = this.#last
     const resources = await valuesOf(content.resources, before?.resources, pace)
     const problems = content.problems.map(problemText)
-    if (this.#closed || (before && resources === before.resources && before.problems.join('\n') === problems.join('\n'))) return
+    if (
+      this.#closed ||
+      (before && resources === before.resources && before.problems.join('\n') === problems.join('\n'))
+    )
+      return
     this.#last = { resources, problems }
     this.#o.onChange(this.#last)
   }
@@ -110,12 +127,14 @@ export class WatchedFolder implements Disposable {
 
   /** A folder that is gone for a moment (unmounted, being replaced) changes nothing; it is looked for again. */
   #safeLook(what: LookFor): void {
-    this.#looking = this.#looking.then(() => this.look(what)).catch((thrown: unknown) => {
-      if (!(thrown instanceof MeshError)) reportDefect('configuration', thrown)
-      this.#last = undefined
-      this.#o.gone?.(thrown)
-      for (const { watch } of this.#watches.values()) watch.close()
-    })
+    this.#looking = this.#looking
+      .then(() => this.look(what))
+      .catch((thrown: unknown) => {
+        if (!(thrown instanceof MeshError)) reportDefect('configuration', thrown)
+        this.#last = undefined
+        this.#o.gone?.(thrown)
+        for (const { watch } of this.#watches.values()) watch.close()
+      })
   }
 
   #watch(folder: string): void {
@@ -126,28 +145,41 @@ export class WatchedFolder implements Disposable {
       if (known?.ino === ino) return
       known?.watch.close()
       const watch = fs.watch(folder, { persistent: false })
-      const forget = guarded('configuration', nothing, () => { watch.close(); if (this.#watches.get(folder)?.watch === watch) this.#watches.delete(folder) })
-      watch.on('change', guarded('configuration', nothing, () => this.#soon('notice')))
+      const forget = guarded('configuration', nothing, () => {
+        watch.close()
+        if (this.#watches.get(folder)?.watch === watch) this.#watches.delete(folder)
+      })
+      watch.on(
+        'change',
+        guarded('configuration', nothing, () => this.#soon('notice')),
+      )
       watch.on('error', forget)
       watch.on('close', forget)
       this.#watches.set(folder, { watch, ino })
-    } catch { /* no such folder yet, or no watches left: the quick look finds it */ }
+    } catch {
+      /* no such folder yet, or no watches left: the quick look finds it */
+    }
   }
 
   #soon(what: LookFor): void {
     if (what === 'notice') this.#noticed = true
     // Not prolonged by further notices: a file that is written all the time must not keep the others waiting.
-    if (!this.#closed) this.#debounce ??= this.#o.clock.after(DEBOUNCE_MS, () => {
-      const noticed = this.#noticed
-      this.#debounce = undefined
-      this.#noticed = false
-      this.#safeLook(noticed ? 'notice' : 'changes')
-    })
+    if (!this.#closed)
+      this.#debounce ??= this.#o.clock.after(DEBOUNCE_MS, () => {
+        const noticed = this.#noticed
+        this.#debounce = undefined
+        this.#noticed = false
+        this.#safeLook(noticed ? 'notice' : 'changes')
+      })
   }
 }
 
 /** The very `before` when nothing in it differs, and its maps for kinds of which nothing does. */
-async function valuesOf(found: Resources, before: FolderResources | undefined, pace: TimeSlice): Promise<FolderResources> {
+async function valuesOf(
+  found: Resources,
+  before: FolderResources | undefined,
+  pace: TimeSlice,
+): Promise<FolderResources> {
   const all = new Map<ResourceKind, ReadonlyMap<string, Uint8Array>>()
   let isSame = before?.size === found.size
   for (const [kind, named] of found) {
@@ -167,4 +199,6 @@ async function valuesOf(found: Resources, before: FolderResources | undefined, p
   return isSame ? before! : all
 }
 
-function nothing(): void { /* the slow look goes on */ }
+function nothing(): void {
+  /* the slow look goes on */
+}

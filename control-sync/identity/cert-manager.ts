@@ -1,6 +1,6 @@
 /**
- * The agent's identity through its life: from disk at start, from the CA when there is none, renewed at half its life, kept when the CA is
- * away. A renewal concerns new handshakes only; open connections go on.
+ * The agent's identity through its life: from disk at start, from the CA when there is none, renewed at half its life,
+ * kept when the CA is away. A renewal concerns new handshakes only; open connections go on.
  */
 import { createHash } from 'node:crypto'
 import { backoffMs, type Clock, type Random } from '../../core/os/clock.ts'
@@ -19,9 +19,15 @@ import type { TimeFloor } from './time-floor.ts'
 import type { Trust } from './trust.ts'
 import { validityProblems } from './validity.ts'
 
-/** The clock may be set, the machine may have slept, the control plane may have refused us: all of that is looked at so often. */
+/**
+ * The clock may be set, the machine may have slept, the control plane may have refused us: all of that is looked at so
+ * often.
+ */
 const LOOK_MS = 60_000
-/** While the certificate is valid no wait is longer than this part of what it has left, so that the end of a short outage is not slept over. */
+/**
+ * While the certificate is valid no wait is longer than this part of what it has left, so that the end of a short
+ * outage is not slept over.
+ */
 const RETRY_PART = 4
 const MIN_RETRY_MS = 1_000
 
@@ -69,46 +75,84 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     this.#o = options
     this.#own = options.store.load()
     this.#current = new Current(this.#own && options.trust.complete(this.#own))
-    if (this.#own) { this.#certified.resolve(); options.floor.seen(this.#own.notBeforeMs) }
+    if (this.#own) {
+      this.#certified.resolve()
+      options.floor.seen(this.#own.notBeforeMs)
+    }
     this.#renewal = new Renewal(options)
-    options.floor.onRaise(() => { this.#nap.abort() })
-    this.#requests = options.metrics.counter('mesh_identity_requests_total', 'Certificate requests to the CA, by result.', ['result'])
-    options.metrics.gaugeOf('mesh_identity_expires_seconds', 'Seconds until the certificate expires; 0 without one.', () => {
-      const identity = this.#current.get()
-      return identity ? Math.round((identity.notAfterMs - options.floor.nowMs()) / 1000) : 0
+    options.floor.onRaise(() => {
+      this.#nap.abort()
     })
+    this.#requests = options.metrics.counter(
+      'mesh_identity_requests_total',
+      'Certificate requests to the CA, by result.',
+      ['result'],
+    )
+    options.metrics.gaugeOf(
+      'mesh_identity_expires_seconds',
+      'Seconds until the certificate expires; 0 without one.',
+      () => {
+        const identity = this.#current.get()
+        return identity ? Math.round((identity.notAfterMs - options.floor.nowMs()) / 1000) : 0
+      },
+    )
   }
 
-  current(): Identity | undefined { return this.#current.get() }
-  watch(fn: (next: Identity) => void): Disposable { return this.#current.watch((next) => { if (next) fn(next) }) }
+  current(): Identity | undefined {
+    return this.#current.get()
+  }
+  watch(fn: (next: Identity) => void): Disposable {
+    return this.#current.watch((next) => {
+      if (next) fn(next)
+    })
+  }
   /** Resolves once there is an identity, from disk or from the CA. */
-  get certified(): Promise<void> { return this.#certified.promise }
+  get certified(): Promise<void> {
+    return this.#certified.promise
+  }
   /** Monotonic milliseconds of the next renewal or try. */
-  get renewalAtMs(): number | undefined { return this.#own && !this.#error ? this.#renewal.dueAtMs : this.#nextLookMs }
+  get renewalAtMs(): number | undefined {
+    return this.#own && !this.#error ? this.#renewal.dueAtMs : this.#nextLookMs
+  }
 
   /** Everything that is wrong now, worst first. */
   problems(): readonly MeshError[] {
     const { clock, earliestWallMs, floor, trust } = this.#o
-    const wrong = validityProblems(this.#current.get(), { wallMs: clock.wallMs(), earliestWallMs, floor, renewal: this.#error })
+    const wrong = validityProblems(this.#current.get(), {
+      wallMs: clock.wallMs(),
+      earliestWallMs,
+      floor,
+      renewal: this.#error,
+    })
     // The reason of an expired certificate stands in its text.
     const own = wrong.some((p) => p.code === 'MESH_IDENTITY_EXPIRED') || !this.#error ? [] : [this.#error]
-    return [...wrong, ...own, this.#other, this.#ttlRefused, this.#storeError, ...trust.problems].filter((p) => p !== undefined)
+    return [...wrong, ...own, this.#other, this.#ttlRefused, this.#storeError, ...trust.problems].filter(
+      (p) => p !== undefined,
+    )
   }
 
   /** Begins to request and renew; returns at once. */
-  start(): void { this.#running = this.#run() }
+  start(): void {
+    this.#running = this.#run()
+  }
 
-  /** The control plane does not take the certificate any more: a new one is asked for at once, with the token if there is one. */
+  /**
+   * The control plane does not take the certificate any more: a new one is asked for at once, with the token if there
+   * is one.
+   */
   certificateRefused(): void {
     this.#byToken = true
     this.#nap.abort()
   }
 
   /** What is trusted has changed: new handshakes go by it. */
-  trustChanged(): void { if (this.#own) this.#put(this.#own) }
+  trustChanged(): void {
+    if (this.#own) this.#put(this.#own)
+  }
 
   /**
-   * One request now, in force when it resolves, and stored unless the disk refuses. Rejects as CertificateAuthority does.
+   * One request now, in force when it resolves, and stored unless the disk refuses. Rejects as CertificateAuthority
+   * does.
    * @param certificateRefused the token counts, not the certificate at hand
    */
   async request(certificateRefused = false): Promise<Identity> {
@@ -116,12 +160,23 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     let token: string | undefined
     try {
       if (certificateRefused || !this.#own || this.#own.notAfterMs <= floor.nowMs()) token = this.#tokenNow()
-      const { identity, ttlRefused } = await authority({ current: this.#current.get(), spiffeUri, ttlSec, key, certificateRefused })
+      const { identity, ttlRefused } = await authority({
+        current: this.#current.get(),
+        spiffeUri,
+        ttlSec,
+        key,
+        certificateRefused,
+      })
       const why = rejectReplacement(identity, this.#own, { spiffeUri, nowMs: floor.nowMs() })
       if (why) throw why
       this.#triedToken = token ?? this.#triedToken
-      if (otherWorkload(identity, spiffeUri)) log.warn({ evt: 'identity.other-name', asked: spiffeUri, got: identity.spiffeId.uri }, 'the CA knows us by another name than agent.yaml says')
-      if (ttlRefused && !this.#ttlRefused) log.warn({ evt: 'identity.ttl-refused', err: ttlRefused }, 'the CA gives its default life')
+      if (otherWorkload(identity, spiffeUri))
+        log.warn(
+          { evt: 'identity.other-name', asked: spiffeUri, got: identity.spiffeId.uri },
+          'the CA knows us by another name than agent.yaml says',
+        )
+      if (ttlRefused && !this.#ttlRefused)
+        log.warn({ evt: 'identity.ttl-refused', err: ttlRefused }, 'the CA gives its default life')
       this.#ttlRefused = ttlRefused
       this.#save(identity)
       this.#requests.cell({ result: 'ok' }).value++
@@ -130,7 +185,15 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       floor.seen(identity.notBeforeMs)
       this.#renewal.received(identity)
       this.#take(identity)
-      log.info({ evt: 'identity.new', spiffeId: identity.spiffeId.uri, serial: identity.serial, notAfter: new Date(identity.notAfterMs).toISOString() }, 'new certificate')
+      log.info(
+        {
+          evt: 'identity.new',
+          spiffeId: identity.spiffeId.uri,
+          serial: identity.serial,
+          notAfter: new Date(identity.notAfterMs).toISOString(),
+        },
+        'new certificate',
+      )
       return identity
     } catch (thrown) {
       this.#requests.cell({ result: 'failed' }).value++
@@ -162,7 +225,10 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       this.#storeError = undefined
     } catch (thrown) {
       this.#storeError = toMeshError(thrown)
-      this.#o.log.warn({ evt: 'identity.not-stored', err: this.#storeError }, 'the new certificate serves, but a restart would not find it')
+      this.#o.log.warn(
+        { evt: 'identity.not-stored', err: this.#storeError },
+        'the new certificate serves, but a restart would not find it',
+      )
     }
   }
 
@@ -185,11 +251,16 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       } catch (thrown) {
         failures++
         const { code } = toMeshError(thrown)
-        // Turn and turn about, as on the configuration stream: either may be the one that is accepted again first. What was not looked at is shown again.
-        if (wasJudged(toMeshError(thrown))) this.#byToken = !byToken && (code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_TLS')
+        // Turn and turn about, as on the configuration stream: either may be the one that is accepted again first. What
+        // was not looked at is shown again.
+        if (wasJudged(toMeshError(thrown)))
+          this.#byToken = !byToken && (code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_TLS')
         else this.#byToken ||= byToken
         if (signal.aborted) return
-        log.warn({ evt: 'identity.request-failed', failures, err: toMeshError(thrown) }, 'no new certificate; the one at hand serves on')
+        log.warn(
+          { evt: 'identity.request-failed', failures, err: toMeshError(thrown) },
+          'no new certificate; the one at hand serves on',
+        )
       }
     }
   }
@@ -209,7 +280,8 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const { minMs, baseMs, capMs } = retryPace(error)
     const attempt = attempts.of(error) + 1
     const leftMs = (this.#own?.notAfterMs ?? 0) - this.#o.floor.nowMs()
-    const hurryMs = leftMs > 0 && error.code !== 'MESH_CONTROL_SLOW_DOWN' ? Math.max(MIN_RETRY_MS, leftMs / RETRY_PART) : Infinity
+    const hurryMs =
+      leftMs > 0 && error.code !== 'MESH_CONTROL_SLOW_DOWN' ? Math.max(MIN_RETRY_MS, leftMs / RETRY_PART) : Infinity
     if (baseMs * 2 ** attempt < hurryMs) attempts.add(error)
     return minMs + backoffMs(attempt, { baseMs, capMs: Math.min(capMs, hurryMs) }, this.#o.random)
   }
@@ -218,7 +290,11 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const { clock } = this.#o
     this.#nextLookMs = clock.monotonicMs() + ms
     this.#nap = new AbortController()
-    try { await clock.sleep(ms, AbortSignal.any([this.#stop.signal, this.#nap.signal])) } catch { /* something has changed, or it is the end */ }
+    try {
+      await clock.sleep(ms, AbortSignal.any([this.#stop.signal, this.#nap.signal]))
+    } catch {
+      /* something has changed, or it is the end */
+    }
   }
 
   #look(): void {
@@ -227,7 +303,9 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     this.#takeStored()
   }
 
-  get #other(): MeshError | undefined { return this.#own && otherWorkload(this.#own, this.#o.spiffeUri) }
+  get #other(): MeshError | undefined {
+    return this.#own && otherWorkload(this.#own, this.#o.spiffeUri)
+  }
 
   /** `meshlet join` beside a running agent writes a certificate of its own: taken where ours is worth nothing. */
   #takeStored(): void {
@@ -236,12 +314,25 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     if (own && own.notAfterMs > floor.nowMs() && !this.#other && !(this.#error && wasJudged(this.#error))) return
     let stored: Identity | undefined
     // What is wrong with the file was said when it was written or will be at the next start.
-    try { stored = store.peek() } catch { return }
-    if (!stored || stored.serial === own?.serial || stored.notAfterMs <= floor.nowMs() || otherWorkload(stored, spiffeUri)) return
+    try {
+      stored = store.peek()
+    } catch {
+      return
+    }
+    if (
+      !stored ||
+      stored.serial === own?.serial ||
+      stored.notAfterMs <= floor.nowMs() ||
+      otherWorkload(stored, spiffeUri)
+    )
+      return
     if (own && !this.#other && stored.notBeforeMs < own.notBeforeMs) return
     this.#error = undefined
     this.#take(stored)
-    log.info({ evt: 'identity.joined', spiffeId: stored.spiffeId.uri, serial: stored.serial }, 'a certificate that was put beside us')
+    log.info(
+      { evt: 'identity.joined', spiffeId: stored.spiffeId.uri, serial: stored.serial },
+      'a certificate that was put beside us',
+    )
   }
 
   /** The certificate is of another workload, and there is a token that has not been tried. */
@@ -256,11 +347,20 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     try {
       const token = this.#o.token?.()
       return token === undefined ? undefined : createHash('sha256').update(token).digest('hex')
-    } catch { return undefined }
+    } catch {
+      return undefined
+    }
   }
 }
 
 /** Somebody looked at what we showed and did not want it; anything else says nothing about it. */
 function wasJudged({ code }: MeshError): boolean {
-  return code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_FORBIDDEN' || code === 'MESH_CONTROL_TLS' || code === 'MESH_NO_IDENTITY' || code === 'MESH_TOKEN_INVALID' || code === 'MESH_CERTIFICATE_OTHER'
+  return (
+    code === 'MESH_CONTROL_UNAUTHENTICATED' ||
+    code === 'MESH_CONTROL_FORBIDDEN' ||
+    code === 'MESH_CONTROL_TLS' ||
+    code === 'MESH_NO_IDENTITY' ||
+    code === 'MESH_TOKEN_INVALID' ||
+    code === 'MESH_CERTIFICATE_OTHER'
+  )
 }

@@ -1,4 +1,7 @@
-/** Certificates that something else renews (cert-manager, SPIRE's helper, an operator): three files in Istio's names, read again when they change. */
+/**
+ * Certificates that something else renews (cert-manager, SPIRE's helper, an operator): three files in Istio's names,
+ * read again when they change.
+ */
 import path from 'node:path'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { Current } from '../../core/current.ts'
@@ -28,7 +31,15 @@ export class IdentityFolder implements IdentitySource, Disposable {
   #error: MeshError | undefined
   #timer: Timer | undefined
 
-  constructor(p: { disk: Disk; clock: Clock; log: Log; folder: string; earliestWallMs: number | undefined; trust: Trust; floor: TimeFloor }) {
+  constructor(p: {
+    disk: Disk
+    clock: Clock
+    log: Log
+    folder: string
+    earliestWallMs: number | undefined
+    trust: Trust
+    floor: TimeFloor
+  }) {
     this.#disk = p.disk
     this.#clock = p.clock
     this.#log = p.log
@@ -41,11 +52,24 @@ export class IdentityFolder implements IdentitySource, Disposable {
     this.#look()
   }
   /** Resolves once there is an identity. */
-  get certified(): Promise<void> { return this.#certified.promise }
-  current(): Identity | undefined { return this.#current.get() }
-  watch(fn: (next: Identity) => void): Disposable { return this.#current.watch((next) => { if (next) fn(next) }) }
+  get certified(): Promise<void> {
+    return this.#certified.promise
+  }
+  current(): Identity | undefined {
+    return this.#current.get()
+  }
+  watch(fn: (next: Identity) => void): Disposable {
+    return this.#current.watch((next) => {
+      if (next) fn(next)
+    })
+  }
   problems(): readonly MeshError[] {
-    const wrong = validityProblems(this.#own, { wallMs: this.#clock.wallMs(), earliestWallMs: this.#earliestWallMs, floor: this.#floor, renewal: this.#error })
+    const wrong = validityProblems(this.#own, {
+      wallMs: this.#clock.wallMs(),
+      earliestWallMs: this.#earliestWallMs,
+      floor: this.#floor,
+      renewal: this.#error,
+    })
     return [...(wrong.length === 0 && this.#error ? [this.#error] : wrong), ...this.#trust.problems]
   }
   /** What is trusted has changed: new handshakes go by it. */
@@ -55,8 +79,16 @@ export class IdentityFolder implements IdentitySource, Disposable {
     if (next !== this.#current.get()) this.#current.swap(next)
   }
 
-  start(): void { this.#timer = this.#clock.after(POLL_MS, () => { this.#poll(); this.#timer?.refresh() }) }
-  [Symbol.dispose](): void { this.#timer?.cancel(); this.#timer = undefined }
+  start(): void {
+    this.#timer = this.#clock.after(POLL_MS, () => {
+      this.#poll()
+      this.#timer?.refresh()
+    })
+  }
+  [Symbol.dispose](): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
 
   /** A half-written change is read again at the next look; until it fits together, the identity at hand serves on. */
   #poll(): void {
@@ -75,22 +107,38 @@ export class IdentityFolder implements IdentitySource, Disposable {
       this.#floor.seen(next.notBeforeMs)
       this.trustChanged()
       this.#certified.resolve()
-      this.#log.info({ evt: 'identity.new', spiffeId: next.spiffeId.uri, serial: next.serial }, 'new certificate in the folder')
+      this.#log.info(
+        { evt: 'identity.new', spiffeId: next.spiffeId.uri, serial: next.serial },
+        'new certificate in the folder',
+      )
     } catch (thrown) {
       const before = this.#error
       this.#error = toMeshError(thrown)
       if (before?.message === this.#error.message) return
-      this.#log.warn({ evt: 'identity.folder', err: this.#error }, this.#own ? 'the identity folder cannot be used; the certificate at hand serves on' : 'there is no identity yet; what needs one refuses')
+      this.#log.warn(
+        { evt: 'identity.folder', err: this.#error },
+        this.#own
+          ? 'the identity folder cannot be used; the certificate at hand serves on'
+          : 'there is no identity yet; what needs one refuses',
+      )
     }
   }
 
   #read(): Identity {
-    return parseIdentity({ chainPem: this.#file('cert-chain.pem'), keyPem: this.#file('key.pem'), rootsPem: this.#file('root-cert.pem') })
+    return parseIdentity({
+      chainPem: this.#file('cert-chain.pem'),
+      keyPem: this.#file('key.pem'),
+      rootsPem: this.#file('root-cert.pem'),
+    })
   }
   #file(name: string): string {
     const file = path.join(this.#folder, name)
     let content: Buffer | undefined
-    try { content = this.#disk.read(file) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `identity.folder: ${file} cannot be read`, { cause }) }
+    try {
+      content = this.#disk.read(file)
+    } catch (cause) {
+      throw new MeshError('MESH_CONFIG_INVALID', `identity.folder: ${file} cannot be read`, { cause })
+    }
     if (!content) throw new MeshError('MESH_CONFIG_INVALID', `identity.folder: there is no file ${file}`)
     return content.toString('utf8')
   }

@@ -1,6 +1,6 @@
 /**
- * The identity on disk: one file, replaced whole, so that key and certificate can never belong to different times. Mode 0600; sealed
- * (core/pki/sealing.ts) when a key for that is given.
+ * The identity on disk: one file, replaced whole, so that key and certificate can never belong to different times. Mode
+ * 0600; sealed (core/pki/sealing.ts) when a key for that is given.
  */
 import path from 'node:path'
 import type { Clock } from '../../core/os/clock.ts'
@@ -33,12 +33,17 @@ export class IdentityStore {
   }
 
   /**
-   * Undefined when there is none; a damaged file is set aside with a warning and counts as none. A plain file is sealed when there is a key now.
-   * Throws MESH_STATE_UNUSABLE when it may not be read, MESH_STATE_LOCKED when it was sealed with another key or there is none; the file stays.
+   * Undefined when there is none; a damaged file is set aside with a warning and counts as none. A plain file is sealed
+   * when there is a key now. Throws MESH_STATE_UNUSABLE when it may not be read, MESH_STATE_LOCKED when it was sealed
+   * with another key or there is none; the file stays.
    */
   load(): Identity | undefined {
     let bytes: Buffer | undefined
-    try { bytes = this.#disk.read(this.#file) } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${this.#file} cannot be read`, { cause }) }
+    try {
+      bytes = this.#disk.read(this.#file)
+    } catch (cause) {
+      throw new MeshError('MESH_STATE_UNUSABLE', `${this.#file} cannot be read`, { cause })
+    }
     if (!bytes) return undefined
     try {
       const identity = parseIdentity(pemsOf(this.#opened(bytes)))
@@ -47,7 +52,10 @@ export class IdentityStore {
     } catch (thrown) {
       if (thrown instanceof MeshError && thrown.code === 'MESH_STATE_LOCKED') throw thrown
       this.setAside = this.#disk.setAside(this.#file, String(this.#clock.wallMs()))
-      this.#log.warn({ evt: 'identity.damaged', code: 'MESH_IDENTITY_DAMAGED', file: this.setAside, err: toMeshError(thrown) }, 'the stored identity is damaged and was set aside')
+      this.#log.warn(
+        { evt: 'identity.damaged', code: 'MESH_IDENTITY_DAMAGED', file: this.setAside, err: toMeshError(thrown) },
+        'the stored identity is damaged and was set aside',
+      )
       return undefined
     }
   }
@@ -78,13 +86,19 @@ export class IdentityStore {
       this.save(identity)
       this.#log.info({ evt: 'identity.sealed', file: this.#file }, 'the stored identity is encrypted from now on')
     } catch (thrown) {
-      this.#log.warn({ evt: 'identity.not-stored', err: toMeshError(thrown) }, 'the stored identity is still in plain text')
+      this.#log.warn(
+        { evt: 'identity.not-stored', err: toMeshError(thrown) },
+        'the stored identity is still in plain text',
+      )
     }
   }
 }
 
 function pemsOf(bytes: Buffer): IdentityPems {
-  const { keyPem, chainPem, rootsPem } = JSON.parse(bytes.toString('utf8')) as Partial<Record<keyof IdentityPems, unknown>>
-  if (typeof keyPem !== 'string' || typeof chainPem !== 'string' || typeof rootsPem !== 'string') throw new MeshError('MESH_IDENTITY_DAMAGED', 'the file holds no key and chain')
+  const { keyPem, chainPem, rootsPem } = JSON.parse(bytes.toString('utf8')) as Partial<
+    Record<keyof IdentityPems, unknown>
+  >
+  if (typeof keyPem !== 'string' || typeof chainPem !== 'string' || typeof rootsPem !== 'string')
+    throw new MeshError('MESH_IDENTITY_DAMAGED', 'the file holds no key and chain')
   return { keyPem, chainPem, rootsPem }
 }

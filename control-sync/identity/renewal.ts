@@ -32,10 +32,14 @@ export class Renewal {
   }
 
   /** Monotonic milliseconds. */
-  get dueAtMs(): number { return this.#sinceMs + this.#afterMs }
+  get dueAtMs(): number {
+    return this.#sinceMs + this.#afterMs
+  }
 
   /** The CA has just made it: its age is known without any clock. */
-  received(identity: Identity): void { this.#begin(identity, 'new') }
+  received(identity: Identity): void {
+    this.#begin(identity, 'new')
+  }
 
   /** 0 or less = renew now. */
   leftMs(identity: Identity): number {
@@ -44,7 +48,8 @@ export class Renewal {
     const leftMs = this.#afterMs - passedMs
     if (leftMs <= 0) return leftMs
     // A machine that slept does not notice by time that passed; a clock that is years ahead must not start a storm.
-    const byClock = this.#floor.nowMs() >= identity.notAfterMs - this.#usableMs * (1 - RENEW_AT.fraction - RENEW_AT.spread)
+    const byClock =
+      this.#floor.nowMs() >= identity.notAfterMs - this.#usableMs * (1 - RENEW_AT.fraction - RENEW_AT.spread)
     return byClock && (this.#fresh === 'from-disk' || passedMs >= NEW_MS) ? 0 : leftMs
   }
 
@@ -56,11 +61,16 @@ export class Renewal {
     this.#sinceMs = this.#clock.monotonicMs()
     // Of one from disk nobody knows how old it was when it came; a very short one is then renewed at each start.
     this.#usableMs = fresh === 'new' ? lifeMs - backdatedMs(lifeMs, ageMs) : lifeMs
-    this.#afterMs = Math.max(MIN_RENEWAL_MS, jitteredMs(this.#usableMs, RENEW_AT, this.#random) - (fresh === 'new' ? 0 : Math.min(ageMs, lifeMs)))
+    this.#afterMs = Math.max(
+      MIN_RENEWAL_MS,
+      jitteredMs(this.#usableMs, RENEW_AT, this.#random) - (fresh === 'new' ? 0 : Math.min(ageMs, lifeMs)),
+    )
   }
 }
 
-/** How much of its life was over when it was made. Half of a minute's life would otherwise have passed before it began. */
+/**
+ * How much of its life was over when it was made. Half of a minute's life would otherwise have passed before it began.
+ */
 function backdatedMs(lifeMs: number, ageMs: number): number {
   const usual = lifeMs > BACKDATED_MS ? BACKDATED_MS : 0
   // A clock that is behind makes it seem younger than it is.

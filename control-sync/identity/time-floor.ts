@@ -1,7 +1,8 @@
 /**
- * How late it is at least. A device without a battery for its clock boots in 1970: by that clock the whole mesh is not valid yet, and what expired long ago
- * is. So certificates are judged by the later of the clock and a floor: the date of the build, what was on disk, and the newest NotBefore that a trusted
- * CA has signed, each moved on by the time that has passed since. The clock itself never feeds the floor: one that was wrong once must not count for ever.
+ * How late it is at least. A device without a battery for its clock boots in 1970: by that clock the whole mesh is not
+ * valid yet, and what expired long ago is. So certificates are judged by the later of the clock and a floor: the date
+ * of the build, what was on disk, and the newest NotBefore that a trusted CA has signed, each moved on by the time that
+ * has passed since. The clock itself never feeds the floor: one that was wrong once must not count for ever.
  */
 import path from 'node:path'
 import type { Clock } from '../../core/os/clock.ts'
@@ -17,7 +18,13 @@ const TOLERANCE_MS = 60_000
 /** Nothing that was built before can have seen it. */
 const MAX_AFTER_BUILD_MS = 50 * 365.25 * SAVE_EVERY_MS
 
-export type TimeFloorOptions = { readonly disk: Disk; readonly clock: Clock; readonly log: Log; readonly stateFolder: string; readonly builtAtMs: number | undefined }
+export type TimeFloorOptions = {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly log: Log
+  readonly stateFolder: string
+  readonly builtAtMs: number | undefined
+}
 
 export class TimeFloor {
   readonly #o: TimeFloorOptions
@@ -25,7 +32,9 @@ export class TimeFloor {
   readonly #file: string
   #floor: { readonly ms: number; readonly atMs: number }
   #savedMs: number
-  #raised: () => void = () => { /* nobody waits */ }
+  #raised: () => void = () => {
+    /* nobody waits */
+  }
 
   /** Never throws: a file that cannot be read or says nonsense is as good as none. */
   constructor(options: TimeFloorOptions) {
@@ -36,10 +45,16 @@ export class TimeFloor {
     this.#floor = { ms: Math.max(options.builtAtMs ?? 0, this.#savedMs), atMs: options.clock.monotonicMs() }
   }
 
-  get floorMs(): number { return this.#floor.ms + (this.#o.clock.monotonicMs() - this.#floor.atMs) }
+  get floorMs(): number {
+    return this.#floor.ms + (this.#o.clock.monotonicMs() - this.#floor.atMs)
+  }
   /** What certificates are judged by. */
-  nowMs(): number { return this.clockIsWrong ? this.floorMs : this.#o.clock.wallMs() }
-  get clockIsWrong(): boolean { return this.#o.clock.wallMs() + TOLERANCE_MS < this.floorMs }
+  nowMs(): number {
+    return this.clockIsWrong ? this.floorMs : this.#o.clock.wallMs()
+  }
+  get clockIsWrong(): boolean {
+    return this.#o.clock.wallMs() + TOLERANCE_MS < this.floorMs
+  }
 
   /** A NotBefore that has been verified up to a trusted root: it is that late at least. */
   seen(notBeforeMs: number): void {
@@ -49,11 +64,17 @@ export class TimeFloor {
     if (byMs > TOLERANCE_MS) this.#raised()
   }
   /** `fn` hears when it is much later than was known: what seemed valid may have expired. */
-  onRaise(fn: () => void): void { this.#raised = fn }
+  onRaise(fn: () => void): void {
+    this.#raised = fn
+  }
 
   /** Now and then; writes once a day at most. */
-  tick(): void { if (this.floorMs - this.#savedMs >= SAVE_EVERY_MS) this.#save() }
-  [Symbol.dispose](): void { if (this.floorMs - this.#savedMs >= SAVE_AT_END_MS) this.#save() }
+  tick(): void {
+    if (this.floorMs - this.#savedMs >= SAVE_EVERY_MS) this.#save()
+  }
+  [Symbol.dispose](): void {
+    if (this.floorMs - this.#savedMs >= SAVE_AT_END_MS) this.#save()
+  }
 
   #save(): void {
     const { disk, log } = this.#o
@@ -64,7 +85,10 @@ export class TimeFloor {
       disk.makeFolder(this.#folder, 0o700)
       disk.replace(this.#file, JSON.stringify({ version: 1, notBefore: new Date(ms).toISOString() }), 0o600)
     } catch (thrown) {
-      log.warn({ evt: 'identity.time-floor', err: toMeshError(thrown) }, 'the time that has been reached cannot be written down')
+      log.warn(
+        { evt: 'identity.time-floor', err: toMeshError(thrown) },
+        'the time that has been reached cannot be written down',
+      )
     }
   }
 
@@ -77,7 +101,10 @@ export class TimeFloor {
       if (ms > 0 && (builtAtMs === undefined || ms < builtAtMs + MAX_AFTER_BUILD_MS)) return ms
       throw new RangeError('it holds no time')
     } catch (thrown) {
-      log.warn({ evt: 'identity.time-floor', err: toMeshError(thrown) }, 'the time that had been reached cannot be read')
+      log.warn(
+        { evt: 'identity.time-floor', err: toMeshError(thrown) },
+        'the time that had been reached cannot be read',
+      )
       return 0
     }
   }

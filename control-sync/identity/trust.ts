@@ -1,6 +1,7 @@
 /**
- * Whom the mesh's peers are verified by, besides the roots that came with the certificate: roots that the control plane sends (Istio's ProxyConfig
- * ca_certificates_pem), roots of a file, and revocation lists. While roots are exchanged the old and the new one stand here side by side.
+ * Whom the mesh's peers are verified by, besides the roots that came with the certificate: roots that the control plane
+ * sends (Istio's ProxyConfig ca_certificates_pem), roots of a file, and revocation lists. While roots are exchanged the
+ * old and the new one stand here side by side.
  */
 import type { Disk } from '../../core/os/disk.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
@@ -40,7 +41,9 @@ export class Trust {
   }
 
   /** Files that cannot be used now; what was read before counts on. */
-  get problems(): readonly MeshError[] { return this.#problems }
+  get problems(): readonly MeshError[] {
+    return this.#problems
+  }
 
   /** The identity with everything that it is to trust. The same object as long as nothing has changed. */
   complete(identity: Identity): Identity {
@@ -48,7 +51,10 @@ export class Trust {
     if (known) return known
     const extra = [...this.#sent, ...this.#roots]
     const crlPem = this.#crlPem ?? identity.crlPem
-    const made = extra.length === 0 && crlPem === identity.crlPem ? identity : { ...identity, rootsPem: [...new Set([...pems(identity.rootsPem), ...extra])].join(''), crlPem }
+    const made =
+      extra.length === 0 && crlPem === identity.crlPem
+        ? identity
+        : { ...identity, rootsPem: [...new Set([...pems(identity.rootsPem), ...extra])].join(''), crlPem }
     this.#given.set(identity, made)
     return made
   }
@@ -60,7 +66,12 @@ export class Trust {
   setExtraRoots(sent: readonly string[]): readonly string[] {
     const refused: string[] = []
     const roots = sent.slice(0, MAX_ROOTS).flatMap((pem, i) => {
-      try { return rootsIn(pem) } catch (err) { refused.push(`${i}: ${err instanceof Error ? err.message : String(err)}`); return [] }
+      try {
+        return rootsIn(pem)
+      } catch (err) {
+        refused.push(`${i}: ${err instanceof Error ? err.message : String(err)}`)
+        return []
+      }
     })
     if (sent.length > MAX_ROOTS) refused.push(`${MAX_ROOTS}: more than ${MAX_ROOTS} roots`)
     if (this.#changed(roots, this.#sent)) {
@@ -75,16 +86,26 @@ export class Trust {
   reread(): 'same' | 'changed' {
     const problems: MeshError[] = []
     const read = <T>(how: () => T, before: T): T => {
-      try { return how() } catch (thrown) { problems.push(toMeshError(thrown)); return before }
+      try {
+        return how()
+      } catch (thrown) {
+        problems.push(toMeshError(thrown))
+        return before
+      }
     }
     const [roots, crlPem] = [read(() => this.#readRoots(), this.#roots), read(() => this.#readCrl(), this.#crlPem)]
-    for (const err of problems) if (!this.#problems.some((p) => p.message === err.message)) this.#o.log.warn({ evt: 'identity.trust', err }, 'what was read before counts on')
+    for (const err of problems)
+      if (!this.#problems.some((p) => p.message === err.message))
+        this.#o.log.warn({ evt: 'identity.trust', err }, 'what was read before counts on')
     this.#problems = problems
     if (!this.#changed(roots, this.#roots) && crlPem === this.#crlPem) return 'same'
     this.#roots = roots
     this.#crlPem = crlPem
     this.#given = new WeakMap()
-    this.#o.log.info({ evt: 'identity.trust-files', roots: roots.length, crl: crlPem !== undefined }, 'other roots or revocation lists')
+    this.#o.log.info(
+      { evt: 'identity.trust-files', roots: roots.length, crl: crlPem !== undefined },
+      'other roots or revocation lists',
+    )
     return 'changed'
   }
 
@@ -97,23 +118,42 @@ export class Trust {
     if (crlFile === undefined) return undefined
     // What was there must not fall away with its file: then everything that is revoked would be trusted again.
     if (crlMayBeMissing && this.#crlPem === undefined && isMissing(disk, crlFile)) return undefined
-    return this.#file('identity.crl', crlFile, (pem) => { crlsOf(pem); return pem })
+    return this.#file('identity.crl', crlFile, (pem) => {
+      crlsOf(pem)
+      return pem
+    })
   }
   #file<T>(setting: string, file: string, parse: (pem: string) => T): T {
     let content: Buffer | undefined
-    try { content = this.#o.disk.read(file) } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `${setting}: ${file} cannot be read`, { cause }) }
+    try {
+      content = this.#o.disk.read(file)
+    } catch (cause) {
+      throw new MeshError('MESH_CONFIG_INVALID', `${setting}: ${file} cannot be read`, { cause })
+    }
     if (!content) throw new MeshError('MESH_CONFIG_INVALID', `${setting}: there is no file ${file}`)
     try {
       if (content.length > MAX_FILE_BYTES) throw new RangeError(`more than ${MAX_FILE_BYTES} bytes`)
       return parse(content.toString('utf8'))
-    } catch (cause) { throw new MeshError('MESH_CONFIG_INVALID', `${setting}: ${file} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, { cause }) }
+    } catch (cause) {
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `${setting}: ${file} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
+        { cause },
+      )
+    }
   }
-  #changed(a: readonly string[], b: readonly string[]): boolean { return a.length !== b.length || a.some((pem, i) => pem !== b[i]) }
+  #changed(a: readonly string[], b: readonly string[]): boolean {
+    return a.length !== b.length || a.some((pem, i) => pem !== b[i])
+  }
 }
 
 /** One that is there and cannot be read is not missing: what it revokes must not be trusted. */
 function isMissing(disk: Disk, file: string): boolean {
-  try { return disk.read(file) === undefined } catch { return false }
+  try {
+    return disk.read(file) === undefined
+  } catch {
+    return false
+  }
 }
 
 /** One text a root, in one form, so that equal roots are equal texts. Throws for what is no certificate of a CA. */
@@ -123,5 +163,9 @@ function rootsIn(pem: string): string[] {
   if (found.some((c) => !c.ca)) throw new RangeError('a certificate is not that of a CA')
   return found.map((c) => lineEnd(c.toString()))
 }
-function pems(bundle: string): string[] { return certificatesOf(bundle).map((c) => lineEnd(c.toString())) }
-function lineEnd(pem: string): string { return pem.endsWith('\n') ? pem : `${pem}\n` }
+function pems(bundle: string): string[] {
+  return certificatesOf(bundle).map((c) => lineEnd(c.toString()))
+}
+function lineEnd(pem: string): string {
+  return pem.endsWith('\n') ? pem : `${pem}\n`
+}

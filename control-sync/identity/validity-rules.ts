@@ -1,4 +1,7 @@
-/** What goes on when certificates have expired while the control plane is away (agent.yaml `identity.expired`), and by which time that is judged. */
+/**
+ * What goes on when certificates have expired while the control plane is away (agent.yaml `identity.expired`), and by
+ * which time that is judged.
+ */
 import { MeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
@@ -6,12 +9,18 @@ import type { Identity, Judging, CertificateValidity, ValidityRules } from '../.
 import type { TimeFloor } from './time-floor.ts'
 
 export type ExpiredSettings = {
-  /** `strict`: no mTLS after NotAfter. `site-grace`: peers accept each other for `graceHours` more while the control plane is away. `serve-local`: nothing but what stays on this machine. */
+  /**
+   * `strict`: no mTLS after NotAfter. `site-grace`: peers accept each other for `graceHours` more while the control
+   * plane is away. `serve-local`: nothing but what stays on this machine.
+   */
   readonly mode: 'strict' | 'site-grace' | 'serve-local'
   readonly graceHours: number
   /** Besides our own. */
   readonly trustDomains: readonly string[]
-  /** Connections that are open when our certificate expires `end`, or are `keep`t as Envoy does; `end-with-peer`: also when the one expires that the peer showed. */
+  /**
+   * Connections that are open when our certificate expires `end`, or are `keep`t as Envoy does; `end-with-peer`: also
+   * when the one expires that the peer showed.
+   */
   readonly openConnections: 'end' | 'end-with-peer' | 'keep'
   /** From there to when what is still under way is cut. */
   readonly endWithinMs: number
@@ -28,9 +37,24 @@ export type ValidityRulesOptions = {
 
 const HOUR_MS = 3_600_000
 
-export function validityRules({ settings, floor, identity, connected, log, metrics }: ValidityRulesOptions): ValidityRules & { problem(): MeshError | undefined } {
-  const inGrace = metrics.counter('mesh_identity_grace_total', 'Connections with a peer whose certificate had expired (identity.expired.mode site-grace), by what the peer was.', ['peer'])
-  metrics.gaugeOf('mesh_identity_clock_wrong', '1 while the clock shows less than the time that certificates prove.', () => (floor.clockIsWrong ? 1 : 0))
+export function validityRules({
+  settings,
+  floor,
+  identity,
+  connected,
+  log,
+  metrics,
+}: ValidityRulesOptions): ValidityRules & { problem(): MeshError | undefined } {
+  const inGrace = metrics.counter(
+    'mesh_identity_grace_total',
+    'Connections with a peer whose certificate had expired (identity.expired.mode site-grace), by what the peer was.',
+    ['peer'],
+  )
+  metrics.gaugeOf(
+    'mesh_identity_clock_wrong',
+    '1 while the clock shows less than the time that certificates prove.',
+    () => (floor.clockIsWrong ? 1 : 0),
+  )
   const graceMs = settings.graceHours * HOUR_MS
   const graceNow = (): number => (settings.mode === 'site-grace' && !connected() ? graceMs : 0)
   const expired = (): Identity | undefined => {
@@ -38,19 +62,40 @@ export function validityRules({ settings, floor, identity, connected, log, metri
     return own && floor.nowMs() >= own.notAfterMs ? own : undefined
   }
   const domains = (own: Identity): readonly string[] => [own.spiffeId.trustDomain, ...settings.trustDomains]
-  const ended = (own: Identity): MeshError => new MeshError('MESH_IDENTITY_EXPIRED', `our certificate expired at ${at(own)} and is used no more (identity.expired.mode ${settings.mode})`)
-  const onlyLocal = (own: Identity): MeshError => new MeshError('MESH_IDENTITY_EXPIRED', `our certificate expired at ${at(own)}; only what stays on this machine is carried (identity.expired.mode serve-local)`)
+  const ended = (own: Identity): MeshError =>
+    new MeshError(
+      'MESH_IDENTITY_EXPIRED',
+      `our certificate expired at ${at(own)} and is used no more (identity.expired.mode ${settings.mode})`,
+    )
+  const onlyLocal = (own: Identity): MeshError =>
+    new MeshError(
+      'MESH_IDENTITY_EXPIRED',
+      `our certificate expired at ${at(own)}; only what stays on this machine is carried (identity.expired.mode serve-local)`,
+    )
 
   /** The bounds of one connection, each with what ends it. */
-  function* bounds({ usesIdentity, peer, byMeshRoots, staysHere }: CertificateValidity): Generator<readonly [endMs: number, why: () => MeshError]> {
+  function* bounds({
+    usesIdentity,
+    peer,
+    byMeshRoots,
+    staysHere,
+  }: CertificateValidity): Generator<readonly [endMs: number, why: () => MeshError]> {
     const own = identity()
     const grace = graceNow()
     if (own && usesIdentity) yield [own.notAfterMs + grace, () => ended(own)]
     if (own && settings.mode === 'serve-local' && !staysHere) yield [own.notAfterMs, () => onlyLocal(own)]
-    // The peer has most likely renewed it since, as we do: a connection outlives the renewals of both sides unless it is wanted otherwise.
+    // The peer has most likely renewed it since, as we do: a connection outlives the renewals of both sides unless it
+    // is wanted otherwise.
     if (!peer || settings.openConnections !== 'end-with-peer') return
     const inGrace = own && byMeshRoots && peer.spiffeId && domains(own).includes(peer.spiffeId.trustDomain)
-    yield [peer.notAfterMs + (inGrace ? grace : 0), () => new MeshError('MESH_PEER_EXPIRED', `the certificate of ${(peer.spiffeId?.uri ?? peer.subject).slice(0, 256)} expired at ${at(peer)} while the connection was open`)]
+    yield [
+      peer.notAfterMs + (inGrace ? grace : 0),
+      () =>
+        new MeshError(
+          'MESH_PEER_EXPIRED',
+          `the certificate of ${(peer.spiffeId?.uri ?? peer.subject).slice(0, 256)} expired at ${at(peer)} while the connection was open`,
+        ),
+    ]
   }
   return {
     endWithinMs: settings.endWithinMs,
@@ -77,20 +122,31 @@ export function validityRules({ settings, floor, identity, connected, log, metri
       const { clockIsWrong } = floor
       if (!clockIsWrong && grace === 0) return undefined
       const own = identity()
-      return { nowMs: floor.nowMs(), clock: clockIsWrong ? 'lower-bound' : 'right', graceMs: grace, graceTrustDomains: own ? domains(own) : [] }
+      return {
+        nowMs: floor.nowMs(),
+        clock: clockIsWrong ? 'lower-bound' : 'right',
+        graceMs: grace,
+        graceTrustDomains: own ? domains(own) : [],
+      }
     },
     accepted({ side, notBeforeMs, expiredMs, spiffeUri }) {
       floor.seen(notBeforeMs)
       if (expiredMs === 0) return
       inGrace.cell({ peer: side }).value++
-      log.warn({ evt: 'identity.grace', peer: spiffeUri, side, expiredSec: Math.round(expiredMs / 1000) }, 'a peer of the site was accepted with an expired certificate')
+      log.warn(
+        { evt: 'identity.grace', peer: spiffeUri, side, expiredSec: Math.round(expiredMs / 1000) },
+        'a peer of the site was accepted with an expired certificate',
+      )
     },
     /** What status adds to the expired certificate. */
     problem() {
       const own = expired()
       const untilMs = own && own.notAfterMs + graceNow()
       if (!own || untilMs === undefined || floor.nowMs() >= untilMs) return undefined
-      return new MeshError('MESH_IDENTITY_GRACE', `expired certificates of ${domains(own).join(', ')} count until ${new Date(untilMs).toISOString()}`)
+      return new MeshError(
+        'MESH_IDENTITY_GRACE',
+        `expired certificates of ${domains(own).join(', ')} count until ${new Date(untilMs).toISOString()}`,
+      )
     },
   }
 }

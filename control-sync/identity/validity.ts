@@ -11,27 +11,47 @@ export type ValidityQuestion = {
   readonly renewal?: MeshError | undefined
 }
 
-/** What is wrong with the clock and, by the later of clock and floor, with the certificate: MESH_CLOCK_WRONG, MESH_IDENTITY_EXPIRED. */
+/**
+ * What is wrong with the clock and, by the later of clock and floor, with the certificate: MESH_CLOCK_WRONG,
+ * MESH_IDENTITY_EXPIRED.
+ */
 export function validityProblems(identity: Identity | undefined, q: ValidityQuestion): MeshError[] {
   const { floor, renewal } = q
   const nowMs = floor?.nowMs() ?? q.wallMs
   const clock = clockProblem(identity, q)
   if (!identity || nowMs < identity.notAfterMs) return clock ? [clock] : []
-  const expired = new MeshError('MESH_IDENTITY_EXPIRED', `the certificate expired at ${day(identity.notAfterMs)}${renewal ? ` and no new one came: ${renewal.message}${way(renewal)}` : ''}`)
+  const expired = new MeshError(
+    'MESH_IDENTITY_EXPIRED',
+    `the certificate expired at ${day(identity.notAfterMs)}${renewal ? ` and no new one came: ${renewal.message}${way(renewal)}` : ''}`,
+  )
   return clock ? [expired, clock] : [expired]
 }
 
-function clockProblem(identity: Identity | undefined, { wallMs, earliestWallMs, floor, renewal }: ValidityQuestion): MeshError | undefined {
+function clockProblem(
+  identity: Identity | undefined,
+  { wallMs, earliestWallMs, floor, renewal }: ValidityQuestion,
+): MeshError | undefined {
   const shows = `the clock shows ${day(wallMs)}`
-  if (earliestWallMs !== undefined && wallMs < earliestWallMs) return new MeshError('MESH_CLOCK_WRONG', shows, { cause: renewal })
-  if (identity && wallMs < identity.notBeforeMs) return new MeshError('MESH_CLOCK_WRONG', `${shows}, a time before the certificate's first day, ${day(identity.notBeforeMs)}`)
-  return floor?.clockIsWrong === true ? new MeshError('MESH_CLOCK_WRONG', `${shows}; signatures that were seen say that it is ${day(floor.floorMs)} or later`) : undefined
+  if (earliestWallMs !== undefined && wallMs < earliestWallMs)
+    return new MeshError('MESH_CLOCK_WRONG', shows, { cause: renewal })
+  if (identity && wallMs < identity.notBeforeMs)
+    return new MeshError(
+      'MESH_CLOCK_WRONG',
+      `${shows}, a time before the certificate's first day, ${day(identity.notBeforeMs)}`,
+    )
+  return floor?.clockIsWrong === true
+    ? new MeshError(
+        'MESH_CLOCK_WRONG',
+        `${shows}; signatures that were seen say that it is ${day(floor.floorMs)} or later`,
+      )
+    : undefined
 }
 
 /** Nothing that this device has is accepted any more: the one thing that a person can do. */
 function way({ code }: MeshError): string {
   return code === 'MESH_NO_IDENTITY' || code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_TOKEN_INVALID'
-    ? '. Nothing at hand is accepted: put a new join token into the file of control.token, or run `meshlet join --token FILE`; the rest goes by itself' : ''
+    ? '. Nothing at hand is accepted: put a new join token into the file of control.token, or run `meshlet join --token FILE`; the rest goes by itself'
+    : ''
 }
 
 const day = (ms: number): string => new Date(ms).toISOString()

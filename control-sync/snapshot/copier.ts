@@ -1,6 +1,6 @@
 /**
- * When the whole copy of the stored snapshot is made anew: only after something has changed, and seldom, because it writes all of it. One that is
- * missing is made as soon as the push that brought the first configuration has settled.
+ * When the whole copy of the stored snapshot is made anew: only after something has changed, and seldom, because it
+ * writes all of it. One that is missing is made as soon as the push that brought the first configuration has settled.
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { toMeshError, type MeshError } from '../../core/errors.ts'
@@ -33,7 +33,9 @@ export class SnapshotCopier implements AsyncDisposable {
 
   constructor(options: CopierOptions) {
     this.#o = options
-    this.#copies = options.metrics.counter('mesh_config_copies_total', 'Whole copies of the stored configuration that were made.').cell({})
+    this.#copies = options.metrics
+      .counter('mesh_config_copies_total', 'Whole copies of the stored configuration that were made.')
+      .cell({})
     this.#copiedBytes = writtenBytes(options.metrics, 'copy')
   }
 
@@ -55,7 +57,7 @@ export class SnapshotCopier implements AsyncDisposable {
   #arm(ms: number): void {
     this.#timer = this.#o.clock.after(ms, () => {
       this.#timer = undefined
-      detached('storage', this.#work = this.#work.then(() => this.#copy()))
+      detached('storage', (this.#work = this.#work.then(() => this.#copy())))
     })
   }
   async #copy(): Promise<void> {
@@ -65,7 +67,10 @@ export class SnapshotCopier implements AsyncDisposable {
       this.#copies.value++
     } catch (thrown) {
       const err = toMeshError(thrown)
-      if (err.code === 'MESH_STORAGE_DAMAGED') { damaged(err); return }
+      if (err.code === 'MESH_STORAGE_DAMAGED') {
+        damaged(err)
+        return
+      }
       log.warn({ evt: 'config.not-copied', err }, 'the stored configuration could not be copied; the last copy is kept')
       if (!this.#timer && !this.#isClosed) this.#arm(intervalMs)
     }
@@ -73,5 +78,11 @@ export class SnapshotCopier implements AsyncDisposable {
 }
 
 export function writtenBytes(metrics: Metrics, by: 'save' | 'copy'): Cell {
-  return metrics.counter('mesh_config_written_bytes_total', 'Bytes of configuration that were written: what a save hands to SQLite, and the file of a whole copy.', ['by']).cell({ by })
+  return metrics
+    .counter(
+      'mesh_config_written_bytes_total',
+      'Bytes of configuration that were written: what a save hands to SQLite, and the file of a whole copy.',
+      ['by'],
+    )
+    .cell({ by })
 }

@@ -1,12 +1,16 @@
 /**
- * The bytes of resources at rest. Those of a mesh are much alike: of a thousand services 2.4 MB are 50 kB compressed, which takes 2 ms, and 1 ms to
- * read again. They are read when a control plane sends them anew, when what they say is first asked for, and to be shown.
+ * The bytes of resources at rest. Those of a mesh are much alike: of a thousand services 2.4 MB are 50 kB compressed,
+ * which takes 2 ms, and 1 ms to read again. They are read when a control plane sends them anew, when what they say is
+ * first asked for, and to be shown.
  */
 import zlib from 'node:zlib'
 import { releaseBuffer } from '../../core/runtime/release-buffer.ts'
 import type { RawResource } from '../../model/snapshot.ts'
 
-/** What is compressed together. In smaller pieces less is found alike, larger ones take longer for whoever wants one resource. */
+/**
+ * What is compressed together. In smaller pieces less is found alike, larger ones take longer for whoever wants one
+ * resource.
+ */
 const BLOCK_BYTES = 256 * 1024
 /** For less a block costs more than it saves. */
 const WORTH_BYTES = 32 * 1024
@@ -29,14 +33,21 @@ export class PackedResource implements RawResource {
   }
 
   /** To keep. */
-  get value(): Uint8Array { return this.#bytes instanceof Block ? new Uint8Array(this.view) : this.#bytes }
+  get value(): Uint8Array {
+    return this.#bytes instanceof Block ? new Uint8Array(this.view) : this.#bytes
+  }
   /** Good until others have a turn. */
-  get view(): Uint8Array { return this.#bytes instanceof Block ? this.#bytes.open().subarray(this.#from, this.#from + this.length) : this.#bytes }
+  get view(): Uint8Array {
+    return this.#bytes instanceof Block
+      ? this.#bytes.open().subarray(this.#from, this.#from + this.length)
+      : this.#bytes
+  }
 
   /** A view of a message would keep all of it in memory. */
   static detach(resource: PackedResource): void {
     const bytes = resource.#bytes
-    if (!(bytes instanceof Block) && bytes.byteLength < bytes.buffer.byteLength) resource.#bytes = Uint8Array.from(bytes)
+    if (!(bytes instanceof Block) && bytes.byteLength < bytes.buffer.byteLength)
+      resource.#bytes = Uint8Array.from(bytes)
   }
 
   /** Into one block. */
@@ -52,7 +63,9 @@ export class PackedResource implements RawResource {
 }
 
 /** Good until others have a turn. */
-export function viewOf(raw: RawResource): Uint8Array { return raw instanceof PackedResource ? raw.view : raw.value }
+export function viewOf(raw: RawResource): Uint8Array {
+  return raw instanceof PackedResource ? raw.view : raw.value
+}
 
 class Block {
   readonly #packed: Uint8Array
@@ -69,7 +82,9 @@ class Block {
     const known = this.#opened?.deref()
     if (known) return known
     // With room for a byte more zlib knows that it is at the end.
-    const { buffer, byteOffset } = zlib.zstdDecompressSync(this.#packed, { chunkSize: Math.max(MIN_CHUNK_BYTES, this.#length + 1) })
+    const { buffer, byteOffset } = zlib.zstdDecompressSync(this.#packed, {
+      chunkSize: Math.max(MIN_CHUNK_BYTES, this.#length + 1),
+    })
     // Views of a Buffer take four times as long to make.
     const bytes = new Uint8Array(buffer, byteOffset, this.#length)
     this.#opened = new WeakRef(bytes)
@@ -105,7 +120,10 @@ export class Unpacked {
     this.#bytes += resource.length
   }
 
-  /** One block per step. What is little goes into none, and no view of anything is left. @param isAlive whether it is still in force */
+  /**
+   * One block per step. What is little goes into none, and no view of anything is left.
+   * @param isAlive whether it is still in force
+   */
   *pack(isAlive: (resource: RawResource) => boolean): Generator<void> {
     if (this.#bytes < WORTH_BYTES) {
       for (const resource of this.#resources) PackedResource.detach(resource)

@@ -1,7 +1,7 @@
 /**
- * Keeps the snapshot store up with what is served, and writes once per settled push: a control plane sends a push as five or more messages, and
- * flash wears by the write. What a kill takes away comes again with the next stream; what a full disk refuses is kept and tried again; a file
- * that breaks while it is in use is replaced by one with everything.
+ * Keeps the snapshot store up with what is served, and writes once per settled push: a control plane sends a push as
+ * five or more messages, and flash wears by the write. What a kill takes away comes again with the next stream; what a
+ * full disk refuses is kept and tried again; a file that breaks while it is in use is replaced by one with everything.
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { toMeshError, type MeshError } from '../../core/errors.ts'
@@ -17,7 +17,10 @@ const SETTLED_MS = 500
 /** Changes without end are written so often. */
 const MAX_WAIT_MS = 5_000
 const RETRY_MS = 30_000
-/** The time of the last contact alone is worth a write at the end of a run when the stored one is so old, and there is something that it is the age of. */
+/**
+ * The time of the last contact alone is worth a write at the end of a run when the stored one is so old, and there is
+ * something that it is the age of.
+ */
 const CONTACT_MS = 3_600_000
 
 type State = Pick<Save, 'generation' | 'savedAtMs'>
@@ -53,17 +56,33 @@ export class SnapshotSaver implements AsyncDisposable {
 
   constructor(options: SaverOptions) {
     this.#o = options
-    options.metrics.gaugeOf('mesh_control_last_contact_seconds', 'Seconds since a control plane was last heard of, earlier runs included; -1 = never.', () => (this.#contactAtMs === undefined ? -1 : Math.max(0, (options.clock.wallMs() - this.#contactAtMs) / 1000)))
-    this.#saves = options.metrics.counter('mesh_config_saves_total', 'Writes of the configuration to disk, whole copies aside.').cell({})
+    options.metrics.gaugeOf(
+      'mesh_control_last_contact_seconds',
+      'Seconds since a control plane was last heard of, earlier runs included; -1 = never.',
+      () => (this.#contactAtMs === undefined ? -1 : Math.max(0, (options.clock.wallMs() - this.#contactAtMs) / 1000)),
+    )
+    this.#saves = options.metrics
+      .counter('mesh_config_saves_total', 'Writes of the configuration to disk, whole copies aside.')
+      .cell({})
     this.#savedBytes = writtenBytes(options.metrics, 'save')
-    this.#copier = new SnapshotCopier({ ...options, intervalMs: options.copyIntervalMs, damaged: (err) => this.#damaged(err) })
+    this.#copier = new SnapshotCopier({
+      ...options,
+      intervalMs: options.copyIntervalMs,
+      damaged: (err) => this.#damaged(err),
+    })
   }
 
   /** Why the configuration in force is not on disk; undefined when it is, or will be in a moment. */
-  get error(): MeshError | undefined { return this.#error }
+  get error(): MeshError | undefined {
+    return this.#error
+  }
   /** Wall milliseconds. */
-  get changedAtMs(): Ages { return this.#changedAtMs }
-  get contactAtMs(): number | undefined { return this.#contactAtMs }
+  get changedAtMs(): Ages {
+    return this.#changedAtMs
+  }
+  get contactAtMs(): number | undefined {
+    return this.#contactAtMs
+  }
 
   restored(from: State & { readonly contactAtMs: number | undefined; readonly changedAtMs: Ages }): void {
     this.#state = from
@@ -72,9 +91,13 @@ export class SnapshotSaver implements AsyncDisposable {
     if (from.generation > 0 && this.#o.store.copied?.generation !== from.generation) this.#copier.saved()
   }
   /** @param everything what is in force, for a file that has to be written anew */
-  savesFrom(everything: () => readonly SavedChange[]): void { this.#everything = everything }
+  savesFrom(everything: () => readonly SavedChange[]): void {
+    this.#everything = everything
+  }
   /** A control plane was heard of; kept with the next save. */
-  contact(): void { this.#contactAtMs = this.#o.clock.wallMs() }
+  contact(): void {
+    this.#contactAtMs = this.#o.clock.wallMs()
+  }
 
   /** What one applied change brought into force. */
   add(state: State, changes: readonly SavedChange[]): void {
@@ -96,23 +119,33 @@ export class SnapshotSaver implements AsyncDisposable {
   }
   /** The time of the last contact, when the stored one is too old. Never rejects. */
   keepContact(): Promise<void> {
-    return (this.#work = this.#work.then(async () => { if (this.#isContactOld && this.#state.generation > 0) await this.#write([]).catch(() => undefined) }))
+    return (this.#work = this.#work.then(async () => {
+      if (this.#isContactOld && this.#state.generation > 0) await this.#write([]).catch(() => undefined)
+    }))
   }
   async [Symbol.asyncDispose](): Promise<void> {
     const isOld = this.#isContactOld
     await this.#copier[Symbol.asyncDispose]()
     await this.flush()
     if (this.#isDamaged) await this.flush()
-    if (isOld && this.#state.generation > 0 && this.#contactAtMs !== this.#storedContactAtMs) await this.#write([]).catch(() => undefined)
+    if (isOld && this.#state.generation > 0 && this.#contactAtMs !== this.#storedContactAtMs)
+      await this.#write([]).catch(() => undefined)
     // A disk that refused is not asked again once nobody is there.
     this.#timer?.cancel()
   }
 
-  get #isContactOld(): boolean { return this.#contactAtMs !== undefined && this.#contactAtMs - (this.#storedContactAtMs ?? 0) >= (this.#o.contactWithinMs ?? CONTACT_MS) }
+  get #isContactOld(): boolean {
+    return (
+      this.#contactAtMs !== undefined &&
+      this.#contactAtMs - (this.#storedContactAtMs ?? 0) >= (this.#o.contactWithinMs ?? CONTACT_MS)
+    )
+  }
 
   #arm(ms: number): void {
     this.#timer?.cancel()
-    this.#timer = this.#o.clock.after(ms, () => { detached('storage', this.flush()) })
+    this.#timer = this.#o.clock.after(ms, () => {
+      detached('storage', this.flush())
+    })
   }
 
   async #save(): Promise<void> {
@@ -128,7 +161,10 @@ export class SnapshotSaver implements AsyncDisposable {
       // What has changed since is newer.
       this.#pending = new Map([...saving, ...this.#pending])
       const err = toMeshError(thrown)
-      if (err.code === 'MESH_STORAGE_DAMAGED' && !this.#isDamaged) { this.#damaged(err); return }
+      if (err.code === 'MESH_STORAGE_DAMAGED' && !this.#isDamaged) {
+        this.#damaged(err)
+        return
+      }
       this.#error = err
       this.#o.log.error({ evt: 'config.not-saved', err }, 'the configuration is served but could not be stored')
       this.#arm(RETRY_MS)
@@ -136,7 +172,10 @@ export class SnapshotSaver implements AsyncDisposable {
   }
   #damaged(err: MeshError): void {
     this.#isDamaged = true
-    this.#o.log.error({ evt: 'config.store-damaged', err }, 'the file of the configuration is damaged; what is in force is written anew')
+    this.#o.log.error(
+      { evt: 'config.store-damaged', err },
+      'the file of the configuration is damaged; what is in force is written anew',
+    )
     this.#arm(0)
   }
   async #writeAnew(): Promise<void> {
@@ -147,7 +186,13 @@ export class SnapshotSaver implements AsyncDisposable {
   async #write(changes: readonly SavedChange[]): Promise<void> {
     const contactAtMs = this.#contactAtMs
     this.#saves.value++
-    this.#savedBytes.value += await this.#o.store.save({ node: this.#o.node, ...this.#state, contactAtMs, changedAtMs: this.#changedAtMs, changes })
+    this.#savedBytes.value += await this.#o.store.save({
+      node: this.#o.node,
+      ...this.#state,
+      contactAtMs,
+      changedAtMs: this.#changedAtMs,
+      changes,
+    })
     this.#storedContactAtMs = contactAtMs
   }
 }

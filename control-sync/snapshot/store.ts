@@ -1,6 +1,7 @@
 /**
- * The last good snapshot and the one before, in SQLite: what the agent starts from when no control plane answers. Beside the file lies a whole
- * copy of it, for when the file as such is damaged or gone. Whatever is found damaged is told, with what serves instead.
+ * The last good snapshot and the one before, in SQLite: what the agent starts from when no control plane answers.
+ * Beside the file lies a whole copy of it, for when the file as such is damaged or gone. Whatever is found damaged is
+ * told, with what serves instead.
  */
 import path from 'node:path'
 import { MeshError, toMeshError } from '../../core/errors.ts'
@@ -25,13 +26,20 @@ export type SnapshotStoreOptions = {
 }
 
 export interface SnapshotStore extends AsyncDisposable {
-  /** Rejects with MESH_STORAGE_FULL, MESH_STORAGE_DAMAGED or MESH_STORAGE_FAILED; then the stored snapshot is the one before. @returns bytes handed to SQLite */
+  /**
+   * Rejects with MESH_STORAGE_FULL, MESH_STORAGE_DAMAGED or MESH_STORAGE_FAILED; then the stored snapshot is the one
+   * before.
+   * @returns bytes handed to SQLite
+   */
   save(p: Save): Promise<number>
   /** Puts a whole copy beside the file, in place of the last. Rejects as `save` does. @returns bytes written */
   copy(atMs: number): Promise<number>
   /** Undefined when there is none of this node's. */
   readonly copied: Copied | undefined
-  /** After MESH_STORAGE_DAMAGED: sets the file aside and begins an empty one. Whoever has the snapshot saves all of it. Rejects as opening does. */
+  /**
+   * After MESH_STORAGE_DAMAGED: sets the file aside and begins an empty one. Whoever has the snapshot saves all of it.
+   * Rejects as opening does.
+   */
   restart(): Promise<void>
   /** What was found damaged in this run, as MESH_STORAGE_DAMAGED. */
   readonly damage: readonly MeshError[]
@@ -41,10 +49,13 @@ export interface SnapshotStore extends AsyncDisposable {
 const MAX_TOLD = 20
 
 /**
- * `stored`: undefined when there is no snapshot of this node. Rejects with MESH_STORAGE_NEWER, MESH_STATE_LOCKED (sealed with another key),
- * MESH_STATE_IN_USE, MESH_STATE_UNUSABLE, MESH_STORAGE_FULL or MESH_STORAGE_FAILED; then nothing is left open.
+ * `stored`: undefined when there is no snapshot of this node. Rejects with MESH_STORAGE_NEWER, MESH_STATE_LOCKED
+ * (sealed with another key), MESH_STATE_IN_USE, MESH_STATE_UNUSABLE, MESH_STORAGE_FULL or MESH_STORAGE_FAILED; then
+ * nothing is left open.
  */
-export async function openSnapshotStore(o: SnapshotStoreOptions): Promise<{ store: SnapshotStore; stored: StoredSnapshot | undefined }> {
+export async function openSnapshotStore(
+  o: SnapshotStoreOptions,
+): Promise<{ store: SnapshotStore; stored: StoredSnapshot | undefined }> {
   const store = new Store(o)
   return { store, stored: await store.open() }
 }
@@ -66,10 +77,16 @@ class Store implements SnapshotStore {
     this.#o = o
     this.#records = new Records(o.path, o.sealer)
     this.#previous = path.join(path.dirname(o.path), 'snapshot.previous.db')
-    this.#found = o.metrics.counter('mesh_config_damaged_total', 'Stored configuration that was found damaged or gone: the file, its whole copy, single resources.', ['what'])
+    this.#found = o.metrics.counter(
+      'mesh_config_damaged_total',
+      'Stored configuration that was found damaged or gone: the file, its whole copy, single resources.',
+      ['what'],
+    )
   }
 
-  get copied(): Copied | undefined { return this.#copied }
+  get copied(): Copied | undefined {
+    return this.#copied
+  }
 
   /** The file, else its copy, else nothing. */
   async open(): Promise<StoredSnapshot | undefined> {
@@ -83,7 +100,10 @@ class Store implements SnapshotStore {
         this.#rest()
         return loaded.stored
       }
-      if (loaded) { causes.push(`${this.#o.path} held nothing`); await this[Symbol.asyncDispose]() }
+      if (loaded) {
+        causes.push(`${this.#o.path} held nothing`)
+        await this[Symbol.asyncDispose]()
+      }
       from = source === 'file' ? 'previous' : 'nothing'
     }
   }
@@ -94,10 +114,17 @@ class Store implements SnapshotStore {
     const { storage, setAside, source, previous } = opened
     if (setAside !== undefined) causes.push(`a damaged file was found at start and is now ${setAside}`)
     else if (source === 'previous') causes.push(`${this.#o.path} was gone`)
-    if (previous === 'damaged') { causes.push(`${this.#previous} is damaged`); this.#found.cell({ what: 'copy' }).value++ }
+    if (previous === 'damaged') {
+      causes.push(`${this.#previous} is damaged`)
+      this.#found.cell({ what: 'copy' }).value++
+    }
     try {
       const loaded = await load(storage, this.#o.node, this.#records)
-      await tidy(storage, { records: this.#records, mark: loaded.sealing, copyAt: previous === 'there' ? this.#previous : undefined })
+      await tidy(storage, {
+        records: this.#records,
+        mark: loaded.sealing,
+        copyAt: previous === 'there' ? this.#previous : undefined,
+      })
       return { opened, loaded }
     } catch (thrown) {
       await this[Symbol.asyncDispose]()
@@ -111,19 +138,34 @@ class Store implements SnapshotStore {
 
   #began({ stored, copied }: Loaded, source: Source, previous: Opened['previous'], causes: readonly string[]): void {
     this.#generation = stored?.generation ?? 0
-    if (stored && previous === 'there') this.#copied = source === 'previous' ? { generation: stored.generation, atMs: stored.snapshot.savedAtMs } : copied
+    if (stored && previous === 'there')
+      this.#copied = source === 'previous' ? { generation: stored.generation, atMs: stored.snapshot.savedAtMs } : copied
     if (causes.length > 0) {
-      const serves = stored ? `what serves is a copy of the configuration, last changed ${new Date(stored.snapshot.savedAtMs).toISOString()} (generation ${stored.generation})` : 'nothing serves until a control plane answers'
-      this.#tell('file', `${serves}: ${causes.join('; ')}`, { evt: 'snapshot.damaged', serves: stored ? 'previous' : 'nothing' })
+      const serves = stored
+        ? `what serves is a copy of the configuration, last changed ${new Date(stored.snapshot.savedAtMs).toISOString()} (generation ${stored.generation})`
+        : 'nothing serves until a control plane answers'
+      this.#tell('file', `${serves}: ${causes.join('; ')}`, {
+        evt: 'snapshot.damaged',
+        serves: stored ? 'previous' : 'nothing',
+      })
     }
     const damaged = stored?.damaged ?? []
-    if (damaged.length > 0) this.#tell('resource', `${damaged.length} stored resources are damaged: their version before serves, or none: ${damaged.slice(0, MAX_TOLD).join(', ')}`, { evt: 'snapshot.damaged-resources' }, damaged.length)
+    if (damaged.length > 0)
+      this.#tell(
+        'resource',
+        `${damaged.length} stored resources are damaged: their version before serves, or none: ${damaged.slice(0, MAX_TOLD).join(', ')}`,
+        { evt: 'snapshot.damaged-resources' },
+        damaged.length,
+      )
   }
 
   async save(p: Save): Promise<number> {
     let bytes = 0
     const counted = function* (pieces: Iterable<readonly Statement[]>): Generator<readonly Statement[]> {
-      for (const piece of pieces) { bytes += bytesOf(piece); yield piece }
+      for (const piece of pieces) {
+        bytes += bytesOf(piece)
+        yield piece
+      }
     }
     await this.#opened().commitInPieces(counted(savePieces(p, this.#records)))
     // Their bytes were packed before.
@@ -144,23 +186,46 @@ class Store implements SnapshotStore {
   async restart(): Promise<void> {
     await this[Symbol.asyncDispose]()
     const { setAside } = await this.#storageFrom('nothing')
-    this.#tell('file', `the configuration in force was stored anew: the file was damaged while it was in use and is now ${setAside}`, { evt: 'snapshot.damaged', serves: 'memory' })
+    this.#tell(
+      'file',
+      `the configuration in force was stored anew: the file was damaged while it was in use and is now ${setAside}`,
+      { evt: 'snapshot.damaged', serves: 'memory' },
+    )
   }
 
   async #storageFrom(startFrom: Source): Promise<Opened> {
-    const opened = await this.#o.openStorage({ path: this.#o.path, profile: 'strict', migrations: MIGRATIONS, check: 'as read', cacheBytes: CACHE_BYTES, previous: this.#previous, startFrom })
+    const opened = await this.#o.openStorage({
+      path: this.#o.path,
+      profile: 'strict',
+      migrations: MIGRATIONS,
+      check: 'as read',
+      cacheBytes: CACHE_BYTES,
+      previous: this.#previous,
+      startFrom,
+    })
     this.#storage = opened.storage
     // What is replaced is overwritten, so that nothing in plain text stays behind in free pages.
     if (this.#records.seals) await opened.storage.query({ sql: 'PRAGMA secure_delete = ON' })
     return opened
   }
-  /** All of it was read or written, and now it lies for hours: two megabytes of pages in memory are of no use. Nobody waits for it. */
-  #rest(): void { this.#storage?.query({ sql: 'PRAGMA shrink_memory' }).catch(() => undefined) }
+  /**
+   * All of it was read or written, and now it lies for hours: two megabytes of pages in memory are of no use. Nobody
+   * waits for it.
+   */
+  #rest(): void {
+    this.#storage?.query({ sql: 'PRAGMA shrink_memory' }).catch(() => undefined)
+  }
   #opened(): Storage {
-    if (!this.#storage) throw new MeshError('MESH_STORAGE_DAMAGED', `${this.#o.path} was damaged and could not be begun anew`)
+    if (!this.#storage)
+      throw new MeshError('MESH_STORAGE_DAMAGED', `${this.#o.path} was damaged and could not be begun anew`)
     return this.#storage
   }
-  #tell(what: 'file' | 'resource', text: string, fields: { readonly evt: string; readonly serves?: string }, count = 1): void {
+  #tell(
+    what: 'file' | 'resource',
+    text: string,
+    fields: { readonly evt: string; readonly serves?: string },
+    count = 1,
+  ): void {
     const err = new MeshError('MESH_STORAGE_DAMAGED', text)
     this.#found.cell({ what }).value += count
     // A disk that breaks again and again is one problem.

@@ -1,8 +1,8 @@
 /**
- * A hash that is equal for equal content. istiod's release builds write map entries in random order, so bytes differ where nothing does.
- * The wire format is walked, never decoded: descriptors tell where maps and Anys can be, everything else is skipped by its length. Sorting
- * the entries of a map keeps all lengths, so the canonical form is a permutation of the bytes, made in place on one copy.
- * Whether two encodings say the same, same-content.ts finds out for less.
+ * A hash that is equal for equal content. istiod's release builds write map entries in random order, so bytes differ
+ * where nothing does. The wire format is walked, never decoded: descriptors tell where maps and Anys can be, everything
+ * else is skipped by its length. Sorting the entries of a map keeps all lengths, so the canonical form is a permutation
+ * of the bytes, made in place on one copy. Whether two encodings say the same, same-content.ts finds out for less.
  */
 import { hash } from 'node:crypto'
 import type { ResourceKind } from '../../model/snapshot.ts'
@@ -23,7 +23,10 @@ export function canonicalHash(kind: ResourceKind, bytes: Uint8Array): string {
 let scratch = new Uint8Array(0)
 const MAX_SCRATCH_BYTES = 256 * 1024
 
-/** Good until the next call. A plain Uint8Array also of a Buffer, which gRPC gives: a Buffer's slice() shares its memory. */
+/**
+ * Good until the next call. A plain Uint8Array also of a Buffer, which gRPC gives: a Buffer's slice() shares its
+ * memory.
+ */
 function copied(bytes: Uint8Array): Uint8Array {
   if (bytes.length > MAX_SCRATCH_BYTES) return new Uint8Array(bytes)
   if (scratch.length === 0) scratch = new Uint8Array(MAX_SCRATCH_BYTES)
@@ -34,10 +37,18 @@ function copied(bytes: Uint8Array): Uint8Array {
 /** @returns false for bytes that are no protobuf. */
 function sortMaps(bytes: Uint8Array, start: number, end: number, shape: Shape, depth: number): boolean {
   if (depth > MAX_DEPTH) return true
-  return shape.kind === 'any' ? sortInAny(bytes, start, end, depth) : sortInMessage(bytes, start, end, shape.fields, depth)
+  return shape.kind === 'any'
+    ? sortInAny(bytes, start, end, depth)
+    : sortInMessage(bytes, start, end, shape.fields, depth)
 }
 
-function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: readonly (Step | undefined)[], depth: number): boolean {
+function sortInMessage(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  fields: readonly (Step | undefined)[],
+  depth: number,
+): boolean {
   let entries: Entry[] | undefined
   let mapField = 0
   const key: KeySpan = { keyFrom: 0, keyTo: 0 }
@@ -48,7 +59,10 @@ function sortInMessage(bytes: Uint8Array, start: number, end: number, fields: re
     if (no === 0) return false
     const step = cursor.to < 0 ? undefined : fields[no]
     // Entries are sorted among neighbours; writers put a map's entries together.
-    if (entries && no !== mapField) { sortEntries(bytes, entries); entries = undefined }
+    if (entries && no !== mapField) {
+      sortEntries(bytes, entries)
+      entries = undefined
+    }
     if (!step) continue
     const { shape } = step
     if (shape && !sortMaps(bytes, cursor.from, cursor.to, shape, depth + 1)) return false

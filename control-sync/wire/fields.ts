@@ -21,7 +21,9 @@ export function nextField(bytes: Uint8Array, cursor: Cursor, end: number): numbe
 const END = 0xff
 
 /** The content of the field that was read, which is length-delimited, as UTF-8. */
-export function textAt(bytes: Uint8Array, { from, to }: Cursor): string { return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('utf8') }
+export function textAt(bytes: Uint8Array, { from, to }: Cursor): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('utf8')
+}
 
 function anyField(bytes: Uint8Array, cursor: Cursor, end: number): number {
   const tag = varint(bytes, cursor, end)
@@ -29,9 +31,14 @@ function anyField(bytes: Uint8Array, cursor: Cursor, end: number): number {
   const no = tag >>> 3
   cursor.to = -1
   switch (tag & 7) {
-    case 0: return varint(bytes, cursor, end) < 0 ? 0 : no
-    case 1: cursor.at += 8; break
-    case 5: cursor.at += 4; break
+    case 0:
+      return varint(bytes, cursor, end) < 0 ? 0 : no
+    case 1:
+      cursor.at += 8
+      break
+    case 5:
+      cursor.at += 4
+      break
     case 2: {
       const length = varint(bytes, cursor, end)
       if (length < 0) return 0
@@ -39,7 +46,8 @@ function anyField(bytes: Uint8Array, cursor: Cursor, end: number): number {
       cursor.at = cursor.to = cursor.at + length
       break
     }
-    default: return 0
+    default:
+      return 0
   }
   return cursor.at <= end ? no : 0
 }

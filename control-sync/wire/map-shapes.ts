@@ -1,4 +1,7 @@
-/** Which fields of a message lead to a map or an Any: the only places where equal content can have other bytes (proto descriptors, walked once per type). */
+/**
+ * Which fields of a message lead to a map or an Any: the only places where equal content can have other bytes (proto
+ * descriptors, walked once per type).
+ */
 import type { DescMessage } from '@bufbuild/protobuf'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import { registry } from '../../proto/registry.ts'
@@ -7,14 +10,22 @@ import { registry } from '../../proto/registry.ts'
 export const MAX_DEPTH = 64
 
 /** By field number; a hole where nothing below can differ in order. */
-export type Shape = { readonly kind: 'message'; readonly fields: readonly (Step | undefined)[] } | { readonly kind: 'any' }
+export type Shape =
+  | { readonly kind: 'message'; readonly fields: readonly (Step | undefined)[] }
+  | { readonly kind: 'any' }
 
 /** `undefined`: the bytes of such a resource are its canonical form. */
-export function shapeOfKind(kind: ResourceKind): Shape | undefined { return shapeOfUrl(TYPE_URLS[kind]) }
+export function shapeOfKind(kind: ResourceKind): Shape | undefined {
+  return shapeOfUrl(TYPE_URLS[kind])
+}
 
 /** Of the value of a google.protobuf.Any. @param from where its type_url stands, in ASCII */
 export function shapeOfAny(bytes: Uint8Array, from: number, to: number): Shape | undefined {
-  return shapeOfUrl(Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, Math.min(to - from, MAX_URL_BYTES))).toString('latin1'))
+  return shapeOfUrl(
+    Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, Math.min(to - from, MAX_URL_BYTES))).toString(
+      'latin1',
+    ),
+  )
 }
 const MAX_URL_BYTES = 512
 
@@ -42,18 +53,28 @@ function ownShape(schema: DescMessage): Shape | undefined {
   for (const field of schema.fields) {
     const below = field.message && leadsToMap(field.message, new Set()) ? field.message : undefined
     // An entry is a message with key = 1 and value = 2.
-    if (field.fieldKind === 'map') fields[field.number] = new Step(true, () => below && { kind: 'message', fields: [undefined, undefined, new Step(false, () => shapeOf(below))] })
+    if (field.fieldKind === 'map')
+      fields[field.number] = new Step(
+        true,
+        () => below && { kind: 'message', fields: [undefined, undefined, new Step(false, () => shapeOf(below))] },
+      )
     else if (below) fields[field.number] = new Step(false, () => shapeOf(below))
   }
   return fields.length === 0 ? undefined : { kind: 'message', fields }
 }
 
-/** One field. Its shape, of a map that of an entry, is made when it is first asked for, because types contain themselves. */
+/**
+ * One field. Its shape, of a map that of an entry, is made when it is first asked for, because types contain
+ * themselves.
+ */
 export class Step {
   readonly map: boolean
   #make: (() => Shape | undefined) | undefined
   #shape: Shape | undefined
-  constructor(map: boolean, make: () => Shape | undefined) { this.map = map; this.#make = make }
+  constructor(map: boolean, make: () => Shape | undefined) {
+    this.map = map
+    this.#make = make
+  }
 
   get shape(): Shape | undefined {
     if (this.#make) {
@@ -68,5 +89,5 @@ function leadsToMap(schema: DescMessage, seen: Set<string>): boolean {
   if (schema.typeName === 'google.protobuf.Any') return true
   if (seen.has(schema.typeName)) return false
   seen.add(schema.typeName)
-  return schema.fields.some((f) => f.fieldKind === 'map' || f.message !== undefined && leadsToMap(f.message, seen))
+  return schema.fields.some((f) => f.fieldKind === 'map' || (f.message !== undefined && leadsToMap(f.message, seen)))
 }

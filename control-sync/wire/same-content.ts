@@ -1,7 +1,8 @@
 /**
- * Whether two encodings of a resource say the same, map entries in another order aside. Both are walked side by side and only where their bytes differ:
- * of a push in which nothing changed, half of the resources are as they were, and the other half in all but a few bytes. Nothing is copied, hashed or
- * left for the collector: a stream that comes back brings thousands, to a process that is otherwise idle.
+ * Whether two encodings of a resource say the same, map entries in another order aside. Both are walked side by side
+ * and only where their bytes differ: of a push in which nothing changed, half of the resources are as they were, and
+ * the other half in all but a few bytes. Nothing is copied, hashed or left for the collector: a stream that comes back
+ * brings thousands, to a process that is otherwise idle.
  */
 import type { ResourceKind } from '../../model/snapshot.ts'
 import { findKey, type KeySpan } from './map-entry.ts'
@@ -36,7 +37,10 @@ const rightCursors = Array.from({ length: MAX_DEPTH + 1 }, cursor)
 function equalBytes(leftFrom: number, rightFrom: number, length: number): number {
   // Behind the one place that differs mostly nothing does, and native code finds that out for less.
   const isLong = length > SHORT_BYTES
-  return isLong && Buffer.compare(left.subarray(leftFrom, leftFrom + length), right.subarray(rightFrom, rightFrom + length)) === 0 ? length : equalUntil(leftFrom, rightFrom, length)
+  return isLong &&
+    Buffer.compare(left.subarray(leftFrom, leftFrom + length), right.subarray(rightFrom, rightFrom + length)) === 0
+    ? length
+    : equalUntil(leftFrom, rightFrom, length)
 }
 /** Below it, a call of native code costs more than it saves. */
 const SHORT_BYTES = 96
@@ -50,10 +54,18 @@ function equalUntil(leftFrom: number, rightFrom: number, length: number): number
 }
 
 /**
- * Sorting the entries of a map moves bytes and adds none: what says the same is of one length, and on both sides each field that is no map stands at its place.
+ * Sorting the entries of a map moves bytes and adds none: what says the same is of one length, and on both sides each
+ * field that is no map stands at its place.
  * @param equal so many bytes are equal, and the next is not
  */
-function same(leftFrom: number, rightFrom: number, length: number, equal: number, shape: Shape | undefined, depth: number): boolean {
+function same(
+  leftFrom: number,
+  rightFrom: number,
+  length: number,
+  equal: number,
+  shape: Shape | undefined,
+  depth: number,
+): boolean {
   if (!shape || depth > MAX_DEPTH) return false
   const a = left
   const l = leftCursors[depth]!
@@ -69,7 +81,10 @@ function same(leftFrom: number, rightFrom: number, length: number, equal: number
     const no = nextField(a, l, leftEnd)
     if (no === 0) return false
     // google.protobuf.Any: type_url = 1, value = 2.
-    if (isAny && no === 1) { urlFrom = l.from; urlTo = l.to }
+    if (isAny && no === 1) {
+      urlFrom = l.from
+      urlTo = l.to
+    }
     if (l.at <= differsAt) continue
     const r = rightCursors[depth]!
     r.at = rightFrom + start - leftFrom
@@ -94,7 +109,10 @@ type Entry = KeySpan & { from: number; to: number }
 let top = 0
 const TAKEN = -1
 
-/** From the first entry that differs, which both cursors have read, to the last of the neighbours. Of entries with one key the last wins, so they stay in their order. */
+/**
+ * From the first entry that differs, which both cursors have read, to the last of the neighbours. Of entries with one
+ * key the last wins, so they stay in their order.
+ */
 function sameMap(no: number, shape: Shape | undefined, leftEnd: number, rightEnd: number, depth: number): boolean {
   const lefts = top
   if (!readEntries(left, leftCursors[depth]!, leftEnd, no)) return false
@@ -119,7 +137,11 @@ function sameMap(no: number, shape: Shape | undefined, leftEnd: number, rightEnd
 
 function sameKey(one: Entry, other: Entry): boolean {
   const length = one.keyTo - one.keyFrom
-  return other.from !== TAKEN && length === other.keyTo - other.keyFrom && equalBytes(one.keyFrom, other.keyFrom, length) === length
+  return (
+    other.from !== TAKEN &&
+    length === other.keyTo - other.keyFrom &&
+    equalBytes(one.keyFrom, other.keyFrom, length) === length
+  )
 }
 
 /** Moves the cursor behind the last one. @returns false when they are too many, or no protobuf */
@@ -135,7 +157,7 @@ function readEntries(bytes: Uint8Array, cursor: Cursor, end: number, no: number)
 }
 
 function readEntry(bytes: Uint8Array, from: number, to: number): boolean {
-  const entry = entries[top] ??= { from: 0, to: 0, keyFrom: 0, keyTo: 0 }
+  const entry = (entries[top] ??= { from: 0, to: 0, keyFrom: 0, keyTo: 0 })
   entry.from = from
   entry.to = to
   top++

@@ -6,7 +6,11 @@ import type { Metrics } from '../metrics.ts'
 
 /** Until it is disposed of. */
 export function defectsTo(log: Log, metrics: Metrics): Disposable {
-  const defects = metrics.counter('mesh_defects_total', 'Defects: exceptions that nobody expected (MESH_INTERNAL). What they belonged to was ended, the rest went on. By part.', ['part'])
+  const defects = metrics.counter(
+    'mesh_defects_total',
+    'Defects: exceptions that nobody expected (MESH_INTERNAL). What they belonged to was ended, the rest went on. By part.',
+    ['part'],
+  )
   return onDefect((part, error) => {
     defects.cell({ part }).value++
     logDefect(log, part, error)

@@ -2,12 +2,30 @@
 import fs from 'node:fs'
 import path from 'node:path'
 
-type Handle = { chmod(mode: number): Promise<void>; writeFile(bytes: Uint8Array): Promise<void>; sync(): Promise<void>; close(): Promise<void> }
+type Handle = {
+  chmod(mode: number): Promise<void>
+  writeFile(bytes: Uint8Array): Promise<void>
+  sync(): Promise<void>
+  close(): Promise<void>
+}
 /** The system calls that it makes, so that tests can stop the world between any two. */
-export type SlowCalls = { open(file: string, flags: string, mode?: number): Promise<Handle>; rename(from: string, to: string): Promise<void>; rm(file: string, options: { readonly force: true }): Promise<void> }
+export type SlowCalls = {
+  open(file: string, flags: string, mode?: number): Promise<Handle>
+  rename(from: string, to: string): Promise<void>
+  rm(file: string, options: { readonly force: true }): Promise<void>
+}
 
-/** Write beside, fsync, rename, fsync the folder: after it resolves, a power cut leaves the new content; before, the old. Rejects with what the system says; nothing is left beside then. @returns bytes */
-export async function replaceAtomically(file: string, parts: AsyncIterable<Uint8Array>, mode: number, calls: SlowCalls = fs.promises): Promise<number> {
+/**
+ * Write beside, fsync, rename, fsync the folder: after it resolves, a power cut leaves the new content; before, the
+ * old. Rejects with what the system says; nothing is left beside then.
+ * @returns bytes
+ */
+export async function replaceAtomically(
+  file: string,
+  parts: AsyncIterable<Uint8Array>,
+  mode: number,
+  calls: SlowCalls = fs.promises,
+): Promise<number> {
   const beside = `${file}.new`
   let bytes = 0
   try {
@@ -21,7 +39,9 @@ export async function replaceAtomically(file: string, parts: AsyncIterable<Uint8
         bytes += part.length
       }
       await made.sync()
-    } finally { await made.close() }
+    } finally {
+      await made.close()
+    }
     await calls.rename(beside, file)
   } catch (thrown) {
     // On a disk that is full it would be in everybody's way.
@@ -34,5 +54,9 @@ export async function replaceAtomically(file: string, parts: AsyncIterable<Uint8
 
 export async function syncFolder(folder: string, calls: SlowCalls = fs.promises): Promise<void> {
   const opened = await calls.open(folder, 'r')
-  try { await opened.sync() } finally { await opened.close() }
+  try {
+    await opened.sync()
+  } finally {
+    await opened.close()
+  }
 }

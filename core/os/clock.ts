@@ -58,8 +58,17 @@ export const systemRandom: Random = { float: () => Math.random() }
 
 function sleepOnce(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onAbort = guarded('timer', reject, () => { clearTimeout(handle); reject(signal?.reason) })
-    const handle = setTimeout(guarded('timer', reject, () => { signal?.removeEventListener('abort', onAbort); resolve() }), ms)
+    const onAbort = guarded('timer', reject, () => {
+      clearTimeout(handle)
+      reject(signal?.reason)
+    })
+    const handle = setTimeout(
+      guarded('timer', reject, () => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      }),
+      ms,
+    )
     signal?.addEventListener('abort', onAbort, { once: true })
   })
 }

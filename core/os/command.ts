@@ -6,8 +6,8 @@ import { guarded, nothing } from '../defects/guard.ts'
 /** `code` undefined: a signal ended it. `output`: the beginning of what it wrote to either stream. */
 export type CommandResult = { readonly code: number | undefined; readonly output: string }
 /**
- * No shell; nothing to read; PATH is all it gets of the environment. When `signal` aborts, it is killed with everything it has started.
- * Rejects with the OS error when it cannot be started, or with the signal's reason.
+ * No shell; nothing to read; PATH is all it gets of the environment. When `signal` aborts, it is killed with everything
+ * it has started. Rejects with the OS error when it cannot be started, or with the signal's reason.
  */
 export type RunCommand = (argv: readonly string[], signal: AbortSignal) => Promise<CommandResult>
 
@@ -15,41 +15,65 @@ const MAX_OUTPUT_BYTES = 4_096
 /** What an ended program has written is there by then. */
 const OUTPUT_MS = 100
 
-export const systemCommand: RunCommand = ([program = '', ...args], signal) => new Promise((resolve, reject) => {
-  if (signal.aborted) { reject(signal.reason); return }
-  const { spawn } = createRequire(import.meta.url)('node:child_process') as typeof ChildProcess
-  // A process group of its own, so that it can be killed whole.
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: { PATH: process.env['PATH'] } })
-  const kept: Buffer[] = []
-  let keptBytes = 0
-  const keep = (chunk: Buffer): void => {
-    if (keptBytes >= MAX_OUTPUT_BYTES) return
-    kept.push(chunk.subarray(0, MAX_OUTPUT_BYTES - keptBytes))
-    keptBytes += kept.at(-1)!.length
-  }
-  child.stdout.on('data', guarded('process', nothing, keep))
-  child.stderr.on('data', guarded('process', nothing, keep))
-  const killAll = (): void => { try { process.kill(-child.pid!, 'SIGKILL') } catch { /* gone already, or never there */ } }
-  const over = (): void => {
-    signal.removeEventListener('abort', onAbort)
-    for (const pipe of [child.stdout, child.stderr]) pipe.destroy()
-  }
-  const onAbort = guarded('process', reject, () => {
-    killAll()
-    over()
-    reject(signal.reason)
-  })
-  signal.addEventListener('abort', onAbort, { once: true })
-  child.once('error', guarded('process', reject, (err: Error) => { over(); reject(err) }))
-  child.once('exit', guarded('process', reject, (code: number | null) => {
-    // What it left behind would hold its output open; what has left the group as well may do so, but is not waited for.
-    killAll()
-    const finish = guarded('process', reject, () => {
-      clearTimeout(late)
-      over()
-      resolve({ code: code ?? undefined, output: Buffer.concat(kept).toString('utf8') })
+export const systemCommand: RunCommand = ([program = '', ...args], signal) =>
+  new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason)
+      return
+    }
+    const { spawn } = createRequire(import.meta.url)('node:child_process') as typeof ChildProcess
+    // A process group of its own, so that it can be killed whole.
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      env: { PATH: process.env['PATH'] },
     })
-    const late = setTimeout(finish, OUTPUT_MS)
-    child.once('close', finish)
-  }))
-})
+    const kept: Buffer[] = []
+    let keptBytes = 0
+    const keep = (chunk: Buffer): void => {
+      if (keptBytes >= MAX_OUTPUT_BYTES) return
+      kept.push(chunk.subarray(0, MAX_OUTPUT_BYTES - keptBytes))
+      keptBytes += kept.at(-1)!.length
+    }
+    child.stdout.on('data', guarded('process', nothing, keep))
+    child.stderr.on('data', guarded('process', nothing, keep))
+    const killAll = (): void => {
+      try {
+        process.kill(-child.pid!, 'SIGKILL')
+      } catch {
+        /* gone already, or never there */
+      }
+    }
+    const over = (): void => {
+      signal.removeEventListener('abort', onAbort)
+      for (const pipe of [child.stdout, child.stderr]) pipe.destroy()
+    }
+    const onAbort = guarded('process', reject, () => {
+      killAll()
+      over()
+      reject(signal.reason)
+    })
+    signal.addEventListener('abort', onAbort, { once: true })
+    child.once(
+      'error',
+      guarded('process', reject, (err: Error) => {
+        over()
+        reject(err)
+      }),
+    )
+    child.once(
+      'exit',
+      guarded('process', reject, (code: number | null) => {
+        // What it left behind would hold its output open; what has left the group as well may do so, but is not waited
+        // for.
+        killAll()
+        const finish = guarded('process', reject, () => {
+          clearTimeout(late)
+          over()
+          resolve({ code: code ?? undefined, output: Buffer.concat(kept).toString('utf8') })
+        })
+        const late = setTimeout(finish, OUTPUT_MS)
+        child.once('close', finish)
+      }),
+    )
+  })

@@ -5,7 +5,10 @@ import path from 'node:path'
 export interface Disk {
   /** Undefined when there is no such file. Throws the OS error otherwise. */
   read(file: string): Buffer | undefined
-  /** Write beside, fsync, rename, fsync the folder: after it returns, a power cut leaves the new content; before, the old. */
+  /**
+   * Write beside, fsync, rename, fsync the folder: after it returns, a power cut leaves the new content; before, the
+   * old.
+   */
   replace(file: string, content: string | Uint8Array, mode: number): void
   /** Gives `file` the name `file.damaged-<stamp>` so that nothing is lost; returns the new name. */
   setAside(file: string, stamp: string): string
@@ -18,7 +21,20 @@ export interface Disk {
 }
 
 /** The system calls that a Disk makes, so that tests can stop the world between any two. */
-export type FileCalls = Pick<typeof fs, 'closeSync' | 'fchmodSync' | 'fsyncSync' | 'mkdirSync' | 'openSync' | 'readFileSync' | 'renameSync' | 'rmSync' | 'statSync' | 'statfsSync' | 'writeFileSync'>
+export type FileCalls = Pick<
+  typeof fs,
+  | 'closeSync'
+  | 'fchmodSync'
+  | 'fsyncSync'
+  | 'mkdirSync'
+  | 'openSync'
+  | 'readFileSync'
+  | 'renameSync'
+  | 'rmSync'
+  | 'statSync'
+  | 'statfsSync'
+  | 'writeFileSync'
+>
 
 export function diskOn(calls: FileCalls): Disk {
   return {
@@ -33,14 +49,17 @@ export function diskOn(calls: FileCalls): Disk {
     },
     replace(file, content, mode) {
       const beside = `${file}.new`
-      // What a crash left there, or a link that somebody put there, goes; O_EXCL opens nothing that is there already, and follows no link.
+      // What a crash left there, or a link that somebody put there, goes; O_EXCL opens nothing that is there already,
+      // and follows no link.
       calls.rmSync(beside, { force: true })
       const fd = calls.openSync(beside, 'wx', mode)
       try {
         calls.fchmodSync(fd, mode) // whatever the umask says
         calls.writeFileSync(fd, content)
         calls.fsyncSync(fd)
-      } finally { calls.closeSync(fd) }
+      } finally {
+        calls.closeSync(fd)
+      }
       calls.renameSync(beside, file)
       syncFolder(path.dirname(file), calls)
     },
@@ -50,8 +69,12 @@ export function diskOn(calls: FileCalls): Disk {
       return name
     },
     has: (file) => calls.statSync(file, { throwIfNoEntry: false }) !== undefined,
-    makeFolder(folder, mode) { makeFolders(path.resolve(folder), mode, calls) },
-    remove(file) { calls.rmSync(file, { force: true }) },
+    makeFolder(folder, mode) {
+      makeFolders(path.resolve(folder), mode, calls)
+    },
+    remove(file) {
+      calls.rmSync(file, { force: true })
+    },
     freeBytes(folder) {
       const s = calls.statfsSync(folder)
       return s.bavail * s.bsize
@@ -61,16 +84,24 @@ export function diskOn(calls: FileCalls): Disk {
 
 export const systemDisk: Disk = diskOn(fs)
 
-/** A pipe that nobody writes to would hold the whole process up, a device may never end. Who names a descriptor of the command line means it. */
+/**
+ * A pipe that nobody writes to would hold the whole process up, a device may never end. Who names a descriptor of the
+ * command line means it.
+ */
 function refuseEndless(file: string, calls: FileCalls): void {
   const found = calls.statSync(file, { throwIfNoEntry: false })
-  if (!found || found.isFile() || found.isDirectory() || /^\/(?:dev\/(?:stdin|fd\/)|proc\/self\/fd\/)/.test(file)) return
+  if (!found || found.isFile() || found.isDirectory() || /^\/(?:dev\/(?:stdin|fd\/)|proc\/self\/fd\/)/.test(file))
+    return
   throw Object.assign(new Error(`${file} is a pipe or a device, no file`), { code: 'ENOTSUP' })
 }
 
 function syncFolder(folder: string, calls: FileCalls): void {
   const fd = calls.openSync(folder, 'r')
-  try { calls.fsyncSync(fd) } finally { calls.closeSync(fd) }
+  try {
+    calls.fsyncSync(fd)
+  } finally {
+    calls.closeSync(fd)
+  }
 }
 
 /** By hand: Node's `recursive` never returns where mkdir answers ENOENT although the parent is there, as in /proc. */
@@ -79,10 +110,17 @@ function makeFolders(folder: string, mode: number, calls: FileCalls): void {
   if (isFolder(folder)) return
   const parent = path.dirname(folder)
   if (!isFolder(parent)) makeFolders(parent, mode, calls)
-  try { calls.mkdirSync(folder, { mode }) } catch (err) {
+  try {
+    calls.mkdirSync(folder, { mode })
+  } catch (err) {
     // Somebody else was quicker.
     if ((err as NodeJS.ErrnoException).code !== 'EEXIST' || !isFolder(folder)) throw err
   }
-  // A file that is safe in a folder which is not would be gone with it. A parent that is not ours to read is the system's, made long ago.
-  try { syncFolder(parent, calls) } catch (err) { if (!['EACCES', 'EPERM', 'EINVAL'].includes((err as NodeJS.ErrnoException).code ?? '')) throw err }
+  // A file that is safe in a folder which is not would be gone with it. A parent that is not ours to read is the
+  // system's, made long ago.
+  try {
+    syncFolder(parent, calls)
+  } catch (err) {
+    if (!['EACCES', 'EPERM', 'EINVAL'].includes((err as NodeJS.ErrnoException).code ?? '')) throw err
+  }
 }

@@ -14,8 +14,8 @@ const MAX_FDS = 1_024
 const NONE: ListenFds = { fds: [] }
 
 /**
- * What was passed to process `pid`, and takes it out of `env`, so that no child takes it for its own. A LISTEN_PID of another process is
- * no problem: the variables were meant for one that started this one.
+ * What was passed to process `pid`, and takes it out of `env`, so that no child takes it for its own. A LISTEN_PID of
+ * another process is no problem: the variables were meant for one that started this one.
  */
 export function takeListenFds(env: Record<string, string | undefined>, pid: number): ListenFds {
   const { LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FDNAMES: names } = env
@@ -24,9 +24,12 @@ export function takeListenFds(env: Record<string, string | undefined>, pid: numb
   if (forPid === undefined || count === undefined) return NONE
   if (!isNumber(forPid)) return { fds: [], problem: `LISTEN_PID=${forPid} is not the number of a process` }
   if (Number(forPid) !== pid) return NONE
-  if (!isNumber(count) || Number(count) > MAX_FDS) return { fds: [], problem: `LISTEN_FDS=${count} is not a number up to ${MAX_FDS}` }
+  if (!isNumber(count) || Number(count) > MAX_FDS)
+    return { fds: [], problem: `LISTEN_FDS=${count} is not a number up to ${MAX_FDS}` }
   const named = names === undefined || names === '' ? [] : names.split(':')
   return { fds: Array.from({ length: Number(count) }, (_, i) => ({ fd: FIRST_FD + i, name: named[i] || 'unknown' })) }
 }
 
-function isNumber(text: string): boolean { return /^\d{1,9}$/.test(text) }
+function isNumber(text: string): boolean {
+  return /^\d{1,9}$/.test(text)
+}

@@ -1,6 +1,7 @@
 /**
- * Files that the mesh's configuration names and this machine has: certificates, keys, roots and revocation lists for TLS. A control plane must not read whatever
- * it likes here, so they are read within permitted folders only, where symbolic links may not lead out either; each time they are used it is looked whether they have changed.
+ * Files that the mesh's configuration names and this machine has: certificates, keys, roots and revocation lists for
+ * TLS. A control plane must not read whatever it likes here, so they are read within permitted folders only, where
+ * symbolic links may not lead out either; each time they are used it is looked whether they have changed.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -27,8 +28,13 @@ const MAX_FAILED = 64
 
 /** Where distributions keep their authorities; the list of Istio's agent (pkg/security, GetOSRootFilePath). */
 const SYSTEM_ROOTS = [
-  '/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem', '/etc/pki/tls/cacert.pem',
-  '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem', '/etc/ssl/cert.pem', '/usr/local/etc/ssl/cert.pem',
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/pki/tls/cacert.pem',
+  '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
+  '/etc/ssl/cert.pem',
+  '/usr/local/etc/ssl/cert.pem',
 ]
 
 export class NamedFiles {
@@ -44,7 +50,11 @@ export class NamedFiles {
 
   /** By its name alone; `read` also looks where links lead. */
   permits(file: string): boolean {
-    return path.isAbsolute(file) && !file.includes('\0') && this.#folders.some((folder) => isWithin(folder, path.resolve(file)))
+    return (
+      path.isAbsolute(file) &&
+      !file.includes('\0') &&
+      this.#folders.some((folder) => isWithin(folder, path.resolve(file)))
+    )
   }
 
   /** Throws MESH_TLS_FILE. */
@@ -52,17 +62,27 @@ export class NamedFiles {
     try {
       if (!this.permits(file)) throw new Error('it is not in a permitted folder (control.tlsFileFolders)')
       const real = fs.realpathSync(file)
-      if (!this.#folders.some((folder) => isWithin(realOf(folder), real))) throw new Error('a symbolic link leads out of the permitted folders (control.tlsFileFolders)')
+      if (!this.#folders.some((folder) => isWithin(realOf(folder), real)))
+        throw new Error('a symbolic link leads out of the permitted folders (control.tlsFileFolders)')
       const found = this.#content(real)
       this.#failed.delete(file)
       return found
-    } catch (cause) { throw this.#failure(file, cause) }
+    } catch (cause) {
+      throw this.#failure(file, cause)
+    }
   }
 
-  /** The authorities that this machine trusts; undefined when no file of the usual ones is there. Throws MESH_TLS_FILE when it cannot be read. */
+  /**
+   * The authorities that this machine trusts; undefined when no file of the usual ones is there. Throws MESH_TLS_FILE
+   * when it cannot be read.
+   */
   systemRoots(): NamedFile | undefined {
     const file = this.#o.systemRoots ?? SYSTEM_ROOTS.find((name) => fs.existsSync(name))
-    try { return file === undefined ? undefined : this.#content(fs.realpathSync(file)) } catch (cause) { throw this.#failure(file!, cause) }
+    try {
+      return file === undefined ? undefined : this.#content(fs.realpathSync(file))
+    } catch (cause) {
+      throw this.#failure(file!, cause)
+    }
   }
 
   /** Files that were asked for of late and cannot be read. */
@@ -71,7 +91,12 @@ export class NamedFiles {
       if (this.#o.nowMs() - failed.atMs > FORGET_MS) this.#failed.delete(file)
       else if (fs.existsSync(file)) {
         // A look at the status is nobody who asks for the file.
-        try { if (this.permits(file)) this.read(file); else this.#failed.delete(file) } catch { this.#failed.set(file, failed) }
+        try {
+          if (this.permits(file)) this.read(file)
+          else this.#failed.delete(file)
+        } catch {
+          this.#failed.set(file, failed)
+        }
       }
     }
     return [...this.#failed.values()].map((f) => f.error)
@@ -89,8 +114,13 @@ export class NamedFiles {
   }
 
   #failure(file: string, cause: unknown): MeshError {
-    const error = new MeshError('MESH_TLS_FILE', `${file} cannot be used for TLS: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
-    if (this.#failed.size < MAX_FAILED || this.#failed.has(file)) this.#failed.set(file, { error, atMs: this.#o.nowMs() })
+    const error = new MeshError(
+      'MESH_TLS_FILE',
+      `${file} cannot be used for TLS: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    )
+    if (this.#failed.size < MAX_FAILED || this.#failed.has(file))
+      this.#failed.set(file, { error, atMs: this.#o.nowMs() })
     return error
   }
 }
@@ -103,11 +133,19 @@ function textOf(real: string): string {
     if (!stat.isFile()) throw new Error('it is no file')
     if (stat.size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES} bytes`)
     return fs.readFileSync(fd, 'utf8')
-  } finally { fs.closeSync(fd) }
+  } finally {
+    fs.closeSync(fd)
+  }
 }
 
 function realOf(folder: string): string {
-  try { return fs.realpathSync(folder) } catch { return folder }
+  try {
+    return fs.realpathSync(folder)
+  } catch {
+    return folder
+  }
 }
 
-function isWithin(folder: string, file: string): boolean { return file.startsWith(folder.endsWith('/') ? folder : `${folder}/`) }
+function isWithin(folder: string, file: string): boolean {
+  return file.startsWith(folder.endsWith('/') ? folder : `${folder}/`)
+}

@@ -25,15 +25,20 @@ export interface Network {
    * Rejects with the OS error (`code` set) or the signal's reason.
    * The stream is half-open capable (`allowHalfOpen`) and sends without Nagle's delay.
    */
-  dial(to: Address, signal: AbortSignal, options?: { readonly from?: string; readonly keepAliveMs?: number }): Promise<NetStream>
+  dial(
+    to: Address,
+    signal: AbortSignal,
+    options?: { readonly from?: string; readonly keepAliveMs?: number },
+  ): Promise<NetStream>
   /**
-   * Port 0 picks a free one. Disposing stops accepting; accepted streams stay open. `ipv6Only`: `::` without IPv4 (IPV6_V6ONLY).
-   * Rejects with the OS error, e.g. EADDRINUSE, EACCES.
+   * Port 0 picks a free one. Disposing stops accepting; accepted streams stay open. `ipv6Only`: `::` without IPv4
+   * (IPV6_V6ONLY). Rejects with the OS error, e.g. EADDRINUSE, EACCES.
    */
   listen(at: ListenAddress, onStream: (accepted: NetStream) => void): Promise<Listening>
   /**
-   * A UDP socket; `host` is an IP address, port 0 picks a free one. With `peer` the kernel lets through what comes from there and nothing
-   * else, and ICMP's "port unreachable" arrives as an error. Rejects with the OS error, e.g. EADDRINUSE, EACCES, ENETUNREACH.
+   * A UDP socket; `host` is an IP address, port 0 picks a free one. With `peer` the kernel lets through what comes from
+   * there and nothing else, and ICMP's "port unreachable" arrives as an error. Rejects with the OS error, e.g.
+   * EADDRINUSE, EACCES, ENETUNREACH.
    */
   bindUdp(at: Address, events: DatagramEvents, options?: { readonly peer?: Address }): Promise<Datagrams>
 }
@@ -57,62 +62,133 @@ let dgram: typeof Dgram | undefined
 export const systemNetwork: Network = {
   dial(to, signal, options) {
     return new Promise((resolve, reject) => {
-      if (signal.aborted) { reject(signal.reason); return }
+      if (signal.aborted) {
+        reject(signal.reason)
+        return
+      }
       const socket = net.connect({
-        host: to.host, port: to.port, noDelay: true, allowHalfOpen: true,
-        keepAlive: true, keepAliveInitialDelay: options?.keepAliveMs ?? 30_000,
+        host: to.host,
+        port: to.port,
+        noDelay: true,
+        allowHalfOpen: true,
+        keepAlive: true,
+        keepAliveInitialDelay: options?.keepAliveMs ?? 30_000,
         ...(options?.from === undefined ? {} : { localAddress: options.from }),
       })
-      const onAbort = guarded('network', reject, () => { socket.destroy(); reject(signal.reason) })
+      const onAbort = guarded('network', reject, () => {
+        socket.destroy()
+        reject(signal.reason)
+      })
       signal.addEventListener('abort', onAbort, { once: true })
-      const broken = (error: unknown): void => { socket.destroy(); reject(error) }
-      socket.once('error', guarded('network', broken, (err: Error) => { signal.removeEventListener('abort', onAbort); reject(err) }))
-      socket.once('connect', guarded('network', broken, () => {
-        signal.removeEventListener('abort', onAbort)
-        socket.removeAllListeners('error')
-        resolve(described(socket))
-      }))
+      const broken = (error: unknown): void => {
+        socket.destroy()
+        reject(error)
+      }
+      socket.once(
+        'error',
+        guarded('network', broken, (err: Error) => {
+          signal.removeEventListener('abort', onAbort)
+          reject(err)
+        }),
+      )
+      socket.once(
+        'connect',
+        guarded('network', broken, () => {
+          signal.removeEventListener('abort', onAbort)
+          socket.removeAllListeners('error')
+          resolve(described(socket))
+        }),
+      )
     })
   },
-  listen: (at, onStream) => opened((server) => { listenAt(server, at) }, onStream),
+  listen: (at, onStream) =>
+    opened((server) => {
+      listenAt(server, at)
+    }, onStream),
   bindUdp(at, events, { peer } = {}) {
     // Loaded at the first use: only the DNS proxy needs it.
     dgram ??= createRequire(import.meta.url)('node:dgram') as typeof Dgram
     const socket = dgram.createSocket(net.isIPv6(at.host) ? 'udp6' : 'udp4')
     return new Promise((resolve, reject) => {
-      const fail = guarded('network', reject, (err: Error) => { socket.close(); reject(err) })
+      const fail = guarded('network', reject, (err: Error) => {
+        socket.close()
+        reject(err)
+      })
       socket.once('error', fail)
-      socket.bind({ address: at.host, port: at.port, exclusive: true }, guarded('network', fail, () => {
-        const open = (): void => {
-          socket.removeListener('error', fail)
-          // One datagram that fails is one datagram: the socket serves everybody.
-          socket.on('error', guarded('network', nothing, (err: Error) => events.onError(err)))
-          socket.on('message', guarded('network', nothing, (bytes: Buffer, from: Dgram.RemoteInfo) => events.onDatagram(bytes, { host: plain(from.address), port: from.port })))
-          resolve(new UdpSocket(socket, events.onError, peer))
-        }
-        if (!peer) { open(); return }
-        socket.connect(peer.port, peer.host, guarded('network', fail, (err?: Error | null) => { if (err) fail(err); else open() }))
-      }))
+      socket.bind(
+        { address: at.host, port: at.port, exclusive: true },
+        guarded('network', fail, () => {
+          const open = (): void => {
+            socket.removeListener('error', fail)
+            // One datagram that fails is one datagram: the socket serves everybody.
+            socket.on(
+              'error',
+              guarded('network', nothing, (err: Error) => events.onError(err)),
+            )
+            socket.on(
+              'message',
+              guarded('network', nothing, (bytes: Buffer, from: Dgram.RemoteInfo) =>
+                events.onDatagram(bytes, { host: plain(from.address), port: from.port }),
+              ),
+            )
+            resolve(new UdpSocket(socket, events.onError, peer))
+          }
+          if (!peer) {
+            open()
+            return
+          }
+          socket.connect(
+            peer.port,
+            peer.host,
+            guarded('network', fail, (err?: Error | null) => {
+              if (err) fail(err)
+              else open()
+            }),
+          )
+        }),
+      )
     })
   },
 }
 
 /** A server that `listen` makes accept. */
-export function opened(listen: (server: net.Server) => void, onStream: (accepted: NetStream) => void): Promise<Listening> {
+export function opened(
+  listen: (server: net.Server) => void,
+  onStream: (accepted: NetStream) => void,
+): Promise<Listening> {
   return new Promise((resolve, reject) => {
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
-    server.on('connection', guarded('network', (_error, socket) => { socket.destroy() }, (socket: net.Socket) => onStream(described(socket))))
+    const server = net.createServer({
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+    })
+    server.on(
+      'connection',
+      guarded(
+        'network',
+        (_error, socket) => {
+          socket.destroy()
+        },
+        (socket: net.Socket) => onStream(described(socket)),
+      ),
+    )
     server.once('error', reject)
-    server.once('listening', guarded('network', reject, () => {
-      server.removeListener('error', reject)
-      // Not accepted for want of descriptors: without any listener that would end the process.
-      server.on('error', nothing)
-      resolve({
-        port: (server.address() as net.AddressInfo).port,
-        // close() calls back only once every accepted socket is gone; nobody needs to wait for that here.
-        [Symbol.asyncDispose]: async () => { server.close() },
-      })
-    }))
+    server.once(
+      'listening',
+      guarded('network', reject, () => {
+        server.removeListener('error', reject)
+        // Not accepted for want of descriptors: without any listener that would end the process.
+        server.on('error', nothing)
+        resolve({
+          port: (server.address() as net.AddressInfo).port,
+          // close() calls back only once every accepted socket is gone; nobody needs to wait for that here.
+          [Symbol.asyncDispose]: async () => {
+            server.close()
+          },
+        })
+      }),
+    )
     listen(server)
   })
 }
@@ -129,7 +205,9 @@ class UdpSocket implements Datagrams {
     const { port, family } = socket.address()
     this.port = port
     this.#socket = socket
-    this.#done = guarded('network', nothing, (err: Error | null) => { if (err && !this.#closed) onError(err) })
+    this.#done = guarded('network', nothing, (err: Error | null) => {
+      if (err && !this.#closed) onError(err)
+    })
     this.#peer = peer
     this.#mapped = family === 'IPv6'
   }
@@ -148,17 +226,25 @@ class UdpSocket implements Datagrams {
 export const BACKLOG = 1024
 
 /**
- * What `server.listen` comes down to for an address of version 4. `listen` itself loads node:cluster and node:child_process to ask whether this
- * process is a worker of a cluster, and asks the resolver for 127.0.0.1: eight milliseconds of a start, and a megabyte.
+ * What `server.listen` comes down to for an address of version 4. `listen` itself loads node:cluster and
+ * node:child_process to ask whether this process is a worker of a cluster, and asks the resolver for 127.0.0.1: eight
+ * milliseconds of a start, and a megabyte.
  */
-export function listenAt(server: net.Server & { _listen2?(address: string, port: number, family: 4, backlog: number, fd: undefined, flags: 0): void }, { host, port, ipv6Only }: ListenAddress): void {
+export function listenAt(
+  server: net.Server & {
+    _listen2?(address: string, port: number, family: 4, backlog: number, fd: undefined, flags: 0): void
+  },
+  { host, port, ipv6Only }: ListenAddress,
+): void {
   if (server._listen2 && net.isIPv4(host)) server._listen2(host, port, 4, BACKLOG, undefined, 0)
   else server.listen({ host, port, backlog: BACKLOG, ipv6Only: ipv6Only ?? false })
 }
 
 /** What a stream of ours runs over, e.g. the socket under TLS: some things are done to the connection itself. */
 const carriers = new WeakMap<Duplex, Duplex>()
-export function runsOver(stream: Duplex, carrier: Duplex): void { carriers.set(stream, carrier) }
+export function runsOver(stream: Duplex, carrier: Duplex): void {
+  carriers.set(stream, carrier)
+}
 export function carrierOf(stream: Duplex): Duplex {
   const carrier = carriers.get(stream)
   return carrier ? carrierOf(carrier) : stream
@@ -168,7 +254,11 @@ export function carrierOf(stream: Duplex): Duplex {
 export function reset(stream: Duplex): void {
   const carrier = carrierOf(stream)
   // Not of a stream that Node has taken the handle from, nor of one that is no TCP.
-  try { if (carrier instanceof net.Socket && !carrier.destroyed) carrier.resetAndDestroy() } catch { carrier.destroy() }
+  try {
+    if (carrier instanceof net.Socket && !carrier.destroyed) carrier.resetAndDestroy()
+  } catch {
+    carrier.destroy()
+  }
   stream.destroy()
 }
 
@@ -182,5 +272,5 @@ function described(socket: net.Socket): NetStream {
 
 /** Dual-stack listeners report IPv4 peers as ::ffff:a.b.c.d; policies and logs mean the IPv4 address. */
 export function plain(address: string | undefined): string {
-  return address?.startsWith('::ffff:') ? address.slice(7) : address ?? ''
+  return address?.startsWith('::ffff:') ? address.slice(7) : (address ?? '')
 }

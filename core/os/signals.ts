@@ -1,7 +1,7 @@
 /**
- * What signals mean to a program that stays. SIGTERM, SIGINT and SIGQUIT: drain and end; a second one ends it at once. SIGHUP, SIGUSR1 and SIGUSR2 have no effect, as
- * in Envoy, but are told: what they mean to other programs (read files again, open the log anew) happens here by itself. A terminal that is closed
- * sends SIGHUP, too, and is an end.
+ * What signals mean to a program that stays. SIGTERM, SIGINT and SIGQUIT: drain and end; a second one ends it at once.
+ * SIGHUP, SIGUSR1 and SIGUSR2 have no effect, as in Envoy, but are told: what they mean to other programs (read files
+ * again, open the log anew) happens here by itself. A terminal that is closed sends SIGHUP, too, and is an end.
  */
 import { guarded, nothing } from '../defects/guard.ts'
 
@@ -17,16 +17,23 @@ const WITHOUT_EFFECT = ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
 
 /** Resolves with the name of the first signal that asks for the end. */
 export function stopRequested(source: SignalSource, isOnTerminal: boolean): Promise<string> {
-  return new Promise((resolve) => { for (const signal of isOnTerminal ? [...STOP, 'SIGHUP'] as const : STOP) source.once(signal, () => resolve(signal)) })
+  return new Promise((resolve) => {
+    for (const signal of isOnTerminal ? ([...STOP, 'SIGHUP'] as const) : STOP)
+      source.once(signal, () => resolve(signal))
+  })
 }
 
 /** Until the result is disposed of signals without effect are told, and do not end the process. */
 export function hearSignals(source: SignalSource, heard: (signal: string) => void): Disposable {
   using hearing = new DisposableStack()
   for (const signal of WITHOUT_EFFECT) {
-    const told = guarded('process', nothing, () => { heard(signal) })
+    const told = guarded('process', nothing, () => {
+      heard(signal)
+    })
     source.on(signal, told)
-    hearing.defer(() => { source.off(signal, told) })
+    hearing.defer(() => {
+      source.off(signal, told)
+    })
   }
   return hearing.move()
 }

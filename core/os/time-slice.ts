@@ -8,11 +8,18 @@ export class TimeSlice {
   readonly #clock: Clock
   #until: number
   #hasYielded = false
-  constructor(clock: Clock) { this.#clock = clock; this.#until = clock.monotonicMs() + SLICE_MS }
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#until = clock.monotonicMs() + SLICE_MS
+  }
 
-  get due(): boolean { return this.#clock.monotonicMs() >= this.#until }
+  get due(): boolean {
+    return this.#clock.monotonicMs() >= this.#until
+  }
   /** The work so far took more than one turn. */
-  get hasYielded(): boolean { return this.#hasYielded }
+  get hasYielded(): boolean {
+    return this.#hasYielded
+  }
   async yield(): Promise<void> {
     this.#hasYielded = true
     await nextTurn()
@@ -21,4 +28,8 @@ export class TimeSlice {
 }
 
 /** Traffic that waits passes first. */
-export function nextTurn(): Promise<void> { return new Promise((resolve) => { setImmediate(resolve) }) }
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
+}

@@ -1,4 +1,7 @@
-/** For what this machine does not have yet: an address that comes with DHCP, a port that somebody else still holds. Tried again with growing pauses, and for ever. */
+/**
+ * For what this machine does not have yet: an address that comes with DHCP, a port that somebody else still holds.
+ * Tried again with growing pauses, and for ever.
+ */
 import type { Clock, Timer } from './clock.ts'
 import { toMeshError, type MeshError } from '../errors.ts'
 import { detached, type Part } from '../defects/guard.ts'
@@ -7,9 +10,16 @@ const FIRST_PAUSE_MS = 2_000
 const LONGEST_PAUSE_MS = 60_000
 
 /** Before the next try, after so many that have failed. */
-export function pauseMs(failures: number): number { return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.max(0, failures - 1)) }
+export function pauseMs(failures: number): number {
+  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.max(0, failures - 1))
+}
 
-type Options = { readonly clock: Clock; readonly part: Part; readonly attempt: () => Promise<void>; readonly failed: (error: MeshError, retryInMs: number) => void }
+type Options = {
+  readonly clock: Clock
+  readonly part: Part
+  readonly attempt: () => Promise<void>
+  readonly failed: (error: MeshError, retryInMs: number) => void
+}
 
 export class UntilItWorks implements AsyncDisposable {
   readonly #o: Options
@@ -20,16 +30,25 @@ export class UntilItWorks implements AsyncDisposable {
   #over = false
 
   /** @param options.failed called after each try that was in vain */
-  constructor(options: Options) { this.#o = options }
+  constructor(options: Options) {
+    this.#o = options
+  }
 
   /** Why it does not work yet. */
-  get error(): MeshError | undefined { return this.#error }
+  get error(): MeshError | undefined {
+    return this.#error
+  }
 
-  /** Tries at once, the first time or because something has changed. Resolves when that has worked or not. Never rejects. */
+  /**
+   * Tries at once, the first time or because something has changed. Resolves when that has worked or not. Never
+   * rejects.
+   */
   try(): Promise<void> {
     this.#timer?.cancel()
     if (this.#over) return Promise.resolve()
-    return (this.#trying ??= this.#attempt().finally(() => { this.#trying = undefined }))
+    return (this.#trying ??= this.#attempt().finally(() => {
+      this.#trying = undefined
+    }))
   }
   /** Resolves when nothing is under way any more. */
   async [Symbol.asyncDispose](): Promise<void> {
@@ -49,7 +68,9 @@ export class UntilItWorks implements AsyncDisposable {
       if (this.#over) return
       const ms = pauseMs(++this.#failures)
       failed(this.#error, ms)
-      this.#timer = clock.after(ms, () => { detached(part, this.try()) })
+      this.#timer = clock.after(ms, () => {
+        detached(part, this.try())
+      })
     }
   }
 }

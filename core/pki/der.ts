@@ -1,4 +1,7 @@
-/** Reads DER (X.690) as far as certificates and revocation lists need it. Bounded by the input, throws RangeError on anything that is not DER. */
+/**
+ * Reads DER (X.690) as far as certificates and revocation lists need it. Bounded by the input, throws RangeError on
+ * anything that is not DER.
+ */
 
 export type DerValue = {
   /** The identifier octet; multi-byte tags are not read. */
@@ -8,7 +11,16 @@ export type DerValue = {
   readonly whole: Buffer
 }
 
-export const TAG = { boolean: 0x01, integer: 0x02, bits: 0x03, octets: 0x04, oid: 0x06, utcTime: 0x17, generalizedTime: 0x18, sequence: 0x30 } as const
+export const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bits: 0x03,
+  octets: 0x04,
+  oid: 0x06,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  sequence: 0x30,
+} as const
 
 /** The one value that `bytes` is. */
 export function derValue(bytes: Buffer): DerValue {
@@ -33,7 +45,8 @@ export function derChildren({ tag, content }: DerValue): DerValue[] {
 export function derTime({ tag, content }: DerValue): number {
   const text = content.toString('latin1')
   const m = /^(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
-  if (!m || (tag === TAG.utcTime) !== (m[1]!.length === 2) || (tag !== TAG.utcTime && tag !== TAG.generalizedTime)) throw new RangeError('not a DER time')
+  if (!m || (tag === TAG.utcTime) !== (m[1]!.length === 2) || (tag !== TAG.utcTime && tag !== TAG.generalizedTime))
+    throw new RangeError('not a DER time')
   const short = Number(m[1])
   const year = tag === TAG.generalizedTime ? short : short < 50 ? 2000 + short : 1900 + short
   return Date.UTC(year, Number(m[2]) - 1, Number(m[3]), Number(m[4]), Number(m[5]), Number(m[6]))

@@ -1,7 +1,8 @@
 /**
- * Is a certificate chain good at a time that is not the system clock's? OpenSSL, as Node gives it, judges by the system's clock alone and names only one
- * of the things that are wrong with a chain; so where that clock is known to be wrong, or an expired certificate may still count for a while,
- * everything that OpenSSL would check is checked here (RFC 5280 §6.1 as OpenSSL's X509_verify_cert does it). What is not understood refuses.
+ * Is a certificate chain good at a time that is not the system clock's? OpenSSL, as Node gives it, judges by the
+ * system's clock alone and names only one of the things that are wrong with a chain; so where that clock is known to be
+ * wrong, or an expired certificate may still count for a while, everything that OpenSSL would check is checked here
+ * (RFC 5280 §6.1 as OpenSSL's X509_verify_cert does it). What is not understood refuses.
  */
 import type { KeyObject, X509Certificate } from 'node:crypto'
 import { EXTENSION, fieldsOf, keyUsageOf, pathLengthOf, type Crl } from './x509.ts'
@@ -10,18 +11,27 @@ export type ChainQuestion = {
   /** As the peer sent it: leaf first, the rest in any order. */
   readonly chain: readonly X509Certificate[]
   readonly roots: readonly X509Certificate[]
-  /** Not empty: each certificate up to and with the root needs a list of its issuer that does not name it (X509_V_FLAG_CRL_CHECK_ALL, as Envoy). */
+  /**
+   * Not empty: each certificate up to and with the root needs a list of its issuer that does not name it
+   * (X509_V_FLAG_CRL_CHECK_ALL, as Envoy).
+   */
   readonly crls: readonly Crl[]
   /** What the peer is in this handshake. */
   readonly peer: 'client' | 'server'
   readonly nowMs: number
-  /** `lower-bound`: it is `nowMs` or later. A NotBefore after it is then no fault but a signature that says how late it is at least. */
+  /**
+   * `lower-bound`: it is `nowMs` or later. A NotBefore after it is then no fault but a signature that says how late it
+   * is at least.
+   */
   readonly clock: 'right' | 'lower-bound'
   /** How long after its NotAfter a certificate still counts. */
   readonly graceMs: number
 }
 export type ChainAnswer =
-  /** `notBeforeMs`: the newest of the chain, a signature that it is that late at least. `expiredMs`: how long ago the first certificate of the chain expired; 0 = none has. */
+  /**
+   * `notBeforeMs`: the newest of the chain, a signature that it is that late at least. `expiredMs`: how long ago the
+   * first certificate of the chain expired; 0 = none has.
+   */
   | { readonly ok: true; readonly notBeforeMs: number; readonly expiredMs: number }
   | { readonly ok: false; readonly reason: string }
 
@@ -32,15 +42,28 @@ const MAX_SENT = 16
 const MAX_SIGNATURES = 32
 
 const SIGNATURES = new Set([
-  '1.2.840.10045.4.3.2', '1.2.840.10045.4.3.3', '1.2.840.10045.4.3.4', // ecdsa-with-SHA256, 384, 512
-  '1.2.840.113549.1.1.11', '1.2.840.113549.1.1.12', '1.2.840.113549.1.1.13', // sha256, 384, 512 WithRSAEncryption
-  '1.3.101.112', '1.3.101.113', // Ed25519, Ed448
+  '1.2.840.10045.4.3.2',
+  '1.2.840.10045.4.3.3',
+  '1.2.840.10045.4.3.4', // ecdsa-with-SHA256, 384, 512
+  '1.2.840.113549.1.1.11',
+  '1.2.840.113549.1.1.12',
+  '1.2.840.113549.1.1.13', // sha256, 384, 512 WithRSAEncryption
+  '1.3.101.112',
+  '1.3.101.113', // Ed25519, Ed448
 ])
 const CURVES = new Set(['prime256v1', 'secp384r1', 'secp521r1'])
 /** Their meaning is checked; any other critical one refuses. */
-const UNDERSTOOD = new Set<string>([EXTENSION.keyUsage, EXTENSION.altName, EXTENSION.basicConstraints, EXTENSION.extKeyUsage])
+const UNDERSTOOD = new Set<string>([
+  EXTENSION.keyUsage,
+  EXTENSION.altName,
+  EXTENSION.basicConstraints,
+  EXTENSION.extKeyUsage,
+])
 const EXT_KEY_USAGE = { client: '1.3.6.1.5.5.7.3.2', server: '1.3.6.1.5.5.7.3.1' }
-/** digitalSignature or keyAgreement; a server may also have keyEncipherment (OpenSSL's purposes sslclient and sslserver). */
+/**
+ * digitalSignature or keyAgreement; a server may also have keyEncipherment (OpenSSL's purposes sslclient and
+ * sslserver).
+ */
 const KEY_USAGE = { client: 0x88, server: 0xa8 }
 
 /** Never throws. */
@@ -50,15 +73,21 @@ export function verifyChain(q: ChainQuestion): ChainAnswer {
     if (q.chain.length > MAX_SENT) return refused(`more than ${MAX_SENT} certificates`)
     const path = pathToRoot(q)
     if (!path) return refused('it does not lead to a root that is trusted here')
-    const fault = path.map((certificate, depth) => faultOf(certificate, depth, path.length, q)).find((f) => f !== undefined) 
+    const fault = path
+      .map((certificate, depth) => faultOf(certificate, depth, path.length, q))
+      .find((f) => f !== undefined)
     if (fault !== undefined) return refused(fault)
     const newestMs = Math.max(...path.map((c) => c.validFromDate.getTime()))
-    if (q.clock === 'right' && newestMs > q.nowMs) return refused(`it is not valid before ${new Date(newestMs).toISOString()}`)
+    if (q.clock === 'right' && newestMs > q.nowMs)
+      return refused(`it is not valid before ${new Date(newestMs).toISOString()}`)
     const nowMs = Math.max(q.nowMs, newestMs)
     const revoked = revocation(path, { ...q, nowMs })
     if (revoked !== undefined) return refused(revoked)
     const notAfterMs = Math.min(...path.map((c) => c.validToDate.getTime()))
-    if (!(notAfterMs + q.graceMs > nowMs)) return refused(`it expired at ${new Date(notAfterMs).toISOString()}${q.graceMs > 0 ? `, more than the ${Math.round(q.graceMs / 1000)} s of grace ago` : ''}`)
+    if (!(notAfterMs + q.graceMs > nowMs))
+      return refused(
+        `it expired at ${new Date(notAfterMs).toISOString()}${q.graceMs > 0 ? `, more than the ${Math.round(q.graceMs / 1000)} s of grace ago` : ''}`,
+      )
     return { ok: true, notBeforeMs: newestMs, expiredMs: Math.max(0, nowMs - notAfterMs) }
   } catch (err) {
     return refused(`it cannot be read: ${err instanceof Error ? err.message : String(err)}`)
@@ -87,22 +116,32 @@ function pathToRoot({ chain, roots }: ChainQuestion): X509Certificate[] | undefi
   return extend([chain[0]!])
 }
 
-function faultOf(certificate: X509Certificate, depth: number, length: number, { peer }: ChainQuestion): string | undefined {
+function faultOf(
+  certificate: X509Certificate,
+  depth: number,
+  length: number,
+  { peer }: ChainQuestion,
+): string | undefined {
   const fields = fieldsOf(certificate)
   const isRoot = depth === length - 1
   const name = depth === 0 ? 'the certificate' : isRoot ? 'the root' : 'an intermediate certificate'
   if (!strong(certificate.publicKey)) return `${name} has a key that is too weak or of an unknown kind`
   // The root's own signature is no proof of anything.
-  if (!isRoot && !SIGNATURES.has(certificate.signatureAlgorithmOid ?? '')) return `${name} has a signature of a kind that is not accepted`
-  const unknown = fields.extensions.find((e) => (e.critical && !UNDERSTOOD.has(e.id)) || e.id === EXTENSION.nameConstraints)
+  if (!isRoot && !SIGNATURES.has(certificate.signatureAlgorithmOid ?? ''))
+    return `${name} has a signature of a kind that is not accepted`
+  const unknown = fields.extensions.find(
+    (e) => (e.critical && !UNDERSTOOD.has(e.id)) || e.id === EXTENSION.nameConstraints,
+  )
   if (unknown) return `${name} has the extension ${unknown.id}, which is not understood here`
-  if (new Set(fields.extensions.map((e) => e.id)).size !== fields.extensions.length) return `${name} has an extension twice`
+  if (new Set(fields.extensions.map((e) => e.id)).size !== fields.extensions.length)
+    return `${name} has an extension twice`
   if (depth > 0 && pathLengthOf(fields) < depth - 1) return `${name} permits no chain that is so long`
   // Node gives extended key usages under the name keyUsage.
   const uses = certificate.keyUsage as readonly string[] | undefined
   if (!isRoot && uses && !uses.includes(EXT_KEY_USAGE[peer])) return `${name} was not made for a TLS ${peer}`
   const usage = keyUsageOf(fields)
-  if (depth === 0 && usage !== undefined && (usage & KEY_USAGE[peer]) === 0) return 'the key of the certificate may not sign a handshake'
+  if (depth === 0 && usage !== undefined && (usage & KEY_USAGE[peer]) === 0)
+    return 'the key of the certificate may not sign a handshake'
   return undefined
 }
 
@@ -113,14 +152,24 @@ function strong(key: KeyObject): boolean {
   return kind === 'ec' ? CURVES.has(namedCurve ?? '') : kind === 'ed25519' || kind === 'ed448'
 }
 
-function revocation(path: readonly X509Certificate[], { crls, nowMs, clock, graceMs }: ChainQuestion): string | undefined {
+function revocation(
+  path: readonly X509Certificate[],
+  { crls, nowMs, clock, graceMs }: ChainQuestion,
+): string | undefined {
   if (crls.length === 0) return undefined
   for (const [depth, certificate] of path.entries()) {
     const issuer = path[depth + 1] ?? certificate
     const name = fieldsOf(issuer).subject
-    const lists = crls.filter((crl) => crl.issuer.equals(name) && crl.isSignedBy(issuer.publicKey) && crl.nextUpdateMs + graceMs > nowMs && (clock === 'lower-bound' || crl.thisUpdateMs <= nowMs))
+    const lists = crls.filter(
+      (crl) =>
+        crl.issuer.equals(name) &&
+        crl.isSignedBy(issuer.publicKey) &&
+        crl.nextUpdateMs + graceMs > nowMs &&
+        (clock === 'lower-bound' || crl.thisUpdateMs <= nowMs),
+    )
     if (lists.length === 0) return 'there is no revocation list for it that is valid now'
-    if (lists.some((crl) => crl.revoked.has(fieldsOf(certificate).serial))) return depth === 0 ? 'the certificate is revoked' : 'a certificate of the chain is revoked'
+    if (lists.some((crl) => crl.revoked.has(fieldsOf(certificate).serial)))
+      return depth === 0 ? 'the certificate is revoked' : 'a certificate of the chain is revoked'
   }
   return undefined
 }
@@ -128,6 +177,7 @@ function revocation(path: readonly X509Certificate[], { crls, nowMs, clock, grac
 /** The chain that a peer sent, from what node:tls gives: each certificate names the next one. */
 export function sentChain(leaf: X509Certificate): X509Certificate[] {
   const chain: X509Certificate[] = []
-  for (let at: X509Certificate | undefined = leaf; at && chain.length <= MAX_SENT; at = at.issuerCertificate) chain.push(at)
+  for (let at: X509Certificate | undefined = leaf; at && chain.length <= MAX_SENT; at = at.issuerCertificate)
+    chain.push(at)
   return chain
 }

@@ -3,7 +3,15 @@ import { createPublicKey, verify, X509Certificate, type KeyObject } from 'node:c
 import { derChildren, derTime, derValue, TAG, type DerValue } from './der.ts'
 
 /** Content octets of the OBJECT IDENTIFIER in hex: 2.5.29.n is 551d and n. */
-export const EXTENSION = { keyUsage: '551d0f', altName: '551d11', basicConstraints: '551d13', crlNumber: '551d14', nameConstraints: '551d1e', authorityKeyId: '551d23', extKeyUsage: '551d25' } as const
+export const EXTENSION = {
+  keyUsage: '551d0f',
+  altName: '551d11',
+  basicConstraints: '551d13',
+  crlNumber: '551d14',
+  nameConstraints: '551d1e',
+  authorityKeyId: '551d23',
+  extKeyUsage: '551d25',
+} as const
 export type Extension = { readonly id: string; readonly critical: boolean; readonly value: Buffer }
 
 export type CertificateFields = {
@@ -28,7 +36,12 @@ export function fieldsOf(certificate: X509Certificate): CertificateFields {
   const [serial, , issuer, , subject] = parts.slice(from)
   if (!serial || !issuer || !subject) throw new RangeError('not a certificate')
   const wrapped = parts.find((p) => p.tag === 0xa3)
-  const fields = { issuer: issuer.whole, subject: subject.whole, serial: serial.content.toString('hex'), extensions: wrapped ? extensionsIn(wrapped) : [] }
+  const fields = {
+    issuer: issuer.whole,
+    subject: subject.whole,
+    serial: serial.content.toString('hex'),
+    extensions: wrapped ? extensionsIn(wrapped) : [],
+  }
   known.set(certificate, fields)
   return fields
 }
@@ -39,7 +52,11 @@ function extensionsIn(wrapped: DerValue): Extension[] {
     const [id, second, third] = derChildren(one)
     const value = third ?? second
     if (id?.tag !== TAG.oid || value?.tag !== TAG.octets) throw new RangeError('not an extension')
-    return { id: id.content.toString('hex'), critical: third !== undefined && second!.content[0] === 0xff, value: value.content }
+    return {
+      id: id.content.toString('hex'),
+      critical: third !== undefined && second!.content[0] === 0xff,
+      value: value.content,
+    }
   })
 }
 
@@ -48,7 +65,9 @@ export function pathLengthOf({ extensions }: CertificateFields): number {
   const basic = extensions.find((e) => e.id === EXTENSION.basicConstraints)
   const length = basic && derChildren(derValue(basic.value)).find((v) => v.tag === TAG.integer)
   if (!length) return Infinity
-  return length.content.length > 2 || length.content[0]! >= 0x80 ? 0 : length.content.readUIntBE(0, length.content.length)
+  return length.content.length > 2 || length.content[0]! >= 0x80
+    ? 0
+    : length.content.readUIntBE(0, length.content.length)
 }
 
 /** First octet of keyUsage (§4.2.1.3), bit 0 = 0x80; undefined = the certificate restricts nothing. */
@@ -68,7 +87,10 @@ export type Crl = {
   isSignedBy(key: KeyObject): boolean
 }
 
-/** Every X509 CRL block of a PEM text. Throws RangeError for one that is none, or that has a critical extension (it would mean less than it seems to). */
+/**
+ * Every X509 CRL block of a PEM text. Throws RangeError for one that is none, or that has a critical extension (it
+ * would mean less than it seems to).
+ */
 export function crlsOf(pem: string): Crl[] {
   const blocks = pem.split('-----BEGIN X509 CRL-----').slice(1)
   if (blocks.length === 0) throw new RangeError('there is no X509 CRL')
@@ -89,12 +111,21 @@ function crlOf(der: Buffer): Crl {
   const next = rest[0] && (rest[0].tag === TAG.utcTime || rest[0].tag === TAG.generalizedTime) ? rest[0] : undefined
   const entries = rest.find((p) => p.tag === TAG.sequence)
   const wrapped = rest.find((p) => p.tag === 0xa0)
-  if (wrapped && extensionsIn(wrapped).some((e) => e.critical)) throw new RangeError('a revocation list with a critical extension')
+  if (wrapped && extensionsIn(wrapped).some((e) => e.critical))
+    throw new RangeError('a revocation list with a critical extension')
   const digest = digestOf(algorithm)
   return {
-    issuer: issuer.whole, thisUpdateMs: derTime(thisUpdate), nextUpdateMs: next ? derTime(next) : Infinity,
+    issuer: issuer.whole,
+    thisUpdateMs: derTime(thisUpdate),
+    nextUpdateMs: next ? derTime(next) : Infinity,
     revoked: new Set(entries ? derChildren(entries).map((e) => derChildren(e)[0]!.content.toString('hex')) : []),
-    isSignedBy: (key) => verify(digest, tbs.whole, createPublicKey(key.export({ type: 'spki', format: 'pem' })), signature.content.subarray(1)),
+    isSignedBy: (key) =>
+      verify(
+        digest,
+        tbs.whole,
+        createPublicKey(key.export({ type: 'spki', format: 'pem' })),
+        signature.content.subarray(1),
+      ),
   }
 }
 
@@ -106,9 +137,14 @@ function digestOf(algorithm: DerValue): string | null {
   return digest
 }
 const DIGESTS: Readonly<Record<string, string | null>> = {
-  '2a8648ce3d040302': 'sha256', '2a8648ce3d040303': 'sha384', '2a8648ce3d040304': 'sha512',
-  '2a864886f70d01010b': 'sha256', '2a864886f70d01010c': 'sha384', '2a864886f70d01010d': 'sha512',
-  '2b6570': null, '2b6571': null,
+  '2a8648ce3d040302': 'sha256',
+  '2a8648ce3d040303': 'sha384',
+  '2a8648ce3d040304': 'sha512',
+  '2a864886f70d01010b': 'sha256',
+  '2a864886f70d01010c': 'sha384',
+  '2a864886f70d01010d': 'sha512',
+  '2b6570': null,
+  '2b6571': null,
 }
 
 /** The certificates of a PEM text, at most `max`. Throws what OpenSSL says of one that is none. */

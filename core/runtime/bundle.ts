@@ -9,7 +9,10 @@ export type Bundle = {
   thread(): string
   /** Where SQLite's native addon stands in the bundle, which stays open. */
   readonly packedAddon: PackedAddon
-  /** Open descriptor of what `meshlet precompile` has made of it beside the bundle, where this process cannot have written that. */
+  /**
+   * Open descriptor of what `meshlet precompile` has made of it beside the bundle, where this process cannot have
+   * written that.
+   */
   addonBeside(): number | undefined
   /** This start uses what `meshlet precompile` has made of the program. */
   readonly usesCompiled: boolean

@@ -1,13 +1,27 @@
-/** A full collection now, which gives pages back to the system. Tens of milliseconds in the thread that asks for it: for a moment in which nobody waits. */
-export function collectAll(): void { gcOf()({ type: 'major', flavor: 'last-resort' }) }
+/**
+ * A full collection now, which gives pages back to the system. Tens of milliseconds in the thread that asks for it: for
+ * a moment in which nobody waits.
+ */
+export function collectAll(): void {
+  gcOf()({ type: 'major', flavor: 'last-resort' })
+}
 
 /** As V8 does it by itself, but now: of what is young, a millisecond or two, or of everything. */
-export function collectNow(type: 'minor' | 'major'): void { gcOf()({ type }) }
+export function collectNow(type: 'minor' | 'major'): void {
+  gcOf()({ type })
+}
 
-/** Young objects get no more room than they have: it would be several times eight megabytes, which a small device has not. They are collected more often for it. */
-export function keepYoungSmall(): void { process.getBuiltinModule('node:v8').setFlagsFromString('--semi-space-growth-factor=1') }
+/**
+ * Young objects get no more room than they have: it would be several times eight megabytes, which a small device has
+ * not. They are collected more often for it.
+ */
+export function keepYoungSmall(): void {
+  process.getBuiltinModule('node:v8').setFlagsFromString('--semi-space-growth-factor=1')
+}
 
-export function memoryUsage(): { readonly arrayBuffers: number; readonly heapUsed: number } { return process.memoryUsage() }
+export function memoryUsage(): { readonly arrayBuffers: number; readonly heapUsed: number } {
+  return process.memoryUsage()
+}
 
 type Gc = (options: { type: 'minor' | 'major'; flavor?: 'last-resort' }) => void
 let made: Gc | undefined
@@ -16,5 +30,5 @@ function gcOf(): Gc {
   // Loaded only now: the start of the storage thread is waited for.
   const [v8, vm] = [process.getBuiltinModule('node:v8'), process.getBuiltinModule('node:vm')]
   v8.setFlagsFromString('--expose-gc')
-  return made = vm.runInNewContext('gc') as Gc
+  return (made = vm.runInNewContext('gc') as Gc)
 }

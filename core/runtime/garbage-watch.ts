@@ -1,8 +1,10 @@
 /**
- * Memory that nobody holds any more counts until V8 collects it, and of what lies outside its heap (chunks of sockets, pieces of packets) it lets some
- * 64 MB gather before it looks. A process that may have 96 MiB is ended before that. So after each megabyte received it is asked how much of that is
- * garbage, and V8 is told to collect when it is more than a small share of what the process may have; and once more soon after the memory budget was tight: what
- * stood still and was ended then is garbage, and perhaps nothing comes any more. Idle, or with much memory, this never does anything.
+ * Memory that nobody holds any more counts until V8 collects it, and of what lies outside its heap (chunks of sockets,
+ * pieces of packets) it lets some 64 MB gather before it looks. A process that may have 96 MiB is ended before that. So
+ * after each megabyte received it is asked how much of that is garbage, and V8 is told to collect when it is more than
+ * a small share of what the process may have; and once more soon after the memory budget was tight: what stood still
+ * and was ended then is garbage, and perhaps nothing comes any more. Idle, or with much memory, this never does
+ * anything.
  */
 const LOOK_BYTES = 1024 * 1024
 /** Of the memory that the process may have. */
@@ -48,7 +50,10 @@ export class GarbageWatch {
   eased(): void {
     if (this.#isOff || this.#looksLater) return
     this.#looksLater = true
-    this.#p.after(EASED_MS, () => { this.#looksLater = false; this.#look(1) })
+    this.#p.after(EASED_MS, () => {
+      this.#looksLater = false
+      this.#look(1)
+    })
   }
 
   /** @param times the share that calls for a major collection */
@@ -59,7 +64,10 @@ export class GarbageWatch {
     const before = usage()
     if (this.#livingHeapBytes === Infinity) this.#livingHeapBytes = before.heapUsed
     // What was alive then and is not counted may be gone, and must not hide what becomes garbage now.
-    this.#livingBuffersBytes = Math.min(this.#livingBuffersBytes, Math.max(0, before.arrayBuffers - this.#p.heldBytes()))
+    this.#livingBuffersBytes = Math.min(
+      this.#livingBuffersBytes,
+      Math.max(0, before.arrayBuffers - this.#p.heldBytes()),
+    )
     if (!this.#isMuch(before, 1)) return
     collect('minor')
     // What got old while it waited is not found by that.
@@ -67,11 +75,18 @@ export class GarbageWatch {
     collect('major')
     const after = usage()
     this.#livingHeapBytes = after.heapUsed
-    // It is alive, or the sweeper has not come to it: then the next look finds less. To collect for it again would only cost time.
+    // It is alive, or the sweeper has not come to it: then the next look finds less. To collect for it again would only
+    // cost time.
     this.#livingBuffersBytes = Math.max(0, after.arrayBuffers - this.#p.heldBytes())
   }
-  #isMuch({ arrayBuffers, heapUsed }: { readonly arrayBuffers: number; readonly heapUsed: number }, times: number): boolean {
+  #isMuch(
+    { arrayBuffers, heapUsed }: { readonly arrayBuffers: number; readonly heapUsed: number },
+    times: number,
+  ): boolean {
     const { limitBytes, heldBytes } = this.#p
-    return arrayBuffers - heldBytes() - this.#livingBuffersBytes > limitBytes * GARBAGE_SHARE * times || heapUsed - this.#livingHeapBytes > limitBytes * HEAP_SHARE * times
+    return (
+      arrayBuffers - heldBytes() - this.#livingBuffersBytes > limitBytes * GARBAGE_SHARE * times ||
+      heapUsed - this.#livingHeapBytes > limitBytes * HEAP_SHARE * times
+    )
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Gives memory back that only a burst needed. Reading a configuration, at the start or from a large push, leaves some ten megabytes of garbage that V8 would
- * keep until the heap grows, which on an idle device is never.
+ * Gives memory back that only a burst needed. Reading a configuration, at the start or from a large push, leaves some
+ * ten megabytes of garbage that V8 would keep until the heap grows, which on an idle device is never.
  */
 
 /** Nothing has changed for so long: the burst is over, and what came of it is on disk. */
@@ -29,7 +29,10 @@ export class IdleGc {
   /** After the last collection. */
   #committedBytes = 0
 
-  constructor(options: IdleGcOptions) { this.#o = options; this.#changedMs = options.nowMs() }
+  constructor(options: IdleGcOptions) {
+    this.#o = options
+    this.#changedMs = options.nowMs()
+  }
 
   /** The configuration is another. */
   changed(): void {
@@ -41,13 +44,19 @@ export class IdleGc {
   #lookLater(ms: number): void {
     if (this.#isLooking) return
     this.#isLooking = true
-    this.#o.after(ms, () => { this.#isLooking = false; this.#look() })
+    this.#o.after(ms, () => {
+      this.#isLooking = false
+      this.#look()
+    })
   }
 
   #look(): void {
     const { nowMs, isIdle, committedBytes, collect } = this.#o
     const leftMs = this.#changedMs + QUIET_MS - nowMs()
-    if (leftMs > 0) { this.#lookLater(leftMs); return }
+    if (leftMs > 0) {
+      this.#lookLater(leftMs)
+      return
+    }
     if (!isIdle()) {
       this.#lookLater(this.#waitMs)
       this.#waitMs = Math.min(this.#waitMs * 2, MAX_WAIT_MS)

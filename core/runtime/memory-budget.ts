@@ -1,7 +1,8 @@
 /**
- * One bound for everything that waits in memory for somebody else: messages for receivers that do not read, bytes that a socket does not take,
- * packets that are half there. Each has a bound of its own, but their number has none, and together they would fill the machine. Whoever holds says
- * so (`take`, `give`); above the bound the parts that registered give something up, whoever holds most first, until a quarter is free.
+ * One bound for everything that waits in memory for somebody else: messages for receivers that do not read, bytes that
+ * a socket does not take, packets that are half there. Each has a bound of its own, but their number has none, and
+ * together they would fill the machine. Whoever holds says so (`take`, `give`); above the bound the parts that
+ * registered give something up, whoever holds most first, until a quarter is free.
  */
 import os from 'node:os'
 import type { GarbageWatch } from './garbage-watch.ts'
@@ -19,7 +20,7 @@ const MAX_BYTES = 256 * 1024 * 1024
 
 /** What was given up: a closed set, for it labels a metric. */
 const GIVEN = ['unfinished-connect', 'message', 'connection', 'stream', 'replay-copy'] as const
-export type Given = typeof GIVEN[number]
+export type Given = (typeof GIVEN)[number]
 
 /** Gives up what it can best do without until `isEnough()`. */
 export type Shed = (isEnough: () => boolean) => void
@@ -40,24 +41,44 @@ export class MemoryBudget {
   constructor(p: { readonly maxBytes: number; readonly metrics?: Metrics }) {
     this.maxBytes = p.maxBytes
     if (!p.metrics) return
-    p.metrics.gaugeOf('mesh_memory_budget_bytes', 'Bytes that may wait in memory for receivers, sockets and the rest of a packet (limits.maxQueuedMemoryBytes).', () => this.maxBytes)
+    p.metrics.gaugeOf(
+      'mesh_memory_budget_bytes',
+      'Bytes that may wait in memory for receivers, sockets and the rest of a packet (limits.maxQueuedMemoryBytes).',
+      () => this.maxBytes,
+    )
     p.metrics.gaugeOf('mesh_memory_held_bytes', 'Bytes that wait in memory at the moment.', () => this.#heldBytes)
-    const given = p.metrics.counter('mesh_memory_given_up_total', 'What was given up because the memory budget was used up, by what it was.', ['what'])
+    const given = p.metrics.counter(
+      'mesh_memory_given_up_total',
+      'What was given up because the memory budget was used up, by what it was.',
+      ['what'],
+    )
     this.#given = Object.fromEntries(GIVEN.map((what) => [what, given.cell({ what })])) as Record<Given, Cell>
   }
 
-  get heldBytes(): number { return this.#heldBytes }
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
   /** More than half is used: who can wait should. */
-  get isTight(): boolean { return this.#heldBytes * 2 > this.maxBytes }
+  get isTight(): boolean {
+    return this.#heldBytes * 2 > this.maxBytes
+  }
 
-  /** Negative: it is there no longer. Room is made when the callback at hand is over, and nobody in the middle of something. */
+  /**
+   * Negative: it is there no longer. Room is made when the callback at hand is over, and nobody in the middle of
+   * something.
+   */
   take(bytes: number): void {
     this.#heldBytes += bytes
     if (this.isTight) this.#wasTight = true
     if (this.#heldBytes <= this.maxBytes || this.#isScheduled) return
     this.#isScheduled = true
     // Between two callbacks: one turn of the loop may read from a thousand sockets.
-    queueMicrotask(guarded('network', nothing, () => { this.#isScheduled = false; this.#shed() }))
+    queueMicrotask(
+      guarded('network', nothing, () => {
+        this.#isScheduled = false
+        this.#shed()
+      }),
+    )
   }
   give(bytes: number): void {
     this.#heldBytes -= bytes
@@ -66,20 +87,32 @@ export class MemoryBudget {
     this.garbage?.eased()
   }
 
-  /** @param heldBytes what of it is this part's; left out: what is no other's. Of those that hold the same the first goes first */
+  /**
+   * @param heldBytes what of it is this part's; left out: what is no other's. Of those that hold the same the first
+   * goes first
+   */
   onOver(shed: Shed, heldBytes?: () => number): Disposable {
     const part: Part = { shed, heldBytes }
     this.#parts.push(part)
-    return { [Symbol.dispose]: () => { this.#parts.splice(this.#parts.indexOf(part), 1) } }
+    return {
+      [Symbol.dispose]: () => {
+        this.#parts.splice(this.#parts.indexOf(part), 1)
+      },
+    }
   }
-  countGivenUp(what: Given, number = 1): void { if (this.#given) this.#given[what].value += number }
+  countGivenUp(what: Given, number = 1): void {
+    if (this.#given) this.#given[what].value += number
+  }
 
   #shed(): void {
     if (this.#heldBytes <= this.maxBytes) return
-    const isEnough = (): boolean => this.#heldBytes <= this.maxBytes * 3 / 4
+    const isEnough = (): boolean => this.#heldBytes <= (this.maxBytes * 3) / 4
     const known = this.#parts.reduce((sum, { heldBytes }) => sum + (heldBytes?.() ?? 0), 0)
     const held = ({ heldBytes }: Part): number => heldBytes?.() ?? this.#heldBytes - known
-    for (const { shed } of this.#parts.map((part) => ({ shed: part.shed, bytes: held(part) })).sort((a, b) => b.bytes - a.bytes)) if (!isEnough()) shed(isEnough)
+    for (const { shed } of this.#parts
+      .map((part) => ({ shed: part.shed, bytes: held(part) }))
+      .sort((a, b) => b.bytes - a.bytes))
+      if (!isEnough()) shed(isEnough)
   }
 }
 
@@ -88,7 +121,10 @@ export function budgetBytesOf(limitBytes: number): number {
   return Math.floor(Math.min(Math.max((limitBytes - PROCESS_BYTES) * SHARE, MIN_BYTES), MAX_BYTES))
 }
 
-/** The limit of the control group that the process runs in (`MemoryMax=` of systemd, `--memory` of containers), else the machine's memory. */
+/**
+ * The limit of the control group that the process runs in (`MemoryMax=` of systemd, `--memory` of containers), else the
+ * machine's memory.
+ */
 export function memoryLimitBytes(): number {
   const constrained = process.constrainedMemory()
   const machine = os.totalmem()

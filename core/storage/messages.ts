@@ -5,14 +5,24 @@ import type { OpenFile } from './sqlite-file.ts'
 import type { Opened, Params, Row, Statement } from './storage.ts'
 
 export type OpenHow = Omit<OpenFile, 'addon'>
-/** Statements name their text by its index: a text of its own for each would be a megabyte for a thousand changes. `piece`: all bytes that stand in them; it changes hands. */
-export type Commit = { readonly texts: readonly string[]; readonly commit: readonly Portable[]; readonly piece?: ArrayBuffer }
+/**
+ * Statements name their text by its index: a text of its own for each would be a megabyte for a thousand changes.
+ * `piece`: all bytes that stand in them; it changes hands.
+ */
+export type Commit = {
+  readonly texts: readonly string[]
+  readonly commit: readonly Portable[]
+  readonly piece?: ArrayBuffer
+}
 export type Portable = { readonly text: number; readonly params: Params | undefined }
 /** All pieces of that number, which came before. */
 export type CommitOfPieces = { readonly pieces: number; readonly count: number }
 export type Job = Commit | CommitOfPieces | { readonly query: Statement }
 export type ToThread =
-  /** The first message to a thread of the bundle: it loads SQLite while nobody waits. Answered by `addon`, or by what `open` says of it. */
+  /**
+   * The first message to a thread of the bundle: it loads SQLite while nobody waits. Answered by `addon`, or by what
+   * `open` says of it.
+   */
   | { readonly kind: 'prepare'; readonly addon: Addon }
   | { readonly kind: 'open'; readonly file: number; readonly how: OpenHow }
   /** Kept for a job of the same number; a new number drops what an older one left. Without an answer. */
@@ -31,6 +41,11 @@ export type FromThread =
   | { readonly kind: 'addon'; readonly fd: number }
   | { readonly kind: 'refused'; readonly file: number; readonly failed: Failure }
   /** One answer per job, in their order. */
-  | { readonly kind: 'answers'; readonly file: number; readonly answers: readonly Answer[]; readonly transactions: number }
+  | {
+      readonly kind: 'answers'
+      readonly file: number
+      readonly answers: readonly Answer[]
+      readonly transactions: number
+    }
   | { readonly kind: 'copied'; readonly file: number; readonly result: number | Failure }
   | { readonly kind: 'closed'; readonly file: number }

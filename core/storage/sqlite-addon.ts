@@ -1,7 +1,8 @@
 /**
- * SQLite's native addon: inside the package during development, in the bundle when shipped. Code is never loaded from a name that the agent may
- * write: `meshlet precompile` puts the addon beside the bundle, and without it each start unpacks it into a file that has lost its name before a
- * byte is in it. What is loaded is the descriptor of the file that was looked at, so that nobody can put another in its place meanwhile.
+ * SQLite's native addon: inside the package during development, in the bundle when shipped. Code is never loaded from a
+ * name that the agent may write: `meshlet precompile` puts the addon beside the bundle, and without it each start
+ * unpacks it into a file that has lost its name before a byte is in it. What is loaded is the descriptor of the file
+ * that was looked at, so that nobody can put another in its place meanwhile.
  */
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
@@ -29,12 +30,13 @@ export function addonOf(bundle: Bundle): Addon {
 }
 
 /**
- * @param spare folders for when there is no room for it in temporary ones
- * Throws MESH_STORAGE_FAILED when the bundle is damaged, MESH_STORAGE_FULL or MESH_STATE_UNUSABLE when there is no place for the addon.
+ * @param spare folders for when there is no room for it in temporary ones Throws MESH_STORAGE_FAILED when the bundle is
+ * damaged, MESH_STORAGE_FULL or MESH_STATE_UNUSABLE when there is no place for the addon.
  */
 export function loadAddon(addon: Addon, spare: readonly string[] = []): LoadedAddon {
   // Else it is that of another version: meshlet was upgraded and `meshlet precompile` not run again.
-  if (addon.fd !== undefined && sha256(read(addon.fd)) === addon.sha256) return { binding: load(addon.fd), fd: addon.fd }
+  if (addon.fd !== undefined && sha256(read(addon.fd)) === addon.sha256)
+    return { binding: load(addon.fd), fd: addon.fd }
   const bytes = unpackedAddon(addon)
   let failure: unknown
   for (const folder of [...TEMPORARY, ...spare]) {
@@ -48,25 +50,47 @@ export function loadAddon(addon: Addon, spare: readonly string[] = []): LoadedAd
     }
   }
   const isFull = (failure as NodeJS.ErrnoException).code === 'ENOSPC'
-  throw new MeshError(isFull ? 'MESH_STORAGE_FULL' : 'MESH_STATE_UNUSABLE', `SQLite can be loaded from none of ${[...TEMPORARY, ...spare].join(', ')}: ${(failure as Error).message}`, { cause: failure })
+  throw new MeshError(
+    isFull ? 'MESH_STORAGE_FULL' : 'MESH_STATE_UNUSABLE',
+    `SQLite can be loaded from none of ${[...TEMPORARY, ...spare].join(', ')}: ${(failure as Error).message}`,
+    { cause: failure },
+  )
 }
 
 /** Throws MESH_STORAGE_FAILED when the bundle is damaged. */
 export function unpackedAddon({ packed, sha256: wanted }: Pick<Addon, 'packed' | 'sha256'>): Uint8Array {
   let bytes: Uint8Array | undefined
-  try { bytes = brotliDecompressSync(Buffer.from(read(packed.fd, packed).toString('latin1'), 'base64')) } catch { /* told below */ }
-  if (!bytes || sha256(bytes) !== wanted) throw new MeshError('MESH_STORAGE_FAILED', 'the bundle is damaged: its SQLite addon has another SHA-256 than it should')
+  try {
+    bytes = brotliDecompressSync(Buffer.from(read(packed.fd, packed).toString('latin1'), 'base64'))
+  } catch {
+    /* told below */
+  }
+  if (!bytes || sha256(bytes) !== wanted)
+    throw new MeshError(
+      'MESH_STORAGE_FAILED',
+      'the bundle is damaged: its SQLite addon has another SHA-256 than it should',
+    )
   return bytes
 }
 
-/** Made by this call (O_EXCL follows no link), for this user alone, and gone from the folder before there is anything to read or change in it. */
+/**
+ * Made by this call (O_EXCL follows no link), for this user alone, and gone from the folder before there is anything to
+ * read or change in it.
+ */
 function nameless(folder: string, bytes: Uint8Array): number {
   const name = path.join(folder, `.meshlet-${process.pid}-${crypto.randomUUID()}`)
-  const fd = fs.openSync(name, fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW, 0o600)
+  const fd = fs.openSync(
+    name,
+    fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW,
+    0o600,
+  )
   try {
     fs.unlinkSync(name)
     fs.writeFileSync(fd, bytes)
-  } catch (thrown) { fs.closeSync(fd); throw thrown }
+  } catch (thrown) {
+    fs.closeSync(fd)
+    throw thrown
+  }
   return fd
 }
 

@@ -1,4 +1,7 @@
-/** One SQLite file: opened, checked, migrated, written in transactions, copied. Blocking, but for the copy; for the storage thread. */
+/**
+ * One SQLite file: opened, checked, migrated, written in transactions, copied. Blocking, but for the copy; for the
+ * storage thread.
+ */
 import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import { promisify } from 'node:util'
@@ -22,7 +25,10 @@ export type OpenFile = {
   readonly whenDamaged: 'set aside' | 'fail'
 }
 
-/** The whole file is checked at opening up to this size (some 2 ms per MiB); larger ones when their pages are read, and whole after damage was met there. */
+/**
+ * The whole file is checked at opening up to this size (some 2 ms per MiB); larger ones when their pages are read, and
+ * whole after damage was met there.
+ */
 const MAX_CHECKED_BYTES = 64 * 1024 * 1024
 const MAX_STATEMENTS = 100
 /** Waited for the lock of a predecessor that is still closing. */
@@ -37,21 +43,32 @@ export class SqliteFile {
   readonly #db: Database.Database
   readonly #path: string
   readonly #prepared = new Map<string, Database.Statement<unknown[]>>()
-  /** For copies, and open until SQLite is done: the first close of any descriptor of a file ends all locks that the process has on it (POSIX fcntl). */
+  /**
+   * For copies, and open until SQLite is done: the first close of any descriptor of a file ends all locks that the
+   * process has on it (POSIX fcntl).
+   */
   #reading: number | undefined
 
-  private constructor(db: Database.Database, path: string) { this.#db = db; this.#path = path }
+  private constructor(db: Database.Database, path: string) {
+    this.#db = db
+    this.#path = path
+  }
 
   /** SQLite itself is loaded, so that the first file need not wait for it. */
-  static load(addon: object): void { new Database(':memory:', bindingOption(addon)).close() }
+  static load(addon: object): void {
+    new Database(':memory:', bindingOption(addon)).close()
+  }
 
-  /** A file that is not there, or empty, is made. Throws what SQLite says (`isDamage`), or `code` MESH_STORAGE_NEWER. */
+  /**
+   * A file that is not there, or empty, is made. Throws what SQLite says (`isDamage`), or `code` MESH_STORAGE_NEWER.
+   */
   static open({ path, profile, migrations, addon, check, cacheBytes = CACHE_BYTES }: OpenFile): SqliteFile {
     const bytes = sizeOf(path)
     const db = new Database(path, { timeout: BUSY_MS, ...bindingOption(addon) })
     try {
       if (bytes === 0) fs.chmodSync(path, 0o600)
-      // Keeps a second process out, and the index of the log in memory instead of behind a dozen fcntl calls per transaction.
+      // Keeps a second process out, and the index of the log in memory instead of behind a dozen fcntl calls per
+      // transaction.
       db.pragma('locking_mode = EXCLUSIVE')
       db.pragma('journal_mode = WAL')
       db.pragma(`synchronous = ${profile === 'strict' ? 'FULL' : 'NORMAL'}`)
@@ -64,7 +81,10 @@ export class SqliteFile {
       }
       migrate(db, migrations)
       return new SqliteFile(db, path)
-    } catch (thrown) { db.close(); throw thrown }
+    } catch (thrown) {
+      db.close()
+      throw thrown
+    }
   }
 
   /** All or nothing. */
@@ -84,23 +104,39 @@ export class SqliteFile {
       if (statement.reader) return statement.all(params ?? []) as Row[]
       statement.run(params ?? []) // VACUUM
       return []
-    } catch (thrown) { throw this.#noted(thrown) }
+    } catch (thrown) {
+      throw this.#noted(thrown)
+    }
   }
-  /** Nothing may be committed before it resolves: without a commit only the log's checkpoint writes to the file itself. @returns bytes */
+  /**
+   * Nothing may be committed before it resolves: without a commit only the log's checkpoint writes to the file itself.
+   * @returns bytes
+   */
   async copyTo(to: string): Promise<number> {
     try {
       checkPages(this.#db)
       this.#db.pragma('wal_checkpoint(TRUNCATE)')
-    } catch (thrown) { throw this.#noted(thrown) }
-    return await replaceAtomically(to, chunksOf(this.#reading ??= fs.openSync(this.#path, 'r')), 0o600)
+    } catch (thrown) {
+      throw this.#noted(thrown)
+    }
+    return await replaceAtomically(to, chunksOf((this.#reading ??= fs.openSync(this.#path, 'r'))), 0o600)
   }
   close(): void {
-    try { this.#db.close() } finally { if (this.#reading !== undefined) fs.closeSync(this.#reading) }
+    try {
+      this.#db.close()
+    } finally {
+      if (this.#reading !== undefined) fs.closeSync(this.#reading)
+    }
   }
 
   /** Damage that shows only now makes the next start look at the whole file. */
   #noted(thrown: unknown): unknown {
-    if (isDamage(thrown)) try { fs.writeFileSync(suspicionOf(this.#path), '', { flag: 'wx', mode: 0o600 }) } catch { /* it is there, or the disk is full; then the next start does without */ }
+    if (isDamage(thrown))
+      try {
+        fs.writeFileSync(suspicionOf(this.#path), '', { flag: 'wx', mode: 0o600 })
+      } catch {
+        /* it is there, or the disk is full; then the next start does without */
+      }
     return thrown
   }
 
@@ -117,9 +153,15 @@ export class SqliteFile {
 
 function migrate(db: Database.Database, migrations: readonly string[]): void {
   const version = Number(db.pragma('user_version', { simple: true }))
-  if (version > migrations.length) throw Object.assign(new Error(`the file has schema ${version}, this meshlet knows up to ${migrations.length}`), { code: 'MESH_STORAGE_NEWER' })
+  if (version > migrations.length)
+    throw Object.assign(new Error(`the file has schema ${version}, this meshlet knows up to ${migrations.length}`), {
+      code: 'MESH_STORAGE_NEWER',
+    })
   for (let next = version; next < migrations.length; next++) {
-    db.transaction(() => { db.exec(migrations[next]!); db.pragma(`user_version = ${next + 1}`) })()
+    db.transaction(() => {
+      db.exec(migrations[next]!)
+      db.pragma(`user_version = ${next + 1}`)
+    })()
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * What a SQLite file starts from: itself; the whole copy of it when it is damaged or gone; nothing when that is damaged, too. What is damaged
- * is set aside, never overwritten.
+ * What a SQLite file starts from: itself; the whole copy of it when it is damaged or gone; nothing when that is
+ * damaged, too. What is damaged is set aside, never overwritten.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -14,17 +14,21 @@ export type Found = Omit<Opened, 'storage'> & { readonly opened: SqliteFile }
 export async function openSqlite(o: OpenFile): Promise<Found> {
   const copy = o.previous !== undefined && sizeOf(o.previous) > 0 ? o.previous : undefined
   const previous = copy === undefined ? 'none' : 'there'
-  if (o.whenDamaged === 'fail' && sizeOf(o.path) === 0) throw Object.assign(new Error('the file is gone'), { code: 'SQLITE_CORRUPT' })
+  if (o.whenDamaged === 'fail' && sizeOf(o.path) === 0)
+    throw Object.assign(new Error('the file is gone'), { code: 'SQLITE_CORRUPT' })
   if (o.startFrom === 'file' && (sizeOf(o.path) > 0 || copy === undefined)) {
     const source = sizeOf(o.path) > 0 ? 'file' : 'nothing'
-    try { return { opened: SqliteFile.open(o), source, setAside: undefined, previous } } catch (thrown) {
+    try {
+      return { opened: SqliteFile.open(o), source, setAside: undefined, previous }
+    } catch (thrown) {
       if (o.whenDamaged === 'fail' || !(o.previous === undefined ? isDamage : isUnreadable)(thrown)) throw thrown
     }
   }
   fs.rmSync(suspicionOf(o.path), { force: true })
   const setAside = await clearWay(o.path, o.stamp)
   if (o.previous !== undefined) forgetOld(o.path)
-  if (o.startFrom === 'nothing' || copy === undefined) return { opened: SqliteFile.open(o), source: 'nothing', setAside, previous }
+  if (o.startFrom === 'nothing' || copy === undefined)
+    return { opened: SqliteFile.open(o), source: 'nothing', setAside, previous }
   try {
     await bringBack(copy, o.path)
     return { opened: SqliteFile.open({ ...o, check: 'whole' }), source: 'previous', setAside, previous }
@@ -40,10 +44,14 @@ const MAX_SET_ASIDE = 3
 const SUFFIXES = ['', '-wal', '-shm', '-journal']
 
 /**
- * Nothing is left at `path`, and no log of it: SQLite would apply one to whatever file lies beside it. On the disk, too, before another file
- * takes the name. @returns the new name of what was there; undefined when nothing was
+ * Nothing is left at `path`, and no log of it: SQLite would apply one to whatever file lies beside it. On the disk,
+ * too, before another file takes the name. @returns the new name of what was there; undefined when nothing was
  */
-export async function clearWay(file: string, stamp: string, calls: ClearCalls = fs.promises): Promise<string | undefined> {
+export async function clearWay(
+  file: string,
+  stamp: string,
+  calls: ClearCalls = fs.promises,
+): Promise<string | undefined> {
   const names = new Set(await calls.readdir(path.dirname(file)))
   const isThere = (name: string): boolean => names.has(path.basename(name))
   let aside = `${file}.damaged-${stamp}`
@@ -67,5 +75,9 @@ const withoutSuffix = (name: string): string => name.replace(/-(wal|shm|journal)
 
 async function bringBack(copy: string, file: string): Promise<void> {
   const fd = fs.openSync(copy, 'r')
-  try { await replaceAtomically(file, chunksOf(fd), 0o600) } finally { fs.closeSync(fd) }
+  try {
+    await replaceAtomically(file, chunksOf(fd), 0o600)
+  } finally {
+    fs.closeSync(fd)
+  }
 }

@@ -9,37 +9,43 @@ export type Row = Readonly<Record<string, SqlValue>>
 export type Params = readonly SqlValue[] | Readonly<Record<string, SqlValue>>
 export type Statement = { readonly sql: string; readonly params?: Params }
 
-export const valuesOf = (params: Params): readonly SqlValue[] => (Array.isArray(params) ? params as readonly SqlValue[] : Object.values(params))
+export const valuesOf = (params: Params): readonly SqlValue[] =>
+  Array.isArray(params) ? (params as readonly SqlValue[]) : Object.values(params)
 
 /**
- * `strict`: a commit resolves after fsync (synchronous=FULL). `balanced`: survives a killed process, a power cut may take
- * the last commits (synchronous=NORMAL). `eco`: as balanced, and commits wait up to a second for company (flash wear).
+ * `strict`: a commit resolves after fsync (synchronous=FULL). `balanced`: survives a killed process, a power cut may
+ * take the last commits (synchronous=NORMAL). `eco`: as balanced, and commits wait up to a second for company (flash
+ * wear).
  */
 export type DurabilityProfile = 'strict' | 'balanced' | 'eco'
 
 export interface Storage extends AsyncDisposable {
   /**
-   * Runs the statements in order, all or none, in one transaction (possibly with others' statements). Their bytes are copied before it returns.
-   * Resolves once the transaction is as durable as the profile says.
-   * Rejects with MESH_STORAGE_FULL (ENOSPC, SQLITE_FULL), MESH_STORAGE_DAMAGED (pages of the file), MESH_STORAGE_FAILED otherwise; then nothing of it was applied.
+   * Runs the statements in order, all or none, in one transaction (possibly with others' statements). Their bytes are
+   * copied before it returns. Resolves once the transaction is as durable as the profile says. Rejects with
+   * MESH_STORAGE_FULL (ENOSPC, SQLITE_FULL), MESH_STORAGE_DAMAGED (pages of the file), MESH_STORAGE_FAILED otherwise;
+   * then nothing of it was applied.
    */
   commit(statements: readonly Statement[]): Promise<void>
   /**
-   * As `commit`, of more than fits into one turn of the event loop: pieces are asked for and copied one by one, and others have turns between them. One at a time.
-   * Throws what the pieces throw; then nothing was applied.
+   * As `commit`, of more than fits into one turn of the event loop: pieces are asked for and copied one by one, and
+   * others have turns between them. One at a time. Throws what the pieces throw; then nothing was applied.
    */
   commitInPieces(pieces: Iterable<readonly Statement[]>): Promise<void>
   query(statement: Statement): Promise<readonly Row[]>
   /**
-   * Makes `to` a whole copy of the file, once its pages were found in order; until then `to` is what it was. What is asked of this file meanwhile
-   * waits; other files do not. Rejects as `commit` does. @returns bytes written
+   * Makes `to` a whole copy of the file, once its pages were found in order; until then `to` is what it was. What is
+   * asked of this file meanwhile waits; other files do not. Rejects as `commit` does. @returns bytes written
    */
   copyTo(to: string): Promise<number>
   readonly stats: StorageStats
 }
 
 export type StorageStats = {
-  commits: number; statements: number; fsyncs: number; writtenBytes: number
+  commits: number
+  statements: number
+  fsyncs: number
+  writtenBytes: number
   /** Statements waiting for the running commit to end. */
   waiting: number
 }
@@ -54,11 +60,17 @@ export type StorageOptions = {
   readonly migrations: readonly string[]
   /** Where `copyTo` puts its copies: taken when the file is damaged or missing. */
   readonly previous?: string
-  /** `previous`, `nothing`: whoever read the file found that it is damaged, so it is set aside without another look. Left out: `file`. */
+  /**
+   * `previous`, `nothing`: whoever read the file found that it is damaged, so it is set aside without another look.
+   * Left out: `file`.
+   */
   readonly startFrom?: Source
   /** Of pages in memory. Left out: 2 MiB. */
   readonly cacheBytes?: number
-  /** `as read`: the user checks what it reads, so opening costs nothing. Left out: all pages, up to some size of the file. */
+  /**
+   * `as read`: the user checks what it reads, so opening costs nothing. Left out: all pages, up to some size of the
+   * file.
+   */
   readonly check?: 'whole' | 'as read'
 }
 
@@ -73,7 +85,8 @@ export type Opened = {
 }
 
 /**
- * Rejects with MESH_STORAGE_NEWER when the file was written by a newer version, MESH_STATE_IN_USE when another process has it open,
- * MESH_STATE_UNUSABLE when it may not be opened or written, MESH_STORAGE_FULL, MESH_STORAGE_FAILED otherwise.
+ * Rejects with MESH_STORAGE_NEWER when the file was written by a newer version, MESH_STATE_IN_USE when another process
+ * has it open, MESH_STATE_UNUSABLE when it may not be opened or written, MESH_STORAGE_FULL, MESH_STORAGE_FAILED
+ * otherwise.
  */
 export type OpenStorage = (options: StorageOptions) => Promise<Opened>

@@ -17,14 +17,28 @@ export type ThreadWorld = {
   readonly worker?: StorageWorker | undefined
 }
 
-/** A thread takes as long to come up as configuration takes to read: who will need one starts it first. It holds no process open. */
+/**
+ * A thread takes as long to come up as configuration takes to read: who will need one starts it first. It holds no
+ * process open.
+ */
 export function startWorker(bundle: Bundle | undefined): StorageWorker {
   // The descriptor of SQLite's addon outlives the thread that made it.
-  const options = { resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 }, execArgv: [], trackUnmanagedFds: false }
-  const worker = bundle ? new Worker(bundle.thread(), { ...options, eval: true }) : new Worker(new URL('./thread.ts', import.meta.url), options)
+  const options = {
+    resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 },
+    execArgv: [],
+    trackUnmanagedFds: false,
+  }
+  const worker = bundle
+    ? new Worker(bundle.thread(), { ...options, eval: true })
+    : new Worker(new URL('./thread.ts', import.meta.url), options)
   if (bundle) {
     const addon = { ...addonOf(bundle), ...(loaded.has(bundle) ? { fd: loaded.get(bundle) } : {}) }
-    worker.on('message', guarded('storage', nothing, (answer: FromThread) => { if (answer.kind === 'addon') loaded.set(bundle, answer.fd) }))
+    worker.on(
+      'message',
+      guarded('storage', nothing, (answer: FromThread) => {
+        if (answer.kind === 'addon') loaded.set(bundle, answer.fd)
+      }),
+    )
     worker.postMessage({ kind: 'prepare', addon } satisfies ToThread)
   }
   worker.unref()
@@ -61,29 +75,44 @@ export class StorageThread {
     this.#users.set(++this.#files, user)
     return this.#files
   }
-  forget(file: number): void { this.#users.delete(file) }
+  forget(file: number): void {
+    this.#users.delete(file)
+  }
 
   /** @param changesHands gone from here afterwards @returns why it was not sent: MESH_STORAGE_FAILED */
   send(message: ToThread, changesHands: readonly ArrayBuffer[] = []): MeshError | undefined {
     try {
-      const worker = this.#worker ??= this.#start()
+      const worker = (this.#worker ??= this.#start())
       worker.postMessage(message, changesHands)
       // The process stays alive while somebody waits for the disk.
       if (message.kind !== 'piece' && this.#unanswered++ === 0) worker.ref()
       return undefined
-    } catch (thrown) { return thrown instanceof MeshError ? thrown : new MeshError('MESH_STORAGE_FAILED', 'the storage thread does not start', { cause: thrown }) }
+    } catch (thrown) {
+      return thrown instanceof MeshError
+        ? thrown
+        : new MeshError('MESH_STORAGE_FAILED', 'the storage thread does not start', { cause: thrown })
+    }
   }
 
   #start(): Worker {
     const worker = this.#warm ?? startWorker(this.#world.bundle)
     this.#warm = undefined
-    worker.on('message', guarded('storage', nothing, (answer: FromThread) => {
-      if (answer.kind === 'addon') return
-      if (--this.#unanswered === 0) worker.unref()
-      this.#users.get(answer.file)?.answered(answer)
-    }))
-    worker.on('error', guarded('storage', nothing, (err: unknown) => this.#died(worker, toMeshError(err).message)))
-    worker.on('exit', guarded('storage', nothing, (code: number) => this.#died(worker, `it ended with ${code}`)))
+    worker.on(
+      'message',
+      guarded('storage', nothing, (answer: FromThread) => {
+        if (answer.kind === 'addon') return
+        if (--this.#unanswered === 0) worker.unref()
+        this.#users.get(answer.file)?.answered(answer)
+      }),
+    )
+    worker.on(
+      'error',
+      guarded('storage', nothing, (err: unknown) => this.#died(worker, toMeshError(err).message)),
+    )
+    worker.on(
+      'exit',
+      guarded('storage', nothing, (code: number) => this.#died(worker, `it ended with ${code}`)),
+    )
     return worker
   }
 

@@ -28,11 +28,25 @@ type Question = Exclude<ToThread, { kind: 'prepare' | 'piece' }>
 const pieces = new Map<number, { readonly of: number; readonly commits: Commit[] }>()
 
 parentPort!.on('message', (message: ToThread) => {
-  if (message.kind === 'prepare') { addon = message.addon; try { sqlite() } catch { /* whoever opens a file will see why */ } return }
-  if (message.kind === 'piece') { keep(message); return }
+  if (message.kind === 'prepare') {
+    addon = message.addon
+    try {
+      sqlite()
+    } catch {
+      /* whoever opens a file will see why */
+    }
+    return
+  }
+  if (message.kind === 'piece') {
+    keep(message)
+    return
+  }
   const before = busy.get(message.file)
   const answer = before ? before.then(() => answerTo(message)) : answerTo(message)
-  if (!(answer instanceof Promise)) { parentPort!.postMessage(answer); return }
+  if (!(answer instanceof Promise)) {
+    parentPort!.postMessage(answer)
+    return
+  }
   const done = answer.then((a) => {
     if (busy.get(message.file) === done) busy.delete(message.file)
     parentPort!.postMessage(a)
@@ -40,12 +54,15 @@ parentPort!.on('message', (message: ToThread) => {
   busy.set(message.file, done)
 })
 
-/** @param spare where there may be room for the addon when there is none for temporary files. Undefined: the package finds its own. Throws as `loadAddon`. */
+/**
+ * @param spare where there may be room for the addon when there is none for temporary files. Undefined: the package
+ * finds its own. Throws as `loadAddon`.
+ */
 function sqlite(spare: readonly string[] = []): object | undefined {
   if (!addon || !('packed' in addon)) return addon
   const { binding, fd } = loadAddon(addon, spare)
   parentPort!.postMessage({ kind: 'addon', fd } satisfies FromThread)
-  SqliteFile.load(addon = binding)
+  SqliteFile.load((addon = binding))
   return binding
 }
 
@@ -67,15 +84,23 @@ function allPieces(file: number, { pieces: of, count }: CommitOfPieces): readonl
 function answerTo(message: Question): FromThread | Promise<FromThread> {
   const { kind, file } = message
   switch (kind) {
-    case 'open': return openFile(message)
-    case 'batch': return { kind: 'answers', file, ...run(file, message.jobs) }
-    case 'copy': return copy(message)
+    case 'open':
+      return openFile(message)
+    case 'batch':
+      return { kind: 'answers', file, ...run(file, message.jobs) }
+    case 'copy':
+      return copy(message)
     case 'close':
-      try { files.get(file)?.close() } catch { /* what was committed is safe without it */ }
+      try {
+        files.get(file)?.close()
+      } catch {
+        /* what was committed is safe without it */
+      }
       files.delete(file)
       pieces.delete(file)
       return { kind: 'closed', file }
-    default: return message satisfies never
+    default:
+      return message satisfies never
   }
 }
 
@@ -84,7 +109,9 @@ async function openFile({ file, how }: Extract<ToThread, { kind: 'open' }>): Pro
     const { opened, ...found } = await openSqlite({ ...how, addon: sqlite([path.dirname(how.path)]) })
     files.set(file, opened)
     return { kind: 'opened', file, ...found }
-  } catch (thrown) { return { kind: 'refused', file, failed: failureOf(thrown) } }
+  } catch (thrown) {
+    return { kind: 'refused', file, failed: failureOf(thrown) }
+  }
 }
 
 async function copy({ file, to }: Extract<ToThread, { kind: 'copy' }>): Promise<FromThread> {
@@ -92,7 +119,9 @@ async function copy({ file, to }: Extract<ToThread, { kind: 'copy' }>): Promise<
     const open = files.get(file)
     if (!open) throw new Error('the file is not open')
     return { kind: 'copied', file, result: await open.copyTo(to) }
-  } catch (thrown) { return { kind: 'copied', file, result: failureOf(thrown) } }
+  } catch (thrown) {
+    return { kind: 'copied', file, result: failureOf(thrown) }
+  }
 }
 
 function run(file: number, jobs: readonly Job[]): { answers: Answer[]; transactions: number } {
@@ -101,23 +130,39 @@ function run(file: number, jobs: readonly Job[]): { answers: Answer[]; transacti
   const commits: Whole[] = []
   for (const [i, job] of jobs.entries()) {
     if ('commit' in job) commits.push({ parts: [job], i })
-    else if ('pieces' in job) answers[i] = attempt(() => { commits.push({ parts: allPieces(file, job), i }); return 'done' })
+    else if ('pieces' in job)
+      answers[i] = attempt(() => {
+        commits.push({ parts: allPieces(file, job), i })
+        return 'done'
+      })
   }
-  if (!open) return { answers: answers.fill({ failed: { code: 'MESH_STORAGE_FAILED', message: 'the file is not open' } }), transactions: 0 }
+  if (!open)
+    return {
+      answers: answers.fill({ failed: { code: 'MESH_STORAGE_FAILED', message: 'the file is not open' } }),
+      transactions: 0,
+    }
   let transactions = commits.length === 0 ? 0 : 1
   try {
     if (transactions > 0) open.commit(statementsOf(commits))
   } catch (together) {
     // Each in its own, so that a bad one fails alone.
     if (commits.length === 1) answers[commits[0]!.i] = { failed: failureOf(together) }
-    else for (const one of commits) answers[one.i] = attempt(() => { open.commit(statementsOf([one])); transactions++; return 'done' })
+    else
+      for (const one of commits)
+        answers[one.i] = attempt(() => {
+          open.commit(statementsOf([one]))
+          transactions++
+          return 'done'
+        })
   }
   // A collection is not to be waited for.
-  for (const { parts } of commits) for (const { commit, piece } of parts) {
-    handled += commit.length
-    if (piece) releaseBuffer(new Uint8Array(piece))
-  }
-  for (const [i, job] of jobs.entries()) if ('query' in job) answers[i] = attempt(() => ({ rows: open.query(job.query) }))
+  for (const { parts } of commits)
+    for (const { commit, piece } of parts) {
+      handled += commit.length
+      if (piece) releaseBuffer(new Uint8Array(piece))
+    }
+  for (const [i, job] of jobs.entries())
+    if ('query' in job) answers[i] = attempt(() => ({ rows: open.query(job.query) }))
   for (const answer of answers) if (typeof answer === 'object' && 'rows' in answer) handled += answer.rows.length
   collectWhenQuiet()
   return { answers, transactions }
@@ -126,13 +171,21 @@ function run(file: number, jobs: readonly Job[]): { answers: Answer[]; transacti
 type Whole = { readonly parts: readonly Commit[]; /** Of its job. */ readonly i: number }
 
 function* statementsOf(commits: readonly Whole[]): Generator<Statement> {
-  for (const { parts } of commits) for (const { texts, commit } of parts) for (const { text, params } of commit) yield params ? { sql: texts[text]!, params } : { sql: texts[text]! }
+  for (const { parts } of commits)
+    for (const { texts, commit } of parts)
+      for (const { text, params } of commit) yield params ? { sql: texts[text]!, params } : { sql: texts[text]! }
 }
 
-/** What a burst leaves would lie here for weeks: of a thousand changes four megabytes, in a thread that hardly does anything. For less a collection takes more than it gives. */
+/**
+ * What a burst leaves would lie here for weeks: of a thousand changes four megabytes, in a thread that hardly does
+ * anything. For less a collection takes more than it gives.
+ */
 function collectWhenQuiet(): void {
   if (handled < BURST) return
-  if (quiet) { quiet.refresh(); return }
+  if (quiet) {
+    quiet.refresh()
+    return
+  }
   quiet = setTimeout(() => {
     quiet = undefined
     handled = 0
@@ -141,14 +194,21 @@ function collectWhenQuiet(): void {
 }
 
 function attempt(work: () => Answer): Answer {
-  try { return work() } catch (thrown) { return { failed: failureOf(thrown) } }
+  try {
+    return work()
+  } catch (thrown) {
+    return { failed: failureOf(thrown) }
+  }
 }
 
 function failureOf(thrown: unknown): Failure {
   const { code = '', message } = thrown as Error & { code?: string }
   if (thrown instanceof MeshError) return { code: thrown.code, message }
   if (code === 'MESH_STORAGE_NEWER') return { code, message }
-  return { code: isUnreadable(thrown) ? 'MESH_STORAGE_DAMAGED' : catalogueCode(code), message: `${message}${code === '' ? '' : ` (${code})`}` }
+  return {
+    code: isUnreadable(thrown) ? 'MESH_STORAGE_DAMAGED' : catalogueCode(code),
+    message: `${message}${code === '' ? '' : ` (${code})`}`,
+  }
 }
 
 function catalogueCode(code: string): Failure['code'] {
@@ -157,6 +217,14 @@ function catalogueCode(code: string): Failure['code'] {
   // Files are opened for this process alone.
   if (code.startsWith('SQLITE_BUSY')) return 'MESH_STATE_IN_USE'
   // Whoever started the agent once as root leaves files that its user may not open.
-  if (code === 'SQLITE_PERM' || code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_READONLY') || code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return 'MESH_STATE_UNUSABLE'
+  if (
+    code === 'SQLITE_PERM' ||
+    code.startsWith('SQLITE_CANTOPEN') ||
+    code.startsWith('SQLITE_READONLY') ||
+    code === 'EACCES' ||
+    code === 'EPERM' ||
+    code === 'EROFS'
+  )
+    return 'MESH_STATE_UNUSABLE'
   return 'MESH_STORAGE_FAILED'
 }

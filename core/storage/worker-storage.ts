@@ -1,7 +1,7 @@
 /**
- * Storage over one worker thread for all files of the process. Group commit without a timer: what arrives while a batch runs forms the next
- * one, so a busy agent pays one fsync for many messages and an idle one waits for nobody. A thread that dies takes the running batches with
- * it; the next commit starts another.
+ * Storage over one worker thread for all files of the process. Group commit without a timer: what arrives while a batch
+ * runs forms the next one, so a busy agent pays one fsync for many messages and an idle one waits for nobody. A thread
+ * that dies takes the running batches with it; the next commit starts another.
  */
 import path from 'node:path'
 import { TimeSlice } from '../os/time-slice.ts'
@@ -9,7 +9,18 @@ import { type Clock, systemClock, type Timer } from '../os/clock.ts'
 import { MeshError } from '../errors.ts'
 import { StorageThread, type ThreadAnswer, type ThreadUser, type ThreadWorld } from './thread-handle.ts'
 import type { Answer, Commit, FromThread, Job, OpenHow } from './messages.ts'
-import { valuesOf, type Opened, type OpenStorage, type Params, type Row, type SqlValue, type Statement, type Storage, type StorageOptions, type StorageStats } from './storage.ts'
+import {
+  valuesOf,
+  type Opened,
+  type OpenStorage,
+  type Params,
+  type Row,
+  type SqlValue,
+  type Statement,
+  type Storage,
+  type StorageOptions,
+  type StorageStats,
+} from './storage.ts'
 
 /** `eco` waits so long for company: flash wears by the write. */
 const ECO_WAIT_MS = 1_000
@@ -49,7 +60,9 @@ class WorkerStorage implements Storage, ThreadUser {
 
   async open(): Promise<Opened> {
     this.#openFile('set aside')
-    try { return await this.#opening.promise } catch (err) {
+    try {
+      return await this.#opening.promise
+    } catch (err) {
       this.#thread.forget(this.#file)
       throw err
     }
@@ -70,7 +83,10 @@ class WorkerStorage implements Storage, ThreadUser {
         if (this.#state === 'closing' || this.#state === 'closed') throw this.#failed('is closed')
         if (statements.length > 0) {
           const commit = this.#portable(statements)
-          const refusal = this.#thread.send({ kind: 'piece', file: this.#file, of, commit }, commit.piece ? [commit.piece] : [])
+          const refusal = this.#thread.send(
+            { kind: 'piece', file: this.#file, of, commit },
+            commit.piece ? [commit.piece] : [],
+          )
           if (refusal) throw refusal
           this.stats.statements += statements.length
           count++
@@ -78,14 +94,17 @@ class WorkerStorage implements Storage, ThreadUser {
         if (pace.due) await pace.yield()
       }
       await this.#ask({ pieces: of, count }, 'batched')
-    } finally { this.#isInPieces = false }
+    } finally {
+      this.#isInPieces = false
+    }
   }
   async query(statement: Statement): Promise<readonly Row[]> {
     const answer = await this.#ask({ query: statement }, 'at once')
     return typeof answer === 'object' && 'rows' in answer ? answer.rows : []
   }
   copyTo(to: string): Promise<number> {
-    if (this.#state !== 'open' || this.#copying) return Promise.reject(this.#failed(this.#copying ? 'is being copied' : 'is not open'))
+    if (this.#state !== 'open' || this.#copying)
+      return Promise.reject(this.#failed(this.#copying ? 'is being copied' : 'is not open'))
     const { promise } = (this.#copying = Promise.withResolvers<number>())
     const refusal = this.#thread.send({ kind: 'copy', file: this.#file, to: path.resolve(to) })
     if (refusal) this.failed(refusal)
@@ -105,7 +124,10 @@ class WorkerStorage implements Storage, ThreadUser {
 
   #ask(job: Job, when: 'at once' | 'batched'): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      if (this.#state === 'closing' || this.#state === 'closed') { reject(this.#failed('is closed')); return }
+      if (this.#state === 'closing' || this.#state === 'closed') {
+        reject(this.#failed('is closed'))
+        return
+      }
       this.#waiting.push({ job, resolve, reject })
       this.stats.waiting = this.#waiting.length
       if (this.#state === 'not open') this.#openFile('fail')
@@ -117,8 +139,13 @@ class WorkerStorage implements Storage, ThreadUser {
     const { path: file, previous, startFrom = 'file', check = 'whole', ...options } = this.#options
     this.#state = 'opening'
     const how: OpenHow = {
-      ...options, path: path.resolve(file), previous: previous === undefined ? undefined : path.resolve(previous), check,
-      startFrom: whenDamaged === 'fail' ? 'file' : startFrom, stamp: String(this.#clock.wallMs()), whenDamaged,
+      ...options,
+      path: path.resolve(file),
+      previous: previous === undefined ? undefined : path.resolve(previous),
+      check,
+      startFrom: whenDamaged === 'fail' ? 'file' : startFrom,
+      stamp: String(this.#clock.wallMs()),
+      whenDamaged,
     }
     const refusal = this.#thread.send({ kind: 'open', file: this.#file, how })
     if (refusal) this.failed(refusal)
@@ -136,7 +163,10 @@ class WorkerStorage implements Storage, ThreadUser {
     this.#waiting = []
     this.stats.waiting = 0
     const jobs = this.#running.map((w) => w.job)
-    const refusal = this.#thread.send({ kind: 'batch', file: this.#file, jobs }, jobs.flatMap((job) => ('commit' in job && job.piece) || []))
+    const refusal = this.#thread.send(
+      { kind: 'batch', file: this.#file, jobs },
+      jobs.flatMap((job) => ('commit' in job && job.piece) || []),
+    )
     if (refusal) this.failed(refusal)
   }
 
@@ -144,12 +174,21 @@ class WorkerStorage implements Storage, ThreadUser {
     switch (message.kind) {
       case 'opened':
         if (this.#state === 'opening') this.#state = 'open'
-        this.#opening.resolve({ storage: this, source: message.source, setAside: message.setAside, previous: message.previous })
+        this.#opening.resolve({
+          storage: this,
+          source: message.source,
+          setAside: message.setAside,
+          previous: message.previous,
+        })
         this.#next(this.#state === 'open' ? 'batched' : 'at once')
         if (this.#state === 'closing' && !this.#running) this.#thread.send({ kind: 'close', file: this.#file })
         return
-      case 'refused': this.failed(new MeshError(message.failed.code, `${this.#options.path}: ${message.failed.message}`)); return
-      case 'answers': this.#settle(message); return
+      case 'refused':
+        this.failed(new MeshError(message.failed.code, `${this.#options.path}: ${message.failed.message}`))
+        return
+      case 'answers':
+        this.#settle(message)
+        return
       case 'copied': {
         const { result } = message
         if (typeof result === 'number') this.#copying?.resolve(result)
@@ -161,7 +200,8 @@ class WorkerStorage implements Storage, ThreadUser {
         this.#state = 'closed'
         this.#closed.resolve()
         return
-      default: message satisfies never
+      default:
+        message satisfies never
     }
   }
 
@@ -172,7 +212,8 @@ class WorkerStorage implements Storage, ThreadUser {
     if (this.#options.profile === 'strict') this.stats.fsyncs += transactions
     for (const [i, { resolve, reject }] of jobs.entries()) {
       const answer = answers[i]!
-      if (typeof answer === 'object' && 'failed' in answer) reject(new MeshError(answer.failed.code, `${this.#options.path}: ${answer.failed.message}`))
+      if (typeof answer === 'object' && 'failed' in answer)
+        reject(new MeshError(answer.failed.code, `${this.#options.path}: ${answer.failed.message}`))
       else resolve(answer)
     }
     this.#next(this.#state === 'open' ? 'batched' : 'at once')
@@ -181,22 +222,30 @@ class WorkerStorage implements Storage, ThreadUser {
 
   /** The thread has died or does not open the file: everybody who waits is told, and the next who comes tries again. */
   failed(error: MeshError): void {
-    const jobs = [...this.#running ?? [], ...this.#waiting]
+    const jobs = [...(this.#running ?? []), ...this.#waiting]
     this.#running = undefined
     this.#waiting = []
     this.stats.waiting = 0
     this.#company?.cancel()
     this.#company = undefined
-    if (this.#state === 'closing') { this.#state = 'closed'; this.#closed.resolve() } else if (this.#state !== 'closed') this.#state = 'not open'
+    if (this.#state === 'closing') {
+      this.#state = 'closed'
+      this.#closed.resolve()
+    } else if (this.#state !== 'closed') this.#state = 'not open'
     this.#opening.reject(error)
     this.#copying?.reject(error)
     this.#copying = undefined
     for (const { reject } of jobs) reject(error)
   }
 
-  #failed(what: string): MeshError { return new MeshError('MESH_STORAGE_FAILED', `${this.#options.path} ${what}`) }
+  #failed(what: string): MeshError {
+    return new MeshError('MESH_STORAGE_FAILED', `${this.#options.path} ${what}`)
+  }
 
-  /** All bytes of a commit go over in one piece that changes hands: pieces of their own would be made, copied and collected one by one, on both sides. */
+  /**
+   * All bytes of a commit go over in one piece that changes hands: pieces of their own would be made, copied and
+   * collected one by one, on both sides.
+   */
   #portable(statements: readonly Statement[]): Commit {
     let length = 0
     let last: Params | undefined
@@ -228,7 +277,11 @@ class WorkerStorage implements Storage, ThreadUser {
       if (text < 0) text = texts.push(sql) - 1
       if (params !== last) {
         last = params
-        lastMoved = params && (Array.isArray(params) ? params.map(moved) : Object.fromEntries(Object.entries(params).map(([name, value]) => [name, moved(value)])))
+        lastMoved =
+          params &&
+          (Array.isArray(params)
+            ? params.map(moved)
+            : Object.fromEntries(Object.entries(params).map(([name, value]) => [name, moved(value)])))
       }
       return { text, params: lastMoved }
     })

@@ -1,6 +1,6 @@
 /**
- * Who calls: a client certificate of this hub's CA, or a join token. The TLS port asks for a certificate without insisting on one,
- * because a device that joins has none; so everything about it is checked here.
+ * Who calls: a client certificate of this hub's CA, or a join token. The TLS port asks for a certificate without
+ * insisting on one, because a device that joins has none; so everything about it is checked here.
  */
 import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../../core/os/clock.ts'
@@ -17,22 +17,40 @@ export type Credentials = {
   readonly authorization: readonly string[]
 }
 export type Caller = {
-  readonly spiffeId: SpiffeId; readonly namespace: string; readonly serviceAccount: string
+  readonly spiffeId: SpiffeId
+  readonly namespace: string
+  readonly serviceAccount: string
   /** When certificate or token end, milliseconds since the epoch. */
   readonly endsMs: number
 } & (
   | { readonly by: 'certificate'; readonly serial: string; readonly jti: string | undefined; readonly device: string }
-  | { readonly by: 'token'; readonly jti: string })
+  | { readonly by: 'token'; readonly jti: string }
+)
 
 /** Whom names, streams and budgets belong to: the device, or whoever shows the token. */
-export function holderOf(caller: Caller): string { return caller.by === 'certificate' ? caller.device : `${TOKEN_HOLDER}${caller.jti}` }
+export function holderOf(caller: Caller): string {
+  return caller.by === 'certificate' ? caller.device : `${TOKEN_HOLDER}${caller.jti}`
+}
 
-/** Throws MESH_CONTROL_UNAUTHENTICATED, MESH_TOKEN_INVALID: whoever was let in may not go on. @param what `end`: without asking the registry */
-export function checkStanding(caller: Caller, what: 'end' | 'all', p: { readonly registry: Registry; readonly clock: Clock }): void {
+/**
+ * Throws MESH_CONTROL_UNAUTHENTICATED, MESH_TOKEN_INVALID: whoever was let in may not go on.
+ * @param what `end`: without asking the registry
+ */
+export function checkStanding(
+  caller: Caller,
+  what: 'end' | 'all',
+  p: { readonly registry: Registry; readonly clock: Clock },
+): void {
   const isToken = caller.by === 'token'
-  if (p.clock.wallMs() >= caller.endsMs) throw new MeshError(isToken ? 'MESH_TOKEN_INVALID' : 'MESH_CONTROL_UNAUTHENTICATED', `the ${isToken ? 'join token' : 'client certificate'} ended at ${new Date(caller.endsMs).toISOString()}`)
+  if (p.clock.wallMs() >= caller.endsMs)
+    throw new MeshError(
+      isToken ? 'MESH_TOKEN_INVALID' : 'MESH_CONTROL_UNAUTHENTICATED',
+      `the ${isToken ? 'join token' : 'client certificate'} ended at ${new Date(caller.endsMs).toISOString()}`,
+    )
   if (what === 'end' || caller.jti === undefined || (p.registry.token(caller.jti)?.revokedMs ?? null) === null) return
-  throw isToken ? new MeshError('MESH_TOKEN_INVALID', 'the join token is revoked') : new MeshError('MESH_CONTROL_UNAUTHENTICATED', 'the client certificate was given for a join token that is revoked')
+  throw isToken
+    ? new MeshError('MESH_TOKEN_INVALID', 'the join token is revoked')
+    : new MeshError('MESH_CONTROL_UNAUTHENTICATED', 'the client certificate was given for a join token that is revoked')
 }
 
 export type Authenticator = (credentials: Credentials) => Caller
@@ -41,14 +59,33 @@ export type Authenticator = (credentials: Credentials) => Caller
  * A valid certificate wins over a token, so that an old token beside it does no harm.
  * The authenticator throws MESH_CONTROL_UNAUTHENTICATED (nothing usable was shown) and MESH_TOKEN_INVALID.
  */
-export function authenticator(p: { readonly ca: Ca; readonly tokens: Tokens; readonly registry: Registry; readonly clock: Clock }): Authenticator {
+export function authenticator(p: {
+  readonly ca: Ca
+  readonly tokens: Tokens
+  readonly registry: Registry
+  readonly clock: Clock
+}): Authenticator {
   return ({ certificate, authorization }) => {
     const shown = certificate ? certified(certificate) : undefined
     if (shown && 'caller' in shown) return shown.caller
-    const token = authorization.length === 1 ? /^Bearer +([^ ]+) *$/i.exec(authorization[0]!.slice(0, 8_192))?.[1] : undefined
-    if (token === undefined) throw new MeshError('MESH_CONTROL_UNAUTHENTICATED', shown ? `the client certificate ${shown.refused}` : 'neither a client certificate of this hub nor a join token was shown')
+    const token =
+      authorization.length === 1 ? /^Bearer +([^ ]+) *$/i.exec(authorization[0]!.slice(0, 8_192))?.[1] : undefined
+    if (token === undefined)
+      throw new MeshError(
+        'MESH_CONTROL_UNAUTHENTICATED',
+        shown
+          ? `the client certificate ${shown.refused}`
+          : 'neither a client certificate of this hub nor a join token was shown',
+      )
     const { jti, namespace, serviceAccount, expiresMs } = p.tokens.verify(token)
-    return { by: 'token', jti, endsMs: expiresMs, namespace, serviceAccount, spiffeId: spiffeOf(namespace, serviceAccount) }
+    return {
+      by: 'token',
+      jti,
+      endsMs: expiresMs,
+      namespace,
+      serviceAccount,
+      spiffeId: spiffeOf(namespace, serviceAccount),
+    }
   }
 
   function certified(der: Buffer): { caller: Caller } | { refused: string } {
@@ -56,16 +93,37 @@ export function authenticator(p: { readonly ca: Ca; readonly tokens: Tokens; rea
     // OpenSSL has checked chain and dates when the connection began; a connection may outlive its certificate.
     const nowMs = p.clock.wallMs()
     if (!leaf.verify(p.ca.root.certificate.publicKey)) return { refused: 'is not one of this hub' }
-    if (nowMs >= leaf.validToDate.getTime() || nowMs < leaf.validFromDate.getTime()) return { refused: 'is not valid at this time' }
+    if (nowMs >= leaf.validToDate.getTime() || nowMs < leaf.validFromDate.getTime())
+      return { refused: 'is not valid at this time' }
     const uris = (leaf.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'))
     const spiffeId = uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : undefined
-    if (spiffeId?.namespace === undefined || spiffeId.serviceAccount === undefined || spiffeId.trustDomain !== p.ca.trustDomain) return { refused: 'names no workload of this mesh' }
+    if (
+      spiffeId?.namespace === undefined ||
+      spiffeId.serviceAccount === undefined ||
+      spiffeId.trustDomain !== p.ca.trustDomain
+    )
+      return { refused: 'names no workload of this mesh' }
     const serial = leaf.serialNumber.toLowerCase()
     const known = p.registry.certificate(serial)
     // Whether it was revoked is not to be known: a registry that was lost must not bring back who was thrown out.
-    if (!known) return { refused: 'does not stand in the registry of this hub: restore the registry together with the CA, or let the device join again' }
+    if (!known)
+      return {
+        refused:
+          'does not stand in the registry of this hub: restore the registry together with the CA, or let the device join again',
+      }
     if (known.revokedMs !== null) return { refused: 'was given for a join token that is revoked' }
-    return { caller: { by: 'certificate', serial, endsMs: leaf.validToDate.getTime(), jti: known.jti ?? undefined, device: known.device ?? `serial:${serial}`, spiffeId, namespace: spiffeId.namespace, serviceAccount: spiffeId.serviceAccount } }
+    return {
+      caller: {
+        by: 'certificate',
+        serial,
+        endsMs: leaf.validToDate.getTime(),
+        jti: known.jti ?? undefined,
+        device: known.device ?? `serial:${serial}`,
+        spiffeId,
+        namespace: spiffeId.namespace,
+        serviceAccount: spiffeId.serviceAccount,
+      },
+    }
   }
 
   function spiffeOf(namespace: string, serviceAccount: string): SpiffeId {

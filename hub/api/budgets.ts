@@ -1,6 +1,6 @@
 /**
- * What one device, or the bearers of one token, may have of the hub: certificates per hour and names that they subscribe to. One that asks in a
- * loop, by mistake or on purpose, takes nothing from the others.
+ * What one device, or the bearers of one token, may have of the hub: certificates per hour and names that they
+ * subscribe to. One that asks in a loop, by mistake or on purpose, takes nothing from the others.
  */
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -30,15 +30,24 @@ export class Budgets {
   constructor(p: { readonly limits: BudgetLimits; readonly clock: Clock; readonly metrics: Metrics }) {
     this.#limits = p.limits
     this.#clock = p.clock
-    this.#exceeded = p.metrics.counter('mesh_hub_budget_exceeded_total', 'Requests that the hub refused because a device or token had used up its budget.', ['budget'])
+    this.#exceeded = p.metrics.counter(
+      'mesh_hub_budget_exceeded_total',
+      'Requests that the hub refused because a device or token had used up its budget.',
+      ['budget'],
+    )
   }
 
   /** Counts what was refused elsewhere because of a budget. */
-  exceeded(budget: 'half-messages'): void { this.#exceeded.cell({ budget }).value++ }
+  exceeded(budget: 'half-messages'): void {
+    this.#exceeded.cell({ budget }).value++
+  }
 
   /** Takes one certificate. Throws MESH_CONTROL_SLOW_DOWN. */
   certificate(caller: Caller): void {
-    const [perHour, setting] = caller.by === 'token' ? [this.#limits.maxJoinsPerHour, 'limits.maxJoinsPerHour'] : [this.#limits.maxCertificatesPerHour, 'limits.maxCertificatesPerHour']
+    const [perHour, setting] =
+      caller.by === 'token'
+        ? [this.#limits.maxJoinsPerHour, 'limits.maxJoinsPerHour']
+        : [this.#limits.maxCertificatesPerHour, 'limits.maxCertificatesPerHour']
     const holder = holderOf(caller)
     const nowMs = this.#clock.monotonicMs()
     const bucket = this.#certificates.get(holder) ?? { left: perHour, atMs: nowMs }
@@ -46,10 +55,16 @@ export class Budgets {
     bucket.atMs = nowMs
     this.#certificates.delete(holder)
     this.#certificates.set(holder, bucket)
-    for (const oldest of this.#certificates.keys()) { if (this.#certificates.size <= MAX_HOLDERS) break; this.#certificates.delete(oldest) }
+    for (const oldest of this.#certificates.keys()) {
+      if (this.#certificates.size <= MAX_HOLDERS) break
+      this.#certificates.delete(oldest)
+    }
     if (bucket.left < 1) {
       this.#exceeded.cell({ budget: 'certificates' }).value++
-      throw new MeshError('MESH_CONTROL_SLOW_DOWN', `${perHour} certificates an hour are the most for one ${caller.by === 'token' ? 'token' : 'device'} (${setting})`)
+      throw new MeshError(
+        'MESH_CONTROL_SLOW_DOWN',
+        `${perHour} certificates an hour are the most for one ${caller.by === 'token' ? 'token' : 'device'} (${setting})`,
+      )
     }
     bucket.left--
   }
@@ -69,7 +84,10 @@ export class Budgets {
         put(bytes)
         if ((this.#subscribed.get(holder) ?? 0) <= this.#limits.maxSubscribedBytes) return
         this.#exceeded.cell({ budget: 'names' }).value++
-        throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the names that one device subscribes to take more than ${this.#limits.maxSubscribedBytes} bytes (limits.maxSubscribedBytes)`)
+        throw new MeshError(
+          'MESH_CONTROL_SLOW_DOWN',
+          `the names that one device subscribes to take more than ${this.#limits.maxSubscribedBytes} bytes (limits.maxSubscribedBytes)`,
+        )
       },
       [Symbol.dispose]: () => put(0),
     }

@@ -1,6 +1,7 @@
 /**
- * A stream was let in when it began, and lives for hours. Here it is asked again once a second whether it may go on: its credential has an end, and what the
- * registry says of token and name can change at any time, by `meshlet-hub token revoke` in another process, too. Without a change that costs one read of a counter.
+ * A stream was let in when it began, and lives for hours. Here it is asked again once a second whether it may go on:
+ * its credential has an end, and what the registry says of token and name can change at any time, by `meshlet-hub token
+ * revoke` in another process, too. Without a change that costs one read of a counter.
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { detached, guarded, nothing } from '../../core/defects/guard.ts'
@@ -32,14 +33,29 @@ export class CertificateWatcher implements Disposable {
   enter(ask: Ask): Disposable {
     const own: Ask = (what) => ask(what) // the same function may enter twice
     this.#streams.add(own)
-    return { [Symbol.dispose]: () => { this.#streams.delete(own) } }
+    return {
+      [Symbol.dispose]: () => {
+        this.#streams.delete(own)
+      },
+    }
   }
 
-  [Symbol.dispose](): void { this.#isOver = true; this.#timer?.cancel() }
+  [Symbol.dispose](): void {
+    this.#isOver = true
+    this.#timer?.cancel()
+  }
 
   #later(): void {
     if (this.#isOver) return
-    this.#timer = this.#o.clock.after(ASK_MS, guarded('hub', nothing, () => detached('hub', this.#askAll().finally(() => this.#later()))))
+    this.#timer = this.#o.clock.after(
+      ASK_MS,
+      guarded('hub', nothing, () =>
+        detached(
+          'hub',
+          this.#askAll().finally(() => this.#later()),
+        ),
+      ),
+    )
   }
 
   async #askAll(): Promise<void> {
@@ -60,7 +76,8 @@ export class CertificateWatcher implements Disposable {
       this.#isUnreadable = false
       return revision
     } catch (err) {
-      if (!this.#isUnreadable) this.#o.log.warn({ evt: 'hub.registry', err }, 'whether tokens were revoked is not to be read')
+      if (!this.#isUnreadable)
+        this.#o.log.warn({ evt: 'hub.registry', err }, 'whether tokens were revoked is not to be read')
       this.#isUnreadable = true
       return undefined
     }

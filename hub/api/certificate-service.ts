@@ -1,6 +1,7 @@
 /**
- * istio.v1.auth.IstioCertificateService as istiod answers it (istio/api security/v1alpha1/ca.proto, security/pkg/server/ca):
- * the certified identity is that of the caller, whatever the request says; cert_chain is leaf, then root.
+ * istio.v1.auth.IstioCertificateService as istiod answers it (istio/api security/v1alpha1/ca.proto,
+ * security/pkg/server/ca): the certified identity is that of the caller, whatever the request says; cert_chain is leaf,
+ * then root.
  */
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -21,30 +22,69 @@ export type CertificateRequest = {
 export type CertificateService = { create(caller: Caller, request: CertificateRequest, ip: string): readonly string[] }
 
 export type CertificateServiceOptions = {
-  readonly ca: Ca; readonly registry: Registry; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
+  readonly ca: Ca
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
   readonly budgets: Budgets
-  readonly certificateTtlSec: number; readonly maxCertificateTtlSec: number
+  readonly certificateTtlSec: number
+  readonly maxCertificateTtlSec: number
 }
 
 /**
- * `create` throws MESH_MALFORMED_INPUT (request, life above the maximum), MESH_CONTROL_FORBIDDEN (token used up, impersonation), MESH_CONTROL_SLOW_DOWN (more than its budget),
- * and what `Ca.sign` and the registry throw.
+ * `create` throws MESH_MALFORMED_INPUT (request, life above the maximum), MESH_CONTROL_FORBIDDEN (token used up,
+ * impersonation), MESH_CONTROL_SLOW_DOWN (more than its budget), and what `Ca.sign` and the registry throw.
  */
 export function certificateService(p: CertificateServiceOptions): CertificateService {
-  const signed = p.metrics.counter('mesh_hub_certificates_total', 'Certificates that the hub signed, by what the caller proved itself with.', ['by'])
+  const signed = p.metrics.counter(
+    'mesh_hub_certificates_total',
+    'Certificates that the hub signed, by what the caller proved itself with.',
+    ['by'],
+  )
   return {
     create(caller, { csrPem, validitySec, impersonates }, ip) {
-      if (impersonates) throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the hub certifies nobody but the caller; ImpersonatedIdentity is not supported')
-      if (validitySec > p.maxCertificateTtlSec) throw new MeshError('MESH_MALFORMED_INPUT', `a life of ${validitySec} s was asked for, the longest is ${p.maxCertificateTtlSec} s`)
+      if (impersonates)
+        throw new MeshError(
+          'MESH_CONTROL_FORBIDDEN',
+          'the hub certifies nobody but the caller; ImpersonatedIdentity is not supported',
+        )
+      if (validitySec > p.maxCertificateTtlSec)
+        throw new MeshError(
+          'MESH_MALFORMED_INPUT',
+          `a life of ${validitySec} s was asked for, the longest is ${p.maxCertificateTtlSec} s`,
+        )
       p.budgets.certificate(caller)
-      const issued = p.ca.sign({ csrPem, spiffeUri: caller.spiffeId.uri, ttlSec: validitySec > 0 ? validitySec : p.certificateTtlSec })
+      const issued = p.ca.sign({
+        csrPem,
+        spiffeUri: caller.spiffeId.uri,
+        ttlSec: validitySec > 0 ? validitySec : p.certificateTtlSec,
+      })
       const nowMs = p.clock.wallMs()
       if (caller.by === 'token' && p.registry.useToken(caller.jti, issued.keyId, nowMs) === 'used-up') {
         throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the join token has certified as many keys as it may')
       }
-      p.registry.addCertificate({ serial: issued.serial, spiffeUri: caller.spiffeId.uri, jti: caller.jti ?? null, device: caller.by === 'certificate' ? caller.device : issued.keyId, ip, issuedMs: nowMs, notAfterMs: issued.notAfterMs })
+      p.registry.addCertificate({
+        serial: issued.serial,
+        spiffeUri: caller.spiffeId.uri,
+        jti: caller.jti ?? null,
+        device: caller.by === 'certificate' ? caller.device : issued.keyId,
+        ip,
+        issuedMs: nowMs,
+        notAfterMs: issued.notAfterMs,
+      })
       signed.cell({ by: caller.by }).value++
-      p.log.info({ evt: 'hub.certificate', spiffeId: caller.spiffeId.uri, by: caller.by, serial: issued.serial, notAfter: new Date(issued.notAfterMs).toISOString(), ip }, 'certificate signed')
+      p.log.info(
+        {
+          evt: 'hub.certificate',
+          spiffeId: caller.spiffeId.uri,
+          by: caller.by,
+          serial: issued.serial,
+          notAfter: new Date(issued.notAfterMs).toISOString(),
+          ip,
+        },
+        'certificate signed',
+      )
       return issued.chainPem
     },
   }

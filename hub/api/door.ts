@@ -1,6 +1,6 @@
 /**
- * The hub's TCP port. grpc-js would keep whoever comes for as long as they like; here a connection that has not proved itself by an
- * authenticated call has a deadline, and there are only so many of them, of all and of one address.
+ * The hub's TCP port. grpc-js would keep whoever comes for as long as they like; here a connection that has not proved
+ * itself by an authenticated call has a deadline, and there are only so many of them, of all and of one address.
  */
 import net from 'node:net'
 import type { Clock, Timer } from '../../core/os/clock.ts'
@@ -23,7 +23,9 @@ export type DoorOptions = {
   /** ADDRESS:PORT; port 0 picks a free one. */
   readonly listen: string
   readonly limits: DoorLimits
-  readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
   /** Takes over what is let in: the TLS handshake comes next. */
   readonly enter: (socket: net.Socket) => void
   /** A connection is closed. @param peer as in `proved` */
@@ -32,7 +34,8 @@ export type DoorOptions = {
 export type Door = AsyncDisposable & {
   readonly port: number
   /**
-   * An authenticated call came over the connection. @param peer its address and port as gRPC names them. @param device undefined: of nobody in particular
+   * An authenticated call came over the connection. @param peer its address and port as gRPC names them. @param device
+   * undefined: of nobody in particular
    * @returns whether the device may have one more; if not, the connection stays a stranger's, and ends as one
    */
   proved(peer: string, device: string | undefined): boolean
@@ -46,12 +49,23 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
   const { clock, limits, metrics } = o
   const open = new Set<net.Socket>()
   /** By remote address and port: those that have proved nothing. */
-  const strangers = new Map<string, { readonly socket: net.Socket; readonly known: (device: string | undefined) => boolean }>()
+  const strangers = new Map<
+    string,
+    { readonly socket: net.Socket; readonly known: (device: string | undefined) => boolean }
+  >()
   const byDevice = new Tallies<string>()
   const byAddress = new Map<string, number>()
   metrics.gaugeOf('mesh_hub_connections', 'TCP connections that are open at the hub.', () => open.size)
-  metrics.gaugeOf('mesh_hub_strangers', 'TCP connections at the hub over which no authenticated call has come.', () => strangers.size)
-  const refused = metrics.counter('mesh_hub_connections_refused_total', 'TCP connections that the hub closed, by why: too many open, too many that proved nothing (of all, of one address), proved nothing in time or before so many bytes.', ['why'])
+  metrics.gaugeOf(
+    'mesh_hub_strangers',
+    'TCP connections at the hub over which no authenticated call has come.',
+    () => strangers.size,
+  )
+  const refused = metrics.counter(
+    'mesh_hub_connections_refused_total',
+    'TCP connections that the hub closed, by why: too many open, too many that proved nothing (of all, of one address), proved nothing in time or before so many bytes.',
+    ['why'],
+  )
 
   const tooMany = (address: string): string | undefined => {
     if (open.size >= limits.maxConnections) return 'connections'
@@ -59,7 +73,9 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
     return (byAddress.get(address) ?? 0) >= limits.maxStrangersPerAddress ? 'address' : undefined
   }
   let look: Timer | undefined
-  const lookLater = (): void => { look ??= clock.after(LOOK_MS, lookAtAll) }
+  const lookLater = (): void => {
+    look ??= clock.after(LOOK_MS, lookAtAll)
+  }
   const lookAtAll = guarded('hub', nothing, () => {
     look = undefined
     for (const { socket } of strangers.values()) {
@@ -74,11 +90,25 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
     const { remoteAddress = '', remotePort } = socket
     const address = sourceOf(remoteAddress)
     const why = tooMany(address)
-    if (why !== undefined) { refused.cell({ why }).value++; socket.destroy(); return }
+    if (why !== undefined) {
+      refused.cell({ why }).value++
+      socket.destroy()
+      return
+    }
     const peer = `${remoteAddress}:${remotePort}`
     open.add(socket)
     byAddress.set(address, (byAddress.get(address) ?? 0) + 1)
-    const late = clock.after(limits.strangerMs, guarded('hub', () => socket.destroy(), () => { refused.cell({ why: 'late' }).value++; socket.destroy() }))
+    const late = clock.after(
+      limits.strangerMs,
+      guarded(
+        'hub',
+        () => socket.destroy(),
+        () => {
+          refused.cell({ why: 'late' }).value++
+          socket.destroy()
+        },
+      ),
+    )
     const places = new DisposableStack()
     const known = (device: string | undefined): boolean => {
       if (device !== undefined && byDevice.of(device) >= limits.maxConnectionsPerDevice) return false
@@ -92,12 +122,29 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
     }
     strangers.set(peer, { socket, known })
     lookLater()
-    socket.once('close', guarded('hub', nothing, () => { known(undefined); places.dispose(); open.delete(socket); o.left?.(peer) }))
+    socket.once(
+      'close',
+      guarded('hub', nothing, () => {
+        known(undefined)
+        places.dispose()
+        open.delete(socket)
+        o.left?.(peer)
+      }),
+    )
     o.enter(socket)
   }
 
   const server = net.createServer({ noDelay: true, keepAlive: true })
-  server.on('connection', guarded('hub', (_error, socket) => { socket.destroy() }, accept))
+  server.on(
+    'connection',
+    guarded(
+      'hub',
+      (_error, socket) => {
+        socket.destroy()
+      },
+      accept,
+    ),
+  )
   const port = await listening(server, o.listen)
   return {
     port,
@@ -114,7 +161,18 @@ function listening(server: net.Server, listen: string): Promise<number> {
   const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(listen)!
   return new Promise((resolve, reject) => {
     // Later ones are connections that could not be accepted.
-    server.on('error', (cause: NodeJS.ErrnoException) => reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', `the hub cannot listen at ${listen}`, { cause })))
-    server.listen({ host: host!, port: Number(port), backlog: 1024 }, guarded('hub', reject, () => resolve((server.address() as net.AddressInfo).port)))
+    server.on('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        new MeshError(
+          cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE',
+          `the hub cannot listen at ${listen}`,
+          { cause },
+        ),
+      ),
+    )
+    server.listen(
+      { host: host!, port: Number(port), backlog: 1024 },
+      guarded('hub', reject, () => resolve((server.address() as net.AddressInfo).port)),
+    )
   })
 }

@@ -1,7 +1,8 @@
 /**
- * Messages that have not arrived whole. grpc-js gathers a message before anybody can see what is in it, so a device with all the calls that it may have open
- * could make the hub hold gigabytes and never send the last byte. What has come of each call's message is counted here, and all calls of one device, or
- * of the bearers of one token, share a budget. Connections that have proved nothing have the port's (door.ts).
+ * Messages that have not arrived whole. grpc-js gathers a message before anybody can see what is in it, so a device
+ * with all the calls that it may have open could make the hub hold gigabytes and never send the last byte. What has
+ * come of each call's message is counted here, and all calls of one device, or of the bearers of one token, share a
+ * budget. Connections that have proved nothing have the port's (door.ts).
  */
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js'
 import type { ServerHttp2Stream } from 'node:http2'
@@ -33,7 +34,11 @@ export class HalfMessages {
   constructor({ maxBytes, maxMessageBytes, metrics, exceeded }: HalfMessagesOptions) {
     this.#maxBytes = Math.max(maxBytes, 2 * maxMessageBytes)
     this.#exceeded = exceeded
-    metrics.gaugeOf('mesh_hub_half_message_bytes', 'What the hub holds of messages that devices have not sent whole.', () => [...this.#byHolder.values()].reduce((sum, n) => sum + n, 0))
+    metrics.gaugeOf(
+      'mesh_hub_half_message_bytes',
+      'What the hub holds of messages that devices have not sent whole.',
+      () => [...this.#byHolder.values()].reduce((sum, n) => sum + n, 0),
+    )
   }
 
   /** To be a server's option: counts every call from its head on. */
@@ -43,16 +48,33 @@ export class HalfMessages {
       const { stream } = call as unknown as { readonly stream: ServerHttp2Stream }
       const refuse = (): void => {
         this.#exceeded()
-        call.sendStatus({ code: status.RESOURCE_EXHAUSTED, details: `MESH_CONTROL_SLOW_DOWN: what has come of unfinished messages takes more than ${this.#maxBytes} bytes (limits.maxHalfMessageBytes)`, metadata: null })
+        call.sendStatus({
+          code: status.RESOURCE_EXHAUSTED,
+          details: `MESH_CONTROL_SLOW_DOWN: what has come of unfinished messages takes more than ${this.#maxBytes} bytes (limits.maxHalfMessageBytes)`,
+          metadata: null,
+        })
         // What was gathered belongs to the stream, which would wait for the end of the message.
-        setImmediate(guarded('hub', () => { stream.destroy() }, () => { stream.close() }))
+        setImmediate(
+          guarded(
+            'hub',
+            () => {
+              stream.destroy()
+            },
+            () => {
+              stream.close()
+            },
+          ),
+        )
       }
       this.#count(stream, this.#connection(call.getPeer()), refuse)
       return new ServerInterceptingCall(call)
     }
   }
 
-  /** @param peer address and port of a connection, as gRPC names them. @param holder the device or token that has proved itself over it */
+  /**
+   * @param peer address and port of a connection, as gRPC names them.
+   * @param holder the device or token that has proved itself over it
+   */
   belongs(peer: string, holder: string): void {
     const connection = this.#connection(peer)
     if (connection.holder !== undefined) return
@@ -60,9 +82,13 @@ export class HalfMessages {
     this.#add(holder, connection.bytes)
   }
   /** The connection is closed; its calls end by themselves. */
-  left(peer: string): void { this.#connections.delete(peer) }
+  left(peer: string): void {
+    this.#connections.delete(peer)
+  }
   /** What one holder has of it now. */
-  of(holder: string): number { return this.#byHolder.get(holder) ?? 0 }
+  of(holder: string): number {
+    return this.#byHolder.get(holder) ?? 0
+  }
 
   #connection(peer: string): Connection {
     const known = this.#connections.get(peer)
@@ -81,14 +107,35 @@ export class HalfMessages {
       if (connection.holder !== undefined) this.#add(connection.holder, more)
     }
     let isOver = false
-    stream.on('data', guarded('hub', () => { stream.destroy() }, (piece: Buffer) => {
-      if (isOver) return
-      put(message.take(piece))
-      if (connection.holder === undefined || this.of(connection.holder) <= this.#maxBytes) return
-      isOver = true
-      refuse()
-    }))
-    stream.once('close', guarded('hub', () => { /* over already */ }, () => { isOver = true; put(0) }))
+    stream.on(
+      'data',
+      guarded(
+        'hub',
+        () => {
+          stream.destroy()
+        },
+        (piece: Buffer) => {
+          if (isOver) return
+          put(message.take(piece))
+          if (connection.holder === undefined || this.of(connection.holder) <= this.#maxBytes) return
+          isOver = true
+          refuse()
+        },
+      ),
+    )
+    stream.once(
+      'close',
+      guarded(
+        'hub',
+        () => {
+          /* over already */
+        },
+        () => {
+          isOver = true
+          put(0)
+        },
+      ),
+    )
   }
 
   #add(holder: string, bytes: number): void {

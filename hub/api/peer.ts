@@ -2,7 +2,10 @@
 import type { Metadata, ServerDuplexStream, ServerUnaryCall } from '@grpc/grpc-js'
 import type { Credentials } from './authenticate.ts'
 
-type Call = Pick<ServerUnaryCall<unknown, unknown> | ServerDuplexStream<unknown, unknown>, 'getPeer' | 'getAuthContext'> & { readonly metadata: Metadata }
+type Call = Pick<
+  ServerUnaryCall<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
+  'getPeer' | 'getAuthContext'
+> & { readonly metadata: Metadata }
 
 /** grpc-js gives the certificate only when OpenSSL has verified its chain (`authorized`). */
 export function credentialsOf(call: Call): Credentials {
@@ -14,6 +17,9 @@ export function credentialsOf(call: Call): Credentials {
 
 /** `10.0.0.1:4711`, `[::1]:4711` or, from a dual-stack listener, `::ffff:10.0.0.1:4711` → the address alone. */
 export function ipOf(call: Pick<Call, 'getPeer'>): string {
-  const host = call.getPeer().replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
+  const host = call
+    .getPeer()
+    .replace(/:\d+$/, '')
+    .replace(/^\[|\]$/g, '')
   return host.startsWith('::ffff:') ? host.slice(7) : host
 }

@@ -1,4 +1,6 @@
-/** Certificate and key of the hub's TLS port, renewed at half their life. Kept in memory: a new start makes new ones. */
+/**
+ * Certificate and key of the hub's TLS port, renewed at half their life. Kept in memory: a new start makes new ones.
+ */
 import type { experimental } from '@grpc/grpc-js'
 import { jitteredMs, type Clock, type Random, type Timer } from '../../core/os/clock.ts'
 import type { Log } from '../../core/log.ts'
@@ -8,8 +10,9 @@ import { guarded, nothing } from '../../core/defects/guard.ts'
 const RETRY_MS = 60_000
 
 /**
- * What grpc-js asks for (its CertificateProvider): listeners are told soon and after each renewal. Not at once: grpc-js puts itself on the list
- * only after it has asked, and would never hear of an answer that comes before. Open connections are not touched.
+ * What grpc-js asks for (its CertificateProvider): listeners are told soon and after each renewal. Not at once: grpc-js
+ * puts itself on the list only after it has asked, and would never hear of an answer that comes before. Open
+ * connections are not touched.
  */
 export class ServerIdentity implements experimental.CertificateProvider, Disposable {
   readonly #ca: Ca
@@ -20,7 +23,11 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
   #timer: Timer
 
   /** Throws as `Ca.serverCertificate`. */
-  constructor(ca: Ca, dnsNames: readonly string[], world: { readonly clock: Clock; readonly random: Random; readonly log: Log }) {
+  constructor(
+    ca: Ca,
+    dnsNames: readonly string[],
+    world: { readonly clock: Clock; readonly random: Random; readonly log: Log },
+  ) {
     this.#ca = ca
     this.#dnsNames = dnsNames
     this.#world = world
@@ -28,12 +35,23 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
     this.#timer = world.clock.after(this.#renewInMs(), () => this.#renew())
   }
 
-  get current(): ServerCertificate { return this.#current }
-  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void { this.#listeners.add(listener); queueMicrotask(guarded('hub', nothing, () => listener(this.#update()))) }
-  removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void { this.#listeners.delete(listener) }
-  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void { queueMicrotask(guarded('hub', nothing, () => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) }))) }
+  get current(): ServerCertificate {
+    return this.#current
+  }
+  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#listeners.add(listener)
+    queueMicrotask(guarded('hub', nothing, () => listener(this.#update())))
+  }
+  removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#listeners.delete(listener)
+  }
+  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    queueMicrotask(guarded('hub', nothing, () => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })))
+  }
   removeCaCertificateListener(): void {}
-  [Symbol.dispose](): void { this.#timer.cancel() }
+  [Symbol.dispose](): void {
+    this.#timer.cancel()
+  }
 
   #renew(): void {
     let nextMs = RETRY_MS
@@ -41,11 +59,24 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
       this.#current = this.#ca.serverCertificate(this.#dnsNames)
       for (const listener of this.#listeners) listener(this.#update())
       nextMs = this.#renewInMs()
-      this.#world.log.info({ evt: 'hub.server-certificate', notAfter: new Date(this.#current.notAfterMs).toISOString() }, 'server certificate renewed')
-    } catch (err) { this.#world.log.error({ evt: 'hub.server-certificate', err }, 'server certificate not renewed') }
+      this.#world.log.info(
+        { evt: 'hub.server-certificate', notAfter: new Date(this.#current.notAfterMs).toISOString() },
+        'server certificate renewed',
+      )
+    } catch (err) {
+      this.#world.log.error({ evt: 'hub.server-certificate', err }, 'server certificate not renewed')
+    }
     this.#timer = this.#world.clock.after(nextMs, () => this.#renew())
   }
 
-  #renewInMs(): number { return jitteredMs(this.#current.notAfterMs - this.#world.clock.wallMs(), { fraction: 0.5, spread: 0.01 }, this.#world.random) }
-  #update(): experimental.IdentityCertificateUpdate { return { certificate: Buffer.from(this.#current.chainPem), privateKey: Buffer.from(this.#current.keyPem) } }
+  #renewInMs(): number {
+    return jitteredMs(
+      this.#current.notAfterMs - this.#world.clock.wallMs(),
+      { fraction: 0.5, spread: 0.01 },
+      this.#world.random,
+    )
+  }
+  #update(): experimental.IdentityCertificateUpdate {
+    return { certificate: Buffer.from(this.#current.chainPem), privateKey: Buffer.from(this.#current.keyPem) }
+  }
 }

@@ -1,13 +1,33 @@
 /** The hub's gRPC server over TLS: the two services of an istiod on one port. */
-import { experimental, Server, ServerCredentials, type sendUnaryData, type ServerDuplexStream, type ServerUnaryCall } from '@grpc/grpc-js'
+import {
+  experimental,
+  Server,
+  ServerCredentials,
+  type sendUnaryData,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+} from '@grpc/grpc-js'
 import { MeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import { create } from '@bufbuild/protobuf'
 import { IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import {
-  ADS, CA, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse, type DiscoveryRequest, type DiscoveryResponse, type IstioCertificateRequest, type IstioCertificateResponse,
+  ADS,
+  CA,
+  type DeltaDiscoveryRequest,
+  type DeltaDiscoveryResponse,
+  type DiscoveryRequest,
+  type DiscoveryResponse,
+  type IstioCertificateRequest,
+  type IstioCertificateResponse,
 } from '../../proto/services.ts'
-import { deltaConversation, sotwConversation, type AnyRequest, type AnyResponse, type Conversation } from './ads/messages.ts'
+import {
+  deltaConversation,
+  sotwConversation,
+  type AnyRequest,
+  type AnyResponse,
+  type Conversation,
+} from './ads/messages.ts'
 import { AdsStream, type AdsOptions } from './ads/stream.ts'
 import { holderOf } from './authenticate.ts'
 import type { CertificateService } from './certificate-service.ts'
@@ -41,7 +61,12 @@ const CLOSE_WITHIN_MS = 1_000
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export async function startServer(p: HubServerOptions): Promise<HubServer> {
   const streams = new Set<{ fail(err: unknown): void }>()
-  const halfMessages = new HalfMessages({ maxBytes: p.limits.maxHalfMessageBytes, maxMessageBytes: p.maxRequestBytes, metrics: p.metrics, exceeded: () => p.budgets.exceeded('half-messages') })
+  const halfMessages = new HalfMessages({
+    maxBytes: p.limits.maxHalfMessageBytes,
+    maxMessageBytes: p.maxRequestBytes,
+    metrics: p.metrics,
+    exceeded: () => p.budgets.exceeded('half-messages'),
+  })
   // The services come before the port that their calls come through.
   let provedBy: Door['proved'] = () => true // no port, no call
   const proved: AdsOptions['proved'] = (peer, caller) => {
@@ -50,17 +75,39 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
       halfMessages.belongs(peer, holderOf(caller))
       return
     }
-    throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the device has ${p.limits.maxConnectionsPerDevice} connections already (limits.maxConnectionsPerDevice)`)
+    throw new MeshError(
+      'MESH_CONTROL_SLOW_DOWN',
+      `the device has ${p.limits.maxConnectionsPerDevice} connections already (limits.maxConnectionsPerDevice)`,
+    )
   }
-  const ads = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) => guarded('hub', (_error, call) => { call.destroy() }, (call: ServerDuplexStream<Q, A>) => {
-    const stream = new AdsStream(call, conversation(), { ...p, proved })
-    streams.add(stream)
-    call.on('close', guarded('hub', nothing, () => { streams.delete(stream) }))
-  })
+  const ads = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) =>
+    guarded(
+      'hub',
+      (_error, call) => {
+        call.destroy()
+      },
+      (call: ServerDuplexStream<Q, A>) => {
+        const stream = new AdsStream(call, conversation(), { ...p, proved })
+        streams.add(stream)
+        call.on(
+          'close',
+          guarded('hub', nothing, () => {
+            streams.delete(stream)
+          }),
+        )
+      },
+    )
   const server = new Server({
-    'grpc.max_receive_message_length': p.maxRequestBytes, 'grpc.max_send_message_length': -1, 'grpc.max_metadata_size': MAX_METADATA_BYTES, 'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
-    'grpc.keepalive_time_ms': KEEPALIVE.timeMs, 'grpc.keepalive_timeout_ms': KEEPALIVE.timeoutMs, 'grpc.max_connection_age_ms': MAX_CONNECTION_AGE_MS, 'grpc.max_connection_age_grace_ms': MAX_CONNECTION_AGE_GRACE_MS,
-    'grpc.max_connection_idle_ms': MAX_CONNECTION_IDLE_MS, interceptors: [halfMessages.interceptor],
+    'grpc.max_receive_message_length': p.maxRequestBytes,
+    'grpc.max_send_message_length': -1,
+    'grpc.max_metadata_size': MAX_METADATA_BYTES,
+    'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
+    'grpc.keepalive_time_ms': KEEPALIVE.timeMs,
+    'grpc.keepalive_timeout_ms': KEEPALIVE.timeoutMs,
+    'grpc.max_connection_age_ms': MAX_CONNECTION_AGE_MS,
+    'grpc.max_connection_age_grace_ms': MAX_CONNECTION_AGE_GRACE_MS,
+    'grpc.max_connection_idle_ms': MAX_CONNECTION_IDLE_MS,
+    interceptors: [halfMessages.interceptor],
   })
   server.addService(ADS, {
     DeltaAggregatedResources: ads<DeltaDiscoveryRequest, DeltaDiscoveryResponse>(deltaConversation),
@@ -68,13 +115,19 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
   })
   server.addService(CA, { CreateCertificate: certificateHandler(p, proved) })
   const injector = server.createConnectionInjector(serverCredentials(p.identity))
-  const door = await openDoor({ ...p, enter: (socket) => injector.injectConnection(socket), left: (peer) => halfMessages.left(peer) })
+  const door = await openDoor({
+    ...p,
+    enter: (socket) => injector.injectConnection(socket),
+    left: (peer) => halfMessages.left(peer),
+  })
   provedBy = door.proved
   return {
     port: door.port,
     async [Symbol.asyncDispose]() {
       for (const stream of streams) stream.fail(new MeshError('MESH_DRAINING', 'the hub is stopping'))
-      const closed = new Promise<void>((resolve) => { server.tryShutdown(() => resolve()) })
+      const closed = new Promise<void>((resolve) => {
+        server.tryShutdown(() => resolve())
+      })
       const late = p.clock.after(CLOSE_WITHIN_MS, () => server.forceShutdown())
       await closed
       late.cancel()
@@ -91,18 +144,37 @@ function serverCredentials(identity: ServerIdentity): ServerCredentials {
 }
 
 function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
-  const refused = p.metrics.counter('mesh_hub_certificates_refused_total', 'Certificate requests that the hub refused, by code.', ['code'])
-  return guarded('hub', nothing, (call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>, answer: sendUnaryData<IstioCertificateResponse>) => {
-    try {
-      const caller = p.authenticate(credentialsOf(call))
-      proved(call.getPeer(), caller)
-      const { csr: csrPem, validityDuration, metadata } = call.request
-      const chain = p.certificates.create(caller, { csrPem, validitySec: Number(validityDuration), impersonates: metadata?.['ImpersonatedIdentity'] !== undefined }, ipOf(call))
-      answer(null, create(IstioCertificateResponseSchema, { certChain: [...chain] }))
-    } catch (err) {
-      refused.cell({ code: err instanceof MeshError ? err.code : 'MESH_INTERNAL' }).value++
-      p.log.warn({ evt: 'hub.certificate-refused', ip: ipOf(call), err }, 'certificate request refused')
-      answer(grpcStatus(err))
-    }
-  })
+  const refused = p.metrics.counter(
+    'mesh_hub_certificates_refused_total',
+    'Certificate requests that the hub refused, by code.',
+    ['code'],
+  )
+  return guarded(
+    'hub',
+    nothing,
+    (
+      call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>,
+      answer: sendUnaryData<IstioCertificateResponse>,
+    ) => {
+      try {
+        const caller = p.authenticate(credentialsOf(call))
+        proved(call.getPeer(), caller)
+        const { csr: csrPem, validityDuration, metadata } = call.request
+        const chain = p.certificates.create(
+          caller,
+          {
+            csrPem,
+            validitySec: Number(validityDuration),
+            impersonates: metadata?.['ImpersonatedIdentity'] !== undefined,
+          },
+          ipOf(call),
+        )
+        answer(null, create(IstioCertificateResponseSchema, { certChain: [...chain] }))
+      } catch (err) {
+        refused.cell({ code: err instanceof MeshError ? err.code : 'MESH_INTERNAL' }).value++
+        p.log.warn({ evt: 'hub.certificate-refused', ip: ipOf(call), err }, 'certificate request refused')
+        answer(grpcStatus(err))
+      }
+    },
+  )
 }

@@ -2,7 +2,10 @@
 import { status, type StatusObject } from '@grpc/grpc-js'
 import { sentence, toMeshError, type ErrorCode } from '../../core/errors.ts'
 
-/** gRPC codes as istiod uses them (reference: istio security/pkg/server/ca, pilot/pkg/xds/auth.go); the rest is INTERNAL. */
+/**
+ * gRPC codes as istiod uses them (reference: istio security/pkg/server/ca, pilot/pkg/xds/auth.go); the rest is
+ * INTERNAL.
+ */
 const GRPC: Partial<Record<ErrorCode, status>> = {
   MESH_CONTROL_UNAUTHENTICATED: status.UNAUTHENTICATED,
   MESH_TOKEN_INVALID: status.UNAUTHENTICATED,
@@ -21,5 +24,8 @@ export function grpcStatus(thrown: unknown): Pick<StatusObject, 'code' | 'detail
   const err = toMeshError(thrown)
   const code = GRPC[err.code] ?? status.INTERNAL
   // What was not foreseen may quote anything.
-  return { code, details: err.code === 'MESH_INTERNAL' ? 'MESH_INTERNAL: the hub failed; its log says why' : sentence(err) }
+  return {
+    code,
+    details: err.code === 'MESH_INTERNAL' ? 'MESH_INTERNAL: the hub failed; its log says why' : sentence(err),
+  }
 }

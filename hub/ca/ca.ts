@@ -29,7 +29,12 @@ export type Issued = {
   /** Of the certified public key, lower-case hex: the same for a repeated request. */
   readonly keyId: string
 }
-export type ServerCertificate = { readonly keyPem: string; readonly chainPem: string; readonly notBeforeMs: number; readonly notAfterMs: number }
+export type ServerCertificate = {
+  readonly keyPem: string
+  readonly chainPem: string
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+}
 
 export type Ca = {
   readonly trustDomain: string
@@ -45,7 +50,10 @@ export type Ca = {
 }
 
 export type OpenCa = {
-  readonly folder: string; readonly disk: Disk; readonly clock: Clock; readonly trustDomain: string
+  readonly folder: string
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly trustDomain: string
   /** When the program was built, milliseconds since the epoch: no right clock shows less. */
   readonly builtAtMs?: number | undefined
 }
@@ -58,19 +66,37 @@ export function openCa(p: OpenCa): Ca {
   const root = stored(p) ?? made(p)
   const now = (): number => {
     const ms = checkedNow(p)
-    if (ms < root.notBeforeMs) throw new MeshError('MESH_CLOCK_WRONG', `the clock shows ${iso(ms)}, the root certificate was made at ${iso(root.notBeforeMs)}`)
-    if (ms >= root.notAfterMs) throw new MeshError('MESH_IDENTITY_EXPIRED', `the root certificate of the hub ended at ${iso(root.notAfterMs)}`)
+    if (ms < root.notBeforeMs)
+      throw new MeshError(
+        'MESH_CLOCK_WRONG',
+        `the clock shows ${iso(ms)}, the root certificate was made at ${iso(root.notBeforeMs)}`,
+      )
+    if (ms >= root.notAfterMs)
+      throw new MeshError('MESH_IDENTITY_EXPIRED', `the root certificate of the hub ended at ${iso(root.notAfterMs)}`)
     return ms
   }
   now()
   return {
-    trustDomain: p.trustDomain, rootsPem: root.certificatePem, root,
+    trustDomain: p.trustDomain,
+    rootsPem: root.certificatePem,
+    root,
     sign({ csrPem, spiffeUri, ttlSec }) {
       if (!parseSpiffeId(spiffeUri)) throw new MeshError('MESH_INTERNAL', `${spiffeUri} is not a SPIFFE id`)
       const [publicKey, nowMs] = [publicKeyOfCsr(csrPem), now()]
       const notBeforeMs = Math.max(nowMs - BACKDATED_MS, root.notBeforeMs)
-      const leaf = signLeaf(root, { publicKey, altNames: [{ kind: 'uri', value: spiffeUri }], notBeforeMs, notAfterMs: nowMs + ttlSec * 1_000 })
-      return { chainPem: [leaf.pem, root.certificatePem], serial: leaf.serial, notBeforeMs, notAfterMs: leaf.notAfterMs, keyId: keyIdOf(publicKey).toString('hex') }
+      const leaf = signLeaf(root, {
+        publicKey,
+        altNames: [{ kind: 'uri', value: spiffeUri }],
+        notBeforeMs,
+        notAfterMs: nowMs + ttlSec * 1_000,
+      })
+      return {
+        chainPem: [leaf.pem, root.certificatePem],
+        serial: leaf.serial,
+        notBeforeMs,
+        notAfterMs: leaf.notAfterMs,
+        keyId: keyIdOf(publicKey).toString('hex'),
+      }
     },
     serverCertificate(dnsNames) {
       const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
@@ -78,16 +104,24 @@ export function openCa(p: OpenCa): Ca {
       const notBeforeMs = Math.max(nowMs - BACKDATED_MS, root.notBeforeMs)
       const altNames = dnsNames.map((value) => ({ kind: isIP(value) ? 'ip' : 'dns', value }) as const)
       const leaf = signLeaf(root, { publicKey, altNames, notBeforeMs, notAfterMs: nowMs + SERVER_TTL_MS })
-      return { keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }), chainPem: leaf.pem + root.certificatePem, notBeforeMs, notAfterMs: leaf.notAfterMs }
+      return {
+        keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+        chainPem: leaf.pem + root.certificatePem,
+        notBeforeMs,
+        notAfterMs: leaf.notAfterMs,
+      }
     },
   }
 }
 
 function stored(p: OpenCa): Root | undefined {
-  const [certificate, key] = [ROOT_CERTIFICATE_FILE, ROOT_KEY_FILE].map((name) => readText(path.join(p.folder, name), p.disk))
+  const [certificate, key] = [ROOT_CERTIFICATE_FILE, ROOT_KEY_FILE].map((name) =>
+    readText(path.join(p.folder, name), p.disk),
+  )
   // A key alone is what a crash on the first start leaves: nobody has seen its certificate yet.
   if (certificate === undefined) return undefined
-  if (key === undefined) throw new MeshError('MESH_CA_DAMAGED', `${p.folder} holds ${ROOT_CERTIFICATE_FILE} but no ${ROOT_KEY_FILE}`)
+  if (key === undefined)
+    throw new MeshError('MESH_CA_DAMAGED', `${p.folder} holds ${ROOT_CERTIFICATE_FILE} but no ${ROOT_KEY_FILE}`)
   return readRoot(certificate, key)
 }
 
@@ -97,17 +131,24 @@ function made(p: OpenCa): Root {
     p.disk.makeFolder(p.folder, 0o700)
     p.disk.replace(path.join(p.folder, ROOT_KEY_FILE), keyPem, 0o600)
     p.disk.replace(path.join(p.folder, ROOT_CERTIFICATE_FILE), root.certificatePem, 0o644)
-  } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `the CA cannot be written to ${p.folder}`, { cause }) }
+  } catch (cause) {
+    throw new MeshError('MESH_STATE_UNUSABLE', `the CA cannot be written to ${p.folder}`, { cause })
+  }
   return root
 }
 
 function readText(file: string, disk: Disk): string | undefined {
-  try { return disk.read(file)?.toString('utf8') } catch (cause) { throw new MeshError('MESH_STATE_UNUSABLE', `${file} cannot be read`, { cause }) }
+  try {
+    return disk.read(file)?.toString('utf8')
+  } catch (cause) {
+    throw new MeshError('MESH_STATE_UNUSABLE', `${file} cannot be read`, { cause })
+  }
 }
 
 function checkedNow(p: OpenCa): number {
   const nowMs = p.clock.wallMs()
-  if (p.builtAtMs !== undefined && nowMs < p.builtAtMs) throw new MeshError('MESH_CLOCK_WRONG', `the clock shows ${iso(nowMs)}, the hub was built at ${iso(p.builtAtMs)}`)
+  if (p.builtAtMs !== undefined && nowMs < p.builtAtMs)
+    throw new MeshError('MESH_CLOCK_WRONG', `the clock shows ${iso(nowMs)}, the hub was built at ${iso(p.builtAtMs)}`)
   return nowMs
 }
 const iso = (ms: number): string => new Date(ms).toISOString()

@@ -1,4 +1,7 @@
-/** X.509 certificates (RFC 5280): the to-be-signed part is built with node-forge's ASN.1, the ECDSA signature comes from node:crypto. */
+/**
+ * X.509 certificates (RFC 5280): the to-be-signed part is built with node-forge's ASN.1, the ECDSA signature comes from
+ * node:crypto.
+ */
 import { createHash, randomBytes, sign, type KeyObject } from 'node:crypto'
 import { MeshError } from '../../core/errors.ts'
 import { ipBytes } from '../../model/ip.ts'
@@ -21,11 +24,21 @@ export type CertificateFields = {
 }
 
 const OID = {
-  commonName: '2.5.4.3', organization: '2.5.4.10', ecdsaSha256: '1.2.840.10045.4.3.2',
-  subjectKeyId: '2.5.29.14', keyUsage: '2.5.29.15', altName: '2.5.29.17', basicConstraints: '2.5.29.19', authorityKeyId: '2.5.29.35', extKeyUsage: '2.5.29.37',
-  serverAuth: '1.3.6.1.5.5.7.3.1', clientAuth: '1.3.6.1.5.5.7.3.2',
+  commonName: '2.5.4.3',
+  organization: '2.5.4.10',
+  ecdsaSha256: '1.2.840.10045.4.3.2',
+  subjectKeyId: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  altName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  authorityKeyId: '2.5.29.35',
+  extKeyUsage: '2.5.29.37',
+  serverAuth: '1.3.6.1.5.5.7.3.1',
+  clientAuth: '1.3.6.1.5.5.7.3.2',
 }
-/** First byte of the BIT STRING and its unused bits (RFC 5280 §4.2.1.3). keyEncipherment means something for RSA only. */
+/**
+ * First byte of the BIT STRING and its unused bits (RFC 5280 §4.2.1.3). keyEncipherment means something for RSA only.
+ */
 const KEY_USAGE = { ca: [0x06, 1], rsa: [0xa0, 5], ec: [0x80, 7] } as const
 
 export const emptyName = (): der.Der => der.sequence()
@@ -37,7 +50,10 @@ export function caName(organization: string, commonName: string): der.Der {
 /** RFC 7093 §2 (1): the leftmost 160 bits of the SHA-256 of the public key's bits. */
 export function keyIdOf(publicKey: KeyObject): Buffer {
   const spki = der.decode(publicKey.export({ type: 'spki', format: 'der' }))
-  return createHash('sha256').update(der.content(der.child(spki, 1)).subarray(1)).digest().subarray(0, 20)
+  return createHash('sha256')
+    .update(der.content(der.child(spki, 1)).subarray(1))
+    .digest()
+    .subarray(0, 20)
 }
 
 export type Built = { readonly pem: string; readonly serial: string }
@@ -48,13 +64,19 @@ export function buildCertificate(f: CertificateFields): Built {
   const algorithm = der.sequence(der.oid(OID.ecdsaSha256))
   const tbs = der.sequence(
     der.explicit(0, der.integer(Uint8Array.of(2))), // v3
-    der.integer(serial), algorithm, f.issuer.name,
+    der.integer(serial),
+    algorithm,
+    f.issuer.name,
     der.sequence(der.time(f.notBeforeMs), der.time(f.notAfterMs)),
-    f.subject, der.decode(f.publicKey.export({ type: 'spki', format: 'der' })),
+    f.subject,
+    der.decode(f.publicKey.export({ type: 'spki', format: 'der' })),
     der.explicit(3, der.sequence(...extensions(f))),
   )
   const signature = sign('sha256', der.encode(tbs), { key: f.issuer.key, dsaEncoding: 'der' })
-  return { pem: der.toPem('CERTIFICATE', der.encode(der.sequence(tbs, algorithm, der.bits(signature)))), serial: serial.toString('hex') }
+  return {
+    pem: der.toPem('CERTIFICATE', der.encode(der.sequence(tbs, algorithm, der.bits(signature)))),
+    serial: serial.toString('hex'),
+  }
 }
 
 function extensions(f: CertificateFields): der.Der[] {
@@ -65,8 +87,16 @@ function extensions(f: CertificateFields): der.Der[] {
     extension(OID.subjectKeyId, 'plain', der.octets(keyIdOf(f.publicKey))),
     extension(OID.authorityKeyId, 'plain', der.sequence(der.implicit(0, f.issuer.keyId))),
   ]
-  if (f.use === 'workload') all.push(extension(OID.extKeyUsage, 'plain', der.sequence(der.oid(OID.serverAuth), der.oid(OID.clientAuth))))
-  if (f.altNames.length) all.push(extension(OID.altName, der.children(f.subject).length ? 'plain' : 'critical', der.sequence(...f.altNames.map(altName))))
+  if (f.use === 'workload')
+    all.push(extension(OID.extKeyUsage, 'plain', der.sequence(der.oid(OID.serverAuth), der.oid(OID.clientAuth))))
+  if (f.altNames.length)
+    all.push(
+      extension(
+        OID.altName,
+        der.children(f.subject).length ? 'plain' : 'critical',
+        der.sequence(...f.altNames.map(altName)),
+      ),
+    )
   return all
 }
 
@@ -75,14 +105,17 @@ const extension = (id: string, weight: 'critical' | 'plain', value: der.Der): de
 
 function altName({ kind, value }: AltName): der.Der {
   switch (kind) {
-    case 'uri': return der.implicit(6, Buffer.from(value, 'ascii'))
-    case 'dns': return der.implicit(2, Buffer.from(value, 'ascii'))
+    case 'uri':
+      return der.implicit(6, Buffer.from(value, 'ascii'))
+    case 'dns':
+      return der.implicit(2, Buffer.from(value, 'ascii'))
     case 'ip': {
       const bytes = ipBytes(value)
       if (!bytes) throw new MeshError('MESH_INTERNAL', `${value} is not an address`)
       return der.implicit(7, bytes)
     }
-    default: return kind satisfies never
+    default:
+      return kind satisfies never
   }
 }
 
@@ -93,7 +126,10 @@ function randomSerial(): Buffer {
   return bytes
 }
 
-/** Subject name and subject key id of an issuer's certificate, as its leaves must repeat them. Throws MESH_MALFORMED_INPUT. */
+/**
+ * Subject name and subject key id of an issuer's certificate, as its leaves must repeat them. Throws
+ * MESH_MALFORMED_INPUT.
+ */
 export function issuerParts(certificateDer: Buffer): { name: der.Der; keyId: Buffer | undefined } {
   const tbs = der.child(der.decode(certificateDer), 0)
   const name = der.child(tbs, 5) // [0] version, serial, algorithm, issuer, validity, subject

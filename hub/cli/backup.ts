@@ -10,7 +10,8 @@ import type { Io } from './io.ts'
 export async function backup(folder: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const whole = path.resolve(folder)
   withState(o.config, ({ config, registry }) => {
-    if (fs.existsSync(whole)) throw new MeshError('MESH_CONFIG_INVALID', `${folder} is there already; name a new folder`)
+    if (fs.existsSync(whole))
+      throw new MeshError('MESH_CONFIG_INVALID', `${folder} is there already; name a new folder`)
     // A name that nobody has: what is deleted when this fails is this command's own.
     let beside: string | undefined
     try {
@@ -22,7 +23,9 @@ export async function backup(folder: string, o: { readonly config: string }, io:
       fs.renameSync(beside, whole)
     } catch (cause) {
       if (beside !== undefined) fs.rmSync(beside, { recursive: true, force: true })
-      throw cause instanceof MeshError ? cause : new MeshError('MESH_STATE_UNUSABLE', `the backup cannot be written to ${folder}`, { cause })
+      throw cause instanceof MeshError
+        ? cause
+        : new MeshError('MESH_STATE_UNUSABLE', `the backup cannot be written to ${folder}`, { cause })
     }
   })
   io.out(`${folder}: CA, token key and registry; keep it as secret as the hub itself\n`)
@@ -41,5 +44,9 @@ function syncAll(folder: string): void {
 
 function syncOne(name: string): void {
   const handle = fs.openSync(name, 'r')
-  try { fs.fsyncSync(handle) } finally { fs.closeSync(handle) }
+  try {
+    fs.fsyncSync(handle)
+  } finally {
+    fs.closeSync(handle)
+  }
 }

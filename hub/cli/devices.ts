@@ -11,26 +11,52 @@ import { date, table } from './table.ts'
 
 export async function devices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
   const { rows, process, isHeard } = withState(o.config, ({ config, registry }) => ({
-    rows: registry.devices(), process: asOwner(config.state, () => isRunning(config.state, nativeBinding(config))), isHeard: Math.abs(systemClock.wallMs() - (registry.aliveMs ?? 0)) < HUB_GONE_MS,
+    rows: registry.devices(),
+    process: asOwner(config.state, () => isRunning(config.state, nativeBinding(config))),
+    isHeard: Math.abs(systemClock.wallMs() - (registry.aliveMs ?? 0)) < HUB_GONE_MS,
   }))
   const runs = process !== false && isHeard
   const all = rows.map((d) => ({ ...d, state: !runs ? 'unknown' : d.connectedMs === null ? 'gone' : 'connected' }))
-  if (o.json) { io.out(`${JSON.stringify(all)}\n`); return 0 }
-  io.out(table(['NODE', 'STATE', 'SINCE', 'CONFIGURATION', 'TAKEN', 'CERTIFICATE', 'ENDS', 'ADDRESS', 'IDENTITY'], all.map((d) => [
-    d.name, d.state, date(d.state === 'connected' ? d.connectedMs : d.lastSeenMs), d.inForce === null ? '-' : `${d.inForce.slice(0, 12)}${d.refused === null ? '' : ', newer refused'}`, date(d.inForceMs),
-    d.serial?.slice(0, 12) ?? '-', date(d.notAfterMs), d.lastIp, d.spiffeUri,
-  ])))
+  if (o.json) {
+    io.out(`${JSON.stringify(all)}\n`)
+    return 0
+  }
+  io.out(
+    table(
+      ['NODE', 'STATE', 'SINCE', 'CONFIGURATION', 'TAKEN', 'CERTIFICATE', 'ENDS', 'ADDRESS', 'IDENTITY'],
+      all.map((d) => [
+        d.name,
+        d.state,
+        date(d.state === 'connected' ? d.connectedMs : d.lastSeenMs),
+        d.inForce === null ? '-' : `${d.inForce.slice(0, 12)}${d.refused === null ? '' : ', newer refused'}`,
+        date(d.inForceMs),
+        d.serial?.slice(0, 12) ?? '-',
+        date(d.notAfterMs),
+        d.lastIp,
+        d.spiffeUri,
+      ]),
+    ),
+  )
   for (const d of all) if (d.refused !== null) io.out(`${d.name} refused: ${printable(d.refused)}\n`)
-  if (!runs && all.length > 0) io.err(`meshlet-hub: no hub ${process === false ? 'runs on this state' : 'has written to this state within the last half minute'}, so nobody knows who is connected; SINCE is when they were last seen: systemctl status meshlet-hub\n`)
+  if (!runs && all.length > 0)
+    io.err(
+      `meshlet-hub: no hub ${process === false ? 'runs on this state' : 'has written to this state within the last half minute'}, so nobody knows who is connected; SINCE is when they were last seen: systemctl status meshlet-hub\n`,
+    )
   return 0
 }
 
 /** What a device sent, safe for a terminal. */
-function printable(text: string): string { return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ').slice(0, 500) }
+function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ').slice(0, 500)
+}
 
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function forget(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  if (!withState(o.config, ({ registry }) => registry.forgetDevice(name))) throw new MeshError('MESH_CONFIG_INVALID', `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`)
+  if (!withState(o.config, ({ registry }) => registry.forgetDevice(name)))
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`,
+    )
   io.out(`forgotten: ${name}; the next device with a join token for this name gets it\n`)
   return 0
 }

@@ -11,11 +11,24 @@ import type { Tokens } from '../tokens.ts'
 export const systemWorld: HubWorld = { clock: systemClock, random: systemRandom, disk: systemDisk }
 
 /** Throws MESH_STATE_UNUSABLE, MESH_STORAGE_FULL, MESH_STORAGE_FAILED. */
-export const nativeBinding = (config: HubConfig): object | undefined => bundle && loadAddon(addonOf(bundle), [config.state]).binding
+export const nativeBinding = (config: HubConfig): object | undefined =>
+  bundle && loadAddon(addonOf(bundle), [config.state]).binding
 
 /** Reads hub.yaml and opens the registry for one command, beside a hub that may be running. */
-export function withState<T>(file: string, work: (state: { readonly config: HubConfig; readonly registry: Registry; readonly tokens: Tokens; readonly caFolder: string }) => T): T {
+export function withState<T>(
+  file: string,
+  work: (state: {
+    readonly config: HubConfig
+    readonly registry: Registry
+    readonly tokens: Tokens
+    readonly caFolder: string
+  }) => T,
+): T {
   const config = readHubConfig(file, systemDisk)
   const { registry, tokens, caFolder } = openState(config, systemWorld, nativeBinding(config))
-  try { return work({ config, registry, tokens, caFolder }) } finally { registry[Symbol.dispose]() }
+  try {
+    return work({ config, registry, tokens, caFolder })
+  } finally {
+    registry[Symbol.dispose]()
+  }
 }

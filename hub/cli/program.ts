@@ -11,34 +11,92 @@ const config = (): Option => new Option('-c, --config <file>', 'configuration fi
 /** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the hub has stopped. */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
   let code: ExitCode = 0
-  const done = async (result: Promise<ExitCode>): Promise<void> => { code = await result }
+  const done = async (result: Promise<ExitCode>): Promise<void> => {
+    code = await result
+  }
   const program = new Command('meshlet-hub')
-    .description('A small control plane with its own CA: configuration for meshlet agents and Envoys from a folder of resources.')
-    .exitOverride().enablePositionalOptions().showHelpAfterError('(meshlet-hub --help, or meshlet-hub COMMAND --help)')
+    .description(
+      'A small control plane with its own CA: configuration for meshlet agents and Envoys from a folder of resources.',
+    )
+    .exitOverride()
+    .enablePositionalOptions()
+    .showHelpAfterError('(meshlet-hub --help, or meshlet-hub COMMAND --help)')
     .configureOutput({ writeOut: io.out, writeErr: io.err })
-    .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet-hub run, meshlet-hub token create, meshlet-hub devices.')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet-hub run, meshlet-hub token create, meshlet-hub devices.',
+    )
 
-  program.command('run').description('start the hub; runs until SIGTERM or SIGINT').addOption(config())
+  program
+    .command('run')
+    .description('start the hub; runs until SIGTERM or SIGINT')
+    .addOption(config())
     .action(async (o: { config: string }) => done((await import('./run.ts')).run(o, io)))
   const token = program.command('token').description('join tokens: what a device shows to get its first certificate')
-  token.command('create').description('make a token and print it on standard output').addOption(config()).addOption(json())
-    .requiredOption('-n, --namespace <ns>', 'namespace that the device joins').requiredOption('-s, --service-account <sa>', 'service account that the device becomes')
-    .requiredOption('--node <name>', 'name that the device has as a node, which is also its folder of resources; or a pattern for several, e.g. \'gw-*\'')
-    .option('--ttl <duration>', 'life, e.g. 30m, 24h, 7d; default: tokenTtlSec of hub.yaml', seconds).option('--max-uses <n>', 'how many keys may be certified with it; default: any number', count)
-    .action(async (o: { config: string; json: boolean; namespace: string; serviceAccount: string; node: string; ttl?: number; maxUses?: number }) => done((await import('./token.ts')).create(o, io)))
-  token.command('list').description('all tokens, newest first').addOption(config()).addOption(json())
+  token
+    .command('create')
+    .description('make a token and print it on standard output')
+    .addOption(config())
+    .addOption(json())
+    .requiredOption('-n, --namespace <ns>', 'namespace that the device joins')
+    .requiredOption('-s, --service-account <sa>', 'service account that the device becomes')
+    .requiredOption(
+      '--node <name>',
+      "name that the device has as a node, which is also its folder of resources; or a pattern for several, e.g. 'gw-*'",
+    )
+    .option('--ttl <duration>', 'life, e.g. 30m, 24h, 7d; default: tokenTtlSec of hub.yaml', seconds)
+    .option('--max-uses <n>', 'how many keys may be certified with it; default: any number', count)
+    .action(
+      async (o: {
+        config: string
+        json: boolean
+        namespace: string
+        serviceAccount: string
+        node: string
+        ttl?: number
+        maxUses?: number
+      }) => done((await import('./token.ts')).create(o, io)),
+    )
+  token
+    .command('list')
+    .description('all tokens, newest first')
+    .addOption(config())
+    .addOption(json())
     .action(async (o: { config: string; json: boolean }) => done((await import('./token.ts')).list(o, io)))
-  token.command('revoke').description('end a token now, and the renewals of what joined with it').argument('<id>', 'id as `token list` shows it').addOption(config())
+  token
+    .command('revoke')
+    .description('end a token now, and the renewals of what joined with it')
+    .argument('<id>', 'id as `token list` shows it')
+    .addOption(config())
     .action(async (id: string, o: { config: string }) => done((await import('./token.ts')).revoke(id, o, io)))
-  const devices = program.command('devices').enablePositionalOptions().description('nodes that have connected: whether they are now, the certificate in use, the configuration in force').addOption(config()).addOption(json())
+  const devices = program
+    .command('devices')
+    .enablePositionalOptions()
+    .description('nodes that have connected: whether they are now, the certificate in use, the configuration in force')
+    .addOption(config())
+    .addOption(json())
     .action(async (o: { config: string; json: boolean }) => done((await import('./devices.ts')).devices(o, io)))
-  devices.command('forget').description('free a node name for another device or identity').argument('<name>', 'name of the node').addOption(config())
+  devices
+    .command('forget')
+    .description('free a node name for another device or identity')
+    .argument('<name>', 'name of the node')
+    .addOption(config())
     .action(async (name: string, o: { config: string }) => done((await import('./devices.ts')).forget(name, o, io)))
-  program.command('roots').description('print the root certificates, which every device needs as control.roots').addOption(config())
+  program
+    .command('roots')
+    .description('print the root certificates, which every device needs as control.roots')
+    .addOption(config())
     .action(async (o: { config: string }) => done((await import('./roots.ts')).roots(o, io)))
-  program.command('backup').description('copy CA, token key and registry into a new folder, beside a hub that may be running').argument('<folder>', 'must not exist; to restore, put it in the place of `state` while the hub is stopped').addOption(config())
+  program
+    .command('backup')
+    .description('copy CA, token key and registry into a new folder, beside a hub that may be running')
+    .argument('<folder>', 'must not exist; to restore, put it in the place of `state` while the hub is stopped')
+    .addOption(config())
     .action(async (folder: string, o: { config: string }) => done((await import('./backup.ts')).backup(folder, o, io)))
-  program.command('version').description('version, build and platform').addOption(json())
+  program
+    .command('version')
+    .description('version, build and platform')
+    .addOption(json())
     .action(async (o: { json: boolean }) => done((await import('./version.ts')).version(o, io)))
 
   try {
@@ -58,7 +116,8 @@ const MAX_TTL_SEC = 365 * 86_400
 function seconds(text: string): number {
   const [, digits, unit] = /^(\d{1,8})([smhd])$/.exec(text) ?? []
   const sec = Number(digits) * (UNIT_SEC[unit ?? ''] ?? Number.NaN)
-  if (!(sec >= 60 && sec <= MAX_TTL_SEC)) throw new InvalidArgumentError('must be a duration between 60s and 365d, e.g. 30m, 24h, 7d')
+  if (!(sec >= 60 && sec <= MAX_TTL_SEC))
+    throw new InvalidArgumentError('must be a duration between 60s and 365d, e.g. 30m, 24h, 7d')
   return sec
 }
 function count(text: string): number {

@@ -18,9 +18,15 @@ export async function run(o: { readonly config: string }, io: Io): Promise<ExitC
   const stop = io.stopRequested() // a signal that comes while the hub starts counts
   const config = readHubConfig(o.config, systemDisk)
   const log = createBoundedLog(config.log.level, io.logOutput?.(), systemClock)
-  using _signals = io.hearSignals?.((signal) => { log.info({ evt: 'hub.signal', signal }, 'this signal has no effect') })
+  using _signals = io.hearSignals?.((signal) => {
+    log.info({ evt: 'hub.signal', signal }, 'this signal has no effect')
+  })
   using last = lastLine(io, log, STOP_MS)
-  await using _hub = await startHub(config, systemWorld, { log, nativeBinding: nativeBinding(config), builtAtMs: bundle && Date.parse(bundle.builtAt) })
+  await using _hub = await startHub(config, systemWorld, {
+    log,
+    nativeBinding: nativeBinding(config),
+    builtAtMs: bundle && Date.parse(bundle.builtAt),
+  })
   const reason = await Promise.race([stop, last.broken])
   log.info({ evt: 'hub.stopping', reason }, 'hub is stopping')
   log.flushLimits()

@@ -1,6 +1,6 @@
 /**
- * Which nodes have a stream now and how far they are, written to the registry for `meshlet-hub devices`: once a second what changed, in one
- * transaction, and now and then that the hub itself lives.
+ * Which nodes have a stream now and how far they are, written to the registry for `meshlet-hub devices`: once a second
+ * what changed, in one transaction, and now and then that the hub itself lives.
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import type { Log } from '../../core/log.ts'
@@ -13,7 +13,13 @@ export const HUB_GONE_MS = 3 * ALIVE_MS
 
 export type NodeState = { readonly inForce: string | undefined; readonly refused: string | undefined }
 export type LiveNode = Disposable & { is(state: NodeState): void }
-type Node = { readonly name: string; readonly connectedMs: number; streams: number; state: NodeState; inForceMs: number | undefined }
+type Node = {
+  readonly name: string
+  readonly connectedMs: number
+  streams: number
+  state: NodeState
+  inForceMs: number | undefined
+}
 type Options = { readonly registry: Registry; readonly clock: Clock; readonly log: Log }
 
 export class LiveDevices implements Disposable {
@@ -31,7 +37,13 @@ export class LiveDevices implements Disposable {
 
   /** A stream of the node has begun; disposing is its end. */
   connected(name: string): LiveNode {
-    const node = this.#nodes.get(name) ?? { name, connectedMs: this.#o.clock.wallMs(), streams: 0, state: { inForce: undefined, refused: undefined }, inForceMs: undefined }
+    const node = this.#nodes.get(name) ?? {
+      name,
+      connectedMs: this.#o.clock.wallMs(),
+      streams: 0,
+      state: { inForce: undefined, refused: undefined },
+      inForceMs: undefined,
+    }
     node.streams++
     this.#nodes.set(name, node)
     this.#changed(node)
@@ -59,8 +71,18 @@ export class LiveDevices implements Disposable {
   }
 
   #changed({ name, connectedMs, streams, state, inForceMs }: Node): void {
-    this.#dirty.set(name, { name, connectedMs: streams === 0 ? null : connectedMs, lastSeenMs: this.#o.clock.wallMs(), inForce: state.inForce, inForceMs, refused: state.refused })
-    this.#write ??= this.#o.clock.after(WRITE_MS, () => { this.#write = undefined; this.#flush() })
+    this.#dirty.set(name, {
+      name,
+      connectedMs: streams === 0 ? null : connectedMs,
+      lastSeenMs: this.#o.clock.wallMs(),
+      inForce: state.inForce,
+      inForceMs,
+      refused: state.refused,
+    })
+    this.#write ??= this.#o.clock.after(WRITE_MS, () => {
+      this.#write = undefined
+      this.#flush()
+    })
   }
 
   #alive(): void {
@@ -75,6 +97,8 @@ export class LiveDevices implements Disposable {
     try {
       registry.devicesChanged(changes, clock.wallMs())
       this.#dirty.clear()
-    } catch (err) { log.warn({ evt: 'hub.registry', err, devices: changes.length }, 'the state of devices is not written') }
+    } catch (err) {
+      log.warn({ evt: 'hub.registry', err, devices: changes.length }, 'the state of devices is not written')
+    }
   }
 }

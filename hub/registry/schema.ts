@@ -1,5 +1,9 @@
-/** The registry's tables. Each migration runs once, in order; a released one is never changed. Times are milliseconds since the epoch. */
-export const MIGRATIONS: readonly string[] = [`
+/**
+ * The registry's tables. Each migration runs once, in order; a released one is never changed. Times are milliseconds
+ * since the epoch.
+ */
+export const MIGRATIONS: readonly string[] = [
+  `
 CREATE TABLE tokens (
   jti TEXT PRIMARY KEY, namespace TEXT NOT NULL, service_account TEXT NOT NULL,
   created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, revoked_ms INTEGER, max_uses INTEGER
@@ -19,8 +23,9 @@ CREATE TABLE devices (
 ) STRICT;
 CREATE INDEX devices_by_identity ON devices (spiffe_uri, last_seen_ms);
 `,
-// Names are bound to the token that a device joined with, and to the device: the keys that follow one another by renewal.
-`
+  // Names are bound to the token that a device joined with, and to the device: the keys that follow one another by
+  // renewal.
+  `
 ALTER TABLE tokens ADD COLUMN nodes TEXT;
 ALTER TABLE certificates ADD COLUMN device TEXT;
 ALTER TABLE devices ADD COLUMN holder TEXT;
@@ -31,4 +36,5 @@ ALTER TABLE devices ADD COLUMN refused TEXT;
 CREATE INDEX certificates_by_device ON certificates (device, issued_ms);
 CREATE INDEX devices_by_holder ON devices (holder);
 CREATE TABLE hub (only INTEGER PRIMARY KEY CHECK (only = 1), alive_ms INTEGER NOT NULL) STRICT;
-`]
+`,
+]

@@ -32,7 +32,11 @@ export async function filesOf({ resources, problems }: FolderResult, prefix: str
     }
   }
   if (pace.due) await pace.yield()
-  return { count: all.length, set: resourceSet(all, removals(problems.length > 0)), problems: new Set(problems.map((problem) => prefix + problem)) }
+  return {
+    count: all.length,
+    set: resourceSet(all, removals(problems.length > 0)),
+    problems: new Set(problems.map((problem) => prefix + problem)),
+  }
 }
 
 /** The node's own resources win over the shared ones of the same name. */
@@ -41,11 +45,19 @@ export function merged(shared: Files, own: Files): ResourceSet {
   return overlaid(shared.set, own.set, removals(shared.problems.size + own.problems.size > 0))
 }
 
-function removals(isDoubtful: boolean): ResourceSet['removals'] { return isDoubtful ? 'later' : 'now' }
+function removals(isDoubtful: boolean): ResourceSet['removals'] {
+  return isDoubtful ? 'later' : 'now'
+}
 
 function resourceOf(kind: ResourceKind, name: string, value: Uint8Array): HubResource {
   const endpoints = kind === 'cluster' ? endpointsOf(value, name) : undefined
-  return { name, typeUrl: TYPE_URLS[kind], version: contentHash(value), value, ...(endpoints === undefined ? {} : { endpoints }) }
+  return {
+    name,
+    typeUrl: TYPE_URLS[kind],
+    version: contentHash(value),
+    value,
+    ...(endpoints === undefined ? {} : { endpoints }),
+  }
 }
 
 /** envoy.config.cluster.v3.Cluster.EdsClusterConfig: service_name, or else the cluster's own name. */

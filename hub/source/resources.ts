@@ -16,7 +16,9 @@ export type ByName = ReadonlyMap<string, HubResource>
 export type ResourceSet = {
   readonly version: string
   readonly types: ReadonlyMap<string, ByName>
-  /** `later`: a resource may be missing by mistake (its file cannot be read), so nobody is told that anything is gone. */
+  /**
+   * `later`: a resource may be missing by mistake (its file cannot be read), so nobody is told that anything is gone.
+   */
   readonly removals: 'now' | 'later'
 }
 
@@ -37,14 +39,20 @@ export interface Watched extends Disposable {
 export const { cluster: CLUSTER, endpoint: ENDPOINT, listener: LISTENER, route: ROUTE } = TYPE_URLS
 const SECRET = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret'
 
-/** What is referred to comes before what refers to it (xDS protocol, "Eventual consistency considerations"); the rest follows. */
+/**
+ * What is referred to comes before what refers to it (xDS protocol, "Eventual consistency considerations"); the rest
+ * follows.
+ */
 const ORDER: readonly string[] = [CLUSTER, ENDPOINT, LISTENER, ROUTE]
 /** Types that are asked for by name only: no names means nothing, not everything (istio pkg/xds IsWildcardTypeURL). */
 const BY_NAME = new Set<string>([ENDPOINT, ROUTE, SECRET, TYPE_URLS.extension])
 
 export const isByName = (typeUrl: string): boolean => BY_NAME.has(typeUrl)
 export function inPushOrder(typeUrls: Iterable<string>): string[] {
-  const rank = (typeUrl: string): number => { const at = ORDER.indexOf(typeUrl); return at < 0 ? ORDER.length : at }
+  const rank = (typeUrl: string): number => {
+    const at = ORDER.indexOf(typeUrl)
+    return at < 0 ? ORDER.length : at
+  }
   return [...typeUrls].sort((a, b) => rank(a) - rank(b))
 }
 
@@ -65,7 +73,11 @@ export function resourceSet(resources: Iterable<HubResource>, removals: Resource
 }
 
 /** The same set with `own` laid over it; types that `own` has nothing of are the same maps. */
-export function overlaid({ types: shared }: ResourceSet, own: ResourceSet, removals: ResourceSet['removals']): ResourceSet {
+export function overlaid(
+  { types: shared }: ResourceSet,
+  own: ResourceSet,
+  removals: ResourceSet['removals'],
+): ResourceSet {
   const types = new Map(shared)
   for (const [typeUrl, named] of own.types) types.set(typeUrl, new Map([...ofTypes(shared, typeUrl), ...named]))
   return setOfTypes(types, removals)
@@ -86,8 +98,15 @@ function versionOfMap(named: ByName): string {
 
 /** One version for several resources, whatever their order. */
 export const versionOf = (resources: Iterable<HubResource>): string =>
-  contentHash([...resources].map((r) => `${r.name}\n${r.version}\n`).sort().join(''))
+  contentHash(
+    [...resources]
+      .map((r) => `${r.name}\n${r.version}\n`)
+      .sort()
+      .join(''),
+  )
 
 const NONE: ByName = new Map()
 export const ofType = (set: ResourceSet, typeUrl: string): ByName => ofTypes(set.types, typeUrl)
-function ofTypes(types: ResourceSet['types'], typeUrl: string): ByName { return types.get(typeUrl) ?? NONE }
+function ofTypes(types: ResourceSet['types'], typeUrl: string): ByName {
+  return types.get(typeUrl) ?? NONE
+}

@@ -17,7 +17,14 @@ function messagesBeyond(full: readonly MessageRow[], ours: readonly MessageRow[]
     if (!own) return message
     const numbers = new Set(own[1].map((f) => f[1]))
     const [name, fields, messages, enums, oneofs, isMapEntry] = message
-    return [name, fields.filter((f) => !numbers.has(f[1])), messagesBeyond(messages, own[2]), enumsBeyond(enums, own[3]), oneofs, isMapEntry]
+    return [
+      name,
+      fields.filter((f) => !numbers.has(f[1])),
+      messagesBeyond(messages, own[2]),
+      enumsBeyond(enums, own[3]),
+      oneofs,
+      isMapEntry,
+    ]
   })
 }
 
@@ -41,9 +48,23 @@ function mergedMessages(delta: readonly MessageRow[], ours: readonly MessageRow[
     if (!own) return message
     const [name, fields, messages, enums, oneofs, isMapEntry] = message
     const [, ownFields, ownMessages, ownEnums, ownOneofs] = own
-    const placed = ownFields.map(([field, number, label, type, typeName, oneof]): FieldRow => [field, number, label, type, typeName, oneof < 0 ? -1 : oneofs.indexOf(ownOneofs[oneof]!)])
+    const placed = ownFields.map(([field, number, label, type, typeName, oneof]): FieldRow => [
+      field,
+      number,
+      label,
+      type,
+      typeName,
+      oneof < 0 ? -1 : oneofs.indexOf(ownOneofs[oneof]!),
+    ])
     const numbers = new Set(placed.map((f) => f[1]))
-    return [name, [...placed, ...fields.filter((f) => !numbers.has(f[1]))], mergedMessages(messages, ownMessages), mergedEnums(enums, ownEnums), oneofs, isMapEntry]
+    return [
+      name,
+      [...placed, ...fields.filter((f) => !numbers.has(f[1]))],
+      mergedMessages(messages, ownMessages),
+      mergedEnums(enums, ownEnums),
+      oneofs,
+      isMapEntry,
+    ]
   })
 }
 

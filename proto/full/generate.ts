@@ -1,6 +1,6 @@
 /**
- * `npm run proto:envoy`: every message that Envoy's API knows → rows.ts, from the Go module that Envoy's own control plane library publishes.
- * Needs Go and its module proxy; what it writes is committed, so that nothing else does.
+ * `npm run proto:envoy`: every message that Envoy's API knows → rows.ts, from the Go module that Envoy's own control
+ * plane library publishes. Needs Go and its module proxy; what it writes is committed, so that nothing else does.
  */
 import { fromBinary } from '@bufbuild/protobuf'
 import { FileDescriptorSetSchema, type FileDescriptorProto } from '@bufbuild/protobuf/wkt'
@@ -19,28 +19,41 @@ import { inOrder, pruned, reachable, typesIn } from './prune.ts'
 const VERSION = 'v1.40.0'
 const MODULE = 'github.com/envoyproxy/go-control-plane/envoy'
 /** Options of the .proto files themselves. */
-const ANNOTATIONS = /^(validate|envoy\/annotations|udpa\/annotations|xds\/annotations)\/|^google\/(api\/(?!expr\/)|protobuf\/(descriptor|go_features)\.proto$)/
+const ANNOTATIONS =
+  /^(validate|envoy\/annotations|udpa\/annotations|xds\/annotations)\/|^google\/(api\/(?!expr\/)|protobuf\/(descriptor|go_features)\.proto$)/
 
 const ours = new Set<string>()
-for (const file of fs.globSync('../**/*.proto', { cwd: import.meta.dirname })) for (const type of typesIn(path.join(import.meta.dirname, file))) ours.add(type)
-const files = descriptors().filter((f) => !ANNOTATIONS.test(f.name)).sort((a, b) => (a.name < b.name ? -1 : 1))
+for (const file of fs.globSync('../**/*.proto', { cwd: import.meta.dirname }))
+  for (const type of typesIn(path.join(import.meta.dirname, file))) ours.add(type)
+const files = descriptors()
+  .filter((f) => !ANNOTATIONS.test(f.name))
+  .sort((a, b) => (a.name < b.name ? -1 : 1))
 const kept = reachable(files, ours)
-const full = rowsOf({ $typeName: 'google.protobuf.FileDescriptorSet', file: inOrder(files.flatMap((f) => pruned(f, kept) ?? [])) })
+const full = rowsOf({
+  $typeName: 'google.protobuf.FileDescriptorSet',
+  file: inOrder(files.flatMap((f) => pruned(f, kept) ?? [])),
+})
 writeRows(VERSION.slice(1), deltaOf(full, JSON.parse(OURS) as FileRow[]))
 
 /** A Go program that links all packages of the module knows all descriptors. */
 function descriptors(): FileDescriptorProto[] {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-envoy-'))
-  const go = (...args: string[]): Buffer => execFileSync('go', args, { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 })
+  const go = (...args: string[]): Buffer =>
+    execFileSync('go', args, { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 })
   try {
     fs.writeFileSync(path.join(folder, 'go.mod'), 'module descriptors\n')
     go('get', `${MODULE}@${VERSION}`)
     const source = go('list', '-m', '-f', '{{.Dir}}', MODULE).toString().trim()
     const packages = new Set(fs.globSync('**/*.pb.go', { cwd: source }).map((file) => path.dirname(file)))
-    fs.writeFileSync(path.join(folder, 'main.go'), program([...packages].filter((p) => /v3(alpha)?$/.test(p)).map((p) => `${MODULE}/${p}`)))
+    fs.writeFileSync(
+      path.join(folder, 'main.go'),
+      program([...packages].filter((p) => /v3(alpha)?$/.test(p)).map((p) => `${MODULE}/${p}`)),
+    )
     go('mod', 'tidy')
     return fromBinary(FileDescriptorSetSchema, go('run', '.')).file
-  } finally { fs.rmSync(folder, { recursive: true, force: true }) }
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 function program(packages: readonly string[]): string {

@@ -16,7 +16,10 @@ export function typesIn(file: string): string[] {
   return found
 }
 
-/** Names of `roots` that exist, and of all messages and enums that these hold at any depth, with those that they are nested in. */
+/**
+ * Names of `roots` that exist, and of all messages and enums that these hold at any depth, with those that they are
+ * nested in.
+ */
 export function reachable(files: readonly FileDescriptorProto[], roots: ReadonlySet<string>): ReadonlySet<string> {
   const byName = new Map<string, DescriptorProto | EnumDescriptorProto>()
   const index = (within: string, message: DescriptorProto): void => {
@@ -56,7 +59,10 @@ export function pruned(file: FileDescriptorProto, kept: ReadonlySet<string>): Fi
 function bare(message: DescriptorProto, name: string, kept: ReadonlySet<string>): void {
   const isMapEntry = message.options?.mapEntry === true
   delete message.options
-  if (isMapEntry) message.options = { $typeName: 'google.protobuf.MessageOptions', mapEntry: true } as NonNullable<DescriptorProto['options']>
+  if (isMapEntry)
+    message.options = { $typeName: 'google.protobuf.MessageOptions', mapEntry: true } as NonNullable<
+      DescriptorProto['options']
+    >
   message.extensionRange = []
   for (const field of message.field) {
     delete field.options

@@ -1,6 +1,7 @@
 /**
- * Messages as Envoy has them, not only with the fields that meshlet knows: for files of resources. What a person writes is judged by the names that Envoy has,
- * and goes into bytes whole: an Envoy that the hub serves needs what meshlet does not act upon. Takes megabytes once it is asked for.
+ * Messages as Envoy has them, not only with the fields that meshlet knows: for files of resources. What a person writes
+ * is judged by the names that Envoy has, and goes into bytes whole: an Envoy that the hub serves needs what meshlet
+ * does not act upon. Takes megabytes once it is asked for.
  */
 import { createFileRegistry, createRegistry, type Registry } from '@bufbuild/protobuf'
 import { createRequire } from 'node:module'
@@ -13,7 +14,9 @@ import { mergedWith } from './delta.ts'
 const beyond = (): { readonly ROWS: string } => createRequire(import.meta.url)('./rows.ts') as { readonly ROWS: string }
 
 /** Of the release of Envoy that rows.ts names. */
-export function fullRows(): FileRow[] { return mergedWith(JSON.parse(beyond().ROWS) as FileRow[], JSON.parse(OURS) as FileRow[]) }
+export function fullRows(): FileRow[] {
+  return mergedWith(JSON.parse(beyond().ROWS) as FileRow[], JSON.parse(OURS) as FileRow[])
+}
 
 let made: Registry | undefined
 

@@ -1,6 +1,6 @@
 /**
- * The DNS proxy of this node: names of the mesh from the name table, all others from upstream resolvers through a cache. Loaded only when
- * agent.yaml has a `dns` section.
+ * The DNS proxy of this node: names of the mesh from the name table, all others from upstream resolvers through a
+ * cache. Loaded only when agent.yaml has a `dns` section.
  */
 import type { Clock, Random } from '../../core/os/clock.ts'
 import type { Current } from '../../core/current.ts'
@@ -12,7 +12,17 @@ import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Address, Datagrams, Network } from '../../core/os/network.ts'
 import type { Tables } from '../../model/tables.ts'
-import { encodeAnswer, encodeRefusal, isTables, NODATA, NOT_READY, plainAnswer, pointerAnswer, tableAnswer, type Answer } from './codec/answer.ts'
+import {
+  encodeAnswer,
+  encodeRefusal,
+  isTables,
+  NODATA,
+  NOT_READY,
+  plainAnswer,
+  pointerAnswer,
+  tableAnswer,
+  type Answer,
+} from './codec/answer.ts'
 import { AnswerStore, type StorePlace } from './resolver/answer-store.ts'
 import { Cache } from './resolver/cache.ts'
 import { Exchange } from './resolver/exchange.ts'
@@ -60,7 +70,10 @@ export type DnsProxy = AsyncDisposable & {
   status(): DnsStatus
 }
 
-/** Resolves when UDP and TCP were tried; where they cannot be had, they are tried again and stand among the problems. Never rejects. */
+/**
+ * Resolves when UDP and TCP were tried; where they cannot be had, they are tried again and stand among the problems.
+ * Never rejects.
+ */
 export async function startDns(options: DnsOptions): Promise<DnsProxy> {
   const proxy = new Proxy(options)
   await proxy.ports.try()
@@ -85,7 +98,14 @@ class Proxy implements DnsProxy {
   constructor(options: DnsOptions) {
     const { settings, network, clock, disk, log } = options
     this.#o = options
-    this.ports = new UntilItWorks({ clock, part: 'dns', attempt: () => this.#open(), failed: (err, retryInMs) => { log.warn({ evt: 'dns.failed', retryInMs, err }, 'DNS cannot be served yet') } })
+    this.ports = new UntilItWorks({
+      clock,
+      part: 'dns',
+      attempt: () => this.#open(),
+      failed: (err, retryInMs) => {
+        log.warn({ evt: 'dns.failed', retryInMs, err }, 'DNS cannot be served yet')
+      },
+    })
     this.#servers = new Servers({ settings, disk, clock, log })
     this.#cache = new Cache({ maxEntries: settings.maxCacheEntries, maxBytes: settings.maxCacheBytes })
     const metrics = new DnsMetrics(options.metrics, this.#cache, () => this.#tcp.size)
@@ -93,39 +113,97 @@ class Proxy implements DnsProxy {
     this.#exchange = new Exchange({ network, clock, metrics, attemptMs: settings.attemptMs })
     // What may not be given once it is stale is of no use to a later run.
     const stores = settings.storeEveryMs > 0 && settings.maxStaleSec > 0
-    this.#store = stores && options.store ? new AnswerStore({ ...options.store, disk, clock, log, metrics, cache: this.#cache, everyMs: settings.storeEveryMs, maxBytes: settings.maxStoredBytes, maxStaleSec: settings.maxStaleSec }) : undefined
-    this.#forwarder = new Forwarder({ settings, clock, log, metrics, servers: this.#servers, exchange: this.#exchange, cache: this.#cache, store: this.#store })
-    this.#firstTable = new FirstTable({ clock, log, waitMs: settings.firstTableMs, domain: options.domain, awaited: options.awaited })
-    this.#tcp = new TcpClients({ settings, clock, log, metrics, answer: (message, from) => this.#answer(message, from, 'tcp') })
+    this.#store =
+      stores && options.store
+        ? new AnswerStore({
+            ...options.store,
+            disk,
+            clock,
+            log,
+            metrics,
+            cache: this.#cache,
+            everyMs: settings.storeEveryMs,
+            maxBytes: settings.maxStoredBytes,
+            maxStaleSec: settings.maxStaleSec,
+          })
+        : undefined
+    this.#forwarder = new Forwarder({
+      settings,
+      clock,
+      log,
+      metrics,
+      servers: this.#servers,
+      exchange: this.#exchange,
+      cache: this.#cache,
+      store: this.#store,
+    })
+    this.#firstTable = new FirstTable({
+      clock,
+      log,
+      waitMs: settings.firstTableMs,
+      domain: options.domain,
+      awaited: options.awaited,
+    })
+    this.#tcp = new TcpClients({
+      settings,
+      clock,
+      log,
+      metrics,
+      answer: (message, from) => this.#answer(message, from, 'tcp'),
+    })
   }
 
-  get port(): number { return this.#port }
+  get port(): number {
+    return this.#port
+  }
 
   async #open(): Promise<void> {
     const { settings, network, log } = this.#o
     const { address } = settings
-    const { udp, tcp } = await openPorts(network, { host: address, port: settings.port }, {
-      onDatagram: (bytes, from, socket) => { detached('dns', this.#datagram(bytes, from, socket)) },
-      onError: (err) => { log.debug({ evt: 'dns.not-sent', err }, 'an answer could not be sent') },
-      onStream: (accepted) => { this.#tcp.accept(accepted) },
-    })
+    const { udp, tcp } = await openPorts(
+      network,
+      { host: address, port: settings.port },
+      {
+        onDatagram: (bytes, from, socket) => {
+          detached('dns', this.#datagram(bytes, from, socket))
+        },
+        onError: (err) => {
+          log.debug({ evt: 'dns.not-sent', err }, 'an answer could not be sent')
+        },
+        onStream: (accepted) => {
+          this.#tcp.accept(accepted)
+        },
+      },
+    )
     this.#owned.use(this.#store)
     this.#owned.defer(() => this.#forwarder.idle())
     this.#owned.use(this.#exchange)
-    this.#owned.defer(() => { this.#forwarder.stop() })
+    this.#owned.defer(() => {
+      this.#forwarder.stop()
+    })
     this.#owned.use(this.#tcp)
     this.#owned.use(udp)
     this.#owned.use(tcp)
     this.#port = tcp.port
     this.#servers.own = { host: address, port: tcp.port }
-    log.info({ evt: 'dns.open', address, port: tcp.port, upstreams: this.#servers.all.map((s) => s.text) }, 'DNS is served')
+    log.info(
+      { evt: 'dns.open', address, port: tcp.port, upstreams: this.#servers.all.map((s) => s.text) },
+      'DNS is served',
+    )
   }
 
   status(): DnsStatus {
     const upstream = this.#servers.problem()
     return {
-      address: `${this.#o.settings.address}:${this.#port}`, names: this.#o.tables.get().names?.size, cached: this.#cache.size,
-      upstreams: this.#servers.all.map((s) => s.text), problems: [...(this.ports.error ? [this.ports.error] : []), ...(upstream ? [upstream] : []), ...this.#store?.problems() ?? []],
+      address: `${this.#o.settings.address}:${this.#port}`,
+      names: this.#o.tables.get().names?.size,
+      cached: this.#cache.size,
+      upstreams: this.#servers.all.map((s) => s.text),
+      problems: [
+        ...(this.ports.error ? [this.ports.error] : []),
+        ...(upstream ? [upstream] : []),
+        ...(this.#store?.problems() ?? []),
+      ],
     }
   }
 
@@ -161,7 +239,8 @@ class Proxy implements DnsProxy {
   }
 
   async #resolve(query: Query, from: Address, over: 'udp' | 'tcp'): Promise<Resolved> {
-    if (this.#exchange.cameBack(over, from.port, query.id)) return { source: 'refused', answer: plainAnswer(Rcode.REFUSED) }
+    if (this.#exchange.cameBack(over, from.port, query.id))
+      return { source: 'refused', answer: plainAnswer(Rcode.REFUSED) }
     const refusal = refusalOf(query)
     if (refusal !== undefined) {
       this.#refused(from, 'asks for what is not served')
@@ -169,24 +248,36 @@ class Proxy implements DnsProxy {
     }
     const isOutside = query.name !== undefined && this.#o.outside.has(query.name)
     const without = isOutside || this.#o.tables.get().names ? 'forward' : this.#firstTable.of(query.name)
-    if (without === 'wait' || (without === 'brief' && this.#servers.none)) return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
+    if (without === 'wait' || (without === 'brief' && this.#servers.none))
+      return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
     const mesh = isOutside ? undefined : this.#inTable(query)
     if (mesh?.answer) return { source: 'table', answer: mesh.answer }
     if (this.#servers.none) return { source: 'table', answer: mesh ? NODATA : plainAnswer(Rcode.NXDOMAIN) }
     const resolved = await this.#forwarder.resolve(query, from)
     // The name has addresses: that others do not know it is no word on them.
-    if (mesh && resolved.answer.rcode === Rcode.NXDOMAIN) return { ...resolved, answer: { ...resolved.answer, rcode: Rcode.NOERROR } }
-    return without === 'brief' ? { ...resolved, ttlSec: (received) => Math.min(TABLE_TTL_SEC, resolved.ttlSec?.(received) ?? received) } : resolved
+    if (mesh && resolved.answer.rcode === Rcode.NXDOMAIN)
+      return { ...resolved, answer: { ...resolved.answer, rcode: Rcode.NOERROR } }
+    return without === 'brief'
+      ? { ...resolved, ttlSec: (received) => Math.min(TABLE_TTL_SEC, resolved.ttlSec?.(received) ?? received) }
+      : resolved
   }
 
-  /** What the mesh says of a name: undefined when it is none of its; without an answer when others may know records of this type. */
+  /**
+   * What the mesh says of a name: undefined when it is none of its; without an answer when others may know records of
+   * this type.
+   */
   #inTable(query: Query): { readonly answer?: Answer } | undefined {
     const index = this.#indexNow()
     if (!index || query.name === undefined) return undefined
     const pointers = index.pointers(query.name)
     if (pointers) return query.type === Type.PTR || query.type === Type.ANY ? { answer: pointerAnswer(pointers) } : {}
     const found = index.find(query.name)
-    return found && (isTables(query.type, found) || isMeshOnly(query.name, this.#o.domain) ? { answer: tableAnswer(query, found, this.#o.random) } : {})
+    return (
+      found &&
+      (isTables(query.type, found) || isMeshOnly(query.name, this.#o.domain)
+        ? { answer: tableAnswer(query, found, this.#o.random) }
+        : {})
+    )
   }
   #indexNow(): NameIndex | undefined {
     const { names } = this.#o.tables.get()
@@ -201,11 +292,17 @@ class Proxy implements DnsProxy {
 
   #refused({ host }: Address, what: string): void {
     this.#metrics.refused('MESH_MALFORMED_INPUT')
-    this.#o.log.debug({ evt: 'dns.refused', code: 'MESH_MALFORMED_INPUT', peer: host, what }, 'a DNS message is refused')
+    this.#o.log.debug(
+      { evt: 'dns.refused', code: 'MESH_MALFORMED_INPUT', peer: host, what },
+      'a DNS message is refused',
+    )
   }
 }
 
-/** RFC 6891 §6.1.3: only EDNS version 0 is known. Zone transfers and other meta types (RFC 6895 §3.1) are not a proxy's matter. */
+/**
+ * RFC 6891 §6.1.3: only EDNS version 0 is known. Zone transfers and other meta types (RFC 6895 §3.1) are not a proxy's
+ * matter.
+ */
 function refusalOf({ edns, klass, type }: Query): number | undefined {
   if (edns && edns.version !== 0) return Rcode.BADVERS
   if (klass !== CLASS_IN) return Rcode.REFUSED

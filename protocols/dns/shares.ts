@@ -1,6 +1,6 @@
 /**
- * Room that clients share: whoever comes finds some, at the cost of whoever has most. One client that fills it with names or connections that lead
- * nowhere has all of it only as long as nobody else comes.
+ * Room that clients share: whoever comes finds some, at the cost of whoever has most. One client that fills it with
+ * names or connections that lead nowhere has all of it only as long as nobody else comes.
  */
 import { sourceOf } from '../../core/ip-source.ts'
 import type { Address } from '../../core/os/network.ts'
@@ -26,7 +26,9 @@ export class Shares {
     this.#patienceMs = p.patienceMs
   }
 
-  get size(): number { return this.#size }
+  get size(): number {
+    return this.#size
+  }
 
   /**
    * Until it is disposed of. `end` is called when another needs it more; it is not held any more then.
@@ -34,7 +36,14 @@ export class Shares {
    */
   take(claim: Claim, nowMs: number, end: () => void): Share | undefined {
     if (this.#size >= this.#max && !this.#makeRoom(claim, nowMs)) return undefined
-    const held: Held = { ...claim, sinceMs: nowMs, end, [Symbol.dispose]: () => { this.#release(held) } }
+    const held: Held = {
+      ...claim,
+      sinceMs: nowMs,
+      end,
+      [Symbol.dispose]: () => {
+        this.#release(held)
+      },
+    }
     add(this.#byClient, claim.client, held)
     add(this.#byPurpose, claim.purpose, held)
     this.#size++
@@ -45,9 +54,14 @@ export class Shares {
     const [ofClients, ofPurposes] = [largest(this.#byClient), largest(this.#byPurpose)]
     const longest = first(ofClients)
     // One that would then have more than the other is as greedy itself.
-    const loser = sizeOf(this.#byClient, client) + 1 < ofClients.size ? longest
-      : sizeOf(this.#byPurpose, purpose) + 1 < ofPurposes.size ? first(ofPurposes)
-        : longest && nowMs - longest.sinceMs >= this.#patienceMs ? longest : undefined
+    const loser =
+      sizeOf(this.#byClient, client) + 1 < ofClients.size
+        ? longest
+        : sizeOf(this.#byPurpose, purpose) + 1 < ofPurposes.size
+          ? first(ofPurposes)
+          : longest && nowMs - longest.sinceMs >= this.#patienceMs
+            ? longest
+            : undefined
     if (!loser) return false
     this.#release(loser)
     loser.end()
@@ -67,8 +81,12 @@ function largest(holdings: Holdings): ReadonlySet<Held> {
   for (const all of holdings.values()) if (all.size > most.size) most = all
   return most
 }
-function first(all: ReadonlySet<Held>): Held | undefined { return all.values().next().value }
-function sizeOf(holdings: Holdings, key: string): number { return holdings.get(key)?.size ?? 0 }
+function first(all: ReadonlySet<Held>): Held | undefined {
+  return all.values().next().value
+}
+function sizeOf(holdings: Holdings, key: string): number {
+  return holdings.get(key)?.size ?? 0
+}
 function add(holdings: Holdings, key: string, held: Held): void {
   const all = holdings.get(key)
   if (all) all.add(held)
@@ -81,6 +99,10 @@ function remove(holdings: Holdings, key: string, held: Held): boolean {
   return true
 }
 
-export function clientOf({ host }: Address): string { return sourceOf(host) }
+export function clientOf({ host }: Address): string {
+  return sourceOf(host)
+}
 /** The same, but for programs of this machine: they have one address together, and each a socket of its own. */
-export function askerOf(from: Address): string { return isLoopback(from.host) ? `${from.host} ${from.port}` : clientOf(from) }
+export function askerOf(from: Address): string {
+  return isLoopback(from.host) ? `${from.host} ${from.port}` : clientOf(from)
+}

@@ -29,11 +29,16 @@ export class TcpClients implements Disposable {
     // One client's own connections are for it to close: only another's need counts.
     this.#shares = new Shares({ max: options.settings.maxTcpConnections, patienceMs: Infinity })
   }
-  get size(): number { return this.#open.size }
+  get size(): number {
+    return this.#open.size
+  }
 
   accept({ stream, remote }: NetStream): void {
     const { settings, clock, answer } = this.#o
-    const full = new MeshError('MESH_LISTENER_FULL', `${settings.maxTcpConnections} DNS connections are open (dns.maxTcpConnections)`)
+    const full = new MeshError(
+      'MESH_LISTENER_FULL',
+      `${settings.maxTcpConnections} DNS connections are open (dns.maxTcpConnections)`,
+    )
     const share = this.#shares.take({ client: clientOf(remote), purpose: '' }, clock.monotonicMs(), () => {
       stream.destroy()
       this.#ended(remote, full)
@@ -45,14 +50,24 @@ export class TcpClients implements Disposable {
       return
     }
     this.#open.add(stream)
-    detached('dns', serveTcp(stream, { clock, idleMs: settings.tcpIdleMs, answer: (message) => answer(message, remote) }).then((error) => {
-      share[Symbol.dispose]()
-      this.#open.delete(stream)
-      this.#ended(remote, error)
-    }), () => { stream.destroy() })
+    detached(
+      'dns',
+      serveTcp(stream, { clock, idleMs: settings.tcpIdleMs, answer: (message) => answer(message, remote) }).then(
+        (error) => {
+          share[Symbol.dispose]()
+          this.#open.delete(stream)
+          this.#ended(remote, error)
+        },
+      ),
+      () => {
+        stream.destroy()
+      },
+    )
   }
 
-  [Symbol.dispose](): void { for (const stream of this.#open) stream.destroy() }
+  [Symbol.dispose](): void {
+    for (const stream of this.#open) stream.destroy()
+  }
 
   #ended({ host }: Address, error: MeshError | undefined): void {
     if (!error) return

@@ -1,4 +1,6 @@
-/** DNS over TCP with a client: any number of queries on one connection, answered as they are ready (RFC 7766 §6.2, §7). */
+/**
+ * DNS over TCP with a client: any number of queries on one connection, answered as they are ready (RFC 7766 §6.2, §7).
+ */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -20,7 +22,9 @@ export type TcpOptions = {
 
 /** Resolves when the connection is over, with why if it was ended here. Destroying the stream ends it. */
 export function serveTcp(stream: Duplex, o: TcpOptions): Promise<MeshError | undefined> {
-  return new Promise((resolve) => { new Connection(stream, o, resolve).read() })
+  return new Promise((resolve) => {
+    new Connection(stream, o, resolve).read()
+  })
 }
 
 class Connection {
@@ -46,13 +50,29 @@ class Connection {
   read(): void {
     const stream = this.#stream
     const defect = (error: MeshError): void => this.#end(error)
-    const ended = guarded('dns', defect, () => { this.#end() })
-    stream.on('data', guarded('dns', defect, (chunk: Buffer) => {
-      this.#got = this.#got.length === 0 ? chunk : Buffer.concat([this.#got, chunk])
-      this.#work()
-    }))
-    stream.on('end', guarded('dns', defect, () => { this.#reading = 'ended'; this.#work() }))
-    stream.on('drain', guarded('dns', defect, () => { this.#work() }))
+    const ended = guarded('dns', defect, () => {
+      this.#end()
+    })
+    stream.on(
+      'data',
+      guarded('dns', defect, (chunk: Buffer) => {
+        this.#got = this.#got.length === 0 ? chunk : Buffer.concat([this.#got, chunk])
+        this.#work()
+      }),
+    )
+    stream.on(
+      'end',
+      guarded('dns', defect, () => {
+        this.#reading = 'ended'
+        this.#work()
+      }),
+    )
+    stream.on(
+      'drain',
+      guarded('dns', defect, () => {
+        this.#work()
+      }),
+    )
     stream.on('error', ended)
     stream.on('close', ended)
   }
@@ -60,13 +80,27 @@ class Connection {
   #work(): void {
     while (this.#got.length >= 2 && this.#mayWork()) {
       const size = this.#got.readUInt16BE(0)
-      if (size < HEADER_BYTES || size > MAX_QUERY_BYTES) { this.#end(new MeshError('MESH_MALFORMED_INPUT', `a DNS message of ${size} bytes`)); return }
+      if (size < HEADER_BYTES || size > MAX_QUERY_BYTES) {
+        this.#end(new MeshError('MESH_MALFORMED_INPUT', `a DNS message of ${size} bytes`))
+        return
+      }
       if (this.#got.length < 2 + size) break
       const message = Buffer.from(this.#got.subarray(2, 2 + size))
       this.#got = this.#got.subarray(2 + size)
       this.#idle.refresh()
       const place = lease(this.#working)
-      detached('dns', this.#o.answer(message).finally(() => { place[Symbol.dispose]() }).then((answer) => { this.#answered(answer) }), (error) => this.#end(error))
+      detached(
+        'dns',
+        this.#o
+          .answer(message)
+          .finally(() => {
+            place[Symbol.dispose]()
+          })
+          .then((answer) => {
+            this.#answered(answer)
+          }),
+        (error) => this.#end(error),
+      )
     }
     if (this.#mayWork()) this.#stream.resume()
     else this.#stream.pause()
@@ -80,7 +114,9 @@ class Connection {
     this.#work()
   }
 
-  #mayWork(): boolean { return this.#working.now < MAX_PIPELINED && !this.#stream.writableNeedDrain }
+  #mayWork(): boolean {
+    return this.#working.now < MAX_PIPELINED && !this.#stream.writableNeedDrain
+  }
 
   #end(error?: MeshError): void {
     this.#idle.cancel()

@@ -1,13 +1,19 @@
-/** Reads server name and ALPN out of a TLS ClientHello (RFC 8446 §4.1.2, RFC 6066 §3, RFC 7301 §3.1). No I/O, no throw, any cut. */
+/**
+ * Reads server name and ALPN out of a TLS ClientHello (RFC 8446 §4.1.2, RFC 6066 §3, RFC 7301 §3.1). No I/O, no throw,
+ * any cut.
+ */
 
-/** A hello may span records; more bytes than this on the wire are refused (Envoy's tls_inspector has the same bound). */
+/**
+ * A hello may span records; more bytes than this on the wire are refused (Envoy's tls_inspector has the same bound).
+ */
 export const MAX_CLIENT_HELLO_BYTES = 16 * 1024
 
 export type ClientHello = { readonly serverName: string; readonly alpn: readonly string[] }
 
 /**
  * @param bytes the connection's first bytes
- * @returns the hello (server name in lower case, '' without one; ALPN in the client's order); `short`: more bytes are needed;
+ * @returns the hello (server name in lower case, '' without one; ALPN in the client's order); `short`: more bytes are
+ * needed;
  *   `too-large`: it does not end within MAX_CLIENT_HELLO_BYTES; `malformed`: no ClientHello
  */
 export function parseClientHello(bytes: Uint8Array): ClientHello | 'short' | 'too-large' | 'malformed' {
@@ -17,7 +23,7 @@ export function parseClientHello(bytes: Uint8Array): ClientHello | 'short' | 'to
   if (body.length >= 1 && body[0] !== CLIENT_HELLO) return 'malformed'
   const more = bytes.length >= MAX_CLIENT_HELLO_BYTES ? 'too-large' : 'short'
   if (body.length < 4) return ended ? 'malformed' : more
-  const length = body[1]! << 16 | body[2]! << 8 | body[3]!
+  const length = (body[1]! << 16) | (body[2]! << 8) | body[3]!
   if (length > MAX_CLIENT_HELLO_BYTES) return 'too-large'
   if (body.length < 4 + length) return more
   return helloOf(new Reader(body.subarray(4, 4 + length)))
@@ -30,14 +36,18 @@ const ALPN = 16
 /** RFC 8446 §5.1. */
 const MAX_RECORD_BYTES = 1 << 14
 
-/** The handshake bytes of the leading records; `ended` is never true for a whole prefix of a stream, since another record may follow. */
+/**
+ * The handshake bytes of the leading records; `ended` is never true for a whole prefix of a stream, since another
+ * record may follow.
+ */
 function handshakeBytes(bytes: Uint8Array): { body: Uint8Array; ended: boolean } | 'malformed' {
   const parts: Uint8Array[] = []
   for (let at = 0; at < bytes.length;) {
-    if (bytes[at] !== HANDSHAKE_RECORD) return at === 0 || parts.length === 0 ? 'malformed' : { body: joined(parts), ended: true }
+    if (bytes[at] !== HANDSHAKE_RECORD)
+      return at === 0 || parts.length === 0 ? 'malformed' : { body: joined(parts), ended: true }
     if (bytes[at + 1] !== undefined && bytes[at + 1] !== 3) return 'malformed'
     if (at + 5 > bytes.length) break
-    const length = bytes[at + 3]! << 8 | bytes[at + 4]!
+    const length = (bytes[at + 3]! << 8) | bytes[at + 4]!
     if (length === 0 || length > MAX_RECORD_BYTES) return 'malformed'
     parts.push(bytes.subarray(at + 5, at + 5 + length))
     at += 5 + length
@@ -97,15 +107,25 @@ class Reader {
   readonly #bytes: Uint8Array
   #at = 0
   failed = false
-  constructor(bytes: Uint8Array) { this.#bytes = bytes }
-  get atEnd(): boolean { return this.#at >= this.#bytes.length }
-  skip(count: number): void { this.#take(count) }
-  uint8(): number { return this.#take(1)[0] ?? 0 }
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+  get atEnd(): boolean {
+    return this.#at >= this.#bytes.length
+  }
+  skip(count: number): void {
+    this.#take(count)
+  }
+  uint8(): number {
+    return this.#take(1)[0] ?? 0
+  }
   uint16(): number {
     const two = this.#take(2)
-    return (two[0] ?? 0) << 8 | (two[1] ?? 0)
+    return ((two[0] ?? 0) << 8) | (two[1] ?? 0)
   }
-  text(count: number): string { return String.fromCharCode(...this.#take(count)) }
+  text(count: number): string {
+    return String.fromCharCode(...this.#take(count))
+  }
   sub(count: number): Reader {
     const inner = new Reader(this.#take(count))
     inner.failed = this.failed
@@ -116,7 +136,7 @@ class Reader {
       this.failed = true
       return new Uint8Array(0)
     }
-    return this.#bytes.subarray(this.#at, this.#at += count)
+    return this.#bytes.subarray(this.#at, (this.#at += count))
   }
 }
 

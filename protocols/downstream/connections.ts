@@ -1,6 +1,6 @@
 /**
- * Every open connection, from accept to its end: counted, bounded, and within reach of draining and of the recheck after a configuration change, also while its
- * first bytes are looked at.
+ * Every open connection, from accept to its end: counted, bounded, and within reach of draining and of the recheck
+ * after a configuration change, also while its first bytes are looked at.
  */
 import { MeshError } from '../../core/errors.ts'
 import { lease, Tallies, Tally } from '../../core/lease.ts'
@@ -19,7 +19,10 @@ export type ConnectionLimit = 'listener' | 'source' | 'total'
 
 export class TrackedConnection implements Disposable {
   readonly accepted: Accepted
-  /** Its last version: a configuration change replaces it until a filter chain is chosen; then `conn.listener` is the one. */
+  /**
+   * Its last version: a configuration change replaces it until a filter chain is chosen; then `conn.listener` is the
+   * one.
+   */
   listener: Listener
   /** Undefined while the first bytes are looked at. */
   conn: Connection | undefined
@@ -33,7 +36,14 @@ export class TrackedConnection implements Disposable {
   readonly #starting: Disposable
 
   /** @param p.starting given back when a codec serves it */
-  constructor(p: { id: string; accepted: Accepted; listener: Listener; startedMs: number; leases: DisposableStack; starting: Disposable }) {
+  constructor(p: {
+    id: string
+    accepted: Accepted
+    listener: Listener
+    startedMs: number
+    leases: DisposableStack
+    starting: Disposable
+  }) {
     this.id = p.id
     this.accepted = p.accepted
     this.listener = p.listener
@@ -43,18 +53,36 @@ export class TrackedConnection implements Disposable {
   }
 
   /** False until a codec serves it: then a drain is an end, for nothing has begun. */
-  get serving(): boolean { return this.#serving }
-  get draining(): AbortSignal { return this.#draining.signal }
-  get aborted(): AbortSignal { return this.#aborted.signal }
+  get serving(): boolean {
+    return this.#serving
+  }
+  get draining(): AbortSignal {
+    return this.#draining.signal
+  }
+  get aborted(): AbortSignal {
+    return this.#aborted.signal
+  }
 
   /** Its filter chain is chosen. */
   enter(chain: FilterChain, facts: ChainFacts): Connection {
     const { local, remote, originalDst, stream } = this.accepted
     this.facts = facts
     this.conn = {
-      id: this.id, local, remote, originalDst, startedMs: this.#startedMs, listener: this.listener, chain, stream, tls: undefined,
+      id: this.id,
+      local,
+      remote,
+      originalDst,
+      startedMs: this.#startedMs,
+      listener: this.listener,
+      chain,
+      stream,
+      tls: undefined,
       offered: { transport: facts.transport, serverName: facts.serverName, alpn: facts.alpn },
-      draining: this.draining, aborted: this.aborted, receivedBytes: 0, sentBytes: 0, cluster: '-',
+      draining: this.draining,
+      aborted: this.aborted,
+      receivedBytes: 0,
+      sentBytes: 0,
+      cluster: '-',
     }
     return this.conn
   }
@@ -65,15 +93,23 @@ export class TrackedConnection implements Disposable {
     this.#starting[Symbol.dispose]()
   }
 
-  /** End after the exchange at hand. @param reason what the peer is told where the protocol has words for it; default: the agent goes */
+  /**
+   * End after the exchange at hand.
+   * @param reason what the peer is told where the protocol has words for it; default: the agent goes
+   */
   drain(reason?: MeshError): void {
     this.#draining.abort(reason)
     // Who has not said a word has nothing under way.
-    if (!this.serving && this.#isSilent) this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
+    if (!this.serving && this.#isSilent)
+      this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
   }
   /** Its first bytes may be on their way: to end it now would be to reset a client that has done nothing wrong. */
-  hasJustCome(wallMs: number): boolean { return this.#isSilent && wallMs - this.#startedMs < FIRST_BYTES_MS }
-  get #isSilent(): boolean { return (this.accepted.stream as { bytesRead?: number }).bytesRead === 0 }
+  hasJustCome(wallMs: number): boolean {
+    return this.#isSilent && wallMs - this.#startedMs < FIRST_BYTES_MS
+  }
+  get #isSilent(): boolean {
+    return (this.accepted.stream as { bytesRead?: number }).bytesRead === 0
+  }
 
   /** End now. */
   abort(reason: Error): void {
@@ -83,7 +119,9 @@ export class TrackedConnection implements Disposable {
     this.accepted.stream.destroy()
   }
 
-  [Symbol.dispose](): void { this.#leases.dispose() }
+  [Symbol.dispose](): void {
+    this.#leases.dispose()
+  }
 }
 
 /** Who connects speaks at once, a round trip of the link later. */
@@ -92,7 +130,10 @@ export const FIRST_BYTES_MS = 250
 export class Connections {
   readonly #limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>
   readonly #live = new Set<TrackedConnection>()
-  readonly #open = new Tally(() => { for (const resolve of this.#idle) resolve(); this.#idle.clear() })
+  readonly #open = new Tally(() => {
+    for (const resolve of this.#idle) resolve()
+    this.#idle.clear()
+  })
   readonly #starting = new Tally()
   readonly #byListener = new Tallies<string>()
   readonly #bySource = new Tallies<string>()
@@ -101,20 +142,35 @@ export class Connections {
   readonly #limitMet: (limit: ConnectionLimit) => void
   #made = 0
 
-  constructor(limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>, limitMet: (limit: ConnectionLimit) => void) {
+  constructor(
+    limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>,
+    limitMet: (limit: ConnectionLimit) => void,
+  ) {
     this.#limits = limits
     this.#limitMet = limitMet
   }
 
   /** Resolves with the first connection that a codec serves. */
-  get first(): Promise<void> { return this.#first.promise }
-  get size(): number { return this.#open.now }
+  get first(): Promise<void> {
+    return this.#first.promise
+  }
+  get size(): number {
+    return this.#open.now
+  }
   /** Of them, those that no codec serves yet. */
-  get starting(): number { return this.#starting.now }
+  get starting(): number {
+    return this.#starting.now
+  }
   /** Addresses that have connections open. */
-  get sources(): number { return this.#bySource.size }
-  *[Symbol.iterator](): Iterator<TrackedConnection> { yield* this.#live }
-  countOf(listener: string): number { return this.#byListener.of(listener) }
+  get sources(): number {
+    return this.#bySource.size
+  }
+  *[Symbol.iterator](): Iterator<TrackedConnection> {
+    yield* this.#live
+  }
+  countOf(listener: string): number {
+    return this.#byListener.of(listener)
+  }
 
   /** From here on it is known and counted, until it is disposed of. Throws MESH_LISTENER_FULL. */
   accept(accepted: Accepted, listener: Listener, startedMs: number): TrackedConnection {
@@ -125,9 +181,18 @@ export class Connections {
     leases.use(lease(this.#open))
     leases.use(this.#byListener.lease(listener.name))
     leases.use(this.#bySource.lease(source))
-    const live = new TrackedConnection({ id: (++this.#made).toString(36), accepted, listener, startedMs, leases, starting: lease(this.#starting) })
+    const live = new TrackedConnection({
+      id: (++this.#made).toString(36),
+      accepted,
+      listener,
+      startedMs,
+      leases,
+      starting: lease(this.#starting),
+    })
     this.#live.add(live)
-    leases.defer(() => { this.#live.delete(live) })
+    leases.defer(() => {
+      this.#live.delete(live)
+    })
     return live
   }
   /** A codec serves it from now on. */
@@ -137,14 +202,23 @@ export class Connections {
   }
   /** Resolves when none is open. */
   async whenNone(): Promise<void> {
-    if (this.size > 0) await new Promise<void>((resolve) => { this.#idle.add(resolve) })
+    if (this.size > 0)
+      await new Promise<void>((resolve) => {
+        this.#idle.add(resolve)
+      })
   }
 
   #admit({ name }: Listener, source: string): void {
     const { maxConnections, maxConnectionsTotal, maxConnectionsPerSource } = this.#limits
-    if (this.#open.now >= maxConnectionsTotal) throw this.#full('total', `${maxConnectionsTotal} connections are open (limits.maxConnectionsTotal)`)
-    if (this.#byListener.of(name) >= maxConnections) throw this.#full('listener', `${maxConnections} connections are open to listener ${name} (limits.maxConnections)`)
-    if (this.#bySource.of(source) >= maxConnectionsPerSource) throw this.#full('source', `${maxConnectionsPerSource} connections are open from ${source} (limits.maxConnectionsPerSource)`)
+    if (this.#open.now >= maxConnectionsTotal)
+      throw this.#full('total', `${maxConnectionsTotal} connections are open (limits.maxConnectionsTotal)`)
+    if (this.#byListener.of(name) >= maxConnections)
+      throw this.#full('listener', `${maxConnections} connections are open to listener ${name} (limits.maxConnections)`)
+    if (this.#bySource.of(source) >= maxConnectionsPerSource)
+      throw this.#full(
+        'source',
+        `${maxConnectionsPerSource} connections are open from ${source} (limits.maxConnectionsPerSource)`,
+      )
   }
   #full(limit: ConnectionLimit, why: string): MeshError {
     this.#limitMet(limit)

@@ -37,33 +37,72 @@ export class DataPath implements AsyncDisposable {
   constructor(ctx: Context, own: readonly Listener[], codecs: Codecs, reserved: readonly OwnPort[] = []) {
     this.#ctx = ctx
     this.#own = own
-    const connections = new Connections(ctx.limits, (limit) => { metrics.limitMet(limit) })
-    const metrics = new ServeMetrics(ctx.metrics, { open: () => connections.size, starting: () => connections.starting, sources: () => connections.sources })
-    this.#connections = connections
-    this.#serving = { ctx, codecs, connections: this.#connections, standings: expiryWatcherOf(ctx), metrics, terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files) }
-    this.#ports = new Ports({
-      network: ctx.network, clock: ctx.clock, log: ctx.log,
-      accept: (accepted, listener) => { this.#accept(accepted, listener) }, refuse: (accepted, last) => { refuse(accepted, last, this.#serving) },
-      ownedBy: ownPorts([...own.map((l) => ({ ...l, name: `listener ${l.name} of agent.yaml`, listener: l.name })), ...reserved]),
+    const connections = new Connections(ctx.limits, (limit) => {
+      metrics.limitMet(limit)
     })
-    this.#watching = ctx.tables.watch((next) => { this.#apply(next) })
+    const metrics = new ServeMetrics(ctx.metrics, {
+      open: () => connections.size,
+      starting: () => connections.starting,
+      sources: () => connections.sources,
+    })
+    this.#connections = connections
+    this.#serving = {
+      ctx,
+      codecs,
+      connections: this.#connections,
+      standings: expiryWatcherOf(ctx),
+      metrics,
+      terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files),
+    }
+    this.#ports = new Ports({
+      network: ctx.network,
+      clock: ctx.clock,
+      log: ctx.log,
+      accept: (accepted, listener) => {
+        this.#accept(accepted, listener)
+      },
+      refuse: (accepted, last) => {
+        refuse(accepted, last, this.#serving)
+      },
+      ownedBy: ownPorts([
+        ...own.map((l) => ({ ...l, name: `listener ${l.name} of agent.yaml`, listener: l.name })),
+        ...reserved,
+      ]),
+    })
+    this.#watching = ctx.tables.watch((next) => {
+      this.#apply(next)
+    })
   }
 
-  /** Opens the ports of the tables at hand. Resolves when each has been tried; see `listeners` for those that failed. */
-  open(): Promise<void> { return this.#ports.apply(wantedListeners(this.#ctx.tables.get(), this.#own)) }
+  /**
+   * Opens the ports of the tables at hand. Resolves when each has been tried; see `listeners` for those that failed.
+   */
+  open(): Promise<void> {
+    return this.#ports.apply(wantedListeners(this.#ctx.tables.get(), this.#own))
+  }
 
   /** This machine's addresses have changed. */
-  addressesChanged(): void { detached('configuration', this.#ports.again()) }
+  addressesChanged(): void {
+    detached('configuration', this.#ports.again())
+  }
 
   /** Resolves when every port of the tables at hand has been tried. */
-  get settled(): Promise<void> { return this.#ports.settled }
+  get settled(): Promise<void> {
+    return this.#ports.settled
+  }
 
   listeners(): ListenerState[] {
     return this.#ports.status().map((p) => ({ ...p, connections: this.#connections.countOf(p.name) }))
   }
-  portOf(name: string): number | undefined { return this.#ports.portOf(name) }
-  get connections(): number { return this.#connections.size }
-  get firstConnection(): Promise<void> { return this.#connections.first }
+  portOf(name: string): number | undefined {
+    return this.#ports.portOf(name)
+  }
+  get connections(): number {
+    return this.#connections.size
+  }
+  get firstConnection(): Promise<void> {
+    return this.#connections.first
+  }
 
   /** Accepts nothing more, lets what is open come to its end within limits.drainMs, then cuts it off. */
   async drain(): Promise<'drained' | 'forced'> {
@@ -71,13 +110,33 @@ export class DataPath implements AsyncDisposable {
     this.#watching[Symbol.dispose]()
     await this.#ports[Symbol.asyncDispose]()
     for (const live of this.#connections) if (!live.hasJustCome(clock.wallMs())) live.drain()
-    const later = clock.after(FIRST_BYTES_MS, guarded('network', (error) => { for (const live of this.#connections) live.abort(error) }, () => { for (const live of this.#connections) live.drain() }))
+    const later = clock.after(
+      FIRST_BYTES_MS,
+      guarded(
+        'network',
+        (error) => {
+          for (const live of this.#connections) live.abort(error)
+        },
+        () => {
+          for (const live of this.#connections) live.drain()
+        },
+      ),
+    )
     const over = new AbortController()
-    const late = clock.sleep(limits.drainMs, over.signal).then(() => 'forced' as const, () => 'drained' as const)
+    const late = clock.sleep(limits.drainMs, over.signal).then(
+      () => 'forced' as const,
+      () => 'drained' as const,
+    )
     const how = await Promise.race([this.#connections.whenNone().then(() => 'drained' as const), late])
     over.abort()
     later.cancel()
-    for (const live of this.#connections) live.abort(new MeshError('MESH_DRAINING', `the agent drains, and the connection did not end within ${limits.drainMs} ms (limits.drainMs)`))
+    for (const live of this.#connections)
+      live.abort(
+        new MeshError(
+          'MESH_DRAINING',
+          `the agent drains, and the connection did not end within ${limits.drainMs} ms (limits.drainMs)`,
+        ),
+      )
     await Promise.all(this.#served)
     return how
   }
@@ -93,9 +152,21 @@ export class DataPath implements AsyncDisposable {
   #accept(accepted: NetStream, bound: Listener): void {
     const listener = ownerOf(bound, accepted, this.#ctx.tables.get())
     this.#serving.metrics.accepted(listener)
-    const served = serve({ ...accepted, originalDst: isRedirected(bound, this.#ports.portOf(bound.name), accepted) ? accepted.local : undefined }, listener, this.#serving)
+    const served = serve(
+      {
+        ...accepted,
+        originalDst: isRedirected(bound, this.#ports.portOf(bound.name), accepted) ? accepted.local : undefined,
+      },
+      listener,
+      this.#serving,
+    )
     this.#served.add(served)
-    detached('network', served.finally(() => { this.#served.delete(served) }))
+    detached(
+      'network',
+      served.finally(() => {
+        this.#served.delete(served)
+      }),
+    )
   }
 
   #apply(tables: Tables): void {
@@ -106,11 +177,18 @@ export class DataPath implements AsyncDisposable {
       const { name } = live.listener
       counts[revalidate(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)]++
     }
-    if (counts.drained + counts.cut + counts['goes-on'] > 0) this.#ctx.log.info({ evt: 'connections.rechecked', ...counts }, 'open connections checked against the new configuration')
+    if (counts.drained + counts.cut + counts['goes-on'] > 0)
+      this.#ctx.log.info(
+        { evt: 'connections.rechecked', ...counts },
+        'open connections checked against the new configuration',
+      )
   }
 }
 
-/** A listener of agent.yaml is asked about the others' ports only where it is not one of them: two that are the same are told apart by who opens first. */
+/**
+ * A listener of agent.yaml is asked about the others' ports only where it is not one of them: two that are the same are
+ * told apart by who opens first.
+ */
 function ownPorts(ports: readonly OwnPort[]): (listener: Listener) => string | undefined {
   const names = new Set(ports.map((p) => p.listener))
   return (listener) => (names.has(listener.name) ? undefined : ports.find((p) => overlap(p, listener))?.name)

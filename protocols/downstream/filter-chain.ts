@@ -1,7 +1,7 @@
 /**
- * Which filter chain serves a connection: Envoy's matching order (config.listener.v3.FilterChainMatch). At each step the most specific
- * entry is taken and the rest forgotten: when the chains behind it do not match further on, the answer is the default chain and
- * not a less specific entry.
+ * Which filter chain serves a connection: Envoy's matching order (config.listener.v3.FilterChainMatch). At each step
+ * the most specific entry is taken and the rest forgotten: when the chains behind it do not match further on, the
+ * answer is the default chain and not a less specific entry.
  */
 import { matchesPort, type FilterChain, type FilterChainMatch, type Listener } from '../../model/listener.ts'
 import { cidrContains, type Cidr } from '../../model/ip.ts'
@@ -25,14 +25,18 @@ export function choose(listener: Listener, facts: ChainFacts): FilterChain | und
 }
 
 /**
- * What sniffing can change for this listener. Chains that match on TLS facts need the TLS inspector even where none is configured
- * (Envoy adds it by itself). Where an inspector is switched off for the port, the connection is one of plain bytes, whatever it carries.
+ * What sniffing can change for this listener. Chains that match on TLS facts need the TLS inspector even where none is
+ * configured (Envoy adds it by itself). Where an inspector is switched off for the port, the connection is one of plain
+ * bytes, whatever it carries.
  * @param port of the original destination
  */
 export function interestOf(listener: Listener, port: number): Interest {
   const { interest: all } = treeOf(listener)
   const { tlsOff, httpOff } = listener.sniff
-  const [noTls, noHttp] = [tlsOff !== undefined && matchesPort(tlsOff, port), httpOff !== undefined && matchesPort(httpOff, port)]
+  const [noTls, noHttp] = [
+    tlsOff !== undefined && matchesPort(tlsOff, port),
+    httpOff !== undefined && matchesPort(httpOff, port),
+  ]
   return noTls || noHttp ? { ...all, tls: all.tls && !noTls, http: all.http && !noHttp } : all
 }
 
@@ -59,7 +63,10 @@ function interest({ sniff, filterChains }: Listener): Interest {
   }
 }
 
-/* One level of the tree per function, in Envoy's order. Each takes the chains that are left and gives the search below them. */
+/**
+ * One level of the tree per function, in Envoy's order. Each takes the chains that are left and gives the search below
+ * them.
+ */
 
 function byPort(chains: readonly FilterChain[]): Find {
   const levels = grouped(chains, (m) => (m.destinationPort === undefined ? [] : [m.destinationPort]), byDestination)
@@ -73,12 +80,20 @@ function byDestination(chains: readonly FilterChain[]): Find {
 
 /** Exact name, then the longest wildcard: for a.b.c `*.b.c`, then `*.c`. */
 function byServerName(chains: readonly FilterChain[]): Find {
-  const levels = grouped(chains, (m) => m.serverNames.filter((n) => n !== '*').map((n) => (n.startsWith('*.') ? n.slice(1) : n)), byTransport)
+  const levels = grouped(
+    chains,
+    (m) => m.serverNames.filter((n) => n !== '*').map((n) => (n.startsWith('*.') ? n.slice(1) : n)),
+    byTransport,
+  )
   return (f) => {
     if (levels.some.size === 0 || f.serverName === '') return levels.any?.(f)
     const exact = levels.some.get(f.serverName)
     if (exact) return exact(f)
-    for (let dot = f.serverName.indexOf('.', 1); dot > 0 && dot < f.serverName.length - 1; dot = f.serverName.indexOf('.', dot + 1)) {
+    for (
+      let dot = f.serverName.indexOf('.', 1);
+      dot > 0 && dot < f.serverName.length - 1;
+      dot = f.serverName.indexOf('.', dot + 1)
+    ) {
       const wildcard = levels.some.get(f.serverName.slice(dot))
       if (wildcard) return wildcard(f)
     }
@@ -87,7 +102,11 @@ function byServerName(chains: readonly FilterChain[]): Find {
 }
 
 function byTransport(chains: readonly FilterChain[]): Find {
-  const levels = grouped(chains, (m) => (m.transportProtocol === undefined ? [] : [m.transportProtocol]), byApplicationProtocol)
+  const levels = grouped(
+    chains,
+    (m) => (m.transportProtocol === undefined ? [] : [m.transportProtocol]),
+    byApplicationProtocol,
+  )
   return (f) => (levels.some.get(f.transport) ?? levels.any)?.(f)
 }
 
@@ -126,19 +145,27 @@ function bySource(chains: readonly FilterChain[]): Find {
 }
 
 function bySourcePort(chains: readonly FilterChain[]): Find {
-  const levels = grouped(chains, (m) => m.sourcePorts, (equal): Find => {
-    // Chains that are equal up to here are a conflict that Envoy refuses. The first one serves, unless one among them is blocked: what would tell it apart from
-    // the others may be just what was not understood.
-    const serving = equal.find((c) => c.codec.kind === 'blocked') ?? equal[0]
-    return () => serving
-  })
+  const levels = grouped(
+    chains,
+    (m) => m.sourcePorts,
+    (equal): Find => {
+      // Chains that are equal up to here are a conflict that Envoy refuses. The first one serves, unless one among them
+      // is blocked: what would tell it apart from the others may be just what was not understood.
+      const serving = equal.find((c) => c.codec.kind === 'blocked') ?? equal[0]
+      return () => serving
+    },
+  )
   return (f) => (levels.some.get(f.sourcePort) ?? levels.any)?.(f)
 }
 
 type Below = (chains: readonly FilterChain[]) => Find
 
 /** Chains by each of their values; those without a value are `any`. */
-function grouped<V>(chains: readonly FilterChain[], valuesOf: (m: FilterChainMatch) => readonly V[], below: Below): { some: ReadonlyMap<V, Find>; any: Find | undefined } {
+function grouped<V>(
+  chains: readonly FilterChain[],
+  valuesOf: (m: FilterChainMatch) => readonly V[],
+  below: Below,
+): { some: ReadonlyMap<V, Find>; any: Find | undefined } {
   const groups = new Map<V, FilterChain[]>()
   const rest: FilterChain[] = []
   for (const chain of chains) {
@@ -150,11 +177,18 @@ function grouped<V>(chains: readonly FilterChain[], valuesOf: (m: FilterChainMat
       else groups.set(value, [chain])
     }
   }
-  return { some: new Map([...groups].map(([value, group]) => [value, below(group)])), any: rest.length === 0 ? undefined : below(rest) }
+  return {
+    some: new Map([...groups].map(([value, group]) => [value, below(group)])),
+    any: rest.length === 0 ? undefined : below(rest),
+  }
 }
 
 /** The longest prefix that holds the address; chains without ranges hold every address. */
-function byRange(chains: readonly FilterChain[], rangesOf: (m: FilterChainMatch) => readonly Cidr[], below: Below): (ip: string) => Find | undefined {
+function byRange(
+  chains: readonly FilterChain[],
+  rangesOf: (m: FilterChainMatch) => readonly Cidr[],
+  below: Below,
+): (ip: string) => Find | undefined {
   const ranges = new Map<string, Cidr>(chains.flatMap((c) => rangesOf(c.match).map((r) => [networkOf(r), r])))
   const { some, any } = grouped(chains, (m) => rangesOf(m).map(networkOf), below)
   const longestFirst = [...ranges].sort(([, a], [, b]) => b.prefixBits - a.prefixBits)

@@ -1,7 +1,8 @@
 /**
- * The ports that are open: brings the set of bound listeners to what is wanted. A listener whose address stays keeps its socket while its
- * content changes; a port that cannot be opened is reported and tried again, and the others are served meanwhile. A socket that was inherited
- * could not be opened again: when its listener goes it rests, and whoever comes is refused, until a listener has that address again.
+ * The ports that are open: brings the set of bound listeners to what is wanted. A listener whose address stays keeps
+ * its socket while its content changes; a port that cannot be opened is reported and tried again, and the others are
+ * served meanwhile. A socket that was inherited could not be opened again: when its listener goes it rests, and whoever
+ * comes is refused, until a listener has that address again.
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -11,7 +12,12 @@ import type { Listening, Network, NetStream } from '../../core/os/network.ts'
 import { pauseMs } from '../../core/os/until-it-works.ts'
 import type { Listener } from '../../model/listener.ts'
 
-export type PortStatus = { readonly name: string; readonly address: string; readonly state: 'listening' | 'failed'; readonly error: MeshError | undefined }
+export type PortStatus = {
+  readonly name: string
+  readonly address: string
+  readonly state: 'listening' | 'failed'
+  readonly error: MeshError | undefined
+}
 /** `rests`: its listener, of which `listener` is the last version, is gone. */
 type Bound = { listener: Listener; socket: Listening | undefined; error: MeshError | undefined; parked: boolean }
 type PortsOptions = {
@@ -19,7 +25,10 @@ type PortsOptions = {
   readonly clock: Clock
   readonly log: Log
   readonly accept: (accepted: NetStream, listener: Listener) => void
-  /** To whom of agent.yaml the port of a listener belongs, be it open or not; undefined: to nobody else. Then it is not opened. */
+  /**
+   * To whom of agent.yaml the port of a listener belongs, be it open or not; undefined: to nobody else. Then it is not
+   * opened.
+   */
   readonly ownedBy: (listener: Listener) => string | undefined
   /** Who came to a socket whose listener is gone. */
   readonly refuse: (accepted: NetStream, last: Listener) => void
@@ -56,17 +65,26 @@ export class Ports implements AsyncDisposable {
     return this.#apply(wanted)
   }
   /** This machine's addresses have changed: what failed is tried at once. */
-  again(): Promise<void> { return this.apply(this.#wanted) }
+  again(): Promise<void> {
+    return this.apply(this.#wanted)
+  }
 
-  get settled(): Promise<void> { return this.#work }
+  get settled(): Promise<void> {
+    return this.#work
+  }
 
   status(): PortStatus[] {
     return [...this.#bound.values()].map(({ listener: l, socket, error }) => ({
-      name: l.name, address: `${l.address}:${socket?.port ?? l.port}`, state: socket ? 'listening' : 'failed', error,
+      name: l.name,
+      address: `${l.address}:${socket?.port ?? l.port}`,
+      state: socket ? 'listening' : 'failed',
+      error,
     }))
   }
   /** The port that the kernel gave, for listeners with port 0. */
-  portOf(name: string): number | undefined { return this.#bound.get(name)?.socket?.port }
+  portOf(name: string): number | undefined {
+    return this.#bound.get(name)?.socket?.port
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
@@ -84,7 +102,10 @@ export class Ports implements AsyncDisposable {
   async #change(wanted: ReadonlyMap<string, Listener>): Promise<void> {
     for (const [name, bound] of this.#bound) {
       const next = wanted.get(name)
-      if (next && isSamePort(next, bound.listener)) { bound.listener = next; continue }
+      if (next && isSamePort(next, bound.listener)) {
+        bound.listener = next
+        continue
+      }
       this.#bound.delete(name)
       await this.#close(bound)
       this.#log.info({ evt: 'listener.closed', listener: name }, 'listener closed')
@@ -101,7 +122,10 @@ export class Ports implements AsyncDisposable {
   }
 
   async #close(bound: Bound): Promise<void> {
-    if (this.#closed || !bound.socket?.inherited) { await bound.socket?.[Symbol.asyncDispose](); return }
+    if (this.#closed || !bound.socket?.inherited) {
+      await bound.socket?.[Symbol.asyncDispose]()
+      return
+    }
     bound.parked = true
     this.#resting.set(portKey(bound.listener), bound)
   }
@@ -120,49 +144,81 @@ export class Ports implements AsyncDisposable {
       const owner = this.#ownedBy(bound.listener) ?? this.#openFor(bound)
       if (owner !== undefined) throw new MeshError('MESH_PORT_IN_USE', `${where} belongs to ${owner}`)
       bound.listener.prepare?.()
-      bound.socket = await this.#network.listen({ host: address, port, ipv6Only: ipv4Compat !== true }, (accepted) => { (bound.parked ? this.#refuse : this.#accept)(accepted, bound.listener) })
+      bound.socket = await this.#network.listen({ host: address, port, ipv6Only: ipv4Compat !== true }, (accepted) => {
+        ;(bound.parked ? this.#refuse : this.#accept)(accepted, bound.listener)
+      })
       this.#opened(bound)
     } catch (err) {
       bound.error = err instanceof MeshError ? err : portError(err as NodeJS.ErrnoException, where)
-      this.#log.warn({ evt: 'listener.failed', listener: name, retryInMs: pauseMs(this.#failures + 1), err: bound.error }, 'a port cannot be opened')
+      this.#log.warn(
+        { evt: 'listener.failed', listener: name, retryInMs: pauseMs(this.#failures + 1), err: bound.error },
+        'a port cannot be opened',
+      )
     }
   }
 
   /** Another listener that has the same port open. */
   #openFor({ listener }: Bound): string | undefined {
-    const other = [...this.#bound.values()].find((b) => b.socket && b.listener !== listener && overlap(b.listener, listener))
+    const other = [...this.#bound.values()].find(
+      (b) => b.socket && b.listener !== listener && overlap(b.listener, listener),
+    )
     return other && `listener ${other.listener.name}`
   }
 
   #opened({ listener: { name, address }, socket }: Bound): void {
-    this.#log.info({ evt: 'listener.open', listener: name, address, port: socket?.port, ...(socket?.inherited ? { inherited: true } : {}) }, 'listening')
+    this.#log.info(
+      {
+        evt: 'listener.open',
+        listener: name,
+        address,
+        port: socket?.port,
+        ...(socket?.inherited ? { inherited: true } : {}),
+      },
+      'listening',
+    )
   }
 
   #scheduleRetry(wanted: ReadonlyMap<string, Listener>): void {
     this.#retry?.cancel()
     if (this.#closed || [...this.#bound.values()].every((b) => b.socket)) return
-    this.#retry = this.#clock.after(pauseMs(++this.#failures), () => { detached('configuration', this.#apply(wanted)) })
+    this.#retry = this.#clock.after(pauseMs(++this.#failures), () => {
+      detached('configuration', this.#apply(wanted))
+    })
   }
 }
 
-function isSamePort(a: Listener, b: Listener): boolean { return a.address === b.address && a.port === b.port && (a.ipv4Compat ?? false) === (b.ipv4Compat ?? false) }
+function isSamePort(a: Listener, b: Listener): boolean {
+  return a.address === b.address && a.port === b.port && (a.ipv4Compat ?? false) === (b.ipv4Compat ?? false)
+}
 
-export type AddressAndPort = { readonly address: string; readonly port: number; readonly ipv4Compat?: boolean | undefined }
+export type AddressAndPort = {
+  readonly address: string
+  readonly port: number
+  readonly ipv4Compat?: boolean | undefined
+}
 /** Whether one of two sockets could not be opened beside the other. */
 export function overlap(a: AddressAndPort, b: AddressAndPort): boolean {
-  return a.port !== 0 && a.port === b.port && (a.address === b.address || takesIn(a, b.address) || takesIn(b, a.address))
+  return (
+    a.port !== 0 && a.port === b.port && (a.address === b.address || takesIn(a, b.address) || takesIn(b, a.address))
+  )
 }
 function takesIn({ address, ipv4Compat }: AddressAndPort, other: string): boolean {
   const isIpv6 = other.includes(':')
   return address === '::' ? isIpv6 || ipv4Compat === true : address === '0.0.0.0' && !isIpv6
 }
 
-function portKey({ address, port }: Listener): string { return `${address} ${port}` }
+function portKey({ address, port }: Listener): string {
+  return `${address} ${port}`
+}
 
 /** @param where the port in words, for the message */
 export function portError(err: NodeJS.ErrnoException, where: string): MeshError {
-  if (err.code === 'EADDRINUSE') return new MeshError('MESH_PORT_IN_USE', `${where} is taken by another process`, { cause: err })
-  if (err.code === 'EADDRNOTAVAIL') return new MeshError('MESH_ADDRESS_MISSING', `${where} cannot be opened: this machine does not have that address`, { cause: err })
+  if (err.code === 'EADDRINUSE')
+    return new MeshError('MESH_PORT_IN_USE', `${where} is taken by another process`, { cause: err })
+  if (err.code === 'EADDRNOTAVAIL')
+    return new MeshError('MESH_ADDRESS_MISSING', `${where} cannot be opened: this machine does not have that address`, {
+      cause: err,
+    })
   if (err.code === 'EACCES') return new MeshError('MESH_PORT_FORBIDDEN', `${where} may not be opened`, { cause: err })
   return new MeshError('MESH_PORT_FORBIDDEN', `${where} cannot be opened: ${err.message}`, { cause: err })
 }

@@ -1,6 +1,7 @@
 /**
- * What a configuration change means for connections that are open. Each is asked the same questions as a new one, with what is known of
- * it; those with the same answers go on and do not notice. Fail closed: who would be refused now is cut off now.
+ * What a configuration change means for connections that are open. Each is asked the same questions as a new one, with
+ * what is known of it; those with the same answers go on and do not notice. Fail closed: who would be refused now is
+ * cut off now.
  */
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Codec, FilterChain, Listener } from '../../model/listener.ts'
@@ -12,29 +13,52 @@ import { authorize, type Serving } from './serve.ts'
 export type Verdict = 'unconcerned' | 'goes-on' | 'drained' | 'cut'
 
 /** @param next the listener of that name now; undefined = it is gone */
-export function revalidate(live: TrackedConnection, next: Listener | undefined, s: Pick<Serving, 'ctx' | 'metrics'>): Verdict {
+export function revalidate(
+  live: TrackedConnection,
+  next: Listener | undefined,
+  s: Pick<Serving, 'ctx' | 'metrics'>,
+): Verdict {
   const { conn, facts } = live
   if (next === (conn?.listener ?? live.listener)) return 'unconcerned'
   if (!next) return end(live)
   // Its first bytes are looked at: the chain is chosen from the listener in force then.
-  if (!conn || !facts) { live.listener = next; return 'goes-on' }
+  if (!conn || !facts) {
+    live.listener = next
+    return 'goes-on'
+  }
   const chain = choose(next, facts)
-  if (!chain || chain.codec.kind === 'blocked') return cut(live, new MeshError('MESH_NO_FILTER_CHAIN', 'the configuration changed and no filter chain takes this connection any more'))
+  if (!chain || chain.codec.kind === 'blocked')
+    return cut(
+      live,
+      new MeshError(
+        'MESH_NO_FILTER_CHAIN',
+        'the configuration changed and no filter chain takes this connection any more',
+      ),
+    )
   const was = conn.chain
   if (!isSameTls(was.tls, chain.tls)) {
-    // A handshake under other rules says nothing about these: without proof of identity that is now asked for it is over at once.
-    if (!conn.tls || (chain.tls?.requireClientCertificate && !conn.tls.peer)) return cut(live, new MeshError('MESH_NO_FILTER_CHAIN', 'the configuration changed to another TLS mode'))
+    // A handshake under other rules says nothing about these: without proof of identity that is now asked for it is
+    // over at once.
+    if (!conn.tls || (chain.tls?.requireClientCertificate && !conn.tls.peer))
+      return cut(live, new MeshError('MESH_NO_FILTER_CHAIN', 'the configuration changed to another TLS mode'))
     return end(live)
   }
   live.listener = next
   conn.listener = next
   conn.chain = chain
-  try { authorize(conn, s) } catch (thrown) { return cut(live, toMeshError(thrown)) }
+  try {
+    authorize(conn, s)
+  } catch (thrown) {
+    return cut(live, toMeshError(thrown))
+  }
   if (needsNewConnection(was, chain)) return end(live)
   return 'goes-on'
 }
 
-/** HTTP reads its settings anew for each request, and MQTT's rules are asked anew (broker.reauthorize); the others were told theirs when they began. */
+/**
+ * HTTP reads its settings anew for each request, and MQTT's rules are asked anew (broker.reauthorize); the others were
+ * told theirs when they began.
+ */
 function needsNewConnection(was: FilterChain, now: FilterChain): boolean {
   return was.codec.kind !== now.codec.kind || (now.codec.kind !== 'http' && !isSameCodec(was.codec, now.codec))
 }
@@ -51,7 +75,10 @@ function isSameTls(a: DownstreamTls | undefined, b: DownstreamTls | undefined): 
 }
 
 function end(live: TrackedConnection): Verdict {
-  if (live.serving) { live.drain(); return 'drained' }
+  if (live.serving) {
+    live.drain()
+    return 'drained'
+  }
   return cut(live, new MeshError('MESH_DRAINING', 'the listener changed while the connection began'))
 }
 function cut(live: TrackedConnection, reason: MeshError): Verdict {

@@ -1,6 +1,7 @@
 /**
- * The life of one connection, read downward: look at its first bytes, choose the filter chain, do TLS, ask the policies, hand it to the
- * codec, account for it. Every step can refuse; a refusal has a code, a counter and a log line, and ends the connection.
+ * The life of one connection, read downward: look at its first bytes, choose the filter chain, do TLS, ask the
+ * policies, hand it to the codec, account for it. Every step can refuse; a refusal has a code, a counter and a log
+ * line, and ends the connection.
  */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
@@ -30,7 +31,10 @@ export type Serving = {
   readonly metrics: ServeMetrics
 }
 
-/** Of a connection that is over: garbage, of which the collector sees little. Two thousand of them are a quarter of a small device's memory. */
+/**
+ * Of a connection that is over: garbage, of which the collector sees little. Two thousand of them are a quarter of a
+ * small device's memory.
+ */
 const LEFT_BYTES = 32 * 1024
 
 /** Resolves when the connection is over; never rejects. */
@@ -79,32 +83,57 @@ function admit(accepted: Accepted, listener: Listener, { connections, ctx }: Ser
   return connections.accept(accepted, listener, ctx.clock.wallMs())
 }
 
-/** What the client speaks, as far as the chains of its listener can tell it apart. A listener that changes meanwhile may have other questions. */
+/**
+ * What the client speaks, as far as the chains of its listener can tell it apart. A listener that changes meanwhile may
+ * have other questions.
+ */
 async function look(live: TrackedConnection, { clock, limits }: Context): Promise<Sniffed | 'ended'> {
   for (;;) {
     const { listener } = live
     const timeoutMs = listener.sniff.timeoutMs > 0 ? listener.sniff.timeoutMs : limits.requestHeadMs
-    const seen = await sniff(live.accepted.stream, { interest: interestOf(listener, live.accepted.local.port), clock, timeoutMs, onTimeout: listener.sniff.onTimeout, draining: live.draining })
+    const seen = await sniff(live.accepted.stream, {
+      interest: interestOf(listener, live.accepted.local.port),
+      clock,
+      timeoutMs,
+      onTimeout: listener.sniff.onTimeout,
+      draining: live.draining,
+    })
     if (seen === 'ended' || live.listener === listener) return seen === 'silent' ? OPAQUE : seen
   }
 }
 
 /** Chooses the chain. */
 function enter(live: TrackedConnection, seen: Sniffed): Connection {
-  const { listener, accepted: { local, remote } } = live
+  const {
+    listener,
+    accepted: { local, remote },
+  } = live
   const facts: ChainFacts = {
-    destinationIp: local.host, destinationPort: local.port, sourceIp: remote.host, sourcePort: remote.port,
-    transport: seen.transport, serverName: seen.serverName, alpn: seen.alpn,
+    destinationIp: local.host,
+    destinationPort: local.port,
+    sourceIp: remote.host,
+    sourcePort: remote.port,
+    transport: seen.transport,
+    serverName: seen.serverName,
+    alpn: seen.alpn,
   }
   const chain = choose(listener, facts)
-  if (!chain) throw new MeshError('MESH_NO_FILTER_CHAIN', `no filter chain of listener ${listener.name} takes ${seen.transport === 'tls' ? `TLS for "${seen.serverName}"` : 'plain text'}`)
+  if (!chain)
+    throw new MeshError(
+      'MESH_NO_FILTER_CHAIN',
+      `no filter chain of listener ${listener.name} takes ${seen.transport === 'tls' ? `TLS for "${seen.serverName}"` : 'plain text'}`,
+    )
   return live.enter(chain, facts)
 }
 
 async function secure(conn: Connection, { terminator, ctx }: Serving): Promise<void> {
   const { tls } = conn.chain
   if (!tls) return
-  const { stream, facts } = await terminator.terminate(conn.stream, { tls, handshakeMs: ctx.limits.tlsHandshakeMs, signal: conn.aborted })
+  const { stream, facts } = await terminator.terminate(conn.stream, {
+    tls,
+    handshakeMs: ctx.limits.tlsHandshakeMs,
+    signal: conn.aborted,
+  })
   conn.stream = stream
   conn.tls = facts
 }
@@ -115,16 +144,29 @@ export function authorize(conn: Connection, { ctx, metrics }: Pick<Serving, 'ctx
   if (policies.length === 0) return
   const facts = authzFactsOf(conn)
   for (const dry of shadowDecisions(policies, facts)) {
-    if (!dry.wouldAllow) { metrics.shadowDenied.value++; ctx.log.debug({ evt: 'authz.shadow', conn: conn.id, rule: dry.rule }, 'dry-run policy would refuse') }
+    if (!dry.wouldAllow) {
+      metrics.shadowDenied.value++
+      ctx.log.debug({ evt: 'authz.shadow', conn: conn.id, rule: dry.rule }, 'dry-run policy would refuse')
+    }
   }
   const decision = decide(policies, facts)
-  if (!decision.allowed) throw new MeshError('MESH_PEER_NOT_ALLOWED', `authorization policy refuses ${conn.tls?.peer?.spiffeId?.uri ?? conn.remote.host} (rule ${decision.rule})`)
+  if (!decision.allowed)
+    throw new MeshError(
+      'MESH_PEER_NOT_ALLOWED',
+      `authorization policy refuses ${conn.tls?.peer?.spiffeId?.uri ?? conn.remote.host} (rule ${decision.rule})`,
+    )
 }
 
 function authzFactsOf({ tls, remote, local, offered }: Connection): AuthzFacts {
   return {
-    peer: tls?.peer, directRemoteIp: remote.host, remoteIp: remote.host, destinationIp: local.host, destinationPort: local.port,
-    serverName: tls?.serverName ?? offered.serverName, header: undefined, path: undefined,
+    peer: tls?.peer,
+    directRemoteIp: remote.host,
+    remoteIp: remote.host,
+    destinationIp: local.host,
+    destinationPort: local.port,
+    serverName: tls?.serverName ?? offered.serverName,
+    header: undefined,
+    path: undefined,
   }
 }
 
@@ -136,20 +178,38 @@ async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Outcom
       if (version === 'ended') return ENDED
       return version === 2 ? s.codecs.http2(conn) : s.codecs.http1(conn)
     }
-    case 'tcp': return s.codecs.tcp(conn, codec.tcp)
-    case 'mqtt': return s.codecs.mqtt(conn, codec.mqtt, codec.transport)
-    case 'blocked': throw new MeshError('MESH_CHAIN_BLOCKED', codec.reason)
-    default: return codec satisfies never
+    case 'tcp':
+      return s.codecs.tcp(conn, codec.tcp)
+    case 'mqtt':
+      return s.codecs.mqtt(conn, codec.mqtt, codec.transport)
+    case 'blocked':
+      throw new MeshError('MESH_CHAIN_BLOCKED', codec.reason)
+    default:
+      return codec satisfies never
   }
 }
 
-/** By configuration, by ALPN, by what sniffing saw, and last by looking for HTTP/2's preface (RFC 9113 §3.3, prior knowledge). */
-async function httpVersion(conn: Connection, http: HttpConnectionManager, seen: Sniffed, { clock, limits }: Context): Promise<1 | 2 | 'ended'> {
+/**
+ * By configuration, by ALPN, by what sniffing saw, and last by looking for HTTP/2's preface (RFC 9113 §3.3, prior
+ * knowledge).
+ */
+async function httpVersion(
+  conn: Connection,
+  http: HttpConnectionManager,
+  seen: Sniffed,
+  { clock, limits }: Context,
+): Promise<1 | 2 | 'ended'> {
   if (http.codec !== 'auto') return http.codec === 'http2' ? 2 : 1
   const alpn = conn.tls ? conn.tls.alpn : seen.protocol
   if (alpn === 'h2' || alpn === 'http2') return 2
   if (alpn.startsWith('http')) return 1
-  const found = await sniff(conn.stream, { interest: { tls: false, http: true, mqtt: false }, clock, timeoutMs: limits.requestHeadMs, onTimeout: 'continue', draining: conn.draining })
+  const found = await sniff(conn.stream, {
+    interest: { tls: false, http: true, mqtt: false },
+    clock,
+    timeoutMs: limits.requestHeadMs,
+    onTimeout: 'continue',
+    draining: conn.draining,
+  })
   if (found === 'ended') return 'ended'
   // What is neither goes to the HTTP/1 codec, which answers with a reason.
   return found !== 'silent' && found.protocol === 'http2' ? 2 : 1
@@ -160,50 +220,92 @@ function heldOf(live: TrackedConnection, conn: Connection): CertificateUse {
   const { tls } = conn.chain
   return {
     side: 'client',
-    standing: { usesIdentity: tls !== undefined && usesIdentity(tls), peer: conn.tls?.peer, byMeshRoots: tls?.validation?.roots.from === 'workload', staysHere: staysHere(live.accepted) },
-    drain: (reason) => live.drain(reason), cut: (reason) => live.abort(reason),
+    standing: {
+      usesIdentity: tls !== undefined && usesIdentity(tls),
+      peer: conn.tls?.peer,
+      byMeshRoots: tls?.validation?.roots.from === 'workload',
+      staysHere: staysHere(live.accepted),
+    },
+    drain: (reason) => live.drain(reason),
+    cut: (reason) => live.abort(reason),
   }
 }
 
 /**
- * A codec that ends because it was told to has no error of its own; why it was told is one. And a client that is gone because it was cut off was not
- * the one who went.
+ * A codec that ends because it was told to has no error of its own; why it was told is one. And a client that is gone
+ * because it was cut off was not the one who went.
  */
 function endOf(live: TrackedConnection | undefined, outcome: Outcome): Outcome {
   const reason: unknown = live?.aborted.aborted ? live.aborted.reason : live?.draining.reason
-  const isOurs = outcome.error === undefined || (live?.aborted.aborted === true && outcome.error.code === 'MESH_CLIENT_GONE')
+  const isOurs =
+    outcome.error === undefined || (live?.aborted.aborted === true && outcome.error.code === 'MESH_CLIENT_GONE')
   return isOurs && reason instanceof MeshError ? { error: reason } : outcome
 }
 
 /** A client that takes nothing for so long does not get the rest. */
 const FLUSH_IDLE_MS = 30_000
 
-/** Resolves when the stream is closed: after a refusal at once; after a normal end what is still to be written goes out first, as long as it moves. */
+/**
+ * Resolves when the stream is closed: after a refusal at once; after a normal end what is still to be written goes out
+ * first, as long as it moves.
+ */
 function finished(stream: Duplex, { error }: Outcome, clock: Clock): Promise<void> {
-  if (error || stream.destroyed || stream.writableFinished) { stream.destroy(); return Promise.resolve() }
+  if (error || stream.destroyed || stream.writableFinished) {
+    stream.destroy()
+    return Promise.resolve()
+  }
   return new Promise((resolve) => {
     let left = stream.writableLength
     const timer = clock.after(FLUSH_IDLE_MS, () => {
-      if (stream.writableLength === left) { stream.destroy(); return }
+      if (stream.writableLength === left) {
+        stream.destroy()
+        return
+      }
       left = stream.writableLength
       timer.refresh()
     })
-    stream.once('close', guarded('network', ignore, () => { timer.cancel(); resolve() }))
-    stream.end(() => { stream.destroy() })
+    stream.once(
+      'close',
+      guarded('network', ignore, () => {
+        timer.cancel()
+        resolve()
+      }),
+    )
+    stream.end(() => {
+      stream.destroy()
+    })
   })
 }
 
-function report(accepted: NetStream, listener: Listener, conn: Connection | undefined, { error }: Outcome, { log, clock }: Context): void {
+function report(
+  accepted: NetStream,
+  listener: Listener,
+  conn: Connection | undefined,
+  { error }: Outcome,
+  { log, clock }: Context,
+): void {
   const { remote } = accepted
   const fields = {
-    listener: listener.name, conn: conn?.id, chain: conn?.chain.name, peer: `${remote.host}:${remote.port}`, spiffeId: conn?.tls?.peer?.spiffeId?.uri, cluster: conn?.cluster,
-    receivedBytes: conn?.receivedBytes, sentBytes: conn?.sentBytes, durationMs: conn && Math.max(0, clock.wallMs() - conn.startedMs),
+    listener: listener.name,
+    conn: conn?.id,
+    chain: conn?.chain.name,
+    peer: `${remote.host}:${remote.port}`,
+    spiffeId: conn?.tls?.peer?.spiffeId?.uri,
+    cluster: conn?.cluster,
+    receivedBytes: conn?.receivedBytes,
+    sentBytes: conn?.sentBytes,
+    durationMs: conn && Math.max(0, clock.wallMs() - conn.startedMs),
   }
   if (!error) log.debug({ evt: 'connection.end', ...fields }, 'connection ended')
-  else if (error.code === 'MESH_INTERNAL') log.error({ evt: 'connection.failed', ...fields, err: error }, 'connection failed by a defect')
-  else if (error.code === 'MESH_DRAINING') log.debug({ evt: 'connection.end', ...fields, err: error }, 'connection ended by the agent')
-  else if (error.code === 'MESH_CLIENT_GONE') log.debug({ evt: 'connection.end', ...fields, err: error }, 'client went away')
+  else if (error.code === 'MESH_INTERNAL')
+    log.error({ evt: 'connection.failed', ...fields, err: error }, 'connection failed by a defect')
+  else if (error.code === 'MESH_DRAINING')
+    log.debug({ evt: 'connection.end', ...fields, err: error }, 'connection ended by the agent')
+  else if (error.code === 'MESH_CLIENT_GONE')
+    log.debug({ evt: 'connection.end', ...fields, err: error }, 'client went away')
   else log.warn({ evt: 'connection.refused', ...fields, err: error }, 'connection refused or broken')
 }
 
-function ignore(): void { /* heard by whoever reads; an error without any listener would end the process */ }
+function ignore(): void {
+  /* heard by whoever reads; an error without any listener would end the process */
+}

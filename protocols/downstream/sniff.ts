@@ -1,6 +1,6 @@
 /**
- * What a connection's first bytes say: TLS with server name and ALPN, HTTP/1, HTTP/2, MQTT, or nothing known. `classify` is pure;
- * `sniff` reads just enough from a stream to ask it and puts every byte back.
+ * What a connection's first bytes say: TLS with server name and ALPN, HTTP/1, HTTP/2, MQTT, or nothing known.
+ * `classify` is pure; `sniff` reads just enough from a stream to ask it and puts every byte back.
  */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
@@ -15,7 +15,10 @@ export type Sniffed = {
   readonly protocol: 'tls' | 'http1' | 'http2' | 'mqtt' | 'opaque'
   readonly transport: 'tls' | 'raw_buffer'
   readonly serverName: string
-  /** TLS: what the client offers, in its order. Plain text: Envoy's names for what was seen (`http/1.0`, `http/1.1`, `h2c`), `mqtt`, or none. */
+  /**
+   * TLS: what the client offers, in its order. Plain text: Envoy's names for what was seen (`http/1.0`, `http/1.1`,
+   * `h2c`), `mqtt`, or none.
+   */
   readonly alpn: readonly string[]
 }
 export const OPAQUE: Sniffed = { protocol: 'opaque', transport: 'raw_buffer', serverName: '', alpn: [] }
@@ -25,10 +28,18 @@ const MAX_REQUEST_LINE_BYTES = 8 * 1024
 /** Nothing above is looked at; with this many bytes `classify` has always decided. */
 export const MAX_SNIFF_BYTES = MAX_CLIENT_HELLO_BYTES
 
-/** @returns `more` while the bytes so far are the beginning of several things; `too-large` for an endless ClientHello. Never throws. */
+/**
+ * @returns `more` while the bytes so far are the beginning of several things; `too-large` for an endless ClientHello.
+ * Never throws.
+ */
 export function classify(bytes: Uint8Array, interest: Interest): Sniffed | 'more' | 'too-large' {
   if (bytes.length === 0) return interest.tls || interest.http || interest.mqtt ? 'more' : OPAQUE
-  const kinds = [interest.tls && asTls(bytes), interest.http && asHttp2(bytes), interest.http && asHttp1(bytes), interest.mqtt && asMqtt(bytes)]
+  const kinds = [
+    interest.tls && asTls(bytes),
+    interest.http && asHttp2(bytes),
+    interest.http && asHttp1(bytes),
+    interest.mqtt && asMqtt(bytes),
+  ]
   const known = kinds.find((k) => typeof k === 'object' || k === 'too-large')
   if (known) return known
   return kinds.includes('more') ? 'more' : OPAQUE
@@ -45,11 +56,15 @@ export type SniffOptions = {
 }
 
 /**
- * Resolves with the verdict, `silent` when the time is over and the listener goes on without one (some protocols let the server
- * speak first), or `ended` when the client closed without a byte or the agent drains and it has sent none. Every byte read is back in the stream.
- * Rejects with MESH_SNIFF_TIMEOUT, MESH_CLIENT_GONE or MESH_MALFORMED_INPUT (endless ClientHello).
+ * Resolves with the verdict, `silent` when the time is over and the listener goes on without one (some protocols let
+ * the server speak first), or `ended` when the client closed without a byte or the agent drains and it has sent none.
+ * Every byte read is back in the stream. Rejects with MESH_SNIFF_TIMEOUT, MESH_CLIENT_GONE or MESH_MALFORMED_INPUT
+ * (endless ClientHello).
  */
-export function sniff(stream: Duplex, { interest, clock, timeoutMs, onTimeout, draining }: SniffOptions): Promise<Sniffed | 'silent' | 'ended'> {
+export function sniff(
+  stream: Duplex,
+  { interest, clock, timeoutMs, onTimeout, draining }: SniffOptions,
+): Promise<Sniffed | 'silent' | 'ended'> {
   const atOnce = classify(NO_BYTES, interest)
   if (typeof atOnce === 'object') return Promise.resolve(atOnce)
   return new Promise((resolve, reject) => {
@@ -62,27 +77,56 @@ export function sniff(stream: Duplex, { interest, clock, timeoutMs, onTimeout, d
     }
     const broken = (error: MeshError): void => finish(() => reject(error))
     const onReadable = guarded('network', broken, () => {
-      for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null) seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
+      for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null)
+        seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
       if (seen.length === 0) return
       const verdict = classify(seen.length > MAX_SNIFF_BYTES ? seen.subarray(0, MAX_SNIFF_BYTES) : seen, interest)
       if (verdict === 'more') return
-      if (verdict === 'too-large') finish(() => reject(new MeshError('MESH_MALFORMED_INPUT', `the TLS ClientHello is longer than ${MAX_CLIENT_HELLO_BYTES} bytes`)))
-      else finish(() => { stream.unshift(seen); resolve(verdict) })
+      if (verdict === 'too-large')
+        finish(() =>
+          reject(
+            new MeshError('MESH_MALFORMED_INPUT', `the TLS ClientHello is longer than ${MAX_CLIENT_HELLO_BYTES} bytes`),
+          ),
+        )
+      else
+        finish(() => {
+          stream.unshift(seen)
+          resolve(verdict)
+        })
     })
-    const onEnd = guarded('network', broken, () => finish(() => {
-      if (seen.length === 0) resolve('ended')
-      else reject(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of its first message'))
-    }))
-    const onDraining = guarded('network', broken, () => { if (seen.length === 0) finish(() => resolve('ended')) })
-    const onClose = guarded('network', broken, () => finish(() => reject(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything'))))
-    const timer = clock.after(timeoutMs, () => finish(() => {
-      if (seen.length > 0) stream.unshift(seen)
-      if (onTimeout === 'continue') resolve('silent')
-      else reject(new MeshError('MESH_SNIFF_TIMEOUT', `the client did not say within ${timeoutMs} ms which protocol it speaks`))
-    }))
+    const onEnd = guarded('network', broken, () =>
+      finish(() => {
+        if (seen.length === 0) resolve('ended')
+        else reject(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of its first message'))
+      }),
+    )
+    const onDraining = guarded('network', broken, () => {
+      if (seen.length === 0) finish(() => resolve('ended'))
+    })
+    const onClose = guarded('network', broken, () =>
+      finish(() =>
+        reject(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything')),
+      ),
+    )
+    const timer = clock.after(timeoutMs, () =>
+      finish(() => {
+        if (seen.length > 0) stream.unshift(seen)
+        if (onTimeout === 'continue') resolve('silent')
+        else
+          reject(
+            new MeshError(
+              'MESH_SNIFF_TIMEOUT',
+              `the client did not say within ${timeoutMs} ms which protocol it speaks`,
+            ),
+          )
+      }),
+    )
     stream.on('readable', onReadable).once('end', onEnd).once('close', onClose)
     draining.addEventListener('abort', onDraining)
-    if (stream.destroyed) { onClose(); return }
+    if (stream.destroyed) {
+      onClose()
+      return
+    }
     onReadable()
     if (draining.aborted) onDraining()
   })
@@ -94,10 +138,14 @@ type Guess = Sniffed | 'more' | 'no'
 function asTls(bytes: Uint8Array): Guess | 'too-large' {
   const hello = parseClientHello(bytes)
   switch (hello) {
-    case 'short': return 'more'
-    case 'malformed': return 'no'
-    case 'too-large': return hello
-    default: return { protocol: 'tls', transport: 'tls', ...hello }
+    case 'short':
+      return 'more'
+    case 'malformed':
+      return 'no'
+    case 'too-large':
+      return hello
+    default:
+      return { protocol: 'tls', transport: 'tls', ...hello }
   }
 }
 
@@ -110,13 +158,47 @@ function asHttp2(bytes: Uint8Array): Guess {
 }
 
 const METHODS = [
-  'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'COPY', 'LOCK', 'MKCOL', 'MOVE', 'PROPFIND', 'PROPPATCH', 'SEARCH',
-  'UNLOCK', 'BIND', 'REBIND', 'UNBIND', 'ACL', 'REPORT', 'MKACTIVITY', 'CHECKOUT', 'MERGE', 'M-SEARCH', 'NOTIFY', 'SUBSCRIBE', 'UNSUBSCRIBE', 'PURGE',
-  'MKCALENDAR', 'LINK', 'UNLINK', 'SOURCE', 'QUERY',
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'DELETE',
+  'CONNECT',
+  'OPTIONS',
+  'TRACE',
+  'PATCH',
+  'COPY',
+  'LOCK',
+  'MKCOL',
+  'MOVE',
+  'PROPFIND',
+  'PROPPATCH',
+  'SEARCH',
+  'UNLOCK',
+  'BIND',
+  'REBIND',
+  'UNBIND',
+  'ACL',
+  'REPORT',
+  'MKACTIVITY',
+  'CHECKOUT',
+  'MERGE',
+  'M-SEARCH',
+  'NOTIFY',
+  'SUBSCRIBE',
+  'UNSUBSCRIBE',
+  'PURGE',
+  'MKCALENDAR',
+  'LINK',
+  'UNLINK',
+  'SOURCE',
+  'QUERY',
 ].map((m) => `${m} `)
 const LONGEST_METHOD = Math.max(...METHODS.map((m) => m.length))
 
-/** A known method, then a request line that ends with a version (RFC 9112 §3); empty lines before it are allowed (§2.2). */
+/**
+ * A known method, then a request line that ends with a version (RFC 9112 §3); empty lines before it are allowed (§2.2).
+ */
 function asHttp1(bytes: Uint8Array): Guess {
   let start = 0
   while (start < bytes.length && (bytes[start] === 13 || bytes[start] === 10)) start++
@@ -132,7 +214,9 @@ function asHttp1(bytes: Uint8Array): Guess {
 }
 const HTTP11: Sniffed = { ...OPAQUE, protocol: 'http1', alpn: ['http/1.1'] }
 
-/** CONNECT: type 1 with flags 0, remaining length, then the protocol name (MQTT 5.0 §3.1.1, §3.1.2.1; MQIsdp was 3.1's). */
+/**
+ * CONNECT: type 1 with flags 0, remaining length, then the protocol name (MQTT 5.0 §3.1.1, §3.1.2.1; MQIsdp was 3.1's).
+ */
 function asMqtt(bytes: Uint8Array): Guess {
   if (bytes[0] !== 0x10) return 'no'
   let at = 1
@@ -150,4 +234,5 @@ function asMqtt(bytes: Uint8Array): Guess {
 }
 const MQTT_NAMES = ['\0\x04MQTT', '\0\x06MQIsdp'].map((n) => Buffer.from(n, 'latin1'))
 
-const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+const latin1 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')

@@ -1,18 +1,27 @@
-/** Which listener each open port gets: what was pushed, and before it agent.yaml's own. Pure, but for remembering what it made. */
+/**
+ * Which listener each open port gets: what was pushed, and before it agent.yaml's own. Pure, but for remembering what
+ * it made.
+ */
 import type { Listener } from '../../model/listener.ts'
 import type { Tables } from '../../model/tables.ts'
 
 /**
- * A pushed listener has no say against one of agent.yaml with its name. For the explicit proxy istiod sends a listener too (HTTP_PROXY_PORT),
- * with filters that agent.yaml cannot name, such as fault injection: on the same address and for the same routes agent.yaml's takes over
- * what that one does, and there is one port.
+ * A pushed listener has no say against one of agent.yaml with its name. For the explicit proxy istiod sends a listener
+ * too (HTTP_PROXY_PORT), with filters that agent.yaml cannot name, such as fault injection: on the same address and for
+ * the same routes agent.yaml's takes over what that one does, and there is one port.
  */
 export function wantedListeners({ listeners }: Tables, own: readonly Listener[]): Map<string, Listener> {
   const pushed = new Map([...listeners].filter(([, l]) => l.bindToPort))
   const wanted = new Map<string, Listener>()
   for (const listener of own) {
     const routes = proxyRoutes(listener)
-    const same = routes === undefined ? undefined : [...pushed.values()].find((l) => l.address === listener.address && l.port === listener.port && (proxyRoutes(l) === routes || isBlocked(l)))
+    const same =
+      routes === undefined
+        ? undefined
+        : [...pushed.values()].find(
+            (l) =>
+              l.address === listener.address && l.port === listener.port && (proxyRoutes(l) === routes || isBlocked(l)),
+          )
     if (same) pushed.delete(same.name)
     wanted.set(listener.name, same ? named(same, listener.name) : listener)
   }
@@ -39,13 +48,19 @@ function proxyRoutes({ filterChains, defaultFilterChain }: Listener): string | u
   return explicitProxy && routes.from === 'rds' ? routes.name : undefined
 }
 
-/** One that refuses everybody for something that cannot be taken takes over all the same: agent.yaml's would serve without what could not be taken. */
+/**
+ * One that refuses everybody for something that cannot be taken takes over all the same: agent.yaml's would serve
+ * without what could not be taken.
+ */
 function isBlocked({ filterChains, defaultFilterChain }: Listener): boolean {
   const chains = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
   return chains.length > 0 && chains.every((c) => c.codec.kind === 'blocked')
 }
 
-/** One copy for each pushed listener: an unchanged one must stay the same object, so that its connections are left alone. */
+/**
+ * One copy for each pushed listener: an unchanged one must stay the same object, so that its connections are left
+ * alone.
+ */
 const copies = new WeakMap<Listener, Listener>()
 function named(pushed: Listener, name: string): Listener {
   const known = copies.get(pushed)

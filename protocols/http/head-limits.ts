@@ -16,20 +16,35 @@ export const LIST_OVERHEAD = 32
 const COLON = 58
 
 /** What a listener says for itself is not cut: its operator knows what is sent there. */
-export function requestHeadLimits({ maxRequestHeadersBytes, maxHeaders }: HttpConnectionManager, limits: Pick<Limits, 'maxHeaderBytes' | 'maxHeaderCount'>): HeadLimits {
+export function requestHeadLimits(
+  { maxRequestHeadersBytes, maxHeaders }: HttpConnectionManager,
+  limits: Pick<Limits, 'maxHeaderBytes' | 'maxHeaderCount'>,
+): HeadLimits {
   return {
-    maxHeaderBytes: maxRequestHeadersBytes > 0 && maxRequestHeadersBytes !== DEFAULT_BYTES ? maxRequestHeadersBytes : limits.maxHeaderBytes,
+    maxHeaderBytes:
+      maxRequestHeadersBytes > 0 && maxRequestHeadersBytes !== DEFAULT_BYTES
+        ? maxRequestHeadersBytes
+        : limits.maxHeaderBytes,
     maxHeaderCount: maxHeaders ?? limits.maxHeaderCount,
   }
 }
 
-/** Of an endpoint's response: bounds of their own, for what strangers send says nothing about what a service answers. */
-export function responseHeadLimits({ maxResponseHeadersBytes, maxResponseHeaders }: Cluster, limits: Pick<Limits, 'maxHeaderCount'>): HeadLimits {
-  return { maxHeaderBytes: maxResponseHeadersBytes ?? RESPONSE_BYTES, maxHeaderCount: maxResponseHeaders ?? limits.maxHeaderCount }
+/**
+ * Of an endpoint's response: bounds of their own, for what strangers send says nothing about what a service answers.
+ */
+export function responseHeadLimits(
+  { maxResponseHeadersBytes, maxResponseHeaders }: Cluster,
+  limits: Pick<Limits, 'maxHeaderCount'>,
+): HeadLimits {
+  return {
+    maxHeaderBytes: maxResponseHeadersBytes ?? RESPONSE_BYTES,
+    maxHeaderCount: maxResponseHeaders ?? limits.maxHeaderCount,
+  }
 }
 
 /**
- * SETTINGS_MAX_HEADER_LIST_SIZE counts each field with 32 bytes more. Here the list is measured as the HTTP/1 head that it would be. @param raw names and values in turn, pseudo-header fields included @throws MESH_HEADERS_TOO_LARGE
+ * SETTINGS_MAX_HEADER_LIST_SIZE counts each field with 32 bytes more. Here the list is measured as the HTTP/1 head that
+ * it would be. @param raw names and values in turn, pseudo-header fields included @throws MESH_HEADERS_TOO_LARGE
  */
 export function checkFieldList(raw: readonly string[], { maxHeaderBytes, maxHeaderCount }: HeadLimits): void {
   let bytes = 0
@@ -40,6 +55,7 @@ export function checkFieldList(raw: readonly string[], { maxHeaderBytes, maxHead
     // :authority is a Host field there, the others are the request line.
     if (name.charCodeAt(0) !== COLON || name === ':authority') count++
   }
-  if (bytes > maxHeaderBytes) throw new MeshError('MESH_HEADERS_TOO_LARGE', `the fields are longer than ${maxHeaderBytes} bytes`)
+  if (bytes > maxHeaderBytes)
+    throw new MeshError('MESH_HEADERS_TOO_LARGE', `the fields are longer than ${maxHeaderBytes} bytes`)
   if (count > maxHeaderCount) throw new MeshError('MESH_HEADERS_TOO_LARGE', `more than ${maxHeaderCount} fields`)
 }

@@ -9,9 +9,19 @@ export class HttpMetrics {
   readonly denied: Cell
   readonly shadowDenied: Cell
   readonly refusedMessages: Cell
-  readonly attempts: { readonly answered: Cell; readonly failed: Cell; readonly timeout: Cell; readonly cancelled: Cell }
+  readonly attempts: {
+    readonly answered: Cell
+    readonly failed: Cell
+    readonly timeout: Cell
+    readonly cancelled: Cell
+  }
   readonly retries: { readonly sent: Cell; readonly heldBack: Cell; readonly budget: Cell }
-  readonly limits: { readonly headerBytes: Cell; readonly replayBytes: Cell; readonly requestHeadMs: Cell; readonly idleMs: Cell }
+  readonly limits: {
+    readonly headerBytes: Cell
+    readonly replayBytes: Cell
+    readonly requestHeadMs: Cell
+    readonly idleMs: Cell
+  }
   /** Connections that were ended (GOAWAY with ENHANCE_YOUR_CALM), by what they sent too much of. */
   readonly floods: Readonly<Record<Http2Event, Cell>>
   /** Index = first digit of the status; 0 = no answer was given. */
@@ -19,36 +29,86 @@ export class HttpMetrics {
   readonly #failed: Family<'code'>
 
   constructor(metrics: Metrics) {
-    this.denied = metrics.counter('mesh_http_denied_total', 'HTTP requests that an authorization policy refused.').cell({})
-    this.shadowDenied = metrics.counter('mesh_authz_shadow_denied_total', 'Connections and requests that a dry-run policy would have refused.').cell({})
-    this.refusedMessages = metrics.counter('mesh_http_refused_messages_total', 'Requests that were no well-formed HTTP.').cell({})
-    const attempts = metrics.counter('mesh_upstream_attempts_total', 'Tries of HTTP requests at endpoints, by how they ended.', ['result'])
-    this.attempts = { answered: attempts.cell({ result: 'answered' }), failed: attempts.cell({ result: 'failed' }), timeout: attempts.cell({ result: 'timeout' }), cancelled: attempts.cell({ result: 'cancelled' }) }
-    const retries = metrics.counter('mesh_upstream_retries_total', 'Tries after the first: sent, held back because the request may have arrived, or refused by the retry budget.', ['result'])
-    this.retries = { sent: retries.cell({ result: 'sent' }), heldBack: retries.cell({ result: 'held-back' }), budget: retries.cell({ result: 'budget' }) }
-    const limits = metrics.counter('mesh_http_limits_met_total', 'How often a limit of HTTP connections was met.', ['limit'])
+    this.denied = metrics
+      .counter('mesh_http_denied_total', 'HTTP requests that an authorization policy refused.')
+      .cell({})
+    this.shadowDenied = metrics
+      .counter('mesh_authz_shadow_denied_total', 'Connections and requests that a dry-run policy would have refused.')
+      .cell({})
+    this.refusedMessages = metrics
+      .counter('mesh_http_refused_messages_total', 'Requests that were no well-formed HTTP.')
+      .cell({})
+    const attempts = metrics.counter(
+      'mesh_upstream_attempts_total',
+      'Tries of HTTP requests at endpoints, by how they ended.',
+      ['result'],
+    )
+    this.attempts = {
+      answered: attempts.cell({ result: 'answered' }),
+      failed: attempts.cell({ result: 'failed' }),
+      timeout: attempts.cell({ result: 'timeout' }),
+      cancelled: attempts.cell({ result: 'cancelled' }),
+    }
+    const retries = metrics.counter(
+      'mesh_upstream_retries_total',
+      'Tries after the first: sent, held back because the request may have arrived, or refused by the retry budget.',
+      ['result'],
+    )
+    this.retries = {
+      sent: retries.cell({ result: 'sent' }),
+      heldBack: retries.cell({ result: 'held-back' }),
+      budget: retries.cell({ result: 'budget' }),
+    }
+    const limits = metrics.counter('mesh_http_limits_met_total', 'How often a limit of HTTP connections was met.', [
+      'limit',
+    ])
     this.limits = {
-      headerBytes: limits.cell({ limit: 'maxHeaderBytes' }), replayBytes: limits.cell({ limit: 'maxReplayBytes' }),
-      requestHeadMs: limits.cell({ limit: 'requestHeadMs' }), idleMs: limits.cell({ limit: 'idleMs' }),
+      headerBytes: limits.cell({ limit: 'maxHeaderBytes' }),
+      replayBytes: limits.cell({ limit: 'maxReplayBytes' }),
+      requestHeadMs: limits.cell({ limit: 'requestHeadMs' }),
+      idleMs: limits.cell({ limit: 'idleMs' }),
     }
     const flood = (frames: Http2Event): Cell => floodCell(metrics, frames)
     this.floods = {
-      'settings': flood('settings'), 'pings': flood('pings'), 'resets': flood('resets'), 'empty frames': flood('empty frames'),
-      'window updates': flood('window updates'), 'priorities': flood('priorities'), 'continuations': flood('continuations'), 'unread answers': flood('unread answers'),
+      settings: flood('settings'),
+      pings: flood('pings'),
+      resets: flood('resets'),
+      'empty frames': flood('empty frames'),
+      'window updates': flood('window updates'),
+      priorities: flood('priorities'),
+      continuations: flood('continuations'),
+      'unread answers': flood('unread answers'),
     }
-    const requests = metrics.counter('mesh_http_requests_total', 'HTTP exchanges, by direction and class of the answer.', ['direction', 'class'])
-    const classes = (direction: Direction): Cell[] => ['none', '1xx', '2xx', '3xx', '4xx', '5xx'].map((c) => requests.cell({ direction, class: c }))
+    const requests = metrics.counter(
+      'mesh_http_requests_total',
+      'HTTP exchanges, by direction and class of the answer.',
+      ['direction', 'class'],
+    )
+    const classes = (direction: Direction): Cell[] =>
+      ['none', '1xx', '2xx', '3xx', '4xx', '5xx'].map((c) => requests.cell({ direction, class: c }))
     this.#classes = { inbound: classes('inbound'), outbound: classes('outbound'), unspecified: classes('unspecified') }
-    this.#failed = metrics.counter('mesh_http_failed_total', 'Exchanges that meshlet answered itself or broke off, by error code.', ['code'])
+    this.#failed = metrics.counter(
+      'mesh_http_failed_total',
+      'Exchanges that meshlet answered itself or broke off, by error code.',
+      ['code'],
+    )
   }
 
   /** @param status 0: the exchange ended without an answer */
   ended(direction: Direction, status: number): void {
     this.#classes[direction][Math.min(5, Math.floor(status / 100))]!.value++
   }
-  failed(code: string): void { this.#failed.cell({ code }).value++ }
+  failed(code: string): void {
+    this.#failed.cell({ code }).value++
+  }
 }
 
 export function floodCell(metrics: Metrics, frames: Http2Event): Cell {
-  return metrics.counter('mesh_http2_floods_total', 'HTTP/2 connections that were ended with ENHANCE_YOUR_CALM, by the frames that they sent too many of.', ['frames']).cell({ frames })
+  return metrics
+    .counter(
+      'mesh_http2_floods_total',
+      'HTTP/2 connections that were ended with ENHANCE_YOUR_CALM, by the frames that they sent too many of.',
+      ['frames'],
+    )
+    .cell({ frames })
 }

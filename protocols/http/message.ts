@@ -1,7 +1,8 @@
 /**
- * What the codecs and the exchange say to each other. HTTP/1.1 and HTTP/2 implement the same four small interfaces, so that routing,
- * retries and answers are written once. Everything is a plain call in the order of the bytes; nothing here returns a promise.
- * Headers are flat arrays: lower-case names at even indexes, values (latin1) at odd ones, without framing and hop-by-hop fields.
+ * What the codecs and the exchange say to each other. HTTP/1.1 and HTTP/2 implement the same four small interfaces, so
+ * that routing, retries and answers are written once. Everything is a plain call in the order of the bytes; nothing
+ * here returns a promise. Headers are flat arrays: lower-case names at even indexes, values (latin1) at odd ones,
+ * without framing and hop-by-hop fields.
  */
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../core/errors.ts'
@@ -28,7 +29,17 @@ export class RequestHead implements RequestFacts {
   /** The client waits for 100 before it sends the body (RFC 9110 §10.1.1). */
   readonly expectContinue: boolean
 
-  constructor(method: string, scheme: 'http' | 'https', authority: string, path: string, headers: string[], version: HttpVersion, bodyLength: number, upgrade: string | undefined, expectContinue: boolean) {
+  constructor(
+    method: string,
+    scheme: 'http' | 'https',
+    authority: string,
+    path: string,
+    headers: string[],
+    version: HttpVersion,
+    bodyLength: number,
+    upgrade: string | undefined,
+    expectContinue: boolean,
+  ) {
     this.method = method
     this.scheme = scheme
     this.authority = authority
@@ -42,13 +53,24 @@ export class RequestHead implements RequestFacts {
 
   /** With fields of its own: those here are changed on their way out. */
   copy(): RequestHead {
-    return new RequestHead(this.method, this.scheme, this.authority, this.path, [...this.headers], this.version, this.bodyLength, this.upgrade, this.expectContinue)
+    return new RequestHead(
+      this.method,
+      this.scheme,
+      this.authority,
+      this.path,
+      [...this.headers],
+      this.version,
+      this.bodyLength,
+      this.upgrade,
+      this.expectContinue,
+    )
   }
 
   header(name: string): string | undefined {
     const { headers } = this
     let found: string | undefined
-    for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) found = found === undefined ? headers[i + 1]! : `${found},${headers[i + 1]!}`
+    for (let i = 0; i < headers.length; i += 2)
+      if (headers[i] === name) found = found === undefined ? headers[i + 1]! : `${found},${headers[i + 1]!}`
     return found
   }
 
@@ -75,7 +97,10 @@ export type ResponseHead = {
   readonly maybeTrailers?: boolean
 }
 
-/** The client's side of one exchange, implemented by the server codecs. Calls collect; `flush` puts them on the wire in one write. */
+/**
+ * The client's side of one exchange, implemented by the server codecs. Calls collect; `flush` puts them on the wire in
+ * one write.
+ */
 export interface Downstream {
   /** 100, once and only where the request expects it. */
   sendContinue(): void
@@ -93,11 +118,17 @@ export interface Downstream {
   takeOver(head: ResponseHead): { readonly stream: Duplex; readonly rest: Buffer | undefined }
   /** Replaces the stream idle time of the listener by the route's. */
   setIdleMs(ms: number): void
-  /** Once, last call: everything was sent, or `error` says why the answer cannot be completed (then the stream is reset). */
+  /**
+   * Once, last call: everything was sent, or `error` says why the answer cannot be completed (then the stream is
+   * reset).
+   */
   finished(error: MeshError | undefined): void
 }
 
-/** One request on its way to an endpoint, implemented by the client codecs. Must not be used after it ended, failed or was cancelled. */
+/**
+ * One request on its way to an endpoint, implemented by the client codecs. Must not be used after it ended, failed or
+ * was cancelled.
+ */
 export interface HttpCall {
   readonly endpoint: Endpoint
   sendHead(request: UpstreamRequest, end: boolean): void
@@ -127,7 +158,10 @@ export type UpstreamRequest = {
 /** How much of a request was written when it failed. */
 export type Sent = 'nothing' | 'part' | 'all'
 
-/** What happens to one call, told to the exchange. After onCallEnd, onCallFailed, onCallMoved or onCallUpgraded nothing more comes. */
+/**
+ * What happens to one call, told to the exchange. After onCallEnd, onCallFailed, onCallMoved or onCallUpgraded nothing
+ * more comes.
+ */
 export interface CallEvents {
   /** Address of the client that it is for. */
   readonly source?: string
@@ -162,16 +196,22 @@ export type CallOptions = Pick<ConnectOptions, 'hash' | 'avoid' | 'originalDst' 
 }
 
 /** A call that still waits for its connection. */
-export interface PendingCall { cancel(): void }
+export interface PendingCall {
+  cancel(): void
+}
 
 /** The way out for HTTP exchanges, pooled per endpoint; and for everything else (`connect`). */
 export interface HttpUpstreams extends Upstreams, AsyncDisposable {
   /**
-   * Picks an endpoint and a connection. `events.onCall` or `onCallFailed` may come before this returns; then undefined is returned.
-   * Never throws. Codes: those of Upstreams.connect, and MESH_UPSTREAM_RESET, MESH_UPSTREAM_PROTOCOL, MESH_UPSTREAM_REFUSED_STREAM.
+   * Picks an endpoint and a connection. `events.onCall` or `onCallFailed` may come before this returns; then undefined
+   * is returned. Never throws. Codes: those of Upstreams.connect, and MESH_UPSTREAM_RESET, MESH_UPSTREAM_PROTOCOL,
+   * MESH_UPSTREAM_REFUSED_STREAM.
    */
   startCall(cluster: Cluster, options: CallOptions, events: CallEvents): PendingCall | undefined
-  /** Asks the cluster's retry breaker or budget. @returns to be disposed of when the retry is over; undefined = there may be none now */
+  /**
+   * Asks the cluster's retry breaker or budget.
+   * @returns to be disposed of when the retry is over; undefined = there may be none now
+   */
   takeRetry(cluster: Cluster): Disposable | undefined
   /** For /clusters. */
   clusterStatus(): readonly ClusterStatus[]
@@ -182,5 +222,15 @@ export type ClusterStatus = {
   readonly activeRequests: number
   readonly pendingRequests: number
   readonly connections: number
-  readonly endpoints: readonly { readonly address: string; readonly port: number; readonly priority: number; readonly weight: number; readonly health: Endpoint['health']; readonly ejected: boolean; readonly tunnel?: string; readonly activeRequests: number; readonly connections: number }[]
+  readonly endpoints: readonly {
+    readonly address: string
+    readonly port: number
+    readonly priority: number
+    readonly weight: number
+    readonly health: Endpoint['health']
+    readonly ejected: boolean
+    readonly tunnel?: string
+    readonly activeRequests: number
+    readonly connections: number
+  }[]
 }

@@ -5,7 +5,13 @@ import { HttpMetrics } from './http-metrics.ts'
 import type { HttpUpstreams } from './message.ts'
 import { waitingOf, type Waiting } from '../waiting.ts'
 
-export type HttpRuntime = { readonly ctx: Context; readonly waiting: Waiting; readonly upstreams: HttpUpstreams; readonly deadlines: Deadlines; readonly metrics: HttpMetrics }
+export type HttpRuntime = {
+  readonly ctx: Context
+  readonly waiting: Waiting
+  readonly upstreams: HttpUpstreams
+  readonly deadlines: Deadlines
+  readonly metrics: HttpMetrics
+}
 
 const runtimes = new WeakMap<HttpUpstreams, HttpRuntime>()
 
@@ -13,7 +19,13 @@ const runtimes = new WeakMap<HttpUpstreams, HttpRuntime>()
 export function runtimeOf(ctx: Context, upstreams: HttpUpstreams): HttpRuntime {
   const known = runtimes.get(upstreams)
   if (known) return known
-  const made = { ctx, waiting: waitingOf(ctx), upstreams, deadlines: new Deadlines(ctx.clock), metrics: new HttpMetrics(ctx.metrics) }
+  const made = {
+    ctx,
+    waiting: waitingOf(ctx),
+    upstreams,
+    deadlines: new Deadlines(ctx.clock),
+    metrics: new HttpMetrics(ctx.metrics),
+  }
   runtimes.set(upstreams, made)
   return made
 }

@@ -1,6 +1,6 @@
 /**
- * The MQTT broker: many connections, one set of sessions, subscriptions and retained messages, durable by way of the spool (durability.ts).
- * connection/client.ts is one connection; this file only joins the parts.
+ * The MQTT broker: many connections, one set of sessions, subscriptions and retained messages, durable by way of the
+ * spool (durability.ts). connection/client.ts is one connection; this file only joins the parts.
  */
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
@@ -24,15 +24,22 @@ import type { BrokerContext, BrokerState } from './state.ts'
 import { type Clone, Takeovers } from './session/takeovers.ts'
 import { type Route, Subscriptions } from './topics/subscriptions.ts'
 
-export type Broker = LocalBroker & AsyncDisposable & {
-  /** Serves one connection until it ends; never rejects. `conn.stream` is plain text already; transport 'websocket' upgrades first. */
-  serve(conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket'): Promise<Outcome>
-  /** Tells that rules may have changed. Connections ask those of their own chain, sessions without one those of `policiesOf`. */
-  reauthorize(): void
-  readonly stats: { readonly connections: number; readonly sessions: number; readonly retained: number }
-  /** Client ids that more than one device has, as it seems. */
-  clones(): readonly Clone[]
-}
+export type Broker = LocalBroker &
+  AsyncDisposable & {
+    /**
+     * Serves one connection until it ends; never rejects. `conn.stream` is plain text already; transport 'websocket'
+     * upgrades first.
+     */
+    serve(conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket'): Promise<Outcome>
+    /**
+     * Tells that rules may have changed. Connections ask those of their own chain, sessions without one those of
+     * `policiesOf`.
+     */
+    reauthorize(): void
+    readonly stats: { readonly connections: number; readonly sessions: number; readonly retained: number }
+    /** Client ids that more than one device has, as it seems. */
+    clones(): readonly Clone[]
+  }
 
 /** For whoever has none to share. */
 const OWN_BUDGET_BYTES = 256 * 1024 * 1024
@@ -47,32 +54,66 @@ export type BrokerOptions = {
   readonly budget?: MemoryBudget
 }
 
-export function createBroker({ ctx, durability, node, policiesOf, budget = new MemoryBudget({ maxBytes: OWN_BUDGET_BYTES }) }: BrokerOptions): Broker {
+export function createBroker({
+  ctx,
+  durability,
+  node,
+  policiesOf,
+  budget = new MemoryBudget({ maxBytes: OWN_BUDGET_BYTES }),
+}: BrokerOptions): Broker {
   const closing = new AbortController()
   const open = new Set<Client>()
   const state: BrokerState = {
-    ctx, node, durability, policiesOf, counters: createCounters(ctx.metrics), flusher: new Flusher(), sessions: new Map<string, Session>(), shares: new SessionShares(), subscriptions: new Subscriptions(budget.maxBytes),
-    retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes }), closed: closing.signal, turns: new Map(), memory: new Memory(budget), doorstep: new Doorstep(), takeovers: new Takeovers(ctx.clock),
+    ctx,
+    node,
+    durability,
+    policiesOf,
+    counters: createCounters(ctx.metrics),
+    flusher: new Flusher(),
+    sessions: new Map<string, Session>(),
+    shares: new SessionShares(),
+    subscriptions: new Subscriptions(budget.maxBytes),
+    retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes }),
+    closed: closing.signal,
+    turns: new Map(),
+    memory: new Memory(budget),
+    doorstep: new Doorstep(),
+    takeovers: new Takeovers(ctx.clock),
   }
   const shedding = budget.onOver((isEnough) => state.memory.shed(isEnough))
   const stats = {
-    get connections() { return open.size },
-    get sessions() { return state.sessions.size },
-    get retained() { return state.retained.size },
+    get connections() {
+      return open.size
+    },
+    get sessions() {
+      return state.sessions.size
+    },
+    get retained() {
+      return state.retained.size
+    },
   }
   ctx.metrics.gaugeOf('mesh_mqtt_connections', 'MQTT connections that are open.', () => stats.connections)
-  ctx.metrics.gaugeOf('mesh_mqtt_pending_connects', 'MQTT connections that have not sent their CONNECT.', () => state.doorstep.size)
+  ctx.metrics.gaugeOf(
+    'mesh_mqtt_pending_connects',
+    'MQTT connections that have not sent their CONNECT.',
+    () => state.doorstep.size,
+  )
   ctx.metrics.gaugeOf('mesh_mqtt_sessions', 'MQTT sessions that are connected or kept.', () => stats.sessions)
   ctx.metrics.gaugeOf('mesh_mqtt_retained_messages', 'Topics with a retained message.', () => stats.retained)
   restore(state)
   const kept = new KeptSessions(state)
 
   return {
-    stats, clones: () => state.takeovers.clones(),
+    stats,
+    clones: () => state.takeovers.clones(),
     async serve(conn, mqtt, transport) {
       try {
         if (closing.signal.aborted) throw new MeshError('MESH_DRAINING', 'the broker is closed')
-        if (open.size >= mqtt.limits.maxConnections) throw new MeshError('MESH_LISTENER_FULL', `${mqtt.limits.maxConnections} MQTT connections are open (mqtt.limits.maxConnections)`)
+        if (open.size >= mqtt.limits.maxConnections)
+          throw new MeshError(
+            'MESH_LISTENER_FULL',
+            `${mqtt.limits.maxConnections} MQTT connections are open (mqtt.limits.maxConnections)`,
+          )
         return await served(state, conn, mqtt, transport, open)
       } catch (thrown) {
         return { error: toMeshError(thrown) }
@@ -99,14 +140,29 @@ export function createBroker({ ctx, durability, node, policiesOf, budget = new M
   }
 }
 
-async function served(state: BrokerState, conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket', open: Set<Client>): Promise<Outcome> {
+async function served(
+  state: BrokerState,
+  conn: Connection,
+  mqtt: MqttPolicy,
+  transport: 'tcp' | 'websocket',
+  open: Set<Client>,
+): Promise<Outcome> {
   const serving: { client?: Client } = {}
   const { maxPendingConnects, maxConnectBytes } = mqtt.limits
-  using place = state.doorstep.enter(sourceOf(conn.remote.host), maxPendingConnects, (err) => { if (serving.client) serving.client.cutOff(err); else conn.stream.destroy(err) })
+  using place = state.doorstep.enter(sourceOf(conn.remote.host), maxPendingConnects, (err) => {
+    if (serving.client) serving.client.cutOff(err)
+    else conn.stream.destroy(err)
+  })
   const stream = transport === 'tcp' ? conn.stream : await upgraded(conn, mqtt, state.ctx)
-  const frames = transport === 'tcp' ? undefined : boundedUntilConnect(conn.stream, maxConnectBytes, (err) => serving.client?.cutOff(err))
-  const admitted = (): void => { place[Symbol.dispose](); frames?.[Symbol.dispose]() }
-  const client = serving.client = new Client({ state, conn, stream, policy: mqtt, onConnect: admitted })
+  const frames =
+    transport === 'tcp'
+      ? undefined
+      : boundedUntilConnect(conn.stream, maxConnectBytes, (err) => serving.client?.cutOff(err))
+  const admitted = (): void => {
+    place[Symbol.dispose]()
+    frames?.[Symbol.dispose]()
+  }
+  const client = (serving.client = new Client({ state, conn, stream, policy: mqtt, onConnect: admitted }))
   open.add(client)
   state.memory.add(client)
   try {
@@ -118,9 +174,13 @@ async function served(state: BrokerState, conn: Connection, mqtt: MqttPolicy, tr
   }
 }
 
-/** ws never ends its stream once the connection below was reset: what waits there would be held, and counted, for ever. */
+/**
+ * ws never ends its stream once the connection below was reset: what waits there would be held, and counted, for ever.
+ */
 function closeWith(below: Connection['stream'], above: Connection['stream']): void {
-  const close = guarded('websocket', nothing, () => { above.destroy() })
+  const close = guarded('websocket', nothing, () => {
+    above.destroy()
+  })
   if (below.closed) close()
   else below.once('close', close)
 }
@@ -128,5 +188,12 @@ function closeWith(below: Connection['stream'], above: Connection['stream']): vo
 /** Loaded when somebody needs it: `ws` costs memory that a device without WebSocket clients keeps. */
 async function upgraded(conn: Connection, mqtt: MqttPolicy, ctx: BrokerContext): Promise<Connection['stream']> {
   const { upgrade } = await import('./connection/websocket.ts')
-  return upgrade(conn.stream, { clock: ctx.clock, timeoutMs: mqtt.limits.connectTimeoutMs, maxPacketBytes: mqtt.limits.maxPacketBytes, aborted: conn.aborted, localHost: conn.local.host, allowedOrigins: mqtt.allowedOrigins })
+  return upgrade(conn.stream, {
+    clock: ctx.clock,
+    timeoutMs: mqtt.limits.connectTimeoutMs,
+    maxPacketBytes: mqtt.limits.maxPacketBytes,
+    aborted: conn.aborted,
+    localHost: conn.local.host,
+    allowedOrigins: mqtt.allowedOrigins,
+  })
 }

@@ -2,7 +2,15 @@
 import type { Cell, Metrics } from '../../core/metrics.ts'
 import type { Qos } from './codec/packet.ts'
 
-export type DropReason = 'slow-reader' | 'queue-full' | 'expired' | 'too-large' | 'spool' | 'not-authorized' | 'retained-limit' | 'memory'
+export type DropReason =
+  | 'slow-reader'
+  | 'queue-full'
+  | 'expired'
+  | 'too-large'
+  | 'spool'
+  | 'not-authorized'
+  | 'retained-limit'
+  | 'memory'
 export type Counters = {
   readonly connects: Cell
   readonly refusedConnects: Cell
@@ -20,21 +28,64 @@ export type Counters = {
 export function createCounters(metrics: Metrics): Counters {
   const connects = metrics.counter('mesh_mqtt_connects_total', 'CONNECT packets by what became of them.', ['outcome'])
   const received = metrics.counter('mesh_mqtt_messages_received_total', 'PUBLISH packets from clients.', ['qos'])
-  const sent = metrics.counter('mesh_mqtt_messages_sent_total', 'PUBLISH packets to clients, repetitions included.', ['qos'])
-  const refused = metrics.counter('mesh_mqtt_publishes_refused_total', 'PUBLISH packets that were refused and not acknowledged as received.', ['reason'])
-  const gaveWay = metrics.counter('mesh_mqtt_sessions_gave_way_total', 'Kept sessions that ended because there were as many as there may be: unused ones, or those of the largest share.', ['why'])
-  const dropped = metrics.counter('mesh_mqtt_messages_dropped_total', 'Messages that one receiver did not get, by reason.', ['reason'])
-  const byQos = (family: typeof sent): [Cell, Cell, Cell] => [0, 1, 2].map((qos) => family.cell({ qos: String(qos as Qos) })) as [Cell, Cell, Cell]
-  const reasons: readonly DropReason[] = ['slow-reader', 'queue-full', 'expired', 'too-large', 'spool', 'not-authorized', 'retained-limit', 'memory']
+  const sent = metrics.counter('mesh_mqtt_messages_sent_total', 'PUBLISH packets to clients, repetitions included.', [
+    'qos',
+  ])
+  const refused = metrics.counter(
+    'mesh_mqtt_publishes_refused_total',
+    'PUBLISH packets that were refused and not acknowledged as received.',
+    ['reason'],
+  )
+  const gaveWay = metrics.counter(
+    'mesh_mqtt_sessions_gave_way_total',
+    'Kept sessions that ended because there were as many as there may be: unused ones, or those of the largest share.',
+    ['why'],
+  )
+  const dropped = metrics.counter(
+    'mesh_mqtt_messages_dropped_total',
+    'Messages that one receiver did not get, by reason.',
+    ['reason'],
+  )
+  const byQos = (family: typeof sent): [Cell, Cell, Cell] =>
+    [0, 1, 2].map((qos) => family.cell({ qos: String(qos as Qos) })) as [Cell, Cell, Cell]
+  const reasons: readonly DropReason[] = [
+    'slow-reader',
+    'queue-full',
+    'expired',
+    'too-large',
+    'spool',
+    'not-authorized',
+    'retained-limit',
+    'memory',
+  ]
   return {
-    connects: connects.cell({ outcome: 'accepted' }), refusedConnects: connects.cell({ outcome: 'refused' }),
-    takeovers: metrics.counter('mesh_mqtt_takeovers_total', 'Connections that ended because their client id connected again.').cell({}),
-    foreignIds: metrics.counter('mesh_mqtt_foreign_client_ids_total', 'CONNECT packets that were refused because the session of their client id belongs to another.').cell({}),
-    revoked: metrics.counter('mesh_mqtt_subscriptions_revoked_total', 'Subscriptions that ended because the rules do not allow them any more.').cell({}),
-    received: byQos(received), sent: byQos(sent),
+    connects: connects.cell({ outcome: 'accepted' }),
+    refusedConnects: connects.cell({ outcome: 'refused' }),
+    takeovers: metrics
+      .counter('mesh_mqtt_takeovers_total', 'Connections that ended because their client id connected again.')
+      .cell({}),
+    foreignIds: metrics
+      .counter(
+        'mesh_mqtt_foreign_client_ids_total',
+        'CONNECT packets that were refused because the session of their client id belongs to another.',
+      )
+      .cell({}),
+    revoked: metrics
+      .counter(
+        'mesh_mqtt_subscriptions_revoked_total',
+        'Subscriptions that ended because the rules do not allow them any more.',
+      )
+      .cell({}),
+    received: byQos(received),
+    sent: byQos(sent),
     refused: (reason) => refused.cell({ reason }),
-    dropped: Object.fromEntries(reasons.map((reason) => [reason, dropped.cell({ reason })])) as Record<DropReason, Cell>,
+    dropped: Object.fromEntries(reasons.map((reason) => [reason, dropped.cell({ reason })])) as Record<
+      DropReason,
+      Cell
+    >,
     gaveWay: { unused: gaveWay.cell({ why: 'unused' }), share: gaveWay.cell({ why: 'share' }) },
-    spoolWaits: metrics.counter('mesh_mqtt_spool_waits_total', 'Times a client was not read from because the spool had no room.').cell({}),
+    spoolWaits: metrics
+      .counter('mesh_mqtt_spool_waits_total', 'Times a client was not read from because the spool had no room.')
+      .cell({}),
   }
 }

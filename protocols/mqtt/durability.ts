@@ -1,10 +1,13 @@
 /**
- * What the broker needs of durable storage, and what the bridge needs of the broker. The spool implements the first, the broker the second;
- * neither knows the other's inside.
+ * What the broker needs of durable storage, and what the bridge needs of the broker. The spool implements the first,
+ * the broker the second; neither knows the other's inside.
  */
 import type { Owner } from './session/owner.ts'
 
-/** A message at rest. `properties`: the MQTT 5 PUBLISH properties that are to be forwarded, encoded (MQTT 5.0 §3.3.2.3), empty for none. */
+/**
+ * A message at rest. `properties`: the MQTT 5 PUBLISH properties that are to be forwarded, encoded (MQTT 5.0 §3.3.2.3),
+ * empty for none.
+ */
 export type StoredMessage = {
   readonly topic: string
   readonly payload: Uint8Array
@@ -17,7 +20,10 @@ export type StoredMessage = {
   readonly expirySec?: number | undefined
 }
 
-/** `seq` counts from 1 without gaps within its queue. The packet id towards the receiver is (seq - 1) % 65535 + 1, so it is the same after a restart. */
+/**
+ * `seq` counts from 1 without gaps within its queue. The packet id towards the receiver is (seq - 1) % 65535 + 1, so it
+ * is the same after a restart.
+ */
 export type QueueEntry = {
   readonly seq: number
   readonly message: StoredMessage
@@ -34,11 +40,16 @@ export interface DurableQueue {
   readonly firstSeq: number
   /** Sequence number of the newest durable entry; 0 = none ever. */
   readonly lastSeq: number
-  /** At most `max` durable entries with seq > afterSeq that are not done, in order. Synchronous when they are in memory. */
+  /**
+   * At most `max` durable entries with seq > afterSeq that are not done, in order. Synchronous when they are in memory.
+   */
   read(afterSeq: number, max: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]>
   /** Called after each commit that appended to this queue. */
   onAppended: (() => void) | undefined
-  /** Delivered (PUBACK, PUBCOMP), expired or refused for good; any order. Becomes durable with some later commit: a crash before repeats it with DUP. */
+  /**
+   * Delivered (PUBACK, PUBCOMP), expired or refused for good; any order. Becomes durable with some later commit: a
+   * crash before repeats it with DUP.
+   */
   done(seq: number): void
   /** QoS 2: PUBREC came. PUBREL may be sent only after this has resolved, or a crash could deliver twice. */
   release(seq: number): Promise<void>
@@ -59,7 +70,10 @@ export type StoredSession = {
   /** Will that waits for its delay, with its due time. */
   readonly pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
 }
-/** What is written of a session as a whole. Its subscriptions are rows of their own: one more must not cost a thousand others. */
+/**
+ * What is written of a session as a whole. Its subscriptions are rows of their own: one more must not cost a thousand
+ * others.
+ */
 export type SessionHead = Omit<StoredSession, 'subscriptions'>
 /** Who can say what is to be written of a session. */
 export type Kept = { readonly clientId: string; toStored(): SessionHead }
@@ -76,8 +90,9 @@ export type StoredSubscription = {
 export type Inbound = { readonly clientId: string; readonly packetId: number; readonly session?: Kept }
 
 /**
- * All promises resolve once as durable as the profile says (strict: after the fsync of their batch). A session is written with the first thing that needs
- * it: what has a `session` brings it along, in the same transaction, when it is not there.
+ * All promises resolve once as durable as the profile says (strict: after the fsync of their batch). A session is
+ * written with the first thing that needs it: what has a `session` brings it along, in the same transaction, when it is
+ * not there.
  */
 export interface Durability {
   /** Known queues, also those of an earlier run. */
@@ -85,11 +100,15 @@ export interface Durability {
   createQueue(name: string, session?: Kept): Promise<DurableQueue>
   deleteQueue(name: string): Promise<void>
   /**
-   * Appends to every queue named, all or none. `inbound`: the QoS 2 packet id of the sender, remembered in the same transaction.
-   * Rejects with MESH_MQTT_QUOTA (a limit of the spool) or MESH_STORAGE_FULL; then the sender must not get a PUBACK or PUBREC.
+   * Appends to every queue named, all or none. `inbound`: the QoS 2 packet id of the sender, remembered in the same
+   * transaction. Rejects with MESH_MQTT_QUOTA (a limit of the spool) or MESH_STORAGE_FULL; then the sender must not get
+   * a PUBACK or PUBREC.
    */
   append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void>
-  /** Counts appends that were refused at once for want of room. Who has just asked knows from it without waiting, and holds back what would overtake. */
+  /**
+   * Counts appends that were refused at once for want of room. Who has just asked knows from it without waiting, and
+   * holds back what would overtake.
+   */
   readonly refusals: number
   /** QoS 2 packet ids received of this client and not yet released by PUBREL (MQTT 5.0 §4.3.3). */
   inbound(clientId: string): ReadonlySet<number>
@@ -113,8 +132,19 @@ export interface Durability {
 
 /** The broker as the bridge sees it. */
 export interface LocalBroker {
-  /** As if a client had published it. Resolves when the upstream may be acknowledged. Messages are not routed back to the same `origin`. */
+  /**
+   * As if a client had published it. Resolves when the upstream may be acknowledged. Messages are not routed back to
+   * the same `origin`.
+   */
   publish(message: StoredMessage, origin: string): Promise<void>
-  /** Every local message whose topic matches the filter is appended to the queue, under the topic that `rename` gives. */
-  attach(route: { readonly filter: string; readonly queue: DurableQueue; readonly origin: string; readonly maxQos: 0 | 1 | 2; rename(topic: string): string }): Disposable
+  /**
+   * Every local message whose topic matches the filter is appended to the queue, under the topic that `rename` gives.
+   */
+  attach(route: {
+    readonly filter: string
+    readonly queue: DurableQueue
+    readonly origin: string
+    readonly maxQos: 0 | 1 | 2
+    rename(topic: string): string
+  }): Disposable
 }

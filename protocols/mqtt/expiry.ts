@@ -1,6 +1,6 @@
 /**
- * Ages and expiry by the wall clock, which is the only one that outlives the process. A device without a real-time clock starts in 1970 and is set later;
- * nothing that was kept may seem half a century older for that.
+ * Ages and expiry by the wall clock, which is the only one that outlives the process. A device without a real-time
+ * clock starts in 1970 and is set later; nothing that was kept may seem half a century older for that.
  */
 import type { Clock } from '../../core/os/clock.ts'
 import { memoize } from '../../core/memoize.ts'
@@ -10,24 +10,39 @@ import type { StoredMessage } from './durability.ts'
 const SET_FROM_MS = Date.UTC(2020, 0, 1)
 
 /** Whether the clock was set, or lost its time, between the two, so that nobody knows how long it was. */
-function isAcrossSetting(oneMs: number, otherMs: number): boolean { return (oneMs < SET_FROM_MS) !== (otherMs < SET_FROM_MS) }
+function isAcrossSetting(oneMs: number, otherMs: number): boolean {
+  return oneMs < SET_FROM_MS !== otherMs < SET_FROM_MS
+}
 
 /** Milliseconds that went by, never less than 0; 0 where nobody knows. */
-export function elapsedMs(sinceMs: number, nowMs: number): number { return isAcrossSetting(sinceMs, nowMs) ? 0 : Math.max(0, nowMs - sinceMs) }
+export function elapsedMs(sinceMs: number, nowMs: number): number {
+  return isAcrossSetting(sinceMs, nowMs) ? 0 : Math.max(0, nowMs - sinceMs)
+}
 
-/** Milliseconds until the message expires (MQTT 5.0 §3.3.2.3.3), ≤ 0 when it has, and never more than it was given; Infinity = never, or nobody knows how long it has waited. */
+/**
+ * Milliseconds until the message expires (MQTT 5.0 §3.3.2.3.3), ≤ 0 when it has, and never more than it was given;
+ * Infinity = never, or nobody knows how long it has waited.
+ */
 export function leftMs({ expiresAtMs, expirySec }: StoredMessage, nowMs: number): number {
   if (expiresAtMs === undefined || isAcrossSetting(expiresAtMs, nowMs)) return Infinity
   return Math.min(expiresAtMs - nowMs, expirySec === undefined ? Infinity : expirySec * 1000)
 }
 
 /** When a message that comes now expires, and how long it was given. */
-export function expiryOf(messageExpirySec: number | undefined, nowMs: number): Pick<StoredMessage, 'expiresAtMs' | 'expirySec'> {
-  return messageExpirySec === undefined ? NO_EXPIRY : { expiresAtMs: nowMs + messageExpirySec * 1000, expirySec: messageExpirySec }
+export function expiryOf(
+  messageExpirySec: number | undefined,
+  nowMs: number,
+): Pick<StoredMessage, 'expiresAtMs' | 'expirySec'> {
+  return messageExpirySec === undefined
+    ? NO_EXPIRY
+    : { expiresAtMs: nowMs + messageExpirySec * 1000, expirySec: messageExpirySec }
 }
 const NO_EXPIRY = { expiresAtMs: undefined, expirySec: undefined }
 
-/** Wall time that does not go back: when the clock is set back, messages go on to expire at the pace of the time that goes by. */
+/**
+ * Wall time that does not go back: when the clock is set back, messages go on to expire at the pace of the time that
+ * goes by.
+ */
 class MessageClock {
   readonly #clock: Clock
   #lastMs: number
@@ -49,7 +64,11 @@ class MessageClock {
 }
 const messageClockOf = memoize((clock: Clock) => new MessageClock(clock))
 /** What expiry of messages is counted by, everywhere in the process. */
-export function messageNowMs(clock: Clock): number { return messageClockOf(clock).nowMs() }
+export function messageNowMs(clock: Clock): number {
+  return messageClockOf(clock).nowMs()
+}
 
 /** What PUBLISH carries of it. */
-export function expirySecOf(left: number): number | undefined { return left === Infinity ? undefined : Math.min(Math.ceil(left / 1000), 0xffff_ffff) }
+export function expirySecOf(left: number): number | undefined {
+  return left === Infinity ? undefined : Math.min(Math.ceil(left / 1000), 0xffff_ffff)
+}

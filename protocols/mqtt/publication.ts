@@ -1,6 +1,7 @@
 /**
- * One message from its arrival to its receivers: who gets it, what has to be durable before it may be acknowledged, delivery from memory.
- * Queues get it with the commit; from memory it is delivered after the commit, so that a refused message reaches nobody.
+ * One message from its arrival to its receivers: who gets it, what has to be durable before it may be acknowledged,
+ * delivery from memory. Queues get it with the commit; from memory it is delivered after the commit, so that a refused
+ * message reaches nobody.
  */
 import { backoffMs } from '../../core/os/clock.ts'
 import { type MeshError, toMeshError } from '../../core/errors.ts'
@@ -13,7 +14,10 @@ import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
 import { memberOf, type Plan, planOf, type Route, type Target, withoutLocal } from './topics/subscriptions.ts'
 
-/** `from` is undefined for what no client sent: wills (which No Local does not touch) and the bridge, whose `origin` keeps it off the way back. */
+/**
+ * `from` is undefined for what no client sent: wills (which No Local does not touch) and the bridge, whose `origin`
+ * keeps it off the way back.
+ */
 export type Source = { readonly from: Session | undefined; readonly origin: string | undefined }
 
 export function plan(state: BrokerState, message: StoredMessage, source: Source): Plan {
@@ -29,7 +33,11 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
     const member = memberOf(group)
     if (member) targets.push(member)
   }
-  return planOf(targets, match.routes.filter((route) => route.origin !== origin), message.qos)
+  return planOf(
+    targets,
+    match.routes.filter((route) => route.origin !== origin),
+    message.qos,
+  )
 }
 
 export function deliver(message: StoredMessage, targets: readonly Target[]): void {
@@ -44,7 +52,9 @@ export class Commit {
   #todo: (() => Promise<void>)[]
   /** Some of it is durable: then there is no way back, it has to be completed. */
   begun = false
-  constructor(todo: (() => Promise<void>)[]) { this.#todo = todo }
+  constructor(todo: (() => Promise<void>)[]) {
+    this.#todo = todo
+  }
 
   /**
    * Of the usual one thing that is to be done it is the store's own promise, which a whole transaction has in common.
@@ -64,28 +74,49 @@ export class Commit {
   }
 }
 
-/** @returns undefined when nothing has to be durable. Everything is asked for in one tick, so it lands in one transaction. */
-export function commitOf(p: { durability: Durability; retained: Retained; message: StoredMessage; plan: Plan; place: Place | undefined; inbound: Inbound | undefined }): Commit | undefined {
+/**
+ * @returns undefined when nothing has to be durable. Everything is asked for in one tick, so it lands in one
+ * transaction.
+ */
+export function commitOf(p: {
+  durability: Durability
+  retained: Retained
+  message: StoredMessage
+  plan: Plan
+  place: Place | undefined
+  inbound: Inbound | undefined
+}): Commit | undefined {
   const { durability, message, inbound, place } = p
   const todo: (() => Promise<void>)[] = []
   let { queues } = p.plan
   if (p.plan.routes.length > 0) {
     const same = [...queues]
-    for (const other of routed(message, p.plan.routes, same)) todo.push(() => durability.append(other.message, other.queues))
+    for (const other of routed(message, p.plan.routes, same))
+      todo.push(() => durability.append(other.message, other.queues))
     queues = same
   }
-  if (queues.length > 0 || inbound) todo.push(() => (inbound ? durability.append(message, queues, inbound) : durability.append(message, queues)))
+  if (queues.length > 0 || inbound)
+    todo.push(() => (inbound ? durability.append(message, queues, inbound) : durability.append(message, queues)))
   if (place) todo.push(() => p.retained.save(message, place))
   return todo.length === 0 ? undefined : new Commit(todo)
 }
 
-/** Routes that change neither topic nor QoS join the message's own append; the rest is grouped by what they make of it. */
-function routed(message: StoredMessage, routes: readonly Route[], same: DurableQueue[]): { readonly message: StoredMessage; readonly queues: DurableQueue[] }[] {
+/**
+ * Routes that change neither topic nor QoS join the message's own append; the rest is grouped by what they make of it.
+ */
+function routed(
+  message: StoredMessage,
+  routes: readonly Route[],
+  same: DurableQueue[],
+): { readonly message: StoredMessage; readonly queues: DurableQueue[] }[] {
   const groups: { readonly message: StoredMessage; readonly queues: DurableQueue[] }[] = []
   for (const route of routes) {
     const topic = route.rename(message.topic)
     const qos = Math.min(message.qos, route.maxQos) as Qos
-    if (topic === message.topic && qos === message.qos) { same.push(route.queue); continue }
+    if (topic === message.topic && qos === message.qos) {
+      same.push(route.queue)
+      continue
+    }
     const group = groups.find((g) => g.message.topic === topic && g.message.qos === qos)
     if (group) group.queues.push(route.queue)
     else groups.push({ message: { ...message, topic, qos }, queues: [route.queue] })
@@ -95,12 +126,20 @@ function routed(message: StoredMessage, routes: readonly Route[], same: DurableQ
 
 /**
  * Publishes what comes from inside. Resolves once it is as durable as it has to be.
- * @throws MESH_MQTT_QUOTA, MESH_STORAGE_FULL and other refusals of the spool when nothing of it was taken; what was begun is repeated until it is done
+ * @throws MESH_MQTT_QUOTA, MESH_STORAGE_FULL and other refusals of the spool when nothing of it was taken; what was
+ * begun is repeated until it is done
  */
 export async function publishInside(state: BrokerState, message: StoredMessage, source: Source): Promise<void> {
   const to = plan(state, message, source)
   using place = message.retain ? placeInside(state, message) : undefined
-  const commit = commitOf({ durability: state.durability, retained: state.retained, message, plan: to, place, inbound: undefined })
+  const commit = commitOf({
+    durability: state.durability,
+    retained: state.retained,
+    message,
+    plan: to,
+    place,
+    inbound: undefined,
+  })
   for (let attempt = 0; commit !== undefined; attempt++) {
     try {
       await commit.run()
@@ -114,16 +153,23 @@ export async function publishInside(state: BrokerState, message: StoredMessage, 
   deliver(message, to.direct)
 }
 
-/** No client's limits are at hand: those of the strictest listener hold. A message that may not be retained is delivered all the same. */
+/**
+ * No client's limits are at hand: those of the strictest listener hold. A message that may not be retained is delivered
+ * all the same.
+ */
 function placeInside({ retained, policiesOf, counters, ctx }: BrokerState, message: StoredMessage): Place | undefined {
   const policies = policiesOf(undefined)
   const limits = policies.length > 0 ? policies.map((policy) => policy.limits) : [RETAINED_LIMITS]
   const place = retained.reserve(message, {
-    maxRetainedMessages: Math.min(...limits.map((l) => l.maxRetainedMessages)), maxRetainedBytes: Math.min(...limits.map((l) => l.maxRetainedBytes)),
+    maxRetainedMessages: Math.min(...limits.map((l) => l.maxRetainedMessages)),
+    maxRetainedBytes: Math.min(...limits.map((l) => l.maxRetainedBytes)),
   })
   if (place) return place
   counters.dropped['retained-limit'].value++
-  ctx.log.warn({ evt: 'mqtt.retained.full', topic: message.topic }, 'message is not retained: a limit of mqtt.limits is reached')
+  ctx.log.warn(
+    { evt: 'mqtt.retained.full', topic: message.topic },
+    'message is not retained: a limit of mqtt.limits is reached',
+  )
   return undefined
 }
 

@@ -1,6 +1,6 @@
 /**
- * A message that waits in memory for several receivers is there once. `compactOnce` lets go of the chunk that it came in for all of them together;
- * `Waiting` counts its bytes against the memory budget once, however many hold it.
+ * A message that waits in memory for several receivers is there once. `compactOnce` lets go of the chunk that it came
+ * in for all of them together; `Waiting` counts its bytes against the memory budget once, however many hold it.
  */
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { StoredMessage } from './durability.ts'
@@ -8,12 +8,20 @@ import { Fifo } from './fifo.ts'
 import { owned } from './codec/parser.ts'
 import type { Qos } from './codec/packet.ts'
 
-export type Delivery = { readonly message: StoredMessage; readonly qos: Qos; readonly retain: boolean; readonly ids: readonly number[] }
+export type Delivery = {
+  readonly message: StoredMessage
+  readonly qos: Qos
+  readonly retain: boolean
+  readonly ids: readonly number[]
+}
 
 /** What each receiver adds: the place in its line and what is said of it there. */
 export const PLACE_BYTES = 128
 
-/** A message of this size goes to the disk as one segment that all of its queues share; of a smaller one each writes a copy of its own. */
+/**
+ * A message of this size goes to the disk as one segment that all of its queues share; of a smaller one each writes a
+ * copy of its own.
+ */
 export const SHARED_BYTES = 8 * 1024
 
 /** What a message costs while it waits: its bytes and the objects around them. */
@@ -21,7 +29,10 @@ export function sizeOf({ topic, payload, properties }: StoredMessage): number {
   return 128 + topic.length + payload.length + properties.length
 }
 
-/** One that waits: it has let go of the chunk that it came in, and knows in how many lines it stands, of all receivers together. */
+/**
+ * One that waits: it has let go of the chunk that it came in, and knows in how many lines it stands, of all receivers
+ * together.
+ */
 export class HeldMessage implements StoredMessage {
   readonly topic: string
   readonly payload: Uint8Array
@@ -44,7 +55,9 @@ export class HeldMessage implements StoredMessage {
 }
 
 /** Without a hold on the chunk that it came in. */
-export function compact(message: StoredMessage): HeldMessage { return message instanceof HeldMessage ? message : new HeldMessage(message) }
+export function compact(message: StoredMessage): HeldMessage {
+  return message instanceof HeldMessage ? message : new HeldMessage(message)
+}
 
 /** Receivers of one message are asked one after the other, so the last one is enough. */
 let lastGiven: StoredMessage | undefined
@@ -52,10 +65,12 @@ let lastMade: HeldMessage | undefined
 function compactOnce(message: StoredMessage): HeldMessage {
   if (lastGiven === message) return lastMade!
   lastGiven = message
-  return lastMade = compact(message)
+  return (lastMade = compact(message))
 }
 /** The last of its receivers was asked. */
-export function forgetLast(): void { lastGiven = lastMade = undefined }
+export function forgetLast(): void {
+  lastGiven = lastMade = undefined
+}
 
 type Place = Delivery & { readonly message: HeldMessage }
 
@@ -65,9 +80,13 @@ export class Waiting {
   readonly #line = new Fifo<Place>()
   bytes = 0
 
-  constructor(budget: MemoryBudget) { this.#budget = budget }
+  constructor(budget: MemoryBudget) {
+    this.#budget = budget
+  }
 
-  get size(): number { return this.#line.size }
+  get size(): number {
+    return this.#line.size
+  }
 
   push({ message, qos, retain, ids }: Delivery): void {
     const kept = compactOnce(message)

@@ -4,8 +4,9 @@
 const PREAMBLE = 'istio-peer-exchange'
 
 /**
- * `h2` if offered and advertised, else `http/1.1` if offered, else what else is advertised and offered, else `istio` or the first
- * offered. Envoy goes on without a protocol when nothing overlaps; Node would end the handshake, hence an answer in (almost) every case.
+ * `h2` if offered and advertised, else `http/1.1` if offered, else what else is advertised and offered, else `istio` or
+ * the first offered. Envoy goes on without a protocol when nothing overlaps; Node would end the handshake, hence an
+ * answer in (almost) every case.
  * @returns undefined = refuse, when nothing but a protocol with a preamble is offered
  */
 export function chooseAlpn(advertised: readonly string[], offered: readonly string[]): string | undefined {

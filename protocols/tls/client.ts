@@ -1,6 +1,6 @@
 /**
- * The TLS client side: handshake over a stream that is already connected, with the workload's certificate, and the check that the
- * server is who the configuration says. No byte of the caller's goes out before that check.
+ * The TLS client side: handshake over a stream that is already connected, with the workload's certificate, and the
+ * check that the server is who the configuration says. No byte of the caller's goes out before that check.
  */
 import net from 'node:net'
 import tls from 'node:tls'
@@ -21,7 +21,10 @@ export type OriginateOptions = {
   /** The workload's; needed when `tls` uses its certificate or roots. */
   readonly identity: Identity | undefined
   readonly validity?: ValidityRules | undefined
-  /** A DNS name or address that the server's certificate must have, beside the names of the settings or, with `instead`, in their place. */
+  /**
+   * A DNS name or address that the server's certificate must have, beside the names of the settings or, with `instead`,
+   * in their place.
+   */
   readonly mustBe?: { readonly name: string; readonly instead: boolean } | undefined
   /** In order of preference; empty = none offered. */
   readonly alpn: readonly string[]
@@ -52,8 +55,9 @@ const contexts = new Lru<string, tls.SecureContext>(MAX_CONTEXTS)
 const sessions = new Lru<string, { ticket: Buffer; peer: PeerCertificate | undefined }>(MAX_SESSIONS)
 
 /**
- * Rejects with MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_UPSTREAM_TLS (handshake or chain), MESH_PEER_MISMATCH (chain good, name not expected),
- * MESH_CONNECT_TIMEOUT or the signal's reason. `stream` is destroyed whenever it rejects.
+ * Rejects with MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_UPSTREAM_TLS (handshake or chain),
+ * MESH_PEER_MISMATCH (chain good, name not expected), MESH_CONNECT_TIMEOUT or the signal's reason. `stream` is
+ * destroyed whenever it rejects.
  */
 export async function originate(stream: Duplex, options: OriginateOptions): Promise<Originated> {
   try {
@@ -67,7 +71,8 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     // Nor is one verified anew: it must not outlive the certificate that it was made with.
     const resumed = known?.peer && known.peer.identity.notAfterMs <= options.clock.wallMs() ? undefined : known
     const socket = tls.connect({
-      socket: stream, secureContext: contextOf(material),
+      socket: stream,
+      secureContext: contextOf(material),
       rejectUnauthorized: options.tls.validation !== undefined && !judging,
       // Mesh certificates name workloads, not hosts; verifyEndpoint compares the names that the configuration asks for.
       checkServerIdentity: () => undefined,
@@ -77,11 +82,34 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
       ...(resumed ? { session: resumed.ticket } : {}),
     })
     runsOver(socket, stream)
-    socket.on('error', guarded('tls', nothing, (err: Error) => { if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, { cause: err })) }))
+    socket.on(
+      'error',
+      guarded('tls', nothing, (err: Error) => {
+        if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err)))
+          refusals.set(
+            socket,
+            new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, {
+              cause: err,
+            }),
+          )
+      }),
+    )
     await handshake(socket, stream, options)
     if (judging) judge(socket, judging, options)
     const peer = verifyEndpoint(socket, options, resumed?.peer)
-    if (!judging) socket.on('session', guarded('tls', () => { socket.destroy() }, (ticket: Buffer) => { sessions.set(sessionKey, { ticket, peer }) }))
+    if (!judging)
+      socket.on(
+        'session',
+        guarded(
+          'tls',
+          () => {
+            socket.destroy()
+          },
+          (ticket: Buffer) => {
+            sessions.set(sessionKey, { ticket, peer })
+          },
+        ),
+      )
     return { stream: socket, alpn: socket.alpnProtocol || '', peer: peer?.identity }
   } catch (thrown) {
     stream.destroy()
@@ -93,14 +121,24 @@ function contextOf(material: Material): tls.SecureContext {
   const known = contexts.get(material.key)
   if (known) return known
   let made: tls.SecureContext
-  try { made = tls.createSecureContext(material.options) } catch (err) {
-    throw new MeshError('MESH_UPSTREAM_TLS', `the certificate, key or roots for the cluster cannot be used: ${reasonOf(err)}`, { cause: err })
+  try {
+    made = tls.createSecureContext(material.options)
+  } catch (err) {
+    throw new MeshError(
+      'MESH_UPSTREAM_TLS',
+      `the certificate, key or roots for the cluster cannot be used: ${reasonOf(err)}`,
+      { cause: err },
+    )
   }
   contexts.set(material.key, made)
   return made
 }
 
-function handshake(socket: tls.TLSSocket, under: Duplex, { clock, timeoutMs, signal }: OriginateOptions): Promise<void> {
+function handshake(
+  socket: tls.TLSSocket,
+  under: Duplex,
+  { clock, timeoutMs, signal }: OriginateOptions,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const finish = (settle: () => void): void => {
       timer.cancel()
@@ -109,12 +147,22 @@ function handshake(socket: tls.TLSSocket, under: Duplex, { clock, timeoutMs, sig
       under.off('error', onError).off('close', onClose)
       settle()
     }
-    const fail = (reason: unknown): void => finish(() => { socket.destroy(); reject(reason) })
+    const fail = (reason: unknown): void =>
+      finish(() => {
+        socket.destroy()
+        reject(reason)
+      })
     const onSecure = guarded('tls', fail, () => finish(resolve))
-    const onError = guarded('tls', fail, (err: Error) => fail(new MeshError('MESH_UPSTREAM_TLS', `the TLS handshake failed: ${reasonOf(err)}`, { cause: err })))
-    const onClose = guarded('tls', fail, () => fail(new MeshError('MESH_UPSTREAM_TLS', 'the server closed during the TLS handshake')))
+    const onError = guarded('tls', fail, (err: Error) =>
+      fail(new MeshError('MESH_UPSTREAM_TLS', `the TLS handshake failed: ${reasonOf(err)}`, { cause: err })),
+    )
+    const onClose = guarded('tls', fail, () =>
+      fail(new MeshError('MESH_UPSTREAM_TLS', 'the server closed during the TLS handshake')),
+    )
     const onAbort = guarded('tls', fail, () => fail(signal.reason))
-    const timer = clock.after(timeoutMs, () => fail(new MeshError('MESH_CONNECT_TIMEOUT', `the TLS handshake did not end within ${timeoutMs} ms`)))
+    const timer = clock.after(timeoutMs, () =>
+      fail(new MeshError('MESH_CONNECT_TIMEOUT', `the TLS handshake did not end within ${timeoutMs} ms`)),
+    )
     socket.once('secureConnect', onSecure).once('error', onError).once('close', onClose)
     // Over anything but a TCP socket the layers do not pass each other's end on.
     under.once('error', onError).once('close', onClose)
@@ -125,26 +173,51 @@ function handshake(socket: tls.TLSSocket, under: Duplex, { clock, timeoutMs, sig
 
 function judge(socket: tls.TLSSocket, judging: Judging, { tls: settings, identity, validity }: OriginateOptions): void {
   const certificate = socket.getPeerX509Certificate()
-  const untrusted = certificate && validity ? verifyPeer({ settings, identity, rules: validity, judging, peer: 'server', certificate, authorized: socket.authorized }) : 'there is none'
+  const untrusted =
+    certificate && validity
+      ? verifyPeer({
+          settings,
+          identity,
+          rules: validity,
+          judging,
+          peer: 'server',
+          certificate,
+          authorized: socket.authorized,
+        })
+      : 'there is none'
   if (untrusted === undefined) return
   socket.destroy()
   throw new MeshError('MESH_UPSTREAM_TLS', `the server's certificate is not trusted: ${untrusted}`)
 }
 
-function verifyEndpoint(socket: tls.TLSSocket, { tls: settings, mustBe }: OriginateOptions, fromSession: PeerCertificate | undefined): PeerCertificate | undefined {
+function verifyEndpoint(
+  socket: tls.TLSSocket,
+  { tls: settings, mustBe }: OriginateOptions,
+  fromSession: PeerCertificate | undefined,
+): PeerCertificate | undefined {
   const certificate = socket.getPeerX509Certificate()
   const peer = certificate ? peerOf(certificate) : socket.isSessionReused() ? fromSession : undefined
   const { validation } = settings
   if (!validation) return peer
-  if (peer && (mustBe?.instead || matchesSans(validation.sans, peer)) && (!mustBe || isNamed(mustBe.name, peer))) return peer
+  if (peer && (mustBe?.instead || matchesSans(validation.sans, peer)) && (!mustBe || isNamed(mustBe.name, peer)))
+    return peer
   socket.destroy()
-  if (!peer) throw new MeshError('MESH_PEER_MISMATCH', 'the names in the server\'s certificate cannot be read')
-  throw new MeshError('MESH_PEER_MISMATCH', `the server proved to be ${shown([...peer.identity.uriSans, ...peer.identity.dnsSans])}, expected ${mustBe && peer && (mustBe.instead || matchesSans(validation.sans, peer)) ? shown([mustBe.name]) : expected(settings)}`)
+  if (!peer) throw new MeshError('MESH_PEER_MISMATCH', "the names in the server's certificate cannot be read")
+  throw new MeshError(
+    'MESH_PEER_MISMATCH',
+    `the server proved to be ${shown([...peer.identity.uriSans, ...peer.identity.dnsSans])}, expected ${mustBe && peer && (mustBe.instead || matchesSans(validation.sans, peer)) ? shown([mustBe.name]) : expected(settings)}`,
+  )
 }
 
 /** RFC 9110 §4.3.4. Without a name there is nothing that it could be. */
 function isNamed(name: string, peer: PeerCertificate): boolean {
-  return name !== '' && matchesSans([{ type: net.isIP(name) === 0 ? 'dns' : 'ip', match: { kind: 'exact', value: name, ignoreCase: true } }], peer)
+  return (
+    name !== '' &&
+    matchesSans(
+      [{ type: net.isIP(name) === 0 ? 'dns' : 'ip', match: { kind: 'exact', value: name, ignoreCase: true } }],
+      peer,
+    )
+  )
 }
 
 function expected({ validation }: UpstreamTls): string {
@@ -157,19 +230,35 @@ function shown(names: readonly string[]): string {
 }
 
 /** Alerts of RFC 8446 §6.2. */
-const ABOUT_OUR_CERTIFICATE = /alert (?:(?:bad|unsupported) certificate|certificate (?:revoked|expired|unknown|required)|unknown ca|access denied|decrypt error)$/
+const ABOUT_OUR_CERTIFICATE =
+  /alert (?:(?:bad|unsupported) certificate|certificate (?:revoked|expired|unknown|required)|unknown ca|access denied|decrypt error)$/
 const refusals = new WeakMap<Duplex, MeshError>()
 /**
- * MESH_UPSTREAM_TLS when that is why the stream is over. A server of TLS 1.3 looks at our certificate when our part of the handshake is done and the first
- * request may be on its way (RFC 8446 §4.4.2); it reads nothing of that before it has decided, and never asks again.
+ * MESH_UPSTREAM_TLS when that is why the stream is over. A server of TLS 1.3 looks at our certificate when our part of
+ * the handshake is done and the first request may be on its way (RFC 8446 §4.4.2); it reads nothing of that before it
+ * has decided, and never asks again.
  */
-export function refusalOf(stream: Duplex): MeshError | undefined { return refusals.get(stream) }
+export function refusalOf(stream: Duplex): MeshError | undefined {
+  return refusals.get(stream)
+}
 
 /** Remembers why a stream is about to be ended by us: `refusalOf` says it to whoever is using it. */
-export function endFor(stream: Duplex, reason: MeshError): void { refusals.set(stream, reason) }
-/** It ended, or never began, because of a certificate that had expired or what is configured here: that says nothing about the endpoint's health. */
-export function isOurDoing(error: MeshError | undefined): boolean { return error !== undefined && OUR_DOING.has(error.code) }
-const OUR_DOING: ReadonlySet<string> = new Set<ErrorCode>(['MESH_CLUSTER_BLOCKED', 'MESH_IDENTITY_EXPIRED', 'MESH_PEER_EXPIRED', 'MESH_TLS_FILE'])
+export function endFor(stream: Duplex, reason: MeshError): void {
+  refusals.set(stream, reason)
+}
+/**
+ * It ended, or never began, because of a certificate that had expired or what is configured here: that says nothing
+ * about the endpoint's health.
+ */
+export function isOurDoing(error: MeshError | undefined): boolean {
+  return error !== undefined && OUR_DOING.has(error.code)
+}
+const OUR_DOING: ReadonlySet<string> = new Set<ErrorCode>([
+  'MESH_CLUSTER_BLOCKED',
+  'MESH_IDENTITY_EXPIRED',
+  'MESH_PEER_EXPIRED',
+  'MESH_TLS_FILE',
+])
 
 /** OpenSSL's reason without its file names and addresses. */
 export function reasonOf(err: unknown): string {

@@ -1,6 +1,7 @@
 /**
- * From the model's TLS settings to what OpenSSL needs: certificate, key, roots, versions, ciphers. Equal settings with the same identity
- * have equal keys, so that contexts can be shared between the many chains and clusters of a mesh that differ only in names to check.
+ * From the model's TLS settings to what OpenSSL needs: certificate, key, roots, versions, ciphers. Equal settings with
+ * the same identity have equal keys, so that contexts can be shared between the many chains and clusters of a mesh that
+ * differ only in names to check.
  */
 import { hash } from 'node:crypto'
 import tls from 'node:tls'
@@ -18,8 +19,8 @@ export type Material = {
 }
 
 /**
- * TLS 1.3 suites are not configurable in Envoy, and cipher_suites does not name them. Node takes both from one list and switches
- * TLS 1.3 off when the list has none of its suites.
+ * TLS 1.3 suites are not configurable in Envoy, and cipher_suites does not name them. Node takes both from one list and
+ * switches TLS 1.3 off when the list has none of its suites.
  */
 const TLS13_SUITES = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256'
 
@@ -27,17 +28,22 @@ const TLS13_SUITES = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AE
 export function materialOf(settings: AnyTls, identity: Identity | undefined): Material {
   const { certificate, validation } = settings
   const usesIdentity = certificate?.from === 'workload' || validation?.roots.from === 'workload'
-  if (usesIdentity && !identity) throw new MeshError('MESH_NO_IDENTITY', 'the TLS settings use the workload certificate and the agent has none yet')
+  if (usesIdentity && !identity)
+    throw new MeshError('MESH_NO_IDENTITY', 'the TLS settings use the workload certificate and the agent has none yet')
   return {
-    key: `${settingsKey(settings)} ${usesIdentity && identity ? identityKey(identity) : '-'}`, usesIdentity,
-    get options() { return optionsOf(settings, identity) },
+    key: `${settingsKey(settings)} ${usesIdentity && identity ? identityKey(identity) : '-'}`,
+    usesIdentity,
+    get options() {
+      return optionsOf(settings, identity)
+    },
   }
 }
 
 function optionsOf(settings: AnyTls, identity: Identity | undefined): tls.SecureContextOptions {
   const { certificate, validation, minVersion, maxVersion, cipherSuites } = settings
   return {
-    minVersion, maxVersion,
+    minVersion,
+    maxVersion,
     ...(certificate?.from === 'workload' && identity ? { cert: identity.chainPem, key: identity.keyPem } : {}),
     ...(certificate?.from === 'pem' ? { cert: certificate.chainPem, key: certificate.keyPem } : {}),
     ca: rootsOf(settings, identity),
@@ -52,12 +58,17 @@ export function rootsOf({ validation }: AnyTls, identity: Identity | undefined):
   if (!validation) return []
   const { roots } = validation
   switch (roots.from) {
-    case 'workload': return identity ? [identity.rootsPem] : []
-    case 'pem': return [roots.rootsPem]
-    case 'system': return tls.getCACertificates('system')
+    case 'workload':
+      return identity ? [identity.rootsPem] : []
+    case 'pem':
+      return [roots.rootsPem]
+    case 'system':
+      return tls.getCACertificates('system')
     // Nobody is trusted by a file that was not read (with-files.ts).
-    case 'file': return []
-    default: return roots satisfies never
+    case 'file':
+      return []
+    default:
+      return roots satisfies never
   }
 }
 
@@ -73,7 +84,20 @@ function settingsKey(settings: AnyTls): string {
   const { certificate, validation, alpnProtocols, minVersion, maxVersion, cipherSuites } = settings
   const demands = 'requireClientCertificate' in settings ? settings.requireClientCertificate : undefined
   // The system's roots alone are 200 kB, and the key is part of many others.
-  const key = hash('sha256', JSON.stringify([certificate, validation?.roots, validation?.crl, alpnProtocols, minVersion, maxVersion, cipherSuites, demands]), 'base64')
+  const key = hash(
+    'sha256',
+    JSON.stringify([
+      certificate,
+      validation?.roots,
+      validation?.crl,
+      alpnProtocols,
+      minVersion,
+      maxVersion,
+      cipherSuites,
+      demands,
+    ]),
+    'base64',
+  )
   settingsKeys.set(settings, key)
   return key
 }

@@ -1,4 +1,7 @@
-/** Who a certificate says it is. The certificate has been verified before; names are read here and nothing else is decided. */
+/**
+ * Who a certificate says it is. The certificate has been verified before; names are read here and nothing else is
+ * decided.
+ */
 import net from 'node:net'
 import type { X509Certificate } from 'node:crypto'
 import { parseSpiffeId, type PeerIdentity } from '../../model/identity.ts'
@@ -21,7 +24,9 @@ export function peerOf(certificate: X509Certificate): PeerCertificate | undefine
     identity: {
       // X.509-SVID §2: exactly one URI SAN, else it is no SPIFFE id.
       spiffeId: uriSans.length === 1 ? parseSpiffeId(uriSans[0]!) : undefined,
-      uriSans, dnsSans: named('DNS'), subject: rfc2253(certificate.subject),
+      uriSans,
+      dnsSans: named('DNS'),
+      subject: rfc2253(certificate.subject),
       sha256: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
       notAfterMs: certificate.validToDate.getTime(),
     },
@@ -29,11 +34,13 @@ export function peerOf(certificate: X509Certificate): PeerCertificate | undefine
 }
 
 /**
- * Reads Node's text form of a subjectAltName: `TYPE:value, TYPE:value`. A value that holds anything able to imitate the separators
- * is a JSON string there, so "DNS:x, URI:spiffe://…" inside one DNS name stays one DNS name.
+ * Reads Node's text form of a subjectAltName: `TYPE:value, TYPE:value`. A value that holds anything able to imitate the
+ * separators is a JSON string there, so "DNS:x, URI:spiffe://…" inside one DNS name stays one DNS name.
  * @returns undefined when the text does not follow that form to its end.
  */
-export function parseSubjectAltName(text: string): readonly { readonly type: string; readonly value: string }[] | undefined {
+export function parseSubjectAltName(
+  text: string,
+): readonly { readonly type: string; readonly value: string }[] | undefined {
   const sans: { type: string; value: string }[] = []
   const one = /([A-Za-z][A-Za-z0-9 ]*):(?:"((?:[^"\\]|\\.)*)"|([^",]*))(?:, |$)/y
   while (one.lastIndex < text.length) {
@@ -46,18 +53,31 @@ export function parseSubjectAltName(text: string): readonly { readonly type: str
   return text.endsWith(', ') ? undefined : sans
 }
 
-/** True when one name of the certificate matches one of the matchers; an empty list asks for nothing (Envoy match_typed_subject_alt_names). */
+/**
+ * True when one name of the certificate matches one of the matchers; an empty list asks for nothing (Envoy
+ * match_typed_subject_alt_names).
+ */
 export function matchesSans(matchers: readonly SanMatch[], peer: PeerCertificate): boolean {
-  return matchers.length === 0 || matchers.some((m) => {
-    const { uriSans, dnsSans } = peer.identity
-    switch (m.type) {
-      case 'uri': return uriSans.some((s) => matchesString(m.match, s))
-      case 'dns': return dnsSans.some((s) => matchesDns(m, s))
-      case 'ip': return peer.ipSans.some((s) => matchesString(m.match, s))
-      case 'any': return dnsSans.some((s) => matchesDns(m, s)) || [...uriSans, ...peer.ipSans].some((s) => matchesString(m.match, s))
-      default: return m.type satisfies never
-    }
-  })
+  return (
+    matchers.length === 0 ||
+    matchers.some((m) => {
+      const { uriSans, dnsSans } = peer.identity
+      switch (m.type) {
+        case 'uri':
+          return uriSans.some((s) => matchesString(m.match, s))
+        case 'dns':
+          return dnsSans.some((s) => matchesDns(m, s))
+        case 'ip':
+          return peer.ipSans.some((s) => matchesString(m.match, s))
+        case 'any':
+          return (
+            dnsSans.some((s) => matchesDns(m, s)) || [...uriSans, ...peer.ipSans].some((s) => matchesString(m.match, s))
+          )
+        default:
+          return m.type satisfies never
+      }
+    })
+  )
 }
 
 /** An exact matcher accepts a wildcard name of the certificate for one label (RFC 6125 §6.4.3), as in Envoy. */
@@ -70,10 +90,22 @@ function matchesDns({ match }: SanMatch, san: string): boolean {
 }
 
 function unescaped(inner: string): string | undefined {
-  try { return JSON.parse(`"${inner}"`) as string } catch { return undefined }
+  try {
+    return JSON.parse(`"${inner}"`) as string
+  } catch {
+    return undefined
+  }
 }
 
-/** Node gives one relative name per line in the certificate's order, escaped as RFC 2253 asks; RFC 2253 §2.1 wants the reverse order. */
+/**
+ * Node gives one relative name per line in the certificate's order, escaped as RFC 2253 asks; RFC 2253 §2.1 wants the
+ * reverse order.
+ */
 function rfc2253(subject: string | undefined): string {
-  return (subject ?? '').split('\n').filter(Boolean).reverse().map((rdn) => rdn.replaceAll(' + ', '+')).join(',')
+  return (subject ?? '')
+    .split('\n')
+    .filter(Boolean)
+    .reverse()
+    .map((rdn) => rdn.replaceAll(' + ', '+'))
+    .join(',')
 }

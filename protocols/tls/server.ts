@@ -1,6 +1,6 @@
 /**
- * The TLS server side: handshake with the client, verified certificate, checked names. Nothing that the client sends is readable
- * before all of it has succeeded.
+ * The TLS server side: handshake with the client, verified certificate, checked names. Nothing that the client sends is
+ * readable before all of it has succeeded.
  */
 import { constants } from 'node:crypto'
 import tls from 'node:tls'
@@ -22,7 +22,11 @@ import { matchesSans, peerOf } from './peer.ts'
 import { withFiles } from './with-files.ts'
 
 export type Terminated = { readonly stream: Duplex; readonly facts: DownstreamTlsFacts }
-export type TerminateOptions = { readonly tls: DownstreamTls; readonly handshakeMs: number; readonly signal: AbortSignal }
+export type TerminateOptions = {
+  readonly tls: DownstreamTls
+  readonly handshakeMs: number
+  readonly signal: AbortSignal
+}
 
 /** Different certificate, root, ALPN and version combinations at a time; Istio's inbound chains need three. */
 const MAX_SERVERS = 64
@@ -42,13 +46,18 @@ export class TlsTerminator {
   }
 
   /**
-   * Rejects with MESH_TLS_HANDSHAKE (also when a client certificate is missing, not trusted, expired or has none of the accepted names),
-   * MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_TLS_FILE, MESH_CONFIG_INVALID (unusable key or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
+   * Rejects with MESH_TLS_HANDSHAKE (also when a client certificate is missing, not trusted, expired or has none of the
+   * accepted names), MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_TLS_FILE, MESH_CONFIG_INVALID (unusable key
+   * or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
    */
   async terminate(raw: Duplex, options: TerminateOptions): Promise<Terminated> {
     try {
       // Taken once, so that verification and handshake are about the same identity and the same rules.
-      const how: How = { settings: withFiles(options.tls, this.#files), identity: this.#identity.current(), judging: this.#identity.validity?.judging() }
+      const how: How = {
+        settings: withFiles(options.tls, this.#files),
+        identity: this.#identity.current(),
+        judging: this.#identity.validity?.judging(),
+      }
       const socket = await this.#handshake(this.#serverFor(how), raw, options)
       runsOver(socket, raw)
       socket.on('error', ignore)
@@ -59,7 +68,10 @@ export class TlsTerminator {
     }
   }
 
-  /** A new identity has a new key, so its server is a new one with new ticket keys, and no session outlives the roots it was verified with. */
+  /**
+   * A new identity has a new key, so its server is a new one with new ticket keys, and no session outlives the roots it
+   * was verified with.
+   */
   #serverFor({ settings, identity, judging }: How): tls.Server {
     const material = materialOf(settings, identity)
     const expired = material.usesIdentity ? this.#identity.validity?.refusal() : undefined
@@ -76,10 +88,18 @@ export class TlsTerminator {
         rejectUnauthorized: settings.requireClientCertificate && !judging,
         // A resumed session shows no chain that could be judged.
         ...(judging ? { secureOptions: constants.SSL_OP_NO_TICKET } : { sessionTimeout: SESSION_SEC }),
-        ...(settings.alpnProtocols.length === 0 ? {} : { ALPNCallback: ({ protocols }: { protocols: string[] }) => chooseAlpn(settings.alpnProtocols, protocols) }),
+        ...(settings.alpnProtocols.length === 0
+          ? {}
+          : {
+              ALPNCallback: ({ protocols }: { protocols: string[] }) => chooseAlpn(settings.alpnProtocols, protocols),
+            }),
       })
     } catch (err) {
-      throw new MeshError('MESH_CONFIG_INVALID', `the listener's certificate, key or client roots cannot be used: ${reasonOf(err)}`, { cause: err })
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `the listener's certificate, key or client roots cannot be used: ${reasonOf(err)}`,
+        { cause: err },
+      )
     }
     this.#servers.set(key, made)
     return made
@@ -93,39 +113,74 @@ export class TlsTerminator {
         raw.off('close', onClose)
         settle()
       }
-      const fail = (reason: unknown): void => finish(() => { raw.destroy(); reject(reason) })
+      const fail = (reason: unknown): void =>
+        finish(() => {
+          raw.destroy()
+          reject(reason)
+        })
       const onAbort = guarded('tls', fail, () => fail(signal.reason))
       // Node closes the stream of a client that it refuses, and says why a moment later.
-      const closed = guarded('tls', fail, () => fail(new MeshError('MESH_TLS_HANDSHAKE', 'the client closed during the TLS handshake')))
-      const onClose = guarded('tls', fail, () => { setImmediate(closed) })
-      const timer = this.#clock.after(handshakeMs, () => fail(new MeshError('MESH_TLS_HANDSHAKE', `the TLS handshake did not end within ${handshakeMs} ms`)))
+      const closed = guarded('tls', fail, () =>
+        fail(new MeshError('MESH_TLS_HANDSHAKE', 'the client closed during the TLS handshake')),
+      )
+      const onClose = guarded('tls', fail, () => {
+        setImmediate(closed)
+      })
+      const timer = this.#clock.after(handshakeMs, () =>
+        fail(new MeshError('MESH_TLS_HANDSHAKE', `the TLS handshake did not end within ${handshakeMs} ms`)),
+      )
       raw.once('close', onClose)
       signal.addEventListener('abort', onAbort, { once: true })
-      if (signal.aborted) { onAbort(); return }
+      if (signal.aborted) {
+        onAbort()
+        return
+      }
       // A client that ends in the middle of the handshake is gone; half-close is for what comes after it.
       raw.allowHalfOpen = false
       acceptOn(server, raw, {
-        secure: guarded('tls', fail, (socket: tls.TLSSocket) => finish(() => { raw.allowHalfOpen = true; socket.allowHalfOpen = true; resolve(socket) })),
-        failed: guarded('tls', fail, (err: Error, socket: tls.TLSSocket) => fail(new MeshError('MESH_TLS_HANDSHAKE', refusal(err, socket), { cause: err }))),
+        secure: guarded('tls', fail, (socket: tls.TLSSocket) =>
+          finish(() => {
+            raw.allowHalfOpen = true
+            socket.allowHalfOpen = true
+            resolve(socket)
+          }),
+        ),
+        failed: guarded('tls', fail, (err: Error, socket: tls.TLSSocket) =>
+          fail(new MeshError('MESH_TLS_HANDSHAKE', refusal(err, socket), { cause: err })),
+        ),
       })
     })
   }
 
   #verified(socket: tls.TLSSocket, how: How): DownstreamTlsFacts {
-    const { settings: { validation, requireClientCertificate } } = how
+    const {
+      settings: { validation, requireClientCertificate },
+    } = how
     const certificate = socket.getPeerX509Certificate()
     const peer = certificate && peerOf(certificate)
-    const refuse = (why: string): never => { socket.destroy(); throw new MeshError('MESH_TLS_HANDSHAKE', why) }
+    const refuse = (why: string): never => {
+      socket.destroy()
+      throw new MeshError('MESH_TLS_HANDSHAKE', why)
+    }
     if (certificate || requireClientCertificate) {
       const untrusted = this.#untrusted(socket, how)
       if (untrusted !== undefined) refuse(`the client's certificate is not trusted: ${untrusted}`)
-      if (!peer) refuse('the names in the client\'s certificate cannot be read')
+      if (!peer) refuse("the names in the client's certificate cannot be read")
       else {
-        if (!how.judging && peer.identity.notAfterMs < this.#clock.wallMs()) refuse('the client\'s certificate has expired since the session began')
-        if (!matchesSans(validation?.sans ?? [], peer)) refuse(`the client proved to be ${(peer.identity.uriSans[0] ?? peer.identity.dnsSans[0] ?? 'nobody').slice(0, 256)}, which the listener does not accept`)
+        if (!how.judging && peer.identity.notAfterMs < this.#clock.wallMs())
+          refuse("the client's certificate has expired since the session began")
+        if (!matchesSans(validation?.sans ?? [], peer))
+          refuse(
+            `the client proved to be ${(peer.identity.uriSans[0] ?? peer.identity.dnsSans[0] ?? 'nobody').slice(0, 256)}, which the listener does not accept`,
+          )
       }
     }
-    return { serverName: socket.servername || '', alpn: socket.alpnProtocol || '', version: socket.getProtocol() ?? '', peer: peer?.identity }
+    return {
+      serverName: socket.servername || '',
+      alpn: socket.alpnProtocol || '',
+      version: socket.getProtocol() ?? '',
+      peer: peer?.identity,
+    }
   }
 
   #untrusted(socket: tls.TLSSocket, { settings, identity, judging }: How): string | undefined {
@@ -133,18 +188,32 @@ export class TlsTerminator {
     if (!judging || !validity) return socket.authorized ? undefined : String(socket.authorizationError)
     const certificate = socket.getPeerX509Certificate()
     if (!certificate) return 'there is none'
-    return verifyPeer({ settings, identity, rules: validity, judging, peer: 'client', certificate, authorized: socket.authorized })
+    return verifyPeer({
+      settings,
+      identity,
+      rules: validity,
+      judging,
+      peer: 'client',
+      certificate,
+      authorized: socket.authorized,
+    })
   }
 }
 
-/** One handshake: what is asked for, with which identity, and by which rules the peer is judged; undefined = OpenSSL's. */
-type How = { readonly settings: DownstreamTls; readonly identity: Identity | undefined; readonly judging: Judging | undefined }
+/**
+ * One handshake: what is asked for, with which identity, and by which rules the peer is judged; undefined = OpenSSL's.
+ */
+type How = {
+  readonly settings: DownstreamTls
+  readonly identity: Identity | undefined
+  readonly judging: Judging | undefined
+}
 type Sink = { secure(socket: tls.TLSSocket): void; failed(err: Error, socket: tls.TLSSocket): void }
 
 /**
- * Hands one stream to the server and hears of that stream alone. A tls.Server tells nobody which of the streams it was given an event
- * is about, so each stream gets a stand-in that shares everything with the server except where events go. (A bare TLSSocket would
- * be simpler and wrong: it does not refuse clients without a valid certificate.)
+ * Hands one stream to the server and hears of that stream alone. A tls.Server tells nobody which of the streams it was
+ * given an event is about, so each stream gets a stand-in that shares everything with the server except where events
+ * go. (A bare TLSSocket would be simpler and wrong: it does not refuse clients without a valid certificate.)
  */
 function acceptOn(server: tls.Server, raw: Duplex, sink: Sink): void {
   const standIn = Object.create(server) as tls.Server
@@ -156,14 +225,18 @@ function acceptOn(server: tls.Server, raw: Duplex, sink: Sink): void {
       return true
     },
   })
-  for (const accept of server.listeners('connection')) (accept as (this: tls.Server, stream: Duplex) => void).call(standIn, raw)
+  for (const accept of server.listeners('connection'))
+    (accept as (this: tls.Server, stream: Duplex) => void).call(standIn, raw)
 }
 
 function refusal(err: Error, socket: tls.TLSSocket): string {
   // Typed as an Error, but it is OpenSSL's name of the reason.
   const untrusted = socket.authorizationError as string | Error | null | undefined
-  if (untrusted) return `the client's certificate is not trusted: ${typeof untrusted === 'string' ? untrusted : untrusted.message}`
+  if (untrusted)
+    return `the client's certificate is not trusted: ${typeof untrusted === 'string' ? untrusted : untrusted.message}`
   return `the TLS handshake failed: ${reasonOf(err)}`
 }
 
-function ignore(): void { /* the stream's user sees its close; an error without any listener would end the process */ }
+function ignore(): void {
+  /* the stream's user sees its close; an error without any listener would end the process */
+}

@@ -1,6 +1,7 @@
 /**
- * A peer's certificate by our own judgement (core/pki/verify-chain.ts) where OpenSSL's is not the right one: the system's clock is known to be wrong, or an
- * expired certificate of the site still counts. The handshake itself, with the proof that the peer has the key, is OpenSSL's in any case.
+ * A peer's certificate by our own judgement (core/pki/verify-chain.ts) where OpenSSL's is not the right one: the
+ * system's clock is known to be wrong, or an expired certificate of the site still counts. The handshake itself, with
+ * the proof that the peer has the key, is OpenSSL's in any case.
  */
 import type { X509Certificate } from 'node:crypto'
 import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
@@ -30,10 +31,18 @@ export function verifyPeer(o: VerifyOptions): string | undefined {
   if (o.authorized && judging.clock === 'right') return undefined
   const spiffeUri = spiffeUriOf(certificate)
   const ofMesh = settings.validation?.roots.from === 'workload'
-  const inGrace = ofMesh && spiffeUri !== undefined && judging.graceTrustDomains.includes(parseSpiffeId(spiffeUri)!.trustDomain)
+  const inGrace =
+    ofMesh && spiffeUri !== undefined && judging.graceTrustDomains.includes(parseSpiffeId(spiffeUri)!.trustDomain)
   const answer = verifyChain({
-    ...judging, graceMs: inGrace ? judging.graceMs : 0, peer: o.peer, chain: sentChain(certificate),
-    roots: rootsOf(settings, identity).flatMap(parsedRoots), crls: [ofMesh ? identity?.crlPem : undefined, settings.validation?.crl?.from === 'pem' ? settings.validation.crl.crlPem : undefined].flatMap((pem) => (pem === undefined ? [] : parsedCrls(pem))),
+    ...judging,
+    graceMs: inGrace ? judging.graceMs : 0,
+    peer: o.peer,
+    chain: sentChain(certificate),
+    roots: rootsOf(settings, identity).flatMap(parsedRoots),
+    crls: [
+      ofMesh ? identity?.crlPem : undefined,
+      settings.validation?.crl?.from === 'pem' ? settings.validation.crl.crlPem : undefined,
+    ].flatMap((pem) => (pem === undefined ? [] : parsedCrls(pem))),
   })
   if (!answer.ok) return answer.reason
   o.rules.accepted({ side: o.peer, notBeforeMs: answer.notBeforeMs, expiredMs: answer.expiredMs, spiffeUri })

@@ -8,23 +8,46 @@ export function pickerFor(balancer: Balancer, hosts: readonly Host[], random: Ra
   if (hosts.length === 0) return () => undefined
   if (hosts.length === 1) return () => hosts[0]
   switch (balancer.kind) {
-    case 'round-robin': return roundRobin(hosts, random)
-    case 'random': return () => hosts[Math.floor(random.float() * hosts.length)]
-    case 'least-request': return leastRequest(hosts, balancer.choices, random)
-    case 'ring-hash': case 'maglev': return hashPicker(balancer, hosts.map((host) => ({ host, weight: host.weight })), random)
-    default: return balancer satisfies never
+    case 'round-robin':
+      return roundRobin(hosts, random)
+    case 'random':
+      return () => hosts[Math.floor(random.float() * hosts.length)]
+    case 'least-request':
+      return leastRequest(hosts, balancer.choices, random)
+    case 'ring-hash':
+    case 'maglev':
+      return hashPicker(
+        balancer,
+        hosts.map((host) => ({ host, weight: host.weight })),
+        random,
+      )
+    default:
+      return balancer satisfies never
   }
 }
 
 /** With weights that are not the hosts' own. */
-export function hashPicker(balancer: Extract<Balancer, { kind: 'ring-hash' | 'maglev' }>, hosts: readonly Weighed[], random: Random): Picker {
-  return balancer.kind === 'maglev' ? maglevPicker(hosts, balancer.tableSize, random) : ringPicker(hosts, balancer, random)
+export function hashPicker(
+  balancer: Extract<Balancer, { kind: 'ring-hash' | 'maglev' }>,
+  hosts: readonly Weighed[],
+  random: Random,
+): Picker {
+  return balancer.kind === 'maglev'
+    ? maglevPicker(hosts, balancer.tableSize, random)
+    : ringPicker(hosts, balancer, random)
 }
 
-/** In turn, beginning somewhere, so that a fleet does not start at one host; by weight in the smooth way (nginx's): a a b, not a a a … b. */
+/**
+ * In turn, beginning somewhere, so that a fleet does not start at one host; by weight in the smooth way (nginx's): a a
+ * b, not a a a … b.
+ */
 function roundRobin(hosts: readonly Host[], random: Random): Picker {
   let at = Math.floor(random.float() * hosts.length)
-  if (hosts.every((h) => h.weight === hosts[0]!.weight)) return () => { at = at + 1 === hosts.length ? 0 : at + 1; return hosts[at] }
+  if (hosts.every((h) => h.weight === hosts[0]!.weight))
+    return () => {
+      at = at + 1 === hosts.length ? 0 : at + 1
+      return hosts[at]
+    }
   const current = hosts.map(() => 0)
   const total = hosts.reduce((sum, h) => sum + h.weight, 0)
   return () => {

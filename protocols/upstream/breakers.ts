@@ -21,9 +21,13 @@ export class Load {
     this.retries = new Tally(emptied)
   }
 
-  get isEmpty(): boolean { return this.connections.now + this.pending.now + this.requests.now + this.retries.now === 0 }
+  get isEmpty(): boolean {
+    return this.connections.now + this.pending.now + this.requests.now + this.retries.now === 0
+  }
 
-  mayConnect({ maxConnections }: Breakers): boolean { return this.connections.now < maxConnections }
+  mayConnect({ maxConnections }: Breakers): boolean {
+    return this.connections.now < maxConnections
+  }
   mayWait({ maxPendingRequests }: Breakers, source: string): boolean {
     return this.pending.now < maxPendingRequests || this.#mayExceed(this.pending.now, maxPendingRequests, source)
   }
@@ -33,7 +37,10 @@ export class Load {
   /** One source that asks without end must not turn the others away. Alone, none gets more than the limit. */
   #mayExceed(now: number, max: number, source: string): boolean {
     const { requestsBySource } = this
-    return now < Math.floor(max * (1 + EXTRA_FACTOR)) && (requestsBySource.of(source) + 1) * (requestsBySource.size + 1) <= max
+    return (
+      now < Math.floor(max * (1 + EXTRA_FACTOR)) &&
+      (requestsBySource.of(source) + 1) * (requestsBySource.size + 1) <= max
+    )
   }
   mayRetry({ maxRetries, retryBudget }: Breakers): boolean {
     if (!retryBudget) return this.retries.now < maxRetries

@@ -1,4 +1,7 @@
-/** One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the tables. */
+/**
+ * One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the
+ * tables.
+ */
 import { createRequire } from 'node:module'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detached, guarded, nothing } from '../../core/defects/guard.ts'
@@ -8,7 +11,12 @@ import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
-import { expiryWatcherOf, usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
+import {
+  expiryWatcherOf,
+  usesIdentity,
+  type CertificateUse,
+  type CertificateExpiryWatcher,
+} from '../certificate-expiry.ts'
 import { endFor, isOurDoing, refusalOf } from '../tls/client.ts'
 import { waitingOf } from '../waiting.ts'
 import { Load } from './breakers.ts'
@@ -29,7 +37,12 @@ const CONNECTED: TryResult = { kind: 'connected' }
 
 let h2: typeof H2 | undefined
 
-type Pick = { readonly hash?: number | undefined; readonly avoid?: readonly Endpoint[] | undefined; readonly maxHostPicks: number; readonly originalDst?: ConnectOptions['originalDst'] }
+type Pick = {
+  readonly hash?: number | undefined
+  readonly avoid?: readonly Endpoint[] | undefined
+  readonly maxHostPicks: number
+  readonly originalDst?: ConnectOptions['originalDst']
+}
 
 export class ClusterRuntime implements PoolOwner, Disposable {
   readonly cluster: Cluster
@@ -42,7 +55,10 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly #original = new Map<string, Host>()
   readonly #stop = new AbortController()
   /** Streams that were handed out whole. */
-  readonly #tunnels = new Map<CertificateUse, { readonly endpoint: Endpoint; readonly onEnding: ConnectOptions['onEnding'] }>()
+  readonly #tunnels = new Map<
+    CertificateUse,
+    { readonly endpoint: Endpoint; readonly onEnding: ConnectOptions['onEnding'] }
+  >()
   /** Calls that wait for the cluster's name, each to be told when they shall ask elsewhere. */
   readonly #forName = new Set<() => void>()
   #tables: Tables | undefined
@@ -54,25 +70,50 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   constructor(ctx: Context, cluster: Cluster, deadlines: Deadlines, resolve: Resolve, gone: () => void = nothing) {
     this.ctx = ctx
     this.#gone = gone
-    this.load = new Load(() => { this.#goneIfEmpty() })
+    this.load = new Load(() => {
+      this.#goneIfEmpty()
+    })
     this.cluster = cluster
     this.deadlines = deadlines
     this.standings = expiryWatcherOf(ctx)
-    this.hosts = new Hosts({ cluster, clock: ctx.clock, random: ctx.random, isLinkDown: ctx.isLinkDown, removed: (host, isReplaced) => this.#removed(host, isReplaced) })
+    this.hosts = new Hosts({
+      cluster,
+      clock: ctx.clock,
+      random: ctx.random,
+      isLinkDown: ctx.isLinkDown,
+      removed: (host, isReplaced) => this.#removed(host, isReplaced),
+    })
     const { discovery } = cluster
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
-    this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some((t) => t.kind === 'tls' && ((t.tls.autoSni && t.tls.sni === '') || t.tls.autoSan === 'host'))
+    this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some(
+      (t) => t.kind === 'tls' && ((t.tls.autoSni && t.tls.sni === '') || t.tls.autoSan === 'host'),
+    )
   }
 
-  get aborted(): AbortSignal { return this.#stop.signal }
+  get aborted(): AbortSignal {
+    return this.#stop.signal
+  }
 
   startCall(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
-    if (cluster.blocked !== undefined) { events.onCallFailed(blocked(cluster), 'nothing', false); return undefined }
+    if (cluster.blocked !== undefined) {
+      events.onCallFailed(blocked(cluster), 'nothing', false)
+      return undefined
+    }
     const { breakers } = cluster
     // Who reads its answers does not wait for those who take a place and do not.
-    if (!load.mayRequest(breakers, options.source) && !(waitingOf(this.ctx).makeRoom(cluster) && load.mayRequest(breakers, options.source))) {
-      events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.requests.now} requests are under way to cluster ${cluster.name} (max_requests)`), 'nothing', false)
+    if (
+      !load.mayRequest(breakers, options.source) &&
+      !(waitingOf(this.ctx).makeRoom(cluster) && load.mayRequest(breakers, options.source))
+    ) {
+      events.onCallFailed(
+        new MeshError(
+          'MESH_UPSTREAM_OVERFLOW',
+          `${load.requests.now} requests are under way to cluster ${cluster.name} (max_requests)`,
+        ),
+        'nothing',
+        false,
+      )
       return undefined
     }
     if (this.#dns && !this.#dns.current) return this.#afterDns(this.#dns, options, events)
@@ -81,11 +122,17 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #startNow(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const host = this.#pick(options)
-    if (!host) { events.onCallFailed(this.#noEndpoint(), 'nothing', false); return undefined }
+    if (!host) {
+      events.onCallFailed(this.#noEndpoint(), 'nothing', false)
+      return undefined
+    }
     events.onCallPicked(host.endpoint)
     // A pooled connection outlives the certificate that it was made with; what is asked over it must not.
     const expired = this.ctx.identity.validity?.refusal()
-    if (expired && this.#isMesh(host)) { events.onCallFailed(expired, 'nothing', false); return undefined }
+    if (expired && this.#isMesh(host)) {
+      events.onCallFailed(expired, 'nothing', false)
+      return undefined
+    }
     return this.#poolOf(host, options).start(events, options)
   }
 
@@ -98,22 +145,46 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
     if (!load.mayWait(cluster.breakers, options.source)) {
-      events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`), 'nothing', false)
+      events.onCallFailed(
+        new MeshError(
+          'MESH_UPSTREAM_OVERFLOW',
+          `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`,
+        ),
+        'nothing',
+        false,
+      )
       return undefined
     }
     let cancelled = false
     let pending: PendingCall | undefined
     const place = lease(load.requests, load.pending, load.requestsBySource.tally(options.source))
-    const move = (): void => { cancelled = true; place[Symbol.dispose](); events.onCallMoved() }
-    this.#forName.add(move)
-    detached('upstream', dns.ready().then(() => undefined, toMeshError).then((error) => {
-      this.#forName.delete(move)
+    const move = (): void => {
+      cancelled = true
       place[Symbol.dispose]()
-      if (cancelled) return
-      if (error) events.onCallFailed(error, 'nothing', false)
-      else pending = this.#startNow(options, events)
-    }))
-    return { cancel: () => { cancelled = true; this.#forName.delete(move); place[Symbol.dispose](); pending?.cancel() } }
+      events.onCallMoved()
+    }
+    this.#forName.add(move)
+    detached(
+      'upstream',
+      dns
+        .ready()
+        .then(() => undefined, toMeshError)
+        .then((error) => {
+          this.#forName.delete(move)
+          place[Symbol.dispose]()
+          if (cancelled) return
+          if (error) events.onCallFailed(error, 'nothing', false)
+          else pending = this.#startNow(options, events)
+        }),
+    )
+    return {
+      cancel: () => {
+        cancelled = true
+        this.#forName.delete(move)
+        place[Symbol.dispose]()
+        pending?.cancel()
+      },
+    }
   }
 
   async connect(options: ConnectOptions): Promise<UpstreamStream> {
@@ -122,7 +193,11 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     const signal = AbortSignal.any([options.signal, this.#stop.signal])
     if (this.#dns && !this.#dns.current) await unlessAborted(this.#dns.ready(), signal)
     signal.throwIfAborted()
-    if (!load.mayConnect(cluster.breakers)) throw new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.connections.now} connections are open to cluster ${cluster.name} (max_connections)`)
+    if (!load.mayConnect(cluster.breakers))
+      throw new MeshError(
+        'MESH_UPSTREAM_OVERFLOW',
+        `${load.connections.now} connections are open to cluster ${cluster.name} (max_connections)`,
+      )
     const host = this.#pick({ ...options, maxHostPicks: 3 })
     if (!host) throw this.#noEndpoint()
     const { endpoint } = host
@@ -130,26 +205,51 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     held.use(lease(load.connections, host.connections))
     held.use(lease(host.active))
     try {
-      const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: options.speaks, host: options.host, signal })
-      const tunnel: CertificateUse = { side: 'server', standing, drain: (reason) => options.onEnding?.(reason), cut: (reason) => { endFor(stream, reason); stream.destroy() } }
+      const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, {
+        address: endpoint.address,
+        port: endpoint.port,
+        speaks: options.speaks,
+        host: options.host,
+        signal,
+      })
+      const tunnel: CertificateUse = {
+        side: 'server',
+        standing,
+        drain: (reason) => options.onEnding?.(reason),
+        cut: (reason) => {
+          endFor(stream, reason)
+          stream.destroy()
+        },
+      }
       held.use(this.standings.add(tunnel))
       this.#tunnels.set(tunnel, { endpoint, onEnding: options.onEnding })
-      held.defer(() => { this.#tunnels.delete(tunnel) })
+      held.defer(() => {
+        this.#tunnels.delete(tunnel)
+      })
       // Whoever forgets to say so: a stream that is closed is no connection any more.
-      stream.once('close', guarded('upstream', nothing, () => { held.dispose() }))
+      stream.once(
+        'close',
+        guarded('upstream', nothing, () => {
+          held.dispose()
+        }),
+      )
       this.hosts.report(host, CONNECTED)
       let told = false
       return {
-        stream, endpoint, alpn,
+        stream,
+        endpoint,
+        alpn,
         release: (how) => {
-          if (!told && how === 'failed' && !isOurDoing(refusalOf(stream))) this.hosts.report(host, { kind: 'local-failure' })
+          if (!told && how === 'failed' && !isOurDoing(refusalOf(stream)))
+            this.hosts.report(host, { kind: 'local-failure' })
           told = true
           held.dispose()
         },
       }
     } catch (thrown) {
       held.dispose()
-      if (!options.signal.aborted && !isOurDoing(toMeshError(thrown))) this.hosts.report(host, { kind: 'local-failure' })
+      if (!options.signal.aborted && !isOurDoing(toMeshError(thrown)))
+        this.hosts.report(host, { kind: 'local-failure' })
       throw thrown
     }
   }
@@ -170,12 +270,16 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.#goneIfEmpty()
   }
   /** Perhaps. They are looked at when somebody picks one; who waits has picked already. */
-  endpointsChanged(): void { if (this.load.pending.now > 0 || this.#tunnels.size > 0) this.#update() }
+  endpointsChanged(): void {
+    if (this.load.pending.now > 0 || this.#tunnels.size > 0) this.#update()
+  }
   #removed(host: Host, isReplaced: boolean): void {
     for (const pool of host.pools.values()) pool.drain()
     if (!isReplaced) return
     for (const pool of host.pools.values()) pool.moveWaiting()
-    this.#endTunnels((endpoint) => hostKey(endpoint) === host.key && transportFor(this.cluster, endpoint).kind === 'plaintext')
+    this.#endTunnels(
+      (endpoint) => hostKey(endpoint) === host.key && transportFor(this.cluster, endpoint).kind === 'plaintext',
+    )
   }
   #endTunnels(isMeant: (endpoint: Endpoint) => boolean): void {
     const reason = new MeshError('MESH_DRAINING', `cluster ${this.cluster.name} asks for TLS now`)
@@ -189,11 +293,19 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   replaced(next: Cluster): void {
     this.drain()
     this.#endTunnels((endpoint) => turnsTlsOn(this.cluster, next, endpoint))
-    for (const move of this.#forName) { this.#forName.delete(move); moved(move) }
+    for (const move of this.#forName) {
+      this.#forName.delete(move)
+      moved(move)
+    }
     for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.moveWaiting()
   }
-  #goneIfEmpty(): void { if (this.#draining && this.load.isEmpty) this.#gone() }
-  /** A newer version that cannot be taken has come: what this one was told may be less than is asked for now, so nothing goes on over it. */
+  #goneIfEmpty(): void {
+    if (this.#draining && this.load.isEmpty) this.#gone()
+  }
+  /**
+   * A newer version that cannot be taken has come: what this one was told may be less than is asked for now, so nothing
+   * goes on over it.
+   */
   cut(next: Cluster): void {
     const reason = blocked(next)
     this.drain()
@@ -212,16 +324,27 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     const { load } = this
     this.#update()
     return {
-      name: this.cluster.name, activeRequests: load.requests.now, pendingRequests: load.pending.now, connections: load.connections.now,
+      name: this.cluster.name,
+      activeRequests: load.requests.now,
+      pendingRequests: load.pending.now,
+      connections: load.connections.now,
       endpoints: [...this.#everyHost()].map((h) => ({
-        address: h.endpoint.address, port: h.endpoint.port, priority: h.priority, weight: h.weight, health: h.endpoint.health,
-        ejected: h.health.ejectedUntilMs > this.ctx.clock.monotonicMs(), activeRequests: h.active.now, connections: h.connections.now,
+        address: h.endpoint.address,
+        port: h.endpoint.port,
+        priority: h.priority,
+        weight: h.weight,
+        health: h.endpoint.health,
+        ejected: h.health.ejectedUntilMs > this.ctx.clock.monotonicMs(),
+        activeRequests: h.active.now,
+        connections: h.connections.now,
         ...(h.endpoint.tunnel === undefined ? {} : { tunnel: h.endpoint.tunnel }),
       })),
     }
   }
 
-  #everyHost(): Iterable<Host> { return this.cluster.discovery.kind === 'original-dst' ? this.#original.values() : this.hosts.all }
+  #everyHost(): Iterable<Host> {
+    return this.cluster.discovery.kind === 'original-dst' ? this.#original.values() : this.hosts.all
+  }
 
   #pick(p: Pick): Host | undefined {
     if (this.cluster.discovery.kind === 'original-dst') return p.originalDst && this.#originalHost(p.originalDst)
@@ -232,9 +355,14 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   #update(): void {
     const { discovery } = this.cluster
     switch (discovery.kind) {
-      case 'static': this.hosts.update(discovery.load); return
-      case 'dns': this.hosts.update(this.#dns?.current); return
-      case 'original-dst': return
+      case 'static':
+        this.hosts.update(discovery.load)
+        return
+      case 'dns':
+        this.hosts.update(this.#dns?.current)
+        return
+      case 'original-dst':
+        return
       case 'eds': {
         const tables = this.ctx.tables.get()
         if (tables === this.#tables) return
@@ -242,7 +370,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         this.hosts.update(tables.load(discovery.serviceName))
         return
       }
-      default: discovery satisfies never
+      default:
+        discovery satisfies never
     }
   }
 
@@ -250,7 +379,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     const key = hostKey({ address, port })
     const known = this.#original.get(key)
     if (known) return known
-    if (this.#original.size >= MAX_ORIGINAL_HOSTS) for (const [k, h] of this.#original) if (h.connections.now === 0) { this.#original.delete(k); break }
+    if (this.#original.size >= MAX_ORIGINAL_HOSTS)
+      for (const [k, h] of this.#original)
+        if (h.connections.now === 0) {
+          this.#original.delete(k)
+          break
+        }
     const made = new Host({ address, port, weight: 1, health: 'healthy', transportLabels: {}, workload: undefined })
     this.#original.set(key, made)
     return made
@@ -268,18 +402,30 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     return made
   }
 
-  #noEndpoint(): MeshError { return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`) }
+  #noEndpoint(): MeshError {
+    return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`)
+  }
 }
 
-const moved = guarded('upstream', nothing, (move: () => void) => { move() })
+const moved = guarded('upstream', nothing, (move: () => void) => {
+  move()
+})
 
-function blocked({ name }: Cluster): MeshError { return new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${name} cannot be taken as it was configured`) }
+function blocked({ name }: Cluster): MeshError {
+  return new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${name} cannot be taken as it was configured`)
+}
 
 /** What is awaited may never come: who is told to stop does not wait for it. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   const aborted = Promise.withResolvers<never>()
-  const onAbort = guarded('upstream', aborted.reject, () => { aborted.reject(signal.reason) })
+  const onAbort = guarded('upstream', aborted.reject, () => {
+    aborted.reject(signal.reason)
+  })
   signal.addEventListener('abort', onAbort, { once: true })
-  try { return await Promise.race([promise, aborted.promise]) } finally { signal.removeEventListener('abort', onAbort) }
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
 }

@@ -1,4 +1,7 @@
-/** From an endpoint to a stream that may carry the caller's bytes: TCP, then TLS with the peer's identity checked, within connect_timeout. */
+/**
+ * From an endpoint to a stream that may carry the caller's bytes: TCP, then TLS with the peer's identity checked,
+ * within connect_timeout.
+ */
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
@@ -17,86 +20,174 @@ import { withFiles } from '../tls/with-files.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
 export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly standing: CertificateValidity }
-export type DialOptions = { readonly address: string; readonly port: number; readonly speaks: ConnectOptions['speaks']; readonly host: string | undefined; readonly signal: AbortSignal }
+export type DialOptions = {
+  readonly address: string
+  readonly port: number
+  readonly speaks: ConnectOptions['speaks']
+  readonly host: string | undefined
+  readonly signal: AbortSignal
+}
 
 /** Istio's ALPN filter: what the peer's sidecar tells mesh traffic by. */
-const MESH_ALPN = { http1: ['istio-http/1.1', 'istio', 'http/1.1'], http2: ['istio-h2', 'istio', 'h2'], tcp: ['istio'] } as const
+const MESH_ALPN = {
+  http1: ['istio-http/1.1', 'istio', 'http/1.1'],
+  http2: ['istio-h2', 'istio', 'h2'],
+  tcp: ['istio'],
+} as const
 
-/** Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_CAPTURE_LOOP, MESH_CLUSTER_BLOCKED, MESH_UPSTREAM_TLS, MESH_TLS_FILE, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason. */
-export async function dial(ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'files'>, cluster: Cluster, endpoint: Endpoint, o: DialOptions): Promise<Dialed> {
+/**
+ * Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_CAPTURE_LOOP, MESH_CLUSTER_BLOCKED, MESH_UPSTREAM_TLS,
+ * MESH_TLS_FILE, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason.
+ */
+export async function dial(
+  ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'files'>,
+  cluster: Cluster,
+  endpoint: Endpoint,
+  o: DialOptions,
+): Promise<Dialed> {
   const startedMs = ctx.clock.monotonicMs()
   const transport = transportFor(cluster, endpoint)
-  if (transport.kind === 'blocked') throw new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${cluster.name} cannot be taken as it was configured for ${endpoint.address}:${endpoint.port}`)
+  if (transport.kind === 'blocked')
+    throw new MeshError(
+      'MESH_CLUSTER_BLOCKED',
+      `cluster ${cluster.name} cannot be taken as it was configured for ${endpoint.address}:${endpoint.port}`,
+    )
   const made = await connected(ctx, cluster, o)
   const { stream } = made
   stream.on('error', ignore)
   if (transport.kind === 'plaintext') {
     pausedStreamsOf(ctx).watch(stream)
-    return { stream, alpn: '', standing: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) } }
+    return {
+      stream,
+      alpn: '',
+      standing: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) },
+    }
   }
   const { tls, serverName, mustBe } = asked(ctx, transport.tls, endpoint, o, stream)
   const secured = await originate(stream, {
-    tls, identity: ctx.identity.current(), validity: ctx.identity.validity, clock: ctx.clock, signal: o.signal, alpn: alpnFor(tls, o.speaks),
-    serverName, mustBe, sessionKey: `${o.address}:${o.port}`,
+    tls,
+    identity: ctx.identity.current(),
+    validity: ctx.identity.validity,
+    clock: ctx.clock,
+    signal: o.signal,
+    alpn: alpnFor(tls, o.speaks),
+    serverName,
+    mustBe,
+    sessionKey: `${o.address}:${o.port}`,
     timeoutMs: Math.max(1, cluster.connectTimeoutMs - (ctx.clock.monotonicMs() - startedMs)),
   })
   pausedStreamsOf(ctx).watch(secured.stream)
   const ofMesh = usesIdentity(tls)
   // Of a server elsewhere that asks for nobody's certificate the handshake is enough.
   const isMutual = ofMesh || tls.certificate !== undefined
-  return { stream: secured.stream, alpn: secured.alpn, standing: { usesIdentity: ofMesh, peer: isMutual && tls.validation ? secured.peer : undefined, byMeshRoots: tls.validation?.roots.from === 'workload', staysHere: staysHere(made) } }
+  return {
+    stream: secured.stream,
+    alpn: secured.alpn,
+    standing: {
+      usesIdentity: ofMesh,
+      peer: isMutual && tls.validation ? secured.peer : undefined,
+      byMeshRoots: tls.validation?.roots.from === 'workload',
+      staysHere: staysHere(made),
+    },
+  }
 }
 
 type Asked = { readonly tls: UpstreamTls; readonly serverName: string; readonly mustBe: OriginateOptions['mustBe'] }
 
-/** Settings with their files, and the names that are this connection's alone. Throws MESH_TLS_FILE; the stream is closed then. */
-function asked(ctx: Pick<Context, 'files'>, settings: UpstreamTls, endpoint: Endpoint, o: DialOptions, stream: Duplex): Asked {
+/**
+ * Settings with their files, and the names that are this connection's alone. Throws MESH_TLS_FILE; the stream is closed
+ * then.
+ */
+function asked(
+  ctx: Pick<Context, 'files'>,
+  settings: UpstreamTls,
+  endpoint: Endpoint,
+  o: DialOptions,
+  stream: Duplex,
+): Asked {
   const host = hostName(o.host)
   const ofEndpoint = settings.sniOfEndpoint ? nameOf(endpoint) : undefined
   const serverName = ofEndpoint ?? (settings.sni !== '' ? settings.sni : settings.autoSni ? host : '')
   // Envoy knows the host from HTTP alone: of a TCP connection only the chain is verified.
-  const mustBe = settings.autoSan === 'sni' ? { name: serverName, instead: true } : settings.autoSan === 'host' && o.speaks !== 'tcp' ? { name: host, instead: false } : undefined
-  try { return { tls: withFiles(settings, ctx.files), serverName, mustBe } } catch (thrown) {
+  const mustBe =
+    settings.autoSan === 'sni'
+      ? { name: serverName, instead: true }
+      : settings.autoSan === 'host' && o.speaks !== 'tcp'
+        ? { name: host, instead: false }
+        : undefined
+  try {
+    return { tls: withFiles(settings, ctx.files), serverName, mustBe }
+  } catch (thrown) {
     stream.destroy()
     throw thrown
   }
 }
 
 /** Envoy: the endpoint's hostname, of a DNS cluster the name that was resolved. */
-function nameOf({ hostname, address }: Endpoint): string | undefined { return hostname ?? (net.isIP(address) === 0 ? address : undefined) }
+function nameOf({ hostname, address }: Endpoint): string | undefined {
+  return hostname ?? (net.isIP(address) === 0 ? address : undefined)
+}
 
-async function connected(ctx: Pick<Context, 'network' | 'clock' | 'identity'>, cluster: Cluster, { address, port, signal }: DialOptions): Promise<NetStream> {
+async function connected(
+  ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
+  cluster: Cluster,
+  { address, port, signal }: DialOptions,
+): Promise<NetStream> {
   const { network, clock, identity } = ctx
   const late = new AbortController()
   const timer = clock.after(cluster.connectTimeoutMs, () => late.abort())
   try {
     const made = await network.dial({ host: address, port }, AbortSignal.any([signal, late.signal]), {
-      ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }), ...(cluster.keepAliveMs === undefined ? {} : { keepAliveMs: cluster.keepAliveMs }),
+      ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }),
+      ...(cluster.keepAliveMs === undefined ? {} : { keepAliveMs: cluster.keepAliveMs }),
     })
     const closed = identity.validity?.onlyLocal()
     try {
       if (closed && !staysHere(made)) throw closed
       if (cluster.discovery.kind === 'original-dst') {
         const own = captureLoopOf(ctx).dialed(made)
-        made.stream.once('close', guarded('upstream', nothing, () => { own[Symbol.dispose]() }))
+        made.stream.once(
+          'close',
+          guarded('upstream', nothing, () => {
+            own[Symbol.dispose]()
+          }),
+        )
       }
-    } catch (refused) { made.stream.destroy(); throw refused }
+    } catch (refused) {
+      made.stream.destroy()
+      throw refused
+    }
     return made
   } catch (err) {
     if (err instanceof MeshError) throw err
     if (signal.aborted) throw signal.reason
-    if (late.signal.aborted) throw new MeshError('MESH_CONNECT_TIMEOUT', `${address}:${port} did not accept within ${cluster.connectTimeoutMs} ms (connect_timeout)`)
-    throw new MeshError('MESH_CONNECT_FAILED', `no connection to ${address}:${port} of cluster ${cluster.name}: ${err instanceof Error ? err.message : String(err)}`, { cause: err })
-  } finally { timer.cancel() }
+    if (late.signal.aborted)
+      throw new MeshError(
+        'MESH_CONNECT_TIMEOUT',
+        `${address}:${port} did not accept within ${cluster.connectTimeoutMs} ms (connect_timeout)`,
+      )
+    throw new MeshError(
+      'MESH_CONNECT_FAILED',
+      `no connection to ${address}:${port} of cluster ${cluster.name}: ${err instanceof Error ? err.message : String(err)}`,
+      { cause: err },
+    )
+  } finally {
+    timer.cancel()
+  }
 }
 
 /** Peers of the mesh are told what is spoken inside; others get what the cluster configures. */
 function alpnFor(tls: UpstreamTls, speaks: ConnectOptions['speaks']): readonly string[] {
-  if (tls.certificate?.from === 'workload' || tls.alpnProtocols.some((p) => p.startsWith('istio'))) return MESH_ALPN[speaks]
+  if (tls.certificate?.from === 'workload' || tls.alpnProtocols.some((p) => p.startsWith('istio')))
+    return MESH_ALPN[speaks]
   if (tls.alpnProtocols.length > 0) return tls.alpnProtocols
   return speaks === 'http2' ? ['h2'] : []
 }
 
 /** Without port and brackets. */
-function hostName(authority: string | undefined): string { return withoutPort(authority ?? '').replace(/^\[(.*)\]$/, '$1') }
-function ignore(): void { /* the stream's user sees its close; an error without any listener would end the process */ }
+function hostName(authority: string | undefined): string {
+  return withoutPort(authority ?? '').replace(/^\[(.*)\]$/, '$1')
+}
+function ignore(): void {
+  /* the stream's user sees its close; an error without any listener would end the process */
+}

@@ -1,4 +1,7 @@
-/** Endpoints that are host names (envoy STRICT_DNS, LOGICAL_DNS): resolved at first use and again every refresh; the last good answer stays. */
+/**
+ * Endpoints that are host names (envoy STRICT_DNS, LOGICAL_DNS): resolved at first use and again every refresh; the
+ * last good answer stays.
+ */
 import { promises as dns } from 'node:dns'
 import net from 'node:net'
 import type { Clock, Timer } from '../../core/os/clock.ts'
@@ -10,23 +13,31 @@ import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../mo
 export type Resolve = (name: string, family: 0 | 4 | 6) => Promise<readonly string[]>
 
 /** The operating system's resolver, with /etc/hosts; its order is that of RFC 6724. */
-export const systemResolve: Resolve = async (name, family) => (await dns.lookup(name, { all: true, family, order: 'verbatim' })).map((a) => a.address)
+export const systemResolve: Resolve = async (name, family) =>
+  (await dns.lookup(name, { all: true, family, order: 'verbatim' })).map((a) => a.address)
 
 /** As Envoy's dns_lookup_family: of the second family there is something only where the first has no address. */
 async function lookUp(resolve: Resolve, name: string, by: DnsLookupFamily): Promise<readonly string[]> {
-  const of = (addresses: readonly string[], family: 4 | 6): readonly string[] => addresses.filter((a) => net.isIP(a) === family)
+  const of = (addresses: readonly string[], family: 4 | 6): readonly string[] =>
+    addresses.filter((a) => net.isIP(a) === family)
   const preferred = async (family: 4 | 6): Promise<readonly string[]> => {
     const found = await resolve(name, 0)
     const first = of(found, family)
     return first.length > 0 ? first : found
   }
   switch (by) {
-    case 'auto': return preferred(6)
-    case 'v4-preferred': return preferred(4)
-    case 'v4-only': return of(await resolve(name, 4), 4)
-    case 'v6-only': return of(await resolve(name, 6), 6)
-    case 'all': return resolve(name, 0)
-    default: return by satisfies never
+    case 'auto':
+      return preferred(6)
+    case 'v4-preferred':
+      return preferred(4)
+    case 'v4-only':
+      return of(await resolve(name, 4), 4)
+    case 'v6-only':
+      return of(await resolve(name, 6), 6)
+    case 'all':
+      return resolve(name, 0)
+    default:
+      return by satisfies never
   }
 }
 
@@ -53,41 +64,60 @@ export class DnsLoad implements Disposable {
     this.#log = o.log
   }
 
-  /** Resolves when there is an answer. Rejects with MESH_DNS_FAILED when no name of the cluster resolves; the next call tries again. */
+  /**
+   * Resolves when there is an answer. Rejects with MESH_DNS_FAILED when no name of the cluster resolves; the next call
+   * tries again.
+   */
   ready(): Promise<void> {
     if (this.current) return Promise.resolve()
-    this.#first ??= this.#refresh().finally(() => { this.#first = undefined })
+    this.#first ??= this.#refresh().finally(() => {
+      this.#first = undefined
+    })
     return this.#first
   }
 
   async #refresh(): Promise<void> {
     const names = new Set<string>()
-    for (const { endpoints } of this.#discovery.load.localities) for (const e of endpoints) if (net.isIP(e.address) === 0) names.add(e.address)
+    for (const { endpoints } of this.#discovery.load.localities)
+      for (const e of endpoints) if (net.isIP(e.address) === 0) names.add(e.address)
     let failure: unknown
-    await Promise.all([...names].map(async (name) => {
-      try {
-        const found = await this.#inTime(name, lookUp(this.#resolve, name, this.#discovery.lookupFamily ?? 'auto'))
-        if (found.length > 0) this.#known.set(name, found.slice(0, MAX_ADDRESSES))
-      } catch (err) {
-        failure = err
-        this.#log.debug({ evt: 'dns.failed', name, err }, 'name does not resolve')
-      }
-    }))
+    await Promise.all(
+      [...names].map(async (name) => {
+        try {
+          const found = await this.#inTime(name, lookUp(this.#resolve, name, this.#discovery.lookupFamily ?? 'auto'))
+          if (found.length > 0) this.#known.set(name, found.slice(0, MAX_ADDRESSES))
+        } catch (err) {
+          failure = err
+          this.#log.debug({ evt: 'dns.failed', name, err }, 'name does not resolve')
+        }
+      }),
+    )
     const next = this.#expanded()
     if (next.localities.every((l) => l.endpoints.length === 0)) {
-      if (!this.current) throw new MeshError('MESH_DNS_FAILED', `no name of cluster ${this.#discovery.load.clusterName} resolves`, { cause: failure })
+      if (!this.current)
+        throw new MeshError('MESH_DNS_FAILED', `no name of cluster ${this.#discovery.load.clusterName} resolves`, {
+          cause: failure,
+        })
     } else if (!this.current || JSON.stringify(next) !== JSON.stringify(this.current)) this.current = next
     // Whoever still waits gets the answer; there is no next one.
     if (this.#disposed) return
     this.#timer?.cancel()
-    this.#timer = this.#clock.after(Math.max(1000, this.#discovery.refreshMs), () => { this.#refresh().catch(() => {}) })
+    this.#timer = this.#clock.after(Math.max(1000, this.#discovery.refreshMs), () => {
+      this.#refresh().catch(() => {})
+    })
   }
 
   /** The system's resolver has its own patience, which may be none at all; requests wait for it. */
   async #inTime<T>(name: string, found: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>()
-    const timer = this.#clock.after(LOOKUP_MS, () => { late.reject(new MeshError('MESH_DNS_FAILED', `no answer for ${name} within ${LOOKUP_MS} ms`)) })
-    try { return await Promise.race([found, late.promise]) } finally { timer.cancel() }
+    const timer = this.#clock.after(LOOKUP_MS, () => {
+      late.reject(new MeshError('MESH_DNS_FAILED', `no answer for ${name} within ${LOOKUP_MS} ms`))
+    })
+    try {
+      return await Promise.race([found, late.promise])
+    } finally {
+      timer.cancel()
+    }
   }
 
   #expanded(): ClusterLoad {
@@ -97,7 +127,13 @@ export class DnsLoad implements Disposable {
       const found = this.#known.get(e.address) ?? []
       return mode === 'logical' ? found.slice(0, 1) : found
     }
-    return { ...load, localities: load.localities.map((l) => ({ ...l, endpoints: l.endpoints.flatMap((e) => addressesOf(e).map((address) => ({ ...e, address }))) })) }
+    return {
+      ...load,
+      localities: load.localities.map((l) => ({
+        ...l,
+        endpoints: l.endpoints.flatMap((e) => addressesOf(e).map((address) => ({ ...e, address }))),
+      })),
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,7 @@
 /**
- * The client side of one HTTP/1.1 connection to an endpoint: one call at a time, kept alive between them. A byte that nobody asked for, or
- * a response that ends before its request, makes the connection unusable: the next caller must never get an answer that is not its own.
+ * The client side of one HTTP/1.1 connection to an endpoint: one call at a time, kept alive between them. A byte that
+ * nobody asked for, or a response that ends before its request, makes the connection unusable: the next caller must
+ * never get an answer that is not its own.
  */
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../core/errors.ts'
@@ -47,13 +48,19 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#parser = new H1Parser('response', pool.limits, this)
     this.#out = new Gather(stream)
     this.#waiting = pool.waiting
-    this.#outlet = new Outlet(stream, pool.maxBufferBytes, { waiting: this.#waiting, holder: this }, () => { this.#events?.onCallDrained() })
+    this.#outlet = new Outlet(stream, pool.maxBufferBytes, { waiting: this.#waiting, holder: this }, () => {
+      this.#events?.onCallDrained()
+    })
     stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#onError)
     if (stream.destroyed) this.#onClose()
   }
 
-  get room(): number { return this.#closed || this.#busy ? 0 : 1 }
-  get endpoint(): Endpoint { return this.#pool.host.endpoint }
+  get room(): number {
+    return this.#closed || this.#busy ? 0 : 1
+  }
+  get endpoint(): Endpoint {
+    return this.#pool.host.endpoint
+  }
 
   start(events: CallEvents, lease: Disposable): void {
     this.#busy = true
@@ -72,8 +79,13 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#leaving = true
     if (!this.#busy) this.destroy()
   }
-  destroy(): void { this.#stream.destroy(); this.#onClose() }
-  onDue(): void { if (!this.#busy) this.destroy() }
+  destroy(): void {
+    this.#stream.destroy()
+    this.#onClose()
+  }
+  onDue(): void {
+    if (!this.#busy) this.destroy()
+  }
 
   /* The call. */
 
@@ -87,7 +99,9 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#out.text(requestHeadText(request.method, request.path, request.authority, request.headers, framing))
     this.#sent = end ? 'all' : 'part'
   }
-  sendData(chunk: Buffer): void { this.#out.body(chunk) }
+  sendData(chunk: Buffer): void {
+    this.#out.body(chunk)
+  }
   sendEnd(trailers: readonly string[] | undefined): void {
     this.#out.end(trailers)
     this.#sent = 'all'
@@ -97,8 +111,12 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#out.flush()
     return !this.#outlet.isFull()
   }
-  pauseResponse(): void { this.#stream.pause() }
-  resumeResponse(): void { if (this.#stream.isPaused()) this.#stream.resume() }
+  pauseResponse(): void {
+    this.#stream.pause()
+  }
+  resumeResponse(): void {
+    if (this.#stream.isPaused()) this.#stream.resume()
+  }
 
   cancel(): void {
     if (!this.#events) return
@@ -112,21 +130,33 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
 
   #reading = false
   /** A defect in one of the callbacks: nobody can say in which state the connection is. */
-  readonly broken = (error: MeshError): void => { this.#stream.destroy(); this.#fail(error); this.#gone() }
+  readonly broken = (error: MeshError): void => {
+    this.#stream.destroy()
+    this.#fail(error)
+    this.#gone()
+  }
   readonly #onData = guarded('upstream', this.broken, (chunk: Buffer) => {
-    if (!this.#busy) { this.destroy(); return }
+    if (!this.#busy) {
+      this.destroy()
+      return
+    }
     this.#waiting.received(chunk.length)
     this.#gotBytes = true
     this.#reading = true
     let used: number
-    try { used = this.#parser.execute(chunk) } catch (thrown) {
+    try {
+      used = this.#parser.execute(chunk)
+    } catch (thrown) {
       this.#reading = false
       this.#fail(toMeshError(thrown))
       return
     }
     this.#reading = false
     if (!this.#busy) return
-    if (this.#parser.status === 101 && this.#events) { this.#upgraded(this.#events, used < chunk.length ? chunk.subarray(used) : undefined); return }
+    if (this.#parser.status === 101 && this.#events) {
+      this.#upgraded(this.#events, used < chunk.length ? chunk.subarray(used) : undefined)
+      return
+    }
     if (this.#ended) this.#complete(used === chunk.length)
     else this.#events?.onCallPause()
   })
@@ -138,9 +168,15 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#events?.onCallHead({ status, headers, contentLength }, bodyLength === 0)
   }
   onInformational(): void {
-    this.#events?.onCallInformational({ status: this.#parser.status, headers: this.#parser.headers, contentLength: UNKNOWN_LENGTH })
+    this.#events?.onCallInformational({
+      status: this.#parser.status,
+      headers: this.#parser.headers,
+      contentLength: UNKNOWN_LENGTH,
+    })
   }
-  onBody(chunk: Buffer): void { this.#events?.onCallData(chunk) }
+  onBody(chunk: Buffer): void {
+    this.#events?.onCallData(chunk)
+  }
   onMessageEnd(trailers: string[] | undefined): void {
     this.#ended = true
     this.#trailers = trailers
@@ -166,8 +202,14 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   }
 
   readonly #onEnd = guarded('upstream', this.broken, () => {
-    if (!this.#busy) { this.destroy(); return }
-    if (this.#parser.finish() && this.#ended) { this.#complete(false); return }
+    if (!this.#busy) {
+      this.destroy()
+      return
+    }
+    if (this.#parser.finish() && this.#ended) {
+      this.#complete(false)
+      return
+    }
     this.#fail(this.#reset())
   })
   readonly #onClose = guarded('upstream', this.broken, () => {
@@ -178,7 +220,15 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   })
   readonly #onError = nothing
 
-  #reset(): MeshError { return refusalOf(this.#stream) ?? new MeshError('MESH_UPSTREAM_RESET', this.#gotBytes ? 'the endpoint closed in the middle of its answer' : 'the endpoint closed before it answered') }
+  #reset(): MeshError {
+    return (
+      refusalOf(this.#stream) ??
+      new MeshError(
+        'MESH_UPSTREAM_RESET',
+        this.#gotBytes ? 'the endpoint closed in the middle of its answer' : 'the endpoint closed before it answered',
+      )
+    )
+  }
 
   #fail(error: MeshError): void {
     const events = this.#events
@@ -192,7 +242,9 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
 
   /* What of a request waits for the endpoint (Holder). */
 
-  get client(): string { return this.#events?.source ?? '' }
+  get client(): string {
+    return this.#events?.source ?? ''
+  }
   giveUp(error: MeshError): void {
     const events = this.#events
     this.#events = undefined

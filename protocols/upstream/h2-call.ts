@@ -42,7 +42,9 @@ let tellPause: (call: H2Call) => void
 let tellWritten: (call: H2Call) => void
 
 /** A defect: the stream is over, and the exchange hears of it if it can still hear. */
-function broken(error: MeshError, call: H2Call): void { call.giveUp(error) }
+function broken(error: MeshError, call: H2Call): void {
+  call.giveUp(error)
+}
 
 export class H2Call implements HttpCall, StreamOwner, Holder {
   readonly #connection: CallConnection
@@ -66,23 +68,34 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   /** Of the answer, while that is not read on. */
   #unread: Hold | undefined
 
-  constructor(connection: CallConnection, events: CallEvents, reused: boolean, ofCall: Disposable, onConnection: Disposable) {
+  constructor(
+    connection: CallConnection,
+    events: CallEvents,
+    reused: boolean,
+    ofCall: Disposable,
+    onConnection: Disposable,
+  ) {
     this.#connection = connection
     this.#events = events
     this.#reused = reused
     this.#ofCall = ofCall
     this.#onConnection = onConnection
   }
-  get endpoint(): Endpoint { return this.#connection.pool.host.endpoint }
+  get endpoint(): Endpoint {
+    return this.#connection.pool.host.endpoint
+  }
 
   sendHead(request: UpstreamRequest, end: boolean): void {
     const { headers, method, upgrade } = request
     if (upgrade !== undefined) {
-      this.#failLater(new MeshError('MESH_UNSUPPORTED', `an upgrade to ${upgrade.slice(0, 64)} cannot be carried over HTTP/2`))
+      this.#failLater(
+        new MeshError('MESH_UNSUPPORTED', `an upgrade to ${upgrade.slice(0, 64)} cannot be carried over HTTP/2`),
+      )
       return
     }
     if (request.authority === '') {
-      // RFC 9113 §8.3.1: with http and https there is an authority, and it is not empty. HTTP/1.0 has requests without a host.
+      // RFC 9113 §8.3.1: with http and https there is an authority, and it is not empty. HTTP/1.0 has requests without
+      // a host.
       this.#failLater(new MeshError('MESH_UNSUPPORTED', 'a request without a host cannot be carried over HTTP/2'))
       return
     }
@@ -101,7 +114,8 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     const stream = this.#stream
     if (!stream) return
     stream.sendData(chunk)
-    if (stream.queuedBytes >= COUNTED_BYTES) (this.#hold ??= this.#connection.pool.waiting.hold(this)).set(stream.queuedBytes)
+    if (stream.queuedBytes >= COUNTED_BYTES)
+      (this.#hold ??= this.#connection.pool.waiting.hold(this)).set(stream.queuedBytes)
   }
   sendEnd(trailers: readonly string[] | undefined): void {
     this.#stream?.sendEnd(trailerFields(trailers))
@@ -135,18 +149,38 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
 
   /* StreamOwner. What the exchange throws ends the call; the session knows nothing of it. */
 
-  onInformational(fields: string[]): void { tellInformational(this, fields) }
-  onHead(fields: string[], end: boolean, oversized: boolean): void { tellHead(this, fields, end, oversized) }
-  onData(chunk: Buffer): void { tellData(this, chunk) }
-  onPause(): void { tellPause(this) }
-  onWritten(): void { tellWritten(this) }
+  onInformational(fields: string[]): void {
+    tellInformational(this, fields)
+  }
+  onHead(fields: string[], end: boolean, oversized: boolean): void {
+    tellHead(this, fields, end, oversized)
+  }
+  onData(chunk: Buffer): void {
+    tellData(this, chunk)
+  }
+  onPause(): void {
+    tellPause(this)
+  }
+  onWritten(): void {
+    tellWritten(this)
+  }
 
   static {
-    tellInformational = guarded('upstream', broken, (call: H2Call, fields: string[]) => { call.#events?.onCallInformational(answerOf(fields)) })
-    tellHead = guarded('upstream', broken, (call: H2Call, fields: string[], end: boolean, oversized: boolean) => { call.#head(fields, end, oversized) })
-    tellData = guarded('upstream', broken, (call: H2Call, chunk: Buffer) => { call.#events?.onCallData(chunk) })
-    tellPause = guarded('upstream', broken, (call: H2Call) => { call.#events?.onCallPause() })
-    tellWritten = guarded('upstream', broken, (call: H2Call) => { call.#written() })
+    tellInformational = guarded('upstream', broken, (call: H2Call, fields: string[]) => {
+      call.#events?.onCallInformational(answerOf(fields))
+    })
+    tellHead = guarded('upstream', broken, (call: H2Call, fields: string[], end: boolean, oversized: boolean) => {
+      call.#head(fields, end, oversized)
+    })
+    tellData = guarded('upstream', broken, (call: H2Call, chunk: Buffer) => {
+      call.#events?.onCallData(chunk)
+    })
+    tellPause = guarded('upstream', broken, (call: H2Call) => {
+      call.#events?.onCallPause()
+    })
+    tellWritten = guarded('upstream', broken, (call: H2Call) => {
+      call.#written()
+    })
   }
 
   #head(fields: string[], end: boolean, oversized: boolean): void {
@@ -169,7 +203,8 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     if (this.#fault || this.#isTooLarge(trailers ?? [], oversized)) return
     this.#isComplete = true
     if (trailers) this.#trailers = takenTrailers(trailers)
-    // RFC 9113 §8.1: the answer counts, and what is left of the request is of no use to anybody. Where nothing is left the session ends the stream.
+    // RFC 9113 §8.1: the answer counts, and what is left of the request is of no use to anybody. Where nothing is left
+    // the session ends the stream.
     const stream = this.#stream!
     if (!stream.localEnded) stream.reset(ErrorCode.NO_ERROR)
   }
@@ -179,7 +214,8 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     const events = this.#events
     this.#events = undefined
     const failure = this.#isComplete ? undefined : this.#failure(code, problem)
-    if (events && failure && failure.code !== 'MESH_UPSTREAM_REFUSED_STREAM' && !isOurDoing(failure)) this.#connection.pool.failed()
+    if (events && failure && failure.code !== 'MESH_UPSTREAM_REFUSED_STREAM' && !isOurDoing(failure))
+      this.#connection.pool.failed()
     this.#finish()
     if (!events) return
     if (failure) events.onCallFailed(failure, this.#sent, this.#reused && !this.#gotBytes)
@@ -187,10 +223,22 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   }
   #failure(code: number, problem: string | undefined): MeshError {
     if (this.#fault) return this.#fault
-    if (problem !== undefined) return new MeshError('MESH_UPSTREAM_PROTOCOL', code === CONNECTION_CLOSED ? problem : `the endpoint's answer is malformed: ${problem}`)
-    if (code === ErrorCode.REFUSED_STREAM) return new MeshError('MESH_UPSTREAM_REFUSED_STREAM', 'the endpoint refused the stream')
-    if (code !== CONNECTION_CLOSED) return new MeshError('MESH_UPSTREAM_RESET', `the endpoint reset the stream (error code ${code})`)
-    return this.#connection.refusal ?? new MeshError('MESH_UPSTREAM_RESET', `the endpoint closed ${this.#gotBytes ? 'in the middle of its answer' : 'before it answered'}`)
+    if (problem !== undefined)
+      return new MeshError(
+        'MESH_UPSTREAM_PROTOCOL',
+        code === CONNECTION_CLOSED ? problem : `the endpoint's answer is malformed: ${problem}`,
+      )
+    if (code === ErrorCode.REFUSED_STREAM)
+      return new MeshError('MESH_UPSTREAM_REFUSED_STREAM', 'the endpoint refused the stream')
+    if (code !== CONNECTION_CLOSED)
+      return new MeshError('MESH_UPSTREAM_RESET', `the endpoint reset the stream (error code ${code})`)
+    return (
+      this.#connection.refusal ??
+      new MeshError(
+        'MESH_UPSTREAM_RESET',
+        `the endpoint closed ${this.#gotBytes ? 'in the middle of its answer' : 'before it answered'}`,
+      )
+    )
   }
   /** What may have left; a stream gets its id when its head does. */
   get #sent(): Sent {
@@ -208,7 +256,9 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
 
   /* What of a request waits for the endpoint (Holder). */
 
-  get client(): string { return this.#events?.source ?? '' }
+  get client(): string {
+    return this.#events?.source ?? ''
+  }
   giveUp(error: MeshError): void {
     const events = this.#events
     this.#events = undefined
@@ -219,12 +269,14 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
 
   /** The exchange is in the middle of onCall: it hears of it afterwards. */
   #failLater(error: MeshError): void {
-    queueMicrotask(guarded('upstream', nothing, () => {
-      const events = this.#events
-      this.#events = undefined
-      this.#finish()
-      events?.onCallFailed(error, 'nothing', this.#reused)
-    }))
+    queueMicrotask(
+      guarded('upstream', nothing, () => {
+        const events = this.#events
+        this.#events = undefined
+        this.#finish()
+        events?.onCallFailed(error, 'nothing', this.#reused)
+      }),
+    )
   }
   #finish(): void {
     if (this.#over) return
@@ -238,5 +290,10 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
 }
 
 function listProblem(fields: readonly string[], { limits }: CallConnection): string | undefined {
-  try { checkFieldList(fields, limits); return undefined } catch (thrown) { return toMeshError(thrown).message }
+  try {
+    checkFieldList(fields, limits)
+    return undefined
+  } catch (thrown) {
+    return toMeshError(thrown).message
+  }
 }

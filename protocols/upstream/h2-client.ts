@@ -20,7 +20,10 @@ import { type CallConnection, H2Call, WINDOW_BYTES } from './h2-call.ts'
 import type { Holder } from '../waiting.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
-/** What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less); no more are opened in any case. */
+/**
+ * What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less);
+ * no more are opened in any case.
+ */
 const ASSUMED_STREAMS = 100
 /** From the begin of a header block to its end; what an answer may take is the route's business. */
 const BLOCK_MS = 60_000
@@ -47,19 +50,42 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
     this.limits = pool.limits
     this.#stream = stream
     this.#openedMs = pool.nowMs()
-    this.#floods = new Floods(pool.clock, (kind) => { this.#calm(kind) })
+    this.#floods = new Floods(pool.clock, (kind) => {
+      this.#calm(kind)
+    })
     const { maxHeaderBytes, maxHeaderCount } = this.limits
-    this.session = new Http2Session({
-      role: 'client', socket: stream, maxConcurrentStreams: 0, extendedConnect: false,
-      // One more for :status.
-      maxHeaderListBytes: maxHeaderBytes + LIST_OVERHEAD * (maxHeaderCount + 1), maxHeaderCount: maxHeaderCount + 1,
-      // Who does not take his answer must not keep that of another from coming.
-      streamWindowBytes: WINDOW_BYTES, connectionWindowBytes: ASSUMED_STREAMS * WINDOW_BYTES,
-      onRead: (received, unfinished) => { this.#unfinished.read(received, unfinished) },
-    }, this)
+    this.session = new Http2Session(
+      {
+        role: 'client',
+        socket: stream,
+        maxConcurrentStreams: 0,
+        extendedConnect: false,
+        // One more for :status.
+        maxHeaderListBytes: maxHeaderBytes + LIST_OVERHEAD * (maxHeaderCount + 1),
+        maxHeaderCount: maxHeaderCount + 1,
+        // Who does not take his answer must not keep that of another from coming.
+        streamWindowBytes: WINDOW_BYTES,
+        connectionWindowBytes: ASSUMED_STREAMS * WINDOW_BYTES,
+        onRead: (received, unfinished) => {
+          this.#unfinished.read(received, unfinished)
+        },
+      },
+      this,
+    )
     this.#unsent = new UnsentHold(stream, pool.waiting, this)
-    const onTimeout = (): void => { this.session.destroy(ErrorCode.ENHANCE_YOUR_CALM, new MeshError('MESH_UPSTREAM_PROTOCOL', 'the endpoint began a header block and did not end it')) }
-    this.#openBlock = new OpenBlock({ waiting: pool.waiting, holder: this, clock: pool.clock, timeoutMs: BLOCK_MS, onTimeout })
+    const onTimeout = (): void => {
+      this.session.destroy(
+        ErrorCode.ENHANCE_YOUR_CALM,
+        new MeshError('MESH_UPSTREAM_PROTOCOL', 'the endpoint began a header block and did not end it'),
+      )
+    }
+    this.#openBlock = new OpenBlock({
+      waiting: pool.waiting,
+      holder: this,
+      clock: pool.clock,
+      timeoutMs: BLOCK_MS,
+      onTimeout,
+    })
     this.#unfinished = new UnfinishedHold(pool.waiting, this)
     this.session.begin()
     if (stream.destroyed) this.session.destroy(ErrorCode.NO_ERROR)
@@ -71,7 +97,9 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
     return Math.max(0, Math.min(this.session.peerMaxStreams ?? ASSUMED_STREAMS, ASSUMED_STREAMS) - this.#active.now)
   }
 
-  get refusal(): MeshError | undefined { return refusalOf(this.#stream) }
+  get refusal(): MeshError | undefined {
+    return refusalOf(this.#stream)
+  }
 
   start(events: CallEvents, ofCall: Disposable): void {
     this.#served++
@@ -83,11 +111,17 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
     this.#leaving = true
     if (this.#active.now === 0) this.destroy()
   }
-  destroy(): void { this.session.destroy(ErrorCode.NO_ERROR) }
-  onDue(): void { if (this.#active.now === 0) this.destroy() }
+  destroy(): void {
+    this.session.destroy(ErrorCode.NO_ERROR)
+  }
+  onDue(): void {
+    if (this.#active.now === 0) this.destroy()
+  }
 
   /** Frames of a call were made. */
-  written(): void { this.#unsent.made(this.session) }
+  written(): void {
+    this.#unsent.made(this.session)
+  }
   callOver(): void {
     if (this.#active.now === 0 && (this.#leaving || this.room === 0)) this.destroy()
     else if (!this.#closed) this.pool.release(this)
@@ -95,14 +129,27 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
 
   /* SessionOwner. */
 
-  onStream(): void { /* A server's. */ }
-  onMalformed(): void { /* A server's. */ }
-  onGoaway(): void { this.#leaving = true }
-  onOpenBlock(bytes: number): void { this.#openBlock.set(bytes) }
-  onCostlyFrame(what: Http2Event): void { this.#floods.frame(what, this.session.sentDataFrames) }
+  onStream(): void {
+    /* A server's. */
+  }
+  onMalformed(): void {
+    /* A server's. */
+  }
+  onGoaway(): void {
+    this.#leaving = true
+  }
+  onOpenBlock(bytes: number): void {
+    this.#openBlock.set(bytes)
+  }
+  onCostlyFrame(what: Http2Event): void {
+    this.#floods.frame(what, this.session.sentDataFrames)
+  }
   #calm(kind: Http2Event): void {
     floodCell(this.pool.metrics, kind).value++
-    this.session.destroy(ErrorCode.ENHANCE_YOUR_CALM, new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint sends ${kind} only to make work`))
+    this.session.destroy(
+      ErrorCode.ENHANCE_YOUR_CALM,
+      new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint sends ${kind} only to make work`),
+    )
   }
   onSessionClose(): void {
     if (this.#closed) return
@@ -116,7 +163,9 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
 
   /* What the endpoint does not take, of all calls together (Holder). */
 
-  get client(): string { return this.pool.host.endpoint.address }
+  get client(): string {
+    return this.pool.host.endpoint.address
+  }
   giveUp(error: MeshError): void {
     endFor(this.#stream, error)
     this.destroy()
@@ -125,6 +174,8 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   /** The session has ended it; it is let go of when what was said has left. */
   #endStream(): void {
     const stream = this.#stream
-    whenSent(stream, this.pool.clock, 'upstream', () => { stream.destroy() })
+    whenSent(stream, this.pool.clock, 'upstream', () => {
+      stream.destroy()
+    })
   }
 }

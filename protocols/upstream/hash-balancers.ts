@@ -4,10 +4,19 @@ import { hash32 } from '../http/filters/hash.ts'
 import type { Host, Picker, Weighed } from './host.ts'
 
 /** A ring of points, several per host by weight; the next point clockwise serves. */
-export function ringPicker(hosts: readonly Weighed[], { minRing, maxRing }: { readonly minRing: number; readonly maxRing: number }, random: Random): Picker {
+export function ringPicker(
+  hosts: readonly Weighed[],
+  { minRing, maxRing }: { readonly minRing: number; readonly maxRing: number },
+  random: Random,
+): Picker {
   const total = hosts.reduce((sum, h) => sum + h.weight, 0)
   const size = Math.min(maxRing, Math.max(minRing, hosts.length))
-  const points = hosts.flatMap(({ host, weight }) => Array.from({ length: Math.max(1, Math.round((size * weight) / total)) }, (_, i) => ({ at: hash32(`${host.key}_${i}`), host })))
+  const points = hosts.flatMap(({ host, weight }) =>
+    Array.from({ length: Math.max(1, Math.round((size * weight) / total)) }, (_, i) => ({
+      at: hash32(`${host.key}_${i}`),
+      host,
+    })),
+  )
   points.sort((a, b) => a.at - b.at)
   return (hash) => {
     const wanted = hash ?? Math.floor(random.float() * 2 ** 32)
@@ -26,14 +35,23 @@ export function ringPicker(hosts: readonly Weighed[], { minRing, maxRing }: { re
 export function maglevPicker(hosts: readonly Weighed[], tableSize: number, random: Random): Picker {
   const table: (Host | undefined)[] = Array.from({ length: tableSize }, () => undefined)
   const heaviest = Math.max(...hosts.map((h) => h.weight))
-  const orders = hosts.map(({ host, weight }) => ({ host, weight, offset: hash32(host.key) % tableSize, skip: (hash32(`${host.key}#`) % (tableSize - 1)) + 1, next: 0, credit: 0 }))
+  const orders = hosts.map(({ host, weight }) => ({
+    host,
+    weight,
+    offset: hash32(host.key) % tableSize,
+    skip: (hash32(`${host.key}#`) % (tableSize - 1)) + 1,
+    next: 0,
+    credit: 0,
+  }))
   for (let filled = 0; filled < tableSize;) {
     for (const order of orders) {
       order.credit += order.weight / heaviest
       if (order.credit < 1 || filled === tableSize) continue
       order.credit -= 1
       let at: number
-      do { at = (order.offset + order.skip * order.next++) % tableSize } while (table[at])
+      do {
+        at = (order.offset + order.skip * order.next++) % tableSize
+      } while (table[at])
       table[at] = order.host
       filled++
     }

@@ -32,7 +32,11 @@ export class Host {
     this.endpoint = endpoint
     this.key = hostKey(endpoint)
   }
-  get weight(): number { return this.endpoint.weight }
+  get weight(): number {
+    return this.endpoint.weight
+  }
 }
 
-export function hostKey({ address, port }: Pick<Endpoint, 'address' | 'port'>): string { return `${address}:${port}` }
+export function hostKey({ address, port }: Pick<Endpoint, 'address' | 'port'>): string {
+  return `${address}:${port}`
+}

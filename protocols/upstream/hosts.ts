@@ -1,6 +1,6 @@
 /**
- * The hosts of one cluster: kept in step with its endpoints, by priority, and who of them is fit to serve. Endpoint changes keep the hosts
- * that stay, with their connections and their health.
+ * The hosts of one cluster: kept in step with its endpoints, by priority, and who of them is fit to serve. Endpoint
+ * changes keep the hosts that stay, with their connections and their health.
  */
 import type { Clock, Random } from '../../core/os/clock.ts'
 import { transportFor, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
@@ -12,7 +12,10 @@ import { choice, localityPicker, sharesOf } from './levels.ts'
 const HASH_STEPS = 10_007
 
 /** Every host once, and again by locality. */
-type Level = { readonly hosts: readonly Host[]; readonly localities: readonly { readonly weight: number; readonly hosts: readonly Host[] }[] }
+type Level = {
+  readonly hosts: readonly Host[]
+  readonly localities: readonly { readonly weight: number; readonly hosts: readonly Host[] }[]
+}
 
 export class Hosts {
   readonly #cluster: Cluster
@@ -29,7 +32,13 @@ export class Hosts {
   #nextReturnMs = Infinity
 
   /** @param removed called for each host that left the cluster, or was replaced by one of the same address */
-  constructor(p: { cluster: Cluster; clock: Clock; random: Random; removed: (host: Host, isReplaced: boolean) => void; isLinkDown?: (() => boolean) | undefined }) {
+  constructor(p: {
+    cluster: Cluster
+    clock: Clock
+    random: Random
+    removed: (host: Host, isReplaced: boolean) => void
+    isLinkDown?: (() => boolean) | undefined
+  }) {
     this.#cluster = p.cluster
     this.#clock = p.clock
     this.#random = p.random
@@ -37,7 +46,9 @@ export class Hosts {
     this.#isLinkDown = p.cluster.discovery.kind === 'eds' && p.isLinkDown ? p.isLinkDown : () => false
   }
 
-  get all(): Iterable<Host> { return this.#byKey.values() }
+  get all(): Iterable<Host> {
+    return this.#byKey.values()
+  }
 
   /** Cheap when `load` is the one of the last call. */
   update(load: ClusterLoad | undefined): void {
@@ -53,7 +64,9 @@ export class Hosts {
       if (level) level.push({ weight, hosts })
       else localities.set(priority, [{ weight, hosts }])
     }
-    this.#levels = [...localities].sort(([a], [b]) => a - b).map(([, of]) => ({ localities: of, hosts: [...new Set(of.flatMap((l) => l.hosts))] }))
+    this.#levels = [...localities]
+      .sort(([a], [b]) => a - b)
+      .map(([, of]) => ({ localities: of, hosts: [...new Set(of.flatMap((l) => l.hosts))] }))
     this.#picker = undefined
     for (const [key, host] of before) {
       const now = this.#byKey.get(key)
@@ -86,7 +99,8 @@ export class Hosts {
     const now = this.#clock.monotonicMs()
     let ejected = 0
     for (const h of this.all) if (h.health.ejectedUntilMs > now) ejected++
-    if (!mayEject(outlier, ejected, this.#byKey.size) || (percent < 100 && this.#random.float() * 100 >= percent)) return
+    if (!mayEject(outlier, ejected, this.#byKey.size) || (percent < 100 && this.#random.float() * 100 >= percent))
+      return
     eject(health, outlier, now, this.#random.float())
     this.#picker = undefined
   }
@@ -95,8 +109,8 @@ export class Hosts {
   }
 
   /**
-   * The same address may stand in two localities; one host serves both. One that is spoken to in another way now (its labels say that it takes mutual TLS) is
-   * another: connections in clear are not for it.
+   * The same address may stand in two localities; one host serves both. One that is spoken to in another way now (its
+   * labels say that it takes mutual TLS) is another: connections in clear are not for it.
    */
   #hostFor(endpoint: Endpoint, before: ReadonlyMap<string, Host>): Host {
     const key = hostKey(endpoint)
@@ -110,10 +124,20 @@ export class Hosts {
 
   #makePicker(): Picker {
     const now = this.#clock.monotonicMs()
-    this.#nextReturnMs = Math.min(Infinity, ...[...this.all].map((h) => h.health.ejectedUntilMs).filter((at) => at > now))
+    this.#nextReturnMs = Math.min(
+      Infinity,
+      ...[...this.all].map((h) => h.health.ejectedUntilMs).filter((at) => at > now),
+    )
     const fit = this.#levels.map(({ hosts }) => hosts.filter((h) => this.isFit(h)))
-    const shares = sharesOf(this.#levels.map(({ hosts }, i) => ({ all: hosts.length, fit: fit[i]!.length })), this.#cluster.panicPercent)
-    const serving = shares.flatMap(({ load, inPanic }, i) => (load > 0 ? [{ share: load, pick: this.#pickerOf(this.#levels[i]!, inPanic ? this.#levels[i]!.hosts : fit[i]!, inPanic) }] : []))
+    const shares = sharesOf(
+      this.#levels.map(({ hosts }, i) => ({ all: hosts.length, fit: fit[i]!.length })),
+      this.#cluster.panicPercent,
+    )
+    const serving = shares.flatMap(({ load, inPanic }, i) =>
+      load > 0
+        ? [{ share: load, pick: this.#pickerOf(this.#levels[i]!, inPanic ? this.#levels[i]!.hosts : fit[i]!, inPanic) }]
+        : [],
+    )
     const [only] = serving
     if (serving.length <= 1) return only?.pick ?? (() => undefined)
     const choose = choice(serving)
@@ -124,6 +148,10 @@ export class Hosts {
   #pickerOf({ localities }: Level, hosts: readonly Host[], inPanic: boolean): Picker {
     const { balancer, localityWeighted } = this.#cluster
     if (!localityWeighted || inPanic) return pickerFor(balancer, hosts, this.#random)
-    return localityPicker(balancer, localities.map((l) => ({ weight: l.weight, all: l.hosts.length, fit: l.hosts.filter((h) => this.isFit(h)) })), this.#random)
+    return localityPicker(
+      balancer,
+      localities.map((l) => ({ weight: l.weight, all: l.hosts.length, fit: l.hosts.filter((h) => this.isFit(h)) })),
+      this.#random,
+    )
   }
 }

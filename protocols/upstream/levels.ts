@@ -1,6 +1,6 @@
 /**
- * Which priority level and which locality the next request goes to, after Envoy's "Priority levels", "Panic threshold" and "Locality weighted load
- * balancing". Shares are exact; Envoy rounds to whole percents.
+ * Which priority level and which locality the next request goes to, after Envoy's "Priority levels", "Panic threshold"
+ * and "Locality weighted load balancing". Shares are exact; Envoy rounds to whole percents.
  */
 import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
@@ -11,17 +11,27 @@ import type { Host, Picker, Weighed } from './host.ts'
 const OVERPROVISIONING = 1.4
 
 export type LevelCount = { readonly all: number; readonly fit: number }
-/** `inPanic`: everybody of the level serves, since most health data must be wrong. `load`: 0..1; all levels together 1, or 0 when nobody can serve. */
+/**
+ * `inPanic`: everybody of the level serves, since most health data must be wrong. `load`: 0..1; all levels together 1,
+ * or 0 when nobody can serve.
+ */
 export type LevelShare = { readonly load: number; readonly inPanic: boolean }
 
-/** The first level takes what it can, the next ones the rest. @param panicPercent 0..100 (healthy_panic_threshold); 0 = no panic */
+/**
+ * The first level takes what it can, the next ones the rest.
+ * @param panicPercent 0..100 (healthy_panic_threshold); 0 = no panic
+ */
 export function sharesOf(levels: readonly LevelCount[], panicPercent: number): LevelShare[] {
   const health = levels.map(availability)
-  const total = Math.min(1, health.reduce((sum, h) => sum + h, 0))
+  const total = Math.min(
+    1,
+    health.reduce((sum, h) => sum + h, 0),
+  )
   // As long as all of the load finds somebody fit, there is no panic.
   const panics = levels.map(({ all, fit }) => total < 1 && fit * 100 < panicPercent * all)
   const hosts = levels.reduce((sum, { all }) => sum + all, 0)
-  if (hosts > 0 && levels.every(({ all }, i) => panics[i] || all === 0)) return levels.map(({ all }) => ({ load: all / hosts, inPanic: true }))
+  if (hosts > 0 && levels.every(({ all }, i) => panics[i] || all === 0))
+    return levels.map(({ all }) => ({ load: all / hosts, inPanic: true }))
   let left = 1
   return health.map((h, i) => {
     const load = total === 0 ? 0 : Math.min(left, h / total)
@@ -30,14 +40,23 @@ export function sharesOf(levels: readonly LevelCount[], panicPercent: number): L
   })
 }
 
-/** One locality of a level: who of it is fit, of how many, and its load_balancing_weight; 0 = gets nothing (none was said). */
+/**
+ * One locality of a level: who of it is fit, of how many, and its load_balancing_weight; 0 = gets nothing (none was
+ * said).
+ */
 export type LocalityHosts = { readonly fit: readonly Host[]; readonly all: number; readonly weight: number }
 
-/** With locality_weighted_lb_config: each locality gets its weight's share, less where hosts are missing. Without any weight they are one. */
+/**
+ * With locality_weighted_lb_config: each locality gets its weight's share, less where hosts are missing. Without any
+ * weight they are one.
+ */
 export function localityPicker(balancer: Balancer, localities: readonly LocalityHosts[], random: Random): Picker {
-  const used = localities.map((l) => ({ ...l, share: l.weight * availability({ all: l.all, fit: l.fit.length }) })).filter((l) => l.share > 0)
+  const used = localities
+    .map((l) => ({ ...l, share: l.weight * availability({ all: l.all, fit: l.fit.length }) }))
+    .filter((l) => l.share > 0)
   if (used.length === 0) return pickerFor(balancer, [...new Set(localities.flatMap((l) => l.fit))], random)
-  if (balancer.kind === 'ring-hash' || balancer.kind === 'maglev') return hashPicker(balancer, used.flatMap(weighed), random)
+  if (balancer.kind === 'ring-hash' || balancer.kind === 'maglev')
+    return hashPicker(balancer, used.flatMap(weighed), random)
   const choose = choice(used.map(({ fit, share }) => ({ share, pick: pickerFor(balancer, fit, random) })))
   return (hash) => choose(random.float())(hash)
 }
@@ -52,7 +71,9 @@ export function choice(of: readonly { readonly share: number; readonly pick: Pic
   }
 }
 
-function availability({ all, fit }: LevelCount): number { return all === 0 ? 0 : Math.min(1, (OVERPROVISIONING * fit) / all) }
+function availability({ all, fit }: LevelCount): number {
+  return all === 0 ? 0 : Math.min(1, (OVERPROVISIONING * fit) / all)
+}
 
 /** Hash balancers place every host by its part of its locality's weight (Envoy's thread aware balancers). */
 function weighed({ fit, weight }: LocalityHosts): Weighed[] {

@@ -1,6 +1,7 @@
 /**
- * Connections of one host for one way of speaking: the one used last is taken first, so that the others can end by being idle. Calls that
- * find none wait in a bounded queue while connections are made; the first one to come free, new or old, serves the first in the queue.
+ * Connections of one host for one way of speaking: the one used last is taken first, so that the others can end by
+ * being idle. Calls that find none wait in a bounded queue while connections are made; the first one to come free, new
+ * or old, serves the first in the queue.
  */
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
@@ -25,7 +26,10 @@ import type { Hosts } from './hosts.ts'
 export interface PooledConnection extends Deadline {
   /** How many calls it can take now; 0 when closed. */
   readonly room: number
-  /** Calls `events.onCall` before it returns. Only with room. @param lease given back when the call is over, however it ended */
+  /**
+   * Calls `events.onCall` before it returns. Only with room.
+   * @param lease given back when the call is over, however it ended
+   */
   start(events: CallEvents, lease: Disposable): void
   /** Ends when the calls at hand are over. */
   drain(): void
@@ -75,23 +79,45 @@ export class HostPool {
     this.#key = key
   }
 
-  get limits(): HeadLimits { return responseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits) }
-  get clock(): Clock { return this.#owner.ctx.clock }
-  get metrics(): Metrics { return this.#owner.ctx.metrics }
-  get maxBufferBytes(): number { return this.#owner.ctx.limits.maxBufferBytes }
-  get waiting(): WaitingBytes { return waitingOf(this.#owner.ctx) }
-  nowMs(): number { return this.#owner.ctx.clock.monotonicMs() }
+  get limits(): HeadLimits {
+    return responseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits)
+  }
+  get clock(): Clock {
+    return this.#owner.ctx.clock
+  }
+  get metrics(): Metrics {
+    return this.#owner.ctx.metrics
+  }
+  get maxBufferBytes(): number {
+    return this.#owner.ctx.limits.maxBufferBytes
+  }
+  get waiting(): WaitingBytes {
+    return waitingOf(this.#owner.ctx)
+  }
+  nowMs(): number {
+    return this.#owner.ctx.clock.monotonicMs()
+  }
 
   start(events: CallEvents, { source, fresh }: Pick<CallOptions, 'source' | 'fresh'>): PendingCall | undefined {
     const { load, cluster } = this.#owner
     const ofCall = lease(load.requests, this.host.active, load.requestsBySource.tally(source))
     if (!fresh && this.#waiting.length === 0) {
       const idle = this.#takeIdle()
-      if (idle) { this.#hand(idle, events, ofCall); return undefined }
+      if (idle) {
+        this.#hand(idle, events, ofCall)
+        return undefined
+      }
     }
     if (load.mayWait(cluster.breakers, source)) return this.#wait(events, fresh, ofCall)
     ofCall[Symbol.dispose]()
-    events.onCallFailed(new MeshError('MESH_UPSTREAM_OVERFLOW', `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`), 'nothing', false)
+    events.onCallFailed(
+      new MeshError(
+        'MESH_UPSTREAM_OVERFLOW',
+        `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`,
+      ),
+      'nothing',
+      false,
+    )
     return undefined
   }
 
@@ -122,14 +148,18 @@ export class HostPool {
 
   /** A caller that fails in the middle has neither the connection nor a call any more. */
   #hand(connection: PooledConnection, events: CallEvents, ofCall: Disposable): void {
-    try { connection.start(events, ofCall) } catch (thrown) {
+    try {
+      connection.start(events, ofCall)
+    } catch (thrown) {
       ofCall[Symbol.dispose]()
       connection.destroy()
       throw thrown
     }
   }
 
-  #connect(): void { detached('upstream', this.#connected(lease(this.#owner.load.connections, this.host.connections))) }
+  #connect(): void {
+    detached('upstream', this.#connected(lease(this.#owner.load.connections, this.host.connections)))
+  }
 
   async #connected(ofConnection: Lease): Promise<void> {
     this.#connecting.add(ofConnection)
@@ -152,22 +182,41 @@ export class HostPool {
   async #dialed(ofConnection: Lease): Promise<PooledConnection> {
     const { ctx, cluster, aborted, standings, deadlines } = this.#owner
     const { endpoint } = this.host
-    const dialed = await dial(ctx, cluster, endpoint, { address: endpoint.address, port: endpoint.port, speaks: this.#kind.speaks, host: this.#kind.host, signal: aborted })
+    const dialed = await dial(ctx, cluster, endpoint, {
+      address: endpoint.address,
+      port: endpoint.port,
+      speaks: this.#kind.speaks,
+      host: this.#kind.host,
+      signal: aborted,
+    })
     let connection: PooledConnection
-    try { connection = this.#owner.open(this, dialed, this.#kind.speaks) } catch (thrown) { dialed.stream.destroy(); throw thrown }
+    try {
+      connection = this.#owner.open(this, dialed, this.#kind.speaks)
+    } catch (thrown) {
+      dialed.stream.destroy()
+      throw thrown
+    }
     if (connection.room === 0) {
       connection.destroy()
       throw new MeshError('MESH_UPSTREAM_RESET', 'the endpoint closed the connection as soon as it was open')
     }
-    const held: CertificateUse = { side: 'server', standing: dialed.standing, drain: () => connection.drain(), cut: (reason) => { endFor(dialed.stream, reason); connection.destroy() } }
+    const held: CertificateUse = {
+      side: 'server',
+      standing: dialed.standing,
+      drain: () => connection.drain(),
+      cut: (reason) => {
+        endFor(dialed.stream, reason)
+        connection.destroy()
+      },
+    }
     this.#all.set(connection, { held, standing: standings.add(held), lease: ofConnection })
     deadlines.add(connection)
     return connection
   }
 
   /**
-   * A connection could not be made. Each that is being made still serves one; the others would wait for what nobody makes (Envoy purges all that wait
-   * for the host).
+   * A connection could not be made. Each that is being made still serves one; the others would wait for what nobody
+   * makes (Envoy purges all that wait for the host).
    */
   #failWaiting(error: MeshError): void {
     for (let left = this.#waiting.length - this.#connecting.size; left > 0; left--) {
@@ -195,7 +244,10 @@ export class HostPool {
     }
     const { room } = connection
     if (room === 0) return
-    if (this.#draining) { connection.drain(); return }
+    if (this.#draining) {
+      connection.drain()
+      return
+    }
     // One that takes several calls stays there while it has some.
     if (room === 1 || !this.#idle.includes(connection)) this.#idle.push(connection)
     const { idleMs } = this.#owner.cluster
@@ -214,9 +266,15 @@ export class HostPool {
   /* From the connections. */
 
   /** It has room again. */
-  release(connection: PooledConnection): void { this.#serve(connection, false) }
-  answered(status: number): void { this.#owner.hosts.report(this.host, { kind: 'status', status }) }
-  failed(): void { this.#owner.hosts.report(this.host, { kind: 'local-failure' }) }
+  release(connection: PooledConnection): void {
+    this.#serve(connection, false)
+  }
+  answered(status: number): void {
+    this.#owner.hosts.report(this.host, { kind: 'status', status })
+  }
+  failed(): void {
+    this.#owner.hosts.report(this.host, { kind: 'local-failure' })
+  }
 
   closed(connection: PooledConnection): void {
     const open = this.#all.get(connection)
@@ -234,9 +292,11 @@ export class HostPool {
   /** Not to be used for another call. */
   isSpent(served: number, openedMs: number): boolean {
     const { maxRequestsPerConnection, maxConnectionMs } = this.#owner.cluster
-    return this.#draining
-      || (maxRequestsPerConnection !== undefined && maxRequestsPerConnection > 0 && served >= maxRequestsPerConnection)
-      || (maxConnectionMs !== undefined && this.nowMs() - openedMs >= maxConnectionMs)
+    return (
+      this.#draining ||
+      (maxRequestsPerConnection !== undefined && maxRequestsPerConnection > 0 && served >= maxRequestsPerConnection) ||
+      (maxConnectionMs !== undefined && this.nowMs() - openedMs >= maxConnectionMs)
+    )
   }
 
   /** Whoever waits here is told to ask the cluster that has come in place of this one. */
@@ -261,9 +321,12 @@ export class HostPool {
 
   /** With auto_sni clients choose the key: pools must not outlive their connections. */
   #forgetIfEmpty(): void {
-    if (this.#all.size + this.#connecting.size + this.#waiting.length === 0 && this.host.pools.get(this.#key) === this) this.host.pools.delete(this.#key)
+    if (this.#all.size + this.#connecting.size + this.#waiting.length === 0 && this.host.pools.get(this.#key) === this)
+      this.host.pools.delete(this.#key)
   }
 }
 
 /** One that fails keeps no other from hearing it; what is told to it then is its own matter. */
-const moved = guarded('upstream', nothing, (events: CallEvents) => { events.onCallMoved() })
+const moved = guarded('upstream', nothing, (events: CallEvents) => {
+  events.onCallMoved()
+})

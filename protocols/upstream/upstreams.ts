@@ -1,4 +1,7 @@
-/** All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration change. */
+/**
+ * All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration
+ * change.
+ */
 import { lease } from '../../core/lease.ts'
 import { isBlocked, type Cluster } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
@@ -30,16 +33,29 @@ class ClusterRuntimes implements HttpUpstreams {
     this.#resolve = resolve
     this.#deadlines = new Deadlines(ctx.clock)
     this.#watch = ctx.tables.watch((next) => this.#swapped(next))
-    ctx.metrics.gaugeOf('mesh_upstream_connections', 'Connections to endpoints, open or being made.', () => this.#sum((r) => r.load.connections.now))
-    ctx.metrics.gaugeOf('mesh_upstream_requests_active', 'HTTP requests on their way to endpoints.', () => this.#sum((r) => r.load.requests.now))
-    ctx.metrics.gaugeOf('mesh_upstream_requests_pending', 'HTTP requests that wait for a connection to an endpoint or for its name.', () => this.#sum((r) => r.load.pending.now))
-    ctx.metrics.gaugeOf('mesh_upstream_retries_active', 'Requests that are being tried again.', () => this.#sum((r) => r.load.retries.now))
+    ctx.metrics.gaugeOf('mesh_upstream_connections', 'Connections to endpoints, open or being made.', () =>
+      this.#sum((r) => r.load.connections.now),
+    )
+    ctx.metrics.gaugeOf('mesh_upstream_requests_active', 'HTTP requests on their way to endpoints.', () =>
+      this.#sum((r) => r.load.requests.now),
+    )
+    ctx.metrics.gaugeOf(
+      'mesh_upstream_requests_pending',
+      'HTTP requests that wait for a connection to an endpoint or for its name.',
+      () => this.#sum((r) => r.load.pending.now),
+    )
+    ctx.metrics.gaugeOf('mesh_upstream_retries_active', 'Requests that are being tried again.', () =>
+      this.#sum((r) => r.load.retries.now),
+    )
   }
 
   startCall(cluster: Cluster, options: CallOptions, events: CallEvents): PendingCall | undefined {
     return this.#runtime(cluster).startCall(options, events)
   }
-  /** What was replaced while the connection was made (with TLS now, for one) is asked for anew: nobody has written to it. */
+  /**
+   * What was replaced while the connection was made (with TLS now, for one) is asked for anew: nobody has written to
+   * it.
+   */
   async connect(cluster: Cluster, options: ConnectOptions): Promise<UpstreamStream> {
     const made = await this.#runtime(cluster).connect(options)
     const now = this.#ctx.tables.get().cluster(cluster.name)
@@ -54,7 +70,9 @@ class ClusterRuntimes implements HttpUpstreams {
     return load.mayRetry(cluster.breakers) ? lease(load.retries) : undefined
   }
 
-  clusterStatus(): readonly ClusterStatus[] { return [...this.#byCluster.values()].map((r) => r.status()) }
+  clusterStatus(): readonly ClusterStatus[] {
+    return [...this.#byCluster.values()].map((r) => r.status())
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#watch[Symbol.dispose]()
@@ -65,7 +83,9 @@ class ClusterRuntimes implements HttpUpstreams {
   #runtime(cluster: Cluster): ClusterRuntime {
     const known = this.#byCluster.get(cluster)
     if (known) return known
-    const made = new ClusterRuntime(this.#ctx, cluster, this.#deadlines, this.#resolve, () => { if (this.#byCluster.get(cluster) === made) this.#byCluster.delete(cluster) })
+    const made = new ClusterRuntime(this.#ctx, cluster, this.#deadlines, this.#resolve, () => {
+      if (this.#byCluster.get(cluster) === made) this.#byCluster.delete(cluster)
+    })
     // An exchange that began with the tables before: what it needs is made for it, and goes with it.
     if (this.#replaced.has(cluster) && this.#ctx.tables.get().cluster(cluster.name) !== cluster) made.drain()
     this.#byCluster.set(cluster, made)
@@ -75,7 +95,10 @@ class ClusterRuntimes implements HttpUpstreams {
   #swapped(next: Tables): void {
     for (const [cluster, runtime] of this.#byCluster) {
       const now = next.cluster(cluster.name)
-      if (now === cluster) { runtime.endpointsChanged(); continue }
+      if (now === cluster) {
+        runtime.endpointsChanged()
+        continue
+      }
       this.#replaced.add(cluster)
       if (now && isBlocked(now)) runtime.cut(now)
       else if (now) runtime.replaced(now)

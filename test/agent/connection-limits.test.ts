@@ -5,13 +5,27 @@ import { connectionLimits } from '../../agent/connection-limits.ts'
 const MIB = 1024 * 1024
 const UNSAID = { maxConnections: undefined, maxConnectionsTotal: undefined, maxConnectionsPerSource: undefined }
 
-for (const [mib, all] of [[32, 256], [96, 682], [256, 4_096], [1_024, 10_000], [1_048_576, 10_000]] as const) {
+for (const [mib, all] of [
+  [32, 256],
+  [96, 682],
+  [256, 4_096],
+  [1_024, 10_000],
+  [1_048_576, 10_000],
+] as const) {
   test(`with ${mib} MiB ${all} connections, half of them from one source`, () => {
-    assert.deepEqual(connectionLimits(UNSAID, mib * MIB), { maxConnections: all, maxConnectionsTotal: all, maxConnectionsPerSource: all / 2 })
+    assert.deepEqual(connectionLimits(UNSAID, mib * MIB), {
+      maxConnections: all,
+      maxConnectionsTotal: all,
+      maxConnectionsPerSource: all / 2,
+    })
   })
 }
 test('what agent.yaml says counts', () => {
   const said = { maxConnections: 20_000, maxConnectionsTotal: 30_000, maxConnectionsPerSource: 7 }
   assert.deepEqual(connectionLimits(said, 96 * MIB), said)
-  assert.deepEqual(connectionLimits({ ...UNSAID, maxConnectionsTotal: 9 }, 96 * MIB), { maxConnections: 682, maxConnectionsTotal: 9, maxConnectionsPerSource: 341 })
+  assert.deepEqual(connectionLimits({ ...UNSAID, maxConnectionsTotal: 9 }, 96 * MIB), {
+    maxConnections: 682,
+    maxConnectionsTotal: 9,
+    maxConnectionsPerSource: 341,
+  })
 })

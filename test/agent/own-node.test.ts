@@ -19,9 +19,20 @@ class Machine {
   readonly told: string[] = []
   constructor(now: string[], yaml = 'node: {name: edge-1, namespace: edge}') {
     this.now = now
-    this.node = new OwnNode({ settings: settingsOf(yaml), addresses: () => this.now, clock: this.clock, log: silentLog })
-    this.node.watch(() => { this.told.push(`node ${this.node.description.id.split('~')[1]} ${JSON.stringify(this.node.description.metadata['INSTANCE_IPS'])}`) })
-    this.node.watchMachine(() => { this.told.push('machine') })
+    this.node = new OwnNode({
+      settings: settingsOf(yaml),
+      addresses: () => this.now,
+      clock: this.clock,
+      log: silentLog,
+    })
+    this.node.watch(() => {
+      this.told.push(
+        `node ${this.node.description.id.split('~')[1]} ${JSON.stringify(this.node.description.metadata['INSTANCE_IPS'])}`,
+      )
+    })
+    this.node.watchMachine(() => {
+      this.told.push('machine')
+    })
   }
   async has(...now: string[]): Promise<string[]> {
     this.now = now
@@ -33,7 +44,10 @@ class Machine {
 
 test('the address comes late, changes, goes and comes back; nothing is told where nothing changed', async () => {
   const m = new Machine([])
-  assert.deepEqual([m.node.address, m.node.description.id], [undefined, 'sidecar~127.0.0.1~edge-1.edge~edge.svc.cluster.local'])
+  assert.deepEqual(
+    [m.node.address, m.node.description.id],
+    [undefined, 'sidecar~127.0.0.1~edge-1.edge~edge.svc.cluster.local'],
+  )
   assert.deepEqual(await m.has(), [])
   assert.deepEqual(await m.has('10.0.0.5'), ['node 10.0.0.5 "10.0.0.5"', 'machine'])
   assert.deepEqual(await m.has('10.0.0.5'), [])
@@ -59,8 +73,17 @@ test('nobody looks any more once it is over', async () => {
 test('whose a snapshot is: of name, namespace, service account and trust domain, and of no address', () => {
   const owner = (yaml: string): string => snapshotOwner(settingsOf(yaml))
   const first = owner('node: {name: a, namespace: n, serviceAccount: s, ip: 10.0.0.1}')
-  assert.equal(owner('node: {name: a, namespace: n, serviceAccount: s, ip: 10.0.0.2, labels: {app: x}, network: other}'), first)
-  for (const other of ['name: b, namespace: n, serviceAccount: s', 'name: a, namespace: m, serviceAccount: s', 'name: a, namespace: n, serviceAccount: t', 'name: a, namespace: n, serviceAccount: s, meshId: other.example', 'name: a, namespace: n, serviceAccount: s, metadata: {TRUST_DOMAIN: other.example}']) {
+  assert.equal(
+    owner('node: {name: a, namespace: n, serviceAccount: s, ip: 10.0.0.2, labels: {app: x}, network: other}'),
+    first,
+  )
+  for (const other of [
+    'name: b, namespace: n, serviceAccount: s',
+    'name: a, namespace: m, serviceAccount: s',
+    'name: a, namespace: n, serviceAccount: t',
+    'name: a, namespace: n, serviceAccount: s, meshId: other.example',
+    'name: a, namespace: n, serviceAccount: s, metadata: {TRUST_DOMAIN: other.example}',
+  ]) {
     assert.notEqual(owner(`node: {${other}}`), first, other)
   }
 })

@@ -10,13 +10,29 @@ class Systemd {
   isAlive = true
   readonly #waiting: (() => void)[] = []
   readonly service: ServiceManager
-  constructor(o: { readonly watchdogMs?: number; readonly notifySocket?: string | undefined; readonly slow?: true } = {}) {
+  constructor(
+    o: { readonly watchdogMs?: number; readonly notifySocket?: string | undefined; readonly slow?: true } = {},
+  ) {
     this.service = serviceManager({
-      notifySocket: '/run/systemd/notify', watchdogMs: undefined, clock: this.clock, log: silentLog, ...o, alive: () => this.isAlive,
-      run: (assignments, done) => { this.heard.push([...assignments]); if (o.slow) this.#waiting.push(() => { done(null) }); else done(null) },
+      notifySocket: '/run/systemd/notify',
+      watchdogMs: undefined,
+      clock: this.clock,
+      log: silentLog,
+      ...o,
+      alive: () => this.isAlive,
+      run: (assignments, done) => {
+        this.heard.push([...assignments])
+        if (o.slow)
+          this.#waiting.push(() => {
+            done(null)
+          })
+        else done(null)
+      },
     })
   }
-  ended(): void { this.#waiting.shift()?.() }
+  ended(): void {
+    this.#waiting.shift()?.()
+  }
   async after(ms: number): Promise<string[][]> {
     this.heard.length = 0
     await this.clock.advance(ms)
@@ -31,7 +47,11 @@ test('ready, what waits, and the end are told as assignments, which every versio
   s.service.status('serving as spiffe://x')
   s.service.stopping()
   await settle()
-  assert.deepEqual(s.heard, [['READY=1', 'STATUS=waiting for a certificate'], ['STATUS=serving as spiffe://x'], ['STOPPING=1']])
+  assert.deepEqual(s.heard, [
+    ['READY=1', 'STATUS=waiting for a certificate'],
+    ['STATUS=serving as spiffe://x'],
+    ['STOPPING=1'],
+  ])
 })
 test('one word after the other: the second process is started when the first has ended', async () => {
   const s = new Systemd({ slow: true })
@@ -66,7 +86,20 @@ test('without systemd nothing is done; a systemd-notify that fails is told once 
   none.service.ready('x')
   assert.deepEqual(await none.after(60_000), [])
   const lines: string[] = []
-  const service = serviceManager({ notifySocket: '/x', watchdogMs: undefined, alive: () => true, clock: new SimClock(), log: createLog('warn', { write: (line) => { lines.push(line) } }), run: (_, done) => { done(new Error('no such program')) } })
+  const service = serviceManager({
+    notifySocket: '/x',
+    watchdogMs: undefined,
+    alive: () => true,
+    clock: new SimClock(),
+    log: createLog('warn', {
+      write: (line) => {
+        lines.push(line)
+      },
+    }),
+    run: (_, done) => {
+      done(new Error('no such program'))
+    },
+  })
   service.ready('x')
   service.stopping()
   await settle()

@@ -35,20 +35,64 @@ export class Attacker implements Disposable {
     this.sentBytes += bytes.length
     if (socket.destroyed || socket.write(bytes)) return
     const gone = (): void => {}
-    await Promise.race([once(socket, 'drain').catch(gone), once(socket, 'close').catch(gone), new Promise((resolve) => { setTimeout(resolve, 1_000) })])
+    await Promise.race([
+      once(socket, 'drain').catch(gone),
+      once(socket, 'close').catch(gone),
+      new Promise((resolve) => {
+        setTimeout(resolve, 1_000)
+      }),
+    ])
   }
-  [Symbol.dispose](): void { for (const socket of this.#open) socket.destroy() }
+  [Symbol.dispose](): void {
+    for (const socket of this.#open) socket.destroy()
+  }
 }
 
 export const mqttConnect = (clientId: string, p: Partial<Omit<Connect, 'type'>> = {}): Buffer =>
-  encode({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId, username: undefined, password: undefined, will: undefined, properties: NO_PROPERTIES, ...p }, p.version ?? 5)
-export const mqttPublish = (topic: string, payload: Buffer, p: Parameters<typeof publishPacket>[0] extends infer T ? Partial<T> : never = {}): Buffer => encode(publishPacket({ topic, payload, ...p }), 5)
+  encode(
+    {
+      type: 'connect',
+      version: 5,
+      cleanStart: true,
+      keepAliveSec: 0,
+      clientId,
+      username: undefined,
+      password: undefined,
+      will: undefined,
+      properties: NO_PROPERTIES,
+      ...p,
+    },
+    p.version ?? 5,
+  )
+export const mqttPublish = (
+  topic: string,
+  payload: Buffer,
+  p: Parameters<typeof publishPacket>[0] extends infer T ? Partial<T> : never = {},
+): Buffer => encode(publishPacket({ topic, payload, ...p }), 5)
 export const mqttSubscribe = (packetId: number, filters: readonly string[]): Buffer =>
-  encode({ type: 'subscribe', packetId, properties: NO_PROPERTIES, subscriptions: filters.map((filter) => ({ filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 })) } satisfies Packet, 5)
+  encode(
+    {
+      type: 'subscribe',
+      packetId,
+      properties: NO_PROPERTIES,
+      subscriptions: filters.map((filter) => ({
+        filter,
+        qos: 1,
+        noLocal: false,
+        retainAsPublished: false,
+        retainHandling: 0,
+      })),
+    } satisfies Packet,
+    5,
+  )
 export const KEPT = { cleanStart: false, properties: { ...NO_PROPERTIES, sessionExpiryInterval: 604_800 } } as const
 
 /** Does it over and over until the time is up. */
 export async function during(ms: number, work: (n: number) => Promise<unknown>): Promise<void> {
   for (let n = 0, byMs = performance.now() + ms; performance.now() < byMs; n++) await work(n)
 }
-export function wait(ms: number): Promise<void> { return new Promise((resolve) => { setTimeout(resolve, ms) }) }
+export function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}

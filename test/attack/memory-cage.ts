@@ -1,18 +1,39 @@
-/** A control group with a memory limit, as the unit's MemoryMax makes one. Version 2 where the machine has it, else version 1. Needs root. */
+/**
+ * A control group with a memory limit, as the unit's MemoryMax makes one. Version 2 where the machine has it, else
+ * version 1. Needs root.
+ */
 import fs from 'node:fs'
 import path from 'node:path'
 
 const ROOT = '/sys/fs/cgroup'
 
-/** Puts processes under one limit; disposing removes the group once they are gone. Where no group can be made, it says so and limits nothing. */
+/**
+ * Puts processes under one limit; disposing removes the group once they are gone. Where no group can be made, it says
+ * so and limits nothing.
+ */
 export class MemoryCage implements Disposable {
   readonly #folder: string | undefined
   constructor(name: string, maxBytes: number) {
-    try { this.#folder = made(name, maxBytes) } catch (err) { console.error(`no control group with a memory limit can be made here (${(err as Error).message}): memory is looked at, and not limited`) }
+    try {
+      this.#folder = made(name, maxBytes)
+    } catch (err) {
+      console.error(
+        `no control group with a memory limit can be made here (${(err as Error).message}): memory is looked at, and not limited`,
+      )
+    }
   }
   /** A shell's words before the program's: it enters the group and becomes the program. */
-  get launcher(): readonly string[] { return ['/bin/sh', '-c', this.#folder === undefined ? 'exec "$@"' : `echo $$ > ${this.#folder}/cgroup.procs && exec "$@"`, 'sh'] }
-  [Symbol.dispose](): void { if (this.#folder !== undefined) fs.rmdirSync(this.#folder) }
+  get launcher(): readonly string[] {
+    return [
+      '/bin/sh',
+      '-c',
+      this.#folder === undefined ? 'exec "$@"' : `echo $$ > ${this.#folder}/cgroup.procs && exec "$@"`,
+      'sh',
+    ]
+  }
+  [Symbol.dispose](): void {
+    if (this.#folder !== undefined) fs.rmdirSync(this.#folder)
+  }
 }
 
 /** @returns its folder */

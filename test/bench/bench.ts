@@ -1,19 +1,42 @@
 /** What a benchmark is to the command line (main.ts): what it asks, of whom, and what it prints. */
 
 /**
- * `cpuUs`: CPU microseconds of the subject's process per request or message, all threads, user and system. `null` where nothing can be told.
- * `config` where configuration is what is measured.
+ * `cpuUs`: CPU microseconds of the subject's process per request or message, all threads, user and system. `null` where
+ * nothing can be told. `config` where configuration is what is measured.
  */
-export type Row = { readonly bench: string; readonly case: string; readonly subject: string; readonly cpuUs: number; readonly perSecond: number; readonly p50Ms: number | null; readonly p99Ms: number | null; readonly rssMiB: number; readonly config?: ConfigCost }
+export type Row = {
+  readonly bench: string
+  readonly case: string
+  readonly subject: string
+  readonly cpuUs: number
+  readonly perSecond: number
+  readonly p50Ms: number | null
+  readonly p99Ms: number | null
+  readonly rssMiB: number
+  readonly config?: ConfigCost
+}
 /**
- * What came and went over the control link; what the process had written to the disk, and in how many saves; the longest time for which its event
- * loop came to nothing else, and the most CPU time in one of these (`null`: it has none, or it was not looked at). The first is more than the second where
- * it waited for the disk, or for a core that somebody else had.
+ * What came and went over the control link; what the process had written to the disk, and in how many saves; the
+ * longest time for which its event loop came to nothing else, and the most CPU time in one of these (`null`: it has
+ * none, or it was not looked at). The first is more than the second where it waited for the disk, or for a core that
+ * somebody else had.
  */
-export type ConfigCost = { readonly inKib: number; readonly outKib: number; readonly diskKib: number; readonly saves: number; readonly lag: Lag | null }
+export type ConfigCost = {
+  readonly inKib: number
+  readonly outKib: number
+  readonly diskKib: number
+  readonly saves: number
+  readonly lag: Lag | null
+}
 export type Lag = { readonly ms: number; readonly cpuMs: number }
 /** No figures: the peer could not be installed, or what was measured failed. */
-export type NoRow = { readonly bench: string; readonly case: string; readonly subject: string; readonly what: 'cannot be had' | 'failed'; readonly why: string }
+export type NoRow = {
+  readonly bench: string
+  readonly case: string
+  readonly subject: string
+  readonly what: 'cannot be had' | 'failed'
+  readonly why: string
+}
 
 export type RunOptions = {
   readonly seconds: number
@@ -36,18 +59,35 @@ type Named = {
   /** Which of the options mean something here; --case always does. */
   readonly options: readonly Option[]
 }
-export type PeerBench = Named & { readonly kind: 'peers'; readonly subjects: readonly string[]; rows(options: RunOptions): AsyncIterable<Row | NoRow> }
+export type PeerBench = Named & {
+  readonly kind: 'peers'
+  readonly subjects: readonly string[]
+  rows(options: RunOptions): AsyncIterable<Row | NoRow>
+}
 /** Judges as well as it measures. */
-export type Trial = Named & { readonly kind: 'trial'; /** Resolves with whether all was well; prints by itself. */ run(options: RunOptions): Promise<boolean> }
+export type Trial = Named & {
+  readonly kind: 'trial'
+  /** Resolves with whether all was well; prints by itself. */ run(options: RunOptions): Promise<boolean>
+}
 /** A file of its own that prints one line of JSON per case. */
-export type Micro = { readonly kind: 'micro'; readonly name: string; readonly file: string; readonly asks: string; readonly prints: string }
+export type Micro = {
+  readonly kind: 'micro'
+  readonly name: string
+  readonly file: string
+  readonly asks: string
+  readonly prints: string
+}
 export type Bench = PeerBench | Trial | Micro
 
 type Identity = Pick<Row, 'bench' | 'case' | 'subject'>
 const cannotBeHad = new Map<string, string>()
 
 /** One row, or why there is none. A peer that could not be installed is not asked for again. */
-export async function rowOf<Program>(id: Identity, prepare: () => Program | Promise<Program>, measure: (program: Program) => Promise<Omit<Row, keyof Identity>>): Promise<Row | NoRow> {
+export async function rowOf<Program>(
+  id: Identity,
+  prepare: () => Program | Promise<Program>,
+  measure: (program: Program) => Promise<Omit<Row, keyof Identity>>,
+): Promise<Row | NoRow> {
   let program: Program
   try {
     const known = cannotBeHad.get(id.subject)
@@ -58,6 +98,10 @@ export async function rowOf<Program>(id: Identity, prepare: () => Program | Prom
     cannotBeHad.set(id.subject, why)
     return { ...id, what: 'cannot be had', why }
   }
-  try { return { ...id, ...await measure(program) } } catch (err) { return { ...id, what: 'failed', why: messageOf(err) } }
+  try {
+    return { ...id, ...(await measure(program)) }
+  } catch (err) {
+    return { ...id, what: 'failed', why: messageOf(err) }
+  }
 }
 export const messageOf = (err: unknown): string => (err instanceof Error ? err.message : String(err))

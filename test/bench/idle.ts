@@ -10,11 +10,22 @@ import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './
 
 const SETTLE_MS = 5_000
 const WATCHED_MS = 2_000
-const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 export const idleBench: PeerBench = {
-  kind: 'peers', name: 'idle', asks: 'what does a process cost that serves nothing?', cases: { idle: `${SETTLE_MS / 1000} s after it listens, no connection; the second start, as after every boot of a device but the first` },
-  subjects: [...httpSubjects().map((s) => s.name), 'mosquitto'], prints: 'RSS, and as CPU the microseconds per idle second', options: ['only'], rows,
+  kind: 'peers',
+  name: 'idle',
+  asks: 'what does a process cost that serves nothing?',
+  cases: {
+    idle: `${SETTLE_MS / 1000} s after it listens, no connection; the second start, as after every boot of a device but the first`,
+  },
+  subjects: [...httpSubjects().map((s) => s.name), 'mosquitto'],
+  prints: 'RSS, and as CPU the microseconds per idle second',
+  options: ['only'],
+  rows,
 }
 
 async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
@@ -22,25 +33,40 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
   try {
     const certificates = benchCertificates(dir)
     const originPort = await freePort()
-    const mosquitto = { name: 'mosquitto', prepare: ({ port }: { port: number }) => {
-      fs.writeFileSync(path.join(dir, 'mosquitto.conf'), `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
-      return { command: debianProgram('mosquitto'), args: ['-c', path.join(dir, 'mosquitto.conf')] }
-    } }
+    const mosquitto = {
+      name: 'mosquitto',
+      prepare: ({ port }: { port: number }) => {
+        fs.writeFileSync(path.join(dir, 'mosquitto.conf'), `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
+        return { command: debianProgram('mosquitto'), args: ['-c', path.join(dir, 'mosquitto.conf')] }
+      },
+    }
     for (const subject of [...httpSubjects(), mosquitto].filter((s) => options.subjects.includes(s.name))) {
       const port = await freePort()
-      yield await rowOf({ bench: 'idle', case: 'idle', subject: subject.name }, () => subject.prepare({ case: 'mtls', port, originPort, dir, certificates }), async ({ command, args }) => {
-        {
-          await using first = startPinned(SUBJECT_CORE, command, args)
-          await untilListening(port, first)
+      yield await rowOf(
+        { bench: 'idle', case: 'idle', subject: subject.name },
+        () => subject.prepare({ case: 'mtls', port, originPort, dir, certificates }),
+        async ({ command, args }) => {
+          {
+            await using first = startPinned(SUBJECT_CORE, command, args)
+            await untilListening(port, first)
+            await pause(SETTLE_MS)
+          }
+          await using running = startPinned(SUBJECT_CORE, command, args)
+          await untilListening(port, running)
           await pause(SETTLE_MS)
-        }
-        await using running = startPinned(SUBJECT_CORE, command, args)
-        await untilListening(port, running)
-        await pause(SETTLE_MS)
-        const before = cpuNs(running.pid)
-        await pause(WATCHED_MS)
-        return { cpuUs: (cpuNs(running.pid) - before) / WATCHED_MS, perSecond: 0, p50Ms: null, p99Ms: null, rssMiB: rssMiB(running.pid) }
-      })
+          const before = cpuNs(running.pid)
+          await pause(WATCHED_MS)
+          return {
+            cpuUs: (cpuNs(running.pid) - before) / WATCHED_MS,
+            perSecond: 0,
+            p50Ms: null,
+            p99Ms: null,
+            rssMiB: rssMiB(running.pid),
+          }
+        },
+      )
     }
-  } finally { fs.rmSync(dir, { recursive: true, force: true }) }
+  } finally {
+    fs.rmSync(dir, { recursive: true, force: true })
+  }
 }

@@ -1,4 +1,7 @@
-/** `npm run bench -- NAME [options]`; `--help` tells all. Tables for people, with --json one line per row. Exit code 0, 1 (something failed), 2 (wrong usage). */
+/**
+ * `npm run bench -- NAME [options]`; `--help` tells all. Tables for people, with --json one line per row. Exit code 0,
+ * 1 (something failed), 2 (wrong usage).
+ */
 import { spawnSync } from 'node:child_process'
 import os from 'node:os'
 import path from 'node:path'
@@ -17,20 +20,66 @@ import { rowTable } from './table.ts'
 import { asked } from './usage.ts'
 
 const MICRO: readonly Micro[] = [
-  { kind: 'micro', name: 'h1-codec', file: 'http/h1-codec.ts', asks: 'what does the HTTP/1.1 codec need for one message head?', prints: 'nanoseconds per head, read and written' },
-  { kind: 'micro', name: 'h1-proxy', file: 'http/h1-proxy.ts', asks: 'what does the HTTP/1.1 data path need for one request, without listener and control plane?', prints: 'CPU microseconds per request and requests per second: plain, with mTLS on both sides, and to an endpoint of HTTP/2' },
-  { kind: 'micro', name: 'hpack', file: 'http/hpack.ts', asks: 'what does HPACK need for one field?', prints: 'nanoseconds per field, decoded and encoded' },
-  { kind: 'micro', name: 'mqtt-codec', file: 'mqtt/mqtt-codec.ts', asks: 'what does the MQTT codec need for one packet?', prints: 'nanoseconds per PUBLISH read and written, and per acknowledgement' },
-  { kind: 'micro', name: 'spool', file: 'mqtt/spool.ts', asks: 'what does one QoS 1 message need that is durable before its acknowledgement?', prints: 'CPU microseconds per message and messages per second and per commit' },
+  {
+    kind: 'micro',
+    name: 'h1-codec',
+    file: 'http/h1-codec.ts',
+    asks: 'what does the HTTP/1.1 codec need for one message head?',
+    prints: 'nanoseconds per head, read and written',
+  },
+  {
+    kind: 'micro',
+    name: 'h1-proxy',
+    file: 'http/h1-proxy.ts',
+    asks: 'what does the HTTP/1.1 data path need for one request, without listener and control plane?',
+    prints:
+      'CPU microseconds per request and requests per second: plain, with mTLS on both sides, and to an endpoint of HTTP/2',
+  },
+  {
+    kind: 'micro',
+    name: 'hpack',
+    file: 'http/hpack.ts',
+    asks: 'what does HPACK need for one field?',
+    prints: 'nanoseconds per field, decoded and encoded',
+  },
+  {
+    kind: 'micro',
+    name: 'mqtt-codec',
+    file: 'mqtt/mqtt-codec.ts',
+    asks: 'what does the MQTT codec need for one packet?',
+    prints: 'nanoseconds per PUBLISH read and written, and per acknowledgement',
+  },
+  {
+    kind: 'micro',
+    name: 'spool',
+    file: 'mqtt/spool.ts',
+    asks: 'what does one QoS 1 message need that is durable before its acknowledgement?',
+    prints: 'CPU microseconds per message and messages per second and per commit',
+  },
 ]
-const BENCHES: readonly Bench[] = [httpBench, mqttBench, idleBench, startBench, syncBench, killTrial, churnTrial, folderBench, amplificationTrial, ...MICRO]
+const BENCHES: readonly Bench[] = [
+  httpBench,
+  mqttBench,
+  idleBench,
+  startBench,
+  syncBench,
+  killTrial,
+  churnTrial,
+  folderBench,
+  amplificationTrial,
+  ...MICRO,
+]
 
 const what = asked(process.argv.slice(2), BENCHES, Date.now() % 1_000_000)
 if (what.kind === 'help') process.stdout.write(what.text)
-else if (what.kind === 'wrong') { console.error(what.text); process.exitCode = 2 } else process.exitCode = await run(what.bench, what.options) ? 0 : 1
+else if (what.kind === 'wrong') {
+  console.error(what.text)
+  process.exitCode = 2
+} else process.exitCode = (await run(what.bench, what.options)) ? 0 : 1
 
 async function run(bench: Bench, options: RunOptions): Promise<boolean> {
-  if (bench.kind === 'micro') return spawnSync(process.execPath, [path.join(import.meta.dirname, bench.file)], { stdio: 'inherit' }).status === 0
+  if (bench.kind === 'micro')
+    return spawnSync(process.execPath, [path.join(import.meta.dirname, bench.file)], { stdio: 'inherit' }).status === 0
   try {
     if (!buildIfStale()) return false
     return bench.kind === 'trial' ? await bench.run(options) : await compare(bench, options)
@@ -41,7 +90,10 @@ async function run(bench: Bench, options: RunOptions): Promise<boolean> {
 }
 
 async function compare(bench: PeerBench, options: RunOptions): Promise<boolean> {
-  if (os.cpus().length < 2) { console.error('two cores are needed: one for the subject, one for the load'); return false }
+  if (os.cpus().length < 2) {
+    console.error('two cores are needed: one for the subject, one for the load')
+    return false
+  }
   const all: (Row | NoRow)[] = []
   for await (const row of bench.rows(options)) {
     all.push(row)
@@ -55,5 +107,25 @@ async function compare(bench: PeerBench, options: RunOptions): Promise<boolean> 
 
 function rounded({ bench, case: c, subject, cpuUs, perSecond, p50Ms, p99Ms, rssMiB, config }: Row): Row {
   const to = (n: number, digits: number): number => Number(n.toFixed(digits))
-  return { bench, case: c, subject, cpuUs: to(cpuUs, 3), perSecond: to(perSecond, perSecond < 100 ? 2 : 0), p50Ms: p50Ms && to(p50Ms, 3), p99Ms: p99Ms && to(p99Ms, 3), rssMiB: to(rssMiB, 1), ...(config ? { config: { ...config, inKib: to(config.inKib, 1), outKib: to(config.outKib, 1), diskKib: to(config.diskKib, 1), lag: config.lag && { ms: to(config.lag.ms, 1), cpuMs: to(config.lag.cpuMs, 1) } } } : {}) }
+  return {
+    bench,
+    case: c,
+    subject,
+    cpuUs: to(cpuUs, 3),
+    perSecond: to(perSecond, perSecond < 100 ? 2 : 0),
+    p50Ms: p50Ms && to(p50Ms, 3),
+    p99Ms: p99Ms && to(p99Ms, 3),
+    rssMiB: to(rssMiB, 1),
+    ...(config
+      ? {
+          config: {
+            ...config,
+            inKib: to(config.inKib, 1),
+            outKib: to(config.outKib, 1),
+            diskKib: to(config.diskKib, 1),
+            lag: config.lag && { ms: to(config.lag.ms, 1), cpuMs: to(config.lag.cpuMs, 1) },
+          },
+        }
+      : {}),
+  }
 }

@@ -11,10 +11,21 @@ export const LOAD_CORE = '1'
 export type Running = AsyncDisposable & { readonly pid: number; readonly output: () => string }
 
 /** Starts `command` on one core. Disposing ends it by its pid and waits until it is gone. */
-export function startPinned(core: string, command: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): Running {
-  const child = spawn('taskset', ['-c', core, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env }, ...(options.cwd ? { cwd: options.cwd } : {}) })
+export function startPinned(
+  core: string,
+  command: string,
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; cwd?: string } = {},
+): Running {
+  const child = spawn('taskset', ['-c', core, command, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+    ...(options.cwd ? { cwd: options.cwd } : {}),
+  })
   let text = ''
-  const keep = (d: Buffer): void => { text = (text + d.toString()).slice(-20_000) }
+  const keep = (d: Buffer): void => {
+    text = (text + d.toString()).slice(-20_000)
+  }
   child.stdout.on('data', keep)
   child.stderr.on('data', keep)
   return { pid: child.pid!, output: () => text, [Symbol.asyncDispose]: () => ended(child) }
@@ -32,8 +43,12 @@ async function ended(child: ChildProcess): Promise<void> {
 export async function run(core: string, command: string, args: readonly string[]): Promise<string> {
   const child = spawn('taskset', ['-c', core, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
-  child.stdout.on('data', (d: Buffer) => { text += d.toString() })
-  child.stderr.on('data', (d: Buffer) => { text += d.toString() })
+  child.stdout.on('data', (d: Buffer) => {
+    text += d.toString()
+  })
+  child.stderr.on('data', (d: Buffer) => {
+    text += d.toString()
+  })
   const [code] = (await once(child, 'close')) as [number | null]
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${text}`)
   return text
@@ -44,14 +59,21 @@ export function cpuNs(pid: number): number {
   let sum = 0
   for (const p of family(pid)) {
     for (const task of fs.readdirSync(`/proc/${p}/task`)) {
-      try { sum += Number(fs.readFileSync(`/proc/${p}/task/${task}/schedstat`, 'utf8').split(' ')[0]) } catch { /* the thread has just ended */ }
+      try {
+        sum += Number(fs.readFileSync(`/proc/${p}/task/${task}/schedstat`, 'utf8').split(' ')[0])
+      } catch {
+        /* the thread has just ended */
+      }
     }
   }
   return sum
 }
 
 export function rssMiB(pid: number): number {
-  return family(pid).reduce((sum, p) => sum + Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${p}/status`, 'utf8'))?.[1] ?? 0) / 1024, 0)
+  return family(pid).reduce(
+    (sum, p) => sum + Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${p}/status`, 'utf8'))?.[1] ?? 0) / 1024,
+    0,
+  )
 }
 
 /** Bytes that the process itself had the system write to storage; a folder in memory (tmpfs) counts as none. */
@@ -66,7 +88,11 @@ export function pin(pid: number, core: string): void {
 }
 
 function family(pid: number): number[] {
-  const children = fs.readdirSync(`/proc/${pid}/task`).flatMap((t) => fs.readFileSync(`/proc/${pid}/task/${t}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number))
+  const children = fs
+    .readdirSync(`/proc/${pid}/task`)
+    .flatMap((t) =>
+      fs.readFileSync(`/proc/${pid}/task/${t}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number),
+    )
   return [pid, ...children.flatMap(family)]
 }
 
@@ -79,14 +105,21 @@ export async function freePort(): Promise<number> {
 export async function untilListening(port: number, subject: Running): Promise<void> {
   for (let tries = 0; tries < 400; tries++) {
     const socket = net.connect(port, '127.0.0.1')
-    const ok = await Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).catch(() => false)
+    const ok = await Promise.race([
+      once(socket, 'connect').then(() => true),
+      once(socket, 'error').then(() => false),
+    ]).catch(() => false)
     socket.destroy()
     if (ok) return
     if (!fs.existsSync(`/proc/${subject.pid}`)) break
-    await new Promise((resolve) => { setTimeout(resolve, 25) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 25)
+    })
   }
   throw new Error(`nothing listens on port ${port}:\n${subject.output()}`)
 }
 
 /** The highest since its start. */
-export function peakRssMiB(pid: number): number { return Number(/^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024 }
+export function peakRssMiB(pid: number): number {
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+}

@@ -6,11 +6,33 @@ export function rowTable(all: readonly (Row | NoRow)[]): string {
   const rows = all.filter((r) => 'cpuUs' in r)
   // Core %: where the subject leaves much of its core idle, the load's core sets what is done per second.
   const hasConfig = rows.some((r) => r.config)
-  const head = ['case', 'subject', 'CPU µs', '× first peer', 'per second', 'core %', 'p50 ms', 'p99 ms', 'RSS MiB', ...(hasConfig ? ['KiB in', 'KiB out', 'disk KiB', 'saves', 'lag ms', 'lag CPU'] : [])]
+  const head = [
+    'case',
+    'subject',
+    'CPU µs',
+    '× first peer',
+    'per second',
+    'core %',
+    'p50 ms',
+    'p99 ms',
+    'RSS MiB',
+    ...(hasConfig ? ['KiB in', 'KiB out', 'disk KiB', 'saves', 'lag ms', 'lag CPU'] : []),
+  ]
   const body = all.map((r) => {
     if (!('cpuUs' in r)) return [r.case, r.subject, r.what, ...head.slice(3).map(() => '')]
     const peer = rows.find((p) => p.case === r.case && p.subject !== 'meshlet')
-    return [r.case, r.subject, r.cpuUs.toFixed(2), peer ? (r.cpuUs / peer.cpuUs).toFixed(2) : '', String(Math.round(r.perSecond)), ((r.cpuUs * r.perSecond) / 1e4).toFixed(0), fixed(r.p50Ms), fixed(r.p99Ms), r.rssMiB.toFixed(1), ...(hasConfig ? configCells(r) : [])]
+    return [
+      r.case,
+      r.subject,
+      r.cpuUs.toFixed(2),
+      peer ? (r.cpuUs / peer.cpuUs).toFixed(2) : '',
+      String(Math.round(r.perSecond)),
+      ((r.cpuUs * r.perSecond) / 1e4).toFixed(0),
+      fixed(r.p50Ms),
+      fixed(r.p99Ms),
+      r.rssMiB.toFixed(1),
+      ...(hasConfig ? configCells(r) : []),
+    ]
   })
   const reasons = all.filter((r) => 'why' in r).map((r) => `${r.case} ${r.subject} ${r.what}: ${r.why.trim()}`)
   return [table(head, body, 2), ...reasons].join('\n')
@@ -19,9 +41,26 @@ export function rowTable(all: readonly (Row | NoRow)[]): string {
 /** @param left so many columns are text, the others figures */
 export function table(head: readonly string[], body: readonly (readonly string[])[], left: number): string {
   const widths = head.map((h, i) => Math.max(h.length, ...body.map((row) => row[i]!.length)))
-  return [head, ...body].map((row) => row.map((cell, i) => (i < left ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd()).join('\n')
+  return [head, ...body]
+    .map((row) =>
+      row
+        .map((cell, i) => (i < left ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }
 function configCells({ config: c }: Row): string[] {
-  return c ? [c.inKib.toFixed(0), c.outKib.toFixed(0), c.diskKib.toFixed(0), String(c.saves), ...(c.lag ? [c.lag.ms.toFixed(0), c.lag.cpuMs.toFixed(0)] : ['-', '-'])] : ['', '', '', '', '', '']
+  return c
+    ? [
+        c.inKib.toFixed(0),
+        c.outKib.toFixed(0),
+        c.diskKib.toFixed(0),
+        String(c.saves),
+        ...(c.lag ? [c.lag.ms.toFixed(0), c.lag.cpuMs.toFixed(0)] : ['-', '-']),
+      ]
+    : ['', '', '', '', '', '']
 }
-function fixed(ms: number | null): string { return ms === null ? '-' : ms.toFixed(2) }
+function fixed(ms: number | null): string {
+  return ms === null ? '-' : ms.toFixed(2)
+}

@@ -8,8 +8,13 @@ export type Asked =
   | { readonly kind: 'wrong'; readonly text: string }
 
 const OPTIONS = {
-  json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' }, case: { type: 'string' },
-  seconds: { type: 'string' }, only: { type: 'string' }, kills: { type: 'string' }, seed: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  case: { type: 'string' },
+  seconds: { type: 'string' },
+  only: { type: 'string' },
+  kills: { type: 'string' },
+  seed: { type: 'string' },
 } as const
 const SECONDS = { least: 1, most: 600, usual: 4 }
 export const KILLS = { least: 3, most: 10_000, usual: 20 }
@@ -21,7 +26,8 @@ export function asked(argv: readonly string[], benches: readonly Bench[], anySee
     const { values, positionals } = parseArgs({ args: [...argv], allowPositionals: true, options: OPTIONS })
     const [name, ...more] = positionals
     const bench = benches.find((b) => b.name === name)
-    if (name !== undefined && !bench) throw new Error(`there is no benchmark ${name}: ${benches.map((b) => b.name).join(', ')}`)
+    if (name !== undefined && !bench)
+      throw new Error(`there is no benchmark ${name}: ${benches.map((b) => b.name).join(', ')}`)
     if (values.help) return { kind: 'help', text: bench ? helpOf(bench) : help(benches) }
     if (!bench) return { kind: 'wrong', text: help(benches) }
     if (more.length > 0) throw new Error(`one benchmark at a time, and "${more.join(' ')}" follows ${name}`)
@@ -30,26 +36,43 @@ export function asked(argv: readonly string[], benches: readonly Bench[], anySee
     const strange = given.find((o) => !known.includes(o))
     if (strange) throw new Error(`--${strange} means nothing to ${name}`)
     const subjects = bench.kind === 'peers' ? bench.subjects : []
-    const [all, usual] = bench.kind === 'micro' ? [[], []] : [Object.keys(bench.cases), bench.usualCases ?? Object.keys(bench.cases)]
-    return { kind: 'run', bench, options: {
-      json: values.json ?? false,
-      cases: named('case', values.case, all, usual), subjects: named('only', values.only, subjects, subjects),
-      seconds: whole('seconds', values.seconds, SECONDS), kills: whole('kills', values.kills, KILLS), seed: whole('seed', values.seed, { least: 0, most: MAX_SEED, usual: anySeed }),
-    } }
+    const [all, usual] =
+      bench.kind === 'micro' ? [[], []] : [Object.keys(bench.cases), bench.usualCases ?? Object.keys(bench.cases)]
+    return {
+      kind: 'run',
+      bench,
+      options: {
+        json: values.json ?? false,
+        cases: named('case', values.case, all, usual),
+        subjects: named('only', values.only, subjects, subjects),
+        seconds: whole('seconds', values.seconds, SECONDS),
+        kills: whole('kills', values.kills, KILLS),
+        seed: whole('seed', values.seed, { least: 0, most: MAX_SEED, usual: anySeed }),
+      },
+    }
   } catch (err) {
     return { kind: 'wrong', text: `${messageOf(err)}\nnpm run bench -- --help tells what there is` }
   }
 }
 
 /** In the order of `all`, whatever order was given. */
-function named(option: string, given: string | undefined, all: readonly string[], usual: readonly string[]): readonly string[] {
+function named(
+  option: string,
+  given: string | undefined,
+  all: readonly string[],
+  usual: readonly string[],
+): readonly string[] {
   if (given === undefined) return usual
   const names = given.split(',')
   const strange = names.find((n) => !all.includes(n))
   if (strange !== undefined) throw new Error(`--${option} ${strange}: only ${all.join(', ')}`)
   return all.filter((n) => names.includes(n))
 }
-function whole(option: string, given: string | undefined, { least, most, usual }: { readonly least: number; readonly most: number; readonly usual: number }): number {
+function whole(
+  option: string,
+  given: string | undefined,
+  { least, most, usual }: { readonly least: number; readonly most: number; readonly usual: number },
+): number {
   if (given === undefined) return usual
   const n = /^\d{1,10}$/.test(given) ? Number(given) : NaN
   if (!(n >= least && n <= most)) throw new Error(`--${option} ${given}: a whole number from ${least} to ${most}`)
@@ -65,9 +88,13 @@ const OPTION_TEXTS: Readonly<Record<Option, string>> = {
 
 function helpOf(b: Bench): string {
   if (b.kind === 'micro') return `${b.name}: ${b.asks}\n  prints ${b.prints}\n`
-  const cases = Object.entries(b.cases).map(([name, text]) => `    ${name.padEnd(14)} ${text}\n`).join('')
-  return `${b.name}: ${b.asks}\n  cases${b.usualCases ? ` (without --case: ${b.usualCases.join(', ')})` : ''}\n${cases}${b.kind === 'peers' ? `  subjects: ${b.subjects.join(', ')}\n` : ''}  prints ${b.prints}\n`
-    + `  options: ${['json', 'case', ...b.options].map((o) => `--${o}`).join(', ')}\n`
+  const cases = Object.entries(b.cases)
+    .map(([name, text]) => `    ${name.padEnd(14)} ${text}\n`)
+    .join('')
+  return (
+    `${b.name}: ${b.asks}\n  cases${b.usualCases ? ` (without --case: ${b.usualCases.join(', ')})` : ''}\n${cases}${b.kind === 'peers' ? `  subjects: ${b.subjects.join(', ')}\n` : ''}  prints ${b.prints}\n` +
+    `  options: ${['json', 'case', ...b.options].map((o) => `--${o}`).join(', ')}\n`
+  )
 }
 
 export const help = (benches: readonly Bench[]): string => `usage: npm run bench -- NAME [options]

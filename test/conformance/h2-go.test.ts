@@ -1,4 +1,7 @@
-/** Go's net/http on both sides of the shipped bundle: its client over TLS by ALPN, its server with prior knowledge (RFC 9113 §3.2, §3.3). */
+/**
+ * Go's net/http on both sides of the shipped bundle: its client over TLS by ALPN, its server with prior knowledge (RFC
+ * 9113 §3.2, §3.3).
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { benchCertificates } from '../bench/certificates.ts'
@@ -110,22 +113,45 @@ type zero struct{}
 func (zero) Read(p []byte) (int, error) { return len(p), nil }
 `
 
-test('Go\'s client and server speak HTTP/2 through the agent', { timeout: 300_000 }, async (t) => {
+test("Go's client and server speak HTTP/2 through the agent", { timeout: 300_000 }, async (t) => {
   const [port, originPort] = (await freePorts(2)) as [number, number]
   const folder = temporaryFolder(t)
   const certificates = benchCertificates(folder)
   const origin = start(t, goProgram('h2-server', SERVER), [`127.0.0.1:${originPort}`])
-  const agent = await Agent.create(t, (home, adminPort) => directoryMode(home, adminPort, `listeners:\n- {name: in, kind: http, port: ${port}, routes: in, tls: {mode: server, chain: ${certificates.origin.chain}, key: ${certificates.origin.key}}}\n`))
-  const http2 = { typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-    '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions', explicit_http_config: { http2_protocol_options: {} },
-  } } }
+  const agent = await Agent.create(t, (home, adminPort) =>
+    directoryMode(
+      home,
+      adminPort,
+      `listeners:\n- {name: in, kind: http, port: ${port}, routes: in, tls: {mode: server, chain: ${certificates.origin.chain}, key: ${certificates.origin.key}}}\n`,
+    ),
+  )
+  const http2 = {
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+        explicit_http_config: { http2_protocol_options: {} },
+      },
+    },
+  }
   writeResources(agent.folder, [staticCluster('origin', originPort, http2), hostRoutes('in', { '*': 'origin' })])
   await origin.listening(originPort)
   await agent.start()
-  const { out, err } = await run(goProgram('h2-client', CLIENT), [`127.0.0.1:${port}`, certificates.roots], { timeoutMs: 120_000 })
-  assert.deepEqual(out.trim().split('\n'), [
-    'echo HTTP/2.0 HTTP/2.0 200 true <nil> true', 'hints 204 1 <nil>', 'same 304 <nil>', 'abort true', 'endless true', 'early 403', 'slow 500',
-  ], `${err}\n${agent.process.log.slice(-3000)}`)
+  const { out, err } = await run(goProgram('h2-client', CLIENT), [`127.0.0.1:${port}`, certificates.roots], {
+    timeoutMs: 120_000,
+  })
+  assert.deepEqual(
+    out.trim().split('\n'),
+    [
+      'echo HTTP/2.0 HTTP/2.0 200 true <nil> true',
+      'hints 204 1 <nil>',
+      'same 304 <nil>',
+      'abort true',
+      'endless true',
+      'early 403',
+      'slow 500',
+    ],
+    `${err}\n${agent.process.log.slice(-3000)}`,
+  )
   await origin.until('the endpoint hears that the client is gone', () => origin.log.includes('gone'))
   assert.equal((await agent.get('/live'))?.status, 200)
 })

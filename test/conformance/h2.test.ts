@@ -1,4 +1,6 @@
-/** nghttp2's clients and curl against the shipped bundle's HTTP/2, over TLS with ALPN, with an HTTP/1.1 origin behind. */
+/**
+ * nghttp2's clients and curl against the shipped bundle's HTTP/2, over TLS with ALPN, with an HTTP/1.1 origin behind.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
@@ -16,23 +18,72 @@ import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from 
 const LARGE = randomBytes(32 * 1024 * 1024)
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
-async function site(t: Finally): Promise<{ agent: Agent; url: string; folder: string; curl: (...args: string[]) => Promise<Ended> }> {
+async function site(
+  t: Finally,
+): Promise<{ agent: Agent; url: string; folder: string; curl: (...args: string[]) => Promise<Ended> }> {
   const [port] = (await freePorts(1)) as [number]
   const folder = temporaryFolder(t)
   const certificates = benchCertificates(folder)
-  const origin = http.createServer({ maxHeaderSize: 128 * 1024 }, (req, res) => {
-    if (req.url === '/large') { res.end(LARGE); return }
-    const hash = createHash('sha256')
-    let bytes = 0
-    req.on('data', (d: Buffer) => { hash.update(d); bytes += d.length })
-    req.on('end', () => { res.end(JSON.stringify({ method: req.method, host: req.headers.host, bytes, sha256: hash.digest('hex'), trailers: req.trailers, long: String(req.headers['x-long'] ?? '').length })) })
-  }).listen(0, '127.0.0.1')
+  const origin = http
+    .createServer({ maxHeaderSize: 128 * 1024 }, (req, res) => {
+      if (req.url === '/large') {
+        res.end(LARGE)
+        return
+      }
+      const hash = createHash('sha256')
+      let bytes = 0
+      req.on('data', (d: Buffer) => {
+        hash.update(d)
+        bytes += d.length
+      })
+      req.on('end', () => {
+        res.end(
+          JSON.stringify({
+            method: req.method,
+            host: req.headers.host,
+            bytes,
+            sha256: hash.digest('hex'),
+            trailers: req.trailers,
+            long: String(req.headers['x-long'] ?? '').length,
+          }),
+        )
+      })
+    })
+    .listen(0, '127.0.0.1')
   await once(origin, 'listening')
-  t.after(() => { origin.closeAllConnections(); origin.close() })
-  const agent = await Agent.create(t, (home, adminPort) => directoryMode(home, adminPort, `listeners:\n- {name: in, kind: http, port: ${port}, routes: in, tls: {mode: server, chain: ${certificates.origin.chain}, key: ${certificates.origin.key}}}\n`))
-  writeResources(agent.folder, [staticCluster('origin', (origin.address() as net.AddressInfo).port), hostRoutes('in', { '*': 'origin' })])
+  t.after(() => {
+    origin.closeAllConnections()
+    origin.close()
+  })
+  const agent = await Agent.create(t, (home, adminPort) =>
+    directoryMode(
+      home,
+      adminPort,
+      `listeners:\n- {name: in, kind: http, port: ${port}, routes: in, tls: {mode: server, chain: ${certificates.origin.chain}, key: ${certificates.origin.key}}}\n`,
+    ),
+  )
+  writeResources(agent.folder, [
+    staticCluster('origin', (origin.address() as net.AddressInfo).port),
+    hostRoutes('in', { '*': 'origin' }),
+  ])
   await agent.start()
-  const curl = (...args: string[]): Promise<Ended> => run(debianProgram('curl'), ['-sS', '--noproxy', '*', '--cacert', certificates.roots, '--connect-to', `::127.0.0.1:${port}`, '--max-time', '60', ...args], { cwd: folder })
+  const curl = (...args: string[]): Promise<Ended> =>
+    run(
+      debianProgram('curl'),
+      [
+        '-sS',
+        '--noproxy',
+        '*',
+        '--cacert',
+        certificates.roots,
+        '--connect-to',
+        `::127.0.0.1:${port}`,
+        '--max-time',
+        '60',
+        ...args,
+      ],
+      { cwd: folder },
+    )
   return { agent, url: `https://127.0.0.1:${port}`, folder, curl }
 }
 
@@ -49,17 +100,26 @@ test('HTTP/2 clients of nghttp2 and curl', { timeout: 300_000 }, async (t) => {
     await curl('--http2', '-o', down, `${at}/large`)
     assert.equal(sha256(fs.readFileSync(down)), sha256(LARGE))
     fs.writeFileSync(from, LARGE)
-    const told = JSON.parse((await curl('--http2', '-X', 'PUT', '-T', from, `${at}/up`)).out) as { bytes: number; sha256: string }
+    const told = JSON.parse((await curl('--http2', '-X', 'PUT', '-T', from, `${at}/up`)).out) as {
+      bytes: number
+      sha256: string
+    }
     assert.deepEqual([told.bytes, told.sha256], [LARGE.length, sha256(LARGE)])
   })
-  await t.test('h2load: thousands of streams on few connections, none fails, more than the limit wait (RFC 9113 §5.1.2)', async () => {
-    for (const streams of ['10', '200']) {
-      const { out, err } = await run(debianProgram('h2load'), ['-n', '4000', '-c', '4', '-m', streams, `${url}/a`])
-      assert.match(out, /Application protocol: h2/, err)
-      assert.match(out, /requests: 4000 total, 4000 started, 4000 done, 4000 succeeded, 0 failed, 0 errored, 0 timeout/)
-      assert.match(out, /status codes: 4000 2xx, 0 3xx, 0 4xx, 0 5xx/)
-    }
-  })
+  await t.test(
+    'h2load: thousands of streams on few connections, none fails, more than the limit wait (RFC 9113 §5.1.2)',
+    async () => {
+      for (const streams of ['10', '200']) {
+        const { out, err } = await run(debianProgram('h2load'), ['-n', '4000', '-c', '4', '-m', streams, `${url}/a`])
+        assert.match(out, /Application protocol: h2/, err)
+        assert.match(
+          out,
+          /requests: 4000 total, 4000 started, 4000 done, 4000 succeeded, 0 failed, 0 errored, 0 timeout/,
+        )
+        assert.match(out, /status codes: 4000 2xx, 0 3xx, 0 4xx, 0 5xx/)
+      }
+    },
+  )
   await t.test('nghttp: HEAD without content, and a header block in CONTINUATION frames (RFC 9113 §6.10)', async () => {
     const head = await run(debianProgram('nghttp'), ['-v', '-H', ':method: HEAD', `${url}/a`])
     assert.match(head.out, /:status: 200/, head.err)
@@ -72,17 +132,40 @@ test('HTTP/2 clients of nghttp2 and curl', { timeout: 300_000 }, async (t) => {
   await t.test('nghttp: trailers of a request reach the HTTP/1.1 origin (RFC 9110 §6.5)', async () => {
     const body = path.join(folder, 'body')
     fs.writeFileSync(body, 'content')
-    const { out, err } = await run(debianProgram('nghttp'), ['-d', body, '--trailer', 'x-checksum: 1', '--no-content-length', `${url}/a`])
+    const { out, err } = await run(debianProgram('nghttp'), [
+      '-d',
+      body,
+      '--trailer',
+      'x-checksum: 1',
+      '--no-content-length',
+      `${url}/a`,
+    ])
     assert.deepEqual((JSON.parse(out) as { bytes: number; trailers: object }).bytes, 7, err)
     assert.deepEqual((JSON.parse(out) as { trailers: object }).trailers, { 'x-checksum': '1' })
   })
-  await t.test('a header block above limits.maxHeaderBytes costs that stream an answer, not the agent its life', async () => {
-    const { out } = await run(debianProgram('nghttp'), ['-v', ...Array.from({ length: 8 }, (_, i) => ['-H', `x-long-${i}: ${'y'.repeat(12_000)}`]).flat(), `${url}/a`])
-    assert.doesNotMatch(out, /:status: 200/)
-    assert.match((await curl('--http2', '-w', '\n%{http_version} %{http_code}', `${at}/a`)).out, /\n2 200$/)
-  })
+  await t.test(
+    'a header block above limits.maxHeaderBytes costs that stream an answer, not the agent its life',
+    async () => {
+      const { out } = await run(debianProgram('nghttp'), [
+        '-v',
+        ...Array.from({ length: 8 }, (_, i) => ['-H', `x-long-${i}: ${'y'.repeat(12_000)}`]).flat(),
+        `${url}/a`,
+      ])
+      assert.doesNotMatch(out, /:status: 200/)
+      assert.match((await curl('--http2', '-w', '\n%{http_version} %{http_code}', `${at}/a`)).out, /\n2 200$/)
+    },
+  )
   await t.test('SIGTERM: GOAWAY, the open stream ends, exit code 0 (RFC 9113 §6.8)', async () => {
-    const slow = curl('--http2', '--limit-rate', '20M', '-o', path.join(folder, 'slow'), '-w', '%{http_code} %{size_download}', `${at}/large`)
+    const slow = curl(
+      '--http2',
+      '--limit-rate',
+      '20M',
+      '-o',
+      path.join(folder, 'slow'),
+      '-w',
+      '%{http_code} %{size_download}',
+      `${at}/large`,
+    )
     await agent.process.until('the transfer has begun', () => fs.existsSync(path.join(folder, 'slow')))
     const ended = agent.process.stop('SIGTERM')
     assert.equal((await slow).out, `200 ${LARGE.length}`)

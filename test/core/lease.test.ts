@@ -4,7 +4,12 @@ import { lease, Tallies, Tally } from '../../core/lease.ts'
 
 test('a lease counts until it is given back, once however often that is done', () => {
   let emptied = 0
-  const [one, other] = [new Tally(() => { emptied++ }), new Tally()]
+  const [one, other] = [
+    new Tally(() => {
+      emptied++
+    }),
+    new Tally(),
+  ]
   const first = lease(one, other)
   const second = lease(one)
   assert.deepEqual([one.now, other.now], [2, 1])
@@ -16,7 +21,12 @@ test('a lease counts until it is given back, once however often that is done', (
 })
 test('a lease is given back at the end of its block, also when the block throws', () => {
   const tally = new Tally()
-  assert.throws(() => { using held = lease(tally); assert.equal(tally.now, 1); void held; throw new Error('the block fails') })
+  assert.throws(() => {
+    using held = lease(tally)
+    assert.equal(tally.now, 1)
+    void held
+    throw new Error('the block fails')
+  })
   assert.equal(tally.now, 0)
 })
 test('counts by key forget keys that nobody holds', () => {

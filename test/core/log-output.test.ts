@@ -10,8 +10,22 @@ function reader(): { stream: Writable; lines: string[]; go(): void } {
   const lines: string[] = []
   let waiting: (() => void) | undefined
   let goes = false
-  const stream = new Writable({ decodeStrings: false, write: (chunk: string, _encoding, done) => { lines.push(chunk); if (goes) done(); else waiting = done } })
-  return { stream, lines, go: () => { goes = true; waiting?.() } }
+  const stream = new Writable({
+    decodeStrings: false,
+    write: (chunk: string, _encoding, done) => {
+      lines.push(chunk)
+      if (goes) done()
+      else waiting = done
+    },
+  })
+  return {
+    stream,
+    lines,
+    go: () => {
+      goes = true
+      waiting?.()
+    },
+  }
 }
 
 test('a reader that stalls costs lines and no memory; when it reads again it is told how many', async () => {
@@ -24,7 +38,10 @@ test('a reader that stalls costs lines and no memory; when it reads again it is 
   go()
   await settle()
   const told = lines.map((l) => JSON.parse(l) as Record<string, unknown>).filter((l) => l['evt'] === 'log.dropped')
-  assert.deepEqual(told.map((l) => l['lines']), [dropped])
+  assert.deepEqual(
+    told.map((l) => l['lines']),
+    [dropped],
+  )
   log.info({ evt: 'http.access' }, 'request')
   await settle()
   assert.equal(lines.length, 5_000 - dropped + 2)
@@ -40,7 +57,11 @@ test('lines for a stream that broke or ended are counted, not thrown', () => {
 })
 
 test('a file on a full disk costs the line and nothing else', () => {
-  const stream = new Writable({ write: () => { throw new Error('ENOSPC') } })
+  const stream = new Writable({
+    write: () => {
+      throw new Error('ENOSPC')
+    },
+  })
   const output = new LogOutput(stream, { isJournal: false })
   output.write('x\n')
   assert.equal(output.dropped, 1)
@@ -49,15 +70,33 @@ test('a file on a full disk costs the line and nothing else', () => {
 test('journald gets a priority in front of each line (sd-daemon(3)), nobody else does', () => {
   for (const journal of [true, false]) {
     const lines: string[] = []
-    const stream = new Writable({ decodeStrings: false, write: (chunk: string, _encoding, done) => { lines.push(chunk); done() } })
+    const stream = new Writable({
+      decodeStrings: false,
+      write: (chunk: string, _encoding, done) => {
+        lines.push(chunk)
+        done()
+      },
+    })
     const log = createBoundedLog('trace', new LogOutput(stream, { isJournal: journal }), new SimClock())
     for (const level of ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const) log[level]({ evt: level }, 'x')
-    assert.deepEqual(lines.map((l) => l.slice(0, l.indexOf('{'))), journal ? ['<2>', '<3>', '<4>', '<6>', '<7>', '<7>'] : ['', '', '', '', '', ''])
+    assert.deepEqual(
+      lines.map((l) => l.slice(0, l.indexOf('{'))),
+      journal ? ['<2>', '<3>', '<4>', '<6>', '<7>', '<7>'] : ['', '', '', '', '', ''],
+    )
   }
 })
 
-test('what is told on standard error is an error, line by line', () => assert.equal(asError('MESH_X: no.\n\nDo this.\n'), '<3>MESH_X: no.\n\n<3>Do this.\n'))
+test('what is told on standard error is an error, line by line', () =>
+  assert.equal(asError('MESH_X: no.\n\nDo this.\n'), '<3>MESH_X: no.\n\n<3>Do this.\n'))
 
 test('JOURNAL_STREAM counts only when it is this very file', () => {
-  assert.deepEqual([isJournal('8:123', { dev: 8, ino: 123 }), isJournal('8:124', { dev: 8, ino: 123 }), isJournal(undefined, { dev: 8, ino: 123 }), isJournal('', { dev: 8, ino: 123 })], [true, false, false, false])
+  assert.deepEqual(
+    [
+      isJournal('8:123', { dev: 8, ino: 123 }),
+      isJournal('8:124', { dev: 8, ino: 123 }),
+      isJournal(undefined, { dev: 8, ino: 123 }),
+      isJournal('', { dev: 8, ino: 123 }),
+    ],
+    [true, false, false, false],
+  )
 })

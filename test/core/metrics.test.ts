@@ -9,9 +9,18 @@ test('text exposition: counters, labels with quotes, gauges read at scrape time,
   m.gaugeOf('mesh_depth', 'Depth.', () => depth)
   depth = 7
   const h = m.histogram('mesh_wait_seconds', 'Waits.', [0.1, 1]).cell({})
-  h.observe(0.1); h.observe(0.5); h.observe(9)
+  h.observe(0.1)
+  h.observe(0.5)
+  h.observe(9)
   const lines = m.text().split('\n')
-  for (const wanted of ['mesh_x_total{flag="a\\"b"} 2', 'mesh_depth 7', 'mesh_wait_seconds_bucket{le="0.1"} 1', 'mesh_wait_seconds_bucket{le="1"} 2', 'mesh_wait_seconds_bucket{le="+Inf"} 3', 'mesh_wait_seconds_count 3']) {
+  for (const wanted of [
+    'mesh_x_total{flag="a\\"b"} 2',
+    'mesh_depth 7',
+    'mesh_wait_seconds_bucket{le="0.1"} 1',
+    'mesh_wait_seconds_bucket{le="1"} 2',
+    'mesh_wait_seconds_bucket{le="+Inf"} 3',
+    'mesh_wait_seconds_count 3',
+  ]) {
     assert.ok(lines.includes(wanted), `${wanted} is missing in\n${m.text()}`)
   }
 })

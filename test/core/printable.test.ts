@@ -15,27 +15,76 @@ test('what a terminal would obey is written as what it is', () => {
   assert.equal(printable('Grüße, 世界 · ok'), 'Grüße, 世界 · ok')
   assert.equal(forTerminal('one\n\ttwo\u001b\n'), 'one\n\ttwo\\u001b\n')
   assert.equal((JSON.parse(forTerminal(JSON.stringify({ a: '\u009b' }))) as { a: string }).a, '\u009b')
-  assert.deepEqual(printableAll({ [EVIL]: [EVIL, 1, null, undefined, { b: EVIL }] }), { [SAFE]: [SAFE, 1, null, undefined, { b: SAFE }] })
+  assert.deepEqual(printableAll({ [EVIL]: [EVIL, 1, null, undefined, { b: EVIL }] }), {
+    [SAFE]: [SAFE, 1, null, undefined, { b: SAFE }],
+  })
 })
 test('a cluster with such a name makes no line of its own in /clusters', () => {
-  const text = clustersText([{ name: EVIL, activeRequests: 0, pendingRequests: 0, connections: 0, endpoints: [{ address: EVIL, port: 1, priority: 0, weight: 1, health: 'healthy', ejected: false, activeRequests: 0, connections: 0, tunnel: EVIL }], tunnelled: [{ target: EVIL, waypoint: undefined, listener: EVIL, weight: 1, health: 'healthy' }] }])
+  const text = clustersText([
+    {
+      name: EVIL,
+      activeRequests: 0,
+      pendingRequests: 0,
+      connections: 0,
+      endpoints: [
+        {
+          address: EVIL,
+          port: 1,
+          priority: 0,
+          weight: 1,
+          health: 'healthy',
+          ejected: false,
+          activeRequests: 0,
+          connections: 0,
+          tunnel: EVIL,
+        },
+      ],
+      tunnelled: [{ target: EVIL, waypoint: undefined, listener: EVIL, weight: 1, health: 'healthy' }],
+    },
+  ])
   assert.deepEqual(obeyed(text), [])
-  assert.ok(text.split('\n').filter((l) => l !== '').every((l) => l.startsWith(`${SAFE}::`)), text)
+  assert.ok(
+    text
+      .split('\n')
+      .filter((l) => l !== '')
+      .every((l) => l.startsWith(`${SAFE}::`)),
+    text,
+  )
 })
 test('no text of a status makes a line of its own, whoever wrote it', () => {
   const status: AgentStatus = {
-    version: '1', node: EVIL, state: 'ready', waitingFor: [EVIL], uptimeSec: 1,
-    control: { mode: 'ads', address: EVIL, link: 'connected', sinceSec: 1, lastContactSec: 1 }, certificate: { spiffeId: EVIL, expiresInSec: 1, renewalInSec: 1, serial: EVIL, notAfter: '' },
-    config: { generation: 1, stale: false, ageSec: 1, changedSec: {}, resources: { [EVIL]: 1 }, rejected: [], ignoredFields: 0, ignored: [], skipped: [{ what: EVIL, resources: 2, example: EVIL }] },
-    workload: undefined, listeners: [{ name: EVIL, address: EVIL, state: 'failed', connections: 0, error: EVIL }], dns: undefined, http: { requests: 0, retriesSent: 0, retriesHeldBack: 0, denied: 0 },
-    mqtt: { connections: 0, sessions: 0, retained: 0 }, spool: { profile: EVIL, messages: 0, bytes: 0, maxBytes: 1 }, bridge: [{ cluster: EVIL, state: EVIL, queued: 0, sent: 0, received: 0, error: EVIL }],
+    version: '1',
+    node: EVIL,
+    state: 'ready',
+    waitingFor: [EVIL],
+    uptimeSec: 1,
+    control: { mode: 'ads', address: EVIL, link: 'connected', sinceSec: 1, lastContactSec: 1 },
+    certificate: { spiffeId: EVIL, expiresInSec: 1, renewalInSec: 1, serial: EVIL, notAfter: '' },
+    config: {
+      generation: 1,
+      stale: false,
+      ageSec: 1,
+      changedSec: {},
+      resources: { [EVIL]: 1 },
+      rejected: [],
+      ignoredFields: 0,
+      ignored: [],
+      skipped: [{ what: EVIL, resources: 2, example: EVIL }],
+    },
+    workload: undefined,
+    listeners: [{ name: EVIL, address: EVIL, state: 'failed', connections: 0, error: EVIL }],
+    dns: undefined,
+    http: { requests: 0, retriesSent: 0, retriesHeldBack: 0, denied: 0 },
+    mqtt: { connections: 0, sessions: 0, retained: 0 },
+    spool: { profile: EVIL, messages: 0, bytes: 0, maxBytes: 1 },
+    bridge: [{ cluster: EVIL, state: EVIL, queued: 0, sent: 0, received: 0, error: EVIL }],
     problems: [{ code: 'MESH_X', text: EVIL, remedy: EVIL }],
   } as unknown as AgentStatus
   const text = statusText(status)
   assert.deepEqual(obeyed(text), [])
   assert.doesNotMatch(text, /^Nothing is wrong/m)
 })
-test('nor does a cell of the hub\'s tables', () => {
+test("nor does a cell of the hub's tables", () => {
   const text = table(['NAME'], [[EVIL]])
   assert.deepEqual([obeyed(text), text.split('\n').length], [[], 3])
 })

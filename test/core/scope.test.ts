@@ -22,8 +22,14 @@ test('drain leaves no timer behind when idle wins', async () => {
 test('owned things close in reverse order, also when idle rejects', async () => {
   const order: string[] = []
   const scope = new Scope()
-  scope.own({ async [Symbol.asyncDispose]() { order.push('first') } })
-  scope.onClose(() => { order.push('second') })
+  scope.own({
+    async [Symbol.asyncDispose]() {
+      order.push('first')
+    },
+  })
+  scope.onClose(() => {
+    order.push('second')
+  })
   await assert.rejects(scope.drain(Promise.reject(new Error('boom')), 10, new SimClock()), /boom/)
   assert.deepEqual(order, ['second', 'first'])
 })

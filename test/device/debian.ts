@@ -1,4 +1,7 @@
-/** A small Debian with systemd as a folder, made once with debootstrap from the machine's own mirror and kept in .cache. Needs root and a Debian. */
+/**
+ * A small Debian with systemd as a folder, made once with debootstrap from the machine's own mirror and kept in .cache.
+ * Needs root and a Debian.
+ */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -16,7 +19,11 @@ export function debianRoot(): string {
   if (fs.existsSync(marker)) return root
   fs.rmSync(root, { recursive: true, force: true })
   fs.mkdirSync(CACHE, { recursive: true })
-  execFileSync(debianProgram('debootstrap'), ['--variant=minbase', `--include=${PACKAGES.join(',')}`, SUITE, root, mirror()], { stdio: ['ignore', 'ignore', 'inherit'] })
+  execFileSync(
+    debianProgram('debootstrap'),
+    ['--variant=minbase', `--include=${PACKAGES.join(',')}`, SUITE, root, mirror()],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  )
   fs.copyFileSync(process.execPath, path.join(root, 'usr/bin/node'))
   fs.writeFileSync(marker, '')
   return root
@@ -24,8 +31,16 @@ export function debianRoot(): string {
 
 /** The mirror that this machine's apt uses for Debian. */
 function mirror(): string {
-  const targets = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(CODENAME)', 'Created-By: Packages', 'Label: Debian'], { encoding: 'utf8' })
-  const found = targets.split('\n').map((line) => line.split(' ')).find(([, codename]) => codename === SUITE)?.[0]
-  if (found === undefined) throw new Error(`apt knows no mirror of Debian ${SUITE}: run apt-get update on a Debian ${SUITE}`)
+  const targets = execFileSync(
+    'apt-get',
+    ['indextargets', '--format', '$(REPO_URI) $(CODENAME)', 'Created-By: Packages', 'Label: Debian'],
+    { encoding: 'utf8' },
+  )
+  const found = targets
+    .split('\n')
+    .map((line) => line.split(' '))
+    .find(([, codename]) => codename === SUITE)?.[0]
+  if (found === undefined)
+    throw new Error(`apt knows no mirror of Debian ${SUITE}: run apt-get update on a Debian ${SUITE}`)
   return found
 }

@@ -1,4 +1,7 @@
-/** The runbook, typed step by step as it stands, on machines that boot a Debian: what an operator with nothing else in hand would see. */
+/**
+ * The runbook, typed step by step as it stands, on machines that boot a Debian: what an operator with nothing else in
+ * hand would see.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
@@ -10,8 +13,14 @@ import { Site } from './site.ts'
 const UNIT_START_MS = 90_000
 
 test('every section that says what to type is typed by a test here', () => {
-  const typed = fs.readFileSync(import.meta.filename, 'utf8') + fs.readFileSync(path.join(import.meta.dirname, 'site.ts'), 'utf8')
-  assert.deepEqual(runbookBlocks().map((b) => b.section).filter((s) => !typed.includes(`type('${s}'`)), [])
+  const typed =
+    fs.readFileSync(import.meta.filename, 'utf8') + fs.readFileSync(path.join(import.meta.dirname, 'site.ts'), 'utf8')
+  assert.deepEqual(
+    runbookBlocks()
+      .map((b) => b.section)
+      .filter((s) => !typed.includes(`type('${s}'`)),
+    [],
+  )
 })
 
 test('hub, install, check, join with a token file, look, upgrade, stop, remove', async (t) => {
@@ -23,7 +32,14 @@ test('hub, install, check, join with a token file, look, upgrade, stop, remove',
   assert.match(await hub.must('curl -s 127.0.0.1:15014/metrics'), /^mesh_hub_ads_streams 1$/m)
   const { certificate } = await site.status()
   assert.equal(certificate?.spiffeId, 'spiffe://cluster.local/ns/edge/sa/gateway')
-  assert.deepEqual((await device.must('journalctl -u meshlet -o json --output-fields=SYSLOG_IDENTIFIER,PRIORITY --no-pager -n 200')).split('\n').filter((l) => l !== '').map((l) => (JSON.parse(l) as { SYSLOG_IDENTIFIER?: string }).SYSLOG_IDENTIFIER).filter((id) => id !== 'meshlet' && id !== 'systemd' && id !== '(node)'), [])
+  assert.deepEqual(
+    (await device.must('journalctl -u meshlet -o json --output-fields=SYSLOG_IDENTIFIER,PRIORITY --no-pager -n 200'))
+      .split('\n')
+      .filter((l) => l !== '')
+      .map((l) => (JSON.parse(l) as { SYSLOG_IDENTIFIER?: string }).SYSLOG_IDENTIFIER)
+      .filter((id) => id !== 'meshlet' && id !== 'systemd' && id !== '(node)'),
+    [],
+  )
   assert.match(await device.must('journalctl -u meshlet -p info -o cat --no-pager'), /"evt":"agent\.started"/)
 
   await site.type('Upgrade')
@@ -34,10 +50,18 @@ test('hub, install, check, join with a token file, look, upgrade, stop, remove',
 
   await device.must('systemctl stop meshlet')
   assert.equal((await device.must('systemctl show -p Result --value meshlet')).trim(), 'success')
-  assert.doesNotMatch(await device.journal('meshlet'), /Failed with result|status=[1-9]|timed out|systemd-notify failed/)
+  assert.doesNotMatch(
+    await device.journal('meshlet'),
+    /Failed with result|status=[1-9]|timed out|systemd-notify failed/,
+  )
 
   await site.type('Remove')
-  assert.equal(await device.must('find / -xdev -path /proc -prune -o -name "*meshlet*" -not -path "/root/*" -not -path "*/journal/*" -print'), '')
+  assert.equal(
+    await device.must(
+      'find / -xdev -path /proc -prune -o -name "*meshlet*" -not -path "/root/*" -not -path "*/journal/*" -print',
+    ),
+    '',
+  )
   assert.doesNotMatch(await site.devices(), /edge-1/)
 })
 
@@ -81,15 +105,28 @@ test('boots: with and without the link, with the address late, changed or missin
     assert.match((await device.run('meshlet status')).out, /address/, 'status says what is waited for')
     site.moveTo('10.1.0.3/24')
     await site.reachesApp()
-    await site.hub.until('sees the device at its address', 'runuser -u meshlet-hub -- meshlet-hub devices', /^edge-1 +connected .* 10\.1\.0\.3 /m)
+    await site.hub.until(
+      'sees the device at its address',
+      'runuser -u meshlet-hub -- meshlet-hub devices',
+      /^edge-1 +connected .* 10\.1\.0\.3 /m,
+    )
   })
   await t.test('with another address than before, and one that changes while it runs', async () => {
     await device.halt()
     site.moveTo('10.1.0.4/24')
     await boot()
-    await site.hub.until('sees the device at its address', 'runuser -u meshlet-hub -- meshlet-hub devices', /^edge-1 +connected .* 10\.1\.0\.4 /m)
+    await site.hub.until(
+      'sees the device at its address',
+      'runuser -u meshlet-hub -- meshlet-hub devices',
+      /^edge-1 +connected .* 10\.1\.0\.4 /m,
+    )
     site.moveTo('10.1.0.5/24')
-    await site.hub.until('sees the device at its address', 'runuser -u meshlet-hub -- meshlet-hub devices', /^edge-1 +connected .* 10\.1\.0\.5 /m, 60_000)
+    await site.hub.until(
+      'sees the device at its address',
+      'runuser -u meshlet-hub -- meshlet-hub devices',
+      /^edge-1 +connected .* 10\.1\.0\.5 /m,
+      60_000,
+    )
     await site.reachesApp()
   })
   await t.test('after a power cut', async () => {

@@ -26,12 +26,24 @@ export class Site {
       machine.write('etc/hosts', HOSTS)
     }
     // A service behind the hub's machine.
-    hub.write('root/app.mjs', `import http from 'node:http'; http.createServer((req, res) => res.end('from the app\\n')).listen(8080)`)
-    hub.write('etc/systemd/system/app.service', '[Service]\nExecStart=/usr/bin/node /root/app.mjs\n[Install]\nWantedBy=multi-user.target\n')
-    fs.symlinkSync('/etc/systemd/system/app.service', path.join(hub.root, 'etc/systemd/system/multi-user.target.wants/app.service'))
+    hub.write(
+      'root/app.mjs',
+      `import http from 'node:http'; http.createServer((req, res) => res.end('from the app\\n')).listen(8080)`,
+    )
+    hub.write(
+      'etc/systemd/system/app.service',
+      '[Service]\nExecStart=/usr/bin/node /root/app.mjs\n[Install]\nWantedBy=multi-user.target\n',
+    )
+    fs.symlinkSync(
+      '/etc/systemd/system/app.service',
+      path.join(hub.root, 'etc/systemd/system/multi-user.target.wants/app.service'),
+    )
   }
 
-  /** Both machines on, the hub's chapter typed, roots and token carried to the device, which has an address and nothing installed. */
+  /**
+   * Both machines on, the hub's chapter typed, roots and token carried to the device, which has an address and nothing
+   * installed.
+   */
   static async withHub(t: Finally): Promise<Site> {
     const site = new Site(Machine.create(t, 'hub'), Machine.create(t, 'edge-1'))
     site.moveTo('10.1.0.2/24')
@@ -62,19 +74,50 @@ export class Site {
     if (cidr !== '') giveAddress(this.device, cidr)
   }
 
-  async status(): Promise<AgentStatus> { return JSON.parse((await this.device.run('meshlet status --json')).out) as AgentStatus }
+  async status(): Promise<AgentStatus> {
+    return JSON.parse((await this.device.run('meshlet status --json')).out) as AgentStatus
+  }
   /** Whether what stands on the device's disk is served: HTTP by its route, MQTT from one client to another. */
   async serves(withinMs = 30_000): Promise<void> {
-    await this.device.until('is active and ready', 'systemctl is-active meshlet && meshlet status --ready', /^active$/m, withinMs)
-    await this.device.until('routes', 'curl -s -o /dev/null -w "%{http_code} %header{x-meshlet-error}" -x http://127.0.0.1:15080 http://app.example.org/', /^(200|503 )/)
-    await this.device.until('carries MQTT', 'meshlet mqtt sub -t t -C 1 & sleep 1; meshlet mqtt pub -t t -m through; wait', /through/)
+    await this.device.until(
+      'is active and ready',
+      'systemctl is-active meshlet && meshlet status --ready',
+      /^active$/m,
+      withinMs,
+    )
+    await this.device.until(
+      'routes',
+      'curl -s -o /dev/null -w "%{http_code} %header{x-meshlet-error}" -x http://127.0.0.1:15080 http://app.example.org/',
+      /^(200|503 )/,
+    )
+    await this.device.until(
+      'carries MQTT',
+      'meshlet mqtt sub -t t -C 1 & sleep 1; meshlet mqtt pub -t t -m through; wait',
+      /through/,
+    )
   }
   /** From the start of the process to READY=1, as systemd saw them, milliseconds. */
   async readyMs(): Promise<number> {
-    const [started, ready] = (await this.device.must('systemctl show -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic --value meshlet')).trim().split('\n').map(Number).sort((a, b) => a - b)
+    const [started, ready] = (
+      await this.device.must(
+        'systemctl show -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic --value meshlet',
+      )
+    )
+      .trim()
+      .split('\n')
+      .map(Number)
+      .sort((a, b) => a - b)
     return Math.round((ready! - started!) / 1_000)
   }
   /** Through the mesh to the service at the other end of the cable. */
-  async reachesApp(): Promise<void> { await this.device.until('reaches the app', 'curl -s -x http://127.0.0.1:15080 http://app.example.org/', /from the app/) }
-  devices(): Promise<string> { return this.hub.must('runuser -u meshlet-hub -- meshlet-hub devices') }
+  async reachesApp(): Promise<void> {
+    await this.device.until(
+      'reaches the app',
+      'curl -s -x http://127.0.0.1:15080 http://app.example.org/',
+      /from the app/,
+    )
+  }
+  devices(): Promise<string> {
+    return this.hub.must('runuser -u meshlet-hub -- meshlet-hub devices')
+  }
 }

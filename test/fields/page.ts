@@ -6,7 +6,9 @@ import { HARMLESS, NO_EFFECT } from './reasons.ts'
 import { SHOWN_BY } from './shown-by.ts'
 
 export const keyOf = ({ type, field }: Probed): string => `${type.slice(type.lastIndexOf('.v3.') + 4)}.${field}`
-export function entryOf<T>(table: Readonly<Record<string, T>>, probed: Probed): T | undefined { return table[keyOf(probed)] ?? table[`*.${probed.field}`] }
+export function entryOf<T>(table: Readonly<Record<string, T>>, probed: Probed): T | undefined {
+  return table[keyOf(probed)] ?? table[`*.${probed.field}`]
+}
 
 /** Test files that are about the field: by Envoy's name of it, or as shown-by.ts says. */
 export function testsOf(probed: Probed): string[] {
@@ -14,17 +16,24 @@ export function testsOf(probed: Probed): string[] {
   if (shown) return [shown[0]]
   const camel = probed.field.replace(/_(\w)/g, (_, c: string) => c.toUpperCase())
   const named = new RegExp(`\\b(?:${probed.field}|${camel})\\b`)
-  return testFiles().filter(([, text]) => named.test(text)).map(([file]) => file)
+  return testFiles()
+    .filter(([, text]) => named.test(text))
+    .map(([file]) => file)
 }
 
 let files: [string, string][] | undefined
 function testFiles(): [string, string][] {
-  files ??= fs.globSync('test/{agent,core,proto,model,control-sync,protocols,scenarios}/**/*.test.ts').toSorted().map((file) => [file, fs.readFileSync(file, 'utf8')])
+  files ??= fs
+    .globSync('test/{agent,core,proto,model,control-sync,protocols,scenarios}/**/*.test.ts')
+    .toSorted()
+    .map((file) => [file, fs.readFileSync(file, 'utf8')])
   return files
 }
 
 export function fieldsPage(): string {
-  const sections = [...Map.groupBy(probeAll(), (p) => p.type)].map(([type, fields]) => `## ${type}\n| field | what becomes of it | |\n|---|---|---|\n${fields.map(row).join('\n')}\n`)
+  const sections = [...Map.groupBy(probeAll(), (p) => p.type)].map(
+    ([type, fields]) => `## ${type}\n| field | what becomes of it | |\n|---|---|---|\n${fields.map(row).join('\n')}\n`,
+  )
   return `# Envoy's fields
 
 What meshlet makes of every field that Envoy ${ENVOY} has in the messages below. Each is set, in a resource that is sound without it, and the row says what was seen:
@@ -42,6 +51,9 @@ ${sections.join('\n')}`
 
 function row(probed: Probed): string {
   const { field, outcome } = probed
-  const note = outcome === 'acted upon' ? entryOf(SHOWN_BY, probed)?.[0] ?? '' : entryOf(outcome === 'nothing' ? NO_EFFECT : HARMLESS, probed) ?? ''
+  const note =
+    outcome === 'acted upon'
+      ? (entryOf(SHOWN_BY, probed)?.[0] ?? '')
+      : (entryOf(outcome === 'nothing' ? NO_EFFECT : HARMLESS, probed) ?? '')
   return `| \`${field}\` | ${outcome === 'nothing' ? 'nothing to do' : outcome} | ${note} |`
 }

@@ -1,4 +1,7 @@
-/** Where each message of Envoy's stands in a resource that decodes: what is put into it shows what the decoders make of a field. */
+/**
+ * Where each message of Envoy's stands in a resource that decodes: what is put into it shows what the decoders make of
+ * a field.
+ */
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
 import type { ResourceKind } from '../../model/snapshot.ts'
 
@@ -11,7 +14,11 @@ export type Place = {
 
 const V3 = 'type.googleapis.com/'
 const any = (type: string, message: JsonObject): JsonObject => ({ '@type': V3 + type, ...message })
-const top = (kind: ResourceKind, type: string, base: JsonObject): Place => ({ type, base, embed: (json) => ({ kind, json }) })
+const top = (kind: ResourceKind, type: string, base: JsonObject): Place => ({
+  type,
+  base,
+  embed: (json) => ({ kind, json }),
+})
 /** A message that is a part of another. */
 function part(of: Place, type: string, base: JsonObject, put: (message: JsonObject) => JsonObject): Place {
   return { type, base, embed: (message) => of.embed({ ...of.base, ...put(message) }) }
@@ -26,84 +33,249 @@ const HTTP_RBAC = 'envoy.extensions.filters.http.rbac.v3.RBAC'
 const TLS = 'envoy.extensions.transport_sockets.tls.v3'
 const OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 const FAULT = 'envoy.extensions.filters.http.fault.v3.HTTPFault'
-const ROUTER = { name: 'envoy.filters.http.router', typed_config: any('envoy.extensions.filters.http.router.v3.Router', {}) }
-const HCM_BASE: JsonObject = { stat_prefix: 's', rds: { route_config_name: 'r', config_source: { ads: {} } }, http_filters: [ROUTER] }
+const ROUTER = {
+  name: 'envoy.filters.http.router',
+  typed_config: any('envoy.extensions.filters.http.router.v3.Router', {}),
+}
+const HCM_BASE: JsonObject = {
+  stat_prefix: 's',
+  rds: { route_config_name: 'r', config_source: { ads: {} } },
+  http_filters: [ROUTER],
+}
 const PEM_FILES = { certificate_chain: { inline_string: 'chain' }, private_key: { inline_string: 'key' } }
 const ROOTS = { trusted_ca: { inline_string: 'roots' } }
-const RULES: JsonObject = { action: 'ALLOW', policies: { p: { permissions: [{ any: true }], principals: [{ any: true }] } } }
+const RULES: JsonObject = {
+  action: 'ALLOW',
+  policies: { p: { permissions: [{ any: true }], principals: [{ any: true }] } },
+}
 
 const hcmChain = (message: JsonObject): JsonObject => ({ filters: [{ name: 'hcm', typed_config: any(HCM, message) }] })
-const listener = top('listener', 'envoy.config.listener.v3.Listener', { name: 'l', address: ADDRESS.address, traffic_direction: 'INBOUND', filter_chains: [hcmChain(HCM_BASE)] })
-const chain = part(listener, 'envoy.config.listener.v3.FilterChain', hcmChain(HCM_BASE), (m) => ({ filter_chains: list(m) }))
+const listener = top('listener', 'envoy.config.listener.v3.Listener', {
+  name: 'l',
+  address: ADDRESS.address,
+  traffic_direction: 'INBOUND',
+  filter_chains: [hcmChain(HCM_BASE)],
+})
+const chain = part(listener, 'envoy.config.listener.v3.FilterChain', hcmChain(HCM_BASE), (m) => ({
+  filter_chains: list(m),
+}))
 const match = part(chain, 'envoy.config.listener.v3.FilterChainMatch', {}, (m) => ({ filter_chain_match: m }))
-const listenerFilter = part(listener, 'envoy.config.listener.v3.ListenerFilter', { name: 'envoy.filters.listener.tls_inspector', typed_config: any('envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector', {}) }, (m) => ({ listener_filters: list(m) }))
+const listenerFilter = part(
+  listener,
+  'envoy.config.listener.v3.ListenerFilter',
+  {
+    name: 'envoy.filters.listener.tls_inspector',
+    typed_config: any('envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector', {}),
+  },
+  (m) => ({ listener_filters: list(m) }),
+)
 /** With rules: what is not implemented and changes what they are asked about refuses. */
-const hcm = part(listener, HCM, { ...HCM_BASE, http_filters: [{ name: 'envoy.filters.http.rbac', typed_config: any(HTTP_RBAC, { rules: RULES }) }, ROUTER] }, (m) => ({ filter_chains: [hcmChain(m)] }))
-const tcp = part(listener, TCP, { stat_prefix: 's', cluster: 'c' }, (m) => ({ filter_chains: [{ filters: [{ name: 'tcp', typed_config: any(TCP, m) }] }] }))
-const l4 = part(listener, L4_RBAC, { stat_prefix: 's', rules: RULES }, (m) => ({ filter_chains: [{ filters: [{ name: 'rbac', typed_config: any(L4_RBAC, m) }, { name: 'tcp', typed_config: any(TCP, tcp.base) }] }] }))
-const httpRbac = part(hcm, HTTP_RBAC, { rules: RULES }, (m) => ({ http_filters: [{ name: 'envoy.filters.http.rbac', typed_config: any(HTTP_RBAC, m) }, ROUTER] }))
+const hcm = part(
+  listener,
+  HCM,
+  {
+    ...HCM_BASE,
+    http_filters: [{ name: 'envoy.filters.http.rbac', typed_config: any(HTTP_RBAC, { rules: RULES }) }, ROUTER],
+  },
+  (m) => ({ filter_chains: [hcmChain(m)] }),
+)
+const tcp = part(listener, TCP, { stat_prefix: 's', cluster: 'c' }, (m) => ({
+  filter_chains: [{ filters: [{ name: 'tcp', typed_config: any(TCP, m) }] }],
+}))
+const l4 = part(listener, L4_RBAC, { stat_prefix: 's', rules: RULES }, (m) => ({
+  filter_chains: [
+    {
+      filters: [
+        { name: 'rbac', typed_config: any(L4_RBAC, m) },
+        { name: 'tcp', typed_config: any(TCP, tcp.base) },
+      ],
+    },
+  ],
+}))
+const httpRbac = part(hcm, HTTP_RBAC, { rules: RULES }, (m) => ({
+  http_filters: [{ name: 'envoy.filters.http.rbac', typed_config: any(HTTP_RBAC, m) }, ROUTER],
+}))
 const rules = part(httpRbac, 'envoy.config.rbac.v3.RBAC', RULES, (m) => ({ rules: m }))
-const policy = part(rules, 'envoy.config.rbac.v3.Policy', { permissions: [{ any: true }], principals: [{ any: true }] }, (m) => ({ policies: { p: m } }))
-const fault = part(hcm, FAULT, { abort: { http_status: 500, percentage: { numerator: 1 } } }, (m) => ({ http_filters: [{ name: 'envoy.filters.http.fault', typed_config: any(FAULT, m) }, ROUTER] }))
-const downstream = part(chain, `${TLS}.DownstreamTlsContext`, { common_tls_context: { tls_certificates: [PEM_FILES], validation_context: ROOTS } }, (m) => ({ transport_socket: { name: 'tls', typed_config: any(`${TLS}.DownstreamTlsContext`, m) } }))
+const policy = part(
+  rules,
+  'envoy.config.rbac.v3.Policy',
+  { permissions: [{ any: true }], principals: [{ any: true }] },
+  (m) => ({ policies: { p: m } }),
+)
+const fault = part(hcm, FAULT, { abort: { http_status: 500, percentage: { numerator: 1 } } }, (m) => ({
+  http_filters: [{ name: 'envoy.filters.http.fault', typed_config: any(FAULT, m) }, ROUTER],
+}))
+const downstream = part(
+  chain,
+  `${TLS}.DownstreamTlsContext`,
+  { common_tls_context: { tls_certificates: [PEM_FILES], validation_context: ROOTS } },
+  (m) => ({ transport_socket: { name: 'tls', typed_config: any(`${TLS}.DownstreamTlsContext`, m) } }),
+)
 
-const table = top('route', 'envoy.config.route.v3.RouteConfiguration', { name: 'r', virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'c' } }] }] })
-const host = part(table, 'envoy.config.route.v3.VirtualHost', { name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'c' } }] }, (m) => ({ virtual_hosts: list(m) }))
-const route = part(host, 'envoy.config.route.v3.Route', { match: { prefix: '/' }, route: { cluster: 'c' } }, (m) => ({ routes: list(m) }))
-const action = part(route, 'envoy.config.route.v3.RouteAction', { cluster: 'c', max_grpc_timeout: '9s' }, (m) => ({ route: m }))
-const redirect: Place = { type: 'envoy.config.route.v3.RedirectAction', base: { host_redirect: 'h' }, embed: (m) => host.embed({ ...host.base, routes: [{ match: { prefix: '/' }, redirect: m }] }) }
-const direct: Place = { type: 'envoy.config.route.v3.DirectResponseAction', base: { status: 200 }, embed: (m) => host.embed({ ...host.base, routes: [{ match: { prefix: '/' }, direct_response: m }] }) }
-const weighted = part(action, 'envoy.config.route.v3.WeightedCluster', { clusters: [{ name: 'c', weight: 1 }] }, (m) => ({ cluster: undefined as never, weighted_clusters: m }))
+const table = top('route', 'envoy.config.route.v3.RouteConfiguration', {
+  name: 'r',
+  virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'c' } }] }],
+})
+const host = part(
+  table,
+  'envoy.config.route.v3.VirtualHost',
+  { name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'c' } }] },
+  (m) => ({ virtual_hosts: list(m) }),
+)
+const route = part(host, 'envoy.config.route.v3.Route', { match: { prefix: '/' }, route: { cluster: 'c' } }, (m) => ({
+  routes: list(m),
+}))
+const action = part(route, 'envoy.config.route.v3.RouteAction', { cluster: 'c', max_grpc_timeout: '9s' }, (m) => ({
+  route: m,
+}))
+const redirect: Place = {
+  type: 'envoy.config.route.v3.RedirectAction',
+  base: { host_redirect: 'h' },
+  embed: (m) => host.embed({ ...host.base, routes: [{ match: { prefix: '/' }, redirect: m }] }),
+}
+const direct: Place = {
+  type: 'envoy.config.route.v3.DirectResponseAction',
+  base: { status: 200 },
+  embed: (m) => host.embed({ ...host.base, routes: [{ match: { prefix: '/' }, direct_response: m }] }),
+}
+const weighted = part(
+  action,
+  'envoy.config.route.v3.WeightedCluster',
+  { clusters: [{ name: 'c', weight: 1 }] },
+  (m) => ({ cluster: undefined as never, weighted_clusters: m }),
+)
 
-const cluster = top('cluster', 'envoy.config.cluster.v3.Cluster', { name: 'c', type: 'STRICT_DNS', load_assignment: { cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: ADDRESS }] }] } })
+const cluster = top('cluster', 'envoy.config.cluster.v3.Cluster', {
+  name: 'c',
+  type: 'STRICT_DNS',
+  load_assignment: { cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: ADDRESS }] }] },
+})
 /** Towards TLS, which the automatic names are for. */
-const options = part(cluster, OPTIONS, { explicit_http_config: { http_protocol_options: {} } }, (m) => ({ transport_socket: { name: 'tls', typed_config: any(`${TLS}.UpstreamTlsContext`, { common_tls_context: { validation_context: ROOTS } }) }, typed_extension_protocol_options: { [OPTIONS]: any(OPTIONS, m) } }))
-const upstream = part(cluster, `${TLS}.UpstreamTlsContext`, { sni: 'a.example', common_tls_context: { validation_context: ROOTS } }, (m) => ({ transport_socket: { name: 'tls', typed_config: any(`${TLS}.UpstreamTlsContext`, m) } }))
-const common = part(upstream, `${TLS}.CommonTlsContext`, { validation_context: ROOTS }, (m) => ({ common_tls_context: m }))
-const load = top('endpoint', 'envoy.config.endpoint.v3.ClusterLoadAssignment', { cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: ADDRESS }] }] })
-const locality = part(load, 'envoy.config.endpoint.v3.LocalityLbEndpoints', { lb_endpoints: [{ endpoint: ADDRESS }] }, (m) => ({ endpoints: list(m) }))
-const lbEndpoint = part(locality, 'envoy.config.endpoint.v3.LbEndpoint', { endpoint: ADDRESS }, (m) => ({ lb_endpoints: list(m) }))
+const options = part(cluster, OPTIONS, { explicit_http_config: { http_protocol_options: {} } }, (m) => ({
+  transport_socket: {
+    name: 'tls',
+    typed_config: any(`${TLS}.UpstreamTlsContext`, { common_tls_context: { validation_context: ROOTS } }),
+  },
+  typed_extension_protocol_options: { [OPTIONS]: any(OPTIONS, m) },
+}))
+const upstream = part(
+  cluster,
+  `${TLS}.UpstreamTlsContext`,
+  { sni: 'a.example', common_tls_context: { validation_context: ROOTS } },
+  (m) => ({ transport_socket: { name: 'tls', typed_config: any(`${TLS}.UpstreamTlsContext`, m) } }),
+)
+const common = part(upstream, `${TLS}.CommonTlsContext`, { validation_context: ROOTS }, (m) => ({
+  common_tls_context: m,
+}))
+const load = top('endpoint', 'envoy.config.endpoint.v3.ClusterLoadAssignment', {
+  cluster_name: 'c',
+  endpoints: [{ lb_endpoints: [{ endpoint: ADDRESS }] }],
+})
+const locality = part(
+  load,
+  'envoy.config.endpoint.v3.LocalityLbEndpoints',
+  { lb_endpoints: [{ endpoint: ADDRESS }] },
+  (m) => ({ endpoints: list(m) }),
+)
+const lbEndpoint = part(locality, 'envoy.config.endpoint.v3.LbEndpoint', { endpoint: ADDRESS }, (m) => ({
+  lb_endpoints: list(m),
+}))
 
 export const PLACES: readonly Place[] = [
-  listener, chain, match, listenerFilter, hcm,
-  part(hcm, `${HCM}.SetCurrentClientCertDetails`, {}, (m) => ({ forward_client_cert_details: 'SANITIZE_SET', set_current_client_cert_details: m })),
+  listener,
+  chain,
+  match,
+  listenerFilter,
+  hcm,
+  part(hcm, `${HCM}.SetCurrentClientCertDetails`, {}, (m) => ({
+    forward_client_cert_details: 'SANITIZE_SET',
+    set_current_client_cert_details: m,
+  })),
   part(hcm, `${HCM}.UpgradeConfig`, { upgrade_type: 'websocket' }, (m) => ({ upgrade_configs: list(m) })),
   part(hcm, 'envoy.config.core.v3.HttpProtocolOptions', {}, (m) => ({ common_http_protocol_options: m })),
   part(hcm, 'envoy.config.core.v3.Http1ProtocolOptions', {}, (m) => ({ http_protocol_options: m })),
-  table, host, route,
+  table,
+  host,
+  route,
   part(route, 'envoy.config.route.v3.RouteMatch', { prefix: '/' }, (m) => ({ match: m })),
-  part(route, 'envoy.config.route.v3.HeaderMatcher', { name: 'x', present_match: true }, (m) => ({ match: { prefix: '/', headers: list(m) } })),
-  part(route, 'envoy.config.route.v3.QueryParameterMatcher', { name: 'x', string_match: { exact: 'b' } }, (m) => ({ match: { prefix: '/', query_parameters: list(m) } })),
-  part(route, 'envoy.config.core.v3.HeaderValueOption', { header: { key: 'x', value: 'y' } }, (m) => ({ request_headers_to_add: list(m) })),
-  action, redirect, direct, weighted,
-  part(weighted, 'envoy.config.route.v3.WeightedCluster.ClusterWeight', { name: 'c', weight: 1 }, (m) => ({ clusters: list(m) })),
+  part(route, 'envoy.config.route.v3.HeaderMatcher', { name: 'x', present_match: true }, (m) => ({
+    match: { prefix: '/', headers: list(m) },
+  })),
+  part(route, 'envoy.config.route.v3.QueryParameterMatcher', { name: 'x', string_match: { exact: 'b' } }, (m) => ({
+    match: { prefix: '/', query_parameters: list(m) },
+  })),
+  part(route, 'envoy.config.core.v3.HeaderValueOption', { header: { key: 'x', value: 'y' } }, (m) => ({
+    request_headers_to_add: list(m),
+  })),
+  action,
+  redirect,
+  direct,
+  weighted,
+  part(weighted, 'envoy.config.route.v3.WeightedCluster.ClusterWeight', { name: 'c', weight: 1 }, (m) => ({
+    clusters: list(m),
+  })),
   part(action, 'envoy.config.route.v3.RetryPolicy', { retry_on: '5xx' }, (m) => ({ retry_policy: m })),
-  part(action, 'envoy.config.route.v3.RouteAction.HashPolicy', { header: { header_name: 'x' } }, (m) => ({ hash_policy: list(m) })),
-  part(action, 'envoy.config.route.v3.RouteAction.MaxStreamDuration', { grpc_timeout_header_max: '9s' }, (m) => ({ max_stream_duration: m })),
+  part(action, 'envoy.config.route.v3.RouteAction.HashPolicy', { header: { header_name: 'x' } }, (m) => ({
+    hash_policy: list(m),
+  })),
+  part(action, 'envoy.config.route.v3.RouteAction.MaxStreamDuration', { grpc_timeout_header_max: '9s' }, (m) => ({
+    max_stream_duration: m,
+  })),
   cluster,
   part(cluster, 'envoy.config.cluster.v3.Cluster.CommonLbConfig', {}, (m) => ({ common_lb_config: m })),
-  part(cluster, 'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig', {}, (m) => ({ lb_policy: 'LEAST_REQUEST', least_request_lb_config: m })),
+  part(cluster, 'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig', {}, (m) => ({
+    lb_policy: 'LEAST_REQUEST',
+    least_request_lb_config: m,
+  })),
   part(cluster, 'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig', {}, (m) => ({ round_robin_lb_config: m })),
-  part(cluster, 'envoy.config.cluster.v3.Cluster.RingHashLbConfig', {}, (m) => ({ lb_policy: 'RING_HASH', ring_hash_lb_config: m })),
-  part(cluster, 'envoy.config.cluster.v3.Cluster.TransportSocketMatch', { name: 'm', match: { j: 'w' }, transport_socket: { name: 'envoy.transport_sockets.raw_buffer' } }, (m) => ({ transport_socket_matches: list(m) })),
-  part(cluster, 'envoy.config.cluster.v3.CircuitBreakers.Thresholds', {}, (m) => ({ circuit_breakers: { thresholds: list(m) } })),
+  part(cluster, 'envoy.config.cluster.v3.Cluster.RingHashLbConfig', {}, (m) => ({
+    lb_policy: 'RING_HASH',
+    ring_hash_lb_config: m,
+  })),
+  part(
+    cluster,
+    'envoy.config.cluster.v3.Cluster.TransportSocketMatch',
+    { name: 'm', match: { j: 'w' }, transport_socket: { name: 'envoy.transport_sockets.raw_buffer' } },
+    (m) => ({ transport_socket_matches: list(m) }),
+  ),
+  part(cluster, 'envoy.config.cluster.v3.CircuitBreakers.Thresholds', {}, (m) => ({
+    circuit_breakers: { thresholds: list(m) },
+  })),
   part(cluster, 'envoy.config.cluster.v3.OutlierDetection', {}, (m) => ({ outlier_detection: m })),
   part(cluster, 'envoy.config.cluster.v3.UpstreamConnectionOptions', {}, (m) => ({ upstream_connection_options: m })),
-  part(cluster, 'envoy.config.core.v3.TcpKeepalive', {}, (m) => ({ upstream_connection_options: { tcp_keepalive: m } })),
+  part(cluster, 'envoy.config.core.v3.TcpKeepalive', {}, (m) => ({
+    upstream_connection_options: { tcp_keepalive: m },
+  })),
   part(cluster, 'envoy.config.core.v3.BindConfig', {}, (m) => ({ upstream_bind_config: m })),
   options,
-  part(options, 'envoy.config.core.v3.UpstreamHttpProtocolOptions', { auto_sni: true }, (m) => ({ upstream_http_protocol_options: m })),
-  load, locality, lbEndpoint,
+  part(options, 'envoy.config.core.v3.UpstreamHttpProtocolOptions', { auto_sni: true }, (m) => ({
+    upstream_http_protocol_options: m,
+  })),
+  load,
+  locality,
+  lbEndpoint,
   part(lbEndpoint, 'envoy.config.endpoint.v3.Endpoint', ADDRESS, (m) => ({ endpoint: m })),
-  part(listener, 'envoy.config.core.v3.SocketAddress', { address: '::', port_value: 1 }, (m) => ({ address: { socket_address: m } })),
+  part(listener, 'envoy.config.core.v3.SocketAddress', { address: '::', port_value: 1 }, (m) => ({
+    address: { socket_address: m },
+  })),
   tcp,
-  part(tcp, `${TCP}.WeightedCluster.ClusterWeight`, { name: 'c', weight: 1 }, (m) => ({ cluster: undefined as never, weighted_clusters: { clusters: list(m) } })),
-  downstream, upstream, common,
+  part(tcp, `${TCP}.WeightedCluster.ClusterWeight`, { name: 'c', weight: 1 }, (m) => ({
+    cluster: undefined as never,
+    weighted_clusters: { clusters: list(m) },
+  })),
+  downstream,
+  upstream,
+  common,
   part(common, `${TLS}.TlsParameters`, {}, (m) => ({ tls_params: m })),
   part(common, `${TLS}.TlsCertificate`, PEM_FILES, (m) => ({ tls_certificates: list(m) })),
   part(common, `${TLS}.CertificateValidationContext`, ROOTS, (m) => ({ validation_context: m })),
-  part(common, `${TLS}.SubjectAltNameMatcher`, { san_type: 'DNS', matcher: { exact: 'a.example' } }, (m) => ({ validation_context: { ...ROOTS, match_typed_subject_alt_names: list(m) } })),
-  l4, httpRbac, rules, policy,
+  part(common, `${TLS}.SubjectAltNameMatcher`, { san_type: 'DNS', matcher: { exact: 'a.example' } }, (m) => ({
+    validation_context: { ...ROOTS, match_typed_subject_alt_names: list(m) },
+  })),
+  l4,
+  httpRbac,
+  rules,
+  policy,
   part(policy, 'envoy.config.rbac.v3.Permission', { destination_port: 1 }, (m) => ({ permissions: list(m) })),
   part(policy, 'envoy.config.rbac.v3.Principal', { authenticated: {} }, (m) => ({ principals: list(m) })),
   fault,

@@ -1,53 +1,114 @@
-/** What the decoders make of each field of Envoy's: set to values of its kind, in a resource that is sound without it. */
-import { fromJson, toBinary, type DescField, type DescMessage, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
+/**
+ * What the decoders make of each field of Envoy's: set to values of its kind, in a resource that is sound without it.
+ */
+import {
+  fromJson,
+  toBinary,
+  type DescField,
+  type DescMessage,
+  type JsonObject,
+  type JsonValue,
+} from '@bufbuild/protobuf'
 import { inspect } from 'node:util'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { fullRegistry } from '../../proto/full/registry.ts'
 import { PLACES, type Place } from './places.ts'
 import { VALUES, WITH } from './values.ts'
 
-/** `acted upon`: the model differs. `refused`: the resource, or the smallest piece with it. `ignored`: reported with its path. `nothing`: neither. */
+/**
+ * `acted upon`: the model differs. `refused`: the resource, or the smallest piece with it. `ignored`: reported with its
+ * path. `nothing`: neither.
+ */
 export type Outcome = 'acted upon' | 'refused' | 'ignored' | 'nothing'
-export type Probed = { readonly type: string; readonly field: string; readonly outcome: Outcome; /** Where the values differ in it. */ readonly outcomes: ReadonlySet<Outcome>; readonly said: string }
+export type Probed = {
+  readonly type: string
+  readonly field: string
+  readonly outcome: Outcome
+  /** Where the values differ in it. */ readonly outcomes: ReadonlySet<Outcome>
+  readonly said: string
+}
 
 export function probeAll(): Probed[] {
-  return PLACES.flatMap((place) => fullRegistry().getMessage(place.type)!.fields.map((field) => probe(place, field)))
+  return PLACES.flatMap((place) =>
+    fullRegistry()
+      .getMessage(place.type)!
+      .fields.map((field) => probe(place, field)),
+  )
 }
 
 function probe(place: Place, field: DescField): Probed {
   const key = `${place.type.slice(place.type.lastIndexOf('.v3.') + 4)}.${field.name}`
   const base = { ...place.base, ...WITH[key] }
   const before = look(place, base)
-  if (before.refused || before.blocked > 0) throw new Error(`${key}: the base is refused: ${before.said.join()} ${before.text}`)
+  if (before.refused || before.blocked > 0)
+    throw new Error(`${key}: the base is refused: ${before.said.join()} ${before.text}`)
   const outcomes = new Set<Outcome>()
   let said = ''
   for (const value of VALUES[key] ?? valuesOf(field)) {
     const after = look(place, withField(base, field, value))
     const outcome = outcomeOf(before, after)
     outcomes.add(outcome)
-    if (said === '' && outcome !== 'nothing' && outcome !== 'acted upon') said = after.said.find((s) => !before.said.includes(s)) ?? ''
+    if (said === '' && outcome !== 'nothing' && outcome !== 'acted upon')
+      said = after.said.find((s) => !before.said.includes(s)) ?? ''
   }
   const outcome = (['acted upon', 'refused', 'ignored', 'nothing'] as const).find((o) => outcomes.has(o))!
   return { type: place.type, field: field.name, outcome, outcomes, said }
 }
 
-type Look = { readonly refused: boolean; readonly blocked: number; readonly ignored: number; readonly said: readonly string[]; readonly text: string }
+type Look = {
+  readonly refused: boolean
+  readonly blocked: number
+  readonly ignored: number
+  readonly said: readonly string[]
+  readonly text: string
+}
 
 function look(place: Place, message: JsonObject): Look {
   const { kind, json } = place.embed(message)
   const registry = fullRegistry()
-  const schema = registry.getMessage({ listener: 'envoy.config.listener.v3.Listener', route: 'envoy.config.route.v3.RouteConfiguration', cluster: 'envoy.config.cluster.v3.Cluster', endpoint: 'envoy.config.endpoint.v3.ClusterLoadAssignment' }[kind as 'cluster'])!
+  const schema = registry.getMessage(
+    {
+      listener: 'envoy.config.listener.v3.Listener',
+      route: 'envoy.config.route.v3.RouteConfiguration',
+      cluster: 'envoy.config.cluster.v3.Cluster',
+      endpoint: 'envoy.config.endpoint.v3.ClusterLoadAssignment',
+    }[kind as 'cluster'],
+  )!
   const bytes = toBinary(schema, fromJson(schema, JSON.parse(JSON.stringify(json)) as JsonObject, { registry }))
   const made = decode(kind, bytes, { readFile: () => 'text' })
-  if (!made.ok) return { refused: true, blocked: made.issues.length, ignored: 0, said: made.issues.map((i) => `${i.path}: ${i.problem}`), text: inspect(made.issues) }
+  if (!made.ok)
+    return {
+      refused: true,
+      blocked: made.issues.length,
+      ignored: 0,
+      said: made.issues.map((i) => `${i.path}: ${i.problem}`),
+      text: inspect(made.issues),
+    }
   const said = [...made.blocked.map((i) => `${i.path}: ${i.problem}`), ...made.ignored]
-  return { refused: false, blocked: made.blocked.length, ignored: made.ignored.length, said, text: inspect(made.value, { depth: Infinity, maxArrayLength: null, maxStringLength: null }) }
+  return {
+    refused: false,
+    blocked: made.blocked.length,
+    ignored: made.ignored.length,
+    said,
+    text: inspect(made.value, { depth: Infinity, maxArrayLength: null, maxStringLength: null }),
+  }
 }
 
 function outcomeOf(before: Look, after: Look): Outcome {
-  if (after.refused || after.blocked > before.blocked || after.said.some((s) => !before.said.includes(s) && /refused|refuses|blocked|answered with 501/.test(s))) return 'refused'
+  if (
+    after.refused ||
+    after.blocked > before.blocked ||
+    after.said.some((s) => !before.said.includes(s) && /refused|refuses|blocked|answered with 501/.test(s))
+  )
+    return 'refused'
   // A condition of a policy that is not understood: unknown, which refuses whenever it matters.
-  if (after.ignored > before.ignored && after.text !== before.text && after.text.includes("'unknown'") && !before.text.includes("'unknown'")) return 'refused'
+  if (
+    after.ignored > before.ignored &&
+    after.text !== before.text &&
+    after.text.includes("'unknown'") &&
+    !before.text.includes("'unknown'")
+  )
+    return 'refused'
   if (after.ignored > before.ignored) return isBlocked(after) && !isBlocked(before) ? 'refused' : 'ignored'
   return after.text === before.text ? 'nothing' : 'acted upon'
 }
@@ -77,8 +138,21 @@ function ofKind(field: DescField, depth: number): JsonValue[] {
 const keyOf = (field: DescField): string => (field.fieldKind === 'map' && field.mapKey !== 9 ? '1' : 'k')
 
 const WELL_KNOWN: Readonly<Record<string, JsonValue[]>> = {
-  Duration: ['7s'], Timestamp: ['2026-01-01T00:00:00Z'], BoolValue: [true, false], UInt32Value: [7], UInt64Value: ['7'], Int32Value: [7], Int64Value: ['7'], DoubleValue: [7], FloatValue: [7], StringValue: ['probe'],
-  Struct: [{ k: 'v' }], Value: ['v'], Empty: [{}], ListValue: [['v']], Any: [{ '@type': 'type.googleapis.com/envoy.config.core.v3.Metadata' }],
+  Duration: ['7s'],
+  Timestamp: ['2026-01-01T00:00:00Z'],
+  BoolValue: [true, false],
+  UInt32Value: [7],
+  UInt64Value: ['7'],
+  Int32Value: [7],
+  Int64Value: ['7'],
+  DoubleValue: [7],
+  FloatValue: [7],
+  StringValue: ['probe'],
+  Struct: [{ k: 'v' }],
+  Value: ['v'],
+  Empty: [{}],
+  ListValue: [['v']],
+  Any: [{ '@type': 'type.googleapis.com/envoy.config.core.v3.Metadata' }],
 }
 
 /** Empty, and with something in it. */
@@ -91,7 +165,15 @@ function ofMessage(message: DescMessage, depth: number): JsonValue[] {
     if (field.oneof && seen.has(field.oneof.name)) continue
     if (field.oneof) seen.add(field.oneof.name)
     const value = ofKind(field, depth + 1).at(-1)
-    if (value !== undefined) filled[field.name] = field.fieldKind === 'list' ? [value] : field.fieldKind === 'map' ? { [keyOf(field)]: value } : field.enum ? 0 : value
+    if (value !== undefined)
+      filled[field.name] =
+        field.fieldKind === 'list'
+          ? [value]
+          : field.fieldKind === 'map'
+            ? { [keyOf(field)]: value }
+            : field.enum
+              ? 0
+              : value
   }
   return [{}, filled]
 }

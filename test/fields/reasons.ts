@@ -1,24 +1,45 @@
-/** Why a field may be neither acted upon, refused nor reported, and why one of a message about security may be ignored. `*` stands for every message. */
+/**
+ * Why a field may be neither acted upon, refused nor reported, and why one of a message about security may be ignored.
+ * `*` stands for every message.
+ */
 export const NO_EFFECT: Readonly<Record<string, string>> = {
-  '*.metadata': 'free-form, for filters that are not there', '*.stat_prefix': 'a name of statistics', 'Cluster.alt_stat_name': 'a name of statistics', 'Route.decorator': 'a name of spans',
-  'RBAC.shadow_rules_stat_prefix': 'a name of statistics', 'RBAC.rules_stat_prefix': 'a name of statistics', 'RBAC.track_per_rule_stats': 'statistics', 'CircuitBreakers.Thresholds.track_remaining': 'statistics',
-  'ListenerFilter.name': 'the type of the configuration tells what it is', 'HttpConnectionManager.request_id_extension': 'request ids are UUIDs; what else it says is about traces',
-  'HttpProtocolOptions.max_response_headers_kb': 'of clusters only, as in Envoy', 'Http1ProtocolOptions.allow_absolute_url': 'absolute targets are always taken; outbound it makes an explicit proxy',
-  'RouteConfiguration.validate_clusters': 'a cluster that does not exist is answered with 503 either way', 'WeightedCluster.runtime_key_prefix': 'there is no runtime layer',
-  'Cluster.cleanup_interval': 'hosts of original destinations are forgotten when they are idle', 'CertificateValidationContext.only_verify_leaf_cert_crl': 'the whole chain is checked, which is stricter',
-  'SubjectAltNameMatcher.oid': 'of OTHER_NAME, which is refused', 'RBAC.enforcement_type': 'a connection is judged when it comes and again when the rules change',
+  '*.metadata': 'free-form, for filters that are not there',
+  '*.stat_prefix': 'a name of statistics',
+  'Cluster.alt_stat_name': 'a name of statistics',
+  'Route.decorator': 'a name of spans',
+  'RBAC.shadow_rules_stat_prefix': 'a name of statistics',
+  'RBAC.rules_stat_prefix': 'a name of statistics',
+  'RBAC.track_per_rule_stats': 'statistics',
+  'CircuitBreakers.Thresholds.track_remaining': 'statistics',
+  'ListenerFilter.name': 'the type of the configuration tells what it is',
+  'HttpConnectionManager.request_id_extension': 'request ids are UUIDs; what else it says is about traces',
+  'HttpProtocolOptions.max_response_headers_kb': 'of clusters only, as in Envoy',
+  'Http1ProtocolOptions.allow_absolute_url': 'absolute targets are always taken; outbound it makes an explicit proxy',
+  'RouteConfiguration.validate_clusters': 'a cluster that does not exist is answered with 503 either way',
+  'WeightedCluster.runtime_key_prefix': 'there is no runtime layer',
+  'Cluster.cleanup_interval': 'hosts of original destinations are forgotten when they are idle',
+  'CertificateValidationContext.only_verify_leaf_cert_crl': 'the whole chain is checked, which is stricter',
+  'SubjectAltNameMatcher.oid': 'of OTHER_NAME, which is refused',
+  'RBAC.enforcement_type': 'a connection is judged when it comes and again when the rules change',
 }
 
 /** What these say is kept, or something stricter. */
 export const HARMLESS: Readonly<Record<string, string>> = {
-  'DownstreamTlsContext.full_scan_certs_on_sni_mismatch': 'there is one certificate', 'DownstreamTlsContext.prefer_client_ciphers': 'an order among suites that are all permitted',
-  'UpstreamTlsContext.allow_renegotiation': 'never, which is stricter', 'UpstreamTlsContext.max_session_keys': 'sessions resume with the certificate that was checked',
-  'UpstreamTlsContext.enforce_rsa_key_usage': 'OpenSSL looks at the purpose of the endpoint\'s certificate', 'CommonTlsContext.key_log': 'secrets are not written',
-  'TlsCertificate.ocsp_staple': 'nothing is stapled: who insists on it refuses', 'TlsCertificate.signed_certificate_timestamp': 'none is shown: who insists on it refuses',
-  'TlsCertificate.watched_directory': 'files are read when the resource comes', 'CertificateValidationContext.watched_directory': 'files are read when the resource comes',
-  'RBAC.audit_logging_options': 'decisions are in the access log', 'HttpConnectionManager.internal_address_config': 'nobody counts as internal, which is stricter',
+  'DownstreamTlsContext.full_scan_certs_on_sni_mismatch': 'there is one certificate',
+  'DownstreamTlsContext.prefer_client_ciphers': 'an order among suites that are all permitted',
+  'UpstreamTlsContext.allow_renegotiation': 'never, which is stricter',
+  'UpstreamTlsContext.max_session_keys': 'sessions resume with the certificate that was checked',
+  'UpstreamTlsContext.enforce_rsa_key_usage': "OpenSSL looks at the purpose of the endpoint's certificate",
+  'CommonTlsContext.key_log': 'secrets are not written',
+  'TlsCertificate.ocsp_staple': 'nothing is stapled: who insists on it refuses',
+  'TlsCertificate.signed_certificate_timestamp': 'none is shown: who insists on it refuses',
+  'TlsCertificate.watched_directory': 'files are read when the resource comes',
+  'CertificateValidationContext.watched_directory': 'files are read when the resource comes',
+  'RBAC.audit_logging_options': 'decisions are in the access log',
+  'HttpConnectionManager.internal_address_config': 'nobody counts as internal, which is stricter',
   'HttpConnectionManager.request_headers_timeout': 'a head has a time of its own',
 }
 
 /** Messages that decide who gets in and what is seen of them. */
-export const ABOUT_SECURITY = /\.(transport_sockets\.tls\.v3|rbac\.v3)\.|\.(FilterChainMatch|RouteMatch|HeaderMatcher|QueryParameterMatcher)$/
+export const ABOUT_SECURITY =
+  /\.(transport_sockets\.tls\.v3|rbac\.v3)\.|\.(FilterChainMatch|RouteMatch|HeaderMatcher|QueryParameterMatcher)$/

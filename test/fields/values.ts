@@ -1,4 +1,7 @@
-/** Fields for which a value of their kind alone says nothing: others have to be there, or only some values are taken. By message and field. */
+/**
+ * Fields for which a value of their kind alone says nothing: others have to be there, or only some values are taken. By
+ * message and field.
+ */
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
 
 const ADDRESS = { socket_address: { address: '127.0.0.1', port_value: 9 } }
@@ -6,70 +9,200 @@ const RANGE = { address_prefix: '10.0.0.0', prefix_len: 8 }
 const ROUTE = { match: { prefix: '/x' }, route: { cluster: 'd' } }
 const REWRITE = { pattern: { regex: 'a' }, substitution: 'b' }
 const SDS = (name: string): JsonValue => ({ name })
-const TLS = { '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext', sni: 'b.example' }
+const TLS = {
+  '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+  sni: 'b.example',
+}
 const ROOTS = { trusted_ca: { inline_string: 'others' } }
 const PEM = { certificate_chain: { inline_string: 'c' }, private_key: { inline_string: 'k' } }
-const FILE_LOG = { name: 'file', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog', path: '/dev/stdout' } }
+const FILE_LOG = {
+  name: 'file',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
+    path: '/dev/stdout',
+  },
+}
 const RETRY = { retry_on: 'gateway-error' }
 
 /** What else has to be set for a field to mean something. */
 export const WITH: Readonly<Record<string, JsonObject>> = {
-  'Cluster.eds_cluster_config': { type: 'EDS' }, 'Cluster.ring_hash_lb_config': { lb_policy: 'RING_HASH' }, 'Cluster.maglev_lb_config': { lb_policy: 'MAGLEV' }, 'Cluster.least_request_lb_config': { lb_policy: 'LEAST_REQUEST' },
-  'CircuitBreakers.Thresholds.priority': { max_connections: 7 }, 'OutlierDetection.consecutive_gateway_failure': { enforcing_consecutive_gateway_failure: 100 },
-  'OutlierDetection.consecutive_local_origin_failure': { split_external_local_origin_errors: true }, 'OutlierDetection.enforcing_consecutive_local_origin_failure': { split_external_local_origin_errors: true },
+  'Cluster.eds_cluster_config': { type: 'EDS' },
+  'Cluster.ring_hash_lb_config': { lb_policy: 'RING_HASH' },
+  'Cluster.maglev_lb_config': { lb_policy: 'MAGLEV' },
+  'Cluster.least_request_lb_config': { lb_policy: 'LEAST_REQUEST' },
+  'CircuitBreakers.Thresholds.priority': { max_connections: 7 },
+  'OutlierDetection.consecutive_gateway_failure': { enforcing_consecutive_gateway_failure: 100 },
+  'OutlierDetection.consecutive_local_origin_failure': { split_external_local_origin_errors: true },
+  'OutlierDetection.enforcing_consecutive_local_origin_failure': { split_external_local_origin_errors: true },
   'UpstreamHttpProtocolOptions.override_auto_sni_header': { auto_sni: true },
 }
 
 export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'Listener.address': [ADDRESS],
-  'Listener.default_filter_chain': [{ filters: [{ name: 'tcp', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', stat_prefix: 's', cluster: 'd' } }] }],
+  'Listener.default_filter_chain': [
+    {
+      filters: [
+        {
+          name: 'tcp',
+          typed_config: {
+            '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+            stat_prefix: 's',
+            cluster: 'd',
+          },
+        },
+      ],
+    },
+  ],
   'Listener.listener_filters': [[{ name: 'envoy.filters.listener.tls_inspector' }]],
   'FilterChain.filter_chain_match': [{ destination_port: 9 }],
-  'FilterChain.transport_socket': [{ name: 'tls', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext', common_tls_context: { tls_certificates: [PEM] } } }],
-  'FilterChain.filters': [[{ name: 'tcp', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', stat_prefix: 's', cluster: 'd' } }]],
-  'FilterChainMatch.prefix_ranges': [[RANGE]], 'FilterChainMatch.source_prefix_ranges': [[RANGE]], 'FilterChainMatch.direct_source_prefix_ranges': [[RANGE]], 'FilterChainMatch.transport_protocol': ['tls'],
-  'ListenerFilter.typed_config': [{ '@type': 'type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector' }],
+  'FilterChain.transport_socket': [
+    {
+      name: 'tls',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+        common_tls_context: { tls_certificates: [PEM] },
+      },
+    },
+  ],
+  'FilterChain.filters': [
+    [
+      {
+        name: 'tcp',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+          stat_prefix: 's',
+          cluster: 'd',
+        },
+      },
+    ],
+  ],
+  'FilterChainMatch.prefix_ranges': [[RANGE]],
+  'FilterChainMatch.source_prefix_ranges': [[RANGE]],
+  'FilterChainMatch.direct_source_prefix_ranges': [[RANGE]],
+  'FilterChainMatch.transport_protocol': ['tls'],
+  'ListenerFilter.typed_config': [
+    { '@type': 'type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector' },
+  ],
   'ListenerFilter.name': ['envoy.filters.listener.http_inspector'],
-  'HttpConnectionManager.http_filters': [[{ name: 'envoy.filters.http.cors', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors' } }]],
+  'HttpConnectionManager.http_filters': [
+    [
+      {
+        name: 'envoy.filters.http.cors',
+        typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors' },
+      },
+    ],
+  ],
   'HttpConnectionManager.access_log': [[FILE_LOG]],
   'HttpConnectionManager.set_current_client_cert_details': [{ uri: true }],
   'HttpConnectionManager.common_http_protocol_options': [{ idle_timeout: '7s' }],
   'HttpConnectionManager.route_config': [{ name: 'inline' }],
   'RouteConfiguration.virtual_hosts': [[{ name: 'w', domains: ['b.example'], routes: [ROUTE] }]],
-  'RouteConfiguration.typed_per_filter_config': [{ 'envoy.filters.http.rbac': { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } }],
-  'VirtualHost.typed_per_filter_config': [{ 'envoy.filters.http.rbac': { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } }],
-  'VirtualHost.routes': [[ROUTE]], 'VirtualHost.retry_policy': [RETRY],
-  'Route.typed_per_filter_config': [{ 'envoy.filters.http.rbac': { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } }],
-  'Route.match': [{ prefix: '/x' }], 'Route.route': [{ cluster: 'd' }], 'Route.direct_response': [{ status: 204 }],
-  'RouteMatch.safe_regex': [{ regex: '/a.*' }], 'HeaderMatcher.safe_regex_match': [{ regex: 'a' }],
-  'RouteMatch.headers': [[{ name: 'x', present_match: true }]], 'RouteMatch.query_parameters': [[{ name: 'x', present_match: true }]],
-  'HeaderMatcher.string_match': [{ exact: 'a' }], 'QueryParameterMatcher.string_match': [{ exact: 'a' }], 'QueryParameterMatcher.present_match': [true],
-  'RouteAction.weighted_clusters': [{ clusters: [{ name: 'd', weight: 1 }] }], 'RouteAction.regex_rewrite': [REWRITE], 'RouteAction.retry_policy': [RETRY],
-  'RouteAction.hash_policy': [[{ header: { header_name: 'x' } }]], 'RouteAction.max_stream_duration': [{ max_stream_duration: '7s' }],
-  'RouteAction.max_grpc_timeout': ['7s'], 'RouteAction.upgrade_configs': [[{ upgrade_type: 'websocket' }]],
+  'RouteConfiguration.typed_per_filter_config': [
+    {
+      'envoy.filters.http.rbac': { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute' },
+    },
+  ],
+  'VirtualHost.typed_per_filter_config': [
+    {
+      'envoy.filters.http.rbac': { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute' },
+    },
+  ],
+  'VirtualHost.routes': [[ROUTE]],
+  'VirtualHost.retry_policy': [RETRY],
+  'Route.typed_per_filter_config': [
+    {
+      'envoy.filters.http.rbac': { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute' },
+    },
+  ],
+  'Route.match': [{ prefix: '/x' }],
+  'Route.route': [{ cluster: 'd' }],
+  'Route.direct_response': [{ status: 204 }],
+  'RouteMatch.safe_regex': [{ regex: '/a.*' }],
+  'HeaderMatcher.safe_regex_match': [{ regex: 'a' }],
+  'RouteMatch.headers': [[{ name: 'x', present_match: true }]],
+  'RouteMatch.query_parameters': [[{ name: 'x', present_match: true }]],
+  'HeaderMatcher.string_match': [{ exact: 'a' }],
+  'QueryParameterMatcher.string_match': [{ exact: 'a' }],
+  'QueryParameterMatcher.present_match': [true],
+  'RouteAction.weighted_clusters': [{ clusters: [{ name: 'd', weight: 1 }] }],
+  'RouteAction.regex_rewrite': [REWRITE],
+  'RouteAction.retry_policy': [RETRY],
+  'RouteAction.hash_policy': [[{ header: { header_name: 'x' } }]],
+  'RouteAction.max_stream_duration': [{ max_stream_duration: '7s' }],
+  'RouteAction.max_grpc_timeout': ['7s'],
+  'RouteAction.upgrade_configs': [[{ upgrade_type: 'websocket' }]],
   'MaxStreamDuration.grpc_timeout_header_offset': ['1s'],
-  'RedirectAction.regex_rewrite': [REWRITE], 'DirectResponseAction.status': [204],
-  'WeightedCluster.clusters': [[{ name: 'd', weight: 3 }]], 'WeightedCluster.ClusterWeight.host_rewrite_literal': ['h'],
-  'RetryPolicy.retry_on': ['reset'], 'RetryPolicy.retry_host_predicate': [[{ name: 'envoy.retry_host_predicates.previous_hosts', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate' } }]],
-  'Cluster.eds_cluster_config': [{ service_name: 'other', eds_config: { ads: {} } }], 'Cluster.ring_hash_lb_config': [{ minimum_ring_size: '9' }], 'Cluster.maglev_lb_config': [{ table_size: '7' }],
-  'SocketAddress.address': ['127.0.0.2'], 'UpstreamHttpProtocolOptions.override_auto_sni_header': ['x-name'], 'HttpProtocolOptions.upstream_http_protocol_options': [{ auto_sni: true }],
+  'RedirectAction.regex_rewrite': [REWRITE],
+  'DirectResponseAction.status': [204],
+  'WeightedCluster.clusters': [[{ name: 'd', weight: 3 }]],
+  'WeightedCluster.ClusterWeight.host_rewrite_literal': ['h'],
+  'RetryPolicy.retry_on': ['reset'],
+  'RetryPolicy.retry_host_predicate': [
+    [
+      {
+        name: 'envoy.retry_host_predicates.previous_hosts',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate',
+        },
+      },
+    ],
+  ],
+  'Cluster.eds_cluster_config': [{ service_name: 'other', eds_config: { ads: {} } }],
+  'Cluster.ring_hash_lb_config': [{ minimum_ring_size: '9' }],
+  'Cluster.maglev_lb_config': [{ table_size: '7' }],
+  'SocketAddress.address': ['127.0.0.2'],
+  'UpstreamHttpProtocolOptions.override_auto_sni_header': ['x-name'],
+  'HttpProtocolOptions.upstream_http_protocol_options': [{ auto_sni: true }],
   'HTTPFault.headers': [[{ name: 'x', present_match: true }]],
-  'Cluster.load_assignment': [{ cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: { address: ADDRESS } }] }] }],
-  'Cluster.transport_socket': [{ name: 'tls', typed_config: TLS }], 'Cluster.transport_socket_matches': [[{ name: 'm', match: { k: 'v' }, transport_socket: { name: 'tls', typed_config: TLS } }]],
-  'Cluster.upstream_bind_config': [{ source_address: { address: '127.0.0.2', port_value: 0 } }], 'Cluster.circuit_breakers': [{ thresholds: [{ max_connections: 7 }] }],
-  'Cluster.least_request_lb_config': [{ choice_count: 5 }], 'Cluster.common_lb_config': [{ healthy_panic_threshold: { value: 7 } }], 'Cluster.upstream_connection_options': [{ tcp_keepalive: { keepalive_time: 7 } }],
-  'Cluster.typed_extension_protocol_options': [{ 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': { '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions', explicit_http_config: { http2_protocol_options: {} } } }],
-  'Cluster.RingHashLbConfig.minimum_ring_size': ['9'], 'Cluster.RingHashLbConfig.maximum_ring_size': ['2048'],
+  'Cluster.load_assignment': [
+    { cluster_name: 'c', endpoints: [{ lb_endpoints: [{ endpoint: { address: ADDRESS } }] }] },
+  ],
+  'Cluster.transport_socket': [{ name: 'tls', typed_config: TLS }],
+  'Cluster.transport_socket_matches': [
+    [{ name: 'm', match: { k: 'v' }, transport_socket: { name: 'tls', typed_config: TLS } }],
+  ],
+  'Cluster.upstream_bind_config': [{ source_address: { address: '127.0.0.2', port_value: 0 } }],
+  'Cluster.circuit_breakers': [{ thresholds: [{ max_connections: 7 }] }],
+  'Cluster.least_request_lb_config': [{ choice_count: 5 }],
+  'Cluster.common_lb_config': [{ healthy_panic_threshold: { value: 7 } }],
+  'Cluster.upstream_connection_options': [{ tcp_keepalive: { keepalive_time: 7 } }],
+  'Cluster.typed_extension_protocol_options': [
+    {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+        explicit_http_config: { http2_protocol_options: {} },
+      },
+    },
+  ],
+  'Cluster.RingHashLbConfig.minimum_ring_size': ['9'],
+  'Cluster.RingHashLbConfig.maximum_ring_size': ['2048'],
   'Cluster.TransportSocketMatch.transport_socket': [{ name: 'tls', typed_config: TLS }],
-  'BindConfig.source_address': [{ address: '127.0.0.2', port_value: 0 }], 'UpstreamConnectionOptions.tcp_keepalive': [{ keepalive_time: 7 }],
-  'HttpProtocolOptions.common_http_protocol_options': [{ idle_timeout: '7s' }], 'HttpProtocolOptions.explicit_http_config': [{ http2_protocol_options: {} }],
-  'LocalityLbEndpoints.lb_endpoints': [[{ endpoint: { address: ADDRESS } }]], 'LbEndpoint.endpoint': [{ address: ADDRESS }], 'Endpoint.address': [ADDRESS],
+  'BindConfig.source_address': [{ address: '127.0.0.2', port_value: 0 }],
+  'UpstreamConnectionOptions.tcp_keepalive': [{ keepalive_time: 7 }],
+  'HttpProtocolOptions.common_http_protocol_options': [{ idle_timeout: '7s' }],
+  'HttpProtocolOptions.explicit_http_config': [{ http2_protocol_options: {} }],
+  'LocalityLbEndpoints.lb_endpoints': [[{ endpoint: { address: ADDRESS } }]],
+  'LbEndpoint.endpoint': [{ address: ADDRESS }],
+  'Endpoint.address': [ADDRESS],
   'TcpProxy.weighted_clusters': [{ clusters: [{ name: 'd', weight: 1 }] }],
   'DownstreamTlsContext.common_tls_context': [{ tls_certificates: [PEM], alpn_protocols: ['h2'] }],
-  'CommonTlsContext.tls_certificates': [[PEM]], 'CommonTlsContext.tls_certificate_sds_secret_configs': [[SDS('default')]], 'CommonTlsContext.validation_context_sds_secret_config': [SDS('ROOTCA')],
-  'CommonTlsContext.validation_context': [ROOTS], 'CommonTlsContext.tls_params': [{ tls_minimum_protocol_version: 'TLSv1_3' }], 'CommonTlsContext.combined_validation_context': [{ default_validation_context: ROOTS, validation_context_sds_secret_config: SDS('ROOTCA') }],
-  'CertificateValidationContext.match_typed_subject_alt_names': [[{ san_type: 'URI', matcher: { exact: 'spiffe://x' } }]], 'CertificateValidationContext.match_subject_alt_names': [[{ exact: 'a' }]],
-  'Permission.destination_ip': [RANGE], 'Principal.source_ip': [RANGE], 'Principal.direct_remote_ip': [RANGE], 'Principal.remote_ip': [RANGE],
+  'CommonTlsContext.tls_certificates': [[PEM]],
+  'CommonTlsContext.tls_certificate_sds_secret_configs': [[SDS('default')]],
+  'CommonTlsContext.validation_context_sds_secret_config': [SDS('ROOTCA')],
+  'CommonTlsContext.validation_context': [ROOTS],
+  'CommonTlsContext.tls_params': [{ tls_minimum_protocol_version: 'TLSv1_3' }],
+  'CommonTlsContext.combined_validation_context': [
+    { default_validation_context: ROOTS, validation_context_sds_secret_config: SDS('ROOTCA') },
+  ],
+  'CertificateValidationContext.match_typed_subject_alt_names': [
+    [{ san_type: 'URI', matcher: { exact: 'spiffe://x' } }],
+  ],
+  'CertificateValidationContext.match_subject_alt_names': [[{ exact: 'a' }]],
+  'Permission.destination_ip': [RANGE],
+  'Principal.source_ip': [RANGE],
+  'Principal.direct_remote_ip': [RANGE],
+  'Principal.remote_ip': [RANGE],
   'RBAC.policies': [{ q: { permissions: [{ any: true }], principals: [{ any: true }] } }],
-  'HTTPFault.abort': [{ http_status: 503, percentage: { numerator: 100 } }], 'HTTPFault.delay': [{ fixed_delay: '1s', percentage: { numerator: 100 } }],
+  'HTTPFault.abort': [{ http_status: 503, percentage: { numerator: 100 } }],
+  'HTTPFault.delay': [{ fixed_delay: '1s', percentage: { numerator: 100 } }],
 }

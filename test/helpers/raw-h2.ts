@@ -1,4 +1,7 @@
-/** HTTP/2 frame by frame (RFC 9113 §4), for what node:http2's client does not send. Field lists go as literals (RFC 7541 §6.2.2), not Huffman-coded. */
+/**
+ * HTTP/2 frame by frame (RFC 9113 §4), for what node:http2's client does not send. Field lists go as literals (RFC 7541
+ * §6.2.2), not Huffman-coded.
+ */
 import net from 'node:net'
 import type { AddressInfo } from 'node:net'
 
@@ -18,18 +21,33 @@ function length(n: number): Buffer {
   if (n < 127) return Buffer.from([n])
   const bytes = [127]
   for (let left = n - 127; ; left >>>= 7) {
-    if (left < 128) { bytes.push(left); return Buffer.from(bytes) }
+    if (left < 128) {
+      bytes.push(left)
+      return Buffer.from(bytes)
+    }
     bytes.push((left & 127) | 128)
   }
 }
-const literal = (text: string): Buffer => { const bytes = Buffer.from(text, 'latin1'); return Buffer.concat([length(bytes.length), bytes]) }
-export const block = (fields: Fields): Buffer => Buffer.concat(fields.map(([name, value]) => Buffer.concat([Buffer.from([0]), literal(name), literal(value)])))
+const literal = (text: string): Buffer => {
+  const bytes = Buffer.from(text, 'latin1')
+  return Buffer.concat([length(bytes.length), bytes])
+}
+export const block = (fields: Fields): Buffer =>
+  Buffer.concat(fields.map(([name, value]) => Buffer.concat([Buffer.from([0]), literal(name), literal(value)])))
 /** HEADERS with END_HEADERS, and CONTINUATION where it is long. */
 export function headers(stream: number, fields: Fields, end: boolean): Buffer {
   const bytes = block(fields)
   const max = 16_384
   const parts: Buffer[] = []
-  for (let at = 0; at === 0 || at < bytes.length; at += max) parts.push(frame(at === 0 ? 1 : 9, (at === 0 && end ? 1 : 0) | (at + max >= bytes.length ? 4 : 0), stream, bytes.subarray(at, at + max)))
+  for (let at = 0; at === 0 || at < bytes.length; at += max)
+    parts.push(
+      frame(
+        at === 0 ? 1 : 9,
+        (at === 0 && end ? 1 : 0) | (at + max >= bytes.length ? 4 : 0),
+        stream,
+        bytes.subarray(at, at + max),
+      ),
+    )
   return Buffer.concat(parts)
 }
 
@@ -44,27 +62,46 @@ export class RawH2 {
   constructor(port: number) {
     this.socket = net.connect(port, '127.0.0.1')
     this.socket.on('error', () => {})
-    this.socket.on('close', () => { this.closed = true; this.#news() })
+    this.socket.on('close', () => {
+      this.closed = true
+      this.#news()
+    })
     this.socket.on('data', (chunk: Buffer) => {
       this.#rest = Buffer.concat([this.#rest, chunk])
-      for (let size: number; this.#rest.length >= 9 && this.#rest.length >= (size = 9 + this.#rest.readUIntBE(0, 3)); this.#rest = this.#rest.subarray(size)) {
+      for (
+        let size: number;
+        this.#rest.length >= 9 && this.#rest.length >= (size = 9 + this.#rest.readUIntBE(0, 3));
+        this.#rest = this.#rest.subarray(size)
+      ) {
         // An own PING is answered, as by anybody who is alive.
-        if (this.#rest[3] === 6 && this.#rest[4] === 0) this.socket.write(frame(6, 1, 0, Buffer.from(this.#rest.subarray(9, size))))
-        this.heard.push({ type: this.#rest[3]!, flags: this.#rest[4]!, stream: this.#rest.readUInt32BE(5), payload: this.#rest.subarray(9, size) })
+        if (this.#rest[3] === 6 && this.#rest[4] === 0)
+          this.socket.write(frame(6, 1, 0, Buffer.from(this.#rest.subarray(9, size))))
+        this.heard.push({
+          type: this.#rest[3]!,
+          flags: this.#rest[4]!,
+          stream: this.#rest.readUInt32BE(5),
+          payload: this.#rest.subarray(9, size),
+        })
       }
       this.#news()
     })
     this.socket.write(PREFACE)
   }
-  #news(): void { for (const wake of this.#wake.splice(0)) wake() }
+  #news(): void {
+    for (const wake of this.#wake.splice(0)) wake()
+  }
   /** Of the frames so far or to come the first that fits; undefined when the connection closes first. */
   async until(fits: (frame: Heard) => boolean): Promise<Heard | undefined> {
     for (;;) {
       const found = this.heard.find(fits)
       if (found || this.closed) return found
-      await new Promise<void>((resolve) => { this.#wake.push(resolve) })
+      await new Promise<void>((resolve) => {
+        this.#wake.push(resolve)
+      })
     }
   }
-  close(): void { this.socket.destroy() }
+  close(): void {
+    this.socket.destroy()
+  }
 }
 export const portOf = (server: net.Server): number => (server.address() as AddressInfo).port

@@ -5,28 +5,49 @@ export class SimClock implements Clock {
   #now = 0
   #wallOffset: number
   readonly #timers = new Set<{ at: number; fire: () => void }>()
-  constructor(wallStartMs = 1_700_000_000_000) { this.#wallOffset = wallStartMs }
+  constructor(wallStartMs = 1_700_000_000_000) {
+    this.#wallOffset = wallStartMs
+  }
 
-  wallMs(): number { return this.#wallOffset + this.#now }
-  monotonicMs(): number { return this.#now }
+  wallMs(): number {
+    return this.#wallOffset + this.#now
+  }
+  monotonicMs(): number {
+    return this.#now
+  }
   /** Jumps of the wall clock alone: NTP, DST, a battery that died. */
-  setWallMs(ms: number): void { this.#wallOffset = ms - this.#now }
-  get pendingTimers(): number { return this.#timers.size }
+  setWallMs(ms: number): void {
+    this.#wallOffset = ms - this.#now
+  }
+  get pendingTimers(): number {
+    return this.#timers.size
+  }
 
   after(ms: number, fire: () => void): Timer {
     const timer = { at: this.#now + ms, fire }
     this.#timers.add(timer)
     return {
-      cancel: () => { this.#timers.delete(timer) },
-      refresh: () => { timer.at = this.#now + ms; this.#timers.add(timer) },
+      cancel: () => {
+        this.#timers.delete(timer)
+      },
+      refresh: () => {
+        timer.at = this.#now + ms
+        this.#timers.add(timer)
+      },
     }
   }
 
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
     await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => { timer.cancel(); reject(signal?.reason) }
-      const timer = this.after(ms, () => { signal?.removeEventListener('abort', onAbort); resolve() })
+      const onAbort = (): void => {
+        timer.cancel()
+        reject(signal?.reason)
+      }
+      const timer = this.after(ms, () => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      })
       signal?.addEventListener('abort', onAbort, { once: true })
     })
   }
@@ -50,5 +71,8 @@ export class SimClock implements Clock {
 
 /** Lets promises, streams and immediates that are due now run. */
 export async function settle(): Promise<void> {
-  for (let i = 0; i < 4; i++) await new Promise<void>((resolve) => { setImmediate(resolve) })
+  for (let i = 0; i < 4; i++)
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve)
+    })
 }

@@ -14,16 +14,29 @@ export class SimNetwork implements Network {
   #nextPort = 40_000
   dials = 0
   /** UDP sockets that are open now. */
-  get udpSockets(): number { return this.#bound.size }
+  get udpSockets(): number {
+    return this.#bound.size
+  }
 
   /** Dials fail at once with ECONNREFUSED; datagrams too. */
-  refuse(to: Address): void { this.#refused.add(key(to)) }
+  refuse(to: Address): void {
+    this.#refused.add(key(to))
+  }
   /** Dials hang until their signal aborts; datagrams are lost. */
-  blackhole(to: Address): void { this.#blackholed.add(key(to)) }
-  restore(to: Address): void { this.#refused.delete(key(to)); this.#blackholed.delete(key(to)) }
+  blackhole(to: Address): void {
+    this.#blackholed.add(key(to))
+  }
+  restore(to: Address): void {
+    this.#refused.delete(key(to))
+    this.#blackholed.delete(key(to))
+  }
   /** Destroys every open stream to the address: both ends see a reset. */
   cut(to: Address): void {
-    for (const conn of this.#open) if (conn.to === key(to)) { conn.near.destroy(failure('ECONNRESET', conn.to)); conn.far.destroy(failure('ECONNRESET', conn.to)) }
+    for (const conn of this.#open)
+      if (conn.to === key(to)) {
+        conn.near.destroy(failure('ECONNRESET', conn.to))
+        conn.far.destroy(failure('ECONNRESET', conn.to))
+      }
   }
 
   async listen(at: Address, onStream: Accept): Promise<Listening> {
@@ -31,23 +44,37 @@ export class SimNetwork implements Network {
     const k = key({ host: at.host, port })
     if (this.#listeners.has(k)) throw failure('EADDRINUSE', k)
     this.#listeners.set(k, onStream)
-    return { port, [Symbol.asyncDispose]: async () => { this.#listeners.delete(k) } }
+    return {
+      port,
+      [Symbol.asyncDispose]: async () => {
+        this.#listeners.delete(k)
+      },
+    }
   }
 
   async dial(to: Address, signal: AbortSignal, options?: { readonly from?: string }): Promise<NetStream> {
     signal.throwIfAborted()
     this.dials++
     const k = key(to)
-    if (this.#blackholed.has(k)) await new Promise((_, reject) => { signal.addEventListener('abort', () => reject(signal.reason), { once: true }) })
+    if (this.#blackholed.has(k))
+      await new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+      })
     const accept = this.#listeners.get(k) ?? this.#listeners.get(key({ host: '0.0.0.0', port: to.port }))
     if (!accept || this.#refused.has(k)) throw failure('ECONNREFUSED', k)
     const [near, far] = duplexPair()
     const conn = { near, far, to: k }
     this.#open.add(conn)
-    near.once('close', () => { this.#open.delete(conn) })
+    near.once('close', () => {
+      this.#open.delete(conn)
+    })
     // A duplex pair does not carry a destroy across; a socket does.
-    near.once('close', () => { if (!far.destroyed) far.destroy(near.writableFinished ? undefined : failure('ECONNRESET', k)) })
-    far.once('close', () => { if (!near.destroyed) near.destroy(far.writableFinished ? undefined : failure('ECONNRESET', k)) })
+    near.once('close', () => {
+      if (!far.destroyed) far.destroy(near.writableFinished ? undefined : failure('ECONNRESET', k))
+    })
+    far.once('close', () => {
+      if (!near.destroyed) near.destroy(far.writableFinished ? undefined : failure('ECONNRESET', k))
+    })
     for (const side of [near, far]) side.on('error', () => {})
     const here = { host: options?.from ?? '10.0.0.99', port: this.#nextPort++ }
     accept({ stream: far, local: to, remote: here })
@@ -62,17 +89,26 @@ export class SimNetwork implements Network {
     this.#bound.set(k, bound)
     return {
       port,
-      send: (bytes, to) => { this.#datagram(bound, Buffer.from(bytes), to) },
-      [Symbol.asyncDispose]: async () => { this.#bound.delete(k) },
+      send: (bytes, to) => {
+        this.#datagram(bound, Buffer.from(bytes), to)
+      },
+      [Symbol.asyncDispose]: async () => {
+        this.#bound.delete(k)
+      },
     }
   }
-  /** Arrives in a later turn, as over a kernel; nowhere when nobody is there, which a socket with a peer hears about. */
+  /**
+   * Arrives in a later turn, as over a kernel; nowhere when nobody is there, which a socket with a peer hears about.
+   */
   #datagram(from: Bound, bytes: Buffer, to: Address): void {
     setImmediate(() => {
       if (this.#blackholed.has(key(to))) return
       const wild = { host: '0.0.0.0', port: to.port }
-      const target = this.#refused.has(key(to)) ? undefined : this.#bound.get(key(to)) ?? this.#bound.get(key(wild))
-      if (!target) { if (from.peer) from.events.onError(failure('ECONNREFUSED', key(to))); return }
+      const target = this.#refused.has(key(to)) ? undefined : (this.#bound.get(key(to)) ?? this.#bound.get(key(wild)))
+      if (!target) {
+        if (from.peer) from.events.onError(failure('ECONNREFUSED', key(to)))
+        return
+      }
       const source = from.at.host === '0.0.0.0' ? { host: '10.0.0.99', port: from.at.port } : from.at
       if (target.peer && key(target.peer) !== key(source)) return
       target.events.onDatagram(bytes, source)

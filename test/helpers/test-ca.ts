@@ -1,4 +1,7 @@
-/** A CA in memory with identities of the mesh, for tests of everything that speaks TLS. Built on the hub's own signing code. */
+/**
+ * A CA in memory with identities of the mesh, for tests of everything that speaks TLS. Built on the hub's own signing
+ * code.
+ */
 import { generateKeyPairSync } from 'node:crypto'
 import { isIP } from 'node:net'
 import { parseSpiffeId, type Identity } from '../../model/identity.ts'
@@ -26,19 +29,31 @@ export function testCa(trustDomain = 'cluster.local'): TestCa {
   const nowMs = Math.floor(Date.now() / 1_000) * 1_000
   const { root, keyPem: rootKeyPem } = createRoot({ trustDomain, notBeforeMs: nowMs - 365 * 86_400_000 })
   return {
-    trustDomain, rootsPem: root.certificatePem, rootKeyPem,
+    trustDomain,
+    rootsPem: root.certificatePem,
+    rootKeyPem,
     issue(namespace, serviceAccount, o = {}) {
       const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
       const spiffeId = parseSpiffeId(o.spiffeUri ?? `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`)
       if (!spiffeId) throw new Error('not a SPIFFE id')
       const notBeforeMs = o.notBeforeMs ?? nowMs - 120_000
       const leaf = signLeaf(root, {
-        publicKey, notBeforeMs, notAfterMs: notBeforeMs + (o.ttlSec ?? 86_400) * 1_000,
-        altNames: [{ kind: 'uri', value: spiffeId.uri }, ...(o.dnsNames ?? []).map((value) => ({ kind: isIP(value) ? 'ip' : 'dns', value }) as const)],
+        publicKey,
+        notBeforeMs,
+        notAfterMs: notBeforeMs + (o.ttlSec ?? 86_400) * 1_000,
+        altNames: [
+          { kind: 'uri', value: spiffeId.uri },
+          ...(o.dnsNames ?? []).map((value) => ({ kind: isIP(value) ? 'ip' : 'dns', value }) as const),
+        ],
       })
       return {
-        spiffeId, keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }), chainPem: leaf.pem, rootsPem: root.certificatePem,
-        serial: leaf.serial, notBeforeMs, notAfterMs: leaf.notAfterMs,
+        spiffeId,
+        keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+        chainPem: leaf.pem,
+        rootsPem: root.certificatePem,
+        serial: leaf.serial,
+        notBeforeMs,
+        notAfterMs: leaf.notAfterMs,
       }
     },
   }

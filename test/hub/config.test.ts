@@ -5,7 +5,10 @@ import { MeshError } from '../../core/errors.ts'
 import { parseHubConfig } from '../../hub/config.ts'
 
 const problem = (text: string): string => {
-  try { parseHubConfig(text); return '' } catch (err) {
+  try {
+    parseHubConfig(text)
+    return ''
+  } catch (err) {
     assert.ok(err instanceof MeshError && err.code === 'MESH_CONFIG_INVALID', String(err))
     return err.message
   }
@@ -25,9 +28,18 @@ for (const [name, text, want] of [
   ['no resources', 'listen: 1.2.3.4:5\n', /hub\.yaml:1: resources/],
   ['an address without port', 'resources: r\nlisten: hub\n', /hub\.yaml:2: listen: must be ADDRESS:PORT/],
   ['a port that does not exist', 'resources: r\nlisten: "[::]:70000"\n', /:2: listen/],
-  ['a default life above the longest', 'resources: r\nmaxCertificateTtlSec: 600\ncertificateTtlSec: 601\n', /:3: certificateTtlSec/],
-  ['two mistakes', 'resources: r\ntrustDomain: A B\nlog: {level: loud}\n', /2 mistakes[^]*:2: trustDomain[^]*:3: log\.level/],
-] as const) test(`hub.yaml mistakes: ${name}`, () => assert.match(problem(text), want))
+  [
+    'a default life above the longest',
+    'resources: r\nmaxCertificateTtlSec: 600\ncertificateTtlSec: 601\n',
+    /:3: certificateTtlSec/,
+  ],
+  [
+    'two mistakes',
+    'resources: r\ntrustDomain: A B\nlog: {level: loud}\n',
+    /2 mistakes[^]*:2: trustDomain[^]*:3: log\.level/,
+  ],
+] as const)
+  test(`hub.yaml mistakes: ${name}`, () => assert.match(problem(text), want))
 
 test('the example is valid as it stands, and with every default uncommented', () => {
   const text = fs.readFileSync('deploy/edge/hub.yaml', 'utf8')

@@ -12,11 +12,15 @@ import { CLUSTER } from '../../hub/source/resources.ts'
 import { bearer, certify, DeltaStream, join, testHub, type TestHub } from './start-hub.ts'
 import { makeCsr } from './ca/make-csr.ts'
 
-const cluster = (name: string): string => `resources:\n- {"@type": "${CLUSTER}", name: ${name}, type: STATIC, connect_timeout: 2s}\n`
+const cluster = (name: string): string =>
+  `resources:\n- {"@type": "${CLUSTER}", name: ${name}, type: STATIC, connect_timeout: 2s}\n`
 const edge = (nodes: string) => ({ namespace: 'edge', serviceAccount: 'gateway', nodes })
 const as = (h: TestHub, who: Parameters<TestHub['client']>[0], name: string): DeltaStream => {
   const stream = new DeltaStream(h.client(who))
-  stream.ask({ node: { id: `sidecar~10.0.0.1~${name}.edge~edge.svc.cluster.local`, metadata: { NAME: name } }, typeUrl: CLUSTER })
+  stream.ask({
+    node: { id: `sidecar~10.0.0.1~${name}.edge~edge.svc.cluster.local`, metadata: { NAME: name } },
+    typeUrl: CLUSTER,
+  })
   return stream
 }
 
@@ -26,9 +30,16 @@ test('a guest of the same service account gets neither the folder of another nod
   const guest = await join(h, h.hub.createToken(edge('guest')).token)
   const err = await as(h, guest, 'gw-1').error()
   assert.equal(status[err.code], 'PERMISSION_DENIED')
-  assert.match(err.details, /the node name gw-1 is not one that the join token is for \(guest\).*token create --node gw-1/)
+  assert.match(
+    err.details,
+    /the node name gw-1 is not one that the join token is for \(guest\).*token create --node gw-1/,
+  )
   const owner = await join(h, h.hub.createToken(edge('gw-1')).token)
-  assert.deepEqual((await as(h, owner, 'gw-1').next()).resources.map((r) => r.name), ['secret'], 'the owner, who came second, is not locked out')
+  assert.deepEqual(
+    (await as(h, owner, 'gw-1').next()).resources.map((r) => r.name),
+    ['secret'],
+    'the owner, who came second, is not locked out',
+  )
 })
 
 test('of a pattern each device has one name; a renewal is the same device', async (t) => {
@@ -42,7 +53,10 @@ test('of a pattern each device has one name; a renewal is the same device', asyn
   const csr = makeCsr()
   const { certChain } = await certify(h.client(one), bearer(), { csr: csr.csrPem })
   await as(h, { keyPem: csr.keyPem, chainPem: certChain[0]! }, 'gw-1').next()
-  assert.deepEqual(h.hub.registry.devices().map((d) => d.name), ['gw-1', 'gw-2'])
+  assert.deepEqual(
+    h.hub.registry.devices().map((d) => d.name),
+    ['gw-1', 'gw-2'],
+  )
 })
 
 test('a hub whose registry was lost lets no certificate in, revoked or not; with its backup it goes on', async (t) => {
@@ -52,16 +66,24 @@ test('a hub whose registry was lost lets no certificate in, revoked or not; with
   h.hub.registry.copyTo(`${h.folder}/registry.copy`)
   await h.hub[Symbol.asyncDispose]()
   const again = async (): Promise<TestHub> => {
-    const config = parseHubConfig(`listen: 127.0.0.1:0\nresources: ${h.folder}/resources\nstate: ${h.folder}/state\ntrustDomain: demo.mesh\ndnsNames: [hub.demo.mesh]\nadmin: {port: 0}\n`)
-    const hub = await startHub(config, { clock: systemClock, random: systemRandom, disk: systemDisk }, { log: silentLog })
+    const config = parseHubConfig(
+      `listen: 127.0.0.1:0\nresources: ${h.folder}/resources\nstate: ${h.folder}/state\ntrustDomain: demo.mesh\ndnsNames: [hub.demo.mesh]\nadmin: {port: 0}\n`,
+    )
+    const hub = await startHub(
+      config,
+      { clock: systemClock, random: systemRandom, disk: systemDisk },
+      { log: silentLog },
+    )
     t.after(() => hub[Symbol.asyncDispose]())
     return { ...h, hub, client: (who) => h.client(who, hub.port) }
   }
-  for (const file of fs.readdirSync(`${h.folder}/state`)) if (file.startsWith('registry.db')) fs.rmSync(`${h.folder}/state/${file}`)
+  for (const file of fs.readdirSync(`${h.folder}/state`))
+    if (file.startsWith('registry.db')) fs.rmSync(`${h.folder}/state/${file}`)
   const lost = await again()
   assert.match((await as(lost, shown, 'gw-1').error()).details, /does not stand in the registry of this hub/)
   await lost.hub[Symbol.asyncDispose]()
-  for (const file of fs.readdirSync(`${h.folder}/state`)) if (file.startsWith('registry.db')) fs.rmSync(`${h.folder}/state/${file}`)
+  for (const file of fs.readdirSync(`${h.folder}/state`))
+    if (file.startsWith('registry.db')) fs.rmSync(`${h.folder}/state/${file}`)
   fs.renameSync(`${h.folder}/registry.copy`, `${h.folder}/state/registry.db`)
   await as(await again(), shown, 'gw-1').next()
 })
@@ -72,7 +94,12 @@ test('devices: connected, configuration in force and what was refused, as the ru
   const shown = await join(h, h.hub.createToken(edge('gw-1')).token)
   const stream = as(h, shown, 'gw-1')
   const first = await stream.next()
-  const device = async (is: (d: ReturnType<typeof h.hub.registry.devices>[number]) => boolean): Promise<void> => { while (!is(h.hub.registry.devices()[0]!)) await new Promise((resolve) => { setImmediate(resolve) }) }
+  const device = async (is: (d: ReturnType<typeof h.hub.registry.devices>[number]) => boolean): Promise<void> => {
+    while (!is(h.hub.registry.devices()[0]!))
+      await new Promise((resolve) => {
+        setImmediate(resolve)
+      })
+  }
   await device((d) => d.connectedMs !== null && d.inForce === null)
   stream.ask({ typeUrl: CLUSTER, responseNonce: first.nonce })
   await device((d) => d.inForce === first.systemVersionInfo && d.serial !== null)

@@ -17,23 +17,47 @@ function made(): { tokens: Tokens; registry: Registry; clock: SimClock; key: Ret
   return { tokens: new Tokens({ key, registry, clock, trustDomain: 'demo.mesh' }), registry, clock, key }
 }
 const gateway = { namespace: 'edge', serviceAccount: 'gateway', nodes: '*', ttlSec: 86_400 }
-const refused = (tokens: Tokens, token: string, want: RegExp = /./): void => assert.throws(() => tokens.verify(token), (err) => {
-  assert.ok(err instanceof MeshError && err.code === 'MESH_TOKEN_INVALID', String(err))
-  assert.match(err.message, want)
-  assert.ok(token.length < 40 || !err.message.includes(token), 'no token in a message')
-  return true
-})
-const part = (token: string, at: number): Record<string, unknown> => JSON.parse(Buffer.from(token.split('.')[at]!, 'base64url').toString()) as Record<string, unknown>
+const refused = (tokens: Tokens, token: string, want: RegExp = /./): void =>
+  assert.throws(
+    () => tokens.verify(token),
+    (err) => {
+      assert.ok(err instanceof MeshError && err.code === 'MESH_TOKEN_INVALID', String(err))
+      assert.match(err.message, want)
+      assert.ok(token.length < 40 || !err.message.includes(token), 'no token in a message')
+      return true
+    },
+  )
+const part = (token: string, at: number): Record<string, unknown> =>
+  JSON.parse(Buffer.from(token.split('.')[at]!, 'base64url').toString()) as Record<string, unknown>
 
-test('a token is an ES256 JWT with Kubernetes\' subject, and says who joins', () => {
+test("a token is an ES256 JWT with Kubernetes' subject, and says who joins", () => {
   const { tokens, key, clock } = made()
   const { token, jti } = tokens.create(gateway)
   assert.deepEqual(part(token, 0), { alg: 'ES256', typ: 'JWT' })
   const iat = Math.floor(clock.wallMs() / 1_000)
-  assert.deepEqual(part(token, 1), { iss: 'meshlet-hub.demo.mesh', aud: ['meshlet-hub'], sub: 'system:serviceaccount:edge:gateway', jti, iat, exp: iat + 86_400 })
+  assert.deepEqual(part(token, 1), {
+    iss: 'meshlet-hub.demo.mesh',
+    aud: ['meshlet-hub'],
+    sub: 'system:serviceaccount:edge:gateway',
+    jti,
+    iat,
+    exp: iat + 86_400,
+  })
   const [header, payload, signature] = token.split('.') as [string, string, string]
-  assert.ok(verify('sha256', Buffer.from(`${header}.${payload}`), { key: createPublicKey(key), dsaEncoding: 'ieee-p1363' }, Buffer.from(signature, 'base64url')))
-  assert.deepEqual(tokens.verify(token), { jti, namespace: 'edge', serviceAccount: 'gateway', expiresMs: (iat + 86_400) * 1_000 })
+  assert.ok(
+    verify(
+      'sha256',
+      Buffer.from(`${header}.${payload}`),
+      { key: createPublicKey(key), dsaEncoding: 'ieee-p1363' },
+      Buffer.from(signature, 'base64url'),
+    ),
+  )
+  assert.deepEqual(tokens.verify(token), {
+    jti,
+    namespace: 'edge',
+    serviceAccount: 'gateway',
+    expiresMs: (iat + 86_400) * 1_000,
+  })
 })
 
 test('a token ends with its time and when it is revoked', async () => {
@@ -50,7 +74,11 @@ test('a hub that lost its registry, or another hub with the same key, does not t
   const { tokens, clock, key } = made()
   const { token } = tokens.create(gateway)
   refused(new Tokens({ key, registry: new Registry(':memory:'), clock, trustDomain: 'demo.mesh' }), token, /not known/)
-  refused(new Tokens({ key, registry: new Registry(':memory:'), clock, trustDomain: 'other.mesh' }), token, /another hub/)
+  refused(
+    new Tokens({ key, registry: new Registry(':memory:'), clock, trustDomain: 'other.mesh' }),
+    token,
+    /another hub/,
+  )
 })
 
 test('a token of another key, without signature or with another algorithm is refused (RFC 8725 §3.1)', () => {
@@ -73,15 +101,24 @@ test('every changed character is noticed, and what is no token throws nothing bu
   const { tokens } = made()
   const { token } = tokens.create(gateway)
   const random = seededRandom(3)
-  for (let i = 0; i < token.length; i++) refused(tokens, `${token.slice(0, i)}${token[i] === 'A' ? 'B' : 'A'}${token.slice(i + 1)}`)
-  for (let i = 0; i < 500; i++) refused(tokens, Array.from({ length: Math.floor(random.float() * 60) }, () => String.fromCharCode(random.float() * 0x300)).join(''))
+  for (let i = 0; i < token.length; i++)
+    refused(tokens, `${token.slice(0, i)}${token[i] === 'A' ? 'B' : 'A'}${token.slice(i + 1)}`)
+  for (let i = 0; i < 500; i++)
+    refused(
+      tokens,
+      Array.from({ length: Math.floor(random.float() * 60) }, () => String.fromCharCode(random.float() * 0x300)).join(
+        '',
+      ),
+    )
   refused(tokens, 'x.'.repeat(100_000))
 })
 
 test('names that Kubernetes would not take are refused before a token is made', () => {
   const { tokens, registry } = made()
-  for (const namespace of ['', 'Edge', 'a:b', 'a/b', '-a', 'a'.repeat(64)]) assert.throws(() => tokens.create({ ...gateway, namespace }), /namespace/)
-  for (const serviceAccount of ['', 'a/../b', 'x y']) assert.throws(() => tokens.create({ ...gateway, serviceAccount }), /service account/)
+  for (const namespace of ['', 'Edge', 'a:b', 'a/b', '-a', 'a'.repeat(64)])
+    assert.throws(() => tokens.create({ ...gateway, namespace }), /namespace/)
+  for (const serviceAccount of ['', 'a/../b', 'x y'])
+    assert.throws(() => tokens.create({ ...gateway, serviceAccount }), /service account/)
   assert.equal(registry.tokens().length, 0)
 })
 
@@ -92,5 +129,8 @@ test('the signing key is made once, for its owner only', (t) => {
   assert.ok(openTokenKey(folder, systemDisk).equals(key))
   assert.equal(fs.statSync(path.join(folder, 'token-key.pem')).mode & 0o777, 0o600)
   fs.writeFileSync(path.join(folder, 'token-key.pem'), 'no key')
-  assert.throws(() => openTokenKey(folder, systemDisk), (err) => (err as MeshError).code === 'MESH_STATE_UNUSABLE')
+  assert.throws(
+    () => openTokenKey(folder, systemDisk),
+    (err) => (err as MeshError).code === 'MESH_STATE_UNUSABLE',
+  )
 })

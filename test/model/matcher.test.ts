@@ -1,10 +1,24 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { compileRegex, type SafeRegex } from '../../core/regex.ts'
-import { asciiLowerCase, asText, matchesHeader, matchesString, type HeaderMatch, type StringMatch } from '../../model/matcher.ts'
+import {
+  asciiLowerCase,
+  asText,
+  matchesHeader,
+  matchesString,
+  type HeaderMatch,
+  type StringMatch,
+} from '../../model/matcher.ts'
 
-const string = (kind: 'exact' | 'prefix' | 'suffix' | 'contains', value: string, ignoreCase = false): HeaderMatch['test'] => ({ kind: 'string', match: { kind, value, ignoreCase } })
-const regex = (source: string): HeaderMatch['test'] => ({ kind: 'string', match: { kind: 'regex', regex: compileRegex(source) as SafeRegex } })
+const string = (
+  kind: 'exact' | 'prefix' | 'suffix' | 'contains',
+  value: string,
+  ignoreCase = false,
+): HeaderMatch['test'] => ({ kind: 'string', match: { kind, value, ignoreCase } })
+const regex = (source: string): HeaderMatch['test'] => ({
+  kind: 'string',
+  match: { kind: 'regex', regex: compileRegex(source) as SafeRegex },
+})
 const range: HeaderMatch['test'] = { kind: 'range', start: 1n, end: 2n }
 
 /** What Envoy 1.40.0 answered, for DENY, ALLOW and a route's own match alike. `-` = does not match. */
@@ -32,19 +46,54 @@ for (const { name, test: by, invert = false, want } of [
 const received = (text: string): string => Buffer.from(text).toString('latin1')
 for (const { name, match, text, want } of [
   { name: 'exact', match: { kind: 'exact', value: 'jürgen', ignoreCase: false }, text: received('jürgen'), want: true },
-  { name: 'Latin-1 is no UTF-8', match: { kind: 'exact', value: 'jürgen', ignoreCase: false }, text: 'j\xfcrgen', want: false },
-  { name: 'contains beyond the basic plane', match: { kind: 'contains', value: '🚪', ignoreCase: false }, text: received('a🚪b'), want: true },
-  { name: 'one character of a regex is one character', match: { kind: 'regex', regex: compileRegex('j.rgen') as SafeRegex }, text: received('jürgen'), want: true },
-  { name: 'ignoring case is about A to Z (Envoy)', match: { kind: 'exact', value: 'JÜRGEN', ignoreCase: true }, text: received('jürgen'), want: false },
-  { name: 'ignoring case beside other characters', match: { kind: 'prefix', value: 'STRAßE-A', ignoreCase: true }, text: received('straße-a1'), want: true },
-  { name: 'the Kelvin sign is no k', match: { kind: 'exact', value: 'k', ignoreCase: true }, text: received('\u212a'), want: false },
+  {
+    name: 'Latin-1 is no UTF-8',
+    match: { kind: 'exact', value: 'jürgen', ignoreCase: false },
+    text: 'j\xfcrgen',
+    want: false,
+  },
+  {
+    name: 'contains beyond the basic plane',
+    match: { kind: 'contains', value: '🚪', ignoreCase: false },
+    text: received('a🚪b'),
+    want: true,
+  },
+  {
+    name: 'one character of a regex is one character',
+    match: { kind: 'regex', regex: compileRegex('j.rgen') as SafeRegex },
+    text: received('jürgen'),
+    want: true,
+  },
+  {
+    name: 'ignoring case is about A to Z (Envoy)',
+    match: { kind: 'exact', value: 'JÜRGEN', ignoreCase: true },
+    text: received('jürgen'),
+    want: false,
+  },
+  {
+    name: 'ignoring case beside other characters',
+    match: { kind: 'prefix', value: 'STRAßE-A', ignoreCase: true },
+    text: received('straße-a1'),
+    want: true,
+  },
+  {
+    name: 'the Kelvin sign is no k',
+    match: { kind: 'exact', value: 'k', ignoreCase: true },
+    text: received('\u212a'),
+    want: false,
+  },
 ] satisfies { name: string; match: StringMatch; text: string; want: boolean }[]) {
   test(`received bytes against configured text: ${name}`, () => assert.equal(matchesString(match, asText(text)), want))
 }
 test('asciiLowerCase leaves everything but A to Z', () => assert.equal(asciiLowerCase('ÄBC\u212aZ'), 'Äbc\u212az'))
 
 test('treat_missing_header_as_empty: then it is there, for tests of presence, too (Envoy 1.40)', () => {
-  for (const kind of ['present', 'absent'] as const) for (const invert of [false, true]) {
-    assert.equal(matchesHeader({ name: 'x', test: { kind }, invert, missingAsEmpty: true }, undefined), (kind === 'present') !== invert, `${kind}, ${invert}`)
-  }
+  for (const kind of ['present', 'absent'] as const)
+    for (const invert of [false, true]) {
+      assert.equal(
+        matchesHeader({ name: 'x', test: { kind }, invert, missingAsEmpty: true }, undefined),
+        (kind === 'present') !== invert,
+        `${kind}, ${invert}`,
+      )
+    }
 })

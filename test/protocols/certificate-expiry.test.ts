@@ -1,4 +1,7 @@
-/** Connections that are open when a certificate that they rest on expires. The handshakes are real, everything else is simulated. */
+/**
+ * Connections that are open when a certificate that they rest on expires. The handshakes are real, everything else is
+ * simulated.
+ */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import http2 from 'node:http2'
@@ -31,16 +34,48 @@ import { cluster, endpoint, GET, manager, OK, Origin, ORIGIN, Peer, tablesOf } f
 
 const [SECOND, MINUTE, HOUR] = [1_000, 60_000, 3_600_000]
 const mesh = testCa('mesh.test')
-const STRICT: ExpiredSettings = { mode: 'strict', graceHours: 2, trustDomains: [], openConnections: 'end-with-peer', endWithinMs: 30_000 }
-const down: DownstreamTls = { certificate: { from: 'workload' }, validation: { roots: { from: 'workload' }, sans: [] }, requireClientCertificate: true, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] }
+const STRICT: ExpiredSettings = {
+  mode: 'strict',
+  graceHours: 2,
+  trustDomains: [],
+  openConnections: 'end-with-peer',
+  endWithinMs: 30_000,
+}
+const down: DownstreamTls = {
+  certificate: { from: 'workload' },
+  validation: { roots: { from: 'workload' }, sans: [] },
+  requireClientCertificate: true,
+  alpnProtocols: [],
+  minVersion: 'TLSv1.2',
+  maxVersion: 'TLSv1.3',
+  cipherSuites: [],
+}
 const up: UpstreamTls = { ...down, sni: '', autoSni: false }
 const HERE = { host: '10.0.0.1', port: 8443 }
-const toServer = (more: Partial<Cluster> = {}): Cluster => cluster([endpoint(HERE.host, HERE.port)], { name: 'server', connectTimeoutMs: 60_000, idleMs: 1e9, outlier: { consecutive5xx: undefined, consecutiveGatewayFailures: undefined, consecutiveLocalFailures: 1, intervalMs: 10_000, baseEjectionMs: 5_000, maxEjectionMs: 60_000, maxEjectionPercent: 100 }, transport: { kind: 'tls', tls: up }, ...more })
+const toServer = (more: Partial<Cluster> = {}): Cluster =>
+  cluster([endpoint(HERE.host, HERE.port)], {
+    name: 'server',
+    connectTimeoutMs: 60_000,
+    idleMs: 1e9,
+    outlier: {
+      consecutive5xx: undefined,
+      consecutiveGatewayFailures: undefined,
+      consecutiveLocalFailures: 1,
+      intervalMs: 10_000,
+      baseEjectionMs: 5_000,
+      maxEjectionMs: 60_000,
+      maxEjectionPercent: 100,
+    },
+    transport: { kind: 'tls', tls: up },
+    ...more,
+  })
 /** Nothing but certificates ends anything here. */
 const patient = manager(undefined, { connectionIdleMs: 1e9, streamIdleMs: 1e9 })
 const CODECS: Record<'http1' | 'http2' | 'tcp' | 'mqtt', Codec> = {
-  http1: { kind: 'http', http: patient }, http2: { kind: 'http', http: { ...patient, codec: 'http2' } },
-  tcp: { kind: 'tcp', tcp: { clusters: [{ name: 'origin', weight: 1 } as never], idleMs: 0 } }, mqtt: { kind: 'mqtt', mqtt: policyOf(), transport: 'tcp' },
+  http1: { kind: 'http', http: patient },
+  http2: { kind: 'http', http: { ...patient, codec: 'http2' } },
+  tcp: { kind: 'tcp', tcp: { clusters: [{ name: 'origin', weight: 1 } as never], idleMs: 0 } },
+  mqtt: { kind: 'mqtt', mqtt: policyOf(), transport: 'tcp' },
 }
 
 /** One agent's data path with a certificate that runs out. */
@@ -53,17 +88,47 @@ class Node {
   connected = false
   constructor(w: World, identity: Identity, settings: Partial<ExpiredSettings>, listeners: readonly Listener[] = []) {
     this.identity = new Current<Identity | undefined>(identity)
-    const floor = new TimeFloor({ disk: new CrashFs().disk, clock: w.clock, log: silentLog, stateFolder: '/state', builtAtMs: undefined })
-    const validity = validityRules({ settings: { ...STRICT, ...settings }, floor, log: silentLog, metrics: this.metrics, identity: () => this.identity.get(), connected: () => this.connected })
+    const floor = new TimeFloor({
+      disk: new CrashFs().disk,
+      clock: w.clock,
+      log: silentLog,
+      stateFolder: '/state',
+      builtAtMs: undefined,
+    })
+    const validity = validityRules({
+      settings: { ...STRICT, ...settings },
+      floor,
+      log: silentLog,
+      metrics: this.metrics,
+      identity: () => this.identity.get(),
+      connected: () => this.connected,
+    })
     this.ctx = {
-      clock: w.clock, random: seededRandom(1), network: w.network, log: silentLog, metrics: this.metrics, limits: DEFAULT_LIMITS,
-      tables: new Current<Tables>({ ...tablesOf([cluster(), toServer()]), listeners: new Map(listeners.map((l) => [l.name, l])) }),
-      identity: { current: () => this.identity.get(), watch: (fn) => this.identity.watch((next) => { if (next) fn(next) }), validity },
+      clock: w.clock,
+      random: seededRandom(1),
+      network: w.network,
+      log: silentLog,
+      metrics: this.metrics,
+      limits: DEFAULT_LIMITS,
+      tables: new Current<Tables>({
+        ...tablesOf([cluster(), toServer()]),
+        listeners: new Map(listeners.map((l) => [l.name, l])),
+      }),
+      identity: {
+        current: () => this.identity.get(),
+        watch: (fn) =>
+          this.identity.watch((next) => {
+            if (next) fn(next)
+          }),
+        validity,
+      },
     }
     this.upstreams = createUpstreams(this.ctx)
     this.path = new DataPath(this.ctx, [], codecsOf(this.ctx, this.upstreams, w.broker.broker))
   }
-  ended(by: { peer?: string; code?: string; how?: string } = {}): number { return this.metrics.total('mesh_identity_connections_ended_total', by) }
+  ended(by: { peer?: string; code?: string; how?: string } = {}): number {
+    return this.metrics.total('mesh_identity_connections_ended_total', by)
+  }
 }
 /** Its time begins now, because OpenSSL knows no other. */
 class World {
@@ -72,22 +137,67 @@ class World {
   readonly network = new SimNetwork()
   readonly broker = new TestBroker({ clock: this.clock })
   /** A certificate that has `ms` to live. */
-  issue(name: string, ms: number): Identity { return mesh.issue(name, name, { notBeforeMs: this.startMs - 120_000, ttlSec: (ms + 120_000) / SECOND }) }
+  issue(name: string, ms: number): Identity {
+    return mesh.issue(name, name, { notBeforeMs: this.startMs - 120_000, ttlSec: (ms + 120_000) / SECOND })
+  }
 }
 type Rig = { w: World; server: Node; client: Node; origin: Origin; open(): Promise<Duplex> }
 
-async function rig(t: TestContext, codec: Codec, p: { server?: number; client?: number; settings?: Partial<ExpiredSettings>; clientSettings?: Partial<ExpiredSettings>; plain?: boolean } = {}): Promise<Rig> {
+async function rig(
+  t: TestContext,
+  codec: Codec,
+  p: {
+    server?: number
+    client?: number
+    settings?: Partial<ExpiredSettings>
+    clientSettings?: Partial<ExpiredSettings>
+    plain?: boolean
+  } = {},
+): Promise<Rig> {
   const w = new World()
   const origin = new Origin()
   await w.network.listen(ORIGIN, ({ stream }) => origin.accept(stream))
-  const chain = { name: 'c', match: { destinationPort: undefined, destinationRanges: [], serverNames: [], transportProtocol: undefined, applicationProtocols: [], sourceRanges: [], sourcePorts: [] }, tls: p.plain ? undefined : down, policies: [], codec }
-  const listener: Listener = { name: 'l', address: HERE.host, port: HERE.port, bindToPort: true, direction: 'inbound', useOriginalDst: false, sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' }, filterChains: [chain], defaultFilterChain: undefined, source: 'test' }
+  const chain = {
+    name: 'c',
+    match: {
+      destinationPort: undefined,
+      destinationRanges: [],
+      serverNames: [],
+      transportProtocol: undefined,
+      applicationProtocols: [],
+      sourceRanges: [],
+      sourcePorts: [],
+    },
+    tls: p.plain ? undefined : down,
+    policies: [],
+    codec,
+  }
+  const listener: Listener = {
+    name: 'l',
+    address: HERE.host,
+    port: HERE.port,
+    bindToPort: true,
+    direction: 'inbound',
+    useOriginalDst: false,
+    sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' },
+    filterChains: [chain],
+    defaultFilterChain: undefined,
+    source: 'test',
+  }
   const server = new Node(w, w.issue('server', p.server ?? 48 * HOUR), p.settings ?? {}, [listener])
   const client = new Node(w, w.issue('client', p.client ?? 48 * HOUR), p.clientSettings ?? { openConnections: 'keep' })
   await server.path.open()
-  t.after(async () => { for (const n of [client, server]) { await n.path[Symbol.asyncDispose](); await n.upstreams[Symbol.asyncDispose]() } })
+  t.after(async () => {
+    for (const n of [client, server]) {
+      await n.path[Symbol.asyncDispose]()
+      await n.upstreams[Symbol.asyncDispose]()
+    }
+  })
   const open = async (): Promise<Duplex> => {
-    const { stream } = await client.upstreams.connect(p.plain ? toServer({ transport: { kind: 'plaintext' } }) : toServer(), { signal: new AbortController().signal, speaks: 'tcp' })
+    const { stream } = await client.upstreams.connect(
+      p.plain ? toServer({ transport: { kind: 'plaintext' } }) : toServer(),
+      { signal: new AbortController().signal, speaks: 'tcp' },
+    )
     stream.on('error', () => {})
     await until('the server serves it', () => server.path.connections > 0)
     return stream
@@ -103,7 +213,7 @@ const isClosed = (stream: Duplex) => (): boolean => stream.destroyed || stream.r
 
 for (const { whose, lives, code, reason } of [
   { whose: 'our', lives: { server: HOUR }, code: 'MESH_IDENTITY_EXPIRED', reason: '0x98' },
-  { whose: 'the client\'s', lives: { client: HOUR }, code: 'MESH_PEER_EXPIRED', reason: '0x87' },
+  { whose: "the client's", lives: { client: HOUR }, code: 'MESH_PEER_EXPIRED', reason: '0x87' },
 ] as const) {
   test(`strict, ${whose} certificate expires: an idle HTTP/1.1 connection is closed, and not a second before`, async (t) => {
     const r = await rig(t, CODECS.http1, lives)
@@ -148,11 +258,20 @@ for (const { whose, lives, code, reason } of [
     const stream = await r.open()
     const session = http2.connect('http://server', { createConnection: () => stream })
     let goaway: number | undefined
-    session.on('goaway', (e) => { goaway = e }).on('error', () => {})
+    session
+      .on('goaway', (e) => {
+        goaway = e
+      })
+      .on('error', () => {})
     t.after(() => session.destroy())
     const call = session.request({ ':path': '/', ':authority': 'a' })
     let status: unknown
-    call.on('response', (h) => { status = h[':status'] }).on('error', () => {}).resume()
+    call
+      .on('response', (h) => {
+        status = h[':status']
+      })
+      .on('error', () => {})
+      .resume()
     await until('it has arrived', () => r.origin.connections.length === 1)
     await r.w.clock.advance(HOUR)
     await until('GOAWAY', () => goaway === 0)
@@ -235,15 +354,28 @@ test('site-grace: when the hours are over it is as strict', async (t) => {
   await r.w.clock.advance(2 * MINUTE)
   await until('over', () => client.closed)
 })
-for (const { trustDomains, want } of [{ trustDomains: [], want: true }, { trustDomains: ['other.test'], want: false }]) {
+for (const { trustDomains, want } of [
+  { trustDomains: [], want: true },
+  { trustDomains: ['other.test'], want: false },
+]) {
   test(`site-grace is ${want ? 'not for peers of another trust domain' : 'also for aliases of the trust domain'}`, async (t) => {
     const r = await rig(t, CODECS.tcp, { settings: { mode: 'site-grace', trustDomains } })
-    r.client.identity.swap(mesh.issue('a', 'b', { spiffeUri: 'spiffe://other.test/ns/a/sa/b', notBeforeMs: r.w.startMs - 120_000, ttlSec: 3_720 }))
+    r.client.identity.swap(
+      mesh.issue('a', 'b', {
+        spiffeUri: 'spiffe://other.test/ns/a/sa/b',
+        notBeforeMs: r.w.startMs - 120_000,
+        ttlSec: 3_720,
+      }),
+    )
     const client = new Peer(await r.open())
     await r.w.clock.advance(HOUR + MINUTE)
     await until('decided', () => client.closed === want)
     assert.equal(r.server.ended({ how: 'cut' }), want ? 1 : 0)
-    assert.deepEqual(r.server.ctx.identity.validity!.judging()!.graceTrustDomains, ['mesh.test', ...trustDomains], 'a new connection is asked the same')
+    assert.deepEqual(
+      r.server.ctx.identity.validity!.judging()!.graceTrustDomains,
+      ['mesh.test', ...trustDomains],
+      'a new connection is asked the same',
+    )
   })
 }
 
@@ -258,7 +390,7 @@ test('serve-local: plain text from elsewhere ends with our certificate, what sta
   await until('ended', () => far.closed)
   assert.equal(near.closed, false)
 })
-test('strict: plain text is nobody\'s certificate', async (t) => {
+test("strict: plain text is nobody's certificate", async (t) => {
   const r = await rig(t, CODECS.tcp, { server: HOUR, plain: true })
   const client = new Peer(await r.open())
   await r.w.clock.advance(2 * HOUR)
@@ -288,20 +420,54 @@ test('endWithinMs: 0 cuts at once', async (t) => {
 })
 
 /** What a call of the client's own over a pooled connection came to. */
-function call({ client }: Rig, to = toServerCluster): { error: string | undefined; status: number | undefined; over: boolean } {
+function call(
+  { client }: Rig,
+  to = toServerCluster,
+): { error: string | undefined; status: number | undefined; over: boolean } {
   const got = { error: undefined as string | undefined, status: undefined as number | undefined, over: false }
-  client.upstreams.startCall(to, { speaks: 'http1', fresh: false, maxHostPicks: 1 } as never, {
-    onCallPicked: () => {}, onCallMoved: () => {},
-    onCall: (c: { sendHead(r: unknown, end: boolean): void; flush(): boolean }) => { c.sendHead({ method: 'GET', authority: 'a', path: '/', scheme: 'http', headers: [], bodyLength: 0, upgrade: undefined }, true); c.flush() },
-    onCallFailed: (e: { code: string }) => { got.error = e.code; got.over = true }, onCallHead: (h: { status: number }, end: boolean) => { got.status = h.status; got.over ||= end }, onCallEnd: () => { got.over = true },
-    onCallInformational: () => {}, onCallData: () => {}, onCallPause: () => {}, onCallDrained: () => {}, onCallUpgraded: () => {},
-  } as never)
+  client.upstreams.startCall(
+    to,
+    { speaks: 'http1', fresh: false, maxHostPicks: 1 } as never,
+    {
+      onCallPicked: () => {},
+      onCallMoved: () => {},
+      onCall: (c: { sendHead(r: unknown, end: boolean): void; flush(): boolean }) => {
+        c.sendHead(
+          { method: 'GET', authority: 'a', path: '/', scheme: 'http', headers: [], bodyLength: 0, upgrade: undefined },
+          true,
+        )
+        c.flush()
+      },
+      onCallFailed: (e: { code: string }) => {
+        got.error = e.code
+        got.over = true
+      },
+      onCallHead: (h: { status: number }, end: boolean) => {
+        got.status = h.status
+        got.over ||= end
+      },
+      onCallEnd: () => {
+        got.over = true
+      },
+      onCallInformational: () => {},
+      onCallData: () => {},
+      onCallPause: () => {},
+      onCallDrained: () => {},
+      onCallUpgraded: () => {},
+    } as never,
+  )
   return got
 }
 const toServerCluster = toServer()
 const toServerH2 = toServer({ protocol: 'http2' })
-for (const { whose, lives, code } of [{ whose: 'our', lives: { client: HOUR }, code: 'MESH_IDENTITY_EXPIRED' }, { whose: 'the server\'s', lives: { server: HOUR }, code: 'MESH_PEER_EXPIRED' }] as const) {
-  for (const [speaks, to, codec] of [['HTTP/1.1', toServerCluster, CODECS.http1], ['HTTP/2', toServerH2, CODECS.http2]] as const) {
+for (const { whose, lives, code } of [
+  { whose: 'our', lives: { client: HOUR }, code: 'MESH_IDENTITY_EXPIRED' },
+  { whose: "the server's", lives: { server: HOUR }, code: 'MESH_PEER_EXPIRED' },
+] as const) {
+  for (const [speaks, to, codec] of [
+    ['HTTP/1.1', toServerCluster, CODECS.http1],
+    ['HTTP/2', toServerH2, CODECS.http2],
+  ] as const) {
     const opened = async (t: TestContext): Promise<Rig> => {
       const r = await rig(t, codec, { ...lives, settings: { openConnections: 'keep' }, clientSettings: {} })
       const first = call(r, to)
@@ -337,7 +503,9 @@ for (const { whose, lives, code } of [{ whose: 'our', lives: { client: HOUR }, c
       await r.w.clock.advance(HOUR - 30 * SECOND)
       // The second one needs a connection of its own where there is one call at a time.
       const [slow, other] = [call(r, to), call(r, to)]
-      await until('they have arrived', () => /GET[^]*GET[^]*GET/.test(r.origin.connections.map((c) => c.received).join('')))
+      await until('they have arrived', () =>
+        /GET[^]*GET[^]*GET/.test(r.origin.connections.map((c) => c.received).join('')),
+      )
       await r.w.clock.advance(59 * SECOND)
       assert.equal(slow.over, false)
       await r.w.clock.advance(3 * SECOND)
@@ -351,7 +519,13 @@ for (const { whose, lives, code } of [{ whose: 'our', lives: { client: HOUR }, c
 test('outbound: an exclusive stream is told, and cut off when its time is over', async (t) => {
   const r = await rig(t, CODECS.tcp, { server: HOUR, settings: { openConnections: 'keep' }, clientSettings: {} })
   const told: string[] = []
-  const { stream, release } = await r.client.upstreams.connect(toServerCluster, { signal: new AbortController().signal, speaks: 'tcp', onEnding: (e) => { told.push(e.code) } })
+  const { stream, release } = await r.client.upstreams.connect(toServerCluster, {
+    signal: new AbortController().signal,
+    speaks: 'tcp',
+    onEnding: (e) => {
+      told.push(e.code)
+    },
+  })
   stream.on('error', () => {}).resume()
   await r.w.clock.advance(HOUR)
   assert.deepEqual([told, stream.destroyed], [['MESH_PEER_EXPIRED'], false])
@@ -359,7 +533,10 @@ test('outbound: an exclusive stream is told, and cut off when its time is over',
   assert.equal(stream.destroyed, true)
   assert.equal(refusalOf(stream)?.code, 'MESH_PEER_EXPIRED')
   release('failed')
-  assert.deepEqual(r.client.upstreams.clusterStatus().map((c) => [c.connections, c.endpoints[0]!.ejected]), [[0, false]])
+  assert.deepEqual(
+    r.client.upstreams.clusterStatus().map((c) => [c.connections, c.endpoints[0]!.ejected]),
+    [[0, false]],
+  )
 })
 
 test('one timer, however many connections there are, and none where nothing can expire', async (t) => {

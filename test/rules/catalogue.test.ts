@@ -4,25 +4,41 @@ import fs from 'node:fs'
 import { CATALOGUE } from '../../core/errors.ts'
 import { errorsPage, metricSources, metricsPage } from '../../tools/reference-pages.ts'
 
-const sources = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('proto/gen/'))
+const sources = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core']
+  .flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
+  .filter((f) => !f.startsWith('proto/gen/'))
 const text = new Map(sources.map((f) => [f, fs.readFileSync(f, 'utf8')]))
 
-test('docs/errors.md is what the catalogue says (npm run docs writes it)', () => assert.equal(fs.readFileSync('docs/errors.md', 'utf8'), errorsPage()))
-test('docs/metrics.md is what the sources register (npm run docs writes it)', () => assert.equal(fs.readFileSync('docs/metrics.md', 'utf8'), metricsPage()))
+test('docs/errors.md is what the catalogue says (npm run docs writes it)', () =>
+  assert.equal(fs.readFileSync('docs/errors.md', 'utf8'), errorsPage()))
+test('docs/metrics.md is what the sources register (npm run docs writes it)', () =>
+  assert.equal(fs.readFileSync('docs/metrics.md', 'utf8'), metricsPage()))
 
 test('every code of the catalogue is used somewhere', () => {
-  const unused = Object.keys(CATALOGUE).filter((code) => ![...text].some(([f, t]) => f !== 'core/errors.ts' && t.includes(`'${code}'`)))
+  const unused = Object.keys(CATALOGUE).filter(
+    (code) => ![...text].some(([f, t]) => f !== 'core/errors.ts' && t.includes(`'${code}'`)),
+  )
   assert.deepEqual(unused, [])
 })
 test('every code that the sources name is in the catalogue', () => {
   const named = new Set([...text.values()].flatMap((t) => [...t.matchAll(/'(MESH_[A-Z_0-9]+)'/g)].map((m) => m[1]!)))
-  assert.deepEqual([...named].filter((code) => !(code in CATALOGUE)), [])
+  assert.deepEqual(
+    [...named].filter((code) => !(code in CATALOGUE)),
+    [],
+  )
 })
 test('a metric has one meaning: the same name is registered with the same help and kind everywhere', () => {
   const byName = Map.groupBy(metricSources(), (m) => m.name)
-  const torn = [...byName].filter(([, all]) => new Set(all.map((m) => `${m.kind} ${m.help}`)).size > 1).map(([name, all]) => `${name}: ${all.map((m) => m.file).join(', ')}`)
+  const torn = [...byName]
+    .filter(([, all]) => new Set(all.map((m) => `${m.kind} ${m.help}`)).size > 1)
+    .map(([name, all]) => `${name}: ${all.map((m) => m.file).join(', ')}`)
   assert.deepEqual(torn, [])
 })
 test('counters end in _total and nothing else does', () => {
-  assert.deepEqual(metricSources().filter((m) => (m.kind === 'counter') !== m.name.endsWith('_total')).map((m) => m.name), [])
+  assert.deepEqual(
+    metricSources()
+      .filter((m) => (m.kind === 'counter') !== m.name.endsWith('_total'))
+      .map((m) => m.name),
+    [],
+  )
 })

@@ -14,7 +14,9 @@ const EXEMPT: Readonly<Record<string, string>> = {
   'core/defects/last-line.ts': 'hears of what was not guarded',
 }
 
-const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core'].flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((f) => !f.startsWith('proto/gen/') && !(f in EXEMPT))
+const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core']
+  .flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
+  .filter((f) => !f.startsWith('proto/gen/') && !(f in EXEMPT))
 
 for (const { name, code } of [
   { name: 'an arrow', code: `socket.on('data', (chunk) => use(chunk))` },
@@ -29,23 +31,46 @@ for (const { name, code } of [
   { name: 'a timer beside the clock', code: `setTimeout(() => look(), 5)` },
   { name: 'a promise thrown away', code: `function f() {\n  void work()\n}` },
   { name: 'a promise thrown away in an arrow', code: `on(() => { void this.flush() })` },
-  { name: 'a chain whose end may throw', code: `{\n    commit.run()\n      .then(() => settle())\n      .catch((err) => refuse(err))\n  }` },
+  {
+    name: 'a chain whose end may throw',
+    code: `{\n    commit.run()\n      .then(() => settle())\n      .catch((err) => refuse(err))\n  }`,
+  },
   { name: 'a chain on a call with an arrow', code: `{\n    inTurn(() => work()).catch((err) => fail(err))\n  }` },
   { name: 'a chain of two arms', code: `{\n    dns.ready().then(() => go(), (err) => fail(err))\n  }` },
-]) test(`the rule catches ${name}`, () => { assert.notDeepEqual(unguarded(code), []) })
+])
+  test(`the rule catches ${name}`, () => {
+    assert.notDeepEqual(unguarded(code), [])
+  })
 
 for (const { name, code } of [
   { name: 'what is guarded in place', code: `socket.on('data', guarded('tcp', end, (chunk) => use(chunk)))` },
-  { name: 'a name that is guarded', code: `readonly #onData = guarded('tcp', end, fn)\nstream.on('data', this.#onData)` },
+  {
+    name: 'a name that is guarded',
+    code: `readonly #onData = guarded('tcp', end, fn)\nstream.on('data', this.#onData)`,
+  },
   { name: 'what cannot throw', code: `stream.on('error', nothing)\nsession.on('error', reject)` },
-  { name: 'what is awaited, returned or kept', code: `await a.then(b)\nreturn a.catch(b)\nthis.#work = this.#work.then(x)\nconst c = a.then(b, (e) => f(e))` },
+  {
+    name: 'what is awaited, returned or kept',
+    code: `await a.then(b)\nreturn a.catch(b)\nthis.#work = this.#work.then(x)\nconst c = a.then(b, (e) => f(e))`,
+  },
   { name: 'what is detached', code: `detached('mqtt', a.run().then(() => x(), (e) => y(e)))` },
   { name: 'a failure told elsewhere', code: `a.b().catch(nothing)` },
   { name: 'types', code: `type F = (a: string) => void\nfunction f(): void {\n}` },
-]) test(`the rule lets ${name} pass`, () => { assert.deepEqual(unguarded(code), []) })
+])
+  test(`the rule lets ${name} pass`, () => {
+    assert.deepEqual(unguarded(code), [])
+  })
 
 test('every callback of Node goes through a guard and every promise belongs to somebody (core/defects/guard.ts)', () => {
-  assert.deepEqual(files.flatMap((file) => unguarded(fs.readFileSync(file, 'utf8')).map((what) => `${file}: ${what}`)), [])
+  assert.deepEqual(
+    files.flatMap((file) => unguarded(fs.readFileSync(file, 'utf8')).map((what) => `${file}: ${what}`)),
+    [],
+  )
 })
 
-test('what is exempt exists', () => { assert.deepEqual(Object.keys(EXEMPT).filter((f) => !fs.existsSync(f)), []) })
+test('what is exempt exists', () => {
+  assert.deepEqual(
+    Object.keys(EXEMPT).filter((f) => !fs.existsSync(f)),
+    [],
+  )
+})

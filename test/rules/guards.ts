@@ -1,6 +1,7 @@
 /**
- * Who lets Node call a function without a guard around it, or leaves a promise to nobody. Reads text, not types: a callback is whatever is given
- * to one of the calls below, and it is guarded when it says so in place or where its name is defined in the same file.
+ * Who lets Node call a function without a guard around it, or leaves a promise to nobody. Reads text, not types: a
+ * callback is whatever is given to one of the calls below, and it is guarded when it says so in place or where its name
+ * is defined in the same file.
  */
 
 /** Call → which of its arguments is a callback. */
@@ -12,7 +13,8 @@ const CALLS: readonly (readonly [call: RegExp, argument: number])[] = [
   [/\.end\(/g, -1],
 ]
 /** What cannot throw: nothing done, or a promise settled. */
-const HARMLESS = /^(?:nothing|ignore|resolve|reject|\(\) => (?:\{\s*\}|undefined)|\(\) => (?:\{ )?\w+\.destroy\(\)(?: \})?|\([\w:. ]*\) => \{? ?(?:resolve|reject|clearTimeout)\((?:[\w.#]*|new MeshError\(.*\))\);? ?\}?)$/s
+const HARMLESS =
+  /^(?:nothing|ignore|resolve|reject|\(\) =>\s+(?:\{\s*\}|undefined)|\(\) =>\s+(?:\{\s+)?\w+\.destroy\(\)(?:\s+\})?|\([\w:.\s]*\) =>\s+\{?\s*(?:resolve|reject|clearTimeout)\(\s*(?:[\w.#]*|new MeshError\(.*\),?)\s*\);?\s*\}?)$/s
 /** A promise's own end: awaited, given to somebody, kept, or guarded. */
 const OWNED = /^(?:return|await|yield|throw|export|const|let|using|[\w.#[\]]+(?:: [\w<>| ]+)? (?:\?\?|\|\|)?= )|=> /
 
@@ -42,10 +44,12 @@ function isGuarded(callback: string, code: string): boolean {
 
 function floatingOf(code: string): string[] {
   const found: string[] = []
-  for (const match of code.matchAll(/(?:^|[{;)]|=>)[ \t]*void[ \t]+[\w#(.]/gm)) found.push(lineAt(code, match.index + match[0].length))
+  for (const match of code.matchAll(/(?:^|[{;)]|=>)[ \t]*void[ \t]+[\w#(.]/gm))
+    found.push(lineAt(code, match.index + match[0].length))
   for (const match of code.matchAll(/\.(?:then|catch|finally)\(/g)) {
     const before = expressionBefore(code, match.index)
-    if (before.owner === 'statement' && !OWNED.test(withoutArguments(before.text)) && !endsQuietly(code, match.index)) found.push(lineAt(code, match.index))
+    if (before.owner === 'statement' && !OWNED.test(withoutArguments(before.text)) && !endsQuietly(code, match.index))
+      found.push(lineAt(code, match.index))
   }
   return [...new Set(found)]
 }
@@ -61,18 +65,31 @@ function endsQuietly(code: string, at: number): boolean {
   return false
 }
 
-/** The text of the expression that ends at `end`, back to the beginning of its statement; `argument` where it stands in brackets of somebody else. */
+/**
+ * The text of the expression that ends at `end`, back to the beginning of its statement; `argument` where it stands in
+ * brackets of somebody else.
+ */
 function expressionBefore(code: string, end: number): { text: string; owner: 'statement' | 'argument' } {
   let depth = 0
   for (let i = end - 1; i >= 0; i--) {
     const c = code[i]!
     if (c === ')' || c === ']' || c === '}') depth++
-    else if (c === '(' || c === '[') { if (depth-- === 0) return { text: code.slice(i + 1, end).trim(), owner: 'argument' } }
-    else if (c === '{') { if (depth-- === 0) return { text: code.slice(i + 1, end).trim(), owner: 'statement' } }
-    else if (depth === 0 && c === ',') return { text: code.slice(i + 1, end).trim(), owner: 'argument' }
-    else if (depth === 0 && (c === ';' || (c === '\n' && !/^\s*[.?)]/.test(code.slice(i + 1, i + 40))))) return { text: code.slice(i + 1, end).trim(), owner: 'statement' }
+    else if (c === '(' || c === '[') {
+      if (depth-- === 0) return { text: code.slice(i + 1, end).trim(), owner: 'argument' }
+    } else if (c === '{') {
+      if (depth-- === 0) return { text: code.slice(i + 1, end).trim(), owner: 'statement' }
+    } else if (depth === 0 && c === ',') return { text: code.slice(i + 1, end).trim(), owner: 'argument' }
+    else if (depth === 0 && (c === ';' || (c === '\n' && !goesOn(code, i))))
+      return { text: code.slice(i + 1, end).trim(), owner: 'statement' }
   }
   return { text: code.slice(0, end).trim(), owner: 'statement' }
+}
+
+/** The line that ends here is not the end of its statement. */
+function goesOn(code: string, newline: number): boolean {
+  return (
+    /[(,[=:?&|+]\s*$|=>\s*$/.test(code.slice(0, newline)) || /^\s*[.?)]/.test(code.slice(newline + 1, newline + 40))
+  )
 }
 
 /** `a.b(...).then(...)` → `a.b§.then§`: an arrow among the arguments owns nothing. */
@@ -84,7 +101,12 @@ function withoutArguments(text: string): string {
 function argumentsOf(code: string, start: number): string[] {
   const args: string[] = []
   let from = start
-  const end = start + lengthOfArguments(code, start, (at) => { args.push(code.slice(from, at).trim()); from = at + 1 })
+  const end =
+    start +
+    lengthOfArguments(code, start, (at) => {
+      args.push(code.slice(from, at).trim())
+      from = at + 1
+    })
   const last = code.slice(from, end).trim()
   return last === '' ? args : [...args, last]
 }
@@ -94,15 +116,23 @@ function lengthOfArguments(code: string, start: number, comma: (at: number) => v
   let quote = ''
   for (let i = start; i < code.length; i++) {
     const c = code[i]!
-    if (quote !== '') { if (c === '\\') i++; else if (c === quote) quote = '' } else if (c === '\'' || c === '`' || c === '"') quote = c
+    if (quote !== '') {
+      if (c === '\\') i++
+      else if (c === quote) quote = ''
+    } else if (c === "'" || c === '`' || c === '"') quote = c
     else if (c === '(' || c === '[' || c === '{') depth++
-    else if (c === ')' || c === ']' || c === '}') { if (depth-- === 0) return i - start } else if (c === ',' && depth === 0) comma(i)
+    else if (c === ')' || c === ']' || c === '}') {
+      if (depth-- === 0) return i - start
+    } else if (c === ',' && depth === 0) comma(i)
   }
   return code.length - start
 }
 
 function lineAt(code: string, index: number): string {
-  return code.slice(code.lastIndexOf('\n', index - 1) + 1, code.indexOf('\n', index)).trim().slice(0, 120)
+  return code
+    .slice(code.lastIndexOf('\n', index - 1) + 1, code.indexOf('\n', index))
+    .trim()
+    .slice(0, 120)
 }
 
 function withoutComments(text: string): string {

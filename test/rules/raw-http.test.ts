@@ -1,4 +1,7 @@
-/** Heads and trailers leave through one function per codec and direction, which knows what the protocol permits; nobody goes around it. */
+/**
+ * Heads and trailers leave through one function per codec and direction, which knows what the protocol permits; nobody
+ * goes around it.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
@@ -9,7 +12,10 @@ const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[
   // The probe's request is made of constants.
   { call: /\bsession\.open\(/, in: ['protocols/upstream/h2-call.ts', 'agent/workload-health/grpc.ts'] },
   // Into an Http2Stream goes only what h2/outgoing-fields.ts has made.
-  { call: /[sS]tream[!?]?\.send(?:Head|Informational)\((?!(?:responseFields|requestFields|informationalFields)\()/, in: [] },
+  {
+    call: /[sS]tream[!?]?\.send(?:Head|Informational)\((?!(?:responseFields|requestFields|informationalFields)\()/,
+    in: [],
+  },
   { call: /[sS]tream[!?]?\.sendEnd\((?!\)|trailerFields\()/, in: [] },
   { call: /\brequestHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
   { call: /\bresponseHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/http/server/h1-server.ts'] },
@@ -20,7 +26,9 @@ const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[
 
 function around(file: string, text: string): string[] {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/[^\n]*/g, '$1')
-  return CALLS.filter(({ call, in: places }) => call.test(code) && !places.includes(file)).map(({ call }) => `${file}: ${String(call)}`)
+  return CALLS.filter(({ call, in: places }) => call.test(code) && !places.includes(file)).map(
+    ({ call }) => `${file}: ${String(call)}`,
+  )
 }
 
 test('the rule catches who goes around', () => {
@@ -28,10 +36,21 @@ test('the rule catches who goes around', () => {
   assert.equal(around('protocols/http/exchange/tunnel.ts', 'out.text(`content-length: ${n}\\r\\n`)').length, 1)
   assert.equal(around('protocols/http/server/h2-exchange.ts', 'this.#stream.sendHead(fields, true)').length, 1)
   assert.equal(around('protocols/http/server/h2-exchange.ts', 'stream.sendEnd(trailers)').length, 1)
-  assert.deepEqual(around('protocols/http/server/h2-exchange.ts', 'stream.sendHead(responseFields(head), false); stream.sendEnd(); this.#down.sendHead(head)'), [])
+  assert.deepEqual(
+    around(
+      'protocols/http/server/h2-exchange.ts',
+      'stream.sendHead(responseFields(head), false); stream.sendEnd(); this.#down.sendHead(head)',
+    ),
+    [],
+  )
   assert.deepEqual(around('protocols/http/exchange/exchange.ts', '// stream.respond(head) says so\nthis.respond'), [])
 })
 
 test('nobody goes around the functions for heads and trailers', () => {
-  assert.deepEqual(['protocols/**/*.ts', 'agent/workload-health/**/*.ts'].flatMap((where) => fs.globSync(where)).flatMap((file) => around(file, fs.readFileSync(file, 'utf8'))), [])
+  assert.deepEqual(
+    ['protocols/**/*.ts', 'agent/workload-health/**/*.ts']
+      .flatMap((where) => fs.globSync(where))
+      .flatMap((file) => around(file, fs.readFileSync(file, 'utf8'))),
+    [],
+  )
 })

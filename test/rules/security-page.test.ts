@@ -10,8 +10,14 @@ const all = fs.globSync('test/**/*.ts')
 
 test('every promise of SECURITY.md names the tests that hold it', () => {
   assert.ok(promises.length >= 10, 'the page is not read')
-  assert.deepEqual(promises.filter((p) => namedIn(p).length === 0).map((p) => p.slice(0, 60)), [])
+  assert.deepEqual(
+    promises.filter((p) => namedIn(p).length === 0).map((p) => p.slice(0, 60)),
+    [],
+  )
 })
 test('the tests that SECURITY.md names are there', () => {
-  assert.deepEqual(promises.flatMap(namedIn).filter((name) => !all.some((file) => file === name || file.endsWith(`/${name}`))), [])
+  assert.deepEqual(
+    promises.flatMap(namedIn).filter((name) => !all.some((file) => file === name || file.endsWith(`/${name}`))),
+    [],
+  )
 })

@@ -7,17 +7,39 @@ import { agentConfigSchema } from '../../agent/config/schema.ts'
 import { hubConfigSchema } from '../../hub/config.ts'
 import { namesRead, unread } from './settings.ts'
 
-type Json = { properties?: Record<string, Json>; items?: Json; anyOf?: Json[]; oneOf?: Json[]; additionalProperties?: Json | boolean }
+type Json = {
+  properties?: Record<string, Json>
+  items?: Json
+  anyOf?: Json[]
+  oneOf?: Json[]
+  additionalProperties?: Json | boolean
+}
 function settings(schema: Json): string[] {
   const more = typeof schema.additionalProperties === 'object' ? [schema.additionalProperties] : []
-  const inner = [...Object.values(schema.properties ?? {}), ...more, ...(schema.items ? [schema.items] : []), ...(schema.anyOf ?? []), ...(schema.oneOf ?? [])]
+  const inner = [
+    ...Object.values(schema.properties ?? {}),
+    ...more,
+    ...(schema.items ? [schema.items] : []),
+    ...(schema.anyOf ?? []),
+    ...(schema.oneOf ?? []),
+  ]
   return [...Object.keys(schema.properties ?? {}), ...inner.flatMap(settings)]
 }
-const namesOf = (schema: z.ZodType): Set<string> => new Set(settings(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Json))
+const namesOf = (schema: z.ZodType): Set<string> =>
+  new Set(settings(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Json))
 
 /** Where settings are defined, and types that only list them. */
-const DEFINE = new Set(['agent/config/schema.ts', 'model/mqtt-policy.ts', 'agent/config/readiness-probe.ts', 'hub/config.ts'])
-const sourcesOf = (...folders: string[]): string[] => folders.flatMap((f) => fs.globSync(`${f}/**/*.ts`)).filter((file) => !DEFINE.has(file) && !file.startsWith('proto/')).map((file) => fs.readFileSync(file, 'utf8'))
+const DEFINE = new Set([
+  'agent/config/schema.ts',
+  'model/mqtt-policy.ts',
+  'agent/config/readiness-probe.ts',
+  'hub/config.ts',
+])
+const sourcesOf = (...folders: string[]): string[] =>
+  folders
+    .flatMap((f) => fs.globSync(`${f}/**/*.ts`))
+    .filter((file) => !DEFINE.has(file) && !file.startsWith('proto/'))
+    .map((file) => fs.readFileSync(file, 'utf8'))
 
 test('every setting of agent.yaml is read by code that acts on it', () => {
   const all = namesOf(agentConfigSchema())
@@ -42,8 +64,18 @@ test('the rule finds a setting that stands in types, defaults, messages and comm
   assert.deepEqual(unread(['maxBufferBytes'], [source]), ['maxBufferBytes'])
 })
 for (const [how, source] of [
-  ['behind a dot', 'if (limits.wanted > 1) stop()'], ['behind a question mark', 'config.dns?.wanted'], ['in a template', 'log(`${limits.wanted} open`)'],
-  ['in a pattern', 'const { other, wanted } = limits'], ['in a pattern within another', 'const { ctx: { limits: { wanted } } } = this'], ['renamed', 'const { wanted: bytes } = limits'],
-  ['in a parameter', 'function f({ wanted }: Limits): void {}'], ['in a parameter with a default', 'const f = ({ a, wanted = 3 }: Limits) => a'], ['in brackets', 'limits[\'wanted\']'],
-  ['in a loop', 'for (const { wanted } of all) use(wanted)'], ['compared', 'a.wanted === 3'],
-] as const) test(`a setting counts as read ${how}`, () => { assert.ok(namesRead(source).has('wanted')) })
+  ['behind a dot', 'if (limits.wanted > 1) stop()'],
+  ['behind a question mark', 'config.dns?.wanted'],
+  ['in a template', 'log(`${limits.wanted} open`)'],
+  ['in a pattern', 'const { other, wanted } = limits'],
+  ['in a pattern within another', 'const { ctx: { limits: { wanted } } } = this'],
+  ['renamed', 'const { wanted: bytes } = limits'],
+  ['in a parameter', 'function f({ wanted }: Limits): void {}'],
+  ['in a parameter with a default', 'const f = ({ a, wanted = 3 }: Limits) => a'],
+  ['in brackets', "limits['wanted']"],
+  ['in a loop', 'for (const { wanted } of all) use(wanted)'],
+  ['compared', 'a.wanted === 3'],
+] as const)
+  test(`a setting counts as read ${how}`, () => {
+    assert.ok(namesRead(source).has('wanted'))
+  })

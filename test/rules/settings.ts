@@ -1,6 +1,7 @@
 /**
- * Which settings no code reads. Works on text: a setting is read where its name stands behind a dot, in brackets, or in a pattern that takes an object apart. Neither
- * comments nor what is in quotes counts, so that a message that names a setting is no use of it.
+ * Which settings no code reads. Works on text: a setting is read where its name stands behind a dot, in brackets, or in
+ * a pattern that takes an object apart. Neither comments nor what is in quotes counts, so that a message that names a
+ * setting is no use of it.
  */
 
 /** @returns those of `names` that none of the sources reads */
@@ -15,7 +16,8 @@ export function namesRead(source: string): Set<string> {
   // Not `.name = value`, which sets it; `==` and `=>` follow reading.
   for (const [, name] of code.matchAll(/\.([A-Za-z_]\w*)\b(?!\s*=[^=>])/g)) read.add(name!)
   for (const [, name] of source.matchAll(/\[\s*'([A-Za-z_]\w*)'\s*\]/g)) read.add(name!)
-  for (const pattern of patternsIn(code)) for (const [, name] of pattern.matchAll(/(?:^|[{,])\s*([A-Za-z_]\w*)\b/g)) read.add(name!)
+  for (const pattern of patternsIn(code))
+    for (const [, name] of pattern.matchAll(/(?:^|[{,])\s*([A-Za-z_]\w*)\b/g)) read.add(name!)
   return read
 }
 
@@ -38,12 +40,17 @@ function withoutWords(source: string): string {
     const one = source[at]!
     if (two === '//') at = endAt(source, '\n', at)
     else if (two === '/*') at = endAt(source, '*/', at + 2)
-    else if (one === '\'' || one === '"') { at = endOfQuote(source, at); out += '\'\'' }
-    else if (one === '`') {
+    else if (one === "'" || one === '"') {
+      at = endOfQuote(source, at)
+      out += "''"
+    } else if (one === '`') {
       const { code, end } = template(source, at + 1)
       out += ` ${code} `
       at = end
-    } else { out += one; at++ }
+    } else {
+      out += one
+      at++
+    }
   }
   return out
 }
@@ -63,8 +70,14 @@ function template(source: string, from: number): { code: string; end: number } {
   let code = ''
   let at = from
   while (at < source.length && source[at] !== '`') {
-    if (source[at] === '\\') { at += 2; continue }
-    if (source.slice(at, at + 2) !== '${') { at++; continue }
+    if (source[at] === '\\') {
+      at += 2
+      continue
+    }
+    if (source.slice(at, at + 2) !== '${') {
+      at++
+      continue
+    }
     let depth = 1
     const start = at + 2
     for (at = start; at < source.length && depth > 0; at++) {

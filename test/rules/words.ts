@@ -1,25 +1,51 @@
 /**
- * Words that identifiers no longer use, because another word stands for the same thing. Works on text: comments, strings and regular expressions do not
- * count, and an identifier is read as the words that it consists of, so that `#ownConnections` and `OWN_CONNECTIONS` are the same two words.
+ * Words that identifiers no longer use, because another word stands for the same thing. Works on text: comments,
+ * strings and regular expressions do not count, and an identifier is read as the words that it consists of, so that
+ * `#ownConnections` and `OWN_CONNECTIONS` are the same two words.
  */
 
 type Replaced = readonly [word: string, instead: string]
 
 /** Words in a row, wherever they stand in an identifier. */
 const WORDS: readonly Replaced[] = [
-  ['control plane of', 'readControlPlane'], ['filter room', 'filter quota'], ['http client', 'request origin'], ['identity of', 'parseIdentity'],
-  ['idle memory', 'idle gc'], ['judge chain', 'verify chain'], ['judge length', 'check length'], ['judge peer', 'verify peer'],
-  ['judge request', 'check request'], ['judge response', 'check response'], ['judge trailers', 'check trailers'], ['kept resource', 'packed resource'],
-  ['mended', 'recovered'], ['node settings of', 'readNodeSettings'], ['once per', 'memoize'], ['open standings', 'certificate expiry'],
-  ['own connections', 'capture loop'], ['replace slowly', 'replaceAtomically'], ['rests', 'parked'], ['server judge', 'verify server'],
-  ['set right', 'undo'], ['standings of', 'certificate expiry'], ['token in', 'readToken'], ['unfit', 'rejectReplacement'],
+  ['control plane of', 'readControlPlane'],
+  ['filter room', 'filter quota'],
+  ['http client', 'request origin'],
+  ['identity of', 'parseIdentity'],
+  ['idle memory', 'idle gc'],
+  ['judge chain', 'verify chain'],
+  ['judge length', 'check length'],
+  ['judge peer', 'verify peer'],
+  ['judge request', 'check request'],
+  ['judge response', 'check response'],
+  ['judge trailers', 'check trailers'],
+  ['kept resource', 'packed resource'],
+  ['mended', 'recovered'],
+  ['node settings of', 'readNodeSettings'],
+  ['once per', 'memoize'],
+  ['open standings', 'certificate expiry'],
+  ['own connections', 'capture loop'],
+  ['replace slowly', 'replaceAtomically'],
+  ['rests', 'parked'],
+  ['server judge', 'verify server'],
+  ['set right', 'undo'],
+  ['standings of', 'certificate expiry'],
+  ['token in', 'readToken'],
+  ['unfit', 'rejectReplacement'],
   ['who we are', 'IDENTITY_ERRORS'],
 ]
 
 /** Whole identifiers, of words that are good elsewhere. */
 const NAMES: readonly Replaced[] = [
-  ['FAREWELL_MS', 'FLUSH_TIMEOUT_MS'], ['Live', 'TrackedConnection'], ['MAX_BENCH_BYTES', 'MAX_SCRATCH_BYTES'], ['Room', 'Quota'],
-  ['STOOD_MS', 'MIN_STABLE_MS'], ['Shrink', 'RemovalGuard'], ['Standing', 'Validity'], ['hasRested', 'hasYielded'], ['recheck', 'revalidate'],
+  ['FAREWELL_MS', 'FLUSH_TIMEOUT_MS'],
+  ['Live', 'TrackedConnection'],
+  ['MAX_BENCH_BYTES', 'MAX_SCRATCH_BYTES'],
+  ['Room', 'Quota'],
+  ['STOOD_MS', 'MIN_STABLE_MS'],
+  ['Shrink', 'RemovalGuard'],
+  ['Standing', 'Validity'],
+  ['hasRested', 'hasYielded'],
+  ['recheck', 'revalidate'],
 ]
 
 /** @returns `word → what to write instead` for each banned word of the identifier */
@@ -30,14 +56,18 @@ export function bannedIn(identifier: string): string[] {
 }
 
 export function wordsOf(identifier: string): string[] {
-  return identifier.split(/[^A-Za-z]+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/).filter((word) => word !== '').map((word) => word.toLowerCase())
+  return identifier
+    .split(/[^A-Za-z]+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/)
+    .filter((word) => word !== '')
+    .map((word) => word.toLowerCase())
 }
 
 export function identifiersOf(source: string): Set<string> {
   return new Set([...codeOf(source).matchAll(/#?[A-Za-z_$][\w$]*/g)].map(([name]) => name))
 }
 
-const SKIPPED = /\/\/[^\n]*|\/\*[^]*?\*\/|'(?:[^'\\\n]|\\[^])*'|"(?:[^"\\\n]|\\[^])*"|(?<=(?:^|[(,=:[!&|?{};+>]|\breturn)\s*)\/(?![/*])(?:[^/\\\n[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/[a-z]*|[`{}]/gm
+const SKIPPED =
+  /\/\/[^\n]*|\/\*[^]*?\*\/|'(?:[^'\\\n]|\\[^])*'|"(?:[^"\\\n]|\\[^])*"|(?<=(?:^|[(,=:[!&|?{};+>]|\breturn)\s*)\/(?![/*])(?:[^/\\\n[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/[a-z]*|[`{}]/gm
 
 /** The source without comments, strings and regular expressions; what stands in `${…}` of a template stays. */
 function codeOf(source: string): string {

@@ -1,4 +1,7 @@
-/** A device whose address is late, changes or is missing, with and without a link: it serves what it has, and is registered under what it is. */
+/**
+ * A device whose address is late, changes or is missing, with and without a link: it serves what it has, and is
+ * registered under what it is.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
@@ -19,11 +22,20 @@ class Device {
   constructor(t: Finally, server: Pick<FakeServer, 'port' | 'ca'>, address = `127.0.0.1:${server.port}`) {
     const folder = testFolder(t)
     const { keyPem, chainPem, rootsPem } = server.ca.issue('edge', 'gateway')
-    for (const [name, pem] of [['cert-chain.pem', chainPem], ['key.pem', keyPem], ['root-cert.pem', rootsPem], ['roots.pem', server.ca.rootsPem]] as const) fs.writeFileSync(path.join(folder, name), pem)
-    this.agent = new TestAgent(t, `node: {name: edge-1, namespace: edge, serviceAccount: gateway}
+    for (const [name, pem] of [
+      ['cert-chain.pem', chainPem],
+      ['key.pem', keyPem],
+      ['root-cert.pem', rootsPem],
+      ['roots.pem', server.ca.rootsPem],
+    ] as const)
+      fs.writeFileSync(path.join(folder, name), pem)
+    this.agent = new TestAgent(
+      t,
+      `node: {name: edge-1, namespace: edge, serviceAccount: gateway}
 control: {address: "${address}", serverName: istiod.istio-system.svc, roots: ${folder}/roots.pem}
 identity: {folder: ${folder}}
-listeners: [{name: mqtt, kind: mqtt, port: 0}]`)
+listeners: [{name: mqtt, kind: mqtt, port: 0}]`,
+    )
     this.agent.ip = undefined
     this.agent.over = { clock: quick, addresses: () => this.addresses }
   }
@@ -32,10 +44,15 @@ async function mesh(t: Finally): Promise<{ istiod: FakeIstiod; server: FakeServe
   const istiod = new FakeIstiod()
   istiod.put(edsCluster('a'), load('a', '10.0.0.1'), httpListener('l', '80', { port: 0 }), table('80', 'a'))
   const server = await serveFakeIstiod(istiod)
-  t.after(async () => { await server[Symbol.asyncDispose]() })
+  t.after(async () => {
+    await server[Symbol.asyncDispose]()
+  })
   return { istiod, server, ids: () => server.nodes.map((n) => n.id.split('~')[1]!) }
 }
-const serves = (agent: TestAgent): unknown[] => { const { state, config } = agent.status(); return [state, config.stale, config.resources['clusters']] }
+const serves = (agent: TestAgent): unknown[] => {
+  const { state, config } = agent.status()
+  return [state, config.stale, config.resources['clusters']]
+}
 
 test('the address changes while it runs: the control plane is told on a new stream, under the new one', async (t) => {
   const { server, ids } = await mesh(t)
@@ -48,16 +65,29 @@ test('the address changes while it runs: the control plane is told on a new stre
   d.addresses = ['10.0.0.6']
   await until('it is registered anew', () => ids().length === 2)
   await agent.connected()
-  assert.deepEqual([ids(), serves(agent)], [['10.0.0.5', '10.0.0.6'], ['ready', false, 1]])
+  assert.deepEqual(
+    [ids(), serves(agent)],
+    [
+      ['10.0.0.5', '10.0.0.6'],
+      ['ready', false, 1],
+    ],
+  )
   assert.equal(agent.status().node, 'sidecar~10.0.0.6~edge-1.edge~edge.svc.cluster.local')
   // The link goes, and comes back as it was.
   d.addresses = []
-  await new Promise((resolve) => { setTimeout(resolve, 50) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 50)
+  })
   d.addresses = ['10.0.0.6']
-  await new Promise((resolve) => { setTimeout(resolve, 50) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 50)
+  })
   assert.equal(ids().length, 2)
 })
-for (const [what, addresses] of [['another address', ['172.16.0.9']], ['no address', []]] as const) {
+for (const [what, addresses] of [
+  ['another address', ['172.16.0.9']],
+  ['no address', []],
+] as const) {
   test(`a start with ${what} and the control plane away: what is on disk serves, and the snapshot is kept`, async (t) => {
     const { server } = await mesh(t)
     const first = new Device(t, server)
@@ -86,7 +116,7 @@ test('no address, and a control plane beyond this machine: it serves, nobody is 
   device.addresses = ['10.0.0.5']
   await until('it is asked', () => !device.agent.problems().includes('MESH_NO_ADDRESS'))
 })
-test('a snapshot of a version that named it by the node id is this node\'s, whatever its address was; another node\'s is not', async (t) => {
+test("a snapshot of a version that named it by the node id is this node's, whatever its address was; another node's is not", async (t) => {
   const { server } = await mesh(t)
   const device = new Device(t, server)
   device.addresses = ['10.0.0.5']
@@ -95,7 +125,11 @@ test('a snapshot of a version that named it by the node id is this node\'s, what
   await device.agent.stop()
   await server[Symbol.asyncDispose]()
   const { default: Database } = await import('better-sqlite3')
-  const rename = (node: string): void => { const db = new Database(`${device.agent.folder}/state/snapshot.db`); db.prepare('UPDATE state SET value = ? WHERE key = \'node\'').run(node); db.close() }
+  const rename = (node: string): void => {
+    const db = new Database(`${device.agent.folder}/state/snapshot.db`)
+    db.prepare("UPDATE state SET value = ? WHERE key = 'node'").run(node)
+    db.close()
+  }
   rename('sidecar~10.9.9.9~edge-1.edge~edge.svc.cluster.local')
   for (let i = 0; i < 2; i++) {
     await device.agent.start()

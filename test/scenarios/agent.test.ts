@@ -13,7 +13,13 @@ import { ask, Service, startSite, TestAgent, until, type Site } from './site.ts'
 
 /** A request that stays open; resolves with its response once the head is there. */
 async function open(site: Site, path: string): Promise<http.IncomingMessage> {
-  const req = http.request({ host: '127.0.0.1', port: site.edge.port('http-proxy'), path: `http://${ORDERS}${path}`, headers: { host: ORDERS }, agent: false })
+  const req = http.request({
+    host: '127.0.0.1',
+    port: site.edge.port('http-proxy'),
+    path: `http://${ORDERS}${path}`,
+    headers: { host: ORDERS },
+    agent: false,
+  })
   req.end()
   const [res] = (await once(req, 'response')) as [http.IncomingMessage]
   return res
@@ -24,19 +30,48 @@ const policyFile = 'cloud/policy.yaml'
 /** An HTTP listener whose only route goes to cluster `one`. */
 function listener(port: number, match: JsonObject, o: { direction?: string; filters?: JsonObject[] } = {}): Sample {
   return sample({
-    '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', name: 'web', traffic_direction: o.direction ?? 'OUTBOUND',
+    '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
+    name: 'web',
+    traffic_direction: o.direction ?? 'OUTBOUND',
     address: { socket_address: { address: '127.0.0.1', port_value: port } },
-    filter_chains: [{ filters: [...(o.filters ?? []), { name: 'envoy.filters.network.http_connection_manager', typed_config: {
-      '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', stat_prefix: 'web',
-      route_config: { name: 'web', virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match, route: { cluster: 'one' } }] }] },
-      http_filters: [{ name: 'envoy.filters.http.router', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' } }],
-    } }] }],
+    filter_chains: [
+      {
+        filters: [
+          ...(o.filters ?? []),
+          {
+            name: 'envoy.filters.network.http_connection_manager',
+            typed_config: {
+              '@type':
+                'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+              stat_prefix: 'web',
+              route_config: {
+                name: 'web',
+                virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match, route: { cluster: 'one' } }] }],
+              },
+              http_filters: [
+                {
+                  name: 'envoy.filters.http.router',
+                  typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+                },
+              ],
+            },
+          },
+        ],
+      },
+    ],
   })
 }
 function cluster(name: string, port: number): Sample {
   return sample({
-    '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name, type: 'STATIC',
-    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: port } } } }] }] },
+    '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+    name,
+    type: 'STATIC',
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [
+        { lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: port } } } }] },
+      ],
+    },
   })
 }
 
@@ -48,13 +83,24 @@ test('an agent enrolls with a join token, gets its configuration, and carries HT
   assert.equal(status.config.stale, false)
   assert.ok(status.config.resources['clusters']! >= 3)
   assert.deepEqual(status.problems, [], 'nothing is wrong')
-  assert.match(statusText(status), /^meshlet 0\.0\.0-test · .* · ready · up [^]*control plane 127\.0\.0\.1:\d+: connected for[^]*\nNothing is wrong\.\n$/)
+  assert.match(
+    statusText(status),
+    /^meshlet 0\.0\.0-test · .* · ready · up [^]*control plane 127\.0\.0\.1:\d+: connected for[^]*\nNothing is wrong\.\n$/,
+  )
 
   const reply = await site.app().call(ORDERS, '/orders/1')
   assert.deepEqual([reply.status, reply.body], [200, 'GET /orders/1'])
-  assert.deepEqual([...site.orders.callers], ['spiffe://demo.mesh/ns/edge/sa/gateway'], 'cloud proved to the service who had called')
+  assert.deepEqual(
+    [...site.orders.callers],
+    ['spiffe://demo.mesh/ns/edge/sa/gateway'],
+    'cloud proved to the service who had called',
+  )
   assert.deepEqual([site.edge.status().http.requests, site.cloud.status().http.requests], [1, 1])
-  assert.equal((await site.app().call('nowhere.example', '/')).status, 502, 'the route table of the mesh says what happens to names that it does not know')
+  assert.equal(
+    (await site.app().call('nowhere.example', '/')).status,
+    502,
+    'the route table of the mesh says what happens to names that it does not know',
+  )
 })
 
 test('a policy change is in force for the next request on the same connection, and touches nothing else', async (t) => {
@@ -63,19 +109,32 @@ test('a policy change is in force for the next request on the same connection, a
   const sensor = await device(site.cloud.port('mqtt'), 'sensor')
   t.after(() => sensor.endAsync(true))
   let closed = 0
-  sensor.on('close', () => { closed++ })
+  sensor.on('close', () => {
+    closed++
+  })
   const slow = await open(site, '/slow')
   await until('the slow request has arrived', () => site.orders.holding === 1)
   assert.equal((await app.call(ORDERS, '/secret')).status, 200)
   const { connections } = site.cloud.status().listeners.find((l) => l.name === 'inbound')!
 
   site.hub.write(policyFile, inboundListener(site.ports, { deny: ['/secret'] }))
-  const denied = await until('/secret is denied', async () => { const r = await app.call(ORDERS, '/secret'); return r.status === 403 && r })
+  const denied = await until('/secret is denied', async () => {
+    const r = await app.call(ORDERS, '/secret')
+    return r.status === 403 && r
+  })
   assert.equal(denied.error, 'MESH_PEER_NOT_ALLOWED')
   assert.equal((await app.call(ORDERS, '/orders/2')).status, 200)
   site.orders.release()
-  assert.equal((await slow.toArray()).map(String).join(''), 'first last', 'a response that was under way comes to its end')
-  assert.equal(site.cloud.status().listeners.find((l) => l.name === 'inbound')!.connections, connections, 'the connections between the agents are the same')
+  assert.equal(
+    (await slow.toArray()).map(String).join(''),
+    'first last',
+    'a response that was under way comes to its end',
+  )
+  assert.equal(
+    site.cloud.status().listeners.find((l) => l.name === 'inbound')!.connections,
+    connections,
+    'the connections between the agents are the same',
+  )
   assert.equal(closed, 0)
   await sensor.publishAsync('local/topic', 'still here', { qos: 1 })
   assert.equal(site.cloud.status().http.denied >= 1, true)
@@ -100,7 +159,10 @@ test('without the hub an agent serves on, starts again from disk, says that what
   assert.equal(status.state, 'ready', 'what is on disk is enough to serve')
   assert.equal(status.certificate?.serial, serial, 'the certificate is that of before')
   assert.match(statusText(status), /generation \d+, from disk, not confirmed/)
-  assert.deepEqual([(await site.app().call(ORDERS, '/orders/4')).status, (await site.edge.ask('/ready')).status], [200, 200])
+  assert.deepEqual(
+    [(await site.app().call(ORDERS, '/orders/4')).status, (await site.edge.ask('/ready')).status],
+    [200, 200],
+  )
 
   site.links.control.restore()
   await site.edge.connected()
@@ -125,7 +187,10 @@ test('a route that cannot be taken is named with its field and refuses; the rout
   const status = edge.status()
   assert.deepEqual(edge.problems(), ['MESH_CONFIG_REJECTED'])
   assert.match(status.problems[0]!.text, /^listener web: .*safe_regex.*missing closing/)
-  assert.match(statusText(status), /! MESH_CONFIG_REJECTED: listener web: [^]*\n {2}The message names resource and field/)
+  assert.match(
+    statusText(status),
+    /! MESH_CONFIG_REJECTED: listener web: [^]*\n {2}The message names resource and field/,
+  )
   assert.equal(status.config.rejected[0]?.name, 'web')
   assert.equal(status.config.resources['clusters'], 2, 'the other resource of the push is there')
   assert.equal((await ask(port, '/a')).status, 503)
@@ -138,21 +203,43 @@ test('a route that cannot be taken is named with its field and refuses; the rout
 test('a listener with an inbound filter that nobody here knows lets nobody in, and status names the filter', async (t) => {
   const plane = await ControlPlane.start(t)
   const port = (await freePorts(1))[0]!
-  const filter = { name: 'acme.filters.network.scan', typed_config: { '@type': 'type.googleapis.com/xds.type.v3.TypedStruct', type_url: 'type.googleapis.com/acme.Scan', value: {} } }
+  const filter = {
+    name: 'acme.filters.network.scan',
+    typed_config: {
+      '@type': 'type.googleapis.com/xds.type.v3.TypedStruct',
+      type_url: 'type.googleapis.com/acme.Scan',
+      value: {},
+    },
+  }
   plane.push(listener(port, { path: '/a' }, { direction: 'INBOUND', filters: [filter] }), cluster('one', 1))
   const edge = new TestAgent(t, `node: {name: edge, namespace: edge}\n${plane.yaml}`)
   await edge.start()
   await edge.connected()
-  assert.notEqual(await ask(port, '/a').then((a) => a.status, () => 'closed'), 200)
+  assert.notEqual(
+    await ask(port, '/a').then(
+      (a) => a.status,
+      () => 'closed',
+    ),
+    200,
+  )
   assert.deepEqual(edge.problems(), ['MESH_CHAIN_BLOCKED'])
-  assert.match(edge.status().problems[0]!.text, /^listener web refuses what comes: the filter .*acme.* is not implemented$/)
+  assert.match(
+    edge.status().problems[0]!.text,
+    /^listener web refuses what comes: the filter .*acme.* is not implemented$/,
+  )
   assert.match((await edge.ask('/stats/prometheus')).body, /MESH_CHAIN_BLOCKED/)
 })
 
 test('a file that the hub cannot read as a resource never leaves it, and no agent is disturbed', async (t) => {
   const site = await startSite(t)
   const { generation } = site.cloud.status().config
-  site.hub.write(policyFile, inboundListener(site.ports, { deny: ['/secret'] }).replace('stat_prefix: inbound', 'stat_prefix: inbound\n        stream_idle_timeout: soon'))
+  site.hub.write(
+    policyFile,
+    inboundListener(site.ports, { deny: ['/secret'] }).replace(
+      'stat_prefix: inbound',
+      'stat_prefix: inbound\n        stream_idle_timeout: soon',
+    ),
+  )
   const refused = await until('the hub says so', () => site.hub.lines.find((l) => l['evt'] === 'hub.resource-refused'))
   assert.match(String(refused['problem']), /policy\.yaml.*stream_?idle_?timeout/i)
   assert.equal((await site.app().call(ORDERS, '/secret')).status, 200)
@@ -165,16 +252,31 @@ test('the admin port answers in the shapes of Envoy', async (t) => {
   await site.app().call(ORDERS, '/orders/6')
   const { edge } = site
   assert.deepEqual(await edge.ask('/ready'), { status: 200, type: 'text/plain; charset=utf-8', body: 'LIVE\n' })
-  assert.deepEqual([(await edge.ask('/live')).status, (await edge.ask('/nothing')).status, (await edge.ask('/drain')).status], [200, 404, 405])
+  assert.deepEqual(
+    [(await edge.ask('/live')).status, (await edge.ask('/nothing')).status, (await edge.ask('/drain')).status],
+    [200, 404, 405],
+  )
 
-  const dump = JSON.parse((await edge.ask('/config_dump')).body) as { configs: { '@type': string; dynamic_active_clusters?: { cluster: { name: string } }[] }[] }
+  const dump = JSON.parse((await edge.ask('/config_dump')).body) as {
+    configs: { '@type': string; dynamic_active_clusters?: { cluster: { name: string } }[] }[]
+  }
   assert.ok(dump.configs.some((c) => c['@type'] === 'type.googleapis.com/envoy.admin.v3.ClustersConfigDump'))
   assert.match(JSON.stringify(dump.configs), /outbound\|80\|\|orders\.cloud\.svc\.cluster\.local/)
   assert.doesNotMatch(JSON.stringify(dump), /PRIVATE KEY/)
 
-  assert.match((await edge.ask('/clusters')).body, new RegExp(`^outbound\\|80\\|\\|orders\\.cloud\\.svc\\.cluster\\.local::127\\.0\\.0\\.1:${site.ports.linkHttp}::health_flags::healthy$`, 'm'))
-  const certs = JSON.parse((await edge.ask('/certs')).body) as { certificates: { cert_chain: { serial_number: string; subject_alt_names: { uri: string }[] }[] }[] }
-  assert.deepEqual(certs.certificates[0]?.cert_chain[0]?.subject_alt_names, [{ uri: 'spiffe://demo.mesh/ns/edge/sa/gateway' }])
+  assert.match(
+    (await edge.ask('/clusters')).body,
+    new RegExp(
+      `^outbound\\|80\\|\\|orders\\.cloud\\.svc\\.cluster\\.local::127\\.0\\.0\\.1:${site.ports.linkHttp}::health_flags::healthy$`,
+      'm',
+    ),
+  )
+  const certs = JSON.parse((await edge.ask('/certs')).body) as {
+    certificates: { cert_chain: { serial_number: string; subject_alt_names: { uri: string }[] }[] }[]
+  }
+  assert.deepEqual(certs.certificates[0]?.cert_chain[0]?.subject_alt_names, [
+    { uri: 'spiffe://demo.mesh/ns/edge/sa/gateway' },
+  ])
   assert.equal(certs.certificates[0]?.cert_chain[0]?.serial_number, edge.status().certificate?.serial)
 
   const prometheus = await edge.ask('/stats/prometheus')
@@ -202,7 +304,11 @@ test('a drained agent accepts nothing more, says so, and lets a response that is
   assert.equal((await site.edge.ask('/drain', 'POST')).body, 'draining\n')
   assert.equal(await site.edge.agent.stopRequested, 'drain')
   const drained = site.edge.agent.drain()
-  assert.deepEqual(await site.edge.ask('/ready'), { status: 503, type: 'text/plain; charset=utf-8', body: 'DRAINING\n' })
+  assert.deepEqual(await site.edge.ask('/ready'), {
+    status: 503,
+    type: 'text/plain; charset=utf-8',
+    body: 'DRAINING\n',
+  })
   assert.equal(site.edge.status().state, 'draining')
   await until('the port is closed', async () => {
     const req = http.get({ host: '127.0.0.1', port: proxyPort, path: `http://${ORDERS}/`, agent: false })

@@ -10,14 +10,27 @@ export type Said = { readonly code: number; readonly out: string; readonly err: 
 export async function meshlet(argv: readonly string[], standardInput = ''): Promise<Said> {
   let [out, err] = ['', '']
   const code = await dispatch(argv, {
-    out: (text) => { out += text }, err: (text) => { err += text }, env: {}, standardInput: async () => Buffer.from(standardInput),
-    stopRequested: async () => 'test', settled: () => { /* memory is no matter here */ },
+    out: (text) => {
+      out += text
+    },
+    err: (text) => {
+      err += text
+    },
+    env: {},
+    standardInput: async () => Buffer.from(standardInput),
+    stopRequested: async () => 'test',
+    settled: () => {
+      /* memory is no matter here */
+    },
   })
   return { code, out, err }
 }
 
 /** One sentence: code, the place, what is wrong, what to do. */
-export function says(said: Said, p: { readonly exit: 1 | 2; readonly code: string; readonly what: RegExp; readonly remedy: RegExp }): void {
+export function says(
+  said: Said,
+  p: { readonly exit: 1 | 2; readonly code: string; readonly what: RegExp; readonly remedy: RegExp },
+): void {
   assert.equal(said.code, p.exit, said.err)
   assert.ok(said.err.startsWith(`meshlet: ${p.code}: `), said.err)
   assert.match(said.err, p.what)
@@ -30,7 +43,9 @@ const status = (agent: TestAgent): Promise<Said> => meshlet(['status', '--admin'
 
 /** `meshlet status` ends with 1 and shows the problem with what to do about it. */
 export async function problem(agent: TestAgent, code: string): Promise<Problem> {
-  const found = agent.status().problems.find((p) => p.code === code) ?? assert.fail(`${code} is not among ${agent.problems().join(', ')}`)
+  const found =
+    agent.status().problems.find((p) => p.code === code) ??
+    assert.fail(`${code} is not among ${agent.problems().join(', ')}`)
   const { out, ...said } = await status(agent)
   assert.deepEqual(said, { code: 1, err: '' })
   assert.ok(out.includes(`\n! ${code}: `) && out.includes(`\n  ${found.remedy}\n`), out)

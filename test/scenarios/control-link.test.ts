@@ -11,13 +11,23 @@ import { startSite, TestAgent, testFolder, until, type Finally } from './site.ts
 
 async function agentOf(t: Finally, istiod: FakeIstiod, control: string, o: FakeServerOptions = {}): Promise<TestAgent> {
   const server = await serveFakeIstiod(istiod, o)
-  t.after(async () => { await server[Symbol.asyncDispose]() })
+  t.after(async () => {
+    await server[Symbol.asyncDispose]()
+  })
   const folder = testFolder(t)
   const own = server.ca.issue('edge', 'gateway')
-  for (const [name, text] of [['cert-chain.pem', own.chainPem], ['key.pem', own.keyPem], ['root-cert.pem', server.ca.rootsPem]] as const) fs.writeFileSync(path.join(folder, name), text)
-  return new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}
+  for (const [name, text] of [
+    ['cert-chain.pem', own.chainPem],
+    ['key.pem', own.keyPem],
+    ['root-cert.pem', server.ca.rootsPem],
+  ] as const)
+    fs.writeFileSync(path.join(folder, name), text)
+  return new TestAgent(
+    t,
+    `node: {name: edge, namespace: edge, serviceAccount: gateway}
 control: {address: "127.0.0.1:${server.port}", serverName: istiod.istio-system.svc, roots: ${folder}/root-cert.pem, ${control}}
-identity: {folder: ${folder}}\n`)
+identity: {folder: ${folder}}\n`,
+  )
 }
 
 test('a control plane that comes back with an empty registry: status says what is held back and for how long, until the time is over', async (t) => {
@@ -33,7 +43,10 @@ test('a control plane that comes back with an empty registry: status says what i
   await until('the shrunken push is reported', () => edge.problems().includes('MESH_CONTROL_SHRUNK'))
   const status = edge.status()
   assert.equal(status.control.heldClusters, 12)
-  assert.match(statusText(status), /! MESH_CONTROL_SHRUNK: the control plane took away 12 of 12 clusters at once; they serve on for \d s\n {2}Check the control plane's registry/)
+  assert.match(
+    statusText(status),
+    /! MESH_CONTROL_SHRUNK: the control plane took away 12 of 12 clusters at once; they serve on for \d s\n {2}Check the control plane's registry/,
+  )
   assert.equal(status.config.resources['clusters'], 12)
   assert.match((await edge.ask('/stats/prometheus')).body, /^mesh_control_held_clusters 12$/m)
   await until('they are gone', () => edge.status().config.resources['clusters'] === undefined)
@@ -46,13 +59,20 @@ test('a server that speaks only the state of the world programs an agent that wa
   const edge = await agentOf(t, istiod, 'shrinkHoldMs: 0', { flavours: ['sotw'] })
   await edge.start()
   await edge.connected()
-  assert.deepEqual([edge.status().config.resources['clusters'], edge.status().config.resources['endpoint sets']], [1, 1])
+  assert.deepEqual(
+    [edge.status().config.resources['clusters'], edge.status().config.resources['endpoint sets']],
+    [1, 1],
+  )
 })
 
-test('bytes on the control link are counted by purpose, the CA\'s among them', async (t) => {
+test("bytes on the control link are counted by purpose, the CA's among them", async (t) => {
   const site = await startSite(t)
   const { body } = await site.edge.ask('/stats/prometheus')
   for (const purpose of ['cluster', 'endpoint', 'listener', 'route', 'certificate']) {
-    for (const direction of ['sent', 'received']) assert.match(body, new RegExp(`^mesh_control_bytes_total\\{purpose="${purpose}",direction="${direction}"\\} [1-9]`, 'm'))
+    for (const direction of ['sent', 'received'])
+      assert.match(
+        body,
+        new RegExp(`^mesh_control_bytes_total\\{purpose="${purpose}",direction="${direction}"\\} [1-9]`, 'm'),
+      )
   }
 })

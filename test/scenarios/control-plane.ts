@@ -1,4 +1,6 @@
-/** A control plane that sends whatever a test says, also what our hub would hold back, and remembers what was refused. */
+/**
+ * A control plane that sends whatever a test says, also what our hub would hold back, and remembers what was refused.
+ */
 import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js'
 import { create } from '@bufbuild/protobuf'
 import fs from 'node:fs'
@@ -39,14 +41,35 @@ export class ControlPlane {
     const ca = testCa()
     const own = ca.issue('istio-system', 'istiod', { dnsNames: ['istiod.istio-system.svc'] })
     const agent = ca.issue('edge', 'gateway')
-    for (const [name, text] of [['cert-chain.pem', agent.chainPem], ['key.pem', agent.keyPem], ['root-cert.pem', ca.rootsPem]] as const) fs.writeFileSync(path.join(folder, name), text)
+    for (const [name, text] of [
+      ['cert-chain.pem', agent.chainPem],
+      ['key.pem', agent.keyPem],
+      ['root-cert.pem', ca.rootsPem],
+    ] as const)
+      fs.writeFileSync(path.join(folder, name), text)
     const server = new Server()
     const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync('127.0.0.1:0', ServerCredentials.createSsl(null, [{ private_key: Buffer.from(own.keyPem), cert_chain: Buffer.from(own.chainPem) }]), (err, bound) => { if (err) reject(err); else resolve(bound) })
+      server.bindAsync(
+        '127.0.0.1:0',
+        ServerCredentials.createSsl(null, [
+          { private_key: Buffer.from(own.keyPem), cert_chain: Buffer.from(own.chainPem) },
+        ]),
+        (err, bound) => {
+          if (err) reject(err)
+          else resolve(bound)
+        },
+      )
     })
     const plane = new ControlPlane(port, folder)
-    server.addService(ADS, { DeltaAggregatedResources: (call: Stream) => plane.#serve(call), StreamAggregatedResources: (call: Stream) => { call.end() } })
-    t.after(() => { server.forceShutdown() })
+    server.addService(ADS, {
+      DeltaAggregatedResources: (call: Stream) => plane.#serve(call),
+      StreamAggregatedResources: (call: Stream) => {
+        call.end()
+      },
+    })
+    t.after(() => {
+      server.forceShutdown()
+    })
     return plane
   }
 
@@ -54,7 +77,13 @@ export class ControlPlane {
   push(...samples: readonly Sample[]): void {
     for (const s of samples) this.#known.set(`${s.kind} ${s.name}`, s)
     for (const kind of new Set(samples.map((s) => s.kind))) {
-      for (const [call, asked] of this.#streams) if (asked.has(TYPE_URLS[kind])) this.#send(call, TYPE_URLS[kind], samples.filter((s) => s.kind === kind))
+      for (const [call, asked] of this.#streams)
+        if (asked.has(TYPE_URLS[kind]))
+          this.#send(
+            call,
+            TYPE_URLS[kind],
+            samples.filter((s) => s.kind === kind),
+          )
     }
   }
 
@@ -63,22 +92,43 @@ export class ControlPlane {
     call.on('data', (request: DeltaDiscoveryRequest) => {
       const asked = this.#streams.get(call)
       if (request.node?.metadata) this.nodes.push(request.node.metadata)
-      if (request.typeUrl.endsWith('/istio.v1.HealthInformation')) { this.health.push(request.errorDetail?.message ?? 'healthy'); return }
+      if (request.typeUrl.endsWith('/istio.v1.HealthInformation')) {
+        this.health.push(request.errorDetail?.message ?? 'healthy')
+        return
+      }
       if (request.errorDetail) this.refusals.push(request.errorDetail.message)
       const isFirst = asked !== undefined && !asked.has(request.typeUrl)
       asked?.add(request.typeUrl)
       // Named resources are asked for later, too.
       const names = new Set(request.resourceNamesSubscribe)
-      if (isFirst || names.size > 0) this.#send(call, request.typeUrl, [...this.#known.values()].filter((s) => TYPE_URLS[s.kind] === request.typeUrl && (names.size === 0 || names.has('*') || names.has(s.name))))
+      if (isFirst || names.size > 0)
+        this.#send(
+          call,
+          request.typeUrl,
+          [...this.#known.values()].filter(
+            (s) => TYPE_URLS[s.kind] === request.typeUrl && (names.size === 0 || names.has('*') || names.has(s.name)),
+          ),
+        )
     })
-    call.on('end', () => { call.end() })
-    call.on('error', () => { this.#streams.delete(call) })
-    call.on('close', () => { this.#streams.delete(call) })
+    call.on('end', () => {
+      call.end()
+    })
+    call.on('error', () => {
+      this.#streams.delete(call)
+    })
+    call.on('close', () => {
+      this.#streams.delete(call)
+    })
   }
   #send(call: Stream, typeUrl: string, samples: readonly Sample[]): void {
     const nonce = String(++this.#nonce)
-    call.write(create(DeltaDiscoveryResponseSchema, {
-      typeUrl, nonce, systemVersionInfo: nonce, resources: samples.map((s) => ({ name: s.name, version: nonce, resource: { typeUrl, value: s.bytes } })),
-    }))
+    call.write(
+      create(DeltaDiscoveryResponseSchema, {
+        typeUrl,
+        nonce,
+        systemVersionInfo: nonce,
+        resources: samples.map((s) => ({ name: s.name, version: nonce, resource: { typeUrl, value: s.bytes } })),
+      }),
+    )
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Whole agents in this process on real loopback sockets: a hub in directory mode, `edge` that reaches hub and cloud only through links that
- * can be cut, `cloud` beside a service. The resources are those of the demo.
+ * Whole agents in this process on real loopback sockets: a hub in directory mode, `edge` that reaches hub and cloud
+ * only through links that can be cut, `cloud` beside a service. The resources are those of the demo.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -27,18 +27,25 @@ export type Answer = { readonly status: number; readonly type: string; readonly 
 /** A folder that is gone when the test is over. */
 export function testFolder(t: Finally): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-scenario-'))
-  t.after(() => { fs.rmSync(folder, { recursive: true, force: true }) })
+  t.after(() => {
+    fs.rmSync(folder, { recursive: true, force: true })
+  })
   return folder
 }
 
 /** Asks again until something comes; fails after ten seconds, saying what did not happen. */
-export async function until<T>(what: string, ask: () => Promise<T | undefined | false> | T | undefined | false): Promise<T> {
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T | undefined | false> | T | undefined | false,
+): Promise<T> {
   const by = performance.now() + 10_000
   for (;;) {
     const got = await ask()
     if (got !== undefined && got !== false) return got
     if (performance.now() > by) assert.fail(`did not happen: ${what}`)
-    await new Promise((resolve) => { setTimeout(resolve, 5) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5)
+    })
   }
 }
 
@@ -62,14 +69,26 @@ export class TestAgent {
     this.folder = testFolder(t)
     this.yaml = yaml
   }
-  get agent(): Agent { return this.#agent ?? assert.fail('the agent does not run') }
+  get agent(): Agent {
+    return this.#agent ?? assert.fail('the agent does not run')
+  }
 
   async start(): Promise<Agent> {
     const loaded = loadConfig(`${this.yaml}\nstate: ${this.folder}/state\nadmin: {port: ${this.admin}}\n`)
     if (!loaded.ok) assert.fail(JSON.stringify(loaded.problems))
-    const log = createLog('debug', { write: (line) => { this.lines.push(JSON.parse(line) as Record<string, unknown>) } })
+    const log = createLog('debug', {
+      write: (line) => {
+        this.lines.push(JSON.parse(line) as Record<string, unknown>)
+      },
+    })
     const world = { ...realWorld({ bundle: undefined }), ...this.over }
-    this.#agent = await startAgent(loaded.config, world, { log, version: '0.0.0-test', builtAtMs: this.builtAtMs, hostName: 'test-host', ip: this.ip })
+    this.#agent = await startAgent(loaded.config, world, {
+      log,
+      version: '0.0.0-test',
+      builtAtMs: this.builtAtMs,
+      hostName: 'test-host',
+      ip: this.ip,
+    })
     return this.#agent
   }
   async stop(): Promise<void> {
@@ -77,13 +96,29 @@ export class TestAgent {
     this.#agent = undefined
     await agent?.[Symbol.asyncDispose]()
     // Elsewhere a defect fails the test by being uncaught; an agent takes and logs it.
-    assert.deepEqual(this.lines.filter((line) => line['evt'] === 'defect'), [])
+    assert.deepEqual(
+      this.lines.filter((line) => line['evt'] === 'defect'),
+      [],
+    )
   }
-  status(): AgentStatus { return this.agent.status() }
-  problems(): string[] { return this.status().problems.map((p) => p.code) }
-  port(listener: string): number { return this.agent.portOf(listener) ?? assert.fail(`no port of ${listener}`) }
-  connected(): Promise<true> { return until('the agent is ready and connected', () => { const s = this.status(); return s.state === 'ready' && s.control.link === 'connected' }) }
-  ask(page: string, method: 'GET' | 'POST' = 'GET'): Promise<Answer> { return ask(this.agent.adminPort, page, method) }
+  status(): AgentStatus {
+    return this.agent.status()
+  }
+  problems(): string[] {
+    return this.status().problems.map((p) => p.code)
+  }
+  port(listener: string): number {
+    return this.agent.portOf(listener) ?? assert.fail(`no port of ${listener}`)
+  }
+  connected(): Promise<true> {
+    return until('the agent is ready and connected', () => {
+      const s = this.status()
+      return s.state === 'ready' && s.control.link === 'connected'
+    })
+  }
+  ask(page: string, method: 'GET' | 'POST' = 'GET'): Promise<Answer> {
+    return ask(this.agent.adminPort, page, method)
+  }
 }
 
 export async function ask(port: number, page: string, method: 'GET' | 'POST' = 'GET'): Promise<Answer> {
@@ -99,24 +134,38 @@ export class Service {
   readonly callers = new Set<string>()
   readonly port: number
   #held: (() => void)[] = []
-  private constructor(port: number) { this.port = port }
+  private constructor(port: number) {
+    this.port = port
+  }
 
   static async start(t: Finally): Promise<Service> {
     const server = http.createServer((req, res) => {
       const uri = /URI=([^;,]+)/.exec(String(req.headers['x-forwarded-client-cert']))?.[1]
       if (uri !== undefined) service.callers.add(uri)
-      if (req.url !== '/slow') { res.end(`${req.method} ${req.url}`); return }
+      if (req.url !== '/slow') {
+        res.end(`${req.method} ${req.url}`)
+        return
+      }
       res.write('first ')
-      service.#held.push(() => { res.end('last') })
+      service.#held.push(() => {
+        res.end('last')
+      })
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const service = new Service((server.address() as net.AddressInfo).port)
-    t.after(() => { server.closeAllConnections(); server.close() })
+    t.after(() => {
+      server.closeAllConnections()
+      server.close()
+    })
     return service
   }
-  get holding(): number { return this.#held.length }
-  release(): void { for (const end of this.#held.splice(0)) end() }
+  get holding(): number {
+    return this.#held.length
+  }
+  release(): void {
+    for (const end of this.#held.splice(0)) end()
+  }
 }
 
 export type Site = {
@@ -131,39 +180,72 @@ export type Site = {
 }
 
 /** What both agents have besides: lines of `control`, and sections of agent.yaml. */
-export type SiteOptions = { readonly over?: Partial<World>; readonly control?: string; readonly yaml?: string; readonly hub?: string }
+export type SiteOptions = {
+  readonly over?: Partial<World>
+  readonly control?: string
+  readonly yaml?: string
+  readonly hub?: string
+}
 
 /** Enrolled, configured, connected. */
 export async function startSite(t: Finally, o: SiteOptions = {}): Promise<Site> {
   const hub = await testHub(t, o.hub)
   const orders = await Service.start(t)
   const [cloudHttp, cloudMqtts] = (await freePorts(2)) as [number, number]
-  const links = { control: await Link.to(hub.hub.port), cloudControl: await Link.to(hub.hub.port), http: await Link.to(cloudHttp), mqtt: await Link.to(cloudMqtts) }
+  const links = {
+    control: await Link.to(hub.hub.port),
+    cloudControl: await Link.to(hub.hub.port),
+    http: await Link.to(cloudHttp),
+    mqtt: await Link.to(cloudMqtts),
+  }
   for (const link of Object.values(links)) t.after(() => link[Symbol.asyncDispose]())
-  const ports: Ports = { linkHttp: links.http.port, linkMqtt: links.mqtt.port, cloudHttp, orders: orders.port, plc: orders.port }
+  const ports: Ports = {
+    linkHttp: links.http.port,
+    linkMqtt: links.mqtt.port,
+    cloudHttp,
+    orders: orders.port,
+    plc: orders.port,
+  }
   writeResources(path.join(hub.folder, 'resources'), ports)
   const folder = testFolder(t)
   fs.writeFileSync(path.join(folder, 'roots.pem'), hub.hub.rootsPem)
-  const edge = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}
+  const edge = new TestAgent(
+    t,
+    `node: {name: edge, namespace: edge, serviceAccount: gateway}
 ${controlYaml(folder, 'edge', links.control.port)}${o.control ?? ''}${o.yaml ?? ''}listeners:
 - {name: http-proxy, kind: http_proxy, port: 0}
 - {name: mqtt, kind: mqtt, port: 0}
 mqtt:
   routes:
   - {match: telemetry/#, direction: up, cluster: "${BROKER_CLUSTER}"}
-  - {match: command/#, direction: down, cluster: "${BROKER_CLUSTER}"}`)
-  const cloud = new TestAgent(t, `node: {name: cloud, namespace: cloud, serviceAccount: gateway}
+  - {match: command/#, direction: down, cluster: "${BROKER_CLUSTER}"}`,
+  )
+  const cloud = new TestAgent(
+    t,
+    `node: {name: cloud, namespace: cloud, serviceAccount: gateway}
 ${controlYaml(folder, 'cloud', links.cloudControl.port)}${o.control ?? ''}${o.yaml ?? ''}listeners:
 - {name: mqtt, kind: mqtt, port: 0}
-- {name: mqtts, kind: mqtt, port: ${cloudMqtts}, tls: {mode: mutual}}`)
-  for (const [name, agent] of [['edge', edge], ['cloud', cloud]] as const) {
+- {name: mqtts, kind: mqtt, port: ${cloudMqtts}, tls: {mode: mutual}}`,
+  )
+  for (const [name, agent] of [
+    ['edge', edge],
+    ['cloud', cloud],
+  ] as const) {
     agent.over = o.over ?? {}
-    fs.writeFileSync(path.join(folder, `${name}.token`), hub.hub.createToken({ namespace: name, serviceAccount: 'gateway', nodes: '*' }).token)
+    fs.writeFileSync(
+      path.join(folder, `${name}.token`),
+      hub.hub.createToken({ namespace: name, serviceAccount: 'gateway', nodes: '*' }).token,
+    )
     await agent.start()
   }
   await Promise.all([edge.connected(), cloud.connected()])
   return {
-    hub, edge, cloud, orders, links, ports,
+    hub,
+    edge,
+    cloud,
+    orders,
+    links,
+    ports,
     app() {
       const app = new App(edge.port('http-proxy'))
       t.after(() => app[Symbol.dispose]())

@@ -19,17 +19,27 @@ const read = (name) => {
 // What is read and written once in a program's life, or never by one that stays; the rest is read now, as it may be wanted when the file has become another.
 const AT_ONCE = ['program', 'addon', 'package mqtt']
 const held = new Map()
-if (command === 'run') for (const name of Object.keys(PARTS)) if (PARTS[name].text !== undefined && !AT_ONCE.includes(name)) held.set(name, read(name))
+if (command === 'run')
+  for (const name of Object.keys(PARTS))
+    if (PARTS[name].text !== undefined && !AT_ONCE.includes(name)) held.set(name, read(name))
 
 const packed = (name) => {
   const bytes = held.get(name) ?? read(name)
-  return PARTS[name].often ? Buffer.from(bytes.latin1Slice(), 'base64') : fromBase85(bytes).subarray(0, PARTS[name].length)
+  return PARTS[name].often
+    ? Buffer.from(bytes.latin1Slice(), 'base64')
+    : fromBase85(bytes).subarray(0, PARTS[name].length)
 }
 const part = (name) => brotliDecompressSync(packed(name))
 const fromBase85 = (text) => {
   const bytes = Buffer.alloc((text.length / 5) * 4)
   for (let from = 0, to = 0; from < text.length; from += 5, to += 4) {
-    bytes.writeUInt32BE((((text[from] - 40) * 85 + text[from + 1] - 40) * 85 + text[from + 2] - 40) * 7225 + (text[from + 3] - 40) * 85 + text[from + 4] - 40, to)
+    bytes.writeUInt32BE(
+      (((text[from] - 40) * 85 + text[from + 1] - 40) * 85 + text[from + 2] - 40) * 7225 +
+        (text[from + 3] - 40) * 85 +
+        text[from + 4] -
+        40,
+      to,
+    )
   }
   return bytes
 }
@@ -41,8 +51,11 @@ const beside = (suffix) => {
   try {
     found = fs.openSync(__filename + suffix, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
     const s = fs.fstatSync(found)
-    if (s.isFile() && (s.mode & 0o022) === 0 && (s.uid === 0 || (s.uid === owner && s.uid !== process.geteuid()))) return found
-  } catch { /* not there, or a link: then without */ }
+    if (s.isFile() && (s.mode & 0o022) === 0 && (s.uid === 0 || (s.uid === owner && s.uid !== process.geteuid())))
+      return found
+  } catch {
+    /* not there, or a link: then without */
+  }
   if (found !== undefined) fs.closeSync(found)
   return undefined
 }
@@ -58,11 +71,16 @@ const compiledBefore = () => {
     if (file.toString('hex', 0, 32) !== PARTS.programSha256 || file.readUInt32LE(32) !== crc32(rest)) return undefined
     const code = HEAD + file.readUInt32LE(HEAD - 4)
     return { text: file.latin1Slice(HEAD, code), cachedData: file.subarray(code) }
-  } catch { return undefined } finally { fs.closeSync(found) }
+  } catch {
+    return undefined
+  } finally {
+    fs.closeSync(found)
+  }
 }
 const parameters = 'exports, require, module, __filename, __dirname, meshletBundle'
 const textOf = (name) => `(function (${parameters}) {${part(name).latin1Slice()}\n})`
-const compile = (name, { text, cachedData } = { text: textOf(name) }) => new Script(text, { filename: `${__filename}#${name}`, cachedData })
+const compile = (name, { text, cachedData } = { text: textOf(name) }) =>
+  new Script(text, { filename: `${__filename}#${name}`, cachedData })
 // The optimizing compilers cost a start more than they give, and eight megabytes of their own code; agent/main.ts switches them on again.
 // V8 takes only what was compiled under the same flags: the large ones of what Node brings compiled of itself come before they change, the program after.
 if (command === 'run' || command === 'precompile') {
@@ -71,8 +89,13 @@ if (command === 'run' || command === 'precompile') {
 }
 const program = compile('program', command === 'run' ? compiledBefore() : undefined)
 const meshletBundle = {
-  version: PARTS.version, builtAt: PARTS.builtAt, file: __filename, addonSha256: PARTS.addonSha256,
-  thread: () => part('thread').toString('latin1'), packedAddon: { fd, from: size - PARTS.addon.fromEnd, length: PARTS.addon.text }, addonBeside: () => beside('.sqlite.node'),
+  version: PARTS.version,
+  builtAt: PARTS.builtAt,
+  file: __filename,
+  addonSha256: PARTS.addonSha256,
+  thread: () => part('thread').toString('latin1'),
+  packedAddon: { fd, from: size - PARTS.addon.fromEnd, length: PARTS.addon.text },
+  addonBeside: () => beside('.sqlite.node'),
   usesCompiled: program.cachedDataRejected === false,
   // What of it has run so far.
   compiled: () => {

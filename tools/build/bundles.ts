@@ -5,7 +5,19 @@ import path from 'node:path'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const BUILT = ['dist/meshlet.cjs', 'dist/meshlet-hub.cjs', 'dist/x64/meshlet.cjs', 'dist/arm64/meshlet.cjs']
-const SOURCES = ['agent/**/*.ts', 'control-sync/**/*.ts', 'core/**/*.ts', 'proto/**/*.ts', 'model/**/*.ts', 'protocols/**/*.ts', 'hub/**/*.ts', 'tools/build/build.ts', 'tools/build/assemble.ts', 'tools/build/bundle-*.cjs', 'package-lock.json']
+const SOURCES = [
+  'agent/**/*.ts',
+  'control-sync/**/*.ts',
+  'core/**/*.ts',
+  'proto/**/*.ts',
+  'model/**/*.ts',
+  'protocols/**/*.ts',
+  'hub/**/*.ts',
+  'tools/build/build.ts',
+  'tools/build/assemble.ts',
+  'tools/build/bundle-*.cjs',
+  'package-lock.json',
+]
 
 /** A source is newer than the oldest bundle, or one is missing. */
 export function areStale(): boolean {
@@ -18,5 +30,8 @@ export function areStale(): boolean {
 export function buildIfStale(): boolean {
   if (!areStale()) return true
   console.error('building the bundles …')
-  return spawnSync(process.execPath, [path.join(root, 'tools/build/build.ts')], { cwd: root, stdio: ['ignore', 2, 2] }).status === 0
+  return (
+    spawnSync(process.execPath, [path.join(root, 'tools/build/build.ts')], { cwd: root, stdio: ['ignore', 2, 2] })
+      .status === 0
+  )
 }

@@ -11,9 +11,15 @@ export function typeNameOf(any: Any | undefined): string {
 }
 
 /** @returns undefined when `any` is of another type; issues when its bytes are broken. */
-export function unpack<T extends DescMessage>(at: DecodePath, any: Any | undefined, schema: T): MessageShape<T> | undefined {
+export function unpack<T extends DescMessage>(
+  at: DecodePath,
+  any: Any | undefined,
+  schema: T,
+): MessageShape<T> | undefined {
   if (!any || typeNameOf(any) !== schema.typeName) return undefined
-  try { return fromBinary(schema, any.value) } catch (err) {
+  try {
+    return fromBinary(schema, any.value)
+  } catch (err) {
     at.issue(`the bytes are no ${schema.typeName}: ${err instanceof Error ? err.message : String(err)}`)
     return undefined
   }
@@ -25,8 +31,14 @@ export function notedOnly(at: DecodePath, any: Any | undefined, schema: DescMess
   if (message) noteIgnored(at, schema, message)
 }
 
-/** @returns the type and value that a TypedStruct (xds.type.v3 or udpa.type.v1) stands for; undefined for any other type. */
-export function unpackStruct(at: DecodePath, any: Any | undefined): { readonly type: string; readonly value: JsonObject } | undefined {
+/**
+ * @returns the type and value that a TypedStruct (xds.type.v3 or udpa.type.v1) stands for; undefined for any other
+ * type.
+ */
+export function unpackStruct(
+  at: DecodePath,
+  any: Any | undefined,
+): { readonly type: string; readonly value: JsonObject } | undefined {
   const struct = unpack(at, any, XdsTypedStruct) ?? unpack(at, any, UdpaTypedStruct)
   return struct && { type: struct.typeUrl.slice(struct.typeUrl.lastIndexOf('/') + 1), value: struct.value ?? {} }
 }

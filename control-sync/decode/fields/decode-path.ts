@@ -1,6 +1,6 @@
 /**
- * A place in a resource while it is decoded, and the report about it: issues (the resource cannot be used) and ignored fields
- * (it can, but these have no effect). The text of a path is made only when something is reported.
+ * A place in a resource while it is decoded, and the report about it: issues (the resource cannot be used) and ignored
+ * fields (it can, but these have no effect). The text of a path is made only when something is reported.
  */
 import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
 import type { Issue } from '../../../model/snapshot.ts'
@@ -13,9 +13,15 @@ const MAX_REPORTED = 200
 
 export type ReadFile = (file: string) => string | undefined
 export type Sources = {
-  /** Content of a file that a DataSource names, undefined when there is none. Left out: resources that name files are refused. */
+  /**
+   * Content of a file that a DataSource names, undefined when there is none. Left out: resources that name files are
+   * refused.
+   */
   readonly readFile?: ReadFile | undefined
-  /** Where files are not read at once: which may be read when they are used, for TLS (core/os/named-files.ts). Left out: none. */
+  /**
+   * Where files are not read at once: which may be read when they are used, for TLS (core/os/named-files.ts). Left out:
+   * none.
+   */
   readonly files?: { permits(file: string): boolean } | undefined
   /** Bytes of the TypedExtensionConfig of that name (ECDS); undefined while it has not come. */
   readonly extension?: ((name: string) => Uint8Array | undefined) | undefined
@@ -30,34 +36,60 @@ class Report {
   readonly skipped = new Set<string>()
   readonly awaited = new Set<string>()
   readonly sources: Sources
-  constructor(sources: Sources) { this.sources = sources }
+  constructor(sources: Sources) {
+    this.sources = sources
+  }
 }
 
 export class DecodePath {
   readonly #parent: DecodePath | undefined
   readonly #key: string
   readonly #report: Report
-  private constructor(report: Report, parent: DecodePath | undefined, key: string) { this.#report = report; this.#parent = parent; this.#key = key }
+  private constructor(report: Report, parent: DecodePath | undefined, key: string) {
+    this.#report = report
+    this.#parent = parent
+    this.#key = key
+  }
 
-  static top(sources: Sources = {}): DecodePath { return new DecodePath(new Report(sources), undefined, '') }
+  static top(sources: Sources = {}): DecodePath {
+    return new DecodePath(new Report(sources), undefined, '')
+  }
 
-  in(field: string): DecodePath { return new DecodePath(this.#report, this, field) }
-  item(index: number | string): DecodePath { return new DecodePath(this.#report, this, `[${index}]`) }
+  in(field: string): DecodePath {
+    return new DecodePath(this.#report, this, field)
+  }
+  item(index: number | string): DecodePath {
+    return new DecodePath(this.#report, this, `[${index}]`)
+  }
 
   get path(): string {
     if (!this.#parent) return this.#key
     const before = this.#parent.path
     return before === '' || this.#key.startsWith('[') ? before + this.#key : `${before}.${this.#key}`
   }
-  get issues(): readonly Issue[] { return this.#report.issues }
+  get issues(): readonly Issue[] {
+    return this.#report.issues
+  }
   /** Whether there are issues outside of every piece: then the resource as a whole cannot be used. */
-  get isOpen(): boolean { return this.#report.open > 0 }
-  get ignored(): readonly string[] { return this.#report.ignored }
-  get skipped(): readonly string[] { return [...this.#report.skipped] }
-  get readFile(): ReadFile | undefined { return this.#report.sources.readFile }
-  get files(): Sources['files'] { return this.#report.sources.files }
+  get isOpen(): boolean {
+    return this.#report.open > 0
+  }
+  get ignored(): readonly string[] {
+    return this.#report.ignored
+  }
+  get skipped(): readonly string[] {
+    return [...this.#report.skipped]
+  }
+  get readFile(): ReadFile | undefined {
+    return this.#report.sources.readFile
+  }
+  get files(): Sources['files'] {
+    return this.#report.sources.files
+  }
   /** Names of extensions that were asked for, come or not. */
-  get awaited(): readonly string[] { return [...this.#report.awaited] }
+  get awaited(): readonly string[] {
+    return [...this.#report.awaited]
+  }
 
   /** Configuration of a filter that comes as a resource of its own. */
   extension(name: string): Uint8Array | undefined {
@@ -75,8 +107,9 @@ export class DecodePath {
   }
 
   /**
-   * What can be refused by itself: a filter chain, a route, a virtual host, a cluster. An issue in it makes it what refuses everything that it would have
-   * got, and the rest of the resource is used as it was sent: to go on with the version before could be weaker than what is asked for.
+   * What can be refused by itself: a filter chain, a route, a virtual host, a cluster. An issue in it makes it what
+   * refuses everything that it would have got, and the rest of the resource is used as it was sent: to go on with the
+   * version before could be weaker than what is asked for.
    * @param blocked is given the reason, and must not fail
    */
   piece<T>(make: () => T, blocked: (reason: string) => T): T {
@@ -85,16 +118,23 @@ export class DecodePath {
     report.open = 0
     report.firstOpen = undefined
     let made: { readonly value: T } | undefined
-    try { made = { value: make() } } catch (err) { this.issue(`cannot be read: ${err instanceof Error ? err.message : String(err)}`) }
+    try {
+      made = { value: make() }
+    } catch (err) {
+      this.issue(`cannot be read: ${err instanceof Error ? err.message : String(err)}`)
+    }
     const found = report.firstOpen as Issue | undefined
     report.open = open
     report.firstOpen = firstOpen
-    return made && !found ? made.value : blocked(found ? `${found.path === '' ? '' : `${found.path}: `}${found.problem}` : 'it cannot be read')
+    return made && !found
+      ? made.value
+      : blocked(found ? `${found.path === '' ? '' : `${found.path}: `}${found.problem}` : 'it cannot be read')
   }
 
   /** This place has no effect. `why` where the field's name alone does not tell. */
   ignore(why?: string): void {
-    if (this.#report.ignored.length < MAX_REPORTED) this.#report.ignored.push(why === undefined ? this.path : `${this.path} (${why})`)
+    if (this.#report.ignored.length < MAX_REPORTED)
+      this.#report.ignored.push(why === undefined ? this.path : `${this.path} (${why})`)
   }
 
   /** Something that was asked for is left out. @param what in a person's words (skipped.ts) */
@@ -103,7 +143,10 @@ export class DecodePath {
   }
 }
 
-/** Reports every set field of `message`, at any depth, that the decoders do not act upon (supported-fields.ts), and every field that our protos do not have. */
+/**
+ * Reports every set field of `message`, at any depth, that the decoders do not act upon (supported-fields.ts), and
+ * every field that our protos do not have.
+ */
 export function noteIgnored<T extends DescMessage>(at: DecodePath, schema: T, message: MessageShape<T>): void {
   const acted = ACTED_ON.get(schema.typeName)
   const refused = REFUSED.get(schema.typeName)
@@ -112,8 +155,10 @@ export function noteIgnored<T extends DescMessage>(at: DecodePath, schema: T, me
     if (value === undefined || refused?.has(field.name)) continue
     if (acted && !acted.has(field.name)) left(at, schema, field.name)
     else if (field.message && descend(field.message)) noteBelow(at.in(field.name), field, field.message, value)
-    // Decoders take some such value for its field's default; where that would be weaker they have an issue of their own.
-    else if (field.enum && typeof value === 'number' && !field.enum.value[value]) at.in(field.name).ignore(`unknown value ${value}`)
+    // Decoders take some such value for its field's default; where that would be weaker they have an issue of their
+    // own.
+    else if (field.enum && typeof value === 'number' && !field.enum.value[value])
+      at.in(field.name).ignore(`unknown value ${value}`)
   }
   for (const { no } of message.$unknown ?? []) {
     const name = fieldName(schema, no)
@@ -127,11 +172,15 @@ function left(at: DecodePath, schema: DescMessage, field: string): void {
   if (what !== undefined) at.skip(what)
 }
 
-/** An issue for every set field of `message` itself that may not get lost (supported-fields.ts). Each decoder asks in the piece that the message belongs to. */
+/**
+ * An issue for every set field of `message` itself that may not get lost (supported-fields.ts). Each decoder asks in
+ * the piece that the message belongs to.
+ */
 export function refuse<T extends DescMessage>(at: DecodePath, schema: T, message: MessageShape<T> | undefined): void {
   const refused = REFUSED.get(schema.typeName)
   if (!refused || !message) return
-  for (const field of schema.fields) if (refused.has(field.name) && valueOf(message, field) !== undefined) at.in(field.name).issue(NOT_SUPPORTED)
+  for (const field of schema.fields)
+    if (refused.has(field.name) && valueOf(message, field) !== undefined) at.in(field.name).issue(NOT_SUPPORTED)
   for (const { no } of message.$unknown ?? []) {
     const name = fieldName(schema, no)
     if (refused.has(name)) at.in(name).issue(NOT_SUPPORTED)
@@ -140,14 +189,19 @@ export function refuse<T extends DescMessage>(at: DecodePath, schema: T, message
 const NOT_SUPPORTED = 'is not supported'
 
 /** Envoy's name of a field that our protos do not have, its number where Envoy has none either. */
-export function fieldName(schema: DescMessage, no: number): string { return leftOutName(schema.typeName, no) ?? `<field ${no}>` }
+export function fieldName(schema: DescMessage, no: number): string {
+  return leftOutName(schema.typeName, no) ?? `<field ${no}>`
+}
 
 /** True when `message` carries fields that our protos do not have. */
-export function hasUnknown(message: Message): boolean { return (message.$unknown?.length ?? 0) > 0 }
+export function hasUnknown(message: Message): boolean {
+  return (message.$unknown?.length ?? 0) > 0
+}
 
 function noteBelow(at: DecodePath, field: DescField, schema: DescMessage, value: unknown): void {
   if (field.fieldKind === 'list') (value as readonly Message[]).forEach((m, i) => noteIgnored(at.item(i), schema, m))
-  else if (field.fieldKind === 'map') for (const [key, m] of Object.entries(value as Record<string, Message>)) noteIgnored(at.item(key), schema, m)
+  else if (field.fieldKind === 'map')
+    for (const [key, m] of Object.entries(value as Record<string, Message>)) noteIgnored(at.item(key), schema, m)
   else noteIgnored(at, schema, value as Message)
 }
 
@@ -167,4 +221,6 @@ function valueOf(message: Message, field: DescField): unknown {
 
 /** Where a source is fetched from, and free-form metadata, are not settings of the data path. */
 const OPAQUE = new Set(['envoy.config.core.v3.ConfigSource', 'envoy.config.core.v3.Metadata'])
-function descend(schema: DescMessage): boolean { return !schema.typeName.startsWith('google.protobuf.') && !OPAQUE.has(schema.typeName) }
+function descend(schema: DescMessage): boolean {
+  return !schema.typeName.startsWith('google.protobuf.') && !OPAQUE.has(schema.typeName)
+}

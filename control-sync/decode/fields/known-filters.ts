@@ -1,4 +1,7 @@
-/** Filters that only observe: leaving them out lets nobody through and changes no byte that a peer relies on. By configuration type. */
+/**
+ * Filters that only observe: leaving them out lets nobody through and changes no byte that a peer relies on. By
+ * configuration type.
+ */
 
 /** `blocks`: inbound, where a filter may be what keeps somebody out. `skips`: outbound. */
 export type Unknown = 'blocks' | 'skips'
@@ -16,7 +19,9 @@ export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
 
 /** Of these, what the data path does without being told, or what nobody misses. */
 export const DONE_ANYWAY: ReadonlySet<string> = new Set([
-  'io.istio.http.peer_metadata.Config', 'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig', 'envoy.tcp.metadataexchange.config.MetadataExchange',
+  'io.istio.http.peer_metadata.Config',
+  'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig',
+  'envoy.tcp.metadataexchange.config.MetadataExchange',
 ])
 
 export const OBSERVING_NETWORK_FILTERS: ReadonlySet<string> = new Set([
@@ -31,10 +36,18 @@ export const LISTENER_FILTERS = {
   originalDst: 'envoy.extensions.filters.listener.original_dst.v3.OriginalDst',
 } as const
 
-/** Sends on with the client's own address as source, which Node cannot; istiod has it where the interception mode is TPROXY. */
-export const ORIGINAL_SRC = { name: 'envoy.filters.listener.original_src', type: 'envoy.extensions.filters.listener.original_src.v3.OriginalSrc' } as const
+/**
+ * Sends on with the client's own address as source, which Node cannot; istiod has it where the interception mode is
+ * TPROXY.
+ */
+export const ORIGINAL_SRC = {
+  name: 'envoy.filters.listener.original_src',
+  type: 'envoy.extensions.filters.listener.original_src.v3.OriginalSrc',
+} as const
 
 /** Older resources name these without a configuration. */
 export const LISTENER_FILTER_NAMES: Readonly<Record<string, keyof typeof LISTENER_FILTERS>> = {
-  'envoy.filters.listener.tls_inspector': 'tls', 'envoy.filters.listener.http_inspector': 'http', 'envoy.filters.listener.original_dst': 'originalDst',
+  'envoy.filters.listener.tls_inspector': 'tls',
+  'envoy.filters.listener.http_inspector': 'http',
+  'envoy.filters.listener.original_dst': 'originalDst',
 }

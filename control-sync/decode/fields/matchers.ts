@@ -1,14 +1,20 @@
 /** envoy.type.matcher.v3 and the matchers of routes: strings, regular expressions, headers, query parameters. */
 import { compileRegex, type SafeRegex } from '../../../core/regex.ts'
 import type { HeaderMatch, QueryMatch, StringMatch } from '../../../model/matcher.ts'
-import type { HeaderMatcher, QueryParameterMatcher } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import type {
+  HeaderMatcher,
+  QueryParameterMatcher,
+} from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import type { RegexMatcher } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
 import type { StringMatcher } from '../../../proto/gen/envoy/type/matcher/v3/string_pb.ts'
 import type { DecodePath } from './decode-path.ts'
 
 export function regex(at: DecodePath, matcher: RegexMatcher | undefined): SafeRegex | undefined {
   const made = compileRegex(matcher?.regex ?? '')
-  if ('problem' in made) { at.in('regex').issue(made.problem); return undefined }
+  if ('problem' in made) {
+    at.in('regex').issue(made.problem)
+    return undefined
+  }
   if (matcher?.regex) return made
   at.in('regex').issue('must not be empty')
   return undefined
@@ -17,18 +23,35 @@ export function regex(at: DecodePath, matcher: RegexMatcher | undefined): SafeRe
 /** @returns undefined when it cannot be used, which is then an issue. */
 export function stringMatch(at: DecodePath, matcher: StringMatcher | undefined): StringMatch | undefined {
   const pattern = matcher?.matchPattern
-  if (!matcher || pattern?.case === undefined) { at.issue('has no pattern that meshlet knows'); return undefined }
+  if (!matcher || pattern?.case === undefined) {
+    at.issue('has no pattern that meshlet knows')
+    return undefined
+  }
   switch (pattern.case) {
-    case 'safeRegex': return regexMatch(at.in('safe_regex'), pattern.value)
-    case 'exact': return { kind: 'exact', value: pattern.value, ignoreCase: matcher.ignoreCase }
-    case 'prefix': case 'suffix': case 'contains': return partMatch(at, pattern.case, pattern.value, matcher.ignoreCase)
-    default: return pattern satisfies never
+    case 'safeRegex':
+      return regexMatch(at.in('safe_regex'), pattern.value)
+    case 'exact':
+      return { kind: 'exact', value: pattern.value, ignoreCase: matcher.ignoreCase }
+    case 'prefix':
+    case 'suffix':
+    case 'contains':
+      return partMatch(at, pattern.case, pattern.value, matcher.ignoreCase)
+    default:
+      return pattern satisfies never
   }
 }
 
 /** Envoy refuses empty parts: they would match everything. */
-function partMatch(at: DecodePath, kind: 'prefix' | 'suffix' | 'contains', value: string, ignoreCase: boolean): StringMatch | undefined {
-  if (value === '') { at.in(kind).issue('must not be empty'); return undefined }
+function partMatch(
+  at: DecodePath,
+  kind: 'prefix' | 'suffix' | 'contains',
+  value: string,
+  ignoreCase: boolean,
+): StringMatch | undefined {
+  if (value === '') {
+    at.in(kind).issue('must not be empty')
+    return undefined
+  }
   return { kind, value, ignoreCase }
 }
 
@@ -38,40 +61,71 @@ function regexMatch(at: DecodePath, matcher: RegexMatcher): StringMatch | undefi
 }
 
 export function headerMatch(at: DecodePath, matcher: HeaderMatcher): HeaderMatch | undefined {
-  if (matcher.name === '') { at.in('name').issue('is missing'); return undefined }
+  if (matcher.name === '') {
+    at.in('name').issue('is missing')
+    return undefined
+  }
   const test = headerTest(at, matcher)
-  return test && { name: matcher.name.toLowerCase(), test, invert: matcher.invertMatch, missingAsEmpty: matcher.treatMissingHeaderAsEmpty }
+  return (
+    test && {
+      name: matcher.name.toLowerCase(),
+      test,
+      invert: matcher.invertMatch,
+      missingAsEmpty: matcher.treatMissingHeaderAsEmpty,
+    }
+  )
 }
 
 export function headerMatches(at: DecodePath, matchers: readonly HeaderMatcher[]): HeaderMatch[] {
   return matchers.flatMap((m, i) => headerMatch(at.item(i), m) ?? [])
 }
 
-function headerTest(at: DecodePath, { headerMatchSpecifier: by, $unknown: unknown }: HeaderMatcher): HeaderMatch['test'] | undefined {
+function headerTest(
+  at: DecodePath,
+  { headerMatchSpecifier: by, $unknown: unknown }: HeaderMatcher,
+): HeaderMatch['test'] | undefined {
   const string = (match: StringMatch | undefined): HeaderMatch['test'] | undefined => match && { kind: 'string', match }
   switch (by.case) {
-    case 'stringMatch': return string(stringMatch(at.in('string_match'), by.value))
-    case 'presentMatch': return { kind: by.value ? 'present' : 'absent' }
-    case 'rangeMatch': return { kind: 'range', start: by.value.start, end: by.value.end }
-    case 'exactMatch': return string({ kind: 'exact', value: by.value, ignoreCase: false })
-    case 'prefixMatch': return string(partMatch(at, 'prefix', by.value, false))
-    case 'suffixMatch': return string(partMatch(at, 'suffix', by.value, false))
-    case 'containsMatch': return string(partMatch(at, 'contains', by.value, false))
-    case 'safeRegexMatch': return string(regexMatch(at.in('safe_regex_match'), by.value))
+    case 'stringMatch':
+      return string(stringMatch(at.in('string_match'), by.value))
+    case 'presentMatch':
+      return { kind: by.value ? 'present' : 'absent' }
+    case 'rangeMatch':
+      return { kind: 'range', start: by.value.start, end: by.value.end }
+    case 'exactMatch':
+      return string({ kind: 'exact', value: by.value, ignoreCase: false })
+    case 'prefixMatch':
+      return string(partMatch(at, 'prefix', by.value, false))
+    case 'suffixMatch':
+      return string(partMatch(at, 'suffix', by.value, false))
+    case 'containsMatch':
+      return string(partMatch(at, 'contains', by.value, false))
+    case 'safeRegexMatch':
+      return string(regexMatch(at.in('safe_regex_match'), by.value))
     case undefined:
-      if (unknown?.length) { at.issue('has a test that meshlet does not know'); return undefined }
+      if (unknown?.length) {
+        at.issue('has a test that meshlet does not know')
+        return undefined
+      }
       return { kind: 'present' }
-    default: return by satisfies never
+    default:
+      return by satisfies never
   }
 }
 
 export function queryMatch(at: DecodePath, matcher: QueryParameterMatcher): QueryMatch | undefined {
   const by = matcher.queryParameterMatchSpecifier
-  if (matcher.$unknown?.length) { at.issue('has a test that meshlet does not know'); return undefined }
+  if (matcher.$unknown?.length) {
+    at.issue('has a test that meshlet does not know')
+    return undefined
+  }
   if (by.case === 'stringMatch') {
     const match = stringMatch(at.in('string_match'), by.value)
     return match && { name: matcher.name, test: { kind: 'string', match } }
   }
-  if (by.case === 'presentMatch' && !by.value) { at.in('present_match').issue('false is not supported'); return undefined }
+  if (by.case === 'presentMatch' && !by.value) {
+    at.in('present_match').issue('false is not supported')
+    return undefined
+  }
   return { name: matcher.name, test: { kind: 'present' } }
 }

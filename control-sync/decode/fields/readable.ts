@@ -3,11 +3,17 @@ import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/proto
 import { nextField } from '../../wire/fields.ts'
 
 /**
- * Fields of the message itself are read one by one when it does not decode as a whole; `unreadable` names those that are left out.
+ * Fields of the message itself are read one by one when it does not decode as a whole; `unreadable` names those that
+ * are left out.
  * @throws for bytes that are no sequence of fields: they are no message of anybody's
  */
-export function readable<S extends DescMessage>(schema: S, bytes: Uint8Array): { readonly message: MessageShape<S>; readonly unreadable: readonly string[] } {
-  try { return { message: fromBinary(schema, bytes), unreadable: NONE } } catch (thrown) {
+export function readable<S extends DescMessage>(
+  schema: S,
+  bytes: Uint8Array,
+): { readonly message: MessageShape<S>; readonly unreadable: readonly string[] } {
+  try {
+    return { message: fromBinary(schema, bytes), unreadable: NONE }
+  } catch (thrown) {
     const good: Uint8Array[] = []
     const unreadable = new Set<string>()
     const cursor = { at: 0, from: 0, to: 0 }
@@ -27,5 +33,10 @@ export function readable<S extends DescMessage>(schema: S, bytes: Uint8Array): {
 const NONE: readonly string[] = []
 
 function decodes(schema: DescMessage, bytes: Uint8Array): boolean {
-  try { fromBinary(schema, bytes); return true } catch { return false }
+  try {
+    fromBinary(schema, bytes)
+    return true
+  } catch {
+    return false
+  }
 }

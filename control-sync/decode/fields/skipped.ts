@@ -1,6 +1,7 @@
 /**
- * What a configuration asks for and meshlet leaves out, in a person's words: `meshlet status` shows them. By type of extension, and by the field of a message;
- * names of fields that our protos do not have count as well. Everything else that is left out is listed by its path (`ignored`).
+ * What a configuration asks for and meshlet leaves out, in a person's words: `meshlet status` shows them. By type of
+ * extension, and by the field of a message; names of fields that our protos do not have count as well. Everything else
+ * that is left out is listed by its path (`ignored`).
  */
 const EXTENSIONS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz': 'external authorization is not asked (ext_authz)',
@@ -12,19 +13,24 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.http.lua.v3.Lua': 'Lua scripts do not run',
   'envoy.extensions.filters.http.lua.v3.LuaPerRoute': 'Lua scripts do not run',
   'envoy.extensions.filters.http.wasm.v3.Wasm': 'Wasm extensions do not run',
-  'envoy.extensions.filters.http.cors.v3.CorsPolicy': 'CORS policies do not apply: preflights reach the service, answers get no headers',
+  'envoy.extensions.filters.http.cors.v3.CorsPolicy':
+    'CORS policies do not apply: preflights reach the service, answers get no headers',
   'envoy.extensions.filters.http.compressor.v3.Compressor': 'bodies are not compressed (compressor)',
   'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute': 'bodies are not compressed (compressor)',
   'envoy.extensions.filters.http.buffer.v3.Buffer': 'requests are not buffered (buffer)',
-  'envoy.extensions.filters.http.stateful_session.v3.StatefulSession': 'sessions are not kept on their endpoint (stateful_session)',
-  'envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute': 'sessions are not kept on their endpoint (stateful_session)',
+  'envoy.extensions.filters.http.stateful_session.v3.StatefulSession':
+    'sessions are not kept on their endpoint (stateful_session)',
+  'envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute':
+    'sessions are not kept on their endpoint (stateful_session)',
   'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig': 'gRPC statistics are not kept (grpc_stats)',
   'stats.PluginConfig': 'istio_* metrics are not kept (istio.stats)',
   'envoy.extensions.filters.network.ext_authz.v3.ExtAuthz': 'external authorization is not asked (ext_authz)',
   'envoy.extensions.filters.network.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
-  'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit': 'local rate limits do not apply (local_ratelimit)',
+  'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit':
+    'local rate limits do not apply (local_ratelimit)',
   'envoy.extensions.filters.network.wasm.v3.Wasm': 'Wasm extensions do not run',
-  'envoy.extensions.filters.listener.original_src.v3.OriginalSrc': 'applications see an address of this machine instead of their client\'s (original_src)',
+  'envoy.extensions.filters.listener.original_src.v3.OriginalSrc':
+    "applications see an address of this machine instead of their client's (original_src)",
 }
 
 const MIRROR = 'requests are not mirrored (request_mirror_policies)'
@@ -41,13 +47,16 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.VirtualHost.rate_limits': LIMITS,
   'envoy.config.route.v3.RouteAction.cors': EXTENSIONS['envoy.extensions.filters.http.cors.v3.CorsPolicy']!,
   'envoy.config.route.v3.VirtualHost.cors': EXTENSIONS['envoy.extensions.filters.http.cors.v3.CorsPolicy']!,
-  'envoy.config.route.v3.RouteAction.internal_redirect_policy': 'redirects go back to the client (internal_redirect_policy)',
+  'envoy.config.route.v3.RouteAction.internal_redirect_policy':
+    'redirects go back to the client (internal_redirect_policy)',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie.ttl': 'no cookie is made for affinity (hash_policy.cookie.ttl)',
-  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.local_reply_config': 'meshlet\'s own answers are not changed (local_reply_config)',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.local_reply_config':
+    "meshlet's own answers are not changed (local_reply_config)",
   'envoy.config.accesslog.v3.AccessLog.filter': 'every request is logged (access_log.filter)',
   'envoy.config.listener.v3.Listener.access_log': LOGS,
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log': LOGS,
-  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy': 'TCP connections keep to no endpoint (tcp_proxy hash_policy)',
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy':
+    'TCP connections keep to no endpoint (tcp_proxy hash_policy)',
   'envoy.config.cluster.v3.Cluster.health_checks': 'endpoints are not asked whether they are well (health_checks)',
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig.slow_start_config': WARM_UP,
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig.slow_start_config': WARM_UP,
@@ -56,11 +65,16 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
 
 export const NO_SPANS = 'no spans are reported (tracing)'
 /** In logs that meshlet writes in its own way. */
-export const LOG_FORMATS = 'access-log formats of the mesh are not used: a line has meshlet\'s own fields'
-export const otherLog = (type: string): string => `access logs go to meshlet's own log, not to ${type === '' ? 'where they should' : type}`
+export const LOG_FORMATS = "access-log formats of the mesh are not used: a line has meshlet's own fields"
+export const otherLog = (type: string): string =>
+  `access logs go to meshlet's own log, not to ${type === '' ? 'where they should' : type}`
 
 /** @param type of the configuration of a filter that is not run */
-export function skippedExtension(type: string): string { return EXTENSIONS[type] ?? `the filter ${type} does not run` }
+export function skippedExtension(type: string): string {
+  return EXTENSIONS[type] ?? `the filter ${type} does not run`
+}
 
 /** Undefined for a field of which its path tells enough. @param field in Envoy's name */
-export function skippedField(message: string, field: string): string | undefined { return SKIPPED_FIELDS[`${message}.${field}`] }
+export function skippedField(message: string, field: string): string | undefined {
+  return SKIPPED_FIELDS[`${message}.${field}`]
+}

@@ -1,22 +1,27 @@
 /**
- * Which fields of which message the decoders act upon, or that have no effect on traffic by their nature (names, statistics, metadata).
- * Every other field that arrives is reported as ignored or, where that could weaken a policy, refused. A message that is not in the table is acted upon as a whole.
+ * Which fields of which message the decoders act upon, or that have no effect on traffic by their nature (names,
+ * statistics, metadata). Every other field that arrives is reported as ignored or, where that could weaken a policy,
+ * refused. A message that is not in the table is acted upon as a whole.
  */
-const HEADER_CHANGES = 'request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove'
+const HEADER_CHANGES =
+  'request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove'
 
 const TABLE: Record<string, string> = {
-  'envoy.config.cluster.v3.Cluster': 'name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate dns_lookup_family outlier_detection '
-    + 'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config '
-    + 'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
+  'envoy.config.cluster.v3.Cluster':
+    'name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate dns_lookup_family outlier_detection ' +
+    'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config ' +
+    'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold locality_weighted_lb_config',
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count',
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': '',
   'envoy.config.cluster.v3.Cluster.RingHashLbConfig': 'minimum_ring_size maximum_ring_size',
   'envoy.config.cluster.v3.CircuitBreakers': 'thresholds',
-  'envoy.config.cluster.v3.CircuitBreakers.Thresholds': 'priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining',
-  'envoy.config.cluster.v3.OutlierDetection': 'consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx consecutive_gateway_failure '
-    + 'enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure max_ejection_time '
-    + 'always_eject_one_host max_ejection_time_jitter',
+  'envoy.config.cluster.v3.CircuitBreakers.Thresholds':
+    'priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining',
+  'envoy.config.cluster.v3.OutlierDetection':
+    'consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx consecutive_gateway_failure ' +
+    'enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure max_ejection_time ' +
+    'always_eject_one_host max_ejection_time_jitter',
   'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive',
   'envoy.config.core.v3.TcpKeepalive': 'keepalive_time',
   'envoy.config.core.v3.BindConfig': 'source_address',
@@ -25,71 +30,92 @@ const TABLE: Record<string, string> = {
   'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality lb_endpoints load_balancing_weight priority metadata',
   'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
   'envoy.config.endpoint.v3.Endpoint': 'address hostname',
-  'envoy.config.core.v3.HttpProtocolOptions': 'idle_timeout max_connection_duration max_requests_per_connection max_headers_count max_stream_duration headers_with_underscores_action max_response_headers_kb',
+  'envoy.config.core.v3.HttpProtocolOptions':
+    'idle_timeout max_connection_duration max_requests_per_connection max_headers_count max_stream_duration headers_with_underscores_action max_response_headers_kb',
   'envoy.config.core.v3.Http1ProtocolOptions': 'allow_absolute_url',
   'envoy.config.core.v3.Http2ProtocolOptions': '',
-  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config',
-  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig': 'http_protocol_options http2_protocol_options',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions':
+    'common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig':
+    'http_protocol_options http2_protocol_options',
   'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation override_auto_sni_header',
-  'envoy.config.listener.v3.Listener': 'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port transparent '
-    + 'traffic_direction metadata stat_prefix',
+  'envoy.config.listener.v3.Listener':
+    'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port transparent ' +
+    'traffic_direction metadata stat_prefix',
   'envoy.config.listener.v3.FilterChain': 'filter_chain_match filters transport_socket metadata name',
-  'envoy.config.listener.v3.FilterChainMatch': 'destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names transport_protocol application_protocols',
+  'envoy.config.listener.v3.FilterChainMatch':
+    'destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names transport_protocol application_protocols',
   'envoy.config.listener.v3.ListenerFilter': 'name typed_config filter_disabled',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': 'stat_prefix cluster weighted_clusters idle_timeout',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
-  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': 'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops '
-    + 'stream_idle_timeout request_timeout common_http_protocol_options max_request_headers_kb generate_request_id preserve_external_request_id request_id_extension forward_client_cert_details set_current_client_cert_details '
-    + 'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options strip_matching_host_port strip_any_host_port strip_trailing_host_dot skip_xff_append append_x_forwarded_port',
-  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'upgrade_type enabled',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager':
+    'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops ' +
+    'stream_idle_timeout request_timeout common_http_protocol_options max_request_headers_kb generate_request_id preserve_external_request_id request_id_extension forward_client_cert_details set_current_client_cert_details ' +
+    'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options strip_matching_host_port strip_any_host_port strip_trailing_host_dot skip_xff_append append_x_forwarded_port',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig':
+    'upgrade_type enabled',
   'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching internal_only_headers typed_per_filter_config metadata ${HEADER_CHANGES}`,
   'envoy.config.route.v3.VirtualHost': `name domains routes require_tls retry_policy include_request_attempt_count typed_per_filter_config metadata ${HEADER_CHANGES}`,
   'envoy.config.route.v3.Route': `name match route redirect direct_response decorator metadata typed_per_filter_config stat_prefix ${HEADER_CHANGES}`,
-  'envoy.config.route.v3.RouteAction': 'cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host '
-    + 'max_stream_duration max_grpc_timeout grpc_timeout_offset',
+  'envoy.config.route.v3.RouteAction':
+    'cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host ' +
+    'max_stream_duration max_grpc_timeout grpc_timeout_offset',
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name',
   'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name',
   'envoy.config.route.v3.WeightedCluster': 'clusters runtime_key_prefix',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': `name weight ${HEADER_CHANGES}`,
-  'envoy.config.route.v3.RetryPolicy': 'retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
+  'envoy.config.route.v3.RetryPolicy':
+    'retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
   'envoy.config.core.v3.HeaderValueOption': 'header append append_action keep_empty_value',
   'envoy.extensions.filters.http.fault.v3.HTTPFault': 'delay abort headers',
   'envoy.extensions.filters.common.fault.v3.FaultDelay': 'fixed_delay percentage',
   'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status percentage',
-  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext': 'common_tls_context sni auto_host_sni auto_sni_san_validation',
+  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext':
+    'common_tls_context sni auto_host_sni auto_sni_san_validation',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': 'common_tls_context require_client_certificate',
   // The look takes what it needs, whatever it was to begin with.
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector': 'initial_read_buffer_size',
-  'envoy.extensions.transport_sockets.tls.v3.TlsParameters': 'tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites',
-  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': 'tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config '
-    + 'combined_validation_context alpn_protocols',
+  'envoy.extensions.transport_sockets.tls.v3.TlsParameters':
+    'tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites',
+  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext':
+    'tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config ' +
+    'combined_validation_context alpn_protocols',
   'envoy.extensions.transport_sockets.tls.v3.TlsCertificate': 'certificate_chain private_key',
-  'envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext': 'trusted_ca system_root_certs match_typed_subject_alt_names match_subject_alt_names verify_certificate_hash verify_certificate_spki '
-    + 'require_signed_certificate_timestamp crl allow_expired_certificate trust_chain_verification custom_validator_config ca_certificate_provider_instance max_verify_depth only_verify_leaf_cert_crl',
+  'envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext':
+    'trusted_ca system_root_certs match_typed_subject_alt_names match_subject_alt_names verify_certificate_hash verify_certificate_spki ' +
+    'require_signed_certificate_timestamp crl allow_expired_certificate trust_chain_verification custom_validator_config ca_certificate_provider_instance max_verify_depth only_verify_leaf_cert_crl',
 }
 
-export const ACTED_ON: ReadonlyMap<string, ReadonlySet<string>> = new Map(Object.entries(TABLE).map(([type, fields]) => [type, new Set(fields.split(' '))]))
+export const ACTED_ON: ReadonlyMap<string, ReadonlySet<string>> = new Map(
+  Object.entries(TABLE).map(([type, fields]) => [type, new Set(fields.split(' '))]),
+)
 
 /**
- * Fields that are not acted upon and may not get lost either: they say what a policy is asked about (who the client is, which host, which path), make a check of
- * a peer stricter, or lead elsewhere. The piece that has one is refused (`refuse`).
+ * Fields that are not acted upon and may not get lost either: they say what a policy is asked about (who the client is,
+ * which host, which path), make a check of a peer stricter, or lead elsewhere. The piece that has one is refused
+ * (`refuse`).
  */
 const REFUSE: Record<string, string> = {
   'envoy.config.listener.v3.Listener': 'filter_chain_matcher deprecated_v1',
   'envoy.config.listener.v3.FilterChain': 'use_proxy_proto',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'filters',
   'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching',
-  'envoy.config.route.v3.RouteAction': 'auto_host_rewrite host_rewrite_header host_rewrite_path_regex host_rewrite path_rewrite path_rewrite_policy',
+  'envoy.config.route.v3.RouteAction':
+    'auto_host_rewrite host_rewrite_header host_rewrite_path_regex host_rewrite path_rewrite path_rewrite_policy',
   'envoy.config.route.v3.RedirectAction': 'path_rewrite',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': 'host_rewrite_literal cluster_header',
   'envoy.config.cluster.v3.Cluster': 'upstream_http_protocol_options transport_socket_matcher',
-  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': 'require_sni ocsp_staple_policy session_timeout disable_stateless_session_resumption disable_stateful_session_resumption session_ticket_keys '
-    + 'session_ticket_keys_sds_secret_config',
-  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': 'custom_handshaker custom_tls_certificate_selector tls_certificate_provider_instance tls_certificate_certificate_provider '
-    + 'tls_certificate_certificate_provider_instance',
+  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext':
+    'require_sni ocsp_staple_policy session_timeout disable_stateless_session_resumption disable_stateful_session_resumption session_ticket_keys ' +
+    'session_ticket_keys_sds_secret_config',
+  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext':
+    'custom_handshaker custom_tls_certificate_selector tls_certificate_provider_instance tls_certificate_certificate_provider ' +
+    'tls_certificate_certificate_provider_instance',
   'envoy.config.core.v3.SocketAddress': 'network_namespace_filepath',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters': 'ecdh_curves signature_algorithms compliance_policies',
   'envoy.extensions.transport_sockets.tls.v3.TlsCertificate': 'private_key_provider tls_params',
 }
-export const REFUSED: ReadonlyMap<string, ReadonlySet<string>> = new Map(Object.entries(REFUSE).map(([type, fields]) => [type, new Set(fields.split(' '))]))
+export const REFUSED: ReadonlyMap<string, ReadonlySet<string>> = new Map(
+  Object.entries(REFUSE).map(([type, fields]) => [type, new Set(fields.split(' '))]),
+)

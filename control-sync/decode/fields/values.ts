@@ -1,16 +1,26 @@
 /** Small shared shapes: durations, addresses, ranges, fractions, data sources. */
 import type { Duration } from '@bufbuild/protobuf/wkt'
 import { cidr, type Cidr } from '../../../model/ip.ts'
-import { SocketAddressSchema, type Address, type CidrRange } from '../../../proto/gen/envoy/config/core/v3/address_pb.ts'
+import {
+  SocketAddressSchema,
+  type Address,
+  type CidrRange,
+} from '../../../proto/gen/envoy/config/core/v3/address_pb.ts'
 import type { DataSource, RuntimeFractionalPercent } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
-import { FractionalPercent_DenominatorType, type FractionalPercent } from '../../../proto/gen/envoy/type/v3/percent_pb.ts'
+import {
+  FractionalPercent_DenominatorType,
+  type FractionalPercent,
+} from '../../../proto/gen/envoy/type/v3/percent_pb.ts'
 import { refuse, type DecodePath } from './decode-path.ts'
 
 /** Milliseconds; undefined when absent. Negative ones are issues. */
 export function ms(at: DecodePath, duration: Duration | undefined): number | undefined {
   if (!duration) return undefined
   const value = Number(duration.seconds) * 1000 + duration.nanos / 1_000_000
-  if (value < 0) { at.issue('a duration may not be negative'); return undefined }
+  if (value < 0) {
+    at.issue('a duration may not be negative')
+    return undefined
+  }
   return value
 }
 
@@ -30,10 +40,15 @@ export function limit(value: number | undefined, byDefault: number): number {
 export function fraction(at: DecodePath, percent: FractionalPercent | undefined): number | undefined {
   if (!percent) return undefined
   switch (percent.denominator) {
-    case FractionalPercent_DenominatorType.HUNDRED: return Math.min(1, percent.numerator / 100)
-    case FractionalPercent_DenominatorType.TEN_THOUSAND: return Math.min(1, percent.numerator / 10_000)
-    case FractionalPercent_DenominatorType.MILLION: return Math.min(1, percent.numerator / 1_000_000)
-    default: at.in('denominator').issue('unknown value'); return undefined
+    case FractionalPercent_DenominatorType.HUNDRED:
+      return Math.min(1, percent.numerator / 100)
+    case FractionalPercent_DenominatorType.TEN_THOUSAND:
+      return Math.min(1, percent.numerator / 10_000)
+    case FractionalPercent_DenominatorType.MILLION:
+      return Math.min(1, percent.numerator / 1_000_000)
+    default:
+      at.in('denominator').issue('unknown value')
+      return undefined
   }
 }
 
@@ -53,29 +68,58 @@ export function ranges(at: DecodePath, from: readonly CidrRange[]): Cidr[] {
 }
 
 /** @returns host and port of a TCP socket address. Host names are accepted: DNS clusters have them. */
-export function socketAddress(at: DecodePath, address: Address | undefined): { readonly host: string; readonly port: number; readonly ipv4Compat: boolean } | undefined {
-  if (!address) { at.issue('is missing'); return undefined }
-  if (address.address.case !== 'socketAddress') { at.issue(`only socket_address is supported${address.address.case ? `, not ${address.address.case}` : ''}`); return undefined }
+export function socketAddress(
+  at: DecodePath,
+  address: Address | undefined,
+): { readonly host: string; readonly port: number; readonly ipv4Compat: boolean } | undefined {
+  if (!address) {
+    at.issue('is missing')
+    return undefined
+  }
+  if (address.address.case !== 'socketAddress') {
+    at.issue(`only socket_address is supported${address.address.case ? `, not ${address.address.case}` : ''}`)
+    return undefined
+  }
   const socket = address.address.value
   const here = at.in('socket_address')
   refuse(here, SocketAddressSchema, socket)
-  if (socket.protocol !== 0) { here.in('protocol').issue('only TCP is supported'); return undefined }
-  if (socket.portSpecifier.case === 'namedPort') { here.in('named_port').issue('is not supported'); return undefined }
+  if (socket.protocol !== 0) {
+    here.in('protocol').issue('only TCP is supported')
+    return undefined
+  }
+  if (socket.portSpecifier.case === 'namedPort') {
+    here.in('named_port').issue('is not supported')
+    return undefined
+  }
   const port = socket.portSpecifier.value ?? 0
-  if (port > 65_535) { here.in('port_value').issue('is above 65535'); return undefined }
-  if (socket.address === '' || socket.address.length > 255) { here.in('address').issue('must have 1 to 255 characters'); return undefined }
+  if (port > 65_535) {
+    here.in('port_value').issue('is above 65535')
+    return undefined
+  }
+  if (socket.address === '' || socket.address.length > 255) {
+    here.in('address').issue('must have 1 to 255 characters')
+    return undefined
+  }
   return { host: socket.address, port, ipv4Compat: socket.ipv4Compat }
 }
 
 /** Text given inline or by file name. */
 export function text(at: DecodePath, source: DataSource | undefined): string | undefined {
   switch (source?.specifier.case) {
-    case 'inlineString': return source.specifier.value
-    case 'inlineBytes': return new TextDecoder().decode(source.specifier.value)
-    case 'filename': return fileText(at.in('filename'), source.specifier.value)
-    case 'environmentVariable': at.in('environment_variable').issue('is not supported'); return undefined
-    case undefined: at.issue('names no source'); return undefined
-    default: return source?.specifier satisfies undefined
+    case 'inlineString':
+      return source.specifier.value
+    case 'inlineBytes':
+      return new TextDecoder().decode(source.specifier.value)
+    case 'filename':
+      return fileText(at.in('filename'), source.specifier.value)
+    case 'environmentVariable':
+      at.in('environment_variable').issue('is not supported')
+      return undefined
+    case undefined:
+      at.issue('names no source')
+      return undefined
+    default:
+      return source?.specifier satisfies undefined
   }
 }
 

@@ -8,16 +8,26 @@ import type { DecodePath } from '../fields/decode-path.ts'
 
 type Configured = {
   readonly name: string
-  readonly configType: { readonly case: 'typedConfig'; readonly value: Any } | { readonly case: 'configDiscovery'; readonly value: ExtensionConfigSource } | { readonly case: undefined; readonly value?: undefined }
+  readonly configType:
+    | { readonly case: 'typedConfig'; readonly value: Any }
+    | { readonly case: 'configDiscovery'; readonly value: ExtensionConfigSource }
+    | { readonly case: undefined; readonly value?: undefined }
 }
 
-/** @returns undefined for a filter without a configuration, or one whose configuration has not come and that has no default. */
+/**
+ * @returns undefined for a filter without a configuration, or one whose configuration has not come and that has no
+ * default.
+ */
 export function configOf(at: DecodePath, { name, configType: by }: Configured): Any | undefined {
   switch (by.case) {
-    case 'typedConfig': return by.value
-    case 'configDiscovery': return discovered(at.in('config_discovery'), name, by.value)
-    case undefined: return undefined
-    default: return by satisfies never
+    case 'typedConfig':
+      return by.value
+    case 'configDiscovery':
+      return discovered(at.in('config_discovery'), name, by.value)
+    case undefined:
+      return undefined
+    default:
+      return by satisfies never
   }
 }
 

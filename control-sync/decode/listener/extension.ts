@@ -15,9 +15,17 @@ export type Extension = { readonly name: string; readonly type: string }
 export function extension(at: DecodePath, from: TypedExtensionConfig): Extension {
   if (from.name === '') at.in('name').issue('is missing')
   const here = at.in('typed_config')
-  if (!from.typedConfig) { here.issue('is missing'); return { name: from.name, type: '' } }
+  if (!from.typedConfig) {
+    here.issue('is missing')
+    return { name: from.name, type: '' }
+  }
   const rbac = unpack(here, from.typedConfig, RBACSchema)
   if (rbac) policyOf(here, rbac)
-  else httpFilter(at, create(HttpFilterSchema, { name: from.name, configType: { case: 'typedConfig', value: from.typedConfig } }), 'skips')
+  else
+    httpFilter(
+      at,
+      create(HttpFilterSchema, { name: from.name, configType: { case: 'typedConfig', value: from.typedConfig } }),
+      'skips',
+    )
   return { name: from.name, type: effectiveType(here, from.typedConfig) }
 }

@@ -1,12 +1,24 @@
-/** envoy.config.listener.v3.FilterChain → FilterChain: match, TLS, network filters in order, the last of which is the codec. */
+/**
+ * envoy.config.listener.v3.FilterChain → FilterChain: match, TLS, network filters in order, the last of which is the
+ * codec.
+ */
 import type { Codec, FilterChain, FilterChainMatch } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import type { DownstreamTls } from '../../../model/tls.ts'
-import { FilterChainMatch_ConnectionSourceType as Source, FilterChainSchema, type Filter, type FilterChain as XFilterChain, type FilterChainMatch as XMatch } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
+import {
+  FilterChainMatch_ConnectionSourceType as Source,
+  FilterChainSchema,
+  type Filter,
+  type FilterChain as XFilterChain,
+  type FilterChainMatch as XMatch,
+} from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import { HttpConnectionManagerSchema } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
-import { TcpProxySchema, type TcpProxy } from '../../../proto/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
+import {
+  TcpProxySchema,
+  type TcpProxy,
+} from '../../../proto/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
 import { RawBufferSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { DownstreamTlsContextSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { effectiveType, notedOnly, typeNameOf, unpack } from '../fields/any.ts'
@@ -23,16 +35,28 @@ import { msOrNone, ranges } from '../fields/values.ts'
 
 const HOUR_MS = 3_600_000
 
-/** With an issue it refuses the connections that it may be meant for; the other chains of the listener are as they were sent. */
+/**
+ * With an issue it refuses the connections that it may be meant for; the other chains of the listener are as they were
+ * sent.
+ */
 export function filterChain(at: DecodePath, from: XFilterChain, unknown: Unknown): FilterChain {
   let match = ANY_CONNECTION
-  return at.piece(() => {
-    match = chainMatch(at.in('filter_chain_match'), from.filterChainMatch)
-    refuse(at, FilterChainSchema, from)
-    const socket = transport(at.in('transport_socket'), from)
-    const { policies, codec } = networkFilters(at.in('filters'), from.filters, unknown)
-    return { name: from.name, match, tls: typeof socket === 'object' ? socket.tls : undefined, policies, codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec }
-  }, (reason) => blockedChain(from.name, match, reason))
+  return at.piece(
+    () => {
+      match = chainMatch(at.in('filter_chain_match'), from.filterChainMatch)
+      refuse(at, FilterChainSchema, from)
+      const socket = transport(at.in('transport_socket'), from)
+      const { policies, codec } = networkFilters(at.in('filters'), from.filters, unknown)
+      return {
+        name: from.name,
+        match,
+        tls: typeof socket === 'object' ? socket.tls : undefined,
+        policies,
+        codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec,
+      }
+    },
+    (reason) => blockedChain(from.name, match, reason),
+  )
 }
 
 export function blockedChain(name: string, match: FilterChainMatch, reason: string): FilterChain {
@@ -40,16 +64,28 @@ export function blockedChain(name: string, match: FilterChainMatch, reason: stri
 }
 
 export const ANY_CONNECTION: FilterChainMatch = {
-  destinationPort: undefined, destinationRanges: [], serverNames: [], transportProtocol: undefined, applicationProtocols: [], sourceRanges: [], sourcePorts: [],
+  destinationPort: undefined,
+  destinationRanges: [],
+  serverNames: [],
+  transportProtocol: undefined,
+  applicationProtocols: [],
+  sourceRanges: [],
+  sourcePorts: [],
 }
 
 /** @returns why nothing may pass, when the chain's transport is not implemented. */
-function transport(at: DecodePath, { transportSocket: socket }: XFilterChain): { readonly tls: DownstreamTls | undefined } | string {
+function transport(
+  at: DecodePath,
+  { transportSocket: socket }: XFilterChain,
+): { readonly tls: DownstreamTls | undefined } | string {
   if (!socket) return { tls: undefined }
   const any = socket.configType.value
   const here = at.in('typed_config')
   const type = typeNameOf(any)
-  if (type === RawBufferSchema.typeName || type === '' && socket.name === 'envoy.transport_sockets.raw_buffer') { notedOnly(here, any, RawBufferSchema); return { tls: undefined } }
+  if (type === RawBufferSchema.typeName || (type === '' && socket.name === 'envoy.transport_sockets.raw_buffer')) {
+    notedOnly(here, any, RawBufferSchema)
+    return { tls: undefined }
+  }
   const context = unpack(here, any, DownstreamTlsContextSchema)
   if (context) {
     noteIgnored(here, DownstreamTlsContextSchema, context)
@@ -61,23 +97,29 @@ function transport(at: DecodePath, { transportSocket: socket }: XFilterChain): {
 }
 
 /**
- * A criterion that is not understood would let the chain take connections that are not meant for it, and without the chain they would get to another one:
- * it is an issue, and left out of what is returned, which is right for a chain that refuses.
+ * A criterion that is not understood would let the chain take connections that are not meant for it, and without the
+ * chain they would get to another one: it is an issue, and left out of what is returned, which is right for a chain
+ * that refuses.
  */
 function chainMatch(at: DecodePath, from: XMatch | undefined): FilterChainMatch {
   if (!from) return ANY_CONNECTION
   if (from.addressSuffix || from.suffixLen !== undefined) at.in('address_suffix').issue('is not supported')
   if (hasUnknown(from)) at.issue('holds a criterion that meshlet does not know')
-  if ((from.destinationPort ?? 1) < 1 || (from.destinationPort ?? 1) > 65_535) at.in('destination_port').issue('must be 1 to 65535')
+  if ((from.destinationPort ?? 1) < 1 || (from.destinationPort ?? 1) > 65_535)
+    at.in('destination_port').issue('must be 1 to 65535')
   return {
-    destinationPort: from.destinationPort, destinationRanges: understood(at.in('prefix_ranges'), from.prefixRanges),
+    destinationPort: from.destinationPort,
+    destinationRanges: understood(at.in('prefix_ranges'), from.prefixRanges),
     serverNames: from.serverNames.map((name) => name.toLowerCase()),
     // Any name may be asked for; only what a listener filter detects is there to be found.
     transportProtocol: from.transportProtocol || undefined,
     applicationProtocols: from.applicationProtocols,
-    ...(from.directSourcePrefixRanges.length === 0 ? {} : { directSourceRanges: understood(at.in('direct_source_prefix_ranges'), from.directSourcePrefixRanges) }),
+    ...(from.directSourcePrefixRanges.length === 0
+      ? {}
+      : { directSourceRanges: understood(at.in('direct_source_prefix_ranges'), from.directSourcePrefixRanges) }),
     ...(from.sourceType === Source.ANY ? {} : { sourceType: sourceType(at.in('source_type'), from.sourceType) }),
-    sourceRanges: understood(at.in('source_prefix_ranges'), from.sourcePrefixRanges), sourcePorts: from.sourcePorts,
+    sourceRanges: understood(at.in('source_prefix_ranges'), from.sourcePrefixRanges),
+    sourcePorts: from.sourcePorts,
   }
 }
 
@@ -94,7 +136,11 @@ function sourceType(at: DecodePath, type: XMatch['sourceType']): FilterChainMatc
   return undefined
 }
 
-function networkFilters(at: DecodePath, filters: readonly Filter[], unknown: Unknown): { readonly policies: readonly Policy[]; readonly codec: Codec } {
+function networkFilters(
+  at: DecodePath,
+  filters: readonly Filter[],
+  unknown: Unknown,
+): { readonly policies: readonly Policy[]; readonly codec: Codec } {
   const policies: Policy[] = []
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
@@ -120,7 +166,10 @@ function networkFilters(at: DecodePath, filters: readonly Filter[], unknown: Unk
       else here.skip(skippedExtension(effectiveType(config, any) || filter.name))
     }
   }
-  return { policies, codec: { kind: 'blocked', reason: blockedBy ?? 'the chain has no filter that meshlet can end it with' } }
+  return {
+    policies,
+    codec: { kind: 'blocked', reason: blockedBy ?? 'the chain has no filter that meshlet can end it with' },
+  }
 }
 
 /** @returns undefined for a filter that does not end a chain. */
@@ -141,14 +190,36 @@ function terminal(at: DecodePath, filter: Filter, unknown: Unknown): Codec | und
 function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
   const by = from.clusterSpecifier
   const idleMs = msOrNone(at.in('idle_timeout'), from.idleTimeout, HOUR_MS) ?? Infinity
-  const named = (name: string, weight: number): { name: string; weight: number; headers: typeof NO_HEADER_CHANGES } => ({ name, weight, headers: NO_HEADER_CHANGES })
+  const named = (
+    name: string,
+    weight: number,
+  ): { name: string; weight: number; headers: typeof NO_HEADER_CHANGES } => ({
+    name,
+    weight,
+    headers: NO_HEADER_CHANGES,
+  })
   // Bytes sent without the tunnel that was asked for would reach somebody else.
-  if (from.$unknown?.some(({ no }) => no === TUNNELING)) return { kind: 'blocked', reason: 'tunneling_config is not implemented' }
+  if (from.$unknown?.some(({ no }) => no === TUNNELING))
+    return { kind: 'blocked', reason: 'tunneling_config is not implemented' }
   switch (by.case) {
-    case 'cluster': return { kind: 'tcp', tcp: { clusters: [named(by.value, 1)], idleMs } }
-    case 'weightedClusters': return { kind: 'tcp', tcp: { clusters: weighted(at.in('weighted_clusters'), by.value.clusters.map((c) => named(c.name, c.weight))), idleMs } }
-    case undefined: at.issue('names no cluster'); return { kind: 'blocked', reason: 'tcp_proxy names no cluster' }
-    default: return by satisfies never
+    case 'cluster':
+      return { kind: 'tcp', tcp: { clusters: [named(by.value, 1)], idleMs } }
+    case 'weightedClusters':
+      return {
+        kind: 'tcp',
+        tcp: {
+          clusters: weighted(
+            at.in('weighted_clusters'),
+            by.value.clusters.map((c) => named(c.name, c.weight)),
+          ),
+          idleMs,
+        },
+      }
+    case undefined:
+      at.issue('names no cluster')
+      return { kind: 'blocked', reason: 'tcp_proxy names no cluster' }
+    default:
+      return by satisfies never
   }
 }
 /** TcpProxy.tunneling_config. */

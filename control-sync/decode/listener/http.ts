@@ -1,13 +1,20 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager and its HTTP filters. */
 import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
-import { HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores, type HttpProtocolOptions } from '../../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
+import {
+  HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
+  type HttpProtocolOptions,
+} from '../../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
 import { FileAccessLogSchema } from '../../../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import {
-  HttpConnectionManager_CodecType as CodecType, HttpConnectionManager_UpgradeConfigSchema as UpgradeConfigSchema, HttpConnectionManager_ForwardClientCertDetails as Xfcc, HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
-  type HttpConnectionManager as XManager, type HttpFilter as XFilter,
+  HttpConnectionManager_CodecType as CodecType,
+  HttpConnectionManager_UpgradeConfigSchema as UpgradeConfigSchema,
+  HttpConnectionManager_ForwardClientCertDetails as Xfcc,
+  HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
+  type HttpConnectionManager as XManager,
+  type HttpFilter as XFilter,
 } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { effectiveType, typeNameOf, unpack } from '../fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
@@ -28,21 +35,37 @@ export function httpManager(at: DecodePath, from: XManager, unknown: Unknown): H
   const details = from.setCurrentClientCertDetails
   // Without a provider Envoy reports none either.
   if (from.tracing?.$unknown?.some(({ no }) => no === TRACING_PROVIDER)) at.skip(NO_SPANS)
-  for (const [i, upgrade] of from.upgradeConfigs.entries()) refuse(at.in('upgrade_configs').item(i), UpgradeConfigSchema, upgrade)
+  for (const [i, upgrade] of from.upgradeConfigs.entries())
+    refuse(at.in('upgrade_configs').item(i), UpgradeConfigSchema, upgrade)
   return {
-    statPrefix: from.statPrefix, codec: codecOf(at.in('codec_type'), from.codecType), routes: routesOf(at, from),
+    statPrefix: from.statPrefix,
+    codec: codecOf(at.in('codec_type'), from.codecType),
+    routes: routesOf(at, from),
     filters: httpFilters(at, from, unknown),
     forwardClientCert: forwardOf(at.in('forward_client_cert_details'), from.forwardClientCertDetails),
-    clientCertDetails: { subject: details?.subject ?? false, uri: details?.uri ?? false, dns: details?.dns ?? false, cert: details?.cert ?? false, chain: details?.chain ?? false },
-    serverName: serverName(at.in('server_name'), from.serverName), useRemoteAddress: from.useRemoteAddress ?? false, xffTrustedHops: from.xffNumTrustedHops,
-    skipXffAppend: from.skipXffAppend, appendForwardedPort: from.appendXForwardedPort,
-    requestId: from.generateRequestId === false ? 'none' : from.preserveExternalRequestId ? 'keep-external' : 'keep-or-make',
-    normalizePath: from.normalizePath ?? false, mergeSlashes: from.mergeSlashes, ...ESCAPED_SLASHES[from.pathWithEscapedSlashesAction],
+    clientCertDetails: {
+      subject: details?.subject ?? false,
+      uri: details?.uri ?? false,
+      dns: details?.dns ?? false,
+      cert: details?.cert ?? false,
+      chain: details?.chain ?? false,
+    },
+    serverName: serverName(at.in('server_name'), from.serverName),
+    useRemoteAddress: from.useRemoteAddress ?? false,
+    xffTrustedHops: from.xffNumTrustedHops,
+    skipXffAppend: from.skipXffAppend,
+    appendForwardedPort: from.appendXForwardedPort,
+    requestId:
+      from.generateRequestId === false ? 'none' : from.preserveExternalRequestId ? 'keep-external' : 'keep-or-make',
+    normalizePath: from.normalizePath ?? false,
+    mergeSlashes: from.mergeSlashes,
+    ...ESCAPED_SLASHES[from.pathWithEscapedSlashesAction],
     upgrades: from.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
     streamIdleMs: msOrNone(at.in('stream_idle_timeout'), from.streamIdleTimeout, 300_000),
     requestTimeoutMs: msOrNone(at.in('request_timeout'), from.requestTimeout, undefined),
     ...commonOptions(at.in('common_http_protocol_options'), from.commonHttpProtocolOptions),
-    stripHostPort: from.stripPortMode.value ? 'any' : from.stripMatchingHostPort ? 'matching' : undefined, stripHostDot: from.stripTrailingHostDot,
+    stripHostPort: from.stripPortMode.value ? 'any' : from.stripMatchingHostPort ? 'matching' : undefined,
+    stripHostDot: from.stripTrailingHostDot,
     proxyContinue: from.proxy100Continue,
     maxRequestHeadersBytes: headersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
     accessLog: accessLog(at, from),
@@ -51,11 +74,20 @@ export function httpManager(at: DecodePath, from: XManager, unknown: Unknown): H
   }
 }
 
-function commonOptions(at: DecodePath, from: HttpProtocolOptions | undefined): Pick<HttpConnectionManager, 'connectionIdleMs' | 'maxHeaders' | 'underscores' | 'maxStreamMs' | 'maxRequestsPerConnection' | 'maxConnectionMs'> {
+function commonOptions(
+  at: DecodePath,
+  from: HttpProtocolOptions | undefined,
+): Pick<
+  HttpConnectionManager,
+  'connectionIdleMs' | 'maxHeaders' | 'underscores' | 'maxStreamMs' | 'maxRequestsPerConnection' | 'maxConnectionMs'
+> {
   return {
     connectionIdleMs: msOrNone(at.in('idle_timeout'), from?.idleTimeout, HOUR_MS),
     maxHeaders: headersCount(at.in('max_headers_count'), from?.maxHeadersCount),
-    underscores: underscoresOf(at.in('headers_with_underscores_action'), from?.headersWithUnderscoresAction ?? Underscores.ALLOW),
+    underscores: underscoresOf(
+      at.in('headers_with_underscores_action'),
+      from?.headersWithUnderscoresAction ?? Underscores.ALLOW,
+    ),
     maxStreamMs: msOrNone(at.in('max_stream_duration'), from?.maxStreamDuration, undefined),
     maxRequestsPerConnection: from?.maxRequestsPerConnection || undefined,
     maxConnectionMs: msOrNone(at.in('max_connection_duration'), from?.maxConnectionDuration, undefined),
@@ -64,30 +96,51 @@ function commonOptions(at: DecodePath, from: HttpProtocolOptions | undefined): P
 
 function underscoresOf(at: DecodePath, value: Underscores): HttpConnectionManager['underscores'] {
   switch (value) {
-    case Underscores.ALLOW: return undefined
-    case Underscores.REJECT_REQUEST: return 'refuse'
-    case Underscores.DROP_HEADER: return 'drop'
-    default: at.issue(`unknown value ${value}`); return 'refuse'
+    case Underscores.ALLOW:
+      return undefined
+    case Underscores.REJECT_REQUEST:
+      return 'refuse'
+    case Underscores.DROP_HEADER:
+      return 'drop'
+    default:
+      at.issue(`unknown value ${value}`)
+      return 'refuse'
   }
 }
 
 function codecOf(at: DecodePath, type: XManager['codecType']): HttpConnectionManager['codec'] {
   switch (type) {
-    case CodecType.AUTO: return 'auto'
-    case CodecType.HTTP1: return 'http1'
-    case CodecType.HTTP2: return 'http2'
-    case CodecType.HTTP3: default: at.issue('only AUTO, HTTP1 and HTTP2 are supported'); return 'auto'
+    case CodecType.AUTO:
+      return 'auto'
+    case CodecType.HTTP1:
+      return 'http1'
+    case CodecType.HTTP2:
+      return 'http2'
+    case CodecType.HTTP3:
+    default:
+      at.issue('only AUTO, HTTP1 and HTTP2 are supported')
+      return 'auto'
   }
 }
 
-function forwardOf(at: DecodePath, value: XManager['forwardClientCertDetails']): HttpConnectionManager['forwardClientCert'] {
+function forwardOf(
+  at: DecodePath,
+  value: XManager['forwardClientCertDetails'],
+): HttpConnectionManager['forwardClientCert'] {
   switch (value) {
-    case Xfcc.SANITIZE: return 'sanitize'
-    case Xfcc.FORWARD_ONLY: return 'forward-only'
-    case Xfcc.APPEND_FORWARD: return 'append-forward'
-    case Xfcc.SANITIZE_SET: return 'sanitize-set'
-    case Xfcc.ALWAYS_FORWARD_ONLY: return 'always-forward-only'
-    default: at.issue(`unknown value ${value}`); return 'sanitize'
+    case Xfcc.SANITIZE:
+      return 'sanitize'
+    case Xfcc.FORWARD_ONLY:
+      return 'forward-only'
+    case Xfcc.APPEND_FORWARD:
+      return 'append-forward'
+    case Xfcc.SANITIZE_SET:
+      return 'sanitize-set'
+    case Xfcc.ALWAYS_FORWARD_ONLY:
+      return 'always-forward-only'
+    default:
+      at.issue(`unknown value ${value}`)
+      return 'sanitize'
   }
 }
 
@@ -101,9 +154,13 @@ function routesOf(at: DecodePath, { routeSpecifier: by }: XManager): HttpConnect
     case 'rds':
       if (by.value.routeConfigName === '') at.in('rds').in('route_config_name').issue('is missing')
       return { from: 'rds', name: by.value.routeConfigName }
-    case 'routeConfig': return { from: 'inline', config: routeConfig(at.in('route_config'), by.value) }
-    case undefined: at.issue('neither rds nor route_config is given'); return { from: 'rds', name: '' }
-    default: return by satisfies never
+    case 'routeConfig':
+      return { from: 'inline', config: routeConfig(at.in('route_config'), by.value) }
+    case undefined:
+      at.issue('neither rds nor route_config is given')
+      return { from: 'rds', name: '' }
+    default:
+      return by satisfies never
   }
 }
 
@@ -126,33 +183,65 @@ function accessLog(at: DecodePath, { accessLog: logs }: XManager): HttpConnectio
 function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly HttpFilter[] {
   const filters = from.httpFilters.flatMap((f, i): HttpFilter | [] => {
     const here = at.in('http_filters').item(i)
-    return here.piece(() => httpFilter(here, f, unknown), (reason) => ({ kind: 'blocked', name: f.name, reason })) ?? []
+    return (
+      here.piece(
+        () => httpFilter(here, f, unknown),
+        (reason) => ({ kind: 'blocked', name: f.name, reason }),
+      ) ?? []
+    )
   })
   const enforcing = unknown === 'blocks' && filters.some((f) => f.kind === 'rbac')
   const blocked = misleading(from).flatMap((field): HttpFilter[] => {
-    at.in(field).ignore(enforcing ? 'not implemented, and there are policies: everything is refused' : 'not implemented')
-    return enforcing ? [{ kind: 'blocked', name: field, reason: `meshlet does not implement ${field}, which changes what policies see` }] : []
+    at.in(field).ignore(
+      enforcing ? 'not implemented, and there are policies: everything is refused' : 'not implemented',
+    )
+    return enforcing
+      ? [
+          {
+            kind: 'blocked',
+            name: field,
+            reason: `meshlet does not implement ${field}, which changes what policies see`,
+          },
+        ]
+      : []
   })
   return blocked.length > 0 ? blocked : filters
 }
 
-/** Settings that are not implemented and change what policies see: rules would be compared with another text than the one that their author has in mind. */
+/**
+ * Settings that are not implemented and change what policies see: rules would be compared with another text than the
+ * one that their author has in mind.
+ */
 function misleading(from: XManager): string[] {
   const set: string[] = []
   if (!KNOWN_SLASHES.has(from.pathWithEscapedSlashesAction)) set.push('path_with_escaped_slashes_action')
   if (from.originalIpDetectionExtensions.length > 0) set.push('original_ip_detection_extensions')
   if (from.earlyHeaderMutationExtensions.length > 0) set.push('early_header_mutation_extensions')
   if (from.typedHeaderValidationConfig) set.push('typed_header_validation_config')
-  for (const { no } of from.$unknown ?? []) { const name = MISLEADING_UNKNOWN.get(no); if (name !== undefined) set.push(name) }
+  for (const { no } of from.$unknown ?? []) {
+    const name = MISLEADING_UNKNOWN.get(no)
+    if (name !== undefined) set.push(name)
+  }
   return set
 }
 /** UNESCAPE_AND_REDIRECT is not implemented. */
 const ESCAPED_SLASHES: { readonly [action in Slashes]?: Pick<HttpConnectionManager, 'escapedSlashes'> } = {
-  [Slashes.REJECT_REQUEST]: { escapedSlashes: 'refuse' }, [Slashes.UNESCAPE_AND_FORWARD]: { escapedSlashes: 'unescape' },
+  [Slashes.REJECT_REQUEST]: { escapedSlashes: 'refuse' },
+  [Slashes.UNESCAPE_AND_FORWARD]: { escapedSlashes: 'unescape' },
 }
-const KNOWN_SLASHES: ReadonlySet<Slashes> = new Set([Slashes.KEEP_UNCHANGED, Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT, Slashes.REJECT_REQUEST, Slashes.UNESCAPE_AND_FORWARD])
+const KNOWN_SLASHES: ReadonlySet<Slashes> = new Set([
+  Slashes.KEEP_UNCHANGED,
+  Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT,
+  Slashes.REJECT_REQUEST,
+  Slashes.UNESCAPE_AND_FORWARD,
+])
 /** Fields that our protos leave out. */
-const MISLEADING_UNKNOWN: ReadonlyMap<number, string> = new Map([[43, 'path_normalization_options'], [48, 'scheme_header_transformation'], [60, 'forward_client_cert_matcher'], [61, 'forward_proto_config']])
+const MISLEADING_UNKNOWN: ReadonlyMap<number, string> = new Map([
+  [43, 'path_normalization_options'],
+  [48, 'scheme_header_transformation'],
+  [60, 'forward_client_cert_matcher'],
+  [61, 'forward_proto_config'],
+])
 
 /** Enforces nothing, but keeps the filter's place: a route may bring rules of its own (typed_per_filter_config). */
 const PASS: Policy = { action: 'log', rules: [], shadow: undefined }
@@ -162,10 +251,15 @@ export function httpFilter(at: DecodePath, from: XFilter, unknown: Unknown): Htt
   const here = at.in('typed_config')
   const type = typeNameOf(any)
   const off = from.disabled ? { off: true } : {}
-  if (type === 'envoy.extensions.filters.http.router.v3.Router' || type === '' && from.name === 'envoy.filters.http.router') return undefined
+  if (
+    type === 'envoy.extensions.filters.http.router.v3.Router' ||
+    (type === '' && from.name === 'envoy.filters.http.router')
+  )
+    return undefined
   if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors' }
   if (OBSERVING_HTTP_FILTERS.has(effectiveType(here, any))) {
-    if (!from.disabled && !DONE_ANYWAY.has(effectiveType(here, any))) at.skip(skippedExtension(effectiveType(here, any)))
+    if (!from.disabled && !DONE_ANYWAY.has(effectiveType(here, any)))
+      at.skip(skippedExtension(effectiveType(here, any)))
     return undefined
   }
   const rbac = unpack(here, any, RBACSchema)
@@ -180,8 +274,14 @@ export function httpFilter(at: DecodePath, from: XFilter, unknown: Unknown): Htt
   }
   const what = effectiveType(here, any) || unconfigured(from)
   if (from.disabled) {
-    at.ignore(unknown === 'blocks' ? `${what} is not implemented, and disabled: where a route switches it on, everything is refused` : 'disabled')
-    return unknown === 'blocks' ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented`, ...off } : undefined
+    at.ignore(
+      unknown === 'blocks'
+        ? `${what} is not implemented, and disabled: where a route switches it on, everything is refused`
+        : 'disabled',
+    )
+    return unknown === 'blocks'
+      ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented`, ...off }
+      : undefined
   }
   at.ignore(`${what} is not implemented${unknown === 'blocks' ? ': everything is refused' : ''}`)
   if (unknown === 'blocks') return { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented` }

@@ -1,6 +1,7 @@
 /**
- * Listener.listener_filters: what is looked at before a chain is chosen, and on which ports (filter_disabled). istiod switches the inspectors off where the port
- * is plain TCP or PeerAuthentication says DISABLE: a server that speaks first would otherwise wait for a client that waits for it.
+ * Listener.listener_filters: what is looked at before a chain is chosen, and on which ports (filter_disabled). istiod
+ * switches the inspectors off where the port is plain TCP or PeerAuthentication says DISABLE: a server that speaks
+ * first would otherwise wait for a client that waits for it.
  */
 import type { ConnectionMatch, Listener } from '../../../model/listener.ts'
 import { matchesPort } from '../../../model/listener.ts'
@@ -8,14 +9,19 @@ import type { DescMessage } from '@bufbuild/protobuf'
 import { HttpInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
 import { OriginalDstSchema } from '../../../proto/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'
 import { TlsInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
-import type { ListenerFilter, ListenerFilterChainMatchPredicate as Predicate } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
+import type {
+  ListenerFilter,
+  ListenerFilterChainMatchPredicate as Predicate,
+} from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import { effectiveType, notedOnly, typeNameOf } from '../fields/any.ts'
 import { hasUnknown, type DecodePath } from '../fields/decode-path.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from '../fields/known-filters.ts'
 import { skippedExtension } from '../fields/skipped.ts'
 
 type Inspector = keyof typeof LISTENER_FILTERS
-const BY_TYPE: ReadonlyMap<string, Inspector> = new Map((Object.keys(LISTENER_FILTERS) as Inspector[]).map((name) => [LISTENER_FILTERS[name], name]))
+const BY_TYPE: ReadonlyMap<string, Inspector> = new Map(
+  (Object.keys(LISTENER_FILTERS) as Inspector[]).map((name) => [LISTENER_FILTERS[name], name]),
+)
 
 export type ListenerFilters = {
   readonly sniff: Pick<Listener['sniff'], 'tls' | 'http' | 'tlsOff' | 'httpOff'>
@@ -31,35 +37,60 @@ export function listenerFilters(at: DecodePath, filters: readonly ListenerFilter
     const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
     const type = typeNameOf(any)
     const known = type === '' ? LISTENER_FILTER_NAMES[filter.name] : BY_TYPE.get(type)
-    const disabled = filter.filterDisabled ? predicate(here.in('filter_disabled'), filter.filterDisabled, 0) ?? NEVER : NEVER
+    const disabled = filter.filterDisabled
+      ? (predicate(here.in('filter_disabled'), filter.filterDisabled, 0) ?? NEVER)
+      : NEVER
     if (known) notedOnly(here.in('typed_config'), any, SCHEMAS[known])
-    if (known) { off.set(known, [...off.get(known) ?? [], disabled]); continue }
+    if (known) {
+      off.set(known, [...(off.get(known) ?? []), disabled])
+      continue
+    }
     // Keeps nobody out: the application sees another address of its client, and x-forwarded-for as ever.
-    if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) { here.skip(skippedExtension(ORIGINAL_SRC.type)); here.ignore('original_src: the application sees an address of this machine instead of its client\'s'); continue }
+    if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) {
+      here.skip(skippedExtension(ORIGINAL_SRC.type))
+      here.ignore("original_src: the application sees an address of this machine instead of its client's")
+      continue
+    }
     const what = `the listener filter ${effectiveType(here, any) || filter.name} is not implemented`
     here.ignore(unknown === 'blocks' ? `${what}: the listener is blocked` : what)
     if (unknown === 'blocks') blocking.push({ reason: what, off: disabled })
     else here.skip(skippedExtension(effectiveType(here, any) || filter.name))
   }
   return {
-    sniff: { tls: off.has('tls'), http: off.has('http'), ...(isOff('tlsOff', off.get('tls'))), ...(isOff('httpOff', off.get('http'))) },
-    blocks: (port) => blocking.find((b) => port === undefined ? b.off.kind !== 'any' : !matchesPort(b.off, port))?.reason,
+    sniff: {
+      tls: off.has('tls'),
+      http: off.has('http'),
+      ...isOff('tlsOff', off.get('tls')),
+      ...isOff('httpOff', off.get('http')),
+    },
+    blocks: (port) =>
+      blocking.find((b) => (port === undefined ? b.off.kind !== 'any' : !matchesPort(b.off, port)))?.reason,
   }
 }
 
-const SCHEMAS: Readonly<Record<Inspector, DescMessage>> = { tls: TlsInspectorSchema, http: HttpInspectorSchema, originalDst: OriginalDstSchema }
+const SCHEMAS: Readonly<Record<Inspector, DescMessage>> = {
+  tls: TlsInspectorSchema,
+  http: HttpInspectorSchema,
+  originalDst: OriginalDstSchema,
+}
 
 const NEVER: ConnectionMatch = { kind: 'not', of: { kind: 'any' } }
 
 /** One of several filters of a kind that looks is enough. */
-function isOff<K extends 'tlsOff' | 'httpOff'>(key: K, each: readonly ConnectionMatch[] | undefined): { readonly [k in K]?: ConnectionMatch } {
+function isOff<K extends 'tlsOff' | 'httpOff'>(
+  key: K,
+  each: readonly ConnectionMatch[] | undefined,
+): { readonly [k in K]?: ConnectionMatch } {
   if (!each || each.includes(NEVER)) return {}
   return { [key]: each.length === 1 ? each[0]! : { kind: 'and', of: each } } as { readonly [k in K]?: ConnectionMatch }
 }
 
 const MAX_DEPTH = 32
 
-/** Undefined for a condition that is not understood: then the filter looks always, and who must not be looked at is refused at worst. */
+/**
+ * Undefined for a condition that is not understood: then the filter looks always, and who must not be looked at is
+ * refused at worst.
+ */
 function predicate(at: DecodePath, from: Predicate, depth: number): ConnectionMatch | undefined {
   const { rule: by } = from
   if (depth > MAX_DEPTH || hasUnknown(from)) return notUnderstood(at)
@@ -68,15 +99,30 @@ function predicate(at: DecodePath, from: Predicate, depth: number): ConnectionMa
     return made.length === rules.length ? made : undefined
   }
   switch (by.case) {
-    case 'anyMatch': return by.value ? { kind: 'any' } : notUnderstood(at)
+    case 'anyMatch':
+      return by.value ? { kind: 'any' } : notUnderstood(at)
     // Int32Range excludes its end.
-    case 'destinationPortRange': return { kind: 'destination-port', from: by.value.start, to: by.value.end - 1 }
-    case 'notMatch': { const of = predicate(at.in('not_match'), by.value, depth + 1); return of && { kind: 'not', of } }
-    case 'andMatch': { const of = all('and_match', by.value.rules); return of && { kind: 'and', of } }
-    case 'orMatch': { const of = all('or_match', by.value.rules); return of && { kind: 'or', of } }
-    case undefined: return notUnderstood(at)
-    default: return by satisfies never
+    case 'destinationPortRange':
+      return { kind: 'destination-port', from: by.value.start, to: by.value.end - 1 }
+    case 'notMatch': {
+      const of = predicate(at.in('not_match'), by.value, depth + 1)
+      return of && { kind: 'not', of }
+    }
+    case 'andMatch': {
+      const of = all('and_match', by.value.rules)
+      return of && { kind: 'and', of }
+    }
+    case 'orMatch': {
+      const of = all('or_match', by.value.rules)
+      return of && { kind: 'or', of }
+    }
+    case undefined:
+      return notUnderstood(at)
+    default:
+      return by satisfies never
   }
 }
 
-function notUnderstood(at: DecodePath): undefined { at.ignore('a condition that meshlet does not know: the filter looks at every connection') }
+function notUnderstood(at: DecodePath): undefined {
+  at.ignore('a condition that meshlet does not know: the filter looks at every connection')
+}

@@ -12,7 +12,8 @@ export function listener(at: DecodePath, from: XListener): Listener {
   if (!from.address && from.$unknown?.some(({ no }) => no === INTERNAL_LISTENER)) return internalListener(at, from)
   const address = socketAddress(at.in('address'), from.address)
   const direction = directionOf(from)
-  if (!TrafficDirectionSchema.value[from.trafficDirection]) at.in('traffic_direction').issue(`unknown value ${from.trafficDirection}`)
+  if (!TrafficDirectionSchema.value[from.trafficDirection])
+    at.in('traffic_direction').issue(`unknown value ${from.trafficDirection}`)
   // Unspecified counts as inbound: what is not understood may be what keeps somebody out.
   const unknown = direction === 'outbound' ? 'skips' : 'blocks'
   const filters = listenerFilters(at.in('listener_filters'), from.listenerFilters, unknown)
@@ -25,14 +26,22 @@ export function listener(at: DecodePath, from: XListener): Listener {
   const filterChains = from.filterChains.map((one, i) => chain(at.in('filter_chains').item(i), one))
   const defaultFilterChain = from.defaultFilterChain && chain(at.in('default_filter_chain'), from.defaultFilterChain)
   return {
-    name: from.name, address: address?.host ?? '', port: address?.port ?? 0, direction,
-    bindToPort: from.bindToPort ?? true, useOriginalDst: from.useOriginalDst ?? false,
-    ...(address?.ipv4Compat ? { ipv4Compat: true } : {}), ...(from.transparent ? { transparent: true } : {}),
+    name: from.name,
+    address: address?.host ?? '',
+    port: address?.port ?? 0,
+    direction,
+    bindToPort: from.bindToPort ?? true,
+    useOriginalDst: from.useOriginalDst ?? false,
+    ...(address?.ipv4Compat ? { ipv4Compat: true } : {}),
+    ...(from.transparent ? { transparent: true } : {}),
     sniff: {
-      ...filters.sniff, timeoutMs: ms(at.in('listener_filters_timeout'), from.listenerFiltersTimeout) ?? 15_000,
+      ...filters.sniff,
+      timeoutMs: ms(at.in('listener_filters_timeout'), from.listenerFiltersTimeout) ?? 15_000,
       onTimeout: from.continueOnListenerFiltersTimeout ? 'continue' : 'close',
     },
-    filterChains, defaultFilterChain, source: 'xds',
+    filterChains,
+    defaultFilterChain,
+    source: 'xds',
     ...(at.awaited.length === 0 ? {} : { extensions: at.awaited }),
   }
 }
@@ -40,34 +49,55 @@ export function listener(at: DecodePath, from: XListener): Listener {
 /** Listener.internal_listener. */
 const INTERNAL_LISTENER = 27
 
-/** Reached from inside of Envoy alone, by endpoints that meshlet leaves out (istiod's connect_originate, which opens tunnels in an ambient mesh): nobody can connect to it. */
+/**
+ * Reached from inside of Envoy alone, by endpoints that meshlet leaves out (istiod's connect_originate, which opens
+ * tunnels in an ambient mesh): nobody can connect to it.
+ */
 function internalListener(at: DecodePath, from: XListener): Listener {
   at.skip('tunnels of an ambient mesh are not opened (internal_listener)')
   return {
-    name: from.name, address: '', port: 0, direction: directionOf(from), bindToPort: false, useOriginalDst: false,
-    sniff: { tls: false, http: false, timeoutMs: 15_000, onTimeout: 'close' }, filterChains: [], defaultFilterChain: undefined, source: 'xds',
+    name: from.name,
+    address: '',
+    port: 0,
+    direction: directionOf(from),
+    bindToPort: false,
+    useOriginalDst: false,
+    sniff: { tls: false, http: false, timeoutMs: 15_000, onTimeout: 'close' },
+    filterChains: [],
+    defaultFilterChain: undefined,
+    source: 'xds',
   }
 }
 
 /**
- * What stands in for a listener of which no chain can be judged: it refuses whoever comes, on its address where that is known. What was redirected
- * and belongs to another listener still gets there.
+ * What stands in for a listener of which no chain can be judged: it refuses whoever comes, on its address where that is
+ * known. What was redirected and belongs to another listener still gets there.
  */
 export function blockedListener(from: XListener, reason: string): Listener {
   const address = socketAddress(DecodePath.top(), from.address)
   return {
-    name: from.name, address: address?.host ?? '', port: address?.port ?? 0, direction: directionOf(from),
-    bindToPort: address !== undefined && (from.bindToPort ?? true), useOriginalDst: from.useOriginalDst ?? false,
+    name: from.name,
+    address: address?.host ?? '',
+    port: address?.port ?? 0,
+    direction: directionOf(from),
+    bindToPort: address !== undefined && (from.bindToPort ?? true),
+    useOriginalDst: from.useOriginalDst ?? false,
     ...(from.transparent ? { transparent: true } : {}),
     sniff: { tls: false, http: false, timeoutMs: 15_000, onTimeout: 'close' },
-    filterChains: [], defaultFilterChain: blockedChain('', ANY_CONNECTION, reason), source: 'xds',
+    filterChains: [],
+    defaultFilterChain: blockedChain('', ANY_CONNECTION, reason),
+    source: 'xds',
   }
 }
 
 function directionOf({ trafficDirection }: XListener): Listener['direction'] {
   switch (trafficDirection) {
-    case TrafficDirection.INBOUND: return 'inbound'
-    case TrafficDirection.OUTBOUND: return 'outbound'
-    case TrafficDirection.UNSPECIFIED: default: return 'unspecified'
+    case TrafficDirection.INBOUND:
+      return 'inbound'
+    case TrafficDirection.OUTBOUND:
+      return 'outbound'
+    case TrafficDirection.UNSPECIFIED:
+    default:
+      return 'unspecified'
   }
 }

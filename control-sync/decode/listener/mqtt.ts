@@ -1,4 +1,7 @@
-/** The network filter `meshlet.mqtt_proxy`: a TypedStruct with the schema of agent.yaml's `mqtt:` section, and `transport: websocket` where that is meant. */
+/**
+ * The network filter `meshlet.mqtt_proxy`: a TypedStruct with the schema of agent.yaml's `mqtt:` section, and
+ * `transport: websocket` where that is meant.
+ */
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Codec } from '../../../model/listener.ts'
 import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
@@ -10,14 +13,22 @@ export const MQTT_FILTER = 'meshlet.mqtt_proxy'
 export function mqttCodec(at: DecodePath, any: Any | undefined): Codec {
   const refused: Codec = { kind: 'blocked', reason: 'the mqtt policy cannot be used' }
   const struct = unpackStruct(at, any)
-  if (!struct) { at.issue(`${MQTT_FILTER} needs an xds.type.v3.TypedStruct`); return refused }
+  if (!struct) {
+    at.issue(`${MQTT_FILTER} needs an xds.type.v3.TypedStruct`)
+    return refused
+  }
   const here = at.in('value')
   const { transport = 'tcp', ...policy } = struct.value
-  if (transport !== 'tcp' && transport !== 'websocket') { here.in('transport').issue('must be tcp or websocket'); return refused }
+  if (transport !== 'tcp' && transport !== 'websocket') {
+    here.in('transport').issue('must be tcp or websocket')
+    return refused
+  }
   const parsed = mqttPolicySchema().safeParse(policy)
   if (parsed.success) return { kind: 'mqtt', mqtt: parsed.data, transport }
   for (const { path, message } of parsed.error.issues) {
-    path.reduce<DecodePath>((place, key) => (typeof key === 'number' ? place.item(key) : place.in(String(key))), here).issue(message)
+    path
+      .reduce<DecodePath>((place, key) => (typeof key === 'number' ? place.item(key) : place.in(String(key))), here)
+      .issue(message)
   }
   return refused
 }

@@ -2,12 +2,17 @@
 import type { HeaderAdd, HeaderChanges, HeaderEdit } from '../../../model/route.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import { parseSubstitution } from '../../../model/substitution.ts'
-import { HeaderValueOption_HeaderAppendAction as Append, type HeaderValueOption } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
+import {
+  HeaderValueOption_HeaderAppendAction as Append,
+  type HeaderValueOption,
+} from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { DecodePath } from '../fields/decode-path.ts'
 
 type Changing = {
-  readonly requestHeadersToAdd: readonly HeaderValueOption[]; readonly requestHeadersToRemove: readonly string[]
-  readonly responseHeadersToAdd: readonly HeaderValueOption[]; readonly responseHeadersToRemove: readonly string[]
+  readonly requestHeadersToAdd: readonly HeaderValueOption[]
+  readonly requestHeadersToRemove: readonly string[]
+  readonly responseHeadersToAdd: readonly HeaderValueOption[]
+  readonly responseHeadersToRemove: readonly string[]
 }
 
 /** RFC 9110 §5.1 token. */
@@ -16,10 +21,17 @@ const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/
 export function headerChanges(at: DecodePath, from: Changing): HeaderChanges {
   const request = edit(at, 'request', from.requestHeadersToAdd, from.requestHeadersToRemove)
   const response = edit(at, 'response', from.responseHeadersToAdd, from.responseHeadersToRemove)
-  return request || response ? { request: request ?? NO_HEADER_CHANGES.request, response: response ?? NO_HEADER_CHANGES.response } : NO_HEADER_CHANGES
+  return request || response
+    ? { request: request ?? NO_HEADER_CHANGES.request, response: response ?? NO_HEADER_CHANGES.response }
+    : NO_HEADER_CHANGES
 }
 
-function edit(at: DecodePath, side: 'request' | 'response', add: readonly HeaderValueOption[], remove: readonly string[]): HeaderEdit | undefined {
+function edit(
+  at: DecodePath,
+  side: 'request' | 'response',
+  add: readonly HeaderValueOption[],
+  remove: readonly string[],
+): HeaderEdit | undefined {
   if (add.length + remove.length === 0) return undefined
   return {
     remove: remove.flatMap((name, i) => headerName(at.in(`${side}_headers_to_remove`).item(i), name) ?? []),
@@ -31,20 +43,32 @@ function added(at: DecodePath, option: HeaderValueOption): HeaderAdd | undefined
   const name = headerName(at.in('header').in('key'), option.header?.key ?? '')
   const value = option.header?.value ?? ''
   // A line break would let a configuration value become a header of its own, or a second response (RFC 9110 §5.5).
-  if (/[\0\r\n]/.test(value)) { at.in('header').in('value').issue('contains a line break or NUL'); return undefined }
-  for (const operator of parseSubstitution(value).unknown) at.in('header').in('value').ignore(`${operator} stays as it is`)
+  if (/[\0\r\n]/.test(value)) {
+    at.in('header').in('value').issue('contains a line break or NUL')
+    return undefined
+  }
+  for (const operator of parseSubstitution(value).unknown)
+    at.in('header').in('value').ignore(`${operator} stays as it is`)
   const how = howOf(at, option)
-  return name === undefined || how === undefined ? undefined : { name, value, how, ...(option.keepEmptyValue ? { keepEmpty: true } : {}) }
+  return name === undefined || how === undefined
+    ? undefined
+    : { name, value, how, ...(option.keepEmptyValue ? { keepEmpty: true } : {}) }
 }
 
 function howOf(at: DecodePath, option: HeaderValueOption): HeaderAdd['how'] | undefined {
   switch (option.appendAction) {
     // The deprecated `append: false` says overwrite where no action is set.
-    case Append.APPEND_IF_EXISTS_OR_ADD: return option.append === false ? 'overwrite' : 'append'
-    case Append.ADD_IF_ABSENT: return 'if-absent'
-    case Append.OVERWRITE_IF_EXISTS_OR_ADD: return 'overwrite'
-    case Append.OVERWRITE_IF_EXISTS: return 'overwrite-present'
-    default: at.in('append_action').issue('unknown value'); return undefined
+    case Append.APPEND_IF_EXISTS_OR_ADD:
+      return option.append === false ? 'overwrite' : 'append'
+    case Append.ADD_IF_ABSENT:
+      return 'if-absent'
+    case Append.OVERWRITE_IF_EXISTS_OR_ADD:
+      return 'overwrite'
+    case Append.OVERWRITE_IF_EXISTS:
+      return 'overwrite-present'
+    default:
+      at.in('append_action').issue('unknown value')
+      return undefined
   }
 }
 

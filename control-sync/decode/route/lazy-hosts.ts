@@ -1,6 +1,6 @@
 /**
- * Virtual hosts of which few are ever asked for: a table of a thousand services has ten thousand domains. Each is eight bytes here, its hash and
- * which host has it; whether it is the domain itself, the host's bytes tell.
+ * Virtual hosts of which few are ever asked for: a table of a thousand services has ten thousand domains. Each is eight
+ * bytes here, its hash and which host has it; whether it is the domain itself, the host's bytes tell.
  */
 import type { VirtualHost } from '../../../model/route.ts'
 import { isWildcard, type HostIndex, type HostSource } from '../../../model/tables.ts'
@@ -50,16 +50,22 @@ export class LazyHosts implements HostIndex {
     }
   }
   /** The host of that number is known already. Before it is asked for. */
-  keep(no: number, host: VirtualHost): void { this.#known.set(no, { value: host }) }
+  keep(no: number, host: VirtualHost): void {
+    this.#known.set(no, { value: host })
+  }
   /** @throws RangeError for bytes that are no protobuf */
   addAll(): void {
     for (let host = 0; host < this.#spans.length / 2; host++) this.add(host, this.#domainsOf(host))
   }
 
   exact(domain: string): HostSource | undefined {
-    const keys = this.#keys ??= this.#sorted()
+    const keys = (this.#keys ??= this.#sorted())
     const hash = hashOf(domain)
-    for (let i = firstAtLeast(keys, hash * MAX_HOSTS); i < keys.length && Math.floor(keys[i]! / MAX_HOSTS) === hash; i++) {
+    for (
+      let i = firstAtLeast(keys, hash * MAX_HOSTS);
+      i < keys.length && Math.floor(keys[i]! / MAX_HOSTS) === hash;
+      i++
+    ) {
       const host = keys[i]! % MAX_HOSTS
       if (this.#domainsOf(host).includes(domain)) return this.#host(host)
     }
@@ -96,17 +102,25 @@ export class LazyHosts implements HostIndex {
     }
     return domains
   }
-  #span(no: number): Span { return { from: this.#spans[no * 2]!, to: this.#spans[no * 2 + 1]! } }
+  #span(no: number): Span {
+    return { from: this.#spans[no * 2]!, to: this.#spans[no * 2 + 1]! }
+  }
 }
 
 class LazyHost implements HostSource {
   #make: (() => VirtualHost | undefined) | undefined
   #value: VirtualHost | undefined
-  constructor(make: () => VirtualHost | undefined) { this.#make = make }
+  constructor(make: () => VirtualHost | undefined) {
+    this.#make = make
+  }
 
   get value(): VirtualHost | undefined {
     if (this.#make) {
-      try { this.#value = this.#make() } catch { /* it has no routes */ }
+      try {
+        this.#value = this.#make()
+      } catch {
+        /* it has no routes */
+      }
       this.#make = undefined
     }
     return this.#value

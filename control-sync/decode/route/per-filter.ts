@@ -1,6 +1,7 @@
 /**
- * typed_per_filter_config: what a route, virtual host or table says to the filters of the listener, by the filters' names. As in Envoy the nearest one counts, and
- * says nothing to filters of another name: it may switch off one of two policies, and not the other.
+ * typed_per_filter_config: what a route, virtual host or table says to the filters of the listener, by the filters'
+ * names. As in Envoy the nearest one counts, and says nothing to filters of another name: it may switch off one of two
+ * policies, and not the other.
  */
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Policy } from '../../../model/policy.ts'
@@ -36,9 +37,11 @@ function one(at: DecodePath, any: Any): RouteFilter {
   const type = effectiveType(at, inner)
   switch (type) {
     // `config: {}` switches on what the listener has.
-    case '': return { off: false }
+    case '':
+      return { off: false }
     // As a TypedStruct, too, which is not read: everything is refused.
-    case RBACPerRouteSchema.typeName: return { off: false, policy: { value: rbac(at, inner) } }
+    case RBACPerRouteSchema.typeName:
+      return { off: false, policy: { value: rbac(at, inner) } }
     case HTTPFaultSchema.typeName: {
       const fault = unpack(at, inner, HTTPFaultSchema)
       if (fault) noteIgnored(at, HTTPFaultSchema, fault)

@@ -7,8 +7,21 @@ import type { DecodePath } from '../fields/decode-path.ts'
 import { ms } from '../fields/values.ts'
 
 const KNOWN: ReadonlySet<string> = new Set<RetryOn>([
-  '5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'retriable-4xx', 'refused-stream',
-  'retriable-status-codes', 'envoy-ratelimited', 'retriable-headers', 'cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted', 'unavailable',
+  '5xx',
+  'gateway-error',
+  'reset',
+  'reset-before-request',
+  'connect-failure',
+  'retriable-4xx',
+  'refused-stream',
+  'retriable-status-codes',
+  'envoy-ratelimited',
+  'retriable-headers',
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
 ])
 const PREVIOUS_HOSTS = PreviousHostsPredicateSchema.typeName
 /** So that one request cannot become thousands; Envoy leaves that to the retry budget. */
@@ -23,13 +36,20 @@ export function retryPolicy(at: DecodePath, from: XRetryPolicy | undefined): Ret
     maxRetries: Math.min(MAX_RETRIES, from.numRetries ?? 1),
     perTryTimeoutMs: ms(at.in('per_try_timeout'), from.perTryTimeout) || undefined,
     statusCodes: new Set(from.retriableStatusCodes),
-    backoff: { baseMs, capMs: ms(at.in('retry_back_off').in('max_interval'), from.retryBackOff?.maxInterval) || baseMs * 10 },
-    avoidPreviousHosts: from.retryHostPredicate.filter((p, i) => isPreviousHosts(at.in('retry_host_predicate').item(i), p)).length > 0,
+    backoff: {
+      baseMs,
+      capMs: ms(at.in('retry_back_off').in('max_interval'), from.retryBackOff?.maxInterval) || baseMs * 10,
+    },
+    avoidPreviousHosts:
+      from.retryHostPredicate.filter((p, i) => isPreviousHosts(at.in('retry_host_predicate').item(i), p)).length > 0,
     maxHostPicks: picks > 0 ? Math.min(MAX_RETRIES, picks) : 1,
   }
 }
 
-function isPreviousHosts(at: DecodePath, { name, configType: { value: any } }: XRetryPolicy['retryHostPredicate'][number]): boolean {
+function isPreviousHosts(
+  at: DecodePath,
+  { name, configType: { value: any } }: XRetryPolicy['retryHostPredicate'][number],
+): boolean {
   const type = typeNameOf(any)
   const isKnown = type === PREVIOUS_HOSTS || (type === '' && name === 'envoy.retry_host_predicates.previous_hosts')
   if (isKnown) notedOnly(at.in('typed_config'), any, PreviousHostsPredicateSchema)

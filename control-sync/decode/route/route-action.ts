@@ -1,9 +1,27 @@
-/** What a route does: forward, redirect, answer. An action that is not implemented answers 501 and is reported, so that the rest of the table is served. */
+/**
+ * What a route does: forward, redirect, answer. An action that is not implemented answers 501 and is reported, so that
+ * the rest of the table is served.
+ */
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { ForwardAction, GrpcTimeout, HashSource, PathRewrite, RouteAction, WeightedCluster } from '../../../model/route.ts'
+import type {
+  ForwardAction,
+  GrpcTimeout,
+  HashSource,
+  PathRewrite,
+  RouteAction,
+  WeightedCluster,
+} from '../../../model/route.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import {
-  FilterConfigSchema, RedirectActionSchema, RedirectAction_RedirectResponseCode as Code, RouteActionSchema, WeightedCluster_ClusterWeightSchema as ClusterWeightSchema, type RedirectAction, type Route, type RouteAction as XRouteAction, type RouteAction_HashPolicy,
+  FilterConfigSchema,
+  RedirectActionSchema,
+  RedirectAction_RedirectResponseCode as Code,
+  RouteActionSchema,
+  WeightedCluster_ClusterWeightSchema as ClusterWeightSchema,
+  type RedirectAction,
+  type Route,
+  type RouteAction as XRouteAction,
+  type RouteAction_HashPolicy,
 } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import type { RegexMatchAndSubstitute } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
@@ -20,18 +38,23 @@ const MAX_BODY_CHARS = 64 * 1024
 
 export function routeAction(at: DecodePath, { action }: Route): RouteAction {
   switch (action.case) {
-    case 'route': return forward(at.in('route'), action.value)
-    case 'redirect': return redirect(at.in('redirect'), action.value)
+    case 'route':
+      return forward(at.in('route'), action.value)
+    case 'redirect':
+      return redirect(at.in('redirect'), action.value)
     case 'directResponse': {
       const here = at.in('direct_response')
-      const body = action.value.body ? text(here.in('body'), action.value.body) ?? '' : ''
+      const body = action.value.body ? (text(here.in('body'), action.value.body) ?? '') : ''
       if (action.value.status < 200 || action.value.status > 599) here.in('status').issue('must be 200 to 599')
       if (body.length > MAX_BODY_CHARS) here.in('body').issue(`is longer than ${MAX_BODY_CHARS} characters`)
       return { kind: 'direct', status: action.value.status, body }
     }
-    case 'nonForwardingAction': return notImplemented(at, 'non_forwarding_action')
-    case undefined: return notImplemented(at, 'action')
-    default: return action satisfies never
+    case 'nonForwardingAction':
+      return notImplemented(at, 'non_forwarding_action')
+    case undefined:
+      return notImplemented(at, 'action')
+    default:
+      return action satisfies never
   }
 }
 
@@ -47,46 +70,80 @@ function forward(at: DecodePath, from: XRouteAction): RouteAction {
   const host = from.hostRewriteSpecifier
   if (host.case !== undefined && host.case !== 'hostRewriteLiteral') at.in('host_rewrite_specifier').ignore(host.case)
   return {
-    kind: 'forward', clusters,
+    kind: 'forward',
+    clusters,
     timeoutMs: from.timeout ? ms(at.in('timeout'), from.timeout) || undefined : DEFAULT_TIMEOUT_MS,
     // 0 switches the listener's idle time off for this route.
     idleMs: from.idleTimeout && (ms(at.in('idle_timeout'), from.idleTimeout) || Infinity),
     maxStreamMs: ms(at.in('max_stream_duration').in('max_stream_duration'), from.maxStreamDuration?.maxStreamDuration),
     grpcTimeout: grpcTimeout(at, from),
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy),
-    rewrite: { path: rewriteOf(at, from.prefixRewrite, from.regexRewrite), host: host.case === 'hostRewriteLiteral' ? host.value : undefined },
+    rewrite: {
+      path: rewriteOf(at, from.prefixRewrite, from.regexRewrite),
+      host: host.case === 'hostRewriteLiteral' ? host.value : undefined,
+    },
     appendForwardedHost: from.appendXForwardedHost,
     upgrades: new Map(from.upgradeConfigs.map((u) => [u.upgradeType.toLowerCase(), u.enabled !== false])),
     hash: from.hashPolicy.flatMap((h, i) => hashSource(at.in('hash_policy').item(i), h) ?? []),
   }
 }
 
-/** max_grpc_timeout is the older form, about the route's timeout; both may stand side by side, and then the newer one is meant. */
-function grpcTimeout(at: DecodePath, { maxStreamDuration: newer, maxGrpcTimeout, grpcTimeoutOffset }: XRouteAction): GrpcTimeout | undefined {
+/**
+ * max_grpc_timeout is the older form, about the route's timeout; both may stand side by side, and then the newer one is
+ * meant.
+ */
+function grpcTimeout(
+  at: DecodePath,
+  { maxStreamDuration: newer, maxGrpcTimeout, grpcTimeoutOffset }: XRouteAction,
+): GrpcTimeout | undefined {
   if (newer?.grpcTimeoutHeaderMax) {
     const here = at.in('max_stream_duration')
-    return { of: 'stream', maxMs: ms(here.in('grpc_timeout_header_max'), newer.grpcTimeoutHeaderMax) ?? 0, offsetMs: ms(here.in('grpc_timeout_header_offset'), newer.grpcTimeoutHeaderOffset) ?? 0 }
+    return {
+      of: 'stream',
+      maxMs: ms(here.in('grpc_timeout_header_max'), newer.grpcTimeoutHeaderMax) ?? 0,
+      offsetMs: ms(here.in('grpc_timeout_header_offset'), newer.grpcTimeoutHeaderOffset) ?? 0,
+    }
   }
   if (!maxGrpcTimeout) return undefined
-  return { of: 'route', maxMs: ms(at.in('max_grpc_timeout'), maxGrpcTimeout) ?? 0, offsetMs: ms(at.in('grpc_timeout_offset'), grpcTimeoutOffset) ?? 0 }
+  return {
+    of: 'route',
+    maxMs: ms(at.in('max_grpc_timeout'), maxGrpcTimeout) ?? 0,
+    offsetMs: ms(at.in('grpc_timeout_offset'), grpcTimeoutOffset) ?? 0,
+  }
 }
 
 function clustersOf(at: DecodePath, { clusterSpecifier: by }: XRouteAction): ForwardAction['clusters'] | undefined {
   switch (by.case) {
-    case 'cluster': return [{ name: by.value, weight: 1, headers: NO_HEADER_CHANGES }]
+    case 'cluster':
+      return [{ name: by.value, weight: 1, headers: NO_HEADER_CHANGES }]
     case 'weightedClusters': {
       const here = at.in('weighted_clusters').in('clusters')
-      for (const [i, c] of by.value.clusters.entries()) { refuse(here.item(i), ClusterWeightSchema, c); refusePolicy(here.item(i), c.typedPerFilterConfig) }
-      return weighted(here, by.value.clusters.map((c, i): WeightedCluster => ({ name: c.name, weight: c.weight ?? 0, headers: headerChanges(here.item(i), c) })))
+      for (const [i, c] of by.value.clusters.entries()) {
+        refuse(here.item(i), ClusterWeightSchema, c)
+        refusePolicy(here.item(i), c.typedPerFilterConfig)
+      }
+      return weighted(
+        here,
+        by.value.clusters.map((c, i): WeightedCluster => ({
+          name: c.name,
+          weight: c.weight ?? 0,
+          headers: headerChanges(here.item(i), c),
+        })),
+      )
     }
-    case 'clusterHeader': case 'clusterSpecifierPlugin': case undefined: return undefined
-    default: return by satisfies never
+    case 'clusterHeader':
+    case 'clusterSpecifierPlugin':
+    case undefined:
+      return undefined
+    default:
+      return by satisfies never
   }
 }
 
 /** Policies of one cluster among several are not implemented, and may not get lost. */
 function refusePolicy(at: DecodePath, configs: Readonly<Record<string, Any>>): void {
-  for (const [name, any] of Object.entries(configs)) if (POLICY_TYPES.has(typeNameOf(any))) at.in('typed_per_filter_config').item(name).issue('is not supported here')
+  for (const [name, any] of Object.entries(configs))
+    if (POLICY_TYPES.has(typeNameOf(any))) at.in('typed_per_filter_config').item(name).issue('is not supported here')
 }
 const POLICY_TYPES: ReadonlySet<string> = new Set([RBACPerRouteSchema.typeName, FilterConfigSchema.typeName])
 
@@ -109,12 +166,20 @@ function regexRewrite(at: DecodePath, by: RegexMatchAndSubstitute): PathRewrite 
 
 function hashSource(at: DecodePath, { policySpecifier: by, terminal }: RouteAction_HashPolicy): HashSource | undefined {
   switch (by.case) {
-    case 'header': return { kind: 'header', name: by.value.headerName.toLowerCase(), terminal }
-    case 'cookie': return { kind: 'cookie', name: by.value.name, terminal }
-    case 'queryParameter': return { kind: 'query', name: by.value.name, terminal }
-    case 'connectionProperties': return by.value.sourceIp ? { kind: 'source-ip', terminal } : undefined
-    case 'filterState': case undefined: at.ignore('not implemented'); return undefined
-    default: return by satisfies never
+    case 'header':
+      return { kind: 'header', name: by.value.headerName.toLowerCase(), terminal }
+    case 'cookie':
+      return { kind: 'cookie', name: by.value.name, terminal }
+    case 'queryParameter':
+      return { kind: 'query', name: by.value.name, terminal }
+    case 'connectionProperties':
+      return by.value.sourceIp ? { kind: 'source-ip', terminal } : undefined
+    case 'filterState':
+    case undefined:
+      at.ignore('not implemented')
+      return undefined
+    default:
+      return by satisfies never
   }
 }
 
@@ -123,29 +188,50 @@ function redirect(at: DecodePath, from: RedirectAction): RouteAction {
   const scheme = from.schemeRewriteSpecifier
   if (from.portRedirect > 65_535) at.in('port_redirect').issue('is above 65535')
   return {
-    kind: 'redirect', status: redirectStatus(at.in('response_code'), from.responseCode),
-    scheme: scheme.case === 'schemeRedirect' ? scheme.value : scheme.case === 'httpsRedirect' && scheme.value ? 'https' : undefined,
-    host: from.hostRedirect || undefined, port: from.portRedirect || undefined, path: redirectPath(at, from), stripQuery: from.stripQuery,
+    kind: 'redirect',
+    status: redirectStatus(at.in('response_code'), from.responseCode),
+    scheme:
+      scheme.case === 'schemeRedirect'
+        ? scheme.value
+        : scheme.case === 'httpsRedirect' && scheme.value
+          ? 'https'
+          : undefined,
+    host: from.hostRedirect || undefined,
+    port: from.portRedirect || undefined,
+    path: redirectPath(at, from),
+    stripQuery: from.stripQuery,
   }
 }
 
 function redirectPath(at: DecodePath, { pathRewriteSpecifier: by }: RedirectAction): PathRewrite | undefined {
   switch (by.case) {
-    case 'pathRedirect': return { kind: 'full', value: by.value }
-    case 'prefixRewrite': return { kind: 'prefix', value: by.value }
-    case 'regexRewrite': return regexRewrite(at.in('regex_rewrite'), by.value)
-    case undefined: return undefined
-    default: return by satisfies never
+    case 'pathRedirect':
+      return { kind: 'full', value: by.value }
+    case 'prefixRewrite':
+      return { kind: 'prefix', value: by.value }
+    case 'regexRewrite':
+      return regexRewrite(at.in('regex_rewrite'), by.value)
+    case undefined:
+      return undefined
+    default:
+      return by satisfies never
   }
 }
 
 function redirectStatus(at: DecodePath, code: RedirectAction['responseCode']): number {
   switch (code) {
-    case Code.MOVED_PERMANENTLY: return 301
-    case Code.FOUND: return 302
-    case Code.SEE_OTHER: return 303
-    case Code.TEMPORARY_REDIRECT: return 307
-    case Code.PERMANENT_REDIRECT: return 308
-    default: at.issue(`unknown value ${code}`); return 301
+    case Code.MOVED_PERMANENTLY:
+      return 301
+    case Code.FOUND:
+      return 302
+    case Code.SEE_OTHER:
+      return 303
+    case Code.TEMPORARY_REDIRECT:
+      return 307
+    case Code.PERMANENT_REDIRECT:
+      return 308
+    default:
+      at.issue(`unknown value ${code}`)
+      return 301
   }
 }

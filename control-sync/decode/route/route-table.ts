@@ -1,6 +1,7 @@
 /**
- * envoy.config.route.v3.RouteConfiguration → RouteTable, one virtual host at a time: a mesh has thousands of them, an edge node asks for few.
- * They are checked when they come, in steps between which traffic goes on, and decoded when they are first asked for.
+ * envoy.config.route.v3.RouteConfiguration → RouteTable, one virtual host at a time: a mesh has thousands of them, an
+ * edge node asks for few. They are checked when they come, in steps between which traffic goes on, and decoded when
+ * they are first asked for.
  */
 import type { RouteConfig, RouteFilters, VirtualHost } from '../../../model/route.ts'
 import type { Decoded, RawResource } from '../../../model/snapshot.ts'
@@ -34,11 +35,17 @@ export function routeTable(raw: RawResource, readFile: ReadFile | undefined): Ro
     const hosts = lazyHosts(raw, spans, outer, readFile)
     hosts.addAll()
     return tableOf(outer, hosts)
-  } catch { return undefined }
+  } catch {
+    return undefined
+  }
 }
 
 /** Decodes every host once, one per step. Never throws. @param raw not packed yet @param onHost is given each */
-export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefined, onHost: (host: VirtualHost) => void): Generator<void, Decoded<RouteTable>> {
+export function* checkRouteTable(
+  raw: RawResource,
+  readFile: ReadFile | undefined,
+  onHost: (host: VirtualHost) => void,
+): Generator<void, Decoded<RouteTable>> {
   const at = DecodePath.top({ readFile })
   const bytes = raw.value
   try {
@@ -49,7 +56,8 @@ export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefine
     for (const [i, span] of spans.entries()) {
       const here = at.in('virtual_hosts').item(i)
       const own = bytes.subarray(span.from, span.to)
-      const host = own.length > LARGE_HOST_BYTES ? yield* largeHost(here, own, outer.filters) : hostOf(here, own, outer.filters)
+      const host =
+        own.length > LARGE_HOST_BYTES ? yield* largeHost(here, own, outer.filters) : hostOf(here, own, outer.filters)
       // To decode it again when it is asked for would take as long in one go.
       if (own.length > LARGE_HOST_BYTES) hosts.keep(i, host)
       hosts.add(i, host.domains)
@@ -59,11 +67,22 @@ export function* checkRouteTable(raw: RawResource, readFile: ReadFile | undefine
     }
     return { ok: true, value: tableOf(outer, hosts), ignored: at.ignored, skipped: at.skipped, blocked: at.issues }
   } catch (err) {
-    return { ok: false, issues: [...at.issues, { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` }] }
+    return {
+      ok: false,
+      issues: [
+        ...at.issues,
+        { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` },
+      ],
+    }
   }
 }
 
-function lazyHosts(raw: RawResource, spans: readonly Span[], { filters }: Outer, readFile: ReadFile | undefined): LazyHosts {
+function lazyHosts(
+  raw: RawResource,
+  spans: readonly Span[],
+  { filters }: Outer,
+  readFile: ReadFile | undefined,
+): LazyHosts {
   return new LazyHosts(spans, {
     view: () => viewOf(raw),
     decode: (bytes, no) => hostOf(DecodePath.top({ readFile }).in('virtual_hosts').item(no), bytes, filters),
@@ -76,11 +95,17 @@ function tableOf({ config, blocked }: Outer, hosts: LazyHosts): RouteTable {
 
 function outerOf(at: DecodePath, outside: Uint8Array): Outer {
   const { message, unreadable } = readable(RouteConfigurationSchema, outside)
-  return at.piece((): Outer => {
-    for (const field of unreadable) at.in(field).issue('cannot be read')
-    noteIgnored(at, RouteConfigurationSchema, message)
-    return { config: routeConfig(at, message), filters: perFilter(DecodePath.top({}), message.typedPerFilterConfig, NO_PER_FILTER) }
-  }, (blocked) => ({ config: blockedTable(message, blocked), filters: NO_PER_FILTER, blocked }))
+  return at.piece(
+    (): Outer => {
+      for (const field of unreadable) at.in(field).issue('cannot be read')
+      noteIgnored(at, RouteConfigurationSchema, message)
+      return {
+        config: routeConfig(at, message),
+        filters: perFilter(DecodePath.top({}), message.typedPerFilterConfig, NO_PER_FILTER),
+      }
+    },
+    (blocked) => ({ config: blockedTable(message, blocked), filters: NO_PER_FILTER, blocked }),
+  )
 }
 
 /** Some routes per step. */
@@ -101,7 +126,11 @@ function* largeHost(at: DecodePath, bytes: Uint8Array, filters: RouteFilters): G
 }
 
 /** `forRoutes`: the part of `outside` that says something of routes, and what every host must have. */
-function splitHost(bytes: Uint8Array): { readonly outside: Uint8Array; readonly routes: Uint8Array[]; readonly forRoutes: Uint8Array } {
+function splitHost(bytes: Uint8Array): {
+  readonly outside: Uint8Array
+  readonly routes: Uint8Array[]
+  readonly forRoutes: Uint8Array
+} {
   const [outside, routes, forRoutes]: [Uint8Array[], Uint8Array[], Uint8Array[]] = [[], [], []]
   const cursor = { at: 0, from: 0, to: 0 }
   while (cursor.at < bytes.length) {
@@ -120,10 +149,13 @@ function hostOf(at: DecodePath, bytes: Uint8Array, filters: RouteFilters, first 
   const { message, unreadable } = readable(VirtualHostSchema, bytes)
   noteIgnored(at, VirtualHostSchema, message)
   if (unreadable.length === 0) return virtualHost(at, message, filters, first)
-  return at.piece(() => {
-    for (const field of unreadable) at.in(field).issue('cannot be read')
-    return virtualHost(at, message, filters)
-  }, (reason) => blockedHost({ name: message.name, domains: message.domains.map((d) => d.toLowerCase()) }, reason))
+  return at.piece(
+    () => {
+      for (const field of unreadable) at.in(field).issue('cannot be read')
+      return virtualHost(at, message, filters)
+    },
+    (reason) => blockedHost({ name: message.name, domains: message.domains.map((d) => d.toLowerCase()) }, reason),
+  )
 }
 
 /** @throws RangeError for bytes that are no protobuf */

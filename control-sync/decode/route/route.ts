@@ -2,7 +2,11 @@
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import type { PathMatch, Route, RouteConfig, RouteFilters, RouteMatch, VirtualHost } from '../../../model/route.ts'
 import {
-  RouteMatchSchema, VirtualHost_TlsRequirementType as TlsRequirement, type Route as XRoute, type RouteMatch as XRouteMatch, type VirtualHost as XVirtualHost,
+  RouteMatchSchema,
+  VirtualHost_TlsRequirementType as TlsRequirement,
+  type Route as XRoute,
+  type RouteMatch as XRouteMatch,
+  type VirtualHost as XVirtualHost,
 } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RouteConfigurationSchema, type RouteConfiguration } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { fieldName, refuse, hasUnknown, type DecodePath } from '../fields/decode-path.ts'
@@ -17,9 +21,14 @@ export function routeConfig(at: DecodePath, from: RouteConfiguration): RouteConf
   refuse(at, RouteConfigurationSchema, from)
   const filters = perFilter(at, from.typedPerFilterConfig, NO_PER_FILTER)
   const taken = new Set<string>()
-  for (const { no } of from.$unknown ?? []) { const field = OTHER_ROUTING.get(no); if (field !== undefined) at.in(field).issue('is not supported') }
+  for (const { no } of from.$unknown ?? []) {
+    const field = OTHER_ROUTING.get(no)
+    if (field !== undefined) at.in(field).issue('is not supported')
+  }
   return {
-    name: from.name, ignorePortInHost: from.ignorePortInHostMatching, headers: headerChanges(at, from),
+    name: from.name,
+    ignorePortInHost: from.ignorePortInHostMatching,
+    headers: headerChanges(at, from),
     internalOnly: from.internalOnlyHeaders.map((name) => name.toLowerCase()),
     virtualHosts: from.virtualHosts.map((host, i) => {
       const here = at.in('virtual_hosts').item(i)
@@ -30,7 +39,10 @@ export function routeConfig(at: DecodePath, from: RouteConfiguration): RouteConf
   }
 }
 
-/** Envoy refuses a table in which two hosts have a domain, or one has it twice; here the first has it. @param taken lower case, of all hosts before */
+/**
+ * Envoy refuses a table in which two hosts have a domain, or one has it twice; here the first has it.
+ * @param taken lower case, of all hosts before
+ */
 export function noteTaken(at: DecodePath, domains: readonly string[], taken: Set<string>): void {
   for (const [i, domain] of domains.entries()) {
     if (taken.has(domain)) at.in('domains').item(i).ignore('a host before this one has it already')
@@ -38,17 +50,35 @@ export function noteTaken(at: DecodePath, domains: readonly string[], taken: Set
   }
 }
 
-/** Of a table, which our protos leave out: requests would go to other hosts, with other policies, than they are meant for. */
-const OTHER_ROUTING: ReadonlyMap<number, string> = new Map([[18, 'vhost_header'], [19, 'route_specifiers']])
+/**
+ * Of a table, which our protos leave out: requests would go to other hosts, with other policies, than they are meant
+ * for.
+ */
+const OTHER_ROUTING: ReadonlyMap<number, string> = new Map([
+  [18, 'vhost_header'],
+  [19, 'route_specifiers'],
+])
 
 /** What stands in for a table that cannot be taken as a whole: whoever asks for any host of it is refused. */
 export function blockedTable({ name }: Pick<RouteConfiguration, 'name'>, reason: string): RouteConfig {
-  return { name, ignorePortInHost: false, headers: NO_HEADER_CHANGES, virtualHosts: [blockedHost({ name: '', domains: ['*'] }, reason)] }
+  return {
+    name,
+    ignorePortInHost: false,
+    headers: NO_HEADER_CHANGES,
+    virtualHosts: [blockedHost({ name: '', domains: ['*'] }, reason)],
+  }
 }
 
 /** A host whose requests are all refused. @param from `domains` in lower case */
 export function blockedHost({ name, domains }: Pick<VirtualHost, 'name' | 'domains'>, reason: string): VirtualHost {
-  return { name, domains, routes: [blockedRoute('', EVERYTHING, reason)], retry: undefined, headers: NO_HEADER_CHANGES, includeAttemptCount: false }
+  return {
+    name,
+    domains,
+    routes: [blockedRoute('', EVERYTHING, reason)],
+    retry: undefined,
+    headers: NO_HEADER_CHANGES,
+    includeAttemptCount: false,
+  }
 }
 
 function blockedRoute(name: string, match: RouteMatch, reason: string): Route {
@@ -58,27 +88,44 @@ function blockedRoute(name: string, match: RouteMatch, reason: string): Route {
 /** @param first number of the first of the routes: a large host comes in pieces */
 export function virtualHost(at: DecodePath, from: XVirtualHost, outer: RouteFilters, first = 0): VirtualHost {
   const domains = from.domains.map((d) => d.toLowerCase())
-  return at.piece(() => wholeHost(at, from, domains, outer, first), (reason) => blockedHost({ name: from.name, domains }, reason))
+  return at.piece(
+    () => wholeHost(at, from, domains, outer, first),
+    (reason) => blockedHost({ name: from.name, domains }, reason),
+  )
 }
 
-function wholeHost(at: DecodePath, from: XVirtualHost, domains: readonly string[], outer: RouteFilters, first: number): VirtualHost {
+function wholeHost(
+  at: DecodePath,
+  from: XVirtualHost,
+  domains: readonly string[],
+  outer: RouteFilters,
+  first: number,
+): VirtualHost {
   if (from.domains.length === 0) at.in('domains').issue('is empty')
   if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
   if (from.$unknown?.some(({ no }) => no === ROUTE_SPECIFIERS)) at.in('route_specifiers').issue('is not supported')
   const filters = perFilter(at, from.typedPerFilterConfig, outer)
   return {
-    name: from.name, domains,
+    name: from.name,
+    domains,
     routes: from.routes.map((r, i) => route(at.in('routes').item(first + i), r, filters)),
-    retry: retryPolicy(at.in('retry_policy'), from.retryPolicy), headers: headerChanges(at, from), includeAttemptCount: from.includeRequestAttemptCount,
+    retry: retryPolicy(at.in('retry_policy'), from.retryPolicy),
+    headers: headerChanges(at, from),
+    includeAttemptCount: from.includeRequestAttemptCount,
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
   }
 }
 /** Nobody counts as internal (Envoy's default for internal_address_config), so EXTERNAL_ONLY is about everybody. */
 function requireTls(at: DecodePath, value: XVirtualHost['requireTls']): boolean {
   switch (value) {
-    case TlsRequirement.NONE: return false
-    case TlsRequirement.EXTERNAL_ONLY: case TlsRequirement.ALL: return true
-    default: at.issue(`unknown value ${value}`); return true
+    case TlsRequirement.NONE:
+      return false
+    case TlsRequirement.EXTERNAL_ONLY:
+    case TlsRequirement.ALL:
+      return true
+    default:
+      at.issue(`unknown value ${value}`)
+      return true
   }
 }
 
@@ -89,45 +136,77 @@ const ROUTE_SPECIFIERS = 26
 /** With an issue it refuses what it may be meant for; other requests go on to the routes behind it. */
 function route(at: DecodePath, from: XRoute, outer: RouteFilters): Route {
   let match = EVERYTHING
-  return at.piece(() => {
-    match = routeMatch(at.in('match'), from.match)
-    const filters = perFilter(at, from.typedPerFilterConfig, outer)
-    return { name: from.name, match, action: routeAction(at, from), headers: headerChanges(at, from), ...(filters.size === 0 ? {} : { filters }) }
-  }, (reason) => blockedRoute(from.name, match, reason))
+  return at.piece(
+    () => {
+      match = routeMatch(at.in('match'), from.match)
+      const filters = perFilter(at, from.typedPerFilterConfig, outer)
+      return {
+        name: from.name,
+        match,
+        action: routeAction(at, from),
+        headers: headerChanges(at, from),
+        ...(filters.size === 0 ? {} : { filters }),
+      }
+    },
+    (reason) => blockedRoute(from.name, match, reason),
+  )
 }
 
-const EVERYTHING: RouteMatch = { path: { kind: 'any' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }
+const EVERYTHING: RouteMatch = {
+  path: { kind: 'any' },
+  caseSensitive: true,
+  headers: [],
+  query: [],
+  grpc: false,
+  fraction: undefined,
+}
 
 /**
- * A condition that is not understood is an issue, and left out of what is returned: that then matches all that may have been meant, and more, which is
- * right for a route that refuses.
+ * A condition that is not understood is an issue, and left out of what is returned: that then matches all that may have
+ * been meant, and more, which is right for a route that refuses.
  */
 function routeMatch(at: DecodePath, from: XRouteMatch | undefined): RouteMatch {
-  if (!from) { at.issue('is missing'); return EVERYTHING }
+  if (!from) {
+    at.issue('is missing')
+    return EVERYTHING
+  }
   const path = pathMatch(at, from) ?? EVERYTHING.path
   if (from.tlsContext) at.in('tls_context').issue('is not supported')
   if (from.grpc && hasUnknown(from.grpc)) at.in('grpc').issue('holds a condition that meshlet does not know')
   if (from.dynamicMetadata.length > 0) at.in('dynamic_metadata').issue('is not supported')
-  for (const { no } of from.$unknown ?? []) at.in(fieldName(RouteMatchSchema, no)).issue('a condition that meshlet does not know')
+  for (const { no } of from.$unknown ?? [])
+    at.in(fieldName(RouteMatchSchema, no)).issue('a condition that meshlet does not know')
   return {
-    path, caseSensitive: from.caseSensitive ?? true, headers: headerMatches(at.in('headers'), from.headers),
+    path,
+    caseSensitive: from.caseSensitive ?? true,
+    headers: headerMatches(at.in('headers'), from.headers),
     query: from.queryParameters.flatMap((q, i) => queryMatch(at.in('query_parameters').item(i), q) ?? []),
-    grpc: from.grpc !== undefined, fraction: runtimeFraction(at.in('runtime_fraction'), from.runtimeFraction),
+    grpc: from.grpc !== undefined,
+    fraction: runtimeFraction(at.in('runtime_fraction'), from.runtimeFraction),
   }
 }
 
 function pathMatch(at: DecodePath, { pathSpecifier: by }: XRouteMatch): PathMatch | undefined {
   switch (by.case) {
-    case 'prefix': return { kind: 'prefix', value: by.value }
-    case 'path': return { kind: 'exact', value: by.value }
-    case 'pathSeparatedPrefix': return { kind: 'separated-prefix', value: by.value }
-    case 'connectMatcher': return { kind: 'connect' }
+    case 'prefix':
+      return { kind: 'prefix', value: by.value }
+    case 'path':
+      return { kind: 'exact', value: by.value }
+    case 'pathSeparatedPrefix':
+      return { kind: 'separated-prefix', value: by.value }
+    case 'connectMatcher':
+      return { kind: 'connect' }
     case 'safeRegex': {
       const made = regex(at.in('safe_regex'), by.value)
       return made && { kind: 'regex', regex: made }
     }
-    case 'pathMatchPolicy': at.in('path_match_policy').issue('is not supported'); return undefined
-    case undefined: at.issue('has no path specifier that meshlet knows'); return undefined
-    default: return by satisfies never
+    case 'pathMatchPolicy':
+      at.in('path_match_policy').issue('is not supported')
+      return undefined
+    case undefined:
+      at.issue('has no path specifier that meshlet knows')
+      return undefined
+    default:
+      return by satisfies never
   }
 }

@@ -1,6 +1,7 @@
 /** Where a text stops being JSON (RFC 8259): what JSON.parse throws does not always say. */
 
-const TOKEN = /[ \t\r\n]*(?:("(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|([[\]{},:])|(true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.])|$)/y
+const TOKEN =
+  /[ \t\r\n]*(?:("(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|([[\]{},:])|(true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.])|$)/y
 
 /** `first`: a list or an object has just begun and may end. */
 type Awaited = 'value' | 'value first' | 'key' | 'key first' | 'colon' | 'next' | 'end'
@@ -37,20 +38,31 @@ function startOf(text: string, from: number): number {
 /** Undefined: this may not stand here. */
 function after(awaited: Awaited, token: string | undefined, open: ('[' | '{')[]): Awaited | undefined {
   switch (awaited) {
-    case 'value first': case 'value':
+    case 'value first':
+    case 'value':
       if (token === 'string' || token === 'word') return closed(open)
-      if (token === '[') { open.push('['); return 'value first' }
-      if (token === '{') { open.push('{'); return 'key first' }
+      if (token === '[') {
+        open.push('[')
+        return 'value first'
+      }
+      if (token === '{') {
+        open.push('{')
+        return 'key first'
+      }
       return token === ']' && awaited === 'value first' ? (open.pop(), closed(open)) : undefined
-    case 'key first': case 'key':
+    case 'key first':
+    case 'key':
       if (token === 'string') return 'colon'
       return token === '}' && awaited === 'key first' ? (open.pop(), closed(open)) : undefined
-    case 'colon': return token === ':' ? 'value' : undefined
+    case 'colon':
+      return token === ':' ? 'value' : undefined
     case 'next':
       if (token === ',') return open.at(-1) === '[' ? 'value' : 'key'
       return token === (open.at(-1) === '[' ? ']' : '}') ? (open.pop(), closed(open)) : undefined
-    case 'end': return undefined
-    default: return awaited satisfies never
+    case 'end':
+      return undefined
+    default:
+      return awaited satisfies never
   }
 }
 const closed = (open: readonly string[]): Awaited => (open.length === 0 ? 'end' : 'next')

@@ -1,4 +1,7 @@
-/** Where in a JSON text something stands. JSON.parse is many times faster than anything that keeps positions, so they are looked for when there is something to say. */
+/**
+ * Where in a JSON text something stands. JSON.parse is many times faster than anything that keeps positions, so they
+ * are looked for when there is something to say.
+ */
 
 /** The text is JSON: JSON.parse took it. */
 export class JsonPlaces {
@@ -6,11 +9,13 @@ export class JsonPlaces {
   #lineStarts: number[] | undefined
   /** The last that was asked for. */
   #list: { readonly at: number; readonly items: readonly number[] } | undefined
-  constructor(text: string) { this.#text = text }
+  constructor(text: string) {
+    this.#text = text
+  }
 
   /** From 1. */
   lineAt(offset: number): number {
-    const starts = this.#lineStarts ??= lineStarts(this.#text)
+    const starts = (this.#lineStarts ??= lineStarts(this.#text))
     let [low, high] = [0, starts.length]
     while (low < high) {
       const middle = (low + high) >>> 1
@@ -27,7 +32,7 @@ export class JsonPlaces {
   }
 
   /** Nothing for what is no object. */
-  * members(offset: number): Iterable<{ readonly key: string; readonly start: number; readonly value: number }> {
+  *members(offset: number): Iterable<{ readonly key: string; readonly start: number; readonly value: number }> {
     const text = this.#text
     let at = this.#blank(offset)
     if (text[at] !== '{') return
@@ -41,7 +46,7 @@ export class JsonPlaces {
   }
 
   /** Where each item begins; nothing for what is no list. */
-  * items(offset: number): Iterable<number> {
+  *items(offset: number): Iterable<number> {
     let at = this.#blank(offset)
     if (this.#text[at] !== '[') return
     at = this.#blank(at + 1)
@@ -74,10 +79,14 @@ export class JsonPlaces {
     let depth = 0
     for (let at = from; at < this.#text.length; at++) {
       const c = this.#text[at]!
-      if (c === '"') { at = this.#string(at) - 1; if (depth === 0) return at + 1 }
-      else if (c === '{' || c === '[') depth++
-      else if (c === '}' || c === ']') { if (depth === 0) return at; if (--depth === 0) return at + 1 }
-      else if (c === ',' && depth === 0) return at
+      if (c === '"') {
+        at = this.#string(at) - 1
+        if (depth === 0) return at + 1
+      } else if (c === '{' || c === '[') depth++
+      else if (c === '}' || c === ']') {
+        if (depth === 0) return at
+        if (--depth === 0) return at + 1
+      } else if (c === ',' && depth === 0) return at
     }
     return this.#text.length
   }

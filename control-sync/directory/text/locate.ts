@@ -1,5 +1,12 @@
 /** Where in a file something stands: the field that JSON decoding refuses, and the line of a field path. */
-import { fromJson, isMessage, type DescField, type DescMessage, type JsonValue, type Registry } from '@bufbuild/protobuf'
+import {
+  fromJson,
+  isMessage,
+  type DescField,
+  type DescMessage,
+  type JsonValue,
+  type Registry,
+} from '@bufbuild/protobuf'
 import { meant } from './spelling.ts'
 
 export type FieldProblem = { readonly field: string; readonly problem: string }
@@ -11,7 +18,10 @@ const MAX_PROBLEMS = 50
 export type Known = { readonly registry: Registry }
 type Finding = { readonly known: Known; readonly found: FieldProblem[] }
 
-/** Which fields of `json` make it no `schema` (protobuf JSON, either spelling of names). Called when decoding the whole has failed. */
+/**
+ * Which fields of `json` make it no `schema` (protobuf JSON, either spelling of names). Called when decoding the whole
+ * has failed.
+ */
 export function jsonProblems(schema: DescMessage, json: JsonValue, known: Known): FieldProblem[] {
   const found: FieldProblem[] = []
   inMessage(schema, json, '', { known, found })
@@ -21,13 +31,29 @@ export function jsonProblems(schema: DescMessage, json: JsonValue, known: Known)
 function inMessage(schema: DescMessage, json: JsonValue, path: string, to: Finding): void {
   const { found } = to
   if (found.length >= MAX_PROBLEMS) return
-  if (schema.typeName === 'google.protobuf.Any') { inAny(json, path, to); return }
-  if (schema.typeName.startsWith('google.protobuf.')) { tryWhole(schema, json, path, to); return }
-  if (!isObject(json)) { found.push({ field: path, problem: `must be an object (${schema.typeName})` }); return }
+  if (schema.typeName === 'google.protobuf.Any') {
+    inAny(json, path, to)
+    return
+  }
+  if (schema.typeName.startsWith('google.protobuf.')) {
+    tryWhole(schema, json, path, to)
+    return
+  }
+  if (!isObject(json)) {
+    found.push({ field: path, problem: `must be an object (${schema.typeName})` })
+    return
+  }
   for (const [key, value] of Object.entries(json)) {
     const at = path === '' ? key : `${path}.${key}`
     const field = schema.fields.find((f) => f.name === key || f.jsonName === key)
-    if (!field) found.push({ field: at, problem: `unknown field of ${schema.typeName}${meant(key, schema.fields.map((f) => f.name))}` })
+    if (!field)
+      found.push({
+        field: at,
+        problem: `unknown field of ${schema.typeName}${meant(
+          key,
+          schema.fields.map((f) => f.name),
+        )}`,
+      })
     else if (value !== null && value !== undefined) inField(schema, field, key, value, at, to)
   }
 }
@@ -36,18 +62,28 @@ function inField(schema: DescMessage, field: DescField, key: string, value: Json
   const { found } = to
   const { message } = field
   if (!message) tryWhole(schema, { [key]: value }, at, to)
-  else if (field.fieldKind === 'list' && Array.isArray(value)) value.forEach((v, i) => inMessage(message, v, `${at}[${i}]`, to))
-  else if (field.fieldKind === 'map' && isObject(value)) for (const [k, v] of Object.entries(value)) inMessage(message, v, `${at}[${k}]`, to)
-  else if (field.fieldKind === 'list' || field.fieldKind === 'map') found.push({ field: at, problem: `must be ${field.fieldKind === 'list' ? 'a list' : 'an object'}` })
+  else if (field.fieldKind === 'list' && Array.isArray(value))
+    value.forEach((v, i) => inMessage(message, v, `${at}[${i}]`, to))
+  else if (field.fieldKind === 'map' && isObject(value))
+    for (const [k, v] of Object.entries(value)) inMessage(message, v, `${at}[${k}]`, to)
+  else if (field.fieldKind === 'list' || field.fieldKind === 'map')
+    found.push({ field: at, problem: `must be ${field.fieldKind === 'list' ? 'a list' : 'an object'}` })
   else inMessage(message, value, at, to)
 }
 
 function inAny(json: JsonValue, path: string, to: Finding): void {
   const { found } = to
-  if (!isObject(json) || typeof json['@type'] !== 'string') { found.push({ field: path, problem: 'must be an object with "@type"' }); return }
+  if (!isObject(json) || typeof json['@type'] !== 'string') {
+    found.push({ field: path, problem: 'must be an object with "@type"' })
+    return
+  }
   const { '@type': url, ...rest } = json
   const schema = to.known.registry.getMessage(url.slice(url.lastIndexOf('/') + 1))
-  if (!schema) found.push({ field: `${path}.@type`, problem: `${bareType(url)} is no type of Envoy's${meant(bareType(url), typeNames(to.known))}` })
+  if (!schema)
+    found.push({
+      field: `${path}.@type`,
+      problem: `${bareType(url)} is no type of Envoy's${meant(bareType(url), typeNames(to.known))}`,
+    })
   else if (schema.typeName.startsWith('google.protobuf.')) tryWhole(schema, rest['value'] ?? {}, path, to)
   else inMessage(schema, rest, path, to)
 }
@@ -57,11 +93,15 @@ function tryWhole(schema: DescMessage, json: JsonValue, at: string, to: Finding)
   try {
     const made = fromJson(schema, json, { registry: to.known.registry })
     if (!isMessage(made)) found.push({ field: at, problem: 'is no message' })
-  } catch (err) { found.push({ field: at, problem: jsonReason(err) }) }
+  } catch (err) {
+    found.push({ field: at, problem: jsonReason(err) })
+  }
 }
 
 export const bareType = (url: string): string => url.slice(url.lastIndexOf('/') + 1)
-export function typeNames({ registry }: Known): string[] { return Array.from(registry, (type) => type.typeName) }
+export function typeNames({ registry }: Known): string[] {
+  return Array.from(registry, (type) => type.typeName)
+}
 
 /** protobuf-es names the field's type in front; the path already tells. */
 export function jsonReason(err: unknown): string {
@@ -69,7 +109,9 @@ export function jsonReason(err: unknown): string {
   return text.replace(/^cannot decode (message|field) \S+ from JSON: /, '')
 }
 
-export function isObject(json: JsonValue | undefined): json is { [key: string]: JsonValue } { return typeof json === 'object' && json !== null && !Array.isArray(json) }
+export function isObject(json: JsonValue | undefined): json is { [key: string]: JsonValue } {
+  return typeof json === 'object' && json !== null && !Array.isArray(json)
+}
 
 /** Nodes of a text that was read, whatever they are. */
 export type Tree<N> = {
@@ -109,7 +151,8 @@ function stepInto<N>(tree: Tree<N>, node: N, path: string): Into<N> | undefined 
   for (const { key, start, value } of tree.members(node)) {
     for (const spelling of [`[${key}]`, snake(key), key]) {
       const next = text[spelling.length]
-      if (text.startsWith(spelling) && (next === undefined || next === '.' || next === '[')) return { value, start, rest: text.slice(spelling.length) }
+      if (text.startsWith(spelling) && (next === undefined || next === '.' || next === '['))
+        return { value, start, rest: text.slice(spelling.length) }
     }
   }
   return undefined

@@ -6,7 +6,14 @@ import { lineOf, type Tree } from './locate.ts'
 import { YamlParts, type Place } from './yaml-parts.ts'
 
 export type ReadText =
-  | { readonly ok: true; readonly json: unknown; /** From 1. @param path of keys and numbers @param field below it, as issues have it */ lineOf(path: readonly (string | number)[], field: string): number }
+  | {
+      readonly ok: true
+      readonly json: unknown
+      /** From 1. @param path of keys and numbers @param field below it, as issues have it */ lineOf(
+        path: readonly (string | number)[],
+        field: string,
+      ): number
+    }
   | { readonly ok: false; readonly problems: readonly { readonly line: number; readonly problem: string }[] }
 
 /** YAML's aliases may make this much more of a text than it has characters: a few lines could stand for gigabytes. */
@@ -28,16 +35,33 @@ function readJson(text: string): ReadText {
     return { ok: true, json, lineOf: (path, field) => placeIn(JSON_TREE(places), 0, path, field) }
   } catch (err) {
     if (!(err instanceof SyntaxError)) throw err
-    return { ok: false, problems: [{ line: places.lineAt(mistakeIn(text)), problem: `no JSON: ${err.message.replace(/ (in JSON )?at position.*$/s, '').slice(0, 200)}` }] }
+    return {
+      ok: false,
+      problems: [
+        {
+          line: places.lineAt(mistakeIn(text)),
+          problem: `no JSON: ${err.message.replace(/ (in JSON )?at position.*$/s, '').slice(0, 200)}`,
+        },
+      ],
+    }
   }
 }
 
 function readYaml(text: string): ReadText {
   const parts = text.length > LARGE_CHARS ? YamlParts.of(text) : undefined
-  if (parts) return { ok: true, json: parts.root.json, lineOf: (path, field) => placeIn<Place>(parts.tree(), { part: parts.root }, path, field) }
+  if (parts)
+    return {
+      ok: true,
+      json: parts.root.json,
+      lineOf: (path, field) => placeIn<Place>(parts.tree(), { part: parts.root }, path, field),
+    }
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  if (document.errors.length > 0) return { ok: false, problems: document.errors.map((e) => ({ line: lines.linePos(e.pos[0]).line || 1, problem: e.message })) }
+  if (document.errors.length > 0)
+    return {
+      ok: false,
+      problems: document.errors.map((e) => ({ line: lines.linePos(e.pos[0]).line || 1, problem: e.message })),
+    }
   const json: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
   if (text.includes('*') && isLargerThan(json, Math.max(ALWAYS_ALLOWED, text.length * MAX_EXPANSION))) {
     return { ok: false, problems: [{ line: 1, problem: `its aliases make more than ${MAX_EXPANSION} times of it` }] }
@@ -52,7 +76,11 @@ function isLargerThan(json: unknown, most: number): boolean {
   const walk = (value: unknown): void => {
     left -= typeof value === 'string' ? value.length + 1 : 1
     if (left < 0 || typeof value !== 'object' || value === null) return
-    for (const [key, inner] of Object.entries(value)) { left -= key.length; walk(inner); if (left < 0) return }
+    for (const [key, inner] of Object.entries(value)) {
+      left -= key.length
+      walk(inner)
+      if (left < 0) return
+    }
   }
   walk(json)
   return left < 0
@@ -62,7 +90,8 @@ function isLargerThan(json: unknown, most: number): boolean {
 function placeIn<N>(tree: Tree<N>, root: N, path: readonly (string | number)[], field: string): number {
   let node = root
   for (const step of path) {
-    const next = typeof step === 'number' ? tree.item(node, step) : [...tree.members(node)].find((m) => m.key === step)?.value
+    const next =
+      typeof step === 'number' ? tree.item(node, step) : [...tree.members(node)].find((m) => m.key === step)?.value
     if (next === undefined) break
     node = next
   }
@@ -71,12 +100,14 @@ function placeIn<N>(tree: Tree<N>, root: N, path: readonly (string | number)[], 
 
 const YAML_TREE: Omit<Tree<Node | undefined>, 'lineAt'> = {
   start: (node) => node?.range?.[0] ?? 0,
-  item: (node, i) => (isSeq(node) ? node.items[i] as Node | undefined : undefined),
-  * members(node) {
+  item: (node, i) => (isSeq(node) ? (node.items[i] as Node | undefined) : undefined),
+  *members(node) {
     if (!isMap(node)) return
     for (const { key, value } of node.items) {
-      const name = isScalar(key) && (typeof key.value === 'string' || typeof key.value === 'number') ? String(key.value) : ''
-      if (name !== '') yield { key: name, start: (key as Node).range?.[0] ?? 0, value: (value ?? undefined) as Node | undefined }
+      const name =
+        isScalar(key) && (typeof key.value === 'string' || typeof key.value === 'number') ? String(key.value) : ''
+      if (name !== '')
+        yield { key: name, start: (key as Node).range?.[0] ?? 0, value: (value ?? undefined) as Node | undefined }
     }
   },
 }

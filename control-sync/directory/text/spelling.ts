@@ -9,7 +9,10 @@ export function meant(written: string, names: Iterable<string>): string {
   let least = Math.min(MAX_CHANGES, Math.floor(written.length / 3)) + 1
   for (const name of names) {
     const changes = Math.abs(name.length - written.length) < least ? distance(written, name) : least
-    if (changes < least) { best = name; least = changes }
+    if (changes < least) {
+      best = name
+      least = changes
+    }
   }
   return best === undefined ? '' : ` (is ${JSON.stringify(best)} meant?)`
 }
@@ -22,9 +25,10 @@ function distance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1]
       row[j] = Math.min(above[j]! + 1, row[j - 1]! + 1, above[j - 1]! + (same ? 0 : 1))
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) row[j] = Math.min(row[j]!, before[j - 2]! + 1)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        row[j] = Math.min(row[j]!, before[j - 2]! + 1)
     }
-    [before, above] = [above, row]
+    ;[before, above] = [above, row]
   }
   return above[b.length]!
 }

@@ -1,6 +1,7 @@
 /**
- * Large YAML in parts: a document tree of a text takes fifty times its length. A block sequence or mapping is cut where its entries begin, by indentation alone; what
- * cannot be cut so (anchors, flow collections over lines, directives) is for the parser as a whole.
+ * Large YAML in parts: a document tree of a text takes fifty times its length. A block sequence or mapping is cut where
+ * its entries begin, by indentation alone; what cannot be cut so (anchors, flow collections over lines, directives) is
+ * for the parser as a whole.
  */
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml'
 import type { Tree } from './locate.ts'
@@ -13,9 +14,20 @@ const KEY = /^(?:([\w@./-]+)|"([^"\\]*)"|'([^']*)'):(?:[ \t]+(.*))?$/
 type Range = { readonly from: number; readonly to: number; readonly skip: number }
 type Leaf = { readonly kind: 'leaf'; readonly range: Range; readonly json: unknown }
 type Group = { readonly first: number; readonly count: number; readonly part: Part }
-type Part = Leaf
-  | { readonly kind: 'seq'; readonly range: Range; readonly json: readonly unknown[]; readonly groups: readonly Group[] }
-  | { readonly kind: 'map'; readonly range: Range; readonly json: Readonly<Record<string, unknown>>; readonly entries: readonly { readonly key: string; readonly line: number; readonly part: Part }[] }
+type Part =
+  | Leaf
+  | {
+      readonly kind: 'seq'
+      readonly range: Range
+      readonly json: readonly unknown[]
+      readonly groups: readonly Group[]
+    }
+  | {
+      readonly kind: 'map'
+      readonly range: Range
+      readonly json: Readonly<Record<string, unknown>>
+      readonly entries: readonly { readonly key: string; readonly line: number; readonly part: Part }[]
+    }
 export type Place = { readonly part: Part; readonly node?: undefined } | { readonly node: Node; readonly doc: Parsed }
 type Parsed = { readonly document: Document.Parsed; readonly lines: LineCounter; readonly before: number }
 
@@ -33,8 +45,11 @@ export class YamlParts {
 
   /** Undefined for what has to be parsed as a whole. @throws RangeError for nesting so deep that the stack ends */
   static of(text: string): YamlParts | undefined {
-    if (/^(?:%|---|\.\.\.)/m.test(text) || /(?:^|[\s[{,:-])[&*!][\w@]/.test(text) || text.includes('\t')) return undefined
-    try { return new YamlParts(text) } catch (err) {
+    if (/^(?:%|---|\.\.\.)/m.test(text) || /(?:^|[\s[{,:-])[&*!][\w@]/.test(text) || text.includes('\t'))
+      return undefined
+    try {
+      return new YamlParts(text)
+    } catch (err) {
       if (err instanceof CannotBeCut) return undefined
       throw err
     }
@@ -61,7 +76,10 @@ export class YamlParts {
       if (own < indent) throw new CannotBeCut()
       if (own > indent) continue
       const startsItem = /^-(?: |$)/.test(this.#text(i, range).trimStart())
-      if (isSeq !== startsItem) { if (isSeq) throw new CannotBeCut(); continue } // of a mapping: the sequence of the key above
+      if (isSeq !== startsItem) {
+        if (isSeq) throw new CannotBeCut()
+        continue
+      } // of a mapping: the sequence of the key above
       starts.push(i)
     }
     return isSeq ? this.#seq(range, starts, indent) : this.#map(range, starts)
@@ -103,7 +121,9 @@ export class YamlParts {
     const json: Record<string, unknown> = {}
     for (const { key, part } of entries) {
       if (Object.hasOwn(json, key) || key === '__proto__') throw new CannotBeCut()
-      json[key] = isEntry(part, entries.find((e) => e.part === part)!.line) ? (part.json as Record<string, unknown>)[key] : part.json
+      json[key] = isEntry(part, entries.find((e) => e.part === part)!.line)
+        ? (part.json as Record<string, unknown>)[key]
+        : part.json
     }
     return { kind: 'map', range, json, entries }
   }
@@ -127,18 +147,24 @@ export class YamlParts {
 
   #item(place: Place, i: number): Place | undefined {
     if (place.node) {
-      const node = isSeq(place.node) ? place.node.items[i] as Node | undefined : undefined
+      const node = isSeq(place.node) ? (place.node.items[i] as Node | undefined) : undefined
       return node && { node, doc: place.doc }
     }
     const { part } = place
-    if (part.kind === 'leaf') { const inside = this.#into(part); return inside && this.#item(inside, i) }
+    if (part.kind === 'leaf') {
+      const inside = this.#into(part)
+      return inside && this.#item(inside, i)
+    }
     const group = part.kind === 'seq' ? part.groups.find((g) => i >= g.first && i < g.first + g.count) : undefined
     if (!group) return undefined
-    if (group.count > 1 || group.part.kind === 'leaf' && Array.isArray(group.part.json)) { const inside = this.#into(group.part as Leaf); return inside && this.#item(inside, i - group.first) }
+    if (group.count > 1 || (group.part.kind === 'leaf' && Array.isArray(group.part.json))) {
+      const inside = this.#into(group.part as Leaf)
+      return inside && this.#item(inside, i - group.first)
+    }
     return { part: group.part }
   }
 
-  * #members(place: Place): Iterable<{ readonly key: string; readonly start: number; readonly value: Place }> {
+  *#members(place: Place): Iterable<{ readonly key: string; readonly start: number; readonly value: Place }> {
     if (place.node) {
       if (!isMap(place.node)) return
       for (const { key, value } of place.node.items) {
@@ -149,7 +175,10 @@ export class YamlParts {
       return
     }
     const { part } = place
-    if (part.kind === 'leaf') { const inside = this.#into(part); if (inside) yield* this.#members(inside) }
+    if (part.kind === 'leaf') {
+      const inside = this.#into(part)
+      if (inside) yield* this.#members(inside)
+    }
     if (part.kind !== 'map') return
     for (const entry of part.entries) {
       const own = isEntry(entry.part, entry.line) ? this.#into(entry.part as Leaf) : undefined
@@ -158,9 +187,15 @@ export class YamlParts {
     }
   }
 
-  #text(line: number, { from, skip }: Range): string { return line === from && skip > 0 ? ' '.repeat(skip) + this.#lines[line]!.slice(skip) : this.#lines[line]! }
-  #indent(line: number, range: Range): number { return this.#text(line, range).search(/\S/) }
-  #isBlank(line: number, range: Range): boolean { return /^ *(?:#|$)/.test(this.#text(line, range)) }
+  #text(line: number, { from, skip }: Range): string {
+    return line === from && skip > 0 ? ' '.repeat(skip) + this.#lines[line]!.slice(skip) : this.#lines[line]!
+  }
+  #indent(line: number, range: Range): number {
+    return this.#text(line, range).search(/\S/)
+  }
+  #isBlank(line: number, range: Range): boolean {
+    return /^ *(?:#|$)/.test(this.#text(line, range))
+  }
   #firstLine(range: Range): number {
     let line = range.from
     while (line < range.to && this.#isBlank(line, range)) line++
@@ -174,6 +209,10 @@ export class YamlParts {
 }
 
 /** A leaf that holds the key as well as its value. */
-function isEntry(part: Part, line: number): boolean { return part.kind === 'leaf' && part.range.from === line }
+function isEntry(part: Part, line: number): boolean {
+  return part.kind === 'leaf' && part.range.from === line
+}
 
-function lineIn({ node, doc }: Extract<Place, { node: Node }>): number { return doc.before + (doc.lines.linePos(node.range?.[0] ?? 0).line || 1) }
+function lineIn({ node, doc }: Extract<Place, { node: Node }>): number {
+  return doc.before + (doc.lines.linePos(node.range?.[0] ?? 0).line || 1)
+}

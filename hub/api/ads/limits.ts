@@ -14,11 +14,19 @@ export const MAX_UNACKED = 1_000
 export function checkType(typeUrl: string, watched: ReadonlyMap<string, unknown>): void {
   if (typeUrl === '') throw new MeshError('MESH_CONTROL_PROTOCOL', 'the request has no type_url')
   if (typeUrl.length > MAX_TYPE_URL_CHARS || (!watched.has(typeUrl) && watched.size >= MAX_TYPES)) {
-    throw new MeshError('MESH_CONTROL_PROTOCOL', `one stream may ask for ${MAX_TYPES} types with names of ${MAX_TYPE_URL_CHARS} characters`)
+    throw new MeshError(
+      'MESH_CONTROL_PROTOCOL',
+      `one stream may ask for ${MAX_TYPES} types with names of ${MAX_TYPE_URL_CHARS} characters`,
+    )
   }
 }
 
 export function checkNames(names: ReadonlySet<string>, more: Iterable<string>): void {
   let count = names.size
-  for (const name of more) if (++count > MAX_NAMES || name.length > MAX_NAME_CHARS) throw new MeshError('MESH_CONTROL_PROTOCOL', `one stream may ask for ${MAX_NAMES} names of ${MAX_NAME_CHARS} characters`)
+  for (const name of more)
+    if (++count > MAX_NAMES || name.length > MAX_NAME_CHARS)
+      throw new MeshError(
+        'MESH_CONTROL_PROTOCOL',
+        `one stream may ask for ${MAX_NAMES} names of ${MAX_NAME_CHARS} characters`,
+      )
 }

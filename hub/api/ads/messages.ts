@@ -1,7 +1,15 @@
 /** Protobuf messages of both ADS flavours ↔ the plain words of the state machines. */
 import { create } from '@bufbuild/protobuf'
-import { DeltaDiscoveryResponseSchema, DiscoveryResponseSchema } from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
-import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse } from '../../../proto/services.ts'
+import {
+  DeltaDiscoveryResponseSchema,
+  DiscoveryResponseSchema,
+} from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
+import type {
+  DeltaDiscoveryRequest,
+  DeltaDiscoveryResponse,
+  DiscoveryRequest,
+  DiscoveryResponse,
+} from '../../../proto/services.ts'
 import type { HubResource, ResourceSet } from '../../source/resources.ts'
 import { DeltaSession, type Answer, type DeltaResponse } from './session.ts'
 import { SotwSession, type SotwResponse } from './sotw.ts'
@@ -22,14 +30,23 @@ export function deltaConversation(): Conversation<DeltaDiscoveryRequest, DeltaDi
   const session = new DeltaSession()
   return {
     request(m, set) {
-      const { responses, outcome } = session.request({
-        typeUrl: m.typeUrl, subscribe: m.resourceNamesSubscribe, unsubscribe: m.resourceNamesUnsubscribe,
-        known: m.initialResourceVersions, nonce: m.responseNonce, error: m.errorDetail?.message,
-      }, set)
+      const { responses, outcome } = session.request(
+        {
+          typeUrl: m.typeUrl,
+          subscribe: m.resourceNamesSubscribe,
+          unsubscribe: m.resourceNamesUnsubscribe,
+          known: m.initialResourceVersions,
+          nonce: m.responseNonce,
+          error: m.errorDetail?.message,
+        },
+        set,
+      )
       return { responses: responses.map(deltaMessage), outcome }
     },
     push: (set) => session.push(set).map(deltaMessage),
-    get subscribedBytes() { return session.subscribedBytes },
+    get subscribedBytes() {
+      return session.subscribedBytes
+    },
   }
 }
 
@@ -37,21 +54,39 @@ export function sotwConversation(): Conversation<DiscoveryRequest, DiscoveryResp
   const session = new SotwSession()
   return {
     request(m, set) {
-      const { responses, outcome } = session.request({ typeUrl: m.typeUrl, names: m.resourceNames, nonce: m.responseNonce, error: m.errorDetail?.message }, set)
+      const { responses, outcome } = session.request(
+        { typeUrl: m.typeUrl, names: m.resourceNames, nonce: m.responseNonce, error: m.errorDetail?.message },
+        set,
+      )
       return { responses: responses.map(sotwMessage), outcome }
     },
     push: (set) => session.push(set).map(sotwMessage),
-    get subscribedBytes() { return session.subscribedBytes },
+    get subscribedBytes() {
+      return session.subscribedBytes
+    },
   }
 }
 
-const any = (r: HubResource): { typeUrl: string; value: Uint8Array<ArrayBuffer> } => ({ typeUrl: r.typeUrl, value: r.value as Uint8Array<ArrayBuffer> })
+const any = (r: HubResource): { typeUrl: string; value: Uint8Array<ArrayBuffer> } => ({
+  typeUrl: r.typeUrl,
+  value: r.value as Uint8Array<ArrayBuffer>,
+})
 const CONTROL_PLANE = { identifier: 'meshlet-hub' }
 
-const deltaMessage = (r: DeltaResponse): DeltaDiscoveryResponse => create(DeltaDiscoveryResponseSchema, {
-  typeUrl: r.typeUrl, nonce: r.nonce, systemVersionInfo: r.systemVersion, removedResources: [...r.removed], controlPlane: CONTROL_PLANE,
-  resources: r.resources.map((one) => ({ name: one.name, version: one.version, resource: any(one) })),
-})
-const sotwMessage = (r: SotwResponse): DiscoveryResponse => create(DiscoveryResponseSchema, {
-  typeUrl: r.typeUrl, nonce: r.nonce, versionInfo: r.version, resources: r.resources.map(any), controlPlane: CONTROL_PLANE,
-})
+const deltaMessage = (r: DeltaResponse): DeltaDiscoveryResponse =>
+  create(DeltaDiscoveryResponseSchema, {
+    typeUrl: r.typeUrl,
+    nonce: r.nonce,
+    systemVersionInfo: r.systemVersion,
+    removedResources: [...r.removed],
+    controlPlane: CONTROL_PLANE,
+    resources: r.resources.map((one) => ({ name: one.name, version: one.version, resource: any(one) })),
+  })
+const sotwMessage = (r: SotwResponse): DiscoveryResponse =>
+  create(DiscoveryResponseSchema, {
+    typeUrl: r.typeUrl,
+    nonce: r.nonce,
+    versionInfo: r.version,
+    resources: r.resources.map(any),
+    controlPlane: CONTROL_PLANE,
+  })

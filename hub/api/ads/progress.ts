@@ -10,8 +10,12 @@ export class Progress {
   #inForce: string | undefined
 
   /** Version of the node's resources that it took as a whole; undefined: of none yet. */
-  get inForce(): string | undefined { return this.#inForce }
-  get refused(): string | undefined { return this.#refused.size === 0 ? undefined : [...this.#refused.values()].join('; ') }
+  get inForce(): string | undefined {
+    return this.#inForce
+  }
+  get refused(): string | undefined {
+    return this.#refused.size === 0 ? undefined : [...this.#refused.values()].join('; ')
+  }
 
   /** Responses went out, or none were needed. @param version of the resources that they are from */
   sent(version: string, responses: readonly { readonly typeUrl: string; readonly nonce: string }[]): void {
@@ -20,7 +24,14 @@ export class Progress {
     this.#settle()
   }
 
-  answered(outcome: Outcome, message: { readonly typeUrl: string; readonly responseNonce: string; readonly errorDetail?: { readonly message: string } | undefined }): void {
+  answered(
+    outcome: Outcome,
+    message: {
+      readonly typeUrl: string
+      readonly responseNonce: string
+      readonly errorDetail?: { readonly message: string } | undefined
+    },
+  ): void {
     if (outcome !== 'ack' && outcome !== 'nack') return
     if (outcome === 'nack') this.#refused.set(message.typeUrl, message.errorDetail?.message ?? '')
     else if (this.#open.get(message.typeUrl) === message.responseNonce) this.#refused.delete(message.typeUrl)
@@ -28,5 +39,7 @@ export class Progress {
     this.#settle()
   }
 
-  #settle(): void { if (this.#open.size === 0 && this.#refused.size === 0) this.#inForce = this.#sent }
+  #settle(): void {
+    if (this.#open.size === 0 && this.#refused.size === 0) this.#inForce = this.#sent
+  }
 }

@@ -1,13 +1,21 @@
 /**
- * The server's side of one delta ADS stream as a pure state machine (xDS protocol, "Incremental xDS"): a request or a new set of
- * resources goes in, responses come out. No I/O, no clock.
+ * The server's side of one delta ADS stream as a pure state machine (xDS protocol, "Incremental xDS"): a request or a
+ * new set of resources goes in, responses come out. No I/O, no clock.
  *
- * Where istiod and the protocol's text differ, the text is followed: names that do not exist are answered as removed (Envoy need not
- * wait for its timeout), versions that the client lists are believed (an unchanged reconnect moves no resources), and a change of
- * subscription counts also when it comes with an old nonce.
+ * Where istiod and the protocol's text differ, the text is followed: names that do not exist are answered as removed
+ * (Envoy need not wait for its timeout), versions that the client lists are believed (an unchanged reconnect moves no
+ * resources), and a change of subscription counts also when it comes with an old nonce.
  */
 import { checkNames, checkType, MAX_UNACKED, NAME_COST_BYTES } from './limits.ts'
-import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, type HubResource, type ResourceSet } from '../../source/resources.ts'
+import {
+  CLUSTER,
+  ENDPOINT,
+  inPushOrder,
+  isByName,
+  ofType,
+  type HubResource,
+  type ResourceSet,
+} from '../../source/resources.ts'
 
 export type DeltaRequest = {
   readonly typeUrl: string
@@ -21,7 +29,9 @@ export type DeltaRequest = {
   readonly error: string | undefined
 }
 export type DeltaResponse = {
-  readonly typeUrl: string; readonly nonce: string; readonly systemVersion: string
+  readonly typeUrl: string
+  readonly nonce: string
+  readonly systemVersion: string
   readonly resources: readonly HubResource[]
   readonly removed: readonly string[]
 }
@@ -68,7 +78,10 @@ export class DeltaSession {
     return { outcome, responses: before || responses.length ? responses : [this.#response(r.typeUrl, set, [], [])] }
   }
 
-  /** What the client must be told after the resources have changed: first what is new, in push order, then what is gone, in reverse. */
+  /**
+   * What the client must be told after the resources have changed: first what is new, in push order, then what is gone,
+   * in reverse.
+   */
   push(set: ResourceSet): DeltaResponse[] {
     const order = inPushOrder(this.#watches.keys())
     let changedClusters: readonly HubResource[] = []
@@ -99,7 +112,8 @@ export class DeltaSession {
       resources.push(resource)
       watch.has.set(name, resource.version)
     }
-    const removed = what === 'all' && set.removals === 'now' ? this.#removed(watch, (name) => present.has(name), forced) : []
+    const removed =
+      what === 'all' && set.removals === 'now' ? this.#removed(watch, (name) => present.has(name), forced) : []
     const chunks = chunked(resources)
     if (removed.length && !chunks.length) chunks.push([])
     return chunks.map((chunk, i) => this.#response(typeUrl, set, chunk, i === chunks.length - 1 ? removed : []))
@@ -120,11 +134,19 @@ export class DeltaSession {
     return [...removed]
   }
 
-  #response(typeUrl: string, set: ResourceSet, resources: readonly HubResource[], removed: readonly string[]): DeltaResponse {
+  #response(
+    typeUrl: string,
+    set: ResourceSet,
+    resources: readonly HubResource[],
+    removed: readonly string[],
+  ): DeltaResponse {
     const nonce = String(++this.#nonces)
     const { unacked } = this.#watches.get(typeUrl)!
     unacked.add(nonce)
-    for (const oldest of unacked) { if (unacked.size <= MAX_UNACKED) break; unacked.delete(oldest) }
+    for (const oldest of unacked) {
+      if (unacked.size <= MAX_UNACKED) break
+      unacked.delete(oldest)
+    }
     return { typeUrl, nonce, systemVersion: set.version, resources, removed }
   }
 }
@@ -134,7 +156,10 @@ function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set
   const known = Object.entries(r.known)
   const again = new Set<string>()
   if (which === 'first') {
-    checkNames(watch.explicit, known.map(([name]) => name))
+    checkNames(
+      watch.explicit,
+      known.map(([name]) => name),
+    )
     for (const [name, version] of known) {
       watch.has.set(name, version)
       watch.bytes += NAME_COST_BYTES + name.length + version.length
@@ -144,7 +169,10 @@ function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set
   }
   checkNames(watch.explicit, r.subscribe)
   for (const name of r.subscribe) {
-    if (name === WILDCARD) { watch.wildcard = true; continue }
+    if (name === WILDCARD) {
+      watch.wildcard = true
+      continue
+    }
     if (which === 'later') again.add(name)
     if (!watch.explicit.has(name)) watch.bytes += NAME_COST_BYTES + name.length
     watch.explicit.add(name)
@@ -157,7 +185,8 @@ function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set
     }
     if (!watch.wildcard) watch.has.delete(name)
   }
-  if (!watch.wildcard && r.unsubscribe.includes(WILDCARD)) for (const name of watch.has.keys()) if (!watch.explicit.has(name)) watch.has.delete(name)
+  if (!watch.wildcard && r.unsubscribe.includes(WILDCARD))
+    for (const name of watch.has.keys()) if (!watch.explicit.has(name)) watch.has.delete(name)
   return again
 }
 
@@ -172,7 +201,10 @@ function chunked(resources: readonly HubResource[]): HubResource[][] {
   let bytes = MAX_RESPONSE_BYTES
   for (const resource of resources) {
     bytes += resource.value.length + resource.name.length + 100
-    if (bytes > MAX_RESPONSE_BYTES) { chunks.push([]); bytes = resource.value.length }
+    if (bytes > MAX_RESPONSE_BYTES) {
+      chunks.push([])
+      bytes = resource.value.length
+    }
     chunks.at(-1)!.push(resource)
   }
   return chunks

@@ -1,10 +1,19 @@
 /**
- * The server's side of one state-of-the-world ADS stream as a pure state machine, by istiod's rules (istio pkg/xds ShouldRespond):
- * every response carries all resources of its type that the client asked for.
+ * The server's side of one state-of-the-world ADS stream as a pure state machine, by istiod's rules (istio pkg/xds
+ * ShouldRespond): every response carries all resources of its type that the client asked for.
  */
 import { checkNames, checkType, NAME_COST_BYTES } from './limits.ts'
 import type { Answer } from './session.ts'
-import { CLUSTER, ENDPOINT, inPushOrder, isByName, ofType, versionOf, type HubResource, type ResourceSet } from '../../source/resources.ts'
+import {
+  CLUSTER,
+  ENDPOINT,
+  inPushOrder,
+  isByName,
+  ofType,
+  versionOf,
+  type HubResource,
+  type ResourceSet,
+} from '../../source/resources.ts'
 
 export type SotwRequest = {
   readonly typeUrl: string
@@ -12,9 +21,20 @@ export type SotwRequest = {
   readonly nonce: string
   readonly error: string | undefined
 }
-export type SotwResponse = { readonly typeUrl: string; readonly nonce: string; readonly version: string; readonly resources: readonly HubResource[] }
+export type SotwResponse = {
+  readonly typeUrl: string
+  readonly nonce: string
+  readonly version: string
+  readonly resources: readonly HubResource[]
+}
 
-type Watch = { wildcard: boolean; names: ReadonlySet<string>; readonly nameBytes: number; nonce: string; version: string }
+type Watch = {
+  wildcard: boolean
+  names: ReadonlySet<string>
+  readonly nameBytes: number
+  nonce: string
+  version: string
+}
 
 export class SotwSession {
   readonly #watches = new Map<string, Watch>()
@@ -36,14 +56,22 @@ export class SotwSession {
     const wildcard = names.delete('*') || (r.names.length === 0 && !isByName(r.typeUrl))
     if (before && r.nonce !== '' && r.nonce !== before.nonce) return { outcome: 'stale', responses: [] }
     const outcome = !before || r.nonce === '' ? 'none' : r.error === undefined ? 'ack' : 'nack'
-    if (!wildcard && names.size === 0) { // the end of the subscription
+    if (!wildcard && names.size === 0) {
+      // the end of the subscription
       this.#watches.delete(r.typeUrl)
       return { outcome, responses: [] }
     }
     const added = !before || r.nonce === '' || (wildcard && !before.wildcard) || names.difference(before.names).size > 0
-    const watch = { wildcard, names, nameBytes: r.names.reduce((sum, name) => sum + NAME_COST_BYTES + name.length, 0), nonce: before?.nonce ?? '', version: before?.version ?? '' }
+    const watch = {
+      wildcard,
+      names,
+      nameBytes: r.names.reduce((sum, name) => sum + NAME_COST_BYTES + name.length, 0),
+      nonce: before?.nonce ?? '',
+      version: before?.version ?? '',
+    }
     this.#watches.set(r.typeUrl, watch)
-    if (!added && names.size < before.names.size && versionOf(covered(before, r.typeUrl, set)) === before.version) watch.version = versionOf(covered(watch, r.typeUrl, set))
+    if (!added && names.size < before.names.size && versionOf(covered(before, r.typeUrl, set)) === before.version)
+      watch.version = versionOf(covered(watch, r.typeUrl, set))
     return { outcome, responses: added ? [this.#response(r.typeUrl, watch, set)] : [] }
   }
 
@@ -53,7 +81,8 @@ export class SotwSession {
     return inPushOrder(this.#watches.keys()).flatMap((typeUrl) => {
       const watch = this.#watches.get(typeUrl)!
       // Envoy warms a changed cluster until its endpoints come again (istiod sends them after every CDS response too).
-      const due = versionOf(covered(watch, typeUrl, set)) !== watch.version || (typeUrl === ENDPOINT && clusters === 'changed')
+      const due =
+        versionOf(covered(watch, typeUrl, set)) !== watch.version || (typeUrl === ENDPOINT && clusters === 'changed')
       if (!due) return []
       if (typeUrl === CLUSTER) clusters = 'changed'
       return [this.#response(typeUrl, watch, set)]

@@ -1,4 +1,7 @@
-/** How many ADS streams may be open: all together, of one identity, and of one device, so that it cannot take the places of all who share its identity. */
+/**
+ * How many ADS streams may be open: all together, of one identity, and of one device, so that it cannot take the places
+ * of all who share its identity.
+ */
 import { MeshError } from '../../../core/errors.ts'
 import { lease, Tallies, Tally } from '../../../core/lease.ts'
 import type { Metrics } from '../../../core/metrics.ts'
@@ -22,9 +25,21 @@ export class StreamLimit {
     const spiffeUri = caller.spiffeId.uri
     const device = caller.by === 'certificate' ? holderOf(caller) : undefined
     const own = this.#byIdentity.of(spiffeUri)
-    if (this.#open.now >= this.#max.maxStreams) throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the hub serves ${this.#max.maxStreams} streams already (limits.maxStreams)`)
-    if (own >= this.#max.maxStreamsPerIdentity) throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the identity has ${own} streams already (limits.maxStreamsPerIdentity)`)
-    if (device !== undefined && this.#byDevice.of(device) >= this.#max.maxStreamsPerDevice) throw new MeshError('MESH_CONTROL_SLOW_DOWN', `the device has ${this.#max.maxStreamsPerDevice} streams already (limits.maxStreamsPerDevice)`)
+    if (this.#open.now >= this.#max.maxStreams)
+      throw new MeshError(
+        'MESH_CONTROL_SLOW_DOWN',
+        `the hub serves ${this.#max.maxStreams} streams already (limits.maxStreams)`,
+      )
+    if (own >= this.#max.maxStreamsPerIdentity)
+      throw new MeshError(
+        'MESH_CONTROL_SLOW_DOWN',
+        `the identity has ${own} streams already (limits.maxStreamsPerIdentity)`,
+      )
+    if (device !== undefined && this.#byDevice.of(device) >= this.#max.maxStreamsPerDevice)
+      throw new MeshError(
+        'MESH_CONTROL_SLOW_DOWN',
+        `the device has ${this.#max.maxStreamsPerDevice} streams already (limits.maxStreamsPerDevice)`,
+      )
     using places = new DisposableStack()
     places.use(lease(this.#open))
     places.use(this.#byIdentity.lease(spiffeUri))

@@ -1,4 +1,7 @@
-/** One ADS stream: authenticate, learn the node, then requests and changes of resources go through the state machine and answers out. */
+/**
+ * One ADS stream: authenticate, learn the node, then requests and changes of resources go through the state machine and
+ * answers out.
+ */
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
@@ -20,10 +23,18 @@ import { grpcStatus } from '../status.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
 export type AdsOptions = {
-  readonly authenticate: Authenticator; readonly registry: Registry; readonly source: Source; readonly limit: StreamLimit; readonly budgets: Budgets; readonly live: LiveDevices; readonly standing: CertificateWatcher
+  readonly authenticate: Authenticator
+  readonly registry: Registry
+  readonly source: Source
+  readonly limit: StreamLimit
+  readonly budgets: Budgets
+  readonly live: LiveDevices
+  readonly standing: CertificateWatcher
   /** The connection is no stranger's. @param peer as gRPC names it. Throws MESH_CONTROL_SLOW_DOWN. */
   readonly proved: (peer: string, caller: Caller) => void
-  readonly clock: Clock; readonly log: Log; readonly metrics: Metrics
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
 }
 
 const FIRST_REQUEST_WITHIN_MS = 30_000
@@ -31,7 +42,12 @@ const FIRST_REQUEST_WITHIN_MS = 30_000
 const REQUEST_WINDOW = { ms: 10_000, requests: 5_000 }
 const MAX_ERROR_CHARS = 2_000
 
-type Started = { readonly node: NodeIdentity; readonly watched: Watched; readonly live: LiveNode; readonly subscription: ReturnType<Budgets['subscription']> }
+type Started = {
+  readonly node: NodeIdentity
+  readonly watched: Watched
+  readonly live: LiveNode
+  readonly subscription: ReturnType<Budgets['subscription']>
+}
 
 export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements Disposable {
   readonly #call: ServerDuplexStream<Q, A>
@@ -55,18 +71,33 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     this.#ip = ipOf(call)
     const over = guarded('hub', nothing, () => this[Symbol.dispose]())
     for (const event of ['end', 'close', 'cancelled', 'error'] as const) call.on(event, over)
-    call.on('end', guarded('hub', nothing, () => call.end()))
+    call.on(
+      'end',
+      guarded('hub', nothing, () => call.end()),
+    )
     this.#guarded(() => {
       this.#caller = p.authenticate(credentialsOf(call))
       p.proved(call.getPeer(), this.#caller)
       this.#owned.use(p.limit.enter(this.#caller))
       this.#owned.use(p.standing.enter((what) => this.#guarded(() => this.#checkStanding(what))))
-      const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => { if (!this.#started) this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`)) })
+      const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => {
+        if (!this.#started)
+          this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`))
+      })
       this.#owned.defer(() => late.cancel())
-      // What is refused on purpose is no defect: #guarded tells the client, the outer guard finds what #guarded itself does wrong.
-      const broken = (): void => { call.destroy() }
-      call.on('data', guarded('hub', broken, (message: Q) => this.#guarded(() => this.#onRequest(message))))
-      call.on('drain', guarded('hub', broken, () => this.#guarded(() => this.#onDrain())))
+      // What is refused on purpose is no defect: #guarded tells the client, the outer guard finds what #guarded itself
+      // does wrong.
+      const broken = (): void => {
+        call.destroy()
+      }
+      call.on(
+        'data',
+        guarded('hub', broken, (message: Q) => this.#guarded(() => this.#onRequest(message))),
+      )
+      call.on(
+        'drain',
+        guarded('hub', broken, () => this.#guarded(() => this.#onDrain())),
+      )
     })
   }
 
@@ -74,29 +105,50 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
   fail(thrown: unknown): void {
     if (this.#owned.disposed) return
     const err = toMeshError(thrown)
-    this.#p.log.warn({ evt: 'hub.stream-refused', node: this.#started?.node.name, spiffeId: this.#caller?.spiffeId.uri, ip: this.#ip, err }, 'ADS stream ended by the hub')
-    this.#p.metrics.counter('mesh_hub_ads_refused_total', 'ADS streams that the hub refused or ended, by code.', ['code']).cell({ code: err.code }).value++
+    this.#p.log.warn(
+      {
+        evt: 'hub.stream-refused',
+        node: this.#started?.node.name,
+        spiffeId: this.#caller?.spiffeId.uri,
+        ip: this.#ip,
+        err,
+      },
+      'ADS stream ended by the hub',
+    )
+    this.#p.metrics
+      .counter('mesh_hub_ads_refused_total', 'ADS streams that the hub refused or ended, by code.', ['code'])
+      .cell({ code: err.code }).value++
     this[Symbol.dispose]()
     this.#call.emit('error', grpcStatus(err))
   }
 
-  [Symbol.dispose](): void { this.#owned.dispose() }
+  [Symbol.dispose](): void {
+    this.#owned.dispose()
+  }
 
   #onRequest(message: Q): void {
     if (this.#owned.disposed) return
     this.#countRequest()
     const { ready } = (this.#started ??= this.#start(message)).watched
-    if (!ready) { this.#answer(this.#started, message); return }
+    if (!ready) {
+      this.#answer(this.#started, message)
+      return
+    }
     // The node's folder is being read: half of it would be taken for all.
     const started = this.#started
     this.#call.pause()
     this.#waits = true
-    detached('hub', ready.then(() => this.#guarded(() => {
-      this.#waits = false
-      if (this.#owned.disposed) return
-      this.#answer(started, message)
-      if (this.#output === 'open') this.#call.resume()
-    })))
+    detached(
+      'hub',
+      ready.then(() =>
+        this.#guarded(() => {
+          this.#waits = false
+          if (this.#owned.disposed) return
+          this.#answer(started, message)
+          if (this.#output === 'open') this.#call.resume()
+        }),
+      ),
+    )
   }
 
   #answer({ node, watched, subscription }: Started, message: Q): void {
@@ -113,12 +165,39 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     const node = nodeIdentity(message.node)
     mayBe(caller, node)
     const { registry, clock, log, source, live, budgets } = this.#p
-    const refused = registry.claimName({ name: node.name, nodeId: node.id, spiffeUri: caller.spiffeId.uri, ip: this.#ip, holder: holderOf(caller), jti: caller.jti, nowMs: clock.wallMs() })
-    if (refused !== undefined) throw new MeshError('MESH_CONTROL_FORBIDDEN', `the node name ${node.name} ${refused}; meshlet-hub token create --node ${node.name} makes a token for it, meshlet-hub devices forget ${node.name} frees it`)
+    const refused = registry.claimName({
+      name: node.name,
+      nodeId: node.id,
+      spiffeUri: caller.spiffeId.uri,
+      ip: this.#ip,
+      holder: holderOf(caller),
+      jti: caller.jti,
+      nowMs: clock.wallMs(),
+    })
+    if (refused !== undefined)
+      throw new MeshError(
+        'MESH_CONTROL_FORBIDDEN',
+        `the node name ${node.name} ${refused}; meshlet-hub token create --node ${node.name} makes a token for it, meshlet-hub devices forget ${node.name} frees it`,
+      )
     const watched = this.#owned.use(source.watch(node.name, () => this.#guarded(() => this.#onChange())))
-    log.info({ evt: 'hub.stream', node: node.name, nodeId: node.id, spiffeId: caller.spiffeId.uri, by: caller.by, ip: this.#ip }, 'node connected')
+    log.info(
+      {
+        evt: 'hub.stream',
+        node: node.name,
+        nodeId: node.id,
+        spiffeId: caller.spiffeId.uri,
+        by: caller.by,
+        ip: this.#ip,
+      },
+      'node connected',
+    )
     this.#owned.defer(() => log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#ip }, 'node disconnected'))
-    return { node, watched, live: this.#owned.use(live.connected(node.name)), subscription: this.#owned.use(budgets.subscription(caller)) }
+    return {
+      node,
+      watched,
+      live: this.#owned.use(live.connected(node.name)),
+      subscription: this.#owned.use(budgets.subscription(caller)),
+    }
   }
 
   #checkStanding(what: 'end' | 'all'): void {
@@ -126,13 +205,22 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     checkStanding(caller, what, this.#p)
     const name = this.#started?.node.name
     if (what === 'end' || name === undefined) return
-    const lost = registry.lostName({ name, spiffeUri: caller.spiffeId.uri, holder: holderOf(caller), jti: caller.jti, nowMs: this.#p.clock.wallMs() })
+    const lost = registry.lostName({
+      name,
+      spiffeUri: caller.spiffeId.uri,
+      holder: holderOf(caller),
+      jti: caller.jti,
+      nowMs: this.#p.clock.wallMs(),
+    })
     if (lost !== undefined) throw new MeshError('MESH_CONTROL_FORBIDDEN', `the node name ${name} ${lost}`)
   }
 
   #onChange(): void {
     if (this.#waits) return
-    if (this.#output !== 'open') { this.#output = 'behind'; return }
+    if (this.#output !== 'open') {
+      this.#output = 'behind'
+      return
+    }
     const set = this.#started!.watched.current()
     this.#write(this.#conversation.push(set), set.version)
   }
@@ -149,24 +237,47 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     this.#progress.sent(version, responses)
     const { inForce, refused } = this.#progress
     this.#started?.live.is({ inForce, refused: refused?.slice(0, MAX_ERROR_CHARS) })
-    for (const response of responses) if (!this.#call.write(response) && this.#output === 'open') this.#output = 'blocked'
-    if (responses.length) this.#p.metrics.counter('mesh_hub_ads_responses_total', 'ADS responses that the hub sent.').cell({}).value += responses.length
+    for (const response of responses)
+      if (!this.#call.write(response) && this.#output === 'open') this.#output = 'blocked'
+    if (responses.length)
+      this.#p.metrics.counter('mesh_hub_ads_responses_total', 'ADS responses that the hub sent.').cell({}).value +=
+        responses.length
     // Who does not read gets no more answers queued; changes meanwhile become one.
     if (this.#output !== 'open') this.#call.pause()
   }
 
   #note(outcome: Outcome, node: NodeIdentity, message: Q): void {
-    this.#p.metrics.counter('mesh_hub_ads_requests_total', 'ADS requests that came, by what they said of earlier responses (none, ack, nack, stale).', ['outcome']).cell({ outcome }).value++
+    this.#p.metrics
+      .counter(
+        'mesh_hub_ads_requests_total',
+        'ADS requests that came, by what they said of earlier responses (none, ack, nack, stale).',
+        ['outcome'],
+      )
+      .cell({ outcome }).value++
     const seen = { node: node.name, type: message.typeUrl, nonce: message.responseNonce.slice(0, 64) }
-    if (outcome === 'nack') this.#p.log.warn({ evt: 'hub.nack', ...seen, problem: (message.errorDetail?.message ?? '').slice(0, MAX_ERROR_CHARS) }, 'node refused resources and keeps its earlier ones')
+    if (outcome === 'nack')
+      this.#p.log.warn(
+        { evt: 'hub.nack', ...seen, problem: (message.errorDetail?.message ?? '').slice(0, MAX_ERROR_CHARS) },
+        'node refused resources and keeps its earlier ones',
+      )
     else this.#p.log.debug({ evt: 'hub.request', ...seen, outcome }, 'ADS request')
   }
 
   #countRequest(): void {
     const nowMs = this.#p.clock.monotonicMs()
     if (nowMs - this.#window.startedMs >= REQUEST_WINDOW.ms) this.#window = { startedMs: nowMs, requests: 0 }
-    if (++this.#window.requests > REQUEST_WINDOW.requests) throw new MeshError('MESH_CONTROL_SLOW_DOWN', `more than ${REQUEST_WINDOW.requests} requests in ${REQUEST_WINDOW.ms / 1_000} s`)
+    if (++this.#window.requests > REQUEST_WINDOW.requests)
+      throw new MeshError(
+        'MESH_CONTROL_SLOW_DOWN',
+        `more than ${REQUEST_WINDOW.requests} requests in ${REQUEST_WINDOW.ms / 1_000} s`,
+      )
   }
 
-  #guarded(work: () => void): void { try { work() } catch (err) { this.fail(err) } }
+  #guarded(work: () => void): void {
+    try {
+      work()
+    } catch (err) {
+      this.fail(err)
+    }
+  }
 }

@@ -8,7 +8,10 @@ export type Query = {
   readonly flags: number
   /** The question section as it came; an answer repeats it, letter case included. */
   readonly question: Buffer
-  /** Lower case, without the final dot. Undefined for a name that no host can have (other bytes than ASCII, a dot inside a label). */
+  /**
+   * Lower case, without the final dot. Undefined for a name that no host can have (other bytes than ASCII, a dot inside
+   * a label).
+   */
   readonly name: string | undefined
   readonly type: number
   readonly klass: number
@@ -53,7 +56,12 @@ function readQuestion(bytes: Buffer, id: number, flags: number): Query | undefin
   const dnssecOk = opt !== undefined && (opt.flags & DO) !== 0
   const name = lowerCase(bytes.subarray(HEADER_BYTES, end)).toString('latin1')
   return {
-    id, flags, question, type, klass, name: hostName(bytes.subarray(HEADER_BYTES, end)),
+    id,
+    flags,
+    question,
+    type,
+    klass,
+    name: hostName(bytes.subarray(HEADER_BYTES, end)),
     edns: opt && { udpBytes: opt.udpPayloadSize, version: opt.ednsVersion, dnssecOk },
     key: `${name}${type} ${klass} ${flags & (RD | CD)}${dnssecOk ? ' DO' : ''}`,
   }
@@ -64,7 +72,9 @@ function decoded(bytes: Buffer): DecodedPacket | undefined {
   try {
     const packet = decode(bytes)
     return decode.bytes === bytes.length ? packet : undefined
-  } catch { return undefined }
+  } catch {
+    return undefined
+  }
 }
 
 function hostName(wire: Buffer): string | undefined {

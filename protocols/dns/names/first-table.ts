@@ -1,9 +1,15 @@
-/** What becomes of a name while there is no name table, neither sent nor stored: nobody knows then which names are the mesh's. */
+/**
+ * What becomes of a name while there is no name table, neither sent nor stored: nobody knows then which names are the
+ * mesh's.
+ */
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import { isMeshOnly } from './name-index.ts'
 
-/** What the control plane still owes: nothing (a folder; a control plane that said that there are no names), the names alone, or everything. */
+/**
+ * What the control plane still owes: nothing (a folder; a control plane that said that there are no names), the names
+ * alone, or everything.
+ */
 export type Awaited = 'nothing' | 'names' | 'everything'
 /** `brief`: asked for upstream, and clients are not to keep the answer, because it may be the mesh's name after all. */
 export type Without = 'wait' | 'forward' | 'brief'
@@ -38,13 +44,18 @@ export class FirstTable {
     const now = clock.monotonicMs()
     if (owed === 'names') this.#othersMs ??= now
     else this.#othersMs = undefined
-    if (this.#othersMs !== undefined && now - this.#othersMs >= waitMs) return this.#tell('forward', 'the control plane sends no names: all are asked for upstream')
+    if (this.#othersMs !== undefined && now - this.#othersMs >= waitMs)
+      return this.#tell('forward', 'the control plane sends no names: all are asked for upstream')
     if (now - this.#startedMs < waitMs || (name !== undefined && isMeshOnly(name, this.#o.domain))) return 'wait'
-    return this.#tell('brief', 'no name table has come yet: names that may be others\' are asked for upstream')
+    return this.#tell('brief', "no name table has come yet: names that may be others' are asked for upstream")
   }
 
   #tell(what: Without, text: string): Without {
-    if (this.#told !== what) this.#o.log.warn({ evt: 'dns.no-table', afterMs: Math.round(this.#o.clock.monotonicMs() - this.#startedMs) }, text)
+    if (this.#told !== what)
+      this.#o.log.warn(
+        { evt: 'dns.no-table', afterMs: Math.round(this.#o.clock.monotonicMs() - this.#startedMs) },
+        text,
+      )
     return (this.#told = what)
   }
 }

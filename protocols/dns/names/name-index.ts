@@ -1,25 +1,34 @@
-/** The mesh's names as clients ask for them: as they are, shortened, behind a search domain, or covered by a wildcard. */
+/**
+ * The mesh's names as clients ask for them: as they are, shortened, behind a search domain, or covered by a wildcard.
+ */
 import type { NamedHost, Names } from '../../../model/tables.ts'
 import { ReverseIndex } from './reverse-index.ts'
 
 export type Found = {
   readonly host: NamedHost
-  /** The name without the search domain behind it, of which the asked one is an alias; undefined when the name itself was found. */
+  /**
+   * The name without the search domain behind it, of which the asked one is an alias; undefined when the name itself
+   * was found.
+   */
   readonly alias: string | undefined
 }
 export type NameRules = {
   /** This node's: services of it are known by their name alone. */
   readonly namespace: string
-  /** Of the mesh's services, e.g. `svc.cluster.local`. Services of other domains have no short names: they could mean two. */
+  /**
+   * Of the mesh's services, e.g. `svc.cluster.local`. Services of other domains have no short names: they could mean
+   * two.
+   */
   readonly domain: string
   /** Domains that a client's resolver puts behind a name before it asks. */
   readonly search: readonly string[]
 }
 
 /**
- * Answers what Istio's agent answers (istio pkg/dns/client: generateAltHosts, buildDNSAnswers, lookupHost), with two differences: every
- * search domain counts, not only the first, and the alias of a wildcard's name is that name and not the wildcard. Where Istio's agent passes
- * other types than A and AAAA on, so does the proxy for hosts that are no Kubernetes service (answer.ts).
+ * Answers what Istio's agent answers (istio pkg/dns/client: generateAltHosts, buildDNSAnswers, lookupHost), with two
+ * differences: every search domain counts, not only the first, and the alias of a wildcard's name is that name and not
+ * the wildcard. Where Istio's agent passes other types than A and AAAA on, so does the proxy for hosts that are no
+ * Kubernetes service (answer.ts).
  */
 export class NameIndex {
   readonly names: Names
@@ -65,13 +74,20 @@ export class NameIndex {
     return undefined
   }
 
-  /** Names of the address that `name` stands for (`7.0.240.240.in-addr.arpa`), in wire form; undefined for another name or another's address. */
+  /**
+   * Names of the address that `name` stands for (`7.0.240.240.in-addr.arpa`), in wire form; undefined for another name
+   * or another's address.
+   */
   pointers(name: string): readonly Buffer[] | undefined {
     return name.endsWith('.arpa') ? (this.#reverse ??= new ReverseIndex(this.names)).find(name) : undefined
   }
 
-  #exact(name: string): NamedHost | undefined { return usable(this.names.get(name)) ?? usable(this.#short.get(name)) }
-  #wildcard(parent: string): NamedHost | undefined { return usable(this.names.get(`*.${parent}`)) }
+  #exact(name: string): NamedHost | undefined {
+    return usable(this.names.get(name)) ?? usable(this.#short.get(name))
+  }
+  #wildcard(parent: string): NamedHost | undefined {
+    return usable(this.names.get(`*.${parent}`))
+  }
 }
 
 /** A host without addresses is none: its name may have some elsewhere. */
@@ -81,10 +97,15 @@ function usable(host: NamedHost | undefined): NamedHost | undefined {
 
 /** @returns what stands before `.domain`; undefined when nothing does */
 function without(name: string, domain: string): string | undefined {
-  return name.length > domain.length + 1 && name.endsWith(domain) && name[name.length - domain.length - 1] === '.' ? name.slice(0, -domain.length - 1) : undefined
+  return name.length > domain.length + 1 && name.endsWith(domain) && name[name.length - domain.length - 1] === '.'
+    ? name.slice(0, -domain.length - 1)
+    : undefined
 }
 
-/** Names that nobody but the mesh has: one label, `svc` as a label (also of other clusters' domains), or below the cluster's domain. */
+/**
+ * Names that nobody but the mesh has: one label, `svc` as a label (also of other clusters' domains), or below the
+ * cluster's domain.
+ */
 export function isMeshOnly(name: string, domain: string): boolean {
   return !name.includes('.') || /\.svc(\.|$)/.test(name) || name.endsWith(domain.slice(domain.indexOf('.')))
 }

@@ -1,6 +1,7 @@
 /**
- * Answers of upstream resolvers kept on disk, so that a node that starts without its uplink has something to say (RFC 8767). Read when the first
- * name is asked for upstream, written when the proxy stops and at most every so often while it runs: flash wears out.
+ * Answers of upstream resolvers kept on disk, so that a node that starts without its uplink has something to say (RFC
+ * 8767). Read when the first name is asked for upstream, written when the proxy stops and at most every so often while
+ * it runs: flash wears out.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import type { Disk } from '../../../core/os/disk.ts'
@@ -38,9 +39,14 @@ export class AnswerStore implements Disposable {
   #notStored: MeshError | undefined
   #setAside: string | undefined
 
-  constructor(options: StoreOptions) { this.#o = options }
+  constructor(options: StoreOptions) {
+    this.#o = options
+  }
 
-  /** The first call reads the file. What it holds counts as past its time, whatever the clock says: it is given only while no resolver answers. */
+  /**
+   * The first call reads the file. What it holds counts as past its time, whatever the clock says: it is given only
+   * while no resolver answers.
+   */
   load(): void {
     if (this.#read) return
     this.#read = true
@@ -49,8 +55,12 @@ export class AnswerStore implements Disposable {
       const bytes = disk.read(file)
       if (bytes) this.#take(bytes)
     } catch (thrown) {
-      if (thrown instanceof RangeError) { this.#damaged(thrown); return }
-      // Of another key or version, or not readable: nothing that a cache could not do without. The next writing replaces it.
+      if (thrown instanceof RangeError) {
+        this.#damaged(thrown)
+        return
+      }
+      // Of another key or version, or not readable: nothing that a cache could not do without. The next writing
+      // replaces it.
       const err = toMeshError(thrown)
       log.warn({ evt: 'dns.answers-not-read', code: err.code, file, err }, 'the stored DNS answers cannot be used')
     }
@@ -59,12 +69,22 @@ export class AnswerStore implements Disposable {
   /** There is something to write. */
   changed(): void {
     this.#changed = true
-    this.#timer ??= this.#o.clock.after(this.#o.everyMs, () => { this.#timer = undefined; this.#save() })
+    this.#timer ??= this.#o.clock.after(this.#o.everyMs, () => {
+      this.#timer = undefined
+      this.#save()
+    })
   }
 
   problems(): MeshError[] {
     return [
-      ...(this.#setAside === undefined ? [] : [new MeshError('MESH_STORAGE_DAMAGED', `the stored DNS answers were damaged; their file is now ${this.#setAside}`)]),
+      ...(this.#setAside === undefined
+        ? []
+        : [
+            new MeshError(
+              'MESH_STORAGE_DAMAGED',
+              `the stored DNS answers were damaged; their file is now ${this.#setAside}`,
+            ),
+          ]),
       ...(this.#notStored ? [this.#notStored] : []),
     ]
   }
@@ -88,7 +108,10 @@ export class AnswerStore implements Disposable {
       cache.set(key, { answer, storedMs: now, freshUntilMs: now, staleUntilMs, restUntilMs: 0 })
       taken++
     }
-    log.info({ evt: 'dns.answers-read', answers: taken, tooOld: answers.length - taken }, 'DNS answers of an earlier run are at hand')
+    log.info(
+      { evt: 'dns.answers-read', answers: taken, tooOld: answers.length - taken },
+      'DNS answers of an earlier run are at hand',
+    )
   }
 
   #opened(bytes: Buffer): Buffer {
@@ -102,15 +125,22 @@ export class AnswerStore implements Disposable {
 
   #damaged(err: RangeError): void {
     const { disk, file, clock, log } = this.#o
-    try { this.#setAside = disk.setAside(file, String(clock.wallMs())) } catch (thrown) {
+    try {
+      this.#setAside = disk.setAside(file, String(clock.wallMs()))
+    } catch (thrown) {
       log.debug({ evt: 'dns.answers-not-moved', file, err: toMeshError(thrown) }, 'a damaged file stays where it is')
     }
-    log.warn({ evt: 'dns.answers-damaged', code: 'MESH_STORAGE_DAMAGED', file: this.#setAside ?? file, why: err.message }, 'the stored DNS answers are damaged')
+    log.warn(
+      { evt: 'dns.answers-damaged', code: 'MESH_STORAGE_DAMAGED', file: this.#setAside ?? file, why: err.message },
+      'the stored DNS answers are damaged',
+    )
   }
 
   #save(): void {
     const { disk, file, cache, clock, log, metrics, maxBytes } = this.#o
-    const entries = [...cache.entries()].filter(([, { answer }]) => answer.rcode === Rcode.NOERROR || answer.rcode === Rcode.NXDOMAIN)
+    const entries = [...cache.entries()].filter(
+      ([, { answer }]) => answer.rcode === Rcode.NOERROR || answer.rcode === Rcode.NXDOMAIN,
+    )
     try {
       const plain = encodeAnswers(entries, { wallMs: clock.wallMs(), monotonicMs: clock.monotonicMs() }, maxBytes)
       this.#changed = false
@@ -120,10 +150,16 @@ export class AnswerStore implements Disposable {
       metrics.stored('saved')
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code === 'ENOSPC' ? 'MESH_STORAGE_FULL' : 'MESH_STATE_UNUSABLE'
-      this.#notStored = cause instanceof MeshError ? cause : new MeshError(code, `the DNS answers cannot be written to ${file}`, { cause })
+      this.#notStored =
+        cause instanceof MeshError
+          ? cause
+          : new MeshError(code, `the DNS answers cannot be written to ${file}`, { cause })
       metrics.stored('failed')
       this.#changed = true
-      log.warn({ evt: 'dns.answers-not-stored', code: this.#notStored.code, file, err: this.#notStored }, 'the DNS answers could not be stored')
+      log.warn(
+        { evt: 'dns.answers-not-stored', code: this.#notStored.code, file, err: this.#notStored },
+        'the DNS answers could not be stored',
+      )
     }
   }
 }

@@ -1,4 +1,7 @@
-/** Answers of upstream resolvers by question: bounded, the longest unused goes first. Past their time they stay for when nobody answers (RFC 8767). */
+/**
+ * Answers of upstream resolvers by question: bounded, the longest unused goes first. Past their time they stay for when
+ * nobody answers (RFC 8767).
+ */
 import type { Answer } from '../codec/answer.ts'
 
 export type Entry = {
@@ -20,11 +23,19 @@ export class Cache {
   readonly #entries = new Map<string, Entry>()
   #bytes = 0
 
-  constructor(limits: CacheLimits) { this.#limits = limits }
-  get size(): number { return this.#entries.size }
-  get bytes(): number { return this.#bytes }
+  constructor(limits: CacheLimits) {
+    this.#limits = limits
+  }
+  get size(): number {
+    return this.#entries.size
+  }
+  get bytes(): number {
+    return this.#bytes
+  }
   /** The longest unused first. */
-  entries(): Iterable<[string, Entry]> { return this.#entries }
+  entries(): Iterable<[string, Entry]> {
+    return this.#entries
+  }
 
   /** Undefined when there is none that could be used at `nowMs`, be it as a stale one. */
   get(key: string, nowMs: number): Entry | undefined {

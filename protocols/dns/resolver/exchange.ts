@@ -12,8 +12,15 @@ import type { Server } from './servers.ts'
 import { AD, HEADER_BYTES } from '../codec/wire.ts'
 import { guarded, nothing } from '../../../core/defects/guard.ts'
 
-export type Reply = { readonly result: 'answered'; readonly response: Response } | { readonly result: Exclude<TryResult, 'answered'> }
-type ExchangeOptions = { readonly network: Network; readonly clock: Clock; readonly metrics: DnsMetrics; readonly attemptMs: number }
+export type Reply =
+  | { readonly result: 'answered'; readonly response: Response }
+  | { readonly result: Exclude<TryResult, 'answered'> }
+type ExchangeOptions = {
+  readonly network: Network
+  readonly clock: Clock
+  readonly metrics: DnsMetrics
+  readonly attemptMs: number
+}
 /** A try that waits for its answer. */
 type Waiting = { readonly id: number; end(result: 'loop' | 'cancelled'): void }
 
@@ -23,18 +30,32 @@ export class Exchange implements Disposable {
   readonly #waiting = new Map<string, Waiting>()
   #over = false
 
-  constructor(options: ExchangeOptions) { this.#o = options }
-
-  /** Ends with `cancelled` when nobody wants the answer any more. Resolves within `attemptMs`, or twice that when TCP is needed; never rejects. Id and port are new and not to be guessed (RFC 5452 §9.2). */
-  async ask(server: Server, query: Query, signal?: AbortSignal): Promise<Reply> {
-    const expected: Expected = { id: randomInt(0x10000), question: query.question, type: query.type }
-    const message = encodeQuery(query, expected.id, server.edns ? optRecord(query.edns?.dnssecOk ?? false, 0) : Buffer.alloc(0))
-    const reply = this.#counted('udp', await this.#overUdp(server, message, expected, signal))
-    // RFC 7766 §5: what is cut is asked for again over TCP.
-    return reply.result === 'answered' && reply.response.truncated ? this.#counted('tcp', await this.#overTcp(server, message, expected, signal)) : reply
+  constructor(options: ExchangeOptions) {
+    this.#o = options
   }
 
-  /** Ends the try whose query came back to us as a client's. @returns whether it is one: port and id are those of a query of ours that waits */
+  /**
+   * Ends with `cancelled` when nobody wants the answer any more. Resolves within `attemptMs`, or twice that when TCP is
+   * needed; never rejects. Id and port are new and not to be guessed (RFC 5452 §9.2).
+   */
+  async ask(server: Server, query: Query, signal?: AbortSignal): Promise<Reply> {
+    const expected: Expected = { id: randomInt(0x10000), question: query.question, type: query.type }
+    const message = encodeQuery(
+      query,
+      expected.id,
+      server.edns ? optRecord(query.edns?.dnssecOk ?? false, 0) : Buffer.alloc(0),
+    )
+    const reply = this.#counted('udp', await this.#overUdp(server, message, expected, signal))
+    // RFC 7766 §5: what is cut is asked for again over TCP.
+    return reply.result === 'answered' && reply.response.truncated
+      ? this.#counted('tcp', await this.#overTcp(server, message, expected, signal))
+      : reply
+  }
+
+  /**
+   * Ends the try whose query came back to us as a client's.
+   * @returns whether it is one: port and id are those of a query of ours that waits
+   */
   cameBack(over: 'udp' | 'tcp', port: number, id: number): boolean {
     const waiting = this.#waiting.get(`${over} ${port}`)
     if (waiting?.id !== id) return false
@@ -52,7 +73,12 @@ export class Exchange implements Disposable {
     return reply
   }
 
-  async #overUdp({ address }: Server, message: Buffer, expected: Expected, signal: AbortSignal | undefined): Promise<Reply> {
+  async #overUdp(
+    { address }: Server,
+    message: Buffer,
+    expected: Expected,
+    signal: AbortSignal | undefined,
+  ): Promise<Reply> {
     const { network, clock, attemptMs } = this.#o
     const done = Promise.withResolvers<Reply>()
     const timer = clock.after(attemptMs, () => done.resolve({ result: 'timeout' }))
@@ -60,17 +86,23 @@ export class Exchange implements Disposable {
     signal?.addEventListener('abort', stop)
     let socket: Datagrams | undefined
     try {
-      socket = await network.bindUdp({ host: net.isIPv6(address.host) ? '::' : '0.0.0.0', port: 0 }, {
-        onDatagram: (bytes) => {
-          const response = readResponse(bytes, expected)
-          if (response) done.resolve({ result: 'answered', response })
+      socket = await network.bindUdp(
+        { host: net.isIPv6(address.host) ? '::' : '0.0.0.0', port: 0 },
+        {
+          onDatagram: (bytes) => {
+            const response = readResponse(bytes, expected)
+            if (response) done.resolve({ result: 'answered', response })
+          },
+          onError: () => done.resolve({ result: 'unreachable' }),
         },
-        onError: () => done.resolve({ result: 'unreachable' }),
-      }, { peer: address })
+        { peer: address },
+      )
       this.#wait(`udp ${socket.port}`, { id: expected.id, end: (result) => done.resolve({ result }) })
       socket.send(message, address)
       return await done.promise
-    } catch { return { result: 'unreachable' } } finally {
+    } catch {
+      return { result: 'unreachable' }
+    } finally {
       timer.cancel()
       signal?.removeEventListener('abort', stop)
       if (socket) this.#waiting.delete(`udp ${socket.port}`)
@@ -78,12 +110,23 @@ export class Exchange implements Disposable {
     }
   }
 
-  async #overTcp({ address }: Server, message: Buffer, expected: Expected, signal: AbortSignal | undefined): Promise<Reply> {
+  async #overTcp(
+    { address }: Server,
+    message: Buffer,
+    expected: Expected,
+    signal: AbortSignal | undefined,
+  ): Promise<Reply> {
     const { network, clock, attemptMs } = this.#o
     const done = Promise.withResolvers<Reply>()
     const stop = new AbortController()
-    const timer = clock.after(attemptMs, () => { done.resolve({ result: 'timeout' }); stop.abort(new Error('too late')) })
-    const cancel = guarded('dns', nothing, () => { done.resolve({ result: 'cancelled' }); stop.abort(new Error('nobody waits')) })
+    const timer = clock.after(attemptMs, () => {
+      done.resolve({ result: 'timeout' })
+      stop.abort(new Error('too late'))
+    })
+    const cancel = guarded('dns', nothing, () => {
+      done.resolve({ result: 'cancelled' })
+      stop.abort(new Error('nobody waits'))
+    })
     signal?.addEventListener('abort', cancel)
     let stream: Duplex | undefined
     let key = ''
@@ -98,7 +141,9 @@ export class Exchange implements Disposable {
       })
       stream.write(framed(message))
       return await done.promise
-    } catch { return { result: stop.signal.aborted ? 'timeout' : 'unreachable' } } finally {
+    } catch {
+      return { result: stop.signal.aborted ? 'timeout' : 'unreachable' }
+    } finally {
       timer.cancel()
       signal?.removeEventListener('abort', cancel)
       this.#waiting.delete(key)
@@ -131,9 +176,12 @@ function encodeQuery(query: Query, id: number, opt: Buffer): Buffer {
 function readMessage(stream: Duplex, then: (bytes: Buffer | undefined) => void): void {
   let got = Buffer.alloc(0)
   const over = guarded('dns', nothing, () => then(undefined))
-  stream.on('data', guarded('dns', over, (chunk: Buffer) => {
-    got = Buffer.concat([got, chunk])
-    if (got.length >= 2 && got.length >= 2 + got.readUInt16BE(0)) then(got.subarray(2, 2 + got.readUInt16BE(0)))
-  }))
+  stream.on(
+    'data',
+    guarded('dns', over, (chunk: Buffer) => {
+      got = Buffer.concat([got, chunk])
+      if (got.length >= 2 && got.length >= 2 + got.readUInt16BE(0)) then(got.subarray(2, 2 + got.readUInt16BE(0)))
+    }),
+  )
   for (const event of ['end', 'error', 'close']) stream.on(event, over)
 }

@@ -1,4 +1,7 @@
-/** What the mesh does not know: from the cache, from an upstream resolver, or, when none answers, from the cache although it is past its time. */
+/**
+ * What the mesh does not know: from the cache, from an upstream resolver, or, when none answers, from the cache
+ * although it is past its time.
+ */
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Address } from '../../../core/os/network.ts'
@@ -20,10 +23,17 @@ export type Resolved = { readonly source: Source; readonly answer: Answer } & Pi
 const CLIENT_RESPONSE_MS = 1_800
 /** RFC 8767 §5: after a failed try nobody is asked again for so long, if there is a stale answer. */
 const RECHECK_MS = 30_000
-/** RFC 9520 §3.2: a failure is remembered, so that clients that ask again do not multiply it; no longer, because links come back. */
+/**
+ * RFC 9520 §3.2: a failure is remembered, so that clients that ask again do not multiply it; no longer, because links
+ * come back.
+ */
 const FAILURE_MS = 5_000
-/** The second round is for a datagram that was lost. No new try begins after MAX_QUERY_MS: clients have given up by then. */
-const ROUNDS = 2, MAX_QUERY_MS = 8_000
+/**
+ * The second round is for a datagram that was lost. No new try begins after MAX_QUERY_MS: clients have given up by
+ * then.
+ */
+const ROUNDS = 2,
+  MAX_QUERY_MS = 8_000
 
 type ForwarderOptions = {
   readonly settings: DnsSettings
@@ -48,9 +58,13 @@ export class Forwarder {
     this.#shares = new Shares({ max: options.settings.maxInFlight, patienceMs: options.settings.attemptMs / 2 })
   }
   /** Starts no new try; those under way end as their exchange does. */
-  stop(): void { this.#stopped = true }
+  stop(): void {
+    this.#stopped = true
+  }
   /** Resolves when nothing is under way. */
-  async idle(): Promise<void> { await Promise.all(this.#inFlight.values()) }
+  async idle(): Promise<void> {
+    await Promise.all(this.#inFlight.values())
+  }
 
   /** Never rejects. @param from who asks */
   async resolve(query: Query, from: Address): Promise<Resolved> {
@@ -59,7 +73,7 @@ export class Forwarder {
     const now = clock.monotonicMs()
     const entry = cache.get(query.key, now)
     if (entry && now < entry.freshUntilMs) return fromCache(entry, now, this.#o.settings)
-    const stale = entry && { source: 'stale', answer: entry.answer, ttlSec: () => STALE_TTL_SEC, why: STALE } as const
+    const stale = entry && ({ source: 'stale', answer: entry.answer, ttlSec: () => STALE_TTL_SEC, why: STALE } as const)
     if (stale && now < entry.restUntilMs) return stale
     const fresh = this.#refresh(query, from)
     if (!fresh) return stale ?? failed(Rcode.SERVFAIL)
@@ -71,26 +85,37 @@ export class Forwarder {
     return first && first.source !== 'failed' ? first : stale
   }
 
-  /** Equal questions are asked once, at the cost of who was first. Undefined when this client has too many under way. */
+  /**
+   * Equal questions are asked once, at the cost of who was first. Undefined when this client has too many under way.
+   */
   #refresh(query: Query, from: Address): Promise<Resolved> | undefined {
     const known = this.#inFlight.get(query.key)
     if (known) return known
     const { clock, metrics, log } = this.#o
     if (this.#stopped) return undefined
     const givenUp = new AbortController()
-    const share = this.#shares.take({ client: askerOf(from), purpose: parentOf(query.name) }, clock.monotonicMs(), () => {
-      metrics.refused('MESH_UPSTREAM_OVERFLOW')
-      givenUp.abort()
-    })
+    const share = this.#shares.take(
+      { client: askerOf(from), purpose: parentOf(query.name) },
+      clock.monotonicMs(),
+      () => {
+        metrics.refused('MESH_UPSTREAM_OVERFLOW')
+        givenUp.abort()
+      },
+    )
     if (!share) {
       metrics.refused('MESH_UPSTREAM_OVERFLOW')
-      log.debug({ evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size, peer: from.host }, 'too many queries wait for upstream resolvers')
+      log.debug(
+        { evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size, peer: from.host },
+        'too many queries wait for upstream resolvers',
+      )
       return undefined
     }
-    const asking = this.#ask(query, givenUp.signal).then((response) => (givenUp.signal.aborted ? failed(Rcode.SERVFAIL) : this.#keep(query.key, response))).finally(() => {
-      share[Symbol.dispose]()
-      this.#inFlight.delete(query.key)
-    })
+    const asking = this.#ask(query, givenUp.signal)
+      .then((response) => (givenUp.signal.aborted ? failed(Rcode.SERVFAIL) : this.#keep(query.key, response)))
+      .finally(() => {
+        share[Symbol.dispose]()
+        this.#inFlight.delete(query.key)
+      })
     this.#inFlight.set(query.key, asking)
     return asking
   }
@@ -116,7 +141,12 @@ export class Forwarder {
     const { exchange } = this.#o
     let reply = await exchange.ask(server, query, givenUp)
     // RFC 6891 §7: a server that knows no EDNS says that it cannot read the query.
-    if (server.edns && reply.result === 'answered' && !reply.response.edns && (reply.response.rcode === Rcode.FORMERR || reply.response.rcode === Rcode.NOTIMP)) {
+    if (
+      server.edns &&
+      reply.result === 'answered' &&
+      !reply.response.edns &&
+      (reply.response.rcode === Rcode.FORMERR || reply.response.rcode === Rcode.NOTIMP)
+    ) {
       server.edns = false
       reply = await exchange.ask(server, query, givenUp)
     }
@@ -138,14 +168,30 @@ export class Forwarder {
       const before = cache.get(key, now)
       const resolved = failed(response?.rcode ?? Rcode.SERVFAIL)
       if (before) before.restUntilMs = now + RECHECK_MS
-      else cache.set(key, { answer: resolved.answer, storedMs: now, freshUntilMs: now + FAILURE_MS, staleUntilMs: 0, restUntilMs: 0 })
+      else
+        cache.set(key, {
+          answer: resolved.answer,
+          storedMs: now,
+          freshUntilMs: now + FAILURE_MS,
+          staleUntilMs: 0,
+          restUntilMs: 0,
+        })
       return resolved
     }
     const answer: Answer = { rcode: response.rcode, flags: response.flags, records: response.records }
-    const keepSec = response.ttlSec === undefined ? 0 : Math.min(response.ttlSec, response.negative ? settings.maxNegativeTtlSec : settings.maxTtlSec)
+    const keepSec =
+      response.ttlSec === undefined
+        ? 0
+        : Math.min(response.ttlSec, response.negative ? settings.maxNegativeTtlSec : settings.maxTtlSec)
     if (keepSec === 0) return { source: 'forwarded', answer }
     const freshUntilMs = now + keepSec * 1000
-    const entry: Entry = { answer, storedMs: now, freshUntilMs, staleUntilMs: freshUntilMs + settings.maxStaleSec * 1000, restUntilMs: 0 }
+    const entry: Entry = {
+      answer,
+      storedMs: now,
+      freshUntilMs,
+      staleUntilMs: freshUntilMs + settings.maxStaleSec * 1000,
+      restUntilMs: 0,
+    }
     cache.set(key, entry)
     store?.changed()
     return { ...fromCache(entry, now, settings), source: 'forwarded' }
@@ -153,13 +199,22 @@ export class Forwarder {
 }
 
 /** A resolver is silent for a domain, not for a name; what cannot be a name is one purpose. */
-function parentOf(name: string | undefined): string { return name === undefined ? '' : name.slice(name.indexOf('.') + 1) }
+function parentOf(name: string | undefined): string {
+  return name === undefined ? '' : name.slice(name.indexOf('.') + 1)
+}
 
-function isGood({ rcode }: { readonly rcode: number }): boolean { return rcode === Rcode.NOERROR || rcode === Rcode.NXDOMAIN }
+function isGood({ rcode }: { readonly rcode: number }): boolean {
+  return rcode === Rcode.NOERROR || rcode === Rcode.NXDOMAIN
+}
 
-function failed(rcode: number): Resolved { return { source: 'failed', answer: plainAnswer(rcode), why: NO_AUTHORITY } }
+function failed(rcode: number): Resolved {
+  return { source: 'failed', answer: plainAnswer(rcode), why: NO_AUTHORITY }
+}
 
-/** TTLs count down from what was received, and none is above what was decided to be kept (RFC 2308 §5 for an SOA record that says how long there is nothing). */
+/**
+ * TTLs count down from what was received, and none is above what was decided to be kept (RFC 2308 §5 for an SOA record
+ * that says how long there is nothing).
+ */
 function fromCache({ answer, storedMs, freshUntilMs }: Entry, now: number, { maxTtlSec }: DnsSettings): Resolved {
   if (!isGood(answer)) return failed(answer.rcode)
   const ageSec = Math.floor((now - storedMs) / 1000)

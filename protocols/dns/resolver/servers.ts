@@ -41,24 +41,43 @@ export class Servers {
   #missing: string | undefined
   #silentSinceMs: number | undefined
 
-  constructor(options: { readonly settings: DnsSettings; readonly disk: Disk; readonly clock: Clock; readonly log: Log }) {
+  constructor(options: {
+    readonly settings: DnsSettings
+    readonly disk: Disk
+    readonly clock: Clock
+    readonly log: Log
+  }) {
     this.#o = options
     this.#search = options.settings.search ?? []
   }
 
   /** A server at this address is this agent itself. */
-  set own(address: Address) { this.#own = address; this.#readAtMs = -Infinity; this.#text = undefined }
+  set own(address: Address) {
+    this.#own = address
+    this.#readAtMs = -Infinity
+    this.#text = undefined
+  }
 
   /** Domains that clients' resolvers put behind names. */
-  get search(): readonly string[] { this.#refresh(); return this.#search }
-  get all(): readonly Server[] { this.#refresh(); return this.#list }
+  get search(): readonly string[] {
+    this.#refresh()
+    return this.#search
+  }
+  get all(): readonly Server[] {
+    this.#refresh()
+    return this.#list
+  }
   /** The first is asked first: as configured, but those that are silent after the others. */
   inOrder(): Server[] {
     const now = this.#o.clock.monotonicMs()
-    return this.all.filter((s) => s.loopUntilMs <= now).toSorted((a, b) => Number(a.lastUntilMs > now) - Number(b.lastUntilMs > now))
+    return this.all
+      .filter((s) => s.loopUntilMs <= now)
+      .toSorted((a, b) => Number(a.lastUntilMs > now) - Number(b.lastUntilMs > now))
   }
   /** Nobody beside the mesh is to be asked: what the mesh does not know does not exist. */
-  get none(): boolean { return this.#o.settings.upstreams?.length === 0 }
+  get none(): boolean {
+    return this.#o.settings.upstreams?.length === 0
+  }
 
   answered(server: Server): void {
     server.silent = 0
@@ -72,13 +91,19 @@ export class Servers {
   }
   looped(server: Server): void {
     server.loopUntilMs = this.#o.clock.monotonicMs() + LOOP_FOR_MS
-    this.#o.log.error({ evt: 'dns.loop', code: 'MESH_DNS_UPSTREAM', server: server.text }, 'an upstream resolver leads back to this agent and is left out')
+    this.#o.log.error(
+      { evt: 'dns.loop', code: 'MESH_DNS_UPSTREAM', server: server.text },
+      'an upstream resolver leads back to this agent and is left out',
+    )
   }
   /** A query found nobody who answers. */
   allSilent(): void {
     if (this.#silentSinceMs !== undefined) return
     this.#silentSinceMs = this.#o.clock.monotonicMs()
-    this.#o.log.warn({ evt: 'dns.upstream-silent', code: 'MESH_DNS_UPSTREAM', servers: this.all.map((s) => s.text) }, 'no upstream resolver answers')
+    this.#o.log.warn(
+      { evt: 'dns.upstream-silent', code: 'MESH_DNS_UPSTREAM', servers: this.all.map((s) => s.text) },
+      'no upstream resolver answers',
+    )
   }
 
   problem(): MeshError | undefined {
@@ -88,7 +113,10 @@ export class Servers {
     if (this.#missing !== undefined) return new MeshError('MESH_DNS_UPSTREAM', this.#missing)
     if (this.#silentSinceMs === undefined) return undefined
     const sec = Math.round((this.#o.clock.monotonicMs() - this.#silentSinceMs) / 1000)
-    return new MeshError('MESH_DNS_UPSTREAM', `no upstream resolver answers (${this.#list.map((s) => s.text).join(', ')}; asked in vain for ${sec} s)`)
+    return new MeshError(
+      'MESH_DNS_UPSTREAM',
+      `no upstream resolver answers (${this.#list.map((s) => s.text).join(', ')}; asked in vain for ${sec} s)`,
+    )
   }
 
   #refresh(): void {
@@ -102,7 +130,12 @@ export class Servers {
     this.#search = search ?? conf.search
     const wanted = upstreams ?? conf.servers.map((host) => ({ host, port: DNS_PORT }))
     const others = wanted.filter((a) => a.port !== this.#own?.port || a.host !== this.#own.host)
-    this.#missing = others.length > 0 || this.none ? undefined : wanted.length > 0 ? 'the only upstream resolver is this agent itself' : `${resolvConf} names no resolver`
+    this.#missing =
+      others.length > 0 || this.none
+        ? undefined
+        : wanted.length > 0
+          ? 'the only upstream resolver is this agent itself'
+          : `${resolvConf} names no resolver`
     this.#list = others.map((address) => this.#server(address))
     const alive = new Set(this.#list.map((s) => s.text))
     for (const text of this.#known.keys()) if (!alive.has(text)) this.#known.delete(text)
@@ -111,7 +144,9 @@ export class Servers {
   /** Undefined when nothing has changed. */
   #read(file: string): ResolvConf | undefined {
     let text: string
-    try { text = this.#o.disk.read(file)?.toString('utf8') ?? '' } catch (err) {
+    try {
+      text = this.#o.disk.read(file)?.toString('utf8') ?? ''
+    } catch (err) {
       this.#o.log.debug({ evt: 'dns.resolv-conf', file, err }, 'cannot be read')
       text = ''
     }

@@ -1,7 +1,8 @@
 /**
- * Answers of upstream resolvers as bytes of a file. Format, version 1: "meshlet-dns" · version (1 byte) · SHA-256 of the rest (32) · wall milliseconds
- * of writing (8) · answers, the longest unused first. An answer: seconds until it is too stale (4) · header flags (2) · counts (3 × 2) ·
- * length of its key (2) and of its records (4) · key · records. All numbers big-endian.
+ * Answers of upstream resolvers as bytes of a file. Format, version 1: "meshlet-dns" · version (1 byte) · SHA-256 of
+ * the rest (32) · wall milliseconds of writing (8) · answers, the longest unused first. An answer: seconds until it is
+ * too stale (4) · header flags (2) · counts (3 × 2) · length of its key (2) and of its records (4) · key · records. All
+ * numbers big-endian.
  */
 import { createHash } from 'node:crypto'
 import { MeshError } from '../../../core/errors.ts'
@@ -10,15 +11,28 @@ import type { Entry } from './cache.ts'
 import { readResponse } from '../codec/response.ts'
 import { AD, HEADER_BYTES, nameEnd, QR, RCODE } from '../codec/wire.ts'
 
-export type StoredAnswer = { readonly key: string; readonly answer: Answer; /** From when it was written. */ readonly staleForMs: number }
+export type StoredAnswer = {
+  readonly key: string
+  readonly answer: Answer
+  /** From when it was written. */ readonly staleForMs: number
+}
 
 const MAGIC = Buffer.from('meshlet-dns')
 const VERSION = 1
-const HASH_AT = MAGIC.length + 1, TIME_AT = HASH_AT + 32, ANSWERS_AT = TIME_AT + 8
+const HASH_AT = MAGIC.length + 1,
+  TIME_AT = HASH_AT + 32,
+  ANSWERS_AT = TIME_AT + 8
 const FIXED_BYTES = 4 + 2 + 6 + 2 + 4
 
-/** @param entries the longest unused first; what does not fit into `maxBytes` is left out from there. @returns undefined when none is left */
-export function encodeAnswers(entries: readonly (readonly [string, Entry])[], at: { readonly wallMs: number; readonly monotonicMs: number }, maxBytes: number): Buffer | undefined {
+/**
+ * @param entries the longest unused first; what does not fit into `maxBytes` is left out from there.
+ * @returns undefined when none is left
+ */
+export function encodeAnswers(
+  entries: readonly (readonly [string, Entry])[],
+  at: { readonly wallMs: number; readonly monotonicMs: number },
+  maxBytes: number,
+): Buffer | undefined {
   const parts: Buffer[][] = []
   let bytes = ANSWERS_AT
   for (const [key, { answer, staleUntilMs }] of entries.toReversed()) {
@@ -45,10 +59,16 @@ export function encodeAnswers(entries: readonly (readonly [string, Entry])[], at
 
 /** Throws RangeError for what is damaged, MESH_STORAGE_NEWER for another version's. */
 export function decodeAnswers(bytes: Buffer): { readonly wallMs: number; readonly answers: StoredAnswer[] } {
-  if (bytes.length < ANSWERS_AT || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) throw new RangeError('it holds no answers')
+  if (bytes.length < ANSWERS_AT || !bytes.subarray(0, MAGIC.length).equals(MAGIC))
+    throw new RangeError('it holds no answers')
   const version = bytes[MAGIC.length]!
-  if (version !== VERSION) throw new MeshError('MESH_STORAGE_NEWER', `the answers were written by another version of meshlet (format ${version})`)
-  if (!hashOf(bytes).equals(bytes.subarray(HASH_AT, TIME_AT))) throw new RangeError('its contents are not those that were written')
+  if (version !== VERSION)
+    throw new MeshError(
+      'MESH_STORAGE_NEWER',
+      `the answers were written by another version of meshlet (format ${version})`,
+    )
+  if (!hashOf(bytes).equals(bytes.subarray(HASH_AT, TIME_AT)))
+    throw new RangeError('its contents are not those that were written')
   const answers: StoredAnswer[] = []
   for (let at = ANSWERS_AT; at < bytes.length;) {
     const keyAt = at + FIXED_BYTES
@@ -57,13 +77,19 @@ export function decodeAnswers(bytes: Buffer): { readonly wallMs: number; readonl
     if (end > bytes.length) throw new RangeError('it ends in the middle of an answer')
     const key = bytes.toString('latin1', keyAt, bodyAt)
     const counts = [6, 8, 10].map((i) => bytes.readUInt16BE(at + i))
-    answers.push({ key, staleForMs: bytes.readUInt32BE(at) * 1000, answer: answerOf(key, bytes.readUInt16BE(at + 4), counts, bytes.subarray(bodyAt, end)) })
+    answers.push({
+      key,
+      staleForMs: bytes.readUInt32BE(at) * 1000,
+      answer: answerOf(key, bytes.readUInt16BE(at + 4), counts, bytes.subarray(bodyAt, end)),
+    })
     at = end
   }
   return { wallMs: Number(bytes.readBigUInt64BE(TIME_AT)), answers }
 }
 
-function hashOf(bytes: Buffer): Buffer { return createHash('sha256').update(bytes.subarray(TIME_AT)).digest() }
+function hashOf(bytes: Buffer): Buffer {
+  return createHash('sha256').update(bytes.subarray(TIME_AT)).digest()
+}
 
 /** By the reader of what comes from the network, which trusts nothing. */
 function answerOf(key: string, flags: number, counts: readonly number[], body: Buffer): Answer {

@@ -1,6 +1,6 @@
 /**
- * Where a message ends, for every head that leaves (RFC 9112 §6, RFC 9113 §8.1.1): derived from what was received and never from a field, so that the reader finds
- * the end that was found here.
+ * Where a message ends, for every head that leaves (RFC 9112 §6, RFC 9113 §8.1.1): derived from what was received and
+ * never from a field, so that the reader finds the end that was found here.
  */
 
 /** Length of a body that is not known before its end. */
@@ -27,15 +27,26 @@ export function requestLength(method: string, bodyLength: number): string | unde
 }
 
 /** True when the answer has no body, whatever its fields say (RFC 9112 §6.3). */
-export function isBodiless(status: number, requestMethod: string): boolean { return requestMethod === 'HEAD' || status === 204 || status === 304 || status < 200 }
+export function isBodiless(status: number, requestMethod: string): boolean {
+  return requestMethod === 'HEAD' || status === 204 || status === 304 || status < 200
+}
 
 /**
  * The lines of an answer's head, or UNTIL_CLOSE.
  * @param contentLength as ResponseHead.contentLength
  * @param end no body follows
  */
-export function responseFraming(status: number, contentLength: number, requestMethod: string, version: HttpVersion, end: boolean): string {
-  if (isBodiless(status, requestMethod)) return status === 204 || status < 200 || contentLength === UNKNOWN_LENGTH ? '' : `content-length: ${contentLength}\r\n`
+export function responseFraming(
+  status: number,
+  contentLength: number,
+  requestMethod: string,
+  version: HttpVersion,
+  end: boolean,
+): string {
+  if (isBodiless(status, requestMethod))
+    return status === 204 || status < 200 || contentLength === UNKNOWN_LENGTH
+      ? ''
+      : `content-length: ${contentLength}\r\n`
   if (end || contentLength === 0) return EMPTY
   if (contentLength !== UNKNOWN_LENGTH) return `content-length: ${contentLength}\r\n`
   return version === 'HTTP/1.0' ? UNTIL_CLOSE : CHUNKED
@@ -47,6 +58,12 @@ export function responseLength(status: number, contentLength: number): string | 
 }
 
 /** Any three digits are passed on, as Envoy does; RFC 9110 §15 tells clients what to make of those above 599. */
-export function isFinalStatus(status: number): boolean { return status >= 200 && status <= 999 }
-/** 100 is `sendContinue`'s; 101 is no information: it ends HTTP (RFC 9110 §15.2.2), and HTTP/2 has none (RFC 9113 §8.6). */
-export function isInformational(status: number): boolean { return status > 101 && status < 200 }
+export function isFinalStatus(status: number): boolean {
+  return status >= 200 && status <= 999
+}
+/**
+ * 100 is `sendContinue`'s; 101 is no information: it ends HTTP (RFC 9110 §15.2.2), and HTTP/2 has none (RFC 9113 §8.6).
+ */
+export function isInformational(status: number): boolean {
+  return status > 101 && status < 200
+}

@@ -1,4 +1,7 @@
-/** The chunked coding (RFC 9112 §7.1), read strictly: extensions are bounded and dropped, every size line and chunk ends in CRLF. */
+/**
+ * The chunked coding (RFC 9112 §7.1), read strictly: extensions are bounded and dropped, every size line and chunk ends
+ * in CRLF.
+ */
 import type { Fail } from './h1-head.ts'
 import { HEX, TEXT } from './h1-tables.ts'
 
@@ -25,7 +28,9 @@ export class ChunkedReader {
   #left = 0
   #extensionBytes = 0
 
-  constructor(fail: Fail) { this.#fail = fail }
+  constructor(fail: Fail) {
+    this.#fail = fail
+  }
 
   begin(): void {
     this.#state = SIZE
@@ -59,7 +64,8 @@ export class ChunkedReader {
           at++
           if (byte === CR) this.#state = SIZE_LF
           else if (TEXT[byte] !== 1) this.#fail('malformed', 'a control character in a chunk extension')
-          else if (++this.#extensionBytes > MAX_EXTENSION_BYTES) this.#fail('too-large', `more than ${MAX_EXTENSION_BYTES} bytes of chunk extensions`)
+          else if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
+            this.#fail('too-large', `more than ${MAX_EXTENSION_BYTES} bytes of chunk extensions`)
           break
         case SIZE_LF:
           at++
@@ -87,7 +93,8 @@ export class ChunkedReader {
           this.#state = SIZE
           this.#digits = 0
           break
-        default: this.#fail('malformed', 'unreachable')
+        default:
+          this.#fail('malformed', 'unreachable')
       }
     }
     return { at, last: false }

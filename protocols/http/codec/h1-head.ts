@@ -1,7 +1,8 @@
 /**
- * Finds the lines of a header or trailer block, byte by byte and strictly (RFC 9112 §2.2, §5): every line ends in CRLF, no bare CR or LF,
- * no control character, no space before the colon, no folded line. Remembers positions only; strings are made once, at the end.
- * It goes on where the last bytes ended, so that a block in many pieces costs no more than one in one piece.
+ * Finds the lines of a header or trailer block, byte by byte and strictly (RFC 9112 §2.2, §5): every line ends in CRLF,
+ * no bare CR or LF, no control character, no space before the colon, no folded line. Remembers positions only; strings
+ * are made once, at the end. It goes on where the last bytes ended, so that a block in many pieces costs no more than
+ * one in one piece.
  */
 import { knownName, TEXT, TOKEN } from './h1-tables.ts'
 
@@ -47,8 +48,12 @@ export class HeadScanner {
   }
 
   /** Bytes of the block seen so far; all of them once `scan` said true. */
-  get length(): number { return this.#at }
-  get startLineEnd(): number { return this.#startLineEnd }
+  get length(): number {
+    return this.#at
+  }
+  get startLineEnd(): number {
+    return this.#startLineEnd
+  }
 
   /** @param kind `head` begins with a start line, `trailers` does not */
   begin(kind: 'head' | 'trailers'): void {
@@ -77,7 +82,13 @@ export class HeadScanner {
         case NAME:
           while (at < end && TOKEN[bytes[at]!] === 1) at++
           if (at === end) break
-          if (bytes[at] !== COLON) this.#fail('malformed', bytes[at] === SP || bytes[at] === HTAB ? 'whitespace before the colon of a field (RFC 9112 §5.1)' : 'a field name is not a token')
+          if (bytes[at] !== COLON)
+            this.#fail(
+              'malformed',
+              bytes[at] === SP || bytes[at] === HTAB
+                ? 'whitespace before the colon of a field (RFC 9112 §5.1)'
+                : 'a field name is not a token',
+            )
           if (at - base === this.#nameStart) this.#fail('malformed', 'a field without a name')
           this.#colon = at++ - base
           state = VALUE
@@ -90,14 +101,21 @@ export class HeadScanner {
           state = VALUE_LF
           break
         case LINE:
-          if (bytes[at] === CR) { state = END_LF; at++; break }
+          if (bytes[at] === CR) {
+            state = END_LF
+            at++
+            break
+          }
           if (bytes[at] === SP || bytes[at] === HTAB) this.#fail('malformed', 'a folded line (RFC 9112 §5.2)')
           this.#nameStart = at - base
           state = NAME
           break
         default:
           if (bytes[at++] !== LF) this.#fail('malformed', 'CR without LF (RFC 9112 §2.2)')
-          if (state === END_LF) { this.#at = at - base; return true }
+          if (state === END_LF) {
+            this.#at = at - base
+            return true
+          }
           state = LINE
       }
     }
@@ -106,7 +124,10 @@ export class HeadScanner {
     return false
   }
 
-  /** Appends the block's fields to `into`: lower-case name, value without the whitespace around it. @param text the block as latin1 */
+  /**
+   * Appends the block's fields to `into`: lower-case name, value without the whitespace around it.
+   * @param text the block as latin1
+   */
   fields(text: string, into: string[]): void {
     const marks = this.#marks
     for (let line = 0, i = 0; line < this.#count; line++, i += 3) {
@@ -128,7 +149,9 @@ export class HeadScanner {
   }
 }
 
-function isSpace(code: number): boolean { return code === SP || code === HTAB }
+function isSpace(code: number): boolean {
+  return code === SP || code === HTAB
+}
 
 function control(byte: number, where: string): string {
   return byte === LF ? `LF without CR in ${where} (RFC 9112 §2.2)` : `a control character in ${where}`

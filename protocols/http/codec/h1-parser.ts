@@ -1,7 +1,7 @@
 /**
- * HTTP/1.1 messages from bytes (RFC 9112), for requests and for responses. Strict where two readers could see two different messages:
- * what nobody well-behaved sends is refused instead of repaired. Field values are read once into latin1 strings; bodies are passed on as
- * slices of what came in.
+ * HTTP/1.1 messages from bytes (RFC 9112), for requests and for responses. Strict where two readers could see two
+ * different messages: what nobody well-behaved sends is refused instead of repaired. Field values are read once into
+ * latin1 strings; bodies are passed on as slices of what came in.
  */
 import { MeshError } from '../../../core/errors.ts'
 import { takenTrailers } from './field-table.ts'
@@ -75,7 +75,10 @@ export class H1Parser {
   #host: string | undefined
   #connection: string | undefined
   #requestMethod = 'GET'
-  readonly #onChunk = (chunk: Buffer): boolean => { this.#sink.onBody(chunk); return this.#state !== STOPPED }
+  readonly #onChunk = (chunk: Buffer): boolean => {
+    this.#sink.onBody(chunk)
+    return this.#state !== STOPPED
+  }
 
   constructor(kind: 'request' | 'response', limits: HeadLimits, sink: ParserSink) {
     this.#requests = kind === 'request'
@@ -87,9 +90,13 @@ export class H1Parser {
   }
 
   /** True between messages: no byte of the next one has come. */
-  get idle(): boolean { return this.#state === IDLE }
+  get idle(): boolean {
+    return this.#state === IDLE
+  }
   /** True while the head is not complete. */
-  get inHead(): boolean { return this.#state === HEAD }
+  get inHead(): boolean {
+    return this.#state === HEAD
+  }
 
   /** The next message begins. @param requestMethod responses: of the request that is answered */
   begin(requestMethod = 'GET'): void {
@@ -100,7 +107,9 @@ export class H1Parser {
   }
 
   /** No more events, whatever comes. */
-  stop(): void { this.#state = STOPPED }
+  stop(): void {
+    this.#state = STOPPED
+  }
 
   /**
    * Reads up to the end of one message.
@@ -118,7 +127,9 @@ export class H1Parser {
           break
         }
         case HEAD:
-        case TRAILERS: at = this.#block(bytes, at); break
+        case TRAILERS:
+          at = this.#block(bytes, at)
+          break
         case LENGTH: {
           const end = Math.min(bytes.length, at + this.#left)
           this.#left -= end - at
@@ -131,11 +142,18 @@ export class H1Parser {
         case CHUNKED: {
           const read = this.#chunked.read(bytes, at, this.#onChunk)
           at = read.at
-          if (read.last) { this.#state = TRAILERS; this.#pendingLength = 0; this.#scanner.begin('trailers') }
+          if (read.last) {
+            this.#state = TRAILERS
+            this.#pendingLength = 0
+            this.#scanner.begin('trailers')
+          }
           break
         }
-        case UNTIL_CLOSE: this.#sink.onBody(at === 0 ? bytes : bytes.subarray(at)); return bytes.length
-        default: return at
+        case UNTIL_CLOSE:
+          this.#sink.onBody(at === 0 ? bytes : bytes.subarray(at))
+          return bytes.length
+        default:
+          return at
       }
       // A message has ended: what follows waits for begin().
       if (this.#state === IDLE && at > 0) return at
@@ -145,14 +163,21 @@ export class H1Parser {
 
   /**
    * The sender has closed its side.
-   * @returns true when that is a good end: between messages, or of a body that lasts until then (then onMessageEnd is told)
+   * @returns true when that is a good end: between messages, or of a body that lasts until then (then onMessageEnd is
+   * told)
    */
   finish(): boolean {
-    if (this.#state === UNTIL_CLOSE) { this.#end(undefined); return true }
+    if (this.#state === UNTIL_CLOSE) {
+      this.#end(undefined)
+      return true
+    }
     return this.#state === IDLE || this.#state === TUNNEL || this.#state === STOPPED
   }
 
-  /** RFC 9112 §2.2: one empty line before a request line is passed over. @returns where the head starts; undefined = not yet known */
+  /**
+   * RFC 9112 §2.2: one empty line before a request line is passed over.
+   * @returns where the head starts; undefined = not yet known
+   */
   #beginHead(bytes: Buffer, from: number): number | undefined {
     let at = from
     if (this.#requests) {
@@ -223,7 +248,10 @@ export class H1Parser {
     else this.#statusLine(line)
     const chunked = this.#fields(text)
     if (this.#connection !== undefined) this.#connectionOptions(this.#connection)
-    else { this.keepAlive = this.minor === 1; this.upgrade = undefined }
+    else {
+      this.keepAlive = this.minor === 1
+      this.upgrade = undefined
+    }
     if (this.#requests) this.#requestFraming(chunked)
     else this.#responseFraming(chunked)
   }
@@ -239,12 +267,17 @@ export class H1Parser {
       const value = all[i + 1]!
       switch (name) {
         case 'content-length':
-          if (this.contentLength !== UNKNOWN_LENGTH) this.#fail('malformed', 'several Content-Length fields (RFC 9112 §6.3)')
+          if (this.contentLength !== UNKNOWN_LENGTH)
+            this.#fail('malformed', 'several Content-Length fields (RFC 9112 §6.3)')
           this.contentLength = length(value)
           if (this.contentLength < 0) this.#fail('malformed', 'Content-Length is not a number (RFC 9112 §6.3)')
           continue
         case 'transfer-encoding':
-          if (chunked || value.toLowerCase() !== 'chunked') this.#fail(chunked || value === '' ? 'malformed' : 'unsupported', 'a transfer coding other than one "chunked" (RFC 9112 §6.1)')
+          if (chunked || value.toLowerCase() !== 'chunked')
+            this.#fail(
+              chunked || value === '' ? 'malformed' : 'unsupported',
+              'a transfer coding other than one "chunked" (RFC 9112 §6.1)',
+            )
           chunked = true
           continue
         case 'host':
@@ -252,8 +285,12 @@ export class H1Parser {
           if (this.#host !== undefined) this.#fail('malformed', 'several Host fields (RFC 9112 §3.2)')
           this.#host = value
           continue
-        case 'connection': this.#connection = this.#connection === undefined ? value : `${this.#connection},${value}`; continue
-        case 'upgrade': this.upgrade = this.upgrade === undefined ? value.toLowerCase() : `${this.upgrade},${value.toLowerCase()}`; continue
+        case 'connection':
+          this.#connection = this.#connection === undefined ? value : `${this.#connection},${value}`
+          continue
+        case 'upgrade':
+          this.upgrade = this.upgrade === undefined ? value.toLowerCase() : `${this.upgrade},${value.toLowerCase()}`
+          continue
         case 'expect':
           if (!this.#requests || value.toLowerCase() !== '100-continue') break
           this.expectContinue = true
@@ -263,7 +300,8 @@ export class H1Parser {
         case 'proxy-connection':
         case 'te':
         case 'trailer':
-        case 'http2-settings': continue
+        case 'http2-settings':
+          continue
         default:
       }
       all[to++] = name
@@ -272,7 +310,8 @@ export class H1Parser {
     all.length = to
     this.headers = all
     // RFC 9112 §6.1 permits to refuse this, and both sides of a proxy must agree on it.
-    if (chunked && this.contentLength !== UNKNOWN_LENGTH) this.#fail('malformed', 'both Transfer-Encoding and Content-Length (RFC 9112 §6.1)')
+    if (chunked && this.contentLength !== UNKNOWN_LENGTH)
+      this.#fail('malformed', 'both Transfer-Encoding and Content-Length (RFC 9112 §6.1)')
     if (chunked && this.minor === 0) this.#fail('malformed', 'Transfer-Encoding in an HTTP/1.0 message (RFC 9112 §6.1)')
     return chunked
   }
@@ -280,9 +319,14 @@ export class H1Parser {
   #connectionOptions(list: string): void {
     let keepAlive = this.minor === 1
     let upgrade = false
-    if (list === 'keep-alive') { this.keepAlive = keepAlive || !this.#requests; this.upgrade = undefined; return }
+    if (list === 'keep-alive') {
+      this.keepAlive = keepAlive || !this.#requests
+      this.upgrade = undefined
+      return
+    }
     const options = list.split(',', MAX_CONNECTION_OPTIONS + 1)
-    if (options.length > MAX_CONNECTION_OPTIONS) this.#fail('too-large', `more than ${MAX_CONNECTION_OPTIONS} options in Connection`)
+    if (options.length > MAX_CONNECTION_OPTIONS)
+      this.#fail('too-large', `more than ${MAX_CONNECTION_OPTIONS} options in Connection`)
     for (const raw of options) {
       const option = raw.trim().toLowerCase()
       if (option === 'close') keepAlive = false
@@ -298,7 +342,8 @@ export class H1Parser {
   #requestLine(line: string): void {
     const first = line.indexOf(' ')
     const last = line.lastIndexOf(' ')
-    if (first < 1 || last === first || last === line.length - 1) this.#fail('malformed', 'the request line is not method, target, version (RFC 9112 §3)')
+    if (first < 1 || last === first || last === line.length - 1)
+      this.#fail('malformed', 'the request line is not method, target, version (RFC 9112 §3)')
     this.method = line.slice(0, first)
     const problem = methodProblem(this.method)
     if (problem !== undefined) this.#fail('malformed', problem)
@@ -315,17 +360,25 @@ export class H1Parser {
     const hundreds = digit(line, 9)
     const tens = digit(line, 10)
     const ones = digit(line, 11)
-    if (hundreds < 1 || tens < 0 || ones < 0 || (line.length > 12 && line[12] !== ' ')) this.#fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
+    if (hundreds < 1 || tens < 0 || ones < 0 || (line.length > 12 && line[12] !== ' '))
+      this.#fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
     this.status = hundreds * 100 + tens * 10 + ones
   }
 
   #version(line: string, at: number): void {
     if (line.length === at + 8 && line.startsWith('HTTP/1.', at)) {
       const minor = line.charCodeAt(at + 7)
-      if (minor === 49) { this.minor = 1; return }
-      if (minor === 48) { this.minor = 0; return }
+      if (minor === 49) {
+        this.minor = 1
+        return
+      }
+      if (minor === 48) {
+        this.minor = 0
+        return
+      }
     }
-    if (/^HTTP\/\d(?:\.\d)?$/.test(line.slice(at, at + 10))) this.#fail('unsupported', 'only HTTP/1.0 and HTTP/1.1 are spoken here')
+    if (/^HTTP\/\d(?:\.\d)?$/.test(line.slice(at, at + 10)))
+      this.#fail('unsupported', 'only HTTP/1.0 and HTTP/1.1 are spoken here')
     this.#fail('malformed', 'the version is not HTTP/1.1 (RFC 9112 §2.3)')
   }
 
@@ -333,7 +386,8 @@ export class H1Parser {
     if (this.#host === undefined) {
       if (this.minor === 1) this.#fail('malformed', 'no Host field (RFC 9112 §3.2)')
     } else {
-      // Also beside a target that names another, which then counts (RFC 9112 §3.2.2). That of CONNECT is nobody's to route by.
+      // Also beside a target that names another, which then counts (RFC 9112 §3.2.2). That of CONNECT is nobody's to
+      // route by.
       const problem = authorityProblem(this.#host)
       if (problem !== undefined) this.#fail('malformed', problem)
       if (this.authority === '') this.authority = this.#host
@@ -356,15 +410,22 @@ export class H1Parser {
       return
     }
     if (status < 200) {
-      if (++this.#informational > MAX_INFORMATIONAL) this.#fail('too-large', `more than ${MAX_INFORMATIONAL} informational responses`)
+      if (++this.#informational > MAX_INFORMATIONAL)
+        this.#fail('too-large', `more than ${MAX_INFORMATIONAL} informational responses`)
       this.#sink.onInformational()
-      if (this.#state !== STOPPED) { this.#state = HEAD; this.#scanner.begin('head') }
+      if (this.#state !== STOPPED) {
+        this.#state = HEAD
+        this.#scanner.begin('head')
+      }
       return
     }
     if (this.#requestMethod === 'HEAD' || status === 204 || status === 304) this.#bodyFollows(0, false)
     else if (chunked) this.#bodyFollows(UNKNOWN_LENGTH, true)
     else if (this.contentLength >= 0) this.#bodyFollows(this.contentLength, false)
-    else { this.#bodyFollows(UNKNOWN_LENGTH, false); this.keepAlive = false }
+    else {
+      this.#bodyFollows(UNKNOWN_LENGTH, false)
+      this.keepAlive = false
+    }
     this.#sink.onHead()
     if (this.bodyLength === 0) this.#endWithoutBody()
   }
@@ -397,7 +458,14 @@ export class H1Parser {
   #fail(fault: Fault, what: string): never {
     this.#state = STOPPED
     if (!this.#requests) throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint's HTTP/1.1 response: ${what}`)
-    throw new MeshError(fault === 'malformed' ? 'MESH_MALFORMED_INPUT' : fault === 'too-large' ? 'MESH_HEADERS_TOO_LARGE' : 'MESH_UNSUPPORTED', what)
+    throw new MeshError(
+      fault === 'malformed'
+        ? 'MESH_MALFORMED_INPUT'
+        : fault === 'too-large'
+          ? 'MESH_HEADERS_TOO_LARGE'
+          : 'MESH_UNSUPPORTED',
+      what,
+    )
   }
 }
 

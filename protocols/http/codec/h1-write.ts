@@ -1,4 +1,7 @@
-/** HTTP/1.1 messages to bytes: heads as latin1 text, bodies as they come or in chunks, gathered so that one write carries what is at hand. */
+/**
+ * HTTP/1.1 messages to bytes: heads as latin1 text, bodies as they come or in chunks, gathered so that one write
+ * carries what is at hand.
+ */
 import type { Duplex } from 'node:stream'
 
 /** Beyond this, buffers are handed to the socket one by one instead of being copied together. */
@@ -14,9 +17,13 @@ export class Gather {
   /** The body of the message at hand goes in chunks. */
   chunked = false
 
-  constructor(stream: Duplex) { this.#stream = stream }
+  constructor(stream: Duplex) {
+    this.#stream = stream
+  }
 
-  get empty(): boolean { return this.#count === 0 }
+  get empty(): boolean {
+    return this.#count === 0
+  }
 
   /** @param text latin1; whatever else it holds is replaced */
   text(text: string): void {
@@ -44,7 +51,12 @@ export class Gather {
     if (count === 0) return 0
     const bytes = this.#bytes
     // Before the writes: they may come back here by way of an event.
-    const pieces = count === 1 ? undefined : bytes <= MAX_JOIN_BYTES ? joined(this.#pieces, count, bytes) : this.#pieces.slice(0, count)
+    const pieces =
+      count === 1
+        ? undefined
+        : bytes <= MAX_JOIN_BYTES
+          ? joined(this.#pieces, count, bytes)
+          : this.#pieces.slice(0, count)
     const first = this.#pieces[0]!
     for (let i = 0; i < count; i++) this.#pieces[i] = ''
     this.#count = 0
@@ -73,14 +85,22 @@ function joined(pieces: readonly (string | Buffer)[], count: number, bytes: numb
   return all
 }
 
-/** Values must be latin1 text (asFieldValue): written byte by byte, U+010A would become LF and start a line of its own. */
+/**
+ * Values must be latin1 text (asFieldValue): written byte by byte, U+010A would become LF and start a line of its own.
+ */
 export function fieldLines(headers: readonly string[]): string {
   let text = ''
   for (let i = 0; i < headers.length; i += 2) text += `${headers[i]!}: ${headers[i + 1]!}\r\n`
   return text
 }
 
-export function requestHeadText(method: string, path: string, authority: string, headers: readonly string[], framing: string): string {
+export function requestHeadText(
+  method: string,
+  path: string,
+  authority: string,
+  headers: readonly string[],
+  framing: string,
+): string {
   return `${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\n${fieldLines(headers)}${framing}\r\n`
 }
 
@@ -89,15 +109,63 @@ export function responseHeadText(status: number, headers: readonly string[], fra
 }
 
 const REASONS: Readonly<Record<number, string>> = {
-  100: 'Continue', 101: 'Switching Protocols', 102: 'Processing', 103: 'Early Hints', 200: 'OK', 201: 'Created', 202: 'Accepted', 203: 'Non-Authoritative Information',
-  204: 'No Content', 205: 'Reset Content', 206: 'Partial Content', 207: 'Multi-Status', 300: 'Multiple Choices', 301: 'Moved Permanently', 302: 'Found', 303: 'See Other',
-  304: 'Not Modified', 307: 'Temporary Redirect', 308: 'Permanent Redirect', 400: 'Bad Request', 401: 'Unauthorized', 402: 'Payment Required', 403: 'Forbidden',
-  404: 'Not Found', 405: 'Method Not Allowed', 406: 'Not Acceptable', 407: 'Proxy Authentication Required', 408: 'Request Timeout', 409: 'Conflict', 410: 'Gone',
-  411: 'Length Required', 412: 'Precondition Failed', 413: 'Content Too Large', 414: 'URI Too Long', 415: 'Unsupported Media Type', 416: 'Range Not Satisfiable',
-  417: 'Expectation Failed', 421: 'Misdirected Request', 422: 'Unprocessable Content', 425: 'Too Early', 426: 'Upgrade Required', 428: 'Precondition Required',
-  429: 'Too Many Requests', 431: 'Request Header Fields Too Large', 500: 'Internal Server Error', 501: 'Not Implemented', 502: 'Bad Gateway', 503: 'Service Unavailable',
-  504: 'Gateway Timeout', 505: 'HTTP Version Not Supported', 507: 'Insufficient Storage', 511: 'Network Authentication Required',
+  100: 'Continue',
+  101: 'Switching Protocols',
+  102: 'Processing',
+  103: 'Early Hints',
+  200: 'OK',
+  201: 'Created',
+  202: 'Accepted',
+  203: 'Non-Authoritative Information',
+  204: 'No Content',
+  205: 'Reset Content',
+  206: 'Partial Content',
+  207: 'Multi-Status',
+  300: 'Multiple Choices',
+  301: 'Moved Permanently',
+  302: 'Found',
+  303: 'See Other',
+  304: 'Not Modified',
+  307: 'Temporary Redirect',
+  308: 'Permanent Redirect',
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  402: 'Payment Required',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  406: 'Not Acceptable',
+  407: 'Proxy Authentication Required',
+  408: 'Request Timeout',
+  409: 'Conflict',
+  410: 'Gone',
+  411: 'Length Required',
+  412: 'Precondition Failed',
+  413: 'Content Too Large',
+  414: 'URI Too Long',
+  415: 'Unsupported Media Type',
+  416: 'Range Not Satisfiable',
+  417: 'Expectation Failed',
+  421: 'Misdirected Request',
+  422: 'Unprocessable Content',
+  425: 'Too Early',
+  426: 'Upgrade Required',
+  428: 'Precondition Required',
+  429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+  505: 'HTTP Version Not Supported',
+  507: 'Insufficient Storage',
+  511: 'Network Authentication Required',
 }
-const lines = new Map(Object.entries(REASONS).map(([status, reason]) => [Number(status), `HTTP/1.1 ${status} ${reason}\r\n`]))
+const lines = new Map(
+  Object.entries(REASONS).map(([status, reason]) => [Number(status), `HTTP/1.1 ${status} ${reason}\r\n`]),
+)
 /** RFC 9112 §4: an empty reason keeps its space. */
-function statusLine(status: number): string { return lines.get(status) ?? `HTTP/1.1 ${status} \r\n` }
+function statusLine(status: number): string {
+  return lines.get(status) ?? `HTTP/1.1 ${status} \r\n`
+}

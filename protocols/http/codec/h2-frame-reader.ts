@@ -1,18 +1,34 @@
 /**
- * Frames of HTTP/2 out of the bytes of a connection (RFC 9113 §4, §6), whatever pieces they come in. What a frame means for streams and windows is the session's
- * business; here is what a frame must be by itself: its size, its stream, its padding, and a header block that nothing interrupts.
+ * Frames of HTTP/2 out of the bytes of a connection (RFC 9113 §4, §6), whatever pieces they come in. What a frame means
+ * for streams and windows is the session's business; here is what a frame must be by itself: its size, its stream, its
+ * padding, and a header block that nothing interrupts.
  */
 import { ownCopy } from '../../../core/runtime/own-memory.ts'
-import { DEFAULT_MAX_FRAME_BYTES, ErrorCode, Flag, FRAME_HEAD_BYTES, FrameType, Http2ConnectionError, PREFACE, readUint31, readUint32 } from './h2-frames.ts'
+import {
+  DEFAULT_MAX_FRAME_BYTES,
+  ErrorCode,
+  Flag,
+  FRAME_HEAD_BYTES,
+  FrameType,
+  Http2ConnectionError,
+  PREFACE,
+  readUint31,
+  readUint32,
+} from './h2-frames.ts'
 
-/** What was read, in order. Buffers are parts of what was given to `read`, or of a copy; they are not written to again. */
+/**
+ * What was read, in order. Buffers are parts of what was given to `read`, or of a copy; they are not written to again.
+ */
 export interface FrameSink {
   /**
    * A piece of a DATA frame. @param chunk may be empty @param end nothing follows on the stream
    * @param paddingBytes count for flow control beside the chunk
    */
   onData(streamId: number, chunk: Buffer, end: boolean, paddingBytes: number): void
-  /** A whole header block. @param dependsOn of the deprecated priority; undefined = none was said. `bytes` are read before this returns. */
+  /**
+   * A whole header block.
+   * @param dependsOn of the deprecated priority; undefined = none was said. `bytes` are read before this returns.
+   */
   onHeaders(streamId: number, block: Buffer, end: boolean, dependsOn: number | undefined): void
   onPriority(streamId: number, dependsOn: number): void
   onReset(streamId: number, code: number): void
@@ -96,12 +112,15 @@ export class FrameReader {
   }
 
   /** Nothing more is told, not even of the chunk that is being read. */
-  stop(): void { this.#stopped = true }
+  stop(): void {
+    this.#stopped = true
+  }
 
   #readPreface(chunk: Buffer): number {
     const from = PREFACE.length - this.#prefaceLeft
     const bytes = Math.min(this.#prefaceLeft, chunk.length)
-    if (PREFACE.compare(chunk, 0, bytes, from, from + bytes) !== 0) throw broken('the connection does not begin with the preface of HTTP/2')
+    if (PREFACE.compare(chunk, 0, bytes, from, from + bytes) !== 0)
+      throw broken('the connection does not begin with the preface of HTTP/2')
     this.#prefaceLeft -= bytes
     return bytes
   }
@@ -116,7 +135,8 @@ export class FrameReader {
   #readFrame(chunk: Buffer, at: number): number {
     if (chunk.length - at < FRAME_HEAD_BYTES) return this.#keep(chunk, at, FRAME_HEAD_BYTES)
     const bytes = this.#payloadBytes(chunk, at)
-    if (chunk[at + 3] === FrameType.DATA && (chunk[at + 4]! & Flag.PADDED) === 0) return this.#beginData(chunk, at, bytes)
+    if (chunk[at + 3] === FrameType.DATA && (chunk[at + 4]! & Flag.PADDED) === 0)
+      return this.#beginData(chunk, at, bytes)
     const end = at + FRAME_HEAD_BYTES + bytes
     if (end > chunk.length) return this.#keep(chunk, at, FRAME_HEAD_BYTES + bytes)
     this.#take(chunk, at, end)
@@ -125,7 +145,8 @@ export class FrameReader {
 
   #payloadBytes(head: Buffer, at: number): number {
     const bytes = (head[at]! << 16) | (head[at + 1]! << 8) | head[at + 2]!
-    if (bytes > DEFAULT_MAX_FRAME_BYTES) throw new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `a frame of ${bytes} bytes`)
+    if (bytes > DEFAULT_MAX_FRAME_BYTES)
+      throw new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `a frame of ${bytes} bytes`)
     return bytes
   }
 
@@ -171,8 +192,14 @@ export class FrameReader {
     this.#partial = EMPTY
     this.#partialBytes = 0
     const bytes = this.#payloadBytes(partial, 0)
-    if (partial.length === FRAME_HEAD_BYTES + bytes) { this.#readFrame(partial, 0); return }
-    if (partial[3] === FrameType.DATA && (partial[4]! & Flag.PADDED) === 0) { this.#beginData(partial, 0, bytes); return }
+    if (partial.length === FRAME_HEAD_BYTES + bytes) {
+      this.#readFrame(partial, 0)
+      return
+    }
+    if (partial[3] === FrameType.DATA && (partial[4]! & Flag.PADDED) === 0) {
+      this.#beginData(partial, 0, bytes)
+      return
+    }
     this.#keep(partial, 0, FRAME_HEAD_BYTES + bytes)
   }
 
@@ -184,18 +211,38 @@ export class FrameReader {
     this.#checkOrder(type, flags, streamId)
     const payload = chunk.subarray(at + FRAME_HEAD_BYTES, end)
     switch (type) {
-      case FrameType.DATA: this.#paddedData(streamId, flags, payload); break
-      case FrameType.HEADERS: this.#headers(streamId, flags, payload); break
-      case FrameType.CONTINUATION: this.#continuation(flags, payload); break
-      case FrameType.PRIORITY: this.#priority(streamId, payload); break
-      case FrameType.RST_STREAM: this.#reset(streamId, payload); break
-      case FrameType.SETTINGS: this.#settings(streamId, flags, payload); break
-      case FrameType.PUSH_PROMISE: throw broken('a push, which was not permitted')
-      case FrameType.PING: this.#ping(streamId, flags, payload); break
-      case FrameType.GOAWAY: this.#goaway(streamId, payload); break
-      case FrameType.WINDOW_UPDATE: this.#windowUpdate(streamId, payload); break
+      case FrameType.DATA:
+        this.#paddedData(streamId, flags, payload)
+        break
+      case FrameType.HEADERS:
+        this.#headers(streamId, flags, payload)
+        break
+      case FrameType.CONTINUATION:
+        this.#continuation(flags, payload)
+        break
+      case FrameType.PRIORITY:
+        this.#priority(streamId, payload)
+        break
+      case FrameType.RST_STREAM:
+        this.#reset(streamId, payload)
+        break
+      case FrameType.SETTINGS:
+        this.#settings(streamId, flags, payload)
+        break
+      case FrameType.PUSH_PROMISE:
+        throw broken('a push, which was not permitted')
+      case FrameType.PING:
+        this.#ping(streamId, flags, payload)
+        break
+      case FrameType.GOAWAY:
+        this.#goaway(streamId, payload)
+        break
+      case FrameType.WINDOW_UPDATE:
+        this.#windowUpdate(streamId, payload)
+        break
       // RFC 9113 §4.1: unknown ones are ignored.
-      default: this.#sink.onEmptyFrame()
+      default:
+        this.#sink.onEmptyFrame()
     }
   }
 
@@ -206,7 +253,12 @@ export class FrameReader {
       this.#isFirst = false
     }
     const block = this.#block
-    if (block === undefined ? type === FrameType.CONTINUATION : type !== FrameType.CONTINUATION || streamId !== block.streamId) throw broken('a header block is interrupted or was never begun')
+    if (
+      block === undefined
+        ? type === FrameType.CONTINUATION
+        : type !== FrameType.CONTINUATION || streamId !== block.streamId
+    )
+      throw broken('a header block is interrupted or was never begun')
   }
 
   #paddedData(streamId: number, flags: number, payload: Buffer): void {
@@ -223,7 +275,10 @@ export class FrameReader {
     const content = withoutPadding(payload, flags, hasPriority ? 5 : 0)
     const dependsOn = hasPriority ? readUint31(payload, (flags & Flag.PADDED) === 0 ? 0 : 1) : undefined
     const end = (flags & Flag.END_STREAM) !== 0
-    if ((flags & Flag.END_HEADERS) !== 0) { this.#sink.onHeaders(streamId, content, end, dependsOn); return }
+    if ((flags & Flag.END_HEADERS) !== 0) {
+      this.#sink.onHeaders(streamId, content, end, dependsOn)
+      return
+    }
     this.#block = { streamId, end, dependsOn, parts: [ownCopy(content)], bytes: content.length }
     this.#sink.onOpenBlock(content.length)
   }
@@ -236,7 +291,10 @@ export class FrameReader {
       throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block without an end')
     }
     block.parts.push(ownCopy(payload))
-    if ((flags & Flag.END_HEADERS) === 0) { this.#sink.onOpenBlock(block.bytes); return }
+    if ((flags & Flag.END_HEADERS) === 0) {
+      this.#sink.onOpenBlock(block.bytes)
+      return
+    }
     this.#block = undefined
     this.#sink.onOpenBlock(0)
     this.#sink.onHeaders(block.streamId, Buffer.concat(block.parts, block.bytes), block.end, block.dependsOn)
@@ -262,9 +320,11 @@ export class FrameReader {
       return
     }
     requireSize(payload.length % 6 === 0, 'SETTINGS')
-    if (payload.length > 6 * MAX_SETTINGS) throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, `more than ${MAX_SETTINGS} settings in one frame`)
+    if (payload.length > 6 * MAX_SETTINGS)
+      throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, `more than ${MAX_SETTINGS} settings in one frame`)
     const settings: [number, number][] = []
-    for (let at = 0; at < payload.length; at += 6) settings.push([(payload[at]! << 8) | payload[at + 1]!, readUint32(payload, at + 2)])
+    for (let at = 0; at < payload.length; at += 6)
+      settings.push([(payload[at]! << 8) | payload[at + 1]!, readUint32(payload, at + 2)])
     this.#sink.onSettings(settings)
   }
 
@@ -283,7 +343,10 @@ export class FrameReader {
   #windowUpdate(streamId: number, payload: Buffer): void {
     requireSize(payload.length === 4, 'WINDOW_UPDATE')
     const bytes = readUint31(payload, 0)
-    if (bytes > 0) { this.#sink.onWindowUpdate(streamId, bytes); return }
+    if (bytes > 0) {
+      this.#sink.onWindowUpdate(streamId, bytes)
+      return
+    }
     if (streamId === 0) throw broken('a WINDOW_UPDATE of nothing')
     this.#sink.onStreamError(streamId, ErrorCode.PROTOCOL_ERROR)
   }
@@ -292,7 +355,9 @@ export class FrameReader {
 const EMPTY: Buffer = Buffer.alloc(0)
 
 /** Not a part of what others use too: it may wait for as long as the peer likes, and would keep all of that. */
-function ownBuffer(bytes: number): Buffer { return Buffer.allocUnsafeSlow(bytes) }
+function ownBuffer(bytes: number): Buffer {
+  return Buffer.allocUnsafeSlow(bytes)
+}
 
 /** @param skip bytes of the frame's own fields behind the length of the padding */
 function withoutPadding(payload: Buffer, flags: number, skip: number): Buffer {
@@ -313,4 +378,6 @@ function requireConnection(streamId: number, frame: string): void {
 function requireSize(fits: boolean, frame: string): void {
   if (!fits) throw new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${frame} of a wrong size`)
 }
-function broken(message: string): Http2ConnectionError { return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message) }
+function broken(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message)
+}

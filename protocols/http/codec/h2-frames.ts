@@ -1,20 +1,46 @@
 /** The numbers of HTTP/2 frames (RFC 9113 §6, §7, §11) and the fixed parts of those that are written. */
 
 export const FrameType = {
-  DATA: 0, HEADERS: 1, PRIORITY: 2, RST_STREAM: 3, SETTINGS: 4, PUSH_PROMISE: 5, PING: 6, GOAWAY: 7, WINDOW_UPDATE: 8, CONTINUATION: 9,
+  DATA: 0,
+  HEADERS: 1,
+  PRIORITY: 2,
+  RST_STREAM: 3,
+  SETTINGS: 4,
+  PUSH_PROMISE: 5,
+  PING: 6,
+  GOAWAY: 7,
+  WINDOW_UPDATE: 8,
+  CONTINUATION: 9,
 } as const
 
 export const Flag = { END_STREAM: 0x1, ACK: 0x1, END_HEADERS: 0x4, PADDED: 0x8, PRIORITY: 0x20 } as const
 
 export const Setting = {
-  HEADER_TABLE_SIZE: 1, ENABLE_PUSH: 2, MAX_CONCURRENT_STREAMS: 3, INITIAL_WINDOW_SIZE: 4, MAX_FRAME_SIZE: 5, MAX_HEADER_LIST_SIZE: 6,
+  HEADER_TABLE_SIZE: 1,
+  ENABLE_PUSH: 2,
+  MAX_CONCURRENT_STREAMS: 3,
+  INITIAL_WINDOW_SIZE: 4,
+  MAX_FRAME_SIZE: 5,
+  MAX_HEADER_LIST_SIZE: 6,
   /** RFC 8441 §3. */
   ENABLE_CONNECT_PROTOCOL: 8,
 } as const
 
 export const ErrorCode = {
-  NO_ERROR: 0, PROTOCOL_ERROR: 1, INTERNAL_ERROR: 2, FLOW_CONTROL_ERROR: 3, SETTINGS_TIMEOUT: 4, STREAM_CLOSED: 5, FRAME_SIZE_ERROR: 6,
-  REFUSED_STREAM: 7, CANCEL: 8, COMPRESSION_ERROR: 9, CONNECT_ERROR: 10, ENHANCE_YOUR_CALM: 11, INADEQUATE_SECURITY: 12, HTTP_1_1_REQUIRED: 13,
+  NO_ERROR: 0,
+  PROTOCOL_ERROR: 1,
+  INTERNAL_ERROR: 2,
+  FLOW_CONTROL_ERROR: 3,
+  SETTINGS_TIMEOUT: 4,
+  STREAM_CLOSED: 5,
+  FRAME_SIZE_ERROR: 6,
+  REFUSED_STREAM: 7,
+  CANCEL: 8,
+  COMPRESSION_ERROR: 9,
+  CONNECT_ERROR: 10,
+  ENHANCE_YOUR_CALM: 11,
+  INADEQUATE_SECURITY: 12,
+  HTTP_1_1_REQUIRED: 13,
 } as const
 
 export const FRAME_HEAD_BYTES = 9
@@ -38,7 +64,14 @@ export class Http2ConnectionError extends Error {
 }
 
 /** @returns the offset behind it */
-export function writeFrameHead(out: Buffer, at: number, bytes: number, type: number, flags: number, streamId: number): number {
+export function writeFrameHead(
+  out: Buffer,
+  at: number,
+  bytes: number,
+  type: number,
+  flags: number,
+  streamId: number,
+): number {
   out[at] = bytes >>> 16
   out[at + 1] = bytes >>> 8
   out[at + 2] = bytes
@@ -60,4 +93,6 @@ export function readUint32(bytes: Buffer, at: number): number {
 }
 
 /** A number of 31 bits; the first one is reserved and ignored (RFC 9113 §4.1). */
-export function readUint31(bytes: Buffer, at: number): number { return readUint32(bytes, at) & MAX_STREAM_ID }
+export function readUint31(bytes: Buffer, at: number): number {
+  return readUint32(bytes, at) & MAX_STREAM_ID
+}

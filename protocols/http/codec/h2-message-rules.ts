@@ -1,12 +1,19 @@
 /**
- * What makes a field list of HTTP/2 a message, or malformed (RFC 9113 §8.1 to §8.3, §8.5, RFC 8441 §4). What single fields must look like is the decoder's business.
- * Each function returns the problem, or undefined. @param fields names at even indexes, values at odd ones
+ * What makes a field list of HTTP/2 a message, or malformed (RFC 9113 §8.1 to §8.3, §8.5, RFC 8441 §4). What single
+ * fields must look like is the decoder's business. Each function returns the problem, or undefined. @param fields names
+ * at even indexes, values at odd ones
  */
 
 const COLON = 58
 const REQUEST_PSEUDO: readonly string[] = [':method', ':scheme', ':authority', ':path', ':protocol']
 /** RFC 9113 §8.2.2. */
-const CONNECTION_FIELDS: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade'])
+const CONNECTION_FIELDS: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+])
 
 export function requestProblem(fields: readonly string[], extendedConnect: boolean): string | undefined {
   let seen = 0
@@ -26,9 +33,14 @@ export function requestProblem(fields: readonly string[], extendedConnect: boole
 }
 
 /** RFC 3986 §3.1. */
-function isScheme(scheme: string): boolean { return scheme === 'https' || scheme === 'http' || /^[A-Za-z][A-Za-z0-9+\-.]*$/.test(scheme) }
+function isScheme(scheme: string): boolean {
+  return scheme === 'https' || scheme === 'http' || /^[A-Za-z][A-Za-z0-9+\-.]*$/.test(scheme)
+}
 
-/** As over HTTP/1.1 (RFC 9112 §3.2), and as nghttp2 does: who takes the first, and who the last, would not agree on the host. */
+/**
+ * As over HTTP/1.1 (RFC 9112 §3.2), and as nghttp2 does: who takes the first, and who the last, would not agree on the
+ * host.
+ */
 function hostProblem(fields: readonly string[], from: number): string | undefined {
   let hosts = 0
   for (let i = from; i < fields.length; i += 2) if (fields[i] === 'host' && ++hosts > 1) return 'several host fields'
@@ -43,7 +55,8 @@ export function fieldOf(fields: readonly string[], name: string): string | undef
 
 /** '' = none. */
 export function methodOf(fields: readonly string[]): string {
-  for (let i = 0; i < fields.length && fields[i]!.charCodeAt(0) === COLON; i += 2) if (fields[i] === ':method') return fields[i + 1]!
+  for (let i = 0; i < fields.length && fields[i]!.charCodeAt(0) === COLON; i += 2)
+    if (fields[i] === ':method') return fields[i + 1]!
   return ''
 }
 
@@ -59,7 +72,9 @@ function pseudoProblem(seen: number, method: string, path: string, extendedConne
   if ((seen & PROTOCOL) !== 0 && (!extendedConnect || method !== 'CONNECT')) return ':protocol, which was not permitted'
   if (method === 'CONNECT' && (seen & PROTOCOL) === 0) {
     // RFC 9113 §8.5.
-    return (seen & (SCHEME | PATH)) !== 0 || (seen & AUTHORITY) === 0 ? 'CONNECT has an authority, and neither scheme nor path' : undefined
+    return (seen & (SCHEME | PATH)) !== 0 || (seen & AUTHORITY) === 0
+      ? 'CONNECT has an authority, and neither scheme nor path'
+      : undefined
   }
   if ((seen & SCHEME) === 0) return ':scheme is missing'
   return (seen & PATH) === 0 || path === '' ? ':path is missing' : undefined
@@ -76,7 +91,9 @@ export function responseProblem(fields: readonly string[]): string | undefined {
   return fieldsProblem(fields, 2)
 }
 
-export function trailersProblem(fields: readonly string[]): string | undefined { return fieldsProblem(fields, 0) }
+export function trailersProblem(fields: readonly string[]): string | undefined {
+  return fieldsProblem(fields, 0)
+}
 
 /** @param from where pseudo-header fields end: none comes later */
 function fieldsProblem(fields: readonly string[], from: number): string | undefined {

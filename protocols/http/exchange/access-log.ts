@@ -39,14 +39,20 @@ export function logAccess(log: Log, format: 'json' | 'text', record: AccessRecor
   else log.info({ evt: 'http.access', ...record }, 'request')
 }
 
-/** Envoy's default format string. Header values stand in quotes; quotes, backslashes and non-ASCII in them are escaped. */
+/**
+ * Envoy's default format string. Header values stand in quotes; quotes, backslashes and non-ASCII in them are escaped.
+ */
 export function accessText(r: AccessRecord): string {
-  return `[${new Date(r.startedMs).toISOString()}] "${quoted(r.method)} ${quoted(r.path)} ${r.protocol}" ${r.status} ${r.flags} ${r.receivedBytes} ${r.sentBytes} `
-    + `${Math.round(r.durationMs)} ${r.upstreamServiceMs === undefined ? '-' : Math.round(r.upstreamServiceMs)} "${quoted(r.forwardedFor)}" "${quoted(r.userAgent)}" `
-    + `"${quoted(r.requestId)}" "${quoted(r.authority)}" "${r.upstreamHost ?? '-'}"`
+  return (
+    `[${new Date(r.startedMs).toISOString()}] "${quoted(r.method)} ${quoted(r.path)} ${r.protocol}" ${r.status} ${r.flags} ${r.receivedBytes} ${r.sentBytes} ` +
+    `${Math.round(r.durationMs)} ${r.upstreamServiceMs === undefined ? '-' : Math.round(r.upstreamServiceMs)} "${quoted(r.forwardedFor)}" "${quoted(r.userAgent)}" ` +
+    `"${quoted(r.requestId)}" "${quoted(r.authority)}" "${r.upstreamHost ?? '-'}"`
+  )
 }
 
 function quoted(text: string | undefined): string {
   if (text === undefined || text === '') return '-'
-  return text.replace(/[^\x20-\x7e]|["\\]/g, (c) => (c === '"' || c === '\\' ? `\\${c}` : `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`))
+  return text.replace(/[^\x20-\x7e]|["\\]/g, (c) =>
+    c === '"' || c === '\\' ? `\\${c}` : `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
 }

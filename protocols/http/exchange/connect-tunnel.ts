@@ -11,47 +11,89 @@ import { planExchange, type ForwardPlan, type Plan, type PlanInput } from './pla
 import type { HttpRuntime } from '../runtime.ts'
 
 /**
- * A connect route where there is one; else the route of the virtual host that takes `/`: who lists a host there means to reach it. Filters
- * have had their say in the first plan, where the path is unknown. A route with a policy of its own would be asked about a path that
- * a tunnel does not have, so it is not used that way.
+ * A connect route where there is one; else the route of the virtual host that takes `/`: who lists a host there means
+ * to reach it. Filters have had their say in the first plan, where the path is unknown. A route with a policy of its
+ * own would be asked about a path that a tunnel does not have, so it is not used that way.
  */
 export function planConnect(input: PlanInput): Plan {
-  if (!input.http.explicitProxy) return { kind: 'refuse', error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'), rule: undefined, delayMs: 0, shadow: undefined, routeName: '', responseEdits: [] }
+  if (!input.http.explicitProxy)
+    return {
+      kind: 'refuse',
+      error: new MeshError('MESH_UNSUPPORTED', 'CONNECT is served by http_proxy listeners only'),
+      rule: undefined,
+      delayMs: 0,
+      shadow: undefined,
+      routeName: '',
+      responseEdits: [],
+    }
   const plan = planExchange({ ...input, upgrade: undefined })
   if (plan.kind !== 'refuse' || plan.error.code !== 'MESH_NO_ROUTE') return plan
   const { request } = input
   const byHost = planExchange({
-    ...input, upgrade: undefined, http: { ...input.http, filters: [] },
-    request: { method: 'CONNECT', path: '/', authority: request.authority, scheme: request.scheme, header: (name) => request.header(name), values: (name) => (request.values ?? request.header).call(request, name) },
+    ...input,
+    upgrade: undefined,
+    http: { ...input.http, filters: [] },
+    request: {
+      method: 'CONNECT',
+      path: '/',
+      authority: request.authority,
+      scheme: request.scheme,
+      header: (name) => request.header(name),
+      values: (name) => (request.values ?? request.header).call(request, name),
+    },
   })
-  if (byHost.kind !== 'forward' || [...byHost.routed.route.filters?.values() ?? []].some((f) => f.policy?.value)) return plan
+  if (byHost.kind !== 'forward' || [...(byHost.routed.route.filters?.values() ?? [])].some((f) => f.policy?.value))
+    return plan
   return { ...byHost, delayMs: plan.delayMs, shadow: plan.shadow }
 }
 
 /** Rejects as Upstreams.connect does. */
-export function openConnectTunnel({ upstreams, ctx }: HttpRuntime, plan: ForwardPlan, conn: Connection, signal: AbortSignal): Promise<UpstreamStream> {
+export function openConnectTunnel(
+  { upstreams, ctx }: HttpRuntime,
+  plan: ForwardPlan,
+  conn: Connection,
+  signal: AbortSignal,
+): Promise<UpstreamStream> {
   ctx.log.debug({ evt: 'http.connect', conn: conn.id, cluster: plan.cluster.name }, 'tunnel is opened')
   return upstreams.connect(plan.cluster, { signal, speaks: 'tcp', originalDst: conn.originalDst, host: plan.authority })
 }
 
 /**
- * Asks today's policies about a request whose tunnel is open. Chance has no part in it: faults are not injected anew, and a route or cluster
- * that is gone ends no tunnel, as in Envoy.
+ * Asks today's policies about a request whose tunnel is open. Chance has no part in it: faults are not injected anew,
+ * and a route or cluster that is gone ends no tunnel, as in Envoy.
  * @param asked as policies saw it @returns why it would be refused now
  */
-export function refusalNow(asked: RequestHead, client: RequestOrigin, remoteIp: string, { tables, random }: Pick<Context, 'tables' | 'random'>): MeshError | undefined {
+export function refusalNow(
+  asked: RequestHead,
+  client: RequestOrigin,
+  remoteIp: string,
+  { tables, random }: Pick<Context, 'tables' | 'random'>,
+): MeshError | undefined {
   const { codec } = client.conn.chain
   // The chain's own policies (L4) were asked by the recheck; there are no others where it speaks something else now.
   if (codec.kind !== 'http') return undefined
   const { http } = codec
-  const input = { tables: tables.get(), http: { ...http, filters: http.filters.filter((f) => f.kind !== 'fault') }, request: asked, client: client.facts(remoteIp), random, upgrade: asked.upgrade }
+  const input = {
+    tables: tables.get(),
+    http: { ...http, filters: http.filters.filter((f) => f.kind !== 'fault') },
+    request: asked,
+    client: client.facts(remoteIp),
+    random,
+    upgrade: asked.upgrade,
+  }
   const plan = asked.method === 'CONNECT' ? planConnect(input) : planExchange(input)
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
 }
-const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MESH_PEER_NOT_ALLOWED', 'MESH_CHAIN_BLOCKED', 'MESH_UPGRADE_NOT_PERMITTED'])
+const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'MESH_PEER_NOT_ALLOWED',
+  'MESH_CHAIN_BLOCKED',
+  'MESH_UPGRADE_NOT_PERMITTED',
+])
 
 /** A tunnel that goes in clear where TLS is asked for now. */
 export function inClear(was: Cluster, endpoint: Endpoint | undefined, tables: Tables): MeshError | undefined {
   const now = tables.cluster(was.name)
-  return now && now !== was && endpoint && turnsTlsOn(was, now, endpoint) ? new MeshError('MESH_DRAINING', `cluster ${was.name} asks for TLS now`) : undefined
+  return now && now !== was && endpoint && turnsTlsOn(was, now, endpoint)
+    ? new MeshError('MESH_DRAINING', `cluster ${was.name} asks for TLS now`)
+    : undefined
 }

@@ -1,7 +1,8 @@
 /**
- * One request from its head to the last byte of its answer: plan, tries, answer. A state machine without I/O of its own: the server codec
- * tells it of the client's bytes and takes what it has to say (Downstream); a client codec does the same towards the endpoint (HttpCall).
- * What was sent and may have arrived is never sent again unless that is safe; retry.ts decides that.
+ * One request from its head to the last byte of its answer: plan, tries, answer. A state machine without I/O of its
+ * own: the server codec tells it of the client's bytes and takes what it has to say (Downstream); a client codec does
+ * the same towards the endpoint (HttpCall). What was sent and may have arrived is never sent again unless that is safe;
+ * retry.ts decides that.
  */
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
@@ -16,7 +17,16 @@ import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing
 import { prepareRequestHeaders } from '../filters/forwarded.ts'
 import { requestHash } from '../filters/hash.ts'
 import { hasUnderscored, removeUnderscored, setHeader } from '../filters/header-edit.ts'
-import type { CallEvents, Downstream, HttpCall, PendingCall, RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
+import type {
+  CallEvents,
+  Downstream,
+  HttpCall,
+  PendingCall,
+  RequestHead,
+  ResponseHead,
+  Sent,
+  UpstreamRequest,
+} from '../message.ts'
 import { answerHead, upstreamRequest, type HeaderFacts } from './outgoing.ts'
 import { planExchange, planToday, type ForwardPlan, type Plan } from './plan.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
@@ -62,14 +72,31 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
   #tunnel: Tunnel | undefined
   #stopConnecting: AbortController | undefined
 
-  constructor(rt: HttpRuntime, client: RequestOrigin, http: HttpConnectionManager, request: RequestHead, down: Downstream) {
+  constructor(
+    rt: HttpRuntime,
+    client: RequestOrigin,
+    http: HttpConnectionManager,
+    request: RequestHead,
+    down: Downstream,
+  ) {
     this.#rt = rt
     this.client = client
     this.http = http
     this.request = request
     this.#down = down
     this.#body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
-    this.record = { startedMs: rt.ctx.clock.monotonicMs(), startedWallMs: rt.ctx.clock.wallMs(), status: 0, error: undefined, receivedBytes: 0, sentBytes: 0, tries: 0, firstByteMs: undefined, endpoint: undefined, plan: undefined }
+    this.record = {
+      startedMs: rt.ctx.clock.monotonicMs(),
+      startedWallMs: rt.ctx.clock.wallMs(),
+      status: 0,
+      error: undefined,
+      receivedBytes: 0,
+      sentBytes: 0,
+      tries: 0,
+      firstByteMs: undefined,
+      endpoint: undefined,
+      plan: undefined,
+    }
   }
 
   /* From the server codec. */
@@ -79,17 +106,40 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     const { ctx } = this.#rt
     const { request, http } = this
     if (http.underscores !== undefined && hasUnderscored(request.headers)) {
-      if (http.underscores === 'refuse') { this.#refuse(new MeshError('MESH_MALFORMED_INPUT', 'the name of a field holds an underscore (headers_with_underscores_action)')); return }
+      if (http.underscores === 'refuse') {
+        this.#refuse(
+          new MeshError(
+            'MESH_MALFORMED_INPUT',
+            'the name of a field holds an underscore (headers_with_underscores_action)',
+          ),
+        )
+        return
+      }
       removeUnderscored(request.headers)
     }
     this.remoteIp = prepareRequestHeaders(request, http, this.client, ctx.random)
     settleRequest(request, http, this.client, ctx.tables.get())
     if (request.upgrade !== undefined || request.method === 'CONNECT') this.#asked = request.copy()
-    const input = { tables: ctx.tables.get(), http, request, client: this.client.facts(this.remoteIp), random: ctx.random, upgrade: request.upgrade }
+    const input = {
+      tables: ctx.tables.get(),
+      http,
+      request,
+      client: this.client.facts(this.remoteIp),
+      random: ctx.random,
+      upgrade: request.upgrade,
+    }
     const plan = request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
     this.record.plan = plan
     if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
-    if (plan.delayMs > 0) this.#wait = ctx.clock.after(plan.delayMs, guarded('exchange', (error) => this.abort(error), () => this.#act(planToday(plan, ctx.tables.get()))))
+    if (plan.delayMs > 0)
+      this.#wait = ctx.clock.after(
+        plan.delayMs,
+        guarded(
+          'exchange',
+          (error) => this.abort(error),
+          () => this.#act(planToday(plan, ctx.tables.get())),
+        ),
+      )
     else this.#act(plan)
   }
 
@@ -97,7 +147,10 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     if (this.#over) return
     this.record.receivedBytes += chunk.length
     const call = this.#call
-    if (!this.#body.add(chunk) && !this.#body.counted) { this.#body.counted = true; this.#rt.metrics.limits.replayBytes.value++ }
+    if (!this.#body.add(chunk) && !this.#body.counted) {
+      this.#body.counted = true
+      this.#rt.metrics.limits.replayBytes.value++
+    }
     if (!call) {
       // Nobody to send it to yet. Until there is, no more than the replay limit is taken.
       if (this.#body.full) this.#down.pauseRequest()
@@ -112,7 +165,11 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     if (this.#over) return
     this.#requestDone = true
     this.#body.end(trailers)
-    if (this.#call) { this.#call.sendEnd(trailers); this.#sentAll = true; this.#call.flush() }
+    if (this.#call) {
+      this.#call.sendEnd(trailers)
+      this.#sentAll = true
+      this.#call.flush()
+    }
     if (this.#plan) this.#requestTimes()
   }
 
@@ -124,18 +181,28 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
   }
 
   /** Whose doing it is: the client's address. */
-  get source(): string { return this.client.directIp }
+  get source(): string {
+    return this.client.directIp
+  }
 
   /** Not a field: every request would pay for it. */
-  broken(error: MeshError): void { this.abort(error) }
+  broken(error: MeshError): void {
+    this.abort(error)
+  }
 
-  downstreamDrained(): void { this.#call?.resumeResponse() }
+  downstreamDrained(): void {
+    this.#call?.resumeResponse()
+  }
 
   /** The cluster whose place it takes while a request is under way. */
-  get calling(): Cluster | undefined { return this.#call ? this.#plan?.cluster : undefined }
+  get calling(): Cluster | undefined {
+    return this.#call ? this.#plan?.cluster : undefined
+  }
 
   /** True when no more of the request is needed. */
-  get over(): boolean { return this.#over }
+  get over(): boolean {
+    return this.#over
+  }
 
   /* The plan. */
 
@@ -146,23 +213,47 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
       case 'refuse':
         if (plan.error.code === 'MESH_PEER_NOT_ALLOWED') {
           this.#rt.metrics.denied.value++
-          this.#rt.ctx.log.debug({ evt: 'http.denied', conn: this.client.conn.id, rule: plan.rule, peer: this.client.conn.tls?.peer?.spiffeId?.uri }, 'request refused by policy')
+          this.#rt.ctx.log.debug(
+            {
+              evt: 'http.denied',
+              conn: this.client.conn.id,
+              rule: plan.rule,
+              peer: this.client.conn.tls?.peer?.spiffeId?.uri,
+            },
+            'request refused by policy',
+          )
         }
         this.#refuse(plan.error)
         return
       case 'answer':
-        if (plan.fault) this.#answerLocally(faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body), new MeshError('MESH_FAULT_INJECTED', plan.body), plan.responseEdits)
-        else this.#answerLocally(routeAnswer(plan.status, plan.body, plan.location, this.#isGrpc()), undefined, plan.responseEdits)
+        if (plan.fault)
+          this.#answerLocally(
+            faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body),
+            new MeshError('MESH_FAULT_INJECTED', plan.body),
+            plan.responseEdits,
+          )
+        else
+          this.#answerLocally(
+            routeAnswer(plan.status, plan.body, plan.location, this.#isGrpc()),
+            undefined,
+            plan.responseEdits,
+          )
         return
-      case 'forward': this.#forward(plan); return
-      default: plan satisfies never
+      case 'forward':
+        this.#forward(plan)
+        return
+      default:
+        plan satisfies never
     }
   }
 
   #tryAgain(): void {
     this.#wait = undefined
     const plan = planToday(this.#plan!, this.#rt.ctx.tables.get())
-    if (plan.kind === 'refuse') { this.#refuse(plan.error); return }
+    if (plan.kind === 'refuse') {
+      this.#refuse(plan.error)
+      return
+    }
     this.#plan = plan
     this.#try(false)
   }
@@ -173,7 +264,10 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     if (plan.action.idleMs !== undefined) this.#down.setIdleMs(plan.action.idleMs)
     const times = timesOf(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
     if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this)
-    if (this.request.method === 'CONNECT') { this.#connect(plan); return }
+    if (this.request.method === 'CONNECT') {
+      this.#connect(plan)
+      return
+    }
     if (this.request.expectContinue) {
       if (this.http.proxyContinue) this.awaitsContinue = true
       else this.#down.sendContinue()
@@ -189,12 +283,26 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     this.record.tries++
     this.#sentAll = false
     const hashed = action.hash.length > 0 && (balancer.kind === 'ring-hash' || balancer.kind === 'maglev')
-    const pending = this.#rt.upstreams.startCall(plan.cluster, {
-      source: this.client.source,
-      speaks: this.request.version === 'HTTP/2' ? 'http2' : 'http1', fresh, host: plan.authority, originalDst: this.client.conn.originalDst,
-      hash: hashed ? requestHash(action.hash, { header: (name) => this.request.header(name), path: this.request.path, remoteIp: this.remoteIp }) : undefined,
-      avoid: retry?.avoidPreviousHosts ? this.#tried : undefined, maxHostPicks: retry?.maxHostPicks ?? 0,
-    }, this)
+    const pending = this.#rt.upstreams.startCall(
+      plan.cluster,
+      {
+        source: this.client.source,
+        speaks: this.request.version === 'HTTP/2' ? 'http2' : 'http1',
+        fresh,
+        host: plan.authority,
+        originalDst: this.client.conn.originalDst,
+        hash: hashed
+          ? requestHash(action.hash, {
+              header: (name) => this.request.header(name),
+              path: this.request.path,
+              remoteIp: this.remoteIp,
+            })
+          : undefined,
+        avoid: retry?.avoidPreviousHosts ? this.#tried : undefined,
+        maxHostPicks: retry?.maxHostPicks ?? 0,
+      },
+      this,
+    )
     if (pending) this.#pending = pending
   }
 
@@ -216,22 +324,28 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
   onCall(call: HttpCall): void {
     this.#pending = undefined
     this.#call = call
-    const outgoing = this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this)
+    const outgoing = (this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this))
     // In place of what the proxy before us, or the try before this one, has counted.
-    if (this.#plan!.routed.virtualHost.includeAttemptCount) setHeader(this.request.headers, 'x-envoy-attempt-count', String(this.record.tries))
+    if (this.#plan!.routed.virtualHost.includeAttemptCount)
+      setHeader(this.request.headers, 'x-envoy-attempt-count', String(this.record.tries))
     const body = this.#body
     call.sendHead(outgoing, outgoing.bodyLength === 0)
     for (const chunk of body.chunks) call.sendData(chunk)
     body.passed()
     if (outgoing.bodyLength === 0) this.#sentAll = true
-    else if (body.ended) { call.sendEnd(body.trailers); this.#sentAll = true }
+    else if (body.ended) {
+      call.sendEnd(body.trailers)
+      this.#sentAll = true
+    }
     if (this.#requestDone) this.#timeouts?.tryBegins()
     if (call.flush() && !this.#requestDone) this.#down.resumeRequest()
   }
 
   onCallInformational(head: ResponseHead): void {
-    if (head.status === 100 && this.awaitsContinue) { this.awaitsContinue = false; this.#down.sendContinue() }
-    else if (isInformational(head.status)) this.#down.sendInformational(head)
+    if (head.status === 100 && this.awaitsContinue) {
+      this.awaitsContinue = false
+      this.#down.sendContinue()
+    } else if (isInformational(head.status)) this.#down.sendInformational(head)
   }
 
   onCallHead(head: ResponseHead, end: boolean): void {
@@ -242,7 +356,11 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
       const { status, headers } = head
       const grpcStatus = end && status === 200 ? grpcStatusOf(headers) : undefined
       const suspect = status >= 400 || (grpcStatus ?? 0) > 0 || retry.statusCodes.has(status)
-      if (suspect && this.#retry({ kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') })) return
+      if (
+        suspect &&
+        this.#retry({ kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') })
+      )
+        return
     }
     this.#releaseRetry()
     if (!isFinalStatus(head.status)) {
@@ -256,7 +374,10 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     record.status = head.status
     record.firstByteMs = this.#rt.ctx.clock.monotonicMs()
     this.#timeouts?.tryEnds()
-    this.#down.sendHead(answerHead(head, plan.responseEdits, this, this.http.serverName, record.firstByteMs - record.startedMs), end)
+    this.#down.sendHead(
+      answerHead(head, plan.responseEdits, this, this.http.serverName, record.firstByteMs - record.startedMs),
+      end,
+    )
   }
 
   onCallData(chunk: Buffer): void {
@@ -276,7 +397,9 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     if (this.#answering && !this.#over && !this.#down.flush()) this.#call?.pauseResponse()
   }
 
-  onCallDrained(): void { if (!this.#requestDone) this.#down.resumeRequest() }
+  onCallDrained(): void {
+    if (!this.#requestDone) this.#down.resumeRequest()
+  }
 
   onCallUpgraded(head: ResponseHead, stream: Duplex, rest: Buffer | undefined): void {
     this.#call = undefined
@@ -288,7 +411,12 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
       return
     }
     this.record.status = 101
-    this.#openTunnel(answerHead(head, this.#plan!.responseEdits, this, this.http.serverName, undefined), stream, rest, () => {})
+    this.#openTunnel(
+      answerHead(head, this.#plan!.responseEdits, this, this.http.serverName, undefined),
+      stream,
+      rest,
+      () => {},
+    )
   }
 
   onCallFailed(error: MeshError, sent: Sent, reused: boolean): void {
@@ -296,7 +424,10 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     this.#pending = undefined
     if (this.#over) return
     this.#rt.metrics.attempts.failed.value++
-    if (this.#answering) { this.#finish(error); return }
+    if (this.#answering) {
+      this.#finish(error)
+      return
+    }
     if (this.#retry({ kind: 'failed', code: error.code, sent, reused })) return
     this.#refuse(error)
   }
@@ -306,7 +437,11 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
   /** @returns true when another try is on its way; the call at hand is given up then */
   #retry(outcome: TryOutcome): boolean {
     const { retry, cluster } = this.#plan!
-    const request = { method: this.request.method, hasIdempotencyKey: this.request.header('idempotency-key') !== undefined, replayable: this.#body.replayable }
+    const request = {
+      method: this.request.method,
+      hasIdempotencyKey: this.request.header('idempotency-key') !== undefined,
+      replayable: this.#body.replayable,
+    }
     const decision = decideRetry(retry, outcome, request, { retries: this.#retries, freshRetries: this.#freshRetries })
     const { metrics, upstreams, ctx } = this.#rt
     if (typeof decision === 'object') {
@@ -322,13 +457,27 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
       return true
     }
     this.#retryLease = upstreams.takeRetry(cluster)
-    if (!this.#retryLease) { metrics.retries.budget.value++; this.record.retryFlag = 'UO'; return false }
+    if (!this.#retryLease) {
+      metrics.retries.budget.value++
+      this.record.retryFlag = 'UO'
+      return false
+    }
     metrics.retries.sent.value++
     this.#cancelCall()
     const backoffMs = retry ? retryBackoffMs(retry, this.#retries, ctx.random) : 0
     this.#retries++
-    ctx.log.debug({ evt: 'http.retry', conn: this.client.conn.id, cluster: cluster.name, tries: this.record.tries, backoffMs }, 'request is tried again')
-    this.#wait = ctx.clock.after(backoffMs, guarded('exchange', (error) => this.abort(error), () => this.#tryAgain()))
+    ctx.log.debug(
+      { evt: 'http.retry', conn: this.client.conn.id, cluster: cluster.name, tries: this.record.tries, backoffMs },
+      'request is tried again',
+    )
+    this.#wait = ctx.clock.after(
+      backoffMs,
+      guarded(
+        'exchange',
+        (error) => this.abort(error),
+        () => this.#tryAgain(),
+      ),
+    )
     return true
   }
 
@@ -355,9 +504,21 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
 
   onTimeout(kind: DueKind, error: MeshError): void {
     if (this.#over) return
-    if (this.#tunnel) { this.#tunnel.abort(error); return }
+    if (this.#tunnel) {
+      this.#tunnel.abort(error)
+      return
+    }
     if (kind !== 'stream') this.#rt.metrics.attempts.timeout.value++
-    if (kind === 'try' && this.#retry({ kind: 'failed', code: 'MESH_UPSTREAM_TIMEOUT', sent: this.#sentAll ? 'all' : 'part', reused: false })) return
+    if (
+      kind === 'try' &&
+      this.#retry({
+        kind: 'failed',
+        code: 'MESH_UPSTREAM_TIMEOUT',
+        sent: this.#sentAll ? 'all' : 'part',
+        reused: false,
+      })
+    )
+      return
     this.#cancelCall()
     this.#refuse(error)
   }
@@ -367,37 +528,94 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
   #connect(plan: ForwardPlan): void {
     const stop = new AbortController()
     this.#stopConnecting = stop
-    detached('exchange', openConnectTunnel(this.#rt, plan, this.client.conn, stop.signal).then((up) => {
-      if (this.#over) { up.release('ok'); up.stream.destroy(); return }
-      this.record.endpoint = up.endpoint
-      this.record.status = 200
-      this.#openTunnel({ status: 200, headers: [], contentLength: UNKNOWN_LENGTH }, up.stream, undefined, (failed) => up.release(failed ? 'failed' : 'ok'))
-    }, (error: unknown) => { if (!this.#over) this.#refuse(error instanceof MeshError ? error : new MeshError('MESH_INTERNAL', 'the tunnel could not be opened', { cause: error })) }), (error) => this.abort(error))
+    detached(
+      'exchange',
+      openConnectTunnel(this.#rt, plan, this.client.conn, stop.signal).then(
+        (up) => {
+          if (this.#over) {
+            up.release('ok')
+            up.stream.destroy()
+            return
+          }
+          this.record.endpoint = up.endpoint
+          this.record.status = 200
+          this.#openTunnel(
+            { status: 200, headers: [], contentLength: UNKNOWN_LENGTH },
+            up.stream,
+            undefined,
+            (failed) => up.release(failed ? 'failed' : 'ok'),
+          )
+        },
+        (error: unknown) => {
+          if (!this.#over)
+            this.#refuse(
+              error instanceof MeshError
+                ? error
+                : new MeshError('MESH_INTERNAL', 'the tunnel could not be opened', { cause: error }),
+            )
+        },
+      ),
+      (error) => this.abort(error),
+    )
   }
 
   #openTunnel(head: ResponseHead, stream: Duplex, rest: Buffer | undefined, release: (failed: boolean) => void): void {
     const { ctx } = this.#rt
     // The rules may have changed while the endpoint was asked.
     const refusal = this.#refusalNow()
-    if (refusal) { stream.destroy(); release(false); this.#refuse(refusal); return }
+    if (refusal) {
+      stream.destroy()
+      release(false)
+      this.#refuse(refusal)
+      return
+    }
     this.#answering = true
     // From here the tunnel's own idle time counts, not the time for an answer.
     this.#timeouts?.onlyStream()
     const client = this.#down.takeOver(head)
     const { conn } = this.client
-    this.#tunnel = new Tunnel(client, { stream, rest }, {
-      clock: ctx.clock, waiting: this.#rt.waiting, client: this.source, maxBufferBytes: ctx.limits.maxBufferBytes, idleMs: this.#tunnelIdleMs(),
-      onClientBytes: (bytes) => { this.record.receivedBytes += bytes; conn.receivedBytes += bytes },
-      onServerBytes: (bytes) => { this.record.sentBytes += bytes; conn.sentBytes += bytes },
-      onEnd: (error) => { release(error?.code === 'MESH_UPSTREAM_RESET'); this.#finish(error) },
-    })
-    this.#watching = ctx.tables.watch(guarded('exchange', (error) => this.abort(error), () => this.#recheck()))
+    this.#tunnel = new Tunnel(
+      client,
+      { stream, rest },
+      {
+        clock: ctx.clock,
+        waiting: this.#rt.waiting,
+        client: this.source,
+        maxBufferBytes: ctx.limits.maxBufferBytes,
+        idleMs: this.#tunnelIdleMs(),
+        onClientBytes: (bytes) => {
+          this.record.receivedBytes += bytes
+          conn.receivedBytes += bytes
+        },
+        onServerBytes: (bytes) => {
+          this.record.sentBytes += bytes
+          conn.sentBytes += bytes
+        },
+        onEnd: (error) => {
+          release(error?.code === 'MESH_UPSTREAM_RESET')
+          this.#finish(error)
+        },
+      },
+    )
+    this.#watching = ctx.tables.watch(
+      guarded(
+        'exchange',
+        (error) => this.abort(error),
+        () => this.#recheck(),
+      ),
+    )
   }
 
-  /** A tunnel of an explicit proxy carries what nobody here looks into, and may be silent for as long as a TCP connection. */
+  /**
+   * A tunnel of an explicit proxy carries what nobody here looks into, and may be silent for as long as a TCP
+   * connection.
+   */
   #tunnelIdleMs(): number {
     const { limits } = this.#rt.ctx
-    return this.#plan!.action.idleMs ?? (this.request.method === 'CONNECT' ? limits.idleMs : this.http.streamIdleMs ?? limits.idleMs)
+    return (
+      this.#plan!.action.idleMs ??
+      (this.request.method === 'CONNECT' ? limits.idleMs : (this.http.streamIdleMs ?? limits.idleMs))
+    )
   }
 
   /** A tunnel outlives the answer that was given to it: who would be refused now is cut off now. */
@@ -406,24 +624,38 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     if (refusal) this.#tunnel?.abort(refusal)
   }
   #refusalNow(): MeshError | undefined {
-    return this.#asked && (refusalNow(this.#asked, this.client, this.remoteIp, this.#rt.ctx) ?? inClear(this.#plan!.cluster, this.record.endpoint, this.#rt.ctx.tables.get()))
+    return (
+      this.#asked &&
+      (refusalNow(this.#asked, this.client, this.remoteIp, this.#rt.ctx) ??
+        inClear(this.#plan!.cluster, this.record.endpoint, this.#rt.ctx.tables.get()))
+    )
   }
 
   /* The end. */
 
   #refuse(error: MeshError): void {
-    if (this.#answering) { this.#finish(error); return }
+    if (this.#answering) {
+      this.#finish(error)
+      return
+    }
     // As in Envoy: who adds a header to a route's answers means all of them.
     this.#answerLocally(errorAnswer(error, this.#isGrpc()), error, this.record.plan?.responseEdits)
   }
 
-  #answerLocally({ head, body }: LocalAnswer, error: MeshError | undefined, edits: ForwardPlan['responseEdits'] = []): void {
+  #answerLocally(
+    { head, body }: LocalAnswer,
+    error: MeshError | undefined,
+    edits: ForwardPlan['responseEdits'] = [],
+  ): void {
     this.record.status = head.status
     this.record.error = error
     this.#answering = true
     const withBody = body !== undefined && this.request.method !== 'HEAD'
     this.#down.sendHead(answerHead(head, edits, this, this.http.serverName, undefined), !withBody)
-    if (withBody) { this.record.sentBytes += body.length; this.#down.sendData(body) }
+    if (withBody) {
+      this.record.sentBytes += body.length
+      this.#down.sendData(body)
+    }
     this.#down.sendEnd(undefined)
     this.#down.flush()
     this.#finish(undefined)
@@ -435,7 +667,10 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     this.record.error ??= error
     this.#wait?.cancel()
     this.#stopConnecting?.abort(new MeshError('MESH_CLIENT_GONE', 'the client left'))
-    if (this.#call || this.#pending) { this.#rt.metrics.attempts.cancelled.value++; this.#cancelCall() }
+    if (this.#call || this.#pending) {
+      this.#rt.metrics.attempts.cancelled.value++
+      this.#cancelCall()
+    }
     this.#releaseRetry()
     this.#body.drop()
     this.#timeouts?.end()
@@ -444,7 +679,11 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     this.#down.finished(error)
   }
 
-  #isGrpc(): boolean { return isGrpc(this.request.header('content-type')) }
+  #isGrpc(): boolean {
+    return isGrpc(this.request.header('content-type'))
+  }
 
-  get nowMs(): number { return this.#rt.ctx.clock.wallMs() }
+  get nowMs(): number {
+    return this.#rt.ctx.clock.wallMs()
+  }
 }

@@ -27,16 +27,28 @@ export function upstreamRequest(request: RequestHead, plan: ForwardPlan, facts: 
   const { headers } = request
   if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined, 0)
   if (facts.awaitsContinue) headers.push('expect', '100-continue')
-  if (plan.action.appendForwardedHost && plan.authority !== request.authority) headers.push('x-forwarded-host', request.authority)
+  if (plan.action.appendForwardedHost && plan.authority !== request.authority)
+    headers.push('x-forwarded-host', request.authority)
   return {
-    method: request.method, scheme: request.scheme, authority: plan.authority === request.authority ? plan.authority : asFieldValue(plan.authority),
-    path: plan.path === request.path ? plan.path : asTarget(plan.path), headers, bodyLength: request.bodyLength, maybeTrailers: request.version === 'HTTP/2',
+    method: request.method,
+    scheme: request.scheme,
+    authority: plan.authority === request.authority ? plan.authority : asFieldValue(plan.authority),
+    path: plan.path === request.path ? plan.path : asTarget(plan.path),
+    headers,
+    bodyLength: request.bodyLength,
+    maybeTrailers: request.version === 'HTTP/2',
     upgrade: plan.upgrade,
   }
 }
 
 /** @param upstreamMs for x-envoy-upstream-service-time; undefined for answers of our own */
-export function answerHead(head: ResponseHead, edits: readonly HeaderEdit[], facts: HeaderFacts, serverName: string, upstreamMs: number | undefined): ResponseHead {
+export function answerHead(
+  head: ResponseHead,
+  edits: readonly HeaderEdit[],
+  facts: HeaderFacts,
+  serverName: string,
+  upstreamMs: number | undefined,
+): ResponseHead {
   const { headers } = head
   let server = -1
   let timed = false
@@ -58,7 +70,8 @@ export function answerHead(head: ResponseHead, edits: readonly HeaderEdit[], fac
   }
   if (edits.length > 0) {
     edit(headers, edits, facts, headers, head.status)
-    // Ours is what a text has by itself; what the configuration says of it counts (Envoy, too, sets it only where there is none).
+    // Ours is what a text has by itself; what the configuration says of it counts (Envoy, too, sets it only where there
+    // is none).
     if (upstreamMs === undefined) keepLast(headers, 'content-type')
   }
   return head
@@ -70,23 +83,45 @@ let dateText = ''
 /** RFC 9110 §6.6.1 asks for it in every answer, of whoever has a clock. Made once a second. */
 export function httpDate(wallMs: number): string {
   const second = Math.floor(wallMs / 1000)
-  if (second !== dateOfSecond || dateText === '') { dateOfSecond = second; dateText = new Date(second * 1000).toUTCString() }
+  if (second !== dateOfSecond || dateText === '') {
+    dateOfSecond = second
+    dateText = new Date(second * 1000).toUTCString()
+  }
   return dateText
 }
 
 function keepLast(headers: string[], name: string): void {
   let last: string | undefined
   let count = 0
-  for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) { last = headers[i + 1]!; count++ }
+  for (let i = 0; i < headers.length; i += 2)
+    if (headers[i] === name) {
+      last = headers[i + 1]!
+      count++
+    }
   if (last !== undefined && count > 1) setHeader(headers, name, last)
 }
 
-function edit(headers: string[], edits: readonly HeaderEdit[], { request, client, record, remoteIp }: HeaderFacts, response: readonly string[] | undefined, status: number): void {
+function edit(
+  headers: string[],
+  edits: readonly HeaderEdit[],
+  { request, client, record, remoteIp }: HeaderFacts,
+  response: readonly string[] | undefined,
+  status: number,
+): void {
   const { remote } = client.conn
   const { plan } = record
   const facts: SubstitutionFacts = {
-    client: remoteIp === '' || remoteIp === remote.host ? remote : { host: remoteIp, port: 0 }, remote, local: client.conn.local, protocol: request.version, startedMs: record.startedWallMs,
-    serverName: client.conn.tls?.serverName ?? '', routeName: plan?.routeName ?? '', cluster: plan?.kind === 'forward' ? plan.cluster.name : '', status, peer: client.conn.tls?.peer, request: (name) => headerOrPseudo(request, name),
+    client: remoteIp === '' || remoteIp === remote.host ? remote : { host: remoteIp, port: 0 },
+    remote,
+    local: client.conn.local,
+    protocol: request.version,
+    startedMs: record.startedWallMs,
+    serverName: client.conn.tls?.serverName ?? '',
+    routeName: plan?.routeName ?? '',
+    cluster: plan?.kind === 'forward' ? plan.cluster.name : '',
+    status,
+    peer: client.conn.tls?.peer,
+    request: (name) => headerOrPseudo(request, name),
     ...(response ? { response: (name: string) => headerValue(response, name) } : {}),
   }
   editHeaders(headers, edits, facts)

@@ -1,7 +1,7 @@
 /**
- * What is to be done with a request, decided before a byte of it goes anywhere: route, filters in order (authorization, fault, what is
- * not implemented), then the route's action. Shared by every codec; no I/O. The order is Envoy's: filters run before a missing route is
- * answered, so that a denied peer learns nothing about routes.
+ * What is to be done with a request, decided before a byte of it goes anywhere: route, filters in order (authorization,
+ * fault, what is not implemented), then the route's action. Shared by every codec; no I/O. The order is Envoy's:
+ * filters run before a missing route is answered, so that a denied peer learns nothing about routes.
  */
 import type { Random } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
@@ -11,7 +11,15 @@ import type { HeaderValues } from '../../../model/matcher.ts'
 import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig } from '../../../model/route.ts'
 import { RouteTable, type Tables } from '../../../model/tables.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../../authz.ts'
-import { headerValues, matchRoute, pathText, pickCluster, TO_HTTPS, type RequestFacts, type Routed } from '../../router.ts'
+import {
+  headerValues,
+  matchRoute,
+  pathText,
+  pickCluster,
+  TO_HTTPS,
+  type RequestFacts,
+  type Routed,
+} from '../../router.ts'
 import { decideFault, type InjectedFault } from '../filters/fault.ts'
 import { redirectLocation, rewritePath } from '../filters/redirect.ts'
 import { permitsUpgrade } from '../filters/upgrade.ts'
@@ -63,13 +71,25 @@ export type AnswerPlan = Common & {
   readonly location: string | undefined
   readonly fault: InjectedFault['abort']
 }
-/** `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE, MESH_UPGRADE_NOT_PERMITTED or MESH_NO_CLUSTER. */
-export type RefusePlan = Common & { readonly kind: 'refuse'; readonly error: MeshError; readonly rule: string | undefined }
+/**
+ * `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE,
+ * MESH_UPGRADE_NOT_PERMITTED or MESH_NO_CLUSTER.
+ */
+export type RefusePlan = Common & {
+  readonly kind: 'refuse'
+  readonly error: MeshError
+  readonly rule: string | undefined
+}
 
 export function planExchange(input: PlanInput): Plan {
   const table = routeTable(input.http, input.tables)
   const routed = table && matchRoute(table, input.request, input.random)
-  const common = { delayMs: 0, shadow: undefined as readonly ShadowDecision[] | undefined, routeName: routed?.route.name ?? '', responseEdits: table && routed ? responseEdits(table, routed, undefined) : NO_EDITS }
+  const common = {
+    delayMs: 0,
+    shadow: undefined as readonly ShadowDecision[] | undefined,
+    routeName: routed?.route.name ?? '',
+    responseEdits: table && routed ? responseEdits(table, routed, undefined) : NO_EDITS,
+  }
   for (const filter of input.http.filters) {
     if (filter.kind === 'cors') continue
     const own = routed?.route.filters?.get(filter.name)
@@ -79,20 +99,31 @@ export function planExchange(input: PlanInput): Plan {
         const policy = own?.policy ? own.policy.value : filter.policy
         if (!policy) break
         const facts = new PolicyFacts(input)
-        if (policy.shadow) common.shadow = [...common.shadow ?? [], ...shadowDecisions([policy], facts)]
+        if (policy.shadow) common.shadow = [...(common.shadow ?? []), ...shadowDecisions([policy], facts)]
         const decision = decide([policy], facts)
-        if (!decision.allowed) return refuse('MESH_PEER_NOT_ALLOWED', 'authorization policy refuses the request', common, decision.rule)
+        if (!decision.allowed)
+          return refuse('MESH_PEER_NOT_ALLOWED', 'authorization policy refuses the request', common, decision.rule)
         break
       }
       case 'fault': {
         const injected = decideFault(own?.fault ? own.fault.value : filter.fault, input.request, input.random)
         if (!injected) break
         common.delayMs += injected.delayMs
-        if (injected.abort) return { ...common, kind: 'answer', status: injected.abort.status, body: 'fault filter abort', location: undefined, fault: injected.abort }
+        if (injected.abort)
+          return {
+            ...common,
+            kind: 'answer',
+            status: injected.abort.status,
+            body: 'fault filter abort',
+            location: undefined,
+            fault: injected.abort,
+          }
         break
       }
-      case 'blocked': return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, common)
-      default: filter satisfies never
+      case 'blocked':
+        return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, common)
+      default:
+        filter satisfies never
     }
   }
   if (!table || !routed) return refuse('MESH_NO_ROUTE', 'no route matches the request', common)
@@ -102,10 +133,20 @@ export function planExchange(input: PlanInput): Plan {
 function planAction(action: RouteAction, table: RouteTable, routed: Routed, input: PlanInput, common: Common): Plan {
   const { request, upgrade } = input
   // The caller may be a stranger; the reason is for `meshlet status`.
-  if (action.kind === 'blocked') return refuse('MESH_ROUTE_BLOCKED', 'the route cannot be taken as it was configured', common)
-  if (upgrade !== undefined && !permitsUpgrade(input.http, action, upgrade)) return refuse('MESH_UPGRADE_NOT_PERMITTED', `an upgrade to ${upgrade.slice(0, 64)} is not permitted`, common)
+  if (action.kind === 'blocked')
+    return refuse('MESH_ROUTE_BLOCKED', 'the route cannot be taken as it was configured', common)
+  if (upgrade !== undefined && !permitsUpgrade(input.http, action, upgrade))
+    return refuse('MESH_UPGRADE_NOT_PERMITTED', `an upgrade to ${upgrade.slice(0, 64)} is not permitted`, common)
   switch (action.kind) {
-    case 'direct': return { ...common, kind: 'answer', status: action.status, body: action.body, location: undefined, fault: undefined }
+    case 'direct':
+      return {
+        ...common,
+        kind: 'answer',
+        status: action.status,
+        body: action.body,
+        location: undefined,
+        fault: undefined,
+      }
     case 'redirect': {
       const location = redirectLocation(action, routed.route.match, request)
       return { ...common, kind: 'answer', status: action.status, body: '', location, fault: undefined }
@@ -113,10 +154,17 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
     case 'forward': {
       const picked = pickCluster(action, input.random)
       const cluster = picked && input.tables.cluster(picked.name)
-      if (!cluster) return refuse('MESH_NO_CLUSTER', 'the route\'s cluster is unknown', common)
+      if (!cluster) return refuse('MESH_NO_CLUSTER', "the route's cluster is unknown", common)
       const { rewrite } = action
       return {
-        delayMs: common.delayMs, shadow: common.shadow, routeName: common.routeName, kind: 'forward', routed, action, cluster, upgrade,
+        delayMs: common.delayMs,
+        shadow: common.shadow,
+        routeName: common.routeName,
+        kind: 'forward',
+        routed,
+        action,
+        cluster,
+        upgrade,
         retry: action.retry ?? routed.virtualHost.retry,
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
         authority: rewrite.host ?? request.authority,
@@ -124,15 +172,25 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
         responseEdits: responseEdits(table, routed, picked.headers.response),
       }
     }
-    default: return action satisfies never
+    default:
+      return action satisfies never
   }
 }
 
-/** After a wait: the cluster of that name may be another one now, with TLS for one, or none. Envoy looks it up anew, too. */
+/**
+ * After a wait: the cluster of that name may be another one now, with TLS for one, or none. Envoy looks it up anew,
+ * too.
+ */
 export function planToday<P extends Plan>(plan: P, tables: Tables): P | RefusePlan {
   if (plan.kind !== 'forward') return plan
   const cluster = tables.cluster(plan.cluster.name)
-  if (!cluster) return refuse('MESH_NO_CLUSTER', 'the route\'s cluster is gone', { delayMs: 0, shadow: undefined, routeName: plan.routeName, responseEdits: plan.responseEdits })
+  if (!cluster)
+    return refuse('MESH_NO_CLUSTER', "the route's cluster is gone", {
+      delayMs: 0,
+      shadow: undefined,
+      routeName: plan.routeName,
+      responseEdits: plan.responseEdits,
+    })
   return cluster === plan.cluster ? plan : { ...plan, cluster }
 }
 
@@ -146,14 +204,30 @@ class PolicyFacts implements AuthzFacts {
     this.#request = request
   }
 
-  get peer(): AuthzFacts['peer'] { return this.#client.peer }
-  get directRemoteIp(): string { return this.#client.directRemoteIp }
-  get remoteIp(): string { return this.#client.remoteIp }
-  get destinationIp(): string { return this.#client.destinationIp }
-  get destinationPort(): number { return this.#client.destinationPort }
-  get serverName(): string { return this.#client.serverName }
-  get path(): string | undefined { return this.#request.path === '' ? undefined : pathText(this.#request.path) }
-  header(name: string): HeaderValues { return headerValues(this.#request, name) }
+  get peer(): AuthzFacts['peer'] {
+    return this.#client.peer
+  }
+  get directRemoteIp(): string {
+    return this.#client.directRemoteIp
+  }
+  get remoteIp(): string {
+    return this.#client.remoteIp
+  }
+  get destinationIp(): string {
+    return this.#client.destinationIp
+  }
+  get destinationPort(): number {
+    return this.#client.destinationPort
+  }
+  get serverName(): string {
+    return this.#client.serverName
+  }
+  get path(): string | undefined {
+    return this.#request.path === '' ? undefined : pathText(this.#request.path)
+  }
+  header(name: string): HeaderValues {
+    return headerValues(this.#request, name)
+  }
 }
 
 /** Inline tables are indexed once; they live as long as their configuration. */
@@ -163,7 +237,10 @@ const inlineTables = new WeakMap<RouteConfig, RouteTable>()
 export function routeTable({ routes }: HttpConnectionManager, tables: Tables): RouteTable | undefined {
   if (routes.from === 'rds') return tables.routes(routes.name)
   let table = inlineTables.get(routes.config)
-  if (!table) { table = new RouteTable(routes.config); inlineTables.set(routes.config, table) }
+  if (!table) {
+    table = new RouteTable(routes.config)
+    inlineTables.set(routes.config, table)
+  }
   return table
 }
 
@@ -171,17 +248,42 @@ const NO_EDITS: readonly HeaderEdit[] = []
 
 /* Weighted cluster, route, virtual host, table: Envoy's order. */
 
-function requestEdits({ config }: RouteTable, { route, virtualHost }: Routed, cluster: HeaderEdit | undefined): readonly HeaderEdit[] {
-  return withEdit(withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.request), virtualHost.headers.request), config.headers.request)
+function requestEdits(
+  { config }: RouteTable,
+  { route, virtualHost }: Routed,
+  cluster: HeaderEdit | undefined,
+): readonly HeaderEdit[] {
+  return withEdit(
+    withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.request), virtualHost.headers.request),
+    config.headers.request,
+  )
 }
-function responseEdits({ config }: RouteTable, { route, virtualHost }: Routed, cluster: HeaderEdit | undefined): readonly HeaderEdit[] {
+function responseEdits(
+  { config }: RouteTable,
+  { route, virtualHost }: Routed,
+  cluster: HeaderEdit | undefined,
+): readonly HeaderEdit[] {
   if (route === TO_HTTPS) return NO_EDITS
-  return withEdit(withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.response), virtualHost.headers.response), config.headers.response)
+  return withEdit(
+    withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.response), virtualHost.headers.response),
+    config.headers.response,
+  )
 }
 function withEdit(edits: readonly HeaderEdit[], edit: HeaderEdit | undefined): readonly HeaderEdit[] {
   return edit && (edit.remove.length > 0 || edit.add.length > 0) ? [...edits, edit] : edits
 }
 
-function refuse(code: 'MESH_PEER_NOT_ALLOWED' | 'MESH_CHAIN_BLOCKED' | 'MESH_ROUTE_BLOCKED' | 'MESH_NO_ROUTE' | 'MESH_NO_CLUSTER' | 'MESH_UPGRADE_NOT_PERMITTED', what: string, common: Common, rule?: string): RefusePlan {
+function refuse(
+  code:
+    | 'MESH_PEER_NOT_ALLOWED'
+    | 'MESH_CHAIN_BLOCKED'
+    | 'MESH_ROUTE_BLOCKED'
+    | 'MESH_NO_ROUTE'
+    | 'MESH_NO_CLUSTER'
+    | 'MESH_UPGRADE_NOT_PERMITTED',
+  what: string,
+  common: Common,
+  rule?: string,
+): RefusePlan {
   return { ...common, kind: 'refuse', error: new MeshError(code, what), rule }
 }

@@ -27,7 +27,12 @@ export type ExchangeRecord = {
 }
 
 /** Of an exchange, what its record is told with. */
-type Recorded = { readonly record: ExchangeRecord; readonly request: RequestHead; readonly client: RequestOrigin; readonly http: HttpConnectionManager }
+type Recorded = {
+  readonly record: ExchangeRecord
+  readonly request: RequestHead
+  readonly client: RequestOrigin
+  readonly http: HttpConnectionManager
+}
 
 /** As Envoy writes them: several with a comma. */
 function flagsOf({ error, retryFlag }: ExchangeRecord): string {
@@ -37,13 +42,38 @@ function flagsOf({ error, retryFlag }: ExchangeRecord): string {
 }
 
 /** A message that was no request: there is no exchange, and a line all the same. */
-export function logBroken(conn: Connection, http: HttpConnectionManager, protocol: string, error: MeshError, { ctx }: Pick<HttpRuntime, 'ctx'>): void {
+export function logBroken(
+  conn: Connection,
+  http: HttpConnectionManager,
+  protocol: string,
+  error: MeshError,
+  { ctx }: Pick<HttpRuntime, 'ctx'>,
+): void {
   if (!http.accessLog) return
   logAccess(ctx.log, http.accessLog, {
-    startedMs: ctx.clock.wallMs(), method: '', path: '', protocol, status: error.row.http, flags: error.row.flag, errorCode: error.code, receivedBytes: 0, sentBytes: 0,
-    durationMs: 0, upstreamServiceMs: undefined, forwardedFor: undefined, userAgent: undefined, requestId: undefined, authority: '', upstreamHost: undefined, upstreamCluster: undefined,
-    downstreamLocal: `${conn.local.host}:${conn.local.port}`, downstreamRemote: `${conn.remote.host}:${conn.remote.port}`, serverName: conn.tls?.serverName ?? '',
-    routeName: undefined, peer: conn.tls?.peer?.spiffeId?.uri, tries: 0,
+    startedMs: ctx.clock.wallMs(),
+    method: '',
+    path: '',
+    protocol,
+    status: error.row.http,
+    flags: error.row.flag,
+    errorCode: error.code,
+    receivedBytes: 0,
+    sentBytes: 0,
+    durationMs: 0,
+    upstreamServiceMs: undefined,
+    forwardedFor: undefined,
+    userAgent: undefined,
+    requestId: undefined,
+    authority: '',
+    upstreamHost: undefined,
+    upstreamCluster: undefined,
+    downstreamLocal: `${conn.local.host}:${conn.local.port}`,
+    downstreamRemote: `${conn.remote.host}:${conn.remote.port}`,
+    serverName: conn.tls?.serverName ?? '',
+    routeName: undefined,
+    peer: conn.tls?.peer?.spiffeId?.uri,
+    tries: 0,
   })
 }
 
@@ -55,12 +85,28 @@ export function finishAccess({ record, request, client, http }: Recorded, { ctx,
   const durationMs = ctx.clock.monotonicMs() - record.startedMs
   const { plan, endpoint } = record
   logAccess(ctx.log, http.accessLog, {
-    startedMs: record.startedWallMs, method: request.method, path: request.path === '' ? request.authority : request.path, protocol: request.version,
-    status: record.status, flags: flagsOf(record), errorCode: record.error?.code, receivedBytes: record.receivedBytes, sentBytes: record.sentBytes,
-    durationMs, upstreamServiceMs: record.firstByteMs === undefined ? undefined : record.firstByteMs - record.startedMs,
-    forwardedFor: request.header('x-forwarded-for'), userAgent: request.header('user-agent'), requestId: request.header('x-request-id'), authority: request.authority,
-    upstreamHost: endpoint && `${endpoint.address}:${endpoint.port}`, upstreamCluster: plan?.kind === 'forward' ? plan.cluster.name : undefined,
-    downstreamLocal: `${conn.local.host}:${conn.local.port}`, downstreamRemote: `${conn.remote.host}:${conn.remote.port}`, serverName: conn.tls?.serverName ?? '',
-    routeName: plan?.routeName || undefined, peer: conn.tls?.peer?.spiffeId?.uri, tries: record.tries,
+    startedMs: record.startedWallMs,
+    method: request.method,
+    path: request.path === '' ? request.authority : request.path,
+    protocol: request.version,
+    status: record.status,
+    flags: flagsOf(record),
+    errorCode: record.error?.code,
+    receivedBytes: record.receivedBytes,
+    sentBytes: record.sentBytes,
+    durationMs,
+    upstreamServiceMs: record.firstByteMs === undefined ? undefined : record.firstByteMs - record.startedMs,
+    forwardedFor: request.header('x-forwarded-for'),
+    userAgent: request.header('user-agent'),
+    requestId: request.header('x-request-id'),
+    authority: request.authority,
+    upstreamHost: endpoint && `${endpoint.address}:${endpoint.port}`,
+    upstreamCluster: plan?.kind === 'forward' ? plan.cluster.name : undefined,
+    downstreamLocal: `${conn.local.host}:${conn.local.port}`,
+    downstreamRemote: `${conn.remote.host}:${conn.remote.port}`,
+    serverName: conn.tls?.serverName ?? '',
+    routeName: plan?.routeName || undefined,
+    peer: conn.tls?.peer?.spiffeId?.uri,
+    tries: record.tries,
   })
 }

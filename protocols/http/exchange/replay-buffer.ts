@@ -1,4 +1,7 @@
-/** The request body as far as it may have to be sent (again): kept whole up to a limit, then only what was not passed on yet. */
+/**
+ * The request body as far as it may have to be sent (again): kept whole up to a limit, then only what was not passed on
+ * yet.
+ */
 import type { MeshError } from '../../../core/errors.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
 
@@ -27,10 +30,18 @@ export class ReplayBuffer implements Holder {
     this.#owner = owner
   }
 
-  get chunks(): readonly Buffer[] { return this.#chunks ?? NONE }
-  get full(): boolean { return this.#bytes >= this.#maxBytes }
-  get what(): 'stream' | 'replay-copy' { return this.#isCopy ? 'replay-copy' : 'stream' }
-  get client(): string { return this.#owner.source }
+  get chunks(): readonly Buffer[] {
+    return this.#chunks ?? NONE
+  }
+  get full(): boolean {
+    return this.#bytes >= this.#maxBytes
+  }
+  get what(): 'stream' | 'replay-copy' {
+    return this.#isCopy ? 'replay-copy' : 'stream'
+  }
+  get client(): string {
+    return this.#owner.source
+  }
 
   /** @returns false once the body is longer than the limit: it cannot be repeated after it was passed on */
   add(chunk: Buffer): boolean {

@@ -6,12 +6,16 @@ import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
 
-/** A refusal: status of the code's row, one line of text, the code in x-meshlet-error. gRPC callers get trailers-only (status 200). */
+/**
+ * A refusal: status of the code's row, one line of text, the code in x-meshlet-error. gRPC callers get trailers-only
+ * (status 200).
+ */
 export function errorAnswer(error: MeshError, grpc: boolean, status = error.row.http): LocalAnswer {
   const text = `${error.code}: ${error.message}`
   const headers = ['x-meshlet-error', error.code]
   // The one that is the caller's own deadline, or stands in for it (Envoy: the same).
-  if (grpc) return grpcAnswer(error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : grpcStatus(status), text, headers)
+  if (grpc)
+    return grpcAnswer(error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : grpcStatus(status), text, headers)
   return textAnswer(status, `${text}\n`, headers)
 }
 
@@ -22,7 +26,10 @@ export function faultAnswer(status: number, grpcCode: number | undefined, grpc: 
   return textAnswer(status, body, headers)
 }
 
-/** A direct response or redirect of a route; a gRPC caller gets its words. @param location undefined for a direct response */
+/**
+ * A direct response or redirect of a route; a gRPC caller gets its words.
+ * @param location undefined for a direct response
+ */
 export function routeAnswer(status: number, body: string, location: string | undefined, grpc: boolean): LocalAnswer {
   const headers = location === undefined ? [] : ['location', asFieldValue(location)]
   return grpc ? grpcAnswer(grpcStatus(status), body, headers) : textAnswer(status, body, headers)
@@ -32,7 +39,7 @@ function textAnswer(status: number, text: string, headers: string[]): LocalAnswe
   const bodiless = status < 200 || status === 204 || status === 304
   const body = bodiless || text === '' ? undefined : Buffer.from(text)
   if (body) headers.push('content-type', 'text/plain')
-  return { head: { status, headers, contentLength: bodiless ? UNKNOWN_LENGTH : body?.length ?? 0 }, body }
+  return { head: { status, headers, contentLength: bodiless ? UNKNOWN_LENGTH : (body?.length ?? 0) }, body }
 }
 
 function grpcAnswer(code: number, message: string, headers: string[]): LocalAnswer {
@@ -43,21 +50,37 @@ function grpcAnswer(code: number, message: string, headers: string[]): LocalAnsw
 
 const DEADLINE_EXCEEDED = 4
 
-/** gRPC's "HTTP to gRPC Status Code Mapping" (doc/http-grpc-status-mapping.md), which Envoy follows for its own answers, timeouts among them. */
+/**
+ * gRPC's "HTTP to gRPC Status Code Mapping" (doc/http-grpc-status-mapping.md), which Envoy follows for its own answers,
+ * timeouts among them.
+ */
 function grpcStatus(http: number): number {
   switch (http) {
-    case 400: return 13
-    case 401: return 16
-    case 403: return 7
-    case 404: return 12
-    case 429: case 502: case 503: case 504: return 14
-    default: return 2
+    case 400:
+      return 13
+    case 401:
+      return 16
+    case 403:
+      return 7
+    case 404:
+      return 12
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return 14
+    default:
+      return 2
   }
 }
 
 /** gRPC over HTTP/2, Status-Message: space to ~ without % stand as they are. */
 function percentEncoded(text: string): string {
   let out = ''
-  for (const byte of Buffer.from(text)) out += byte >= 0x20 && byte <= 0x7e && byte !== 0x25 ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  for (const byte of Buffer.from(text))
+    out +=
+      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
   return out
 }

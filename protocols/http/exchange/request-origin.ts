@@ -16,7 +16,9 @@ export class RequestOrigin implements ClientAddress {
   readonly #ctx: Context
   readonly #direct: ClientFacts
   #element: string | undefined
-  #elementFor: { readonly details: HttpConnectionManager['clientCertDetails']; readonly ownUri: string | undefined } | undefined
+  #elementFor:
+    | { readonly details: HttpConnectionManager['clientCertDetails']; readonly ownUri: string | undefined }
+    | undefined
 
   constructor(conn: Connection, ctx: Context) {
     this.conn = conn
@@ -25,7 +27,11 @@ export class RequestOrigin implements ClientAddress {
     this.source = sourceOf(conn.remote.host)
     this.scheme = conn.tls ? 'https' : 'http'
     this.#direct = {
-      peer: conn.tls?.peer, directRemoteIp: conn.remote.host, remoteIp: conn.remote.host, destinationIp: conn.local.host, destinationPort: conn.local.port,
+      peer: conn.tls?.peer,
+      directRemoteIp: conn.remote.host,
+      remoteIp: conn.remote.host,
+      destinationIp: conn.local.host,
+      destinationPort: conn.local.port,
       serverName: conn.tls?.serverName ?? conn.offered.serverName,
     }
   }

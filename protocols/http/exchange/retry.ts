@@ -1,7 +1,7 @@
 /**
- * Whether a failed try is made again. Pure. Two questions, in this order: does the configuration ask for it (Envoy's retry_on), and is
- * it safe: a request that may have reached an application is repeated only when the caller declared it repeatable, by an idempotent
- * method (RFC 9110 §9.2.2) or an `idempotency-key`. Envoy asks only the first.
+ * Whether a failed try is made again. Pure. Two questions, in this order: does the configuration ask for it (Envoy's
+ * retry_on), and is it safe: a request that may have reached an application is repeated only when the caller declared
+ * it repeatable, by an idempotent method (RFC 9110 §9.2.2) or an `idempotency-key`. Envoy asks only the first.
  */
 import { backoffMs, type Random } from '../../../core/os/clock.ts'
 import { CATALOGUE, type ErrorCode } from '../../../core/errors.ts'
@@ -9,29 +9,52 @@ import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
 
 export type TryOutcome =
   /** `rateLimited`: the response carries x-envoy-ratelimited. `grpcStatus`: of a trailers-only response. */
-  | { readonly kind: 'response'; readonly status: number; readonly grpcStatus: number | undefined; readonly rateLimited?: boolean }
+  | {
+      readonly kind: 'response'
+      readonly status: number
+      readonly grpcStatus: number | undefined
+      readonly rateLimited?: boolean
+    }
   /**
-   * `sent`: how much of the request was written to the connection. `reused`: the connection came from the pool and gave no response byte.
+   * `sent`: how much of the request was written to the connection. `reused`: the connection came from the pool and gave
+   * no response byte.
    */
-  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly sent: 'nothing' | 'part' | 'all'; readonly reused: boolean }
+  | {
+      readonly kind: 'failed'
+      readonly code: ErrorCode
+      readonly sent: 'nothing' | 'part' | 'all'
+      readonly reused: boolean
+    }
 
 /** `replayable`: the whole request can still be sent from memory, or nothing of its body has been taken yet. */
-export type RetryRequest = { readonly method: string; readonly hasIdempotencyKey: boolean; readonly replayable: boolean }
+export type RetryRequest = {
+  readonly method: string
+  readonly hasIdempotencyKey: boolean
+  readonly replayable: boolean
+}
 /** `retries`: answers 'retry' so far; `freshRetries`: answers 'retry-fresh' so far. */
 export type RetryState = { readonly retries: number; readonly freshRetries: number }
 
 /**
- * 'retry': after retryBackoffMs, counts against the policy's limit and the cluster's breaker or budget, which the caller asks.
- * 'retry-fresh': at once, on a connection that does not come from the pool, and outside the policy's limit: the idle connection had
- * been closed by the peer, which is nobody's failure.
+ * 'retry': after retryBackoffMs, counts against the policy's limit and the cluster's breaker or budget, which the
+ * caller asks. 'retry-fresh': at once, on a connection that does not come from the pool, and outside the policy's
+ * limit: the idle connection had been closed by the peer, which is nobody's failure.
  */
-export type RetryDecision = 'retry' | 'retry-fresh' | { readonly stop: 'not-configured' | 'not-safe' | 'not-replayable' | 'limit' }
+export type RetryDecision =
+  | 'retry'
+  | 'retry-fresh'
+  | { readonly stop: 'not-configured' | 'not-safe' | 'not-replayable' | 'limit' }
 
 /** One per request: a second stale connection is then a failure like any other. */
 const MAX_FRESH_RETRIES = 1
 
 /** Not to be asked when the route's own timeout ended the exchange, only for a single try's. */
-export function decideRetry(policy: RetryPolicy | undefined, outcome: TryOutcome, request: RetryRequest, state: RetryState): RetryDecision {
+export function decideRetry(
+  policy: RetryPolicy | undefined,
+  outcome: TryOutcome,
+  request: RetryRequest,
+  state: RetryState,
+): RetryDecision {
   const safe = isUnsent(outcome) || isRepeatable(request)
   if (isStale(outcome) && state.freshRetries < MAX_FRESH_RETRIES && safe && request.replayable) return 'retry-fresh'
   if (!policy || policy.maxRetries === 0 || !isAskedFor(policy, outcome)) return { stop: 'not-configured' }
@@ -68,11 +91,17 @@ function isAskedFor(policy: RetryPolicy, outcome: TryOutcome): boolean {
   return false
 }
 
-const NOT_A_RESET: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MESH_NO_ENDPOINT', 'MESH_UPSTREAM_OVERFLOW', 'MESH_RETRY_LIMIT', 'MESH_MQTT_UPSTREAM_REFUSED'])
+const NOT_A_RESET: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'MESH_NO_ENDPOINT',
+  'MESH_UPSTREAM_OVERFLOW',
+  'MESH_RETRY_LIMIT',
+  'MESH_MQTT_UPSTREAM_REFUSED',
+])
 
 function asksForFailure(on: RetryOn, failed: TryOutcome & { kind: 'failed' }): boolean {
   const refusedStream = failed.code === 'MESH_UPSTREAM_REFUSED_STREAM'
-  // Envoy counts every reset, a failed connect and a try's timeout as the 5xx that it would become; gateway-error alike.
+  // Envoy counts every reset, a failed connect and a try's timeout as the 5xx that it would become; gateway-error
+  // alike.
   if (on === '5xx' || on === 'gateway-error' || on === 'reset') return true
   if (on === 'reset-before-request') return failed.sent === 'nothing'
   if (on === 'connect-failure') return CATALOGUE[failed.code].retry === 'unsent' && !refusedStream
@@ -85,29 +114,47 @@ function asksForResponse(policy: RetryPolicy, response: TryOutcome & { kind: 're
   const { status } = response
   for (const on of policy.on) {
     switch (on) {
-      case '5xx': if (status >= 500 && status < 600) return true; break
-      case 'gateway-error': if (status === 502 || status === 503 || status === 504) return true; break
-      case 'retriable-4xx': if (status === 409) return true; break
-      case 'retriable-status-codes': if (policy.statusCodes.has(status)) return true; break
+      case '5xx':
+        if (status >= 500 && status < 600) return true
+        break
+      case 'gateway-error':
+        if (status === 502 || status === 503 || status === 504) return true
+        break
+      case 'retriable-4xx':
+        if (status === 409) return true
+        break
+      case 'retriable-status-codes':
+        if (policy.statusCodes.has(status)) return true
+        break
       case 'cancelled':
       case 'deadline-exceeded':
       case 'internal':
       case 'resource-exhausted':
-      case 'unavailable': if (response.grpcStatus === GRPC_STATUS[on]) return true; break
+      case 'unavailable':
+        if (response.grpcStatus === GRPC_STATUS[on]) return true
+        break
       // About failures, or (retriable-headers) about matchers that RetryPolicy does not carry.
       case 'reset':
       case 'reset-before-request':
       case 'connect-failure':
       case 'refused-stream':
       case 'envoy-ratelimited':
-      case 'retriable-headers': break
-      default: on satisfies never
+      case 'retriable-headers':
+        break
+      default:
+        on satisfies never
     }
   }
   return false
 }
 
-const GRPC_STATUS = { cancelled: 1, 'deadline-exceeded': 4, 'resource-exhausted': 8, internal: 13, unavailable: 14 } as const
+const GRPC_STATUS = {
+  cancelled: 1,
+  'deadline-exceeded': 4,
+  'resource-exhausted': 8,
+  internal: 13,
+  unavailable: 14,
+} as const
 
 /** Of a trailers-only response. */
 export function grpcStatusOf(headers: readonly string[]): number | undefined {

@@ -1,4 +1,7 @@
-/** The times that end an exchange or one of its tries, as one deadline (Envoy's route, per-try and stream duration timeouts). */
+/**
+ * The times that end an exchange or one of its tries, as one deadline (Envoy's route, per-try and stream duration
+ * timeouts).
+ */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
@@ -6,16 +9,29 @@ import type { ForwardAction, GrpcTimeout } from '../../../model/route.ts'
 import { isGrpc, type RequestFacts } from '../../router.ts'
 import type { Deadline, Deadlines } from '../../deadlines.ts'
 
-/** Milliseconds. `stream`: from the request's first byte. `route`: from its last. `perTry`: of one try, from then or from its connection. */
-export type Times = { readonly stream: number | undefined; readonly route: number | undefined; readonly perTry: number | undefined }
+/**
+ * Milliseconds. `stream`: from the request's first byte. `route`: from its last. `perTry`: of one try, from then or
+ * from its connection.
+ */
+export type Times = {
+  readonly stream: number | undefined
+  readonly route: number | undefined
+  readonly perTry: number | undefined
+}
 
 /** @returns undefined in the usual case that nothing is limited */
-export function timesOf(action: ForwardAction, perTry: number | undefined, http: HttpConnectionManager, request: Pick<RequestFacts, 'header'>): Times | undefined {
+export function timesOf(
+  action: ForwardAction,
+  perTry: number | undefined,
+  http: HttpConnectionManager,
+  request: Pick<RequestFacts, 'header'>,
+): Times | undefined {
   const { grpcTimeout } = action
   const asked = grpcTimeout && callerTimeoutMs(request.header('grpc-timeout'))
   const ofStream = action.maxStreamMs ?? http.maxStreamMs
   // A caller's own deadline comes first, where the route lets it.
-  const stream = grpcTimeout?.of === 'stream' && asked !== undefined ? bounded(asked, grpcTimeout) : ofStream || undefined
+  const stream =
+    grpcTimeout?.of === 'stream' && asked !== undefined ? bounded(asked, grpcTimeout) : ofStream || undefined
   const byCaller = grpcTimeout?.of === 'route' && isGrpc(request.header('content-type'))
   const route = byCaller ? bounded(asked ?? Infinity, grpcTimeout) : action.timeoutMs
   return stream === undefined && route === undefined && perTry === undefined ? undefined : { stream, route, perTry }
@@ -35,7 +51,9 @@ export function callerTimeoutMs(text: string | undefined): number | undefined {
 }
 
 export type DueKind = 'stream' | 'route' | 'try'
-export interface Timed { onTimeout(kind: DueKind, error: MeshError): void }
+export interface Timed {
+  onTimeout(kind: DueKind, error: MeshError): void
+}
 
 export class Timeouts implements Deadline {
   dueMs = Infinity
@@ -80,19 +98,34 @@ export class Timeouts implements Deadline {
     this.#tryMs = Infinity
     this.#arm()
   }
-  end(): void { this.#deadlines.delete(this) }
+  end(): void {
+    this.#deadlines.delete(this)
+  }
 
   onDue(): void {
     const now = this.#clock.monotonicMs()
     const { stream, route, perTry } = this.times
-    if (now >= this.#streamMs) this.#owner.onTimeout('stream', new MeshError('MESH_STREAM_DURATION', `not over within ${stream} ms (max_stream_duration)`))
-    else if (now >= this.#routeMs) this.#owner.onTimeout('route', new MeshError('MESH_UPSTREAM_TIMEOUT', `no complete answer within ${route} ms (route timeout)`))
+    if (now >= this.#streamMs)
+      this.#owner.onTimeout(
+        'stream',
+        new MeshError('MESH_STREAM_DURATION', `not over within ${stream} ms (max_stream_duration)`),
+      )
+    else if (now >= this.#routeMs)
+      this.#owner.onTimeout(
+        'route',
+        new MeshError('MESH_UPSTREAM_TIMEOUT', `no complete answer within ${route} ms (route timeout)`),
+      )
     else if (now >= this.#tryMs) {
       this.#tryMs = Infinity
       this.#arm()
-      this.#owner.onTimeout('try', new MeshError('MESH_UPSTREAM_TIMEOUT', `no answer within ${perTry} ms (per-try timeout)`))
+      this.#owner.onTimeout(
+        'try',
+        new MeshError('MESH_UPSTREAM_TIMEOUT', `no answer within ${perTry} ms (per-try timeout)`),
+      )
     } else this.#arm()
   }
 
-  #arm(): void { this.#deadlines.arm(this, Math.min(this.#streamMs, this.#routeMs, this.#tryMs)) }
+  #arm(): void {
+    this.#deadlines.arm(this, Math.min(this.#streamMs, this.#routeMs, this.#tryMs))
+  }
 }

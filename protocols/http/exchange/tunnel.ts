@@ -18,7 +18,10 @@ export type TunnelOptions = {
   readonly idleMs: number
   readonly onClientBytes: (bytes: number) => void
   readonly onServerBytes: (bytes: number) => void
-  /** Both ends are closed. `error`: MESH_IDLE_TIMEOUT, MESH_CLIENT_GONE or MESH_UPSTREAM_RESET; undefined = both sides ended in order. */
+  /**
+   * Both ends are closed. `error`: MESH_IDLE_TIMEOUT, MESH_CLIENT_GONE or MESH_UPSTREAM_RESET; undefined = both sides
+   * ended in order.
+   */
   readonly onEnd: (error: MeshError | undefined) => void
 }
 
@@ -38,9 +41,30 @@ export class Tunnel {
       if (rest && rest.length > 0 && !stream.destroyed) stream.unshift(rest)
     }
     const spliced = splice(client.stream, server.stream, {
-      clock: options.clock, waiting: options.waiting, holder: { client: options.client, giveUp: (error) => { this.abort(error) } }, maxBufferBytes: options.maxBufferBytes, idleMs: options.idleMs, signal: this.#stop.signal, forwarded: options.onClientBytes, returned: options.onServerBytes,
+      clock: options.clock,
+      waiting: options.waiting,
+      holder: {
+        client: options.client,
+        giveUp: (error) => {
+          this.abort(error)
+        },
+      },
+      maxBufferBytes: options.maxBufferBytes,
+      idleMs: options.idleMs,
+      signal: this.#stop.signal,
+      forwarded: options.onClientBytes,
+      returned: options.onServerBytes,
     })
-    detached('exchange', spliced.then((how) => { this.#ended(how) }), (error) => { this.#destroy(); options.onEnd(error) })
+    detached(
+      'exchange',
+      spliced.then((how) => {
+        this.#ended(how)
+      }),
+      (error) => {
+        this.#destroy()
+        options.onEnd(error)
+      },
+    )
   }
 
   abort(error: MeshError): void {
@@ -56,12 +80,18 @@ export class Tunnel {
 
   #error(how: SpliceEnd): MeshError | undefined {
     switch (how) {
-      case 'ended': return undefined
-      case 'aborted': return this.#aborted ?? new MeshError('MESH_INTERNAL', 'the tunnel failed by a defect')
-      case 'idle': return new MeshError('MESH_IDLE_TIMEOUT', `nothing moved in the tunnel for ${this.#options.idleMs} ms`)
-      case 'near-failed': return refusalOf(this.#client) ?? new MeshError('MESH_CLIENT_GONE', 'the client broke the tunnel off')
-      case 'far-failed': return refusalOf(this.#server) ?? new MeshError('MESH_UPSTREAM_RESET', 'the endpoint broke the tunnel off')
-      default: return how satisfies never
+      case 'ended':
+        return undefined
+      case 'aborted':
+        return this.#aborted ?? new MeshError('MESH_INTERNAL', 'the tunnel failed by a defect')
+      case 'idle':
+        return new MeshError('MESH_IDLE_TIMEOUT', `nothing moved in the tunnel for ${this.#options.idleMs} ms`)
+      case 'near-failed':
+        return refusalOf(this.#client) ?? new MeshError('MESH_CLIENT_GONE', 'the client broke the tunnel off')
+      case 'far-failed':
+        return refusalOf(this.#server) ?? new MeshError('MESH_UPSTREAM_RESET', 'the endpoint broke the tunnel off')
+      default:
+        return how satisfies never
     }
   }
 

@@ -1,4 +1,7 @@
-/** Fault injection of a route (envoy.filters.http.fault). Pure; the caller waits and answers. x-envoy-fault-* headers have no say. */
+/**
+ * Fault injection of a route (envoy.filters.http.fault). Pure; the caller waits and answers. x-envoy-fault-* headers
+ * have no say.
+ */
 import type { Random } from '../../../core/os/clock.ts'
 import { matchesHeader } from '../../../model/matcher.ts'
 import type { Fault } from '../../../model/route.ts'
@@ -12,9 +15,15 @@ export type InjectedFault = {
 }
 
 /** @returns undefined when this request is spared. Delay and abort are drawn independently, as in Envoy. */
-export function decideFault(fault: Fault | undefined, request: RequestFacts, random: Random): InjectedFault | undefined {
+export function decideFault(
+  fault: Fault | undefined,
+  request: RequestFacts,
+  random: Random,
+): InjectedFault | undefined {
   if (!fault || !fault.headers.every((h) => matchesHeader(h, headerValues(request, h.name)))) return undefined
   const delayMs = fault.delay && random.float() < fault.delay.fraction ? fault.delay.ms : 0
   const abort = fault.abort && random.float() < fault.abort.fraction ? fault.abort : undefined
-  return delayMs === 0 && !abort ? undefined : { delayMs, abort: abort && { status: abort.status, grpcStatus: abort.grpcStatus } }
+  return delayMs === 0 && !abort
+    ? undefined
+    : { delayMs, abort: abort && { status: abort.status, grpcStatus: abort.grpcStatus } }
 }

@@ -1,6 +1,6 @@
 /**
- * What the HTTP connection manager does to request headers before filters and routes see them: where the client is, how it came, who it
- * proved to be, and the request's id. In place, over flat arrays.
+ * What the HTTP connection manager does to request headers before filters and routes see them: where the client is, how
+ * it came, who it proved to be, and the request's id. In place, over flat arrays.
  */
 import net from 'node:net'
 import type { Random } from '../../../core/os/clock.ts'
@@ -10,10 +10,19 @@ import { isTaken } from '../codec/field-table.ts'
 import { removeHeader, setHeader } from './header-edit.ts'
 import { applyXfcc } from './xfcc.ts'
 
-export type ClientAddress = { readonly directIp: string; readonly scheme: 'http' | 'https'; readonly xfccElement: string | undefined }
+export type ClientAddress = {
+  readonly directIp: string
+  readonly scheme: 'http' | 'https'
+  readonly xfccElement: string | undefined
+}
 
 /** @returns the client's address as trusted hops tell it (Envoy's downstream remote address) */
-export function prepareRequestHeaders(request: RequestHead, http: HttpConnectionManager, client: ClientAddress, random: Random): string {
+export function prepareRequestHeaders(
+  request: RequestHead,
+  http: HttpConnectionManager,
+  client: ClientAddress,
+  random: Random,
+): string {
   const { headers } = request
   const { useRemoteAddress: edge } = http
   let forwardedFor: string | undefined
@@ -23,21 +32,40 @@ export function prepareRequestHeaders(request: RequestHead, http: HttpConnection
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!
     switch (name) {
-      case 'x-forwarded-for': forwardedFor = forwardedFor === undefined ? headers[i + 1]! : `${forwardedFor},${headers[i + 1]!}`; break
-      case 'x-forwarded-client-cert': hasXfcc = true; break
-      case 'x-request-id': hasId = headers[i + 1] !== ''; break
-      case 'x-forwarded-proto': hasProto = true; break
-      case 'proxy-authorization': if (http.explicitProxy) { headers.splice(i, 2); i -= 2 } break
+      case 'x-forwarded-for':
+        forwardedFor = forwardedFor === undefined ? headers[i + 1]! : `${forwardedFor},${headers[i + 1]!}`
+        break
+      case 'x-forwarded-client-cert':
+        hasXfcc = true
+        break
+      case 'x-request-id':
+        hasId = headers[i + 1] !== ''
+        break
+      case 'x-forwarded-proto':
+        hasProto = true
+        break
+      case 'proxy-authorization':
+        if (http.explicitProxy) {
+          headers.splice(i, 2)
+          i -= 2
+        }
+        break
       default: {
         const first = name.charCodeAt(0)
-        if ((first === LETTER_X || first === LETTER_F) && !isTaken(name, edge, http.xffTrustedHops)) { headers.splice(i, 2); i -= 2 }
+        if ((first === LETTER_X || first === LETTER_F) && !isTaken(name, edge, http.xffTrustedHops)) {
+          headers.splice(i, 2)
+          i -= 2
+        }
       }
     }
   }
   const remoteIp = trustedAddress(forwardedFor, http, client.directIp)
   if (edge) {
-    const value = forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
-    if (http.skipXffAppend) { /* it stays as it came */ } else if (forwardedFor === undefined) headers.push('x-forwarded-for', value)
+    const value =
+      forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
+    if (http.skipXffAppend) {
+      /* it stays as it came */
+    } else if (forwardedFor === undefined) headers.push('x-forwarded-for', value)
     else setHeader(headers, 'x-forwarded-for', value)
     // A trusted hop in front knows how the client came; nobody else is believed.
     if (hasProto && http.xffTrustedHops === 0) removeHeader(headers, 'x-forwarded-proto')
@@ -47,13 +75,14 @@ export function prepareRequestHeaders(request: RequestHead, http: HttpConnection
   } else if (!hasProto) headers.push('x-forwarded-proto', client.scheme)
   if (hasXfcc || client.xfccElement !== undefined) applyXfcc(headers, http.forwardClientCert, client.xfccElement)
   // A stranger does not choose the id under which his requests are looked for.
-  if (http.requestId !== 'none' && (!hasId || (edge && http.requestId !== 'keep-external'))) setHeader(headers, 'x-request-id', uuid(random))
+  if (http.requestId !== 'none' && (!hasId || (edge && http.requestId !== 'keep-external')))
+    setHeader(headers, 'x-request-id', uuid(random))
   return remoteIp
 }
 
 /**
- * Envoy's rule: an edge proxy (use_remote_address) trusts the peer unless `xffTrustedHops` proxies stand before it; one behind others
- * takes the last address of the list, or so many further to the left.
+ * Envoy's rule: an edge proxy (use_remote_address) trusts the peer unless `xffTrustedHops` proxies stand before it; one
+ * behind others takes the last address of the list, or so many further to the left.
  */
 function trustedAddress(forwardedFor: string | undefined, http: HttpConnectionManager, directIp: string): string {
   if (forwardedFor === undefined || (http.useRemoteAddress && http.xffTrustedHops === 0)) return directIp
@@ -74,6 +103,12 @@ export function uuid(random: Random): string {
   const d = word(random)
   return `${hex32(a)}-${hex16(b >>> 16)}-${hex16((b & 0x0fff) | 0x4000)}-${hex16(((c >>> 16) & 0x3fff) | 0x8000)}-${hex16(c & 0xffff)}${hex32(d)}`
 }
-function word(random: Random): number { return Math.floor(random.float() * 0x1_0000_0000) }
-function hex16(n: number): string { return HEX[(n >>> 8) & 0xff]! + HEX[n & 0xff]! }
-function hex32(n: number): string { return hex16(n >>> 16) + hex16(n & 0xffff) }
+function word(random: Random): number {
+  return Math.floor(random.float() * 0x1_0000_0000)
+}
+function hex16(n: number): string {
+  return HEX[(n >>> 8) & 0xff]! + HEX[n & 0xff]!
+}
+function hex32(n: number): string {
+  return hex16(n >>> 16) + hex16(n & 0xffff)
+}

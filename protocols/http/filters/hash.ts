@@ -11,14 +11,16 @@ export type HashFacts = {
 }
 
 /**
- * @returns 32 bits, or undefined when no source is present in the request: the balancer then picks freely. Sources are combined in
+ * @returns 32 bits, or undefined when no source is present in the request: the balancer then picks freely. Sources are
+ * combined in
  *   order; a terminal one that is present ends the list.
  */
 export function requestHash(sources: readonly HashSource[], facts: HashFacts): number | undefined {
   let hash: number | undefined
   for (const source of sources) {
     const text = textOf(source, facts)
-    if (text !== undefined) hash = hash === undefined ? hash32(text) : (((hash << 1) | (hash >>> 31)) ^ hash32(text)) >>> 0
+    if (text !== undefined)
+      hash = hash === undefined ? hash32(text) : (((hash << 1) | (hash >>> 31)) ^ hash32(text)) >>> 0
     if (source.terminal && text !== undefined) return hash
   }
   return hash
@@ -35,11 +37,16 @@ export function hash32(text: string): number {
 
 function textOf(source: HashSource, facts: HashFacts): string | undefined {
   switch (source.kind) {
-    case 'header': return facts.header(source.name)
-    case 'cookie': return cookieValue(facts.header('cookie'), source.name)
-    case 'query': return queryValue(facts.path, source.name)
-    case 'source-ip': return facts.remoteIp
-    default: return source satisfies never
+    case 'header':
+      return facts.header(source.name)
+    case 'cookie':
+      return cookieValue(facts.header('cookie'), source.name)
+    case 'query':
+      return queryValue(facts.path, source.name)
+    case 'source-ip':
+      return facts.remoteIp
+    default:
+      return source satisfies never
   }
 }
 
@@ -47,7 +54,11 @@ function textOf(source: HashSource, facts: HashFacts): string | undefined {
 function cookieValue(cookies: string | undefined, name: string): string | undefined {
   for (const pair of cookies?.split(/[;,]/) ?? []) {
     const equals = pair.indexOf('=')
-    if (equals > 0 && pair.slice(0, equals).trim() === name) return pair.slice(equals + 1).trim().replace(/^"(.*)"$/, '$1')
+    if (equals > 0 && pair.slice(0, equals).trim() === name)
+      return pair
+        .slice(equals + 1)
+        .trim()
+        .replace(/^"(.*)"$/, '$1')
   }
   return undefined
 }

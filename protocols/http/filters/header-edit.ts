@@ -1,20 +1,28 @@
 /**
- * Header changes of route tables, over flat arrays: lower-case names at even indexes, values at odd ones.
- * Framing and routing fields are out of reach, whatever a configuration says: a proxy that lets a route rewrite `transfer-encoding`
+ * Header changes of route tables, over flat arrays: lower-case names at even indexes, values at odd ones. Framing and
+ * routing fields are out of reach, whatever a configuration says: a proxy that lets a route rewrite `transfer-encoding`
  * forwards two messages as one.
  */
 import type { HeaderAdd, HeaderEdit } from '../../../model/route.ts'
-import { parseSubstitution, substitute, type Substitution, type SubstitutionFacts } from '../../../model/substitution.ts'
+import {
+  parseSubstitution,
+  substitute,
+  type Substitution,
+  type SubstitutionFacts,
+} from '../../../model/substitution.ts'
 import { isHopByHop } from '../codec/field-table.ts'
 
-/** Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6), as are the fields of one connection. */
+/**
+ * Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6), as are the
+ * fields of one connection.
+ */
 const UNTOUCHABLE: ReadonlySet<string> = new Set(['host', 'content-length'])
 /** A token (RFC 9110 §5.1), so that no name starts a line of its own. */
 const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 
 /**
- * Applies the edits in place, each one's removals before its additions. Envoy's order of the edits is weighted cluster, route,
- * virtual host, route table. An addition whose value comes out empty is left out, unless it is to be kept.
+ * Applies the edits in place, each one's removals before its additions. Envoy's order of the edits is weighted cluster,
+ * route, virtual host, route table. An addition whose value comes out empty is left out, unless it is to be kept.
  */
 export function editHeaders(headers: string[], edits: readonly HeaderEdit[], facts: SubstitutionFacts): void {
   for (const edit of edits) {
@@ -28,7 +36,10 @@ export function removeHeader(headers: string[], name: string): void {
   let to = 0
   for (let from = 0; from < headers.length; from += 2) {
     if (headers[from] === name) continue
-    if (to !== from) { headers[to] = headers[from]!; headers[to + 1] = headers[from + 1]! }
+    if (to !== from) {
+      headers[to] = headers[from]!
+      headers[to + 1] = headers[from + 1]!
+    }
     to += 2
   }
   headers.length = to
@@ -36,7 +47,11 @@ export function removeHeader(headers: string[], name: string): void {
 
 /** Removes every line with an underscore in its name: to CGI and its kin, `x_user` and `x-user` are one. */
 export function removeUnderscored(headers: string[]): void {
-  for (let i = 0; i < headers.length; i += 2) if (headers[i]!.includes('_')) { removeHeader(headers, headers[i]!); i -= 2 }
+  for (let i = 0; i < headers.length; i += 2)
+    if (headers[i]!.includes('_')) {
+      removeHeader(headers, headers[i]!)
+      i -= 2
+    }
 }
 
 export function hasUnderscored(headers: readonly string[]): boolean {
@@ -63,11 +78,20 @@ function addHeader(headers: string[], add: HeaderAdd, facts: SubstitutionFacts):
   const value = valueOf(add, facts)
   if (value === '' && !add.keepEmpty) return
   switch (add.how) {
-    case 'append': headers.push(add.name, value); return
-    case 'overwrite': setHeader(headers, add.name, value); return
-    case 'overwrite-present': if (headerValue(headers, add.name) !== undefined) setHeader(headers, add.name, value); return
-    case 'if-absent': if (headerValue(headers, add.name) === undefined) headers.push(add.name, value); return
-    default: add.how satisfies never
+    case 'append':
+      headers.push(add.name, value)
+      return
+    case 'overwrite':
+      setHeader(headers, add.name, value)
+      return
+    case 'overwrite-present':
+      if (headerValue(headers, add.name) !== undefined) setHeader(headers, add.name, value)
+      return
+    case 'if-absent':
+      if (headerValue(headers, add.name) === undefined) headers.push(add.name, value)
+      return
+    default:
+      add.how satisfies never
   }
 }
 
@@ -77,7 +101,10 @@ const parsed = new WeakMap<HeaderAdd, Substitution>()
 function valueOf(add: HeaderAdd, facts: SubstitutionFacts): string {
   if (!add.value.includes('%')) return safe(add.value)
   let made = parsed.get(add)
-  if (!made) { made = parseSubstitution(add.value); parsed.set(add, made) }
+  if (!made) {
+    made = parseSubstitution(add.value)
+    parsed.set(add, made)
+  }
   return safe(substitute(made, facts))
 }
 

@@ -1,18 +1,26 @@
 /**
- * One form of a request path for authorization, routing and the upstream alike (Envoy's normalize_path and merge_slashes).
- * The result replaces the request's path before anything looks at it, so no two of them can understand it differently.
+ * One form of a request path for authorization, routing and the upstream alike (Envoy's normalize_path and
+ * merge_slashes). The result replaces the request's path before anything looks at it, so no two of them can understand
+ * it differently.
  */
 import { MeshError } from '../../../core/errors.ts'
 
-/** Settings of the HTTP connection manager. `escapedSlashes`: what becomes of %2F and %5C (path_with_escaped_slashes_action); left out: nothing. */
-export type PathForm = { readonly normalizePath: boolean; readonly mergeSlashes: boolean; readonly escapedSlashes?: 'refuse' | 'unescape' | undefined }
+/**
+ * Settings of the HTTP connection manager. `escapedSlashes`: what becomes of %2F and %5C
+ * (path_with_escaped_slashes_action); left out: nothing.
+ */
+export type PathForm = {
+  readonly normalizePath: boolean
+  readonly mergeSlashes: boolean
+  readonly escapedSlashes?: 'refuse' | 'unescape' | undefined
+}
 
 /** Two more, about the host. */
 export type HostForm = { readonly stripHostPort?: 'matching' | 'any' | undefined; readonly stripHostDot?: boolean }
 
 /**
- * One form of the Host field for policies, routing and the upstream alike (Envoy's strip_trailing_host_dot, strip_matching_host_port and
- * strip_any_host_port, in its order).
+ * One form of the Host field for policies, routing and the upstream alike (Envoy's strip_trailing_host_dot,
+ * strip_matching_host_port and strip_any_host_port, in its order).
  * @param localPort where the client connected to
  */
 export function normalizeHost(authority: string, { stripHostPort, stripHostDot }: HostForm, localPort: number): string {
@@ -20,18 +28,25 @@ export function normalizeHost(authority: string, { stripHostPort, stripHostDot }
   const [, host = authority, port] = /^(\[[^\]]*\]|[^:]*)(:\d*)?$/.exec(authority) ?? []
   const name = stripHostDot && host.length > 1 && host.endsWith('.') ? host.slice(0, -1) : host
   if (port === undefined) return name
-  return stripHostPort === 'any' || (stripHostPort === 'matching' && Number(port.slice(1)) === localPort) ? name : name + port
+  return stripHostPort === 'any' || (stripHostPort === 'matching' && Number(port.slice(1)) === localPort)
+    ? name
+    : name + port
 }
 
-/** Anything that may need work: an escape or what has to be one, a backslash, a control or non-ASCII character, `//` or a segment that starts with a dot. */
+/**
+ * Anything that may need work: an escape or what has to be one, a backslash, a control or non-ASCII character, `//` or
+ * a segment that starts with a dot.
+ */
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const SUSPECT = /[%\\#"<>^`{|}\x00-\x20\x7f-\uffff]|\/[/.]/
 
 /**
  * @param target origin form with query; '*' and '' (CONNECT) come back as they are
- * @returns dot segments removed (RFC 3986 §5.2.4), unreserved characters unescaped (§6.2.2.2), what no URI has escaped, other escapes untouched
+ * @returns dot segments removed (RFC 3986 §5.2.4), unreserved characters unescaped (§6.2.2.2), what no URI has escaped,
+ * other escapes untouched
  *   (`%2F` is data, not a separator; its hex digits keep their case as in Envoy), query untouched
- * @throws MESH_MALFORMED_INPUT for what servers read in different ways: a fragment, a backslash, a control character, an escape
+ * @throws MESH_MALFORMED_INPUT for what servers read in different ways: a fragment, a backslash, a control character,
+ * an escape
  *   that is incomplete, NUL or an overlong UTF-8 form
  */
 export function normalizePath(target: string, form: PathForm): string {
@@ -56,7 +71,9 @@ function unescaped(path: string): string {
   if (/%00/.test(path)) throw refused('an escaped NUL')
   // C0 and C1 start only overlong forms, E0 80–9F and F0 80–8F are overlong, F5 and above start nothing (RFC 3629 §3).
   if (/%(?:c[01]|e0%[89]|f0%8|f[5-9a-f])/i.test(path)) throw refused('an overlong UTF-8 escape (RFC 3629 §3)')
-  return path.replace(/%(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/gi, (escape) => String.fromCharCode(parseInt(escape.slice(1), 16)))
+  return path.replace(/%(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/gi, (escape) =>
+    String.fromCharCode(parseInt(escape.slice(1), 16)),
+  )
 }
 
 /** Before the path is normalised, as in Envoy, which reads a backslash as a slash then. */

@@ -1,4 +1,7 @@
-/** Path rewrites of forwarded requests and the Location of redirects (envoy.config.route.v3 RouteAction, RedirectAction). Pure. */
+/**
+ * Path rewrites of forwarded requests and the Location of redirects (envoy.config.route.v3 RouteAction,
+ * RedirectAction). Pure.
+ */
 import type { PathRewrite, RouteAction, RouteMatch } from '../../../model/route.ts'
 import { withoutQuery } from '../../router.ts'
 
@@ -6,7 +9,8 @@ type RedirectAction = Extract<RouteAction, { kind: 'redirect' }>
 
 /**
  * @param path with query, which is kept
- * @returns prefix: the matched part replaced (an exact match: the whole path; a regex match: the whole path); full: the whole path;
+ * @returns prefix: the matched part replaced (an exact match: the whole path; a regex match: the whole path); full: the
+ * whole path;
  *   regex: every match of it in the path
  */
 export function rewritePath(rewrite: PathRewrite, match: RouteMatch, path: string): string {
@@ -14,13 +18,24 @@ export function rewritePath(rewrite: PathRewrite, match: RouteMatch, path: strin
   return rewritten(rewrite, match, bare) + path.slice(bare.length)
 }
 
-/** Value of the Location header: an absolute URI. Scheme, host and port that the action does not name are those of the request. */
-export function redirectLocation(action: RedirectAction, match: RouteMatch, request: { readonly scheme: string; readonly authority: string; readonly path: string }): string {
+/**
+ * Value of the Location header: an absolute URI. Scheme, host and port that the action does not name are those of the
+ * request.
+ */
+export function redirectLocation(
+  action: RedirectAction,
+  match: RouteMatch,
+  request: { readonly scheme: string; readonly authority: string; readonly path: string },
+): string {
   const scheme = action.scheme ?? request.scheme
   return `${scheme}://${authorityOf(action, scheme, request)}${pathOf(action, match, request.path)}`
 }
 
-function authorityOf(action: RedirectAction, scheme: string, request: { readonly scheme: string; readonly authority: string }): string {
+function authorityOf(
+  action: RedirectAction,
+  scheme: string,
+  request: { readonly scheme: string; readonly authority: string },
+): string {
   const host = action.host ?? request.authority
   if (action.port !== undefined) return `${withoutAnyPort(host)}:${action.port}`
   // http://host:80 redirected to https must not become https://host:80.
@@ -39,13 +54,18 @@ function pathOf(action: RedirectAction, match: RouteMatch, path: string): string
 
 function rewritten(rewrite: PathRewrite, match: RouteMatch, bare: string): string {
   switch (rewrite.kind) {
-    case 'full': return rewrite.value
-    case 'regex': return rewrite.regex.replaceAll(bare, rewrite.by)
+    case 'full':
+      return rewrite.value
+    case 'regex':
+      return rewrite.regex.replaceAll(bare, rewrite.by)
     case 'prefix': {
       const { path } = match
-      return path.kind === 'prefix' || path.kind === 'separated-prefix' ? rewrite.value + bare.slice(path.value.length) : rewrite.value
+      return path.kind === 'prefix' || path.kind === 'separated-prefix'
+        ? rewrite.value + bare.slice(path.value.length)
+        : rewrite.value
     }
-    default: return rewrite satisfies never
+    default:
+      return rewrite satisfies never
   }
 }
 

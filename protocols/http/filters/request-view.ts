@@ -1,4 +1,7 @@
-/** The last touches to a request before filters, routes and the endpoint see it, each after what forwarded.ts has made of the client. In place. */
+/**
+ * The last touches to a request before filters, routes and the endpoint see it, each after what forwarded.ts has made
+ * of the client. In place.
+ */
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { RequestOrigin } from '../exchange/request-origin.ts'
@@ -6,10 +9,18 @@ import { headerValue, removeHeader, setHeader } from './header-edit.ts'
 import type { RequestHead } from '../message.ts'
 import { routeTable } from '../exchange/plan.ts'
 
-export function settleRequest(request: RequestHead, http: HttpConnectionManager, client: RequestOrigin, tables: Tables): void {
+export function settleRequest(
+  request: RequestHead,
+  http: HttpConnectionManager,
+  client: RequestOrigin,
+  tables: Tables,
+): void {
   const { headers } = request
   request.scheme = forwardedScheme(request) ?? request.scheme
-  if (http.appendForwardedPort && ((http.useRemoteAddress && http.xffTrustedHops === 0) || headerValue(headers, 'x-forwarded-port') === undefined)) {
+  if (
+    http.appendForwardedPort &&
+    ((http.useRemoteAddress && http.xffTrustedHops === 0) || headerValue(headers, 'x-forwarded-port') === undefined)
+  ) {
     setHeader(headers, 'x-forwarded-port', String(client.conn.local.port))
   }
   const internalOnly = routeTable(http, tables)?.config.internalOnly

@@ -3,8 +3,9 @@ import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RouteAction } from '../../../model/route.ts'
 
 /**
- * Clients offer a better kind of HTTP with every first request and are content with this one: h2c (curl, Java's client; Envoy ignores it too) and TLS (RFC 2817,
- * Apache's client from 5.4 on; Envoy answers 403 unless ignore_http_11_upgrade names it).
+ * Clients offer a better kind of HTTP with every first request and are content with this one: h2c (curl, Java's client;
+ * Envoy ignores it too) and TLS (RFC 2817, Apache's client from 5.4 on; Envoy answers 403 unless ignore_http_11_upgrade
+ * names it).
  */
 const OFFER = /^(?:h2c|(?:tls|http)\/\d+(?:\.\d+)?)$/
 

@@ -1,6 +1,7 @@
 /**
- * The first of the two steps in which a server ends a connection without losing requests that are on their way (RFC 9113 §6.8): GOAWAY with the highest id asks the
- * client to open no more streams, and its answer to the PING behind it shows that it has read that.
+ * The first of the two steps in which a server ends a connection without losing requests that are on their way (RFC
+ * 9113 §6.8): GOAWAY with the highest id asks the client to open no more streams, and its answer to the PING behind it
+ * shows that it has read that.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { ErrorCode, MAX_STREAM_ID } from '../codec/h2-frames.ts'
@@ -20,6 +21,10 @@ export class Drain {
     this.#timer = clock.after(MAX_ROUND_TRIP_MS, last)
   }
 
-  isAnswer(payload: Buffer): boolean { return payload.equals(PAYLOAD) }
-  over(): void { this.#timer.cancel() }
+  isAnswer(payload: Buffer): boolean {
+    return payload.equals(PAYLOAD)
+  }
+  over(): void {
+    this.#timer.cancel()
+  }
 }

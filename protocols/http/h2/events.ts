@@ -1,6 +1,6 @@
 /**
- * What an HTTP/2 session and its owner say to each other: plain calls in the order of the bytes, none of which returns a promise. Field lists are flat arrays as in
- * message.ts, with the pseudo-header fields first.
+ * What an HTTP/2 session and its owner say to each other: plain calls in the order of the bytes, none of which returns
+ * a promise. Field lists are flat arrays as in message.ts, with the pseudo-header fields first.
  */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../core/os/clock.ts'
@@ -30,7 +30,15 @@ export type SessionOptions = {
 }
 
 /** Frames that make work and nothing else, for the budgets of floods.ts. */
-export type Http2Event = 'settings' | 'pings' | 'resets' | 'empty frames' | 'window updates' | 'priorities' | 'continuations' | 'unread answers'
+export type Http2Event =
+  | 'settings'
+  | 'pings'
+  | 'resets'
+  | 'empty frames'
+  | 'window updates'
+  | 'priorities'
+  | 'continuations'
+  | 'unread answers'
 
 export interface SessionOwner {
   /**
@@ -38,7 +46,9 @@ export interface SessionOwner {
    * @param oversized the list was longer than permitted; `fields` has what fitted
    */
   onStream(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean): void
-  /** Server: a request that RFC 9113 §8.1.1 calls malformed. The owner may answer on the stream; it is reset afterwards. */
+  /**
+   * Server: a request that RFC 9113 §8.1.1 calls malformed. The owner may answer on the stream; it is reset afterwards.
+   */
   onMalformed(stream: Http2Stream, fields: readonly string[], problem: string): void
   /** Each such frame, as it comes; destroying the session is the owner's business. */
   onCostlyFrame(what: Http2Event): void
@@ -47,9 +57,9 @@ export interface SessionOwner {
   /** The peer opens no more streams, or takes no more. */
   onGoaway(code: number): void
   /**
-   * Once, last; all streams have been told, which on a client may take until an answer that had come in full is read. The socket has been ended: what the peer does
-   * not take of the rest, and a peer that does not end its side, are the owner's to bound. @param error undefined = nobody broke anything
+   * Once, last; all streams have been told, which on a client may take until an answer that had come in full is read.
+   * The socket has been ended: what the peer does not take of the rest, and a peer that does not end its side, are the
+   * owner's to bound. @param error undefined = nobody broke anything
    */
   onSessionClose(error: MeshError | undefined): void
 }
-

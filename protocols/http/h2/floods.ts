@@ -40,26 +40,45 @@ export class Floods {
   }
 
   /** One was opened, or would have been. */
-  stream(): void { this.#streams++ }
+  stream(): void {
+    this.#streams++
+  }
 
   /** One of the streams was reset by the client before it could have wanted its answer, or made us reset it. */
-  reset(): void { if (++this.#resets * 2 > Math.max(MIN_STREAMS, this.#streams)) this.#tell('resets') }
+  reset(): void {
+    if (++this.#resets * 2 > Math.max(MIN_STREAMS, this.#streams)) this.#tell('resets')
+  }
 
   /** @param sentDataFrames on the connection so far */
   frame(kind: Http2Event, sentDataFrames: number): void {
     switch (kind) {
-      case 'resets': this.reset(); break
-      case 'settings': if (this.#inPeriod(sentDataFrames) && ++this.#settings > MAX_FRAMES) this.#tell(kind); break
+      case 'resets':
+        this.reset()
+        break
+      case 'settings':
+        if (this.#inPeriod(sentDataFrames) && ++this.#settings > MAX_FRAMES) this.#tell(kind)
+        break
       // Some measure the round trip with a PING for each DATA that comes (grpc-go's estimate of the bandwidth).
-      case 'pings': if (this.#inPeriod(sentDataFrames) && ++this.#pings > MAX_FRAMES + sentDataFrames - this.#sentBefore) this.#tell(kind); break
-      case 'empty frames': if (this.#inPeriod(sentDataFrames) && ++this.#emptyFrames > MAX_FRAMES) this.#tell(kind); break
-      case 'priorities': if (++this.#priorities > PRIORITIES_PER_STREAM * (1 + this.#streams)) this.#tell(kind); break
+      case 'pings':
+        if (this.#inPeriod(sentDataFrames) && ++this.#pings > MAX_FRAMES + sentDataFrames - this.#sentBefore)
+          this.#tell(kind)
+        break
+      case 'empty frames':
+        if (this.#inPeriod(sentDataFrames) && ++this.#emptyFrames > MAX_FRAMES) this.#tell(kind)
+        break
+      case 'priorities':
+        if (++this.#priorities > PRIORITIES_PER_STREAM * (1 + this.#streams)) this.#tell(kind)
+        break
       case 'window updates':
         if (++this.#windowUpdates > this.#mostWindowUpdates(sentDataFrames)) this.#tell(kind)
         break
       // Bounds of their own were met.
-      case 'continuations': case 'unread answers': this.#tell(kind); break
-      default: kind satisfies never
+      case 'continuations':
+      case 'unread answers':
+        this.#tell(kind)
+        break
+      default:
+        kind satisfies never
     }
   }
 

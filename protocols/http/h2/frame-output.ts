@@ -1,10 +1,18 @@
 /**
- * Frames on their way out of one connection. They are gathered until the turn of the event loop ends and then leave in one write: a write for each would cost more
- * than everything else. Small frames of all connections share slabs, one after the other; large payloads are not copied.
+ * Frames on their way out of one connection. They are gathered until the turn of the event loop ends and then leave in
+ * one write: a write for each would cost more than everything else. Small frames of all connections share slabs, one
+ * after the other; large payloads are not copied.
  */
 import type { Duplex } from 'node:stream'
 import { guarded } from '../../../core/defects/guard.ts'
-import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeFrameHead, writeUint32 } from '../codec/h2-frames.ts'
+import {
+  DEFAULT_MAX_FRAME_BYTES,
+  Flag,
+  FRAME_HEAD_BYTES,
+  FrameType,
+  writeFrameHead,
+  writeUint32,
+} from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack/encoder.ts'
 import { isMostOfItsMemory, ownCopy } from '../../../core/runtime/own-memory.ts'
 
@@ -37,27 +45,49 @@ export class FrameOutput {
     this.#fill = fill
   }
 
-  get unsentBytes(): number { return this.#gatheredBytes + this.#socket.writableLength }
-  get #gatheredBytes(): number { return this.#partsBytes + (this.#to - this.#from) }
-  get isFull(): boolean { return this.#socket.writableNeedDrain || this.#gatheredBytes >= MAX_GATHERED_BYTES }
+  get unsentBytes(): number {
+    return this.#gatheredBytes + this.#socket.writableLength
+  }
+  get #gatheredBytes(): number {
+    return this.#partsBytes + (this.#to - this.#from)
+  }
+  get isFull(): boolean {
+    return this.#socket.writableNeedDrain || this.#gatheredBytes >= MAX_GATHERED_BYTES
+  }
   /** Of frames that answer the peer's, since the socket is full: they do not wait for room. */
-  get unreadAnswerBytes(): number { return this.#answerBytes }
+  get unreadAnswerBytes(): number {
+    return this.#answerBytes
+  }
 
-  bytes(payload: Buffer): void { this.#copy(payload) }
+  bytes(payload: Buffer): void {
+    this.#copy(payload)
+  }
 
   /** One DATA frame; `chunk` is at most DEFAULT_MAX_FRAME_BYTES long and not written to afterwards. */
   data(streamId: number, chunk: Buffer, end: boolean): void {
     this.#frame(chunk.length, FrameType.DATA, end ? Flag.END_STREAM : 0, streamId, FRAME_HEAD_BYTES)
-    if (chunk.length < COPIED_BYTES) { if (chunk.length > 0) this.#copy(chunk) } else this.#append(chunk)
+    if (chunk.length < COPIED_BYTES) {
+      if (chunk.length > 0) this.#copy(chunk)
+    } else this.#append(chunk)
   }
 
   /** HEADERS, and CONTINUATION where the block is long. */
   headers(streamId: number, fields: readonly string[], end: boolean, encoder: HpackEncoder): void {
     const bound = encoder.bound(fields)
-    if (bound > DEFAULT_MAX_FRAME_BYTES) { this.#longHeaders(streamId, fields, end, encoder); return }
+    if (bound > DEFAULT_MAX_FRAME_BYTES) {
+      this.#longHeaders(streamId, fields, end, encoder)
+      return
+    }
     const at = this.#reserve(FRAME_HEAD_BYTES + bound)
     const behind = encoder.encode(fields, slab, at + FRAME_HEAD_BYTES)
-    writeFrameHead(slab, at, behind - at - FRAME_HEAD_BYTES, FrameType.HEADERS, Flag.END_HEADERS | (end ? Flag.END_STREAM : 0), streamId)
+    writeFrameHead(
+      slab,
+      at,
+      behind - at - FRAME_HEAD_BYTES,
+      FrameType.HEADERS,
+      Flag.END_HEADERS | (end ? Flag.END_STREAM : 0),
+      streamId,
+    )
     this.#taken(behind)
   }
   #longHeaders(streamId: number, fields: readonly string[], end: boolean, encoder: HpackEncoder): void {
@@ -75,7 +105,9 @@ export class FrameOutput {
     this.#answered(FRAME_HEAD_BYTES + 4)
     this.#word(FrameType.RST_STREAM, streamId, code)
   }
-  windowUpdate(streamId: number, bytes: number): void { this.#word(FrameType.WINDOW_UPDATE, streamId, bytes) }
+  windowUpdate(streamId: number, bytes: number): void {
+    this.#word(FrameType.WINDOW_UPDATE, streamId, bytes)
+  }
 
   settings(settings: readonly (readonly [id: number, value: number])[]): void {
     let at = this.#frame(settings.length * 6, FrameType.SETTINGS, 0, 0, FRAME_HEAD_BYTES + settings.length * 6)
@@ -110,15 +142,24 @@ export class FrameOutput {
     this.#partsBytes = 0
     const socket = this.#socket
     if (socket.destroyed || socket.writableEnded) return
-    // What waits behind something waits long, perhaps: it must not keep a slab of everybody's, or a chunk that was read.
-    if (socket.writableLength > 0) parts.forEach((part, i) => { if (!isMostOfItsMemory(part)) parts[i] = ownCopy(part) })
-    if (parts.length === 1) { socket.write(parts[0]!); return }
+    // What waits behind something waits long, perhaps: it must not keep a slab of everybody's, or a chunk that was
+    // read.
+    if (socket.writableLength > 0)
+      parts.forEach((part, i) => {
+        if (!isMostOfItsMemory(part)) parts[i] = ownCopy(part)
+      })
+    if (parts.length === 1) {
+      socket.write(parts[0]!)
+      return
+    }
     socket.cork()
     for (const part of parts) socket.write(part)
     socket.uncork()
   }
   /** The socket has room again. */
-  drained(): void { this.#answerBytes = 0 }
+  drained(): void {
+    this.#answerBytes = 0
+  }
   /** Ends: flush, and nothing after it. */
   close(): void {
     this.flush()
@@ -126,12 +167,18 @@ export class FrameOutput {
     this.#parts = []
   }
 
-  #answered(bytes: number): void { if (this.#socket.writableNeedDrain) this.#answerBytes += bytes }
+  #answered(bytes: number): void {
+    if (this.#socket.writableNeedDrain) this.#answerBytes += bytes
+  }
   #word(type: number, streamId: number, word: number): void {
     const at = this.#frame(4, type, 0, streamId, FRAME_HEAD_BYTES + 4)
     this.#taken(writeUint32(slab, at, word))
   }
-  /** The head of a frame. @param reserved bytes, head included, that stand together @returns the offset behind the head */
+  /**
+   * The head of a frame.
+   * @param reserved bytes, head included, that stand together
+   * @returns the offset behind the head
+   */
   #frame(payloadBytes: number, type: number, flags: number, streamId: number, reserved: number): number {
     const at = this.#reserve(reserved)
     const behind = writeFrameHead(slab, at, payloadBytes, type, flags, streamId)
@@ -194,14 +241,30 @@ export class FrameOutput {
     if (more && !this.isFull) this.schedule()
   }
   /** Only its own connection suffers. */
-  fail(error: Error): void { this.#socket.destroy(error) }
+  fail(error: Error): void {
+    this.#socket.destroy(error)
+  }
 }
 
 /** Those with something to send when the turn ends. */
 let waiting: FrameOutput[] = []
-const turn = guarded('http2', (error, output: FrameOutput) => { output.fail(error) }, (output: FrameOutput) => { output.turn() })
-const flushAll = guarded('http2', () => { /* `turn` guards each */ }, () => {
-  const now = waiting
-  waiting = []
-  for (const output of now) turn(output)
-})
+const turn = guarded(
+  'http2',
+  (error, output: FrameOutput) => {
+    output.fail(error)
+  },
+  (output: FrameOutput) => {
+    output.turn()
+  },
+)
+const flushAll = guarded(
+  'http2',
+  () => {
+    /* `turn` guards each */
+  },
+  () => {
+    const now = waiting
+    waiting = []
+    for (const output of now) turn(output)
+  },
+)

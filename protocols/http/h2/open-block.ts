@@ -1,4 +1,7 @@
-/** A header block whose end does not come: its bytes count against the memory budget, and it has as much time as a head over HTTP/1.1. */
+/**
+ * A header block whose end does not come: its bytes count against the memory budget, and it has as much time as a head
+ * over HTTP/1.1.
+ */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { guarded, nothing } from '../../../core/defects/guard.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
@@ -13,7 +16,13 @@ export class OpenBlock {
   #timer: Timer | undefined
 
   /** @param onTimeout ends the connection */
-  constructor(o: { readonly waiting: Waiting; readonly holder: Holder; readonly clock: Pick<Clock, 'after'>; readonly timeoutMs: number; readonly onTimeout: () => void }) {
+  constructor(o: {
+    readonly waiting: Waiting
+    readonly holder: Holder
+    readonly clock: Pick<Clock, 'after'>
+    readonly timeoutMs: number
+    readonly onTimeout: () => void
+  }) {
     this.#waiting = o.waiting
     this.#holder = o.holder
     this.#clock = o.clock
@@ -23,8 +32,11 @@ export class OpenBlock {
 
   /** @param bytes as SessionOwner.onOpenBlock */
   set(bytes: number): void {
-    if (bytes === 0) { this.end(); return }
-    (this.#hold ??= this.#waiting.hold(this.#holder)).set(bytes)
+    if (bytes === 0) {
+      this.end()
+      return
+    }
+    ;(this.#hold ??= this.#waiting.hold(this.#holder)).set(bytes)
     this.#timer ??= this.#clock.after(this.#timeoutMs, this.#onTimeout)
   }
   end(): void {

@@ -50,7 +50,9 @@ export function requestFields(head: UpstreamRequest, more: readonly string[]): s
   return fields
 }
 
-/** Without framing and what belongs to one connection (RFC 9113 §8.2.2), and without what is no field there (§8.2.1). */
+/**
+ * Without framing and what belongs to one connection (RFC 9113 §8.2.2), and without what is no field there (§8.2.1).
+ */
 function addPermitted(fields: string[], headers: readonly string[]): void {
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!
@@ -64,4 +66,6 @@ function permittedValue(value: string): string {
   const text = NO_TEXT.test(value) ? asFieldValue(value) : value
   return isSpace(text.charCodeAt(0)) || isSpace(text.charCodeAt(text.length - 1)) ? text.trim() : text
 }
-function isSpace(code: number): boolean { return code === 32 || code === 9 }
+function isSpace(code: number): boolean {
+  return code === 32 || code === 9
+}

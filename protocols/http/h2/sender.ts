@@ -32,10 +32,16 @@ export class Sender {
     this.#streams.add(stream)
     this.#output.schedule()
   }
-  delete(stream: Http2Stream): void { this.#streams.delete(stream) }
-  clear(): void { this.#streams.clear() }
+  delete(stream: Http2Stream): void {
+    this.#streams.delete(stream)
+  }
+  clear(): void {
+    this.#streams.clear()
+  }
   /** The connection's window has grown, or the socket has room. */
-  resume(): void { if (this.#streams.size > 0) this.#output.schedule() }
+  resume(): void {
+    if (this.#streams.size > 0) this.#output.schedule()
+  }
 
   /** Until the socket has enough. @returns there is more */
   fill(): boolean {
@@ -48,14 +54,19 @@ export class Sender {
         if (this.#sendSome(stream)) progress = true
         if (this.#output.isFull) break
       }
-      if (!progress) { this.#hold(); return false }
+      if (!progress) {
+        this.#hold()
+        return false
+      }
     }
     this.#hold()
     return this.#streams.size > 0
   }
 
   /** They wait for the socket, or for the connection's window. */
-  #hold(): void { for (const stream of this.#streams) stream.hold() }
+  #hold(): void {
+    for (const stream of this.#streams) stream.hold()
+  }
 
   /** Field lists, and one frame of DATA. @returns something went out */
   #sendSome(stream: Http2Stream): boolean {
@@ -77,7 +88,9 @@ export class Sender {
     return progress
   }
   /** Its own window lets it: it waits for its turn, or for the connection's window. */
-  #canSend(stream: Http2Stream, chunk: Buffer): boolean { return stream.sendWindowBytes > 0 || chunk.length === 0 }
+  #canSend(stream: Http2Stream, chunk: Buffer): boolean {
+    return stream.sendWindowBytes > 0 || chunk.length === 0
+  }
 
   #sendFields(stream: Http2Stream, fields: readonly string[]): void {
     const { isLast } = stream
@@ -89,7 +102,8 @@ export class Sender {
 
   #sendData(stream: Http2Stream, chunk: Buffer): boolean {
     // An empty frame needs no window, not even one that is above 0 (RFC 9113 §6.9.1).
-    const bytes = chunk.length === 0 ? 0 : Math.min(chunk.length, DEFAULT_MAX_FRAME_BYTES, stream.sendWindowBytes, this.windowBytes)
+    const bytes =
+      chunk.length === 0 ? 0 : Math.min(chunk.length, DEFAULT_MAX_FRAME_BYTES, stream.sendWindowBytes, this.windowBytes)
     if (bytes <= 0 && chunk.length > 0) return false
     const ends = stream.isLast && bytes === chunk.length
     stream.sendWindowBytes -= bytes

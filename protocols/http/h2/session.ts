@@ -1,11 +1,17 @@
 /**
- * One HTTP/2 connection (RFC 9113), either side: streams, windows, settings and the end. Frames are read and written by the codecs; what a stream's messages mean is
- * its owner's business. Nothing here throws past the connection.
+ * One HTTP/2 connection (RFC 9113), either side: streams, windows, settings and the end. Frames are read and written by
+ * the codecs; what a stream's messages mean is its owner's business. Nothing here throws past the connection.
  */
 import { MeshError } from '../../../core/errors.ts'
 import { guarded, nothing } from '../../../core/defects/guard.ts'
 import {
-  DEFAULT_WINDOW_BYTES, ErrorCode, Http2ConnectionError, MAX_STREAM_ID, MAX_WINDOW_BYTES, PREFACE, Setting,
+  DEFAULT_WINDOW_BYTES,
+  ErrorCode,
+  Http2ConnectionError,
+  MAX_STREAM_ID,
+  MAX_WINDOW_BYTES,
+  PREFACE,
+  Setting,
 } from '../codec/h2-frames.ts'
 import { FrameReader, type FrameSink } from '../codec/h2-frame-reader.ts'
 import { responseProblem } from '../codec/h2-message-rules.ts'
@@ -24,7 +30,10 @@ import { Touched } from './stream/touched.ts'
 const HEADER_TABLE_BYTES = 4096
 /** An encoded block may be longer than the list: Huffman codes have up to 30 bits. */
 const BLOCK_SLACK_BYTES = 16 * 1024
-/** Of an encoded block that is read at least, so that a list which is too long is refused by itself, and not with its connection. */
+/**
+ * Of an encoded block that is read at least, so that a list which is too long is refused by itself, and not with its
+ * connection.
+ */
 const MIN_BLOCK_BYTES = 128 * 1024
 /** Answers to SETTINGS, PING and what is refused, while the peer reads nothing. */
 const MAX_UNREAD_BYTES = 64 * 1024
@@ -66,8 +75,16 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     this.#isServer = o.role === 'server'
     this.#ids = new StreamIds(this.#isServer)
     this.#peer = new PeerSettings(this.#isServer)
-    this.#decoder = new HpackDecoder({ maxTableBytes: HEADER_TABLE_BYTES, maxListBytes: o.maxHeaderListBytes, maxFields: o.maxHeaderCount })
-    this.#reader = new FrameReader(this, { expectPreface: this.#isServer, maxBlockBytes: Math.max(MIN_BLOCK_BYTES, 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES), onRead: o.onRead })
+    this.#decoder = new HpackDecoder({
+      maxTableBytes: HEADER_TABLE_BYTES,
+      maxListBytes: o.maxHeaderListBytes,
+      maxFields: o.maxHeaderCount,
+    })
+    this.#reader = new FrameReader(this, {
+      expectPreface: this.#isServer,
+      maxBlockBytes: Math.max(MIN_BLOCK_BYTES, 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES),
+      onRead: o.onRead,
+    })
     this.#output = new FrameOutput(o.socket, () => this.#sender.fill())
     this.#sender = new Sender(this.#output, this)
     this.#window = new ReceiveWindow(Math.max(o.connectionWindowBytes, DEFAULT_WINDOW_BYTES))
@@ -75,37 +92,85 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
 
   /** SETTINGS go out, and what comes is read. */
   begin(): void {
-    const { socket, maxConcurrentStreams, streamWindowBytes, connectionWindowBytes, maxHeaderListBytes, extendedConnect } = this.#o
+    const {
+      socket,
+      maxConcurrentStreams,
+      streamWindowBytes,
+      connectionWindowBytes,
+      maxHeaderListBytes,
+      extendedConnect,
+    } = this.#o
     if (!this.#isServer) this.#output.bytes(PREFACE)
-    const settings: [number, number][] = [[Setting.INITIAL_WINDOW_SIZE, streamWindowBytes], [Setting.MAX_HEADER_LIST_SIZE, maxHeaderListBytes]]
+    const settings: [number, number][] = [
+      [Setting.INITIAL_WINDOW_SIZE, streamWindowBytes],
+      [Setting.MAX_HEADER_LIST_SIZE, maxHeaderListBytes],
+    ]
     settings.push(this.#isServer ? [Setting.MAX_CONCURRENT_STREAMS, maxConcurrentStreams] : [Setting.ENABLE_PUSH, 0])
     if (this.#isServer && extendedConnect) settings.push([Setting.ENABLE_CONNECT_PROTOCOL, 1])
     this.#output.settings(settings)
-    if (connectionWindowBytes > DEFAULT_WINDOW_BYTES) this.#output.windowUpdate(0, connectionWindowBytes - DEFAULT_WINDOW_BYTES)
+    if (connectionWindowBytes > DEFAULT_WINDOW_BYTES)
+      this.#output.windowUpdate(0, connectionWindowBytes - DEFAULT_WINDOW_BYTES)
     const { defect } = this
-    socket.on('data', guarded('http2', defect, (chunk: Buffer) => { this.#read(chunk) }))
-    socket.on('drain', guarded('http2', defect, () => { this.#output.drained(); this.#sender.resume() }))
+    socket.on(
+      'data',
+      guarded('http2', defect, (chunk: Buffer) => {
+        this.#read(chunk)
+      }),
+    )
+    socket.on(
+      'drain',
+      guarded('http2', defect, () => {
+        this.#output.drained()
+        this.#sender.resume()
+      }),
+    )
     socket.on('error', nothing)
     // There is no half-close in HTTP/2.
-    socket.once('end', guarded('http2', defect, () => { this.#end(undefined, true) }))
-    socket.once('close', guarded('http2', defect, () => { this.#end(undefined, true) }))
+    socket.once(
+      'end',
+      guarded('http2', defect, () => {
+        this.#end(undefined, true)
+      }),
+    )
+    socket.once(
+      'close',
+      guarded('http2', defect, () => {
+        this.#end(undefined, true)
+      }),
+    )
   }
   /** Of this connection: it ends, and no other. */
-  readonly defect = (error: MeshError): void => { this.destroy(ErrorCode.INTERNAL_ERROR, error) }
+  readonly defect = (error: MeshError): void => {
+    this.destroy(ErrorCode.INTERNAL_ERROR, error)
+  }
 
   /** Made, and not taken by the socket. */
-  get unsentBytes(): number { return this.#output.unsentBytes }
+  get unsentBytes(): number {
+    return this.#output.unsentBytes
+  }
   /** SETTINGS_MAX_CONCURRENT_STREAMS of the peer; undefined = it has not said. */
-  get peerMaxStreams(): number | undefined { return this.#peer.maxStreams }
+  get peerMaxStreams(): number | undefined {
+    return this.#peer.maxStreams
+  }
   /** The server permits CONNECT with :protocol (RFC 8441 §3). */
-  get peerExtendedConnect(): boolean { return this.#peer.extendedConnect }
-  get sentDataFrames(): number { return this.#sender.dataFrames }
+  get peerExtendedConnect(): boolean {
+    return this.#peer.extendedConnect
+  }
+  get sentDataFrames(): number {
+    return this.#sender.dataFrames
+  }
   /** Streams whose owners are still told something. */
-  get streamCount(): number { return this.#streams.size + this.#unnumbered.size }
+  get streamCount(): number {
+    return this.#streams.size + this.#unnumbered.size
+  }
   /** One side has said that no more streams are opened. */
-  get isClosing(): boolean { return this.#goawaySent || this.#goawayReceived }
+  get isClosing(): boolean {
+    return this.#goawaySent || this.#goawayReceived
+  }
   /** A client may open one more. */
-  get canOpen(): boolean { return !this.isClosing && !this.isClosed && this.#ids.nextId + 2 * this.#unnumbered.size <= MAX_STREAM_ID }
+  get canOpen(): boolean {
+    return !this.isClosing && !this.isClosed && this.#ids.nextId + 2 * this.#unnumbered.size <= MAX_STREAM_ID
+  }
 
   /** Client: a stream for one request; its head goes out next. Only while canOpen. */
   open(owner: StreamOwner, isHead: boolean): Http2Stream {
@@ -126,14 +191,23 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     this.#endIfIdle()
   }
   /**
-   * As close, but a server serves the requests that are on their way, too (RFC 9113 §6.8): the GOAWAY of close goes out when the client has answered a PING behind a
-   * first one, or has had time to. Without a clock there is one step.
+   * As close, but a server serves the requests that are on their way, too (RFC 9113 §6.8): the GOAWAY of close goes out
+   * when the client has answered a PING behind a first one, or has had time to. Without a clock there is one step.
    */
   drain(): void {
     const { clock } = this.#o
-    if (!this.#isServer || clock === undefined) { this.close(); return }
+    if (!this.#isServer || clock === undefined) {
+      this.close()
+      return
+    }
     if (this.#goawaySent || this.isClosed) return
-    this.#drain ??= new Drain(this.#output, clock, guarded('http2', this.defect, () => { this.close() }))
+    this.#drain ??= new Drain(
+      this.#output,
+      clock,
+      guarded('http2', this.defect, () => {
+        this.close()
+      }),
+    )
   }
   /** GOAWAY with a reason, and the end of everything. A defect of our own is not what the peer broke. */
   destroy(code: number, error?: MeshError): void {
@@ -143,7 +217,9 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
 
   /* StreamSession. */
 
-  wantsToSend(stream: Http2Stream): void { this.#sender.add(stream) }
+  wantsToSend(stream: Http2Stream): void {
+    this.#sender.add(stream)
+  }
   consumed(stream: Http2Stream, bytes: number): void {
     this.#credit(bytes)
     if (stream.isClosed || stream.remoteEnded) return
@@ -179,9 +255,15 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     if (this.isClosed) this.#tellClose()
     else this.#endIfIdle()
   }
-  #endIfIdle(): void { if (this.isClosing && !this.isClosed && this.streamCount === 0) this.#end(undefined, false) }
+  #endIfIdle(): void {
+    if (this.isClosing && !this.isClosed && this.streamCount === 0) this.#end(undefined, false)
+  }
 
-  /** Everything is over. @param keepsUnread a client's owners may still take answers that have come in full @param problem what the peer broke */
+  /**
+   * Everything is over.
+   * @param keepsUnread a client's owners may still take answers that have come in full
+   * @param problem what the peer broke
+   */
   #end(error: MeshError | undefined, keepsUnread: boolean, problem?: string): void {
     this.#error ??= error
     if (!this.isClosed) {
@@ -195,7 +277,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     } else if (keepsUnread) return
     for (const stream of this.#unnumbered) this.#remove(stream, CONNECTION_CLOSED, problem)
     for (const stream of this.#streams.values()) {
-      if (keepsUnread && !this.#isServer && stream.remoteEnded && stream.hasUnread) this.#sendsNoMore(stream, CONNECTION_CLOSED)
+      if (keepsUnread && !this.#isServer && stream.remoteEnded && stream.hasUnread)
+        this.#sendsNoMore(stream, CONNECTION_CLOSED)
       else this.#remove(stream, CONNECTION_CLOSED, problem)
     }
     this.#tellClose()
@@ -214,7 +297,9 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     this.#isTold = true
     this.#closed()
   }
-  readonly #closed = guarded('http2', nothing, () => { this.#owner.onSessionClose(this.#error) })
+  readonly #closed = guarded('http2', nothing, () => {
+    this.#owner.onSessionClose(this.#error)
+  })
 
   /* Sending. */
 
@@ -228,7 +313,10 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   onLocalEnd(stream: Http2Stream): void {
     stream.localEnded = true
     if (stream.remoteEnded) this.#openCount--
-    if (stream.resetAfterSent === undefined) { this.maybeClose(stream); return }
+    if (stream.resetAfterSent === undefined) {
+      this.maybeClose(stream)
+      return
+    }
     this.#output.reset(stream.id, stream.resetAfterSent)
     this.#ids.reset(stream.id)
     this.#remove(stream, stream.resetAfterSent, undefined)
@@ -237,7 +325,11 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   /* Receiving. */
 
   #read(chunk: Buffer): void {
-    try { this.#reader.read(chunk) } catch (thrown) { this.#fail(thrown) }
+    try {
+      this.#reader.read(chunk)
+    } catch (thrown) {
+      this.#fail(thrown)
+    }
     if (this.#output.unreadAnswerBytes > MAX_UNREAD_BYTES && !this.isClosed) this.#owner.onCostlyFrame('unread answers')
     this.#touched.pause()
   }
@@ -251,22 +343,40 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     const bytes = chunk.length + paddingBytes
     if (!this.#window.receive(bytes)) throw flowBroken('more DATA than the window of the connection')
     const stream = this.#known(streamId)
-    if (stream === undefined) { this.#credit(bytes); return }
+    if (stream === undefined) {
+      this.#credit(bytes)
+      return
+    }
     if (stream.remoteEnded || !this.#expectsData(stream)) {
       this.#credit(bytes)
-      this.#streamError(stream, stream.remoteEnded ? ErrorCode.STREAM_CLOSED : ErrorCode.PROTOCOL_ERROR, 'DATA where none may come')
+      this.#streamError(
+        stream,
+        stream.remoteEnded ? ErrorCode.STREAM_CLOSED : ErrorCode.PROTOCOL_ERROR,
+        'DATA where none may come',
+      )
       return
     }
     stream.receivedBytes += chunk.length
-    if (!stream.window.receive(bytes)) { this.#dataError(stream, bytes, ErrorCode.FLOW_CONTROL_ERROR, 'more DATA than the window of the stream'); return }
+    if (!stream.window.receive(bytes)) {
+      this.#dataError(stream, bytes, ErrorCode.FLOW_CONTROL_ERROR, 'more DATA than the window of the stream')
+      return
+    }
     const wrong = checkLength(stream, end)
-    if (wrong !== undefined) { this.#dataError(stream, bytes, ErrorCode.PROTOCOL_ERROR, wrong); return }
+    if (wrong !== undefined) {
+      this.#dataError(stream, bytes, ErrorCode.PROTOCOL_ERROR, wrong)
+      return
+    }
     if (paddingBytes > 0) this.consumed(stream, paddingBytes)
-    if (chunk.length > 0) { this.#touched.add(stream); stream.take(chunk) }
+    if (chunk.length > 0) {
+      this.#touched.add(stream)
+      stream.take(chunk)
+    }
     if (end) this.#remoteEnd(stream, undefined, false)
   }
   /** A client's stream gets a head first. */
-  #expectsData(stream: Http2Stream): boolean { return this.#isServer || stream.hasHead }
+  #expectsData(stream: Http2Stream): boolean {
+    return this.#isServer || stream.hasHead
+  }
   #dataError(stream: Http2Stream, bytes: number, code: number, problem: string): void {
     this.#credit(bytes)
     this.#streamError(stream, code, problem)
@@ -281,18 +391,24 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
 
   onHeaders(streamId: number, block: Buffer, end: boolean, dependsOn: number | undefined): void {
     const { fields, oversized, problem } = this.#decode(block)
-    if (this.#isServer && (streamId & 1) === 0) throw broken('a client\'s stream has an odd number')
+    if (this.#isServer && (streamId & 1) === 0) throw broken("a client's stream has an odd number")
     const isNew = this.#isServer && streamId > this.#ids.lastPeerId
     const stream = isNew ? this.#opened(streamId) : this.#known(streamId)
     if (stream === undefined) return
-    if (dependsOn === streamId) { this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, 'a stream that depends on itself'); return }
+    if (dependsOn === streamId) {
+      this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, 'a stream that depends on itself')
+      return
+    }
     if (isNew) this.#request(stream, fields, end, oversized, problem)
-    else if (stream.remoteEnded) this.#streamError(stream, ErrorCode.STREAM_CLOSED, 'HEADERS after the end of the stream')
+    else if (stream.remoteEnded)
+      this.#streamError(stream, ErrorCode.STREAM_CLOSED, 'HEADERS after the end of the stream')
     else if (this.#isServer || stream.hasHead) this.#trailers(stream, fields, end, oversized, problem)
     else this.#response(stream, fields, end, oversized, problem)
   }
   #decode(block: Buffer): ReturnType<HpackDecoder['decode']> {
-    try { return this.#decoder.decode(block, 0, block.length) } catch (thrown) {
+    try {
+      return this.#decoder.decode(block, 0, block.length)
+    } catch (thrown) {
       if (thrown instanceof HpackError) throw new Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, thrown.message)
       throw thrown
     }
@@ -314,42 +430,83 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     this.#openCount++
     return stream
   }
-  #newWindow(): ReceiveWindow { return new ReceiveWindow(this.#o.streamWindowBytes, this.#settingsAcked ? 0 : DEFAULT_WINDOW_BYTES) }
+  #newWindow(): ReceiveWindow {
+    return new ReceiveWindow(this.#o.streamWindowBytes, this.#settingsAcked ? 0 : DEFAULT_WINDOW_BYTES)
+  }
 
   #request(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean, problem: string | undefined): void {
-    const malformed = problem ?? checkRequest(stream, fields, { end, oversized, extendedConnect: this.#o.extendedConnect })
-    if (malformed !== undefined) { this.#malformed(stream, fields, end, malformed); return }
+    const malformed =
+      problem ?? checkRequest(stream, fields, { end, oversized, extendedConnect: this.#o.extendedConnect })
+    if (malformed !== undefined) {
+      this.#malformed(stream, fields, end, malformed)
+      return
+    }
     if (end) stream.remoteEnded = true
     this.#tellStream(stream, fields, end, oversized)
   }
-  readonly #tellStream = guarded('http2', endOf, (stream: Http2Stream, fields: string[], end: boolean, oversized: boolean) => { this.#owner.onStream(stream, fields, end, oversized) })
+  readonly #tellStream = guarded(
+    'http2',
+    endOf,
+    (stream: Http2Stream, fields: string[], end: boolean, oversized: boolean) => {
+      this.#owner.onStream(stream, fields, end, oversized)
+    },
+  )
   #malformed(stream: Http2Stream, fields: string[], end: boolean, problem: string): void {
     if (end) stream.remoteEnded = true
     this.#owner.onCostlyFrame('resets')
     this.#tellMalformed(stream, fields, problem)
     stream.resetWhenSent(ErrorCode.PROTOCOL_ERROR)
   }
-  readonly #tellMalformed = guarded('http2', endOf, (stream: Http2Stream, fields: string[], problem: string) => { this.#owner.onMalformed(stream, fields, problem) })
+  readonly #tellMalformed = guarded('http2', endOf, (stream: Http2Stream, fields: string[], problem: string) => {
+    this.#owner.onMalformed(stream, fields, problem)
+  })
 
-  #response(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean, problem: string | undefined): void {
+  #response(
+    stream: Http2Stream,
+    fields: string[],
+    end: boolean,
+    oversized: boolean,
+    problem: string | undefined,
+  ): void {
     const malformed = problem ?? responseProblem(fields)
-    if (malformed !== undefined) { this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed); return }
+    if (malformed !== undefined) {
+      this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed)
+      return
+    }
     const status = Number(fields[1])
-    if (status < 200) { this.#informational(stream, fields, end || oversized || status === 101); return }
+    if (status < 200) {
+      this.#informational(stream, fields, end || oversized || status === 101)
+      return
+    }
     const wrong = checkResponse(stream, fields, status, end)
-    if (wrong !== undefined) { this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, wrong); return }
+    if (wrong !== undefined) {
+      this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, wrong)
+      return
+    }
     this.#touched.add(stream)
     tellHead(stream, fields, end, oversized)
     if (end) this.#remoteEnd(stream, undefined, false)
   }
   #informational(stream: Http2Stream, fields: string[], isWrong: boolean): void {
-    if (isWrong || ++stream.informationalCount > MAX_INFORMATIONAL) { this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, '1xx where none may come'); return }
+    if (isWrong || ++stream.informationalCount > MAX_INFORMATIONAL) {
+      this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, '1xx where none may come')
+      return
+    }
     tellInformational(stream, fields)
   }
 
-  #trailers(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean, problem: string | undefined): void {
+  #trailers(
+    stream: Http2Stream,
+    fields: string[],
+    end: boolean,
+    oversized: boolean,
+    problem: string | undefined,
+  ): void {
     const malformed = problem ?? checkTrailers(stream, fields, end)
-    if (malformed !== undefined) { this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed); return }
+    if (malformed !== undefined) {
+      this.#streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed)
+      return
+    }
     this.#touched.add(stream)
     this.#remoteEnd(stream, fields, oversized)
   }
@@ -388,10 +545,15 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
       if (stream.hasOutgoing) this.wantsToSend(stream)
     }
   }
-  onSettingsAck(): void { this.#settingsAcked = true }
+  onSettingsAck(): void {
+    this.#settingsAcked = true
+  }
 
   onPing(payload: Buffer, ack: boolean): void {
-    if (ack && this.#drain?.isAnswer(payload) === true) { this.close(); return }
+    if (ack && this.#drain?.isAnswer(payload) === true) {
+      this.close()
+      return
+    }
     // An answer to nothing is no error (RFC 9113 §6.7).
     this.#owner.onCostlyFrame('pings')
     if (ack) return
@@ -401,7 +563,9 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   onGoaway(lastStreamId: number, code: number): void {
     this.#goawayReceived = true
     for (const stream of this.#unnumbered) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
-    if (!this.#isServer) for (const stream of this.#streams.values()) if (stream.id > lastStreamId) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
+    if (!this.#isServer)
+      for (const stream of this.#streams.values())
+        if (stream.id > lastStreamId) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
     this.#owner.onGoaway(code)
     this.#endIfIdle()
   }
@@ -420,20 +584,30 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
       return
     }
     stream.sendWindowBytes += bytes
-    if (stream.sendWindowBytes > MAX_WINDOW_BYTES) this.#streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, 'a window above the largest')
+    if (stream.sendWindowBytes > MAX_WINDOW_BYTES)
+      this.#streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, 'a window above the largest')
     else if (stream.hasOutgoing) this.wantsToSend(stream)
   }
 
-  onEmptyFrame(): void { this.#owner.onCostlyFrame('empty frames') }
-  onOpenBlock(bytes: number): void { this.#owner.onOpenBlock(bytes) }
-  onEndlessBlock(): void { this.#owner.onCostlyFrame('continuations') }
+  onEmptyFrame(): void {
+    this.#owner.onCostlyFrame('empty frames')
+  }
+  onOpenBlock(bytes: number): void {
+    this.#owner.onOpenBlock(bytes)
+  }
+  onEndlessBlock(): void {
+    this.#owner.onCostlyFrame('continuations')
+  }
 
   #streamError(stream: Http2Stream, code: number, problem: string): void {
     this.#owner.onCostlyFrame('resets')
     this.resetStream(stream, code, problem)
   }
 
-  /** Undefined: frames that were on their way when the stream was reset, or to one that is not worked on. Throws for what may never come. */
+  /**
+   * Undefined: frames that were on their way when the stream was reset, or to one that is not worked on. Throws for
+   * what may never come.
+   */
   #known(streamId: number): Http2Stream | undefined {
     const stream = this.#streams.get(streamId)
     if (stream !== undefined) return stream
@@ -444,7 +618,13 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
   }
 }
 
-function broken(message: string): Http2ConnectionError { return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message) }
-function flowBroken(message: string): Http2ConnectionError { return new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, message) }
+function broken(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message)
+}
+function flowBroken(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, message)
+}
 /** What the owner of the session throws about a stream ends that stream. */
-function endOf(_error: MeshError, stream: Http2Stream): void { stream.reset(ErrorCode.INTERNAL_ERROR) }
+function endOf(_error: MeshError, stream: Http2Stream): void {
+  stream.reset(ErrorCode.INTERNAL_ERROR)
+}

@@ -1,4 +1,7 @@
-/** What was read, for the garbage watch; and a frame whose rest does not come counts against the memory budget: each connection may have one. */
+/**
+ * What was read, for the garbage watch; and a frame whose rest does not come counts against the memory budget: each
+ * connection may have one.
+ */
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
 
 /** Less is not counted: the next read brings the rest of a frame that was cut in two. */
@@ -20,5 +23,7 @@ export class UnfinishedHold {
     if (unfinishedBytes >= COUNTED_BYTES) (this.#hold ??= this.#waiting.hold(this.#holder)).set(unfinishedBytes)
     else this.#hold?.set(0)
   }
-  end(): void { this.#hold?.set(0) }
+  end(): void {
+    this.#hold?.set(0)
+  }
 }

@@ -28,13 +28,18 @@ export class UnsentHold {
     // The socket gets them when the turn ends.
     setImmediate(this.#count)
   }
-  end(): void { this.#hold?.set(0) }
+  end(): void {
+    this.#hold?.set(0)
+  }
 
   readonly #count = guarded('http2', nothing, (): void => {
     const socket = this.#socket
     this.#watches = !socket.destroyed && !socket.writableEnded && socket.writableLength >= COUNTED_BYTES
-    if (!this.#watches) { this.#hold?.set(0); return }
-    (this.#hold ??= this.#waiting.hold(this.#holder)).set(socket.writableLength)
+    if (!this.#watches) {
+      this.#hold?.set(0)
+      return
+    }
+    ;(this.#hold ??= this.#waiting.hold(this.#holder)).set(socket.writableLength)
     // Nothing is written when what is before it has been.
     socket.write(NOTHING, this.#count)
   })

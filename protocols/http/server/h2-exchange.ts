@@ -43,7 +43,10 @@ const LINGER_MS = 1000
 const PREMATURE_MS = 1000
 /** Less of one stream is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024
-/** So many open streams of a connection are ordinary. What a stream beyond them costs by itself, measured, counts as if it were bytes that wait. */
+/**
+ * So many open streams of a connection are ordinary. What a stream beyond them costs by itself, measured, counts as if
+ * it were bytes that wait.
+ */
 export const UNCOUNTED_STREAMS = 16
 export const STREAM_BYTES = 6 * 1024
 /** Less goes on when the read is over, together with what came beside it. */
@@ -96,7 +99,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   }
 
   /** The stream is over: there is nobody to serve any more. */
-  get isGone(): boolean { return this.#stream.isClosed }
+  get isGone(): boolean {
+    return this.#stream.isClosed
+  }
 
   begin(): void {
     const { rt } = this.#connection
@@ -118,20 +123,31 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#passSmall()
   }
   /** A defect in one of the callbacks: `onStreamClose` tells the exchange. */
-  broken(): void { this.#stream.reset(ErrorCode.INTERNAL_ERROR) }
+  broken(): void {
+    this.#stream.reset(ErrorCode.INTERNAL_ERROR)
+  }
   /** Whatever is under way ends. */
   gone(why: MeshError): void {
     if (this.#over) return
-    try { this.#exchange.abort(why) } finally { this.#close() }
+    try {
+      this.#exchange.abort(why)
+    } finally {
+      this.#close()
+    }
   }
 
   onDue(): void {
     this.#connection.rt.metrics.limits.idleMs.value++
     // All of the answer is here, and the client does not take it (Envoy's stream_flush_timeout).
-    if (this.#over) { this.#stream.reset(ErrorCode.INTERNAL_ERROR); return }
-    this.#exchange.abort(this.#requestDone
-      ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`)
-      : new MeshError('MESH_REQUEST_TIMEOUT', 'the request\'s body did not come in time'))
+    if (this.#over) {
+      this.#stream.reset(ErrorCode.INTERNAL_ERROR)
+      return
+    }
+    this.#exchange.abort(
+      this.#requestDone
+        ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`)
+        : new MeshError('MESH_REQUEST_TIMEOUT', "the request's body did not come in time"),
+    )
   }
 
   #touch(): void {
@@ -141,11 +157,18 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
 
   /* StreamOwner. */
 
-  onInformational(): void { /* only of answers */ }
-  onHead(): void { /* only of answers */ }
+  onInformational(): void {
+    /* only of answers */
+  }
+  onHead(): void {
+    /* only of answers */
+  }
   onData(chunk: Buffer): void {
     this.#touch()
-    if (chunk.length < SMALL_BYTES) { this.#small.push(chunk); return }
+    if (chunk.length < SMALL_BYTES) {
+      this.#small.push(chunk)
+      return
+    }
     this.#passSmall()
     this.#exchange.requestData(chunk)
   }
@@ -157,14 +180,22 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   }
   onEnd(trailers: string[] | undefined, oversized: boolean): void {
     this.#passSmall()
-    if (trailers === undefined) { this.#end(undefined); return }
+    if (trailers === undefined) {
+      this.#end(undefined)
+      return
+    }
     try {
       if (oversized) throw new MeshError('MESH_HEADERS_TOO_LARGE', 'the trailers are longer than permitted')
       checkFieldList(trailers, this.#connection.limits)
-    } catch (thrown) { this.#exchange.abort(toMeshError(thrown)); return }
+    } catch (thrown) {
+      this.#exchange.abort(toMeshError(thrown))
+      return
+    }
     this.#end(takenTrailers(trailers))
   }
-  onPause(): void { this.#passSmall() }
+  onPause(): void {
+    this.#passSmall()
+  }
   onWritten(): void {
     const { queuedBytes } = this.#stream
     this.#count(queuedBytes)
@@ -183,7 +214,10 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     if (this.#over) return
     // Both sides have not ended: 0 is a reset with NO_ERROR, which costs as much work as any other.
     const isReset = code !== CONNECTION_CLOSED
-    if (this.#begunMs < 0) { if (isReset && problem === undefined) this.#connection.resetBeforeBegin(); return }
+    if (this.#begunMs < 0) {
+      if (isReset && problem === undefined) this.#connection.resetBeforeBegin()
+      return
+    }
     if (problem !== undefined) {
       rt.metrics.refusedMessages.value++
       this.gone(new MeshError('MESH_MALFORMED_INPUT', problem))
@@ -193,7 +227,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     const why = isReset ? ` (error code ${code})` : ''
     this.gone(new MeshError('MESH_CLIENT_GONE', `the client gave the stream up${why}`))
   }
-  #noteReset(): void { this.wasReset = this.#connection.rt.ctx.clock.monotonicMs() - this.#begunMs < PREMATURE_MS }
+  #noteReset(): void {
+    this.wasReset = this.#connection.rt.ctx.clock.monotonicMs() - this.#begunMs < PREMATURE_MS
+  }
 
   #end(trailers: readonly string[] | undefined): void {
     if (this.#requestDone) return
@@ -205,11 +241,15 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
 
   /* Downstream. */
 
-  sendContinue(): void { this.#stream.sendInformational(informationalFields(100, [])) }
+  sendContinue(): void {
+    this.#stream.sendInformational(informationalFields(100, []))
+  }
   sendInformational({ status, headers }: ResponseHead): void {
     if (isInformational(status)) this.#stream.sendInformational(informationalFields(status, headers))
   }
-  sendHead(head: ResponseHead, end: boolean): void { this.#stream.sendHead(responseFields(head), end) }
+  sendHead(head: ResponseHead, end: boolean): void {
+    this.#stream.sendHead(responseFields(head), end)
+  }
   sendData(chunk: Buffer): void {
     const stream = this.#stream
     if (stream.isClosed || stream.isEnded) return
@@ -218,7 +258,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     const { queuedBytes } = stream
     if (queuedBytes >= COUNTED_BYTES) this.#count(queuedBytes)
   }
-  sendEnd(trailers: readonly string[] | undefined): void { this.#stream.sendEnd(trailerFields(trailers)) }
+  sendEnd(trailers: readonly string[] | undefined): void {
+    this.#stream.sendEnd(trailerFields(trailers))
+  }
   flush(): boolean {
     this.#touch()
     // Together its streams have what one connection may have: of each no more than the piece that is here.
@@ -238,34 +280,53 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#recount()
   }
   resumeRequest(): void {
-    if (this.#unreadBytes > 0) { this.#unreadBytes = 0; this.#recount() }
+    if (this.#unreadBytes > 0) {
+      this.#unreadBytes = 0
+      this.#recount()
+    }
     this.#resume()
   }
-  setIdleMs(ms: number): void { this.#idleMs = ms; this.#touch() }
+  setIdleMs(ms: number): void {
+    this.#idleMs = ms
+    this.#touch()
+  }
   takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
     const stream = this.#stream
     stream.sendHead(responseFields(head), false)
     this.#connection.rt.deadlines.delete(this)
     const ended = stream.remoteEnded && !stream.hasUnread
-    return { stream: new TunnelStream(stream, ended, () => { this.#noteReset() }), rest: undefined }
+    return {
+      stream: new TunnelStream(stream, ended, () => {
+        this.#noteReset()
+      }),
+      rest: undefined,
+    }
   }
   finished(error: MeshError | undefined): void {
     const stream = this.#stream
     this.#close()
     if (stream.isClosed) return
     // Half an answer must not look whole.
-    if (error) { stream.reset(ErrorCode.INTERNAL_ERROR); return }
+    if (error) {
+      stream.reset(ErrorCode.INTERNAL_ERROR)
+      return
+    }
     // What still comes is thrown away.
     stream.resume()
     if (stream.remoteEnded || stream.isClosed) return
     // The answer came before the request's end (RFC 9113 §8.1): a reset at once could overtake it.
-    this.#linger = this.#connection.rt.ctx.clock.after(LINGER_MS, () => { stream.resetWhenSent(ErrorCode.NO_ERROR) })
+    this.#linger = this.#connection.rt.ctx.clock.after(LINGER_MS, () => {
+      stream.resetWhenSent(ErrorCode.NO_ERROR)
+    })
   }
 
   #close(): void {
     if (this.#over) return
     this.#over = true
-    if (this.#aheadBytes > 0) { this.#aheadBytes = 0; this.#recount() }
+    if (this.#aheadBytes > 0) {
+      this.#aheadBytes = 0
+      this.#recount()
+    }
     this.#connection.exchangeOver(this)
     // The answer is complete here, and perhaps not yet at the client: `onStreamClose` tells of that.
     if (this.#stream.isClosed) this.#connection.rt.deadlines.delete(this)
@@ -278,8 +339,12 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
 
   /* What waits here (Holder). */
 
-  get client(): string { return this.#connection.client.directIp }
-  get cluster(): Cluster | undefined { return this.#outBytes > 0 ? this.#exchange.calling : undefined }
+  get client(): string {
+    return this.#connection.client.directIp
+  }
+  get cluster(): Cluster | undefined {
+    return this.#outBytes > 0 ? this.#exchange.calling : undefined
+  }
   giveUp(error: MeshError): void {
     if (this.#begunMs < 0) this.#over = true
     else this.#exchange.abort(error)
@@ -288,7 +353,10 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
 
   #drained(): void {
     this.#tells = false
-    if (this.#aheadBytes > 0) { this.#aheadBytes = 0; this.#recount() }
+    if (this.#aheadBytes > 0) {
+      this.#aheadBytes = 0
+      this.#recount()
+    }
     this.#exchange.downstreamDrained()
   }
   #count(outBytes: number): void {

@@ -1,4 +1,7 @@
-/** A stream whose request was refused, while its answer waits for the client: it counts against the memory budget as those that are served do. */
+/**
+ * A stream whose request was refused, while its answer waits for the client: it counts against the memory budget as
+ * those that are served do.
+ */
 import { nothing } from '../../../core/defects/guard.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { Http2Stream, StreamOwner } from '../h2/stream/stream.ts'
@@ -17,8 +20,12 @@ export class RefusedStream implements StreamOwner, Holder {
     this.#hold.set(STREAM_BYTES)
   }
 
-  giveUp(): void { this.#stream.reset(ErrorCode.INTERNAL_ERROR) }
-  onStreamClose(): void { this.#hold.set(0) }
+  giveUp(): void {
+    this.#stream.reset(ErrorCode.INTERNAL_ERROR)
+  }
+  onStreamClose(): void {
+    this.#hold.set(0)
+  }
 
   /* The rest of the request is not wanted. */
   readonly onInformational = nothing

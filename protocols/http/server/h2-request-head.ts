@@ -44,8 +44,10 @@ export function requestHeadOf(fields: readonly string[], bodyLength: number, con
     } else if (name === 'content-length' || isHopByHop(name)) continue
     else if (name === 'host') host = value
     // §8.2.3: pairs may come in several fields; anything that is not HTTP/2 wants them in one.
-    else if (name === 'cookie') { if (cookie === undefined) cookie = value; else (cookies ??= [cookie]).push(value) }
-    else if (name === 'expect' && value.toLowerCase() === '100-continue') expectContinue = true
+    else if (name === 'cookie') {
+      if (cookie === undefined) cookie = value
+      else (cookies ??= [cookie]).push(value)
+    } else if (name === 'expect' && value.toLowerCase() === '100-continue') expectContinue = true
     else headers.push(name, value)
   }
   if (cookie !== undefined) headers.push('cookie', cookies === undefined ? cookie : joinedCookie(cookies))

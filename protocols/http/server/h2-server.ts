@@ -23,7 +23,13 @@ import { httpDate } from '../exchange/outgoing.ts'
 import { errorAnswer } from '../exchange/reply.ts'
 import { runtimeOf, type HttpRuntime } from '../runtime.ts'
 import type { Http2Event, SessionOwner } from '../h2/events.ts'
-import { CONNECTION_WINDOW_BYTES, H2Exchange, STREAM_WINDOW_BYTES, UNCOUNTED_STREAMS, type ServerConnection } from './h2-exchange.ts'
+import {
+  CONNECTION_WINDOW_BYTES,
+  H2Exchange,
+  STREAM_WINDOW_BYTES,
+  UNCOUNTED_STREAMS,
+  type ServerConnection,
+} from './h2-exchange.ts'
 import { RefusedStream } from './h2-refused-stream.ts'
 import { Floods } from '../h2/floods.ts'
 import { OpenBlock } from '../h2/open-block.ts'
@@ -43,7 +49,9 @@ const PSEUDO_FIELDS = 5
 
 /** Serves streams until the connection ends; never rejects. */
 export function serveHttp2(conn: Connection, ctx: Context, upstreams: HttpUpstreams): Promise<Outcome> {
-  return new Promise((resolve) => { new H2Server(conn, runtimeOf(ctx, upstreams), resolve).begin() })
+  return new Promise((resolve) => {
+    new H2Server(conn, runtimeOf(ctx, upstreams), resolve).begin()
+  })
 }
 
 class H2Server implements ServerConnection, SessionOwner, Deadline {
@@ -76,19 +84,45 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#resolve = resolve
     this.client = new RequestOrigin(conn, rt.ctx)
     const { limits, clock } = rt.ctx
-    this.#floods = new Floods(clock, (kind) => { this.#calm(kind) })
-    const holder: Holder = { client: this.client.directIp, giveUp: (error) => { this.#giveUp(error) } }
+    this.#floods = new Floods(clock, (kind) => {
+      this.#calm(kind)
+    })
+    const holder: Holder = {
+      client: this.client.directIp,
+      giveUp: (error) => {
+        this.#giveUp(error)
+      },
+    }
     this.#unsent = new UnsentHold(conn.stream, rt.waiting, holder)
-    this.#openBlock = new OpenBlock({ waiting: rt.waiting, holder, clock, timeoutMs: limits.requestHeadMs, onTimeout: () => { this.#endless() } })
+    this.#openBlock = new OpenBlock({
+      waiting: rt.waiting,
+      holder,
+      clock,
+      timeoutMs: limits.requestHeadMs,
+      onTimeout: () => {
+        this.#endless()
+      },
+    })
     this.#unfinished = new UnfinishedHold(rt.waiting, holder)
     this.limits = requestHeadLimits(httpOf(conn), limits)
     const maxHeaderCount = this.limits.maxHeaderCount + PSEUDO_FIELDS
-    this.#session = new Http2Session({
-      role: 'server', socket: conn.stream, extendedConnect: false, clock, maxConcurrentStreams: limits.maxHttp2Streams,
-      maxHeaderCount, maxHeaderListBytes: this.limits.maxHeaderBytes + LIST_OVERHEAD * maxHeaderCount,
-      streamWindowBytes: STREAM_WINDOW_BYTES, connectionWindowBytes: CONNECTION_WINDOW_BYTES,
-      onRead: (received, unfinished) => { this.#unfinished.read(received, unfinished) },
-    }, this)
+    this.#session = new Http2Session(
+      {
+        role: 'server',
+        socket: conn.stream,
+        extendedConnect: false,
+        clock,
+        maxConcurrentStreams: limits.maxHttp2Streams,
+        maxHeaderCount,
+        maxHeaderListBytes: this.limits.maxHeaderBytes + LIST_OVERHEAD * maxHeaderCount,
+        streamWindowBytes: STREAM_WINDOW_BYTES,
+        connectionWindowBytes: CONNECTION_WINDOW_BYTES,
+        onRead: (received, unfinished) => {
+          this.#unfinished.read(received, unfinished)
+        },
+      },
+      this,
+    )
   }
 
   begin(): void {
@@ -118,15 +152,23 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
       const bodyLength = end ? 0 : stream.expectedBytes
       const request = requestHeadOf(fields, bodyLength, { client: this.client, http, limits: this.limits })
       this.#begin(new H2Exchange(this, stream, request, http))
-    } catch (thrown) { this.#refuse(stream, fields, toMeshError(thrown)) }
+    } catch (thrown) {
+      this.#refuse(stream, fields, toMeshError(thrown))
+    }
   }
   onMalformed(stream: Http2Stream, fields: readonly string[], problem: string): void {
     this.#floods.stream()
     if (!stream.isClosed) this.#refuse(stream, fields, new MeshError('MESH_MALFORMED_INPUT', problem))
   }
-  onCostlyFrame(what: Http2Event): void { this.#floods.frame(what, this.#session.sentDataFrames) }
-  onOpenBlock(bytes: number): void { this.#openBlock.set(bytes) }
-  onGoaway(): void { /* The session ends when its streams have. */ }
+  onCostlyFrame(what: Http2Event): void {
+    this.#floods.frame(what, this.#session.sentDataFrames)
+  }
+  onOpenBlock(bytes: number): void {
+    this.#openBlock.set(bytes)
+  }
+  onGoaway(): void {
+    /* The session ends when its streams have. */
+  }
   onSessionClose(error: MeshError | undefined): void {
     if (!this.#conn.aborted.aborted) this.#error ??= error
     this.#end()
@@ -145,7 +187,10 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   #endless(): void {
     const { metrics, ctx } = this.rt
     metrics.limits.requestHeadMs.value++
-    const error = new MeshError('MESH_REQUEST_TIMEOUT', `a header block was not complete within ${ctx.limits.requestHeadMs} ms`)
+    const error = new MeshError(
+      'MESH_REQUEST_TIMEOUT',
+      `a header block was not complete within ${ctx.limits.requestHeadMs} ms`,
+    )
     metrics.failed(error.code)
     this.#session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
   }
@@ -155,7 +200,10 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   /** So many of one read at once; the others when everybody else has had a turn, and not if they were reset by then. */
   #begin(exchange: H2Exchange): void {
     const nowMs = this.rt.ctx.clock.monotonicMs()
-    if (nowMs - this.#turnMs >= 1) { this.#turnMs = nowMs; this.#begun = 0 }
+    if (nowMs - this.#turnMs >= 1) {
+      this.#turnMs = nowMs
+      this.#begun = 0
+    }
     if (this.#later.length === 0 && !this.#mustWait && this.#begun++ < STARTS_PER_TURN) this.#beginNow(exchange)
     else if (this.#later.push(exchange) === 1) this.#afterOthers()
   }
@@ -164,15 +212,26 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     begin(exchange)
   }
   /** Memory is tight, and the client does not take what it has asked for already. */
-  get #mustWait(): boolean { return this.waitingBytes >= this.rt.ctx.limits.maxBufferBytes && this.rt.waiting.isTight }
+  get #mustWait(): boolean {
+    return this.waitingBytes >= this.rt.ctx.limits.maxBufferBytes && this.rt.waiting.isTight
+  }
   #afterOthers(): void {
     if (this.#mustWait) this.rt.ctx.clock.after(TIGHT_MS, this.#beginLater)
     else setImmediate(this.#beginLater)
   }
-  readonly #broken = (): void => { this.#session.destroy(ErrorCode.INTERNAL_ERROR); this.#conn.stream.destroy() }
+  readonly #broken = (): void => {
+    this.#session.destroy(ErrorCode.INTERNAL_ERROR)
+    this.#conn.stream.destroy()
+  }
   readonly #beginLater = guarded('http2', this.#broken, (): void => {
-    if (this.#over) { this.#later = []; return }
-    if (this.#mustWait) { this.#afterOthers(); return }
+    if (this.#over) {
+      this.#later = []
+      return
+    }
+    if (this.#mustWait) {
+      this.#afterOthers()
+      return
+    }
     for (const exchange of this.#later.splice(0, STARTS_PER_TURN)) {
       if (!exchange.isGone) this.#beginNow(exchange)
     }
@@ -193,22 +252,33 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     if (this.openStreams > UNCOUNTED_STREAMS) stream.owner = new RefusedStream(this, stream)
     const isWithBody = body !== undefined && fieldOf(fields, ':method') !== 'HEAD'
     stream.sendHead(responseFields(head), !isWithBody)
-    if (isWithBody) { stream.sendData(body); stream.sendEnd() }
+    if (isWithBody) {
+      stream.sendData(body)
+      stream.sendEnd()
+    }
     if (!stream.remoteEnded) stream.resetWhenSent(ErrorCode.NO_ERROR)
     if (this.#open.size === 0) this.#armIdle()
   }
 
   /* ServerConnection. */
 
-  get streams(): number { return this.#open.size }
-  get openStreams(): number { return this.#session.streamCount }
+  get streams(): number {
+    return this.#open.size
+  }
+  get openStreams(): number {
+    return this.#session.streamCount
+  }
   exchangeOver(exchange: H2Exchange): void {
     if (exchange.wasReset) this.#floods.reset()
     this.#open.delete(exchange)
     if (this.#open.size === 0) this.#armIdle()
   }
-  resetBeforeBegin(): void { this.#floods.reset() }
-  written(): void { this.#unsent.made(this.#session) }
+  resetBeforeBegin(): void {
+    this.#floods.reset()
+  }
+  written(): void {
+    this.#unsent.made(this.#session)
+  }
 
   /* The end. */
 
@@ -219,16 +289,23 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   }
   /** GOAWAY, and when the client does not take what is left of its answers the end all the same. */
   onDue(): void {
-    if (this.#session.isClosing) { this.#session.destroy(ErrorCode.NO_ERROR); return }
+    if (this.#session.isClosing) {
+      this.#session.destroy(ErrorCode.NO_ERROR)
+      return
+    }
     this.#session.close()
     this.#armIdle()
   }
-  broken(): void { this.#broken() }
+  broken(): void {
+    this.#broken()
+  }
   #giveUp(error: MeshError): void {
     this.#session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
     this.#conn.stream.destroy()
   }
-  readonly #onDraining = guarded('http2', this.#broken, () => { this.#session.drain() })
+  readonly #onDraining = guarded('http2', this.#broken, () => {
+    this.#session.drain()
+  })
   readonly #onAborted = guarded('http2', this.#broken, () => {
     const { reason } = this.#conn.aborted
     if (reason instanceof MeshError) for (const exchange of this.#open) gone(exchange, reason)
@@ -252,11 +329,20 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   #resolveWhenSent(): void {
     const error = this.#error
     if (error === undefined) this.#resolve(ENDED)
-    else whenSent(this.#conn.stream, this.rt.ctx.clock, 'http2', () => { this.#resolve({ error }) })
+    else
+      whenSent(this.#conn.stream, this.rt.ctx.clock, 'http2', () => {
+        this.#resolve({ error })
+      })
   }
 }
 
 /** A defect ends its stream and no other. */
-const end = (_error: MeshError, exchange: H2Exchange): void => { exchange.broken() }
-const begin = guarded('http2', end, (exchange: H2Exchange) => { exchange.begin() })
-const gone = guarded('http2', nothing, (exchange: H2Exchange, why: MeshError) => { exchange.gone(why) })
+const end = (_error: MeshError, exchange: H2Exchange): void => {
+  exchange.broken()
+}
+const begin = guarded('http2', end, (exchange: H2Exchange) => {
+  exchange.begin()
+})
+const gone = guarded('http2', nothing, (exchange: H2Exchange, why: MeshError) => {
+  exchange.gone(why)
+})

@@ -28,7 +28,9 @@ export class TunnelStream extends Duplex implements StreamOwner {
     if (ended) this.push(null)
   }
 
-  override _read(): void { this.#stream.resume() }
+  override _read(): void {
+    this.#stream.resume()
+  }
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
     this.#stream.sendData(chunk)
     this.#whenSent(done)
@@ -59,14 +61,29 @@ export class TunnelStream extends Duplex implements StreamOwner {
 
   /* StreamOwner. */
 
-  onInformational(): void { /* only of answers */ }
-  onHead(): void { /* only of answers */ }
-  onData(chunk: Buffer): void { if (!this.push(chunk)) this.#stream.pause() }
-  onEnd(): void { this.push(null) }
-  onPause(): void { /* `push` has told */ }
-  onWritten(): void { if (!this.#stream.hasOutgoing) this.#sent() }
+  onInformational(): void {
+    /* only of answers */
+  }
+  onHead(): void {
+    /* only of answers */
+  }
+  onData(chunk: Buffer): void {
+    if (!this.push(chunk)) this.#stream.pause()
+  }
+  onEnd(): void {
+    this.push(null)
+  }
+  onPause(): void {
+    /* `push` has told */
+  }
+  onWritten(): void {
+    if (!this.#stream.hasOutgoing) this.#sent()
+  }
   onStreamClose(code: number): void {
-    if (this.#stream.localEnded && this.#stream.remoteEnded) { this.#sent(); return }
+    if (this.#stream.localEnded && this.#stream.remoteEnded) {
+      this.#sent()
+      return
+    }
     const error = new MeshError('MESH_CLIENT_GONE', `the client gave the stream up (error code ${code})`)
     this.#onReset()
     this.#done = undefined

@@ -1,6 +1,7 @@
 /**
- * The bridge: carries messages between the local broker and upstream brokers as the policy's routes say. What goes up waits in the spool
- * until the upstream has acknowledged it; what comes down is acknowledged once the local broker has it.
+ * The bridge: carries messages between the local broker and upstream brokers as the policy's routes say. What goes up
+ * waits in the spool until the upstream has acknowledged it; what comes down is acknowledged once the local broker has
+ * it.
  */
 import { MeshError } from '../../../core/errors.ts'
 import type { MqttRoute } from '../../../model/mqtt-policy.ts'
@@ -15,9 +16,9 @@ import type { Durability, LocalBroker } from '../durability.ts'
 export type { BridgeState, BridgeStatus } from './session.ts'
 export type Bridge = AsyncDisposable & {
   /**
-   * Brings the sessions to what the routes say; the same routes again change nothing. A session whose routes are gone is closed, and what it had
-   * not delivered stays in the spool for when they come back.
-   * Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED when a queue cannot be made (the other sessions run then), MESH_DRAINING after disposal.
+   * Brings the sessions to what the routes say; the same routes again change nothing. A session whose routes are gone
+   * is closed, and what it had not delivered stays in the spool for when they come back. Rejects with MESH_STORAGE_FULL
+   * or MESH_STORAGE_FAILED when a queue cannot be made (the other sessions run then), MESH_DRAINING after disposal.
    */
   apply(routes: readonly MqttRoute[]): Promise<void>
   status(): readonly BridgeStatus[]
@@ -38,8 +39,12 @@ export function createBridge({ ctx, broker, durability, upstreams, node }: Bridg
   const sessions = new Map<string, BridgeSession>()
   let closed = false
   let turn: Promise<unknown> = Promise.resolve()
-  ctx.metrics.gaugeOf('mesh_mqtt_bridge_queued_messages', 'Messages that wait for an upstream broker.', () => sum((s) => s.queued))
-  ctx.metrics.gaugeOf('mesh_mqtt_bridge_connected', 'Upstream brokers that are connected.', () => sum((s) => (s.state === 'connected' ? 1 : 0)))
+  ctx.metrics.gaugeOf('mesh_mqtt_bridge_queued_messages', 'Messages that wait for an upstream broker.', () =>
+    sum((s) => s.queued),
+  )
+  ctx.metrics.gaugeOf('mesh_mqtt_bridge_connected', 'Upstream brokers that are connected.', () =>
+    sum((s) => (s.state === 'connected' ? 1 : 0)),
+  )
 
   function sum(of: (status: BridgeStatus) => number): number {
     return [...sessions.values()].reduce((total, session) => total + of(session.status), 0)
@@ -56,8 +61,13 @@ export function createBridge({ ctx, broker, durability, upstreams, node }: Bridg
   async function start(key: string, plan: SessionPlan): Promise<void> {
     const running = sessions.get(key)
     if (running?.plan.fingerprint === plan.fingerprint) return
-    if (running && (running.hasQueue || plan.up.length === 0)) { running.use(plan); return }
-    const queue = durability.queue(plan.queueName) ?? (plan.up.length > 0 ? await durability.createQueue(plan.queueName) : undefined)
+    if (running && (running.hasQueue || plan.up.length === 0)) {
+      running.use(plan)
+      return
+    }
+    const queue =
+      durability.queue(plan.queueName) ??
+      (plan.up.length > 0 ? await durability.createQueue(plan.queueName) : undefined)
     if (running) await running[Symbol.asyncDispose]()
     sessions.set(key, new BridgeSession(parts, plan, queue))
   }
@@ -79,13 +89,17 @@ export function createBridge({ ctx, broker, durability, upstreams, node }: Bridg
   return {
     apply: (routes) => inTurn(() => bring(routes)),
     status: () => [...sessions.values()].map((session) => session.status),
-    unreached: () => [...sessions.values()].flatMap(({ status, failedMs }) => (failedMs === undefined ? [] : [{ ...status, failedMs }])),
-    [Symbol.asyncDispose]: () => inTurn(async () => {
-      closed = true
-      const all = [...sessions.values()]
-      sessions.clear()
-      await Promise.all(all.map((session) => session[Symbol.asyncDispose]()))
-      parts.flusher.flush()
-    }),
+    unreached: () =>
+      [...sessions.values()].flatMap(({ status, failedMs }) =>
+        failedMs === undefined ? [] : [{ ...status, failedMs }],
+      ),
+    [Symbol.asyncDispose]: () =>
+      inTurn(async () => {
+        closed = true
+        const all = [...sessions.values()]
+        sessions.clear()
+        await Promise.all(all.map((session) => session[Symbol.asyncDispose]()))
+        parts.flusher.flush()
+      }),
   }
 }

@@ -9,15 +9,34 @@ export type BridgeCounters = {
 }
 
 export function bridgeCounters(metrics: Metrics): BridgeCounters {
-  const connects = metrics.counter('mesh_mqtt_bridge_connects_total', 'Connections to upstream brokers by what became of them.', ['outcome'])
-  const dropped = metrics.counter('mesh_mqtt_bridge_dropped_total', 'Messages between here and an upstream broker that were given up for good, by reason.', ['reason'])
+  const connects = metrics.counter(
+    'mesh_mqtt_bridge_connects_total',
+    'Connections to upstream brokers by what became of them.',
+    ['outcome'],
+  )
+  const dropped = metrics.counter(
+    'mesh_mqtt_bridge_dropped_total',
+    'Messages between here and an upstream broker that were given up for good, by reason.',
+    ['reason'],
+  )
   return {
-    sent: metrics.counter('mesh_mqtt_bridge_sent_total', 'PUBLISH packets to upstream brokers, repetitions included.').cell({}),
-    received: metrics.counter('mesh_mqtt_bridge_received_total', 'PUBLISH packets from upstream brokers, repetitions included.').cell({}),
-    connects: { connected: connects.cell({ outcome: 'connected' }), refused: connects.cell({ outcome: 'refused' }), failed: connects.cell({ outcome: 'failed' }) },
+    sent: metrics
+      .counter('mesh_mqtt_bridge_sent_total', 'PUBLISH packets to upstream brokers, repetitions included.')
+      .cell({}),
+    received: metrics
+      .counter('mesh_mqtt_bridge_received_total', 'PUBLISH packets from upstream brokers, repetitions included.')
+      .cell({}),
+    connects: {
+      connected: connects.cell({ outcome: 'connected' }),
+      refused: connects.cell({ outcome: 'refused' }),
+      failed: connects.cell({ outcome: 'failed' }),
+    },
     dropped: {
-      expired: dropped.cell({ reason: 'expired' }), 'too-large': dropped.cell({ reason: 'too-large' }), refused: dropped.cell({ reason: 'refused' }),
-      unrouted: dropped.cell({ reason: 'unrouted' }), 'not-taken': dropped.cell({ reason: 'not-taken' }),
+      expired: dropped.cell({ reason: 'expired' }),
+      'too-large': dropped.cell({ reason: 'too-large' }),
+      refused: dropped.cell({ reason: 'refused' }),
+      unrouted: dropped.cell({ reason: 'unrouted' }),
+      'not-taken': dropped.cell({ reason: 'not-taken' }),
     },
   }
 }

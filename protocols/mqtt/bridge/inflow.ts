@@ -1,6 +1,7 @@
 /**
- * What comes down, on one connection: a message is acknowledged once the local broker has it as durable as it must be, in the order of arrival
- * [MQTT-4.6.0-2]. What the broker has no room for is offered again later and never acknowledged before; the peer's window is then full and it stops.
+ * What comes down, on one connection: a message is acknowledged once the local broker has it as durable as it must be,
+ * in the order of arrival [MQTT-4.6.0-2]. What the broker has no room for is offered again later and never acknowledged
+ * before; the peer's window is then full and it stops.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
@@ -15,12 +16,20 @@ import { expiryOf, messageNowMs } from '../expiry.ts'
 import { REASON } from '../codec/reason.ts'
 import { matches } from '../topics/topics.ts'
 
-/** Receive Maximum that we announce. A peer of 3.1.1 knows none, so it may be a multiple before the connection is given up. */
+/**
+ * Receive Maximum that we announce. A peer of 3.1.1 knows none, so it may be a multiple before the connection is given
+ * up.
+ */
 export const BRIDGE_RECEIVE_MAXIMUM = 100
 const MAX_WAITING = BRIDGE_RECEIVE_MAXIMUM * 10
 const RETRY_MS = 1_000
 
-type Arrival = { readonly message: StoredMessage; readonly qos: 0 | 1 | 2; readonly packetId: number; state: 'waiting' | 'publishing' | 'taken' }
+type Arrival = {
+  readonly message: StoredMessage
+  readonly qos: 0 | 1 | 2
+  readonly packetId: number
+  state: 'waiting' | 'publishing' | 'taken'
+}
 
 type Parts = {
   readonly broker: LocalBroker
@@ -42,9 +51,17 @@ export class BridgeInflow {
   #retry: Timer | undefined
   #over = false
 
-  constructor(p: Parts, plan: SessionPlan) { this.#p = p; this.#routes = plan.down }
-  use(plan: SessionPlan): void { this.#routes = plan.down }
-  stop(): void { this.#over = true; this.#retry?.cancel() }
+  constructor(p: Parts, plan: SessionPlan) {
+    this.#p = p
+    this.#routes = plan.down
+  }
+  use(plan: SessionPlan): void {
+    this.#routes = plan.down
+  }
+  stop(): void {
+    this.#over = true
+    this.#retry?.cancel()
+  }
 
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_QUOTA: the connection is to be closed */
   publish(p: Publish): void {
@@ -52,12 +69,26 @@ export class BridgeInflow {
     counters.received.value++
     if (p.qos === 2) {
       if (this.#arriving.has(p.packetId)) return
-      if (durability.inbound(origin).has(p.packetId)) { this.#p.outbox.ack('pubrec', p.packetId, 0); return } // [MQTT-4.3.3-10]
+      if (durability.inbound(origin).has(p.packetId)) {
+        this.#p.outbox.ack('pubrec', p.packetId, 0)
+        return
+      } // [MQTT-4.3.3-10]
     }
-    if (p.topic === '') throw new MeshError('MESH_MQTT_PROTOCOL', 'the upstream broker used a Topic Alias that was not allowed [MQTT-3.3.2-9]')
+    if (p.topic === '')
+      throw new MeshError(
+        'MESH_MQTT_PROTOCOL',
+        'the upstream broker used a Topic Alias that was not allowed [MQTT-3.3.2-9]',
+      )
     const route = this.#routes.find((r) => matches(r.filter, p.topic))
-    if (!route) { this.#unrouted(p); return }
-    if (this.#line.length >= MAX_WAITING) throw new MeshError('MESH_MQTT_QUOTA', `${MAX_WAITING} messages of the upstream broker wait for room in the spool`)
+    if (!route) {
+      this.#unrouted(p)
+      return
+    }
+    if (this.#line.length >= MAX_WAITING)
+      throw new MeshError(
+        'MESH_MQTT_QUOTA',
+        `${MAX_WAITING} messages of the upstream broker wait for room in the spool`,
+      )
     const arrival: Arrival = { message: this.#stored(p, route), qos: p.qos, packetId: p.packetId, state: 'waiting' }
     this.#line.push(arrival)
     if (p.qos === 2) this.#arriving.add(p.packetId)
@@ -67,14 +98,29 @@ export class BridgeInflow {
 
   pubrel(packetId: number): void {
     const { durability, origin, outbox } = this.#p
-    if (!durability.inbound(origin).has(packetId)) { outbox.ack('pubcomp', packetId, REASON.packetIdNotFound); return }
-    const fail = (err: unknown): void => { if (!this.#over) this.#p.fail(err) }
-    detached('bridge', durability.releaseInbound(origin, packetId).then(() => { if (!this.#over) outbox.ack('pubcomp', packetId, 0) }, fail), fail)
+    if (!durability.inbound(origin).has(packetId)) {
+      outbox.ack('pubcomp', packetId, REASON.packetIdNotFound)
+      return
+    }
+    const fail = (err: unknown): void => {
+      if (!this.#over) this.#p.fail(err)
+    }
+    detached(
+      'bridge',
+      durability.releaseInbound(origin, packetId).then(() => {
+        if (!this.#over) outbox.ack('pubcomp', packetId, 0)
+      }, fail),
+      fail,
+    )
   }
 
   #stored(p: Publish, { rename, maxQos }: BridgeRoute): StoredMessage {
     return {
-      topic: rename(p.topic), payload: owned(p.payload), qos: Math.min(p.qos, maxQos) as 0 | 1 | 2, retain: p.retain, properties: owned(p.properties),
+      topic: rename(p.topic),
+      payload: owned(p.payload),
+      qos: Math.min(p.qos, maxQos) as 0 | 1 | 2,
+      retain: p.retain,
+      properties: owned(p.properties),
       ...expiryOf(p.messageExpirySec, messageNowMs(this.#p.clock)),
     }
   }
@@ -93,10 +139,21 @@ export class BridgeInflow {
     // Both in one turn of the event loop, so that the spool puts them into one transaction: message and id, or neither.
     const published = broker.publish(message, origin)
     const remembered = qos === 2 ? durability.append(message, [], { clientId: origin, packetId }) : undefined
-    detached('bridge', Promise.all([published, remembered]).then(() => { arrival.state = 'taken'; this.#settle() }, async (err: unknown) => {
-      if (remembered) await remembered.then(() => durability.releaseInbound(origin, packetId)).catch(() => undefined)
-      this.#refused(arrival, toMeshError(err))
-    }), this.#p.fail)
+    detached(
+      'bridge',
+      Promise.all([published, remembered]).then(
+        () => {
+          arrival.state = 'taken'
+          this.#settle()
+        },
+        async (err: unknown) => {
+          if (remembered)
+            await remembered.then(() => durability.releaseInbound(origin, packetId)).catch(() => undefined)
+          this.#refused(arrival, toMeshError(err))
+        },
+      ),
+      this.#p.fail,
+    )
     // The promise tells only after what stands behind this message in the same bytes would have been offered too.
     if (qos > 0 && durability.refusals !== refusals) this.#offerLater()
   }
@@ -106,7 +163,10 @@ export class BridgeInflow {
     const hasNoRoom = err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'
     const hasFailed = err.code === 'MESH_STORAGE_FAILED' || err.code === 'MESH_STORAGE_DAMAGED'
     if (arrival.qos === 0 || (!hasNoRoom && !hasFailed)) {
-      if (arrival.qos > 0) { this.#p.fail(err); return }
+      if (arrival.qos > 0) {
+        this.#p.fail(err)
+        return
+      }
       this.#p.counters.dropped['not-taken'].value++
       arrival.state = 'taken'
       this.#settle()

@@ -46,7 +46,10 @@ export type LinkParts = {
   onReceived(): void
 }
 /** `version`: the peer does not speak MQTT 5. `refused`: its CONNACK said no. */
-export type LinkEnd = { readonly why: 'closed' | 'version' | 'refused' | 'failed'; readonly error: MeshError | undefined }
+export type LinkEnd = {
+  readonly why: 'closed' | 'version' | 'refused' | 'failed'
+  readonly error: MeshError | undefined
+}
 
 export class BridgeLink {
   readonly #p: LinkParts
@@ -66,23 +69,59 @@ export class BridgeLink {
     this.#parser = new PacketParser({ maxPacketBytes: MAX_PACKET_BYTES, side: 'client', version: p.version })
     const fail = (err: unknown): void => this.#end({ why: 'failed', error: toMeshError(err) })
     this.#inflow = new BridgeInflow({ ...p, outbox: this.#outbox, origin: p.plan.origin, fail }, p.plan)
-    this.#subscriptions = new BridgeSubscriptions({ ...p, outbox: this.#outbox, firstSeq: () => p.queue?.firstSeq ?? 1 })
-    this.#deadline = p.clock.after(CONNACK_MS, () => fail(new MeshError('MESH_UPSTREAM_TIMEOUT', `no CONNACK within ${CONNACK_MS} ms`)))
+    this.#subscriptions = new BridgeSubscriptions({
+      ...p,
+      outbox: this.#outbox,
+      firstSeq: () => p.queue?.firstSeq ?? 1,
+    })
+    this.#deadline = p.clock.after(CONNACK_MS, () =>
+      fail(new MeshError('MESH_UPSTREAM_TIMEOUT', `no CONNACK within ${CONNACK_MS} ms`)),
+    )
   }
 
   /** Serves the connection until it ends; never rejects. The stream is destroyed then. */
   run(): Promise<LinkEnd> {
     const { stream, plan, version } = this.#p
     const defect = (error: MeshError): void => this.#end({ why: 'failed', error })
-    const gone = guarded('bridge', defect, (err?: Error) => this.#end({ why: 'failed', error: refusalOf(stream) ?? new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }) }))
-    stream.on('data', guarded('bridge', defect, (chunk: Buffer) => this.#onData(chunk)))
+    const gone = guarded('bridge', defect, (err?: Error) =>
+      this.#end({
+        why: 'failed',
+        error:
+          refusalOf(stream) ??
+          new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }),
+      }),
+    )
+    stream.on(
+      'data',
+      guarded('bridge', defect, (chunk: Buffer) => this.#onData(chunk)),
+    )
     stream.on('end', gone)
-    stream.on('close', guarded('bridge', defect, () => gone()))
+    stream.on(
+      'close',
+      guarded('bridge', defect, () => gone()),
+    )
     stream.on('error', gone)
-    stream.on('drain', guarded('bridge', defect, () => this.#outflow?.pump()))
+    stream.on(
+      'drain',
+      guarded('bridge', defect, () => this.#outflow?.pump()),
+    )
     this.#outbox.packet({
-      type: 'connect', version, cleanStart: false, keepAliveSec: KEEP_ALIVE_SEC, clientId: plan.clientId, username: undefined, password: undefined, will: undefined,
-      properties: version === 4 ? NO_PROPERTIES : { sessionExpirySec: NEVER_EXPIRES, receiveMaximum: BRIDGE_RECEIVE_MAXIMUM, maximumPacketBytes: MAX_PACKET_BYTES },
+      type: 'connect',
+      version,
+      cleanStart: false,
+      keepAliveSec: KEEP_ALIVE_SEC,
+      clientId: plan.clientId,
+      username: undefined,
+      password: undefined,
+      will: undefined,
+      properties:
+        version === 4
+          ? NO_PROPERTIES
+          : {
+              sessionExpirySec: NEVER_EXPIRES,
+              receiveMaximum: BRIDGE_RECEIVE_MAXIMUM,
+              maximumPacketBytes: MAX_PACKET_BYTES,
+            },
     })
     return this.#ended.promise
   }
@@ -92,7 +131,9 @@ export class BridgeLink {
     this.#inflow.use(plan)
     if (this.#state === 'connected') detached('bridge', this.#subscriptions.want(plan.down))
   }
-  pump(): void { this.#outflow?.pump() }
+  pump(): void {
+    this.#outflow?.pump()
+  }
   /** Says goodbye; the session stays with the broker. */
   close(reason?: MeshError): void {
     if (this.#state === 'connected') this.#outbox.packet({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
@@ -103,16 +144,24 @@ export class BridgeLink {
     this.#heard = true
     try {
       this.#parser.push(chunk)
-      for (let packet = this.#parser.next(); packet && this.#state !== 'over'; packet = this.#parser.next()) this.#onPacket(packet)
+      for (let packet = this.#parser.next(); packet && this.#state !== 'over'; packet = this.#parser.next())
+        this.#onPacket(packet)
     } catch (thrown) {
       const { code, message, cause } = toMeshError(thrown)
-      this.#end({ why: 'failed', error: code === 'MESH_MQTT_PROTOCOL' ? new MeshError('MESH_UPSTREAM_PROTOCOL', message, { cause }) : toMeshError(thrown) })
+      this.#end({
+        why: 'failed',
+        error:
+          code === 'MESH_MQTT_PROTOCOL'
+            ? new MeshError('MESH_UPSTREAM_PROTOCOL', message, { cause })
+            : toMeshError(thrown),
+      })
     }
   }
 
   #onPacket(packet: Packet): void {
     if (this.#state === 'connecting') {
-      if (packet.type !== 'connack') throw new MeshError('MESH_UPSTREAM_PROTOCOL', `${packet.type} before CONNACK [MQTT-3.2.0-1]`)
+      if (packet.type !== 'connack')
+        throw new MeshError('MESH_UPSTREAM_PROTOCOL', `${packet.type} before CONNACK [MQTT-3.2.0-1]`)
       this.#onConnack(packet)
       return
     }
@@ -122,16 +171,35 @@ export class BridgeLink {
         this.#p.onReceived()
         this.#inflow.publish(packet)
         return
-      case 'pubrel': this.#inflow.pubrel(packet.packetId); return
-      case 'puback': this.#outflow?.puback(packet.packetId, packet.reason); return
-      case 'pubrec': this.#outflow?.pubrec(packet.packetId, packet.reason); return
-      case 'pubcomp': this.#outflow?.pubcomp(packet.packetId); return
-      case 'suback': case 'unsuback': this.#subscriptions.answered(packet.packetId, packet.reasons); return
-      case 'pingresp': return
-      case 'disconnect':
-        this.#end({ why: 'failed', error: new MeshError('MESH_UPSTREAM_RESET', `the upstream broker disconnected with reason code 0x${packet.reason.toString(16)}`) })
+      case 'pubrel':
+        this.#inflow.pubrel(packet.packetId)
         return
-      default: throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the upstream broker sent ${packet.type}`)
+      case 'puback':
+        this.#outflow?.puback(packet.packetId, packet.reason)
+        return
+      case 'pubrec':
+        this.#outflow?.pubrec(packet.packetId, packet.reason)
+        return
+      case 'pubcomp':
+        this.#outflow?.pubcomp(packet.packetId)
+        return
+      case 'suback':
+      case 'unsuback':
+        this.#subscriptions.answered(packet.packetId, packet.reasons)
+        return
+      case 'pingresp':
+        return
+      case 'disconnect':
+        this.#end({
+          why: 'failed',
+          error: new MeshError(
+            'MESH_UPSTREAM_RESET',
+            `the upstream broker disconnected with reason code 0x${packet.reason.toString(16)}`,
+          ),
+        })
+        return
+      default:
+        throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the upstream broker sent ${packet.type}`)
     }
   }
 
@@ -140,11 +208,20 @@ export class BridgeLink {
     if (reason !== 0) {
       // 0x01 is 3.1.1's way of saying so; older brokers answer an MQTT 5 CONNECT with it.
       const isVersion = this.#p.version === 5 && (reason === REASON.unsupportedVersion || reason === 1)
-      this.#end({ why: isVersion ? 'version' : 'refused', error: new MeshError('MESH_MQTT_UPSTREAM_REFUSED', `CONNACK with code 0x${reason.toString(16).padStart(2, '0')}`) })
+      this.#end({
+        why: isVersion ? 'version' : 'refused',
+        error: new MeshError(
+          'MESH_MQTT_UPSTREAM_REFUSED',
+          `CONNACK with code 0x${reason.toString(16).padStart(2, '0')}`,
+        ),
+      })
       return
     }
     this.#deadline.cancel()
-    detached('bridge', this.#begin(packet).catch((err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) })))
+    detached(
+      'bridge',
+      this.#begin(packet).catch((err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) })),
+    )
   }
 
   async #begin({ sessionPresent, properties }: Connack): Promise<void> {
@@ -162,10 +239,18 @@ export class BridgeLink {
     // Not before: whoever reads "connected" may rely on what is published there from now on coming here.
     this.#p.onConnected()
     if (!queue) return
-    this.#outflow = new BridgeOutflow({ ...this.#p, queue, outbox: this.#outbox, peer: peerLimits(this.#p.version, properties), fail: (err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }) })
+    this.#outflow = new BridgeOutflow({
+      ...this.#p,
+      queue,
+      outbox: this.#outbox,
+      peer: peerLimits(this.#p.version, properties),
+      fail: (err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }),
+    })
     this.#outflow.pump()
   }
-  #isOver(): boolean { return this.#state === 'over' }
+  #isOver(): boolean {
+    return this.#state === 'over'
+  }
 
   /** PINGREQ when three quarters of the time have passed; whoever does not answer anything is gone [MQTT-3.1.2-22]. */
   #keepAlive(ms: number): void {
@@ -176,7 +261,14 @@ export class BridgeLink {
       this.#outbox.packet({ type: 'pingreq' })
       this.#deadline = clock.after(PINGRESP_MS, () => {
         if (this.#heard) this.#deadline = clock.after(Math.max(ms * 0.75 - PINGRESP_MS, 0), ask)
-        else this.#end({ why: 'failed', error: new MeshError('MESH_MQTT_KEEP_ALIVE', `the upstream broker did not answer PINGREQ within ${PINGRESP_MS} ms`) })
+        else
+          this.#end({
+            why: 'failed',
+            error: new MeshError(
+              'MESH_MQTT_KEEP_ALIVE',
+              `the upstream broker did not answer PINGREQ within ${PINGRESP_MS} ms`,
+            ),
+          })
       })
     }
     this.#deadline = clock.after(ms * 0.75, ask)
@@ -198,9 +290,12 @@ export class BridgeLink {
 }
 
 function peerLimits(version: Version, p: Connack['properties']): PeerLimits {
-  if (version === 4) return { receiveMaximum: MAX_INFLIGHT_311, maxPacketBytes: MAX_VAR_INT + 5, maxQos: 2, retainAvailable: true }
+  if (version === 4)
+    return { receiveMaximum: MAX_INFLIGHT_311, maxPacketBytes: MAX_VAR_INT + 5, maxQos: 2, retainAvailable: true }
   return {
-    receiveMaximum: Math.min(p.receiveMaximum ?? 65_535, MAX_INFLIGHT), maxPacketBytes: p.maximumPacketBytes ?? MAX_VAR_INT + 5,
-    maxQos: p.maximumQos === 0 ? 0 : p.maximumQos === 1 ? 1 : 2, retainAvailable: p.retainAvailable !== 0,
+    receiveMaximum: Math.min(p.receiveMaximum ?? 65_535, MAX_INFLIGHT),
+    maxPacketBytes: p.maximumPacketBytes ?? MAX_VAR_INT + 5,
+    maxQos: p.maximumQos === 0 ? 0 : p.maximumQos === 1 ? 1 : 2,
+    retainAvailable: p.retainAvailable !== 0,
   }
 }

@@ -1,6 +1,7 @@
 /**
- * What goes up, on one connection: the durable queue is sent in order within the peer's Receive Maximum, and an entry is done only when the
- * peer has said so. The packet id follows from the sequence number, so a repetition after a reconnect or a restart carries the old one [MQTT-4.4.0-1].
+ * What goes up, on one connection: the durable queue is sent in order within the peer's Receive Maximum, and an entry
+ * is done only when the peer has said so. The packet id follows from the sequence number, so a repetition after a
+ * reconnect or a restart carries the old one [MQTT-4.4.0-1].
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
@@ -14,7 +15,12 @@ import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
 import { REASON } from '../codec/reason.ts'
 
 /** What the peer's CONNACK allows. */
-export type PeerLimits = { readonly receiveMaximum: number; readonly maxPacketBytes: number; readonly maxQos: Qos; readonly retainAvailable: boolean }
+export type PeerLimits = {
+  readonly receiveMaximum: number
+  readonly maxPacketBytes: number
+  readonly maxQos: Qos
+  readonly retainAvailable: boolean
+}
 /** Kept across connections: up to here a message has been sent at least once, so sending it is a repetition. */
 export type SentMark = { seq: number }
 type InFlight = { readonly seq: number; awaits: 'puback' | 'pubrec' | 'release' | 'pubcomp' }
@@ -57,43 +63,73 @@ export class BridgeOutflow {
       const upTo = queue.lastSeq
       if (room <= 0 || this.#cursor >= upTo) return
       const entries = queue.read(this.#cursor, room)
-      if (entries instanceof Promise) { this.#readLater(entries, upTo); return }
+      if (entries instanceof Promise) {
+        this.#readLater(entries, upTo)
+        return
+      }
       if (this.#send(entries, upTo) === 'blocked') return
     }
   }
-  stop(): void { this.#over = true }
+  stop(): void {
+    this.#over = true
+  }
 
-  puback(packetId: number, reason: number): void { this.#answered(packetId, 'puback', reason) }
-  pubcomp(packetId: number): void { this.#answered(packetId, 'pubcomp', 0) }
+  puback(packetId: number, reason: number): void {
+    this.#answered(packetId, 'puback', reason)
+  }
+  pubcomp(packetId: number): void {
+    this.#answered(packetId, 'pubcomp', 0)
+  }
   pubrec(packetId: number, reason: number): void {
     const known = this.#inflight.get(packetId)
-    if (!known || known.awaits === 'puback') { this.#p.outbox.ack('pubrel', packetId, REASON.packetIdNotFound); return }
+    if (!known || known.awaits === 'puback') {
+      this.#p.outbox.ack('pubrel', packetId, REASON.packetIdNotFound)
+      return
+    }
     if (known.awaits === 'release') return
-    if (known.awaits === 'pubcomp') { this.#p.outbox.ack('pubrel', packetId, 0); return }
-    if (reason >= 0x80) { this.#answered(packetId, 'pubrec', reason); return }
-    known.awaits = 'release'
-    const fail = (err: unknown): void => { if (!this.#over) this.#p.fail(err) }
-    detached('bridge', this.#p.queue.release(known.seq).then(() => {
-      if (this.#over) return
-      known.awaits = 'pubcomp'
+    if (known.awaits === 'pubcomp') {
       this.#p.outbox.ack('pubrel', packetId, 0)
-    }, fail), fail)
+      return
+    }
+    if (reason >= 0x80) {
+      this.#answered(packetId, 'pubrec', reason)
+      return
+    }
+    known.awaits = 'release'
+    const fail = (err: unknown): void => {
+      if (!this.#over) this.#p.fail(err)
+    }
+    detached(
+      'bridge',
+      this.#p.queue.release(known.seq).then(() => {
+        if (this.#over) return
+        known.awaits = 'pubcomp'
+        this.#p.outbox.ack('pubrel', packetId, 0)
+      }, fail),
+      fail,
+    )
   }
 
   #readLater(entries: Promise<readonly QueueEntry[]>, upTo: number): void {
     this.#reading = true
-    const fail = (err: unknown): void => { if (!this.#over) this.#p.fail(err) }
-    detached('bridge', entries.then((found) => {
-      if (this.#over) return
-      this.#reading = false
-      if (this.#send(found, upTo) === 'going') this.pump()
-    }, fail), fail)
+    const fail = (err: unknown): void => {
+      if (!this.#over) this.#p.fail(err)
+    }
+    detached(
+      'bridge',
+      entries.then((found) => {
+        if (this.#over) return
+        this.#reading = false
+        if (this.#send(found, upTo) === 'going') this.pump()
+      }, fail),
+      fail,
+    )
   }
 
   #send(entries: readonly QueueEntry[], upTo: number): 'going' | 'blocked' {
     if (entries.length === 0) this.#cursor = Math.max(this.#cursor, upTo)
     for (const entry of entries) {
-      const packetId = (entry.seq - 1) % 65_535 + 1
+      const packetId = ((entry.seq - 1) % 65_535) + 1
       // Its predecessor of 65,535 entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
       if (this.#inflight.has(packetId)) return 'blocked'
       this.#cursor = entry.seq
@@ -112,11 +148,18 @@ export class BridgeOutflow {
       return
     }
     const left = leftMs(message, messageNowMs(clock))
-    if (left <= 0) { counters.dropped.expired.value++; queue.done(seq); return }
+    if (left <= 0) {
+      counters.dropped.expired.value++
+      queue.done(seq)
+      return
+    }
     const expirySec = expirySecOf(left)
     const qos = Math.min(message.qos, peer.maxQos) as Qos
     const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
-    if (bytes > peer.maxPacketBytes) { this.#giveUp(seq, 'too-large', { bytes, maxPacketBytes: peer.maxPacketBytes }); return }
+    if (bytes > peer.maxPacketBytes) {
+      this.#giveUp(seq, 'too-large', { bytes, maxPacketBytes: peer.maxPacketBytes })
+      return
+    }
     const flags = (isRepetition && qos > 0 ? 8 : 0) | (message.retain && peer.retainAvailable ? 1 : 0)
     outbox.publish(message, qos, flags, qos > 0 ? packetId : 0, expirySec, NO_IDS)
     counters.sent.value++
@@ -129,7 +172,10 @@ export class BridgeOutflow {
     const known = this.#inflight.get(packetId)
     if (known?.awaits !== awaits) return
     // The peer has no room now; what it refuses for this reason is offered again after the back-off.
-    if (reason === REASON.quotaExceeded) { this.#p.fail(new MeshError('MESH_MQTT_UPSTREAM_REFUSED', 'the upstream broker is full (reason code 0x97)')); return }
+    if (reason === REASON.quotaExceeded) {
+      this.#p.fail(new MeshError('MESH_MQTT_UPSTREAM_REFUSED', 'the upstream broker is full (reason code 0x97)'))
+      return
+    }
     this.#inflight.delete(packetId)
     if (reason >= 0x80) this.#giveUp(known.seq, 'refused', { reason })
     else this.#p.queue.done(known.seq)
@@ -138,7 +184,10 @@ export class BridgeOutflow {
 
   #giveUp(seq: number, why: 'too-large' | 'refused', fields: Readonly<Record<string, number>>): void {
     this.#p.counters.dropped[why].value++
-    this.#p.log.warn({ evt: 'mqtt.bridge.refused', code: 'MESH_MQTT_UPSTREAM_REFUSED', why, seq, ...fields }, 'message is given up: the upstream broker does not take it')
+    this.#p.log.warn(
+      { evt: 'mqtt.bridge.refused', code: 'MESH_MQTT_UPSTREAM_REFUSED', why, seq, ...fields },
+      'message is given up: the upstream broker does not take it',
+    )
     this.#p.queue.done(seq)
   }
 }

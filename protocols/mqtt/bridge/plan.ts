@@ -1,4 +1,7 @@
-/** What the routes of the policy come to: one MQTT session per upstream cluster and client id, and what goes up and down in it. Pure. */
+/**
+ * What the routes of the policy come to: one MQTT session per upstream cluster and client id, and what goes up and down
+ * in it. Pure.
+ */
 import type { MqttRoute } from '../../../model/mqtt-policy.ts'
 import type { Qos } from '../codec/packet.ts'
 
@@ -10,7 +13,10 @@ export type SessionPlan = {
   readonly clientId: string
   /** Name of the durable queue of what goes up. */
   readonly queueName: string
-  /** Whose messages are not sent back up, and whose QoS 2 ids are kept. No client can have this name: it begins with U+0000 [MQTT-1.5.4-2]. */
+  /**
+   * Whose messages are not sent back up, and whose QoS 2 ids are kept. No client can have this name: it begins with
+   * U+0000 [MQTT-1.5.4-2].
+   */
   readonly origin: string
   readonly up: readonly BridgeRoute[]
   readonly down: readonly BridgeRoute[]
@@ -32,16 +38,28 @@ export function sessionPlans(routes: readonly MqttRoute[], node: string): Readon
 
 function planOf(key: string, routes: readonly MqttRoute[]): SessionPlan {
   const [cluster, clientId] = JSON.parse(key) as [string, string]
-  const of = (direction: MqttRoute['direction']): BridgeRoute[] => routes.filter((r) => r.direction === direction)
-    .map((r) => ({ filter: r.match, maxQos: r.maxQos, rename: (topic) => renamed(topic, r) }))
+  const of = (direction: MqttRoute['direction']): BridgeRoute[] =>
+    routes
+      .filter((r) => r.direction === direction)
+      .map((r) => ({ filter: r.match, maxQos: r.maxQos, rename: (topic) => renamed(topic, r) }))
   return {
-    cluster, clientId, queueName: `up/${cluster}/${clientId}`, origin: `\0bridge/${cluster}/${clientId}`, up: of('up'), down: of('down'),
-    fingerprint: JSON.stringify(routes.map((r) => JSON.stringify([r.direction, r.match, r.maxQos, r.stripPrefix, r.addPrefix])).sort()),
+    cluster,
+    clientId,
+    queueName: `up/${cluster}/${clientId}`,
+    origin: `\0bridge/${cluster}/${clientId}`,
+    up: of('up'),
+    down: of('down'),
+    fingerprint: JSON.stringify(
+      routes.map((r) => JSON.stringify([r.direction, r.match, r.maxQos, r.stripPrefix, r.addPrefix])).sort(),
+    ),
   }
 }
 
 /** A topic that would become empty or longer than MQTT allows [MQTT-4.7.3-1, -3] stays as it is. */
-export function renamed(topic: string, { stripPrefix, addPrefix }: Pick<MqttRoute, 'stripPrefix' | 'addPrefix'>): string {
+export function renamed(
+  topic: string,
+  { stripPrefix, addPrefix }: Pick<MqttRoute, 'stripPrefix' | 'addPrefix'>,
+): string {
   const made = addPrefix + (topic.startsWith(stripPrefix) ? topic.slice(stripPrefix.length) : topic)
   return made === '' || (made.length > MAX_TOPIC_BYTES / 3 && Buffer.byteLength(made) > MAX_TOPIC_BYTES) ? topic : made
 }

@@ -1,4 +1,7 @@
-/** One client session with an upstream broker over as many connections as it takes: what waits for it outlives each of them. */
+/**
+ * One client session with an upstream broker over as many connections as it takes: what waits for it outlives each of
+ * them.
+ */
 import { backoffMs, type Clock, type Random } from '../../../core/os/clock.ts'
 import type { Current } from '../../../core/current.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
@@ -18,7 +21,14 @@ const MIN_WAIT_MS = 100
 const STABLE_MS = 10_000
 
 export type BridgeState = 'connecting' | 'connected' | 'waiting' | 'refused'
-export type BridgeStatus = { readonly cluster: string; readonly state: BridgeState; readonly queued: number; readonly sent: number; readonly received: number; readonly error: string | undefined }
+export type BridgeStatus = {
+  readonly cluster: string
+  readonly state: BridgeState
+  readonly queued: number
+  readonly sent: number
+  readonly received: number
+  readonly error: string | undefined
+}
 export type SessionParts = {
   readonly clock: Clock
   readonly random: Random
@@ -65,12 +75,28 @@ export class BridgeSession implements AsyncDisposable {
     this.#running = this.#run()
   }
 
-  get plan(): SessionPlan { return this.#plan }
-  get hasQueue(): boolean { return this.#queue !== undefined }
-  /** Monotonic milliseconds of the first try in vain since it was connected; undefined: it is connected, or was not tried yet. */
-  get failedMs(): number | undefined { return this.#failedMs }
+  get plan(): SessionPlan {
+    return this.#plan
+  }
+  get hasQueue(): boolean {
+    return this.#queue !== undefined
+  }
+  /**
+   * Monotonic milliseconds of the first try in vain since it was connected; undefined: it is connected, or was not
+   * tried yet.
+   */
+  get failedMs(): number | undefined {
+    return this.#failedMs
+  }
   get status(): BridgeStatus {
-    return { cluster: this.#plan.cluster, state: this.#state, queued: this.#queue?.depth ?? 0, sent: this.#sent, received: this.#received, error: this.#error }
+    return {
+      cluster: this.#plan.cluster,
+      state: this.#state,
+      queued: this.#queue?.depth ?? 0,
+      sent: this.#sent,
+      received: this.#received,
+      error: this.#error,
+    }
   }
 
   use(plan: SessionPlan): void {
@@ -105,14 +131,20 @@ export class BridgeSession implements AsyncDisposable {
       this.#connectedMs = Infinity
       const end = await this.#connection(signal)
       if (signal.aborted) return
-      if (end.why === 'version') { this.#version = 4; continue }
+      if (end.why === 'version') {
+        this.#version = 4
+        continue
+      }
       if (clock.monotonicMs() - this.#connectedMs >= STABLE_MS) attempt = 0
       const waitMs = Math.max(backoffMs(attempt++, BACKOFF, random), MIN_WAIT_MS)
       this.#state = end.why === 'refused' ? 'refused' : 'waiting'
       this.#error = end.error?.message
       this.#failedMs ??= clock.monotonicMs()
       this.#p.counters.connects[end.why === 'refused' ? 'refused' : 'failed'].value++
-      this.#log.warn({ evt: 'mqtt.bridge.down', waitMs: Math.round(waitMs), queued: this.#queue?.depth ?? 0, err: end.error }, 'no connection to the upstream broker')
+      this.#log.warn(
+        { evt: 'mqtt.bridge.down', waitMs: Math.round(waitMs), queued: this.#queue?.depth ?? 0, err: end.error },
+        'no connection to the upstream broker',
+      )
       await clock.sleep(waitMs, signal).catch(() => undefined)
     }
   }
@@ -122,12 +154,34 @@ export class BridgeSession implements AsyncDisposable {
     try {
       const cluster = this.#p.tables.get().cluster(this.#plan.cluster)
       if (!cluster) throw new MeshError('MESH_NO_CLUSTER', `there is no cluster ${this.#plan.cluster}`)
-      upstream = await this.#p.upstreams.connect(cluster, { speaks: 'tcp', signal, onEnding: (reason) => this.#link?.close(reason) })
-    } catch (err) { return { why: 'failed', error: toMeshError(err) } }
+      upstream = await this.#p.upstreams.connect(cluster, {
+        speaks: 'tcp',
+        signal,
+        onEnding: (reason) => this.#link?.close(reason),
+      })
+    } catch (err) {
+      return { why: 'failed', error: toMeshError(err) }
+    }
     let wasConnected = false
     const link = new BridgeLink({
-      ...this.#p, stream: upstream.stream, version: this.#version, plan: this.#plan, queue: this.#queue, mark: this.#mark, subscribed: this.#subscribed, log: this.#log,
-      onConnected: () => { wasConnected = true; this.#connected() }, onSent: () => { this.#sent++ }, onReceived: () => { this.#received++ },
+      ...this.#p,
+      stream: upstream.stream,
+      version: this.#version,
+      plan: this.#plan,
+      queue: this.#queue,
+      mark: this.#mark,
+      subscribed: this.#subscribed,
+      log: this.#log,
+      onConnected: () => {
+        wasConnected = true
+        this.#connected()
+      },
+      onSent: () => {
+        this.#sent++
+      },
+      onReceived: () => {
+        this.#received++
+      },
     })
     this.#link = link
     if (signal.aborted) link.close()
@@ -143,6 +197,9 @@ export class BridgeSession implements AsyncDisposable {
     this.#error = undefined
     this.#failedMs = undefined
     this.#p.counters.connects.connected.value++
-    this.#log.info({ evt: 'mqtt.bridge.up', version: this.#version, queued: this.#queue?.depth ?? 0 }, 'connected to the upstream broker')
+    this.#log.info(
+      { evt: 'mqtt.bridge.up', version: this.#version, queued: this.#queue?.depth ?? 0 },
+      'connected to the upstream broker',
+    )
   }
 }

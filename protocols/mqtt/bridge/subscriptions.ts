@@ -1,4 +1,7 @@
-/** Brings the subscriptions at an upstream broker to what the routes want: SUBSCRIBE for what is missing, UNSUBSCRIBE for what is too much, one packet at a time. */
+/**
+ * Brings the subscriptions at an upstream broker to what the routes want: SUBSCRIBE for what is missing, UNSUBSCRIBE
+ * for what is too much, one packet at a time.
+ */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeRoute } from './plan.ts'
@@ -12,7 +15,13 @@ const ANSWER_MS = 10_000
 /** Filters per packet, so that it stays far below any peer's limit. */
 const MAX_FILTERS = 100
 
-type Asked = { readonly packetId: number; readonly filters: readonly string[]; readonly options: readonly string[] | undefined; readonly over: () => void; readonly deadline: Timer }
+type Asked = {
+  readonly packetId: number
+  readonly filters: readonly string[]
+  readonly options: readonly string[] | undefined
+  readonly over: () => void
+  readonly deadline: Timer
+}
 
 type Parts = {
   readonly outbox: Outbox
@@ -30,7 +39,9 @@ export class BridgeSubscriptions {
   #turn: Promise<void> = Promise.resolve()
   #over = false
 
-  constructor(p: Parts) { this.#p = p }
+  constructor(p: Parts) {
+    this.#p = p
+  }
 
   /** Resolves when the peer has answered, or did not in time. Never rejects. */
   want(routes: readonly BridgeRoute[]): Promise<void> {
@@ -48,10 +59,17 @@ export class BridgeSubscriptions {
     const asked = this.#asked
     if (asked?.packetId !== packetId) return
     for (const [i, filter] of asked.filters.entries()) {
-      if (asked.options === undefined) { this.#p.subscribed.delete(filter); continue }
+      if (asked.options === undefined) {
+        this.#p.subscribed.delete(filter)
+        continue
+      }
       const reason = reasons[i] ?? 0x80
       if (reason < 0x80) this.#p.subscribed.set(filter, asked.options[i]!)
-      else this.#p.log.warn({ evt: 'mqtt.bridge.subscribe', code: 'MESH_MQTT_UPSTREAM_REFUSED', filter, reason }, 'the upstream broker refuses a subscription')
+      else
+        this.#p.log.warn(
+          { evt: 'mqtt.bridge.subscribe', code: 'MESH_MQTT_UPSTREAM_REFUSED', filter, reason },
+          'the upstream broker refuses a subscription',
+        )
     }
     asked.deadline.cancel()
     asked.over()
@@ -60,30 +78,49 @@ export class BridgeSubscriptions {
   async #bring(routes: readonly BridgeRoute[]): Promise<void> {
     const wanted = new Map<string, SubscriptionRequest>()
     for (const { filter, maxQos } of routes) {
-      // Retained messages only when the subscription is new, not with every reconnect; never what we sent ourselves (MQTT 5.0 §3.8.3.1).
+      // Retained messages only when the subscription is new, not with every reconnect; never what we sent ourselves
+      // (MQTT 5.0 §3.8.3.1).
       const qos = Math.max(maxQos, wanted.get(filter)?.qos ?? 0) as 0 | 1 | 2
-      wanted.set(filter, { filter, qos, noLocal: !filter.startsWith('$share/'), retainAsPublished: true, retainHandling: 1 })
+      wanted.set(filter, {
+        filter,
+        qos,
+        noLocal: !filter.startsWith('$share/'),
+        retainAsPublished: true,
+        retainHandling: 1,
+      })
     }
     const { subscribed, outbox } = this.#p
     const tooMuch = [...subscribed.keys()].filter((filter) => !wanted.has(filter))
     const missing = [...wanted.values()].filter((s) => subscribed.get(s.filter) !== String(s.qos))
     for (let i = 0; i < tooMuch.length; i += MAX_FILTERS) {
       const filters = tooMuch.slice(i, i + MAX_FILTERS)
-      await this.#ask(filters, undefined, (packetId) => outbox.packet({ type: 'unsubscribe', packetId, filters, properties: NO_PROPERTIES }))
+      await this.#ask(filters, undefined, (packetId) =>
+        outbox.packet({ type: 'unsubscribe', packetId, filters, properties: NO_PROPERTIES }),
+      )
     }
     for (let i = 0; i < missing.length; i += MAX_FILTERS) {
       const subscriptions = missing.slice(i, i + MAX_FILTERS)
-      await this.#ask(subscriptions.map((s) => s.filter), subscriptions.map((s) => String(s.qos)), (packetId) => outbox.packet({ type: 'subscribe', packetId, subscriptions, properties: NO_PROPERTIES }))
+      await this.#ask(
+        subscriptions.map((s) => s.filter),
+        subscriptions.map((s) => String(s.qos)),
+        (packetId) => outbox.packet({ type: 'subscribe', packetId, subscriptions, properties: NO_PROPERTIES }),
+      )
     }
   }
 
   #ask(filters: readonly string[], options: Asked['options'], send: (packetId: number) => void): Promise<void> {
     if (this.#over) return Promise.resolve()
     return new Promise((resolve) => {
-      const over = (): void => { this.#asked = undefined; resolve() }
-      const packetId = (this.#p.firstSeq() - 1 + ID_DISTANCE) % 65_535 + 1
+      const over = (): void => {
+        this.#asked = undefined
+        resolve()
+      }
+      const packetId = ((this.#p.firstSeq() - 1 + ID_DISTANCE) % 65_535) + 1
       const deadline = this.#p.clock.after(ANSWER_MS, () => {
-        this.#p.log.warn({ evt: 'mqtt.bridge.subscribe', waitedMs: ANSWER_MS }, 'the upstream broker does not answer a subscription')
+        this.#p.log.warn(
+          { evt: 'mqtt.bridge.subscribe', waitedMs: ANSWER_MS },
+          'the upstream broker does not answer a subscription',
+        )
         over()
       })
       this.#asked = { packetId, filters, options, over, deadline }

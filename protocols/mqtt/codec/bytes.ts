@@ -2,12 +2,19 @@
 import { REASON, violation } from './reason.ts'
 import { MAX_VAR_INT } from './packet.ts'
 
-/** Fatal: surrogates, overlong forms and cut sequences throw. `ignoreBOM` keeps U+FEFF, which may not be stripped [MQTT-1.5.4-3]. */
+/**
+ * Fatal: surrogates, overlong forms and cut sequences throw. `ignoreBOM` keeps U+FEFF, which may not be stripped
+ * [MQTT-1.5.4-3].
+ */
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-const early = (): Error => violation(REASON.malformedPacket, 'the packet ends before its fields do (MQTT 5.0 §1.2 malformed packet)')
+const early = (): Error =>
+  violation(REASON.malformedPacket, 'the packet ends before its fields do (MQTT 5.0 §1.2 malformed packet)')
 
-/** A cursor over one packet. Every read throws MESH_MQTT_PROTOCOL when the packet is too short or the value ill-formed. Reused for many packets. */
+/**
+ * A cursor over one packet. Every read throws MESH_MQTT_PROTOCOL when the packet is too short or the value ill-formed.
+ * Reused for many packets.
+ */
 export class Reader {
   buf: Buffer = Buffer.alloc(0)
   at = 0
@@ -19,7 +26,9 @@ export class Reader {
     this.end = end
     return this
   }
-  get left(): number { return this.end - this.at }
+  get left(): number {
+    return this.end - this.at
+  }
 
   u8(): number {
     if (this.at >= this.end) throw early()
@@ -44,7 +53,8 @@ export class Reader {
       const byte = this.u8()
       value |= (byte & 0x7f) << (7 * i)
       if (byte < 0x80) {
-        if (i > 0 && byte === 0) throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] a Variable Byte Integer is not in its shortest form')
+        if (i > 0 && byte === 0)
+          throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] a Variable Byte Integer is not in its shortest form')
         return value
       }
     }
@@ -106,21 +116,45 @@ export function writeVarInt(buf: Uint8Array, at: number, value: number): number 
 export class Writer {
   #buf: Buffer
   #at = 0
-  constructor(bytes = 128) { this.#buf = Buffer.allocUnsafe(bytes) }
-  get length(): number { return this.#at }
-  bytes(): Buffer { return this.#buf.subarray(0, this.#at) }
+  constructor(bytes = 128) {
+    this.#buf = Buffer.allocUnsafe(bytes)
+  }
+  get length(): number {
+    return this.#at
+  }
+  bytes(): Buffer {
+    return this.#buf.subarray(0, this.#at)
+  }
 
-  u8(value: number): void { this.#room(1); this.#buf[this.#at++] = value }
-  u16(value: number): void { this.#room(2); this.#at = this.#buf.writeUInt16BE(value, this.#at) }
-  u32(value: number): void { this.#room(4); this.#at = this.#buf.writeUInt32BE(value, this.#at) }
+  u8(value: number): void {
+    this.#room(1)
+    this.#buf[this.#at++] = value
+  }
+  u16(value: number): void {
+    this.#room(2)
+    this.#at = this.#buf.writeUInt16BE(value, this.#at)
+  }
+  u32(value: number): void {
+    this.#room(4)
+    this.#at = this.#buf.writeUInt32BE(value, this.#at)
+  }
   varInt(value: number): void {
     if (value > MAX_VAR_INT) throw new RangeError(`${value} does not fit a Variable Byte Integer`)
     this.#room(4)
     this.#at = writeVarInt(this.#buf, this.#at, value)
   }
-  raw(bytes: Uint8Array): void { this.#room(bytes.length); this.#buf.set(bytes, this.#at); this.#at += bytes.length }
-  binary(bytes: Uint8Array): void { this.u16(bytes.length); this.raw(bytes) }
-  string(text: string): void { this.binary(Buffer.from(text)) }
+  raw(bytes: Uint8Array): void {
+    this.#room(bytes.length)
+    this.#buf.set(bytes, this.#at)
+    this.#at += bytes.length
+  }
+  binary(bytes: Uint8Array): void {
+    this.u16(bytes.length)
+    this.raw(bytes)
+  }
+  string(text: string): void {
+    this.binary(Buffer.from(text))
+  }
 
   #room(more: number): void {
     if (this.#at + more <= this.#buf.length) return

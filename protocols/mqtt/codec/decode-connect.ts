@@ -10,7 +10,10 @@ const RETAIN = 0x20
 const PASSWORD = 0x40
 const USERNAME = 0x80
 
-/** @throws MESH_MQTT_PROTOCOL; another protocol level is a packet of its own, because the answer must be in that level's form */
+/**
+ * @throws MESH_MQTT_PROTOCOL; another protocol level is a packet of its own, because the answer must be in that level's
+ * form
+ */
 export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
   const name = r.string()
   const level = r.u8()
@@ -21,30 +24,51 @@ export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
   checkFlags(flags, level)
   const keepAliveSec = r.u16()
   const properties = level === 5 ? readProperties(r, 'connect').properties : NO_PROPERTIES
-  if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined) throw violation(REASON.protocolError, 'Authentication Data without a method (MQTT 5.0 §3.1.2.11.10)')
+  if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined)
+    throw violation(REASON.protocolError, 'Authentication Data without a method (MQTT 5.0 §3.1.2.11.10)')
   const clientId = r.string()
   const will = (flags & WILL) === 0 ? undefined : decodeWill(r, flags, level)
   const username = (flags & USERNAME) === 0 ? undefined : r.string()
   const password = (flags & PASSWORD) === 0 ? undefined : r.binary()
-  return finished(r, { type: 'connect', version: level, cleanStart: (flags & 2) !== 0, keepAliveSec, clientId, username, password, will, properties })
+  return finished(r, {
+    type: 'connect',
+    version: level,
+    cleanStart: (flags & 2) !== 0,
+    keepAliveSec,
+    clientId,
+    username,
+    password,
+    will,
+    properties,
+  })
 }
 
 function checkFlags(flags: number, level: Version): void {
-  if ((flags & 1) !== 0) throw violation(REASON.malformedPacket, '[MQTT-3.1.2-3] the reserved bit of the Connect Flags is set')
+  if ((flags & 1) !== 0)
+    throw violation(REASON.malformedPacket, '[MQTT-3.1.2-3] the reserved bit of the Connect Flags is set')
   const qos = (flags >> 3) & 3
   if (qos === 3) throw violation(REASON.malformedPacket, '[MQTT-3.1.2-12] Will QoS is 3')
-  if ((flags & WILL) === 0 && qos !== 0) throw violation(REASON.malformedPacket, '[MQTT-3.1.2-11] Will QoS without a will')
-  if ((flags & WILL) === 0 && (flags & RETAIN) !== 0) throw violation(REASON.malformedPacket, '[MQTT-3.1.2-13] Will Retain without a will')
-  if (level === 4 && (flags & PASSWORD) !== 0 && (flags & USERNAME) === 0) throw violation(REASON.malformedPacket, '[MQTT-3.1.2-22] (3.1.1) a password without a user name')
+  if ((flags & WILL) === 0 && qos !== 0)
+    throw violation(REASON.malformedPacket, '[MQTT-3.1.2-11] Will QoS without a will')
+  if ((flags & WILL) === 0 && (flags & RETAIN) !== 0)
+    throw violation(REASON.malformedPacket, '[MQTT-3.1.2-13] Will Retain without a will')
+  if (level === 4 && (flags & PASSWORD) !== 0 && (flags & USERNAME) === 0)
+    throw violation(REASON.malformedPacket, '[MQTT-3.1.2-22] (3.1.1) a password without a user name')
 }
 
 function decodeWill(r: Reader, flags: number, level: Version): Will {
-  const { properties, forwarded } = level === 5 ? readProperties(r, 'will') : { properties: NO_PROPERTIES, forwarded: NO_BYTES }
+  const { properties, forwarded } =
+    level === 5 ? readProperties(r, 'will') : { properties: NO_PROPERTIES, forwarded: NO_BYTES }
   const topic = topicName(r)
   if (topic === '') throw violation(REASON.topicNameInvalid, '[MQTT-4.7.3-1] the will topic is empty')
   const payload = r.binary()
   return {
-    topic, payload, qos: ((flags >> 3) & 3) as Qos, retain: (flags & RETAIN) !== 0, properties: forwarded,
-    delaySec: properties.willDelaySec ?? 0, messageExpirySec: properties.messageExpirySec,
+    topic,
+    payload,
+    qos: ((flags >> 3) & 3) as Qos,
+    retain: (flags & RETAIN) !== 0,
+    properties: forwarded,
+    delaySec: properties.willDelaySec ?? 0,
+    messageExpirySec: properties.messageExpirySec,
   }
 }

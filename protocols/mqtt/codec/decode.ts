@@ -1,7 +1,29 @@
-/** One packet's body to data (MQTT 5.0 §3, MQTT 3.1.1 §3). The parser has checked the fixed header except PUBLISH's flags. */
+/**
+ * One packet's body to data (MQTT 5.0 §3, MQTT 3.1.1 §3). The parser has checked the fixed header except PUBLISH's
+ * flags.
+ */
 import { REASON, violation } from './reason.ts'
 import type { Reader } from './bytes.ts'
-import { NO_BYTES, NO_IDS, TYPE, type Ack, type AckType, type Auth, type Connack, type Disconnect, type Packet, type Properties, type Publish, type Qos, type Suback, type Subscribe, type SubscriptionRequest, type Unsuback, type Unsubscribe, type Version } from './packet.ts'
+import {
+  NO_BYTES,
+  NO_IDS,
+  TYPE,
+  type Ack,
+  type AckType,
+  type Auth,
+  type Connack,
+  type Disconnect,
+  type Packet,
+  type Properties,
+  type Publish,
+  type Qos,
+  type Suback,
+  type Subscribe,
+  type SubscriptionRequest,
+  type Unsuback,
+  type Unsubscribe,
+  type Version,
+} from './packet.ts'
 import { NO_PROPERTIES, readProperties, type Place } from './properties.ts'
 import { decodeConnect } from './decode-connect.ts'
 import { finished, nonzero, topicName } from './fields.ts'
@@ -9,21 +31,36 @@ import { finished, nonzero, topicName } from './fields.ts'
 /** @throws MESH_MQTT_PROTOCOL */
 export function decode(r: Reader, first: number, version: Version, side: 'server' | 'client'): Packet {
   switch (first & 0xf0) {
-    case TYPE.publish: return decodePublish(r, first & 0x0f, version, side)
-    case TYPE.puback: return decodeAck(r, 'puback', version)
-    case TYPE.pubrec: return decodeAck(r, 'pubrec', version)
-    case TYPE.pubrel: return decodeAck(r, 'pubrel', version)
-    case TYPE.pubcomp: return decodeAck(r, 'pubcomp', version)
-    case TYPE.connect: return decodeConnect(r)
-    case TYPE.connack: return decodeConnack(r, version)
-    case TYPE.subscribe: return decodeSubscribe(r, version)
-    case TYPE.suback: return decodeReasons(r, 'suback', version)
-    case TYPE.unsubscribe: return decodeUnsubscribe(r, version)
-    case TYPE.unsuback: return decodeReasons(r, 'unsuback', version)
-    case TYPE.pingreq: return finished(r, { type: 'pingreq' })
-    case TYPE.pingresp: return finished(r, { type: 'pingresp' })
-    case TYPE.disconnect: return decodeDisconnect(r, version)
-    default: return decodeAuth(r, version)
+    case TYPE.publish:
+      return decodePublish(r, first & 0x0f, version, side)
+    case TYPE.puback:
+      return decodeAck(r, 'puback', version)
+    case TYPE.pubrec:
+      return decodeAck(r, 'pubrec', version)
+    case TYPE.pubrel:
+      return decodeAck(r, 'pubrel', version)
+    case TYPE.pubcomp:
+      return decodeAck(r, 'pubcomp', version)
+    case TYPE.connect:
+      return decodeConnect(r)
+    case TYPE.connack:
+      return decodeConnack(r, version)
+    case TYPE.subscribe:
+      return decodeSubscribe(r, version)
+    case TYPE.suback:
+      return decodeReasons(r, 'suback', version)
+    case TYPE.unsubscribe:
+      return decodeUnsubscribe(r, version)
+    case TYPE.unsuback:
+      return decodeReasons(r, 'unsuback', version)
+    case TYPE.pingreq:
+      return finished(r, { type: 'pingreq' })
+    case TYPE.pingresp:
+      return finished(r, { type: 'pingresp' })
+    case TYPE.disconnect:
+      return decodeDisconnect(r, version)
+    default:
+      return decodeAuth(r, version)
   }
 }
 
@@ -36,14 +73,40 @@ function decodePublish(r: Reader, flags: number, version: Version, side: 'server
   const packetId = qos === 0 ? 0 : nonzero(r.u16(), '[MQTT-2.2.1-3]')
   if (version === 4) {
     if (topic === '') throw violation(REASON.topicNameInvalid, '[MQTT-4.7.3-1] the topic name is empty')
-    return { type: 'publish', topic, payload: r.buf.subarray(r.at, r.end), qos: qos as Qos, retain: (flags & 1) === 1, dup, packetId, properties: NO_BYTES, messageExpirySec: undefined, topicAlias: 0, subscriptionIds: NO_IDS }
+    return {
+      type: 'publish',
+      topic,
+      payload: r.buf.subarray(r.at, r.end),
+      qos: qos as Qos,
+      retain: (flags & 1) === 1,
+      dup,
+      packetId,
+      properties: NO_BYTES,
+      messageExpirySec: undefined,
+      topicAlias: 0,
+      subscriptionIds: NO_IDS,
+    }
   }
   const { properties, forwarded } = readProperties(r, 'publish')
   const { topicAlias = 0, messageExpirySec, subscriptionIds = NO_IDS } = properties
   if (properties.topicAlias === 0) throw violation(REASON.topicAliasInvalid, '[MQTT-3.3.2-8] the Topic Alias is 0')
-  if (topic === '' && topicAlias === 0) throw violation(REASON.protocolError, 'the topic name is empty and there is no Topic Alias (MQTT 5.0 §3.3.2.1)')
-  if (side === 'server' && subscriptionIds.length > 0) throw violation(REASON.protocolError, '[MQTT-3.3.4-6] a client sent a Subscription Identifier in PUBLISH')
-  return { type: 'publish', topic, payload: r.buf.subarray(r.at, r.end), qos: qos as Qos, retain: (flags & 1) === 1, dup, packetId, properties: forwarded, messageExpirySec, topicAlias, subscriptionIds }
+  if (topic === '' && topicAlias === 0)
+    throw violation(REASON.protocolError, 'the topic name is empty and there is no Topic Alias (MQTT 5.0 §3.3.2.1)')
+  if (side === 'server' && subscriptionIds.length > 0)
+    throw violation(REASON.protocolError, '[MQTT-3.3.4-6] a client sent a Subscription Identifier in PUBLISH')
+  return {
+    type: 'publish',
+    topic,
+    payload: r.buf.subarray(r.at, r.end),
+    qos: qos as Qos,
+    retain: (flags & 1) === 1,
+    dup,
+    packetId,
+    properties: forwarded,
+    messageExpirySec,
+    topicAlias,
+    subscriptionIds,
+  }
 }
 
 function decodeAck(r: Reader, type: AckType, version: Version): Ack {
@@ -61,7 +124,8 @@ function propertiesIfAny(r: Reader, place: Place): Properties {
 
 function decodeConnack(r: Reader, version: Version): Connack {
   const flags = r.u8()
-  if (flags > 1) throw violation(REASON.malformedPacket, '[MQTT-3.2.2-1] reserved bits of the Connect Acknowledge Flags are set')
+  if (flags > 1)
+    throw violation(REASON.malformedPacket, '[MQTT-3.2.2-1] reserved bits of the Connect Acknowledge Flags are set')
   const reason = r.u8()
   // A server that does not speak our version answers in the form of 3.1.1, which has no properties.
   const properties = version === 4 ? NO_PROPERTIES : propertiesIfAny(r, 'connack')
@@ -73,7 +137,8 @@ function decodeSubscribe(r: Reader, version: Version): Subscribe {
   const properties = version === 5 ? readProperties(r, 'subscribe').properties : NO_PROPERTIES
   const subscriptions: SubscriptionRequest[] = []
   while (r.left > 0) subscriptions.push(subscriptionRequest(r.string(), r.u8(), version))
-  if (subscriptions.length === 0) throw violation(REASON.protocolError, '[MQTT-3.8.3-2] SUBSCRIBE names no topic filter')
+  if (subscriptions.length === 0)
+    throw violation(REASON.protocolError, '[MQTT-3.8.3-2] SUBSCRIBE names no topic filter')
   return { type: 'subscribe', packetId, subscriptions, properties }
 }
 
@@ -82,11 +147,20 @@ function subscriptionRequest(filter: string, options: number, version: Version):
   const qos = options & 3
   const retainHandling = (options >> 4) & 3
   if (qos === 3) throw violation(REASON.protocolError, 'Maximum QoS of a subscription is 3 (MQTT 5.0 §3.8.3.1)')
-  if (options > (version === 5 ? 0x3f : 0x03)) throw violation(REASON.malformedPacket, '[MQTT-3.8.3-5] reserved bits of the Subscription Options are set')
-  if (retainHandling === 3) throw violation(REASON.protocolError, 'Retain Handling of a subscription is 3 (MQTT 5.0 §3.8.3.1)')
+  if (options > (version === 5 ? 0x3f : 0x03))
+    throw violation(REASON.malformedPacket, '[MQTT-3.8.3-5] reserved bits of the Subscription Options are set')
+  if (retainHandling === 3)
+    throw violation(REASON.protocolError, 'Retain Handling of a subscription is 3 (MQTT 5.0 §3.8.3.1)')
   const noLocal = (options & 4) !== 0
-  if (noLocal && filter.startsWith('$share/')) throw violation(REASON.protocolError, '[MQTT-3.8.3-4] No Local is set on a shared subscription')
-  return { filter, qos: qos as Qos, noLocal, retainAsPublished: (options & 8) !== 0, retainHandling: retainHandling as 0 | 1 | 2 }
+  if (noLocal && filter.startsWith('$share/'))
+    throw violation(REASON.protocolError, '[MQTT-3.8.3-4] No Local is set on a shared subscription')
+  return {
+    filter,
+    qos: qos as Qos,
+    noLocal,
+    retainAsPublished: (options & 8) !== 0,
+    retainHandling: retainHandling as 0 | 1 | 2,
+  }
 }
 
 function decodeUnsubscribe(r: Reader, version: Version): Unsubscribe {
@@ -103,7 +177,8 @@ function decodeReasons(r: Reader, type: 'suback' | 'unsuback', version: Version)
   const properties = version === 5 ? readProperties(r, type).properties : NO_PROPERTIES
   if (version === 4 && type === 'unsuback') return finished(r, { type, packetId, reasons: [], properties })
   const reasons = [...r.buf.subarray(r.at, r.end)]
-  if (reasons.length === 0) throw violation(REASON.protocolError, `[MQTT-3.9.3-1] ${type.toUpperCase()} holds no reason code`)
+  if (reasons.length === 0)
+    throw violation(REASON.protocolError, `[MQTT-3.9.3-1] ${type.toUpperCase()} holds no reason code`)
   return { type, packetId, reasons, properties }
 }
 

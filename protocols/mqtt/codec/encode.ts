@@ -1,9 +1,24 @@
-/** Data to bytes, all packet types. PUBLISH and acknowledgements on their way to a socket take outbox.ts instead, which allocates nothing. */
+/**
+ * Data to bytes, all packet types. PUBLISH and acknowledgements on their way to a socket take outbox.ts instead, which
+ * allocates nothing.
+ */
 import { varIntBytes, writeVarInt, Writer } from './bytes.ts'
-import { NO_BYTES, TYPE, type Connect, type Packet, type Properties, type Publish, type SubscriptionRequest, type Version } from './packet.ts'
+import {
+  NO_BYTES,
+  TYPE,
+  type Connect,
+  type Packet,
+  type Properties,
+  type Publish,
+  type SubscriptionRequest,
+  type Version,
+} from './packet.ts'
 import { NO_PROPERTIES, writeProperties } from './properties.ts'
 
-/** `version` decides whether properties and reason codes are written; a CONNECT has its own. Fields that 3.1.1 does not know are left out. */
+/**
+ * `version` decides whether properties and reason codes are written; a CONNECT has its own. Fields that 3.1.1 does not
+ * know are left out.
+ */
 export function encode(packet: Packet, version: Version): Buffer {
   const w = new Writer(packet.type === 'publish' ? packet.payload.length + packet.topic.length * 3 + 64 : 128)
   const first = body(w, packet, version)
@@ -16,38 +31,54 @@ export function encode(packet: Packet, version: Version): Buffer {
 /** @returns the first byte of the fixed header */
 function body(w: Writer, packet: Packet, version: Version): number {
   switch (packet.type) {
-    case 'connect': return connect(w, packet)
-    case 'unsupported-connect': w.string('MQTT'); w.u8(packet.level); return TYPE.connect
+    case 'connect':
+      return connect(w, packet)
+    case 'unsupported-connect':
+      w.string('MQTT')
+      w.u8(packet.level)
+      return TYPE.connect
     case 'connack':
       w.u8(packet.sessionPresent ? 1 : 0)
       w.u8(packet.reason)
       if (version === 5) writeProperties(w, packet.properties)
       return TYPE.connack
-    case 'publish': return publish(w, packet, version)
-    case 'puback': case 'pubrec': case 'pubrel': case 'pubcomp':
+    case 'publish':
+      return publish(w, packet, version)
+    case 'puback':
+    case 'pubrec':
+    case 'pubrel':
+    case 'pubcomp':
       w.u16(packet.packetId)
       if (version === 5) reasonAndProperties(w, packet.reason, packet.properties)
       return TYPE[packet.type] | (packet.type === 'pubrel' ? 2 : 0)
     case 'subscribe':
       w.u16(packet.packetId)
       if (version === 5) writeProperties(w, packet.properties)
-      for (const one of packet.subscriptions) { w.string(one.filter); w.u8(options(one, version)) }
+      for (const one of packet.subscriptions) {
+        w.string(one.filter)
+        w.u8(options(one, version))
+      }
       return TYPE.subscribe | 2
     case 'unsubscribe':
       w.u16(packet.packetId)
       if (version === 5) writeProperties(w, packet.properties)
       for (const filter of packet.filters) w.string(filter)
       return TYPE.unsubscribe | 2
-    case 'suback': case 'unsuback':
+    case 'suback':
+    case 'unsuback':
       w.u16(packet.packetId)
       if (version === 5) writeProperties(w, packet.properties)
       if (version === 5 || packet.type === 'suback') w.raw(Uint8Array.from(packet.reasons))
       return TYPE[packet.type]
-    case 'pingreq': case 'pingresp': return TYPE[packet.type]
-    case 'disconnect': case 'auth':
+    case 'pingreq':
+    case 'pingresp':
+      return TYPE[packet.type]
+    case 'disconnect':
+    case 'auth':
       if (version === 5) reasonAndProperties(w, packet.reason, packet.properties)
       return TYPE[packet.type]
-    default: return packet satisfies never
+    default:
+      return packet satisfies never
   }
 }
 
@@ -62,15 +93,28 @@ function options({ qos, noLocal, retainAsPublished, retainHandling }: Subscripti
   return version === 4 ? qos : qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0) | (retainHandling << 4)
 }
 
-function connect(w: Writer, { version, cleanStart, keepAliveSec, clientId, username, password, will, properties }: Connect): number {
+function connect(
+  w: Writer,
+  { version, cleanStart, keepAliveSec, clientId, username, password, will, properties }: Connect,
+): number {
   w.string('MQTT')
   w.u8(version)
-  w.u8((cleanStart ? 2 : 0) | (will ? 4 | (will.qos << 3) | (will.retain ? 0x20 : 0) : 0) | (password === undefined ? 0 : 0x40) | (username === undefined ? 0 : 0x80))
+  w.u8(
+    (cleanStart ? 2 : 0) |
+      (will ? 4 | (will.qos << 3) | (will.retain ? 0x20 : 0) : 0) |
+      (password === undefined ? 0 : 0x40) |
+      (username === undefined ? 0 : 0x80),
+  )
   w.u16(keepAliveSec)
   if (version === 5) writeProperties(w, properties)
   w.string(clientId)
   if (will) {
-    if (version === 5) writeProperties(w, { willDelaySec: will.delaySec === 0 ? undefined : will.delaySec, messageExpirySec: will.messageExpirySec }, will.properties)
+    if (version === 5)
+      writeProperties(
+        w,
+        { willDelaySec: will.delaySec === 0 ? undefined : will.delaySec, messageExpirySec: will.messageExpirySec },
+        will.properties,
+      )
     w.string(will.topic)
     w.binary(will.payload)
   }
@@ -83,9 +127,15 @@ function publish(w: Writer, p: Publish, version: Version): number {
   w.string(p.topic)
   if (p.qos > 0) w.u16(p.packetId)
   if (version === 5) {
-    writeProperties(w, {
-      messageExpirySec: p.messageExpirySec, topicAlias: p.topicAlias === 0 ? undefined : p.topicAlias, subscriptionIds: p.subscriptionIds.length === 0 ? undefined : p.subscriptionIds,
-    }, p.properties)
+    writeProperties(
+      w,
+      {
+        messageExpirySec: p.messageExpirySec,
+        topicAlias: p.topicAlias === 0 ? undefined : p.topicAlias,
+        subscriptionIds: p.subscriptionIds.length === 0 ? undefined : p.subscriptionIds,
+      },
+      p.properties,
+    )
   }
   w.raw(p.payload)
   return TYPE.publish | (p.dup ? 8 : 0) | (p.qos << 1) | (p.retain ? 1 : 0)
@@ -93,5 +143,16 @@ function publish(w: Writer, p: Publish, version: Version): number {
 
 /** A PUBLISH with nothing but what is given. */
 export function publishPacket(p: Pick<Publish, 'topic' | 'payload'> & Partial<Publish>): Publish {
-  return { type: 'publish', qos: 0, retain: false, dup: false, packetId: 0, properties: NO_BYTES, messageExpirySec: undefined, topicAlias: 0, subscriptionIds: [], ...p }
+  return {
+    type: 'publish',
+    qos: 0,
+    retain: false,
+    dup: false,
+    packetId: 0,
+    properties: NO_BYTES,
+    messageExpirySec: undefined,
+    topicAlias: 0,
+    subscriptionIds: [],
+    ...p,
+  }
 }

@@ -4,17 +4,21 @@ import { type Reader, utf8 } from './bytes.ts'
 
 /** @throws MESH_MQTT_PROTOCOL when bytes are left over */
 export function finished<T>(r: Reader, packet: T): T {
-  if (r.at !== r.end) throw violation(REASON.malformedPacket, `${r.left} bytes follow the last field of the packet (MQTT 5.0 §2.1.4)`)
+  if (r.at !== r.end)
+    throw violation(REASON.malformedPacket, `${r.left} bytes follow the last field of the packet (MQTT 5.0 §2.1.4)`)
   return packet
 }
 
 /**
- * Publishers use few topics again and again: the same bytes give the same string object, which costs neither decoding nor hashing.
- * Direct-mapped and fixed in size; a slot holds at most MAX_CACHED_TOPIC_BYTES.
+ * Publishers use few topics again and again: the same bytes give the same string object, which costs neither decoding
+ * nor hashing. Direct-mapped and fixed in size; a slot holds at most MAX_CACHED_TOPIC_BYTES.
  */
 const TOPIC_SLOTS = 1024
 const MAX_CACHED_TOPIC_BYTES = 256
-const slots: ({ readonly bytes: Uint8Array; readonly topic: string } | undefined)[] = Array.from({ length: TOPIC_SLOTS }, () => undefined)
+const slots: ({ readonly bytes: Uint8Array; readonly topic: string } | undefined)[] = Array.from(
+  { length: TOPIC_SLOTS },
+  () => undefined,
+)
 
 export function topicName(r: Reader): string {
   const length = r.u16()
@@ -29,7 +33,8 @@ export function topicName(r: Reader): string {
   const slot = slots[at]
   if (slot !== undefined && slot.bytes.length === length && same(slot.bytes, buf, from)) return slot.topic
   for (let i = from; i < to; i++) {
-    if (buf[i] === 0x23 || buf[i] === 0x2b) throw violation(REASON.topicNameInvalid, '[MQTT-3.3.2-2] the topic name holds a wildcard')
+    if (buf[i] === 0x23 || buf[i] === 0x2b)
+      throw violation(REASON.topicNameInvalid, '[MQTT-3.3.2-2] the topic name holds a wildcard')
   }
   const topic = utf8(buf, from, to)
   if (length <= MAX_CACHED_TOPIC_BYTES) slots[at] = { bytes: new Uint8Array(buf.subarray(from, to)), topic }

@@ -1,6 +1,7 @@
 /**
- * The write side of one connection. Packets of one turn of the event loop are put one behind the other into a slab that all connections share
- * in turn, and go out with one write. What was handed to the socket is never overwritten: a slab only moves forward.
+ * The write side of one connection. Packets of one turn of the event loop are put one behind the other into a slab that
+ * all connections share in turn, and go out with one write. What was handed to the socket is never overwritten: a slab
+ * only moves forward.
  */
 import type { Duplex } from 'node:stream'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
@@ -19,7 +20,10 @@ const MIN_ROOM_BYTES = 2 * 1024
 
 type Slab = { readonly buf: Buffer; at: number }
 
-/** Gathers the outboxes that got something in this turn and flushes them at its end; shared by all connections of a broker. */
+/**
+ * Gathers the outboxes that got something in this turn and flushes them at its end; shared by all connections of a
+ * broker.
+ */
 export class Flusher {
   #dirty: Outbox[] = []
   #spare: Outbox[] = []
@@ -30,7 +34,8 @@ export class Flusher {
     this.#dirty.push(outbox)
     if (this.#scheduled) return
     this.#scheduled = true
-    // Not a microtask: the check phase comes after every socket that was readable in this turn and after all commits that were reported in it.
+    // Not a microtask: the check phase comes after every socket that was readable in this turn and after all commits
+    // that were reported in it.
     setImmediate(guarded('mqtt', nothing, () => this.flush()))
   }
   flush(): void {
@@ -39,7 +44,12 @@ export class Flusher {
     this.#dirty = this.#spare
     for (const outbox of dirty) {
       // One that breaks is one connection; the others still get theirs.
-      try { outbox.flush() } catch (thrown) { reportDefect('mqtt', thrown); outbox.destroy() }
+      try {
+        outbox.flush()
+      } catch (thrown) {
+        reportDefect('mqtt', thrown)
+        outbox.destroy()
+      }
     }
     dirty.length = 0
     this.#spare = dirty
@@ -87,7 +97,13 @@ export class Outbox {
   #counted = 0
   #isOver = false
 
-  constructor(p: { stream: Duplex; flusher: Flusher; version: Version; onBytes?: (bytes: number) => void; budget?: MemoryBudget }) {
+  constructor(p: {
+    stream: Duplex
+    flusher: Flusher
+    version: Version
+    onBytes?: (bytes: number) => void
+    budget?: MemoryBudget
+  }) {
     this.#stream = p.stream
     this.#flusher = p.flusher
     this.#version = p.version
@@ -96,7 +112,9 @@ export class Outbox {
   }
 
   /** Bytes that the peer's kernel has not got: ours and the stream's. */
-  get pendingBytes(): number { return this.#stream.writableLength + this.#pieceBytes + (this.#slab ? this.#slab.at - this.#from : 0) }
+  get pendingBytes(): number {
+    return this.#stream.writableLength + this.#pieceBytes + (this.#slab ? this.#slab.at - this.#from : 0)
+  }
 
   /** Length of the PUBLISH that publish() would write, fixed header included. */
   publishBytes(m: Outgoing, qos: Qos, expirySec: number | undefined, ids: readonly number[]): number {
@@ -104,7 +122,13 @@ export class Outbox {
     return 1 + varIntBytes(length) + length
   }
 
-  #bodyBytes(m: Outgoing, topicLength: number, qos: Qos, expirySec: number | undefined, ids: readonly number[]): number {
+  #bodyBytes(
+    m: Outgoing,
+    topicLength: number,
+    qos: Qos,
+    expirySec: number | undefined,
+    ids: readonly number[],
+  ): number {
     let length = 2 + topicLength + (qos === 0 ? 0 : 2) + m.payload.length
     if (this.#version === 5) {
       const own = ownPropertyBytes(m.properties, expirySec, ids)
@@ -113,8 +137,18 @@ export class Outbox {
     return length
   }
 
-  /** `first`: DUP 8, RETAIN 1 of the fixed header's flags. `expirySec` and `ids` are not for 3.1.1, which has no properties. */
-  publish(m: Outgoing, qos: Qos, flags: number, packetId: number, expirySec: number | undefined, ids: readonly number[]): void {
+  /**
+   * `first`: DUP 8, RETAIN 1 of the fixed header's flags. `expirySec` and `ids` are not for 3.1.1, which has no
+   * properties.
+   */
+  publish(
+    m: Outgoing,
+    qos: Qos,
+    flags: number,
+    packetId: number,
+    expirySec: number | undefined,
+    ids: readonly number[],
+  ): void {
     const topic = bytesOf(m.topic)
     const length = this.#bodyBytes(m, topic.length, qos, expirySec, ids)
     const { payload } = m
@@ -170,7 +204,9 @@ export class Outbox {
     slab.at += bytes.length
   }
 
-  destroy(): void { this.#stream.destroy() }
+  destroy(): void {
+    this.#stream.destroy()
+  }
 
   /** Gives the socket what has gathered. Does nothing on a stream that is over. */
   flush(): void {
@@ -196,8 +232,13 @@ export class Outbox {
     this.recount()
   }
 
-  get countedBytes(): number { return this.#counted }
-  /** What the stream holds counts against the memory budget: looked at when something was written, and when it has drained. */
+  get countedBytes(): number {
+    return this.#counted
+  }
+  /**
+   * What the stream holds counts against the memory budget: looked at when something was written, and when it has
+   * drained.
+   */
   recount(): void {
     const bytes = this.#isOver ? 0 : this.#stream.writableLength
     if (bytes === this.#counted) return
@@ -251,7 +292,13 @@ function ownPropertyBytes(forwarded: Uint8Array, expirySec: number | undefined, 
   return bytes
 }
 
-function writeOwnProperties(buf: Buffer, from: number, forwarded: Uint8Array, expirySec: number | undefined, ids: readonly number[]): number {
+function writeOwnProperties(
+  buf: Buffer,
+  from: number,
+  forwarded: Uint8Array,
+  expirySec: number | undefined,
+  ids: readonly number[],
+): number {
   let at = writeVarInt(buf, from, ownPropertyBytes(forwarded, expirySec, ids))
   if (expirySec !== undefined) {
     buf[at++] = 0x02

@@ -1,4 +1,7 @@
-/** The control packets of MQTT 3.1.1 and 5.0 as plain data; names are those of MQTT 5.0 §3. Bytes are views of what was received, not copies. */
+/**
+ * The control packets of MQTT 3.1.1 and 5.0 as plain data; names are those of MQTT 5.0 §3. Bytes are views of what was
+ * received, not copies.
+ */
 
 export type Properties = {
   readonly payloadFormat?: number | undefined
@@ -60,7 +63,12 @@ export type Connect = {
 /** A CONNECT of a protocol or level that is not spoken here; nothing after the level was read (§3.1.2.2). */
 export type UnsupportedConnect = { readonly type: 'unsupported-connect'; readonly level: number }
 /** `reason`: a return code of 3.1.1 or a reason code of 5.0. */
-export type Connack = { readonly type: 'connack'; readonly sessionPresent: boolean; readonly reason: number; readonly properties: Properties }
+export type Connack = {
+  readonly type: 'connack'
+  readonly sessionPresent: boolean
+  readonly reason: number
+  readonly properties: Properties
+}
 
 export type Publish = {
   readonly type: 'publish'
@@ -72,7 +80,10 @@ export type Publish = {
   readonly dup: boolean
   /** 0 with QoS 0. */
   readonly packetId: number
-  /** Properties that are forwarded unaltered, encoded without their length: all but message expiry, topic alias and subscription ids. */
+  /**
+   * Properties that are forwarded unaltered, encoded without their length: all but message expiry, topic alias and
+   * subscription ids.
+   */
   readonly properties: Uint8Array
   readonly messageExpirySec: number | undefined
   /** 0 = none. */
@@ -81,7 +92,12 @@ export type Publish = {
 }
 export type AckType = 'puback' | 'pubrec' | 'pubrel' | 'pubcomp'
 /** `reason` is 0 and `properties` empty with 3.1.1. */
-export type Ack = { readonly type: AckType; readonly packetId: number; readonly reason: number; readonly properties: Properties }
+export type Ack = {
+  readonly type: AckType
+  readonly packetId: number
+  readonly reason: number
+  readonly properties: Properties
+}
 
 export type SubscriptionRequest = {
   readonly filter: string
@@ -90,23 +106,68 @@ export type SubscriptionRequest = {
   readonly retainAsPublished: boolean
   readonly retainHandling: 0 | 1 | 2
 }
-export type Subscribe = { readonly type: 'subscribe'; readonly packetId: number; readonly subscriptions: readonly SubscriptionRequest[]; readonly properties: Properties }
-export type Suback = { readonly type: 'suback'; readonly packetId: number; readonly reasons: readonly number[]; readonly properties: Properties }
-export type Unsubscribe = { readonly type: 'unsubscribe'; readonly packetId: number; readonly filters: readonly string[]; readonly properties: Properties }
+export type Subscribe = {
+  readonly type: 'subscribe'
+  readonly packetId: number
+  readonly subscriptions: readonly SubscriptionRequest[]
+  readonly properties: Properties
+}
+export type Suback = {
+  readonly type: 'suback'
+  readonly packetId: number
+  readonly reasons: readonly number[]
+  readonly properties: Properties
+}
+export type Unsubscribe = {
+  readonly type: 'unsubscribe'
+  readonly packetId: number
+  readonly filters: readonly string[]
+  readonly properties: Properties
+}
 /** `reasons` is empty with 3.1.1, which does not tell. */
-export type Unsuback = { readonly type: 'unsuback'; readonly packetId: number; readonly reasons: readonly number[]; readonly properties: Properties }
+export type Unsuback = {
+  readonly type: 'unsuback'
+  readonly packetId: number
+  readonly reasons: readonly number[]
+  readonly properties: Properties
+}
 export type Pingreq = { readonly type: 'pingreq' }
 export type Pingresp = { readonly type: 'pingresp' }
 export type Disconnect = { readonly type: 'disconnect'; readonly reason: number; readonly properties: Properties }
 export type Auth = { readonly type: 'auth'; readonly reason: number; readonly properties: Properties }
 
 export type Packet =
-  | Connect | UnsupportedConnect | Connack | Publish | Ack | Subscribe | Suback | Unsubscribe | Unsuback | Pingreq | Pingresp | Disconnect | Auth
+  | Connect
+  | UnsupportedConnect
+  | Connack
+  | Publish
+  | Ack
+  | Subscribe
+  | Suback
+  | Unsubscribe
+  | Unsuback
+  | Pingreq
+  | Pingresp
+  | Disconnect
+  | Auth
 
 /** Packet type numbers of the fixed header (§2.1.2), already in the upper four bits. */
 export const TYPE = {
-  connect: 0x10, connack: 0x20, publish: 0x30, puback: 0x40, pubrec: 0x50, pubrel: 0x60, pubcomp: 0x70,
-  subscribe: 0x80, suback: 0x90, unsubscribe: 0xa0, unsuback: 0xb0, pingreq: 0xc0, pingresp: 0xd0, disconnect: 0xe0, auth: 0xf0,
+  connect: 0x10,
+  connack: 0x20,
+  publish: 0x30,
+  puback: 0x40,
+  pubrec: 0x50,
+  pubrel: 0x60,
+  pubcomp: 0x70,
+  subscribe: 0x80,
+  suback: 0x90,
+  unsubscribe: 0xa0,
+  unsuback: 0xb0,
+  pingreq: 0xc0,
+  pingresp: 0xd0,
+  disconnect: 0xe0,
+  auth: 0xf0,
 } as const
 
 export const NO_BYTES: Uint8Array = Buffer.alloc(0)

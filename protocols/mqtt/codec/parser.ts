@@ -1,6 +1,7 @@
 /**
- * Bytes in, packets out. No I/O. A packet that lies whole in one chunk is decoded in place and its payload is a view of that chunk; only a packet
- * that is cut by a chunk's end is copied, and the copy grows with what has come, not with what the length claims.
+ * Bytes in, packets out. No I/O. A packet that lies whole in one chunk is decoded in place and its payload is a view of
+ * that chunk; only a packet that is cut by a chunk's end is copied, and the copy grows with what has come, not with
+ * what the length claims.
  */
 import { MeshError } from '../../../core/errors.ts'
 import { REASON, violation } from './reason.ts'
@@ -20,7 +21,14 @@ export type ParserOptions = {
 
 const EMPTY = Buffer.alloc(0)
 const bit = (type: number): number => 1 << (type >> 4)
-const BOTH = bit(TYPE.publish) | bit(TYPE.puback) | bit(TYPE.pubrec) | bit(TYPE.pubrel) | bit(TYPE.pubcomp) | bit(TYPE.disconnect) | bit(TYPE.auth)
+const BOTH =
+  bit(TYPE.publish) |
+  bit(TYPE.puback) |
+  bit(TYPE.pubrec) |
+  bit(TYPE.pubrel) |
+  bit(TYPE.pubcomp) |
+  bit(TYPE.disconnect) |
+  bit(TYPE.auth)
 const FROM_CLIENT = BOTH | bit(TYPE.connect) | bit(TYPE.subscribe) | bit(TYPE.unsubscribe) | bit(TYPE.pingreq)
 const FROM_SERVER = BOTH | bit(TYPE.connack) | bit(TYPE.suback) | bit(TYPE.unsuback) | bit(TYPE.pingresp)
 const FLAGS_2 = bit(TYPE.pubrel) | bit(TYPE.subscribe) | bit(TYPE.unsubscribe)
@@ -50,7 +58,9 @@ export class PacketParser {
   }
 
   /** Of the packet that is not whole yet. */
-  get heldBytes(): number { return this.#part.length }
+  get heldBytes(): number {
+    return this.#part.length
+  }
 
   /** From the next packet on. */
   allow(maxPacketBytes: number, limit: string): void {
@@ -83,7 +93,12 @@ export class PacketParser {
   }
 
   #decode(buf: Buffer, from: number): Packet {
-    const packet = decode(this.#reader.over(buf, this.#bodyAt, from + this.#frameBytes), buf[from]!, this.version, this.#side)
+    const packet = decode(
+      this.#reader.over(buf, this.#bodyAt, from + this.#frameBytes),
+      buf[from]!,
+      this.version,
+      this.#side,
+    )
     if (packet.type === 'connect') this.version = packet.version
     return packet
   }
@@ -116,7 +131,10 @@ export class PacketParser {
     this.#at += bytes
   }
 
-  /** Reads the fixed header (§2.1) at `from` and refuses early what no rest could mend. @returns false when the header itself is not whole */
+  /**
+   * Reads the fixed header (§2.1) at `from` and refuses early what no rest could mend.
+   * @returns false when the header itself is not whole
+   */
   #frame(buf: Buffer, from: number, end: number): boolean {
     const first = buf[from]!
     this.#checkFirst(first)
@@ -128,10 +146,15 @@ export class PacketParser {
       length |= (byte & 0x7f) << (7 * i)
       if (byte >= 0x80) continue
       // 3.1.1 has no such rule, and before CONNECT nobody knows the version.
-      if (i > 0 && byte === 0 && this.version === 5) throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is not in its shortest form')
+      if (i > 0 && byte === 0 && this.version === 5)
+        throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is not in its shortest form')
       this.#frameBytes = 2 + i + length
       this.#bodyAt = at + 1
-      if (this.#frameBytes > this.#maxPacketBytes) throw new MeshError('MESH_MQTT_PACKET_TOO_LARGE', `a packet of ${this.#frameBytes} bytes is larger than ${this.#maxPacketBytes} (${this.#limit})`)
+      if (this.#frameBytes > this.#maxPacketBytes)
+        throw new MeshError(
+          'MESH_MQTT_PACKET_TOO_LARGE',
+          `a packet of ${this.#frameBytes} bytes is larger than ${this.#maxPacketBytes} (${this.#limit})`,
+        )
       return true
     }
     throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is longer than four bytes')
@@ -139,10 +162,12 @@ export class PacketParser {
 
   #checkFirst(first: number): void {
     const type = 1 << (first >> 4)
-    if ((this.#accepts & type) === 0) throw violation(REASON.protocolError, `a ${this.#side} does not take packet type ${first >> 4} (MQTT 5.0 §2.1.2)`)
-    if ((first >> 4) === 3) return
+    if ((this.#accepts & type) === 0)
+      throw violation(REASON.protocolError, `a ${this.#side} does not take packet type ${first >> 4} (MQTT 5.0 §2.1.2)`)
+    if (first >> 4 === 3) return
     const flags = first & 0x0f
-    if (flags !== ((FLAGS_2 & type) === 0 ? 0 : 2)) throw violation(REASON.malformedPacket, `[MQTT-2.1.3-1] reserved flags ${flags} of packet type ${first >> 4}`)
+    if (flags !== ((FLAGS_2 & type) === 0 ? 0 : 2))
+      throw violation(REASON.malformedPacket, `[MQTT-2.1.3-1] reserved flags ${flags} of packet type ${first >> 4}`)
   }
 }
 

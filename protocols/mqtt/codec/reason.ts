@@ -1,15 +1,36 @@
 /**
- * MQTT 5 reason codes (MQTT 5.0 §2.4) and 3.1.1 CONNACK return codes (MQTT 3.1.1 §3.2.2.3), keyed by the catalogue's codes.
- * A protocol violation carries its exact reason as the error's cause; callers never look at messages.
+ * MQTT 5 reason codes (MQTT 5.0 §2.4) and 3.1.1 CONNACK return codes (MQTT 3.1.1 §3.2.2.3), keyed by the catalogue's
+ * codes. A protocol violation carries its exact reason as the error's cause; callers never look at messages.
  */
 import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 
 export const REASON = {
-  success: 0x00, disconnectWithWill: 0x04, noMatchingSubscribers: 0x10, noSubscriptionExisted: 0x11,
-  unspecified: 0x80, malformedPacket: 0x81, protocolError: 0x82, implementationError: 0x83, unsupportedVersion: 0x84, clientIdNotValid: 0x85,
-  notAuthorized: 0x87, serverUnavailable: 0x88, serverBusy: 0x89, serverShuttingDown: 0x8b, badAuthenticationMethod: 0x8c, keepAliveTimeout: 0x8d, sessionTakenOver: 0x8e,
-  topicFilterInvalid: 0x8f, topicNameInvalid: 0x90, packetIdInUse: 0x91, packetIdNotFound: 0x92, receiveMaximumExceeded: 0x93, topicAliasInvalid: 0x94,
-  packetTooLarge: 0x95, quotaExceeded: 0x97, administrativeAction: 0x98,
+  success: 0x00,
+  disconnectWithWill: 0x04,
+  noMatchingSubscribers: 0x10,
+  noSubscriptionExisted: 0x11,
+  unspecified: 0x80,
+  malformedPacket: 0x81,
+  protocolError: 0x82,
+  implementationError: 0x83,
+  unsupportedVersion: 0x84,
+  clientIdNotValid: 0x85,
+  notAuthorized: 0x87,
+  serverUnavailable: 0x88,
+  serverBusy: 0x89,
+  serverShuttingDown: 0x8b,
+  badAuthenticationMethod: 0x8c,
+  keepAliveTimeout: 0x8d,
+  sessionTakenOver: 0x8e,
+  topicFilterInvalid: 0x8f,
+  topicNameInvalid: 0x90,
+  packetIdInUse: 0x91,
+  packetIdNotFound: 0x92,
+  receiveMaximumExceeded: 0x93,
+  topicAliasInvalid: 0x94,
+  packetTooLarge: 0x95,
+  quotaExceeded: 0x97,
+  administrativeAction: 0x98,
 } as const
 
 /** 3.1.1: 0 accepted, 1 version, 2 identifier, 3 unavailable, 4 bad user name or password, 5 not authorized. */
@@ -36,14 +57,18 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   MESH_MQTT_PACKET_TOO_LARGE: { reason: REASON.packetTooLarge, returnCode: 3 },
 }
 
-/** MESH_MQTT_PROTOCOL with the reason that the standard asks for in this very case. The message starts with the statement's number where there is one. */
+/**
+ * MESH_MQTT_PROTOCOL with the reason that the standard asks for in this very case. The message starts with the
+ * statement's number where there is one.
+ */
 export function violation(reason: number, message: string): MeshError {
   return new MeshError('MESH_MQTT_PROTOCOL', message, { cause: { reason } })
 }
 
 /** The MQTT 5 reason code for CONNACK, DISCONNECT and acknowledgements; 0x80 for what is nobody's business outside. */
 export function reasonOf(err: MeshError): number {
-  const exact = err.code === 'MESH_MQTT_PROTOCOL' ? (err.cause as { readonly reason?: number } | undefined)?.reason : undefined
+  const exact =
+    err.code === 'MESH_MQTT_PROTOCOL' ? (err.cause as { readonly reason?: number } | undefined)?.reason : undefined
   return exact ?? (BY_CODE[err.code] ?? UNSPECIFIED).reason
 }
 

@@ -10,7 +10,16 @@ import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
 import type { Authorizer } from '../topics/authorization.ts'
 import { encode } from '../codec/encode.ts'
-import { type Connect, MAX_VAR_INT, type Disconnect, type Packet, type Subscribe, type Unsubscribe, type Version, type Will } from '../codec/packet.ts'
+import {
+  type Connect,
+  MAX_VAR_INT,
+  type Disconnect,
+  type Packet,
+  type Subscribe,
+  type Unsubscribe,
+  type Version,
+  type Will,
+} from '../codec/packet.ts'
 import { owned, PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { admit, type Admitted, answerVersion, connack, mayNotConnect, openSession } from './connect.ts'
@@ -20,7 +29,15 @@ import { Link } from './link.ts'
 import type { Holder } from '../memory.ts'
 import { REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
 import type { Session } from '../session/session.ts'
-import { denyWill, endSessionLater, withClientLock, leaveWill, leftAlone, saveLater, watchExpiry } from '../session/sessions.ts'
+import {
+  denyWill,
+  endSessionLater,
+  withClientLock,
+  leaveWill,
+  leftAlone,
+  saveLater,
+  watchExpiry,
+} from '../session/sessions.ts'
 import { reauthorize } from '../session/reauthorize.ts'
 import type { BrokerState } from '../state.ts'
 import { type Answer, subscribe, unsubscribe } from '../session/subscribe.ts'
@@ -33,7 +50,15 @@ const FLUSH_TIMEOUT_MS = 1_000
 type At =
   | { readonly at: 'awaiting-connect' }
   | { readonly at: 'connecting' }
-  | { readonly at: 'connected'; readonly will: Will | undefined; readonly session: Session; readonly link: Link; readonly inflow: Inflow; readonly keepAliveMs: number; readonly admitted: Admitted }
+  | {
+      readonly at: 'connected'
+      readonly will: Will | undefined
+      readonly session: Session
+      readonly link: Link
+      readonly inflow: Inflow
+      readonly keepAliveMs: number
+      readonly admitted: Admitted
+    }
   | { readonly at: 'closed' }
 
 export class Client implements Reading, Holder {
@@ -68,7 +93,11 @@ export class Client implements Reading, Holder {
     this.#policy = p.policy
     this.#onConnect = p.onConnect
     const { maxPacketBytes, maxConnectBytes } = p.policy.limits
-    this.#parser = new PacketParser({ maxPacketBytes: Math.min(maxPacketBytes, maxConnectBytes), limit: 'mqtt.limits.maxConnectBytes', side: 'server' })
+    this.#parser = new PacketParser({
+      maxPacketBytes: Math.min(maxPacketBytes, maxConnectBytes),
+      limit: 'mqtt.limits.maxConnectBytes',
+      side: 'server',
+    })
     this.#heardMs = p.state.ctx.clock.monotonicMs()
   }
 
@@ -76,16 +105,41 @@ export class Client implements Reading, Holder {
   async run(): Promise<Outcome> {
     const { clock } = this.#state.ctx
     const { draining, aborted } = this.#conn
-    const defect = (error: MeshError): void => { this.#end({ error }, 'lost'); this.#stream.destroy() }
+    const defect = (error: MeshError): void => {
+      this.#end({ error }, 'lost')
+      this.#stream.destroy()
+    }
     const ended = guarded('mqtt', defect, () => this.#end(ENDED, 'lost'))
-    const onDrain = guarded('mqtt', defect, () => this.close(draining.reason instanceof MeshError ? draining.reason : new MeshError('MESH_DRAINING', 'the listener is draining')))
-    const onAbort = guarded('mqtt', defect, () => { this.#end(ENDED, 'lost'); this.#stream.destroy() })
-    this.#timer = clock.after(this.#policy.limits.connectTimeoutMs, () => this.close(new MeshError('MESH_REQUEST_TIMEOUT', 'no CONNECT within mqtt.limits.connectTimeoutMs')))
-    this.#stream.on('data', guarded('mqtt', defect, (chunk: Buffer) => this.#onData(chunk)))
+    const onDrain = guarded('mqtt', defect, () =>
+      this.close(
+        draining.reason instanceof MeshError
+          ? draining.reason
+          : new MeshError('MESH_DRAINING', 'the listener is draining'),
+      ),
+    )
+    const onAbort = guarded('mqtt', defect, () => {
+      this.#end(ENDED, 'lost')
+      this.#stream.destroy()
+    })
+    this.#timer = clock.after(this.#policy.limits.connectTimeoutMs, () =>
+      this.close(new MeshError('MESH_REQUEST_TIMEOUT', 'no CONNECT within mqtt.limits.connectTimeoutMs')),
+    )
+    this.#stream.on(
+      'data',
+      guarded('mqtt', defect, (chunk: Buffer) => this.#onData(chunk)),
+    )
     this.#stream.on('end', ended)
     this.#stream.on('close', ended)
-    this.#stream.on('error', guarded('mqtt', defect, (err: Error) => this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost')))
-    this.#stream.on('drain', guarded('mqtt', defect, () => this.#onDrain()))
+    this.#stream.on(
+      'error',
+      guarded('mqtt', defect, (err: Error) =>
+        this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost'),
+      ),
+    )
+    this.#stream.on(
+      'drain',
+      guarded('mqtt', defect, () => this.#onDrain()),
+    )
     draining.addEventListener('abort', onDrain, { once: true })
     aborted.addEventListener('abort', onAbort, { once: true })
     if (aborted.aborted) onAbort()
@@ -139,21 +193,49 @@ export class Client implements Reading, Holder {
   }
 
   #take(packet: Packet): void {
-    if (this.#now.at !== 'connected') { this.#takeFirst(packet); return }
+    if (this.#now.at !== 'connected') {
+      this.#takeFirst(packet)
+      return
+    }
     const { session, inflow, link } = this.#now
     switch (packet.type) {
-      case 'publish': inflow.publish(packet); return
-      case 'puback': session.flow?.puback(packet.packetId); return
-      case 'pubrec': session.flow?.pubrec(packet.packetId, packet.reason); return
-      case 'pubrel': inflow.pubrel(packet.packetId); return
-      case 'pubcomp': session.flow?.pubcomp(packet.packetId); return
-      case 'subscribe': case 'unsubscribe': this.#takeControl(packet); return
-      case 'pingreq': link.outbox.packet({ type: 'pingresp' }); return
-      case 'disconnect': this.#takeDisconnect(packet); return
-      case 'connect': case 'unsupported-connect': throw violation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
-      case 'auth': throw violation(REASON.protocolError, '[MQTT-4.12.0-6] AUTH without an authentication method')
-      case 'connack': case 'suback': case 'unsuback': case 'pingresp': throw violation(REASON.protocolError, `a client sent ${packet.type.toUpperCase()} (MQTT 5.0 §2.1.2)`)
-      default: packet satisfies never
+      case 'publish':
+        inflow.publish(packet)
+        return
+      case 'puback':
+        session.flow?.puback(packet.packetId)
+        return
+      case 'pubrec':
+        session.flow?.pubrec(packet.packetId, packet.reason)
+        return
+      case 'pubrel':
+        inflow.pubrel(packet.packetId)
+        return
+      case 'pubcomp':
+        session.flow?.pubcomp(packet.packetId)
+        return
+      case 'subscribe':
+      case 'unsubscribe':
+        this.#takeControl(packet)
+        return
+      case 'pingreq':
+        link.outbox.packet({ type: 'pingresp' })
+        return
+      case 'disconnect':
+        this.#takeDisconnect(packet)
+        return
+      case 'connect':
+      case 'unsupported-connect':
+        throw violation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
+      case 'auth':
+        throw violation(REASON.protocolError, '[MQTT-4.12.0-6] AUTH without an authentication method')
+      case 'connack':
+      case 'suback':
+      case 'unsuback':
+      case 'pingresp':
+        throw violation(REASON.protocolError, `a client sent ${packet.type.toUpperCase()} (MQTT 5.0 §2.1.2)`)
+      default:
+        packet satisfies never
     }
   }
 
@@ -162,26 +244,43 @@ export class Client implements Reading, Holder {
       this.#version = answerVersion(packet.level)
       throw violation(REASON.unsupportedVersion, `[MQTT-3.1.2-2] protocol level ${packet.level} is not supported`)
     }
-    if (packet.type !== 'connect') throw violation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
+    if (packet.type !== 'connect')
+      throw violation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
     this.#version = packet.version
     this.#parser.allow(this.#policy.limits.maxPacketBytes, 'mqtt.limits.maxPacketBytes')
     this.#onConnect()
     this.#now = { at: 'connecting' }
     this.hold('connecting')
-    detached('mqtt', this.#connect(packet).catch((err: unknown) => this.close(toMeshError(err))), () => { this.#stream.destroy() })
+    detached(
+      'mqtt',
+      this.#connect(packet).catch((err: unknown) => this.close(toMeshError(err))),
+      () => {
+        this.#stream.destroy()
+      },
+    )
   }
 
   async #connect(connect: Connect): Promise<void> {
     const state = this.#state
     const { limits } = this.#policy
-    const admitted = admit(state, connect, this.#policyNow(), { peer: this.#conn.tls?.peer, listener: this.#conn.listener.name, address: this.#conn.remote.host })
+    const admitted = admit(state, connect, this.#policyNow(), {
+      peer: this.#conn.tls?.peer,
+      listener: this.#conn.listener.name,
+      address: this.#conn.remote.host,
+    })
     await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
       const { session, present } = await openSession(state, connect, admitted, limits)
       // Gone while the store was asked: what was opened stays as after a disconnect.
-      if (this.#now.at !== 'connecting') { this.#detachSession(session); return }
+      if (this.#now.at !== 'connecting') {
+        this.#detachSession(session)
+        return
+      }
       // The rules may have changed meanwhile, too.
-      if (!this.#authorizerNow(admitted).mayConnect()) { this.#detachSession(session); throw mayNotConnect(admitted.clientId) }
+      if (!this.#authorizerNow(admitted).mayConnect()) {
+        this.#detachSession(session)
+        throw mayNotConnect(admitted.clientId)
+      }
       this.#start(connect, session, present, admitted)
     })
   }
@@ -191,18 +290,38 @@ export class Client implements Reading, Holder {
     const { limits } = this.#policy
     const { properties, version } = connect
     const link = new Link({
-      stream: this.#stream, flusher, memory, clock: ctx.clock, counters, version, limits,
-      receiveMaximum: Math.min(limits.maxInflight, version === 5 ? properties.receiveMaximum ?? 65_535 : 65_535),
+      stream: this.#stream,
+      flusher,
+      memory,
+      clock: ctx.clock,
+      counters,
+      version,
+      limits,
+      receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
-      onBytes: (bytes) => { this.#conn.sentBytes += bytes },
+      onBytes: (bytes) => {
+        this.#conn.sentBytes += bytes
+      },
       close: (err) => this.close(err),
     })
-    const inflow = new Inflow({ state: this.#state, session, link, reading: this, authorizer: () => this.#authorizerNow(admitted), isResumed: present })
+    const inflow = new Inflow({
+      state: this.#state,
+      session,
+      link,
+      reading: this,
+      authorizer: () => this.#authorizerNow(admitted),
+      isResumed: present,
+    })
     const keepAliveMs = admitted.keepAliveSec * 1500 // one and a half times [MQTT-3.1.2-22]
     const will = connect.will && compactWill(connect.will)
     this.#willBytes = will ? will.topic.length + will.payload.length + will.properties.length : 0
     memory.budget.take(this.#willBytes)
-    this.#stream.once('close', guarded('mqtt', nothing, () => { link.outbox.end() }))
+    this.#stream.once(
+      'close',
+      guarded('mqtt', nothing, () => {
+        link.outbox.end()
+      }),
+    )
     this.#now = { at: 'connected', will, session, link, inflow, keepAliveMs, admitted }
     this.#timer?.cancel()
     if (keepAliveMs > 0) this.#watchKeepAlive(keepAliveMs, keepAliveMs)
@@ -210,7 +329,10 @@ export class Client implements Reading, Holder {
     this.reauthorize()
     if (present) saveLater(this.#state, session)
     counters.connects.value++
-    ctx.log.debug({ evt: 'mqtt.connect', conn: this.#conn.id, clientId: session.clientId, version, sessionPresent: present }, 'client connected')
+    ctx.log.debug(
+      { evt: 'mqtt.connect', conn: this.#conn.id, clientId: session.clientId, version, sessionPresent: present },
+      'client connected',
+    )
     link.outbox.packet(connack(connect, present, admitted, limits))
     session.resume()
     this.release('connecting')
@@ -238,7 +360,10 @@ export class Client implements Reading, Holder {
     if (session.policy === this.#policyNow()) return
     const may = this.#authorizerNow(admitted)
     session.policy = this.#authorizedBy
-    if (!may.mayConnect()) { this.close(mayNotConnect(session.clientId)); return }
+    if (!may.mayConnect()) {
+      this.close(mayNotConnect(session.clientId))
+      return
+    }
     reauthorize(this.#state, session, may)
   }
 
@@ -259,10 +384,19 @@ export class Client implements Reading, Holder {
     const filters = packet.type === 'subscribe' ? packet.subscriptions.length : packet.filters.length
     this.#waitingFilters += filters
     if (this.#waitingFilters >= MAX_WAITING_FILTERS) this.hold('subscriptions')
-    const act = (): Answer | Promise<Answer> => (packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking))
+    const act = (): Answer | Promise<Answer> =>
+      packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking)
     const answer = this.#acting ? this.#acting.then(act) : act()
-    if (!(answer instanceof Promise)) { this.#answerInTurn(answer, filters); return }
-    const mine = answer.then((made) => this.#answerInTurn(made, filters)).catch((err: unknown) => this.close(toMeshError(err))).finally(() => { if (this.#acting === mine) this.#acting = undefined })
+    if (!(answer instanceof Promise)) {
+      this.#answerInTurn(answer, filters)
+      return
+    }
+    const mine = answer
+      .then((made) => this.#answerInTurn(made, filters))
+      .catch((err: unknown) => this.close(toMeshError(err)))
+      .finally(() => {
+        if (this.#acting === mine) this.#acting = undefined
+      })
     this.#acting = mine
   }
   #answerInTurn(answer: Answer, filters: number): void {
@@ -273,7 +407,17 @@ export class Client implements Reading, Holder {
     for (let next = this.#answers.first(); next !== undefined; next = this.#answers.first()) {
       const { durable } = next.answer
       this.#isAnswering = durable !== undefined
-      if (durable) { detached('mqtt', durable.then(() => this.#told(durable, undefined), (err: unknown) => this.#told(durable, toMeshError(err))), (err) => this.close(err)); return }
+      if (durable) {
+        detached(
+          'mqtt',
+          durable.then(
+            () => this.#told(durable, undefined),
+            (err: unknown) => this.#told(durable, toMeshError(err)),
+          ),
+          (err) => this.close(err),
+        )
+        return
+      }
       this.#tell(undefined)
     }
   }
@@ -285,7 +429,11 @@ export class Client implements Reading, Holder {
   }
   #tell(failed: MeshError | undefined): void {
     const { answer, filters } = this.#answers.shift()!
-    try { answer.tell(failed) } catch (thrown) { this.close(toMeshError(thrown)) }
+    try {
+      answer.tell(failed)
+    } catch (thrown) {
+      this.close(toMeshError(thrown))
+    }
     this.#waitingFilters -= filters
     if (this.#waitingFilters >= MAX_WAITING_FILTERS / 2 || !this.#holds.has('subscriptions')) return
     this.release('subscriptions')
@@ -297,7 +445,11 @@ export class Client implements Reading, Holder {
     const { session } = this.#now
     const { sessionExpirySec } = properties
     if (sessionExpirySec !== undefined) {
-      if (sessionExpirySec > 0 && session.expirySec === 0) throw violation(REASON.protocolError, 'a session without expiry cannot get one in DISCONNECT (MQTT 5.0 §3.14.2.2.2)')
+      if (sessionExpirySec > 0 && session.expirySec === 0)
+        throw violation(
+          REASON.protocolError,
+          'a session without expiry cannot get one in DISCONNECT (MQTT 5.0 §3.14.2.2.2)',
+        )
       session.expirySec = Math.min(sessionExpirySec, this.#policy.limits.maxSessionExpirySec)
     }
     this.#end(ENDED, reason === REASON.success ? 'normal' : 'lost')
@@ -308,7 +460,8 @@ export class Client implements Reading, Holder {
     const now = this.#now
     if (now.at === 'closed') return
     if (now.at === 'connected') {
-      if (now.link.version === 5) now.link.outbox.packet({ type: 'disconnect', reason: reasonOf(err), properties: NO_PROPERTIES })
+      if (now.link.version === 5)
+        now.link.outbox.packet({ type: 'disconnect', reason: reasonOf(err), properties: NO_PROPERTIES })
       now.link.outbox.flush()
     } else this.#refuse(err, now.at)
     this.#end({ error: err }, 'lost')
@@ -316,16 +469,24 @@ export class Client implements Reading, Holder {
 
   // As the memory budget sees it (memory.ts).
 
-  get isAwaitingConnect(): boolean { return this.#now.at === 'awaiting-connect' }
-  get waitingBytes(): number { return this.#now.at === 'connected' ? this.#now.link.waitingBytes : 0 }
+  get isAwaitingConnect(): boolean {
+    return this.#now.at === 'awaiting-connect'
+  }
+  get waitingBytes(): number {
+    return this.#now.at === 'connected' ? this.#now.link.waitingBytes : 0
+  }
   get heldBytes(): number {
     const own = this.#partBytes + this.#willBytes
     if (this.#now.at !== 'connected') return own
     const { link, inflow, session } = this.#now
     return own + link.waitingBytes + link.outbox.countedBytes + inflow.heldBytes + session.waitingBytes
   }
-  recount(): void { if (this.#now.at === 'connected') this.#now.link.outbox.recount() }
-  dropWaiting(): number { return this.#now.at === 'connected' ? this.#now.link.dropWaiting() : 0 }
+  recount(): void {
+    if (this.#now.at === 'connected') this.#now.link.outbox.recount()
+  }
+  dropWaiting(): number {
+    return this.#now.at === 'connected' ? this.#now.link.dropWaiting() : 0
+  }
   /** What waits in its socket would wait for a last word, too. */
   cutOff(err: MeshError): void {
     this.close(err)
@@ -344,7 +505,9 @@ export class Client implements Reading, Holder {
     const spoke = at === 'connecting' || reasonOf(err) === REASON.unsupportedVersion
     if (!spoke || this.#stream.destroyed) return
     const reason = this.#version === 5 ? reasonOf(err) : returnCodeOf(err)
-    this.#stream.write(encode({ type: 'connack', sessionPresent: false, reason, properties: NO_PROPERTIES }, this.#version))
+    this.#stream.write(
+      encode({ type: 'connack', sessionPresent: false, reason, properties: NO_PROPERTIES }, this.#version),
+    )
   }
 
   #end(outcome: Outcome, how: 'normal' | 'lost'): void {
@@ -389,19 +552,29 @@ export class Client implements Reading, Holder {
   #farewell(outcome: Outcome): void {
     const stream = this.#stream
     const done = (): void => this.#over.resolve(outcome)
-    if (stream.destroyed || stream.writableFinished) { done(); return }
+    if (stream.destroyed || stream.writableFinished) {
+      done()
+      return
+    }
     const late = this.#state.ctx.clock.after(FLUSH_TIMEOUT_MS, done)
     stream.resume()
-    const left = guarded('mqtt', done, () => { late.cancel(); done() })
+    const left = guarded('mqtt', done, () => {
+      late.cancel()
+      done()
+    })
     stream.once('close', left)
     stream.end(left)
   }
 }
 
 /** Without a hold on the chunk that it came in: it stays as long as the connection. */
-function compactWill(will: Will): Will { return { ...will, payload: owned(will.payload), properties: owned(will.properties) } }
+function compactWill(will: Will): Will {
+  return { ...will, payload: owned(will.payload), properties: owned(will.properties) }
+}
 
 function isShutOut({ draining, aborted }: Connection): boolean {
   const reason: unknown = aborted.aborted ? aborted.reason : draining.reason
-  return reason instanceof MeshError && (reason.code === 'MESH_PEER_NOT_ALLOWED' || reason.code === 'MESH_NO_FILTER_CHAIN')
+  return (
+    reason instanceof MeshError && (reason.code === 'MESH_PEER_NOT_ALLOWED' || reason.code === 'MESH_NO_FILTER_CHAIN')
+  )
 }

@@ -1,4 +1,7 @@
-/** CONNECT to CONNACK (MQTT 5.0 §3.1.4): checks, authorization, the session that is resumed or made, and what the server answers. */
+/**
+ * CONNECT to CONNACK (MQTT 5.0 §3.1.4): checks, authorization, the session that is resumed or made, and what the server
+ * answers.
+ */
 import { MeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { PeerIdentity } from '../../../model/identity.ts'
@@ -31,25 +34,53 @@ const ID_LENGTH = 22
 const MAX_CLIENT_ID_CHARS = 1024
 
 /** Version of the refusing CONNACK: 5 for what is newer, 4 for MQTT 3.1 and everything else [MQTT-3.1.2-2]. */
-export function answerVersion(level: number): Version { return level >= 5 ? 5 : 4 }
+export function answerVersion(level: number): Version {
+  return level >= 5 ? 5 : 4
+}
 
 /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED; each is answered with a CONNACK */
-export function admit(state: BrokerState, connect: Connect, policy: MqttPolicy, from: { readonly peer: PeerIdentity | undefined; readonly listener: string; readonly address: string }): Admitted {
+export function admit(
+  state: BrokerState,
+  connect: Connect,
+  policy: MqttPolicy,
+  from: { readonly peer: PeerIdentity | undefined; readonly listener: string; readonly address: string },
+): Admitted {
   const { properties, version, will, clientId: given } = connect
-  if (properties.authenticationMethod !== undefined) throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] enhanced authentication is not offered')
-  if (given === '' && version === 4 && !connect.cleanStart) throw violation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
-  if (given.length > MAX_CLIENT_ID_CHARS) throw violation(REASON.clientIdNotValid, `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`)
+  if (properties.authenticationMethod !== undefined)
+    throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] enhanced authentication is not offered')
+  if (given === '' && version === 4 && !connect.cleanStart)
+    throw violation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
+  if (given.length > MAX_CLIENT_ID_CHARS)
+    throw violation(
+      REASON.clientIdNotValid,
+      `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`,
+    )
   const clientId = given === '' ? assignedId(state) : given
   const owner = ownerOf(from.peer, from.listener)
   const authorizer = (of: MqttPolicy): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
   const may = authorizer(policy)
   if (!may.mayConnect()) throw mayNotConnect(clientId)
-  if (will && tooDeep(will.topic, policy.limits.maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the will topic has more than ${policy.limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
-  if (will && !may.mayPublish(will.topic)) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not publish its will to ${will.topic}`)
-  return { clientId, assigned: given === '', owner, address: from.address, authorizer, expirySec: expiryOf(connect, policy.limits), keepAliveSec: keepAliveOf(connect, policy.limits) }
+  if (will && tooDeep(will.topic, policy.limits.maxTopicLevels))
+    throw violation(
+      REASON.topicNameInvalid,
+      `the will topic has more than ${policy.limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
+    )
+  if (will && !may.mayPublish(will.topic))
+    throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not publish its will to ${will.topic}`)
+  return {
+    clientId,
+    assigned: given === '',
+    owner,
+    address: from.address,
+    authorizer,
+    expirySec: expiryOf(connect, policy.limits),
+    keepAliveSec: keepAliveOf(connect, policy.limits),
+  }
 }
 
-export function mayNotConnect(clientId: string): MeshError { return new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`) }
+export function mayNotConnect(clientId: string): MeshError {
+  return new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`)
+}
 
 function assignedId({ ctx, node }: BrokerState): string {
   let id = `${node}-`
@@ -59,7 +90,7 @@ function assignedId({ ctx, node }: BrokerState): string {
 
 /** A 3.1.1 session without clean session has no end of its own; it gets the longest that is allowed. */
 function expiryOf({ version, cleanStart, properties }: Connect, { maxSessionExpirySec }: Limits): number {
-  const wanted = version === 5 ? properties.sessionExpirySec ?? 0 : cleanStart ? 0 : NEVER_SEC
+  const wanted = version === 5 ? (properties.sessionExpirySec ?? 0) : cleanStart ? 0 : NEVER_SEC
   return Math.min(wanted, maxSessionExpirySec)
 }
 
@@ -70,11 +101,16 @@ function keepAliveOf({ version, keepAliveSec }: Connect, { maxKeepAliveSec }: Li
 }
 
 /**
- * The session for an admitted client: an older connection of the id is ended, and what there was is gone from the disk before CONNACK says that a session
- * is new. Run in the client id's turn.
+ * The session for an admitted client: an older connection of the id is ended, and what there was is gone from the disk
+ * before CONNACK says that a session is new. Run in the client id's turn.
  * @throws MESH_MQTT_NOT_OWNER, MESH_MQTT_QUOTA, or what the store says, when it cannot delete
  */
-export async function openSession(state: BrokerState, connect: Connect, { clientId, expirySec, owner, address }: Admitted, limits: Limits): Promise<{ readonly session: Session; readonly present: boolean }> {
+export async function openSession(
+  state: BrokerState,
+  connect: Connect,
+  { clientId, expirySec, owner, address }: Admitted,
+  limits: Limits,
+): Promise<{ readonly session: Session; readonly present: boolean }> {
   const old = state.sessions.get(clientId)
   const isForeign = old !== undefined && belongsToAnother(state, old, owner)
   if (old?.link) {
@@ -90,8 +126,21 @@ export async function openSession(state: BrokerState, connect: Connect, { client
   }
   if (found) await endSession(state, found)
   const share = shareOf(owner, address)
-  state.shares.makeRoom(share, limits, (one) => state.turns.has(one.clientId), (one, why) => giveWay(state, one, why))
-  const session = new Session({ clientId, stored: expirySec > 0, version: connect.version, expirySec, owner, address, counters: state.counters })
+  state.shares.makeRoom(
+    share,
+    limits,
+    (one) => state.turns.has(one.clientId),
+    (one, why) => giveWay(state, one, why),
+  )
+  const session = new Session({
+    clientId,
+    stored: expirySec > 0,
+    version: connect.version,
+    expirySec,
+    owner,
+    address,
+    counters: state.counters,
+  })
   // From now on, not when it is durable: many may be on their way at once.
   state.shares.enter(share)
   try {
@@ -116,9 +165,10 @@ function changeShare({ shares, subscriptions }: BrokerState, session: Session, o
 }
 
 /**
- * Whether the session is another's and starts anew. One that nobody proved to own gives way to who proves something, with its connection: whoever is
- * first with a name could else keep its owner out. So does one without a connection whose owner is known by a listener that is gone, for it can never come back. What has
- * expired waits for its deletion only.
+ * Whether the session is another's and starts anew. One that nobody proved to own gives way to who proves something,
+ * with its connection: whoever is first with a name could else keep its owner out. So does one without a connection
+ * whose owner is known by a listener that is gone, for it can never come back. What has expired waits for its deletion
+ * only.
  * @throws MESH_MQTT_NOT_OWNER where it does not give way
  */
 function belongsToAnother({ counters, policiesOf }: BrokerState, session: Session, owner: Owner): boolean {
@@ -127,7 +177,10 @@ function belongsToAnother({ counters, policiesOf }: BrokerState, session: Sessio
   if (its.kind === 'anonymous' && owner.kind !== 'anonymous') return true
   if (!link && (expirySec === 0 || (its.kind !== 'spiffe' && policiesOf(its.listener).length === 0))) return true
   counters.foreignIds.value++
-  throw new MeshError('MESH_MQTT_NOT_OWNER', `the session of client id ${session.clientId} belongs to ${ownerText(its)}, and this is ${ownerText(owner)}`)
+  throw new MeshError(
+    'MESH_MQTT_NOT_OWNER',
+    `the session of client id ${session.clientId} belongs to ${ownerText(its)}, and this is ${ownerText(owner)}`,
+  )
 }
 
 function resumed(session: Session, version: Version, expirySec: number, owner: Owner): Session {
@@ -140,10 +193,16 @@ function resumed(session: Session, version: Version, expirySec: number, owner: O
   return session
 }
 
-export function connack(connect: Connect, present: boolean, { clientId, assigned, expirySec, keepAliveSec }: Admitted, limits: Limits): Connack {
+export function connack(
+  connect: Connect,
+  present: boolean,
+  { clientId, assigned, expirySec, keepAliveSec }: Admitted,
+  limits: Limits,
+): Connack {
   if (connect.version === 4) return { type: 'connack', sessionPresent: present, reason: 0, properties: NO_PROPERTIES }
   const properties: Properties = {
-    ...(limits.receiveMaximum === 65_535 ? {} : { receiveMaximum: limits.receiveMaximum }), maximumPacketBytes: limits.maxPacketBytes,
+    ...(limits.receiveMaximum === 65_535 ? {} : { receiveMaximum: limits.receiveMaximum }),
+    maximumPacketBytes: limits.maxPacketBytes,
     ...(limits.maxTopicAliases === 0 ? {} : { topicAliasMaximum: limits.maxTopicAliases }),
     ...((connect.properties.sessionExpirySec ?? 0) === expirySec ? {} : { sessionExpirySec: expirySec }),
     ...(assigned ? { assignedClientId: clientId } : {}),

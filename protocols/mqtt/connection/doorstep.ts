@@ -1,6 +1,7 @@
 /**
- * Connections that have not sent their CONNECT: nobody knows who they are, and they cost nothing to make. Above the limit the oldest of the address
- * that has the most of them goes, so that one address does not keep the others out, and whoever sends CONNECT at once gets in.
+ * Connections that have not sent their CONNECT: nobody knows who they are, and they cost nothing to make. Above the
+ * limit the oldest of the address that has the most of them goes, so that one address does not keep the others out, and
+ * whoever sends CONNECT at once gets in.
  */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../../core/errors.ts'
@@ -12,9 +13,14 @@ export class Doorstep {
   readonly #byHost = new Map<string, Set<End>>()
   #size = 0
 
-  get size(): number { return this.#size }
+  get size(): number {
+    return this.#size
+  }
 
-  /** @param end of the connection, when another needs its place @returns to be disposed of when CONNECT has come or the connection is over */
+  /**
+   * @param end of the connection, when another needs its place
+   * @returns to be disposed of when CONNECT has come or the connection is over
+   */
   enter(host: string, max: number, end: End): Disposable {
     while (this.#size >= max) this.#makeRoom(max)
     const of = this.#byHost.get(host) ?? new Set<End>()
@@ -29,7 +35,12 @@ export class Doorstep {
     const oldest = most?.[1].values().next().value
     if (!most || !oldest) return
     this.#leave(most[0], oldest)
-    oldest(new MeshError('MESH_LISTENER_FULL', `${max} connections wait with their CONNECT (mqtt.limits.maxPendingConnects), and this one waits the longest of its address`))
+    oldest(
+      new MeshError(
+        'MESH_LISTENER_FULL',
+        `${max} connections wait with their CONNECT (mqtt.limits.maxPendingConnects), and this one waits the longest of its address`,
+      ),
+    )
   }
   #leave(host: string, end: End): void {
     const of = this.#byHost.get(host)
@@ -40,13 +51,24 @@ export class Doorstep {
 }
 
 /** Bytes of frames and what they hold: ws gathers a frame before anybody sees what is in it. */
-export function boundedUntilConnect(raw: Duplex, maxConnectBytes: number, refuse: (err: MeshError) => void): Disposable {
+export function boundedUntilConnect(
+  raw: Duplex,
+  maxConnectBytes: number,
+  refuse: (err: MeshError) => void,
+): Disposable {
   let bytes = 0
   const count = (chunk: Buffer): void => {
     bytes += chunk.length
-    if (bytes > maxConnectBytes * 2) refuse(new MeshError('MESH_MQTT_PACKET_TOO_LARGE', `${bytes} bytes came and no CONNECT (mqtt.limits.maxConnectBytes)`))
+    if (bytes > maxConnectBytes * 2)
+      refuse(
+        new MeshError('MESH_MQTT_PACKET_TOO_LARGE', `${bytes} bytes came and no CONNECT (mqtt.limits.maxConnectBytes)`),
+      )
   }
   const heard = guarded('websocket', refuse, count)
   raw.on('data', heard)
-  return { [Symbol.dispose]: () => { raw.removeListener('data', heard) } }
+  return {
+    [Symbol.dispose]: () => {
+      raw.removeListener('data', heard)
+    },
+  }
 }

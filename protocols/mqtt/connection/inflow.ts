@@ -1,7 +1,8 @@
 /**
- * PUBLISH and PUBREL of one client. Messages are appended as they come, many at once, and answered strictly in order [MQTT-4.6.0-2, -3]:
- * each waits in line until its commit is durable. When the spool refuses, a client of MQTT 5 is told (0x97); an older one cannot be told, so it is not
- * read from until there is room, and nothing of it overtakes what waits [MQTT-4.6.0-6]. Nothing is acknowledged that was not taken.
+ * PUBLISH and PUBREL of one client. Messages are appended as they come, many at once, and answered strictly in order
+ * [MQTT-4.6.0-2, -3]: each waits in line until its commit is durable. When the spool refuses, a client of MQTT 5 is
+ * told (0x97); an older one cannot be told, so it is not read from until there is room, and nothing of it overtakes
+ * what waits [MQTT-4.6.0-6]. Nothing is acknowledged that was not taken.
  */
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
@@ -23,9 +24,15 @@ import { tooDeep } from '../topics/topics.ts'
 
 /** Why a client is not read from at the moment. */
 export type PauseReason = 'commits' | 'subscriptions' | 'spool' | 'socket' | 'connecting'
-export interface Reading { hold(why: PauseReason): void; release(why: PauseReason): void }
+export interface Reading {
+  hold(why: PauseReason): void
+  release(why: PauseReason): void
+}
 
-/** A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is not read from. */
+/**
+ * A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is
+ * not read from.
+ */
 const MAX_LINE = 1_000
 const MAX_LINE_BYTES = 1024 * 1024
 
@@ -72,7 +79,14 @@ export class Inflow {
   readonly #ended = new AbortController()
 
   /** @param isResumed the session was there before this connection */
-  constructor(p: { state: BrokerState; session: Session; link: Link; reading: Reading; authorizer: () => Authorizer; isResumed: boolean }) {
+  constructor(p: {
+    state: BrokerState
+    session: Session
+    link: Link
+    reading: Reading
+    authorizer: () => Authorizer
+    isResumed: boolean
+  }) {
     this.#state = p.state
     this.#session = p.session
     this.#link = p.link
@@ -81,19 +95,34 @@ export class Inflow {
     this.#isResumed = p.isResumed
   }
 
-  /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED (3.1.1 only, which knows no other way to refuse); both end the connection */
+  /**
+   * @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED (3.1.1 only, which knows no other way to refuse); both end the
+   * connection
+   */
   publish(p: Publish): void {
     const { counters } = this.#state
     counters.received[p.qos].value++
     const topic = this.#topicOf(p)
     if (p.qos > 0 && this.#isRepeated(p)) return
-    if (!this.#authorizer().mayPublish(topic)) { this.#deny(p, topic); return }
+    if (!this.#authorizer().mayPublish(topic)) {
+      this.#deny(p, topic)
+      return
+    }
     const message: StoredMessage = {
-      topic, payload: p.payload, qos: p.qos, retain: p.retain, properties: p.properties,
-      expiresAtMs: p.messageExpirySec === undefined ? undefined : messageNowMs(this.#state.ctx.clock) + p.messageExpirySec * 1000, expirySec: p.messageExpirySec,
+      topic,
+      payload: p.payload,
+      qos: p.qos,
+      retain: p.retain,
+      properties: p.properties,
+      expiresAtMs:
+        p.messageExpirySec === undefined ? undefined : messageNowMs(this.#state.ctx.clock) + p.messageExpirySec * 1000,
+      expirySec: p.messageExpirySec,
     }
     const to = plan(this.#state, message, { from: this.#session, origin: undefined })
-    if (p.qos === 1 && !this.#isSaved) { this.#isSaved = true; saveFirst(this.#state, this.#session) }
+    if (p.qos === 1 && !this.#isSaved) {
+      this.#isSaved = true
+      saveFirst(this.#state, this.#session)
+    }
     const inbound = p.qos === 2 && this.#session.stored
     if (!p.retain && !inbound && to.queues.length === 0 && to.routes.length === 0 && this.#line.size === 0) {
       deliver(message, to.direct)
@@ -103,9 +132,14 @@ export class Inflow {
     this.#enqueue(message, to, p)
   }
 
-  get heldBytes(): number { return this.#lineBytes + this.#aliasBytes }
+  get heldBytes(): number {
+    return this.#lineBytes + this.#aliasBytes
+  }
 
-  /** [MQTT-4.3.3-11]: the id is forgotten, durably, before PUBCOMP. @throws nothing; a failing disk ends the connection */
+  /**
+   * [MQTT-4.3.3-11]: the id is forgotten, durably, before PUBCOMP.
+   * @throws nothing; a failing disk ends the connection
+   */
   pubrel(packetId: number): void {
     const { durability } = this.#state
     const { clientId, stored, received } = this.#session
@@ -113,17 +147,30 @@ export class Inflow {
       this.#complete(packetId, received.delete(packetId))
       return
     }
-    if (!durability.inbound(clientId).has(packetId)) { this.#complete(packetId, false); return }
+    if (!durability.inbound(clientId).has(packetId)) {
+      this.#complete(packetId, false)
+      return
+    }
     const close = (err: unknown): void => this.#link.close(toMeshError(err))
-    detached('mqtt', durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId, true), close), close)
+    detached(
+      'mqtt',
+      durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId, true), close),
+      close,
+    )
   }
-  /** An unknown id is no error after a reconnect (MQTT 5.0 §3.7.2.1): PUBCOMP was lost. Clients tell their application otherwise, so it is a success, as with mosquitto. */
+  /**
+   * An unknown id is no error after a reconnect (MQTT 5.0 §3.7.2.1): PUBCOMP was lost. Clients tell their application
+   * otherwise, so it is a success, as with mosquitto.
+   */
   #complete(packetId: number, known: boolean): void {
     this.#unanswered.delete(packetId)
     this.#link.outbox.ack('pubcomp', packetId, known || this.#isResumed ? 0 : REASON.packetIdNotFound)
   }
 
-  /** What is being committed is still delivered, but waits for room no longer: the client has no acknowledgement and will send it again. */
+  /**
+   * What is being committed is still delivered, but waits for room no longer: the client has no acknowledgement and
+   * will send it again.
+   */
   end(): void {
     this.#ended.abort()
     for (const one of this.#waitingForRoom) one.state = 'over'
@@ -135,11 +182,20 @@ export class Inflow {
 
   #topicOf(p: Publish): string {
     const { maxTopicAliases, maxTopicLevels } = this.#link.limits
-    if (p.topicAlias > maxTopicAliases) throw violation(REASON.topicAliasInvalid, `[MQTT-3.3.2-9] Topic Alias ${p.topicAlias} is above the announced maximum`)
+    if (p.topicAlias > maxTopicAliases)
+      throw violation(
+        REASON.topicAliasInvalid,
+        `[MQTT-3.3.2-9] Topic Alias ${p.topicAlias} is above the announced maximum`,
+      )
     const topic = p.topic === '' ? this.#aliases.get(p.topicAlias) : p.topic
-    if (topic === undefined) throw violation(REASON.protocolError, `Topic Alias ${p.topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
+    if (topic === undefined)
+      throw violation(REASON.protocolError, `Topic Alias ${p.topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
     if (p.topicAlias > 0 && p.topic !== '') this.#setAlias(p.topicAlias, topic)
-    if (tooDeep(topic, maxTopicLevels)) throw violation(REASON.topicNameInvalid, `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`)
+    if (tooDeep(topic, maxTopicLevels))
+      throw violation(
+        REASON.topicNameInvalid,
+        `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
+      )
     return topic
   }
 
@@ -150,11 +206,18 @@ export class Inflow {
     this.#state.memory.budget.take(bytes)
   }
 
-  /** Counts against Receive Maximum, and answers a QoS 2 message that was received before without passing it on [MQTT-4.3.3-10]. */
+  /**
+   * Counts against Receive Maximum, and answers a QoS 2 message that was received before without passing it on
+   * [MQTT-4.3.3-10].
+   */
   #isRepeated({ qos, packetId }: Publish): boolean {
     if (this.#link.version === 5) {
       this.#unanswered.add(packetId)
-      if (this.#unanswered.size > this.#link.limits.receiveMaximum) throw violation(REASON.receiveMaximumExceeded, '[MQTT-3.3.4-7] more messages are unacknowledged than Receive Maximum allows')
+      if (this.#unanswered.size > this.#link.limits.receiveMaximum)
+        throw violation(
+          REASON.receiveMaximumExceeded,
+          '[MQTT-3.3.4-7] more messages are unacknowledged than Receive Maximum allows',
+        )
     }
     if (qos !== 2) return false
     if (this.#arriving.has(packetId)) return true
@@ -167,7 +230,10 @@ export class Inflow {
   #deny({ qos, packetId }: Publish, topic: string): void {
     const { counters, ctx } = this.#state
     counters.refused('not-authorized').value++
-    ctx.log.warn({ evt: 'mqtt.publish.denied', clientId: this.#session.clientId, topic, qos }, 'publish is not allowed by the mqtt policy')
+    ctx.log.warn(
+      { evt: 'mqtt.publish.denied', clientId: this.#session.clientId, topic, qos },
+      'publish is not allowed by the mqtt policy',
+    )
     if (qos === 0) return
     if (this.#link.version === 4) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client may not publish to ${topic}`)
     this.#answerInTurn(qos, packetId, REASON.notAuthorized)
@@ -178,12 +244,30 @@ export class Inflow {
     const place = retain ? retained.reserve(message, this.#link.limits) : undefined
     if (retain && !place) {
       counters.dropped['retained-limit'].value++
-      ctx.log.warn({ evt: 'mqtt.retained.full', clientId: this.#session.clientId, topic: message.topic }, 'message is not retained: a limit of mqtt.limits is reached')
-      if (qos > 0 && this.#link.version === 5) { counters.refused('quota').value++; this.#answerInTurn(qos, packetId, REASON.quotaExceeded); return }
+      ctx.log.warn(
+        { evt: 'mqtt.retained.full', clientId: this.#session.clientId, topic: message.topic },
+        'message is not retained: a limit of mqtt.limits is reached',
+      )
+      if (qos > 0 && this.#link.version === 5) {
+        counters.refused('quota').value++
+        this.#answerInTurn(qos, packetId, REASON.quotaExceeded)
+        return
+      }
     }
     const commit = this.#commitOf(message, to, packetId, place)
     const bytes = lineBytes(message, to)
-    const one: InLine = { number: ++this.#lastNumber, bytes, message, plan: to, commit, place, qos, packetId, state: commit ? 'waiting' : 'taken', reason: 0 }
+    const one: InLine = {
+      number: ++this.#lastNumber,
+      bytes,
+      message,
+      plan: to,
+      commit,
+      place,
+      qos,
+      packetId,
+      state: commit ? 'waiting' : 'taken',
+      reason: 0,
+    }
     if (qos === 2) this.#arriving.add(packetId)
     this.#line.push(one)
     this.#lineBytes += bytes
@@ -195,16 +279,26 @@ export class Inflow {
 
   #commitOf(message: StoredMessage, to: Plan, packetId: number, place: Place | undefined): Commit | undefined {
     const { durability, retained } = this.#state
-    const inbound = message.qos === 2 && this.#session.stored ? { clientId: this.#session.clientId, packetId, session: this.#session } : undefined
+    const inbound =
+      message.qos === 2 && this.#session.stored
+        ? { clientId: this.#session.clientId, packetId, session: this.#session }
+        : undefined
     return commitOf({ durability, retained, message, plan: to, place, inbound })
   }
 
   #isLong(share: number): boolean {
-    return this.#line.size >= MAX_LINE * share || this.#lineBytes >= MAX_LINE_BYTES * share || (this.#line.size > 0 && this.#state.memory.budget.isTight)
+    return (
+      this.#line.size >= MAX_LINE * share ||
+      this.#lineBytes >= MAX_LINE_BYTES * share ||
+      (this.#line.size > 0 && this.#state.memory.budget.isTight)
+    )
   }
 
   #ask(one: InLine, commit: Commit): void {
-    if (this.#waitingForRoom.length > 0) { this.#waitingForRoom.push(one); return }
+    if (this.#waitingForRoom.length > 0) {
+      this.#waitingForRoom.push(one)
+      return
+    }
     const { durability } = this.#state
     const { refusals } = durability
     const promise = commit.run()
@@ -216,16 +310,25 @@ export class Inflow {
 
   /** All messages of one transaction have one promise, and so one answer. */
   #await(promise: Promise<void>, one: InLine): void {
-    const asked = this.#asked = { promise, ones: [one] }
-    const over = (): void => { if (this.#asked === asked) this.#asked = undefined }
-    detached('mqtt', promise.then(() => {
-      over()
-      for (const taken of asked.ones) taken.state = 'taken'
-      this.#settle()
-    }, (err: unknown) => {
-      over()
-      for (const refused of asked.ones) this.#refused(refused, toMeshError(err))
-    }), (error) => this.#link.close(error))
+    const asked = (this.#asked = { promise, ones: [one] })
+    const over = (): void => {
+      if (this.#asked === asked) this.#asked = undefined
+    }
+    detached(
+      'mqtt',
+      promise.then(
+        () => {
+          over()
+          for (const taken of asked.ones) taken.state = 'taken'
+          this.#settle()
+        },
+        (err: unknown) => {
+          over()
+          for (const refused of asked.ones) this.#refused(refused, toMeshError(err))
+        },
+      ),
+      (error) => this.#link.close(error),
+    )
   }
 
   #refused(one: InLine, err: MeshError): void {
@@ -233,22 +336,35 @@ export class Inflow {
     counters.refused(isFull(err) ? 'quota' : 'storage').value++
     if (this.#mustWait(one)) {
       this.#hold(one)
-      // What breaks there would leave a client that is never read from again; without its connection it sends again what was not acknowledged.
-      if (!this.#isRetrying) detached('mqtt', this.#retry(err).catch((thrown: unknown) => { if (!this.#ended.signal.aborted) throw thrown }), (error) => this.#link.close(error))
+      // What breaks there would leave a client that is never read from again; without its connection it sends again
+      // what was not acknowledged.
+      if (!this.#isRetrying)
+        detached(
+          'mqtt',
+          this.#retry(err).catch((thrown: unknown) => {
+            if (!this.#ended.signal.aborted) throw thrown
+          }),
+          (error) => this.#link.close(error),
+        )
       return
     }
     if (one.qos === 0 || this.#ended.signal.aborted) {
       if (one.qos === 0) counters.dropped.spool.value++
       one.state = 'over'
     } else {
-      ctx.log.warn({ evt: 'mqtt.publish.refused', clientId: this.#session.clientId, err }, 'message could not be made durable')
+      ctx.log.warn(
+        { evt: 'mqtt.publish.refused', clientId: this.#session.clientId, err },
+        'message could not be made durable',
+      )
       one.state = 'refused'
       one.reason = isFull(err) ? REASON.quotaExceeded : REASON.unspecified
     }
     this.#settle()
   }
   /** Who cannot be told, and what is half done. */
-  #mustWait({ qos, commit }: InLine): boolean { return qos > 0 && (this.#link.version === 4 || commit!.begun) && !this.#ended.signal.aborted }
+  #mustWait({ qos, commit }: InLine): boolean {
+    return qos > 0 && (this.#link.version === 4 || commit!.begun) && !this.#ended.signal.aborted
+  }
   #hold(one: InLine): void {
     if (this.#waitingForRoom.includes(one)) return
     const behind = this.#waitingForRoom.findIndex((other) => other.number > one.number)
@@ -258,10 +374,13 @@ export class Inflow {
   async #retry(err: MeshError): Promise<void> {
     const { counters, ctx } = this.#state
     counters.spoolWaits.value++
-    ctx.log.warn({ evt: 'mqtt.client.held', clientId: this.#session.clientId, err }, 'client is not read from until the spool has room')
+    ctx.log.warn(
+      { evt: 'mqtt.client.held', clientId: this.#session.clientId, err },
+      'client is not read from until the spool has room',
+    )
     this.#reading.hold('spool')
     this.#isRetrying = true
-    for (let attempt = 0; this.#waitingForRoom.length > 0; ) {
+    for (let attempt = 0; this.#waitingForRoom.length > 0;) {
       await ctx.clock.sleep(retryMs(attempt, this.#state), this.#ended.signal)
       const [one] = this.#waitingForRoom
       // Or else something in front of it is still on its way to the disk.
@@ -293,7 +412,10 @@ export class Inflow {
     this.#settle()
   }
 
-  /** Receivers may have come and gone while it waited; a queue that was deleted would be refused for ever. What was begun stays as it is. */
+  /**
+   * Receivers may have come and gone while it waited; a queue that was deleted would be refused for ever. What was
+   * begun stays as it is.
+   */
   #planAnew(one: InLine): void {
     if (!one.message || one.commit?.begun) return
     one.plan = plan(this.#state, one.message, { from: this.#session, origin: undefined })
@@ -301,8 +423,22 @@ export class Inflow {
   }
 
   #answerInTurn(qos: Qos, packetId: number, reason: number): void {
-    if (this.#line.size === 0) { this.#answer(qos, packetId, reason); return }
-    this.#line.push({ number: ++this.#lastNumber, bytes: 0, message: undefined, plan: undefined, commit: undefined, place: undefined, qos, packetId, state: reason === 0 ? 'taken' : 'refused', reason })
+    if (this.#line.size === 0) {
+      this.#answer(qos, packetId, reason)
+      return
+    }
+    this.#line.push({
+      number: ++this.#lastNumber,
+      bytes: 0,
+      message: undefined,
+      plan: undefined,
+      commit: undefined,
+      place: undefined,
+      qos,
+      packetId,
+      state: reason === 0 ? 'taken' : 'refused',
+      reason,
+    })
   }
 
   /** Answers from the front of the line as far as it is decided. */

@@ -1,4 +1,7 @@
-/** The write side of one connected client: what its CONNECT allows, how full its socket is, and the QoS 0 messages that wait for room in it. */
+/**
+ * The write side of one connected client: what its CONNECT allows, how full its socket is, and the QoS 0 messages that
+ * wait for room in it.
+ */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
@@ -54,16 +57,30 @@ export class Link {
     this.#maxPacketBytes = p.maxPacketBytes
     this.#memory = p.memory
     this.#waiting = new Waiting(p.memory.budget)
-    this.outbox = new Outbox({ budget: p.memory.budget, stream: p.stream, flusher: p.flusher, version: p.version, onBytes: p.onBytes })
+    this.outbox = new Outbox({
+      budget: p.memory.budget,
+      stream: p.stream,
+      flusher: p.flusher,
+      version: p.version,
+      onBytes: p.onBytes,
+    })
   }
 
   /** Nothing more is given to the socket: what waits here is shared with other receivers, what waits there is not. */
-  get congested(): boolean { return this.outbox.pendingBytes > this.#memory.socketBytes }
+  get congested(): boolean {
+    return this.outbox.pendingBytes > this.#memory.socketBytes
+  }
   /** One that asks and does not read the answers is not read from either. */
-  get isDeaf(): boolean { return this.outbox.pendingBytes > this.#memory.socketBytes * 2 }
-  get budget(): MemoryBudget { return this.#memory.budget }
+  get isDeaf(): boolean {
+    return this.outbox.pendingBytes > this.#memory.socketBytes * 2
+  }
+  get budget(): MemoryBudget {
+    return this.#memory.budget
+  }
   /** QoS 0 that waits for the socket. */
-  get waitingBytes(): number { return this.#waiting.bytes }
+  get waitingBytes(): number {
+    return this.#waiting.bytes
+  }
 
   /** QoS 0: now, or when the socket has room again; dropped and counted when too much waits already. */
   deliverAtMostOnce(message: StoredMessage, retain: boolean, ids: readonly number[]): void {
@@ -73,7 +90,10 @@ export class Link {
     }
     // Its own will, for one, is published while the session still has this link.
     if (this.#isOver) return
-    if (this.#waiting.size >= this.limits.maxQueuedMessages || this.#waiting.bytes + sizeOf(message) > this.limits.maxQueuedBytes) {
+    if (
+      this.#waiting.size >= this.limits.maxQueuedMessages ||
+      this.#waiting.bytes + sizeOf(message) > this.limits.maxQueuedBytes
+    ) {
       this.#counters.dropped['slow-reader'].value++
       return
     }
@@ -106,18 +126,34 @@ export class Link {
     return false
   }
 
-  /** @returns false when the message has expired or is too large for this client: then it counts as delivered [MQTT-3.1.2-25], [MQTT-3.3.2-5] */
-  send(message: StoredMessage, qos: Qos, retain: boolean, dup: boolean, packetId: number, ids: readonly number[]): boolean {
+  /**
+   * @returns false when the message has expired or is too large for this client: then it counts as delivered
+   * [MQTT-3.1.2-25], [MQTT-3.3.2-5]
+   */
+  send(
+    message: StoredMessage,
+    qos: Qos,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    ids: readonly number[],
+  ): boolean {
     let expirySec: number | undefined
     if (message.expiresAtMs !== undefined) {
       const left = leftMs(message, messageNowMs(this.#clock))
-      if (left <= 0) { this.#counters.dropped.expired.value++; return false }
+      if (left <= 0) {
+        this.#counters.dropped.expired.value++
+        return false
+      }
       if (this.version === 5) expirySec = expirySecOf(left)
     }
     const known = this.version === 5 ? ids : NO_IDS
     // The exact length only where it could matter.
     const atMost = 64 + message.topic.length * 3 + message.payload.length + message.properties.length + known.length * 5
-    if (atMost > this.#maxPacketBytes && this.outbox.publishBytes(message, qos, expirySec, known) > this.#maxPacketBytes) {
+    if (
+      atMost > this.#maxPacketBytes &&
+      this.outbox.publishBytes(message, qos, expirySec, known) > this.#maxPacketBytes
+    ) {
       this.#counters.dropped['too-large'].value++
       return false
     }

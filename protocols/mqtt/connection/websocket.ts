@@ -1,6 +1,7 @@
 /**
- * MQTT over WebSocket (MQTT 5.0 §6, RFC 6455): the upgrade on a stream that is ours, then a Duplex of what the binary frames hold. The request head is
- * parsed here in its smallest form, because node:http would put a whole server between the listener and the stream; frames are `ws`'s work.
+ * MQTT over WebSocket (MQTT 5.0 §6, RFC 6455): the upgrade on a stream that is ours, then a Duplex of what the binary
+ * frames hold. The request head is parsed here in its smallest form, because node:http would put a whole server between
+ * the listener and the stream; frames are `ws`'s work.
  */
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
@@ -12,59 +13,111 @@ import { guarded, nothing } from '../../../core/defects/guard.ts'
 const MAX_HEAD_BYTES = 8 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')
 
-export type UpgradeOptions = { readonly clock: Clock; readonly timeoutMs: number; readonly maxPacketBytes: number; readonly aborted: AbortSignal; /** Address that the client came to. */ readonly localHost: string; readonly allowedOrigins: readonly string[] }
+export type UpgradeOptions = {
+  readonly clock: Clock
+  readonly timeoutMs: number
+  readonly maxPacketBytes: number
+  readonly aborted: AbortSignal
+  /** Address that the client came to. */ readonly localHost: string
+  readonly allowedOrigins: readonly string[]
+}
 
 /** @throws MESH_REQUEST_TIMEOUT, MESH_HEADERS_TOO_LARGE, MESH_MALFORMED_INPUT, MESH_ORIGIN_REFUSED, MESH_CLIENT_GONE */
-export async function upgrade(stream: Duplex, { clock, timeoutMs, maxPacketBytes, aborted, localHost, allowedOrigins }: UpgradeOptions): Promise<Duplex> {
+export async function upgrade(
+  stream: Duplex,
+  { clock, timeoutMs, maxPacketBytes, aborted, localHost, allowedOrigins }: UpgradeOptions,
+): Promise<Duplex> {
   const { head, rest } = await readHead(stream, clock, timeoutMs, aborted)
   const request = parseHead(head)
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
   if (request.method !== 'GET' || !offered.includes('mqtt') || hostName(request.headers['host']) === undefined) {
     refuse(stream, 400)
-    throw new MeshError('MESH_MALFORMED_INPUT', '[MQTT-6.0.0-3] the request is no WebSocket upgrade with a Host that offers the subprotocol mqtt')
+    throw new MeshError(
+      'MESH_MALFORMED_INPUT',
+      '[MQTT-6.0.0-3] the request is no WebSocket upgrade with a Host that offers the subprotocol mqtt',
+    )
   }
   const foreign = foreignOrigin(request, localHost, allowedOrigins)
   if (foreign !== undefined) {
     refuse(stream, 403)
     throw new MeshError('MESH_ORIGIN_REFUSED', foreign)
   }
-  // A frame may hold many packets and a packet many frames [MQTT-6.0.0-2]; the parser bounds packets, this bounds what one frame makes ws gather.
-  const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: Math.max(maxPacketBytes, 64 * 1024), handleProtocols: () => 'mqtt' })
+  // A frame may hold many packets and a packet many frames [MQTT-6.0.0-2]; the parser bounds packets, this bounds what
+  // one frame makes ws gather.
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: Math.max(maxPacketBytes, 64 * 1024),
+    handleProtocols: () => 'mqtt',
+  })
   return new Promise((resolve, reject) => {
-    const onClose = guarded('websocket', reject, () => reject(new MeshError('MESH_MALFORMED_INPUT', 'the WebSocket handshake is not that of RFC 6455 §4.2.1')))
+    const onClose = guarded('websocket', reject, () =>
+      reject(new MeshError('MESH_MALFORMED_INPUT', 'the WebSocket handshake is not that of RFC 6455 §4.2.1')),
+    )
     stream.once('close', onClose)
     stream.once('finish', onClose)
-    server.handleUpgrade(request as unknown as Parameters<WebSocketServer['handleUpgrade']>[0], stream, rest, guarded('websocket', (error) => { stream.destroy(); reject(error) }, (socket: WebSocket) => {
-      stream.removeListener('close', onClose)
-      stream.removeListener('finish', onClose)
-      // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
-      socket.on('message', guarded('websocket', () => { frames.destroy() }, (_data: unknown, isBinary: boolean) => { if (!isBinary) frames.destroy() }))
-      const frames = createWebSocketStream(socket)
-      // Heard by client.ts; without any listener it would end the process.
-      frames.on('error', nothing)
-      // ws only listens; what readHead paused stays paused until somebody says otherwise.
-      stream.resume()
-      resolve(frames)
-    }))
+    server.handleUpgrade(
+      request as unknown as Parameters<WebSocketServer['handleUpgrade']>[0],
+      stream,
+      rest,
+      guarded(
+        'websocket',
+        (error) => {
+          stream.destroy()
+          reject(error)
+        },
+        (socket: WebSocket) => {
+          stream.removeListener('close', onClose)
+          stream.removeListener('finish', onClose)
+          // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
+          socket.on(
+            'message',
+            guarded(
+              'websocket',
+              () => {
+                frames.destroy()
+              },
+              (_data: unknown, isBinary: boolean) => {
+                if (!isBinary) frames.destroy()
+              },
+            ),
+          )
+          const frames = createWebSocketStream(socket)
+          // Heard by client.ts; without any listener it would end the process.
+          frames.on('error', nothing)
+          // ws only listens; what readHead paused stays paused until somebody says otherwise.
+          stream.resume()
+          resolve(frames)
+        },
+      ),
+    )
   })
 }
 
 /**
- * Why a web page may not come in; undefined for what is no browser. Its own host is enough (RFC 6455 §10.2), unless anybody's name may have been made
- * to point here: on a loopback address only names count that cannot be.
+ * Why a web page may not come in; undefined for what is no browser. Its own host is enough (RFC 6455 §10.2), unless
+ * anybody's name may have been made to point here: on a loopback address only names count that cannot be.
  */
 function foreignOrigin({ headers }: Head, localHost: string, allowed: readonly string[]): string | undefined {
   const { origin, host } = headers
   if (origin === undefined || allowed.includes('*') || allowed.includes(origin)) return undefined
   const [page, asked] = [originName(origin), hostName(host)]
-  if (page === undefined || asked === undefined || !isSameHost(page, asked)) return `a page of ${origin} asked for ${host} (mqtt.allowedOrigins)`
-  if (isLoopback(localHost) && !isUnforgeable(asked)) return `a page of ${origin} asked for this machine under the name ${host} (mqtt.allowedOrigins)`
+  if (page === undefined || asked === undefined || !isSameHost(page, asked))
+    return `a page of ${origin} asked for ${host} (mqtt.allowedOrigins)`
+  if (isLoopback(localHost) && !isUnforgeable(asked))
+    return `a page of ${origin} asked for this machine under the name ${host} (mqtt.allowedOrigins)`
   return undefined
 }
 
 type Head = { readonly method: string; readonly url: string; readonly headers: Readonly<Record<string, string>> }
 
-function readHead(stream: Duplex, clock: Clock, timeoutMs: number, aborted: AbortSignal): Promise<{ head: string; rest: Buffer }> {
+function readHead(
+  stream: Duplex,
+  clock: Clock,
+  timeoutMs: number,
+  aborted: AbortSignal,
+): Promise<{ head: string; rest: Buffer }> {
   return new Promise((resolve, reject) => {
     let got = Buffer.alloc(0)
     const settle = (finish: () => void): void => {
@@ -76,15 +129,33 @@ function readHead(stream: Duplex, clock: Clock, timeoutMs: number, aborted: Abor
       stream.pause()
       finish()
     }
-    const onGone = guarded('websocket', reject, () => settle(() => reject(new MeshError('MESH_CLIENT_GONE', 'the connection ended before the WebSocket upgrade'))))
-    const onData = guarded('websocket', (error) => settle(() => reject(error)), (chunk: Buffer) => {
-      const before = got.length
-      got = Buffer.concat([got, chunk])
-      const end = got.indexOf(HEAD_END, Math.max(0, before - 3))
-      if (end >= 0 && end <= MAX_HEAD_BYTES) settle(() => resolve({ head: got.toString('latin1', 0, end), rest: got.subarray(end + 4) }))
-      else if (got.length > MAX_HEAD_BYTES) settle(() => { refuse(stream, 431); reject(new MeshError('MESH_HEADERS_TOO_LARGE', `the upgrade request is longer than ${MAX_HEAD_BYTES} bytes`)) })
-    })
-    const timer = clock.after(timeoutMs, () => settle(() => { refuse(stream, 408); reject(new MeshError('MESH_REQUEST_TIMEOUT', 'no WebSocket upgrade within mqtt.limits.connectTimeoutMs')) }))
+    const onGone = guarded('websocket', reject, () =>
+      settle(() => reject(new MeshError('MESH_CLIENT_GONE', 'the connection ended before the WebSocket upgrade'))),
+    )
+    const onData = guarded(
+      'websocket',
+      (error) => settle(() => reject(error)),
+      (chunk: Buffer) => {
+        const before = got.length
+        got = Buffer.concat([got, chunk])
+        const end = got.indexOf(HEAD_END, Math.max(0, before - 3))
+        if (end >= 0 && end <= MAX_HEAD_BYTES)
+          settle(() => resolve({ head: got.toString('latin1', 0, end), rest: got.subarray(end + 4) }))
+        else if (got.length > MAX_HEAD_BYTES)
+          settle(() => {
+            refuse(stream, 431)
+            reject(
+              new MeshError('MESH_HEADERS_TOO_LARGE', `the upgrade request is longer than ${MAX_HEAD_BYTES} bytes`),
+            )
+          })
+      },
+    )
+    const timer = clock.after(timeoutMs, () =>
+      settle(() => {
+        refuse(stream, 408)
+        reject(new MeshError('MESH_REQUEST_TIMEOUT', 'no WebSocket upgrade within mqtt.limits.connectTimeoutMs'))
+      }),
+    )
     aborted.addEventListener('abort', onGone, { once: true })
     stream.on('data', onData)
     stream.on('end', onGone)
@@ -92,7 +163,10 @@ function readHead(stream: Duplex, clock: Clock, timeoutMs: number, aborted: Abor
   })
 }
 
-/** RFC 9112 §2.2, §5: one request line, then `name: value` lines. A name that comes twice is joined with a comma; what is malformed is refused by ws. */
+/**
+ * RFC 9112 §2.2, §5: one request line, then `name: value` lines. A name that comes twice is joined with a comma; what
+ * is malformed is refused by ws.
+ */
 function parseHead(head: string): Head {
   const [first = '', ...lines] = head.split('\r\n')
   const [method = '', url = '', version = ''] = first.split(' ')
@@ -109,6 +183,8 @@ function parseHead(head: string): Head {
 }
 
 function refuse(stream: Duplex, status: 400 | 403 | 408 | 431): void {
-  const text = { 400: 'Bad Request', 403: 'Forbidden', 408: 'Request Timeout', 431: 'Request Header Fields Too Large' }[status]
+  const text = { 400: 'Bad Request', 403: 'Forbidden', 408: 'Request Timeout', 431: 'Request Header Fields Too Large' }[
+    status
+  ]
   if (!stream.destroyed) stream.write(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }

@@ -1,6 +1,7 @@
 /**
- * QoS 1 and 2 towards one client (MQTT 5.0 §4.3, §4.4): at most Receive Maximum messages unacknowledged, in order, PUBREL after PUBREC.
- * A session that is kept takes from its durable queue; one that ends with its connection from memory.
+ * QoS 1 and 2 towards one client (MQTT 5.0 §4.3, §4.4): at most Receive Maximum messages unacknowledged, in order,
+ * PUBREL after PUBREC. A session that is kept takes from its durable queue; one that ends with its connection from
+ * memory.
  */
 import { toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
@@ -26,7 +27,9 @@ type Awaits = 'puback' | 'pubrec' | 'pubcomp'
 const awaited = (qos: Qos): Awaits => (qos === 2 ? 'pubrec' : 'puback')
 
 /** [MQTT-4.3.3-4]; an id that we do not know is answered all the same, or the client would wait for ever (§3.6.2.1). */
-function pubrelUnknown(link: Link, packetId: number): void { link.outbox.ack('pubrel', packetId, REASON.packetIdNotFound) }
+function pubrelUnknown(link: Link, packetId: number): void {
+  link.outbox.ack('pubrel', packetId, REASON.packetIdNotFound)
+}
 
 export class MemoryFlow implements Flow {
   readonly #link: Link
@@ -41,9 +44,13 @@ export class MemoryFlow implements Flow {
     this.#waiting = new Waiting(budget)
   }
 
-  get waitingBytes(): number { return this.#waiting.bytes }
+  get waitingBytes(): number {
+    return this.#waiting.bytes
+  }
   /** The session ends, and what waits for it. */
-  end(): void { this.#waiting.clear() }
+  end(): void {
+    this.#waiting.clear()
+  }
 
   offer(delivery: Delivery): void {
     if (this.#waiting.size === 0 && this.#hasRoom()) {
@@ -51,7 +58,10 @@ export class MemoryFlow implements Flow {
       return
     }
     const { limits } = this.#link
-    if (this.#waiting.size >= limits.maxQueuedMessages || this.#waiting.bytes + sizeOf(delivery.message) > limits.maxQueuedBytes) {
+    if (
+      this.#waiting.size >= limits.maxQueuedMessages ||
+      this.#waiting.bytes + sizeOf(delivery.message) > limits.maxQueuedBytes
+    ) {
       this.#counters.dropped['queue-full'].value++
       return
     }
@@ -64,17 +74,29 @@ export class MemoryFlow implements Flow {
       if (this.#link.mayHave(next.message)) this.#send(next)
     }
   }
-  puback(packetId: number): void { this.#over(packetId, 'puback') }
-  pubcomp(packetId: number): void { this.#over(packetId, 'pubcomp') }
+  puback(packetId: number): void {
+    this.#over(packetId, 'puback')
+  }
+  pubcomp(packetId: number): void {
+    this.#over(packetId, 'pubcomp')
+  }
   pubrec(packetId: number, reason: number): void {
     const awaits = this.#inflight.get(packetId)
-    if (awaits === 'pubrec' && reason >= 0x80) { this.#over(packetId, 'pubrec'); return }
-    if (awaits === undefined || awaits === 'puback') { pubrelUnknown(this.#link, packetId); return }
+    if (awaits === 'pubrec' && reason >= 0x80) {
+      this.#over(packetId, 'pubrec')
+      return
+    }
+    if (awaits === undefined || awaits === 'puback') {
+      pubrelUnknown(this.#link, packetId)
+      return
+    }
     this.#inflight.set(packetId, 'pubcomp')
     this.#link.outbox.ack('pubrel', packetId, 0)
   }
 
-  #hasRoom(): boolean { return this.#inflight.size < this.#link.receiveMaximum && !this.#link.congested }
+  #hasRoom(): boolean {
+    return this.#inflight.size < this.#link.receiveMaximum && !this.#link.congested
+  }
   #over(packetId: number, awaits: Awaits): void {
     if (this.#inflight.get(packetId) !== awaits) return
     this.#inflight.delete(packetId)
@@ -86,7 +108,7 @@ export class MemoryFlow implements Flow {
   }
   /** There is one: fewer than 65,535 are in flight, because Receive Maximum is at most that. */
   #freeId(): number {
-    do this.#lastId = this.#lastId % 65_535 + 1
+    do this.#lastId = (this.#lastId % 65_535) + 1
     while (this.#inflight.has(this.#lastId))
     return this.#lastId
   }
@@ -102,7 +124,10 @@ export class DurableFlow implements Flow {
   readonly #inflight = new Map<number, InFlight>()
   /** Everything up to this has been sent on this connection, or needs no sending. */
   #cursor = 0
-  /** Highest that was ever sent: up to here a repetition carries DUP [MQTT-3.3.1-1]. After a restart nobody knows, so all that is there counts. */
+  /**
+   * Highest that was ever sent: up to here a repetition carries DUP [MQTT-3.3.1-1]. After a restart nobody knows, so
+   * all that is there counts.
+   */
   #sentSeq: number
   #reading = false
   /** Counts connections, so that an answer for an earlier one is recognised. */
@@ -136,25 +161,34 @@ export class DurableFlow implements Flow {
       const upTo = this.#queue.lastSeq
       if (room <= 0 || this.#cursor >= upTo) return
       const entries = this.#queue.read(this.#cursor, room)
-      if (entries instanceof Promise) { this.#readLater(entries, upTo, this.#link); return }
+      if (entries instanceof Promise) {
+        this.#readLater(entries, upTo, this.#link)
+        return
+      }
       if (this.#take(entries, upTo, this.#link) === 'blocked') return
     }
   }
   #readLater(entries: Promise<readonly QueueEntry[]>, upTo: number, link: Link): void {
     const epoch = this.#epoch
     this.#reading = true
-    const close = (err: unknown): void => { if (epoch === this.#epoch) link.close(toMeshError(err)) }
-    detached('mqtt', entries.then((all) => {
-      if (epoch !== this.#epoch) return
-      this.#reading = false
-      if (this.#take(all, upTo, link) === 'going') this.pump()
-    }, close), close)
+    const close = (err: unknown): void => {
+      if (epoch === this.#epoch) link.close(toMeshError(err))
+    }
+    detached(
+      'mqtt',
+      entries.then((all) => {
+        if (epoch !== this.#epoch) return
+        this.#reading = false
+        if (this.#take(all, upTo, link) === 'going') this.pump()
+      }, close),
+      close,
+    )
   }
 
   #take(entries: readonly QueueEntry[], upTo: number, link: Link): 'going' | 'blocked' {
     if (entries.length === 0) this.#cursor = Math.max(this.#cursor, upTo)
     for (const entry of entries) {
-      const packetId = (entry.seq - 1) % 65_535 + 1
+      const packetId = ((entry.seq - 1) % 65_535) + 1
       // One that is 65,535 older is still unacknowledged; its id may not be used twice [MQTT-2.2.1-4].
       if (this.#inflight.has(packetId)) return 'blocked'
       this.#cursor = entry.seq
@@ -172,7 +206,10 @@ export class DurableFlow implements Flow {
       return
     }
     const view = this.#viewOf(message.topic)
-    if (!view) { this.#queue.done(seq); return }
+    if (!view) {
+      this.#queue.done(seq)
+      return
+    }
     const retained = asRetained(message)
     const retain = retained !== undefined || (message.retain && view.retainAsPublished)
     const qos = Math.min(message.qos, view.qos) as Qos
@@ -181,24 +218,43 @@ export class DurableFlow implements Flow {
     else this.#queue.done(seq)
   }
 
-  puback(packetId: number): void { this.#over(packetId, 'puback') }
-  pubcomp(packetId: number): void { this.#over(packetId, 'pubcomp') }
+  puback(packetId: number): void {
+    this.#over(packetId, 'puback')
+  }
+  pubcomp(packetId: number): void {
+    this.#over(packetId, 'pubcomp')
+  }
   pubrec(packetId: number, reason: number): void {
     const link = this.#link
     const known = this.#inflight.get(packetId)
     if (!link) return
-    if (!known || known.awaits === 'puback') { pubrelUnknown(link, packetId); return }
+    if (!known || known.awaits === 'puback') {
+      pubrelUnknown(link, packetId)
+      return
+    }
     if (known.awaits === 'release') return
-    if (known.awaits === 'pubcomp') { link.outbox.ack('pubrel', packetId, 0); return }
-    if (reason >= 0x80) { this.#over(packetId, 'pubrec'); return }
+    if (known.awaits === 'pubcomp') {
+      link.outbox.ack('pubrel', packetId, 0)
+      return
+    }
+    if (reason >= 0x80) {
+      this.#over(packetId, 'pubrec')
+      return
+    }
     known.awaits = 'release'
     const epoch = this.#epoch
-    const close = (err: unknown): void => { if (epoch === this.#epoch) link.close(toMeshError(err)) }
-    detached('mqtt', this.#queue.release(known.seq).then(() => {
-      if (epoch !== this.#epoch) return
-      known.awaits = 'pubcomp'
-      link.outbox.ack('pubrel', packetId, 0)
-    }, close), close)
+    const close = (err: unknown): void => {
+      if (epoch === this.#epoch) link.close(toMeshError(err))
+    }
+    detached(
+      'mqtt',
+      this.#queue.release(known.seq).then(() => {
+        if (epoch !== this.#epoch) return
+        known.awaits = 'pubcomp'
+        link.outbox.ack('pubrel', packetId, 0)
+      }, close),
+      close,
+    )
   }
 
   #over(packetId: number, awaits: Awaits): void {

@@ -1,6 +1,7 @@
 /**
- * Whose a session is. A client id is only a name that anybody can say (MQTT 5.0 §5.4.2), and behind it are subscriptions, a queue and a will: it
- * belongs to whoever made it, by what the connection proved. A user name proves nothing yet, so it does not count.
+ * Whose a session is. A client id is only a name that anybody can say (MQTT 5.0 §5.4.2), and behind it are
+ * subscriptions, a queue and a will: it belongs to whoever made it, by what the connection proved. A user name proves
+ * nothing yet, so it does not count.
  */
 import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
 import type { Client } from '../topics/authorization.ts'
@@ -9,18 +10,28 @@ import { sourceOf } from '../../../core/ip-source.ts'
 /** Whose share it is. */
 export function shareOf({ kind, name, listener }: Owner, address: string): string {
   switch (kind) {
-    case 'spiffe': return `principal ${name}`
-    case 'certificate': return `principal ${name} on ${listener}`
-    case 'anonymous': return `address ${sourceOf(address)}`
-    default: return kind satisfies never
+    case 'spiffe':
+      return `principal ${name}`
+    case 'certificate':
+      return `principal ${name} on ${listener}`
+    case 'anonymous':
+      return `address ${sourceOf(address)}`
+    default:
+      return kind satisfies never
   }
 }
 
 export type Owner = {
   readonly kind: 'spiffe' | 'certificate' | 'anonymous'
-  /** SPIFFE id; subject and names of a certificate without one, or its fingerprint when it has neither; '' for who showed none. */
+  /**
+   * SPIFFE id; subject and names of a certificate without one, or its fingerprint when it has neither; '' for who
+   * showed none.
+   */
   readonly name: string
-  /** Where it was last connected. Part of the owner unless it has a SPIFFE id: roots of client certificates belong to a listener. */
+  /**
+   * Where it was last connected. Part of the owner unless it has a SPIFFE id: roots of client certificates belong to a
+   * listener.
+   */
   readonly listener: string
 }
 

@@ -1,8 +1,9 @@
 /**
- * Who has how many of the sessions that there may be, and who gives way when there are no more. A share belongs to who was proved, else to the address
- * that the session was made from. Sessions that nobody uses go first: without a connection, and without anything that was subscribed, waits or has to be
- * remembered. Then the largest share gives way to a smaller one, as long as it has sessions for which nothing waits. Else the newcomer is refused:
- * what was acknowledged is never given up for somebody new.
+ * Who has how many of the sessions that there may be, and who gives way when there are no more. A share belongs to who
+ * was proved, else to the address that the session was made from. Sessions that nobody uses go first: without a
+ * connection, and without anything that was subscribed, waits or has to be remembered. Then the largest share gives way
+ * to a smaller one, as long as it has sessions for which nothing waits. Else the newcomer is refused: what was
+ * acknowledged is never given up for somebody new.
  */
 import { MeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
@@ -30,7 +31,9 @@ export class SessionShares {
   #size = 0
 
   /** Those that are being made included. */
-  get size(): number { return this.#size }
+  get size(): number {
+    return this.#size
+  }
 
   enter(key: string): void {
     const share = this.#shares.get(key) ?? { sessions: 0, away: new Set(), unused: new Set() }
@@ -80,18 +83,28 @@ export class SessionShares {
     for (let ends = 0; ends < MAX_LOOKS && this.#size >= limits.maxSessions; ends++) {
       const unused = first(this.#unused, (one) => !isBusy(one))
       const victim = unused ?? this.#ofLargest(mine(), isBusy)
-      if (!victim) throw new MeshError('MESH_MQTT_QUOTA', `${limits.maxSessions} sessions are open or kept (mqtt.limits.maxSessions)`)
+      if (!victim)
+        throw new MeshError(
+          'MESH_MQTT_QUOTA',
+          `${limits.maxSessions} sessions are open or kept (mqtt.limits.maxSessions)`,
+        )
       end(victim, unused ? 'unused' : 'share')
     }
   }
 
   /** Without a setting half of the table, once three quarters of it are taken. */
-  #bound(key: string, { maxSessions, maxSessionsPerPrincipal, maxSessionsPerAddress }: Limits): { readonly setting: string; readonly most: number } {
-    const [setting, said] = key.startsWith('address ') ? ['mqtt.limits.maxSessionsPerAddress', maxSessionsPerAddress] as const : ['mqtt.limits.maxSessionsPerPrincipal', maxSessionsPerPrincipal] as const
+  #bound(
+    key: string,
+    { maxSessions, maxSessionsPerPrincipal, maxSessionsPerAddress }: Limits,
+  ): { readonly setting: string; readonly most: number } {
+    const [setting, said] = key.startsWith('address ')
+      ? (['mqtt.limits.maxSessionsPerAddress', maxSessionsPerAddress] as const)
+      : (['mqtt.limits.maxSessionsPerPrincipal', maxSessionsPerPrincipal] as const)
     return { setting, most: said ?? (this.#size * 4 >= maxSessions * 3 ? Math.ceil(maxSessions / 2) : Infinity) }
   }
   #ofLargest(mine: number, isBusy: (session: Session) => boolean): Session | undefined {
-    if (this.#isStale) for (const share of this.#shares.values()) if (share.sessions > this.#largest!.sessions) this.#largest = share
+    if (this.#isStale)
+      for (const share of this.#shares.values()) if (share.sessions > this.#largest!.sessions) this.#largest = share
     this.#isStale = false
     if (!this.#largest || this.#largest.sessions <= mine + 1) return undefined
     return first(this.#largest.away, (one) => !isBusy(one) && one.isIdle)

@@ -21,7 +21,10 @@ export class Session {
   readonly stored: boolean
   version: Version
   expirySec: number
-  /** Undefined of a session that an older meshlet made: it is whose client connects first, as far as that may have what is in it. */
+  /**
+   * Undefined of a session that an older meshlet made: it is whose client connects first, as far as that may have what
+   * is in it.
+   */
   owner: Owner | undefined
   /** What it was last authorized by; undefined after a restart. */
   policy: MqttPolicy | undefined
@@ -30,7 +33,10 @@ export class Session {
   /** Whose sessions it counts among. */
   share: string
   readonly subscriptions = new Map<string, StoredSubscription>()
-  /** What is on the disk of a filter whose subscription of today is not, or not yet; in place of a WeakMap, whose entries every collection has to walk. */
+  /**
+   * What is on the disk of a filter whose subscription of today is not, or not yet; in place of a WeakMap, whose
+   * entries every collection has to walk.
+   */
   readonly durableBefore = new Map<StoredSubscription, StoredSubscription | 'none'>()
   link: Link | undefined
   flow: Flow | undefined
@@ -49,7 +55,15 @@ export class Session {
   /** The same for what goes from memory; only after something was taken away, for subscriptions say it otherwise. */
   #mayStillReceive: ((topic: string) => boolean) | undefined
 
-  constructor(p: { clientId: string; stored: boolean; version: Version; expirySec: number; owner: Owner | undefined; address: string; counters: Counters }) {
+  constructor(p: {
+    clientId: string
+    stored: boolean
+    version: Version
+    expirySec: number
+    owner: Owner | undefined
+    address: string
+    counters: Counters
+  }) {
     this.clientId = p.clientId
     this.stored = p.stored
     this.version = p.version
@@ -60,7 +74,9 @@ export class Session {
     this.#counters = p.counters
   }
 
-  get queue(): DurableQueue | undefined { return this.#queue }
+  get queue(): DurableQueue | undefined {
+    return this.#queue
+  }
   /** From now on QoS 1 and 2 go through it. */
   useQueue(queue: DurableQueue, all: { of(session: Session, topic: string): readonly StoredSubscription[] }): void {
     this.#queue = queue
@@ -117,22 +133,32 @@ export class Session {
   deliver(message: StoredMessage, qos: 0 | 1 | 2, retain: boolean, ids: readonly number[]): void {
     if (!this.link) return
     // Its receivers may have been chosen before the rules changed.
-    if (this.#mayStillReceive && !this.#mayStillReceive(message.topic)) { this.#counters.dropped['not-authorized'].value++; return }
+    if (this.#mayStillReceive && !this.#mayStillReceive(message.topic)) {
+      this.#counters.dropped['not-authorized'].value++
+      return
+    }
     if (qos === 0) this.link.deliverAtMostOnce(message, retain, ids)
     else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids })
   }
 
   /** Nothing waits for it. */
-  get isIdle(): boolean { return (this.#queue?.depth ?? 0) === 0 && this.pendingWill === undefined }
+  get isIdle(): boolean {
+    return (this.#queue?.depth ?? 0) === 0 && this.pendingWill === undefined
+  }
   /** QoS 1 and 2 in memory. */
-  get waitingBytes(): number { return this.flow instanceof MemoryFlow ? this.flow.waitingBytes : 0 }
+  get waitingBytes(): number {
+    return this.flow instanceof MemoryFlow ? this.flow.waitingBytes : 0
+  }
 
   toStored(): SessionHead {
     const { clientId, version, owner, address, expirySec, disconnectedAtMs, pendingWill } = this
     return { clientId, protocolVersion: version, owner, address, expirySec, disconnectedAtMs, pendingWill }
   }
 
-  /** What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came [MQTT-3.10.4-4]. Undefined: it may not have it. */
+  /**
+   * What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came
+   * [MQTT-3.10.4-4]. Undefined: it may not have it.
+   */
   #viewOf(topic: string): View | undefined {
     const known = this.#views.get(topic) ?? this.#lookUp(topic)
     if (known !== 'refused') return known
@@ -142,7 +168,11 @@ export class Session {
   #lookUp(topic: string): View | 'refused' {
     const matching = this.#matching?.(topic) ?? []
     const refused = this.#mayReceive?.(topic) === false
-    const view = refused ? 'refused' : matching.length === 0 ? { qos: 2 as const, retainAsPublished: false, ids: [] } : viewOf(matching)
+    const view = refused
+      ? 'refused'
+      : matching.length === 0
+        ? { qos: 2 as const, retainAsPublished: false, ids: [] }
+        : viewOf(matching)
     if (this.#views.size >= MAX_VIEWS) this.#views.clear()
     this.#views.set(topic, view)
     return view

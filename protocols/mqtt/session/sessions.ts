@@ -1,6 +1,7 @@
 /**
- * Sessions as a whole: finding, making, ending and expiring them, what is left of them in the store, and their wills (MQTT 5.0 §3.1.2.5, §4.1). A CONNECT
- * is short and a transaction is not, so a session is in memory alone until it holds something that a crash could take.
+ * Sessions as a whole: finding, making, ending and expiring them, what is left of them in the store, and their wills
+ * (MQTT 5.0 §3.1.2.5, §4.1). A CONNECT is short and a transaction is not, so a session is in memory alone until it
+ * holds something that a crash could take.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
@@ -20,8 +21,14 @@ export const queueName = (clientId: string): string => `session/${clientId}`
 /** Runs what changes a client id's session after whatever was begun before for the same id. */
 export async function withClientLock<T>(state: BrokerState, clientId: string, work: () => Promise<T>): Promise<T> {
   const before = state.turns.get(clientId)
-  const mine = (async () => { await before; return await work() })()
-  const done = mine.then(() => undefined, () => undefined)
+  const mine = (async () => {
+    await before
+    return await work()
+  })()
+  const done = mine.then(
+    () => undefined,
+    () => undefined,
+  )
   state.turns.set(clientId, done)
   try {
     return await mine
@@ -33,7 +40,15 @@ export async function withClientLock<T>(state: BrokerState, clientId: string, wo
 /** What an earlier run left: subscriptions act at once, expiry and wills go on by the wall clock. */
 export function restore(state: BrokerState): void {
   for (const stored of state.durability.sessions.values()) {
-    const session = new Session({ clientId: stored.clientId, stored: true, version: stored.protocolVersion, expirySec: stored.expirySec, owner: stored.owner, address: stored.address, counters: state.counters })
+    const session = new Session({
+      clientId: stored.clientId,
+      stored: true,
+      version: stored.protocolVersion,
+      expirySec: stored.expirySec,
+      owner: stored.owner,
+      address: stored.address,
+      counters: state.counters,
+    })
     const queue = state.durability.queue(queueName(stored.clientId))
     if (queue) session.useQueue(queue, state.subscriptions)
     session.disconnectedAtMs = stored.disconnectedAtMs ?? state.ctx.clock.wallMs()
@@ -61,31 +76,52 @@ function isUsed({ durability }: Pick<BrokerState, 'durability'>, session: Sessio
 /** Ends at once, for another: nobody is about to take it. */
 export function giveWay(state: BrokerState, session: Session, why: 'unused' | 'share'): void {
   state.counters.gaveWay[why].value++
-  state.ctx.log.info({ evt: 'mqtt.session.gave-way', clientId: session.clientId, why }, 'session ended: there are as many as there may be')
-  detached('mqtt', endSession(state, session).catch((err: unknown) => {
-    state.ctx.log.warn({ evt: 'mqtt.session.delete', clientId: session.clientId, err: toMeshError(err) }, 'session could not be deleted')
-  }))
+  state.ctx.log.info(
+    { evt: 'mqtt.session.gave-way', clientId: session.clientId, why },
+    'session ended: there are as many as there may be',
+  )
+  detached(
+    'mqtt',
+    endSession(state, session).catch((err: unknown) => {
+      state.ctx.log.warn(
+        { evt: 'mqtt.session.delete', clientId: session.clientId, err: toMeshError(err) },
+        'session could not be deleted',
+      )
+    }),
+  )
 }
 
-/** Written without waiting: a change that is not acknowledged to anybody. Failures are logged; the next write has all of it again but the subscriptions, which are not its own. */
+/**
+ * Written without waiting: a change that is not acknowledged to anybody. Failures are logged; the next write has all of
+ * it again but the subscriptions, which are not its own.
+ */
 export function saveLater(state: BrokerState, session: Session): void {
   if (!session.stored || !(isUsed(state, session) || state.durability.holds(session.clientId))) return
   save(state, session)
 }
 /**
- * The client has begun what it may have to repeat: who then finds no session throws away what was not acknowledged [MQTT-3.2.2-5]. What the client does
- * not wait for is not waited for here either.
+ * The client has begun what it may have to repeat: who then finds no session throws away what was not acknowledged
+ * [MQTT-3.2.2-5]. What the client does not wait for is not waited for here either.
  */
 export function saveFirst(state: BrokerState, session: Session): void {
   if (session.stored && !state.durability.holds(session.clientId)) save(state, session)
 }
 function save(state: BrokerState, session: Session): void {
-  detached('mqtt', state.durability.saveSession(session.toStored()).catch((err: unknown) => {
-    state.ctx.log.warn({ evt: 'mqtt.session.save', clientId: session.clientId, err: toMeshError(err) }, 'session could not be saved')
-  }))
+  detached(
+    'mqtt',
+    state.durability.saveSession(session.toStored()).catch((err: unknown) => {
+      state.ctx.log.warn(
+        { evt: 'mqtt.session.save', clientId: session.clientId, err: toMeshError(err) },
+        'session could not be saved',
+      )
+    }),
+  )
 }
 
-/** At an orderly end, when those are gone that end with their connection, in one transaction: clients find their sessions again, also those that hold nothing [MQTT-4.1.0-1]. */
+/**
+ * At an orderly end, when those are gone that end with their connection, in one transaction: clients find their
+ * sessions again, also those that hold nothing [MQTT-4.1.0-1].
+ */
 export async function saveAll({ sessions, durability }: BrokerState): Promise<void> {
   const saves: Promise<void>[] = []
   for (const session of sessions.values()) {
@@ -117,26 +153,33 @@ export async function forget({ durability }: BrokerState, clientId: string): Pro
 }
 
 export function endSessionLater(state: BrokerState, session: Session): void {
-  detached('mqtt', withClientLock(state, session.clientId, () => endSession(state, session)).catch((err: unknown) => {
-    state.ctx.log.warn({ evt: 'mqtt.session.delete', clientId: session.clientId, err: toMeshError(err) }, 'session could not be deleted')
-  }))
+  detached(
+    'mqtt',
+    withClientLock(state, session.clientId, () => endSession(state, session)).catch((err: unknown) => {
+      state.ctx.log.warn(
+        { evt: 'mqtt.session.delete', clientId: session.clientId, err: toMeshError(err) },
+        'session could not be deleted',
+      )
+    }),
+  )
 }
 
 /** A clock may cap what it is asked for at once (core/os/clock.ts), so long waits go in steps. */
 const MAX_WAIT_MS = 24 * 3600 * 1000
 function later(clock: Clock, ms: number, fire: () => void): { cancel(): void } {
   const dueMs = clock.monotonicMs() + ms
-  const step = (): Timer => clock.after(Math.min(MAX_WAIT_MS, Math.max(0, dueMs - clock.monotonicMs())), () => {
-    if (clock.monotonicMs() < dueMs) timer = step()
-    else fire()
-  })
+  const step = (): Timer =>
+    clock.after(Math.min(MAX_WAIT_MS, Math.max(0, dueMs - clock.monotonicMs())), () => {
+      if (clock.monotonicMs() < dueMs) timer = step()
+      else fire()
+    })
   let timer = step()
   return { cancel: () => timer.cancel() }
 }
 
 /**
- * A session without a connection ends its expiry after the disconnect. The wall clock is asked once, because the disconnect may lie before a restart;
- * one that was set, or set back, gives the session at most its whole time again.
+ * A session without a connection ends its expiry after the disconnect. The wall clock is asked once, because the
+ * disconnect may lie before a restart; one that was set, or set back, gives the session at most its whole time again.
  */
 export function watchExpiry(state: BrokerState, session: Session): void {
   session.expiry?.cancel()
@@ -145,12 +188,25 @@ export function watchExpiry(state: BrokerState, session: Session): void {
   const nowMs = clock.wallMs()
   const leftMs = session.expirySec * 1000 - elapsedMs(session.disconnectedAtMs ?? nowMs, nowMs)
   if (leftMs <= 0) endSessionLater(state, session)
-  else session.expiry = later(clock, leftMs, () => { if (!session.link) endSessionLater(state, session) })
+  else
+    session.expiry = later(clock, leftMs, () => {
+      if (!session.link) endSessionLater(state, session)
+    })
 }
 
 /** @param will as CONNECT gave it; its message expiry counts from the publication, so it is added then */
-export function willMessage({ topic, payload, qos, retain, properties, messageExpirySec }: Will, wallMs: number): StoredMessage {
-  return { topic, payload: owned(payload), qos, retain, properties: owned(properties), ...expiryOf(messageExpirySec, wallMs) }
+export function willMessage(
+  { topic, payload, qos, retain, properties, messageExpirySec }: Will,
+  wallMs: number,
+): StoredMessage {
+  return {
+    topic,
+    payload: owned(payload),
+    qos,
+    retain,
+    properties: owned(properties),
+    ...expiryOf(messageExpirySec, wallMs),
+  }
 }
 
 /** The rules may have changed since CONNECT. */
@@ -160,20 +216,32 @@ function fireWill(state: BrokerState, session: Session, message: StoredMessage):
 }
 export function denyWill({ counters, ctx }: BrokerState, clientId: string, topic: string): void {
   counters.dropped['not-authorized'].value++
-  ctx.log.warn({ evt: 'mqtt.will.denied', clientId, topic }, 'will is not published: the mqtt policy does not allow it any more')
+  ctx.log.warn(
+    { evt: 'mqtt.will.denied', clientId, topic },
+    'will is not published: the mqtt policy does not allow it any more',
+  )
 }
 
-/** The connection ended without a normal DISCONNECT, and the will is still allowed: it goes out now, or after its delay, whichever is allowed first by the session's end. */
+/**
+ * The connection ended without a normal DISCONNECT, and the will is still allowed: it goes out now, or after its delay,
+ * whichever is allowed first by the session's end.
+ */
 export function leaveWill(state: BrokerState, session: Session, will: Will): void {
   const { clock } = state.ctx
   const delaySec = Math.min(will.delaySec, session.stored ? session.expirySec : 0)
-  if (delaySec === 0) { publishWill(state, session.clientId, willMessage(will, messageNowMs(clock))); return }
+  if (delaySec === 0) {
+    publishWill(state, session.clientId, willMessage(will, messageNowMs(clock)))
+    return
+  }
   const dueAtMs = clock.wallMs() + delaySec * 1000
   session.pendingWill = { message: willMessage(will, messageNowMs(clock) + delaySec * 1000), dueAtMs }
   watchWill(state, session)
 }
 
-/** Due at a wall time that a restart keeps; a clock that was set back makes it wait at most as long as the session is kept. */
+/**
+ * Due at a wall time that a restart keeps; a clock that was set back makes it wait at most as long as the session is
+ * kept.
+ */
 export function watchWill(state: BrokerState, session: Session): void {
   const { pendingWill } = session
   if (!pendingWill) return
@@ -207,11 +275,17 @@ function publishWill(state: BrokerState, clientId: string, message: StoredMessag
       }
     }
   }
-  detached('mqtt', publish().catch((thrown: unknown) => {
-    if (closed.aborted) return
-    counters.dropped.spool.value++
-    ctx.log.warn({ evt: 'mqtt.will.lost', clientId, topic: message.topic, err: toMeshError(thrown) }, 'will could not be published')
-  }))
+  detached(
+    'mqtt',
+    publish().catch((thrown: unknown) => {
+      if (closed.aborted) return
+      counters.dropped.spool.value++
+      ctx.log.warn(
+        { evt: 'mqtt.will.lost', clientId, topic: message.topic, err: toMeshError(thrown) },
+        'will could not be published',
+      )
+    }),
+  )
 }
 
 export function takenOver(session: Session): MeshError {

@@ -1,4 +1,7 @@
-/** SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8 to §3.11). A kept session's subscriptions are durable before they are acknowledged. */
+/**
+ * SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8 to §3.11). A kept session's subscriptions are durable before they are
+ * acknowledged.
+ */
 import { type MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
@@ -15,16 +18,22 @@ import { queueName } from './sessions.ts'
 import type { BrokerState } from '../state.ts'
 import { filterProblem, sharedOf } from '../topics/topics.ts'
 
-export type Asking = { readonly session: Session; readonly link: Link; /** By the rules of this moment. */ readonly authorizer: () => Authorizer; readonly limits: MqttPolicy['limits'] }
+export type Asking = {
+  readonly session: Session
+  readonly link: Link
+  /** By the rules of this moment. */ readonly authorizer: () => Authorizer
+  readonly limits: MqttPolicy['limits']
+}
 /**
- * The request acts; what it changed is on its way to the disk. `tell` once it is there (at once without `durable`), in the order of the requests;
- * it throws when the connection has to end.
+ * The request acts; what it changed is on its way to the disk. `tell` once it is there (at once without `durable`), in
+ * the order of the requests; it throws when the connection has to end.
  */
 export type Answer = { readonly durable: Promise<void> | undefined; tell(failed: MeshError | undefined): void }
 
 /**
- * Requests act one after the other, without waiting for the disk between them: what a client sends in one go is one transaction. Only the first that
- * needs a queue has to wait for it. Never rejects, nor throws, for what a client asks; a store that fails is its SUBACK's reason.
+ * Requests act one after the other, without waiting for the disk between them: what a client sends in one go is one
+ * transaction. Only the first that needs a queue has to wait for it. Never rejects, nor throws, for what a client asks;
+ * a store that fails is its SUBACK's reason.
  */
 export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking): Answer | Promise<Answer> {
   const { session } = asking
@@ -36,7 +45,10 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
     const { filter, qos, noLocal, retainAsPublished, retainHandling } = request
     const isNew = !session.subscriptions.has(filter) && !granted.has(filter)
     const bytes = isNew ? costOf(filter) : 0
-    const isFull = isNew && (session.subscriptions.size + added >= asking.limits.maxSubscriptionsPerSession || !state.subscriptions.room.has(session, addedBytes + bytes))
+    const isFull =
+      isNew &&
+      (session.subscriptions.size + added >= asking.limits.maxSubscriptionsPerSession ||
+        !state.subscriptions.room.has(session, addedBytes + bytes))
     const refused = refusalOf(filter, asking) ?? (isFull ? REASON.quotaExceeded : undefined)
     if (refused !== undefined) return refused
     if (isNew) added++
@@ -46,47 +58,83 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
   })
   const wasThere = new Set<string>()
   for (const filter of granted.keys()) if (session.subscriptions.has(filter)) wasThere.add(filter)
-  const tell = (failed: MeshError | undefined): void => answer(state, packet, asking, { granted, reasons, wasThere }, failed)
-  if (!session.stored || session.queue !== undefined || !reasons.some((granted) => granted === 1 || granted === 2)) return { durable: act(state, asking, granted), tell }
+  const tell = (failed: MeshError | undefined): void =>
+    answer(state, packet, asking, { granted, reasons, wasThere }, failed)
+  if (!session.stored || session.queue !== undefined || !reasons.some((granted) => granted === 1 || granted === 2))
+    return { durable: act(state, asking, granted), tell }
   return queueOf(state, session).then(
-    (queue) => { if (!session.queue) session.useQueue(queue, state.subscriptions); return { durable: act(state, asking, granted), tell } },
+    (queue) => {
+      if (!session.queue) session.useQueue(queue, state.subscriptions)
+      return { durable: act(state, asking, granted), tell }
+    },
     (thrown: unknown) => ({ durable: undefined, tell: () => tell(toMeshError(thrown)) }),
   )
 }
 async function queueOf({ durability }: BrokerState, session: Session): Promise<DurableQueue> {
   const name = queueName(session.clientId)
-  return durability.queue(name) ?? await durability.createQueue(name, session)
+  return durability.queue(name) ?? (await durability.createQueue(name, session))
 }
 
-type Asked = { readonly granted: Map<string, StoredSubscription>; readonly reasons: number[]; readonly wasThere: ReadonlySet<string> }
-function answer(state: BrokerState, packet: Subscribe, asking: Asking, { granted, reasons, wasThere }: Asked, failed: MeshError | undefined): void {
+type Asked = {
+  readonly granted: Map<string, StoredSubscription>
+  readonly reasons: number[]
+  readonly wasThere: ReadonlySet<string>
+}
+function answer(
+  state: BrokerState,
+  packet: Subscribe,
+  asking: Asking,
+  { granted, reasons, wasThere }: Asked,
+  failed: MeshError | undefined,
+): void {
   const { session, link } = asking
   if (failed) {
-    state.ctx.log.warn({ evt: 'mqtt.subscribe.refused', clientId: session.clientId, err: failed }, 'subscription could not be kept')
+    state.ctx.log.warn(
+      { evt: 'mqtt.subscribe.refused', clientId: session.clientId, err: failed },
+      'subscription could not be kept',
+    )
     for (const one of granted.values()) takeBack(state, asking, one)
     const reason = reasonOf(failed) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
-    reasons.forEach((was, i) => { if (was <= 2) reasons[i] = reason })
+    reasons.forEach((was, i) => {
+      if (was <= 2) reasons[i] = reason
+    })
   }
   for (const one of granted.values()) session.durableBefore.delete(one)
   if (failed) granted.clear()
   if (session.link !== link) return
   // The rules may have changed while it was written.
-  packet.subscriptions.forEach(({ filter }, i) => { if (reasons[i]! <= 2 && !asking.authorizer().maySubscribe(filter)) { reasons[i] = REASON.notAuthorized; granted.delete(filter) } })
-  link.outbox.packet({ type: 'suback', packetId: packet.packetId, reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)), properties: NO_PROPERTIES })
+  packet.subscriptions.forEach(({ filter }, i) => {
+    if (reasons[i]! <= 2 && !asking.authorizer().maySubscribe(filter)) {
+      reasons[i] = REASON.notAuthorized
+      granted.delete(filter)
+    }
+  })
+  link.outbox.packet({
+    type: 'suback',
+    packetId: packet.packetId,
+    reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)),
+    properties: NO_PROPERTIES,
+  })
   for (const one of granted.values()) {
-    if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter))) sendRetained(state, session, one)
+    if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter)))
+      sendRetained(state, session, one)
   }
 }
 
 /** Reason code of §3.9.3, undefined when it is granted. */
 function refusalOf(filter: string, { authorizer, limits }: Asking): number | undefined {
   const shared = sharedOf(filter)
-  if (shared === 'invalid' || filterProblem(shared?.filter ?? filter, limits.maxTopicLevels) !== undefined) return REASON.topicFilterInvalid
+  if (shared === 'invalid' || filterProblem(shared?.filter ?? filter, limits.maxTopicLevels) !== undefined)
+    return REASON.topicFilterInvalid
   return authorizer().maySubscribe(filter) ? undefined : REASON.notAuthorized
 }
 
 /** @returns when it is on the disk; undefined when nothing has to go there */
-function act(state: BrokerState, { session, link, authorizer }: Asking, granted: ReadonlyMap<string, StoredSubscription>): Promise<void> | undefined {
+function act(
+  state: BrokerState,
+  { session, link, authorizer }: Asking,
+  granted: ReadonlyMap<string, StoredSubscription>,
+): Promise<void> | undefined {
   // The session may have ended meanwhile, or another connection have it.
   if (state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return undefined
   const changed: StoredSubscription[] = []
@@ -95,7 +143,7 @@ function act(state: BrokerState, { session, link, authorizer }: Asking, granted:
     if (!authorizer().maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
     if (session.stored && !(before && isSame(before, one) && !session.durableBefore.has(before))) {
-      session.durableBefore.set(one, before === undefined ? 'none' : session.durableBefore.get(before) ?? before)
+      session.durableBefore.set(one, before === undefined ? 'none' : (session.durableBefore.get(before) ?? before))
       changed.push(one)
     }
     session.subscribe(one)
@@ -105,7 +153,13 @@ function act(state: BrokerState, { session, link, authorizer }: Asking, granted:
 }
 
 function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
-  return a.qos === b.qos && a.noLocal === b.noLocal && a.retainAsPublished === b.retainAsPublished && a.retainHandling === b.retainHandling && a.subscriptionId === b.subscriptionId
+  return (
+    a.qos === b.qos &&
+    a.noLocal === b.noLocal &&
+    a.retainAsPublished === b.retainAsPublished &&
+    a.retainHandling === b.retainHandling &&
+    a.subscriptionId === b.subscriptionId
+  )
 }
 
 /** To what the disk has of the filter, unless a later request has replaced it already. */
@@ -114,12 +168,21 @@ function takeBack(state: BrokerState, { session, authorizer }: Asking, one: Stor
   const old = session.durableBefore.get(one)
   session.unsubscribe(one.filter)
   state.subscriptions.remove(session, one.filter)
-  if (old === undefined || old === 'none' || state.sessions.get(session.clientId) !== session || !authorizer().maySubscribe(old.filter)) return
+  if (
+    old === undefined ||
+    old === 'none' ||
+    state.sessions.get(session.clientId) !== session ||
+    !authorizer().maySubscribe(old.filter)
+  )
+    return
   session.subscribe(old)
   state.subscriptions.add(session, old)
 }
 
-/** Not for shared subscriptions (§4.8.2). Through the queue where QoS 1 and 2 go through it, so packet ids and order are one. */
+/**
+ * Not for shared subscriptions (§4.8.2). Through the queue where QoS 1 and 2 go through it, so packet ids and order are
+ * one.
+ */
 function sendRetained(state: BrokerState, session: Session, { filter, qos, subscriptionId }: StoredSubscription): void {
   if (filter.startsWith('$share/')) return
   const ids = subscriptionId === undefined ? [] : [subscriptionId]
@@ -131,10 +194,16 @@ function sendRetained(state: BrokerState, session: Session, { filter, qos, subsc
 }
 
 function appendRetained(state: BrokerState, session: Session, message: StoredMessage): void {
-  detached('mqtt', state.durability.append(retainedCopy(message), [session.queue!]).catch((err: unknown) => {
-    state.counters.dropped.spool.value++
-    state.ctx.log.warn({ evt: 'mqtt.retained.lost', clientId: session.clientId, topic: message.topic, err: toMeshError(err) }, 'retained message could not be queued')
-  }))
+  detached(
+    'mqtt',
+    state.durability.append(retainedCopy(message), [session.queue!]).catch((err: unknown) => {
+      state.counters.dropped.spool.value++
+      state.ctx.log.warn(
+        { evt: 'mqtt.retained.lost', clientId: session.clientId, topic: message.topic, err: toMeshError(err) },
+        'retained message could not be queued',
+      )
+    }),
+  )
 }
 
 /** When the store fails nothing is acknowledged, and the connection ends. */

@@ -1,6 +1,6 @@
 /**
- * Client ids that are taken over again and again: two devices with one name throw each other out for ever, and both think that their link is bad. One that comes
- * back once over a connection that nobody has closed yet is everyday life.
+ * Client ids that are taken over again and again: two devices with one name throw each other out for ever, and both
+ * think that their link is bad. One that comes back once over a connection that nobody has closed yet is everyday life.
  */
 import type { Clock } from '../../../core/os/clock.ts'
 
@@ -19,7 +19,9 @@ export class Takeovers {
   /** The one that was seen last is last. */
   readonly #seen = new Map<string, Seen>()
 
-  constructor(clock: Clock) { this.#clock = clock }
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
 
   note(clientId: string): void {
     const nowMs = this.#clock.monotonicMs()
@@ -31,6 +33,8 @@ export class Takeovers {
   /** Ids that more than one device has, as it seems. */
   clones(): Clone[] {
     const nowMs = this.#clock.monotonicMs()
-    return [...this.#seen].flatMap(([clientId, { times, lastMs }]) => (times >= MANY && nowMs - lastMs <= TOLD_MS ? [{ clientId, times }] : []))
+    return [...this.#seen].flatMap(([clientId, { times, lastMs }]) =>
+      times >= MANY && nowMs - lastMs <= TOLD_MS ? [{ clientId, times }] : [],
+    )
   }
 }

@@ -1,6 +1,6 @@
 /**
- * One durable queue: which segments it has, what of them is done. Everything below `firstSeq` is done; above it single entries may be, because
- * receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
+ * One durable queue: which segments it has, what of them is done. Everything below `firstSeq` is done; above it single
+ * entries may be, because receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
  */
 import type { DurableQueue, QueueEntry } from '../durability.ts'
 import { decodeSegment } from './segment.ts'
@@ -19,7 +19,14 @@ export type QueueHost = {
   /** Entries and bytes that are held more, or less when negative. */
   counted(messages: number, bytes: number): void
 }
-export type QueueRow = { readonly id: number; readonly name: string; readonly firstSeq: number; readonly lastSeq: number; readonly done: readonly number[]; readonly released: readonly number[] }
+export type QueueRow = {
+  readonly id: number
+  readonly name: string
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly done: readonly number[]
+  readonly released: readonly number[]
+}
 
 export class SpoolQueue implements DurableQueue {
   readonly id: number
@@ -51,13 +58,20 @@ export class SpoolQueue implements DurableQueue {
     this.released = new Set(row.released)
   }
 
-  get tail(): Segment | undefined { return this.#segments.at(-1) }
+  get tail(): Segment | undefined {
+    return this.#segments.at(-1)
+  }
   /** Below this nothing on the disk is needed. */
-  get firstNeededSeq(): number { return this.#segments[0]?.firstSeq ?? this.lastSeq + 1 }
+  get firstNeededSeq(): number {
+    return this.#segments[0]?.firstSeq ?? this.lastSeq + 1
+  }
 
   /** A segment found on the disk, told in ascending order before the first use. */
   restored(firstSeq: number, lastSeq: number, bytes: number): void {
-    if (lastSeq < this.firstSeq || firstSeq <= (this.tail?.lastSeq ?? 0)) { this.deadSegments++; return }
+    if (lastSeq < this.firstSeq || firstSeq <= (this.tail?.lastSeq ?? 0)) {
+      this.deadSegments++
+      return
+    }
     this.#segments.push({ firstSeq, lastSeq, bytes, blob: undefined, entries: undefined })
     this.lastSeq = Math.max(this.lastSeq, lastSeq)
     this.bytes += bytes
@@ -76,7 +90,8 @@ export class SpoolQueue implements DurableQueue {
   /** A segment is durable now. With the first number of the tail it replaces that. */
   appended(firstSeq: number, lastSeq: number, blob: Buffer): void {
     const tail = this.tail
-    const segment: Segment = tail?.firstSeq === firstSeq ? tail : { firstSeq, lastSeq, bytes: 0, blob: undefined, entries: undefined }
+    const segment: Segment =
+      tail?.firstSeq === firstSeq ? tail : { firstSeq, lastSeq, bytes: 0, blob: undefined, entries: undefined }
     if (segment !== tail) this.#segments.push(segment)
     const messages = lastSeq - this.lastSeq
     const bytes = blob.length - segment.bytes
@@ -115,7 +130,8 @@ export class SpoolQueue implements DurableQueue {
   }
 
   async release(seq: number): Promise<void> {
-    if (seq < this.firstSeq || seq > this.lastSeq || this.gone || this.released.has(seq) || this.doneAbove.has(seq)) return
+    if (seq < this.firstSeq || seq > this.lastSeq || this.gone || this.released.has(seq) || this.doneAbove.has(seq))
+      return
     this.releasing.add(seq)
     await this.#host.releases(this)
   }
@@ -147,7 +163,13 @@ export class SpoolQueue implements DurableQueue {
     const lastSeq = segment.lastSeq
     const blob = await this.#host.load(this, segment.firstSeq)
     // While the disk was asked, the segment may have grown, come to memory or been done.
-    if (this.gone || segment.lastSeq !== lastSeq || segment.blob || this.#segments[this.#indexOf(segment.firstSeq)] !== segment) return this.read(afterSeq, max)
+    if (
+      this.gone ||
+      segment.lastSeq !== lastSeq ||
+      segment.blob ||
+      this.#segments[this.#indexOf(segment.firstSeq)] !== segment
+    )
+      return this.read(afterSeq, max)
     const entries = blob && decodeSegment(blob, segment.firstSeq, lastSeq)
     if (!entries) {
       this.#giveUp(segment)
@@ -170,14 +192,20 @@ export class SpoolQueue implements DurableQueue {
     if (this.releasing.size > 0) this.releasing.delete(seq)
   }
 
-  /** Moves `firstSeq` over what is done and over numbers that no segment has, and lets go of segments that are wholly done. */
+  /**
+   * Moves `firstSeq` over what is done and over numbers that no segment has, and lets go of segments that are wholly
+   * done.
+   */
   #advance(): void {
     let gone = 0
     let bytes = 0
     for (;;) {
       while (this.doneAbove.size > 0 && this.doneAbove.delete(this.firstSeq)) this.firstSeq++
       const first = this.#segments[gone]
-      if (!first) { this.firstSeq = this.lastSeq + 1; break }
+      if (!first) {
+        this.firstSeq = this.lastSeq + 1
+        break
+      }
       if (this.firstSeq < first.firstSeq) this.firstSeq = first.firstSeq
       else if (this.firstSeq > first.lastSeq) {
         bytes += first.bytes

@@ -1,6 +1,6 @@
 /**
- * What an earlier run left in the file, page by page. Messages in queues stay on the disk until somebody reads them. A row that cannot be understood
- * is told to `damaged` and left out; it never stops the start.
+ * What an earlier run left in the file, page by page. Messages in queues stay on the disk until somebody reads them. A
+ * row that cannot be understood is told to `damaged` and left out; it never stops the start.
  */
 import type { Row, SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
 import type { StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
@@ -26,12 +26,26 @@ export type Restored = {
 }
 
 /** Rejects with MESH_STORAGE_FAILED. */
-export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (what: 'session' | 'subscription' | 'retained', key: string) => void): Promise<Restored> {
+export async function restoreSpool(
+  storage: Storage,
+  host: QueueHost,
+  damaged: (what: 'session' | 'subscription' | 'retained', key: string) => void,
+): Promise<Restored> {
   const queues = new Map<number, SpoolQueue>()
   for await (const row of rowsOf(storage, SQL.queues, [0], (last) => [last['id']!])) {
     const firstSeq = Number(row['first_seq'])
     const [done, released] = [decodeSet(bytesOf(row['done']), firstSeq), decodeSet(bytesOf(row['released']), firstSeq)]
-    queues.set(Number(row['id']), new SpoolQueue(host, { id: Number(row['id']), name: String(row['name']), firstSeq, lastSeq: Number(row['last_seq']), done, released }))
+    queues.set(
+      Number(row['id']),
+      new SpoolQueue(host, {
+        id: Number(row['id']),
+        name: String(row['name']),
+        firstSeq,
+        lastSeq: Number(row['last_seq']),
+        done,
+        released,
+      }),
+    )
   }
   const orphans = new Set<number>()
   for await (const row of rowsOf(storage, SQL.segments, [0, 0], (last) => [last['queue_id']!, last['first_seq']!])) {
@@ -45,14 +59,22 @@ export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (
   for await (const row of rowsOf(storage, SQL.inbound, ['', 0], (last) => [last['client_id']!, last['packet_id']!])) {
     const [name, packetId] = [String(row['client_id']), Number(row['packet_id'])]
     const key = rowKey(name)
-    if (key !== name) renamed.push({ sql: SQL.addInbound, params: [key, packetId] }, { sql: SQL.dropInbound, params: [name, packetId] })
+    if (key !== name)
+      renamed.push({ sql: SQL.addInbound, params: [key, packetId] }, { sql: SQL.dropInbound, params: [name, packetId] })
     inbound.set(key, (inbound.get(key) ?? new Set<number>()).add(packetId))
   }
   const subscriptions = new Map<string, StoredSubscription[]>()
-  for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], (last) => [last['client_id']!, last['filter']!])) {
+  for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], (last) => [
+    last['client_id']!,
+    last['filter']!,
+  ])) {
     const [name, filter, id] = [String(row['client_id']), String(row['filter']), row['subscription_id']]
     const key = rowKey(name)
-    if (key !== name) renamed.push({ sql: SQL.putSubscription, params: [key, filter, Number(row['options']), id ?? null] }, { sql: SQL.dropSubscription, params: [name, filter] })
+    if (key !== name)
+      renamed.push(
+        { sql: SQL.putSubscription, params: [key, filter, Number(row['options']), id ?? null] },
+        { sql: SQL.dropSubscription, params: [name, filter] },
+      )
     const subscription = subscriptionOf(filter, Number(row['options']), id ? Number(id) : undefined)
     const all = subscriptions.get(key)
     if (!subscription) damaged('subscription', name)
@@ -61,7 +83,14 @@ export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (
   }
   const sessions: StoredSession[] = []
   for await (const row of rowsOf(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
-    try { sessions.push({ ...sessionOf(String(row['body'])), subscriptions: subscriptions.get(rowKey(String(row['client_id']))) ?? [] }) } catch { damaged('session', String(row['client_id'])) }
+    try {
+      sessions.push({
+        ...sessionOf(String(row['body'])),
+        subscriptions: subscriptions.get(rowKey(String(row['client_id']))) ?? [],
+      })
+    } catch {
+      damaged('session', String(row['client_id']))
+    }
   }
   const retained: StoredMessage[] = []
   for await (const row of rowsOf(storage, SQL.retained, [''], (last) => [last['topic']!])) {
@@ -70,11 +99,24 @@ export async function restoreSpool(storage: Storage, host: QueueHost, damaged: (
     else damaged('retained', String(row['topic']))
   }
   const [shared] = await storage.query({ sql: SQL.lastShared })
-  return { lastShared: Number(shared?.['id'] ?? 0), queues: [...queues.values()], inbound, sessions, retained, orphans, renamed }
+  return {
+    lastShared: Number(shared?.['id'] ?? 0),
+    queues: [...queues.values()],
+    inbound,
+    sessions,
+    retained,
+    orphans,
+    renamed,
+  }
 }
 
 /** @param keyOf the parameters that ask for what comes after a row */
-async function* rowsOf(storage: Storage, sql: string, first: readonly SqlValue[], keyOf: (last: Row) => readonly SqlValue[]): AsyncGenerator<Row> {
+async function* rowsOf(
+  storage: Storage,
+  sql: string,
+  first: readonly SqlValue[],
+  keyOf: (last: Row) => readonly SqlValue[],
+): AsyncGenerator<Row> {
   for (let key = first; ;) {
     const rows = await storage.query({ sql, params: [...key, ROWS_PER_PAGE] })
     yield* rows
@@ -84,4 +126,6 @@ async function* rowsOf(storage: Storage, sql: string, first: readonly SqlValue[]
   }
 }
 
-function bytesOf(value: SqlValue | undefined): Uint8Array { return value instanceof Uint8Array ? value : new Uint8Array(0) }
+function bytesOf(value: SqlValue | undefined): Uint8Array {
+  return value instanceof Uint8Array ? value : new Uint8Array(0)
+}

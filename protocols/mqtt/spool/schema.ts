@@ -1,20 +1,24 @@
 /**
  * spool.db. A later version adds to the list of migrations; what stands here never changes.
  *
- * A segment's id is its queue's id and its first sequence number in one integer, so that the segments of a queue lie together and in order in the
- * table itself: no index to keep up, and what is done goes with one range. `done` and `released` of a queue are sets (writer.ts).
+ * A segment's id is its queue's id and its first sequence number in one integer, so that the segments of a queue lie
+ * together and in order in the table itself: no index to keep up, and what is done goes with one range. `done` and
+ * `released` of a queue are sets (writer.ts).
  *
- * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no local 4, retain as published 8,
- * retain handling from bit 4. What is the same for several queues and large is a row of `shared`, which goes with the last segment that names it; the
- * `data` of those is empty. In `inbound` bridges have names that begin with U+0000, which no client id can have (bridge/plan.ts).
+ * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no
+ * local 4, retain as published 8, retain handling from bit 4. What is the same for several queues and large is a row of
+ * `shared`, which goes with the last segment that names it; the `data` of those is empty. In `inbound` bridges have
+ * names that begin with U+0000, which no client id can have (bridge/plan.ts).
  */
-export const MIGRATIONS: readonly string[] = [`
+export const MIGRATIONS: readonly string[] = [
+  `
 CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, done BLOB NOT NULL, released BLOB NOT NULL);
 CREATE TABLE segment (id INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE inbound (client_id TEXT NOT NULL, packet_id INTEGER NOT NULL, PRIMARY KEY (client_id, packet_id)) WITHOUT ROWID;
 CREATE TABLE session (client_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE retained (topic TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;
-`, `
+`,
+  `
 CREATE TABLE subscription (client_id TEXT NOT NULL, filter TEXT NOT NULL, options INTEGER NOT NULL, subscription_id INTEGER, PRIMARY KEY (client_id, filter)) WITHOUT ROWID;
 INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id)
   SELECT session.client_id, json_extract(value, '$.filter'),
@@ -22,16 +26,19 @@ INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id
       + coalesce(json_extract(value, '$.retainHandling'), 0) * 16, json_extract(value, '$.subscriptionId')
   FROM session, json_each(CASE WHEN json_valid(session.body) THEN session.body ELSE '{}' END, '$.subscriptions') WHERE type = 'object' AND json_extract(value, '$.filter') IS NOT NULL;
 UPDATE session SET body = json_remove(body, '$.subscriptions') WHERE json_valid(body);
-`, `
+`,
+  `
 UPDATE OR REPLACE inbound SET client_id = char(0) || client_id WHERE client_id GLOB 'bridge/*' AND client_id NOT IN (SELECT client_id FROM session);
-`, `
+`,
+  `
 CREATE TABLE shared (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 ALTER TABLE segment ADD COLUMN shared_id INTEGER;
 CREATE INDEX segment_shared ON segment (shared_id) WHERE shared_id IS NOT NULL;
 CREATE TRIGGER segment_gone AFTER DELETE ON segment WHEN OLD.shared_id IS NOT NULL BEGIN
   DELETE FROM shared WHERE id = OLD.shared_id AND NOT EXISTS (SELECT 1 FROM segment WHERE shared_id = OLD.shared_id);
 END;
-`]
+`,
+]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
 const MAX_SEQ = 2 ** 44 - 1
@@ -47,14 +54,17 @@ export const SQL = {
   queues: 'SELECT id, name, first_seq, last_seq, done, released FROM queue WHERE id > ? ORDER BY id LIMIT ?',
   segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${ID} ORDER BY segment.id LIMIT ?`,
   segment: `SELECT coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id = ${ID}`,
-  inbound: 'SELECT client_id, packet_id FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
+  inbound:
+    'SELECT client_id, packet_id FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
   sessions: 'SELECT client_id, body FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',
-  subscriptions: 'SELECT client_id, filter, options, subscription_id FROM subscription WHERE (client_id, filter) > (?, ?) ORDER BY client_id, filter LIMIT ?',
+  subscriptions:
+    'SELECT client_id, filter, options, subscription_id FROM subscription WHERE (client_id, filter) > (?, ?) ORDER BY client_id, filter LIMIT ?',
   spareBytes: 'SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count, pragma_page_size',
   retained: 'SELECT topic, message FROM retained WHERE topic > ? ORDER BY topic LIMIT ?',
 
   addQueue: 'INSERT OR REPLACE INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, 1, 0, ?, ?)',
-  putQueue: 'INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released',
+  putQueue:
+    'INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released',
   dropQueue: 'DELETE FROM queue WHERE id = ?',
   putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data) VALUES (${ID}, ?, ?)`,
   putShared: 'INSERT INTO shared (id, data) VALUES (? | 0, ?)',
@@ -67,9 +77,11 @@ export const SQL = {
   dropInboundOf: 'DELETE FROM inbound WHERE client_id = ?',
   putSession: 'INSERT OR REPLACE INTO session (client_id, body) VALUES (?, ?)',
   dropSession: 'DELETE FROM session WHERE client_id = ?',
-  putSubscription: 'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) VALUES (?, ?, ? | 0, ? | 0)',
+  putSubscription:
+    'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) VALUES (?, ?, ? | 0, ? | 0)',
   dropSubscription: 'DELETE FROM subscription WHERE client_id = ? AND filter = ?',
-  putSubscriptions: 'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)',
+  putSubscriptions:
+    'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)',
   dropSubscriptions: 'DELETE FROM subscription WHERE client_id = ? AND filter IN (SELECT value FROM json_each(?))',
   dropSubscriptionsOf: 'DELETE FROM subscription WHERE client_id = ?',
   putRetained: 'INSERT OR REPLACE INTO retained (topic, message) VALUES (?, ?)',

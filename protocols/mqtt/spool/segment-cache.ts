@@ -1,4 +1,7 @@
-/** The segments that are in memory, so that a receiver that keeps up never makes the disk read. One bound for all queues; the oldest goes first. */
+/**
+ * The segments that are in memory, so that a receiver that keeps up never makes the disk read. One bound for all
+ * queues; the oldest goes first.
+ */
 import { decodeSegment } from './segment.ts'
 import type { QueueEntry } from '../durability.ts'
 
@@ -20,7 +23,9 @@ export class SegmentCache {
   #bytes = 0
 
   /** What is held, with what it costs beyond its bytes. */
-  get bytes(): number { return this.#bytes }
+  get bytes(): number {
+    return this.#bytes
+  }
 
   /** Keeps the blob; whatever else is held may have to go, but not this. */
   put(segment: Segment, blob: Buffer): void {
@@ -46,6 +51,7 @@ export class SegmentCache {
 
 /** Undefined when the segment is not in memory. What is there was decoded or made by ourselves, so it is sound. */
 export function entriesInMemory(segment: Segment): readonly QueueEntry[] | undefined {
-  if (segment.entries === undefined && segment.blob !== undefined) segment.entries = decodeSegment(segment.blob, segment.firstSeq, segment.lastSeq)
+  if (segment.entries === undefined && segment.blob !== undefined)
+    segment.entries = decodeSegment(segment.blob, segment.firstSeq, segment.lastSeq)
   return segment.entries
 }

@@ -1,8 +1,9 @@
 /**
- * Messages at rest: what one commit brought to one queue is one segment, a blob of entries with consecutive sequence numbers behind a checksum.
- * So a row is written per commit and not per message.
+ * Messages at rest: what one commit brought to one queue is one segment, a blob of entries with consecutive sequence
+ * numbers behind a checksum. So a row is written per commit and not per message.
  *
- * Entry: flags (QoS, retain 4, expiry 8, its length 16; 1 byte), lengths of topic (2), payload (4) and properties (4), [expiry in wall ms (8)], [seconds that it was given (4)], topic, payload, properties.
+ * Entry: flags (QoS, retain 4, expiry 8, its length 16; 1 byte), lengths of topic (2), payload (4) and properties (4),
+ * [expiry in wall ms (8)], [seconds that it was given (4)], topic, payload, properties.
  */
 import { crc32 } from 'node:zlib'
 import type { QueueEntry, StoredMessage } from '../durability.ts'
@@ -19,7 +20,14 @@ const MAX_KEPT_BYTES = 256 * 1024
 
 /** Bytes of the message at rest, what limits count; exact for topics in ASCII. */
 export function entryBytes({ topic, payload, properties, expiresAtMs, expirySec }: StoredMessage): number {
-  return FIXED_BYTES + (expiresAtMs === undefined ? 0 : 8) + (expirySec === undefined ? 0 : 4) + topic.length + payload.length + properties.length
+  return (
+    FIXED_BYTES +
+    (expiresAtMs === undefined ? 0 : 8) +
+    (expirySec === undefined ? 0 : 4) +
+    topic.length +
+    payload.length +
+    properties.length
+  )
 }
 
 /** Gathers the entries of a segment to be. What was added does not hold the message's own memory. */
@@ -31,16 +39,24 @@ export class SegmentWriter {
   #finished: Buffer | undefined
   count = 0
 
-  constructor(use?: 'shared') { this.isShared = use === 'shared' }
+  constructor(use?: 'shared') {
+    this.isShared = use === 'shared'
+  }
 
-  get bytes(): number { return this.#at - HEAD_BYTES }
+  get bytes(): number {
+    return this.#at - HEAD_BYTES
+  }
 
   add({ topic, payload, qos, retain, properties, expiresAtMs, expirySec }: StoredMessage): void {
     this.#room(FIXED_BYTES + 12 + topic.length * 3 + payload.length + properties.length)
     const buf = this.#buf
     const from = this.#at
     let at = from + FIXED_BYTES
-    buf[from] = qos | (retain ? RETAIN : 0) | (expiresAtMs === undefined ? 0 : EXPIRES) | (expirySec === undefined ? 0 : EXPIRY_SEC)
+    buf[from] =
+      qos |
+      (retain ? RETAIN : 0) |
+      (expiresAtMs === undefined ? 0 : EXPIRES) |
+      (expirySec === undefined ? 0 : EXPIRY_SEC)
     if (expiresAtMs !== undefined) at = buf.writeDoubleBE(expiresAtMs, at)
     if (expirySec !== undefined) at = buf.writeUInt32BE(expirySec, at)
     const topicBytes = buf.write(topic, at)
@@ -95,7 +111,9 @@ export function encodeOne(message: StoredMessage): Buffer {
   return blob
 }
 let oneWriter: SegmentWriter | undefined
-export function decodeOne(blob: Uint8Array): StoredMessage | undefined { return decodeSegment(blob, 1, 1)?.[0]?.message }
+export function decodeOne(blob: Uint8Array): StoredMessage | undefined {
+  return decodeSegment(blob, 1, 1)?.[0]?.message
+}
 
 /** Undefined: the segment is damaged. Payloads are views of `blob`. */
 export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: number): QueueEntry[] | undefined {
@@ -118,10 +136,18 @@ export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: numbe
     const next = propertiesAt + propertyBytes
     if (next > end) return undefined
     const message: StoredMessage = {
-      topic: buf.toString('utf8', topicAt, payloadAt), payload: buf.subarray(payloadAt, propertiesAt), qos: (flags & 3) as 0 | 1 | 2, retain: (flags & RETAIN) !== 0,
-      properties: propertyBytes === 0 ? NO_BYTES : buf.subarray(propertiesAt, next), expiresAtMs: expires ? buf.readDoubleBE(at + FIXED_BYTES) : undefined,
+      topic: buf.toString('utf8', topicAt, payloadAt),
+      payload: buf.subarray(payloadAt, propertiesAt),
+      qos: (flags & 3) as 0 | 1 | 2,
+      retain: (flags & RETAIN) !== 0,
+      properties: propertyBytes === 0 ? NO_BYTES : buf.subarray(propertiesAt, next),
+      expiresAtMs: expires ? buf.readDoubleBE(at + FIXED_BYTES) : undefined,
     }
-    entries.push({ seq: firstSeq + entries.length, message: hasSec ? { ...message, expirySec: buf.readUInt32BE(secAt) } : message, released: false })
+    entries.push({
+      seq: firstSeq + entries.length,
+      message: hasSec ? { ...message, expirySec: buf.readUInt32BE(secAt) } : message,
+      released: false,
+    })
     at = next
   }
   return entries.length === lastSeq - firstSeq + 1 ? entries : undefined

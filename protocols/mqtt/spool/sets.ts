@@ -1,4 +1,7 @@
-/** Sets of sequence numbers in a queue's row: distances from its first open one, 4 bytes each. Receivers' windows bound their number. */
+/**
+ * Sets of sequence numbers in a queue's row: distances from its first open one, 4 bytes each. Receivers' windows bound
+ * their number.
+ */
 
 const NOTHING = new Uint8Array(0)
 

@@ -1,4 +1,7 @@
-/** The spool: everything durable of the MQTT part in one SQLite file. What was acknowledged is here or was delivered; see durability.ts for the promises. */
+/**
+ * The spool: everything durable of the MQTT part in one SQLite file. What was acknowledged is here or was delivered;
+ * see durability.ts for the promises.
+ */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { nothing } from '../../../core/defects/guard.ts'
@@ -6,7 +9,16 @@ import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { DurabilityProfile, OpenStorage, Storage } from '../../../core/storage/storage.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import type { Durability, DurableQueue, Inbound, Kept, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
+import type {
+  Durability,
+  DurableQueue,
+  Inbound,
+  Kept,
+  SessionHead,
+  StoredMessage,
+  StoredSession,
+  StoredSubscription,
+} from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { restoreSpool } from './restore.ts'
 import { Quota } from './quota.ts'
@@ -18,8 +30,18 @@ import { SessionRows } from './session-rows.ts'
 import { sessionText } from './session-text.ts'
 import { SpoolWriter } from './writer.ts'
 
-export type SpoolStats = { readonly messages: number; readonly bytes: number; readonly maxBytes: number; readonly profile: DurabilityProfile }
-export type Spool = Durability & AsyncDisposable & { readonly stats: SpoolStats; readonly setAside: string | undefined; /** Why nothing is stored at the moment. */ readonly error: MeshError | undefined }
+export type SpoolStats = {
+  readonly messages: number
+  readonly bytes: number
+  readonly maxBytes: number
+  readonly profile: DurabilityProfile
+}
+export type Spool = Durability &
+  AsyncDisposable & {
+    readonly stats: SpoolStats
+    readonly setAside: string | undefined
+    /** Why nothing is stored at the moment. */ readonly error: MeshError | undefined
+  }
 export type SpoolOptions = {
   readonly openStorage: OpenStorage
   readonly path: string
@@ -28,7 +50,10 @@ export type SpoolOptions = {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly log: Log
-  /** Free bytes of the disk that the file is on; throws what the system says when it is gone. Asked once a second and once a megabyte. */
+  /**
+   * Free bytes of the disk that the file is on; throws what the system says when it is gone. Asked once a second and
+   * once a megabyte.
+   */
   readonly freeBytes: () => number
 }
 
@@ -38,10 +63,20 @@ const sessionQueue = (clientId: string): string => `session/${clientId}`
 
 /** Rejects with MESH_STORAGE_NEWER, MESH_STORAGE_FULL or MESH_STORAGE_FAILED. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
-  const { storage, setAside } = await options.openStorage({ path: options.path, profile: options.policy.spool.profile, migrations: MIGRATIONS })
-  if (setAside !== undefined) options.log.error({ evt: 'spool.damaged', code: 'MESH_STORAGE_DAMAGED', file: setAside }, 'the spool was damaged and was set aside')
+  const { storage, setAside } = await options.openStorage({
+    path: options.path,
+    profile: options.policy.spool.profile,
+    migrations: MIGRATIONS,
+  })
+  if (setAside !== undefined)
+    options.log.error(
+      { evt: 'spool.damaged', code: 'MESH_STORAGE_DAMAGED', file: setAside },
+      'the spool was damaged and was set aside',
+    )
   const made = new SqliteSpool(options, storage, setAside)
-  try { await made.restore() } catch (err) {
+  try {
+    await made.restore()
+  } catch (err) {
     await storage[Symbol.asyncDispose]()
     throw err
   }
@@ -74,17 +109,33 @@ class SqliteSpool implements Spool, QueueHost {
     this.#storage = storage
     this.setAside = setAside
     this.#writer = new SpoolWriter({ ...options, storage })
-    this.#room = new Quota({ ...options, writer: this.#writer, spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']) })
+    this.#room = new Quota({
+      ...options,
+      writer: this.#writer,
+      spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']),
+    })
     const { metrics } = options
-    const damaged = metrics.counter('mesh_mqtt_spool_damaged_total', 'Parts of the spool that could not be read back and were given up.', ['what'])
+    const damaged = metrics.counter(
+      'mesh_mqtt_spool_damaged_total',
+      'Parts of the spool that could not be read back and were given up.',
+      ['what'],
+    )
     this.#damaged = (what) => damaged.cell({ what })
     metrics.gaugeOf('mesh_mqtt_spool_messages', 'Messages in the spool, once per queue.', () => this.#room.messages)
     metrics.gaugeOf('mesh_mqtt_spool_bytes', 'Bytes of the messages in the spool.', () => this.#room.bytes)
-    metrics.gaugeOf('mesh_mqtt_spool_commits', 'Transactions since start, each with its fsync in the strict profile.', () => storage.stats.commits)
+    metrics.gaugeOf(
+      'mesh_mqtt_spool_commits',
+      'Transactions since start, each with its fsync in the strict profile.',
+      () => storage.stats.commits,
+    )
   }
 
-  get refusals(): number { return this.#room.refusals }
-  get error(): MeshError | undefined { return this.#writer.error }
+  get refusals(): number {
+    return this.#room.refusals
+  }
+  get error(): MeshError | undefined {
+    return this.#writer.error
+  }
   get stats(): SpoolStats {
     const { maxBytes, profile } = this.#o.policy.spool
     return { messages: this.#room.messages, bytes: this.#room.bytes, maxBytes, profile }
@@ -94,22 +145,38 @@ class SqliteSpool implements Spool, QueueHost {
     const found = await restoreSpool(this.#storage, this, (what, key) => {
       this.#damaged(what).value++
       if (what === 'session') this.#rows.restored(key)
-      this.#o.log.error({ evt: 'spool.row', code: 'MESH_STORAGE_DAMAGED', what, name: key }, 'a row of the spool cannot be understood')
+      this.#o.log.error(
+        { evt: 'spool.row', code: 'MESH_STORAGE_DAMAGED', what, name: key },
+        'a row of the spool cannot be understood',
+      )
     })
-    for (const queue of found.queues) { this.#queues.set(queue.name, queue); this.#queueIds = Math.max(this.#queueIds, queue.id) }
+    for (const queue of found.queues) {
+      this.#queues.set(queue.name, queue)
+      this.#queueIds = Math.max(this.#queueIds, queue.id)
+    }
     for (const [key, ids] of found.inbound) this.#inbound.set(key, ids)
-    for (const session of found.sessions) { this.sessions.set(session.clientId, session); this.#rows.restored(session.clientId) }
+    for (const session of found.sessions) {
+      this.sessions.set(session.clientId, session)
+      this.#rows.restored(session.clientId)
+    }
     for (const message of found.retained) this.retained.set(message.topic, message)
     this.#writer.lastShared = found.lastShared
     if (found.renamed.length > 0) await this.#writer.write(found.renamed)
-    if (found.orphans.size > 0) await this.#writer.write([...found.orphans].map((id) => ({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })))
+    if (found.orphans.size > 0)
+      await this.#writer.write([...found.orphans].map((id) => ({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })))
   }
 
-  queue(name: string): DurableQueue | undefined { return this.#queues.get(name) }
+  queue(name: string): DurableQueue | undefined {
+    return this.#queues.get(name)
+  }
   createQueue(name: string, session?: Kept): Promise<DurableQueue> {
     const known = this.#queues.get(name)
     if (known) return Promise.resolve(known)
-    const creating = this.#creating.get(name) ?? this.#create(name, session).finally(() => { this.#creating.delete(name) })
+    const creating =
+      this.#creating.get(name) ??
+      this.#create(name, session).finally(() => {
+        this.#creating.delete(name)
+      })
     this.#creating.set(name, creating)
     return creating
   }
@@ -117,7 +184,9 @@ class SqliteSpool implements Spool, QueueHost {
     this.#refuseWhenClosed()
     this.#bringAlong(session)
     const queue = new SpoolQueue(this, { id: this.#freeId(), name, firstSeq: 1, lastSeq: 0, done: [], released: [] })
-    await this.#writer.write([{ sql: SQL.addQueue, params: [queue.id, name, NO_BYTES, NO_BYTES] }], () => { this.#queues.set(name, queue) })
+    await this.#writer.write([{ sql: SQL.addQueue, params: [queue.id, name, NO_BYTES, NO_BYTES] }], () => {
+      this.#queues.set(name, queue)
+    })
     return queue
   }
   async deleteQueue(name: string): Promise<void> {
@@ -128,7 +197,9 @@ class SqliteSpool implements Spool, QueueHost {
     if (!queue) return
     this.#refuseWhenClosed()
     this.#queues.delete(name)
-    try { await this.#writer.drop(queue) } catch (err) {
+    try {
+      await this.#writer.drop(queue)
+    } catch (err) {
       if (!this.#queues.has(name)) this.#queues.set(name, queue)
       throw err
     }
@@ -144,7 +215,11 @@ class SqliteSpool implements Spool, QueueHost {
     const refusal = this.#room.refusal(bytes, queues)
     return refusal ? Promise.reject(refusal) : this.#writer.append(message, queues, bytes)
   }
-  #appendOnce(message: StoredMessage, queues: readonly SpoolQueue[], { clientId, packetId, session }: Inbound): Promise<void> {
+  #appendOnce(
+    message: StoredMessage,
+    queues: readonly SpoolQueue[],
+    { clientId, packetId, session }: Inbound,
+  ): Promise<void> {
     const key = `${packetId}/${clientId}`
     const arriving = this.#arriving.get(key)
     if (arriving) return arriving
@@ -155,16 +230,22 @@ class SqliteSpool implements Spool, QueueHost {
     // Of one transaction with what follows, whose failure tells of both.
     if (queues.length > 0) this.#writer.append(message, queues, bytes).catch(nothing)
     const name = rowKey(clientId)
-    const durable = this.#writer.write([{ sql: SQL.addInbound, params: [name, packetId] }], () => {
-      const ids = this.#inbound.get(name)
-      if (ids) ids.add(packetId)
-      else this.#inbound.set(name, new Set([packetId]))
-    }).finally(() => { this.#arriving.delete(key) })
+    const durable = this.#writer
+      .write([{ sql: SQL.addInbound, params: [name, packetId] }], () => {
+        const ids = this.#inbound.get(name)
+        if (ids) ids.add(packetId)
+        else this.#inbound.set(name, new Set([packetId]))
+      })
+      .finally(() => {
+        this.#arriving.delete(key)
+      })
     this.#arriving.set(key, durable)
     return durable
   }
 
-  inbound(clientId: string): ReadonlySet<number> { return this.#inbound.get(rowKey(clientId)) ?? NO_IDS }
+  inbound(clientId: string): ReadonlySet<number> {
+    return this.#inbound.get(rowKey(clientId)) ?? NO_IDS
+  }
   async releaseInbound(clientId: string, packetId: number): Promise<void> {
     const name = rowKey(clientId)
     if (!this.#inbound.get(name)?.has(packetId)) return
@@ -189,7 +270,9 @@ class SqliteSpool implements Spool, QueueHost {
   saveSubscriptions(session: Kept, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())
     if (kept.length > 0) this.#bringAlong(session)
-    return kept.length + gone.length > 0 ? this.#writer.changeSubscriptions(rowKey(session.clientId), kept, gone) : Promise.resolve()
+    return kept.length + gone.length > 0
+      ? this.#writer.changeSubscriptions(rowKey(session.clientId), kept, gone)
+      : Promise.resolve()
   }
   async deleteSession(clientId: string): Promise<void> {
     this.#refuseWhenClosed()
@@ -202,15 +285,22 @@ class SqliteSpool implements Spool, QueueHost {
     }
     // One turn of the event loop, so one transaction.
     await Promise.all([
-      this.deleteQueue(sessionQueue(clientId)), this.#write(SQL.dropSession, [clientId]), this.#write(SQL.dropInboundOf, [name], forgotten), this.#writer.dropSubscriptions(name),
+      this.deleteQueue(sessionQueue(clientId)),
+      this.#write(SQL.dropSession, [clientId]),
+      this.#write(SQL.dropInboundOf, [name], forgotten),
+      this.#writer.dropSubscriptions(name),
     ])
   }
   saveRetained(topic: string, message: StoredMessage | undefined): Promise<void> {
     const refusal = message && this.#room.refusalOfDisk(entryBytes(message))
     if (refusal) return Promise.reject(refusal)
     return message
-      ? this.#write(SQL.putRetained, [topic, encodeOne(message)], () => { this.retained.delete(topic) })
-      : this.#write(SQL.dropRetained, [topic], () => { this.retained.delete(topic) })
+      ? this.#write(SQL.putRetained, [topic, encodeOne(message)], () => {
+          this.retained.delete(topic)
+        })
+      : this.#write(SQL.dropRetained, [topic], () => {
+          this.retained.delete(topic)
+        })
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -225,11 +315,18 @@ class SqliteSpool implements Spool, QueueHost {
     const data = row?.['data']
     return data instanceof Uint8Array ? data : undefined
   }
-  changed(queue: SpoolQueue): void { this.#writer.changed(queue) }
-  releases(queue: SpoolQueue): Promise<void> { return this.#writer.urgent(queue) }
+  changed(queue: SpoolQueue): void {
+    this.#writer.changed(queue)
+  }
+  releases(queue: SpoolQueue): Promise<void> {
+    return this.#writer.urgent(queue)
+  }
   damaged(queue: SpoolQueue, { firstSeq, lastSeq }: Segment): void {
     this.#damaged('segment').value++
-    this.#o.log.error({ evt: 'spool.segment', code: 'MESH_STORAGE_DAMAGED', queue: queue.name, firstSeq, lastSeq }, 'a segment of the spool cannot be read back; its messages are lost')
+    this.#o.log.error(
+      { evt: 'spool.segment', code: 'MESH_STORAGE_DAMAGED', queue: queue.name, firstSeq, lastSeq },
+      'a segment of the spool cannot be read back; its messages are lost',
+    )
   }
   counted(messages: number, bytes: number): void {
     this.#room.messages += messages
@@ -240,7 +337,9 @@ class SqliteSpool implements Spool, QueueHost {
     this.#refuseWhenClosed()
     await this.#writer.write([{ sql, params }], applied)
   }
-  #refuseWhenClosed(): void { if (this.#closed) throw closedError() }
+  #refuseWhenClosed(): void {
+    if (this.#closed) throw closedError()
+  }
   #freeId(): number {
     if (this.#queueIds < MAX_QUEUE_ID) return ++this.#queueIds
     const taken = new Set([...this.#queues.values()].map((q) => q.id))

@@ -1,6 +1,7 @@
 /**
- * What one transaction changes of subscriptions: the last word about each filter, and two statements per session instead of one per filter. A statement
- * of its own for each filter costs SQLite, and the way to its thread, more than the row does.
+ * What one transaction changes of subscriptions: the last word about each filter, and two statements per session
+ * instead of one per filter. A statement of its own for each filter costs SQLite, and the way to its thread, more than
+ * the row does.
  */
 import type { Statement } from '../../../core/storage/storage.ts'
 import type { StoredSubscription } from '../durability.ts'
@@ -13,12 +14,14 @@ export class SubscriptionRows {
 
   change(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): void {
     let rows = this.#changed.get(name)
-    if (!rows) this.#changed.set(name, rows = new Map())
+    if (!rows) this.#changed.set(name, (rows = new Map()))
     for (const filter of gone) rows.set(filter, undefined)
     for (const one of kept) rows.set(one.filter, one)
   }
   /** The session's rows are all to be gone, by a statement that comes before these. */
-  forget(name: string): void { this.#changed.delete(name) }
+  forget(name: string): void {
+    this.#changed.delete(name)
+  }
 
   statements(): Statement[] {
     const statements: Statement[] = []

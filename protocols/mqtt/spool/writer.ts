@@ -1,6 +1,7 @@
 /**
- * Turns what is asked for into transactions: everything that comes in one turn of the event loop, and everything that comes while a transaction
- * runs, is one batch with one promise. Sequence numbers are given when a batch is handed over, so one that fails leaves no gap.
+ * Turns what is asked for into transactions: everything that comes in one turn of the event loop, and everything that
+ * comes while a transaction runs, is one batch with one promise. Sequence numbers are given when a batch is handed
+ * over, so one that fails leaves no gap.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { toMeshError, type MeshError } from '../../../core/errors.ts'
@@ -17,9 +18,14 @@ import { SubscriptionRows } from './subscription-rows.ts'
 
 /** Larger batches become several segments, so that a backlog is read in pieces. */
 const MAX_SEGMENT_BYTES = 128 * 1024
-/** A small last segment is written again with what is new: a page is written anyway, and a slow trickle does not become a row per message. */
+/**
+ * A small last segment is written again with what is new: a page is written anyway, and a slow trickle does not become
+ * a row per message.
+ */
 const MAX_MERGED_BYTES = 3 * 1024
-/** What receivers have acknowledged is written so much later at most; a crash before repeats those messages (with DUP). */
+/**
+ * What receivers have acknowledged is written so much later at most; a crash before repeats those messages (with DUP).
+ */
 const MAX_ROW_DELAY_MS = 250
 /** Or when so many segments of a queue are no longer needed. */
 const MAX_DEAD_SEGMENTS = 8
@@ -36,7 +42,13 @@ type Batch = {
   messages: number
   bytes: number
 }
-type Put = { readonly queue: SpoolQueue; readonly firstSeq: number; readonly lastSeq: number; readonly blob: Buffer; readonly replaced: Replaced | undefined }
+type Put = {
+  readonly queue: SpoolQueue
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly blob: Buffer
+  readonly replaced: Replaced | undefined
+}
 type Replaced = { readonly firstSeq: number; readonly lastSeq: number; readonly blob: Buffer }
 type Row = { readonly queue: SpoolQueue; readonly released: readonly number[]; readonly dead: number }
 
@@ -70,9 +82,14 @@ export class SpoolWriter {
   }
 
   /** Why the last commit failed; undefined once one has worked. */
-  get error(): MeshError | undefined { return this.#error }
+  get error(): MeshError | undefined {
+    return this.#error
+  }
 
-  /** @param bytes what the message counts per queue. Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED, with all of its batch and what came behind it. */
+  /**
+   * @param bytes what the message counts per queue. Rejects with MESH_STORAGE_FULL or MESH_STORAGE_FAILED, with all of
+   * its batch and what came behind it.
+   */
   append(message: StoredMessage, to: readonly SpoolQueue[], bytes: number): Promise<void> {
     const batch = this.#open()
     const shared = to.length > 1 && bytes >= SHARED_BYTES ? sharedOf(message) : undefined
@@ -106,11 +123,17 @@ export class SpoolWriter {
   }
   drop(queue: SpoolQueue): Promise<void> {
     this.#open().drops.add(queue)
-    return this.write([{ sql: SQL.dropQueue, params: [queue.id] }, { sql: SQL.dropSegmentsAbove, params: [queue.id, 0, queue.id] }], () => {
-      queue.drop()
-      this.#changed.delete(queue)
-      this.#uncertain.delete(queue)
-    })
+    return this.write(
+      [
+        { sql: SQL.dropQueue, params: [queue.id] },
+        { sql: SQL.dropSegmentsAbove, params: [queue.id, 0, queue.id] },
+      ],
+      () => {
+        queue.drop()
+        this.#changed.delete(queue)
+        this.#uncertain.delete(queue)
+      },
+    )
   }
   /** Written with a later commit, after MAX_ROW_DELAY_MS at the latest. */
   changed(queue: SpoolQueue): void {
@@ -143,24 +166,39 @@ export class SpoolWriter {
     if (this.#batch) return this.#batch
     const over = Promise.withResolvers<void>()
     over.promise.catch(() => undefined) // everybody who waits handles it; nobody has to wait
-    this.#batch = { over, statements: [], applied: [], subscriptions: new SubscriptionRows(), writers: new Map(), drops: new Set(), messages: 0, bytes: 0 }
+    this.#batch = {
+      over,
+      statements: [],
+      applied: [],
+      subscriptions: new SubscriptionRows(),
+      writers: new Map(),
+      drops: new Set(),
+      messages: 0,
+      bytes: 0,
+    }
     if (!this.#running && !this.#isScheduled) {
       this.#isScheduled = true
       // Not a microtask: all sockets that have something to say in this turn are heard first.
-      setImmediate(guarded('storage', nothing, () => { this.#isScheduled = false; this.#flush() }))
+      setImmediate(
+        guarded('storage', nothing, () => {
+          this.#isScheduled = false
+          this.#flush()
+        }),
+      )
     }
     return this.#batch
   }
 
   #writersOf({ writers }: Batch, queue: SpoolQueue): SegmentWriter[] {
     let list = writers.get(queue)
-    if (!list) writers.set(queue, list = [])
+    if (!list) writers.set(queue, (list = []))
     return list
   }
   #writerOf(batch: Batch, queue: SpoolQueue): SegmentWriter {
     const list = this.#writersOf(batch, queue)
     let last = list[list.length - 1]
-    if (last === undefined || last.isShared || last.bytes >= MAX_SEGMENT_BYTES) list.push(last = this.#spare.pop() ?? new SegmentWriter())
+    if (last === undefined || last.isShared || last.bytes >= MAX_SEGMENT_BYTES)
+      list.push((last = this.#spare.pop() ?? new SegmentWriter()))
     return last
   }
 
@@ -169,7 +207,10 @@ export class SpoolWriter {
     const statements: Statement[] = []
     const frees = this.#freesFirst ? this.#rows(statements, 'all') : []
     this.#freesFirst = false
-    if (frees.length > 0) { this.#running = this.#commit(statements, undefined, [], frees); return }
+    if (frees.length > 0) {
+      this.#running = this.#commit(statements, undefined, [], frees)
+      return
+    }
     const batch = this.#batch
     this.#batch = undefined
     if (batch) statements.push(...batch.statements, ...batch.subscriptions.statements())
@@ -178,7 +219,12 @@ export class SpoolWriter {
     if (batch || statements.length > 0) this.#running = this.#commit(statements, batch, puts, rows)
   }
 
-  async #commit(statements: readonly Statement[], batch: Batch | undefined, puts: readonly Put[], rows: readonly Row[]): Promise<void> {
+  async #commit(
+    statements: readonly Statement[],
+    batch: Batch | undefined,
+    puts: readonly Put[],
+    rows: readonly Row[],
+  ): Promise<void> {
     try {
       // Always a turn later: the caller has to note that this runs.
       await (statements.length > 0 ? this.#storage.commit(statements) : Promise.resolve())
@@ -212,7 +258,10 @@ export class SpoolWriter {
   #failed(thrown: unknown, batch: Batch | undefined, puts: readonly Put[], rows: readonly Row[]): void {
     const err = toMeshError(thrown)
     this.#error = err
-    this.#log.error({ evt: 'spool.commit', code: err.code, messages: batch?.messages ?? 0, err }, 'the spool could not write')
+    this.#log.error(
+      { evt: 'spool.commit', code: err.code, messages: batch?.messages ?? 0, err },
+      'the spool could not write',
+    )
     // What came meanwhile would take a place in front of messages whose senders repeat them now [MQTT-4.6.0-6].
     const behind = batch && batch.messages > 0 && this.#batch && this.#batch.messages > 0 ? this.#batch : undefined
     if (behind) this.#batch = undefined
@@ -240,7 +289,9 @@ export class SpoolWriter {
   #forget(batch: Batch): void {
     this.pendingMessages -= batch.messages
     this.pendingBytes -= batch.bytes
-    for (const list of batch.writers.values()) for (const writer of list) if (!writer.isShared && writer.reset() && this.#spare.length < MAX_SPARE_WRITERS) this.#spare.push(writer)
+    for (const list of batch.writers.values())
+      for (const writer of list)
+        if (!writer.isShared && writer.reset() && this.#spare.length < MAX_SPARE_WRITERS) this.#spare.push(writer)
   }
 
   #puts(batch: Batch, statements: Statement[]): Put[] {
@@ -260,14 +311,21 @@ export class SpoolWriter {
     return puts
   }
 
-  /** A large blob of several queues goes to the disk once: fifteen sessions that are away would else cost thirty bytes of it for each that comes. */
+  /**
+   * A large blob of several queues goes to the disk once: fifteen sessions that are away would else cost thirty bytes
+   * of it for each that comes.
+   */
   #putAll(puts: readonly Put[], isShared: boolean, statements: Statement[]): void {
     const groups = isShared ? sameBlobs(puts) : undefined
     for (const put of puts) {
       const { queue, firstSeq, lastSeq, blob } = put
       const group = groups?.get(put)
-      if (!group) { statements.push({ sql: SQL.putSegment, params: [queue.id, firstSeq, lastSeq, blob] }); continue }
-      if (group.id === undefined) statements.push({ sql: SQL.putShared, params: [group.id = ++this.lastShared, blob] })
+      if (!group) {
+        statements.push({ sql: SQL.putSegment, params: [queue.id, firstSeq, lastSeq, blob] })
+        continue
+      }
+      if (group.id === undefined)
+        statements.push({ sql: SQL.putShared, params: [(group.id = ++this.lastShared), blob] })
       statements.push({ sql: SQL.putSharedSegment, params: [queue.id, firstSeq, lastSeq, group.id] })
     }
   }
@@ -278,7 +336,8 @@ export class SpoolWriter {
     const replaced = this.#uncertain.get(queue)
     const tail = queue.tail
     statements.push({ sql: SQL.dropSegmentsAbove, params: [queue.id, tail?.firstSeq ?? queue.lastSeq, queue.id] })
-    if (replaced && replaced.firstSeq === tail?.firstSeq) statements.push({ sql: SQL.putSegment, params: [queue.id, replaced.firstSeq, replaced.lastSeq, replaced.blob] })
+    if (replaced && replaced.firstSeq === tail?.firstSeq)
+      statements.push({ sql: SQL.putSegment, params: [queue.id, replaced.firstSeq, replaced.lastSeq, replaced.blob] })
   }
 
   #rows(statements: Statement[], which: 'all' | 'due'): Row[] {
@@ -289,7 +348,17 @@ export class SpoolWriter {
       if (queue.gone) continue
       const released = [...queue.releasing]
       const { id, name, firstSeq, lastSeq, doneAbove, deadSegments } = queue
-      statements.push({ sql: SQL.putQueue, params: [id, name, firstSeq, lastSeq, encodeSet(doneAbove, firstSeq), encodeSet([...queue.released, ...released], firstSeq)] })
+      statements.push({
+        sql: SQL.putQueue,
+        params: [
+          id,
+          name,
+          firstSeq,
+          lastSeq,
+          encodeSet(doneAbove, firstSeq),
+          encodeSet([...queue.released, ...released], firstSeq),
+        ],
+      })
       if (deadSegments > 0) statements.push({ sql: SQL.dropSegmentsBelow, params: [id, id, queue.firstNeededSeq] })
       rows.push({ queue, released, dead: deadSegments })
     }
@@ -316,7 +385,12 @@ function sameBlobs(puts: readonly Put[]): Map<Put, Group> {
     // Its first bytes are its checksum.
     const key = `${blob.length}/${blob.readUInt32BE(0)}`
     const group = known.get(key)
-    if (!group) { const made = { blob, size: 1, id: undefined }; known.set(key, made); groups.set(put, made); continue }
+    if (!group) {
+      const made = { blob, size: 1, id: undefined }
+      known.set(key, made)
+      groups.set(put, made)
+      continue
+    }
     if (group.blob !== blob && !group.blob.equals(blob)) continue
     group.size++
     groups.set(put, group)
@@ -328,6 +402,7 @@ function sameBlobs(puts: readonly Put[]): Map<Put, Group> {
 /** The last segment, when it is small, in memory and the new entries go along. */
 function mergeable(queue: SpoolQueue, writer: SegmentWriter): Replaced | undefined {
   const { tail } = queue
-  if (!tail?.blob || tail.lastSeq !== queue.lastSeq || tail.blob.length + writer.bytes > MAX_MERGED_BYTES) return undefined
+  if (!tail?.blob || tail.lastSeq !== queue.lastSeq || tail.blob.length + writer.bytes > MAX_MERGED_BYTES)
+    return undefined
   return { firstSeq: tail.firstSeq, lastSeq: tail.lastSeq, blob: tail.blob }
 }

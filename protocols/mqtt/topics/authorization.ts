@@ -1,10 +1,10 @@
 /**
- * mqtt.rules: who may connect, publish where and subscribe to what. First match wins; without a match an action is allowed only if no rule
- * speaks of it. Compiled once per client, asked per PUBLISH.
+ * mqtt.rules: who may connect, publish where and subscribe to what. First match wins; without a match an action is
+ * allowed only if no rule speaks of it. Compiled once per client, asked per PUBLISH.
  *
- * A value that is put in for %c or %s never widens a rule: with `+`, `#` or `/` in it an allow rule does not match and a deny rule does
- * (a client id is chosen by the client; compare CVE-2017-7650). Nobody can prove a user name yet, so %u is nobody's in an allow rule and
- * everybody's in a deny rule.
+ * A value that is put in for %c or %s never widens a rule: with `+`, `#` or `/` in it an allow rule does not match and
+ * a deny rule does (a client id is chosen by the client; compare CVE-2017-7650). Nobody can prove a user name yet, so
+ * %u is nobody's in an allow rule and everybody's in a deny rule.
  */
 import type { MqttPolicy, MqttRule } from '../../../model/mqtt-policy.ts'
 import { coversLevels, type Levels, overlapLevels, sharedOf } from './topics.ts'
@@ -18,7 +18,10 @@ export type Client = {
 export interface Authorizer {
   mayConnect(): boolean
   mayPublish(topic: string): boolean
-  /** `filter` as subscribed, `$share/…` included. An allow rule has to cover it whole, a deny rule refuses when any topic is common. */
+  /**
+   * `filter` as subscribed, `$share/…` included. An allow rule has to cover it whole, a deny rule refuses when any
+   * topic is common.
+   */
   maySubscribe(filter: string): boolean
   /** One message, whichever subscription it was for. */
   mayReceive(topic: string): boolean
@@ -48,7 +51,8 @@ export function createAuthorizer({ rules }: Pick<MqttPolicy, 'rules'>, client: C
       const shared = sharedOf(filter)
       if (shared === 'invalid') return false
       const inner = (shared?.filter ?? filter).split('/')
-      for (const { allow, topics } of subscribe) if (!topics || isAmong(topics, inner, allow ? coversLevels : overlapLevels)) return allow
+      for (const { allow, topics } of subscribe)
+        if (!topics || isAmong(topics, inner, allow ? coversLevels : overlapLevels)) return allow
       return false
     },
   }
@@ -99,10 +103,15 @@ function isPrincipal(pattern: string, uri: string | undefined): boolean {
 }
 
 /** A level that names the user, as a deny rule has to read it: whoever it is. */
-function anyUser(level: string): string { return level.includes('%u') ? '+' : level }
+function anyUser(level: string): string {
+  return level.includes('%u') ? '+' : level
+}
 
 /** `absent`: the client has no such value, so the topic is nobody's of its own. */
-function substituted(topic: string, { clientId, serviceAccount }: Client): { readonly filter: string } | 'absent' | 'unsafe' {
+function substituted(
+  topic: string,
+  { clientId, serviceAccount }: Client,
+): { readonly filter: string } | 'absent' | 'unsafe' {
   let problem: 'absent' | 'unsafe' | undefined
   const filter = topic.replaceAll(/%[cus]/g, (name) => {
     const value = name === '%c' ? clientId : name === '%s' ? serviceAccount : undefined

@@ -1,6 +1,7 @@
 /**
- * What subscriptions take in memory, which lasts as long as their sessions: filters may be 65,535 characters long, and of one with 64 levels of a letter each
- * every level costs a hundred times what was received. One session has a quarter of the room, all of one certificate or address have half.
+ * What subscriptions take in memory, which lasts as long as their sessions: filters may be 65,535 characters long, and
+ * of one with 64 levels of a letter each every level costs a hundred times what was received. One session has a quarter
+ * of the room, all of one certificate or address have half.
  */
 import type { Session } from '../session/session.ts'
 
@@ -13,14 +14,22 @@ export class FilterQuota {
   readonly #byShare = new Map<string, number>()
   #bytes = 0
 
-  constructor(maxBytes: number) { this.#maxBytes = maxBytes }
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
 
-  get bytes(): number { return this.#bytes }
+  get bytes(): number {
+    return this.#bytes
+  }
 
   /** @param more what one SUBSCRIBE adds so far, the filter in question included */
   has(session: Session, more: number): boolean {
     const max = this.#maxBytes
-    return this.#bytes + more <= max && (this.#bySession.get(session) ?? 0) + more <= max * SESSIONS_PART && (this.#byShare.get(session.share) ?? 0) + more <= max * SHARES_PART
+    return (
+      this.#bytes + more <= max &&
+      (this.#bySession.get(session) ?? 0) + more <= max * SESSIONS_PART &&
+      (this.#byShare.get(session.share) ?? 0) + more <= max * SHARES_PART
+    )
   }
 
   /** @param bytes negative: it is gone */

@@ -1,4 +1,7 @@
-/** Retained messages (MQTT 5.0 §3.3.1.3): the last one of each topic, durable, found by filter, bounded in number and bytes. */
+/**
+ * Retained messages (MQTT 5.0 §3.3.1.3): the last one of each topic, durable, found by filter, bounded in number and
+ * bytes.
+ */
 import { compact, sizeOf } from '../shared-message.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
@@ -11,10 +14,15 @@ type Limits = Pick<MqttPolicy['limits'], 'maxRetainedMessages' | 'maxRetainedByt
 /** A topic's messages that are on their way to the disk: how many, and the largest. */
 type Reserved = { places: number; bytes: number }
 
-/** Room that a message has among the retained ones, from before it is written until it is there or is given up. Giving it back twice is giving it back once. */
+/**
+ * Room that a message has among the retained ones, from before it is written until it is there or is given up. Giving
+ * it back twice is giving it back once.
+ */
 export class Place implements Disposable {
   #giveBack: (() => void) | undefined
-  constructor(giveBack: (() => void) | undefined) { this.#giveBack = giveBack }
+  constructor(giveBack: (() => void) | undefined) {
+    this.#giveBack = giveBack
+  }
   [Symbol.dispose](): void {
     this.#giveBack?.()
     this.#giveBack = undefined
@@ -42,7 +50,9 @@ export class Retained {
     for (const [topic, message] of p.durability.retained) this.#change(topic, () => this.#put(topic, message))
   }
 
-  get size(): number { return this.#stored }
+  get size(): number {
+    return this.#stored
+  }
 
   /** @returns undefined when a limit does not allow it once it has replaced what the topic holds */
   reserve(message: StoredMessage, limits: Limits): Place | undefined {
@@ -51,15 +61,21 @@ export class Retained {
     const bytes = keptBytes(message)
     const more = Math.max(0, bytes - this.#bytesOf(topic))
     const isNew = !this.#isThere(topic)
-    if ((isNew && this.#topics >= limits.maxRetainedMessages) || (more > 0 && this.#bytes + more > Math.min(limits.maxRetainedBytes, this.#maxBytes))) return undefined
+    if (
+      (isNew && this.#topics >= limits.maxRetainedMessages) ||
+      (more > 0 && this.#bytes + more > Math.min(limits.maxRetainedBytes, this.#maxBytes))
+    )
+      return undefined
     this.#change(topic, () => {
       const of = this.#reserved.get(topic)
       this.#reserved.set(topic, { places: (of?.places ?? 0) + 1, bytes: Math.max(of?.bytes ?? 0, bytes) })
     })
-    return new Place(() => this.#change(topic, () => {
-      const of = this.#reserved.get(topic)!
-      if (--of.places === 0) this.#reserved.delete(topic)
-    }))
+    return new Place(() =>
+      this.#change(topic, () => {
+        const of = this.#reserved.get(topic)!
+        if (--of.places === 0) this.#reserved.delete(topic)
+      }),
+    )
   }
 
   /** Empty payload deletes. Seen by subscribers once it is durable. */
@@ -76,7 +92,9 @@ export class Retained {
     const now = messageNowMs(this.#clock)
     const found: StoredMessage[] = []
     const expired: StoredMessage[] = []
-    this.#tree.ofFilter(filter, (message) => { (leftMs(message, now) <= 0 ? expired : found).push(message) })
+    this.#tree.ofFilter(filter, (message) => {
+      ;(leftMs(message, now) <= 0 ? expired : found).push(message)
+    })
     for (const { topic } of expired) {
       this.#change(topic, () => this.#put(topic, undefined))
       // A failure leaves it in the store; it is expired there too.
@@ -94,7 +112,9 @@ export class Retained {
     } else if (old) this.#tree.delete(topic)
   }
 
-  #isThere(topic: string): boolean { return this.#tree.get(topic) !== undefined || this.#reserved.has(topic) }
+  #isThere(topic: string): boolean {
+    return this.#tree.get(topic) !== undefined || this.#reserved.has(topic)
+  }
   #bytesOf(topic: string): number {
     const now = this.#tree.get(topic)
     return Math.max(now ? keptBytes(now) : 0, this.#reserved.get(topic)?.bytes ?? 0)
@@ -108,11 +128,14 @@ export class Retained {
 }
 
 /** With its levels in the tree, which cost more than they say where there are many. */
-function keptBytes(message: StoredMessage): number { return sizeOf(message) + levelsCost(message.topic, USUAL_LEVELS) }
+function keptBytes(message: StoredMessage): number {
+  return sizeOf(message) + levelsCost(message.topic, USUAL_LEVELS)
+}
 
 /**
- * A retained message that goes to a new subscriber through its queue carries RETAIN, a live one only with Retain As Published; the queue keeps no
- * such difference. So the copy is marked in front of its properties with an identifier that MQTT does not have.
+ * A retained message that goes to a new subscriber through its queue carries RETAIN, a live one only with Retain As
+ * Published; the queue keeps no such difference. So the copy is marked in front of its properties with an identifier
+ * that MQTT does not have.
  */
 const MARK = 0x00
 

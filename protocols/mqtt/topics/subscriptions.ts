@@ -1,6 +1,7 @@
 /**
- * Who gets a message: sessions, shared groups and bridge routes by filter, with the answer for a topic remembered until a subscription changes.
- * One session gets a message once, whatever number of its filters match, with the highest QoS and all their identifiers (MQTT 5.0 §3.3.4).
+ * Who gets a message: sessions, shared groups and bridge routes by filter, with the answer for a topic remembered until
+ * a subscription changes. One session gets a message once, whatever number of its filters match, with the highest QoS
+ * and all their identifiers (MQTT 5.0 §3.3.4).
  */
 import type { DurableQueue, StoredSubscription } from '../durability.ts'
 import type { Qos } from '../codec/packet.ts'
@@ -11,16 +12,40 @@ import { sharedOf } from './topics.ts'
 import type { Session } from '../session/session.ts'
 import { viewOf, type View } from './view.ts'
 
-export type Route = { readonly filter: string; readonly queue: DurableQueue; readonly origin: string; readonly maxQos: Qos; rename(topic: string): string }
+export type Route = {
+  readonly filter: string
+  readonly queue: DurableQueue
+  readonly origin: string
+  readonly maxQos: Qos
+  rename(topic: string): string
+}
 
-export type Target = View & { readonly session: Session; readonly subscriptions: readonly StoredSubscription[]; readonly hasNoLocal: boolean }
+export type Target = View & {
+  readonly session: Session
+  readonly subscriptions: readonly StoredSubscription[]
+  readonly hasNoLocal: boolean
+}
 export type Group = { readonly members: Map<Session, StoredSubscription>; next: number }
 /** `plans` by the message's QoS; undefined when they differ from message to message (groups, routes, No Local). */
-export type Match = { readonly bySession: ReadonlyMap<Session, readonly StoredSubscription[]>; readonly targets: readonly Target[]; readonly groups: readonly Group[]; readonly routes: readonly Route[]; readonly plans: readonly [Plan, Plan] | undefined }
+export type Match = {
+  readonly bySession: ReadonlyMap<Session, readonly StoredSubscription[]>
+  readonly targets: readonly Target[]
+  readonly groups: readonly Group[]
+  readonly routes: readonly Route[]
+  readonly plans: readonly [Plan, Plan] | undefined
+}
 /** Who gets one message how: from memory, through a queue, through the queue of a bridge route. */
-export type Plan = { readonly direct: readonly Target[]; readonly queues: readonly DurableQueue[]; readonly routes: readonly Route[] }
+export type Plan = {
+  readonly direct: readonly Target[]
+  readonly queues: readonly DurableQueue[]
+  readonly routes: readonly Route[]
+}
 
-type Entry = { readonly sessions: Map<Session, StoredSubscription>; readonly groups: Map<string, Group>; readonly routes: Set<Route> }
+type Entry = {
+  readonly sessions: Map<Session, StoredSubscription>
+  readonly groups: Map<string, Group>
+  readonly routes: Set<Route>
+}
 
 const MAX_REMEMBERED_TOPICS = 4096
 /** A topic may be long, and may have ten thousand receivers. */
@@ -33,7 +58,9 @@ export class Subscriptions {
   #rememberedBytes = 0
   readonly room: FilterQuota
 
-  constructor(maxBytes: number) { this.room = new FilterQuota(maxBytes) }
+  constructor(maxBytes: number) {
+    this.room = new FilterQuota(maxBytes)
+  }
 
   add(session: Session, subscription: StoredSubscription): void {
     const shared = parts(subscription.filter)
@@ -54,7 +81,8 @@ export class Subscriptions {
     const entry = this.#tree.get(filter)
     if (!entry) return
     const group = name === undefined ? undefined : entry.groups.get(name)
-    if ((name === undefined ? entry.sessions : group?.members)?.delete(session)) this.room.change(session, -costOf(subscribed))
+    if ((name === undefined ? entry.sessions : group?.members)?.delete(session))
+      this.room.change(session, -costOf(subscribed))
     if (name !== undefined) {
       if (group?.members.size === 0) entry.groups.delete(name)
     }
@@ -80,13 +108,17 @@ export class Subscriptions {
     if (known !== undefined) return known
     const made = this.#search(topic)
     const bytes = topic.length + (1 + made.targets.length + made.groups.length) * TARGET_BYTES
-    if (this.#remembered.size >= MAX_REMEMBERED_TOPICS || this.#rememberedBytes + bytes > MAX_REMEMBERED_BYTES) this.forget()
+    if (this.#remembered.size >= MAX_REMEMBERED_TOPICS || this.#rememberedBytes + bytes > MAX_REMEMBERED_BYTES)
+      this.forget()
     this.#remembered.set(topic, made)
     this.#rememberedBytes += bytes
     return made
   }
 
-  /** The session's subscriptions that match, those in groups too. Found once for all sessions, so that one with a thousand filters costs no more than others. */
+  /**
+   * The session's subscriptions that match, those in groups too. Found once for all sessions, so that one with a
+   * thousand filters costs no more than others.
+   */
   of(session: Session, topic: string): readonly StoredSubscription[] {
     const { bySession, groups } = this.match(topic)
     const own = bySession.get(session) ?? []
@@ -109,7 +141,13 @@ export class Subscriptions {
     })
     const targets = [...bySession].map(([session, subscriptions]) => target(session, subscriptions))
     const simple = groups.length === 0 && routes.length === 0 && !targets.some((t) => t.hasNoLocal)
-    return { bySession, targets, groups, routes, plans: simple ? [planOf(targets, [], 0), planOf(targets, [], 1)] : undefined }
+    return {
+      bySession,
+      targets,
+      groups,
+      routes,
+      plans: simple ? [planOf(targets, [], 0), planOf(targets, [], 1)] : undefined,
+    }
   }
   #entry(filter: string): Entry {
     const known = this.#tree.get(filter)
@@ -138,7 +176,11 @@ export function target(session: Session, subscriptions: readonly StoredSubscript
 export function planOf(targets: readonly Target[], routes: readonly Route[], qos: Qos): Plan {
   if (qos === 0) return { direct: targets, queues: [], routes }
   const isQueued = ({ session, qos: granted }: Target): boolean => granted > 0 && session.queue !== undefined
-  return { direct: targets.filter((t) => !isQueued(t)), queues: targets.filter(isQueued).map(({ session }) => session.queue!), routes }
+  return {
+    direct: targets.filter((t) => !isQueued(t)),
+    queues: targets.filter(isQueued).map(({ session }) => session.queue!),
+    routes,
+  }
 }
 
 /** The same target as its own session sees it as publisher: No Local subscriptions do not count [MQTT-3.8.3-3]. */

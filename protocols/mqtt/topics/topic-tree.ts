@@ -1,6 +1,7 @@
 /**
- * A tree with one node per topic level. Filled with filters it answers which filters match a topic; filled with topics, which topics match a
- * filter. Its size is bounded by its owners' limits (subscriptions, retained messages, levels), and so is every walk.
+ * A tree with one node per topic level. Filled with filters it answers which filters match a topic; filled with topics,
+ * which topics match a filter. Its size is bounded by its owners' limits (subscriptions, retained messages, levels),
+ * and so is every walk.
  */
 type Node<V> = { children: Children<V>; value: V | undefined }
 type Children<V> = Map<string, Node<V>> | undefined
@@ -18,9 +19,9 @@ export class TopicTree<V> {
   set(path: string, value: V): void {
     let at = this.#root
     for (const level of path.split('/')) {
-      const children: Map<string, Node<V>> = at.children ??= new Map()
+      const children: Map<string, Node<V>> = (at.children ??= new Map())
       let next = children.get(level)
-      if (!next) children.set(level, next = node())
+      if (!next) children.set(level, (next = node()))
       at = next
     }
     at.value = value
@@ -55,7 +56,13 @@ export class TopicTree<V> {
   }
 }
 
-function ofTopic<V>(at: Node<V>, levels: readonly string[], depth: number, wild: boolean, visit: (value: V) => void): void {
+function ofTopic<V>(
+  at: Node<V>,
+  levels: readonly string[],
+  depth: number,
+  wild: boolean,
+  visit: (value: V) => void,
+): void {
   if (wild) {
     const rest = at.children?.get('#')
     if (rest?.value !== undefined) visit(rest.value)
@@ -74,11 +81,14 @@ function ofFilter<V>(at: Node<V>, levels: readonly string[], depth: number, visi
   const level = levels[depth]
   if (level === undefined || level === '#') {
     if (at.value !== undefined) visit(at.value)
-    if (level === '#') for (const [name, child] of at.children ?? []) if (depth > 0 || !name.startsWith('$')) ofFilter(child, levels, depth, visit)
+    if (level === '#')
+      for (const [name, child] of at.children ?? [])
+        if (depth > 0 || !name.startsWith('$')) ofFilter(child, levels, depth, visit)
     return
   }
   if (level === '+') {
-    for (const [name, child] of at.children ?? []) if (depth > 0 || !name.startsWith('$')) ofFilter(child, levels, depth + 1, visit)
+    for (const [name, child] of at.children ?? [])
+      if (depth > 0 || !name.startsWith('$')) ofFilter(child, levels, depth + 1, visit)
     return
   }
   const child = at.children?.get(level)

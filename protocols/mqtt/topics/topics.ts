@@ -1,9 +1,15 @@
-/** Topic names and filters (MQTT 5.0 §4.7): what is well-formed, what matches what, and shared subscriptions' names (§4.8.2). Pure. */
+/**
+ * Topic names and filters (MQTT 5.0 §4.7): what is well-formed, what matches what, and shared subscriptions' names
+ * (§4.8.2). Pure.
+ */
 
 /** A filter or topic between its slashes. */
 export type Levels = readonly string[]
 
-/** Splits off `$share/<group>/`. Undefined for an ordinary filter; 'invalid' for a malformed shared one [MQTT-4.8.2-1, -2]. */
+/**
+ * Splits off `$share/<group>/`. Undefined for an ordinary filter; 'invalid' for a malformed shared one [MQTT-4.8.2-1,
+ * -2].
+ */
 export function sharedOf(filter: string): { readonly group: string; readonly filter: string } | undefined | 'invalid' {
   if (!filter.startsWith('$share/')) return filter === '$share' ? 'invalid' : undefined
   const end = filter.indexOf('/', 7)
@@ -16,11 +22,13 @@ export function sharedOf(filter: string): { readonly group: string; readonly fil
 export function filterProblem(filter: string, maxLevels: number): string | undefined {
   if (filter === '') return '[MQTT-4.7.3-1] the topic filter is empty'
   if (filter.includes('\0')) return '[MQTT-4.7.3-2] the topic filter holds U+0000'
-  if (tooDeep(filter, maxLevels)) return `the topic filter has more than ${maxLevels} levels (mqtt.limits.maxTopicLevels)`
+  if (tooDeep(filter, maxLevels))
+    return `the topic filter has more than ${maxLevels} levels (mqtt.limits.maxTopicLevels)`
   if (!filter.includes('#') && !filter.includes('+')) return undefined
   const levels = filter.split('/')
   for (const [i, level] of levels.entries()) {
-    if (level.includes('#') && (level !== '#' || i !== levels.length - 1)) return '[MQTT-4.7.1-1] # must be the last level and alone in it'
+    if (level.includes('#') && (level !== '#' || i !== levels.length - 1))
+      return '[MQTT-4.7.1-1] # must be the last level and alone in it'
     if (level.includes('+') && level !== '+') return '[MQTT-4.7.1-2] + must be alone in its level'
   }
   return undefined
@@ -39,7 +47,9 @@ export function matches(filter: string, topic: string): boolean {
 }
 
 /** Whether every topic that `inner` matches is matched by `outer`. `inner` may be a plain topic. */
-export function covers(outer: string, inner: string): boolean { return coversLevels(outer.split('/'), inner.split('/')) }
+export function covers(outer: string, inner: string): boolean {
+  return coversLevels(outer.split('/'), inner.split('/'))
+}
 
 /** The same of filters that are split already, for whoever asks many times about the same. */
 export function coversLevels(a: Levels, b: Levels): boolean {
@@ -52,7 +62,9 @@ export function coversLevels(a: Levels, b: Levels): boolean {
 }
 
 /** Whether some topic is matched by both. */
-export function overlap(one: string, other: string): boolean { return overlapLevels(one.split('/'), other.split('/')) }
+export function overlap(one: string, other: string): boolean {
+  return overlapLevels(one.split('/'), other.split('/'))
+}
 
 export function overlapLevels(a: Levels, b: Levels): boolean {
   if ((isWildcard(a[0]) && isOfServer(b[0])) || (isWildcard(b[0]) && isOfServer(a[0]))) return false

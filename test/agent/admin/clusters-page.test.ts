@@ -7,11 +7,36 @@ import { meshTables } from '../../../control-sync/mesh-tables.ts'
 import type { ClusterStatus } from '../../../protocols/http/message.ts'
 import { golden } from '../../helpers/control-plane/resources.ts'
 
-const of = (kind: ResourceKind): Map<string, RawResource> => new Map(golden('istiod-sidecar').filter((s) => s.kind === kind).map((s) => [s.name, { name: s.name, value: s.bytes, version: '' }]))
-const snapshot: Snapshot = { savedAtMs: 0, resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') } }
+const of = (kind: ResourceKind): Map<string, RawResource> =>
+  new Map(
+    golden('istiod-sidecar')
+      .filter((s) => s.kind === kind)
+      .map((s) => [s.name, { name: s.name, value: s.bytes, version: '' }]),
+  )
+const snapshot: Snapshot = {
+  savedAtMs: 0,
+  resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') },
+}
 const tables = meshTables(snapshot, { generation: 1, stale: false })
 const NAME = 'outbound|80||svc-0.shop.svc.cluster.local'
-const used: ClusterStatus = { name: NAME, activeRequests: 1, pendingRequests: 0, connections: 2, endpoints: [{ address: '10.0.0.1', port: 80, priority: 0, weight: 1, health: 'healthy', ejected: true, activeRequests: 1, connections: 2 }] }
+const used: ClusterStatus = {
+  name: NAME,
+  activeRequests: 1,
+  pendingRequests: 0,
+  connections: 2,
+  endpoints: [
+    {
+      address: '10.0.0.1',
+      port: 80,
+      priority: 0,
+      weight: 1,
+      health: 'healthy',
+      ejected: true,
+      activeRequests: 1,
+      connections: 2,
+    },
+  ],
+}
 
 test('every cluster of the tables is there, with its endpoints, whether it was used or not', () => {
   const all = allClusters([], tables)
@@ -21,12 +46,34 @@ test('every cluster of the tables is there, with its endpoints, whether it was u
   assert.ok(endpoints.every((e) => e.address !== '' && e.port > 0 && e.connections === 0))
 })
 test('a cluster at work is shown once, as it is', () => {
-  assert.deepEqual(allClusters([used], tables).filter((c) => c.name === NAME), [used])
+  assert.deepEqual(
+    allClusters([used], tables).filter((c) => c.name === NAME),
+    [used],
+  )
 })
-test('JSON is Envoy\'s (envoy.admin.v3.Clusters), text has a line for each fact', () => {
-  assert.deepEqual(clustersJson([used]), { cluster_statuses: [{ name: NAME, added_via_api: true, host_statuses: [{
-    address: { socket_address: { address: '10.0.0.1', port_value: 80 } }, stats: [{ name: 'cx_active', type: 'GAUGE', value: '2' }, { name: 'rq_active', type: 'GAUGE', value: '1' }],
-    health_status: { eds_health_status: 'HEALTHY', failed_outlier_check: true }, weight: 1, priority: 0,
-  }] }] })
-  assert.match(clustersText([used]), /^outbound\|80\|\|svc-0\.shop\.svc\.cluster\.local::10\.0\.0\.1:80::health_flags::\/failed_outlier_check$/m)
+test("JSON is Envoy's (envoy.admin.v3.Clusters), text has a line for each fact", () => {
+  assert.deepEqual(clustersJson([used]), {
+    cluster_statuses: [
+      {
+        name: NAME,
+        added_via_api: true,
+        host_statuses: [
+          {
+            address: { socket_address: { address: '10.0.0.1', port_value: 80 } },
+            stats: [
+              { name: 'cx_active', type: 'GAUGE', value: '2' },
+              { name: 'rq_active', type: 'GAUGE', value: '1' },
+            ],
+            health_status: { eds_health_status: 'HEALTHY', failed_outlier_check: true },
+            weight: 1,
+            priority: 0,
+          },
+        ],
+      },
+    ],
+  })
+  assert.match(
+    clustersText([used]),
+    /^outbound\|80\|\|svc-0\.shop\.svc\.cluster\.local::10\.0\.0\.1:80::health_flags::\/failed_outlier_check$/m,
+  )
 })

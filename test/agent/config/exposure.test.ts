@@ -6,26 +6,69 @@ import { agentConfigSchema, type AgentConfig } from '../../../agent/config/schem
 import { systemDisk } from '../../../core/os/disk.ts'
 
 type Input = Parameters<ReturnType<typeof agentConfigSchema>['parse']>[0]
-const config = (listener: object, over: object = {}): AgentConfig => agentConfigSchema().parse({ directory: '/etc/x', identity: { folder: '/etc/id' }, listeners: [{ name: 'one', port: 1, ...listener }], ...over } as Input)
-const codes = (c: AgentConfig): string[] => exposureProblems(listenersOf(c, systemDisk), new Map(c.listeners.map((l) => [l.name, l]))).map((p) => p.code)
+const config = (listener: object, over: object = {}): AgentConfig =>
+  agentConfigSchema().parse({
+    directory: '/etc/x',
+    identity: { folder: '/etc/id' },
+    listeners: [{ name: 'one', port: 1, ...listener }],
+    ...over,
+  } as Input)
+const codes = (c: AgentConfig): string[] =>
+  exposureProblems(listenersOf(c, systemDisk), new Map(c.listeners.map((l) => [l.name, l]))).map((p) => p.code)
 const RULE = { action: 'subscribe', topics: ['a'], effect: 'allow' }
 
 for (const { name, listener, over, want } of [
-  { name: 'HTTP on all addresses', listener: { kind: 'http', routes: 'r', address: '0.0.0.0' }, want: ['MESH_LISTENER_OPEN'] },
-  { name: 'an explicit proxy on all addresses', listener: { kind: 'http_proxy', address: '::' }, want: ['MESH_LISTENER_OPEN'] },
-  { name: 'TCP on an address of the network', listener: { kind: 'tcp', cluster: 'c', address: '192.168.1.5' }, want: ['MESH_LISTENER_OPEN'] },
+  {
+    name: 'HTTP on all addresses',
+    listener: { kind: 'http', routes: 'r', address: '0.0.0.0' },
+    want: ['MESH_LISTENER_OPEN'],
+  },
+  {
+    name: 'an explicit proxy on all addresses',
+    listener: { kind: 'http_proxy', address: '::' },
+    want: ['MESH_LISTENER_OPEN'],
+  },
+  {
+    name: 'TCP on an address of the network',
+    listener: { kind: 'tcp', cluster: 'c', address: '192.168.1.5' },
+    want: ['MESH_LISTENER_OPEN'],
+  },
   { name: 'MQTT without rules', listener: { kind: 'mqtt', address: '0.0.0.0' }, want: ['MESH_LISTENER_OPEN'] },
-  { name: 'MQTT over WebSocket without rules', listener: { kind: 'mqtt', transport: 'websocket', address: '0.0.0.0' }, want: ['MESH_LISTENER_OPEN'] },
-  { name: 'MQTT with rules', listener: { kind: 'mqtt', address: '0.0.0.0' }, over: { mqtt: { rules: [RULE] } }, want: [] },
+  {
+    name: 'MQTT over WebSocket without rules',
+    listener: { kind: 'mqtt', transport: 'websocket', address: '0.0.0.0' },
+    want: ['MESH_LISTENER_OPEN'],
+  },
+  {
+    name: 'MQTT with rules',
+    listener: { kind: 'mqtt', address: '0.0.0.0' },
+    over: { mqtt: { rules: [RULE] } },
+    want: [],
+  },
   { name: 'MQTT with TLS', listener: { kind: 'mqtt', address: '0.0.0.0', tls: { mode: 'mutual' } }, want: [] },
   { name: 'loopback', listener: { kind: 'mqtt' }, want: [] },
   { name: 'another loopback address', listener: { kind: 'mqtt', address: '127.0.0.2' }, want: [] },
   { name: 'loopback of IPv6', listener: { kind: 'mqtt', address: '::1' }, want: [] },
   { name: 'meant so', listener: { kind: 'mqtt', address: '0.0.0.0', acceptAnyone: true }, want: [] },
-  { name: 'rules that name the user', listener: { kind: 'mqtt' }, over: { mqtt: { rules: [{ ...RULE, topics: ['u/%u/#'] }] } }, want: ['MESH_MQTT_USER_UNPROVED'] },
-]) test(`open to anybody: ${name}: ${want.join() || 'no problem'}`, () => assert.deepEqual(codes(config(listener, over)), want))
+  {
+    name: 'rules that name the user',
+    listener: { kind: 'mqtt' },
+    over: { mqtt: { rules: [{ ...RULE, topics: ['u/%u/#'] }] } },
+    want: ['MESH_MQTT_USER_UNPROVED'],
+  },
+])
+  test(`open to anybody: ${name}: ${want.join() || 'no problem'}`, () =>
+    assert.deepEqual(codes(config(listener, over)), want))
 
-test('of pushed listeners only MQTT counts: what else comes without proof is the control plane\'s to say', () => {
-  const of = (kind: object): string[] => exposureProblems(listenersOf(config(kind), systemDisk), new Map()).map((p) => p.code)
-  assert.deepEqual([of({ kind: 'mqtt', address: '0.0.0.0' }), of({ kind: 'http', routes: 'r', address: '0.0.0.0' }), of({ kind: 'tcp', cluster: 'c', address: '0.0.0.0' })], [['MESH_LISTENER_OPEN'], [], []])
+test("of pushed listeners only MQTT counts: what else comes without proof is the control plane's to say", () => {
+  const of = (kind: object): string[] =>
+    exposureProblems(listenersOf(config(kind), systemDisk), new Map()).map((p) => p.code)
+  assert.deepEqual(
+    [
+      of({ kind: 'mqtt', address: '0.0.0.0' }),
+      of({ kind: 'http', routes: 'r', address: '0.0.0.0' }),
+      of({ kind: 'tcp', cluster: 'c', address: '0.0.0.0' }),
+    ],
+    [['MESH_LISTENER_OPEN'], [], []],
+  )
 })

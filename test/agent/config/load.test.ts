@@ -16,30 +16,83 @@ test('the smallest configuration', () => {
 })
 
 test('upstream resolvers with and without port, of both families', () => {
-  const loaded = loadConfig('directory: d\ndns: {upstreams: [10.0.0.1, "10.0.0.2:5353", "[fd00::1]", "[fd00::2]:5353", "fd00::3"], search: [Lan.]}\n')
+  const loaded = loadConfig(
+    'directory: d\ndns: {upstreams: [10.0.0.1, "10.0.0.2:5353", "[fd00::1]", "[fd00::2]:5353", "fd00::3"], search: [Lan.]}\n',
+  )
   assert.ok(loaded.ok)
-  assert.deepEqual(loaded.config.dns?.upstreams, [{ host: '10.0.0.1', port: 53 }, { host: '10.0.0.2', port: 5353 }, { host: 'fd00::1', port: 53 }, { host: 'fd00::2', port: 5353 }, { host: 'fd00::3', port: 53 }])
+  assert.deepEqual(loaded.config.dns?.upstreams, [
+    { host: '10.0.0.1', port: 53 },
+    { host: '10.0.0.2', port: 5353 },
+    { host: 'fd00::1', port: 53 },
+    { host: 'fd00::2', port: 5353 },
+    { host: 'fd00::3', port: 53 },
+  ])
   assert.deepEqual([loaded.config.dns?.search, loaded.config.dns?.port], [['lan'], 15_053])
 })
 
 for (const { name, text, want } of [
-  { name: 'an unknown key names its line', text: 'directory: d\nadmin:\n  port: 1\n  prot: 2\n', want: ['4 admin.prot'] },
-  { name: 'all mistakes of a file in one run, by line', text: 'directory: d\nlog: {level: loud}\nlisteners:\n- {name: a, kind: mqtt, port: 99999}\n- {name: a, kind: http_proxy, port: 80}\n', want: ['2 log.level', '4 listeners[0].port'] },
-  { name: 'two listeners of one name', text: 'directory: d\nlisteners:\n- {name: a, kind: mqtt, port: 1}\n- {name: a, kind: mqtt, port: 2}\n', want: ['4 listeners[1].name'] },
+  {
+    name: 'an unknown key names its line',
+    text: 'directory: d\nadmin:\n  port: 1\n  prot: 2\n',
+    want: ['4 admin.prot'],
+  },
+  {
+    name: 'all mistakes of a file in one run, by line',
+    text: 'directory: d\nlog: {level: loud}\nlisteners:\n- {name: a, kind: mqtt, port: 99999}\n- {name: a, kind: http_proxy, port: 80}\n',
+    want: ['2 log.level', '4 listeners[0].port'],
+  },
+  {
+    name: 'two listeners of one name',
+    text: 'directory: d\nlisteners:\n- {name: a, kind: mqtt, port: 1}\n- {name: a, kind: mqtt, port: 2}\n',
+    want: ['4 listeners[1].name'],
+  },
   { name: 'neither control nor directory', text: 'log: {level: info}\n', want: ['1 '] },
-  { name: 'both control and directory', text: 'control: {address: "a:1", roots: r}\ndirectory: d\n', want: ['2 directory'] },
-  { name: 'an address without port', text: 'control:\n  address: hub.example\n  roots: r\n', want: ['2 control.address'] },
-  { name: 'an unknown key deep in mqtt', text: 'directory: d\nmqtt:\n  routes:\n  - match: a/#\n    direction: up\n    cluster: c\n    qos: 1\n', want: ['7 mqtt.routes[0].qos'] },
-  { name: 'an upstream resolver that is a name', text: 'directory: d\ndns:\n  upstreams: [1.1.1.1, dns.example]\n', want: ['3 dns.upstreams[1]'] },
-  { name: 'an upstream resolver with a port that is none', text: 'directory: d\ndns: {upstreams: ["1.1.1.1:0"]}\n', want: ['2 dns.upstreams[0]'] },
-  { name: 'a search domain that is none', text: 'directory: d\ndns: {search: [lan, "a b"]}\n', want: ['2 dns.search[1]'] },
-  { name: 'an admin port that others reach, without a word that this is meant', text: 'directory: d\nadmin:\n  address: 0.0.0.0\n', want: ['3 admin.address'] },
+  {
+    name: 'both control and directory',
+    text: 'control: {address: "a:1", roots: r}\ndirectory: d\n',
+    want: ['2 directory'],
+  },
+  {
+    name: 'an address without port',
+    text: 'control:\n  address: hub.example\n  roots: r\n',
+    want: ['2 control.address'],
+  },
+  {
+    name: 'an unknown key deep in mqtt',
+    text: 'directory: d\nmqtt:\n  routes:\n  - match: a/#\n    direction: up\n    cluster: c\n    qos: 1\n',
+    want: ['7 mqtt.routes[0].qos'],
+  },
+  {
+    name: 'an upstream resolver that is a name',
+    text: 'directory: d\ndns:\n  upstreams: [1.1.1.1, dns.example]\n',
+    want: ['3 dns.upstreams[1]'],
+  },
+  {
+    name: 'an upstream resolver with a port that is none',
+    text: 'directory: d\ndns: {upstreams: ["1.1.1.1:0"]}\n',
+    want: ['2 dns.upstreams[0]'],
+  },
+  {
+    name: 'a search domain that is none',
+    text: 'directory: d\ndns: {search: [lan, "a b"]}\n',
+    want: ['2 dns.search[1]'],
+  },
+  {
+    name: 'an admin port that others reach, without a word that this is meant',
+    text: 'directory: d\nadmin:\n  address: 0.0.0.0\n',
+    want: ['3 admin.address'],
+  },
   { name: 'the same, meant', text: 'directory: d\nadmin:\n  address: 0.0.0.0\n  acceptAnyone: true\n', want: [] },
   { name: 'another loopback address for the admin port', text: 'directory: d\nadmin: {address: "::1"}\n', want: [] },
-  { name: 'an allowed origin that is a path', text: 'directory: d\nmqtt:\n  allowedOrigins: [https://a.example, https://a.example/x]\n', want: ['3 mqtt.allowedOrigins[1]'] },
+  {
+    name: 'an allowed origin that is a path',
+    text: 'directory: d\nmqtt:\n  allowedOrigins: [https://a.example, https://a.example/x]\n',
+    want: ['3 mqtt.allowedOrigins[1]'],
+  },
   { name: 'YAML that does not parse', text: 'directory: [d\n', want: ['2 '] },
   { name: 'a key twice', text: 'directory: a\ndirectory: b\n', want: ['2 '] },
-]) test(`configuration mistakes: ${name}`, () => assert.deepEqual(problems(text), want))
+])
+  test(`configuration mistakes: ${name}`, () => assert.deepEqual(problems(text), want))
 
 test('the error names file, line, setting and what to do', () => {
   const loaded = loadConfig('directory: d\nlog: {level: loud}\n')
@@ -50,7 +103,12 @@ test('the error names file, line, setting and what to do', () => {
 })
 
 test('an alias bomb is refused', () => {
-  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', ...'bcdefghi'.split('').map((k, i) => `${k}: &${k} [${Array.from({ length: 9 }, () => `*${'abcdefghi'[i]}`).join(',')}]`)].join('\n')
+  const bomb = [
+    'a: &a [x,x,x,x,x,x,x,x,x]',
+    ...'bcdefghi'
+      .split('')
+      .map((k, i) => `${k}: &${k} [${Array.from({ length: 9 }, () => `*${'abcdefghi'[i]}`).join(',')}]`),
+  ].join('\n')
   const loaded = loadConfig(bomb)
   assert.ok(!loaded.ok)
   assert.match(loaded.problems[0]!.problem, /alias/i)

@@ -6,7 +6,13 @@ import type { ReadinessProbe } from '../../../model/readiness-probe.ts'
 import { HealthChecker } from '../../../agent/workload-health/checker.ts'
 import { SimClock, settle } from '../../helpers/sim-clock.ts'
 
-const SETTINGS: ReadinessProbe = { initialDelaySeconds: 0, timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 1 }
+const SETTINGS: ReadinessProbe = {
+  initialDelaySeconds: 0,
+  timeoutSeconds: 1,
+  periodSeconds: 10,
+  successThreshold: 1,
+  failureThreshold: 1,
+}
 
 /** A workload that answers what the test says, and the times at which it was asked. */
 class Workload {
@@ -22,13 +28,31 @@ class Workload {
     const ask = async (signal: AbortSignal): Promise<void> => {
       this.askedMs.push(this.clock.monotonicMs())
       if (this.answer instanceof Error) throw this.answer
-      if (this.answer === 'hangs') await new Promise((_, reject) => { signal.addEventListener('abort', () => { this.aborted++; reject(signal.reason) }) })
+      if (this.answer === 'hangs')
+        await new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            this.aborted++
+            reject(signal.reason)
+          })
+        })
     }
-    this.checker = new HealthChecker({ probe: { what: 'it', ask }, settings: { ...SETTINGS, ...settings }, clock: this.clock, log: silentLog, metrics: this.metrics })
-    this.checker.health.watch(({ state, reason }) => { this.changes.push(reason === undefined ? state : `${state}: ${reason}`) })
+    this.checker = new HealthChecker({
+      probe: { what: 'it', ask },
+      settings: { ...SETTINGS, ...settings },
+      clock: this.clock,
+      log: silentLog,
+      metrics: this.metrics,
+    })
+    this.checker.health.watch(({ state, reason }) => {
+      this.changes.push(reason === undefined ? state : `${state}: ${reason}`)
+    })
   }
-  get state(): string { return this.checker.health.get().state }
-  async [Symbol.asyncDispose](): Promise<void> { await this.checker[Symbol.asyncDispose]() }
+  get state(): string {
+    return this.checker.health.get().state
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.checker[Symbol.asyncDispose]()
+  }
 }
 
 test('asked at once, then every period; only changes are said', async () => {
@@ -43,7 +67,14 @@ test('asked at once, then every period; only changes are said', async () => {
   w.answer = 'works'
   await w.clock.advance(10_000)
   assert.deepEqual(w.changes, ['healthy', 'unhealthy: connection refused', 'healthy'])
-  assert.deepEqual([w.metrics.total('mesh_workload_probes_total', { result: 'passed' }), w.metrics.total('mesh_workload_probes_total', { result: 'failed' }), w.metrics.total('mesh_workload_healthy')], [4, 2, 1])
+  assert.deepEqual(
+    [
+      w.metrics.total('mesh_workload_probes_total', { result: 'passed' }),
+      w.metrics.total('mesh_workload_probes_total', { result: 'failed' }),
+      w.metrics.total('mesh_workload_healthy'),
+    ],
+    [4, 2, 1],
+  )
 })
 
 test('the initial delay comes first', async () => {

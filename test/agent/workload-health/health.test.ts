@@ -13,7 +13,9 @@ import { SimClock, settle } from '../../helpers/sim-clock.ts'
 
 const state = (of: WorkloadHealth['state'], reason?: string): WorkloadHealth => ({ state: of, reason, sinceMs: 0 })
 
-/** A control plane under the test's hand, and everything it was told in order: kinds of requests, and words of health. */
+/**
+ * A control plane under the test's hand, and everything it was told in order: kinds of requests, and words of health.
+ */
 class Hand implements AsyncDisposable {
   readonly clock = new SimClock()
   readonly told: string[] = []
@@ -24,15 +26,29 @@ class Hand implements AsyncDisposable {
   constructor(o: { readonly wanted: boolean }) {
     const shared = { clock: this.clock, log: silentLog, metrics: new Metrics() }
     this.sync = startSync({
-      ...shared, applier: new Applier({ ...shared, node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined }), random: { float: () => 0.5 }, shrinkHoldMs: 0, refusedRetryMs: 0, refusedRetryMaxMs: 1, trustBundle: false, ownRoutes: new Set(),
+      ...shared,
+      applier: new Applier({ ...shared, node: 'n', tables: new Current<Tables>(EMPTY_TABLES), saver: undefined }),
+      random: { float: () => 0.5 },
+      shrinkHoldMs: 0,
+      refusedRetryMs: 0,
+      refusedRetryMaxMs: 1,
+      trustBundle: false,
+      ownRoutes: new Set(),
       health: o.wanted ? this.health : undefined,
       transport: {
         address: 'a:1',
         open: async (events) => {
           this.#events = events
           return {
-            send: (r) => { if (r.nonce === '') this.told.push(r.kind) }, sendHealth: (h) => { this.told.push(h.reason === undefined ? h.state : `${h.state}: ${h.reason}`) },
-            close: () => { this.#events = undefined },
+            send: (r) => {
+              if (r.nonce === '') this.told.push(r.kind)
+            },
+            sendHealth: (h) => {
+              this.told.push(h.reason === undefined ? h.state : `${h.state}: ${h.reason}`)
+            },
+            close: () => {
+              this.#events = undefined
+            },
           }
         },
       },
@@ -43,8 +59,12 @@ class Hand implements AsyncDisposable {
     this.#events!.onResponse({ kind: 'cluster', nonce: '1', systemVersion: '', removed: [], resources: [] })
     await settle()
   }
-  end(): void { this.#events!.onEnd(new MeshError('MESH_CONTROL_UNREACHABLE', 'cut')) }
-  async [Symbol.asyncDispose](): Promise<void> { await this.sync[Symbol.asyncDispose]() }
+  end(): void {
+    this.#events!.onEnd(new MeshError('MESH_CONTROL_UNREACHABLE', 'cut'))
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sync[Symbol.asyncDispose]()
+  }
 }
 const OPENING = ['cluster', 'listener', 'nameTable']
 

@@ -1,4 +1,7 @@
-/** The shipped agent under one attack while somebody well-behaved goes on: what the attacker's bytes cost, and whether anybody else noticed. */
+/**
+ * The shipped agent under one attack while somebody well-behaved goes on: what the attacker's bytes cost, and whether
+ * anybody else noticed.
+ */
 import { once } from 'node:events'
 import fs from 'node:fs'
 import net from 'node:net'
@@ -30,20 +33,39 @@ export type Measured = {
   readonly served: Served
   readonly log: string
 }
-export type Served = { readonly sent: number; readonly acknowledged: number; readonly delivered: number; readonly isConnected: boolean; readonly p99Ms: number }
+export type Served = {
+  readonly sent: number
+  readonly acknowledged: number
+  readonly delivered: number
+  readonly isConnected: boolean
+  readonly p99Ms: number
+}
 
 /** @param p.ms for the attack; it may be done earlier */
-export async function attacked(attack: Attack, p: { readonly limitBytes: number | undefined; readonly ms: number }): Promise<Measured> {
+export async function attacked(
+  attack: Attack,
+  p: { readonly limitBytes: number | undefined; readonly ms: number },
+): Promise<Measured> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-attacked-'))
   try {
     const port = await freePort()
     fs.mkdirSync(path.join(folder, 'resources'))
     const config = path.join(folder, 'agent.yaml')
-    fs.writeFileSync(config, `node: {name: attacked}\ndirectory: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\nlisteners: [{name: mqtt, kind: mqtt, port: ${port}}]\nlog: {level: error}\n`)
-    await using agent = new Confined(p.limitBytes, [process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config], { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' })
+    fs.writeFileSync(
+      config,
+      `node: {name: attacked}\ndirectory: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\nlisteners: [{name: mqtt, kind: mqtt, port: ${port}}]\nlog: {level: error}\n`,
+    )
+    await using agent = new Confined(
+      p.limitBytes,
+      [process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config],
+      { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' },
+    )
     await listening(port, agent)
     // V8 optimizes what is used for the first time; that is nobody's attack.
-    { using before = new Attacker(port); await warmUp(before) }
+    {
+      using before = new Attacker(port)
+      await warmUp(before)
+    }
     using good = await Good.connect(port)
     await sleep(QUIET_MS)
     const idle = [cpuNs(agent.pid), performance.now()] as const
@@ -58,21 +80,41 @@ export async function attacked(attack: Attack, p: { readonly limitBytes: number 
     const cpuMs = isAlive ? Math.max(0, cpuNs(agent.pid) - cpu - goodShare * (performance.now() - fromMs)) / 1e6 : 0
     const served = await good.end()
     return {
-      how: agent.how, isAlive, sentBytes: attacker.sent, peakRssBytes: agent.peakRssBytes, grownBytes: agent.peakRssBytes - rss, served, log: agent.log,
-      diskBytes: isAlive ? writtenBytes(agent.pid) - disk : 0, cpuMs,
+      how: agent.how,
+      isAlive,
+      sentBytes: attacker.sent,
+      peakRssBytes: agent.peakRssBytes,
+      grownBytes: agent.peakRssBytes - rss,
+      served,
+      log: agent.log,
+      diskBytes: isAlive ? writtenBytes(agent.pid) - disk : 0,
+      cpuMs,
     }
-  } finally { fs.rmSync(folder, { recursive: true, force: true }) }
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
 }
 
-export function perByte({ sentBytes, grownBytes, diskBytes, cpuMs }: Measured): { readonly memory: number; readonly disk: number; readonly cpuMsPerMb: number } {
-  return { memory: Math.max(0, grownBytes) / sentBytes, disk: diskBytes / sentBytes, cpuMsPerMb: cpuMs / (sentBytes / 1e6) }
+export function perByte({ sentBytes, grownBytes, diskBytes, cpuMs }: Measured): {
+  readonly memory: number
+  readonly disk: number
+  readonly cpuMsPerMb: number
+} {
+  return {
+    memory: Math.max(0, grownBytes) / sentBytes,
+    disk: diskBytes / sentBytes,
+    cpuMsPerMb: cpuMs / (sentBytes / 1e6),
+  }
 }
 export const mib = (bytes: number): string => (bytes / MIB).toFixed(1)
 
 async function listening(port: number, agent: Confined): Promise<void> {
   for (let tries = 0; tries < 400; tries++) {
     const socket = net.connect(port, '127.0.0.1')
-    const isOpen = await Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).catch(() => false)
+    const isOpen = await Promise.race([
+      once(socket, 'connect').then(() => true),
+      once(socket, 'error').then(() => false),
+    ]).catch(() => false)
     socket.destroy()
     if (isOpen) return
     if (!agent.isRunning) break
@@ -94,7 +136,9 @@ class Good implements Disposable {
   private constructor(port: number) {
     this.#socket = net.connect(port, '127.0.0.1')
     this.#socket.setNoDelay(true)
-    this.#socket.on('error', () => { /* told by isConnected */ })
+    this.#socket.on('error', () => {
+      /* told by isConnected */
+    })
     this.#socket.on('data', (bytes: Buffer) => {
       this.#parser.push(bytes)
       for (let packet = this.#parser.next(); packet; packet = this.#parser.next()) this.#take(packet)
@@ -102,16 +146,33 @@ class Good implements Disposable {
   }
   static async connect(port: number): Promise<Good> {
     const good = new Good(port)
-    good.#send({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 30, clientId: 'good', username: undefined, password: undefined, will: undefined, properties: {} })
-    good.#send({ type: 'subscribe', packetId: 65_535, properties: {}, subscriptions: [{ filter: 'good', qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 }] })
+    good.#send({
+      type: 'connect',
+      version: 5,
+      cleanStart: true,
+      keepAliveSec: 30,
+      clientId: 'good',
+      username: undefined,
+      password: undefined,
+      will: undefined,
+      properties: {},
+    })
+    good.#send({
+      type: 'subscribe',
+      packetId: 65_535,
+      properties: {},
+      subscriptions: [{ filter: 'good', qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+    })
     good.#timer = setInterval(() => {
-      const packetId = ++good.#sent % 65_000 + 1
+      const packetId = (++good.#sent % 65_000) + 1
       good.#sentMs.set(good.#sent, performance.now())
       good.#send(publishPacket({ topic: 'good', payload: Buffer.from(String(good.#sent)), qos: 1, packetId }))
     }, EACH_MS)
     return good
   }
-  #send(packet: Packet): void { if (!this.#socket.destroyed) this.#socket.write(encode(packet, 5)) }
+  #send(packet: Packet): void {
+    if (!this.#socket.destroyed) this.#socket.write(encode(packet, 5))
+  }
   #take(packet: Packet): void {
     if (packet.type === 'puback' && packet.reason === 0) this.#acknowledged++
     if (packet.type !== 'publish') return
@@ -122,9 +183,16 @@ class Good implements Disposable {
   /** Sends no more, and waits for what is on its way. */
   async end(): Promise<Served> {
     clearInterval(this.#timer)
-    for (let tries = 0; tries < 100 && (this.#acknowledged < this.#sent || this.#tookMs.length < this.#sent); tries++) await sleep(50)
+    for (let tries = 0; tries < 100 && (this.#acknowledged < this.#sent || this.#tookMs.length < this.#sent); tries++)
+      await sleep(50)
     const sorted = this.#tookMs.toSorted((a, b) => a - b)
-    return { sent: this.#sent, acknowledged: this.#acknowledged, delivered: this.#tookMs.length, isConnected: !this.#socket.destroyed, p99Ms: sorted[Math.floor(sorted.length * 0.99)] ?? Infinity }
+    return {
+      sent: this.#sent,
+      acknowledged: this.#acknowledged,
+      delivered: this.#tookMs.length,
+      isConnected: !this.#socket.destroyed,
+      p99Ms: sorted[Math.floor(sorted.length * 0.99)] ?? Infinity,
+    }
   }
   [Symbol.dispose](): void {
     clearInterval(this.#timer)

@@ -1,6 +1,7 @@
 /**
- * What a peer can do to the broker with little of its own: each attack sends so many bytes over sockets on loopback and says how many they were. Raw
- * sockets and packets made beforehand, so that the attacker costs little and reads only where it must.
+ * What a peer can do to the broker with little of its own: each attack sends so many bytes over sockets on loopback and
+ * says how many they were. Raw sockets and packets made beforehand, so that the attacker costs little and reads only
+ * where it must.
  */
 import net from 'node:net'
 import { once } from 'node:events'
@@ -18,11 +19,15 @@ export class Attacker implements Disposable {
   readonly #sockets = new Set<net.Socket>()
   sent = 0
 
-  constructor(port: number) { this.#port = port }
+  constructor(port: number) {
+    this.#port = port
+  }
 
   async open(p: { reads?: boolean } = {}): Promise<net.Socket> {
     const socket = net.connect(this.#port, '127.0.0.1')
-    socket.on('error', () => { /* it is cut off: that is the point */ })
+    socket.on('error', () => {
+      /* it is cut off: that is the point */
+    })
     await Promise.race([once(socket, 'connect'), once(socket, 'close')])
     socket.setMaxListeners(0)
     this.#sockets.add(socket)
@@ -30,7 +35,10 @@ export class Attacker implements Disposable {
     if (p.reads !== false) socket.resume()
     return socket
   }
-  /** Waits for the socket when it takes no more; gives up after a second of that. @returns false when the connection is over or stuck */
+  /**
+   * Waits for the socket when it takes no more; gives up after a second of that.
+   * @returns false when the connection is over or stuck
+   */
   async send(socket: net.Socket, bytes: Buffer): Promise<boolean> {
     if (socket.destroyed) return false
     this.sent += bytes.length
@@ -40,29 +48,65 @@ export class Attacker implements Disposable {
   }
   async connected(clientId: string, p: { kept?: boolean; reads?: boolean } = {}): Promise<net.Socket> {
     const socket = await this.open({ reads: true })
-    await this.send(socket, bytesOf({ type: 'connect', version: 5, cleanStart: !p.kept, keepAliveSec: 0, clientId, username: undefined, password: undefined, will: undefined, properties: p.kept ? { sessionExpirySec: 604_800 } : {} }))
+    await this.send(
+      socket,
+      bytesOf({
+        type: 'connect',
+        version: 5,
+        cleanStart: !p.kept,
+        keepAliveSec: 0,
+        clientId,
+        username: undefined,
+        password: undefined,
+        will: undefined,
+        properties: p.kept ? { sessionExpirySec: 604_800 } : {},
+      }),
+    )
     await Promise.race([once(socket, 'data'), once(socket, 'close'), sleep(2_000)])
     if (p.reads === false) socket.pause()
     return socket
   }
-  async subscribed(clientId: string, filter: string, p: { kept?: boolean; reads?: boolean; qos?: 0 | 1 } = {}): Promise<net.Socket> {
+  async subscribed(
+    clientId: string,
+    filter: string,
+    p: { kept?: boolean; reads?: boolean; qos?: 0 | 1 } = {},
+  ): Promise<net.Socket> {
     const socket = await this.connected(clientId, { ...p, reads: true })
     await this.send(socket, subscribe(filter, p.qos ?? 0))
     await Promise.race([once(socket, 'data'), once(socket, 'close'), sleep(2_000)])
     if (p.reads === false) socket.pause()
     return socket
   }
-  [Symbol.dispose](): void { for (const socket of this.#sockets) socket.destroy() }
+  [Symbol.dispose](): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
 }
 
 function subscribe(filter: string, qos: 0 | 1 | 2, id?: number): Buffer {
-  return bytesOf({ type: 'subscribe', packetId: 1, properties: id === undefined ? {} : { subscriptionIds: [id] }, subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }] })
+  return bytesOf({
+    type: 'subscribe',
+    packetId: 1,
+    properties: id === undefined ? {} : { subscriptionIds: [id] },
+    subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+  })
 }
-function publish(topic: string, payload: Buffer, p: { qos?: 0 | 1 | 2; packetId?: number; retain?: boolean } = {}): Buffer { return bytesOf(publishPacket({ topic, payload, ...p })) }
+function publish(
+  topic: string,
+  payload: Buffer,
+  p: { qos?: 0 | 1 | 2; packetId?: number; retain?: boolean } = {},
+): Buffer {
+  return bytesOf(publishPacket({ topic, payload, ...p }))
+}
 
 /** Until so many bytes are sent or the time is over. */
-async function pour(a: Attacker, socket: net.Socket, bytes: number, untilMs: number, next: (i: number) => Buffer): Promise<void> {
-  for (let i = 0; a.sent < bytes && performance.now() < untilMs; i++) if (!await a.send(socket, next(i))) return
+async function pour(
+  a: Attacker,
+  socket: net.Socket,
+  bytes: number,
+  untilMs: number,
+  next: (i: number) => Buffer,
+): Promise<void> {
+  for (let i = 0; a.sent < bytes && performance.now() < untilMs; i++) if (!(await a.send(socket, next(i)))) return
 }
 
 export type Attack = { readonly about: string; run(a: Attacker, untilMs: number): Promise<void> }
@@ -74,7 +118,7 @@ async function idleSubscribers(a: Attacker, untilMs: number, qos: 0 | 1, kept: b
   await pour(a, pub, 50 * MIB, untilMs, (i) => {
     // No two are alike: what is equal goes to the disk once.
     payload.writeUInt32BE(i)
-    return publish('flood/a', payload, qos === 0 ? {} : { qos, packetId: i % 60_000 + 1 })
+    return publish('flood/a', payload, qos === 0 ? {} : { qos, packetId: (i % 60_000) + 1 })
   })
 }
 
@@ -86,55 +130,145 @@ export async function warmUp(a: Attacker): Promise<void> {
 }
 
 export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
-  'idle-subscribers': { about: '15 subscribers that do not read, 50 MB of QoS 0', run: (a, untilMs) => idleSubscribers(a, untilMs, 0, false) },
-  'idle-subscribers-qos1': { about: 'the same with QoS 1 and sessions that end with their connection', run: (a, untilMs) => idleSubscribers(a, untilMs, 1, false) },
-  'idle-kept': { about: 'the same with QoS 1 and kept sessions, up to what the spool may hold', run: (a, untilMs) => idleSubscribers(a, untilMs, 1, true) },
-  'half-connects': { about: '100 halves of a CONNECT of 900 kB', async run(a) {
-    const head = Buffer.concat([Buffer.from([0x10, 0xa0, 0xf7, 0x36]), Buffer.from('00044d51545405c2003c00', 'hex'), Buffer.alloc(899_000)])
-    await Promise.all(Array.from({ length: 100 }, async () => { await a.send(await a.open(), head) }))
-  } },
-  'half-small-connects': { about: '400 halves of a CONNECT of 60 kB', async run(a) {
-    const head = Buffer.concat([Buffer.from([0x10, 0xe0, 0xd4, 0x03]), Buffer.from('00044d51545405c2003c00', 'hex'), Buffer.alloc(50_000)])
-    for (let i = 0; i < 400; i++) await a.send(await a.open(), head)
-  } },
-  'half-packets': { about: '60 connections with 900 kB of a PUBLISH of a megabyte', async run(a) {
-    const head = Buffer.concat([Buffer.from([0x30, 0xf0, 0xff, 0x3f]), Buffer.alloc(900_000)])
-    for (let i = 0; i < 60; i++) await a.send(await a.connected(`half${i}`), head)
-  } },
-  'silent': { about: '1,500 connections that say nothing', async run(a) { for (let i = 0; i < 1_500; i++) await a.send(await a.open(), Buffer.from([0x10])) } },
-  'subscribe': { about: '6 MB of SUBSCRIBE of a kept session, 1,000 filters again and again, each time with another QoS', async run(a, untilMs) {
-    const socket = await a.connected('subscriber', { kept: true })
-    await pour(a, socket, 6 * MIB, untilMs, (i) => Buffer.concat(Array.from({ length: 200 }, (_, j) => subscribe(`some/where/${(i * 200 + j) % 1_000}`, (Math.floor((i * 200 + j) / 1_000) % 3) as 0 | 1 | 2))))
-  } },
-  'sessions': { about: '300 CONNECTs whose sessions are kept for seven days', async run(a) {
-    for (let i = 0; i < 300; i++) (await a.connected(`kept${i}`, { kept: true })).destroy()
-  } },
-  'retained': { about: '6 MB of retained messages of 100 bytes, each to a topic of its own, in one go', async run(a, untilMs) {
-    const socket = await a.connected('retainer')
-    await pour(a, socket, 6 * MIB, untilMs, (i) => Buffer.concat(Array.from({ length: 100 }, (_, j) => publish(`kept/${i * 100 + j}`, Buffer.alloc(100), { retain: true }))))
-  } },
-  'overlapping': { about: '1,000 filters of one session that all match, and 2 MB of messages', async run(a, untilMs) {
-    const socket = await a.connected('overlapping')
-    for (let i = 0; i < 1_000; i++) await a.send(socket, subscribe(Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/'), 0))
-    await pour(a, socket, a.sent + 2 * MIB, untilMs, () => Buffer.concat(Array.from({ length: 100 }, () => publish('x/x/x/x/x/x/x/x/x/x', NO_BYTES))))
-  } },
-  'overlapping-anew': { about: 'the same, and one filter comes and goes between the messages, so that nothing can be remembered', async run(a, untilMs) {
-    const socket = await a.connected('overlapping')
-    for (let i = 0; i < 1_000; i++) await a.send(socket, subscribe(Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/'), 0))
-    const again = Buffer.concat(Array.from({ length: 50 }, () => [publish('x/x/x/x/x/x/x/x/x/x', Buffer.alloc(40)), subscribe('x/x/x/x/x/x/x/x/x/x', 0)]).flat())
-    await pour(a, socket, a.sent + 2 * MIB, untilMs, () => again)
-  } },
-  'small-messages': { about: '6 MB of QoS 0 without payload to a topic that nobody has', async run(a, untilMs) {
-    const many = Buffer.concat(Array.from({ length: 2_000 }, () => publish('a', NO_BYTES)))
-    await pour(a, await a.connected('small'), 6 * MIB, untilMs, () => many)
-  } },
-  'durable-messages': { about: '4 MB of QoS 1 of 40 bytes for a kept session that is away', async run(a, untilMs) {
-    (await a.subscribed('away', 'durable', { qos: 1, kept: true })).destroy()
-    const socket = await a.connected('durable')
-    await pour(a, socket, 4 * MIB, untilMs, (i) => Buffer.concat(Array.from({ length: 100 }, (_, j) => publish('durable', Buffer.alloc(40), { qos: 1, packetId: (i * 100 + j) % 60_000 + 1 }))))
-  } },
-  'pings': { about: '2 MB of PINGREQ whose answers are not read', async run(a, untilMs) {
-    const many = Buffer.alloc(64 * 1024, Buffer.from([0xc0, 0]))
-    await pour(a, await a.connected('pings', { reads: false }), 2 * MIB, untilMs, () => many)
-  } },
+  'idle-subscribers': {
+    about: '15 subscribers that do not read, 50 MB of QoS 0',
+    run: (a, untilMs) => idleSubscribers(a, untilMs, 0, false),
+  },
+  'idle-subscribers-qos1': {
+    about: 'the same with QoS 1 and sessions that end with their connection',
+    run: (a, untilMs) => idleSubscribers(a, untilMs, 1, false),
+  },
+  'idle-kept': {
+    about: 'the same with QoS 1 and kept sessions, up to what the spool may hold',
+    run: (a, untilMs) => idleSubscribers(a, untilMs, 1, true),
+  },
+  'half-connects': {
+    about: '100 halves of a CONNECT of 900 kB',
+    async run(a) {
+      const head = Buffer.concat([
+        Buffer.from([0x10, 0xa0, 0xf7, 0x36]),
+        Buffer.from('00044d51545405c2003c00', 'hex'),
+        Buffer.alloc(899_000),
+      ])
+      await Promise.all(
+        Array.from({ length: 100 }, async () => {
+          await a.send(await a.open(), head)
+        }),
+      )
+    },
+  },
+  'half-small-connects': {
+    about: '400 halves of a CONNECT of 60 kB',
+    async run(a) {
+      const head = Buffer.concat([
+        Buffer.from([0x10, 0xe0, 0xd4, 0x03]),
+        Buffer.from('00044d51545405c2003c00', 'hex'),
+        Buffer.alloc(50_000),
+      ])
+      for (let i = 0; i < 400; i++) await a.send(await a.open(), head)
+    },
+  },
+  'half-packets': {
+    about: '60 connections with 900 kB of a PUBLISH of a megabyte',
+    async run(a) {
+      const head = Buffer.concat([Buffer.from([0x30, 0xf0, 0xff, 0x3f]), Buffer.alloc(900_000)])
+      for (let i = 0; i < 60; i++) await a.send(await a.connected(`half${i}`), head)
+    },
+  },
+  silent: {
+    about: '1,500 connections that say nothing',
+    async run(a) {
+      for (let i = 0; i < 1_500; i++) await a.send(await a.open(), Buffer.from([0x10]))
+    },
+  },
+  subscribe: {
+    about: '6 MB of SUBSCRIBE of a kept session, 1,000 filters again and again, each time with another QoS',
+    async run(a, untilMs) {
+      const socket = await a.connected('subscriber', { kept: true })
+      await pour(a, socket, 6 * MIB, untilMs, (i) =>
+        Buffer.concat(
+          Array.from({ length: 200 }, (_, j) =>
+            subscribe(`some/where/${(i * 200 + j) % 1_000}`, (Math.floor((i * 200 + j) / 1_000) % 3) as 0 | 1 | 2),
+          ),
+        ),
+      )
+    },
+  },
+  sessions: {
+    about: '300 CONNECTs whose sessions are kept for seven days',
+    async run(a) {
+      for (let i = 0; i < 300; i++) (await a.connected(`kept${i}`, { kept: true })).destroy()
+    },
+  },
+  retained: {
+    about: '6 MB of retained messages of 100 bytes, each to a topic of its own, in one go',
+    async run(a, untilMs) {
+      const socket = await a.connected('retainer')
+      await pour(a, socket, 6 * MIB, untilMs, (i) =>
+        Buffer.concat(
+          Array.from({ length: 100 }, (_, j) => publish(`kept/${i * 100 + j}`, Buffer.alloc(100), { retain: true })),
+        ),
+      )
+    },
+  },
+  overlapping: {
+    about: '1,000 filters of one session that all match, and 2 MB of messages',
+    async run(a, untilMs) {
+      const socket = await a.connected('overlapping')
+      for (let i = 0; i < 1_000; i++)
+        await a.send(
+          socket,
+          subscribe(Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/'), 0),
+        )
+      await pour(a, socket, a.sent + 2 * MIB, untilMs, () =>
+        Buffer.concat(Array.from({ length: 100 }, () => publish('x/x/x/x/x/x/x/x/x/x', NO_BYTES))),
+      )
+    },
+  },
+  'overlapping-anew': {
+    about: 'the same, and one filter comes and goes between the messages, so that nothing can be remembered',
+    async run(a, untilMs) {
+      const socket = await a.connected('overlapping')
+      for (let i = 0; i < 1_000; i++)
+        await a.send(
+          socket,
+          subscribe(Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/'), 0),
+        )
+      const again = Buffer.concat(
+        Array.from({ length: 50 }, () => [
+          publish('x/x/x/x/x/x/x/x/x/x', Buffer.alloc(40)),
+          subscribe('x/x/x/x/x/x/x/x/x/x', 0),
+        ]).flat(),
+      )
+      await pour(a, socket, a.sent + 2 * MIB, untilMs, () => again)
+    },
+  },
+  'small-messages': {
+    about: '6 MB of QoS 0 without payload to a topic that nobody has',
+    async run(a, untilMs) {
+      const many = Buffer.concat(Array.from({ length: 2_000 }, () => publish('a', NO_BYTES)))
+      await pour(a, await a.connected('small'), 6 * MIB, untilMs, () => many)
+    },
+  },
+  'durable-messages': {
+    about: '4 MB of QoS 1 of 40 bytes for a kept session that is away',
+    async run(a, untilMs) {
+      ;(await a.subscribed('away', 'durable', { qos: 1, kept: true })).destroy()
+      const socket = await a.connected('durable')
+      await pour(a, socket, 4 * MIB, untilMs, (i) =>
+        Buffer.concat(
+          Array.from({ length: 100 }, (_, j) =>
+            publish('durable', Buffer.alloc(40), { qos: 1, packetId: ((i * 100 + j) % 60_000) + 1 }),
+          ),
+        ),
+      )
+    },
+  },
+  pings: {
+    about: '2 MB of PINGREQ whose answers are not read',
+    async run(a, untilMs) {
+      const many = Buffer.alloc(64 * 1024, Buffer.from([0xc0, 0]))
+      await pour(a, await a.connected('pings', { reads: false }), 2 * MIB, untilMs, () => many)
+    },
+  },
 }

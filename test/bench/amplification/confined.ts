@@ -1,6 +1,6 @@
 /**
- * A program that may have so much memory and no more: in a control group that is made for it (v2 where its memory controller can be had, else v1), or,
- * where none may be made, with its RSS looked at often.
+ * A program that may have so much memory and no more: in a control group that is made for it (v2 where its memory
+ * controller can be had, else v1), or, where none may be made, with its RSS looked at often.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -29,22 +29,48 @@ export class Confined implements AsyncDisposable {
     this.#group = limitBytes === undefined ? undefined : groupOf(limitBytes)
     this.how = this.#group?.how ?? 'RSS sampling'
     const into = this.#group ? `echo $$ > ${this.#group.folder}/cgroup.procs; ` : ''
-    this.child = spawn('/bin/sh', ['-c', `${into}exec "$@"`, 'sh', ...command], { stdio: ['ignore', 'pipe', 'pipe'], env })
-    for (const stream of [this.child.stdout!, this.child.stderr!]) stream.on('data', (bytes: Buffer) => { this.#log = (this.#log + bytes.toString()).slice(-20_000) })
-    this.#look = setInterval(() => { this.#peakRss = Math.max(this.#peakRss, this.rssBytes) }, LOOK_MS)
+    this.child = spawn('/bin/sh', ['-c', `${into}exec "$@"`, 'sh', ...command], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env,
+    })
+    for (const stream of [this.child.stdout!, this.child.stderr!])
+      stream.on('data', (bytes: Buffer) => {
+        this.#log = (this.#log + bytes.toString()).slice(-20_000)
+      })
+    this.#look = setInterval(() => {
+      this.#peakRss = Math.max(this.#peakRss, this.rssBytes)
+    }, LOOK_MS)
   }
 
-  get pid(): number { return this.child.pid! }
-  get log(): string { return this.#log }
-  get isRunning(): boolean { return this.child.exitCode === null && this.child.signalCode === null }
-  /** Anonymous memory and files that are mapped; not the page cache, which a control group counts too and gives back. */
-  get rssBytes(): number { return kib(this.pid, 'VmRSS') * 1024 }
+  get pid(): number {
+    return this.child.pid!
+  }
+  get log(): string {
+    return this.#log
+  }
+  get isRunning(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null
+  }
+  /**
+   * Anonymous memory and files that are mapped; not the page cache, which a control group counts too and gives back.
+   */
+  get rssBytes(): number {
+    return kib(this.pid, 'VmRSS') * 1024
+  }
   /** Since the start, or since `forgetPeak`. */
-  get peakRssBytes(): number { return this.#peakRss = Math.max(this.#peakRss, this.rssBytes) }
-  forgetPeak(): void { this.#peakRss = 0 }
+  get peakRssBytes(): number {
+    return (this.#peakRss = Math.max(this.#peakRss, this.rssBytes))
+  }
+  forgetPeak(): void {
+    this.#peakRss = 0
+  }
   /** Of the whole group, the page cache included. */
   get groupPeakBytes(): number | undefined {
-    try { return this.#group && Number(fs.readFileSync(path.join(this.#group.folder, this.#group.peak), 'utf8')) } catch { return undefined }
+    try {
+      return this.#group && Number(fs.readFileSync(path.join(this.#group.folder, this.#group.peak), 'utf8'))
+    } catch {
+      return undefined
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -67,17 +93,34 @@ function groupOf(limitBytes: number): Group | undefined {
       fs.mkdirSync(folder)
       fs.writeFileSync(path.join(folder, kind.limit), String(limitBytes))
       return { ...kind, folder }
-    } catch { try { fs.rmdirSync(folder) } catch { /* was not made */ } }
+    } catch {
+      try {
+        fs.rmdirSync(folder)
+      } catch {
+        /* was not made */
+      }
+    }
   }
   return undefined
 }
 /** A group is busy until its last process is gone for good. */
 async function removed(folder: string): Promise<void> {
   for (let tries = 0; tries < 40; tries++) {
-    try { fs.rmdirSync(folder); return } catch { await new Promise((resolve) => { setTimeout(resolve, 25) }) }
+    try {
+      fs.rmdirSync(folder)
+      return
+    } catch {
+      await new Promise((resolve) => {
+        setTimeout(resolve, 25)
+      })
+    }
   }
 }
 
 function kib(pid: number, field: string): number {
-  try { return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) } catch { return 0 }
+  try {
+    return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
+  } catch {
+    return 0
+  }
 }

@@ -1,10 +1,11 @@
 /**
- * `npm run bench -- churn`: does a request fail while the configuration changes and the control link comes and goes? Two agents and a hub as
- * shipped, mTLS between the agents; 1,000 requests a second from an application at the site, 1,000 pushes, a hundred cuts of the control link.
+ * `npm run bench -- churn`: does a request fail while the configuration changes and the control link comes and goes?
+ * Two agents and a hub as shipped, mTLS between the agents; 1,000 requests a second from an application at the site,
+ * 1,000 pushes, a hundred cuts of the control link.
  *
- * A cut ends the TCP connection under a stream that has stood for a second; the agent then comes back within half a second, cut after cut.
- * Streams that istiod ends by age are in test/conformance/istiod/ads/reconnect.test.ts: each lasts its age and istiod's time of grace, which a hundred
- * times over is half an hour.
+ * A cut ends the TCP connection under a stream that has stood for a second; the agent then comes back within half a
+ * second, cut after cut. Streams that istiod ends by age are in test/conformance/istiod/ads/reconnect.test.ts: each
+ * lasts its age and istiod's time of grace, which a hundred times over is half an hour.
  */
 import fs from 'node:fs'
 import http from 'node:http'
@@ -27,9 +28,16 @@ const TICK_MS = 10
 const LIMIT_MS = 240_000
 
 export const churnTrial: Trial = {
-  kind: 'trial', name: 'churn', asks: 'does a request fail while configuration is pushed and the control link comes and goes?',
-  cases: { churn: `${PUSHES} pushes and ${RECONNECTS} reconnects under ${PER_SECOND} requests a second, three minutes, four at most` },
-  prints: 'reconnects, pushes applied, requests, failed ones by what they got, milliseconds that a request took (p50, p99, longest), the longest time without a control plane; fails when a request failed', options: [], run,
+  kind: 'trial',
+  name: 'churn',
+  asks: 'does a request fail while configuration is pushed and the control link comes and goes?',
+  cases: {
+    churn: `${PUSHES} pushes and ${RECONNECTS} reconnects under ${PER_SECOND} requests a second, three minutes, four at most`,
+  },
+  prints:
+    'reconnects, pushes applied, requests, failed ones by what they got, milliseconds that a request took (p50, p99, longest), the longest time without a control plane; fails when a request failed',
+  options: [],
+  run,
 }
 
 type Result = {
@@ -54,10 +62,16 @@ async function run({ json }: RunOptions): Promise<boolean> {
     for (const name of ['cloud', 'edge'] as const) await site.bringUp(name)
     const r = await churned(site)
     const isWell = r.failed === 0 && r.pushes >= PUSHES && r.reconnects >= RECONNECTS
-    console.log(json ? JSON.stringify({ bench: 'churn', ...r }) : `${r.reconnects} reconnects, ${r.pushes} pushes applied, ${r.requests} requests (${r.perSecond}/s), ${r.failed} failed ${JSON.stringify(r.failures)}; `
-      + `p50 ${r.p50Ms} ms, p99 ${r.p99Ms} ms, longest ${r.longestMs} ms; longest time without a control plane ${r.longestAwayMs} ms: ${isWell ? 'all well' : 'NOT WELL'}`)
+    console.log(
+      json
+        ? JSON.stringify({ bench: 'churn', ...r })
+        : `${r.reconnects} reconnects, ${r.pushes} pushes applied, ${r.requests} requests (${r.perSecond}/s), ${r.failed} failed ${JSON.stringify(r.failures)}; ` +
+            `p50 ${r.p50Ms} ms, p99 ${r.p99Ms} ms, longest ${r.longestMs} ms; longest time without a control plane ${r.longestAwayMs} ms: ${isWell ? 'all well' : 'NOT WELL'}`,
+    )
     return isWell
-  } finally { fs.rmSync(folder, { recursive: true, force: true }) }
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 async function churned(site: Site): Promise<Result> {
@@ -78,10 +92,19 @@ async function churned(site: Site): Promise<Result> {
   const [away] = await Promise.all([cuts, pushing])
   const { sent, failures, tookMs } = await load.stop()
   const sorted = tookMs.sort((a, b) => a - b)
-  const at = (part: number): number => Number((sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0).toFixed(1))
+  const at = (part: number): number =>
+    Number((sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0).toFixed(1))
   return {
-    reconnects: away.length, pushes: (await generation()) - before, requests: sent, failed: Object.values(failures).reduce((a, b) => a + b, 0), failures,
-    perSecond: Math.round(sent / ((performance.now() - from) / 1_000)), p50Ms: at(0.5), p99Ms: at(0.99), longestMs: at(1), longestAwayMs: Math.round(Math.max(0, ...away)),
+    reconnects: away.length,
+    pushes: (await generation()) - before,
+    requests: sent,
+    failed: Object.values(failures).reduce((a, b) => a + b, 0),
+    failures,
+    perSecond: Math.round(sent / ((performance.now() - from) / 1_000)),
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+    longestMs: at(1),
+    longestAwayMs: Math.round(Math.max(0, ...away)),
   }
 }
 
@@ -95,7 +118,7 @@ async function cutting(site: Site, isLate: () => boolean): Promise<number[]> {
     const [cutMs, before] = [performance.now(), await ended()]
     site.links.control.cut()
     site.links.control.restore()
-    while (!isLate() && !((await ended()) > before && await isConnected())) await sleep(LOOK_MS)
+    while (!isLate() && !((await ended()) > before && (await isConnected()))) await sleep(LOOK_MS)
     if (isLate()) break
     away.push(performance.now() - cutMs)
     await sleep(UP_MS)
@@ -121,7 +144,9 @@ class Load {
   #open = 0
   constructor(port: number) {
     this.#port = port
-    this.#timer = setInterval(() => { this.#tick() }, TICK_MS)
+    this.#timer = setInterval(() => {
+      this.#tick()
+    }, TICK_MS)
   }
   async stop(): Promise<Load> {
     clearInterval(this.#timer)
@@ -142,12 +167,30 @@ class Load {
       this.tookMs.push(performance.now() - from)
       if (what !== undefined) this.failures[what] = (this.failures[what] ?? 0) + 1
     }
-    const req = http.request({ host: '127.0.0.1', port: this.#port, path: `http://${ORDERS}/orders/${this.sent}`, headers: { host: ORDERS }, agent: this.#agent, timeout: 10_000 }, (res) => {
-      res.resume()
-      res.on('end', () => done(res.statusCode === 200 ? undefined : `${res.statusCode} ${String(res.headers['x-meshlet-error'] ?? '')}`.trim()))
-      res.on('error', (err) => done(err.message))
+    const req = http.request(
+      {
+        host: '127.0.0.1',
+        port: this.#port,
+        path: `http://${ORDERS}/orders/${this.sent}`,
+        headers: { host: ORDERS },
+        agent: this.#agent,
+        timeout: 10_000,
+      },
+      (res) => {
+        res.resume()
+        res.on('end', () =>
+          done(
+            res.statusCode === 200
+              ? undefined
+              : `${res.statusCode} ${String(res.headers['x-meshlet-error'] ?? '')}`.trim(),
+          ),
+        )
+        res.on('error', (err) => done(err.message))
+      },
+    )
+    req.on('timeout', () => {
+      req.destroy(new Error('no answer in 10 s'))
     })
-    req.on('timeout', () => { req.destroy(new Error('no answer in 10 s')) })
     req.on('error', (err) => done(err.message))
     req.end()
   }

@@ -1,4 +1,7 @@
-/** `npm run bench -- folder`: for how long does an agent's event loop come to nothing else while a folder of resource files is read, and what memory does it take? */
+/**
+ * `npm run bench -- folder`: for how long does an agent's event loop come to nothing else while a folder of resource
+ * files is read, and what memory does it take?
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
@@ -16,9 +19,18 @@ const WAIT_MS = 60_000
 const TYPE = 'type.googleapis.com/envoy.config'
 
 export const folderBench: Trial = {
-  kind: 'trial', name: 'folder', asks: 'for how long does a folder of resource files keep the event loop from everything else, and what memory does it take?',
-  cases: Object.fromEntries(SIZES.map((size) => [String(size), `${size} services in three files: started, then all clusters changed, then all routes`])),
-  prints: 'for each step the longest lag and the most CPU milliseconds in one, MiB of RSS after it, the highest so far', options: [], run,
+  kind: 'trial',
+  name: 'folder',
+  asks: 'for how long does a folder of resource files keep the event loop from everything else, and what memory does it take?',
+  cases: Object.fromEntries(
+    SIZES.map((size) => [
+      String(size),
+      `${size} services in three files: started, then all clusters changed, then all routes`,
+    ]),
+  ),
+  prints: 'for each step the longest lag and the most CPU milliseconds in one, MiB of RSS after it, the highest so far',
+  options: [],
+  run,
 }
 
 async function run({ cases, json }: RunOptions): Promise<boolean> {
@@ -26,14 +38,26 @@ async function run({ cases, json }: RunOptions): Promise<boolean> {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-folder-bench-'))
     try {
       for (const row of await measured(folder, size)) {
-        console.log(json ? JSON.stringify({ bench: 'folder', services: size, ...row }) : `${size} services, ${row.step}: longest lag ${row.lagMs} ms, ${row.cpuMs} ms of CPU at most in one; RSS ${row.rssMiB} MiB, highest ${row.peakMiB} MiB`)
+        console.log(
+          json
+            ? JSON.stringify({ bench: 'folder', services: size, ...row })
+            : `${size} services, ${row.step}: longest lag ${row.lagMs} ms, ${row.cpuMs} ms of CPU at most in one; RSS ${row.rssMiB} MiB, highest ${row.peakMiB} MiB`,
+        )
       }
-    } finally { fs.rmSync(folder, { recursive: true, force: true }) }
+    } finally {
+      fs.rmSync(folder, { recursive: true, force: true })
+    }
   }
   return true
 }
 
-type Row = { readonly step: string; readonly lagMs: number; readonly cpuMs: number; readonly rssMiB: number; readonly peakMiB: number }
+type Row = {
+  readonly step: string
+  readonly lagMs: number
+  readonly cpuMs: number
+  readonly rssMiB: number
+  readonly peakMiB: number
+}
 
 async function measured(folder: string, size: number): Promise<Row[]> {
   const resources = path.join(folder, 'resources')
@@ -42,15 +66,31 @@ async function measured(folder: string, size: number): Promise<Row[]> {
   fs.mkdirSync(path.join(folder, 'state'), { mode: 0o700 })
   for (const [name, text] of Object.entries(filesOf(size))) fs.writeFileSync(path.join(resources, name), text)
   fs.writeFileSync(config, `node: {name: edge}\nstate: ${folder}/state\ndirectory: ${resources}\nadmin: {port: 0}\n`)
-  const agent = spawn(process.execPath, ['--max-semi-space-size=8', '--import', PROBE, BUNDLE, 'run', '-c', config], { env: { ...process.env, MESHLET_BENCH_LAG: lag }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const agent = spawn(process.execPath, ['--max-semi-space-size=8', '--import', PROBE, BUNDLE, 'run', '-c', config], {
+    env: { ...process.env, MESHLET_BENCH_LAG: lag },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let [applied, log] = [0, '']
-  agent.stdout.on('data', (d: Buffer) => { log += d.toString(); applied = log.split('"config.applied"').length - 1 })
+  agent.stdout.on('data', (d: Buffer) => {
+    log += d.toString()
+    applied = log.split('"config.applied"').length - 1
+  })
   const rows: Row[] = []
   const step = async (name: string, wanted: number): Promise<void> => {
     await until(name, () => applied >= wanted, WAIT_MS)
-    const lags = fs.readFileSync(lag, 'utf8').trim().split('\n').map((line) => line.split(' ').map(Number))
+    const lags = fs
+      .readFileSync(lag, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ').map(Number))
     fs.truncateSync(lag)
-    rows.push({ step: name, lagMs: Math.max(0, ...lags.map((l) => l[1] ?? 0)), cpuMs: Math.max(0, ...lags.map((l) => l[2] ?? 0)), rssMiB: Math.round(rssMiB(agent.pid!)), peakMiB: Math.round(peakRssMiB(agent.pid!)) })
+    rows.push({
+      step: name,
+      lagMs: Math.max(0, ...lags.map((l) => l[1] ?? 0)),
+      cpuMs: Math.max(0, ...lags.map((l) => l[2] ?? 0)),
+      rssMiB: Math.round(rssMiB(agent.pid!)),
+      peakMiB: Math.round(peakRssMiB(agent.pid!)),
+    })
   }
   try {
     await step('started', 1)
@@ -68,11 +108,28 @@ async function measured(folder: string, size: number): Promise<Row[]> {
 function filesOf(size: number): Record<string, string> {
   const all = Array.from({ length: size }, (_, i) => i)
   const name = (i: number): string => `outbound|80||svc-${i}.shop.svc.cluster.local`
-  const address = (i: number, k: number): string => `    - endpoint: {address: {socket_address: {address: 10.${k}.${i >> 8}.${i & 255}, port_value: 8080}}}\n`
+  const address = (i: number, k: number): string =>
+    `    - endpoint: {address: {socket_address: {address: 10.${k}.${i >> 8}.${i & 255}, port_value: 8080}}}\n`
   return {
-    'clusters.yaml': all.map((i) => `- "@type": ${TYPE}.cluster.v3.Cluster\n  name: ${name(i)}\n  type: EDS\n  connect_timeout: 2s\n  eds_cluster_config: {service_name: "svc-${i}", eds_config: {ads: {}}}\n  circuit_breakers: {thresholds: [{max_connections: 1000}]}\n`).join(''),
-    'endpoints.yaml': all.map((i) => `- "@type": ${TYPE}.endpoint.v3.ClusterLoadAssignment\n  cluster_name: svc-${i}\n  endpoints:\n  - lb_endpoints:\n${[1, 2, 3].map((k) => address(i, k)).join('')}`).join(''),
-    'routes.yaml': `- "@type": ${TYPE}.route.v3.RouteConfiguration\n  name: "80"\n  virtual_hosts:\n`
-      + all.map((i) => `  - name: svc-${i}\n    domains: [svc-${i}.shop, "svc-${i}.shop:80"]\n    routes:\n    - match: {prefix: /}\n      route: {cluster: "${name(i)}", timeout: 15s}\n`).join(''),
+    'clusters.yaml': all
+      .map(
+        (i) =>
+          `- "@type": ${TYPE}.cluster.v3.Cluster\n  name: ${name(i)}\n  type: EDS\n  connect_timeout: 2s\n  eds_cluster_config: {service_name: "svc-${i}", eds_config: {ads: {}}}\n  circuit_breakers: {thresholds: [{max_connections: 1000}]}\n`,
+      )
+      .join(''),
+    'endpoints.yaml': all
+      .map(
+        (i) =>
+          `- "@type": ${TYPE}.endpoint.v3.ClusterLoadAssignment\n  cluster_name: svc-${i}\n  endpoints:\n  - lb_endpoints:\n${[1, 2, 3].map((k) => address(i, k)).join('')}`,
+      )
+      .join(''),
+    'routes.yaml':
+      `- "@type": ${TYPE}.route.v3.RouteConfiguration\n  name: "80"\n  virtual_hosts:\n` +
+      all
+        .map(
+          (i) =>
+            `  - name: svc-${i}\n    domains: [svc-${i}.shop, "svc-${i}.shop:80"]\n    routes:\n    - match: {prefix: /}\n      route: {cluster: "${name(i)}", timeout: 15s}\n`,
+        )
+        .join(''),
   }
 }

@@ -24,11 +24,27 @@ spec: {metrics: [{overrides: [{disabled: true}]}]}
 /**
  * Three endpoints each, in a network that is not there.
  * @param portOf of the service of that number
- * @param filters `envoy`: without the filters that Istio builds into its own Envoy (istio.alpn, istio.stats, istio.metadata_exchange) and Envoy itself has not
+ * @param filters `envoy`: without the filters that Istio builds into its own Envoy (istio.alpn, istio.stats,
+ * istio.metadata_exchange) and Envoy itself has not
  */
-export async function startMesh(t: Finally, size: number, portOf: (i: number) => number, filters: 'istio' | 'envoy' = 'istio'): Promise<Mesh> {
-  const istiod = await Istiod.create(t, filters === 'envoy' ? { env: { PILOT_ENABLE_METADATA_EXCHANGE: 'false', PILOT_ENABLE_ALPN_FILTER: 'false' } } : {})
-  const service = (i: number, firstPort: number): string => serviceEntry(`svc-${i}`, { port: portOf(i), endpoints: [0, 1, 2].map((k) => ({ address: `10.${k + 1}.${i >> 8}.${i & 255}`, port: i === 0 ? firstPort : 8080 })) })
+export async function startMesh(
+  t: Finally,
+  size: number,
+  portOf: (i: number) => number,
+  filters: 'istio' | 'envoy' = 'istio',
+): Promise<Mesh> {
+  const istiod = await Istiod.create(
+    t,
+    filters === 'envoy' ? { env: { PILOT_ENABLE_METADATA_EXCHANGE: 'false', PILOT_ENABLE_ALPN_FILTER: 'false' } } : {},
+  )
+  const service = (i: number, firstPort: number): string =>
+    serviceEntry(`svc-${i}`, {
+      port: portOf(i),
+      endpoints: [0, 1, 2].map((k) => ({
+        address: `10.${k + 1}.${i >> 8}.${i & 255}`,
+        port: i === 0 ? firstPort : 8080,
+      })),
+    })
   const services = (firstPort: number): string => Array.from({ length: size }, (_, i) => service(i, firstPort)).join('')
   const reset = (): void => {
     istiod.write('services', services(8080))
@@ -40,13 +56,23 @@ export async function startMesh(t: Finally, size: number, portOf: (i: number) =>
   await istiod.start()
   pin(istiod.process.child.pid!, LOAD_CORE)
   return {
-    istiod, reset,
-    changeEndpoint: () => { istiod.write('services', services(9090)) },
-    addService: () => { istiod.write('more', service(size, 8080)) },
-    changeAll: () => { istiod.write('tuning', `apiVersion: networking.istio.io/v1
+    istiod,
+    reset,
+    changeEndpoint: () => {
+      istiod.write('services', services(9090))
+    },
+    addService: () => {
+      istiod.write('more', service(size, 8080))
+    },
+    changeAll: () => {
+      istiod.write(
+        'tuning',
+        `apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: all, namespace: shop}
 spec: {host: "*.shop.svc.cluster.local", trafficPolicy: {connectionPool: {tcp: {connectTimeout: 3s}, http: {http2MaxRequests: 4000}}}}
-`) },
+`,
+      )
+    },
   }
 }

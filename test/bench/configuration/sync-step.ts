@@ -25,14 +25,27 @@ export class Meter implements Disposable {
     const [host, port] = target.split(':') as [string, string]
     this.#server = net.createServer((near) => {
       const far = net.connect({ host, port: Number(port) })
-      for (const [from, to] of [[near, far], [far, near]] as const) {
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
         this.#sockets.add(from)
-        from.on('error', () => { /* close follows */ })
-        from.on('close', () => { this.#sockets.delete(from); to.destroy() })
+        from.on('error', () => {
+          /* close follows */
+        })
+        from.on('close', () => {
+          this.#sockets.delete(from)
+          to.destroy()
+        })
         from.pipe(to)
       }
-      far.on('data', (d) => { this.inBytes += d.length; this.lastMs = performance.now() })
-      near.on('data', (d) => { this.outBytes += d.length })
+      far.on('data', (d) => {
+        this.inBytes += d.length
+        this.lastMs = performance.now()
+      })
+      near.on('data', (d) => {
+        this.outBytes += d.length
+      })
     })
   }
   static async before(target: string): Promise<Meter> {
@@ -40,9 +53,15 @@ export class Meter implements Disposable {
     await once(meter.#server.listen(0, '127.0.0.1'), 'listening')
     return meter
   }
-  get address(): string { return `127.0.0.1:${(this.#server.address() as net.AddressInfo).port}` }
-  cut(): void { for (const socket of this.#sockets) socket.destroy() }
-  /** For subjects that do not tell: something comes, and then nothing more. Resolves with the moment of the last byte. */
+  get address(): string {
+    return `127.0.0.1:${(this.#server.address() as net.AddressInfo).port}`
+  }
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+  /**
+   * For subjects that do not tell: something comes, and then nothing more. Resolves with the moment of the last byte.
+   */
   async received(act: () => void): Promise<number> {
     const before = this.inBytes
     act()
@@ -51,9 +70,17 @@ export class Meter implements Disposable {
     return this.lastMs
   }
   async quiet(): Promise<void> {
-    for (let last = -1; this.inBytes !== last;) { last = this.inBytes; await new Promise((resolve) => { setTimeout(resolve, QUIET_MS) }) }
+    for (let last = -1; this.inBytes !== last;) {
+      last = this.inBytes
+      await new Promise((resolve) => {
+        setTimeout(resolve, QUIET_MS)
+      })
+    }
   }
-  [Symbol.dispose](): void { this.cut(); this.#server.close() }
+  [Symbol.dispose](): void {
+    this.cut()
+    this.#server.close()
+  }
 }
 
 export type Subject = {
@@ -66,7 +93,9 @@ export type Subject = {
   readonly lag?: (step: Step, fromMs: number) => Lag
 }
 
-/** @param act resolves when the step's effect is there, with that moment of performance.now() if it was an earlier one */
+/**
+ * @param act resolves when the step's effect is there, with that moment of performance.now() if it was an earlier one
+ */
 export async function measured(s: Subject, step: Step, act: () => Promise<number | void>): Promise<Row> {
   const saves = s.saves ?? (() => Promise.resolve(0))
   const isFirst = step === 'first'
@@ -75,22 +104,47 @@ export async function measured(s: Subject, step: Step, act: () => Promise<number
   const before = isFirst ? { cpuNs: 0, disk: 0 } : { cpuNs: cpuNs(s.pid()), disk: writtenBytes(s.pid()) }
   const { inBytes, outBytes } = s.meter
   const [from, fromWallMs] = [performance.now(), Date.now()]
-  const ms = (await act() ?? performance.now()) - from
+  const ms = ((await act()) ?? performance.now()) - from
   await s.meter.quiet()
-  const [cpuUs, diskKib, rss] = [(cpuNs(s.pid()) - before.cpuNs) / 1_000, (writtenBytes(s.pid()) - before.disk) / 1024, rssMiB(s.pid())]
+  const [cpuUs, diskKib, rss] = [
+    (cpuNs(s.pid()) - before.cpuNs) / 1_000,
+    (writtenBytes(s.pid()) - before.disk) / 1024,
+    rssMiB(s.pid()),
+  ]
   const config: ConfigCost = {
-    inKib: (s.meter.inBytes - inBytes) / 1024, outKib: (s.meter.outBytes - outBytes) / 1024, diskKib,
-    saves: (await saves()) - savesBefore, lag: s.lag?.(step, fromWallMs) ?? null,
+    inKib: (s.meter.inBytes - inBytes) / 1024,
+    outKib: (s.meter.outBytes - outBytes) / 1024,
+    diskKib,
+    saves: (await saves()) - savesBefore,
+    lag: s.lag?.(step, fromWallMs) ?? null,
   }
-  return { bench: 'sync', case: `${step}-${s.size}`, subject: s.name, cpuUs, perSecond: 1_000 / ms, p50Ms: ms, p99Ms: null, rssMiB: rss, config }
+  return {
+    bench: 'sync',
+    case: `${step}-${s.size}`,
+    subject: s.name,
+    cpuUs,
+    perSecond: 1_000 / ms,
+    p50Ms: ms,
+    p99Ms: null,
+    rssMiB: rss,
+    config,
+  }
 }
 
 /**
- * Streams that are cut and come back, watched from the link: to ask the subject again and again would cost as much as the reconnect. The middle one by CPU: the
- * first after a start compiles what it runs, and some pay for a major collection.
+ * Streams that are cut and come back, watched from the link: to ask the subject again and again would cost as much as
+ * the reconnect. The middle one by CPU: the first after a start compiles what it runs, and some pay for a major
+ * collection.
  */
 export async function reconnects(s: Subject): Promise<Row> {
   const rows: Row[] = []
-  for (let i = 0; i < RECONNECTS; i++) rows.push(await measured(s, 'reconnect', () => s.meter.received(() => { s.meter.cut() })))
+  for (let i = 0; i < RECONNECTS; i++)
+    rows.push(
+      await measured(s, 'reconnect', () =>
+        s.meter.received(() => {
+          s.meter.cut()
+        }),
+      ),
+    )
   return rows.toSorted((a, b) => a.cpuUs - b.cpuUs)[RECONNECTS >> 1]!
 }

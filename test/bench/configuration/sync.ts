@@ -1,6 +1,7 @@
 /**
- * meshlet, Envoy and gRPC's own xDS client under a real istiod (sync-peers.ts says over which transport and how much of it each takes).
- * meshlet goes through the steps twice: once with a probe in its process, for the lag of its event loop alone, and once as it is, for the rest.
+ * meshlet, Envoy and gRPC's own xDS client under a real istiod (sync-peers.ts says over which transport and how much of
+ * it each takes). meshlet goes through the steps twice: once with a probe in its process, for the lag of its event loop
+ * alone, and once as it is, for the rest.
  */
 import fs from 'node:fs'
 import net from 'node:net'
@@ -17,7 +18,10 @@ import { measured, Meter, reconnects, type Step, type Subject } from './sync-ste
 const SIZES = [1, 100, 1_000, 5_000]
 const SUBJECTS = { meshlet, envoy, 'grpc-js-xds': grpcJsXds }
 /** As deploy/edge/meshlet.service sets it. */
-const UNIT = { env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }, flags: '--max-semi-space-size=8 --v8-pool-size=1' }
+const UNIT = {
+  env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' },
+  flags: '--max-semi-space-size=8 --v8-pool-size=1',
+}
 /** Until what is written is in force at istiod and nobody is told of it any more. */
 const ISTIOD_READS_MS = 4_000
 /** Each look costs a page of metrics. */
@@ -25,22 +29,33 @@ const COPY_LOOK_MS = 2_000
 const PROBE = pathToFileURL(path.join(import.meta.dirname, 'lag-probe.ts')).href
 
 export const syncBench: PeerBench = {
-  kind: 'peers', name: 'sync', asks: 'what does configuration cost at N services of a real istiod (built with the machine\'s Go)? the first sync from exec (and up to the moment when all is in force), the copy of what is stored that follows it, a stream that comes back (the middle one of nine), one endpoint changed, one service more, a push that changes every cluster',
-  cases: Object.fromEntries(SIZES.map((size) => [String(size), `${size} service${size === 1 ? '' : 's'}`])), subjects: Object.keys(SUBJECTS),
-  prints: 'CPU microseconds of the whole step, its duration (p50), RSS after it, KiB over the control link in both directions, KiB written to the disk and in how many saves, the longest lag of meshlet\'s event loop and the most CPU milliseconds in one',
-  options: ['only'], rows,
+  kind: 'peers',
+  name: 'sync',
+  asks: "what does configuration cost at N services of a real istiod (built with the machine's Go)? the first sync from exec (and up to the moment when all is in force), the copy of what is stored that follows it, a stream that comes back (the middle one of nine), one endpoint changed, one service more, a push that changes every cluster",
+  cases: Object.fromEntries(SIZES.map((size) => [String(size), `${size} service${size === 1 ? '' : 's'}`])),
+  subjects: Object.keys(SUBJECTS),
+  prints:
+    "CPU microseconds of the whole step, its duration (p50), RSS after it, KiB over the control link in both directions, KiB written to the disk and in how many saves, the longest lag of meshlet's event loop and the most CPU milliseconds in one",
+  options: ['only'],
+  rows,
 }
 
 async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
   for (const size of SIZES.filter((n) => options.cases.includes(String(n)))) {
     for (const subject of options.subjects) {
       const cleanup: (() => void | Promise<void>)[] = []
-      const t: Finally = { after: (fn) => { cleanup.push(fn) } }
+      const t: Finally = {
+        after: (fn) => {
+          cleanup.push(fn)
+        },
+      }
       try {
         yield* SUBJECTS[subject as keyof typeof SUBJECTS](t, size)
       } catch (err) {
         yield { bench: 'sync', case: String(size), subject, what: 'failed', why: messageOf(err) }
-      } finally { for (const fn of cleanup.reverse()) await fn() }
+      } finally {
+        for (const fn of cleanup.reverse()) await fn()
+      }
     }
   }
 }
@@ -51,7 +66,8 @@ async function* meshlet(t: Finally, size: number): AsyncIterable<Row> {
   for await (const { case: step, config } of steps(t, mesh, size, 'lag')) lags.set(step, config!.lag)
   mesh.reset()
   await sleep(ISTIOD_READS_MS)
-  for await (const row of steps(t, mesh, size)) yield { ...row, config: { ...row.config!, lag: lags.get(row.case) ?? null } }
+  for await (const row of steps(t, mesh, size))
+    yield { ...row, config: { ...row.config!, lag: lags.get(row.case) ?? null } }
 }
 
 async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): AsyncIterable<Row> {
@@ -59,12 +75,25 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
   using meter = await Meter.before(istiod.address)
   using stack = new DisposableStack()
   const lagFile = path.join(istiod.folder, 'lag')
-  const edge = await MeshAgent.create(t, istiod, { address: meter.address, env: { ...UNIT.env, NODE_OPTIONS: probed ? `${UNIT.flags} --import ${PROBE}` : UNIT.flags, MESHLET_BENCH_LAG: lagFile } })
+  const edge = await MeshAgent.create(t, istiod, {
+    address: meter.address,
+    env: {
+      ...UNIT.env,
+      NODE_OPTIONS: probed ? `${UNIT.flags} --import ${PROBE}` : UNIT.flags,
+      MESHLET_BENCH_LAG: lagFile,
+    },
+  })
   const clusters = async (): Promise<number> => (await edge.agent.status())?.config.resources['clusters'] ?? 0
   const subject: Subject = {
-    name: 'meshlet', size, meter, pid: () => edge.agent.process.child.pid!, saves: () => edge.metric('mesh_config_saves_total'),
+    name: 'meshlet',
+    size,
+    meter,
+    pid: () => edge.agent.process.child.pid!,
+    saves: () => edge.metric('mesh_config_saves_total'),
     // Before the first answer the program is being loaded, which has no traffic beside it.
-    ...(probed ? { lag: (step: Step, fromMs: number) => longestLag(lagFile, step === 'first' ? connectedMs(edge) : fromMs) } : {}),
+    ...(probed
+      ? { lag: (step: Step, fromMs: number) => longestLag(lagFile, step === 'first' ? connectedMs(edge) : fromMs) }
+      : {}),
   }
   const generation = async (): Promise<number> => (await edge.status('a status')).config.generation
   const applied = async (act: () => void): Promise<void> => {
@@ -86,14 +115,35 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
   // Of the same step, up to here: what follows is saved, compiled code kept, memory given back.
   yield { ...first, case: `in-force-${size}`, cpuUs: inForceNs / 1_000 }
   const copies = (): Promise<number> => edge.metric('mesh_config_copies_total')
-  yield await measured(subject, 'copy', () => until('the stored configuration is copied', async () => { await sleep(COPY_LOOK_MS); return (await copies()) > 0 }, 60_000).then(() => undefined))
+  yield await measured(subject, 'copy', () =>
+    until(
+      'the stored configuration is copied',
+      async () => {
+        await sleep(COPY_LOOK_MS)
+        return (await copies()) > 0
+      },
+      60_000,
+    ).then(() => undefined),
+  )
   const before = await generation()
   yield await reconnects(subject)
-  if (await generation() !== before) console.error(`reconnect-${size}: generation ${before} became ${await generation()}, although nothing had changed`)
-  yield await measured(subject, 'endpoint', () => applied(() => { mesh.changeEndpoint() }))
+  if ((await generation()) !== before)
+    console.error(`reconnect-${size}: generation ${before} became ${await generation()}, although nothing had changed`)
+  yield await measured(subject, 'endpoint', () =>
+    applied(() => {
+      mesh.changeEndpoint()
+    }),
+  )
   const had = await clusters()
-  yield await measured(subject, 'service', async () => { mesh.addService(); await until('the cluster', async () => (await clusters()) > had, 60_000) })
-  yield await measured(subject, 'push', () => applied(() => { mesh.changeAll() }))
+  yield await measured(subject, 'service', async () => {
+    mesh.addService()
+    await until('the cluster', async () => (await clusters()) > had, 60_000)
+  })
+  yield await measured(subject, 'push', () =>
+    applied(() => {
+      mesh.changeAll()
+    }),
+  )
   stack.dispose()
   await edge.agent.process.stop()
 }
@@ -102,9 +152,23 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
 function connected(port: number): Disposable {
   let socket: net.Socket
   let timer: NodeJS.Timeout | undefined
-  const open = (): void => { socket = net.connect({ port, host: '127.0.0.1' }).on('error', () => { /* close follows */ }).on('close', () => { timer = setTimeout(open, 20) }) }
+  const open = (): void => {
+    socket = net
+      .connect({ port, host: '127.0.0.1' })
+      .on('error', () => {
+        /* close follows */
+      })
+      .on('close', () => {
+        timer = setTimeout(open, 20)
+      })
+  }
   open()
-  return { [Symbol.dispose]: () => { clearTimeout(timer); socket.removeAllListeners('close').destroy() } }
+  return {
+    [Symbol.dispose]: () => {
+      clearTimeout(timer)
+      socket.removeAllListeners('close').destroy()
+    },
+  }
 }
 /** Of the log line that tells of the first answer. */
 function connectedMs(edge: MeshAgent): number {
@@ -114,6 +178,11 @@ function connectedMs(edge: MeshAgent): number {
 }
 /** @param fromMs what ends before does not count */
 function longestLag(file: string, fromMs: number): Lag {
-  const all = fs.readFileSync(file, 'utf8').trim().split('\n').map((l) => l.split(' ').map(Number) as [number, number, number]).filter(([endMs]) => endMs >= fromMs)
+  const all = fs
+    .readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((l) => l.split(' ').map(Number) as [number, number, number])
+    .filter(([endMs]) => endMs >= fromMs)
   return { ms: Math.max(0, ...all.map(([, ms]) => ms)), cpuMs: Math.max(0, ...all.map(([, , cpuMs]) => cpuMs)) }
 }

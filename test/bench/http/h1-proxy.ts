@@ -1,6 +1,8 @@
 /**
- * CPU of the HTTP/1.1 data path per request over real sockets, plain, with mTLS on both sides and to an endpoint of HTTP/2 in clear, without listener and control plane:
- * client (this process) → proxy → origin, three processes. Run: npm run bench -- h1-proxy, or node test/bench/http/h1-proxy.ts [seconds] [connections] [case]. One line of JSON per case.
+ * CPU of the HTTP/1.1 data path per request over real sockets, plain, with mTLS on both sides and to an endpoint of
+ * HTTP/2 in clear, without listener and control plane: client (this process) → proxy → origin, three processes. Run:
+ * npm run bench -- h1-proxy, or node test/bench/http/h1-proxy.ts [seconds] [connections] [case]. One line of JSON per
+ * case.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -28,22 +30,54 @@ import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
 import { cluster, endpoint, manager, tablesOf } from '../../protocols/http/harness.ts'
 import { benchCertificates, BENCH_TRUST_DOMAIN, type BenchCertificates } from '../certificates.ts'
 
-type Setup = { readonly mtls: boolean; readonly h2c?: boolean; readonly certificates: BenchCertificates; readonly originPort: number }
+type Setup = {
+  readonly mtls: boolean
+  readonly h2c?: boolean
+  readonly certificates: BenchCertificates
+  readonly originPort: number
+}
 const read = (file: string): string => fs.readFileSync(file, 'utf8')
 const BODY = 'x'.repeat(1024)
-const ANSWER = Buffer.from(`HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\nContent-Type: text/plain\r\nContent-Length: ${BODY.length}\r\nConnection: keep-alive\r\nETag: "1"\r\n\r\n${BODY}`)
+const ANSWER = Buffer.from(
+  `HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\nContent-Type: text/plain\r\nContent-Length: ${BODY.length}\r\nConnection: keep-alive\r\nETag: "1"\r\n\r\n${BODY}`,
+)
 
 async function origin({ mtls, h2c, certificates: c }: Setup): Promise<number> {
   if (h2c) {
-    const server = http2.createServer((_request, response) => {
-      response.writeHead(200, { 'server': 'origin', 'date': 'Tue, 14 Nov 2023 22:13:20 GMT', 'content-type': 'text/plain', 'content-length': String(BODY.length), 'etag': '"1"' })
-      response.end(BODY)
-    }).listen(0, '127.0.0.1')
+    const server = http2
+      .createServer((_request, response) => {
+        response.writeHead(200, {
+          server: 'origin',
+          date: 'Tue, 14 Nov 2023 22:13:20 GMT',
+          'content-type': 'text/plain',
+          'content-length': String(BODY.length),
+          etag: '"1"',
+        })
+        response.end(BODY)
+      })
+      .listen(0, '127.0.0.1')
     await once(server, 'listening')
     return (server.address() as net.AddressInfo).port
   }
-  const serve = (socket: Duplex): void => { socket.on('data', () => { socket.write(ANSWER) }).on('error', () => {}) }
-  const server = mtls ? tls.createServer({ cert: read(c.origin.chain), key: read(c.origin.key), ca: read(c.roots), requestCert: true, rejectUnauthorized: true }, serve) : net.createServer({ noDelay: true }, serve)
+  const serve = (socket: Duplex): void => {
+    socket
+      .on('data', () => {
+        socket.write(ANSWER)
+      })
+      .on('error', () => {})
+  }
+  const server = mtls
+    ? tls.createServer(
+        {
+          cert: read(c.origin.chain),
+          key: read(c.origin.key),
+          ca: read(c.roots),
+          requestCert: true,
+          rejectUnauthorized: true,
+        },
+        serve,
+      )
+    : net.createServer({ noDelay: true }, serve)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return (server.address() as net.AddressInfo).port
@@ -51,70 +85,189 @@ async function origin({ mtls, h2c, certificates: c }: Setup): Promise<number> {
 
 async function proxy({ mtls, h2c, certificates: c, originPort }: Setup): Promise<number> {
   const identity: Identity = {
-    spiffeId: parseSpiffeId(`spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/proxy`)!, keyPem: read(c.proxy.key), chainPem: read(c.proxy.chain), rootsPem: read(c.roots), serial: '1', notBeforeMs: 0, notAfterMs: 9e15,
+    spiffeId: parseSpiffeId(`spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/proxy`)!,
+    keyPem: read(c.proxy.key),
+    chainPem: read(c.proxy.chain),
+    rootsPem: read(c.roots),
+    serial: '1',
+    notBeforeMs: 0,
+    notAfterMs: 9e15,
   }
-  const common = { certificate: { from: 'workload' }, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], validation: { roots: { from: 'workload' }, sans: [] } } as const
+  const common = {
+    certificate: { from: 'workload' },
+    alpnProtocols: [],
+    minVersion: 'TLSv1.2',
+    maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    validation: { roots: { from: 'workload' }, sans: [] },
+  } as const
   const up: UpstreamTls = { ...common, sni: c.originName, autoSni: false }
   const down: DownstreamTls = { ...common, requireClientCertificate: true }
-  const made = cluster([endpoint('127.0.0.1', originPort)], mtls ? { transport: { kind: 'tls', tls: up } } : h2c ? { protocol: 'http2' } : {})
+  const made = cluster(
+    [endpoint('127.0.0.1', originPort)],
+    mtls ? { transport: { kind: 'tls', tls: up } } : h2c ? { protocol: 'http2' } : {},
+  )
   const ctx: Context = {
-    clock: systemClock, random: systemRandom, network: systemNetwork, log: silentLog, metrics: new Metrics(), tables: new Current<Tables>(tablesOf([made])),
-    identity: { current: () => identity, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: DEFAULT_LIMITS,
+    clock: systemClock,
+    random: systemRandom,
+    network: systemNetwork,
+    log: silentLog,
+    metrics: new Metrics(),
+    tables: new Current<Tables>(tablesOf([made])),
+    identity: { current: () => identity, watch: () => ({ [Symbol.dispose]: () => {} }) },
+    limits: DEFAULT_LIMITS,
   }
   const upstreams = createUpstreams(ctx)
   const terminator = new TlsTerminator(ctx.clock, ctx.identity)
   const never = new AbortController().signal
-  const chain = { name: 'c', match: {} as FilterChain['match'], tls: undefined, policies: [], codec: { kind: 'http', http: manager(undefined, { forwardClientCert: 'append-forward', requestId: 'keep-or-make', useRemoteAddress: true,
-    clientCertDetails: { subject: true, uri: true, dns: true, cert: false, chain: false },
-    filters: [{ kind: 'rbac', name: 'rbac', policy: { action: 'allow', rules: [{ name: 'all', permissions: [{ kind: 'any' }], principals: [{ kind: 'any' }] }], shadow: undefined } }] }) } } satisfies FilterChain
-  const { port } = await systemNetwork.listen({ host: '127.0.0.1', port: 0 }, (accepted) => { void handle(accepted) })
+  const chain = {
+    name: 'c',
+    match: {} as FilterChain['match'],
+    tls: undefined,
+    policies: [],
+    codec: {
+      kind: 'http',
+      http: manager(undefined, {
+        forwardClientCert: 'append-forward',
+        requestId: 'keep-or-make',
+        useRemoteAddress: true,
+        clientCertDetails: { subject: true, uri: true, dns: true, cert: false, chain: false },
+        filters: [
+          {
+            kind: 'rbac',
+            name: 'rbac',
+            policy: {
+              action: 'allow',
+              rules: [{ name: 'all', permissions: [{ kind: 'any' }], principals: [{ kind: 'any' }] }],
+              shadow: undefined,
+            },
+          },
+        ],
+      }),
+    },
+  } satisfies FilterChain
+  const { port } = await systemNetwork.listen({ host: '127.0.0.1', port: 0 }, (accepted) => {
+    void handle(accepted)
+  })
   return port
 
-  async function handle({ stream: raw, local, remote }: { stream: Duplex; local: Connection['local']; remote: Connection['remote'] }): Promise<void> {
+  async function handle({
+    stream: raw,
+    local,
+    remote,
+  }: {
+    stream: Duplex
+    local: Connection['local']
+    remote: Connection['remote']
+  }): Promise<void> {
     let stream = raw
     let facts: DownstreamTlsFacts | undefined
     if (mtls) ({ stream, facts } = await terminator.terminate(raw, { tls: down, handshakeMs: 5000, signal: never }))
-    const { error } = await serveHttp1({
-      id: '1', local, remote, originalDst: undefined, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as Listener, chain, stream, tls: facts, offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
-      draining: never, aborted: never, receivedBytes: 0, sentBytes: 0, cluster: '-',
-    }, ctx, upstreams)
+    const { error } = await serveHttp1(
+      {
+        id: '1',
+        local,
+        remote,
+        originalDst: undefined,
+        startedMs: 0,
+        listener: { name: 'l', direction: 'inbound' } as Listener,
+        chain,
+        stream,
+        tls: facts,
+        offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
+        draining: never,
+        aborted: never,
+        receivedBytes: 0,
+        sentBytes: 0,
+        cluster: '-',
+      },
+      ctx,
+      upstreams,
+    )
     if (error && error.code !== 'MESH_CLIENT_GONE') process.stderr.write(`${error.code}: ${error.message}\n`)
   }
 }
 
-async function child(role: 'origin' | 'proxy', setup: Setup): Promise<{ process: ChildProcess; port: number; cpuUs: () => Promise<number> }> {
+async function child(
+  role: 'origin' | 'proxy',
+  setup: Setup,
+): Promise<{ process: ChildProcess; port: number; cpuUs: () => Promise<number> }> {
   const made = fork(import.meta.filename, [role, JSON.stringify(setup)], { execArgv: ['--max-semi-space-size=8'] })
   const [first] = (await once(made, 'message')) as [{ port: number }]
-  return { process: made, port: first.port, async cpuUs() { made.send('cpu'); const [m] = (await once(made, 'message')) as [{ cpuUs: number }]; return m.cpuUs } }
+  return {
+    process: made,
+    port: first.port,
+    async cpuUs() {
+      made.send('cpu')
+      const [m] = (await once(made, 'message')) as [{ cpuUs: number }]
+      return m.cpuUs
+    },
+  }
 }
 
-async function load(port: number, { mtls, certificates: c }: Setup, connections: number, seconds: number): Promise<number> {
+async function load(
+  port: number,
+  { mtls, certificates: c }: Setup,
+  connections: number,
+  seconds: number,
+): Promise<number> {
   let done = 0
   let stop = false
-  await Promise.all(Array.from({ length: connections }, async () => {
-    const socket = mtls ? tls.connect({ port, host: '127.0.0.1', cert: read(c.client.chain), key: read(c.client.key), ca: read(c.roots), checkServerIdentity: () => undefined }) : net.connect({ port, host: '127.0.0.1', noDelay: true })
-    await once(socket, mtls ? 'secureConnect' : 'connect')
-    let missing = 0
-    const ask = (): void => { if (stop) socket.destroy(); else socket.write('GET /api/v1/things/4711 HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n') }
-    socket.on('data', (d: Buffer) => {
-      if (missing === 0) {
-        const end = d.indexOf('\r\n\r\n')
-        if (!d.subarray(0, 15).toString().startsWith('HTTP/1.1 200 OK')) throw new Error(d.toString())
-        missing = end + 4 + BODY.length
+  await Promise.all(
+    Array.from({ length: connections }, async () => {
+      const socket = mtls
+        ? tls.connect({
+            port,
+            host: '127.0.0.1',
+            cert: read(c.client.chain),
+            key: read(c.client.key),
+            ca: read(c.roots),
+            checkServerIdentity: () => undefined,
+          })
+        : net.connect({ port, host: '127.0.0.1', noDelay: true })
+      await once(socket, mtls ? 'secureConnect' : 'connect')
+      let missing = 0
+      const ask = (): void => {
+        if (stop) socket.destroy()
+        else
+          socket.write(
+            'GET /api/v1/things/4711 HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n',
+          )
       }
-      missing -= d.length
-      if (missing === 0) { done++; ask() }
-    })
-    ask()
-    await once(socket, 'close')
-  }).concat(new Promise<void>((resolve) => { setTimeout(() => { stop = true; resolve() }, seconds * 1000) })))
+      socket.on('data', (d: Buffer) => {
+        if (missing === 0) {
+          const end = d.indexOf('\r\n\r\n')
+          if (!d.subarray(0, 15).toString().startsWith('HTTP/1.1 200 OK')) throw new Error(d.toString())
+          missing = end + 4 + BODY.length
+        }
+        missing -= d.length
+        if (missing === 0) {
+          done++
+          ask()
+        }
+      })
+      ask()
+      await once(socket, 'close')
+    }).concat(
+      new Promise<void>((resolve) => {
+        setTimeout(() => {
+          stop = true
+          resolve()
+        }, seconds * 1000)
+      }),
+    ),
+  )
   return done
 }
 
 async function main(seconds: number, connections: number, only: string | undefined): Promise<void> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'h1-proxy-'))
   const certificates = benchCertificates(dir)
-  for (const { name, mtls, h2c } of [{ name: 'plain', mtls: false, h2c: false }, { name: 'mtls', mtls: true, h2c: false }, { name: 'h2c', mtls: false, h2c: true }]) {
+  for (const { name, mtls, h2c } of [
+    { name: 'plain', mtls: false, h2c: false },
+    { name: 'mtls', mtls: true, h2c: false },
+    { name: 'h2c', mtls: false, h2c: true },
+  ]) {
     if (only !== undefined && only !== name) continue
     const far = await child('origin', { mtls, h2c, certificates, originPort: 0 })
     const near = await child('proxy', { mtls, h2c, certificates, originPort: far.port })
@@ -122,7 +275,14 @@ async function main(seconds: number, connections: number, only: string | undefin
     const before = await near.cpuUs()
     const requests = await load(near.port, { mtls, certificates, originPort: 0 }, connections, seconds)
     const cpu = (await near.cpuUs()) - before
-    console.log(JSON.stringify({ bench: 'h1-proxy', case: name, cpuUs: Number((cpu / requests).toFixed(1)), perSecond: Math.round(requests / seconds) }))
+    console.log(
+      JSON.stringify({
+        bench: 'h1-proxy',
+        case: name,
+        cpuUs: Number((cpu / requests).toFixed(1)),
+        perSecond: Math.round(requests / seconds),
+      }),
+    )
     near.process.kill()
     far.process.kill()
   }
@@ -133,5 +293,8 @@ const [role, setup] = process.argv.slice(2)
 if (role === 'origin' || role === 'proxy') {
   const port = await (role === 'origin' ? origin : proxy)(JSON.parse(setup!) as Setup)
   process.send!({ port })
-  process.on('message', () => { const { user, system } = process.cpuUsage(); process.send!({ cpuUs: user + system }) })
+  process.on('message', () => {
+    const { user, system } = process.cpuUsage()
+    process.send!({ cpuUs: user + system })
+  })
 } else await main(Number(role ?? 5), Number(setup ?? 32), process.argv[4])

@@ -12,10 +12,26 @@ const LISTS = 20_000
 const SLICE = 500
 const ROUNDS = 25
 const REQUEST = [
-  ':method', 'GET', ':scheme', 'https', ':authority', 'things.example.com', ':path', '/api/v1/things/4711?limit=20',
-  'user-agent', 'curl/8.5.0', 'accept', '*/*', 'accept-encoding', 'gzip, br', 'x-forwarded-proto', 'https',
-  'x-request-id', '4b3b7d26-6a44-4c1b-9c6e-0e8c7a1f2d11',
-  'traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  ':method',
+  'GET',
+  ':scheme',
+  'https',
+  ':authority',
+  'things.example.com',
+  ':path',
+  '/api/v1/things/4711?limit=20',
+  'user-agent',
+  'curl/8.5.0',
+  'accept',
+  '*/*',
+  'accept-encoding',
+  'gzip, br',
+  'x-forwarded-proto',
+  'https',
+  'x-request-id',
+  '4b3b7d26-6a44-4c1b-9c6e-0e8c7a1f2d11',
+  'traceparent',
+  '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
 ]
 const FIELDS = REQUEST.length / 2
 const PATH = REQUEST.indexOf(':path') + 1
@@ -35,7 +51,7 @@ function nsPerField<Item>(items: readonly Item[], connection: () => (item: Item)
       least = Math.min(least, performance.now() - start)
     }
   }
-  return Number((least * 1e6 / SLICE / FIELDS).toFixed(1))
+  return Number(((least * 1e6) / SLICE / FIELDS).toFixed(1))
 }
 
 function decoding(): (block: Buffer) => number {
@@ -55,13 +71,19 @@ function encoded(lists: readonly (readonly string[])[]): Buffer[] {
 
 const repeated = Array.from({ length: LISTS }, () => REQUEST)
 const paths = Array.from({ length: LISTS }, (_, i) => REQUEST.with(PATH, `/api/v1/things/${i}?limit=20`))
-for (const [name, lists] of [['one head, repeated', repeated], [`${LISTS} different paths`, paths]] as const) {
+for (const [name, lists] of [
+  ['one head, repeated', repeated],
+  [`${LISTS} different paths`, paths],
+] as const) {
   const blocks = encoded(lists)
   const decodeNs = nsPerField(blocks, decoding)
   const decodeHuffmanNs = nsPerField(indexEverything(lists), decoding)
   // What a proxy sends is what it has decoded: the strings are those of the decoder.
   const decoder = new HpackDecoder(LIMITS)
-  const encodeNs = nsPerField(blocks.map((block) => decoder.decode(block, 0, block.length).fields), encoding)
+  const encodeNs = nsPerField(
+    blocks.map((block) => decoder.decode(block, 0, block.length).fields),
+    encoding,
+  )
   const bytesPerBlock = Math.round(blocks.reduce((sum, block) => sum + block.length, 0) / LISTS)
   console.log(JSON.stringify({ bench: 'hpack', case: name, decodeNs, decodeHuffmanNs, encodeNs, bytesPerBlock }))
 }

@@ -1,7 +1,8 @@
 /**
- * What does one HTTP request cost each proxy? A 1 KiB answer, 32 connections, one worker each; over HTTP/2 4 connections of 32 streams.
- * plain: wrk → subject → nginx. mtls: wrk → nginx (adds mTLS) → subject (mTLS in and out) → nginx (mTLS). h2c: h2load → subject → nginx, HTTP/2 in clear on both sides.
- * With mTLS the load's core may be busy before the subject's is: compare CPU per request there and not requests per second.
+ * What does one HTTP request cost each proxy? A 1 KiB answer, 32 connections, one worker each; over HTTP/2 4
+ * connections of 32 streams. plain: wrk → subject → nginx. mtls: wrk → nginx (adds mTLS) → subject (mTLS in and out) →
+ * nginx (mTLS). h2c: h2load → subject → nginx, HTTP/2 in clear on both sides. With mTLS the load's core may be busy
+ * before the subject's is: compare CPU per request there and not requests per second.
  */
 import fs from 'node:fs'
 import os from 'node:os'
@@ -22,7 +23,9 @@ const H2_STREAMS = 32
 const WARM_UP_SECONDS = [1, 2, 2]
 
 export const httpBench: PeerBench = {
-  kind: 'peers', name: 'http', asks: `what does one HTTP request cost a proxy? ${BODY_BYTES} bytes of answer, ${CONNECTIONS} connections, one worker`,
+  kind: 'peers',
+  name: 'http',
+  asks: `what does one HTTP request cost a proxy? ${BODY_BYTES} bytes of answer, ${CONNECTIONS} connections, one worker`,
   cases: {
     plain: 'wrk → subject → nginx',
     mtls: 'wrk → nginx (adds mTLS) → subject (mTLS required from the client and shown to the origin, both verified) → nginx',
@@ -31,8 +34,10 @@ export const httpBench: PeerBench = {
   },
   usualCases: ['plain', 'mtls'],
   subjects: httpSubjects().map((s) => s.name),
-  prints: 'CPU microseconds of the proxy per request, requests per second, latency (p50, p99), RSS. copy is no peer but the floor on Node: it copies bytes',
-  options: ['seconds', 'only'], rows,
+  prints:
+    'CPU microseconds of the proxy per request, requests per second, latency (p50, p99), RSS. copy is no peer but the floor on Node: it copies bytes',
+  options: ['seconds', 'only'],
+  rows,
 }
 
 async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
@@ -47,26 +52,51 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
       if (!options.cases.includes(c)) continue
       for (const subject of httpSubjects(c).filter((s) => options.subjects.includes(s.name))) {
         const port = await freePort()
-        yield await rowOf({ bench: 'http', case: c, subject: subject.name },
+        yield await rowOf(
+          { bench: 'http', case: c, subject: subject.name },
           () => subject.prepare({ case: c, port, originPort: originPort + ORIGIN[c], dir, certificates }),
-          (program) => measured(c, program, port, { dir, certificates, seconds: options.seconds }))
+          (program) => measured(c, program, port, { dir, certificates, seconds: options.seconds }),
+        )
       }
     }
-  } finally { fs.rmSync(dir, { recursive: true, force: true }) }
+  } finally {
+    fs.rmSync(dir, { recursive: true, force: true })
+  }
 }
 
 type Setting = { readonly dir: string; readonly certificates: BenchCertificates; readonly seconds: number }
 
-async function measured(c: HttpCase, { command, args }: ReturnType<HttpSubject['prepare']>, port: number, s: Setting): Promise<Omit<Row, 'bench' | 'case' | 'subject'>> {
+async function measured(
+  c: HttpCase,
+  { command, args }: ReturnType<HttpSubject['prepare']>,
+  port: number,
+  s: Setting,
+): Promise<Omit<Row, 'bench' | 'case' | 'subject'>> {
   await using proxy = startPinned(SUBJECT_CORE, command, args)
   await untilListening(port, proxy)
   const clientPort = await freePort()
-  await using front = c === 'mtls' ? await startNginx(s.dir, 'front', frontConfig(clientPort, port, s.certificates)) : undefined
+  await using front =
+    c === 'mtls' ? await startNginx(s.dir, 'front', frontConfig(clientPort, port, s.certificates)) : undefined
   if (front) await untilListening(clientPort, front)
   const url = `http://127.0.0.1:${front ? clientPort : port}/`
-  const load = (seconds: number): Promise<string> => (isH2(c)
-    ? run(LOAD_CORE, debianProgram('h2load'), ['-t1', `-c${H2_CONNECTIONS}`, `-m${H2_STREAMS}`, `-D${seconds}`, `${url}${c === 'h2c' ? '' : 'large'}`])
-    : run(LOAD_CORE, debianProgram('wrk'), ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', '-H', 'Host: bench.test', url]))
+  const load = (seconds: number): Promise<string> =>
+    isH2(c)
+      ? run(LOAD_CORE, debianProgram('h2load'), [
+          '-t1',
+          `-c${H2_CONNECTIONS}`,
+          `-m${H2_STREAMS}`,
+          `-D${seconds}`,
+          `${url}${c === 'h2c' ? '' : 'large'}`,
+        ])
+      : run(LOAD_CORE, debianProgram('wrk'), [
+          '-t1',
+          `-c${CONNECTIONS}`,
+          `-d${seconds}s`,
+          '--latency',
+          '-H',
+          'Host: bench.test',
+          url,
+        ])
   for (const seconds of WARM_UP_SECONDS) await load(Math.min(seconds, s.seconds))
   const before = cpuNs(proxy.pid)
   const text = await load(s.seconds)
@@ -75,8 +105,11 @@ async function measured(c: HttpCase, { command, args }: ReturnType<HttpSubject['
   const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)|[1-9]\d* failed|[1-9]\d* errored/.exec(text)
   if (failed) throw new Error(`under load: ${failed[0]}\n${proxy.output()}`)
   return {
-    cpuUs: cpu / 1000 / requests, perSecond: requests / s.seconds,
-    p50Ms: latency(text, '50%'), p99Ms: latency(text, '99%'), rssMiB: rssMiB(proxy.pid),
+    cpuUs: cpu / 1000 / requests,
+    perSecond: requests / s.seconds,
+    p50Ms: latency(text, '50%'),
+    p99Ms: latency(text, '99%'),
+    rssMiB: rssMiB(proxy.pid),
   }
 }
 
@@ -87,8 +120,11 @@ function latency(text: string, at: string): number | null {
 
 async function startNginx(dir: string, name: string, http: string): Promise<ReturnType<typeof startPinned>> {
   const file = path.join(dir, `${name}.conf`)
-  fs.writeFileSync(file, `user root; daemon off; worker_processes 1; pid ${dir}/${name}.pid; error_log stderr error; events { worker_connections 4096; }
-http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${dir}/tb; proxy_temp_path ${dir}/tp; fastcgi_temp_path ${dir}/tf; uwsgi_temp_path ${dir}/tu; scgi_temp_path ${dir}/ts;\n${http}\n}\n`)
+  fs.writeFileSync(
+    file,
+    `user root; daemon off; worker_processes 1; pid ${dir}/${name}.pid; error_log stderr error; events { worker_connections 4096; }
+http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${dir}/tb; proxy_temp_path ${dir}/tp; fastcgi_temp_path ${dir}/tf; uwsgi_temp_path ${dir}/tu; scgi_temp_path ${dir}/ts;\n${http}\n}\n`,
+  )
   return startPinned(LOAD_CORE, debianProgram('nginx'), ['-p', dir, '-c', file])
 }
 

@@ -2,5 +2,11 @@
 import type { BenchCertificates } from '../certificates.ts'
 
 export const HTTP_CASES = ['plain', 'mtls', 'h2c', 'h2cLarge'] as const
-export type HttpCase = typeof HTTP_CASES[number]
-export type HttpJob = { readonly case: HttpCase; readonly port: number; readonly originPort: number; readonly dir: string; readonly certificates: BenchCertificates }
+export type HttpCase = (typeof HTTP_CASES)[number]
+export type HttpJob = {
+  readonly case: HttpCase
+  readonly port: number
+  readonly originPort: number
+  readonly dir: string
+  readonly certificates: BenchCertificates
+}

@@ -1,4 +1,7 @@
-/** meshlet's shipped bundle as a benchmark subject: a directory of resources, an identity folder, routing and authorization switched on. */
+/**
+ * meshlet's shipped bundle as a benchmark subject: a directory of resources, an identity folder, routing and
+ * authorization switched on.
+ */
 import fs from 'node:fs'
 import path from 'node:path'
 import { BENCH_TRUST_DOMAIN } from '../certificates.ts'
@@ -11,9 +14,14 @@ const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3'
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 
 /** Of a cluster; also Envoy's. */
-export const HTTP2 = { typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-  '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions', explicit_http_config: { http2_protocol_options: {} },
-} } }
+export const HTTP2 = {
+  typed_extension_protocol_options: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+}
 
 export function meshletHttp(j: HttpJob): { command: string; args: readonly string[] } {
   const home = path.join(j.dir, `meshlet-${j.case}`)
@@ -21,46 +29,136 @@ export function meshletHttp(j: HttpJob): { command: string; args: readonly strin
   fs.mkdirSync(resources, { recursive: true })
   fs.writeFileSync(path.join(resources, 'mesh.json'), JSON.stringify({ resources: [listener(j), cluster(j)] }))
   const config = path.join(home, 'agent.yaml')
-  fs.writeFileSync(config, `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\n`)
-  return { command: 'env', args: [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config] }
+  fs.writeFileSync(
+    config,
+    `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\n`,
+  )
+  return {
+    command: 'env',
+    args: [
+      ...UNIT_ENVIRONMENT,
+      process.execPath,
+      '--max-semi-space-size=8',
+      '--v8-pool-size=1',
+      BUNDLE,
+      'run',
+      '--config',
+      config,
+    ],
+  }
 }
 
 const sds = {
   tls_certificate_sds_secret_configs: [{ name: 'default', sds_config: { ads: {} } }],
-  combined_validation_context: { default_validation_context: {}, validation_context_sds_secret_config: { name: 'ROOTCA', sds_config: { ads: {} } } },
+  combined_validation_context: {
+    default_validation_context: {},
+    validation_context_sds_secret_config: { name: 'ROOTCA', sds_config: { ads: {} } },
+  },
 }
 
 function listener(j: HttpJob): object {
-  const rbac = { '@type': type('extensions.filters.http.rbac.v3.RBAC'), rules: { action: 'ALLOW', policies: { 'ns[bench]-policy[all]-rule[0]': {
-    permissions: [{ any: true }],
-    principals: [j.case === 'mtls' ? { authenticated: { principal_name: { prefix: `spiffe://${BENCH_TRUST_DOMAIN}/` } } } : { any: true }],
-  } } } }
+  const rbac = {
+    '@type': type('extensions.filters.http.rbac.v3.RBAC'),
+    rules: {
+      action: 'ALLOW',
+      policies: {
+        'ns[bench]-policy[all]-rule[0]': {
+          permissions: [{ any: true }],
+          principals: [
+            j.case === 'mtls'
+              ? { authenticated: { principal_name: { prefix: `spiffe://${BENCH_TRUST_DOMAIN}/` } } }
+              : { any: true },
+          ],
+        },
+      },
+    },
+  }
   const manager = {
-    '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'), stat_prefix: 'bench',
-    forward_client_cert_details: 'APPEND_FORWARD', set_current_client_cert_details: { subject: true, uri: true, dns: true },
-    route_config: { name: 'bench', virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'origin', timeout: '0s' } }] }] },
-    http_filters: [{ name: 'envoy.filters.http.rbac', typed_config: rbac }, { name: 'envoy.filters.http.router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } }],
+    '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
+    stat_prefix: 'bench',
+    forward_client_cert_details: 'APPEND_FORWARD',
+    set_current_client_cert_details: { subject: true, uri: true, dns: true },
+    route_config: {
+      name: 'bench',
+      virtual_hosts: [
+        {
+          name: 'all',
+          domains: ['*'],
+          routes: [{ match: { prefix: '/' }, route: { cluster: 'origin', timeout: '0s' } }],
+        },
+      ],
+    },
+    http_filters: [
+      { name: 'envoy.filters.http.rbac', typed_config: rbac },
+      {
+        name: 'envoy.filters.http.router',
+        typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
+      },
+    ],
   }
   return {
-    '@type': type('config.listener.v3.Listener'), name: 'bench', traffic_direction: 'INBOUND',
+    '@type': type('config.listener.v3.Listener'),
+    name: 'bench',
+    traffic_direction: 'INBOUND',
     address: { socket_address: { address: '127.0.0.1', port_value: j.port } },
-    filter_chains: [{
-      filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }],
-      ...(j.case === 'mtls' ? { transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: {
-        '@type': `${TLS}.DownstreamTlsContext`, require_client_certificate: true, common_tls_context: { alpn_protocols: ['h2', 'http/1.1'], ...sds },
-      } } } : {}),
-    }],
+    filter_chains: [
+      {
+        filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }],
+        ...(j.case === 'mtls'
+          ? {
+              transport_socket: {
+                name: 'envoy.transport_sockets.tls',
+                typed_config: {
+                  '@type': `${TLS}.DownstreamTlsContext`,
+                  require_client_certificate: true,
+                  common_tls_context: { alpn_protocols: ['h2', 'http/1.1'], ...sds },
+                },
+              },
+            }
+          : {}),
+      },
+    ],
   }
 }
 
 function cluster(j: HttpJob): object {
   return {
-    '@type': type('config.cluster.v3.Cluster'), name: 'origin', type: 'STATIC', connect_timeout: '5s', ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}),
-    load_assignment: { cluster_name: 'origin', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: j.originPort } } } }] }] },
-    ...(j.case === 'mtls' ? { transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: {
-      '@type': `${TLS}.UpstreamTlsContext`, sni: j.certificates.originName, common_tls_context: {
-        ...sds, combined_validation_context: { ...sds.combined_validation_context, default_validation_context: { match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: `spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/origin` } }] } },
-      },
-    } } } : {}),
+    '@type': type('config.cluster.v3.Cluster'),
+    name: 'origin',
+    type: 'STATIC',
+    connect_timeout: '5s',
+    ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}),
+    load_assignment: {
+      cluster_name: 'origin',
+      endpoints: [
+        {
+          lb_endpoints: [
+            { endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: j.originPort } } } },
+          ],
+        },
+      ],
+    },
+    ...(j.case === 'mtls'
+      ? {
+          transport_socket: {
+            name: 'envoy.transport_sockets.tls',
+            typed_config: {
+              '@type': `${TLS}.UpstreamTlsContext`,
+              sni: j.certificates.originName,
+              common_tls_context: {
+                ...sds,
+                combined_validation_context: {
+                  ...sds.combined_validation_context,
+                  default_validation_context: {
+                    match_typed_subject_alt_names: [
+                      { san_type: 'URI', matcher: { exact: `spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/origin` } },
+                    ],
+                  },
+                },
+              },
+            },
+          },
+        }
+      : {}),
   }
 }

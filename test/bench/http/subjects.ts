@@ -1,4 +1,7 @@
-/** Each proxy with the same job: one worker, keep-alive both sides, mTLS required and verified where the case says so, no access log. */
+/**
+ * Each proxy with the same job: one worker, keep-alive both sides, mTLS required and verified where the case says so,
+ * no access log.
+ */
 import fs from 'node:fs'
 import path from 'node:path'
 import { envoyBinary } from '../../conformance/peers.ts'
@@ -6,7 +9,10 @@ import { debianProgram } from '../../../tools/debian.ts'
 import { HTTP2, meshletHttp } from './meshlet.ts'
 import type { HttpCase, HttpJob } from './job.ts'
 
-export type HttpSubject = { readonly name: string; prepare(job: HttpJob): { readonly command: string; readonly args: readonly string[] } }
+export type HttpSubject = {
+  readonly name: string
+  prepare(job: HttpJob): { readonly command: string; readonly args: readonly string[] }
+}
 
 const SUBJECTS: readonly HttpSubject[] = [
   { name: 'meshlet', prepare: meshletHttp },
@@ -16,12 +22,25 @@ const SUBJECTS: readonly HttpSubject[] = [
   { name: 'copy', prepare: copy },
 ]
 /** nginx speaks no HTTP/2 to an origin. */
-export const httpSubjects = (c: HttpCase = 'plain'): readonly HttpSubject[] => SUBJECTS.filter(({ name }) => name !== 'nginx' || c === 'plain' || c === 'mtls')
+export const httpSubjects = (c: HttpCase = 'plain'): readonly HttpSubject[] =>
+  SUBJECTS.filter(({ name }) => name !== 'nginx' || c === 'plain' || c === 'mtls')
 
 /** Not a peer but the floor for a program on Node: it copies bytes and reads nothing. */
-function copy({ case: c, port, originPort, certificates: { proxy, roots, originName } }: HttpJob): ReturnType<HttpSubject['prepare']> {
-  const setting = { port, originPort, ...(c === 'mtls' ? { tls: { cert: proxy.chain, key: proxy.key, roots, originName } } : {}) }
-  return { command: process.execPath, args: ['--max-semi-space-size=8', path.join(import.meta.dirname, 'copy-proxy.ts'), JSON.stringify(setting)] }
+function copy({
+  case: c,
+  port,
+  originPort,
+  certificates: { proxy, roots, originName },
+}: HttpJob): ReturnType<HttpSubject['prepare']> {
+  const setting = {
+    port,
+    originPort,
+    ...(c === 'mtls' ? { tls: { cert: proxy.chain, key: proxy.key, roots, originName } } : {}),
+  }
+  return {
+    command: process.execPath,
+    args: ['--max-semi-space-size=8', path.join(import.meta.dirname, 'copy-proxy.ts'), JSON.stringify(setting)],
+  }
 }
 
 function nginx(j: HttpJob): ReturnType<HttpSubject['prepare']> {
@@ -34,10 +53,13 @@ function nginx(j: HttpJob): ReturnType<HttpSubject['prepare']> {
     ? `proxy_pass https://origin; proxy_ssl_certificate ${c.proxy.chain}; proxy_ssl_certificate_key ${c.proxy.key}; proxy_ssl_trusted_certificate ${c.roots}; proxy_ssl_verify on; proxy_ssl_name ${c.originName}; proxy_ssl_session_reuse on;`
     : 'proxy_pass http://origin;'
   const file = path.join(j.dir, `nginx-${j.case}.conf`)
-  fs.writeFileSync(file, `daemon off; master_process off; pid ${j.dir}/subject.pid; error_log stderr error; events { worker_connections 4096; }
+  fs.writeFileSync(
+    file,
+    `daemon off; master_process off; pid ${j.dir}/subject.pid; error_log stderr error; events { worker_connections 4096; }
 http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${j.dir}/sb; proxy_temp_path ${j.dir}/sp; fastcgi_temp_path ${j.dir}/sf; uwsgi_temp_path ${j.dir}/su; scgi_temp_path ${j.dir}/ss;
   upstream origin { server 127.0.0.1:${j.originPort}; keepalive 64; keepalive_requests 1000000000; }
-  server { ${listen} location / { ${upstream} proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } } }\n`)
+  server { ${listen} location / { ${upstream} proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } } }\n`,
+  )
   return { command: debianProgram('nginx'), args: ['-p', j.dir, '-c', file] }
 }
 
@@ -48,8 +70,11 @@ function haproxy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const server = tls ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required verifyhost ${c.originName}` : ''
   const h2 = j.case === 'h2c' || j.case === 'h2cLarge' ? ' proto h2' : ''
   const file = path.join(j.dir, `haproxy-${j.case}.cfg`)
-  fs.writeFileSync(file, `global\n  nbthread 1\n  maxconn 4096\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option http-keep-alive\n  http-reuse always\n  option forwardfor
-frontend f\n  bind 127.0.0.1:${j.port} ${bind}${h2}\n  default_backend b\nbackend b\n  server o 127.0.0.1:${j.originPort} ${server}${h2}\n`)
+  fs.writeFileSync(
+    file,
+    `global\n  nbthread 1\n  maxconn 4096\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option http-keep-alive\n  http-reuse always\n  option forwardfor
+frontend f\n  bind 127.0.0.1:${j.port} ${bind}${h2}\n  default_backend b\nbackend b\n  server o 127.0.0.1:${j.originPort} ${server}${h2}\n`,
+  )
   return { command: debianProgram('haproxy'), args: ['-db', '-f', file] }
 }
 
@@ -59,21 +84,76 @@ function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
     tls_certificates: [{ certificate_chain: { filename: c.proxy.chain }, private_key: { filename: c.proxy.key } }],
     validation_context: { trusted_ca: { filename: c.roots } },
   }
-  const socket = (kind: 'Upstream' | 'Downstream'): object => (j.case === 'mtls' ? {
-    transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: {
-      '@type': `type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${kind}TlsContext`, common_tls_context: common, ...(kind === 'Downstream' ? { require_client_certificate: true } : {}),
-    } },
-  } : {})
+  const socket = (kind: 'Upstream' | 'Downstream'): object =>
+    j.case === 'mtls'
+      ? {
+          transport_socket: {
+            name: 'envoy.transport_sockets.tls',
+            typed_config: {
+              '@type': `type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${kind}TlsContext`,
+              common_tls_context: common,
+              ...(kind === 'Downstream' ? { require_client_certificate: true } : {}),
+            },
+          },
+        }
+      : {}
   const manager = {
-    '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', stat_prefix: 'bench',
-    http_filters: [{ name: 'envoy.filters.http.router', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' } }],
-    route_config: { virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'origin' } }] }] },
+    '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+    stat_prefix: 'bench',
+    http_filters: [
+      {
+        name: 'envoy.filters.http.router',
+        typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+      },
+    ],
+    route_config: {
+      virtual_hosts: [
+        { name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'origin' } }] },
+      ],
+    },
   }
   const file = path.join(j.dir, `envoy-${j.case}.json`)
-  fs.writeFileSync(file, JSON.stringify({ static_resources: {
-    listeners: [{ address: { socket_address: { address: '127.0.0.1', port_value: j.port } }, filter_chains: [{ ...socket('Downstream'), filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] }] }],
-    clusters: [{ name: 'origin', connect_timeout: '5s', ...socket('Upstream'), ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}), circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
-      load_assignment: { cluster_name: 'origin', endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: j.originPort } } } }] }] } }],
-  } }))
-  return { command: envoyBinary(), args: ['--concurrency', '1', '-c', file, '--log-level', 'error', '--use-dynamic-base-id'] }
+  fs.writeFileSync(
+    file,
+    JSON.stringify({
+      static_resources: {
+        listeners: [
+          {
+            address: { socket_address: { address: '127.0.0.1', port_value: j.port } },
+            filter_chains: [
+              {
+                ...socket('Downstream'),
+                filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }],
+              },
+            ],
+          },
+        ],
+        clusters: [
+          {
+            name: 'origin',
+            connect_timeout: '5s',
+            ...socket('Upstream'),
+            ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}),
+            circuit_breakers: {
+              thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }],
+            },
+            load_assignment: {
+              cluster_name: 'origin',
+              endpoints: [
+                {
+                  lb_endpoints: [
+                    { endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: j.originPort } } } },
+                  ],
+                },
+              ],
+            },
+          },
+        ],
+      },
+    }),
+  )
+  return {
+    command: envoyBinary(),
+    args: ['--concurrency', '1', '-c', file, '--log-level', 'error', '--use-dynamic-base-id'],
+  }
 }

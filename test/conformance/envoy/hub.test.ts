@@ -1,4 +1,7 @@
-/** A real Envoy as a client of the hub: delta and state-of-the-world ADS over TLS with a join token, listener, route and cluster from files. */
+/**
+ * A real Envoy as a client of the hub: delta and state-of-the-world ADS over TLS with a join token, listener, route and
+ * cluster from files.
+ */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -41,7 +44,12 @@ const resources = (listenPort: number, upstreamPort: number, word: string): stri
   endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ${upstreamPort}}}}}]}]
 `
 
-const bootstrap = (hubPort: number, folder: string, api: 'DELTA_GRPC' | 'GRPC', shown: { readonly token: string } | 'certificate'): string => `node: {id: envoy-1, cluster: test}
+const bootstrap = (
+  hubPort: number,
+  folder: string,
+  api: 'DELTA_GRPC' | 'GRPC',
+  shown: { readonly token: string } | 'certificate',
+): string => `node: {id: envoy-1, cluster: test}
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}
 dynamic_resources:
   lds_config: {ads: {}, resource_api_version: V3}
@@ -63,16 +71,29 @@ static_resources:
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
         sni: hub.demo.mesh
-        common_tls_context:${shown === 'certificate' ? `
-          tls_certificates: [{certificate_chain: {filename: ${folder}/leaf.pem}, private_key: {filename: ${folder}/leaf.key}}]` : ''}
+        common_tls_context:${
+          shown === 'certificate'
+            ? `
+          tls_certificates: [{certificate_chain: {filename: ${folder}/leaf.pem}, private_key: {filename: ${folder}/leaf.key}}]`
+            : ''
+        }
           validation_context: {trusted_ca: {filename: ${folder}/roots.pem}, match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: hub.demo.mesh}}]}
 `
 
 /** Answers with the word that Envoy's route adds. */
 async function upstream(t: TestContext): Promise<number> {
-  const server = http.createServer((req, res) => { res.end(`word ${String(req.headers['x-word'])}`) }).listen(0, '127.0.0.1')
-  t.after(() => { server.closeAllConnections(); server.close() })
-  await new Promise((resolve) => { server.once('listening', resolve) })
+  const server = http
+    .createServer((req, res) => {
+      res.end(`word ${String(req.headers['x-word'])}`)
+    })
+    .listen(0, '127.0.0.1')
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  await new Promise((resolve) => {
+    server.once('listening', resolve)
+  })
   return (server.address() as net.AddressInfo).port
 }
 
@@ -80,11 +101,20 @@ function startEnvoy(t: TestContext, h: TestHub, config: string): { log: () => st
   const file = path.join(h.folder, 'envoy.yaml')
   fs.writeFileSync(file, config)
   fs.writeFileSync(path.join(h.folder, 'roots.pem'), h.hub.rootsPem)
-  const envoy = spawn(envoyBinary(), ['-c', file, '--use-dynamic-base-id', '--concurrency', '1', '-l', 'info'], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const envoy = spawn(envoyBinary(), ['-c', file, '--use-dynamic-base-id', '--concurrency', '1', '-l', 'info'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   let log = ''
-  envoy.stderr.on('data', (bytes: Buffer) => { log = (log + bytes.toString()).slice(-20_000) })
-  const ended = new Promise((resolve) => { envoy.once('exit', resolve) })
-  t.after(async () => { envoy.kill('SIGKILL'); await ended })
+  envoy.stderr.on('data', (bytes: Buffer) => {
+    log = (log + bytes.toString()).slice(-20_000)
+  })
+  const ended = new Promise((resolve) => {
+    envoy.once('exit', resolve)
+  })
+  t.after(async () => {
+    envoy.kill('SIGKILL')
+    await ended
+  })
   return { log: () => log }
 }
 
@@ -93,9 +123,14 @@ async function answers(port: number, want: string, log: () => string): Promise<v
   const untilMs = Date.now() + 20_000
   let last = ''
   while (Date.now() < untilMs) {
-    last = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } }).then((res) => res.text(), String)
+    last = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } }).then(
+      (res) => res.text(),
+      String,
+    )
     if (last === want) return
-    await new Promise((resolve) => { setTimeout(resolve, 20) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 20)
+    })
   }
   assert.equal(last, want, log())
 }
@@ -107,7 +142,7 @@ for (const { name, api, by } of [
 ] as const) {
   test(`Envoy is programmed by the hub: ${name}`, { timeout: 120_000 }, async (t) => {
     const h = await testHub(t)
-    const [[first, second], up] = [await freePorts(2) as [number, number], await upstream(t)]
+    const [[first, second], up] = [(await freePorts(2)) as [number, number], await upstream(t)]
     h.write('envoy-1/all.yaml', resources(first, up, 'one'))
     const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'envoy', nodes: '*' })
     if (by === 'certificate') {
@@ -116,19 +151,39 @@ for (const { name, api, by } of [
       fs.writeFileSync(path.join(h.folder, 'leaf.pem'), leaf.chainPem)
       fs.writeFileSync(path.join(h.folder, 'leaf.key'), leaf.keyPem)
     }
-    const { log } = startEnvoy(t, h, bootstrap(h.hub.port, h.folder, api, by === 'certificate' ? 'certificate' : { token }))
+    const { log } = startEnvoy(
+      t,
+      h,
+      bootstrap(h.hub.port, h.folder, api, by === 'certificate' ? 'certificate' : { token }),
+    )
     await answers(first, 'word one', log)
     h.write('envoy-1/all.yaml', resources(first, up, 'two')) // the route alone
     await answers(first, 'word two', log)
-    h.write('envoy-1/all.yaml', resources(second, await upstream(t), 'three').replace('connect_timeout: 2s', 'connect_timeout: 3s')) // listener, cluster and endpoint
+    h.write(
+      'envoy-1/all.yaml',
+      resources(second, await upstream(t), 'three').replace('connect_timeout: 2s', 'connect_timeout: 3s'),
+    ) // listener, cluster and endpoint
     await answers(second, 'word three', log)
     h.write('envoy-1/all.yaml', resources(second, up, 'four').replace('connect_timeout: 2s', 'connect_timeout: soon')) // the cluster is refused, the rest of the file is in force
-    h.write('envoy-1/more.yaml', `resources:\n- "@type": ${CLUSTER}\n  name: other\n  type: STATIC\n  connect_timeout: 1s\n`)
+    h.write(
+      'envoy-1/more.yaml',
+      `resources:\n- "@type": ${CLUSTER}\n  name: other\n  type: STATIC\n  connect_timeout: 1s\n`,
+    )
     const untilMs = Date.now() + 10_000
-    while (!h.lines.some((l) => l['evt'] === 'hub.resource-refused') && Date.now() < untilMs) await new Promise((resolve) => { setTimeout(resolve, 20) })
-    assert.match(String(h.lines.find((l) => l['evt'] === 'hub.resource-refused')?.['problem']), /envoy-1\/all\.yaml.*connect_timeout/)
+    while (!h.lines.some((l) => l['evt'] === 'hub.resource-refused') && Date.now() < untilMs)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 20)
+      })
+    assert.match(
+      String(h.lines.find((l) => l['evt'] === 'hub.resource-refused')?.['problem']),
+      /envoy-1\/all\.yaml.*connect_timeout/,
+    )
     await answers(second, 'word four', log)
-    assert.deepEqual(h.lines.filter((l) => l['evt'] === 'hub.nack'), [], 'Envoy refused nothing')
+    assert.deepEqual(
+      h.lines.filter((l) => l['evt'] === 'hub.nack'),
+      [],
+      'Envoy refused nothing',
+    )
     assert.equal(h.hub.registry.devices()[0]?.spiffeUri, 'spiffe://demo.mesh/ns/edge/sa/envoy')
   })
 }

@@ -1,4 +1,7 @@
-/** A real Envoy and the shipped bundle over mTLS of one mesh, both ways: who gets through, by what name, and who does not. */
+/**
+ * A real Envoy and the shipped bundle over mTLS of one mesh, both ways: who gets through, by what name, and who does
+ * not.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { ask, direct, echo, IDS, startMesh, type Answer } from './mesh.ts'
@@ -22,35 +25,67 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
     { from: 'meshlet', port: p.fromMeshlet, to: 'envoy', ways: ['h1', 'h2'] },
   ] as const) {
     for (const way of ways) {
-      await t.test(`${from} calls ${to} (${way}): the application is told the SPIFFE id of the caller, whatever the application in front has claimed`, async () => {
-        const { xfcc, bytes } = told(await ask(port, `${way}.test`, { body: BODY, headers: forged }))
-        assert.equal(bytes, BODY.length)
-        assert.deepEqual(fieldsOf(xfcc).filter(([name]) => name === 'By' || name === 'URI'), [['By', IDS[to]], ['URI', IDS[from]]])
-      })
+      await t.test(
+        `${from} calls ${to} (${way}): the application is told the SPIFFE id of the caller, whatever the application in front has claimed`,
+        async () => {
+          const { xfcc, bytes } = told(await ask(port, `${way}.test`, { body: BODY, headers: forged }))
+          assert.equal(bytes, BODY.length)
+          assert.deepEqual(
+            fieldsOf(xfcc).filter(([name]) => name === 'By' || name === 'URI'),
+            [
+              ['By', IDS[to]],
+              ['URI', IDS[from]],
+            ],
+          )
+        },
+      )
     }
   }
-  for (const { from, port, to } of [{ from: 'envoy', port: p.fromEnvoy, to: 'meshlet' }, { from: 'meshlet', port: p.fromMeshletPlain, to: 'envoy' }] as const) {
-    await t.test(`gRPC from ${from} to ${to}: messages both ways on one stream, status with its details from the trailers`, async () => {
-      const messages = ['one', BODY, 'three']
-      const { echoes, code, details } = await echo(port, 'grpc.h2.test', messages)
-      assert.deepEqual(echoes, messages, logs())
-      assert.equal(code, 10)
-      assert.match(details, new RegExp(`^told By=${IDS[to]};.*URI=${IDS[from]}$`))
-    })
+  for (const { from, port, to } of [
+    { from: 'envoy', port: p.fromEnvoy, to: 'meshlet' },
+    { from: 'meshlet', port: p.fromMeshletPlain, to: 'envoy' },
+  ] as const) {
+    await t.test(
+      `gRPC from ${from} to ${to}: messages both ways on one stream, status with its details from the trailers`,
+      async () => {
+        const messages = ['one', BODY, 'three']
+        const { echoes, code, details } = await echo(port, 'grpc.h2.test', messages)
+        assert.deepEqual(echoes, messages, logs())
+        assert.equal(code, 10)
+        assert.match(details, new RegExp(`^told By=${IDS[to]};.*URI=${IDS[from]}$`))
+      },
+    )
   }
-  await t.test('Envoy agrees about the protocols: what was to be HTTP/2 was, and the handshakes that it counts came about', async () => {
-    const stats = await (await fetch(`http://127.0.0.1:${p.envoyAdmin}/stats?usedonly`, { headers: { connection: 'close' } })).text()
-    for (const counter of ['cluster.h1.upstream_cx_http1_total', 'cluster.h2.upstream_cx_http2_total', 'cluster.h2.ssl.handshake', 'http.x.downstream_cx_http2_total', 'http.x.downstream_cx_http1_total']) {
-      assert.match(stats, new RegExp(`^${counter.replaceAll('.', '\\.')}: [1-9]`, 'm'))
-    }
-    assert.doesNotMatch(stats, /^cluster\.h2\.upstream_cx_http1_total/m)
-  })
+  await t.test(
+    'Envoy agrees about the protocols: what was to be HTTP/2 was, and the handshakes that it counts came about',
+    async () => {
+      const stats = await (
+        await fetch(`http://127.0.0.1:${p.envoyAdmin}/stats?usedonly`, { headers: { connection: 'close' } })
+      ).text()
+      for (const counter of [
+        'cluster.h1.upstream_cx_http1_total',
+        'cluster.h2.upstream_cx_http2_total',
+        'cluster.h2.ssl.handshake',
+        'http.x.downstream_cx_http2_total',
+        'http.x.downstream_cx_http1_total',
+      ]) {
+        assert.match(stats, new RegExp(`^${counter.replaceAll('.', '\\.')}: [1-9]`, 'm'))
+      }
+      assert.doesNotMatch(stats, /^cluster\.h2\.upstream_cx_http1_total/m)
+    },
+  )
 
-  await t.test('both write the same x-forwarded-client-cert about the same client, but for their own name', async () => {
-    const [ours, theirs] = [told(await direct(mesh, p.meshletOpen, 'envoy')).xfcc, told(await direct(mesh, p.envoyOpen, 'envoy')).xfcc]
-    assert.equal(ours.replace(`By=${IDS.meshlet};`, ''), theirs.replace(`By=${IDS.envoy};`, ''))
-    assert.match(ours, /Hash=[0-9a-f]{64};Subject=/)
-  })
+  await t.test(
+    'both write the same x-forwarded-client-cert about the same client, but for their own name',
+    async () => {
+      const [ours, theirs] = [
+        told(await direct(mesh, p.meshletOpen, 'envoy')).xfcc,
+        told(await direct(mesh, p.envoyOpen, 'envoy')).xfcc,
+      ]
+      assert.equal(ours.replace(`By=${IDS.meshlet};`, ''), theirs.replace(`By=${IDS.envoy};`, ''))
+      assert.match(ours, /Hash=[0-9a-f]{64};Subject=/)
+    },
+  )
 
   /** The answer to something that must not reach an application. */
   const refused = async (what: Promise<Answer>): Promise<Answer> => {
@@ -62,39 +97,69 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
   await t.test('Envoy does not talk to a meshlet that is not who the cluster names', async () => {
     assert.equal((await refused(ask(p.fromEnvoy, 'mistaken.test'))).status, 503)
   })
-  for (const [way, what] of [['mistaken', 'that is not who the cluster names'], ['foreign', 'whose certificate is of another CA'], ['refused', 'that refuses meshlet\'s name'], ['refused-h2', 'that refuses meshlet\'s name, over HTTP/2']] as const) {
+  for (const [way, what] of [
+    ['mistaken', 'that is not who the cluster names'],
+    ['foreign', 'whose certificate is of another CA'],
+    ['refused', "that refuses meshlet's name"],
+    ['refused-h2', "that refuses meshlet's name, over HTTP/2"],
+  ] as const) {
     await t.test(`meshlet does not get through to an Envoy ${what}, and says why`, async () => {
       const { status, error, body } = await refused(ask(p.fromMeshlet, `${way}.test`, { body: 'x' }))
-      if (way.startsWith('refused')) assert.match(body, /the server does not accept our certificate: .*alert certificate unknown/)
+      if (way.startsWith('refused'))
+        assert.match(body, /the server does not accept our certificate: .*alert certificate unknown/)
       assert.deepEqual([status, error], [503, way === 'mistaken' ? 'MESH_PEER_MISMATCH' : 'MESH_UPSTREAM_TLS'])
     })
   }
   await t.test('an identity of the mesh that policy does not name gets 403 from meshlet', async () => {
     assert.equal((await refused(ask(p.fromEnvoy, 'stranger.test'))).status, 403)
   })
-  for (const [way, what] of [['stranger-only', 'an identity that the listener\'s SAN list does not name'], ['foreign', 'a certificate of another CA that says the right name']] as const) {
+  for (const [way, what] of [
+    ['stranger-only', "an identity that the listener's SAN list does not name"],
+    ['foreign', 'a certificate of another CA that says the right name'],
+  ] as const) {
     await t.test(`${what} does not get through meshlet's handshake`, async () => {
       assert.equal((await refused(ask(p.fromEnvoy, `${way}.test`))).status, 503)
     })
   }
-  await t.test('plain text, TLS without a certificate and one of another CA get nothing from meshlet, nor from Envoy', async () => {
-    for (const port of [p.meshletOpen, p.meshletOnly, p.envoyOpen]) {
-      assert.deepEqual([(await refused(ask(port, 'x.test'))).status, (await refused(direct(mesh, port, undefined))).status, (await refused(direct(mesh, port, 'foreign'))).status], [0, 0, 0])
-    }
-    assert.equal((await refused(direct(mesh, p.meshletOpen, 'stranger'))).status, 403)
-    assert.equal((await refused(direct(mesh, p.meshletOnly, 'stranger'))).status, 0)
-  })
+  await t.test(
+    'plain text, TLS without a certificate and one of another CA get nothing from meshlet, nor from Envoy',
+    async () => {
+      for (const port of [p.meshletOpen, p.meshletOnly, p.envoyOpen]) {
+        assert.deepEqual(
+          [
+            (await refused(ask(port, 'x.test'))).status,
+            (await refused(direct(mesh, port, undefined))).status,
+            (await refused(direct(mesh, port, 'foreign'))).status,
+          ],
+          [0, 0, 0],
+        )
+      }
+      assert.equal((await refused(direct(mesh, p.meshletOpen, 'stranger'))).status, 403)
+      assert.equal((await refused(direct(mesh, p.meshletOnly, 'stranger'))).status, 0)
+    },
+  )
   await t.test('meshlet has counted whom it refused, and logged each with its code', async () => {
     const counted = async (): Promise<string> => (await agent.get('/stats/prometheus'))?.text ?? ''
-    const failed = Number(/^mesh_connections_failed_total\{direction="inbound",code="MESH_TLS_HANDSHAKE"\} (\d+)$/m.exec(await counted())?.[1])
+    const failed = Number(
+      /^mesh_connections_failed_total\{direction="inbound",code="MESH_TLS_HANDSHAKE"\} (\d+)$/m.exec(
+        await counted(),
+      )?.[1],
+    )
     // Many of a kind become one line with a count. Lines come through a pipe, later than the page of counters.
     let told = ''
-    await until('each is logged or left out', async () => {
-      const logged = agent.process.log.split('\n').filter((line) => line.includes('"evt":"connection.refused"') && line.includes('MESH_TLS_HANDSHAKE')).length
-      const leftOut = Number(/^mesh_log_lines_left_out_total (\d+)$/m.exec(await counted())?.[1])
-      told = `${failed} failed, ${logged} logged, ${leftOut} lines left out`
-      return logged >= 5 && logged <= failed && logged + leftOut >= failed
-    }, undefined, () => told)
+    await until(
+      'each is logged or left out',
+      async () => {
+        const logged = agent.process.log
+          .split('\n')
+          .filter((line) => line.includes('"evt":"connection.refused"') && line.includes('MESH_TLS_HANDSHAKE')).length
+        const leftOut = Number(/^mesh_log_lines_left_out_total (\d+)$/m.exec(await counted())?.[1])
+        told = `${failed} failed, ${logged} logged, ${leftOut} lines left out`
+        return logged >= 5 && logged <= failed && logged + leftOut >= failed
+      },
+      undefined,
+      () => told,
+    )
     assert.match(await counted(), /^mesh_http_denied_total 2$/m)
     assert.ok(failed >= 9, `${failed} refused handshakes`)
   })
@@ -108,5 +173,8 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
 
 /** The last element, which is the hop's own, as name and value. */
 function fieldsOf(xfcc: string): [string, string][] {
-  return xfcc.slice(xfcc.lastIndexOf(',') + 1).split(';').map((field) => [field.slice(0, field.indexOf('=')), field.slice(field.indexOf('=') + 1)])
+  return xfcc
+    .slice(xfcc.lastIndexOf(',') + 1)
+    .split(';')
+    .map((field) => [field.slice(0, field.indexOf('=')), field.slice(field.indexOf('=') + 1)])
 }

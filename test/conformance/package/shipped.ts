@@ -7,7 +7,10 @@ import { distFile, run, start, temporaryFolder, type Ended, type Finally, type R
 
 const EXAMPLES = path.resolve(import.meta.dirname, '../../../deploy/edge')
 
-/** An example file of deploy/edge with as little changed as a machine without /etc and port 1883 needs. Fails when a text to replace is not there. */
+/**
+ * An example file of deploy/edge with as little changed as a machine without /etc and port 1883 needs. Fails when a
+ * text to replace is not there.
+ */
 export function example(name: 'agent.yaml' | 'hub.yaml', changes: Readonly<Record<string, string>>): string {
   let text = fs.readFileSync(path.join(EXAMPLES, name), 'utf8')
   for (const [from, to] of Object.entries(changes)) {
@@ -38,14 +41,22 @@ export class Agent {
   }
 
   /** Writes agent.yaml; starts nothing. `config` gets the folder for everything and the admin port. */
-  static async create(t: Finally, config: (folder: string, adminPort: number) => string, env: Record<string, string> = {}): Promise<Agent> {
+  static async create(
+    t: Finally,
+    config: (folder: string, adminPort: number) => string,
+    env: Record<string, string> = {},
+  ): Promise<Agent> {
     const [adminPort] = (await freePorts(1)) as [number]
     const agent = new Agent(t, temporaryFolder(t), adminPort, env)
     fs.writeFileSync(path.join(agent.folder, 'agent.yaml'), config(agent.folder, adminPort))
     return agent
   }
-  get bundleFolder(): string { return path.dirname(this.#bundle) }
-  get configFile(): string { return path.join(this.folder, 'agent.yaml') }
+  get bundleFolder(): string {
+    return path.dirname(this.#bundle)
+  }
+  get configFile(): string {
+    return path.join(this.folder, 'agent.yaml')
+  }
 
   /** Starts `meshlet run`, whatever becomes of it. */
   launch(): void {
@@ -65,7 +76,9 @@ export class Agent {
     try {
       const res = await fetch(`http://127.0.0.1:${this.adminPort}${page}`, { method, headers: { connection: 'close' } })
       return { status: res.status, text: await res.text() }
-    } catch { return undefined }
+    } catch {
+      return undefined
+    }
   }
   async status(): Promise<AgentStatus | undefined> {
     const page = await this.get('/status')
@@ -86,12 +99,27 @@ export function writeResources(folder: string, resources: readonly object[], fil
 
 /** A cluster with fixed addresses. */
 export const staticCluster = (name: string, port: number, more: object = {}): object => ({
-  '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name, type: 'STATIC', connect_timeout: '2s',
-  load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: port } } } }] }] }, ...more,
+  '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+  name,
+  type: 'STATIC',
+  connect_timeout: '2s',
+  load_assignment: {
+    cluster_name: name,
+    endpoints: [
+      { lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: port } } } }] },
+    ],
+  },
+  ...more,
 })
 
 /** A route configuration that sends each host name to a cluster. */
 export const hostRoutes = (name: string, clusters: Readonly<Record<string, string>>): object => ({
-  '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name, ignore_port_in_host_matching: true,
-  virtual_hosts: Object.entries(clusters).map(([domain, cluster], i) => ({ name: `v${i}`, domains: [domain], routes: [{ match: { prefix: '/' }, route: { cluster, timeout: '60s' } }] })),
+  '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+  name,
+  ignore_port_in_host_matching: true,
+  virtual_hosts: Object.entries(clusters).map(([domain, cluster], i) => ({
+    name: `v${i}`,
+    domains: [domain],
+    routes: [{ match: { prefix: '/' }, route: { cluster, timeout: '60s' } }],
+  })),
 })

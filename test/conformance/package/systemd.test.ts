@@ -18,7 +18,9 @@ async function exposure(unit: string): Promise<{ readonly level: number; readonl
 }
 
 /** The drop-in of docs/istio.md, for a machine with istioctl's files. */
-const DROP_IN = /^# systemctl edit meshlet\n([^]*?)^```$/m.exec(fs.readFileSync(path.resolve(import.meta.dirname, '../../../docs/istio.md'), 'utf8'))![1]!
+const DROP_IN = /^# systemctl edit meshlet\n([^]*?)^```$/m.exec(
+  fs.readFileSync(path.resolve(import.meta.dirname, '../../../docs/istio.md'), 'utf8'),
+)![1]!
 const ISTIO_FILES = ['cluster.env', 'hosts', 'istio-token', 'mesh.yaml', 'root-cert.pem']
 
 /** The unit with that drop-in where systemd looks for it. */
@@ -33,7 +35,8 @@ function withDropIn(t: Finally, change: (text: string) => string): string {
 /** A setting's values in file order; an empty one begins anew. */
 function valuesOf(setting: string, ...files: readonly string[]): readonly string[] {
   let values: string[] = []
-  for (const [, value] of files.join('\n').matchAll(new RegExp(`^${setting}=(.*)$`, 'gm'))) values = value === '' ? [] : [...values, value!]
+  for (const [, value] of files.join('\n').matchAll(new RegExp(`^${setting}=(.*)$`, 'gm')))
+    values = value === '' ? [] : [...values, value!]
   return values
 }
 
@@ -47,7 +50,13 @@ function variant(t: Finally, change: (text: string) => string): string {
 
 test(`the unit is exposed at most ${MAX_EXPOSURE}`, async () => {
   const { level, out } = await exposure(UNIT)
-  assert.ok(level <= MAX_EXPOSURE, `${level}\n${out.split('\n').filter((l) => l.startsWith('✗')).join('\n')}`)
+  assert.ok(
+    level <= MAX_EXPOSURE,
+    `${level}\n${out
+      .split('\n')
+      .filter((l) => l.startsWith('✗'))
+      .join('\n')}`,
+  )
 })
 
 test('the score notices when one line of hardening goes', async (t) => {
@@ -58,29 +67,45 @@ test('the score notices when one line of hardening goes', async (t) => {
 test('systemd-analyze verify finds no mistake and no unknown setting', async (t) => {
   // /usr/bin/node and the bundle are not on every machine that tests: the check of the executable is given one that is.
   const unit = variant(t, (text) => text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true'))
-  const { code, out, err } = await run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit])
+  const { code, out, err } = await run(debianProgram('systemdAnalyze'), [
+    'verify',
+    '--man=no',
+    '--recursive-errors=no',
+    unit,
+  ])
   assert.deepEqual({ code, said: (out + err).split('\n').filter((l) => l.includes('meshlet')) }, { code: 0, said: [] })
 })
 
 test('verify notices an unknown setting, so that its silence means something', async (t) => {
-  const unit = variant(t, (text) => text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true').replace('RemoveIPC=yes', 'RemoveIpcs=yes'))
+  const unit = variant(t, (text) =>
+    text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true').replace('RemoveIPC=yes', 'RemoveIpcs=yes'),
+  )
   const { out, err } = await run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit])
   assert.match(out + err, /RemoveIpcs/)
 })
 
 test('the drop-in of docs/istio.md: verify finds no mistake, and notices one; the exposure stays, and rises with a weaker one', async (t) => {
-  const verify = async (unit: string): Promise<string> => run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit]).then(({ code, out, err }) => `${code} ${out}${err}`.trim())
+  const verify = async (unit: string): Promise<string> =>
+    run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit]).then(
+      ({ code, out, err }) => `${code} ${out}${err}`.trim(),
+    )
   assert.equal(await verify(withDropIn(t, (text) => text)), '0')
-  assert.match(await verify(withDropIn(t, (text) => text.replace('LoadCredential=hosts', 'LoadCredentials=hosts'))), /Unknown key .*LoadCredentials/)
+  assert.match(
+    await verify(withDropIn(t, (text) => text.replace('LoadCredential=hosts', 'LoadCredentials=hosts'))),
+    /Unknown key .*LoadCredentials/,
+  )
   const { level } = await exposure(withDropIn(t, (text) => text))
   assert.ok(level <= MAX_EXPOSURE, String(level))
   assert.ok((await exposure(withDropIn(t, (text) => `${text}RestrictNamespaces=no\n`))).level > level)
 })
 
-test('with the drop-in there are istioctl\'s five files and no other: systemd does not start a unit of which a credential is missing', () => {
+test("with the drop-in there are istioctl's five files and no other: systemd does not start a unit of which a credential is missing", () => {
   const unit = fs.readFileSync(UNIT, 'utf8')
   const credentials = valuesOf('LoadCredential', unit, DROP_IN)
-  assert.deepEqual(credentials.toSorted(), ISTIO_FILES.map((name) => `${name}:/etc/meshlet/istio/${name}`))
+  assert.deepEqual(
+    credentials.toSorted(),
+    ISTIO_FILES.map((name) => `${name}:/etc/meshlet/istio/${name}`),
+  )
   const [before, after, ...more] = [...valuesOf('ExecStart', unit), ...valuesOf('ExecStart', unit, DROP_IN)]
   assert.deepEqual([after, more], [before?.replace('--config /etc/meshlet/agent.yaml', '--istio %d'), []])
 })
@@ -94,7 +119,12 @@ test('what the drop-in starts takes a folder with those files, readable and noth
   }
   fs.chmodSync(folder, 0o500)
   const [, args = ''] = /meshlet\.cjs run (.*)$/.exec(valuesOf('ExecStart', DROP_IN).at(-1)!) ?? []
-  const { code, out, err } = await run(process.execPath, [distFile('meshlet.cjs'), 'config', 'check', ...args.replace('%d', folder).split(' ')])
+  const { code, out, err } = await run(process.execPath, [
+    distFile('meshlet.cjs'),
+    'config',
+    'check',
+    ...args.replace('%d', folder).split(' '),
+  ])
   assert.deepEqual([code, err, out.split('\n')[0]], [0, '', `${folder}: no mistake found (1 listeners)`])
 })
 
@@ -106,19 +136,34 @@ function captureUnits(t: Finally, change: (text: string) => string = (text) => t
   const unit = variant(t, (text) => text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true'))
   fs.mkdirSync(`${unit}.d`)
   fs.copyFileSync(path.join(EDGE, 'meshlet-capture.conf'), path.join(`${unit}.d`, 'capture.conf'))
-  return [unit, ...CAPTURE.map((name) => {
-    const file = path.join(path.dirname(unit), name)
-    // As for node: what it starts need not be on the machine that tests.
-    fs.writeFileSync(file, change(fs.readFileSync(path.join(EDGE, name), 'utf8')).replace(/^(Exec\w+=-?)\/usr\/sbin\/\S+/gm, '$1/bin/true'))
-    return file
-  })]
+  return [
+    unit,
+    ...CAPTURE.map((name) => {
+      const file = path.join(path.dirname(unit), name)
+      // As for node: what it starts need not be on the machine that tests.
+      fs.writeFileSync(
+        file,
+        change(fs.readFileSync(path.join(EDGE, name), 'utf8')).replace(
+          /^(Exec\w+=-?)\/usr\/sbin\/\S+/gm,
+          '$1/bin/true',
+        ),
+      )
+      return file
+    }),
+  ]
 }
 
 test('the units for capture: verify finds no mistake, and notices one; meshlet.service is as little exposed as without', async (t) => {
-  const verify = async (units: readonly string[]): Promise<string> => run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', ...units]).then(({ code, out, err }) => `${code} ${out}${err}`.trim())
+  const verify = async (units: readonly string[]): Promise<string> =>
+    run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', ...units]).then(
+      ({ code, out, err }) => `${code} ${out}${err}`.trim(),
+    )
   const units = captureUnits(t)
   assert.equal(await verify(units), '0')
-  assert.match(await verify(captureUnits(t, (text) => text.replace('Transparent=', 'Transparant='))), /Unknown key .*Transparant/)
+  assert.match(
+    await verify(captureUnits(t, (text) => text.replace('Transparent=', 'Transparant='))),
+    /Unknown key .*Transparant/,
+  )
   const { level } = await exposure(units[0]!)
   assert.ok(level <= MAX_EXPOSURE, String(level))
 })
@@ -127,8 +172,14 @@ test('the units for capture, the rules and istiod mean the same ports, mark and 
   const text = (name: string): string => fs.readFileSync(path.join(EDGE, name), 'utf8')
   const [socket, rulesUnit, rules] = [text(CAPTURE[0]!), text(CAPTURE[1]!), text('meshlet-capture.nft')]
   assert.deepEqual(valuesOf('ListenStream', socket), ['15001', '15006'])
-  assert.deepEqual([...rules.matchAll(/tproxy to :(\d+)/g)].map((m) => m[1]), ['15001', '15006', '15006'])
-  assert.deepEqual([valuesOf('Transparent', socket), valuesOf('Service', socket), valuesOf('Sockets', text('meshlet-capture.conf'))], [['yes'], ['meshlet.service'], ['meshlet-capture.socket']])
+  assert.deepEqual(
+    [...rules.matchAll(/tproxy to :(\d+)/g)].map((m) => m[1]),
+    ['15001', '15006', '15006'],
+  )
+  assert.deepEqual(
+    [valuesOf('Transparent', socket), valuesOf('Service', socket), valuesOf('Sockets', text('meshlet-capture.conf'))],
+    [['yes'], ['meshlet.service'], ['meshlet-capture.socket']],
+  )
   const [, self] = /tcp dport \$INBOUND_PORTS meta mark set (\d+) return/.exec(rules)!
   const [, mark] = /ip daddr \$SERVICES .*meta mark set (\d+)/.exec(rules)!
   assert.match(rules, new RegExp(`iif "lo" meta mark ${mark} .*tproxy to :15001`))
@@ -141,7 +192,8 @@ test('what the unit names is what the package ships: paths, credentials and time
   const unit = fs.readFileSync(UNIT, 'utf8')
   const agent = fs.readFileSync(path.join(path.dirname(UNIT), 'agent.yaml'), 'utf8')
   const credentials = [...unit.matchAll(/^LoadCredential=([^:]+):/gm)].map((m) => m[1])
-  for (const [, name] of agent.matchAll(/\$\{CREDENTIALS_DIRECTORY\}\/(\S+)/g)) assert.ok(credentials.includes(name), `agent.yaml wants the credential ${String(name)}`)
+  for (const [, name] of agent.matchAll(/\$\{CREDENTIALS_DIRECTORY\}\/(\S+)/g))
+    assert.ok(credentials.includes(name), `agent.yaml wants the credential ${String(name)}`)
   assert.match(agent, /^state: \/var\/lib\/meshlet$/m)
   assert.match(unit, /^StateDirectory=meshlet$/m)
   assert.match(unit, /^Restart=always$/m)

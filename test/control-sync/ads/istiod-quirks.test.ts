@@ -6,23 +6,45 @@ import { TYPE_URLS } from '../../../model/snapshot.ts'
 import { ENDINGS, FakeIstiod } from '../../helpers/control-plane/fake-istiod.ts'
 import { sample } from '../../helpers/control-plane/resources.ts'
 import { settle } from '../../helpers/sim-clock.ts'
-import { brokenCluster, brokenTable, clusterWithMistake, edsCluster, httpListener, load, SyncedAgent, table } from '../../helpers/control-plane/synced-agent.ts'
+import {
+  brokenCluster,
+  brokenTable,
+  clusterWithMistake,
+  edsCluster,
+  httpListener,
+  load,
+  SyncedAgent,
+  table,
+} from '../../helpers/control-plane/synced-agent.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
 function mesh(): FakeIstiod {
   const istiod = new FakeIstiod()
-  istiod.put(edsCluster('a'), edsCluster('b'), load('a', '10.0.0.1'), load('b', '10.0.0.2'), httpListener('l', '80'), table('80', 'a', 'b'))
+  istiod.put(
+    edsCluster('a'),
+    edsCluster('b'),
+    load('a', '10.0.0.1'),
+    load('b', '10.0.0.2'),
+    httpListener('l', '80'),
+    table('80', 'a', 'b'),
+  )
   return istiod
 }
 /** Until nothing moves any more. */
-async function calm(agent: SyncedAgent): Promise<void> { for (let i = 0; i < 12; i++) await settle(); await agent.clock.advance(0) }
+async function calm(agent: SyncedAgent): Promise<void> {
+  for (let i = 0; i < 12; i++) await settle()
+  await agent.clock.advance(0)
+}
 
 test('the whole of a mesh comes, nothing is asked for twice, and only the first request of each stream carries the node', async () => {
   const istiod = mesh()
   const transport = istiod.transport()
   await using agent = new SyncedAgent(transport)
   await calm(agent)
-  assert.deepEqual([agent.synced, agent.names('cluster'), agent.names('endpoint'), agent.names('route'), istiod.log], [true, ['a', 'b'], ['a', 'b'], ['80'], []])
+  assert.deepEqual(
+    [agent.synced, agent.names('cluster'), agent.names('endpoint'), agent.names('route'), istiod.log],
+    [true, ['a', 'b'], ['a', 'b'], ['80'], []],
+  )
   istiod.end(ENDINGS.dropped)
   await agent.clock.advance(60_000)
   assert.equal(transport.opened, 2)
@@ -55,10 +77,21 @@ test('an agent that starts from disk asks at once for all names that it knows', 
   const transport = istiod.transport()
   await using again = new SyncedAgent(transport, { before: first })
   await calm(again)
-  assert.deepEqual(transport.sent.slice(0, 6).map((r) => [r.kind, r.subscribe, [...r.known.keys()]]), [
-    ['cluster', [], ['a', 'b']], ['endpoint', ['a', 'b'], ['a', 'b']], ['listener', [], ['l']], ['route', ['80'], ['80']], ['nameTable', [], ['']], ['proxyConfig', [], []],
-  ])
-  assert.deepEqual([again.names('cluster'), again.names('endpoint'), again.synced, istiod.log], [['a'], ['a'], true, []])
+  assert.deepEqual(
+    transport.sent.slice(0, 6).map((r) => [r.kind, r.subscribe, [...r.known.keys()]]),
+    [
+      ['cluster', [], ['a', 'b']],
+      ['endpoint', ['a', 'b'], ['a', 'b']],
+      ['listener', [], ['l']],
+      ['route', ['80'], ['80']],
+      ['nameTable', [], ['']],
+      ['proxyConfig', [], []],
+    ],
+  )
+  assert.deepEqual(
+    [again.names('cluster'), again.names('endpoint'), again.synced, istiod.log],
+    [['a'], ['a'], true, []],
+  )
 })
 
 test('the name table is one resource with the name "", and an empty one has no bytes at all', async () => {
@@ -67,7 +100,10 @@ test('the name table is one resource with the name "", and an empty one has no b
   await calm(agent)
   assert.equal(agent.applier.snapshot.resources.nameTable.get('')?.value.length, 0)
   assert.deepEqual([agent.tables.get().names?.size, agent.applier.rejected], [0, []])
-  istiod.put({ ...sample({ '@type': TYPE_URLS.nameTable, table: { 'a.shop.svc.cluster.local': { ips: ['240.240.0.1'] } } }), name: '' })
+  istiod.put({
+    ...sample({ '@type': TYPE_URLS.nameTable, table: { 'a.shop.svc.cluster.local': { ips: ['240.240.0.1'] } } }),
+    name: '',
+  })
   istiod.push({ clusters: [] })
   await calm(agent)
   assert.deepEqual(agent.tables.get().names?.get('a.shop.svc.cluster.local')?.addresses, ['240.240.0.1'])
@@ -88,7 +124,13 @@ test('endpoints of a name that is gone are answered with an empty set of 43 byte
   istiod.drop('endpoint', name)
   istiod.push({ clusters: [name] })
   await calm(agent)
-  assert.deepEqual([agent.names('cluster'), agent.names('endpoint')], [['a', 'b'], ['a', 'b']])
+  assert.deepEqual(
+    [agent.names('cluster'), agent.names('endpoint')],
+    [
+      ['a', 'b'],
+      ['a', 'b'],
+    ],
+  )
 })
 
 test('a cluster without endpoints counts as answered', async () => {
@@ -131,7 +173,10 @@ test('a cluster with a mistake is blocked, its version before serves no more, th
   await calm(agent)
   assert.deepEqual(agent.names('cluster'), ['a', 'b', 'c', 'd'])
   const problem = 'connect_timeout: a duration may not be negative'
-  assert.deepEqual(['a', 'b', 'c', 'd'].map((name) => agent.tables.get().cluster(name)?.blocked), [problem, undefined, undefined, problem])
+  assert.deepEqual(
+    ['a', 'b', 'c', 'd'].map((name) => agent.tables.get().cluster(name)?.blocked),
+    [problem, undefined, undefined, problem],
+  )
   assert.deepEqual(istiod.log, [`ADS:cluster: ACK ERROR a: ${problem}; d: ${problem}`])
 })
 
@@ -150,7 +195,13 @@ test('what is blocked is named in every nack of a push that holds it, is blocked
   await agent[Symbol.asyncDispose]()
   istiod.refuse.push(...Array.from({ length: 100 }, () => ENDINGS.notReady))
   await using next = new SyncedAgent(istiod.transport(), { before: agent })
-  assert.deepEqual([next.tables.get().cluster('a')?.blocked !== undefined, next.applier.rejected.map((r) => [r.kind, r.name, r.blocked])], [true, [['cluster', 'a', true]]])
+  assert.deepEqual(
+    [
+      next.tables.get().cluster('a')?.blocked !== undefined,
+      next.applier.rejected.map((r) => [r.kind, r.name, r.blocked]),
+    ],
+    [true, [['cluster', 'a', true]]],
+  )
   istiod.refuse.length = 0
 })
 
@@ -179,10 +230,21 @@ test('istiod does not send a refused resource again: a name is given up and aske
   assert.deepEqual(agent.names('route'), [])
   await agent.clock.advance(1_000)
   assert.deepEqual([agent.names('route'), agent.applier.rejected], [['80'], []])
-  assert.deepEqual(transport.sent.filter((r) => r.kind === 'route' && r.nonce === '').map((r) => [r.subscribe, r.unsubscribe]), [[['80'], []], [[], ['80']], [['80'], []]])
+  assert.deepEqual(
+    transport.sent.filter((r) => r.kind === 'route' && r.nonce === '').map((r) => [r.subscribe, r.unsubscribe]),
+    [
+      [['80'], []],
+      [[], ['80']],
+      [['80'], []],
+    ],
+  )
   assert.equal(istiod.log.filter((l) => !l.includes('ACK ERROR')).join(), '')
   await agent.clock.advance(3_600_000)
-  assert.equal(transport.sent.filter((r) => r.kind === 'route' && r.unsubscribe.length > 0).length, 1, 'it is asked for no more')
+  assert.equal(
+    transport.sent.filter((r) => r.kind === 'route' && r.unsubscribe.length > 0).length,
+    1,
+    'it is asked for no more',
+  )
 })
 
 test('a refused cluster is asked for with an explicit *, which brings everything and the endpoints of all; with each refusal the wait doubles', async () => {
@@ -194,7 +256,10 @@ test('a refused cluster is asked for with an explicit *, which brings everything
   const asked = (): number => transport.sent.filter((r) => r.kind === 'cluster' && r.subscribe.includes('*')).length
   const { generation } = agent.applier
   const counts: number[] = []
-  for (let i = 0; i < 12; i++) { await agent.clock.advance(10_000); counts.push(asked()) }
+  for (let i = 0; i < 12; i++) {
+    await agent.clock.advance(10_000)
+    counts.push(asked())
+  }
   // Waits of 7.5, 15, 30, 30 s: half of the full time, and half of the other half by chance.
   assert.deepEqual(counts, [1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5])
   assert.equal(agent.applier.generation, generation, 'the good ones are the same and are not applied again')
@@ -227,8 +292,14 @@ test('two pushes before the first is answered: each nonce is acknowledged once, 
   istiod.put(edsCluster('c'))
   istiod.push({ clusters: ['c'] })
   await calm(agent)
-  const acks = transport.sent.slice(before).filter((r) => r.nonce !== '').map((r) => Number(r.nonce.slice(-8)))
-  assert.deepEqual(acks, acks.toSorted((a, b) => a - b))
+  const acks = transport.sent
+    .slice(before)
+    .filter((r) => r.nonce !== '')
+    .map((r) => Number(r.nonce.slice(-8)))
+  assert.deepEqual(
+    acks,
+    acks.toSorted((a, b) => a - b),
+  )
   assert.equal(new Set(acks).size, acks.length)
   assert.deepEqual(agent.names('cluster'), ['a', 'b', 'c'])
 })
@@ -242,14 +313,22 @@ test('an acknowledgement that a newer push has overtaken is ignored by istiod, a
   istiod.pushAll()
   await calm(agent)
   assert.ok(istiod.expired > 0, 'nothing was overtaken')
-  assert.deepEqual([agent.names('route'), agent.names('endpoint'), agent.synced, istiod.log], [['80', '81'], ['a', 'b', 'c'], true, []])
+  assert.deepEqual(
+    [agent.names('route'), agent.names('endpoint'), agent.synced, istiod.log],
+    [['80', '81'], ['a', 'b', 'c'], true, []],
+  )
 })
 
 test('the same content in other bytes (maps in another order) is no change', async () => {
   const istiod = mesh()
   const entry = (host: string, ip: string): Buffer => {
     const info = Buffer.concat([Buffer.from([0x0a, ip.length]), Buffer.from(ip)])
-    const inner = Buffer.concat([Buffer.from([0x0a, host.length]), Buffer.from(host), Buffer.from([0x12, info.length]), info])
+    const inner = Buffer.concat([
+      Buffer.from([0x0a, host.length]),
+      Buffer.from(host),
+      Buffer.from([0x12, info.length]),
+      info,
+    ])
     return Buffer.concat([Buffer.from([0x0a, inner.length]), inner])
   }
   const [one, two] = [entry('a.svc', '1.1.1.1'), entry('b.svc', '2.2.2.2')]
@@ -264,9 +343,24 @@ test('the same content in other bytes (maps in another order) is no change', asy
   assert.equal(agent.tables.get(), tables)
 })
 
-const rbac = (path: string): object => ({ '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC', rules: { action: 'DENY', policies: { p: { permissions: [{ url_path: { path: { exact: path } } }], principals: [{ any: true }] } } } })
-const extension = (name: string, typed_config: object): ReturnType<typeof sample> => sample(JSON.parse(JSON.stringify({ '@type': TYPE_URLS.extension, name, typed_config })) as Parameters<typeof sample>[0])
-const later = (name: string): object => ({ name, config_discovery: { config_source: { ads: {} }, type_urls: ['type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC'] } })
+const rbac = (path: string): object => ({
+  '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC',
+  rules: {
+    action: 'DENY',
+    policies: { p: { permissions: [{ url_path: { path: { exact: path } } }], principals: [{ any: true }] } },
+  },
+})
+const extension = (name: string, typed_config: object): ReturnType<typeof sample> =>
+  sample(
+    JSON.parse(JSON.stringify({ '@type': TYPE_URLS.extension, name, typed_config })) as Parameters<typeof sample>[0],
+  )
+const later = (name: string): object => ({
+  name,
+  config_discovery: {
+    config_source: { ads: {} },
+    type_urls: ['type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC'],
+  },
+})
 const filtersOf = (agent: SyncedAgent, name: string): unknown[] => {
   const codec = agent.tables.get().listeners.get(name)?.filterChains[0]?.codec
   return codec?.kind === 'http' ? codec.http.filters.map((f) => f.kind) : []
@@ -278,7 +372,10 @@ test('a filter whose configuration comes by itself (ECDS) lets nobody in until i
   const transport = istiod.transport()
   await using agent = new SyncedAgent(transport)
   await calm(agent)
-  assert.deepEqual(transport.sent.filter((r) => r.kind === 'extension').map((r) => r.subscribe), [['shop.policy']])
+  assert.deepEqual(
+    transport.sent.filter((r) => r.kind === 'extension').map((r) => r.subscribe),
+    [['shop.policy']],
+  )
   assert.deepEqual([filtersOf(agent, 'in'), agent.synced], [['blocked'], false])
   await agent.clock.advance(15_000)
   assert.equal(agent.synced, true, 'it is waited for as Envoy does')
@@ -298,7 +395,10 @@ test('a filter whose configuration comes by itself (ECDS) lets nobody in until i
 
 test('ECDS is never removed by istiod: what no listener names any more is forgotten here', async () => {
   const istiod = mesh()
-  istiod.put(httpListener('in', '80', { direction: 'INBOUND', filters: [later('shop.policy')] }), extension('shop.policy', rbac('/secret')))
+  istiod.put(
+    httpListener('in', '80', { direction: 'INBOUND', filters: [later('shop.policy')] }),
+    extension('shop.policy', rbac('/secret')),
+  )
   await using agent = new SyncedAgent(istiod.transport())
   await calm(agent)
   assert.deepEqual([agent.names('extension'), agent.synced], [['shop.policy'], true])
@@ -310,14 +410,27 @@ test('ECDS is never removed by istiod: what no listener names any more is forgot
 
 test('an extension with a mistake blocks the filter that it configures, as one of another type than the listener allows does', async () => {
   const istiod = mesh()
-  istiod.put(httpListener('in', '80', { direction: 'INBOUND', filters: [later('shop.policy')] }), extension('shop.policy', rbac('/secret')))
+  istiod.put(
+    httpListener('in', '80', { direction: 'INBOUND', filters: [later('shop.policy')] }),
+    extension('shop.policy', rbac('/secret')),
+  )
   await using agent = new SyncedAgent(istiod.transport())
   await calm(agent)
-  istiod.put(extension('shop.policy', { '@type': 'type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault', abort: { http_status: 999, percentage: { numerator: 100 } } }))
+  istiod.put(
+    extension('shop.policy', {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault',
+      abort: { http_status: 999, percentage: { numerator: 100 } },
+    }),
+  )
   istiod.pushAll()
   await calm(agent)
-  assert.deepEqual([filtersOf(agent, 'in'), agent.applier.rejected.map((r) => `${r.kind} ${r.name}`)], [['blocked'], ['extension shop.policy']])
-  istiod.put(extension('shop.policy', { '@type': 'type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault' }))
+  assert.deepEqual(
+    [filtersOf(agent, 'in'), agent.applier.rejected.map((r) => `${r.kind} ${r.name}`)],
+    [['blocked'], ['extension shop.policy']],
+  )
+  istiod.put(
+    extension('shop.policy', { '@type': 'type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault' }),
+  )
   istiod.pushAll()
   await calm(agent)
   assert.deepEqual(filtersOf(agent, 'in'), ['blocked'])
@@ -325,7 +438,10 @@ test('an extension with a mistake blocks the filter that it configures, as one o
 
 test('names (NDS) are asked for only where DNS is served; a table of an earlier run serves until the control plane is heard of, and is gone then', async () => {
   const istiod = mesh()
-  istiod.put({ ...sample({ '@type': TYPE_URLS.nameTable, table: { 'a.shop.svc.cluster.local': { ips: ['240.240.0.1'] } } }), name: '' })
+  istiod.put({
+    ...sample({ '@type': TYPE_URLS.nameTable, table: { 'a.shop.svc.cluster.local': { ips: ['240.240.0.1'] } } }),
+    name: '',
+  })
   await using served = new SyncedAgent(istiod.transport())
   await calm(served)
   await served[Symbol.asyncDispose]()
@@ -335,7 +451,10 @@ test('names (NDS) are asked for only where DNS is served; a table of an earlier 
   await using off = new SyncedAgent(transport, { before: served, names: false })
   assert.equal(off.tables.get().names?.size, 1)
   await calm(off)
-  assert.deepEqual([off.synced, transport.sent.filter((r) => r.kind === 'nameTable'), off.names('nameTable'), off.tables.get().names], [true, [], [], undefined])
+  assert.deepEqual(
+    [off.synced, transport.sent.filter((r) => r.kind === 'nameTable'), off.names('nameTable'), off.tables.get().names],
+    [true, [], [], undefined],
+  )
   const { generation } = off.applier
   istiod.pushAll()
   await calm(off)
@@ -343,7 +462,11 @@ test('names (NDS) are asked for only where DNS is served; a table of an earlier 
   await off[Symbol.asyncDispose]()
 
   await using again = new SyncedAgent(istiod.transport(), { before: off })
-  assert.deepEqual([again.tables.get().stale, again.applier.heard.has('cluster'), again.applier.heard.has('nameTable')], [true, true, false], 'the first table is still to come')
+  assert.deepEqual(
+    [again.tables.get().stale, again.applier.heard.has('cluster'), again.applier.heard.has('nameTable')],
+    [true, true, false],
+    'the first table is still to come',
+  )
   await calm(again)
   assert.deepEqual([again.applier.heard.has('nameTable'), again.tables.get().names?.size], [true, 1])
 })
@@ -367,7 +490,10 @@ test('trust bundles (PCDS) come only from an istiod with several roots; without 
   istiod.pushAll()
   await calm(agent)
   assert.deepEqual(agent.names('proxyConfig'), [''])
-  istiod.put({ ...sample({ '@type': TYPE_URLS.proxyConfig, ca_certificates_pem: [rootsPem, 'no certificate'] }), name: '' })
+  istiod.put({
+    ...sample({ '@type': TYPE_URLS.proxyConfig, ca_certificates_pem: [rootsPem, 'no certificate'] }),
+    name: '',
+  })
   istiod.pushAll()
   await calm(agent)
   assert.match(istiod.log.at(-1) ?? '', /ca_certificates_pem\[1\]: is no certificate/)
@@ -376,7 +502,15 @@ test('trust bundles (PCDS) come only from an istiod with several roots; without 
 /** Lines that the agent logged, as `level evt`. */
 function logged(): { readonly lines: string[]; readonly log: ReturnType<typeof createLog> } {
   const lines: string[] = []
-  return { lines, log: createLog('info', { write: (line) => { const { level, evt } = JSON.parse(line) as { level: string; evt: string }; lines.push(`${level} ${evt}`) } }) }
+  return {
+    lines,
+    log: createLog('info', {
+      write: (line) => {
+        const { level, evt } = JSON.parse(line) as { level: string; evt: string }
+        lines.push(`${level} ${evt}`)
+      },
+    }),
+  }
 }
 
 test('the age limit of connections (30 min) is the normal end of a stream: no warning, no problem, the next stream within a second', async () => {
@@ -390,7 +524,10 @@ test('the age limit of connections (30 min) is the normal end of a stream: no wa
   await calm(agent)
   assert.deepEqual([agent.sync.link.state, agent.sync.link.error], ['waiting', undefined])
   await agent.clock.advance(1_000)
-  assert.deepEqual([agent.sync.link.state, transport.opened, lines.filter((l) => l.startsWith('warn'))], ['connected', 2, []])
+  assert.deepEqual(
+    [agent.sync.link.state, transport.opened, lines.filter((l) => l.startsWith('warn'))],
+    ['connected', 2, []],
+  )
 })
 
 test('a stream that is cut soon after it came up, and one that never came up, are warnings', async () => {
@@ -401,7 +538,10 @@ test('a stream that is cut soon after it came up, and one that never came up, ar
   istiod.end(ENDINGS.dropped)
   istiod.refuse.push(ENDINGS.notReady)
   await agent.clock.advance(60_000)
-  assert.deepEqual([agent.sync.link.state, lines.filter((l) => l.startsWith('warn'))], ['connected', ['warn control.lost', 'warn control.lost']])
+  assert.deepEqual(
+    [agent.sync.link.state, lines.filter((l) => l.startsWith('warn'))],
+    ['connected', ['warn control.lost', 'warn control.lost']],
+  )
 })
 
 test('a link that is cut again and again: the waits begin anew after each stream that stood for a second; what breaks at once is opened more and more seldom', async () => {
@@ -440,7 +580,12 @@ test('a region that returns: "request rate limit exceeded" is waited out, at lea
   assert.deepEqual([transport.opened, agent.synced], [3, true])
 })
 
-for (const [ending, code] of [['noIdentity', 'MESH_CONTROL_UNAUTHENTICATED'], ['otherIdentity', 'MESH_CONTROL_FORBIDDEN'], ['noGroup', 'MESH_CONTROL_REFUSED'], ['missingNode', 'MESH_CONTROL_REFUSED']] as const) {
+for (const [ending, code] of [
+  ['noIdentity', 'MESH_CONTROL_UNAUTHENTICATED'],
+  ['otherIdentity', 'MESH_CONTROL_FORBIDDEN'],
+  ['noGroup', 'MESH_CONTROL_REFUSED'],
+  ['missingNode', 'MESH_CONTROL_REFUSED'],
+] as const) {
   test(`${ending}: the agent says ${code}, serves on and tries again at a slow pace`, async () => {
     const istiod = mesh()
     const transport = istiod.transport()
@@ -466,13 +611,19 @@ test('an istiod that has restarted with a broken registry does not empty a site:
   istiod.drop('endpoint', ...services)
   istiod.put(table('80', 'a'), httpListener('new', '80', { direction: 'INBOUND', port: 8081 }))
   await agent.clock.advance(2_000)
-  assert.deepEqual([agent.sync.link.state, agent.sync.link.held?.clusters, agent.names('cluster').length], ['connected', 20, 22])
+  assert.deepEqual(
+    [agent.sync.link.state, agent.sync.link.held?.clusters, agent.names('cluster').length],
+    ['connected', 20, 22],
+  )
   assert.equal(agent.tables.get().load('s7')?.localities.length, 1, 'its endpoints serve on')
   assert.equal(agent.tables.get().routes('80')?.virtualHost('s7')?.name, 's7', 'and so does its route')
   assert.ok(agent.tables.get().listeners.has('new'), 'what is new counts at once')
   assert.equal(agent.metrics.total('mesh_control_held_clusters'), 20)
   await agent.clock.advance(120_000)
-  assert.deepEqual([agent.names('cluster'), agent.names('endpoint'), agent.sync.link.held], [['a', 'b'], ['a', 'b'], undefined])
+  assert.deepEqual(
+    [agent.names('cluster'), agent.names('endpoint'), agent.sync.link.held],
+    [['a', 'b'], ['a', 'b'], undefined],
+  )
   assert.equal(agent.tables.get().routes('80')?.virtualHost('s7'), undefined)
   assert.deepEqual(istiod.log, [])
 })
@@ -512,7 +663,10 @@ for (const flavour of ['delta', 'sotw'] as const) {
     istiod.put(...all)
     istiod.push({ clusters: services })
     await agent.clock.advance(300_000)
-    assert.deepEqual([agent.sync.link.held, agent.applier.generation, agent.names('endpoint').length], [undefined, generation, 22])
+    assert.deepEqual(
+      [agent.sync.link.held, agent.applier.generation, agent.names('endpoint').length],
+      [undefined, generation, 22],
+    )
     assert.equal(agent.tables.get().routes('80')?.virtualHost('s7')?.name, 's7')
   })
 }

@@ -15,5 +15,9 @@ test('only a node that serves DNS asks istiod for addresses of services that hav
   assert.deepEqual([on['DNS_CAPTURE'], on['DNS_AUTO_ALLOCATE']], ['true', 'true'])
   const off = metadata('')
   assert.deepEqual(['DNS_CAPTURE' in off, 'DNS_AUTO_ALLOCATE' in off], [false, false])
-  assert.equal(metadata('dns: {}\nnode: {metadata: {DNS_AUTO_ALLOCATE: "false"}}\n')['DNS_AUTO_ALLOCATE'], 'false', 'a person may say otherwise')
+  assert.equal(
+    metadata('dns: {}\nnode: {metadata: {DNS_AUTO_ALLOCATE: "false"}}\n')['DNS_AUTO_ALLOCATE'],
+    'false',
+    'a person may say otherwise',
+  )
 })

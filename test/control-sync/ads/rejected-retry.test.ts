@@ -8,21 +8,31 @@ type Asked = readonly [atMs: number, kind: ResourceKind, names: string]
 function made(random = 0, refusedRetryMs = 1_000): { clock: SimClock; refused: RejectedRetry; asked: Asked[] } {
   const clock = new SimClock()
   const asked: Asked[] = []
-  const refused = new RejectedRetry({ clock, random: { float: () => random }, refusedRetryMs, refusedRetryMaxMs: 8_000 }, (kind, names) => asked.push([clock.monotonicMs(), kind, names.join()]))
+  const refused = new RejectedRetry(
+    { clock, random: { float: () => random }, refusedRetryMs, refusedRetryMaxMs: 8_000 },
+    (kind, names) => asked.push([clock.monotonicMs(), kind, names.join()]),
+  )
   return { clock, refused, asked }
 }
-const of = (kind: ResourceKind, ...names: string[]): { kind: ResourceKind; name: string }[] => names.map((name) => ({ kind, name }))
+const of = (kind: ResourceKind, ...names: string[]): { kind: ResourceKind; name: string }[] =>
+  names.map((name) => ({ kind, name }))
 
 test('asked for at doubling waits up to the maximum, half of each by chance, for as long as it is refused', async () => {
   const { clock, refused, asked } = made()
   refused.update(of('cluster', 'a', 'b'))
   await clock.advance(20_000)
-  assert.deepEqual(asked.map(([at]) => at), [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500])
+  assert.deepEqual(
+    asked.map(([at]) => at),
+    [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500],
+  )
   assert.deepEqual(asked[0], [500, 'cluster', 'a,b'])
   const late = made(1)
   late.refused.update(of('cluster', 'a'))
   await late.clock.advance(8_000)
-  assert.deepEqual(late.asked.map(([at]) => at), [1_000, 3_000, 7_000])
+  assert.deepEqual(
+    late.asked.map(([at]) => at),
+    [1_000, 3_000, 7_000],
+  )
 })
 test('the same refusal again changes no wait, another one begins anew, one less goes on', async () => {
   const { clock, refused, asked } = made()

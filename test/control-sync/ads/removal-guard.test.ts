@@ -7,8 +7,15 @@ import { RemovalGuard, type InForce } from '../../../control-sync/ads/removal-gu
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `c${i}`)
-const push = (kind: ResourceKind, put: readonly string[], removed: readonly string[] = []): Change => ({ kind, put: put.map((name) => ({ name, version: '', value: new Uint8Array(0) })), removed })
-const said = (changes: Change | readonly Change[]): string[] => [changes].flat().flatMap((c) => [...c.put.map((r) => `+${c.kind} ${r.name}`), ...c.removed.map((n) => `-${c.kind} ${n}`)])
+const push = (kind: ResourceKind, put: readonly string[], removed: readonly string[] = []): Change => ({
+  kind,
+  put: put.map((name) => ({ name, version: '', value: new Uint8Array(0) })),
+  removed,
+})
+const said = (changes: Change | readonly Change[]): string[] =>
+  [changes]
+    .flat()
+    .flatMap((c) => [...c.put.map((r) => `+${c.kind} ${r.name}`), ...c.removed.map((n) => `-${c.kind} ${n}`)])
 
 /** In force: 20 clusters c0…c19 with endpoints e-c0…, the table `all` over c0 and c19, the table `kept` over c19. */
 function made(shrinkHoldMs = 1_000, clusterCount = 20): { clock: SimClock; shrink: RemovalGuard; released: string[] } {
@@ -16,9 +23,22 @@ function made(shrinkHoldMs = 1_000, clusterCount = 20): { clock: SimClock; shrin
   const released: string[] = []
   const inForce: InForce = {
     clusterCount,
-    references: (kind, name) => (kind === 'cluster' ? { endpoint: [`e-${name}`] } : kind === 'route' ? { cluster: name === 'all' ? ['c0', 'c19'] : ['c19'] } : {}),
+    references: (kind, name) =>
+      kind === 'cluster'
+        ? { endpoint: [`e-${name}`] }
+        : kind === 'route'
+          ? { cluster: name === 'all' ? ['c0', 'c19'] : ['c19'] }
+          : {},
   }
-  const shrink = new RemovalGuard({ clock, log: silentLog, shrinkHoldMs, inForce, release: (changes) => { released.push(...said(changes)) } })
+  const shrink = new RemovalGuard({
+    clock,
+    log: silentLog,
+    shrinkHoldMs,
+    inForce,
+    release: (changes) => {
+      released.push(...said(changes))
+    },
+  })
   shrink.newStream()
   return { clock, released, shrink }
 }
@@ -30,7 +50,10 @@ test('a first push that takes most clusters away is held back and then carried o
   await clock.advance(999)
   assert.equal(released.length, 0)
   await clock.advance(1)
-  assert.deepEqual(released, names(15).map((n) => `-cluster ${n}`))
+  assert.deepEqual(
+    released,
+    names(15).map((n) => `-cluster ${n}`),
+  )
   assert.equal(shrink.held, undefined)
 })
 test('what would empty the held clusters waits with them: endpoints, tables that lead to them, listeners that go, names; the rest counts at once', async () => {
@@ -38,10 +61,20 @@ test('what would empty the held clusters waits with them: endpoints, tables that
   shrink.filter(push('cluster', [], names(15)))
   assert.deepEqual(said(shrink.filter(push('endpoint', ['e-c0', 'e-c19'], ['e-c1']))), ['+endpoint e-c19'])
   assert.deepEqual(said(shrink.filter(push('route', ['all', 'kept']))), ['+route kept'])
-  assert.deepEqual(said(shrink.filter(push('listener', ['inbound'], ['outbound']))), ['+listener inbound'], 'a policy is not kept waiting')
+  assert.deepEqual(
+    said(shrink.filter(push('listener', ['inbound'], ['outbound']))),
+    ['+listener inbound'],
+    'a policy is not kept waiting',
+  )
   assert.deepEqual(said(shrink.filter(push('nameTable', ['']))), [])
   await clock.advance(1_000)
-  assert.deepEqual(released.slice(15), ['+endpoint e-c0', '-endpoint e-c1', '+route all', '-listener outbound', '+nameTable '])
+  assert.deepEqual(released.slice(15), [
+    '+endpoint e-c0',
+    '-endpoint e-c1',
+    '+route all',
+    '-listener outbound',
+    '+nameTable ',
+  ])
 })
 test('the last word counts: what comes again while it waits replaces what waited', async () => {
   const { clock, shrink, released } = made()
@@ -58,7 +91,10 @@ test('clusters that come back end the waiting: nothing is removed, and what wait
   shrink.filter(push('cluster', [], names(15)))
   shrink.filter(push('route', ['all']))
   shrink.filter(push('endpoint', ['e-c0', 'e-c1']))
-  assert.deepEqual(said(shrink.filter(push('cluster', names(14)))), names(14).map((n) => `+cluster ${n}`))
+  assert.deepEqual(
+    said(shrink.filter(push('cluster', names(14)))),
+    names(14).map((n) => `+cluster ${n}`),
+  )
   assert.equal(shrink.held?.clusters, 1)
   assert.deepEqual(said(shrink.filter(push('cluster', ['c14']))), ['+cluster c14'])
   assert.equal(shrink.held, undefined)
@@ -79,7 +115,11 @@ test('a stream that ends before takes the removal with it, but not the time: a l
   assert.equal(shrink.held?.untilMs, 1_000)
   shrink.newStream()
   await clock.advance(200)
-  assert.equal(said(shrink.filter(push('cluster', [], names(15)))).length, 15, 'its time was over while there was no link')
+  assert.equal(
+    said(shrink.filter(push('cluster', [], names(15)))).length,
+    15,
+    'its time was over while there was no link',
+  )
 })
 test('a first push that is whole again forgets the time of the one before', async () => {
   const { clock, shrink } = made()

@@ -10,20 +10,43 @@ import { SimClock } from '../../helpers/sim-clock.ts'
 
 type Dns = { answer: readonly string[] | Error | 'nothing' }
 
-function made(t: { after(fn: () => void): void }): { dns: Dns; clock: SimClock; file: string; writes: () => number; anew: () => ControlNames } {
+function made(t: { after(fn: () => void): void }): {
+  dns: Dns
+  clock: SimClock
+  file: string
+  writes: () => number
+  anew: () => ControlNames
+} {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'names-'))
-  t.after(() => { fs.rmSync(folder, { recursive: true }) })
+  t.after(() => {
+    fs.rmSync(folder, { recursive: true })
+  })
   const dns: Dns = { answer: [] }
   const clock = new SimClock()
   const file = path.join(folder, 'control-names.json')
   let writes = 0
-  const disk = { ...systemDisk, replace: (...args: Parameters<typeof systemDisk.replace>) => { writes++; systemDisk.replace(...args) } }
+  const disk = {
+    ...systemDisk,
+    replace: (...args: Parameters<typeof systemDisk.replace>) => {
+      writes++
+      systemDisk.replace(...args)
+    },
+  }
   const lookup = async (): Promise<readonly string[]> => {
-    if (dns.answer === 'nothing') return new Promise(() => { /* a resolver that is not there */ })
+    if (dns.answer === 'nothing')
+      return new Promise(() => {
+        /* a resolver that is not there */
+      })
     if (dns.answer instanceof Error) throw dns.answer
     return dns.answer
   }
-  return { dns, clock, file, writes: () => writes, anew: () => controlNames({ lookup, disk, file, clock, log: silentLog }) }
+  return {
+    dns,
+    clock,
+    file,
+    writes: () => writes,
+    anew: () => controlNames({ lookup, disk, file, clock, log: silentLog }),
+  }
 }
 
 test('what DNS said is used when DNS is gone, also by the next process', async (t) => {
@@ -33,7 +56,10 @@ test('what DNS said is used when DNS is gone, also by the next process', async (
   m.dns.answer = Object.assign(new Error('getaddrinfo ENOTFOUND istiod.example'), { code: 'ENOTFOUND' })
   assert.deepEqual(await m.anew()('istiod.example'), ['10.0.0.1', 'fd00::1'])
   assert.equal(fs.statSync(m.file).mode & 0o777, 0o600)
-  await assert.rejects(m.anew()('other.example'), { code: 'MESH_CONTROL_UNREACHABLE', message: /other\.example cannot be resolved: getaddrinfo ENOTFOUND/ })
+  await assert.rejects(m.anew()('other.example'), {
+    code: 'MESH_CONTROL_UNREACHABLE',
+    message: /other\.example cannot be resolved: getaddrinfo ENOTFOUND/,
+  })
 })
 test('a resolver that does not answer is given up after 5 s', async (t) => {
   const m = made(t)
@@ -47,7 +73,14 @@ test('a resolver that does not answer is given up after 5 s', async (t) => {
 test('it is written when the addresses change, and not when they come in another order', async (t) => {
   const m = made(t)
   const names = m.anew()
-  for (const answer of [['10.0.0.1', '10.0.0.2'], ['10.0.0.2', '10.0.0.1'], ['10.0.0.2', '10.0.0.1']]) { m.dns.answer = answer; await names('a.example') }
+  for (const answer of [
+    ['10.0.0.1', '10.0.0.2'],
+    ['10.0.0.2', '10.0.0.1'],
+    ['10.0.0.2', '10.0.0.1'],
+  ]) {
+    m.dns.answer = answer
+    await names('a.example')
+  }
   assert.equal(m.writes(), 1)
   m.dns.answer = ['10.0.0.3']
   await names('a.example')
@@ -58,7 +91,10 @@ test('it is written when the addresses change, and not when they come in another
 test('several hosts have their own addresses, and no more than 16 are kept', async (t) => {
   const m = made(t)
   const names = m.anew()
-  for (let i = 0; i < 20; i++) { m.dns.answer = [`10.0.0.${i}`]; await names(`h${i}.example`) }
+  for (let i = 0; i < 20; i++) {
+    m.dns.answer = [`10.0.0.${i}`]
+    await names(`h${i}.example`)
+  }
   m.dns.answer = new Error('gone')
   assert.deepEqual(await names('h19.example'), ['10.0.0.19'])
   await assert.rejects(names('h0.example'))
@@ -73,6 +109,17 @@ test('a damaged file, a full disk and an answer that is no address do no harm', 
   }
   m.dns.answer = ['nonsense']
   await assert.rejects(m.anew()('a.example'), { code: 'MESH_CONTROL_UNREACHABLE' })
-  const full = controlNames({ lookup: async () => ['10.0.0.1'], disk: { ...systemDisk, replace: () => { throw Object.assign(new Error('no space'), { code: 'ENOSPC' }) } }, file: m.file, clock: m.clock, log: silentLog })
+  const full = controlNames({
+    lookup: async () => ['10.0.0.1'],
+    disk: {
+      ...systemDisk,
+      replace: () => {
+        throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+      },
+    },
+    file: m.file,
+    clock: m.clock,
+    log: silentLog,
+  })
   assert.deepEqual(await full('a.example'), ['10.0.0.1'])
 })

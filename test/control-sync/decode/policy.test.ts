@@ -9,14 +9,22 @@ import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rba
 import { decide, type AuthzFacts } from '../../../protocols/authz.ts'
 
 const ANY = { any: true }
-const rules = (action: string, permission: JsonObject, principal: JsonObject): JsonObject => ({ rules: { action, policies: { p: { permissions: [permission], principals: [principal] } } } })
+const rules = (action: string, permission: JsonObject, principal: JsonObject): JsonObject => ({
+  rules: { action, policies: { p: { permissions: [permission], principals: [principal] } } },
+})
 function policy(json: JsonObject): { policy: Policy | undefined; at: DecodePath } {
   const at = DecodePath.top(undefined)
   return { policy: policyOf(at, fromJson(RBACSchema, json)), at }
 }
 const FACTS: AuthzFacts = {
-  peer: undefined, directRemoteIp: '10.0.0.1', remoteIp: '192.0.2.1', destinationIp: '10.0.0.2', destinationPort: 8080, serverName: 's',
-  header: (name) => ({ ':method': 'GET', 'x-a': '1' })[name], path: '/orders/7',
+  peer: undefined,
+  directRemoteIp: '10.0.0.1',
+  remoteIp: '192.0.2.1',
+  destinationIp: '10.0.0.2',
+  destinationPort: 8080,
+  serverName: 's',
+  header: (name) => ({ ':method': 'GET', 'x-a': '1' })[name],
+  path: '/orders/7',
 }
 
 for (const { name, permission = ANY, principal = ANY, matches } of [
@@ -24,17 +32,37 @@ for (const { name, permission = ANY, principal = ANY, matches } of [
   { name: 'url_path prefix', permission: { url_path: { path: { prefix: '/orders/' } } }, matches: true },
   { name: 'url_path exact', permission: { url_path: { path: { exact: '/orders' } } }, matches: false },
   { name: 'destination_port', permission: { destination_port: 8080 }, matches: true },
-  { name: 'destination_port_range excludes its end', permission: { destination_port_range: { start: 8000, end: 8080 } }, matches: false },
-  { name: 'destination_port_range includes its start', permission: { destination_port_range: { start: 8080, end: 8081 } }, matches: true },
-  { name: 'destination_ip', permission: { destination_ip: { address_prefix: '10.0.0.0', prefix_len: 8 } }, matches: true },
+  {
+    name: 'destination_port_range excludes its end',
+    permission: { destination_port_range: { start: 8000, end: 8080 } },
+    matches: false,
+  },
+  {
+    name: 'destination_port_range includes its start',
+    permission: { destination_port_range: { start: 8080, end: 8081 } },
+    matches: true,
+  },
+  {
+    name: 'destination_ip',
+    permission: { destination_ip: { address_prefix: '10.0.0.0', prefix_len: 8 } },
+    matches: true,
+  },
   { name: 'header of the deprecated form', permission: { header: { name: 'X-A', exact_match: '1' } }, matches: true },
   { name: 'not_rule', permission: { not_rule: { destination_port: 8080 } }, matches: false },
   { name: 'and_rules', permission: { and_rules: { rules: [ANY, { destination_port: 1 }] } }, matches: false },
   { name: 'or_rules', permission: { or_rules: { rules: [{ destination_port: 1 }, ANY] } }, matches: true },
   { name: 'requested_server_name', permission: { requested_server_name: { exact: 's' } }, matches: true },
   { name: 'remote_ip', principal: { remote_ip: { address_prefix: '192.0.2.0', prefix_len: 24 } }, matches: true },
-  { name: 'direct_remote_ip', principal: { direct_remote_ip: { address_prefix: '192.0.2.0', prefix_len: 24 } }, matches: false },
-  { name: 'source_ip is the TCP peer', principal: { source_ip: { address_prefix: '10.0.0.1', prefix_len: 32 } }, matches: true },
+  {
+    name: 'direct_remote_ip',
+    principal: { direct_remote_ip: { address_prefix: '192.0.2.0', prefix_len: 24 } },
+    matches: false,
+  },
+  {
+    name: 'source_ip is the TCP peer',
+    principal: { source_ip: { address_prefix: '10.0.0.1', prefix_len: 32 } },
+    matches: true,
+  },
   { name: 'authenticated without a certificate', principal: { authenticated: {} }, matches: false },
   { name: 'and_ids', principal: { and_ids: { ids: [ANY, ANY] } }, matches: true },
   { name: 'not_id', principal: { not_id: ANY }, matches: false },
@@ -50,7 +78,10 @@ for (const { name, permission = ANY, principal = ANY } of [
   { name: 'metadata', permission: { metadata: { filter: 'f', path: [{ key: 'k' }], value: { present_match: true } } } },
   { name: 'an extension matcher', permission: { matcher: { name: 'm' } } },
   { name: 'uri_template', permission: { uri_template: { name: 'm' } } },
-  { name: 'filter_state', principal: { filter_state: { key: 'io.istio.peer_principal', string_match: { exact: 'x' } } } },
+  {
+    name: 'filter_state',
+    principal: { filter_state: { key: 'io.istio.peer_principal', string_match: { exact: 'x' } } },
+  },
   { name: 'any: false', permission: { any: false } },
   { name: 'below not', permission: { not_rule: { matcher: { name: 'm' } } } },
 ] as { name: string; permission?: JsonObject; principal?: JsonObject }[]) {
@@ -64,11 +95,26 @@ for (const { name, permission = ANY, principal = ANY } of [
 
 /** RBAC.rules.policies["p"] with the given extra bytes behind the Policy's own. */
 function withUnknown(where: 'filter' | 'policy', field: number): ReturnType<typeof policy> {
-  const extra = new BinaryWriter().tag(field, 2).bytes(new Uint8Array([8, 1])).finish()
+  const extra = new BinaryWriter()
+    .tag(field, 2)
+    .bytes(new Uint8Array([8, 1]))
+    .finish()
   const at = DecodePath.top(undefined)
-  if (where === 'filter') return { at, policy: policyOf(at, fromBinary(RBACSchema, Buffer.concat([toBinary(RBACSchema, fromJson(RBACSchema, {})), extra]))) }
+  if (where === 'filter')
+    return {
+      at,
+      policy: policyOf(
+        at,
+        fromBinary(RBACSchema, Buffer.concat([toBinary(RBACSchema, fromJson(RBACSchema, {})), extra])),
+      ),
+    }
   const any = new Uint8Array([0x0a, 2, 0x18, 1, 0x12, 2, 0x18, 1])
-  const entry = new BinaryWriter().tag(1, 2).string('p').tag(2, 2).bytes(Buffer.concat([any, extra])).finish()
+  const entry = new BinaryWriter()
+    .tag(1, 2)
+    .string('p')
+    .tag(2, 2)
+    .bytes(Buffer.concat([any, extra]))
+    .finish()
   const bytes = new BinaryWriter().tag(1, 2).bytes(new BinaryWriter().tag(2, 2).bytes(entry).finish()).finish()
   return { at, policy: policyOf(at, fromBinary(RBACSchema, bytes)) }
 }
@@ -83,7 +129,9 @@ test('a filter without rules lets everything pass, one with empty rules nothing 
   assert.equal(decide([policy({ rules: {} }).policy!], FACTS).allowed, false)
 })
 test('dry-run rules are kept apart and enforce nothing', () => {
-  const made = policy({ shadow_rules: { action: 'DENY', policies: { p: { permissions: [ANY], principals: [ANY] } } } }).policy!
+  const made = policy({
+    shadow_rules: { action: 'DENY', policies: { p: { permissions: [ANY], principals: [ANY] } } },
+  }).policy!
   assert.deepEqual([made.action, made.shadow?.action, made.shadow?.rules.length], ['log', 'deny', 1])
   assert.equal(decide([made], FACTS).allowed, true)
 })

@@ -5,13 +5,19 @@ import { decode } from '../../../control-sync/decode/decode.ts'
 import { sample } from '../../helpers/control-plane/resources.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
-const config = (...pems: string[]): Uint8Array => sample({ '@type': TYPE_URLS.proxyConfig, ca_certificates_pem: pems }).bytes
+const config = (...pems: string[]): Uint8Array =>
+  sample({ '@type': TYPE_URLS.proxyConfig, ca_certificates_pem: pems }).bytes
 
 test('more than a hundred roots, or one that is none, are refused with their place', () => {
-  const issues = (...pems: string[]): unknown => { const d = decode('proxyConfig', config(...pems)); return d.ok ? 'taken' : d.issues }
+  const issues = (...pems: string[]): unknown => {
+    const d = decode('proxyConfig', config(...pems))
+    return d.ok ? 'taken' : d.issues
+  }
   const root = testCa().rootsPem
   assert.equal(issues(root), 'taken')
   assert.equal(issues(), 'taken')
   assert.deepEqual(issues(root, 'x'), [{ path: 'ca_certificates_pem[1]', problem: 'is no certificate' }])
-  assert.deepEqual(issues(...Array.from({ length: 101 }, () => root)), [{ path: 'ca_certificates_pem', problem: 'holds 101 certificates; at most 100 are taken' }])
+  assert.deepEqual(issues(...Array.from({ length: 101 }, () => root)), [
+    { path: 'ca_certificates_pem', problem: 'holds 101 certificates; at most 100 are taken' },
+  ])
 })

@@ -15,19 +15,30 @@ function made(t: TestContext): { reader: FolderReader; clock: SimClock; write(fi
   t.after(() => reader[Symbol.dispose]())
   return { reader, clock, write: (file, text) => fs.writeFileSync(path.join(home, file), text) }
 }
-const many = (n: number): string => JSON.stringify({ resources: Array.from({ length: n }, (_, i) => ({ '@type': CLUSTER, name: `c${i}`, connect_timeout: '2s' })) }, null, 1)
+const many = (n: number): string =>
+  JSON.stringify(
+    { resources: Array.from({ length: n }, (_, i) => ({ '@type': CLUSTER, name: `c${i}`, connect_timeout: '2s' })) },
+    null,
+    1,
+  )
 
 test('what is large comes whole from the thread, in pieces: names, bytes, lines, mistakes', async (t) => {
   const { reader, write } = made(t)
   write('large.json', many(1_300))
   const { content, hash } = await reader.read(home, 'large.json', undefined)
   assert.ok(typeof content === 'object')
-  assert.deepEqual([content.resources.length, content.problems.length, content.resources[1_299]!.name, content.resources[1_299]!.line], [1_300, 0, 'c1299', 3 + 1_299 * 5])
+  assert.deepEqual(
+    [content.resources.length, content.problems.length, content.resources[1_299]!.name, content.resources[1_299]!.line],
+    [1_300, 0, 'c1299', 3 + 1_299 * 5],
+  )
   assert.equal((await reader.read(home, 'large.json', hash)).content, 'same')
   write('large.json', many(1_300).replace('"connect_timeout"', '"conect_timeout"'))
   const mistaken = (await reader.read(home, 'large.json', hash)).content
   assert.ok(typeof mistaken === 'object')
-  assert.deepEqual([mistaken.resources.length, mistaken.problems.map((p) => `${p.line} ${p.field}`)], [1_299, ['6 conect_timeout']])
+  assert.deepEqual(
+    [mistaken.resources.length, mistaken.problems.map((p) => `${p.line} ${p.field}`)],
+    [1_299, ['6 conect_timeout']],
+  )
 })
 test('a file that takes too long is given up and told, and the next one is read', async (t) => {
   const { reader, clock, write } = made(t)
@@ -37,31 +48,64 @@ test('a file that takes too long is given up and told, and the next one is read'
   const first = reader.read(home, 'bomb.yaml', undefined)
   const second = reader.read(home, 'next.json', undefined)
   let isOver = false
-  void first.then(() => { isOver = true })
+  void first.then(() => {
+    isOver = true
+  })
   // Not before the thread is there: one that does not come up is another case.
-  for (let i = 0; !isOver; i++) { await new Promise((resolve) => { setTimeout(resolve, 100) }); if (i > 15) await clock.advance(10_000) }
+  for (let i = 0; !isOver; i++) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 100)
+    })
+    if (i > 15) await clock.advance(10_000)
+  }
   const { content } = await first
-  assert.match(typeof content === 'object' ? content.problems[0]!.problem : content, /^cannot be read: it takes longer than 60 s$/)
+  assert.match(
+    typeof content === 'object' ? content.problems[0]!.problem : content,
+    /^cannot be read: it takes longer than 60 s$/,
+  )
   const next = (await second).content
   assert.equal(typeof next === 'object' && next.resources.length, 300)
 })
 for (const { name, file, make, want } of [
-  { name: 'a folder', file: 'folder.yaml', make: (at: string) => fs.mkdirSync(at), want: /^(is no file|cannot be read: EISDIR)/ },
-  { name: 'a link that leads nowhere', file: 'dangling.yaml', make: (at: string) => fs.symlinkSync('nowhere', at), want: /^cannot be read: ENOENT/ },
-  { name: 'a file without end', file: 'zero.yaml', make: (at: string) => fs.symlinkSync('/dev/zero', at), want: /^is no file$/ },
-  { name: 'one larger than 64 MiB', file: 'large.yaml', make: (at: string) => fs.closeSync(fs.openSync(at, 'w')), want: /^is larger than/ },
-]) test(`no file that can be read: ${name}`, async (t) => {
-  const { reader } = made(t)
-  make(path.join(home, file))
-  if (file === 'large.yaml') fs.truncateSync(path.join(home, file), 65 * 1024 * 1024)
-  const { content } = await reader.read(home, file, undefined)
-  assert.match(typeof content === 'object' ? content.problems[0]!.problem : content, want)
-})
+  {
+    name: 'a folder',
+    file: 'folder.yaml',
+    make: (at: string) => fs.mkdirSync(at),
+    want: /^(is no file|cannot be read: EISDIR)/,
+  },
+  {
+    name: 'a link that leads nowhere',
+    file: 'dangling.yaml',
+    make: (at: string) => fs.symlinkSync('nowhere', at),
+    want: /^cannot be read: ENOENT/,
+  },
+  {
+    name: 'a file without end',
+    file: 'zero.yaml',
+    make: (at: string) => fs.symlinkSync('/dev/zero', at),
+    want: /^is no file$/,
+  },
+  {
+    name: 'one larger than 64 MiB',
+    file: 'large.yaml',
+    make: (at: string) => fs.closeSync(fs.openSync(at, 'w')),
+    want: /^is larger than/,
+  },
+])
+  test(`no file that can be read: ${name}`, async (t) => {
+    const { reader } = made(t)
+    make(path.join(home, file))
+    if (file === 'large.yaml') fs.truncateSync(path.join(home, file), 65 * 1024 * 1024)
+    const { content } = await reader.read(home, file, undefined)
+    assert.match(typeof content === 'object' ? content.problems[0]!.problem : content, want)
+  })
 test('disposed in the middle of reading: whoever waits is told, and no thread is left', async (t) => {
   const { reader, clock, write } = made(t)
   write('large.json', many(300))
   const reading = reader.read(home, 'large.json', undefined)
-  await new Promise((resolve) => { setImmediate(resolve) })
+  await new Promise((resolve) => {
+    setImmediate(resolve)
+  })
   reader[Symbol.dispose]()
   const { content } = await reading
   assert.match(typeof content === 'object' ? content.problems[0]!.problem : content, /the reader has ended/)

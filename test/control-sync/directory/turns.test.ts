@@ -13,7 +13,9 @@ import { SimClock } from '../../helpers/sim-clock.ts'
 /** Every look at it takes a millisecond, so that work takes time. */
 class BusyClock extends SimClock {
   looks = 0
-  override monotonicMs(): number { return this.looks++ }
+  override monotonicMs(): number {
+    return this.looks++
+  }
 }
 
 /** A file of which every reading is another version. */
@@ -21,7 +23,13 @@ class Large extends FolderReader {
   #version = 0
   override async read(_folder: string, file: string): Promise<ReadOne> {
     const version = ++this.#version
-    const resources = Array.from({ length: 2_000 }, (_, i): FileResource => ({ kind: 'cluster', name: `c${i}`, value: Buffer.from([i % 7 === 0 ? version : 0]), file, line: i }))
+    const resources = Array.from({ length: 2_000 }, (_, i): FileResource => ({
+      kind: 'cluster',
+      name: `c${i}`,
+      value: Buffer.from([i % 7 === 0 ? version : 0]),
+      file,
+      line: i,
+    }))
     return { stamp: '', hash: String(version), content: { resources, problems: [] } }
   }
 }
@@ -40,8 +48,19 @@ test('a file with thousands of resources is taken over in slices', async (t) => 
   }
   setImmediate(traffic)
   const sizes: number[] = []
-  const watching = await watchFolder({ folder, node: undefined, clock, reader, onChange: (found) => { sizes.push(found.resources.get('cluster')!.size) } })
-  t.after(() => { watching[Symbol.dispose](); reader[Symbol.dispose]() })
+  const watching = await watchFolder({
+    folder,
+    node: undefined,
+    clock,
+    reader,
+    onChange: (found) => {
+      sizes.push(found.resources.get('cluster')!.size)
+    },
+  })
+  t.after(() => {
+    watching[Symbol.dispose]()
+    reader[Symbol.dispose]()
+  })
   fs.utimesSync(path.join(folder, 'large.yaml'), 1, 1)
   await watching.look('first')
   done = true

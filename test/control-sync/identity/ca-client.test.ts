@@ -10,23 +10,46 @@ import { testCa } from '../../helpers/test-ca.ts'
 import { testHub, type TestHub } from '../../hub/start-hub.ts'
 
 const DAY = 86_400_000
-const wish: CertificateWish = { current: undefined, spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gateway', ttlSec: 0, key: 'ecdsa-p256', certificateRefused: false }
+const wish: CertificateWish = {
+  current: undefined,
+  spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gateway',
+  ttlSec: 0,
+  key: 'ecdsa-p256',
+  certificateRefused: false,
+}
 class Judge implements ServerVerifier {
   floor = 0
-  nowMs(): number { return Math.max(Date.now(), this.floor) }
-  get clockIsWrong(): boolean { return Date.now() + 60_000 < this.floor }
-  seen(ms: number): void { this.floor = Math.max(this.floor, ms) }
+  nowMs(): number {
+    return Math.max(Date.now(), this.floor)
+  }
+  get clockIsWrong(): boolean {
+    return Date.now() + 60_000 < this.floor
+  }
+  seen(ms: number): void {
+    this.floor = Math.max(this.floor, ms)
+  }
 }
 function control(h: TestHub, over: Partial<ControlPlane> = {}): ControlPlane {
   const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })
-  return { addresses: [`127.0.0.1:${h.hub.port}`], serverName: 'hub.demo.mesh', clusterId: 'Kubernetes', roots: () => Buffer.from(h.hub.rootsPem), token: () => token, ...over }
+  return {
+    addresses: [`127.0.0.1:${h.hub.port}`],
+    serverName: 'hub.demo.mesh',
+    clusterId: 'Kubernetes',
+    roots: () => Buffer.from(h.hub.rootsPem),
+    token: () => token,
+    ...over,
+  }
 }
 
-for (const [key, type] of [['ecdsa-p256', 'ec'], ['rsa-2048', 'rsa']] as const) test(`a certificate for a key of the kind ${key}`, async (t) => {
-  const { identity } = await istioCertificateAuthority(control(await testHub(t)), systemClock)({ ...wish, key })
-  assert.equal(new X509Certificate(identity.chainPem).publicKey.asymmetricKeyType, type)
-  assert.equal(identity.spiffeId.uri, wish.spiffeUri)
-})
+for (const [key, type] of [
+  ['ecdsa-p256', 'ec'],
+  ['rsa-2048', 'rsa'],
+] as const)
+  test(`a certificate for a key of the kind ${key}`, async (t) => {
+    const { identity } = await istioCertificateAuthority(control(await testHub(t)), systemClock)({ ...wish, key })
+    assert.equal(new X509Certificate(identity.chainPem).publicKey.asymmetricKeyType, type)
+    assert.equal(identity.spiffeId.uri, wish.spiffeUri)
+  })
 test('a life above the maximum of the CA: its default is taken, and what was refused is said', async (t) => {
   const h = await testHub(t, 'certificateTtlSec: 600\nmaxCertificateTtlSec: 3600\n')
   const ask = istioCertificateAuthority(control(h), systemClock)
@@ -42,30 +65,50 @@ test('the token is read for each call', async (t) => {
   const h = await testHub(t)
   let reads = 0
   const base = control(h)
-  const ask = istioCertificateAuthority({ ...base, token: () => { reads++; return base.token() } }, systemClock)
+  const ask = istioCertificateAuthority(
+    {
+      ...base,
+      token: () => {
+        reads++
+        return base.token()
+      },
+    },
+    systemClock,
+  )
   await ask(wish)
   await ask(wish)
   assert.equal(reads, 2)
 })
 
-test('the system\'s clock is 400 days behind: the control plane is reached, and says how late it is', async (t) => {
+test("the system's clock is 400 days behind: the control plane is reached, and says how late it is", async (t) => {
   const h = await testHub(t, '', { clock: { ...systemClock, wallMs: () => Date.now() + 400 * DAY } })
-  await assert.rejects(istioCertificateAuthority(control(h), systemClock)(wish), { code: 'MESH_CONTROL_TLS', message: /not yet valid/i }, 'by the system\'s clock')
+  await assert.rejects(
+    istioCertificateAuthority(control(h), systemClock)(wish),
+    { code: 'MESH_CONTROL_TLS', message: /not yet valid/i },
+    "by the system's clock",
+  )
   const judge = new Judge()
   const { identity } = await istioCertificateAuthority(control(h, { judge }), systemClock)(wish)
   assert.ok(identity.notBeforeMs > Date.now() + 399 * DAY)
   assert.ok(judge.floor > Date.now() + 399 * DAY)
 })
-for (const clock of ['right', 'wrong'] as const) test(`a clock that is ${clock}: a name, a root and an end of life that are wrong stay wrong`, async (t) => {
-  const off = clock === 'right' ? 0 : 400 * DAY
-  const h = await testHub(t, '', { clock: { ...systemClock, wallMs: () => Date.now() + off } })
-  const ask = (over: Partial<ControlPlane>, floor = off): Promise<unknown> => {
-    const judge = new Judge()
-    judge.floor = Date.now() + floor
-    return istioCertificateAuthority(control(h, { judge, ...over }), systemClock)(wish)
-  }
-  await ask({})
-  await assert.rejects(ask({ serverName: 'other.demo.mesh' }), { code: 'MESH_CONTROL_NAME', message: /is not who it should be: it is for DNS:hub\.demo\.mesh, not for other\.demo\.mesh$/ })
-  await assert.rejects(ask({ roots: () => Buffer.from(testCa().rootsPem) }), { code: 'MESH_CONTROL_TLS', message: /not trusted/ })
-  await assert.rejects(ask({}, 3000 * DAY), { code: 'MESH_CONTROL_TLS', message: /expired at/ })
-})
+for (const clock of ['right', 'wrong'] as const)
+  test(`a clock that is ${clock}: a name, a root and an end of life that are wrong stay wrong`, async (t) => {
+    const off = clock === 'right' ? 0 : 400 * DAY
+    const h = await testHub(t, '', { clock: { ...systemClock, wallMs: () => Date.now() + off } })
+    const ask = (over: Partial<ControlPlane>, floor = off): Promise<unknown> => {
+      const judge = new Judge()
+      judge.floor = Date.now() + floor
+      return istioCertificateAuthority(control(h, { judge, ...over }), systemClock)(wish)
+    }
+    await ask({})
+    await assert.rejects(ask({ serverName: 'other.demo.mesh' }), {
+      code: 'MESH_CONTROL_NAME',
+      message: /is not who it should be: it is for DNS:hub\.demo\.mesh, not for other\.demo\.mesh$/,
+    })
+    await assert.rejects(ask({ roots: () => Buffer.from(testCa().rootsPem) }), {
+      code: 'MESH_CONTROL_TLS',
+      message: /not trusted/,
+    })
+    await assert.rejects(ask({}, 3000 * DAY), { code: 'MESH_CONTROL_TLS', message: /expired at/ })
+  })

@@ -15,22 +15,56 @@ import { testCa } from '../../helpers/test-ca.ts'
 
 const DAY_MS = 86_400_000
 const ca = testCa()
-type Rig = { manager: CertManager; clock: SimClock; asked: ('certificate' | 'token')[]; /** What the token file holds. */ token: string | undefined; /** What is on disk. */ stored: Identity | undefined; saved: Identity[]; codes(): string[] }
+type Rig = {
+  manager: CertManager
+  clock: SimClock
+  asked: ('certificate' | 'token')[]
+  /** What the token file holds. */ token: string | undefined
+  /** What is on disk. */ stored: Identity | undefined
+  saved: Identity[]
+  codes(): string[]
+}
 /** A manager with a certificate at hand, whose CA answers as told; `asked` has one entry for each request. */
-function rig(answer: (certificateRefused: boolean) => Identity | MeshError, present = ca.issue('edge', 'gateway')): Rig {
+function rig(
+  answer: (certificateRefused: boolean) => Identity | MeshError,
+  present = ca.issue('edge', 'gateway'),
+): Rig {
   const clock = new SimClock(Date.now())
   const { disk } = new CrashFs()
-  const r: Omit<Rig, 'manager'> = { clock, asked: [], token: undefined, stored: present, saved: [], codes: () => manager.problems().map((p) => p.code) }
+  const r: Omit<Rig, 'manager'> = {
+    clock,
+    asked: [],
+    token: undefined,
+    stored: present,
+    saved: [],
+    codes: () => manager.problems().map((p) => p.code),
+  }
   const manager = new CertManager({
-    store: { load: () => present, peek: () => r.stored, save: (i: Identity) => { r.saved.push(i); r.stored = i } } as unknown as IdentityStore,
+    store: {
+      load: () => present,
+      peek: () => r.stored,
+      save: (i: Identity) => {
+        r.saved.push(i)
+        r.stored = i
+      },
+    } as unknown as IdentityStore,
     authority: async ({ certificateRefused }) => {
       r.asked.push(certificateRefused ? 'token' : 'certificate')
       const given = answer(certificateRefused)
       if (given instanceof MeshError) throw given
       return { identity: given, ttlRefused: undefined }
     },
-    trust: new Trust({ disk, log: silentLog, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }), floor: new TimeFloor({ disk, clock, log: silentLog, stateFolder: '/state', builtAtMs: undefined }),
-    key: 'ecdsa-p256', spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway', ttlSec: 0, clock, random: seededRandom(3), log: silentLog, metrics: new Metrics(), earliestWallMs: undefined, token: () => r.token,
+    trust: new Trust({ disk, log: silentLog, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }),
+    floor: new TimeFloor({ disk, clock, log: silentLog, stateFolder: '/state', builtAtMs: undefined }),
+    key: 'ecdsa-p256',
+    spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
+    ttlSec: 0,
+    clock,
+    random: seededRandom(3),
+    log: silentLog,
+    metrics: new Metrics(),
+    earliestWallMs: undefined,
+    token: () => r.token,
   })
   return Object.assign(r, { manager })
 }
@@ -69,7 +103,10 @@ test('a night without a link does not make the first refusal after it wait for m
   const before = r.asked.length
   await r.clock.advance(40_000)
   const after = r.asked.length - before
-  assert.ok(after >= 3, `${after} requests in the first 40 s, of which one was due in 30: a person may be at work on the token`)
+  assert.ok(
+    after >= 3,
+    `${after} requests in the first 40 s, of which one was due in 30: a person may be at work on the token`,
+  )
 })
 
 test('a renewal that gives an older certificate changes nothing, is said, and is asked for again', async (t) => {
@@ -103,7 +140,13 @@ test('a renewal that gives the certificate of another workload changes nothing, 
 })
 test('a CA that asks to come later is left alone for a second at least, also where the certificate is about to expire', async (t) => {
   const times: number[] = []
-  const r = rig(() => { times.push(r.clock.monotonicMs()); return new MeshError('MESH_CONTROL_SLOW_DOWN', 'later') }, ca.issue('edge', 'gateway', { ttlSec: 150 }))
+  const r = rig(
+    () => {
+      times.push(r.clock.monotonicMs())
+      return new MeshError('MESH_CONTROL_SLOW_DOWN', 'later')
+    },
+    ca.issue('edge', 'gateway', { ttlSec: 150 }),
+  )
   t.after(() => r.manager[Symbol.asyncDispose]())
   r.manager.start()
   await r.clock.advance(30 * 60_000)
@@ -138,7 +181,15 @@ test('another token in its file is found within a minute, and with the right cer
 })
 test('a token that nobody could look at, because the link was away, is shown again', async (t) => {
   let link: 'up' | 'down' = 'down'
-  const r = rig((byToken) => (link === 'down' ? new MeshError('MESH_CONTROL_UNREACHABLE', 'no route') : byToken ? ca.issue('edge', 'gateway') : WRONG()), WRONG())
+  const r = rig(
+    (byToken) =>
+      link === 'down'
+        ? new MeshError('MESH_CONTROL_UNREACHABLE', 'no route')
+        : byToken
+          ? ca.issue('edge', 'gateway')
+          : WRONG(),
+    WRONG(),
+  )
   t.after(() => r.manager[Symbol.asyncDispose]())
   r.token = 'of gateway'
   r.manager.start()
@@ -150,19 +201,24 @@ test('a token that nobody could look at, because the link was away, is shown aga
 })
 for (const { name, present, answer } of [
   { name: 'of another workload', present: WRONG(), answer: WRONG },
-  { name: 'expired, and nothing else is accepted', present: ca.issue('edge', 'gateway', { ttlSec: 60 }), answer: () => new MeshError('MESH_NO_IDENTITY', 'no token') },
-]) test(`the certificate that \`meshlet join\` writes beside a running agent is taken where ours is ${name}`, async (t) => {
-  const r = rig(answer, present)
-  t.after(() => r.manager[Symbol.asyncDispose]())
-  r.manager.start()
-  await r.clock.advance(600_000)
-  assert.equal(r.codes().length, 1)
-  const joined = ca.issue('edge', 'gateway')
-  r.stored = joined
-  await r.clock.advance(150_000)
-  assert.equal(r.manager.current(), joined)
-  assert.deepEqual(r.codes(), [])
-})
+  {
+    name: 'expired, and nothing else is accepted',
+    present: ca.issue('edge', 'gateway', { ttlSec: 60 }),
+    answer: () => new MeshError('MESH_NO_IDENTITY', 'no token'),
+  },
+])
+  test(`the certificate that \`meshlet join\` writes beside a running agent is taken where ours is ${name}`, async (t) => {
+    const r = rig(answer, present)
+    t.after(() => r.manager[Symbol.asyncDispose]())
+    r.manager.start()
+    await r.clock.advance(600_000)
+    assert.equal(r.codes().length, 1)
+    const joined = ca.issue('edge', 'gateway')
+    r.stored = joined
+    await r.clock.advance(150_000)
+    assert.equal(r.manager.current(), joined)
+    assert.deepEqual(r.codes(), [])
+  })
 test('what is on disk changes nothing while ours is good', async (t) => {
   const present = ca.issue('edge', 'gateway')
   const r = rig(() => new MeshError('MESH_CONTROL_UNREACHABLE', 'no route'), present)

@@ -1,4 +1,7 @@
-/** The process killed, or the power cut, between any two system calls of what the identity writes: it starts, and has the last good identity. */
+/**
+ * The process killed, or the power cut, between any two system calls of what the identity writes: it starts, and has
+ * the last good identity.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -16,14 +19,22 @@ const DAY_MS = 86_400_000
 const ca = testCa()
 const [one, two, three] = [ca.issue('edge', 'a'), ca.issue('edge', 'b'), ca.issue('edge', 'c')] as const
 const log = createLog('silent')
-const storeOn = (disk: Disk, sealer?: Sealer): IdentityStore => new IdentityStore({ disk, clock: new SimClock(), log, stateFolder: '/state', sealer })
+const storeOn = (disk: Disk, sealer?: Sealer): IdentityStore =>
+  new IdentityStore({ disk, clock: new SimClock(), log, stateFolder: '/state', sealer })
 
 /** Every state that a stop somewhere in `work` may leave behind; `done`: stopped after the last call. */
-function* crashes(before: () => CrashFs, work: (disk: Disk) => void): Generator<{ fs: CrashFs; how: string; done: boolean }> {
+function* crashes(
+  before: () => CrashFs,
+  work: (disk: Disk) => void,
+): Generator<{ fs: CrashFs; how: string; done: boolean }> {
   for (let calls = 0; ; calls++) {
     const fs = before()
     fs.stopAfter(calls)
-    try { work(fs.disk) } catch (err) { if (!(err instanceof Stopped) && !((err as Error).cause instanceof Stopped)) throw err }
+    try {
+      work(fs.disk)
+    } catch (err) {
+      if (!(err instanceof Stopped) && !((err as Error).cause instanceof Stopped)) throw err
+    }
     const done = !fs.stopped
     yield { fs: fs.killed(), how: `killed after ${calls} calls`, done }
     for (const [i, cut] of fs.powerCuts().entries()) yield { fs: cut, how: `power cut ${i} after ${calls} calls`, done }
@@ -48,10 +59,16 @@ function startOn(fs: CrashFs, how: string, sealer?: Sealer): string | undefined 
   return found?.serial
 }
 
-for (const [kind, sealer] of [['plain', undefined], ['sealed', sealerOf(randomBytes(32), 'key')]] as const) {
+for (const [kind, sealer] of [
+  ['plain', undefined],
+  ['sealed', sealerOf(randomBytes(32), 'key')],
+] as const) {
   test(`the first identity, ${kind}: none or the whole, and the whole once it was said to be saved`, () => {
     const seen = new Set<string | undefined>()
-    for (const { fs, how, done } of crashes(made(() => {}), (disk) => storeOn(disk, sealer).save(one))) {
+    for (const { fs, how, done } of crashes(
+      made(() => {}),
+      (disk) => storeOn(disk, sealer).save(one),
+    )) {
       const serial = startOn(fs, how, sealer)
       seen.add(serial)
       assert.ok(serial === one.serial || (serial === undefined && !done), how)
@@ -61,7 +78,10 @@ for (const [kind, sealer] of [['plain', undefined], ['sealed', sealerOf(randomBy
   test(`a renewal, ${kind}: the old or the new, never none, and the new once it was said to be saved`, () => {
     const seen = new Set<string | undefined>()
     let states = 0
-    for (const { fs, how, done } of crashes(made((disk) => storeOn(disk, sealer).save(one)), (disk) => storeOn(disk, sealer).save(two))) {
+    for (const { fs, how, done } of crashes(
+      made((disk) => storeOn(disk, sealer).save(one)),
+      (disk) => storeOn(disk, sealer).save(two),
+    )) {
       const serial = startOn(fs, how, sealer)
       seen.add(serial)
       states++
@@ -74,41 +94,66 @@ for (const [kind, sealer] of [['plain', undefined], ['sealed', sealerOf(randomBy
 
 test('a plain identity that is being sealed stays readable at every moment', () => {
   const sealer = sealerOf(randomBytes(32), 'key')
-  for (const { fs, how } of crashes(made((disk) => storeOn(disk).save(one)), (disk) => { storeOn(disk, sealer).load() })) assert.equal(startOn(fs, how, sealer), one.serial)
+  for (const { fs, how } of crashes(
+    made((disk) => storeOn(disk).save(one)),
+    (disk) => {
+      storeOn(disk, sealer).load()
+    },
+  ))
+    assert.equal(startOn(fs, how, sealer), one.serial)
 })
 
 test('a damaged identity that is being set aside is not lost, and does not keep the agent from starting', () => {
   const bad = Buffer.from('{"keyPem":"-----BEGIN')
-  const damaged = made((disk) => { disk.makeFolder('/state/identity', 0o700); disk.replace('/state/identity/identity.json', bad, 0o600) })
-  for (const { fs, how } of crashes(damaged, (disk) => { storeOn(disk).load() })) {
+  const damaged = made((disk) => {
+    disk.makeFolder('/state/identity', 0o700)
+    disk.replace('/state/identity/identity.json', bad, 0o600)
+  })
+  for (const { fs, how } of crashes(damaged, (disk) => {
+    storeOn(disk).load()
+  })) {
     assert.equal(storeOn(fs.disk).load(), undefined, how)
     const kept = fs.list().filter((n) => n.includes('identity.json.damaged'))
-    assert.deepEqual(kept.map((n) => fs.disk.read(n)), [bad], how)
+    assert.deepEqual(
+      kept.map((n) => fs.disk.read(n)),
+      [bad],
+      how,
+    )
   }
 })
 
 test('another key, or none, keeps the file and says which setting is meant', () => {
   const fs = made((disk) => storeOn(disk, sealerOf(randomBytes(32), 'key')).save(one))()
   const before = fs.disk.read('/state/identity/identity.json')
-  for (const sealer of [undefined, sealerOf(randomBytes(32), 'key')]) assert.throws(() => storeOn(fs.disk, sealer).load(), { code: 'MESH_STATE_LOCKED', message: /identity\.json.*(encryptionKey|another key)/ })
+  for (const sealer of [undefined, sealerOf(randomBytes(32), 'key')])
+    assert.throws(() => storeOn(fs.disk, sealer).load(), {
+      code: 'MESH_STATE_LOCKED',
+      message: /identity\.json.*(encryptionKey|another key)/,
+    })
   assert.deepEqual(fs.disk.read('/state/identity/identity.json'), before)
   assert.ok(!before!.includes('PRIVATE KEY'))
 })
 
 test('the time that has been reached: never later than it was, nor earlier than the build, whatever was being written', () => {
   const builtAtMs = one.notBeforeMs - DAY_MS
-  const floorOn = (disk: Disk, clock: SimClock): TimeFloor => new TimeFloor({ disk, clock, log, stateFolder: '/state', builtAtMs })
-  const reached = (identity: Identity) => (disk: Disk): void => {
-    const floor = floorOn(disk, new SimClock(0))
-    floor.seen(identity.notBeforeMs)
-    floor.tick()
-  }
+  const floorOn = (disk: Disk, clock: SimClock): TimeFloor =>
+    new TimeFloor({ disk, clock, log, stateFolder: '/state', builtAtMs })
+  const reached =
+    (identity: Identity) =>
+    (disk: Disk): void => {
+      const floor = floorOn(disk, new SimClock(0))
+      floor.seen(identity.notBeforeMs)
+      floor.tick()
+    }
   const older = { ...one, notBeforeMs: one.notBeforeMs + DAY_MS }
   const newer = { ...one, notBeforeMs: one.notBeforeMs + 3 * DAY_MS }
   for (const { fs, how, done } of crashes(made(reached(older)), reached(newer))) {
     const { floorMs } = floorOn(fs.disk, new SimClock(0))
     assert.ok(floorMs === newer.notBeforeMs || (floorMs === older.notBeforeMs && !done), how)
   }
-  const nonsense = made((disk) => { disk.makeFolder('/state/identity', 0o700); disk.replace('/state/identity/time-floor.json', '{"notBefore":"9999-01-01"}', 0o600) })()
+  const nonsense = made((disk) => {
+    disk.makeFolder('/state/identity', 0o700)
+    disk.replace('/state/identity/time-floor.json', '{"notBefore":"9999-01-01"}', 0o600)
+  })()
   assert.equal(floorOn(nonsense.disk, new SimClock(0)).floorMs, builtAtMs)
 })

@@ -15,7 +15,17 @@ function trust(files: Record<string, string>): { made: () => Trust; fs: CrashFs 
   const fs = new CrashFs()
   fs.disk.makeFolder('/t', 0o700)
   for (const [name, text] of Object.entries(files)) fs.disk.replace(`/t/${name}`, text, 0o600)
-  return { fs, made: () => new Trust({ disk: fs.disk, log, rootsFile: 'roots.pem' in files ? '/t/roots.pem' : undefined, crlFile: '/t/ca-crl.pem', crlMayBeMissing: true }) }
+  return {
+    fs,
+    made: () =>
+      new Trust({
+        disk: fs.disk,
+        log,
+        rootsFile: 'roots.pem' in files ? '/t/roots.pem' : undefined,
+        crlFile: '/t/ca-crl.pem',
+        crlMayBeMissing: true,
+      }),
+  }
 }
 
 test('an exchange of roots in two steps: both count while it lasts, whoever signed the certificate at hand, and the old one no more at its end', () => {
@@ -34,7 +44,10 @@ test('what is no root is left out and named; the rest counts', () => {
   const t = trust({}).made()
   const leaf = old.issue('a', 'b').chainPem
   const refused = t.setExtraRoots(['nonsense', leaf, next.rootsPem, `${next.rootsPem}${leaf}`])
-  assert.deepEqual(refused.map((r) => r.slice(0, 3)), ['0: ', '1: ', '3: '])
+  assert.deepEqual(
+    refused.map((r) => r.slice(0, 3)),
+    ['0: ', '1: ', '3: '],
+  )
   assert.deepEqual(rootsIn(t.complete(old.issue('a', 'b')).rootsPem), of(old, next))
   assert.equal(t.setExtraRoots(Array.from({ length: 300 }, () => next.rootsPem)).length, 1, 'bounded')
 })
@@ -46,7 +59,10 @@ test('a file of roots is read again, and what cannot be read does not take away 
   assert.equal(t.reread(), 'same')
   fs.disk.replace('/t/roots.pem', 'half a fi', 0o600)
   assert.equal(t.reread(), 'same')
-  assert.deepEqual(t.problems.map((p) => p.code), ['MESH_CONFIG_INVALID'])
+  assert.deepEqual(
+    t.problems.map((p) => p.code),
+    ['MESH_CONFIG_INVALID'],
+  )
   assert.deepEqual(rootsIn(t.complete(own).rootsPem), of(old, next))
   const third = testCa()
   fs.disk.replace('/t/roots.pem', third.rootsPem, 0o600)
@@ -74,6 +90,9 @@ test('revocation lists appear, are replaced, and never fall away with their file
   assert.deepEqual([t.complete(own).crlPem, t.problems], [second, []])
 })
 test('at start a file that cannot be used is a mistake', () => {
-  assert.throws(trust({ 'roots.pem': 'x' }).made, { code: 'MESH_CONFIG_INVALID', message: /identity\.extraRoots: .*roots\.pem cannot be used/ })
+  assert.throws(trust({ 'roots.pem': 'x' }).made, {
+    code: 'MESH_CONFIG_INVALID',
+    message: /identity\.extraRoots: .*roots\.pem cannot be used/,
+  })
   assert.throws(trust({ 'ca-crl.pem': 'x' }).made, { code: 'MESH_CONFIG_INVALID', message: /identity\.crl/ })
 })

@@ -1,4 +1,7 @@
-/** What a bad disk does to the stored configuration: the file, its whole copy or parts of them are damaged or gone. What serves then is told. */
+/**
+ * What a bad disk does to the stored configuration: the file, its whole copy or parts of them are damaged or gone. What
+ * serves then is told.
+ */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import Database from 'better-sqlite3'
@@ -23,9 +26,12 @@ async function twoSnapshots(t: TestContext): Promise<SnapshotDisk> {
   return disk
 }
 /** Until a push has been saved, and then until a copy that is due has been made. */
-async function soon(disk: SnapshotDisk): Promise<void> { for (const ms of [1_000, SOON_MS]) await disk.pass(ms) }
+async function soon(disk: SnapshotDisk): Promise<void> {
+  for (const ms of [1_000, SOON_MS]) await disk.pass(ms)
+}
 const bytesOf = (disk: SnapshotDisk): Buffer => fs.readFileSync(disk.storage.path)
-const write = (file: string, change: (bytes: Buffer) => Buffer): void => fs.writeFileSync(file, change(fs.readFileSync(file)))
+const write = (file: string, change: (bytes: Buffer) => Buffer): void =>
+  fs.writeFileSync(file, change(fs.readFileSync(file)))
 function sql(file: string, text: string): void {
   const db = new Database(file)
   db.exec(text)
@@ -53,10 +59,16 @@ for (const [what, damage] of Object.entries(WHOLE)) {
       await using run = await disk.run()
       assert.equal(timeoutOf(run.applier, 'a'), valueOf(cluster('a', '1s')))
       assert.equal(run.applier.snapshot.resources.cluster.size, MANY.length + 1)
-      assert.deepEqual([run.applier.generation, run.applier.stale, run.applier.snapshot.savedAtMs, run.applier.changedAtMs], [1, true, beganMs, { cluster: beganMs, endpoint: beganMs }])
+      assert.deepEqual(
+        [run.applier.generation, run.applier.stale, run.applier.snapshot.savedAtMs, run.applier.changedAtMs],
+        [1, true, beganMs, { cluster: beganMs, endpoint: beganMs }],
+      )
       const [told, ...more] = run.damage
       assert.deepEqual([told!.code, more], ['MESH_STORAGE_DAMAGED', []])
-      const [, when, aside] = /^what serves is a copy of the configuration, last changed (\S+) \(generation 1\): a damaged file was found at start and is now (.*)$/.exec(told!.message) ?? assert.fail(told!.message)
+      const [, when, aside] =
+        /^what serves is a copy of the configuration, last changed (\S+) \(generation 1\): a damaged file was found at start and is now (.*)$/.exec(
+          told!.message,
+        ) ?? assert.fail(told!.message)
       assert.equal(when, new Date(beganMs).toISOString())
       assert.deepEqual(fs.readFileSync(aside!), damaged)
       assert.equal(disk.metrics.total('mesh_config_damaged_total', { what: 'file' }), 1)
@@ -66,7 +78,10 @@ for (const [what, damage] of Object.entries(WHOLE)) {
     await using again = await disk.run()
     assert.deepEqual([timeoutOf(again.applier, 'a'), again.damage], [valueOf(cluster('a', '3s')), []])
     assert.equal(fs.statSync(disk.storage.path).mode & 0o777, 0o600)
-    assert.deepEqual(fs.readdirSync(disk.folder).filter((n) => n.endsWith('.suspect') || n.endsWith('.new')), [])
+    assert.deepEqual(
+      fs.readdirSync(disk.folder).filter((n) => n.endsWith('.suspect') || n.endsWith('.new')),
+      [],
+    )
   })
 }
 
@@ -84,7 +99,10 @@ test('a file that is gone, with or without its log left behind: the copy serves 
     }
     fs.rmSync(disk.storage.path)
     if (logIsLeft) fs.renameSync(path.join(disk.folder, 'image/snapshot.db-wal'), `${disk.storage.path}-wal`)
-    assert.equal(fs.existsSync(`${disk.storage.path}-wal`) && fs.statSync(`${disk.storage.path}-wal`).size > 0, logIsLeft)
+    assert.equal(
+      fs.existsSync(`${disk.storage.path}-wal`) && fs.statSync(`${disk.storage.path}-wal`).size > 0,
+      logIsLeft,
+    )
     await using run = await disk.run()
     assert.equal(timeoutOf(run.applier, 'a'), valueOf(cluster('a', '1s')))
     assert.equal(run.applier.snapshot.resources.cluster.size, MANY.length + 1)
@@ -99,8 +117,14 @@ test('file and copy are damaged: nothing serves, both are told, and the next pus
     {
       await using run = await disk.run()
       assert.equal(run.applier.snapshot.resources.cluster.size, 0)
-      assert.match(run.damage[0]!.message, /^nothing serves until a control plane answers: a damaged file was found at start and is now .*; .*snapshot\.previous\.db is damaged$/)
-      assert.deepEqual(['file', 'copy'].map((what) => disk.metrics.total('mesh_config_damaged_total', { what })), [1, 1])
+      assert.match(
+        run.damage[0]!.message,
+        /^nothing serves until a control plane answers: a damaged file was found at start and is now .*; .*snapshot\.previous\.db is damaged$/,
+      )
+      assert.deepEqual(
+        ['file', 'copy'].map((what) => disk.metrics.total('mesh_config_damaged_total', { what })),
+        [1, 1],
+      )
       await run.applier.apply([cluster('a', '3s')])
       await soon(disk)
       assert.equal(disk.metrics.total('mesh_config_copies_total'), 2, 'a copy that is damaged is replaced soon')
@@ -125,7 +149,13 @@ for (const [what, text] of Object.entries(LOST)) {
       await using run = await disk.run()
       assert.deepEqual([timeoutOf(run.applier, 'a'), run.damage.length], [valueOf(cluster('a', '1s')), 1])
     }
-    fs.copyFileSync(fs.readdirSync(disk.folder).filter((n) => n.includes('.damaged-')).map((n) => path.join(disk.folder, n))[0]!, disk.previous)
+    fs.copyFileSync(
+      fs
+        .readdirSync(disk.folder)
+        .filter((n) => n.includes('.damaged-'))
+        .map((n) => path.join(disk.folder, n))[0]!,
+      disk.previous,
+    )
     fs.writeFileSync(disk.storage.path, 'x'.repeat(10_000))
     await using run = await disk.run()
     assert.equal(run.applier.snapshot.resources.cluster.size, 0)
@@ -137,7 +167,14 @@ for (const [what, text] of Object.entries(LOST)) {
 test('a kill between a new file and what was to be written into it: the copy serves', async (t) => {
   const disk = await twoSnapshots(t)
   fs.rmSync(disk.storage.path)
-  { const { storage } = await disk.storage.open({ path: disk.storage.path, profile: 'strict', migrations: (await import('../../../control-sync/snapshot/records.ts')).MIGRATIONS }); await storage[Symbol.asyncDispose]() }
+  {
+    const { storage } = await disk.storage.open({
+      path: disk.storage.path,
+      profile: 'strict',
+      migrations: (await import('../../../control-sync/snapshot/records.ts')).MIGRATIONS,
+    })
+    await storage[Symbol.asyncDispose]()
+  }
   await using run = await disk.run()
   assert.equal(timeoutOf(run.applier, 'a'), valueOf(cluster('a', '1s')))
   assert.match(run.damage[0]!.message, /snapshot\.db held nothing/)
@@ -159,10 +196,21 @@ test('a file that breaks while it is in use is set aside, and what is in force i
     await run.applier.apply([cluster('a', '3s'), cluster('b')])
     for (let i = 0; i < 2; i++) await disk.pass(1_000)
     assert.equal(run.applier.storageError, undefined)
-    assert.match(run.damage[0]!.message, /^the configuration in force was stored anew: the file was damaged while it was in use and is now .*\.damaged-/)
+    assert.match(
+      run.damage[0]!.message,
+      /^the configuration in force was stored anew: the file was damaged while it was in use and is now .*\.damaged-/,
+    )
   }
   await using again = await disk.run()
-  assert.deepEqual([timeoutOf(again.applier, 'a'), again.applier.snapshot.resources.cluster.size, again.applier.snapshot.resources.endpoint.size, again.damage], [valueOf(cluster('a', '3s')), MANY.length + 2, 1, []])
+  assert.deepEqual(
+    [
+      timeoutOf(again.applier, 'a'),
+      again.applier.snapshot.resources.cluster.size,
+      again.applier.snapshot.resources.endpoint.size,
+      again.damage,
+    ],
+    [valueOf(cluster('a', '3s')), MANY.length + 2, 1, []],
+  )
 })
 test('a disk that breaks every file: tried every half minute, and what is set aside is bounded', async (t) => {
   const disk = await twoSnapshots(t)
@@ -170,7 +218,10 @@ test('a disk that breaks every file: tried every half minute, and what is set as
   disk.storage.faults = Array.from({ length: 6 }, () => ({ when: 'before', code: 'MESH_STORAGE_DAMAGED' }))
   await run.applier.apply([cluster('a', '3s')])
   for (let i = 0; i < 2; i++) await disk.pass(1_000)
-  for (let i = 0; i < 5; i++) { await disk.pass(i === 0 ? 0 : 30_000); assert.equal(run.applier.storageError?.code, 'MESH_STORAGE_DAMAGED') }
+  for (let i = 0; i < 5; i++) {
+    await disk.pass(i === 0 ? 0 : 30_000)
+    assert.equal(run.applier.storageError?.code, 'MESH_STORAGE_DAMAGED')
+  }
   assert.equal(fs.readdirSync(disk.folder).filter((n) => /damaged-\d+(-\d)?$/.test(n)).length, 3)
   await disk.pass(31_000)
   assert.equal(run.applier.storageError, undefined)
@@ -190,13 +241,23 @@ test('a copy is made when none is there, then only of what has changed, once in 
     await disk.pass(SOON_MS)
     assert.equal(copies(), 1)
     assert.equal(fs.statSync(disk.previous).mode & 0o777, 0o600)
-    assert.deepEqual([disk.metrics.total('mesh_config_saves_total'), disk.metrics.total('mesh_config_copies_total'), disk.metrics.total('mesh_config_written_bytes_total', { by: 'copy' })], [1, 1, fs.statSync(disk.previous).size])
+    assert.deepEqual(
+      [
+        disk.metrics.total('mesh_config_saves_total'),
+        disk.metrics.total('mesh_config_copies_total'),
+        disk.metrics.total('mesh_config_written_bytes_total', { by: 'copy' }),
+      ],
+      [1, 1, fs.statSync(disk.previous).size],
+    )
     await disk.pass(3 * HOUR_MS)
     assert.equal(copies(), 1, 'nothing has changed')
     await run.applier.apply([cluster('a', '2s')])
     await soon(disk)
     assert.equal(copies(), 2, 'the last one is old')
-    for (let i = 0; i < 20; i++) { await run.applier.apply([cluster('a', `${i + 3}s`)]); await disk.pass(60_000) }
+    for (let i = 0; i < 20; i++) {
+      await run.applier.apply([cluster('a', `${i + 3}s`)])
+      await disk.pass(60_000)
+    }
     assert.equal(copies(), 2)
   }
   {

@@ -8,15 +8,17 @@ const kept = (value: Uint8Array, name = 'r'): PackedResource => new PackedResour
 const service = (i: number): Uint8Array => Buffer.from(`outbound|80||svc-${i}.apps.svc.cluster.local `.repeat(20))
 
 test('any resources say the same when they are packed, and when their block was closed in between', () => {
-  fc.assert(fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 40 }), (values) => {
-    const all = values.map((value) => kept(Uint8Array.from(value)))
-    PackedResource.pack(all)
-    for (const [i, resource] of all.entries()) {
-      assert.deepEqual(Buffer.from(resource.view), Buffer.from(values[i]!))
-      if (i % 7 === 0) closeBlocks()
-      assert.deepEqual(Buffer.from(resource.value), Buffer.from(values[i]!))
-    }
-  }))
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 40 }), (values) => {
+      const all = values.map((value) => kept(Uint8Array.from(value)))
+      PackedResource.pack(all)
+      for (const [i, resource] of all.entries()) {
+        assert.deepEqual(Buffer.from(resource.view), Buffer.from(values[i]!))
+        if (i % 7 === 0) closeBlocks()
+        assert.deepEqual(Buffer.from(resource.value), Buffer.from(values[i]!))
+      }
+    }),
+  )
 })
 
 test('a value outlives the block that it came from, a view does not', () => {

@@ -1,4 +1,7 @@
-/** The stored configuration under a key: neither a resource nor its name stands in clear, in no file of the store, wherever it came from. */
+/**
+ * The stored configuration under a key: neither a resource nor its name stands in clear, in no file of the store,
+ * wherever it came from.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import Database from 'better-sqlite3'
@@ -12,22 +15,63 @@ import { change, cluster, SnapshotDisk, timeoutOf, valueOf } from '../../helpers
 
 const SOON_MS = 11_000
 const [NAME, ADDRESS] = ['a-secret-name', 'a-secret-address.example']
-const secret = (timeout: string, name = NAME): Change => change('cluster', sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name, type: 'STRICT_DNS', connect_timeout: timeout, load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: ADDRESS, port_value: 1 } } } }] }] } } as Parameters<typeof sample>[0]))
+const secret = (timeout: string, name = NAME): Change =>
+  change(
+    'cluster',
+    sample({
+      '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+      name,
+      type: 'STRICT_DNS',
+      connect_timeout: timeout,
+      load_assignment: {
+        cluster_name: name,
+        endpoints: [
+          { lb_endpoints: [{ endpoint: { address: { socket_address: { address: ADDRESS, port_value: 1 } } } }] },
+        ],
+      },
+    } as Parameters<typeof sample>[0]),
+  )
 /** Its references hold a name, too. */
-const routes = change('route', sample({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: `${NAME}-routes`, virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: NAME } }] }] } as Parameters<typeof sample>[0]))
+const routes = change(
+  'route',
+  sample({
+    '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+    name: `${NAME}-routes`,
+    virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: NAME } }] }],
+  } as Parameters<typeof sample>[0]),
+)
 const key = sealerOf(Buffer.alloc(32, 1), 'key')
 const inClear = (disk: SnapshotDisk): string[] => [...disk.holds(NAME), ...disk.holds(ADDRESS)]
 
 /** A file as schema 2 left it. @param sealer values were sealed, names never */
-function ofSchema2(disk: SnapshotDisk, sealer: typeof key | undefined, changes: readonly (Change & { readonly ended?: boolean })[]): void {
+function ofSchema2(
+  disk: SnapshotDisk,
+  sealer: typeof key | undefined,
+  changes: readonly (Change & { readonly ended?: boolean })[],
+): void {
   const db = new Database(disk.storage.path)
   for (const sql of MIGRATIONS.slice(0, 2)) db.exec(sql)
   db.pragma('user_version = 2')
   db.exec(`INSERT INTO state VALUES ('node', 'n'), ('generation', '7'), ('saved_at_ms', '5000')`)
-  for (const { kind, put: [one], ended } of changes) {
+  for (const {
+    kind,
+    put: [one],
+    ended,
+  } of changes) {
     const value = sealer ? sealer.seal(one!.value, `snapshot ${kind} ${one!.name}`) : one!.value
-    db.prepare('INSERT INTO resource (kind, name, from_generation, to_generation, hash, version, refs, value, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
-      .run(kind, one!.name, ended ? 6 : 7, ended ? 7 : null, 'h', 'v', JSON.stringify({ cluster: [NAME] }), value, zlib.crc32(value))
+    db.prepare(
+      'INSERT INTO resource (kind, name, from_generation, to_generation, hash, version, refs, value, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    ).run(
+      kind,
+      one!.name,
+      ended ? 6 : 7,
+      ended ? 7 : null,
+      'h',
+      'v',
+      JSON.stringify({ cluster: [NAME] }),
+      value,
+      zlib.crc32(value),
+    )
   }
   db.close()
 }
@@ -73,7 +117,8 @@ const BEFORE: Readonly<Record<string, (disk: SnapshotDisk) => void | Promise<voi
     await run.applier.apply([secret('2s')])
   },
   'a sealed file of schema 2': (disk) => ofSchema2(disk, key, [{ ...secret('1s'), ended: true }, secret('2s'), routes]),
-  'a plain file of schema 2': (disk) => ofSchema2(disk, undefined, [{ ...secret('1s'), ended: true }, secret('2s'), routes]),
+  'a plain file of schema 2': (disk) =>
+    ofSchema2(disk, undefined, [{ ...secret('1s'), ended: true }, secret('2s'), routes]),
 }
 for (const [what, before] of Object.entries(BEFORE)) {
   test(`${what}: rewritten at the start, nothing in clear is left, nothing is lost`, async (t) => {
@@ -122,7 +167,9 @@ test('a row of schema 2 that was damaged stays damaged when it is sealed, and th
     const disk = new SnapshotDisk(t)
     ofSchema2(disk, sealer, [{ ...secret('1s'), ended: true }, secret('2s'), routes])
     const db = new Database(disk.storage.path)
-    db.exec(`UPDATE resource SET value = substr(value, 1, 40) || x'00' || substr(value, 42) WHERE to_generation IS NULL AND kind = 'cluster'`)
+    db.exec(
+      `UPDATE resource SET value = substr(value, 1, 40) || x'00' || substr(value, 42) WHERE to_generation IS NULL AND kind = 'cluster'`,
+    )
     db.close()
     disk.sealer = key
     for (let start = 0; start < 2; start++) {
@@ -139,17 +186,37 @@ test('a plain file of schema 2 moves forward without a key, ages and previous ve
   const disk = new SnapshotDisk(t)
   ofSchema2(disk, undefined, [{ ...secret('1s'), ended: true }, secret('2s'), routes])
   await using run = await disk.run()
-  assert.deepEqual([run.applier.generation, run.applier.snapshot.savedAtMs, timeoutOf(run.applier, NAME), run.damage], [7, 5000, valueOf(secret('2s')), []])
+  assert.deepEqual(
+    [run.applier.generation, run.applier.snapshot.savedAtMs, timeoutOf(run.applier, NAME), run.damage],
+    [7, 5000, valueOf(secret('2s')), []],
+  )
   assert.deepEqual(run.applier.references('route', `${NAME}-routes`), { cluster: [NAME] })
 })
-test('a row that stands in another\'s place is damaged, sealed or not', async (t) => {
+test("a row that stands in another's place is damaged, sealed or not", async (t) => {
   for (const sealer of [key, undefined]) {
     const disk = new SnapshotDisk(t)
     disk.sealer = sealer
-    { await using run = await disk.run(); await run.applier.apply([cluster('a', '1s'), cluster('b', '2s')]) }
+    {
+      await using run = await disk.run()
+      await run.applier.apply([cluster('a', '1s'), cluster('b', '2s')])
+    }
     const db = new Database(disk.storage.path)
-    const [one, two] = db.prepare('SELECT key, crc, head, value FROM record').all() as { key: unknown; crc: number; head: string; value: Buffer }[]
-    for (const [from, to] of [[one!, two!], [two!, one!]] as const) db.prepare('UPDATE record SET crc = ?, head = ?, value = ? WHERE key = ?').run(from.crc, from.head, from.value, to.key)
+    const [one, two] = db.prepare('SELECT key, crc, head, value FROM record').all() as {
+      key: unknown
+      crc: number
+      head: string
+      value: Buffer
+    }[]
+    for (const [from, to] of [
+      [one!, two!],
+      [two!, one!],
+    ] as const)
+      db.prepare('UPDATE record SET crc = ?, head = ?, value = ? WHERE key = ?').run(
+        from.crc,
+        from.head,
+        from.value,
+        to.key,
+      )
     db.close()
     await using run = await disk.run()
     assert.deepEqual([run.applier.snapshot.resources.cluster.size, run.damaged.length], [0, 2])
@@ -159,7 +226,12 @@ test('another key, or none, is told from damage, for the file and for what comes
   const disk = new SnapshotDisk(t)
   disk.copyIntervalMs = 1
   disk.sealer = key
-  { await using run = await disk.run(); await run.applier.apply([secret('1s')]); await disk.pass(1_000); await disk.pass(SOON_MS) }
+  {
+    await using run = await disk.run()
+    await run.applier.apply([secret('1s')])
+    await disk.pass(1_000)
+    await disk.pass(SOON_MS)
+  }
   for (const damage of [false, true]) {
     if (damage) fs.writeFileSync(disk.storage.path, 'x'.repeat(10_000))
     for (const other of [undefined, sealerOf(Buffer.alloc(32, 2), 'key')]) {

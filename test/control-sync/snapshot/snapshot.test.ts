@@ -9,7 +9,10 @@ const HOUR_MS = 3_600_000
 test('the messages of one push are written once, when nothing more has come for half a second', async (t) => {
   const disk = new Disk(t)
   await using run = await disk.run()
-  for (const one of [cluster('a'), cluster('b'), load('a'), load('b')]) { await run.applier.apply([one]); await disk.clock.advance(100) }
+  for (const one of [cluster('a'), cluster('b'), load('a'), load('b')]) {
+    await run.applier.apply([one])
+    await disk.clock.advance(100)
+  }
   assert.equal(disk.writes, 0)
   await disk.pass(400)
   assert.equal(disk.writes, 1)
@@ -21,14 +24,20 @@ test('what has not changed writes nothing', async (t) => {
   await using run = await disk.run()
   await run.applier.apply([cluster('a')])
   await disk.pass(1_000)
-  for (let i = 0; i < 3; i++) { await run.applier.apply([cluster('a')]); await disk.pass(10_000) }
+  for (let i = 0; i < 3; i++) {
+    await run.applier.apply([cluster('a')])
+    await disk.pass(10_000)
+  }
   assert.equal(disk.writes, 1)
 })
 
 test('changes without end are written every five seconds', async (t) => {
   const disk = new Disk(t)
   await using run = await disk.run()
-  for (let i = 0; i < 40; i++) { await run.applier.apply([cluster('a', `${i + 1}s`)]); await disk.pass(250) }
+  for (let i = 0; i < 40; i++) {
+    await run.applier.apply([cluster('a', `${i + 1}s`)])
+    await disk.pass(250)
+  }
   assert.ok(disk.writes >= 1 && disk.writes <= 3, `${disk.writes} writes in ten seconds`)
 })
 
@@ -48,12 +57,19 @@ test('a disk that is full: said so, served on, tried again, and then nothing is 
   }
   await using again = await disk.run()
   assert.deepEqual([...again.applier.snapshot.resources.cluster.keys()].sort(), ['a', 'b'])
-  assert.equal(timeoutOf(again.applier, 'a'), valueOf(cluster('a', '2s')), 'the newer version, not the one of the failed write')
+  assert.equal(
+    timeoutOf(again.applier, 'a'),
+    valueOf(cluster('a', '2s')),
+    'the newer version, not the one of the failed write',
+  )
 })
 
 test('what was not yet written is written at the end of the run', async (t) => {
   const disk = new Disk(t)
-  { await using run = await disk.run(); await run.applier.apply([cluster('a')]) }
+  {
+    await using run = await disk.run()
+    await run.applier.apply([cluster('a')])
+  }
   await using again = await disk.run()
   assert.deepEqual([...again.applier.snapshot.resources.cluster.keys()], ['a'])
   assert.equal(again.applier.stale, true)
@@ -131,7 +147,9 @@ test('a control plane that was heard of and sent nothing leaves no snapshot: an 
   assert.equal(disk.writes, 0)
   // As an earlier meshlet left it.
   const db = new Database(disk.storage.path)
-  db.exec("INSERT INTO state (key, value) VALUES ('node', 'n'), ('generation', '0'), ('saved_at_ms', '0'), ('contact_at_ms', '1')")
+  db.exec(
+    "INSERT INTO state (key, value) VALUES ('node', 'n'), ('generation', '0'), ('saved_at_ms', '0'), ('contact_at_ms', '1')",
+  )
   db.close()
   await using again = await disk.run()
   assert.deepEqual([again.stored, again.damage], [false, []])
@@ -139,7 +157,10 @@ test('a control plane that was heard of and sent nothing leaves no snapshot: an 
 
 test('what another node left is not served and does not stay', async (t) => {
   const disk = new Disk(t)
-  { await using run = await disk.run(); await run.applier.apply([cluster('a')]) }
+  {
+    await using run = await disk.run()
+    await run.applier.apply([cluster('a')])
+  }
   {
     await using other = await disk.run('m')
     assert.equal(other.applier.snapshot.resources.cluster.size, 0)

@@ -27,7 +27,10 @@ test('maps in another order, also in Structs and inside Anys, say the same', () 
       const other = shuffled(TYPE_URLS[kind], bytes, random)
       if (Buffer.compare(other, bytes) !== 0) moved++
       assert.ok(sameContent(kind, bytes, other), `${kind} ${name}`)
-      assert.ok(sameContent(kind, Buffer.concat([Buffer.alloc(3), other]).subarray(3), bytes), `${kind} ${name} as a piece of a larger Buffer`)
+      assert.ok(
+        sameContent(kind, Buffer.concat([Buffer.alloc(3), other]).subarray(3), bytes),
+        `${kind} ${name} as a piece of a larger Buffer`,
+      )
     }
   }
   assert.ok(moved > 20, `the shuffling moved something (${moved})`)
@@ -37,8 +40,14 @@ test('what says the same has the same canonical hash, whichever bytes were chang
   for (const { kind, name, bytes } of resources) {
     for (let i = 0; i < 60; i++) {
       const other = Uint8Array.from(shuffled(TYPE_URLS[kind], bytes, random))
-      for (let n = Math.floor(random.float() * 3); n >= 0; n--) other[Math.floor(random.float() * other.length)] = Math.floor(random.float() * 256)
-      if (sameContent(kind, bytes, other)) assert.equal(canonicalHash(kind, other), canonicalHash(kind, bytes), `${kind} ${name} ${Buffer.from(other).toString('hex')}`)
+      for (let n = Math.floor(random.float() * 3); n >= 0; n--)
+        other[Math.floor(random.float() * other.length)] = Math.floor(random.float() * 256)
+      if (sameContent(kind, bytes, other))
+        assert.equal(
+          canonicalHash(kind, other),
+          canonicalHash(kind, bytes),
+          `${kind} ${name} ${Buffer.from(other).toString('hex')}`,
+        )
     }
   }
 })
@@ -47,12 +56,27 @@ test('one more field, one less, another length: not the same', () => {
   const { kind, bytes } = resources[0]!
   assert.equal(sameContent(kind, bytes, bytes.subarray(0, -1)), false)
   assert.equal(sameContent(kind, bytes, Buffer.concat([bytes, Buffer.from([0x38, 0x01])])), false)
-  assert.equal(sameContent('nameTable', table(entry('a', '1'), entry('b', '2')), table(entry('a', '1'), entry('b', '3'))), false)
-  assert.equal(sameContent('nameTable', table(entry('a', '1'), entry('b', '2')), table(entry('a', '12'), entry('b', ''))), false, 'the same bytes in all, divided in another way')
+  assert.equal(
+    sameContent('nameTable', table(entry('a', '1'), entry('b', '2')), table(entry('a', '1'), entry('b', '3'))),
+    false,
+  )
+  assert.equal(
+    sameContent('nameTable', table(entry('a', '1'), entry('b', '2')), table(entry('a', '12'), entry('b', ''))),
+    false,
+    'the same bytes in all, divided in another way',
+  )
 })
 
 test('the order of a list counts', () => {
-  const routes = (a: string, b: string): Uint8Array => sample({ '@type': TYPE_URLS.route, name: 'r', virtual_hosts: [{ name: a, domains: [a] }, { name: b, domains: [b] }] }).bytes
+  const routes = (a: string, b: string): Uint8Array =>
+    sample({
+      '@type': TYPE_URLS.route,
+      name: 'r',
+      virtual_hosts: [
+        { name: a, domains: [a] },
+        { name: b, domains: [b] },
+      ],
+    }).bytes
   assert.equal(sameContent('route', routes('a', 'b'), routes('b', 'a')), false)
 })
 
@@ -67,5 +91,11 @@ test('a map with more entries than are looked through, and bytes that are no pro
   const many = Array.from({ length: 33 }, (_, i) => entry(`key-${i}`, 'v'))
   assert.equal(sameContent('nameTable', table(...many), table(...many.toReversed())), false)
   assert.equal(sameContent('nameTable', table(...many.slice(1)), table(...many.slice(1).toReversed())), true)
-  for (const [a, b] of [['ff', 'fe'], ['0a05', '0a06'], ['0b0c', '0b0d'], ['ffffffffffffffffffff01', 'ffffffffffffffffffff02']]) assert.equal(sameContent('nameTable', Buffer.from(a!, 'hex'), Buffer.from(b!, 'hex')), false)
+  for (const [a, b] of [
+    ['ff', 'fe'],
+    ['0a05', '0a06'],
+    ['0b0c', '0b0d'],
+    ['ffffffffffffffffffff01', 'ffffffffffffffffffff02'],
+  ])
+    assert.equal(sameContent('nameTable', Buffer.from(a!, 'hex'), Buffer.from(b!, 'hex')), false)
 })

@@ -6,7 +6,15 @@ test('what a callback throws ends what it belongs to, is told once, and goes no 
   const told: string[] = []
   using _heard = onDefect((part, { code, message }) => told.push(`${part} ${code} ${message}`))
   const ended: string[] = []
-  guarded('http2', ({ code }) => { ended.push(code) }, (what: string) => { throw new TypeError(what) })('an odd field')
+  guarded(
+    'http2',
+    ({ code }) => {
+      ended.push(code)
+    },
+    (what: string) => {
+      throw new TypeError(what)
+    },
+  )('an odd field')
   assert.deepEqual(told, ['http2 MESH_INTERNAL an odd field'])
   assert.deepEqual(ended, ['MESH_INTERNAL'])
 })
@@ -14,7 +22,15 @@ test('what a callback throws ends what it belongs to, is told once, and goes no 
 test('an end that throws, too, is a second defect and no more', () => {
   const told: string[] = []
   using _heard = onDefect((_part, { message }) => told.push(message))
-  guarded('tcp', () => { throw new Error('already over') }, () => { throw new Error('first') })()
+  guarded(
+    'tcp',
+    () => {
+      throw new Error('already over')
+    },
+    () => {
+      throw new Error('first')
+    },
+  )()
   assert.deepEqual(told, ['first', 'already over'])
 })
 

@@ -6,10 +6,14 @@ import path from 'node:path'
 import { systemCommand } from '../../../core/os/command.ts'
 
 const never = new AbortController().signal
-const sh = (script: string, signal = never): ReturnType<typeof systemCommand> => systemCommand(['/bin/sh', '-c', script], signal)
+const sh = (script: string, signal = never): ReturnType<typeof systemCommand> =>
+  systemCommand(['/bin/sh', '-c', script], signal)
 
 test('exit code and output of both streams', async () => {
-  assert.deepEqual(await sh('echo a; echo b >&2; exit 3').then((r) => ({ ...r, output: r.output.split('\n').sort() })), { code: 3, output: ['', 'a', 'b'] })
+  assert.deepEqual(
+    await sh('echo a; echo b >&2; exit 3').then((r) => ({ ...r, output: r.output.split('\n').sort() })),
+    { code: 3, output: ['', 'a', 'b'] },
+  )
   assert.deepEqual(await sh('kill -9 $$'), { code: undefined, output: '' })
 })
 
@@ -19,7 +23,13 @@ test('arguments are taken as they are, without a shell', async () => {
 
 test('nothing of the environment but PATH', async () => {
   process.env['MESHLET_TEST_SECRET'] = 'x'
-  assert.deepEqual((await systemCommand(['/usr/bin/env'], never)).output.split('\n').map((l) => l.split('=')[0]).filter((n) => n !== ''), ['PATH'])
+  assert.deepEqual(
+    (await systemCommand(['/usr/bin/env'], never)).output
+      .split('\n')
+      .map((l) => l.split('=')[0])
+      .filter((n) => n !== ''),
+    ['PATH'],
+  )
 })
 
 test('output is bounded', async () => {
@@ -33,21 +43,38 @@ test('a program that does not exist', async () => {
 
 test('given up, it is killed with what it started; ended, what it started is killed too', async (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-command-'))
-  t.after(() => { fs.rmSync(folder, { recursive: true }) })
+  t.after(() => {
+    fs.rmSync(folder, { recursive: true })
+  })
   /** Asks again until something comes; what does not within five seconds never does. */
   const until = async <T>(what: string, ask: () => T | undefined): Promise<T> => {
     for (const by = performance.now() + 5_000; performance.now() < by;) {
       const got = ask()
       if (got !== undefined) return got
-      await new Promise((resolve) => { setTimeout(resolve, 5) })
+      await new Promise((resolve) => {
+        setTimeout(resolve, 5)
+      })
     }
     return assert.fail(`did not happen: ${what}`)
   }
-  const pid = (file: string): Promise<number> => until('it has started', () => (fs.existsSync(file) && Number(fs.readFileSync(file, 'utf8'))) || undefined)
+  const pid = (file: string): Promise<number> =>
+    until('it has started', () => (fs.existsSync(file) && Number(fs.readFileSync(file, 'utf8'))) || undefined)
   /** Also a zombie that nobody has waited for yet is dead. */
   const dead = async (of: number): Promise<void> => {
-    t.after(() => { try { process.kill(of, 'SIGKILL') } catch { /* as it should be */ } })
-    await until(`${of} is dead`, () => { try { return /^State:\tZ/m.test(fs.readFileSync(`/proc/${of}/status`, 'utf8')) || undefined } catch { return true } })
+    t.after(() => {
+      try {
+        process.kill(of, 'SIGKILL')
+      } catch {
+        /* as it should be */
+      }
+    })
+    await until(`${of} is dead`, () => {
+      try {
+        return /^State:\tZ/m.test(fs.readFileSync(`/proc/${of}/status`, 'utf8')) || undefined
+      } catch {
+        return true
+      }
+    })
   }
   const giveUp = new AbortController()
   const running = sh(`sleep 1000 & echo $! > ${folder}/a; wait`, giveUp.signal)

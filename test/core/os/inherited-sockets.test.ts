@@ -16,7 +16,13 @@ async function held(host: string): Promise<{ readonly fd: number; readonly port:
   const server = net.createServer()
   server.listen({ host, port: 0 })
   await once(server, 'listening')
-  return { fd: (server as unknown as { _handle: { fd: number } })._handle.fd, port: (server.address() as net.AddressInfo).port, left: () => { server.close() } }
+  return {
+    fd: (server as unknown as { _handle: { fd: number } })._handle.fd,
+    port: (server.address() as net.AddressInfo).port,
+    left: () => {
+      server.close()
+    },
+  }
 }
 
 class Born {
@@ -24,9 +30,14 @@ class Born {
   readonly #lines: AsyncIterator<string>
   constructor(t: Finally, fds: readonly (number | 'ignore')[], names: string) {
     // The shell becomes the process: its number is known only in there.
-    this.child = spawn('sh', ['-c', `LISTEN_PID=$$ exec ${process.execPath} ${CHILD}`], { stdio: ['pipe', 'pipe', 'inherit', ...fds], env: { PATH: process.env['PATH'], LISTEN_FDS: String(fds.length), LISTEN_FDNAMES: names } })
+    this.child = spawn('sh', ['-c', `LISTEN_PID=$$ exec ${process.execPath} ${CHILD}`], {
+      stdio: ['pipe', 'pipe', 'inherit', ...fds],
+      env: { PATH: process.env['PATH'], LISTEN_FDS: String(fds.length), LISTEN_FDNAMES: names },
+    })
     this.#lines = readline.createInterface(this.child.stdout!)[Symbol.asyncIterator]()
-    t.after(() => { this.child.kill('SIGKILL') })
+    t.after(() => {
+      this.child.kill('SIGKILL')
+    })
   }
   async ask(ask: Ask): Promise<unknown> {
     this.child.stdin!.write(`${JSON.stringify(ask)}\n`)
@@ -51,14 +62,32 @@ test('a listener gets the socket with its address and port, others get a port of
   const born = new Born(t, [one.fd, both.fd], 'one:both')
   for (const { left } of [one, both]) left()
   assert.deepEqual(await born.ask('unused'), [
-    `no listener has the address of descriptor 3 (one): 127.0.0.1:${one.port}`, `no listener has the address of descriptor 4 (both): :::${both.port}`,
+    `no listener has the address of descriptor 3 (one): 127.0.0.1:${one.port}`,
+    `no listener has the address of descriptor 4 (both): :::${both.port}`,
   ])
   assert.equal(await born.ask({ has: { host: '0.0.0.0', port: one.port } }), false)
-  assert.deepEqual(await born.ask({ listen: { host: '127.0.0.1', port: 0 } }).then((o) => (o as { inherited: boolean }).inherited), false)
-  assert.equal(await born.ask({ listen: { host: '0.0.0.0', port: one.port } }), 'EADDRINUSE', 'a socket of one address is none for all')
-  assert.deepEqual(await born.ask({ listen: { host: '127.0.0.1', port: one.port } }), { port: one.port, inherited: true })
-  assert.equal(await born.ask({ listen: { host: '127.0.0.1', port: both.port } }), 'EADDRINUSE', 'a socket for all addresses is none for one')
-  assert.deepEqual(await born.ask({ listen: { host: '0.0.0.0', port: both.port } }), { port: both.port, inherited: true })
+  assert.deepEqual(
+    await born.ask({ listen: { host: '127.0.0.1', port: 0 } }).then((o) => (o as { inherited: boolean }).inherited),
+    false,
+  )
+  assert.equal(
+    await born.ask({ listen: { host: '0.0.0.0', port: one.port } }),
+    'EADDRINUSE',
+    'a socket of one address is none for all',
+  )
+  assert.deepEqual(await born.ask({ listen: { host: '127.0.0.1', port: one.port } }), {
+    port: one.port,
+    inherited: true,
+  })
+  assert.equal(
+    await born.ask({ listen: { host: '127.0.0.1', port: both.port } }),
+    'EADDRINUSE',
+    'a socket for all addresses is none for one',
+  )
+  assert.deepEqual(await born.ask({ listen: { host: '0.0.0.0', port: both.port } }), {
+    port: both.port,
+    inherited: true,
+  })
   assert.equal(await born.ask({ has: { host: '0.0.0.0', port: both.port } }), true)
   assert.deepEqual(await born.ask('unused'), [])
   for (const { port } of [one, both]) assert.equal(await met(port).said, `${born.child.pid} 127.0.0.1`)

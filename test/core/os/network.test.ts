@@ -7,15 +7,24 @@ import { opened, systemNetwork, type Address, type Datagrams } from '../../../co
 import { SimNetwork } from '../../helpers/sim-network.ts'
 
 /** Ends also when nothing comes: an open socket would keep the test run alive. */
-const once = (ear: Ear, event: 'heard' | 'trouble'): Promise<unknown[]> => anyOnce(ear, event, { signal: AbortSignal.timeout(5_000) })
+const once = (ear: Ear, event: 'heard' | 'trouble'): Promise<unknown[]> =>
+  anyOnce(ear, event, { signal: AbortSignal.timeout(5_000) })
 type Heard = { readonly text: string; readonly from: Address }
 class Ear extends EventEmitter {
   readonly heard: Heard[] = []
-  readonly onDatagram = (bytes: Buffer, from: Address): void => { this.heard.push({ text: bytes.toString(), from }); this.emit('heard') }
-  readonly onError = (err: Error): void => { this.emit('trouble', err) }
+  readonly onDatagram = (bytes: Buffer, from: Address): void => {
+    this.heard.push({ text: bytes.toString(), from })
+    this.emit('heard')
+  }
+  readonly onError = (err: Error): void => {
+    this.emit('trouble', err)
+  }
 }
 
-for (const [kind, network] of [['real', systemNetwork], ['simulated', new SimNetwork()]] as const) {
+for (const [kind, network] of [
+  ['real', systemNetwork],
+  ['simulated', new SimNetwork()],
+] as const) {
   test(`UDP, ${kind}: there and back, with the sender's address`, async () => {
     const [server, client] = [new Ear(), new Ear()]
     await using a: Datagrams = await network.bindUdp({ host: '127.0.0.1', port: 0 }, server)
@@ -31,17 +40,24 @@ for (const [kind, network] of [['real', systemNetwork], ['simulated', new SimNet
     const [peer, other, ear] = [new Ear(), new Ear(), new Ear()]
     await using a = await network.bindUdp({ host: '127.0.0.1', port: 0 }, peer)
     await using b = await network.bindUdp({ host: '127.0.0.1', port: 0 }, other)
-    await using c = await network.bindUdp({ host: '127.0.0.1', port: 0 }, ear, { peer: { host: '127.0.0.1', port: a.port } })
+    await using c = await network.bindUdp({ host: '127.0.0.1', port: 0 }, ear, {
+      peer: { host: '127.0.0.1', port: a.port },
+    })
     b.send(Buffer.from('forged'), { host: '127.0.0.1', port: c.port })
     a.send(Buffer.from('real'), { host: '127.0.0.1', port: c.port })
     await once(ear, 'heard')
-    assert.deepEqual(ear.heard.map((h) => h.text), ['real'])
+    assert.deepEqual(
+      ear.heard.map((h) => h.text),
+      ['real'],
+    )
   })
   test(`UDP, ${kind}: a socket with a peer hears that nobody is there`, async () => {
     const ear = new Ear()
     const gone = await network.bindUdp({ host: '127.0.0.1', port: 0 }, new Ear())
     await gone[Symbol.asyncDispose]()
-    await using socket = await network.bindUdp({ host: '127.0.0.1', port: 0 }, ear, { peer: { host: '127.0.0.1', port: gone.port } })
+    await using socket = await network.bindUdp({ host: '127.0.0.1', port: 0 }, ear, {
+      peer: { host: '127.0.0.1', port: gone.port },
+    })
     socket.send(Buffer.from('?'), { host: '127.0.0.1', port: gone.port })
     const [err] = (await once(ear, 'trouble')) as [NodeJS.ErrnoException]
     assert.equal(err.code, 'ECONNREFUSED')
@@ -70,8 +86,18 @@ test('UDP, real: one socket for both families answers an IPv4 client by its IPv4
 test('a connection that cannot be accepted, or whose owner throws, takes no listener with it', async () => {
   let server: net.Server | undefined
   const told: string[] = []
-  using _heard = onDefect((part) => { told.push(part) })
-  await using listening = await opened((made) => { server = made; made.listen(0, '127.0.0.1') }, () => { throw new Error('a defect of the owner') })
+  using _heard = onDefect((part) => {
+    told.push(part)
+  })
+  await using listening = await opened(
+    (made) => {
+      server = made
+      made.listen(0, '127.0.0.1')
+    },
+    () => {
+      throw new Error('a defect of the owner')
+    },
+  )
   server!.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }))
   for (let i = 0; i < 2; i++) {
     const socket = net.connect(listening.port, '127.0.0.1').on('error', () => {})

@@ -8,7 +8,13 @@ const plain = Buffer.from('-----BEGIN PRIVATE KEY-----')
 
 test('what is sealed opens with the same key, as bytes or in base64, and shows nothing of itself', () => {
   const sealed = sealerOf(key, 'key').seal(plain, 'identity')
-  for (const form of [key, Buffer.from(key.toString('base64')), Buffer.from(`${key.toString('base64')}\n`), Buffer.from(key.toString('base64url'))]) assert.deepEqual(sealerOf(form, 'key').open(sealed, 'identity'), plain)
+  for (const form of [
+    key,
+    Buffer.from(key.toString('base64')),
+    Buffer.from(`${key.toString('base64')}\n`),
+    Buffer.from(key.toString('base64url')),
+  ])
+    assert.deepEqual(sealerOf(form, 'key').open(sealed, 'identity'), plain)
   assert.ok(isSealed(sealed) && !isSealed(plain) && !isSealed(sealed.subarray(0, 5)))
   assert.ok(!sealed.includes('PRIVATE') && !sealed.includes(key))
   assert.notDeepEqual(sealerOf(key, 'key').seal(plain, 'identity'), sealed, 'a nonce is used once')
@@ -18,11 +24,18 @@ test('what stands for a name is the same for the same key and name, and otherwis
   const one = sealerOf(key, 'key').standIn('cluster a')
   assert.deepEqual(sealerOf(key, 'key').standIn('cluster a'), one)
   assert.match(one, /^[\w-]{22}$/)
-  for (const other of [sealerOf(key, 'key').standIn('cluster b'), sealerOf(randomBytes(32), 'key').standIn('cluster a')]) assert.notDeepEqual(other, one)
+  for (const other of [
+    sealerOf(key, 'key').standIn('cluster b'),
+    sealerOf(randomBytes(32), 'key').standIn('cluster a'),
+  ])
+    assert.notDeepEqual(other, one)
 })
 test('another key and another format are told from damage', () => {
   const sealed = sealerOf(key, 'key').seal(plain, 'identity')
-  assert.throws(() => sealerOf(randomBytes(32), 'key').open(sealed, 'identity'), { code: 'MESH_STATE_LOCKED', message: /another key/ })
+  assert.throws(() => sealerOf(randomBytes(32), 'key').open(sealed, 'identity'), {
+    code: 'MESH_STATE_LOCKED',
+    message: /another key/,
+  })
   const newer = Buffer.from(sealed)
   newer[14] = 2
   assert.throws(() => sealerOf(key, 'key').open(newer, 'identity'), { code: 'MESH_STATE_LOCKED', message: /format 2/ })
@@ -40,7 +53,17 @@ test('every bit counts, every byte is needed, and one purpose does not open as a
   assert.throws(() => sealer.open(plain, 'identity'), RangeError)
 })
 test('a key that is none is refused without repeating it', () => {
-  for (const bad of ['', 'too short', 'x'.repeat(33), randomBytes(31).toString('base64'), 'hunter2 hunter2 hunter2 hunter2 hunter2 hun']) {
-    assert.throws(() => sealerOf(Buffer.from(bad), 'identity.encryptionKey: /k'), (err: { code: string; message: string }) => err.code === 'MESH_CONFIG_INVALID' && (bad === '' || !err.message.includes(bad)))
+  for (const bad of [
+    '',
+    'too short',
+    'x'.repeat(33),
+    randomBytes(31).toString('base64'),
+    'hunter2 hunter2 hunter2 hunter2 hunter2 hun',
+  ]) {
+    assert.throws(
+      () => sealerOf(Buffer.from(bad), 'identity.encryptionKey: /k'),
+      (err: { code: string; message: string }) =>
+        err.code === 'MESH_CONFIG_INVALID' && (bad === '' || !err.message.includes(bad)),
+    )
   }
 })

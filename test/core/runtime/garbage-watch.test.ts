@@ -11,8 +11,17 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
   let heldBytes = 0
   const later: (() => void)[] = []
   const watch = new GarbageWatch({
-    limitBytes: limitMib * MIB, heldBytes: () => heldBytes, usage: () => usage, keepYoungSmall: () => said.push('small'), after: (_ms, fn) => { later.push(fn) },
-    collect: (what) => { said.push(what); usage.arrayBuffers = Math.max(heldBytes, usage.arrayBuffers - freed[what] * MIB) },
+    limitBytes: limitMib * MIB,
+    heldBytes: () => heldBytes,
+    usage: () => usage,
+    keepYoungSmall: () => said.push('small'),
+    after: (_ms, fn) => {
+      later.push(fn)
+    },
+    collect: (what) => {
+      said.push(what)
+      usage.arrayBuffers = Math.max(heldBytes, usage.arrayBuffers - freed[what] * MIB)
+    },
   })
   /** So many megabytes come, and stay in buffers as garbage or because somebody holds them. */
   const come = (mib: number, p: { held?: boolean } = {}): void => {

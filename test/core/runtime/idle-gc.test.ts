@@ -14,9 +14,19 @@ class Heap {
   looks = 0
   readonly #startMs = this.clock.monotonicMs()
   readonly memory = new IdleGc({
-    isIdle: () => { this.looks++; return this.isIdle }, committedBytes: () => this.committedBytes, nowMs: () => this.clock.monotonicMs(),
-    after: (ms, fn) => { this.clock.after(ms, fn) },
-    collect: () => { this.collections.push(this.clock.monotonicMs() - this.#startMs); this.committedBytes = 21 * MIB },
+    isIdle: () => {
+      this.looks++
+      return this.isIdle
+    },
+    committedBytes: () => this.committedBytes,
+    nowMs: () => this.clock.monotonicMs(),
+    after: (ms, fn) => {
+      this.clock.after(ms, fn)
+    },
+    collect: () => {
+      this.collections.push(this.clock.monotonicMs() - this.#startMs)
+      this.committedBytes = 21 * MIB
+    },
   })
 }
 
@@ -49,7 +59,10 @@ test('somebody who stays connected is looked at more and more seldom, down to on
 test('a change that followed is waited for, so that what it left goes in the same collection', async () => {
   const heap = new Heap()
   heap.memory.changed()
-  for (let i = 0; i < 5; i++) { await heap.clock.advance(1_000); heap.memory.changed() }
+  for (let i = 0; i < 5; i++) {
+    await heap.clock.advance(1_000)
+    heap.memory.changed()
+  }
   await heap.clock.advance(10_000)
   assert.deepEqual(heap.collections, [6_500])
 })

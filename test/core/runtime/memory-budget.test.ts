@@ -10,7 +10,15 @@ test('above the bound the parts give up in their order, until a quarter is free,
   const metrics = new Metrics()
   const budget = new MemoryBudget({ maxBytes: 1000, metrics })
   const said: string[] = []
-  const part = (name: string, has: number): Disposable => budget.onOver((isEnough) => { while (has > 0 && !isEnough()) { said.push(name); has -= 100; budget.give(100); budget.countGivenUp('message') } })
+  const part = (name: string, has: number): Disposable =>
+    budget.onOver((isEnough) => {
+      while (has > 0 && !isEnough()) {
+        said.push(name)
+        has -= 100
+        budget.give(100)
+        budget.countGivenUp('message')
+      }
+    })
   part('first', 200)
   using second = part('second', 500)
   budget.take(1000)
@@ -29,7 +37,10 @@ test('above the bound the parts give up in their order, until a quarter is free,
 })
 
 test('the default leaves the process its own and most of the rest to what is not counted', () => {
-  assert.deepEqual([96, 256, 1024, 64 * 1024].map((limit) => budgetBytesOf(limit * MIB) / MIB), [8, 48, 240, 256])
+  assert.deepEqual(
+    [96, 256, 1024, 64 * 1024].map((limit) => budgetBytesOf(limit * MIB) / MIB),
+    [8, 48, 240, 256],
+  )
   assert.equal(budgetBytesOf(32 * MIB), 4 * MIB)
   assert.ok(memoryLimitBytes() > 16 * MIB)
 })

@@ -12,16 +12,22 @@ import { loadAddon } from '../../../core/storage/sqlite-addon.ts'
 import { startWorker } from '../../../core/storage/thread-handle.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
 
-const NATIVE = path.resolve(import.meta.dirname, `../../../node_modules/better-sqlite3/prebuilds/linux-${process.arch}.node`)
+const NATIVE = path.resolve(
+  import.meta.dirname,
+  `../../../node_modules/better-sqlite3/prebuilds/linux-${process.arch}.node`,
+)
 const native = fs.readFileSync(NATIVE)
-const quickly = (bytes: Uint8Array): Buffer => zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } })
+const quickly = (bytes: Uint8Array): Buffer =>
+  zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } })
 /** As in a bundle, behind something else. */
 function packed(t: TestContext, content: Uint8Array): PackedAddon {
   const file = path.join(folder(t), 'bundle')
   const text = Buffer.from(content).toString('base64')
   fs.writeFileSync(file, `before${text}after`)
   const fd = fs.openSync(file, 'r')
-  t.after(() => { fs.closeSync(fd) })
+  t.after(() => {
+    fs.closeSync(fd)
+  })
   return { fd, from: 6, length: text.length }
 }
 const compressed = quickly(native)
@@ -29,7 +35,9 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 
 function folder(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-addon-'))
-  t.after(() => { fs.rmSync(dir, { recursive: true, force: true }) })
+  t.after(() => {
+    fs.rmSync(dir, { recursive: true, force: true })
+  })
   return dir
 }
 /** What is mapped from a file that has no name any more. */
@@ -49,7 +57,9 @@ test('without it, and with that of another version, it is unpacked into a file w
   const other = path.join(folder(t), 'other.node')
   fs.writeFileSync(other, 'code of another version')
   const fd = fs.openSync(other, 'r')
-  t.after(() => { fs.closeSync(fd) })
+  t.after(() => {
+    fs.closeSync(fd)
+  })
   for (const beside of [undefined, fd]) {
     const loaded = loadAddon({ sha256: sha256(native), fd: beside, packed: packed(t, compressed) })
     assert.ok('Database' in loaded.binding)
@@ -59,28 +69,51 @@ test('without it, and with that of another version, it is unpacked into a file w
     assert.equal(fs.fstatSync(loaded.fd).mode & 0o777, 0o600)
   }
   assert.ok(namelessCode())
-  assert.deepEqual(fs.readdirSync(os.tmpdir()).filter((name) => name.startsWith(`.meshlet-${process.pid}-`)), [])
+  assert.deepEqual(
+    fs.readdirSync(os.tmpdir()).filter((name) => name.startsWith(`.meshlet-${process.pid}-`)),
+    [],
+  )
 })
-for (const [what, bytes] of [['cut', compressed.subarray(0, 1000)], ['another', quickly(Buffer.from('other code'))]] as const) {
+for (const [what, bytes] of [
+  ['cut', compressed.subarray(0, 1000)],
+  ['another', quickly(Buffer.from('other code'))],
+] as const) {
   test(`an addon of the bundle that is ${what} is not loaded`, (t) => {
-    assert.throws(() => loadAddon({ sha256: sha256(native), fd: undefined, packed: packed(t, bytes) }), { code: 'MESH_STORAGE_FAILED', message: /the bundle is damaged/ })
+    assert.throws(() => loadAddon({ sha256: sha256(native), fd: undefined, packed: packed(t, bytes) }), {
+      code: 'MESH_STORAGE_FAILED',
+      message: /the bundle is damaged/,
+    })
   })
 }
 test('the storage thread has it before the first file is opened, leaves no code in the state folder, and a second thread does without the bundle', async (t) => {
   const started: Worker[] = []
-  const note = (worker: Worker): void => { started.push(worker) }
+  const note = (worker: Worker): void => {
+    started.push(worker)
+  }
   process.on('worker', note)
-  t.after(() => { process.off('worker', note) })
+  t.after(() => {
+    process.off('worker', note)
+  })
   const state = folder(t)
   const bundle: Bundle = {
-    version: '0', builtAt: '', file: '', addonSha256: sha256(native), usesCompiled: false, compiled: () => new Uint8Array(), addonBeside: () => undefined,
-    packedAddon: packed(t, compressed), thread: () => `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
+    version: '0',
+    builtAt: '',
+    file: '',
+    addonSha256: sha256(native),
+    usesCompiled: false,
+    compiled: () => new Uint8Array(),
+    addonBeside: () => undefined,
+    packedAddon: packed(t, compressed),
+    thread: () => `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
   }
   const openStorage = openStorageWith({ bundle, worker: startWorker(bundle) })
   const options = { path: path.join(state, 'a.db'), profile: 'strict', migrations: ['CREATE TABLE t (k)'] } as const
   await using storage = (await openStorage(options)).storage
   await storage.commit([{ sql: 'INSERT INTO t VALUES (1)' }])
-  assert.deepEqual(fs.readdirSync(state).filter((name) => !name.startsWith('a.db')), [])
+  assert.deepEqual(
+    fs.readdirSync(state).filter((name) => !name.startsWith('a.db')),
+    [],
+  )
   fs.writeFileSync(`/proc/self/fd/${bundle.packedAddon.fd}`, 'another bundle')
   await started[0]!.terminate()
   assert.equal((await storage.query({ sql: 'SELECT k FROM t' })).length, 1)
@@ -88,10 +121,20 @@ test('the storage thread has it before the first file is opened, leaves no code 
 })
 test('a damaged bundle is told to whoever opens a file', async (t) => {
   const bundle: Bundle = {
-    version: '0', builtAt: '', file: '', addonSha256: sha256(native), usesCompiled: false, compiled: () => new Uint8Array(), addonBeside: () => undefined,
-    packedAddon: packed(t, Buffer.from('other code')), thread: () => `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
+    version: '0',
+    builtAt: '',
+    file: '',
+    addonSha256: sha256(native),
+    usesCompiled: false,
+    compiled: () => new Uint8Array(),
+    addonBeside: () => undefined,
+    packedAddon: packed(t, Buffer.from('other code')),
+    thread: () => `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
   }
   const worker = startWorker(bundle)
   await once(worker, 'online')
-  await assert.rejects(openStorageWith({ bundle, worker })({ path: path.join(folder(t), 'a.db'), profile: 'strict', migrations: [] }), { code: 'MESH_STORAGE_FAILED', message: /the bundle is damaged/ })
+  await assert.rejects(
+    openStorageWith({ bundle, worker })({ path: path.join(folder(t), 'a.db'), profile: 'strict', migrations: [] }),
+    { code: 'MESH_STORAGE_FAILED', message: /the bundle is damaged/ },
+  )
 })

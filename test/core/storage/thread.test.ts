@@ -14,19 +14,30 @@ const insert = (k: number, v: string | Uint8Array = 'x') => ({ sql: 'INSERT INTO
 const ALL = { sql: 'SELECT k FROM t ORDER BY k' }
 function folder(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-storage-'))
-  t.after(() => { fs.rmSync(dir, { recursive: true, force: true }) })
+  t.after(() => {
+    fs.rmSync(dir, { recursive: true, force: true })
+  })
   return dir
 }
 /** Storage threads that were started since; the last one is the one that works. */
 function threads(t: TestContext): Worker[] {
   const started: Worker[] = []
-  const note = (worker: Worker): void => { started.push(worker) }
+  const note = (worker: Worker): void => {
+    started.push(worker)
+  }
   process.on('worker', note)
-  t.after(() => { process.off('worker', note) })
+  t.after(() => {
+    process.off('worker', note)
+  })
   return started
 }
-const storageOf = (_dir: string, clock?: SimClock): OpenStorage => openStorageWith({ bundle: undefined, ...(clock ? { clock } : {}) })
-const optionsOf = (dir: string, profile: DurabilityProfile = 'strict', name = 'a.db') => ({ path: path.join(dir, name), profile, migrations: [TABLE] })
+const storageOf = (_dir: string, clock?: SimClock): OpenStorage =>
+  openStorageWith({ bundle: undefined, ...(clock ? { clock } : {}) })
+const optionsOf = (dir: string, profile: DurabilityProfile = 'strict', name = 'a.db') => ({
+  path: path.join(dir, name),
+  profile,
+  migrations: [TABLE],
+})
 
 test('a thread that dies refuses all that waits, of every file; the next commit finds another, with everything that was committed', async (t) => {
   const dir = folder(t)
@@ -40,7 +51,10 @@ test('a thread that dies refuses all that waits, of every file; the next commit 
   for (const r of await asked) if (r.status === 'rejected') assert.equal(r.reason.code, 'MESH_STORAGE_FAILED')
   assert.equal((await asked)[1].status, 'rejected')
   await a.commit([insert(3)])
-  assert.deepEqual((await a.query(ALL)).map((r) => r['k']).filter((k) => k !== 2), [1, 3])
+  assert.deepEqual(
+    (await a.query(ALL)).map((r) => r['k']).filter((k) => k !== 2),
+    [1, 3],
+  )
   await b.commit([insert(4)])
   assert.ok((await b.query(ALL)).some((r) => r['k'] === 4))
   assert.equal(started.length, 2)
@@ -57,14 +71,22 @@ test('a thread that dies between two pieces of a commit takes the whole of it al
     for (let k = 0; k < 5; k++) {
       yield [insert(k)]
       if (k !== 2) continue
-      void started[0]!.terminate().then(() => { isDead = true })
+      void started[0]!.terminate().then(() => {
+        isDead = true
+      })
       while (!isDead) yield []
     }
   }
-  await assert.rejects(storage.commitInPieces(pieces()), { code: 'MESH_STORAGE_FAILED', message: /3 of 5 pieces of a commit are lost/ })
+  await assert.rejects(storage.commitInPieces(pieces()), {
+    code: 'MESH_STORAGE_FAILED',
+    message: /3 of 5 pieces of a commit are lost/,
+  })
   assert.deepEqual(await storage.query(ALL), [])
   await storage.commitInPieces([[insert(1)], [insert(2)]])
-  assert.deepEqual((await storage.query(ALL)).map((r) => r['k']), [1, 2])
+  assert.deepEqual(
+    (await storage.query(ALL)).map((r) => r['k']),
+    [1, 2],
+  )
   assert.equal(started.length, 2)
 })
 test('what a burst left is collected in the thread once nothing has come for a while', async (t) => {
@@ -73,8 +95,19 @@ test('what a burst left is collected in the thread once nothing has come for a w
   await using storage = (await storageOf(dir)(optionsOf(dir))).storage
   const usedBytes = async (): Promise<number> => (await started[0]!.getHeapStatistics()).used_heap_size
   // No number of bytes: how much is there to collect is V8's affair.
-  const fallsBy = async (share: number): Promise<void> => { for (let most = await usedBytes(), now = most; now > most * (1 - share); now = await usedBytes()) { most = Math.max(most, now); await new Promise((resolve) => { setTimeout(resolve, 50) }) } }
-  await storage.commitInPieces(Array.from({ length: 20 }, (_, piece) => Array.from({ length: 500 }, (_, k) => insert(piece * 500 + k, 'x'.repeat(50)))))
+  const fallsBy = async (share: number): Promise<void> => {
+    for (let most = await usedBytes(), now = most; now > most * (1 - share); now = await usedBytes()) {
+      most = Math.max(most, now)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 50)
+      })
+    }
+  }
+  await storage.commitInPieces(
+    Array.from({ length: 20 }, (_, piece) =>
+      Array.from({ length: 500 }, (_, k) => insert(piece * 500 + k, 'x'.repeat(50))),
+    ),
+  )
   await fallsBy(0.2)
 })
 test('a thread that dies while nobody waits is not missed', async (t) => {
@@ -84,7 +117,10 @@ test('a thread that dies while nobody waits is not missed', async (t) => {
   await storage.commit([insert(1)])
   await started[0]!.terminate()
   await storage.commit([insert(2)])
-  assert.deepEqual((await storage.query(ALL)).map((r) => r['k']), [1, 2])
+  assert.deepEqual(
+    (await storage.query(ALL)).map((r) => r['k']),
+    [1, 2],
+  )
 })
 test('after the thread has died a damaged file is not replaced by an empty one under its users', async (t) => {
   const dir = folder(t)
@@ -97,7 +133,10 @@ test('after the thread has died a damaged file is not replaced by an empty one u
   const bytes = fs.readFileSync(path.join(dir, 'a.db'))
   fs.writeFileSync(path.join(dir, 'a.db'), bytes.fill(0x5a, 4096))
   await assert.rejects(storage.commit([insert(1000)]), { code: 'MESH_STORAGE_DAMAGED' })
-  assert.deepEqual(fs.readdirSync(dir).filter((name) => name.includes('damaged')), [])
+  assert.deepEqual(
+    fs.readdirSync(dir).filter((name) => name.includes('damaged')),
+    [],
+  )
   await storage[Symbol.asyncDispose]()
   const again = await openStorage(optionsOf(dir))
   assert.ok(again.setAside)
@@ -134,7 +173,10 @@ test('damage that a query meets makes the next start look at the whole file, how
   assert.ok(third.setAside)
   assert.deepEqual(await third.storage.query(ALL), [])
   await third.storage[Symbol.asyncDispose]()
-  assert.deepEqual(fs.readdirSync(dir).filter((name) => name.endsWith('.suspect')), [])
+  assert.deepEqual(
+    fs.readdirSync(dir).filter((name) => name.endsWith('.suspect')),
+    [],
+  )
 })
 test('a copy is whole, waits for what was asked before and keeps other files waiting for nothing; it is closed after it', async (t) => {
   const dir = folder(t)
@@ -144,18 +186,28 @@ test('a copy is whole, waits for what was asked before and keeps other files wai
   await storage.commit(Array.from({ length: 2_000 }, (_, k) => insert(k, new Uint8Array(10_000))))
   const order: string[] = []
   const to = path.join(dir, 'copy.db')
-  const copying = storage.copyTo(to).then((bytes) => { order.push('copied'); return bytes })
+  const copying = storage.copyTo(to).then((bytes) => {
+    order.push('copied')
+    return bytes
+  })
   await assert.rejects(storage.copyTo(to), { code: 'MESH_STORAGE_FAILED' })
-  const same = storage.commit([insert(3_000)]).then(() => { order.push('same file') })
+  const same = storage.commit([insert(3_000)]).then(() => {
+    order.push('same file')
+  })
   await other.commit([insert(1)])
   order.push('other file')
-  const closing = storage[Symbol.asyncDispose]().then(() => { order.push('closed') })
+  const closing = storage[Symbol.asyncDispose]().then(() => {
+    order.push('closed')
+  })
   const bytes = await copying
   await Promise.all([same, closing])
   assert.deepEqual(order, ['other file', 'copied', 'same file', 'closed'])
   assert.equal(fs.statSync(to).size, bytes)
   assert.equal(fs.statSync(to).mode & 0o777, 0o600)
-  assert.deepEqual(fs.readdirSync(dir).filter((name) => name.startsWith('copy')), ['copy.db'])
+  assert.deepEqual(
+    fs.readdirSync(dir).filter((name) => name.startsWith('copy')),
+    ['copy.db'],
+  )
   const copy = await openStorage(optionsOf(dir, 'strict', 'copy.db'))
   assert.equal((await copy.storage.query({ sql: 'SELECT count(*) AS n FROM t' }))[0]!['n'], 2_000)
   await copy.storage[Symbol.asyncDispose]()
@@ -163,7 +215,17 @@ test('a copy is whole, waits for what was asked before and keeps other files wai
 test('a file that was copied is still locked against another process', async (t) => {
   const dir = folder(t)
   await using storage = (await storageOf(dir)(optionsOf(dir))).storage
-  const other = (): string => spawnSync(process.execPath, ['--input-type=module', '-e', `import D from 'better-sqlite3'; try { new D(process.argv[1], { timeout: 0 }).exec('SELECT * FROM t; INSERT INTO t VALUES (7, 7)'); console.log('in') } catch (err) { console.log(err.code) }`, path.join(dir, 'a.db')], { encoding: 'utf8' }).stdout.trim()
+  const other = (): string =>
+    spawnSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `import D from 'better-sqlite3'; try { new D(process.argv[1], { timeout: 0 }).exec('SELECT * FROM t; INSERT INTO t VALUES (7, 7)'); console.log('in') } catch (err) { console.log(err.code) }`,
+        path.join(dir, 'a.db'),
+      ],
+      { encoding: 'utf8' },
+    ).stdout.trim()
   await storage.commit([insert(1)])
   assert.equal(other(), 'SQLITE_BUSY')
   for (let i = 0; i < 2; i++) await storage.copyTo(path.join(dir, 'copy.db'))
@@ -184,7 +246,11 @@ test('a file whose pages are not in order is not copied; the copy that is there 
   assert.deepEqual(fs.readFileSync(path.join(dir, 'copy.db')), good)
   await storage[Symbol.asyncDispose]()
   const again = await openStorage({ ...options, previous: path.join(dir, 'copy.db') })
-  assert.deepEqual([again.source, again.previous, (await again.storage.query(ALL)).length], ['previous', 'there', 2_000], 'the next start has looked at the whole file')
+  assert.deepEqual(
+    [again.source, again.previous, (await again.storage.query(ALL)).length],
+    ['previous', 'there', 2_000],
+    'the next start has looked at the whole file',
+  )
   await again.storage[Symbol.asyncDispose]()
 })
 test('a thread that dies fails the copy, and the file goes on', async (t) => {
@@ -203,7 +269,9 @@ test('eco waits a second for company, and not for reads or at the end', async (t
   const clock = new SimClock()
   const { storage } = await storageOf(dir, clock)(optionsOf(dir, 'eco'))
   let isDone = false
-  const one = storage.commit([insert(1)]).then(() => { isDone = true })
+  const one = storage.commit([insert(1)]).then(() => {
+    isDone = true
+  })
   await clock.advance(999)
   await settle()
   assert.equal(isDone, false)
@@ -212,7 +280,10 @@ test('eco waits a second for company, and not for reads or at the end', async (t
   await one
   assert.equal(storage.stats.fsyncs, 0)
   const two = storage.commit([insert(2)])
-  assert.deepEqual((await storage.query(ALL)).map((r) => r['k']), [1, 2])
+  assert.deepEqual(
+    (await storage.query(ALL)).map((r) => r['k']),
+    [1, 2],
+  )
   await two
   const three = storage.commit([insert(3)])
   await storage[Symbol.asyncDispose]()

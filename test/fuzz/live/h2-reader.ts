@@ -1,9 +1,17 @@
-/** What an HTTP/2 endpoint is asked, out of a connection's bytes: heads are decoded, so that Huffman codes and indexes hide nothing. */
+/**
+ * What an HTTP/2 endpoint is asked, out of a connection's bytes: heads are decoded, so that Huffman codes and indexes
+ * hide nothing.
+ */
 import { FrameReader, type FrameSink } from '../../../protocols/http/codec/h2-frame-reader.ts'
 import { HpackDecoder } from '../../../protocols/http/codec/hpack/decoder.ts'
 
 /** A head, trailers, or a piece of a body. */
-export type Piece = { readonly stream: number; readonly kind: 'head' | 'trailers' | 'data'; readonly fields: readonly string[]; readonly text: string }
+export type Piece = {
+  readonly stream: number
+  readonly kind: 'head' | 'trailers' | 'data'
+  readonly fields: readonly string[]
+  readonly text: string
+}
 
 const MAX_BYTES = 1024 * 1024
 
@@ -26,16 +34,40 @@ export class H2Reader implements FrameSink {
     this.#lastStream = Math.max(this.#lastStream, stream)
     this.#pieces.push({ stream, kind, fields, text: fields.join('\n') })
   }
-  onData(stream: number, chunk: Buffer): void { this.#pieces.push({ stream, kind: 'data', fields: [], text: chunk.toString('latin1') }) }
-  onPriority(): void { /* says nothing */ }
-  onReset(): void { /* says nothing */ }
-  onSettings(): void { /* says nothing */ }
-  onSettingsAck(): void { /* says nothing */ }
-  onPing(): void { /* says nothing */ }
-  onGoaway(): void { /* says nothing */ }
-  onWindowUpdate(): void { /* says nothing */ }
-  onStreamError(): void { throw new Error('no frame of HTTP/2') }
-  onEmptyFrame(): void { /* says nothing */ }
-  onEndlessBlock(): void { /* `read` throws */ }
-  onOpenBlock(): void { /* says nothing */ }
+  onData(stream: number, chunk: Buffer): void {
+    this.#pieces.push({ stream, kind: 'data', fields: [], text: chunk.toString('latin1') })
+  }
+  onPriority(): void {
+    /* says nothing */
+  }
+  onReset(): void {
+    /* says nothing */
+  }
+  onSettings(): void {
+    /* says nothing */
+  }
+  onSettingsAck(): void {
+    /* says nothing */
+  }
+  onPing(): void {
+    /* says nothing */
+  }
+  onGoaway(): void {
+    /* says nothing */
+  }
+  onWindowUpdate(): void {
+    /* says nothing */
+  }
+  onStreamError(): void {
+    throw new Error('no frame of HTTP/2')
+  }
+  onEmptyFrame(): void {
+    /* says nothing */
+  }
+  onEndlessBlock(): void {
+    /* `read` throws */
+  }
+  onOpenBlock(): void {
+    /* says nothing */
+  }
 }

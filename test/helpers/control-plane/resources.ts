@@ -16,7 +16,11 @@ export function sample(json: JsonObject): Sample {
   const kind = KINDS.get(type)
   const schema = registry().getMessage(type.replace(/.*\//, ''))
   if (!kind || !schema) throw new Error(`no resource type: ${type}`)
-  return { kind, name: text(rest['name'] ?? rest['cluster_name']), bytes: toBinary(schema, fromJson(schema, rest, { registry: registry() })) }
+  return {
+    kind,
+    name: text(rest['name'] ?? rest['cluster_name']),
+    bytes: toBinary(schema, fromJson(schema, rest, { registry: registry() })),
+  }
 }
 
 const text = (json: JsonValue | undefined): string => (typeof json === 'string' ? json : '')

@@ -1,7 +1,7 @@
 /**
- * What a kill would leave of a folder, between any two system calls of a process that really runs: a library in front of the system's own notes
- * the whole folder before each call that changes a file in it. A killed process leaves what it has written, so such a picture is what a kill leaves.
- * Needs a C compiler.
+ * What a kill would leave of a folder, between any two system calls of a process that really runs: a library in front
+ * of the system's own notes the whole folder before each call that changes a file in it. A killed process leaves what
+ * it has written, so such a picture is what a kill leaves. Needs a C compiler.
  */
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -75,17 +75,30 @@ export class CrashImages {
   constructor(folder: string) {
     this.#library = path.join(folder, 'crash.so')
     this.#images = path.join(folder, 'images')
-    const { status, stderr } = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-w', '-o', this.#library, '-xc', '-', '-ldl', '-lpthread'], { input: SOURCE, encoding: 'utf8' })
+    const { status, stderr } = spawnSync(
+      'cc',
+      ['-shared', '-fPIC', '-O1', '-w', '-o', this.#library, '-xc', '-', '-ldl', '-lpthread'],
+      { input: SOURCE, encoding: 'utf8' },
+    )
     if (status !== 0) throw new Error(stderr)
   }
 
-  /** Runs the script to its end. @returns a folder per picture, in order, named after the call that comes next; the last is what the end leaves */
+  /**
+   * Runs the script to its end.
+   * @returns a folder per picture, in order, named after the call that comes next; the last is what the end leaves
+   */
   of(script: string, folder: string, args: readonly string[]): readonly string[] {
     fs.rmSync(this.#images, { recursive: true, force: true })
     fs.mkdirSync(this.#images)
-    const { status, stderr } = spawnSync(process.execPath, [script, folder, ...args], { encoding: 'utf8', env: { ...process.env, LD_PRELOAD: this.#library, CRASH_FOLDER: folder, CRASH_IMAGES: this.#images } })
+    const { status, stderr } = spawnSync(process.execPath, [script, folder, ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, LD_PRELOAD: this.#library, CRASH_FOLDER: folder, CRASH_IMAGES: this.#images },
+    })
     if (status !== 0) throw new Error(`${script} ended with ${status}: ${stderr}`)
     fs.cpSync(folder, path.join(this.#images, '9999-end'), { recursive: true })
-    return fs.readdirSync(this.#images).sort().map((name) => path.join(this.#images, name))
+    return fs
+      .readdirSync(this.#images)
+      .sort()
+      .map((name) => path.join(this.#images, name))
   }
 }

@@ -26,30 +26,82 @@ export class TestBroker {
   readonly policies = new Map<string, MqttPolicy>()
   #nextConn = 1
 
-  constructor(p: { durability?: MemoryDurability; clock?: SimClock; policies?: ReadonlyMap<string, MqttPolicy>; log?: Log; budget?: MemoryBudget } = {}) {
+  constructor(
+    p: {
+      durability?: MemoryDurability
+      clock?: SimClock
+      policies?: ReadonlyMap<string, MqttPolicy>
+      log?: Log
+      budget?: MemoryBudget
+    } = {},
+  ) {
     for (const [name, policy] of p.policies ?? []) this.policies.set(name, policy)
     this.clock = p.clock ?? new SimClock()
     this.durability = p.durability ?? new MemoryDurability()
-    this.broker = createBroker({ ctx: { clock: this.clock, random: seededRandom(7), log: p.log ?? silentLog, metrics: this.metrics }, durability: this.durability, node: 'edge', ...(p.budget ? { budget: p.budget } : {}), policiesOf: (name) => [...this.policies].filter(([n]) => n === (name ?? n)).map(([, policy]) => policy) })
+    this.broker = createBroker({
+      ctx: { clock: this.clock, random: seededRandom(7), log: p.log ?? silentLog, metrics: this.metrics },
+      durability: this.durability,
+      node: 'edge',
+      ...(p.budget ? { budget: p.budget } : {}),
+      policiesOf: (name) => [...this.policies].filter(([n]) => n === (name ?? n)).map(([, policy]) => policy),
+    })
   }
 
   /** A connected stream, nothing said yet. */
-  open(p: { version?: Version; policy?: PolicyInput; spiffe?: string; peer?: PeerIdentity; listener?: string; host?: string; transport?: 'tcp' | 'websocket' } = {}): MqttPeer & { readonly drain: AbortController; readonly abort: AbortController; readonly conn: Connection; readonly outcome: Promise<Outcome> } {
+  open(
+    p: {
+      version?: Version
+      policy?: PolicyInput
+      spiffe?: string
+      peer?: PeerIdentity
+      listener?: string
+      host?: string
+      transport?: 'tcp' | 'websocket'
+    } = {},
+  ): MqttPeer & {
+    readonly drain: AbortController
+    readonly abort: AbortController
+    readonly conn: Connection
+    readonly outcome: Promise<Outcome>
+  } {
     const [near, far] = duplexPair()
     // A duplex pair does not carry a destroy across; a socket does.
-    for (const [one, other] of [[near, far], [far, near]] as const) { one.on('error', () => {}); one.once('close', () => { if (!other.destroyed) other.destroy() }) }
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      one.on('error', () => {})
+      one.once('close', () => {
+        if (!other.destroyed) other.destroy()
+      })
+    }
     const [drain, abort] = [new AbortController(), new AbortController()]
     const mqtt = policyOf(p.policy)
     const listener = p.listener ?? 'mqtt'
     this.policies.set(listener, mqtt)
     const peer = p.peer ?? (p.spiffe === undefined ? undefined : peerOf(p.spiffe))
     const conn = {
-      id: `c${this.#nextConn++}`, local: { host: '127.0.0.1', port: 1883 }, originalDst: undefined, remote: { host: p.host ?? '127.0.0.1', port: 1 }, startedMs: 0, listener: { name: listener } as never,
-      chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp' } } as never, stream: far, tls: peer && { serverName: '', alpn: '', version: 'TLSv1.3', peer },
-      offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: drain.signal, aborted: abort.signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
+      id: `c${this.#nextConn++}`,
+      local: { host: '127.0.0.1', port: 1883 },
+      originalDst: undefined,
+      remote: { host: p.host ?? '127.0.0.1', port: 1 },
+      startedMs: 0,
+      listener: { name: listener } as never,
+      chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp' } } as never,
+      stream: far,
+      tls: peer && { serverName: '', alpn: '', version: 'TLSv1.3', peer },
+      offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
+      draining: drain.signal,
+      aborted: abort.signal,
+      receivedBytes: 0,
+      sentBytes: 0,
+      cluster: '-',
     } satisfies Connection
     const outcome = this.broker.serve(conn, mqtt, p.transport ?? 'tcp')
-    void outcome.then((o) => { this.outcomes.push(o); if (!far.destroyed) far.end(() => far.destroy()) })
+    void outcome.then((o) => {
+      this.outcomes.push(o)
+      if (!far.destroyed) far.end(() => far.destroy())
+    })
     return Object.assign(new MqttPeer(near, p.version ?? 5), { drain, abort, conn, outcome })
   }
 
@@ -67,7 +119,9 @@ export class TestBroker {
     return this.restart()
   }
   /** Killed without a word, and started again on what was durable. */
-  restart(): TestBroker { return new TestBroker({ durability: this.durability.crash(), clock: this.clock, policies: this.policies }) }
+  restart(): TestBroker {
+    return new TestBroker({ durability: this.durability.crash(), clock: this.clock, policies: this.policies })
+  }
 }
 
 export function peerOf(uri: string): PeerIdentity {

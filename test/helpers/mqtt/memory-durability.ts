@@ -1,10 +1,20 @@
 import { MeshError, type ErrorCode } from '../../../core/errors.ts'
-import type { Durability, DurableQueue, Inbound, Kept, QueueEntry, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../../../protocols/mqtt/durability.ts'
+import type {
+  Durability,
+  DurableQueue,
+  Inbound,
+  Kept,
+  QueueEntry,
+  SessionHead,
+  StoredMessage,
+  StoredSession,
+  StoredSubscription,
+} from '../../../protocols/mqtt/durability.ts'
 import { SessionRows } from '../../../protocols/mqtt/spool/session-rows.ts'
 
 /**
- * Durability in memory with a disk that can be held and refused. `crash()` gives what a restart finds: only what was committed.
- * Everything asked for between two commits is one transaction, as with the spool.
+ * Durability in memory with a disk that can be held and refused. `crash()` gives what a restart finds: only what was
+ * committed. Everything asked for between two commits is one transaction, as with the spool.
  */
 export class MemoryDurability implements Durability {
   readonly queues = new Map<string, MemoryQueue>()
@@ -22,7 +32,9 @@ export class MemoryDurability implements Durability {
   commits = 0
 
   /** Nothing becomes durable until commit(). */
-  hold(): void { this.#held = true }
+  hold(): void {
+    this.#held = true
+  }
   /** One commit of all that waits, then holding goes on. */
   commit(): void {
     const batch = this.#waiting
@@ -31,24 +43,43 @@ export class MemoryDurability implements Durability {
     for (const { run } of batch) run()
     for (const queue of this.queues.values()) queue.tell()
   }
-  resume(): void { this.#held = false; this.commit() }
+  resume(): void {
+    this.#held = false
+    this.commit()
+  }
   /** Appends of so many bytes or more and saves are refused; undefined = taken again. */
-  refuse(code: ErrorCode | undefined, fromBytes = 0): void { this.#refusing = code; this.#refusedFromBytes = fromBytes }
+  refuse(code: ErrorCode | undefined, fromBytes = 0): void {
+    this.#refusing = code
+    this.#refusedFromBytes = fromBytes
+  }
   /** What waits for the commit fails with it, as on a bad disk. */
-  fail(): void { for (const { reject } of this.#waiting.splice(0)) reject(new MeshError('MESH_STORAGE_FAILED', 'the test fails')) }
-  get pending(): number { return this.#waiting.length }
+  fail(): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(new MeshError('MESH_STORAGE_FAILED', 'the test fails'))
+  }
+  get pending(): number {
+    return this.#waiting.length
+  }
 
   /** What another process finds after this one was killed now. */
   crash(): MemoryDurability {
     const next = new MemoryDurability()
-    for (const [name, queue] of this.queues) next.queues.set(name, queue.copy((work) => next.#later(work)))
-    for (const [id, session] of this.sessions) { next.sessions.set(id, session); next.#rows.restored(id) }
+    for (const [name, queue] of this.queues)
+      next.queues.set(
+        name,
+        queue.copy((work) => next.#later(work)),
+      )
+    for (const [id, session] of this.sessions) {
+      next.sessions.set(id, session)
+      next.#rows.restored(id)
+    }
     for (const [topic, message] of this.retained) next.retained.set(topic, message)
     for (const [id, ids] of this.#inbound) next.#inbound.set(id, new Set(ids))
     return next
   }
 
-  queue(name: string): MemoryQueue | undefined { return this.queues.get(name) }
+  queue(name: string): MemoryQueue | undefined {
+    return this.queues.get(name)
+  }
   createQueue(name: string, session?: Kept): Promise<DurableQueue> {
     const brought = this.#broughtAlong(session)
     return this.#write(() => {
@@ -58,38 +89,78 @@ export class MemoryDurability implements Durability {
       return made
     })
   }
-  deleteQueue(name: string): Promise<void> { return this.#later(() => { this.queues.delete(name) }) }
+  deleteQueue(name: string): Promise<void> {
+    return this.#later(() => {
+      this.queues.delete(name)
+    })
+  }
   append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void> {
     this.appends++
     if (this.#refusing && message.payload.length < this.#refusedFromBytes) {
       const brought = this.#broughtAlong(inbound?.session)
-      return this.#later(() => { brought(); this.#add(message, to, inbound) })
+      return this.#later(() => {
+        brought()
+        this.#add(message, to, inbound)
+      })
     }
     if (this.#refusing) this.refusals++
     const brought = this.#broughtAlong(inbound?.session)
-    return this.#write(() => { brought(); this.#add(message, to, inbound) })
+    return this.#write(() => {
+      brought()
+      this.#add(message, to, inbound)
+    })
   }
   #add(message: StoredMessage, to: readonly DurableQueue[], inbound: Inbound | undefined): void {
     for (const queue of to) (queue as MemoryQueue).add(copied(message))
     if (inbound) this.#ids(inbound.clientId).add(inbound.packetId)
   }
-  inbound(clientId: string): ReadonlySet<number> { return this.#ids(clientId) }
-  releaseInbound(clientId: string, packetId: number): Promise<void> { return this.#later(() => { this.#ids(clientId).delete(packetId) }) }
-  holds(clientId: string): boolean { return this.#rows.has(clientId) || this.#ids(clientId).size > 0 || this.queues.has(`session/${clientId}`) }
-  saveSession(session: SessionHead): Promise<void> { return this.#write(this.#put(session)) }
+  inbound(clientId: string): ReadonlySet<number> {
+    return this.#ids(clientId)
+  }
+  releaseInbound(clientId: string, packetId: number): Promise<void> {
+    return this.#later(() => {
+      this.#ids(clientId).delete(packetId)
+    })
+  }
+  holds(clientId: string): boolean {
+    return this.#rows.has(clientId) || this.#ids(clientId).size > 0 || this.queues.has(`session/${clientId}`)
+  }
+  saveSession(session: SessionHead): Promise<void> {
+    return this.#write(this.#put(session))
+  }
   #put(session: SessionHead): () => void {
     const durable = this.#rows.put(session.clientId)
-    return () => { durable(); this.sessions.set(session.clientId, { ...session, subscriptions: this.sessions.get(session.clientId)?.subscriptions ?? [] }) }
+    return () => {
+      durable()
+      this.sessions.set(session.clientId, {
+        ...session,
+        subscriptions: this.sessions.get(session.clientId)?.subscriptions ?? [],
+      })
+    }
   }
-  #broughtAlong(session: Kept | undefined): () => void { return session && !this.#rows.isDurable(session.clientId) ? this.#put(session.toStored()) : () => { /* it is there */ } }
+  #broughtAlong(session: Kept | undefined): () => void {
+    return session && !this.#rows.isDurable(session.clientId)
+      ? this.#put(session.toStored())
+      : () => {
+          /* it is there */
+        }
+  }
   saveSubscriptions(kept: Kept, changed: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
-    const brought = changed.length > 0 ? this.#broughtAlong(kept) : () => { /* so it is there */ }
+    const brought =
+      changed.length > 0
+        ? this.#broughtAlong(kept)
+        : () => {
+            /* so it is there */
+          }
     return this.#write(() => {
       brought()
       const session = this.sessions.get(kept.clientId)
       if (!session) return
       const filters = new Set([...changed.map((one) => one.filter), ...gone])
-      this.sessions.set(kept.clientId, { ...session, subscriptions: [...session.subscriptions.filter((one) => !filters.has(one.filter)), ...changed] })
+      this.sessions.set(kept.clientId, {
+        ...session,
+        subscriptions: [...session.subscriptions.filter((one) => !filters.has(one.filter)), ...changed],
+      })
     })
   }
   deleteSession(clientId: string): Promise<void> {
@@ -102,7 +173,10 @@ export class MemoryDurability implements Durability {
     })
   }
   saveRetained(topic: string, message: StoredMessage | undefined): Promise<void> {
-    return this.#write(() => { if (message) this.retained.set(topic, copied(message)); else this.retained.delete(topic) })
+    return this.#write(() => {
+      if (message) this.retained.set(topic, copied(message))
+      else this.retained.delete(topic)
+    })
   }
 
   #ids(clientId: string): Set<number> {
@@ -116,10 +190,18 @@ export class MemoryDurability implements Durability {
   }
   #later<T>(work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ run: () => { resolve(work()) }, reject })
+      this.#waiting.push({
+        run: () => {
+          resolve(work())
+        },
+        reject,
+      })
       if (this.#held || this.#scheduled) return
       this.#scheduled = true
-      queueMicrotask(() => { this.#scheduled = false; if (!this.#held) this.commit() })
+      queueMicrotask(() => {
+        this.#scheduled = false
+        if (!this.#held) this.commit()
+      })
     })
   }
 }
@@ -131,16 +213,43 @@ export class MemoryQueue implements DurableQueue {
   onAppended: (() => void) | undefined
   #grown = false
   readonly #later: <T>(work: () => T) => Promise<T>
-  constructor(name: string, later: <T>(work: () => T) => Promise<T>) { this.name = name; this.#later = later }
+  constructor(name: string, later: <T>(work: () => T) => Promise<T>) {
+    this.name = name
+    this.#later = later
+  }
 
-  get depth(): number { return this.entries.size }
-  get bytes(): number { return [...this.entries.values()].reduce((sum, { message }) => sum + message.payload.length, 0) }
-  get firstSeq(): number { return this.entries.keys().next().value ?? this.lastSeq + 1 }
-  add(message: StoredMessage): void { this.lastSeq++; this.entries.set(this.lastSeq, { seq: this.lastSeq, message, released: false }); this.#grown = true }
-  tell(): void { if (this.#grown) { this.#grown = false; this.onAppended?.() } }
-  read(afterSeq: number, max: number): readonly QueueEntry[] { return [...this.entries.values()].filter(({ seq }) => seq > afterSeq).slice(0, max) }
-  done(seq: number): void { this.entries.delete(seq) }
-  release(seq: number): Promise<void> { return this.#later(() => { const entry = this.entries.get(seq); if (entry) entry.released = true }) }
+  get depth(): number {
+    return this.entries.size
+  }
+  get bytes(): number {
+    return [...this.entries.values()].reduce((sum, { message }) => sum + message.payload.length, 0)
+  }
+  get firstSeq(): number {
+    return this.entries.keys().next().value ?? this.lastSeq + 1
+  }
+  add(message: StoredMessage): void {
+    this.lastSeq++
+    this.entries.set(this.lastSeq, { seq: this.lastSeq, message, released: false })
+    this.#grown = true
+  }
+  tell(): void {
+    if (this.#grown) {
+      this.#grown = false
+      this.onAppended?.()
+    }
+  }
+  read(afterSeq: number, max: number): readonly QueueEntry[] {
+    return [...this.entries.values()].filter(({ seq }) => seq > afterSeq).slice(0, max)
+  }
+  done(seq: number): void {
+    this.entries.delete(seq)
+  }
+  release(seq: number): Promise<void> {
+    return this.#later(() => {
+      const entry = this.entries.get(seq)
+      if (entry) entry.released = true
+    })
+  }
   copy(later: <T>(work: () => T) => Promise<T>): MemoryQueue {
     const next = new MemoryQueue(this.name, later)
     next.lastSeq = this.lastSeq

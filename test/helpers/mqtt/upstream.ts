@@ -2,7 +2,15 @@ import type { Duplex } from 'node:stream'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { Upstreams } from '../../../protocols/upstream-api.ts'
 import { encode, publishPacket } from '../../../protocols/mqtt/codec/encode.ts'
-import type { AckType, Connack, Packet, Properties, Publish, Subscribe, Version } from '../../../protocols/mqtt/codec/packet.ts'
+import type {
+  AckType,
+  Connack,
+  Packet,
+  Properties,
+  Publish,
+  Subscribe,
+  Version,
+} from '../../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../../protocols/mqtt/codec/parser.ts'
 import { NO_PROPERTIES } from '../../../protocols/mqtt/codec/properties.ts'
 import { word } from './peer.ts'
@@ -18,19 +26,38 @@ export class FakeUpstream {
   readonly network: SimNetwork
   #taken = 0
 
-  constructor(network: SimNetwork) { this.network = network }
-  async listen(): Promise<void> { await this.network.listen(AT, ({ stream }) => { this.connections.push(new UpstreamConn(stream)) }) }
+  constructor(network: SimNetwork) {
+    this.network = network
+  }
+  async listen(): Promise<void> {
+    await this.network.listen(AT, ({ stream }) => {
+      this.connections.push(new UpstreamConn(stream))
+    })
+  }
   get upstreams(): Upstreams {
     return {
       connect: async (_cluster: Cluster, { signal }) => {
         const { stream } = await this.network.dial(AT, signal)
-        return { stream, endpoint: { host: AT.host, port: AT.port } as never, alpn: '', release: (how) => { this.releases.push(how) } }
+        return {
+          stream,
+          endpoint: { host: AT.host, port: AT.port } as never,
+          alpn: '',
+          release: (how) => {
+            this.releases.push(how)
+          },
+        }
       },
     }
   }
-  refuse(): void { this.network.refuse(AT) }
-  restore(): void { this.network.restore(AT) }
-  cut(): void { this.network.cut(AT) }
+  refuse(): void {
+    this.network.refuse(AT)
+  }
+  restore(): void {
+    this.network.restore(AT)
+  }
+  cut(): void {
+    this.network.cut(AT)
+  }
 
   /** The next connection that the bridge has opened. */
   async next(): Promise<UpstreamConn> {
@@ -64,27 +91,51 @@ export class UpstreamConn {
         this.received.push(packet)
       }
     })
-    for (const event of ['end', 'close', 'error']) stream.on(event, () => { this.closed = true })
+    for (const event of ['end', 'close', 'error'])
+      stream.on(event, () => {
+        this.closed = true
+      })
   }
 
-  send(...packets: Packet[]): void { this.#stream.write(Buffer.concat(packets.map((packet) => encode(packet, this.version)))) }
-  raw(hex: string): void { this.#stream.write(Buffer.from(hex.replaceAll(' ', ''), 'hex')) }
-  connack(reason: number, p: { sessionPresent?: boolean; properties?: Properties } = {}): void {
-    this.send({ type: 'connack', sessionPresent: p.sessionPresent ?? false, reason, properties: p.properties ?? NO_PROPERTIES } satisfies Connack)
+  send(...packets: Packet[]): void {
+    this.#stream.write(Buffer.concat(packets.map((packet) => encode(packet, this.version))))
   }
-  publish(topic: string, text: string, p: Partial<Publish> = {}): void { this.send(publishPacket({ topic, payload: Buffer.from(text), ...p })) }
-  ack(type: AckType, packetId: number, reason = 0): void { this.send({ type, packetId, reason, properties: NO_PROPERTIES }) }
-  end(): void { this.#stream.end() }
+  raw(hex: string): void {
+    this.#stream.write(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
+  }
+  connack(reason: number, p: { sessionPresent?: boolean; properties?: Properties } = {}): void {
+    this.send({
+      type: 'connack',
+      sessionPresent: p.sessionPresent ?? false,
+      reason,
+      properties: p.properties ?? NO_PROPERTIES,
+    } satisfies Connack)
+  }
+  publish(topic: string, text: string, p: Partial<Publish> = {}): void {
+    this.send(publishPacket({ topic, payload: Buffer.from(text), ...p }))
+  }
+  ack(type: AckType, packetId: number, reason = 0): void {
+    this.send({ type, packetId, reason, properties: NO_PROPERTIES })
+  }
+  end(): void {
+    this.#stream.end()
+  }
   /** Grants every filter as asked. */
   async granted(): Promise<Subscribe> {
     const subscribe = await this.take('subscribe')
-    this.send({ type: 'suback', packetId: subscribe.packetId, reasons: subscribe.subscriptions.map((s) => s.qos), properties: NO_PROPERTIES })
+    this.send({
+      type: 'suback',
+      packetId: subscribe.packetId,
+      reasons: subscribe.subscriptions.map((s) => s.qos),
+      properties: NO_PROPERTIES,
+    })
     return subscribe
   }
   async take<T extends Packet['type']>(type: T): Promise<Extract<Packet, { type: T }>> {
     for (let i = 0; i < 20 && this.received.length === 0; i++) await settle()
     const packet = this.received.shift()
-    if (packet?.type !== type) throw new Error(`wanted ${type}, got ${packet ? word(packet) : this.closed ? 'the end' : 'nothing'}`)
+    if (packet?.type !== type)
+      throw new Error(`wanted ${type}, got ${packet ? word(packet) : this.closed ? 'the end' : 'nothing'}`)
     return packet as Extract<Packet, { type: T }>
   }
   async seen(): Promise<string[]> {

@@ -17,44 +17,88 @@ function made() {
   const disk = { ...systemDisk, read: () => undefined, makeFolder: () => {}, replace: () => {} }
   const open = () => openCa({ folder: '/ca', disk, clock, trustDomain: 'demo.mesh' })
   const [ca, registry] = [open(), new Registry(':memory:')]
-  const tokens = new Tokens({ key: generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey, registry, clock, trustDomain: 'demo.mesh' })
+  const tokens = new Tokens({
+    key: generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey,
+    registry,
+    clock,
+    trustDomain: 'demo.mesh',
+  })
   const leaf = (root: Root, ...uris: string[]): Buffer => {
     const nowMs = clock.wallMs()
     const { pem } = signLeaf(root, {
-      publicKey: generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).publicKey, altNames: uris.map((value) => ({ kind: 'uri', value }) as const),
-      notBeforeMs: nowMs - 60_000, notAfterMs: nowMs + 60_000,
+      publicKey: generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).publicKey,
+      altNames: uris.map((value) => ({ kind: 'uri', value }) as const),
+      notBeforeMs: nowMs - 60_000,
+      notAfterMs: nowMs + 60_000,
     })
     return new X509Certificate(pem).raw
   }
   const enter = (certificate: Buffer): Buffer => {
     const { serialNumber, validToDate } = new X509Certificate(certificate)
-    registry.addCertificate({ serial: serialNumber.toLowerCase(), spiffeUri: MINE, jti: null, device: 'key-1', ip: '', issuedMs: clock.wallMs(), notAfterMs: validToDate.getTime() })
+    registry.addCertificate({
+      serial: serialNumber.toLowerCase(),
+      spiffeUri: MINE,
+      jti: null,
+      device: 'key-1',
+      ip: '',
+      issuedMs: clock.wallMs(),
+      notAfterMs: validToDate.getTime(),
+    })
     return certificate
   }
   const authenticate = authenticator({ ca, tokens, registry, clock })
-  return { ca, other: open(), clock, leaf, enter, authenticate, token: tokens.create({ namespace: 'edge', serviceAccount: 'other', nodes: '*', ttlSec: 600 }).token }
+  return {
+    ca,
+    other: open(),
+    clock,
+    leaf,
+    enter,
+    authenticate,
+    token: tokens.create({ namespace: 'edge', serviceAccount: 'other', nodes: '*', ttlSec: 600 }).token,
+  }
 }
 
 test('a certificate of the CA is its SPIFFE id', () => {
   const { ca, leaf, enter, authenticate } = made()
   const caller = authenticate({ certificate: enter(leaf(ca.root, MINE)), authorization: [] })
-  assert.deepEqual([caller.by, caller.spiffeId.uri, caller.namespace, caller.serviceAccount], ['certificate', MINE, 'edge', 'gateway'])
+  assert.deepEqual(
+    [caller.by, caller.spiffeId.uri, caller.namespace, caller.serviceAccount],
+    ['certificate', MINE, 'edge', 'gateway'],
+  )
 })
 
 for (const [name, make, words] of [
   ['of another CA with the same names', (m) => m.leaf(m.other.root, MINE), /not one of this hub/],
-  ['of the CA for another trust domain', (m) => m.leaf(m.ca.root, 'spiffe://other.mesh/ns/edge/sa/gateway'), /no workload/],
+  [
+    'of the CA for another trust domain',
+    (m) => m.leaf(m.ca.root, 'spiffe://other.mesh/ns/edge/sa/gateway'),
+    /no workload/,
+  ],
   ['with two identities', (m) => m.leaf(m.ca.root, MINE, 'spiffe://demo.mesh/ns/x/sa/y'), /no workload/],
-  ['with an id that is none of Istio\'s', (m) => m.leaf(m.ca.root, 'spiffe://demo.mesh/edge'), /no workload/],
+  ["with an id that is none of Istio's", (m) => m.leaf(m.ca.root, 'spiffe://demo.mesh/edge'), /no workload/],
   ['without an id', (m) => m.leaf(m.ca.root), /no workload/],
-  ['that does not stand in the registry, as after its loss', (m) => m.leaf(m.ca.root, MINE), /does not stand in the registry.*join again/],
+  [
+    'that does not stand in the registry, as after its loss',
+    (m) => m.leaf(m.ca.root, MINE),
+    /does not stand in the registry.*join again/,
+  ],
   ['that is the root itself', (m) => m.ca.root.certificate.raw, /no workload|valid/],
 ] as const satisfies readonly (readonly [string, (m: ReturnType<typeof made>) => Buffer, RegExp])[]) {
   test(`a certificate ${name} is refused, whatever TLS thought of it; a token beside it still counts`, () => {
     const m = made()
     const certificate = make(m)
-    assert.throws(() => m.authenticate({ certificate, authorization: [] }), (err: MeshError) => { assert.equal(err.code, 'MESH_CONTROL_UNAUTHENTICATED'); assert.match(err.message, words); return true })
-    assert.equal(m.authenticate({ certificate, authorization: [`Bearer ${m.token}`] }).spiffeId.uri, 'spiffe://demo.mesh/ns/edge/sa/other')
+    assert.throws(
+      () => m.authenticate({ certificate, authorization: [] }),
+      (err: MeshError) => {
+        assert.equal(err.code, 'MESH_CONTROL_UNAUTHENTICATED')
+        assert.match(err.message, words)
+        return true
+      },
+    )
+    assert.equal(
+      m.authenticate({ certificate, authorization: [`Bearer ${m.token}`] }).spiffeId.uri,
+      'spiffe://demo.mesh/ns/edge/sa/other',
+    )
   })
 }
 
@@ -70,7 +114,18 @@ test('a certificate counts only between its dates', async () => {
 test('the authorization header: Bearer in any case; several, other schemes and endless ones do not count', () => {
   const { authenticate, token } = made()
   assert.equal(authenticate({ certificate: undefined, authorization: [`bearer  ${token}`] }).by, 'token')
-  for (const authorization of [[], [token], [`Basic ${token}`], [`Bearer ${token}`, `Bearer ${token}`], [`Bearer ${token} x`], ['Bearer '], [`Bearer ${' '.repeat(1_000_000)}x`]]) {
-    assert.throws(() => authenticate({ certificate: undefined, authorization }), (err: MeshError) => err.code === 'MESH_CONTROL_UNAUTHENTICATED')
+  for (const authorization of [
+    [],
+    [token],
+    [`Basic ${token}`],
+    [`Bearer ${token}`, `Bearer ${token}`],
+    [`Bearer ${token} x`],
+    ['Bearer '],
+    [`Bearer ${' '.repeat(1_000_000)}x`],
+  ]) {
+    assert.throws(
+      () => authenticate({ certificate: undefined, authorization }),
+      (err: MeshError) => err.code === 'MESH_CONTROL_UNAUTHENTICATED',
+    )
   }
 })

@@ -7,13 +7,25 @@ import type { Caller } from '../../../hub/api/authenticate.ts'
 import { Budgets } from '../../../hub/api/budgets.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
-const common = { spiffeId: parseSpiffeId('spiffe://demo.mesh/ns/edge/sa/gateway')!, namespace: 'edge', serviceAccount: 'gateway' }
+const common = {
+  spiffeId: parseSpiffeId('spiffe://demo.mesh/ns/edge/sa/gateway')!,
+  namespace: 'edge',
+  serviceAccount: 'gateway',
+}
 const device = (id: string): Caller => ({ ...common, endsMs: 1, by: 'certificate', serial: 's', jti: 'j', device: id })
 const bearer = (jti: string): Caller => ({ ...common, endsMs: 1, by: 'token', jti })
 const slowDown = (err: unknown): boolean => err instanceof MeshError && err.code === 'MESH_CONTROL_SLOW_DOWN'
 function made() {
   const [clock, metrics] = [new SimClock(), new Metrics()]
-  return { clock, metrics, budgets: new Budgets({ limits: { maxCertificatesPerHour: 2, maxJoinsPerHour: 4, maxSubscribedBytes: 100 }, clock, metrics }) }
+  return {
+    clock,
+    metrics,
+    budgets: new Budgets({
+      limits: { maxCertificatesPerHour: 2, maxJoinsPerHour: 4, maxSubscribedBytes: 100 },
+      clock,
+      metrics,
+    }),
+  }
 }
 
 test('certificates: so many an hour for a device, so many for a token, and nobody pays for another', async () => {
@@ -31,7 +43,11 @@ test('certificates: so many an hour for a device, so many for a token, and nobod
 
 test('names: all streams of one device together; what a stream gives up and its end give back', () => {
   const { budgets } = made()
-  const [first, second, other] = [budgets.subscription(device('a')), budgets.subscription(device('a')), budgets.subscription(device('b'))]
+  const [first, second, other] = [
+    budgets.subscription(device('a')),
+    budgets.subscription(device('a')),
+    budgets.subscription(device('b')),
+  ]
   first.set(60)
   other.set(100)
   assert.throws(() => second.set(41), slowDown)

@@ -9,8 +9,24 @@ function made() {
   const clock = new SimClock()
   const lines: string[] = []
   const registry = { revision: '1' as string | Error }
-  const read = { get revision(): string { if (registry.revision instanceof Error) throw registry.revision; return registry.revision } } as Registry
-  const standing = new CertificateWatcher({ registry: read, clock, log: pino({}, { write: (line: string) => { lines.push((JSON.parse(line) as { evt: string }).evt) } }) })
+  const read = {
+    get revision(): string {
+      if (registry.revision instanceof Error) throw registry.revision
+      return registry.revision
+    },
+  } as Registry
+  const standing = new CertificateWatcher({
+    registry: read,
+    clock,
+    log: pino(
+      {},
+      {
+        write: (line: string) => {
+          lines.push((JSON.parse(line) as { evt: string }).evt)
+        },
+      },
+    ),
+  })
   return { clock, lines, registry, standing }
 }
 
@@ -18,7 +34,9 @@ test('every second each stream is asked whether its credential has ended, and on
   const { clock, registry, standing } = made()
   using _standing = standing
   const asked: string[] = []
-  const stream = standing.enter((what) => { asked.push(what) })
+  const stream = standing.enter((what) => {
+    asked.push(what)
+  })
   await clock.advance(2_000)
   registry.revision = '2'
   await clock.advance(3_000)
@@ -32,7 +50,9 @@ test('one function that has entered twice is two streams', async () => {
   const { clock, standing } = made()
   using _standing = standing
   let asked = 0
-  const ask = (): void => { asked++ }
+  const ask = (): void => {
+    asked++
+  }
   const first = standing.enter(ask)
   standing.enter(ask)
   first[Symbol.dispose]()
@@ -44,7 +64,9 @@ test('a registry that cannot be read is told once, and what changed meanwhile co
   const { clock, lines, registry, standing } = made()
   using _standing = standing
   const asked: string[] = []
-  standing.enter((what) => { asked.push(what) })
+  standing.enter((what) => {
+    asked.push(what)
+  })
   registry.revision = new Error('locked')
   await clock.advance(3_000)
   assert.deepEqual([asked, lines], [['end', 'end', 'end'], ['hub.registry']])
@@ -58,7 +80,9 @@ test('a registry that cannot be read is told once, and what changed meanwhile co
 test('over is over', async () => {
   const { clock, standing } = made()
   let asked = 0
-  standing.enter(() => { asked++ })
+  standing.enter(() => {
+    asked++
+  })
   standing[Symbol.dispose]()
   await clock.advance(10_000)
   assert.deepEqual([asked, clock.pendingTimers], [0, 0])

@@ -15,11 +15,28 @@ async function made(t: { after(fn: () => Promise<void>): void }, limits: Partial
   const [clock, metrics] = [new SimClock(), new Metrics()]
   const entered: net.Socket[] = []
   const door = await openDoor({
-    listen: '127.0.0.1:0', limits: { maxConnections: 100, maxConnectionsPerDevice: 100, maxStrangers: 100, maxStrangersPerAddress: 100, strangerMs: 10_000, maxStrangerBytes: 100_000, ...limits }, clock, log: silentLog, metrics,
-    enter: (socket) => { entered.push(socket) },
+    listen: '127.0.0.1:0',
+    limits: {
+      maxConnections: 100,
+      maxConnectionsPerDevice: 100,
+      maxStrangers: 100,
+      maxStrangersPerAddress: 100,
+      strangerMs: 10_000,
+      maxStrangerBytes: 100_000,
+      ...limits,
+    },
+    clock,
+    log: silentLog,
+    metrics,
+    enter: (socket) => {
+      entered.push(socket)
+    },
   })
   const opened: net.Socket[] = []
-  t.after(async () => { for (const socket of opened) socket.destroy(); await door[Symbol.asyncDispose]() })
+  t.after(async () => {
+    for (const socket of opened) socket.destroy()
+    await door[Symbol.asyncDispose]()
+  })
   const come = async (from = '127.0.0.1'): Promise<net.Socket> => {
     const socket = net.connect({ host: '127.0.0.1', port: door.port, localAddress: from })
     socket.on('error', () => {})
@@ -28,7 +45,12 @@ async function made(t: { after(fn: () => Promise<void>): void }, limits: Partial
     await once(socket, 'connect')
     return socket
   }
-  const count = async (wanted: number): Promise<void> => { while (metrics.total('mesh_hub_connections') !== wanted) await new Promise((resolve) => { setImmediate(resolve) }) }
+  const count = async (wanted: number): Promise<void> => {
+    while (metrics.total('mesh_hub_connections') !== wanted)
+      await new Promise((resolve) => {
+        setImmediate(resolve)
+      })
+  }
   return { door, clock, metrics, entered, come, count }
 }
 const peerOf = (socket: net.Socket): string => `${socket.localAddress}:${socket.localPort}`
@@ -81,7 +103,11 @@ test('a place is given back: of an address when one of its strangers has proved 
   const first = await m.come()
   await m.count(1)
   assert.equal(m.door.proved(peerOf(first), 'gw-1'), true)
-  assert.equal(m.door.proved(peerOf(first), 'gw-1'), true, 'one that has proved itself is counted once, however many calls come')
+  assert.equal(
+    m.door.proved(peerOf(first), 'gw-1'),
+    true,
+    'one that has proved itself is counted once, however many calls come',
+  )
   const second = await m.come()
   await m.count(2)
   assert.equal(m.door.proved(peerOf(second), 'gw-1'), false)
@@ -95,7 +121,12 @@ test('what a stranger has sent is looked at again and again, and the end of the 
   const [slow, device] = [await m.come(), await m.come()]
   await m.count(2)
   assert.equal(m.door.proved(peerOf(device), undefined), true)
-  const arrived = async (bytes: number): Promise<void> => { while (m.entered[0]!.bytesRead < bytes) await new Promise((resolve) => { setImmediate(resolve) }) }
+  const arrived = async (bytes: number): Promise<void> => {
+    while (m.entered[0]!.bytesRead < bytes)
+      await new Promise((resolve) => {
+        setImmediate(resolve)
+      })
+  }
   for (const socket of m.entered) socket.resume()
   slow.write(Buffer.alloc(900))
   await arrived(900)
@@ -112,12 +143,27 @@ test('what a stranger has sent is looked at again and again, and the end of the 
 
 test('at a hub: TLS strangers are closed in time while a device keeps its stream', async (t) => {
   const h = await testHub(t, 'limits: {strangerMs: 300}\n')
-  const stream = new DeltaStream(h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)))
+  const stream = new DeltaStream(
+    h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)),
+  )
   stream.ask({ node: { id: 'edge' }, typeUrl: CLUSTER })
   await stream.next()
-  const strangers = Array.from({ length: 20 }, (_, i) => (i % 2 ? net.connect(h.hub.port, '127.0.0.1') : tls.connect({ host: '127.0.0.1', port: h.hub.port, rejectUnauthorized: false, ALPNProtocols: ['h2'] })))
-  await Promise.all(strangers.map((socket) => { socket.on('error', () => {}); socket.resume(); return once(socket, 'close') }))
-  while (h.metrics.total('mesh_hub_strangers') > 0) await new Promise((resolve) => { setImmediate(resolve) })
+  const strangers = Array.from({ length: 20 }, (_, i) =>
+    i % 2
+      ? net.connect(h.hub.port, '127.0.0.1')
+      : tls.connect({ host: '127.0.0.1', port: h.hub.port, rejectUnauthorized: false, ALPNProtocols: ['h2'] }),
+  )
+  await Promise.all(
+    strangers.map((socket) => {
+      socket.on('error', () => {})
+      socket.resume()
+      return once(socket, 'close')
+    }),
+  )
+  while (h.metrics.total('mesh_hub_strangers') > 0)
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
   stream.ask({ typeUrl: CLUSTER, resourceNamesSubscribe: ['none'] })
   assert.deepEqual((await stream.next()).removedResources, ['none'])
 })
@@ -136,36 +182,60 @@ test('one device has so many connections and streams, and the others of its iden
   assert.match((await open(greedy, 'gw-1').error()).details, /MESH_CONTROL_SLOW_DOWN.*maxStreamsPerDevice/)
   assert.match((await open(greedy, 'gw-1').error()).details, /MESH_CONTROL_SLOW_DOWN.*maxConnectionsPerDevice/)
   await open(modest, 'gw-2').next()
-  while (h.metrics.total('mesh_hub_strangers') > 0) await new Promise((resolve) => { setImmediate(resolve) })
+  while (h.metrics.total('mesh_hub_strangers') > 0)
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
   for (const stream of streams) {
     stream.ask({ typeUrl: CLUSTER, resourceNamesSubscribe: ['none'] })
     assert.deepEqual((await stream.next()).removedResources, ['none'])
   }
 })
 
-test('at a hub: halves of large messages from strangers are not gathered; a device sends large ones', { timeout: 20_000 }, async (t) => {
-  const h = await testHub(t)
-  const half = Buffer.alloc(3 * 1024 * 1024)
-  const head = Buffer.from([0, 0, 0x3f, 0xff, 0xff]) // a message of 4 MiB less one byte
-  const strangers = Array.from({ length: 3 }, () => http2.connect(`https://127.0.0.1:${h.hub.port}`, { rejectUnauthorized: false }))
-  const before = process.memoryUsage().arrayBuffers
-  let most = 0
-  for (const stranger of strangers) {
-    stranger.on('error', () => {})
-    for (let i = 0; i < 30; i++) {
-      const call = stranger.request({ ':method': 'POST', ':path': '/istio.v1.auth.IstioCertificateService/CreateCertificate', 'content-type': 'application/grpc', te: 'trailers' })
-      call.on('error', () => {})
-      call.write(head)
-      call.write(half)
+test(
+  'at a hub: halves of large messages from strangers are not gathered; a device sends large ones',
+  { timeout: 20_000 },
+  async (t) => {
+    const h = await testHub(t)
+    const half = Buffer.alloc(3 * 1024 * 1024)
+    const head = Buffer.from([0, 0, 0x3f, 0xff, 0xff]) // a message of 4 MiB less one byte
+    const strangers = Array.from({ length: 3 }, () =>
+      http2.connect(`https://127.0.0.1:${h.hub.port}`, { rejectUnauthorized: false }),
+    )
+    const before = process.memoryUsage().arrayBuffers
+    let most = 0
+    for (const stranger of strangers) {
+      stranger.on('error', () => {})
+      for (let i = 0; i < 30; i++) {
+        const call = stranger.request({
+          ':method': 'POST',
+          ':path': '/istio.v1.auth.IstioCertificateService/CreateCertificate',
+          'content-type': 'application/grpc',
+          te: 'trailers',
+        })
+        call.on('error', () => {})
+        call.write(head)
+        call.write(half)
+      }
     }
-  }
-  while (strangers.some((stranger) => !stranger.closed && !stranger.destroyed)) {
-    most = Math.max(most, process.memoryUsage().arrayBuffers - before)
-    await new Promise((resolve) => { setImmediate(resolve) })
-  }
-  assert.equal(h.metrics.total('mesh_hub_connections_refused_total', { why: 'bytes' }), 3)
-  assert.ok(most < 100 * 1024 * 1024, `${most} bytes of 270 MiB`)
-  const stream = new DeltaStream(h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)))
-  stream.ask({ node: { id: 'edge' }, typeUrl: CLUSTER, initialResourceVersions: Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`cluster-with-a-long-name-${i}`, 'x'.repeat(16)])) })
-  assert.equal((await stream.next()).removedResources.length, 20_000)
-})
+    while (strangers.some((stranger) => !stranger.closed && !stranger.destroyed)) {
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before)
+      await new Promise((resolve) => {
+        setImmediate(resolve)
+      })
+    }
+    assert.equal(h.metrics.total('mesh_hub_connections_refused_total', { why: 'bytes' }), 3)
+    assert.ok(most < 100 * 1024 * 1024, `${most} bytes of 270 MiB`)
+    const stream = new DeltaStream(
+      h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)),
+    )
+    stream.ask({
+      node: { id: 'edge' },
+      typeUrl: CLUSTER,
+      initialResourceVersions: Object.fromEntries(
+        Array.from({ length: 20_000 }, (_, i) => [`cluster-with-a-long-name-${i}`, 'x'.repeat(16)]),
+      ),
+    })
+    assert.equal((await stream.next()).removedResources.length, 20_000)
+  },
+)

@@ -14,7 +14,9 @@ function made() {
   const ca = openCa({ folder: '/ca', disk, clock, trustDomain: 'demo.mesh' })
   const identity = new ServerIdentity(ca, ['hub.demo.mesh'], { clock, random: seededRandom(1), log: silentLog })
   const told: string[] = []
-  identity.addIdentityCertificateListener((update) => { told.push(update!.certificate.toString()) })
+  identity.addIdentityCertificateListener((update) => {
+    told.push(update!.certificate.toString())
+  })
   return { clock, identity, told }
 }
 

@@ -1,19 +1,54 @@
 /** Small resource sets for the tests of the hub's ADS. */
-import { CLUSTER, contentHash, ENDPOINT, LISTENER, resourceSet, ROUTE, type HubResource, type ResourceSet } from '../../../hub/source/resources.ts'
+import {
+  CLUSTER,
+  contentHash,
+  ENDPOINT,
+  LISTENER,
+  resourceSet,
+  ROUTE,
+  type HubResource,
+  type ResourceSet,
+} from '../../../hub/source/resources.ts'
 
 export const SHORT = { c: CLUSTER, e: ENDPOINT, l: LISTENER, r: ROUTE, x: 'type.googleapis.com/example.Other' } as const
 
 /** `set('c:a=1 e:a=1 l:in=3')`: type, name and content. A cluster's endpoints have its name. */
 export function set(text: string): ResourceSet {
-  return resourceSet(text.split(' ').filter(Boolean).map((word): HubResource => {
-    const [, kind, name, content] = /^(\w):([^=]+)=(.*)$/.exec(word)! as unknown as [string, keyof typeof SHORT, string, string]
-    return { name, typeUrl: SHORT[kind], version: contentHash(content), value: Buffer.from(content), ...(kind === 'c' ? { endpoints: name } : {}) }
-  }))
+  return resourceSet(
+    text
+      .split(' ')
+      .filter(Boolean)
+      .map((word): HubResource => {
+        const [, kind, name, content] = /^(\w):([^=]+)=(.*)$/.exec(word)! as unknown as [
+          string,
+          keyof typeof SHORT,
+          string,
+          string,
+        ]
+        return {
+          name,
+          typeUrl: SHORT[kind],
+          version: contentHash(content),
+          value: Buffer.from(content),
+          ...(kind === 'c' ? { endpoints: name } : {}),
+        }
+      }),
+  )
 }
 export const version = (content: string): string => contentHash(content)
 
 /** `c +a,b -z` */
-export const shown = (r: { readonly typeUrl: string; readonly resources: readonly HubResource[]; readonly removed?: readonly string[] }): string => {
+export const shown = (r: {
+  readonly typeUrl: string
+  readonly resources: readonly HubResource[]
+  readonly removed?: readonly string[]
+}): string => {
   const kind = Object.entries(SHORT).find(([, url]) => url === r.typeUrl)?.[0] ?? r.typeUrl
-  return [kind, r.resources.length ? `+${r.resources.map((one) => one.name).join(',')}` : '', r.removed?.length ? `-${r.removed.join(',')}` : ''].filter(Boolean).join(' ')
+  return [
+    kind,
+    r.resources.length ? `+${r.resources.map((one) => one.name).join(',')}` : '',
+    r.removed?.length ? `-${r.removed.join(',')}` : '',
+  ]
+    .filter(Boolean)
+    .join(' ')
 }

@@ -13,16 +13,26 @@ import { makeCsr } from './make-csr.ts'
 
 const HOUR_MS = 3_600_000
 const NOW = Date.parse('2026-11-24T12:00:00Z')
-const code = (want: MeshError['code']) => (err: unknown): boolean => { assert.equal((err as MeshError).code, want, String(err)); return true }
+const code =
+  (want: MeshError['code']) =>
+  (err: unknown): boolean => {
+    assert.equal((err as MeshError).code, want, String(err))
+    return true
+  }
 
-function opened(t: { after(fn: () => void): void }, nowMs = NOW): { ca: Ca; folder: string; clock: SimClock; again: (builtAtMs?: number) => Ca } {
+function opened(
+  t: { after(fn: () => void): void },
+  nowMs = NOW,
+): { ca: Ca; folder: string; clock: SimClock; again: (builtAtMs?: number) => Ca } {
   const folder = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'hub-ca-')), 'ca')
   t.after(() => fs.rmSync(path.dirname(folder), { recursive: true }))
   const clock = new SimClock(nowMs)
-  const again = (builtAtMs?: number): Ca => openCa({ folder, disk: systemDisk, clock, trustDomain: 'demo.mesh', builtAtMs })
+  const again = (builtAtMs?: number): Ca =>
+    openCa({ folder, disk: systemDisk, clock, trustDomain: 'demo.mesh', builtAtMs })
   return { ca: again(), folder, clock, again }
 }
-const sign = (ca: Ca, ttlSec = 86_400): ReturnType<Ca['sign']> => ca.sign({ csrPem: makeCsr().csrPem, spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gateway', ttlSec })
+const sign = (ca: Ca, ttlSec = 86_400): ReturnType<Ca['sign']> =>
+  ca.sign({ csrPem: makeCsr().csrPem, spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gateway', ttlSec })
 
 test('the first start makes a P-256 root for ten years, its key readable by the owner only', (t) => {
   const { ca, folder } = opened(t)
@@ -63,7 +73,9 @@ test('a workload certificate: leaf and root, the SPIFFE id alone, critical, two 
 test('names in the request are ignored: a CSR that asks for another identity gets its own (istiod does the same)', (t) => {
   const { ca } = opened(t)
   const { csrPem } = makeCsr({ uri: 'spiffe://demo.mesh/ns/istio-system/sa/admin', commonName: 'admin' })
-  const leaf = new X509Certificate(ca.sign({ csrPem, spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gateway', ttlSec: 60 }).chainPem[0])
+  const leaf = new X509Certificate(
+    ca.sign({ csrPem, spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gateway', ttlSec: 60 }).chainPem[0],
+  )
   assert.equal(leaf.subjectAltName, 'URI:spiffe://demo.mesh/ns/edge/sa/gateway')
   assert.equal(leaf.subject ?? '', '')
 })
@@ -107,7 +119,7 @@ test('a crash between key and certificate of the first start leaves a key alone:
   assert.match(again().rootsPem, /BEGIN CERTIFICATE/)
 })
 
-test('the hub\'s own TLS certificate carries names and addresses', (t) => {
+test("the hub's own TLS certificate carries names and addresses", (t) => {
   const { ca } = opened(t)
   const { chainPem, keyPem } = ca.serverCertificate(['hub.demo.mesh', '192.0.2.7', '2001:db8::1'])
   const leaf = new X509Certificate(chainPem)
@@ -116,14 +128,25 @@ test('the hub\'s own TLS certificate carries names and addresses', (t) => {
   assert.match(keyPem, /BEGIN PRIVATE KEY/)
 })
 
-test('openssl verifies the chain strictly, for both sides of TLS', { skip: !fs.existsSync('/usr/bin/openssl') }, (t) => {
-  const { ca, folder } = opened(t, Date.now())
-  fs.writeFileSync(path.join(folder, 'leaf.pem'), sign(ca).chainPem[0])
-  for (const purpose of ['sslclient', 'sslserver']) {
-    const out = execFileSync('openssl', ['verify', '-x509_strict', '-purpose', purpose, '-CAfile', 'root-cert.pem', 'leaf.pem'], { cwd: folder, encoding: 'utf8' })
-    assert.match(out, /leaf\.pem: OK/)
-  }
-  const text = execFileSync('openssl', ['x509', '-in', 'leaf.pem', '-noout', '-text'], { cwd: folder, encoding: 'utf8' })
-  assert.match(text, /Subject Alternative Name: critical/)
-  assert.match(text, /Basic Constraints: critical\s+CA:FALSE/)
-})
+test(
+  'openssl verifies the chain strictly, for both sides of TLS',
+  { skip: !fs.existsSync('/usr/bin/openssl') },
+  (t) => {
+    const { ca, folder } = opened(t, Date.now())
+    fs.writeFileSync(path.join(folder, 'leaf.pem'), sign(ca).chainPem[0])
+    for (const purpose of ['sslclient', 'sslserver']) {
+      const out = execFileSync(
+        'openssl',
+        ['verify', '-x509_strict', '-purpose', purpose, '-CAfile', 'root-cert.pem', 'leaf.pem'],
+        { cwd: folder, encoding: 'utf8' },
+      )
+      assert.match(out, /leaf\.pem: OK/)
+    }
+    const text = execFileSync('openssl', ['x509', '-in', 'leaf.pem', '-noout', '-text'], {
+      cwd: folder,
+      encoding: 'utf8',
+    })
+    assert.match(text, /Subject Alternative Name: critical/)
+    assert.match(text, /Basic Constraints: critical\s+CA:FALSE/)
+  },
+)

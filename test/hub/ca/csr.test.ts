@@ -14,23 +14,46 @@ const rsa = (modulusLength: number): ReturnType<typeof makeKeys> => makeKeys('rs
 function makeKeys(...args: ['ec', { namedCurve: string }] | ['rsa', { modulusLength: number }]) {
   return args[0] === 'ec' ? generateKeyPairSync('ec', args[1]) : generateKeyPairSync('rsa', args[1])
 }
-const refused = (pem: string, want: RegExp): void => assert.throws(() => publicKeyOfCsr(pem), (err) => {
-  assert.ok(err instanceof MeshError && err.code === 'MESH_MALFORMED_INPUT', String(err))
-  assert.match(err.message, want)
-  return true
-})
+const refused = (pem: string, want: RegExp): void =>
+  assert.throws(
+    () => publicKeyOfCsr(pem),
+    (err) => {
+      assert.ok(err instanceof MeshError && err.code === 'MESH_MALFORMED_INPUT', String(err))
+      assert.match(err.message, want)
+      return true
+    },
+  )
 
 for (const [name, keys, options] of [
   ['P-256', ec('prime256v1'), {}],
   ['P-384 with SHA-384', ec('secp384r1'), { algorithm: '1.2.840.10045.4.3.3', hash: 'sha384' }],
   ['RSA of 2048 bits', rsa(2_048), {}],
-] as const) test(`the key of a request is taken: ${name}`, () => {
-  const key = publicKeyOfCsr(makeCsr({ keys, ...options }).csrPem)
-  assert.ok(key.equals(keys.publicKey))
-})
+] as const)
+  test(`the key of a request is taken: ${name}`, () => {
+    const key = publicKeyOfCsr(makeCsr({ keys, ...options }).csrPem)
+    assert.ok(key.equals(keys.publicKey))
+  })
 
 test('a request that openssl made is read', { skip: !fs.existsSync('/usr/bin/openssl') }, () => {
-  const pem = execFileSync('openssl', ['req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', '/dev/null', '-subj', '/O=x', '-addext', 'subjectAltName=URI:spiffe://a/b'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+  const pem = execFileSync(
+    'openssl',
+    [
+      'req',
+      '-new',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-keyout',
+      '/dev/null',
+      '-subj',
+      '/O=x',
+      '-addext',
+      'subjectAltName=URI:spiffe://a/b',
+    ],
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+  )
   assert.equal(publicKeyOfCsr(pem).asymmetricKeyDetails?.namedCurve, 'prime256v1')
 })
 
@@ -60,9 +83,14 @@ test('any bytes give a key or MESH_MALFORMED_INPUT, nothing else (mutated reques
   const { csrDer } = makeCsr({ uri: 'spiffe://a/b' })
   for (let i = 0; i < 3_000; i++) {
     const bytes = Buffer.from(csrDer)
-    for (let k = 0; k < 1 + random.float() * 3; k++) bytes[Math.floor(random.float() * bytes.length)] = Math.floor(random.float() * 256)
+    for (let k = 0; k < 1 + random.float() * 3; k++)
+      bytes[Math.floor(random.float() * bytes.length)] = Math.floor(random.float() * 256)
     const cut = random.float() < 0.2 ? bytes.subarray(0, Math.floor(random.float() * bytes.length)) : bytes
-    try { publicKeyOfCsr(toPem('CERTIFICATE REQUEST', cut)) } catch (err) { assert.ok(err instanceof MeshError && err.code === 'MESH_MALFORMED_INPUT', String(err)) }
+    try {
+      publicKeyOfCsr(toPem('CERTIFICATE REQUEST', cut))
+    } catch (err) {
+      assert.ok(err instanceof MeshError && err.code === 'MESH_MALFORMED_INPUT', String(err))
+    }
   }
   refused(toPem('CERTIFICATE REQUEST', Buffer.alloc(8_000, Buffer.from([0x30, 0x80]))), /DER/)
 })

@@ -19,10 +19,21 @@ function made(t: { after(fn: () => void): void }) {
   t.after(() => fs.rmSync(folder, { recursive: true }))
   fs.mkdirSync(path.join(folder, 'resources'))
   const config = path.join(folder, 'hub.yaml')
-  fs.writeFileSync(config, `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\n`)
+  fs.writeFileSync(
+    config,
+    `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\n`,
+  )
   const cli = async (...argv: string[]): Promise<Ran> => {
     const [out, err]: [string[], string[]] = [[], []]
-    const io: Io = { out: (text) => { out.push(text) }, err: (text) => { err.push(text) }, stopRequested: async () => 'test' }
+    const io: Io = {
+      out: (text) => {
+        out.push(text)
+      },
+      err: (text) => {
+        err.push(text)
+      },
+      stopRequested: async () => 'test',
+    }
     const code = await runCli(argv, io)
     return { code, out: out.join(''), err: err.join('') }
   }
@@ -31,13 +42,37 @@ function made(t: { after(fn: () => void): void }) {
 
 test('token create prints the token alone; list shows it; revoke ends it', async (t) => {
   const { cli, config } = made(t)
-  const { code, out } = await cli('token', 'create', '--config', config, '--namespace', 'edge', '--service-account', 'gateway', '--node', 'gw-1', '--ttl', '30m', '--max-uses', '3')
+  const { code, out } = await cli(
+    'token',
+    'create',
+    '--config',
+    config,
+    '--namespace',
+    'edge',
+    '--service-account',
+    'gateway',
+    '--node',
+    'gw-1',
+    '--ttl',
+    '30m',
+    '--max-uses',
+    '3',
+  )
   assert.equal(code, 0)
   assert.match(out, /^[\w-]+\.[\w-]+\.[\w-]+\n$/)
-  const [row] = JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as { jti: string; state: string; expiresMs: number; createdMs: number; maxUses: number }[]
+  const [row] = JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as {
+    jti: string
+    state: string
+    expiresMs: number
+    createdMs: number
+    maxUses: number
+  }[]
   assert.deepEqual([row?.state, row!.expiresMs - row!.createdMs, row?.maxUses], ['valid', 1_800_000, 3])
   assert.match((await cli('token', 'revoke', row!.jti, '-c', config)).out, /^revoked: .*edge\/gateway/)
-  assert.match((await cli('token', 'list', '-c', config)).out, /^ID .*STATE.*\n\S+ +edge +gateway +gw-1 +revoked +0 of 3 /)
+  assert.match(
+    (await cli('token', 'list', '-c', config)).out,
+    /^ID .*STATE.*\n\S+ +edge +gateway +gw-1 +revoked +0 of 3 /,
+  )
   const unknown = await cli('token', 'revoke', 'nobody', '-c', config)
   assert.deepEqual([unknown.code, unknown.out], [1, ''])
   assert.match(unknown.err, /^meshlet-hub: MESH_TOKEN_INVALID: there is no token nobody/)
@@ -48,12 +83,46 @@ test('devices: connected or not, certificate in use, configuration in force, wha
   await cli('token', 'list', '-c', config)
   const registry = new Registry(`${folder}/state/registry.db`)
   t.after(() => registry[Symbol.dispose]())
-  registry.addToken({ jti: 'j1', namespace: 'edge', serviceAccount: 'gateway', createdMs: 0, expiresMs: 1e15, maxUses: null, nodes: '*' })
-  registry.addCertificate({ serial: 'abcdef0123456789', spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway', jti: 'j1', device: 'k', ip: '', issuedMs: 0, notAfterMs: 0 })
-  registry.claimName({ name: 'edge', nodeId: 'id', spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway', ip: '10.0.0.1', holder: 'k', jti: 'j1', nowMs: 0 })
-  const change = { name: 'edge', connectedMs: 0, lastSeenMs: 0, inForce: '0123456789abcdef', inForceMs: 0, refused: undefined }
+  registry.addToken({
+    jti: 'j1',
+    namespace: 'edge',
+    serviceAccount: 'gateway',
+    createdMs: 0,
+    expiresMs: 1e15,
+    maxUses: null,
+    nodes: '*',
+  })
+  registry.addCertificate({
+    serial: 'abcdef0123456789',
+    spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
+    jti: 'j1',
+    device: 'k',
+    ip: '',
+    issuedMs: 0,
+    notAfterMs: 0,
+  })
+  registry.claimName({
+    name: 'edge',
+    nodeId: 'id',
+    spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
+    ip: '10.0.0.1',
+    holder: 'k',
+    jti: 'j1',
+    nowMs: 0,
+  })
+  const change = {
+    name: 'edge',
+    connectedMs: 0,
+    lastSeenMs: 0,
+    inForce: '0123456789abcdef',
+    inForceMs: 0,
+    refused: undefined,
+  }
   registry.devicesChanged([change], Date.now())
-  assert.match((await cli('devices', '-c', config)).out, /^NODE .*\nedge +connected +1970-01-01 00:00:00Z +0123456789ab +1970-01-01 00:00:00Z +abcdef012345 +1970-01-01 00:00:00Z +10\.0\.0\.1 +spiffe:.*gateway\n$/)
+  assert.match(
+    (await cli('devices', '-c', config)).out,
+    /^NODE .*\nedge +connected +1970-01-01 00:00:00Z +0123456789ab +1970-01-01 00:00:00Z +abcdef012345 +1970-01-01 00:00:00Z +10\.0\.0\.1 +spiffe:.*gateway\n$/,
+  )
   registry.devicesChanged([{ ...change, refused: 'no such \u001b[31mfield' }], Date.now())
   assert.match((await cli('devices', '-c', config)).out, /newer refused.*\nedge refused: no such  \[31mfield\n$/)
   registry.devicesChanged([{ ...change, connectedMs: null }], Date.now())
@@ -69,15 +138,33 @@ test('devices: connected or not, certificate in use, configuration in force, wha
 
 test('devices: after a SIGKILL of the hub nobody is said to be connected, at once', { timeout: 60_000 }, async (t) => {
   const { cli, config, folder } = made(t)
-  const hub = spawn(process.execPath, [path.resolve(import.meta.dirname, '../../../hub/main.ts'), 'run', '--config', config], { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.after(() => { hub.kill('SIGKILL') })
+  const hub = spawn(
+    process.execPath,
+    [path.resolve(import.meta.dirname, '../../../hub/main.ts'), 'run', '--config', config],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  t.after(() => {
+    hub.kill('SIGKILL')
+  })
   let log = ''
-  hub.stdout.on('data', (part: Buffer) => { log += part.toString() })
-  const until = async (is: () => boolean | Promise<boolean>): Promise<void> => { while (!await is()) await new Promise((resolve) => { setTimeout(resolve, 20) }) }
+  hub.stdout.on('data', (part: Buffer) => {
+    log += part.toString()
+  })
+  const until = async (is: () => boolean | Promise<boolean>): Promise<void> => {
+    while (!(await is()))
+      await new Promise((resolve) => {
+        setTimeout(resolve, 20)
+      })
+  }
   await until(() => log.includes('"evt":"hub.started"'))
   const token = (await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1')).out.trim()
-  const client = new Client(`localhost:${/"port":(\d+)/.exec(log)![1]!}`, credentials.createSsl(fs.readFileSync(`${folder}/state/ca/root-cert.pem`)))
-  t.after(() => { client.close() })
+  const client = new Client(
+    `localhost:${/"port":(\d+)/.exec(log)![1]!}`,
+    credentials.createSsl(fs.readFileSync(`${folder}/state/ca/root-cert.pem`)),
+  )
+  t.after(() => {
+    client.close()
+  })
   const stream = new DeltaStream(client, bearer(token))
   stream.ask({ node: { id: 'gw-1' }, typeUrl: CLUSTER })
   await stream.next()
@@ -96,7 +183,7 @@ test('one hub holds the state; its end, and a folder where none has run, are tol
   const second = holdRunning(folder, undefined)
   assert.equal(isRunning(folder, undefined), true)
   second[Symbol.dispose]()
-  assert.equal(isRunning(folder, undefined), true, 'it was the other\'s')
+  assert.equal(isRunning(folder, undefined), true, "it was the other's")
   first[Symbol.dispose]()
   assert.equal(isRunning(folder, undefined), false)
 })
@@ -121,7 +208,11 @@ test('a backup deletes nothing that is not its own, whatever the folder is calle
   fs.writeFileSync(`${folder}/copy.new/mine`, 'mine')
   assert.equal((await cli('backup', `${folder}/copy/`, '-c', config)).code, 0, 'a slash at the end')
   assert.equal(fs.readFileSync(`${folder}/copy.new/mine`, 'utf8'), 'mine')
-  assert.equal((await cli('backup', `${folder}/state/backup`, '-c', config)).code, 0, 'in the state folder, as the runbook has it')
+  assert.equal(
+    (await cli('backup', `${folder}/state/backup`, '-c', config)).code,
+    0,
+    'in the state folder, as the runbook has it',
+  )
   assert.equal((await cli('token', 'list', '-c', config)).code, 0)
   const before = fs.readdirSync(folder)
   for (const bad of [`${folder}/nowhere/copy`, `${folder}/state/ca/copy`, `${folder}/hub.yaml/copy`, '/proc/copy']) {
@@ -129,10 +220,16 @@ test('a backup deletes nothing that is not its own, whatever the folder is calle
     assert.deepEqual([code, err.split('\n').length], [1, 2], err)
     assert.match(err, /MESH_STATE_UNUSABLE: the backup cannot be written/)
   }
-  assert.deepEqual([fs.readdirSync(folder), fs.readdirSync(`${folder}/state/ca`)], [before, ['root-cert.pem', 'root-key.pem', 'token-key.pem'].filter((name) => fs.existsSync(`${folder}/state/ca/${name}`))])
+  assert.deepEqual(
+    [fs.readdirSync(folder), fs.readdirSync(`${folder}/state/ca`)],
+    [
+      before,
+      ['root-cert.pem', 'root-key.pem', 'token-key.pem'].filter((name) => fs.existsSync(`${folder}/state/ca/${name}`)),
+    ],
+  )
 })
 
-test('what root does beside the hub stays the hub\'s', async (t) => {
+test("what root does beside the hub stays the hub's", async (t) => {
   const { cli, config, folder } = made(t)
   fs.chmodSync(folder, 0o755)
   fs.mkdirSync(`${folder}/state`, { mode: 0o700 })
@@ -160,8 +257,14 @@ test('exit codes: 2 for wrong usage and a wrong file, 1 for what failed, 0 for h
   assert.equal(await codes('--help'), 0)
   assert.equal(await codes('nonsense'), 2)
   assert.equal(await codes('token', 'create', '-c', config), 2)
-  assert.equal(await codes('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1', '--ttl', 'soon'), 2)
-  assert.equal(await codes('token', 'create', '-c', config, '-n', 'Not A Namespace', '-s', 'gateway', '--node', 'gw-1'), 2)
+  assert.equal(
+    await codes('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1', '--ttl', 'soon'),
+    2,
+  )
+  assert.equal(
+    await codes('token', 'create', '-c', config, '-n', 'Not A Namespace', '-s', 'gateway', '--node', 'gw-1'),
+    2,
+  )
   assert.equal(await codes('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway'), 2, 'for which node?')
   assert.equal(await codes('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', '../x'), 2)
   assert.equal(await codes('run', '-c', `${folder}/none.yaml`), 2)
@@ -174,20 +277,33 @@ test('exit codes: 2 for wrong usage and a wrong file, 1 for what failed, 0 for h
   assert.match(unusable.err, /MESH_STATE_UNUSABLE/)
 })
 
-test('the program: run until SIGTERM, tokens beside it, root certificate at its place, exit code 0', { timeout: 60_000 }, async (t) => {
-  const { folder, config, cli } = made(t)
-  const hub = spawn(process.execPath, ['hub/main.ts', 'run', '--config', config], { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.after(() => { hub.kill('SIGKILL') })
-  let log = ''
-  const ready = new Promise<void>((resolve, reject) => {
-    hub.stdout.on('data', (bytes: Buffer) => { log += bytes.toString(); if (log.includes('hub.started')) resolve() })
-    hub.once('exit', () => reject(new Error(log)))
-  })
-  await ready
-  assert.match(fs.readFileSync(`${folder}/state/ca/root-cert.pem`, 'utf8'), /BEGIN CERTIFICATE/)
-  assert.equal((await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1')).code, 0)
-  const ended = new Promise<[number | null, string | null]>((resolve) => { hub.once('exit', (...how) => resolve(how)) })
-  hub.kill('SIGTERM')
-  assert.deepEqual(await ended, [0, null])
-  assert.match(log, /"evt":"hub\.stopping","reason":"SIGTERM"/)
-})
+test(
+  'the program: run until SIGTERM, tokens beside it, root certificate at its place, exit code 0',
+  { timeout: 60_000 },
+  async (t) => {
+    const { folder, config, cli } = made(t)
+    const hub = spawn(process.execPath, ['hub/main.ts', 'run', '--config', config], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    t.after(() => {
+      hub.kill('SIGKILL')
+    })
+    let log = ''
+    const ready = new Promise<void>((resolve, reject) => {
+      hub.stdout.on('data', (bytes: Buffer) => {
+        log += bytes.toString()
+        if (log.includes('hub.started')) resolve()
+      })
+      hub.once('exit', () => reject(new Error(log)))
+    })
+    await ready
+    assert.match(fs.readFileSync(`${folder}/state/ca/root-cert.pem`, 'utf8'), /BEGIN CERTIFICATE/)
+    assert.equal((await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1')).code, 0)
+    const ended = new Promise<[number | null, string | null]>((resolve) => {
+      hub.once('exit', (...how) => resolve(how))
+    })
+    hub.kill('SIGTERM')
+    assert.deepEqual(await ended, [0, null])
+    assert.match(log, /"evt":"hub\.stopping","reason":"SIGTERM"/)
+  },
+)

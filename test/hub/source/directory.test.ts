@@ -10,23 +10,41 @@ import { DirectorySource } from '../../../hub/source/directory.ts'
 import { CLUSTER, ROUTE, type ResourceSet } from '../../../hub/source/resources.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
-const cluster = (name: string, timeout = '2s'): string => `resources:\n- "@type": ${CLUSTER}\n  name: ${name}\n  type: EDS\n  connect_timeout: ${timeout}\n  eds_cluster_config: {service_name: "${name}-endpoints", eds_config: {ads: {}}}\n`
+const cluster = (name: string, timeout = '2s'): string =>
+  `resources:\n- "@type": ${CLUSTER}\n  name: ${name}\n  type: EDS\n  connect_timeout: ${timeout}\n  eds_cluster_config: {service_name: "${name}-endpoints", eds_config: {ads: {}}}\n`
 
 function made(t: { after(fn: () => void): void }) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-directory-'))
   const lines: Record<string, unknown>[] = []
   const [clock, metrics] = [new SimClock(), new Metrics()]
-  const log = pino({ level: 'debug' }, { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
-  const write = (name: string, text: string): void => { fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true }); fs.writeFileSync(path.join(folder, name), text) }
+  const log = pino(
+    { level: 'debug' },
+    {
+      write: (line: string) => {
+        lines.push(JSON.parse(line) as Record<string, unknown>)
+      },
+    },
+  )
+  const write = (name: string, text: string): void => {
+    fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
+    fs.writeFileSync(path.join(folder, name), text)
+  }
   const open = async (): Promise<DirectorySource> => {
     const source = await DirectorySource.open({ folder, clock, log, metrics })
     t.after(() => source[Symbol.dispose]())
     return source
   }
   t.after(() => fs.rmSync(folder, { recursive: true }))
-  return { folder, clock, metrics, write, open, problems: () => lines.filter((l) => l['evt'] === 'hub.resource-refused').map((l) => String(l['problem'])) }
+  return {
+    folder,
+    clock,
+    metrics,
+    write,
+    open,
+    problems: () => lines.filter((l) => l['evt'] === 'hub.resource-refused').map((l) => String(l['problem'])),
+  }
 }
-const names = (set: ResourceSet): string[] => [...set.types.get(CLUSTER)?.keys() ?? []].sort()
+const names = (set: ResourceSet): string[] => [...(set.types.get(CLUSTER)?.keys() ?? [])].sort()
 
 test('a node gets the shared files and its own, another node not', async (t) => {
   const { write, open } = made(t)
@@ -35,7 +53,13 @@ test('a node gets the shared files and its own, another node not', async (t) => 
   const source = await open()
   assert.deepEqual(names(source.watch('edge', () => {}).current()), ['everybody', 'mine'])
   assert.deepEqual(names(source.watch('other', () => {}).current()), ['everybody'])
-  assert.equal(source.watch('edge', () => {}).current().types.get(ROUTE), undefined)
+  assert.equal(
+    source
+      .watch('edge', () => {})
+      .current()
+      .types.get(ROUTE),
+    undefined,
+  )
 })
 
 test('a changed file is told to every stream of the node; equal content keeps its version', async (t) => {
@@ -49,7 +73,10 @@ test('a changed file is told to every stream of the node; equal content keeps it
   const before = first.current().types.get(CLUSTER)!
   write('edge/b.yaml', cluster('b2'))
   await clock.advance(6_000)
-  assert.deepEqual(seen, [['a', 'b2'], ['a', 'b2']])
+  assert.deepEqual(seen, [
+    ['a', 'b2'],
+    ['a', 'b2'],
+  ])
   assert.equal(first.current().types.get(CLUSTER)!.get('a')!.version, before.get('a')!.version)
   assert.equal(before.get('a')!.endpoints, 'a-endpoints')
   second[Symbol.dispose]()
@@ -67,7 +94,12 @@ test('a broken file is told once with file, resource and field, serves its last 
   source.watch('other', () => {})
   write('shared.yaml', cluster('everybody', 'soon'))
   // What a mistake is, a thread finds out.
-  for (let i = 0; i < 1_000 && problems().length === 0; i++) { await clock.advance(i < 20 ? 500 : 1); await new Promise((resolve) => { setTimeout(resolve, 5) }) }
+  for (let i = 0; i < 1_000 && problems().length === 0; i++) {
+    await clock.advance(i < 20 ? 500 : 1)
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5)
+    })
+  }
   assert.equal(problems().length, 1, 'three watchers read the shared file, one line says so')
   assert.match(problems()[0]!, /shared\.yaml.*everybody.*connect_timeout/)
   assert.equal(metrics.total('mesh_hub_resource_problems_total'), 1)
@@ -79,7 +111,7 @@ test('a broken file is told once with file, resource and field, serves its last 
   assert.equal(current().removals, 'now')
 })
 
-test('mistakes of a node\'s folder show at the start, before the node connects', async (t) => {
+test("mistakes of a node's folder show at the start, before the node connects", async (t) => {
   const { write, open, problems } = made(t)
   write('edge/a.yaml', cluster('a', 'soon'))
   await open()
@@ -89,7 +121,10 @@ test('mistakes of a node\'s folder show at the start, before the node connects',
 test('no folder, and a name that leads out of it', async (t) => {
   const { open, folder, clock, metrics } = made(t)
   const invalid = (err: unknown): boolean => err instanceof MeshError && err.code === 'MESH_CONFIG_INVALID'
-  await assert.rejects(DirectorySource.open({ folder: path.join(folder, 'none'), clock, log: pino({ level: 'silent' }), metrics }), invalid)
+  await assert.rejects(
+    DirectorySource.open({ folder: path.join(folder, 'none'), clock, log: pino({ level: 'silent' }), metrics }),
+    invalid,
+  )
   const source = await open()
   assert.throws(() => source.watch('../x', () => {}), invalid)
 })
@@ -120,5 +155,6 @@ test('a node that is gone and has no folder is forgotten; a folder that is made 
 test('a name that leads out of the folder is refused', async (t) => {
   const { open } = made(t)
   const source = await open()
-  for (const name of ['..', '.', '', 'a/b', '.hidden', 'x'.repeat(300)]) assert.throws(() => source.watch(name, () => {}), /cannot be the name of a node's folder/)
+  for (const name of ['..', '.', '', 'a/b', '.hidden', 'x'.repeat(300)])
+    assert.throws(() => source.watch(name, () => {}), /cannot be the name of a node's folder/)
 })

@@ -4,21 +4,31 @@ import fc from 'fast-check'
 import { askerOf, clientOf, Shares, type Share } from '../../../protocols/dns/shares.ts'
 
 test('whoever comes finds room, however many places others took before', () => {
-  fc.assert(fc.property(fc.integer({ min: 2, max: 40 }), fc.array(fc.nat(5), { maxLength: 200 }), (max, comes) => {
-    const shares = new Shares({ max, patienceMs: Infinity })
-    const open = new Map<string, Set<Share>>()
-    for (const n of comes) {
-      const host = `10.0.0.${n}`
-      const mine = open.get(host) ?? new Set<Share>()
-      open.set(host, mine)
-      const share: Share | undefined = shares.take({ client: host, purpose: '' }, 0, () => { mine.delete(share!) })
-      if (share) mine.add(share)
-    }
-    assert.ok(shares.size <= max)
-    assert.equal([...open.values()].reduce((sum, all) => sum + all.size, 0), shares.size)
-    // Where everybody kept coming nobody has much less than another.
-    assert.ok(shares.take({ client: '10.0.0.99', purpose: '' }, 0, () => {}) ?? max < open.size + 1, 'a new client gets in unless every place is somebody\'s only one')
-  }))
+  fc.assert(
+    fc.property(fc.integer({ min: 2, max: 40 }), fc.array(fc.nat(5), { maxLength: 200 }), (max, comes) => {
+      const shares = new Shares({ max, patienceMs: Infinity })
+      const open = new Map<string, Set<Share>>()
+      for (const n of comes) {
+        const host = `10.0.0.${n}`
+        const mine = open.get(host) ?? new Set<Share>()
+        open.set(host, mine)
+        const share: Share | undefined = shares.take({ client: host, purpose: '' }, 0, () => {
+          mine.delete(share!)
+        })
+        if (share) mine.add(share)
+      }
+      assert.ok(shares.size <= max)
+      assert.equal(
+        [...open.values()].reduce((sum, all) => sum + all.size, 0),
+        shares.size,
+      )
+      // Where everybody kept coming nobody has much less than another.
+      assert.ok(
+        shares.take({ client: '10.0.0.99', purpose: '' }, 0, () => {}) ?? max < open.size + 1,
+        "a new client gets in unless every place is somebody's only one",
+      )
+    }),
+  )
 })
 test('what was given back is free, once', () => {
   const shares = new Shares({ max: 1, patienceMs: Infinity })
@@ -27,13 +37,22 @@ test('what was given back is free, once', () => {
   one![Symbol.dispose]()
   assert.equal(shares.size, 0)
   assert.ok(shares.take({ client: 'b', purpose: '' }, 0, () => {}))
-  assert.equal(shares.take({ client: 'b', purpose: '' }, 0, () => {}), undefined)
+  assert.equal(
+    shares.take({ client: 'b', purpose: '' }, 0, () => {}),
+    undefined,
+  )
 })
 test('where nobody has more than others the purpose that has most gives way to another', () => {
   const shares = new Shares({ max: 4, patienceMs: Infinity })
   const ended: string[] = []
-  for (const client of ['a', 'b', 'c', 'd']) shares.take({ client, purpose: 'silent.example' }, 0, () => { ended.push(client) })
-  assert.equal(shares.take({ client: 'e', purpose: 'silent.example' }, 0, () => {}), undefined)
+  for (const client of ['a', 'b', 'c', 'd'])
+    shares.take({ client, purpose: 'silent.example' }, 0, () => {
+      ended.push(client)
+    })
+  assert.equal(
+    shares.take({ client: 'e', purpose: 'silent.example' }, 0, () => {}),
+    undefined,
+  )
   assert.ok(shares.take({ client: 'e', purpose: 'good.example' }, 0, () => {}))
   assert.deepEqual(ended, ['a'])
 })

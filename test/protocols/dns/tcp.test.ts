@@ -12,15 +12,24 @@ class Client {
   closed = false
   constructor(stream: Duplex) {
     this.stream = stream
-    stream.on('data', (chunk: Buffer) => { this.#got = Buffer.concat([this.#got, chunk]) })
+    stream.on('data', (chunk: Buffer) => {
+      this.#got = Buffer.concat([this.#got, chunk])
+    })
     stream.on('error', () => {})
-    stream.on('close', () => { this.closed = true })
-    stream.on('end', () => { this.closed = true })
+    stream.on('close', () => {
+      this.closed = true
+    })
+    stream.on('end', () => {
+      this.closed = true
+    })
   }
-  static async connect(site: DnsSite): Promise<Client> { return new Client((await site.sim.dial(AT, new AbortController().signal)).stream) }
+  static async connect(site: DnsSite): Promise<Client> {
+    return new Client((await site.sim.dial(AT, new AbortController().signal)).stream)
+  }
   get answers(): Buffer[] {
     const all: Buffer[] = []
-    for (let at = 0; at + 2 <= this.#got.length; at += 2 + this.#got.readUInt16BE(at)) all.push(this.#got.subarray(at + 2, at + 2 + this.#got.readUInt16BE(at)))
+    for (let at = 0; at + 2 <= this.#got.length; at += 2 + this.#got.readUInt16BE(at))
+      all.push(this.#got.subarray(at + 2, at + 2 + this.#got.readUInt16BE(at)))
     return all
   }
 }
@@ -29,8 +38,19 @@ test('several queries on one connection, cut anywhere, are all answered', async 
   const site = await DnsSite.start(t)
   await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
   const client = await Client.connect(site)
-  const bytes = Buffer.concat([query('api.shop.svc.cluster.local', 'A', { id: 1 }), query('b.example', 'A', { id: 2 }), query('api.shop.svc.cluster.local', 'AAAA', { id: 3 })].map(framed))
-  for (const byte of bytes) { client.stream.write(Buffer.of(byte)); await new Promise((resolve) => { setImmediate(resolve) }) }
+  const bytes = Buffer.concat(
+    [
+      query('api.shop.svc.cluster.local', 'A', { id: 1 }),
+      query('b.example', 'A', { id: 2 }),
+      query('api.shop.svc.cluster.local', 'AAAA', { id: 3 }),
+    ].map(framed),
+  )
+  for (const byte of bytes) {
+    client.stream.write(Buffer.of(byte))
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
+  }
   await settle()
   assert.deepEqual(new Set(client.answers.map((b) => b.readUInt16BE(0))), new Set([1, 2, 3]))
   assert.equal(client.closed, false)
@@ -42,10 +62,16 @@ test('answers come as they are ready: a slow one holds up nobody (RFC 7766 §6.2
   client.stream.write(framed(query('slow.example', 'A', { id: 1 })))
   client.stream.write(framed(query('api.shop.svc.cluster.local', 'A', { id: 2 })))
   await settle()
-  assert.deepEqual(client.answers.map((b) => b.readUInt16BE(0)), [2])
+  assert.deepEqual(
+    client.answers.map((b) => b.readUInt16BE(0)),
+    [2],
+  )
   upstream.script = (name) => ({ answers: [a(name, '9.9.9.9')] })
   await site.clock.advance(2_000)
-  assert.deepEqual(client.answers.map((b) => b.readUInt16BE(0)), [2, 1])
+  assert.deepEqual(
+    client.answers.map((b) => b.readUInt16BE(0)),
+    [2, 1],
+  )
 })
 test('a client that ends its side still gets its answers, then the connection ends', async (t) => {
   const site = await DnsSite.start(t)
@@ -72,7 +98,11 @@ test('a connection without queries is closed after its idle time, one that waits
   await site.clock.advance(1_000)
   assert.equal(waiting.closed, true)
 })
-for (const { name, length } of [{ name: 'longer than a query can be', length: 4_097 }, { name: 'shorter than a header', length: 11 }, { name: 'of no bytes', length: 0 }]) {
+for (const { name, length } of [
+  { name: 'longer than a query can be', length: 4_097 },
+  { name: 'shorter than a header', length: 11 },
+  { name: 'of no bytes', length: 0 },
+]) {
   test(`a message ${name} ends the connection`, async (t) => {
     const site = await DnsSite.start(t)
     const client = await Client.connect(site)
@@ -86,7 +116,10 @@ test('more connections than allowed are closed at once and counted; a place that
   const site = await DnsSite.start(t, { maxTcpConnections: 2 })
   const clients = [await Client.connect(site), await Client.connect(site), await Client.connect(site)]
   await settle()
-  assert.deepEqual(clients.map((c) => c.closed), [false, false, true])
+  assert.deepEqual(
+    clients.map((c) => c.closed),
+    [false, false, true],
+  )
   assert.equal(site.metrics.total('mesh_dns_refused_total', { code: 'MESH_LISTENER_FULL' }), 1)
   clients[0]!.stream.destroy()
   await settle()
@@ -105,9 +138,15 @@ test('one client with all the connections gives one to another that comes', asyn
     return stream
   }
   const greedy = [await dial('10.0.0.1'), await dial('10.0.0.1'), await dial('10.0.0.1')]
-  assert.deepEqual(greedy.map((s) => s.destroyed || s.readableEnded), [false, false, true])
+  assert.deepEqual(
+    greedy.map((s) => s.destroyed || s.readableEnded),
+    [false, false, true],
+  )
   const other = await dial('10.0.0.2')
-  assert.deepEqual([...greedy, other].map((s) => s.destroyed || s.readableEnded), [true, false, true, false])
+  assert.deepEqual(
+    [...greedy, other].map((s) => s.destroyed || s.readableEnded),
+    [true, false, true, false],
+  )
 })
 test('a client that sends and never reads is not read from any more', async (t) => {
   const site = await DnsSite.start(t)
@@ -115,7 +154,10 @@ test('a client that sends and never reads is not read from any more', async (t) 
   stream.on('error', () => {})
   const message = framed(query('api.shop.svc.cluster.local'))
   let sent = 0
-  for (; sent < 20_000 && !stream.writableNeedDrain; sent++) { stream.write(message); if (sent % 100 === 0) await settle() }
+  for (; sent < 20_000 && !stream.writableNeedDrain; sent++) {
+    stream.write(message)
+    if (sent % 100 === 0) await settle()
+  }
   const answered = site.count({ source: 'table' })
   await settle()
   assert.ok(sent < 20_000, 'the client is held up')

@@ -1,4 +1,7 @@
-/** A connection is known from accept to its end: counted, bounded, and reached by drain, cut and configuration while its first bytes are awaited. */
+/**
+ * A connection is known from accept to its end: counted, bounded, and reached by drain, cut and configuration while its
+ * first bytes are awaited.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
@@ -11,15 +14,25 @@ import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './dat
 
 /** Waits for the client's first bytes. */
 const SNIFFING = { sniff: { tls: true, http: true, timeoutMs: 0, onTimeout: 'close' as const } }
-const gauges = (r: Awaited<ReturnType<typeof rig>>): number[] => ['open', 'starting', 'sources'].map((g) => r.metrics.total(`mesh_connections_${g}`))
+const gauges = (r: Awaited<ReturnType<typeof rig>>): number[] =>
+  ['open', 'starting', 'sources'].map((g) => r.metrics.total(`mesh_connections_${g}`))
 
 test('1,500 silent connections against a limit of 50: 50 are held, the others are closed at once', async () => {
   const r = await rig(tables(listener([tcpChain()], SNIFFING)), { maxConnections: 50 })
   const clients: Duplex[] = []
-  for (let i = 0; i < 1500; i++) clients.push((await r.network.dial(PORT, new AbortController().signal)).stream.on('error', () => {}).resume())
+  for (let i = 0; i < 1500; i++)
+    clients.push((await r.network.dial(PORT, new AbortController().signal)).stream.on('error', () => {}).resume())
   await settle()
   assert.equal(clients.filter((c) => !c.destroyed).length, 50)
-  assert.deepEqual([r.path.connections, r.path.listeners()[0]!.connections, failures(r, 'MESH_LISTENER_FULL'), r.metrics.total('mesh_connections_limit_met_total', { limit: 'listener' })], [50, 50, 1450, 1450])
+  assert.deepEqual(
+    [
+      r.path.connections,
+      r.path.listeners()[0]!.connections,
+      failures(r, 'MESH_LISTENER_FULL'),
+      r.metrics.total('mesh_connections_limit_met_total', { limit: 'listener' }),
+    ],
+    [50, 50, 1450, 1450],
+  )
   for (const c of clients) c.destroy()
   await settle()
   assert.deepEqual(gauges(r), [0, 0, 0])
@@ -28,7 +41,10 @@ test('1,500 silent connections against a limit of 50: 50 are held, the others ar
 })
 test('each listener has its own limit, and all together have one', async () => {
   const other = { host: PORT.host, port: 7001 }
-  const r = await rig(tables(listener([tcpChain()]), listener([tcpChain()], { name: 'two', port: other.port })), { maxConnections: 2, maxConnectionsTotal: 3 })
+  const r = await rig(tables(listener([tcpChain()]), listener([tcpChain()], { name: 'two', port: other.port })), {
+    maxConnections: 2,
+    maxConnectionsTotal: 3,
+  })
   const open = async (to: typeof PORT): Promise<boolean> => {
     const { stream } = await r.network.dial(to, new AbortController().signal)
     stream.on('error', () => {}).resume()
@@ -37,13 +53,22 @@ test('each listener has its own limit, and all together have one', async () => {
   }
   assert.deepEqual([await open(PORT), await open(PORT), await open(PORT)], [true, true, false])
   assert.deepEqual([await open(other), await open(other)], [true, false])
-  assert.deepEqual(r.path.listeners().map((l) => l.connections), [2, 1])
-  assert.deepEqual(['listener', 'total'].map((limit) => r.metrics.total('mesh_connections_limit_met_total', { limit })), [1, 1])
+  assert.deepEqual(
+    r.path.listeners().map((l) => l.connections),
+    [2, 1],
+  )
+  assert.deepEqual(
+    ['listener', 'total'].map((limit) => r.metrics.total('mesh_connections_limit_met_total', { limit })),
+    [1, 1],
+  )
 })
 test('one source address cannot have everything', async () => {
   const r = await rig(tables(listener([tcpChain()])), { maxConnectionsPerSource: 2 })
   const greedy = [await r.dial('10.0.0.1'), await r.dial('10.0.0.1'), await r.dial('10.0.0.1')]
-  assert.deepEqual(greedy.map((c) => c.destroyed), [false, false, true])
+  assert.deepEqual(
+    greedy.map((c) => c.destroyed),
+    [false, false, true],
+  )
   assert.equal((await r.dial('10.0.0.2')).destroyed, false)
   assert.equal(r.metrics.total('mesh_connections_limit_met_total', { limit: 'source' }), 1)
   greedy[0]!.destroy()
@@ -52,8 +77,21 @@ test('one source address cannot have everything', async () => {
 })
 test('who has only just come is not sent away by a drain before its first bytes can be there', () => {
   const all = new Connections({ maxConnections: 9, maxConnectionsTotal: 9, maxConnectionsPerSource: 9 }, () => {})
-  const come = (bytesRead: number): TrackedConnection => all.accept({ local: { host: '127.0.0.1', port: 1 }, remote: { host: '127.0.0.1', port: 2 }, originalDst: undefined, stream: Object.assign(new PassThrough(), { bytesRead }) }, listener([tcpChain()], SNIFFING), 1_000)
-  assert.deepEqual([come(0).hasJustCome(1_000), come(0).hasJustCome(1_249), come(0).hasJustCome(1_250), come(1).hasJustCome(1_000)], [true, true, false, false])
+  const come = (bytesRead: number): TrackedConnection =>
+    all.accept(
+      {
+        local: { host: '127.0.0.1', port: 1 },
+        remote: { host: '127.0.0.1', port: 2 },
+        originalDst: undefined,
+        stream: Object.assign(new PassThrough(), { bytesRead }),
+      },
+      listener([tcpChain()], SNIFFING),
+      1_000,
+    )
+  assert.deepEqual(
+    [come(0).hasJustCome(1_000), come(0).hasJustCome(1_249), come(0).hasJustCome(1_250), come(1).hasJustCome(1_000)],
+    [true, true, false, false],
+  )
 })
 test('a drain does not wait for a client that says nothing', async () => {
   const r = await rig(tables(listener([tcpChain()], SNIFFING)), { drainMs: 30_000, requestHeadMs: 60_000 })
@@ -99,7 +137,11 @@ test('who was connected before its listener went is cut off before it speaks', a
   assert.deepEqual([client.destroyed, gauges(r)], [true, [0, 0, 0]])
 })
 test('when the listener comes to ask for more while a client is silent, the client is looked at again', async () => {
-  const http = tcpChain({ name: 'http', match: { ...tcpChain().match, applicationProtocols: ['http/1.1'] }, policies: [denyFrom('10.0.0.99')] })
+  const http = tcpChain({
+    name: 'http',
+    match: { ...tcpChain().match, applicationProtocols: ['http/1.1'] },
+    policies: [denyFrom('10.0.0.99')],
+  })
   const r = await rig(tables(listener([tcpChain()], SNIFFING)))
   const client = await r.dial()
   r.current.swap(tables(listener([http, tcpChain()], SNIFFING)))
@@ -123,7 +165,7 @@ test('a client that does not take the rest of its answer is counted until it is 
   const { stream } = await r.network.dial(PORT, new AbortController().signal)
   stream.on('error', () => {})
   await settle()
-  const [{ conn, end }] = r.served as [typeof r.served[0]]
+  const [{ conn, end }] = r.served as [(typeof r.served)[0]]
   conn.stream.write(Buffer.alloc(1_000_000))
   end(ENDED)
   await settle()

@@ -16,31 +16,86 @@ import { settle, SimClock } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 
 export const PORT = { host: '10.0.0.1', port: 7000 }
-export const ANY_MATCH = { destinationPort: undefined, destinationRanges: [], serverNames: [], transportProtocol: undefined, applicationProtocols: [], sourceRanges: [], sourcePorts: [] }
-export const tcpChain = (over: Partial<FilterChain> = {}): FilterChain => ({ name: 'tcp', match: ANY_MATCH, tls: undefined, policies: [], codec: { kind: 'tcp', tcp: { clusters: [], idleMs: undefined } }, ...over })
-export const listener = (chains: readonly FilterChain[], over: Partial<Listener> = {}): Listener => ({
-  name: 'one', address: PORT.host, port: PORT.port, bindToPort: true, direction: 'inbound', useOriginalDst: false,
-  sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' }, filterChains: chains, defaultFilterChain: undefined, source: 'test', ...over,
+export const ANY_MATCH = {
+  destinationPort: undefined,
+  destinationRanges: [],
+  serverNames: [],
+  transportProtocol: undefined,
+  applicationProtocols: [],
+  sourceRanges: [],
+  sourcePorts: [],
+}
+export const tcpChain = (over: Partial<FilterChain> = {}): FilterChain => ({
+  name: 'tcp',
+  match: ANY_MATCH,
+  tls: undefined,
+  policies: [],
+  codec: { kind: 'tcp', tcp: { clusters: [], idleMs: undefined } },
+  ...over,
 })
-export const tables = (...listeners: Listener[]): Tables => ({ ...EMPTY_TABLES, listeners: new Map(listeners.map((l) => [l.name, l])) })
-export const denyFrom = (ip: string): Policy => ({ action: 'deny', shadow: undefined, rules: [{ name: 'no-entry', permissions: [{ kind: 'any' }], principals: [{ kind: 'direct-remote-ip', range: cidr(ip, 32)! }] }] })
+export const listener = (chains: readonly FilterChain[], over: Partial<Listener> = {}): Listener => ({
+  name: 'one',
+  address: PORT.host,
+  port: PORT.port,
+  bindToPort: true,
+  direction: 'inbound',
+  useOriginalDst: false,
+  sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' },
+  filterChains: chains,
+  defaultFilterChain: undefined,
+  source: 'test',
+  ...over,
+})
+export const tables = (...listeners: Listener[]): Tables => ({
+  ...EMPTY_TABLES,
+  listeners: new Map(listeners.map((l) => [l.name, l])),
+})
+export const denyFrom = (ip: string): Policy => ({
+  action: 'deny',
+  shadow: undefined,
+  rules: [
+    {
+      name: 'no-entry',
+      permissions: [{ kind: 'any' }],
+      principals: [{ kind: 'direct-remote-ip', range: cidr(ip, 32)! }],
+    },
+  ],
+})
 
 export type Served = { conn: Connection; end: (outcome: Outcome) => void }
-export type Rig = { path: DataPath; network: SimNetwork; clock: SimClock; metrics: Metrics; current: Current<Tables>; served: Served[]; dial(from?: string): Promise<Duplex> }
+export type Rig = {
+  path: DataPath
+  network: SimNetwork
+  clock: SimClock
+  metrics: Metrics
+  current: Current<Tables>
+  served: Served[]
+  dial(from?: string): Promise<Duplex>
+}
 
 export async function rig(first: Tables, limits: Partial<Limits> = {}, network = new SimNetwork()): Promise<Rig> {
   const clock = new SimClock()
   const metrics = new Metrics()
   const current = new Current(first)
   const served: Served[] = []
-  const hold = (conn: Connection): Promise<Outcome> => new Promise((resolve) => {
-    served.push({ conn, end: resolve })
-    conn.aborted.addEventListener('abort', () => resolve(ENDED), { once: true })
-    conn.stream.on('close', () => resolve(ENDED))
-    conn.stream.resume()
-  })
+  const hold = (conn: Connection): Promise<Outcome> =>
+    new Promise((resolve) => {
+      served.push({ conn, end: resolve })
+      conn.aborted.addEventListener('abort', () => resolve(ENDED), { once: true })
+      conn.stream.on('close', () => resolve(ENDED))
+      conn.stream.resume()
+    })
   const codecs: Codecs = { http1: hold, http2: hold, tcp: hold, mqtt: hold }
-  const ctx: Context = { clock, network, metrics, log: silentLog, random: seededRandom(1), tables: current, identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...limits } }
+  const ctx: Context = {
+    clock,
+    network,
+    metrics,
+    log: silentLog,
+    random: seededRandom(1),
+    tables: current,
+    identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
+    limits: { ...DEFAULT_LIMITS, ...limits },
+  }
   const path = new DataPath(ctx, [], codecs)
   await path.open()
   const dial = async (from?: string): Promise<Duplex> => {

@@ -27,32 +27,67 @@ test('a connection that no chain takes is closed with a reason', async () => {
   assert.equal(failures(r, 'MESH_NO_FILTER_CHAIN'), 1)
 })
 for (const { name, off, isServed } of [
-  { name: 'where the inspector is switched off', off: { kind: 'destination-port', from: PORT.port, to: PORT.port }, isServed: true },
-  { name: 'not where it is switched off for other ports', off: { kind: 'not', of: { kind: 'destination-port', from: PORT.port, to: PORT.port } }, isServed: false },
+  {
+    name: 'where the inspector is switched off',
+    off: { kind: 'destination-port', from: PORT.port, to: PORT.port },
+    isServed: true,
+  },
+  {
+    name: 'not where it is switched off for other ports',
+    off: { kind: 'not', of: { kind: 'destination-port', from: PORT.port, to: PORT.port } },
+    isServed: false,
+  },
 ] as const) {
   test(`a server that speaks first is reached at once ${name} (filter_disabled)`, async () => {
-    const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })], { sniff: { tls: true, http: true, tlsOff: off, httpOff: off, timeoutMs: 0, onTimeout: 'continue' } })))
+    const r = await rig(
+      tables(
+        listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })], {
+          sniff: { tls: true, http: true, tlsOff: off, httpOff: off, timeoutMs: 0, onTimeout: 'continue' },
+        }),
+      ),
+    )
     await r.dial()
     assert.equal(r.served.length, isServed ? 1 : 0)
   })
 }
 test('TLS is bytes like any others where the inspector is switched off: the chain of the port takes it', async () => {
-  const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })], { sniff: { tls: true, http: false, tlsOff: { kind: 'any' }, timeoutMs: 0, onTimeout: 'close' } })))
+  const r = await rig(
+    tables(
+      listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })], {
+        sniff: { tls: true, http: false, tlsOff: { kind: 'any' }, timeoutMs: 0, onTimeout: 'close' },
+      }),
+    ),
+  )
   const stream = await r.dial()
   stream.write(Buffer.from('160301', 'hex'))
   await settle()
   assert.deepEqual([r.served.length, stream.destroyed], [1, false])
 })
 test('of equal chains a blocked one wins: what tells it apart may be what was not understood', async () => {
-  const r = await rig(tables(listener([tcpChain(), tcpChain({ name: 'strict', codec: { kind: 'blocked', reason: 'a criterion that is not known' } })])))
+  const r = await rig(
+    tables(
+      listener([
+        tcpChain(),
+        tcpChain({ name: 'strict', codec: { kind: 'blocked', reason: 'a criterion that is not known' } }),
+      ]),
+    ),
+  )
   await r.dial()
   assert.deepEqual([r.served.length, failures(r, 'MESH_CHAIN_BLOCKED')], [0, 1])
 })
 for (const { name, match, isServed } of [
   { name: 'source_type EXTERNAL', match: { sourceType: 'external' }, isServed: true },
   { name: 'source_type SAME_IP_OR_LOOPBACK', match: { sourceType: 'local' }, isServed: false },
-  { name: 'a direct source range that holds the peer', match: { directSourceRanges: [cidr('0.0.0.0', 0)!] }, isServed: true },
-  { name: 'a direct source range elsewhere', match: { directSourceRanges: [cidr('203.0.113.0', 24)!] }, isServed: false },
+  {
+    name: 'a direct source range that holds the peer',
+    match: { directSourceRanges: [cidr('0.0.0.0', 0)!] },
+    isServed: true,
+  },
+  {
+    name: 'a direct source range elsewhere',
+    match: { directSourceRanges: [cidr('203.0.113.0', 24)!] },
+    isServed: false,
+  },
 ] as const) {
   test(`a chain match: ${name}`, async () => {
     const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, ...match } })])))
@@ -61,12 +96,14 @@ for (const { name, match, isServed } of [
   })
 }
 test('a chain with something that is not implemented lets nothing through', async () => {
-  const r = await rig(tables(listener([tcpChain({ codec: { kind: 'blocked', reason: 'filter x is not implemented' } })])))
+  const r = await rig(
+    tables(listener([tcpChain({ codec: { kind: 'blocked', reason: 'filter x is not implemented' } })])),
+  )
   assert.ok((await r.dial()).destroyed)
   assert.equal(r.served.length, 0)
   assert.equal(failures(r, 'MESH_CHAIN_BLOCKED'), 1)
 })
-test('a peer that the chain\'s policy denies never reaches the codec', async () => {
+test("a peer that the chain's policy denies never reaches the codec", async () => {
   const r = await rig(tables(listener([tcpChain({ policies: [denyFrom('10.0.0.99')] })])))
   assert.ok((await r.dial()).destroyed)
   assert.equal(r.served.length, 0)
@@ -90,10 +127,14 @@ test('a policy that now denies cuts off who is connected; who it does not concer
   assert.ok(stream.destroyed)
 })
 test('other MQTT rules or routes leave the connection open, with the new rules at hand; other limits are for new connections', async () => {
-  const chain = (input: Parameters<ReturnType<typeof mqttPolicySchema>['parse']>[0]): FilterChain => tcpChain({ codec: { kind: 'mqtt', mqtt: mqttPolicySchema().parse(input), transport: 'tcp' } })
+  const chain = (input: Parameters<ReturnType<typeof mqttPolicySchema>['parse']>[0]): FilterChain =>
+    tcpChain({ codec: { kind: 'mqtt', mqtt: mqttPolicySchema().parse(input), transport: 'tcp' } })
   const r = await rig(tables(listener([chain({})])))
   await r.dial()
-  const next = chain({ rules: [{ action: 'subscribe', effect: 'deny' }], routes: [{ match: '#', direction: 'up', cluster: 'c' }] })
+  const next = chain({
+    rules: [{ action: 'subscribe', effect: 'deny' }],
+    routes: [{ match: '#', direction: 'up', cluster: 'c' }],
+  })
   r.current.swap(tables(listener([next])))
   const { conn } = r.served[0]!
   assert.deepEqual([conn.chain === next, conn.draining.aborted], [true, false])
@@ -160,7 +201,14 @@ test('an inherited socket outlives its listener: it refuses meanwhile, serves ag
     override async listen(at: Address, accept: (accepted: NetStream) => void): Promise<Listening> {
       const open = await super.listen(at, accept)
       sockets.push(`opened ${at.port}`)
-      return { port: open.port, inherited: true, [Symbol.asyncDispose]: async () => { sockets.push(`closed ${at.port}`); await open[Symbol.asyncDispose]() } }
+      return {
+        port: open.port,
+        inherited: true,
+        [Symbol.asyncDispose]: async () => {
+          sockets.push(`closed ${at.port}`)
+          await open[Symbol.asyncDispose]()
+        },
+      }
     }
   }
   const r = await rig(tables(listener([tcpChain()])), {}, new Inheriting())
@@ -174,7 +222,10 @@ test('an inherited socket outlives its listener: it refuses meanwhile, serves ag
   // Of another name, and back on the address.
   r.current.swap(tables(listener([tcpChain()], { name: 'two' })))
   await settle()
-  assert.deepEqual(r.path.listeners().map((l) => [l.name, l.state]), [['two', 'listening']])
+  assert.deepEqual(
+    r.path.listeners().map((l) => [l.name, l.state]),
+    [['two', 'listening']],
+  )
   assert.ok(!(await r.dial()).destroyed)
   assert.deepEqual([r.served.length, r.served.at(-1)!.conn.listener.name], [2, 'two'])
   assert.deepEqual(sockets, ['opened 7000'])
@@ -186,24 +237,40 @@ test('an inherited socket outlives its listener: it refuses meanwhile, serves ag
 test('who was redirected here has an original destination, who came to the port itself has none', async () => {
   class Redirecting extends SimNetwork {
     accept: ((accepted: NetStream) => void) | undefined
-    override listen(at: Address, accept: (accepted: NetStream) => void): Promise<Listening> { this.accept = accept; return super.listen(at, accept) }
+    override listen(at: Address, accept: (accepted: NetStream) => void): Promise<Listening> {
+      this.accept = accept
+      return super.listen(at, accept)
+    }
   }
   const network = new Redirecting()
   const r = await rig(tables(listener([tcpChain()])), {}, network)
   await r.dial()
   const redirected = { host: '10.96.0.10', port: 80 }
   network.accept!({ stream: new PassThrough(), local: redirected, remote: { host: '10.0.0.2', port: 4000 } })
-  network.accept!({ stream: new PassThrough(), local: { ...redirected, port: PORT.port }, remote: { host: '10.0.0.2', port: 4001 } })
+  network.accept!({
+    stream: new PassThrough(),
+    local: { ...redirected, port: PORT.port },
+    remote: { host: '10.0.0.2', port: 4001 },
+  })
   await settle()
-  assert.deepEqual(r.served.map((s) => s.conn.originalDst), [undefined, redirected, { ...redirected, port: PORT.port }])
+  assert.deepEqual(
+    r.served.map((s) => s.conn.originalDst),
+    [undefined, redirected, { ...redirected, port: PORT.port }],
+  )
   await r.path[Symbol.asyncDispose]()
 })
 test('behind a capturing listener the exact address goes before any address, whichever was sent first; nobody with that port: its own chains', () => {
-  const of = (name: string, address: string, port: number): Listener => listener([], { name, address, port, bindToPort: false })
+  const of = (name: string, address: string, port: number): Listener =>
+    listener([], { name, address, port, bindToPort: false })
   const capture = listener([], { name: 'virtualOutbound', address: '0.0.0.0', port: 15_001, useOriginalDst: true })
   const known = tables(capture, of('any', '0.0.0.0', 80), of('vip', '10.96.0.10', 80), of('other', '10.96.0.11', 81))
-  const owner = (host: string, port: number, bound = capture): string => ownerOf(bound, { stream: new PassThrough(), local: { host, port }, remote: { host: '10.0.0.2', port: 1 } }, known).name
-  assert.deepEqual([owner('10.96.0.10', 80), owner('10.96.0.11', 80), owner('10.96.0.10', 81), owner('10.96.0.10', 15_001)], ['vip', 'any', 'virtualOutbound', 'virtualOutbound'])
+  const owner = (host: string, port: number, bound = capture): string =>
+    ownerOf(bound, { stream: new PassThrough(), local: { host, port }, remote: { host: '10.0.0.2', port: 1 } }, known)
+      .name
+  assert.deepEqual(
+    [owner('10.96.0.10', 80), owner('10.96.0.11', 80), owner('10.96.0.10', 81), owner('10.96.0.10', 15_001)],
+    ['vip', 'any', 'virtualOutbound', 'virtualOutbound'],
+  )
   assert.equal(owner('10.96.0.10', 80, { ...capture, useOriginalDst: false }), 'virtualOutbound')
 })
 test('behind a capturing listener the owner of the original destination serves', async () => {

@@ -22,21 +22,36 @@ class Rig {
   constructor(ownedBy: (l: Listener) => string | undefined = () => undefined) {
     const sim = new SimNetwork()
     const network: Network = {
-      dial: (to, signal, o) => sim.dial(to, signal, o), bindUdp: (to, events, o) => sim.bindUdp(to, events, o),
+      dial: (to, signal, o) => sim.dial(to, signal, o),
+      bindUdp: (to, events, o) => sim.bindUdp(to, events, o),
       listen: (to, onStream) => {
         this.tries++
         const code = this.faults.get(`${to.host}:${to.port}`)
-        return code === undefined ? sim.listen(to, onStream) : Promise.reject(Object.assign(new Error(`listen ${code}`), { code }))
+        return code === undefined
+          ? sim.listen(to, onStream)
+          : Promise.reject(Object.assign(new Error(`listen ${code}`), { code }))
       },
     }
-    const log = createLog('debug', { write: (line) => { this.lines.push(JSON.parse(line) as Record<string, unknown>) } })
+    const log = createLog('debug', {
+      write: (line) => {
+        this.lines.push(JSON.parse(line) as Record<string, unknown>)
+      },
+    })
     this.ports = new Ports({ network, clock: this.clock, log, accept: () => {}, refuse: () => {}, ownedBy })
   }
-  states(): Record<string, string> { return Object.fromEntries(this.ports.status().map((p) => [p.name, p.error?.code ?? p.state])) }
-  get told(): number { return this.lines.filter((l) => l['evt'] === 'listener.failed').length }
+  states(): Record<string, string> {
+    return Object.fromEntries(this.ports.status().map((p) => [p.name, p.error?.code ?? p.state]))
+  }
+  get told(): number {
+    return this.lines.filter((l) => l['evt'] === 'listener.failed').length
+  }
 }
 
-for (const [what, errno, code] of [['whose address is not there', 'EADDRNOTAVAIL', 'MESH_ADDRESS_MISSING'], ['that is taken', 'EADDRINUSE', 'MESH_PORT_IN_USE'], ['that is forbidden', 'EACCES', 'MESH_PORT_FORBIDDEN']] as const) {
+for (const [what, errno, code] of [
+  ['whose address is not there', 'EADDRNOTAVAIL', 'MESH_ADDRESS_MISSING'],
+  ['that is taken', 'EADDRINUSE', 'MESH_PORT_IN_USE'],
+  ['that is forbidden', 'EACCES', 'MESH_PORT_FORBIDDEN'],
+] as const) {
   test(`a port ${what} is told and tried again with growing pauses, and the others are open`, async () => {
     const r = new Rig()
     r.faults.set('10.0.0.9:80', errno)
@@ -58,7 +73,7 @@ for (const [what, errno, code] of [['whose address is not there', 'EADDRNOTAVAIL
     assert.equal(r.tries, tries)
   })
 }
-test('a change of this machine\'s addresses, or of what is wanted, is a reason to try at once, and the pauses begin anew', async () => {
+test("a change of this machine's addresses, or of what is wanted, is a reason to try at once, and the pauses begin anew", async () => {
   const r = new Rig()
   r.faults.set('10.0.0.9:80', 'EADDRNOTAVAIL')
   await r.ports.apply(wanted(at('far', '10.0.0.9', 80)))
@@ -76,16 +91,31 @@ test('a port that agent.yaml has given to somebody is not tried, and says whose 
   const r = new Rig((l) => (l.port === 1883 ? 'listener mqtt of agent.yaml' : undefined))
   await r.ports.apply(wanted(at('pushed', '10.0.0.1', 1883), at('one', '0.0.0.0', 80), at('other', '10.0.0.1', 80)))
   assert.equal(r.tries, 1)
-  assert.deepEqual(r.ports.status().map((p) => p.error?.message), ['the port 10.0.0.1:1883 of listener pushed belongs to listener mqtt of agent.yaml', undefined, 'the port 10.0.0.1:80 of listener other belongs to listener one'])
+  assert.deepEqual(
+    r.ports.status().map((p) => p.error?.message),
+    [
+      'the port 10.0.0.1:1883 of listener pushed belongs to listener mqtt of agent.yaml',
+      undefined,
+      'the port 10.0.0.1:80 of listener other belongs to listener one',
+    ],
+  )
   await r.ports.apply(wanted(at('other', '10.0.0.1', 80)))
   assert.deepEqual(r.states(), { other: 'listening' })
 })
-test('which sockets stand in each other\'s way', () => {
+test("which sockets stand in each other's way", () => {
   for (const [a, b, does] of [
-    ['10.0.0.1', '10.0.0.1', true], ['10.0.0.1', '10.0.0.2', false], ['0.0.0.0', '10.0.0.1', true], ['10.0.0.1', '0.0.0.0', true], ['0.0.0.0', '::1', false],
-    ['::', '::1', true], ['::', '10.0.0.1', false], ['::', '0.0.0.0', false],
-  ] as const) assert.equal(overlap({ address: a, port: 1 }, { address: b, port: 1 }), does, `${a} ${b}`)
-  for (const address of ['10.0.0.1', '0.0.0.0', '::1']) assert.equal(overlap({ address, port: 1 }, { address: '::', port: 1, ipv4Compat: true }), true, address)
+    ['10.0.0.1', '10.0.0.1', true],
+    ['10.0.0.1', '10.0.0.2', false],
+    ['0.0.0.0', '10.0.0.1', true],
+    ['10.0.0.1', '0.0.0.0', true],
+    ['0.0.0.0', '::1', false],
+    ['::', '::1', true],
+    ['::', '10.0.0.1', false],
+    ['::', '0.0.0.0', false],
+  ] as const)
+    assert.equal(overlap({ address: a, port: 1 }, { address: b, port: 1 }), does, `${a} ${b}`)
+  for (const address of ['10.0.0.1', '0.0.0.0', '::1'])
+    assert.equal(overlap({ address, port: 1 }, { address: '::', port: 1, ipv4Compat: true }), true, address)
   assert.equal(overlap({ address: '0.0.0.0', port: 0 }, { address: '0.0.0.0', port: 0 }), false)
   assert.equal(overlap({ address: '0.0.0.0', port: 1 }, { address: '0.0.0.0', port: 2 }), false)
 })

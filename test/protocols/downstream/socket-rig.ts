@@ -25,7 +25,15 @@ import { cluster, endpoint, tablesOf } from '../http/harness.ts'
 
 export const LOOPBACK = '127.0.0.1'
 
-export type RigOptions = { identity?: Identity; limits?: Partial<Limits>; clusters?: readonly Cluster[]; listener?: Partial<Listener>; network?: Network; resolve?: Resolve; budgetBytes?: number }
+export type RigOptions = {
+  identity?: Identity
+  limits?: Partial<Limits>
+  clusters?: readonly Cluster[]
+  listener?: Partial<Listener>
+  network?: Network
+  resolve?: Resolve
+  budgetBytes?: number
+}
 
 export class SocketRig implements AsyncDisposable {
   readonly clock = new SimClock(Date.now())
@@ -39,14 +47,26 @@ export class SocketRig implements AsyncDisposable {
   private constructor(first: Tables, p: RigOptions) {
     this.tables = new Current(first)
     this.ctx = {
-      clock: this.clock, network: p.network ?? systemNetwork, metrics: this.metrics, log: silentLog, random: seededRandom(1), tables: this.tables,
-      identity: { current: () => p.identity, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...p.limits },
-      ...(p.budgetBytes === undefined ? {} : { budget: new MemoryBudget({ maxBytes: p.budgetBytes, metrics: this.metrics }) }),
+      clock: this.clock,
+      network: p.network ?? systemNetwork,
+      metrics: this.metrics,
+      log: silentLog,
+      random: seededRandom(1),
+      tables: this.tables,
+      identity: { current: () => p.identity, watch: () => ({ [Symbol.dispose]: () => {} }) },
+      limits: { ...DEFAULT_LIMITS, ...p.limits },
+      ...(p.budgetBytes === undefined
+        ? {}
+        : { budget: new MemoryBudget({ maxBytes: p.budgetBytes, metrics: this.metrics }) }),
     }
     this.upstreams = createUpstreams(this.ctx, p.resolve)
     const codecs: Codecs = {
-      http1: (conn) => serveHttp1(conn, this.ctx, this.upstreams), http2: (conn) => serveHttp2(conn, this.ctx, this.upstreams),
-      tcp: (conn, tcp) => serveTcp(conn, tcp, this.ctx, this.upstreams), mqtt: () => { throw new Error('not here') },
+      http1: (conn) => serveHttp1(conn, this.ctx, this.upstreams),
+      http2: (conn) => serveHttp2(conn, this.ctx, this.upstreams),
+      tcp: (conn, tcp) => serveTcp(conn, tcp, this.ctx, this.upstreams),
+      mqtt: () => {
+        throw new Error('not here')
+      },
     }
     this.path = new DataPath(this.ctx, [], codecs)
   }
@@ -58,11 +78,16 @@ export class SocketRig implements AsyncDisposable {
     await rig.path.open()
     return rig
   }
-  use(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, p: Pick<RigOptions, 'clusters' | 'listener'> = {}): void {
+  use(
+    chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>,
+    p: Pick<RigOptions, 'clusters' | 'listener'> = {},
+  ): void {
     this.tables.swap({ ...tablesOf(p.clusters ?? []), listeners: new Map([['l', listenerOf(chain, p.listener)]]) })
   }
 
-  get port(): number { return this.path.portOf('l')! }
+  get port(): number {
+    return this.path.portOf('l')!
+  }
   async dial(options: Partial<net.TcpNetConnectOpts> = {}): Promise<net.Socket> {
     const socket = net.connect({ host: LOOPBACK, port: this.port, allowHalfOpen: true, ...options })
     this.#open.push(socket)
@@ -87,8 +112,17 @@ export class SocketRig implements AsyncDisposable {
 
 function listenerOf(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, more: Partial<Listener> = {}): Listener {
   return {
-    name: 'l', address: LOOPBACK, port: 0, bindToPort: true, direction: 'inbound', useOriginalDst: false, sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' },
-    filterChains: [], source: 'test', defaultFilterChain: { name: 'c', match: {} as FilterChain['match'], tls: undefined, policies: [], ...chain }, ...more,
+    name: 'l',
+    address: LOOPBACK,
+    port: 0,
+    bindToPort: true,
+    direction: 'inbound',
+    useOriginalDst: false,
+    sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' },
+    filterChains: [],
+    source: 'test',
+    defaultFilterChain: { name: 'c', match: {} as FilterChain['match'], tls: undefined, policies: [], ...chain },
+    ...more,
   }
 }
 
@@ -96,16 +130,26 @@ function listenerOf(chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>, mo
 export class SocketOrigin implements Disposable {
   readonly sockets: net.Socket[] = []
   readonly #server: net.Server
-  private constructor(server: net.Server) { this.#server = server }
+  private constructor(server: net.Server) {
+    this.#server = server
+  }
   static async listen(onSocket: (socket: net.Socket) => void = () => {}): Promise<SocketOrigin> {
     const server = net.createServer({ allowHalfOpen: true }).listen(0, LOOPBACK)
     const origin = new SocketOrigin(server)
-    server.on('connection', (socket) => { socket.on('error', () => {}); origin.sockets.push(socket); onSocket(socket) })
+    server.on('connection', (socket) => {
+      socket.on('error', () => {})
+      origin.sockets.push(socket)
+      onSocket(socket)
+    })
     await once(server, 'listening')
     return origin
   }
-  get port(): number { return (this.#server.address() as AddressInfo).port }
-  cluster(more: Partial<Cluster> = {}): Cluster { return cluster([endpoint(LOOPBACK, this.port)], more) }
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+  cluster(more: Partial<Cluster> = {}): Cluster {
+    return cluster([endpoint(LOOPBACK, this.port)], more)
+  }
   [Symbol.dispose](): void {
     for (const socket of this.sockets) socket.destroy()
     this.#server.close()

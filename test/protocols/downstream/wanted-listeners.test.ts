@@ -16,43 +16,88 @@ const own = (yaml: string): readonly Listener[] => {
 }
 const PUSHED = '127.0.0.1_15080'
 /** What istiod sends to a node with HTTP_PROXY_PORT 15080, decoded. */
-const pushed = (): Tables => ({ ...EMPTY_TABLES, listeners: new Map(golden('istiod-mode-none').filter((s) => s.kind === 'listener').map(({ name, bytes }) => {
-  const decoded = decode('listener', bytes)
-  assert.ok(decoded.ok)
-  return [name, decoded.value]
-})) })
+const pushed = (): Tables => ({
+  ...EMPTY_TABLES,
+  listeners: new Map(
+    golden('istiod-mode-none')
+      .filter((s) => s.kind === 'listener')
+      .map(({ name, bytes }) => {
+        const decoded = decode('listener', bytes)
+        assert.ok(decoded.ok)
+        return [name, decoded.value]
+      }),
+  ),
+})
 
 test('the explicit proxy of agent.yaml takes over what istiod sends for the same port: one port, with the pushed filters', () => {
   const tables = pushed()
   const wanted = wantedListeners(tables, own('{name: http-proxy, kind: http_proxy, port: 15080}'))
   assert.equal(wanted.has(PUSHED), false)
-  const { defaultFilterChain, filterChains: [chain], name, port } = wanted.get('http-proxy')!
+  const {
+    defaultFilterChain,
+    filterChains: [chain],
+    name,
+    port,
+  } = wanted.get('http-proxy')!
   assert.deepEqual([name, port, defaultFilterChain], ['http-proxy', 15_080, undefined])
-  assert.ok(chain?.codec.kind === 'http' && chain.codec.http.filters.some((f) => f.kind === 'fault'), 'fault injection, which agent.yaml cannot name')
+  assert.ok(
+    chain?.codec.kind === 'http' && chain.codec.http.filters.some((f) => f.kind === 'fault'),
+    'fault injection, which agent.yaml cannot name',
+  )
   assert.ok(tables.listeners.has(PUSHED), 'the tables themselves are untouched')
 })
-test('a pushed explicit proxy that is blocked refuses under the name of agent.yaml\'s, which would serve without what could not be taken', () => {
+test("a pushed explicit proxy that is blocked refuses under the name of agent.yaml's, which would serve without what could not be taken", () => {
   const tables = pushed()
-  const blocked: Listener = { ...tables.listeners.get(PUSHED)!, filterChains: tables.listeners.get(PUSHED)!.filterChains.map((c) => ({ ...c, codec: { kind: 'blocked', reason: 'x' } })) }
-  const wanted = wantedListeners({ ...tables, listeners: new Map([...tables.listeners, [PUSHED, blocked]]) }, own('{name: http-proxy, kind: http_proxy, port: 15080}'))
-  assert.deepEqual([wanted.has(PUSHED), wanted.get('http-proxy')?.filterChains.map((c) => c.codec.kind)], [false, ['blocked']])
+  const blocked: Listener = {
+    ...tables.listeners.get(PUSHED)!,
+    filterChains: tables.listeners
+      .get(PUSHED)!
+      .filterChains.map((c) => ({ ...c, codec: { kind: 'blocked', reason: 'x' } })),
+  }
+  const wanted = wantedListeners(
+    { ...tables, listeners: new Map([...tables.listeners, [PUSHED, blocked]]) },
+    own('{name: http-proxy, kind: http_proxy, port: 15080}'),
+  )
+  assert.deepEqual(
+    [wanted.has(PUSHED), wanted.get('http-proxy')?.filterChains.map((c) => c.codec.kind)],
+    [false, ['blocked']],
+  )
 })
 test('unchanged tables give the same object, so that no connection is asked anew', () => {
   const [tables, listeners] = [pushed(), own('{name: http-proxy, kind: http_proxy, port: 15080}')]
-  assert.equal(wantedListeners({ ...tables, generation: 2 }, listeners).get('http-proxy'), wantedListeners(tables, listeners).get('http-proxy'))
+  assert.equal(
+    wantedListeners({ ...tables, generation: 2 }, listeners).get('http-proxy'),
+    wantedListeners(tables, listeners).get('http-proxy'),
+  )
 })
 test('another port, other routes or another kind stay what agent.yaml says', () => {
-  for (const yaml of ['{name: x, kind: http_proxy, port: 15081}', '{name: x, kind: http_proxy, port: 15080, routes: mine}', '{name: x, kind: mqtt, port: 15080}']) {
+  for (const yaml of [
+    '{name: x, kind: http_proxy, port: 15081}',
+    '{name: x, kind: http_proxy, port: 15080, routes: mine}',
+    '{name: x, kind: mqtt, port: 15080}',
+  ]) {
     const listeners = own(yaml)
     const wanted = wantedListeners(pushed(), listeners)
     assert.equal(wanted.get('x'), listeners[0], yaml)
     assert.ok(wanted.has(PUSHED), yaml)
   }
 })
-test('a pushed listener of the name of agent.yaml\'s gives way, and is known to; one that is taken over, or has a name of its own, is not among those', () => {
+test("a pushed listener of the name of agent.yaml's gives way, and is known to; one that is taken over, or has a name of its own, is not among those", () => {
   const [tables, explicit] = [pushed(), own('{name: http-proxy, kind: http_proxy, port: 15080}')]
   assert.deepEqual(shadowedListeners(tables, explicit), [])
-  assert.deepEqual(shadowedListeners({ ...tables, listeners: new Map([...tables.listeners, ['http-proxy', { ...tables.listeners.get(PUSHED)!, name: 'http-proxy' }]]) }, own('{name: other, kind: mqtt, port: 1883}')), [])
+  assert.deepEqual(
+    shadowedListeners(
+      {
+        ...tables,
+        listeners: new Map([
+          ...tables.listeners,
+          ['http-proxy', { ...tables.listeners.get(PUSHED)!, name: 'http-proxy' }],
+        ]),
+      },
+      own('{name: other, kind: mqtt, port: 1883}'),
+    ),
+    [],
+  )
   const pushedToo: Listener = { ...tables.listeners.get(PUSHED)!, name: 'mine', port: 9 }
   const more = { ...tables, listeners: new Map([...tables.listeners, ['mine', pushedToo]]) }
   assert.deepEqual(shadowedListeners(more, own('{name: mine, kind: mqtt, port: 1883}')), [pushedToo])

@@ -20,32 +20,115 @@ import { seededRandom } from '../../helpers/random.ts'
 
 export const ORIGIN = { host: '10.1.0.1', port: 8080 }
 
-export const endpoint = (address: string, port: number, more: Partial<Endpoint> = {}): Endpoint =>
-  ({ address, port, weight: 1, health: 'healthy', transportLabels: {}, workload: undefined, ...more })
+export const endpoint = (address: string, port: number, more: Partial<Endpoint> = {}): Endpoint => ({
+  address,
+  port,
+  weight: 1,
+  health: 'healthy',
+  transportLabels: {},
+  workload: undefined,
+  ...more,
+})
 
-export function cluster(endpoints: readonly Endpoint[] = [endpoint(ORIGIN.host, ORIGIN.port)], more: Partial<Cluster> = {}): Cluster {
+export function cluster(
+  endpoints: readonly Endpoint[] = [endpoint(ORIGIN.host, ORIGIN.port)],
+  more: Partial<Cluster> = {},
+): Cluster {
   return {
-    name: 'origin', connectTimeoutMs: 1000, balancer: { kind: 'round-robin' }, protocol: 'http1', idleMs: 60_000, maxRequestsPerConnection: undefined, maxConnectionMs: undefined,
-    breakers: { maxConnections: 100, maxPendingRequests: 100, maxRequests: 100, maxRetries: 3, retryBudget: undefined }, outlier: undefined, panicPercent: 50, localityWeighted: false,
-    transportMatches: [], transport: { kind: 'plaintext' }, bindAddress: undefined, keepAliveMs: undefined,
-    discovery: { kind: 'static', load: { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints }] } },
+    name: 'origin',
+    connectTimeoutMs: 1000,
+    balancer: { kind: 'round-robin' },
+    protocol: 'http1',
+    idleMs: 60_000,
+    maxRequestsPerConnection: undefined,
+    maxConnectionMs: undefined,
+    breakers: { maxConnections: 100, maxPendingRequests: 100, maxRequests: 100, maxRetries: 3, retryBudget: undefined },
+    outlier: undefined,
+    panicPercent: 50,
+    localityWeighted: false,
+    transportMatches: [],
+    transport: { kind: 'plaintext' },
+    bindAddress: undefined,
+    keepAliveMs: undefined,
+    discovery: {
+      kind: 'static',
+      load: {
+        clusterName: 'origin',
+        localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints }],
+      },
+    },
     ...more,
   }
 }
 
 export function forwardTo(more: Partial<ForwardAction> = {}): ForwardAction {
-  return { kind: 'forward', clusters: [{ name: 'origin', weight: 1, headers: NO_HEADER_CHANGES }], timeoutMs: undefined, idleMs: undefined, retry: undefined, rewrite: { path: undefined, host: undefined }, appendForwardedHost: false, upgrades: new Map(), hash: [], ...more }
+  return {
+    kind: 'forward',
+    clusters: [{ name: 'origin', weight: 1, headers: NO_HEADER_CHANGES }],
+    timeoutMs: undefined,
+    idleMs: undefined,
+    retry: undefined,
+    rewrite: { path: undefined, host: undefined },
+    appendForwardedHost: false,
+    upgrades: new Map(),
+    hash: [],
+    ...more,
+  }
 }
 export function route(action: Route['action'] = forwardTo(), more: Partial<Route> = {}): Route {
-  return { name: 'r', match: { path: { kind: 'prefix', value: '/' }, caseSensitive: true, headers: [], query: [], grpc: false, fraction: undefined }, action, headers: NO_HEADER_CHANGES, ...more }
-}
-export function manager(routes: readonly Route[] = [route()], more: Partial<HttpConnectionManager> = {}, host: Partial<VirtualHost> = {}): HttpConnectionManager {
-  const virtualHost: VirtualHost = { name: 'v', domains: ['*'], routes, retry: undefined, headers: NO_HEADER_CHANGES, includeAttemptCount: false, ...host }
   return {
-    statPrefix: 'test', codec: 'http1', routes: { from: 'inline', config: { name: 'inline', virtualHosts: [virtualHost], ignorePortInHost: false, headers: NO_HEADER_CHANGES } }, filters: [],
-    forwardClientCert: 'sanitize', clientCertDetails: { subject: false, uri: false, dns: false, cert: false, chain: false }, serverName: 'meshlet', useRemoteAddress: false, xffTrustedHops: 0,
-    requestId: 'none', normalizePath: true, mergeSlashes: true, upgrades: [], streamIdleMs: 30_000, requestTimeoutMs: undefined, connectionIdleMs: 60_000, maxRequestHeadersBytes: 60 * 1024,
-    accessLog: undefined, explicitProxy: false, ...more,
+    name: 'r',
+    match: {
+      path: { kind: 'prefix', value: '/' },
+      caseSensitive: true,
+      headers: [],
+      query: [],
+      grpc: false,
+      fraction: undefined,
+    },
+    action,
+    headers: NO_HEADER_CHANGES,
+    ...more,
+  }
+}
+export function manager(
+  routes: readonly Route[] = [route()],
+  more: Partial<HttpConnectionManager> = {},
+  host: Partial<VirtualHost> = {},
+): HttpConnectionManager {
+  const virtualHost: VirtualHost = {
+    name: 'v',
+    domains: ['*'],
+    routes,
+    retry: undefined,
+    headers: NO_HEADER_CHANGES,
+    includeAttemptCount: false,
+    ...host,
+  }
+  return {
+    statPrefix: 'test',
+    codec: 'http1',
+    routes: {
+      from: 'inline',
+      config: { name: 'inline', virtualHosts: [virtualHost], ignorePortInHost: false, headers: NO_HEADER_CHANGES },
+    },
+    filters: [],
+    forwardClientCert: 'sanitize',
+    clientCertDetails: { subject: false, uri: false, dns: false, cert: false, chain: false },
+    serverName: 'meshlet',
+    useRemoteAddress: false,
+    xffTrustedHops: 0,
+    requestId: 'none',
+    normalizePath: true,
+    mergeSlashes: true,
+    upgrades: [],
+    streamIdleMs: 30_000,
+    requestTimeoutMs: undefined,
+    connectionIdleMs: 60_000,
+    maxRequestHeadersBytes: 60 * 1024,
+    accessLog: undefined,
+    explicitProxy: false,
+    ...more,
   }
 }
 
@@ -59,11 +142,21 @@ export class Harness implements AsyncDisposable {
   readonly #draining = new AbortController()
   readonly #aborted = new AbortController()
 
-  constructor(clusters: readonly Cluster[] = [cluster()], limits: Partial<Limits> = {}, resolve: Resolve = async () => [ORIGIN.host]) {
+  constructor(
+    clusters: readonly Cluster[] = [cluster()],
+    limits: Partial<Limits> = {},
+    resolve: Resolve = async () => [ORIGIN.host],
+  ) {
     this.tables = new Current<Tables>(tablesOf(clusters))
     this.ctx = {
-      clock: this.clock, random: seededRandom(7), network: this.network, log: silentLog, metrics: this.metrics, tables: this.tables,
-      identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: { ...DEFAULT_LIMITS, ...limits },
+      clock: this.clock,
+      random: seededRandom(7),
+      network: this.network,
+      log: silentLog,
+      metrics: this.metrics,
+      tables: this.tables,
+      identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
+      limits: { ...DEFAULT_LIMITS, ...limits },
     }
     this.upstreams = createUpstreams(this.ctx, resolve)
   }
@@ -71,17 +164,43 @@ export class Harness implements AsyncDisposable {
   /** A client connection that is being served. */
   connect(http: HttpConnectionManager = manager(), more: Partial<Connection> = {}): Client {
     const [near, far] = duplexPair()
-    near.once('close', () => { if (!far.destroyed) far.destroy() })
-    far.once('close', () => { if (!near.destroyed) near.destroy() })
+    near.once('close', () => {
+      if (!far.destroyed) far.destroy()
+    })
+    far.once('close', () => {
+      if (!near.destroyed) near.destroy()
+    })
     for (const s of [near, far]) s.on('error', () => {})
-    const chain = { name: 'c', match: {} as FilterChain['match'], tls: undefined, policies: [], codec: { kind: 'http', http } } satisfies FilterChain
+    const chain = {
+      name: 'c',
+      match: {} as FilterChain['match'],
+      tls: undefined,
+      policies: [],
+      codec: { kind: 'http', http },
+    } satisfies FilterChain
     const conn: Connection = {
-      id: 'c1', local: { host: '10.0.0.1', port: 80 }, originalDst: undefined, remote: { host: '10.0.0.2', port: 5555 }, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as Listener, chain, stream: far, tls: undefined,
-      offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: this.#draining.signal, aborted: this.#aborted.signal, receivedBytes: 0, sentBytes: 0, cluster: '-', ...more,
+      id: 'c1',
+      local: { host: '10.0.0.1', port: 80 },
+      originalDst: undefined,
+      remote: { host: '10.0.0.2', port: 5555 },
+      startedMs: 0,
+      listener: { name: 'l', direction: 'inbound' } as Listener,
+      chain,
+      stream: far,
+      tls: undefined,
+      offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
+      draining: this.#draining.signal,
+      aborted: this.#aborted.signal,
+      receivedBytes: 0,
+      sentBytes: 0,
+      cluster: '-',
+      ...more,
     }
     return new Client(near, conn, serveHttp1(conn, this.ctx, this.upstreams))
   }
-  drain(): void { this.#draining.abort() }
+  drain(): void {
+    this.#draining.abort()
+  }
 
   /** An endpoint that the test plays by hand. */
   async origin(at = ORIGIN): Promise<Origin> {
@@ -89,11 +208,19 @@ export class Harness implements AsyncDisposable {
     await this.network.listen(at, ({ stream }) => origin.accept(stream))
     return origin
   }
-  async [Symbol.asyncDispose](): Promise<void> { this.#aborted.abort(); await this.upstreams[Symbol.asyncDispose]() }
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#aborted.abort()
+    await this.upstreams[Symbol.asyncDispose]()
+  }
 }
 
 export function tablesOf(clusters: readonly Cluster[], more: Partial<Tables> = {}): Tables {
-  return { ...EMPTY_TABLES, cluster: (name) => clusters.find((c) => c.name === name), clusterNames: () => clusters.map((c) => c.name), ...more }
+  return {
+    ...EMPTY_TABLES,
+    cluster: (name) => clusters.find((c) => c.name === name),
+    clusterNames: () => clusters.map((c) => c.name),
+    ...more,
+  }
 }
 
 /** One byte stream as the test sees it. */
@@ -104,9 +231,15 @@ export class Peer {
   closed = false
   constructor(stream: Duplex) {
     this.stream = stream
-    stream.on('data', (chunk: Buffer) => { this.received += chunk.toString('latin1') })
-    stream.on('end', () => { this.ended = true })
-    stream.on('close', () => { this.closed = true })
+    stream.on('data', (chunk: Buffer) => {
+      this.received += chunk.toString('latin1')
+    })
+    stream.on('end', () => {
+      this.ended = true
+    })
+    stream.on('close', () => {
+      this.closed = true
+    })
     stream.on('error', () => {})
   }
   async send(text: string): Promise<void> {
@@ -126,13 +259,23 @@ export class Peer {
 export class Client extends Peer {
   readonly conn: Connection
   readonly outcome: Promise<Outcome>
-  constructor(stream: Duplex, conn: Connection, outcome: Promise<Outcome>) { super(stream); this.conn = conn; this.outcome = outcome }
+  constructor(stream: Duplex, conn: Connection, outcome: Promise<Outcome>) {
+    super(stream)
+    this.conn = conn
+    this.outcome = outcome
+  }
 }
 export class Origin {
   readonly connections: Peer[] = []
-  accept(stream: Duplex): void { this.connections.push(new Peer(stream)) }
-  get last(): Peer { return this.connections.at(-1)! }
-  async answer(text: string): Promise<void> { await this.last.send(text) }
+  accept(stream: Duplex): void {
+    this.connections.push(new Peer(stream))
+  }
+  get last(): Peer {
+    return this.connections.at(-1)!
+  }
+  async answer(text: string): Promise<void> {
+    await this.last.send(text)
+  }
 }
 export const GET = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
 export const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'

@@ -6,7 +6,12 @@ import { forwardTo, manager, route } from './harness.ts'
 
 type Want = number | { http1: number; http2: number }
 const wanted = (want: Want, codec: 'http1' | 'http2'): number => (typeof want === 'number' ? want : want[codec])
-const TARGETS: readonly { readonly path: string; readonly method?: string; readonly want: Want; readonly saw?: string }[] = [
+const TARGETS: readonly {
+  readonly path: string
+  readonly method?: string
+  readonly want: Want
+  readonly saw?: string
+}[] = [
   { path: '/', want: 200, saw: '/' },
   { path: '/a?b=c', want: 200, saw: '/a?b=c' },
   { path: '/a//b', want: 200, saw: '/a/b' },
@@ -37,16 +42,39 @@ const TARGETS: readonly { readonly path: string; readonly method?: string; reado
   { path: 'ftp://a/x', want: 400 },
 ]
 const METHODS: readonly { readonly method: string; readonly want: Want }[] = [
-  { method: 'GET', want: 200 }, { method: 'PATCH', want: 200 }, { method: 'M-SEARCH', want: 200 }, { method: 'PROPFIND', want: 200 },
-  { method: 'get', want: 400 }, { method: 'post', want: 400 }, { method: 'Post', want: 400 }, { method: 'delete', want: 400 }, { method: 'connecT', want: 400 },
-  { method: 'G@T', want: 400 }, { method: 'G T', want: 400 },
+  { method: 'GET', want: 200 },
+  { method: 'PATCH', want: 200 },
+  { method: 'M-SEARCH', want: 200 },
+  { method: 'PROPFIND', want: 200 },
+  { method: 'get', want: 400 },
+  { method: 'post', want: 400 },
+  { method: 'Post', want: 400 },
+  { method: 'delete', want: 400 },
+  { method: 'connecT', want: 400 },
+  { method: 'G@T', want: 400 },
+  { method: 'G T', want: 400 },
 ]
 const AUTHORITIES: readonly { readonly authority: string; readonly want: Want }[] = [
-  { authority: 'a', want: 200 }, { authority: 'A:8080', want: 200 }, { authority: '[::1]:80', want: 200 }, { authority: 'a.', want: 200 },
-  { authority: 'user@a', want: 400 }, { authority: 'a/b', want: 400 }, { authority: 'a#b', want: 400 },
-  { authority: 'a:', want: 200 }, { authority: 'a:b', want: 400 }, { authority: 'a:80:90', want: 400 }, { authority: ':80', want: 400 }, { authority: 'a:123456', want: 400 }, { authority: '[::1', want: 400 },
-  { authority: '::1', want: 400 }, { authority: '[::1]x', want: 400 }, { authority: 'a[::1]', want: 400 }, { authority: '[]', want: 400 },
-  { authority: 'a b', want: 400 }, { authority: 'a\xfc', want: 400 }, { authority: `${'a'.repeat(600)}`, want: 400 },
+  { authority: 'a', want: 200 },
+  { authority: 'A:8080', want: 200 },
+  { authority: '[::1]:80', want: 200 },
+  { authority: 'a.', want: 200 },
+  { authority: 'user@a', want: 400 },
+  { authority: 'a/b', want: 400 },
+  { authority: 'a#b', want: 400 },
+  { authority: 'a:', want: 200 },
+  { authority: 'a:b', want: 400 },
+  { authority: 'a:80:90', want: 400 },
+  { authority: ':80', want: 400 },
+  { authority: 'a:123456', want: 400 },
+  { authority: '[::1', want: 400 },
+  { authority: '::1', want: 400 },
+  { authority: '[::1]x', want: 400 },
+  { authority: 'a[::1]', want: 400 },
+  { authority: '[]', want: 400 },
+  { authority: 'a b', want: 400 },
+  { authority: 'a\xfc', want: 400 },
+  { authority: `${'a'.repeat(600)}`, want: 400 },
 ]
 
 for (const codec of ['http1', 'http2'] as const) {
@@ -61,16 +89,24 @@ for (const codec of ['http1', 'http2'] as const) {
   })
   test(`methods over ${codec}: case-sensitive, and none that another reader might take for a standard one (RFC 9110 §9.1)`, async (t) => {
     const both = await Both.start(t, manager([route(forwardTo())]))
-    for (const { method, want } of METHODS) assert.equal((await both.ask(codec, { method })).status, wanted(want, codec), method)
+    for (const { method, want } of METHODS)
+      assert.equal((await both.ask(codec, { method })).status, wanted(want, codec), method)
   })
   test(`authorities over ${codec}`, async (t) => {
     const both = await Both.start(t, manager([route(forwardTo())]))
-    for (const { authority, want } of AUTHORITIES) assert.equal((await both.ask(codec, { authority })).status, wanted(want, codec), authority.slice(0, 20))
+    for (const { authority, want } of AUTHORITIES)
+      assert.equal((await both.ask(codec, { authority })).status, wanted(want, codec), authority.slice(0, 20))
   })
 }
 test('a Host that is none is a 400 also beside a target that names another (RFC 9112 §3.2)', async (t) => {
   const both = await Both.start(t, manager([route(forwardTo())]))
-  for (const [authority, want] of [['b', 200], ['a b', 400], ['', 400], ['b@c', 400]] as const) assert.equal((await both.ask('http1', { path: 'http://a/x', authority })).status, want, authority)
+  for (const [authority, want] of [
+    ['b', 200],
+    ['a b', 400],
+    ['', 400],
+    ['b@c', 400],
+  ] as const)
+    assert.equal((await both.ask('http1', { path: 'http://a/x', authority })).status, want, authority)
 })
 test('a field with whitespace around its value is refused over HTTP/2, and not dropped without a word (RFC 9113 §8.2.1)', async (t) => {
   const both = await Both.start(t, manager([route(forwardTo())]))
@@ -78,5 +114,15 @@ test('a field with whitespace around its value is refused over HTTP/2, and not d
     const told = await both.ask('http2', { fields: [['x-user', value]] })
     assert.deepEqual([told.status, told.saw], [400, undefined], JSON.stringify(value))
   }
-  assert.equal((await both.ask('http2', { fields: [['x-user', 'a b'], ['x-none', '']] })).status, 200)
+  assert.equal(
+    (
+      await both.ask('http2', {
+        fields: [
+          ['x-user', 'a b'],
+          ['x-none', ''],
+        ],
+      })
+    ).status,
+    200,
+  )
 })

@@ -16,7 +16,16 @@ test('properties are passed on unaltered, expiry as what is left of it, subscrip
   await settle()
   const pub = t.open()
   await pub.connect({ clientId: 'pub' })
-  const properties = { payloadFormat: 1, contentType: 'json', responseTopic: 'r', correlationData: Buffer.from('id'), userProperties: [['k', 'v'], ['k', 'w']] } as const
+  const properties = {
+    payloadFormat: 1,
+    contentType: 'json',
+    responseTopic: 'r',
+    correlationData: Buffer.from('id'),
+    userProperties: [
+      ['k', 'v'],
+      ['k', 'w'],
+    ],
+  } as const
   pub.publish('a/b', '{}', { qos: 1, packetId: 1, messageExpirySec: 60, properties: encodeProperties(properties) })
   await t.clock.advance(20_500)
   const again = t.open()
@@ -44,7 +53,10 @@ test('[MQTT-3.3.2-5] a message that expired is not delivered and does not stay i
 })
 
 test('a clock that was set after a message came makes it neither expire nor carry an expiry; one that lost its time neither', async () => {
-  for (const [before, after] of [[60_000, 1_700_000_000_000], [1_700_000_000_000, 60_000]] as const) {
+  for (const [before, after] of [
+    [60_000, 1_700_000_000_000],
+    [1_700_000_000_000, 60_000],
+  ] as const) {
     const t = new TestBroker()
     t.clock.setWallMs(before)
     const c = t.open()
@@ -118,7 +130,7 @@ test('a limit on retained messages is told to MQTT 5 and counted for the others'
   assert.equal(t.broker.stats.retained, 1)
 })
 
-test('[MQTT-3.8.3-3] No Local keeps a client\'s own messages from it', async () => {
+test("[MQTT-3.8.3-3] No Local keeps a client's own messages from it", async () => {
   const t = new TestBroker()
   const [a, b] = [t.open(), t.open()]
   await a.connect({ clientId: 'a' })
@@ -145,7 +157,7 @@ test('[MQTT-4.8.2-4] a shared subscription gives each message to one member, and
   assert.equal((await a.seen()).length, 4)
 })
 
-test('[MQTT-3.3.4-9] P-27: never more in flight than the client\'s Receive Maximum, for kept and for passing sessions', async () => {
+test("[MQTT-3.3.4-9] P-27: never more in flight than the client's Receive Maximum, for kept and for passing sessions", async () => {
   for (const sessionExpirySec of [0, 3600]) {
     const t = new TestBroker()
     const [sub, pub] = [t.open(), t.open()]
@@ -173,7 +185,10 @@ test('[MQTT-3.1.2-24] a message larger than the client takes is not sent and cou
 })
 
 test('a slow reader keeps a bounded number of messages; the rest is dropped and counted', async () => {
-  for (const [qos, reason] of [[0, 'slow-reader'], [1, 'queue-full']] as const) {
+  for (const [qos, reason] of [
+    [0, 'slow-reader'],
+    [1, 'queue-full'],
+  ] as const) {
     const t = new TestBroker()
     const slow = t.open({ policy: { limits: { maxQueuedMessages: 10 } } })
     const pub = t.open()
@@ -182,7 +197,10 @@ test('a slow reader keeps a bounded number of messages; the rest is dropped and 
     await pub.connect({ clientId: 'pub' })
     slow.stream.pause()
     const size = 10_000
-    for (let i = 1; i <= 100; i++) { pub.publish('a', 'x'.repeat(size), { qos, packetId: qos && i }); if (i % 20 === 0) await pub.seen() }
+    for (let i = 1; i <= 100; i++) {
+      pub.publish('a', 'x'.repeat(size), { qos, packetId: qos && i })
+      if (i % 20 === 0) await pub.seen()
+    }
     const dropped = t.metrics.total('mesh_mqtt_messages_dropped_total', { reason })
     assert.ok(dropped > 30 && dropped < 80, String(dropped))
     slow.stream.resume()
@@ -197,7 +215,10 @@ test('P-12, P-13: a client that reads slowly gets every durable message once it 
   await slow.subscribe('a', { qos: 1 })
   await pub.connect({ clientId: 'pub' })
   slow.stream.pause()
-  for (let i = 1; i <= 100; i++) { pub.publish('a', 'x'.repeat(10_000), { qos: 1, packetId: i }); if (i % 20 === 0) await pub.seen() }
+  for (let i = 1; i <= 100; i++) {
+    pub.publish('a', 'x'.repeat(10_000), { qos: 1, packetId: i })
+    if (i % 20 === 0) await pub.seen()
+  }
   slow.stream.resume()
   assert.equal((await slow.seen()).length, 100)
 })
@@ -205,17 +226,39 @@ test('P-12, P-13: a client that reads slowly gets every durable message once it 
 test('the bridge: a route gets every matching message under its own topic and QoS, not those of its own origin', async () => {
   const t = new TestBroker()
   const queue = await t.durability.createQueue('up/cloud')
-  const route = t.broker.attach({ filter: 'a/#', queue, origin: 'cloud', maxQos: 1, rename: (topic) => `site/${topic}` })
+  const route = t.broker.attach({
+    filter: 'a/#',
+    queue,
+    origin: 'cloud',
+    maxQos: 1,
+    rename: (topic) => `site/${topic}`,
+  })
   const c = t.open()
   await c.connect()
   await c.subscribe('a/#', { qos: 2 })
   c.publish('a/1', 'two', { qos: 2, packetId: 1 })
   c.publish('a/2', 'zero')
   await c.seen()
-  await t.broker.publish({ topic: 'a/3', payload: Buffer.from('down'), qos: 1, retain: false, properties: Buffer.alloc(0), expiresAtMs: undefined }, 'cloud')
+  await t.broker.publish(
+    {
+      topic: 'a/3',
+      payload: Buffer.from('down'),
+      qos: 1,
+      retain: false,
+      properties: Buffer.alloc(0),
+      expiresAtMs: undefined,
+    },
+    'cloud',
+  )
   assert.deepEqual(await c.seen(), ['publish a/3 down q1 #2'])
   const queued = t.durability.queue('up/cloud')!
-  assert.deepEqual([...queued.entries.values()].map(({ message }) => [message.topic, message.qos]), [['site/a/1', 1], ['site/a/2', 0]])
+  assert.deepEqual(
+    [...queued.entries.values()].map(({ message }) => [message.topic, message.qos]),
+    [
+      ['site/a/1', 1],
+      ['site/a/2', 0],
+    ],
+  )
   route[Symbol.dispose]()
   c.publish('a/4', 'after', { qos: 1, packetId: 2 })
   await c.seen()
@@ -224,7 +267,20 @@ test('the bridge: a route gets every matching message under its own topic and Qo
   await stored.connect({ clientId: 'stored', ...KEEP })
   await stored.subscribe('a/#', { qos: 1 })
   t.durability.refuse('MESH_MQTT_QUOTA')
-  await assert.rejects(t.broker.publish({ topic: 'a/3', payload: Buffer.alloc(1), qos: 1, retain: false, properties: Buffer.alloc(0), expiresAtMs: undefined }, 'cloud'), { code: 'MESH_MQTT_QUOTA' })
+  await assert.rejects(
+    t.broker.publish(
+      {
+        topic: 'a/3',
+        payload: Buffer.alloc(1),
+        qos: 1,
+        retain: false,
+        properties: Buffer.alloc(0),
+        expiresAtMs: undefined,
+      },
+      'cloud',
+    ),
+    { code: 'MESH_MQTT_QUOTA' },
+  )
 })
 
 test('a kept session with a thousand filters looks for them once per topic, as everybody does, and gets what each of them says', async () => {
@@ -232,8 +288,21 @@ test('a kept session with a thousand filters looks for them once per topic, as e
   const c = t.open({ policy: { limits: { maxSubscriptionsPerSession: 2_000 } } })
   await c.connect({ clientId: 'c', ...KEEP })
   const filterOf = (i: number): string => Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/')
-  for (let i = 0; i < 1_000; i++) c.send({ type: 'subscribe', packetId: 1, properties: { subscriptionIds: [i + 1] }, subscriptions: [{ filter: filterOf(i), qos: i === 999 ? 2 : 1, noLocal: false, retainAsPublished: false, retainHandling: 0 }] })
-  c.send({ type: 'subscribe', packetId: 1, properties: {}, subscriptions: [{ filter: '$share/g/x/#', qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 }] })
+  for (let i = 0; i < 1_000; i++)
+    c.send({
+      type: 'subscribe',
+      packetId: 1,
+      properties: { subscriptionIds: [i + 1] },
+      subscriptions: [
+        { filter: filterOf(i), qos: i === 999 ? 2 : 1, noLocal: false, retainAsPublished: false, retainHandling: 0 },
+      ],
+    })
+  c.send({
+    type: 'subscribe',
+    packetId: 1,
+    properties: {},
+    subscriptions: [{ filter: '$share/g/x/#', qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+  })
   assert.equal((await c.seen()).length, 1_001)
   const pub = t.open()
   await pub.connect({ clientId: 'pub' })

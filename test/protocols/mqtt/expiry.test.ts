@@ -8,7 +8,15 @@ import { TestBroker } from '../../helpers/mqtt/broker.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 
 const DAY_MS = 86_400_000
-const message = (more: Partial<StoredMessage>): StoredMessage => ({ topic: 't', payload: Buffer.from('p'), qos: 1, retain: false, properties: new Uint8Array(0), expiresAtMs: undefined, ...more })
+const message = (more: Partial<StoredMessage>): StoredMessage => ({
+  topic: 't',
+  payload: Buffer.from('p'),
+  qos: 1,
+  retain: false,
+  properties: new Uint8Array(0),
+  expiresAtMs: undefined,
+  ...more,
+})
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 0xffff_fffe } } as const
 
 for (const backMs of [1_000, 3_600_000, 400 * DAY_MS]) {
@@ -39,7 +47,10 @@ for (const backMs of [1_000, 3_600_000, 400 * DAY_MS]) {
 }
 test('after a restart with a clock that was set back a message has no more than it was given', () => {
   const kept = message(expiryOf(600, 1_700_000_000_000))
-  assert.deepEqual([0, 1_000, 400 * DAY_MS].map((back) => expirySecOf(leftMs(kept, 1_700_000_000_000 - back))), [600, 600, 600])
+  assert.deepEqual(
+    [0, 1_000, 400 * DAY_MS].map((back) => expirySecOf(leftMs(kept, 1_700_000_000_000 - back))),
+    [600, 600, 600],
+  )
   assert.equal(leftMs(kept, 1_700_000_600_000), 0)
   assert.equal(leftMs(message({}), 0), Infinity)
 })
@@ -58,6 +69,9 @@ test('what a message was given is kept on disk; what was written without it is r
   for (const one of [given, plain, message({})]) {
     const blob = encodeOne(one)
     const { expiresAtMs, expirySec, topic } = decodeOne(blob)!
-    assert.deepEqual([expiresAtMs, expirySec, topic, blob.length - 4], [one.expiresAtMs, one.expirySec, 't', entryBytes(one)])
+    assert.deepEqual(
+      [expiresAtMs, expirySec, topic, blob.length - 4],
+      [one.expiresAtMs, one.expirySec, 't', entryBytes(one)],
+    )
   }
 })

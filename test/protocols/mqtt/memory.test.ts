@@ -1,4 +1,7 @@
-/** Everything that waits in memory has one bound, whoever lets it wait: readers that do not read, packets that never end, strangers. */
+/**
+ * Everything that waits in memory has one bound, whoever lets it wait: readers that do not read, packets that never
+ * end, strangers.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
@@ -25,12 +28,18 @@ async function idle(t: TestBroker, name: string, qos: 0 | 1 = 0): Promise<MqttPe
   peer.stream.pause()
   return peer
 }
-async function flood(t: TestBroker, budget: MemoryBudget, messages: number, bytes: number, p: { qos?: 0 | 1; each?: () => Promise<void> } = {}): Promise<number> {
+async function flood(
+  t: TestBroker,
+  budget: MemoryBudget,
+  messages: number,
+  bytes: number,
+  p: { qos?: 0 | 1; each?: () => Promise<void> } = {},
+): Promise<number> {
   const pub = t.open()
   await pub.connect({ clientId: 'flood' })
   let most = 0
   for (let i = 0; i < messages; i++) {
-    pub.publish('a/b', 'x'.repeat(bytes), p.qos ? { qos: 1, packetId: i % 60_000 + 1 } : {})
+    pub.publish('a/b', 'x'.repeat(bytes), p.qos ? { qos: 1, packetId: (i % 60_000) + 1 } : {})
     await settle()
     most = Math.max(most, budget.heldBytes)
     pub.received.length = 0
@@ -48,7 +57,12 @@ for (const qos of [0, 1] as const) {
     const slow: MqttPeer[] = []
     for (let i = 0; i < 15; i++) slow.push(await idle(t, `slow${i}`, qos))
     let got = 0
-    const most = await flood(t, budget, 200, 256 * 1024, { qos, each: async () => { got += (await reader.seen()).length } })
+    const most = await flood(t, budget, 200, 256 * 1024, {
+      qos,
+      each: async () => {
+        got += (await reader.seen()).length
+      },
+    })
     assert.equal(got, 200)
     assert.ok(most <= 8.5 * MIB, `${most} bytes were held`)
     assert.ok(reader.closed === false)
@@ -64,7 +78,10 @@ test('one copy for all: what one more receiver adds is its place in the line and
   const { t, budget } = rig(200 * MIB)
   for (let i = 0; i < 15; i++) await idle(t, `slow${i}`)
   await flood(t, budget, 40, MIB / 2)
-  assert.ok(budget.heldBytes < 20 * MIB + 15 * MIB, `${budget.heldBytes / MIB} MiB are held of 20 MiB that were published to 15`)
+  assert.ok(
+    budget.heldBytes < 20 * MIB + 15 * MIB,
+    `${budget.heldBytes / MIB} MiB are held of 20 MiB that were published to 15`,
+  )
 })
 
 test('QoS 0 of the slowest receivers goes first, then the connection that holds the most; a kept session loses nothing', async () => {
@@ -84,7 +101,10 @@ test('QoS 0 of the slowest receivers goes first, then the connection that holds 
     pub.received.length = 0
   }
   assert.ok(metrics.total('mesh_memory_given_up_total', { what: 'message' }) > 0)
-  assert.equal(t.metrics.total('mesh_mqtt_messages_dropped_total', { reason: 'memory' }), metrics.total('mesh_memory_given_up_total', { what: 'message' }))
+  assert.equal(
+    t.metrics.total('mesh_mqtt_messages_dropped_total', { reason: 'memory' }),
+    metrics.total('mesh_memory_given_up_total', { what: 'message' }),
+  )
   await settle()
   one.stream.resume()
   await settle()
@@ -95,7 +115,28 @@ test('QoS 0 of the slowest receivers goes first, then the connection that holds 
 
 test('100 halves of a CONNECT of 900 kB are refused at their head, and nobody is kept out', async () => {
   const { t, budget } = rig(8 * MIB)
-  const half = encode({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'c', username: undefined, password: Buffer.alloc(60_000), will: { topic: 'w', payload: Buffer.alloc(64_000), qos: 0, retain: false, properties: Buffer.alloc(0), delaySec: 0, messageExpirySec: undefined }, properties: {} }, 5)
+  const half = encode(
+    {
+      type: 'connect',
+      version: 5,
+      cleanStart: true,
+      keepAliveSec: 0,
+      clientId: 'c',
+      username: undefined,
+      password: Buffer.alloc(60_000),
+      will: {
+        topic: 'w',
+        payload: Buffer.alloc(64_000),
+        qos: 0,
+        retain: false,
+        properties: Buffer.alloc(0),
+        delaySec: 0,
+        messageExpirySec: undefined,
+      },
+      properties: {},
+    },
+    5,
+  )
   const strangers = Array.from({ length: 100 }, () => t.open())
   for (const s of strangers) s.stream.write(half.subarray(0, 60_000))
   await settle()
@@ -109,12 +150,35 @@ test('100 halves of a CONNECT of 900 kB are refused at their head, and nobody is
 test('a CONNECT with a password and a will that fit is taken, and packets behind it may be as large as ever', async () => {
   const { t } = rig(8 * MIB)
   const c = t.open()
-  await c.connect({ clientId: 'c', username: 'u', password: Buffer.alloc(30_000), will: { topic: 'w', payload: Buffer.alloc(30_000), qos: 0, retain: false, properties: Buffer.alloc(0), delaySec: 0, messageExpirySec: undefined } })
+  await c.connect({
+    clientId: 'c',
+    username: 'u',
+    password: Buffer.alloc(30_000),
+    will: {
+      topic: 'w',
+      payload: Buffer.alloc(30_000),
+      qos: 0,
+      retain: false,
+      properties: Buffer.alloc(0),
+      delaySec: 0,
+      messageExpirySec: undefined,
+    },
+  })
   await c.subscribe('a')
   c.publish('a', 'x'.repeat(900_000))
   assert.equal((await c.take('publish')).payload.length, 900_000)
   const tight = t.open({ policy: { limits: { maxConnectBytes: 100 } } })
-  tight.send({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'x'.repeat(100), username: undefined, password: undefined, will: undefined, properties: {} })
+  tight.send({
+    type: 'connect',
+    version: 5,
+    cleanStart: true,
+    keepAliveSec: 0,
+    clientId: 'x'.repeat(100),
+    username: undefined,
+    password: undefined,
+    will: undefined,
+    properties: {},
+  })
   await settle()
   await settle()
   assert.equal(tight.closed, true)
@@ -122,7 +186,20 @@ test('a CONNECT with a password and a will that fit is taken, and packets behind
 
 test('halves of small CONNECTs: the oldest strangers go when the budget is used up, and their memory with them', async () => {
   const { t, budget, metrics } = rig(MIB)
-  const head = encode({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'c', username: undefined, password: Buffer.alloc(60_000), will: undefined, properties: {} }, 5)
+  const head = encode(
+    {
+      type: 'connect',
+      version: 5,
+      cleanStart: true,
+      keepAliveSec: 0,
+      clientId: 'c',
+      username: undefined,
+      password: Buffer.alloc(60_000),
+      will: undefined,
+      properties: {},
+    },
+    5,
+  )
   const strangers: MqttPeer[] = []
   let most = 0
   for (let i = 0; i < 60; i++) {
@@ -166,7 +243,10 @@ test('of connections without CONNECT the oldest of the address with the most giv
   const other = t.open({ policy, host: '10.0.0.2' })
   const silent = Array.from({ length: 9 }, () => t.open({ policy, host: '10.0.0.1' }))
   await settle()
-  assert.deepEqual([other.closed, silent.map((s) => s.closed)], [false, [true, true, true, true, true, true, true, false, false]])
+  assert.deepEqual(
+    [other.closed, silent.map((s) => s.closed)],
+    [false, [true, true, true, true, true, true, true, false, false]],
+  )
   assert.equal((await other.connect({ clientId: 'other' })).reason, 0)
   const next = t.open({ policy, host: '10.0.0.3' })
   assert.equal((await next.connect({ clientId: 'next' })).reason, 0)
@@ -190,12 +270,24 @@ test('a place at the doorstep is given back once, whoever ends it', () => {
 
 test('over WebSocket a frame that comes before CONNECT is bounded, too, and a CONNECT in one is taken', async () => {
   const { t } = rig(8 * MIB)
-  const head = ['GET /mqtt HTTP/1.1', 'Host: 127.0.0.1', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Protocol: mqtt', '', ''].join('\r\n')
+  const head = [
+    'GET /mqtt HTTP/1.1',
+    'Host: 127.0.0.1',
+    'Upgrade: websocket',
+    'Connection: Upgrade',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Protocol: mqtt',
+    '',
+    '',
+  ].join('\r\n')
   const begun = async (frame: Buffer): Promise<{ readonly peer: MqttPeer; readonly got: () => Buffer }> => {
     const peer = t.open({ transport: 'websocket' })
     peer.stream.removeAllListeners('data')
     const chunks: Buffer[] = []
-    peer.stream.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+    peer.stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+    })
     peer.stream.write(head)
     for (let i = 0; i < 30 && chunks.length === 0; i++) await settle()
     peer.stream.write(frame)
@@ -210,14 +302,32 @@ test('over WebSocket a frame that comes before CONNECT is bounded, too, and a CO
   }
   const half = await begun(masked(1_000_000, Buffer.alloc(200_000)))
   assert.deepEqual([half.got().includes('101'), half.peer.closed], [true, true])
-  const connect = encode({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'ws', username: undefined, password: Buffer.alloc(60_000), will: undefined, properties: {} }, 5)
+  const connect = encode(
+    {
+      type: 'connect',
+      version: 5,
+      cleanStart: true,
+      keepAliveSec: 0,
+      clientId: 'ws',
+      username: undefined,
+      password: Buffer.alloc(60_000),
+      will: undefined,
+      properties: {},
+    },
+    5,
+  )
   const whole = await begun(masked(connect.length, connect))
-  assert.deepEqual([whole.peer.closed, t.metrics.total('mesh_mqtt_connects_total', { outcome: 'accepted' })], [false, 1])
+  assert.deepEqual(
+    [whole.peer.closed, t.metrics.total('mesh_mqtt_connects_total', { outcome: 'accepted' })],
+    [false, 1],
+  )
 })
 
 /** A masked frame (RFC 6455 §5.2) with the mask 0. */
-const frame = (payload: Uint8Array): Buffer => Buffer.concat([Buffer.from([0x82, 0x80 | payload.length, 0, 0, 0, 0]), payload])
-const UPGRADE = 'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n'
+const frame = (payload: Uint8Array): Buffer =>
+  Buffer.concat([Buffer.from([0x82, 0x80 | payload.length, 0, 0, 0, 0]), payload])
+const UPGRADE =
+  'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n'
 for (const how of ['a reset', 'a half close', 'a close frame']) {
   test(`WebSocket: nothing is held after ${how}`, async () => {
     const { t, budget } = rig(8 * MIB)
@@ -226,13 +336,35 @@ for (const how of ['a reset', 'a half close', 'a close frame']) {
     peer.stream.removeAllListeners('data').resume()
     peer.stream.write(UPGRADE)
     for (let i = 0; i < 200 && t.broker.stats.connections === 0; i++) await new Promise(setImmediate)
-    const packets = [encode({ type: 'connect', version: 4, clientId: 'w', cleanStart: true, keepAliveSec: 0, properties: {}, will: undefined, username: undefined, password: undefined }, 4), encode({ type: 'pingreq' }, 4)]
-    for (const packet of packets) { peer.stream.write(frame(packet)); await settle() }
+    const packets = [
+      encode(
+        {
+          type: 'connect',
+          version: 4,
+          clientId: 'w',
+          cleanStart: true,
+          keepAliveSec: 0,
+          properties: {},
+          will: undefined,
+          username: undefined,
+          password: undefined,
+        },
+        4,
+      ),
+      encode({ type: 'pingreq' }, 4),
+    ]
+    for (const packet of packets) {
+      peer.stream.write(frame(packet))
+      await settle()
+    }
     assert.ok(budget.heldBytes > 0, 'the answer to the ping')
     if (how === 'a reset') peer.stream.destroy()
     else if (how === 'a half close') peer.stream.end()
     else peer.stream.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0]))
-    for (let i = 0; i < 4; i++) { await settle(); await t.clock.advance(1_000) }
+    for (let i = 0; i < 4; i++) {
+      await settle()
+      await t.clock.advance(1_000)
+    }
     peer.stream.destroy()
     await settle()
     assert.equal(t.broker.stats.connections, 0)
@@ -243,7 +375,18 @@ for (const how of ['a reset', 'a half close', 'a close frame']) {
 test('a will that its own slow client subscribed to is held by nobody after it has left', async () => {
   const { t, budget } = rig(8 * MIB)
   const peer = t.open()
-  await peer.connect({ clientId: 'own', will: { topic: 'a/will', payload: Buffer.from('gone'), qos: 0, retain: false, properties: new Uint8Array(), delaySec: 0, messageExpirySec: undefined } })
+  await peer.connect({
+    clientId: 'own',
+    will: {
+      topic: 'a/will',
+      payload: Buffer.from('gone'),
+      qos: 0,
+      retain: false,
+      properties: new Uint8Array(),
+      delaySec: 0,
+      messageExpirySec: undefined,
+    },
+  })
   await peer.subscribe('a/#', { qos: 0 })
   peer.stream.pause()
   await flood(t, budget, 40, 256 * 1024)

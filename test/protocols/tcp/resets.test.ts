@@ -1,4 +1,7 @@
-/** What breaks off on one side of a TCP proxy breaks off on the other, and is noticed while nobody reads. On real sockets: a RST is the kernel's. */
+/**
+ * What breaks off on one side of a TCP proxy breaks off on the other, and is noticed while nobody reads. On real
+ * sockets: a RST is the kernel's.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import net from 'node:net'
@@ -15,7 +18,14 @@ const HTTP: Codec = { kind: 'http', http: manager() }
 /** How a socket ended: with its error's code, or in order. */
 function endOf(socket: net.Socket): { how: string | undefined } {
   const seen: { how: string | undefined } = { how: undefined }
-  socket.resume().once('error', (err: NodeJS.ErrnoException) => { seen.how ??= err.code }).once('end', () => { seen.how ??= 'end' })
+  socket
+    .resume()
+    .once('error', (err: NodeJS.ErrnoException) => {
+      seen.how ??= err.code
+    })
+    .once('end', () => {
+      seen.how ??= 'end'
+    })
   return seen
 }
 async function joined(rig: SocketRig, origin: SocketOrigin): Promise<{ client: net.Socket; server: net.Socket }> {
@@ -27,7 +37,9 @@ async function joined(rig: SocketRig, origin: SocketOrigin): Promise<{ client: n
 }
 
 test('a reset of the endpoint arrives at the client as a reset, an end as an end', async () => {
-  using origin = await SocketOrigin.listen((s) => { s.resume() })
+  using origin = await SocketOrigin.listen((s) => {
+    s.resume()
+  })
   await using rig = await SocketRig.open({ codec: TCP }, { clusters: [origin.cluster()] })
   const broken = await joined(rig, origin)
   const reset = endOf(broken.client)
@@ -40,7 +52,9 @@ test('a reset of the endpoint arrives at the client as a reset, an end as an end
   assert.deepEqual([reset.how, ended.how], ['ECONNRESET', 'end'])
 })
 test('a reset of the client arrives at the endpoint as a reset', async () => {
-  using origin = await SocketOrigin.listen((s) => { s.resume() })
+  using origin = await SocketOrigin.listen((s) => {
+    s.resume()
+  })
   await using rig = await SocketRig.open({ codec: TCP }, { clusters: [origin.cluster()] })
   const { client, server } = await joined(rig, origin)
   const reset = endOf(server)
@@ -50,10 +64,24 @@ test('a reset of the client arrives at the endpoint as a reset', async () => {
 })
 test('a reset behind TLS arrives at the client as a reset of the connection', async () => {
   const mesh = testCa('mesh.test')
-  using origin = await SocketOrigin.listen((s) => { s.resume() })
-  await using rig = await SocketRig.open({
-    codec: TCP, tls: { certificate: { from: 'workload' }, validation: undefined, requireClientCertificate: false, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] },
-  }, { clusters: [origin.cluster()], identity: mesh.issue('edge', 'gateway') })
+  using origin = await SocketOrigin.listen((s) => {
+    s.resume()
+  })
+  await using rig = await SocketRig.open(
+    {
+      codec: TCP,
+      tls: {
+        certificate: { from: 'workload' },
+        validation: undefined,
+        requireClientCertificate: false,
+        alpnProtocols: [],
+        minVersion: 'TLSv1.2',
+        maxVersion: 'TLSv1.3',
+        cipherSuites: [],
+      },
+    },
+    { clusters: [origin.cluster()], identity: mesh.issue('edge', 'gateway') },
+  )
   const raw = await rig.dial({ allowHalfOpen: false })
   const client = tls.connect({ socket: raw, ca: mesh.rootsPem, checkServerIdentity: () => undefined })
   client.on('error', () => {})
@@ -70,7 +98,9 @@ for (const { name, codec, head } of [
   { name: 'an HTTP/1.1 upload', codec: HTTP, head: 'PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 900000000\r\n\r\n' },
 ]) {
   test(`${name}: 20 clients that reset while the endpoint does not read are let go`, async () => {
-    using origin = await SocketOrigin.listen((s) => { s.pause() })
+    using origin = await SocketOrigin.listen((s) => {
+      s.pause()
+    })
     await using rig = await SocketRig.open({ codec }, { clusters: [origin.cluster()] })
     const clients: net.Socket[] = []
     for (let i = 0; i < 20; i++) {
@@ -84,12 +114,14 @@ for (const { name, codec, head } of [
     assert.equal(rig.path.connections, 20)
     for (const client of clients) client.resetAndDestroy()
     await rig.until('they are let go', () => rig.path.connections === 0, 1_000)
-    await rig.until('so are the endpoints\' connections', () => rig.metrics.total('mesh_upstream_connections') === 0)
+    await rig.until("so are the endpoints' connections", () => rig.metrics.total('mesh_upstream_connections') === 0)
     assert.equal(paused.size, 0)
   })
 }
 test('an endpoint that reads slowly gets all of it, also when both have ended', async () => {
-  using origin = await SocketOrigin.listen((s) => { s.end('ready') })
+  using origin = await SocketOrigin.listen((s) => {
+    s.end('ready')
+  })
   await using rig = await SocketRig.open({ codec: TCP }, { clusters: [origin.cluster()] })
   const client = await rig.dial()
   client.resume()
@@ -97,13 +129,20 @@ test('an endpoint that reads slowly gets all of it, also when both have ended', 
   client.end(Buffer.alloc(bytes))
   await rig.until('no more is taken', () => pausedStreamsOf(rig.ctx).size === 1)
   let got = 0
-  origin.sockets[0]!.on('data', (d: Buffer) => { got += d.length })
+  origin.sockets[0]!.on('data', (d: Buffer) => {
+    got += d.length
+  })
   await rig.until('all has come', () => got === bytes)
   await rig.until('it is over', () => rig.path.connections === 0)
 })
 test('a pair that has ended, of which one side does not take the rest, is over with its idle time', async () => {
-  using origin = await SocketOrigin.listen((s) => { s.end('ready') })
-  await using rig = await SocketRig.open({ codec: { kind: 'tcp', tcp: { clusters: [{ name: 'origin', weight: 1 } as never], idleMs: 60_000 } } }, { clusters: [origin.cluster()] })
+  using origin = await SocketOrigin.listen((s) => {
+    s.end('ready')
+  })
+  await using rig = await SocketRig.open(
+    { codec: { kind: 'tcp', tcp: { clusters: [{ name: 'origin', weight: 1 } as never], idleMs: 60_000 } } },
+    { clusters: [origin.cluster()] },
+  )
   const client = await rig.dial()
   client.resume()
   client.end(Buffer.alloc(24 * 1024 * 1024))
@@ -111,12 +150,32 @@ test('a pair that has ended, of which one side does not take the rest, is over w
   await rig.until('it is over', () => rig.path.connections === 0, 30_000)
 })
 test('a listener on :: takes IPv4 clients only with ipv4_compat', async (t) => {
-  const hasIpv6 = await new Promise<boolean>((resolve) => { const s = net.createServer().once('error', () => resolve(false)).listen(0, '::1', () => { s.close(); resolve(true) }) })
-  if (!hasIpv6) { t.diagnostic('this machine has no IPv6'); return }
-  using origin = await SocketOrigin.listen((s) => { s.resume() })
+  const hasIpv6 = await new Promise<boolean>((resolve) => {
+    const s = net
+      .createServer()
+      .once('error', () => resolve(false))
+      .listen(0, '::1', () => {
+        s.close()
+        resolve(true)
+      })
+  })
+  if (!hasIpv6) {
+    t.diagnostic('this machine has no IPv6')
+    return
+  }
+  using origin = await SocketOrigin.listen((s) => {
+    s.resume()
+  })
   for (const ipv4Compat of [false, true]) {
-    await using rig = await SocketRig.open({ codec: TCP }, { clusters: [origin.cluster()], listener: { address: '::', ...(ipv4Compat ? { ipv4Compat } : {}) } })
-    const reaches = async (host: string): Promise<boolean> => rig.dial({ host }).then(() => true, () => false)
+    await using rig = await SocketRig.open(
+      { codec: TCP },
+      { clusters: [origin.cluster()], listener: { address: '::', ...(ipv4Compat ? { ipv4Compat } : {}) } },
+    )
+    const reaches = async (host: string): Promise<boolean> =>
+      rig.dial({ host }).then(
+        () => true,
+        () => false,
+      )
     assert.deepEqual([await reaches('::1'), await reaches('127.0.0.1')], [true, ipv4Compat])
   }
 })

@@ -14,23 +14,62 @@ const mesh = testCa('mesh.test')
 const server = mesh.issue('cloud', 'server')
 const client = mesh.issue('edge', 'client')
 const toServer: UpstreamTls = {
-  certificate: { from: 'workload' }, validation: { roots: { from: 'workload' }, sans: [{ type: 'uri', match: { kind: 'exact', value: server.spiffeId.uri, ignoreCase: false } }] },
-  sni: '', autoSni: false, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [],
+  certificate: { from: 'workload' },
+  validation: {
+    roots: { from: 'workload' },
+    sans: [{ type: 'uri', match: { kind: 'exact', value: server.spiffeId.uri, ignoreCase: false } }],
+  },
+  sni: '',
+  autoSni: false,
+  alpnProtocols: [],
+  minVersion: 'TLSv1.2',
+  maxVersion: 'TLSv1.3',
+  cipherSuites: [],
 }
 
 /** One handshake with a server that shows `shown` and asks for a certificate of `roots`. */
-async function handshake(t: TestContext, p: { shown?: Identity; roots?: string; identity?: Identity; settings?: Partial<UpstreamTls> } = {}): Promise<Originated> {
+async function handshake(
+  t: TestContext,
+  p: { shown?: Identity; roots?: string; identity?: Identity; settings?: Partial<UpstreamTls> } = {},
+): Promise<Originated> {
   const { shown = server, roots = mesh.rootsPem, identity = client, settings = {} } = p
-  const listener = tls.createServer({ key: shown.keyPem, cert: shown.chainPem, ca: roots, requestCert: true, rejectUnauthorized: true }, (socket) => { socket.on('error', () => {}); socket.destroy() }).listen(0, '127.0.0.1')
+  const listener = tls
+    .createServer(
+      { key: shown.keyPem, cert: shown.chainPem, ca: roots, requestCert: true, rejectUnauthorized: true },
+      (socket) => {
+        socket.on('error', () => {})
+        socket.destroy()
+      },
+    )
+    .listen(0, '127.0.0.1')
   listener.on('tlsClientError', () => {})
   await once(listener, 'listening')
   const stream = net.connect({ port: (listener.address() as AddressInfo).port, host: '127.0.0.1' })
   await once(stream, 'connect')
-  t.after(() => { stream.destroy(); listener.close() })
-  return originate(stream, { tls: { ...toServer, ...settings }, identity, alpn: [], serverName: '', clock: systemClock, timeoutMs: 5_000, signal: new AbortController().signal })
+  t.after(() => {
+    stream.destroy()
+    listener.close()
+  })
+  return originate(stream, {
+    tls: { ...toServer, ...settings },
+    identity,
+    alpn: [],
+    serverName: '',
+    clock: systemClock,
+    timeoutMs: 5_000,
+    signal: new AbortController().signal,
+  })
 }
 
-function closed(stream: Duplex): Promise<void> { return new Promise((resolve) => { stream.once('close', () => { resolve() }).resume() }) }
+function closed(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    stream
+      .once('close', () => {
+        resolve()
+      })
+      .resume()
+  })
+}
 
 test('a server of the mesh with the expected name is talked to', async (t) => {
   const { stream, peer } = await handshake(t)
@@ -40,7 +79,9 @@ test('a server of the mesh with the expected name is talked to', async (t) => {
 })
 test('a server with another name, and one of another CA that says the right name, are not', async (t) => {
   await assert.rejects(handshake(t, { shown: mesh.issue('cloud', 'other') }), { code: 'MESH_PEER_MISMATCH' })
-  await assert.rejects(handshake(t, { shown: testCa('mesh.test').issue('cloud', 'server') }), { code: 'MESH_UPSTREAM_TLS' })
+  await assert.rejects(handshake(t, { shown: testCa('mesh.test').issue('cloud', 'server') }), {
+    code: 'MESH_UPSTREAM_TLS',
+  })
 })
 test('a server of TLS 1.3 that does not accept our certificate says so after our handshake, and is heard (RFC 8446 §4.4.2.4)', async (t) => {
   const { stream } = await handshake(t, { settings: { certificate: undefined } })

@@ -10,8 +10,14 @@ import { SimClock } from '../../helpers/sim-clock.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { cluster, endpoint } from '../http/harness.ts'
 
-const hosts = (...weights: number[]): Host[] => weights.map((weight, i) => new Host(endpoint('10.0.0.1', 1000 + i, { weight })))
-function counts(balancer: Balancer, all: readonly Host[], times: number, hashOf: (i: number) => number | undefined = () => undefined): number[] {
+const hosts = (...weights: number[]): Host[] =>
+  weights.map((weight, i) => new Host(endpoint('10.0.0.1', 1000 + i, { weight })))
+function counts(
+  balancer: Balancer,
+  all: readonly Host[],
+  times: number,
+  hashOf: (i: number) => number | undefined = () => undefined,
+): number[] {
   const pick = pickerFor(balancer, all, seededRandom(1))
   const seen = all.map(() => 0)
   for (let i = 0; i < times; i++) seen[all.indexOf(pick(hashOf(i))!)]!++
@@ -23,7 +29,10 @@ test('round robin takes hosts in turn, by weight and interleaved', () => {
   assert.deepEqual(counts({ kind: 'round-robin' }, hosts(3, 1), 40), [30, 10])
   const all = hosts(2, 1)
   const pick = pickerFor({ kind: 'round-robin' }, all, seededRandom(1))
-  assert.deepEqual([1, 2, 3].map(() => all.indexOf(pick(undefined)!)), [0, 1, 0])
+  assert.deepEqual(
+    [1, 2, 3].map(() => all.indexOf(pick(undefined)!)),
+    [0, 1, 0],
+  )
 })
 test('least request prefers the host with fewer requests under way', () => {
   const all = hosts(1, 1)
@@ -32,19 +41,31 @@ test('least request prefers the host with fewer requests under way', () => {
   // Both draws fall on the busy one in a quarter of the cases.
   assert.ok(busy! < 320 && idle! > 680, `${busy} to ${idle}`)
 })
-test('random spreads evenly', () => { for (const n of counts({ kind: 'random' }, hosts(1, 1, 1, 1), 4000)) assert.ok(n > 850 && n < 1150, String(n)) })
+test('random spreads evenly', () => {
+  for (const n of counts({ kind: 'random' }, hosts(1, 1, 1, 1), 4000)) assert.ok(n > 850 && n < 1150, String(n))
+})
 
-for (const balancer of [{ kind: 'ring-hash', minRing: 1024, maxRing: 8192 }, { kind: 'maglev', tableSize: 65_537 }] as const) {
+for (const balancer of [
+  { kind: 'ring-hash', minRing: 1024, maxRing: 8192 },
+  { kind: 'maglev', tableSize: 65_537 },
+] as const) {
   const mix = (i: number): number => Math.imul(i + 1, 0x9e3779b1) >>> 0
   test(`${balancer.kind}: the same hash always goes to the same host, and hosts get their share`, () => {
     const all = hosts(1, 1, 2)
-    assert.deepEqual(counts(balancer, all, 100, () => 12_345).filter((n) => n > 0), [100])
+    assert.deepEqual(
+      counts(balancer, all, 100, () => 12_345).filter((n) => n > 0),
+      [100],
+    )
     const seen = counts(balancer, all, 20_000, mix)
-    for (const [i, share] of [0.25, 0.25, 0.5].entries()) assert.ok(Math.abs(seen[i]! / 20_000 - share) < 0.08, seen.join())
+    for (const [i, share] of [0.25, 0.25, 0.5].entries())
+      assert.ok(Math.abs(seen[i]! / 20_000 - share) < 0.08, seen.join())
   })
   test(`${balancer.kind}: when one of ten hosts leaves, most requests stay where they were`, () => {
     const all = hosts(...Array.from({ length: 10 }, () => 1))
-    const [before, after] = [pickerFor(balancer, all, seededRandom(1)), pickerFor(balancer, all.slice(0, 9), seededRandom(1))]
+    const [before, after] = [
+      pickerFor(balancer, all, seededRandom(1)),
+      pickerFor(balancer, all.slice(0, 9), seededRandom(1)),
+    ]
     let moved = 0
     let kept = 0
     for (let i = 0; i < 10_000; i++) {
@@ -57,7 +78,15 @@ for (const balancer of [{ kind: 'ring-hash', minRing: 1024, maxRing: 8192 }, { k
   })
 }
 
-const OUTLIER: Outlier = { consecutive5xx: 3, consecutiveGatewayFailures: undefined, consecutiveLocalFailures: undefined, intervalMs: 10_000, baseEjectionMs: 1000, maxEjectionMs: 2500, maxEjectionPercent: 50 }
+const OUTLIER: Outlier = {
+  consecutive5xx: 3,
+  consecutiveGatewayFailures: undefined,
+  consecutiveLocalFailures: undefined,
+  intervalMs: 10_000,
+  baseEjectionMs: 1000,
+  maxEjectionMs: 2500,
+  maxEjectionPercent: 50,
+}
 
 test('retry budget: a share of what is under way, at least the minimum', () => {
   const load = new Load()
@@ -70,22 +99,45 @@ test('retry budget: a share of what is under way, at least the minimum', () => {
   assert.equal(load.mayRetry(breakers), false)
 })
 
-const level = (priority: number, ...endpoints: ReturnType<typeof endpoint>[]): LocalityLoad => ({ region: '', zone: '', subZone: '', priority, weight: 1, endpoints })
+const level = (priority: number, ...endpoints: ReturnType<typeof endpoint>[]): LocalityLoad => ({
+  region: '',
+  zone: '',
+  subZone: '',
+  priority,
+  weight: 1,
+  endpoints,
+})
 function hostsOf(clock: SimClock, panicPercent = 50): Hosts {
-  return new Hosts({ cluster: cluster([], { outlier: OUTLIER, panicPercent }), clock, random: seededRandom(1), removed: (h) => { removed.push(h.key) } })
+  return new Hosts({
+    cluster: cluster([], { outlier: OUTLIER, panicPercent }),
+    clock,
+    random: seededRandom(1),
+    removed: (h) => {
+      removed.push(h.key)
+    },
+  })
 }
 let removed: string[] = []
-const picks = (h: Hosts, n = 12): number[] => [...new Set(Array.from({ length: n }, () => h.pick(undefined, undefined, 0)?.endpoint.port ?? 0))].sort((a, b) => a - b)
+const picks = (h: Hosts, n = 12): number[] =>
+  [...new Set(Array.from({ length: n }, () => h.pick(undefined, undefined, 0)?.endpoint.port ?? 0))].sort(
+    (a, b) => a - b,
+  )
 
 test('a lower priority serves only when the higher one is not healthy enough', () => {
   const h = hostsOf(new SimClock())
   h.update({ clusterName: 'c', localities: [level(1, endpoint('a', 3)), level(0, endpoint('a', 1), endpoint('a', 2))] })
   assert.deepEqual(picks(h), [1, 2])
-  h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1, { health: 'unhealthy' })), level(1, endpoint('a', 3))] })
+  h.update({
+    clusterName: 'c',
+    localities: [level(0, endpoint('a', 1, { health: 'unhealthy' })), level(1, endpoint('a', 3))],
+  })
   assert.deepEqual(picks(h), [3])
 })
 test('in panic everybody serves; with a threshold of 0 nobody unhealthy ever does', () => {
-  const load = { clusterName: 'c', localities: [level(0, endpoint('a', 1, { health: 'unhealthy' }), endpoint('a', 2, { health: 'unhealthy' }))] }
+  const load = {
+    clusterName: 'c',
+    localities: [level(0, endpoint('a', 1, { health: 'unhealthy' }), endpoint('a', 2, { health: 'unhealthy' }))],
+  }
   const [panic, strict] = [hostsOf(new SimClock()), hostsOf(new SimClock(), 0)]
   panic.update(load)
   strict.update(load)
@@ -94,7 +146,10 @@ test('in panic everybody serves; with a threshold of 0 nobody unhealthy ever doe
 test('an ejected host gets nothing until its time is over', async () => {
   const clock = new SimClock()
   const h = hostsOf(clock)
-  h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), endpoint('a', 2), endpoint('a', 3), endpoint('a', 4))] })
+  h.update({
+    clusterName: 'c',
+    localities: [level(0, endpoint('a', 1), endpoint('a', 2), endpoint('a', 3), endpoint('a', 4))],
+  })
   assert.deepEqual(picks(h), [1, 2, 3, 4])
   const victim = [...h.all][0]!
   for (let i = 0; i < 3; i++) h.report(victim, { kind: 'status', status: 503 })
@@ -106,10 +161,20 @@ test('while no control plane tells of them, discovered endpoints that do not ans
   const clock = new SimClock()
   let isDown = false
   const eds = cluster([], { outlier: undefined, discovery: { kind: 'eds', serviceName: 'c' } })
-  const h = new Hosts({ cluster: eds, clock, random: seededRandom(1), removed: () => { /* none */ }, isLinkDown: () => isDown })
+  const h = new Hosts({
+    cluster: eds,
+    clock,
+    random: seededRandom(1),
+    removed: () => {
+      /* none */
+    },
+    isLinkDown: () => isDown,
+  })
   h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), endpoint('a', 2))] })
   const victim = [...h.all][0]!
-  const fails = (): void => { for (let i = 0; i < 3; i++) h.report(victim, { kind: 'local-failure' }) }
+  const fails = (): void => {
+    for (let i = 0; i < 3; i++) h.report(victim, { kind: 'local-failure' })
+  }
   fails()
   assert.deepEqual(picks(h), [1, 2], 'the control plane would say so')
   isDown = true

@@ -3,11 +3,18 @@ import assert from 'node:assert/strict'
 import { lease } from '../../../core/lease.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'
 
-const breakers = (maxRequests: number) => ({ maxConnections: 1, maxPendingRequests: maxRequests, maxRequests, maxRetries: 3, retryBudget: undefined })
+const breakers = (maxRequests: number) => ({
+  maxConnections: 1,
+  maxPendingRequests: maxRequests,
+  maxRequests,
+  maxRetries: 3,
+  retryBudget: undefined,
+})
 /** @returns how many of them were let in, one after the other */
 function take(load: Load, maxRequests: number, source: string, count: number): number {
   let taken = 0
-  for (; taken < count && load.mayRequest(breakers(maxRequests), source); taken++) lease(load.requests, load.pending, load.requestsBySource.tally(source))
+  for (; taken < count && load.mayRequest(breakers(maxRequests), source); taken++)
+    lease(load.requests, load.pending, load.requestsBySource.tally(source))
   return taken
 }
 
@@ -17,7 +24,10 @@ test('one source alone gets the limit and no more, whatever the limit', () => {
 test('a source with less than its share gets in beyond the limit, an eighth of it in all', () => {
   const load = new Load()
   take(load, 80, 'a', 1000)
-  assert.deepEqual([take(load, 80, 'b', 6), take(load, 80, 'c', 6), take(load, 80, 'd', 6), take(load, 80, 'a', 1)], [6, 4, 0, 0])
+  assert.deepEqual(
+    [take(load, 80, 'b', 6), take(load, 80, 'c', 6), take(load, 80, 'd', 6), take(load, 80, 'a', 1)],
+    [6, 4, 0, 0],
+  )
   assert.equal(load.mayWait(breakers(80), 'd'), false)
   assert.equal(load.mayWait(breakers(160), 'd'), true)
 })

@@ -7,7 +7,10 @@ test('what a cluster says about its sockets reaches the network: the local addre
   await using h = new Harness([cluster(undefined, { bindAddress: '127.0.0.2', keepAliveMs: 7_000 })])
   const asked: unknown[] = []
   const dial = h.network.dial.bind(h.network)
-  h.network.dial = (to, signal, options?: Parameters<Network['dial']>[2]) => { asked.push(options); return dial(to, signal) }
+  h.network.dial = (to, signal, options?: Parameters<Network['dial']>[2]) => {
+    asked.push(options)
+    return dial(to, signal)
+  }
   const origin = await h.origin()
   const client = h.connect()
   await client.send(GET)
@@ -16,9 +19,22 @@ test('what a cluster says about its sockets reaches the network: the local addre
   assert.deepEqual(asked, [{ from: '127.0.0.2', keepAliveMs: 7_000 }])
 })
 
-test('with auto_host_sni the endpoint\'s hostname is the name that TLS asks for, and the name of its address where it has none', async () => {
-  for (const { more, address, asked } of [{ more: { hostname: 'named.example' }, address: ORIGIN.host, asked: 'named.example' }, { more: {}, address: ORIGIN.host, asked: undefined }]) {
-    const tls = { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: '', autoSni: false, sniOfEndpoint: true } as const
+test("with auto_host_sni the endpoint's hostname is the name that TLS asks for, and the name of its address where it has none", async () => {
+  for (const { more, address, asked } of [
+    { more: { hostname: 'named.example' }, address: ORIGIN.host, asked: 'named.example' },
+    { more: {}, address: ORIGIN.host, asked: undefined },
+  ]) {
+    const tls = {
+      certificate: undefined,
+      validation: undefined,
+      alpnProtocols: [],
+      minVersion: 'TLSv1.2',
+      maxVersion: 'TLSv1.3',
+      cipherSuites: [],
+      sni: '',
+      autoSni: false,
+      sniOfEndpoint: true,
+    } as const
     await using h = new Harness([cluster([endpoint(address, ORIGIN.port, more)], { transport: { kind: 'tls', tls } })])
     const origin = await h.origin()
     await h.connect().send(GET)

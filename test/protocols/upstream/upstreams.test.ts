@@ -12,7 +12,13 @@ import { silentLog } from '../../../core/log.ts'
 import { SimClock, settle } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN, tablesOf } from '../http/harness.ts'
 
-const NARROW: Breakers = { maxConnections: 1, maxPendingRequests: 1, maxRequests: 10, maxRetries: 3, retryBudget: undefined }
+const NARROW: Breakers = {
+  maxConnections: 1,
+  maxPendingRequests: 1,
+  maxRequests: 10,
+  maxRetries: 3,
+  retryBudget: undefined,
+}
 const never = new AbortController().signal
 
 test('at max_connections requests wait for the connection, at max_pending_requests they are refused', async () => {
@@ -38,7 +44,10 @@ test('a request that gave up waiting leaves its place', async () => {
   await settle()
   await third.send(GET)
   assert.equal(await third.take(), '')
-  assert.deepEqual(h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.pendingRequests, c.connections]), [[2, 1, 1]])
+  assert.deepEqual(
+    h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.pendingRequests, c.connections]),
+    [[2, 1, 1]],
+  )
 })
 test('at max_requests nothing more is started', async () => {
   await using h = new Harness([cluster(undefined, { breakers: { ...NARROW, maxRequests: 1 } })])
@@ -48,7 +57,7 @@ test('at max_requests nothing more is started', async () => {
   await second.send(GET)
   assert.match(await second.take(), /MESH_UPSTREAM_OVERFLOW/)
 })
-test('an idle connection ends after the cluster\'s idle time, a used one after its number of requests', async () => {
+test("an idle connection ends after the cluster's idle time, a used one after its number of requests", async () => {
   await using h = new Harness([cluster(undefined, { idleMs: 1000, maxRequestsPerConnection: 2 })])
   const origin = await h.origin()
   const client = h.connect()
@@ -56,14 +65,19 @@ test('an idle connection ends after the cluster\'s idle time, a used one after i
   await origin.answer(OK)
   await h.clock.advance(1010)
   assert.equal(origin.connections[0]!.closed, true)
-  for (let i = 0; i < 3; i++) { await client.send(GET); await origin.answer(OK) }
+  for (let i = 0; i < 3; i++) {
+    await client.send(GET)
+    await origin.answer(OK)
+  }
   assert.equal(origin.connections.length, 3)
   assert.equal(origin.connections[1]!.closed, true)
 })
 test('an HTTP/2 connection ends by being idle, however many calls it has carried', async () => {
   await using h = new Harness([cluster(undefined, { protocol: 'http2', idleMs: 1000 })])
   await h.network.listen(ORIGIN, ({ stream }) => {
-    const server = http2.createServer().on('stream', (s: http2.ServerHttp2Stream) => { s.respond({ ':status': 200 }, { endStream: true }) })
+    const server = http2.createServer().on('stream', (s: http2.ServerHttp2Stream) => {
+      s.respond({ ':status': 200 }, { endStream: true })
+    })
     server.emit('connection', stream)
   })
   const client = h.connect()
@@ -100,17 +114,28 @@ test('counts come back to zero however requests end', async () => {
   await settle()
   await settle()
   const [status] = h.upstreams.clusterStatus()
-  assert.deepEqual([status!.activeRequests, status!.pendingRequests, status!.connections, status!.endpoints[0]!.activeRequests], [0, 0, 1, 0])
+  assert.deepEqual(
+    [status!.activeRequests, status!.pendingRequests, status!.connections, status!.endpoints[0]!.activeRequests],
+    [0, 0, 1, 0],
+  )
 })
 test('endpoints come from EDS, and change with the tables', async () => {
   const eds = cluster([], { discovery: { kind: 'eds', serviceName: 's' } })
-  const load = (port: number) => ({ clusterName: 's', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint(ORIGIN.host, port)] }] })
+  const load = (port: number) => ({
+    clusterName: 's',
+    localities: [
+      { region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint(ORIGIN.host, port)] },
+    ],
+  })
   await using h = new Harness([eds])
   const [one, two] = [await h.origin({ host: ORIGIN.host, port: 1 }), await h.origin({ host: ORIGIN.host, port: 2 })]
   const client = h.connect()
   await client.send(GET)
   assert.match(await client.take(), /MESH_NO_ENDPOINT/)
-  for (const [port, origin] of [[1, one], [2, two]] as const) {
+  for (const [port, origin] of [
+    [1, one],
+    [2, two],
+  ] as const) {
     h.tables.swap(tablesOf([eds], { load: () => load(port) }))
     await client.send(GET)
     await origin.answer(OK)
@@ -137,7 +162,10 @@ test('a connection to an original destination that was captured itself ends ther
   const own = captureLoopOf(h.ctx)
   const captured: NetStream[] = []
   let first: Disposable | undefined
-  await h.network.listen(originalDst, (accepted) => { captured.push(accepted); if (captured.length === 1) first = own.captured(accepted) })
+  await h.network.listen(originalDst, (accepted) => {
+    captured.push(accepted)
+    if (captured.length === 1) first = own.captured(accepted)
+  })
   const c = h.tables.get().cluster('origin')!
   await assert.rejects(h.upstreams.connect(c, { signal: never, speaks: 'tcp', originalDst }), isLoop)
   first![Symbol.dispose]()
@@ -155,7 +183,10 @@ test('connect gives a stream of its own and counts it until it is released', asy
   const origin = await h.origin()
   const c = h.tables.get().cluster('origin')!
   const up = await h.upstreams.connect(c, { signal: never, speaks: 'tcp' })
-  await assert.rejects(h.upstreams.connect(c, { signal: never, speaks: 'tcp' }), (e) => e instanceof MeshError && e.code === 'MESH_UPSTREAM_OVERFLOW')
+  await assert.rejects(
+    h.upstreams.connect(c, { signal: never, speaks: 'tcp' }),
+    (e) => e instanceof MeshError && e.code === 'MESH_UPSTREAM_OVERFLOW',
+  )
   up.stream.write('hello')
   assert.equal(await origin.last.take(), 'hello')
   up.release('ok')
@@ -163,19 +194,33 @@ test('connect gives a stream of its own and counts it until it is released', asy
   assert.equal(h.upstreams.clusterStatus()[0]!.connections, 0)
 })
 test('failed connects eject an endpoint where outlier detection says so', async () => {
-  const outlier = { consecutive5xx: undefined, consecutiveGatewayFailures: undefined, consecutiveLocalFailures: 2, intervalMs: 1000, baseEjectionMs: 5000, maxEjectionMs: 5000, maxEjectionPercent: 100 }
-  await using h = new Harness([cluster([endpoint(ORIGIN.host, 1), endpoint(ORIGIN.host, 2)], { outlier, panicPercent: 0 })])
+  const outlier = {
+    consecutive5xx: undefined,
+    consecutiveGatewayFailures: undefined,
+    consecutiveLocalFailures: 2,
+    intervalMs: 1000,
+    baseEjectionMs: 5000,
+    maxEjectionMs: 5000,
+    maxEjectionPercent: 100,
+  }
+  await using h = new Harness([
+    cluster([endpoint(ORIGIN.host, 1), endpoint(ORIGIN.host, 2)], { outlier, panicPercent: 0 }),
+  ])
   await h.origin({ host: ORIGIN.host, port: 2 })
   h.network.refuse({ host: ORIGIN.host, port: 1 })
   for (let i = 0; i < 4; i++) await h.connect().send(GET)
-  assert.deepEqual(h.upstreams.clusterStatus()[0]!.endpoints.map((e) => e.ejected), [true, false])
+  assert.deepEqual(
+    h.upstreams.clusterStatus()[0]!.endpoints.map((e) => e.ejected),
+    [true, false],
+  )
 })
 
 const dns = (mode: 'strict' | 'logical'): Extract<Discovery, { kind: 'dns' }> => {
   const { discovery } = cluster([endpoint('svc.example', 80)])
   return { kind: 'dns', mode, refreshMs: 5000, load: discovery.kind === 'static' ? discovery.load : assert.fail() }
 }
-const addresses = (d: DnsLoad): string[] | undefined => d.current?.localities.flatMap((l) => l.endpoints.map((e) => e.address))
+const addresses = (d: DnsLoad): string[] | undefined =>
+  d.current?.localities.flatMap((l) => l.endpoints.map((e) => e.address))
 test('DNS: strict uses every address, logical the first; the last good answer outlives failures', async () => {
   const clock = new SimClock()
   let answer: string[] | undefined = ['10.0.0.1', '10.0.0.2']
@@ -194,13 +239,39 @@ test('DNS: strict uses every address, logical the first; the last good answer ou
 test('DNS: a name that never resolved refuses with its code, and the next request asks again', async () => {
   await using h = new Harness([cluster([], { discovery: dns('strict') })])
   let asked = 0
-  await using upstreams = createUpstreams(h.ctx, async () => { asked++; throw new Error('ENOTFOUND') })
+  await using upstreams = createUpstreams(h.ctx, async () => {
+    asked++
+    throw new Error('ENOTFOUND')
+  })
   const c = h.tables.get().cluster('origin')!
-  for (let i = 0; i < 2; i++) await assert.rejects(upstreams.connect(c, { signal: never, speaks: 'tcp' }), (e) => e instanceof MeshError && e.code === 'MESH_DNS_FAILED')
+  for (let i = 0; i < 2; i++)
+    await assert.rejects(
+      upstreams.connect(c, { signal: never, speaks: 'tcp' }),
+      (e) => e instanceof MeshError && e.code === 'MESH_DNS_FAILED',
+    )
   assert.equal(asked, 2)
 })
 test('DNS: requests wait for the first answer', async () => {
-  await using h = new Harness([cluster([], { discovery: { ...dns('strict'), load: { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('svc.example', ORIGIN.port)] }] } } })])
+  await using h = new Harness([
+    cluster([], {
+      discovery: {
+        ...dns('strict'),
+        load: {
+          clusterName: 'origin',
+          localities: [
+            {
+              region: '',
+              zone: '',
+              subZone: '',
+              priority: 0,
+              weight: 1,
+              endpoints: [endpoint('svc.example', ORIGIN.port)],
+            },
+          ],
+        },
+      },
+    }),
+  ])
   const origin = await h.origin()
   const client = h.connect()
   await client.send(GET)
@@ -208,11 +279,30 @@ test('DNS: requests wait for the first answer', async () => {
   assert.match(await client.take(), /200 OK/)
 })
 test('who is told to stop does not wait for a name that nobody answers for, and no name is waited for without an end', async () => {
-  const discovery = { kind: 'dns', mode: 'strict', refreshMs: 60_000, load: { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] }] } } as const
+  const discovery = {
+    kind: 'dns',
+    mode: 'strict',
+    refreshMs: 60_000,
+    load: {
+      clusterName: 'origin',
+      localities: [
+        {
+          region: '',
+          zone: '',
+          subZone: '',
+          priority: 0,
+          weight: 1,
+          endpoints: [endpoint('origin.test', ORIGIN.port)],
+        },
+      ],
+    },
+  } as const
   await using h = new Harness([cluster([], { discovery })], {}, () => new Promise(() => {}))
   const c = h.tables.get().cluster('origin')!
   const stop = new AbortController()
-  const connecting = assert.rejects(h.upstreams.connect(c, { signal: stop.signal, speaks: 'tcp' }), { code: 'MESH_DRAINING' })
+  const connecting = assert.rejects(h.upstreams.connect(c, { signal: stop.signal, speaks: 'tcp' }), {
+    code: 'MESH_DRAINING',
+  })
   await settle()
   stop.abort(new MeshError('MESH_DRAINING', 'stop'))
   await connecting
@@ -224,7 +314,12 @@ test('who is told to stop does not wait for a name that nobody answers for, and 
 
 test('a connection whose cluster is replaced while its name is looked up is made to the one that has come', async () => {
   const names = Promise.withResolvers<string[]>()
-  const load = { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] }] }
+  const load = {
+    clusterName: 'origin',
+    localities: [
+      { region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] },
+    ],
+  }
   const before = cluster(undefined, { discovery: { kind: 'dns', mode: 'strict', refreshMs: 60_000, load } })
   await using h = new Harness([before], {}, () => names.promise)
   const [old, now] = [await h.origin(), await h.origin({ host: '10.1.0.2', port: 8080 })]
@@ -240,7 +335,10 @@ test('a connection whose cluster is replaced while its name is looked up is made
   up.release('ok')
   up.stream.destroy()
   await settle()
-  assert.deepEqual(h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.connections]), [[0, 0]])
+  assert.deepEqual(
+    h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.connections]),
+    [[0, 0]],
+  )
 })
 for (const how of ['is cut', 'is told where its user can end it in order'] as const) {
   test(`a connection in clear whose cluster asks for TLS now ${how}; one whose cluster has another timeout goes on`, async () => {
@@ -248,29 +346,104 @@ for (const how of ['is cut', 'is told where its user can end it in order'] as co
     await using h = new Harness([before])
     const origin = await h.origin()
     const told: string[] = []
-    const up = await h.upstreams.connect(before, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined, ...(how === 'is cut' ? {} : { onEnding: (reason: MeshError) => { told.push(reason.code) } }) })
+    const up = await h.upstreams.connect(before, {
+      signal: never,
+      speaks: 'tcp',
+      originalDst: undefined,
+      host: undefined,
+      ...(how === 'is cut'
+        ? {}
+        : {
+            onEnding: (reason: MeshError) => {
+              told.push(reason.code)
+            },
+          }),
+    })
     const other = cluster(undefined, { connectTimeoutMs: 7 })
     h.tables.swap(tablesOf([other]))
     await settle()
     assert.equal(up.stream.destroyed, false)
-    const again = await h.upstreams.connect(other, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined, ...(how === 'is cut' ? {} : { onEnding: (reason: MeshError) => { told.push(reason.code) } }) })
-    h.tables.swap(tablesOf([cluster(undefined, { transport: { kind: 'tls', tls: { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } } })]))
+    const again = await h.upstreams.connect(other, {
+      signal: never,
+      speaks: 'tcp',
+      originalDst: undefined,
+      host: undefined,
+      ...(how === 'is cut'
+        ? {}
+        : {
+            onEnding: (reason: MeshError) => {
+              told.push(reason.code)
+            },
+          }),
+    })
+    h.tables.swap(
+      tablesOf([
+        cluster(undefined, {
+          transport: {
+            kind: 'tls',
+            tls: {
+              certificate: undefined,
+              validation: undefined,
+              alpnProtocols: [],
+              minVersion: 'TLSv1.2',
+              maxVersion: 'TLSv1.3',
+              cipherSuites: [],
+              sni: 'a',
+              autoSni: false,
+            },
+          },
+        }),
+      ]),
+    )
     await settle()
-    assert.deepEqual([up.stream.destroyed, again.stream.destroyed, told], how === 'is cut' ? [true, true, []] : [false, false, ['MESH_DRAINING', 'MESH_DRAINING']])
+    assert.deepEqual(
+      [up.stream.destroyed, again.stream.destroyed, told],
+      how === 'is cut' ? [true, true, []] : [false, false, ['MESH_DRAINING', 'MESH_DRAINING']],
+    )
     assert.equal(origin.connections.length, 2)
   })
 }
-const tls = { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } as const
-const auto = cluster(undefined, { breakers: { ...NARROW, maxPendingRequests: 5 }, discovery: { kind: 'eds', serviceName: 's' }, transportMatches: [{ name: 'tlsMode-istio', match: { tlsMode: 'istio' }, transport: { kind: 'tls', tls } }] })
+const tls = {
+  certificate: undefined,
+  validation: undefined,
+  alpnProtocols: [],
+  minVersion: 'TLSv1.2',
+  maxVersion: 'TLSv1.3',
+  cipherSuites: [],
+  sni: 'a',
+  autoSni: false,
+} as const
+const auto = cluster(undefined, {
+  breakers: { ...NARROW, maxPendingRequests: 5 },
+  discovery: { kind: 'eds', serviceName: 's' },
+  transportMatches: [{ name: 'tlsMode-istio', match: { tlsMode: 'istio' }, transport: { kind: 'tls', tls } }],
+})
 const loads = (labels: Readonly<Record<string, string>>): Partial<Tables> => {
-  const load: ClusterLoad = { clusterName: 's', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint(ORIGIN.host, ORIGIN.port, { transportLabels: labels })] }] }
+  const load: ClusterLoad = {
+    clusterName: 's',
+    localities: [
+      {
+        region: '',
+        zone: '',
+        subZone: '',
+        priority: 0,
+        weight: 1,
+        endpoints: [endpoint(ORIGIN.host, ORIGIN.port, { transportLabels: labels })],
+      },
+    ],
+  }
   return { load: () => load }
 }
 test('an open connection in clear to an endpoint that takes mutual TLS from now on is cut; other labels leave it alone', async () => {
   await using h = new Harness([auto])
   h.tables.swap(tablesOf([auto], loads({})))
   await h.origin()
-  const tunnel = await h.upstreams.connect(auto, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined })
+  const tunnel = await h.upstreams.connect(auto, {
+    signal: never,
+    speaks: 'tcp',
+    originalDst: undefined,
+    host: undefined,
+  })
   h.tables.swap(tablesOf([auto], loads({ region: 'x' })))
   assert.equal(tunnel.stream.destroyed, false)
   h.tables.swap(tablesOf([auto], loads({ tlsMode: 'istio' })))

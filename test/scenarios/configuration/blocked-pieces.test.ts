@@ -1,4 +1,7 @@
-/** A push of which something cannot be taken: that piece refuses, the rest follows the push, and nothing weaker than what it asks for goes on. */
+/**
+ * A push of which something cannot be taken: that piece refuses, the rest follows the push, and nothing weaker than
+ * what it asks for goes on.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -13,21 +16,64 @@ import { ask, Service, TestAgent, until } from '../site.ts'
 const T = 'type.googleapis.com/envoy'
 const HCM = `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
 const socket = (port: number): JsonObject => ({ socket_address: { address: '127.0.0.1', port_value: port } })
-const manager = (virtualHosts: JsonObject[], filters: JsonObject[] = []): JsonObject => ({ name: 'hcm', typed_config: {
-  '@type': HCM, stat_prefix: 'web', route_config: { name: 'web', virtual_hosts: virtualHosts },
-  http_filters: [...filters, { name: 'envoy.filters.http.router', typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` } }],
-} })
-const all = (cluster = 'one', routes: JsonObject[] = []): JsonObject => ({ name: 'all', domains: ['*'], routes: [...routes, { match: { prefix: '/' }, route: { cluster } }] })
-const listener = (port: number, chains: JsonObject[], more: JsonObject = {}): Sample => sample({ '@type': `${T}.config.listener.v3.Listener`, name: 'web', traffic_direction: 'OUTBOUND', address: socket(port), filter_chains: chains, ...more })
-const cluster = (port: number, more: JsonObject = {}): Sample => sample({
-  '@type': `${T}.config.cluster.v3.Cluster`, name: 'one', type: 'STATIC', ...more,
-  load_assignment: { cluster_name: 'one', endpoints: [{ lb_endpoints: [{ endpoint: { address: socket(port) } }] }] },
+const manager = (virtualHosts: JsonObject[], filters: JsonObject[] = []): JsonObject => ({
+  name: 'hcm',
+  typed_config: {
+    '@type': HCM,
+    stat_prefix: 'web',
+    route_config: { name: 'web', virtual_hosts: virtualHosts },
+    http_filters: [
+      ...filters,
+      { name: 'envoy.filters.http.router', typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` } },
+    ],
+  },
 })
+const all = (cluster = 'one', routes: JsonObject[] = []): JsonObject => ({
+  name: 'all',
+  domains: ['*'],
+  routes: [...routes, { match: { prefix: '/' }, route: { cluster } }],
+})
+const listener = (port: number, chains: JsonObject[], more: JsonObject = {}): Sample =>
+  sample({
+    '@type': `${T}.config.listener.v3.Listener`,
+    name: 'web',
+    traffic_direction: 'OUTBOUND',
+    address: socket(port),
+    filter_chains: chains,
+    ...more,
+  })
+const cluster = (port: number, more: JsonObject = {}): Sample =>
+  sample({
+    '@type': `${T}.config.cluster.v3.Cluster`,
+    name: 'one',
+    type: 'STATIC',
+    ...more,
+    load_assignment: { cluster_name: 'one', endpoints: [{ lb_endpoints: [{ endpoint: { address: socket(port) } }] }] },
+  })
 /** A secret that only another kind of node could have. */
-const unknownTls = { name: 'envoy.transport_sockets.tls', typed_config: { '@type': `${T}.extensions.transport_sockets.tls.v3.UpstreamTlsContext`, common_tls_context: {
-  combined_validation_context: { default_validation_context: {}, validation_context_sds_secret_config: { name: 'kubernetes://roots' } },
-} } }
-const denyAll = { name: 'envoy.filters.network.rbac', typed_config: { '@type': `${T}.extensions.filters.network.rbac.v3.RBAC`, stat_prefix: 'r', rules: { action: 'DENY', policies: { 'ns[a]-policy[deny]-rule[0]': { permissions: [{ any: true }], principals: [{ any: true }] } } } } }
+const unknownTls = {
+  name: 'envoy.transport_sockets.tls',
+  typed_config: {
+    '@type': `${T}.extensions.transport_sockets.tls.v3.UpstreamTlsContext`,
+    common_tls_context: {
+      combined_validation_context: {
+        default_validation_context: {},
+        validation_context_sds_secret_config: { name: 'kubernetes://roots' },
+      },
+    },
+  },
+}
+const denyAll = {
+  name: 'envoy.filters.network.rbac',
+  typed_config: {
+    '@type': `${T}.extensions.filters.network.rbac.v3.RBAC`,
+    stat_prefix: 'r',
+    rules: {
+      action: 'DENY',
+      policies: { 'ns[a]-policy[deny]-rule[0]': { permissions: [{ any: true }], principals: [{ any: true }] } },
+    },
+  },
+}
 
 async function agentOf(t: Parameters<typeof ControlPlane.start>[0], plane: ControlPlane): Promise<TestAgent> {
   const edge = new TestAgent(t, `node: {name: edge, namespace: edge}\n${plane.yaml}`)
@@ -40,14 +86,39 @@ test('a cluster whose TLS settings cannot be taken refuses: nothing goes over it
   const service = await Service.start(t)
   const plane = await ControlPlane.start(t)
   const [web, tcp] = await freePorts(2)
-  const tunnel = sample({ '@type': `${T}.config.listener.v3.Listener`, name: 'tcp', traffic_direction: 'OUTBOUND', address: socket(tcp!), filter_chains: [{ filters: [{ name: 'tcp', typed_config: { '@type': `${T}.extensions.filters.network.tcp_proxy.v3.TcpProxy`, stat_prefix: 't', cluster: 'one' } }] }] })
+  const tunnel = sample({
+    '@type': `${T}.config.listener.v3.Listener`,
+    name: 'tcp',
+    traffic_direction: 'OUTBOUND',
+    address: socket(tcp!),
+    filter_chains: [
+      {
+        filters: [
+          {
+            name: 'tcp',
+            typed_config: {
+              '@type': `${T}.extensions.filters.network.tcp_proxy.v3.TcpProxy`,
+              stat_prefix: 't',
+              cluster: 'one',
+            },
+          },
+        ],
+      },
+    ],
+  })
   plane.push(listener(web!, [{ filters: [manager([all()])] }]), tunnel, cluster(service.port))
   const edge = await agentOf(t, plane)
   assert.equal((await ask(web!, '/')).status, 200)
   const open = net.connect(tcp!, '127.0.0.1')
   open.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
   await once(open, 'data')
-  const closed = new Promise<void>((resolve) => { open.on('error', () => {}).once('close', () => { resolve() }) })
+  const closed = new Promise<void>((resolve) => {
+    open
+      .on('error', () => {})
+      .once('close', () => {
+        resolve()
+      })
+  })
 
   plane.push(cluster(service.port, { transport_socket: unknownTls }))
   await until('the nack', () => plane.refusals.length > 0)
@@ -62,7 +133,13 @@ test('a cluster whose TLS settings cannot be taken refuses: nothing goes over it
   edge.yaml = edge.yaml.replace(/127\.0\.0\.1:\d+/, '127.0.0.1:1')
   await edge.start()
   assert.match((await ask(web!, '/')).body, /^MESH_CLUSTER_BLOCKED: /)
-  assert.match(edge.status().problems.map((p) => p.text).join('\n'), /cluster one: transport_socket\..*kubernetes:\/\/roots/)
+  assert.match(
+    edge
+      .status()
+      .problems.map((p) => p.text)
+      .join('\n'),
+    /cluster one: transport_socket\..*kubernetes:\/\/roots/,
+  )
 })
 
 test('a chain that cannot be taken does not keep the others from a stricter version', async (t) => {
@@ -75,9 +152,22 @@ test('a chain that cannot be taken does not keep the others from a stricter vers
   const edge = await agentOf(t, plane)
   assert.equal((await ask(port, '/')).status, 200)
   // The certificate is a file that the control plane names: not ours to read.
-  const withFile = { name: 'ingress', filter_chain_match: { transport_protocol: 'tls' }, filters: [manager([all()])], transport_socket: { name: 'tls', typed_config: {
-    '@type': `${T}.extensions.transport_sockets.tls.v3.DownstreamTlsContext`, common_tls_context: { tls_certificates: [{ certificate_chain: { filename: '/nowhere/c.pem' }, private_key: { filename: '/nowhere/k.pem' } }] },
-  } } }
+  const withFile = {
+    name: 'ingress',
+    filter_chain_match: { transport_protocol: 'tls' },
+    filters: [manager([all()])],
+    transport_socket: {
+      name: 'tls',
+      typed_config: {
+        '@type': `${T}.extensions.transport_sockets.tls.v3.DownstreamTlsContext`,
+        common_tls_context: {
+          tls_certificates: [
+            { certificate_chain: { filename: '/nowhere/c.pem' }, private_key: { filename: '/nowhere/k.pem' } },
+          ],
+        },
+      },
+    },
+  }
   plane.push(listener(port, [withFile, { ...open, filters: [denyAll, ...open.filters] }], inbound))
   await until('the nack', () => plane.refusals.length > 0)
   await assert.rejects(ask(port, '/'), 'the deny-all of the other chain is in force')
@@ -91,9 +181,29 @@ test('a route with a condition that cannot be judged refuses what may be meant f
   const service = await Service.start(t)
   const plane = await ControlPlane.start(t)
   const port = (await freePorts(1))[0]!
-  const claim = { filter: 'envoy.filters.http.jwt_authn', path: [{ key: 'payload' }], value: { string_match: { exact: 'admin' } } }
-  const other = { name: 'other', domains: ['other.example'], routes: [{ match: { prefix: '/' }, direct_response: { status: 204 } }] }
-  plane.push(listener(port, [{ filters: [manager([other, all('one', [{ match: { prefix: '/admin', dynamic_metadata: [claim] }, route: { cluster: 'one' } }])])] }]), cluster(service.port))
+  const claim = {
+    filter: 'envoy.filters.http.jwt_authn',
+    path: [{ key: 'payload' }],
+    value: { string_match: { exact: 'admin' } },
+  }
+  const other = {
+    name: 'other',
+    domains: ['other.example'],
+    routes: [{ match: { prefix: '/' }, direct_response: { status: 204 } }],
+  }
+  plane.push(
+    listener(port, [
+      {
+        filters: [
+          manager([
+            other,
+            all('one', [{ match: { prefix: '/admin', dynamic_metadata: [claim] }, route: { cluster: 'one' } }]),
+          ]),
+        ],
+      },
+    ]),
+    cluster(service.port),
+  )
   await agentOf(t, plane)
   await until('the nack', () => plane.refusals.length > 0)
   assert.match(plane.refusals[0]!, /dynamic_metadata/)

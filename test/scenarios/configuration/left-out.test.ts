@@ -1,4 +1,7 @@
-/** What a mesh asks for and meshlet leaves out is told in words, and nobody is told that nothing is wrong; also after a start from disk. */
+/**
+ * What a mesh asks for and meshlet leaves out is told in words, and nobody is told that nothing is wrong; also after a
+ * start from disk.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
@@ -10,33 +13,96 @@ import { TestAgent } from '../site.ts'
 
 const T = 'type.googleapis.com/envoy'
 /** As a control plane sends types that our protos do not have: their bytes are nobody's business here. */
-const struct = (type: string): JsonObject => ({ '@type': 'type.googleapis.com/xds.type.v3.TypedStruct', type_url: `type.googleapis.com/${type}`, value: {} })
+const struct = (type: string): JsonObject => ({
+  '@type': 'type.googleapis.com/xds.type.v3.TypedStruct',
+  type_url: `type.googleapis.com/${type}`,
+  value: {},
+})
 const http = (name: string, type: string): JsonObject => ({ name, typed_config: struct(type) })
 const socket = (port: number): JsonObject => ({ socket_address: { address: '127.0.0.1', port_value: port } })
 
-const listener = (port: number, direction = 'OUTBOUND', filters: JsonObject[] = FILTERS): Sample => sample({
-  '@type': `${T}.config.listener.v3.Listener`, name: 'web', traffic_direction: direction, address: socket(port), filter_chains: [{ filters: [{ name: 'hcm', typed_config: {
-    '@type': `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`, stat_prefix: 'web', route_config: { name: 'web', virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, direct_response: { status: 204 } }] }] },
-    http_filters: [...filters, { name: 'envoy.filters.http.router', typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` } }],
-    access_log: [
-      { name: 'file', typed_config: { '@type': `${T}.extensions.access_loggers.file.v3.FileAccessLog`, path: '/dev/stdout', log_format: { text_format_source: { inline_string: '%REQ(X)%\n' } } } },
-      { name: 'otel', typed_config: struct('envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig') },
+const listener = (port: number, direction = 'OUTBOUND', filters: JsonObject[] = FILTERS): Sample =>
+  sample({
+    '@type': `${T}.config.listener.v3.Listener`,
+    name: 'web',
+    traffic_direction: direction,
+    address: socket(port),
+    filter_chains: [
+      {
+        filters: [
+          {
+            name: 'hcm',
+            typed_config: {
+              '@type': `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+              stat_prefix: 'web',
+              route_config: {
+                name: 'web',
+                virtual_hosts: [
+                  {
+                    name: 'all',
+                    domains: ['*'],
+                    routes: [{ match: { prefix: '/' }, direct_response: { status: 204 } }],
+                  },
+                ],
+              },
+              http_filters: [
+                ...filters,
+                {
+                  name: 'envoy.filters.http.router',
+                  typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` },
+                },
+              ],
+              access_log: [
+                {
+                  name: 'file',
+                  typed_config: {
+                    '@type': `${T}.extensions.access_loggers.file.v3.FileAccessLog`,
+                    path: '/dev/stdout',
+                    log_format: { text_format_source: { inline_string: '%REQ(X)%\n' } },
+                  },
+                },
+                {
+                  name: 'otel',
+                  typed_config: struct(
+                    'envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig',
+                  ),
+                },
+              ],
+            },
+          },
+        ],
+      },
     ],
-  } }] }],
-})
+  })
 const FILTERS = [
-  http('ext_authz', 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz'), http('ratelimit', 'envoy.extensions.filters.http.ratelimit.v3.RateLimit'), http('lua', 'envoy.extensions.filters.http.lua.v3.Lua'),
-  http('wasm', 'envoy.extensions.filters.http.wasm.v3.Wasm'), http('istio.stats', 'stats.PluginConfig'), http('acme', 'acme.Other'),
+  http('ext_authz', 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz'),
+  http('ratelimit', 'envoy.extensions.filters.http.ratelimit.v3.RateLimit'),
+  http('lua', 'envoy.extensions.filters.http.lua.v3.Lua'),
+  http('wasm', 'envoy.extensions.filters.http.wasm.v3.Wasm'),
+  http('istio.stats', 'stats.PluginConfig'),
+  http('acme', 'acme.Other'),
 ]
 const checked = (): Sample => {
-  const plain = sample({ '@type': `${T}.config.cluster.v3.Cluster`, name: 'one', type: 'STATIC', load_assignment: { cluster_name: 'one' } })
+  const plain = sample({
+    '@type': `${T}.config.cluster.v3.Cluster`,
+    name: 'one',
+    type: 'STATIC',
+    load_assignment: { cluster_name: 'one' },
+  })
   // Cluster.health_checks is field 8; our protos do not have it.
-  return { ...plain, bytes: Buffer.concat([plain.bytes, Buffer.from([8 << 3 | 2, 0])]) }
+  return { ...plain, bytes: Buffer.concat([plain.bytes, Buffer.from([(8 << 3) | 2, 0])]) }
 }
 
 const WORDS = [
-  /external authorization is not asked \(ext_authz\): listener web/, /global rate limits do not apply/, /Lua scripts do not run/, /Wasm extensions do not run/, /istio_\* metrics are not kept/,
-  /the filter acme\.Other does not run/, /access-log formats of the mesh are not used/, /not to envoy\.extensions\.access_loggers\.open_telemetry/, /endpoints are not asked whether they are well/,
+  /external authorization is not asked \(ext_authz\): listener web/,
+  /global rate limits do not apply/,
+  /Lua scripts do not run/,
+  /Wasm extensions do not run/,
+  /istio_\* metrics are not kept/,
+  /the filter acme\.Other does not run/,
+  /access-log formats of the mesh are not used/,
+  /not to envoy\.extensions\.access_loggers\.open_telemetry/,
+  /endpoints are not asked whether they are well/,
 ]
 
 test('what is left out stands in the status in words, also after a start from disk; "Nothing is wrong" is not said beside it', async (t) => {
@@ -66,13 +132,46 @@ test('with nothing left out nothing is wrong; inbound what is not implemented bl
   const plane = await ControlPlane.start(t)
   const port = (await freePorts(1))[0]!
   const plain = listener(port, 'OUTBOUND', [])
-  plane.push({ ...plain, bytes: sample({ '@type': `${T}.config.listener.v3.Listener`, name: 'web', address: socket(port), traffic_direction: 'OUTBOUND', filter_chains: [{ filters: [{ name: 'tcp', typed_config: { '@type': `${T}.extensions.filters.network.tcp_proxy.v3.TcpProxy`, stat_prefix: 't', cluster: 'one' } }] }] }).bytes }, sample({ '@type': `${T}.config.cluster.v3.Cluster`, name: 'one', type: 'STATIC', load_assignment: { cluster_name: 'one' } }))
+  plane.push(
+    {
+      ...plain,
+      bytes: sample({
+        '@type': `${T}.config.listener.v3.Listener`,
+        name: 'web',
+        address: socket(port),
+        traffic_direction: 'OUTBOUND',
+        filter_chains: [
+          {
+            filters: [
+              {
+                name: 'tcp',
+                typed_config: {
+                  '@type': `${T}.extensions.filters.network.tcp_proxy.v3.TcpProxy`,
+                  stat_prefix: 't',
+                  cluster: 'one',
+                },
+              },
+            ],
+          },
+        ],
+      }).bytes,
+    },
+    sample({
+      '@type': `${T}.config.cluster.v3.Cluster`,
+      name: 'one',
+      type: 'STATIC',
+      load_assignment: { cluster_name: 'one' },
+    }),
+  )
   const edge = new TestAgent(t, `node: {name: edge, namespace: edge}\n${plane.yaml}`)
   await edge.start()
   await edge.connected()
   assert.match(statusText(edge.status()), /Nothing is wrong/)
   plane.push(listener(port, 'INBOUND', FILTERS.slice(0, 1)))
   await edge.connected()
-  for (let i = 0; i < 200 && edge.problems().length === 0; i++) await new Promise((resolve) => { setTimeout(resolve, 10) })
+  for (let i = 0; i < 200 && edge.problems().length === 0; i++)
+    await new Promise((resolve) => {
+      setTimeout(resolve, 10)
+    })
   assert.ok(edge.problems().includes('MESH_CHAIN_BLOCKED'), edge.problems().join())
 })

@@ -1,4 +1,7 @@
-/** What a disk may do to the agent: nothing that was acknowledged is lost, nothing is acknowledged that is not kept, and it goes on by itself. */
+/**
+ * What a disk may do to the agent: nothing that was acknowledged is lost, nothing is acknowledged that is not kept, and
+ * it goes on by itself.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -14,33 +17,76 @@ import { meshlet, nothingIsWrong, problem, says } from '../cli.ts'
 import { device, MQTT, publish, readAll, subscribeAndLeave } from '../mqtt/devices.ts'
 import { controlYaml, startSite, TestAgent, testFolder, until, type Finally } from '../site.ts'
 
-/** An agent whose disk has as many free bytes as the test says, and a way to say so that does not wait for the next look. */
+/**
+ * An agent whose disk has as many free bytes as the test says, and a way to say so that does not wait for the next
+ * look.
+ */
 function diskOf(agent: TestAgent): (freeBytes: () => number) => void {
   let [look, laterMs] = [(): number => 1e12, 0]
-  agent.over = { disk: { ...systemDisk, freeBytes: () => look() }, clock: { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + laterMs } }
-  return (freeBytes) => { look = freeBytes; laterMs += 2_000 }
+  agent.over = {
+    disk: { ...systemDisk, freeBytes: () => look() },
+    clock: { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + laterMs },
+  }
+  return (freeBytes) => {
+    look = freeBytes
+    laterMs += 2_000
+  }
 }
 
 /** A file system of its own, this large and no larger. */
 function smallDisk(t: Finally, megabytes: number): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-disk-'))
-  try { execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0700`, 'tmpfs', folder], { stdio: 'ignore' }) } catch (err) { fs.rmdirSync(folder); throw err }
-  t.after(() => { execFileSync('umount', ['-l', folder]); fs.rmdirSync(folder) })
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0700`, 'tmpfs', folder], { stdio: 'ignore' })
+  } catch (err) {
+    fs.rmdirSync(folder)
+    throw err
+  }
+  t.after(() => {
+    execFileSync('umount', ['-l', folder])
+    fs.rmdirSync(folder)
+  })
   return folder
 }
 /** Takes every block that is left. */
-function fill(file: string): void { try { for (;;) fs.appendFileSync(file, Buffer.alloc(64 * 1024)) } catch { /* none is left */ } }
+function fill(file: string): void {
+  try {
+    for (;;) fs.appendFileSync(file, Buffer.alloc(64 * 1024))
+  } catch {
+    /* none is left */
+  }
+}
 function canMount(): boolean {
   let undo = (): unknown => undefined
-  try { smallDisk({ after: (fn) => { undo = fn } }, 1); return true } catch { return false } finally { undo() }
+  try {
+    smallDisk(
+      {
+        after: (fn) => {
+          undo = fn
+        },
+      },
+      1,
+    )
+    return true
+  } catch {
+    return false
+  } finally {
+    undo()
+  }
 }
 
 test('damaged files are set aside and named; what they held is gone, the agent is not', async (t) => {
   const hub = await testHub(t)
   const folder = testFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
-  fs.writeFileSync(`${folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token)
-  const agent = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}${MQTT}`)
+  fs.writeFileSync(
+    `${folder}/edge.token`,
+    hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token,
+  )
+  const agent = new TestAgent(
+    t,
+    `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}${MQTT}`,
+  )
   const state = `${agent.folder}/state`
   const names = ['identity/identity.json', 'snapshot.db', 'spool.db']
   fs.mkdirSync(`${state}/identity`, { recursive: true })
@@ -50,8 +96,12 @@ test('damaged files are set aside and named; what they held is gone, the agent i
   await problem(agent, 'MESH_IDENTITY_DAMAGED')
   assert.match((await problem(agent, 'MESH_STORAGE_DAMAGED')).remedy, /keep it for salvage/)
   const aside = agent.status().problems.map((p) => /is now (.*)$/.exec(p.text)?.[1] ?? assert.fail(p.text))
-  assert.deepEqual(aside.map((file) => path.relative(state, file).replace(/-\d+$/, '')), names.map((name) => `${name}.damaged`))
-  for (const file of aside) assert.equal(fs.readFileSync(file, 'utf8'), 'x'.repeat(10_000), 'whoever wants to rescue something finds all of it')
+  assert.deepEqual(
+    aside.map((file) => path.relative(state, file).replace(/-\d+$/, '')),
+    names.map((name) => `${name}.damaged`),
+  )
+  for (const file of aside)
+    assert.equal(fs.readFileSync(file, 'utf8'), 'x'.repeat(10_000), 'whoever wants to rescue something finds all of it')
   assert.equal(await publish(await device(t, agent, 'plain'), 'hello'), 0)
 })
 
@@ -65,9 +115,14 @@ test('a stored configuration that is damaged while no control plane is there: it
   await edge.start()
   assert.equal((await app().call(ORDERS, '/orders/1')).status, 200)
   const { text, remedy } = await problem(edge, 'MESH_STORAGE_DAMAGED')
-  assert.match(text, /^what serves is a copy of the configuration, last changed 20\S+Z \(generation \d+\): a damaged file was found at start and is now .*snapshot\.db\.damaged-\d+$/)
+  assert.match(
+    text,
+    /^what serves is a copy of the configuration, last changed 20\S+Z \(generation \d+\): a damaged file was found at start and is now .*snapshot\.db\.damaged-\d+$/,
+  )
   assert.match(remedy, /keep it for salvage/)
-  const { config: { stale, ageSec } } = edge.status()
+  const {
+    config: { stale, ageSec },
+  } = edge.status()
   assert.ok(stale && ageSec !== undefined && ageSec < 300, `${stale} ${ageSec}`)
   assert.match((await edge.ask('/stats/prometheus')).body, /^mesh_config_damaged_total\{what="file"\} 1$/m)
   assert.equal(edge.lines.filter((l) => l['evt'] === 'snapshot.damaged' && l['serves'] === 'previous').length, 1)
@@ -83,12 +138,18 @@ test('a disk that runs full: PUBACK says 0x97 (MQTT 5.0 §3.4.2.1) or is withhel
   diskHas(() => 1_000)
   assert.deepEqual([await publish(five, 'no-1', 1), await publish(five, 'no-2', 2)], [0x97, 0x97])
   let late: number | undefined
-  const waiting = publish(four, 'm-3').then((reason) => { late = reason })
+  const waiting = publish(four, 'm-3').then((reason) => {
+    late = reason
+  })
   const { text, remedy } = await problem(agent, 'MESH_STORAGE_FULL')
   assert.match(text, /the disk of .*state has less than 33554432 bytes free \(mqtt\.spool\.minDiskFreeBytes\)/)
   assert.match(remedy, /Free space/)
   assert.match((await agent.ask('/stats/prometheus')).body, /^mesh_mqtt_spool_refused_total\{reason="disk"\} [1-9]/m)
-  const heard = new Promise<string>((resolve) => { five.once('message', (_topic, payload) => { resolve(payload.toString()) }) })
+  const heard = new Promise<string>((resolve) => {
+    five.once('message', (_topic, payload) => {
+      resolve(payload.toString())
+    })
+  })
   await five.subscribeAsync('zero', { qos: 0 })
   await five.publishAsync('zero', 'q0', { qos: 0 })
   assert.equal(await heard, 'q0', 'QoS 0 needs no disk')
@@ -158,11 +219,20 @@ test('a file system that is really full, to the last block (needs the right to m
     const name = `m-${String(i).padStart(4, '0')} `
     const reason = await publish(client, name + 'x'.repeat(100_000))
     if (reason === 0) acked.push(name)
-    else { refused++; assert.equal(reason, 0x97) }
+    else {
+      refused++
+      assert.equal(reason, 0x97)
+    }
   }
   assert.ok(acked.length > 50 && refused === 5, `${acked.length} taken, ${refused} refused`)
-  assert.ok(systemDisk.freeBytes(disk) > 8 * 1024 * 1024, 'what is needed to make room again is not used up, however fast the disk is')
-  assert.equal(agent.lines.some((l) => l['evt'] === 'spool.commit'), false)
+  assert.ok(
+    systemDisk.freeBytes(disk) > 8 * 1024 * 1024,
+    'what is needed to make room again is not used up, however fast the disk is',
+  )
+  assert.equal(
+    agent.lines.some((l) => l['evt'] === 'spool.commit'),
+    false,
+  )
 
   fill(`${disk}/other`)
   assert.equal(await publish(client, 'no'), 0x97)
@@ -184,12 +254,24 @@ test('a file system that is really full, to the last block (needs the right to m
   assert.ok(systemDisk.freeBytes(disk) > 8 * 1024 * 1024, 'in the same place')
 })
 
-test('a start on a full file system ends with 1, says which disk, and leaves what is there (needs the right to mount)', really, async (t) => {
-  const folder = testFolder(t)
-  const state = smallDisk(t, 1)
-  fs.writeFileSync(`${folder}/agent.yaml`, `directory: ${testFolder(t)}\nstate: ${state}\nadmin: {port: 0}\nlog: {level: fatal}\n`)
-  fill(`${state}/other`)
-  says(await meshlet(['run', '-c', `${folder}/agent.yaml`]), { exit: 1, code: 'MESH_STORAGE_FULL', what: new RegExp(state), remedy: /Free space on the disk of the state directory/ })
-  fs.rmSync(`${state}/other`)
-  assert.deepEqual(await meshlet(['run', '-c', `${folder}/agent.yaml`]), { code: 0, out: '', err: '' })
-})
+test(
+  'a start on a full file system ends with 1, says which disk, and leaves what is there (needs the right to mount)',
+  really,
+  async (t) => {
+    const folder = testFolder(t)
+    const state = smallDisk(t, 1)
+    fs.writeFileSync(
+      `${folder}/agent.yaml`,
+      `directory: ${testFolder(t)}\nstate: ${state}\nadmin: {port: 0}\nlog: {level: fatal}\n`,
+    )
+    fill(`${state}/other`)
+    says(await meshlet(['run', '-c', `${folder}/agent.yaml`]), {
+      exit: 1,
+      code: 'MESH_STORAGE_FULL',
+      what: new RegExp(state),
+      remedy: /Free space on the disk of the state directory/,
+    })
+    fs.rmSync(`${state}/other`)
+    assert.deepEqual(await meshlet(['run', '-c', `${folder}/agent.yaml`]), { code: 0, out: '', err: '' })
+  },
+)

@@ -33,7 +33,10 @@ async function killed(dir: string, profile: string, start: number, afterMs: numb
   assert.ok(lines.length > 0, 'the child acknowledged nothing')
   return lines.map(Number)
 }
-const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 async function found(queue: DurableQueue): Promise<Found> {
   const numbers = new Set<number>()
@@ -51,8 +54,13 @@ async function found(queue: DurableQueue): Promise<Found> {
 
 async function look<T>(dir: string, at: (queues: { one: DurableQueue; two: DurableQueue }) => Promise<T>): Promise<T> {
   await using spool = await openSpool({
-    openStorage: openStorageWith({ bundle: undefined }), path: path.join(dir, 'spool.db'), policy: mqttPolicySchema().parse({}),
-    clock: new SimClock(), metrics: new Metrics(), log: silentLog, freeBytes: () => 1e12,
+    openStorage: openStorageWith({ bundle: undefined }),
+    path: path.join(dir, 'spool.db'),
+    policy: mqttPolicySchema().parse({}),
+    clock: new SimClock(),
+    metrics: new Metrics(),
+    log: silentLog,
+    freeBytes: () => 1e12,
   })
   assert.equal(spool.setAside, undefined)
   return await at({ one: spool.queue('one')!, two: spool.queue('two')! })
@@ -60,7 +68,9 @@ async function look<T>(dir: string, at: (queues: { one: DurableQueue; two: Durab
 
 function folder(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-kill-'))
-  t.after(() => { fs.rmSync(dir, { recursive: true, force: true }) })
+  t.after(() => {
+    fs.rmSync(dir, { recursive: true, force: true })
+  })
   return dir
 }
 
@@ -80,9 +90,16 @@ for (const profile of ['strict', 'balanced']) {
         assert.ok(isOrdered, 'sequence numbers are not continuous')
         // Of the other queue all but the last five were done; what is left must be its end, without a hole.
         const rest = await found(two)
-        assert.ok(rest.isOrdered && two.lastSeq - two.firstSeq + 1 === rest.numbers.size && rest.numbers.size >= Math.min(5, two.lastSeq))
+        assert.ok(
+          rest.isOrdered &&
+            two.lastSeq - two.firstSeq + 1 === rest.numbers.size &&
+            rest.numbers.size >= Math.min(5, two.lastSeq),
+        )
         // Half of the time the next process starts with what this one cleaned away.
-        if (kill % 2 === 1) { for (let seq = one.firstSeq; seq <= one.lastSeq; seq++) one.done(seq); acknowledged.clear() }
+        if (kill % 2 === 1) {
+          for (let seq = one.firstSeq; seq <= one.lastSeq; seq++) one.done(seq)
+          acknowledged.clear()
+        }
       })
     }
   })

@@ -1,4 +1,7 @@
-/** Certificate, token and clock that are wrong: the agent starts all the same, serves what needs no identity, says what is wrong, and recovers by itself. */
+/**
+ * Certificate, token and clock that are wrong: the agent starts all the same, serves what needs no identity, says what
+ * is wrong, and recovers by itself.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
@@ -25,14 +28,24 @@ function storedIdentity(agent: TestAgent, options: IssueOptions): void {
 }
 
 /** An agent that knows its hub and has no token yet, with a broker for clients in plain text. */
-async function tokenless(t: Finally): Promise<{ agent: TestAgent; tokenFile: string; hubPort: number; token: string; tokenOf(serviceAccount: string): string }> {
+async function tokenless(t: Finally): Promise<{
+  agent: TestAgent
+  tokenFile: string
+  hubPort: number
+  token: string
+  tokenOf(serviceAccount: string): string
+}> {
   const hub = await testHub(t)
   const folder = testFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
-  const agent = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}${MQTT}`)
+  const agent = new TestAgent(
+    t,
+    `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}${MQTT}`,
+  )
   // The shortest waits between tries that chance may give.
   agent.over = { random: { float: () => Math.random() / 50 } }
-  const tokenOf = (serviceAccount: string): string => hub.hub.createToken({ namespace: 'edge', serviceAccount, nodes: '*' }).token
+  const tokenOf = (serviceAccount: string): string =>
+    hub.hub.createToken({ namespace: 'edge', serviceAccount, nodes: '*' }).token
   return { agent, tokenFile: `${folder}/edge.token`, hubPort: hub.hub.port, token: tokenOf('gateway'), tokenOf }
 }
 
@@ -43,10 +56,15 @@ test('an expired certificate on disk: the agent starts, serves plain text, says 
   const { text, remedy } = await problem(agent, 'MESH_IDENTITY_EXPIRED')
   assert.match(text, /^the certificate expired at 20\d\d-/)
   assert.match(remedy, /join with a new token/)
-  assert.match(statusText(agent.status()), /certificate {3}spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway, expired 24 h ago/)
+  assert.match(
+    statusText(agent.status()),
+    /certificate {3}spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway, expired 24 h ago/,
+  )
   const client = await device(t, agent, 'plain')
   assert.equal(await publish(client, 'hello'), 0)
-  await until('the try without a token is reported', async () => /there is no join token/.test((await problem(agent, 'MESH_IDENTITY_EXPIRED')).text))
+  await until('the try without a token is reported', async () =>
+    /there is no join token/.test((await problem(agent, 'MESH_IDENTITY_EXPIRED')).text),
+  )
 
   fs.writeFileSync(tokenFile, token)
   await until('a new certificate', () => (agent.status().certificate?.expiresInSec ?? 0) > 0)
@@ -60,7 +78,12 @@ test('an expired certificate in a folder that somebody else keeps: the agent sta
   const ca = testCa('demo.mesh')
   const put = (options: IssueOptions): void => {
     const { keyPem, chainPem, rootsPem } = ca.issue('edge', 'gateway', options)
-    for (const [name, pem] of Object.entries({ 'key.pem': keyPem, 'cert-chain.pem': chainPem, 'root-cert.pem': rootsPem })) fs.writeFileSync(`${folder}/${name}`, pem)
+    for (const [name, pem] of Object.entries({
+      'key.pem': keyPem,
+      'cert-chain.pem': chainPem,
+      'root-cert.pem': rootsPem,
+    }))
+      fs.writeFileSync(`${folder}/${name}`, pem)
   }
   put({ notBeforeMs: Date.now() - 2 * DAY_SEC * 1_000, ttlSec: DAY_SEC })
   const agent = new TestAgent(t, `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\n${MQTT}`)
@@ -76,19 +99,47 @@ test('an expired certificate in a folder that somebody else keeps: the agent sta
 test('a folder without an identity: the agent starts, what needs none serves, what needs one refuses, and the files are taken when they come', async (t) => {
   const folder = `${testFolder(t)}/not-yet`
   const { keyPem, chainPem, rootsPem } = testCa('demo.mesh').issue('edge', 'gateway', {})
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: mesh, kind: mqtt, port: 0, tls: {mode: mutual}}\n`)
+  const agent = new TestAgent(
+    t,
+    `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: mesh, kind: mqtt, port: 0, tls: {mode: mutual}}\n`,
+  )
   agent.over = { clock: { ...systemClock, after: (ms, fire) => systemClock.after(ms === 5_000 ? 5 : ms, fire) } }
   await agent.start()
-  assert.match((await problem(agent, 'MESH_CONFIG_INVALID')).text, /^identity\.folder: there is no file .*\/not-yet\/cert-chain\.pem$/)
+  assert.match(
+    (await problem(agent, 'MESH_CONFIG_INVALID')).text,
+    /^identity\.folder: there is no file .*\/not-yet\/cert-chain\.pem$/,
+  )
   assert.deepEqual([agent.status().state, agent.status().waitingFor], ['starting', ['a certificate']])
   assert.equal(await publish(await device(t, agent, 'plain'), 'hello'), 0)
-  const handshake = (): Promise<string> => new Promise((resolve) => {
-    const socket = tls.connect({ host: '127.0.0.1', port: agent.port('mesh'), cert: chainPem, key: keyPem, rejectUnauthorized: false })
-    socket.on('secureConnect', () => { resolve('secure'); socket.destroy() }).on('error', () => { resolve('refused') }).on('close', () => { resolve('refused') })
-  })
+  const handshake = (): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = tls.connect({
+        host: '127.0.0.1',
+        port: agent.port('mesh'),
+        cert: chainPem,
+        key: keyPem,
+        rejectUnauthorized: false,
+      })
+      socket
+        .on('secureConnect', () => {
+          resolve('secure')
+          socket.destroy()
+        })
+        .on('error', () => {
+          resolve('refused')
+        })
+        .on('close', () => {
+          resolve('refused')
+        })
+    })
   assert.equal(await handshake(), 'refused')
   fs.mkdirSync(folder)
-  for (const [name, pem] of Object.entries({ 'key.pem': keyPem, 'cert-chain.pem': chainPem, 'root-cert.pem': rootsPem })) fs.writeFileSync(`${folder}/${name}`, pem)
+  for (const [name, pem] of Object.entries({
+    'key.pem': keyPem,
+    'cert-chain.pem': chainPem,
+    'root-cert.pem': rootsPem,
+  }))
+    fs.writeFileSync(`${folder}/${name}`, pem)
   await until('the identity is there', () => agent.status().state === 'ready')
   assert.equal(await handshake(), 'secure')
   await nothingIsWrong(agent)
@@ -98,7 +149,10 @@ test('a folder without an identity: the agent starts, what needs none serves, wh
 test('a listener whose TLS files are missing: told with a remedy, the others serve, and it opens when they come', async (t) => {
   const folder = testFolder(t)
   const { keyPem, chainPem } = testCa('demo.mesh').issue('edge', 'gateway', { dnsNames: ['localhost'] })
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: secure, kind: mqtt, port: 0, tls: {mode: server, chain: ${folder}/chain.pem, key: ${folder}/key.pem}}\n`)
+  const agent = new TestAgent(
+    t,
+    `directory: ${testFolder(t)}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: secure, kind: mqtt, port: 0, tls: {mode: server, chain: ${folder}/chain.pem, key: ${folder}/key.pem}}\n`,
+  )
   // Tries of a port are so many milliseconds apart; here five.
   const pauses = [1, 2, 3, 4, 5, 6].map(pauseMs)
   agent.over = { clock: { ...systemClock, after: (ms, fire) => systemClock.after(pauses.includes(ms) ? 5 : ms, fire) } }
@@ -106,10 +160,17 @@ test('a listener whose TLS files are missing: told with a remedy, the others ser
   const { text, remedy } = await problem(agent, 'MESH_LISTENER_TLS')
   assert.equal(text, `listeners.secure.tls: there is no file ${folder}/chain.pem`)
   assert.match(remedy, /looked at again by themselves/)
-  assert.deepEqual(agent.status().listeners.map((l) => `${l.name} ${l.state}`), ['mqtt listening', 'secure failed'])
+  assert.deepEqual(
+    agent.status().listeners.map((l) => `${l.name} ${l.state}`),
+    ['mqtt listening', 'secure failed'],
+  )
   assert.equal(await publish(await device(t, agent, 'plain'), 'hello'), 0)
   fs.writeFileSync(`${folder}/chain.pem`, chainPem)
-  await until('the other file is asked for', async () => (await problem(agent, 'MESH_LISTENER_TLS')).text === `listeners.secure.tls: there is no file ${folder}/key.pem`)
+  await until(
+    'the other file is asked for',
+    async () =>
+      (await problem(agent, 'MESH_LISTENER_TLS')).text === `listeners.secure.tls: there is no file ${folder}/key.pem`,
+  )
   fs.writeFileSync(`${folder}/key.pem`, keyPem)
   await until('it is open', () => agent.status().listeners.every((l) => l.state === 'listening'))
   await nothingIsWrong(agent)
@@ -130,7 +191,11 @@ test('a wrong token: the agent starts, serves, says who refused it, and enrolls 
   assert.match(remedy, /a new token into the file of control\.token/)
   assert.equal(agent.status().state, 'starting')
   assert.match((await agent.ask('/ready')).body, /waiting for a certificate, a configuration/)
-  assert.equal(JSON.stringify([agent.lines, agent.status()]).includes('nonsense'), false, 'the token is nowhere to be read')
+  assert.equal(
+    JSON.stringify([agent.lines, agent.status()]).includes('nonsense'),
+    false,
+    'the token is nowhere to be read',
+  )
   fs.writeFileSync(tokenFile, token)
   await agent.connected()
   await nothingIsWrong(agent)
@@ -140,17 +205,32 @@ test('a token of another workload: status says so with one instruction, and the 
   const { agent, tokenFile, token, tokenOf } = await tokenless(t)
   fs.writeFileSync(tokenFile, tokenOf('somebody'))
   // What is looked at every minute is here every 60 ms.
-  agent.over = { ...agent.over, clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 1_000, signal) } }
+  agent.over = {
+    ...agent.over,
+    clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 1_000, signal) },
+  }
   await agent.start()
   await until('a certificate', () => agent.status().certificate?.spiffeId === 'spiffe://demo.mesh/ns/edge/sa/somebody')
   const { text, remedy } = await problem(agent, 'MESH_CERTIFICATE_OTHER')
-  assert.equal(text, 'the certificate is of spiffe://demo.mesh/ns/edge/sa/somebody, and agent.yaml says ns/edge/sa/gateway')
+  assert.equal(
+    text,
+    'the certificate is of spiffe://demo.mesh/ns/edge/sa/somebody, and agent.yaml says ns/edge/sa/gateway',
+  )
   assert.match(remedy, /token for the workload of agent\.yaml into the file of control\.token/)
   const before = agent.lines.filter((l) => l['evt'] === 'identity.new').length
-  await new Promise((resolve) => { setTimeout(resolve, 200) })
-  assert.equal(agent.lines.filter((l) => l['evt'] === 'identity.new').length, before, 'the same token is not tried again and again')
+  await new Promise((resolve) => {
+    setTimeout(resolve, 200)
+  })
+  assert.equal(
+    agent.lines.filter((l) => l['evt'] === 'identity.new').length,
+    before,
+    'the same token is not tried again and again',
+  )
   fs.writeFileSync(tokenFile, token)
-  await until('the right certificate', () => agent.status().certificate?.spiffeId === 'spiffe://demo.mesh/ns/edge/sa/gateway')
+  await until(
+    'the right certificate',
+    () => agent.status().certificate?.spiffeId === 'spiffe://demo.mesh/ns/edge/sa/gateway',
+  )
   await agent.connected()
   await nothingIsWrong(agent)
 })
@@ -170,7 +250,9 @@ test('a clock in 1970: no crash, no storm of requests, MQTT works, status says s
   const client = await device(t, agent, 'plain')
   for (const i of [1, 2]) assert.equal(await publish(client, `m-${i}`), 0)
   await client.publishAsync('a/b', 'm-3', { qos: 1, properties: { messageExpiryInterval: 60 } })
-  assert.ok(agent.lines.filter((l) => l['evt'] === 'identity.request-failed' || l['evt'] === 'identity.new').length <= 1)
+  assert.ok(
+    agent.lines.filter((l) => l['evt'] === 'identity.request-failed' || l['evt'] === 'identity.new').length <= 1,
+  )
 
   // From 1970 to today, as NTP does it.
   offMs = 0
@@ -186,7 +268,10 @@ test('a clock before the first day of the certificate is wrong also where nobody
   agent.over = { clock: { ...systemClock, wallMs: () => Date.now() - 30 * DAY_SEC * 1_000 } }
   storedIdentity(agent, {})
   await agent.start()
-  assert.match((await problem(agent, 'MESH_CLOCK_WRONG')).text, /^the clock shows 20.*, a time before the certificate's first day, 20/)
+  assert.match(
+    (await problem(agent, 'MESH_CLOCK_WRONG')).text,
+    /^the clock shows 20.*, a time before the certificate's first day, 20/,
+  )
 })
 
 test('a clock in 1970 is said also where there is no certificate that it could spoil', async (t) => {
@@ -201,8 +286,18 @@ test('an identity that may not be read ends the start, and is neither replaced n
   const { agent } = await tokenless(t)
   storedIdentity(agent, {})
   const file = `${agent.folder}/state/identity/identity.json`
-  const denied: Disk = { ...systemDisk, read: (name) => { if (name === file) throw Object.assign(new Error(`EACCES: permission denied, open '${name}'`), { code: 'EACCES' }); return systemDisk.read(name) } }
+  const denied: Disk = {
+    ...systemDisk,
+    read: (name) => {
+      if (name === file) throw Object.assign(new Error(`EACCES: permission denied, open '${name}'`), { code: 'EACCES' })
+      return systemDisk.read(name)
+    },
+  }
   agent.over = { disk: denied }
-  await assert.rejects(agent.start(), (err: { code?: string; message: string }) => err.code === 'MESH_STATE_UNUSABLE' && err.message === `${file} cannot be read`)
+  await assert.rejects(
+    agent.start(),
+    (err: { code?: string; message: string }) =>
+      err.code === 'MESH_STATE_UNUSABLE' && err.message === `${file} cannot be read`,
+  )
   assert.deepEqual(fs.readdirSync(path.dirname(file)), ['identity.json'])
 })

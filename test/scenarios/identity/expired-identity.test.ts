@@ -1,4 +1,7 @@
-/** Certificates of three seconds and a control plane that goes away: what each mode of `identity.expired` still carries, and the way back. */
+/**
+ * Certificates of three seconds and a control plane that goes away: what each mode of `identity.expired` still carries,
+ * and the way back.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
@@ -8,7 +11,11 @@ import { device } from '../../../demo/services.ts'
 import { nothingIsWrong, problem } from '../cli.ts'
 import { startSite, until, type Finally, type Site, type TestAgent } from '../site.ts'
 
-const MODES = { strict: '', 'site-grace': 'identity: {expired: {mode: site-grace, graceHours: 1}}\n', 'serve-local': 'identity: {expired: {mode: serve-local}}\n' } as const
+const MODES = {
+  strict: '',
+  'site-grace': 'identity: {expired: {mode: site-grace, graceHours: 1}}\n',
+  'serve-local': 'identity: {expired: {mode: serve-local}}\n',
+} as const
 
 /** Short waits between tries, as chance may give them. */
 const HASTE = { random: { float: () => Math.random() / 10 } }
@@ -24,7 +31,11 @@ const isExpired = (agent: TestAgent): boolean => agent.status().certificate!.exp
 async function goOffline(site: Site): Promise<void> {
   site.links.control.cut()
   site.links.cloudControl.cut()
-  for (const agent of agentsOf(site)) await until('its certificate has expired, and the link is gone', () => isExpired(agent) && agent.status().control.link !== 'connected')
+  for (const agent of agentsOf(site))
+    await until(
+      'its certificate has expired, and the link is gone',
+      () => isExpired(agent) && agent.status().control.link !== 'connected',
+    )
 }
 /** Over a connection of its own. */
 async function call(site: Site): Promise<{ status: number; error: string | undefined }> {
@@ -45,16 +56,28 @@ const grace = (agent: TestAgent): number => agent.agent.metrics.total('mesh_iden
 test('strict: mTLS ends with the certificate, plain text goes on, and the token brings everything back by itself', async (t) => {
   const site = await expiringSite(t, 'strict')
   await goOffline(site)
-  for (const agent of agentsOf(site)) await until('connections of before have ended', () => agent.agent.metrics.total('mesh_identity_connections_ended_total') > 0)
+  for (const agent of agentsOf(site))
+    await until(
+      'connections of before have ended',
+      () => agent.agent.metrics.total('mesh_identity_connections_ended_total') > 0,
+    )
   assert.ok(site.edge.lines.some((l) => l['evt'] === 'identity.connections-ended'))
   const pooled = await site.app().call(ORDERS, '/orders/1')
-  assert.deepEqual([pooled.status, pooled.error], [503, 'MESH_IDENTITY_EXPIRED'], 'not over a connection of before either')
+  assert.deepEqual(
+    [pooled.status, pooled.error],
+    [503, 'MESH_IDENTITY_EXPIRED'],
+    'not over a connection of before either',
+  )
   assert.deepEqual(await call(site), { status: 503, error: 'MESH_IDENTITY_EXPIRED' })
   const sensor = await device(site.edge.port('mqtt'), 'sensor')
   t.after(() => sensor.endAsync(true))
   await sensor.publishAsync('local/topic', 'plain', { qos: 1 })
-  for (const agent of agentsOf(site)) assert.match((await problem(agent, 'MESH_IDENTITY_EXPIRED')).text, /and no new one came: .*not reachable/)
-  assert.equal(agentsOf(site).some((a) => grace(a) > 0), false)
+  for (const agent of agentsOf(site))
+    assert.match((await problem(agent, 'MESH_IDENTITY_EXPIRED')).text, /and no new one came: .*not reachable/)
+  assert.equal(
+    agentsOf(site).some((a) => grace(a) > 0),
+    false,
+  )
   await comesBack(site)
   await nothingIsWrong(site.edge)
 })
@@ -62,10 +85,14 @@ test('strict: mTLS ends with the certificate, plain text goes on, and the token 
 test('strict: a server with an expired certificate takes nobody in, whoever comes', async (t) => {
   const site = await expiringSite(t, 'strict')
   site.links.cloudControl.cut()
-  await until('cloud\'s certificate has expired', () => isExpired(site.cloud))
+  await until("cloud's certificate has expired", () => isExpired(site.cloud))
   assert.equal(isExpired(site.edge), false)
   assert.equal((await call(site)).status, 503)
-  await until('cloud says why', () => site.cloud.lines.some((l) => l['evt'] === 'connection.refused' && (l['err'] as { code?: string }).code === 'MESH_IDENTITY_EXPIRED'))
+  await until('cloud says why', () =>
+    site.cloud.lines.some(
+      (l) => l['evt'] === 'connection.refused' && (l['err'] as { code?: string }).code === 'MESH_IDENTITY_EXPIRED',
+    ),
+  )
   await comesBack(site)
 })
 
@@ -73,12 +100,22 @@ test('site-grace: the site goes on among itself, says so everywhere, and stops a
   const site = await expiringSite(t, 'site-grace')
   await goOffline(site)
   assert.equal((await call(site)).status, 200)
-  assert.deepEqual([...site.orders.callers], ['spiffe://demo.mesh/ns/edge/sa/gateway'], 'who called is proven all the same')
-  for (const [agent, side] of [[site.edge, 'server'], [site.cloud, 'client']] as const) {
+  assert.deepEqual(
+    [...site.orders.callers],
+    ['spiffe://demo.mesh/ns/edge/sa/gateway'],
+    'who called is proven all the same',
+  )
+  for (const [agent, side] of [
+    [site.edge, 'server'],
+    [site.cloud, 'client'],
+  ] as const) {
     assert.ok(grace(agent) > 0)
     const line = agent.lines.find((l) => l['evt'] === 'identity.grace')
     assert.deepEqual([line?.['side'], String(line?.['peer']).startsWith('spiffe://demo.mesh/ns/')], [side, true])
-    assert.match((await problem(agent, 'MESH_IDENTITY_GRACE')).text, /^expired certificates of demo\.mesh count until 20/)
+    assert.match(
+      (await problem(agent, 'MESH_IDENTITY_GRACE')).text,
+      /^expired certificates of demo\.mesh count until 20/,
+    )
     assert.ok(agent.problems().includes('MESH_IDENTITY_EXPIRED'))
   }
   // A restart without the control plane changes nothing.
@@ -103,34 +140,59 @@ test('site-grace: an expired certificate of another CA stays outside', async (t)
   const { testCa } = await import('../../helpers/test-ca.ts')
   const stranger = testCa('demo.mesh').issue('edge', 'gateway', { notBeforeMs: Date.now() - 7_200_000, ttlSec: 7_190 })
   const own = JSON.parse(fs.readFileSync(file, 'utf8')) as { rootsPem: string }
-  fs.writeFileSync(file, JSON.stringify({ keyPem: stranger.keyPem, chainPem: stranger.chainPem, rootsPem: own.rootsPem }))
+  fs.writeFileSync(
+    file,
+    JSON.stringify({ keyPem: stranger.keyPem, chainPem: stranger.chainPem, rootsPem: own.rootsPem }),
+  )
   await site.edge.start()
   assert.equal((await call(site)).status, 503)
-  await until('cloud says why', () => site.cloud.lines.some((l) => l['evt'] === 'connection.refused' && /does not lead to a root/.test((l['err'] as { message?: string }).message ?? '')))
+  await until('cloud says why', () =>
+    site.cloud.lines.some(
+      (l) =>
+        l['evt'] === 'connection.refused' &&
+        /does not lead to a root/.test((l['err'] as { message?: string }).message ?? ''),
+    ),
+  )
 })
 
 test('serve-local: only what stays on this machine is carried, in and out', async (t) => {
   const site = await expiringSite(t, 'serve-local')
   let elsewhere = '127.0.0.1'
   await site.edge.stop()
-  site.edge.over = { ...HASTE, network: {
-    ...systemNetwork,
-    listen: (at, take) => systemNetwork.listen(at, (s) => take({ ...s, remote: { ...s.remote, host: elsewhere } })),
-    dial: async (to, signal, options) => { const s = await systemNetwork.dial(to, signal, options); return { ...s, remote: { ...s.remote, host: elsewhere } } },
-  } }
+  site.edge.over = {
+    ...HASTE,
+    network: {
+      ...systemNetwork,
+      listen: (at, take) => systemNetwork.listen(at, (s) => take({ ...s, remote: { ...s.remote, host: elsewhere } })),
+      dial: async (to, signal, options) => {
+        const s = await systemNetwork.dial(to, signal, options)
+        return { ...s, remote: { ...s.remote, host: elsewhere } }
+      },
+    },
+  }
   await site.edge.start()
   await site.edge.connected()
   const publish = async (): Promise<'taken' | 'refused'> => {
     const { connect } = await import('mqtt')
     const client = connect({ host: '127.0.0.1', port: site.edge.port('mqtt'), reconnectPeriod: 0, clientId: 'sensor' })
-    t.after(() => { client.end(true) })
-    return new Promise((resolve) => { client.once('connect', () => resolve('taken')); client.once('close', () => resolve('refused')); client.on('error', () => resolve('refused')) })
+    t.after(() => {
+      client.end(true)
+    })
+    return new Promise((resolve) => {
+      client.once('connect', () => resolve('taken'))
+      client.once('close', () => resolve('refused'))
+      client.on('error', () => resolve('refused'))
+    })
   }
   elsewhere = '192.0.2.7'
   assert.equal(await publish(), 'taken', 'while the certificate counts, from everywhere')
   await goOffline(site)
   assert.equal(await publish(), 'refused')
-  assert.ok(site.edge.lines.some((l) => l['evt'] === 'connection.refused' && (l['err'] as { code?: string }).code === 'MESH_IDENTITY_EXPIRED'))
+  assert.ok(
+    site.edge.lines.some(
+      (l) => l['evt'] === 'connection.refused' && (l['err'] as { code?: string }).code === 'MESH_IDENTITY_EXPIRED',
+    ),
+  )
   elsewhere = '127.0.0.1'
   assert.equal(await publish(), 'taken')
   assert.deepEqual(await call(site), { status: 503, error: 'MESH_IDENTITY_EXPIRED' }, 'mTLS has ended')
@@ -143,7 +205,10 @@ test('renewals by the second: no request fails, and none is cut that is under wa
   const serials = new Set<string>()
   let [asked, held] = [0, 0]
   const slow = app.call(ORDERS, '/slow')
-  await until('the slow request has arrived', () => { held = site.orders.holding; return held === 1 })
+  await until('the slow request has arrived', () => {
+    held = site.orders.holding
+    return held === 1
+  })
   await until('three renewals on each side', async () => {
     const reply = await app.call(ORDERS, `/orders/${asked++}`)
     assert.deepEqual([reply.status, reply.error], [200, undefined], `request ${asked}`)

@@ -11,7 +11,10 @@ test('an identity that is sealed: it starts offline with the key, is sealed when
   const hub = await testHub(t)
   const folder = testFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
-  fs.writeFileSync(`${folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token)
+  fs.writeFileSync(
+    `${folder}/edge.token`,
+    hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token,
+  )
   fs.writeFileSync(`${folder}/key`, randomBytes(32).toString('base64'), { mode: 0o600 })
   const yaml = `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}`
   const agent = new TestAgent(t, yaml)
@@ -35,14 +38,25 @@ test('an identity that is sealed: it starts offline with the key, is sealed when
   assert.equal(agent.status().certificate!.serial, serial)
   await agent.stop()
 
-  for (const [key, code] of [[randomBytes(32), 'MESH_STATE_LOCKED'], [Buffer.from('hunter2'), 'MESH_CONFIG_INVALID']] as const) {
+  for (const [key, code] of [
+    [randomBytes(32), 'MESH_STATE_LOCKED'],
+    [Buffer.from('hunter2'), 'MESH_CONFIG_INVALID'],
+  ] as const) {
     fs.writeFileSync(`${folder}/key`, key)
     await assert.rejects(agent.start(), { code })
   }
   agent.yaml = yaml
   await assert.rejects(agent.start(), { code: 'MESH_STATE_LOCKED' })
   assert.deepEqual(fs.readFileSync(file), sealed)
-  assert.deepEqual(fs.readdirSync(`${agent.folder}/state/identity`).filter((n) => n.includes('damaged')), [])
+  assert.deepEqual(
+    fs.readdirSync(`${agent.folder}/state/identity`).filter((n) => n.includes('damaged')),
+    [],
+  )
   fs.writeFileSync(`${folder}/agent.yaml`, `${yaml}state: ${agent.folder}/state\nadmin: {port: 0}\n`)
-  says(await meshlet(['run', '--config', `${folder}/agent.yaml`]), { exit: 1, code: 'MESH_STATE_LOCKED', what: /identity\.json is sealed and identity\.encryptionKey is not set/, remedy: /the file is left as it is/ })
+  says(await meshlet(['run', '--config', `${folder}/agent.yaml`]), {
+    exit: 1,
+    code: 'MESH_STATE_LOCKED',
+    what: /identity\.json is sealed and identity\.encryptionKey is not set/,
+    remedy: /the file is left as it is/,
+  })
 })

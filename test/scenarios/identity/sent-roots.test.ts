@@ -11,19 +11,50 @@ test('a root that is sent lets its workloads in, also after a restart; one that 
   const [own, other] = [testCa('demo.mesh'), testCa('demo.mesh')]
   const [resources, folder] = [testFolder(t), testFolder(t)]
   const server = own.issue('edge', 'gateway')
-  for (const [name, pem] of Object.entries({ 'key.pem': server.keyPem, 'cert-chain.pem': server.chainPem, 'root-cert.pem': own.rootsPem })) fs.writeFileSync(`${folder}/${name}`, pem)
+  for (const [name, pem] of Object.entries({
+    'key.pem': server.keyPem,
+    'cert-chain.pem': server.chainPem,
+    'root-cert.pem': own.rootsPem,
+  }))
+    fs.writeFileSync(`${folder}/${name}`, pem)
   const send = (...roots: string[]): void => {
-    fs.writeFileSync(`${resources}/roots.json`, JSON.stringify({ resources: roots.length === 0 ? [] : [{ '@type': 'type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig', ca_certificates_pem: roots }] }))
+    fs.writeFileSync(
+      `${resources}/roots.json`,
+      JSON.stringify({
+        resources:
+          roots.length === 0
+            ? []
+            : [{ '@type': 'type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig', ca_certificates_pem: roots }],
+      }),
+    )
   }
   send()
-  const agent = new TestAgent(t, `directory: ${resources}\nidentity: {folder: ${folder}}\nlisteners: [{name: mqtts, kind: mqtt, port: 0, tls: {mode: mutual}}]\n`)
+  const agent = new TestAgent(
+    t,
+    `directory: ${resources}\nidentity: {folder: ${folder}}\nlisteners: [{name: mqtts, kind: mqtt, port: 0, tls: {mode: mutual}}]\n`,
+  )
   await agent.start()
   const client = (ca: typeof own): Identity => ca.issue('edge', 'sensor')
   const enters = ({ keyPem, chainPem }: Identity): Promise<boolean> => {
-    const options: IClientOptions & { checkServerIdentity: () => undefined } = { protocol: 'mqtts', host: '127.0.0.1', port: agent.port('mqtts'), key: keyPem, cert: chainPem, ca: own.rootsPem, reconnectPeriod: 0, checkServerIdentity: () => undefined }
+    const options: IClientOptions & { checkServerIdentity: () => undefined } = {
+      protocol: 'mqtts',
+      host: '127.0.0.1',
+      port: agent.port('mqtts'),
+      key: keyPem,
+      cert: chainPem,
+      ca: own.rootsPem,
+      reconnectPeriod: 0,
+      checkServerIdentity: () => undefined,
+    }
     const mqtt = connect(options)
-    t.after(() => { mqtt.end(true) })
-    return new Promise((resolve) => { mqtt.once('connect', () => resolve(true)); mqtt.on('error', () => resolve(false)); mqtt.once('close', () => resolve(false)) })
+    t.after(() => {
+      mqtt.end(true)
+    })
+    return new Promise((resolve) => {
+      mqtt.once('connect', () => resolve(true))
+      mqtt.on('error', () => resolve(false))
+      mqtt.once('close', () => resolve(false))
+    })
   }
   assert.deepEqual([await enters(client(own)), await enters(client(other))], [true, false])
   send(own.rootsPem, other.rootsPem)

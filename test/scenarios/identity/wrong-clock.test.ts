@@ -1,4 +1,7 @@
-/** 400 days without power, and a clock that shows 1970: the mesh of today is reached, certified and served without anybody's help. */
+/**
+ * 400 days without power, and a clock that shows 1970: the mesh of today is reached, certified and served without
+ * anybody's help.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
@@ -11,21 +14,34 @@ import { controlYaml, TestAgent, testFolder, until } from '../site.ts'
 const DAY_MS = 86_400_000
 
 test('400 days off and a clock at 1970: a new certificate and the configuration come by themselves', async (t) => {
-  // OpenSSL knows the real clock only; so the world is 400 days ahead of it, and everything that the hub signs is not valid yet by it.
+  // OpenSSL knows the real clock only; so the world is 400 days ahead of it, and everything that the hub signs is not
+  // valid yet by it.
   const trueMs = (): number => Date.now() + 400 * DAY_MS
   const hub = await testHub(t, '', { clock: { ...systemClock, wallMs: trueMs } })
   const folder = testFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
-  fs.writeFileSync(`${folder}/edge.token`, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token)
-  const agent = new TestAgent(t, `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}`)
+  fs.writeFileSync(
+    `${folder}/edge.token`,
+    hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token,
+  )
+  const agent = new TestAgent(
+    t,
+    `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}`,
+  )
   const startedMs = Date.now()
-  agent.over = { clock: { ...systemClock, wallMs: () => 60_000 + Date.now() - startedMs }, random: { float: () => Math.random() / 50 } }
+  agent.over = {
+    clock: { ...systemClock, wallMs: () => 60_000 + Date.now() - startedMs },
+    random: { float: () => Math.random() / 50 },
+  }
   agent.builtAtMs = Date.now() - 30 * DAY_MS
   // As it was when the power went.
   fs.mkdirSync(`${agent.folder}/state/identity`, { recursive: true })
   const { keyPem, chainPem, rootsPem } = testCa('demo.mesh').issue('edge', 'gateway')
   fs.writeFileSync(`${agent.folder}/state/identity/identity.json`, JSON.stringify({ keyPem, chainPem, rootsPem }))
-  fs.writeFileSync(`${agent.folder}/state/identity/time-floor.json`, JSON.stringify({ version: 1, notBefore: new Date(startedMs).toISOString() }))
+  fs.writeFileSync(
+    `${agent.folder}/state/identity/time-floor.json`,
+    JSON.stringify({ version: 1, notBefore: new Date(startedMs).toISOString() }),
+  )
 
   await agent.start()
   const before = agent.status().certificate!
@@ -41,6 +57,8 @@ test('400 days off and a clock at 1970: a new certificate and the configuration 
 
   // It remembers.
   await agent.stop()
-  const kept = JSON.parse(fs.readFileSync(`${agent.folder}/state/identity/time-floor.json`, 'utf8')) as { notBefore: string }
+  const kept = JSON.parse(fs.readFileSync(`${agent.folder}/state/identity/time-floor.json`, 'utf8')) as {
+    notBefore: string
+  }
   assert.ok(Math.abs(Date.parse(kept.notBefore) - trueMs()) < 10 * 60_000, kept.notBefore)
 })

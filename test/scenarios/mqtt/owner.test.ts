@@ -1,4 +1,7 @@
-/** Whose an MQTT session is, with certificates, sockets and the spool's file: the queue of one device for nobody else, over a restart. */
+/**
+ * Whose an MQTT session is, with certificates, sockets and the spool's file: the queue of one device for nobody else,
+ * over a restart.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
@@ -7,30 +10,64 @@ import type { Identity } from '../../../model/identity.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { TestAgent, testFolder, until } from '../site.ts'
 
-type Entry = { readonly client: MqttClient; readonly got: string[]; readonly reason: number; readonly sessionPresent: boolean }
+type Entry = {
+  readonly client: MqttClient
+  readonly got: string[]
+  readonly reason: number
+  readonly sessionPresent: boolean
+}
 
-test('a session over mTLS is nobody else\'s: not another identity\'s, not a plain listener\'s, also after a restart, and its renewed certificate is the same owner', async (t) => {
+test("a session over mTLS is nobody else's: not another identity's, not a plain listener's, also after a restart, and its renewed certificate is the same owner", async (t) => {
   const ca = testCa('demo.mesh')
   const folder = testFolder(t)
   const server = ca.issue('edge', 'gateway')
-  for (const [name, pem] of Object.entries({ 'key.pem': server.keyPem, 'cert-chain.pem': server.chainPem, 'root-cert.pem': ca.rootsPem })) fs.writeFileSync(`${folder}/${name}`, pem)
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\nlisteners: [{name: mqtts, kind: mqtt, port: 0, tls: {mode: mutual}}, {name: plain, kind: mqtt, port: 0}]
+  for (const [name, pem] of Object.entries({
+    'key.pem': server.keyPem,
+    'cert-chain.pem': server.chainPem,
+    'root-cert.pem': ca.rootsPem,
+  }))
+    fs.writeFileSync(`${folder}/${name}`, pem)
+  const agent = new TestAgent(
+    t,
+    `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\nlisteners: [{name: mqtts, kind: mqtt, port: 0, tls: {mode: mutual}}, {name: plain, kind: mqtt, port: 0}]
 mqtt:
   rules:
   - {action: subscribe, topics: [secret/#], principals: ["spiffe://demo.mesh/ns/edge/sa/pump"], effect: allow}
   - {action: subscribe, topics: [open/#], effect: allow}
-`)
+`,
+  )
   await agent.start()
   const enter = (who: Identity | undefined, version: 4 | 5 = 5): Promise<Entry> => {
-    const tls = who && { protocol: 'mqtts' as const, key: who.keyPem, cert: who.chainPem, ca: ca.rootsPem, checkServerIdentity: () => undefined }
-    const options: IClientOptions = { host: '127.0.0.1', port: agent.port(who ? 'mqtts' : 'plain'), clientId: 'pump-1', clean: false, protocolVersion: version, reconnectPeriod: 0, ...(version === 5 && { properties: { sessionExpiryInterval: 600 } }), ...tls }
+    const tls = who && {
+      protocol: 'mqtts' as const,
+      key: who.keyPem,
+      cert: who.chainPem,
+      ca: ca.rootsPem,
+      checkServerIdentity: () => undefined,
+    }
+    const options: IClientOptions = {
+      host: '127.0.0.1',
+      port: agent.port(who ? 'mqtts' : 'plain'),
+      clientId: 'pump-1',
+      clean: false,
+      protocolVersion: version,
+      reconnectPeriod: 0,
+      ...(version === 5 && { properties: { sessionExpiryInterval: 600 } }),
+      ...tls,
+    }
     const client = connect(options)
     const got: string[] = []
-    client.on('message', (topic, payload) => { got.push(`${topic} ${payload.toString()}`) })
-    t.after(() => { client.end(true) })
+    client.on('message', (topic, payload) => {
+      got.push(`${topic} ${payload.toString()}`)
+    })
+    t.after(() => {
+      client.end(true)
+    })
     return new Promise((resolve) => {
       client.once('connect', ({ sessionPresent }) => resolve({ client, got, reason: 0, sessionPresent }))
-      client.on('error', (err) => resolve({ client, got, reason: (err as { code?: number }).code ?? -1, sessionPresent: false }))
+      client.on('error', (err) =>
+        resolve({ client, got, reason: (err as { code?: number }).code ?? -1, sessionPresent: false }),
+      )
     })
   }
   const pump = (): Identity => ca.issue('edge', 'pump')
@@ -41,14 +78,26 @@ mqtt:
   await first.client.endAsync()
 
   const sender = connect({ host: '127.0.0.1', port: agent.port('plain'), clientId: 'sender', reconnectPeriod: 0 })
-  t.after(() => { sender.end(true) })
+  t.after(() => {
+    sender.end(true)
+  })
   await sender.publishAsync('secret/a', '1', { qos: 1 })
   await sender.endAsync(true)
   assert.equal(agent.status().spool.messages, 1)
   for (const restarts of [false, true]) {
-    if (restarts) { await agent.stop(); await agent.start() }
+    if (restarts) {
+      await agent.stop()
+      await agent.start()
+    }
     const thieves = [await enter(ca.issue('edge', 'other')), await enter(undefined), await enter(undefined, 4)]
-    assert.deepEqual(thieves.map(({ reason, got }) => [reason, got.length]), [[0x87, 0], [0x87, 0], [5, 0]])
+    assert.deepEqual(
+      thieves.map(({ reason, got }) => [reason, got.length]),
+      [
+        [0x87, 0],
+        [0x87, 0],
+        [5, 0],
+      ],
+    )
     assert.equal(agent.status().spool.messages, 1, 'and the queue is as it was')
   }
   const back = await enter(pump())

@@ -12,8 +12,20 @@ const OPEN_ONLY: readonly Rule[] = [{ action: 'subscribe', topics: ['open/#'], e
 
 /** Replaced at once, as a program does it: half a file is a file that cannot be read. */
 function push(folder: string, port: number, rules: readonly Rule[], address = '127.0.0.1'): void {
-  const filter = { name: 'meshlet.mqtt_proxy', typed_config: { '@type': 'type.googleapis.com/xds.type.v3.TypedStruct', type_url: 'meshlet/mqtt', value: { rules } } }
-  const listener = { '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', name: 'pushed', address: { socket_address: { address, port_value: port } }, filter_chains: [{ filters: [filter] }] }
+  const filter = {
+    name: 'meshlet.mqtt_proxy',
+    typed_config: {
+      '@type': 'type.googleapis.com/xds.type.v3.TypedStruct',
+      type_url: 'meshlet/mqtt',
+      value: { rules },
+    },
+  }
+  const listener = {
+    '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
+    name: 'pushed',
+    address: { socket_address: { address, port_value: port } },
+    filter_chains: [{ filters: [filter] }],
+  }
   writeFileSync(path.join(folder, '.next'), JSON.stringify({ resources: [listener] }))
   renameSync(path.join(folder, '.next'), path.join(folder, 'mqtt.json'))
 }
@@ -25,9 +37,18 @@ test('rules that are pushed act on whoever is connected, on who is away, and on 
   const agent = new TestAgent(t, `directory: ${folder}`)
   await agent.start()
   const client = async (clientId: string, more: IClientOptions = {}): Promise<MqttClient> => {
-    const made = await connectAsync({ host: '127.0.0.1', port: port!, clientId, protocolVersion: 5, reconnectPeriod: 0, ...more })
+    const made = await connectAsync({
+      host: '127.0.0.1',
+      port: port!,
+      clientId,
+      protocolVersion: 5,
+      reconnectPeriod: 0,
+      ...more,
+    })
     made.on('error', () => {})
-    t.after(() => { made.end(true) })
+    t.after(() => {
+      made.end(true)
+    })
     return made
   }
   const keep: IClientOptions = { clean: false, properties: { sessionExpiryInterval: 3600 } }
@@ -36,7 +57,9 @@ test('rules that are pushed act on whoever is connected, on who is away, and on 
   await away.endAsync()
   const got: string[] = []
   const live = await client('live')
-  live.on('message', (topic, payload) => { got.push(`${topic} ${payload.toString()}`) })
+  live.on('message', (topic, payload) => {
+    got.push(`${topic} ${payload.toString()}`)
+  })
   await live.subscribeAsync(['secret/#', 'open/#'], { qos: 1 })
   const sender = await client('sender')
   await sender.publishAsync('secret/a', '1', { qos: 1 })
@@ -44,16 +67,27 @@ test('rules that are pushed act on whoever is connected, on who is away, and on 
   assert.equal(agent.status().spool.messages, 1, 'and one waits')
 
   push(folder, port!, OPEN_ONLY)
-  await until('both have lost their subscription', () => agent.agent.metrics.total('mesh_mqtt_subscriptions_revoked_total') === 2)
+  await until(
+    'both have lost their subscription',
+    () => agent.agent.metrics.total('mesh_mqtt_subscriptions_revoked_total') === 2,
+  )
   await sender.publishAsync('secret/a', '2', { qos: 1 })
   await sender.publishAsync('open/a', '3', { qos: 1 })
   await until('the last has come', () => got.includes('open/a 3'))
   assert.deepEqual(got, ['secret/a 1', 'open/a 3'])
   assert.equal(live.connected && sender.connected, true, 'nobody was cut off')
   assert.equal(agent.status().spool.messages, 1, 'nothing more waits for who is away')
-  assert.deepEqual(agent.lines.filter((l) => l['evt'] === 'mqtt.subscription.revoked').map((l) => String(l['clientId'])).toSorted(), ['away', 'live'])
+  assert.deepEqual(
+    agent.lines
+      .filter((l) => l['evt'] === 'mqtt.subscription.revoked')
+      .map((l) => String(l['clientId']))
+      .toSorted(),
+    ['away', 'live'],
+  )
   const back = await client('away', keep)
-  back.on('message', (topic) => { got.push(topic) })
+  back.on('message', (topic) => {
+    got.push(topic)
+  })
   await until('what waited is dropped', () => agent.status().spool.messages === 0)
   assert.equal(got.length, 2)
 
@@ -63,8 +97,14 @@ test('rules that are pushed act on whoever is connected, on who is away, and on 
 })
 
 test('a bare listener of agent.yaml is told at the start, in the log and in the status', async (t) => {
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nlisteners: [{name: bare, kind: mqtt, port: 0, address: 0.0.0.0}, {name: meant, kind: mqtt, port: 0, address: 0.0.0.0, acceptAnyone: true}]`)
+  const agent = new TestAgent(
+    t,
+    `directory: ${testFolder(t)}\nlisteners: [{name: bare, kind: mqtt, port: 0, address: 0.0.0.0}, {name: meant, kind: mqtt, port: 0, address: 0.0.0.0, acceptAnyone: true}]`,
+  )
   await agent.start()
-  assert.deepEqual(agent.status().problems.map((p) => [p.code, p.text]), [['MESH_LISTENER_OPEN', 'listener bare on 0.0.0.0:0 takes MQTT in plain text from anybody, without any rules']])
+  assert.deepEqual(
+    agent.status().problems.map((p) => [p.code, p.text]),
+    [['MESH_LISTENER_OPEN', 'listener bare on 0.0.0.0:0 takes MQTT in plain text from anybody, without any rules']],
+  )
   assert.equal(agent.lines.filter((l) => l['evt'] === 'listener.exposed' && l['level'] === 'warn').length, 1)
 })

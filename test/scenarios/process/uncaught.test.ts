@@ -24,23 +24,45 @@ function ofSocket(): Error {
 }
 
 async function defects(port: number): Promise<string> {
-  const [res] = await once(http.get({ port, path: '/stats/prometheus' }), 'response') as [http.IncomingMessage]
-  return (await res.toArray()).join('').split('\n').filter((line) => line.startsWith('mesh_defects_total{')).join()
+  const [res] = (await once(http.get({ port, path: '/stats/prometheus' }), 'response')) as [http.IncomingMessage]
+  return (await res.toArray())
+    .join('')
+    .split('\n')
+    .filter((line) => line.startsWith('mesh_defects_total{'))
+    .join()
 }
 
-test('meshlet run: one connection\'s defect is counted and passes, anybody\'s drains the agent and ends it with 1', async (t) => {
+test("meshlet run: one connection's defect is counted and passes, anybody's drains the agent and ends it with 1", async (t) => {
   const folder = folderOf(t)
   const [admin = 0] = await freePorts(1)
   const file = path.join(folder, 'agent.yaml')
   fs.mkdirSync(`${folder}/resources`)
-  fs.writeFileSync(file, `directory: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: ${admin}}\nlog: {level: fatal}\n`)
+  fs.writeFileSync(
+    file,
+    `directory: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: ${admin}}\nlog: {level: fatal}\n`,
+  )
   const heard = Promise.withResolvers<(thrown: unknown) => void>()
   const started = Promise.withResolvers<void>()
   let givenUpAfterMs = 0
   const run = dispatch(['run', '-c', file], {
-    out: () => {}, err: (text) => { assert.fail(text) }, env: {}, standardInput: async () => Buffer.alloc(0), settled: () => {},
-    stopRequested: () => { started.resolve(); return new Promise(() => {}) },
-    uncaught: (hear) => { heard.resolve(hear); return { [Symbol.dispose]: () => {} } }, giveUpAfter: (ms) => { givenUpAfterMs = ms },
+    out: () => {},
+    err: (text) => {
+      assert.fail(text)
+    },
+    env: {},
+    standardInput: async () => Buffer.alloc(0),
+    settled: () => {},
+    stopRequested: () => {
+      started.resolve()
+      return new Promise(() => {})
+    },
+    uncaught: (hear) => {
+      heard.resolve(hear)
+      return { [Symbol.dispose]: () => {} }
+    },
+    giveUpAfter: (ms) => {
+      givenUpAfterMs = ms
+    },
   })
   const hear = await heard.promise
   await started.promise
@@ -57,11 +79,21 @@ test('meshlet-hub run: the same', async (t) => {
   const folder = folderOf(t)
   fs.mkdirSync(`${folder}/resources`)
   const file = path.join(folder, 'hub.yaml')
-  fs.writeFileSync(file, `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\nlog: {level: error}\n`)
+  fs.writeFileSync(
+    file,
+    `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\nlog: {level: error}\n`,
+  )
   const heard = Promise.withResolvers<(thrown: unknown) => void>()
   const run = runCli(['run', '-c', file], {
-    out: () => {}, err: (text) => { assert.fail(text) }, stopRequested: () => new Promise(() => {}),
-    uncaught: (hear) => { heard.resolve(hear); return { [Symbol.dispose]: () => {} } },
+    out: () => {},
+    err: (text) => {
+      assert.fail(text)
+    },
+    stopRequested: () => new Promise(() => {}),
+    uncaught: (hear) => {
+      heard.resolve(hear)
+      return { [Symbol.dispose]: () => {} }
+    },
   })
   const hear = await heard.promise
   hear(ofSocket())

@@ -20,15 +20,24 @@ if (process.argv[2] === 'precompile') require('node:fs').writeFileSync(__filenam
 console.log(JSON.stringify(seen))
 if (process.argv[3] === 'wait') process.stdin.once('data', () => { console.log(require('late').word, meshletBundle.thread(), meshletBundle.packedAddon.length); process.stdin.pause() })
 `
-const textWith = (program: string): string => assembled({
-  addon: ADDON, version: '1.0.0', builtAt: '2026-01-01T00:00:00Z',
-  parts: { program: packed(Buffer.from(program), 'often'), thread: packed(Buffer.from('thread'), 'often'), 'package late': packed(Buffer.from('exports.word = "late"'), 'seldom') },
-})
+const textWith = (program: string): string =>
+  assembled({
+    addon: ADDON,
+    version: '1.0.0',
+    builtAt: '2026-01-01T00:00:00Z',
+    parts: {
+      program: packed(Buffer.from(program), 'often'),
+      thread: packed(Buffer.from('thread'), 'often'),
+      'package late': packed(Buffer.from('exports.word = "late"'), 'seldom'),
+    },
+  })
 const text = textWith(PROGRAM)
 
 function bundleIn(t: TestContext): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-loader-'))
-  t.after(() => { fs.rmSync(folder, { recursive: true, force: true }) })
+  t.after(() => {
+    fs.rmSync(folder, { recursive: true, force: true })
+  })
   fs.chmodSync(folder, 0o755)
   const file = path.join(folder, 'meshlet.cjs')
   fs.writeFileSync(file, text, { mode: 0o755 })
@@ -36,7 +45,11 @@ function bundleIn(t: TestContext): string {
 }
 type Seen = { readonly compiled: boolean; readonly addon: boolean }
 function seen(file: string, uid?: number): Seen {
-  const { stdout, stderr } = spawnSync(process.execPath, [file, 'run'], { encoding: 'utf8', cwd: '/', ...(uid === undefined ? {} : { uid, gid: uid }) })
+  const { stdout, stderr } = spawnSync(process.execPath, [file, 'run'], {
+    encoding: 'utf8',
+    cwd: '/',
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  })
   assert.equal(stderr, '')
   return JSON.parse(stdout) as Seen
 }
@@ -51,7 +64,10 @@ function precompiled(t: TestContext): string {
 test('a Node that is too old says so in one sentence and ends with 2', (t) => {
   const file = bundleIn(t)
   const older = path.join(path.dirname(file), 'older.cjs')
-  fs.writeFileSync(older, 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })')
+  fs.writeFileSync(
+    older,
+    'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })',
+  )
   const { status, stdout, stderr } = spawnSync(process.execPath, ['-r', older, file, 'run'], { encoding: 'utf8' })
   assert.deepEqual([status, stdout], [2, ''])
   assert.equal(stderr, `meshlet needs Node 26 or newer, and ${process.execPath} is Node 20.20.2.\n`)
@@ -71,16 +87,47 @@ test('what root made beside the bundle is used, whoever runs it', isRoot, (t) =>
 })
 test('code that the agent could have written is not used', isRoot, async (t) => {
   const cases: readonly [string, (file: string, beside: readonly string[]) => void][] = [
-    ['it belongs to the agent', (_file, beside) => { for (const b of beside) fs.chownSync(b, NOBODY, NOBODY) }],
-    ['so does the bundle', (file, beside) => { for (const b of [file, ...beside]) fs.chownSync(b, NOBODY, NOBODY) }],
-    ['all may write there', (_file, beside) => { for (const b of beside) fs.chmodSync(b, 0o666) }],
-    ['a group may', (_file, beside) => { for (const b of beside) fs.chmodSync(b, 0o664) }],
-    ['it is a link to somewhere', (_file, beside) => { for (const b of beside) { fs.renameSync(b, `${b}.real`); fs.symlinkSync(`${b}.real`, b) } }],
+    [
+      'it belongs to the agent',
+      (_file, beside) => {
+        for (const b of beside) fs.chownSync(b, NOBODY, NOBODY)
+      },
+    ],
+    [
+      'so does the bundle',
+      (file, beside) => {
+        for (const b of [file, ...beside]) fs.chownSync(b, NOBODY, NOBODY)
+      },
+    ],
+    [
+      'all may write there',
+      (_file, beside) => {
+        for (const b of beside) fs.chmodSync(b, 0o666)
+      },
+    ],
+    [
+      'a group may',
+      (_file, beside) => {
+        for (const b of beside) fs.chmodSync(b, 0o664)
+      },
+    ],
+    [
+      'it is a link to somewhere',
+      (_file, beside) => {
+        for (const b of beside) {
+          fs.renameSync(b, `${b}.real`)
+          fs.symlinkSync(`${b}.real`, b)
+        }
+      },
+    ],
   ]
   for (const [what, change] of cases) {
     await t.test(what, (each) => {
       const file = precompiled(each)
-      change(file, ['.compiled', '.sqlite.node'].map((suffix) => file + suffix))
+      change(
+        file,
+        ['.compiled', '.sqlite.node'].map((suffix) => file + suffix),
+      )
       assert.deepEqual(seen(file, NOBODY), { compiled: false, addon: false })
     })
   }
@@ -103,22 +150,43 @@ test('code in the state folder, as earlier versions kept it, is not looked at', 
   const file = precompiled(t)
   const folder = path.dirname(file)
   fs.mkdirSync(path.join(folder, 'state'))
-  for (const [from, to] of [['.compiled', 'compiled.bin'], ['.sqlite.node', 'meshlet.cjs.sqlite.node']]) fs.renameSync(`${file}${from}`, path.join(folder, 'state', to!))
+  for (const [from, to] of [
+    ['.compiled', 'compiled.bin'],
+    ['.sqlite.node', 'meshlet.cjs.sqlite.node'],
+  ])
+    fs.renameSync(`${file}${from}`, path.join(folder, 'state', to!))
   fs.writeFileSync(path.join(folder, 'agent.yaml'), `state: ${folder}/state\n`)
-  const { stdout } = spawnSync(process.execPath, [file, 'run', '--config', path.join(folder, 'agent.yaml')], { encoding: 'utf8' })
+  const { stdout } = spawnSync(process.execPath, [file, 'run', '--config', path.join(folder, 'agent.yaml')], {
+    encoding: 'utf8',
+  })
   assert.deepEqual(JSON.parse(stdout), { compiled: false, addon: false })
 })
 
 for (const [how, replace] of [
-  ['by another file', (file: string) => { fs.writeFileSync(`${file}.new`, 'throw new Error("replaced")'); fs.renameSync(`${file}.new`, file) }],
-  ['in place', (file: string) => { fs.writeFileSync(file, 'throw new Error("replaced")') }],
+  [
+    'by another file',
+    (file: string) => {
+      fs.writeFileSync(`${file}.new`, 'throw new Error("replaced")')
+      fs.renameSync(`${file}.new`, file)
+    },
+  ],
+  [
+    'in place',
+    (file: string) => {
+      fs.writeFileSync(file, 'throw new Error("replaced")')
+    },
+  ],
 ] as const) {
   test(`a bundle that is replaced ${how} under a running program has what that program loads later`, async (t) => {
     const file = bundleIn(t)
     const child = spawn(process.execPath, [file, 'run', 'wait'], { stdio: ['pipe', 'pipe', 'inherit'] })
-    t.after(() => { child.kill('SIGKILL') })
+    t.after(() => {
+      child.kill('SIGKILL')
+    })
     let out = ''
-    child.stdout.on('data', (d) => { out += String(d) })
+    child.stdout.on('data', (d) => {
+      out += String(d)
+    })
     await once(child.stdout, 'data')
     replace(file)
     child.stdin.write('\n')

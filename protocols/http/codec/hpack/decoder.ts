@@ -58,7 +58,9 @@ export class HpackDecoder {
     this.#table = new DynamicTable(FIRST_TABLE_BYTES)
   }
 
-  get table(): Pick<DynamicTable<Field>, 'at' | 'bytes' | 'count' | 'maxBytes'> { return this.#table }
+  get table(): Pick<DynamicTable<Field>, 'at' | 'bytes' | 'count' | 'maxBytes'> {
+    return this.#table
+  }
 
   /**
    * One whole header block. A list above a limit is decoded to its end, so that the table stays right, but not
@@ -108,7 +110,8 @@ export class HpackDecoder {
     if (first < 0x10) return this.#literal(4, true)
     const field = this.#literal(4, false)
     // Short cookies are secret by themselves; joined with others they are not short any more (joinedCookie).
-    if (field.name === 'cookie' || !isSecret(field.name, field.value)) markNeverIndexed(fieldHash(field.name, field.value))
+    if (field.name === 'cookie' || !isSecret(field.name, field.value))
+      markNeverIndexed(fieldHash(field.name, field.value))
     return field
   }
 
@@ -164,7 +167,9 @@ export class HpackDecoder {
     return out.toString('latin1', 0, length)
   }
 
-  #copyFrom(start: number): Uint8Array { return new Uint8Array(this.#buffer.subarray(start, this.#at)) }
+  #copyFrom(start: number): Uint8Array {
+    return new Uint8Array(this.#buffer.subarray(start, this.#at))
+  }
 
   /** RFC 7541 §5.1. */
   #integer(prefixBits: number): number {

@@ -11,12 +11,22 @@ export class DynamicTable<Entry extends { readonly size: number }> {
   /** Ever; the newest entry is the one before. */
   #inserted = 0
 
-  constructor(maxBytes: number) { this.#maxBytes = maxBytes }
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
 
-  get maxBytes(): number { return this.#maxBytes }
-  get bytes(): number { return this.#bytes }
-  get count(): number { return this.#count }
-  get inserted(): number { return this.#inserted }
+  get maxBytes(): number {
+    return this.#maxBytes
+  }
+  get bytes(): number {
+    return this.#bytes
+  }
+  get count(): number {
+    return this.#count
+  }
+  get inserted(): number {
+    return this.#inserted
+  }
 
   /** @param age 0 = the newest */
   at(age: number): Entry | undefined {
@@ -41,7 +51,9 @@ export class DynamicTable<Entry extends { readonly size: number }> {
   }
 
   /** For who keeps an index of the entries. */
-  protected evicted(_entry: Entry): void { /* nothing to do here */ }
+  protected evicted(_entry: Entry): void {
+    /* nothing to do here */
+  }
 
   #evictTo(bytes: number): void {
     while (this.#bytes > bytes && this.#count > 0) {

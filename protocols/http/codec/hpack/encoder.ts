@@ -52,7 +52,9 @@ export class HpackEncoder {
   #out = EMPTY
   #at = 0
 
-  get table(): Pick<SentTable, 'at' | 'bytes' | 'count' | 'maxBytes'> { return this.#table }
+  get table(): Pick<SentTable, 'at' | 'bytes' | 'count' | 'maxBytes'> {
+    return this.#table
+  }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. The update goes out with the next block. */
   setMaxTableBytes(bytes: number): void {
@@ -94,8 +96,14 @@ export class HpackEncoder {
     const known = STATIC_NAMES.get(name)
     if (known !== undefined) {
       const index = known.values.get(value)
-      if (index !== undefined) { this.#integer(INDEXED, index); return }
-      if (isSecret(name, value)) { this.#literal(NEVER_INDEXED, known.index, name, value); return }
+      if (index !== undefined) {
+        this.#integer(INDEXED, index)
+        return
+      }
+      if (isSecret(name, value)) {
+        this.#literal(NEVER_INDEXED, known.index, name, value)
+        return
+      }
     }
     const entry = this.#table.find(name, value)
     if (entry !== undefined && !isNeverIndexed(entry.hash)) this.#integer(INDEXED, this.#table.indexOf(entry))
@@ -150,7 +158,10 @@ export class HpackEncoder {
   /** RFC 7541 §5.1. */
   #integer(form: Form, value: number): void {
     const out = this.#out
-    if (value < form.mask) { out[this.#at++] = form.first | value; return }
+    if (value < form.mask) {
+      out[this.#at++] = form.first | value
+      return
+    }
     out[this.#at++] = form.first | form.mask
     let rest = value - form.mask
     for (; rest >= 0x80; rest >>>= 7) out[this.#at++] = rest | 0x80

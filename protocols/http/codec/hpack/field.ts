@@ -16,8 +16,9 @@ const SPACE = 32
 const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
 
 /**
- * What is refused whatever the message: what RFC 9113 §8.2 forbids, and the other control characters, which HTTP/1 does not take either (RFC 9110 §5.5; nghttp2 and
- * with it Envoy refuse them, too). Words are made of it for the first of a block only.
+ * What is refused whatever the message: what RFC 9113 §8.2 forbids, and the other control characters, which HTTP/1 does
+ * not take either (RFC 9110 §5.5; nghttp2 and with it Envoy refuse them, too). Words are made of it for the first of a
+ * block only.
  */
 export type Fault = 'name' | 'control character' | 'whitespace'
 
@@ -58,8 +59,10 @@ export class Field {
 const STATIC_FIELD_NAMES = new Map(STATIC_FIELDS.map(({ name }) => [name, new FieldName(name)]))
 
 /** By RFC 7541's index; nothing at 0. */
-export const STATIC_ENTRIES: readonly (Field | undefined)[] =
-  [undefined, ...STATIC_FIELDS.map(({ name, value }) => new Field(STATIC_FIELD_NAMES.get(name)!, value))]
+export const STATIC_ENTRIES: readonly (Field | undefined)[] = [
+  undefined,
+  ...STATIC_FIELDS.map(({ name, value }) => new Field(STATIC_FIELD_NAMES.get(name)!, value)),
+]
 
 export function fieldName(text: string): FieldName {
   return STATIC_FIELD_NAMES.get(text) ?? new FieldName(usual(text))
@@ -87,9 +90,14 @@ function isName(text: string): boolean {
   return text.length > from
 }
 
-function isLowerCaseToken(code: number): boolean { return TOKEN[code] === 1 && !(code >= 65 && code <= 90) }
+function isLowerCaseToken(code: number): boolean {
+  return TOKEN[code] === 1 && !(code >= 65 && code <= 90)
+}
 
-/** One rule for both codecs: what one of them let through, the other would have to leave out, and policies would have seen something else. */
+/**
+ * One rule for both codecs: what one of them let through, the other would have to leave out, and policies would have
+ * seen something else.
+ */
 function valueFault(value: string): Fault | undefined {
   if (value === '') return undefined
   if (hasControl(value)) return 'control character'
@@ -103,11 +111,14 @@ function hasControl(value: string): boolean {
   return false
 }
 
-function isBlank(code: number): boolean { return code === SPACE || code === HTAB }
+function isBlank(code: number): boolean {
+  return code === SPACE || code === HTAB
+}
 
 /** A name for a message or a log: short, without characters that a terminal or a log would act on. */
 function shown(name: string): string {
-  const text = name.slice(0, MAX_SHOWN_CHARACTERS)
+  const text = name
+    .slice(0, MAX_SHOWN_CHARACTERS)
     .replace(/[^\x21-\x7e]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
   return name.length > MAX_SHOWN_CHARACTERS ? `"${text}…"` : `"${text}"`
 }

@@ -24,7 +24,9 @@ const MARKS = new Int32Array(8192)
 /** Of long values, so many characters at each end are hashed. */
 const HASHED_CHARACTERS = 32
 
-export function isSecretName(name: string): boolean { return name === 'cookie' || SECRET.has(name) }
+export function isSecretName(name: string): boolean {
+  return name === 'cookie' || SECRET.has(name)
+}
 
 /** Whether the field must not enter a table, whoever sent it and however it came. */
 export function isSecret(name: string, value: string): boolean {
@@ -54,5 +56,9 @@ export function joinedCookie(pieces: readonly string[]): string {
   if (pieces.some((piece) => isNeverIndexed(fieldHash('cookie', piece)))) markNeverIndexed(fieldHash('cookie', joined))
   return joined
 }
-export function markNeverIndexed(hash: number): void { MARKS[hash & (MARKS.length - 1)] = hash }
-export function isNeverIndexed(hash: number): boolean { return MARKS[hash & (MARKS.length - 1)] === hash }
+export function markNeverIndexed(hash: number): void {
+  MARKS[hash & (MARKS.length - 1)] = hash
+}
+export function isNeverIndexed(hash: number): boolean {
+  return MARKS[hash & (MARKS.length - 1)] === hash
+}

@@ -42,7 +42,9 @@ export class SentTable extends DynamicTable<SentField> {
     return count
   }
 
-  indexOf(entry: SentField): number { return FIRST_DYNAMIC_INDEX + this.inserted - 1 - entry.number }
+  indexOf(entry: SentField): number {
+    return FIRST_DYNAMIC_INDEX + this.inserted - 1 - entry.number
+  }
 
   /** @returns 0 = the table does not have the name */
   nameIndexOf(name: string): number {
@@ -62,7 +64,10 @@ export class SentTable extends DynamicTable<SentField> {
   protected override evicted(entry: SentField): void {
     if (this.#byName.get(entry.name) === entry) this.#byName.delete(entry.name)
     let newer = this.#byValue.get(entry.value)!
-    if (newer === entry) { this.#byValue.delete(entry.value); return }
+    if (newer === entry) {
+      this.#byValue.delete(entry.value)
+      return
+    }
     while (newer.older !== entry) newer = newer.older! // the oldest entry is the last of its chain
     newer.older = undefined
   }

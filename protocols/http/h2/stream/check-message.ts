@@ -1,11 +1,24 @@
-/** What a stream's messages must be (RFC 9113 §8.1.1), with what was said on the stream before. Each function returns what is wrong, or undefined. */
-import { declaredLength, lengthProblem, methodOf, requestProblem, trailersProblem } from '../../codec/h2-message-rules.ts'
+/**
+ * What a stream's messages must be (RFC 9113 §8.1.1), with what was said on the stream before. Each function returns
+ * what is wrong, or undefined.
+ */
+import {
+  declaredLength,
+  lengthProblem,
+  methodOf,
+  requestProblem,
+  trailersProblem,
+} from '../../codec/h2-message-rules.ts'
 import type { Http2Stream } from './stream.ts'
 
 type Request = { readonly end: boolean; readonly oversized: boolean; readonly extendedConnect: boolean }
 
 /** Sets what the request says about the stream. */
-export function checkRequest(stream: Http2Stream, fields: readonly string[], { end, oversized, extendedConnect }: Request): string | undefined {
+export function checkRequest(
+  stream: Http2Stream,
+  fields: readonly string[],
+  { end, oversized, extendedConnect }: Request,
+): string | undefined {
   const method = methodOf(fields)
   stream.isHead = method === 'HEAD'
   // What a CONNECT carries is no content (RFC 9110 §9.3.6).
@@ -14,7 +27,12 @@ export function checkRequest(stream: Http2Stream, fields: readonly string[], { e
 }
 
 /** The final head; sets what it says about the stream. */
-export function checkResponse(stream: Http2Stream, fields: readonly string[], status: number, end: boolean): string | undefined {
+export function checkResponse(
+  stream: Http2Stream,
+  fields: readonly string[],
+  status: number,
+  end: boolean,
+): string | undefined {
   stream.hasHead = true
   const declared = declaredLength(fields)
   // RFC 9110 §6.4.1: no content, whatever content-length says; but it goes on, and must say one thing.
@@ -35,6 +53,8 @@ export function checkTrailers(stream: Http2Stream, fields: readonly string[], en
 
 /** More DATA than was said, or an end before all of it. */
 export function checkLength({ expectedBytes, receivedBytes }: Http2Stream, end: boolean): string | undefined {
-  return expectedBytes >= 0 && (receivedBytes > expectedBytes || (end && receivedBytes < expectedBytes)) ? WRONG_LENGTH : undefined
+  return expectedBytes >= 0 && (receivedBytes > expectedBytes || (end && receivedBytes < expectedBytes))
+    ? WRONG_LENGTH
+    : undefined
 }
 const WRONG_LENGTH = 'not as much DATA as content-length says'

@@ -1,6 +1,6 @@
 /**
- * Bytes that wait longer than a turn of the event loop. What comes from a socket is a part of a chunk of 64 KiB: small parts that wait are copied, one behind the
- * other, or each would keep its chunk in memory, and an object of its own.
+ * Bytes that wait longer than a turn of the event loop. What comes from a socket is a part of a chunk of 64 KiB: small
+ * parts that wait are copied, one behind the other, or each would keep its chunk in memory, and an object of its own.
  */
 import { isMostOfItsMemory } from '../../../../core/runtime/own-memory.ts'
 
@@ -13,7 +13,10 @@ export class HoldingBlock {
 
   /** Adds `chunk` behind the others in `list`; what is in there is not written to. */
   add(list: unknown[], chunk: Buffer): void {
-    if (isMostOfItsMemory(chunk)) { list.push(chunk); return }
+    if (isMostOfItsMemory(chunk)) {
+      list.push(chunk)
+      return
+    }
     for (let at = 0; at < chunk.length;) {
       if (this.#usedBytes === this.#block.length) this.#renew(chunk.length - at)
       const from = this.#usedBytes

@@ -1,13 +1,16 @@
 /**
- * What is known of streams that are not at hand (RFC 9113 §5.1, §5.1.1): which were never opened, and about which of those that are over frames may still be on their
- * way. Memory is bounded: of what is too old nothing is known, and nothing held against the peer.
+ * What is known of streams that are not at hand (RFC 9113 §5.1, §5.1.1): which were never opened, and about which of
+ * those that are over frames may still be on their way. Memory is bounded: of what is too old nothing is known, and
+ * nothing held against the peer.
  */
 import { MAX_STREAM_ID } from '../../codec/h2-frames.ts'
 
 /** Streams that we have reset. */
 const MAX_REMEMBERED_RESETS = 1024
 
-/** ignored: nobody's fault. closed: its peer had ended or reset it. never opened: passed over when a higher one began. */
+/**
+ * ignored: nobody's fault. closed: its peer had ended or reset it. never opened: passed over when a higher one began.
+ */
 export type StreamFate = 'idle' | 'ignored' | 'closed' | 'never opened'
 
 export class StreamIds {
@@ -24,7 +27,9 @@ export class StreamIds {
   #gapFrom = 0
   #gapTo = 0
 
-  constructor(isServer: boolean) { this.#isServer = isServer }
+  constructor(isServer: boolean) {
+    this.#isServer = isServer
+  }
 
   /** A stream of the peer. */
   opened(id: number): void {

@@ -1,4 +1,7 @@
-/** What the peer may still send before we have taken what it sent (RFC 9113 §5.2, §6.9): of the connection, or of one stream. */
+/**
+ * What the peer may still send before we have taken what it sent (RFC 9113 §5.2, §6.9): of the connection, or of one
+ * stream.
+ */
 export class ReceiveWindow {
   readonly #bytes: number
   readonly #permittedBytes: number

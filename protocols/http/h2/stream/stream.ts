@@ -1,6 +1,6 @@
 /**
- * One stream of an HTTP/2 session (RFC 9113 §5.1), for its owner: what it sends waits here for the windows and the socket, what it does not want to read yet waits
- * here too. After onStreamClose every call is ignored.
+ * One stream of an HTTP/2 session (RFC 9113 §5.1), for its owner: what it sends waits here for the windows and the
+ * socket, what it does not want to read yet waits here too. After onStreamClose every call is ignored.
  */
 import { guarded } from '../../../../core/defects/guard.ts'
 import type { MeshError } from '../../../../core/errors.ts'
@@ -16,8 +16,9 @@ export interface StreamOwner {
   onHead(fields: string[], end: boolean, oversized: boolean): void
   onData(chunk: Buffer): void
   /**
-   * The peer has ended its side; not told of a request that was only a head. A stream that is paused goes on to exist until it is read or reset, also when all of
-   * the answer was sent. @param oversized as SessionOwner.onStream, of the trailers
+   * The peer has ended its side; not told of a request that was only a head. A stream that is paused goes on to exist
+   * until it is read or reset, also when all of the answer was sent. @param oversized as SessionOwner.onStream, of the
+   * trailers
    */
   onEnd(trailers: string[] | undefined, oversized: boolean): void
   /** The bytes at hand are all told: time to flush. */
@@ -104,12 +105,20 @@ export class Http2Stream {
   }
 
   /** Bytes that wait here for the windows or for the socket. */
-  get queuedBytes(): number { return this.#queuedBytes }
+  get queuedBytes(): number {
+    return this.#queuedBytes
+  }
   /** onWritten tells when to go on. */
-  get mustWait(): boolean { return this.#queuedBytes > MAX_QUEUED_BYTES }
-  get hasOutgoing(): boolean { return this.#next < this.#outgoing.length }
+  get mustWait(): boolean {
+    return this.#queuedBytes > MAX_QUEUED_BYTES
+  }
+  get hasOutgoing(): boolean {
+    return this.#next < this.#outgoing.length
+  }
   /** All of it was said, though it may wait here. */
-  get isEnded(): boolean { return this.#endQueued }
+  get isEnded(): boolean {
+    return this.#endQueued
+  }
 
   /* Sending, by the owner. It leaves when the turn of the event loop ends. */
 
@@ -143,17 +152,24 @@ export class Http2Stream {
     this.#queuedBytes += bytes
     this.#session.wantsToSend(this)
   }
-  reset(code: number): void { if (!this.isClosed) this.#session.resetStream(this, code) }
+  reset(code: number): void {
+    if (!this.isClosed) this.#session.resetStream(this, code)
+  }
   /** After what waits to be sent, which ends our side. */
   resetWhenSent(code: number): void {
-    if (!this.hasOutgoing) { this.reset(code); return }
+    if (!this.hasOutgoing) {
+      this.reset(code)
+      return
+    }
     this.resetAfterSent = code
     this.sendEnd()
   }
 
   /* Receiving, by the owner. */
 
-  pause(): void { this.#paused = true }
+  pause(): void {
+    this.#paused = true
+  }
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
@@ -171,27 +187,41 @@ export class Http2Stream {
     this.#session.maybeClose(this)
   }
   /** Bytes that have come and were not taken. */
-  get unreadBytes(): number { return this.#inbox.reduce((sum, chunk) => sum + chunk.length, 0) }
+  get unreadBytes(): number {
+    return this.#inbox.reduce((sum, chunk) => sum + chunk.length, 0)
+  }
 
   /* By the session. */
 
   take(chunk: Buffer): void {
-    if (this.#mustKeep) { (this.#inboxBlock ??= new HoldingBlock()).add(this.#inbox, chunk); return }
+    if (this.#mustKeep) {
+      ;(this.#inboxBlock ??= new HoldingBlock()).add(this.#inbox, chunk)
+      return
+    }
     tellData(this, chunk)
     this.#session.consumed(this, chunk.length)
   }
   takeEnd(trailers: string[] | undefined, oversized: boolean): void {
     this.remoteEnded = true
-    if (this.#mustKeep) { this.#inboxEnd = { trailers, oversized }; return }
+    if (this.#mustKeep) {
+      this.#inboxEnd = { trailers, oversized }
+      return
+    }
     tellEnd(this, trailers, oversized)
   }
   /** What is before it has not been told either. */
-  get #mustKeep(): boolean { return this.#paused || this.#inbox.length > 0 }
+  get #mustKeep(): boolean {
+    return this.#paused || this.#inbox.length > 0
+  }
 
   /** The next thing to send. */
-  get outgoing(): Outgoing | undefined { return this.#outgoing[this.#next] }
+  get outgoing(): Outgoing | undefined {
+    return this.#outgoing[this.#next]
+  }
   /** It ends our side. */
-  get isLast(): boolean { return this.#endQueued && this.#next === this.#outgoing.length - 1 }
+  get isLast(): boolean {
+    return this.#endQueued && this.#next === this.#outgoing.length - 1
+  }
   /** All of it, or the begin of a chunk. @param rest what is left of the chunk */
   sent(item: Outgoing, rest?: Buffer): void {
     if (rest !== undefined) {
@@ -211,7 +241,9 @@ export class Http2Stream {
     if (this.#held !== undefined || !this.hasOutgoing) return
     const held = new HoldingBlock()
     const outgoing: Outgoing[] = []
-    for (const item of this.#outgoing.slice(this.#next)) if (Buffer.isBuffer(item)) held.add(outgoing, item); else outgoing.push(item)
+    for (const item of this.#outgoing.slice(this.#next))
+      if (Buffer.isBuffer(item)) held.add(outgoing, item)
+      else outgoing.push(item)
     this.#held = held
     this.#outgoing = outgoing
     this.#next = 0
@@ -225,7 +257,9 @@ export class Http2Stream {
     this.#endQueued = true
   }
   /** Something has come that the owner does not know of. */
-  get hasUnread(): boolean { return this.#inboxEnd !== undefined || this.#inbox.length > 0 }
+  get hasUnread(): boolean {
+    return this.#inboxEnd !== undefined || this.#inbox.length > 0
+  }
 
   /** By the session, when it no longer has the stream. */
   close(code: number, problem: string | undefined): void {
@@ -241,14 +275,36 @@ export class Http2Stream {
 }
 
 const EMPTY = Buffer.alloc(0)
-function fieldsBytes(fields: readonly string[]): number { return (fields.length / 2) * FIELD_BYTES }
+function fieldsBytes(fields: readonly string[]): number {
+  return (fields.length / 2) * FIELD_BYTES
+}
 
 /** What an owner throws ends its stream and nothing else. */
-const end = (_error: MeshError, stream: Http2Stream): void => { stream.reset(ErrorCode.INTERNAL_ERROR) }
-const tellData = guarded('http2', end, (stream: Http2Stream, chunk: Buffer) => { stream.owner?.onData(chunk) })
-const tellEnd = guarded('http2', end, (stream: Http2Stream, trailers: string[] | undefined, oversized: boolean) => { stream.owner?.onEnd(trailers, oversized) })
-const tellClose = guarded('http2', end, (stream: Http2Stream, code: number, problem: string | undefined) => { stream.owner?.onStreamClose(code, problem) })
-export const tellHead = guarded('http2', end, (stream: Http2Stream, fields: string[], ended: boolean, oversized: boolean) => { stream.owner?.onHead(fields, ended, oversized) })
-export const tellInformational = guarded('http2', end, (stream: Http2Stream, fields: string[]) => { stream.owner?.onInformational(fields) })
-export const tellPause = guarded('http2', end, (stream: Http2Stream) => { stream.owner?.onPause() })
-export const tellWritten = guarded('http2', end, (stream: Http2Stream) => { stream.owner?.onWritten() })
+const end = (_error: MeshError, stream: Http2Stream): void => {
+  stream.reset(ErrorCode.INTERNAL_ERROR)
+}
+const tellData = guarded('http2', end, (stream: Http2Stream, chunk: Buffer) => {
+  stream.owner?.onData(chunk)
+})
+const tellEnd = guarded('http2', end, (stream: Http2Stream, trailers: string[] | undefined, oversized: boolean) => {
+  stream.owner?.onEnd(trailers, oversized)
+})
+const tellClose = guarded('http2', end, (stream: Http2Stream, code: number, problem: string | undefined) => {
+  stream.owner?.onStreamClose(code, problem)
+})
+export const tellHead = guarded(
+  'http2',
+  end,
+  (stream: Http2Stream, fields: string[], ended: boolean, oversized: boolean) => {
+    stream.owner?.onHead(fields, ended, oversized)
+  },
+)
+export const tellInformational = guarded('http2', end, (stream: Http2Stream, fields: string[]) => {
+  stream.owner?.onInformational(fields)
+})
+export const tellPause = guarded('http2', end, (stream: Http2Stream) => {
+  stream.owner?.onPause()
+})
+export const tellWritten = guarded('http2', end, (stream: Http2Stream) => {
+  stream.owner?.onWritten()
+})

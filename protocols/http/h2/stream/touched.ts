@@ -1,4 +1,6 @@
-/** The streams that something was told about since the last pause: each hears once that the bytes at hand are all told. */
+/**
+ * The streams that something was told about since the last pause: each hears once that the bytes at hand are all told.
+ */
 import { tellPause, type Http2Stream } from './stream.ts'
 
 export class Touched {

@@ -1,6 +1,7 @@
 /**
- * Who sent what, what was acknowledged, and what each subscriber got. A stream is one publisher on one topic; its messages are numbered from 1.
- * The payload says all that is to be checked, so a message that came back wrong is noticed.
+ * Who sent what, what was acknowledged, and what each subscriber got. A stream is one publisher on one topic; its
+ * messages are numbered from 1. The payload says all that is to be checked, so a message that came back wrong is
+ * noticed.
  */
 export type Qos = 1 | 2
 
@@ -11,15 +12,24 @@ export class Stream {
   sent = 0
   readonly #acknowledged = new Set<number>()
   lastAcknowledged = 0
-  constructor(topic: string, qos: Qos) { this.topic = topic; this.qos = qos }
+  constructor(topic: string, qos: Qos) {
+    this.topic = topic
+    this.qos = qos
+  }
 
-  acknowledge(n: number): void { this.#acknowledged.add(n); this.lastAcknowledged = Math.max(this.lastAcknowledged, n) }
-  get acknowledged(): ReadonlySet<number> { return this.#acknowledged }
+  acknowledge(n: number): void {
+    this.#acknowledged.add(n)
+    this.lastAcknowledged = Math.max(this.lastAcknowledged, n)
+  }
+  get acknowledged(): ReadonlySet<number> {
+    return this.#acknowledged
+  }
 }
 
 const MAX_EXAMPLES = 5
 const SIZES = [0, 10, 100, 1_000, 5_000] // single commits, large batches and several segments
-export const payloadOf = (topic: string, n: number): Buffer => Buffer.from(`${n}:${topic}:${'x'.repeat(SIZES[n * 7 % 11 % SIZES.length]!)}`)
+export const payloadOf = (topic: string, n: number): Buffer =>
+  Buffer.from(`${n}:${topic}:${'x'.repeat(SIZES[((n * 7) % 11) % SIZES.length]!)}`)
 
 export type Count = {
   readonly subscriber: string
@@ -49,7 +59,10 @@ export class Receipts {
   readonly examples: string[] = []
   readonly #outOfOrder = { 1: 0, 2: 0 }
   readonly #damaged = { 1: 0, 2: 0 }
-  constructor(subscriber: string, streams: ReadonlyMap<string, Stream>) { this.subscriber = subscriber; this.#streams = streams }
+  constructor(subscriber: string, streams: ReadonlyMap<string, Stream>) {
+    this.subscriber = subscriber
+    this.#streams = streams
+  }
 
   got(topic: string, payload: Buffer, qos: number): void {
     const stream = this.#streams.get(topic)
@@ -60,7 +73,7 @@ export class Receipts {
       return
     }
     let times = this.#times.get(topic)
-    if (!times) this.#times.set(topic, times = [])
+    if (!times) this.#times.set(topic, (times = []))
     times[n] = (times[n] ?? 0) + 1
     if (times[n] > 1) return
     this.distinct++
@@ -71,10 +84,21 @@ export class Receipts {
     } else this.#newest.set(topic, n)
   }
 
-  #note(what: string): void { if (this.examples.length < MAX_EXAMPLES) this.examples.push(`${this.subscriber}: ${what}`) }
+  #note(what: string): void {
+    if (this.examples.length < MAX_EXAMPLES) this.examples.push(`${this.subscriber}: ${what}`)
+  }
 
   count(qos: Qos): Count {
-    const count: Count = { subscriber: this.subscriber, qos, acknowledged: 0, delivered: 0, lost: 0, duplicates: 0, outOfOrder: this.#outOfOrder[qos], damaged: this.#damaged[qos] }
+    const count: Count = {
+      subscriber: this.subscriber,
+      qos,
+      acknowledged: 0,
+      delivered: 0,
+      lost: 0,
+      duplicates: 0,
+      outOfOrder: this.#outOfOrder[qos],
+      damaged: this.#damaged[qos],
+    }
     for (const stream of this.#streams.values()) {
       if (stream.qos !== qos) continue
       const times = this.#times.get(stream.topic) ?? []

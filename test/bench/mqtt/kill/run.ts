@@ -1,7 +1,8 @@
 /**
- * The shipped bundle, killed with SIGKILL again and again while devices publish to it, and what came of every message that it acknowledged.
- * Kills come at any moment: the first during the first start of all, the second right after the SUBACKs, the last after everything was delivered, of the rest
- * a quarter while the agent starts. The moments follow from the seed; what meets them does not.
+ * The shipped bundle, killed with SIGKILL again and again while devices publish to it, and what came of every message
+ * that it acknowledged. Kills come at any moment: the first during the first start of all, the second right after the
+ * SUBACKs, the last after everything was delivered, of the rest a quarter while the agent starts. The moments follow
+ * from the seed; what meets them does not.
  */
 import { connectAsync, type MqttClient } from 'mqtt'
 import type { Random } from '../../../../core/os/clock.ts'
@@ -14,7 +15,11 @@ import { payloadOf, Receipts, type Count, type Stream } from './ledger.ts'
 import { MqttJsPublisher, RawPublisher, type Faults, type Publisher } from './publishers.ts'
 import { Subscriber } from './subscriber.ts'
 
-export type KillOptions = { /** At least 3. */ readonly kills: number; readonly seed: number; readonly profile: 'strict' | 'balanced' | 'eco' }
+export type KillOptions = {
+  /** At least 3. */ readonly kills: number
+  readonly seed: number
+  readonly profile: 'strict' | 'balanced' | 'eco'
+}
 export type KillResult = KillOptions & {
   readonly seconds: number
   /** One per subscriber and QoS. */
@@ -32,24 +37,51 @@ export type KillResult = KillOptions & {
 /** This part of the kills comes within EARLY_MS of the start, so also while the spool is being restored. */
 const EARLY_SHARE = 0.25
 const EARLY_MS = 400
-/** A kill comes within `lateMs` of the agent being ready. `eco` waits a second with each acknowledgement, and MQTT.js repeats one message after the other. */
-const PACE = { strict: { window: 30, lateMs: 800 }, balanced: { window: 30, lateMs: 800 }, eco: { window: 6, lateMs: 4_000 } }
+/**
+ * A kill comes within `lateMs` of the agent being ready. `eco` waits a second with each acknowledgement, and MQTT.js
+ * repeats one message after the other.
+ */
+const PACE = {
+  strict: { window: 30, lateMs: 800 },
+  balanced: { window: 30, lateMs: 800 },
+  eco: { window: 6, lateMs: 4_000 },
+}
 /** Messages that a subscriber may be behind, about 6 MB. */
 const MAX_BEHIND = 5_000
 /** After so long nothing more is expected to come. */
 const SILENT_MS = 10_000
 
 /** Rejects when the agent ends by itself, or when at the end nothing comes of what is unacknowledged. */
-export async function killRun(t: Finally, options: KillOptions, onKill: (done: number) => void = () => undefined): Promise<KillResult> {
+export async function killRun(
+  t: Finally,
+  options: KillOptions,
+  onKill: (done: number) => void = () => undefined,
+): Promise<KillResult> {
   const startedMs = performance.now()
   // One each, or the kills would come at other moments whenever a client takes a number more.
-  const [random, pace, roam] = [seededRandom(options.seed), seededRandom(options.seed + 1), seededRandom(options.seed + 2)]
+  const [random, pace, roam] = [
+    seededRandom(options.seed),
+    seededRandom(options.seed + 1),
+    seededRandom(options.seed + 2),
+  ]
   const [port] = (await freePorts(1)) as [number]
-  const agent = await Agent.create(t, (home, adminPort) => directoryMode(home, adminPort, `listeners: [{name: mqtt, kind: mqtt, port: ${port}}]\nmqtt: {spool: {profile: ${options.profile}}}\nlog: {level: warn}\n`))
+  const agent = await Agent.create(t, (home, adminPort) =>
+    directoryMode(
+      home,
+      adminPort,
+      `listeners: [{name: mqtt, kind: mqtt, port: ${port}}]\nmqtt: {spool: {profile: ${options.profile}}}\nlog: {level: warn}\n`,
+    ),
+  )
   writeResources(agent.folder, [])
   const faults: Faults = { sessionsLost: 0, refused: 0, violations: [] }
   const acknowledged = (): number => [...streams.values()].reduce((sum, s) => sum + s.acknowledged.size, 0)
-  const publishers = publishersOf({ port, random: pace, faults, window: PACE[options.profile].window, mayPublish: () => acknowledged() - Math.min(roaming.receipts.distinct, steady.receipts.distinct) < MAX_BEHIND })
+  const publishers = publishersOf({
+    port,
+    random: pace,
+    faults,
+    window: PACE[options.profile].window,
+    mayPublish: () => acknowledged() - Math.min(roaming.receipts.distinct, steady.receipts.distinct) < MAX_BEHIND,
+  })
   const streams = new Map<string, Stream>(publishers.flatMap((p) => [p.live, p.kept]).map((s) => [s.topic, s]))
   const subscriberOf = (name: string, version: Version): { receipts: Receipts; subscriber: Subscriber } => {
     const receipts = new Receipts(name, streams)
@@ -61,18 +93,27 @@ export async function killRun(t: Finally, options: KillOptions, onKill: (done: n
   let kills = 0
   const kill = async (): Promise<void> => {
     const ended = await agent.process.stop('SIGKILL')
-    if (ended !== 'SIGKILL') throw new Error(`the agent ended by itself with ${ended}:\n${agent.process.log.slice(-4000)}`)
+    if (ended !== 'SIGKILL')
+      throw new Error(`the agent ended by itself with ${ended}:\n${agent.process.log.slice(-4000)}`)
     onKill(++kills)
   }
   /** Resolves at a moment that may be before the agent is ready. */
   const early = (): Promise<void> => {
-    ready.catch(() => { /* it was killed before */ })
+    ready.catch(() => {
+      /* it was killed before */
+    })
     return sleep(random.float() * EARLY_MS)
   }
   const retained = { looked: 0, wrong: [] as string[] }
   const look = async (isCleared = false): Promise<void> => {
     retained.looked++
-    retained.wrong.push(...await wrongRetained(port, publishers.map((p) => p.kept), isCleared))
+    retained.wrong.push(
+      ...(await wrongRetained(
+        port,
+        publishers.map((p) => p.kept),
+        isCleared,
+      )),
+    )
   }
 
   let ready = agent.start()
@@ -100,30 +141,48 @@ export async function killRun(t: Finally, options: KillOptions, onKill: (done: n
   await roaming.subscriber.stay()
   const unacknowledged = (): number => publishers.reduce((sum, p) => sum + p.unacknowledged, 0)
   await settled(unacknowledged)
-  if (unacknowledged() > 0) throw new Error(`nothing more is acknowledged: ${publishers.map((p) => `${p.name} waits for ${p.unacknowledged}`).join(', ')}\n${agent.process.log.slice(-4000)}`)
+  if (unacknowledged() > 0)
+    throw new Error(
+      `nothing more is acknowledged: ${publishers.map((p) => `${p.name} waits for ${p.unacknowledged}`).join(', ')}\n${agent.process.log.slice(-4000)}`,
+    )
   await Promise.all([roaming, steady].map(({ receipts }) => settled(() => acknowledged() - receipts.distinct)))
   const left = await emptied(agent)
   const counts = [roaming, steady].flatMap(({ receipts }) => ([1, 2] as const).map((qos) => receipts.count(qos)))
   faults.violations.push(...[roaming, steady].flatMap(({ receipts }) => receipts.examples))
   await look()
 
-  await clearRetained(port, publishers.map((p) => p.kept.topic))
+  await clearRetained(
+    port,
+    publishers.map((p) => p.kept.topic),
+  )
   await kill()
   await agent.start()
   await look(true)
   return { ...options, kills, seconds: (performance.now() - startedMs) / 1000, counts, retained, ...faults, left }
 }
 
-function publishersOf(p: { readonly port: number; readonly window: number; readonly mayPublish: () => boolean; readonly random: Random; readonly faults: Faults }): readonly Publisher[] {
-  return ([4, 5] as const).flatMap((version) => ([1, 2] as const).flatMap((qos) => [
-    new RawPublisher({ ...p, name: `raw-v${version}-q${qos}`, version, qos }),
-    new MqttJsPublisher({ ...p, name: `mqttjs-v${version}-q${qos}`, version, qos }),
-  ]))
+function publishersOf(p: {
+  readonly port: number
+  readonly window: number
+  readonly mayPublish: () => boolean
+  readonly random: Random
+  readonly faults: Faults
+}): readonly Publisher[] {
+  return ([4, 5] as const).flatMap((version) =>
+    ([1, 2] as const).flatMap((qos) => [
+      new RawPublisher({ ...p, name: `raw-v${version}-q${qos}`, version, qos }),
+      new MqttJsPublisher({ ...p, name: `mqttjs-v${version}-q${qos}`, version, qos }),
+    ]),
+  )
 }
 
 /** Resolves when nothing is missing, or when what is missing has been the same for SILENT_MS. */
 async function settled(missing: () => number): Promise<void> {
-  for (let [before, sinceMs] = [-1, 0]; missing() > 0 && (missing() !== before || performance.now() - sinceMs < SILENT_MS); await sleep(20)) {
+  for (
+    let [before, sinceMs] = [-1, 0];
+    missing() > 0 && (missing() !== before || performance.now() - sinceMs < SILENT_MS);
+    await sleep(20)
+  ) {
     if (missing() !== before) [before, sinceMs] = [missing(), performance.now()]
   }
 }
@@ -136,7 +195,16 @@ async function emptied(agent: Agent): Promise<number> {
   }
 }
 
-async function visitor(port: number): Promise<MqttClient> { return connectAsync({ host: '127.0.0.1', port, clientId: 'visitor', protocolVersion: 5, clean: true, reconnectPeriod: 0 }) }
+async function visitor(port: number): Promise<MqttClient> {
+  return connectAsync({
+    host: '127.0.0.1',
+    port,
+    clientId: 'visitor',
+    protocolVersion: 5,
+    clean: true,
+    reconnectPeriod: 0,
+  })
+}
 
 async function clearRetained(port: number, topics: readonly string[]): Promise<void> {
   const client = await visitor(port)
@@ -144,19 +212,33 @@ async function clearRetained(port: number, topics: readonly string[]): Promise<v
   await client.endAsync()
 }
 
-/** A new subscriber has to get the last acknowledged message of each topic, or a later one that was sent. `isCleared`: none. */
+/**
+ * A new subscriber has to get the last acknowledged message of each topic, or a later one that was sent. `isCleared`:
+ * none.
+ */
 async function wrongRetained(port: number, streams: readonly Stream[], isCleared: boolean): Promise<string[]> {
   const atLeast = new Map(streams.map((s) => [s, isCleared ? 0 : s.lastAcknowledged]))
   const seen = new Map<string, Buffer>()
   const client = await visitor(port)
-  client.on('message', (topic, payload, { retain }) => { if (retain) seen.set(topic, payload) })
+  client.on('message', (topic, payload, { retain }) => {
+    if (retain) seen.set(topic, payload)
+  })
   await client.subscribeAsync('kill/+/kept', { qos: 1 })
-  for (const byMs = performance.now() + (isCleared ? 300 : SILENT_MS); performance.now() < byMs && (isCleared || streams.some((s) => atLeast.get(s)! > 0 && !seen.has(s.topic))); ) await sleep(10)
+  for (
+    const byMs = performance.now() + (isCleared ? 300 : SILENT_MS);
+    performance.now() < byMs && (isCleared || streams.some((s) => atLeast.get(s)! > 0 && !seen.has(s.topic)));
+  )
+    await sleep(10)
   await client.endAsync(true)
   return streams.flatMap((s) => {
     const payload = seen.get(s.topic)
     const n = payload ? Number(payload.toString().split(':', 1)[0]) : 0
-    const isRight = n >= atLeast.get(s)! && n <= (isCleared ? 0 : s.sent) && (!payload || payload.equals(payloadOf(s.topic, n)))
-    return isRight ? [] : [`${s.topic}: ${payload ? `message ${n}` : 'nothing'} is retained, ${isCleared ? 'it was cleared' : `${atLeast.get(s)} was acknowledged and ${s.sent} sent`}`]
+    const isRight =
+      n >= atLeast.get(s)! && n <= (isCleared ? 0 : s.sent) && (!payload || payload.equals(payloadOf(s.topic, n)))
+    return isRight
+      ? []
+      : [
+          `${s.topic}: ${payload ? `message ${n}` : 'nothing'} is retained, ${isCleared ? 'it was cleared' : `${atLeast.get(s)} was acknowledged and ${s.sent} sent`}`,
+        ]
   })
 }

@@ -1,4 +1,7 @@
-/** istiod is away for the length of the test: the agent is killed and started again, and serves what is on disk, outbound and inbound. */
+/**
+ * istiod is away for the length of the test: the agent is killed and started again, and serves what is on disk,
+ * outbound and inbound.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
@@ -15,21 +18,34 @@ test('istiod stopped, the agent killed and started three times', { timeout: 180_
   const istiod = await Istiod.create(t)
   await istiod.start()
   const server = await EchoServer.start(t, await certificateFolder(t, istiod, 'shop', 'echo'))
-  istiod.write('all', serviceEntry('orders', { port: servicePort, endpoints: [orders] })
-    + serviceEntry('echo', { port: echoPort, endpoints: [{ address: '127.0.0.1', port: server.http, labels: SIDECAR_LABEL, serviceAccount: 'echo' }] })
-    + ingressYaml({ http: { port: inboundPort, protocol: 'HTTP', to: app.port } }) + peerAuthentication('STRICT'))
+  istiod.write(
+    'all',
+    serviceEntry('orders', { port: servicePort, endpoints: [orders] }) +
+      serviceEntry('echo', {
+        port: echoPort,
+        endpoints: [{ address: '127.0.0.1', port: server.http, labels: SIDECAR_LABEL, serviceAccount: 'echo' }],
+      }) +
+      ingressYaml({ http: { port: inboundPort, protocol: 'HTTP', to: app.port } }) +
+      peerAuthentication('STRICT'),
+  )
   const edge = await MeshAgent.create(t, istiod)
   await edge.start()
   const shop = await certificateOf(istiod, 'shop', 'client')
 
   const serves = async (): Promise<void> => {
     assert.equal((await edge.get(`http://orders.shop.svc.cluster.local:${servicePort}/`)).body, 'orders')
-    assert.match((await edge.get(`http://echo.shop.svc.cluster.local:${echoPort}/`)).body, /^ClientCertSerialNumber=/m, 'over mutual TLS')
+    assert.match(
+      (await edge.get(`http://echo.shop.svc.cluster.local:${echoPort}/`)).body,
+      /^ClientCertSerialNumber=/m,
+      'over mutual TLS',
+    )
     assert.equal((await meshCall(shop, inboundPort, '/')).body, 'app')
     assert.equal((await plainCall(inboundPort, '/')).status, 0, 'STRICT')
   }
   await edge.until(`http://echo.shop.svc.cluster.local:${echoPort}/`, (a) => a.status === 200)
-  await edge.status('the inbound port is open', ({ listeners }) => listeners.some((l) => l.address.endsWith(`:${inboundPort}`) && l.state === 'listening'))
+  await edge.status('the inbound port is open', ({ listeners }) =>
+    listeners.some((l) => l.address.endsWith(`:${inboundPort}`) && l.state === 'listening'),
+  )
   await serves()
   const { generation } = (await edge.status('a status')).config
   await edge.saved()
@@ -44,16 +60,26 @@ test('istiod stopped, the agent killed and started three times', { timeout: 180_
       const { config, control, problems } = await edge.status('it says that it is alone', (s) => s.problems.length > 0)
       assert.deepEqual([config.generation, config.stale], [generation, true])
       assert.notEqual(control.link, 'connected')
-      assert.deepEqual(problems.map((p) => p.code), ['MESH_CONTROL_UNREACHABLE'])
+      assert.deepEqual(
+        problems.map((p) => p.code),
+        ['MESH_CONTROL_UNREACHABLE'],
+      )
     })
   }
-  await t.test('istiod is back: the certificate at hand is enough, the configuration is confirmed as it was', async () => {
-    await istiod.start()
-    const { config } = await edge.status('confirmed', (s) => s.control.link === 'connected' && !s.config.stale, 60_000)
-    assert.equal(config.generation, generation)
-    await serves()
-    istiod.write('more', serviceEntry('more', { port: servicePort, namespace: 'more', endpoints: [orders] }))
-    await edge.until(`http://more.more.svc.cluster.local:${servicePort}/`, (a) => a.body === 'orders')
-    assert.deepEqual(await edge.problems(), [])
-  })
+  await t.test(
+    'istiod is back: the certificate at hand is enough, the configuration is confirmed as it was',
+    async () => {
+      await istiod.start()
+      const { config } = await edge.status(
+        'confirmed',
+        (s) => s.control.link === 'connected' && !s.config.stale,
+        60_000,
+      )
+      assert.equal(config.generation, generation)
+      await serves()
+      istiod.write('more', serviceEntry('more', { port: servicePort, namespace: 'more', endpoints: [orders] }))
+      await edge.until(`http://more.more.svc.cluster.local:${servicePort}/`, (a) => a.body === 'orders')
+      assert.deepEqual(await edge.problems(), [])
+    },
+  )
 })

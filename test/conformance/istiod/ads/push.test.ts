@@ -1,4 +1,7 @@
-/** What a change of Istio YAML does to running traffic: outbound services, endpoints and routes, inbound policies and mTLS modes. */
+/**
+ * What a change of Istio YAML does to running traffic: outbound services, endpoints and routes, inbound policies and
+ * mTLS modes.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
@@ -20,7 +23,11 @@ ${http}`
 
 test('outbound pushes', { timeout: 180_000 }, async (t) => {
   const [port, otherPort] = (await freePorts(2)) as [number, number]
-  const [one, two, other] = [await App.start(t, 'one'), await App.start(t, 'two', '127.0.0.3'), await App.start(t, 'other')]
+  const [one, two, other] = [
+    await App.start(t, 'one'),
+    await App.start(t, 'two', '127.0.0.3'),
+    await App.start(t, 'other'),
+  ]
   const istiod = await Istiod.create(t, { mesh: 'outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n' })
   istiod.write('orders', serviceEntry('orders', { port, endpoints: [one] }))
   await istiod.start()
@@ -39,10 +46,16 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
   await t.test('a service less', async () => {
     istiod.remove('other')
     await edge.until(otherUrl, (a) => a.status === 502)
-    const s = await edge.status('cluster, endpoints and listener are gone', ({ listeners }) => !listeners.some((l) => l.address.endsWith(`:${otherPort}`)))
+    const s = await edge.status(
+      'cluster, endpoints and listener are gone',
+      ({ listeners }) => !listeners.some((l) => l.address.endsWith(`:${otherPort}`)),
+    )
     assert.deepEqual(s.problems, [])
     // The port's own table is given up once its listener is gone.
-    await edge.agent.process.until('nothing of it is left', async () => !(await edge.agent.get('/config_dump'))!.text.includes('other.shop'))
+    await edge.agent.process.until(
+      'nothing of it is left',
+      async () => !(await edge.agent.get('/config_dump'))!.text.includes('other.shop'),
+    )
   })
   await t.test('an endpoint changed, one more, one less', async () => {
     istiod.write('orders', serviceEntry('orders', { port, endpoints: [two] }))
@@ -59,11 +72,17 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
   })
   await t.test('VirtualService: a route by header, the rest elsewhere', async () => {
     istiod.write('other', serviceEntry('other', { port: otherPort, endpoints: [other] }))
-    istiod.write('routes', virtualService(host, `  - match: [{headers: {x-try: {exact: new}}}]
+    istiod.write(
+      'routes',
+      virtualService(
+        host,
+        `  - match: [{headers: {x-try: {exact: new}}}]
     route: [{destination: {host: other.shop.svc.cluster.local, port: {number: ${otherPort}}}}]
     rewrite: {uri: /rewritten}
   - route: [{destination: {host: ${host}}}]
-`))
+`,
+      ),
+    )
     await edge.until(url, (a) => a.body === 'other', { headers: { 'x-try': 'new' } })
     assert.equal(other.seen.at(-1)?.url, '/rewritten')
     assert.equal((await edge.get(url)).body, 'one')
@@ -71,7 +90,9 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
   await t.test('VirtualService: timeout', async () => {
     one.behaviour = (req, res) => {
       if (req.url !== '/late') return false
-      setTimeout(() => { res.end('late') }, 1_000)
+      setTimeout(() => {
+        res.end('late')
+      }, 1_000)
       return true
     }
     istiod.write('routes', virtualService(host, `  - {route: [{destination: {host: ${host}}}], timeout: 0.3s}\n`))
@@ -85,12 +106,24 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
       res.writeHead(503).end('not now')
       return true
     }
-    istiod.write('routes', virtualService(host, `  - {route: [{destination: {host: ${host}}}], retries: {attempts: 3, perTryTimeout: 2s, retryOn: 5xx, backoff: 10ms}}\n`))
-    await edge.until(url, (a) => { failures = 2; return a.body === 'one' })
+    istiod.write(
+      'routes',
+      virtualService(
+        host,
+        `  - {route: [{destination: {host: ${host}}}], retries: {attempts: 3, perTryTimeout: 2s, retryOn: 5xx, backoff: 10ms}}\n`,
+      ),
+    )
+    await edge.until(url, (a) => {
+      failures = 2
+      return a.body === 'one'
+    })
     const before = one.seen.length
     failures = 2
     assert.deepEqual([(await edge.get(url)).body, one.seen.length - before], ['one', 3])
-    istiod.write('routes', virtualService(host, `  - {route: [{destination: {host: ${host}}}], retries: {attempts: 0}}\n`))
+    istiod.write(
+      'routes',
+      virtualService(host, `  - {route: [{destination: {host: ${host}}}], retries: {attempts: 0}}\n`),
+    )
     await until('one try only', async () => {
       failures = 1
       return (await edge.get(url)).status === 503
@@ -99,8 +132,14 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
     assert.equal((await edge.get(url)).body, 'one')
     one.behaviour = () => false
   })
-  await t.test('VirtualService: fault injection, which agent.yaml\'s own listener has from istiod', async () => {
-    istiod.write('routes', virtualService(host, `  - {route: [{destination: {host: ${host}}}], fault: {abort: {httpStatus: 418, percentage: {value: 100}}}}\n`))
+  await t.test("VirtualService: fault injection, which agent.yaml's own listener has from istiod", async () => {
+    istiod.write(
+      'routes',
+      virtualService(
+        host,
+        `  - {route: [{destination: {host: ${host}}}], fault: {abort: {httpStatus: 418, percentage: {value: 100}}}}\n`,
+      ),
+    )
     await edge.until(url, (a) => a.status === 418)
     istiod.remove('routes')
     await edge.until(url, (a) => a.body === 'one')
@@ -130,14 +169,22 @@ test('inbound pushes', { timeout: 180_000 }, async (t) => {
   const edge = await MeshAgent.create(t, istiod)
   await edge.start()
   const [shop, guest] = [await certificateOf(istiod, 'shop', 'orders'), await certificateOf(istiod, 'guests', 'nobody')]
-  await edge.status('the inbound port is open', ({ listeners }) => listeners.some((l) => l.address.endsWith(`:${port}`) && l.state === 'listening'))
+  await edge.status('the inbound port is open', ({ listeners }) =>
+    listeners.some((l) => l.address.endsWith(`:${port}`) && l.state === 'listening'),
+  )
 
-  await t.test('PERMISSIVE is the default: plain text and mTLS, and the caller is told to the application', async () => {
-    assert.equal((await plainCall(port, '/')).body, 'app')
-    const answer = await meshCall(shop, port, '/')
-    assert.deepEqual([answer.body, answer.peer], ['app', 'URI:spiffe://cluster.local/ns/edge/sa/gateway'])
-    assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /^By=spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway;Hash=[0-9a-f]{64};Subject="";URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/orders$/)
-  })
+  await t.test(
+    'PERMISSIVE is the default: plain text and mTLS, and the caller is told to the application',
+    async () => {
+      assert.equal((await plainCall(port, '/')).body, 'app')
+      const answer = await meshCall(shop, port, '/')
+      assert.deepEqual([answer.body, answer.peer], ['app', 'URI:spiffe://cluster.local/ns/edge/sa/gateway'])
+      assert.match(
+        String(app.seen.at(-1)?.headers['x-forwarded-client-cert']),
+        /^By=spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway;Hash=[0-9a-f]{64};Subject="";URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/orders$/,
+      )
+    },
+  )
   await t.test('STRICT refuses plain text, PERMISSIVE takes it again', async () => {
     istiod.write('peers', peerAuthentication('STRICT'))
     await until('plain text is refused', async () => (await plainCall(port, '/')).status === 0)
@@ -146,9 +193,15 @@ test('inbound pushes', { timeout: 180_000 }, async (t) => {
     await until('plain text is taken again', async () => (await plainCall(port, '/')).body === 'app')
   })
   await t.test('AuthorizationPolicy DENY by identity and path', async () => {
-    istiod.write('policy', authorization('DENY', `  - from: [{source: {principals: ["cluster.local/ns/guests/sa/nobody"]}}]
+    istiod.write(
+      'policy',
+      authorization(
+        'DENY',
+        `  - from: [{source: {principals: ["cluster.local/ns/guests/sa/nobody"]}}]
     to: [{operation: {paths: ["/private*"]}}]
-`))
+`,
+      ),
+    )
     await until('the guest is refused', async () => (await meshCall(guest, port, '/private/a')).status === 403)
     assert.equal((await meshCall(guest, port, '/public')).body, 'app')
     assert.equal((await meshCall(shop, port, '/private/a')).body, 'app')

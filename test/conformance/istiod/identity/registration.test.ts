@@ -1,4 +1,7 @@
-/** A node that registers itself (AUTO_REGISTER_GROUP): its WorkloadEntry comes, others find it by the service that selects it, and it goes. */
+/**
+ * A node that registers itself (AUTO_REGISTER_GROUP): its WorkloadEntry comes, others find it by the service that
+ * selects it, and it goes.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
@@ -14,9 +17,17 @@ test('auto-registration', { timeout: 180_000 }, async (t) => {
   const http = { port, protocol: 'HTTP', to: app.port }
   istiod.write('group', edgeGroup() + edgeService({ http }) + edgeSidecar({ http }, '~/*'))
   await istiod.start()
-  const entries = (): Promise<readonly string[]> => istiod.objects('WorkloadEntry').then((all) => all.map((e) => e.name))
+  const entries = (): Promise<readonly string[]> =>
+    istiod.objects('WorkloadEntry').then((all) => all.map((e) => e.name))
   const edge = await MeshAgent.create(t, istiod, { node: ['network: site-1', 'metadata: {AUTO_REGISTER_GROUP: gw}'] })
-  const cloud = await MeshAgent.create(t, istiod, { name: 'cloud-1', namespace: 'shop', serviceAccount: 'client', app: 'cloud', ip: '127.0.0.8', node: ['network: site-1'] })
+  const cloud = await MeshAgent.create(t, istiod, {
+    name: 'cloud-1',
+    namespace: 'shop',
+    serviceAccount: 'client',
+    app: 'cloud',
+    ip: '127.0.0.8',
+    node: ['network: site-1'],
+  })
   await cloud.start()
   const url = `http://edge.edge.svc.cluster.local:${port}/`
   assert.notEqual((await cloud.get(url)).status, 200)
@@ -27,12 +38,18 @@ test('auto-registration', { timeout: 180_000 }, async (t) => {
     const [entry] = await istiod.objects('WorkloadEntry')
     assert.equal(entry?.name, `gw-${NODE_IP}-site-1`)
     assert.equal(entry.annotations?.['istio.io/autoRegistrationGroup'], 'gw')
-    assert.deepEqual({ ...entry.Spec, labels: undefined }, { address: NODE_IP, network: 'site-1', serviceAccount: 'gateway', labels: undefined })
+    assert.deepEqual(
+      { ...entry.Spec, labels: undefined },
+      { address: NODE_IP, network: 'site-1', serviceAccount: 'gateway', labels: undefined },
+    )
     assert.equal((entry.Spec as { labels: Record<string, string> }).labels['app'], 'edge')
   })
-  await t.test('others reach it by the service\'s name, over mutual TLS', async () => {
+  await t.test("others reach it by the service's name, over mutual TLS", async () => {
     await cloud.until(url, (a) => a.body === 'app')
-    assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/)
+    assert.match(
+      String(app.seen.at(-1)?.headers['x-forwarded-client-cert']),
+      /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/,
+    )
   })
   await t.test('a short absence changes nothing', async () => {
     await edge.kill()
@@ -41,10 +58,21 @@ test('auto-registration', { timeout: 180_000 }, async (t) => {
     assert.deepEqual(await entries(), [`gw-${NODE_IP}-site-1`])
   })
   await t.test('a group that does not exist: istiod forbids the stream, and it is said', async () => {
-    const lost = await MeshAgent.create(t, istiod, { name: 'edge-2', ip: '127.0.0.7', node: ['metadata: {AUTO_REGISTER_GROUP: nobody}'] })
+    const lost = await MeshAgent.create(t, istiod, {
+      name: 'edge-2',
+      ip: '127.0.0.7',
+      node: ['metadata: {AUTO_REGISTER_GROUP: nobody}'],
+    })
     lost.agent.launch()
-    const { problems } = await lost.status('refused', (s) => s.problems.some((p) => p.code === 'MESH_CONTROL_REFUSED'), 60_000)
-    assert.match(problems.find((p) => p.code === 'MESH_CONTROL_REFUSED')!.text, /cannot find WorkloadGroup edge\/nobody(;|$)/)
+    const { problems } = await lost.status(
+      'refused',
+      (s) => s.problems.some((p) => p.code === 'MESH_CONTROL_REFUSED'),
+      60_000,
+    )
+    assert.match(
+      problems.find((p) => p.code === 'MESH_CONTROL_REFUSED')!.text,
+      /cannot find WorkloadGroup edge\/nobody(;|$)/,
+    )
     await lost.kill()
   })
   await t.test('ten seconds after it left the entry is gone', async () => {

@@ -1,4 +1,7 @@
-/** The root of the mesh rotates in two steps while two agents speak mutual TLS with a new connection for every request: none fails. */
+/**
+ * The root of the mesh rotates in two steps while two agents speak mutual TLS with a new connection for every request:
+ * none fails.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
@@ -23,8 +26,10 @@ spec: {host: edge.edge.svc.cluster.local, trafficPolicy: {connectionPool: {http:
 `
 
 type Stored = { readonly chainPem: string; readonly rootsPem: string }
-const stored = (agent: MeshAgent): Stored => JSON.parse(fs.readFileSync(path.join(agent.stateFolder, 'identity/identity.json'), 'utf8')) as Stored
-const certificates = (pem: string): string[] => (pem.match(/-----BEGIN[^]*?-----END CERTIFICATE-----/g) ?? []).map((c) => new X509Certificate(c).fingerprint256)
+const stored = (agent: MeshAgent): Stored =>
+  JSON.parse(fs.readFileSync(path.join(agent.stateFolder, 'identity/identity.json'), 'utf8')) as Stored
+const certificates = (pem: string): string[] =>
+  (pem.match(/-----BEGIN[^]*?-----END CERTIFICATE-----/g) ?? []).map((c) => new X509Certificate(c).fingerprint256)
 
 test('root rotation in two steps', { timeout: 240_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]
@@ -32,11 +37,23 @@ test('root rotation in two steps', { timeout: 240_000 }, async (t) => {
   const istiod = await Istiod.create(t)
   const [old, next] = [istiod.ca, new MeshCa()]
   const both = old.rootPem + next.rootPem
-  istiod.write('edge', ingressYaml({ http: { port, protocol: 'HTTP', to: app.port } }, '~/*') + peerAuthentication('STRICT') + oneRequestPerConnection)
+  istiod.write(
+    'edge',
+    ingressYaml({ http: { port, protocol: 'HTTP', to: app.port } }, '~/*') +
+      peerAuthentication('STRICT') +
+      oneRequestPerConnection,
+  )
   await istiod.start()
   const control = [`certificateTtlSec: ${TTL_SEC}`]
   const edge = await MeshAgent.create(t, istiod, { control })
-  const cloud = await MeshAgent.create(t, istiod, { control, name: 'cloud-1', namespace: 'shop', serviceAccount: 'client', app: 'cloud', ip: '127.0.0.8' })
+  const cloud = await MeshAgent.create(t, istiod, {
+    control,
+    name: 'cloud-1',
+    namespace: 'shop',
+    serviceAccount: 'client',
+    app: 'cloud',
+    ip: '127.0.0.8',
+  })
   const agents = [edge, cloud]
   for (const agent of agents) await agent.start()
   const url = `http://edge.edge.svc.cluster.local:${port}/`
@@ -48,24 +65,29 @@ test('root rotation in two steps', { timeout: 240_000 }, async (t) => {
     ca.writeTo(istiod.certificatesFolder, roots)
     await istiod.restart('SIGTERM')
   }
-  const renewed = (what: string, holds: (s: Stored) => boolean): Promise<unknown> => Promise.all(agents.map((a) => a.agent.process.until(what, () => holds(stored(a)), 60_000)))
+  const renewed = (what: string, holds: (s: Stored) => boolean): Promise<unknown> =>
+    Promise.all(agents.map((a) => a.agent.process.until(what, () => holds(stored(a)), 60_000)))
   const rootsOf = (s: Stored): string => certificates(s.rootsPem).sort().join()
 
   await t.test('first both roots are trusted, the old one signs', async () => {
     for (const agent of agents) agent.roots(both)
     await rollOut(old, both)
     await renewed('both roots are known', (s) => rootsOf(s) === certificates(both).sort().join())
-    for (const agent of agents) assert.ok(certificates(stored(agent).chainPem).includes(certificates(old.intermediatePem)[0]!))
+    for (const agent of agents)
+      assert.ok(certificates(stored(agent).chainPem).includes(certificates(old.intermediatePem)[0]!))
   })
   await t.test('then the new one signs: agents with certificates of either understand each other', async () => {
     await rollOut(next, both)
-    await renewed('the new root has signed', (s) => certificates(s.chainPem).includes(certificates(next.intermediatePem)[0]!))
+    await renewed('the new root has signed', (s) =>
+      certificates(s.chainPem).includes(certificates(next.intermediatePem)[0]!),
+    )
   })
   await t.test('then the old root goes', async () => {
     for (const agent of agents) agent.roots(next.rootPem)
     await rollOut(next, next.rootPem)
     await renewed('only the new root is known', (s) => rootsOf(s) === certificates(next.rootPem).join())
-    for (const agent of agents) await agent.status('connected', (s) => s.control.link === 'connected' && s.problems.length === 0, 60_000)
+    for (const agent of agents)
+      await agent.status('connected', (s) => s.control.link === 'connected' && s.problems.length === 0, 60_000)
   })
   await load.stop()
   assert.deepEqual(load.failed, [])

@@ -22,22 +22,44 @@ export class App {
 
   static async start(t: Finally, name: string, address = '127.0.0.2', port = 0): Promise<App> {
     const app = new App(name, address)
-    const server = http.createServer((req, res) => {
-      app.from = req.socket.remoteAddress ?? ''
-      app.seen.push({ method: req.method ?? '', url: req.url ?? '', headers: req.headers })
-      if (!app.behaviour(req, res)) res.end(app.name)
-    }).listen(port, address)
+    const server = http
+      .createServer((req, res) => {
+        app.from = req.socket.remoteAddress ?? ''
+        app.seen.push({ method: req.method ?? '', url: req.url ?? '', headers: req.headers })
+        if (!app.behaviour(req, res)) res.end(app.name)
+      })
+      .listen(port, address)
     await once(server, 'listening')
     app.port = (server.address() as net.AddressInfo).port
-    t.after(() => { server.closeAllConnections(); server.close() })
+    t.after(() => {
+      server.closeAllConnections()
+      server.close()
+    })
     return app
   }
 }
 
-export type Endpoint = { readonly address: string; readonly port: number; readonly labels?: string; readonly serviceAccount?: string }
+export type Endpoint = {
+  readonly address: string
+  readonly port: number
+  readonly labels?: string
+  readonly serviceAccount?: string
+}
 
-/** A mesh service with fixed addresses; its name is NAME.NAMESPACE.svc.cluster.local. @param o.port of the service, not of its endpoints */
-export function serviceEntry(name: string, o: { readonly namespace?: string; readonly port: number; readonly protocol?: string; readonly vip?: string; readonly endpoints: readonly Endpoint[] }): string {
+/**
+ * A mesh service with fixed addresses; its name is NAME.NAMESPACE.svc.cluster.local.
+ * @param o.port of the service, not of its endpoints
+ */
+export function serviceEntry(
+  name: string,
+  o: {
+    readonly namespace?: string
+    readonly port: number
+    readonly protocol?: string
+    readonly vip?: string
+    readonly endpoints: readonly Endpoint[]
+  },
+): string {
   const { namespace = 'shop', port, protocol = 'HTTP', vip, endpoints } = o
   return `---
 apiVersion: networking.istio.io/v1

@@ -1,4 +1,7 @@
-/** A real istiod as a process of the test's own: free ports, a CA plugged in, tokens that it accepts, and a folder of Istio YAML that it watches. */
+/**
+ * A real istiod as a process of the test's own: free ports, a CA plugged in, tokens that it accepts, and a folder of
+ * Istio YAML that it watches.
+ */
 import fs from 'node:fs'
 import path from 'node:path'
 import { freePorts } from '../../../../tools/free-ports.ts'
@@ -8,7 +11,10 @@ import { TokenIssuer, type TokenClaims } from './tokens.ts'
 import { MeshCa } from './trust.ts'
 
 export type IstiodOptions = {
-  /** `kube`: over the in-memory API, which switches auto-registration and health on. Default: a folder, as istiod's --configDir. */
+  /**
+   * `kube`: over the in-memory API, which switches auto-registration and health on. Default: a folder, as istiod's
+   * --configDir.
+   */
   readonly store?: 'file' | 'kube'
   /** Connections are closed after so long and a little (gRPC spreads by 10 %); default: never. Helm sets 30 min. */
   readonly maxAgeMs?: number
@@ -56,53 +62,107 @@ export class Istiod {
 
   /** Starts nothing yet, so that configuration can be written first. */
   static async create(t: Finally, o: IstiodOptions = {}): Promise<Istiod> {
-    return new Istiod(t, o, await freePorts(5), o.issuer ?? await TokenIssuer.start(t))
+    return new Istiod(t, o, await freePorts(5), o.issuer ?? (await TokenIssuer.start(t)))
   }
 
   /** HOST:PORT of configuration and CA over TLS. */
-  get address(): string { return `127.0.0.1:${this.#ports[0]}` }
+  get address(): string {
+    return `127.0.0.1:${this.#ports[0]}`
+  }
   /** The same without TLS and without identities. */
-  get plainAddress(): string { return `127.0.0.1:${this.#ports[1]}` }
-  get certificatesFolder(): string { return path.join(this.folder, 'cacerts') }
+  get plainAddress(): string {
+    return `127.0.0.1:${this.#ports[1]}`
+  }
+  get certificatesFolder(): string {
+    return path.join(this.folder, 'cacerts')
+  }
 
   async start(): Promise<void> {
     const { store = 'file', maxAgeMs, maxAgeGraceMs, revision, env } = this.#o
-    const [secure, plain, http, monitoring, dump] = this.#ports.map((port) => `127.0.0.1:${port}`) as [string, string, string, string, string]
-    this.process = start(this.#t, istioBinaries().istiod, [
-      '-configDir', path.join(this.folder, 'config'), '-meshConfig', path.join(this.folder, 'mesh.yaml'), '-store', store, '-dump', dump,
-      '-secureGRPCAddr', secure, '-grpcAddr', plain, '-httpAddr', http, '-monitoringAddr', monitoring,
-      ...(maxAgeMs === undefined ? [] : ['-maxAge', `${maxAgeMs}ms`]), ...(maxAgeGraceMs === undefined ? [] : ['-maxAgeGrace', `${maxAgeGraceMs}ms`]),
-    ], { cwd: this.folder, env: {
-      ROOT_CA_DIR: this.certificatesFolder, JWT_RULE: this.issuer.jwtRule, POD_NAME: `istiod-${revision ?? 'default'}-0`, POD_NAMESPACE: 'istio-system',
-      ...(revision === undefined ? {} : { REVISION: revision }), ...env,
-    } })
+    const [secure, plain, http, monitoring, dump] = this.#ports.map((port) => `127.0.0.1:${port}`) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ]
+    this.process = start(
+      this.#t,
+      istioBinaries().istiod,
+      [
+        '-configDir',
+        path.join(this.folder, 'config'),
+        '-meshConfig',
+        path.join(this.folder, 'mesh.yaml'),
+        '-store',
+        store,
+        '-dump',
+        dump,
+        '-secureGRPCAddr',
+        secure,
+        '-grpcAddr',
+        plain,
+        '-httpAddr',
+        http,
+        '-monitoringAddr',
+        monitoring,
+        ...(maxAgeMs === undefined ? [] : ['-maxAge', `${maxAgeMs}ms`]),
+        ...(maxAgeGraceMs === undefined ? [] : ['-maxAgeGrace', `${maxAgeGraceMs}ms`]),
+      ],
+      {
+        cwd: this.folder,
+        env: {
+          ROOT_CA_DIR: this.certificatesFolder,
+          JWT_RULE: this.issuer.jwtRule,
+          POD_NAME: `istiod-${revision ?? 'default'}-0`,
+          POD_NAMESPACE: 'istio-system',
+          ...(revision === undefined ? {} : { REVISION: revision }),
+          ...env,
+        },
+      },
+    )
     const { process } = this
-    // What it takes for a mistake of its clients: a name subscribed twice, or a request that asks for nothing. Not thrown: what is to be stopped after this would not be.
+    // What it takes for a mistake of its clients: a name subscribed twice, or a request that asks for nothing. Not
+    // thrown: what is to be stopped after this would not be.
     this.#t.after(() => {
       const complaints = process.log.split('\n').filter((l) => l.includes('check mismatch'))
-      if (complaints.length > 0) { console.error(`istiod complains of a client:\n${complaints.join('\n')}`); globalThis.process.exitCode = 1 }
+      if (complaints.length > 0) {
+        console.error(`istiod complains of a client:\n${complaints.join('\n')}`)
+        globalThis.process.exitCode = 1
+      }
     })
     await this.process.until('istiod is ready', async () => (await this.get('/ready'))?.status === 200)
     await this.process.listening(this.#ports[0]!)
   }
-  async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> { await this.process.stop(signal) }
+  async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await this.process.stop(signal)
+  }
   async restart(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await this.stop(signal)
     await this.start()
   }
 
-  /** Puts Istio YAML in force; istiod pushes some 0.4 s later. Replaced whole, as a half-written file would be a mistake of the test's. */
+  /**
+   * Puts Istio YAML in force; istiod pushes some 0.4 s later. Replaced whole, as a half-written file would be a mistake
+   * of the test's.
+   */
   write(name: string, yaml: string): void {
     const file = path.join(this.folder, 'config', `${name}.yaml`)
     fs.writeFileSync(`${file}.new`, yaml)
     fs.renameSync(`${file}.new`, file)
   }
-  remove(name: string): void { fs.rmSync(path.join(this.folder, 'config', `${name}.yaml`)) }
+  remove(name: string): void {
+    fs.rmSync(path.join(this.folder, 'config', `${name}.yaml`))
+  }
 
   /** Another mesh.yaml in force: a full push to everybody. */
-  mesh(more: string): void { fs.writeFileSync(path.join(this.folder, 'mesh.yaml'), MESH + more) }
+  mesh(more: string): void {
+    fs.writeFileSync(path.join(this.folder, 'mesh.yaml'), MESH + more)
+  }
 
-  token(claims: TokenClaims = {}): string { return this.issuer.token(claims) }
+  token(claims: TokenClaims = {}): string {
+    return this.issuer.token(claims)
+  }
 
   /** A page of istiod's own port: /ready, /debug/…; undefined when nobody answers. */
   async get(page: string): Promise<{ readonly status: number; readonly text: string } | undefined> {
@@ -111,30 +171,53 @@ export class Istiod {
   /** What istiod thinks of its clients: /debug/syncz. */
   async syncz(): Promise<readonly SyncStatus[]> {
     const page = await this.get('/debug/syncz')
-    return page?.status === 200 ? (JSON.parse(page.text) as SyncStatus[] | null) ?? [] : []
+    return page?.status === 200 ? ((JSON.parse(page.text) as SyncStatus[] | null) ?? []) : []
   }
   /** One counter or gauge of istiod's /metrics, summed over the label sets that contain `label`. */
   async metric(name: string, label = ''): Promise<number> {
     const page = await fetchText(`http://127.0.0.1:${this.#ports[3]}/metrics`)
-    return (page?.text ?? '').split('\n').filter((l) => (l.startsWith(`${name}{`) || l.startsWith(`${name} `)) && l.includes(label)).reduce((sum, l) => sum + Number(l.slice(l.lastIndexOf(' '))), 0)
+    return (page?.text ?? '')
+      .split('\n')
+      .filter((l) => (l.startsWith(`${name}{`) || l.startsWith(`${name} `)) && l.includes(label))
+      .reduce((sum, l) => sum + Number(l.slice(l.lastIndexOf(' '))), 0)
   }
   /** What the in-memory API holds of one kind (`store: kube`). */
   async objects(kind: string): Promise<readonly StoredObject[]> {
     const page = await fetchText(`http://127.0.0.1:${this.#ports[4]}/`)
     return page ? (JSON.parse(page.text) as StoredObject[]).filter((o) => o.type.kind === kind) : []
   }
-  until<T>(what: string, ask: () => T | undefined | false | Promise<T | undefined | false>, withinMs?: number): Promise<T> {
+  until<T>(
+    what: string,
+    ask: () => T | undefined | false | Promise<T | undefined | false>,
+    withinMs?: number,
+  ): Promise<T> {
     return until(what, ask, withinMs, () => this.process.log.slice(-3000))
   }
 }
 
-/** `resources` by short type name: the nonce that was sent last, the one that was acknowledged last, what was refused. */
-export type SyncStatus = { readonly proxy: string; readonly resources?: Readonly<Record<string, { readonly sent?: string; readonly acked?: string; readonly lastError?: string }>> }
-export type StoredObject = { readonly type: { readonly kind: string }; readonly namespace: string; readonly name: string; readonly annotations?: Readonly<Record<string, string>>; readonly Spec: object; readonly Status?: object }
+/**
+ * `resources` by short type name: the nonce that was sent last, the one that was acknowledged last, what was refused.
+ */
+export type SyncStatus = {
+  readonly proxy: string
+  readonly resources?: Readonly<
+    Record<string, { readonly sent?: string; readonly acked?: string; readonly lastError?: string }>
+  >
+}
+export type StoredObject = {
+  readonly type: { readonly kind: string }
+  readonly namespace: string
+  readonly name: string
+  readonly annotations?: Readonly<Record<string, string>>
+  readonly Spec: object
+  readonly Status?: object
+}
 
 async function fetchText(url: string): Promise<{ readonly status: number; readonly text: string } | undefined> {
   try {
     const res = await fetch(url, { headers: { connection: 'close' } })
     return { status: res.status, text: await res.text() }
-  } catch { return undefined }
+  } catch {
+    return undefined
+  }
 }

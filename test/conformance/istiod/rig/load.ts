@@ -2,7 +2,12 @@
 import http from 'node:http'
 import { request, type Answer } from './mesh-agent.ts'
 
-export type LoadOptions = { readonly port: number; readonly path: string; readonly host: string; readonly workers: number }
+export type LoadOptions = {
+  readonly port: number
+  readonly path: string
+  readonly host: string
+  readonly workers: number
+}
 
 /** Several clients, each with a connection that is kept, each asking again as soon as it has its answer. */
 export class Load {
@@ -27,7 +32,9 @@ export class Load {
       if (answer.status === 200) this.answered++
       else this.failed.push(answer)
       // A few thousand requests a second from this process would be the test's own load.
-      await new Promise((resolve) => { setTimeout(resolve, 2) })
+      await new Promise((resolve) => {
+        setTimeout(resolve, 2)
+      })
     }
   }
 }

@@ -54,7 +54,9 @@ export class MeshAgent {
     const [proxyPort] = (await freePorts(1)) as [number]
     const { name = 'edge-1', namespace = 'edge', serviceAccount = 'gateway', ip = NODE_IP, app = 'edge' } = o
     const lines = (all: readonly string[] = []): string => all.map((l) => `  ${l}\n`).join('')
-    const agent = await Agent.create(t, (folder, adminPort) => `node:
+    const agent = await Agent.create(
+      t,
+      (folder, adminPort) => `node:
   name: ${name}
   namespace: ${namespace}
   serviceAccount: ${serviceAccount}
@@ -69,16 +71,24 @@ ${lines(o.control)}state: ${folder}/state
 admin: {port: ${adminPort}}
 listeners:
 - {name: http-proxy, kind: http_proxy, port: ${proxyPort}}
-${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`, o.env)
+${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`,
+      o.env,
+    )
     agent.launcher = o.launcher ?? []
     const made = new MeshAgent(agent, proxyPort)
     made.roots(istiod.ca.rootPem)
     made.token(istiod.token({ namespace, serviceAccount, ...o.claims }))
     return made
   }
-  roots(pem: string): void { fs.writeFileSync(path.join(this.agent.folder, 'roots.pem'), pem) }
-  token(token: string): void { fs.writeFileSync(path.join(this.agent.folder, 'token'), token, { mode: 0o600 }) }
-  get stateFolder(): string { return path.join(this.agent.folder, 'state') }
+  roots(pem: string): void {
+    fs.writeFileSync(path.join(this.agent.folder, 'roots.pem'), pem)
+  }
+  token(token: string): void {
+    fs.writeFileSync(path.join(this.agent.folder, 'token'), token, { mode: 0o600 })
+  }
+  get stateFolder(): string {
+    return path.join(this.agent.folder, 'state')
+  }
 
   /** Ready, connected, and everything that was sent is in force and acknowledged. */
   async start(): Promise<void> {
@@ -86,35 +96,56 @@ ${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`, o.env)
     await this.status('the configuration is confirmed', (s) => s.control.link === 'connected' && !s.config.stale)
   }
   /** SIGKILL: what is not on disk is gone. */
-  async kill(): Promise<void> { await this.agent.process.stop('SIGKILL') }
+  async kill(): Promise<void> {
+    await this.agent.process.stop('SIGKILL')
+  }
 
   /** The first status for which `holds`. */
   status(what: string, holds: (s: AgentStatus) => boolean = () => true, withinMs?: number): Promise<AgentStatus> {
     let last: AgentStatus | undefined
-    return until(what, async () => {
-      last = await this.agent.status()
-      return last && holds(last) ? last : undefined
-    }, withinMs, () => `${JSON.stringify(last, null, 1)}\n${this.agent.process.log.slice(-3000)}`)
+    return until(
+      what,
+      async () => {
+        last = await this.agent.status()
+        return last && holds(last) ? last : undefined
+      },
+      withinMs,
+      () => `${JSON.stringify(last, null, 1)}\n${this.agent.process.log.slice(-3000)}`,
+    )
   }
   /** Waits until the generation that is served is on disk: a push is written when it has settled. */
   async saved(): Promise<void> {
-    const { config: { generation } } = await this.status('a status')
+    const {
+      config: { generation },
+    } = await this.status('a status')
     await until(`generation ${generation} is on disk`, () => this.#storedGeneration() === String(generation))
   }
   #storedGeneration(): string | undefined {
     // The agent has the database for itself: a copy is looked at.
     const copy = fs.mkdtempSync(path.join(this.agent.folder, 'snapshot-'))
-    for (const name of fs.readdirSync(this.stateFolder)) if (/^snapshot\.db(-wal)?$/.test(name)) fs.copyFileSync(path.join(this.stateFolder, name), path.join(copy, name))
+    for (const name of fs.readdirSync(this.stateFolder))
+      if (/^snapshot\.db(-wal)?$/.test(name)) fs.copyFileSync(path.join(this.stateFolder, name), path.join(copy, name))
     const db = new Database(path.join(copy, 'snapshot.db'))
     try {
-      return (db.prepare('SELECT value FROM state WHERE key = \'generation\'').get() as { value: string } | undefined)?.value
-    } catch { return undefined } finally { db.close(); fs.rmSync(copy, { recursive: true }) }
+      return (db.prepare("SELECT value FROM state WHERE key = 'generation'").get() as { value: string } | undefined)
+        ?.value
+    } catch {
+      return undefined
+    } finally {
+      db.close()
+      fs.rmSync(copy, { recursive: true })
+    }
   }
-  problems(): Promise<readonly string[]> { return this.status('a status').then((s) => s.problems.map((p) => `${p.code}: ${p.text}`)) }
+  problems(): Promise<readonly string[]> {
+    return this.status('a status').then((s) => s.problems.map((p) => `${p.code}: ${p.text}`))
+  }
   /** One counter or gauge, summed over the label sets that contain `label`. */
   async metric(name: string, label = ''): Promise<number> {
     const page = await this.agent.get('/stats/prometheus')
-    return (page?.text ?? '').split('\n').filter((l) => (l.startsWith(`${name}{`) || l.startsWith(`${name} `)) && l.includes(label)).reduce((sum, l) => sum + Number(l.slice(l.lastIndexOf(' '))), 0)
+    return (page?.text ?? '')
+      .split('\n')
+      .filter((l) => (l.startsWith(`${name}{`) || l.startsWith(`${name} `)) && l.includes(label))
+      .reduce((sum, l) => sum + Number(l.slice(l.lastIndexOf(' '))), 0)
   }
   /** A request through the explicit proxy; a failed connection is status 0. */
   get(url: string, o: RequestOptions = {}): Promise<Answer> {
@@ -124,30 +155,49 @@ ${(o.listeners ?? []).map((l) => `- ${l}\n`).join('')}${o.rest ?? ''}`, o.env)
   /** The first answer through the proxy for which `holds`. */
   until(url: string, holds: (a: Answer) => boolean, o: RequestOptions = {}): Promise<Answer> {
     let last: Answer | undefined
-    return until(url, async () => {
-      last = await this.get(url, o)
-      return holds(last) && last
-    }, 10_000, () => `${JSON.stringify(last)}\n${this.agent.process.log.slice(-3000)}`)
+    return until(
+      url,
+      async () => {
+        last = await this.get(url, o)
+        return holds(last) && last
+      },
+      10_000,
+      () => `${JSON.stringify(last)}\n${this.agent.process.log.slice(-3000)}`,
+    )
   }
 }
 
-export type RequestOptions = { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly agent?: http.Agent }
+export type RequestOptions = {
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly agent?: http.Agent
+}
 export type Answer = { readonly status: number; readonly body: string; readonly headers: http.IncomingHttpHeaders }
 
 /** Nothing here takes longer, but for what is stuck. */
 const REQUEST_MS = 5_000
 
 /** Never rejects: what failed is status 0 with the reason as its body. */
-export function request(o: RequestOptions & { readonly host?: string; readonly port: number; readonly path: string }): Promise<Answer> {
+export function request(
+  o: RequestOptions & { readonly host?: string; readonly port: number; readonly path: string },
+): Promise<Answer> {
   return new Promise((resolve) => {
-    const failed = (err: Error): void => { resolve({ status: 0, body: String(err), headers: {} }) }
+    const failed = (err: Error): void => {
+      resolve({ status: 0, body: String(err), headers: {} })
+    }
     const req = http.request({ host: '127.0.0.1', agent: false, timeout: REQUEST_MS, ...o }, (res) => {
       let body = ''
-      res.on('data', (d: Buffer) => { body += d.toString() })
-      res.on('end', () => { resolve({ status: res.statusCode ?? 0, body, headers: res.headers }) })
+      res.on('data', (d: Buffer) => {
+        body += d.toString()
+      })
+      res.on('end', () => {
+        resolve({ status: res.statusCode ?? 0, body, headers: res.headers })
+      })
       res.on('error', failed)
     })
-    req.on('timeout', () => { req.destroy(new Error(`no answer in ${REQUEST_MS} ms`)) })
+    req.on('timeout', () => {
+      req.destroy(new Error(`no answer in ${REQUEST_MS} ms`))
+    })
     req.on('error', failed)
     req.end()
   })

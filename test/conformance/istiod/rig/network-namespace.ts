@@ -1,4 +1,7 @@
-/** A network of the test's own, for rules of iptables and routes that nobody else must see: it goes with the last process in it. */
+/**
+ * A network of the test's own, for rules of iptables and routes that nobody else must see: it goes with the last
+ * process in it.
+ */
 import { spawnSync } from 'node:child_process'
 import { debianProgram, type DebianPeer } from '../../../../tools/debian.ts'
 
@@ -16,7 +19,10 @@ export function inOwnNetwork(file: string, programs: readonly DebianPeer[] = [])
     shell('ip link set lo up', 'ip addr add 192.0.2.1/32 dev lo', 'ip route add default dev lo')
     return
   }
-  const { status } = spawnSync('unshare', ['--net', process.execPath, ...process.execArgv, file], { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } })
+  const { status } = spawnSync('unshare', ['--net', process.execPath, ...process.execArgv, file], {
+    stdio: 'inherit',
+    env: { ...process.env, [INSIDE]: '1' },
+  })
   process.exit(status ?? 1)
 }
 

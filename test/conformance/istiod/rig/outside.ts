@@ -1,6 +1,6 @@
 /**
- * Another machine, for capture-tproxy.test.ts: a network namespace with a cable to the test's own, and what runs in there. As a program
- * (`node outside.ts JOB`, in that namespace) it serves or calls, and prints JSON.
+ * Another machine, for capture-tproxy.test.ts: a network namespace with a cable to the test's own, and what runs in
+ * there. As a program (`node outside.ts JOB`, in that namespace) it serves or calls, and prints JSON.
  */
 import { once } from 'node:events'
 import http from 'node:http'
@@ -31,12 +31,28 @@ export class Outside {
     const { child } = start(t, 'unshare', ['--net', 'sleep', 'infinity'])
     const enter = ['nsenter', `--net=/proc/${child.pid}/ns/net`]
     const inside = enter.join(' ')
-    await until('the namespace is there', () => { try { shell(`test "$(readlink /proc/${child.pid}/ns/net)" != "$(readlink /proc/self/ns/net)"`); return true } catch { return false } })
-    shell(`ip link add cable type veth peer name cable netns ${child.pid}`, `ip addr add ${HERE_IP}/24 dev cable`, 'ip link set cable up',
-      `${inside} ip link set lo up`, `${inside} ip link set cable up`, `${inside} ip addr add ${THERE_IP}/24 dev cable`,
-      ...addresses.map((a) => `${inside} ip addr add ${a}/32 dev lo`), `ip route replace default via ${THERE_IP}`)
+    await until('the namespace is there', () => {
+      try {
+        shell(`test "$(readlink /proc/${child.pid}/ns/net)" != "$(readlink /proc/self/ns/net)"`)
+        return true
+      } catch {
+        return false
+      }
+    })
+    shell(
+      `ip link add cable type veth peer name cable netns ${child.pid}`,
+      `ip addr add ${HERE_IP}/24 dev cable`,
+      'ip link set cable up',
+      `${inside} ip link set lo up`,
+      `${inside} ip link set cable up`,
+      `${inside} ip addr add ${THERE_IP}/24 dev cable`,
+      ...addresses.map((a) => `${inside} ip addr add ${a}/32 dev lo`),
+      `ip route replace default via ${THERE_IP}`,
+    )
     // The kernel clears up a namespace some time after its last process.
-    t.after(() => { shell('ip link del cable 2>/dev/null || true') })
+    t.after(() => {
+      shell('ip link del cable 2>/dev/null || true')
+    })
     return new Outside(t, enter)
   }
 
@@ -51,20 +67,40 @@ export class Outside {
   async call(port: number, identity?: Identity): Promise<Answer> {
     const [command, ...args] = this.#command({ call: port, identity })
     const { out, err } = await run(command!, args)
-    try { return JSON.parse(out) as Answer } catch { throw new Error(out + err) }
+    try {
+      return JSON.parse(out) as Answer
+    } catch {
+      throw new Error(out + err)
+    }
   }
 
-  #command(job: Job): string[] { return [...this.#enter, process.execPath, import.meta.filename, JSON.stringify(job)] }
+  #command(job: Job): string[] {
+    return [...this.#enter, process.execPath, import.meta.filename, JSON.stringify(job)]
+  }
 }
 
 async function work(job: Job): Promise<void> {
   if ('call' in job) {
-    const answer = await (job.identity ? meshCall(job.identity, job.call, '/', { host: HERE_IP }) : request({ host: HERE_IP, port: job.call, path: '/' }))
+    const answer = await (job.identity
+      ? meshCall(job.identity, job.call, '/', { host: HERE_IP })
+      : request({ host: HERE_IP, port: job.call, path: '/' }))
     process.stdout.write(JSON.stringify(answer))
     return
   }
-  const web = http.createServer((req, res) => { res.end(`outside, to ${req.socket.remoteAddress}`) }).listen(job.http, job.serve)
-  const raw = net.createServer((socket) => { socket.on('error', () => { /* its end */ }).end(`outside, to ${socket.remoteAddress}`) }).listen(job.tcp, job.serve)
+  const web = http
+    .createServer((req, res) => {
+      res.end(`outside, to ${req.socket.remoteAddress}`)
+    })
+    .listen(job.http, job.serve)
+  const raw = net
+    .createServer((socket) => {
+      socket
+        .on('error', () => {
+          /* its end */
+        })
+        .end(`outside, to ${socket.remoteAddress}`)
+    })
+    .listen(job.tcp, job.serve)
   await Promise.all([once(web, 'listening'), once(raw, 'listening')])
   process.stdout.write('ready')
 }

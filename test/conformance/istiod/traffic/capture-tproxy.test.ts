@@ -1,6 +1,6 @@
 /**
- * capture: transparent as docs/istio.md has it, with the rules of deploy/edge/meshlet-capture.nft, the sockets passed to a meshlet with a user of its own,
- * a real istiod, and another machine. In a network namespace of its own.
+ * capture: transparent as docs/istio.md has it, with the rules of deploy/edge/meshlet-capture.nft, the sockets passed
+ * to a meshlet with a user of its own, a real istiod, and another machine. In a network namespace of its own.
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
@@ -31,7 +31,8 @@ const OTHER_PORT = 8081
 /** Anything but root's: meshlet's user on this machine. */
 const MESHLET_UID = 61_184
 
-const mtls = (mode: 'STRICT' | 'PERMISSIVE'): string => peerAuthentication(mode).replace('namespace: edge', 'namespace: shop')
+const mtls = (mode: 'STRICT' | 'PERMISSIVE'): string =>
+  peerAuthentication(mode).replace('namespace: edge', 'namespace: shop')
 
 /** What meshlet-capture-rules.service does, with a user that need not have a name. */
 function capture(t: Finally, uid: number): void {
@@ -39,15 +40,35 @@ function capture(t: Finally, uid: number): void {
   assert.match(text, /meta skuid "meshlet" return/)
   assert.match(text, new RegExp(`^define INBOUND_PORTS = \\{ ${APP_PORT} \\}$`, 'm'))
   const file = path.join(temporaryFolder(t), 'capture.nft')
-  fs.writeFileSync(file, text.replaceAll('skuid "meshlet"', `skuid ${uid}`).replace(`{ ${APP_PORT} }`, `{ ${APP_PORT}, ${OTHER_PORT} }`))
-  const steps = (step: string): string[] => [...fs.readFileSync(path.join(EDGE, 'meshlet-capture-rules.service'), 'utf8').matchAll(new RegExp(`^Exec${step}=-?(.*)$`, 'gm'))].map((m) => m[1]!.replace('/etc/meshlet/capture.nft', file).replace(/^\/usr\/sbin\//, ''))
-  t.after(() => { shell(...steps('Stop')) })
+  fs.writeFileSync(
+    file,
+    text.replaceAll('skuid "meshlet"', `skuid ${uid}`).replace(`{ ${APP_PORT} }`, `{ ${APP_PORT}, ${OTHER_PORT} }`),
+  )
+  const steps = (step: string): string[] =>
+    [
+      ...fs
+        .readFileSync(path.join(EDGE, 'meshlet-capture-rules.service'), 'utf8')
+        .matchAll(new RegExp(`^Exec${step}=-?(.*)$`, 'gm')),
+    ].map((m) => m[1]!.replace('/etc/meshlet/capture.nft', file).replace(/^\/usr\/sbin\//, ''))
+  t.after(() => {
+    shell(...steps('Stop'))
+  })
   shell(...steps('Start'))
 }
 
-type Site = { readonly istiod: Istiod; readonly near: MeshAgent; readonly orders: App; readonly app: App; readonly other: App; readonly outside: Outside }
+type Site = {
+  readonly istiod: Istiod
+  readonly near: MeshAgent
+  readonly orders: App
+  readonly app: App
+  readonly other: App
+  readonly outside: Outside
+}
 
-/** Services behind a second agent and mTLS, nothing told of UNKNOWN; on this machine `app` at HERE_IP, and meshlet with its sockets. */
+/**
+ * Services behind a second agent and mTLS, nothing told of UNKNOWN; on this machine `app` at HERE_IP, and meshlet with
+ * its sockets.
+ */
 async function site(t: Finally, { mesh = '', sparedUid = MESHLET_UID } = {}): Promise<Site> {
   const outside = await Outside.connect(t, [UNKNOWN])
   await outside.serve(UNKNOWN, { http: HTTP_PORT, tcp: TCP_PORT + 1 })
@@ -57,13 +78,25 @@ async function site(t: Finally, { mesh = '', sparedUid = MESHLET_UID } = {}): Pr
   const app = await App.start(t, 'app', HERE_IP, APP_PORT)
   const other = await App.start(t, 'other', HERE_IP, OTHER_PORT)
   const istiod = await Istiod.create(t, { mesh })
-  istiod.write('services', FAR_SERVICES
-    + serviceEntry('app', { port: APP_PORT, vip: SELF_VIP, endpoints: [{ address: HERE_IP, port: APP_PORT, labels: SIDECAR_LABEL, serviceAccount: 'client' }] }))
+  istiod.write(
+    'services',
+    FAR_SERVICES +
+      serviceEntry('app', {
+        port: APP_PORT,
+        vip: SELF_VIP,
+        endpoints: [{ address: HERE_IP, port: APP_PORT, labels: SIDECAR_LABEL, serviceAccount: 'client' }],
+      }),
+  )
   istiod.write('edge', farIngress(orders.port, raw.tcp))
   await istiod.start()
   await startFarAgent(t, istiod)
   const near = await MeshAgent.create(t, istiod, {
-    name: 'near-1', namespace: 'shop', serviceAccount: 'client', app: 'app', ip: HERE_IP, rest: 'capture: transparent\n',
+    name: 'near-1',
+    namespace: 'shop',
+    serviceAccount: 'client',
+    app: 'app',
+    ip: HERE_IP,
+    rest: 'capture: transparent\n',
     launcher: ['python3', path.join(import.meta.dirname, '../rig/pass-sockets.py'), String(MESHLET_UID), '15001,15006'],
   })
   shell(`chown -R ${MESHLET_UID} ${near.agent.folder} ${near.agent.bundleFolder}`)
@@ -72,14 +105,24 @@ async function site(t: Finally, { mesh = '', sparedUid = MESHLET_UID } = {}): Pr
   return { istiod, near, orders, app, other, outside }
 }
 
-const call = (address: string, port: number, name: string): Promise<Answer> => request({ host: address, port, path: '/', headers: { host: name } })
+const call = (address: string, port: number, name: string): Promise<Answer> =>
+  request({ host: address, port, path: '/', headers: { host: name } })
 const order = (): Promise<Answer> => call(HTTP_VIP, HTTP_PORT, 'orders.edge.svc.cluster.local')
 
 /** What a TCP server says before it closes; '' when the connection is refused or cut. */
 async function hear(address: string, port: number): Promise<string> {
   const socket = net.connect({ host: address, port })
   let said = ''
-  socket.on('data', (d) => { said += String(d) }).on('error', () => { /* '' */ }).setTimeout(5_000, () => { socket.destroy() })
+  socket
+    .on('data', (d) => {
+      said += String(d)
+    })
+    .on('error', () => {
+      /* '' */
+    })
+    .setTimeout(5_000, () => {
+      socket.destroy()
+    })
   await once(socket, 'close')
   return said
 }
@@ -90,16 +133,32 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
   const log = (): string => near.agent.process.log.slice(-3000)
 
   await t.test('nothing is wrong, and the passed sockets are in use', async () => {
-    const { problems, listeners, config } = await near.status('the capturing ports are open', (s) => s.listeners.filter((l) => /:1500[16]$/.test(l.address) && l.state === 'listening').length === 2)
+    const { problems, listeners, config } = await near.status(
+      'the capturing ports are open',
+      (s) => s.listeners.filter((l) => /:1500[16]$/.test(l.address) && l.state === 'listening').length === 2,
+    )
     assert.deepEqual(problems, [], JSON.stringify(listeners))
-    assert.ok(config.ignored.some((i) => i.example === 'virtualInbound' && i.field.includes('original_src')), JSON.stringify(config.ignored))
-    await until('the log has it, too', () => near.agent.process.log.match(/"evt":"listener\.open","listener":"virtual(Outbound|Inbound)".*"inherited":true/g)?.length === 2, undefined, log)
+    assert.ok(
+      config.ignored.some((i) => i.example === 'virtualInbound' && i.field.includes('original_src')),
+      JSON.stringify(config.ignored),
+    )
+    await until(
+      'the log has it, too',
+      () =>
+        near.agent.process.log.match(/"evt":"listener\.open","listener":"virtual(Outbound|Inbound)".*"inherited":true/g)
+          ?.length === 2,
+      undefined,
+      log,
+    )
   })
   await t.test('HTTP to the address of a service: over mutual TLS to the other agent, in one connection', async () => {
     const before = await accepted(near)
     const answer = await order()
     assert.deepEqual([answer.status, answer.body], [200, 'orders'], log())
-    assert.match(String(orders.seen.at(-1)?.headers['x-forwarded-client-cert']), /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/)
+    assert.match(
+      String(orders.seen.at(-1)?.headers['x-forwarded-client-cert']),
+      /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/,
+    )
     assert.equal(await accepted(near), before + 1)
   })
   await t.test('TCP to the address of a service', async () => {
@@ -107,18 +166,30 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
     assert.ok(echoed.ok, echoed.text + log())
     assert.deepEqual(echoed.fields.get('Proto'), ['TCP'])
   })
-  await t.test('ALLOW_ANY: what nobody in the mesh has is passed on to where it was going, over HTTP and TCP, and comes from meshlet only once', async () => {
-    const before = await accepted(near)
-    const answer = await call(UNKNOWN, HTTP_PORT, 'unknown.example')
-    assert.deepEqual([answer.status, answer.body], [200, `outside, to ${HERE_IP}`], log())
-    assert.equal(await hear(UNKNOWN, TCP_PORT + 1), `outside, to ${HERE_IP}`, log())
-    assert.equal(await accepted(near), before + 2)
-  })
-  await t.test('a client that comes to the capturing ports themselves is refused, and nothing goes round in circles', async () => {
-    const before = await accepted(near)
-    assert.deepEqual(await Promise.all([call('127.0.0.1', 15_001, 'orders.edge.svc.cluster.local'), call(HERE_IP, 15_006, 'app')]).then((a) => a.map((one) => one.status)), [0, 0])
-    assert.equal(await accepted(near), before + 2)
-  })
+  await t.test(
+    'ALLOW_ANY: what nobody in the mesh has is passed on to where it was going, over HTTP and TCP, and comes from meshlet only once',
+    async () => {
+      const before = await accepted(near)
+      const answer = await call(UNKNOWN, HTTP_PORT, 'unknown.example')
+      assert.deepEqual([answer.status, answer.body], [200, `outside, to ${HERE_IP}`], log())
+      assert.equal(await hear(UNKNOWN, TCP_PORT + 1), `outside, to ${HERE_IP}`, log())
+      assert.equal(await accepted(near), before + 2)
+    },
+  )
+  await t.test(
+    'a client that comes to the capturing ports themselves is refused, and nothing goes round in circles',
+    async () => {
+      const before = await accepted(near)
+      assert.deepEqual(
+        await Promise.all([
+          call('127.0.0.1', 15_001, 'orders.edge.svc.cluster.local'),
+          call(HERE_IP, 15_006, 'app'),
+        ]).then((a) => a.map((one) => one.status)),
+        [0, 0],
+      )
+      assert.equal(await accepted(near), before + 2)
+    },
+  )
   await t.test('inbound, PERMISSIVE: plain text and the mesh both reach the application', async () => {
     istiod.write('mtls', mtls('PERMISSIVE'))
     const plain = await outside.call(APP_PORT)
@@ -135,10 +206,18 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
     const seen = app.seen.length
     assert.equal((await outside.call(APP_PORT)).status, 0)
     assert.equal(app.seen.length, seen)
-    await until('the log has it', () => /"evt":"connection\.refused","listener":"virtualInbound"/.test(near.agent.process.log), undefined, log)
+    await until(
+      'the log has it',
+      () => /"evt":"connection\.refused","listener":"virtualInbound"/.test(near.agent.process.log),
+      undefined,
+      log,
+    )
     const mesh = await outside.call(APP_PORT, identity)
     assert.deepEqual([mesh.status, mesh.body], [200, 'app'], log())
-    assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /URI=spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway$/)
+    assert.match(
+      String(app.seen.at(-1)?.headers['x-forwarded-client-cert']),
+      /URI=spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway$/,
+    )
   })
   await t.test('inbound to a port that is no service: passed on all the same, under the same mTLS mode', async () => {
     assert.equal((await outside.call(OTHER_PORT)).status, 0)
@@ -150,26 +229,40 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
     const before = await accepted(near)
     const answer = await call(SELF_VIP, APP_PORT, 'app.shop.svc.cluster.local')
     assert.deepEqual([answer.status, answer.body], [200, 'app'], log())
-    assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /By=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client;.*URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/)
+    assert.match(
+      String(app.seen.at(-1)?.headers['x-forwarded-client-cert']),
+      /By=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client;.*URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/,
+    )
     assert.equal(await accepted(near), before + 2)
   })
-  await t.test('over a restart of the agent no connection is refused: who comes meanwhile waits for the next one', async () => {
-    const pids = (): number[] => [...near.agent.process.log.matchAll(/^started (\d+)$/gm)].map((m) => Number(m[1]))
-    const [first] = pids() as [number]
-    const answers: Answer[] = []
-    let over = false
-    const busy = Promise.all([1, 2, 3].map(async () => { while (!over) answers.push(await order()) }))
-    await until('there is traffic', () => answers.length > 50)
-    process.kill(first, 'SIGTERM')
-    await until('the first agent is gone', () => !fs.existsSync(`/proc/${first}`))
-    // Nobody accepts now, and the kernel takes the connections all the same.
-    answers.push(...await Promise.all(Array.from({ length: 20 }, order)))
-    assert.equal(pids().length, 2)
-    await near.status('the second agent serves', (s) => s.state === 'ready')
-    over = true
-    await busy
-    assert.deepEqual(answers.filter((a) => a.status !== 200), [], log())
-  })
+  await t.test(
+    'over a restart of the agent no connection is refused: who comes meanwhile waits for the next one',
+    async () => {
+      const pids = (): number[] => [...near.agent.process.log.matchAll(/^started (\d+)$/gm)].map((m) => Number(m[1]))
+      const [first] = pids() as [number]
+      const answers: Answer[] = []
+      let over = false
+      const busy = Promise.all(
+        [1, 2, 3].map(async () => {
+          while (!over) answers.push(await order())
+        }),
+      )
+      await until('there is traffic', () => answers.length > 50)
+      process.kill(first, 'SIGTERM')
+      await until('the first agent is gone', () => !fs.existsSync(`/proc/${first}`))
+      // Nobody accepts now, and the kernel takes the connections all the same.
+      answers.push(...(await Promise.all(Array.from({ length: 20 }, order))))
+      assert.equal(pids().length, 2)
+      await near.status('the second agent serves', (s) => s.state === 'ready')
+      over = true
+      await busy
+      assert.deepEqual(
+        answers.filter((a) => a.status !== 200),
+        [],
+        log(),
+      )
+    },
+  )
 })
 
 test('REGISTRY_ONLY: what nobody in the mesh has is refused', { timeout: 120_000 }, async (t) => {
@@ -177,17 +270,31 @@ test('REGISTRY_ONLY: what nobody in the mesh has is refused', { timeout: 120_000
   assert.equal((await order()).status, 200)
   assert.equal((await call(UNKNOWN, HTTP_PORT, 'unknown.example')).status, 502)
   assert.equal(await hear(UNKNOWN, TCP_PORT + 1), '')
-  await until('it is told', () => /"evt":"connection\.refused","listener":"virtualOutbound".*BlackHoleCluster/.test(near.agent.process.log), 5_000, () => near.agent.process.log.slice(-3000))
+  await until(
+    'it is told',
+    () => /"evt":"connection\.refused","listener":"virtualOutbound".*BlackHoleCluster/.test(near.agent.process.log),
+    5_000,
+    () => near.agent.process.log.slice(-3000),
+  )
 })
 
-test('rules that spare another user: what would go in circles ends at once, and is told', { timeout: 120_000 }, async (t) => {
-  const { near } = await site(t, { sparedUid: MESHLET_UID + 1 })
-  const before = await accepted(near)
-  // By which end is heard of first: the connection that is made is a loop, or the one that was made is cut.
-  const { status } = await call(UNKNOWN, HTTP_PORT, 'unknown.example')
-  assert.ok([503, 508].includes(status), String(status))
-  assert.equal(await hear(UNKNOWN, TCP_PORT + 1), '')
-  // Some rounds are made before both ends of the first have been heard of; limits.maxConnections, 10,000, is far.
-  assert.ok(await accepted(near) <= before + 200, near.agent.process.log.slice(-3000))
-  await until('it is told', () => near.agent.process.log.includes('MESH_CAPTURE_LOOP'), 5_000, () => near.agent.process.log.slice(-3000))
-})
+test(
+  'rules that spare another user: what would go in circles ends at once, and is told',
+  { timeout: 120_000 },
+  async (t) => {
+    const { near } = await site(t, { sparedUid: MESHLET_UID + 1 })
+    const before = await accepted(near)
+    // By which end is heard of first: the connection that is made is a loop, or the one that was made is cut.
+    const { status } = await call(UNKNOWN, HTTP_PORT, 'unknown.example')
+    assert.ok([503, 508].includes(status), String(status))
+    assert.equal(await hear(UNKNOWN, TCP_PORT + 1), '')
+    // Some rounds are made before both ends of the first have been heard of; limits.maxConnections, 10,000, is far.
+    assert.ok((await accepted(near)) <= before + 200, near.agent.process.log.slice(-3000))
+    await until(
+      'it is told',
+      () => near.agent.process.log.includes('MESH_CAPTURE_LOOP'),
+      5_000,
+      () => near.agent.process.log.slice(-3000),
+    )
+  },
+)

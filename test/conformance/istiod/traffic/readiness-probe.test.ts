@@ -1,4 +1,7 @@
-/** The probe of a WorkloadGroup: what the workload answers decides, through istiod, whether others have the node as an endpoint. */
+/**
+ * The probe of a WorkloadGroup: what the workload answers decides, through istiod, whether others have the node as an
+ * endpoint.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
@@ -11,7 +14,9 @@ import { edgeGroup, edgeService, edgeSidecar } from '../rig/inbound.ts'
 import { Istiod, type StoredObject } from '../rig/istiod.ts'
 import { MeshAgent, NODE_IP } from '../rig/mesh-agent.ts'
 
-const service = (port: number, appPort: number): string => edgeService({ http: { port, protocol: 'HTTP' } }) + edgeSidecar({ http: { port, protocol: 'HTTP', to: appPort } }, '~/*')
+const service = (port: number, appPort: number): string =>
+  edgeService({ http: { port, protocol: 'HTTP' } }) +
+  edgeSidecar({ http: { port, protocol: 'HTTP', to: appPort } }, '~/*')
 const group = (probe: string): string => edgeGroup(`  probe: ${probe}\n`)
 /** One made beforehand, for a node that names it as WORKLOAD_ENTRY. */
 const entryYaml = `---
@@ -26,36 +31,72 @@ type Condition = { readonly type: string; readonly status: string; readonly mess
 
 /** What istiod has written into an entry: by it, it takes the node into EDS and out of it. */
 function healthOf(entry: StoredObject | undefined): Condition | undefined {
-  return ((entry?.Status as { conditions?: readonly Condition[] } | undefined)?.conditions ?? []).find((c) => c.type === 'Healthy')
+  return ((entry?.Status as { conditions?: readonly Condition[] } | undefined)?.conditions ?? []).find(
+    (c) => c.type === 'Healthy',
+  )
 }
-const entryNamed = (istiod: Istiod, name: string): Promise<StoredObject | undefined> => istiod.objects('WorkloadEntry').then((all) => all.find((e) => e.name === name))
+const entryNamed = (istiod: Istiod, name: string): Promise<StoredObject | undefined> =>
+  istiod.objects('WorkloadEntry').then((all) => all.find((e) => e.name === name))
 
 /** Of the service, as the other agent knows them from EDS. */
 async function endpointsSeenBy(other: MeshAgent, port: number): Promise<readonly string[]> {
-  type Page = { readonly cluster_statuses: readonly { readonly name: string; readonly host_statuses: readonly { readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } } }[] }[] }
+  type Page = {
+    readonly cluster_statuses: readonly {
+      readonly name: string
+      readonly host_statuses: readonly {
+        readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } }
+      }[]
+    }[]
+  }
   const page = JSON.parse((await other.agent.get('/clusters?format=json'))!.text) as Page
-  return page.cluster_statuses.find((c) => c.name === `outbound|${port}||edge.edge.svc.cluster.local`)?.host_statuses.map((h) => `${h.address.socket_address.address}:${h.address.socket_address.port_value}`) ?? ['no such cluster']
+  return (
+    page.cluster_statuses
+      .find((c) => c.name === `outbound|${port}||edge.edge.svc.cluster.local`)
+      ?.host_statuses.map((h) => `${h.address.socket_address.address}:${h.address.socket_address.port_value}`) ?? [
+      'no such cluster',
+    ]
+  )
 }
 
 test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]
   const app = await App.start(t, 'app', '127.0.0.1')
   let well = false
-  app.behaviour = (req, res) => { if (req.url !== '/healthz' || well) return false; res.writeHead(503).end(); return true }
+  app.behaviour = (req, res) => {
+    if (req.url !== '/healthz' || well) return false
+    res.writeHead(503).end()
+    return true
+  }
   const probe = `{httpGet: {path: /healthz, port: ${app.port}}, periodSeconds: 1}`
   const istiod = await Istiod.create(t, { store: 'kube' })
   istiod.write('edge', group(probe) + service(port, app.port))
   await istiod.start()
-  const edge = await MeshAgent.create(t, istiod, { node: ['network: site-1', 'metadata: {AUTO_REGISTER_GROUP: gw}'], rest: `readinessProbe: ${probe}\n` })
-  const cloud = await MeshAgent.create(t, istiod, { name: 'cloud-1', namespace: 'shop', serviceAccount: 'client', app: 'cloud', ip: '127.0.0.8', node: ['network: site-1'] })
+  const edge = await MeshAgent.create(t, istiod, {
+    node: ['network: site-1', 'metadata: {AUTO_REGISTER_GROUP: gw}'],
+    rest: `readinessProbe: ${probe}\n`,
+  })
+  const cloud = await MeshAgent.create(t, istiod, {
+    name: 'cloud-1',
+    namespace: 'shop',
+    serviceAccount: 'client',
+    app: 'cloud',
+    ip: '127.0.0.8',
+    node: ['network: site-1'],
+  })
   await cloud.start()
   const url = `http://edge.edge.svc.cluster.local:${port}/`
   const entry = (): Promise<StoredObject | undefined> => entryNamed(istiod, ENTRY)
-  const toldHealth = (status: 'True' | 'False'): Promise<StoredObject> => istiod.until(`the entry's health is ${status}`, async () => {
-    const found = await entry()
-    return healthOf(found)?.status === status && found
-  }, 40_000)
-  const seen = (what: string, endpoints: readonly string[]): Promise<unknown> => istiod.until(what, async () => (await endpointsSeenBy(cloud, port)).join() === endpoints.join(), 40_000)
+  const toldHealth = (status: 'True' | 'False'): Promise<StoredObject> =>
+    istiod.until(
+      `the entry's health is ${status}`,
+      async () => {
+        const found = await entry()
+        return healthOf(found)?.status === status && found
+      },
+      40_000,
+    )
+  const seen = (what: string, endpoints: readonly string[]): Promise<unknown> =>
+    istiod.until(what, async () => (await endpointsSeenBy(cloud, port)).join() === endpoints.join(), 40_000)
   const serves = async (): Promise<void> => {
     await seen('it is an endpoint', [`${NODE_IP}:${port}`])
     await cloud.until(url, (a) => a.body === 'app')
@@ -73,7 +114,10 @@ test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
     assert.equal((Spec as { address: string }).address, NODE_IP)
     assert.equal(annotations?.['proxy.istio.io/health-checks-enabled'], 'true')
     await serves()
-    assert.match(String(app.seen.at(-1)?.headers['x-forwarded-client-cert']), /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/)
+    assert.match(
+      String(app.seen.at(-1)?.headers['x-forwarded-client-cert']),
+      /URI=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/client$/,
+    )
   })
   await t.test('it works no longer: the endpoint goes at once, the entry stays', async () => {
     well = false
@@ -87,7 +131,10 @@ test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
   await t.test('a short absence: the entry and its health stay, and the node is an endpoint all the time', async () => {
     await edge.kill()
     await istiod.until('istiod has noticed', async () => (await entry())?.annotations?.[DISCONNECTED] !== undefined)
-    assert.deepEqual([healthOf(await entry())?.status, await endpointsSeenBy(cloud, port)], ['True', [`${NODE_IP}:${port}`]])
+    assert.deepEqual(
+      [healthOf(await entry())?.status, await endpointsSeenBy(cloud, port)],
+      ['True', [`${NODE_IP}:${port}`]],
+    )
     await edge.start()
     await istiod.until('istiod has it back', async () => (await entry())?.annotations?.[DISCONNECTED] === undefined)
     // Longer than the ten seconds of grace, which began when it left.
@@ -100,11 +147,14 @@ test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
     await istiod.until('the entry is gone', async () => (await entry()) === undefined, 40_000)
     await seen('it is no endpoint', [])
   })
-  await t.test('it comes back: registered anew, healthy on the new stream without a change of its own, an endpoint', async () => {
-    await edge.start()
-    await toldHealth('True')
-    await serves()
-  })
+  await t.test(
+    'it comes back: registered anew, healthy on the new stream without a change of its own, an endpoint',
+    async () => {
+      await edge.start()
+      await toldHealth('True')
+      await serves()
+    },
+  )
   await t.test('while it drains it is no endpoint', async () => {
     await edge.agent.get('/drain', 'POST')
     assert.match(healthOf(await toldHealth('False'))?.message ?? '', /drain/)
@@ -119,10 +169,21 @@ test('a WorkloadEntry made beforehand', { timeout: 120_000 }, async (t) => {
   const istiod = await Istiod.create(t, { store: 'kube' })
   istiod.write('edge', entryYaml + service(port, app.port))
   await istiod.start()
-  const edge = await MeshAgent.create(t, istiod, { node: ['network: site-1', 'metadata: {WORKLOAD_ENTRY: edge-1}'], rest: `readinessProbe: {tcpSocket: {port: ${app.port}}, periodSeconds: 1}\n` })
-  const cloud = await MeshAgent.create(t, istiod, { name: 'cloud-1', namespace: 'shop', serviceAccount: 'client', app: 'cloud', ip: '127.0.0.8', node: ['network: site-1'] })
+  const edge = await MeshAgent.create(t, istiod, {
+    node: ['network: site-1', 'metadata: {WORKLOAD_ENTRY: edge-1}'],
+    rest: `readinessProbe: {tcpSocket: {port: ${app.port}}, periodSeconds: 1}\n`,
+  })
+  const cloud = await MeshAgent.create(t, istiod, {
+    name: 'cloud-1',
+    namespace: 'shop',
+    serviceAccount: 'client',
+    app: 'cloud',
+    ip: '127.0.0.8',
+    node: ['network: site-1'],
+  })
   await cloud.start()
-  const seen = (what: string, endpoints: readonly string[]): Promise<unknown> => istiod.until(what, async () => (await endpointsSeenBy(cloud, port)).join() === endpoints.join(), 40_000)
+  const seen = (what: string, endpoints: readonly string[]): Promise<unknown> =>
+    istiod.until(what, async () => (await endpointsSeenBy(cloud, port)).join() === endpoints.join(), 40_000)
 
   await t.test('it is no endpoint before the node has spoken, and one afterwards', async () => {
     await seen('it is no endpoint', [])
@@ -131,12 +192,19 @@ test('a WorkloadEntry made beforehand', { timeout: 120_000 }, async (t) => {
     await cloud.until(`http://edge.edge.svc.cluster.local:${port}/`, (a) => a.body === 'app')
     assert.equal(healthOf(await entryNamed(istiod, 'edge-1'))?.status, 'True')
   })
-  await t.test('ten seconds after it left the entry is there, but its health is forgotten, and the endpoint gone', async () => {
-    await edge.kill()
-    await istiod.until('its health is forgotten', async () => healthOf(await entryNamed(istiod, 'edge-1')) === undefined, 40_000)
-    await seen('it is no endpoint', [])
-    assert.equal((await entryNamed(istiod, 'edge-1'))?.name, 'edge-1')
-  })
+  await t.test(
+    'ten seconds after it left the entry is there, but its health is forgotten, and the endpoint gone',
+    async () => {
+      await edge.kill()
+      await istiod.until(
+        'its health is forgotten',
+        async () => healthOf(await entryNamed(istiod, 'edge-1')) === undefined,
+        40_000,
+      )
+      await seen('it is no endpoint', [])
+      assert.equal((await entryNamed(istiod, 'edge-1'))?.name, 'edge-1')
+    },
+  )
   await t.test('it comes back as an endpoint', async () => {
     await edge.start()
     await seen('it is an endpoint', [`${NODE_IP}:${port}`])
@@ -153,39 +221,81 @@ test('each kind of probe reaches istiod, when it passes and when it fails', { ti
   istiod.write('edge', group('{exec: {command: ["true"]}}'))
   await istiod.start()
   let failing = false
-  app.behaviour = (_, res) => { if (failing) res.destroy(); return failing }
+  app.behaviour = (_, res) => {
+    if (failing) res.destroy()
+    return failing
+  }
   const kinds = {
-    httpGet: { ip: '127.0.0.11', probe: `{httpGet: {port: ${app.port}}, periodSeconds: 1}`, message: /closed before an answer/ },
-    tcpSocket: { ip: '127.0.0.12', probe: `{tcpSocket: {port: ${echo.tcp}}, periodSeconds: 1}`, message: /ECONNREFUSED/ },
-    exec: { ip: '127.0.0.13', probe: `{exec: {command: [test, -e, ${mark}]}, periodSeconds: 1}`, message: /test ended with 1/ },
+    httpGet: {
+      ip: '127.0.0.11',
+      probe: `{httpGet: {port: ${app.port}}, periodSeconds: 1}`,
+      message: /closed before an answer/,
+    },
+    tcpSocket: {
+      ip: '127.0.0.12',
+      probe: `{tcpSocket: {port: ${echo.tcp}}, periodSeconds: 1}`,
+      message: /ECONNREFUSED/,
+    },
+    exec: {
+      ip: '127.0.0.13',
+      probe: `{exec: {command: [test, -e, ${mark}]}, periodSeconds: 1}`,
+      message: /test ended with 1/,
+    },
     // Istio's echo implements grpc.health.v1.
     grpc: { ip: '127.0.0.14', probe: `{grpc: {port: ${echo.grpc}}, periodSeconds: 1}`, message: /ECONNREFUSED/ },
   }
-  await Promise.all(Object.entries(kinds).map(async ([name, { ip, probe }]) => {
-    const node = await MeshAgent.create(t, istiod, { name: `edge-${name.toLowerCase()}`, ip, node: ['metadata: {AUTO_REGISTER_GROUP: gw}'], rest: `readinessProbe: ${probe}\n` })
-    await node.start()
-  }))
-  const told = (ip: string, status: 'True' | 'False'): Promise<Condition> => istiod.until(`${ip} is ${status}`, async () => {
-    const health = healthOf(await entryNamed(istiod, `gw-${ip}`))
-    return health?.status === status && health
-  }, 30_000)
-  for (const [name, { ip }] of Object.entries(kinds)) await t.test(`${name} passes`, async () => { await told(ip, 'True') })
+  await Promise.all(
+    Object.entries(kinds).map(async ([name, { ip, probe }]) => {
+      const node = await MeshAgent.create(t, istiod, {
+        name: `edge-${name.toLowerCase()}`,
+        ip,
+        node: ['metadata: {AUTO_REGISTER_GROUP: gw}'],
+        rest: `readinessProbe: ${probe}\n`,
+      })
+      await node.start()
+    }),
+  )
+  const told = (ip: string, status: 'True' | 'False'): Promise<Condition> =>
+    istiod.until(
+      `${ip} is ${status}`,
+      async () => {
+        const health = healthOf(await entryNamed(istiod, `gw-${ip}`))
+        return health?.status === status && health
+      },
+      30_000,
+    )
+  for (const [name, { ip }] of Object.entries(kinds))
+    await t.test(`${name} passes`, async () => {
+      await told(ip, 'True')
+    })
   failing = true
   await echo.process.stop('SIGKILL')
   fs.rmSync(mark)
-  for (const [name, { ip, message }] of Object.entries(kinds)) await t.test(`${name} fails`, async () => { assert.match((await told(ip, 'False')).message ?? '', message) })
+  for (const [name, { ip, message }] of Object.entries(kinds))
+    await t.test(`${name} fails`, async () => {
+      assert.match((await told(ip, 'False')).message ?? '', message)
+    })
 })
 
-test('an istiod without Kubernetes, which dies of word of health, hears none from a node without an entry', { timeout: 120_000 }, async (t) => {
-  const app = await App.start(t, 'app', '127.0.0.1')
-  const istiod = await Istiod.create(t)
-  await istiod.start()
-  const edge = await MeshAgent.create(t, istiod, { rest: `readinessProbe: {httpGet: {port: ${app.port}}, periodSeconds: 1}\n` })
-  await edge.start()
-  const { workload } = await edge.status('the probe has passed', (s) => s.workload?.state === 'healthy')
-  assert.equal(workload?.told, false)
-  app.behaviour = (_, res) => { res.writeHead(500).end(); return true }
-  await edge.status('the probe has failed', (s) => s.workload?.state === 'unhealthy')
-  assert.equal((await istiod.get('/ready'))?.status, 200)
-  assert.ok(istiod.process.running)
-})
+test(
+  'an istiod without Kubernetes, which dies of word of health, hears none from a node without an entry',
+  { timeout: 120_000 },
+  async (t) => {
+    const app = await App.start(t, 'app', '127.0.0.1')
+    const istiod = await Istiod.create(t)
+    await istiod.start()
+    const edge = await MeshAgent.create(t, istiod, {
+      rest: `readinessProbe: {httpGet: {port: ${app.port}}, periodSeconds: 1}\n`,
+    })
+    await edge.start()
+    const { workload } = await edge.status('the probe has passed', (s) => s.workload?.state === 'healthy')
+    assert.equal(workload?.told, false)
+    app.behaviour = (_, res) => {
+      res.writeHead(500).end()
+      return true
+    }
+    await edge.status('the probe has failed', (s) => s.workload?.state === 'unhealthy')
+    assert.equal((await istiod.get('/ready'))?.status, 200)
+    assert.ok(istiod.process.running)
+  },
+)

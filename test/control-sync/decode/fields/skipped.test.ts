@@ -6,10 +6,13 @@ import { fromBinary } from '@bufbuild/protobuf'
 import { leftOutNames } from '../../../../proto/field-names.ts'
 import { registry } from '../../../../proto/registry.ts'
 
-test('every field that is left out in words is one of Envoy\'s', () => {
+test("every field that is left out in words is one of Envoy's", () => {
   for (const key of Object.keys(SKIPPED_FIELDS)) {
     const [, type, field] = /^(.*)\.([a-z0-9_]+)$/.exec(key)!
-    const ours = registry().getMessage(type!)?.fields.some((f) => f.name === field) ?? false
+    const ours =
+      registry()
+        .getMessage(type!)
+        ?.fields.some((f) => f.name === field) ?? false
     assert.ok(ours || leftOutNames(type!).includes(field!), key)
   }
 })

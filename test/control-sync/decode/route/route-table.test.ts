@@ -8,18 +8,27 @@ import { PackedResource } from '../../../../control-sync/snapshot/packed-resourc
 import { golden, GOLDEN, issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
 const tables = GOLDEN.flatMap((name) => golden(name).filter((s) => s.kind === 'route'))
-const twoHosts = (second: object, first = ['A.example']): Uint8Array => sample({
-  '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', virtual_hosts: [
-    { name: 'a', domains: first, routes: [{ match: { prefix: '/' }, route: { cluster: 'ca' } }] },
-    { name: 'b', domains: ['b.example'], ...second },
-  ],
-} as Parameters<typeof sample>[0]).bytes
+const twoHosts = (second: object, first = ['A.example']): Uint8Array =>
+  sample({
+    '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+    name: 't',
+    virtual_hosts: [
+      { name: 'a', domains: first, routes: [{ match: { prefix: '/' }, route: { cluster: 'ca' } }] },
+      { name: 'b', domains: ['b.example'], ...second },
+    ],
+  } as Parameters<typeof sample>[0]).bytes
 
 const raw = (bytes: Uint8Array): PackedResource => new PackedResource({ name: 't', version: '', value: bytes })
 
-function check(bytes: Uint8Array): { steps: number; hosts: string[]; result: ReturnType<typeof checkRouteTable> extends Generator<void, infer R> ? R : never } {
+function check(bytes: Uint8Array): {
+  steps: number
+  hosts: string[]
+  result: ReturnType<typeof checkRouteTable> extends Generator<void, infer R> ? R : never
+} {
   const hosts: string[] = []
-  const run = checkRouteTable(raw(bytes), undefined, (h) => { hosts.push(h.name) })
+  const run = checkRouteTable(raw(bytes), undefined, (h) => {
+    hosts.push(h.name)
+  })
   for (let steps = 0; ; steps++) {
     const { done, value } = run.next()
     if (done) return { steps, hosts, result: value }
@@ -33,19 +42,27 @@ test('what istiod sent gives the same virtual hosts whether it is decoded as a w
     assert.ok(whole.ok)
     const eager = new RouteTable(whole.value)
     const lazy = routeTable(raw(bytes), undefined)!
-    for (const host of whole.value.virtualHosts) for (const domain of host.domains) assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), `${name} ${domain}`)
+    for (const host of whole.value.virtualHosts)
+      for (const domain of host.domains)
+        assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), `${name} ${domain}`)
     assert.equal(lazy.config.ignorePortInHost, whole.value.ignorePortInHost)
     assert.deepEqual(lazy.config.headers, whole.value.headers)
     const { result, hosts, steps } = check(bytes)
     assert.ok(result.ok)
     assert.deepEqual(result.ignored.toSorted(), whole.ignored.toSorted())
-    assert.deepEqual(hosts, whole.value.virtualHosts.map((h) => h.name))
+    assert.deepEqual(
+      hosts,
+      whole.value.virtualHosts.map((h) => h.name),
+    )
     assert.equal(steps, hosts.length, 'one step per host')
   }
 })
 
 test('a virtual host is the same object each time', () => {
-  const table = routeTable(raw(twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })), undefined)!
+  const table = routeTable(
+    raw(twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })),
+    undefined,
+  )!
   assert.equal(table.virtualHost('a.example'), table.virtualHost('A.EXAMPLE'))
 })
 
@@ -55,28 +72,61 @@ test('hosts are found as before once the bytes of their table are packed', () =>
   const [eager, kept] = [new RouteTable(whole.value), raw(tables[0]!.bytes)]
   const lazy = routeTable(kept, undefined)!
   PackedResource.pack([kept])
-  for (const host of whole.value.virtualHosts) for (const domain of host.domains) assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), domain)
+  for (const host of whole.value.virtualHosts)
+    for (const domain of host.domains) assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), domain)
 })
 
 test('domains of one hash are told apart, those of a host that is not there are found nowhere', () => {
   // Two pairs of words with equal FNV-1a; the second of the second pair is no domain here.
-  const table = routeTable(raw(twoHosts({ domains: ['liquid', 'declinate'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] }, ['costarring'])), undefined)!
-  assert.deepEqual(['costarring', 'liquid', 'declinate', 'macallums'].map((d) => table.virtualHost(d)?.name), ['a', 'b', 'b', undefined])
+  const table = routeTable(
+    raw(
+      twoHosts({ domains: ['liquid', 'declinate'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] }, [
+        'costarring',
+      ]),
+    ),
+    undefined,
+  )!
+  assert.deepEqual(
+    ['costarring', 'liquid', 'declinate', 'macallums'].map((d) => table.virtualHost(d)?.name),
+    ['a', 'b', 'b', undefined],
+  )
 })
 
 test('of two hosts with one domain the first has it', () => {
-  const table = routeTable(raw(twoHosts({ domains: ['a.EXAMPLE', 'c.example'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })), undefined)!
-  assert.deepEqual(['a.example', 'c.example'].map((d) => table.virtualHost(d)?.name), ['a', 'b'])
+  const table = routeTable(
+    raw(
+      twoHosts({ domains: ['a.EXAMPLE', 'c.example'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] }),
+    ),
+    undefined,
+  )!
+  assert.deepEqual(
+    ['a.example', 'c.example'].map((d) => table.virtualHost(d)?.name),
+    ['a', 'b'],
+  )
 })
 test('of two hosts with one domain, which Envoy refuses, is told, as when decoded as a whole', () => {
-  const bytes = twoHosts({ domains: ['c.example', 'a.EXAMPLE'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })
+  const bytes = twoHosts({
+    domains: ['c.example', 'a.EXAMPLE'],
+    routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }],
+  })
   const [{ result }, whole] = [check(bytes), decode('route', bytes)]
   assert.ok(result.ok && whole.ok)
-  assert.deepEqual([result.ignored, whole.ignored], [['virtual_hosts[1].domains[1] (a host before this one has it already)'], ['virtual_hosts[1].domains[1] (a host before this one has it already)']])
+  assert.deepEqual(
+    [result.ignored, whole.ignored],
+    [
+      ['virtual_hosts[1].domains[1] (a host before this one has it already)'],
+      ['virtual_hosts[1].domains[1] (a host before this one has it already)'],
+    ],
+  )
 })
 
 test('a mistake in one virtual host is named with its place, as when decoded as a whole', () => {
-  const bytes = twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }, { match: {}, route: { cluster: 'cb' } }] })
+  const bytes = twoHosts({
+    routes: [
+      { match: { prefix: '/' }, route: { cluster: 'cb' } },
+      { match: {}, route: { cluster: 'cb' } },
+    ],
+  })
   const whole = decode('route', bytes)
   const { result } = check(bytes)
   assert.deepEqual(issuesOf(result), issuesOf(whole))
@@ -84,38 +134,113 @@ test('a mistake in one virtual host is named with its place, as when decoded as 
 })
 
 test('a virtual host with something that cannot be taken refuses everything, and its domains go nowhere else', () => {
-  const table = routeTable(raw(twoHosts({ domains: ['b.example', '*'], request_headers_to_remove: ['bad name'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })), undefined)!
-  for (const host of ['b.example', 'c.example']) assert.deepEqual(table.virtualHost(host)?.routes.map((r) => [r.match.path.kind, r.action.kind]), [['any', 'blocked']])
+  const table = routeTable(
+    raw(
+      twoHosts({
+        domains: ['b.example', '*'],
+        request_headers_to_remove: ['bad name'],
+        routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }],
+      }),
+    ),
+    undefined,
+  )!
+  for (const host of ['b.example', 'c.example'])
+    assert.deepEqual(
+      table.virtualHost(host)?.routes.map((r) => [r.match.path.kind, r.action.kind]),
+      [['any', 'blocked']],
+    )
   assert.equal(table.virtualHost('a.example')?.name, 'a')
 })
 
 test('a mistake outside of the virtual hosts blocks the table', () => {
-  const bytes = sample({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', request_headers_to_add: [{ header: { key: 'bad name', value: 'x' } }] }).bytes
+  const bytes = sample({
+    '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+    name: 't',
+    request_headers_to_add: [{ header: { key: 'bad name', value: 'x' } }],
+  }).bytes
   const { result } = check(bytes)
-  assert.deepEqual(issuesOf(result).map((i) => i.path), ['request_headers_to_add[0].header.key'])
+  assert.deepEqual(
+    issuesOf(result).map((i) => i.path),
+    ['request_headers_to_add[0].header.key'],
+  )
   assert.deepEqual(issuesOf(decode('route', bytes)), issuesOf(result))
-  for (const table of [routeTable(raw(bytes), undefined), result.ok ? result.value : undefined]) assert.deepEqual(table?.virtualHost('any.example')?.routes.map((r) => r.action.kind), ['blocked'])
+  for (const table of [routeTable(raw(bytes), undefined), result.ok ? result.value : undefined])
+    assert.deepEqual(
+      table?.virtualHost('any.example')?.routes.map((r) => r.action.kind),
+      ['blocked'],
+    )
 })
 
 test('any bytes: no throw, no hang, and refused where decoding as a whole refuses', () => {
   const valid = tables[0]!.bytes
-  fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.nat(valid.length).map((n) => valid.subarray(0, n)), fc.tuple(fc.nat(valid.length - 1), fc.nat(255)).map(([i, b]) => { const c = Uint8Array.from(valid); c[i] = b; return c })), (bytes) => {
-    const { result } = check(bytes)
-    const whole = decode('route', bytes)
-    if (!whole.ok) assert.equal(result.ok, false)
-    routeTable(raw(bytes), undefined)?.virtualHost('orders.shop')
-  }), { numRuns: 500 })
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.uint8Array({ maxLength: 200 }),
+        fc.nat(valid.length).map((n) => valid.subarray(0, n)),
+        fc.tuple(fc.nat(valid.length - 1), fc.nat(255)).map(([i, b]) => {
+          const c = Uint8Array.from(valid)
+          c[i] = b
+          return c
+        }),
+      ),
+      (bytes) => {
+        const { result } = check(bytes)
+        const whole = decode('route', bytes)
+        if (!whole.ok) assert.equal(result.ok, false)
+        routeTable(raw(bytes), undefined)?.virtualHost('orders.shop')
+      },
+    ),
+    { numRuns: 500 },
+  )
 })
 
-test('a domain keeps its port, also in a table that ignores ports: svc:8082 is not svc:8081 (istiod\'s http_proxy table of a service with two ports)', () => {
-  const host = (name: string, ...domains: string[]): object => ({ name, domains, routes: [{ match: { prefix: '/' }, route: { cluster: name } }] })
-  const bytes = sample(JSON.parse(JSON.stringify({ '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 'http_proxy', ignore_port_in_host_matching: true, virtual_hosts: [
-    host('svc:8081', 'svc.shop.svc.cluster.local:8081', 'svc:8081', '10.0.0.1:8081', '[fd00::1]:8081'), host('svc:8082', 'svc.shop.svc.cluster.local:8082', 'svc:8082', '10.0.0.1:8082', '[fd00::1]:8082'),
-    host('web:80', 'web', 'web:80'), host('block_all', '*'),
-  ] })) as Parameters<typeof sample>[0]).bytes
+test("a domain keeps its port, also in a table that ignores ports: svc:8082 is not svc:8081 (istiod's http_proxy table of a service with two ports)", () => {
+  const host = (name: string, ...domains: string[]): object => ({
+    name,
+    domains,
+    routes: [{ match: { prefix: '/' }, route: { cluster: name } }],
+  })
+  const bytes = sample(
+    JSON.parse(
+      JSON.stringify({
+        '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+        name: 'http_proxy',
+        ignore_port_in_host_matching: true,
+        virtual_hosts: [
+          host('svc:8081', 'svc.shop.svc.cluster.local:8081', 'svc:8081', '10.0.0.1:8081', '[fd00::1]:8081'),
+          host('svc:8082', 'svc.shop.svc.cluster.local:8082', 'svc:8082', '10.0.0.1:8082', '[fd00::1]:8082'),
+          host('web:80', 'web', 'web:80'),
+          host('block_all', '*'),
+        ],
+      }),
+    ) as Parameters<typeof sample>[0],
+  ).bytes
   const checked = check(bytes).result
   for (const table of [routeTable(raw(bytes), undefined)!, checked.ok ? checked.value : assert.fail()]) {
-    const found = ['svc:8081', 'SVC:8082', 'svc.shop.svc.cluster.local:8082', '10.0.0.1:8082', '[fd00::1]:8082', 'svc', 'svc:9', 'web', 'web:80', 'web:81'].map((a) => table.virtualHost(a)?.name)
-    assert.deepEqual(found, ['svc:8081', 'svc:8082', 'svc:8082', 'svc:8082', 'svc:8082', 'block_all', 'block_all', 'web:80', 'web:80', 'web:80'])
+    const found = [
+      'svc:8081',
+      'SVC:8082',
+      'svc.shop.svc.cluster.local:8082',
+      '10.0.0.1:8082',
+      '[fd00::1]:8082',
+      'svc',
+      'svc:9',
+      'web',
+      'web:80',
+      'web:81',
+    ].map((a) => table.virtualHost(a)?.name)
+    assert.deepEqual(found, [
+      'svc:8081',
+      'svc:8082',
+      'svc:8082',
+      'svc:8082',
+      'svc:8082',
+      'block_all',
+      'block_all',
+      'web:80',
+      'web:80',
+      'web:80',
+    ])
   }
 })

@@ -7,33 +7,63 @@ import { decode } from '../../../../control-sync/decode/decode.ts'
 import { issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
-const route = (r: JsonObject, host: JsonObject = {}, table: JsonObject = {}): ReturnType<typeof decode<'route'>> => decode('route', sample({
-  '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', name: 't', virtual_hosts: [{ name: 'h', domains: ['A.example'], routes: [{ match: { prefix: '/' }, ...r }], ...host }], ...table,
-}).bytes)
+const route = (r: JsonObject, host: JsonObject = {}, table: JsonObject = {}): ReturnType<typeof decode<'route'>> =>
+  decode(
+    'route',
+    sample({
+      '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+      name: 't',
+      virtual_hosts: [{ name: 'h', domains: ['A.example'], routes: [{ match: { prefix: '/' }, ...r }], ...host }],
+      ...table,
+    }).bytes,
+  )
 function table(...of: Parameters<typeof route>): RouteConfig {
   const decoded = route(...of)
   assert.ok(decoded.ok, inspect(decoded))
   return decoded.value
 }
 const first = (...of: Parameters<typeof route>): Route => table(...of).virtualHosts[0]!.routes[0]!
-const problems = (...of: Parameters<typeof route>): string[] => { return issuesOf(route(...of)).map((i) => `${i.path}: ${i.problem}`) }
+const problems = (...of: Parameters<typeof route>): string[] => {
+  return issuesOf(route(...of)).map((i) => `${i.path}: ${i.problem}`)
+}
 const to = (more: JsonObject = {}): JsonObject => ({ route: { cluster: 'c', ...more } })
 
 test('timeouts: 15 s when absent, none for 0, else what is said (RouteAction.timeout)', () => {
-  const timeout = (r: JsonObject): unknown => { const { action } = first(r); return action.kind === 'forward' && action.timeoutMs }
-  assert.deepEqual([timeout(to()), timeout(to({ timeout: '0s' })), timeout(to({ timeout: '1.5s' }))], [15_000, undefined, 1_500])
+  const timeout = (r: JsonObject): unknown => {
+    const { action } = first(r)
+    return action.kind === 'forward' && action.timeoutMs
+  }
+  assert.deepEqual(
+    [timeout(to()), timeout(to({ timeout: '0s' })), timeout(to({ timeout: '1.5s' }))],
+    [15_000, undefined, 1_500],
+  )
 })
 for (const { name, match, want } of [
   { name: 'prefix', match: { prefix: '/a' }, want: { kind: 'prefix', value: '/a' } },
   { name: 'path', match: { path: '/a' }, want: { kind: 'exact', value: '/a' } },
-  { name: 'path_separated_prefix', match: { path_separated_prefix: '/a' }, want: { kind: 'separated-prefix', value: '/a' } },
+  {
+    name: 'path_separated_prefix',
+    match: { path_separated_prefix: '/a' },
+    want: { kind: 'separated-prefix', value: '/a' },
+  },
   { name: 'connect_matcher', match: { connect_matcher: {} }, want: { kind: 'connect' } },
-]) test(`path match: ${name}`, () => assert.deepEqual(first({ ...to(), match }).match.path, want))
+])
+  test(`path match: ${name}`, () => assert.deepEqual(first({ ...to(), match }).match.path, want))
 test('match conditions: case, headers, query, gRPC, fraction', () => {
-  const { match } = first({ ...to(), match: {
-    prefix: '/', case_sensitive: false, grpc: {}, runtime_fraction: { default_value: { numerator: 25, denominator: 'HUNDRED' } },
-    headers: [{ name: 'X-A', present_match: false }, { name: 'b', range_match: { start: '1', end: '9' }, invert_match: true }], query_parameters: [{ name: 'q', string_match: { exact: '1' } }],
-  } })
+  const { match } = first({
+    ...to(),
+    match: {
+      prefix: '/',
+      case_sensitive: false,
+      grpc: {},
+      runtime_fraction: { default_value: { numerator: 25, denominator: 'HUNDRED' } },
+      headers: [
+        { name: 'X-A', present_match: false },
+        { name: 'b', range_match: { start: '1', end: '9' }, invert_match: true },
+      ],
+      query_parameters: [{ name: 'q', string_match: { exact: '1' } }],
+    },
+  })
   assert.deepEqual([match.caseSensitive, match.grpc, match.fraction], [false, true, 0.25])
   assert.deepEqual(match.headers, [
     { name: 'x-a', test: { kind: 'absent' }, invert: false, missingAsEmpty: false },
@@ -41,18 +71,61 @@ test('match conditions: case, headers, query, gRPC, fraction', () => {
   ])
   assert.equal(match.query[0]!.test.kind, 'string')
 })
-test('redirects: Envoy\'s codes and parts', () => {
-  const { action } = first({ redirect: { https_redirect: true, host_redirect: 'b', port_redirect: 8443, prefix_rewrite: '/n', response_code: 'PERMANENT_REDIRECT', strip_query: true } })
-  assert.deepEqual(action, { kind: 'redirect', status: 308, scheme: 'https', host: 'b', port: 8443, path: { kind: 'prefix', value: '/n' }, stripQuery: true })
+test("redirects: Envoy's codes and parts", () => {
+  const { action } = first({
+    redirect: {
+      https_redirect: true,
+      host_redirect: 'b',
+      port_redirect: 8443,
+      prefix_rewrite: '/n',
+      response_code: 'PERMANENT_REDIRECT',
+      strip_query: true,
+    },
+  })
+  assert.deepEqual(action, {
+    kind: 'redirect',
+    status: 308,
+    scheme: 'https',
+    host: 'b',
+    port: 8443,
+    path: { kind: 'prefix', value: '/n' },
+    stripQuery: true,
+  })
 })
 test('upgrades: permitted unless `enabled` says otherwise (RouteAction.UpgradeConfig)', () => {
-  const { action } = first(to({ upgrade_configs: [{ upgrade_type: 'WebSocket' }, { upgrade_type: 'foo', enabled: false }] }))
-  assert.deepEqual(action.kind === 'forward' && [...action.upgrades], [['websocket', true], ['foo', false]])
+  const { action } = first(
+    to({ upgrade_configs: [{ upgrade_type: 'WebSocket' }, { upgrade_type: 'foo', enabled: false }] }),
+  )
+  assert.deepEqual(action.kind === 'forward' && [...action.upgrades], [
+    ['websocket', true],
+    ['foo', false],
+  ])
 })
 test('weighted clusters keep weights and header changes', () => {
-  const { action } = first({ route: { weighted_clusters: { clusters: [{ name: 'a', weight: 90 }, { name: 'b', weight: 10, request_headers_to_add: [{ header: { key: 'X-V', value: '2' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' }] }] } } })
+  const { action } = first({
+    route: {
+      weighted_clusters: {
+        clusters: [
+          { name: 'a', weight: 90 },
+          {
+            name: 'b',
+            weight: 10,
+            request_headers_to_add: [
+              { header: { key: 'X-V', value: '2' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' },
+            ],
+          },
+        ],
+      },
+    },
+  })
   assert.ok(action.kind === 'forward')
-  assert.deepEqual(action.clusters.map((c) => [c.name, c.weight]), [['a', 90], ['b', 10]])
+  assert.deepEqual(
+    action.clusters.map((c) => [c.name, c.weight]),
+    [
+      ['a', 90],
+      ['b', 10],
+    ],
+  )
   assert.deepEqual(action.clusters[1]!.headers.request.add, [{ name: 'x-v', value: '2', how: 'overwrite' }])
 })
 test('an action that is not implemented answers 501 and is reported', () => {
@@ -63,60 +136,175 @@ test('an action that is not implemented answers 501 and is reported', () => {
   assert.match(decoded.ignored.join(), /routes\[0\]\.route\.cluster_specifier/)
 })
 for (const { name, r, problem } of [
-  { name: 'weights of 0', r: { route: { weighted_clusters: { clusters: [{ name: 'a' }] } } }, problem: /weights must add up/ },
-  { name: 'a line break in a header value', r: { ...to(), request_headers_to_add: [{ header: { key: 'a', value: 'x\r\ny: z' } }] }, problem: /header\.value: contains a line break/ },
-  { name: 'a header name that is none', r: { ...to(), request_headers_to_remove: ['a b'] }, problem: /request_headers_to_remove\[0\]: is no header name/ },
-  { name: 'a condition on the client certificate', r: { ...to(), match: { prefix: '/', tls_context: { presented: true } } }, problem: /match\.tls_context: is not supported/ },
+  {
+    name: 'weights of 0',
+    r: { route: { weighted_clusters: { clusters: [{ name: 'a' }] } } },
+    problem: /weights must add up/,
+  },
+  {
+    name: 'a line break in a header value',
+    r: { ...to(), request_headers_to_add: [{ header: { key: 'a', value: 'x\r\ny: z' } }] },
+    problem: /header\.value: contains a line break/,
+  },
+  {
+    name: 'a header name that is none',
+    r: { ...to(), request_headers_to_remove: ['a b'] },
+    problem: /request_headers_to_remove\[0\]: is no header name/,
+  },
+  {
+    name: 'a condition on the client certificate',
+    r: { ...to(), match: { prefix: '/', tls_context: { presented: true } } },
+    problem: /match\.tls_context: is not supported/,
+  },
   { name: 'no path', r: { ...to(), match: {} }, problem: /match: has no path specifier/ },
-  { name: 'a pattern that backtracks nowhere: RE2 only', r: { ...to(), match: { safe_regex: { regex: '(?=x)' } } }, problem: /safe_regex\.regex/ },
-  { name: 'a direct response of status 99', r: { direct_response: { status: 99 } }, problem: /direct_response\.status/ },
-  { name: 'a policy for one of several clusters', r: { route: { weighted_clusters: { clusters: [{ name: 'a', weight: 1, typed_per_filter_config: { 'envoy.filters.http.rbac': { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } }] } } }, problem: /clusters\[0\]\.typed_per_filter_config\[envoy\.filters\.http\.rbac\]: is not supported here/ },
+  {
+    name: 'a pattern that backtracks nowhere: RE2 only',
+    r: { ...to(), match: { safe_regex: { regex: '(?=x)' } } },
+    problem: /safe_regex\.regex/,
+  },
+  {
+    name: 'a direct response of status 99',
+    r: { direct_response: { status: 99 } },
+    problem: /direct_response\.status/,
+  },
+  {
+    name: 'a policy for one of several clusters',
+    r: {
+      route: {
+        weighted_clusters: {
+          clusters: [
+            {
+              name: 'a',
+              weight: 1,
+              typed_per_filter_config: {
+                'envoy.filters.http.rbac': { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` },
+              },
+            },
+          ],
+        },
+      },
+    },
+    problem: /clusters\[0\]\.typed_per_filter_config\[envoy\.filters\.http\.rbac\]: is not supported here/,
+  },
   { name: 'a negative timeout', r: to({ timeout: '-1s' }), problem: /timeout: a duration may not be negative/ },
-]) test(`refused with its path: ${name}`, () => assert.match(problems(r).join('\n'), problem))
+])
+  test(`refused with its path: ${name}`, () => assert.match(problems(r).join('\n'), problem))
 for (const { name, from, stream, grpc } of [
   { name: 'nothing said', from: {}, stream: undefined, grpc: undefined },
-  { name: 'max_stream_duration', from: { max_stream_duration: { max_stream_duration: '2s' } }, stream: 2000, grpc: undefined },
-  { name: 'none for this route, and every grpc-timeout (Istio inbound)', from: { max_stream_duration: { max_stream_duration: '0s', grpc_timeout_header_max: '0s' } }, stream: 0, grpc: { of: 'stream', maxMs: 0, offsetMs: 0 } },
-  { name: 'grpc_timeout_header_max and _offset', from: { max_stream_duration: { grpc_timeout_header_max: '3s', grpc_timeout_header_offset: '0.5s' } }, stream: undefined, grpc: { of: 'stream', maxMs: 3000, offsetMs: 500 } },
-  { name: 'the older form (max_grpc_timeout, grpc_timeout_offset)', from: { max_grpc_timeout: '3s', grpc_timeout_offset: '0.5s' }, stream: undefined, grpc: { of: 'route', maxMs: 3000, offsetMs: 500 } },
-  { name: 'both: the newer one', from: { max_grpc_timeout: '9s', max_stream_duration: { grpc_timeout_header_max: '3s' } }, stream: undefined, grpc: { of: 'stream', maxMs: 3000, offsetMs: 0 } },
-] satisfies { name: string; from: JsonObject; stream: unknown; grpc: unknown }[]) test(`how long an exchange may take: ${name}`, () => {
-  const { action } = first(to(from))
-  assert.deepEqual(action.kind === 'forward' && [action.maxStreamMs, action.grpcTimeout], [stream, grpc])
-  const decoded = route(to(from))
-  assert.deepEqual(decoded.ok && decoded.ignored, [])
-})
-test('internal_only_headers are taken in lower case', () => assert.deepEqual(table(to(), {}, { internal_only_headers: ['X-Internal'] }).internalOnly, ['x-internal']))
-test('require_tls: of everybody, for nobody is internal (Envoy\'s default)', () => {
-  assert.deepEqual(['NONE', 'EXTERNAL_ONLY', 'ALL'].map((require_tls) => table(to(), { require_tls }).virtualHosts[0]!.requireTls), [false, true, true])
+  {
+    name: 'max_stream_duration',
+    from: { max_stream_duration: { max_stream_duration: '2s' } },
+    stream: 2000,
+    grpc: undefined,
+  },
+  {
+    name: 'none for this route, and every grpc-timeout (Istio inbound)',
+    from: { max_stream_duration: { max_stream_duration: '0s', grpc_timeout_header_max: '0s' } },
+    stream: 0,
+    grpc: { of: 'stream', maxMs: 0, offsetMs: 0 },
+  },
+  {
+    name: 'grpc_timeout_header_max and _offset',
+    from: { max_stream_duration: { grpc_timeout_header_max: '3s', grpc_timeout_header_offset: '0.5s' } },
+    stream: undefined,
+    grpc: { of: 'stream', maxMs: 3000, offsetMs: 500 },
+  },
+  {
+    name: 'the older form (max_grpc_timeout, grpc_timeout_offset)',
+    from: { max_grpc_timeout: '3s', grpc_timeout_offset: '0.5s' },
+    stream: undefined,
+    grpc: { of: 'route', maxMs: 3000, offsetMs: 500 },
+  },
+  {
+    name: 'both: the newer one',
+    from: { max_grpc_timeout: '9s', max_stream_duration: { grpc_timeout_header_max: '3s' } },
+    stream: undefined,
+    grpc: { of: 'stream', maxMs: 3000, offsetMs: 0 },
+  },
+] satisfies { name: string; from: JsonObject; stream: unknown; grpc: unknown }[])
+  test(`how long an exchange may take: ${name}`, () => {
+    const { action } = first(to(from))
+    assert.deepEqual(action.kind === 'forward' && [action.maxStreamMs, action.grpcTimeout], [stream, grpc])
+    const decoded = route(to(from))
+    assert.deepEqual(decoded.ok && decoded.ignored, [])
+  })
+test('internal_only_headers are taken in lower case', () =>
+  assert.deepEqual(table(to(), {}, { internal_only_headers: ['X-Internal'] }).internalOnly, ['x-internal']))
+test("require_tls: of everybody, for nobody is internal (Envoy's default)", () => {
+  assert.deepEqual(
+    ['NONE', 'EXTERNAL_ONLY', 'ALL'].map((require_tls) => table(to(), { require_tls }).virtualHosts[0]!.requireTls),
+    [false, true, true],
+  )
 })
 test('domains are compared in lower case', () => assert.deepEqual(table(to()).virtualHosts[0]!.domains, ['a.example']))
 
-const perRoute = { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute`, rbac: { rules: { action: 'DENY', policies: {} } } }
+const perRoute = {
+  '@type': `${T}.filters.http.rbac.v3.RBACPerRoute`,
+  rbac: { rules: { action: 'DENY', policies: {} } },
+}
 test('RBAC per route: the nearest of table, host and route counts; an empty one switches the filter off', () => {
   const key = 'envoy.filters.http.rbac'
-  const policyAt = (...of: Parameters<typeof route>): unknown => { const said = first(...of).filters?.get(key); return said && (said.off ? 'off' : said.policy?.value ? said.policy.value.action : said.policy && 'none') }
+  const policyAt = (...of: Parameters<typeof route>): unknown => {
+    const said = first(...of).filters?.get(key)
+    return said && (said.off ? 'off' : said.policy?.value ? said.policy.value.action : said.policy && 'none')
+  }
   assert.equal(policyAt(to()), undefined)
   assert.equal(policyAt(to(), {}, { typed_per_filter_config: { [key]: perRoute } }), 'deny')
-  assert.equal(policyAt({ ...to(), typed_per_filter_config: { [key]: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } }, { typed_per_filter_config: { [key]: perRoute } }), 'none')
-  assert.equal(policyAt({ ...to(), typed_per_filter_config: { [key]: { '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig', disabled: true } } }), 'off')
+  assert.equal(
+    policyAt(
+      { ...to(), typed_per_filter_config: { [key]: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } },
+      { typed_per_filter_config: { [key]: perRoute } },
+    ),
+    'none',
+  )
+  assert.equal(
+    policyAt({
+      ...to(),
+      typed_per_filter_config: {
+        [key]: { '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig', disabled: true },
+      },
+    }),
+    'off',
+  )
 })
 test('RBAC per route for another filter name is for the filter of that name', () => {
-  const { filters } = first({ ...to(), typed_per_filter_config: { other: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } } })
-  assert.deepEqual([...filters ?? []], [['other', { off: false, policy: { value: undefined } }]])
+  const { filters } = first({
+    ...to(),
+    typed_per_filter_config: { other: { '@type': `${T}.filters.http.rbac.v3.RBACPerRoute` } },
+  })
+  assert.deepEqual([...(filters ?? [])], [['other', { off: false, policy: { value: undefined } }]])
 })
 test('faults: a share that is not given is 0 (Envoy), hundredths and millionths are understood', () => {
-  const fault = (f: JsonObject): unknown => first({ ...to(), typed_per_filter_config: { 'envoy.filters.http.fault': { '@type': `${T}.filters.http.fault.v3.HTTPFault`, ...f } } }).filters?.get('envoy.filters.http.fault')?.fault?.value
+  const fault = (f: JsonObject): unknown =>
+    first({
+      ...to(),
+      typed_per_filter_config: {
+        'envoy.filters.http.fault': { '@type': `${T}.filters.http.fault.v3.HTTPFault`, ...f },
+      },
+    }).filters?.get('envoy.filters.http.fault')?.fault?.value
   assert.equal(fault({}), undefined)
-  assert.deepEqual(fault({ abort: { http_status: 503, percentage: { numerator: 10_000, denominator: 'MILLION' } }, delay: { fixed_delay: '2s' } }), {
-    delay: { ms: 2_000, fraction: 0 }, abort: { status: 503, grpcStatus: undefined, fraction: 0.01 }, headers: [],
-  })
+  assert.deepEqual(
+    fault({
+      abort: { http_status: 503, percentage: { numerator: 10_000, denominator: 'MILLION' } },
+      delay: { fixed_delay: '2s' },
+    }),
+    {
+      delay: { ms: 2_000, fraction: 0 },
+      abort: { status: 503, grpcStatus: undefined, fraction: 0.01 },
+      headers: [],
+    },
+  )
 })
 test('retry conditions that do not exist are reported, the others kept', () => {
-  const decoded = route(to({ retry_policy: { retry_on: '5xx, http3-post-connect-failure', retry_back_off: { base_interval: '0.1s' } } }))
+  const decoded = route(
+    to({ retry_policy: { retry_on: '5xx, http3-post-connect-failure', retry_back_off: { base_interval: '0.1s' } } }),
+  )
   assert.ok(decoded.ok)
   const { action } = decoded.value.virtualHosts[0]!.routes[0]!
   assert.ok(action.kind === 'forward')
-  assert.deepEqual([[...action.retry!.on], action.retry!.maxRetries, action.retry!.backoff], [['5xx'], 1, { baseMs: 100, capMs: 1_000 }])
+  assert.deepEqual(
+    [[...action.retry!.on], action.retry!.maxRetries, action.retry!.backoff],
+    [['5xx'], 1, { baseMs: 100, capMs: 1_000 }],
+  )
   assert.match(decoded.ignored.join(), /retry_policy\.retry_on \(http3-post-connect-failure\)/)
 })

@@ -6,13 +6,18 @@ import { CLUSTER, ENDPOINT } from '../../../../hub/source/resources.ts'
 import { bearer, DeltaStream, join, SotwStream, testHub } from '../../start-hub.ts'
 
 const gateway = { namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }
-const cluster = (...names: string[]): string => `resources:\n${names.map((name) => `- "@type": ${CLUSTER}\n  name: ${name}\n  type: EDS\n  connect_timeout: 2s\n  eds_cluster_config: {eds_config: {ads: {}}}\n`).join('')}`
-const node = (name = 'edge', more: Record<string, string> = {}) => ({ id: `sidecar~10.0.0.1~${name}.edge~edge.svc.cluster.local`, metadata: { NAME: name, NAMESPACE: 'edge', SERVICE_ACCOUNT: 'gateway', ...more } })
+const cluster = (...names: string[]): string =>
+  `resources:\n${names.map((name) => `- "@type": ${CLUSTER}\n  name: ${name}\n  type: EDS\n  connect_timeout: 2s\n  eds_cluster_config: {eds_config: {ads: {}}}\n`).join('')}`
+const node = (name = 'edge', more: Record<string, string> = {}) => ({
+  id: `sidecar~10.0.0.1~${name}.edge~edge.svc.cluster.local`,
+  metadata: { NAME: name, NAMESPACE: 'edge', SERVICE_ACCOUNT: 'gateway', ...more },
+})
 const refused = (err: ServiceError, code: status, words: RegExp): void => {
   assert.equal(status[err.code], status[code], err.details)
   assert.match(err.details, words)
 }
-const names = (response: { readonly resources: readonly { readonly name: string }[] }): string[] => response.resources.map((r) => r.name).sort()
+const names = (response: { readonly resources: readonly { readonly name: string }[] }): string[] =>
+  response.resources.map((r) => r.name).sort()
 
 test('delta: a device with a certificate gets its resources, and a changed file within a second', async (t) => {
   const h = await testHub(t)
@@ -31,7 +36,10 @@ test('delta: a device with a certificate gets its resources, and a changed file 
   assert.deepEqual((await stream.next()).removedResources, ['a'])
   assert.ok(performance.now() - writtenMs < 5_000)
   const [device] = h.hub.registry.devices()
-  assert.deepEqual([device?.name, device?.spiffeUri, device?.lastIp], ['edge', 'spiffe://demo.mesh/ns/edge/sa/gateway', '127.0.0.1'])
+  assert.deepEqual(
+    [device?.name, device?.spiffeUri, device?.lastIp],
+    ['edge', 'spiffe://demo.mesh/ns/edge/sa/gateway', '127.0.0.1'],
+  )
   assert.match(device?.serial ?? '', /^[0-9a-f]{32}$/)
 })
 
@@ -74,7 +82,11 @@ test('a NACK is logged with node, type and problem', async (t) => {
   const stream = new DeltaStream(h.client(), bearer(h.hub.createToken(gateway).token))
   stream.ask({ node: node(), typeUrl: CLUSTER })
   const first = await stream.next()
-  stream.ask({ typeUrl: CLUSTER, responseNonce: first.nonce, errorDetail: { code: 13, message: 'cluster a: no such field' } })
+  stream.ask({
+    typeUrl: CLUSTER,
+    responseNonce: first.nonce,
+    errorDetail: { code: 13, message: 'cluster a: no such field' },
+  })
   stream.ask({ typeUrl: ENDPOINT, resourceNamesSubscribe: ['a'] })
   await stream.next()
   const nack = h.lines.find((l) => l['evt'] === 'hub.nack')
@@ -84,28 +96,49 @@ test('a NACK is logged with node, type and problem', async (t) => {
 
 test('who may not be the node is refused: no credentials, another namespace or service account, a name that belongs to another, no node', async (t) => {
   const h = await testHub(t)
-  const token = (namespace = 'edge', serviceAccount = 'gateway'): ReturnType<typeof bearer> => bearer(h.hub.createToken({ namespace, serviceAccount, nodes: '*' }).token)
-  const attempt = (metadata: ReturnType<typeof bearer>, message: Parameters<DeltaStream['ask']>[0]): Promise<ServiceError> => {
+  const token = (namespace = 'edge', serviceAccount = 'gateway'): ReturnType<typeof bearer> =>
+    bearer(h.hub.createToken({ namespace, serviceAccount, nodes: '*' }).token)
+  const attempt = (
+    metadata: ReturnType<typeof bearer>,
+    message: Parameters<DeltaStream['ask']>[0],
+  ): Promise<ServiceError> => {
     const stream = new DeltaStream(h.client(), metadata)
     stream.ask({ typeUrl: CLUSTER, ...message })
     return stream.error()
   }
   refused(await attempt(bearer(), { node: node() }), status.UNAUTHENTICATED, /MESH_CONTROL_UNAUTHENTICATED/)
-  refused(await attempt(token('cloud'), { node: node() }), status.PERMISSION_DENIED, /no identities \(spiffe:\/\/demo\.mesh\/ns\/cloud\/sa\/gateway\) matched edge\/gateway/)
+  refused(
+    await attempt(token('cloud'), { node: node() }),
+    status.PERMISSION_DENIED,
+    /no identities \(spiffe:\/\/demo\.mesh\/ns\/cloud\/sa\/gateway\) matched edge\/gateway/,
+  )
   refused(await attempt(token('edge', 'other'), { node: node() }), status.PERMISSION_DENIED, /matched edge\/gateway/)
-  refused(await attempt(token('edge'), { node: { id: 'sidecar~10.0.0.1~edge.cloud~cloud.svc' } }), status.PERMISSION_DENIED, /matched cloud/)
+  refused(
+    await attempt(token('edge'), { node: { id: 'sidecar~10.0.0.1~edge.cloud~cloud.svc' } }),
+    status.PERMISSION_DENIED,
+    /matched cloud/,
+  )
   refused(await attempt(token(), {}), status.INVALID_ARGUMENT, /missing node information/)
   refused(await attempt(token(), { node: { id: '../../etc' } }), status.INVALID_ARGUMENT, /node's name/)
   refused(await attempt(token(), { node: node('..') }), status.INVALID_ARGUMENT, /node's name/)
   const holder = new DeltaStream(h.client(), token())
   holder.ask({ node: { id: 'shared-name' }, typeUrl: CLUSTER })
   await holder.next()
-  refused(await attempt(token('cloud'), { node: { id: 'shared-name' } }), status.PERMISSION_DENIED, /belongs to spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway.*devices forget/)
+  refused(
+    await attempt(token('cloud'), { node: { id: 'shared-name' } }),
+    status.PERMISSION_DENIED,
+    /belongs to spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway.*devices forget/,
+  )
 })
 
 test('limits: streams of one identity, streams in all, the size of a request', async (t) => {
   const h = await testHub(t, 'limits: {maxStreams: 3, maxStreamsPerIdentity: 2, maxRequestBytes: 2000}\n')
-  const tokens = new Map(['a', 'b', 'c'].map((namespace) => [namespace, h.hub.createToken({ namespace, serviceAccount: 'gateway', nodes: `node-${namespace}` }).token]))
+  const tokens = new Map(
+    ['a', 'b', 'c'].map((namespace) => [
+      namespace,
+      h.hub.createToken({ namespace, serviceAccount: 'gateway', nodes: `node-${namespace}` }).token,
+    ]),
+  )
   const open = async (namespace: string): Promise<DeltaStream> => {
     const stream = new DeltaStream(h.client(), bearer(tokens.get(namespace)!))
     stream.ask({ node: { id: `node-${namespace}` }, typeUrl: CLUSTER })
@@ -121,7 +154,12 @@ test('limits: streams of one identity, streams in all, the size of a request', a
   refused(await c.error(), status.RESOURCE_EXHAUSTED, /larger|max/i)
   a.cancel()
   // The places are free again once the hub has seen the ends.
-  while (!(await (await open('a')).next().then(() => true, () => false)));
+  while (
+    !(await (await open('a')).next().then(
+      () => true,
+      () => false,
+    ))
+  );
 })
 
 test('a hub that stops tells its streams that it is UNAVAILABLE', async (t) => {
@@ -144,9 +182,19 @@ test('a client that ends its stream, cancels it or sends what is no message leav
   cancelled.ask({ node: node(), typeUrl: CLUSTER })
   await cancelled.next()
   cancelled.cancel()
-  const raw = h.client().makeBidiStreamRequest('/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources', (b: Buffer) => b, (b: Buffer) => b, auth)
+  const raw = h.client().makeBidiStreamRequest(
+    '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources',
+    (b: Buffer) => b,
+    (b: Buffer) => b,
+    auth,
+  )
   raw.write(Buffer.from('ffffffffff', 'hex'))
-  const err = await new Promise<ServiceError>((resolve) => { raw.once('error', resolve) })
+  const err = await new Promise<ServiceError>((resolve) => {
+    raw.once('error', resolve)
+  })
   assert.equal(status[err.code], 'INTERNAL')
-  while (!(h.lines.filter((l) => l['evt'] === 'hub.stream-end').length === 2)) await new Promise((resolve) => { setImmediate(resolve) })
+  while (!(h.lines.filter((l) => l['evt'] === 'hub.stream-end').length === 2))
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
 })

@@ -2,11 +2,18 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { Progress } from '../../../../hub/api/ads/progress.ts'
 
-const answer = (typeUrl: string, responseNonce: string, problem?: string) => ({ typeUrl, responseNonce, ...(problem === undefined ? {} : { errorDetail: { message: problem } }) })
+const answer = (typeUrl: string, responseNonce: string, problem?: string) => ({
+  typeUrl,
+  responseNonce,
+  ...(problem === undefined ? {} : { errorDetail: { message: problem } }),
+})
 
 test('a version is in force once all that was sent of it is taken', () => {
   const progress = new Progress()
-  progress.sent('v1', [{ typeUrl: 'cluster', nonce: '1' }, { typeUrl: 'listener', nonce: '2' }])
+  progress.sent('v1', [
+    { typeUrl: 'cluster', nonce: '1' },
+    { typeUrl: 'listener', nonce: '2' },
+  ])
   progress.answered('ack', answer('cluster', '1'))
   assert.equal(progress.inForce, undefined)
   progress.answered('ack', answer('listener', '2'))

@@ -16,8 +16,10 @@ const FILE = '/state/dns-answers'
 const HOUR = 3_600_000
 const sealer = (byte: number): Sealer => sealerOf(Buffer.alloc(32, byte), 'the key')
 type Run = { readonly before?: DnsSite; readonly key?: Sealer; readonly settings?: Partial<DnsSettings> }
-const run = (t: TestContext, o: Run = {}): Promise<DnsSite> => DnsSite.start(t, o.settings, { store: { file: FILE, sealer: () => o.key }, ...(o.before && { before: o.before }) })
-const answers: Script = (name, { type }) => (type === 'A' ? { answers: [a(name, '9.9.9.9', 300)] } : { rcode: 3, answers: [], authorities: [soa('com', 60)] })
+const run = (t: TestContext, o: Run = {}): Promise<DnsSite> =>
+  DnsSite.start(t, o.settings, { store: { file: FILE, sealer: () => o.key }, ...(o.before && { before: o.before }) })
+const answers: Script = (name, { type }) =>
+  type === 'A' ? { answers: [a(name, '9.9.9.9', 300)] } : { rcode: 3, answers: [], authorities: [soa('com', 60)] }
 
 /** A run that has answered these names, and has ended. */
 async function ended(t: TestContext, names: readonly string[], o: Run = {}): Promise<DnsSite> {
@@ -40,7 +42,11 @@ test('a start without an uplink has the answers of the run before, stale, and a 
   assert.deepEqual([first.written, first.clock.pendingTimers], [[`${FILE} 600`], 0])
 
   const second = await run(t, { before: first })
-  assert.equal(await late(second, 'www.example.com'), 'NOERROR, www.example.com 30 A 9.9.9.9', 'still in its time, as far as the clock can be believed')
+  assert.equal(
+    await late(second, 'www.example.com'),
+    'NOERROR, www.example.com 30 A 9.9.9.9',
+    'still in its time, as far as the clock can be believed',
+  )
   assert.equal(await late(second, 'www.example.com', 'AAAA'), 'NXDOMAIN')
   assert.equal(await late(second, 'www.example.org'), 'SERVFAIL')
   assert.deepEqual([second.count({ source: 'stale' }), second.events('dns.answers-read')], [2, 1])
@@ -60,7 +66,10 @@ test('nothing is read before a name is asked for upstream, and nothing is writte
 test('while it runs answers are written at most so often, and not when there was no new one', async (t) => {
   const site = await run(t)
   await using _up = await site.upstream(answers)
-  for (let i = 0; i < 5; i++) { await site.ask(query(`n${i}.example.com`)); await site.clock.advance(HOUR / 10) }
+  for (let i = 0; i < 5; i++) {
+    await site.ask(query(`n${i}.example.com`))
+    await site.clock.advance(HOUR / 10)
+  }
   assert.equal(site.written.length, 0)
   await site.clock.advance(HOUR / 2)
   assert.equal(site.written.length, 1)
@@ -70,10 +79,14 @@ test('while it runs answers are written at most so often, and not when there was
   await site.clock.advance(HOUR)
   assert.deepEqual([site.written.length, site.metrics.total('mesh_dns_stores_total', { result: 'saved' })], [2, 2])
 })
-for (const { name, settings } of [{ name: 'storeEveryMs 0', settings: { storeEveryMs: 0 } }, { name: 'nothing may be stale', settings: { maxStaleSec: 0 } }]) test(`nothing is kept on disk: ${name}`, async (t) => {
-  const site = await ended(t, ['www.example.com'], { settings })
-  assert.deepEqual(site.written, [])
-})
+for (const { name, settings } of [
+  { name: 'storeEveryMs 0', settings: { storeEveryMs: 0 } },
+  { name: 'nothing may be stale', settings: { maxStaleSec: 0 } },
+])
+  test(`nothing is kept on disk: ${name}`, async (t) => {
+    const site = await ended(t, ['www.example.com'], { settings })
+    assert.deepEqual(site.written, [])
+  })
 
 test('the time that a node was off counts, and a clock that stands before the time of writing is not believed', async (t) => {
   const first = await run(t)
@@ -106,8 +119,17 @@ test('a damaged file is set aside and said so; the proxy goes on without', async
   first.files.set(FILE, bytes)
   const second = await run(t, { before: first })
   assert.equal(await late(second, 'www.example.com'), 'SERVFAIL')
-  assert.deepEqual([[...second.files.keys()], second.events('dns.answers-damaged')], [[`${FILE}.damaged-${1_700_000_000_000}`], 1])
-  assert.match(second.proxy.status().problems.map((p) => `${p.code} ${p.message}`).join(), /MESH_STORAGE_DAMAGED the stored DNS answers were damaged; their file is now \/state\/dns-answers\.damaged-/)
+  assert.deepEqual(
+    [[...second.files.keys()], second.events('dns.answers-damaged')],
+    [[`${FILE}.damaged-${1_700_000_000_000}`], 1],
+  )
+  assert.match(
+    second.proxy
+      .status()
+      .problems.map((p) => `${p.code} ${p.message}`)
+      .join(),
+    /MESH_STORAGE_DAMAGED the stored DNS answers were damaged; their file is now \/state\/dns-answers\.damaged-/,
+  )
 })
 test('a file of another version is left alone until there is something to write', async (t) => {
   const first = await ended(t, ['www.example.com'])
@@ -116,7 +138,10 @@ test('a file of another version is left alone until there is something to write'
   first.files.set(FILE, bytes)
   const second = await run(t, { before: first })
   assert.equal(await late(second, 'www.example.com'), 'SERVFAIL')
-  assert.deepEqual([[...second.files.keys()], second.lines.find((l) => l['evt'] === 'dns.answers-not-read')?.['code']], [[FILE], 'MESH_STORAGE_NEWER'])
+  assert.deepEqual(
+    [[...second.files.keys()], second.lines.find((l) => l['evt'] === 'dns.answers-not-read')?.['code']],
+    [[FILE], 'MESH_STORAGE_NEWER'],
+  )
 })
 test('with a key the file is sealed; a plain one is sealed next, one of another key is not used', async (t) => {
   const plain = await ended(t, ['www.example.com'])
@@ -131,10 +156,24 @@ test('with a key the file is sealed; a plain one is sealed next, one of another 
   assert.equal(await late(without, 'www.example.com'), 'SERVFAIL')
   const same = await run(t, { before: plain, key: sealer(1) })
   assert.match(await late(same, 'www.example.com'), /9\.9\.9\.9/)
-  assert.deepEqual([other, without].map((s) => s.lines.find((l) => l['evt'] === 'dns.answers-not-read')?.['code']), ['MESH_STATE_LOCKED', 'MESH_STATE_LOCKED'])
+  assert.deepEqual(
+    [other, without].map((s) => s.lines.find((l) => l['evt'] === 'dns.answers-not-read')?.['code']),
+    ['MESH_STATE_LOCKED', 'MESH_STATE_LOCKED'],
+  )
 })
 test('a key that cannot be had writes nothing in plain text', async (t) => {
-  const site = await DnsSite.start(t, {}, { store: { file: FILE, sealer: () => { throw new Error('no key') } } })
+  const site = await DnsSite.start(
+    t,
+    {},
+    {
+      store: {
+        file: FILE,
+        sealer: () => {
+          throw new Error('no key')
+        },
+      },
+    },
+  )
   await using _up = await site.upstream(answers)
   await site.ask(query('www.example.com'))
   await site.proxy[Symbol.asyncDispose]()
@@ -146,16 +185,37 @@ test('a full disk is a problem until there is room, and the answers are kept for
   site.diskError = Object.assign(new Error('full'), { code: 'ENOSPC' })
   await site.ask(query('www.example.com'))
   await site.clock.advance(HOUR)
-  assert.deepEqual([site.proxy.status().problems.map((p) => p.code), site.metrics.total('mesh_dns_stores_total', { result: 'failed' })], [['MESH_STORAGE_FULL'], 1])
+  assert.deepEqual(
+    [
+      site.proxy.status().problems.map((p) => p.code),
+      site.metrics.total('mesh_dns_stores_total', { result: 'failed' }),
+    ],
+    [['MESH_STORAGE_FULL'], 1],
+  )
   site.diskError = undefined
   await site.proxy[Symbol.asyncDispose]()
   assert.deepEqual([site.proxy.status().problems, site.written.length], [[], 1])
 })
 
-const entry = (answer: Answer, staleUntilMs = 10_000): Entry => ({ answer, storedMs: 0, freshUntilMs: 0, staleUntilMs, restUntilMs: 0 })
+const entry = (answer: Answer, staleUntilMs = 10_000): Entry => ({
+  answer,
+  storedMs: 0,
+  freshUntilMs: 0,
+  staleUntilMs,
+  restUntilMs: 0,
+})
 const real = (name: string): [string, Entry] => {
   const question = query(name).subarray(12)
-  const response = readResponse(encode({ type: 'response', id: 1, flags: 0x8180, questions: [{ name, type: 'A' }], answers: [a(name, '10.0.0.1')] }), { id: 1, question, type: 1 })!
+  const response = readResponse(
+    encode({
+      type: 'response',
+      id: 1,
+      flags: 0x8180,
+      questions: [{ name, type: 'A' }],
+      answers: [a(name, '10.0.0.1')],
+    }),
+    { id: 1, question, type: 1 },
+  )!
   return [`${question.toString('latin1', 0, question.length - 4)}1 1 256`, entry(response)]
 }
 const NOW = { wallMs: 5, monotonicMs: 0 }
@@ -166,14 +226,25 @@ test('the file is bounded: the longest unused answers are left out, the order st
   assert.ok(bytes.length <= 1_000)
   const back = decodeAnswers(bytes).answers
   assert.ok(back.length > 5)
-  assert.deepEqual(back.map((r) => r.key), all.slice(-back.length).map(([key]) => key))
+  assert.deepEqual(
+    back.map((r) => r.key),
+    all.slice(-back.length).map(([key]) => key),
+  )
   assert.deepEqual(back.at(-1)?.answer, { rcode: 0, flags: 0, records: all.at(-1)![1].answer.records })
   assert.equal(encodeAnswers([], NOW, 1_000), undefined)
-  assert.equal(encodeAnswers([real('a.b')].map(([key, e]) => [key, { ...e, staleUntilMs: 0 }]), NOW, 1_000), undefined)
+  assert.equal(
+    encodeAnswers(
+      [real('a.b')].map(([key, e]) => [key, { ...e, staleUntilMs: 0 }]),
+      NOW,
+      1_000,
+    ),
+    undefined,
+  )
 })
 test('a cut at every offset, and a change of any byte, is found', () => {
   const bytes = encodeAnswers([real('a.example'), real('b.example')], NOW, 10_000)!
-  for (let end = 0; end < bytes.length; end++) assert.throws(() => decodeAnswers(bytes.subarray(0, end)), RangeError, `${end}`)
+  for (let end = 0; end < bytes.length; end++)
+    assert.throws(() => decodeAnswers(bytes.subarray(0, end)), RangeError, `${end}`)
   for (let at = 0; at < bytes.length; at++) {
     const changed = Buffer.from(bytes)
     changed[at]! ^= 0x40
@@ -184,12 +255,38 @@ test('an answer that could not have come from the network is not taken from the 
   for (const broken of [
     { ...real('a.b')[1].answer, records: { ...real('a.b')[1].answer.records, counts: [5, 0, 0] as const } },
     { ...plainAnswer(0), records: { counts: [1, 0, 0] as const, body: Buffer.of(1), ends: [], ttlAt: [] } },
-  ]) assert.throws(() => decodeAnswers(encodeAnswers([[real('a.b')[0], entry(broken)]], NOW, 10_000)!), RangeError)
-  fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 40 }), fc.uint8Array({ maxLength: 60 }), fc.nat(3), (text, body, count) => {
-    const key = Buffer.from(text).toString('latin1')
-    const bytes = encodeAnswers([[key, entry({ rcode: 0, flags: 0, records: { counts: [count, 0, 0], body: Buffer.from(body), ends: [], ttlAt: [] } })]], NOW, 10_000)!
-    try { decodeAnswers(bytes) } catch (err) { assert.ok(err instanceof RangeError) }
-  }), { numRuns: 1_000, seed: 5 })
+  ])
+    assert.throws(() => decodeAnswers(encodeAnswers([[real('a.b')[0], entry(broken)]], NOW, 10_000)!), RangeError)
+  fc.assert(
+    fc.property(
+      fc.string({ unit: 'binary', maxLength: 40 }),
+      fc.uint8Array({ maxLength: 60 }),
+      fc.nat(3),
+      (text, body, count) => {
+        const key = Buffer.from(text).toString('latin1')
+        const bytes = encodeAnswers(
+          [
+            [
+              key,
+              entry({
+                rcode: 0,
+                flags: 0,
+                records: { counts: [count, 0, 0], body: Buffer.from(body), ends: [], ttlAt: [] },
+              }),
+            ],
+          ],
+          NOW,
+          10_000,
+        )!
+        try {
+          decodeAnswers(bytes)
+        } catch (err) {
+          assert.ok(err instanceof RangeError)
+        }
+      },
+    ),
+    { numRuns: 1_000, seed: 5 },
+  )
 })
 test('the end: the store waits for what is under way', async (t) => {
   const site = await run(t)

@@ -12,7 +12,11 @@ test('the cache answers until the TTL is over; TTLs count down', async (t) => {
   const upstream = await site.upstream((name) => ({ answers: [a(name, '9.9.9.9', 60)] }))
   assert.equal(await site.ask(query(www)), `NOERROR, ${www} 60 A 9.9.9.9`)
   await site.clock.advance(20_000)
-  assert.equal(await site.ask(query('WWW.Example.com')), `NOERROR, ${www} 40 A 9.9.9.9`, 'letter case makes no other question')
+  assert.equal(
+    await site.ask(query('WWW.Example.com')),
+    `NOERROR, ${www} 40 A 9.9.9.9`,
+    'letter case makes no other question',
+  )
   await site.clock.advance(39_999)
   assert.equal(await site.ask(query(www)), `NOERROR, ${www} 1 A 9.9.9.9`)
   assert.equal(upstream.asked.length, 1)
@@ -37,8 +41,15 @@ test('a TTL of 0 is not kept', async (t) => {
 })
 test('that there is no such name is kept as the SOA record says, within a ceiling (RFC 2308 §5)', async (t) => {
   const site = await DnsSite.start(t, { maxNegativeTtlSec: 100 })
-  const upstream = await site.upstream((name) => ({ rcode: 3, answers: [], authorities: [soa('example.com', name === www ? 30 : 9_999)] }))
-  for (const [name, keptSec] of [[www, 30], ['b.example.com', 100]] as const) {
+  const upstream = await site.upstream((name) => ({
+    rcode: 3,
+    answers: [],
+    authorities: [soa('example.com', name === www ? 30 : 9_999)],
+  }))
+  for (const [name, keptSec] of [
+    [www, 30],
+    ['b.example.com', 100],
+  ] as const) {
     upstream.asked.length = 0
     assert.equal(await site.ask(query(name)), 'NXDOMAIN')
     await site.clock.advance(keptSec * 1_000 - 1)
@@ -57,7 +68,13 @@ test('a CD query and a DNSSEC query have answers of their own', async (t) => {
     seen.push(`${packet.flag_cd} ${opt?.type === 'OPT' && opt.flag_do} ${opt?.type === 'OPT' && opt.udpPayloadSize}`)
     return { answers: [a(name, '9.9.9.9')] }
   })
-  for (let i = 0; i < 2; i++) for (const bytes of [query(www), query(www, 'A', { flags: 0x110 }), query(www, 'A', { udpBytes: 4_096, dnssecOk: true })]) await site.ask(bytes)
+  for (let i = 0; i < 2; i++)
+    for (const bytes of [
+      query(www),
+      query(www, 'A', { flags: 0x110 }),
+      query(www, 'A', { udpBytes: 4_096, dnssecOk: true }),
+    ])
+      await site.ask(bytes)
   assert.deepEqual(seen, ['false false 1232', 'true false 1232', 'false true 1232'])
 })
 
@@ -79,7 +96,10 @@ test('when no server answers, an answer past its time is given with TTL 30, at o
   await site.clock.advance(21_000)
   await site.ask(query(www))
   assert.equal(site.tries({ result: 'timeout' }), tries, 'nobody is asked again for 30 s')
-  assert.match(site.proxy.status().problems[0]?.message ?? '', /no upstream resolver answers \(10\.0\.0\.53:53; asked in vain for \d+ s\)/)
+  assert.match(
+    site.proxy.status().problems[0]?.message ?? '',
+    /no upstream resolver answers \(10\.0\.0\.53:53; asked in vain for \d+ s\)/,
+  )
   assert.deepEqual([site.events('dns.upstream-silent'), upstream.asked.length], [1, 1])
 
   site.sim.restore(SERVER)
@@ -126,7 +146,10 @@ test('servers that fail are no better than silent ones: the stale answer is give
 
 test('the next server is asked when one refuses, is unreachable or silent; one that is silent twice is asked last for a while', async (t) => {
   const site = await DnsSite.start(t, TWO)
-  const [first, second] = [await site.upstream(() => ({ rcode: 5 })), await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }), OTHER)]
+  const [first, second] = [
+    await site.upstream(() => ({ rcode: 5 })),
+    await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }), OTHER),
+  ]
   assert.match(await site.ask(query('a.example')), /9\.9\.9\.9/)
   site.sim.refuse(SERVER)
   assert.match(await site.ask(query('b.example')), /9\.9\.9\.9/)
@@ -139,7 +162,10 @@ test('the next server is asked when one refuses, is unreachable or silent; one t
   first.script = (name) => ({ answers: [a(name, '1.1.1.1')] })
   await site.clock.advance(30_000)
   assert.match(await site.ask(query('e.example')), /1\.1\.1\.1/, 'after a while it is asked first again')
-  assert.deepEqual(['answered', 'unreachable', 'timeout'].map((result) => site.tries({ result })), [6, 1, 1])
+  assert.deepEqual(
+    ['answered', 'unreachable', 'timeout'].map((result) => site.tries({ result })),
+    [6, 1, 1],
+  )
 })
 test('when all refuse, the client hears what the first said; the failure is remembered for a short while (RFC 9520 §3.2)', async (t) => {
   const site = await DnsSite.start(t, TWO)
@@ -169,14 +195,20 @@ test('equal questions at the same time are asked once, and each client gets its 
   await settle()
   await settle()
   assert.equal(upstream.asked.length, 1)
-  assert.deepEqual(all.map((answers) => answers[0]?.readUInt16BE(0)), Array.from({ length: 20 }, (_, id) => id))
+  assert.deepEqual(
+    all.map((answers) => answers[0]?.readUInt16BE(0)),
+    Array.from({ length: 20 }, (_, id) => id),
+  )
 })
 test('too many questions at the same time: the others hear SERVFAIL at once, and it is counted', async (t) => {
   const site = await DnsSite.start(t, { maxInFlight: 3 })
   await site.upstream(() => undefined)
   const all = await Promise.all(Array.from({ length: 5 }, (_, i) => site.send(query(`n${i}.example`))))
   await settle()
-  assert.deepEqual(all.map((answers) => answers.length), [0, 0, 0, 1, 1])
+  assert.deepEqual(
+    all.map((answers) => answers.length),
+    [0, 0, 0, 1, 1],
+  )
   assert.equal(site.metrics.total('mesh_dns_refused_total', { code: 'MESH_UPSTREAM_OVERFLOW' }), 2)
   assert.equal(site.sim.udpSockets, 1 + 1 + 5 + 3)
 })
@@ -184,18 +216,31 @@ test('too many questions at the same time: the others hear SERVFAIL at once, and
 test('a client with names that nobody answers keeps no other from its own: it loses its oldest', async (t) => {
   const site = await DnsSite.start(t, { maxInFlight: 8 })
   await site.upstream((name) => (name.includes('silent') ? undefined : { answers: [a(name, '9.9.9.9')] }))
-  const greedy = await Promise.all(Array.from({ length: 20 }, (_, i) => site.send(query(`silent${i}.example`), '10.1.1.1')))
+  const greedy = await Promise.all(
+    Array.from({ length: 20 }, (_, i) => site.send(query(`silent${i}.example`), '10.1.1.1')),
+  )
   await settle()
-  assert.deepEqual(greedy.map((answers) => answers.length), Array.from({ length: 20 }, (_, i) => (i < 8 ? 0 : 1)))
+  assert.deepEqual(
+    greedy.map((answers) => answers.length),
+    Array.from({ length: 20 }, (_, i) => (i < 8 ? 0 : 1)),
+  )
   for (let i = 0; i < 3; i++) {
     const answers = await site.send(query(`good${i}.example`), `10.1.1.${2 + i}`)
     await settle()
     assert.equal(told(answers[0]!), `NOERROR, good${i}.example 60 A 9.9.9.9`)
   }
-  assert.deepEqual(greedy.map((answers) => answers.length).slice(0, 8), [1, 0, 0, 0, 0, 0, 0, 0], 'the place of one is enough for those who come one after the other')
+  assert.deepEqual(
+    greedy.map((answers) => answers.length).slice(0, 8),
+    [1, 0, 0, 0, 0, 0, 0, 0],
+    'the place of one is enough for those who come one after the other',
+  )
   assert.equal(told(greedy[0]![0]!), 'SERVFAIL')
   assert.equal(site.count({ source: 'stale' }), 0)
-  assert.equal((await site.send(query('silent0.example'), '10.1.1.9')).length, 0, 'who lost its place is not remembered as a failure')
+  assert.equal(
+    (await site.send(query('silent0.example'), '10.1.1.9')).length,
+    0,
+    'who lost its place is not remembered as a failure',
+  )
 })
 test('a program of this machine that asks for silent names keeps no other from its own, with one socket or with many', async (t) => {
   for (const sockets of ['one', 'many']) {
@@ -206,11 +251,22 @@ test('a program of this machine that asks for silent names keeps no other from i
     for (let i = 0; i < 20; i++) {
       const bytes = query(sockets === 'one' ? `x.silent${i}.example` : `n${i}.silent.example`)
       if (sockets === 'one') one.send(bytes, at)
-      else (await site.sim.bindUdp({ host: '127.0.0.1', port: 41_000 + i }, { onDatagram: () => {}, onError: () => {} })).send(bytes, at)
+      else
+        (
+          await site.sim.bindUdp({ host: '127.0.0.1', port: 41_000 + i }, { onDatagram: () => {}, onError: () => {} })
+        ).send(bytes, at)
     }
     await settle()
     const answers: Buffer[] = []
-    const other = await site.sim.bindUdp({ host: '127.0.0.1', port: 42_000 }, { onDatagram: (got) => { answers.push(got) }, onError: () => {} })
+    const other = await site.sim.bindUdp(
+      { host: '127.0.0.1', port: 42_000 },
+      {
+        onDatagram: (got) => {
+          answers.push(got)
+        },
+        onError: () => {},
+      },
+    )
     other.send(query('www.good.example'), at)
     await settle()
     assert.deepEqual(answers.map(told), ['NOERROR, www.good.example 60 A 9.9.9.9'], sockets)
@@ -240,7 +296,9 @@ test('the sockets of a try that was given up are closed at once', async (t) => {
 test('a cut answer is asked for again over TCP and given whole, or cut to what the client takes', async (t) => {
   const site = await DnsSite.start(t)
   const addresses = Array.from({ length: 60 }, (_, i) => `10.0.0.${i}`)
-  const upstream = await site.upstream((name, { over }) => (over === 'udp' ? { flags: 0x380, answers: [a(name, '10.0.0.0')] } : { answers: addresses.map((x) => a(name, x)) }))
+  const upstream = await site.upstream((name, { over }) =>
+    over === 'udp' ? { flags: 0x380, answers: [a(name, '10.0.0.0')] } : { answers: addresses.map((x) => a(name, x)) },
+  )
   const whole = await site.ask(query(www, 'A', { udpBytes: 4_096 }))
   assert.match(whole, /^NOERROR tc, /, 'dns-packet, which is the upstream here, compresses no names')
   assert.deepEqual(upstream.asked, [`${www} A udp`, `${www} A tcp`])
@@ -248,7 +306,9 @@ test('a cut answer is asked for again over TCP and given whole, or cut to what t
 })
 test('a server that does not know EDNS is asked without it from then on (RFC 6891 §7)', async (t) => {
   const site = await DnsSite.start(t)
-  const upstream = await site.upstream((name, { packet }) => (packet.additionals?.length ? { rcode: 1 } : { answers: [a(name, '9.9.9.9')] }))
+  const upstream = await site.upstream((name, { packet }) =>
+    packet.additionals?.length ? { rcode: 1 } : { answers: [a(name, '9.9.9.9')] },
+  )
   assert.match(await site.ask(query('a.example')), /9\.9\.9\.9/)
   assert.match(await site.ask(query('b.example')), /9\.9\.9\.9/)
   assert.equal(upstream.asked.length, 3)
@@ -258,7 +318,12 @@ test('an answer with another id or question is waited past: the right one counts
   let wrong: 'id' | 'question' = 'id'
   await site.upstream((name) => ({
     answers: [a(name, '6.6.6.6')],
-    raw: (bytes) => { const out = Buffer.from(bytes); if (wrong === 'id') out[0] = out[0]! ^ 1; else out[13] = out[13]! ^ 2; return out },
+    raw: (bytes) => {
+      const out = Buffer.from(bytes)
+      if (wrong === 'id') out[0] = out[0]! ^ 1
+      else out[13] = out[13]! ^ 2
+      return out
+    },
   }))
   for (wrong of ['id', 'question'] as const) {
     const answers = await site.send(query(`${wrong}.example`))
@@ -269,7 +334,7 @@ test('an answer with another id or question is waited past: the right one counts
   }
   assert.equal(site.count({ source: 'failed' }), 2)
 })
-test('what comes from another address than the server\'s is not heard', async (t) => {
+test("what comes from another address than the server's is not heard", async (t) => {
   const site = await DnsSite.start(t)
   const upstream = await site.upstream(() => undefined)
   const answers = await site.send(query(www))

@@ -3,36 +3,73 @@ import assert from 'node:assert/strict'
 import { MeshError, type ErrorCode } from '../../../../core/errors.ts'
 import { H1Parser } from '../../../../protocols/http/codec/h1-parser.ts'
 
-type Seen = { heads: string[][]; bodies: string; ends: number; trailers: (string[] | undefined)[]; informational: number[] }
+type Seen = {
+  heads: string[][]
+  bodies: string
+  ends: number
+  trailers: (string[] | undefined)[]
+  informational: number[]
+}
 
-function read(kind: 'request' | 'response', text: string, o: { method?: string; close?: boolean; step?: number; maxHeaderBytes?: number; maxHeaderCount?: number } = {}): Seen & { parser: H1Parser; used: number } {
+function read(
+  kind: 'request' | 'response',
+  text: string,
+  o: { method?: string; close?: boolean; step?: number; maxHeaderBytes?: number; maxHeaderCount?: number } = {},
+): Seen & { parser: H1Parser; used: number } {
   const seen: Seen = { heads: [], bodies: '', ends: 0, trailers: [], informational: [] }
-  const parser: H1Parser = new H1Parser(kind, { maxHeaderBytes: o.maxHeaderBytes ?? 1000, maxHeaderCount: o.maxHeaderCount ?? 20 }, {
-    onHead() { seen.heads.push([...parser.headers]) },
-    onInformational() { seen.informational.push(parser.status) },
-    onBody(chunk) { seen.bodies += chunk.toString('latin1') },
-    onMessageEnd(trailers) { seen.ends++; seen.trailers.push(trailers) },
-  })
+  const parser: H1Parser = new H1Parser(
+    kind,
+    { maxHeaderBytes: o.maxHeaderBytes ?? 1000, maxHeaderCount: o.maxHeaderCount ?? 20 },
+    {
+      onHead() {
+        seen.heads.push([...parser.headers])
+      },
+      onInformational() {
+        seen.informational.push(parser.status)
+      },
+      onBody(chunk) {
+        seen.bodies += chunk.toString('latin1')
+      },
+      onMessageEnd(trailers) {
+        seen.ends++
+        seen.trailers.push(trailers)
+      },
+    },
+  )
   parser.begin(o.method)
   const bytes = Buffer.from(text, 'latin1')
   let used = 0
-  for (let at = 0; at < bytes.length && used === at; at += o.step ?? bytes.length) used += parser.execute(bytes.subarray(at, at + (o.step ?? bytes.length)))
+  for (let at = 0; at < bytes.length && used === at; at += o.step ?? bytes.length)
+    used += parser.execute(bytes.subarray(at, at + (o.step ?? bytes.length)))
   if (o.close) assert.equal(parser.finish(), true)
   return { ...seen, parser, used }
 }
-function refused(kind: 'request' | 'response', text: string, code: ErrorCode, o: Parameters<typeof read>[2] = {}): void {
+function refused(
+  kind: 'request' | 'response',
+  text: string,
+  code: ErrorCode,
+  o: Parameters<typeof read>[2] = {},
+): void {
   for (const step of [undefined, 1, 7]) {
-    assert.throws(() => read(kind, text, { ...o, ...(step ? { step } : {}) }), (err) => err instanceof MeshError && err.code === code, `${JSON.stringify(text)} in pieces of ${step}`)
+    assert.throws(
+      () => read(kind, text, { ...o, ...(step ? { step } : {}) }),
+      (err) => err instanceof MeshError && err.code === code,
+      `${JSON.stringify(text)} in pieces of ${step}`,
+    )
   }
 }
 const request = (fields: string, body = ''): string => `POST / HTTP/1.1\r\nHost: a\r\n${fields}\r\n${body}`
 
 test('a request is read the same in one piece and byte by byte', () => {
-  const text = 'POST /a?b HTTP/1.1\r\nHost: Example.com:80\r\nAccept:  */* \t\r\nX-Odd-Name: v\r\nContent-Length: 5\r\n\r\nhello'
+  const text =
+    'POST /a?b HTTP/1.1\r\nHost: Example.com:80\r\nAccept:  */* \t\r\nX-Odd-Name: v\r\nContent-Length: 5\r\n\r\nhello'
   for (const step of [1, 3, 1000]) {
     const { heads, bodies, ends, parser } = read('request', text, { step })
     assert.deepEqual(heads, [['accept', '*/*', 'x-odd-name', 'v']])
-    assert.deepEqual([parser.method, parser.path, parser.authority, parser.contentLength, bodies, ends], ['POST', '/a?b', 'Example.com:80', 5, 'hello', 1])
+    assert.deepEqual(
+      [parser.method, parser.path, parser.authority, parser.contentLength, bodies, ends],
+      ['POST', '/a?b', 'Example.com:80', 5, 'hello', 1],
+    )
   }
 })
 test('what follows a message is left for the next one', () => {
@@ -40,13 +77,17 @@ test('what follows a message is left for the next one', () => {
   assert.equal(read('request', text).used, text.indexOf('GET'))
 })
 test('one empty line before a request line is passed over (RFC 9112 §2.2), a second one is not', () => {
-  for (const step of [1, 2, 100]) assert.equal(read('request', '\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n', { step }).ends, 1)
+  for (const step of [1, 2, 100])
+    assert.equal(read('request', '\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n', { step }).ends, 1)
   refused('request', '\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n', 'MESH_MALFORMED_INPUT')
 })
 
 /* Request smuggling: messages whose end two readers may see in different places. */
 const smuggling: readonly (readonly [string, string, ErrorCode?])[] = [
-  ['CL.TE: Content-Length and Transfer-Encoding together', request('Content-Length: 6\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\nG')],
+  [
+    'CL.TE: Content-Length and Transfer-Encoding together',
+    request('Content-Length: 6\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\nG'),
+  ],
   ['TE.CL: the same in the other order', request('Transfer-Encoding: chunked\r\nContent-Length: 4\r\n', '5c\r\nGPOST')],
   ['CL.CL: two different lengths', request('Content-Length: 5\r\nContent-Length: 6\r\n', 'hello')],
   ['CL.CL: two equal lengths', request('Content-Length: 5\r\nContent-Length: 5\r\n', 'hello')],
@@ -112,14 +153,19 @@ const smuggling: readonly (readonly [string, string, ErrorCode?])[] = [
   ['CONNECT with a body', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi'],
   ['CONNECT without a port', 'CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n'],
 ]
-for (const [name, text, code] of smuggling) test(`refused: ${name}`, () => refused('request', text, code ?? 'MESH_MALFORMED_INPUT'))
+for (const [name, text, code] of smuggling)
+  test(`refused: ${name}`, () => refused('request', text, code ?? 'MESH_MALFORMED_INPUT'))
 
 test('limits: bytes and number of fields, extensions, trailers', () => {
   refused('request', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(1000)}\r\n\r\n`, 'MESH_HEADERS_TOO_LARGE')
   refused('request', `GET /${'x'.repeat(2000)}`, 'MESH_HEADERS_TOO_LARGE')
   refused('request', request('a: b\r\n'.repeat(20)), 'MESH_HEADERS_TOO_LARGE')
   refused('request', request('Transfer-Encoding: chunked\r\n', `5;${'x'.repeat(17_000)}`), 'MESH_HEADERS_TOO_LARGE')
-  refused('request', request('Transfer-Encoding: chunked\r\n', `0\r\n${'a: b\r\n'.repeat(21)}\r\n`), 'MESH_HEADERS_TOO_LARGE')
+  refused(
+    'request',
+    request('Transfer-Encoding: chunked\r\n', `0\r\n${'a: b\r\n'.repeat(21)}\r\n`),
+    'MESH_HEADERS_TOO_LARGE',
+  )
   refused('request', request(`Connection: ${'a,'.repeat(40)}\r\n`), 'MESH_HEADERS_TOO_LARGE')
 })
 test('a head of exactly the limit is read', () => {
@@ -140,7 +186,16 @@ test('authority and asterisk form', () => {
   assert.equal(read('request', 'OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n').parser.path, '*')
 })
 test('trailers come without the fields that may not stand there (RFC 9110 §6.5.1)', () => {
-  assert.deepEqual(read('request', request('Transfer-Encoding: chunked\r\n', '0\r\nX: 1\r\nHost: evil\r\nTransfer-Encoding: chunked\r\nAuthorization: x\r\n\r\n')).trailers, [['x', '1']])
+  assert.deepEqual(
+    read(
+      'request',
+      request(
+        'Transfer-Encoding: chunked\r\n',
+        '0\r\nX: 1\r\nHost: evil\r\nTransfer-Encoding: chunked\r\nAuthorization: x\r\n\r\n',
+      ),
+    ).trailers,
+    [['x', '1']],
+  )
 })
 test('an upgrade counts only when Connection names it (RFC 9110 §7.8)', () => {
   assert.equal(read('request', request('Upgrade: WebSocket\r\nConnection: Upgrade\r\n')).parser.upgrade, 'websocket')
@@ -149,27 +204,47 @@ test('an upgrade counts only when Connection names it (RFC 9110 §7.8)', () => {
 })
 
 test('responses: no body for HEAD, 204 and 304, whatever the fields say (RFC 9112 §6.3)', () => {
-  assert.deepEqual([read('response', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n', { method: 'HEAD' })].map((r) => [r.ends, r.parser.contentLength]), [[1, 5]])
-  for (const status of [204, 304]) assert.equal(read('response', `HTTP/1.1 ${status} x\r\nContent-Length: 5\r\n\r\n`).ends, 1)
+  assert.deepEqual(
+    [read('response', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n', { method: 'HEAD' })].map((r) => [
+      r.ends,
+      r.parser.contentLength,
+    ]),
+    [[1, 5]],
+  )
+  for (const status of [204, 304])
+    assert.equal(read('response', `HTTP/1.1 ${status} x\r\nContent-Length: 5\r\n\r\n`).ends, 1)
 })
 test('responses: without a length the body lasts until the end of the connection', () => {
   const { bodies, ends, parser } = read('response', 'HTTP/1.1 200 OK\r\n\r\nabc', { close: true, step: 5 })
   assert.deepEqual([bodies, ends, parser.keepAlive], ['abc', 1, false])
 })
 test('responses: informational ones come before the final one and are bounded', () => {
-  assert.deepEqual(read('response', 'HTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n').informational, [103])
+  assert.deepEqual(
+    read('response', 'HTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n').informational,
+    [103],
+  )
   refused('response', 'HTTP/1.1 103 E\r\n\r\n'.repeat(17), 'MESH_UPSTREAM_PROTOCOL')
 })
-test('responses: 101 ends the reading, the rest is the tunnel\'s', () => {
+test("responses: 101 ends the reading, the rest is the tunnel's", () => {
   const head = 'HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n'
   assert.equal(read('response', `${head}\x81\x05hello`).used, head.length)
 })
-test('responses: a reason may be missing with its space', () => assert.equal(read('response', 'HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n').parser.status, 200))
+test('responses: a reason may be missing with its space', () =>
+  assert.equal(read('response', 'HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n').parser.status, 200))
 for (const [name, text] of [
-  ['both framings', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n'], ['a status of two digits', 'HTTP/1.1 20 OK\r\n\r\n'], ['a status below 100', 'HTTP/1.1 099 OK\r\n\r\n'],
-  ['no status', 'HTTP/1.1\r\n\r\n'], ['another protocol', 'SSH-2.0-x\r\n\r\n'], ['HTTP/2', 'HTTP/2 200\r\n\r\n'], ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd'],
-  ['LF alone', 'HTTP/1.1 200 OK\n\n'], ['a status of four digits', 'HTTP/1.1 2000 OK\r\n\r\n'], ['a status with a letter', 'HTTP/1.1 20x OK\r\n\r\n'], ['two spaces before the status', 'HTTP/1.1  200 OK\r\n\r\n'],
-] as const) test(`refused response: ${name}`, () => refused('response', text, 'MESH_UPSTREAM_PROTOCOL'))
+  ['both framings', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n'],
+  ['a status of two digits', 'HTTP/1.1 20 OK\r\n\r\n'],
+  ['a status below 100', 'HTTP/1.1 099 OK\r\n\r\n'],
+  ['no status', 'HTTP/1.1\r\n\r\n'],
+  ['another protocol', 'SSH-2.0-x\r\n\r\n'],
+  ['HTTP/2', 'HTTP/2 200\r\n\r\n'],
+  ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd'],
+  ['LF alone', 'HTTP/1.1 200 OK\n\n'],
+  ['a status of four digits', 'HTTP/1.1 2000 OK\r\n\r\n'],
+  ['a status with a letter', 'HTTP/1.1 20x OK\r\n\r\n'],
+  ['two spaces before the status', 'HTTP/1.1  200 OK\r\n\r\n'],
+] as const)
+  test(`refused response: ${name}`, () => refused('response', text, 'MESH_UPSTREAM_PROTOCOL'))
 test('an end in the middle of a message is told from a good one', () => {
   assert.equal(read('request', 'GET / HT').parser.finish(), false)
   assert.equal(read('response', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc').parser.finish(), false)

@@ -2,16 +2,30 @@ import test from 'node:test'
 import assert from 'node:assert/strict'
 import { HOST, knownName, TEXT, TOKEN } from '../../../../protocols/http/codec/h1-tables.ts'
 
-const lookUp = (name: string): string | undefined => knownName(Buffer.from(`\r\n${name}:`, 'latin1'), 2, 2 + name.length)
+const lookUp = (name: string): string | undefined =>
+  knownName(Buffer.from(`\r\n${name}:`, 'latin1'), 2, 2 + name.length)
 
 test('a usual field name is found in every spelling (RFC 9110 §5.1: names are case-insensitive)', () => {
-  for (const name of ['host', 'te', 'b3', 'etag', 'content-length', 'x-request-id', 'x-b3-spanid', 'www-authenticate', 'x-forwarded-client-cert']) {
-    for (const spelled of [name, name.toUpperCase(), name.replace(/(^|-)[a-z]/g, (c) => c.toUpperCase())]) assert.equal(lookUp(spelled), name, spelled)
+  for (const name of [
+    'host',
+    'te',
+    'b3',
+    'etag',
+    'content-length',
+    'x-request-id',
+    'x-b3-spanid',
+    'www-authenticate',
+    'x-forwarded-client-cert',
+  ]) {
+    for (const spelled of [name, name.toUpperCase(), name.replace(/(^|-)[a-z]/g, (c) => c.toUpperCase())])
+      assert.equal(lookUp(spelled), name, spelled)
   }
 })
 
 test('a token that differs from a usual name in any one byte is not taken for it', () => {
-  const bytes = Array.from({ length: 256 }, (_, c) => c).filter((c) => TOKEN[c] === 1).map((c) => String.fromCharCode(c))
+  const bytes = Array.from({ length: 256 }, (_, c) => c)
+    .filter((c) => TOKEN[c] === 1)
+    .map((c) => String.fromCharCode(c))
   for (const name of ['content-length', 'transfer-encoding', 'host', 'b3', 'x-b3-traceid']) {
     for (let at = 0; at < name.length; at++) {
       for (const byte of bytes) {
@@ -22,9 +36,11 @@ test('a token that differs from a usual name in any one byte is not taken for it
     }
   }
   for (const name of ['host', 'te', 'age', 'etag', 'content-length']) {
-    for (let more = 0; more < 40; more++) for (const byte of bytes) assert.notEqual(lookUp(`${name}${'a'.repeat(more)}${byte}`), name, 'a longer token')
+    for (let more = 0; more < 40; more++)
+      for (const byte of bytes) assert.notEqual(lookUp(`${name}${'a'.repeat(more)}${byte}`), name, 'a longer token')
   }
-  for (const near of ['hos', 'hostt', 'content-lengt', 'x', '-', 'x-request-idd']) assert.equal(lookUp(near), undefined, near)
+  for (const near of ['hos', 'hostt', 'content-lengt', 'x', '-', 'x-request-idd'])
+    assert.equal(lookUp(near), undefined, near)
 })
 
 test('a Host field holds no space, slash, quote, at sign or control character; field text no CR, LF or NUL', () => {

@@ -8,8 +8,15 @@ function recorder(onWrite: () => void = () => {}): { stream: Duplex; writes: str
   const writes: string[] = []
   const stream = new Duplex({
     read() {},
-    write(chunk: Buffer, _encoding, done) { writes.push(chunk.toString('latin1')); onWrite(); done() },
-    writev(chunks, done) { writes.push(Buffer.concat(chunks.map((c) => c.chunk as Buffer)).toString('latin1')); done() },
+    write(chunk: Buffer, _encoding, done) {
+      writes.push(chunk.toString('latin1'))
+      onWrite()
+      done()
+    },
+    writev(chunks, done) {
+      writes.push(Buffer.concat(chunks.map((c) => c.chunk as Buffer)).toString('latin1'))
+      done()
+    },
   })
   return { stream, writes }
 }
@@ -57,7 +64,14 @@ test('a body that is too long to be copied together goes out whole and in order'
 
 test('a message begun while another is being written is neither lost nor sent twice', () => {
   let again = true
-  const { stream, writes } = recorder(() => { if (again) { again = false; out.text('second'); out.body(Buffer.from('!')); out.flush() } })
+  const { stream, writes } = recorder(() => {
+    if (again) {
+      again = false
+      out.text('second')
+      out.body(Buffer.from('!'))
+      out.flush()
+    }
+  })
   const out = new Gather(stream)
   out.text('first')
   out.body(Buffer.from('.'))

@@ -1,9 +1,22 @@
 /** RFC 9113 §8.1 to §8.3, §8.5 and RFC 8441 §4, row by row. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { declaredLength, lengthProblem, methodOf, requestProblem, responseProblem, trailersProblem } from '../../../../protocols/http/codec/h2-message-rules.ts'
+import {
+  declaredLength,
+  lengthProblem,
+  methodOf,
+  requestProblem,
+  responseProblem,
+  trailersProblem,
+} from '../../../../protocols/http/codec/h2-message-rules.ts'
 
-const list = (text: string): string[] => (text === '' ? [] : text.split(' | ').flatMap((field) => { const at = field.indexOf('=', 1); return [field.slice(0, at), field.slice(at + 1)] }))
+const list = (text: string): string[] =>
+  text === ''
+    ? []
+    : text.split(' | ').flatMap((field) => {
+        const at = field.indexOf('=', 1)
+        return [field.slice(0, at), field.slice(at + 1)]
+      })
 const GET = ':method=GET | :scheme=https | :authority=a.test | :path=/'
 
 /** [fields, what the problem says; undefined = none] */
@@ -74,7 +87,11 @@ const TRAILERS: typeof REQUESTS = [
 ]
 const TABLES = [
   ['request', REQUESTS, (fields: string[]) => requestProblem(fields, false)],
-  ['request where extended CONNECT is permitted', [...REQUESTS, ...EXTENDED], (fields: string[]) => requestProblem(fields, true)],
+  [
+    'request where extended CONNECT is permitted',
+    [...REQUESTS, ...EXTENDED],
+    (fields: string[]) => requestProblem(fields, true),
+  ],
   ['response', RESPONSES, responseProblem],
   ['trailers', TRAILERS, trailersProblem],
 ] as const
@@ -87,19 +104,52 @@ for (const [what, rows, problemOf] of TABLES) {
     })
   }
 }
-for (const [fields] of EXTENDED) test(`without extended CONNECT: ${fields} is malformed`, () => { assert.match(requestProblem(list(fields), false) ?? '', /:protocol, which was not permitted/) })
+for (const [fields] of EXTENDED)
+  test(`without extended CONNECT: ${fields} is malformed`, () => {
+    assert.match(requestProblem(list(fields), false) ?? '', /:protocol, which was not permitted/)
+  })
 
-test('a long name is cut where it is told', () => { assert.equal(requestProblem([`:${'x'.repeat(5000)}`, ''], false)?.length, 64 + 'no pseudo-header field of a request: '.length) })
+test('a long name is cut where it is told', () => {
+  assert.equal(
+    requestProblem([`:${'x'.repeat(5000)}`, ''], false)?.length,
+    64 + 'no pseudo-header field of a request: '.length,
+  )
+})
 
 const LENGTHS: readonly (readonly [fields: string, length: number])[] = [
-  ['', -1], ['content-length=0', 0], ['content-length=12', 12], ['content-length=12 | content-length=12', 12], ['a=1 | content-length=999999999999999', 999_999_999_999_999],
-  ['content-length=', NaN], ['content-length=1x', NaN], ['content-length=-1', NaN], ['content-length=+1', NaN], ['content-length=1, 1', NaN], ['content-length= 1', NaN],
-  ['content-length=1 | content-length=2', NaN], ['content-length=x | content-length=1', NaN], ['content-length=1000000000000000', NaN], ['x=content-length | content-length=3', 3],
+  ['', -1],
+  ['content-length=0', 0],
+  ['content-length=12', 12],
+  ['content-length=12 | content-length=12', 12],
+  ['a=1 | content-length=999999999999999', 999_999_999_999_999],
+  ['content-length=', NaN],
+  ['content-length=1x', NaN],
+  ['content-length=-1', NaN],
+  ['content-length=+1', NaN],
+  ['content-length=1, 1', NaN],
+  ['content-length= 1', NaN],
+  ['content-length=1 | content-length=2', NaN],
+  ['content-length=x | content-length=1', NaN],
+  ['content-length=1000000000000000', NaN],
+  ['x=content-length | content-length=3', 3],
 ]
-for (const [fields, length] of LENGTHS) test(`the length that "${fields}" declares is ${length} (RFC 9110 §8.6)`, () => { assert.equal(declaredLength(list(fields)), length) })
+for (const [fields, length] of LENGTHS)
+  test(`the length that "${fields}" declares is ${length} (RFC 9110 §8.6)`, () => {
+    assert.equal(declaredLength(list(fields)), length)
+  })
 
-for (const [declared, end, problem] of [[-1, true, false], [-1, false, false], [0, true, false], [3, false, false], [3, true, true], [NaN, false, true], [NaN, true, true]] as const) {
-  test(`a length of ${declared} ${end ? 'without' : 'before'} DATA ${problem ? 'is malformed' : 'may be'}`, () => { assert.equal(lengthProblem(declared, end) !== undefined, problem) })
+for (const [declared, end, problem] of [
+  [-1, true, false],
+  [-1, false, false],
+  [0, true, false],
+  [3, false, false],
+  [3, true, true],
+  [NaN, false, true],
+  [NaN, true, true],
+] as const) {
+  test(`a length of ${declared} ${end ? 'without' : 'before'} DATA ${problem ? 'is malformed' : 'may be'}`, () => {
+    assert.equal(lengthProblem(declared, end) !== undefined, problem)
+  })
 }
 
 test('the method is the one of :method, not a value that looks like its name', () => {

@@ -63,15 +63,30 @@ test('what is refused here gets no 100', async () => {
 })
 for (const refuses of [true, false]) {
   test(`proxy_100_continue over HTTP/2: the endpoint ${refuses ? 'refuses' : 'wants the body'}`, async (t) => {
-    const both = await Both.start(t, manager([route(forwardTo())], { proxyContinue: true }), { onContinue: (_request, response) => { if (refuses) { response.statusCode = 401; response.end('no') } else { response.writeContinue(); response.end('yes') } } })
+    const both = await Both.start(t, manager([route(forwardTo())], { proxyContinue: true }), {
+      onContinue: (_request, response) => {
+        if (refuses) {
+          response.statusCode = 401
+          response.end('no')
+        } else {
+          response.writeContinue()
+          response.end('yes')
+        }
+      },
+    })
     const session = http2.connect(`http://127.0.0.1:${both.ports.http2}`)
-    t.after(() => { session.destroy() })
+    t.after(() => {
+      session.destroy()
+    })
     session.on('error', () => {})
-    const stream = session.request({ ':method': 'POST', ':path': '/', ':authority': 'a', 'expect': '100-continue' })
+    const stream = session.request({ ':method': 'POST', ':path': '/', ':authority': 'a', expect: '100-continue' })
     stream.on('error', () => {})
     let continued = 0
-    stream.on('continue', () => { continued++; stream.end('abc') })
-    const [headers] = await once(stream, 'response') as [http2.IncomingHttpHeaders & { ':status': number }]
+    stream.on('continue', () => {
+      continued++
+      stream.end('abc')
+    })
+    const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders & { ':status': number }]
     assert.deepEqual([headers[':status'], continued], refuses ? [401, 0] : [200, 1])
   })
 }

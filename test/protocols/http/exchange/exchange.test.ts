@@ -7,7 +7,14 @@ import { settle } from '../../../helpers/sim-clock.ts'
 import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from '../harness.ts'
 
 const retry = (more: Partial<RetryPolicy> = {}): RetryPolicy => ({
-  on: new Set(['5xx', 'connect-failure', 'reset']), maxRetries: 2, perTryTimeoutMs: undefined, statusCodes: new Set(), backoff: { baseMs: 20, capMs: 100 }, avoidPreviousHosts: false, maxHostPicks: 3, ...more,
+  on: new Set(['5xx', 'connect-failure', 'reset']),
+  maxRetries: 2,
+  perTryTimeoutMs: undefined,
+  statusCodes: new Set(),
+  backoff: { baseMs: 20, capMs: 100 },
+  avoidPreviousHosts: false,
+  maxHostPicks: 3,
+  ...more,
 })
 const POST = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc'
 const retries = (h: Harness, result: string): number => h.metrics.total('mesh_upstream_retries_total', { result })
@@ -17,9 +24,15 @@ test('a request is forwarded and its answer comes back in one piece', async () =
   const origin = await h.origin()
   const client = h.connect()
   await client.send('GET /x?y=1 HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\n\r\n')
-  assert.equal(await origin.last.take(), 'GET /x?y=1 HTTP/1.1\r\nhost: a.example\r\naccept: */*\r\nx-forwarded-proto: http\r\n\r\n')
+  assert.equal(
+    await origin.last.take(),
+    'GET /x?y=1 HTTP/1.1\r\nhost: a.example\r\naccept: */*\r\nx-forwarded-proto: http\r\n\r\n',
+  )
   await origin.answer('HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi')
-  assert.equal(await client.take(), 'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ndate: Tue, 14 Nov 2023 22:13:20 GMT\r\nserver: meshlet\r\nx-envoy-upstream-service-time: 0\r\ncontent-length: 2\r\n\r\nhi')
+  assert.equal(
+    await client.take(),
+    'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ndate: Tue, 14 Nov 2023 22:13:20 GMT\r\nserver: meshlet\r\nx-envoy-upstream-service-time: 0\r\ncontent-length: 2\r\n\r\nhi',
+  )
   assert.equal(h.metrics.total('mesh_http_requests_total', { direction: 'inbound', class: '2xx' }), 1)
 })
 
@@ -39,7 +52,11 @@ test('client and endpoint connections are kept alive and used again', async () =
 test('hop-by-hop fields, also those that Connection names, end at the proxy (RFC 9110 §7.6.1)', async () => {
   await using h = new Harness()
   const origin = await h.origin()
-  await h.connect().send('GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\nProxy-Connection: x\r\nUpgrade: h2c\r\n\r\n')
+  await h
+    .connect()
+    .send(
+      'GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\nProxy-Connection: x\r\nUpgrade: h2c\r\n\r\n',
+    )
   assert.equal(await origin.last.take(), 'GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-proto: http\r\n\r\n')
 })
 
@@ -47,8 +64,13 @@ test('a chunked request with trailers stays chunked and keeps its trailers', asy
   await using h = new Harness()
   const origin = await h.origin()
   const client = h.connect()
-  await client.send('POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nx-sum: 1\r\ncontent-length: 9\r\n\r\n')
-  assert.equal((await origin.last.take()).split('\r\n\r\n').slice(1).join('\r\n\r\n'), '3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n')
+  await client.send(
+    'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nx-sum: 1\r\ncontent-length: 9\r\n\r\n',
+  )
+  assert.equal(
+    (await origin.last.take()).split('\r\n\r\n').slice(1).join('\r\n\r\n'),
+    '3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n',
+  )
   await origin.answer('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-t: 2\r\n\r\n')
   assert.match(await client.take(), /transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-t: 2\r\n\r\n$/)
 })
@@ -125,8 +147,12 @@ test('a 503 is tried again up to the limit and then passed on as it is', async (
   assert.equal(retries(h, 'sent'), 2)
 })
 
-test('retries over the cluster\'s budget are not made', async () => {
-  await using h = new Harness([cluster(undefined, { breakers: { maxConnections: 9, maxPendingRequests: 9, maxRequests: 9, maxRetries: 0, retryBudget: undefined } })])
+test("retries over the cluster's budget are not made", async () => {
+  await using h = new Harness([
+    cluster(undefined, {
+      breakers: { maxConnections: 9, maxPendingRequests: 9, maxRequests: 9, maxRetries: 0, retryBudget: undefined },
+    }),
+  ])
   const origin = await h.origin()
   const client = h.connect(manager([route(forwardTo({ retry: retry() }))]))
   await client.send(GET)
@@ -156,7 +182,15 @@ test('a pooled connection that the endpoint had closed is replaced by a fresh on
   const [first] = origin.connections
   client.stream.write(GET, 'latin1')
   // The close crosses the request: it was written to a connection that is gone.
-  const cross = async (): Promise<void> => { for (;;) { if (first!.received.endsWith('\r\n\r\n') && first!.received.indexOf('GET', 4) > 0) break; await new Promise((r) => { setImmediate(r) }) } first!.stream.destroy() }
+  const cross = async (): Promise<void> => {
+    for (;;) {
+      if (first!.received.endsWith('\r\n\r\n') && first!.received.indexOf('GET', 4) > 0) break
+      await new Promise((r) => {
+        setImmediate(r)
+      })
+    }
+    first!.stream.destroy()
+  }
   await cross()
   await settle()
   assert.equal(origin.connections.length, 2)
@@ -204,7 +238,7 @@ test('an answer that an endpoint sends ahead, while the connection is idle, neve
   assert.match(await client.take(), /hi$/)
 })
 
-test('the route\'s timeout is answered with 504', async () => {
+test("the route's timeout is answered with 504", async () => {
   await using h = new Harness()
   const origin = await h.origin()
   const client = h.connect(manager([route(forwardTo({ timeoutMs: 500 }))]))
@@ -219,7 +253,9 @@ test('the route\'s timeout is answered with 504', async () => {
 test('a try that takes too long is given up and made again elsewhere', async () => {
   await using h = new Harness([cluster([endpoint(ORIGIN.host, 1), endpoint(ORIGIN.host, 2)])])
   const [one, two] = [await h.origin({ host: ORIGIN.host, port: 1 }), await h.origin({ host: ORIGIN.host, port: 2 })]
-  const client = h.connect(manager([route(forwardTo({ retry: retry({ perTryTimeoutMs: 100, avoidPreviousHosts: true }) }))]))
+  const client = h.connect(
+    manager([route(forwardTo({ retry: retry({ perTryTimeoutMs: 100, avoidPreviousHosts: true }) }))]),
+  )
   await client.send(GET)
   await h.clock.advance(400)
   assert.ok(one.connections.length >= 1 && two.connections.length >= 1)
@@ -265,30 +301,95 @@ test('x-envoy-attempt-count is ours: it stands once, and counts each try', async
   assert.deepEqual((await origin.last.take()).match(/x-envoy-attempt-count: \d/g), ['x-envoy-attempt-count: 2'])
 })
 
-const TLS: Transport = { kind: 'tls', tls: { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } }
+const TLS: Transport = {
+  kind: 'tls',
+  tls: {
+    certificate: undefined,
+    validation: undefined,
+    alpnProtocols: [],
+    minVersion: 'TLSv1.2',
+    maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    sni: 'a',
+    autoSni: false,
+  },
+}
 for (const { name, next, want } of [
-  { name: 'with TLS now is never spoken to in clear', next: [cluster(undefined, { transport: TLS })], want: /^HTTP\/1\.1 50[23] / },
-  { name: 'that is blocked now is not used', next: [cluster(undefined, { blocked: 'the new version cannot be taken' })], want: /^HTTP\/1\.1 503 [^]*MESH_CLUSTER_BLOCKED/ },
+  {
+    name: 'with TLS now is never spoken to in clear',
+    next: [cluster(undefined, { transport: TLS })],
+    want: /^HTTP\/1\.1 50[23] /,
+  },
+  {
+    name: 'that is blocked now is not used',
+    next: [cluster(undefined, { blocked: 'the new version cannot be taken' })],
+    want: /^HTTP\/1\.1 503 [^]*MESH_CLUSTER_BLOCKED/,
+  },
   { name: 'that is gone is missing', next: [], want: /^HTTP\/1\.1 503 [^]*MESH_NO_CLUSTER/ },
   { name: 'with other endpoints is asked there', next: [cluster([endpoint('10.1.0.2', 8080)])], want: undefined },
 ]) {
-  for (const phase of ['a fault delays it', 'it waits to be tried again', 'it waits for another to be done', 'it waits for a name'] as const) {
+  for (const phase of [
+    'a fault delays it',
+    'it waits to be tried again',
+    'it waits for another to be done',
+    'it waits for a name',
+  ] as const) {
     test(`a request while ${phase}: a cluster ${name}`, async () => {
       const names = Promise.withResolvers<string[]>()
       const one = { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 3, retryBudget: undefined }
-      const before = phase !== 'it waits for a name' ? cluster(undefined, { breakers: one })
-        : cluster(undefined, { discovery: { kind: 'dns', mode: 'strict', refreshMs: 60_000, load: { clusterName: 'origin', localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] }] } } })
+      const before =
+        phase !== 'it waits for a name'
+          ? cluster(undefined, { breakers: one })
+          : cluster(undefined, {
+              discovery: {
+                kind: 'dns',
+                mode: 'strict',
+                refreshMs: 60_000,
+                load: {
+                  clusterName: 'origin',
+                  localities: [
+                    {
+                      region: '',
+                      zone: '',
+                      subZone: '',
+                      priority: 0,
+                      weight: 1,
+                      endpoints: [endpoint('origin.test', ORIGIN.port)],
+                    },
+                  ],
+                },
+              },
+            })
       await using h = new Harness([before], {}, () => names.promise)
       const origin = await h.origin()
       const other = await h.origin({ host: '10.1.0.2', port: 8080 })
-      const http = (filters: HttpConnectionManager['filters']): HttpConnectionManager => manager([route(forwardTo({ retry: retry({ maxRetries: 1 }) }))], { filters })
-      if (phase === 'it waits for another to be done') await h.connect(http([])).send('GET /first HTTP/1.1\r\nhost: a\r\n\r\n')
-      const client = h.connect(http(phase !== 'a fault delays it' ? [] : [{ kind: 'fault', name: 'f', fault: { delay: { ms: 1_000, fraction: 1 }, abort: undefined, headers: [] } }]))
+      const http = (filters: HttpConnectionManager['filters']): HttpConnectionManager =>
+        manager([route(forwardTo({ retry: retry({ maxRetries: 1 }) }))], { filters })
+      if (phase === 'it waits for another to be done')
+        await h.connect(http([])).send('GET /first HTTP/1.1\r\nhost: a\r\n\r\n')
+      const client = h.connect(
+        http(
+          phase !== 'a fault delays it'
+            ? []
+            : [
+                {
+                  kind: 'fault',
+                  name: 'f',
+                  fault: { delay: { ms: 1_000, fraction: 1 }, abort: undefined, headers: [] },
+                },
+              ],
+        ),
+      )
       await client.send(GET)
-      if (phase === 'it waits to be tried again') { await origin.last.take(); await origin.answer('HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n') }
+      if (phase === 'it waits to be tried again') {
+        await origin.last.take()
+        await origin.answer('HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n')
+      }
       h.tables.swap(tablesOf(next))
       names.resolve([ORIGIN.host])
-      await client.take().then((early) => { client.received = early })
+      await client.take().then((early) => {
+        client.received = early
+      })
       if (phase === 'it waits for another to be done') await origin.connections[0]!.send(OK)
       await h.clock.advance(1_500)
       await h.clock.advance(30_000)

@@ -10,11 +10,18 @@ const BODY = 'x'.repeat(100_000)
 const direct: Codec = { kind: 'http', http: manager([route({ kind: 'direct', status: 200, body: BODY })]) }
 const forwarded: Codec = { kind: 'http', http: manager() }
 
-for (const { name, codec } of [{ name: 'our own', codec: direct }, { name: 'an endpoint\'s', codec: forwarded }]) {
+for (const { name, codec } of [
+  { name: 'our own', codec: direct },
+  { name: "an endpoint's", codec: forwarded },
+]) {
   test(`pipelined requests whose answers are not read, ${name}: the next is read when the last answer has left`, async () => {
     let asked = 0
     using origin = await SocketOrigin.listen((s) => {
-      s.on('data', (d: Buffer) => { const n = d.toString('latin1').split('\r\n\r\n').length - 1; asked += n; for (let i = 0; i < n; i++) s.write(`HTTP/1.1 200 OK\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`) })
+      s.on('data', (d: Buffer) => {
+        const n = d.toString('latin1').split('\r\n\r\n').length - 1
+        asked += n
+        for (let i = 0; i < n; i++) s.write(`HTTP/1.1 200 OK\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`)
+      })
     })
     await using rig = await SocketRig.open({ codec }, { clusters: [origin.cluster()] })
     const served = (): number => rig.metrics.total('mesh_http_requests_total')
@@ -22,12 +29,23 @@ for (const { name, codec } of [{ name: 'our own', codec: direct }, { name: 'an e
     client.pause()
     client.write(GET.repeat(REQUESTS))
     let before = -1
-    await rig.until('nothing moves any more', () => { const now = served() + asked; const same = now === before; before = now; return same && now > 0 }, 10)
+    await rig.until(
+      'nothing moves any more',
+      () => {
+        const now = served() + asked
+        const same = now === before
+        before = now
+        return same && now > 0
+      },
+      10,
+    )
     for (let i = 0; i < 50; i++) await rig.clock.advance(10)
     // What the kernel takes for both ends of a loopback connection is some megabytes.
     assert.ok(served() < 300, `${served()} of ${REQUESTS} were answered`)
     let got = 0
-    client.on('data', (d: Buffer) => { got += d.length })
+    client.on('data', (d: Buffer) => {
+      got += d.length
+    })
     client.resume()
     await rig.until('all have come', () => got > REQUESTS * BODY.length && served() >= REQUESTS)
     assert.equal(served(), REQUESTS)
@@ -83,7 +101,9 @@ test('a client that ends its side before it has taken the last answer gets it wh
 })
 test('the idle time of a connection is what the configuration says, also after an answer that left late', async () => {
   await using h = new Harness()
-  const client = h.connect(manager([route({ kind: 'direct', status: 200, body: 'x'.repeat(SMALL) })], { connectionIdleMs: 5_000 }))
+  const client = h.connect(
+    manager([route({ kind: 'direct', status: 200, body: 'x'.repeat(SMALL) })], { connectionIdleMs: 5_000 }),
+  )
   client.stream.pause()
   for (let i = 0; i < FILLING; i++) await client.send(GET)
   client.stream.resume()
@@ -110,11 +130,22 @@ for (const maxBufferBytes of [8 * 1024, 64 * 1024, 512 * 1024]) {
     const { stream } = origin.last
     stream.pause()
     let taken = 0
-    const more = (): void => { while (taken < 1_000 && upload.stream.writableLength < 4_000) { upload.stream.write(Buffer.alloc(4_000)); taken++ } }
-    for (let i = 0; i < 400; i++) { more(); await h.clock.advance(0) }
+    const more = (): void => {
+      while (taken < 1_000 && upload.stream.writableLength < 4_000) {
+        upload.stream.write(Buffer.alloc(4_000))
+        taken++
+      }
+    }
+    for (let i = 0; i < 400; i++) {
+      more()
+      await h.clock.advance(0)
+    }
     assert.ok(taken * 4_000 < maxBufferBytes + 512 * 1024, `${taken * 4_000} bytes were taken`)
     stream.resume()
-    for (let i = 0; i < 400 && taken < 1_000; i++) { more(); await h.clock.advance(0) }
+    for (let i = 0; i < 400 && taken < 1_000; i++) {
+      more()
+      await h.clock.advance(0)
+    }
     await origin.last.send(OK)
     assert.match(await upload.take(), /200 OK/)
   })

@@ -12,13 +12,29 @@ import { cluster, forwardTo, Harness, manager, route, tablesOf, type Client } fr
 const WEBSOCKET = 'GET /ws HTTP/1.1\r\nhost: a\r\nx-user: b\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n'
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'
 const CONNECT = 'CONNECT origin.test:443 HTTP/1.1\r\nhost: origin.test:443\r\nx-user: b\r\n\r\n'
-const policy = (action: 'allow' | 'deny', of: Permission): Policy => ({ action, rules: [{ name: 'p', permissions: [of], principals: [{ kind: 'any' }] }], shadow: undefined })
-const user = (value: string): Permission => ({ kind: 'header', header: { name: 'x-user', test: { kind: 'string', match: { kind: 'exact', value, ignoreCase: false } }, invert: false, missingAsEmpty: false } })
+const policy = (action: 'allow' | 'deny', of: Permission): Policy => ({
+  action,
+  rules: [{ name: 'p', permissions: [of], principals: [{ kind: 'any' }] }],
+  shadow: undefined,
+})
+const user = (value: string): Permission => ({
+  kind: 'header',
+  header: {
+    name: 'x-user',
+    test: { kind: 'string', match: { kind: 'exact', value, ignoreCase: false } },
+    invert: false,
+    missingAsEmpty: false,
+  },
+})
 const DENY_ALL: Policy = { action: 'allow', rules: [], shadow: undefined }
 const rbac = (of: Policy): HttpConnectionManager['filters'] => [{ kind: 'rbac', name: 'r', policy: of }]
 
 type Kind = 'websocket' | 'connect'
-const settings = (kind: Kind, routes?: readonly Route[], more: Partial<HttpConnectionManager> = {}): HttpConnectionManager =>
+const settings = (
+  kind: Kind,
+  routes?: readonly Route[],
+  more: Partial<HttpConnectionManager> = {},
+): HttpConnectionManager =>
   manager(routes ?? [route()], { upgrades: ['websocket'], explicitProxy: kind === 'connect', ...more })
 async function open(h: Harness, kind: Kind, http: HttpConnectionManager): Promise<Client> {
   const origin = await h.origin()
@@ -38,20 +54,52 @@ async function push(h: Harness, client: Client, http: HttpConnectionManager): Pr
 for (const kind of ['websocket', 'connect'] as const) {
   for (const { name, now, cut } of [
     { name: 'deny-all', now: settings(kind, undefined, { filters: rbac(DENY_ALL) }), cut: true },
-    { name: 'DENY of what the request said', now: settings(kind, undefined, { filters: rbac(policy('deny', user('b'))) }), cut: true },
-    { name: 'DENY of somebody else', now: settings(kind, undefined, { filters: rbac(policy('deny', user('c'))) }), cut: false },
-    { name: 'a filter that is not implemented', now: settings(kind, undefined, { filters: [{ kind: 'blocked', name: 'x', reason: 'x' }] }), cut: true },
+    {
+      name: 'DENY of what the request said',
+      now: settings(kind, undefined, { filters: rbac(policy('deny', user('b'))) }),
+      cut: true,
+    },
+    {
+      name: 'DENY of somebody else',
+      now: settings(kind, undefined, { filters: rbac(policy('deny', user('c'))) }),
+      cut: false,
+    },
+    {
+      name: 'a filter that is not implemented',
+      now: settings(kind, undefined, { filters: [{ kind: 'blocked', name: 'x', reason: 'x' }] }),
+      cut: true,
+    },
     { name: 'nothing', now: settings(kind), cut: false },
-    { name: 'a fault', now: settings(kind, undefined, { filters: [{ kind: 'fault', name: 'f', fault: { delay: undefined, abort: { status: 503, grpcStatus: undefined, fraction: 1 }, headers: [] } }] }), cut: false },
-    { name: 'a cluster that is gone', now: settings(kind, [route(forwardTo({ clusters: [{ name: 'gone', weight: 1, headers: NO_HEADER_CHANGES }] }))]), cut: false },
-  ]) test(`an open ${kind} tunnel and a push of: ${name}`, async () => {
-    await using h = new Harness()
-    const client = await open(h, kind, settings(kind))
-    await push(h, client, now)
-    assert.equal(client.closed, cut)
-    if (!cut) return
-    assert.equal((await client.outcome).error?.code, name.startsWith('a filter') ? 'MESH_CHAIN_BLOCKED' : 'MESH_PEER_NOT_ALLOWED')
-  })
+    {
+      name: 'a fault',
+      now: settings(kind, undefined, {
+        filters: [
+          {
+            kind: 'fault',
+            name: 'f',
+            fault: { delay: undefined, abort: { status: 503, grpcStatus: undefined, fraction: 1 }, headers: [] },
+          },
+        ],
+      }),
+      cut: false,
+    },
+    {
+      name: 'a cluster that is gone',
+      now: settings(kind, [route(forwardTo({ clusters: [{ name: 'gone', weight: 1, headers: NO_HEADER_CHANGES }] }))]),
+      cut: false,
+    },
+  ])
+    test(`an open ${kind} tunnel and a push of: ${name}`, async () => {
+      await using h = new Harness()
+      const client = await open(h, kind, settings(kind))
+      await push(h, client, now)
+      assert.equal(client.closed, cut)
+      if (!cut) return
+      assert.equal(
+        (await client.outcome).error?.code,
+        name.startsWith('a filter') ? 'MESH_CHAIN_BLOCKED' : 'MESH_PEER_NOT_ALLOWED',
+      )
+    })
 }
 test('a chain that speaks something else now has no policies for a tunnel, which is no defect', async () => {
   await using h = new Harness()
@@ -69,13 +117,29 @@ test('an upgrade that the listener does not permit any more is cut', async () =>
 })
 test('a policy of the route table reaches a tunnel, too (typed_per_filter_config)', async () => {
   await using h = new Harness()
-  const table = (of: Policy | undefined): RouteTable => new RouteTable({
-    name: 'r', ignorePortInHost: false, headers: NO_HEADER_CHANGES,
-    virtualHosts: [{ name: 'v', domains: ['*'], routes: [route(forwardTo(), of ? { filters: new Map([['r', { off: false, policy: { value: of } }]]) } : {})], retry: undefined, headers: NO_HEADER_CHANGES, includeAttemptCount: false }],
-  })
-  const tables = (of: Policy | undefined): ReturnType<typeof tablesOf> => tablesOf([cluster()], { routes: () => table(of) })
+  const table = (of: Policy | undefined): RouteTable =>
+    new RouteTable({
+      name: 'r',
+      ignorePortInHost: false,
+      headers: NO_HEADER_CHANGES,
+      virtualHosts: [
+        {
+          name: 'v',
+          domains: ['*'],
+          routes: [route(forwardTo(), of ? { filters: new Map([['r', { off: false, policy: { value: of } }]]) } : {})],
+          retry: undefined,
+          headers: NO_HEADER_CHANGES,
+          includeAttemptCount: false,
+        },
+      ],
+    })
+  const tables = (of: Policy | undefined): ReturnType<typeof tablesOf> =>
+    tablesOf([cluster()], { routes: () => table(of) })
   h.tables.swap(tables(undefined))
-  const client = await open(h, 'websocket', { ...settings('websocket', undefined, { filters: rbac({ action: 'log', rules: [], shadow: undefined }) }), routes: { from: 'rds', name: 'r' } })
+  const client = await open(h, 'websocket', {
+    ...settings('websocket', undefined, { filters: rbac({ action: 'log', rules: [], shadow: undefined }) }),
+    routes: { from: 'rds', name: 'r' },
+  })
   h.tables.swap(tables(policy('deny', user('c'))))
   await client.take()
   assert.equal(client.closed, false)
@@ -85,7 +149,16 @@ test('a policy of the route table reaches a tunnel, too (typed_per_filter_config
 })
 test('header changes of the route do not hide from a policy what the client had sent', async () => {
   await using h = new Harness()
-  const stripping = (filters: HttpConnectionManager['filters']): HttpConnectionManager => settings('websocket', [route(forwardTo(), { headers: { request: { remove: ['x-user'], add: [] }, response: { remove: [], add: [] } } })], { filters })
+  const stripping = (filters: HttpConnectionManager['filters']): HttpConnectionManager =>
+    settings(
+      'websocket',
+      [
+        route(forwardTo(), {
+          headers: { request: { remove: ['x-user'], add: [] }, response: { remove: [], add: [] } },
+        }),
+      ],
+      { filters },
+    )
   const client = await open(h, 'websocket', stripping([]))
   await push(h, client, stripping(rbac(policy('deny', user('b')))))
   assert.equal(client.closed, true)
@@ -94,11 +167,41 @@ test('header changes of the route do not hide from a policy what the client had 
 /* Time. */
 
 for (const { name, action = {}, http = {}, kind = 'websocket', endsMs, code } of [
-  { name: 'stream_idle_timeout of the listener', http: { streamIdleMs: 5000 }, endsMs: 5000, code: 'MESH_IDLE_TIMEOUT' },
-  { name: 'idle_timeout of the route', action: { idleMs: 2000 }, http: { streamIdleMs: 5000 }, endsMs: 2000, code: 'MESH_IDLE_TIMEOUT' },
-  { name: 'a CONNECT tunnel is as patient as a TCP connection (limits.idleMs)', kind: 'connect', http: { streamIdleMs: 5000 }, endsMs: 3_600_000, code: 'MESH_IDLE_TIMEOUT' },
-  { name: 'max_stream_duration', action: { maxStreamMs: 3000 }, http: { streamIdleMs: 5000 }, endsMs: 3000, code: 'MESH_STREAM_DURATION' },
-] satisfies { name: string; action?: Partial<ForwardAction>; http?: Partial<HttpConnectionManager>; kind?: Kind; endsMs: number; code: string }[]) {
+  {
+    name: 'stream_idle_timeout of the listener',
+    http: { streamIdleMs: 5000 },
+    endsMs: 5000,
+    code: 'MESH_IDLE_TIMEOUT',
+  },
+  {
+    name: 'idle_timeout of the route',
+    action: { idleMs: 2000 },
+    http: { streamIdleMs: 5000 },
+    endsMs: 2000,
+    code: 'MESH_IDLE_TIMEOUT',
+  },
+  {
+    name: 'a CONNECT tunnel is as patient as a TCP connection (limits.idleMs)',
+    kind: 'connect',
+    http: { streamIdleMs: 5000 },
+    endsMs: 3_600_000,
+    code: 'MESH_IDLE_TIMEOUT',
+  },
+  {
+    name: 'max_stream_duration',
+    action: { maxStreamMs: 3000 },
+    http: { streamIdleMs: 5000 },
+    endsMs: 3000,
+    code: 'MESH_STREAM_DURATION',
+  },
+] satisfies {
+  name: string
+  action?: Partial<ForwardAction>
+  http?: Partial<HttpConnectionManager>
+  kind?: Kind
+  endsMs: number
+  code: string
+}[]) {
   test(`what ends a tunnel: ${name}`, async () => {
     await using h = new Harness()
     const client = await open(h, kind, settings(kind, [route(forwardTo({ timeoutMs: 1000, ...action }))], http))
@@ -111,8 +214,16 @@ for (const { name, action = {}, http = {}, kind = 'websocket', endsMs, code } of
 }
 test('bytes in either direction keep a tunnel, but not beyond max_stream_duration', async () => {
   await using h = new Harness()
-  const client = await open(h, 'websocket', settings('websocket', [route(forwardTo({ maxStreamMs: 12_000 }))], { streamIdleMs: 5000 }))
-  for (let i = 0; i < 3; i++) { await h.clock.advance(3500); await client.send('x'); assert.equal(client.closed, false) }
+  const client = await open(
+    h,
+    'websocket',
+    settings('websocket', [route(forwardTo({ maxStreamMs: 12_000 }))], { streamIdleMs: 5000 }),
+  )
+  for (let i = 0; i < 3; i++) {
+    await h.clock.advance(3500)
+    await client.send('x')
+    assert.equal(client.closed, false)
+  }
   await h.clock.advance(1600)
   assert.equal(client.closed, true)
 })
@@ -125,12 +236,22 @@ test('deny-all that comes while an endpoint is asked for another protocol: 403, 
   await origin.answer(SWITCH)
   assert.match(await client.take(), /^HTTP\/1\.1 403 /)
   assert.equal(origin.last.closed, true)
-  assert.deepEqual(h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.pendingRequests, c.connections]).filter((c) => c.join() !== '0,0,0'), [])
+  assert.deepEqual(
+    h.upstreams
+      .clusterStatus()
+      .map((c) => [c.activeRequests, c.pendingRequests, c.connections])
+      .filter((c) => c.join() !== '0,0,0'),
+    [],
+  )
 })
 test('deny-all that comes while a CONNECT waits: 403, and no tunnel', async () => {
   await using h = new Harness()
   const origin = await h.origin()
-  const slowly = { kind: 'fault', name: 'f', fault: { delay: { ms: 1_000, fraction: 1 }, abort: undefined, headers: [] } } as const
+  const slowly = {
+    kind: 'fault',
+    name: 'f',
+    fault: { delay: { ms: 1_000, fraction: 1 }, abort: undefined, headers: [] },
+  } as const
   const client = h.connect(settings('connect', undefined, { filters: [slowly] }))
   await client.send(CONNECT)
   await push(h, client, settings('connect', undefined, { filters: rbac(DENY_ALL) }))
@@ -138,17 +259,34 @@ test('deny-all that comes while a CONNECT waits: 403, and no tunnel', async () =
   assert.match(await client.take(), /^HTTP\/1\.1 403 /)
   assert.ok(origin.connections.every((c) => c.closed))
 })
-const TLS: Transport = { kind: 'tls', tls: { certificate: undefined, validation: undefined, alpnProtocols: [], minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [], sni: 'a', autoSni: false } }
+const TLS: Transport = {
+  kind: 'tls',
+  tls: {
+    certificate: undefined,
+    validation: undefined,
+    alpnProtocols: [],
+    minVersion: 'TLSv1.2',
+    maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    sni: 'a',
+    autoSni: false,
+  },
+}
 for (const kind of ['websocket', 'connect'] as const) {
   for (const { name, now, cut } of [
     { name: 'asks for TLS now is cut', now: cluster(undefined, { transport: TLS }), cut: true },
-    { name: 'asks for TLS of others goes on', now: cluster(undefined, { transportMatches: [{ name: 'm', match: { tlsMode: 'istio' }, transport: TLS }] }), cut: false },
+    {
+      name: 'asks for TLS of others goes on',
+      now: cluster(undefined, { transportMatches: [{ name: 'm', match: { tlsMode: 'istio' }, transport: TLS }] }),
+      cut: false,
+    },
     { name: 'has another timeout goes on', now: cluster(undefined, { connectTimeoutMs: 7 }), cut: false },
-  ]) test(`an open ${kind} tunnel in clear, and its cluster ${name}`, async () => {
-    await using h = new Harness()
-    const client = await open(h, kind, settings(kind))
-    h.tables.swap(tablesOf([now]))
-    await client.take()
-    assert.equal(client.closed, cut)
-  })
+  ])
+    test(`an open ${kind} tunnel in clear, and its cluster ${name}`, async () => {
+      await using h = new Harness()
+      const client = await open(h, kind, settings(kind))
+      h.tables.swap(tablesOf([now]))
+      await client.take()
+      assert.equal(client.closed, cut)
+    })
 }

@@ -5,10 +5,23 @@ import { parseSubstitution, substitute, type SubstitutionFacts } from '../../../
 import type { HeaderAdd } from '../../../../model/route.ts'
 
 const facts: SubstitutionFacts = {
-  client: { host: '192.0.2.1', port: 4000 }, remote: { host: '192.0.2.9', port: 4001 }, routeName: 'r', cluster: 'c', status: 200, peer: undefined, local: { host: '10.0.0.1', port: 80 }, protocol: 'HTTP/1.1', startedMs: 0, serverName: 'a.example',
+  client: { host: '192.0.2.1', port: 4000 },
+  remote: { host: '192.0.2.9', port: 4001 },
+  routeName: 'r',
+  cluster: 'c',
+  status: 200,
+  peer: undefined,
+  local: { host: '10.0.0.1', port: 80 },
+  protocol: 'HTTP/1.1',
+  startedMs: 0,
+  serverName: 'a.example',
   request: (name) => ({ 'x-a': 'va', ':path': '/p' })[name],
 }
-const edited = (headers: string[], remove: string[], ...add: [name: string, value: string, how: HeaderAdd['how']][]): string[] => {
+const edited = (
+  headers: string[],
+  remove: string[],
+  ...add: [name: string, value: string, how: HeaderAdd['how']][]
+): string[] => {
   const out = [...headers]
   editHeaders(out, [{ remove, add: add.map(([name, value, how]) => ({ name, value, how })) }], facts)
   return out
@@ -17,28 +30,80 @@ const edited = (headers: string[], remove: string[], ...add: [name: string, valu
 for (const { name, got, want } of [
   { name: 'remove takes every line', got: edited(['a', '1', 'b', '2', 'a', '3'], ['a']), want: ['b', '2'] },
   { name: 'append adds a line', got: edited(['a', '1'], [], ['a', '2', 'append']), want: ['a', '1', 'a', '2'] },
-  { name: 'overwrite leaves one line', got: edited(['a', '1', 'b', '2', 'a', '3'], [], ['a', '4', 'overwrite']), want: ['b', '2', 'a', '4'] },
-  { name: 'if-absent does nothing to what is there', got: edited(['a', '1'], [], ['a', '2', 'if-absent'], ['b', '3', 'if-absent']), want: ['a', '1', 'b', '3'] },
-  { name: 'overwrite-present is for what is there', got: edited(['a', '1', 'a', '2'], [], ['a', '3', 'overwrite-present'], ['b', '3', 'overwrite-present']), want: ['a', '3'] },
+  {
+    name: 'overwrite leaves one line',
+    got: edited(['a', '1', 'b', '2', 'a', '3'], [], ['a', '4', 'overwrite']),
+    want: ['b', '2', 'a', '4'],
+  },
+  {
+    name: 'if-absent does nothing to what is there',
+    got: edited(['a', '1'], [], ['a', '2', 'if-absent'], ['b', '3', 'if-absent']),
+    want: ['a', '1', 'b', '3'],
+  },
+  {
+    name: 'overwrite-present is for what is there',
+    got: edited(['a', '1', 'a', '2'], [], ['a', '3', 'overwrite-present'], ['b', '3', 'overwrite-present']),
+    want: ['a', '3'],
+  },
   { name: 'removals come first', got: edited(['a', '1'], ['a'], ['a', '2', 'if-absent']), want: ['a', '2'] },
   { name: 'an empty value is left out', got: edited([], [], ['a', '%REQ(x-none)%', 'append']), want: [] },
-  { name: 'values are substituted', got: edited([], [], ['a', 'x %REQ(x-a)% %PROTOCOL%', 'append']), want: ['a', 'x va HTTP/1.1'] },
-  { name: 'framing, host and pseudo headers are out of reach', got: edited(['host', 'h', 'content-length', '3'], ['host', 'content-length'], [':path', '/x', 'overwrite'], ['transfer-encoding', 'chunked', 'append']), want: ['host', 'h', 'content-length', '3'] },
+  {
+    name: 'values are substituted',
+    got: edited([], [], ['a', 'x %REQ(x-a)% %PROTOCOL%', 'append']),
+    want: ['a', 'x va HTTP/1.1'],
+  },
+  {
+    name: 'framing, host and pseudo headers are out of reach',
+    got: edited(
+      ['host', 'h', 'content-length', '3'],
+      ['host', 'content-length'],
+      [':path', '/x', 'overwrite'],
+      ['transfer-encoding', 'chunked', 'append'],
+    ),
+    want: ['host', 'h', 'content-length', '3'],
+  },
   { name: 'no line break gets into a value', got: edited([], [], ['a', 'x\r\nb: y', 'append']), want: [] },
-]) test(`editHeaders: ${name}`, () => assert.deepEqual(got, want))
+])
+  test(`editHeaders: ${name}`, () => assert.deepEqual(got, want))
 
 test('an empty value is kept where it is to be (keep_empty_value)', () => {
   const headers: string[] = []
-  editHeaders(headers, [{ remove: [], add: [{ name: 'a', value: '%REQ(x-none)%', how: 'append', keepEmpty: true }] }], facts)
+  editHeaders(
+    headers,
+    [{ remove: [], add: [{ name: 'a', value: '%REQ(x-none)%', how: 'append', keepEmpty: true }] }],
+    facts,
+  )
   assert.deepEqual(headers, ['a', ''])
 })
 test('who the client proved to be can be told on', () => {
-  const peer = { spiffeId: undefined, uriSans: ['spiffe://a/b', 'urn:c'], dnsSans: ['d'], subject: 'CN=e', sha256: 'f0', notAfterMs: 0 }
-  assert.equal(substitute(parseSubstitution('%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_DNS_SAN% %DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_PEER_FINGERPRINT_256%'), { ...facts, peer }), 'spiffe://a/b,urn:c d CN=e f0')
+  const peer = {
+    spiffeId: undefined,
+    uriSans: ['spiffe://a/b', 'urn:c'],
+    dnsSans: ['d'],
+    subject: 'CN=e',
+    sha256: 'f0',
+    notAfterMs: 0,
+  }
+  assert.equal(
+    substitute(
+      parseSubstitution(
+        '%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_DNS_SAN% %DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_PEER_FINGERPRINT_256%',
+      ),
+      { ...facts, peer },
+    ),
+    'spiffe://a/b,urn:c d CN=e f0',
+  )
 })
 test('several edits apply in the order given', () => {
   const headers: string[] = []
-  editHeaders(headers, [{ remove: [], add: [{ name: 'a', value: '1', how: 'append' }] }, { remove: ['a'], add: [{ name: 'a', value: '2', how: 'append' }] }], facts)
+  editHeaders(
+    headers,
+    [
+      { remove: [], add: [{ name: 'a', value: '1', how: 'append' }] },
+      { remove: ['a'], add: [{ name: 'a', value: '2', how: 'append' }] },
+    ],
+    facts,
+  )
   assert.deepEqual(headers, ['a', '2'])
 })
 test('headerValue joins lines with a comma', () => {
@@ -56,7 +121,10 @@ for (const { text, want, unknown } of [
   { text: 'plain', want: 'plain' },
   { text: '100%%', want: '100%' },
   { text: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%', want: '192.0.2.1' },
-  { text: '%DOWNSTREAM_REMOTE_ADDRESS%-%DOWNSTREAM_LOCAL_ADDRESS%-%DOWNSTREAM_LOCAL_PORT%', want: '192.0.2.1:4000-10.0.0.1:80-80' },
+  {
+    text: '%DOWNSTREAM_REMOTE_ADDRESS%-%DOWNSTREAM_LOCAL_ADDRESS%-%DOWNSTREAM_LOCAL_PORT%',
+    want: '192.0.2.1:4000-10.0.0.1:80-80',
+  },
   { text: '%REQ(X-A)%', want: 'va' },
   { text: '%REQ(x-none?:path)%', want: '/p' },
   { text: '%REQ(x-a):1%', want: 'v' },
@@ -70,7 +138,10 @@ for (const { text, want, unknown } of [
   { text: '%START_TIME(%Q)%', want: '%START_TIME(%Q)%', unknown: ['%START_TIME(%Q)%'] },
   { text: 'lone % and %', want: 'lone % and %', unknown: ['% and %'] },
   { text: '%foo%', want: '%foo%', unknown: ['%foo%'] },
-  { text: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_REMOTE_PORT%', want: '192.0.2.9:4001 192.0.2.9 4000' },
+  {
+    text: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_REMOTE_PORT%',
+    want: '192.0.2.9:4001 192.0.2.9 4000',
+  },
   { text: '%ROUTE_NAME% %UPSTREAM_CLUSTER% %RESPONSE_CODE% %REQUEST_HEADER(x-a)%', want: 'r c 200 va' },
   { text: '<%DOWNSTREAM_PEER_URI_SAN%>', want: '<>' },
 ] as { text: string; want: string; unknown?: string[] }[]) {

@@ -1,4 +1,7 @@
-/** What a route says to filters of its listener (typed_per_filter_config). The rows' answers are Envoy's (test/conformance/envoy/answers.test.ts asks it). */
+/**
+ * What a route says to filters of its listener (typed_per_filter_config). The rows' answers are Envoy's
+ * (test/conformance/envoy/answers.test.ts asks it).
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
@@ -13,15 +16,51 @@ import { cluster, tablesOf } from '../harness.ts'
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 const typed = (config: JsonObject | undefined): JsonObject => (config ? { typed_per_filter_config: config } : {})
 
-function managerOf({ filters, table, host, route }: Omit<FilterRow, 'name' | 'status'>): { readonly http: HttpConnectionManager; readonly ignored: readonly string[] } {
-  const decoded = decode('listener', sample({
-    '@type': type('config.listener.v3.Listener'), name: 'l', traffic_direction: 'INBOUND', address: { socket_address: { address: '127.0.0.1', port_value: 80 } },
-    filter_chains: [{ filters: [{ name: 'hcm', typed_config: {
-      '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'), stat_prefix: 's',
-      http_filters: [...filters, { name: 'envoy.filters.http.router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } }],
-      route_config: { name: 'r', ...typed(table), virtual_hosts: [{ name: 'v', domains: ['*'], ...typed(host), routes: [{ match: { prefix: '/' }, route: { cluster: 'a' }, ...typed(route) }] }] },
-    } }] }],
-  }).bytes)
+function managerOf({ filters, table, host, route }: Omit<FilterRow, 'name' | 'status'>): {
+  readonly http: HttpConnectionManager
+  readonly ignored: readonly string[]
+} {
+  const decoded = decode(
+    'listener',
+    sample({
+      '@type': type('config.listener.v3.Listener'),
+      name: 'l',
+      traffic_direction: 'INBOUND',
+      address: { socket_address: { address: '127.0.0.1', port_value: 80 } },
+      filter_chains: [
+        {
+          filters: [
+            {
+              name: 'hcm',
+              typed_config: {
+                '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
+                stat_prefix: 's',
+                http_filters: [
+                  ...filters,
+                  {
+                    name: 'envoy.filters.http.router',
+                    typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
+                  },
+                ],
+                route_config: {
+                  name: 'r',
+                  ...typed(table),
+                  virtual_hosts: [
+                    {
+                      name: 'v',
+                      domains: ['*'],
+                      ...typed(host),
+                      routes: [{ match: { prefix: '/' }, route: { cluster: 'a' }, ...typed(route) }],
+                    },
+                  ],
+                },
+              },
+            },
+          ],
+        },
+      ],
+    }).bytes,
+  )
   assert.ok(decoded.ok)
   const { codec } = decoded.value.filterChains[0]!
   assert.ok(codec.kind === 'http')
@@ -30,14 +69,26 @@ function managerOf({ filters, table, host, route }: Omit<FilterRow, 'name' | 'st
 /** Of `GET /`: 200 where it would be forwarded, else Envoy's status, or the code. */
 function answer(http: HttpConnectionManager): number | string {
   const plan = planExchange({
-    tables: tablesOf([cluster([], { name: 'a' })]), http, upgrade: undefined, random: seededRandom(1), request: { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: () => undefined },
-    client: { peer: undefined, directRemoteIp: '127.0.0.1', remoteIp: '127.0.0.1', destinationIp: '127.0.0.1', destinationPort: 80, serverName: '' },
+    tables: tablesOf([cluster([], { name: 'a' })]),
+    http,
+    upgrade: undefined,
+    random: seededRandom(1),
+    request: { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: () => undefined },
+    client: {
+      peer: undefined,
+      directRemoteIp: '127.0.0.1',
+      remoteIp: '127.0.0.1',
+      destinationIp: '127.0.0.1',
+      destinationPort: 80,
+      serverName: '',
+    },
   })
   if (plan.kind === 'refuse') return plan.error.code === 'MESH_PEER_NOT_ALLOWED' ? 403 : plan.error.code
   return plan.kind === 'answer' ? plan.status : 200
 }
 
-for (const row of FILTER_ROWS) test(`${row.name}: ${row.status}`, () => assert.equal(answer(managerOf(row).http), row.status))
+for (const row of FILTER_ROWS)
+  test(`${row.name}: ${row.status}`, () => assert.equal(answer(managerOf(row).http), row.status))
 
 const GUARD = { '@type': 'type.googleapis.com/xds.type.v3.TypedStruct', type_url: 'type.googleapis.com/acme.Guard' }
 const guard = (more: JsonObject = {}): JsonObject => ({ name: 'g', typed_config: GUARD, ...more })
@@ -46,8 +97,15 @@ for (const [name, filters, route, want] of [
   ['an inbound filter that is not implemented', [guard()], undefined, 'MESH_CHAIN_BLOCKED'],
   ['one that the route switches off', [guard()], { g: filterConfig({ disabled: true }) }, 200],
   ['a disabled one', [guard({ disabled: true })], undefined, 200],
-  ['a disabled one that the route switches on', [guard({ disabled: true })], { g: filterConfig({ config: {} }) }, 'MESH_CHAIN_BLOCKED'],
+  [
+    'a disabled one that the route switches on',
+    [guard({ disabled: true })],
+    { g: filterConfig({ config: {} }) },
+    'MESH_CHAIN_BLOCKED',
+  ],
   ['a disabled one that the route has settings for', [guard({ disabled: true })], { g: GUARD }, 'MESH_CHAIN_BLOCKED'],
-] as const) test(`${name}: ${want}`, () => assert.equal(answer(managerOf({ filters, ...(route ? { route } : {}) }).http), want))
+] as const)
+  test(`${name}: ${want}`, () => assert.equal(answer(managerOf({ filters, ...(route ? { route } : {}) }).http), want))
 
-test('what neither switches off nor says anything, which Envoy refuses, blocks the route', () => assert.equal(answer(managerOf({ filters: [], route: { g: filterConfig({}) } }).http), 'MESH_ROUTE_BLOCKED'))
+test('what neither switches off nor says anything, which Envoy refuses, blocks the route', () =>
+  assert.equal(answer(managerOf({ filters: [], route: { g: filterConfig({}) } }).http), 'MESH_ROUTE_BLOCKED'))

@@ -1,4 +1,7 @@
-/** Whatever text a configuration compares with, in whichever matcher: the bytes of that text match, and those of another do not. Made from chance. */
+/**
+ * Whatever text a configuration compares with, in whichever matcher: the bytes of that text match, and those of another
+ * do not. Made from chance.
+ */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
@@ -12,43 +15,135 @@ import { cluster, tablesOf } from '../harness.ts'
 const E = 'type.googleapis.com/envoy'
 const random = seededRandom(20)
 const ALPHABET = Array.from('abzÄÖüßéñ中文字🚪🔧Жџ\u212aı')
-const word = (): string => Array.from({ length: 1 + Math.floor(random.float() * 6) }, () => ALPHABET[Math.floor(random.float() * ALPHABET.length)]!).join('')
+const word = (): string =>
+  Array.from(
+    { length: 1 + Math.floor(random.float() * 6) },
+    () => ALPHABET[Math.floor(random.float() * ALPHABET.length)]!,
+  ).join('')
 
-/** `at`: where the text stands in the request. `makes`: the listener's parts; the request is refused or finds no route unless the matcher holds. */
-const allow = (permission: JsonObject, principal: JsonObject = { any: true }): { filters: JsonObject[] } =>
-  ({ filters: [{ name: 'envoy.filters.http.rbac', typed_config: { '@type': `${E}.extensions.filters.http.rbac.v3.RBAC`, rules: { action: 'ALLOW', policies: { p: { permissions: [permission], principals: [principal] } } } } }] })
+/**
+ * `at`: where the text stands in the request. `makes`: the listener's parts; the request is refused or finds no route
+ * unless the matcher holds.
+ */
+const allow = (permission: JsonObject, principal: JsonObject = { any: true }): { filters: JsonObject[] } => ({
+  filters: [
+    {
+      name: 'envoy.filters.http.rbac',
+      typed_config: {
+        '@type': `${E}.extensions.filters.http.rbac.v3.RBAC`,
+        rules: { action: 'ALLOW', policies: { p: { permissions: [permission], principals: [principal] } } },
+      },
+    },
+  ],
+})
 const match = (m: JsonObject): { match: JsonObject } => ({ match: m })
-const PLACES: readonly { readonly name: string; readonly at: 'header' | 'path' | 'query'; readonly makes: (text: string) => { filters?: JsonObject[]; match?: JsonObject } }[] = [
+const PLACES: readonly {
+  readonly name: string
+  readonly at: 'header' | 'path' | 'query'
+  readonly makes: (text: string) => { filters?: JsonObject[]; match?: JsonObject }
+}[] = [
   ...(['exact', 'prefix', 'suffix', 'contains'] as const).flatMap((kind) => [
-    { name: `RBAC permission, header ${kind}`, at: 'header' as const, makes: (text: string) => allow({ header: { name: 'x', string_match: { [kind]: text } } }) },
-    { name: `route header ${kind}`, at: 'header' as const, makes: (text: string) => match({ prefix: '/', headers: [{ name: 'x', string_match: { [kind]: text } }] }) },
+    {
+      name: `RBAC permission, header ${kind}`,
+      at: 'header' as const,
+      makes: (text: string) => allow({ header: { name: 'x', string_match: { [kind]: text } } }),
+    },
+    {
+      name: `route header ${kind}`,
+      at: 'header' as const,
+      makes: (text: string) => match({ prefix: '/', headers: [{ name: 'x', string_match: { [kind]: text } }] }),
+    },
   ]),
-  { name: 'RBAC principal, header regex', at: 'header', makes: (text) => allow({ any: true }, { header: { name: 'x', string_match: { safe_regex: { regex: text } } } }) },
+  {
+    name: 'RBAC principal, header regex',
+    at: 'header',
+    makes: (text) => allow({ any: true }, { header: { name: 'x', string_match: { safe_regex: { regex: text } } } }),
+  },
   { name: 'RBAC url_path', at: 'path', makes: (text) => allow({ url_path: { path: { exact: `/${text}` } } }) },
-  { name: 'RBAC url_path regex', at: 'path', makes: (text) => allow({ url_path: { path: { safe_regex: { regex: `/${text}` } } } }) },
-  { name: 'RBAC :path', at: 'path', makes: (text) => allow({ header: { name: ':path', string_match: { exact: `/${text}` } } }) },
+  {
+    name: 'RBAC url_path regex',
+    at: 'path',
+    makes: (text) => allow({ url_path: { path: { safe_regex: { regex: `/${text}` } } } }),
+  },
+  {
+    name: 'RBAC :path',
+    at: 'path',
+    makes: (text) => allow({ header: { name: ':path', string_match: { exact: `/${text}` } } }),
+  },
   { name: 'route path', at: 'path', makes: (text) => match({ path: `/${text}` }) },
   { name: 'route path_separated_prefix', at: 'path', makes: (text) => match({ path_separated_prefix: `/${text}` }) },
   { name: 'route safe_regex', at: 'path', makes: (text) => match({ safe_regex: { regex: `/${text}` } }) },
-  { name: 'route query parameter', at: 'query', makes: (text) => match({ prefix: '/', query_parameters: [{ name: 'q', string_match: { exact: text } }] }) },
+  {
+    name: 'route query parameter',
+    at: 'query',
+    makes: (text) => match({ prefix: '/', query_parameters: [{ name: 'q', string_match: { exact: text } }] }),
+  },
 ]
 
-function passes(parts: { filters?: JsonObject[]; match?: JsonObject }, at: 'header' | 'path' | 'query', text: string): boolean {
-  const decoded = decode('listener', sample({
-    '@type': `${E}.config.listener.v3.Listener`, name: 'l', traffic_direction: 'INBOUND', address: { socket_address: { address: '0.0.0.0', port_value: 80 } },
-    filter_chains: [{ filters: [{ name: 'h', typed_config: {
-      '@type': `${E}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`, http_filters: parts.filters ?? [],
-      route_config: { virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: parts.match ?? { prefix: '/' }, route: { cluster: 'origin' } }] }] },
-    } }] }],
-  }).bytes)
+function passes(
+  parts: { filters?: JsonObject[]; match?: JsonObject },
+  at: 'header' | 'path' | 'query',
+  text: string,
+): boolean {
+  const decoded = decode(
+    'listener',
+    sample({
+      '@type': `${E}.config.listener.v3.Listener`,
+      name: 'l',
+      traffic_direction: 'INBOUND',
+      address: { socket_address: { address: '0.0.0.0', port_value: 80 } },
+      filter_chains: [
+        {
+          filters: [
+            {
+              name: 'h',
+              typed_config: {
+                '@type': `${E}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+                http_filters: parts.filters ?? [],
+                route_config: {
+                  virtual_hosts: [
+                    {
+                      name: 'v',
+                      domains: ['*'],
+                      routes: [{ match: parts.match ?? { prefix: '/' }, route: { cluster: 'origin' } }],
+                    },
+                  ],
+                },
+              },
+            },
+          ],
+        },
+      ],
+    }).bytes,
+  )
   assert.ok(decoded.ok)
   const { codec } = decoded.value.filterChains[0]!
   assert.ok(codec.kind === 'http')
   const bytes = Buffer.from(text).toString('latin1')
   const path = at === 'path' ? `/${bytes}` : at === 'query' ? `/?q=${bytes}` : '/'
-  const request = new RequestHead('GET', 'http', 'a', path, at === 'header' ? ['x', bytes] : [], 'HTTP/1.1', 0, undefined, false)
-  const client = { peer: undefined, directRemoteIp: '10.0.0.1', remoteIp: '10.0.0.1', destinationIp: '10.0.0.2', destinationPort: 80, serverName: '' }
-  return planExchange({ tables: tablesOf([cluster()]), http: codec.http, request, client, upgrade: undefined, random }).kind === 'forward'
+  const request = new RequestHead(
+    'GET',
+    'http',
+    'a',
+    path,
+    at === 'header' ? ['x', bytes] : [],
+    'HTTP/1.1',
+    0,
+    undefined,
+    false,
+  )
+  const client = {
+    peer: undefined,
+    directRemoteIp: '10.0.0.1',
+    remoteIp: '10.0.0.1',
+    destinationIp: '10.0.0.2',
+    destinationPort: 80,
+    serverName: '',
+  }
+  return (
+    planExchange({ tables: tablesOf([cluster()]), http: codec.http, request, client, upgrade: undefined, random })
+      .kind === 'forward'
+  )
 }
 
 for (const { name, at, makes } of PLACES) {

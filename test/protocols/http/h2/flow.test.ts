@@ -1,18 +1,38 @@
 /** Windows both ways (RFC 9113 §5.2, §6.9), whose turn it is, and a socket that takes nothing. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { data, END, frame, GET, headers, OK, ping, POST, rig, rst, settings, settle, windowUpdate, type Rig, type RigOptions } from './rig.ts'
+import {
+  data,
+  END,
+  frame,
+  GET,
+  headers,
+  OK,
+  ping,
+  POST,
+  rig,
+  rst,
+  settings,
+  settle,
+  windowUpdate,
+  type Rig,
+  type RigOptions,
+} from './rig.ts'
 
 const KIB = 1024
 /** A server that answers with `bytes` and ends. */
 async function answering(bytes: number, o: RigOptions = {}): Promise<Rig> {
   const r = await rig('server', o)
-  r.told.serve = (stream) => { stream.sendHead(OK.flat(), false); stream.sendData(Buffer.alloc(bytes, 97)); stream.sendEnd() }
+  r.told.serve = (stream) => {
+    stream.sendHead(OK.flat(), false)
+    stream.sendData(Buffer.alloc(bytes, 97))
+    stream.sendEnd()
+  }
   return r
 }
 const dataOf = (r: Rig, id: number): string[] => r.peer.take().filter((line) => line.startsWith(`DATA ${id} `))
 
-test('DATA stops where the stream\'s window ends, and goes on with each WINDOW_UPDATE', async () => {
+test("DATA stops where the stream's window ends, and goes on with each WINDOW_UPDATE", async () => {
   const r = await answering(100, { first: settings([4, 10]) })
   await r.peer.say(headers(1, GET, true))
   assert.deepEqual(dataOf(r, 1), ['DATA 1 "aaaaaaaaaa"'])
@@ -27,7 +47,7 @@ test('an exactly used window: the end goes out with the last byte', async () => 
   await r.peer.say(headers(1, GET, true))
   assert.deepEqual(dataOf(r, 1), ['DATA 1 END "aaaaaaaaaa"'])
 })
-test('DATA stops where the connection\'s window ends, for all streams', async () => {
+test("DATA stops where the connection's window ends, for all streams", async () => {
   const r = await answering(40_000)
   await r.peer.say(headers(1, GET, true), headers(3, GET, true))
   assert.equal(r.peer.dataBytes, 65_535)
@@ -65,16 +85,22 @@ test('the end of a stream needs no window, not even one above zero', async () =>
   const r = await rig('server', { first: settings([4, 3]) })
   await r.peer.say(headers(1, GET, true), headers(3, GET, true))
   const [first, second] = r.told.streams
-  for (const stream of r.told.streams) { stream.sendHead(OK.flat(), false); stream.sendData(Buffer.from('abc')) }
+  for (const stream of r.told.streams) {
+    stream.sendHead(OK.flat(), false)
+    stream.sendData(Buffer.from('abc'))
+  }
   await r.peer.say()
   r.peer.take()
   await r.peer.say(settings([4, 0]))
   first!.sendEnd()
   second!.sendEnd(['x', 'y'])
   await r.peer.say()
-  assert.deepEqual([first!.sendWindowBytes, r.peer.take(), r.told.take().slice(2)], [-3, ['DATA 1 END ""', 'HEADERS 3 END x=y'], ['1 over 0', '3 over 0']])
+  assert.deepEqual(
+    [first!.sendWindowBytes, r.peer.take(), r.told.take().slice(2)],
+    [-3, ['DATA 1 END ""', 'HEADERS 3 END x=y'], ['1 over 0', '3 over 0']],
+  )
 })
-test('windows above 2^31-1: the stream\'s ends the stream, the connection\'s and those of SETTINGS the connection', async () => {
+test("windows above 2^31-1: the stream's ends the stream, the connection's and those of SETTINGS the connection", async () => {
   for (const [frames, heard] of [
     [[windowUpdate(1, 0x7fff_ffff - 65_535)], []],
     [[windowUpdate(1, 0x7fff_ffff - 65_534)], ['RST_STREAM 1 3']],
@@ -104,7 +130,7 @@ test('what has come and is taken is given back when it is half a window, of the 
 test('padding counts', async () => {
   const r = await rig('server')
   const padded = Buffer.concat([Buffer.from([255]), Buffer.from('x'), Buffer.alloc(255)])
-  await r.peer.say(headers(1, POST, false), ...Array(128).fill(frame(0, 8, 1, padded)) as Buffer[])
+  await r.peer.say(headers(1, POST, false), ...(Array(128).fill(frame(0, 8, 1, padded)) as Buffer[]))
   assert.deepEqual(r.peer.take(), ['WINDOW_UPDATE 1 32895'])
 })
 test('a paused stream holds its own window and keeps nobody else waiting; resume gives it back', async () => {
@@ -133,7 +159,8 @@ test('more than the window: of the stream it ends the stream, of the connection 
   assert.deepEqual(r.peer.take(), ['RST_STREAM 1 3', 'WINDOW_UPDATE 0 65536'])
   await r.peer.say(headers(3, POST, false), headers(5, POST, false), headers(7, POST, false))
   for (const stream of r.told.streams) stream.pause()
-  for (const id of [3, 5]) for (let i = 0; i < 4; i++) await r.peer.say(data(id, Buffer.alloc(i === 3 ? 16_383 : 16_384)))
+  for (const id of [3, 5])
+    for (let i = 0; i < 4; i++) await r.peer.say(data(id, Buffer.alloc(i === 3 ? 16_383 : 16_384)))
   assert.equal(r.session.isClosed, false)
   await r.peer.say(data(7, 'x'))
   assert.deepEqual(r.peer.take(), ['GOAWAY 7 3'])
@@ -153,13 +180,21 @@ test('a smaller window of ours holds from the acknowledgement on: what was sent 
 test('streams take turns, a frame each, whatever the others have waiting', async () => {
   const r = await answering(64 * KIB, { first: settings([4, 1_000_000]) })
   await r.peer.say(windowUpdate(0, 1_000_000), headers(1, GET, true), headers(3, GET, true), headers(5, GET, true))
-  const order = r.peer.take().filter((line) => line.startsWith('DATA')).map((line) => line.split(' ')[1]).join('')
+  const order = r.peer
+    .take()
+    .filter((line) => line.startsWith('DATA'))
+    .map((line) => line.split(' ')[1])
+    .join('')
   assert.equal(order, '135135135135')
 })
 test('a small answer does not wait behind a large one that fills the socket', async () => {
   const r = await answering(4 * KIB * KIB, { reads: false, first: settings([4, 0x7fff_ffff]) })
   await r.peer.say(windowUpdate(0, 0x7fff_0000), headers(1, GET, true))
-  r.told.serve = (stream) => { stream.sendHead(OK.flat(), false); stream.sendData(Buffer.from('small')); stream.sendEnd() }
+  r.told.serve = (stream) => {
+    stream.sendHead(OK.flat(), false)
+    stream.sendData(Buffer.from('small'))
+    stream.sendEnd()
+  }
   await r.peer.say(headers(3, GET, true))
   r.peer.read()
   for (let i = 0; i < 50; i++) await settle()
@@ -174,10 +209,16 @@ test('a socket that takes nothing: what waits stays where its owner can see it, 
   await r.peer.say(windowUpdate(0, 0x7fff_0000), headers(1, GET, true))
   const [stream] = r.told.streams
   let written = 0
-  r.told.onWritten = () => { written++ }
+  r.told.onWritten = () => {
+    written++
+  }
   stream!.sendHead(OK.flat(), false)
   let sentBytes = 0
-  while (!stream!.mustWait) { stream!.sendData(Buffer.alloc(10_000)); sentBytes += 10_000; await settle() }
+  while (!stream!.mustWait) {
+    stream!.sendData(Buffer.alloc(10_000))
+    sentBytes += 10_000
+    await settle()
+  }
   assert.ok(sentBytes < 350 * KIB, `${sentBytes} bytes before it had to wait`)
   assert.ok(stream!.queuedBytes > 64 * KIB && stream!.queuedBytes <= 74 * KIB)
   assert.ok(r.session.unsentBytes < 200 * KIB, `${r.session.unsentBytes}`)
@@ -202,14 +243,24 @@ test('answers that nobody reads are told, whichever frames they answer; nothing 
   for (const frames of [[ping()], [settings()], [headers(1, POST, false), rst(1, 8)]] as const) {
     const r = await rig('server', { reads: false, maxConcurrentStreams: 0 })
     let told = 0
-    r.told.onCostly = (what) => { if (what === 'unread answers') { told++; r.session.destroy(11) } }
-    for (let i = 0; i < 20_000 && told === 0; i++) await (i % 500 === 499 ? r.peer.say() : Promise.resolve(r.peer.socket.write(Buffer.concat(frames.length === 2 ? [headers(2 * i + 1, POST, false)] : frames))))
+    r.told.onCostly = (what) => {
+      if (what === 'unread answers') {
+        told++
+        r.session.destroy(11)
+      }
+    }
+    for (let i = 0; i < 20_000 && told === 0; i++)
+      await (i % 500 === 499
+        ? r.peer.say()
+        : Promise.resolve(
+            r.peer.socket.write(Buffer.concat(frames.length === 2 ? [headers(2 * i + 1, POST, false)] : frames)),
+          ))
     assert.equal(told, 1)
     assert.ok(r.session.isClosed)
     assert.ok(r.session.unsentBytes < 300 * KIB, `${r.session.unsentBytes} bytes`)
   }
   const reading = await rig('server')
-  for (let i = 0; i < 100; i++) await reading.peer.say(...Array(100).fill(ping()) as Buffer[])
+  for (let i = 0; i < 100; i++) await reading.peer.say(...(Array(100).fill(ping()) as Buffer[]))
   assert.equal(reading.told.costly.includes('unread answers'), false)
 })
 
@@ -229,7 +280,9 @@ test('small pieces that wait are put together: they cost what they hold', async 
   }
   assert.deepEqual([stream!.queuedBytes, stream!.unreadBytes], [2000, 200])
   let pieces = 0
-  r.told.onData = () => { pieces++ }
+  r.told.onData = () => {
+    pieces++
+  }
   stream!.resume()
   assert.ok(pieces < 10, `${pieces} pieces`)
   await r.peer.say(windowUpdate(1, 10_000))
@@ -244,7 +297,9 @@ test('pieces that wait arrive in order and unchanged, small and large ones, take
   await r.peer.say()
   const said: Buffer[] = []
   for (let i = 0; i < 300; i++) {
-    const chunk = Buffer.allocUnsafeSlow(i % 7 === 0 ? 5000 : 100).subarray(0, i % 7 === 0 ? 5000 : 1 + (i % 50)).fill(i)
+    const chunk = Buffer.allocUnsafeSlow(i % 7 === 0 ? 5000 : 100)
+      .subarray(0, i % 7 === 0 ? 5000 : 1 + (i % 50))
+      .fill(i)
     said.push(Buffer.from(chunk))
     stream.sendData(chunk)
     if (i % 3 === 0) await r.peer.say(windowUpdate(1, 40))

@@ -17,7 +17,12 @@ test('server, close: the open stream is served to its end, later ones are not wo
   await r.peer.say()
   assert.deepEqual(r.peer.take(), ['GOAWAY 1 0'])
   // `:path /later` with indexing, then by its index (62) on the stream that is served.
-  const indexed = frame(1, 4, 3, Buffer.concat([Buffer.from('8286', 'hex'), Buffer.from([0x44, 6]), Buffer.from('/later')]))
+  const indexed = frame(
+    1,
+    4,
+    3,
+    Buffer.concat([Buffer.from('8286', 'hex'), Buffer.from([0x44, 6]), Buffer.from('/later')]),
+  )
   await r.peer.say(indexed, data(3, 'x'), windowUpdate(3, 1), rst(3, 8), headers(5, GET, true))
   assert.equal(r.session.isClosed, false)
   await r.peer.say(data(1, 'abc'), headers(1, [['x', 'y']], true))
@@ -51,7 +56,10 @@ test('server, drain: what was on its way is served; the last GOAWAY follows the 
   for (const stream of r.told.streams) stream.sendHead(OK.flat(), true)
   await r.peer.say()
   assert.deepEqual(r.peer.take(), ['HEADERS 1 END :status=200', 'HEADERS 3 END :status=200'])
-  assert.deepEqual(r.told.take().map((line) => line.slice(0, 9)), ['1 request', '3 request', '1 over 0', '3 over 0', 'session o'])
+  assert.deepEqual(
+    r.told.take().map((line) => line.slice(0, 9)),
+    ['1 request', '3 request', '1 over 0', '3 over 0', 'session o'],
+  )
   await r.peer.say(ping(1, DRAIN_PING))
   assert.equal(r.told.closes, 1)
 })
@@ -98,7 +106,15 @@ test('client, told GOAWAY: what is above the last stream may be repeated, the re
   assert.deepEqual([r.session.canOpen, r.session.isClosing, r.session.isClosed], [false, true, false])
   await r.peer.say(headers(1, OK, true))
   await r.peer.say(headers(3, OK, true))
-  assert.deepEqual(r.told.take(), ['1 head END :status=200', '1 end', '1 over 0', '3 head END :status=200', '3 end', '3 over 0', 'session over'])
+  assert.deepEqual(r.told.take(), [
+    '1 head END :status=200',
+    '1 end',
+    '1 over 0',
+    '3 head END :status=200',
+    '3 end',
+    '3 over 0',
+    'session over',
+  ])
   assert.ok(r.peer.ended)
 })
 test('client, told GOAWAY in two steps: the second one counts', async () => {
@@ -123,7 +139,10 @@ test('client, close: GOAWAY; what is open goes on, also what has not left yet', 
   r.told.open(GET)
   r.session.close()
   await r.peer.say()
-  assert.deepEqual(r.peer.take().map((line) => line.slice(0, 15)), ['GOAWAY 0 0', 'HEADERS 1 END :'])
+  assert.deepEqual(
+    r.peer.take().map((line) => line.slice(0, 15)),
+    ['GOAWAY 0 0', 'HEADERS 1 END :'],
+  )
   assert.equal(r.session.canOpen, false)
   await r.peer.say(headers(1, OK, true))
   assert.deepEqual(r.told.take().slice(-2), ['1 over 0', 'session over'])
@@ -145,14 +164,20 @@ test('destroy: GOAWAY with the reason behind what is gathered; every stream is t
   r.session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
   r.session.destroy(ErrorCode.NO_ERROR)
   await r.peer.say(headers(5, GET, true))
-  assert.deepEqual([r.peer.take(), r.told.take()], [['GOAWAY 3 11'], ['1 over -1: too much', '3 over -1: too much', 'session over: too much']])
+  assert.deepEqual(
+    [r.peer.take(), r.told.take()],
+    [['GOAWAY 3 11'], ['1 over -1: too much', '3 over -1: too much', 'session over: too much']],
+  )
   assert.equal(r.told.closed?.error, error)
 })
 test('the peer breaks the connection: it is told how, the owner is told what', async () => {
   const r = await rig('server')
   await r.peer.say(headers(1, GET, true), data(0, 'x'))
   assert.deepEqual(r.peer.take(), ['GOAWAY 1 1'])
-  assert.deepEqual(r.told.take().slice(1), ['1 over -1: the HTTP/2 connection broke: DATA for the connection', 'session over: the HTTP/2 connection broke: DATA for the connection'])
+  assert.deepEqual(r.told.take().slice(1), [
+    '1 over -1: the HTTP/2 connection broke: DATA for the connection',
+    'session over: the HTTP/2 connection broke: DATA for the connection',
+  ])
   assert.equal(r.told.closed?.error?.code, 'MESH_MALFORMED_INPUT')
 })
 test('a header block that cannot be decoded breaks the connection (RFC 9113 §4.3)', async () => {
@@ -174,16 +199,27 @@ for (const [name, sent] of MOMENTS) {
     test(`the connection ends by ${how} ${name}: all streams and the session are told once`, async () => {
       const r = await rig('server')
       await r.peer.say(...sent)
-      for (const stream of r.told.streams) { stream.sendHead(OK.flat(), false); stream.sendData(Buffer.alloc(500_000)) }
+      for (const stream of r.told.streams) {
+        stream.sendHead(OK.flat(), false)
+        stream.sendData(Buffer.alloc(500_000))
+      }
       await r.peer.say()
       if (how === 'end') r.peer.socket.end()
       else if (how === 'destroy') r.peer.socket.destroy()
       else if (how === 'error') r.peer.socket.destroy(new Error('reset'))
       else r.socket.destroy(new Error('reset'))
       await r.peer.say()
-      assert.deepEqual(r.told.take().filter((line) => line.includes('over')), [...r.told.streams.map(() => '1 over -1'), 'session over'])
+      assert.deepEqual(
+        r.told.take().filter((line) => line.includes('over')),
+        [...r.told.streams.map(() => '1 over -1'), 'session over'],
+      )
       // What the owner still says goes nowhere.
-      for (const stream of r.told.streams) { stream.sendData(Buffer.alloc(10)); stream.sendEnd(); stream.reset(8); stream.resume() }
+      for (const stream of r.told.streams) {
+        stream.sendData(Buffer.alloc(10))
+        stream.sendEnd()
+        stream.reset(8)
+        stream.resume()
+      }
       r.session.close()
       r.session.destroy(0)
       await r.peer.say()
@@ -204,7 +240,9 @@ test('client: every call is told once when the connection ends, those too that h
 test('the other end may end inside any callback: what comes behind it is not told', async () => {
   for (const at of ['onData', 'onEnd', 'serve'] as const) {
     const r = await rig('server')
-    r.told[at] = () => { r.session.destroy(ErrorCode.NO_ERROR) }
+    r.told[at] = () => {
+      r.session.destroy(ErrorCode.NO_ERROR)
+    }
     await r.peer.say(headers(1, POST, false), data(1, 'x', END), headers(3, GET, true))
     assert.equal(r.told.lines.at(-1), 'session over', at)
     assert.equal(r.told.lines.filter((line) => line.startsWith('3')).length, 0)
@@ -212,10 +250,18 @@ test('the other end may end inside any callback: what comes behind it is not tol
   }
 })
 test('SETTINGS that are no SETTINGS break the connection', async () => {
-  for (const [id, value, code] of [[2, 2, 1], [4, 0x8000_0000, 3], [5, 16_383, 1], [5, 16_777_216, 1], [8, 2, 1]] as const) {
+  for (const [id, value, code] of [
+    [2, 2, 1],
+    [4, 0x8000_0000, 3],
+    [5, 16_383, 1],
+    [5, 16_777_216, 1],
+    [8, 2, 1],
+  ] as const) {
     const r = await rig('server')
     await r.peer.say(settings([id, value]))
-    assert.deepEqual(r.told.take(), [`session over: the HTTP/2 connection broke: ${{ 2: 'SETTINGS_ENABLE_PUSH', 4: 'SETTINGS_INITIAL_WINDOW_SIZE', 5: 'SETTINGS_MAX_FRAME_SIZE', 8: 'SETTINGS_ENABLE_CONNECT_PROTOCOL' }[id]}`])
+    assert.deepEqual(r.told.take(), [
+      `session over: the HTTP/2 connection broke: ${{ 2: 'SETTINGS_ENABLE_PUSH', 4: 'SETTINGS_INITIAL_WINDOW_SIZE', 5: 'SETTINGS_MAX_FRAME_SIZE', 8: 'SETTINGS_ENABLE_CONNECT_PROTOCOL' }[id]}`,
+    ])
     assert.deepEqual(r.peer.take(), [`GOAWAY 0 ${code}`])
   }
   assert.ok((await rig('client', { first: settings([2, 1]) })).session.isClosed)

@@ -20,45 +20,109 @@ import { createUpstreams } from '../../../../protocols/upstream/upstreams.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 import { cluster, endpoint, forwardTo, manager, route, tablesOf } from '../harness.ts'
 
-type Got = { status: number; headers: http2.IncomingHttpHeaders; body: string; trailers: http2.IncomingHttpHeaders | undefined; code: number }
+type Got = {
+  status: number
+  headers: http2.IncomingHttpHeaders
+  body: string
+  trailers: http2.IncomingHttpHeaders | undefined
+  code: number
+}
 type Proxy = { session: http2.ClientHttp2Session; port: number; metrics: Metrics; drain(): void; connections(): number }
 
 /** A proxy with one cluster on a port of its own, and a client connection to it. */
-async function proxy(t: TestContext, originPort: number, p: { speaks?: 'http1' | 'http2'; listen?: 'http1' | 'http2'; http?: HttpConnectionManager; cluster?: Partial<Cluster> } = {}): Promise<Proxy> {
+async function proxy(
+  t: TestContext,
+  originPort: number,
+  p: {
+    speaks?: 'http1' | 'http2'
+    listen?: 'http1' | 'http2'
+    http?: HttpConnectionManager
+    cluster?: Partial<Cluster>
+  } = {},
+): Promise<Proxy> {
   const metrics = new Metrics()
-  const tables = new Current<Tables>(tablesOf([cluster([endpoint('127.0.0.1', originPort)], { protocol: p.speaks ?? 'http2', ...p.cluster })]))
-  const ctx: Context = { clock: systemClock, random: seededRandom(1), network: systemNetwork, log: silentLog, metrics, tables, identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) }, limits: DEFAULT_LIMITS }
+  const tables = new Current<Tables>(
+    tablesOf([cluster([endpoint('127.0.0.1', originPort)], { protocol: p.speaks ?? 'http2', ...p.cluster })]),
+  )
+  const ctx: Context = {
+    clock: systemClock,
+    random: seededRandom(1),
+    network: systemNetwork,
+    log: silentLog,
+    metrics,
+    tables,
+    identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
+    limits: DEFAULT_LIMITS,
+  }
   const upstreams = createUpstreams(ctx)
   const draining = new AbortController()
   const aborted = new AbortController()
   let open = 0
   const server = net.createServer({ allowHalfOpen: true }, (stream) => {
     stream.on('error', () => {})
-    const chain = { name: 'c', match: {} as never, tls: undefined, policies: [], codec: { kind: 'http' as const, http: p.http ?? manager() } }
+    const chain = {
+      name: 'c',
+      match: {} as never,
+      tls: undefined,
+      policies: [],
+      codec: { kind: 'http' as const, http: p.http ?? manager() },
+    }
     const conn: Connection = {
-      id: 'c', local: { host: '127.0.0.1', port: 80 }, originalDst: undefined, remote: { host: '127.0.0.1', port: 5 }, startedMs: 0, listener: { name: 'l', direction: 'inbound' } as never, chain, stream, tls: undefined,
-      offered: { transport: 'raw_buffer', serverName: '', alpn: [] }, draining: draining.signal, aborted: aborted.signal, receivedBytes: 0, sentBytes: 0, cluster: '-',
+      id: 'c',
+      local: { host: '127.0.0.1', port: 80 },
+      originalDst: undefined,
+      remote: { host: '127.0.0.1', port: 5 },
+      startedMs: 0,
+      listener: { name: 'l', direction: 'inbound' } as never,
+      chain,
+      stream,
+      tls: undefined,
+      offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
+      draining: draining.signal,
+      aborted: aborted.signal,
+      receivedBytes: 0,
+      sentBytes: 0,
+      cluster: '-',
     }
     open++
-    void (p.listen === 'http1' ? serveHttp1 : serveHttp2)(conn, ctx, upstreams).then(() => { open--; stream.destroy() })
+    void (p.listen === 'http1' ? serveHttp1 : serveHttp2)(conn, ctx, upstreams).then(() => {
+      open--
+      stream.destroy()
+    })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   const session = http2.connect(`http://127.0.0.1:${port}`)
   session.on('error', () => {})
-  t.after(async () => { session.destroy(); aborted.abort(); server.close(); await upstreams[Symbol.asyncDispose]() })
+  t.after(async () => {
+    session.destroy()
+    aborted.abort()
+    server.close()
+    await upstreams[Symbol.asyncDispose]()
+  })
   return { session, port, metrics, drain: () => draining.abort(), connections: () => open }
 }
 
-async function h2Origin(t: TestContext, handle: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void): Promise<number> {
+async function h2Origin(
+  t: TestContext,
+  handle: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void,
+): Promise<number> {
   const server = http2.createServer()
   const sessions = new Set<http2.ServerHttp2Session>()
-  server.on('session', (s) => { sessions.add(s) })
-  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => { stream.on('error', () => {}); handle(stream, headers) })
+  server.on('session', (s) => {
+    sessions.add(s)
+  })
+  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
+    stream.on('error', () => {})
+    handle(stream, headers)
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.after(() => { for (const s of sessions) s.destroy(); server.close() })
+  t.after(() => {
+    for (const s of sessions) s.destroy()
+    server.close()
+  })
   return (server.address() as AddressInfo).port
 }
 
@@ -66,11 +130,21 @@ function call(session: http2.ClientHttp2Session, headers: http2.OutgoingHttpHead
   return new Promise((resolve) => {
     const stream = session.request({ ':authority': 'svc.test', ...headers }, { endStream: body === undefined })
     const got: Got = { status: 0, headers: {}, body: '', trailers: undefined, code: 0 }
-    stream.on('response', (h) => { got.status = Number(h[':status']); got.headers = h })
-    stream.on('trailers', (h) => { got.trailers = h })
-    stream.on('data', (d: Buffer) => { got.body += d.toString() })
+    stream.on('response', (h) => {
+      got.status = Number(h[':status'])
+      got.headers = h
+    })
+    stream.on('trailers', (h) => {
+      got.trailers = h
+    })
+    stream.on('data', (d: Buffer) => {
+      got.body += d.toString()
+    })
     stream.on('error', () => {})
-    stream.on('close', () => { got.code = stream.rstCode ?? 0; resolve(got) })
+    stream.on('close', () => {
+      got.code = stream.rstCode ?? 0
+      resolve(got)
+    })
     if (body !== undefined) stream.end(body)
   })
 }
@@ -99,7 +173,11 @@ test('gRPC: te: trailers reaches the server, and its trailers reach the client',
     stream.on('end', () => stream.end('reply'))
   })
   const { session } = await proxy(t, origin)
-  const got = await call(session, { ':method': 'POST', ':path': '/pkg.Svc/Call', 'content-type': 'application/grpc', te: 'trailers' }, 'question')
+  const got = await call(
+    session,
+    { ':method': 'POST', ':path': '/pkg.Svc/Call', 'content-type': 'application/grpc', te: 'trailers' },
+    'question',
+  )
   assert.deepEqual([got.status, got.body, got.trailers?.['grpc-status'], te], [200, 'reply', '0', 'trailers'])
 })
 for (const { name, answer, request = {}, length } of [
@@ -114,35 +192,66 @@ for (const { name, answer, request = {}, length } of [
     const origin = await h2Origin(t, (stream) => {
       stream.respond({ ':status': 200, ...answer }, { waitForTrailers: true })
       stream.on('wantTrailers', () => stream.sendTrailers({ 'x-down': '1' }))
-      stream.on('trailers', (trailers) => { seen = trailers })
+      stream.on('trailers', (trailers) => {
+        seen = trailers
+      })
       stream.resume()
       stream.on('end', () => stream.end('reply'))
     })
     const { session } = await proxy(t, origin)
-    const stream = session.request({ ':authority': 'svc.test', ':method': 'POST', ':path': '/', ...request, ...(length === undefined ? {} : { 'content-length': length }) }, { waitForTrailers: true })
+    const stream = session.request(
+      {
+        ':authority': 'svc.test',
+        ':method': 'POST',
+        ':path': '/',
+        ...request,
+        ...(length === undefined ? {} : { 'content-length': length }),
+      },
+      { waitForTrailers: true },
+    )
     stream.on('wantTrailers', () => stream.sendTrailers({ 'x-up': '1' }))
     let down: http2.IncomingHttpHeaders | undefined
     let body = ''
-    stream.on('trailers', (trailers) => { down = trailers })
-    stream.on('data', (d: Buffer) => { body += d.toString() })
+    stream.on('trailers', (trailers) => {
+      down = trailers
+    })
+    stream.on('data', (d: Buffer) => {
+      body += d.toString()
+    })
     stream.end('question')
     await once(stream, 'close')
     assert.deepEqual([body, down?.['x-down'], seen?.['x-up']], ['reply', '1', '1'])
   })
 }
-test('what is no request is refused in the caller\'s words, too', async (t) => {
+test("what is no request is refused in the caller's words, too", async (t) => {
   const { session } = await proxy(t, 1)
   const got = await call(session, { ':method': 'POST', ':path': '/%', 'content-type': 'application/grpc' }, 'x')
-  assert.deepEqual([got.status, got.headers['grpc-status'], got.headers['x-meshlet-error']], [200, '13', 'MESH_MALFORMED_INPUT'])
+  assert.deepEqual(
+    [got.status, got.headers['grpc-status'], got.headers['x-meshlet-error']],
+    [200, '13', 'MESH_MALFORMED_INPUT'],
+  )
 })
 test('gRPC callers get refusals as trailers-only answers', async (t) => {
   const { session } = await proxy(t, 1, { cluster: { name: 'other' } })
-  const got = await call(session, { ':method': 'POST', ':path': '/pkg.Svc/Call', 'content-type': 'application/grpc' }, 'x')
-  assert.deepEqual([got.status, got.headers['grpc-status'], got.headers['x-meshlet-error']], [200, '14', 'MESH_NO_CLUSTER'])
+  const got = await call(
+    session,
+    { ':method': 'POST', ':path': '/pkg.Svc/Call', 'content-type': 'application/grpc' },
+    'x',
+  )
+  assert.deepEqual(
+    [got.status, got.headers['grpc-status'], got.headers['x-meshlet-error']],
+    [200, '14', 'MESH_NO_CLUSTER'],
+  )
 })
 test('many streams share one connection to the endpoint', async (t) => {
   const sessions = new Set<unknown>()
-  const origin = await h2Origin(t, (stream) => { sessions.add(stream.session); setTimeout(() => { stream.respond({ ':status': 200 }); stream.end('x') }, 20) })
+  const origin = await h2Origin(t, (stream) => {
+    sessions.add(stream.session)
+    setTimeout(() => {
+      stream.respond({ ':status': 200 })
+      stream.end('x')
+    }, 20)
+  })
   const { session } = await proxy(t, origin)
   await call(session, { ':path': '/first' })
   const all = await Promise.all(Array.from({ length: 50 }, (_, i) => call(session, { ':path': `/${i}` })))
@@ -150,14 +259,25 @@ test('many streams share one connection to the endpoint', async (t) => {
   assert.equal(sessions.size, 1)
 })
 test('HTTP/1.1 behind HTTP/2, and HTTP/2 behind HTTP/1.1', async (t) => {
-  const h1 = http.createServer((req, res) => { res.setHeader('connection', 'close'); res.end(`${req.method} ${req.url} ${req.headers.host}`) }).listen(0, '127.0.0.1')
+  const h1 = http
+    .createServer((req, res) => {
+      res.setHeader('connection', 'close')
+      res.end(`${req.method} ${req.url} ${req.headers.host}`)
+    })
+    .listen(0, '127.0.0.1')
   await once(h1, 'listening')
-  t.after(() => { h1.closeAllConnections(); h1.close() })
+  t.after(() => {
+    h1.closeAllConnections()
+    h1.close()
+  })
   const down = await proxy(t, (h1.address() as AddressInfo).port, { speaks: 'http1' })
   const got = await call(down.session, { ':path': '/x' })
   assert.deepEqual([got.status, got.body, got.headers['connection']], [200, 'GET /x svc.test', undefined])
 
-  const origin = await h2Origin(t, (stream, headers) => { stream.respond({ ':status': 200 }); stream.end(`${headers[':method']} ${headers[':path']}`) })
+  const origin = await h2Origin(t, (stream, headers) => {
+    stream.respond({ ':status': 200 })
+    stream.end(`${headers[':method']} ${headers[':path']}`)
+  })
   const up = await proxy(t, origin, { listen: 'http1' })
   const res = await fetch(`http://127.0.0.1:${up.port}/y`, { headers: { connection: 'close' } })
   assert.equal(await res.text(), 'GET /y')
@@ -165,18 +285,33 @@ test('HTTP/1.1 behind HTTP/2, and HTTP/2 behind HTTP/1.1', async (t) => {
 test('a stream that the endpoint refuses was not worked on: even a POST is tried again where the route asks for it', async (t) => {
   let calls = 0
   const origin = await h2Origin(t, (stream) => {
-    if (++calls === 1) { stream.close(http2.constants.NGHTTP2_REFUSED_STREAM); return }
+    if (++calls === 1) {
+      stream.close(http2.constants.NGHTTP2_REFUSED_STREAM)
+      return
+    }
     stream.respond({ ':status': 200 })
     stream.end('done')
   })
-  const retry = { on: new Set(['refused-stream' as const]), maxRetries: 1, perTryTimeoutMs: undefined, statusCodes: new Set<number>(), backoff: { baseMs: 1, capMs: 2 }, avoidPreviousHosts: false, maxHostPicks: 1 }
+  const retry = {
+    on: new Set(['refused-stream' as const]),
+    maxRetries: 1,
+    perTryTimeoutMs: undefined,
+    statusCodes: new Set<number>(),
+    backoff: { baseMs: 1, capMs: 2 },
+    avoidPreviousHosts: false,
+    maxHostPicks: 1,
+  }
   const { session, metrics } = await proxy(t, origin, { http: manager([route(forwardTo({ retry }))]) })
   const got = await call(session, { ':method': 'POST', ':path': '/' }, 'body')
   assert.deepEqual([got.status, got.body, calls], [200, 'done', 2])
   assert.equal(metrics.total('mesh_upstream_retries_total', { result: 'sent' }), 1)
 })
 test('a stream that breaks in the middle of an answer is reset, never ended as if it were whole', async (t) => {
-  const origin = await h2Origin(t, (stream) => { stream.respond({ ':status': 200 }); stream.write('half'); setTimeout(() => stream.destroy(new Error('broken')), 20) })
+  const origin = await h2Origin(t, (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.write('half')
+    setTimeout(() => stream.destroy(new Error('broken')), 20)
+  })
   const { session } = await proxy(t, origin)
   const got = await call(session, { ':path': '/' })
   assert.equal(got.status, 200)
@@ -184,7 +319,9 @@ test('a stream that breaks in the middle of an answer is reset, never ended as i
 })
 test('a client that gives up cancels the work at the endpoint', async (t) => {
   const cancelled = Promise.withResolvers<number>()
-  const origin = await h2Origin(t, (stream) => { stream.on('close', () => cancelled.resolve(stream.rstCode ?? 0)) })
+  const origin = await h2Origin(t, (stream) => {
+    stream.on('close', () => cancelled.resolve(stream.rstCode ?? 0))
+  })
   const { session } = await proxy(t, origin)
   const stream = session.request({ ':path': '/', ':authority': 'a' })
   stream.on('error', () => {})
@@ -196,7 +333,11 @@ test('a request that breaks off in the middle is reset at the endpoint too, neve
   const seen = Promise.withResolvers<{ ended: boolean; code: number }>()
   const origin = await h2Origin(t, (stream) => {
     let ended = false
-    stream.on('data', () => {}).on('end', () => { ended = !stream.aborted })
+    stream
+      .on('data', () => {})
+      .on('end', () => {
+        ended = !stream.aborted
+      })
     stream.on('close', () => seen.resolve({ ended, code: stream.rstCode ?? 0 }))
   })
   const { session } = await proxy(t, origin)
@@ -209,19 +350,30 @@ test('a request that breaks off in the middle is reset at the endpoint too, neve
   assert.notEqual(code, 0)
 })
 test('large bodies flow both ways without being held in memory', async (t) => {
-  const origin = await h2Origin(t, (stream) => { stream.respond({ ':status': 200 }); stream.pipe(stream) })
+  const origin = await h2Origin(t, (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.pipe(stream)
+  })
   const { session } = await proxy(t, origin)
   const body = 'x'.repeat(3_000_000)
   assert.equal((await call(session, { ':method': 'POST', ':path': '/' }, body)).body.length, body.length)
 })
 test('what is no request is answered with the reason and does not end the connection', async (t) => {
-  const origin = await h2Origin(t, (stream) => { stream.respond({ ':status': 200 }); stream.end() })
+  const origin = await h2Origin(t, (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.end()
+  })
   const { session } = await proxy(t, origin)
   assert.deepEqual((await call(session, { ':path': '/%00' })).status, 400)
   assert.equal((await call(session, { ':path': '/fine' })).status, 200)
 })
 test('a drain lets streams finish and takes no new connection work', async (t) => {
-  const origin = await h2Origin(t, (stream) => { setTimeout(() => { stream.respond({ ':status': 200 }); stream.end('late') }, 60) })
+  const origin = await h2Origin(t, (stream) => {
+    setTimeout(() => {
+      stream.respond({ ':status': 200 })
+      stream.end('late')
+    }, 60)
+  })
   const { session, drain } = await proxy(t, origin)
   const open = call(session, { ':path': '/' })
   setTimeout(drain, 20)
@@ -229,7 +381,10 @@ test('a drain lets streams finish and takes no new connection work', async (t) =
   if (!session.closed) await once(session, 'close')
 })
 test('a connection that the client closes is over, though sockets here permit half-close', async (t) => {
-  const origin = await h2Origin(t, (stream) => { stream.respond({ ':status': 200 }); stream.end() })
+  const origin = await h2Origin(t, (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.end()
+  })
   const { port, connections } = await proxy(t, origin)
   const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })
   socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')

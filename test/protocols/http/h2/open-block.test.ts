@@ -11,7 +11,15 @@ test('a header block counts against the budget until it ends, and has so much ti
   const clock = new SimClock(0)
   const waiting = new Waiting({ metrics, clock, budget: new MemoryBudget({ maxBytes: 1 << 20 }) })
   let ended = 0
-  const block = new OpenBlock({ waiting, holder: { client: '127.0.0.1', giveUp: () => {} }, clock, timeoutMs: 1_000, onTimeout: () => { ended++ } })
+  const block = new OpenBlock({
+    waiting,
+    holder: { client: '127.0.0.1', giveUp: () => {} },
+    clock,
+    timeoutMs: 1_000,
+    onTimeout: () => {
+      ended++
+    },
+  })
   const counted = (): number => metrics.total('mesh_stream_waiting_bytes')
   block.set(16_000)
   assert.equal(counted(), 16_000)

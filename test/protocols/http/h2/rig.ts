@@ -9,11 +9,32 @@ import { frame, headers, type Fields } from '../../../helpers/raw-h2.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 
 export const OPTIONS: Omit<SessionOptions, 'role' | 'socket'> = {
-  maxHeaderListBytes: 16 * 1024, maxHeaderCount: 100, maxConcurrentStreams: 10, streamWindowBytes: 65_535, connectionWindowBytes: 1024 * 1024, extendedConnect: true,
+  maxHeaderListBytes: 16 * 1024,
+  maxHeaderCount: 100,
+  maxConcurrentStreams: 10,
+  streamWindowBytes: 65_535,
+  connectionWindowBytes: 1024 * 1024,
+  extendedConnect: true,
 }
 const CLIENT_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
-const TYPES = ['DATA', 'HEADERS', 'PRIORITY', 'RST_STREAM', 'SETTINGS', 'PUSH_PROMISE', 'PING', 'GOAWAY', 'WINDOW_UPDATE', 'CONTINUATION']
-export const GET: Fields = [[':method', 'GET'], [':scheme', 'http'], [':path', '/'], [':authority', 'a.test']]
+const TYPES = [
+  'DATA',
+  'HEADERS',
+  'PRIORITY',
+  'RST_STREAM',
+  'SETTINGS',
+  'PUSH_PROMISE',
+  'PING',
+  'GOAWAY',
+  'WINDOW_UPDATE',
+  'CONTINUATION',
+]
+export const GET: Fields = [
+  [':method', 'GET'],
+  [':scheme', 'http'],
+  [':path', '/'],
+  [':authority', 'a.test'],
+]
 export const POST: Fields = [[':method', 'POST'], ...GET.slice(1)]
 export const OK: Fields = [[':status', '200']]
 
@@ -21,12 +42,21 @@ export const END = 1
 const END_HEADERS = 4
 export const u32 = (...words: readonly number[]): Buffer => {
   const bytes = Buffer.alloc(4 * words.length)
-  words.forEach((word, i) => { bytes.writeUInt32BE(word >>> 0, 4 * i) })
+  words.forEach((word, i) => {
+    bytes.writeUInt32BE(word >>> 0, 4 * i)
+  })
   return bytes
 }
-export const data = (stream: number, body: string | Buffer, flags = 0): Buffer => frame(0, flags, stream, Buffer.from(body))
+export const data = (stream: number, body: string | Buffer, flags = 0): Buffer =>
+  frame(0, flags, stream, Buffer.from(body))
 export const rst = (stream: number, code: number): Buffer => frame(3, 0, stream, u32(code))
-export const settings = (...pairs: readonly (readonly [id: number, value: number])[]): Buffer => frame(4, 0, 0, Buffer.concat(pairs.map(([id, value]) => Buffer.concat([Buffer.from([id >> 8, id & 255]), u32(value)]))))
+export const settings = (...pairs: readonly (readonly [id: number, value: number])[]): Buffer =>
+  frame(
+    4,
+    0,
+    0,
+    Buffer.concat(pairs.map(([id, value]) => Buffer.concat([Buffer.from([id >> 8, id & 255]), u32(value)]))),
+  )
 export const windowUpdate = (stream: number, bytes: number): Buffer => frame(8, 0, stream, u32(bytes))
 export const goaway = (last: number, code: number): Buffer => frame(7, 0, 0, u32(last, code))
 export const ping = (flags = 0, payload = '12345678'): Buffer => frame(6, flags, 0, Buffer.from(payload))
@@ -48,18 +78,29 @@ export class FramePeer {
     this.socket = socket
     this.#preface = role === 'server' ? CLIENT_PREFACE.length : 0
     socket.on('error', () => {})
-    socket.on('end', () => { this.ended = true })
+    socket.on('end', () => {
+      this.ended = true
+    })
   }
-  get dataBytes(): number { return this.payloads.reduce((sum, payload) => sum + payload.length, 0) }
+  get dataBytes(): number {
+    return this.payloads.reduce((sum, payload) => sum + payload.length, 0)
+  }
   /** Until then the session's socket fills up. */
   read(): void {
-    this.socket.on('data', (chunk: Buffer) => { this.#rest = Buffer.concat([this.#rest, chunk]); this.#frames() })
+    this.socket.on('data', (chunk: Buffer) => {
+      this.#rest = Buffer.concat([this.#rest, chunk])
+      this.#frames()
+    })
   }
   #frames(): void {
     if (this.#rest.length < this.#preface) return
     this.#rest = this.#rest.subarray(this.#preface)
     this.#preface = 0
-    for (let size: number; this.#rest.length >= 9 && this.#rest.length >= (size = 9 + this.#rest.readUIntBE(0, 3)); this.#rest = this.#rest.subarray(size)) {
+    for (
+      let size: number;
+      this.#rest.length >= 9 && this.#rest.length >= (size = 9 + this.#rest.readUIntBE(0, 3));
+      this.#rest = this.#rest.subarray(size)
+    ) {
       const [type, flags, stream] = [this.#rest[3]!, this.#rest[4]!, this.#rest.readUInt32BE(5)]
       this.heard.push(this.#line(type, flags, stream, this.#rest.subarray(9, size)))
     }
@@ -67,18 +108,27 @@ export class FramePeer {
   #line(type: number, flags: number, stream: number, payload: Buffer): string {
     const ends = (flags & END) !== 0 ? ' END' : ''
     switch (type) {
-      case 0: this.payloads.push(payload); return `DATA ${stream}${ends} ${payload.length > 20 ? payload.length : JSON.stringify(payload.toString())}`
-      case 1: case 9: {
+      case 0:
+        this.payloads.push(payload)
+        return `DATA ${stream}${ends} ${payload.length > 20 ? payload.length : JSON.stringify(payload.toString())}`
+      case 1:
+      case 9: {
         this.#block = Buffer.concat([type === 1 ? Buffer.alloc(0) : this.#block, payload])
         if ((flags & END_HEADERS) === 0) return `${TYPES[type]} ${stream}${ends}`
         const { fields } = this.#decoder.decode(this.#block, 0, this.#block.length)
         return `${TYPES[type]} ${stream}${type === 1 ? ends : ''} ${pairsOf(fields)}`
       }
-      case 4: return ends === '' ? 'SETTINGS' : 'SETTINGS ACK'
-      case 6: return `PING${ends === '' ? '' : ' ACK'} ${payload.toString()}`
-      case 7: return `GOAWAY ${payload.readUInt32BE(0) & 0x7fffffff} ${payload.readUInt32BE(4)}`
-      case 3: case 8: return `${TYPES[type]} ${stream} ${payload.readUInt32BE(0)}`
-      default: return `${TYPES[type] ?? type} ${stream}`
+      case 4:
+        return ends === '' ? 'SETTINGS' : 'SETTINGS ACK'
+      case 6:
+        return `PING${ends === '' ? '' : ' ACK'} ${payload.toString()}`
+      case 7:
+        return `GOAWAY ${payload.readUInt32BE(0) & 0x7fffffff} ${payload.readUInt32BE(4)}`
+      case 3:
+      case 8:
+        return `${TYPES[type]} ${stream} ${payload.readUInt32BE(0)}`
+      default:
+        return `${TYPES[type] ?? type} ${stream}`
     }
   }
   async say(...frames: readonly Buffer[]): Promise<void> {
@@ -86,7 +136,9 @@ export class FramePeer {
     await settle()
   }
   /** What was heard since the last call, without what every connection begins with. */
-  take(): string[] { return this.heard.splice(0).filter((line) => line !== 'SETTINGS' && line !== 'SETTINGS ACK') }
+  take(): string[] {
+    return this.heard.splice(0).filter((line) => line !== 'SETTINGS' && line !== 'SETTINGS ACK')
+  }
 }
 
 export function pairsOf(fields: readonly string[]): string {
@@ -111,17 +163,28 @@ export class Told implements SessionOwner {
   onWritten: (stream: Http2Stream) => void = () => {}
   onCostly: (what: Http2Event) => void = () => {}
 
-  take(): string[] { return this.lines.splice(0) }
+  take(): string[] {
+    return this.lines.splice(0)
+  }
   onStream(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean): void {
     this.streams.push(stream)
     this.lines.push(`${stream.id} request${end ? ' END' : ''}${oversized ? ' oversized' : ''} ${pairsOf(fields)}`)
     stream.owner = this.streamOwner(() => stream)
     this.serve(stream)
   }
-  onMalformed(stream: Http2Stream, _fields: readonly string[], problem: string): void { this.lines.push(`${stream.id} malformed: ${problem}`) }
-  onOpenBlock(): void { /* of no interest here */ }
-  onCostlyFrame(what: Http2Event): void { this.costly.push(what); this.onCostly(what) }
-  onGoaway(code: number): void { this.lines.push(`goaway ${code}`) }
+  onMalformed(stream: Http2Stream, _fields: readonly string[], problem: string): void {
+    this.lines.push(`${stream.id} malformed: ${problem}`)
+  }
+  onOpenBlock(): void {
+    /* of no interest here */
+  }
+  onCostlyFrame(what: Http2Event): void {
+    this.costly.push(what)
+    this.onCostly(what)
+  }
+  onGoaway(code: number): void {
+    this.lines.push(`goaway ${code}`)
+  }
   onSessionClose(error: MeshError | undefined): void {
     this.closes++
     this.closed = { error }
@@ -129,8 +192,12 @@ export class Told implements SessionOwner {
   }
   streamOwner(stream: () => Http2Stream): StreamOwner {
     return {
-      onInformational: (fields) => { this.lines.push(`${stream().id} informational ${pairsOf(fields)}`) },
-      onHead: (fields, end, oversized) => { this.lines.push(`${stream().id} head${end ? ' END' : ''}${oversized ? ' oversized' : ''} ${pairsOf(fields)}`) },
+      onInformational: (fields) => {
+        this.lines.push(`${stream().id} informational ${pairsOf(fields)}`)
+      },
+      onHead: (fields, end, oversized) => {
+        this.lines.push(`${stream().id} head${end ? ' END' : ''}${oversized ? ' oversized' : ''} ${pairsOf(fields)}`)
+      },
       onData: (chunk) => {
         this.lines.push(`${stream().id} data ${chunk.length > 20 ? chunk.length : JSON.stringify(chunk.toString())}`)
         this.onData(stream(), chunk)
@@ -140,24 +207,46 @@ export class Told implements SessionOwner {
         this.onEnd(stream())
       },
       onPause: () => {},
-      onWritten: () => { this.onWritten(stream()) },
-      onStreamClose: (code, problem) => { this.lines.push(`${stream().id} over ${code}${problem === undefined ? '' : `: ${problem}`}`) },
+      onWritten: () => {
+        this.onWritten(stream())
+      },
+      onStreamClose: (code, problem) => {
+        this.lines.push(`${stream().id} over ${code}${problem === undefined ? '' : `: ${problem}`}`)
+      },
     }
   }
   /** A client's request. */
   open(fields: Fields, end = true): Http2Stream {
-    const stream: Http2Stream = this.session.open(this.streamOwner(() => stream), fields[0]![1] === 'HEAD')
+    const stream: Http2Stream = this.session.open(
+      this.streamOwner(() => stream),
+      fields[0]![1] === 'HEAD',
+    )
     this.streams.push(stream)
     stream.sendHead(fields.flat(), end)
     return stream
   }
 }
 
-export type Rig = { readonly told: Told; readonly session: Http2Session; readonly peer: FramePeer; readonly socket: Duplex }
-export type RigOptions = Partial<SessionOptions> & { readonly highWaterMark?: number; readonly reads?: boolean; readonly first?: Buffer | null }
+export type Rig = {
+  readonly told: Told
+  readonly session: Http2Session
+  readonly peer: FramePeer
+  readonly socket: Duplex
+}
+export type RigOptions = Partial<SessionOptions> & {
+  readonly highWaterMark?: number
+  readonly reads?: boolean
+  readonly first?: Buffer | null
+}
 
-/** A session, begun, and its peer, which has said its preface. @param o.first instead of the peer's SETTINGS; null = it has said nothing at all */
-export async function rig(role: 'server' | 'client', { highWaterMark = 16_384, reads = true, first = settings(), ...o }: RigOptions = {}): Promise<Rig> {
+/**
+ * A session, begun, and its peer, which has said its preface.
+ * @param o.first instead of the peer's SETTINGS; null = it has said nothing at all
+ */
+export async function rig(
+  role: 'server' | 'client',
+  { highWaterMark = 16_384, reads = true, first = settings(), ...o }: RigOptions = {},
+): Promise<Rig> {
   const [socket, other] = duplexPair({ highWaterMark })
   const told = new Told()
   const peer = new FramePeer(other, role === 'server' ? 'client' : 'server')

@@ -13,15 +13,37 @@ const HEADERS = 1
 const END_HEADERS = 4
 const ignore = (): void => {}
 const sink = {
-  onData: ignore, onHeaders: ignore, onPriority: ignore, onReset: ignore, onSettings: ignore, onSettingsAck: ignore, onPing: ignore, onGoaway: ignore,
-  onWindowUpdate: ignore, onStreamError: ignore, onEmptyFrame: ignore, onEndlessBlock: ignore, onOpenBlock: ignore,
+  onData: ignore,
+  onHeaders: ignore,
+  onPriority: ignore,
+  onReset: ignore,
+  onSettings: ignore,
+  onSettingsAck: ignore,
+  onPing: ignore,
+  onGoaway: ignore,
+  onWindowUpdate: ignore,
+  onStreamError: ignore,
+  onEmptyFrame: ignore,
+  onEndlessBlock: ignore,
+  onOpenBlock: ignore,
 }
 
 function reading(): { read: (bytes: Buffer) => void; unfinished: () => number } {
   let last = 0
-  const reader = new FrameReader(sink, { expectPreface: true, maxBlockBytes: 128 * 1024, onRead: (_received, unfinished) => { last = unfinished } })
+  const reader = new FrameReader(sink, {
+    expectPreface: true,
+    maxBlockBytes: 128 * 1024,
+    onRead: (_received, unfinished) => {
+      last = unfinished
+    },
+  })
   reader.read(PREFACE)
-  return { read: (bytes) => { reader.read(bytes) }, unfinished: () => last }
+  return {
+    read: (bytes) => {
+      reader.read(bytes)
+    },
+    unfinished: () => last,
+  }
 }
 
 test('a frame that promises much holds about as much as has come of it', () => {
@@ -39,7 +61,13 @@ test('who holds most goes when the budget is used up; what is finished, or over,
   const metrics = new Metrics()
   const waiting = new Waiting({ metrics, clock: new SimClock(0), budget: new MemoryBudget({ maxBytes: 100_000 }) })
   const gone: string[] = []
-  const of = (client: string): UnfinishedHold => new UnfinishedHold(waiting, { client, giveUp: () => { gone.push(client) } })
+  const of = (client: string): UnfinishedHold =>
+    new UnfinishedHold(waiting, {
+      client,
+      giveUp: () => {
+        gone.push(client)
+      },
+    })
   const counted = (): number => metrics.total('mesh_stream_waiting_bytes')
   const [small, large, last] = [of('127.0.0.1'), of('127.0.0.2'), of('127.0.0.3')]
   small.read(500, 500)

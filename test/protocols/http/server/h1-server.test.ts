@@ -8,7 +8,9 @@ test('requests sent ahead are answered in order, each after the one before', asy
   await using h = new Harness()
   const origin = await h.origin()
   const client = h.connect()
-  await client.send('GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\nGET /3 HTTP/1.1\r\nhost: a\r\n\r\n')
+  await client.send(
+    'GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\nGET /3 HTTP/1.1\r\nhost: a\r\n\r\n',
+  )
   for (const path of ['/1', '/2', '/3']) {
     assert.match(await origin.last.take(), new RegExp(`^GET ${path} HTTP/1.1\r\n[^]*\r\n\r\n$`))
     await origin.answer(OK)
@@ -27,7 +29,10 @@ test('a malformed request is answered with its code and the connection ends', as
   await using h = new Harness()
   const client = h.connect()
   await client.send('GET / HTTP/1.1\nhost: a\n\n')
-  assert.match(await client.take(), /^HTTP\/1\.1 400 Bad Request\r\nx-meshlet-error: MESH_MALFORMED_INPUT\r\n[^]*connection: close\r\n/)
+  assert.match(
+    await client.take(),
+    /^HTTP\/1\.1 400 Bad Request\r\nx-meshlet-error: MESH_MALFORMED_INPUT\r\n[^]*connection: close\r\n/,
+  )
   client.stream.end()
   assert.equal((await client.outcome).error?.code, 'MESH_MALFORMED_INPUT')
   assert.equal(h.metrics.total('mesh_http_refused_messages_total'), 1)
@@ -54,7 +59,10 @@ test('100 is sent once the request is to be forwarded, and the endpoint is not a
   await client.send('POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n')
   assert.equal(await client.take(), 'HTTP/1.1 100 Continue\r\n\r\n')
   await client.send('ab')
-  assert.match(await origin.last.take(), /^POST \/ HTTP\/1\.1\r\nhost: a\r\nx-forwarded-proto: http\r\ncontent-length: 2\r\n\r\nab$/)
+  assert.match(
+    await origin.last.take(),
+    /^POST \/ HTTP\/1\.1\r\nhost: a\r\nx-forwarded-proto: http\r\ncontent-length: 2\r\n\r\nab$/,
+  )
 })
 
 test('a request that policy refuses is not told to continue', async () => {
@@ -99,7 +107,7 @@ test('an answer that lasts until the endpoint closes goes on in chunks', async (
   assert.match(await client.take(), /transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n$/)
 })
 
-test('an answer that breaks off ends the client\'s connection instead of looking complete', async () => {
+test("an answer that breaks off ends the client's connection instead of looking complete", async () => {
   await using h = new Harness()
   const origin = await h.origin()
   const client = h.connect()
@@ -111,7 +119,7 @@ test('an answer that breaks off ends the client\'s connection instead of looking
   assert.equal((await client.outcome).error?.code, 'MESH_UPSTREAM_RESET')
 })
 
-test('an answer before the request\'s end is passed on and the connection ends', async () => {
+test("an answer before the request's end is passed on and the connection ends", async () => {
   await using h = new Harness()
   const origin = await h.origin()
   const client = h.connect()
@@ -139,12 +147,15 @@ test('draining: an idle connection ends at once, a busy one with its answer', as
 test('a head that comes too slowly is answered with 408, however often a byte comes', async () => {
   await using h = new Harness([cluster()], { requestHeadMs: 1000 })
   const client = h.connect()
-  for (const c of 'GET / HTTP') { await client.send(c); await h.clock.advance(110) }
+  for (const c of 'GET / HTTP') {
+    await client.send(c)
+    await h.clock.advance(110)
+  }
   assert.match(await client.take(), /^HTTP\/1\.1 408 [^]*MESH_REQUEST_TIMEOUT/)
   assert.equal(h.metrics.total('mesh_http_limits_met_total', { limit: 'requestHeadMs' }), 1)
 })
 
-test('an idle connection ends after the connection\'s idle time, without an answer', async () => {
+test("an idle connection ends after the connection's idle time, without an answer", async () => {
   await using h = new Harness()
   const client = h.connect(manager([route()], { connectionIdleMs: 2000 }))
   await h.clock.advance(1990)
@@ -154,7 +165,7 @@ test('an idle connection ends after the connection\'s idle time, without an answ
   assert.equal(client.received, '')
 })
 
-test('an exchange in which nothing moves ends after the stream\'s idle time', async () => {
+test("an exchange in which nothing moves ends after the stream's idle time", async () => {
   await using h = new Harness()
   const origin = await h.origin()
   const client = h.connect(manager([route()], { streamIdleMs: 1000 }))
@@ -207,8 +218,10 @@ test('an endpoint that does not read stops the client', async () => {
   assert.equal(origin.last.received.split('\r\n\r\n')[1]!.length, 4 << 20)
 })
 
-const WEBSOCKET = 'GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: k\r\n\r\n'
-const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\n'
+const WEBSOCKET =
+  'GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: k\r\n\r\n'
+const SWITCH =
+  'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\n'
 
 test('a WebSocket is switched through where upgrades are permitted, with the bytes that came early', async () => {
   await using h = new Harness()
@@ -217,7 +230,10 @@ test('a WebSocket is switched through where upgrades are permitted, with the byt
   await client.send(`${WEBSOCKET}early`)
   assert.match(await origin.last.take(), /connection: upgrade\r\nupgrade: websocket\r\n\r\n$/)
   await origin.answer(`${SWITCH}hello`)
-  assert.match(await client.take(), /^HTTP\/1\.1 101 Switching Protocols\r\nsec-websocket-accept: x\r\n[^]*upgrade: websocket\r\n\r\nhello$/)
+  assert.match(
+    await client.take(),
+    /^HTTP\/1\.1 101 Switching Protocols\r\nsec-websocket-accept: x\r\n[^]*upgrade: websocket\r\n\r\nhello$/,
+  )
   assert.equal(await origin.last.take(), 'early')
   await client.send('ping')
   assert.equal(await origin.last.take(), 'ping')
@@ -229,10 +245,30 @@ test('a WebSocket is switched through where upgrades are permitted, with the byt
 
 for (const { name, path = '/ws', upgrade, http, want } of [
   { name: 'nobody permits', upgrade: 'websocket', http: manager([route()]), want: 403 },
-  { name: 'the listener does not name', upgrade: 'foo', http: manager([route()], { upgrades: ['websocket'] }), want: 403 },
-  { name: 'is one of several', upgrade: 'foo, websocket', http: manager([route()], { upgrades: ['websocket'] }), want: 403 },
-  { name: 'the route forbids', upgrade: 'websocket', http: manager([route(forwardTo({ upgrades: new Map([['websocket', false]]) }))], { upgrades: ['websocket'] }), want: 403 },
-  { name: 'comes to a direct response', upgrade: 'websocket', http: manager([route({ kind: 'direct', status: 200, body: 'x' })]), want: 403 },
+  {
+    name: 'the listener does not name',
+    upgrade: 'foo',
+    http: manager([route()], { upgrades: ['websocket'] }),
+    want: 403,
+  },
+  {
+    name: 'is one of several',
+    upgrade: 'foo, websocket',
+    http: manager([route()], { upgrades: ['websocket'] }),
+    want: 403,
+  },
+  {
+    name: 'the route forbids',
+    upgrade: 'websocket',
+    http: manager([route(forwardTo({ upgrades: new Map([['websocket', false]]) }))], { upgrades: ['websocket'] }),
+    want: 403,
+  },
+  {
+    name: 'comes to a direct response',
+    upgrade: 'websocket',
+    http: manager([route({ kind: 'direct', status: 200, body: 'x' })]),
+    want: 403,
+  },
   { name: 'comes where there is no route', path: '/ws', upgrade: 'websocket', http: manager([]), want: 404 },
 ]) {
   test(`an upgrade that ${name} is answered with ${want}, and the connection with it is over, as in Envoy`, async () => {
@@ -240,7 +276,13 @@ for (const { name, path = '/ws', upgrade, http, want } of [
     const client = h.connect(http)
     await client.send(`GET ${path} HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: ${upgrade}\r\n\r\n${GET}`)
     const answer = await client.take()
-    assert.match(answer, new RegExp(`^HTTP/1\\.1 ${want} .*connection: close.*${want === 403 ? 'MESH_UPGRADE_NOT_PERMITTED' : 'MESH_NO_ROUTE'}`, 's'))
+    assert.match(
+      answer,
+      new RegExp(
+        `^HTTP/1\\.1 ${want} .*connection: close.*${want === 403 ? 'MESH_UPGRADE_NOT_PERMITTED' : 'MESH_NO_ROUTE'}`,
+        's',
+      ),
+    )
     assert.equal(answer.split('HTTP/1.1').length, 2, 'what follows is not taken for a request')
   })
 }
@@ -267,7 +309,7 @@ test('an endpoint that switches protocols unasked is refused', async () => {
   assert.equal(origin.last.closed, true)
 })
 
-test('the route\'s timeout is over when the protocol is switched', async () => {
+test("the route's timeout is over when the protocol is switched", async () => {
   await using h = new Harness()
   const origin = await h.origin()
   const client = h.connect(manager([route(forwardTo({ upgrades: new Map([['websocket', true]]), timeoutMs: 1000 }))]))
@@ -295,7 +337,7 @@ test('CONNECT is for explicit proxies only', async () => {
   assert.match(await client.take(), /^HTTP\/1\.1 501 [^]*MESH_UNSUPPORTED/)
 })
 
-test('CONNECT opens a tunnel to the cluster that the host\'s route names', async () => {
+test("CONNECT opens a tunnel to the cluster that the host's route names", async () => {
   await using h = new Harness()
   const origin = await h.origin()
   const client = h.connect(manager([route()], { explicitProxy: true }))
@@ -314,21 +356,31 @@ test('CONNECT does not pass by a route that has a policy of its own, because a t
   await using h = new Harness()
   await h.origin()
   const guarded: Policy = { action: 'deny', rules: [], shadow: undefined }
-  const client = h.connect(manager([route(forwardTo(), { filters: new Map([['r', { off: false, policy: { value: guarded } }]]) })], { explicitProxy: true }))
+  const client = h.connect(
+    manager([route(forwardTo(), { filters: new Map([['r', { off: false, policy: { value: guarded } }]]) })], {
+      explicitProxy: true,
+    }),
+  )
   await client.send('CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n')
   assert.match(await client.take(), /^HTTP\/1\.1 404 [^]*MESH_NO_ROUTE/)
 })
 
-test('an explicit proxy takes the host from an absolute target and drops the proxy\'s credentials', async () => {
+test("an explicit proxy takes the host from an absolute target and drops the proxy's credentials", async () => {
   await using h = new Harness()
   const origin = await h.origin()
-  await h.connect(manager([route()], { explicitProxy: true })).send('GET http://b.example/x HTTP/1.1\r\nhost: a\r\nproxy-authorization: Basic x\r\n\r\n')
+  await h
+    .connect(manager([route()], { explicitProxy: true }))
+    .send('GET http://b.example/x HTTP/1.1\r\nhost: a\r\nproxy-authorization: Basic x\r\n\r\n')
   assert.equal(await origin.last.take(), 'GET /x HTTP/1.1\r\nhost: b.example\r\nx-forwarded-proto: http\r\n\r\n')
 })
 
 test('a delay fault waits, an abort fault answers', async () => {
   await using h = new Harness()
-  const fault = { delay: { ms: 300, fraction: 1 }, abort: { status: 418, grpcStatus: undefined, fraction: 1 }, headers: [] }
+  const fault = {
+    delay: { ms: 300, fraction: 1 },
+    abort: { status: 418, grpcStatus: undefined, fraction: 1 },
+    headers: [],
+  }
   const client = h.connect(manager([route()], { filters: [{ kind: 'fault', name: 'f', fault }] }))
   await client.send(GET)
   await h.clock.advance(290)
@@ -342,7 +394,10 @@ test('after a change of configuration the next request is served by the new chai
   const client = h.connect(manager([route({ kind: 'direct', status: 200, body: 'old' })]))
   await client.send(GET)
   assert.match(await client.take(), /old$/)
-  client.conn.chain = { ...client.conn.chain, codec: { kind: 'http', http: manager([route({ kind: 'direct', status: 200, body: 'new' })]) } }
+  client.conn.chain = {
+    ...client.conn.chain,
+    codec: { kind: 'http', http: manager([route({ kind: 'direct', status: 200, body: 'new' })]) },
+  }
   await client.send(GET)
   assert.match(await client.take(), /new$/)
 })

@@ -1,4 +1,7 @@
-/** What an HTTP/2 client sees of the server side, frame by frame: what is no request, answers that come early, clients that take nothing. */
+/**
+ * What an HTTP/2 client sees of the server side, frame by frame: what is no request, answers that come early, clients
+ * that take nothing.
+ */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -13,16 +16,42 @@ import { manager, OK, route } from '../harness.ts'
 const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE] = [0, 1, 3, 4, 6, 7, 8]
 const [NO_ERROR, PROTOCOL_ERROR, CANCEL] = [0, 1, 8]
 const END_STREAM = 1
-const asked = (method = 'GET', path = '/'): Fields => [[':method', method], [':scheme', 'http'], [':authority', 'a'], [':path', path]]
-const word = (n: number): Buffer => { const bytes = Buffer.alloc(4); bytes.writeUInt32BE(n); return bytes }
-const setting = (id: number, value: number): Buffer => frame(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, id]), word(value)]))
-const data = (stream: number, text: string | Buffer, end = false): Buffer => frame(DATA, end ? END_STREAM : 0, stream, Buffer.from(text))
+const asked = (method = 'GET', path = '/'): Fields => [
+  [':method', method],
+  [':scheme', 'http'],
+  [':authority', 'a'],
+  [':path', path],
+]
+const word = (n: number): Buffer => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(n)
+  return bytes
+}
+const setting = (id: number, value: number): Buffer =>
+  frame(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, id]), word(value)]))
+const data = (stream: number, text: string | Buffer, end = false): Buffer =>
+  frame(DATA, end ? END_STREAM : 0, stream, Buffer.from(text))
 const reset = (stream: number, code: number): Buffer => frame(RST_STREAM, 0, stream, word(code))
-const ends = (stream: number) => (f: Heard): boolean => f.stream === stream && f.type <= HEADERS && (f.flags & END_STREAM) === END_STREAM
-const isReset = (stream: number) => (f: Heard): boolean => f.stream === stream && f.type === RST_STREAM
+const ends =
+  (stream: number) =>
+  (f: Heard): boolean =>
+    f.stream === stream && f.type <= HEADERS && (f.flags & END_STREAM) === END_STREAM
+const isReset =
+  (stream: number) =>
+  (f: Heard): boolean =>
+    f.stream === stream && f.type === RST_STREAM
 /** HPACK's static table has 200 and 400 as one octet (RFC 7541, appendix A). */
-const statusOf = (raw: RawH2, stream: number): number | undefined => ({ 0x88: 200, 0x8c: 400 } as Record<number, number>)[raw.heard.find((f) => f.type === HEADERS && f.stream === stream)?.payload[0] ?? 0]
-const dial = (t: TestContext, port: number): RawH2 => { const raw = new RawH2(port); t.after(() => { raw.close() }); return raw }
+const statusOf = (raw: RawH2, stream: number): number | undefined =>
+  ({ 0x88: 200, 0x8c: 400 } as Record<number, number>)[
+    raw.heard.find((f) => f.type === HEADERS && f.stream === stream)?.payload[0] ?? 0
+  ]
+const dial = (t: TestContext, port: number): RawH2 => {
+  const raw = new RawH2(port)
+  t.after(() => {
+    raw.close()
+  })
+  return raw
+}
 
 const MALFORMED: Readonly<Record<string, Fields>> = {
   'CR in a value': [...asked(), ['x-a', 'a\rb']],
@@ -48,42 +77,60 @@ const MALFORMED: Readonly<Record<string, Fields>> = {
   'CONNECT with a path': asked('CONNECT'),
   'an empty :scheme': [[':method', 'GET'], [':scheme', ''], ...asked().slice(2)],
   'a :scheme that is none': [[':method', 'GET'], [':scheme', 'http://a/'], ...asked().slice(2)],
-  'several host fields, without :authority': [...asked().filter(([name]) => name !== ':authority'), ['host', 'a'], ['host', 'b']],
+  'several host fields, without :authority': [
+    ...asked().filter(([name]) => name !== ':authority'),
+    ['host', 'a'],
+    ['host', 'b'],
+  ],
   'several host fields beside :authority': [...asked(), ['host', 'a'], ['host', 'a']],
   'a content-length that is none': [...asked('POST'), ['content-length', '1x']],
   'two content-lengths': [...asked('POST'), ['content-length', '1'], ['content-length', '2']],
 }
 test('a listener that permits it takes a head of a megabyte', { timeout: 20_000 }, async (t) => {
   const both = await Both.start(t, manager([route()], { maxRequestHeadersBytes: 2 * 1024 * 1024 }))
-  const told = await both.ask('http2', { fields: Array.from({ length: 16 }, (_, i) => [`x-${i}`, 'a'.repeat(60_000)] as const) })
+  const told = await both.ask('http2', {
+    fields: Array.from({ length: 16 }, (_, i) => [`x-${i}`, 'a'.repeat(60_000)] as const),
+  })
   assert.equal(told.status, 200)
   assert.equal(told.saw?.headers['x-15']?.length, 60_000)
 })
 
-test('what RFC 9113 calls malformed is answered with 400 and reset, reaches nobody, and the connection goes on (§8.1.1)', { timeout: 20_000 }, async (t) => {
-  const lines: AccessRecord[] = []
-  const log: Log = { ...silentLog, info: (fields: { evt: string }) => { if (fields.evt === 'http.access') lines.push(fields as unknown as AccessRecord) } }
-  const both = await Both.start(t, manager([route()], { accessLog: 'json' }), { log })
-  const raw = dial(t, both.ports.http2)
-  let stream = 1
-  for (const [what, fields] of Object.entries(MALFORMED)) {
-    for (const end of [true, false]) {
-      raw.socket.write(headers(stream, fields, end))
-      const rst = await raw.until(isReset(stream))
-      assert.equal(rst?.payload.readUInt32BE(0), PROTOCOL_ERROR, what)
-      assert.equal(statusOf(raw, stream), 400, what)
-      assert.ok(raw.heard.some(ends(stream)), what)
-      stream += 2
+test(
+  'what RFC 9113 calls malformed is answered with 400 and reset, reaches nobody, and the connection goes on (§8.1.1)',
+  { timeout: 20_000 },
+  async (t) => {
+    const lines: AccessRecord[] = []
+    const log: Log = {
+      ...silentLog,
+      info: (fields: { evt: string }) => {
+        if (fields.evt === 'http.access') lines.push(fields as unknown as AccessRecord)
+      },
     }
-  }
-  assert.equal(both.metrics.total('mesh_http_refused_messages_total'), 2 * Object.keys(MALFORMED).length)
-  assert.equal(both.metrics.total('mesh_http_failed_total', { code: 'MESH_MALFORMED_INPUT' }), 2 * Object.keys(MALFORMED).length)
-  assert.deepEqual([lines.length, lines[0]?.status, lines[0]?.flags], [2 * Object.keys(MALFORMED).length, 400, 'DPE'])
-  raw.socket.write(headers(stream, asked(), true))
-  await raw.until(ends(stream))
-  assert.equal(statusOf(raw, stream), 200)
-  assert.equal(both.seen.length, 1)
-})
+    const both = await Both.start(t, manager([route()], { accessLog: 'json' }), { log })
+    const raw = dial(t, both.ports.http2)
+    let stream = 1
+    for (const [what, fields] of Object.entries(MALFORMED)) {
+      for (const end of [true, false]) {
+        raw.socket.write(headers(stream, fields, end))
+        const rst = await raw.until(isReset(stream))
+        assert.equal(rst?.payload.readUInt32BE(0), PROTOCOL_ERROR, what)
+        assert.equal(statusOf(raw, stream), 400, what)
+        assert.ok(raw.heard.some(ends(stream)), what)
+        stream += 2
+      }
+    }
+    assert.equal(both.metrics.total('mesh_http_refused_messages_total'), 2 * Object.keys(MALFORMED).length)
+    assert.equal(
+      both.metrics.total('mesh_http_failed_total', { code: 'MESH_MALFORMED_INPUT' }),
+      2 * Object.keys(MALFORMED).length,
+    )
+    assert.deepEqual([lines.length, lines[0]?.status, lines[0]?.flags], [2 * Object.keys(MALFORMED).length, 400, 'DPE'])
+    raw.socket.write(headers(stream, asked(), true))
+    await raw.until(ends(stream))
+    assert.equal(statusOf(raw, stream), 200)
+    assert.equal(both.seen.length, 1)
+  },
+)
 test('the answer to a malformed HEAD has no body', async (t) => {
   const both = await Both.start(t, manager())
   const raw = dial(t, both.ports.http2)
@@ -92,9 +139,19 @@ test('the answer to a malformed HEAD has no body', async (t) => {
   assert.deepEqual([statusOf(raw, 1), raw.heard.some((f) => f.type === DATA)], [400, false])
 })
 for (const [what, bytes] of Object.entries({
-  'more than content-length says': Buffer.concat([headers(1, [...asked('POST'), ['content-length', '3']], false), data(1, 'body')]),
-  'less than content-length says': Buffer.concat([headers(1, [...asked('POST'), ['content-length', '5']], false), data(1, 'body', true)]),
-  'trailers that are none': Buffer.concat([headers(1, asked('POST'), false), data(1, 'body'), headers(1, [['x-a', 'a\nb']], true)]),
+  'more than content-length says': Buffer.concat([
+    headers(1, [...asked('POST'), ['content-length', '3']], false),
+    data(1, 'body'),
+  ]),
+  'less than content-length says': Buffer.concat([
+    headers(1, [...asked('POST'), ['content-length', '5']], false),
+    data(1, 'body', true),
+  ]),
+  'trailers that are none': Buffer.concat([
+    headers(1, asked('POST'), false),
+    data(1, 'body'),
+    headers(1, [['x-a', 'a\nb']], true),
+  ]),
 })) {
   test(`a body with ${what} is a stream error, and half a request never looks whole`, async (t) => {
     const both = await Both.start(t, manager())
@@ -108,25 +165,52 @@ for (const [what, bytes] of Object.entries({
 }
 
 test('answers without a body by status or method have none, whatever the endpoint sends', async (t) => {
-  const both = await Both.start(t, manager(), { answer: (request, response) => { response.statusCode = request.url === '/304' ? 304 : 200; response.setHeader('content-length', 5); response.end(request.method === 'HEAD' ? '' : 'hello') } })
+  const both = await Both.start(t, manager(), {
+    answer: (request, response) => {
+      response.statusCode = request.url === '/304' ? 304 : 200
+      response.setHeader('content-length', 5)
+      response.end(request.method === 'HEAD' ? '' : 'hello')
+    },
+  })
   const raw = dial(t, both.ports.http2)
   raw.socket.write(Buffer.concat([headers(1, asked('HEAD'), true), headers(3, asked('GET', '/304'), true)]))
   await raw.until(ends(1))
   await raw.until(ends(3))
-  assert.equal(raw.heard.some((f) => f.type === DATA), false)
+  assert.equal(
+    raw.heard.some((f) => f.type === DATA),
+    false,
+  )
 })
 
 /* On simulated time. */
 
-async function rig(t: TestContext, origin: SocketOrigin, p: Parameters<typeof SocketRig.open>[1] = {}, http = manager(undefined, { codec: 'http2' })): Promise<{ proxy: SocketRig; raw: RawH2 }> {
+async function rig(
+  t: TestContext,
+  origin: SocketOrigin,
+  p: Parameters<typeof SocketRig.open>[1] = {},
+  http = manager(undefined, { codec: 'http2' }),
+): Promise<{ proxy: SocketRig; raw: RawH2 }> {
   const proxy = await SocketRig.open({ codec: { kind: 'http', http } }, { clusters: [origin.cluster()], ...p })
   t.after(() => proxy[Symbol.asyncDispose]())
   return { proxy, raw: dial(t, proxy.port) }
 }
-const originOf = async (t: TestContext, serve: (socket: net.Socket) => void): Promise<SocketOrigin> => { const origin = await SocketOrigin.listen(serve); t.after(() => { origin[Symbol.dispose]() }); return origin }
+const originOf = async (t: TestContext, serve: (socket: net.Socket) => void): Promise<SocketOrigin> => {
+  const origin = await SocketOrigin.listen(serve)
+  t.after(() => {
+    origin[Symbol.dispose]()
+  })
+  return origin
+}
 
-test('an answer before the request\'s end: the reset that follows is NO_ERROR, and comes late enough not to overtake it (RFC 9113 §8.1)', async (t) => {
-  const { proxy, raw } = await rig(t, await originOf(t, (s) => { s.once('data', () => { s.write(OK) }) }))
+test("an answer before the request's end: the reset that follows is NO_ERROR, and comes late enough not to overtake it (RFC 9113 §8.1)", async (t) => {
+  const { proxy, raw } = await rig(
+    t,
+    await originOf(t, (s) => {
+      s.once('data', () => {
+        s.write(OK)
+      })
+    }),
+  )
   raw.socket.write(Buffer.concat([headers(1, asked('POST'), false), data(1, 'x')]))
   await proxy.until('the answer', () => raw.heard.some(ends(1)))
   await proxy.clock.advance(900)
@@ -137,15 +221,30 @@ test('an answer before the request\'s end: the reset that follows is NO_ERROR, a
 })
 test('a client that cancels what it has sent in full is not served on, though nobody has read all of it yet', async (t) => {
   let got = ''
-  const { proxy, raw } = await rig(t, await originOf(t, (s) => { s.on('data', (d: Buffer) => { got += d.toString('latin1') }) }), { limits: { maxReplayBytes: 1024 } })
+  const { proxy, raw } = await rig(
+    t,
+    await originOf(t, (s) => {
+      s.on('data', (d: Buffer) => {
+        got += d.toString('latin1')
+      })
+    }),
+    { limits: { maxReplayBytes: 1024 } },
+  )
   const pieces = [data(1, Buffer.alloc(16_000)), data(1, Buffer.alloc(16_000)), data(1, Buffer.alloc(16_000), true)]
-  raw.socket.write(Buffer.concat([headers(1, asked('POST'), false), ...pieces, reset(1, CANCEL), frame(PING, 0, 0, Buffer.alloc(8))]))
+  raw.socket.write(
+    Buffer.concat([headers(1, asked('POST'), false), ...pieces, reset(1, CANCEL), frame(PING, 0, 0, Buffer.alloc(8))]),
+  )
   await proxy.until('all of it was read', () => raw.heard.some((f) => f.type === PING))
-  await proxy.until('nothing is under way', () => proxy.metrics.total('mesh_upstream_requests_active') + proxy.metrics.total('mesh_upstream_requests_pending') === 0)
+  await proxy.until(
+    'nothing is under way',
+    () =>
+      proxy.metrics.total('mesh_upstream_requests_active') + proxy.metrics.total('mesh_upstream_requests_pending') ===
+      0,
+  )
   for (let turn = 0; turn < 20; turn++) await proxy.clock.advance(0)
   assert.equal(got, '')
 })
-test('an answer that nobody takes ends when nothing of it has left for the stream\'s idle time, and no longer counts', async (t) => {
+test("an answer that nobody takes ends when nothing of it has left for the stream's idle time, and no longer counts", async (t) => {
   const body = 'x'.repeat(300_000)
   const http = manager([route({ kind: 'direct', status: 200, body })], { codec: 'http2', streamIdleMs: 5_000 })
   const { proxy, raw } = await rig(t, await originOf(t, () => {}), {}, http)
@@ -176,15 +275,31 @@ test('a refused stream whose answer is not taken does not keep an idle connectio
 test('a PING ACK that nobody asked for ends nothing (RFC 9113 §6.7), a frame that breaks the protocol does', async (t) => {
   const both = await Both.start(t, manager())
   const raw = dial(t, both.ports.http2)
-  raw.socket.write(Buffer.concat([frame(PING, 1, 0, Buffer.from('stray!!!')), headers(1, asked(), true), frame(PING, 1, 0, Buffer.from('stray!!!'))]))
+  raw.socket.write(
+    Buffer.concat([
+      frame(PING, 1, 0, Buffer.from('stray!!!')),
+      headers(1, asked(), true),
+      frame(PING, 1, 0, Buffer.from('stray!!!')),
+    ]),
+  )
   assert.ok(await raw.until(ends(1)))
   raw.socket.write(frame(WINDOW_UPDATE, 0, 0, word(0)))
   assert.equal((await raw.until((f) => f.type === GOAWAY))?.payload.readUInt32BE(4), PROTOCOL_ERROR)
 })
 test('a drain lets what was begun end, and says which that is', async (t) => {
-  const server = net.createServer((s) => { s.on('error', () => {}).once('data', () => { setTimeout(() => { s.write(OK) }, 50) }) }).listen(0, '127.0.0.1')
+  const server = net
+    .createServer((s) => {
+      s.on('error', () => {}).once('data', () => {
+        setTimeout(() => {
+          s.write(OK)
+        }, 50)
+      })
+    })
+    .listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.after(() => { server.close() })
+  t.after(() => {
+    server.close()
+  })
   const both = await Both.start(t, manager(undefined, { maxConnectionMs: 20 }), { originPort: portOf(server) })
   const raw = dial(t, both.ports.http2)
   raw.socket.write(headers(1, asked(), true))
@@ -192,24 +307,33 @@ test('a drain lets what was begun end, and says which that is', async (t) => {
   assert.equal(goaway?.payload.readUInt32BE(4), NO_ERROR)
   assert.ok(await raw.until(ends(1)))
 })
-test('a header block that does not end counts against the memory budget, and is over when it ends or the client leaves', { timeout: 20_000 }, async (t) => {
-  const both = await Both.start(t, manager())
-  const counted = (): number => both.metrics.total('mesh_stream_waiting_bytes')
-  const until = async (bytes: number): Promise<void> => { while (counted() !== bytes) await new Promise((resolve) => { setImmediate(resolve) }) }
-  const raw = dial(t, both.ports.http2)
-  const whole = headers(1, [...asked(), ['x-a', 'a'.repeat(20_000)]], true)
-  const first = whole.subarray(0, 9 + 16_384)
-  raw.socket.write(first)
-  await until(16_384)
-  raw.socket.write(whole.subarray(first.length))
-  await raw.until(ends(1))
-  assert.equal(counted(), 0)
-  const other = dial(t, both.ports.http2)
-  other.socket.write(first)
-  await until(16_384)
-  other.close()
-  await until(0)
-})
+test(
+  'a header block that does not end counts against the memory budget, and is over when it ends or the client leaves',
+  { timeout: 20_000 },
+  async (t) => {
+    const both = await Both.start(t, manager())
+    const counted = (): number => both.metrics.total('mesh_stream_waiting_bytes')
+    const until = async (bytes: number): Promise<void> => {
+      while (counted() !== bytes)
+        await new Promise((resolve) => {
+          setImmediate(resolve)
+        })
+    }
+    const raw = dial(t, both.ports.http2)
+    const whole = headers(1, [...asked(), ['x-a', 'a'.repeat(20_000)]], true)
+    const first = whole.subarray(0, 9 + 16_384)
+    raw.socket.write(first)
+    await until(16_384)
+    raw.socket.write(whole.subarray(first.length))
+    await raw.until(ends(1))
+    assert.equal(counted(), 0)
+    const other = dial(t, both.ports.http2)
+    other.socket.write(first)
+    await until(16_384)
+    other.close()
+    await until(0)
+  },
+)
 
 test('DATA in frames of a byte goes on in pieces of what was read at once', { timeout: 20_000 }, async (t) => {
   let received = ''
@@ -221,9 +345,18 @@ test('DATA in frames of a byte goes on in pieces of what was read at once', { ti
   })
   const { raw } = await rig(t, origin)
   const text = 'abcdefghij'.repeat(50)
-  raw.socket.write(Buffer.concat([headers(1, asked('POST'), false), ...Array.from(text, (letter) => data(1, letter)), data(1, '', true)]))
+  raw.socket.write(
+    Buffer.concat([
+      headers(1, asked('POST'), false),
+      ...Array.from(text, (letter) => data(1, letter)),
+      data(1, '', true),
+    ]),
+  )
   await raw.until(ends(1))
-  const pieces = received.slice(received.indexOf('\r\n\r\n') + 4).split('\r\n').filter((_, i) => i % 2 === 1)
+  const pieces = received
+    .slice(received.indexOf('\r\n\r\n') + 4)
+    .split('\r\n')
+    .filter((_, i) => i % 2 === 1)
   assert.equal(pieces.join(''), text)
   assert.ok(pieces.length <= 10, `${pieces.length} pieces`)
 })

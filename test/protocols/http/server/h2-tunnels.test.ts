@@ -1,4 +1,7 @@
-/** CONNECT over HTTP/2 (RFC 9113 §8.5): what a client sends ahead, ends early or breaks off, in every order against the endpoint's side. */
+/**
+ * CONNECT over HTTP/2 (RFC 9113 §8.5): what a client sends ahead, ends early or breaks off, in every order against the
+ * endpoint's side.
+ */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -7,23 +10,46 @@ import { frame, headers, portOf, RawH2 } from '../../../helpers/raw-h2.ts'
 import { Both } from '../both.ts'
 import { manager, route } from '../harness.ts'
 
-const CONNECT = headers(1, [[':method', 'CONNECT'], [':authority', 'a:80']], false)
+const CONNECT = headers(
+  1,
+  [
+    [':method', 'CONNECT'],
+    [':authority', 'a:80'],
+  ],
+  false,
+)
 const data = (text: string, end = false): Buffer => frame(0, end ? 1 : 0, 1, Buffer.from(text))
 const RESET = frame(3, 0, 1, Buffer.from([0, 0, 0, 8]))
-const textOf = (raw: RawH2): string => raw.heard.filter((f) => f.type === 0).map((f) => f.payload.toString()).join('')
+const textOf = (raw: RawH2): string =>
+  raw.heard
+    .filter((f) => f.type === 0)
+    .map((f) => f.payload.toString())
+    .join('')
 
-const held = ({ metrics }: Both): number[] => ['connections', 'requests_active', 'requests_pending'].map((what) => metrics.total(`mesh_upstream_${what}`))
+const held = ({ metrics }: Both): number[] =>
+  ['connections', 'requests_active', 'requests_pending'].map((what) => metrics.total(`mesh_upstream_${what}`))
 
 /** An endpoint that answers what it got, in capital letters, once the other side has ended. */
 async function rig(t: TestContext): Promise<{ both: Both; raw: RawH2; got: Promise<string>; ended: Promise<boolean> }> {
   const got = Promise.withResolvers<string>()
   const ended = Promise.withResolvers<boolean>()
-  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-    let text = ''
-    socket.on('data', (chunk: Buffer) => { text += chunk.toString() }).on('error', () => {})
-    socket.on('end', () => { got.resolve(text); socket.end(text.toUpperCase()) })
-    socket.on('close', (failed) => { ended.resolve(!failed) })
-  }).listen(0, '127.0.0.1')
+  const server = net
+    .createServer({ allowHalfOpen: true }, (socket) => {
+      let text = ''
+      socket
+        .on('data', (chunk: Buffer) => {
+          text += chunk.toString()
+        })
+        .on('error', () => {})
+      socket.on('end', () => {
+        got.resolve(text)
+        socket.end(text.toUpperCase())
+      })
+      socket.on('close', (failed) => {
+        ended.resolve(!failed)
+      })
+    })
+    .listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => server.close())
   const both = await Both.start(t, manager([route()], { explicitProxy: true }), { originPort: portOf(server) })
@@ -34,9 +60,15 @@ async function rig(t: TestContext): Promise<{ both: Both; raw: RawH2; got: Promi
 
 for (const { name, writes } of [
   { name: 'after the answer', writes: [CONNECT, undefined, data('hello', true)] },
-  { name: 'in one packet with the head, and the end later', writes: [Buffer.concat([CONNECT, data('he')]), undefined, data('llo', true)] },
+  {
+    name: 'in one packet with the head, and the end later',
+    writes: [Buffer.concat([CONNECT, data('he')]), undefined, data('llo', true)],
+  },
   { name: 'in one packet with the head, and the end, too', writes: [Buffer.concat([CONNECT, data('hello', true)])] },
-  { name: 'in many frames ahead', writes: [Buffer.concat([CONNECT, ...'hello'.split('').map((c) => data(c)), data('', true)])] },
+  {
+    name: 'in many frames ahead',
+    writes: [Buffer.concat([CONNECT, ...'hello'.split('').map((c) => data(c)), data('', true)])],
+  },
 ]) {
   test(`what a client sends ${name} arrives whole, and so does its end`, { timeout: 10_000 }, async (t) => {
     const { both, raw, got } = await rig(t)
@@ -51,9 +83,18 @@ for (const { name, writes } of [
   })
 }
 
-test('a head that ends the stream is a tunnel of which the client\'s side has ended', { timeout: 10_000 }, async (t) => {
+test("a head that ends the stream is a tunnel of which the client's side has ended", { timeout: 10_000 }, async (t) => {
   const { raw, got } = await rig(t)
-  raw.socket.write(headers(1, [[':method', 'CONNECT'], [':authority', 'a:80']], true))
+  raw.socket.write(
+    headers(
+      1,
+      [
+        [':method', 'CONNECT'],
+        [':authority', 'a:80'],
+      ],
+      true,
+    ),
+  )
   assert.equal(await got, '')
   await raw.until((f) => f.stream === 1 && f.type <= 3 && (f.type === 3 || (f.flags & 1) === 1))
 })
@@ -68,7 +109,10 @@ for (const { name, bytes } of [
     raw.socket.write(frame(6, 0, 0, Buffer.from('8 bytes.')))
     assert.ok(await raw.until((f) => f.type === 6 && f.flags === 1), 'the connection goes on')
     raw.close()
-    for (let i = 0; i < 100 && held(both).some((n) => n > 0); i++) await new Promise((r) => { setTimeout(r, 20) })
+    for (let i = 0; i < 100 && held(both).some((n) => n > 0); i++)
+      await new Promise((r) => {
+        setTimeout(r, 20)
+      })
     assert.deepEqual(held(both), [0, 0, 0])
   })
 }
@@ -83,7 +127,15 @@ test('a reset after bytes were carried is a reset at the endpoint', { timeout: 1
 })
 
 test('an endpoint that breaks off is no end in order at the client (RFC 9113 §8.5)', { timeout: 10_000 }, async (t) => {
-  const server = net.createServer((socket) => { socket.on('error', () => {}).on('data', () => { socket.resetAndDestroy() }) }).listen(0, '127.0.0.1')
+  const server = net
+    .createServer((socket) => {
+      socket
+        .on('error', () => {})
+        .on('data', () => {
+          socket.resetAndDestroy()
+        })
+    })
+    .listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => server.close())
   const both = await Both.start(t, manager([route()], { explicitProxy: true }), { originPort: portOf(server) })

@@ -12,11 +12,23 @@ import { seededRandom } from '../../../helpers/random.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../../helpers/sim-network.ts'
 
-type RouteInput = { match: string; direction: 'up' | 'down'; cluster?: string; maxQos?: 0 | 1 | 2; stripPrefix?: string; addPrefix?: string; clientId?: string }
-const routesOf = (routes: readonly RouteInput[]) => policyOf({ routes: routes.map((r) => ({ cluster: 'cloud', ...r })) }).routes
+type RouteInput = {
+  match: string
+  direction: 'up' | 'down'
+  cluster?: string
+  maxQos?: 0 | 1 | 2
+  stripPrefix?: string
+  addPrefix?: string
+  clientId?: string
+}
+const routesOf = (routes: readonly RouteInput[]) =>
+  policyOf({ routes: routes.map((r) => ({ cluster: 'cloud', ...r })) }).routes
 const UP: RouteInput = { match: 'sensors/#', direction: 'up' }
 const DOWN: RouteInput = { match: 'commands/#', direction: 'down' }
-const tablesWith = (...names: string[]): Tables => ({ ...EMPTY_TABLES, cluster: (name) => (names.includes(name) ? { name } as never : undefined) })
+const tablesWith = (...names: string[]): Tables => ({
+  ...EMPTY_TABLES,
+  cluster: (name) => (names.includes(name) ? ({ name } as never) : undefined),
+})
 
 class Rig {
   readonly local: TestBroker
@@ -27,11 +39,30 @@ class Rig {
     this.local = local
     this.upstream = upstream
     const { clock, metrics, broker, durability } = local
-    this.bridge = createBridge({ ctx: { clock, metrics, log: silentLog, random: seededRandom(3), tables: this.tables }, broker, durability, upstreams: upstream.upstreams, node: 'edge-1' })
+    this.bridge = createBridge({
+      ctx: { clock, metrics, log: silentLog, random: seededRandom(3), tables: this.tables },
+      broker,
+      durability,
+      upstreams: upstream.upstreams,
+      node: 'edge-1',
+    })
   }
-  get clock() { return this.local.clock }
+  get clock() {
+    return this.local.clock
+  }
   async publish(topic: string, text: string, p: Partial<StoredMessage> = {}): Promise<void> {
-    await this.local.broker.publish({ topic, payload: Buffer.from(text), qos: 1, retain: false, properties: new Uint8Array(0), expiresAtMs: undefined, ...p }, 'test')
+    await this.local.broker.publish(
+      {
+        topic,
+        payload: Buffer.from(text),
+        qos: 1,
+        retain: false,
+        properties: new Uint8Array(0),
+        expiresAtMs: undefined,
+        ...p,
+      },
+      'test',
+    )
   }
   /** The agent is killed and started again; the upstream sees its connection break. */
   async restart(routes: readonly RouteInput[]): Promise<Rig> {
@@ -41,7 +72,9 @@ class Rig {
     await next.bridge.apply(routesOf(routes))
     return next
   }
-  dropped(reason: string): number { return this.local.metrics.total('mesh_mqtt_bridge_dropped_total', { reason }) }
+  dropped(reason: string): number {
+    return this.local.metrics.total('mesh_mqtt_bridge_dropped_total', { reason })
+  }
 }
 async function rig(t: TestContext, routes: readonly RouteInput[]): Promise<Rig> {
   const made = new Rig()
@@ -54,7 +87,10 @@ async function rig(t: TestContext, routes: readonly RouteInput[]): Promise<Rig> 
 test('the session is a lasting one: clean start off, no expiry, client id of node and cluster [MQTT-3.1.2-4]', async (t) => {
   const r = await rig(t, [UP])
   const connect = await (await r.upstream.next()).take('connect')
-  assert.deepEqual([connect.version, connect.cleanStart, connect.clientId, connect.keepAliveSec, connect.properties.sessionExpirySec], [5, false, 'edge-1/cloud', 30, 0xffffffff])
+  assert.deepEqual(
+    [connect.version, connect.cleanStart, connect.clientId, connect.keepAliveSec, connect.properties.sessionExpirySec],
+    [5, false, 'edge-1/cloud', 30, 0xffffffff],
+  )
 })
 test('QoS 1 goes up in order under topic and QoS of the route, and is done at PUBACK', async (t) => {
   const r = await rig(t, [{ ...UP, stripPrefix: 'sensors/', addPrefix: 'site-7/' }])
@@ -69,7 +105,9 @@ test('QoS 1 goes up in order under topic and QoS of the route, and is done at PU
   conn.ack('puback', 1)
   await settle()
   assert.equal(queue.depth, 0)
-  assert.deepEqual(r.bridge.status(), [{ cluster: 'cloud', state: 'connected', queued: 0, sent: 2, received: 0, error: undefined }])
+  assert.deepEqual(r.bridge.status(), [
+    { cluster: 'cloud', state: 'connected', queued: 0, sent: 2, received: 0, error: undefined },
+  ])
 })
 test('QoS 2: PUBREL only once PUBREC is durable, done at PUBCOMP [MQTT-4.3.3-3, -4]', async (t) => {
   const r = await rig(t, [UP])
@@ -115,7 +153,7 @@ test('after a restart of the agent what was not acknowledged goes on from the di
   await r.publish('sensors/a', '3')
   assert.deepEqual(await conn.seen(), ['publish sensors/a 2 q1 #2 dup', 'publish sensors/a 3 q1 #3'])
 })
-test('never more in flight than the peer\'s Receive Maximum [MQTT-3.3.4-9]', async (t) => {
+test("never more in flight than the peer's Receive Maximum [MQTT-3.3.4-9]", async (t) => {
   const r = await rig(t, [UP])
   const conn = await r.upstream.accepted({ properties: { receiveMaximum: 2 } })
   for (const n of ['1', '2', '3', '4']) await r.publish('sensors/a', n)
@@ -178,7 +216,9 @@ test('the bridge subscribes before it publishes, without getting back what it se
   await r.publish('sensors/a', '1')
   const conn = await r.upstream.accepted()
   const subscribe = await conn.granted()
-  assert.deepEqual(subscribe.subscriptions, [{ filter: 'commands/#', qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 1 }])
+  assert.deepEqual(subscribe.subscriptions, [
+    { filter: 'commands/#', qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 1 },
+  ])
   assert.ok(subscribe.packetId > 10_000)
   assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q1 #1'])
 })
@@ -266,14 +306,21 @@ test('[MQTT-4.6.0-6] nothing overtakes what the local side has no room for, also
   await client.connect({ cleanStart: false, properties: { sessionExpirySec: 100 } })
   await client.subscribe('commands/#', { qos: 1 })
   r.local.durability.refuse('MESH_MQTT_QUOTA', 10)
-  conn.send(...['too large for now', '2', '3'].map((text, i) => publishPacket({ topic: 'commands/a', payload: Buffer.from(text), qos: 1, packetId: i + 1 })))
+  conn.send(
+    ...['too large for now', '2', '3'].map((text, i) =>
+      publishPacket({ topic: 'commands/a', payload: Buffer.from(text), qos: 1, packetId: i + 1 }),
+    ),
+  )
   await settle()
   await r.clock.advance(2_500)
   assert.deepEqual([await conn.seen(), await client.seen()], [[], []])
   r.local.durability.refuse(undefined)
   await r.clock.advance(1_000)
   assert.deepEqual(await conn.seen(), ['puback #1', 'puback #2', 'puback #3'])
-  assert.deepEqual(await client.seen(), ['too large for now', '2', '3'].map((text, i) => `publish commands/a ${text} q1 #${i + 1}`))
+  assert.deepEqual(
+    await client.seen(),
+    ['too large for now', '2', '3'].map((text, i) => `publish commands/a ${text} q1 #${i + 1}`),
+  )
 })
 test('a message that came from above is not sent back up, and one from another side is', async (t) => {
   const r = await rig(t, [{ match: '#', direction: 'up' }, DOWN])
@@ -341,7 +388,15 @@ test('a peer that never answers CONNECT is left after ten seconds', async (t) =>
   assert.equal(conn.closed, true)
 })
 test('garbage from the upstream ends the connection and nothing else', async (t) => {
-  for (const bytes of ['ff ff ff ff ff', '20 02 00', '30 80 80 80 80 01', 'd0 01 00', '40 02 00 00', 'e0 00', '62 02 00 09']) {
+  for (const bytes of [
+    'ff ff ff ff ff',
+    '20 02 00',
+    '30 80 80 80 80 01',
+    'd0 01 00',
+    '40 02 00 00',
+    'e0 00',
+    '62 02 00 09',
+  ]) {
     const r = await rig(t, [UP, DOWN])
     const conn = await r.upstream.next()
     await conn.take('connect')
@@ -358,11 +413,19 @@ test('apply: the same routes change nothing; other ones change subscriptions and
   await conn.granted()
   await r.bridge.apply(routesOf([DOWN, UP]))
   assert.deepEqual(await conn.seen(), [])
-  await r.bridge.apply(routesOf([{ ...UP, match: 'meters/#' }, { ...DOWN, match: 'orders/#' }]))
+  await r.bridge.apply(
+    routesOf([
+      { ...UP, match: 'meters/#' },
+      { ...DOWN, match: 'orders/#' },
+    ]),
+  )
   const unsubscribe = await conn.take('unsubscribe')
   assert.deepEqual(unsubscribe.filters, ['commands/#'])
   conn.send({ type: 'unsuback', packetId: unsubscribe.packetId, reasons: [0], properties: {} })
-  assert.deepEqual((await conn.granted()).subscriptions.map((s) => s.filter), ['orders/#'])
+  assert.deepEqual(
+    (await conn.granted()).subscriptions.map((s) => s.filter),
+    ['orders/#'],
+  )
   await r.publish('sensors/a', 'x')
   await r.publish('meters/a', 'y')
   assert.deepEqual(await conn.seen(), ['publish meters/a y q1 #1'])
@@ -376,7 +439,9 @@ test('routes that are gone end the session with DISCONNECT; what waited is sent 
   await r.bridge.apply([])
   assert.deepEqual([await conn.seen(), r.bridge.status()], [['disconnect 0x0'], []])
   await r.bridge.apply(routesOf([UP]))
-  assert.deepEqual(await (await r.upstream.accepted({ sessionPresent: true })).seen(), ['publish sensors/a 1 q1 #1 dup'])
+  assert.deepEqual(await (await r.upstream.accepted({ sessionPresent: true })).seen(), [
+    'publish sensors/a 1 q1 #1 dup',
+  ])
 })
 test('a cluster that is not there yet is waited for', async (t) => {
   const r = await rig(t, [{ ...UP, cluster: 'later' }])

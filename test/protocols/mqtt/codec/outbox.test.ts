@@ -9,8 +9,15 @@ import { encodeProperties, NO_PROPERTIES } from '../../../../protocols/mqtt/code
 function recorded(version: Version, flusher = new Flusher()): { outbox: Outbox; flusher: Flusher; writes: Buffer[] } {
   const writes: Buffer[] = []
   const stream = new Duplex({
-    read() {}, write(chunk: Buffer, _encoding, done) { writes.push(Buffer.from(chunk)); done() },
-    writev(chunks, done) { writes.push(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer))); done() },
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      writes.push(Buffer.from(chunk))
+      done()
+    },
+    writev(chunks, done) {
+      writes.push(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)))
+      done()
+    },
   })
   return { outbox: new Outbox({ stream, flusher, version }), flusher, writes }
 }
@@ -19,7 +26,8 @@ const bytes = (text: string): Uint8Array => Buffer.from(text)
 for (const version of [4, 5] as const) {
   test(`version ${version}: what the fast path writes is what encode() writes, in one write per turn`, () => {
     const { outbox, flusher, writes } = recorded(version)
-    const properties = version === 5 ? encodeProperties({ contentType: 'text', userProperties: [['k', 'v']] }) : Buffer.alloc(0)
+    const properties =
+      version === 5 ? encodeProperties({ contentType: 'text', userProperties: [['k', 'v']] }) : Buffer.alloc(0)
     const expirySec = version === 5 ? 77 : undefined
     const ids = version === 5 ? [1, 300] : []
     const big = Buffer.alloc(20_000, 1)
@@ -30,16 +38,33 @@ for (const version of [4, 5] as const) {
     outbox.packet({ type: 'pingresp' })
     flusher.flush()
     assert.equal(writes.length, 1)
-    assert.deepEqual(writes[0], Buffer.concat([
-      encode(publishPacket({ topic: 'a/ü', payload: bytes('hello'), qos: 2, dup: true, retain: true, packetId: 515, properties, messageExpirySec: expirySec, subscriptionIds: ids }), version),
-      encode({ type: 'puback', packetId: 7, reason: 0, properties: NO_PROPERTIES }, version),
-      encode({ type: 'pubrel', packetId: 8, reason: version === 5 ? 0x92 : 0, properties: NO_PROPERTIES }, version),
-      encode(publishPacket({ topic: 'big', payload: big }), version), encode({ type: 'pingresp' }, version),
-    ]))
+    assert.deepEqual(
+      writes[0],
+      Buffer.concat([
+        encode(
+          publishPacket({
+            topic: 'a/ü',
+            payload: bytes('hello'),
+            qos: 2,
+            dup: true,
+            retain: true,
+            packetId: 515,
+            properties,
+            messageExpirySec: expirySec,
+            subscriptionIds: ids,
+          }),
+          version,
+        ),
+        encode({ type: 'puback', packetId: 7, reason: 0, properties: NO_PROPERTIES }, version),
+        encode({ type: 'pubrel', packetId: 8, reason: version === 5 ? 0x92 : 0, properties: NO_PROPERTIES }, version),
+        encode(publishPacket({ topic: 'big', payload: big }), version),
+        encode({ type: 'pingresp' }, version),
+      ]),
+    )
   })
 }
 
-test('connections that share slabs never see each other\'s bytes', () => {
+test("connections that share slabs never see each other's bytes", () => {
   const flusher = new Flusher()
   const all = Array.from({ length: 20 }, () => recorded(4, flusher))
   const wanted = all.map(() => [] as Buffer[])
@@ -51,7 +76,8 @@ test('connections that share slabs never see each other\'s bytes', () => {
     }
     flusher.flush()
   }
-  for (const [i, { writes }] of all.entries()) assert.ok(Buffer.concat(writes).equals(Buffer.concat(wanted[i]!)), `connection ${i}`)
+  for (const [i, { writes }] of all.entries())
+    assert.ok(Buffer.concat(writes).equals(Buffer.concat(wanted[i]!)), `connection ${i}`)
 })
 
 test('publishBytes tells the length of the packet before it is written', () => {

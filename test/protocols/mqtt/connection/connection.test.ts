@@ -5,20 +5,70 @@ import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 
 test('CONNACK tells the limits and what was decided otherwise', async () => {
   const t = new TestBroker()
-  const c = t.open({ policy: { limits: { receiveMaximum: 9, maxPacketBytes: 999, maxSessionExpirySec: 60, maxKeepAliveSec: 30, maxTopicAliases: 4 } } })
-  const { properties } = await c.connect({ clientId: '', keepAliveSec: 0, properties: { sessionExpirySec: 0xffff_ffff } })
+  const c = t.open({
+    policy: {
+      limits: {
+        receiveMaximum: 9,
+        maxPacketBytes: 999,
+        maxSessionExpirySec: 60,
+        maxKeepAliveSec: 30,
+        maxTopicAliases: 4,
+      },
+    },
+  })
+  const { properties } = await c.connect({
+    clientId: '',
+    keepAliveSec: 0,
+    properties: { sessionExpirySec: 0xffff_ffff },
+  })
   const { assignedClientId, ...rest } = properties
   assert.match(assignedClientId ?? '', /^edge-[a-z0-9]{22}$/)
-  assert.deepEqual(rest, { receiveMaximum: 9, maximumPacketBytes: 999, topicAliasMaximum: 4, sessionExpirySec: 60, serverKeepAliveSec: 30 })
+  assert.deepEqual(rest, {
+    receiveMaximum: 9,
+    maximumPacketBytes: 999,
+    topicAliasMaximum: 4,
+    sessionExpirySec: 60,
+    serverKeepAliveSec: 30,
+  })
 })
 
 for (const { name, version, hex, connect, policy, want } of [
-  { name: '[MQTT-3.1.3-8] 3.1.1: an empty client id needs clean session', version: 4 as const, connect: { clientId: '', cleanStart: false }, want: 2 },
-  { name: '5.0: enhanced authentication is not offered', version: 5 as const, connect: { properties: { authenticationMethod: 'SCRAM' } }, want: 0x8c },
-  { name: '5.0: not authorized', version: 5 as const, policy: { rules: [{ action: 'connect' as const, clientIds: ['other'], effect: 'allow' as const }] }, want: 0x87 },
-  { name: '3.1.1: not authorized', version: 4 as const, policy: { rules: [{ action: 'connect' as const, clientIds: ['other'], effect: 'allow' as const }] }, want: 5 },
-  { name: '[MQTT-3.1.2-2] MQTT 3.1', version: 4 as const, hex: '10 10 0006 4d5149736470 03 02 003c 0002 6162', want: 1 },
-  { name: '[MQTT-3.1.2-2] MQTT 6', version: 5 as const, hex: '10 0f 0004 4d515454 06 02 003c 00 0002 6162', want: 0x84 },
+  {
+    name: '[MQTT-3.1.3-8] 3.1.1: an empty client id needs clean session',
+    version: 4 as const,
+    connect: { clientId: '', cleanStart: false },
+    want: 2,
+  },
+  {
+    name: '5.0: enhanced authentication is not offered',
+    version: 5 as const,
+    connect: { properties: { authenticationMethod: 'SCRAM' } },
+    want: 0x8c,
+  },
+  {
+    name: '5.0: not authorized',
+    version: 5 as const,
+    policy: { rules: [{ action: 'connect' as const, clientIds: ['other'], effect: 'allow' as const }] },
+    want: 0x87,
+  },
+  {
+    name: '3.1.1: not authorized',
+    version: 4 as const,
+    policy: { rules: [{ action: 'connect' as const, clientIds: ['other'], effect: 'allow' as const }] },
+    want: 5,
+  },
+  {
+    name: '[MQTT-3.1.2-2] MQTT 3.1',
+    version: 4 as const,
+    hex: '10 10 0006 4d5149736470 03 02 003c 0002 6162',
+    want: 1,
+  },
+  {
+    name: '[MQTT-3.1.2-2] MQTT 6',
+    version: 5 as const,
+    hex: '10 0f 0004 4d515454 06 02 003c 00 0002 6162',
+    want: 0x84,
+  },
 ]) {
   test(`refused with CONNACK ${want}: ${name}`, async () => {
     const t = new TestBroker()
@@ -40,7 +90,17 @@ test('the first packet must be CONNECT, and a second one ends the connection', a
   assert.deepEqual(await a.seen(), [])
   const b = t.open()
   await b.connect()
-  b.send({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'c', username: undefined, password: undefined, will: undefined, properties: {} })
+  b.send({
+    type: 'connect',
+    version: 5,
+    cleanStart: true,
+    keepAliveSec: 0,
+    clientId: 'c',
+    username: undefined,
+    password: undefined,
+    will: undefined,
+    properties: {},
+  })
   assert.deepEqual(await b.seen(), ['disconnect 0x82'])
 })
 
@@ -89,7 +149,17 @@ test('packets that come with CONNECT in one chunk wait for CONNACK and are then 
   t.durability.hold()
   const c = t.open()
   c.send(
-    { type: 'connect', version: 5, cleanStart: false, keepAliveSec: 0, clientId: 'c', username: undefined, password: undefined, will: undefined, properties: { sessionExpirySec: 9 } },
+    {
+      type: 'connect',
+      version: 5,
+      cleanStart: false,
+      keepAliveSec: 0,
+      clientId: 'c',
+      username: undefined,
+      password: undefined,
+      will: undefined,
+      properties: { sessionExpirySec: 9 },
+    },
     { type: 'pingreq' },
   )
   assert.deepEqual(await c.seen(), [])
@@ -114,12 +184,28 @@ test('limits on connections, sessions and subscriptions are refused with their r
 })
 
 test('SUBACK tells what is wrong with each filter, 3.1.1 only that something is', async () => {
-  for (const [version, want] of [[5, [0x8f, 0x8f, 0x87, 1]], [4, [0x80, 0x80, 0x80, 1]]] as const) {
+  for (const [version, want] of [
+    [5, [0x8f, 0x8f, 0x87, 1]],
+    [4, [0x80, 0x80, 0x80, 1]],
+  ] as const) {
     const t = new TestBroker()
     const c = t.open({ version, policy: { rules: [{ action: 'subscribe', topics: ['ok/#'], effect: 'allow' }] } })
     await c.connect()
-    const one = (filter: string): Parameters<typeof c.subscribe>[1] & { filter: string; qos: 1; noLocal: boolean; retainAsPublished: boolean; retainHandling: 0 } => ({ filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 })
-    c.send({ type: 'subscribe', packetId: 1, properties: {}, subscriptions: ['a#', '$share/g', 'other', 'ok/x'].map(one) })
+    const one = (
+      filter: string,
+    ): Parameters<typeof c.subscribe>[1] & {
+      filter: string
+      qos: 1
+      noLocal: boolean
+      retainAsPublished: boolean
+      retainHandling: 0
+    } => ({ filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 })
+    c.send({
+      type: 'subscribe',
+      packetId: 1,
+      properties: {},
+      subscriptions: ['a#', '$share/g', 'other', 'ok/x'].map(one),
+    })
     assert.deepEqual((await c.take('suback')).reasons, want)
     assert.deepEqual((await c.unsubscribe('ok/x')).reasons, version === 5 ? [0] : [])
     assert.deepEqual((await c.unsubscribe('ok/x')).reasons, version === 5 ? [0x11] : [])
@@ -131,7 +217,12 @@ test('a kept subscription is durable before SUBACK, and one that cannot be kept 
   const c = t.open()
   await c.connect({ clientId: 'c', properties: { sessionExpirySec: 100 } })
   t.durability.hold()
-  c.send({ type: 'subscribe', packetId: 1, properties: {}, subscriptions: [{ filter: 'a', qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 }] })
+  c.send({
+    type: 'subscribe',
+    packetId: 1,
+    properties: {},
+    subscriptions: [{ filter: 'a', qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+  })
   assert.deepEqual(await c.seen(), [])
   t.durability.resume()
   assert.deepEqual(await c.seen(), ['suback 0'])
@@ -161,10 +252,14 @@ test('a peer that asks for ever and reads nothing is not read from', async () =>
   const c = t.open()
   await c.connect()
   c.stream.pause()
-  for (let i = 0; i < 50; i++) { c.stream.write(Buffer.alloc(60_000, Buffer.from('c000', 'hex'))); await settle() }
+  for (let i = 0; i < 50; i++) {
+    c.stream.write(Buffer.alloc(60_000, Buffer.from('c000', 'hex')))
+    await settle()
+  }
   assert.ok(c.conn.receivedBytes < 1_500_000, String(c.conn.receivedBytes))
   const read = c.conn.receivedBytes
   c.stream.resume()
-  await settle(); await settle()
+  await settle()
+  await settle()
   assert.ok(c.conn.receivedBytes > read)
 })

@@ -10,7 +10,10 @@ import type { Version } from '../../../../protocols/mqtt/codec/packet.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
 
-async function withSubscriber(version: Version = 5, policy: Parameters<TestBroker['open']>[0] = {}): Promise<{ t: TestBroker; sub: MqttPeer; pub: ReturnType<TestBroker['open']> }> {
+async function withSubscriber(
+  version: Version = 5,
+  policy: Parameters<TestBroker['open']>[0] = {},
+): Promise<{ t: TestBroker; sub: MqttPeer; pub: ReturnType<TestBroker['open']> }> {
   const t = new TestBroker()
   const sub = t.open()
   await sub.connect({ clientId: 'sub', ...KEEP })
@@ -39,7 +42,10 @@ test('appends of many packets run at once and the acknowledgements keep their or
   await settle()
   assert.equal(t.durability.appends, 43)
   t.durability.commit()
-  assert.deepEqual(await pub.seen(), Array.from({ length: 50 }, (_, i) => `puback #${i + 1}`))
+  assert.deepEqual(
+    await pub.seen(),
+    Array.from({ length: 50 }, (_, i) => `puback #${i + 1}`),
+  )
   assert.equal(t.durability.commits - before, 1)
 })
 
@@ -102,18 +108,28 @@ for (const code of ['MESH_MQTT_QUOTA', 'MESH_STORAGE_FULL'] as const) {
   test(`${code}: a client of 3.1.1 is not read from and gets its PUBACK when there is room`, async () => {
     const { t, sub, pub } = await withSubscriber(4)
     t.durability.refuse(code)
-    pub.send(publishPacket({ topic: 'q', payload: Buffer.from('a'), qos: 1, packetId: 1 }), publishPacket({ topic: 'q', payload: Buffer.from('b'), qos: 1, packetId: 2 }))
+    pub.send(
+      publishPacket({ topic: 'q', payload: Buffer.from('a'), qos: 1, packetId: 1 }),
+      publishPacket({ topic: 'q', payload: Buffer.from('b'), qos: 1, packetId: 2 }),
+    )
     await t.clock.advance(20_000)
     pub.publish('q', 'c', { qos: 1, packetId: 3 })
     assert.deepEqual([await pub.seen(), await sub.seen()], [[], []])
     assert.equal(t.metrics.total('mesh_mqtt_messages_received_total', { qos: '1' }), 2, 'the third was not read')
     t.durability.refuse(undefined)
     await t.clock.advance(20_000)
-    assert.deepEqual([await pub.seen(), await sub.seen()], [['puback #1', 'puback #2', 'puback #3'], ['publish q a q1 #1', 'publish q b q1 #2', 'publish q c q1 #3']])
+    assert.deepEqual(
+      [await pub.seen(), await sub.seen()],
+      [
+        ['puback #1', 'puback #2', 'puback #3'],
+        ['publish q a q1 #1', 'publish q b q1 #2', 'publish q c q1 #3'],
+      ],
+    )
   })
 }
 
-const numbered = (qos: 1 | 2, ...texts: string[]): Parameters<MqttPeer['send']> => texts.map((text, i) => publishPacket({ topic: 'q', payload: Buffer.from(text), qos, packetId: i + 1 }))
+const numbered = (qos: 1 | 2, ...texts: string[]): Parameters<MqttPeer['send']> =>
+  texts.map((text, i) => publishPacket({ topic: 'q', payload: Buffer.from(text), qos, packetId: i + 1 }))
 for (const qos of [1, 2] as const) {
   test(`[MQTT-4.6.0-6] QoS ${qos} of 3.1.1: nothing overtakes a message that waits for room, also what there would be room for`, async () => {
     const { t, sub, pub } = await withSubscriber(4)
@@ -126,8 +142,14 @@ for (const qos of [1, 2] as const) {
     await t.clock.advance(10_000)
     t.durability.refuse(undefined)
     await t.clock.advance(10_000)
-    assert.deepEqual(await pub.seen(), [2, 3, 4, 5].map((id) => `${word} #${id}`))
-    assert.deepEqual(await sub.seen(), ['too large for now', 'b', 'also too large', 'c'].map((text, i) => `publish q ${text} q${qos} #${i + 2}`))
+    assert.deepEqual(
+      await pub.seen(),
+      [2, 3, 4, 5].map((id) => `${word} #${id}`),
+    )
+    assert.deepEqual(
+      await sub.seen(),
+      ['too large for now', 'b', 'also too large', 'c'].map((text, i) => `publish q ${text} q${qos} #${i + 2}`),
+    )
   })
 }
 
@@ -143,7 +165,10 @@ test('[MQTT-4.6.0-6] 3.1.1: when a commit fails that messages were already on th
   t.durability.fail()
   t.durability.resume()
   await t.clock.advance(20_000)
-  assert.deepEqual(await sub.seen(), ['a', 'b', 'c'].map((text, i) => `publish q ${text} q1 #${i + 1}`))
+  assert.deepEqual(
+    await sub.seen(),
+    ['a', 'b', 'c'].map((text, i) => `publish q ${text} q1 #${i + 1}`),
+  )
   assert.deepEqual(await pub.seen(), ['puback #1', 'puback #2', 'puback #3'])
 })
 
@@ -156,7 +181,7 @@ test('a client that is held and goes away stops being retried, and nothing was a
   t.durability.refuse(undefined)
   await t.clock.advance(60_000)
   assert.deepEqual(await sub.seen(), [])
-  assert.deepEqual((await pub.seen()), [])
+  assert.deepEqual(await pub.seen(), [])
 })
 
 test('what came behind a held message and needed no spool is still passed on when the client goes away', async () => {
@@ -165,7 +190,10 @@ test('what came behind a held message and needed no spool is still passed on whe
   await live.connect({ clientId: 'live' })
   await live.subscribe('other')
   t.durability.refuse('MESH_MQTT_QUOTA')
-  pub.send(publishPacket({ topic: 'q', payload: Buffer.from('a'), qos: 1, packetId: 1 }), publishPacket({ topic: 'other', payload: Buffer.from('b') }))
+  pub.send(
+    publishPacket({ topic: 'q', payload: Buffer.from('a'), qos: 1, packetId: 1 }),
+    publishPacket({ topic: 'other', payload: Buffer.from('b') }),
+  )
   assert.deepEqual(await live.seen(), [])
   pub.stream.destroy()
   assert.deepEqual(await live.seen(), ['publish other b q0'])
@@ -181,9 +209,20 @@ test('[MQTT-3.3.4-7] more unacknowledged than Receive Maximum ends the connectio
 test('what breaks while a client waits for room ends its connection: it is not held for ever, and nothing was acknowledged', async () => {
   const { t, sub, pub } = await withSubscriber(4)
   const defects: string[] = []
-  using _ = onDefect((_part, error) => { defects.push(error.message) })
+  using _ = onDefect((_part, error) => {
+    defects.push(error.message)
+  })
   let asked = 0
-  t.broker.attach({ filter: 'q', queue: await t.durability.createQueue('up'), origin: 'up', maxQos: 1, rename: (topic) => { if (++asked > 1) throw new Error('of the test'); return topic } })
+  t.broker.attach({
+    filter: 'q',
+    queue: await t.durability.createQueue('up'),
+    origin: 'up',
+    maxQos: 1,
+    rename: (topic) => {
+      if (++asked > 1) throw new Error('of the test')
+      return topic
+    },
+  })
   t.durability.refuse('MESH_MQTT_QUOTA')
   pub.publish('q', 'a', { qos: 1, packetId: 1 })
   await settle()
@@ -222,7 +261,9 @@ test('topic aliases stand for the topic on this connection only, up to the annou
 
 test('what policy forbids: 0x87 for MQTT 5, the end of the connection for 3.1.1, nothing delivered', async () => {
   for (const version of [4, 5] as const) {
-    const { t, sub, pub } = await withSubscriber(version, { policy: { rules: [{ action: 'publish', topics: ['q/mine'], effect: 'allow' }] } })
+    const { t, sub, pub } = await withSubscriber(version, {
+      policy: { rules: [{ action: 'publish', topics: ['q/mine'], effect: 'allow' }] },
+    })
     pub.publish('q/mine', 'yes')
     pub.publish('q/other', 'no')
     pub.publish('q/other', 'no', { qos: 1, packetId: 1 })

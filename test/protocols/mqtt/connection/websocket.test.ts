@@ -5,18 +5,44 @@ import { encode } from '../../../../protocols/mqtt/codec/encode.ts'
 import { upgrade } from '../../../../protocols/mqtt/connection/websocket.ts'
 import { SimClock, settle } from '../../../helpers/sim-clock.ts'
 
-const HEAD = ['GET /mqtt HTTP/1.1', 'Host: x', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Protocol: other, mqtt']
+const HEAD = [
+  'GET /mqtt HTTP/1.1',
+  'Host: x',
+  'Upgrade: websocket',
+  'Connection: Upgrade',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Protocol: other, mqtt',
+]
 const head = (lines: readonly string[] = HEAD): string => `${lines.join('\r\n')}\r\n\r\n`
 /** A masked frame (RFC 6455 §5.2) with the mask 0. */
-const frame = (opcode: number, payload: Uint8Array, fin = true): Buffer => Buffer.concat([Buffer.from([(fin ? 0x80 : 0) | opcode, 0x80 | payload.length, 0, 0, 0, 0]), payload])
+const frame = (opcode: number, payload: Uint8Array, fin = true): Buffer =>
+  Buffer.concat([Buffer.from([(fin ? 0x80 : 0) | opcode, 0x80 | payload.length, 0, 0, 0, 0]), payload])
 
-function setUp({ localHost = '127.0.0.1', allowedOrigins = [] }: { localHost?: string; allowedOrigins?: readonly string[] } = {}): { near: Duplex; clock: SimClock; answer: () => string; upgraded: Promise<Duplex> } {
+function setUp({
+  localHost = '127.0.0.1',
+  allowedOrigins = [],
+}: { localHost?: string; allowedOrigins?: readonly string[] } = {}): {
+  near: Duplex
+  clock: SimClock
+  answer: () => string
+  upgraded: Promise<Duplex>
+} {
   const [near, far] = duplexPair()
   const clock = new SimClock()
   const chunks: Buffer[] = []
-  near.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+  near.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+  })
   far.on('error', () => {})
-  const upgraded = upgrade(far, { clock, timeoutMs: 1_000, maxPacketBytes: 1_000, aborted: new AbortController().signal, localHost, allowedOrigins })
+  const upgraded = upgrade(far, {
+    clock,
+    timeoutMs: 1_000,
+    maxPacketBytes: 1_000,
+    aborted: new AbortController().signal,
+    localHost,
+    allowedOrigins,
+  })
   upgraded.catch(() => {})
   return { near, clock, answer: () => Buffer.concat(chunks).toString('latin1'), upgraded }
 }
@@ -26,7 +52,10 @@ test('[MQTT-6.0.0-4] the upgrade answers 101 with the subprotocol mqtt, also whe
   for (const byte of head()) near.write(byte)
   await upgraded
   await settle()
-  assert.match(answer(), /^HTTP\/1\.1 101 .*\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\nSec-WebSocket-Protocol: mqtt\r\n/s)
+  assert.match(
+    answer(),
+    /^HTTP\/1\.1 101 .*\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\nSec-WebSocket-Protocol: mqtt\r\n/s,
+  )
 })
 
 test('[MQTT-6.0.0-2] packets may be cut by frames anywhere, and frames may follow the head in the same chunk', async () => {
@@ -35,7 +64,9 @@ test('[MQTT-6.0.0-2] packets may be cut by frames anywhere, and frames may follo
   near.write(Buffer.concat([Buffer.from(head()), frame(2, bytes.subarray(0, 1)), frame(2, bytes.subarray(1))]))
   const stream = await upgraded
   const got: Buffer[] = []
-  stream.on('data', (chunk: Buffer) => { got.push(chunk) })
+  stream.on('data', (chunk: Buffer) => {
+    got.push(chunk)
+  })
   await settle()
   assert.deepEqual(Buffer.concat(got), bytes)
 })
@@ -46,22 +77,51 @@ test('[MQTT-6.0.0-1] a text frame ends the connection', async () => {
   const stream = await upgraded
   let ended = false
   let bytes = 0
-  stream.on('close', () => { ended = true })
-  stream.on('data', (chunk: Buffer) => { bytes += chunk.length })
+  stream.on('close', () => {
+    ended = true
+  })
+  stream.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+  })
   near.write(frame(1, Buffer.from('hi')))
   await settle()
   assert.deepEqual({ ended, bytes }, { ended: true, bytes: 0 })
 })
 
 for (const { name, bytes, code, status } of [
-  { name: '[MQTT-6.0.0-3] no subprotocol mqtt', bytes: head(HEAD.slice(0, -1)), code: 'MESH_MALFORMED_INPUT', status: 400 },
-  { name: 'no WebSocket key', bytes: head(HEAD.filter((l) => !l.includes('Key'))), code: 'MESH_MALFORMED_INPUT', status: 400 },
-  { name: 'no Host', bytes: head(HEAD.filter((l) => !l.startsWith('Host'))), code: 'MESH_MALFORMED_INPUT', status: 400 },
+  {
+    name: '[MQTT-6.0.0-3] no subprotocol mqtt',
+    bytes: head(HEAD.slice(0, -1)),
+    code: 'MESH_MALFORMED_INPUT',
+    status: 400,
+  },
+  {
+    name: 'no WebSocket key',
+    bytes: head(HEAD.filter((l) => !l.includes('Key'))),
+    code: 'MESH_MALFORMED_INPUT',
+    status: 400,
+  },
+  {
+    name: 'no Host',
+    bytes: head(HEAD.filter((l) => !l.startsWith('Host'))),
+    code: 'MESH_MALFORMED_INPUT',
+    status: 400,
+  },
   { name: 'two Hosts', bytes: head([...HEAD, 'Host: y']), code: 'MESH_MALFORMED_INPUT', status: 400 },
   { name: 'POST', bytes: head(['POST / HTTP/1.1', ...HEAD.slice(1)]), code: 'MESH_MALFORMED_INPUT', status: 400 },
   { name: 'a line without a colon', bytes: head([...HEAD, 'garbage']), code: 'MESH_MALFORMED_INPUT', status: 400 },
-  { name: 'a head above 8 KiB', bytes: head([...HEAD, `X: ${'y'.repeat(9_000)}`]), code: 'MESH_HEADERS_TOO_LARGE', status: 431 },
-  { name: 'a head without end', bytes: 'GET / HTTP/1.1\r\n'.padEnd(9_000, 'x'), code: 'MESH_HEADERS_TOO_LARGE', status: 431 },
+  {
+    name: 'a head above 8 KiB',
+    bytes: head([...HEAD, `X: ${'y'.repeat(9_000)}`]),
+    code: 'MESH_HEADERS_TOO_LARGE',
+    status: 431,
+  },
+  {
+    name: 'a head without end',
+    bytes: 'GET / HTTP/1.1\r\n'.padEnd(9_000, 'x'),
+    code: 'MESH_HEADERS_TOO_LARGE',
+    status: 431,
+  },
 ]) {
   test(`refused with ${status}: ${name}`, async () => {
     const { near, answer, upgraded } = setUp()
@@ -102,7 +162,13 @@ for (const { origin, host, localHost = '127.0.0.1', allowedOrigins = [], isTaken
 ] as const) {
   test(`RFC 6455 §10.2: Origin ${origin}, Host ${host} on ${localHost}${allowedOrigins.length > 0 ? `, allowed ${allowedOrigins.join()}` : ''}: ${isTaken ? 'taken' : '403'}`, async () => {
     const { near, answer, upgraded } = setUp({ localHost, allowedOrigins })
-    near.write(head([...HEAD.filter((l) => !l.startsWith('Host')), `Host: ${host}`, ...origin === undefined ? [] : [`Origin: ${origin}`]]))
+    near.write(
+      head([
+        ...HEAD.filter((l) => !l.startsWith('Host')),
+        `Host: ${host}`,
+        ...(origin === undefined ? [] : [`Origin: ${origin}`]),
+      ]),
+    )
     if (isTaken) await upgraded
     else await assert.rejects(upgraded, { code: 'MESH_ORIGIN_REFUSED' })
     await settle()

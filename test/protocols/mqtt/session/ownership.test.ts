@@ -7,12 +7,19 @@ import type { PeerIdentity } from '../../../../model/identity.ts'
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
 const PUMP = 'spiffe://t/ns/site/sa/pump'
 const OTHER = 'spiffe://t/ns/site/sa/other'
-const certificate = (p: Partial<PeerIdentity>): PeerIdentity => ({ ...peerOf(PUMP), spiffeId: undefined, uriSans: [], ...p })
+const certificate = (p: Partial<PeerIdentity>): PeerIdentity => ({
+  ...peerOf(PUMP),
+  spiffeId: undefined,
+  uriSans: [],
+  ...p,
+})
 /** Only the pump may have what is secret. */
-const RULES = { rules: [
-  { action: 'subscribe', topics: ['secret/#'], principals: [PUMP], effect: 'allow' },
-  { action: 'subscribe', topics: ['open/#'], effect: 'allow' },
-] } as const
+const RULES = {
+  rules: [
+    { action: 'subscribe', topics: ['secret/#'], principals: [PUMP], effect: 'allow' },
+    { action: 'subscribe', topics: ['open/#'], effect: 'allow' },
+  ],
+} as const
 
 /** The pump's kept session with `secret/#` and one message in its queue; the pump is away. */
 async function keptByPump(t: TestBroker, clientId = 'pump-1'): Promise<void> {
@@ -37,7 +44,11 @@ for (const { name, version, clean, spiffe, listener } of [
     const t = new TestBroker()
     await keptByPump(t)
     const thief = t.open({ version, listener, policy: RULES, ...(spiffe && { spiffe }) })
-    const answer = await thief.connect({ clientId: 'pump-1', cleanStart: clean, ...(version === 5 && { properties: { sessionExpirySec: 60 } }) })
+    const answer = await thief.connect({
+      clientId: 'pump-1',
+      cleanStart: clean,
+      ...(version === 5 && { properties: { sessionExpirySec: 60 } }),
+    })
     assert.deepEqual([answer.reason, answer.sessionPresent], [version === 5 ? 0x87 : 5, false])
     assert.equal((await thief.outcome).error?.code, 'MESH_MQTT_NOT_OWNER')
     assert.equal(t.metrics.total('mesh_mqtt_foreign_client_ids_total'), 1)
@@ -88,18 +99,39 @@ test('without a certificate the listener is the owner', async () => {
 
 test('a certificate without a SPIFFE id owns by its subject and names, through a renewal; one without either by its fingerprint', async () => {
   const t = new TestBroker()
-  const connects = async (peer: PeerIdentity, clientId: string, listener = 'mqtt'): Promise<number> => (await t.open({ peer, listener }).connect({ clientId, ...KEEP })).reason
+  const connects = async (peer: PeerIdentity, clientId: string, listener = 'mqtt'): Promise<number> =>
+    (await t.open({ peer, listener }).connect({ clientId, ...KEEP })).reason
   const named = certificate({ subject: 'O=site', dnsSans: ['pump-1'], sha256: 'aa' })
-  assert.deepEqual([
-    await connects(named, 'x'), await connects({ ...named, sha256: 'bb' }, 'x'), await connects({ ...named, dnsSans: ['pump-2'] }, 'x'), await connects(named, 'x', 'other roots'),
-    await connects(certificate({ sha256: 'aa' }), 'y'), await connects(certificate({ sha256: 'aa' }), 'y'), await connects(certificate({ sha256: 'bb' }), 'y'),
-  ], [0, 0, 0x87, 0x87, 0, 0, 0x87])
+  assert.deepEqual(
+    [
+      await connects(named, 'x'),
+      await connects({ ...named, sha256: 'bb' }, 'x'),
+      await connects({ ...named, dnsSans: ['pump-2'] }, 'x'),
+      await connects(named, 'x', 'other roots'),
+      await connects(certificate({ sha256: 'aa' }), 'y'),
+      await connects(certificate({ sha256: 'aa' }), 'y'),
+      await connects(certificate({ sha256: 'bb' }), 'y'),
+    ],
+    [0, 0, 0x87, 0x87, 0, 0, 0x87],
+  )
 })
 
 test('whoever proves an identity starts anew where nobody proved one, and inherits nothing', async () => {
   const t = new TestBroker()
   const squatter = t.open({ listener: 'plain' })
-  await squatter.connect({ clientId: 'pump-1', ...KEEP, will: { topic: 'gone', payload: Buffer.from('w'), qos: 0, retain: false, delaySec: 60, properties: new Uint8Array(0), messageExpirySec: undefined } })
+  await squatter.connect({
+    clientId: 'pump-1',
+    ...KEEP,
+    will: {
+      topic: 'gone',
+      payload: Buffer.from('w'),
+      qos: 0,
+      retain: false,
+      delaySec: 60,
+      properties: new Uint8Array(0),
+      messageExpirySec: undefined,
+    },
+  })
   await squatter.subscribe('a', { qos: 1 })
   squatter.publish('b', 'x', { qos: 2, packetId: 7 })
   await squatter.seen()
@@ -112,7 +144,10 @@ test('whoever proves an identity starts anew where nobody proved one, and inheri
   const pump = t.open({ spiffe: PUMP })
   assert.equal((await pump.connect({ clientId: 'pump-1', ...KEEP })).sessionPresent, false)
   assert.deepEqual(await pump.seen(), [])
-  assert.deepEqual([[...t.durability.inbound('pump-1')], t.durability.queues.size, t.durability.sessions.size], [[], 0, 0])
+  assert.deepEqual(
+    [[...t.durability.inbound('pump-1')], t.durability.queues.size, t.durability.sessions.size],
+    [[], 0, 0],
+  )
   const back = t.open({ listener: 'plain' })
   assert.equal((await back.connect({ clientId: 'pump-1', ...KEEP })).reason, 0x87)
 })
@@ -124,7 +159,11 @@ test('who is connected with a name and proves nothing does not keep its owner ou
     await squatter.connect({ clientId: 'pump-1', ...keep })
     await squatter.subscribe('open/a', { qos: 1 })
     const another = t.open({ listener: 'plain-2', policy: RULES })
-    assert.equal((await another.connect({ clientId: 'pump-1' })).reason, 0x87, 'nobody proves anything: the first one has it')
+    assert.equal(
+      (await another.connect({ clientId: 'pump-1' })).reason,
+      0x87,
+      'nobody proves anything: the first one has it',
+    )
     const pump = t.open({ spiffe: PUMP, policy: RULES })
     const answer = await pump.connect({ clientId: 'pump-1', ...KEEP })
     assert.deepEqual([answer.reason, answer.sessionPresent], [0, false])
@@ -152,7 +191,10 @@ test('an owner who was known by a listener that is gone gives way, and leaves no
   t.policies.delete('old name')
   t.policies.delete('mqtt')
   const next = t.open({ listener: 'new name' })
-  assert.deepEqual(await next.connect({ clientId: 'x', ...KEEP }).then(({ reason, sessionPresent }) => [reason, sessionPresent]), [0, false])
+  assert.deepEqual(
+    await next.connect({ clientId: 'x', ...KEEP }).then(({ reason, sessionPresent }) => [reason, sessionPresent]),
+    [0, false],
+  )
   assert.equal((await t.open({ listener: 'new name' }).connect({ clientId: 'pump-1', ...KEEP })).reason, 0x87)
 })
 
@@ -164,7 +206,10 @@ test('an id is free again when its session has expired or was ended by its owner
 })
 
 test('a session of an older file is whose client comes first, with what that one may have', async () => {
-  for (const { spiffe, gets } of [{ spiffe: PUMP, gets: ['publish secret/a queued q1 #1 dup'] }, { spiffe: OTHER, gets: [] }]) {
+  for (const { spiffe, gets } of [
+    { spiffe: PUMP, gets: ['publish secret/a queued q1 #1 dup'] },
+    { spiffe: OTHER, gets: [] },
+  ]) {
     let t = new TestBroker()
     await keptByPump(t)
     const stored = t.durability.sessions.get('pump-1')!
@@ -176,7 +221,10 @@ test('a session of an older file is whose client comes first, with what that one
     first.publish('secret/b', 'live')
     assert.deepEqual(await first.seen(), gets.length > 0 ? ['publish secret/b live q0'] : [])
     assert.deepEqual(t.durability.sessions.get('pump-1')?.owner, { kind: 'spiffe', name: spiffe, listener: 'mqtt' })
-    assert.equal((await t.open({ policy: RULES, listener: 'plain' }).connect({ clientId: 'pump-1', ...KEEP })).reason, 0x87)
+    assert.equal(
+      (await t.open({ policy: RULES, listener: 'plain' }).connect({ clientId: 'pump-1', ...KEEP })).reason,
+      0x87,
+    )
   }
 })
 

@@ -8,11 +8,36 @@ import { settle } from '../../../helpers/sim-clock.ts'
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
 const ONLY_OPEN = { rules: [{ action: 'subscribe', topics: ['open/#'], effect: 'allow' }] } as const
 const NO_WILLS = { rules: [{ action: 'publish', topics: ['open/#'], effect: 'allow' }] } as const
-const will = (delaySec: number): { will: { topic: string; payload: Buffer; qos: 0; retain: false; delaySec: number; properties: Uint8Array; messageExpirySec: undefined } } =>
-  ({ will: { topic: 'secret/will', payload: Buffer.from('w'), qos: 0, retain: false, delaySec, properties: new Uint8Array(0), messageExpirySec: undefined } })
+const will = (
+  delaySec: number,
+): {
+  will: {
+    topic: string
+    payload: Buffer
+    qos: 0
+    retain: false
+    delaySec: number
+    properties: Uint8Array
+    messageExpirySec: undefined
+  }
+} => ({
+  will: {
+    topic: 'secret/will',
+    payload: Buffer.from('w'),
+    qos: 0,
+    retain: false,
+    delaySec,
+    properties: new Uint8Array(0),
+    messageExpirySec: undefined,
+  },
+})
 
 function logTo(lines: Record<string, unknown>[]): Log {
-  return createLog('debug', { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
+  return createLog('debug', {
+    write: (line: string) => {
+      lines.push(JSON.parse(line) as Record<string, unknown>)
+    },
+  })
 }
 
 for (const filter of ['secret/#', '#', '$share/g/secret/+', '+/a']) {
@@ -35,8 +60,15 @@ for (const filter of ['secret/#', '#', '$share/g/secret/+', '+/a']) {
       assert.deepEqual(await sub.seen(), ['publish open/x open q0'])
       assert.equal(sub.closed, false)
       assert.equal(t.metrics.total('mesh_mqtt_subscriptions_revoked_total'), 1)
-      assert.deepEqual(lines.filter((l) => l['evt'] === 'mqtt.subscription.revoked').map((l) => [l['clientId'], l['filters']]), [['sub', [filter]]])
-      if (!keep.cleanStart) assert.deepEqual(t.durability.sessions.get('sub')?.subscriptions.map((s) => s.filter), ['open/#'])
+      assert.deepEqual(
+        lines.filter((l) => l['evt'] === 'mqtt.subscription.revoked').map((l) => [l['clientId'], l['filters']]),
+        [['sub', [filter]]],
+      )
+      if (!keep.cleanStart)
+        assert.deepEqual(
+          t.durability.sessions.get('sub')?.subscriptions.map((s) => s.filter),
+          ['open/#'],
+        )
     })
   }
 }
@@ -49,7 +81,10 @@ test('messages that wait for acknowledgements of a client without a kept session
   sub.publish('secret/a', '1', { qos: 1, packetId: 1 })
   sub.publish('secret/b', '2', { qos: 1, packetId: 2 })
   sub.publish('open/c', '3', { qos: 1, packetId: 3 })
-  assert.deepEqual((await sub.seen()).filter((s) => s.startsWith('publish')), ['publish secret/a 1 q1 #1'])
+  assert.deepEqual(
+    (await sub.seen()).filter((s) => s.startsWith('publish')),
+    ['publish secret/a 1 q1 #1'],
+  )
   t.usePolicy({ ...ONLY_OPEN, limits: { maxInflight: 1 } }, [sub])
   sub.ack('puback', 1)
   assert.deepEqual(await sub.seen(), ['publish open/c 3 q1 #2'])
@@ -69,7 +104,7 @@ test('what is on its way to the disk when the rules change is not delivered from
   await settle()
   t.usePolicy(ONLY_OPEN, [sub, kept])
   t.durability.resume()
-  assert.deepEqual([await sub.seen(), (await kept.seen())], [[], ['puback #1']])
+  assert.deepEqual([await sub.seen(), await kept.seen()], [[], ['puback #1']])
   assert.equal(t.durability.queue('session/kept')!.depth, 0, 'it is done with')
 })
 
@@ -95,7 +130,11 @@ test('a kept session loses a subscription also while its client is away, and wha
     assert.equal(t.durability.queue('session/sub')!.depth, how === 'on resume' ? 3 : 2, how)
     const back = t.open({ policy: ONLY_OPEN })
     assert.equal((await back.connect({ clientId: 'sub', ...KEEP })).sessionPresent, true)
-    assert.deepEqual((await back.seen()).map((s) => s.replace(' dup', '')), ['publish open/b 2 q2 #2'], how)
+    assert.deepEqual(
+      (await back.seen()).map((s) => s.replace(' dup', '')),
+      ['publish open/b 2 q2 #2'],
+      how,
+    )
     pub.publish('secret/c', '4', { qos: 1, packetId: 4 })
     assert.deepEqual(await back.seen(), [], how)
   }
@@ -153,7 +192,12 @@ test('who may not connect any more is told 0x87 and is not let in again', async 
   assert.equal((await t.open({ policy: NOBODY }).connect({ clientId: 'x' })).reason, 0x87)
 })
 
-for (const [code, goes] of [['MESH_PEER_NOT_ALLOWED', false], ['MESH_NO_FILTER_CHAIN', false], ['MESH_PEER_EXPIRED', true], ['MESH_DRAINING', true]] as const) {
+for (const [code, goes] of [
+  ['MESH_PEER_NOT_ALLOWED', false],
+  ['MESH_NO_FILTER_CHAIN', false],
+  ['MESH_PEER_EXPIRED', true],
+  ['MESH_DRAINING', true],
+] as const) {
   test(`a connection that the listener ends with ${code} ${goes ? 'leaves its will' : 'leaves no will'}`, async () => {
     const t = new TestBroker()
     const client = t.open()
@@ -169,7 +213,9 @@ for (const [code, goes] of [['MESH_PEER_NOT_ALLOWED', false], ['MESH_NO_FILTER_C
 }
 
 for (const { name, delaySec, restart } of [
-  { name: 'at once', delaySec: 0, restart: false }, { name: 'after its delay', delaySec: 10, restart: false }, { name: 'after its delay and a restart', delaySec: 10, restart: true },
+  { name: 'at once', delaySec: 0, restart: false },
+  { name: 'after its delay', delaySec: 10, restart: false },
+  { name: 'after its delay and a restart', delaySec: 10, restart: true },
 ]) {
   for (const allowed of [true, false]) {
     test(`a will that is due ${name} goes out as the rules of then say: ${allowed ? 'allowed' : 'denied'}`, async () => {

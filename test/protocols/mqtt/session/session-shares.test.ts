@@ -25,7 +25,8 @@ test('200 anonymous CONNECTs for seven days keep nobody out: sessions that never
   assert.equal(await leave(t, 'mine', { policy, host: '10.0.0.9' }, { subscribes: true }), 0)
   for (let i = 0; i < 200; i++) await leave(t, `flood${i}`, { policy, host: '10.0.0.1' })
   assert.ok(t.broker.stats.sessions <= 100)
-  for (const host of ['10.0.0.1', '10.0.0.2']) assert.equal(await leave(t, `device at ${host}`, { policy, host }, { subscribes: true }), 0)
+  for (const host of ['10.0.0.1', '10.0.0.2'])
+    assert.equal(await leave(t, `device at ${host}`, { policy, host }, { subscribes: true }), 0)
   assert.equal(await leave(t, 'proved', { policy, host: '10.0.0.1', spiffe: DEVICE }, { subscribes: true }), 0)
   const left = await ids(t)
   assert.deepEqual([left.includes('mine'), left.includes('flood0'), left.includes('flood199')], [true, false, true])
@@ -36,23 +37,37 @@ test('an address that subscribes with every session gets its share, and gives wa
   const t = new TestBroker()
   const policy = { limits: { maxSessions: 20 } }
   let refused = 0
-  for (let i = 0; i < 60; i++) if (await leave(t, `flood${i}`, { policy, host: '10.0.0.1' }, { subscribes: true }) === 0x97) refused++
+  for (let i = 0; i < 60; i++)
+    if ((await leave(t, `flood${i}`, { policy, host: '10.0.0.1' }, { subscribes: true })) === 0x97) refused++
   assert.equal(refused, 45)
-  for (let i = 0; i < 12; i++) assert.equal(await leave(t, `d${i}`, { policy, host: `10.0.1.${i}` }, { subscribes: true }), 0)
+  for (let i = 0; i < 12; i++)
+    assert.equal(await leave(t, `d${i}`, { policy, host: `10.0.1.${i}` }, { subscribes: true }), 0)
   assert.equal(t.broker.stats.sessions, 20)
   assert.equal(t.metrics.total('mesh_mqtt_sessions_gave_way_total', { why: 'share' }), 7)
   const pub = t.open({ policy: { limits: { maxSessions: 1_000 } } })
   await pub.connect({ clientId: 'pub' })
   pub.publish('a', 'kept', { qos: 1, packetId: 1 })
   assert.deepEqual(await pub.seen(), ['puback #1'])
-  assert.equal(await leave(t, 'late', { policy, host: '10.0.2.1' }), 0x97, 'messages that were acknowledged are not given up for somebody new')
+  assert.equal(
+    await leave(t, 'late', { policy, host: '10.0.2.1' }),
+    0x97,
+    'messages that were acknowledged are not given up for somebody new',
+  )
 })
 
 test('of one certificate and of one address there may be as many as is set, whoever is connected or not', async () => {
   const t = new TestBroker()
   const policy = { limits: { maxSessionsPerPrincipal: 2, maxSessionsPerAddress: 1 } }
-  const open = async (clientId: string, p: Open): Promise<number> => (await t.open({ policy, ...p }).connect({ clientId })).reason
-  assert.deepEqual([await open('a', { spiffe: DEVICE }), await open('b', { spiffe: DEVICE, host: '10.0.0.2' }), await open('c', { spiffe: DEVICE })], [0, 0, 0x97])
+  const open = async (clientId: string, p: Open): Promise<number> =>
+    (await t.open({ policy, ...p }).connect({ clientId })).reason
+  assert.deepEqual(
+    [
+      await open('a', { spiffe: DEVICE }),
+      await open('b', { spiffe: DEVICE, host: '10.0.0.2' }),
+      await open('c', { spiffe: DEVICE }),
+    ],
+    [0, 0, 0x97],
+  )
   assert.deepEqual([await open('d', {}), await open('e', {}), await open('f', { host: '10.0.0.3' })], [0, 0x97, 0])
   assert.equal(await open('a', { spiffe: DEVICE }), 0, 'who has one comes back to it')
 })
@@ -63,13 +78,18 @@ test('many at once do not pass the bound together, and one for which the disk fa
   // Left by earlier ones: they have to go first.
   for (let i = 0; i < 8; i++) await t.durability.createQueue(`session/c${i}`)
   t.durability.hold()
-  const many = Array.from({ length: 8 }, (_, i) => t.open({ policy, host: `10.0.0.${i}` }).connect({ clientId: `c${i}`, ...KEEP }))
+  const many = Array.from({ length: 8 }, (_, i) =>
+    t.open({ policy, host: `10.0.0.${i}` }).connect({ clientId: `c${i}`, ...KEEP }),
+  )
   await settle()
   assert.equal(t.durability.pending, 3)
   t.durability.fail()
   t.durability.resume()
   const answers = await Promise.all(many)
-  assert.deepEqual(answers.map((a) => a.reason).sort((a, b) => a - b), [0x88, 0x88, 0x88, 0x97, 0x97, 0x97, 0x97, 0x97])
+  assert.deepEqual(
+    answers.map((a) => a.reason).sort((a, b) => a - b),
+    [0x88, 0x88, 0x88, 0x97, 0x97, 0x97, 0x97, 0x97],
+  )
   assert.equal(await leave(t, 'next', { policy }), 0)
 })
 
@@ -84,5 +104,9 @@ test('after a restart shares are what they were, and who may have sent QoS 2 is 
   for (let i = 0; i < 3; i++) await leave(t, `flood${i}`, { policy, host: '10.0.0.1' })
   const back = await t.stop()
   for (let i = 0; i < 3; i++) assert.equal(await leave(back, `new${i}`, { policy, host: '10.0.0.2' }), 0)
-  assert.deepEqual((await ids(back)).toSorted(), ['flood2', 'new1', 'new2', 'sender'], 'each address has its share of two')
+  assert.deepEqual(
+    (await ids(back)).toSorted(),
+    ['flood2', 'new1', 'new2', 'sender'],
+    'each address has its share of two',
+  )
 })

@@ -45,7 +45,10 @@ test('messages for a session without a connection wait and come in order, also a
   t = t.restart()
   const again = t.open()
   assert.equal((await again.connect({ clientId: 'sub', ...KEEP })).sessionPresent, true)
-  assert.deepEqual((await again.seen()).map((s) => s.replace(' dup', '')), [1, 2, 3, 4, 5].map((i) => `publish a/${i} m${i} q1 #${i}`))
+  assert.deepEqual(
+    (await again.seen()).map((s) => s.replace(' dup', '')),
+    [1, 2, 3, 4, 5].map((i) => `publish a/${i} m${i} q1 #${i}`),
+  )
   again.ack('puback', 2)
   await again.seen()
   assert.deepEqual([...t.durability.queue('session/sub')!.entries.keys()], [1, 3, 4, 5])
@@ -170,7 +173,13 @@ test('a new session that ends with its connection leaves nothing of the kept one
   assert.equal((await c.connect({ clientId: 'x', ...KEEP })).sessionPresent, false)
   assert.equal(t.durability.sessions.has('x'), false)
   await c.subscribe('c')
-  assert.deepEqual(t.restart().durability.sessions.get('x')?.subscriptions.map(({ filter }) => filter), ['c'])
+  assert.deepEqual(
+    t
+      .restart()
+      .durability.sessions.get('x')
+      ?.subscriptions.map(({ filter }) => filter),
+    ['c'],
+  )
 })
 
 test('the same by takeover: the deletion of the old one does not touch the new one', async () => {
@@ -186,15 +195,21 @@ test('the same by takeover: the deletion of the old one does not touch the new o
   assert.equal((await c.connect({ clientId: 'x', ...KEEP })).sessionPresent, false)
   await c.subscribe('c', { qos: 1 })
   await settle()
-  assert.deepEqual(t.durability.sessions.get('x')?.subscriptions.map(({ filter }) => filter), ['c'])
+  assert.deepEqual(
+    t.durability.sessions.get('x')?.subscriptions.map(({ filter }) => filter),
+    ['c'],
+  )
   assert.deepEqual([...t.durability.queues.keys()], ['session/x'])
   assert.deepEqual(await b.seen(), ['disconnect 0x8e'])
 })
 
-test('a queue without its session, as a crash may leave it, is not the next session\'s', async () => {
+test("a queue without its session, as a crash may leave it, is not the next session's", async () => {
   const t = new TestBroker()
   const queue = await t.durability.createQueue('session/x')
-  await t.durability.append({ topic: 'a', payload: text('old'), qos: 1, retain: false, properties: text(''), expiresAtMs: undefined }, [queue])
+  await t.durability.append(
+    { topic: 'a', payload: text('old'), qos: 1, retain: false, properties: text(''), expiresAtMs: undefined },
+    [queue],
+  )
   const c = t.open()
   await c.connect({ clientId: 'x', ...KEEP })
   await c.subscribe('a', { qos: 1 })
@@ -218,7 +233,18 @@ test('a will for which the spool has no room is tried again', async () => {
   await watch.connect({ clientId: 'watch', ...KEEP })
   await watch.subscribe('will', { qos: 1 })
   const c = t.open()
-  await c.connect({ clientId: 'c', will: { topic: 'will', payload: text('gone'), qos: 1, retain: false, properties: text(''), delaySec: 0, messageExpirySec: undefined } })
+  await c.connect({
+    clientId: 'c',
+    will: {
+      topic: 'will',
+      payload: text('gone'),
+      qos: 1,
+      retain: false,
+      properties: text(''),
+      delaySec: 0,
+      messageExpirySec: undefined,
+    },
+  })
   t.durability.refuse('MESH_STORAGE_FULL')
   c.stream.destroy()
   await t.clock.advance(5_000)
@@ -232,8 +258,20 @@ test('a will is published when the connection is lost and not after a normal DIS
   const watch = t.open()
   await watch.connect({ clientId: 'watch' })
   await watch.subscribe('will')
-  const will = { topic: 'will', payload: text('gone'), qos: 0, retain: false, properties: text(''), delaySec: 0, messageExpirySec: undefined } as const
-  for (const [end, want] of [['destroy', 1], ['normal', 0], ['with will', 1]] as const) {
+  const will = {
+    topic: 'will',
+    payload: text('gone'),
+    qos: 0,
+    retain: false,
+    properties: text(''),
+    delaySec: 0,
+    messageExpirySec: undefined,
+  } as const
+  for (const [end, want] of [
+    ['destroy', 1],
+    ['normal', 0],
+    ['with will', 1],
+  ] as const) {
     const c = t.open()
     await c.connect({ clientId: 'c', will })
     if (end === 'destroy') c.stream.destroy()
@@ -244,7 +282,15 @@ test('a will is published when the connection is lost and not after a normal DIS
 
 test('[MQTT-3.1.3-9] a delayed will is not sent when the client comes back in time, and is when it does not, also over a restart', async () => {
   let t = new TestBroker()
-  const will = { topic: 'will', payload: text('gone'), qos: 1, retain: false, properties: text(''), delaySec: 30, messageExpirySec: undefined } as const
+  const will = {
+    topic: 'will',
+    payload: text('gone'),
+    qos: 1,
+    retain: false,
+    properties: text(''),
+    delaySec: 30,
+    messageExpirySec: undefined,
+  } as const
   const watch = t.open()
   await watch.connect({ clientId: 'watch', ...KEEP })
   await watch.subscribe('will', { qos: 1 })
@@ -265,14 +311,22 @@ test('[MQTT-3.1.3-9] a delayed will is not sent when the client comes back in ti
   assert.deepEqual(await again.seen(), ['publish will gone q1 #1'])
 })
 
-const one = (filter: string, qos: 0 | 1 | 2 = 1) => ({ type: 'subscribe' as const, packetId: 7, properties: {}, subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }] })
+const one = (filter: string, qos: 0 | 1 | 2 = 1) => ({
+  type: 'subscribe' as const,
+  packetId: 7,
+  properties: {},
+  subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }],
+})
 
 test('what a kept session subscribes in one go is one commit of its own rows, and what it has already costs none', async () => {
   const t = new TestBroker()
   const rows: number[] = []
   const { durability } = t
   const save = durability.saveSubscriptions.bind(durability)
-  durability.saveSubscriptions = (clientId, kept, gone) => { rows.push(kept.length + gone.length); return save(clientId, kept, gone) }
+  durability.saveSubscriptions = (clientId, kept, gone) => {
+    rows.push(kept.length + gone.length)
+    return save(clientId, kept, gone)
+  }
   const c = t.open()
   await c.connect({ clientId: 'x', ...KEEP })
   await c.subscribe('first', { qos: 1 })
@@ -296,7 +350,13 @@ test('SUBSCRIBE and UNSUBSCRIBE in one go act and are answered in their order', 
   const without = { type: 'unsubscribe' as const, packetId: 8, filters: ['a'], properties: {} }
   c.send(one('a'), without, one('a', 2), one('b'), without)
   assert.deepEqual(await c.seen(), ['suback 1', 'unsuback', 'suback 2', 'suback 1', 'unsuback'])
-  assert.deepEqual(t.restart().durability.sessions.get('x')?.subscriptions.map((s) => s.filter), ['b'])
+  assert.deepEqual(
+    t
+      .restart()
+      .durability.sessions.get('x')
+      ?.subscriptions.map((s) => s.filter),
+    ['b'],
+  )
 })
 
 test('of subscriptions that the disk refuses the one is left that it has', async () => {
@@ -324,6 +384,9 @@ test('one SUBSCRIBE of a megabyte of filters takes no more than a moment, whatev
   const many = Array.from({ length: 100_000 }, (_, i) => one(`a/${i % 3_000}`).subscriptions[0]!)
   c.send({ ...one('a'), subscriptions: many })
   const suback = await c.take('suback')
-  assert.deepEqual([suback.reasons.filter((r) => r === 1).length, suback.reasons.filter((r) => r === 0x97).length], [34_000, 66_000])
+  assert.deepEqual(
+    [suback.reasons.filter((r) => r === 1).length, suback.reasons.filter((r) => r === 0x97).length],
+    [34_000, 66_000],
+  )
   assert.equal(t.durability.sessions.get('x')?.subscriptions.length, 1_000)
 })

@@ -6,10 +6,17 @@ import { SimClock } from '../../../helpers/sim-clock.ts'
 test('two devices with one client id are told from one that comes back', async () => {
   const clock = new SimClock()
   const seen = new Takeovers(clock)
-  for (let i = 0; i < 3; i++) { assert.deepEqual(seen.clones(), []); seen.note('pump-1'); await clock.advance(5_000) }
+  for (let i = 0; i < 3; i++) {
+    assert.deepEqual(seen.clones(), [])
+    seen.note('pump-1')
+    await clock.advance(5_000)
+  }
   assert.deepEqual(seen.clones(), [{ clientId: 'pump-1', times: 3 }])
   // One that loses its connection once in a while.
-  for (let i = 0; i < 10; i++) { seen.note('pump-2'); await clock.advance(61_000) }
+  for (let i = 0; i < 10; i++) {
+    seen.note('pump-2')
+    await clock.advance(61_000)
+  }
   assert.deepEqual(seen.clones(), [], 'and what is over for five minutes is told no more')
 })
 test('nobody fills it with names', () => {

@@ -8,7 +8,15 @@ import { settle } from '../../../helpers/sim-clock.ts'
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
 const PUMP = 'spiffe://cluster.local/ns/site/sa/pump'
 const text = (s: string): Uint8Array => Buffer.from(s)
-const will = { topic: 'will', payload: text('gone'), qos: 1, retain: false, properties: text(''), delaySec: 30, messageExpirySec: undefined } as const
+const will = {
+  topic: 'will',
+  payload: text('gone'),
+  qos: 1,
+  retain: false,
+  properties: text(''),
+  delaySec: 30,
+  messageExpirySec: undefined,
+} as const
 const isPresent = async (t: TestBroker, clientId = 'x', spiffe?: string): Promise<boolean> =>
   (await t.open(spiffe === undefined ? {} : { spiffe }).connect({ clientId, ...KEEP })).sessionPresent
 
@@ -30,10 +38,20 @@ test('CONNECT, takeover, disconnect, resumption and expiry of a session that hol
   assert.deepEqual([t.broker.stats.sessions, t.durability.commits], [0, 0])
 })
 
-test('after a crash such a session is not present and nobody\'s; after an orderly end it is there with its owner', async () => {
+test("after a crash such a session is not present and nobody's; after an orderly end it is there with its owner", async () => {
   const t = new TestBroker()
   await t.open({ spiffe: PUMP }).connect({ clientId: 'x', ...KEEP })
-  t.open({ spiffe: PUMP }).send({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'short', username: undefined, password: undefined, will: undefined, properties: {} })
+  t.open({ spiffe: PUMP }).send({
+    type: 'connect',
+    version: 5,
+    cleanStart: true,
+    keepAliveSec: 0,
+    clientId: 'short',
+    username: undefined,
+    password: undefined,
+    will: undefined,
+    properties: {},
+  })
   await settle()
   assert.equal(await isPresent(t.restart(), 'x', PUMP), false)
   const back = await t.stop()
@@ -77,7 +95,10 @@ test('a subscription that the disk refused leaves the session in memory, and the
   assert.deepEqual(await c.seen(), ['suback 128', 'suback 128'])
   await c.subscribe('c')
   const back = t.restart()
-  assert.deepEqual(back.durability.sessions.get('x')?.subscriptions.map((s) => s.filter), ['c'])
+  assert.deepEqual(
+    back.durability.sessions.get('x')?.subscriptions.map((s) => s.filter),
+    ['c'],
+  )
 })
 
 for (const keep of [KEEP, { cleanStart: true }]) {
@@ -98,7 +119,10 @@ for (const keep of [KEEP, { cleanStart: true }]) {
     await settle()
     assert.equal(t.durability.pending, 1)
     t.durability.resume()
-    assert.deepEqual([(await answer).sessionPresent, t.durability.sessions.size, t.durability.queues.size], [false, 0, 0])
+    assert.deepEqual(
+      [(await answer).sessionPresent, t.durability.sessions.size, t.durability.queues.size],
+      [false, 0, 0],
+    )
     assert.equal(await isPresent(t.restart()), false)
   })
 }
@@ -109,11 +133,35 @@ test('a deletion under way does not take the successor that subscribes behind it
   await old.connect({ clientId: 'x', ...KEEP })
   await old.subscribe('a', { qos: 1 })
   const next = t.open()
-  next.send({ type: 'connect', version: 5, cleanStart: true, keepAliveSec: 0, clientId: 'x', username: undefined, password: undefined, will: undefined, properties: KEEP.properties }, subscribe('b', 1))
+  next.send(
+    {
+      type: 'connect',
+      version: 5,
+      cleanStart: true,
+      keepAliveSec: 0,
+      clientId: 'x',
+      username: undefined,
+      password: undefined,
+      will: undefined,
+      properties: KEEP.properties,
+    },
+    subscribe('b', 1),
+  )
   assert.deepEqual(await next.seen(), ['connack', 'suback 1'])
-  assert.deepEqual(t.restart().durability.sessions.get('x')?.subscriptions.map((s) => s.filter), ['b'])
+  assert.deepEqual(
+    t
+      .restart()
+      .durability.sessions.get('x')
+      ?.subscriptions.map((s) => s.filter),
+    ['b'],
+  )
 })
 
 function subscribe(filter: string, qos: 0 | 1) {
-  return { type: 'subscribe' as const, packetId: 7, properties: {}, subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }] }
+  return {
+    type: 'subscribe' as const,
+    packetId: 7,
+    properties: {},
+    subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }],
+  }
 }

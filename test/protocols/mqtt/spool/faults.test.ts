@@ -8,17 +8,32 @@ import { valuesOf } from '../../../../core/storage/storage.ts'
 import { silentLog } from '../../../../core/log.ts'
 import { Metrics } from '../../../../core/metrics.ts'
 import { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
-import type { DurableQueue, Kept, QueueEntry, StoredMessage, StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
+import type {
+  DurableQueue,
+  Kept,
+  QueueEntry,
+  StoredMessage,
+  StoredSubscription,
+} from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { FaultyStorage } from '../../../helpers/disk/faulty-storage.ts'
 import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 
-const message = (text: string, over: Partial<StoredMessage> = {}): StoredMessage =>
-  ({ topic: 't', payload: Buffer.from(text), qos: 1, retain: false, properties: new Uint8Array(0), expiresAtMs: undefined, ...over })
+const message = (text: string, over: Partial<StoredMessage> = {}): StoredMessage => ({
+  topic: 't',
+  payload: Buffer.from(text),
+  qos: 1,
+  retain: false,
+  properties: new Uint8Array(0),
+  expiresAtMs: undefined,
+  ...over,
+})
 function folder(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
-  t.after(() => { fs.rmSync(dir, { recursive: true, force: true }) })
+  t.after(() => {
+    fs.rmSync(dir, { recursive: true, force: true })
+  })
   return dir
 }
 type Input = { readonly spool?: object; readonly limits?: object; readonly freeBytes?: () => number }
@@ -27,15 +42,24 @@ class Rig {
   readonly metrics = new Metrics()
   readonly clock = new SimClock()
   spool!: Spool
-  constructor(file: string) { this.storage = new FaultyStorage(file) }
+  constructor(file: string) {
+    this.storage = new FaultyStorage(file)
+  }
   async open({ spool = {}, limits = {}, freeBytes = () => 1e12 }: Input = {}): Promise<this> {
     this.spool = await openSpool({
-      openStorage: this.storage.open, path: this.storage.path, policy: mqttPolicySchema().parse({ spool: { profile: 'balanced', ...spool }, limits }),
-      clock: this.clock, metrics: this.metrics, log: silentLog, freeBytes,
+      openStorage: this.storage.open,
+      path: this.storage.path,
+      policy: mqttPolicySchema().parse({ spool: { profile: 'balanced', ...spool }, limits }),
+      clock: this.clock,
+      metrics: this.metrics,
+      log: silentLog,
+      freeBytes,
     })
     return this
   }
-  async queue(name = 'q'): Promise<DurableQueue> { return this.spool.queue(name) ?? this.spool.createQueue(name) }
+  async queue(name = 'q'): Promise<DurableQueue> {
+    return this.spool.queue(name) ?? this.spool.createQueue(name)
+  }
 }
 const rig = (t: TestContext, input: Input = {}): Promise<Rig> => new Rig(path.join(folder(t), 'spool.db')).open(input)
 async function all(queue: DurableQueue): Promise<QueueEntry[]> {
@@ -46,7 +70,8 @@ async function all(queue: DurableQueue): Promise<QueueEntry[]> {
     found.push(...part)
   }
 }
-const texts = (entries: readonly QueueEntry[]): string[] => entries.map((e) => Buffer.from(e.message.payload).toString())
+const texts = (entries: readonly QueueEntry[]): string[] =>
+  entries.map((e) => Buffer.from(e.message.payload).toString())
 
 for (const when of ['before', 'after'] as const) {
   test(`a commit that fails (${when} it was done) refuses all its messages, and the next one takes their numbers`, async (t) => {
@@ -54,14 +79,23 @@ for (const when of ['before', 'after'] as const) {
     const q = await r.queue()
     await r.spool.append(message('kept'), [q])
     r.storage.faults = [{ when, code: 'MESH_STORAGE_FAILED' }]
-    const results = await Promise.allSettled([r.spool.append(message('lost 1'), [q]), r.spool.append(message('lost 2'), [q])])
-    assert.deepEqual(results.map((x) => x.status), ['rejected', 'rejected'])
+    const results = await Promise.allSettled([
+      r.spool.append(message('lost 1'), [q]),
+      r.spool.append(message('lost 2'), [q]),
+    ])
+    assert.deepEqual(
+      results.map((x) => x.status),
+      ['rejected', 'rejected'],
+    )
     assert.deepEqual([q.lastSeq, q.depth, r.spool.stats.messages], [1, 1, 1])
     await r.spool.append(message('next'), [q])
     await r.spool[Symbol.asyncDispose]()
     const again = await r.open()
     const entries = await all(again.spool.queue('q')!)
-    assert.deepEqual(entries.map((e) => e.seq), [1, 2])
+    assert.deepEqual(
+      entries.map((e) => e.seq),
+      [1, 2],
+    )
     assert.deepEqual(texts(entries), ['kept', 'next'])
     await again.spool[Symbol.asyncDispose]()
   })
@@ -83,8 +117,18 @@ test('[MQTT-4.6.0-6] what comes while a commit runs that fails is refused with i
   await r.spool[Symbol.asyncDispose]()
 })
 for (const { name, before, failed, next } of [
-  { name: 'several segments', before: [] as string[], failed: Array.from({ length: 30 }, () => 'x'.repeat(10_000)), next: 'next' },
-  { name: 'a segment that took the place of the last one', before: ['kept'], failed: ['lost'], next: 'y'.repeat(4_000) },
+  {
+    name: 'several segments',
+    before: [] as string[],
+    failed: Array.from({ length: 30 }, () => 'x'.repeat(10_000)),
+    next: 'next',
+  },
+  {
+    name: 'a segment that took the place of the last one',
+    before: ['kept'],
+    failed: ['lost'],
+    next: 'y'.repeat(4_000),
+  },
 ]) {
   test(`what a commit of unknown outcome has left is set right by the next one: ${name}`, async (t) => {
     const r = await rig(t)
@@ -99,7 +143,10 @@ for (const { name, before, failed, next } of [
     const crashed = await new Rig(image).open()
     const entries = await all(crashed.spool.queue('q')!)
     assert.deepEqual(texts(entries), [...before, next])
-    assert.deepEqual(entries.map((e) => e.seq), [...before, next].map((_, i) => i + 1))
+    assert.deepEqual(
+      entries.map((e) => e.seq),
+      [...before, next].map((_, i) => i + 1),
+    )
     await crashed.spool[Symbol.asyncDispose]()
   })
 }
@@ -127,7 +174,10 @@ test('everything of one turn, and everything that comes while a commit runs, is 
   r.storage.hold()
   const running = r.spool.append(message('a'), [q])
   await settle()
-  const waiting = [r.spool.append(message('b'), [q], { clientId: 'c', packetId: 1 }), r.spool.saveRetained('t', message('r'))]
+  const waiting = [
+    r.spool.append(message('b'), [q], { clientId: 'c', packetId: 1 }),
+    r.spool.saveRetained('t', message('r')),
+  ]
   await settle()
   waiting.push(r.spool.append(message('c'), [q]))
   r.storage.resume()
@@ -139,7 +189,10 @@ test('a QoS 2 message that comes again before the first is durable is stored onc
   const r = await rig(t)
   const q = await r.queue()
   const inbound = { clientId: 'c', packetId: 7 }
-  await Promise.all([r.spool.append(message('x', { qos: 2 }), [q], inbound), r.spool.append(message('x', { qos: 2 }), [q], inbound)])
+  await Promise.all([
+    r.spool.append(message('x', { qos: 2 }), [q], inbound),
+    r.spool.append(message('x', { qos: 2 }), [q], inbound),
+  ])
   assert.equal(q.depth, 1)
   assert.deepEqual([...r.spool.inbound('c')], [7])
   await r.spool[Symbol.asyncDispose]()
@@ -151,10 +204,16 @@ test('PUBREC counts only once it is durable', async (t) => {
   r.storage.hold()
   const released = q.release(1)
   await settle()
-  assert.deepEqual((await all(q)).map((e) => e.released), [false])
+  assert.deepEqual(
+    (await all(q)).map((e) => e.released),
+    [false],
+  )
   r.storage.resume()
   await released
-  assert.deepEqual((await all(q)).map((e) => e.released), [true])
+  assert.deepEqual(
+    (await all(q)).map((e) => e.released),
+    [true],
+  )
   await r.spool[Symbol.asyncDispose]()
 })
 test('acknowledgements are on the disk a quarter of a second later, without any other commit', async (t) => {
@@ -165,7 +224,9 @@ test('acknowledgements are on the disk a quarter of a second later, without any 
   q.done(1)
   await r.clock.advance(250)
   for (let i = 0; i < 100 && r.storage.commits.length < 3; i++) await settle()
-  await new Promise((resolve) => { setTimeout(resolve, 50) })
+  await new Promise((resolve) => {
+    setTimeout(resolve, 50)
+  })
   const image = `${r.storage.path}.image`
   r.storage.crashImage(image)
   const crashed = await new Rig(image).open()
@@ -176,11 +237,18 @@ test('a slow trickle does not become a row per message', async (t) => {
   const r = await rig(t)
   const q = await r.queue()
   for (let i = 0; i < 100; i++) await r.spool.append(message(`message ${i}`), [q])
-  const firsts = new Set(r.storage.commits.flatMap((c) => c.filter((s) => s.sql.includes('INTO segment')).map((s) => valuesOf(s.params!)[1])))
+  const firsts = new Set(
+    r.storage.commits.flatMap((c) =>
+      c.filter((s) => s.sql.includes('INTO segment')).map((s) => valuesOf(s.params!)[1]),
+    ),
+  )
   assert.ok(firsts.size <= 2, `${firsts.size} rows`)
   await r.spool[Symbol.asyncDispose]()
   const again = await r.open()
-  assert.deepEqual(texts(await all(again.spool.queue('q')!)), Array.from({ length: 100 }, (_, i) => `message ${i}`))
+  assert.deepEqual(
+    texts(await all(again.spool.queue('q')!)),
+    Array.from({ length: 100 }, (_, i) => `message ${i}`),
+  )
   await again.spool[Symbol.asyncDispose]()
 })
 test('a damaged segment is given up and counted; what is before and behind it is delivered and nothing waits for it', async (t) => {
@@ -190,11 +258,16 @@ test('a damaged segment is given up and counted; what is before and behind it is
   for (const n of ['1', '2', '3']) await r.spool.append(message(n + big), [q])
   await r.spool[Symbol.asyncDispose]()
   const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: MIGRATIONS })
-  await storage.commit([{ sql: "UPDATE segment SET data = CAST(replace(data, '2xxx', '2xyx') AS BLOB) WHERE last_seq = 2" }])
+  await storage.commit([
+    { sql: "UPDATE segment SET data = CAST(replace(data, '2xxx', '2xyx') AS BLOB) WHERE last_seq = 2" },
+  ])
   await storage[Symbol.asyncDispose]()
   const again = await r.open()
   const found = again.spool.queue('q')!
-  assert.deepEqual((await all(found)).map((e) => e.seq), [1, 3])
+  assert.deepEqual(
+    (await all(found)).map((e) => e.seq),
+    [1, 3],
+  )
   assert.equal(r.metrics.total('mesh_mqtt_spool_damaged_total', { what: 'segment' }), 1)
   assert.deepEqual([found.depth, again.spool.stats.messages], [2, 2])
   found.done(1)
@@ -209,11 +282,22 @@ test('rows that cannot be understood do not stop the start', async (t) => {
   await r.spool.saveRetained('b', message('b', { topic: 'b' }))
   await r.spool[Symbol.asyncDispose]()
   const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: MIGRATIONS })
-  await storage.commit([{ sql: "UPDATE retained SET message = x'00112233445566' WHERE topic = 'a'" }, { sql: "INSERT INTO session VALUES ('c', '{')" }, { sql: "INSERT INTO session VALUES ('d', 'null')" }, { sql: 'INSERT INTO segment (id, last_seq, data) VALUES ((77 << 44) | 1, 1, x\'00\')' }])
+  await storage.commit([
+    { sql: "UPDATE retained SET message = x'00112233445566' WHERE topic = 'a'" },
+    { sql: "INSERT INTO session VALUES ('c', '{')" },
+    { sql: "INSERT INTO session VALUES ('d', 'null')" },
+    { sql: "INSERT INTO segment (id, last_seq, data) VALUES ((77 << 44) | 1, 1, x'00')" },
+  ])
   await storage[Symbol.asyncDispose]()
   const again = await r.open()
   assert.deepEqual([[...again.spool.retained.keys()], again.spool.sessions.size], [['b'], 0])
-  assert.deepEqual([r.metrics.total('mesh_mqtt_spool_damaged_total', { what: 'session' }), r.metrics.total('mesh_mqtt_spool_damaged_total', { what: 'retained' })], [2, 1])
+  assert.deepEqual(
+    [
+      r.metrics.total('mesh_mqtt_spool_damaged_total', { what: 'session' }),
+      r.metrics.total('mesh_mqtt_spool_damaged_total', { what: 'retained' }),
+    ],
+    [2, 1],
+  )
   await again.spool[Symbol.asyncDispose]()
 })
 test('one session that is away cannot fill the spool for the others; what goes up is not limited by it', async (t) => {
@@ -229,7 +313,12 @@ test('one session that is away cannot fill the spool for the others; what goes u
 test('the disk is looked at once a second and once a megabyte; where the oldest may go, a low disk takes new for old', async (t) => {
   let free = 0
   let looks = 0
-  const r = await rig(t, { freeBytes: () => { looks++; return free } })
+  const r = await rig(t, {
+    freeBytes: () => {
+      looks++
+      return free
+    },
+  })
   const q = await r.queue()
   await assert.rejects(r.spool.append(message('1'), [q]), { code: 'MESH_STORAGE_FULL' })
   await assert.rejects(r.spool.append(message('1'), [q]), { code: 'MESH_STORAGE_FULL' })
@@ -253,14 +342,21 @@ test('the disk is looked at once a second and once a megabyte; where the oldest 
   free = 0
   await lossy.clock.advance(1_000)
   await lossy.spool.append(message(`3${big}`), [l])
-  assert.deepEqual((await all(l)).map((e) => e.seq), [2, 3])
+  assert.deepEqual(
+    (await all(l)).map((e) => e.seq),
+    [2, 3],
+  )
   await lossy.spool[Symbol.asyncDispose]()
 })
 test('a queue made again under its name while the old one is being deleted is empty and lasts', async (t) => {
   const r = await rig(t)
   const q = await r.queue('session/a')
   await r.spool.append(message('old'), [q])
-  const [, , made] = await Promise.all([r.spool.deleteSession('a'), r.spool.append(message('late'), [q]), r.spool.createQueue('session/a')])
+  const [, , made] = await Promise.all([
+    r.spool.deleteSession('a'),
+    r.spool.append(message('late'), [q]),
+    r.spool.createQueue('session/a'),
+  ])
   await r.spool.append(message('new'), [made])
   await r.spool[Symbol.asyncDispose]()
   const again = await r.open()
@@ -274,7 +370,14 @@ test('a large batch becomes several segments, so that a backlog is read in piece
   r.storage.commits.length = 0
   await Promise.all(Array.from({ length: 40 }, () => r.spool.append(message('x'.repeat(10_000)), [q])))
   assert.equal(r.storage.commits.length, 1)
-  assert.deepEqual(r.storage.commits[0]!.map((s) => valuesOf(s.params!).slice(1, 3)), [[1, 14], [15, 28], [29, 40]])
+  assert.deepEqual(
+    r.storage.commits[0]!.map((s) => valuesOf(s.params!).slice(1, 3)),
+    [
+      [1, 14],
+      [15, 28],
+      [29, 40],
+    ],
+  )
   await r.spool[Symbol.asyncDispose]()
 })
 test('a message that several routes bring to one queue is in it once', async (t) => {
@@ -336,59 +439,103 @@ test('a closed spool takes nothing more', async (t) => {
 })
 
 test('model: over failing commits and crashes nothing acknowledged is lost, order is kept and numbers have no gaps', async (t) => {
-  type Step = { kind: 'append'; count: number; bytes: number; fault: 'none' | 'before' | 'after' } | { kind: 'done'; nth: number } | { kind: 'pause' } | { kind: 'crash' }
+  type Step =
+    | { kind: 'append'; count: number; bytes: number; fault: 'none' | 'before' | 'after' }
+    | { kind: 'done'; nth: number }
+    | { kind: 'pause' }
+    | { kind: 'crash' }
   const step: fc.Arbitrary<Step> = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('append' as const), count: fc.integer({ min: 1, max: 20 }), bytes: fc.constantFrom(1, 50, 2_000), fault: fc.constantFrom('none' as const, 'none' as const, 'before' as const, 'after' as const) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant('append' as const),
+        count: fc.integer({ min: 1, max: 20 }),
+        bytes: fc.constantFrom(1, 50, 2_000),
+        fault: fc.constantFrom('none' as const, 'none' as const, 'before' as const, 'after' as const),
+      }),
+    },
     { weight: 8, arbitrary: fc.record({ kind: fc.constant('done' as const), nth: fc.nat(10) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('pause' as const) }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('crash' as const) }) },
   )
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
-    const dir = folder(t)
-    let r = await new Rig(path.join(dir, '0.db')).open()
-    let q = await r.queue()
-    const kept: { seq: number; text: string }[] = []
-    const done = new Set<string>()
-    let made = 0
-    for (const [i, s] of steps.entries()) {
-      if (s.kind === 'append') {
-        if (s.fault !== 'none') r.storage.faults = [{ when: s.fault, code: 'MESH_STORAGE_FAILED' }]
-        const sent = Array.from({ length: s.count }, () => `${made++}:${'x'.repeat(s.bytes)}`)
-        const before = q.lastSeq
-        const results = await Promise.allSettled(sent.map((text) => r.spool.append(message(text), [q])))
-        r.storage.faults = []
-        if (results.every((x) => x.status === 'fulfilled')) kept.push(...sent.map((text, n) => ({ seq: before + 1 + n, text })))
-        else assert.equal(q.lastSeq, before)
-      } else if (s.kind === 'done') {
-        const [gone] = kept.splice(s.nth, 1)
-        if (gone) { q.done(gone.seq); done.add(gone.text) }
-      } else if (s.kind === 'pause') await r.clock.advance(250)
-      else {
-        const image = path.join(dir, `${i + 1}.db`)
-        // A commit of acknowledgements may still run; either outcome is allowed.
-        r.storage.crashImage(image)
-        await r.spool[Symbol.asyncDispose]()
-        r = await new Rig(image).open()
-        q = r.spool.queue('q')!
-        const found = (await all(q)).map((e) => ({ seq: e.seq, text: Buffer.from(e.message.payload).toString() }))
-        // Done ones may be there again, unacknowledged ones too; whatever was acknowledged and not done is, at its place.
-        const wanted = new Set(kept.map((k) => k.text))
-        assert.deepEqual(found.filter((f) => wanted.has(f.text)), kept)
-        assert.ok(found.every((f, n) => n === 0 || f.seq > found[n - 1]!.seq))
-        for (const f of found) if (!wanted.has(f.text)) q.done(f.seq)
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+      const dir = folder(t)
+      let r = await new Rig(path.join(dir, '0.db')).open()
+      let q = await r.queue()
+      const kept: { seq: number; text: string }[] = []
+      const done = new Set<string>()
+      let made = 0
+      for (const [i, s] of steps.entries()) {
+        if (s.kind === 'append') {
+          if (s.fault !== 'none') r.storage.faults = [{ when: s.fault, code: 'MESH_STORAGE_FAILED' }]
+          const sent = Array.from({ length: s.count }, () => `${made++}:${'x'.repeat(s.bytes)}`)
+          const before = q.lastSeq
+          const results = await Promise.allSettled(sent.map((text) => r.spool.append(message(text), [q])))
+          r.storage.faults = []
+          if (results.every((x) => x.status === 'fulfilled'))
+            kept.push(...sent.map((text, n) => ({ seq: before + 1 + n, text })))
+          else assert.equal(q.lastSeq, before)
+        } else if (s.kind === 'done') {
+          const [gone] = kept.splice(s.nth, 1)
+          if (gone) {
+            q.done(gone.seq)
+            done.add(gone.text)
+          }
+        } else if (s.kind === 'pause') await r.clock.advance(250)
+        else {
+          const image = path.join(dir, `${i + 1}.db`)
+          // A commit of acknowledgements may still run; either outcome is allowed.
+          r.storage.crashImage(image)
+          await r.spool[Symbol.asyncDispose]()
+          r = await new Rig(image).open()
+          q = r.spool.queue('q')!
+          const found = (await all(q)).map((e) => ({ seq: e.seq, text: Buffer.from(e.message.payload).toString() }))
+          // Done ones may be there again, unacknowledged ones too; whatever was acknowledged and not done is, at its
+          // place.
+          const wanted = new Set(kept.map((k) => k.text))
+          assert.deepEqual(
+            found.filter((f) => wanted.has(f.text)),
+            kept,
+          )
+          assert.ok(found.every((f, n) => n === 0 || f.seq > found[n - 1]!.seq))
+          for (const f of found) if (!wanted.has(f.text)) q.done(f.seq)
+        }
+        if (kept.length > 0) assert.equal(q.firstSeq, kept[0]!.seq)
+        assert.deepEqual(
+          (await all(q)).map((e) => Buffer.from(e.message.payload).toString()),
+          kept.map((k) => k.text),
+        )
+        assert.equal(q.depth, kept.length)
       }
-      if (kept.length > 0) assert.equal(q.firstSeq, kept[0]!.seq)
-      assert.deepEqual((await all(q)).map((e) => Buffer.from(e.message.payload).toString()), kept.map((k) => k.text))
-      assert.equal(q.depth, kept.length)
-    }
-    await r.spool[Symbol.asyncDispose]()
-  }), { numRuns: 40 })
+      await r.spool[Symbol.asyncDispose]()
+    }),
+    { numRuns: 40 },
+  )
 })
 
-const head = { clientId: 'c', address: '', owner: undefined, protocolVersion: 5, expirySec: 60, disconnectedAtMs: undefined, pendingWill: undefined } as const
+const head = {
+  clientId: 'c',
+  address: '',
+  owner: undefined,
+  protocolVersion: 5,
+  expirySec: 60,
+  disconnectedAtMs: undefined,
+  pendingWill: undefined,
+} as const
 const session: Kept = { clientId: 'c', toStored: () => head }
-const filter = (name: string): StoredSubscription => ({ filter: name, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: undefined })
-const again = async (r: Rig): Promise<Rig> => { await r.spool[Symbol.asyncDispose](); return await new Rig(r.storage.path).open() }
+const filter = (name: string): StoredSubscription => ({
+  filter: name,
+  qos: 1,
+  noLocal: false,
+  retainAsPublished: false,
+  retainHandling: 0,
+  subscriptionId: undefined,
+})
+const again = async (r: Rig): Promise<Rig> => {
+  await r.spool[Symbol.asyncDispose]()
+  return await new Rig(r.storage.path).open()
+}
 
 for (const first of ['queue', 'subscription', 'QoS 2 message'] as const) {
   test(`the first ${first} of a session brings its row along in the same transaction, and what comes behind it writes none`, async (t) => {
@@ -422,7 +569,10 @@ test('when the transaction that brought the row fails, one that was asked for me
   r.storage.resume()
   await Promise.all([failed, kept])
   const next = await again(r)
-  assert.deepEqual(next.spool.sessions.get('c')?.subscriptions.map((s) => s.filter), ['kept'])
+  assert.deepEqual(
+    next.spool.sessions.get('c')?.subscriptions.map((s) => s.filter),
+    ['kept'],
+  )
 })
 
 test('the row of a session that begins while its predecessor is being deleted is written, however the deletion ends', async (t) => {
@@ -438,6 +588,9 @@ test('the row of a session that begins while its predecessor is being deleted is
     await Promise.all([deleted, begun])
     assert.equal(r.spool.holds('c'), true)
     const next = await again(r)
-    assert.deepEqual(next.spool.sessions.get('c')?.subscriptions.map((s) => s.filter), ['new'])
+    assert.deepEqual(
+      next.spool.sessions.get('c')?.subscriptions.map((s) => s.filter),
+      ['new'],
+    )
   }
 })

@@ -9,7 +9,15 @@ import { seededRandom } from '../../../helpers/random.ts'
 
 function blobOf(count: number, bytes: number): Buffer {
   const writer = new SegmentWriter()
-  for (let i = 0; i < count; i++) writer.add({ topic: 't', payload: Buffer.alloc(bytes, 'x'), qos: 1, retain: false, properties: new Uint8Array(0), expiresAtMs: undefined })
+  for (let i = 0; i < count; i++)
+    writer.add({
+      topic: 't',
+      payload: Buffer.alloc(bytes, 'x'),
+      qos: 1,
+      retain: false,
+      properties: new Uint8Array(0),
+      expiresAtMs: undefined,
+    })
   return writer.finish()
 }
 /** A queue whose disk is a map. */
@@ -20,17 +28,27 @@ class Rig implements QueueHost {
   messages = 0
   bytes = 0
   readonly damagedAt: number[] = []
-  queue(name = 'q'): SpoolQueue { return new SpoolQueue(this, { id: 1, name, firstSeq: 1, lastSeq: 0, done: [], released: [] }) }
+  queue(name = 'q'): SpoolQueue {
+    return new SpoolQueue(this, { id: 1, name, firstSeq: 1, lastSeq: 0, done: [], released: [] })
+  }
   append(queue: SpoolQueue, count: number, bytes: number): void {
     const [firstSeq, blob] = [queue.lastSeq + 1, blobOf(count, bytes)]
     this.disk.set(`${queue.name}/${firstSeq}`, blob)
     queue.appended(firstSeq, firstSeq + count - 1, blob)
   }
-  async load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined> { this.loads++; return this.disk.get(`${queue.name}/${firstSeq}`) }
+  async load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined> {
+    this.loads++
+    return this.disk.get(`${queue.name}/${firstSeq}`)
+  }
   changed(): void {}
   async releases(): Promise<void> {}
-  damaged(_queue: SpoolQueue, { firstSeq }: { firstSeq: number }): void { this.damagedAt.push(firstSeq) }
-  counted(messages: number, bytes: number): void { this.messages += messages; this.bytes += bytes }
+  damaged(_queue: SpoolQueue, { firstSeq }: { firstSeq: number }): void {
+    this.damagedAt.push(firstSeq)
+  }
+  counted(messages: number, bytes: number): void {
+    this.messages += messages
+    this.bytes += bytes
+  }
 }
 async function all(queue: SpoolQueue, max = 10): Promise<number[]> {
   const found: number[] = []
@@ -63,7 +81,10 @@ test('what is done leaves memory, and its bytes are free when its segment is', (
   queue.done(2)
   assert.ok(queue.bytes < bytes / 2)
   queue.done(3)
-  assert.deepEqual([queue.bytes, queue.depth, queue.firstSeq, rig.cache.bytes, rig.messages, rig.bytes], [0, 0, 4, 0, 0, 0])
+  assert.deepEqual(
+    [queue.bytes, queue.depth, queue.firstSeq, rig.cache.bytes, rig.messages, rig.bytes],
+    [0, 0, 4, 0, 0, 0],
+  )
 })
 test('an online receiver never makes the disk read', async () => {
   const rig = new Rig()
@@ -71,7 +92,10 @@ test('an online receiver never makes the disk read', async () => {
   let read = 0
   for (let i = 0; i < 200; i++) {
     rig.append(queue, 50, 1_000)
-    for (const seq of await all(queue, 64)) { queue.done(seq); read++ }
+    for (const seq of await all(queue, 64)) {
+      queue.done(seq)
+      read++
+    }
   }
   assert.deepEqual([read, rig.loads], [10_000, 0])
 })
@@ -103,7 +127,13 @@ test('a segment that is not there at all is given up like a damaged one', async 
 test('numbers that no segment has are passed over when the queue is restored', () => {
   const rig = new Rig()
   const queue = new SpoolQueue(rig, { id: 1, name: 'q', firstSeq: 4, lastSeq: 20, done: [6, 11, 30], released: [] })
-  for (const [first, last] of [[1, 2], [5, 8], [5, 6], [11, 12]] as const) queue.restored(first, last, 100)
+  for (const [first, last] of [
+    [1, 2],
+    [5, 8],
+    [5, 6],
+    [11, 12],
+  ] as const)
+    queue.restored(first, last, 100)
   queue.restoredAll()
   assert.deepEqual([queue.firstSeq, queue.lastSeq, queue.depth, queue.deadSegments], [5, 20, 4, 2])
   for (const seq of [5, 7, 8, 9, 12]) queue.done(seq)

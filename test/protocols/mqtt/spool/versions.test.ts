@@ -14,27 +14,52 @@ import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
-const open = (file: string): Promise<Spool> => openSpool({
-  openStorage: openStorageWith({ bundle: undefined }), path: file, policy: mqttPolicySchema().parse({ spool: { profile: 'balanced' } }), clock: new SimClock(), metrics: new Metrics(), log: silentLog, freeBytes: () => 1e12,
-})
+const open = (file: string): Promise<Spool> =>
+  openSpool({
+    openStorage: openStorageWith({ bundle: undefined }),
+    path: file,
+    policy: mqttPolicySchema().parse({ spool: { profile: 'balanced' } }),
+    clock: new SimClock(),
+    metrics: new Metrics(),
+    log: silentLog,
+    freeBytes: () => 1e12,
+  })
 const FILTERS = [
   { filter: 'a/+', qos: 1, noLocal: false, retainAsPublished: true, retainHandling: 2, subscriptionId: 7 },
-  { filter: '$share/g/ü/#', qos: 2, noLocal: true, retainAsPublished: false, retainHandling: 0, subscriptionId: undefined },
+  {
+    filter: '$share/g/ü/#',
+    qos: 2,
+    noLocal: true,
+    retainAsPublished: false,
+    retainHandling: 0,
+    subscriptionId: undefined,
+  },
 ] as const
 const LONG = 'urn:'.padEnd(1_024, 'x')
 const BODY = { clientId: 'pump-1', protocolVersion: 5, expirySec: 3600, disconnectedAtMs: 1_700_000_000_000 }
 
 function old(t: TestContext, version: number): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
-  t.after(() => { fs.rmSync(folder, { recursive: true, force: true }) })
+  t.after(() => {
+    fs.rmSync(folder, { recursive: true, force: true })
+  })
   const file = path.join(folder, 'spool.db')
   const db = new Database(file)
   for (const sql of MIGRATIONS.slice(0, version)) db.exec(sql)
   db.pragma(`user_version = ${version}`)
-  db.prepare('INSERT INTO session VALUES (?, ?)').run('pump-1', JSON.stringify(version === 1 ? { ...BODY, subscriptions: FILTERS } : BODY))
-  db.prepare('INSERT INTO session VALUES (?, ?)').run('bridge/kept', JSON.stringify({ ...BODY, clientId: 'bridge/kept', ...(version === 1 && { subscriptions: [] }) }))
+  db.prepare('INSERT INTO session VALUES (?, ?)').run(
+    'pump-1',
+    JSON.stringify(version === 1 ? { ...BODY, subscriptions: FILTERS } : BODY),
+  )
+  db.prepare('INSERT INTO session VALUES (?, ?)').run(
+    'bridge/kept',
+    JSON.stringify({ ...BODY, clientId: 'bridge/kept', ...(version === 1 && { subscriptions: [] }) }),
+  )
   // Before rows of a long client id stood by its hash.
-  db.prepare('INSERT INTO session VALUES (?, ?)').run(LONG, JSON.stringify({ ...BODY, clientId: LONG, ...(version === 1 && { subscriptions: FILTERS.slice(0, 1) }) }))
+  db.prepare('INSERT INTO session VALUES (?, ?)').run(
+    LONG,
+    JSON.stringify({ ...BODY, clientId: LONG, ...(version === 1 && { subscriptions: FILTERS.slice(0, 1) }) }),
+  )
   if (version > 1) db.prepare('INSERT INTO subscription VALUES (?, ?, ?, ?)').run(LONG, 'a/+', 1 + 8 + 32, 7)
   db.prepare('INSERT INTO session VALUES (?, ?)').run('broken', '{"clientId":')
   if (version > 1) {
@@ -43,7 +68,14 @@ function old(t: TestContext, version: number): string {
     put.run('pump-1', '$share/g/ü/#', 2 + 4, null)
   }
   const inbound = db.prepare('INSERT INTO inbound VALUES (?, ?)')
-  for (const [id, packet] of [[version > 2 ? '\0bridge/up/gw' : 'bridge/up/gw', 3], ['BRIDGE/mine', 4], ['pump-1', 5], ['bridge/kept', 6], [LONG, 7]] as const) inbound.run(id, packet)
+  for (const [id, packet] of [
+    [version > 2 ? '\0bridge/up/gw' : 'bridge/up/gw', 3],
+    ['BRIDGE/mine', 4],
+    ['pump-1', 5],
+    ['bridge/kept', 6],
+    [LONG, 7],
+  ] as const)
+    inbound.run(id, packet)
   db.close()
   return file
 }
@@ -52,8 +84,16 @@ async function check(file: string): Promise<void> {
   const { subscriptions, ...session } = spool.sessions.get('pump-1')!
   assert.deepEqual(session, { ...BODY, owner: undefined, address: '', pendingWill: undefined })
   assert.deepEqual(spool.sessions.get(LONG)!.subscriptions, FILTERS.slice(0, 1))
-  assert.deepEqual([...subscriptions].sort((a, b) => (a.filter < b.filter ? 1 : -1)), FILTERS)
-  assert.deepEqual(['\0bridge/up/gw', 'BRIDGE/mine', 'pump-1', 'bridge/kept', LONG, 'bridge/up/gw'].map((id) => [...spool.inbound(id)]), [[3], [4], [5], [6], [7], []])
+  assert.deepEqual(
+    [...subscriptions].sort((a, b) => (a.filter < b.filter ? 1 : -1)),
+    FILTERS,
+  )
+  assert.deepEqual(
+    ['\0bridge/up/gw', 'BRIDGE/mine', 'pump-1', 'bridge/kept', LONG, 'bridge/up/gw'].map((id) => [
+      ...spool.inbound(id),
+    ]),
+    [[3], [4], [5], [6], [7], []],
+  )
 }
 
 for (let version = 1; version <= MIGRATIONS.length; version++) {
@@ -63,7 +103,8 @@ for (let version = 1; version <= MIGRATIONS.length; version++) {
     await check(file)
     const db = new Database(file, { readonly: true })
     assert.equal(db.pragma('user_version', { simple: true }), MIGRATIONS.length)
-    for (const table of ['inbound', 'subscription']) assert.equal(db.prepare(`SELECT max(length(CAST(client_id AS BLOB))) FROM ${table}`).pluck().get(), 29)
+    for (const table of ['inbound', 'subscription'])
+      assert.equal(db.prepare(`SELECT max(length(CAST(client_id AS BLOB))) FROM ${table}`).pluck().get(), 29)
     db.close()
   })
   test(`an update of version ${version} that the power cuts off begins again`, async (t) => {
@@ -85,14 +126,37 @@ for (let version = 1; version <= MIGRATIONS.length; version++) {
 
 test('what one filter or one QoS 2 id costs on the disk does not grow with the client id', async (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
-  t.after(() => { fs.rmSync(folder, { recursive: true, force: true }) })
+  t.after(() => {
+    fs.rmSync(folder, { recursive: true, force: true })
+  })
   const file = path.join(folder, 'spool.db')
-  const long: Kept = { clientId: LONG, toStored: () => ({ ...BODY, clientId: LONG, protocolVersion: 5, owner: undefined, address: '', pendingWill: undefined }) }
+  const long: Kept = {
+    clientId: LONG,
+    toStored: () => ({
+      ...BODY,
+      clientId: LONG,
+      protocolVersion: 5,
+      owner: undefined,
+      address: '',
+      pendingWill: undefined,
+    }),
+  }
   for (const round of [0, 1]) {
     await using spool = await open(file)
     if (round === 0) {
-      await spool.saveSubscriptions(long, Array.from({ length: 1_000 }, (_, i) => ({ ...FILTERS[0], filter: `f${i}` })), [])
-      const message = { topic: 't', payload: Buffer.alloc(0), qos: 2, retain: false, properties: Buffer.alloc(0), expiresAtMs: undefined } as const
+      await spool.saveSubscriptions(
+        long,
+        Array.from({ length: 1_000 }, (_, i) => ({ ...FILTERS[0], filter: `f${i}` })),
+        [],
+      )
+      const message = {
+        topic: 't',
+        payload: Buffer.alloc(0),
+        qos: 2,
+        retain: false,
+        properties: Buffer.alloc(0),
+        expiresAtMs: undefined,
+      } as const
       for (let id = 1; id <= 1_000; id++) await spool.append(message, [], { clientId: LONG, packetId: id })
       continue
     }
@@ -104,7 +168,10 @@ test('what one filter or one QoS 2 id costs on the disk does not grow with the c
     assert.equal(spool.inbound(LONG).size, 0)
   }
   const db = new Database(file)
-  assert.deepEqual(['inbound', 'subscription', 'session'].map((table) => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get()), [0, 0, 0])
+  assert.deepEqual(
+    ['inbound', 'subscription', 'session'].map((table) => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get()),
+    [0, 0, 0],
+  )
   db.close()
   assert.ok(fs.statSync(file).size < 300_000, `${fs.statSync(file).size} bytes for 2,000 rows`)
 })

@@ -6,44 +6,106 @@ import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
 const CLIENT: Client = { clientId: 'press-1', spiffeUri: 'spiffe://t/ns/site/sa/press', serviceAccount: 'press' }
 type Rule = Partial<MqttRule> & Pick<MqttRule, 'action' | 'effect'>
-const may = (rules: readonly Rule[], client: Partial<Client> = {}): ReturnType<typeof createAuthorizer> => createAuthorizer(policyOf({ rules }), { ...CLIENT, ...client })
+const may = (rules: readonly Rule[], client: Partial<Client> = {}): ReturnType<typeof createAuthorizer> =>
+  createAuthorizer(policyOf({ rules }), { ...CLIENT, ...client })
 
 test('without rules everything is allowed; with a rule for an action its rest is denied', () => {
   assert.equal(may([]).mayPublish('a'), true)
   const some = may([{ action: 'publish', topics: ['a/#'], effect: 'allow' }])
-  assert.deepEqual([some.mayPublish('a/b'), some.mayPublish('b'), some.maySubscribe('b'), some.mayConnect()], [true, false, true, true])
+  assert.deepEqual(
+    [some.mayPublish('a/b'), some.mayPublish('b'), some.maySubscribe('b'), some.mayConnect()],
+    [true, false, true, true],
+  )
 })
 test('the first match wins', () => {
-  const some = may([{ action: 'publish', topics: ['a/secret'], effect: 'deny' }, { action: 'publish', topics: ['a/+'], effect: 'allow' }])
+  const some = may([
+    { action: 'publish', topics: ['a/secret'], effect: 'deny' },
+    { action: 'publish', topics: ['a/+'], effect: 'allow' },
+  ])
   assert.deepEqual([some.mayPublish('a/secret'), some.mayPublish('a/open')], [false, true])
 })
 test('%c and %s stand for client id and service account', () => {
   const some = may([{ action: 'publish', topics: ['c/%c/#', 's/%s'], effect: 'allow' }])
-  assert.deepEqual(['c/press-1/x', 's/press', 'c/other/x', 's/ana'].map((t) => some.mayPublish(t)), [true, true, false, false])
+  assert.deepEqual(
+    ['c/press-1/x', 's/press', 'c/other/x', 's/ana'].map((t) => some.mayPublish(t)),
+    [true, true, false, false],
+  )
 })
 test('a user name that nobody has proved: %u allows nothing, and denies whatever user it may be', () => {
   const allow = may([{ action: 'publish', topics: ['u/%u', 'u/%u/#', '%u'], effect: 'allow' }])
-  assert.deepEqual(['u/ana', 'u/ana/x', 'u/', 'ana', 'u/%u', 'u/+'].map((t) => allow.mayPublish(t)), [false, false, false, false, false, false])
-  const deny = may([{ action: 'subscribe', topics: ['private/%u/#', 'box-%u'], effect: 'deny' }, { action: 'subscribe', effect: 'allow' }])
-  assert.deepEqual(['private/ana/x', 'private/#', 'box-ana', 'other/x'].map((f) => deny.maySubscribe(f)), [false, false, false, true])
+  assert.deepEqual(
+    ['u/ana', 'u/ana/x', 'u/', 'ana', 'u/%u', 'u/+'].map((t) => allow.mayPublish(t)),
+    [false, false, false, false, false, false],
+  )
+  const deny = may([
+    { action: 'subscribe', topics: ['private/%u/#', 'box-%u'], effect: 'deny' },
+    { action: 'subscribe', effect: 'allow' },
+  ])
+  assert.deepEqual(
+    ['private/ana/x', 'private/#', 'box-ana', 'other/x'].map((f) => deny.maySubscribe(f)),
+    [false, false, false, true],
+  )
 })
 test('what may be received is judged by the rules for subscriptions', () => {
-  const some = may([{ action: 'subscribe', topics: ['a/secret'], effect: 'deny' }, { action: 'subscribe', topics: ['a/+'], effect: 'allow' }])
-  assert.deepEqual([some.mayReceive('a/x'), some.mayReceive('a/secret'), some.mayReceive('$share/g/a/x'), some.restrictsReceiving, may([]).restrictsReceiving], [true, false, false, true, false])
+  const some = may([
+    { action: 'subscribe', topics: ['a/secret'], effect: 'deny' },
+    { action: 'subscribe', topics: ['a/+'], effect: 'allow' },
+  ])
+  assert.deepEqual(
+    [
+      some.mayReceive('a/x'),
+      some.mayReceive('a/secret'),
+      some.mayReceive('$share/g/a/x'),
+      some.restrictsReceiving,
+      may([]).restrictsReceiving,
+    ],
+    [true, false, false, true, false],
+  )
 })
 test('CVE-2017-7650: a client id with a wildcard or a separator does not widen a rule', () => {
   for (const clientId of ['#', '+', 'a/b']) {
-    assert.equal(may([{ action: 'publish', topics: ['c/%c'], effect: 'allow' }], { clientId }).mayPublish(`c/${clientId === '#' ? 'x' : clientId}`), false, clientId)
-    assert.equal(may([{ action: 'publish', topics: ['c/%c'], effect: 'deny' }, { action: 'publish', effect: 'allow' }], { clientId }).mayPublish('z'), false, `deny ${clientId}`)
+    assert.equal(
+      may([{ action: 'publish', topics: ['c/%c'], effect: 'allow' }], { clientId }).mayPublish(
+        `c/${clientId === '#' ? 'x' : clientId}`,
+      ),
+      false,
+      clientId,
+    )
+    assert.equal(
+      may(
+        [
+          { action: 'publish', topics: ['c/%c'], effect: 'deny' },
+          { action: 'publish', effect: 'allow' },
+        ],
+        { clientId },
+      ).mayPublish('z'),
+      false,
+      `deny ${clientId}`,
+    )
   }
 })
 test('without a certificate nobody is a principal', () => {
   const rules: Rule[] = [{ action: 'connect', principals: ['spiffe://t/ns/site/*'], effect: 'allow' }]
-  assert.deepEqual([may(rules).mayConnect(), may(rules, { spiffeUri: undefined }).mayConnect(), may(rules, { spiffeUri: 'spiffe://t/ns/other/sa/press' }).mayConnect()], [true, false, false])
+  assert.deepEqual(
+    [
+      may(rules).mayConnect(),
+      may(rules, { spiffeUri: undefined }).mayConnect(),
+      may(rules, { spiffeUri: 'spiffe://t/ns/other/sa/press' }).mayConnect(),
+    ],
+    [true, false, false],
+  )
 })
 test('an allow rule has to cover a subscription whole, a deny rule refuses what it shares a topic with', () => {
-  const some = may([{ action: 'subscribe', topics: ['a/secret/#'], effect: 'deny' }, { action: 'subscribe', topics: ['a/#'], effect: 'allow' }])
-  assert.deepEqual(['a/open', 'a/open/#', 'a/#', '#', 'a/secret/x', '$share/g/a/open', '$share/g/a/+', '$share/g'].map((f) => some.maySubscribe(f)), [true, true, false, false, false, true, false, false])
+  const some = may([
+    { action: 'subscribe', topics: ['a/secret/#'], effect: 'deny' },
+    { action: 'subscribe', topics: ['a/#'], effect: 'allow' },
+  ])
+  assert.deepEqual(
+    ['a/open', 'a/open/#', 'a/#', '#', 'a/secret/x', '$share/g/a/open', '$share/g/a/+', '$share/g'].map((f) =>
+      some.maySubscribe(f),
+    ),
+    [true, true, false, false, false, true, false, false],
+  )
 })
 test('client ids are compared exactly', () => {
   const rules: Rule[] = [{ action: 'publish', clientIds: ['press-1'], effect: 'allow' }]

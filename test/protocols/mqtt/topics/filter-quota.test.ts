@@ -11,13 +11,19 @@ import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 
 const MIB = 1024 * 1024
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
-const deep = (i: number): string => `${i}/${Array.from({ length: 62 }, (_, k) => String.fromCharCode(97 + ((i + k) % 26))).join('/')}`
+const deep = (i: number): string =>
+  `${i}/${Array.from({ length: 62 }, (_, k) => String.fromCharCode(97 + ((i + k) % 26))).join('/')}`
 
 /** @returns how many were granted */
 async function subscribed(peer: MqttPeer, count: number, filterOf: (i: number) => string): Promise<number> {
   let [granted, answered] = [0, 0]
   for (let i = 0; i < count; i++) {
-    peer.send({ type: 'subscribe', packetId: 1, subscriptions: [{ filter: filterOf(i), qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 }], properties: {} })
+    peer.send({
+      type: 'subscribe',
+      packetId: 1,
+      subscriptions: [{ filter: filterOf(i), qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+      properties: {},
+    })
     while ((i % 20 === 19 || i === count - 1) && answered <= i) {
       for (const seen of await peer.seen()) {
         answered++
@@ -32,31 +38,39 @@ for (const { name, filterOf, most } of [
   { name: 'long', filterOf: (i: number) => String(i).padEnd(60_000, 'x'), most: 35 },
   { name: 'deep', filterOf: deep, most: 165 },
 ] as const) {
-  test(`${name} filters have a bound per session and per address, kept or not; who asks for usual ones gets them, and what ends gives back`, { timeout: 60_000 }, async () => {
-    const t = new TestBroker({ budget: new MemoryBudget({ maxBytes: 8 * MIB }) })
-    const greedy = t.open({ host: '10.0.0.1' })
-    await greedy.connect({ clientId: 'greedy-1', ...KEEP })
-    const first = await subscribed(greedy, 200, filterOf)
-    assert.ok(first > 10 && first <= most, `${first} were granted`)
-    for (let i = 2; i < 8; i++) {
-      const more = t.open({ host: '10.0.0.1' })
-      await more.connect({ clientId: `greedy-${i}`, ...KEEP })
-      await subscribed(more, most + 5, filterOf)
-      more.disconnect()
-    }
-    const modest = t.open({ host: '10.0.0.2' })
-    await modest.connect({ clientId: 'modest' })
-    assert.equal(await subscribed(modest, 100, (i) => `site/+/pump/${i}/state`), 100)
-    assert.equal(await subscribed(greedy, 1, () => 'a/usual/one'.padEnd(60_000, 'x')), 0)
-    for (let i = 0; i < first; i++) greedy.send({ type: 'unsubscribe', packetId: 2, filters: [filterOf(i)], properties: {} })
-    for (let answered = 0; answered < first; ) answered += (await greedy.seen()).length
-    assert.equal(await subscribed(greedy, 200, filterOf), first)
-  })
+  test(
+    `${name} filters have a bound per session and per address, kept or not; who asks for usual ones gets them, and what ends gives back`,
+    { timeout: 60_000 },
+    async () => {
+      const t = new TestBroker({ budget: new MemoryBudget({ maxBytes: 8 * MIB }) })
+      const greedy = t.open({ host: '10.0.0.1' })
+      await greedy.connect({ clientId: 'greedy-1', ...KEEP })
+      const first = await subscribed(greedy, 200, filterOf)
+      assert.ok(first > 10 && first <= most, `${first} were granted`)
+      for (let i = 2; i < 8; i++) {
+        const more = t.open({ host: '10.0.0.1' })
+        await more.connect({ clientId: `greedy-${i}`, ...KEEP })
+        await subscribed(more, most + 5, filterOf)
+        more.disconnect()
+      }
+      const modest = t.open({ host: '10.0.0.2' })
+      await modest.connect({ clientId: 'modest' })
+      assert.equal(await subscribed(modest, 100, (i) => `site/+/pump/${i}/state`), 100)
+      assert.equal(await subscribed(greedy, 1, () => 'a/usual/one'.padEnd(60_000, 'x')), 0)
+      for (let i = 0; i < first; i++)
+        greedy.send({ type: 'unsubscribe', packetId: 2, filters: [filterOf(i)], properties: {} })
+      for (let answered = 0; answered < first;) answered += (await greedy.seen()).length
+      assert.equal(await subscribed(greedy, 200, filterOf), first)
+    },
+  )
 }
 
 test('room: what is taken is counted for session and share, follows the session to another share, and is given back', () => {
   const room = new FilterQuota(4_000)
-  const [a, b] = [{ share: 'x' }, { share: 'x' }] as unknown as [Session & { share: string }, Session & { share: string }]
+  const [a, b] = [{ share: 'x' }, { share: 'x' }] as unknown as [
+    Session & { share: string },
+    Session & { share: string },
+  ]
   assert.deepEqual([room.has(a, 1_000), room.has(a, 1_001)], [true, false])
   for (const session of [a, b]) room.change(session, 1_000)
   assert.deepEqual([room.has(a, 1), room.bytes], [false, 2_000])
@@ -71,7 +85,10 @@ test('room: what is taken is counted for session and share, follows the session 
 test('answers that are remembered for topics are bounded in bytes: long topics, and topics with many receivers', () => {
   globalThis.gc?.()
   const subscriptions = new Subscriptions(64 * MIB)
-  const may = createAuthorizer({ rules: [{ action: 'publish', topics: ['#'], principals: [], clientIds: [], effect: 'allow' }] }, { clientId: 'c', spiffeUri: undefined, serviceAccount: undefined })
+  const may = createAuthorizer(
+    { rules: [{ action: 'publish', topics: ['#'], principals: [], clientIds: [], effect: 'allow' }] },
+    { clientId: 'c', spiffeUri: undefined, serviceAccount: undefined },
+  )
   const before = process.memoryUsage().heapUsed
   for (let i = 0; i < 4_000; i++) {
     const topic = String(i).padEnd(60_000, 'x')

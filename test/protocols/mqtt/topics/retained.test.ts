@@ -10,7 +10,14 @@ import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
 import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 
-const message = (topic: string, text: string): StoredMessage => ({ topic, payload: Buffer.from(text), qos: 1, retain: true, properties: Buffer.alloc(0), expiresAtMs: undefined })
+const message = (topic: string, text: string): StoredMessage => ({
+  topic,
+  payload: Buffer.from(text),
+  qos: 1,
+  retain: true,
+  properties: Buffer.alloc(0),
+  expiresAtMs: undefined,
+})
 const LIMITS = { maxRetainedMessages: 3 }
 
 test('pipelined PUBLISH: what is on its way to the disk counts, and what fails gives its place back', async () => {
@@ -18,16 +25,31 @@ test('pipelined PUBLISH: what is on its way to the disk counts, and what fails g
   const pub = t.open({ policy: { limits: LIMITS } })
   await pub.connect({ clientId: 'pub' })
   t.durability.hold()
-  const burst = (from: number): void => pub.send(...Array.from({ length: 6 }, (_, i) => publishPacket({ topic: `a/${from + i}`, payload: Buffer.from('x'), qos: 1, packetId: from + i, retain: true })))
+  const burst = (from: number): void =>
+    pub.send(
+      ...Array.from({ length: 6 }, (_, i) =>
+        publishPacket({ topic: `a/${from + i}`, payload: Buffer.from('x'), qos: 1, packetId: from + i, retain: true }),
+      ),
+    )
   burst(1)
   await settle()
   assert.equal(t.durability.pending, 3)
   t.durability.fail()
-  assert.deepEqual(await pub.seen(), [1, 2, 3].map((id) => `puback #${id} 0x80`).concat([4, 5, 6].map((id) => `puback #${id} 0x97`)))
+  assert.deepEqual(
+    await pub.seen(),
+    [1, 2, 3].map((id) => `puback #${id} 0x80`).concat([4, 5, 6].map((id) => `puback #${id} 0x97`)),
+  )
   burst(11)
   await settle()
   t.durability.resume()
-  assert.deepEqual(await pub.seen(), ['puback #11', 'puback #12', 'puback #13', 'puback #14 0x97', 'puback #15 0x97', 'puback #16 0x97'])
+  assert.deepEqual(await pub.seen(), [
+    'puback #11',
+    'puback #12',
+    'puback #13',
+    'puback #14 0x97',
+    'puback #15 0x97',
+    'puback #16 0x97',
+  ])
   assert.deepEqual([t.broker.stats.retained, t.durability.retained.size], [3, 3])
 })
 
@@ -48,7 +70,18 @@ test('wills and bridges: delivered, but not retained above the limit', async () 
   await sub.subscribe('#')
   for (let i = 0; i < 6; i++) {
     const c = t.open({ policy: { limits: LIMITS } })
-    await c.connect({ clientId: `c${i}`, will: { topic: `will/${i}`, payload: Buffer.from('gone'), qos: 1, retain: true, properties: Buffer.alloc(0), delaySec: 0, messageExpirySec: undefined } })
+    await c.connect({
+      clientId: `c${i}`,
+      will: {
+        topic: `will/${i}`,
+        payload: Buffer.from('gone'),
+        qos: 1,
+        retain: true,
+        properties: Buffer.alloc(0),
+        delaySec: 0,
+        messageExpirySec: undefined,
+      },
+    })
     c.stream.destroy()
   }
   assert.equal((await sub.seen()).length, 6)
@@ -62,28 +95,40 @@ test('wills and bridges: delivered, but not retained above the limit', async () 
 })
 
 test('whatever is reserved, saved, given back and deleted in whatever order, no limit is passed and nothing is left over', async () => {
-  const step = fc.record({ topic: fc.constantFrom('a', 'b', 'c', 'd'), bytes: fc.integer({ min: 0, max: 400 }), end: fc.constantFrom('save', 'give back', 'later') })
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
-    const durability = new MemoryDurability()
-    const retained = new Retained({ durability, clock: new SimClock() })
-    const limits = { maxRetainedMessages: 3, maxRetainedBytes: 900 }
-    const open: (() => void)[] = []
-    for (const { topic, bytes, end } of steps) {
-      const one = message(topic, 'x'.repeat(bytes))
-      const place = retained.reserve(one, limits)
-      if (!place) continue
-      if (end === 'save') await retained.save(one, place)
-      else if (end === 'give back') place[Symbol.dispose]()
-      else open.push(() => place[Symbol.dispose]())
-      const held = retained.find('#')
-      assert.ok(held.length <= 3 && held.reduce((sum, m) => sum + sizeOf(m), 0) <= 900)
-    }
-    for (const giveBack of open) { giveBack(); giveBack() }
-    for (const { topic } of retained.find('#')) { const empty = message(topic, ''); await retained.save(empty, retained.reserve(empty, limits)!) }
-    assert.equal(retained.size, 0)
-    // All of the room is there again.
-    const whole = message('e', 'x'.repeat(900 - sizeOf(message('e', ''))))
-    assert.ok(retained.reserve(whole, limits))
-    assert.equal(retained.reserve(message('f', 'x'), limits), undefined)
-  }))
+  const step = fc.record({
+    topic: fc.constantFrom('a', 'b', 'c', 'd'),
+    bytes: fc.integer({ min: 0, max: 400 }),
+    end: fc.constantFrom('save', 'give back', 'later'),
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const durability = new MemoryDurability()
+      const retained = new Retained({ durability, clock: new SimClock() })
+      const limits = { maxRetainedMessages: 3, maxRetainedBytes: 900 }
+      const open: (() => void)[] = []
+      for (const { topic, bytes, end } of steps) {
+        const one = message(topic, 'x'.repeat(bytes))
+        const place = retained.reserve(one, limits)
+        if (!place) continue
+        if (end === 'save') await retained.save(one, place)
+        else if (end === 'give back') place[Symbol.dispose]()
+        else open.push(() => place[Symbol.dispose]())
+        const held = retained.find('#')
+        assert.ok(held.length <= 3 && held.reduce((sum, m) => sum + sizeOf(m), 0) <= 900)
+      }
+      for (const giveBack of open) {
+        giveBack()
+        giveBack()
+      }
+      for (const { topic } of retained.find('#')) {
+        const empty = message(topic, '')
+        await retained.save(empty, retained.reserve(empty, limits)!)
+      }
+      assert.equal(retained.size, 0)
+      // All of the room is there again.
+      const whole = message('e', 'x'.repeat(900 - sizeOf(message('e', ''))))
+      assert.ok(retained.reserve(whole, limits))
+      assert.equal(retained.reserve(message('f', 'x'), limits), undefined)
+    }),
+  )
 })

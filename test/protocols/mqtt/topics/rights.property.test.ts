@@ -1,6 +1,6 @@
 /**
- * Whatever clients of several identities do with the same client ids, and however rules change in between: nobody gets a message that the rules of that
- * moment do not let it have, and nobody gets a session of another.
+ * Whatever clients of several identities do with the same client ids, and however rules change in between: nobody gets
+ * a message that the rules of that moment do not let it have, and nobody gets a session of another.
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
@@ -30,29 +30,70 @@ const qos = fc.constantFrom(0 as const, 1 as const, 2 as const)
 const nth = fc.nat(3)
 const LAST = -1
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('connect' as const), who: fc.constantFrom(0 as Who, 1 as Who, 2 as Who), id: fc.nat(1), isClean: fc.boolean() }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('connect' as const),
+      who: fc.constantFrom(0 as Who, 1 as Who, 2 as Who),
+      id: fc.nat(1),
+      isClean: fc.boolean(),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('leave' as const, 'vanish' as const), nth }) },
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('subscribe' as const), nth, filter: fc.nat(FILTERS.length - 1), qos }) },
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('publish' as const), topic: fc.nat(1), qos, retain: fc.boolean() }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('rules' as const), rights: fc.tuple(fc.nat(3), fc.nat(3), fc.nat(3)) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant('subscribe' as const), nth, filter: fc.nat(FILTERS.length - 1), qos }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant('publish' as const), topic: fc.nat(1), qos, retain: fc.boolean() }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant('rules' as const), rights: fc.tuple(fc.nat(3), fc.nat(3), fc.nat(3)) }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('acknowledge' as const), nth }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
 )
 
 /** What chance alone seldom puts together: away with something in the queue, while the rules change. */
-const absence: fc.Arbitrary<Step[]> = fc.record({ who: fc.constantFrom(0 as Who, 1 as Who, 2 as Who), id: fc.nat(1), filter: fc.nat(FILTERS.length - 1), qos: fc.constantFrom(1 as const, 2 as const), topic: fc.nat(1), rights: fc.tuple(fc.nat(3), fc.nat(3), fc.nat(3)), restarts: fc.boolean(), returns: fc.boolean() })
+const absence: fc.Arbitrary<Step[]> = fc
+  .record({
+    who: fc.constantFrom(0 as Who, 1 as Who, 2 as Who),
+    id: fc.nat(1),
+    filter: fc.nat(FILTERS.length - 1),
+    qos: fc.constantFrom(1 as const, 2 as const),
+    topic: fc.nat(1),
+    rights: fc.tuple(fc.nat(3), fc.nat(3), fc.nat(3)),
+    restarts: fc.boolean(),
+    returns: fc.boolean(),
+  })
   .map(({ who, id, filter, qos: level, topic, rights, restarts, returns }) => [
-    { do: 'rules', rights: [3, 3, 3] }, { do: 'connect', who, id, isClean: false }, { do: 'subscribe', nth: LAST, filter, qos: level }, { do: 'vanish', nth: LAST }, { do: 'publish', topic, qos: level, retain: false },
-    ...restarts ? [{ do: 'restart' } as const] : [], { do: 'rules', rights }, ...returns ? [{ do: 'rules', rights: [3, 3, 3] } as const] : [], { do: 'connect', who, id, isClean: false },
+    { do: 'rules', rights: [3, 3, 3] },
+    { do: 'connect', who, id, isClean: false },
+    { do: 'subscribe', nth: LAST, filter, qos: level },
+    { do: 'vanish', nth: LAST },
+    { do: 'publish', topic, qos: level, retain: false },
+    ...(restarts ? [{ do: 'restart' } as const] : []),
+    { do: 'rules', rights },
+    ...(returns ? [{ do: 'rules', rights: [3, 3, 3] } as const] : []),
+    { do: 'connect', who, id, isClean: false },
   ])
 
 type RuleInput = Pick<MqttRule, 'action' | 'effect' | 'topics' | 'principals'>
 /** Bit 1: red, bit 2: blue. Of the anonymous, who have no principal, last: all others have their verdict by then. */
 function rulesOf(rights: Rights): RuleInput[] {
-  return WHO.flatMap((uri, who) => ['red', 'blue'].map((colour, bit): RuleInput => (
-    { action: 'subscribe', topics: [`${colour}/#`], principals: uri === undefined ? [] : [uri], effect: ((rights[who]! >> bit) & 1) === 1 ? 'allow' : 'deny' })))
+  return WHO.flatMap((uri, who) =>
+    ['red', 'blue'].map((colour, bit): RuleInput => ({
+      action: 'subscribe',
+      topics: [`${colour}/#`],
+      principals: uri === undefined ? [] : [uri],
+      effect: ((rights[who]! >> bit) & 1) === 1 ? 'allow' : 'deny',
+    })),
+  )
 }
-const may = (rights: Rights, who: Who, topic: string): boolean => ((rights[who] >> (topic.startsWith('red') ? 0 : 1)) & 1) === 1
+const may = (rights: Rights, who: Who, topic: string): boolean =>
+  ((rights[who] >> (topic.startsWith('red') ? 0 : 1)) & 1) === 1
 
 type Open = ReturnType<TestBroker['open']> & { readonly who: Who; readonly id: string }
 
@@ -68,10 +109,12 @@ async function play(steps: readonly Step[]): Promise<void> {
     await settle()
     for (const client of open) {
       for (const packet of client.received.splice(0)) {
-        if (packet.type === 'publish') assert.ok(may(rights, client.who, packet.topic), `${client.who} got ${packet.topic}`)
+        if (packet.type === 'publish')
+          assert.ok(may(rights, client.who, packet.topic), `${client.who} got ${packet.topic}`)
         if (packet.type !== 'connack') continue
         assert.ok(packet.reason === 0 || packet.reason === 0x87, String(packet.reason))
-        if (packet.reason === 0 && packet.sessionPresent) assert.equal(owners.get(client.id), client.who, `the session of ${client.id}`)
+        if (packet.reason === 0 && packet.sessionPresent)
+          assert.equal(owners.get(client.id), client.who, `the session of ${client.id}`)
         if (packet.reason === 0) owners.set(client.id, client.who)
       }
     }
@@ -81,19 +124,62 @@ async function play(steps: readonly Step[]): Promise<void> {
     switch (s.do) {
       case 'connect': {
         const spiffe = WHO[s.who]
-        const client: Open = Object.assign(t.open({ policy: { rules: rulesOf(rights) }, ...(spiffe !== undefined && { spiffe }) }), { who: s.who, id: IDS[s.id]! })
-        client.send({ type: 'connect', version: 5, cleanStart: s.isClean, keepAliveSec: 0, clientId: client.id, username: 'admin', password: undefined, will: undefined, properties: { sessionExpirySec: 600 } })
+        const client: Open = Object.assign(
+          t.open({ policy: { rules: rulesOf(rights) }, ...(spiffe !== undefined && { spiffe }) }),
+          { who: s.who, id: IDS[s.id]! },
+        )
+        client.send({
+          type: 'connect',
+          version: 5,
+          cleanStart: s.isClean,
+          keepAliveSec: 0,
+          clientId: client.id,
+          username: 'admin',
+          password: undefined,
+          will: undefined,
+          properties: { sessionExpirySec: 600 },
+        })
         open.push(client)
         break
       }
-      case 'leave': at(s.nth)?.disconnect(); break
-      case 'vanish': at(s.nth)?.stream.destroy(); break
-      case 'subscribe': at(s.nth)?.send({ type: 'subscribe', packetId: ++packetId, properties: {}, subscriptions: [{ filter: FILTERS[s.filter]!, qos: s.qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }] }); break
-      case 'publish': publisher.publish(TOPICS[s.topic]!, 'x', { qos: s.qos, retain: s.retain, packetId: s.qos === 0 ? 0 : ++packetId }); break
-      case 'rules': rights = s.rights; t.usePolicy({ rules: rulesOf(rights) }, open); break
-      case 'acknowledge': at(s.nth)?.ack('puback', 1); break
-      case 'restart': t = t.restart(); open = []; publisher = await publisherOf(t); t.usePolicy({ rules: rulesOf(rights) }); break
-      default: s satisfies never
+      case 'leave':
+        at(s.nth)?.disconnect()
+        break
+      case 'vanish':
+        at(s.nth)?.stream.destroy()
+        break
+      case 'subscribe':
+        at(s.nth)?.send({
+          type: 'subscribe',
+          packetId: ++packetId,
+          properties: {},
+          subscriptions: [
+            { filter: FILTERS[s.filter]!, qos: s.qos, noLocal: false, retainAsPublished: false, retainHandling: 0 },
+          ],
+        })
+        break
+      case 'publish':
+        publisher.publish(TOPICS[s.topic]!, 'x', {
+          qos: s.qos,
+          retain: s.retain,
+          packetId: s.qos === 0 ? 0 : ++packetId,
+        })
+        break
+      case 'rules':
+        rights = s.rights
+        t.usePolicy({ rules: rulesOf(rights) }, open)
+        break
+      case 'acknowledge':
+        at(s.nth)?.ack('puback', 1)
+        break
+      case 'restart':
+        t = t.restart()
+        open = []
+        publisher = await publisherOf(t)
+        t.usePolicy({ rules: rulesOf(rights) })
+        break
+      default:
+        s satisfies never
     }
     await check()
   }
@@ -106,5 +192,14 @@ async function publisherOf(t: TestBroker): Promise<ReturnType<TestBroker['open']
 }
 
 test('nobody gets what it may not have, nor a session of another', async () => {
-  await fc.assert(fc.asyncProperty(fc.array(fc.oneof({ weight: 8, arbitrary: step.map((one) => [one]) }, { weight: 1, arbitrary: absence }), { minLength: 5, maxLength: 40 }), (steps) => play(steps.flat())), { numRuns: 120 })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.oneof({ weight: 8, arbitrary: step.map((one) => [one]) }, { weight: 1, arbitrary: absence }), {
+        minLength: 5,
+        maxLength: 40,
+      }),
+      (steps) => play(steps.flat()),
+    ),
+    { numRuns: 120 },
+  )
 })

@@ -4,9 +4,26 @@ import { TopicTree } from '../../../../protocols/mqtt/topics/topic-tree.ts'
 import { covers, filterProblem, matches, overlap, sharedOf } from '../../../../protocols/mqtt/topics/topics.ts'
 
 const MATCHING = [
-  ['a/b', 'a/b', true], ['a/b', 'a/c', false], ['a/b', 'a/b/c', false], ['a/b/c', 'a/b', false], ['+', 'a', true], ['+', '/a', false], ['+/+', '/a', true], ['/+', '/a', true],
-  ['a/+', 'a', false], ['a/+', 'a/', true], ['a/#', 'a', true], ['a/#', 'a/b/c', true], ['#', 'a/b', true], ['#', '/', true], ['#', '$SYS/x', false], ['+/x', '$SYS/x', false],
-  ['$SYS/#', '$SYS/x', true], ['a/+/c', 'a/$b/c', true], ['a/+/#', 'a', false], ['A', 'a', false],
+  ['a/b', 'a/b', true],
+  ['a/b', 'a/c', false],
+  ['a/b', 'a/b/c', false],
+  ['a/b/c', 'a/b', false],
+  ['+', 'a', true],
+  ['+', '/a', false],
+  ['+/+', '/a', true],
+  ['/+', '/a', true],
+  ['a/+', 'a', false],
+  ['a/+', 'a/', true],
+  ['a/#', 'a', true],
+  ['a/#', 'a/b/c', true],
+  ['#', 'a/b', true],
+  ['#', '/', true],
+  ['#', '$SYS/x', false],
+  ['+/x', '$SYS/x', false],
+  ['$SYS/#', '$SYS/x', true],
+  ['a/+/c', 'a/$b/c', true],
+  ['a/+/#', 'a', false],
+  ['A', 'a', false],
 ] as const
 for (const [filter, topic, want] of MATCHING) {
   test(`[MQTT-4.7] ${filter} ${want ? 'matches' : 'does not match'} ${topic}`, () => {
@@ -14,31 +31,55 @@ for (const [filter, topic, want] of MATCHING) {
     const filters = new TopicTree<string>()
     filters.set(filter, filter)
     let hits = 0
-    filters.ofTopic(topic, () => { hits++ })
+    filters.ofTopic(topic, () => {
+      hits++
+    })
     assert.equal(hits, want ? 1 : 0, 'tree of filters')
     const topics = new TopicTree<string>()
     topics.set(topic, topic)
     hits = 0
-    topics.ofFilter(filter, () => { hits++ })
+    topics.ofFilter(filter, () => {
+      hits++
+    })
     assert.equal(hits, want ? 1 : 0, 'tree of topics')
   })
 }
 
-for (const [filter, statement] of [['', '4.7.3-1'], ['a/#/b', '4.7.1-1'], ['a#', '4.7.1-1'], ['a+/b', '4.7.1-2'], ['++', '4.7.1-2'], ['a/b/c/d/e', 'maxTopicLevels']] as const) {
-  test(`${filter || '(empty)'} is no filter: ${statement}`, () => assert.match(filterProblem(filter, 4) ?? '', new RegExp(statement.replaceAll('.', '\\.'))))
+for (const [filter, statement] of [
+  ['', '4.7.3-1'],
+  ['a/#/b', '4.7.1-1'],
+  ['a#', '4.7.1-1'],
+  ['a+/b', '4.7.1-2'],
+  ['++', '4.7.1-2'],
+  ['a/b/c/d/e', 'maxTopicLevels'],
+] as const) {
+  test(`${filter || '(empty)'} is no filter: ${statement}`, () =>
+    assert.match(filterProblem(filter, 4) ?? '', new RegExp(statement.replaceAll('.', '\\.'))))
 }
-for (const filter of ['a', '/', '#', '+', 'a/+/#', '$SYS/#']) test(`${filter} is a filter`, () => assert.equal(filterProblem(filter, 4), undefined))
+for (const filter of ['a', '/', '#', '+', 'a/+/#', '$SYS/#'])
+  test(`${filter} is a filter`, () => assert.equal(filterProblem(filter, 4), undefined))
 
 test('[MQTT-4.8.2-1, -2] the name of a shared subscription', () => {
   assert.deepEqual(sharedOf('$share/g/a/#'), { group: 'g', filter: 'a/#' })
   assert.deepEqual(sharedOf('$share/g//a'), { group: 'g', filter: '/a' })
   assert.equal(sharedOf('a'), undefined)
-  for (const bad of ['$share', '$share/', '$share/g', '$share/g/', '$share//a', '$share/+/a', '$share/g#/a']) assert.equal(sharedOf(bad), 'invalid', bad)
+  for (const bad of ['$share', '$share/', '$share/g', '$share/g/', '$share//a', '$share/+/a', '$share/g#/a'])
+    assert.equal(sharedOf(bad), 'invalid', bad)
 })
 
 for (const [outer, inner, cover, common] of [
-  ['#', 'a/#', true, true], ['a/#', '#', false, true], ['a/+', 'a/b', true, true], ['a/+', 'a/#', false, true], ['a/b', 'a/+', false, true], ['+/b', 'a/+', false, true],
-  ['a/#', 'b/#', false, false], ['a', 'a/#', false, true], ['#', '$SYS/#', false, false], ['a/b', 'a/c', false, false], ['+', '+', true, true], ['a/+/c', 'a/b/d', false, false],
+  ['#', 'a/#', true, true],
+  ['a/#', '#', false, true],
+  ['a/+', 'a/b', true, true],
+  ['a/+', 'a/#', false, true],
+  ['a/b', 'a/+', false, true],
+  ['+/b', 'a/+', false, true],
+  ['a/#', 'b/#', false, false],
+  ['a', 'a/#', false, true],
+  ['#', '$SYS/#', false, false],
+  ['a/b', 'a/c', false, false],
+  ['+', '+', true, true],
+  ['a/+/c', 'a/b/d', false, false],
 ] as const) {
   test(`${outer} ${cover ? 'covers' : 'does not cover'} ${inner} and they ${common ? 'overlap' : 'do not overlap'}`, () => {
     assert.equal(covers(outer, inner), cover)
@@ -49,11 +90,17 @@ for (const [outer, inner, cover, common] of [
 
 test('a tree forgets what was deleted and keeps what lies below and beside', () => {
   const tree = new TopicTree<number>()
-  tree.set('a', 1); tree.set('a/b/c', 2); tree.set('a/b', 3)
-  tree.delete('a/b'); tree.delete('x/y')
+  tree.set('a', 1)
+  tree.set('a/b/c', 2)
+  tree.set('a/b', 3)
+  tree.delete('a/b')
+  tree.delete('x/y')
   assert.deepEqual([tree.get('a'), tree.get('a/b'), tree.get('a/b/c')], [1, undefined, 2])
-  tree.delete('a/b/c'); tree.delete('a')
+  tree.delete('a/b/c')
+  tree.delete('a')
   let left = 0
-  tree.ofFilter('#', () => { left++ })
+  tree.ofFilter('#', () => {
+    left++
+  })
   assert.equal(left, 0)
 })

@@ -129,7 +129,10 @@ for (const { what, limits, count } of [
     const parts = ['1', '2', '3', '4', '5', '6'].map((n) => literal('indexing', plain('x-abc'), plain(n)))
     const { fields, oversized } = decode(decoder, ...parts)
     assert.equal(oversized, true)
-    assert.deepEqual(fields, ['1', '2', '3', '4', '5', '6'].slice(0, count).flatMap((n) => ['x-abc', n]))
+    assert.deepEqual(
+      fields,
+      ['1', '2', '3', '4', '5', '6'].slice(0, count).flatMap((n) => ['x-abc', n]),
+    )
     assert.deepEqual(decode(decoder, indexed(62)), { fields: ['x-abc', '6'], oversized: false, problem: undefined })
   })
 }

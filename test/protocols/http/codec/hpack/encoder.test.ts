@@ -62,7 +62,10 @@ test('entries that share a value are told apart, and few may', () => {
   assert.equal(encoder.table.count, 8)
   const blocks = names.map((name) => encode(encoder, [name, 'shared']))
   const ages = blocks.filter((block) => block.length === 1).map((block) => block[0]! - (0x80 | 62))
-  assert.deepEqual(ages.map((age) => encoder.table.at(age)!.name), names.filter((_, i) => blocks[i]!.length === 1))
+  assert.deepEqual(
+    ages.map((age) => encoder.table.at(age)!.name),
+    names.filter((_, i) => blocks[i]!.length === 1),
+  )
   assert.equal(ages.length, 8)
 })
 
@@ -111,8 +114,13 @@ for (const { what, piece, never } of [
   { what: 'no piece', piece: 'theme=dark', never: false },
 ]) {
   test(`a cookie that came in pieces is never indexed where a piece was not: ${what} (RFC 7541 §6.2.3)`, () => {
-    const send = (value: string, form: 'never' | 'without'): string => receive(literal(form, plain('cookie'), plain(value)))[1]!
-    const pieces = [send('a=longer-than-what-is-a-secret', 'without'), send(piece, never ? 'never' : 'without'), send('b=2', 'without')]
+    const send = (value: string, form: 'never' | 'without'): string =>
+      receive(literal(form, plain('cookie'), plain(value)))[1]!
+    const pieces = [
+      send('a=longer-than-what-is-a-secret', 'without'),
+      send(piece, never ? 'never' : 'without'),
+      send('b=2', 'without'),
+    ]
     const joined = joinedCookie(pieces)
     assert.equal(joined, `a=longer-than-what-is-a-secret; ${piece}; b=2`)
     const encoder = new HpackEncoder()
@@ -169,7 +177,10 @@ test('large entries are not indexed', () => {
 
 test('bound() is never below what encode() writes, and the block begins at its offset', () => {
   for (const length of [0, 1, 16, 17, 126, 127, 128, 300, 20_000, 100_000]) {
-    for (const field of [['x'.repeat(length), 'y'.repeat(length)], ['authorization', 'z'.repeat(length)]]) {
+    for (const field of [
+      ['x'.repeat(length), 'y'.repeat(length)],
+      ['authorization', 'z'.repeat(length)],
+    ]) {
       const encoder = new HpackEncoder()
       encoder.setMaxTableBytes(2000)
       encoder.setMaxTableBytes(3000)

@@ -1,4 +1,7 @@
-/** What is found in the cache of literals is exactly what was kept: two literals that share a hash or a slot are not taken for each other. */
+/**
+ * What is found in the cache of literals is exactly what was kept: two literals that share a hash or a slot are not
+ * taken for each other.
+ */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LiteralCache } from '../../../../../protocols/http/codec/hpack/literal-cache.ts'
@@ -15,7 +18,10 @@ function kept(hash: number, text: string): LiteralCache<string> {
 test('the same hash, owner and bytes find it, wherever they stand', () => {
   const cache = kept(5, 'secret')
   assert.equal(cache.find(5, OWNER, bytes('secret'), 0), 'secret')
-  assert.equal(cache.find(5, OWNER, Buffer.concat([Buffer.from('before'), bytes('secret'), Buffer.from('behind')]), 6), 'secret')
+  assert.equal(
+    cache.find(5, OWNER, Buffer.concat([Buffer.from('before'), bytes('secret'), Buffer.from('behind')]), 6),
+    'secret',
+  )
 })
 test('another hash of the same slot finds nothing, although the bytes are the same', () => {
   assert.equal(kept(5, 'secret').find(5 + SLOTS, OWNER, bytes('secret'), 0), undefined)
@@ -23,7 +29,12 @@ test('another hash of the same slot finds nothing, although the bytes are the sa
 test('another owner finds nothing: the same value of another name', () => {
   assert.equal(kept(5, 'secret').find(5, {}, bytes('secret'), 0), undefined)
 })
-for (const [what, other] of [['the first byte', 'Secret'], ['the last byte', 'secreT'], ['the length', 'secrets'], ['an end that is missing', 'secre']] as const) {
+for (const [what, other] of [
+  ['the first byte', 'Secret'],
+  ['the last byte', 'secreT'],
+  ['the length', 'secrets'],
+  ['an end that is missing', 'secre'],
+] as const) {
   test(`other bytes of the same hash find nothing: ${what}`, () => {
     assert.equal(kept(5, 'secret').find(5, OWNER, bytes(other), 0), undefined)
   })
@@ -39,7 +50,10 @@ test('the newest of a slot counts', () => {
 })
 test('a literal is worth keeping when it is seen again, and long ones never are', () => {
   const cache = new LiteralCache<string>(SLOTS)
-  assert.deepEqual([cache.isSecondSight(5), cache.isSecondSight(5), cache.isSecondSight(5 + SLOTS), cache.isSecondSight(5)], [false, true, false, false])
+  assert.deepEqual(
+    [cache.isSecondSight(5), cache.isSecondSight(5), cache.isSecondSight(5 + SLOTS), cache.isSecondSight(5)],
+    [false, true, false, false],
+  )
   assert.notEqual(cache.hash(0, Buffer.alloc(128), 0, 128), 0)
   assert.equal(cache.hash(0, Buffer.alloc(129), 0, 129), 0)
 })

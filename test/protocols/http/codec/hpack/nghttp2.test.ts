@@ -34,14 +34,27 @@ function lists(pseudo: (i: number) => string[]): string[][] {
   const random = seededRandom(7541)
   const below = (n: number): number => Math.floor(random.float() * n)
   return Array.from({ length: REQUESTS }, (_, i) => [
-    ...pseudo(i), 'user-agent', `client/${below(3)}`, 'authorization', `Bearer ${below(5)}`,
-    'x-request-id', String(below(1e9)),
+    ...pseudo(i),
+    'user-agent',
+    `client/${below(3)}`,
+    'authorization',
+    `Bearer ${below(5)}`,
+    'x-request-id',
+    String(below(1e9)),
     ...Array.from({ length: below(10) }, () => [`x-${below(8)}`, 'v'.repeat(below(200)) + below(4)]).flat(),
   ])
 }
-const requests = lists((i) =>
-  [':method', 'GET', ':scheme', 'http', ':authority', 'a.example', ':path', i % 3 === 0 ? '/' : `/p/${i}`])
-const responses = lists((i) => [':status', String(200 + i % 3)])
+const requests = lists((i) => [
+  ':method',
+  'GET',
+  ':scheme',
+  'http',
+  ':authority',
+  'a.example',
+  ':path',
+  i % 3 === 0 ? '/' : `/p/${i}`,
+])
+const responses = lists((i) => [':status', String(200 + (i % 3))])
 
 for (const tableBytes of [4096, 0, 300, 65_536]) {
   test(`nghttp2 reads the requests of our encoder, table of ${tableBytes} bytes`, async () => {
@@ -80,7 +93,10 @@ for (const tableBytes of [4096, 0, 300, 65_536]) {
       socket.on('error', () => {})
       socket.on('data', (chunk: Buffer) => {
         rest = Buffer.concat([rest, chunk])
-        if (!isOpen) { rest = rest.subarray(PREFACE.indexOf('SM\r\n\r\n') + 6); isOpen = true }
+        if (!isOpen) {
+          rest = rest.subarray(PREFACE.indexOf('SM\r\n\r\n') + 6)
+          isOpen = true
+        }
         for (; rest.length >= 9; rest = rest.subarray(9 + rest.readUIntBE(0, 3))) {
           const size = 9 + rest.readUIntBE(0, 3)
           if (rest.length < size) return
@@ -103,7 +119,7 @@ for (const tableBytes of [4096, 0, 300, 65_536]) {
       const stream = client.request(fields as never, { endStream: true })
       const answered = once(stream, 'response')
       stream.resume()
-      const [, , raw] = await answered as [unknown, unknown, string[]]
+      const [, , raw] = (await answered) as [unknown, unknown, string[]]
       assert.deepEqual(heard[i], fields)
       assert.deepEqual(raw, responses[i])
     }

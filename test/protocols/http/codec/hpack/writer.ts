@@ -9,7 +9,7 @@ export function integer(first: number, prefixBits: number, value: number): Buffe
   if (value < mask) return Buffer.from([first | value])
   const octets = [first | mask]
   let rest = value - mask
-  for (; rest >= 128; rest = Math.floor(rest / 128)) octets.push(128 + rest % 128)
+  for (; rest >= 128; rest = Math.floor(rest / 128)) octets.push(128 + (rest % 128))
   return Buffer.from([...octets, rest])
 }
 
@@ -17,12 +17,14 @@ export function plain(text: string): Buffer {
   return Buffer.concat([integer(0, 7, text.length), Buffer.from(text, 'latin1')])
 }
 
-export function huffman(text: string): Buffer { return huffmanOf([...Buffer.from(text, 'latin1')]) }
+export function huffman(text: string): Buffer {
+  return huffmanOf([...Buffer.from(text, 'latin1')])
+}
 
 /** @param padding bits; otherwise as many of EOS as fill the last octet */
 export function huffmanOf(symbols: readonly number[], padding?: string): Buffer {
   const bits = symbols.map((symbol) => CODES[symbol]!).join('')
-  const all = bits + (padding ?? '1'.repeat((8 - bits.length % 8) % 8))
+  const all = bits + (padding ?? '1'.repeat((8 - (bits.length % 8)) % 8))
   const octets = Buffer.from(all.match(/.{8}/g)?.map((octet) => parseInt(octet, 2)) ?? [])
   return Buffer.concat([integer(0x80, 7, octets.length), octets])
 }
@@ -49,7 +51,10 @@ export function indexEverything(lists: readonly (readonly string[])[]): Buffer[]
     for (let i = 0; i < list.length; i += 2) {
       const [name, value] = [list[i]!, list[i + 1]!]
       const age = table.findIndex((entry) => entry.name === name && entry.value === value)
-      if (age >= 0) { parts.push(indexed(62 + age)); continue }
+      if (age >= 0) {
+        parts.push(indexed(62 + age))
+        continue
+      }
       parts.push(literal('indexing', huffman(name), huffman(value)))
       const size = name.length + value.length + 32
       table.unshift({ name, value, size })
@@ -66,8 +71,9 @@ function codes(): string[] {
   const found: string[] = []
   let code = 0
   let length = 0
-  const order = HUFFMAN_LENGTHS.map((bits, symbol) => ({ bits, symbol }))
-    .sort((a, b) => a.bits - b.bits || a.symbol - b.symbol)
+  const order = HUFFMAN_LENGTHS.map((bits, symbol) => ({ bits, symbol })).sort(
+    (a, b) => a.bits - b.bits || a.symbol - b.symbol,
+  )
   for (const { bits, symbol } of order) {
     code *= 2 ** (bits - length)
     length = bits
