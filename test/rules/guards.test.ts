@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { unguarded } from './guards.ts'
+import { unguarded } from './checks/guards.ts'
 
 /** File or folder → why nobody else's traffic hangs on a callback there. */
 const EXEMPT: Readonly<Record<string, string>> = {

@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import * as z from 'zod'
 import { agentConfigSchema } from '../../agent/config/schema.ts'
 import { hubConfigSchema } from '../../hub/config.ts'
-import { namesRead, unread } from './settings.ts'
+import { namesRead, unread } from './checks/settings.ts'
 
 type Json = {
   properties?: Record<string, Json>

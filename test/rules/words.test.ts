@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { bannedIn, identifiersOf, wordsOf } from './words.ts'
+import { bannedIn, identifiersOf, wordsOf } from './checks/words.ts'
 
 const files = ['agent', 'control-sync', 'core', 'demo', 'hub', 'model', 'proto', 'protocols', 'test', 'tools']
   .flatMap((dir) => fs.globSync(`${dir}/**/*.{ts,mjs,cjs}`))
