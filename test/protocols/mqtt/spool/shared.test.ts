@@ -1,55 +1,15 @@
 /** What is the same for several queues and large is on the disk once, for as long as one of them needs it. */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import Database from 'better-sqlite3'
 import fc from 'fast-check'
-import { silentLog } from '../../../../core/log.ts'
-import { Metrics } from '../../../../core/metrics.ts'
-import { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
-import type { DurableQueue, StoredMessage } from '../../../../protocols/mqtt/durability.ts'
-import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
-import { FaultyStorage } from '../../../helpers/disk/faulty-storage.ts'
-import { SimClock } from '../../../helpers/sim-clock.ts'
+import type { DurableQueue } from '../../../../protocols/mqtt/durability.ts'
+import { all, folder, message, numbered, Rig } from './rig.ts'
 
-const message = (text: string): StoredMessage => ({
-  topic: 't',
-  payload: Buffer.from(text),
-  qos: 1,
-  retain: false,
-  properties: new Uint8Array(0),
-  expiresAtMs: undefined,
-})
-function folder(t: TestContext): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
-  t.after(() => {
-    fs.rmSync(dir, { recursive: true, force: true })
-  })
-  return dir
-}
-type Rig = { readonly spool: Spool; readonly storage: FaultyStorage; readonly clock: SimClock }
-async function open(file: string): Promise<Rig> {
-  const [storage, clock] = [new FaultyStorage(file), new SimClock()]
-  const spool = await openSpool({
-    openStorage: storage.open,
-    path: file,
-    policy: mqttPolicySchema().parse({ spool: { profile: 'balanced' } }),
-    clock,
-    metrics: new Metrics(),
-    log: silentLog,
-    freeBytes: () => 1e12,
-  })
-  return { spool, storage, clock }
-}
-async function texts(queue: DurableQueue | undefined): Promise<{ readonly seq: number; readonly text: string }[]> {
-  const found: { seq: number; text: string }[] = []
-  for (let part = await queue!.read(0, 50); part.length > 0; part = await queue!.read(found.at(-1)!.seq, 50)) {
-    found.push(...part.map(({ seq, message: { payload } }) => ({ seq, text: Buffer.from(payload).toString() })))
-  }
-  return found
-}
+const open = (file: string): Promise<Rig> => new Rig(file).open()
+const entriesOf = async (queue: DurableQueue | undefined): Promise<{ seq: number; text: string }[]> =>
+  numbered(await all(queue!))
 /** Of a file that nobody has open. */
 function rowsOf(file: string): {
   readonly segments: number
@@ -99,7 +59,7 @@ for (const [what, sent] of [
       const { spool } = await open(file)
       for (const name of names)
         assert.deepEqual(
-          (await texts(spool.queue(name))).map(({ text }) => text),
+          (await entriesOf(spool.queue(name))).map(({ text }) => text),
           sent,
         )
       assert.ok(spool.stats.bytes > 3 * sent.join('').length, 'limits count what each queue holds')
@@ -111,7 +71,7 @@ for (const [what, sent] of [
     {
       const { spool } = await open(file)
       assert.deepEqual(
-        (await texts(spool.queue('c'))).map(({ text }) => text),
+        (await entriesOf(spool.queue('c'))).map(({ text }) => text),
         sent,
       )
       // Its number is nobody else's, though another blob had it once.
@@ -124,81 +84,118 @@ for (const [what, sent] of [
     const again = await open(file)
     for (const name of ['b', 'c'])
       assert.deepEqual(
-        (await texts(again.spool.queue(name))).map(({ text }) => text[0]),
+        (await entriesOf(again.spool.queue(name))).map(({ text }) => text[0]),
         ['y'],
       )
     await again.spool[Symbol.asyncDispose]()
   })
 }
 
+type Step =
+  | { kind: 'append'; to: number; bytes: number; count: number; fault: 'none' | 'before' | 'after' }
+  | { kind: 'done'; of: number; nth: number }
+  | { kind: 'delete'; of: number }
+  | { kind: 'crash' }
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('append' as const),
+      to: fc.integer({ min: 1, max: 7 }),
+      bytes: fc.constantFrom(1, 500, 9_000),
+      count: fc.integer({ min: 1, max: 20 }),
+      fault: fc.constantFrom('none' as const, 'none' as const, 'before' as const, 'after' as const),
+    }),
+  },
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant('done' as const), of: fc.nat(2), nth: fc.nat(4) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), of: fc.nat(2) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('crash' as const) }) },
+)
+
+/** Three queues that share what is large, and what was acknowledged to each. */
+class ThreeQueues {
+  readonly #dir: string
+  readonly #kept: { seq: number; text: string }[][] = [[], [], []]
+  #images = 0
+  #made = 0
+  #rig: Rig
+
+  private constructor(dir: string, r: Rig) {
+    this.#dir = dir
+    this.#rig = r
+  }
+
+  static async open(t: TestContext): Promise<ThreeQueues> {
+    const dir = folder(t)
+    const queues = new ThreeQueues(dir, await open(path.join(dir, '0.db')))
+    for (const n of queues.#kept.keys()) await queues.#queue(n)
+    return queues
+  }
+
+  async take(s: Step): Promise<void> {
+    if (s.kind === 'append') await this.#append(s)
+    else if (s.kind === 'crash') await this.#crash()
+    else if (s.kind === 'done') {
+      const [gone] = this.#kept[s.of]!.splice(s.nth, 1)
+      if (gone) (await this.#queue(s.of)).done(gone.seq)
+    } else {
+      await this.#rig.spool.deleteQueue(`q${s.of}`)
+      this.#kept[s.of] = []
+      await this.#queue(s.of)
+    }
+  }
+
+  async check(): Promise<void> {
+    for (const [n, mine] of this.#kept.entries()) assert.deepEqual(await entriesOf(await this.#queue(n)), mine)
+  }
+
+  /** The rows of its file, once it is closed. */
+  async close(): Promise<ReturnType<typeof rowsOf>> {
+    await this.#rig.spool[Symbol.asyncDispose]()
+    return rowsOf(this.#rig.storage.path)
+  }
+
+  #queue(n: number): Promise<DurableQueue> {
+    return this.#rig.queue(`q${n}`)
+  }
+
+  async #append(s: Step & { kind: 'append' }): Promise<void> {
+    const { spool, storage } = this.#rig
+    const ns = [0, 1, 2].filter((n) => (s.to >> n) & 1)
+    const to = await Promise.all(ns.map((n) => this.#queue(n)))
+    const before = to.map((q) => q.lastSeq)
+    const sent = Array.from({ length: s.count }, () => `${this.#made++}:${'x'.repeat(s.bytes)}`)
+    if (s.fault !== 'none') storage.faults = [{ when: s.fault, code: 'MESH_STORAGE_FAILED' }]
+    const results = await Promise.allSettled(sent.map((text) => spool.append(message(text), to)))
+    storage.faults = []
+    if (results.every((x) => x.status === 'fulfilled'))
+      ns.forEach((n, i) => this.#kept[n]!.push(...sent.map((text, j) => ({ seq: before[i]! + 1 + j, text }))))
+  }
+
+  async #crash(): Promise<void> {
+    this.#rig = await this.#rig.crash(path.join(this.#dir, `${++this.#images}.db`))
+    for (const [n, mine] of this.#kept.entries()) {
+      const found = await entriesOf(this.#rig.spool.queue(`q${n}`))
+      const wanted = new Set(mine.map((k) => k.text))
+      assert.deepEqual(
+        found.filter((f) => wanted.has(f.text)),
+        mine,
+      )
+      for (const f of found) if (!wanted.has(f.text)) (await this.#queue(n)).done(f.seq)
+    }
+  }
+}
+
 test('model: over failing commits, deleted queues and crashes each queue has what was acknowledged to it, and no shared blob is lost or left over', async (t) => {
-  type Step =
-    | { kind: 'append'; to: number; bytes: number; count: number; fault: 'none' | 'before' | 'after' }
-    | { kind: 'done'; of: number; nth: number }
-    | { kind: 'delete'; of: number }
-    | { kind: 'crash' }
-  const step: fc.Arbitrary<Step> = fc.oneof(
-    {
-      weight: 6,
-      arbitrary: fc.record({
-        kind: fc.constant('append' as const),
-        to: fc.integer({ min: 1, max: 7 }),
-        bytes: fc.constantFrom(1, 500, 9_000),
-        count: fc.integer({ min: 1, max: 20 }),
-        fault: fc.constantFrom('none' as const, 'none' as const, 'before' as const, 'after' as const),
-      }),
-    },
-    { weight: 8, arbitrary: fc.record({ kind: fc.constant('done' as const), of: fc.nat(2), nth: fc.nat(4) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), of: fc.nat(2) }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant('crash' as const) }) },
-  )
-  const dir = folder(t)
-  let files = 0
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-      let r = await open(path.join(dir, `${files++}.db`))
-      const kept: { seq: number; text: string }[][] = [[], [], []]
-      const queue = async (n: number): Promise<DurableQueue> =>
-        r.spool.queue(`q${n}`) ?? (await r.spool.createQueue(`q${n}`))
-      for (const n of kept.keys()) await queue(n)
-      let made = 0
+      const queues = await ThreeQueues.open(t)
       for (const s of [...steps, { kind: 'crash' as const }]) {
-        if (s.kind === 'append') {
-          const ns = [0, 1, 2].filter((n) => (s.to >> n) & 1)
-          const to = await Promise.all(ns.map(queue))
-          const before = to.map((q) => q.lastSeq)
-          const sent = Array.from({ length: s.count }, () => `${made++}:${'x'.repeat(s.bytes)}`)
-          if (s.fault !== 'none') r.storage.faults = [{ when: s.fault, code: 'MESH_STORAGE_FAILED' }]
-          const results = await Promise.allSettled(sent.map((text) => r.spool.append(message(text), to)))
-          r.storage.faults = []
-          if (results.every((x) => x.status === 'fulfilled'))
-            ns.forEach((n, i) => kept[n]!.push(...sent.map((text, j) => ({ seq: before[i]! + 1 + j, text }))))
-        } else if (s.kind === 'done') {
-          const [gone] = kept[s.of]!.splice(s.nth, 1)
-          if (gone) (await queue(s.of)).done(gone.seq)
-        } else if (s.kind === 'delete') {
-          await r.spool.deleteQueue(`q${s.of}`)
-          kept[s.of] = []
-          await queue(s.of)
-        } else {
-          const image = path.join(dir, `${files++}.db`)
-          r.storage.crashImage(image)
-          await r.spool[Symbol.asyncDispose]()
-          r = await open(image)
-          for (const [n, mine] of kept.entries()) {
-            const found = await texts(r.spool.queue(`q${n}`))
-            const wanted = new Set(mine.map((k) => k.text))
-            assert.deepEqual(
-              found.filter((f) => wanted.has(f.text)),
-              mine,
-            )
-            for (const f of found) if (!wanted.has(f.text)) (await queue(n)).done(f.seq)
-          }
-        }
-        for (const [n, mine] of kept.entries()) assert.deepEqual(await texts(await queue(n)), mine)
+        await queues.take(s)
+        await queues.check()
       }
-      await r.spool[Symbol.asyncDispose]()
-      const { loose, lacking } = rowsOf(r.storage.path)
+      const { loose, lacking } = await queues.close()
       assert.deepEqual({ loose, lacking }, { loose: 0, lacking: 0 })
     }),
     { numRuns: 20 },

@@ -1,69 +1,10 @@
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
-import fc from 'fast-check'
-import { silentLog } from '../../../../core/log.ts'
-import { Metrics } from '../../../../core/metrics.ts'
 import { openStorageWith } from '../../../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
-import type {
-  DurableQueue,
-  Kept,
-  QueueEntry,
-  SessionHead,
-  StoredMessage,
-  StoredSubscription,
-} from '../../../../protocols/mqtt/durability.ts'
+import type { Kept, SessionHead, StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
-import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
-import { SimClock } from '../../../helpers/sim-clock.ts'
-
-const message = (text: string, over: Partial<StoredMessage> = {}): StoredMessage => ({
-  topic: 't',
-  payload: Buffer.from(text),
-  qos: 1,
-  retain: false,
-  properties: Buffer.alloc(0),
-  expiresAtMs: undefined,
-  ...over,
-})
-
-function folder(t: TestContext): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
-  t.after(() => {
-    fs.rmSync(dir, { recursive: true, force: true })
-  })
-  return dir
-}
-type Settings = {
-  maxBytes?: number
-  maxMessages?: number
-  minDiskFreeBytes?: number
-  whenFull?: 'refuse' | 'drop-oldest'
-  profile?: 'strict' | 'balanced'
-}
-const open = (dir: string, settings: Settings = {}, freeBytes = 1e12, metrics = new Metrics()): Promise<Spool> =>
-  openSpool({
-    openStorage: openStorageWith({ bundle: undefined }),
-    path: path.join(dir, 'spool.db'),
-    policy: mqttPolicySchema().parse({ spool: { profile: 'balanced', ...settings } }),
-    clock: new SimClock(),
-    metrics,
-    log: silentLog,
-    freeBytes: () => freeBytes,
-  })
-async function all(queue: DurableQueue, after = 0): Promise<QueueEntry[]> {
-  const found: QueueEntry[] = []
-  for (;;) {
-    const part = await queue.read(found.at(-1)?.seq ?? after, 50)
-    if (part.length === 0) return found
-    found.push(...part)
-  }
-}
-const texts = (entries: readonly QueueEntry[]): string[] =>
-  entries.map((e) => Buffer.from(e.message.payload).toString())
+import { all, folder, message, openOnThread as open, texts } from './rig.ts'
 
 test('a message that was appended is there after opening again, with all that belongs to it', async (t) => {
   const dir = folder(t)
@@ -191,52 +132,48 @@ test('sessions and retained messages survive, and are gone when they were delete
   assert.deepEqual([...spool.retained.keys()], ['a'])
   assert.equal(Buffer.from(spool.retained.get('a')!.payload).toString(), 'kept')
 })
-test('a file whose sessions hold their subscriptions in one row is taken over; a session that cannot be read does not stop the others', async (t) => {
-  const dir = folder(t)
-  const open1 = openStorageWith({ bundle: undefined })
-  const one = {
-    filter: 'a/#',
-    qos: 1 as const,
-    noLocal: true,
-    retainAsPublished: false,
-    retainHandling: 2 as const,
-    subscriptionId: 268_435_455,
-  }
-  const two = {
+const SUBSCRIPTIONS = [
+  { filter: 'a/#', qos: 1, noLocal: true, retainAsPublished: false, retainHandling: 2, subscriptionId: 268_435_455 },
+  {
     filter: '$share/g/ü',
-    qos: 2 as const,
+    qos: 2,
     noLocal: false,
     retainAsPublished: true,
-    retainHandling: 0 as const,
+    retainHandling: 0,
     subscriptionId: undefined,
-  }
+  },
+] as const
+/** A file of the first version: sessions hold their subscriptions in one row, and not all rows can be read. */
+async function writeFirstVersion(file: string): Promise<void> {
+  const { storage } = await openStorageWith({ bundle: undefined })({
+    path: file,
+    profile: 'strict',
+    migrations: MIGRATIONS.slice(0, 1),
+  })
   const body = (subscriptions: readonly unknown[]): string =>
     JSON.stringify({ clientId: 'c', protocolVersion: 5, expirySec: 60, disconnectedAtMs: 5, subscriptions })
-  {
-    const { storage } = await open1({
-      path: path.join(dir, 'spool.db'),
-      profile: 'strict',
-      migrations: MIGRATIONS.slice(0, 1),
-    })
-    const put = (id: string, text: string) => ({
-      sql: 'INSERT INTO session (client_id, body) VALUES (?, ?)',
-      params: [id, text],
-    })
-    await storage.commit([
-      put('c', body([one, two])),
-      put('none', body([]).replace('"c"', '"none"')),
-      put('odd', body([7, null]).replace('"c"', '"odd"')),
-      put('broken', '{"clientId":'),
-      {
-        sql: 'INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (1, ?, 1, 0, ?, ?)',
-        params: ['session/c', Buffer.alloc(0), Buffer.alloc(0)],
-      },
-    ])
-    await storage[Symbol.asyncDispose]()
-  }
+  const put = (id: string, text: string) => ({
+    sql: 'INSERT INTO session (client_id, body) VALUES (?, ?)',
+    params: [id, text],
+  })
+  await storage.commit([
+    put('c', body(SUBSCRIPTIONS)),
+    put('none', body([]).replace('"c"', '"none"')),
+    put('odd', body([7, null]).replace('"c"', '"odd"')),
+    put('broken', '{"clientId":'),
+    {
+      sql: 'INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (1, ?, 1, 0, ?, ?)',
+      params: ['session/c', Buffer.alloc(0), Buffer.alloc(0)],
+    },
+  ])
+  await storage[Symbol.asyncDispose]()
+}
+test('a file whose sessions hold their subscriptions in one row is taken over; a session that cannot be read does not stop the others', async (t) => {
+  const dir = folder(t)
+  await writeFirstVersion(path.join(dir, 'spool.db'))
   for (let start = 0; start < 2; start++) {
     await using spool = await open(dir)
-    assert.deepEqual(new Set(spool.sessions.get('c')?.subscriptions), new Set([one, two]))
+    assert.deepEqual(new Set(spool.sessions.get('c')?.subscriptions), new Set(SUBSCRIPTIONS))
     assert.equal(spool.sessions.get('c')?.owner, undefined)
     assert.deepEqual(
       [
@@ -333,89 +270,4 @@ test('a queue that is deleted is gone with its messages', async (t) => {
   await using spool = await open(dir)
   assert.equal(spool.queue('q'), undefined)
   assert.equal(spool.stats.messages, 0)
-})
-
-test('model: whatever is appended, done and reopened in any order, what is left is exactly what was not done, in order', async (t) => {
-  type Step =
-    | { kind: 'append'; count: number; to: 0 | 1 | 2 }
-    | { kind: 'done'; queue: 0 | 1; nth: number }
-    | { kind: 'reopen' }
-    | { kind: 'release'; queue: 0 | 1; nth: number }
-  const step: fc.Arbitrary<Step> = fc.oneof(
-    {
-      weight: 4,
-      arbitrary: fc.record({
-        kind: fc.constant('append' as const),
-        count: fc.integer({ min: 1, max: 30 }),
-        to: fc.constantFrom(0 as const, 1 as const, 2 as const),
-      }),
-    },
-    {
-      weight: 6,
-      arbitrary: fc.record({
-        kind: fc.constant('done' as const),
-        queue: fc.constantFrom(0 as const, 1 as const),
-        nth: fc.nat(20),
-      }),
-    },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        kind: fc.constant('release' as const),
-        queue: fc.constantFrom(0 as const, 1 as const),
-        nth: fc.nat(20),
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('reopen' as const) }) },
-  )
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-      const dir = folder(t)
-      let spool = await open(dir)
-      const model: { seq: number; text: string; released: boolean }[][] = [[], []]
-      const last = [0, 0]
-      let made = 0
-      let queues = [await spool.createQueue('0'), await spool.createQueue('1')]
-      for (const s of steps) {
-        if (s.kind === 'append') {
-          const to = s.to === 2 ? [0, 1] : [s.to]
-          await Promise.all(
-            Array.from({ length: s.count }, () => {
-              const text = `m${made++}`
-              for (const q of to) model[q]!.push({ seq: ++last[q]!, text, released: false })
-              return spool.append(
-                message(text),
-                to.map((q) => queues[q]!),
-              )
-            }),
-          )
-        } else if (s.kind === 'done') {
-          const [gone] = model[s.queue]!.splice(s.nth, 1)
-          if (gone) queues[s.queue]!.done(gone.seq)
-        } else if (s.kind === 'release') {
-          const entry = model[s.queue]![s.nth]
-          if (entry) {
-            await queues[s.queue]!.release(entry.seq)
-            entry.released = true
-          }
-        } else {
-          await spool[Symbol.asyncDispose]()
-          spool = await open(dir)
-          queues = [spool.queue('0')!, spool.queue('1')!]
-        }
-        for (const q of [0, 1] as const) {
-          const found = (await all(queues[q]!)).map((e) => ({
-            seq: e.seq,
-            text: Buffer.from(e.message.payload).toString(),
-            released: e.released,
-          }))
-          assert.deepEqual(found, model[q])
-          assert.equal(queues[q]!.depth, model[q]!.length)
-        }
-        assert.equal(spool.stats.messages, model[0]!.length + model[1]!.length)
-      }
-      await spool[Symbol.asyncDispose]()
-    }),
-    { numRuns: 30 },
-  )
 })

@@ -2,7 +2,6 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import Database from 'better-sqlite3'
 import { silentLog } from '../../../../core/log.ts'
@@ -13,6 +12,7 @@ import type { Kept } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
+import { folder } from './rig.ts'
 
 const open = (file: string): Promise<Spool> =>
   openSpool({
@@ -39,11 +39,7 @@ const LONG = 'urn:'.padEnd(1_024, 'x')
 const BODY = { clientId: 'pump-1', protocolVersion: 5, expirySec: 3600, disconnectedAtMs: 1_700_000_000_000 }
 
 function old(t: TestContext, version: number): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
-  t.after(() => {
-    fs.rmSync(folder, { recursive: true, force: true })
-  })
-  const file = path.join(folder, 'spool.db')
+  const file = path.join(folder(t), 'spool.db')
   const db = new Database(file)
   for (const sql of MIGRATIONS.slice(0, version)) db.exec(sql)
   db.pragma(`user_version = ${version}`)
@@ -125,11 +121,7 @@ for (let version = 1; version <= MIGRATIONS.length; version++) {
 }
 
 test('what one filter or one QoS 2 id costs on the disk does not grow with the client id', async (t) => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
-  t.after(() => {
-    fs.rmSync(folder, { recursive: true, force: true })
-  })
-  const file = path.join(folder, 'spool.db')
+  const file = path.join(folder(t), 'spool.db')
   const long: Kept = {
     clientId: LONG,
     toStored: () => ({
