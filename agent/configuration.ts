@@ -117,7 +117,7 @@ async function fromControlPlane({
   const transport = new GrpcTransport({
     control: readControlPlane(control, config.node.clusterId, disk, {
       ...controlLink({ config, world, log, metrics }),
-      judge: identity.judge,
+      certificateClock: identity.certificateClock,
     }),
     get node() {
       return node.description

@@ -48,7 +48,7 @@ export function readControlPlane(
   control: Control,
   clusterId: string,
   disk: Disk,
-  link: Pick<ControlPlane, 'names' | 'bytes' | 'judge'> = {},
+  link: Pick<ControlPlane, 'names' | 'bytes' | 'certificateClock'> = {},
 ): ControlPlane {
   return {
     ...link,

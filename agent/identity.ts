@@ -12,7 +12,7 @@ import { Trust } from '../control-sync/identity/trust.ts'
 import { spiffeUri } from '../control-sync/ads/node.ts'
 import { validityProblems } from '../control-sync/identity/validity.ts'
 import { validityRules } from '../control-sync/identity/validity-rules.ts'
-import type { ServerVerifier } from '../control-sync/connection/verify-server.ts'
+import type { CertificateClock } from '../control-sync/connection/verify-server.ts'
 import type { ControlLinkStatus } from '../control-sync/sync.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { controlLink, readControlPlane } from './control-sync-settings.ts'
@@ -29,8 +29,8 @@ import type { Readiness } from './readiness.ts'
 export type AgentIdentity = IdentitySource &
   AsyncDisposable & {
     readonly validity: ValidityRules
-    /** By which time the control plane's certificate is judged. */
-    readonly judge: ServerVerifier
+    /** By which time the control plane's certificate is checked. */
+    readonly certificateClock: CertificateClock
     /** Begins to renew, or to watch the folder. @param link how the configuration stream is doing */
     start(link: () => ControlLinkStatus): void
     /** Everything that is wrong, worst first. */
@@ -84,7 +84,7 @@ export function startIdentity({
     identity: () => source.current(),
     connected: () => link?.().state === 'connected',
   })
-  const common = { validity: rules, judge: floor }
+  const common = { validity: rules, certificateClock: floor }
   const problemsWith = (found: readonly MeshError[]): readonly MeshError[] => {
     const grace = rules.problem()
     return grace ? [...found, grace] : found
@@ -148,7 +148,7 @@ export function startIdentity({
   const store = new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: sealerFrom(config, disk) })
   const plane = readControlPlane(config.control, config.node.clusterId, disk, {
     ...controlLink({ config, world, log, metrics }),
-    judge: floor,
+    certificateClock: floor,
   })
   const manager = new CertManager({
     store,

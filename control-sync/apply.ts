@@ -223,20 +223,20 @@ export class Applier implements Disposable {
     this.#swap(true)
     for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
     this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => {
-      const pace = new TimeSlice(this.#o.clock)
-      detached('configuration', (this.#work = this.#work.then(() => this.#pack(pace)).then(() => this.#renew(pace))))
+      const slice = new TimeSlice(this.#o.clock)
+      detached('configuration', (this.#work = this.#work.then(() => this.#pack(slice)).then(() => this.#renew(slice))))
     })
   }
 
   /** After an upgrade, or with other settings: what is told of a resource is what these decoders say. */
-  async #renew(pace: TimeSlice): Promise<void> {
+  async #renew(slice: TimeSlice): Promise<void> {
     const { decodedBy } = this.#o
     if (decodedBy === undefined) return
     for (const kind of KINDS) {
       for (const raw of this.#snapshot.resources[kind].values()) {
         if (this.#references.get(raw)?.by === decodedBy) continue
-        const found = await referencesAnew(kind, raw, this.#o, pace)
-        if (pace.due) await pace.yield()
+        const found = await referencesAnew(kind, raw, this.#o, slice)
+        if (slice.due) await slice.yield()
         if (!found || !this.#references.has(raw)) continue
         this.#notes.delete(raw)
         this.#references.set(raw, { ...found, by: decodedBy })
@@ -252,12 +252,12 @@ export class Applier implements Disposable {
    */
   apply(changes: readonly Change[]): Promise<Applied> {
     const done = this.#work.then(async () => {
-      const pace = new TimeSlice(this.#o.clock)
-      const applied = await this.#apply(changes, pace)
+      const slice = new TimeSlice(this.#o.clock)
+      const applied = await this.#apply(changes, slice)
       closeBlocks()
-      if (applied.changed > 0) await this.#pack(pace)
+      if (applied.changed > 0) await this.#pack(slice)
       // What follows a large change, often another, is not put on top of its last slice.
-      if (pace.hasYielded) await nextTurn()
+      if (slice.hasYielded) await nextTurn()
       for (const { kind } of changes)
         if (!applied.rejected.some((r) => r.kind === kind && !r.blocked)) this.#heard.add(kind)
       return applied
@@ -275,7 +275,7 @@ export class Applier implements Disposable {
     if (this.stale) this.#swap(false)
   }
 
-  async #apply(changes: readonly Change[], pace: TimeSlice): Promise<Applied> {
+  async #apply(changes: readonly Change[], slice: TimeSlice): Promise<Applied> {
     const resources = { ...this.#snapshot.resources }
     const saved: SavedChange[] = []
     const rejected: Rejected[] = []
@@ -290,9 +290,9 @@ export class Applier implements Disposable {
         const incoming = put[i]!
         const { name } = incoming
         const known = (next ?? before).get(name)
-        const staging = stage(kind, incoming, known, this.#o, pace)
+        const staging = stage(kind, incoming, known, this.#o, slice)
         const staged = staging instanceof Promise ? await staging : staging
-        if ((staged.outcome !== 'same' || i % UNCHANGED_A_LOOK === 0) && pace.due) await pace.yield()
+        if ((staged.outcome !== 'same' || i % UNCHANGED_A_LOOK === 0) && slice.due) await slice.yield()
         if (staged.outcome === 'refused') {
           rejected.push({ kind, name, issues: staged.issues, blocked: false })
           continue
@@ -330,14 +330,14 @@ export class Applier implements Disposable {
       if (next) resources[kind] = next
     }
     // What follows is one turn, and not on top of the last slice.
-    if (pace.due) await pace.yield()
+    if (slice.due) await slice.yield()
     this.#count(saved, rejected)
     const all = again.length === 0 ? rejected : [...rejected, ...again]
     if (saved.length === 0) {
       this.confirm()
       return { changed: 0, rejected: all }
     }
-    for (const listeners = listenersOf(resources, this.#o); !listeners.next().done;) if (pace.due) await pace.yield()
+    for (const listeners = listenersOf(resources, this.#o); !listeners.next().done;) if (slice.due) await slice.yield()
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
     this.#snapshot = { resources, savedAtMs }
@@ -393,9 +393,9 @@ export class Applier implements Disposable {
     this.#age[Symbol.dispose]()
   }
 
-  async #pack(pace: TimeSlice): Promise<void> {
+  async #pack(slice: TimeSlice): Promise<void> {
     const blocks = this.#unpacked.pack((raw) => this.#references.has(raw))
-    do if (pace.due) await pace.yield()
+    do if (slice.due) await slice.yield()
     while (!blocks.next().done)
   }
 

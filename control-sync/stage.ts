@@ -27,12 +27,12 @@ export function stage(
   incoming: Incoming,
   known: RawResource | undefined,
   options: DecodeOptions,
-  pace: TimeSlice,
+  slice: TimeSlice,
 ): Staged | Promise<Staged> {
   const { name, version, value } = incoming
   if (known && isSame(kind, viewOf(known), value)) return { outcome: 'same' }
   const raw = new PackedResource({ name, version, value })
-  if (kind === 'route') return stageRoutes(raw, options, pace)
+  if (kind === 'route') return stageRoutes(raw, options, slice)
   const decoded = decode(kind, value, options)
   if (!decoded.ok) return { outcome: 'refused', issues: decoded.issues }
   return { outcome: 'changed', raw, references: withNotes(referencesOf(kind, decoded.value), decoded) }
@@ -48,13 +48,13 @@ export async function referencesAnew(
   kind: ResourceKind,
   raw: RawResource,
   options: DecodeOptions,
-  pace: TimeSlice,
+  slice: TimeSlice,
 ): Promise<References | undefined> {
   if (kind === 'route') {
     const found = await checked(
       new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(viewOf(raw)) }),
       options,
-      pace,
+      slice,
     )
     return found.value.ok ? withNotes({ cluster: [...found.clusters] }, found.value) : undefined
   }
@@ -70,8 +70,8 @@ function isSame(kind: ResourceKind, known: Uint8Array, value: Uint8Array): boole
 }
 
 /** A route table holds every service of the mesh: in slices, and the table that comes of it is the one that serves. */
-async function stageRoutes(raw: RawResource, options: DecodeOptions, pace: TimeSlice): Promise<Staged> {
-  const { value, clusters } = await checked(raw, options, pace)
+async function stageRoutes(raw: RawResource, options: DecodeOptions, slice: TimeSlice): Promise<Staged> {
+  const { value, clusters } = await checked(raw, options, slice)
   if (!value.ok) return { outcome: 'refused', issues: value.issues }
   keepValue(raw, value.value)
   return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, value) }
@@ -80,7 +80,7 @@ async function stageRoutes(raw: RawResource, options: DecodeOptions, pace: TimeS
 async function checked(
   raw: RawResource,
   { readFile }: DecodeOptions,
-  pace: TimeSlice,
+  slice: TimeSlice,
 ): Promise<{ readonly value: Decoded<RouteTable>; readonly clusters: ReadonlySet<string> }> {
   const clusters = new Set<string>()
   const steps = checkRouteTable(raw, readFile, (host) => {
@@ -89,6 +89,6 @@ async function checked(
   for (;;) {
     const { done, value } = steps.next()
     if (done) return { value, clusters }
-    if (pace.due) await pace.yield()
+    if (slice.due) await slice.yield()
   }
 }

@@ -400,7 +400,7 @@ export const CATALOGUE = {
     http: 503,
     flag: '-',
     remedy:
-      'Set the clock. Certificates are judged by the later time until then; if that one is wrong, stop the agent and remove identity/time-floor.json of the state directory.',
+      'Set the clock. Certificates are checked by the later time until then; if that one is wrong, stop the agent and remove identity/time-floor.json of the state directory.',
   },
   MESH_NO_ADDRESS: {
     origin: 'internal',

@@ -83,7 +83,7 @@ export class LogLimiter {
     this.#limits = p.limits ?? LOG_LIMITS
   }
 
-  judge(level: number, fields: Fields): Verdict {
+  decide(level: number, fields: Fields): Verdict {
     const evt = textOf(fields['evt'])
     if (level >= FATAL || UNLIMITED.has(evt)) return 'write'
     const code = textOf(fields['code']) || codeOf(fields['err'])
@@ -91,7 +91,7 @@ export class LogLimiter {
     const client = clientOf(fields)
     const nowMs = this.#clock.monotonicMs()
     if (client === undefined && level >= WARN && (code !== '' || fields['err'] !== undefined))
-      return this.#judgeFailure(`${kind} ${subjectOf(fields)}`, nowMs)
+      return this.#decideFailure(`${kind} ${subjectOf(fields)}`, nowMs)
     const ofKind = remembered(this.#kinds, kind, this.#limits.maxKeys, () => ({
       windowStartMs: nowMs,
       lines: 0,
@@ -137,7 +137,7 @@ export class LogLimiter {
   }
 
   /** The pause is over for good when nothing has failed for twice as long as it lasts. */
-  #judgeFailure(key: string, nowMs: number): Verdict {
+  #decideFailure(key: string, nowMs: number): Verdict {
     const { windowMs, maxPauseMs, ownFailures, maxKeys } = this.#limits
     const known = remembered(this.#failures, key, maxKeys, () => ({
       told: 0,

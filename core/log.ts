@@ -71,7 +71,7 @@ function limited(limiter: LogLimiter): NonNullable<NonNullable<pino.LoggerOption
       fields !== null &&
       !('evt' in fields && fields.evt === 'http.access')
     ) {
-      const verdict = limiter.judge(level, { ...this.bindings(), ...fields })
+      const verdict = limiter.decide(level, { ...this.bindings(), ...fields })
       if (verdict === 'leave out') return
       ;(args as unknown as [object])[0] = shortened(typeof verdict === 'object' ? { ...fields, ...verdict } : fields)
     }

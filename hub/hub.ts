@@ -120,7 +120,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const source = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const live = building.use(new LiveDevices({ registry, clock, log }))
-  const standing = building.use(new CertificateWatcher({ registry, clock, log }))
+  const watcher = building.use(new CertificateWatcher({ registry, clock, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()
@@ -133,7 +133,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
       source,
       registry,
       live,
-      standing,
+      watcher,
       budgets,
       clock,
       log,

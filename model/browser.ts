@@ -2,7 +2,7 @@
  * Any page that a browser on this machine or in this network shows can send requests here. What tells it apart: the
  * Origin that the browser adds (RFC 6454 §7; always to a WebSocket, RFC 6455 §10.2), Sec-Fetch-Site (Fetch Metadata
  * §2.3), and the Host that it asked for, which is the page's own name when that name was made to point here (DNS
- * rebinding). A program without a browser sends what it likes and is judged by other means.
+ * rebinding). A program without a browser sends what it likes and is checked by other means.
  */
 import { ipBytes } from './ip.ts'
 

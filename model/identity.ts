@@ -49,23 +49,23 @@ export interface IdentitySource {
   readonly validity?: ValidityRules
 }
 
-/** By which time certificates are judged, and what goes on when they have expired. */
+/** By which time certificates are checked, and what goes on when they have expired. */
 export interface ValidityRules {
   /** Why this agent may use its own certificate no more: MESH_IDENTITY_EXPIRED. */
   refusal(): MeshError | undefined
   /** Why nothing but what stays on this machine is carried (mode `serve-local`): MESH_IDENTITY_EXPIRED. */
   onlyLocal(): MeshError | undefined
   /** Undefined: OpenSSL's check by the system's clock is the right one. */
-  judging(): Judging | undefined
+  peerVerification(): PeerVerification | undefined
   /**
    * How an open connection stands: why it may go on no more (MESH_IDENTITY_EXPIRED for ours, MESH_PEER_EXPIRED), else
    * for how many milliseconds it may, by time alone; Infinity = for ever.
    */
-  stands(s: CertificateValidity): MeshError | number
+  checkValidity(s: CertificatesUsed): MeshError | number
   /** From the time when a connection should end to when it is cut. */
   readonly endWithinMs: number
   /**
-   * A peer got in by `judging`: the newest signed time of its chain, and for how long its certificate has been expired
+   * A peer got in by `peerVerification`: the newest signed time of its chain, and for how long its certificate has been expired
    * (0 = it has not).
    */
   accepted(peer: {
@@ -77,7 +77,7 @@ export interface ValidityRules {
 }
 
 /** What an open connection rests on. */
-export type CertificateValidity = {
+export type CertificatesUsed = {
   /** Our own certificate was shown, or the peer was verified by the mesh's roots. */
   readonly usesIdentity: boolean
   /** Whoever showed a certificate that was verified; undefined: nobody did. */
@@ -89,10 +89,10 @@ export type CertificateValidity = {
 }
 
 /**
- * How peers are judged instead: see core/pki/verify-chain.ts. Grace is for peers of these trust domains that are
+ * How peers are verified instead: see core/pki/verify-chain.ts. Grace is for peers of these trust domains that are
  * verified by the mesh's own roots.
  */
-export type Judging = {
+export type PeerVerification = {
   readonly nowMs: number
   readonly clock: 'right' | 'lower-bound'
   readonly graceMs: number

@@ -7,7 +7,7 @@ import type { Timer } from '../core/os/clock.ts'
 import type { MeshError, ErrorCode } from '../core/errors.ts'
 import type { Family } from '../core/metrics.ts'
 import { memoize } from '../core/memoize.ts'
-import type { CertificateValidity } from '../model/identity.ts'
+import type { CertificatesUsed } from '../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../model/tls.ts'
 import type { Context } from './context.ts'
 
@@ -21,7 +21,7 @@ const MAX_NAMED = 5
 export type CertificateUse = {
   /** What the peer is. */
   readonly side: 'client' | 'server'
-  readonly standing: CertificateValidity
+  readonly certificates: CertificatesUsed
   /** To end after what is under way. Whoever cannot know where that is leaves it to `cut`. */
   drain(reason: MeshError): void
   cut(reason: MeshError): void
@@ -59,7 +59,7 @@ export class CertificateExpiryWatcher {
     const { validity } = this.#ctx.identity
     if (!validity) return NOTHING_HELD
     this.#open.set(held, { cutAtMs: undefined })
-    const stands = validity.stands(held.standing)
+    const stands = validity.checkValidity(held.certificates)
     if (stands !== Infinity) this.#schedule(typeof stands === 'number' ? Math.min(stands, LOOK_MS) : 0)
     return {
       [Symbol.dispose]: () => {
@@ -94,7 +94,7 @@ export class CertificateExpiryWatcher {
     const ended: { how: 'asked' | 'cut'; held: CertificateUse; code: ErrorCode }[] = []
     let nextMs = Infinity
     for (const [held, state] of this.#open) {
-      const stands = validity.stands(held.standing)
+      const stands = validity.checkValidity(held.certificates)
       if (typeof stands === 'number') {
         // What goes on although it was asked to end, a stream of bytes that are not ours, may after a renewal.
         state.cutAtMs = undefined
@@ -128,7 +128,7 @@ export class CertificateExpiryWatcher {
         asked: ended.filter((e) => e.how === 'asked').length,
         cut: ended.filter((e) => e.how === 'cut').length,
         codes: [...new Set(ended.map((e) => e.code))],
-        peers: [...new Set(ended.map((e) => e.held.standing.peer?.spiffeId?.uri ?? '-'))].slice(0, MAX_NAMED),
+        peers: [...new Set(ended.map((e) => e.held.certificates.peer?.spiffeId?.uri ?? '-'))].slice(0, MAX_NAMED),
       },
       'open connections end with a certificate that they rested on',
     )

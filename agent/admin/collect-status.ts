@@ -47,7 +47,7 @@ export function collectStatus(p: StatusParts): AgentStatus {
       spiffeId: identity.spiffeId.uri,
       serial: identity.serial,
       notAfter: new Date(identity.notAfterMs).toISOString(),
-      expiresInSec: Math.round((identity.notAfterMs - p.identity.judge.nowMs()) / 1000),
+      expiresInSec: Math.round((identity.notAfterMs - p.identity.certificateClock.nowMs()) / 1000),
       renewalInSec:
         p.identity.renewalAtMs === undefined
           ? undefined

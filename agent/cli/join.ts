@@ -36,7 +36,9 @@ export async function join(
   const log = createLog('silent')
   const earliestWallMs = bundle && Date.parse(bundle.builtAt)
   const floor = new TimeFloor({ disk: systemDisk, clock, log, stateFolder: config.state, builtAtMs: earliestWallMs })
-  const plane = readControlPlane({ ...control, token: tokenFile }, config.node.clusterId, systemDisk, { judge: floor })
+  const plane = readControlPlane({ ...control, token: tokenFile }, config.node.clusterId, systemDisk, {
+    certificateClock: floor,
+  })
   const token = given ?? plane.token()
   if (o.token !== undefined && token === undefined)
     throw new MeshError(

@@ -96,17 +96,17 @@ function unavailable(details: string, said: string, what: string, address: strin
 }
 
 /** `minMs` before the jitter, `baseMs` and `capMs` of the jitter. */
-export type Pace = { readonly minMs: number; readonly baseMs: number; readonly capMs: number }
+export type Backoff = { readonly minMs: number; readonly baseMs: number; readonly capMs: number }
 
 /** Nothing but a person's or an issuer's doing changes these; asking often would not. */
-const REFUSED: Pace = { minMs: 0, baseMs: 2_000, capMs: 120_000 }
+const REFUSED: Backoff = { minMs: 0, baseMs: 2_000, capMs: 120_000 }
 /** 200 agents that come back at once are all in after 8 s (istiod lets in 25 a second). */
-const SLOW_DOWN: Pace = { minMs: 1_000, baseMs: 4_000, capMs: 60_000 }
-const AWAY: Pace = { minMs: 0, baseMs: 500, capMs: 30_000 }
+const SLOW_DOWN: Backoff = { minMs: 1_000, baseMs: 4_000, capMs: 60_000 }
+const AWAY: Backoff = { minMs: 0, baseMs: 500, capMs: 30_000 }
 /** It works or it does not; what else can be done about it was done when the answer came. */
-const OTHER_WAY: Pace = { minMs: 100, baseMs: 500, capMs: 300_000 }
+const OTHER_WAY: Backoff = { minMs: 100, baseMs: 500, capMs: 300_000 }
 
-const PACES: Partial<Record<ErrorCode, Pace>> = {
+const BACKOFFS: Partial<Record<ErrorCode, Backoff>> = {
   MESH_CONTROL_UNAUTHENTICATED: REFUSED,
   MESH_CONTROL_FORBIDDEN: REFUSED,
   MESH_CONTROL_REFUSED: REFUSED,
@@ -123,8 +123,8 @@ const PACES: Partial<Record<ErrorCode, Pace>> = {
 }
 
 /** Full jitter within these. */
-export function retryPace({ code }: MeshError): Pace {
-  return PACES[code] ?? AWAY
+export function retryBackoff({ code }: MeshError): Backoff {
+  return BACKOFFS[code] ?? AWAY
 }
 
 /**
@@ -133,23 +133,23 @@ export function retryPace({ code }: MeshError): Pace {
  * make the waits of both grow.
  */
 export class Failures {
-  readonly #met = new Map<Pace, number>()
+  readonly #met = new Map<Backoff, number>()
   /** Something went well. */
   forget(): void {
     this.#met.clear()
   }
   of(reason: MeshError): number {
-    return this.#met.get(retryPace(reason)) ?? 0
+    return this.#met.get(retryBackoff(reason)) ?? 0
   }
   add(reason: MeshError): void {
-    this.#met.set(retryPace(reason), this.of(reason) + 1)
+    this.#met.set(retryBackoff(reason), this.of(reason) + 1)
   }
 }
 
 /** @param attempt tries in a row that failed, from 0 */
 export function retryWaitMs(reason: MeshError, attempt: number, random: Random): number {
-  const pace = retryPace(reason)
-  return pace.minMs + backoffMs(attempt, pace, random)
+  const backoff = retryBackoff(reason)
+  return backoff.minMs + backoffMs(attempt, backoff, random)
 }
 
 /**

@@ -11,7 +11,7 @@ import { ipBytes } from '../../model/ip.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { ControlNames } from './last-known-addresses.ts'
 import { tokenSummary } from './token-claims.ts'
-import { withVerification, type ServerVerifier } from './verify-server.ts'
+import { withVerification, type CertificateClock } from './verify-server.ts'
 import { namesOf, otherNames, withoutIpName } from './server-name.ts'
 
 export type ControlPlane = {
@@ -29,8 +29,8 @@ export type ControlPlane = {
   /** Of one push; a larger one ends the stream. */
   readonly maxMessageBytes?: number | undefined
   readonly bytes?: ByteCount | undefined
-  /** By which time certificates are judged; without it, by the system's clock. */
-  readonly judge?: ServerVerifier | undefined
+  /** By which time certificates are checked; without it, by the system's clock. */
+  readonly certificateClock?: CertificateClock | undefined
 }
 
 /** Bytes of messages, before compression and without the framing of gRPC, HTTP/2 and TLS. */
@@ -130,11 +130,16 @@ export function channelCredentials(
   try {
     const roots = control.roots()
     const [key, chain] = identity ? [Buffer.from(identity.keyPem), Buffer.from(identity.chainPem)] : [null, null]
-    if (!control.judge) return withoutIpName(grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity }))
+    if (!control.certificateClock)
+      return withoutIpName(grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity }))
     const credentials = withoutIpName(
       grpc.credentials.createSsl(roots, key, chain, { checkServerIdentity, rejectUnauthorized: false }),
     )
-    return withVerification(credentials, { roots: roots.toString('utf8'), judge: control.judge, serverName })
+    return withVerification(credentials, {
+      roots: roots.toString('utf8'),
+      certificateClock: control.certificateClock,
+      serverName,
+    })
   } catch (cause) {
     if (cause instanceof MeshError) throw cause
     throw new MeshError('MESH_CONTROL_TLS', 'the roots of the control plane or our own certificate cannot be used', {
@@ -166,7 +171,7 @@ export function proofOf(
   identity: Identity | undefined,
   p: { readonly wallMs: number; readonly certificateRefused: boolean },
 ): Proof {
-  const valid = identity && identity.notAfterMs > (control.judge?.nowMs() ?? p.wallMs) ? identity : undefined
+  const valid = identity && identity.notAfterMs > (control.certificateClock?.nowMs() ?? p.wallMs) ? identity : undefined
   const token = !valid || p.certificateRefused ? control.token() : undefined
   // Beside a certificate a token does not count, and one that the server takes for expired ends the handshake.
   if (token !== undefined)

@@ -1,5 +1,5 @@
 /**
- * The control plane's certificate by a time that may be another than the system clock's. Node judges by the system's
+ * The control plane's certificate by a time that may be another than the system clock's. Node goes by the system's
  * clock alone, and a device that boots in 1970 would never reach what could tell it the time; so the handshake is
  * OpenSSL's and the verdict ours. grpc-js makes its TLS connections in a connector that the credentials give it
  * (`_createSecureConnector`, 1.13 and later); what it makes is looked at before a byte goes out.
@@ -10,8 +10,8 @@ import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
 import { certificatesOf } from '../../core/pki/x509.ts'
 import { isNamed, namesOf, notNamed } from './server-name.ts'
 
-export type ServerVerifier = {
-  /** What certificates are judged by. */
+export type CertificateClock = {
+  /** What certificates are checked by. */
   nowMs(): number
   readonly clockIsWrong: boolean
   /** A NotBefore that was verified up to the control plane's roots. */
@@ -19,7 +19,7 @@ export type ServerVerifier = {
 }
 type Verified = {
   readonly roots: string
-  readonly judge: ServerVerifier
+  readonly certificateClock: CertificateClock
   /** Undefined: the host of the address. */ readonly serverName: string | undefined
 }
 
@@ -54,8 +54,12 @@ export function withVerification(credentials: ChannelCredentials, o: Verified): 
   return credentials
 }
 
-function untrusted(socket: Secured, names: readonly string[], { roots, judge }: Verified): string | undefined {
-  if (socket.authorized === true && !judge.clockIsWrong) return undefined
+function untrusted(
+  socket: Secured,
+  names: readonly string[],
+  { roots, certificateClock }: Verified,
+): string | undefined {
+  if (socket.authorized === true && !certificateClock.clockIsWrong) return undefined
   const certificate = socket.getPeerX509Certificate?.()
   const not = (why: string): string => `the server's certificate is not trusted: ${why}`
   if (!certificate) return not('there is none')
@@ -65,7 +69,7 @@ function untrusted(socket: Secured, names: readonly string[], { roots, judge }: 
       ? socket.authorizationError
       : (socket.authorizationError?.message ?? '')
   // Not valid yet by a clock that seems right: the signature says that the clock is behind.
-  const byTime = judge.clockIsWrong || said === 'CERT_NOT_YET_VALID'
+  const byTime = certificateClock.clockIsWrong || said === 'CERT_NOT_YET_VALID'
   if (!byTime && said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
   if (!byTime || !isNamed(certificate, names)) return notNamed(certificate, names)
   const answer = verifyChain({
@@ -73,12 +77,12 @@ function untrusted(socket: Secured, names: readonly string[], { roots, judge }: 
     roots: certificatesOf(roots),
     crls: [],
     peer: 'server',
-    nowMs: judge.nowMs(),
+    nowMs: certificateClock.nowMs(),
     clock: 'lower-bound',
     graceMs: 0,
   })
   if (!answer.ok) return not(answer.reason)
-  judge.seen(answer.notBeforeMs)
+  certificateClock.seen(answer.notBeforeMs)
   return undefined
 }
 

@@ -10,13 +10,13 @@ export type FolderContent = { readonly resources: Resources; readonly problems: 
 /**
  * Later contents win over earlier ones, but two files of one folder may not hold the same resource: which one is meant?
  */
-export async function combine(contents: Iterable<FileContent>, pace: TimeSlice): Promise<FolderContent> {
+export async function combine(contents: Iterable<FileContent>, slice: TimeSlice): Promise<FolderContent> {
   const resources = new Map<ResourceKind, Map<string, FileResource>>()
   const problems: FileProblem[] = []
   for (const content of contents) {
     problems.push(...content.problems, ...(content.blocked ?? []))
     for (const resource of content.resources) {
-      if (pace.due) await pace.yield()
+      if (slice.due) await slice.yield()
       const ofKind = resources.get(resource.kind) ?? new Map<string, FileResource>()
       resources.set(resource.kind, ofKind)
       const other = ofKind.get(resource.name)

@@ -62,9 +62,9 @@ export class FolderFiles {
    * there.
    */
   async look(what: LookFor): Promise<Looked> {
-    const pace = new TimeSlice(this.#clock)
+    const slice = new TimeSlice(this.#clock)
     const listed = listFiles(this.#folder, this.#node)
-    const stamps = await this.#stamps(listed, pace)
+    const stamps = await this.#stamps(listed, slice)
     const moved = [...stamps].filter(([file, stamp]) => this.#files.get(file)?.stamp !== stamp)
     const gone = [...this.#files.keys()].filter((file) => !stamps.has(file))
     const rest = this.#unrest.at(
@@ -79,7 +79,7 @@ export class FolderFiles {
         ? [...stamps].filter(([file]) => !movedFiles.has(file) && this.#files.get(file)?.hash === undefined)
         : []
     const wanted = [...moved, ...again].filter(([file]) => what === 'first' || !rest.restless.has(file))
-    const read = await this.#readAll(wanted, what, pace)
+    const read = await this.#readAll(wanted, what, slice)
     // One of several that were swapped together: all of them at the next look.
     if (read === 'torn') return { changed: false, unsettled: true }
     this.#files = new Map(
@@ -91,7 +91,7 @@ export class FolderFiles {
     return { changed: read.size + gone.length > 0, unsettled: rest.restless.size > 0 }
   }
 
-  async #stamps(files: readonly string[], pace: TimeSlice): Promise<Map<string, string>> {
+  async #stamps(files: readonly string[], slice: TimeSlice): Promise<Map<string, string>> {
     const left = files.length - MAX_FILES
     this.#tooMany =
       left > 0
@@ -107,7 +107,7 @@ export class FolderFiles {
         : []
     const stamps = new Map<string, string>()
     for (const file of files.slice(0, MAX_FILES)) {
-      if (pace.due) await pace.yield()
+      if (slice.due) await slice.yield()
       stamps.set(file, stampOf(path.join(this.#folder, file)) ?? CANNOT_BE_LOOKED_AT)
     }
     return stamps
@@ -117,12 +117,12 @@ export class FolderFiles {
   async #readAll(
     files: readonly (readonly [file: string, stamp: string])[],
     what: LookFor,
-    pace: TimeSlice,
+    slice: TimeSlice,
   ): Promise<Map<string, FileState> | 'torn'> {
     const read = new Map<string, FileState>()
     for (const [file, stamp] of files) {
-      if (pace.due) await pace.yield()
-      const state = await this.#read(file, stamp, what, pace)
+      if (slice.due) await slice.yield()
+      const state = await this.#read(file, stamp, what, slice)
       if (state === 'torn' && what !== 'first' && this.#torn++ < TORN_TRIES) return 'torn'
       if (state !== 'torn') read.set(file, state)
     }
@@ -130,7 +130,7 @@ export class FolderFiles {
     return read
   }
 
-  async #read(file: string, stamp: string, what: LookFor, pace: TimeSlice): Promise<FileState | 'torn'> {
+  async #read(file: string, stamp: string, what: LookFor, slice: TimeSlice): Promise<FileState | 'torn'> {
     const before = this.#files.get(file)
     let read = await this.#reader.read(this.#folder, file, before?.hash)
     for (let i = 1; i < FIRST_TRIES && what === 'first' && read.content === 'torn'; i++)
@@ -139,7 +139,7 @@ export class FolderFiles {
     if (read.content === 'same') return { ...before!, stamp: read.stamp }
     const { problems } = read.content
     const isGood = problems.length === 0
-    const kept = await keptOf(read.content, before?.good, pace)
+    const kept = await keptOf(read.content, before?.good, slice)
     const good = isGood || !before?.good ? kept : withLastGood(kept, before.good)
     return { stamp: read.stamp === '' ? stamp : read.stamp, hash: isGood ? read.hash : undefined, good, problems }
   }
@@ -162,12 +162,12 @@ function withLastGood(content: FileContent, before: FileContent): FileContent {
 }
 
 /** Resources that are as they were stay the same bytes: nobody needs to look at them again. */
-async function keptOf(content: FileContent, before: FileContent | undefined, pace: TimeSlice): Promise<FileContent> {
+async function keptOf(content: FileContent, before: FileContent | undefined, slice: TimeSlice): Promise<FileContent> {
   if (!before) return { ...content, problems: [] }
   const known = new Map(before.resources.map((r) => [`${r.kind} ${r.name}`, r.value]))
   const resources: FileResource[] = []
   for (const resource of content.resources) {
-    if (pace.due) await pace.yield()
+    if (slice.due) await slice.yield()
     const value = known.get(`${resource.kind} ${resource.name}`)
     resources.push(value && Buffer.compare(value, resource.value) === 0 ? { ...resource, value } : resource)
   }

@@ -115,14 +115,14 @@ export function startDirectorySync({ folder, node, applier, clock, log }: Direct
 }
 
 /** What differs from what was offered before; the rest is in force or was refused. */
-async function changesTo(wanted: FolderResources, offered: FolderResources, pace: TimeSlice): Promise<Change[]> {
+async function changesTo(wanted: FolderResources, offered: FolderResources, slice: TimeSlice): Promise<Change[]> {
   const changes: Change[] = []
   for (const kind of Object.keys(TYPE_URLS) as ResourceKind[]) {
     const [now, before] = [wanted.get(kind) ?? NONE, offered.get(kind) ?? NONE]
     const put: Incoming[] = []
     const removed: string[] = []
     for (const [name, value] of now === before ? NONE : now) {
-      if (pace.due) await pace.yield()
+      if (slice.due) await slice.yield()
       if (before.get(name) !== value) put.push({ name, version: '', value })
     }
     for (const name of now === before ? [] : before.keys()) if (!now.has(name)) removed.push(name)

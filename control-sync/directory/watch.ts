@@ -103,10 +103,10 @@ export class WatchedFolder implements Disposable {
     if (this.#closed) return
     if (unsettled) this.#soon('changes')
     if (!changed && this.#last) return
-    const pace = new TimeSlice(this.#o.clock)
-    const content = await combine(this.#files.contents(), pace)
+    const slice = new TimeSlice(this.#o.clock)
+    const content = await combine(this.#files.contents(), slice)
     const before = this.#last
-    const resources = await valuesOf(content.resources, before?.resources, pace)
+    const resources = await valuesOf(content.resources, before?.resources, slice)
     const problems = content.problems.map(problemText)
     if (
       this.#closed ||
@@ -178,7 +178,7 @@ export class WatchedFolder implements Disposable {
 async function valuesOf(
   found: Resources,
   before: FolderResources | undefined,
-  pace: TimeSlice,
+  slice: TimeSlice,
 ): Promise<FolderResources> {
   const all = new Map<ResourceKind, ReadonlyMap<string, Uint8Array>>()
   let isSame = before?.size === found.size
@@ -187,7 +187,7 @@ async function valuesOf(
     const values = new Map<string, Uint8Array>()
     let sameKind = old?.size === named.size
     for (const [name, { value }] of named) {
-      if (pace.due) await pace.yield()
+      if (slice.due) await slice.yield()
       const last = old?.get(name)
       const kept = last && (last === value || Buffer.compare(last, value) === 0) ? last : value
       if (kept !== last) sameKind = false

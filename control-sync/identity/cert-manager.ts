@@ -9,7 +9,7 @@ import { toMeshError, type MeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Family, Metrics } from '../../core/metrics.ts'
 import type { Identity, IdentitySource } from '../../model/identity.ts'
-import { Failures, retryPace } from '../ads/errors.ts'
+import { Failures, retryBackoff } from '../ads/errors.ts'
 import type { CertificateAuthority } from './ca-client.ts'
 import type { KeyKind } from './csr.ts'
 import { otherWorkload, rejectReplacement } from './fitness.ts'
@@ -198,7 +198,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     } catch (thrown) {
       this.#requests.cell({ result: 'failed' }).value++
       this.#error = toMeshError(thrown)
-      if (wasJudged(this.#error)) this.#triedToken = token ?? this.#triedToken
+      if (wasRejected(this.#error)) this.#triedToken = token ?? this.#triedToken
       throw thrown
     }
   }
@@ -253,7 +253,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
         const { code } = toMeshError(thrown)
         // Turn and turn about, as on the configuration stream: either may be the one that is accepted again first. What
         // was not looked at is shown again.
-        if (wasJudged(toMeshError(thrown)))
+        if (wasRejected(toMeshError(thrown)))
           this.#byToken = !byToken && (code === 'MESH_CONTROL_UNAUTHENTICATED' || code === 'MESH_CONTROL_TLS')
         else this.#byToken ||= byToken
         if (signal.aborted) return
@@ -277,7 +277,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
 
   /** Counts the try, but for one that a short life makes hurry: those after its end are not to be late for it. */
   #retryMs(error: MeshError, attempts: Failures): number {
-    const { minMs, baseMs, capMs } = retryPace(error)
+    const { minMs, baseMs, capMs } = retryBackoff(error)
     const attempt = attempts.of(error) + 1
     const leftMs = (this.#own?.notAfterMs ?? 0) - this.#o.floor.nowMs()
     const hurryMs =
@@ -311,7 +311,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   #takeStored(): void {
     const { store, floor, spiffeUri, log } = this.#o
     const own = this.#own
-    if (own && own.notAfterMs > floor.nowMs() && !this.#other && !(this.#error && wasJudged(this.#error))) return
+    if (own && own.notAfterMs > floor.nowMs() && !this.#other && !(this.#error && wasRejected(this.#error))) return
     let stored: Identity | undefined
     // What is wrong with the file was said when it was written or will be at the next start.
     try {
@@ -354,7 +354,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
 }
 
 /** Somebody looked at what we showed and did not want it; anything else says nothing about it. */
-function wasJudged({ code }: MeshError): boolean {
+function wasRejected({ code }: MeshError): boolean {
   return (
     code === 'MESH_CONTROL_UNAUTHENTICATED' ||
     code === 'MESH_CONTROL_FORBIDDEN' ||

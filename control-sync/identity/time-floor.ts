@@ -1,6 +1,6 @@
 /**
  * How late it is at least. A device without a battery for its clock boots in 1970: by that clock the whole mesh is not
- * valid yet, and what expired long ago is. So certificates are judged by the later of the clock and a floor: the date
+ * valid yet, and what expired long ago is. So certificates are checked by the later of the clock and a floor: the date
  * of the build, what was on disk, and the newest NotBefore that a trusted CA has signed, each moved on by the time that
  * has passed since. The clock itself never feeds the floor: one that was wrong once must not count for ever.
  */
@@ -48,7 +48,7 @@ export class TimeFloor {
   get floorMs(): number {
     return this.#floor.ms + (this.#o.clock.monotonicMs() - this.#floor.atMs)
   }
-  /** What certificates are judged by. */
+  /** What certificates are checked by. */
   nowMs(): number {
     return this.clockIsWrong ? this.floorMs : this.#o.clock.wallMs()
   }

@@ -1,11 +1,11 @@
 /**
  * What goes on when certificates have expired while the control plane is away (agent.yaml `identity.expired`), and by
- * which time that is judged.
+ * which time that is checked.
  */
 import { MeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
-import type { Identity, Judging, CertificateValidity, ValidityRules } from '../../model/identity.ts'
+import type { Identity, PeerVerification, CertificatesUsed, ValidityRules } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 
 export type ExpiredSettings = {
@@ -79,7 +79,7 @@ export function validityRules({
     peer,
     byMeshRoots,
     staysHere,
-  }: CertificateValidity): Generator<readonly [endMs: number, why: () => MeshError]> {
+  }: CertificatesUsed): Generator<readonly [endMs: number, why: () => MeshError]> {
     const own = identity()
     const grace = graceNow()
     if (own && usesIdentity) yield [own.notAfterMs + grace, () => ended(own)]
@@ -107,17 +107,17 @@ export function validityRules({
       const own = settings.mode === 'serve-local' ? expired() : undefined
       return own && onlyLocal(own)
     },
-    stands(standing) {
+    checkValidity(certificates) {
       if (settings.openConnections === 'keep') return Infinity
       const nowMs = floor.nowMs()
       let leftMs = Infinity
-      for (const [endMs, why] of bounds(standing)) {
+      for (const [endMs, why] of bounds(certificates)) {
         if (nowMs >= endMs) return why()
         leftMs = Math.min(leftMs, endMs - nowMs)
       }
       return leftMs
     },
-    judging(): Judging | undefined {
+    peerVerification(): PeerVerification | undefined {
       const grace = graceNow()
       const { clockIsWrong } = floor
       if (!clockIsWrong && grace === 0) return undefined

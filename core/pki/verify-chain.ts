@@ -1,5 +1,5 @@
 /**
- * Is a certificate chain good at a time that is not the system clock's? OpenSSL, as Node gives it, judges by the
+ * Is a certificate chain good at a time that is not the system clock's? OpenSSL, as Node gives it, goes by the
  * system's clock alone and names only one of the things that are wrong with a chain; so where that clock is known to be
  * wrong, or an expired certificate may still count for a while, everything that OpenSSL would check is checked here
  * (RFC 5280 §6.1 as OpenSSL's X509_verify_cert does it). What is not understood refuses.

@@ -78,7 +78,7 @@ class WorkerStorage implements Storage, ThreadUser {
     try {
       const of = ++this.#commitsInPieces
       let count = 0
-      const pace = new TimeSlice(this.#clock)
+      const slice = new TimeSlice(this.#clock)
       for (const statements of pieces) {
         if (this.#state === 'closing' || this.#state === 'closed') throw this.#failed('is closed')
         if (statements.length > 0) {
@@ -91,7 +91,7 @@ class WorkerStorage implements Storage, ThreadUser {
           this.stats.statements += statements.length
           count++
         }
-        if (pace.due) await pace.yield()
+        if (slice.due) await slice.yield()
       }
       await this.#ask({ pieces: of, count }, 'batched')
     } finally {

@@ -36,7 +36,7 @@ export function holderOf(caller: Caller): string {
  * Throws MESH_CONTROL_UNAUTHENTICATED, MESH_TOKEN_INVALID: whoever was let in may not go on.
  * @param what `end`: without asking the registry
  */
-export function checkStanding(
+export function checkCaller(
   caller: Caller,
   what: 'end' | 'all',
   p: { readonly registry: Registry; readonly clock: Clock },

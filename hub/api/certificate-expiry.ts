@@ -62,9 +62,9 @@ export class CertificateWatcher implements Disposable {
     const revision = this.#read()
     const what = revision === undefined || revision === this.#revision ? 'end' : 'all'
     if (revision !== undefined) this.#revision = revision
-    const pace = new TimeSlice(this.#o.clock)
+    const slice = new TimeSlice(this.#o.clock)
     for (const ask of this.#streams) {
-      if (pace.due) await pace.yield()
+      if (slice.due) await slice.yield()
       ask(what)
     }
   }

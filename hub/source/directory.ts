@@ -175,9 +175,9 @@ export class DirectorySource implements Source, Disposable {
   }
 
   async #tellAll(): Promise<void> {
-    const pace = new TimeSlice(this.#p.clock)
+    const slice = new TimeSlice(this.#p.clock)
     for (const [name, node] of this.#nodes) {
-      if (pace.due) await pace.yield()
+      if (slice.due) await slice.yield()
       this.#changed(name, node)
     }
   }

@@ -21,17 +21,17 @@ export const NO_FILES: Files = { count: 0, set: resourceSet([]), problems: new S
 const made = new WeakMap<Uint8Array, HubResource>()
 
 /** @param prefix what the names of the files begin with where they are told, e.g. `edge/` */
-export async function filesOf({ resources, problems }: FolderResult, prefix: string, pace: TimeSlice): Promise<Files> {
+export async function filesOf({ resources, problems }: FolderResult, prefix: string, slice: TimeSlice): Promise<Files> {
   const all: HubResource[] = []
   for (const [kind, named] of resources) {
     for (const [name, value] of named) {
-      if (pace.due) await pace.yield()
+      if (slice.due) await slice.yield()
       const resource = made.get(value) ?? resourceOf(kind, name, value)
       made.set(value, resource)
       all.push(resource)
     }
   }
-  if (pace.due) await pace.yield()
+  if (slice.due) await slice.yield()
   return {
     count: all.length,
     set: resourceSet(all, removals(problems.length > 0)),

@@ -50,7 +50,7 @@ export class DataPath implements AsyncDisposable {
       ctx,
       codecs,
       connections: this.#connections,
-      standings: expiryWatcherOf(ctx),
+      expiryWatcher: expiryWatcherOf(ctx),
       metrics,
       terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files),
     }

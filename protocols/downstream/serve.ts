@@ -27,7 +27,7 @@ export type Serving = {
   readonly terminator: TlsTerminator
   readonly codecs: Codecs
   readonly connections: Connections
-  readonly standings: CertificateExpiryWatcher
+  readonly expiryWatcher: CertificateExpiryWatcher
   readonly metrics: ServeMetrics
 }
 
@@ -54,7 +54,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     authorize(conn, s)
     pausedStreamsOf(s.ctx).watch(conn.stream)
     s.connections.served(live)
-    held.use(s.standings.add(heldOf(live, conn)))
+    held.use(s.expiryWatcher.add(heldOf(live, conn)))
     outcome = await hand(conn, seen, s)
   } catch (thrown) {
     outcome = { error: toMeshError(thrown) }
@@ -220,7 +220,7 @@ function heldOf(live: TrackedConnection, conn: Connection): CertificateUse {
   const { tls } = conn.chain
   return {
     side: 'client',
-    standing: {
+    certificates: {
       usesIdentity: tls !== undefined && usesIdentity(tls),
       peer: conn.tls?.peer,
       byMeshRoots: tls?.validation?.roots.from === 'workload',

@@ -9,7 +9,7 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, type ErrorCode } from '../../core/errors.ts'
 import { runsOver } from '../../core/os/network.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
-import type { Identity, Judging, PeerIdentity, ValidityRules } from '../../model/identity.ts'
+import type { Identity, PeerVerification, PeerIdentity, ValidityRules } from '../../model/identity.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
@@ -64,16 +64,16 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     const material = materialOf(options.tls, options.identity)
     const expired = material.usesIdentity ? options.validity?.refusal() : undefined
     if (expired) throw expired
-    const judging = options.tls.validation && options.validity?.judging()
+    const verification = options.tls.validation && options.validity?.peerVerification()
     const sessionKey = `${material.key} ${options.serverName} ${options.sessionKey ?? ''} ${options.alpn.join()}`
-    // A resumed session shows no chain that could be judged.
-    const known = judging ? undefined : sessions.get(sessionKey)
+    // A resumed session shows no chain that could be verified.
+    const known = verification ? undefined : sessions.get(sessionKey)
     // Nor is one verified anew: it must not outlive the certificate that it was made with.
     const resumed = known?.peer && known.peer.identity.notAfterMs <= options.clock.wallMs() ? undefined : known
     const socket = tls.connect({
       socket: stream,
       secureContext: contextOf(material),
-      rejectUnauthorized: options.tls.validation !== undefined && !judging,
+      rejectUnauthorized: options.tls.validation !== undefined && !verification,
       // Mesh certificates name workloads, not hosts; verifyEndpoint compares the names that the configuration asks for.
       checkServerIdentity: () => undefined,
       ...(options.alpn.length === 0 ? {} : { ALPNProtocols: [...options.alpn] }),
@@ -95,9 +95,9 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
       }),
     )
     await handshake(socket, stream, options)
-    if (judging) judge(socket, judging, options)
+    if (verification) verifyServer(socket, verification, options)
     const peer = verifyEndpoint(socket, options, resumed?.peer)
-    if (!judging)
+    if (!verification)
       socket.on(
         'session',
         guarded(
@@ -171,7 +171,11 @@ function handshake(
   })
 }
 
-function judge(socket: tls.TLSSocket, judging: Judging, { tls: settings, identity, validity }: OriginateOptions): void {
+function verifyServer(
+  socket: tls.TLSSocket,
+  verification: PeerVerification,
+  { tls: settings, identity, validity }: OriginateOptions,
+): void {
   const certificate = socket.getPeerX509Certificate()
   const untrusted =
     certificate && validity
@@ -179,7 +183,7 @@ function judge(socket: tls.TLSSocket, judging: Judging, { tls: settings, identit
           settings,
           identity,
           rules: validity,
-          judging,
+          verification,
           peer: 'server',
           certificate,
           authorized: socket.authorized,

@@ -10,7 +10,7 @@ import { MeshError } from '../../core/errors.ts'
 import { runsOver } from '../../core/os/network.ts'
 import { guarded } from '../../core/defects/guard.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
-import type { Identity, IdentitySource, Judging } from '../../model/identity.ts'
+import type { Identity, IdentitySource, PeerVerification } from '../../model/identity.ts'
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
 import { chooseAlpn } from './alpn.ts'
@@ -56,7 +56,7 @@ export class TlsTerminator {
       const how: How = {
         settings: withFiles(options.tls, this.#files),
         identity: this.#identity.current(),
-        judging: this.#identity.validity?.judging(),
+        verification: this.#identity.validity?.peerVerification(),
       }
       const socket = await this.#handshake(this.#serverFor(how), raw, options)
       runsOver(socket, raw)
@@ -72,11 +72,11 @@ export class TlsTerminator {
    * A new identity has a new key, so its server is a new one with new ticket keys, and no session outlives the roots it
    * was verified with.
    */
-  #serverFor({ settings, identity, judging }: How): tls.Server {
+  #serverFor({ settings, identity, verification }: How): tls.Server {
     const material = materialOf(settings, identity)
     const expired = material.usesIdentity ? this.#identity.validity?.refusal() : undefined
     if (expired) throw expired
-    const key = judging ? `${material.key} judged` : material.key
+    const key = verification ? `${material.key} verified here` : material.key
     const known = this.#servers.get(key)
     if (known) return known
     let made: tls.Server
@@ -85,9 +85,9 @@ export class TlsTerminator {
         ...material.options,
         requestCert: settings.validation !== undefined || settings.requireClientCertificate,
         // Envoy without require_client_certificate: none is fine, an invalid one is not (see #verified).
-        rejectUnauthorized: settings.requireClientCertificate && !judging,
-        // A resumed session shows no chain that could be judged.
-        ...(judging ? { secureOptions: constants.SSL_OP_NO_TICKET } : { sessionTimeout: SESSION_SEC }),
+        rejectUnauthorized: settings.requireClientCertificate && !verification,
+        // A resumed session shows no chain that could be verified.
+        ...(verification ? { secureOptions: constants.SSL_OP_NO_TICKET } : { sessionTimeout: SESSION_SEC }),
         ...(settings.alpnProtocols.length === 0
           ? {}
           : {
@@ -167,7 +167,7 @@ export class TlsTerminator {
       if (untrusted !== undefined) refuse(`the client's certificate is not trusted: ${untrusted}`)
       if (!peer) refuse("the names in the client's certificate cannot be read")
       else {
-        if (!how.judging && peer.identity.notAfterMs < this.#clock.wallMs())
+        if (!how.verification && peer.identity.notAfterMs < this.#clock.wallMs())
           refuse("the client's certificate has expired since the session began")
         if (!matchesSans(validation?.sans ?? [], peer))
           refuse(
@@ -183,16 +183,16 @@ export class TlsTerminator {
     }
   }
 
-  #untrusted(socket: tls.TLSSocket, { settings, identity, judging }: How): string | undefined {
+  #untrusted(socket: tls.TLSSocket, { settings, identity, verification }: How): string | undefined {
     const { validity } = this.#identity
-    if (!judging || !validity) return socket.authorized ? undefined : String(socket.authorizationError)
+    if (!verification || !validity) return socket.authorized ? undefined : String(socket.authorizationError)
     const certificate = socket.getPeerX509Certificate()
     if (!certificate) return 'there is none'
     return verifyPeer({
       settings,
       identity,
       rules: validity,
-      judging,
+      verification,
       peer: 'client',
       certificate,
       authorized: socket.authorized,
@@ -201,12 +201,12 @@ export class TlsTerminator {
 }
 
 /**
- * One handshake: what is asked for, with which identity, and by which rules the peer is judged; undefined = OpenSSL's.
+ * One handshake: what is asked for, with which identity, and by which rules the peer is verified; undefined = OpenSSL's.
  */
 type How = {
   readonly settings: DownstreamTls
   readonly identity: Identity | undefined
-  readonly judging: Judging | undefined
+  readonly verification: PeerVerification | undefined
 }
 type Sink = { secure(socket: tls.TLSSocket): void; failed(err: Error, socket: tls.TLSSocket): void }
 

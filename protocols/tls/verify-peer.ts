@@ -1,12 +1,12 @@
 /**
- * A peer's certificate by our own judgement (core/pki/verify-chain.ts) where OpenSSL's is not the right one: the
+ * A peer's certificate by our own check (core/pki/verify-chain.ts) where OpenSSL's is not the right one: the
  * system's clock is known to be wrong, or an expired certificate of the site still counts. The handshake itself, with
  * the proof that the peer has the key, is OpenSSL's in any case.
  */
 import type { X509Certificate } from 'node:crypto'
 import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
 import { certificatesOf, crlsOf, type Crl } from '../../core/pki/x509.ts'
-import { parseSpiffeId, type Identity, type Judging, type ValidityRules } from '../../model/identity.ts'
+import { parseSpiffeId, type Identity, type PeerVerification, type ValidityRules } from '../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
 import { Lru } from './lru.ts'
 import { rootsOf } from './material.ts'
@@ -16,7 +16,7 @@ export type VerifyOptions = {
   readonly settings: DownstreamTls | UpstreamTls
   readonly identity: Identity | undefined
   readonly rules: ValidityRules
-  readonly judging: Judging
+  readonly verification: PeerVerification
   /** What the peer is. */
   readonly peer: 'client' | 'server'
   readonly certificate: X509Certificate
@@ -26,16 +26,16 @@ export type VerifyOptions = {
 
 /** @returns why the peer is refused; undefined = it is trusted. Names are the caller's to check. */
 export function verifyPeer(o: VerifyOptions): string | undefined {
-  const { judging, settings, identity, certificate } = o
+  const { verification, settings, identity, certificate } = o
   // A clock that is right leaves nothing to add to OpenSSL's yes.
-  if (o.authorized && judging.clock === 'right') return undefined
+  if (o.authorized && verification.clock === 'right') return undefined
   const spiffeUri = spiffeUriOf(certificate)
   const ofMesh = settings.validation?.roots.from === 'workload'
   const inGrace =
-    ofMesh && spiffeUri !== undefined && judging.graceTrustDomains.includes(parseSpiffeId(spiffeUri)!.trustDomain)
+    ofMesh && spiffeUri !== undefined && verification.graceTrustDomains.includes(parseSpiffeId(spiffeUri)!.trustDomain)
   const answer = verifyChain({
-    ...judging,
-    graceMs: inGrace ? judging.graceMs : 0,
+    ...verification,
+    graceMs: inGrace ? verification.graceMs : 0,
     peer: o.peer,
     chain: sentChain(certificate),
     roots: rootsOf(settings, identity).flatMap(parsedRoots),

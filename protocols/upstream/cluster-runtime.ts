@@ -48,7 +48,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly cluster: Cluster
   readonly ctx: Context
   readonly deadlines: Deadlines
-  readonly standings: CertificateExpiryWatcher
+  readonly expiryWatcher: CertificateExpiryWatcher
   readonly load: Load
   readonly hosts: Hosts
   readonly #dns: DnsLoad | undefined
@@ -75,7 +75,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     })
     this.cluster = cluster
     this.deadlines = deadlines
-    this.standings = expiryWatcherOf(ctx)
+    this.expiryWatcher = expiryWatcherOf(ctx)
     this.hosts = new Hosts({
       cluster,
       clock: ctx.clock,
@@ -205,7 +205,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     held.use(lease(load.connections, host.connections))
     held.use(lease(host.active))
     try {
-      const { stream, alpn, standing } = await dial(this.ctx, cluster, endpoint, {
+      const { stream, alpn, certificates } = await dial(this.ctx, cluster, endpoint, {
         address: endpoint.address,
         port: endpoint.port,
         speaks: options.speaks,
@@ -214,14 +214,14 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       })
       const tunnel: CertificateUse = {
         side: 'server',
-        standing,
+        certificates,
         drain: (reason) => options.onEnding?.(reason),
         cut: (reason) => {
           endFor(stream, reason)
           stream.destroy()
         },
       }
-      held.use(this.standings.add(tunnel))
+      held.use(this.expiryWatcher.add(tunnel))
       this.#tunnels.set(tunnel, { endpoint, onEnding: options.onEnding })
       held.defer(() => {
         this.#tunnels.delete(tunnel)

@@ -8,7 +8,7 @@ import { MeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { transportFor, type Cluster, type Endpoint } from '../../model/cluster.ts'
-import type { CertificateValidity } from '../../model/identity.ts'
+import type { CertificatesUsed } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import type { Context } from '../context.ts'
@@ -19,7 +19,7 @@ import { originate, type OriginateOptions } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
-export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly standing: CertificateValidity }
+export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly certificates: CertificatesUsed }
 export type DialOptions = {
   readonly address: string
   readonly port: number
@@ -60,7 +60,7 @@ export async function dial(
     return {
       stream,
       alpn: '',
-      standing: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) },
+      certificates: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) },
     }
   }
   const { tls, serverName, mustBe } = asked(ctx, transport.tls, endpoint, o, stream)
@@ -83,7 +83,7 @@ export async function dial(
   return {
     stream: secured.stream,
     alpn: secured.alpn,
-    standing: {
+    certificates: {
       usesIdentity: ofMesh,
       peer: isMutual && tls.validation ? secured.peer : undefined,
       byMeshRoots: tls.validation?.roots.from === 'workload',

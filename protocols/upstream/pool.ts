@@ -43,7 +43,7 @@ export type PoolOwner = {
   readonly hosts: Hosts
   readonly deadlines: Deadlines
   readonly aborted: AbortSignal
-  readonly standings: CertificateExpiryWatcher
+  readonly expiryWatcher: CertificateExpiryWatcher
   /** Makes the codec's side of a stream that was just opened. */
   open(pool: HostPool, dialed: Dialed, speaks: PoolKind['speaks']): PooledConnection
 }
@@ -57,7 +57,7 @@ type Waiting = {
   /** Of its place in the queue. */
   readonly place: Disposable
 }
-type Open = { readonly held: CertificateUse; readonly standing: Disposable; readonly lease: Disposable }
+type Open = { readonly held: CertificateUse; readonly watched: Disposable; readonly lease: Disposable }
 
 export class HostPool {
   readonly host: Host
@@ -180,7 +180,7 @@ export class HostPool {
   }
 
   async #dialed(ofConnection: Lease): Promise<PooledConnection> {
-    const { ctx, cluster, aborted, standings, deadlines } = this.#owner
+    const { ctx, cluster, aborted, expiryWatcher, deadlines } = this.#owner
     const { endpoint } = this.host
     const dialed = await dial(ctx, cluster, endpoint, {
       address: endpoint.address,
@@ -202,14 +202,14 @@ export class HostPool {
     }
     const held: CertificateUse = {
       side: 'server',
-      standing: dialed.standing,
+      certificates: dialed.certificates,
       drain: () => connection.drain(),
       cut: (reason) => {
         endFor(dialed.stream, reason)
         connection.destroy()
       },
     }
-    this.#all.set(connection, { held, standing: standings.add(held), lease: ofConnection })
+    this.#all.set(connection, { held, watched: expiryWatcher.add(held), lease: ofConnection })
     deadlines.add(connection)
     return connection
   }
@@ -280,7 +280,7 @@ export class HostPool {
     const open = this.#all.get(connection)
     if (!open) return
     this.#all.delete(connection)
-    open.standing[Symbol.dispose]()
+    open.watched[Symbol.dispose]()
     const at = this.#idle.indexOf(connection)
     if (at >= 0) this.#idle.splice(at, 1)
     this.#owner.deadlines.delete(connection)

@@ -28,7 +28,7 @@ function rig(): Rig {
     told,
     written(times, fields, level = 40) {
       let count = 0
-      for (let i = 0; i < times; i++) if (limiter.judge(level, fields(i)) !== 'leave out') count++
+      for (let i = 0; i < times; i++) if (limiter.decide(level, fields(i)) !== 'leave out') count++
       return count
     },
   }
@@ -111,10 +111,10 @@ test('what the hub says of a caller is about the caller: one that is refused hid
 
 test('what is remembered is bounded', () => {
   const r = rig()
-  for (let i = 0; i < 20_000; i++) r.limiter.judge(40, refused(`${i}:1`))
+  for (let i = 0; i < 20_000; i++) r.limiter.decide(40, refused(`${i}:1`))
   for (let i = 0; i < 20_000; i++)
-    r.limiter.judge(40, { evt: 'listener.failed', listener: `l${i}`, err: new MeshError('MESH_PORT_IN_USE', 'x') })
-  for (let i = 0; i < 20_000; i++) r.limiter.judge(40, { evt: `kind-${i}`, peer: 'p:1' })
+    r.limiter.decide(40, { evt: 'listener.failed', listener: `l${i}`, err: new MeshError('MESH_PORT_IN_USE', 'x') })
+  for (let i = 0; i < 20_000; i++) r.limiter.decide(40, { evt: `kind-${i}`, peer: 'p:1' })
   assert.equal(
     r.written(1, () => ({ evt: 'new', peer: 'p:1' })),
     1,
@@ -138,7 +138,7 @@ test('a failure of our own that goes on is told with growing pauses, each time w
   const toldAtSec: number[] = []
   let repeated = 0
   for (let sec = 0; sec < 7_200; sec++) {
-    const verdict = r.limiter.judge(40, {
+    const verdict = r.limiter.decide(40, {
       evt: 'listener.failed',
       listener: 'one',
       err: new MeshError('MESH_PORT_IN_USE', 'x'),

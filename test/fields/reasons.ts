@@ -20,7 +20,7 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
   'Cluster.cleanup_interval': 'hosts of original destinations are forgotten when they are idle',
   'CertificateValidationContext.only_verify_leaf_cert_crl': 'the whole chain is checked, which is stricter',
   'SubjectAltNameMatcher.oid': 'of OTHER_NAME, which is refused',
-  'RBAC.enforcement_type': 'a connection is judged when it comes and again when the rules change',
+  'RBAC.enforcement_type': 'a connection is checked when it comes and again when the rules change',
 }
 
 /** What these say is kept, or something stricter. */

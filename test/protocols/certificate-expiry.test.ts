@@ -372,7 +372,7 @@ for (const { trustDomains, want } of [
     await until('decided', () => client.closed === want)
     assert.equal(r.server.ended({ how: 'cut' }), want ? 1 : 0)
     assert.deepEqual(
-      r.server.ctx.identity.validity!.judging()!.graceTrustDomains,
+      r.server.ctx.identity.validity!.peerVerification()!.graceTrustDomains,
       ['mesh.test', ...trustDomains],
       'a new connection is asked the same',
     )

@@ -35,7 +35,7 @@ for (const { name, code } of [
     name: 'a chain whose end may throw',
     code: `{\n    commit.run()\n      .then(() => settle())\n      .catch((err) => refuse(err))\n  }`,
   },
-  { name: 'a chain on a call with an arrow', code: `{\n    inTurn(() => work()).catch((err) => fail(err))\n  }` },
+  { name: 'a chain on a call with an arrow', code: `{\n    enqueue(() => work()).catch((err) => fail(err))\n  }` },
   { name: 'a chain of two arms', code: `{\n    dns.ready().then(() => go(), (err) => fail(err))\n  }` },
 ])
   test(`the rule catches ${name}`, () => {

@@ -13,7 +13,7 @@ import type { Registry } from '../../registry/registry.ts'
 import type { Source, Watched } from '../../source/resources.ts'
 import type { AnyRequest, AnyResponse, Conversation } from './messages.ts'
 import type { Outcome } from './session.ts'
-import { checkStanding, holderOf, type Authenticator, type Caller } from '../authenticate.ts'
+import { checkCaller, holderOf, type Authenticator, type Caller } from '../authenticate.ts'
 import type { Budgets } from '../budgets.ts'
 import { mayBe, nodeIdentity, type NodeIdentity } from './node.ts'
 import { credentialsOf, ipOf } from '../peer.ts'
@@ -29,7 +29,7 @@ export type AdsOptions = {
   readonly limit: StreamLimit
   readonly budgets: Budgets
   readonly live: LiveDevices
-  readonly standing: CertificateWatcher
+  readonly watcher: CertificateWatcher
   /** The connection is no stranger's. @param peer as gRPC names it. Throws MESH_CONTROL_SLOW_DOWN. */
   readonly proved: (peer: string, caller: Caller) => void
   readonly clock: Clock
@@ -79,7 +79,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
       this.#caller = p.authenticate(credentialsOf(call))
       p.proved(call.getPeer(), this.#caller)
       this.#owned.use(p.limit.enter(this.#caller))
-      this.#owned.use(p.standing.enter((what) => this.#guarded(() => this.#checkStanding(what))))
+      this.#owned.use(p.watcher.enter((what) => this.#guarded(() => this.#checkCaller(what))))
       const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => {
         if (!this.#started)
           this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`))
@@ -200,9 +200,9 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     }
   }
 
-  #checkStanding(what: 'end' | 'all'): void {
+  #checkCaller(what: 'end' | 'all'): void {
     const [caller, { registry }] = [this.#caller!, this.#p]
-    checkStanding(caller, what, this.#p)
+    checkCaller(caller, what, this.#p)
     const name = this.#started?.node.name
     if (what === 'end' || name === undefined) return
     const lost = registry.lostName({

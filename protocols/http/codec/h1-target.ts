@@ -1,5 +1,5 @@
 /**
- * What a request is about, judged in one place for HTTP/1 and HTTP/2: the method, and the four forms of a target (RFC
+ * What a request is about, checked in one place for HTTP/1 and HTTP/2: the method, and the four forms of a target (RFC
  * 9112 §3.2) or the pseudo-header fields that stand in for them (RFC 9113 §8.3.1). Pure.
  */
 import { HOST, TOKEN } from './h1-tables.ts'

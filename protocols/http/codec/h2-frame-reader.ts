@@ -32,7 +32,7 @@ export interface FrameSink {
   onHeaders(streamId: number, block: Buffer, end: boolean, dependsOn: number | undefined): void
   onPriority(streamId: number, dependsOn: number): void
   onReset(streamId: number, code: number): void
-  /** Values as they came; the session judges them. */
+  /** Values as they came; the session checks them. */
   onSettings(settings: readonly (readonly [id: number, value: number])[]): void
   onSettingsAck(): void
   onPing(payload: Buffer, ack: boolean): void

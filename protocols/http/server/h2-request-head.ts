@@ -1,4 +1,4 @@
-/** A request's field list (RFC 9113 §8.3) as the head that policies and endpoints see, judged as HTTP/1.1's is. */
+/** A request's field list (RFC 9113 §8.3) as the head that policies and endpoints see, checked as HTTP/1.1's is. */
 import { MeshError } from '../../../core/errors.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RequestOrigin } from '../exchange/request-origin.ts'

@@ -80,21 +80,21 @@ export function createBridge({ ctx, broker, durability, upstreams, node }: Bridg
   }
 
   /** One change after the other, in the order they were asked for. */
-  function inTurn(work: () => Promise<void>): Promise<void> {
+  function enqueue(work: () => Promise<void>): Promise<void> {
     const mine = turn.then(work)
     turn = mine.catch(() => undefined)
     return mine
   }
 
   return {
-    apply: (routes) => inTurn(() => bring(routes)),
+    apply: (routes) => enqueue(() => bring(routes)),
     status: () => [...sessions.values()].map((session) => session.status),
     unreached: () =>
       [...sessions.values()].flatMap(({ status, failedMs }) =>
         failedMs === undefined ? [] : [{ ...status, failedMs }],
       ),
     [Symbol.asyncDispose]: () =>
-      inTurn(async () => {
+      enqueue(async () => {
         closed = true
         const all = [...sessions.values()]
         sessions.clear()

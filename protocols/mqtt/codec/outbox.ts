@@ -59,7 +59,7 @@ export class Flusher {
     if (last && last.buf.length - last.at >= bytes) return this.#free.pop()!
     return { buf: Buffer.allocUnsafeSlow(Math.max(bytes, SLAB_BYTES)), at: 0 }
   }
-  giveBack(slab: Slab): void {
+  release(slab: Slab): void {
     if (slab.buf.length - slab.at < MIN_ROOM_BYTES) return
     if (this.#free.length >= MAX_FREE_SLABS) this.#free.shift()
     this.#free.push(slab)
@@ -214,7 +214,7 @@ export class Outbox {
     this.#cut()
     const pieces = this.#pieces
     const bytes = this.#pieceBytes
-    if (this.#slab) this.#flusher.giveBack(this.#slab)
+    if (this.#slab) this.#flusher.release(this.#slab)
     this.#slab = undefined
     this.#pieceBytes = 0
     if (pieces.length === 0) return

@@ -388,18 +388,18 @@ export class Client implements Reading, Holder {
       packet.type === 'subscribe' ? subscribe(this.#state, packet, asking) : unsubscribe(this.#state, packet, asking)
     const answer = this.#acting ? this.#acting.then(act) : act()
     if (!(answer instanceof Promise)) {
-      this.#answerInTurn(answer, filters)
+      this.#answerInOrder(answer, filters)
       return
     }
     const mine = answer
-      .then((made) => this.#answerInTurn(made, filters))
+      .then((made) => this.#answerInOrder(made, filters))
       .catch((err: unknown) => this.close(toMeshError(err)))
       .finally(() => {
         if (this.#acting === mine) this.#acting = undefined
       })
     this.#acting = mine
   }
-  #answerInTurn(answer: Answer, filters: number): void {
+  #answerInOrder(answer: Answer, filters: number): void {
     this.#answers.push({ answer, filters })
     if (!this.#isAnswering) this.#answer()
   }

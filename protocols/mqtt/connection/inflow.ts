@@ -223,7 +223,7 @@ export class Inflow {
     if (this.#arriving.has(packetId)) return true
     const { stored, clientId, received } = this.#session
     const known = stored ? this.#state.durability.inbound(clientId).has(packetId) : received.has(packetId)
-    if (known) this.#answerInTurn(qos, packetId, 0)
+    if (known) this.#answerInOrder(qos, packetId, 0)
     return known
   }
 
@@ -236,7 +236,7 @@ export class Inflow {
     )
     if (qos === 0) return
     if (this.#link.version === 4) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client may not publish to ${topic}`)
-    this.#answerInTurn(qos, packetId, REASON.notAuthorized)
+    this.#answerInOrder(qos, packetId, REASON.notAuthorized)
   }
 
   #enqueue(message: StoredMessage, to: Plan, { qos, packetId, retain }: Publish): void {
@@ -250,7 +250,7 @@ export class Inflow {
       )
       if (qos > 0 && this.#link.version === 5) {
         counters.refused('quota').value++
-        this.#answerInTurn(qos, packetId, REASON.quotaExceeded)
+        this.#answerInOrder(qos, packetId, REASON.quotaExceeded)
         return
       }
     }
@@ -422,7 +422,7 @@ export class Inflow {
     one.commit = this.#commitOf(one.message, one.plan, one.packetId, one.place)
   }
 
-  #answerInTurn(qos: Qos, packetId: number, reason: number): void {
+  #answerInOrder(qos: Qos, packetId: number, reason: number): void {
     if (this.#line.size === 0) {
       this.#answer(qos, packetId, reason)
       return

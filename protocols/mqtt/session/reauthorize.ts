@@ -1,6 +1,6 @@
 /**
  * Rules are asked when a client does something, and again when they change or a session comes back: what is no longer
- * allowed ends there and then. A session without a connection is judged by the rules of the listener that it was last
+ * allowed ends there and then. A session without a connection is checked by the rules of the listener that it was last
  * connected to.
  */
 import { toMeshError } from '../../../core/errors.ts'
@@ -55,7 +55,7 @@ export function reauthorize(state: BrokerState, session: Session, may: Authorize
  */
 export class KeptSessions {
   readonly #state: BrokerState
-  readonly #judgedBy = new Map<string, readonly MqttPolicy[]>()
+  readonly #lastPolicies = new Map<string, readonly MqttPolicy[]>()
 
   constructor(state: BrokerState) {
     this.#state = state
@@ -72,13 +72,13 @@ export class KeptSessions {
       const may = policies && authorizerOf(session, policies)
       if (may) reauthorize(this.#state, session, may)
     }
-    for (const listener of this.#judgedBy.keys()) if (!changed.has(listener)) this.#judgedBy.delete(listener)
+    for (const listener of this.#lastPolicies.keys()) if (!changed.has(listener)) this.#lastPolicies.delete(listener)
   }
 
   #changedOf(listener: string): readonly MqttPolicy[] | undefined {
-    const [before, now] = [this.#judgedBy.get(listener), this.#state.policiesOf(listener)]
+    const [before, now] = [this.#lastPolicies.get(listener), this.#state.policiesOf(listener)]
     if (before && now.length === before.length && now.every((policy, i) => policy === before[i])) return undefined
-    this.#judgedBy.set(listener, now)
+    this.#lastPolicies.set(listener, now)
     return now
   }
 }

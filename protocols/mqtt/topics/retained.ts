@@ -19,13 +19,13 @@ type Reserved = { places: number; bytes: number }
  * it back twice is giving it back once.
  */
 export class Place implements Disposable {
-  #giveBack: (() => void) | undefined
-  constructor(giveBack: (() => void) | undefined) {
-    this.#giveBack = giveBack
+  #release: (() => void) | undefined
+  constructor(release: (() => void) | undefined) {
+    this.#release = release
   }
   [Symbol.dispose](): void {
-    this.#giveBack?.()
-    this.#giveBack = undefined
+    this.#release?.()
+    this.#release = undefined
   }
 }
 

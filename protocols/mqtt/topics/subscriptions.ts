@@ -193,7 +193,7 @@ export function withoutLocal(of: Target): Target | undefined {
 export function memberOf(group: Group): Target | undefined {
   const members = [...group.members]
   const start = group.next++ % Math.max(1, members.length)
-  const inTurn = [...members.slice(start), ...members.slice(0, start)]
-  const chosen = inTurn.find(([session]) => session.link !== undefined) ?? inTurn.find(([session]) => session.stored)
+  const rotated = [...members.slice(start), ...members.slice(0, start)]
+  const chosen = rotated.find(([session]) => session.link !== undefined) ?? rotated.find(([session]) => session.stored)
   return chosen && target(chosen[0], [chosen[1]])
 }

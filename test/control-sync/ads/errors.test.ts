@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { controlError, Failures, retryPace, retryWaitMs } from '../../../control-sync/ads/errors.ts'
+import { controlError, Failures, retryBackoff, retryWaitMs } from '../../../control-sync/ads/errors.ts'
 
 const SHOWN = 'the certificate of spiffe://cluster.local/ns/edge/sa/gateway'
 const of = (code: number, details: string): string => {
@@ -66,12 +66,12 @@ test('a port without TLS is not a matter of roots', () => {
     of(14, said),
     /^MESH_CONTROL_PLAIN: istiod:15012 answers without TLS where the configuration stream is asked for: .*wrong version number/,
   )
-  assert.ok(retryPace(controlError({ code: 14, details: said }, 'x', 'y', SHOWN)).capMs > 60_000)
+  assert.ok(retryBackoff(controlError({ code: 14, details: said }, 'x', 'y', SHOWN)).capMs > 60_000)
 })
 test('refusals that do not pass by asking often are asked rarely', () => {
   for (const code of [16, 7, 9])
-    assert.ok(retryPace(controlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
-  assert.ok(retryPace(controlError({ code: 14, details: '' }, 'x', 'y', SHOWN)).capMs <= 30_000)
+    assert.ok(retryBackoff(controlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
+  assert.ok(retryBackoff(controlError({ code: 14, details: '' }, 'x', 'y', SHOWN)).capMs <= 30_000)
 })
 test('who is told to come later waits a second at least, and the longer the more often it is told so', () => {
   const slow = controlError({ code: 8, details: 'request rate limit exceeded' }, 'x', 'y', SHOWN)

@@ -8,15 +8,15 @@ import type { TLSSocket } from 'node:tls'
 import type { MeshError } from '../../../core/errors.ts'
 import { GrpcTransport } from '../../../control-sync/ads/grpc-stream.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
-import type { ServerVerifier } from '../../../control-sync/connection/verify-server.ts'
+import type { CertificateClock } from '../../../control-sync/connection/verify-server.ts'
 import { FakeIstiod } from '../../helpers/control-plane/fake-istiod.ts'
 import { serveFakeIstiod, TOKEN } from '../../helpers/control-plane/fake-istiod-server.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { testCa, type TestCa } from '../../helpers/test-ca.ts'
 
-const judge: ServerVerifier = { nowMs: () => Date.now(), clockIsWrong: false, seen: () => {} }
-/** By its own judgement, as when the clock was never set. */
-const lateJudge: ServerVerifier = { ...judge, clockIsWrong: true }
+const certificateClock: CertificateClock = { nowMs: () => Date.now(), clockIsWrong: false, seen: () => {} }
+/** By its own check, as when the clock was never set. */
+const lateClock: CertificateClock = { ...certificateClock, clockIsWrong: true }
 
 /** 'in', or why not. */
 async function come(address: string, ca: TestCa, over: Partial<ControlPlane> = {}): Promise<string> {
@@ -67,8 +67,8 @@ for (const { host, shown } of [
 ]) {
   for (const [who, by] of [
     ['by node:tls', undefined],
-    ['with a judge', judge],
-    ['by our own judgement', lateJudge],
+    ['with a certificate clock', certificateClock],
+    ['by our own check', lateClock],
   ] as const) {
     for (const { name, names, serverName, want } of [
       { name: 'the address is in the certificate', names: [host], serverName: undefined, want: /^in$/ },
@@ -102,7 +102,7 @@ for (const { host, shown } of [
       test(`${shown}, ${who}: ${name}`, async () => {
         await using server = await serveFakeIstiod(new FakeIstiod(), { host: shown, dnsNames: names })
         assert.match(
-          await come(`${shown}:${server.port}`, server.ca, { serverName, ...(by ? { judge: by } : {}) }),
+          await come(`${shown}:${server.port}`, server.ca, { serverName, ...(by ? { certificateClock: by } : {}) }),
           want,
         )
       })
@@ -111,25 +111,31 @@ for (const { host, shown } of [
         host: shown,
         dnsNames: [host, 'istiod.istio-system.svc'],
       })
-      assert.match(await come(`${shown}:${server.port}`, testCa(), by ? { judge: by } : {}), /^MESH_CONTROL_TLS: /)
+      assert.match(
+        await come(`${shown}:${server.port}`, testCa(), by ? { certificateClock: by } : {}),
+        /^MESH_CONTROL_TLS: /,
+      )
     })
   }
 }
 test("what the message says of an address whose certificate is somebody else's", async () => {
   await using server = await serveFakeIstiod(new FakeIstiod(), { dnsNames: ['other.istio-system.svc'] })
   assert.match(
-    await come(`127.0.0.1:${server.port}`, server.ca, { judge }),
+    await come(`127.0.0.1:${server.port}`, server.ca, { certificateClock }),
     /is not who it should be: it is for .*DNS:other\.istio-system\.svc, not for 127\.0\.0\.1 or istiod\.istio-system\.svc$/,
   )
 })
 test('localhost, where a forwarded port is', async () => {
   await using server = await serveFakeIstiod(new FakeIstiod())
-  assert.equal(await come(`localhost:${server.port}`, server.ca, { judge, names: async () => ['127.0.0.1'] }), 'in')
+  assert.equal(
+    await come(`localhost:${server.port}`, server.ca, { certificateClock, names: async () => ['127.0.0.1'] }),
+    'in',
+  )
 })
 test('a name that is looked up is the only one', async () => {
   await using server = await serveFakeIstiod(new FakeIstiod())
   assert.match(
-    await come(`istiod.example:${server.port}`, server.ca, { judge, names: async () => ['127.0.0.1'] }),
+    await come(`istiod.example:${server.port}`, server.ca, { certificateClock, names: async () => ['127.0.0.1'] }),
     /^MESH_CONTROL_NAME: /,
   )
 })
@@ -151,7 +157,7 @@ for (const { address, serverName, want } of [
       server.close()
     })
     const asked = once(server, 'secureConnection') as Promise<[TLSSocket]>
-    void come(`${address}:${(server.address() as AddressInfo).port}`, ca, { serverName, judge })
+    void come(`${address}:${(server.address() as AddressInfo).port}`, ca, { serverName, certificateClock })
     const [socket] = await asked
     assert.equal((socket as TLSSocket & { servername: string | false }).servername, want)
     socket.destroy()

@@ -5,7 +5,7 @@ import { X509Certificate } from 'node:crypto'
 import { systemClock } from '../../../core/os/clock.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
 import { istioCertificateAuthority, type CertificateWish } from '../../../control-sync/identity/ca-client.ts'
-import type { ServerVerifier } from '../../../control-sync/connection/verify-server.ts'
+import type { CertificateClock } from '../../../control-sync/connection/verify-server.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { testHub, type TestHub } from '../../hub/start-hub.ts'
 
@@ -17,7 +17,7 @@ const wish: CertificateWish = {
   key: 'ecdsa-p256',
   certificateRefused: false,
 }
-class Judge implements ServerVerifier {
+class SeenClock implements CertificateClock {
   floor = 0
   nowMs(): number {
     return Math.max(Date.now(), this.floor)
@@ -87,19 +87,19 @@ test("the system's clock is 400 days behind: the control plane is reached, and s
     { code: 'MESH_CONTROL_TLS', message: /not yet valid/i },
     "by the system's clock",
   )
-  const judge = new Judge()
-  const { identity } = await istioCertificateAuthority(control(h, { judge }), systemClock)(wish)
+  const certificateClock = new SeenClock()
+  const { identity } = await istioCertificateAuthority(control(h, { certificateClock }), systemClock)(wish)
   assert.ok(identity.notBeforeMs > Date.now() + 399 * DAY)
-  assert.ok(judge.floor > Date.now() + 399 * DAY)
+  assert.ok(certificateClock.floor > Date.now() + 399 * DAY)
 })
 for (const clock of ['right', 'wrong'] as const)
   test(`a clock that is ${clock}: a name, a root and an end of life that are wrong stay wrong`, async (t) => {
     const off = clock === 'right' ? 0 : 400 * DAY
     const h = await testHub(t, '', { clock: { ...systemClock, wallMs: () => Date.now() + off } })
     const ask = (over: Partial<ControlPlane>, floor = off): Promise<unknown> => {
-      const judge = new Judge()
-      judge.floor = Date.now() + floor
-      return istioCertificateAuthority(control(h, { judge, ...over }), systemClock)(wish)
+      const certificateClock = new SeenClock()
+      certificateClock.floor = Date.now() + floor
+      return istioCertificateAuthority(control(h, { certificateClock, ...over }), systemClock)(wish)
     }
     await ask({})
     await assert.rejects(ask({ serverName: 'other.demo.mesh' }), {

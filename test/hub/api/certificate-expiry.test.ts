@@ -15,7 +15,7 @@ function made() {
       return registry.revision
     },
   } as Registry
-  const standing = new CertificateWatcher({
+  const watcher = new CertificateWatcher({
     registry: read,
     clock,
     log: pino(
@@ -27,14 +27,14 @@ function made() {
       },
     ),
   })
-  return { clock, lines, registry, standing }
+  return { clock, lines, registry, watcher }
 }
 
 test('every second each stream is asked whether its credential has ended, and once for all after a change of the registry', async () => {
-  const { clock, registry, standing } = made()
-  using _standing = standing
+  const { clock, registry, watcher } = made()
+  using _watcher = watcher
   const asked: string[] = []
-  const stream = standing.enter((what) => {
+  const stream = watcher.enter((what) => {
     asked.push(what)
   })
   await clock.advance(2_000)
@@ -47,24 +47,24 @@ test('every second each stream is asked whether its credential has ended, and on
 })
 
 test('one function that has entered twice is two streams', async () => {
-  const { clock, standing } = made()
-  using _standing = standing
+  const { clock, watcher } = made()
+  using _watcher = watcher
   let asked = 0
   const ask = (): void => {
     asked++
   }
-  const first = standing.enter(ask)
-  standing.enter(ask)
+  const first = watcher.enter(ask)
+  watcher.enter(ask)
   first[Symbol.dispose]()
   await clock.advance(1_000)
   assert.equal(asked, 1)
 })
 
 test('a registry that cannot be read is told once, and what changed meanwhile counts when it can', async () => {
-  const { clock, lines, registry, standing } = made()
-  using _standing = standing
+  const { clock, lines, registry, watcher } = made()
+  using _watcher = watcher
   const asked: string[] = []
-  standing.enter((what) => {
+  watcher.enter((what) => {
     asked.push(what)
   })
   registry.revision = new Error('locked')
@@ -78,12 +78,12 @@ test('a registry that cannot be read is told once, and what changed meanwhile co
 })
 
 test('over is over', async () => {
-  const { clock, standing } = made()
+  const { clock, watcher } = made()
   let asked = 0
-  standing.enter(() => {
+  watcher.enter(() => {
     asked++
   })
-  standing[Symbol.dispose]()
+  watcher[Symbol.dispose]()
   await clock.advance(10_000)
   assert.deepEqual([asked, clock.pendingTimers], [0, 0])
 })

@@ -121,7 +121,7 @@ test('the end of the agent reaches connections whose first bytes are awaited', a
   await settle()
   assert.deepEqual([client.destroyed, gauges(r)], [true, [0, 0, 0]])
 })
-test('who was connected before a policy came and speaks after it is judged by it', async () => {
+test('who was connected before a policy came and speaks after it is checked by it', async () => {
   const r = await rig(tables(listener([tcpChain()], SNIFFING)))
   const client = await r.dial()
   r.current.swap(tables(listener([tcpChain({ policies: [denyFrom('10.0.0.99')] })], SNIFFING)))

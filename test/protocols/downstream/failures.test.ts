@@ -482,7 +482,7 @@ const GAUGES = [
 
 function counted(rig: SocketRig): Record<string, number> {
   const all: Record<string, number> = Object.fromEntries(GAUGES.map((name) => [name, rig.metrics.total(name)]))
-  all['standings'] = expiryWatcherOf(rig.ctx).size
+  all['expiryWatcher'] = expiryWatcherOf(rig.ctx).size
   all['paused'] = pausedStreamsOf(rig.ctx).size
   for (const c of rig.upstreams.clusterStatus())
     for (const e of c.endpoints) all[`${c.name} ${e.address}`] = e.activeRequests + e.connections

@@ -1,10 +1,10 @@
-/** Handshakes whose peers are judged by our own time and rules, in both directions. */
+/** Handshakes whose peers are verified by our own time and rules, in both directions. */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import { systemClock } from '../../../core/os/clock.ts'
-import type { Identity, Judging, ValidityRules } from '../../../model/identity.ts'
+import type { Identity, PeerVerification, ValidityRules } from '../../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../../model/tls.ts'
 import { originate } from '../../../protocols/tls/client.ts'
 import { TlsTerminator } from '../../../protocols/tls/server.ts'
@@ -37,9 +37,9 @@ const future = { notBeforeMs: Math.floor(Date.now() / 1000) * 1000 + 400 * 24 * 
 
 class Rules implements ValidityRules {
   readonly accepted_: { side: string; expired: boolean; notBeforeMs: number }[] = []
-  readonly judge: Judging | undefined
-  constructor(judge: Judging | undefined) {
-    this.judge = judge
+  readonly verification: PeerVerification | undefined
+  constructor(verification: PeerVerification | undefined) {
+    this.verification = verification
   }
   refusal(): undefined {
     return undefined
@@ -48,11 +48,11 @@ class Rules implements ValidityRules {
     return undefined
   }
   readonly endWithinMs = 0
-  stands(): number {
+  checkValidity(): number {
     return Infinity
   }
-  judging(): Judging | undefined {
-    return this.judge
+  peerVerification(): PeerVerification | undefined {
+    return this.verification
   }
   accepted(p: { side: string; expiredMs: number; notBeforeMs: number }): void {
     this.accepted_.push({ side: p.side, expired: p.expiredMs > 0, notBeforeMs: p.notBeforeMs })
@@ -132,7 +132,7 @@ test('grace accepts both, each time anew and never by a resumed session, and cou
     [Array(3).fill(['server', true]), Array(3).fill(['client', true])],
   )
 })
-test('a chain with an intermediate is judged at each connection, also after a session that could have been resumed', async (t) => {
+test('a chain with an intermediate is verified at each connection, also after a session that could have been resumed', async (t) => {
   const root = certificate({ name: 'root', ca: 'ca', keyUsage: 0x06 })
   const mid = certificate({ issuer: root, name: 'mid', ca: 'ca', keyUsage: 0x06 })
   const side = (rules: Rules, notAfterMs = Date.now() + HOUR): Side => {
@@ -156,9 +156,9 @@ test('a chain with an intermediate is judged at each connection, also after a se
   // From OpenSSL's rules to our own, with a ticket of before at hand.
   const [plain, client] = [side(openssl()), side(openssl())]
   assert.equal(await handshake(t, client, plain, down, 2), 'ok')
-  const judging = wrongClock(Date.now())
-  assert.equal(await handshake(t, { identity: client.identity, rules: judging }, plain), 'ok')
-  assert.equal(judging.accepted_.length, 1)
+  const verification = wrongClock(Date.now())
+  assert.equal(await handshake(t, { identity: client.identity, rules: verification }, plain), 'ok')
+  assert.equal(verification.accepted_.length, 1)
 })
 test("grace for a valid peer is OpenSSL's yes", async (t) => {
   const server = { identity: mesh.issue('c', 'd'), rules: grace('mesh.test') }
@@ -253,7 +253,7 @@ test('a system clock that is behind does not accept what has expired: the system
     /^client: .*expired at/,
   )
 })
-test('revocation lists count by OpenSSL and by our own judgement', async (t) => {
+test('revocation lists count by OpenSSL and by our own check', async (t) => {
   const root = certificate({ name: 'root', ca: 'ca', keyUsage: 0x06 })
   const leaf = (): Made =>
     certificate({

@@ -50,7 +50,7 @@ test('400 days off and a clock at 1970: a new certificate and the configuration 
   await agent.connected()
   const { text, remedy } = await problem(agent, 'MESH_CLOCK_WRONG')
   assert.match(text, /^the clock shows 1970-01-01T00:0/)
-  assert.match(remedy, /Set the clock\. Certificates are judged by the later time until then/)
+  assert.match(remedy, /Set the clock\. Certificates are checked by the later time until then/)
   assert.equal(agent.agent.metrics.total('mesh_identity_clock_wrong'), 1)
   assert.ok(agent.status().certificate!.expiresInSec > 80_000)
   assert.ok(agent.lines.filter((l) => l['evt'] === 'identity.new').length <= 2, 'no storm')

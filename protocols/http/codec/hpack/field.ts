@@ -1,4 +1,4 @@
-/** Names and fields as HPACK's tables hold them: judged by RFC 9113 §8.2 when they are made, not at every use. */
+/** Names and fields as HPACK's tables hold them: checked by RFC 9113 §8.2 when they are made, not at every use. */
 import { knownName, TEXT, TOKEN } from '../h1-tables.ts'
 import { fieldHash, isSecretName } from './sensitive.ts'
 import { STATIC_FIELDS } from './static-table.ts'

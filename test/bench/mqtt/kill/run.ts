@@ -41,7 +41,7 @@ const EARLY_MS = 400
  * A kill comes within `lateMs` of the agent being ready. `eco` waits a second with each acknowledgement, and MQTT.js
  * repeats one message after the other.
  */
-const PACE = {
+const LOAD = {
   strict: { window: 30, lateMs: 800 },
   balanced: { window: 30, lateMs: 800 },
   eco: { window: 6, lateMs: 4_000 },
@@ -59,7 +59,7 @@ export async function killRun(
 ): Promise<KillResult> {
   const startedMs = performance.now()
   // One each, or the kills would come at other moments whenever a client takes a number more.
-  const [random, pace, roam] = [
+  const [random, pauses, roam] = [
     seededRandom(options.seed),
     seededRandom(options.seed + 1),
     seededRandom(options.seed + 2),
@@ -77,9 +77,9 @@ export async function killRun(
   const acknowledged = (): number => [...streams.values()].reduce((sum, s) => sum + s.acknowledged.size, 0)
   const publishers = publishersOf({
     port,
-    random: pace,
+    random: pauses,
     faults,
-    window: PACE[options.profile].window,
+    window: LOAD[options.profile].window,
     mayPublish: () => acknowledged() - Math.min(roaming.receipts.distinct, steady.receipts.distinct) < MAX_BEHIND,
   })
   const streams = new Map<string, Stream>(publishers.flatMap((p) => [p.live, p.kept]).map((s) => [s.topic, s]))
@@ -130,7 +130,7 @@ export async function killRun(
     else {
       await ready
       if (kills % 2 === 0) await look()
-      await sleep(random.float() * PACE[options.profile].lateMs)
+      await sleep(random.float() * LOAD[options.profile].lateMs)
     }
     await kill()
     ready = agent.start()

@@ -46,7 +46,7 @@ test('a user name that nobody has proved: %u allows nothing, and denies whatever
     [false, false, false, true],
   )
 })
-test('what may be received is judged by the rules for subscriptions', () => {
+test('what may be received is checked by the rules for subscriptions', () => {
   const some = may([
     { action: 'subscribe', topics: ['a/secret'], effect: 'deny' },
     { action: 'subscribe', topics: ['a/+'], effect: 'allow' },

@@ -116,9 +116,9 @@ test('whatever is reserved, saved, given back and deleted in whatever order, no 
         const held = retained.find('#')
         assert.ok(held.length <= 3 && held.reduce((sum, m) => sum + sizeOf(m), 0) <= 900)
       }
-      for (const giveBack of open) {
-        giveBack()
-        giveBack()
+      for (const release of open) {
+        release()
+        release()
       }
       for (const { topic } of retained.find('#')) {
         const empty = message(topic, '')
