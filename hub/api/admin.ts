@@ -1,13 +1,13 @@
 /** The hub's loopback HTTP port: metrics for Prometheus, and whether it is ready. It changes nothing. */
 import http from 'node:http'
 import type { Socket } from 'node:net'
-import { MeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { foreignCaller } from '../../model/browser.ts'
+import { listenAt } from './listen.ts'
 
 const MAX_HEADER_BYTES = 8 * 1024
-/** With one more the connection that has asked nothing for longest is closed: a probe always gets in. */
+/** A probe always gets in: with one more, the connection that has asked nothing for longest is closed. */
 const MAX_CONNECTIONS = 64
 const LIMITS = {
   maxHeaderSize: MAX_HEADER_BYTES,
@@ -18,31 +18,12 @@ const LIMITS = {
 }
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
-export function startHubAdmin(
+export async function startHubAdmin(
   at: { readonly address: string; readonly port: number },
   metrics: Metrics,
 ): Promise<AsyncDisposable & { readonly port: number }> {
   const server = http.createServer(LIMITS)
-  const quiet = new Set<Socket>()
-  server.on(
-    'connection',
-    guarded(
-      'hub',
-      (_error, socket) => {
-        socket.destroy()
-      },
-      (socket: Socket) => {
-        if (quiet.size >= MAX_CONNECTIONS) quiet.values().next().value?.destroy()
-        quiet.add(socket)
-        socket.once(
-          'close',
-          guarded('hub', nothing, () => {
-            quiet.delete(socket)
-          }),
-        )
-      },
-    ),
-  )
+  closeQuietest(server)
   server.on(
     'request',
     guarded(
@@ -51,8 +32,6 @@ export function startHubAdmin(
         req.socket.destroy()
       },
       (req: http.IncomingMessage, res: http.ServerResponse) => {
-        quiet.delete(req.socket)
-        quiet.add(req.socket)
         const { status, body } = answer(req, metrics)
         res.writeHead(status, {
           'content-type': 'text/plain; version=0.0.4; charset=utf-8',
@@ -64,34 +43,43 @@ export function startHubAdmin(
       },
     ),
   )
-  return new Promise((resolve, reject) => {
-    // Later ones are connections that could not be accepted.
-    server.on('error', (cause: NodeJS.ErrnoException) =>
-      reject(
-        new MeshError(
-          cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE',
-          `the hub's admin port ${at.address}:${at.port} cannot be opened`,
-          { cause },
-        ),
-      ),
-    )
-    server.listen(
-      at.port,
-      at.address,
-      guarded('hub', reject, () => {
-        const bound = server.address()
-        resolve({
-          port: typeof bound === 'object' && bound ? bound.port : at.port,
-          async [Symbol.asyncDispose]() {
-            server.closeAllConnections()
-            await new Promise((done) => {
-              server.close(done)
-            })
-          },
-        })
+  const problem = `the hub's admin port ${at.address}:${at.port} cannot be opened`
+  const { port } = await listenAt(server, { host: at.address, port: at.port }, problem)
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((done) => {
+        server.close(done)
+      })
+    },
+  }
+}
+
+function closeQuietest(server: http.Server): void {
+  /** The one that has asked nothing for longest comes first. */
+  const quiet = new Set<Socket>()
+  const destroy = (_error: unknown, socket: Socket): void => {
+    socket.destroy()
+  }
+  const onConnection = (socket: Socket): void => {
+    if (quiet.size >= MAX_CONNECTIONS) quiet.values().next().value?.destroy()
+    quiet.add(socket)
+    socket.once(
+      'close',
+      guarded('hub', nothing, () => {
+        quiet.delete(socket)
       }),
     )
-  })
+  }
+  server.on('connection', guarded('hub', destroy, onConnection))
+  server.on(
+    'request',
+    guarded('hub', nothing, ({ socket }: http.IncomingMessage) => {
+      quiet.delete(socket)
+      quiet.add(socket)
+    }),
+  )
 }
 
 function answer(req: http.IncomingMessage, metrics: Metrics): { status: number; body: string } {

@@ -54,19 +54,20 @@ export function checkCaller(
 }
 
 export type Authenticator = (credentials: Credentials) => Caller
+type AuthenticatorParts = {
+  readonly ca: Ca
+  readonly tokens: Tokens
+  readonly registry: Registry
+  readonly clock: Clock
+}
 
 /**
  * A valid certificate wins over a token, so that an old token beside it does no harm.
  * The authenticator throws MESH_CONTROL_UNAUTHENTICATED (nothing usable was shown) and MESH_TOKEN_INVALID.
  */
-export function authenticator(p: {
-  readonly ca: Ca
-  readonly tokens: Tokens
-  readonly registry: Registry
-  readonly clock: Clock
-}): Authenticator {
+export function authenticator(p: AuthenticatorParts): Authenticator {
   return ({ certificate, authorization }) => {
-    const shown = certificate ? certified(certificate) : undefined
+    const shown = certificate ? authenticateCertificate(certificate, p) : undefined
     if (shown && 'caller' in shown) return shown.caller
     const token =
       authorization.length === 1 ? /^Bearer +([^ ]+) *$/i.exec(authorization[0]!.slice(0, 8_192))?.[1] : undefined
@@ -77,58 +78,54 @@ export function authenticator(p: {
           ? `the client certificate ${shown.refused}`
           : 'neither a client certificate of this hub nor a join token was shown',
       )
-    const { jti, namespace, serviceAccount, expiresMs } = p.tokens.verify(token)
-    return {
-      by: 'token',
-      jti,
-      endsMs: expiresMs,
-      namespace,
-      serviceAccount,
-      spiffeId: spiffeOf(namespace, serviceAccount),
-    }
+    return authenticateToken(token, p)
   }
+}
 
-  function certified(der: Buffer): { caller: Caller } | { refused: string } {
-    const leaf = new X509Certificate(der)
-    // OpenSSL has checked chain and dates when the connection began; a connection may outlive its certificate.
-    const nowMs = p.clock.wallMs()
-    if (!leaf.verify(p.ca.root.certificate.publicKey)) return { refused: 'is not one of this hub' }
-    if (nowMs >= leaf.validToDate.getTime() || nowMs < leaf.validFromDate.getTime())
-      return { refused: 'is not valid at this time' }
-    const uris = (leaf.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'))
-    const spiffeId = uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : undefined
-    if (
-      spiffeId?.namespace === undefined ||
-      spiffeId.serviceAccount === undefined ||
-      spiffeId.trustDomain !== p.ca.trustDomain
-    )
-      return { refused: 'names no workload of this mesh' }
-    const serial = leaf.serialNumber.toLowerCase()
-    const known = p.registry.certificate(serial)
-    // Whether it was revoked is not to be known: a registry that was lost must not bring back who was thrown out.
-    if (!known)
-      return {
-        refused:
-          'does not stand in the registry of this hub: restore the registry together with the CA, or let the device join again',
-      }
-    if (known.revokedMs !== null) return { refused: 'was given for a join token that is revoked' }
+function authenticateCertificate(
+  der: Buffer,
+  { ca, registry, clock }: AuthenticatorParts,
+): { caller: Caller } | { refused: string } {
+  const leaf = new X509Certificate(der)
+  // OpenSSL has checked chain and dates when the connection began; a connection may outlive its certificate.
+  const nowMs = clock.wallMs()
+  if (!leaf.verify(ca.root.certificate.publicKey)) return { refused: 'is not one of this hub' }
+  if (nowMs >= leaf.validToDate.getTime() || nowMs < leaf.validFromDate.getTime())
+    return { refused: 'is not valid at this time' }
+  const uris = (leaf.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'))
+  const spiffeId = uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : undefined
+  if (
+    spiffeId?.namespace === undefined ||
+    spiffeId.serviceAccount === undefined ||
+    spiffeId.trustDomain !== ca.trustDomain
+  )
+    return { refused: 'names no workload of this mesh' }
+  const serial = leaf.serialNumber.toLowerCase()
+  const known = registry.certificate(serial)
+  // Whether it was revoked is unknown: a registry that was lost must not let in again who was thrown out.
+  if (!known)
     return {
-      caller: {
-        by: 'certificate',
-        serial,
-        endsMs: leaf.validToDate.getTime(),
-        jti: known.jti ?? undefined,
-        device: known.device ?? `serial:${serial}`,
-        spiffeId,
-        namespace: spiffeId.namespace,
-        serviceAccount: spiffeId.serviceAccount,
-      },
+      refused:
+        'does not stand in the registry of this hub: restore the registry together with the CA, or let the device join again',
     }
+  if (known.revokedMs !== null) return { refused: 'was given for a join token that is revoked' }
+  return {
+    caller: {
+      by: 'certificate',
+      serial,
+      endsMs: leaf.validToDate.getTime(),
+      jti: known.jti ?? undefined,
+      device: known.device ?? `serial:${serial}`,
+      spiffeId,
+      namespace: spiffeId.namespace,
+      serviceAccount: spiffeId.serviceAccount,
+    },
   }
+}
 
-  function spiffeOf(namespace: string, serviceAccount: string): SpiffeId {
-    const id = parseSpiffeId(`spiffe://${p.ca.trustDomain}/ns/${namespace}/sa/${serviceAccount}`)
-    if (!id) throw new MeshError('MESH_TOKEN_INVALID', 'the join token names no workload')
-    return id
-  }
+function authenticateToken(token: string, { tokens, ca }: AuthenticatorParts): Caller {
+  const { jti, namespace, serviceAccount, expiresMs } = tokens.verify(token)
+  const spiffeId = parseSpiffeId(`spiffe://${ca.trustDomain}/ns/${namespace}/sa/${serviceAccount}`)
+  if (!spiffeId) throw new MeshError('MESH_TOKEN_INVALID', 'the join token names no workload')
+  return { by: 'token', jti, endsMs: expiresMs, namespace, serviceAccount, spiffeId }
 }

@@ -4,12 +4,12 @@
  */
 import net from 'node:net'
 import type { Clock, Timer } from '../../core/os/clock.ts'
-import { MeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import { sourceOf } from '../../core/ip-source.ts'
-import { Tallies } from '../../core/lease.ts'
+import { Tallies, type Lease } from '../../core/lease.ts'
 import type { Log } from '../../core/log.ts'
-import type { Metrics } from '../../core/metrics.ts'
+import type { Family, Metrics } from '../../core/metrics.ts'
+import { listenAt } from './listen.ts'
 
 export type DoorLimits = {
   readonly maxConnections: number
@@ -45,95 +45,8 @@ export type Door = AsyncDisposable & {
 const LOOK_MS = 50
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
-export async function openDoor(o: DoorOptions): Promise<Door> {
-  const { clock, limits, metrics } = o
-  const open = new Set<net.Socket>()
-  /** By remote address and port: those that have proved nothing. */
-  const strangers = new Map<
-    string,
-    { readonly socket: net.Socket; readonly known: (device: string | undefined) => boolean }
-  >()
-  const byDevice = new Tallies<string>()
-  const byAddress = new Map<string, number>()
-  metrics.gaugeOf('mesh_hub_connections', 'TCP connections that are open at the hub.', () => open.size)
-  metrics.gaugeOf(
-    'mesh_hub_strangers',
-    'TCP connections at the hub over which no authenticated call has come.',
-    () => strangers.size,
-  )
-  const refused = metrics.counter(
-    'mesh_hub_connections_refused_total',
-    'TCP connections that the hub closed, by why: too many open, too many that proved nothing (of all, of one address), proved nothing in time or before so many bytes.',
-    ['why'],
-  )
-
-  const tooMany = (address: string): string | undefined => {
-    if (open.size >= limits.maxConnections) return 'connections'
-    if (strangers.size >= limits.maxStrangers) return 'strangers'
-    return (byAddress.get(address) ?? 0) >= limits.maxStrangersPerAddress ? 'address' : undefined
-  }
-  let look: Timer | undefined
-  const lookLater = (): void => {
-    look ??= clock.after(LOOK_MS, lookAtAll)
-  }
-  const lookAtAll = guarded('hub', nothing, () => {
-    look = undefined
-    for (const { socket } of strangers.values()) {
-      if (socket.bytesRead <= limits.maxStrangerBytes) continue
-      refused.cell({ why: 'bytes' }).value++
-      socket.destroy()
-    }
-    if (strangers.size > 0) lookLater()
-  })
-  const accept = (socket: net.Socket): void => {
-    socket.on('error', nothing)
-    const { remoteAddress = '', remotePort } = socket
-    const address = sourceOf(remoteAddress)
-    const why = tooMany(address)
-    if (why !== undefined) {
-      refused.cell({ why }).value++
-      socket.destroy()
-      return
-    }
-    const peer = `${remoteAddress}:${remotePort}`
-    open.add(socket)
-    byAddress.set(address, (byAddress.get(address) ?? 0) + 1)
-    const late = clock.after(
-      limits.strangerMs,
-      guarded(
-        'hub',
-        () => socket.destroy(),
-        () => {
-          refused.cell({ why: 'late' }).value++
-          socket.destroy()
-        },
-      ),
-    )
-    const places = new DisposableStack()
-    const known = (device: string | undefined): boolean => {
-      if (device !== undefined && byDevice.of(device) >= limits.maxConnectionsPerDevice) return false
-      if (!strangers.delete(peer)) return true
-      if (device !== undefined) places.use(byDevice.lease(device))
-      late.cancel()
-      const left = byAddress.get(address)! - 1
-      if (left === 0) byAddress.delete(address)
-      else byAddress.set(address, left)
-      return true
-    }
-    strangers.set(peer, { socket, known })
-    lookLater()
-    socket.once(
-      'close',
-      guarded('hub', nothing, () => {
-        known(undefined)
-        places.dispose()
-        open.delete(socket)
-        o.left?.(peer)
-      }),
-    )
-    o.enter(socket)
-  }
-
+export async function openDoor(options: DoorOptions): Promise<Door> {
+  const connections = new Connections(options)
   const server = net.createServer({ noDelay: true, keepAlive: true })
   server.on(
     'connection',
@@ -142,37 +55,144 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
       (_error, socket) => {
         socket.destroy()
       },
-      accept,
+      (socket: net.Socket) => connections.accept(socket),
     ),
   )
-  const port = await listening(server, o.listen)
+  const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(options.listen)!
+  const { listen } = options
+  const bound = await listenAt(
+    server,
+    { host: host!, port: Number(port), backlog: 1024 },
+    `the hub cannot listen at ${listen}`,
+  )
   return {
-    port,
-    proved: (peer, device) => strangers.get(peer)?.known(device) ?? true,
+    port: bound.port,
+    proved: (peer, device) => connections.prove(peer, device),
     async [Symbol.asyncDispose]() {
-      look?.cancel()
       server.close()
-      for (const socket of open) socket.destroy()
+      connections[Symbol.dispose]()
     },
   }
 }
 
-function listening(server: net.Server, listen: string): Promise<number> {
-  const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(listen)!
-  return new Promise((resolve, reject) => {
-    // Later ones are connections that could not be accepted.
-    server.on('error', (cause: NodeJS.ErrnoException) =>
-      reject(
-        new MeshError(
-          cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE',
-          `the hub cannot listen at ${listen}`,
-          { cause },
+/** A connection over which no authenticated call has come. `places`: what it holds of its device's limit once it has. */
+type Stranger = {
+  readonly socket: net.Socket
+  readonly late: Timer
+  readonly ofAddress: Lease
+  readonly places: DisposableStack
+}
+
+class Connections implements Disposable {
+  readonly #o: DoorOptions
+  readonly #open = new Set<net.Socket>()
+  /** By remote address and port. */
+  readonly #strangers = new Map<string, Stranger>()
+  readonly #byAddress = new Tallies<string>()
+  readonly #byDevice = new Tallies<string>()
+  readonly #refused: Family<'why'>
+  #look: Timer | undefined
+
+  constructor(options: DoorOptions) {
+    this.#o = options
+    const { metrics } = options
+    metrics.gaugeOf('mesh_hub_connections', 'TCP connections that are open at the hub.', () => this.#open.size)
+    metrics.gaugeOf(
+      'mesh_hub_strangers',
+      'TCP connections at the hub over which no authenticated call has come.',
+      () => this.#strangers.size,
+    )
+    this.#refused = metrics.counter(
+      'mesh_hub_connections_refused_total',
+      'TCP connections that the hub closed, by why: too many open, too many that proved nothing (of all, of one address), proved nothing in time or before so many bytes.',
+      ['why'],
+    )
+  }
+
+  accept(socket: net.Socket): void {
+    socket.on('error', nothing)
+    const { remoteAddress = '', remotePort } = socket
+    const address = sourceOf(remoteAddress)
+    const why = this.#tooMany(address)
+    if (why !== undefined) {
+      this.#refuse(socket, why)
+      return
+    }
+    const peer = `${remoteAddress}:${remotePort}`
+    const stranger: Stranger = {
+      socket,
+      late: this.#o.clock.after(
+        this.#o.limits.strangerMs,
+        guarded(
+          'hub',
+          () => socket.destroy(),
+          () => this.#refuse(socket, 'late'),
         ),
       ),
+      ofAddress: this.#byAddress.lease(address),
+      places: new DisposableStack(),
+    }
+    this.#open.add(socket)
+    this.#strangers.set(peer, stranger)
+    this.#lookLater()
+    socket.once(
+      'close',
+      guarded('hub', nothing, () => {
+        this.#endStranger(peer)
+        stranger.places.dispose()
+        this.#open.delete(socket)
+        this.#o.left?.(peer)
+      }),
     )
-    server.listen(
-      { host: host!, port: Number(port), backlog: 1024 },
-      guarded('hub', reject, () => resolve((server.address() as net.AddressInfo).port)),
-    )
+    this.#o.enter(socket)
+  }
+
+  /** As Door.proved. */
+  prove(peer: string, device: string | undefined): boolean {
+    const stranger = this.#strangers.get(peer)
+    if (!stranger) return true
+    if (device !== undefined) {
+      if (this.#byDevice.of(device) >= this.#o.limits.maxConnectionsPerDevice) return false
+      stranger.places.use(this.#byDevice.lease(device))
+    }
+    this.#endStranger(peer)
+    return true
+  }
+
+  [Symbol.dispose](): void {
+    this.#look?.cancel()
+    for (const socket of this.#open) socket.destroy()
+  }
+
+  #tooMany(address: string): string | undefined {
+    const { limits } = this.#o
+    if (this.#open.size >= limits.maxConnections) return 'connections'
+    if (this.#strangers.size >= limits.maxStrangers) return 'strangers'
+    return this.#byAddress.of(address) >= limits.maxStrangersPerAddress ? 'address' : undefined
+  }
+
+  #refuse(socket: net.Socket, why: string): void {
+    this.#refused.cell({ why }).value++
+    socket.destroy()
+  }
+
+  /** It has proved itself, or it is closed. */
+  #endStranger(peer: string): void {
+    const stranger = this.#strangers.get(peer)
+    if (!stranger) return
+    this.#strangers.delete(peer)
+    stranger.late.cancel()
+    stranger.ofAddress[Symbol.dispose]()
+  }
+
+  #lookLater(): void {
+    this.#look ??= this.#o.clock.after(LOOK_MS, this.#lookAtAll)
+  }
+
+  readonly #lookAtAll = guarded('hub', nothing, () => {
+    this.#look = undefined
+    for (const { socket } of this.#strangers.values())
+      if (socket.bytesRead > this.#o.limits.maxStrangerBytes) this.#refuse(socket, 'bytes')
+    if (this.#strangers.size > 0) this.#lookLater()
   })
 }

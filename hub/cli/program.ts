@@ -8,10 +8,13 @@ export const DEFAULT_CONFIG = '/etc/meshlet-hub/hub.yaml'
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)
 const config = (): Option => new Option('-c, --config <file>', 'configuration file').default(DEFAULT_CONFIG)
 
+/** What an action resolves with becomes the exit code of the program. */
+type Finish = (result: Promise<ExitCode>) => Promise<void>
+
 /** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the hub has stopped. */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
   let code: ExitCode = 0
-  const done = async (result: Promise<ExitCode>): Promise<void> => {
+  const done: Finish = async (result) => {
     code = await result
   }
   const program = new Command('meshlet-hub')
@@ -26,12 +29,33 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
       'after',
       '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet-hub run, meshlet-hub token create, meshlet-hub devices.',
     )
+  addRun(program, io, done)
+  addToken(program, io, done)
+  addDevices(program, io, done)
+  addRoots(program, io, done)
+  addBackup(program, io, done)
+  addVersion(program, io, done)
 
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return code
+  } catch (err) {
+    if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2
+    const { text, code: failed } = explain(err)
+    io.err(`${text}\n`)
+    return failed
+  }
+}
+
+function addRun(program: Command, io: Io, done: Finish): void {
   program
     .command('run')
     .description('start the hub; runs until SIGTERM or SIGINT')
     .addOption(config())
     .action(async (o: { config: string }) => done((await import('./run.ts')).run(o, io)))
+}
+
+function addToken(program: Command, io: Io, done: Finish): void {
   const token = program.command('token').description('join tokens: what a device shows to get its first certificate')
   token
     .command('create')
@@ -69,6 +93,9 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .argument('<id>', 'id as `token list` shows it')
     .addOption(config())
     .action(async (id: string, o: { config: string }) => done((await import('./token.ts')).revoke(id, o, io)))
+}
+
+function addDevices(program: Command, io: Io, done: Finish): void {
   const devices = program
     .command('devices')
     .enablePositionalOptions()
@@ -82,32 +109,31 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .argument('<name>', 'name of the node')
     .addOption(config())
     .action(async (name: string, o: { config: string }) => done((await import('./devices.ts')).forget(name, o, io)))
+}
+
+function addRoots(program: Command, io: Io, done: Finish): void {
   program
     .command('roots')
     .description('print the root certificates, which every device needs as control.roots')
     .addOption(config())
     .action(async (o: { config: string }) => done((await import('./roots.ts')).roots(o, io)))
+}
+
+function addBackup(program: Command, io: Io, done: Finish): void {
   program
     .command('backup')
     .description('copy CA, token key and registry into a new folder, beside a hub that may be running')
     .argument('<folder>', 'must not exist; to restore, put it in the place of `state` while the hub is stopped')
     .addOption(config())
     .action(async (folder: string, o: { config: string }) => done((await import('./backup.ts')).backup(folder, o, io)))
+}
+
+function addVersion(program: Command, io: Io, done: Finish): void {
   program
     .command('version')
     .description('version, build and platform')
     .addOption(json())
     .action(async (o: { json: boolean }) => done((await import('./version.ts')).version(o, io)))
-
-  try {
-    await program.parseAsync([...argv], { from: 'user' })
-    return code
-  } catch (err) {
-    if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2
-    const { text, code: failed } = explain(err)
-    io.err(`${text}\n`)
-    return failed
-  }
 }
 
 const UNIT_SEC: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
