@@ -100,76 +100,56 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   building.use(registry)
   building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
   building.use(defectsTo(log, metrics))
-  const ca = asOwner(config.state, () =>
-    registry.exclusively(() =>
-      openCa({
-        folder: caFolder,
-        disk: world.disk,
-        clock,
-        trustDomain: config.trustDomain,
-        builtAtMs: parts.builtAtMs,
-      }),
-    ),
-  )
-  // Empty at first: a hub that waits for its resources can certify devices meanwhile.
-  try {
-    world.disk.makeFolder(config.resources, 0o755)
-  } catch (cause) {
-    throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${config.resources} cannot be made`, { cause })
-  }
+  const { trustDomain } = config
+  const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
+  const ca = asOwner(config.state, () => registry.exclusively(() => openCa(caOptions)))
+  makeResourcesFolder(config, world.disk)
   const source = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
-  const live = building.use(new LiveDevices({ registry, clock, log }))
-  const watcher = building.use(new CertificateWatcher({ registry, clock, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
+  const shared = { registry, budgets, clock, log, metrics }
+  const live = building.use(new LiveDevices(shared))
+  const watcher = building.use(new CertificateWatcher(shared))
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()
   const server = building.use(
     await startServer({
+      ...shared,
       listen: config.listen,
       maxRequestBytes: config.limits.maxRequestBytes,
       limits: config.limits,
       identity,
       source,
-      registry,
       live,
       watcher,
-      budgets,
-      clock,
-      log,
-      metrics,
       authenticate: authenticator({ ca, tokens, registry, clock }),
       limit: new StreamLimit(config.limits, metrics),
       certificates: certificateService({
+        ...shared,
         ca,
-        registry,
-        budgets,
-        clock,
-        log,
-        metrics,
         certificateTtlSec: config.certificateTtlSec,
         maxCertificateTtlSec: config.maxCertificateTtlSec,
       }),
     }),
   )
-  log.info(
-    {
-      evt: 'hub.started',
-      listen: config.listen,
-      port: server.port,
-      adminPort: admin.port,
-      trustDomain: config.trustDomain,
-      rootNotAfter: new Date(ca.root.notAfterMs).toISOString(),
-    },
-    'hub is ready',
-  )
+  const ports = { port: server.port, adminPort: admin.port }
+  const rootNotAfter = new Date(ca.root.notAfterMs).toISOString()
+  log.info({ evt: 'hub.started', listen: config.listen, ...ports, trustDomain, rootNotAfter }, 'hub is ready')
   const owned = building.move()
   return {
-    port: server.port,
-    adminPort: admin.port,
+    ...ports,
     rootsPem: ca.rootsPem,
     registry,
     createToken: ({ ttlSec = config.tokenTtlSec, ...p }) => tokens.create({ ...p, ttlSec }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+/** Empty at first: a hub that waits for its resources can certify devices meanwhile. */
+function makeResourcesFolder({ resources }: HubConfig, disk: Disk): void {
+  try {
+    disk.makeFolder(resources, 0o755)
+  } catch (cause) {
+    throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${resources} cannot be made`, { cause })
   }
 }

@@ -3,6 +3,7 @@ import {
   experimental,
   Server,
   ServerCredentials,
+  type ServerOptions,
   type sendUnaryData,
   type ServerDuplexStream,
   type ServerUnaryCall,
@@ -60,7 +61,6 @@ const CLOSE_WITHIN_MS = 1_000
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export async function startServer(p: HubServerOptions): Promise<HubServer> {
-  const streams = new Set<{ fail(err: unknown): void }>()
   const halfMessages = new HalfMessages({
     maxBytes: p.limits.maxHalfMessageBytes,
     maxMessageBytes: p.maxRequestBytes,
@@ -80,39 +80,8 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
       `the device has ${p.limits.maxConnectionsPerDevice} connections already (limits.maxConnectionsPerDevice)`,
     )
   }
-  const ads = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) =>
-    guarded(
-      'hub',
-      (_error, call) => {
-        call.destroy()
-      },
-      (call: ServerDuplexStream<Q, A>) => {
-        const stream = new AdsStream(call, conversation(), { ...p, proved })
-        streams.add(stream)
-        call.on(
-          'close',
-          guarded('hub', nothing, () => {
-            streams.delete(stream)
-          }),
-        )
-      },
-    )
-  const server = new Server({
-    'grpc.max_receive_message_length': p.maxRequestBytes,
-    'grpc.max_send_message_length': -1,
-    'grpc.max_metadata_size': MAX_METADATA_BYTES,
-    'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
-    'grpc.keepalive_time_ms': KEEPALIVE.timeMs,
-    'grpc.keepalive_timeout_ms': KEEPALIVE.timeoutMs,
-    'grpc.max_connection_age_ms': MAX_CONNECTION_AGE_MS,
-    'grpc.max_connection_age_grace_ms': MAX_CONNECTION_AGE_GRACE_MS,
-    'grpc.max_connection_idle_ms': MAX_CONNECTION_IDLE_MS,
-    interceptors: [halfMessages.interceptor],
-  })
-  server.addService(ADS, {
-    DeltaAggregatedResources: ads<DeltaDiscoveryRequest, DeltaDiscoveryResponse>(deltaConversation),
-    StreamAggregatedResources: ads<DiscoveryRequest, DiscoveryResponse>(sotwConversation),
-  })
+  const server = new Server(grpcOptions(p, halfMessages))
+  const streams = addAds(server, { ...p, proved })
   server.addService(CA, { CreateCertificate: certificateHandler(p, proved) })
   const injector = server.createConnectionInjector(serverCredentials(p.identity))
   const door = await openDoor({
@@ -134,6 +103,48 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
       await door[Symbol.asyncDispose]()
     },
   }
+}
+
+function grpcOptions({ maxRequestBytes }: HubServerOptions, halfMessages: HalfMessages): ServerOptions {
+  return {
+    'grpc.max_receive_message_length': maxRequestBytes,
+    'grpc.max_send_message_length': -1,
+    'grpc.max_metadata_size': MAX_METADATA_BYTES,
+    'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
+    'grpc.keepalive_time_ms': KEEPALIVE.timeMs,
+    'grpc.keepalive_timeout_ms': KEEPALIVE.timeoutMs,
+    'grpc.max_connection_age_ms': MAX_CONNECTION_AGE_MS,
+    'grpc.max_connection_age_grace_ms': MAX_CONNECTION_AGE_GRACE_MS,
+    'grpc.max_connection_idle_ms': MAX_CONNECTION_IDLE_MS,
+    interceptors: [halfMessages.interceptor],
+  }
+}
+
+/** Adds the discovery service in both flavours. @returns the streams that are open, always up to date */
+function addAds(server: Server, options: AdsOptions): ReadonlySet<{ fail(err: unknown): void }> {
+  const streams = new Set<{ fail(err: unknown): void }>()
+  const handler = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) =>
+    guarded(
+      'hub',
+      (_error, call) => {
+        call.destroy()
+      },
+      (call: ServerDuplexStream<Q, A>) => {
+        const stream = new AdsStream(call, conversation(), options)
+        streams.add(stream)
+        call.on(
+          'close',
+          guarded('hub', nothing, () => {
+            streams.delete(stream)
+          }),
+        )
+      },
+    )
+  server.addService(ADS, {
+    DeltaAggregatedResources: handler<DeltaDiscoveryRequest, DeltaDiscoveryResponse>(deltaConversation),
+    StreamAggregatedResources: handler<DiscoveryRequest, DiscoveryResponse>(sotwConversation),
+  })
+  return streams
 }
 
 /** With a certificate asked for but not insisted on; createSsl knows only both or neither. */
