@@ -19,7 +19,6 @@ export const STILL_MISSING: readonly string[] = [
   'agent/workload-health/grpc.ts',
 
   // core/
-  'core/errors.ts',
   'core/log.ts',
   'core/pki/x509.ts',
   'core/storage/sqlite-file.ts',
@@ -129,5 +128,11 @@ export const STILL_MISSING: readonly string[] = [
   'protocols/upstream/pool.ts',
 ]
 
+const CATALOGUE = 'rows of a table: test/core/errors.test.ts and test/rules/catalogue.test.ts look at each'
+
 /** Sources that need no test of their own, each with the reason. Files of types alone are found without being listed. */
-export const NO_TEST_OF_ITS_OWN: Readonly<Record<string, string>> = {}
+export const NO_TEST_OF_ITS_OWN: Readonly<Record<string, string>> = {
+  'core/errors/control-plane.ts': CATALOGUE,
+  'core/errors/traffic.ts': CATALOGUE,
+  'core/errors/upstream.ts': CATALOGUE,
+}
