@@ -31,8 +31,8 @@ const namesOf = (schema: z.ZodType): Set<string> =>
 /** Where settings are defined, and types that only list them. */
 const DEFINE = new Set([
   'agent/config/schema.ts',
+  ...fs.globSync('agent/config/schema/*.ts'),
   'model/mqtt-policy.ts',
-  'agent/config/readiness-probe.ts',
   'hub/config.ts',
 ])
 const sourcesOf = (...folders: string[]): string[] =>

@@ -1,0 +1,51 @@
+/** Ports that agent.yaml itself opens. */
+import * as z from 'zod'
+import { file, port } from './fields.ts'
+
+const listenerTls = () =>
+  z.discriminatedUnion('mode', [
+    /** The mesh identity; clients must show a certificate of the mesh. */
+    z.strictObject({ mode: z.literal('mutual') }),
+    /** A server certificate of its own; clients need none unless `clientRoots` is given. */
+    z.strictObject({ mode: z.literal('server'), chain: file(), key: file(), clientRoots: file().optional() }),
+  ])
+const listenerBase = () => ({
+  name: z.string().min(1).max(128),
+  address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
+  port: port(),
+  /** `::` takes IPv4 clients, too (Envoy's ipv4_compat). */
+  ipv4Compat: z.boolean().optional(),
+  /** In plain text on an address that others reach, and without rules: it is meant so, and no problem. */
+  acceptAnyone: z.boolean().optional(),
+})
+export const listener = () =>
+  z.discriminatedUnion('kind', [
+    /**
+     * Explicit outbound proxy (http_proxy=…): absolute-form requests, CONNECT, or a Host header; `routes` names a route
+     * configuration.
+     */
+    z.strictObject({
+      ...listenerBase(),
+      kind: z.literal('http_proxy'),
+      routes: z.string().min(1).default('http_proxy'),
+    }),
+    /** An HTTP port whose requests are routed by the named route configuration. */
+    z.strictObject({
+      ...listenerBase(),
+      kind: z.literal('http'),
+      routes: z.string().min(1),
+      tls: listenerTls().optional(),
+    }),
+    z.strictObject({
+      ...listenerBase(),
+      kind: z.literal('tcp'),
+      cluster: z.string().min(1),
+      tls: listenerTls().optional(),
+    }),
+    z.strictObject({
+      ...listenerBase(),
+      kind: z.literal('mqtt'),
+      transport: z.enum(['tcp', 'websocket']).default('tcp'),
+      tls: listenerTls().optional(),
+    }),
+  ])
