@@ -1,0 +1,113 @@
+/** What was pushed, what a folder holds, and the names in them. */
+import { MeshError } from '../../../core/errors.ts'
+import type { FilterChain } from '../../../model/listener.ts'
+import type { Tables } from '../../../model/tables.ts'
+import type { StatusParts } from '../status-parts.ts'
+import type { Condition } from './condition.ts'
+
+export const CONFIGURATION: readonly Condition[] = [
+  {
+    name: 'resource-refused',
+    holds: 'A pushed resource, or a part of one, cannot be used.',
+    codes: ['MESH_CONFIG_REJECTED'],
+    find: refused,
+  },
+  {
+    name: 'name-unknown',
+    holds: '`agent.yaml` names a cluster or route table that nobody has sent.',
+    codes: ['MESH_NO_CLUSTER', 'MESH_NO_ROUTE'],
+    find: unknownNames,
+  },
+  {
+    name: 'named-file',
+    holds: 'A file that a resource names cannot be used.',
+    codes: ['MESH_CONFIG_REJECTED'],
+    find: (p) => p.files.problems(),
+  },
+  {
+    name: 'chain-blocked',
+    holds: 'A chain refuses what comes, because of something that meshlet does not implement or that was withheld.',
+    codes: ['MESH_CHAIN_BLOCKED'],
+    find: (p) => blockedListeners(p.tables.get()),
+  },
+  {
+    name: 'folder',
+    holds:
+      '`directory` is not there, or something in a file of it cannot be used; of that the last good content serves on.',
+    codes: ['MESH_CONFIG_INVALID', 'MESH_CONFIG_REJECTED'],
+    find: (p) => p.configuration.folderProblems(),
+  },
+  {
+    name: 'reference-dangling',
+    holds: 'A resource names a cluster that does not exist.',
+    codes: ['MESH_NO_CLUSTER'],
+    find: (p) =>
+      p.configuration.applier
+        .dangling()
+        .map(
+          (d) =>
+            new MeshError(
+              'MESH_NO_CLUSTER',
+              `${d.holder.kind} ${d.holder.name} names the cluster ${d.name}, which does not exist`,
+            ),
+        ),
+  },
+]
+
+/** A folder's own problems name file and line, too. */
+function refused({ configuration: { applier, folderProblems } }: StatusParts): MeshError[] {
+  const told = folderProblems()
+  return applier.rejected
+    .filter(({ name }) => !told.some((t) => t.message.includes(`"${name}"`)))
+    .map(
+      ({ kind, name, issues, blocked }) =>
+        new MeshError(
+          'MESH_CONFIG_REJECTED',
+          `${kind} ${name}: ${issues
+            .slice(0, 3)
+            .map((i) => `${i.path}: ${i.problem}`)
+            .join('; ')}${blocked ? ' (what is concerned refuses, the rest is in force)' : ''}`,
+        ),
+    )
+}
+
+/** What agent.yaml names and nobody has sent. */
+function unknownNames({ config, tables }: StatusParts): MeshError[] {
+  const known = tables.get()
+  const cluster = (setting: string, name: string): MeshError[] =>
+    known.cluster(name)
+      ? []
+      : [new MeshError('MESH_NO_CLUSTER', `agent.yaml ${setting} names the cluster ${name}, which does not exist`)]
+  return [
+    ...config.listeners.flatMap((l) => {
+      const setting = `listeners.${l.name}`
+      if (l.kind === 'tcp') return cluster(setting, l.cluster)
+      return l.kind === 'mqtt' || known.routes(l.routes)
+        ? []
+        : [
+            new MeshError(
+              'MESH_NO_ROUTE',
+              `agent.yaml ${setting} names the route table ${l.routes}, which does not exist`,
+            ),
+          ]
+    }),
+    ...config.mqtt.routes.flatMap((r) => cluster(`mqtt.routes ${r.match}`, r.cluster)),
+  ]
+}
+
+/** Listeners with a chain that refuses everything, because of something that is not implemented; one reason each. */
+function blockedListeners({ listeners }: Tables): MeshError[] {
+  return [...listeners.values()].flatMap(({ name, filterChains, defaultFilterChain }) => {
+    const chains = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
+    const reason = chains.map(blockedBy).find((r) => r !== undefined)
+    return reason === undefined
+      ? []
+      : [new MeshError('MESH_CHAIN_BLOCKED', `listener ${name} refuses what comes: ${reason}`)]
+  })
+}
+
+function blockedBy({ codec }: FilterChain): string | undefined {
+  if (codec.kind === 'blocked') return codec.reason
+  const filter = codec.kind === 'http' ? codec.http.filters.find((f) => f.kind === 'blocked' && !f.off) : undefined
+  return filter?.kind === 'blocked' ? filter.reason : undefined
+}
