@@ -20,6 +20,7 @@ import { SimNetwork } from '../../helpers/sim-network.ts'
 import { frame, headers, PREFACE, type Fields } from '../../helpers/raw-h2.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { cluster, endpoint, forwardTo, GET, manager, OK, ORIGIN, route } from '../http/harness.ts'
+import { byName } from '../parts.ts'
 import { LOOPBACK, SocketRig } from './socket-rig.ts'
 
 const [DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY] = [0, 1, 3, 4, 7]
@@ -386,26 +387,7 @@ const H2_ENDPOINTS: typeof ENDPOINTS = {
   'answers over HTTP/2': h2((stream) => [ok(stream)]),
 }
 function named(): Partial<Cluster> {
-  return {
-    discovery: {
-      kind: 'dns',
-      mode: 'strict',
-      refreshMs: 300_000,
-      load: {
-        clusterName: 'origin',
-        localities: [
-          {
-            region: '',
-            zone: '',
-            subZone: '',
-            priority: 0,
-            weight: 1,
-            endpoints: [endpoint('origin.test', ORIGIN.port)],
-          },
-        ],
-      },
-    },
-  }
+  return { discovery: byName([endpoint('origin.test', ORIGIN.port)], { refreshMs: 300_000 }) }
 }
 const denyAll: Policy = {
   action: 'deny',

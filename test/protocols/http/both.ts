@@ -5,22 +5,19 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { Current } from '../../../core/current.ts'
-import { systemClock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
-import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
-import { systemNetwork } from '../../../core/os/network.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { Connection } from '../../../protocols/connection.ts'
-import { DEFAULT_LIMITS, type Context, type Limits } from '../../../protocols/context.ts'
+import { DEFAULT_LIMITS, type Limits } from '../../../protocols/context.ts'
 import { serveHttp1 } from '../../../protocols/http/server/h1-server.ts'
 import { serveHttp2 } from '../../../protocols/http/server/h2-server.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
-import { seededRandom } from '../../helpers/random.ts'
 import { headers, portOf, RawH2, type Fields } from '../../helpers/raw-h2.ts'
 import { cluster, endpoint, tablesOf } from './harness.ts'
+import { connectionInClear, realContext } from '../parts.ts'
 
 export type Codec = 'http1' | 'http2'
 export type Ask = {
@@ -44,6 +41,15 @@ export type Seen = {
   readonly body: string
 }
 
+type Options = {
+  limits?: Partial<Limits>
+  cluster?: Partial<Cluster>
+  log?: Log
+  answer?: http.RequestListener
+  onContinue?: http.RequestListener
+  originPort?: number
+}
+
 export class Both {
   readonly seen: Seen[] = []
   readonly metrics = new Metrics()
@@ -51,26 +57,41 @@ export class Both {
   /** Of the connections that are served. */
   readonly connections: Connection[] = []
   current: HttpConnectionManager
+  readonly #aborted = new AbortController()
   #answer: http.RequestListener = (_request, response) => response.end('hi')
 
   constructor(current: HttpConnectionManager) {
     this.current = current
   }
 
-  static async start(
-    t: TestContext,
-    manager: HttpConnectionManager,
-    p: {
-      limits?: Partial<Limits>
-      cluster?: Partial<Cluster>
-      log?: Log
-      answer?: http.RequestListener
-      onContinue?: http.RequestListener
-      originPort?: number
-    } = {},
-  ): Promise<Both> {
+  static async start(t: TestContext, manager: HttpConnectionManager, p: Options = {}): Promise<Both> {
     const both = new Both(manager)
     if (p.answer) both.#answer = p.answer
+    const origin = await both.#origin()
+    if (p.onContinue) origin.on('checkContinue', p.onContinue)
+    const toOrigin = cluster([endpoint('127.0.0.1', p.originPort ?? portOf(origin))], p.cluster)
+    const ctx = realContext({
+      ...(p.log && { log: p.log }),
+      metrics: both.metrics,
+      tables: new Current<Tables>(tablesOf([toOrigin])),
+      limits: { ...DEFAULT_LIMITS, ...p.limits },
+    })
+    const upstreams = createUpstreams(ctx)
+    const servers = [
+      await both.#listen('http1', (conn) => serveHttp1(conn, ctx, upstreams)),
+      await both.#listen('http2', (conn) => serveHttp2(conn, ctx, upstreams)),
+    ]
+    t.after(async () => {
+      both.#aborted.abort()
+      for (const s of servers) s.close()
+      origin.closeAllConnections()
+      origin.close()
+      await upstreams[Symbol.asyncDispose]()
+    })
+    return both
+  }
+
+  async #origin(): Promise<http.Server> {
     const origin = http
       .createServer({ maxHeaderSize: 1 << 20 }, (request, response) => {
         let body = ''
@@ -78,74 +99,32 @@ export class Both {
           body += chunk.toString('latin1')
         })
         request.on('end', () => {
-          both.seen.push({ method: request.method!, url: request.url!, headers: request.headers, body })
-          both.#answer(request, response)
+          this.seen.push({ method: request.method!, url: request.url!, headers: request.headers, body })
+          this.#answer(request, response)
         })
       })
       .listen(0, '127.0.0.1')
     await once(origin, 'listening')
-    if (p.onContinue) origin.on('checkContinue', p.onContinue)
-    const tables = new Current<Tables>(
-      tablesOf([cluster([endpoint('127.0.0.1', p.originPort ?? portOf(origin))], p.cluster)]),
-    )
-    const ctx: Context = {
-      clock: systemClock,
-      random: seededRandom(1),
-      network: systemNetwork,
-      log: p.log ?? silentLog,
-      metrics: both.metrics,
-      tables,
-      identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
-      limits: { ...DEFAULT_LIMITS, ...p.limits },
-    }
-    const upstreams = createUpstreams(ctx)
-    const aborted = new AbortController()
-    const servers: net.Server[] = []
-    for (const codec of ['http1', 'http2'] as const) {
-      const server = net
-        .createServer({ allowHalfOpen: true }, (stream) => {
-          stream.on('error', () => {})
-          const conn: Connection = {
-            id: 'c',
-            local: { host: '127.0.0.1', port: both.ports[codec] },
-            originalDst: undefined,
-            remote: { host: '127.0.0.1', port: 5 },
-            startedMs: 0,
-            listener: { name: 'l', direction: 'inbound' } as never,
-            chain: {
-              name: 'c',
-              match: {} as never,
-              tls: undefined,
-              policies: [],
-              codec: { kind: 'http', http: both.current },
-            },
-            stream,
-            tls: undefined,
-            offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
-            draining: new AbortController().signal,
-            aborted: aborted.signal,
-            receivedBytes: 0,
-            sentBytes: 0,
-            cluster: '-',
-          }
-          both.connections.push(conn)
-          void (codec === 'http1' ? serveHttp1 : serveHttp2)(conn, ctx, upstreams).then(() => {
-            stream.destroy()
-          })
+    return origin
+  }
+
+  async #listen(codec: Codec, serve: (conn: Connection) => Promise<unknown>): Promise<net.Server> {
+    const server = net
+      .createServer({ allowHalfOpen: true }, (stream) => {
+        stream.on('error', () => {})
+        const conn = connectionInClear(stream, this.current, {
+          local: { host: '127.0.0.1', port: this.ports[codec] },
+          aborted: this.#aborted.signal,
         })
-        .listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      both.ports[codec] = portOf(server)
-      servers.push(server)
-    }
-    t.after(async () => {
-      aborted.abort()
-      for (const s of servers) s.close()
-      origin.closeAllConnections()
-      origin.close()
-      await upstreams[Symbol.asyncDispose]()
-    })
-    return both
+        this.connections.push(conn)
+        void serve(conn).then(() => {
+          stream.destroy()
+        })
+      })
+      .listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    this.ports[codec] = portOf(server)
+    return server
   }
 
   /** One request on a connection of its own. */

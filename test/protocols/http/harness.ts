@@ -2,10 +2,9 @@
 import type { Duplex } from 'node:stream'
 import { duplexPair } from 'node:stream'
 import { Current } from '../../../core/current.ts'
-import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import type { Cluster, Endpoint } from '../../../model/cluster.ts'
-import type { FilterChain, HttpConnectionManager, Listener } from '../../../model/listener.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { NO_HEADER_CHANGES, type ForwardAction, type Route, type VirtualHost } from '../../../model/route.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import type { Connection, Outcome } from '../../../protocols/connection.ts'
@@ -17,6 +16,7 @@ import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
 import { SimClock, settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 import { seededRandom } from '../../helpers/random.ts'
+import { connectionInClear, loadOf, realContext } from '../parts.ts'
 
 export const ORIGIN = { host: '10.1.0.1', port: 8080 }
 
@@ -52,10 +52,7 @@ export function cluster(
     keepAliveMs: undefined,
     discovery: {
       kind: 'static',
-      load: {
-        clusterName: 'origin',
-        localities: [{ region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints }],
-      },
+      load: loadOf(endpoints),
     },
     ...more,
   }
@@ -148,16 +145,14 @@ export class Harness implements AsyncDisposable {
     resolve: Resolve = async () => [ORIGIN.host],
   ) {
     this.tables = new Current<Tables>(tablesOf(clusters))
-    this.ctx = {
+    this.ctx = realContext({
       clock: this.clock,
       random: seededRandom(7),
       network: this.network,
-      log: silentLog,
       metrics: this.metrics,
       tables: this.tables,
-      identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
       limits: { ...DEFAULT_LIMITS, ...limits },
-    }
+    })
     this.upstreams = createUpstreams(this.ctx, resolve)
   }
 
@@ -171,31 +166,14 @@ export class Harness implements AsyncDisposable {
       if (!near.destroyed) near.destroy()
     })
     for (const s of [near, far]) s.on('error', () => {})
-    const chain = {
-      name: 'c',
-      match: {} as FilterChain['match'],
-      tls: undefined,
-      policies: [],
-      codec: { kind: 'http', http },
-    } satisfies FilterChain
-    const conn: Connection = {
+    const conn = connectionInClear(far, http, {
       id: 'c1',
       local: { host: '10.0.0.1', port: 80 },
-      originalDst: undefined,
       remote: { host: '10.0.0.2', port: 5555 },
-      startedMs: 0,
-      listener: { name: 'l', direction: 'inbound' } as Listener,
-      chain,
-      stream: far,
-      tls: undefined,
-      offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
       draining: this.#draining.signal,
       aborted: this.#aborted.signal,
-      receivedBytes: 0,
-      sentBytes: 0,
-      cluster: '-',
       ...more,
-    }
+    })
     return new Client(near, conn, serveHttp1(conn, this.ctx, this.upstreams))
   }
   drain(): void {

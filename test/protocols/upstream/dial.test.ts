@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Network } from '../../../core/os/network.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
+import { ANY_TLS } from '../parts.ts'
 
 test('what a cluster says about its sockets reaches the network: the local address and TCP keep-alive', async () => {
   await using h = new Harness([cluster(undefined, { bindAddress: '127.0.0.2', keepAliveMs: 7_000 })])
@@ -24,17 +25,7 @@ test("with auto_host_sni the endpoint's hostname is the name that TLS asks for, 
     { more: { hostname: 'named.example' }, address: ORIGIN.host, asked: 'named.example' },
     { more: {}, address: ORIGIN.host, asked: undefined },
   ]) {
-    const tls = {
-      certificate: undefined,
-      validation: undefined,
-      alpnProtocols: [],
-      minVersion: 'TLSv1.2',
-      maxVersion: 'TLSv1.3',
-      cipherSuites: [],
-      sni: '',
-      autoSni: false,
-      sniOfEndpoint: true,
-    } as const
+    const tls = { ...ANY_TLS, sni: '', sniOfEndpoint: true as const }
     await using h = new Harness([cluster([endpoint(address, ORIGIN.port, more)], { transport: { kind: 'tls', tls } })])
     const origin = await h.origin()
     await h.connect().send(GET)

@@ -11,6 +11,7 @@ import { DnsLoad, type Resolve } from '../../../protocols/upstream/dns.ts'
 import { sample } from '../../helpers/control-plane/resources.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
+import { byName } from '../parts.ts'
 
 const V4 = ['10.0.0.1', '10.0.0.2']
 const V6 = ['2001:db8::1', '2001:db8::2']
@@ -24,18 +25,7 @@ const resolver =
     return found
   }
 const discovery = (lookupFamily: DnsLookupFamily | undefined, mode: 'strict' | 'logical' = 'strict') =>
-  ({
-    kind: 'dns',
-    mode,
-    refreshMs: 5_000,
-    ...(lookupFamily && { lookupFamily }),
-    load: {
-      clusterName: 'c',
-      localities: [
-        { region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('both.test', 80)] },
-      ],
-    },
-  }) as const
+  byName([endpoint('both.test', 80)], { mode, refreshMs: 5_000, ...(lookupFamily && { lookupFamily }) })
 async function addresses(
   family: DnsLookupFamily | undefined,
   known: readonly string[],

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import type { Breakers } from '../../../model/cluster.ts'
 import type { RetryPolicy } from '../../../model/route.ts'
 import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from '../http/harness.ts'
+import { byName } from '../parts.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 
 const BREAKERS: Breakers = {
@@ -105,24 +106,7 @@ test('when the only connection that may be made fails, everybody who waits for i
 })
 test('requests that wait for a name are counted and bounded like those that wait for a connection', async () => {
   const answers: ((addresses: readonly string[]) => void)[] = []
-  const discovery = {
-    kind: 'dns',
-    mode: 'strict',
-    refreshMs: 60_000,
-    load: {
-      clusterName: 'origin',
-      localities: [
-        {
-          region: '',
-          zone: '',
-          subZone: '',
-          priority: 0,
-          weight: 1,
-          endpoints: [endpoint('origin.test', ORIGIN.port)],
-        },
-      ],
-    },
-  } as const
+  const discovery = byName([endpoint('origin.test', ORIGIN.port)])
   await using h = new Harness(
     [cluster([], { discovery, breakers: { ...BREAKERS, maxPendingRequests: 1 } })],
     {},

@@ -3,14 +3,16 @@ import assert from 'node:assert/strict'
 import http2 from 'node:http2'
 import { MeshError } from '../../../core/errors.ts'
 import type { NetStream } from '../../../core/os/network.ts'
-import type { Breakers, ClusterLoad, Discovery } from '../../../model/cluster.ts'
+import type { Breakers, Cluster, Discovery } from '../../../model/cluster.ts'
 import type { Tables } from '../../../model/tables.ts'
 import { captureLoopOf } from '../../../protocols/capture-loop.ts'
+import type { ConnectOptions, UpstreamStream } from '../../../protocols/upstream-api.ts'
 import { DnsLoad } from '../../../protocols/upstream/dns.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
 import { silentLog } from '../../../core/log.ts'
 import { SimClock, settle } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN, tablesOf } from '../http/harness.ts'
+import { ANY_TLS, byName, loadOf } from '../parts.ts'
 
 const NARROW: Breakers = {
   maxConnections: 1,
@@ -20,6 +22,7 @@ const NARROW: Breakers = {
   retryBudget: undefined,
 }
 const never = new AbortController().signal
+const RAW: ConnectOptions = { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined }
 
 test('at max_connections requests wait for the connection, at max_pending_requests they are refused', async () => {
   await using h = new Harness([cluster(undefined, { breakers: NARROW })])
@@ -215,10 +218,8 @@ test('failed connects eject an endpoint where outlier detection says so', async 
   )
 })
 
-const dns = (mode: 'strict' | 'logical'): Extract<Discovery, { kind: 'dns' }> => {
-  const { discovery } = cluster([endpoint('svc.example', 80)])
-  return { kind: 'dns', mode, refreshMs: 5000, load: discovery.kind === 'static' ? discovery.load : assert.fail() }
-}
+const dns = (mode: 'strict' | 'logical'): Extract<Discovery, { kind: 'dns' }> =>
+  byName([endpoint('svc.example', 80)], { mode, refreshMs: 5000 })
 const addresses = (d: DnsLoad): string[] | undefined =>
   d.current?.localities.flatMap((l) => l.endpoints.map((e) => e.address))
 test('DNS: strict uses every address, logical the first; the last good answer outlives failures', async () => {
@@ -254,22 +255,7 @@ test('DNS: a name that never resolved refuses with its code, and the next reques
 test('DNS: requests wait for the first answer', async () => {
   await using h = new Harness([
     cluster([], {
-      discovery: {
-        ...dns('strict'),
-        load: {
-          clusterName: 'origin',
-          localities: [
-            {
-              region: '',
-              zone: '',
-              subZone: '',
-              priority: 0,
-              weight: 1,
-              endpoints: [endpoint('svc.example', ORIGIN.port)],
-            },
-          ],
-        },
-      },
+      discovery: byName([endpoint('svc.example', ORIGIN.port)], { refreshMs: 5000 }),
     }),
   ])
   const origin = await h.origin()
@@ -279,24 +265,7 @@ test('DNS: requests wait for the first answer', async () => {
   assert.match(await client.take(), /200 OK/)
 })
 test('who is told to stop does not wait for a name that nobody answers for, and no name is waited for without an end', async () => {
-  const discovery = {
-    kind: 'dns',
-    mode: 'strict',
-    refreshMs: 60_000,
-    load: {
-      clusterName: 'origin',
-      localities: [
-        {
-          region: '',
-          zone: '',
-          subZone: '',
-          priority: 0,
-          weight: 1,
-          endpoints: [endpoint('origin.test', ORIGIN.port)],
-        },
-      ],
-    },
-  } as const
+  const discovery = byName([endpoint('origin.test', ORIGIN.port)])
   await using h = new Harness([cluster([], { discovery })], {}, () => new Promise(() => {}))
   const c = h.tables.get().cluster('origin')!
   const stop = new AbortController()
@@ -314,16 +283,10 @@ test('who is told to stop does not wait for a name that nobody answers for, and 
 
 test('a connection whose cluster is replaced while its name is looked up is made to the one that has come', async () => {
   const names = Promise.withResolvers<string[]>()
-  const load = {
-    clusterName: 'origin',
-    localities: [
-      { region: '', zone: '', subZone: '', priority: 0, weight: 1, endpoints: [endpoint('origin.test', ORIGIN.port)] },
-    ],
-  }
-  const before = cluster(undefined, { discovery: { kind: 'dns', mode: 'strict', refreshMs: 60_000, load } })
+  const before = cluster(undefined, { discovery: byName([endpoint('origin.test', ORIGIN.port)]) })
   await using h = new Harness([before], {}, () => names.promise)
   const [old, now] = [await h.origin(), await h.origin({ host: '10.1.0.2', port: 8080 })]
-  const asked = h.upstreams.connect(before, { signal: never, speaks: 'tcp', originalDst: undefined, host: undefined })
+  const asked = h.upstreams.connect(before, RAW)
   await settle()
   h.tables.swap(tablesOf([cluster([endpoint('10.1.0.2', 8080)])]))
   names.resolve([ORIGIN.host])
@@ -346,55 +309,22 @@ for (const how of ['is cut', 'is told where its user can end it in order'] as co
     await using h = new Harness([before])
     const origin = await h.origin()
     const told: string[] = []
-    const up = await h.upstreams.connect(before, {
-      signal: never,
-      speaks: 'tcp',
-      originalDst: undefined,
-      host: undefined,
-      ...(how === 'is cut'
-        ? {}
-        : {
-            onEnding: (reason: MeshError) => {
-              told.push(reason.code)
-            },
-          }),
-    })
+    const open = (c: Cluster): Promise<UpstreamStream> =>
+      h.upstreams.connect(c, {
+        ...RAW,
+        ...(how === 'is told where its user can end it in order' && {
+          onEnding: (reason: MeshError) => {
+            told.push(reason.code)
+          },
+        }),
+      })
+    const up = await open(before)
     const other = cluster(undefined, { connectTimeoutMs: 7 })
     h.tables.swap(tablesOf([other]))
     await settle()
     assert.equal(up.stream.destroyed, false)
-    const again = await h.upstreams.connect(other, {
-      signal: never,
-      speaks: 'tcp',
-      originalDst: undefined,
-      host: undefined,
-      ...(how === 'is cut'
-        ? {}
-        : {
-            onEnding: (reason: MeshError) => {
-              told.push(reason.code)
-            },
-          }),
-    })
-    h.tables.swap(
-      tablesOf([
-        cluster(undefined, {
-          transport: {
-            kind: 'tls',
-            tls: {
-              certificate: undefined,
-              validation: undefined,
-              alpnProtocols: [],
-              minVersion: 'TLSv1.2',
-              maxVersion: 'TLSv1.3',
-              cipherSuites: [],
-              sni: 'a',
-              autoSni: false,
-            },
-          },
-        }),
-      ]),
-    )
+    const again = await open(other)
+    h.tables.swap(tablesOf([cluster(undefined, { transport: { kind: 'tls', tls: ANY_TLS } })]))
     await settle()
     assert.deepEqual(
       [up.stream.destroyed, again.stream.destroyed, told],
@@ -403,47 +333,20 @@ for (const how of ['is cut', 'is told where its user can end it in order'] as co
     assert.equal(origin.connections.length, 2)
   })
 }
-const tls = {
-  certificate: undefined,
-  validation: undefined,
-  alpnProtocols: [],
-  minVersion: 'TLSv1.2',
-  maxVersion: 'TLSv1.3',
-  cipherSuites: [],
-  sni: 'a',
-  autoSni: false,
-} as const
 const auto = cluster(undefined, {
   breakers: { ...NARROW, maxPendingRequests: 5 },
   discovery: { kind: 'eds', serviceName: 's' },
-  transportMatches: [{ name: 'tlsMode-istio', match: { tlsMode: 'istio' }, transport: { kind: 'tls', tls } }],
+  transportMatches: [{ name: 'tlsMode-istio', match: { tlsMode: 'istio' }, transport: { kind: 'tls', tls: ANY_TLS } }],
 })
 const loads = (labels: Readonly<Record<string, string>>): Partial<Tables> => {
-  const load: ClusterLoad = {
-    clusterName: 's',
-    localities: [
-      {
-        region: '',
-        zone: '',
-        subZone: '',
-        priority: 0,
-        weight: 1,
-        endpoints: [endpoint(ORIGIN.host, ORIGIN.port, { transportLabels: labels })],
-      },
-    ],
-  }
+  const load = loadOf([endpoint(ORIGIN.host, ORIGIN.port, { transportLabels: labels })], 's')
   return { load: () => load }
 }
 test('an open connection in clear to an endpoint that takes mutual TLS from now on is cut; other labels leave it alone', async () => {
   await using h = new Harness([auto])
   h.tables.swap(tablesOf([auto], loads({})))
   await h.origin()
-  const tunnel = await h.upstreams.connect(auto, {
-    signal: never,
-    speaks: 'tcp',
-    originalDst: undefined,
-    host: undefined,
-  })
+  const tunnel = await h.upstreams.connect(auto, RAW)
   h.tables.swap(tablesOf([auto], loads({ region: 'x' })))
   assert.equal(tunnel.stream.destroyed, false)
   h.tables.swap(tablesOf([auto], loads({ tlsMode: 'istio' })))

@@ -1,10 +1,24 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
-import type { Transport } from '../../../../model/cluster.ts'
+import type { Cluster, Transport } from '../../../../model/cluster.ts'
 import type { RetryPolicy } from '../../../../model/route.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from '../harness.ts'
+import {
+  type Client,
+  cluster,
+  endpoint,
+  forwardTo,
+  GET,
+  Harness,
+  manager,
+  OK,
+  type Origin,
+  ORIGIN,
+  route,
+  tablesOf,
+} from '../harness.ts'
+import { ANY_TLS, byName } from '../../parts.ts'
 
 const retry = (more: Partial<RetryPolicy> = {}): RetryPolicy => ({
   on: new Set(['5xx', 'connect-failure', 'reset']),
@@ -301,18 +315,26 @@ test('x-envoy-attempt-count is ours: it stands once, and counts each try', async
   assert.deepEqual((await origin.last.take()).match(/x-envoy-attempt-count: \d/g), ['x-envoy-attempt-count: 2'])
 })
 
-const TLS: Transport = {
-  kind: 'tls',
-  tls: {
-    certificate: undefined,
-    validation: undefined,
-    alpnProtocols: [],
-    minVersion: 'TLSv1.2',
-    maxVersion: 'TLSv1.3',
-    cipherSuites: [],
-    sni: 'a',
-    autoSni: false,
-  },
+const TLS: Transport = { kind: 'tls', tls: ANY_TLS }
+const PHASES = [
+  'a fault delays it',
+  'it waits to be tried again',
+  'it waits for another to be done',
+  'it waits for a name',
+] as const
+type Phase = (typeof PHASES)[number]
+type Waiting = AsyncDisposable & {
+  readonly h: Harness
+  readonly origin: Origin
+  readonly other: Origin
+  readonly client: Client
+  /** Ends the wait. The answer of the request. */
+  goOn(): Promise<string>
+}
+const DELAY: HttpConnectionManager['filters'][number] = {
+  kind: 'fault',
+  name: 'f',
+  fault: { delay: { ms: 1_000, fraction: 1 }, abort: undefined, headers: [] },
 }
 for (const { name, next, want } of [
   {
@@ -328,82 +350,58 @@ for (const { name, next, want } of [
   { name: 'that is gone is missing', next: [], want: /^HTTP\/1\.1 503 [^]*MESH_NO_CLUSTER/ },
   { name: 'with other endpoints is asked there', next: [cluster([endpoint('10.1.0.2', 8080)])], want: undefined },
 ]) {
-  for (const phase of [
-    'a fault delays it',
-    'it waits to be tried again',
-    'it waits for another to be done',
-    'it waits for a name',
-  ] as const) {
+  for (const phase of PHASES) {
     test(`a request while ${phase}: a cluster ${name}`, async () => {
-      const names = Promise.withResolvers<string[]>()
-      const one = { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 3, retryBudget: undefined }
-      const before =
-        phase !== 'it waits for a name'
-          ? cluster(undefined, { breakers: one })
-          : cluster(undefined, {
-              discovery: {
-                kind: 'dns',
-                mode: 'strict',
-                refreshMs: 60_000,
-                load: {
-                  clusterName: 'origin',
-                  localities: [
-                    {
-                      region: '',
-                      zone: '',
-                      subZone: '',
-                      priority: 0,
-                      weight: 1,
-                      endpoints: [endpoint('origin.test', ORIGIN.port)],
-                    },
-                  ],
-                },
-              },
-            })
-      await using h = new Harness([before], {}, () => names.promise)
-      const origin = await h.origin()
-      const other = await h.origin({ host: '10.1.0.2', port: 8080 })
-      const http = (filters: HttpConnectionManager['filters']): HttpConnectionManager =>
-        manager([route(forwardTo({ retry: retry({ maxRetries: 1 }) }))], { filters })
-      if (phase === 'it waits for another to be done')
-        await h.connect(http([])).send('GET /first HTTP/1.1\r\nhost: a\r\n\r\n')
-      const client = h.connect(
-        http(
-          phase !== 'a fault delays it'
-            ? []
-            : [
-                {
-                  kind: 'fault',
-                  name: 'f',
-                  fault: { delay: { ms: 1_000, fraction: 1 }, abort: undefined, headers: [] },
-                },
-              ],
-        ),
-      )
-      await client.send(GET)
-      if (phase === 'it waits to be tried again') {
-        await origin.last.take()
-        await origin.answer('HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n')
-      }
-      h.tables.swap(tablesOf(next))
-      names.resolve([ORIGIN.host])
-      await client.take().then((early) => {
-        client.received = early
-      })
-      if (phase === 'it waits for another to be done') await origin.connections[0]!.send(OK)
-      await h.clock.advance(1_500)
-      await h.clock.advance(30_000)
-      const answer = await client.take()
+      await using w = await requestThat(phase)
+      w.h.tables.swap(tablesOf(next))
+      const answer = await w.goOn()
       // What was begun before a cluster went goes on, as in Envoy.
       const goesOn = name.startsWith('that is gone') && phase.startsWith('it waits for')
-      const asked = origin.connections.some((c) => c.received.includes('GET / '))
+      const asked = w.origin.connections.some((c) => c.received.includes('GET / '))
       assert.equal(asked, goesOn)
       if (goesOn) return
       if (want) assert.match(answer, want)
-      else assert.match(other.last.received, /^GET \/ /)
-      client.stream.destroy()
-      await client.outcome
-      assert.equal(h.metrics.total('mesh_upstream_requests_pending'), 0)
+      else assert.match(w.other.last.received, /^GET \/ /)
+      w.client.stream.destroy()
+      await w.client.outcome
+      assert.equal(w.h.metrics.total('mesh_upstream_requests_pending'), 0)
     })
   }
+}
+
+/** A request in that phase, in front of an endpoint and of another one that a change may bring. */
+async function requestThat(phase: Phase): Promise<Waiting> {
+  const names = Promise.withResolvers<string[]>()
+  const h = new Harness([clusterFor(phase)], {}, () => names.promise)
+  const origin = await h.origin()
+  const other = await h.origin({ host: '10.1.0.2', port: 8080 })
+  const http = (filters: HttpConnectionManager['filters']): HttpConnectionManager =>
+    manager([route(forwardTo({ retry: retry({ maxRetries: 1 }) }))], { filters })
+  if (phase === 'it waits for another to be done')
+    await h.connect(http([])).send('GET /first HTTP/1.1\r\nhost: a\r\n\r\n')
+  const client = h.connect(http(phase === 'a fault delays it' ? [DELAY] : []))
+  await client.send(GET)
+  if (phase === 'it waits to be tried again') {
+    await origin.last.take()
+    await origin.answer('HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n')
+  }
+  const goOn = async (): Promise<string> => {
+    names.resolve([ORIGIN.host])
+    await client.take().then((early) => {
+      client.received = early
+    })
+    if (phase === 'it waits for another to be done') await origin.connections[0]!.send(OK)
+    await h.clock.advance(1_500)
+    await h.clock.advance(30_000)
+    return await client.take()
+  }
+  return { h, origin, other, client, goOn, [Symbol.asyncDispose]: () => h[Symbol.asyncDispose]() }
+}
+
+function clusterFor(phase: Phase): Cluster {
+  if (phase === 'it waits for a name')
+    return cluster(undefined, { discovery: byName([endpoint('origin.test', ORIGIN.port)]) })
+  return cluster(undefined, {
+    breakers: { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 3, retryBudget: undefined },
+  })
 }

@@ -8,6 +8,7 @@ import type { ForwardAction, Route } from '../../../../model/route.ts'
 import { NO_HEADER_CHANGES } from '../../../../model/route.ts'
 import { RouteTable } from '../../../../model/tables.ts'
 import { cluster, forwardTo, Harness, manager, route, tablesOf, type Client } from '../harness.ts'
+import { ANY_TLS } from '../../parts.ts'
 
 const WEBSOCKET = 'GET /ws HTTP/1.1\r\nhost: a\r\nx-user: b\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n'
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'
@@ -259,19 +260,7 @@ test('deny-all that comes while a CONNECT waits: 403, and no tunnel', async () =
   assert.match(await client.take(), /^HTTP\/1\.1 403 /)
   assert.ok(origin.connections.every((c) => c.closed))
 })
-const TLS: Transport = {
-  kind: 'tls',
-  tls: {
-    certificate: undefined,
-    validation: undefined,
-    alpnProtocols: [],
-    minVersion: 'TLSv1.2',
-    maxVersion: 'TLSv1.3',
-    cipherSuites: [],
-    sni: 'a',
-    autoSni: false,
-  },
-}
+const TLS: Transport = { kind: 'tls', tls: ANY_TLS }
 for (const kind of ['websocket', 'connect'] as const) {
   for (const { name, now, cut } of [
     { name: 'asks for TLS now is cut', now: cluster(undefined, { transport: TLS }), cut: true },

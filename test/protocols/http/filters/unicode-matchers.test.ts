@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
 import { decode } from '../../../../control-sync/decode/decode.ts'
+import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import { RequestHead } from '../../../../protocols/http/message.ts'
 import { planExchange } from '../../../../protocols/http/exchange/plan.ts'
 import { seededRandom } from '../../../helpers/random.ts'
@@ -39,7 +40,7 @@ const allow = (permission: JsonObject, principal: JsonObject = { any: true }): {
 const match = (m: JsonObject): { match: JsonObject } => ({ match: m })
 const PLACES: readonly {
   readonly name: string
-  readonly at: 'header' | 'path' | 'query'
+  readonly at: At
   readonly makes: (text: string) => { filters?: JsonObject[]; match?: JsonObject }
 }[] = [
   ...(['exact', 'prefix', 'suffix', 'contains'] as const).flatMap((kind) => [
@@ -80,70 +81,47 @@ const PLACES: readonly {
   },
 ]
 
-function passes(
-  parts: { filters?: JsonObject[]; match?: JsonObject },
-  at: 'header' | 'path' | 'query',
-  text: string,
-): boolean {
-  const decoded = decode(
-    'listener',
-    sample({
-      '@type': `${E}.config.listener.v3.Listener`,
-      name: 'l',
-      traffic_direction: 'INBOUND',
-      address: { socket_address: { address: '0.0.0.0', port_value: 80 } },
-      filter_chains: [
-        {
-          filters: [
-            {
-              name: 'h',
-              typed_config: {
-                '@type': `${E}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-                http_filters: parts.filters ?? [],
-                route_config: {
-                  virtual_hosts: [
-                    {
-                      name: 'v',
-                      domains: ['*'],
-                      routes: [{ match: parts.match ?? { prefix: '/' }, route: { cluster: 'origin' } }],
-                    },
-                  ],
-                },
-              },
-            },
-          ],
-        },
-      ],
-    }).bytes,
-  )
+type At = 'header' | 'path' | 'query'
+const CLIENT = {
+  peer: undefined,
+  directRemoteIp: '10.0.0.1',
+  remoteIp: '10.0.0.1',
+  destinationIp: '10.0.0.2',
+  destinationPort: 80,
+  serverName: '',
+}
+
+function passes(parts: { filters?: JsonObject[]; match?: JsonObject }, at: At, text: string): boolean {
+  const http = managerWith(parts)
+  const request = requestWith(at, Buffer.from(text).toString('latin1'))
+  const tables = tablesOf([cluster()])
+  return planExchange({ tables, http, request, client: CLIENT, upgrade: undefined, random }).kind === 'forward'
+}
+
+function requestWith(at: At, bytes: string): RequestHead {
+  const path = at === 'path' ? `/${bytes}` : at === 'query' ? `/?q=${bytes}` : '/'
+  return new RequestHead('GET', 'http', 'a', path, at === 'header' ? ['x', bytes] : [], 'HTTP/1.1', 0, undefined, false)
+}
+
+function managerWith(parts: { filters?: JsonObject[]; match?: JsonObject }): HttpConnectionManager {
+  const routes = [{ match: parts.match ?? { prefix: '/' }, route: { cluster: 'origin' } }]
+  const manager = {
+    '@type': `${E}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+    http_filters: parts.filters ?? [],
+    route_config: { virtual_hosts: [{ name: 'v', domains: ['*'], routes }] },
+  }
+  const listener = sample({
+    '@type': `${E}.config.listener.v3.Listener`,
+    name: 'l',
+    traffic_direction: 'INBOUND',
+    address: { socket_address: { address: '0.0.0.0', port_value: 80 } },
+    filter_chains: [{ filters: [{ name: 'h', typed_config: manager }] }],
+  })
+  const decoded = decode('listener', listener.bytes)
   assert.ok(decoded.ok)
   const { codec } = decoded.value.filterChains[0]!
   assert.ok(codec.kind === 'http')
-  const bytes = Buffer.from(text).toString('latin1')
-  const path = at === 'path' ? `/${bytes}` : at === 'query' ? `/?q=${bytes}` : '/'
-  const request = new RequestHead(
-    'GET',
-    'http',
-    'a',
-    path,
-    at === 'header' ? ['x', bytes] : [],
-    'HTTP/1.1',
-    0,
-    undefined,
-    false,
-  )
-  const client = {
-    peer: undefined,
-    directRemoteIp: '10.0.0.1',
-    remoteIp: '10.0.0.1',
-    destinationIp: '10.0.0.2',
-    destinationPort: 80,
-    serverName: '',
-  }
-  return (
-    planExchange({ tables: tablesOf([cluster()]), http: codec.http, request, client, upgrade: undefined, random })
-      .kind === 'forward'
-  )
+  return codec.http
 }
 
 for (const { name, at, makes } of PLACES) {

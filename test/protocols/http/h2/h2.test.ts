@@ -5,20 +5,15 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import net, { type AddressInfo } from 'node:net'
 import { Current } from '../../../../core/current.ts'
-import { systemClock } from '../../../../core/os/clock.ts'
-import { silentLog } from '../../../../core/log.ts'
 import { Metrics } from '../../../../core/metrics.ts'
-import { systemNetwork } from '../../../../core/os/network.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { Tables } from '../../../../model/tables.ts'
 import type { Cluster } from '../../../../model/cluster.ts'
-import type { Connection } from '../../../../protocols/connection.ts'
-import { DEFAULT_LIMITS, type Context } from '../../../../protocols/context.ts'
 import { serveHttp1 } from '../../../../protocols/http/server/h1-server.ts'
 import { serveHttp2 } from '../../../../protocols/http/server/h2-server.ts'
 import { createUpstreams } from '../../../../protocols/upstream/upstreams.ts'
-import { seededRandom } from '../../../helpers/random.ts'
 import { cluster, endpoint, forwardTo, manager, route, tablesOf } from '../harness.ts'
+import { connectionInClear, realContext } from '../../parts.ts'
 
 type Got = {
   status: number
@@ -44,48 +39,17 @@ async function proxy(
   const tables = new Current<Tables>(
     tablesOf([cluster([endpoint('127.0.0.1', originPort)], { protocol: p.speaks ?? 'http2', ...p.cluster })]),
   )
-  const ctx: Context = {
-    clock: systemClock,
-    random: seededRandom(1),
-    network: systemNetwork,
-    log: silentLog,
-    metrics,
-    tables,
-    identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
-    limits: DEFAULT_LIMITS,
-  }
+  const ctx = realContext({ metrics, tables })
   const upstreams = createUpstreams(ctx)
+  const serve = p.listen === 'http1' ? serveHttp1 : serveHttp2
   const draining = new AbortController()
   const aborted = new AbortController()
   let open = 0
   const server = net.createServer({ allowHalfOpen: true }, (stream) => {
     stream.on('error', () => {})
-    const chain = {
-      name: 'c',
-      match: {} as never,
-      tls: undefined,
-      policies: [],
-      codec: { kind: 'http' as const, http: p.http ?? manager() },
-    }
-    const conn: Connection = {
-      id: 'c',
-      local: { host: '127.0.0.1', port: 80 },
-      originalDst: undefined,
-      remote: { host: '127.0.0.1', port: 5 },
-      startedMs: 0,
-      listener: { name: 'l', direction: 'inbound' } as never,
-      chain,
-      stream,
-      tls: undefined,
-      offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
-      draining: draining.signal,
-      aborted: aborted.signal,
-      receivedBytes: 0,
-      sentBytes: 0,
-      cluster: '-',
-    }
+    const signals = { draining: draining.signal, aborted: aborted.signal }
     open++
-    void (p.listen === 'http1' ? serveHttp1 : serveHttp2)(conn, ctx, upstreams).then(() => {
+    void serve(connectionInClear(stream, p.http ?? manager(), signals), ctx, upstreams).then(() => {
       open--
       stream.destroy()
     })

@@ -97,91 +97,124 @@ const may = (rights: Rights, who: Who, topic: string): boolean =>
 
 type Open = ReturnType<TestBroker['open']> & { readonly who: Who; readonly id: string }
 
-async function play(steps: readonly Step[]): Promise<void> {
-  let t = new TestBroker()
-  let rights: Rights = [3, 3, 3]
-  let open: Open[] = []
-  const owners = new Map<string, Who>()
-  let publisher = await publisherOf(t)
-  let packetId = 0
-  const at = (n: number): Open | undefined => open.at(n === LAST ? -1 : n % Math.max(1, open.length))
-  const check = async (): Promise<void> => {
-    await settle()
-    for (const client of open) {
-      for (const packet of client.received.splice(0)) {
-        if (packet.type === 'publish')
-          assert.ok(may(rights, client.who, packet.topic), `${client.who} got ${packet.topic}`)
-        if (packet.type !== 'connack') continue
-        assert.ok(packet.reason === 0 || packet.reason === 0x87, String(packet.reason))
-        if (packet.reason === 0 && packet.sessionPresent)
-          assert.equal(owners.get(client.id), client.who, `the session of ${client.id}`)
-        if (packet.reason === 0) owners.set(client.id, client.who)
-      }
-    }
-    open = open.filter((client) => !client.closed)
+/** A broker, whoever is connected to it, and the rules that are in force. */
+class Site {
+  #broker: TestBroker
+  #publisher: ReturnType<TestBroker['open']>
+  #rights: Rights = [3, 3, 3]
+  #open: Open[] = []
+  readonly #owners = new Map<string, Who>()
+  #packetId = 0
+
+  private constructor(broker: TestBroker, publisher: ReturnType<TestBroker['open']>) {
+    this.#broker = broker
+    this.#publisher = publisher
   }
-  for (const s of steps) {
+
+  static async start(): Promise<Site> {
+    const broker = new TestBroker()
+    return new Site(broker, await publisherOf(broker))
+  }
+
+  async take(s: Step): Promise<void> {
     switch (s.do) {
-      case 'connect': {
-        const spiffe = WHO[s.who]
-        const client: Open = Object.assign(
-          t.open({ policy: { rules: rulesOf(rights) }, ...(spiffe !== undefined && { spiffe }) }),
-          { who: s.who, id: IDS[s.id]! },
-        )
-        client.send({
-          type: 'connect',
-          version: 5,
-          cleanStart: s.isClean,
-          keepAliveSec: 0,
-          clientId: client.id,
-          username: 'admin',
-          password: undefined,
-          will: undefined,
-          properties: { sessionExpirySec: 600 },
-        })
-        open.push(client)
+      case 'connect':
+        this.#connect(s)
         break
-      }
       case 'leave':
-        at(s.nth)?.disconnect()
+        this.#at(s.nth)?.disconnect()
         break
       case 'vanish':
-        at(s.nth)?.stream.destroy()
+        this.#at(s.nth)?.stream.destroy()
         break
       case 'subscribe':
-        at(s.nth)?.send({
-          type: 'subscribe',
-          packetId: ++packetId,
-          properties: {},
-          subscriptions: [
-            { filter: FILTERS[s.filter]!, qos: s.qos, noLocal: false, retainAsPublished: false, retainHandling: 0 },
-          ],
-        })
+        this.#subscribe(s)
         break
       case 'publish':
-        publisher.publish(TOPICS[s.topic]!, 'x', {
+        this.#publisher.publish(TOPICS[s.topic]!, 'x', {
           qos: s.qos,
           retain: s.retain,
-          packetId: s.qos === 0 ? 0 : ++packetId,
+          packetId: s.qos === 0 ? 0 : ++this.#packetId,
         })
         break
       case 'rules':
-        rights = s.rights
-        t.usePolicy({ rules: rulesOf(rights) }, open)
+        this.#rights = s.rights
+        this.#broker.usePolicy({ rules: rulesOf(s.rights) }, this.#open)
         break
       case 'acknowledge':
-        at(s.nth)?.ack('puback', 1)
+        this.#at(s.nth)?.ack('puback', 1)
         break
       case 'restart':
-        t = t.restart()
-        open = []
-        publisher = await publisherOf(t)
-        t.usePolicy({ rules: rulesOf(rights) })
+        await this.#restart()
         break
       default:
         s satisfies never
     }
-    await check()
+  }
+
+  async check(): Promise<void> {
+    await settle()
+    for (const client of this.#open) for (const packet of client.received.splice(0)) this.#checkPacket(client, packet)
+    this.#open = this.#open.filter((client) => !client.closed)
+  }
+
+  #checkPacket(client: Open, packet: Open['received'][number]): void {
+    if (packet.type === 'publish')
+      assert.ok(may(this.#rights, client.who, packet.topic), `${client.who} got ${packet.topic}`)
+    if (packet.type !== 'connack') return
+    assert.ok(packet.reason === 0 || packet.reason === 0x87, String(packet.reason))
+    if (packet.reason === 0 && packet.sessionPresent)
+      assert.equal(this.#owners.get(client.id), client.who, `the session of ${client.id}`)
+    if (packet.reason === 0) this.#owners.set(client.id, client.who)
+  }
+
+  #at(n: number): Open | undefined {
+    return this.#open.at(n === LAST ? -1 : n % Math.max(1, this.#open.length))
+  }
+
+  #connect(s: Step & { do: 'connect' }): void {
+    const spiffe = WHO[s.who]
+    const client: Open = Object.assign(
+      this.#broker.open({ policy: { rules: rulesOf(this.#rights) }, ...(spiffe !== undefined && { spiffe }) }),
+      { who: s.who, id: IDS[s.id]! },
+    )
+    client.send({
+      type: 'connect',
+      version: 5,
+      cleanStart: s.isClean,
+      keepAliveSec: 0,
+      clientId: client.id,
+      username: 'admin',
+      password: undefined,
+      will: undefined,
+      properties: { sessionExpirySec: 600 },
+    })
+    this.#open.push(client)
+  }
+
+  #subscribe(s: Step & { do: 'subscribe' }): void {
+    const filter = FILTERS[s.filter]!
+    this.#at(s.nth)?.send({
+      type: 'subscribe',
+      packetId: ++this.#packetId,
+      properties: {},
+      subscriptions: [{ filter, qos: s.qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+    })
+  }
+
+  async #restart(): Promise<void> {
+    this.#broker = this.#broker.restart()
+    this.#open = []
+    this.#publisher = await publisherOf(this.#broker)
+    this.#broker.usePolicy({ rules: rulesOf(this.#rights) })
+  }
+}
+
+async function play(steps: readonly Step[]): Promise<void> {
+  const site = await Site.start()
+  for (const s of steps) {
+    await site.take(s)
+    await site.check()
   }
 }
 
