@@ -8,7 +8,7 @@ import { silentLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { Identity } from '../../model/identity.ts'
-import type { Codec, FilterChain, Listener } from '../../model/listener.ts'
+import type { Codec, Listener } from '../../model/listener.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
@@ -23,6 +23,7 @@ import { seededRandom } from '../helpers/random.ts'
 import { settle, SimClock } from '../helpers/sim-clock.ts'
 import { SimNetwork } from '../helpers/sim-network.ts'
 import { testCa } from '../helpers/test-ca.ts'
+import { listener, tcpChain } from './downstream/data-path-rig.ts'
 import { cluster, endpoint, manager, Origin, ORIGIN, tablesOf } from './http/harness.ts'
 
 export const [SECOND, MINUTE, HOUR] = [1_000, 60_000, 3_600_000]
@@ -150,8 +151,9 @@ export async function rig(
   const w = new World()
   const origin = new Origin()
   await w.network.listen(ORIGIN, ({ stream }) => origin.accept(stream))
-  const listener = listenerOf(codec, p.plain ? undefined : down)
-  const server = new Node(w, w.issue('server', p.server ?? 48 * HOUR), p.settings ?? {}, [listener])
+  const chain = tcpChain({ name: 'c', tls: p.plain ? undefined : down, codec })
+  const serving = listener([chain], { name: 'l', address: HERE.host, port: HERE.port })
+  const server = new Node(w, w.issue('server', p.server ?? 48 * HOUR), p.settings ?? {}, [serving])
   const client = new Node(w, w.issue('client', p.client ?? 48 * HOUR), p.clientSettings ?? { openConnections: 'keep' })
   await server.path.open()
   t.after(async () => {
@@ -170,29 +172,6 @@ export async function rig(
     return stream
   }
   return { w, server, client, origin, open }
-}
-function listenerOf(codec: Codec, tls: DownstreamTls | undefined): Listener {
-  const match: FilterChain['match'] = {
-    destinationPort: undefined,
-    destinationRanges: [],
-    serverNames: [],
-    transportProtocol: undefined,
-    applicationProtocols: [],
-    sourceRanges: [],
-    sourcePorts: [],
-  }
-  return {
-    name: 'l',
-    address: HERE.host,
-    port: HERE.port,
-    bindToPort: true,
-    direction: 'inbound',
-    useOriginalDst: false,
-    sniff: { tls: false, http: false, timeoutMs: 0, onTimeout: 'close' },
-    filterChains: [{ name: 'c', match, tls, policies: [], codec }],
-    defaultFilterChain: undefined,
-    source: 'test',
-  }
 }
 /** Handshakes take turns of the real event loop, how many is not ours to know. */
 export async function until(what: string, is: () => boolean): Promise<void> {

@@ -76,7 +76,6 @@ export const STILL_MISSING: readonly string[] = [
   'protocols/dns/resolver/servers.ts',
   'protocols/dns/resolver/stored-answers.ts',
   'protocols/downstream/client-hello.ts',
-  'protocols/downstream/filter-chain.ts',
   'protocols/downstream/serve.ts',
   'protocols/downstream/sniff.ts',
   'protocols/http/codec/field-table.ts',
