@@ -1,6 +1,7 @@
 /** CONNECT of an explicit proxy (RFC 9110 §9.3.6): which cluster the tunnel leads to, and the connection to it. */
 import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 import { turnsTlsOn, type Cluster, type Endpoint } from '../../../model/cluster.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
@@ -10,12 +11,31 @@ import type { RequestHead } from '../message.ts'
 import { planExchange, type ForwardPlan, type Plan, type PlanInput } from './plan.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
+/** @param remoteIp the client's address as trusted hops tell it */
+export function planRequest(
+  { tables, random }: Pick<Context, 'tables' | 'random'>,
+  client: RequestOrigin,
+  http: HttpConnectionManager,
+  request: RequestHead,
+  remoteIp: string,
+): Plan {
+  const input = {
+    tables: tables.get(),
+    http,
+    request,
+    client: client.facts(remoteIp),
+    random,
+    upgrade: request.upgrade,
+  }
+  return request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
+}
+
 /**
  * A connect route where there is one; else the route of the virtual host that takes `/`: who lists a host there means
  * to reach it. Filters have had their say in the first plan, where the path is unknown. A route with a policy of its
  * own would be asked about a path that a tunnel does not have, so it is not used that way.
  */
-export function planConnect(input: PlanInput): Plan {
+function planConnect(input: PlanInput): Plan {
   if (!input.http.explicitProxy)
     return {
       kind: 'refuse',
@@ -67,21 +87,14 @@ export function refusalNow(
   asked: RequestHead,
   client: RequestOrigin,
   remoteIp: string,
-  { tables, random }: Pick<Context, 'tables' | 'random'>,
+  ctx: Pick<Context, 'tables' | 'random'>,
 ): MeshError | undefined {
   const { codec } = client.conn.chain
   // The chain's own policies (L4) were asked by the recheck; there are no others where it speaks something else now.
   if (codec.kind !== 'http') return undefined
   const { http } = codec
-  const input = {
-    tables: tables.get(),
-    http: { ...http, filters: http.filters.filter((f) => f.kind !== 'fault') },
-    request: asked,
-    client: client.facts(remoteIp),
-    random,
-    upgrade: asked.upgrade,
-  }
-  const plan = asked.method === 'CONNECT' ? planConnect(input) : planExchange(input)
+  const filters = http.filters.filter((f) => f.kind !== 'fault')
+  const plan = planRequest(ctx, client, { ...http, filters }, asked, remoteIp)
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
 }
 const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([

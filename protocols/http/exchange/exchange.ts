@@ -1,76 +1,63 @@
 /**
- * One request from its head to the last byte of its answer: plan, tries, answer. A state machine without I/O of its
- * own: the server codec tells it of the client's bytes and takes what it has to say (Downstream); a client codec does
- * the same towards the endpoint (HttpCall). What was sent and may have arrived is never sent again unless that is safe;
- * retry.ts decides that.
+ * One request from its head to the last byte of its answer: plan, attempts, answer. It does no I/O itself. The server
+ * codec tells it of the client's bytes and sends what it has to say (Downstream); an Attempt carries the request to an
+ * endpoint. What may have arrived is sent again only where that is safe, which retry.ts decides.
  */
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { detached, guarded } from '../../../core/defects/guard.ts'
+import { guarded, nothing } from '../../../core/defects/guard.ts'
 import type { Cluster, Endpoint } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { isGrpc } from '../../router.ts'
+import { Attempt, type AttemptOwner } from './attempt.ts'
+import { planRequest } from './connect-tunnel.ts'
 import type { RequestOrigin } from './request-origin.ts'
-import { finishAccess, type ExchangeRecord } from './record.ts'
+import { finishAccess, newRecord, reportDenied, reportShadowDenied, type ExchangeRecord } from './record.ts'
 import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { prepareRequestHeaders } from '../filters/forwarded.ts'
-import { requestHash } from '../filters/hash.ts'
-import { hasUnderscored, removeUnderscored, setHeader } from '../filters/header-edit.ts'
-import type {
-  CallEvents,
-  Downstream,
-  HttpCall,
-  PendingCall,
-  RequestHead,
-  ResponseHead,
-  Sent,
-  UpstreamRequest,
-} from '../message.ts'
-import { answerHead, upstreamRequest, type HeaderFacts } from './outgoing.ts'
-import { planExchange, planToday, type ForwardPlan, type Plan } from './plan.ts'
+import { applyUnderscores, setHeader } from '../filters/header-edit.ts'
+import type { Downstream, RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
+import { answerHead, sendLocalAnswer, upstreamRequest, type HeaderFacts } from './outgoing.ts'
+import { planToday, type ForwardPlan, type Plan } from './plan.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
-import { errorAnswer, faultAnswer, routeAnswer, type LocalAnswer } from './reply.ts'
-import { decideRetry, grpcStatusOf, retryBackoffMs, type TryOutcome } from './retry.ts'
+import { errorAnswer, plannedAnswer, type LocalAnswer } from './reply.ts'
+import { RequestedTunnel, type FarEnd, type TunnelOwner } from './requested-tunnel.ts'
+import { Retries } from './retries.ts'
+import { suspectResponse, type TryOutcome } from './retry.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import { inClear, openConnectTunnel, planConnect, refusalNow } from './connect-tunnel.ts'
 import { settleRequest } from '../filters/request-view.ts'
 import { Timeouts, timesOf, type DueKind, type Timed } from './timeouts.ts'
-import { Tunnel } from './tunnel.ts'
 
-export class Exchange implements CallEvents, HeaderFacts, Timed {
+/**
+ * `planning`: nothing has left yet; a fault may delay it. `trying`: an attempt, the back-off before one, or a tunnel
+ * being opened. `answering`: the head of an answer has been sent to the client. `tunnel`: the two streams are joined.
+ */
+type Phase = 'planning' | 'trying' | 'answering' | 'tunnel' | 'over'
+
+export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   readonly request: RequestHead
   readonly client: RequestOrigin
   readonly http: HttpConnectionManager
   readonly record: ExchangeRecord
+  readonly down: Downstream
+  /** What has come of the request. */
+  readonly body: ReplayBuffer
   readonly #rt: HttpRuntime
-  readonly #down: Downstream
-  readonly #body: ReplayBuffer
   /** As trusted hops tell it; '' = nobody was asked yet. */
   remoteIp = ''
-  #plan: ForwardPlan | undefined
-  /** Made at the first try: the headers are edited once. */
-  #outgoing: UpstreamRequest | undefined
-  #pending: PendingCall | undefined
-  #call: HttpCall | undefined
-  /** Ready for the connection at hand to be given the request's bytes. */
-  #sentAll = false
-  #requestDone = false
-  #answering = false
-  #over = false
-  #retries = 0
-  #freshRetries = 0
-  #retryLease: Disposable | undefined
-  #tried: Endpoint[] | undefined
-  #wait: Timer | undefined
-  #timeouts: Timeouts | undefined
   /** The client waits for 100 before it sends the rest, and the endpoint is to give it. */
   awaitsContinue = false
-  /** Of a request that wants a tunnel, as policies saw it: they are asked again when they change. */
-  #asked: RequestHead | undefined
-  #watching: Disposable | undefined
-  #tunnel: Tunnel | undefined
-  #stopConnecting: AbortController | undefined
+  #phase: Phase = 'planning'
+  #plan: ForwardPlan | undefined
+  /** Made at the first attempt: the headers are edited once. */
+  #outgoing: UpstreamRequest | undefined
+  #attempt: Attempt | undefined
+  #retries: Retries | undefined
+  /** A fault's delay, or the back-off before an attempt. */
+  #wait: Timer | undefined
+  #timeouts: Timeouts | undefined
+  #tunnel: RequestedTunnel | undefined
 
   constructor(
     rt: HttpRuntime,
@@ -83,20 +70,9 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     this.client = client
     this.http = http
     this.request = request
-    this.#down = down
-    this.#body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
-    this.record = {
-      startedMs: rt.ctx.clock.monotonicMs(),
-      startedWallMs: rt.ctx.clock.wallMs(),
-      status: 0,
-      error: undefined,
-      receivedBytes: 0,
-      sentBytes: 0,
-      tries: 0,
-      firstByteMs: undefined,
-      endpoint: undefined,
-      plan: undefined,
-    }
+    this.down = down
+    this.body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
+    this.record = newRecord(rt.ctx)
   }
 
   /* From the server codec. */
@@ -105,78 +81,49 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
   start(): void {
     const { ctx } = this.#rt
     const { request, http } = this
-    if (http.underscores !== undefined && hasUnderscored(request.headers)) {
-      if (http.underscores === 'refuse') {
-        this.#refuse(
-          new MeshError(
-            'MESH_MALFORMED_INPUT',
-            'the name of a field holds an underscore (headers_with_underscores_action)',
-          ),
-        )
-        return
-      }
-      removeUnderscored(request.headers)
+    const refusal = applyUnderscores(http.underscores, request.headers)
+    if (refusal) {
+      this.#refuse(refusal)
+      return
     }
     this.remoteIp = prepareRequestHeaders(request, http, this.client, ctx.random)
     settleRequest(request, http, this.client, ctx.tables.get())
-    if (request.upgrade !== undefined || request.method === 'CONNECT') this.#asked = request.copy()
-    const input = {
-      tables: ctx.tables.get(),
-      http,
-      request,
-      client: this.client.facts(this.remoteIp),
-      random: ctx.random,
-      upgrade: request.upgrade,
-    }
-    const plan = request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
+    if (request.upgrade !== undefined || request.method === 'CONNECT')
+      this.#tunnel = new RequestedTunnel(this.#rt, this, request)
+    const plan = planRequest(ctx, this.client, http, request, this.remoteIp)
     this.record.plan = plan
-    if (plan.shadow) for (const shadow of plan.shadow) if (!shadow.wouldAllow) this.#rt.metrics.shadowDenied.value++
-    if (plan.delayMs > 0)
-      this.#wait = ctx.clock.after(
-        plan.delayMs,
-        guarded(
-          'exchange',
-          (error) => this.abort(error),
-          () => this.#act(planToday(plan, ctx.tables.get())),
-        ),
-      )
+    reportShadowDenied(plan, this.#rt)
+    if (plan.delayMs > 0) this.#after(plan.delayMs, () => this.#act(planToday(plan, ctx.tables.get())))
     else this.#act(plan)
   }
 
+  #after(ms: number, then: () => void): void {
+    this.#wait = this.#rt.ctx.clock.after(
+      ms,
+      guarded('exchange', (error) => this.abort(error), then),
+    )
+  }
+
   requestData(chunk: Buffer): void {
-    if (this.#over) return
+    if (this.#phase === 'over') return
     this.record.receivedBytes += chunk.length
-    const call = this.#call
-    if (!this.#body.add(chunk) && !this.#body.counted) {
-      this.#body.counted = true
-      this.#rt.metrics.limits.replayBytes.value++
-    }
-    if (!call) {
-      // Nobody to send it to yet. Until there is, no more than the replay limit is taken.
-      if (this.#body.full) this.#down.pauseRequest()
-      return
-    }
-    call.sendData(chunk)
-    this.#body.passed()
-    if (!call.flush()) this.#down.pauseRequest()
+    if (this.body.add(chunk)) this.#rt.metrics.limits.replayBytes.value++
+    if (this.#attempt?.isOpen) this.#attempt.sendData(chunk)
+    // Nobody to send it to yet. Until there is, no more than the replay limit is taken.
+    else if (this.body.full) this.down.pauseRequest()
   }
 
   requestEnd(trailers: readonly string[] | undefined): void {
-    if (this.#over) return
-    this.#requestDone = true
-    this.#body.end(trailers)
-    if (this.#call) {
-      this.#call.sendEnd(trailers)
-      this.#sentAll = true
-      this.#call.flush()
-    }
-    if (this.#plan) this.#requestTimes()
+    if (this.#phase === 'over') return
+    this.body.end(trailers)
+    if (this.#attempt?.isOpen) this.#attempt.sendEnd(trailers)
+    if (this.#plan) this.#requestComplete()
   }
 
   /** The client left, broke the protocol or was silent too long. Nothing can be told to a client that is gone. */
   abort(error: MeshError): void {
-    if (this.#over) return
-    if (this.#tunnel) this.#tunnel.abort(error)
+    if (this.#phase === 'over') return
+    if (this.#phase === 'tunnel') this.#tunnel!.abort(error)
     else this.#refuse(error)
   }
 
@@ -185,59 +132,37 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     return this.client.directIp
   }
 
-  /** Not a field: every request would pay for it. */
-  broken(error: MeshError): void {
-    this.abort(error)
-  }
-
   downstreamDrained(): void {
-    this.#call?.resumeResponse()
+    this.#attempt?.resumeResponse()
   }
 
   /** The cluster whose place it takes while a request is under way. */
   get calling(): Cluster | undefined {
-    return this.#call ? this.#plan?.cluster : undefined
+    return this.#attempt?.isOpen ? this.#plan?.cluster : undefined
   }
 
   /** True when no more of the request is needed. */
   get over(): boolean {
-    return this.#over
+    return this.#phase === 'over'
+  }
+  get isAnswering(): boolean {
+    return this.#phase === 'answering'
   }
 
   /* The plan. */
 
   #act(plan: Plan): void {
-    this.#wait = undefined
-    if (this.#over) return
+    if (this.#phase !== 'planning') return
     switch (plan.kind) {
       case 'refuse':
-        if (plan.error.code === 'MESH_PEER_NOT_ALLOWED') {
-          this.#rt.metrics.denied.value++
-          this.#rt.ctx.log.debug(
-            {
-              evt: 'http.denied',
-              conn: this.client.conn.id,
-              rule: plan.rule,
-              peer: this.client.conn.tls?.peer?.spiffeId?.uri,
-            },
-            'request refused by policy',
-          )
-        }
+        reportDenied(plan, this.client.conn, this.#rt)
         this.#refuse(plan.error)
         return
       case 'answer':
-        if (plan.fault)
-          this.#answerLocally(
-            faultAnswer(plan.status, plan.fault.grpcStatus, this.#isGrpc(), plan.body),
-            new MeshError('MESH_FAULT_INJECTED', plan.body),
-            plan.responseEdits,
-          )
-        else
-          this.#answerLocally(
-            routeAnswer(plan.status, plan.body, plan.location, this.#isGrpc()),
-            undefined,
-            plan.responseEdits,
-          )
+        this.#answerLocally(
+          plannedAnswer(plan, this.#isGrpc()),
+          plan.fault && new MeshError('MESH_FAULT_INJECTED', plan.body),
+        )
         return
       case 'forward':
         this.#forward(plan)
@@ -247,8 +172,37 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     }
   }
 
-  #tryAgain(): void {
-    this.#wait = undefined
+  #forward(plan: ForwardPlan): void {
+    this.#phase = 'trying'
+    this.#plan = plan
+    this.client.conn.cluster = plan.cluster.name
+    if (plan.action.idleMs !== undefined) this.down.setIdleMs(plan.action.idleMs)
+    const times = timesOf(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
+    if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this)
+    if (this.request.method === 'CONNECT') {
+      this.#tunnel!.connect(plan)
+      return
+    }
+    if (this.request.expectContinue) {
+      if (this.http.proxyContinue) this.awaitsContinue = true
+      else this.down.sendContinue()
+    }
+    if (this.body.ended) this.#requestComplete()
+    this.#try(false)
+  }
+
+  /* Attempts. */
+
+  #try(fresh: boolean): void {
+    this.record.tries++
+    const plan = this.#plan!
+    const tried = plan.retry?.avoidPreviousHosts ? this.#retries?.tried : undefined
+    this.#attempt = new Attempt(this)
+    this.#attempt.start(this.#rt, plan, fresh, tried)
+  }
+
+  /** The cluster of that name may be another one by now. */
+  #tryToday(): void {
     const plan = planToday(this.#plan!, this.#rt.ctx.tables.get())
     if (plan.kind === 'refuse') {
       this.#refuse(plan.error)
@@ -258,173 +212,105 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
     this.#try(false)
   }
 
-  #forward(plan: ForwardPlan): void {
-    this.#plan = plan
-    this.client.conn.cluster = plan.cluster.name
-    if (plan.action.idleMs !== undefined) this.#down.setIdleMs(plan.action.idleMs)
-    const times = timesOf(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
-    if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this)
-    if (this.request.method === 'CONNECT') {
-      this.#connect(plan)
-      return
-    }
-    if (this.request.expectContinue) {
-      if (this.http.proxyContinue) this.awaitsContinue = true
-      else this.#down.sendContinue()
-    }
-    if (this.#requestDone) this.#requestTimes()
-    this.#try(false)
+  #attemptOver(): void {
+    this.#attempt = undefined
+    this.#timeouts?.tryEnds()
   }
 
-  #try(fresh: boolean): void {
-    const plan = this.#plan!
-    const { action, retry } = plan
-    const { balancer } = plan.cluster
-    this.record.tries++
-    this.#sentAll = false
-    const hashed = action.hash.length > 0 && (balancer.kind === 'ring-hash' || balancer.kind === 'maglev')
-    const pending = this.#rt.upstreams.startCall(
-      plan.cluster,
-      {
-        source: this.client.source,
-        speaks: this.request.version === 'HTTP/2' ? 'http2' : 'http1',
-        fresh,
-        host: plan.authority,
-        originalDst: this.client.conn.originalDst,
-        hash: hashed
-          ? requestHash(action.hash, {
-              header: (name) => this.request.header(name),
-              path: this.request.path,
-              remoteIp: this.remoteIp,
-            })
-          : undefined,
-        avoid: retry?.avoidPreviousHosts ? this.#tried : undefined,
-        maxHostPicks: retry?.maxHostPicks ?? 0,
-      },
-      this,
-    )
-    if (pending) this.#pending = pending
+  #cancelAttempt(): void {
+    this.#attempt?.cancel()
+    this.#attemptOver()
   }
 
-  /* From the client codec. */
+  /* From the attempt. */
 
-  /** A host counts as tried when it is picked: one that refuses the connection, too (Envoy's onHostAttempted). */
-  onCallPicked(endpoint: Endpoint): void {
+  /** A host counts as tried when it is picked, even if it refuses the connection (Envoy's onHostAttempted). */
+  onPicked(endpoint: Endpoint): void {
     this.record.endpoint = endpoint
-    if (this.#plan!.retry?.avoidPreviousHosts) (this.#tried ??= []).push(endpoint)
+    if (this.#plan!.retry?.avoidPreviousHosts) this.#retriesSoFar().addTried(endpoint)
   }
 
   /** Not a try: nothing was asked yet. */
-  onCallMoved(): void {
+  onMoved(): void {
     this.record.tries--
-    this.#pending = undefined
-    this.#tryAgain()
+    this.#attemptOver()
+    this.#tryToday()
   }
 
-  onCall(call: HttpCall): void {
-    this.#pending = undefined
-    this.#call = call
-    const outgoing = (this.#outgoing ??= upstreamRequest(this.request, this.#plan!, this))
-    // In place of what the proxy before us, or the try before this one, has counted.
-    if (this.#plan!.routed.virtualHost.includeAttemptCount)
+  requestToSend(): UpstreamRequest {
+    const plan = this.#plan!
+    const request = (this.#outgoing ??= upstreamRequest(this.request, plan, this))
+    // In place of what the proxy before us, or the attempt before this one, has counted.
+    if (plan.routed.virtualHost.includeAttemptCount)
       setHeader(this.request.headers, 'x-envoy-attempt-count', String(this.record.tries))
-    const body = this.#body
-    call.sendHead(outgoing, outgoing.bodyLength === 0)
-    for (const chunk of body.chunks) call.sendData(chunk)
-    body.passed()
-    if (outgoing.bodyLength === 0) this.#sentAll = true
-    else if (body.ended) {
-      call.sendEnd(body.trailers)
-      this.#sentAll = true
-    }
-    if (this.#requestDone) this.#timeouts?.tryBegins()
-    if (call.flush() && !this.#requestDone) this.#down.resumeRequest()
+    return request
   }
 
-  onCallInformational(head: ResponseHead): void {
+  onSending(): void {
+    if (this.body.ended) this.#timeouts?.tryBegins()
+  }
+
+  onInformational(head: ResponseHead): void {
     if (head.status === 100 && this.awaitsContinue) {
       this.awaitsContinue = false
-      this.#down.sendContinue()
-    } else if (isInformational(head.status)) this.#down.sendInformational(head)
+      this.down.sendContinue()
+    } else if (isInformational(head.status)) this.down.sendInformational(head)
   }
 
-  onCallHead(head: ResponseHead, end: boolean): void {
+  onHead(head: ResponseHead, end: boolean): void {
     const plan = this.#plan!
     this.#rt.metrics.attempts.answered.value++
-    const { retry } = plan
-    if (retry) {
-      const { status, headers } = head
-      const grpcStatus = end && status === 200 ? grpcStatusOf(headers) : undefined
-      const suspect = status >= 400 || (grpcStatus ?? 0) > 0 || retry.statusCodes.has(status)
-      if (
-        suspect &&
-        this.#retry({ kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') })
-      )
-        return
-    }
-    this.#releaseRetry()
+    const suspect = plan.retry && suspectResponse(plan.retry, head, end)
+    if (suspect && this.#retry(suspect)) return
+    this.#retries?.release()
     if (!isFinalStatus(head.status)) {
-      this.#cancelCall()
+      this.#cancelAttempt()
       this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint answered with status ${head.status}`))
       return
     }
-    this.#answering = true
-    this.#body.drop()
+    this.#phase = 'answering'
+    this.body.drop()
     const { record } = this
     record.status = head.status
     record.firstByteMs = this.#rt.ctx.clock.monotonicMs()
     this.#timeouts?.tryEnds()
-    this.#down.sendHead(
+    this.down.sendHead(
       answerHead(head, plan.responseEdits, this, this.http.serverName, record.firstByteMs - record.startedMs),
       end,
     )
   }
 
-  onCallData(chunk: Buffer): void {
-    this.record.sentBytes += chunk.length
-    this.#down.sendData(chunk)
-  }
-
-  onCallEnd(trailers: readonly string[] | undefined): void {
-    this.#call = undefined
-    if (this.#over || !this.#answering) return
-    this.#down.sendEnd(trailers)
-    this.#down.flush()
+  onEnd(trailers: readonly string[] | undefined): void {
+    this.#attemptOver()
+    if (this.#phase !== 'answering') return
+    this.down.sendEnd(trailers)
+    this.down.flush()
     this.#finish(undefined)
   }
 
-  onCallPause(): void {
-    if (this.#answering && !this.#over && !this.#down.flush()) this.#call?.pauseResponse()
-  }
-
-  onCallDrained(): void {
-    if (!this.#requestDone) this.#down.resumeRequest()
-  }
-
-  onCallUpgraded(head: ResponseHead, stream: Duplex, rest: Buffer | undefined): void {
-    this.#call = undefined
+  onUpgraded(head: ResponseHead, stream: Duplex, rest: Buffer | undefined): void {
+    this.#attemptOver()
     this.#rt.metrics.attempts.answered.value++
-    this.#releaseRetry()
+    this.#retries?.release()
     if (this.#plan!.upgrade === undefined) {
       stream.destroy()
       this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', 'the endpoint switched protocols without being asked'))
       return
     }
     this.record.status = 101
-    this.#openTunnel(
-      answerHead(head, this.#plan!.responseEdits, this, this.http.serverName, undefined),
+    this.#openTunnel(answerHead(head, this.#plan!.responseEdits, this, this.http.serverName, undefined), {
       stream,
       rest,
-      () => {},
-    )
+      // The pool counts the connection until its stream closes.
+      release: nothing,
+    })
   }
 
-  onCallFailed(error: MeshError, sent: Sent, reused: boolean): void {
-    this.#call = undefined
-    this.#pending = undefined
-    if (this.#over) return
+  onFailed(error: MeshError, sent: Sent, reused: boolean): void {
+    this.#attemptOver()
+    if (this.#phase === 'over') return
     this.#rt.metrics.attempts.failed.value++
-    if (this.#answering) {
+    if (this.#phase === 'answering') {
       this.#finish(error)
       return
     }
@@ -434,78 +320,44 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
 
   /* Retries. */
 
-  /** @returns true when another try is on its way; the call at hand is given up then */
+  /** @returns true when another attempt is on its way; the one at hand is given up then */
   #retry(outcome: TryOutcome): boolean {
-    const { retry, cluster } = this.#plan!
-    const request = {
+    const plan = this.#plan!
+    const next = this.#retriesSoFar().next(plan, outcome, {
       method: this.request.method,
       hasIdempotencyKey: this.request.header('idempotency-key') !== undefined,
-      replayable: this.#body.replayable,
+      replayable: this.body.replayable,
+    })
+    switch (next.kind) {
+      case 'none':
+        return false
+      case 'fresh':
+        this.#try(true)
+        return true
+      case 'after':
+        this.#cancelAttempt()
+        this.#after(next.backoffMs, () => this.#tryToday())
+        return true
+      default:
+        return next satisfies never
     }
-    const decision = decideRetry(retry, outcome, request, { retries: this.#retries, freshRetries: this.#freshRetries })
-    const { metrics, upstreams, ctx } = this.#rt
-    if (typeof decision === 'object') {
-      if (decision.stop === 'not-safe') metrics.retries.heldBack.value++
-      if (decision.stop === 'limit') this.record.retryFlag = 'URX'
-      return false
-    }
-    this.#releaseRetry()
-    if (decision === 'retry-fresh') {
-      metrics.retries.sent.value++
-      this.#freshRetries++
-      this.#try(true)
-      return true
-    }
-    this.#retryLease = upstreams.takeRetry(cluster)
-    if (!this.#retryLease) {
-      metrics.retries.budget.value++
-      this.record.retryFlag = 'UO'
-      return false
-    }
-    metrics.retries.sent.value++
-    this.#cancelCall()
-    const backoffMs = retry ? retryBackoffMs(retry, this.#retries, ctx.random) : 0
-    this.#retries++
-    ctx.log.debug(
-      { evt: 'http.retry', conn: this.client.conn.id, cluster: cluster.name, tries: this.record.tries, backoffMs },
-      'request is tried again',
-    )
-    this.#wait = ctx.clock.after(
-      backoffMs,
-      guarded(
-        'exchange',
-        (error) => this.abort(error),
-        () => this.#tryAgain(),
-      ),
-    )
-    return true
   }
 
-  #releaseRetry(): void {
-    this.#retryLease?.[Symbol.dispose]()
-    this.#retryLease = undefined
-  }
-
-  #cancelCall(): void {
-    const call = this.#call
-    const pending = this.#pending
-    this.#call = undefined
-    this.#pending = undefined
-    call?.cancel()
-    pending?.cancel()
+  #retriesSoFar(): Retries {
+    return (this.#retries ??= new Retries(this.#rt, this.client.conn, this.record))
   }
 
   /* Time. */
 
-  #requestTimes(): void {
+  #requestComplete(): void {
     this.#timeouts?.requestDone()
-    if (this.#call && !this.#answering) this.#timeouts?.tryBegins()
+    if (this.#phase === 'trying' && this.#attempt?.isOpen) this.#timeouts?.tryBegins()
   }
 
   onTimeout(kind: DueKind, error: MeshError): void {
-    if (this.#over) return
-    if (this.#tunnel) {
-      this.#tunnel.abort(error)
+    if (this.#phase === 'over') return
+    if (this.#phase === 'tunnel') {
+      this.#tunnel!.abort(error)
       return
     }
     if (kind !== 'stream') this.#rt.metrics.attempts.timeout.value++
@@ -514,169 +366,78 @@ export class Exchange implements CallEvents, HeaderFacts, Timed {
       this.#retry({
         kind: 'failed',
         code: 'MESH_UPSTREAM_TIMEOUT',
-        sent: this.#sentAll ? 'all' : 'part',
+        sent: this.#attempt?.sent === 'all' ? 'all' : 'part',
         reused: false,
       })
     )
       return
-    this.#cancelCall()
+    this.#cancelAttempt()
     this.#refuse(error)
   }
 
   /* Tunnels. */
 
-  #connect(plan: ForwardPlan): void {
-    const stop = new AbortController()
-    this.#stopConnecting = stop
-    detached(
-      'exchange',
-      openConnectTunnel(this.#rt, plan, this.client.conn, stop.signal).then(
-        (up) => {
-          if (this.#over) {
-            up.release('ok')
-            up.stream.destroy()
-            return
-          }
-          this.record.endpoint = up.endpoint
-          this.record.status = 200
-          this.#openTunnel(
-            { status: 200, headers: [], contentLength: UNKNOWN_LENGTH },
-            up.stream,
-            undefined,
-            (failed) => up.release(failed ? 'failed' : 'ok'),
-          )
-        },
-        (error: unknown) => {
-          if (!this.#over)
-            this.#refuse(
-              error instanceof MeshError
-                ? error
-                : new MeshError('MESH_INTERNAL', 'the tunnel could not be opened', { cause: error }),
-            )
-        },
-      ),
-      (error) => this.abort(error),
-    )
+  onConnected(endpoint: Endpoint, far: FarEnd): void {
+    this.record.endpoint = endpoint
+    this.record.status = 200
+    this.#openTunnel({ status: 200, headers: [], contentLength: UNKNOWN_LENGTH }, far)
   }
 
-  #openTunnel(head: ResponseHead, stream: Duplex, rest: Buffer | undefined, release: (failed: boolean) => void): void {
-    const { ctx } = this.#rt
+  #openTunnel(head: ResponseHead, far: FarEnd): void {
+    const [tunnel, plan] = [this.#tunnel!, this.#plan!]
     // The rules may have changed while the endpoint was asked.
-    const refusal = this.#refusalNow()
+    const refusal = tunnel.refusal(plan)
     if (refusal) {
-      stream.destroy()
-      release(false)
+      far.stream.destroy()
+      far.release(false)
       this.#refuse(refusal)
       return
     }
-    this.#answering = true
+    this.#phase = 'tunnel'
     // From here the tunnel's own idle time counts, not the time for an answer.
     this.#timeouts?.onlyStream()
-    const client = this.#down.takeOver(head)
-    const { conn } = this.client
-    this.#tunnel = new Tunnel(
-      client,
-      { stream, rest },
-      {
-        clock: ctx.clock,
-        waiting: this.#rt.waiting,
-        client: this.source,
-        maxBufferBytes: ctx.limits.maxBufferBytes,
-        idleMs: this.#tunnelIdleMs(),
-        onClientBytes: (bytes) => {
-          this.record.receivedBytes += bytes
-          conn.receivedBytes += bytes
-        },
-        onServerBytes: (bytes) => {
-          this.record.sentBytes += bytes
-          conn.sentBytes += bytes
-        },
-        onEnd: (error) => {
-          release(error?.code === 'MESH_UPSTREAM_RESET')
-          this.#finish(error)
-        },
-      },
-    )
-    this.#watching = ctx.tables.watch(
-      guarded(
-        'exchange',
-        (error) => this.abort(error),
-        () => this.#recheck(),
-      ),
-    )
+    tunnel.open(head, far, plan)
   }
 
-  /**
-   * A tunnel of an explicit proxy carries what nobody here looks into, and may be silent for as long as a TCP
-   * connection.
-   */
-  #tunnelIdleMs(): number {
-    const { limits } = this.#rt.ctx
-    return (
-      this.#plan!.action.idleMs ??
-      (this.request.method === 'CONNECT' ? limits.idleMs : (this.http.streamIdleMs ?? limits.idleMs))
-    )
-  }
-
-  /** A tunnel outlives the answer that was given to it: who would be refused now is cut off now. */
-  #recheck(): void {
-    const refusal = this.#refusalNow()
-    if (refusal) this.#tunnel?.abort(refusal)
-  }
-  #refusalNow(): MeshError | undefined {
-    return (
-      this.#asked &&
-      (refusalNow(this.#asked, this.client, this.remoteIp, this.#rt.ctx) ??
-        inClear(this.#plan!.cluster, this.record.endpoint, this.#rt.ctx.tables.get()))
-    )
+  onTunnelEnd(error: MeshError | undefined): void {
+    this.#finish(error)
   }
 
   /* The end. */
 
   #refuse(error: MeshError): void {
-    if (this.#answering) {
+    if (this.#phase === 'answering') {
       this.#finish(error)
       return
     }
-    // As in Envoy: who adds a header to a route's answers means all of them.
-    this.#answerLocally(errorAnswer(error, this.#isGrpc()), error, this.record.plan?.responseEdits)
+    this.#answerLocally(errorAnswer(error, this.#isGrpc()), error)
   }
 
-  #answerLocally(
-    { head, body }: LocalAnswer,
-    error: MeshError | undefined,
-    edits: ForwardPlan['responseEdits'] = [],
-  ): void {
-    this.record.status = head.status
+  #answerLocally(answer: LocalAnswer, error: MeshError | undefined): void {
+    // As in Envoy: who adds a header to a route's answers means all of them.
+    const edits = this.record.plan?.responseEdits ?? []
+    this.record.status = answer.head.status
     this.record.error = error
-    this.#answering = true
-    const withBody = body !== undefined && this.request.method !== 'HEAD'
-    this.#down.sendHead(answerHead(head, edits, this, this.http.serverName, undefined), !withBody)
-    if (withBody) {
-      this.record.sentBytes += body.length
-      this.#down.sendData(body)
-    }
-    this.#down.sendEnd(undefined)
-    this.#down.flush()
+    this.#phase = 'answering'
+    sendLocalAnswer(answer, edits, this)
     this.#finish(undefined)
   }
 
   #finish(error: MeshError | undefined): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.#phase === 'over') return
+    this.#phase = 'over'
     this.record.error ??= error
     this.#wait?.cancel()
-    this.#stopConnecting?.abort(new MeshError('MESH_CLIENT_GONE', 'the client left'))
-    if (this.#call || this.#pending) {
+    if (this.#attempt) {
       this.#rt.metrics.attempts.cancelled.value++
-      this.#cancelCall()
+      this.#cancelAttempt()
     }
-    this.#releaseRetry()
-    this.#body.drop()
+    this.#retries?.release()
+    this.body.drop()
     this.#timeouts?.end()
-    this.#watching?.[Symbol.dispose]()
+    this.#tunnel?.end()
     finishAccess(this, this.#rt)
-    this.#down.finished(error)
+    this.down.finished(error)
   }
 
   #isGrpc(): boolean {

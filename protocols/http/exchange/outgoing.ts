@@ -1,4 +1,5 @@
 /** The heads that leave: the request's towards the endpoint, the answer's towards the client. */
+import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { HeaderEdit } from '../../../model/route.ts'
 import type { SubstitutionFacts } from '../../../model/substitution.ts'
 import { headerOrPseudo } from '../../router.ts'
@@ -6,14 +7,15 @@ import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import { editHeaders, headerValue, setHeader } from '../filters/header-edit.ts'
-import type { RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
+import type { Downstream, RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
 import type { ForwardPlan } from './plan.ts'
+import type { LocalAnswer } from './reply.ts'
 
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */
 export type HeaderFacts = {
   readonly request: RequestHead
   readonly client: RequestOrigin
-  readonly record: Pick<ExchangeRecord, 'startedWallMs' | 'plan'>
+  readonly record: ExchangeRecord
   /** The endpoint is to say whether the body is wanted. */
   readonly awaitsContinue: boolean
   /** As trusted hops tell it; '' = nobody was asked yet. */
@@ -75,6 +77,23 @@ export function answerHead(
     if (upstreamMs === undefined) keepLast(headers, 'content-type')
   }
   return head
+}
+
+/** An answer of our own, whole. */
+export function sendLocalAnswer(
+  { head, body }: LocalAnswer,
+  edits: readonly HeaderEdit[],
+  exchange: HeaderFacts & { readonly http: HttpConnectionManager; readonly down: Downstream },
+): void {
+  const { request, record, http, down } = exchange
+  const withBody = body !== undefined && request.method !== 'HEAD'
+  down.sendHead(answerHead(head, edits, exchange, http.serverName, undefined), !withBody)
+  if (withBody) {
+    record.sentBytes += body.length
+    down.sendData(body)
+  }
+  down.sendEnd(undefined)
+  down.flush()
 }
 
 let dateOfSecond = 0

@@ -4,9 +4,10 @@ import type { Endpoint } from '../../../model/cluster.ts'
 import { logAccess } from './access-log.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Connection } from '../../connection.ts'
+import type { Context } from '../../context.ts'
 import type { RequestHead } from '../message.ts'
 import type { RequestOrigin } from './request-origin.ts'
-import type { Plan } from './plan.ts'
+import type { Plan, RefusePlan } from './plan.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
 export type ExchangeRecord = {
@@ -24,6 +25,21 @@ export type ExchangeRecord = {
   firstByteMs: number | undefined
   endpoint: Endpoint | undefined
   plan: Plan | undefined
+}
+
+export function newRecord({ clock }: Pick<Context, 'clock'>): ExchangeRecord {
+  return {
+    startedMs: clock.monotonicMs(),
+    startedWallMs: clock.wallMs(),
+    status: 0,
+    error: undefined,
+    receivedBytes: 0,
+    sentBytes: 0,
+    tries: 0,
+    firstByteMs: undefined,
+    endpoint: undefined,
+    plan: undefined,
+  }
 }
 
 /** Of an exchange, what its record is told with. */
@@ -75,6 +91,22 @@ export function logBroken(
     peer: conn.tls?.peer?.spiffeId?.uri,
     tries: 0,
   })
+}
+
+/** A policy refused the request: counted, and told to whoever debugs policies. */
+export function reportDenied(
+  { error, rule }: RefusePlan,
+  { id, tls }: Connection,
+  { ctx, metrics }: HttpRuntime,
+): void {
+  if (error.code !== 'MESH_PEER_NOT_ALLOWED') return
+  metrics.denied.value++
+  ctx.log.debug({ evt: 'http.denied', conn: id, rule, peer: tls?.peer?.spiffeId?.uri }, 'request refused by policy')
+}
+
+/** Dry-run policies that would have refused the request. */
+export function reportShadowDenied({ shadow }: Plan, { metrics }: HttpRuntime): void {
+  if (shadow) for (const { wouldAllow } of shadow) if (!wouldAllow) metrics.shadowDenied.value++
 }
 
 export function finishAccess({ record, request, client, http }: Recorded, { ctx, metrics }: HttpRuntime): void {

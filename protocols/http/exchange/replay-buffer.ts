@@ -20,8 +20,6 @@ export class ReplayBuffer implements Holder {
   /** Whole body so far is in memory. */
   replayable = true
   ended = false
-  /** For the caller: the limit was counted for this request. */
-  counted = false
   trailers: readonly string[] | undefined
 
   constructor(maxBytes: number, waiting: Waiting, owner: { readonly source: string; abort(error: MeshError): void }) {
@@ -43,14 +41,15 @@ export class ReplayBuffer implements Holder {
     return this.#owner.source
   }
 
-  /** @returns false once the body is longer than the limit: it cannot be repeated after it was passed on */
+  /** @returns true when this chunk makes the body longer than the limit: it cannot be sent again once passed on */
   add(chunk: Buffer): boolean {
+    const before = this.#bytes
     this.#bytes += chunk.length
     this.#isCopy = false
     if (this.#chunks) this.#chunks.push(chunk)
     else this.#chunks = [chunk]
     if (this.#bytes > COUNTED_BYTES && this.replayable) (this.#hold ??= this.#waiting.hold(this)).set(this.#bytes)
-    return this.#bytes <= this.#maxBytes
+    return before <= this.#maxBytes && this.#bytes > this.#maxBytes
   }
 
   /** What is here was given to a connection. */
@@ -68,7 +67,6 @@ export class ReplayBuffer implements Holder {
   /** No further try will come. */
   drop(): void {
     this.#forget()
-    this.counted = true
     this.#bytes = this.#maxBytes + 1
   }
 

@@ -2,6 +2,7 @@
 import type { MeshError } from '../../../core/errors.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import type { ResponseHead } from '../message.ts'
+import type { AnswerPlan } from './plan.ts'
 import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
@@ -19,8 +20,13 @@ export function errorAnswer(error: MeshError, grpc: boolean, status = error.row.
   return textAnswer(status, `${text}\n`, headers)
 }
 
+/** What a plan that needs no endpoint answers. */
+export function plannedAnswer({ fault, status, body, location }: AnswerPlan, grpc: boolean): LocalAnswer {
+  return fault ? faultAnswer(status, fault.grpcStatus, grpc, body) : routeAnswer(status, body, location, grpc)
+}
+
 /** An injected abort (Envoy's fault filter): its gRPC status where one is configured and the caller speaks gRPC. */
-export function faultAnswer(status: number, grpcCode: number | undefined, grpc: boolean, body: string): LocalAnswer {
+function faultAnswer(status: number, grpcCode: number | undefined, grpc: boolean, body: string): LocalAnswer {
   const headers = ['x-meshlet-error', 'MESH_FAULT_INJECTED']
   if (grpc) return grpcAnswer(grpcCode ?? grpcStatus(status), body, headers)
   return textAnswer(status, body, headers)
@@ -30,7 +36,7 @@ export function faultAnswer(status: number, grpcCode: number | undefined, grpc: 
  * A direct response or redirect of a route; a gRPC caller gets its words.
  * @param location undefined for a direct response
  */
-export function routeAnswer(status: number, body: string, location: string | undefined, grpc: boolean): LocalAnswer {
+function routeAnswer(status: number, body: string, location: string | undefined, grpc: boolean): LocalAnswer {
   const headers = location === undefined ? [] : ['location', asFieldValue(location)]
   return grpc ? grpcAnswer(grpcStatus(status), body, headers) : textAnswer(status, body, headers)
 }

@@ -6,6 +6,7 @@
 import { backoffMs, type Random } from '../../../core/os/clock.ts'
 import { CATALOGUE, type ErrorCode } from '../../../core/errors.ts'
 import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
+import type { ResponseHead } from '../message.ts'
 
 export type TryOutcome =
   /** `rateLimited`: the response carries x-envoy-ratelimited. `grpcStatus`: of a trailers-only response. */
@@ -156,8 +157,21 @@ const GRPC_STATUS = {
   unavailable: 14,
 } as const
 
-/** Of a trailers-only response. */
-export function grpcStatusOf(headers: readonly string[]): number | undefined {
+/**
+ * @param end the head is the whole response: then a gRPC status stands in it (trailers-only)
+ * @returns undefined for a response that no policy tries again
+ */
+export function suspectResponse(
+  { statusCodes }: RetryPolicy,
+  { status, headers }: ResponseHead,
+  end: boolean,
+): TryOutcome | undefined {
+  const grpcStatus = end && status === 200 ? grpcStatusOf(headers) : undefined
+  if (status < 400 && !(grpcStatus !== undefined && grpcStatus > 0) && !statusCodes.has(status)) return undefined
+  return { kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') }
+}
+
+function grpcStatusOf(headers: readonly string[]): number | undefined {
   const at = headers.indexOf('grpc-status')
   return at < 0 || at % 2 === 1 ? undefined : Number(headers[at + 1])
 }

@@ -53,6 +53,7 @@ export function callerTimeoutMs(text: string | undefined): number | undefined {
 export type DueKind = 'stream' | 'route' | 'try'
 export interface Timed {
   onTimeout(kind: DueKind, error: MeshError): void
+  abort(error: MeshError): void
 }
 
 export class Timeouts implements Deadline {
@@ -123,6 +124,10 @@ export class Timeouts implements Deadline {
         new MeshError('MESH_UPSTREAM_TIMEOUT', `no answer within ${perTry} ms (per-try timeout)`),
       )
     } else this.#arm()
+  }
+
+  broken(error: MeshError): void {
+    this.#owner.abort(error)
   }
 
   #arm(): void {

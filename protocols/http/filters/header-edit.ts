@@ -3,6 +3,8 @@
  * routing fields are out of reach, whatever a configuration says: a proxy that lets a route rewrite `transfer-encoding`
  * forwards two messages as one.
  */
+import { MeshError } from '../../../core/errors.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { HeaderAdd, HeaderEdit } from '../../../model/route.ts'
 import {
   parseSubstitution,
@@ -45,18 +47,27 @@ export function removeHeader(headers: string[], name: string): void {
   headers.length = to
 }
 
-/** Removes every line with an underscore in its name: to CGI and its kin, `x_user` and `x-user` are one. */
-export function removeUnderscored(headers: string[]): void {
-  for (let i = 0; i < headers.length; i += 2)
-    if (headers[i]!.includes('_')) {
-      removeHeader(headers, headers[i]!)
-      i -= 2
-    }
-}
-
-export function hasUnderscored(headers: readonly string[]): boolean {
-  for (let i = 0; i < headers.length; i += 2) if (headers[i]!.includes('_')) return true
-  return false
+/**
+ * Field names with an underscore, as the listener wants them treated (headers_with_underscores_action): CGI and its kin
+ * take `x_user` and `x-user` for one name.
+ * @returns why the request is to be refused
+ */
+export function applyUnderscores(
+  action: HttpConnectionManager['underscores'],
+  headers: string[],
+): MeshError | undefined {
+  if (action === undefined) return undefined
+  for (let i = 0; i < headers.length; i += 2) {
+    if (!headers[i]!.includes('_')) continue
+    if (action === 'refuse')
+      return new MeshError(
+        'MESH_MALFORMED_INPUT',
+        'the name of a field holds an underscore (headers_with_underscores_action)',
+      )
+    removeHeader(headers, headers[i]!)
+    i -= 2
+  }
+  return undefined
 }
 
 /** All values of a name joined with ','; undefined when there is none. */

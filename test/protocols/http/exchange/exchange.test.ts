@@ -286,6 +286,21 @@ test('an answer is not cut by the per-try timeout once it has begun', async () =
   assert.match(await client.take(), /hiho$/)
 })
 
+test('the per-try timeout ends with its attempt: the back-off before the next one is not cut short', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const policy = retry({ perTryTimeoutMs: 1000, maxRetries: 5, backoff: { baseMs: 900, capMs: 900 } })
+  const client = h.connect(manager([route(forwardTo({ retry: policy }))]))
+  await client.send(GET)
+  await h.clock.advance(990)
+  origin.last.stream.destroy()
+  await h.clock.advance(910)
+  assert.equal(h.metrics.total('mesh_upstream_retries_total'), 1)
+  assert.equal(origin.connections.length, 2)
+  await origin.answer(OK)
+  assert.match(await client.take(), /^HTTP\/1\.1 200 /)
+})
+
 test('an unchanged cluster keeps its connections over a swap, a changed one opens new ones', async () => {
   const same = cluster()
   await using h = new Harness([same])

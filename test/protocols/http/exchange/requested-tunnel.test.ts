@@ -1,12 +1,18 @@
 /** A tunnel outlives the answer that opened it: time and changed policies still reach it. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
 import type { Transport } from '../../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { Permission, Policy } from '../../../../model/policy.ts'
 import type { ForwardAction, Route } from '../../../../model/route.ts'
 import { NO_HEADER_CHANGES } from '../../../../model/route.ts'
 import { RouteTable } from '../../../../model/tables.ts'
+import { UNKNOWN_LENGTH } from '../../../../protocols/http/codec/framing.ts'
+import type { ForwardPlan } from '../../../../protocols/http/exchange/plan.ts'
+import { RequestedTunnel, type TunnelOwner } from '../../../../protocols/http/exchange/requested-tunnel.ts'
+import { RequestHead } from '../../../../protocols/http/message.ts'
+import type { HttpRuntime } from '../../../../protocols/http/runtime.ts'
 import { cluster, forwardTo, Harness, manager, route, tablesOf, type Client } from '../harness.ts'
 import { ANY_TLS } from '../../parts.ts'
 
@@ -279,3 +285,27 @@ for (const kind of ['websocket', 'connect'] as const) {
       assert.equal(client.closed, cut)
     })
 }
+
+test('a client that leaves while it is told of its tunnel: nothing is joined, watched or left open', () => {
+  const [near, far] = [new PassThrough(), new PassThrough()]
+  const released: boolean[] = []
+  const request = new RequestHead('GET', 'http', 'a', '/', [], 'HTTP/1.1', 0, 'websocket', false)
+  const rt = { ctx: { tables: { watch: assert.fail } } } as unknown as HttpRuntime
+  const tunnel: RequestedTunnel = new RequestedTunnel(
+    rt,
+    {
+      down: {
+        takeOver: () => {
+          tunnel.end()
+          return { stream: near, rest: undefined }
+        },
+      },
+      client: {},
+    } as unknown as TunnelOwner,
+    request,
+  )
+  const end = { stream: far, rest: undefined, release: (failed: boolean) => released.push(failed) }
+  tunnel.open({ status: 101, headers: [], contentLength: UNKNOWN_LENGTH }, end, {} as ForwardPlan)
+  assert.deepEqual([near.destroyed, far.destroyed], [true, true])
+  assert.deepEqual(released, [false])
+})
