@@ -86,7 +86,6 @@ export const STILL_MISSING: readonly string[] = [
   'protocols/http/codec/hpack/huffman.ts',
   'protocols/http/exchange/outgoing.ts',
   'protocols/http/exchange/plan.ts',
-  'protocols/http/exchange/record.ts',
   'protocols/http/exchange/tunnel.ts',
   'protocols/http/h2/frame-output.ts',
   'protocols/http/h2/sender.ts',
