@@ -9,34 +9,25 @@ import type { Current } from '../core/current.ts'
 import type { MeshError } from '../core/errors.ts'
 import { detached } from '../core/defects/guard.ts'
 import type { Log } from '../core/log.ts'
-import type { Cell, Family, Metrics } from '../core/metrics.ts'
+import type { Family, Metrics } from '../core/metrics.ts'
 import { nextTurn, TimeSlice } from '../core/os/time-slice.ts'
-import { TYPE_URLS, type Issue, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
+import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
 import type { Tables } from '../model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
+import { Draft } from './draft.ts'
 import type { ReadFile } from './decode/fields/decode-path.ts'
+import { Findings, type Rejected } from './findings.ts'
 import { closeBlocks, Unpacked } from './snapshot/packed-resource.ts'
 import { listenersOf, meshTables } from './mesh-tables.ts'
-import { shared, type Notes } from './notes.ts'
 import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
 import type { SnapshotSaver } from './snapshot/saver.ts'
 import type { Ages, SavedChange, StoredSnapshot } from './snapshot/types.ts'
-import { referencesAnew, stage, type Incoming } from './stage.ts'
+import { referencesAnew, stage, type Incoming, type Staged } from './stage.ts'
 
 export type Change = {
   readonly kind: ResourceKind
   readonly put: readonly Incoming[]
   readonly removed: readonly string[]
-}
-/**
- * `blocked`: it is in force, and the pieces with these issues refuse. Else its last good version serves on, if there is
- * one.
- */
-export type Rejected = {
-  readonly kind: ResourceKind
-  readonly name: string
-  readonly issues: readonly Issue[]
-  readonly blocked: boolean
 }
 export type Applied = { readonly changed: number; readonly rejected: readonly Rejected[] }
 
@@ -79,14 +70,11 @@ export const EMPTY_SNAPSHOT: Snapshot = {
 export class Applier implements Disposable {
   readonly #o: ApplierOptions
   readonly #changedCount: Family<'kind'>
-  readonly #rejectedCount: Family<'kind'>
-  readonly #ignoredCount: Cell
+  readonly #findings: Findings
   readonly #age: AuthorizationAge
   #snapshot = EMPTY_SNAPSHOT
   #generation = 0
   #references = new Map<RawResource, References>()
-  readonly #notes = new Map<RawResource, { readonly kind: ResourceKind; readonly notes: Notes }>()
-  #rejected = new Map<string, Rejected>()
   readonly #unpacked = new Unpacked()
   #packing: Timer | undefined
   readonly #heard = new Set<ResourceKind>()
@@ -116,14 +104,7 @@ export class Applier implements Disposable {
       'Resources that a push changed, by kind.',
       ['kind'],
     )
-    this.#rejectedCount = metrics.counter(
-      'mesh_config_resources_rejected_total',
-      'Resources with something that cannot be taken, by kind: pieces of them refuse, or the previous version serves on.',
-      ['kind'],
-    )
-    this.#ignoredCount = metrics
-      .counter('mesh_config_ignored_fields_total', 'Fields of received resources that meshlet does not act upon.')
-      .cell({})
+    this.#findings = new Findings(options)
     metrics.gaugeOf(
       'mesh_config_stale',
       '1 while what is served came from disk and no control plane has confirmed it.',
@@ -152,18 +133,14 @@ export class Applier implements Disposable {
   get stale(): boolean {
     return this.#o.tables.get().stale
   }
-  get rejected(): readonly Rejected[] {
-    return [...this.#rejected.values(), ...[...this.#notes.keys()].flatMap((raw) => this.#blockedOf(raw) ?? [])]
+  get rejected(): Findings['rejected'] {
+    return this.#findings.rejected
   }
-  get ignored(): readonly { readonly name: string; readonly fields: readonly string[] }[] {
-    return [...this.#notes].flatMap(([{ name }, { notes }]) => (notes.ignored ? [{ name, fields: notes.ignored }] : []))
+  get ignored(): Findings['ignored'] {
+    return this.#findings.ignored
   }
-  /** What is asked for and left out, in words, with the resources that ask for it. */
-  get skipped(): ReadonlyMap<string, readonly { readonly kind: ResourceKind; readonly name: string }[]> {
-    const all = [...this.#notes].flatMap(([{ name }, { kind, notes }]) =>
-      (notes.skipped ?? []).map((what) => ({ what, kind, name })),
-    )
-    return Map.groupBy(all, ({ what }) => what)
+  get skipped(): Findings['skipped'] {
+    return this.#findings.skipped
   }
   /** Why the configuration in force is not on disk; undefined when it is. */
   get storageError(): MeshError | undefined {
@@ -204,7 +181,7 @@ export class Applier implements Disposable {
    * does not send is gone.
    */
   forgetRejected(kind: ResourceKind): void {
-    for (const [key, r] of this.#rejected) if (r.kind === kind) this.#rejected.delete(key)
+    this.#findings.clearAllRejected(kind)
   }
 
   /** Cold start: serves what was stored, marked stale until the control plane has spoken. */
@@ -214,7 +191,8 @@ export class Applier implements Disposable {
     this.#generation = stored.generation
     this.#references = new Map(stored.references)
     for (const kind of KINDS)
-      for (const raw of stored.snapshot.resources[kind].values()) this.#note(kind, raw, this.#references.get(raw))
+      for (const raw of stored.snapshot.resources[kind].values())
+        this.#findings.note(kind, raw, this.#references.get(raw))
     this.#o.saver?.restored({ ...stored, savedAtMs: stored.snapshot.savedAtMs })
     this.#age.restored(stored.contactAtMs ?? stored.snapshot.savedAtMs)
     // No stored names: they may not have been asked for.
@@ -238,9 +216,9 @@ export class Applier implements Disposable {
         const found = await referencesAnew(kind, raw, this.#o, slice)
         if (slice.due) await slice.yield()
         if (!found || !this.#references.has(raw)) continue
-        this.#notes.delete(raw)
+        this.#findings.forget(raw)
         this.#references.set(raw, { ...found, by: decodedBy })
-        this.#note(kind, raw, found)
+        this.#findings.note(kind, raw, found)
       }
     }
     this.#derived = {}
@@ -276,111 +254,75 @@ export class Applier implements Disposable {
   }
 
   async #apply(changes: readonly Change[], slice: TimeSlice): Promise<Applied> {
-    const resources = { ...this.#snapshot.resources }
-    const saved: SavedChange[] = []
-    const rejected: Rejected[] = []
-    const again: Rejected[] = []
-    const gone: RawResource[] = []
+    const draft = new Draft(this.#snapshot.resources)
     this.contact()
     for (const { kind, put, removed } of changes) {
-      const before = resources[kind]
-      // Not copied for a stream that comes back and says that all is as it was.
-      let next: Map<string, RawResource> | undefined
       for (let i = 0; i < put.length; i++) {
         const incoming = put[i]!
-        const { name } = incoming
-        const known = (next ?? before).get(name)
-        const staging = stage(kind, incoming, known, this.#o, slice)
+        const staging = stage(kind, incoming, draft.get(kind, incoming.name), this.#o, slice)
         const staged = staging instanceof Promise ? await staging : staging
         if ((staged.outcome !== 'same' || i % UNCHANGED_A_LOOK === 0) && slice.due) await slice.yield()
-        if (staged.outcome === 'refused') {
-          rejected.push({ kind, name, issues: staged.issues, blocked: false })
-          continue
-        }
-        if (this.#rejected.size > 0) this.#rejected.delete(`${kind} ${name}`)
-        if (staged.outcome === 'same') {
-          // Who sends it anew is told anew.
-          const still = known && this.#notes.size > 0 ? this.#blockedOf(known) : undefined
-          if (still) again.push(still)
-          continue
-        }
-        const { raw } = staged
-        const references =
-          this.#o.decodedBy === undefined ? staged.references : { ...staged.references, by: this.#o.decodedBy }
-        next ??= new Map(before)
-        next.set(name, raw)
-        if (known) gone.push(known)
-        this.#unpacked.add(raw)
-        this.#references.set(raw, references)
-        this.#note(kind, raw, references)
-        this.#ignoredCount.value += references.notes?.ignored?.length ?? 0
-        const blocked = this.#blockedOf(raw)
-        if (blocked) rejected.push(blocked)
-        saved.push({ kind, name, put: raw, references })
+        this.#take(draft, kind, incoming.name, staged)
       }
       for (const name of removed) {
-        this.#rejected.delete(`${kind} ${name}`)
-        const known = (next ?? before).get(name)
-        if (!known) continue
-        gone.push(known)
-        next ??= new Map(before)
-        next.delete(name)
-        saved.push({ kind, name, put: undefined })
+        this.#findings.clearRejected(kind, name)
+        draft.remove(kind, name)
       }
-      if (next) resources[kind] = next
     }
     // What follows is one turn, and not on top of the last slice.
     if (slice.due) await slice.yield()
-    this.#count(saved, rejected)
-    const all = again.length === 0 ? rejected : [...rejected, ...again]
+    const { resources, saved, rejected, stillBlocked } = draft
+    for (const [kind, of] of Map.groupBy(saved, (s) => s.kind)) this.#changedCount.cell({ kind }).value += of.length
+    this.#findings.report(rejected)
+    const applied = { changed: saved.length, rejected: [...rejected, ...stillBlocked] }
     if (saved.length === 0) {
       this.confirm()
-      return { changed: 0, rejected: all }
+      return applied
     }
     for (const listeners = listenersOf(resources, this.#o); !listeners.next().done;) if (slice.due) await slice.yield()
+    this.#putInForce(draft)
+    return applied
+  }
+
+  #take(draft: Draft, kind: ResourceKind, name: string, staged: Staged): void {
+    if (staged.outcome === 'refused') {
+      draft.rejected.push({ kind, name, issues: staged.issues, blocked: false })
+      return
+    }
+    this.#findings.clearRejected(kind, name)
+    if (staged.outcome === 'same') {
+      const blocked = this.#findings.blockedIn(draft.get(kind, name)!)
+      if (blocked) draft.stillBlocked.push(blocked)
+      return
+    }
+    const { raw } = staged
+    const { decodedBy } = this.#o
+    const references = decodedBy === undefined ? staged.references : { ...staged.references, by: decodedBy }
+    draft.put(kind, raw, references)
+    this.#unpacked.add(raw)
+    this.#references.set(raw, references)
+    this.#findings.note(kind, raw, references)
+    this.#findings.countIgnored(references)
+    const blocked = this.#findings.blockedIn(raw)
+    if (blocked) draft.rejected.push(blocked)
+  }
+
+  #putInForce({ resources, saved, rejected, gone }: Draft): void {
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
     this.#snapshot = { resources, savedAtMs }
     this.#derived = {}
     this.#generation = generation
-    for (const raw of gone) this.#forget(raw)
+    for (const raw of gone) {
+      this.#references.delete(raw)
+      this.#findings.forget(raw)
+    }
     this.#swap(false)
     this.#o.saver?.add({ generation, savedAtMs }, saved)
     this.#o.log.info(
       { evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length },
       'configuration applied',
     )
-    return { changed: saved.length, rejected: all }
-  }
-
-  #note(kind: ResourceKind, raw: RawResource, references: References | undefined): void {
-    if (references?.notes) this.#notes.set(raw, { kind, notes: shared(references.notes) })
-  }
-  #blockedOf(raw: RawResource): Rejected | undefined {
-    const noted = this.#notes.get(raw)
-    return noted?.notes.blocked && { kind: noted.kind, name: raw.name, issues: noted.notes.blocked, blocked: true }
-  }
-
-  #count(saved: readonly SavedChange[], rejected: readonly Rejected[]): void {
-    for (const [kind, of] of Map.groupBy(saved, (s) => s.kind)) this.#changedCount.cell({ kind }).value += of.length
-    for (const r of rejected) {
-      if (!r.blocked) this.#rejected.set(`${r.kind} ${r.name}`, r)
-      this.#rejectedCount.cell({ kind: r.kind }).value++
-      const line = {
-        evt: 'config.rejected',
-        code: 'MESH_CONFIG_REJECTED',
-        kind: r.kind,
-        resource: r.name,
-        blocked: r.blocked,
-        issues: r.issues,
-      }
-      this.#o.log.warn(
-        line,
-        r.blocked
-          ? 'what cannot be taken of a resource is blocked, the rest of it is in force'
-          : 'resource refused, its last good version serves on',
-      )
-    }
   }
 
   #swap(stale: boolean): void {
@@ -408,12 +350,6 @@ export class Applier implements Disposable {
         references: this.#references.get(put) ?? NO_REFERENCES,
       })),
     )
-  }
-
-  /** It is in no snapshot any more. */
-  #forget(raw: RawResource): void {
-    this.#references.delete(raw)
-    this.#notes.delete(raw)
   }
 
   *#holders(): Iterable<{ kind: ResourceKind; name: string; references: References }> {
