@@ -5,14 +5,13 @@
 import type { Decoded, Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
 import type { RouteTable } from '../model/tables.ts'
 import type { TimeSlice } from '../core/os/time-slice.ts'
-import { canonicalHash } from './wire/canonical.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route/route-table.ts'
 import { PackedResource, viewOf } from './snapshot/packed-resource.ts'
 import { keepValue } from './mesh-tables.ts'
 import { notesOf } from './notes.ts'
 import { referencesOf, routeReferencesOf, type References } from './references.ts'
-import { sameContent } from './wire/same-content.ts'
+import { isSameContent } from './wire/same-content.ts'
 
 export type Incoming = { readonly name: string; readonly version: string; readonly value: Uint8Array }
 export type Staged =
@@ -30,7 +29,7 @@ export function stage(
   slice: TimeSlice,
 ): Staged | Promise<Staged> {
   const { name, version, value } = incoming
-  if (known && isSame(kind, viewOf(known), value)) return { outcome: 'same' }
+  if (known && isSameContent(kind, viewOf(known), value)) return { outcome: 'same' }
   const raw = new PackedResource({ name, version, value })
   if (kind === 'route') return stageRoutes(raw, options, slice)
   const decoded = decode(kind, value, options)
@@ -60,13 +59,6 @@ export async function referencesAnew(
   }
   const decoded = decode(kind, viewOf(raw), options)
   return decoded.ok ? withNotes(referencesOf(kind, decoded.value), decoded) : undefined
-}
-
-function isSame(kind: ResourceKind, known: Uint8Array, value: Uint8Array): boolean {
-  return (
-    sameContent(kind, known, value) ||
-    (known.length === value.length && canonicalHash(kind, known) === canonicalHash(kind, value))
-  )
 }
 
 /** A route table holds every service of the mesh: in slices, and the table that comes of it is the one that serves. */

@@ -6,7 +6,7 @@ import type { DescMessage } from '@bufbuild/protobuf'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import { registry } from '../../proto/registry.ts'
 
-/** Whoever walks by a shape stops here: equal content could then look different, never the other way round. */
+/** The walk by a shape stops here: equal content may then look different, never the other way round. */
 export const MAX_DEPTH = 64
 
 /** By field number; a hole where nothing below can differ in order. */
@@ -14,7 +14,7 @@ export type Shape =
   | { readonly kind: 'message'; readonly fields: readonly (Step | undefined)[] }
   | { readonly kind: 'any' }
 
-/** `undefined`: the bytes of such a resource are its canonical form. */
+/** `undefined`: equal content of this kind has equal bytes. */
 export function shapeOfKind(kind: ResourceKind): Shape | undefined {
   return shapeOfUrl(TYPE_URLS[kind])
 }

@@ -6,12 +6,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { ResourceKind } from '../../../model/snapshot.ts'
+import { TYPE_URLS, type ResourceKind } from '../../../model/snapshot.ts'
 import type { AdsRequest } from '../../../control-sync/ads/protocol.ts'
-import { canonicalHash } from '../../../control-sync/wire/canonical.ts'
 import { ENDINGS, FakeIstiod, type FakeTransport, type StreamRecord } from '../../helpers/control-plane/fake-istiod.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { sample, type Sample } from '../../helpers/control-plane/resources.ts'
+import { canonicalHex } from '../../helpers/shuffled.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import {
   brokenCluster,
@@ -265,7 +265,7 @@ function expected({ istiod, agent }: Run): Record<string, string> {
   const hashes: Record<string, string> = {}
   const add = (kind: ResourceKind, names: ReadonlySet<string>): void => {
     for (const [name, value] of istiod.generate(kind, names) ?? [])
-      hashes[`${kind} ${name}`] = canonicalHash(kind, value)
+      hashes[`${kind} ${name}`] = canonicalHex(TYPE_URLS[kind], value)
   }
   for (const kind of WHOLE) add(kind, new Set())
   add('endpoint', new Set(istiod.all('cluster').map(([name]) => name)))
@@ -275,7 +275,7 @@ function expected({ istiod, agent }: Run): Record<string, string> {
 const actual = ({ agent }: Run): Record<string, string> =>
   Object.fromEntries(
     Object.entries(agent.applier.snapshot.resources).flatMap(([kind, all]) =>
-      [...all].map(([name, raw]) => [`${kind} ${name}`, canonicalHash(kind as ResourceKind, raw.value)]),
+      [...all].map(([name, raw]) => [`${kind} ${name}`, canonicalHex(TYPE_URLS[kind as ResourceKind], raw.value)]),
     ),
   )
 
