@@ -1,0 +1,85 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { Hand } from '../helpers/control-plane/hand.ts'
+import { sample, type Sample } from '../helpers/control-plane/resources.ts'
+
+const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
+const cluster = (name: string): Sample =>
+  sample({ '@type': type('cluster.v3.Cluster'), name, type: 'EDS', eds_cluster_config: { eds_config: { ads: {} } } })
+const load = (cluster_name: string): Sample =>
+  sample({ '@type': type('endpoint.v3.ClusterLoadAssignment'), cluster_name })
+const routes = (name: string): Sample => sample({ '@type': type('route.v3.RouteConfiguration'), name })
+
+test('synced means whole: clusters, listeners and every endpoint set and route table that they name', async () => {
+  await using hand = new Hand()
+  await hand.push('cluster', [cluster('c')])
+  await hand.push('listener', [])
+  assert.deepEqual(
+    hand.sent.filter((r) => r.subscribe.length > 0).map((r) => [r.kind, r.subscribe]),
+    [
+      ['route', ['http_proxy']],
+      ['endpoint', ['c']],
+    ],
+  )
+  assert.equal(hand.synced, false, 'a request now would find no endpoint')
+  await hand.push('endpoint', [load('c')])
+  assert.equal(hand.synced, false, 'a request now would find no route')
+  await hand.push('route', [routes('http_proxy')])
+  assert.equal(hand.synced, true)
+})
+
+test('a message that said nothing new gives its memory back at once; one of which something is kept, or refused, does not', async () => {
+  await using hand = new Hand()
+  const broken: Sample = sample({ '@type': type('cluster.v3.Cluster'), name: 'b', type: 'EDS', connect_timeout: '-1s' })
+  const first = await hand.pushMessage('cluster', [cluster('a'), cluster('b')])
+  const same = await hand.pushMessage('cluster', [cluster('b'), cluster('a')])
+  const refused = await hand.pushMessage('cluster', [cluster('a'), broken])
+  const less = await hand.pushMessage('cluster', [cluster('a')], ['b'])
+  assert.deepEqual(
+    [first, same, refused, less].map((m) => m.length),
+    [100_000, 0, 100_000, 100_000],
+  )
+  assert.deepEqual(
+    [...hand.applier.snapshot.resources.cluster.values()].map((r) => Buffer.compare(r.value, cluster('a').bytes)),
+    [0],
+  )
+})
+
+test('a name that does not exist is answered as removed, and is not waited for', async () => {
+  await using hand = new Hand()
+  await hand.push('cluster', [])
+  await hand.push('listener', [])
+  await hand.push('route', [], ['http_proxy'])
+  assert.equal(hand.synced, true)
+})
+
+test('a name that nobody wants any more is not waited for', async () => {
+  await using hand = new Hand()
+  await hand.push('cluster', [cluster('c')])
+  await hand.push('listener', [])
+  await hand.push('route', [routes('http_proxy')])
+  assert.equal(hand.synced, false)
+  await hand.push('cluster', [], ['c'])
+  assert.equal(hand.synced, true)
+})
+
+test('what was unsubscribed and comes all the same is not kept', async () => {
+  await using hand = new Hand()
+  await hand.push('cluster', [cluster('c'), cluster('gone')])
+  await hand.push('listener', [])
+  await hand.push('endpoint', [load('c'), load('gone')])
+  await hand.push('cluster', [], ['gone'])
+  assert.deepEqual(hand.sent.at(-1)?.unsubscribe, ['gone'])
+  await hand.push('endpoint', [load('c'), load('gone')])
+  assert.deepEqual([...hand.applier.snapshot.resources.endpoint.keys()], ['c'])
+})
+
+test('a control plane that is silent about a name is waited for 15 s, as Envoy does (initial_fetch_timeout)', async () => {
+  await using hand = new Hand()
+  await hand.push('cluster', [])
+  await hand.push('listener', [])
+  await hand.clock.advance(14_999)
+  assert.equal(hand.synced, false)
+  await hand.clock.advance(1)
+  assert.equal(hand.synced, true)
+})
