@@ -58,10 +58,10 @@ export interface ValidityRules {
   /** Undefined: OpenSSL's check by the system's clock is the right one. */
   peerVerification(): PeerVerification | undefined
   /**
-   * How an open connection stands: why it may go on no more (MESH_IDENTITY_EXPIRED for ours, MESH_PEER_EXPIRED), else
-   * for how many milliseconds it may, by time alone; Infinity = for ever.
+   * Whether an open connection may go on with the certificates that it rests on, and by time alone for how long;
+   * Infinity = for ever.
    */
-  checkValidity(s: CertificatesUsed): MeshError | number
+  checkValidity(certificates: CertificatesUsed): ConnectionValidity
   /** From the time when a connection should end to when it is cut. */
   readonly endWithinMs: number
   /**
@@ -75,6 +75,11 @@ export interface ValidityRules {
     readonly spiffeUri: string | undefined
   }): void
 }
+
+/** The reason is MESH_IDENTITY_EXPIRED for our certificate, MESH_PEER_EXPIRED for the peer's. */
+export type ConnectionValidity =
+  | { readonly state: 'valid'; readonly leftMs: number }
+  | { readonly state: 'ended'; readonly reason: MeshError }
 
 /** What an open connection rests on. */
 export type CertificatesUsed = {

@@ -59,8 +59,9 @@ export class CertificateExpiryWatcher {
     const { validity } = this.#ctx.identity
     if (!validity) return NOTHING_HELD
     this.#open.set(held, { cutAtMs: undefined })
-    const stands = validity.checkValidity(held.certificates)
-    if (stands !== Infinity) this.#schedule(typeof stands === 'number' ? Math.min(stands, LOOK_MS) : 0)
+    const now = validity.checkValidity(held.certificates)
+    if (now.state === 'ended') this.#schedule(0)
+    else if (now.leftMs !== Infinity) this.#schedule(Math.min(now.leftMs, LOOK_MS))
     return {
       [Symbol.dispose]: () => {
         if (this.#open.delete(held) && this.#open.size === 0) this.#cancel()
@@ -94,22 +95,22 @@ export class CertificateExpiryWatcher {
     const ended: { how: 'asked' | 'cut'; held: CertificateUse; code: ErrorCode }[] = []
     let nextMs = Infinity
     for (const [held, state] of this.#open) {
-      const stands = validity.checkValidity(held.certificates)
-      if (typeof stands === 'number') {
+      const now = validity.checkValidity(held.certificates)
+      if (now.state === 'valid') {
         // What goes on although it was asked to end, a stream of bytes that are not ours, may after a renewal.
         state.cutAtMs = undefined
-        if (stands !== Infinity) nextMs = Math.min(nextMs, stands, LOOK_MS)
+        if (now.leftMs !== Infinity) nextMs = Math.min(nextMs, now.leftMs, LOOK_MS)
         continue
       }
       const isFirst = state.cutAtMs === undefined
       state.cutAtMs ??= nowMs + validity.endWithinMs
       const isOver = nowMs >= state.cutAtMs
-      if (isFirst || isOver) ended.push({ how: isOver ? 'cut' : 'asked', held, code: stands.code })
+      if (isFirst || isOver) ended.push({ how: isOver ? 'cut' : 'asked', held, code: now.reason.code })
       if (isOver) {
         this.#open.delete(held)
-        held.cut(stands)
+        held.cut(now.reason)
       } else {
-        if (isFirst) held.drain(stands)
+        if (isFirst) held.drain(now.reason)
         nextMs = Math.min(nextMs, state.cutAtMs - nowMs, LOOK_MS)
       }
     }

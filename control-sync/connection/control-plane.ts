@@ -4,6 +4,7 @@
  */
 import type { ChannelCredentials, ChannelOptions, Metadata } from '@grpc/grpc-js'
 import type * as Grpc from '@grpc/grpc-js'
+import { isExpired } from '../../core/pki/validity.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Identity } from '../../model/identity.ts'
@@ -171,7 +172,8 @@ export function proofOf(
   identity: Identity | undefined,
   p: { readonly wallMs: number; readonly certificateRefused: boolean },
 ): Proof {
-  const valid = identity && identity.notAfterMs > (control.certificateClock?.nowMs() ?? p.wallMs) ? identity : undefined
+  const nowMs = control.certificateClock?.nowMs() ?? p.wallMs
+  const valid = identity && !isExpired(identity, nowMs) ? identity : undefined
   const token = !valid || p.certificateRefused ? control.token() : undefined
   // Beside a certificate a token does not count, and one that the server takes for expired ends the handshake.
   if (token !== undefined)

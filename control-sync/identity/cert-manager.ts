@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { backoffMs, type Clock, type Random } from '../../core/os/clock.ts'
 import { Current } from '../../core/current.ts'
 import { toMeshError, type MeshError } from '../../core/errors.ts'
+import { isExpired } from '../../core/pki/validity.ts'
 import type { Log } from '../../core/log.ts'
 import type { Family, Metrics } from '../../core/metrics.ts'
 import type { Identity, IdentitySource } from '../../model/identity.ts'
@@ -159,7 +160,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const { authority, spiffeUri, ttlSec, key, floor, log } = this.#o
     let token: string | undefined
     try {
-      if (certificateRefused || !this.#own || this.#own.notAfterMs <= floor.nowMs()) token = this.#tokenNow()
+      if (certificateRefused || !this.#own || isExpired(this.#own, floor.nowMs())) token = this.#tokenNow()
       const { identity, ttlRefused } = await authority({
         current: this.#current.get(),
         spiffeUri,
@@ -311,7 +312,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   #takeStored(): void {
     const { store, floor, spiffeUri, log } = this.#o
     const own = this.#own
-    if (own && own.notAfterMs > floor.nowMs() && !this.#other && !(this.#error && wasRejected(this.#error))) return
+    if (own && !isExpired(own, floor.nowMs()) && !this.#other && !(this.#error && wasRejected(this.#error))) return
     let stored: Identity | undefined
     // What is wrong with the file was said when it was written or will be at the next start.
     try {
@@ -322,7 +323,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     if (
       !stored ||
       stored.serial === own?.serial ||
-      stored.notAfterMs <= floor.nowMs() ||
+      isExpired(stored, floor.nowMs()) ||
       otherWorkload(stored, spiffeUri)
     )
       return

@@ -3,6 +3,7 @@
  * replace.
  */
 import { MeshError } from '../../core/errors.ts'
+import { isExpired } from '../../core/pki/validity.ts'
 import type { Identity } from '../../model/identity.ts'
 
 /** Two servers of one CA may disagree by so much on how late it is. */
@@ -25,8 +26,8 @@ export function rejectReplacement(
       `the CA answered with a certificate of ${next.spiffeId.uri}; the one at hand, of ${present.spiffeId.uri}, serves on`,
     )
   }
-  const endsSooner = present.notAfterMs > p.nowMs && next.notAfterMs < present.notAfterMs
-  if (!endsSooner || (next.notAfterMs > p.nowMs && next.notBeforeMs >= present.notBeforeMs - SKEW_MS)) return undefined
+  const endsSooner = !isExpired(present, p.nowMs) && next.notAfterMs < present.notAfterMs
+  if (!endsSooner || (!isExpired(next, p.nowMs) && next.notBeforeMs >= present.notBeforeMs - SKEW_MS)) return undefined
   return new MeshError(
     'MESH_CERTIFICATE_OLD',
     `the CA answered with a certificate from ${at(next.notBeforeMs)} until ${at(next.notAfterMs)}; the one at hand is from ${at(present.notBeforeMs)} until ${at(present.notAfterMs)}, and serves on`,

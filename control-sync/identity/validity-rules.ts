@@ -3,6 +3,7 @@
  * which time that is checked.
  */
 import { MeshError } from '../../core/errors.ts'
+import { checkExpiry, isExpired, type Expiring } from '../../core/pki/validity.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Identity, PeerVerification, CertificatesUsed, ValidityRules } from '../../model/identity.ts'
@@ -35,6 +36,9 @@ export type ValidityRulesOptions = {
   readonly metrics: Metrics
 }
 
+/** A certificate that ends a connection, and what is then said. */
+type Bound = { readonly dates: Expiring; readonly graceMs: number; readonly why: () => MeshError }
+
 const HOUR_MS = 3_600_000
 
 export function validityRules({
@@ -59,7 +63,7 @@ export function validityRules({
   const graceNow = (): number => (settings.mode === 'site-grace' && !connected() ? graceMs : 0)
   const expired = (): Identity | undefined => {
     const own = identity()
-    return own && floor.nowMs() >= own.notAfterMs ? own : undefined
+    return own && isExpired(own, floor.nowMs()) ? own : undefined
   }
   const domains = (own: Identity): readonly string[] => [own.spiffeId.trustDomain, ...settings.trustDomains]
   const ended = (own: Identity): MeshError =>
@@ -74,48 +78,46 @@ export function validityRules({
     )
 
   /** The bounds of one connection, each with what ends it. */
-  function* bounds({
-    usesIdentity,
-    peer,
-    byMeshRoots,
-    staysHere,
-  }: CertificatesUsed): Generator<readonly [endMs: number, why: () => MeshError]> {
+  function* bounds({ usesIdentity, peer, byMeshRoots, staysHere }: CertificatesUsed): Generator<Bound> {
     const own = identity()
     const grace = graceNow()
-    if (own && usesIdentity) yield [own.notAfterMs + grace, () => ended(own)]
-    if (own && settings.mode === 'serve-local' && !staysHere) yield [own.notAfterMs, () => onlyLocal(own)]
+    if (own && usesIdentity) yield { dates: own, graceMs: grace, why: () => ended(own) }
+    if (own && settings.mode === 'serve-local' && !staysHere)
+      yield { dates: own, graceMs: 0, why: () => onlyLocal(own) }
     // The peer has most likely renewed it since, as we do: a connection outlives the renewals of both sides unless it
     // is wanted otherwise.
     if (!peer || settings.openConnections !== 'end-with-peer') return
     const inGrace = own && byMeshRoots && peer.spiffeId && domains(own).includes(peer.spiffeId.trustDomain)
-    yield [
-      peer.notAfterMs + (inGrace ? grace : 0),
-      () =>
+    yield {
+      dates: peer,
+      graceMs: inGrace ? grace : 0,
+      why: () =>
         new MeshError(
           'MESH_PEER_EXPIRED',
           `the certificate of ${(peer.spiffeId?.uri ?? peer.subject).slice(0, 256)} expired at ${at(peer)} while the connection was open`,
         ),
-    ]
+    }
   }
   return {
     endWithinMs: settings.endWithinMs,
     refusal() {
       const own = expired()
-      return own && floor.nowMs() >= own.notAfterMs + graceNow() ? ended(own) : undefined
+      return own && checkExpiry(own, floor.nowMs(), graceNow()).state === 'expired' ? ended(own) : undefined
     },
     onlyLocal() {
       const own = settings.mode === 'serve-local' ? expired() : undefined
       return own && onlyLocal(own)
     },
     checkValidity(certificates) {
-      if (settings.openConnections === 'keep') return Infinity
-      const nowMs = floor.nowMs()
       let leftMs = Infinity
-      for (const [endMs, why] of bounds(certificates)) {
-        if (nowMs >= endMs) return why()
-        leftMs = Math.min(leftMs, endMs - nowMs)
+      if (settings.openConnections === 'keep') return { state: 'valid', leftMs }
+      const nowMs = floor.nowMs()
+      for (const { dates, graceMs, why } of bounds(certificates)) {
+        const expiry = checkExpiry(dates, nowMs, graceMs)
+        if (expiry.state === 'expired') return { state: 'ended', reason: why() }
+        leftMs = Math.min(leftMs, expiry.leftMs)
       }
-      return leftMs
+      return { state: 'valid', leftMs }
     },
     peerVerification(): PeerVerification | undefined {
       const grace = graceNow()
@@ -140,12 +142,12 @@ export function validityRules({
     },
     /** What status adds to the expired certificate. */
     problem() {
-      const own = expired()
-      const untilMs = own && own.notAfterMs + graceNow()
-      if (!own || untilMs === undefined || floor.nowMs() >= untilMs) return undefined
+      const own = identity()
+      const grace = graceNow()
+      if (!own || checkExpiry(own, floor.nowMs(), grace).state !== 'grace') return undefined
       return new MeshError(
         'MESH_IDENTITY_GRACE',
-        `expired certificates of ${domains(own).join(', ')} count until ${new Date(untilMs).toISOString()}`,
+        `expired certificates of ${domains(own).join(', ')} count until ${new Date(own.notAfterMs + grace).toISOString()}`,
       )
     },
   }

@@ -1,4 +1,5 @@
 import { MeshError } from '../../core/errors.ts'
+import { checkValidity, isExpired } from '../../core/pki/validity.ts'
 import type { Identity } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 
@@ -19,7 +20,7 @@ export function validityProblems(identity: Identity | undefined, q: ValidityQues
   const { floor, renewal } = q
   const nowMs = floor?.nowMs() ?? q.wallMs
   const clock = clockProblem(identity, q)
-  if (!identity || nowMs < identity.notAfterMs) return clock ? [clock] : []
+  if (!identity || !isExpired(identity, nowMs)) return clock ? [clock] : []
   const expired = new MeshError(
     'MESH_IDENTITY_EXPIRED',
     `the certificate expired at ${day(identity.notAfterMs)}${renewal ? ` and no new one came: ${renewal.message}${way(renewal)}` : ''}`,
@@ -34,7 +35,7 @@ function clockProblem(
   const shows = `the clock shows ${day(wallMs)}`
   if (earliestWallMs !== undefined && wallMs < earliestWallMs)
     return new MeshError('MESH_CLOCK_WRONG', shows, { cause: renewal })
-  if (identity && wallMs < identity.notBeforeMs)
+  if (identity && checkValidity(identity, wallMs).state === 'not-yet')
     return new MeshError(
       'MESH_CLOCK_WRONG',
       `${shows}, a time before the certificate's first day, ${day(identity.notBeforeMs)}`,

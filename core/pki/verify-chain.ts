@@ -5,6 +5,7 @@
  * (RFC 5280 §6.1 as OpenSSL's X509_verify_cert does it). What is not understood refuses.
  */
 import type { KeyObject, X509Certificate } from 'node:crypto'
+import { checkExpiry, checkValidity, type Dated } from './validity.ts'
 import { EXTENSION, fieldsOf, keyUsageOf, pathLengthOf, type Crl } from './x509.ts'
 
 export type ChainQuestion = {
@@ -77,24 +78,33 @@ export function verifyChain(q: ChainQuestion): ChainAnswer {
       .map((certificate, depth) => faultOf(certificate, depth, path.length, q))
       .find((f) => f !== undefined)
     if (fault !== undefined) return refused(fault)
-    const newestMs = Math.max(...path.map((c) => c.validFromDate.getTime()))
-    if (q.clock === 'right' && newestMs > q.nowMs)
-      return refused(`it is not valid before ${new Date(newestMs).toISOString()}`)
-    const nowMs = Math.max(q.nowMs, newestMs)
+    const dates = datesOf(path)
+    const { notBeforeMs, notAfterMs } = dates
+    if (q.clock === 'right' && checkValidity(dates, q.nowMs).state === 'not-yet')
+      return refused(`it is not valid before ${new Date(notBeforeMs).toISOString()}`)
+    const nowMs = Math.max(q.nowMs, notBeforeMs)
     const revoked = revocation(path, { ...q, nowMs })
     if (revoked !== undefined) return refused(revoked)
-    const notAfterMs = Math.min(...path.map((c) => c.validToDate.getTime()))
-    if (!(notAfterMs + q.graceMs > nowMs))
+    const expiry = checkExpiry(dates, nowMs, q.graceMs)
+    if (expiry.state === 'expired')
       return refused(
         `it expired at ${new Date(notAfterMs).toISOString()}${q.graceMs > 0 ? `, more than the ${Math.round(q.graceMs / 1000)} s of grace ago` : ''}`,
       )
-    return { ok: true, notBeforeMs: newestMs, expiredMs: Math.max(0, nowMs - notAfterMs) }
+    return { ok: true, notBeforeMs, expiredMs: expiry.state === 'grace' ? expiry.expiredMs : 0 }
   } catch (err) {
     return refused(`it cannot be read: ${err instanceof Error ? err.message : String(err)}`)
   }
 }
 
 const refused = (reason: string): ChainAnswer => ({ ok: false, reason })
+
+/** When all of them are valid. */
+function datesOf(path: readonly X509Certificate[]): Dated {
+  return {
+    notBeforeMs: Math.max(...path.map((c) => c.validFromDate.getTime())),
+    notAfterMs: Math.min(...path.map((c) => c.validToDate.getTime())),
+  }
+}
 
 function pathToRoot({ chain, roots }: ChainQuestion): X509Certificate[] | undefined {
   let signatures = 0

@@ -5,6 +5,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
+import { checkValidity, isExpired } from '../../core/pki/validity.ts'
 import { parseSpiffeId, type SpiffeId } from '../../model/identity.ts'
 import type { Ca } from '../ca/ca.ts'
 import { TOKEN_HOLDER, type Registry } from '../registry/registry.ts'
@@ -42,7 +43,7 @@ export function checkCaller(
   p: { readonly registry: Registry; readonly clock: Clock },
 ): void {
   const isToken = caller.by === 'token'
-  if (p.clock.wallMs() >= caller.endsMs)
+  if (isExpired({ notAfterMs: caller.endsMs }, p.clock.wallMs()))
     throw new MeshError(
       isToken ? 'MESH_TOKEN_INVALID' : 'MESH_CONTROL_UNAUTHENTICATED',
       `the ${isToken ? 'join token' : 'client certificate'} ended at ${new Date(caller.endsMs).toISOString()}`,
@@ -88,10 +89,9 @@ function authenticateCertificate(
 ): { caller: Caller } | { refused: string } {
   const leaf = new X509Certificate(der)
   // OpenSSL has checked chain and dates when the connection began; a connection may outlive its certificate.
-  const nowMs = clock.wallMs()
+  const dates = { notBeforeMs: leaf.validFromDate.getTime(), notAfterMs: leaf.validToDate.getTime() }
   if (!leaf.verify(ca.root.certificate.publicKey)) return { refused: 'is not one of this hub' }
-  if (nowMs >= leaf.validToDate.getTime() || nowMs < leaf.validFromDate.getTime())
-    return { refused: 'is not valid at this time' }
+  if (checkValidity(dates, clock.wallMs()).state !== 'valid') return { refused: 'is not valid at this time' }
   const uris = (leaf.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'))
   const spiffeId = uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : undefined
   if (
@@ -113,7 +113,7 @@ function authenticateCertificate(
     caller: {
       by: 'certificate',
       serial,
-      endsMs: leaf.validToDate.getTime(),
+      endsMs: dates.notAfterMs,
       jti: known.jti ?? undefined,
       device: known.device ?? `serial:${serial}`,
       spiffeId,

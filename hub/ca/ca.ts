@@ -7,6 +7,7 @@ import { isIP } from 'node:net'
 import path from 'node:path'
 import type { Clock } from '../../core/os/clock.ts'
 import type { Disk } from '../../core/os/disk.ts'
+import { checkValidity } from '../../core/pki/validity.ts'
 import { MeshError } from '../../core/errors.ts'
 import { parseSpiffeId } from '../../model/identity.ts'
 import { publicKeyOfCsr } from './csr.ts'
@@ -66,12 +67,13 @@ export function openCa(p: OpenCa): Ca {
   const root = stored(p) ?? made(p)
   const now = (): number => {
     const ms = checkedNow(p)
-    if (ms < root.notBeforeMs)
+    const { state } = checkValidity(root, ms)
+    if (state === 'not-yet')
       throw new MeshError(
         'MESH_CLOCK_WRONG',
         `the clock shows ${iso(ms)}, the root certificate was made at ${iso(root.notBeforeMs)}`,
       )
-    if (ms >= root.notAfterMs)
+    if (state === 'expired')
       throw new MeshError('MESH_IDENTITY_EXPIRED', `the root certificate of the hub ended at ${iso(root.notAfterMs)}`)
     return ms
   }

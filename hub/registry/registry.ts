@@ -5,6 +5,7 @@
  */
 import Database from 'better-sqlite3'
 import { MeshError } from '../../core/errors.ts'
+import { isExpired } from '../../core/pki/validity.ts'
 import { bindingOption } from '../../core/storage/sqlite-addon.ts'
 import { isExact, matchesNode } from './node-names.ts'
 import { MIGRATIONS } from './schema.ts'
@@ -274,7 +275,7 @@ export class Registry implements Disposable {
       'SELECT jti, not_after_ms AS notAfterMs FROM certificates WHERE device = ? ORDER BY not_after_ms DESC LIMIT 1',
       holder,
     )[0]
-    return newest !== undefined && newest.jti === jti && newest.notAfterMs <= nowMs
+    return newest !== undefined && newest.jti === jti && isExpired(newest, nowMs)
   }
 
   /**

@@ -9,6 +9,7 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, type ErrorCode } from '../../core/errors.ts'
 import { runsOver } from '../../core/os/network.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
+import { isExpired } from '../../core/pki/validity.ts'
 import type { Identity, PeerVerification, PeerIdentity, ValidityRules } from '../../model/identity.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import { verifyPeer } from './verify-peer.ts'
@@ -69,7 +70,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     // A resumed session shows no chain that could be verified.
     const known = verification ? undefined : sessions.get(sessionKey)
     // Nor is one verified anew: it must not outlive the certificate that it was made with.
-    const resumed = known?.peer && known.peer.identity.notAfterMs <= options.clock.wallMs() ? undefined : known
+    const resumed = known?.peer && isExpired(known.peer.identity, options.clock.wallMs()) ? undefined : known
     const socket = tls.connect({
       socket: stream,
       secureContext: contextOf(material),

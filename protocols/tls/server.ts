@@ -10,6 +10,7 @@ import { MeshError } from '../../core/errors.ts'
 import { runsOver } from '../../core/os/network.ts'
 import { guarded } from '../../core/defects/guard.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
+import { isExpired } from '../../core/pki/validity.ts'
 import type { Identity, IdentitySource, PeerVerification } from '../../model/identity.ts'
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
@@ -167,7 +168,7 @@ export class TlsTerminator {
       if (untrusted !== undefined) refuse(`the client's certificate is not trusted: ${untrusted}`)
       if (!peer) refuse("the names in the client's certificate cannot be read")
       else {
-        if (!how.verification && peer.identity.notAfterMs < this.#clock.wallMs())
+        if (!how.verification && isExpired(peer.identity, this.#clock.wallMs()))
           refuse("the client's certificate has expired since the session began")
         if (!matchesSans(validation?.sans ?? [], peer))
           refuse(

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import { systemClock } from '../../../core/os/clock.ts'
-import type { Identity, PeerVerification, ValidityRules } from '../../../model/identity.ts'
+import type { ConnectionValidity, Identity, PeerVerification, ValidityRules } from '../../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../../model/tls.ts'
 import { originate } from '../../../protocols/tls/client.ts'
 import { TlsTerminator } from '../../../protocols/tls/server.ts'
@@ -48,8 +48,8 @@ class Rules implements ValidityRules {
     return undefined
   }
   readonly endWithinMs = 0
-  checkValidity(): number {
-    return Infinity
+  checkValidity(): ConnectionValidity {
+    return { state: 'valid', leftMs: Infinity }
   }
   peerVerification(): PeerVerification | undefined {
     return this.verification
