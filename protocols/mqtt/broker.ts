@@ -54,52 +54,12 @@ export type BrokerOptions = {
   readonly budget?: MemoryBudget
 }
 
-export function createBroker({
-  ctx,
-  durability,
-  node,
-  policiesOf,
-  budget = new MemoryBudget({ maxBytes: OWN_BUDGET_BYTES }),
-}: BrokerOptions): Broker {
+export function createBroker(options: BrokerOptions): Broker {
   const closing = new AbortController()
   const open = new Set<Client>()
-  const state: BrokerState = {
-    ctx,
-    node,
-    durability,
-    policiesOf,
-    counters: createCounters(ctx.metrics),
-    flusher: new Flusher(),
-    sessions: new Map<string, Session>(),
-    shares: new SessionShares(),
-    subscriptions: new Subscriptions(budget.maxBytes),
-    retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes }),
-    closed: closing.signal,
-    turns: new Map(),
-    memory: new Memory(budget),
-    doorstep: new Doorstep(),
-    takeovers: new Takeovers(ctx.clock),
-  }
-  const shedding = budget.onOver((isEnough) => state.memory.shed(isEnough))
-  const stats = {
-    get connections() {
-      return open.size
-    },
-    get sessions() {
-      return state.sessions.size
-    },
-    get retained() {
-      return state.retained.size
-    },
-  }
-  ctx.metrics.gaugeOf('mesh_mqtt_connections', 'MQTT connections that are open.', () => stats.connections)
-  ctx.metrics.gaugeOf(
-    'mesh_mqtt_pending_connects',
-    'MQTT connections that have not sent their CONNECT.',
-    () => state.doorstep.size,
-  )
-  ctx.metrics.gaugeOf('mesh_mqtt_sessions', 'MQTT sessions that are connected or kept.', () => stats.sessions)
-  ctx.metrics.gaugeOf('mesh_mqtt_retained_messages', 'Topics with a retained message.', () => stats.retained)
+  const state = createState(options, closing.signal)
+  const shedding = state.memory.budget.onOver((isEnough) => state.memory.shed(isEnough))
+  const stats = collectStats(state, open)
   restore(state)
   const kept = new KeptSessions(state)
 
@@ -114,7 +74,7 @@ export function createBroker({
             'MESH_LISTENER_FULL',
             `${mqtt.limits.maxConnections} MQTT connections are open (mqtt.limits.maxConnections)`,
           )
-        return await served(state, conn, mqtt, transport, open)
+        return await serveClient(state, conn, mqtt, transport, open)
       } catch (thrown) {
         return { error: toMeshError(thrown) }
       }
@@ -130,7 +90,7 @@ export function createBroker({
     },
     async [Symbol.asyncDispose]() {
       for (const client of open) client.close(new MeshError('MESH_DRAINING', 'the broker is closing'))
-      await Promise.allSettled(state.turns.values())
+      await Promise.allSettled(state.clientLocks.values())
       await saveAll(state)
       closing.abort()
       shedding[Symbol.dispose]()
@@ -140,7 +100,54 @@ export function createBroker({
   }
 }
 
-async function served(
+function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
+  const { ctx, durability, node, policiesOf } = options
+  const budget = options.budget ?? new MemoryBudget({ maxBytes: OWN_BUDGET_BYTES })
+  return {
+    ctx,
+    node,
+    durability,
+    policiesOf,
+    counters: createCounters(ctx.metrics),
+    flusher: new Flusher(),
+    sessions: new Map<string, Session>(),
+    shares: new SessionShares(),
+    subscriptions: new Subscriptions(budget.maxBytes),
+    retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes }),
+    closed,
+    clientLocks: new Map(),
+    memory: new Memory(budget),
+    doorstep: new Doorstep(),
+    takeovers: new Takeovers(ctx.clock),
+  }
+}
+
+/** Also as gauges. */
+function collectStats(state: BrokerState, open: ReadonlySet<Client>): Broker['stats'] {
+  const { metrics } = state.ctx
+  const stats = {
+    get connections() {
+      return open.size
+    },
+    get sessions() {
+      return state.sessions.size
+    },
+    get retained() {
+      return state.retained.size
+    },
+  }
+  metrics.gaugeOf('mesh_mqtt_connections', 'MQTT connections that are open.', () => stats.connections)
+  metrics.gaugeOf(
+    'mesh_mqtt_pending_connects',
+    'MQTT connections that have not sent their CONNECT.',
+    () => state.doorstep.size,
+  )
+  metrics.gaugeOf('mesh_mqtt_sessions', 'MQTT sessions that are connected or kept.', () => stats.sessions)
+  metrics.gaugeOf('mesh_mqtt_retained_messages', 'Topics with a retained message.', () => stats.retained)
+  return stats
+}
+
+async function serveClient(
   state: BrokerState,
   conn: Connection,
   mqtt: MqttPolicy,

@@ -25,8 +25,28 @@ export type Counters = {
   readonly gaveWay: Readonly<Record<'unused' | 'share', Cell>>
 }
 
+const REASONS: readonly DropReason[] = [
+  'slow-reader',
+  'queue-full',
+  'expired',
+  'too-large',
+  'spool',
+  'not-authorized',
+  'retained-limit',
+  'memory',
+]
+
 export function createCounters(metrics: Metrics): Counters {
   const connects = metrics.counter('mesh_mqtt_connects_total', 'CONNECT packets by what became of them.', ['outcome'])
+  return {
+    connects: connects.cell({ outcome: 'accepted' }),
+    refusedConnects: connects.cell({ outcome: 'refused' }),
+    ...messageCounters(metrics),
+    ...sessionCounters(metrics),
+  }
+}
+
+function messageCounters(metrics: Metrics): Pick<Counters, 'received' | 'sent' | 'refused' | 'dropped' | 'spoolWaits'> {
   const received = metrics.counter('mesh_mqtt_messages_received_total', 'PUBLISH packets from clients.', ['qos'])
   const sent = metrics.counter('mesh_mqtt_messages_sent_total', 'PUBLISH packets to clients, repetitions included.', [
     'qos',
@@ -36,11 +56,6 @@ export function createCounters(metrics: Metrics): Counters {
     'PUBLISH packets that were refused and not acknowledged as received.',
     ['reason'],
   )
-  const gaveWay = metrics.counter(
-    'mesh_mqtt_sessions_gave_way_total',
-    'Kept sessions that ended because there were as many as there may be: unused ones, or those of the largest share.',
-    ['why'],
-  )
   const dropped = metrics.counter(
     'mesh_mqtt_messages_dropped_total',
     'Messages that one receiver did not get, by reason.',
@@ -48,19 +63,27 @@ export function createCounters(metrics: Metrics): Counters {
   )
   const byQos = (family: typeof sent): [Cell, Cell, Cell] =>
     [0, 1, 2].map((qos) => family.cell({ qos: String(qos as Qos) })) as [Cell, Cell, Cell]
-  const reasons: readonly DropReason[] = [
-    'slow-reader',
-    'queue-full',
-    'expired',
-    'too-large',
-    'spool',
-    'not-authorized',
-    'retained-limit',
-    'memory',
-  ]
   return {
-    connects: connects.cell({ outcome: 'accepted' }),
-    refusedConnects: connects.cell({ outcome: 'refused' }),
+    received: byQos(received),
+    sent: byQos(sent),
+    refused: (reason) => refused.cell({ reason }),
+    dropped: Object.fromEntries(REASONS.map((reason) => [reason, dropped.cell({ reason })])) as Record<
+      DropReason,
+      Cell
+    >,
+    spoolWaits: metrics
+      .counter('mesh_mqtt_spool_waits_total', 'Times a client was not read from because the spool had no room.')
+      .cell({}),
+  }
+}
+
+function sessionCounters(metrics: Metrics): Pick<Counters, 'takeovers' | 'foreignIds' | 'revoked' | 'gaveWay'> {
+  const gaveWay = metrics.counter(
+    'mesh_mqtt_sessions_gave_way_total',
+    'Kept sessions that ended because there were as many as there may be: unused ones, or those of the largest share.',
+    ['why'],
+  )
+  return {
     takeovers: metrics
       .counter('mesh_mqtt_takeovers_total', 'Connections that ended because their client id connected again.')
       .cell({}),
@@ -76,16 +99,6 @@ export function createCounters(metrics: Metrics): Counters {
         'Subscriptions that ended because the rules do not allow them any more.',
       )
       .cell({}),
-    received: byQos(received),
-    sent: byQos(sent),
-    refused: (reason) => refused.cell({ reason }),
-    dropped: Object.fromEntries(reasons.map((reason) => [reason, dropped.cell({ reason })])) as Record<
-      DropReason,
-      Cell
-    >,
     gaveWay: { unused: gaveWay.cell({ why: 'unused' }), share: gaveWay.cell({ why: 'share' }) },
-    spoolWaits: metrics
-      .counter('mesh_mqtt_spool_waits_total', 'Times a client was not read from because the spool had no room.')
-      .cell({}),
   }
 }

@@ -31,5 +31,5 @@ export type BrokerState = {
   /** Aborted when the broker is disposed of. */
   readonly closed: AbortSignal
   /** The last connect or deletion of a client id; the next one waits for it. */
-  readonly turns: Map<string, Promise<void>>
+  readonly clientLocks: Map<string, Promise<void>>
 }

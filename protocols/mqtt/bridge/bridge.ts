@@ -9,7 +9,7 @@ import type { Context } from '../../context.ts'
 import type { Upstreams } from '../../upstream-api.ts'
 import { bridgeCounters } from './counters.ts'
 import { sessionPlans, type SessionPlan } from './plan.ts'
-import { BridgeSession, type BridgeStatus } from './session.ts'
+import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
 import { Flusher } from '../codec/outbox.ts'
 import type { Durability, LocalBroker } from '../durability.ts'
 
@@ -34,32 +34,69 @@ export type BridgeOptions = {
   readonly node: string
 }
 
-export function createBridge({ ctx, broker, durability, upstreams, node }: BridgeOptions): Bridge {
-  const parts = { ...ctx, broker, durability, upstreams, flusher: new Flusher(), counters: bridgeCounters(ctx.metrics) }
-  const sessions = new Map<string, BridgeSession>()
-  let closed = false
-  let turn: Promise<unknown> = Promise.resolve()
-  ctx.metrics.gaugeOf('mesh_mqtt_bridge_queued_messages', 'Messages that wait for an upstream broker.', () =>
-    sum((s) => s.queued),
-  )
-  ctx.metrics.gaugeOf('mesh_mqtt_bridge_connected', 'Upstream brokers that are connected.', () =>
-    sum((s) => (s.state === 'connected' ? 1 : 0)),
-  )
+export function createBridge(options: BridgeOptions): Bridge {
+  return new SessionBridge(options)
+}
 
-  function sum(of: (status: BridgeStatus) => number): number {
-    return [...sessions.values()].reduce((total, session) => total + of(session.status), 0)
+class SessionBridge implements Bridge {
+  readonly #o: BridgeOptions
+  readonly #parts: SessionParts
+  readonly #sessions = new Map<string, BridgeSession>()
+  #isClosed = false
+  /** The last change that was asked for; the next one waits for it. */
+  #lock: Promise<unknown> = Promise.resolve()
+
+  constructor(options: BridgeOptions) {
+    const { ctx, broker, durability, upstreams } = options
+    this.#o = options
+    this.#parts = {
+      ...ctx,
+      broker,
+      durability,
+      upstreams,
+      flusher: new Flusher(),
+      counters: bridgeCounters(ctx.metrics),
+    }
+    ctx.metrics.gaugeOf('mesh_mqtt_bridge_queued_messages', 'Messages that wait for an upstream broker.', () =>
+      this.#sum((s) => s.queued),
+    )
+    ctx.metrics.gaugeOf('mesh_mqtt_bridge_connected', 'Upstream brokers that are connected.', () =>
+      this.#sum((s) => (s.state === 'connected' ? 1 : 0)),
+    )
   }
 
-  async function bring(routes: readonly MqttRoute[]): Promise<void> {
-    if (closed) throw new MeshError('MESH_DRAINING', 'the bridge is closed')
-    const plans = sessionPlans(routes, node)
-    for (const [key, session] of sessions) if (!plans.has(key)) await end(key, session)
-    const started = await Promise.allSettled([...plans].map(([key, plan]) => start(key, plan)))
+  apply(routes: readonly MqttRoute[]): Promise<void> {
+    return this.#enqueue(() => this.#bring(routes))
+  }
+  status(): readonly BridgeStatus[] {
+    return [...this.#sessions.values()].map((session) => session.status)
+  }
+  unreached(): readonly (BridgeStatus & { readonly failedMs: number })[] {
+    return [...this.#sessions.values()].flatMap(({ status, failedMs }) =>
+      failedMs === undefined ? [] : [{ ...status, failedMs }],
+    )
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#enqueue(async () => {
+      this.#isClosed = true
+      const all = [...this.#sessions.values()]
+      this.#sessions.clear()
+      await Promise.all(all.map((session) => session[Symbol.asyncDispose]()))
+      this.#parts.flusher.flush()
+    })
+  }
+
+  async #bring(routes: readonly MqttRoute[]): Promise<void> {
+    if (this.#isClosed) throw new MeshError('MESH_DRAINING', 'the bridge is closed')
+    const plans = sessionPlans(routes, this.#o.node)
+    for (const [key, session] of this.#sessions) if (!plans.has(key)) await this.#end(key, session)
+    const started = await Promise.allSettled([...plans].map(([key, plan]) => this.#start(key, plan)))
     for (const result of started) if (result.status === 'rejected') throw result.reason
   }
 
-  async function start(key: string, plan: SessionPlan): Promise<void> {
-    const running = sessions.get(key)
+  async #start(key: string, plan: SessionPlan): Promise<void> {
+    const { durability } = this.#o
+    const running = this.#sessions.get(key)
     if (running?.plan.fingerprint === plan.fingerprint) return
     if (running && (running.hasQueue || plan.up.length === 0)) {
       running.use(plan)
@@ -69,37 +106,24 @@ export function createBridge({ ctx, broker, durability, upstreams, node }: Bridg
       durability.queue(plan.queueName) ??
       (plan.up.length > 0 ? await durability.createQueue(plan.queueName) : undefined)
     if (running) await running[Symbol.asyncDispose]()
-    sessions.set(key, new BridgeSession(parts, plan, queue))
+    this.#sessions.set(key, new BridgeSession(this.#parts, plan, queue))
   }
 
-  async function end(key: string, session: BridgeSession): Promise<void> {
-    sessions.delete(key)
+  async #end(key: string, session: BridgeSession): Promise<void> {
+    this.#sessions.delete(key)
     const { cluster, queued } = session.status
     await session[Symbol.asyncDispose]()
-    ctx.log.info({ evt: 'mqtt.bridge.removed', cluster, queued }, 'bridge session ended, its routes are gone')
+    this.#parts.log.info({ evt: 'mqtt.bridge.removed', cluster, queued }, 'bridge session ended, its routes are gone')
   }
 
   /** One change after the other, in the order they were asked for. */
-  function enqueue(work: () => Promise<void>): Promise<void> {
-    const mine = turn.then(work)
-    turn = mine.catch(() => undefined)
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    const mine = this.#lock.then(work)
+    this.#lock = mine.catch(() => undefined)
     return mine
   }
 
-  return {
-    apply: (routes) => enqueue(() => bring(routes)),
-    status: () => [...sessions.values()].map((session) => session.status),
-    unreached: () =>
-      [...sessions.values()].flatMap(({ status, failedMs }) =>
-        failedMs === undefined ? [] : [{ ...status, failedMs }],
-      ),
-    [Symbol.asyncDispose]: () =>
-      enqueue(async () => {
-        closed = true
-        const all = [...sessions.values()]
-        sessions.clear()
-        await Promise.all(all.map((session) => session[Symbol.asyncDispose]()))
-        parts.flusher.flush()
-      }),
+  #sum(of: (status: BridgeStatus) => number): number {
+    return this.status().reduce((total, status) => total + of(status), 0)
   }
 }

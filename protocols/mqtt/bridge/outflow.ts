@@ -9,7 +9,7 @@ import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import type { Outbox } from '../codec/outbox.ts'
-import type { Qos } from '../codec/packet.ts'
+import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
 import type { DurableQueue, QueueEntry } from '../durability.ts'
 import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
 import { REASON } from '../codec/reason.ts'
@@ -160,8 +160,8 @@ export class BridgeOutflow {
       this.#giveUp(seq, 'too-large', { bytes, maxPacketBytes: peer.maxPacketBytes })
       return
     }
-    const flags = (isRepetition && qos > 0 ? 8 : 0) | (message.retain && peer.retainAvailable ? 1 : 0)
-    outbox.publish(message, qos, flags, qos > 0 ? packetId : 0, expirySec, NO_IDS)
+    const others = (isRepetition && qos > 0 ? DUP : 0) | (message.retain && peer.retainAvailable ? RETAIN : 0)
+    outbox.publish(message, publishFlags(qos, others), qos > 0 ? packetId : 0, expirySec, NO_IDS)
     counters.sent.value++
     this.#p.onSent()
     if (qos === 0) queue.done(seq)

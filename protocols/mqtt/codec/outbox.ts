@@ -138,17 +138,11 @@ export class Outbox {
   }
 
   /**
-   * `first`: DUP 8, RETAIN 1 of the fixed header's flags. `expirySec` and `ids` are not for 3.1.1, which has no
+   * @param flags those of the fixed header (publishFlags). `expirySec` and `ids` are not for 3.1.1, which has no
    * properties.
    */
-  publish(
-    m: Outgoing,
-    qos: Qos,
-    flags: number,
-    packetId: number,
-    expirySec: number | undefined,
-    ids: readonly number[],
-  ): void {
+  publish(m: Outgoing, flags: number, packetId: number, expirySec: number | undefined, ids: readonly number[]): void {
+    const qos = ((flags >> 1) & 3) as Qos
     const topic = bytesOf(m.topic)
     const length = this.#bodyBytes(m, topic.length, qos, expirySec, ids)
     const { payload } = m
@@ -156,7 +150,7 @@ export class Outbox {
     const slab = this.#room(5 + (inline ? length : length - payload.length))
     const { buf } = slab
     let at = slab.at
-    buf[at++] = TYPE.publish | (qos << 1) | flags
+    buf[at++] = TYPE.publish | flags
     at = writeVarInt(buf, at, length)
     buf[at++] = topic.length >> 8
     buf[at++] = topic.length & 0xff

@@ -170,6 +170,13 @@ export const TYPE = {
   auth: 0xf0,
 } as const
 
+/** Flags of PUBLISH's fixed header (§3.3.1); QoS lies between them. */
+export const DUP = 8
+export const RETAIN = 1
+export function publishFlags(qos: Qos, others: number): number {
+  return (qos << 1) | others
+}
+
 export const NO_BYTES: Uint8Array = Buffer.alloc(0)
 export const NO_IDS: readonly number[] = []
 /** Largest Variable Byte Integer, so also the largest Remaining Length (§1.5.5). */

@@ -129,7 +129,7 @@ export async function openSession(
   state.shares.makeRoom(
     share,
     limits,
-    (one) => state.turns.has(one.clientId),
+    (one) => state.clientLocks.has(one.clientId),
     (one, why) => giveWay(state, one, why),
   )
   const session = new Session({

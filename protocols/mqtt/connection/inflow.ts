@@ -10,7 +10,6 @@ import type { Authorizer } from '../topics/authorization.ts'
 import type { Publish, Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
 import { messageNowMs } from '../expiry.ts'
-import { Fifo } from '../fifo.ts'
 import type { Link } from './link.ts'
 import { type Commit, commitOf, deliver, plan, retryMs } from '../publication.ts'
 import { REASON, violation } from '../codec/reason.ts'
@@ -21,36 +20,15 @@ import { SHARED_BYTES, sizeOf } from '../shared-message.ts'
 import type { BrokerState } from '../state.ts'
 import type { Plan } from '../topics/subscriptions.ts'
 import { tooDeep } from '../topics/topics.ts'
+import { type InLine, PublishLine } from './publish-line.ts'
+import { TopicAliases } from './topic-aliases.ts'
 
 /** Why a client is not read from at the moment. */
 export type PauseReason = 'commits' | 'subscriptions' | 'spool' | 'socket' | 'connecting'
 export interface Reading {
   hold(why: PauseReason): void
-  release(why: PauseReason): void
-}
-
-/**
- * A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is
- * not read from.
- */
-const MAX_LINE = 1_000
-const MAX_LINE_BYTES = 1024 * 1024
-
-type InLine = {
-  /** Counts the line. */
-  readonly number: number
-  /** What it holds in memory. */
-  readonly bytes: number
-  readonly message: StoredMessage | undefined
-  plan: Plan | undefined
-  commit: Commit | undefined
-  readonly qos: Qos
-  readonly packetId: number
-  /** Among the retained messages; undefined = is not retained. */
-  readonly place: Place | undefined
-  /** `over`: dropped, nothing to be answered. */
-  state: 'waiting' | 'taken' | 'refused' | 'over'
-  reason: number
+  /** @returns whether it was paused for that */
+  release(why: PauseReason): boolean
 }
 
 export class Inflow {
@@ -62,15 +40,12 @@ export class Inflow {
   readonly #isResumed: boolean
   /** The session is on the disk, or on its way. */
   #isSaved = false
-  readonly #line = new Fifo<InLine>()
-  #lineBytes = 0
-  readonly #aliases = new Map<number, string>()
-  #aliasBytes = 0
+  readonly #line: PublishLine
+  readonly #aliases: TopicAliases
   /** QoS 1 and 2 of this connection that are not answered: what Receive Maximum counts (§3.3.4). */
   readonly #unanswered = new Set<number>()
   /** QoS 2 ids that are in line and so not yet in the session. */
   readonly #arriving = new Set<number>()
-  #lastNumber = 0
   /** The last that the store was asked for, and who waits for it. */
   #asked: { readonly promise: Promise<void>; readonly ones: InLine[] } | undefined
   /** Waiting for room, and what came behind it; in the order of the line. */
@@ -93,6 +68,8 @@ export class Inflow {
     this.#reading = p.reading
     this.#authorizer = p.authorizer
     this.#isResumed = p.isResumed
+    this.#line = new PublishLine(p.state.memory.budget)
+    this.#aliases = new TopicAliases(p.link.limits.maxTopicAliases, p.state.memory.budget)
   }
 
   /**
@@ -102,7 +79,13 @@ export class Inflow {
   publish(p: Publish): void {
     const { counters } = this.#state
     counters.received[p.qos].value++
-    const topic = this.#topicOf(p)
+    const topic = this.#aliases.topicOf(p)
+    const { maxTopicLevels } = this.#link.limits
+    if (tooDeep(topic, maxTopicLevels))
+      throw violation(
+        REASON.topicNameInvalid,
+        `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
+      )
     if (p.qos > 0 && this.#isRepeated(p)) return
     if (!this.#authorizer().mayPublish(topic)) {
       this.#deny(p, topic)
@@ -133,7 +116,7 @@ export class Inflow {
   }
 
   get heldBytes(): number {
-    return this.#lineBytes + this.#aliasBytes
+    return this.#line.bytes + this.#aliases.bytes
   }
 
   /**
@@ -175,35 +158,8 @@ export class Inflow {
     this.#ended.abort()
     for (const one of this.#waitingForRoom) one.state = 'over'
     this.#waitingForRoom = []
-    this.#state.memory.budget.give(this.#aliasBytes)
-    this.#aliasBytes = 0
+    this.#aliases.end()
     this.#settle()
-  }
-
-  #topicOf(p: Publish): string {
-    const { maxTopicAliases, maxTopicLevels } = this.#link.limits
-    if (p.topicAlias > maxTopicAliases)
-      throw violation(
-        REASON.topicAliasInvalid,
-        `[MQTT-3.3.2-9] Topic Alias ${p.topicAlias} is above the announced maximum`,
-      )
-    const topic = p.topic === '' ? this.#aliases.get(p.topicAlias) : p.topic
-    if (topic === undefined)
-      throw violation(REASON.protocolError, `Topic Alias ${p.topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
-    if (p.topicAlias > 0 && p.topic !== '') this.#setAlias(p.topicAlias, topic)
-    if (tooDeep(topic, maxTopicLevels))
-      throw violation(
-        REASON.topicNameInvalid,
-        `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
-      )
-    return topic
-  }
-
-  #setAlias(alias: number, topic: string): void {
-    const bytes = topic.length - (this.#aliases.get(alias)?.length ?? 0)
-    this.#aliases.set(alias, topic)
-    this.#aliasBytes += bytes
-    this.#state.memory.budget.take(bytes)
   }
 
   /**
@@ -255,10 +211,9 @@ export class Inflow {
       }
     }
     const commit = this.#commitOf(message, to, packetId, place)
-    const bytes = lineBytes(message, to)
-    const one: InLine = {
-      number: ++this.#lastNumber,
-      bytes,
+    if (qos === 2) this.#arriving.add(packetId)
+    const one = this.#line.push({
+      bytes: lineBytes(message, to),
       message,
       plan: to,
       commit,
@@ -267,12 +222,8 @@ export class Inflow {
       packetId,
       state: commit ? 'waiting' : 'taken',
       reason: 0,
-    }
-    if (qos === 2) this.#arriving.add(packetId)
-    this.#line.push(one)
-    this.#lineBytes += bytes
-    this.#state.memory.budget.take(bytes)
-    if (this.#isLong(1)) this.#reading.hold('commits')
+    })
+    if (this.#line.isLong(1)) this.#reading.hold('commits')
     if (commit) this.#ask(one, commit)
     else this.#settle()
   }
@@ -284,14 +235,6 @@ export class Inflow {
         ? { clientId: this.#session.clientId, packetId, session: this.#session }
         : undefined
     return commitOf({ durability, retained, message, plan: to, place, inbound })
-  }
-
-  #isLong(share: number): boolean {
-    return (
-      this.#line.size >= MAX_LINE * share ||
-      this.#lineBytes >= MAX_LINE_BYTES * share ||
-      (this.#line.size > 0 && this.#state.memory.budget.isTight)
-    )
   }
 
   #ask(one: InLine, commit: Commit): void {
@@ -428,7 +371,6 @@ export class Inflow {
       return
     }
     this.#line.push({
-      number: ++this.#lastNumber,
       bytes: 0,
       message: undefined,
       plan: undefined,
@@ -446,14 +388,12 @@ export class Inflow {
     for (let one = this.#line.first(); one !== undefined && one.state !== 'waiting'; one = this.#line.first()) {
       this.#line.shift()
       one.place?.[Symbol.dispose]()
-      this.#lineBytes -= one.bytes
-      this.#state.memory.budget.give(one.bytes)
       if (one.qos === 2) this.#arriving.delete(one.packetId)
       if (one.state === 'over') continue
       if (one.state === 'taken' && one.message && one.plan) deliver(one.message, one.plan.direct)
       this.#answer(one.qos, one.packetId, one.reason)
     }
-    if (!this.#isLong(0.5)) this.#reading.release('commits')
+    if (!this.#line.isLong(0.5)) this.#reading.release('commits')
   }
 
   #answer(qos: Qos, packetId: number, reason: number): void {

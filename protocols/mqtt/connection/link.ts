@@ -8,7 +8,7 @@ import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import { Outbox, type Flusher } from '../codec/outbox.ts'
-import { NO_IDS, type Qos, type Version } from '../codec/packet.ts'
+import { NO_IDS, type Qos, RETAIN, type Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { StoredMessage } from '../durability.ts'
 import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
@@ -85,7 +85,7 @@ export class Link {
   /** QoS 0: now, or when the socket has room again; dropped and counted when too much waits already. */
   deliverAtMostOnce(message: StoredMessage, retain: boolean, ids: readonly number[]): void {
     if (this.#waiting.size === 0 && !this.congested) {
-      this.send(message, 0, retain, false, 0, ids)
+      this.send(message, retain ? RETAIN : 0, 0, ids)
       return
     }
     // Its own will, for one, is published while the session still has this link.
@@ -115,7 +115,7 @@ export class Link {
   drained(): void {
     while (this.#waiting.size > 0 && !this.congested) {
       const { message, retain, ids } = this.#waiting.shift()!
-      if (this.mayHave(message)) this.send(message, 0, retain, false, 0, ids)
+      if (this.mayHave(message)) this.send(message, retain ? RETAIN : 0, 0, ids)
     }
   }
 
@@ -127,17 +127,12 @@ export class Link {
   }
 
   /**
+   * @param flags those of the fixed header (publishFlags)
    * @returns false when the message has expired or is too large for this client: then it counts as delivered
    * [MQTT-3.1.2-25], [MQTT-3.3.2-5]
    */
-  send(
-    message: StoredMessage,
-    qos: Qos,
-    retain: boolean,
-    dup: boolean,
-    packetId: number,
-    ids: readonly number[],
-  ): boolean {
+  send(message: StoredMessage, flags: number, packetId: number, ids: readonly number[]): boolean {
+    const qos = ((flags >> 1) & 3) as Qos
     let expirySec: number | undefined
     if (message.expiresAtMs !== undefined) {
       const left = leftMs(message, messageNowMs(this.#clock))
@@ -157,7 +152,7 @@ export class Link {
       this.#counters.dropped['too-large'].value++
       return false
     }
-    this.outbox.publish(message, qos, (dup ? 8 : 0) | (retain ? 1 : 0), packetId, expirySec, known)
+    this.outbox.publish(message, flags, packetId, expirySec, known)
     this.#counters.sent[qos].value++
     return true
   }

@@ -29,19 +29,27 @@ export async function upgrade(
 ): Promise<Duplex> {
   const { head, rest } = await readHead(stream, clock, timeoutMs, aborted)
   const request = parseHead(head)
+  const refusal = refusalOf(request, localHost, allowedOrigins)
+  if (refusal) {
+    refuse(stream, refusal.code === 'MESH_ORIGIN_REFUSED' ? 403 : 400)
+    throw refusal
+  }
+  return handshake(stream, request, rest, maxPacketBytes)
+}
+
+function refusalOf(request: Head, localHost: string, allowedOrigins: readonly string[]): MeshError | undefined {
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
-  if (request.method !== 'GET' || !offered.includes('mqtt') || hostName(request.headers['host']) === undefined) {
-    refuse(stream, 400)
-    throw new MeshError(
+  if (request.method !== 'GET' || !offered.includes('mqtt') || hostName(request.headers['host']) === undefined)
+    return new MeshError(
       'MESH_MALFORMED_INPUT',
       '[MQTT-6.0.0-3] the request is no WebSocket upgrade with a Host that offers the subprotocol mqtt',
     )
-  }
   const foreign = foreignOrigin(request, localHost, allowedOrigins)
-  if (foreign !== undefined) {
-    refuse(stream, 403)
-    throw new MeshError('MESH_ORIGIN_REFUSED', foreign)
-  }
+  return foreign === undefined ? undefined : new MeshError('MESH_ORIGIN_REFUSED', foreign)
+}
+
+/** RFC 6455 §4.2, which ws answers. */
+function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: number): Promise<Duplex> {
   // A frame may hold many packets and a packet many frames [MQTT-6.0.0-2]; the parser bounds packets, this bounds what
   // one frame makes ws gather.
   const server = new WebSocketServer({
@@ -57,42 +65,46 @@ export async function upgrade(
     )
     stream.once('close', onClose)
     stream.once('finish', onClose)
+    const defect = (error: MeshError): void => {
+      stream.destroy()
+      reject(error)
+    }
+    const onUpgraded = (socket: WebSocket): void => {
+      stream.removeListener('close', onClose)
+      stream.removeListener('finish', onClose)
+      const frames = framesOf(socket)
+      // ws only listens; what readHead paused stays paused until somebody says otherwise.
+      stream.resume()
+      resolve(frames)
+    }
     server.handleUpgrade(
       request as unknown as Parameters<WebSocketServer['handleUpgrade']>[0],
       stream,
       rest,
-      guarded(
-        'websocket',
-        (error) => {
-          stream.destroy()
-          reject(error)
-        },
-        (socket: WebSocket) => {
-          stream.removeListener('close', onClose)
-          stream.removeListener('finish', onClose)
-          // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
-          socket.on(
-            'message',
-            guarded(
-              'websocket',
-              () => {
-                frames.destroy()
-              },
-              (_data: unknown, isBinary: boolean) => {
-                if (!isBinary) frames.destroy()
-              },
-            ),
-          )
-          const frames = createWebSocketStream(socket)
-          // Heard by client.ts; without any listener it would end the process.
-          frames.on('error', nothing)
-          // ws only listens; what readHead paused stays paused until somebody says otherwise.
-          stream.resume()
-          resolve(frames)
-        },
-      ),
+      guarded('websocket', defect, onUpgraded),
     )
   })
+}
+
+/** What binary frames hold, as a stream. */
+function framesOf(socket: WebSocket): Duplex {
+  // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
+  socket.on(
+    'message',
+    guarded(
+      'websocket',
+      () => {
+        frames.destroy()
+      },
+      (_data: unknown, isBinary: boolean) => {
+        if (!isBinary) frames.destroy()
+      },
+    ),
+  )
+  const frames = createWebSocketStream(socket)
+  // Heard by client.ts; without any listener it would end the process.
+  frames.on('error', nothing)
+  return frames
 }
 
 /**

@@ -7,7 +7,7 @@ import { toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import { REASON } from '../codec/reason.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
-import type { Qos } from '../codec/packet.ts'
+import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { DurableQueue, QueueEntry } from '../durability.ts'
 import type { Link } from '../connection/link.ts'
@@ -104,7 +104,8 @@ export class MemoryFlow implements Flow {
   }
   #send({ message, qos, retain, ids }: Delivery): void {
     const packetId = this.#freeId()
-    if (this.#link.send(message, qos, retain, false, packetId, ids)) this.#inflight.set(packetId, awaited(qos))
+    const flags = publishFlags(qos, retain ? RETAIN : 0)
+    if (this.#link.send(message, flags, packetId, ids)) this.#inflight.set(packetId, awaited(qos))
   }
   /** There is one: fewer than 65,535 are in flight, because Receive Maximum is at most that. */
   #freeId(): number {
@@ -213,7 +214,8 @@ export class DurableFlow implements Flow {
     const retained = asRetained(message)
     const retain = retained !== undefined || (message.retain && view.retainAsPublished)
     const qos = Math.min(message.qos, view.qos) as Qos
-    const sent = link.send(retained ?? message, qos, retain, dup && qos > 0, qos > 0 ? packetId : 0, view.ids)
+    const flags = publishFlags(qos, (dup && qos > 0 ? DUP : 0) | (retain ? RETAIN : 0))
+    const sent = link.send(retained ?? message, flags, qos > 0 ? packetId : 0, view.ids)
     if (sent && qos > 0) this.#inflight.set(packetId, { seq, awaits: awaited(qos) })
     else this.#queue.done(seq)
   }

@@ -20,7 +20,7 @@ export const queueName = (clientId: string): string => `session/${clientId}`
 
 /** Runs what changes a client id's session after whatever was begun before for the same id. */
 export async function withClientLock<T>(state: BrokerState, clientId: string, work: () => Promise<T>): Promise<T> {
-  const before = state.turns.get(clientId)
+  const before = state.clientLocks.get(clientId)
   const mine = (async () => {
     await before
     return await work()
@@ -29,11 +29,11 @@ export async function withClientLock<T>(state: BrokerState, clientId: string, wo
     () => undefined,
     () => undefined,
   )
-  state.turns.set(clientId, done)
+  state.clientLocks.set(clientId, done)
   try {
     return await mine
   } finally {
-    if (state.turns.get(clientId) === done) state.turns.delete(clientId)
+    if (state.clientLocks.get(clientId) === done) state.clientLocks.delete(clientId)
   }
 }
 
@@ -65,8 +65,19 @@ export function restore(state: BrokerState): void {
   }
 }
 
+/** The session without its connection: kept until it expires, or ended. */
+export function detachSession(state: BrokerState, session: Session): void {
+  session.detach()
+  session.disconnectedAtMs = state.ctx.clock.wallMs()
+  if (session.stored && session.expirySec > 0) {
+    saveLater(state, session)
+    leftAlone(state, session)
+    watchExpiry(state, session)
+  } else endSessionLater(state, session)
+}
+
 /** Without a connection. Its QoS 2 ids keep messages from coming twice, so somebody needs it who never subscribed. */
-export function leftAlone({ shares, durability }: BrokerState, session: Session): void {
+function leftAlone({ shares, durability }: BrokerState, session: Session): void {
   shares.went(session, isUsed({ durability }, session))
 }
 function isUsed({ durability }: Pick<BrokerState, 'durability'>, session: Session): boolean {
@@ -152,7 +163,7 @@ export async function forget({ durability }: BrokerState, clientId: string): Pro
   if (durability.holds(clientId)) await durability.deleteSession(clientId)
 }
 
-export function endSessionLater(state: BrokerState, session: Session): void {
+function endSessionLater(state: BrokerState, session: Session): void {
   detached(
     'mqtt',
     withClientLock(state, session.clientId, () => endSession(state, session)).catch((err: unknown) => {
@@ -181,7 +192,7 @@ function later(clock: Clock, ms: number, fire: () => void): { cancel(): void } {
  * A session without a connection ends its expiry after the disconnect. The wall clock is asked once, because the
  * disconnect may lie before a restart; one that was set, or set back, gives the session at most its whole time again.
  */
-export function watchExpiry(state: BrokerState, session: Session): void {
+function watchExpiry(state: BrokerState, session: Session): void {
   session.expiry?.cancel()
   if (session.link || session.expirySec === NEVER_SEC) return
   const { clock } = state.ctx

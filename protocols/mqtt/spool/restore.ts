@@ -25,28 +25,44 @@ export type Restored = {
   readonly renamed: readonly Statement[]
 }
 
+type Damaged = (what: 'session' | 'subscription' | 'retained', key: string) => void
+
 /** Rejects with MESH_STORAGE_FAILED. */
-export async function restoreSpool(
-  storage: Storage,
-  host: QueueHost,
-  damaged: (what: 'session' | 'subscription' | 'retained', key: string) => void,
-): Promise<Restored> {
+export async function restoreSpool(storage: Storage, host: QueueHost, damaged: Damaged): Promise<Restored> {
+  const renamed: Statement[] = []
+  const queues = await restoreQueues(storage, host)
+  const orphans = await restoreSegments(storage, queues)
+  const inbound = await restoreInbound(storage, renamed)
+  const subscriptions = await restoreSubscriptions(storage, renamed, damaged)
+  const sessions = await restoreSessions(storage, subscriptions, damaged)
+  const retained = await restoreRetained(storage, damaged)
+  const [shared] = await storage.query({ sql: SQL.lastShared })
+  const lastShared = Number(shared?.['id'] ?? 0)
+  return { lastShared, queues: [...queues.values()], inbound, sessions, retained, orphans, renamed }
+}
+
+async function restoreQueues(storage: Storage, host: QueueHost): Promise<ReadonlyMap<number, SpoolQueue>> {
   const queues = new Map<number, SpoolQueue>()
   for await (const row of rowsOf(storage, SQL.queues, [0], (last) => [last['id']!])) {
-    const firstSeq = Number(row['first_seq'])
-    const [done, released] = [decodeSet(bytesOf(row['done']), firstSeq), decodeSet(bytesOf(row['released']), firstSeq)]
-    queues.set(
-      Number(row['id']),
-      new SpoolQueue(host, {
-        id: Number(row['id']),
-        name: String(row['name']),
-        firstSeq,
-        lastSeq: Number(row['last_seq']),
-        done,
-        released,
-      }),
-    )
+    const [id, firstSeq] = [Number(row['id']), Number(row['first_seq'])]
+    const queue = new SpoolQueue(host, {
+      id,
+      name: String(row['name']),
+      firstSeq,
+      lastSeq: Number(row['last_seq']),
+      done: decodeSet(bytesOf(row['done']), firstSeq),
+      released: decodeSet(bytesOf(row['released']), firstSeq),
+    })
+    queues.set(id, queue)
   }
+  return queues
+}
+
+/** @returns queue ids of segments whose queue is not there */
+async function restoreSegments(
+  storage: Storage,
+  queues: ReadonlyMap<number, SpoolQueue>,
+): Promise<ReadonlySet<number>> {
   const orphans = new Set<number>()
   for await (const row of rowsOf(storage, SQL.segments, [0, 0], (last) => [last['queue_id']!, last['first_seq']!])) {
     const queue = queues.get(Number(row['queue_id']))
@@ -54,7 +70,10 @@ export async function restoreSpool(
     else orphans.add(Number(row['queue_id']))
   }
   for (const queue of queues.values()) queue.restoredAll()
-  const renamed: Statement[] = []
+  return orphans
+}
+
+async function restoreInbound(storage: Storage, renamed: Statement[]): Promise<ReadonlyMap<string, Set<number>>> {
   const inbound = new Map<string, Set<number>>()
   for await (const row of rowsOf(storage, SQL.inbound, ['', 0], (last) => [last['client_id']!, last['packet_id']!])) {
     const [name, packetId] = [String(row['client_id']), Number(row['packet_id'])]
@@ -63,11 +82,16 @@ export async function restoreSpool(
       renamed.push({ sql: SQL.addInbound, params: [key, packetId] }, { sql: SQL.dropInbound, params: [name, packetId] })
     inbound.set(key, (inbound.get(key) ?? new Set<number>()).add(packetId))
   }
+  return inbound
+}
+
+type Subscriptions = ReadonlyMap<string, readonly StoredSubscription[]>
+
+/** @returns by rowKey */
+async function restoreSubscriptions(storage: Storage, renamed: Statement[], damaged: Damaged): Promise<Subscriptions> {
   const subscriptions = new Map<string, StoredSubscription[]>()
-  for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], (last) => [
-    last['client_id']!,
-    last['filter']!,
-  ])) {
+  const keyOf = (last: Row): SqlValue[] => [last['client_id']!, last['filter']!]
+  for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], keyOf)) {
     const [name, filter, id] = [String(row['client_id']), String(row['filter']), row['subscription_id']]
     const key = rowKey(name)
     if (key !== name)
@@ -81,33 +105,34 @@ export async function restoreSpool(
     else if (all) all.push(subscription)
     else subscriptions.set(key, [subscription])
   }
+  return subscriptions
+}
+
+async function restoreSessions(
+  storage: Storage,
+  subscriptions: Subscriptions,
+  damaged: Damaged,
+): Promise<StoredSession[]> {
   const sessions: StoredSession[] = []
   for await (const row of rowsOf(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
+    const clientId = String(row['client_id'])
     try {
-      sessions.push({
-        ...sessionOf(String(row['body'])),
-        subscriptions: subscriptions.get(rowKey(String(row['client_id']))) ?? [],
-      })
+      sessions.push({ ...sessionOf(String(row['body'])), subscriptions: subscriptions.get(rowKey(clientId)) ?? [] })
     } catch {
-      damaged('session', String(row['client_id']))
+      damaged('session', clientId)
     }
   }
+  return sessions
+}
+
+async function restoreRetained(storage: Storage, damaged: Damaged): Promise<StoredMessage[]> {
   const retained: StoredMessage[] = []
   for await (const row of rowsOf(storage, SQL.retained, [''], (last) => [last['topic']!])) {
     const message = decodeOne(bytesOf(row['message']))
     if (message) retained.push(message)
     else damaged('retained', String(row['topic']))
   }
-  const [shared] = await storage.query({ sql: SQL.lastShared })
-  return {
-    lastShared: Number(shared?.['id'] ?? 0),
-    queues: [...queues.values()],
-    inbound,
-    sessions,
-    retained,
-    orphans,
-    renamed,
-  }
+  return retained
 }
 
 /** @param keyOf the parameters that ask for what comes after a row */

@@ -32,7 +32,7 @@ const MAX_DEAD_SEGMENTS = 8
 const MAX_SPARE_WRITERS = 8
 
 type Batch = {
-  readonly over: PromiseWithResolvers<void>
+  readonly done: PromiseWithResolvers<void>
   readonly statements: Statement[]
   readonly applied: (() => void)[]
   readonly subscriptions: SubscriptionRows
@@ -102,20 +102,20 @@ export class SpoolWriter {
       this.pendingMessages++
       this.pendingBytes += bytes
     }
-    return batch.over.promise
+    return batch.done.promise
   }
   /** `applied` runs when it is durable, before the promise resolves. */
   write(statements: readonly Statement[], applied?: () => void): Promise<void> {
     const batch = this.#open()
     batch.statements.push(...statements)
     if (applied) batch.applied.push(applied)
-    return batch.over.promise
+    return batch.done.promise
   }
   /** @param name the session's rowKey */
   changeSubscriptions(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     const batch = this.#open()
     batch.subscriptions.change(name, kept, gone)
-    return batch.over.promise
+    return batch.done.promise
   }
   dropSubscriptions(name: string): Promise<void> {
     this.#open().subscriptions.forget(name)
@@ -147,7 +147,7 @@ export class SpoolWriter {
   /** The queue's row goes with the next commit, which is soon. */
   urgent(queue: SpoolQueue): Promise<void> {
     this.#changed.add(queue)
-    return this.#open().over.promise
+    return this.#open().done.promise
   }
 
   /** Writes everything that is left; never rejects. */
@@ -164,10 +164,10 @@ export class SpoolWriter {
 
   #open(): Batch {
     if (this.#batch) return this.#batch
-    const over = Promise.withResolvers<void>()
-    over.promise.catch(() => undefined) // everybody who waits handles it; nobody has to wait
+    const done = Promise.withResolvers<void>()
+    done.promise.catch(() => undefined) // everybody who waits handles it; nobody has to wait
     this.#batch = {
-      over,
+      done,
       statements: [],
       applied: [],
       subscriptions: new SubscriptionRows(),
@@ -252,7 +252,7 @@ export class SpoolWriter {
       if (queue !== last) queue.onAppended?.()
       last = queue
     }
-    batch?.over.resolve()
+    batch?.done.resolve()
   }
 
   #failed(thrown: unknown, batch: Batch | undefined, puts: readonly Put[], rows: readonly Row[]): void {
@@ -278,8 +278,8 @@ export class SpoolWriter {
     const [again] = this.#changed
     if (again) this.changed(again)
     this.#again()
-    batch?.over.reject(err)
-    behind?.over.reject(err)
+    batch?.done.reject(err)
+    behind?.done.reject(err)
   }
 
   #again(): void {

@@ -68,7 +68,7 @@ for (const { name, version, qos, properties } of [
   const outbox = new Outbox({ stream, flusher, version })
   const encodeNs = best(() => {
     for (const [i, m] of messages.entries()) {
-      outbox.publish(m, m.qos, 0, m.packetId, undefined, m.subscriptionIds)
+      outbox.publish(m, m.qos << 1, m.packetId, undefined, m.subscriptionIds)
       if (i % 200 === 0) flusher.flush()
     }
     flusher.flush()

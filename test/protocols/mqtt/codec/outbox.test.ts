@@ -31,10 +31,10 @@ for (const version of [4, 5] as const) {
     const expirySec = version === 5 ? 77 : undefined
     const ids = version === 5 ? [1, 300] : []
     const big = Buffer.alloc(20_000, 1)
-    outbox.publish({ topic: 'a/ü', payload: bytes('hello'), properties }, 2, 8 | 1, 515, expirySec, ids)
+    outbox.publish({ topic: 'a/ü', payload: bytes('hello'), properties }, 8 | 4 | 1, 515, expirySec, ids)
     outbox.ack('puback', 7, 0)
     outbox.ack('pubrel', 8, version === 5 ? 0x92 : 0)
-    outbox.publish({ topic: 'big', payload: big, properties: Buffer.alloc(0) }, 0, 0, 0, undefined, [])
+    outbox.publish({ topic: 'big', payload: big, properties: Buffer.alloc(0) }, 0, 0, undefined, [])
     outbox.packet({ type: 'pingresp' })
     flusher.flush()
     assert.equal(writes.length, 1)
@@ -71,7 +71,7 @@ test("connections that share slabs never see each other's bytes", () => {
   for (let turn = 0; turn < 30; turn++) {
     for (const [i, { outbox }] of all.entries()) {
       const payload = Buffer.alloc((i * 997 + turn * 131) % 6000, i)
-      outbox.publish({ topic: `t/${i}`, payload, properties: Buffer.alloc(0) }, 0, 0, 0, undefined, [])
+      outbox.publish({ topic: `t/${i}`, payload, properties: Buffer.alloc(0) }, 0, 0, undefined, [])
       wanted[i]!.push(encode(publishPacket({ topic: `t/${i}`, payload }), 4))
     }
     flusher.flush()
@@ -83,7 +83,7 @@ test("connections that share slabs never see each other's bytes", () => {
 test('publishBytes tells the length of the packet before it is written', () => {
   const { outbox, flusher, writes } = recorded(5)
   const message = { topic: 'a/b', payload: bytes('x'.repeat(130)), properties: encodeProperties({ contentType: 't' }) }
-  outbox.publish(message, 1, 0, 1, 9, [5])
+  outbox.publish(message, 2, 1, 9, [5])
   flusher.flush()
   assert.equal(outbox.publishBytes(message, 1, 9, [5]), writes[0]!.length)
 })

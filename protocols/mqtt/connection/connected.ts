@@ -1,0 +1,194 @@
+/** A client between its CONNACK and its end: what its packets do, and what becomes of its session and its will. */
+import { MeshError } from '../../../core/errors.ts'
+import type { Connection } from '../../connection.ts'
+import type { Connect, Disconnect, Packet, Will } from '../codec/packet.ts'
+import { owned } from '../codec/parser.ts'
+import { REASON, reasonOf, violation } from '../codec/reason.ts'
+import { NO_PROPERTIES } from '../codec/properties.ts'
+import { reauthorize } from '../session/reauthorize.ts'
+import type { Session } from '../session/session.ts'
+import { denyWill, detachSession, leaveWill } from '../session/sessions.ts'
+import { subscribe, unsubscribe } from '../session/subscribe.ts'
+import type { BrokerState } from '../state.ts'
+import type { Authorizer } from '../topics/authorization.ts'
+import { type Admitted, mayNotConnect } from './connect.ts'
+import { Controls } from './controls.ts'
+import { Inflow, type Reading } from './inflow.ts'
+import type { Link } from './link.ts'
+import type { Rules } from './rules.ts'
+
+export type ConnectedParts = {
+  readonly state: BrokerState
+  readonly conn: Connection
+  readonly connect: Connect
+  readonly session: Session
+  /** The session was there before this connection. */
+  readonly isResumed: boolean
+  readonly link: Link
+  readonly admitted: Admitted
+  readonly rules: Rules
+  readonly reading: Reading
+  /** Packets that waited in the parser may be taken. */
+  readonly takePackets: () => void
+  /** DISCONNECT has come. */
+  readonly onDisconnect: (how: 'normal' | 'lost') => void
+}
+
+export class Connected {
+  readonly link: Link
+  readonly #p: ConnectedParts
+  readonly #session: Session
+  readonly #inflow: Inflow
+  readonly #controls: Controls
+  readonly #will: Will | undefined
+  readonly #willBytes: number
+
+  constructor(p: ConnectedParts) {
+    const { state, session, link, reading, connect } = p
+    this.#p = p
+    this.#session = session
+    this.link = link
+    const authorizer = (): Authorizer => p.rules.authorizer(p.admitted)
+    this.#inflow = new Inflow({ state, session, link, reading, authorizer, isResumed: p.isResumed })
+    const asking = { session, link, authorizer, limits: link.limits }
+    this.#controls = new Controls({
+      act: (packet) =>
+        packet.type === 'subscribe' ? subscribe(state, packet, asking) : unsubscribe(state, packet, asking),
+      onFull: () => reading.hold('subscriptions'),
+      onRoom: () => {
+        if (reading.release('subscriptions')) p.takePackets()
+      },
+      close: (err) => link.close(err),
+    })
+    this.#will = connect.will && compactWill(connect.will)
+    this.#willBytes = this.#will
+      ? this.#will.topic.length + this.#will.payload.length + this.#will.properties.length
+      : 0
+    state.memory.budget.take(this.#willBytes)
+  }
+
+  /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED: the connection is to be closed */
+  take(packet: Packet): void {
+    const { flow } = this.#session
+    switch (packet.type) {
+      case 'publish':
+        this.#inflow.publish(packet)
+        return
+      case 'puback':
+        flow?.puback(packet.packetId)
+        return
+      case 'pubrec':
+        flow?.pubrec(packet.packetId, packet.reason)
+        return
+      case 'pubrel':
+        this.#inflow.pubrel(packet.packetId)
+        return
+      case 'pubcomp':
+        flow?.pubcomp(packet.packetId)
+        return
+      case 'subscribe':
+      case 'unsubscribe':
+        this.#controls.take(packet)
+        return
+      case 'pingreq':
+        this.link.outbox.packet({ type: 'pingresp' })
+        return
+      case 'disconnect':
+        this.#disconnect(packet)
+        return
+      case 'connect':
+      case 'unsupported-connect':
+        throw violation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
+      case 'auth':
+        throw violation(REASON.protocolError, '[MQTT-4.12.0-6] AUTH without an authentication method')
+      case 'connack':
+      case 'suback':
+      case 'unsuback':
+      case 'pingresp':
+        throw violation(REASON.protocolError, `a client sent ${packet.type.toUpperCase()} (MQTT 5.0 §2.1.2)`)
+      default:
+        packet satisfies never
+    }
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    this.link.outbox.recount()
+    this.link.drained()
+    this.#session.flow?.pump()
+  }
+
+  /** The rules may have changed: what they do not allow any more ends now. */
+  reauthorize(): void {
+    const { state, rules, admitted } = this.#p
+    if (this.#session.policy === rules.policy) return
+    const may = rules.authorizer(admitted)
+    this.#session.policy = rules.policy
+    if (may.mayConnect()) reauthorize(state, this.#session, may)
+    else this.link.close(mayNotConnect(this.#session.clientId))
+  }
+
+  /** A last word to the client, as far as its version can be told. */
+  sayGoodbye(err: MeshError): void {
+    if (this.link.version === 5)
+      this.link.outbox.packet({ type: 'disconnect', reason: reasonOf(err), properties: NO_PROPERTIES })
+    this.link.outbox.flush()
+  }
+
+  /** The connection is over. */
+  end(how: 'normal' | 'lost'): void {
+    const { state } = this.#p
+    this.link.outbox.flush()
+    this.#inflow.end()
+    this.link.end()
+    state.memory.budget.give(this.#willBytes)
+    if (this.#session.link !== this.link) return
+    if (how === 'lost' && this.#will) this.#leaveWill(this.#will)
+    detachSession(state, this.#session)
+  }
+
+  get heldBytes(): number {
+    const { link } = this
+    return (
+      this.#willBytes +
+      link.waitingBytes +
+      link.outbox.countedBytes +
+      this.#inflow.heldBytes +
+      this.#session.waitingBytes
+    )
+  }
+
+  #disconnect({ reason, properties }: Disconnect): void {
+    const { sessionExpirySec } = properties
+    const session = this.#session
+    if (sessionExpirySec !== undefined) {
+      if (sessionExpirySec > 0 && session.expirySec === 0)
+        throw violation(
+          REASON.protocolError,
+          'a session without expiry cannot get one in DISCONNECT (MQTT 5.0 §3.14.2.2.2)',
+        )
+      session.expirySec = Math.min(sessionExpirySec, this.link.limits.maxSessionExpirySec)
+    }
+    this.#p.onDisconnect(reason === REASON.success ? 'normal' : 'lost')
+  }
+
+  /** Of somebody whom the listener does not let in any more (downstream/revalidate.ts) nothing is published either. */
+  #leaveWill(will: Will): void {
+    const { state, conn, rules, admitted } = this.#p
+    const may = rules.authorizer(admitted)
+    if (!isShutOut(conn) && may.mayConnect() && may.mayPublish(will.topic)) leaveWill(state, this.#session, will)
+    else denyWill(state, this.#session.clientId, will.topic)
+  }
+}
+
+/** Without a hold on the chunk that it came in: it stays as long as the connection. */
+function compactWill(will: Will): Will {
+  return { ...will, payload: owned(will.payload), properties: owned(will.properties) }
+}
+
+function isShutOut({ draining, aborted }: Connection): boolean {
+  const reason: unknown = aborted.aborted ? aborted.reason : draining.reason
+  return (
+    reason instanceof MeshError && (reason.code === 'MESH_PEER_NOT_ALLOWED' || reason.code === 'MESH_NO_FILTER_CHAIN')
+  )
+}

@@ -1,0 +1,71 @@
+/** Messages of one client that are not answered yet, in order, and what they hold in memory. */
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import type { Qos } from '../codec/packet.ts'
+import type { StoredMessage } from '../durability.ts'
+import { Fifo } from '../fifo.ts'
+import type { Commit } from '../publication.ts'
+import type { Place } from '../topics/retained.ts'
+import type { Plan } from '../topics/subscriptions.ts'
+
+export type InLine = {
+  /** Counts the line. */
+  readonly number: number
+  /** What it holds in memory. */
+  readonly bytes: number
+  readonly message: StoredMessage | undefined
+  plan: Plan | undefined
+  commit: Commit | undefined
+  readonly qos: Qos
+  readonly packetId: number
+  /** Among the retained messages; undefined = is not retained. */
+  readonly place: Place | undefined
+  /** `over`: dropped, nothing to be answered. */
+  state: 'waiting' | 'taken' | 'refused' | 'over'
+  reason: number
+}
+
+/**
+ * A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is
+ * not read from.
+ */
+const MAX_MESSAGES = 1_000
+const MAX_BYTES = 1024 * 1024
+
+export class PublishLine {
+  readonly #budget: MemoryBudget
+  readonly #line = new Fifo<InLine>()
+  #lastNumber = 0
+  bytes = 0
+
+  constructor(budget: MemoryBudget) {
+    this.#budget = budget
+  }
+
+  get size(): number {
+    return this.#line.size
+  }
+  first(): InLine | undefined {
+    return this.#line.first()
+  }
+  push(one: Omit<InLine, 'number'>): InLine {
+    const inLine = { ...one, number: ++this.#lastNumber }
+    this.#line.push(inLine)
+    this.bytes += one.bytes
+    this.#budget.take(one.bytes)
+    return inLine
+  }
+  shift(): InLine | undefined {
+    const one = this.#line.shift()
+    if (!one) return undefined
+    this.bytes -= one.bytes
+    this.#budget.give(one.bytes)
+    return one
+  }
+
+  /** @param share of what may be in it */
+  isLong(share: number): boolean {
+    return (
+      this.size >= MAX_MESSAGES * share || this.bytes >= MAX_BYTES * share || (this.size > 0 && this.#budget.isTight)
+    )
+  }
+}

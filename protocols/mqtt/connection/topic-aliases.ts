@@ -1,0 +1,51 @@
+/** Topic Aliases that a client has set (MQTT 5.0 §3.3.2.3.4); they end with the connection. */
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import type { Publish } from '../codec/packet.ts'
+import { REASON, violation } from '../codec/reason.ts'
+
+export class TopicAliases {
+  readonly #max: number
+  readonly #budget: MemoryBudget
+  readonly #topics = new Map<number, string>()
+  /** Against the memory budget. */
+  bytes = 0
+
+  /** @param max Topic Alias Maximum that CONNACK announced */
+  constructor(max: number, budget: MemoryBudget) {
+    this.#max = max
+    this.#budget = budget
+  }
+
+  /**
+   * Sets the alias where there is one.
+   * @throws MESH_MQTT_PROTOCOL
+   */
+  topicOf({ topic, topicAlias }: Pick<Publish, 'topic' | 'topicAlias'>): string {
+    if (topicAlias === 0) return topic
+    if (topicAlias > this.#max)
+      throw violation(
+        REASON.topicAliasInvalid,
+        `[MQTT-3.3.2-9] Topic Alias ${topicAlias} is above the announced maximum`,
+      )
+    if (topic !== '') {
+      this.#set(topicAlias, topic)
+      return topic
+    }
+    const known = this.#topics.get(topicAlias)
+    if (known === undefined)
+      throw violation(REASON.protocolError, `Topic Alias ${topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
+    return known
+  }
+  end(): void {
+    this.#budget.give(this.bytes)
+    this.bytes = 0
+    this.#topics.clear()
+  }
+
+  #set(alias: number, topic: string): void {
+    const more = topic.length - (this.#topics.get(alias)?.length ?? 0)
+    this.#topics.set(alias, topic)
+    this.bytes += more
+    this.#budget.take(more)
+  }
+}
