@@ -1,13 +1,7 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import { sealerOf, type Sealer } from '../../../../core/pki/sealing.ts'
-import { plainAnswer, type Answer } from '../../../../protocols/dns/codec/answer.ts'
-import type { Entry } from '../../../../protocols/dns/resolver/cache.ts'
-import { readResponse } from '../../../../protocols/dns/codec/response.ts'
-import { decodeAnswers, encodeAnswers } from '../../../../protocols/dns/resolver/stored-answers.ts'
 import type { DnsSettings } from '../../../../protocols/dns/settings.ts'
-import { encode } from 'dns-packet'
 import { a, query, soa, type Script } from '../../../helpers/dns.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { DnsSite } from '../site.ts'
@@ -54,6 +48,7 @@ test('a start without an uplink has the answers of the run before, stale, and a 
   await using _up = await second.upstream((name) => ({ answers: [a(name, '8.8.8.8', 300)] }))
   assert.equal(await second.ask(query('www.example.com')), 'NOERROR, www.example.com 300 A 8.8.8.8')
 })
+
 test('nothing is read before a name is asked for upstream, and nothing is written that did not change', async (t) => {
   const first = await ended(t, ['www.example.com'])
   const second = await run(t, { before: first })
@@ -63,6 +58,7 @@ test('nothing is read before a name is asked for upstream, and nothing is writte
   await second.proxy[Symbol.asyncDispose]()
   assert.deepEqual([second.events('dns.answers-read'), second.written], [1, []])
 })
+
 test('while it runs answers are written at most so often, and not when there was no new one', async (t) => {
   const site = await run(t)
   await using _up = await site.upstream(answers)
@@ -79,6 +75,7 @@ test('while it runs answers are written at most so often, and not when there was
   await site.clock.advance(HOUR)
   assert.deepEqual([site.written.length, site.metrics.total('mesh_dns_stores_total', { result: 'saved' })], [2, 2])
 })
+
 for (const { name, settings } of [
   { name: 'storeEveryMs 0', settings: { storeEveryMs: 0 } },
   { name: 'nothing may be stale', settings: { maxStaleSec: 0 } },
@@ -131,6 +128,7 @@ test('a damaged file is set aside and said so; the proxy goes on without', async
     /MESH_STORAGE_DAMAGED the stored DNS answers were damaged; their file is now \/state\/dns-answers\.damaged-/,
   )
 })
+
 test('a file of another version is left alone until there is something to write', async (t) => {
   const first = await ended(t, ['www.example.com'])
   const bytes = Buffer.from(first.files.get(FILE) as Uint8Array)
@@ -143,6 +141,7 @@ test('a file of another version is left alone until there is something to write'
     [[FILE], 'MESH_STORAGE_NEWER'],
   )
 })
+
 test('with a key the file is sealed; a plain one is sealed next, one of another key is not used', async (t) => {
   const plain = await ended(t, ['www.example.com'])
   assert.ok(Buffer.from(plain.files.get(FILE) as Uint8Array).includes('example'))
@@ -161,6 +160,7 @@ test('with a key the file is sealed; a plain one is sealed next, one of another 
     ['MESH_STATE_LOCKED', 'MESH_STATE_LOCKED'],
   )
 })
+
 test('a key that cannot be had writes nothing in plain text', async (t) => {
   const site = await DnsSite.start(
     t,
@@ -179,6 +179,7 @@ test('a key that cannot be had writes nothing in plain text', async (t) => {
   await site.proxy[Symbol.asyncDispose]()
   assert.deepEqual([site.written, site.events('dns.answers-not-stored')], [[], 1])
 })
+
 test('a full disk is a problem until there is room, and the answers are kept for then', async (t) => {
   const site = await run(t)
   await using _up = await site.upstream(answers)
@@ -197,97 +198,6 @@ test('a full disk is a problem until there is room, and the answers are kept for
   assert.deepEqual([site.proxy.status().problems, site.written.length], [[], 1])
 })
 
-const entry = (answer: Answer, staleUntilMs = 10_000): Entry => ({
-  answer,
-  storedMs: 0,
-  freshUntilMs: 0,
-  staleUntilMs,
-  restUntilMs: 0,
-})
-const real = (name: string): [string, Entry] => {
-  const question = query(name).subarray(12)
-  const response = readResponse(
-    encode({
-      type: 'response',
-      id: 1,
-      flags: 0x8180,
-      questions: [{ name, type: 'A' }],
-      answers: [a(name, '10.0.0.1')],
-    }),
-    { id: 1, question, type: 1 },
-  )!
-  return [`${question.toString('latin1', 0, question.length - 4)}1 1 256`, entry(response)]
-}
-const NOW = { wallMs: 5, monotonicMs: 0 }
-
-test('the file is bounded: the longest unused answers are left out, the order stays', () => {
-  const all = Array.from({ length: 100 }, (_, i) => real(`n${i}.example`))
-  const bytes = encodeAnswers(all, NOW, 1_000)!
-  assert.ok(bytes.length <= 1_000)
-  const back = decodeAnswers(bytes).answers
-  assert.ok(back.length > 5)
-  assert.deepEqual(
-    back.map((r) => r.key),
-    all.slice(-back.length).map(([key]) => key),
-  )
-  assert.deepEqual(back.at(-1)?.answer, { rcode: 0, flags: 0, records: all.at(-1)![1].answer.records })
-  assert.equal(encodeAnswers([], NOW, 1_000), undefined)
-  assert.equal(
-    encodeAnswers(
-      [real('a.b')].map(([key, e]) => [key, { ...e, staleUntilMs: 0 }]),
-      NOW,
-      1_000,
-    ),
-    undefined,
-  )
-})
-test('a cut at every offset, and a change of any byte, is found', () => {
-  const bytes = encodeAnswers([real('a.example'), real('b.example')], NOW, 10_000)!
-  for (let end = 0; end < bytes.length; end++)
-    assert.throws(() => decodeAnswers(bytes.subarray(0, end)), RangeError, `${end}`)
-  for (let at = 0; at < bytes.length; at++) {
-    const changed = Buffer.from(bytes)
-    changed[at]! ^= 0x40
-    assert.throws(() => decodeAnswers(changed), at === 11 ? { code: 'MESH_STORAGE_NEWER' } : RangeError, `${at}`)
-  }
-})
-test('an answer that could not have come from the network is not taken from the disk', () => {
-  for (const broken of [
-    { ...real('a.b')[1].answer, records: { ...real('a.b')[1].answer.records, counts: [5, 0, 0] as const } },
-    { ...plainAnswer(0), records: { counts: [1, 0, 0] as const, body: Buffer.of(1), ends: [], ttlAt: [] } },
-  ])
-    assert.throws(() => decodeAnswers(encodeAnswers([[real('a.b')[0], entry(broken)]], NOW, 10_000)!), RangeError)
-  fc.assert(
-    fc.property(
-      fc.string({ unit: 'binary', maxLength: 40 }),
-      fc.uint8Array({ maxLength: 60 }),
-      fc.nat(3),
-      (text, body, count) => {
-        const key = Buffer.from(text).toString('latin1')
-        const bytes = encodeAnswers(
-          [
-            [
-              key,
-              entry({
-                rcode: 0,
-                flags: 0,
-                records: { counts: [count, 0, 0], body: Buffer.from(body), ends: [], ttlAt: [] },
-              }),
-            ],
-          ],
-          NOW,
-          10_000,
-        )!
-        try {
-          decodeAnswers(bytes)
-        } catch (err) {
-          assert.ok(err instanceof RangeError)
-        }
-      },
-    ),
-    { numRuns: 1_000, seed: 5 },
-  )
-})
 test('the end: the store waits for what is under way', async (t) => {
   const site = await run(t)
   await site.upstream(() => undefined)

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { QueueEntry } from '../../../../protocols/mqtt/durability.ts'
 import { type QueueHost, SpoolQueue } from '../../../../protocols/mqtt/spool/queue.ts'
-import { decodeSegment, SegmentWriter } from '../../../../protocols/mqtt/spool/segment.ts'
+import { SegmentWriter } from '../../../../protocols/mqtt/spool/segment.ts'
 import { MAX_CACHED_BYTES, SegmentCache } from '../../../../protocols/mqtt/spool/segment-cache.ts'
 import { decodeSet, encodeSet } from '../../../../protocols/mqtt/spool/sets.ts'
 import { seededRandom } from '../../../helpers/random.ts'
@@ -70,6 +70,7 @@ test('memory for messages has one bound, whatever the number of queues; the newe
   rig.append(one, 1, MAX_CACHED_BYTES * 2)
   assert.ok(Array.isArray(one.read(0, 1)))
 })
+
 test('what is done leaves memory, and its bytes are free when its segment is', () => {
   const rig = new Rig()
   const queue = rig.queue()
@@ -86,6 +87,7 @@ test('what is done leaves memory, and its bytes are free when its segment is', (
     [0, 0, 4, 0, 0, 0],
   )
 })
+
 test('an online receiver never makes the disk read', async () => {
   const rig = new Rig()
   const queue = rig.queue()
@@ -99,6 +101,7 @@ test('an online receiver never makes the disk read', async () => {
   }
   assert.deepEqual([read, rig.loads], [10_000, 0])
 })
+
 test('done: twice, unknown and future numbers are nothing; any order leads to the same end', () => {
   const rig = new Rig()
   const random = seededRandom(5)
@@ -115,6 +118,7 @@ test('done: twice, unknown and future numbers are nothing; any order leads to th
   }
   assert.deepEqual([queue.doneAbove.size, rig.messages, rig.bytes], [0, 0, 0])
 })
+
 test('a segment that is not there at all is given up like a damaged one', async () => {
   const rig = new Rig()
   const queue = rig.queue()
@@ -124,6 +128,7 @@ test('a segment that is not there at all is given up like a damaged one', async 
   assert.deepEqual(await all(queue), [3])
   assert.deepEqual([rig.damagedAt, queue.firstSeq, queue.depth], [[1, 2], 3, 1])
 })
+
 test('numbers that no segment has are passed over when the queue is restored', () => {
   const rig = new Rig()
   const queue = new SpoolQueue(rig, { id: 1, name: 'q', firstSeq: 4, lastSeq: 20, done: [6, 11, 30], released: [] })
@@ -139,17 +144,7 @@ test('numbers that no segment has are passed over when the queue is restored', (
   for (const seq of [5, 7, 8, 9, 12]) queue.done(seq)
   assert.deepEqual([queue.firstSeq, queue.depth, rig.messages], [21, 0, 0])
 })
-test('decodeSegment takes no bytes but those that were written', () => {
-  const blob = blobOf(3, 20)
-  assert.equal(decodeSegment(blob, 1, 3)?.length, 3)
-  assert.equal(decodeSegment(blob, 1, 2), undefined)
-  for (let at = 0; at < blob.length; at++) {
-    const damaged = Buffer.from(blob)
-    damaged[at]! ^= 1 << (at % 8)
-    assert.equal(decodeSegment(damaged, 1, 3), undefined)
-    assert.equal(decodeSegment(blob.subarray(0, at), 1, 3), undefined)
-  }
-})
+
 test('sets of numbers survive as they are, without what lies below', () => {
   assert.deepEqual(decodeSet(encodeSet([3, 9, 100, 70_000], 9), 9), [9, 100, 70_000])
   assert.deepEqual(decodeSet(new Uint8Array(7), 5), [5])

@@ -1,0 +1,83 @@
+/** A bridge between a test's broker and an upstream broker that does nothing by itself. */
+import type { TestContext } from 'node:test'
+import { Current } from '../../../../core/current.ts'
+import { silentLog } from '../../../../core/log.ts'
+import { EMPTY_TABLES, type Tables } from '../../../../model/tables.ts'
+import { type Bridge, createBridge } from '../../../../protocols/mqtt/bridge/bridge.ts'
+import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
+import { policyOf, TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { FakeUpstream } from '../../../helpers/mqtt/upstream.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { SimNetwork } from '../../../helpers/sim-network.ts'
+
+type RouteInput = {
+  match: string
+  direction: 'up' | 'down'
+  cluster?: string
+  maxQos?: 0 | 1 | 2
+  stripPrefix?: string
+  addPrefix?: string
+  clientId?: string
+}
+export const routesOf = (routes: readonly RouteInput[]) =>
+  policyOf({ routes: routes.map((r) => ({ cluster: 'cloud', ...r })) }).routes
+export const UP: RouteInput = { match: 'sensors/#', direction: 'up' }
+export const DOWN: RouteInput = { match: 'commands/#', direction: 'down' }
+export const tablesWith = (...names: string[]): Tables => ({
+  ...EMPTY_TABLES,
+  cluster: (name) => (names.includes(name) ? ({ name } as never) : undefined),
+})
+
+export class Rig {
+  readonly local: TestBroker
+  readonly upstream: FakeUpstream
+  readonly tables = new Current<Tables>(tablesWith('cloud'))
+  readonly bridge: Bridge
+  constructor(local = new TestBroker(), upstream = new FakeUpstream(new SimNetwork())) {
+    this.local = local
+    this.upstream = upstream
+    const { clock, metrics, broker, durability } = local
+    this.bridge = createBridge({
+      ctx: { clock, metrics, log: silentLog, random: seededRandom(3), tables: this.tables },
+      broker,
+      durability,
+      upstreams: upstream.upstreams,
+      node: 'edge-1',
+    })
+  }
+  get clock() {
+    return this.local.clock
+  }
+  async publish(topic: string, text: string, p: Partial<StoredMessage> = {}): Promise<void> {
+    await this.local.broker.publish(
+      {
+        topic,
+        payload: Buffer.from(text),
+        qos: 1,
+        retain: false,
+        properties: new Uint8Array(0),
+        expiresAtMs: undefined,
+        ...p,
+      },
+      'test',
+    )
+  }
+  /** The agent is killed and started again; the upstream sees its connection break. */
+  async restart(routes: readonly RouteInput[]): Promise<Rig> {
+    const durable = this.local.restart()
+    await this.bridge[Symbol.asyncDispose]()
+    const next = new Rig(durable, this.upstream)
+    await next.bridge.apply(routesOf(routes))
+    return next
+  }
+  dropped(reason: string): number {
+    return this.local.metrics.total('mesh_mqtt_bridge_dropped_total', { reason })
+  }
+}
+export async function rig(t: TestContext, routes: readonly RouteInput[]): Promise<Rig> {
+  const made = new Rig()
+  await made.upstream.listen()
+  t.after(() => made.bridge[Symbol.asyncDispose]())
+  await made.bridge.apply(routesOf(routes))
+  return made
+}

@@ -1,0 +1,98 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+
+test('CONNACK tells the limits and what was decided otherwise', async () => {
+  const t = new TestBroker()
+  const c = t.open({
+    policy: {
+      limits: {
+        receiveMaximum: 9,
+        maxPacketBytes: 999,
+        maxSessionExpirySec: 60,
+        maxKeepAliveSec: 30,
+        maxTopicAliases: 4,
+      },
+    },
+  })
+  const { properties } = await c.connect({
+    clientId: '',
+    keepAliveSec: 0,
+    properties: { sessionExpirySec: 0xffff_ffff },
+  })
+  const { assignedClientId, ...rest } = properties
+  assert.match(assignedClientId ?? '', /^edge-[a-z0-9]{22}$/)
+  assert.deepEqual(rest, {
+    receiveMaximum: 9,
+    maximumPacketBytes: 999,
+    topicAliasMaximum: 4,
+    sessionExpirySec: 60,
+    serverKeepAliveSec: 30,
+  })
+})
+
+for (const { name, version, hex, connect, policy, want } of [
+  {
+    name: '[MQTT-3.1.3-8] 3.1.1: an empty client id needs clean session',
+    version: 4 as const,
+    connect: { clientId: '', cleanStart: false },
+    want: 2,
+  },
+  {
+    name: '5.0: enhanced authentication is not offered',
+    version: 5 as const,
+    connect: { properties: { authenticationMethod: 'SCRAM' } },
+    want: 0x8c,
+  },
+  {
+    name: '5.0: not authorized',
+    version: 5 as const,
+    policy: { rules: [{ action: 'connect' as const, clientIds: ['other'], effect: 'allow' as const }] },
+    want: 0x87,
+  },
+  {
+    name: '3.1.1: not authorized',
+    version: 4 as const,
+    policy: { rules: [{ action: 'connect' as const, clientIds: ['other'], effect: 'allow' as const }] },
+    want: 5,
+  },
+  {
+    name: '[MQTT-3.1.2-2] MQTT 3.1',
+    version: 4 as const,
+    hex: '10 10 0006 4d5149736470 03 02 003c 0002 6162',
+    want: 1,
+  },
+  {
+    name: '[MQTT-3.1.2-2] MQTT 6',
+    version: 5 as const,
+    hex: '10 0f 0004 4d515454 06 02 003c 00 0002 6162',
+    want: 0x84,
+  },
+]) {
+  test(`refused with CONNACK ${want}: ${name}`, async () => {
+    const t = new TestBroker()
+    const c = t.open({ version, ...(policy && { policy }) })
+    if (hex) c.raw(hex)
+    const { reason } = hex ? await c.take('connack') : await c.connect(connect)
+    assert.equal(reason, want)
+    assert.ok((await c.outcome).error)
+    assert.equal(t.broker.stats.sessions, 0)
+    assert.equal(t.metrics.total('mesh_mqtt_connects_total', { outcome: 'refused' }), 1)
+  })
+}
+
+test('limits on connections, sessions and subscriptions are refused with their reason', async () => {
+  const t = new TestBroker()
+  const policy = { limits: { maxConnections: 2, maxSessions: 1, maxSubscriptionsPerSession: 1 } }
+  const a = t.open({ policy })
+  await a.connect({ clientId: 'a' })
+  assert.deepEqual((await a.subscribe('x')).reasons, [0])
+  assert.deepEqual((await a.subscribe('x', { qos: 1 })).reasons, [1])
+  assert.deepEqual((await a.subscribe('y')).reasons, [0x97])
+  const b = t.open({ policy })
+  assert.equal((await b.connect({ clientId: 'b' })).reason, 0x97)
+  await b.outcome
+  t.open({ policy })
+  const c = t.open({ policy })
+  assert.equal((await c.outcome).error?.code, 'MESH_LISTENER_FULL')
+})

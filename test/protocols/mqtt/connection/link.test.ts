@@ -1,0 +1,57 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+
+const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
+
+test('[MQTT-3.3.2-5] a message that expired is not delivered and does not stay in the queue', async () => {
+  const t = new TestBroker()
+  const c = t.open()
+  await c.connect({ clientId: 'c', ...KEEP })
+  await c.subscribe('a', { qos: 1 })
+  c.stream.destroy()
+  const pub = t.open()
+  await pub.connect({ clientId: 'pub' })
+  pub.publish('a', 'old', { qos: 1, packetId: 1, messageExpirySec: 10 })
+  pub.publish('a', 'new', { qos: 1, packetId: 2 })
+  await t.clock.advance(10_000)
+  const again = t.open()
+  await again.connect({ clientId: 'c', ...KEEP })
+  assert.deepEqual(await again.seen(), ['publish a new q1 #2'])
+  assert.equal(t.durability.queue('session/c')!.depth, 1)
+})
+
+test('[MQTT-3.1.2-24] a message larger than the client takes is not sent and counts as delivered', async () => {
+  const t = new TestBroker()
+  const c = t.open()
+  await c.connect({ clientId: 'c', properties: { maximumPacketBytes: 50, sessionExpirySec: 10 } })
+  await c.subscribe('a', { qos: 1 })
+  c.publish('a', 'x'.repeat(43), { qos: 1, packetId: 1 })
+  c.publish('a', 'x'.repeat(42), { qos: 1, packetId: 2 })
+  assert.deepEqual((await c.seen()).map((s) => s.split(' ')[0]!).toSorted(), ['puback', 'puback', 'publish'])
+  assert.equal(t.metrics.total('mesh_mqtt_messages_dropped_total', { reason: 'too-large' }), 1)
+})
+
+test('a slow reader keeps a bounded number of messages; the rest is dropped and counted', async () => {
+  for (const [qos, reason] of [
+    [0, 'slow-reader'],
+    [1, 'queue-full'],
+  ] as const) {
+    const t = new TestBroker()
+    const slow = t.open({ policy: { limits: { maxQueuedMessages: 10 } } })
+    const pub = t.open()
+    await slow.connect({ clientId: 'slow', properties: { receiveMaximum: 65_535 } })
+    await slow.subscribe('a', { qos })
+    await pub.connect({ clientId: 'pub' })
+    slow.stream.pause()
+    const size = 10_000
+    for (let i = 1; i <= 100; i++) {
+      pub.publish('a', 'x'.repeat(size), { qos, packetId: qos && i })
+      if (i % 20 === 0) await pub.seen()
+    }
+    const dropped = t.metrics.total('mesh_mqtt_messages_dropped_total', { reason })
+    assert.ok(dropped > 30 && dropped < 80, String(dropped))
+    slow.stream.resume()
+    assert.equal((await slow.seen()).length, 100 - dropped)
+  }
+})
