@@ -1,5 +1,5 @@
 /** dig, c-ares and glibc against the shipped bundle's DNS proxy, with unbound as the upstream resolver. */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { promises as dns } from 'node:dns'
 import fs from 'node:fs'
@@ -51,9 +51,18 @@ const NAMES = {
   },
 }
 
-test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
+type Rig = {
+  readonly port: number
+  readonly upstreamPort: number
+  readonly agent: Agent
+  readonly upstream: Running
+  /** What dig prints. It must end well and find nothing odd in the answer. */
+  dig(...args: string[]): Promise<string>
+}
+
+async function startRig(t: Finally): Promise<Rig> {
   const [port, upstreamPort] = (await freePorts(2)) as [number, number]
-  let upstream = await resolver(t, upstreamPort)
+  const upstream = await resolver(t, upstreamPort)
   const agent = await Agent.create(t, (home, adminPort) =>
     directoryMode(
       home,
@@ -76,14 +85,30 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
     assert.doesNotMatch(out, /malformed|mismatch|extra bytes/i)
     return out
   }
-  /** Status and flags; then the records, without TTL. */
-  const facts = (out: string): string =>
-    [
-      /status: (\w+)/.exec(out)![1]!,
-      /flags: ([a-z ]+);/.exec(out)![1]!,
-      ...[...out.matchAll(/^([^;\s]\S*)\s+\d+\s+IN\s+(\S+)\s+(.+)$/gm)].map((m) => `${m[1]} ${m[2]} ${m[3]}`),
-    ].join(' | ')
+  return { port, upstreamPort, agent, upstream, dig }
+}
 
+/** Status and flags; then the records, without TTL. */
+const facts = (out: string): string =>
+  [
+    /status: (\w+)/.exec(out)![1]!,
+    /flags: ([a-z ]+);/.exec(out)![1]!,
+    ...[...out.matchAll(/^([^;\s]\S*)\s+\d+\s+IN\s+(\S+)\s+(.+)$/gm)].map((m) => `${m[1]} ${m[2]} ${m[3]}`),
+  ].join(' | ')
+
+test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
+  const rig = await startRig(t)
+  await namesOfTheMesh(t, rig)
+  await namesOfOthers(t, rig)
+  await extensionsAndSizes(t, rig)
+  await manyQueries(t, rig)
+  await outageOfUpstream(t, rig)
+  await t.test('SIGTERM ends it with exit code 0', async () => {
+    assert.equal(await rig.agent.process.stop('SIGTERM'), 0, rig.agent.process.log.slice(-2000))
+  })
+})
+
+async function namesOfTheMesh(t: TestContext, { dig }: Rig): Promise<void> {
   await t.test(
     'names of the mesh: in full, short, behind a search domain, by wildcard; both families; no other type',
     async () => {
@@ -134,6 +159,9 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
     )
     assert.match(await dig('x.wild.mesh', 'MX'), /status: REFUSED/)
   })
+}
+
+async function namesOfOthers(t: TestContext, { dig, upstreamPort }: Rig): Promise<void> {
   await t.test("names that are not the mesh's are what unbound says, type by type", async () => {
     for (const [name, type] of [
       ['www.example.test', 'A'],
@@ -177,6 +205,9 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
     }
     assert.match(await dig('www.elsewhere.example', 'A'), /status: REFUSED/)
   })
+}
+
+async function extensionsAndSizes(t: TestContext, { dig }: Rig): Promise<void> {
   await t.test(
     'EDNS, cookies, DNSSEC OK, client subnet, padding, no recursion, CD: answered all the same',
     async () => {
@@ -211,6 +242,9 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
       assert.equal([...whole.matchAll(/\sIN\s+A\s+10\./g)].length, name === 'many' ? 100 : 120)
     }
   })
+}
+
+async function manyQueries(t: TestContext, { dig, port }: Rig): Promise<void> {
   await t.test('several queries on one connection', async () => {
     const out = await dig(
       '+tcp',
@@ -257,7 +291,9 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
     )
     for (const out of parts) assert.equal([...out.matchAll(/status: (NOERROR|NXDOMAIN)/g)].length, 1_000)
   })
+}
 
+async function outageOfUpstream(t: TestContext, { agent, dig, upstream, upstreamPort }: Rig): Promise<void> {
   await t.test(
     'unbound gone: the mesh resolves, what was known comes stale and says so, what was not fails; then it is back',
     async () => {
@@ -287,7 +323,7 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
       )
       assert.match(await dig('unknown.example.test', 'A'), /status: SERVFAIL/)
       assert.equal(fs.statSync(path.join(agent.folder, 'state/dns-answers')).mode & 0o777, 0o600)
-      upstream = await resolver(t, upstreamPort)
+      await resolver(t, upstreamPort)
       await agent.process.until(
         'a fresh answer',
         async () =>
@@ -297,10 +333,7 @@ test('the DNS proxy with dig and unbound', { timeout: 300_000 }, async (t) => {
       assert.deepEqual((await agent.status())?.problems, [])
     },
   )
-  await t.test('SIGTERM ends it with exit code 0', async () => {
-    assert.equal(await agent.process.stop('SIGTERM'), 0, agent.process.log.slice(-2000))
-  })
-})
+}
 
 test('glibc, with this proxy in resolv.conf', { timeout: 120_000 }, async (t) => {
   // resolv.conf has no ports; an address of this test's own has its port 53.
@@ -320,29 +353,7 @@ test('glibc, with this proxy in resolv.conf', { timeout: 120_000 }, async (t) =>
   )
   writeResources(agent.folder, [NAMES])
   await agent.start()
-  const conf = path.join(agent.folder, 'resolv.conf')
-  /** Addresses or names, without repetitions. */
-  const getent = async (options: string, ...args: string[]): Promise<string[]> => {
-    fs.writeFileSync(conf, `nameserver ${address}\nsearch lan corp.test\noptions ${options}\n`)
-    // In a mount namespace of its own, so that only this program sees the file.
-    const { out, err, code } = await run('/usr/bin/unshare', [
-      '-m',
-      'sh',
-      '-c',
-      'mount --bind "$0" /etc/resolv.conf && exec getent "$@"',
-      conf,
-      ...args,
-    ])
-    assert.ok(code === 0 || code === 2, `getent ${args.join(' ')}: ${out}${err}`)
-    return [
-      ...new Set(
-        out
-          .split('\n')
-          .filter((l) => l !== '')
-          .map((l) => (args[0] === 'hosts' ? l.split(/\s+/)[1]! : l.split(/\s+/)[0]!)),
-      ),
-    ].toSorted()
-  }
+  const getent = getentWith(path.join(agent.folder, 'resolv.conf'), address)
   for (const options of ['ndots:1', 'ndots:5', 'ndots:5 single-request', 'ndots:1 edns0', 'ndots:1 use-vc']) {
     assert.deepEqual(await getent(options, 'ahosts', 'orders'), ['240.240.0.7', 'fd00::7'], options)
     assert.deepEqual(
@@ -366,3 +377,28 @@ test('glibc, with this proxy in resolv.conf', { timeout: 120_000 }, async (t) =>
     'after a restart without the uplink',
   )
 })
+
+/** glibc's answer under these options of resolv.conf: addresses or names, without repetitions. */
+function getentWith(conf: string, address: string): (options: string, ...args: string[]) => Promise<string[]> {
+  return async (options, ...args) => {
+    fs.writeFileSync(conf, `nameserver ${address}\nsearch lan corp.test\noptions ${options}\n`)
+    // In a mount namespace of its own, so that only this program sees the file.
+    const { out, err, code } = await run('/usr/bin/unshare', [
+      '-m',
+      'sh',
+      '-c',
+      'mount --bind "$0" /etc/resolv.conf && exec getent "$@"',
+      conf,
+      ...args,
+    ])
+    assert.ok(code === 0 || code === 2, `getent ${args.join(' ')}: ${out}${err}`)
+    return [
+      ...new Set(
+        out
+          .split('\n')
+          .filter((l) => l !== '')
+          .map((l) => (args[0] === 'hosts' ? l.split(/\s+/)[1]! : l.split(/\s+/)[0]!)),
+      ),
+    ].toSorted()
+  }
+}

@@ -2,7 +2,7 @@
  * grpc-js on both sides of the shipped bundle: every kind of call, statuses in trailers and alone, deadlines, and calls
  * that are given up.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import grpc from '@grpc/grpc-js'
@@ -90,7 +90,14 @@ class Endpoint {
   }
 }
 
-test('grpc-js through the agent', { timeout: 300_000 }, async (t) => {
+type Answer = { readonly error: grpc.ServiceError | null; readonly value: Buffer | undefined; readonly seen: string }
+type Rig = {
+  readonly endpoint: Endpoint
+  readonly client: grpc.Client
+  unary(request: Buffer, o?: grpc.CallOptions): Promise<Answer>
+}
+
+async function startRig(t: Finally): Promise<Rig> {
   const endpoint = new Endpoint()
   const originPort = await endpoint.listen(t)
   const [port] = (await freePorts(1)) as [number]
@@ -113,7 +120,6 @@ test('grpc-js through the agent', { timeout: 300_000 }, async (t) => {
   t.after(() => {
     client.close()
   })
-  type Answer = { readonly error: grpc.ServiceError | null; readonly value: Buffer | undefined; readonly seen: string }
   const unary = (request: Buffer, o: grpc.CallOptions = {}): Promise<Answer> =>
     new Promise((resolve) => {
       let seen = ''
@@ -127,7 +133,16 @@ test('grpc-js through the agent', { timeout: 300_000 }, async (t) => {
           seen = String(status.metadata.get('x-seen')[0])
         })
     })
+  return { endpoint, client, unary }
+}
 
+test('grpc-js through the agent', { timeout: 300_000 }, async (t) => {
+  const rig = await startRig(t)
+  await unaryCalls(t, rig)
+  await streams(t, rig)
+})
+
+async function unaryCalls(t: TestContext, { endpoint, client, unary }: Rig): Promise<void> {
   await t.test('unary: small, empty, of 3 MiB, 300 at once; metadata in the trailers', async () => {
     for (const request of [Buffer.from('hello'), Buffer.alloc(0), LARGE]) {
       const { error, value, seen } = await unary(request)
@@ -161,6 +176,9 @@ test('grpc-js through the agent', { timeout: 300_000 }, async (t) => {
     call.cancel()
     await until('the endpoint hears of it', () => endpoint.canceled.includes('hang up'))
   })
+}
+
+async function streams(t: TestContext, { client }: Rig): Promise<void> {
   await t.test('a stream up, a stream down, both at once, piece by piece', async () => {
     const sum = await new Promise<string>((resolve, reject) => {
       const call = client.makeClientStreamRequest(ECHO.upload.path, bytes, bytes, (error, value) => {
@@ -185,4 +203,4 @@ test('grpc-js through the agent', { timeout: 300_000 }, async (t) => {
     const [status] = (await once(both, 'status')) as [grpc.StatusObject]
     assert.equal(status.code, grpc.status.OK)
   })
-})
+}

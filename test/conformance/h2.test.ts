@@ -1,60 +1,58 @@
 /**
  * nghttp2's clients and curl against the shipped bundle's HTTP/2, over TLS with ALPN, with an HTTP/1.1 origin behind.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import fs from 'node:fs'
-import http from 'node:http'
-import type net from 'node:net'
+import type http from 'node:http'
 import path from 'node:path'
 import { benchCertificates } from '../bench/certificates.ts'
 import { debianProgram } from '../../tools/debian.ts'
 import { freePorts } from '../../tools/free-ports.ts'
+import { serveHttp } from '../helpers/serve-http.ts'
 import { run, temporaryFolder, type Ended, type Finally } from './programs.ts'
 import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
 const LARGE = randomBytes(32 * 1024 * 1024)
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
-async function site(
-  t: Finally,
-): Promise<{ agent: Agent; url: string; folder: string; curl: (...args: string[]) => Promise<Ended> }> {
+/** Answers with what it was sent, and at `/large` with 32 MiB. */
+async function startOrigin(t: Finally): Promise<number> {
+  const answer: http.RequestListener = (req, res) => {
+    if (req.url === '/large') {
+      res.end(LARGE)
+      return
+    }
+    const hash = createHash('sha256')
+    let bytes = 0
+    req.on('data', (d: Buffer) => {
+      hash.update(d)
+      bytes += d.length
+    })
+    req.on('end', () => {
+      res.end(
+        JSON.stringify({
+          method: req.method,
+          host: req.headers.host,
+          bytes,
+          sha256: hash.digest('hex'),
+          trailers: req.trailers,
+          long: String(req.headers['x-long'] ?? '').length,
+        }),
+      )
+    })
+  }
+  return await serveHttp(t, answer, { maxHeaderSize: 128 * 1024 })
+}
+
+type Site = { agent: Agent; url: string; folder: string; curl: (...args: string[]) => Promise<Ended> }
+
+async function site(t: Finally): Promise<Site> {
   const [port] = (await freePorts(1)) as [number]
   const folder = temporaryFolder(t)
   const certificates = benchCertificates(folder)
-  const origin = http
-    .createServer({ maxHeaderSize: 128 * 1024 }, (req, res) => {
-      if (req.url === '/large') {
-        res.end(LARGE)
-        return
-      }
-      const hash = createHash('sha256')
-      let bytes = 0
-      req.on('data', (d: Buffer) => {
-        hash.update(d)
-        bytes += d.length
-      })
-      req.on('end', () => {
-        res.end(
-          JSON.stringify({
-            method: req.method,
-            host: req.headers.host,
-            bytes,
-            sha256: hash.digest('hex'),
-            trailers: req.trailers,
-            long: String(req.headers['x-long'] ?? '').length,
-          }),
-        )
-      })
-    })
-    .listen(0, '127.0.0.1')
-  await once(origin, 'listening')
-  t.after(() => {
-    origin.closeAllConnections()
-    origin.close()
-  })
+  const originPort = await startOrigin(t)
   const agent = await Agent.create(t, (home, adminPort) =>
     directoryMode(
       home,
@@ -62,10 +60,7 @@ async function site(
       `listeners:\n- {name: in, kind: http, port: ${port}, routes: in, tls: {mode: server, chain: ${certificates.origin.chain}, key: ${certificates.origin.key}}}\n`,
     ),
   )
-  writeResources(agent.folder, [
-    staticCluster('origin', (origin.address() as net.AddressInfo).port),
-    hostRoutes('in', { '*': 'origin' }),
-  ])
+  writeResources(agent.folder, [staticCluster('origin', originPort), hostRoutes('in', { '*': 'origin' })])
   await agent.start()
   const curl = (...args: string[]): Promise<Ended> =>
     run(
@@ -87,9 +82,16 @@ async function site(
   return { agent, url: `https://127.0.0.1:${port}`, folder, curl }
 }
 
+const at = 'https://origin.test'
+
 test('HTTP/2 clients of nghttp2 and curl', { timeout: 300_000 }, async (t) => {
-  const { agent, url, folder, curl } = await site(t)
-  const at = 'https://origin.test'
+  const s = await site(t)
+  await curlAndManyStreams(t, s)
+  await headerBlocksAndTrailers(t, s)
+  await drain(t, s)
+})
+
+async function curlAndManyStreams(t: TestContext, { url, folder, curl }: Site): Promise<void> {
   await t.test('curl speaks HTTP/2 by ALPN and HTTP/1.1 when it asks for that (RFC 9113 §3.2)', async () => {
     const { out, err } = await curl('--http2', '-w', '\n%{http_version} %{http_code}', `${at}/a`)
     assert.match(out, /^\{"method":"GET","host":"origin\.test",.*\n2 200$/, err)
@@ -120,6 +122,9 @@ test('HTTP/2 clients of nghttp2 and curl', { timeout: 300_000 }, async (t) => {
       }
     },
   )
+}
+
+async function headerBlocksAndTrailers(t: TestContext, { url, folder, curl }: Site): Promise<void> {
   await t.test('nghttp: HEAD without content, and a header block in CONTINUATION frames (RFC 9113 §6.10)', async () => {
     const head = await run(debianProgram('nghttp'), ['-v', '-H', ':method: HEAD', `${url}/a`])
     assert.match(head.out, /:status: 200/, head.err)
@@ -155,6 +160,9 @@ test('HTTP/2 clients of nghttp2 and curl', { timeout: 300_000 }, async (t) => {
       assert.match((await curl('--http2', '-w', '\n%{http_version} %{http_code}', `${at}/a`)).out, /\n2 200$/)
     },
   )
+}
+
+async function drain(t: TestContext, { agent, folder, curl }: Site): Promise<void> {
   await t.test('SIGTERM: GOAWAY, the open stream ends, exit code 0 (RFC 9113 §6.8)', async () => {
     const slow = curl(
       '--http2',
@@ -171,4 +179,4 @@ test('HTTP/2 clients of nghttp2 and curl', { timeout: 300_000 }, async (t) => {
     assert.equal((await slow).out, `200 ${LARGE.length}`)
     assert.equal(await ended, 0, agent.process.log.slice(-2000))
   })
-})
+}

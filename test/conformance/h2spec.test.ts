@@ -4,14 +4,12 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import fs from 'node:fs'
-import http from 'node:http'
-import type net from 'node:net'
 import path from 'node:path'
 import { benchCertificates } from '../bench/certificates.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { h2specProgram } from './peers.ts'
+import { serveHttp } from '../helpers/serve-http.ts'
 import { run, temporaryFolder } from './programs.ts'
 import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
@@ -50,17 +48,10 @@ test(`h2spec -S: ${CASES} of ${CASES}, in clear and over TLS`, { timeout: 600_00
   const program = h2specProgram()
   const folder = temporaryFolder(t)
   const certificates = benchCertificates(folder)
-  const origin = http
-    .createServer((req, res) => {
-      req.resume().on('end', () => {
-        res.end('some content, so that there is DATA\n')
-      })
+  const originPort = await serveHttp(t, (req, res) => {
+    req.resume().on('end', () => {
+      res.end('some content, so that there is DATA\n')
     })
-    .listen(0, '127.0.0.1')
-  await once(origin, 'listening')
-  t.after(() => {
-    origin.closeAllConnections()
-    origin.close()
   })
   const [clear, secure] = (await freePorts(2)) as [number, number]
   const agent = await Agent.create(t, (home, adminPort) =>
@@ -74,7 +65,7 @@ test(`h2spec -S: ${CASES} of ${CASES}, in clear and over TLS`, { timeout: 600_00
   )
   writeResources(agent.folder, [
     listener(clear),
-    staticCluster('origin', (origin.address() as net.AddressInfo).port),
+    staticCluster('origin', originPort),
     hostRoutes('in', { '*': 'origin' }),
   ])
   await agent.start()

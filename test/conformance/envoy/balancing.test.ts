@@ -4,21 +4,17 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import fs from 'node:fs'
 import http from 'node:http'
-import type net from 'node:net'
-import path from 'node:path'
 import { freePorts } from '../../../tools/free-ports.ts'
-import { envoyBinary } from '../peers.ts'
-import { start, temporaryFolder, type Finally } from '../programs.ts'
+import { serveHttp } from '../../helpers/serve-http.ts'
+import { startStaticEnvoy, untyped } from './envoy.ts'
+import type { Finally } from '../programs.ts'
 import { Agent, directoryMode, hostRoutes, writeResources } from '../package/shipped.ts'
 
 const REQUESTS = 3_000
 /** Percent: six standard deviations of what chance does to so many requests. */
 const TOLERANCE = 5
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
-const untyped = (resource: object): object => ({ ...resource, '@type': undefined })
 
 /** Localities of a cluster: healthy of all, weight, priority. */
 type Group = { readonly fit: number; readonly all: number; readonly weight?: number; readonly priority?: number }
@@ -129,17 +125,10 @@ function clusters(ports: readonly number[]): object[] {
 async function startLocalities(t: Finally): Promise<number[]> {
   const ports: number[] = []
   for (const name of ['0', '1', '2']) {
-    const server = http
-      .createServer((_req, res) => {
-        res.end(name)
-      })
-      .listen(0, '0.0.0.0')
-    await once(server, 'listening')
-    t.after(() => {
-      server.closeAllConnections()
-      server.close()
-    })
-    ports.push((server.address() as net.AddressInfo).port)
+    const answer: http.RequestListener = (_req, res) => {
+      res.end(name)
+    }
+    ports.push(await serveHttp(t, answer, { host: '0.0.0.0' }))
   }
   return ports
 }
@@ -153,78 +142,19 @@ test('priority levels and locality weights', { timeout: 180_000 }, async (t) => 
   const routes = hostRoutes('in', Object.fromEntries(Object.keys(CASES).map((name) => [`${name}.test`, name])))
   writeResources(agent.folder, [...clusters(ports), routes])
   await agent.start()
-  const file = path.join(temporaryFolder(t), 'envoy.json')
-  fs.writeFileSync(
-    file,
-    JSON.stringify({
-      static_resources: {
-        listeners: [
-          {
-            name: 'in',
-            address: { socket_address: { address: '127.0.0.1', port_value: theirs } },
-            filter_chains: [
-              {
-                filters: [
-                  {
-                    name: 'hcm',
-                    typed_config: {
-                      '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
-                      stat_prefix: 'in',
-                      route_config: untyped(routes),
-                      http_filters: [
-                        {
-                          name: 'envoy.filters.http.router',
-                          typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
-                        },
-                      ],
-                    },
-                  },
-                ],
-              },
-            ],
-          },
-        ],
-        clusters: clusters(ports).map(untyped),
-      },
-    }),
-  )
-  const envoy = start(t, envoyBinary(), ['-c', file, '--use-dynamic-base-id', '--concurrency', '1', '-l', 'warning'])
-  await envoy.listening(theirs)
+  await startStaticEnvoy(t, { listeners: [listenerOf(theirs, routes)], clusters: clusters(ports) }, theirs)
 
   const keepAlive = new http.Agent({ keepAlive: true, maxSockets: 8 })
   t.after(() => {
     keepAlive.destroy()
   })
-  const ask = (port: number, host: string): Promise<number> =>
-    new Promise((resolve, reject) => {
-      http
-        .get({ port, host: '127.0.0.1', headers: { host }, agent: keepAlive }, (res) => {
-          let text = ''
-          res.on('data', (d: Buffer) => {
-            text += d.toString()
-          })
-          res.on('end', () => {
-            if (res.statusCode === 200) resolve(Number(text))
-            else reject(new Error(`${res.statusCode}: ${text}`))
-          })
-        })
-        .on('error', reject)
-    })
-  /** Percent of the requests by locality. */
-  async function spread(port: number, name: string): Promise<number[]> {
-    const seen = CASES[name]!.groups.map(() => 0)
-    for (let i = 0; i < REQUESTS; i += 8)
-      for (const locality of await Promise.all(Array.from({ length: 8 }, () => ask(port, `${name}.test`))))
-        seen[locality]!++
-    return seen.map((n) => (n * 100) / seen.reduce((a, b) => a + b))
-  }
   for (const [name, { want }] of Object.entries(CASES)) {
     await t.test(`${name}: ${want.join(', ')} % from both`, async () => {
       for (const [who, port] of [
         ['meshlet', ours],
         ['Envoy', theirs],
       ] as const) {
-        const got = await spread(port, name)
+        const got = await spread(keepAlive, port, name)
         assert.ok(
           got.every((n, i) => Math.abs(n - want[i]!) <= TOLERANCE),
           `${who}: ${got.map((n) => n.toFixed(1)).join(', ')}`,
@@ -233,3 +163,48 @@ test('priority levels and locality weights', { timeout: 180_000 }, async (t) => 
     })
   }
 })
+
+function listenerOf(port: number, routes: object): object {
+  const router = {
+    name: 'envoy.filters.http.router',
+    typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
+  }
+  const manager = {
+    '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
+    stat_prefix: 'in',
+    route_config: untyped(routes),
+    http_filters: [router],
+  }
+  return {
+    name: 'in',
+    address: { socket_address: { address: '127.0.0.1', port_value: port } },
+    filter_chains: [{ filters: [{ name: 'hcm', typed_config: manager }] }],
+  }
+}
+
+/** Percent of the requests by locality. */
+async function spread(agent: http.Agent, port: number, name: string): Promise<number[]> {
+  const seen = CASES[name]!.groups.map(() => 0)
+  for (let i = 0; i < REQUESTS; i += 8)
+    for (const locality of await Promise.all(Array.from({ length: 8 }, () => ask(agent, port, `${name}.test`))))
+      seen[locality]!++
+  return seen.map((n) => (n * 100) / seen.reduce((a, b) => a + b))
+}
+
+/** The locality that answers. */
+function ask(agent: http.Agent, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    http
+      .get({ port, host: '127.0.0.1', headers: { host }, agent }, (res) => {
+        let text = ''
+        res.on('data', (d: Buffer) => {
+          text += d.toString()
+        })
+        res.on('end', () => {
+          if (res.statusCode === 200) resolve(Number(text))
+          else reject(new Error(`${res.statusCode}: ${text}`))
+        })
+      })
+      .on('error', reject)
+  })
+}

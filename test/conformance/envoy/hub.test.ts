@@ -6,13 +6,12 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
-import http from 'node:http'
-import type net from 'node:net'
 import path from 'node:path'
 import { X509Certificate } from 'node:crypto'
 import { CLUSTER, ENDPOINT, LISTENER, ROUTE } from '../../../hub/source/resources.ts'
 import { join, testHub, type TestHub } from '../../hub/start-hub.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
+import { serveHttp } from '../../helpers/serve-http.ts'
 import { envoyBinary } from '../peers.ts'
 
 const FILTERS = 'type.googleapis.com/envoy.extensions.filters'
@@ -82,19 +81,9 @@ static_resources:
 
 /** Answers with the word that Envoy's route adds. */
 async function upstream(t: TestContext): Promise<number> {
-  const server = http
-    .createServer((req, res) => {
-      res.end(`word ${String(req.headers['x-word'])}`)
-    })
-    .listen(0, '127.0.0.1')
-  t.after(() => {
-    server.closeAllConnections()
-    server.close()
+  return await serveHttp(t, (req, res) => {
+    res.end(`word ${String(req.headers['x-word'])}`)
   })
-  await new Promise((resolve) => {
-    server.once('listening', resolve)
-  })
-  return (server.address() as net.AddressInfo).port
 }
 
 function startEnvoy(t: TestContext, h: TestHub, config: string): { log: () => string } {

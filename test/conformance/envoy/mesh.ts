@@ -3,15 +3,14 @@
  * applications in front of both whose host names choose the way. meshlet gets its side from the hub, Envoy the same as
  * files.
  */
-import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
-import type net from 'node:net'
 import path from 'node:path'
 import tls from 'node:tls'
 import { Client, credentials, Server, ServerCredentials, status, type ServerDuplexStream } from '@grpc/grpc-js'
 import { testCa } from '../../helpers/test-ca.ts'
 import { join, testHub, type TestHub } from '../../hub/start-hub.ts'
+import { serveHttp } from '../../helpers/serve-http.ts'
 import { envoyBinary } from '../peers.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { start, type Finally, type Running } from '../programs.ts'
@@ -276,24 +275,16 @@ listeners:
 
 /** Says what it was told of the caller and how much came. */
 async function startApplication(t: Finally, seen: { count: number }): Promise<number> {
-  const server = http
-    .createServer((req, res) => {
-      seen.count++
-      let bytes = 0
-      req.on('data', (d: Buffer) => {
-        bytes += d.length
-      })
-      req.on('end', () => {
-        res.end(JSON.stringify({ xfcc: req.headers['x-forwarded-client-cert'], bytes }))
-      })
+  return await serveHttp(t, (req, res) => {
+    seen.count++
+    let bytes = 0
+    req.on('data', (d: Buffer) => {
+      bytes += d.length
     })
-    .listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.closeAllConnections()
-    server.close()
+    req.on('end', () => {
+      res.end(JSON.stringify({ xfcc: req.headers['x-forwarded-client-cert'], bytes }))
+    })
   })
-  return (server.address() as net.AddressInfo).port
 }
 
 const same = (bytes: Buffer): Buffer => bytes

@@ -2,24 +2,37 @@
  * A real Envoy and the shipped bundle over mTLS of one mesh, both ways: who gets through, by what name, and who does
  * not.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import { ask, direct, echo, IDS, startMesh, type Answer } from './mesh.ts'
+import { ask, direct, echo, IDS, startMesh, type Answer, type Mesh } from './mesh.ts'
 import { until } from '../programs.ts'
 
 const BODY = 'x'.repeat(300_000)
+const forged = { 'x-forwarded-client-cert': `By=${IDS.meshlet};URI=spiffe://demo.mesh/ns/admin/sa/admin` }
 
 test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) => {
   const mesh = await startMesh(t)
-  const { p, agent, envoy, arrived } = mesh
-  const logs = (): string => `${agent.process.log.slice(-3000)}\n${envoy.log}`
-  await until('the routes are in force', async () => (await ask(p.fromMeshlet, 'h1.test')).status === 200, 20_000, logs)
-  const told = ({ status, body, error }: Answer): { xfcc: string; bytes: number } => {
-    assert.equal(status, 200, error + logs())
-    return JSON.parse(body) as { xfcc: string; bytes: number }
-  }
-  const forged = { 'x-forwarded-client-cert': `By=${IDS.meshlet};URI=spiffe://demo.mesh/ns/admin/sa/admin` }
+  const { p } = mesh
+  await until(
+    'the routes are in force',
+    async () => (await ask(p.fromMeshlet, 'h1.test')).status === 200,
+    20_000,
+    () => logsOf(mesh),
+  )
+  await callsBothWays(t, mesh)
+  await protocolsAndCertificates(t, mesh)
+  await thoseWhoMustNotGetThrough(t, mesh)
+  await countsAndLog(t, mesh)
+  await t.test('afterwards both ways still work, and Envoy had nothing to complain of', async () => {
+    told(mesh, await ask(p.fromEnvoy, 'h2.test'))
+    told(mesh, await ask(p.fromMeshlet, 'h2.test'))
+    assert.deepEqual([mesh.agent.process.running, mesh.envoy.running], [true, true])
+    assert.doesNotMatch(mesh.envoy.log, /critical|assert failure/)
+  })
+})
 
+async function callsBothWays(t: TestContext, mesh: Mesh): Promise<void> {
+  const { p } = mesh
   for (const { from, port, to, ways } of [
     { from: 'envoy', port: p.fromEnvoy, to: 'meshlet', ways: ['h1', 'h2', 'only'] },
     { from: 'meshlet', port: p.fromMeshlet, to: 'envoy', ways: ['h1', 'h2'] },
@@ -28,7 +41,7 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
       await t.test(
         `${from} calls ${to} (${way}): the application is told the SPIFFE id of the caller, whatever the application in front has claimed`,
         async () => {
-          const { xfcc, bytes } = told(await ask(port, `${way}.test`, { body: BODY, headers: forged }))
+          const { xfcc, bytes } = told(mesh, await ask(port, `${way}.test`, { body: BODY, headers: forged }))
           assert.equal(bytes, BODY.length)
           assert.deepEqual(
             fieldsOf(xfcc).filter(([name]) => name === 'By' || name === 'URI'),
@@ -50,12 +63,16 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
       async () => {
         const messages = ['one', BODY, 'three']
         const { echoes, code, details } = await echo(port, 'grpc.h2.test', messages)
-        assert.deepEqual(echoes, messages, logs())
+        assert.deepEqual(echoes, messages, logsOf(mesh))
         assert.equal(code, 10)
         assert.match(details, new RegExp(`^told By=${IDS[to]};.*URI=${IDS[from]}$`))
       },
     )
   }
+}
+
+async function protocolsAndCertificates(t: TestContext, mesh: Mesh): Promise<void> {
+  const { p } = mesh
   await t.test(
     'Envoy agrees about the protocols: what was to be HTTP/2 was, and the handshakes that it counts came about',
     async () => {
@@ -79,21 +96,18 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
     'both write the same x-forwarded-client-cert about the same client, but for their own name',
     async () => {
       const [ours, theirs] = [
-        told(await direct(mesh, p.meshletOpen, 'envoy')).xfcc,
-        told(await direct(mesh, p.envoyOpen, 'envoy')).xfcc,
+        told(mesh, await direct(mesh, p.meshletOpen, 'envoy')).xfcc,
+        told(mesh, await direct(mesh, p.envoyOpen, 'envoy')).xfcc,
       ]
       assert.equal(ours.replace(`By=${IDS.meshlet};`, ''), theirs.replace(`By=${IDS.envoy};`, ''))
       assert.match(ours, /Hash=[0-9a-f]{64};Subject=/)
     },
   )
+}
 
-  /** The answer to something that must not reach an application. */
-  const refused = async (what: Promise<Answer>): Promise<Answer> => {
-    const before = arrived()
-    const answer = await what
-    assert.equal(arrived(), before, 'nothing reached the application')
-    return answer
-  }
+async function thoseWhoMustNotGetThrough(t: TestContext, mesh: Mesh): Promise<void> {
+  const { p } = mesh
+  const refused = (what: Promise<Answer>): Promise<Answer> => refusedBy(mesh, what)
   await t.test('Envoy does not talk to a meshlet that is not who the cluster names', async () => {
     assert.equal((await refused(ask(p.fromEnvoy, 'mistaken.test'))).status, 503)
   })
@@ -138,6 +152,9 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
       assert.equal((await refused(direct(mesh, p.meshletOnly, 'stranger'))).status, 0)
     },
   )
+}
+
+async function countsAndLog(t: TestContext, { agent }: Mesh): Promise<void> {
   await t.test('meshlet has counted whom it refused, and logged each with its code', async () => {
     const counted = async (): Promise<string> => (await agent.get('/stats/prometheus'))?.text ?? ''
     const failed = Number(
@@ -163,13 +180,7 @@ test('Envoy and meshlet over mTLS of one mesh', { timeout: 180_000 }, async (t) 
     assert.match(await counted(), /^mesh_http_denied_total 2$/m)
     assert.ok(failed >= 9, `${failed} refused handshakes`)
   })
-  await t.test('afterwards both ways still work, and Envoy had nothing to complain of', async () => {
-    told(await ask(p.fromEnvoy, 'h2.test'))
-    told(await ask(p.fromMeshlet, 'h2.test'))
-    assert.deepEqual([agent.process.running, envoy.running], [true, true])
-    assert.doesNotMatch(envoy.log, /critical|assert failure/)
-  })
-})
+}
 
 /** The last element, which is the hop's own, as name and value. */
 function fieldsOf(xfcc: string): [string, string][] {
@@ -177,4 +188,20 @@ function fieldsOf(xfcc: string): [string, string][] {
     .slice(xfcc.lastIndexOf(',') + 1)
     .split(';')
     .map((field) => [field.slice(0, field.indexOf('=')), field.slice(field.indexOf('=') + 1)])
+}
+
+const logsOf = ({ agent, envoy }: Mesh): string => `${agent.process.log.slice(-3000)}\n${envoy.log}`
+
+/** What the application says it was told of its caller. */
+function told(mesh: Mesh, { status, body, error }: Answer): { xfcc: string; bytes: number } {
+  assert.equal(status, 200, error + logsOf(mesh))
+  return JSON.parse(body) as { xfcc: string; bytes: number }
+}
+
+/** The answer to something that must not reach an application. */
+async function refusedBy({ arrived }: Mesh, what: Promise<Answer>): Promise<Answer> {
+  const before = arrived()
+  const answer = await what
+  assert.equal(arrived(), before, 'nothing reached the application')
+  return answer
 }

@@ -5,12 +5,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import fs from 'node:fs'
 import net from 'node:net'
-import path from 'node:path'
 import { freePorts } from '../../../tools/free-ports.ts'
-import { envoyBinary } from '../peers.ts'
-import { start, temporaryFolder, type Finally } from '../programs.ts'
+import { startStaticEnvoy } from './envoy.ts'
+import type { Finally } from '../programs.ts'
 import { Agent, directoryMode, staticCluster, writeResources } from '../package/shipped.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
@@ -109,7 +107,6 @@ const REQUESTS: Readonly<Record<string, readonly string[]>> = {
 
 test('upgrades', { timeout: 120_000 }, async (t) => {
   const origin = await startOrigin(t)
-  const folder = temporaryFolder(t)
   const ports = await freePorts(4)
   const listeners = (from: number): object[] => [
     listener('plain', ports[from]!, {}),
@@ -118,16 +115,8 @@ test('upgrades', { timeout: 120_000 }, async (t) => {
   const agent = await Agent.create(t, (home, adminPort) => directoryMode(home, adminPort, ''))
   writeResources(agent.folder, [staticCluster('origin', origin), ...listeners(0)])
   await agent.start()
-  const file = path.join(folder, 'envoy.json')
-  const untyped = (resource: object): object => ({ ...resource, '@type': undefined })
-  fs.writeFileSync(
-    file,
-    JSON.stringify({
-      static_resources: { listeners: listeners(2).map(untyped), clusters: [untyped(staticCluster('origin', origin))] },
-    }),
-  )
-  const envoy = start(t, envoyBinary(), ['-c', file, '--use-dynamic-base-id', '--concurrency', '1', '-l', 'warning'])
-  await envoy.listening(ports[3]!)
+  const clusters = [staticCluster('origin', origin)]
+  await startStaticEnvoy(t, { listeners: listeners(2), clusters }, ports[3]!)
 
   for (const [i, name] of ['a listener that permits none', 'a listener that permits websocket'].entries()) {
     for (const url of ['/says-nothing', '/permits', '/forbids', '/direct', '/redirect', '/nowhere']) {

@@ -10,15 +10,15 @@ export type MqttVersion = 'mqttv311' | 'mqttv5'
 export class MosquittoClients {
   readonly #t: Finally
   readonly #port: number
-  readonly #version: MqttVersion
+  readonly version: MqttVersion
   constructor(t: Finally, port: number, version: MqttVersion) {
     this.#t = t
     this.#port = port
-    this.#version = version
+    this.version = version
   }
 
   get #common(): string[] {
-    return ['-h', '127.0.0.1', '-p', String(this.#port), '-V', this.#version]
+    return ['-h', '127.0.0.1', '-p', String(this.#port), '-V', this.version]
   }
 
   /**
@@ -69,7 +69,7 @@ export class MosquittoClients {
     return this.sub([...this.#session(id), '-t', topic, '-q', String(qos)])
   }
   #session(id: string): string[] {
-    return ['-c', '-i', id, ...(this.#version === 'mqttv5' ? ['-x', '3600'] : [])]
+    return ['-c', '-i', id, ...(this.version === 'mqttv5' ? ['-x', '3600'] : [])]
   }
 }
 

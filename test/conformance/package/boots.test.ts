@@ -4,7 +4,7 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { once } from 'node:events'
@@ -40,24 +40,7 @@ type Device = {
 async function device(t: Finally, had: 'a configuration' | 'nothing'): Promise<Device> {
   const folder = temporaryFolder(t)
   const state = path.join(folder, 'state')
-  fs.mkdirSync(path.join(state, 'identity'), { recursive: true, mode: 0o700 })
-  const { keyPem, chainPem, rootsPem } = testCa('cluster.local').issue('edge', 'gateway')
-  fs.writeFileSync(path.join(folder, 'roots.pem'), rootsPem)
-  if (had === 'a configuration') {
-    fs.writeFileSync(path.join(state, 'identity/identity.json'), JSON.stringify({ keyPem, chainPem, rootsPem }), {
-      mode: 0o600,
-    })
-    const shared = { node: OWNER, clock: systemClock, log: silentLog, metrics: new Metrics() }
-    const { store } = await openSnapshotStore({
-      ...shared,
-      openStorage: openStorageWith({ bundle: undefined }),
-      path: path.join(state, 'snapshot.db'),
-    })
-    await using _store = store
-    await using saver = new SnapshotSaver({ ...shared, store, copyIntervalMs: 0 })
-    const applier = new Applier({ ...shared, saver, tables: new Current<Tables>(EMPTY_TABLES) })
-    await applier.apply(oneService('svc.example', 1))
-  }
+  fs.writeFileSync(path.join(folder, 'roots.pem'), await writeState(state, had))
   fs.writeFileSync(
     path.join(folder, 'agent.yaml'),
     `node: {name: edge-1, namespace: edge, serviceAccount: gateway}
@@ -86,19 +69,7 @@ listeners:
     notified,
     start(on, prepare) {
       fs.rmSync(`${folder}/notified`, { force: true })
-      const child = spawn(
-        'unshare',
-        [
-          '-n',
-          'sh',
-          '-c',
-          `ip link set lo up; ${prepare} exec ${process.execPath} --max-semi-space-size=8 --v8-pool-size=1 ${distFile('meshlet.cjs')} run --config ${folder}/agent.yaml`,
-        ],
-        {
-          env: { ...process.env, PATH: `${folder}/bin:${process.env['PATH']}`, NOTIFY_SOCKET: '/nowhere' },
-          stdio: ['ignore', 'ignore', 'ignore'],
-        },
-      )
+      const child = boot(folder, prepare)
       on.after(() => {
         child.kill('SIGKILL')
       })
@@ -113,6 +84,42 @@ listeners:
       }
     },
   }
+}
+/** What a former run has left behind. The root of its mesh. */
+async function writeState(state: string, had: 'a configuration' | 'nothing'): Promise<string> {
+  fs.mkdirSync(path.join(state, 'identity'), { recursive: true, mode: 0o700 })
+  const { keyPem, chainPem, rootsPem } = testCa('cluster.local').issue('edge', 'gateway')
+  if (had === 'nothing') return rootsPem
+  fs.writeFileSync(path.join(state, 'identity/identity.json'), JSON.stringify({ keyPem, chainPem, rootsPem }), {
+    mode: 0o600,
+  })
+  const shared = { node: OWNER, clock: systemClock, log: silentLog, metrics: new Metrics() }
+  const { store } = await openSnapshotStore({
+    ...shared,
+    openStorage: openStorageWith({ bundle: undefined }),
+    path: path.join(state, 'snapshot.db'),
+  })
+  await using _store = store
+  await using saver = new SnapshotSaver({ ...shared, store, copyIntervalMs: 0 })
+  const applier = new Applier({ ...shared, saver, tables: new Current<Tables>(EMPTY_TABLES) })
+  await applier.apply(oneService('svc.example', 1))
+  return rootsPem
+}
+/** In a network of its own, which `prepare` makes. */
+function boot(folder: string, prepare: string): ChildProcess {
+  return spawn(
+    'unshare',
+    [
+      '-n',
+      'sh',
+      '-c',
+      `ip link set lo up; ${prepare} exec ${process.execPath} --max-semi-space-size=8 --v8-pool-size=1 ${distFile('meshlet.cjs')} run --config ${folder}/agent.yaml`,
+    ],
+    {
+      env: { ...process.env, PATH: `${folder}/bin:${process.env['PATH']}`, NOTIFY_SOCKET: '/nowhere' },
+      stdio: ['ignore', 'ignore', 'ignore'],
+    },
+  )
 }
 /** State of the listener whose address is not there at first. */
 function lanListener(pid: number): string {

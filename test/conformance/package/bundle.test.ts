@@ -2,7 +2,7 @@
  * The shipped files and nothing else: both bundles alone in empty folders, with the example configurations of
  * deploy/edge.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import fs from 'node:fs'
@@ -110,150 +110,164 @@ async function hub(t: Finally, resources: readonly object[]): Promise<Hub> {
   }
 }
 
+async function startRig(t: TestContext) {
+  const app = await origin(t)
+  const [proxyPort, mqttPort, brokerPort] = (await freePorts(3)) as [number, number, number]
+  const control = await hub(t, [
+    staticCluster('orders', app.port),
+    staticCluster(BROKER, brokerPort),
+    hostRoutes('http_proxy', { 'orders.cloud.svc.cluster.local': 'orders' }),
+  ])
+  const credentials = temporaryFolder(t)
+  fs.copyFileSync(control.rootsFile, path.join(credentials, 'roots.pem'))
+  fs.writeFileSync(path.join(credentials, 'token'), await control.token())
+  const agent = await Agent.create(
+    t,
+    (folder, adminPort) =>
+      `${example('agent.yaml', {
+        'address: istiod.istio-system.svc:15012': `address: 127.0.0.1:${control.port}\n  serverName: hub.example.org`,
+        '/var/lib/meshlet': `${folder}/state`,
+        'port: 15080': `port: ${proxyPort}`,
+        'port: 1883': `port: ${mqttPort}`,
+      })}admin: {port: ${adminPort}}\n`,
+    { CREDENTIALS_DIRECTORY: credentials },
+  )
+  const admin = ['--admin', `127.0.0.1:${agent.adminPort}`]
+  return { app, proxyPort, mqttPort, control, credentials, agent, admin }
+}
+type Rig = Awaited<ReturnType<typeof startRig>>
+
 test(
   'an agent alone in an empty folder joins, serves, answers its commands and drains, with deploy/edge/agent.yaml',
   { timeout: 120_000 },
   async (t) => {
-    const app = await origin(t)
-    const [proxyPort, mqttPort, brokerPort] = (await freePorts(3)) as [number, number, number]
-    const control = await hub(t, [
-      staticCluster('orders', app.port),
-      staticCluster(BROKER, brokerPort),
-      hostRoutes('http_proxy', { 'orders.cloud.svc.cluster.local': 'orders' }),
-    ])
-    const credentials = temporaryFolder(t)
-    fs.copyFileSync(control.rootsFile, path.join(credentials, 'roots.pem'))
-    fs.writeFileSync(path.join(credentials, 'token'), await control.token())
-    const agent = await Agent.create(
-      t,
-      (folder, adminPort) =>
-        `${example('agent.yaml', {
-          'address: istiod.istio-system.svc:15012': `address: 127.0.0.1:${control.port}\n  serverName: hub.example.org`,
-          '/var/lib/meshlet': `${folder}/state`,
-          'port: 15080': `port: ${proxyPort}`,
-          'port: 1883': `port: ${mqttPort}`,
-        })}admin: {port: ${adminPort}}\n`,
-      { CREDENTIALS_DIRECTORY: credentials },
-    )
-    const admin = ['--admin', `127.0.0.1:${agent.adminPort}`]
-
-    await t.test('config check finds nothing wrong', async () => {
-      const { code, out, err } = await agent.cli(['config', 'check', '--config', agent.configFile])
-      assert.equal(code, 0, out + err)
-    })
-    await t.test('config check names the line of a mistake and exits with 2', async () => {
-      const broken = path.join(agent.folder, 'broken.yaml')
-      fs.writeFileSync(
-        broken,
-        fs.readFileSync(agent.configFile, 'utf8').replace('profile: strict', 'profile: careless'),
-      )
-      const { code, out, err } = await agent.cli(['config', 'check', '--config', broken])
-      assert.equal(code, 2)
-      const line =
-        fs
-          .readFileSync(broken, 'utf8')
-          .split('\n')
-          .findIndex((l) => l.includes('careless')) + 1
-      assert.match(out + err, /profile/)
-      assert.match(out + err, new RegExp(`\\b${line}\\b`))
-    })
-    await t.test('join trades the token for a certificate', async () => {
-      const { code, out, err } = await agent.cli(['join', '--config', agent.configFile, '--json'])
-      assert.equal(code, 0, err)
-      assert.equal((JSON.parse(out) as { spiffeId: string }).spiffeId, 'spiffe://cluster.local/ns/edge/sa/gateway')
-    })
-    await t.test('a false token does not join and exits with 1', async () => {
-      const other = await Agent.create(
-        t,
-        (folder) => fs.readFileSync(agent.configFile, 'utf8').replaceAll(agent.folder, folder),
-        { CREDENTIALS_DIRECTORY: credentials },
-      )
-      const { code, out, err } = await other.cli(['join', '--config', other.configFile, '--token', '-'], {
-        input: 'meshlet-no-such-token',
-      })
-      assert.equal(code, 1, out)
-      assert.match(err, /MESH_/)
-      assert.doesNotMatch(err, /\n\s+at /, 'a message for people, no stack')
-    })
-    await agent.start()
-    await t.test('status and version tell what runs', async () => {
-      await agent.process.until('the hub is connected and its resources are there', async () => {
-        const s = await agent.status()
-        return (
-          s?.control.link === 'connected' &&
-          (s.config.resources['clusters'] ?? Object.values(s.config.resources).reduce((a, b) => a + b, 0)) > 0
-        )
-      })
-      const json = await agent.cli(['status', ...admin, '--json'])
-      const status = JSON.parse(json.out) as AgentStatus
-      assert.equal(status.state, 'ready')
-      assert.equal(status.certificate?.spiffeId, 'spiffe://cluster.local/ns/edge/sa/gateway')
-      const text = await agent.cli(['status', ...admin])
-      assert.match(text.out, /spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway/)
-      const { version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string }
-      const told = await agent.cli(['version'])
-      assert.equal(told.code, 0)
-      assert.ok(told.out.includes(version), told.out)
-      assert.equal((await agent.cli(['no-such-command'])).code, 2)
-    })
-    await t.test('HTTP by mesh name through the explicit proxy', async () => {
-      await until(
-        'the route is in force',
-        async () => (await throughProxy(proxyPort, 'http://orders.cloud.svc.cluster.local/')).body === 'at once',
-      )
-    })
-    await t.test('mqtt pub and mqtt sub', async () => {
-      const broker = ['--port', String(mqttPort)]
-      assert.equal(
-        (await agent.cli(['mqtt', 'pub', ...broker, '-t', 'room/light', '-m', 'on', '-q', '1', '-r'])).code,
-        0,
-      )
-      const { code, out } = await agent.cli(['mqtt', 'sub', ...broker, '-t', 'room/#', '-q', '2', '-C', '1'])
-      assert.equal(code, 0)
-      assert.equal(out, 'room/light on\n')
-      assert.equal(
-        (await agent.cli(['mqtt', 'pub', ...broker, '-t', 'telemetry/x', '-m', '-', '-q', '2'], { input: 'for cloud' }))
-          .code,
-        0,
-      )
-      await agent.process.until(
-        'the message for the absent upstream waits in the spool',
-        async () => (await agent.status())?.spool.messages === 1,
-      )
-    })
-    await t.test('SIGTERM lets an open request finish, takes no new connection, and ends with 0', async () => {
-      const open = throughProxy(proxyPort, 'http://orders.cloud.svc.cluster.local/slow')
-      await app.slow
-      const stopping = agent.process.stop('SIGTERM')
-      await until('the proxy port is closed', () =>
-        throughProxy(proxyPort, 'http://orders.cloud.svc.cluster.local/').then(
-          () => false,
-          () => true,
-        ),
-      )
-      app.release()
-      assert.deepEqual(await open, { status: 200, body: 'late' })
-      assert.equal(await stopping, 0, agent.process.log.slice(-3000))
-    })
-    await t.test(
-      'started again without a token and without the hub it serves, and what it had acknowledged is there',
-      async () => {
-        fs.rmSync(path.join(credentials, 'token'))
-        await control.process.stop()
-        await agent.start()
-        assert.equal((await throughProxy(proxyPort, 'http://orders.cloud.svc.cluster.local/')).body, 'at once')
-        assert.equal((await agent.status())?.spool.messages, 1)
-      },
-    )
-    await t.test('drain stops it with 0', async () => {
-      const { code, err } = await agent.cli(['drain', ...admin])
-      assert.equal(code, 0, err)
-      assert.equal(await agent.process.ended, 0)
-      assert.equal((await agent.cli(['status', ...admin])).code, 1, 'nobody answers any more')
-    })
-    assert.deepEqual(fs.readdirSync(agent.bundleFolder), ['meshlet.cjs'], 'nothing is written beside the bundle')
+    const rig = await startRig(t)
+    await configCheckAndJoin(t, rig)
+    await rig.agent.start()
+    await statusAndTraffic(t, rig)
+    await stopAndStart(t, rig)
+    assert.deepEqual(fs.readdirSync(rig.agent.bundleFolder), ['meshlet.cjs'], 'nothing is written beside the bundle')
   },
 )
+
+async function configCheckAndJoin(t: TestContext, { agent, credentials }: Rig): Promise<void> {
+  await t.test('config check finds nothing wrong', async () => {
+    const { code, out, err } = await agent.cli(['config', 'check', '--config', agent.configFile])
+    assert.equal(code, 0, out + err)
+  })
+  await t.test('config check names the line of a mistake and exits with 2', async () => {
+    const broken = path.join(agent.folder, 'broken.yaml')
+    fs.writeFileSync(broken, fs.readFileSync(agent.configFile, 'utf8').replace('profile: strict', 'profile: careless'))
+    const { code, out, err } = await agent.cli(['config', 'check', '--config', broken])
+    assert.equal(code, 2)
+    const line =
+      fs
+        .readFileSync(broken, 'utf8')
+        .split('\n')
+        .findIndex((l) => l.includes('careless')) + 1
+    assert.match(out + err, /profile/)
+    assert.match(out + err, new RegExp(`\\b${line}\\b`))
+  })
+  await t.test('join trades the token for a certificate', async () => {
+    const { code, out, err } = await agent.cli(['join', '--config', agent.configFile, '--json'])
+    assert.equal(code, 0, err)
+    assert.equal((JSON.parse(out) as { spiffeId: string }).spiffeId, 'spiffe://cluster.local/ns/edge/sa/gateway')
+  })
+  await t.test('a false token does not join and exits with 1', async () => {
+    const other = await Agent.create(
+      t,
+      (folder) => fs.readFileSync(agent.configFile, 'utf8').replaceAll(agent.folder, folder),
+      { CREDENTIALS_DIRECTORY: credentials },
+    )
+    const { code, out, err } = await other.cli(['join', '--config', other.configFile, '--token', '-'], {
+      input: 'meshlet-no-such-token',
+    })
+    assert.equal(code, 1, out)
+    assert.match(err, /MESH_/)
+    assert.doesNotMatch(err, /\n\s+at /, 'a message for people, no stack')
+  })
+}
+
+async function statusAndTraffic(t: TestContext, { agent, admin, proxyPort, mqttPort }: Rig): Promise<void> {
+  await t.test('status and version tell what runs', async () => {
+    await agent.process.until('the hub is connected and its resources are there', async () => {
+      const s = await agent.status()
+      return (
+        s?.control.link === 'connected' &&
+        (s.config.resources['clusters'] ?? Object.values(s.config.resources).reduce((a, b) => a + b, 0)) > 0
+      )
+    })
+    const json = await agent.cli(['status', ...admin, '--json'])
+    const status = JSON.parse(json.out) as AgentStatus
+    assert.equal(status.state, 'ready')
+    assert.equal(status.certificate?.spiffeId, 'spiffe://cluster.local/ns/edge/sa/gateway')
+    const text = await agent.cli(['status', ...admin])
+    assert.match(text.out, /spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway/)
+    const { version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string }
+    const told = await agent.cli(['version'])
+    assert.equal(told.code, 0)
+    assert.ok(told.out.includes(version), told.out)
+    assert.equal((await agent.cli(['no-such-command'])).code, 2)
+  })
+  await t.test('HTTP by mesh name through the explicit proxy', async () => {
+    await until(
+      'the route is in force',
+      async () => (await throughProxy(proxyPort, 'http://orders.cloud.svc.cluster.local/')).body === 'at once',
+    )
+  })
+  await t.test('mqtt pub and mqtt sub', async () => {
+    const broker = ['--port', String(mqttPort)]
+    assert.equal((await agent.cli(['mqtt', 'pub', ...broker, '-t', 'room/light', '-m', 'on', '-q', '1', '-r'])).code, 0)
+    const { code, out } = await agent.cli(['mqtt', 'sub', ...broker, '-t', 'room/#', '-q', '2', '-C', '1'])
+    assert.equal(code, 0)
+    assert.equal(out, 'room/light on\n')
+    assert.equal(
+      (await agent.cli(['mqtt', 'pub', ...broker, '-t', 'telemetry/x', '-m', '-', '-q', '2'], { input: 'for cloud' }))
+        .code,
+      0,
+    )
+    await agent.process.until(
+      'the message for the absent upstream waits in the spool',
+      async () => (await agent.status())?.spool.messages === 1,
+    )
+  })
+}
+
+async function stopAndStart(
+  t: TestContext,
+  { app, proxyPort, control, credentials, agent, admin }: Rig,
+): Promise<void> {
+  await t.test('SIGTERM lets an open request finish, takes no new connection, and ends with 0', async () => {
+    const open = throughProxy(proxyPort, 'http://orders.cloud.svc.cluster.local/slow')
+    await app.slow
+    const stopping = agent.process.stop('SIGTERM')
+    await until('the proxy port is closed', () =>
+      throughProxy(proxyPort, 'http://orders.cloud.svc.cluster.local/').then(
+        () => false,
+        () => true,
+      ),
+    )
+    app.release()
+    assert.deepEqual(await open, { status: 200, body: 'late' })
+    assert.equal(await stopping, 0, agent.process.log.slice(-3000))
+  })
+  await t.test(
+    'started again without a token and without the hub it serves, and what it had acknowledged is there',
+    async () => {
+      fs.rmSync(path.join(credentials, 'token'))
+      await control.process.stop()
+      await agent.start()
+      assert.equal((await throughProxy(proxyPort, 'http://orders.cloud.svc.cluster.local/')).body, 'at once')
+      assert.equal((await agent.status())?.spool.messages, 1)
+    },
+  )
+  await t.test('drain stops it with 0', async () => {
+    const { code, err } = await agent.cli(['drain', ...admin])
+    assert.equal(code, 0, err)
+    assert.equal(await agent.process.ended, 0)
+    assert.equal((await agent.cli(['status', ...admin])).code, 1, 'nobody answers any more')
+  })
+}
 
 for (const file of ['x64/meshlet.cjs', 'arm64/meshlet.cjs', 'x64/meshlet-hub.cjs', 'arm64/meshlet-hub.cjs']) {
   test(`dist/${file} is one small file that knows no path, user or host of the machine that built it`, () => {

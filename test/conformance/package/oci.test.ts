@@ -13,6 +13,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { debianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
+import { serveHttp } from '../../helpers/serve-http.ts'
 import { run, start, temporaryFolder, until, type Finally } from '../programs.ts'
 import { directoryMode, hostRoutes, staticCluster, writeResources } from './shipped.ts'
 
@@ -190,24 +191,14 @@ test(
   { timeout: 300_000 },
   async (t) => {
     const { config, rootfs } = unpacked(t, 'arm64')
-    const origin = http
-      .createServer((req, res) => {
-        res.end(`origin saw ${String(req.headers.host)}`)
-      })
-      .listen(0, '127.0.0.1')
-    await once(origin, 'listening')
-    t.after(() => {
-      origin.closeAllConnections()
-      origin.close()
+    const originPort = await serveHttp(t, (req, res) => {
+      res.end(`origin saw ${String(req.headers.host)}`)
     })
     const [adminPort, proxyPort, mqttPort] = (await freePorts(3)) as [number, number, number]
 
     // What an operator mounts: configuration (read-only) and a state volume.
     const etc = temporaryFolder(t, 0o755)
-    writeResources(etc, [
-      staticCluster('origin', (origin.address() as net.AddressInfo).port),
-      hostRoutes('http_proxy', { 'app.mesh': 'origin' }),
-    ])
+    writeResources(etc, [staticCluster('origin', originPort), hostRoutes('http_proxy', { 'app.mesh': 'origin' })])
     fs.writeFileSync(
       path.join(etc, 'agent.yaml'),
       directoryMode(

@@ -2,7 +2,7 @@
  * What a running istiod was seen to do (its answers, refusals and pushes), and what an agent makes of each. The rest is
  * in test/control-sync/ads/istiod-quirks.test.ts.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
 import { sleep } from '../../programs.ts'
@@ -36,7 +36,7 @@ async function appliedBy(edge: MeshAgent, what: () => Promise<void>): Promise<Re
   return Object.fromEntries(KINDS.map((kind, i) => [kind, after[i]! - before[i]!]))
 }
 
-test('pushes', { timeout: 180_000 }, async (t) => {
+async function startPushes(t: TestContext) {
   const [port] = (await freePorts(1)) as [number]
   const [one, two] = [await App.start(t, 'one'), await App.start(t, 'two', '127.0.0.3')]
   const istiod = await Istiod.create(t)
@@ -46,7 +46,18 @@ test('pushes', { timeout: 180_000 }, async (t) => {
   await edge.start()
   await edge.until(url('one', port), (a) => a.body === 'one')
   await synced(istiod, 1)
+  return { port, one, two, istiod, edge }
+}
+type Pushes = Awaited<ReturnType<typeof startPushes>>
 
+test('pushes', { timeout: 180_000 }, async (t) => {
+  const rig = await startPushes(t)
+  await changesOfServices(t, rig)
+  await changesOfTheMesh(t, rig)
+  await twoOfOneNode(t, rig)
+})
+
+async function changesOfServices(t: TestContext, { port, one, two, istiod, edge }: Pushes): Promise<void> {
   await t.test(
     'a service more: istiod sends listeners, tables and three clusters again, and what is new is applied',
     async () => {
@@ -72,6 +83,9 @@ test('pushes', { timeout: 180_000 }, async (t) => {
       await edge.until(url('two', port), (a) => a.body === 'one')
     },
   )
+}
+
+async function changesOfTheMesh(t: TestContext, { port, istiod, edge }: Pushes): Promise<void> {
   await t.test('another mesh configuration: everything comes again, and only what it changes is applied', async () => {
     assert.equal(
       (await edge.get('http://unknown.example/')).status,
@@ -97,6 +111,9 @@ test('pushes', { timeout: 180_000 }, async (t) => {
     )
     assert.equal((await edge.get(url('one', port))).body, 'one')
   })
+}
+
+async function twoOfOneNode(t: TestContext, { port, one, two, istiod, edge }: Pushes): Promise<void> {
   await t.test(
     'two processes of one node, as during a replacement: both are served whole, and every push reaches both',
     async () => {
@@ -112,7 +129,7 @@ test('pushes', { timeout: 180_000 }, async (t) => {
       await edge.until(url('two', port), (a) => a.body === 'one')
     },
   )
-})
+}
 
 for (const [mode, status] of [
   ['ALLOW_ANY', 503],

@@ -2,7 +2,7 @@
  * A mesh of a thousand services: everything is in force, what one change costs is small, and the figures are printed.
  * Timings are for test/bench.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { freePorts } from '../../../../tools/free-ports.ts'
@@ -23,7 +23,7 @@ function usage(pid: number): { cpuMs: number; rssMb: number } {
   return { cpuMs: ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND, rssMb: rssKb / 1024 }
 }
 
-test('a thousand services', { timeout: 300_000 }, async (t) => {
+async function startRig(t: TestContext) {
   const [port] = (await freePorts(1)) as [number]
   // Each of them answers: which one a request gets is left to chance.
   const apps = [
@@ -44,7 +44,17 @@ test('a thousand services', { timeout: 300_000 }, async (t) => {
     )
   }
   const now = (): ReturnType<typeof usage> => usage(edge.agent.process.child.pid!)
+  return { port, istiod, edge, entry, figures, now }
+}
+type Rig = Awaited<ReturnType<typeof startRig>>
 
+test('a thousand services', { timeout: 300_000 }, async (t) => {
+  const rig = await startRig(t)
+  await firstSyncAndOneChange(t, rig)
+  await restarts(t, rig)
+})
+
+async function firstSyncAndOneChange(t: TestContext, { port, istiod, edge, entry, figures, now }: Rig): Promise<void> {
   await t.test('all of them are there after the first sync, and nothing is wrong', async () => {
     await edge.start()
     const { config, problems } = await edge.status(
@@ -73,6 +83,9 @@ test('a thousand services', { timeout: 300_000 }, async (t) => {
     assert.equal((await edge.metric('mesh_config_resources_changed_total')) - changed, 1)
     await figures('one endpoint set changed', before)
   })
+}
+
+async function restarts(t: TestContext, { port, istiod, edge, figures, now }: Rig): Promise<void> {
   await t.test('istiod restarts and sends everything again: nothing changes', async () => {
     const [before, generation] = [now(), (await edge.status('a status')).config.generation]
     await istiod.restart()
@@ -95,4 +108,4 @@ test('a thousand services', { timeout: 300_000 }, async (t) => {
     assert.equal((await edge.get(`http://svc-999.shop.svc.cluster.local:${port}/`)).body, 'app')
     await figures('start from disk, to the first answer', { cpuMs: 0, rssMb: 0 })
   })
-})
+}

@@ -2,7 +2,7 @@
  * istiod is away for the length of the test: the agent is killed and started again, and serves what is on disk,
  * outbound and inbound.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
 import { App, serviceEntry, SIDECAR_LABEL } from '../rig/app.ts'
@@ -12,7 +12,7 @@ import { certificateFolder, certificateOf } from '../rig/istioctl.ts'
 import { Istiod } from '../rig/istiod.ts'
 import { MeshAgent } from '../rig/mesh-agent.ts'
 
-test('istiod stopped, the agent killed and started three times', { timeout: 180_000 }, async (t) => {
+async function startRig(t: TestContext) {
   const [servicePort, echoPort, inboundPort] = (await freePorts(3)) as [number, number, number]
   const [orders, app] = [await App.start(t, 'orders'), await App.start(t, 'app', '127.0.0.1')]
   const istiod = await Istiod.create(t)
@@ -42,6 +42,11 @@ test('istiod stopped, the agent killed and started three times', { timeout: 180_
     assert.equal((await meshCall(shop, inboundPort, '/')).body, 'app')
     assert.equal((await plainCall(inboundPort, '/')).status, 0, 'STRICT')
   }
+  return { servicePort, echoPort, inboundPort, orders, istiod, edge, serves }
+}
+
+test('istiod stopped, the agent killed and started three times', { timeout: 180_000 }, async (t) => {
+  const { servicePort, echoPort, inboundPort, orders, istiod, edge, serves } = await startRig(t)
   await edge.until(`http://echo.shop.svc.cluster.local:${echoPort}/`, (a) => a.status === 200)
   await edge.status('the inbound port is open', ({ listeners }) =>
     listeners.some((l) => l.address.endsWith(`:${inboundPort}`) && l.state === 'listening'),

@@ -2,7 +2,7 @@
  * What a change of Istio YAML does to running traffic: outbound services, endpoints and routes, inbound policies and
  * mTLS modes.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
 import { until } from '../../programs.ts'
@@ -21,7 +21,7 @@ spec:
   http:
 ${http}`
 
-test('outbound pushes', { timeout: 180_000 }, async (t) => {
+async function startOutbound(t: TestContext) {
   const [port, otherPort] = (await freePorts(2)) as [number, number]
   const [one, two, other] = [
     await App.start(t, 'one'),
@@ -37,7 +37,25 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
   const url = `http://${host}:${port}/`
   const otherUrl = `http://other.shop.svc.cluster.local:${otherPort}/`
   await edge.until(url, (a) => a.body === 'one')
+  return { port, otherPort, one, two, other, istiod, edge, host, url, otherUrl }
+}
+type Outbound = Awaited<ReturnType<typeof startOutbound>>
 
+test('outbound pushes', { timeout: 180_000 }, async (t) => {
+  const rig = await startOutbound(t)
+  await servicesAndEndpoints(t, rig)
+  await routesAndTimeouts(t, rig)
+  await retriesAndFaults(t, rig)
+  await t.test('after all this nothing is refused and istiod has seen no nack', async () => {
+    assert.deepEqual((await rig.edge.status('a status')).config.rejected, [])
+    assert.equal(await rig.istiod.metric('pilot_total_xds_rejects'), 0)
+  })
+})
+
+async function servicesAndEndpoints(
+  t: TestContext,
+  { port, otherPort, one, two, other, istiod, edge, url, otherUrl }: Outbound,
+): Promise<void> {
   await t.test('a service more', async () => {
     assert.equal((await edge.get(otherUrl)).status, 502, 'not in the registry')
     istiod.write('other', serviceEntry('other', { port: otherPort, endpoints: [other] }))
@@ -70,6 +88,12 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
       return [...bodies].join() === 'one'
     })
   })
+}
+
+async function routesAndTimeouts(
+  t: TestContext,
+  { otherPort, one, other, istiod, edge, host, url }: Outbound,
+): Promise<void> {
   await t.test('VirtualService: a route by header, the rest elsewhere', async () => {
     istiod.write('other', serviceEntry('other', { port: otherPort, endpoints: [other] }))
     istiod.write(
@@ -99,6 +123,9 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
     await edge.until(`${url}late`, (a) => a.status === 504)
     assert.equal((await edge.get(url)).body, 'one')
   })
+}
+
+async function retriesAndFaults(t: TestContext, { one, istiod, edge, host, url }: Outbound): Promise<void> {
   await t.test('VirtualService: retries, and none where the configuration forbids them', async () => {
     let failures = 2
     one.behaviour = (_, res) => {
@@ -144,11 +171,7 @@ test('outbound pushes', { timeout: 180_000 }, async (t) => {
     istiod.remove('routes')
     await edge.until(url, (a) => a.body === 'one')
   })
-  await t.test('after all this nothing is refused and istiod has seen no nack', async () => {
-    assert.deepEqual((await edge.status('a status')).config.rejected, [])
-    assert.equal(await istiod.metric('pilot_total_xds_rejects'), 0)
-  })
-})
+}
 
 const authorization = (action: string, rules: string): string => `---
 apiVersion: security.istio.io/v1

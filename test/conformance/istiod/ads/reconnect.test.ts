@@ -2,7 +2,7 @@
  * istiod closes its connections by age, restarts, and sends everything again each time: no request notices, and what
  * did not change costs nothing.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
@@ -39,47 +39,52 @@ function diskHash(edge: MeshAgent): string {
 
 type Cost = { readonly generation: number; readonly changed: number; readonly disk: string }
 
+async function startRig(t: TestContext) {
+  const [port, loadPort] = (await freePorts(2)) as [number, number]
+  const app = await App.start(t, 'app')
+  // 10 s instead of Helm's 30 min, so that each counts as a stream that went well; 1 s instead of 10 s for what is
+  // open.
+  const istiod = await Istiod.create(t, { maxAgeMs: 10_000, maxAgeGraceMs: 1_000 })
+  istiod.write('all', services(port, app) + serviceEntry('load', { port: loadPort, endpoints: [app] }))
+  await istiod.start()
+  // A whole copy, which is made once after the first push, notes in the file that it was made.
+  const edge = await MeshAgent.create(t, istiod, { control: ['snapshotCopyIntervalMs: 0'] })
+  await edge.start()
+  await edge.until(`http://load.shop.svc.cluster.local:${loadPort}/`, (a) => a.body === 'app')
+  await edge.status('all endpoints are there', (s) => s.config.resources['endpoint sets'] === SERVICES + 1)
+  const load = new Load({
+    port: edge.proxyPort,
+    path: `http://load.shop.svc.cluster.local:${loadPort}/`,
+    host: `load.shop.svc.cluster.local:${loadPort}`,
+    workers: 8,
+  })
+  const streams = (): Promise<number> => edge.metric('mesh_control_streams_total', 'result="ended"')
+  const cost = async (): Promise<Cost> => ({
+    generation: (await edge.status('a status')).config.generation,
+    changed: await edge.metric('mesh_config_resources_changed_total'),
+    disk: diskHash(edge),
+  })
+  /** Everything has been sent again and answered: four kinds acknowledged on a stream that was not there before. */
+  const resent = (): Promise<unknown> =>
+    istiod.until(
+      'all is acknowledged',
+      async () => {
+        const { resources = {} } = (await istiod.syncz()).find((s) => s.proxy === 'edge-1.edge') ?? {}
+        return (
+          Object.keys(resources).length === 4 &&
+          Object.values(resources).every((r) => r.sent !== undefined && r.sent === r.acked)
+        )
+      },
+      60_000,
+    )
+  return { port, app, istiod, edge, load, streams, cost, resent }
+}
+
 test(
   'reconnects under load: nothing fails, and unchanged resources make no tables and no writes',
   { timeout: 240_000 },
   async (t) => {
-    const [port, loadPort] = (await freePorts(2)) as [number, number]
-    const app = await App.start(t, 'app')
-    // 10 s instead of Helm's 30 min, so that each counts as a stream that went well; 1 s instead of 10 s for what is
-    // open.
-    const istiod = await Istiod.create(t, { maxAgeMs: 10_000, maxAgeGraceMs: 1_000 })
-    istiod.write('all', services(port, app) + serviceEntry('load', { port: loadPort, endpoints: [app] }))
-    await istiod.start()
-    // A whole copy, which is made once after the first push, notes in the file that it was made.
-    const edge = await MeshAgent.create(t, istiod, { control: ['snapshotCopyIntervalMs: 0'] })
-    await edge.start()
-    await edge.until(`http://load.shop.svc.cluster.local:${loadPort}/`, (a) => a.body === 'app')
-    await edge.status('all endpoints are there', (s) => s.config.resources['endpoint sets'] === SERVICES + 1)
-    const load = new Load({
-      port: edge.proxyPort,
-      path: `http://load.shop.svc.cluster.local:${loadPort}/`,
-      host: `load.shop.svc.cluster.local:${loadPort}`,
-      workers: 8,
-    })
-    const streams = (): Promise<number> => edge.metric('mesh_control_streams_total', 'result="ended"')
-    const cost = async (): Promise<Cost> => ({
-      generation: (await edge.status('a status')).config.generation,
-      changed: await edge.metric('mesh_config_resources_changed_total'),
-      disk: diskHash(edge),
-    })
-    /** Everything has been sent again and answered: four kinds acknowledged on a stream that was not there before. */
-    const resent = (): Promise<unknown> =>
-      istiod.until(
-        'all is acknowledged',
-        async () => {
-          const { resources = {} } = (await istiod.syncz()).find((s) => s.proxy === 'edge-1.edge') ?? {}
-          return (
-            Object.keys(resources).length === 4 &&
-            Object.values(resources).every((r) => r.sent !== undefined && r.sent === r.acked)
-          )
-        },
-        60_000,
-      )
+    const { port, app, istiod, edge, load, streams, cost, resent } = await startRig(t)
     await resent()
     await edge.saved()
     const before = await cost()

@@ -2,7 +2,7 @@
  * Everything for which an istiod turns an agent away: each says what is wrong and what to do, and is over when that is
  * done.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -56,19 +56,29 @@ const well = (edge: MeshAgent): Promise<AgentStatus> =>
 test('refusals', { timeout: 300_000 }, async (t) => {
   const istiod = await Istiod.create(t)
   await istiod.start()
-  const agent = async (
-    prepare: (edge: MeshAgent) => void,
-    o: Parameters<typeof MeshAgent.create>[2] = {},
-  ): Promise<MeshAgent> => {
-    const edge = await MeshAgent.create(t, istiod, o)
-    prepare(edge)
-    edge.agent.launch()
-    return edge
-  }
+  await refusedTokens(t, istiod)
+  await refusedServers(t, istiod)
+  await refusedCertificate(t, istiod)
+})
 
+type Options = Parameters<typeof MeshAgent.create>[2]
+/** An agent that starts with what `prepare` has made of its files. */
+async function launch(
+  t: TestContext,
+  istiod: Istiod,
+  prepare: (edge: MeshAgent) => void,
+  o: Options = {},
+): Promise<MeshAgent> {
+  const edge = await MeshAgent.create(t, istiod, o)
+  prepare(edge)
+  edge.agent.launch()
+  return edge
+}
+
+async function refusedTokens(t: TestContext, istiod: Istiod): Promise<void> {
   await t.test('token expired; the next one is read from its file', async () => {
     const token = istiod.token({ ttlSec: -60 })
-    const edge = await agent((e) => {
+    const edge = await launch(t, istiod, (e) => {
       e.token(token)
     })
     const { remedy } = await problem(
@@ -83,14 +93,14 @@ test('refusals', { timeout: 300_000 }, async (t) => {
     await edge.kill()
   })
   await t.test('token for another audience', async () => {
-    const edge = await agent((e) => {
+    const edge = await launch(t, istiod, (e) => {
       e.token(istiod.token({ audience: 'somebody-else' }))
     })
     await problem(edge, 'MESH_CONTROL_UNAUTHENTICATED', /audience somebody-else/)
     await edge.kill()
   })
   await t.test('no token and no certificate', async () => {
-    const edge = await agent((e) => {
+    const edge = await launch(t, istiod, (e) => {
       e.token('')
     })
     const { remedy } = await problem(edge, 'MESH_NO_IDENTITY', /neither a certificate nor a join token/)
@@ -99,8 +109,11 @@ test('refusals', { timeout: 300_000 }, async (t) => {
     await well(edge)
     await edge.kill()
   })
+}
+
+async function refusedServers(t: TestContext, istiod: Istiod): Promise<void> {
   await t.test('wrong root; the right one is read from its file', async () => {
-    const edge = await agent((e) => {
+    const edge = await launch(t, istiod, (e) => {
       e.roots(new MeshCa().rootPem)
     })
     const { remedy } = await problem(edge, 'MESH_CONTROL_TLS', /self-signed certificate in certificate chain$/)
@@ -110,7 +123,9 @@ test('refusals', { timeout: 300_000 }, async (t) => {
     await edge.kill()
   })
   await t.test('wrong server name', async () => {
-    const edge = await agent(
+    const edge = await launch(
+      t,
+      istiod,
       () => {
         /* all else is right */
       },
@@ -134,7 +149,9 @@ test('refusals', { timeout: 300_000 }, async (t) => {
   await t.test(
     'the port without TLS, where istiod serves everybody: not taken, and it is said which port it should be',
     async () => {
-      const edge = await agent(
+      const edge = await launch(
+        t,
+        istiod,
         () => {
           /* all else is right */
         },
@@ -149,8 +166,11 @@ test('refusals', { timeout: 300_000 }, async (t) => {
       await edge.kill()
     },
   )
+}
+
+async function refusedCertificate(t: TestContext, istiod: Istiod): Promise<void> {
   await t.test('permission denied: the certificate is for another namespace; joining anew puts it right', async () => {
-    const edge = await agent((e) => {
+    const edge = await launch(t, istiod, (e) => {
       e.token(istiod.token({ namespace: 'other' }))
     })
     const { remedy } = await problem(
@@ -168,7 +188,7 @@ test('refusals', { timeout: 300_000 }, async (t) => {
     assert.equal((await well(edge)).certificate?.spiffeId, 'spiffe://cluster.local/ns/edge/sa/gateway')
     await edge.kill()
   })
-})
+}
 
 test('the root of the mesh is replaced from one moment to the next', { timeout: 180_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]

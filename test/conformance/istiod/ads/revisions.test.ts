@@ -1,5 +1,5 @@
 /** Two istiods of one mesh: a canary revision takes over while traffic runs, and back. */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
 import { App, serviceEntry } from '../rig/app.ts'
@@ -7,33 +7,37 @@ import { Istiod } from '../rig/istiod.ts'
 import { Load } from '../rig/load.ts'
 import { MeshAgent } from '../rig/mesh-agent.ts'
 
+async function startRig(t: TestContext) {
+  const [port, canaryPort] = (await freePorts(2)) as [number, number]
+  const [orders, canary] = [await App.start(t, 'orders'), await App.start(t, 'canary')]
+  const stable = await Istiod.create(t, { revision: 'stable' })
+  const next = await Istiod.create(t, { revision: 'canary', ca: stable.ca, issuer: stable.issuer })
+  stable.write('orders', serviceEntry('orders', { port, endpoints: [orders] }))
+  next.write('orders', serviceEntry('orders', { port, endpoints: [orders] }))
+  await stable.start()
+  await next.start()
+  const edge = await MeshAgent.create(t, stable, { more: [next] })
+  await edge.start()
+  const url = `http://orders.shop.svc.cluster.local:${port}/`
+  await edge.until(url, (a) => a.body === 'orders')
+  const {
+    config: { generation },
+    certificate,
+  } = await edge.status('a status')
+  const load = new Load({
+    port: edge.proxyPort,
+    path: url,
+    host: `orders.shop.svc.cluster.local:${port}`,
+    workers: 4,
+  })
+  return { canaryPort, canary, stable, next, edge, generation, certificate, load }
+}
+
 test(
   'revision switch: the second address takes over and back, without a failed request',
   { timeout: 180_000 },
   async (t) => {
-    const [port, canaryPort] = (await freePorts(2)) as [number, number]
-    const [orders, canary] = [await App.start(t, 'orders'), await App.start(t, 'canary')]
-    const stable = await Istiod.create(t, { revision: 'stable' })
-    const next = await Istiod.create(t, { revision: 'canary', ca: stable.ca, issuer: stable.issuer })
-    stable.write('orders', serviceEntry('orders', { port, endpoints: [orders] }))
-    next.write('orders', serviceEntry('orders', { port, endpoints: [orders] }))
-    await stable.start()
-    await next.start()
-    const edge = await MeshAgent.create(t, stable, { more: [next] })
-    await edge.start()
-    const url = `http://orders.shop.svc.cluster.local:${port}/`
-    await edge.until(url, (a) => a.body === 'orders')
-    const {
-      config: { generation },
-      certificate,
-    } = await edge.status('a status')
-    const load = new Load({
-      port: edge.proxyPort,
-      path: url,
-      host: `orders.shop.svc.cluster.local:${port}`,
-      workers: 4,
-    })
-
+    const { canaryPort, canary, stable, next, edge, generation, certificate, load } = await startRig(t)
     await t.test('the first goes: the other has the node, the configuration is the same', async () => {
       await stable.stop('SIGTERM')
       const s = await edge.status(

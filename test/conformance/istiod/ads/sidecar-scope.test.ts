@@ -2,7 +2,7 @@
  * What a Sidecar resource makes of a node in mode NONE (docs/istio.md advises one), and the names under which services
  * answer.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
 import { App, serviceEntry } from '../rig/app.ts'
@@ -25,7 +25,7 @@ spec:
 ${egress.map((e) => `  - ${e}\n`).join('')}`
 const ORDERS = 'shop/orders.shop.svc.cluster.local'
 
-test('a Sidecar', { timeout: 120_000 }, async (t) => {
+async function startRig(t: TestContext) {
   const [port, bytesPort, otherPort, wrongPort, openPort] = (await freePorts(5)) as [
     number,
     number,
@@ -54,6 +54,11 @@ test('a Sidecar', { timeout: 120_000 }, async (t) => {
   await istiod.start()
   const edge = await MeshAgent.create(t, istiod)
   await edge.start()
+  return { port, bytesPort, otherPort, wrongPort, openPort, istiod, edge }
+}
+
+test('a Sidecar', { timeout: 120_000 }, async (t) => {
+  const { port, bytesPort, otherPort, wrongPort, openPort, istiod, edge } = await startRig(t)
   const { listeners, config, problems } = await edge.status(
     'endpoints are there',
     (s) => s.config.resources['endpoint sets'] === 3,

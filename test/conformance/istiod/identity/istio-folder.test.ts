@@ -2,7 +2,7 @@
  * A machine that istioctl has prepared, started with nothing but its five files: it registers itself, and istiod hears
  * how its workload is.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -53,7 +53,7 @@ function istioFolder(t: Finally, istiod: Istiod, probePort: number): string {
   return folder
 }
 
-test('meshlet run --istio', { timeout: 120_000 }, async (t) => {
+async function startRig(t: TestContext) {
   const [proxyPort] = (await freePorts(1)) as [number]
   const app = await App.start(t, 'app', '127.0.0.1')
   const istiod = await Istiod.create(t, { store: 'kube' })
@@ -85,7 +85,11 @@ test('meshlet run --istio', { timeout: 120_000 }, async (t) => {
       },
       30_000,
     )
+  return { app, istiod, edge, condition }
+}
 
+test('meshlet run --istio', { timeout: 120_000 }, async (t) => {
+  const { app, istiod, edge, condition } = await startRig(t)
   await t.test('it enrols and is configured', async () => {
     const { certificate, problems, node } = await edge.status(
       'the configuration is confirmed',

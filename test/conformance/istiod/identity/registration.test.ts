@@ -2,15 +2,15 @@
  * A node that registers itself (AUTO_REGISTER_GROUP): its WorkloadEntry comes, others find it by the service that
  * selects it, and it goes.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
 import { App } from '../rig/app.ts'
 import { edgeGroup, edgeService, edgeSidecar } from '../rig/inbound.ts'
 import { Istiod } from '../rig/istiod.ts'
-import { MeshAgent, NODE_IP } from '../rig/mesh-agent.ts'
+import { CLOUD, MeshAgent, NODE_IP } from '../rig/mesh-agent.ts'
 
-test('auto-registration', { timeout: 180_000 }, async (t) => {
+async function startRig(t: TestContext) {
   const [port] = (await freePorts(1)) as [number]
   const app = await App.start(t, 'app', '127.0.0.1')
   const istiod = await Istiod.create(t, { store: 'kube' })
@@ -20,16 +20,14 @@ test('auto-registration', { timeout: 180_000 }, async (t) => {
   const entries = (): Promise<readonly string[]> =>
     istiod.objects('WorkloadEntry').then((all) => all.map((e) => e.name))
   const edge = await MeshAgent.create(t, istiod, { node: ['network: site-1', 'metadata: {AUTO_REGISTER_GROUP: gw}'] })
-  const cloud = await MeshAgent.create(t, istiod, {
-    name: 'cloud-1',
-    namespace: 'shop',
-    serviceAccount: 'client',
-    app: 'cloud',
-    ip: '127.0.0.8',
-    node: ['network: site-1'],
-  })
+  const cloud = await MeshAgent.create(t, istiod, { ...CLOUD, node: ['network: site-1'] })
   await cloud.start()
   const url = `http://edge.edge.svc.cluster.local:${port}/`
+  return { app, istiod, edge, cloud, entries, url }
+}
+
+test('auto-registration', { timeout: 180_000 }, async (t) => {
+  const { app, istiod, edge, cloud, entries, url } = await startRig(t)
   assert.notEqual((await cloud.get(url)).status, 200)
 
   await t.test('the entry comes, with what the group and the node say', async () => {

@@ -2,7 +2,7 @@
  * The root of the mesh rotates in two steps while two agents speak mutual TLS with a new connection for every request:
  * none fails.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import fs from 'node:fs'
@@ -12,7 +12,7 @@ import { App } from '../rig/app.ts'
 import { ingressYaml, peerAuthentication } from '../rig/inbound.ts'
 import { Istiod } from '../rig/istiod.ts'
 import { Load } from '../rig/load.ts'
-import { MeshAgent } from '../rig/mesh-agent.ts'
+import { CLOUD, MeshAgent } from '../rig/mesh-agent.ts'
 import { MeshCa } from '../rig/trust.ts'
 
 /** Renewed half a minute after it was issued. */
@@ -31,7 +31,7 @@ const stored = (agent: MeshAgent): Stored =>
 const certificates = (pem: string): string[] =>
   (pem.match(/-----BEGIN[^]*?-----END CERTIFICATE-----/g) ?? []).map((c) => new X509Certificate(c).fingerprint256)
 
-test('root rotation in two steps', { timeout: 240_000 }, async (t) => {
+async function startRig(t: TestContext) {
   const [port] = (await freePorts(1)) as [number]
   const app = await App.start(t, 'app', '127.0.0.1')
   const istiod = await Istiod.create(t)
@@ -46,14 +46,7 @@ test('root rotation in two steps', { timeout: 240_000 }, async (t) => {
   await istiod.start()
   const control = [`certificateTtlSec: ${TTL_SEC}`]
   const edge = await MeshAgent.create(t, istiod, { control })
-  const cloud = await MeshAgent.create(t, istiod, {
-    control,
-    name: 'cloud-1',
-    namespace: 'shop',
-    serviceAccount: 'client',
-    app: 'cloud',
-    ip: '127.0.0.8',
-  })
+  const cloud = await MeshAgent.create(t, istiod, { ...CLOUD, control })
   const agents = [edge, cloud]
   for (const agent of agents) await agent.start()
   const url = `http://edge.edge.svc.cluster.local:${port}/`
@@ -65,6 +58,11 @@ test('root rotation in two steps', { timeout: 240_000 }, async (t) => {
     ca.writeTo(istiod.certificatesFolder, roots)
     await istiod.restart('SIGTERM')
   }
+  return { agents, old, next, both, load, rollOut }
+}
+
+test('root rotation in two steps', { timeout: 240_000 }, async (t) => {
+  const { agents, old, next, both, load, rollOut } = await startRig(t)
   const renewed = (what: string, holds: (s: Stored) => boolean): Promise<unknown> =>
     Promise.all(agents.map((a) => a.agent.process.until(what, () => holds(stored(a)), 60_000)))
   const rootsOf = (s: Stored): string => certificates(s.rootsPem).sort().join()

@@ -40,6 +40,15 @@ export type MeshAgentOptions = {
 /** Not 127.0.0.1: whoever has an endpoint of a service as its address is taken for that service's workload. */
 export const NODE_IP = '127.0.0.9'
 
+/** A second node on this machine, somewhere else in the mesh. */
+export const CLOUD = {
+  name: 'cloud-1',
+  namespace: 'shop',
+  serviceAccount: 'client',
+  app: 'cloud',
+  ip: '127.0.0.8',
+} as const
+
 export class MeshAgent {
   readonly agent: Agent
   /** Of the explicit HTTP proxy. */

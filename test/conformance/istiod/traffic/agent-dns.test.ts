@@ -105,7 +105,8 @@ function differs(name: string, type: string): string | undefined {
   return undefined
 }
 
-test("the same answers as Istio's agent", { timeout: 300_000 }, async (t) => {
+/** Istio's agent and meshlet with the same table and the same resolver. */
+async function startRig(t: TestContext) {
   const [istioPort, port] = (await freePorts(2)) as [number, number]
   const upstream = '127.71.4.1'
   await unbound(t, { address: upstream, port: 53, zone: ZONE, zones: ['"." static'] })
@@ -148,6 +149,22 @@ test("the same answers as Istio's agent", { timeout: 300_000 }, async (t) => {
       records: records.map((m) => `${m[1]!.toLowerCase()} ${m[3]} ${m[4]!.toLowerCase()}`).toSorted(),
     }
   }
+  return { istioPort, port, ask }
+}
+type Rig = Awaited<ReturnType<typeof startRig>>
+
+test("the same answers as Istio's agent", { timeout: 300_000 }, async (t) => {
+  const rig = await startRig(t)
+  const different = await compareAll(rig)
+  // Each is really one, or it does not belong here.
+  assert.equal(different.size, 5, [...different.keys()].join('\n'))
+  for (const [why, cases] of different) t.diagnostic(`${why}: ${cases.length} answers, e.g. ${cases[0]}`)
+
+  await truncationAndReverse(t, rig)
+})
+
+/** Where the answers differ, by the reason. Where there is none they must not. */
+async function compareAll({ istioPort, port, ask }: Rig): Promise<Map<string, string[]>> {
   const different = new Map<string, string[]>()
   for (const over of ['+notcp', '+tcp']) {
     for (const name of NAMES) {
@@ -168,10 +185,10 @@ test("the same answers as Istio's agent", { timeout: 300_000 }, async (t) => {
       }
     }
   }
-  // Each is really one, or it does not belong here.
-  assert.equal(different.size, 5, [...different.keys()].join('\n'))
-  for (const [why, cases] of different) t.diagnostic(`${why}: ${cases.length} answers, e.g. ${cases[0]}`)
+  return different
+}
 
+async function truncationAndReverse(t: TestContext, { istioPort, port, ask }: Rig): Promise<void> {
   await t.test('what does not fit is cut by both, and whole over TCP', async () => {
     for (const name of ['many', 'large.example.org']) {
       const [istio, ours] = await Promise.all([ask(istioPort, '+ignore', name, 'A'), ask(port, '+ignore', name, 'A')])
@@ -189,7 +206,7 @@ test("the same answers as Istio's agent", { timeout: 300_000 }, async (t) => {
     const [theirs, same] = await Promise.all([ask(istioPort, '-x', '192.0.2.9'), ask(port, '-x', '192.0.2.9')])
     assert.deepEqual([same.status, same.records], [theirs.status, theirs.records])
   })
-})
+}
 
 const ownAddress = (n: number): string => `127.72.${Math.floor(n / 250)}.${1 + (n % 250)}`
 

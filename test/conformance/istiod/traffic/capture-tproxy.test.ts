@@ -2,7 +2,7 @@
  * capture: transparent as docs/istio.md has it, with the rules of deploy/edge/meshlet-capture.nft, the sockets passed
  * to a meshlet with a user of its own, a real istiod, and another machine. In a network namespace of its own.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { once } from 'node:events'
@@ -128,10 +128,17 @@ async function hear(address: string, port: number): Promise<string> {
 }
 const accepted = (near: MeshAgent): Promise<number> => near.metric('mesh_connections_accepted_total')
 
-test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, async (t) => {
-  const { istiod, near, orders, app, other, outside } = await site(t)
-  const log = (): string => near.agent.process.log.slice(-3000)
+const logOf = (near: MeshAgent) => (): string => near.agent.process.log.slice(-3000)
 
+test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, async (t) => {
+  const s = await site(t)
+  await outbound(t, s)
+  await inbound(t, s)
+  await itselfAndRestart(t, s)
+})
+
+async function outbound(t: TestContext, { near, orders }: Site): Promise<void> {
+  const log = logOf(near)
   await t.test('nothing is wrong, and the passed sockets are in use', async () => {
     const { problems, listeners, config } = await near.status(
       'the capturing ports are open',
@@ -176,6 +183,10 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
       assert.equal(await accepted(near), before + 2)
     },
   )
+}
+
+async function inbound(t: TestContext, { istiod, near, app, other, outside }: Site): Promise<void> {
+  const log = logOf(near)
   await t.test(
     'a client that comes to the capturing ports themselves is refused, and nothing goes round in circles',
     async () => {
@@ -225,6 +236,10 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
     const mesh = await outside.call(OTHER_PORT, await certificateOf(istiod, 'edge', 'gateway'))
     assert.deepEqual([mesh.status, mesh.body, other.from], [200, 'other', '127.0.0.6'], log())
   })
+}
+
+async function itselfAndRestart(t: TestContext, { near, app }: Site): Promise<void> {
+  const log = logOf(near)
   await t.test('a service whose endpoint is this machine: out, and in again over mutual TLS', async () => {
     const before = await accepted(near)
     const answer = await call(SELF_VIP, APP_PORT, 'app.shop.svc.cluster.local')
@@ -263,7 +278,7 @@ test('capture: transparent with the sockets of systemd', { timeout: 120_000 }, a
       )
     },
   )
-})
+}
 
 test('REGISTRY_ONLY: what nobody in the mesh has is refused', { timeout: 120_000 }, async (t) => {
   const { near } = await site(t, { mesh: 'outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n' })

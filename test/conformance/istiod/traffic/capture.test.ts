@@ -3,7 +3,7 @@
  * against a real istiod, and what becomes of Istio's interception modes REDIRECT and, without the sockets for it,
  * TPROXY. In a network namespace of its own.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { App, serviceEntry, SIDECAR_LABEL } from '../rig/app.ts'
 import { echo, EchoServer } from '../rig/echo.ts'
@@ -171,6 +171,54 @@ const marked = (to: string, port: number): string[] => [
 ]
 const INBOUND = `-d ${NODE_IP} --dport ${ECHO_PORT}`
 
+async function startCaptured(t: TestContext, capture: string) {
+  const app = await App.start(t, 'app', NODE_IP)
+  const istiod = await Istiod.create(t)
+  istiod.write(
+    'services',
+    serviceEntry('orders', { port: HTTP_PORT, vip: HTTP_VIP, endpoints: [app] }) +
+      serviceEntry('raw', { port: TCP_PORT, protocol: 'TCP', vip: TCP_VIP, endpoints: [app] }),
+  )
+  istiod.write(
+    'edge',
+    edgeService({ http: { port: ECHO_PORT, protocol: 'HTTP' } }) + edgeEntry + peerAuthentication('PERMISSIVE'),
+  )
+  await istiod.start()
+  const edge = await MeshAgent.create(t, istiod, { rest: `capture: ${capture}\n` })
+  await edge.start()
+  return { app, istiod, edge }
+}
+type Captured = Awaited<ReturnType<typeof startCaptured>>
+
+async function nodeIsCaptured(t: TestContext, { edge }: Captured, mode: string): Promise<void> {
+  await t.test('istiod takes the node for one whose traffic is captured', async () => {
+    const { node } = await edge.status('the listeners are there', (s) => s.config.resources['listeners'] === 6)
+    assert.match(node, /^sidecar~/)
+    const dump = (await edge.agent.get('/config_dump'))!.text
+    assert.match(dump, new RegExp(`"INTERCEPTION_MODE":\\s*"${mode}"`))
+    const { configs } = JSON.parse(dump) as {
+      configs: readonly {
+        dynamic_listeners?: readonly {
+          name: string
+          active_state: { listener: { use_original_dst?: boolean; transparent?: boolean; bind_to_port?: boolean } }
+        }[]
+      }[]
+    }
+    const listeners = new Map(
+      configs.flatMap((c) => c.dynamic_listeners ?? []).map((l) => [l.name, l.active_state.listener]),
+    )
+    assert.deepEqual(
+      [
+        listeners.get('virtualOutbound')?.use_original_dst,
+        listeners.get('virtualOutbound')?.transparent ?? false,
+        listeners.has('virtualInbound'),
+      ],
+      [true, mode === 'TPROXY', true],
+    )
+    assert.equal(listeners.get(`0.0.0.0_${HTTP_PORT}`)?.bind_to_port, false)
+  })
+}
+
 /** `transparent` without the sockets that it needs; capture-tproxy.test.ts has the same with them. */
 for (const { capture, mode, rules, undo, why } of [
   {
@@ -195,47 +243,9 @@ for (const { capture, mode, rules, undo, why } of [
     `capture: ${capture} cannot be served: it is said, and what is redirected reaches nobody`,
     { timeout: 120_000 },
     async (t) => {
-      const app = await App.start(t, 'app', NODE_IP)
-      const istiod = await Istiod.create(t)
-      istiod.write(
-        'services',
-        serviceEntry('orders', { port: HTTP_PORT, vip: HTTP_VIP, endpoints: [app] }) +
-          serviceEntry('raw', { port: TCP_PORT, protocol: 'TCP', vip: TCP_VIP, endpoints: [app] }),
-      )
-      istiod.write(
-        'edge',
-        edgeService({ http: { port: ECHO_PORT, protocol: 'HTTP' } }) + edgeEntry + peerAuthentication('PERMISSIVE'),
-      )
-      await istiod.start()
-      const edge = await MeshAgent.create(t, istiod, { rest: `capture: ${capture}\n` })
-      await edge.start()
-
-      await t.test('istiod takes the node for one whose traffic is captured', async () => {
-        const { node } = await edge.status('the listeners are there', (s) => s.config.resources['listeners'] === 6)
-        assert.match(node, /^sidecar~/)
-        const dump = (await edge.agent.get('/config_dump'))!.text
-        assert.match(dump, new RegExp(`"INTERCEPTION_MODE":\\s*"${mode}"`))
-        const { configs } = JSON.parse(dump) as {
-          configs: readonly {
-            dynamic_listeners?: readonly {
-              name: string
-              active_state: { listener: { use_original_dst?: boolean; transparent?: boolean; bind_to_port?: boolean } }
-            }[]
-          }[]
-        }
-        const listeners = new Map(
-          configs.flatMap((c) => c.dynamic_listeners ?? []).map((l) => [l.name, l.active_state.listener]),
-        )
-        assert.deepEqual(
-          [
-            listeners.get('virtualOutbound')?.use_original_dst,
-            listeners.get('virtualOutbound')?.transparent ?? false,
-            listeners.has('virtualInbound'),
-          ],
-          [true, mode === 'TPROXY', true],
-        )
-        assert.equal(listeners.get(`0.0.0.0_${HTTP_PORT}`)?.bind_to_port, false)
-      })
+      const captured = await startCaptured(t, capture)
+      const { app, istiod, edge } = captured
+      await nodeIsCaptured(t, captured, mode)
       await t.test('status, log and config check say that it cannot be done', async () => {
         const { problems } = await edge.status('a status')
         assert.match(problems.find((p) => p.code === 'MESH_CAPTURE_UNAVAILABLE')?.text ?? '', why)

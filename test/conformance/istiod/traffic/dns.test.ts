@@ -2,7 +2,7 @@
  * The name table of a real istiod through the agent's DNS proxy: given addresses and allocated ones, pushes, and weeks
  * without istiod.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { promises as dns } from 'node:dns'
 import fs from 'node:fs'
@@ -12,7 +12,9 @@ import { App, serviceEntry } from '../rig/app.ts'
 import { Istiod } from '../rig/istiod.ts'
 import { MeshAgent } from '../rig/mesh-agent.ts'
 
-test('names of the mesh over DNS', { timeout: 180_000 }, async (t) => {
+const name = (service: string): string => `${service}.shop.svc.cluster.local`
+
+async function startRig(t: TestContext) {
   const [port, dnsPort] = (await freePorts(2)) as [number, number]
   const app = await App.start(t, 'one')
   // The addresses that istiod allocates by itself; the newer way writes them into the status of an API object, which
@@ -28,8 +30,14 @@ test('names of the mesh over DNS', { timeout: 180_000 }, async (t) => {
       (all) => all.join(),
       (err: NodeJS.ErrnoException) => err.code ?? String(err),
     )
-  const name = (service: string): string => `${service}.shop.svc.cluster.local`
+  return { port, app, istiod, edge, resolver, ask }
+}
 
+type Rig = Awaited<ReturnType<typeof startRig>>
+
+test('names of the mesh over DNS', { timeout: 180_000 }, async (t) => {
+  const rig = await startRig(t)
+  const { port, app, istiod, edge, resolver, ask } = rig
   const ready = edge.agent.start()
   await until('before the first table every name fails', async () => (await ask(name('given'))) === 'ESERVFAIL')
   await istiod.start()
@@ -60,6 +68,10 @@ test('names of the mesh over DNS', { timeout: 180_000 }, async (t) => {
       [[name('given')], [name('allocated')]],
     )
   })
+  await withoutDns(t, rig)
+})
+
+async function withoutDns(t: TestContext, { istiod, edge, ask }: Rig): Promise<void> {
   await t.test(
     'without a dns section istiod is not asked for names, and still has the node as synced; with it again they come, not the old ones',
     async () => {
@@ -91,4 +103,4 @@ test('names of the mesh over DNS', { timeout: 180_000 }, async (t) => {
       await until('it resolves', async () => (await ask(name('given'))) === '10.100.0.1')
     },
   )
-})
+}

@@ -2,7 +2,7 @@
  * Istio's echo behind real mutual TLS, with certificates of the same istiod: meshlet as the client's side, as the
  * server's side, and as both.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { freePorts } from '../../../../tools/free-ports.ts'
 import { serviceEntry, SIDECAR_LABEL } from '../rig/app.ts'
@@ -10,7 +10,7 @@ import { asMesh, echo, EchoServer, type Echoed } from '../rig/echo.ts'
 import { ingressYaml, peerAuthentication } from '../rig/inbound.ts'
 import { certificateFolder } from '../rig/istioctl.ts'
 import { Istiod } from '../rig/istiod.ts'
-import { MeshAgent, NODE_IP } from '../rig/mesh-agent.ts'
+import { CLOUD, MeshAgent, NODE_IP } from '../rig/mesh-agent.ts'
 
 function field(echoed: Echoed, name: string): string | undefined {
   assert.ok(echoed.ok, echoed.text)
@@ -73,7 +73,7 @@ test('outbound: from plain text here to mutual TLS there', { timeout: 120_000 },
   })
 })
 
-test('inbound: from mutual TLS there to plain text here, STRICT', { timeout: 120_000 }, async (t) => {
+async function startInbound(t: TestContext) {
   const istiod = await Istiod.create(t)
   const server = await EchoServer.start(t)
   const [http, grpc, tcp] = (await freePorts(3)) as [number, number, number]
@@ -95,7 +95,11 @@ test('inbound: from mutual TLS there to plain text here, STRICT', { timeout: 120
   )
   const shop = await certificateFolder(t, istiod, 'shop', 'client')
   const name = (port: number): string => `outbound_.${port}_._.edge.edge.svc.cluster.local`
+  return { server, http, tcp, shop, name }
+}
 
+test('inbound: from mutual TLS there to plain text here, STRICT', { timeout: 120_000 }, async (t) => {
+  const { server, http, tcp, shop, name } = await startInbound(t)
   await t.test("HTTP/1.1 with Istio's ALPN names: the application is told who called", async () => {
     const echoed = await echo(
       `https://${NODE_IP}:${http}/b`,
@@ -159,13 +163,7 @@ test(
     await istiod.start()
     const edge = await MeshAgent.create(t, istiod)
     await edge.start()
-    const cloud = await MeshAgent.create(t, istiod, {
-      name: 'cloud-1',
-      ip: '127.0.0.8',
-      namespace: 'shop',
-      serviceAccount: 'client',
-      app: 'cloud',
-    })
+    const cloud = await MeshAgent.create(t, istiod, { ...CLOUD })
     await cloud.start()
 
     await t.test('HTTP', async () => {

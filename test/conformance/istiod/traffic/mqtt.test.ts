@@ -2,7 +2,7 @@
  * MQTT policy through an unmodified istiod: an EnvoyFilter makes a listener, its routes lead to a broker of the mesh
  * over mutual TLS.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { connect, connectAsync, type MqttClient } from 'mqtt'
 import { freePorts } from '../../../../tools/free-ports.ts'
@@ -83,7 +83,7 @@ function tryPublish(port: number, topic: string): Promise<'taken' | 'closed' | n
   })
 }
 
-test('MQTT by EnvoyFilter', { timeout: 180_000 }, async (t) => {
+async function startRig(t: TestContext) {
   const [mqttPort, servicePort, brokerPort, brokerPlainPort] = (await freePorts(4)) as [number, number, number, number]
   const istiod = await Istiod.create(t)
   const CLUSTER = `outbound|${servicePort}||broker.cloud.svc.cluster.local`
@@ -122,7 +122,17 @@ test('MQTT by EnvoyFilter', { timeout: 180_000 }, async (t) => {
   const [device, cloud] = [await client(t, mqttPort, 'device'), await client(t, brokerPlainPort, 'cloud')]
   await device.mqtt.subscribeAsync(['local/#', 'command/#'], { qos: 1 })
   await cloud.mqtt.subscribeAsync('telemetry/#', { qos: 1 })
+  return { mqttPort, istiod, edge, device, cloud, routes, CLUSTER }
+}
+type Rig = Awaited<ReturnType<typeof startRig>>
 
+test('MQTT by EnvoyFilter', { timeout: 180_000 }, async (t) => {
+  const rig = await startRig(t)
+  await trafficAndRoutes(t, rig)
+  await changesOfPolicy(t, rig)
+})
+
+async function trafficAndRoutes(t: TestContext, { edge, device, cloud, CLUSTER }: Rig): Promise<void> {
   await t.test('a device publishes and subscribes at the pushed port', async () => {
     await device.mqtt.publishAsync('local/a', '1', { qos: 1 })
     await until('it has its own message', () => device.seen.includes('local/a 1'))
@@ -136,6 +146,9 @@ test('MQTT by EnvoyFilter', { timeout: 180_000 }, async (t) => {
     await cloud.mqtt.publishAsync('command/a', 'down', { qos: 1 })
     await until('the device has it', () => device.seen.includes('command/a down'))
   })
+}
+
+async function changesOfPolicy(t: TestContext, { mqttPort, istiod, edge, routes }: Rig): Promise<void> {
   await t.test('a pushed rule is in force for new clients', async () => {
     istiod.write(
       'mqtt',
@@ -182,4 +195,4 @@ test('MQTT by EnvoyFilter', { timeout: 180_000 }, async (t) => {
         !listeners.some((l) => l.name === 'meshlet_mqtt') && bridge.length === 0 && problems.length === 0,
     )
   })
-})
+}

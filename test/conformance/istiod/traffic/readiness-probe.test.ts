@@ -2,7 +2,7 @@
  * The probe of a WorkloadGroup: what the workload answers decides, through istiod, whether others have the node as an
  * endpoint.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -12,7 +12,7 @@ import { App, SIDECAR_LABEL } from '../rig/app.ts'
 import { EchoServer } from '../rig/echo.ts'
 import { edgeGroup, edgeService, edgeSidecar } from '../rig/inbound.ts'
 import { Istiod, type StoredObject } from '../rig/istiod.ts'
-import { MeshAgent, NODE_IP } from '../rig/mesh-agent.ts'
+import { CLOUD, MeshAgent, NODE_IP } from '../rig/mesh-agent.ts'
 
 const service = (port: number, appPort: number): string =>
   edgeService({ http: { port, protocol: 'HTTP' } }) +
@@ -58,12 +58,12 @@ async function endpointsSeenBy(other: MeshAgent, port: number): Promise<readonly
   )
 }
 
-test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
+async function startGroup(t: TestContext) {
   const [port] = (await freePorts(1)) as [number]
   const app = await App.start(t, 'app', '127.0.0.1')
-  let well = false
+  const works = { well: false }
   app.behaviour = (req, res) => {
-    if (req.url !== '/healthz' || well) return false
+    if (req.url !== '/healthz' || works.well) return false
     res.writeHead(503).end()
     return true
   }
@@ -75,14 +75,7 @@ test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
     node: ['network: site-1', 'metadata: {AUTO_REGISTER_GROUP: gw}'],
     rest: `readinessProbe: ${probe}\n`,
   })
-  const cloud = await MeshAgent.create(t, istiod, {
-    name: 'cloud-1',
-    namespace: 'shop',
-    serviceAccount: 'client',
-    app: 'cloud',
-    ip: '127.0.0.8',
-    node: ['network: site-1'],
-  })
+  const cloud = await MeshAgent.create(t, istiod, { ...CLOUD, node: ['network: site-1'] })
   await cloud.start()
   const url = `http://edge.edge.svc.cluster.local:${port}/`
   const entry = (): Promise<StoredObject | undefined> => entryNamed(istiod, ENTRY)
@@ -101,7 +94,20 @@ test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
     await seen('it is an endpoint', [`${NODE_IP}:${port}`])
     await cloud.until(url, (a) => a.body === 'app')
   }
+  return { port, app, works, istiod, edge, cloud, url, entry, toldHealth, seen, serves }
+}
+type Group = Awaited<ReturnType<typeof startGroup>>
 
+test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
+  const rig = await startGroup(t)
+  await answersDecide(t, rig)
+  await absences(t, rig)
+})
+
+async function answersDecide(
+  t: TestContext,
+  { port, app, works, edge, cloud, url, toldHealth, seen, serves }: Group,
+): Promise<void> {
   await t.test('a workload that does not work: there is an entry, but no endpoint', async () => {
     await edge.start()
     assert.match(healthOf(await toldHealth('False'))?.message ?? '', /the status is 503/)
@@ -109,7 +115,7 @@ test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
     assert.equal((await cloud.get(url)).status, 503)
   })
   await t.test('it works: others have the endpoint, and reach it over mutual TLS', async () => {
-    well = true
+    works.well = true
     const { Spec, annotations } = await toldHealth('True')
     assert.equal((Spec as { address: string }).address, NODE_IP)
     assert.equal(annotations?.['proxy.istio.io/health-checks-enabled'], 'true')
@@ -120,14 +126,20 @@ test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
     )
   })
   await t.test('it works no longer: the endpoint goes at once, the entry stays', async () => {
-    well = false
+    works.well = false
     await toldHealth('False')
     await seen('it is no endpoint', [])
     assert.equal((await cloud.get(url)).status, 503)
-    well = true
+    works.well = true
     await toldHealth('True')
     await serves()
   })
+}
+
+async function absences(
+  t: TestContext,
+  { port, istiod, edge, cloud, entry, toldHealth, seen, serves }: Group,
+): Promise<void> {
   await t.test('a short absence: the entry and its health stay, and the node is an endpoint all the time', async () => {
     await edge.kill()
     await istiod.until('istiod has noticed', async () => (await entry())?.annotations?.[DISCONNECTED] !== undefined)
@@ -161,7 +173,7 @@ test('WorkloadGroup probe', { timeout: 240_000 }, async (t) => {
     await seen('it is no endpoint', [])
     await edge.kill()
   })
-})
+}
 
 test('a WorkloadEntry made beforehand', { timeout: 120_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]
@@ -173,14 +185,7 @@ test('a WorkloadEntry made beforehand', { timeout: 120_000 }, async (t) => {
     node: ['network: site-1', 'metadata: {WORKLOAD_ENTRY: edge-1}'],
     rest: `readinessProbe: {tcpSocket: {port: ${app.port}}, periodSeconds: 1}\n`,
   })
-  const cloud = await MeshAgent.create(t, istiod, {
-    name: 'cloud-1',
-    namespace: 'shop',
-    serviceAccount: 'client',
-    app: 'cloud',
-    ip: '127.0.0.8',
-    node: ['network: site-1'],
-  })
+  const cloud = await MeshAgent.create(t, istiod, { ...CLOUD, node: ['network: site-1'] })
   await cloud.start()
   const seen = (what: string, endpoints: readonly string[]): Promise<unknown> =>
     istiod.until(what, async () => (await endpointsSeenBy(cloud, port)).join() === endpoints.join(), 40_000)
@@ -211,21 +216,10 @@ test('a WorkloadEntry made beforehand', { timeout: 120_000 }, async (t) => {
   })
 })
 
-test('each kind of probe reaches istiod, when it passes and when it fails', { timeout: 120_000 }, async (t) => {
-  const app = await App.start(t, 'app', '127.0.0.1')
-  const echo = await EchoServer.start(t)
-  const folder = temporaryFolder(t)
-  const mark = path.join(folder, 'works')
-  fs.writeFileSync(mark, '')
-  const istiod = await Istiod.create(t, { store: 'kube' })
-  istiod.write('edge', group('{exec: {command: ["true"]}}'))
-  await istiod.start()
-  let failing = false
-  app.behaviour = (_, res) => {
-    if (failing) res.destroy()
-    return failing
-  }
-  const kinds = {
+type Kinds = Readonly<Record<string, { readonly ip: string; readonly probe: string; readonly message: RegExp }>>
+/** By kind of probe: the node's address, its probe, and the reason that is given when it fails. */
+function kindsOf(app: App, echo: EchoServer, mark: string): Kinds {
+  return {
     httpGet: {
       ip: '127.0.0.11',
       probe: `{httpGet: {port: ${app.port}}, periodSeconds: 1}`,
@@ -244,6 +238,8 @@ test('each kind of probe reaches istiod, when it passes and when it fails', { ti
     // Istio's echo implements grpc.health.v1.
     grpc: { ip: '127.0.0.14', probe: `{grpc: {port: ${echo.grpc}}, periodSeconds: 1}`, message: /ECONNREFUSED/ },
   }
+}
+async function startAll(t: TestContext, istiod: Istiod, kinds: Kinds): Promise<void> {
   await Promise.all(
     Object.entries(kinds).map(async ([name, { ip, probe }]) => {
       const node = await MeshAgent.create(t, istiod, {
@@ -255,6 +251,24 @@ test('each kind of probe reaches istiod, when it passes and when it fails', { ti
       await node.start()
     }),
   )
+}
+
+test('each kind of probe reaches istiod, when it passes and when it fails', { timeout: 120_000 }, async (t) => {
+  const app = await App.start(t, 'app', '127.0.0.1')
+  const echo = await EchoServer.start(t)
+  const folder = temporaryFolder(t)
+  const mark = path.join(folder, 'works')
+  fs.writeFileSync(mark, '')
+  const istiod = await Istiod.create(t, { store: 'kube' })
+  istiod.write('edge', group('{exec: {command: ["true"]}}'))
+  await istiod.start()
+  let failing = false
+  app.behaviour = (_, res) => {
+    if (failing) res.destroy()
+    return failing
+  }
+  const kinds = kindsOf(app, echo, mark)
+  await startAll(t, istiod, kinds)
   const told = (ip: string, status: 'True' | 'False'): Promise<Condition> =>
     istiod.until(
       `${ip} is ${status}`,

@@ -1,5 +1,5 @@
 /** The main way against a real istiod: token, certificate, configuration, traffic; and istiod's own view of it. */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import fs from 'node:fs'
@@ -13,7 +13,7 @@ import { MeshAgent, request } from '../rig/mesh-agent.ts'
 const HARMLESS =
   /tracing|transport_socket_connect_timeout|max_connections_to_accept_per_socket_event|max_direct_response_body_size_bytes$/
 
-test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
+async function startRig(t: TestContext) {
   const [servicePort] = (await freePorts(1)) as [number]
   const orders = await App.start(t, 'orders')
   const istiod = await Istiod.create(t)
@@ -22,7 +22,18 @@ test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
   const edge = await MeshAgent.create(t, istiod)
   await edge.start()
   const url = `http://orders.shop.svc.cluster.local:${servicePort}/`
+  return { servicePort, orders, istiod, edge, url }
+}
+type Rig = Awaited<ReturnType<typeof startRig>>
 
+test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
+  const rig = await startRig(t)
+  await certificateAndConfiguration(t, rig)
+  await traffic(t, rig)
+  await viewsOfIstio(t, rig)
+})
+
+async function certificateAndConfiguration(t: TestContext, { servicePort, istiod, edge }: Rig): Promise<void> {
   await t.test('the token became a certificate for the name it stands for', async () => {
     const { certificate } = await edge.status('a certificate', (s) => s.certificate !== undefined)
     assert.equal(certificate?.spiffeId, 'spiffe://cluster.local/ns/edge/sa/gateway')
@@ -55,6 +66,9 @@ test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
       ])
     },
   )
+}
+
+async function traffic(t: TestContext, { servicePort, orders, edge, url }: Rig): Promise<void> {
   await t.test('what is ignored of it has no meaning for traffic', async () => {
     const { config } = await edge.status('a status')
     assert.deepEqual(
@@ -84,6 +98,9 @@ test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
       assert.equal((await edge.metric('mesh_http_requests_total')) - before, 1)
     },
   )
+}
+
+async function viewsOfIstio(t: TestContext, { servicePort, orders, istiod, edge }: Rig): Promise<void> {
   await t.test(
     'istiod lists the node, everything sent is acknowledged: /debug/syncz and istioctl proxy-status',
     async () => {
@@ -140,4 +157,4 @@ test('enrol, sync, serve', { timeout: 120_000 }, async (t) => {
     )
     assert.match(await page('/config_dump', 'all'), /listener\/127\.0\.0\.1_/)
   })
-})
+}
