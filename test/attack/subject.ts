@@ -48,45 +48,47 @@ const route = (prefix: string, name: string): object => ({
   route: { cluster: name, timeout: '10s' },
 })
 
-/** A port with sniffing, routes to well and badly behaved endpoints, upgrades, and a path that nobody may ask for. */
-function resources(p: Ports): object[] {
-  const routes = {
-    name: 'web',
-    virtual_hosts: [
-      {
-        name: 'all',
-        domains: ['*'],
-        routes: [
-          route('/odd2', 'odd2'),
-          route('/odd', 'odd'),
-          route('/refused', 'refused'),
-          route('/informational', 'informational'),
-          route('/', 'origin'),
-        ],
-      },
-    ],
-  }
-  const manager = {
-    '@type': `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-    stat_prefix: 'web',
-    route_config: routes,
-    upgrade_configs: [{ upgrade_type: 'websocket' }],
-    http_filters: [
-      {
-        name: 'envoy.filters.http.rbac',
-        typed_config: {
-          '@type': `${T}.extensions.filters.http.rbac.v3.RBAC`,
-          rules: {
-            action: 'DENY',
-            policies: {
-              private: { permissions: [{ url_path: { path: { prefix: '/private' } } }], principals: [{ any: true }] },
-            },
+const ROUTES = {
+  name: 'web',
+  virtual_hosts: [
+    {
+      name: 'all',
+      domains: ['*'],
+      routes: [
+        route('/odd2', 'odd2'),
+        route('/odd', 'odd'),
+        route('/refused', 'refused'),
+        route('/informational', 'informational'),
+        route('/', 'origin'),
+      ],
+    },
+  ],
+}
+/** With upgrades, and a path that nobody may ask for. */
+const MANAGER = {
+  '@type': `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+  stat_prefix: 'web',
+  route_config: ROUTES,
+  upgrade_configs: [{ upgrade_type: 'websocket' }],
+  http_filters: [
+    {
+      name: 'envoy.filters.http.rbac',
+      typed_config: {
+        '@type': `${T}.extensions.filters.http.rbac.v3.RBAC`,
+        rules: {
+          action: 'DENY',
+          policies: {
+            private: { permissions: [{ url_path: { path: { prefix: '/private' } } }], principals: [{ any: true }] },
           },
         },
       },
-      { name: 'envoy.filters.http.router', typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` } },
-    ],
-  }
+    },
+    { name: 'envoy.filters.http.router', typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` } },
+  ],
+}
+
+/** A port with sniffing, and routes to well and badly behaved endpoints. */
+function resources(p: Ports): object[] {
   return [
     cluster('origin', p.origin),
     cluster('odd', p.odd),
@@ -104,7 +106,7 @@ function resources(p: Ports): object[] {
           typed_config: { '@type': `${T}.extensions.filters.listener.http_inspector.v3.HttpInspector` },
         },
       ],
-      filter_chains: [{ filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] }],
+      filter_chains: [{ filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: MANAGER }] }],
     },
     {
       '@type': `${T}.config.route.v3.RouteConfiguration`,

@@ -142,12 +142,12 @@ const padded = (padding: number, bytes: number): Buffer =>
 
 /** Does with streams what owners do, and a few things that they should not. */
 class Owners {
-  readonly #c: Chance
+  readonly chance: Chance
   readonly streams: Http2Stream[] = []
   readonly #closes = new Map<object, number>()
   readonly wrong: string[] = []
   constructor(c: Chance) {
-    this.#c = c
+    this.chance = c
   }
 
   owner(stream: () => Http2Stream): StreamOwner {
@@ -183,7 +183,7 @@ class Owners {
     return owner
   }
   act(stream: Http2Stream): void {
-    const c = this.#c
+    const c = this.chance
     switch (c.upTo(14)) {
       case 0:
         stream.pause()
@@ -262,42 +262,7 @@ async function converse(role: 'server' | 'client', seed: number): Promise<string
         : frame(4, 0, 0, Buffer.alloc(0)),
     )
   for (let step = 0; step < STEPS; step++) {
-    if (role === 'client' && r.session.canOpen && c.oneIn(2)) {
-      const stream: Http2Stream = r.session.open(
-        owners.owner(() => stream),
-        c.oneIn(8),
-      )
-      owners.streams.push(stream)
-      stream.sendHead(c.of([GET, POST]).flat(), c.oneIn(2))
-    }
-    let bytes = Buffer.concat(Array.from({ length: c.oneIn(3) ? 3 : 1 }, () => talk.next()))
-    if (c.oneIn(100)) {
-      bytes = Buffer.from(bytes)
-      bytes[c.upTo(bytes.length - 1)]! ^= 1 << c.upTo(7)
-    }
-    const cut = c.upTo(bytes.length)
-    for (const part of [bytes.subarray(0, cut), bytes.subarray(cut)])
-      if (part.length > 0 && !r.peer.socket.destroyed && !r.peer.socket.writableEnded) r.peer.socket.write(part)
-    if (c.oneIn(2)) await settle()
-    for (const stream of owners.streams) if (c.oneIn(3)) owners.act(stream)
-    if (c.oneIn(150))
-      c.of([
-        () => {
-          r.session.close()
-        },
-        () => {
-          r.session.drain()
-        },
-        () => {
-          r.session.destroy(0)
-        },
-        () => {
-          r.socket.destroy()
-        },
-        () => {
-          r.peer.socket.end()
-        },
-      ])()
+    await takeStep(r, owners, talk, role)
     check(r, owners, role)
   }
   await settle()
@@ -310,6 +275,53 @@ async function converse(role: 'server' | 'client', seed: number): Promise<string
   if (r.told.closes !== 1) owners.wrong.push(`the session was told of its end ${r.told.closes} times`)
   if (clock.pendingTimers > 0) owners.wrong.push('a timer is left')
   return owners.end()
+}
+
+/** One turn of the conversation: what the peer says, and what owners do. */
+async function takeStep(r: Rig, owners: Owners, talk: Talk, role: 'server' | 'client'): Promise<void> {
+  const { chance: c } = owners
+  if (role === 'client' && r.session.canOpen && c.oneIn(2)) openStream(r, owners)
+  let bytes = Buffer.concat(Array.from({ length: c.oneIn(3) ? 3 : 1 }, () => talk.next()))
+  if (c.oneIn(100)) {
+    bytes = Buffer.from(bytes)
+    bytes[c.upTo(bytes.length - 1)]! ^= 1 << c.upTo(7)
+  }
+  const cut = c.upTo(bytes.length)
+  for (const part of [bytes.subarray(0, cut), bytes.subarray(cut)])
+    if (part.length > 0 && !r.peer.socket.destroyed && !r.peer.socket.writableEnded) r.peer.socket.write(part)
+  if (c.oneIn(2)) await settle()
+  for (const stream of owners.streams) if (c.oneIn(3)) owners.act(stream)
+  if (c.oneIn(150)) hurt(r, c)
+}
+
+function openStream(r: Rig, owners: Owners): void {
+  const { chance: c } = owners
+  const stream: Http2Stream = r.session.open(
+    owners.owner(() => stream),
+    c.oneIn(8),
+  )
+  owners.streams.push(stream)
+  stream.sendHead(c.of([GET, POST]).flat(), c.oneIn(2))
+}
+
+function hurt(r: Rig, c: Chance): void {
+  c.of([
+    () => {
+      r.session.close()
+    },
+    () => {
+      r.session.drain()
+    },
+    () => {
+      r.session.destroy(0)
+    },
+    () => {
+      r.socket.destroy()
+    },
+    () => {
+      r.peer.socket.end()
+    },
+  ])()
 }
 
 for (const role of ['server', 'client'] as const) {

@@ -105,3 +105,15 @@ export class RawH2 {
   }
 }
 export const portOf = (server: net.Server): number => (server.address() as AddressInfo).port
+
+/** Types of frames. */
+export const [DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY] = [0, 1, 3, 4, 7]
+/** 31 or 32 bits. */
+export const word = (n: number): Buffer => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(n)
+  return bytes
+}
+/** A SETTINGS frame with one of them. */
+export const setting = (id: number, value: number): Buffer =>
+  frame(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, id]), word(value)]))

@@ -209,24 +209,8 @@ export async function startSite(t: Finally, o: SiteOptions = {}): Promise<Site> 
   writeResources(path.join(hub.folder, 'resources'), ports)
   const folder = testFolder(t)
   fs.writeFileSync(path.join(folder, 'roots.pem'), hub.hub.rootsPem)
-  const edge = new TestAgent(
-    t,
-    `node: {name: edge, namespace: edge, serviceAccount: gateway}
-${controlYaml(folder, 'edge', links.control.port)}${o.control ?? ''}${o.yaml ?? ''}listeners:
-- {name: http-proxy, kind: http_proxy, port: 0}
-- {name: mqtt, kind: mqtt, port: 0}
-mqtt:
-  routes:
-  - {match: telemetry/#, direction: up, cluster: "${BROKER_CLUSTER}"}
-  - {match: command/#, direction: down, cluster: "${BROKER_CLUSTER}"}`,
-  )
-  const cloud = new TestAgent(
-    t,
-    `node: {name: cloud, namespace: cloud, serviceAccount: gateway}
-${controlYaml(folder, 'cloud', links.cloudControl.port)}${o.control ?? ''}${o.yaml ?? ''}listeners:
-- {name: mqtt, kind: mqtt, port: 0}
-- {name: mqtts, kind: mqtt, port: ${cloudMqtts}, tls: {mode: mutual}}`,
-  )
+  const edge = new TestAgent(t, edgeYaml(folder, links.control.port, o))
+  const cloud = new TestAgent(t, cloudYaml(folder, links.cloudControl.port, cloudMqtts, o))
   for (const [name, agent] of [
     ['edge', edge],
     ['cloud', cloud],
@@ -253,6 +237,22 @@ ${controlYaml(folder, 'cloud', links.cloudControl.port)}${o.control ?? ''}${o.ya
     },
   }
 }
+
+const edgeYaml = (folder: string, controlPort: number, o: SiteOptions): string =>
+  `node: {name: edge, namespace: edge, serviceAccount: gateway}
+${controlYaml(folder, 'edge', controlPort)}${o.control ?? ''}${o.yaml ?? ''}listeners:
+- {name: http-proxy, kind: http_proxy, port: 0}
+- {name: mqtt, kind: mqtt, port: 0}
+mqtt:
+  routes:
+  - {match: telemetry/#, direction: up, cluster: "${BROKER_CLUSTER}"}
+  - {match: command/#, direction: down, cluster: "${BROKER_CLUSTER}"}`
+
+const cloudYaml = (folder: string, controlPort: number, mqttsPort: number, o: SiteOptions): string =>
+  `node: {name: cloud, namespace: cloud, serviceAccount: gateway}
+${controlYaml(folder, 'cloud', controlPort)}${o.control ?? ''}${o.yaml ?? ''}listeners:
+- {name: mqtt, kind: mqtt, port: 0}
+- {name: mqtts, kind: mqtt, port: ${mqttsPort}, tls: {mode: mutual}}`
 
 export function controlYaml(folder: string, node: string, port: number): string {
   return `control:\n  address: 127.0.0.1:${port}\n  serverName: hub.${TRUST_DOMAIN}\n  roots: ${folder}/roots.pem\n  token: ${folder}/${node}.token\n`

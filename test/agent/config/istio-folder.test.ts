@@ -66,6 +66,10 @@ test("istioctl's files for a machine that registers itself: where to, as whom, w
     failureThreshold: 3,
     httpGet: { path: '/healthz', port: 8080, scheme: 'HTTP', httpHeaders: [{ name: 'X-Probe', value: '1' }] },
   })
+})
+
+test("istioctl's files for a machine that registers itself: what istiod is told of the node", () => {
+  const got = read({ istio: sample('auto-registered') })
   const node = nodeOf(got)
   assert.equal(node.id, 'sidecar~198.51.100.20~box-7.edge~edge.svc.cluster.local')
   const { PROXY_CONFIG: proxyConfig, LABELS: labels, ...flat } = node.metadata
@@ -105,7 +109,7 @@ test("istioctl's files for a machine that registers itself: where to, as whom, w
   })
   assert.deepEqual(
     [(proxyConfig as Record<string, unknown>)['meshId'], (proxyConfig as Record<string, unknown>)['readinessProbe']],
-    ['mesh-1', config.readinessProbe],
+    ['mesh-1', got.config.readinessProbe],
   )
   assert.equal(hasWorkloadEntry(node), true)
 })

@@ -4,7 +4,7 @@
 import { Server, ServerCredentials, type Metadata, type ServerDuplexStream, type ServerOptions } from '@grpc/grpc-js'
 import { create, type JsonObject } from '@bufbuild/protobuf'
 import type { AdsRequest, AdsResponse } from '../../../control-sync/ads/protocol.ts'
-import type { SotwResponse } from '../../../control-sync/ads/sotw.ts'
+import type { SotwRequest, SotwResponse } from '../../../control-sync/ads/sotw.ts'
 import { kindOf } from '../../../control-sync/ads/messages.ts'
 import type { Node } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import {
@@ -18,8 +18,9 @@ import {
   type DiscoveryRequest,
   type DiscoveryResponse,
 } from '../../../proto/services.ts'
-import { TYPE_URLS } from '../../../model/snapshot.ts'
-import { DeltaTalk, ENDINGS, SotwTalk, type Ending, type FakeIstiod } from './fake-istiod.ts'
+import { TYPE_URLS, type ResourceKind } from '../../../model/snapshot.ts'
+import { type FakeIstiod } from './fake-istiod.ts'
+import { DeltaTalk, SotwTalk, ENDINGS, type Ending } from './fake-streams.ts'
 import { testCa, type TestCa } from '../test-ca.ts'
 
 export type FakeServer = AsyncDisposable & {
@@ -48,90 +49,11 @@ export async function serveFakeIstiod(istiod: FakeIstiod, o: FakeServerOptions =
     'grpc.max_send_message_length': -1,
     ...o.grpc,
   })
-  const came: Metadata[] = []
-  const nodes: Node[] = []
-  const admit = (call: ServerDuplexStream<unknown, unknown>): Ending | undefined => {
-    came.push(call.metadata)
-    const [token] = call.metadata.get('authorization')
-    return (
-      istiod.refuse.shift() ?? (token === undefined || token === `Bearer ${TOKEN}` ? undefined : ENDINGS.noIdentity)
-    )
-  }
-  const meet = (node: Node | undefined): Ending | undefined => {
-    if (!node) return undefined
-    nodes.push(node)
-    const metadata = (node.metadata ?? {}) as JsonObject
-    if (node.id.split('~').length !== 4 || !/^(sidecar|router|waypoint|ztunnel|agentgateway)~[^~]+~/.test(node.id))
-      return { code: 3, details: `invalid node ID ${node.id}` }
-    return metadata['NAMESPACE'] === 'edge' && metadata['SERVICE_ACCOUNT'] === 'gateway'
-      ? undefined
-      : ENDINGS.otherIdentity
-  }
-  const delta = (call: ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>): void => {
-    const end = ending(call)
-    const refused = admit(call)
-    if (refused) {
-      end(refused)
-      return
-    }
-    const talk = new DeltaTalk(
-      istiod,
-      (r) => {
-        call.write(deltaMessage(r))
-      },
-      end,
-    )
-    call.on('data', (m: DeltaDiscoveryRequest) => {
-      const kind = kindOf(m.typeUrl)
-      const wrong = meet(m.node)
-      if (wrong) talk.end(wrong)
-      else if (kind)
-        talk.request({
-          kind,
-          withNode: m.node !== undefined,
-          subscribe: m.resourceNamesSubscribe,
-          unsubscribe: m.resourceNamesUnsubscribe,
-          known: new Map(Object.entries(m.initialResourceVersions).map(([name, version]) => [name, { version }])),
-          nonce: m.responseNonce,
-          error: m.errorDetail?.message,
-        } satisfies AdsRequest)
-    })
-    gone(call, () => istiod.streams.delete(talk))
-  }
-  const sotw = (call: ServerDuplexStream<DiscoveryRequest, DiscoveryResponse>): void => {
-    const end = ending(call)
-    const refused = admit(call)
-    if (refused) {
-      end(refused)
-      return
-    }
-    const talk = new SotwTalk(
-      istiod,
-      (r) => {
-        call.write(sotwMessage(r))
-      },
-      end,
-    )
-    call.on('data', (m: DiscoveryRequest) => {
-      const kind = kindOf(m.typeUrl)
-      const wrong = meet(m.node)
-      if (wrong) talk.end(wrong)
-      else if (kind)
-        talk.request({
-          kind,
-          withNode: m.node !== undefined,
-          names: m.resourceNames,
-          version: m.versionInfo,
-          nonce: m.responseNonce,
-          error: m.errorDetail?.message,
-        })
-    })
-    gone(call, () => istiod.streams.delete(talk))
-  }
+  const door = new Door(istiod)
   const flavours = o.flavours ?? ['delta', 'sotw']
   server.addService(ADS, {
-    ...(flavours.includes('delta') ? { DeltaAggregatedResources: delta } : {}),
-    ...(flavours.includes('sotw') ? { StreamAggregatedResources: sotw } : {}),
+    ...(flavours.includes('delta') ? { DeltaAggregatedResources: serveDelta(istiod, door) } : {}),
+    ...(flavours.includes('sotw') ? { StreamAggregatedResources: serveSotw(istiod, door) } : {}),
   })
   const credentials = ServerCredentials.createSsl(
     Buffer.from(ca.rootsPem),
@@ -147,13 +69,111 @@ export async function serveFakeIstiod(istiod: FakeIstiod, o: FakeServerOptions =
   return {
     port,
     ca,
-    came,
-    nodes,
+    came: door.came,
+    nodes: door.nodes,
     [Symbol.asyncDispose]: async () => {
       server.forceShutdown()
     },
   }
 }
+
+/** istiod's checks of who comes: the token with the stream, the node with its first message. */
+class Door {
+  readonly came: Metadata[] = []
+  readonly nodes: Node[] = []
+  readonly #istiod: FakeIstiod
+
+  constructor(istiod: FakeIstiod) {
+    this.#istiod = istiod
+  }
+
+  /** How the stream ends at once; undefined: it is admitted. */
+  admit(call: ServerDuplexStream<unknown, unknown>): Ending | undefined {
+    this.came.push(call.metadata)
+    const [token] = call.metadata.get('authorization')
+    const known = token === undefined || token === `Bearer ${TOKEN}`
+    return this.#istiod.refuse.shift() ?? (known ? undefined : ENDINGS.noIdentity)
+  }
+
+  meet(node: Node | undefined): Ending | undefined {
+    if (!node) return undefined
+    this.nodes.push(node)
+    const metadata = (node.metadata ?? {}) as JsonObject
+    if (node.id.split('~').length !== 4 || !/^(sidecar|router|waypoint|ztunnel|agentgateway)~[^~]+~/.test(node.id))
+      return { code: 3, details: `invalid node ID ${node.id}` }
+    return metadata['NAMESPACE'] === 'edge' && metadata['SERVICE_ACCOUNT'] === 'gateway'
+      ? undefined
+      : ENDINGS.otherIdentity
+  }
+}
+
+type Call<Request, Response> = ServerDuplexStream<Request, Response>
+
+const serveDelta =
+  (istiod: FakeIstiod, door: Door) =>
+  (call: Call<DeltaDiscoveryRequest, DeltaDiscoveryResponse>): void => {
+    serve<DeltaTalk, DeltaDiscoveryRequest>(istiod, door, call, {
+      talk: (end) => new DeltaTalk(istiod, (r) => call.write(deltaMessage(r)), end),
+      hear: (talk, kind, m) => {
+        talk.request(deltaRequest(kind, m))
+      },
+    })
+  }
+
+const serveSotw =
+  (istiod: FakeIstiod, door: Door) =>
+  (call: Call<DiscoveryRequest, DiscoveryResponse>): void => {
+    serve<SotwTalk, DiscoveryRequest>(istiod, door, call, {
+      talk: (end) => new SotwTalk(istiod, (r) => call.write(sotwMessage(r)), end),
+      hear: (talk, kind, m) => {
+        talk.request(sotwRequest(kind, m))
+      },
+    })
+  }
+
+type Flavour<Talk, Request> = {
+  talk(end: (ending: Ending) => void): Talk
+  hear(talk: Talk, kind: ResourceKind, m: Request): void
+}
+
+/** One stream, from the check of its token to its end. */
+function serve<
+  Talk extends DeltaTalk | SotwTalk,
+  Request extends { readonly typeUrl: string; readonly node?: Node | undefined },
+>(istiod: FakeIstiod, door: Door, call: Call<Request, unknown>, flavour: Flavour<Talk, Request>): void {
+  const end = ending(call)
+  const refused = door.admit(call)
+  if (refused) {
+    end(refused)
+    return
+  }
+  const talk = flavour.talk(end)
+  call.on('data', (m: Request) => {
+    const kind = kindOf(m.typeUrl)
+    const wrong = door.meet(m.node)
+    if (wrong) talk.end(wrong)
+    else if (kind) flavour.hear(talk, kind, m)
+  })
+  gone(call, () => istiod.streams.delete(talk))
+}
+
+const deltaRequest = (kind: ResourceKind, m: DeltaDiscoveryRequest): AdsRequest => ({
+  kind,
+  withNode: m.node !== undefined,
+  subscribe: m.resourceNamesSubscribe,
+  unsubscribe: m.resourceNamesUnsubscribe,
+  known: new Map(Object.entries(m.initialResourceVersions).map(([name, version]) => [name, { version }])),
+  nonce: m.responseNonce,
+  error: m.errorDetail?.message,
+})
+const sotwRequest = (kind: ResourceKind, m: DiscoveryRequest): SotwRequest => ({
+  kind,
+  withNode: m.node !== undefined,
+  names: m.resourceNames,
+  version: m.versionInfo,
+  nonce: m.responseNonce,
+  error: m.errorDetail?.message,
+})
 
 function ending(call: ServerDuplexStream<unknown, unknown>): (ending: Ending) => void {
   return (e) => {

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { H2Endpoint, type EndpointConnection } from '../../helpers/h2-endpoint.ts'
-import { frame, headers, type Fields } from '../../helpers/raw-h2.ts'
+import { frame, headers, setting, word, type Fields } from '../../helpers/raw-h2.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { RetryPolicy } from '../../../model/route.ts'
 import type { Limits } from '../../../protocols/context.ts'
@@ -17,16 +17,11 @@ const OK: Fields = [[':status', '200']]
 const NO_ERROR = 0
 const REFUSED_STREAM = 7
 const CANCEL = 8
-const word = (n: number): Buffer => {
-  const b = Buffer.alloc(4)
-  b.writeUInt32BE(n)
-  return b
-}
 const data = (stream: number, text: string, end: boolean): Buffer => frame(0, end ? 1 : 0, stream, Buffer.from(text))
 const reset = (stream: number, code: number): Buffer => frame(3, 0, stream, word(code))
 const goaway = (last: number, code = 0): Buffer => frame(7, 0, 0, Buffer.concat([word(last), word(code)]))
-const streams = (n: number): Buffer => frame(4, 0, 0, Buffer.concat([Buffer.from([0, 3]), word(n)]))
-const window = (n: number): Buffer => frame(4, 0, 0, Buffer.concat([Buffer.from([0, 4]), word(n)]))
+const streams = (n: number): Buffer => setting(3, n)
+const window = (n: number): Buffer => setting(4, n)
 const RETRY: RetryPolicy = {
   on: new Set(['reset', 'refused-stream'] as const),
   maxRetries: 2,

@@ -8,21 +8,14 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
 import { H2Endpoint } from '../../helpers/h2-endpoint.ts'
-import { frame, headers, type Fields } from '../../helpers/raw-h2.ts'
+import { frame, headers, setting, word, type Fields } from '../../helpers/raw-h2.ts'
 import { Both, type Told } from '../http/both.ts'
 import { manager } from '../http/harness.ts'
 
 const FLOW_CONTROL_ERROR = 3
 const OK: Fields = [[':status', '200']]
-const word = (n: number): Buffer => {
-  const b = Buffer.alloc(4)
-  b.writeUInt32BE(n)
-  return b
-}
 const data = (stream: number, text: string, end: boolean): Buffer =>
   frame(0, end ? 1 : 0, stream, Buffer.from(text, 'latin1'))
-const setting = (id: number, value: number): Buffer =>
-  frame(4, 0, 0, Buffer.concat([Buffer.from([0, id]), word(value)]))
 const head =
   (...fields: Fields) =>
   (stream: number): Buffer =>

@@ -44,8 +44,6 @@ export const STILL_MISSING: readonly string[] = [
   'control-sync/decode/fields/supported-fields.ts',
   'control-sync/decode/fields/values.ts',
   'control-sync/decode/listener/filter-chain.ts',
-  'control-sync/decode/listener/http.ts',
-  'control-sync/decode/listener/listener-filters.ts',
   'control-sync/decode/route/lazy-hosts.ts',
   'control-sync/decode/route/route-action.ts',
   'control-sync/decode/tls.ts',

@@ -14,7 +14,8 @@ import { meshlet, says, type Said } from '../cli.ts'
 import { controlYaml, testFolder, type Finally } from '../site.ts'
 
 /** A folder with agent.yaml for directory mode, its resources, and what the test adds. */
-function machine(t: Finally, yaml = ''): { folder: string; file: string; state: string; write(yaml: string): void } {
+type Machine = { folder: string; file: string; state: string; write(yaml: string): void }
+function machine(t: Finally, yaml = ''): Machine {
   const folder = testFolder(t)
   const [file, state] = [path.join(folder, 'agent.yaml'), path.join(folder, 'state')]
   fs.mkdirSync(path.join(folder, 'resources'))
@@ -265,18 +266,8 @@ test('a second agent on the same state directory is told of the first, which goe
   assert.equal(await first, 0)
 })
 
-test('a wrong token: join says who refused it and where the next one comes from; the token itself is never shown', async (t) => {
-  const [hub, other] = [await testHub(t), await testHub(t)]
-  const m = machine(t)
-  fs.writeFileSync(`${m.folder}/roots.pem`, hub.hub.rootsPem)
-  m.write(
-    `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(m.folder, 'edge', hub.hub.port)}`,
-  )
-  const token = `${m.folder}/edge.token`
-  const foreign = other.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token
-  const ended = hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*', ttlSec: -1 }).token
-  const identity = `${m.state}/identity/identity.json`
-
+/** No token, none in a file or in standard input, and what cannot be one. */
+async function joinsWithoutToken(m: Machine, token: string): Promise<void> {
   says(await meshlet(['join', '-c', m.file]), {
     exit: 1,
     code: 'MESH_NO_IDENTITY',
@@ -308,6 +299,21 @@ test('a wrong token: join says who refused it and where the next one comes from;
     what: /edge\.token holds something that is no token/,
     remedy: /token create/,
   })
+}
+
+test('a wrong token: join says who refused it and where the next one comes from; the token itself is never shown', async (t) => {
+  const [hub, other] = [await testHub(t), await testHub(t)]
+  const m = machine(t)
+  fs.writeFileSync(`${m.folder}/roots.pem`, hub.hub.rootsPem)
+  m.write(
+    `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(m.folder, 'edge', hub.hub.port)}`,
+  )
+  const token = `${m.folder}/edge.token`
+  const foreign = other.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token
+  const ended = hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*', ttlSec: -1 }).token
+  const identity = `${m.state}/identity/identity.json`
+
+  await joinsWithoutToken(m, token)
   for (const [wrong, why] of [
     ['s3cret-nonsense', /is not one of this hub/],
     [foreign, /is not signed by this hub/],

@@ -2,12 +2,12 @@
  * Whose an MQTT session is, with certificates, sockets and the spool's file: the queue of one device for nobody else,
  * over a restart.
  */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { connect, type IClientOptions, type MqttClient } from 'mqtt'
 import type { Identity } from '../../../model/identity.ts'
-import { testCa } from '../../helpers/test-ca.ts'
+import { testCa, type TestCa } from '../../helpers/test-ca.ts'
 import { TestAgent, testFolder, until } from '../site.ts'
 
 type Entry = {
@@ -17,7 +17,12 @@ type Entry = {
   readonly sessionPresent: boolean
 }
 
-test("a session over mTLS is nobody else's: not another identity's, not a plain listener's, also after a restart, and its renewed certificate is the same owner", async (t) => {
+/** A broker with a port for certificates and a plain one, and clients of one client id. */
+async function startBroker(t: TestContext): Promise<{
+  readonly ca: TestCa
+  readonly agent: TestAgent
+  enter(who: Identity | undefined, version?: 4 | 5): Promise<Entry>
+}> {
   const ca = testCa('demo.mesh')
   const folder = testFolder(t)
   const server = ca.issue('edge', 'gateway')
@@ -70,6 +75,11 @@ mqtt:
       )
     })
   }
+  return { ca, agent, enter }
+}
+
+test("a session over mTLS is nobody else's: not another identity's, not a plain listener's, also after a restart, and its renewed certificate is the same owner", async (t) => {
+  const { ca, agent, enter } = await startBroker(t)
   const pump = (): Identity => ca.issue('edge', 'pump')
   const first = await enter(pump())
   await first.client.subscribeAsync('secret/#', { qos: 1 })

@@ -1,5 +1,5 @@
 /** MQTT rules that are pushed and change, from the resource file to the client's socket. */
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -30,16 +30,12 @@ function push(folder: string, port: number, rules: readonly Rule[], address = '1
   renameSync(path.join(folder, '.next'), path.join(folder, 'mqtt.json'))
 }
 
-test('rules that are pushed act on whoever is connected, on who is away, and on a bare listener in the status', async (t) => {
-  const [port] = await freePorts(1)
-  const folder = testFolder(t)
-  push(folder, port!, [])
-  const agent = new TestAgent(t, `directory: ${folder}`)
-  await agent.start()
-  const client = async (clientId: string, more: IClientOptions = {}): Promise<MqttClient> => {
+const clientsAt =
+  (t: TestContext, port: number) =>
+  async (clientId: string, more: IClientOptions = {}): Promise<MqttClient> => {
     const made = await connectAsync({
       host: '127.0.0.1',
-      port: port!,
+      port,
       clientId,
       protocolVersion: 5,
       reconnectPeriod: 0,
@@ -51,6 +47,14 @@ test('rules that are pushed act on whoever is connected, on who is away, and on 
     })
     return made
   }
+
+test('rules that are pushed act on whoever is connected, on who is away, and on a bare listener in the status', async (t) => {
+  const [port] = await freePorts(1)
+  const folder = testFolder(t)
+  push(folder, port!, [])
+  const agent = new TestAgent(t, `directory: ${folder}`)
+  await agent.start()
+  const client = clientsAt(t, port!)
   const keep: IClientOptions = { clean: false, properties: { sessionExpiryInterval: 3600 } }
   const away = await client('away', keep)
   await away.subscribeAsync('secret/#', { qos: 1 })

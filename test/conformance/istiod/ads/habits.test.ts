@@ -1,6 +1,6 @@
 /**
  * What a running istiod was seen to do (its answers, refusals and pushes), and what an agent makes of each. The rest is
- * in test/control-sync/ads/istiod-quirks.test.ts.
+ * in test/control-sync/ads/istiod-*.test.ts.
  */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'

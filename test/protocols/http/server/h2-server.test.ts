@@ -8,12 +8,12 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { silentLog, type Log } from '../../../../core/log.ts'
 import type { AccessRecord } from '../../../../protocols/http/exchange/access-log.ts'
-import { frame, headers, portOf, RawH2, type Fields, type Heard } from '../../../helpers/raw-h2.ts'
+import { frame, headers, portOf, RawH2, setting, word, type Fields, type Heard } from '../../../helpers/raw-h2.ts'
 import { SocketOrigin, SocketRig } from '../../downstream/socket-rig.ts'
 import { Both } from '../both.ts'
 import { manager, OK, route } from '../harness.ts'
 
-const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE] = [0, 1, 3, 4, 6, 7, 8]
+const [DATA, HEADERS, RST_STREAM, PING, GOAWAY, WINDOW_UPDATE] = [0, 1, 3, 6, 7, 8]
 const [NO_ERROR, PROTOCOL_ERROR, CANCEL] = [0, 1, 8]
 const END_STREAM = 1
 const asked = (method = 'GET', path = '/'): Fields => [
@@ -22,13 +22,6 @@ const asked = (method = 'GET', path = '/'): Fields => [
   [':authority', 'a'],
   [':path', path],
 ]
-const word = (n: number): Buffer => {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(n)
-  return bytes
-}
-const setting = (id: number, value: number): Buffer =>
-  frame(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, id]), word(value)]))
 const data = (stream: number, text: string | Buffer, end = false): Buffer =>
   frame(DATA, end ? END_STREAM : 0, stream, Buffer.from(text))
 const reset = (stream: number, code: number): Buffer => frame(RST_STREAM, 0, stream, word(code))
