@@ -2,47 +2,20 @@
  * The agent: makes every part in order, from disk to ports to the control plane, and takes them down in reverse. What
  * is served first comes from disk; the control plane may be away for as long as it likes.
  */
-import path from 'node:path'
-import { sentRoots } from '../control-sync/identity/sent-roots.ts'
-import { snapshotOwner } from '../control-sync/ads/node.ts'
-import { createBridge } from '../protocols/mqtt/bridge/bridge.ts'
-import { createBroker } from '../protocols/mqtt/broker.ts'
-import { openSpool } from '../protocols/mqtt/spool/spool.ts'
-import { DataPath, type OwnPort } from '../protocols/downstream/data-path.ts'
-import type { Context, Limits } from '../protocols/context.ts'
-import { HealthChecker } from './workload-health/checker.ts'
-import { probeOf } from './workload-health/probe.ts'
-import { createUpstreams } from '../protocols/upstream/upstreams.ts'
-import { adminPages } from './admin/pages.ts'
-import { AdminDoor, startAdmin } from './admin/server.ts'
-import { codecsOf } from './codecs.ts'
-import { startConfiguration } from './configuration.ts'
-import { connectionLimits } from './connection-limits.ts'
-import { listenersOf } from './config/listeners.ts'
-import type { AgentConfig } from './config/schema.ts'
-import { readNodeSettings, prepareState } from './control-sync-settings.ts'
-import { systemCommand } from '../core/os/command.ts'
-import { exposed, unusedSockets } from './admin/conditions/ports.ts'
-import { Current } from '../core/current.ts'
-import { collectNow, keepYoungSmall, memoryUsage } from '../core/runtime/full-gc.ts'
-import { defectsTo } from '../core/defects/report.ts'
-import { logCounts } from '../core/log.ts'
-import { GarbageWatch } from '../core/runtime/garbage-watch.ts'
-import { budgetBytesOf, MemoryBudget, memoryLimitBytes } from '../core/runtime/memory-budget.ts'
-import { Metrics } from '../core/metrics.ts'
-import { NamedFiles } from '../core/os/named-files.ts'
+import { detached } from '../core/defects/guard.ts'
+import type { Metrics } from '../core/metrics.ts'
 import { Scope } from '../core/scope.ts'
 import type { World } from '../core/world.ts'
-import { mqttPoliciesOf } from './mqtt-policies.ts'
-import { startAgentDns } from './dns.ts'
-import { startIdentity } from './identity.ts'
-import { EMPTY_TABLES, type Tables } from '../model/tables.ts'
-import { OwnNode } from './own-node.ts'
-import { Readiness } from './readiness.ts'
 import { collectStatus } from './admin/collect-status.ts'
+import { exposed, unusedSockets } from './admin/conditions/ports.ts'
+import { adminPages } from './admin/pages.ts'
+import { AdminDoor, startAdmin } from './admin/server.ts'
 import type { AgentStatus } from './admin/status.ts'
-import { detached } from '../core/defects/guard.ts'
+import type { AgentConfig } from './config/schema.ts'
 import type { AgentFacts } from './facts.ts'
+import { layFoundation, type Foundation } from './parts/foundation.ts'
+import { openStored, type Stored } from './parts/stored.ts'
+import { openTraffic, type Traffic } from './parts/traffic.ts'
 
 export type Agent = AsyncDisposable & {
   /** Resolves once nothing that is needed to serve is missing. */
@@ -82,175 +55,74 @@ export async function startAgent(config: AgentConfig, world: World, facts: Agent
 }
 
 async function build(config: AgentConfig, world: World, facts: AgentFacts, scope: Scope): Promise<Agent> {
-  const { clock, random, network, disk } = world
-  const { log } = facts
-  const startedMs = clock.monotonicMs()
-  const metrics = new Metrics()
-  metrics.counterOf(
-    'mesh_log_lines_left_out_total',
-    'Log lines that were not written because there were many of their kind; the log has their number.',
-    () => logCounts(log).leftOut,
-  )
-  metrics.counterOf(
-    'mesh_log_lines_dropped_total',
-    'Log lines that were lost because nobody read them.',
-    () => logCounts(log).dropped,
-  )
-  scope.own(defectsTo(log, metrics))
-  const limitBytes = memoryLimitBytes()
-  const limits: Limits = { ...config.limits, ...connectionLimits(config.limits, limitBytes) }
-  const budget = new MemoryBudget({
-    maxBytes: config.limits.maxQueuedMemoryBytes ?? budgetBytesOf(limitBytes),
-    metrics,
-  })
-  budget.garbage = new GarbageWatch({
-    limitBytes,
-    heldBytes: () => budget.heldBytes,
-    usage: memoryUsage,
-    collect: collectNow,
-    keepYoungSmall,
-    after: (ms, fn) => {
-      clock.after(ms, fn)
-    },
-  })
-  const readiness = new Readiness()
-  const listening = readiness.hold('ports')
-  const stop = Promise.withResolvers<string>()
-  const settings = readNodeSettings(config, { ip: undefined, ...facts })
-  const node = scope.own(new OwnNode({ settings, addresses: world.addresses, clock, log }))
-  prepareState(config.state, disk)
-
-  const tables = new Current<Tables>(EMPTY_TABLES)
-  const identity = startIdentity({ config, world, metrics, log, earliestWallMs: facts.builtAtMs, readiness })
-  scope.own(identity)
-  const own = listenersOf(config, disk)
-  const freeBytes = (): number => disk.freeBytes(config.state)
-  const workload =
-    config.readinessProbe &&
-    scope.own(
-      new HealthChecker({
-        probe: probeOf(config.readinessProbe, { network, run: systemCommand }),
-        settings: config.readinessProbe,
-        clock,
-        log,
-        metrics,
-      }),
-    )
-  const files = new NamedFiles({
-    folders: config.control?.tlsFileFolders ?? [],
-    systemRoots: world.systemRoots,
-    nowMs: () => clock.monotonicMs(),
-  })
-  // One thread reads both: the tables are made while it looks at the spool.
-  const [configuration, spool] = await bothOwned(
-    scope,
-    startConfiguration({
-      config,
-      world,
-      metrics,
-      log,
-      tables,
-      identity,
-      node,
-      owner: snapshotOwner(settings),
-      own,
-      readiness,
-      health: workload?.health,
-      files,
-      version: facts.version,
-    }),
-    openSpool({
-      openStorage: world.openStorage,
-      path: path.join(config.state, 'spool.db'),
-      policy: config.mqtt,
-      clock,
-      metrics,
-      log,
-      freeBytes,
-    }),
-  )
-
-  const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))
-  scope.own(tables.watch(takeRoots))
-  takeRoots()
-
-  const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
-  const ctx: Context = { clock, random, network, log, metrics, tables, identity, limits, budget, files, isLinkDown }
-
-  const upstreams = scope.own(createUpstreams(ctx))
-  const broker = scope.own(
-    createBroker({
-      ctx,
-      budget,
-      durability: spool,
-      node: config.node.name ?? facts.hostName,
-      policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener),
-    }),
-  )
-  const bridge = scope.own(
-    createBridge({ ctx, broker, durability: spool, upstreams, node: config.node.name ?? facts.hostName }),
-  )
-  const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker), otherPorts(config)))
-  // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last
-  // run, too.
-  scope.own(tables.watch(() => broker.reauthorize()))
-  broker.reauthorize()
-  await dataPath.open()
-  const dns = await startAgentDns({ config, ctx, disk, node, configuration })
-  if (dns) scope.own(dns)
-  scope.own(
-    tables.watch((next) => {
-      detached('bridge', bridge.apply(bridgeRoutes(config, next)))
-    }),
-  )
-  await bridge.apply(bridgeRoutes(config, tables.get()))
+  const foundation = layFoundation(config, world, facts, scope)
+  const listening = foundation.readiness.hold('ports')
+  const stored = await openStored(foundation)
+  const traffic = await openTraffic(foundation, stored)
   listening[Symbol.dispose]()
+  const all: Parts = { ...foundation, ...stored, ...traffic }
+  const control = await openAdmin(all)
+  warnOfExposed(all)
+  watchAddresses(all, control.admin)
+  connect(all)
+  warnOfUnusedSockets(all)
+  logStart(all, control.admin)
+  return agentOf(all, control)
+}
 
+type Parts = Foundation & Stored & Traffic
+/** How a person reaches the agent from outside, and what he can make it do. */
+type Control = {
+  readonly admin: AdminDoor
+  readonly stopRequested: Promise<string>
+  status(): AgentStatus
+  drain(): Promise<void>
+}
+
+async function openAdmin(all: Parts): Promise<Control> {
+  const { config, scope, log, clock, workload, dataPath } = all
+  const stop = Promise.withResolvers<string>()
   let draining = false
   const parts = {
-    config,
-    facts,
-    files,
-    node,
-    startedMs,
-    clock,
-    metrics,
-    tables,
-    readiness,
-    identity,
-    configuration,
-    dataPath,
-    own,
-    inherited: world.inherited,
-    dns,
-    broker,
-    bridge,
-    spool,
-    upstreams,
-    workload,
-    log,
+    ...all,
+    inherited: all.world.inherited,
     adminError: () => admin.ports.error,
     isDraining: () => draining,
-    freeBytes,
-    hasFile: (file: string) => disk.has(file),
   }
   const status = (): AgentStatus => collectStatus(parts)
-  const admin: AdminDoor = scope.own(
-    new AdminDoor(
-      () =>
-        startAdmin(config.admin, adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) }), log, clock),
-      { clock, log },
-    ),
-  )
+  const pages = adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) })
+  const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, pages, log, clock), { clock, log }))
   await admin.ports.try()
-  for (const err of exposed(parts))
-    log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
+  return {
+    admin,
+    status,
+    stopRequested: stop.promise,
+    async drain() {
+      if (draining) return
+      draining = true
+      workload?.leave('meshlet drains')
+      const how = await dataPath.drain()
+      log.info({ evt: 'agent.drained', how }, 'drained')
+    },
+  }
+}
+
+function warnOfExposed(all: Parts): void {
+  for (const err of exposed(all))
+    all.log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
+}
+
+/** A port of an address that the machine did not have is opened as soon as it has it. */
+function watchAddresses({ scope, node, dataPath, dns }: Parts, admin: AdminDoor): void {
   scope.own(
     node.watchMachine(() => {
       dataPath.addressesChanged()
       for (const ports of [dns?.ports, admin.ports]) if (ports) detached('network', ports.try())
     }),
   )
+}
+
+function connect({ configuration, identity, readiness, workload }: Parts): void {
   configuration.connect()
   identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.
@@ -258,33 +130,44 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
     'health',
     readiness.whenReady().then(() => workload?.start()),
   )
-  if (world.inherited)
-    detached(
-      'network',
-      readiness
-        .whenReady()
-        .then(() => dataPath.settled)
-        .then(() => {
-          for (const err of unusedSockets(parts))
-            log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody')
-        }),
-    )
+}
+
+function warnOfUnusedSockets({ world, readiness, dataPath, log }: Parts): void {
+  const { inherited } = world
+  if (!inherited) return
+  detached(
+    'network',
+    readiness
+      .whenReady()
+      .then(() => dataPath.settled)
+      .then(() => {
+        for (const err of unusedSockets({ inherited, readiness }))
+          log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody')
+      }),
+  )
+}
+
+function logStart({ log, node, facts, tables, clock, startedMs }: Parts, admin: AdminDoor): void {
+  const { generation, stale } = tables.get()
   log.info(
     {
       evt: 'agent.started',
       node: node.description.id,
       version: facts.version,
       adminPort: admin.port,
-      generation: tables.get().generation,
-      stale: tables.get().stale,
+      generation,
+      stale,
       startMs: Math.round(clock.monotonicMs() - startedMs),
     },
     'serving',
   )
+}
 
+function agentOf(all: Parts, { admin, status, stopRequested, drain }: Control): Agent {
+  const { config, scope, metrics, tables, readiness, dataPath, dns, bridge } = all
   return {
     ready: readiness.whenReady(),
-    stopRequested: stop.promise,
+    stopRequested,
     get adminPort() {
       return admin.port ?? config.admin.port
     },
@@ -300,50 +183,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
     onConfiguration: (fn) => tables.watch(fn),
     inUse: bridge.status().length > 0 ? Promise.resolve() : dataPath.firstConnection,
     alive: () => !scope.aborted.aborted,
-    async drain() {
-      if (draining) return
-      draining = true
-      workload?.leave('meshlet drains')
-      const how = await dataPath.drain()
-      log.info({ evt: 'agent.drained', how }, 'drained')
-    },
+    drain,
     [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
   }
-}
-
-/** Besides the listeners': who is pushed onto one of these does not get it. */
-const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [
-  { ...admin, name: 'the admin port' },
-  ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),
-]
-
-/** Where one fails, the other is closed with the scope all the same. */
-async function bothOwned<A extends AsyncDisposable, B extends AsyncDisposable>(
-  scope: Scope,
-  a: Promise<A>,
-  b: Promise<B>,
-): Promise<[A, B]> {
-  const [first, second] = await Promise.allSettled([a, b])
-  if (first.status === 'fulfilled') scope.own(first.value)
-  if (second.status === 'fulfilled') scope.own(second.value)
-  return Promise.all([a, b])
-}
-
-/** Routes of agent.yaml and of pushed MQTT listeners; the same route twice is one. */
-function bridgeRoutes(config: AgentConfig, { listeners }: Tables): AgentConfig['mqtt']['routes'] {
-  const routes = [...config.mqtt.routes]
-  const known = new Set(routes.map((r) => JSON.stringify(r)))
-  for (const { filterChains, defaultFilterChain } of listeners.values()) {
-    for (const chain of defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains) {
-      if (chain.codec.kind !== 'mqtt') continue
-      for (const route of chain.codec.mqtt.routes) {
-        const key = JSON.stringify(route)
-        if (!known.has(key)) {
-          known.add(key)
-          routes.push(route)
-        }
-      }
-    }
-  }
-  return routes
 }

@@ -1,0 +1,94 @@
+/** What every other part of an agent stands on: counters, bounds, the node, the state folder. */
+import { defectsTo } from '../../core/defects/report.ts'
+import { Current } from '../../core/current.ts'
+import { logCounts, type Log } from '../../core/log.ts'
+import { Metrics } from '../../core/metrics.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { NamedFiles } from '../../core/os/named-files.ts'
+import { memoryLimitBytes, type MemoryBudget } from '../../core/runtime/memory-budget.ts'
+import type { Scope } from '../../core/scope.ts'
+import type { World } from '../../core/world.ts'
+import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
+import type { Limits } from '../../protocols/context.ts'
+import type { AgentConfig } from '../config/schema.ts'
+import { connectionLimits } from '../connection-limits.ts'
+import { prepareState, readNodeSettings } from '../control-sync-settings.ts'
+import type { AgentFacts } from '../facts.ts'
+import { OwnNode } from '../own-node.ts'
+import { Readiness } from '../readiness.ts'
+import { createBudget } from './memory.ts'
+
+export type Foundation = {
+  readonly config: AgentConfig
+  readonly world: World
+  readonly facts: AgentFacts
+  /** Owns every part; what was made last ends first. */
+  readonly scope: Scope
+  readonly clock: Clock
+  readonly log: Log
+  readonly startedMs: number
+  readonly metrics: Metrics
+  readonly limits: Limits
+  readonly budget: MemoryBudget
+  readonly readiness: Readiness
+  readonly settings: ReturnType<typeof readNodeSettings<string | undefined>>
+  readonly node: OwnNode
+  /** Empty until a configuration is in force. */
+  readonly tables: Current<Tables>
+  /** Of this machine, that the control plane may name. */
+  readonly files: NamedFiles
+  /** Of the disk that holds the state; throws what the system says. */
+  readonly freeBytes: () => number
+  /** Throws what the system says. */
+  readonly hasFile: (file: string) => boolean
+}
+
+/** Throws MESH_STATE_UNUSABLE. */
+export function layFoundation(config: AgentConfig, world: World, facts: AgentFacts, scope: Scope): Foundation {
+  const { clock, disk } = world
+  const { log } = facts
+  const startedMs = clock.monotonicMs()
+  const metrics = new Metrics()
+  countLogLines(log, metrics)
+  scope.own(defectsTo(log, metrics))
+  const limitBytes = memoryLimitBytes()
+  const settings = readNodeSettings(config, { ip: undefined, ...facts })
+  const node = scope.own(new OwnNode({ settings, addresses: world.addresses, clock, log }))
+  prepareState(config.state, disk)
+  return {
+    config,
+    world,
+    facts,
+    scope,
+    clock,
+    log,
+    startedMs,
+    metrics,
+    limits: { ...config.limits, ...connectionLimits(config.limits, limitBytes) },
+    budget: createBudget(config.limits.maxQueuedMemoryBytes, limitBytes, metrics, clock),
+    readiness: new Readiness(),
+    settings,
+    node,
+    tables: new Current<Tables>(EMPTY_TABLES),
+    files: new NamedFiles({
+      folders: config.control?.tlsFileFolders ?? [],
+      systemRoots: world.systemRoots,
+      nowMs: () => clock.monotonicMs(),
+    }),
+    freeBytes: () => disk.freeBytes(config.state),
+    hasFile: (file) => disk.has(file),
+  }
+}
+
+function countLogLines(log: Log, metrics: Metrics): void {
+  metrics.counterOf(
+    'mesh_log_lines_left_out_total',
+    'Log lines that were not written because there were many of their kind; the log has their number.',
+    () => logCounts(log).leftOut,
+  )
+  metrics.counterOf(
+    'mesh_log_lines_dropped_total',
+    'Log lines that were lost because nobody read them.',
+    () => logCounts(log).dropped,
+  )
+}

@@ -1,0 +1,27 @@
+/** The bound of what waits in memory. */
+import type { Metrics } from '../../core/metrics.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { collectNow, keepYoungSmall, memoryUsage } from '../../core/runtime/full-gc.ts'
+import { GarbageWatch } from '../../core/runtime/garbage-watch.ts'
+import { budgetBytesOf, MemoryBudget } from '../../core/runtime/memory-budget.ts'
+
+/** What waits in memory for slow peers, and the garbage that their connections leave behind, share one bound. */
+export function createBudget(
+  maxBytes: number | undefined,
+  limitBytes: number,
+  metrics: Metrics,
+  clock: Clock,
+): MemoryBudget {
+  const budget = new MemoryBudget({ maxBytes: maxBytes ?? budgetBytesOf(limitBytes), metrics })
+  budget.garbage = new GarbageWatch({
+    limitBytes,
+    heldBytes: () => budget.heldBytes,
+    usage: memoryUsage,
+    collect: collectNow,
+    keepYoungSmall,
+    after: (ms, fn) => {
+      clock.after(ms, fn)
+    },
+  })
+  return budget
+}

@@ -1,0 +1,77 @@
+/** What the last run left on disk: identity, configuration and spool. From here on the tables are in force. */
+import path from 'node:path'
+import { snapshotOwner } from '../../control-sync/ads/node.ts'
+import { sentRoots } from '../../control-sync/identity/sent-roots.ts'
+import { systemCommand } from '../../core/os/command.ts'
+import type { Scope } from '../../core/scope.ts'
+import type { Listener } from '../../model/listener.ts'
+import { openSpool, type Spool } from '../../protocols/mqtt/spool/spool.ts'
+import { listenersOf } from '../config/listeners.ts'
+import { startConfiguration, type Configuration } from '../configuration.ts'
+import { startIdentity, type AgentIdentity } from '../identity.ts'
+import { HealthChecker } from '../workload-health/checker.ts'
+import { probeOf } from '../workload-health/probe.ts'
+import type { Foundation } from './foundation.ts'
+
+export type Stored = {
+  readonly identity: AgentIdentity
+  readonly configuration: Configuration
+  readonly spool: Spool
+  /** Listeners of agent.yaml. */
+  readonly own: readonly Listener[]
+  /** Not asked yet. */
+  readonly workload: HealthChecker | undefined
+}
+
+/** Rejects when something stored, or a file that agent.yaml names, cannot be used. */
+export async function openStored(f: Foundation): Promise<Stored> {
+  const { config, world, scope, metrics, log, tables } = f
+  const identity = scope.own(startIdentity({ ...f, earliestWallMs: f.facts.builtAtMs }))
+  const own = listenersOf(config, world.disk)
+  const workload = createHealthChecker(f)
+  // One thread reads both: the tables are made while it looks at the spool.
+  const [configuration, spool] = await bothOwned(
+    scope,
+    startConfiguration({
+      ...f,
+      identity,
+      owner: snapshotOwner(f.settings),
+      own,
+      health: workload?.health,
+      version: f.facts.version,
+    }),
+    openSpool({
+      openStorage: world.openStorage,
+      path: path.join(config.state, 'spool.db'),
+      policy: config.mqtt,
+      clock: world.clock,
+      metrics,
+      log,
+      freeBytes: f.freeBytes,
+    }),
+  )
+  const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))
+  scope.own(tables.watch(takeRoots))
+  takeRoots()
+  return { identity, configuration, spool, own, workload }
+}
+
+function createHealthChecker({ config, world, scope, metrics, log }: Foundation): HealthChecker | undefined {
+  const { clock, network } = world
+  const { readinessProbe: settings } = config
+  if (!settings) return undefined
+  const probe = probeOf(settings, { network, run: systemCommand })
+  return scope.own(new HealthChecker({ probe, settings, clock, log, metrics }))
+}
+
+/** Where one fails, the other is closed with the scope all the same. */
+async function bothOwned<A extends AsyncDisposable, B extends AsyncDisposable>(
+  scope: Scope,
+  a: Promise<A>,
+  b: Promise<B>,
+): Promise<[A, B]> {
+  const [first, second] = await Promise.allSettled([a, b])
+  if (first.status === 'fulfilled') scope.own(first.value)
+  if (second.status === 'fulfilled') scope.own(second.value)
+  return Promise.all([a, b])
+}

@@ -1,0 +1,89 @@
+/** What carries traffic: endpoints, the MQTT broker and its bridge, the ports, DNS. */
+import { detached } from '../../core/defects/guard.ts'
+import type { Tables } from '../../model/tables.ts'
+import type { Context } from '../../protocols/context.ts'
+import type { DnsProxy } from '../../protocols/dns/proxy.ts'
+import { DataPath, type OwnPort } from '../../protocols/downstream/data-path.ts'
+import { createBridge, type Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
+import { createBroker, type Broker } from '../../protocols/mqtt/broker.ts'
+import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
+import { codecsOf } from '../codecs.ts'
+import type { AgentConfig } from '../config/schema.ts'
+import { startAgentDns } from '../dns.ts'
+import { mqttPoliciesOf } from '../mqtt-policies.ts'
+import type { Foundation } from './foundation.ts'
+import type { Stored } from './stored.ts'
+
+export type Traffic = {
+  readonly upstreams: ReturnType<typeof createUpstreams>
+  readonly broker: Broker
+  readonly bridge: Bridge
+  readonly dataPath: DataPath
+  readonly dns: DnsProxy | undefined
+}
+
+/** Resolves when each port is open or is tried again by itself. */
+export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffic> {
+  const { config, facts, scope, tables } = f
+  const { configuration, own, spool } = stored
+  const ctx = contextOf(f, stored)
+  const node = config.node.name ?? facts.hostName
+  const upstreams = scope.own(createUpstreams(ctx))
+  const broker = scope.own(
+    createBroker({
+      ctx,
+      budget: f.budget,
+      durability: spool,
+      node,
+      policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener),
+    }),
+  )
+  const bridge = scope.own(createBridge({ ctx, broker, durability: spool, upstreams, node }))
+  const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker), otherPorts(config)))
+  // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last
+  // run, too.
+  scope.own(tables.watch(() => broker.reauthorize()))
+  broker.reauthorize()
+  await dataPath.open()
+  const dns = await startAgentDns({ config, ctx, disk: f.world.disk, node: f.node, configuration })
+  if (dns) scope.own(dns)
+  scope.own(
+    tables.watch((next) => {
+      detached('bridge', bridge.apply(bridgeRoutes(config, next)))
+    }),
+  )
+  await bridge.apply(bridgeRoutes(config, tables.get()))
+  return { upstreams, broker, bridge, dataPath, dns }
+}
+
+function contextOf(f: Foundation, { identity, configuration }: Stored): Context {
+  const { clock, random, network } = f.world
+  const { log, metrics, tables, limits, budget, files } = f
+  const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
+  return { clock, random, network, log, metrics, tables, identity, limits, budget, files, isLinkDown }
+}
+
+/** Besides the listeners': who is pushed onto one of these does not get it. */
+const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [
+  { ...admin, name: 'the admin port' },
+  ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),
+]
+
+/** Routes of agent.yaml and of pushed MQTT listeners; the same route twice is one. */
+function bridgeRoutes(config: AgentConfig, { listeners }: Tables): AgentConfig['mqtt']['routes'] {
+  const routes = [...config.mqtt.routes]
+  const known = new Set(routes.map((r) => JSON.stringify(r)))
+  for (const { filterChains, defaultFilterChain } of listeners.values()) {
+    for (const chain of defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains) {
+      if (chain.codec.kind !== 'mqtt') continue
+      for (const route of chain.codec.mqtt.routes) {
+        const key = JSON.stringify(route)
+        if (!known.has(key)) {
+          known.add(key)
+          routes.push(route)
+        }
+      }
+    }
+  }
+  return routes
+}
