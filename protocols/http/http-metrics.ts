@@ -78,6 +78,7 @@ export class HttpMetrics {
       priorities: flood('priorities'),
       continuations: flood('continuations'),
       'unread answers': flood('unread answers'),
+      'repeated fields': flood('repeated fields'),
     }
     const requests = metrics.counter(
       'mesh_http_requests_total',

@@ -39,6 +39,7 @@ export type Http2Event =
   | 'priorities'
   | 'continuations'
   | 'unread answers'
+  | 'repeated fields'
 
 export interface SessionOwner {
   /**

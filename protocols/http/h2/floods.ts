@@ -75,6 +75,7 @@ export class Floods {
       // Bounds of their own were met.
       case 'continuations':
       case 'unread answers':
+      case 'repeated fields':
         this.#tell(kind)
         break
       default:

@@ -15,7 +15,7 @@ import {
 } from '../codec/h2-frames.ts'
 import { FrameReader, type FrameSink } from '../codec/h2-frame-reader.ts'
 import { responseProblem } from '../codec/h2-message-rules.ts'
-import { HpackDecoder, HpackError } from '../codec/hpack/decoder.ts'
+import { HpackDecoder, HpackError, RepeatedFieldsError } from '../codec/hpack/decoder.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from './events.ts'
 import { Drain } from './drain.ts'
 import { FrameOutput } from './frame-output.ts'
@@ -409,6 +409,10 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
     try {
       return this.#decoder.decode(block, 0, block.length)
     } catch (thrown) {
+      if (thrown instanceof RepeatedFieldsError) {
+        this.#owner.onCostlyFrame('repeated fields')
+        throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, thrown.message)
+      }
       if (thrown instanceof HpackError) throw new Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, thrown.message)
       throw thrown
     }

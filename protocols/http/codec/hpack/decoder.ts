@@ -26,8 +26,19 @@ export type HpackLimits = {
 
 /** A decoding error of RFC 7541: the connection ends with COMPRESSION_ERROR. */
 export class HpackError extends Error {
-  override readonly name = 'HpackError'
+  override readonly name: string = 'HpackError'
 }
+
+/**
+ * A block that takes the same entries again and again: a few bytes become a list as long as is permitted, which costs
+ * whoever takes it on (RFC 7541 §7.3 leaves the bound to us).
+ */
+export class RepeatedFieldsError extends HpackError {
+  override readonly name = 'RepeatedFieldsError'
+}
+
+/** Of fields by reference to the dynamic table, in one block: all of its entries twice. */
+const MAX_REFERENCES = 2
 
 /** RFC 7541 §5.1 wants a bound. Four octets after the prefix, 28 bits, are above every length that we permit. */
 const MAX_INTEGER_SHIFT = 28
@@ -52,6 +63,8 @@ export class HpackDecoder {
   #buffer = EMPTY
   #at = 0
   #end = 0
+  /** Of the block at hand, by reference to the dynamic table. */
+  #referredBytes = 0
 
   constructor(limits: HpackLimits) {
     this.#limits = limits
@@ -71,6 +84,7 @@ export class HpackDecoder {
     this.#buffer = buffer
     this.#at = start
     this.#end = end
+    this.#referredBytes = 0
     this.#sizeUpdates()
     const fields: string[] = []
     const { maxListBytes, maxFields } = this.#limits
@@ -100,7 +114,7 @@ export class HpackDecoder {
   /** RFC 7541 §6. */
   #field(): Field {
     const first = this.#buffer[this.#at]!
-    if (first >= 0x80) return this.#entry(this.#integer(7))
+    if (first >= 0x80) return this.#indexedField(this.#integer(7))
     if (first >= 0x40) {
       const field = this.#literal(6, true)
       this.#table.insert(field)
@@ -116,15 +130,29 @@ export class HpackDecoder {
   }
 
   #entry(index: number): Field {
-    const entry = index < FIRST_DYNAMIC_INDEX ? STATIC_ENTRIES[index] : this.#table.at(index - FIRST_DYNAMIC_INDEX)
-    if (entry === undefined) throw new HpackError(`no table has an entry ${index}`)
-    return entry
+    if (index < FIRST_DYNAMIC_INDEX) return STATIC_ENTRIES[index] ?? noEntry(index)
+    return this.#table.at(index - FIRST_DYNAMIC_INDEX) ?? noEntry(index)
+  }
+  #indexedField(index: number): Field {
+    const field = this.#entry(index)
+    if (index >= FIRST_DYNAMIC_INDEX) this.#refer(field.size)
+    return field
+  }
+  #indexedName(index: number): FieldName {
+    const { name, nameOf } = this.#entry(index)
+    if (index >= FIRST_DYNAMIC_INDEX) this.#refer(name.length)
+    return nameOf
+  }
+  #refer(bytes: number): void {
+    this.#referredBytes += bytes
+    if (this.#referredBytes > MAX_REFERENCES * Math.max(this.#limits.maxTableBytes, FIRST_TABLE_BYTES))
+      throw new RepeatedFieldsError('a header block repeats its fields only to make work')
   }
 
   /** @param mayKeep its value is nobody's secret */
   #literal(prefixBits: number, mayKeep: boolean): Field {
     const index = this.#integer(prefixBits)
-    const name = index === 0 ? this.#name() : this.#entry(index).nameOf
+    const name = index === 0 ? this.#name() : this.#indexedName(index)
     const start = this.#at
     const textStart = this.#enterString()
     const hash = mayKeep && !name.isSecret ? literals.hash(name.seed, this.#buffer, start, this.#at) : 0
@@ -185,4 +213,8 @@ export class HpackDecoder {
     }
     throw new HpackError('an integer of too many octets')
   }
+}
+
+function noEntry(index: number): never {
+  throw new HpackError(`no table has an entry ${index}`)
 }

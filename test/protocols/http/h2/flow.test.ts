@@ -263,6 +263,13 @@ test('answers that nobody reads are told, whichever frames they answer; nothing 
   for (let i = 0; i < 100; i++) await reading.peer.say(...(Array(100).fill(ping()) as Buffer[]))
   assert.equal(reading.told.costly.includes('unread answers'), false)
 })
+test('a header block that repeats its fields ends the connection, and is counted', async () => {
+  const r = await rig('server')
+  const long = Buffer.concat([Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]), Buffer.alloc(4000, 0x76)])
+  await r.peer.say(frame(1, 0x5, 1, Buffer.concat([long, Buffer.alloc(20, 0xbe)])))
+  assert.equal(r.told.costly.at(-1), 'repeated fields')
+  assert.ok(r.session.isClosed)
+})
 
 test('small pieces that wait are put together: they cost what they hold', async () => {
   const r = await rig('server', { first: settings([4, 0]) })

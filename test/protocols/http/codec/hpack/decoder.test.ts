@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type DecodedBlock, HpackDecoder, HpackError } from '../../../../../protocols/http/codec/hpack/decoder.ts'
+import {
+  type DecodedBlock,
+  HpackDecoder,
+  HpackError,
+  RepeatedFieldsError,
+} from '../../../../../protocols/http/codec/hpack/decoder.ts'
 import { EOS, huffman, huffmanOf, indexed, integer, literal, plain, sizeUpdate } from './writer.ts'
 
 const LIMITS = { maxTableBytes: 4096, maxListBytes: 65_536, maxFields: 100 }
@@ -144,15 +149,13 @@ test('nothing is collected behind the first field that did not fit', () => {
   assert.deepEqual(fields, [':authority', 'a'])
 })
 
-test('a bomb (one entry of 4 kB, referred to by each octet) costs no more than its octets', () => {
+test('a bomb (one entry of 4 kB, referred to by each octet) ends after twice the table', () => {
   const decoder = new HpackDecoder({ ...LIMITS, maxFields: 1_000_000 })
   decode(decoder, literal('indexing', 1, plain('b'.repeat(4000))))
   const bomb = Buffer.alloc(1_000_000, 0x80 | 62)
   const before = process.memoryUsage().heapUsed
-  const { fields, oversized } = decode(decoder, bomb)
-  assert.equal(oversized, true)
-  assert.equal(fields.length, 2 * Math.floor(65_536 / 4042))
-  assert.ok(process.memoryUsage().heapUsed - before < 4_000_000, 'the values are one string')
+  assert.throws(() => decode(decoder, bomb), RepeatedFieldsError)
+  assert.ok(process.memoryUsage().heapUsed - before < 1_000_000, 'nothing is collected')
 })
 
 const PROBLEMS: readonly (readonly [what: string, name: string, value: string, says: RegExp | undefined])[] = [
@@ -229,4 +232,27 @@ test('literals that a cache holds are told from longer, shorter and different on
       assert.deepEqual(decodeOnce(literal('without', 4, huffman(text))).fields, [':path', text])
     }
   }
+})
+
+test('a block that refers to an entry again and again is refused, whatever it refers to', () => {
+  const value = 'v'.repeat(4000)
+  const repeated = (count: number): Buffer[] => Array.from({ length: count }, () => indexed(62))
+  const decoder = new HpackDecoder(LIMITS)
+  assert.equal(decode(decoder, literal('indexing', 1, plain(value)), ...repeated(2)).fields.length, 6)
+  assert.throws(() => decode(decoder, ...repeated(3)), RepeatedFieldsError)
+  const names = Array.from({ length: 9 }, () => literal('without', 62, plain('')))
+  const long = literal('indexing', plain('n'.repeat(1000)), plain(''))
+  assert.throws(() => decodeOnce(long, ...names), RepeatedFieldsError)
+})
+test('names of the table may come as often as fields are permitted: crumbs of a cookie, values of a list', () => {
+  const crumbs = Array.from({ length: 99 }, (_, i) => literal('without', 62, plain(`crumb-${i}`)))
+  const long = literal('indexing', plain('x-list'), plain('v'.repeat(3000)))
+  assert.equal(decodeOnce(long, ...crumbs).fields.length, 200)
+})
+test('every entry of a full table may come in each block', () => {
+  const decoder = new HpackDecoder(LIMITS)
+  const filled = Array.from({ length: 50 }, (_, i) => literal('indexing', plain(`x-field-${i}`), plain('v'.repeat(35))))
+  decode(decoder, ...filled)
+  const all = Array.from({ length: decoder.table.count }, (_, i) => indexed(62 + i))
+  for (let i = 0; i < 3; i++) assert.equal(decode(decoder, ...all).fields.length, 2 * decoder.table.count)
 })
