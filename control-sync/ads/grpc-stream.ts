@@ -5,12 +5,12 @@
 import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
 import type { IdentitySource } from '../../model/identity.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import { controlError } from './errors.ts'
-import { deltaHealth, deltaRequest, deltaResponse, kindOf, sotwHealth, sotwRequest, sotwResponse } from './messages.ts'
+import { startCall, type Call, type CallEvents, type Outgoing } from './grpc-call.ts'
+import { deltaHealth, deltaRequest, deltaResponse, sotwHealth, sotwRequest, sotwResponse } from './messages.ts'
 import type { AdsRequest, AdsResponse } from './protocol.ts'
 import { SotwStream } from './sotw.ts'
 import {
@@ -19,7 +19,6 @@ import {
   loadGrpc,
   proofOf,
   reach,
-  type ByteCount,
   type ControlPlane,
 } from '../connection/control-plane.ts'
 import { namesAndVersions, readDeltaResponse } from './delta-wire.ts'
@@ -27,7 +26,7 @@ import type { NodeDescription } from './node.ts'
 import { ADS, type DeltaDiscoveryRequest, type DiscoveryRequest } from '../../proto/services.ts'
 import { GOOD_STREAM_MS, type AdsStream, type AdsStreamEvents, type AdsTransport } from './transport.ts'
 
-/** So long the control plane may take to hear us out. */
+/** For so long the last word is waited for to be heard. */
 const LAST_WORDS_MS = 1_000
 
 export type GrpcTransportOptions = {
@@ -104,63 +103,31 @@ export class GrpcTransport implements AdsTransport {
       ...options,
       ...(compression === 'gzip' && !learned.plain ? { 'grpc.default_compression_algorithm': GZIP } : {}),
     })
-    const openedMs = clock.monotonicMs()
-    let isAnswered = false
-    let over = false
-    let toldHealth = false
-    const end = (reason: MeshError): void => {
-      if (over) return
-      over = true
-      // The first of the addresses is the one that is meant; the others are for when it cannot be had.
-      this.#turn = isAnswered && clock.monotonicMs() - openedMs > GOOD_STREAM_MS ? 0 : this.#turn + 1
-      const refused = reason.code === 'MESH_CONTROL_UNAUTHENTICATED'
-      // Turn and turn about: either may be the one that is accepted again first.
-      this.#certificateRefused = refused && !this.#certificateRefused
-      if (refused && identity) onCertificateRefused()
-      client.close()
-      events.onEnd(reason)
-    }
-    const call = this.#call(learned.flavour, client, callMetadata(grpc, control, token), {
-      onResponse: (response) => {
-        isAnswered = true
-        if (!over) events.onResponse(response)
-      },
-      onError: (err) => {
+    const metadata = callMetadata(grpc, control, token)
+    return new OpenStream({
+      client,
+      clock,
+      address,
+      call: (callEvents) => this.#call(learned.flavour, client, metadata, callEvents),
+      explain: (err) => {
         const reason = controlError(err, 'the configuration stream', address, shown)
         this.#learn(learned, reason, err.details)
-        end(reason)
+        return reason
       },
-      onClose: () => end(new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the configuration stream`)),
+      onResponse: events.onResponse,
+      onEnd: (reason, { wasGood }) => {
+        // The first of the addresses is the one that is meant; the others are for when it cannot be had.
+        this.#turn = wasGood ? 0 : this.#turn + 1
+        const isRefused = reason.code === 'MESH_CONTROL_UNAUTHENTICATED'
+        // Turn and turn about: either may be the one that is accepted again first.
+        this.#certificateRefused = isRefused && !this.#certificateRefused
+        if (isRefused && identity) onCertificateRefused()
+        events.onEnd(reason)
+      },
+      onClose: () => {
+        this.#turn++
+      },
     })
-    return {
-      send: (request) => {
-        if (!over) call.send(request)
-      },
-      sendHealth: (health) => {
-        if (!over) {
-          toldHealth = true
-          call.sendHealth(health)
-        }
-      },
-      close: () => {
-        if (!over) this.#turn++
-        over = true
-        const giveUp = (): void => {
-          call.cancel()
-          client.close()
-        }
-        if (!toldHealth) {
-          giveUp()
-          return
-        }
-        // That the workload leaves is read before the end of a stream, and not at all before a reset.
-        const late = clock.after(LAST_WORDS_MS, giveUp)
-        call.finish(() => {
-          late.cancel()
-          client.close()
-        })
-      },
-    }
   }
 
   #learnedOf(address: string): Learned {
@@ -233,63 +200,75 @@ export class GrpcTransport implements AdsTransport {
 /** @param target HOST:PORT, or as gRPC takes it, ipv4:A:P,A:P */
 const isLoopback = (target: string): boolean => /^(ipv[46]:)?(127\.[\d.]+|localhost|\[::1\]):\d+(,|$)/.test(target)
 
-/** `finish`: nothing more is said; `heard` is called when the control plane has ended its side too. */
-type Call = {
-  send(request: AdsRequest): void
-  sendHealth(health: WorkloadHealth): void
-  finish(heard: () => void): void
-  cancel(): void
-}
-type CallEvents = { onResponse(response: AdsResponse): void; onError(err: ServiceError): void; onClose(): void }
-type Outgoing = { readonly typeUrl: string; readonly bytes: Buffer }
-type CallOptions<A> = {
+type OpenStreamOptions = {
   readonly client: Client
-  readonly metadata: Metadata
-  readonly path: string
-  readonly count: ByteCount | undefined
-  readonly write: (request: AdsRequest) => Outgoing
-  readonly health: (health: WorkloadHealth) => Outgoing
-  readonly read: (bytes: Buffer) => A
-  readonly response: (message: A) => AdsResponse | undefined
+  readonly clock: Clock
+  readonly address: string
+  readonly call: (events: CallEvents) => Call
+  readonly explain: (err: ServiceError) => MeshError
+  readonly onResponse: (response: AdsResponse) => void
+  /** The other side has ended it, or the link. @param wasGood it was answered and lasted */
+  readonly onEnd: (reason: MeshError, { wasGood }: { readonly wasGood: boolean }) => void
+  /** This side has ended it. */
+  readonly onClose: () => void
 }
 
-function startCall<A extends { readonly typeUrl: string }>(
-  { client, metadata, path, count, write, health, read, response }: CallOptions<A>,
-  { onResponse, onError, onClose }: CallEvents,
-): Call {
-  const serialize = ({ typeUrl, bytes }: Outgoing): Buffer => {
-    count?.(kindOf(typeUrl) ?? 'other', 'sent', bytes.length)
-    return bytes
+class OpenStream implements AdsStream {
+  readonly #o: OpenStreamOptions
+  readonly #call: Call
+  readonly #openedMs: number
+  #isAnswered = false
+  #isOver = false
+  #hasToldHealth = false
+
+  constructor(options: OpenStreamOptions) {
+    this.#o = options
+    const { clock, call, explain, address } = options
+    this.#openedMs = clock.monotonicMs()
+    this.#call = call({
+      onResponse: (response) => {
+        this.#isAnswered = true
+        if (!this.#isOver) this.#o.onResponse(response)
+      },
+      onError: (err) => this.#end(explain(err)),
+      onClose: () => this.#end(new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the configuration stream`)),
+    })
   }
-  const deserialize = (bytes: Buffer): A => {
-    const message = read(bytes)
-    count?.(kindOf(message.typeUrl) ?? 'other', 'received', bytes.length)
-    return message
+
+  send(request: AdsRequest): void {
+    if (!this.#isOver) this.#call.send(request)
   }
-  const call = client.makeBidiStreamRequest(path, serialize, deserialize, metadata)
-  const broken = (): void => {
-    call.cancel()
+  sendHealth(health: WorkloadHealth): void {
+    if (this.#isOver) return
+    this.#hasToldHealth = true
+    this.#call.sendHealth(health)
   }
-  call.on(
-    'data',
-    guarded('control', broken, (message: A) => {
-      const known = response(message)
-      if (known) onResponse(known)
-    }),
-  )
-  call.on('error', guarded('control', broken, onError))
-  call.on('end', guarded('control', broken, onClose))
-  return {
-    send: (request) => {
-      call.write(write(request))
-    },
-    sendHealth: (state) => {
-      call.write(health(state))
-    },
-    finish: (heard) => {
-      call.end()
-      call.once('status', guarded('control', broken, heard))
-    },
-    cancel: () => call.cancel(),
+
+  close(): void {
+    const { client, clock, onClose } = this.#o
+    if (!this.#isOver) onClose()
+    this.#isOver = true
+    const cancel = (): void => {
+      this.#call.cancel()
+      client.close()
+    }
+    if (!this.#hasToldHealth) {
+      cancel()
+      return
+    }
+    // That the workload leaves is read before the end of a stream, and not at all before a reset.
+    const late = clock.after(LAST_WORDS_MS, cancel)
+    this.#call.finish(() => {
+      late.cancel()
+      client.close()
+    })
+  }
+
+  #end(reason: MeshError): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const { client, clock, onEnd } = this.#o
+    client.close()
+    onEnd(reason, { wasGood: this.#isAnswered && clock.monotonicMs() - this.#openedMs > GOOD_STREAM_MS })
   }
 }

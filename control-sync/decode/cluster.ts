@@ -31,7 +31,7 @@ import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
 import { clusterLoad, textFields } from './endpoint.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { skippedExtension } from './fields/skipped.ts'
-import { upstreamTls } from './tls.ts'
+import { upstreamTls, type AutoNames } from './tls.ts'
 import { limit, ms, msOrNone } from './fields/values.ts'
 
 const HTTP_OPTIONS = HttpProtocolOptionsSchema.typeName
@@ -52,13 +52,7 @@ export function cluster(at: DecodePath, from: XCluster): Cluster {
     san: http?.upstreamHttpProtocolOptions?.autoSanValidation ?? false,
   }
   const httpAt = at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('common_http_protocol_options')
-  for (const [i, filter] of from.filters.entries()) {
-    const here = at.in('filters').item(i)
-    const what = effectiveType(here.in('typed_config'), filter.typedConfig) || filter.name
-    if (DONE_ANYWAY.has(what)) continue
-    if (!OBSERVING_NETWORK_FILTERS.has(what)) here.ignore(`the filter ${what} is not implemented`)
-    here.skip(skippedExtension(what))
-  }
+  reportFilters(at.in('filters'), from.filters)
   const header = http?.upstreamHttpProtocolOptions?.overrideAutoSniHeader ?? ''
   if ((auto.sni || auto.san) && !['', ':authority', 'host'].includes(header.toLowerCase())) {
     at.in('typed_extension_protocol_options')
@@ -84,25 +78,7 @@ export function cluster(at: DecodePath, from: XCluster): Cluster {
     outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
     localityWeighted: from.commonLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig',
-    transportMatches: from.transportSocketMatches.flatMap((one, i) => {
-      const here = at.in('transport_socket_matches').item(i).in('transport_socket')
-      // Endpoints that need it are left out (decode/endpoint.ts); the others never match it.
-      if (typeNameOf(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) {
-        here.ignore('HBONE is not spoken')
-        return []
-      }
-      const match = textFields(one.match)
-      return here.piece(
-        () => {
-          if (Object.keys(match).length < Object.keys(one.match ?? {}).length)
-            at.in('transport_socket_matches').item(i).in('match').issue('only text is compared')
-          const made = transport(here, one.transportSocket, auto)
-          return made ? [{ name: one.name, match, transport: made }] : []
-          // Endpoints that it would have been for get nothing, and are not left to the next.
-        },
-        (reason) => [{ name: one.name, match, transport: { kind: 'blocked', reason } }],
-      )
-    }),
+    transportMatches: transportMatches(at.in('transport_socket_matches'), from.transportSocketMatches, auto),
     transport: transport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,
     bindAddress: bindAddress(
       at.in('upstream_bind_config').in('source_address').in('address'),
@@ -110,6 +86,43 @@ export function cluster(at: DecodePath, from: XCluster): Cluster {
     ),
     keepAliveMs: keepAliveMs(from),
   }
+}
+
+/** Filters of the upstream connection are not run. */
+function reportFilters(at: DecodePath, filters: XCluster['filters']): void {
+  for (const [i, filter] of filters.entries()) {
+    const here = at.item(i)
+    const what = effectiveType(here.in('typed_config'), filter.typedConfig) || filter.name
+    if (DONE_ANYWAY.has(what)) continue
+    if (!OBSERVING_NETWORK_FILTERS.has(what)) here.ignore(`the filter ${what} is not implemented`)
+    here.skip(skippedExtension(what))
+  }
+}
+
+function transportMatches(
+  at: DecodePath,
+  from: XCluster['transportSocketMatches'],
+  auto: AutoNames,
+): Cluster['transportMatches'] {
+  return from.flatMap((one, i) => {
+    const here = at.item(i).in('transport_socket')
+    // Endpoints that need it are left out (decode/endpoint.ts); the others never match it.
+    if (typeNameOf(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) {
+      here.ignore('HBONE is not spoken')
+      return []
+    }
+    const match = textFields(one.match)
+    return here.piece(
+      () => {
+        if (Object.keys(match).length < Object.keys(one.match ?? {}).length)
+          at.item(i).in('match').issue('only text is compared')
+        const made = transport(here, one.transportSocket, auto)
+        return made ? [{ name: one.name, match, transport: made }] : []
+      },
+      // Its endpoints get nothing, and are not left to the next match.
+      (reason) => [{ name: one.name, match, transport: { kind: 'blocked', reason } }],
+    )
+  })
 }
 
 /**
@@ -296,11 +309,7 @@ function outlier(at: DecodePath, from: OutlierDetection): Outlier {
   }
 }
 
-function transport(
-  at: DecodePath,
-  socket: TransportSocket | undefined,
-  auto: { readonly sni: boolean; readonly san: boolean },
-): Transport | undefined {
+function transport(at: DecodePath, socket: TransportSocket | undefined, auto: AutoNames): Transport | undefined {
   if (!socket) return undefined
   const any = socket.configType.value
   const type = typeNameOf(any)

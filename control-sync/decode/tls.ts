@@ -53,14 +53,11 @@ export function downstreamTls(at: DecodePath, from: DownstreamTlsContext): Downs
 }
 
 /**
- * @param auto the cluster's UpstreamHttpProtocolOptions: SNI from the request's host, the certificate to be checked
- * against it.
+ * The cluster's UpstreamHttpProtocolOptions: SNI is the host of the request, and the certificate is checked against it.
  */
-export function upstreamTls(
-  at: DecodePath,
-  from: UpstreamTlsContext,
-  auto: { readonly sni: boolean; readonly san: boolean },
-): UpstreamTls {
+export type AutoNames = { readonly sni: boolean; readonly san: boolean }
+
+export function upstreamTls(at: DecodePath, from: UpstreamTlsContext, auto: AutoNames): UpstreamTls {
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
   const autoSan = from.autoSniSanValidation ? 'sni' : auto.san ? 'host' : undefined
   if (from.autoSniSanValidation && !common.validation)

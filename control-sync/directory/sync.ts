@@ -31,86 +31,108 @@ export type DirectorySyncOptions = {
 /**
  * A folder that is not there (yet) is a problem like a file that cannot be read: `synced` resolves once there is one.
  */
-export function startDirectorySync({ folder, node, applier, clock, log }: DirectorySyncOptions): DirectorySync {
-  let problems: readonly MeshError[] = []
-  let link: ControlLinkStatus = {
-    mode: 'directory',
-    address: folder,
-    state: 'watching',
-    sinceMs: clock.monotonicMs(),
-    lastContactMs: undefined,
-    error: undefined,
+export function startDirectorySync(options: DirectorySyncOptions): DirectorySync {
+  return new FolderSync(options)
+}
+
+class FolderSync implements DirectorySync {
+  readonly begun: Promise<void>
+  readonly #o: DirectorySyncOptions
+  readonly #synced = Promise.withResolvers<void>()
+  #problems: readonly MeshError[] = []
+  #link: ControlLinkStatus
+  /** What the applier was given last. */
+  #offered: FolderResources = new Map()
+  /** Problems that the log has had. */
+  #logged: ReadonlySet<string> = new Set()
+  #work: Promise<unknown> = Promise.resolve()
+  #watching: WatchedFolder | undefined
+  #later: Timer | undefined
+  #isOver = false
+  #isMissing = false
+
+  constructor(options: DirectorySyncOptions) {
+    this.#o = options
+    this.#link = {
+      mode: 'directory',
+      address: options.folder,
+      state: 'watching',
+      sinceMs: options.clock.monotonicMs(),
+      lastContactMs: undefined,
+      error: undefined,
+    }
+    this.begun = this.#begin()
   }
-  let offered: FolderResources = new Map()
-  let told: ReadonlySet<string> = new Set()
-  let work: Promise<unknown> = Promise.resolve()
-  let isOver = false
-  let isMissing = false
-  const synced = Promise.withResolvers<void>()
-  let watching: WatchedFolder | undefined
-  const apply = async (found: FolderResult): Promise<void> => {
-    problems = found.problems.map((p) => new MeshError('MESH_CONFIG_REJECTED', p))
-    for (const text of found.problems)
-      if (!told.has(text))
-        log.warn(
-          { evt: 'directory.refused', code: 'MESH_CONFIG_REJECTED', problem: text },
-          'a resource file cannot be used; its last good content serves on',
-        )
-    told = new Set(found.problems)
-    const changes = await changesTo(found.resources, offered, new TimeSlice(clock))
-    offered = found.resources
-    await applier.apply(changes)
-    link = { ...link, lastContactMs: clock.monotonicMs() }
+
+  get link(): ControlLinkStatus {
+    return this.#link
   }
-  const gone = (thrown: unknown): void => {
-    const err = toMeshError(thrown)
-    if (problems.some((p) => p.message === err.message)) return
-    problems = [err]
-    log.warn({ evt: 'directory.gone', err }, 'there is no folder to read; what was read last serves on')
+  get isMissing(): boolean {
+    return this.#isMissing
   }
-  let later: Timer | undefined
-  const begin = async (): Promise<void> => {
+  get problems(): readonly MeshError[] {
+    return this.#problems
+  }
+  get synced(): Promise<void> {
+    return this.#synced.promise
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true
+    this.#later?.cancel()
+    this.#watching?.[Symbol.dispose]()
+    await this.#work.catch(nothing)
+  }
+
+  async #begin(): Promise<void> {
+    const { folder, node, clock } = this.#o
     try {
-      watching = await watchFolder({
+      this.#watching = await watchFolder({
         folder,
         node,
         clock,
-        gone,
+        gone: (thrown) => this.#reportGone(thrown),
         onChange: (found) => {
-          work = work.then(() => apply(found))
-          detached('configuration', work)
+          this.#work = this.#work.then(() => this.#apply(found))
+          detached('configuration', this.#work)
         },
       })
     } catch (thrown) {
-      gone(thrown)
-      isMissing = true
-      if (!isOver) later = clock.after(AGAIN_MS, () => detached('configuration', begin()))
+      this.#reportGone(thrown)
+      this.#isMissing = true
+      if (!this.#isOver) this.#later = clock.after(AGAIN_MS, () => detached('configuration', this.#begin()))
       return
     }
-    isMissing = false
-    if (isOver) watching[Symbol.dispose]()
-    await work
-    synced.resolve()
+    this.#isMissing = false
+    if (this.#isOver) this.#watching[Symbol.dispose]()
+    await this.#work
+    this.#synced.resolve()
   }
-  const begun = begin()
-  return {
-    get link() {
-      return link
-    },
-    get isMissing() {
-      return isMissing
-    },
-    get problems() {
-      return problems
-    },
-    begun,
-    synced: synced.promise,
-    async [Symbol.asyncDispose]() {
-      isOver = true
-      later?.cancel()
-      watching?.[Symbol.dispose]()
-      await work.catch(nothing)
-    },
+
+  async #apply({ problems, resources }: FolderResult): Promise<void> {
+    const { applier, clock } = this.#o
+    this.#reportProblems(problems)
+    const changes = await changesTo(resources, this.#offered, new TimeSlice(clock))
+    this.#offered = resources
+    await applier.apply(changes)
+    this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
+  }
+
+  #reportProblems(problems: readonly string[]): void {
+    this.#problems = problems.map((p) => new MeshError('MESH_CONFIG_REJECTED', p))
+    for (const problem of problems)
+      if (!this.#logged.has(problem))
+        this.#o.log.warn(
+          { evt: 'directory.refused', code: 'MESH_CONFIG_REJECTED', problem },
+          'a resource file cannot be used; its last good content serves on',
+        )
+    this.#logged = new Set(problems)
+  }
+
+  #reportGone(thrown: unknown): void {
+    const err = toMeshError(thrown)
+    if (this.#problems.some((p) => p.message === err.message)) return
+    this.#problems = [err]
+    this.#o.log.warn({ evt: 'directory.gone', err }, 'there is no folder to read; what was read last serves on')
   }
 }
 

@@ -31,31 +31,74 @@ const SEALING = 'sealing'
  * rest.
  */
 export async function load(storage: Storage, node: string, records: Records): Promise<Loaded> {
-  const state = new Map(
-    (await storage.query({ sql: 'SELECT key, value FROM state' })).map((r) => [String(r['key']), String(r['value'])]),
-  )
-  const number = (key: string): number | undefined => {
-    const value = state.get(key)
-    return value === undefined ? undefined : Number(value)
-  }
-  const [generation, copiedGeneration, copiedAtMs] = [
-    number('generation') ?? 0,
-    number('copied_generation'),
-    number('copied_at_ms'),
-  ]
+  const state = new State(await storage.query({ sql: 'SELECT key, value FROM state' }))
+  const [generation, copiedGeneration] = [state.number('generation') ?? 0, state.number('copied_generation')]
   const common = {
     everSaved: state.has('node'),
-    copied: copiedGeneration === undefined ? undefined : { generation: copiedGeneration, atMs: copiedAtMs ?? 0 },
+    copied:
+      copiedGeneration === undefined
+        ? undefined
+        : { generation: copiedGeneration, atMs: state.number('copied_at_ms') ?? 0 },
     sealing: state.has(SEALING),
   }
-  if (!state.has('node') && state.get('tally') !== '0')
+  if (!state.has('node') && state.text('tally') !== '0')
     throw new MeshError('MESH_STORAGE_DAMAGED', 'it does not say whose it is')
-  const stored = state.get('node')
-  if (stored === undefined || !isOf(stored, node)) return { ...common, stored: undefined, copied: undefined }
-  if (stored !== node) await storage.commit([put('node', node)]).catch(() => undefined)
+  const owner = state.text('node')
+  if (owner === undefined || !isOf(owner, node)) return { ...common, stored: undefined, copied: undefined }
+  if (owner !== node) await storage.commit([put('node', node)]).catch(() => undefined)
   // A control plane that was heard of and sent nothing: taken for a snapshot, it would have the agent ready with an
   // empty one.
   if (generation === 0) return { ...common, stored: undefined }
+  const { tally, ...read } = await readRecords(storage, generation, records)
+  if (tally !== state.number('tally'))
+    throw new MeshError('MESH_STORAGE_DAMAGED', 'resources are missing in it, or are those of another time')
+  return {
+    ...common,
+    stored: {
+      snapshot: { resources: read.resources, savedAtMs: state.number('saved_at_ms') ?? 0 },
+      references: read.references,
+      generation,
+      damaged: read.damaged,
+      contactAtMs: state.number('contact_at_ms'),
+      changedAtMs: Object.fromEntries(
+        KINDS.flatMap((kind) => {
+          const atMs = state.number(`changed_at_ms ${kind}`)
+          return atMs === undefined ? [] : [[kind, atMs]]
+        }),
+      ),
+    },
+  }
+}
+
+/** The table of single values. */
+class State {
+  readonly #values: ReadonlyMap<string, string>
+  constructor(rows: readonly Row[]) {
+    this.#values = new Map(rows.map((r) => [String(r['key']), String(r['value'])]))
+  }
+  has(key: string): boolean {
+    return this.#values.has(key)
+  }
+  text(key: string): string | undefined {
+    return this.#values.get(key)
+  }
+  number(key: string): number | undefined {
+    const value = this.#values.get(key)
+    return value === undefined ? undefined : Number(value)
+  }
+}
+
+/** All resources in force. `tally`: what their rows weigh together, those that are damaged too. */
+async function readRecords(
+  storage: Storage,
+  generation: number,
+  records: Records,
+): Promise<{
+  readonly resources: StoredSnapshot['snapshot']['resources']
+  readonly references: StoredSnapshot['references']
+  readonly damaged: readonly string[]
+  readonly tally: number
+}> {
   const resources = Object.fromEntries(KINDS.map((kind) => [kind, new Map<string, RawResource>()])) as Record<
     ResourceKind,
     Map<string, RawResource>
@@ -76,25 +119,7 @@ export async function load(storage: Storage, node: string, records: Records): Pr
     resources[read.kind]?.set(read.raw.name, read.raw)
     references.set(read.raw, read.references)
   }
-  if (tally !== number('tally'))
-    throw new MeshError('MESH_STORAGE_DAMAGED', 'resources are missing in it, or are those of another time')
-  const changedAtMs = Object.fromEntries(
-    KINDS.flatMap((kind) => {
-      const at = number(`changed_at_ms ${kind}`)
-      return at === undefined ? [] : [[kind, at]]
-    }),
-  )
-  return {
-    ...common,
-    stored: {
-      snapshot: { resources, savedAtMs: number('saved_at_ms') ?? 0 },
-      references,
-      generation,
-      damaged,
-      contactAtMs: number('contact_at_ms'),
-      changedAtMs,
-    },
-  }
+  return { resources, references, damaged, tally }
 }
 
 async function versionBefore(

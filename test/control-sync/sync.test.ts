@@ -43,6 +43,8 @@ test('the link says since when it is what, why it is down, and when the control 
   await hand.clock.advance(500)
   await hand.push('cluster', [])
   assert.deepEqual([hand.sync.link.sinceMs, hand.sync.link.lastContactMs], [1_000, 1_500])
+  await hand.clock.advance(60_000)
+  assert.equal(hand.sync.link.state, 'connected', 'whoever has answered may be silent')
   hand.end()
   await settle()
   assert.equal(hand.sync.link.state, 'waiting')

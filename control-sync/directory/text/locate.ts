@@ -24,19 +24,22 @@ type Finding = { readonly known: Known; readonly found: FieldProblem[] }
  */
 export function jsonProblems(schema: DescMessage, json: JsonValue, known: Known): FieldProblem[] {
   const found: FieldProblem[] = []
-  inMessage(schema, json, '', { known, found })
+  inMessage(schema, { json, path: '' }, { known, found })
   return found
 }
 
-function inMessage(schema: DescMessage, json: JsonValue, path: string, to: Finding): void {
+/** A value in the file: `path` leads to it. */
+type Part = { readonly json: JsonValue; readonly path: string }
+
+function inMessage(schema: DescMessage, { json, path }: Part, to: Finding): void {
   const { found } = to
   if (found.length >= MAX_PROBLEMS) return
   if (schema.typeName === 'google.protobuf.Any') {
-    inAny(json, path, to)
+    inAny({ json, path }, to)
     return
   }
   if (schema.typeName.startsWith('google.protobuf.')) {
-    tryWhole(schema, json, path, to)
+    tryWhole(schema, { json, path }, to)
     return
   }
   if (!isObject(json)) {
@@ -44,57 +47,49 @@ function inMessage(schema: DescMessage, json: JsonValue, path: string, to: Findi
     return
   }
   for (const [key, value] of Object.entries(json)) {
-    const at = path === '' ? key : `${path}.${key}`
     const field = schema.fields.find((f) => f.name === key || f.jsonName === key)
-    if (!field)
-      found.push({
-        field: at,
-        problem: `unknown field of ${schema.typeName}${meant(
-          key,
-          schema.fields.map((f) => f.name),
-        )}`,
-      })
-    else if (value !== null && value !== undefined) inField(schema, field, key, value, at, to)
+    const part = { json: value, path: path === '' ? key : `${path}.${key}` }
+    if (!field) {
+      const names = schema.fields.map((f) => f.name)
+      found.push({ field: part.path, problem: `unknown field of ${schema.typeName}${meant(key, names)}` })
+    } else if (field.message && value !== null && value !== undefined) inMessageField(field, field.message, part, to)
+    else if (value !== null && value !== undefined) tryWhole(schema, { json: { [key]: value }, path: part.path }, to)
   }
 }
 
-function inField(schema: DescMessage, field: DescField, key: string, value: JsonValue, at: string, to: Finding): void {
-  const { found } = to
-  const { message } = field
-  if (!message) tryWhole(schema, { [key]: value }, at, to)
-  else if (field.fieldKind === 'list' && Array.isArray(value))
-    value.forEach((v, i) => inMessage(message, v, `${at}[${i}]`, to))
-  else if (field.fieldKind === 'map' && isObject(value))
-    for (const [k, v] of Object.entries(value)) inMessage(message, v, `${at}[${k}]`, to)
+function inMessageField(field: DescField, message: DescMessage, { json, path }: Part, to: Finding): void {
+  if (field.fieldKind === 'list' && Array.isArray(json))
+    json.forEach((v, i) => inMessage(message, { json: v, path: `${path}[${i}]` }, to))
+  else if (field.fieldKind === 'map' && isObject(json))
+    for (const [key, v] of Object.entries(json)) inMessage(message, { json: v, path: `${path}[${key}]` }, to)
   else if (field.fieldKind === 'list' || field.fieldKind === 'map')
-    found.push({ field: at, problem: `must be ${field.fieldKind === 'list' ? 'a list' : 'an object'}` })
-  else inMessage(message, value, at, to)
+    to.found.push({ field: path, problem: `must be ${field.fieldKind === 'list' ? 'a list' : 'an object'}` })
+  else inMessage(message, { json, path }, to)
 }
 
-function inAny(json: JsonValue, path: string, to: Finding): void {
+function inAny({ json, path }: Part, to: Finding): void {
   const { found } = to
   if (!isObject(json) || typeof json['@type'] !== 'string') {
     found.push({ field: path, problem: 'must be an object with "@type"' })
     return
   }
   const { '@type': url, ...rest } = json
-  const schema = to.known.registry.getMessage(url.slice(url.lastIndexOf('/') + 1))
+  const schema = to.known.registry.getMessage(bareType(url))
   if (!schema)
     found.push({
       field: `${path}.@type`,
       problem: `${bareType(url)} is no type of Envoy's${meant(bareType(url), typeNames(to.known))}`,
     })
-  else if (schema.typeName.startsWith('google.protobuf.')) tryWhole(schema, rest['value'] ?? {}, path, to)
-  else inMessage(schema, rest, path, to)
+  else if (schema.typeName.startsWith('google.protobuf.')) tryWhole(schema, { json: rest['value'] ?? {}, path }, to)
+  else inMessage(schema, { json: rest, path }, to)
 }
 
-function tryWhole(schema: DescMessage, json: JsonValue, at: string, to: Finding): void {
-  const { found } = to
+function tryWhole(schema: DescMessage, { json, path }: Part, { known, found }: Finding): void {
   try {
-    const made = fromJson(schema, json, { registry: to.known.registry })
-    if (!isMessage(made)) found.push({ field: at, problem: 'is no message' })
+    const made = fromJson(schema, json, { registry: known.registry })
+    if (!isMessage(made)) found.push({ field: path, problem: 'is no message' })
   } catch (err) {
-    found.push({ field: at, problem: jsonReason(err) })
+    found.push({ field: path, problem: jsonReason(err) })
   }
 }
 
