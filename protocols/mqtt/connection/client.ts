@@ -139,8 +139,7 @@ export class Client implements Reading, Holder {
   }
   #takePackets(): void {
     try {
-      // What is in the chunk already waits, too: a filter on its way to the disk takes a hundred times its bytes.
-      while (this.#now.at !== 'connecting' && this.#now.at !== 'closed' && !this.#pauses.has('subscriptions')) {
+      while (this.#mayTake()) {
         const packet = this.#parser.next()
         if (packet === undefined) break
         if (this.#now.at === 'connected') this.#now.connected.take(packet)
@@ -151,6 +150,14 @@ export class Client implements Reading, Holder {
     }
     this.#countPart()
     if (this.#now.at === 'connected' && this.#now.connected.link.isDeaf) this.hold('socket')
+  }
+  /**
+   * What is in the chunk already waits, too: behind a packet that does not act yet, and because a filter on its way to
+   * the disk takes a hundred times its bytes.
+   */
+  #mayTake(): boolean {
+    if (this.#now.at === 'connecting' || this.#now.at === 'closed') return false
+    return !this.#pauses.has('acting') && !this.#pauses.has('subscriptions') && !this.#pauses.has('pings')
   }
   #onDrain(): void {
     if (this.#now.at !== 'connected') return

@@ -1,14 +1,14 @@
 /** A client between its CONNACK and its end: what its packets do, and what becomes of its session and its will. */
 import { MeshError } from '../../../core/errors.ts'
 import type { Connection } from '../../connection.ts'
-import type { Connect, Disconnect, Packet, Will } from '../codec/packet.ts'
+import type { Connect, Disconnect, Packet, Subscribe, Unsubscribe, Will } from '../codec/packet.ts'
 import { owned } from '../codec/parser.ts'
 import { REASON, reasonOf, violation } from '../codec/reason.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { reauthorize } from '../session/reauthorize.ts'
 import type { Session } from '../session/session.ts'
 import { denyWill, detachSession, leaveWill } from '../session/sessions.ts'
-import { subscribe, unsubscribe } from '../session/subscribe.ts'
+import { type Answer, subscribe, unsubscribe } from '../session/subscribe.ts'
 import type { BrokerState } from '../state.ts'
 import type { Authorizer } from '../topics/authorization.ts'
 import { type Admitted, mayNotConnect } from './connect.ts'
@@ -16,6 +16,9 @@ import { Controls } from './controls.ts'
 import { Inflow, type Reading } from './inflow.ts'
 import type { Link } from './link.ts'
 import type { Rules } from './rules.ts'
+
+/** PINGREQs that wait for their answer before the client is not read from. */
+const MAX_WAITING_PINGS = 16
 
 export type ConnectedParts = {
   readonly state: BrokerState
@@ -42,6 +45,7 @@ export class Connected {
   readonly #controls: Controls
   readonly #will: Will | undefined
   readonly #willBytes: number
+  #pings = 0
 
   constructor(p: ConnectedParts) {
     const { state, session, link, reading, connect } = p
@@ -51,13 +55,15 @@ export class Connected {
     const authorizer = (): Authorizer => p.rules.authorizer(p.admitted)
     this.#inflow = new Inflow({ state, session, link, reading, authorizer, isResumed: p.isResumed })
     const asking = { session, link, authorizer, limits: link.limits }
+    const act = (packet: Subscribe | Unsubscribe): Answer | Promise<Answer> =>
+      packet.type === 'subscribe' ? subscribe(state, packet, asking) : unsubscribe(state, packet, asking)
     this.#controls = new Controls({
-      act: (packet) =>
-        packet.type === 'subscribe' ? subscribe(state, packet, asking) : unsubscribe(state, packet, asking),
-      onFull: () => reading.hold('subscriptions'),
-      onRoom: () => {
-        if (reading.release('subscriptions')) p.takePackets()
+      act: (packet) => {
+        const room = this.#inflow.whenRoom()
+        return room ? room.then(() => act(packet)) : act(packet)
       },
+      reading,
+      takePackets: p.takePackets,
       close: (err) => link.close(err),
     })
     this.#will = connect.will && compactWill(connect.will)
@@ -91,7 +97,7 @@ export class Connected {
         this.#controls.take(packet)
         return
       case 'pingreq':
-        this.link.outbox.packet({ type: 'pingresp' })
+        this.#ping()
         return
       case 'disconnect':
         this.#disconnect(packet)
@@ -156,6 +162,17 @@ export class Connected {
       this.#inflow.heldBytes +
       this.#session.waitingBytes
     )
+  }
+
+  /** Answered behind all that came before: clients take PINGRESP as a sign that it is done. */
+  #ping(): void {
+    const { reading, takePackets } = this.#p
+    if (++this.#pings >= MAX_WAITING_PINGS) reading.hold('pings')
+    const answer = (): void => {
+      this.link.outbox.packet({ type: 'pingresp' })
+      if (--this.#pings < MAX_WAITING_PINGS && reading.release('pings')) takePackets()
+    }
+    this.#controls.whenAnswered(() => this.#inflow.whenAnswered(answer))
   }
 
   #disconnect({ reason, properties }: Disconnect): void {

@@ -1,12 +1,15 @@
 /**
- * SUBSCRIBE and UNSUBSCRIBE of one connection: each acts after the one before it, and they are answered in that order.
- * What was asked for in one go waits for one commit.
+ * SUBSCRIBE, UNSUBSCRIBE and PINGREQ of one connection. All packets act in the order in which they came: one that
+ * cannot act at once, because its queue is not there yet, keeps those behind it from being taken. Answers come in that
+ * order, too, and PINGRESP behind all that its client has asked for before. What was asked for in one go waits for one
+ * commit.
  */
 import { toMeshError, type MeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { Subscribe, Unsubscribe } from '../codec/packet.ts'
 import { Fifo } from '../fifo.ts'
 import type { Answer } from '../session/subscribe.ts'
+import type { Reading } from './inflow.ts'
 
 /** Filters that wait for the store before the client is not read from. */
 const MAX_WAITING_FILTERS = 256
@@ -14,42 +17,57 @@ const MAX_WAITING_FILTERS = 256
 type Control = Subscribe | Unsubscribe
 export type ControlsOptions = {
   readonly act: (packet: Control) => Answer | Promise<Answer>
-  /** As many wait as may. */
-  readonly onFull: () => void
-  /** No longer so many. */
-  readonly onRoom: () => void
+  readonly reading: Reading
+  /** Packets that waited may be taken. */
+  readonly takePackets: () => void
   readonly close: (err: MeshError) => void
 }
 
 export class Controls {
   readonly #o: ControlsOptions
-  /** While a SUBSCRIBE waits for its queue: what comes behind it acts behind it. */
-  #acting: Promise<void> | undefined
   readonly #answers = new Fifo<{ readonly answer: Answer; readonly filters: number }>()
   #isAnswering = false
   #waitingFilters = 0
+  /** What belongs to answers that were given is not with the client yet: retained messages. */
+  #unfinished: Promise<void> | undefined
 
   constructor(options: ControlsOptions) {
     this.#o = options
   }
 
   take(packet: Control): void {
-    const { act, onFull, close } = this.#o
+    const { act, reading, close } = this.#o
     const filters = packet.type === 'subscribe' ? packet.subscriptions.length : packet.filters.length
     this.#waitingFilters += filters
-    if (this.#waitingFilters >= MAX_WAITING_FILTERS) onFull()
-    const answer = this.#acting ? this.#acting.then(() => act(packet)) : act(packet)
+    if (this.#waitingFilters >= MAX_WAITING_FILTERS) reading.hold('subscriptions')
+    const answer = act(packet)
     if (!(answer instanceof Promise)) {
       this.#enqueue(answer, filters)
       return
     }
-    const mine = answer
-      .then((made) => this.#enqueue(made, filters))
-      .catch((err: unknown) => close(toMeshError(err)))
-      .finally(() => {
-        if (this.#acting === mine) this.#acting = undefined
-      })
-    this.#acting = mine
+    reading.hold('acting')
+    detached(
+      'mqtt',
+      answer.then((made) => {
+        this.#enqueue(made, filters)
+        this.#resume('acting')
+      }),
+      close,
+    )
+  }
+
+  /** Calls once everything is answered that came before. */
+  whenAnswered(then: () => void): void {
+    if (this.#answers.size === 0 && this.#unfinished === undefined) {
+      then()
+      return
+    }
+    const tell = (): undefined => {
+      const before = this.#unfinished
+      if (before) detached('mqtt', before.then(then), this.#o.close)
+      else then()
+    }
+    this.#enqueue({ durable: undefined, tell }, 0)
   }
 
   #enqueue(answer: Answer, filters: number): void {
@@ -82,11 +100,24 @@ export class Controls {
   #tell(failed: MeshError | undefined): void {
     const { answer, filters } = this.#answers.shift()!
     try {
-      answer.tell(failed)
+      this.#note(answer.tell(failed))
     } catch (thrown) {
       this.#o.close(toMeshError(thrown))
     }
     this.#waitingFilters -= filters
-    if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.#o.onRoom()
+    if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.#resume('subscriptions')
+  }
+  #note(rest: Promise<void> | undefined): void {
+    if (!rest) return
+    const all = this.#unfinished ? Promise.all([this.#unfinished, rest]).then(() => undefined) : rest
+    this.#unfinished = all
+    const finish = (): void => {
+      if (this.#unfinished === all) this.#unfinished = undefined
+    }
+    detached('mqtt', all.then(finish), this.#o.close)
+  }
+
+  #resume(why: 'acting' | 'subscriptions'): void {
+    if (this.#o.reading.release(why)) this.#o.takePackets()
   }
 }

@@ -20,11 +20,11 @@ import { SHARED_BYTES, sizeOf } from '../shared-message.ts'
 import type { BrokerState } from '../state.ts'
 import type { Plan } from '../topics/subscriptions.ts'
 import { tooDeep } from '../topics/topics.ts'
-import { type InLine, PublishLine } from './publish-line.ts'
+import { type InLine, NO_MESSAGE, PublishLine } from './publish-line.ts'
 import { TopicAliases } from './topic-aliases.ts'
 
 /** Why a client is not read from at the moment. */
-export type PauseReason = 'commits' | 'subscriptions' | 'spool' | 'socket' | 'connecting'
+export type PauseReason = 'commits' | 'subscriptions' | 'acting' | 'pings' | 'spool' | 'socket' | 'connecting'
 export interface Reading {
   hold(why: PauseReason): void
   /** @returns whether it was paused for that */
@@ -51,6 +51,7 @@ export class Inflow {
   /** Waiting for room, and what came behind it; in the order of the line. */
   #waitingForRoom: InLine[] = []
   #isRetrying = false
+  #hasRoom: PromiseWithResolvers<void> | undefined
   readonly #ended = new AbortController()
 
   /** @param isResumed the session was there before this connection */
@@ -115,6 +116,18 @@ export class Inflow {
     this.#enqueue(message, to, p)
   }
 
+  /** Undefined when no message waits for room; what comes behind one acts behind it. */
+  whenRoom(): Promise<void> | undefined {
+    if (this.#waitingForRoom.length === 0 || this.#ended.signal.aborted) return undefined
+    this.#hasRoom ??= Promise.withResolvers<void>()
+    return this.#hasRoom.promise
+  }
+  /** Once all is answered that came before. */
+  whenAnswered(onAnswered: () => void): void {
+    if (this.#line.size === 0) onAnswered()
+    else this.#line.push({ ...NO_MESSAGE, qos: 0, packetId: 0, state: 'taken', reason: 0, onAnswered })
+  }
+
   get heldBytes(): number {
     return this.#line.bytes + this.#aliases.bytes
   }
@@ -156,6 +169,7 @@ export class Inflow {
    */
   end(): void {
     this.#ended.abort()
+    this.#hasRoom?.resolve()
     for (const one of this.#waitingForRoom) one.state = 'over'
     this.#waitingForRoom = []
     this.#aliases.end()
@@ -222,6 +236,7 @@ export class Inflow {
       packetId,
       state: commit ? 'waiting' : 'taken',
       reason: 0,
+      onAnswered: undefined,
     })
     if (this.#line.isLong(1)) this.#reading.hold('commits')
     if (commit) this.#ask(one, commit)
@@ -239,6 +254,7 @@ export class Inflow {
 
   #ask(one: InLine, commit: Commit): void {
     if (this.#waitingForRoom.length > 0) {
+      one.place?.suspend()
       this.#waitingForRoom.push(one)
       return
     }
@@ -309,6 +325,7 @@ export class Inflow {
     return qos > 0 && (this.#link.version === 4 || commit!.begun) && !this.#ended.signal.aborted
   }
   #hold(one: InLine): void {
+    if (!one.commit?.begun) one.place?.suspend()
     if (this.#waitingForRoom.includes(one)) return
     const behind = this.#waitingForRoom.findIndex((other) => other.number > one.number)
     this.#waitingForRoom.splice(behind === -1 ? this.#waitingForRoom.length : behind, 0, one)
@@ -344,6 +361,8 @@ export class Inflow {
     }
     this.#isRetrying = false
     this.#reading.release('spool')
+    this.#hasRoom?.resolve()
+    this.#hasRoom = undefined
   }
   /** All at once, as far as there is room. */
   #askAgain(held: readonly InLine[]): void {
@@ -361,6 +380,7 @@ export class Inflow {
    */
   #planAnew(one: InLine): void {
     if (!one.message || one.commit?.begun) return
+    one.place?.resume()
     one.plan = plan(this.#state, one.message, { from: this.#session, origin: undefined })
     one.commit = this.#commitOf(one.message, one.plan, one.packetId, one.place)
   }
@@ -370,17 +390,8 @@ export class Inflow {
       this.#answer(qos, packetId, reason)
       return
     }
-    this.#line.push({
-      bytes: 0,
-      message: undefined,
-      plan: undefined,
-      commit: undefined,
-      place: undefined,
-      qos,
-      packetId,
-      state: reason === 0 ? 'taken' : 'refused',
-      reason,
-    })
+    const state = reason === 0 ? 'taken' : 'refused'
+    this.#line.push({ ...NO_MESSAGE, qos, packetId, state, reason, onAnswered: undefined })
   }
 
   /** Answers from the front of the line as far as it is decided. */
@@ -390,6 +401,10 @@ export class Inflow {
       one.place?.[Symbol.dispose]()
       if (one.qos === 2) this.#arriving.delete(one.packetId)
       if (one.state === 'over') continue
+      if (one.onAnswered) {
+        one.onAnswered()
+        continue
+      }
       if (one.state === 'taken' && one.message && one.plan) deliver(one.message, one.plan.direct)
       this.#answer(one.qos, one.packetId, one.reason)
     }

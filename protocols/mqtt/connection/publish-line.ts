@@ -1,4 +1,4 @@
-/** Messages of one client that are not answered yet, in order, and what they hold in memory. */
+/** Messages of one client that are not answered yet, in order, with what they hold in memory, and PINGREQs among them. */
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
@@ -22,7 +22,17 @@ export type InLine = {
   /** `over`: dropped, nothing to be answered. */
   state: 'waiting' | 'taken' | 'refused' | 'over'
   reason: number
+  /** In place of an acknowledgement. */
+  readonly onAnswered: (() => void) | undefined
 }
+/** Of what is only answered. */
+export const NO_MESSAGE = {
+  bytes: 0,
+  message: undefined,
+  plan: undefined,
+  commit: undefined,
+  place: undefined,
+} as const
 
 /**
  * A client of 3.1.1 has no Receive Maximum; this many messages or bytes may be on their way to the disk before it is

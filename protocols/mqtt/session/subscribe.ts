@@ -3,7 +3,6 @@
  * acknowledged.
  */
 import { type MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Authorizer } from '../topics/authorization.ts'
 import type { Qos, Subscribe, Unsubscribe } from '../codec/packet.ts'
@@ -28,7 +27,11 @@ export type Asking = {
  * The request acts; what it changed is on its way to the disk. `tell` once it is there (at once without `durable`), in
  * the order of the requests; it throws when the connection has to end.
  */
-export type Answer = { readonly durable: Promise<void> | undefined; tell(failed: MeshError | undefined): void }
+export type Answer = {
+  readonly durable: Promise<void> | undefined
+  /** @returns when all that belongs to the answer is on its way to the client; undefined: it is */
+  tell(failed: MeshError | undefined): Promise<void> | undefined
+}
 
 /**
  * Requests act one after the other, without waiting for the disk between them: what a client sends in one go is one
@@ -58,14 +61,15 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
   })
   const wasThere = new Set<string>()
   for (const filter of granted.keys()) if (session.subscriptions.has(filter)) wasThere.add(filter)
-  const tell = (failed: MeshError | undefined): void =>
-    answer(state, packet, asking, { granted, reasons, wasThere }, failed)
+  const asked: Asked = { granted, reasons, wasThere, since: 0 }
+  const tell = (failed: MeshError | undefined): Promise<void> | undefined =>
+    answer(state, packet, asking, asked, failed)
   if (!session.stored || session.queue !== undefined || !reasons.some((granted) => granted === 1 || granted === 2))
-    return { durable: act(state, asking, granted), tell }
+    return { durable: act(state, asking, asked), tell }
   return queueOf(state, session).then(
     (queue) => {
       if (!session.queue) session.useQueue(queue, state.subscriptions)
-      return { durable: act(state, asking, granted), tell }
+      return { durable: act(state, asking, asked), tell }
     },
     (thrown: unknown) => ({ durable: undefined, tell: () => tell(toMeshError(thrown)) }),
   )
@@ -79,14 +83,16 @@ type Asked = {
   readonly granted: Map<string, StoredSubscription>
   readonly reasons: number[]
   readonly wasThere: ReadonlySet<string>
+  /** The last change of a retained message before it acted. */
+  since: number
 }
 function answer(
   state: BrokerState,
   packet: Subscribe,
   asking: Asking,
-  { granted, reasons, wasThere }: Asked,
+  { granted, reasons, wasThere, since }: Asked,
   failed: MeshError | undefined,
-): void {
+): Promise<void> | undefined {
   const { session, link } = asking
   if (failed) {
     state.ctx.log.warn(
@@ -101,7 +107,7 @@ function answer(
   }
   for (const one of granted.values()) session.durableBefore.delete(one)
   if (failed) granted.clear()
-  if (session.link !== link) return
+  if (session.link !== link) return undefined
   // The rules may have changed while it was written.
   packet.subscriptions.forEach(({ filter }, i) => {
     if (reasons[i]! <= 2 && !asking.authorizer().maySubscribe(filter)) {
@@ -115,10 +121,12 @@ function answer(
     reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)),
     properties: NO_PROPERTIES,
   })
+  const sent: Promise<void>[] = []
   for (const one of granted.values()) {
     if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter)))
-      sendRetained(state, session, one)
+      sent.push(...sendRetained(state, session, one, since))
   }
+  return sent.length === 0 ? undefined : Promise.all(sent).then(() => undefined)
 }
 
 /** Reason code of §3.9.3, undefined when it is granted. */
@@ -130,15 +138,12 @@ function refusalOf(filter: string, { authorizer, limits }: Asking): number | und
 }
 
 /** @returns when it is on the disk; undefined when nothing has to go there */
-function act(
-  state: BrokerState,
-  { session, link, authorizer }: Asking,
-  granted: ReadonlyMap<string, StoredSubscription>,
-): Promise<void> | undefined {
+function act(state: BrokerState, { session, link, authorizer }: Asking, asked: Asked): Promise<void> | undefined {
+  asked.since = state.retained.lastChange
   // The session may have ended meanwhile, or another connection have it.
   if (state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return undefined
   const changed: StoredSubscription[] = []
-  for (const one of granted.values()) {
+  for (const one of asked.granted.values()) {
     // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
     if (!authorizer().maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
@@ -183,27 +188,39 @@ function takeBack(state: BrokerState, { session, authorizer }: Asking, one: Stor
  * Not for shared subscriptions (§4.8.2). Through the queue where QoS 1 and 2 go through it, so packet ids and order are
  * one.
  */
-function sendRetained(state: BrokerState, session: Session, { filter, qos, subscriptionId }: StoredSubscription): void {
-  if (filter.startsWith('$share/')) return
+function sendRetained(
+  state: BrokerState,
+  session: Session,
+  { filter, qos, subscriptionId }: StoredSubscription,
+  since: number,
+): Promise<void>[] {
+  if (filter.startsWith('$share/')) return []
   const ids = subscriptionId === undefined ? [] : [subscriptionId]
-  for (const message of state.retained.find(filter)) {
+  const sent: Promise<void>[] = []
+  const decided = state.retained.deliver(filter, since, (message) => {
     const least = Math.min(qos, message.qos) as Qos
-    if (least > 0 && session.queue) appendRetained(state, session, { ...message, qos: least })
+    if (least > 0 && session.queue) sent.push(appendRetained(state, session, session.queue, { ...message, qos: least }))
     else session.deliver(message, least, true, ids)
-  }
+  })
+  // What was on its way is in `sent` only once that is decided.
+  return decided ? [decided.then(() => Promise.all(sent)).then(() => undefined)] : sent
 }
 
-function appendRetained(state: BrokerState, session: Session, message: StoredMessage): void {
-  detached(
-    'mqtt',
-    state.durability.append(retainedCopy(message), [session.queue!]).catch((err: unknown) => {
-      state.counters.dropped.spool.value++
-      state.ctx.log.warn(
-        { evt: 'mqtt.retained.lost', clientId: session.clientId, topic: message.topic, err: toMeshError(err) },
-        'retained message could not be queued',
-      )
-    }),
-  )
+async function appendRetained(
+  { durability, counters, ctx }: BrokerState,
+  { clientId }: Session,
+  queue: DurableQueue,
+  message: StoredMessage,
+): Promise<void> {
+  try {
+    await durability.append(retainedCopy(message), [queue])
+  } catch (thrown) {
+    counters.dropped.spool.value++
+    ctx.log.warn(
+      { evt: 'mqtt.retained.lost', clientId, topic: message.topic, err: toMeshError(thrown) },
+      'retained message could not be queued',
+    )
+  }
 }
 
 /** When the store fails nothing is acknowledged, and the connection ends. */
@@ -221,6 +238,7 @@ export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscri
     tell(failed) {
       if (failed) throw failed
       if (session.link === link) link.outbox.packet({ type: 'unsuback', packetId, reasons, properties: NO_PROPERTIES })
+      return undefined
     },
   }
 }

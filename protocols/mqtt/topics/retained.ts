@@ -2,12 +2,13 @@
  * Retained messages (MQTT 5.0 §3.3.1.3): the last one of each topic, durable, found by filter, bounded in number and
  * bytes.
  */
-import { compact, sizeOf } from '../shared-message.ts'
+import { HeldMessage, sizeOf } from '../shared-message.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Durability, StoredMessage } from '../durability.ts'
 import { levelsCost } from './filter-cost.ts'
 import { leftMs, messageNowMs } from '../expiry.ts'
+import { type Change, RetainedChanges } from './retained-changes.ts'
 import { TopicTree } from './topic-tree.ts'
 
 type Limits = Pick<MqttPolicy['limits'], 'maxRetainedMessages' | 'maxRetainedBytes'>
@@ -19,13 +20,38 @@ type Reserved = { places: number; bytes: number }
  * it back twice is giving it back once.
  */
 export class Place implements Disposable {
+  readonly #changes: RetainedChanges
+  readonly change: Change
   #release: (() => void) | undefined
-  constructor(release: (() => void) | undefined) {
+
+  /** Taken in the same turn in which the message's receivers are chosen. */
+  constructor(changes: RetainedChanges, topic: string, release: (() => void) | undefined) {
+    this.#changes = changes
     this.#release = release
+    this.change = { topic, number: 0 }
+    changes.begin(this.change)
+  }
+  /** The message waits for room, and nobody is to wait for it. */
+  suspend(): void {
+    this.#changes.end(this.change, 'given-up')
+  }
+  /** It is tried again: its receivers are chosen anew. */
+  resume(): void {
+    this.#changes.begin(this.change)
   }
   [Symbol.dispose](): void {
+    this.#changes.end(this.change, 'given-up')
     this.#release?.()
     this.#release = undefined
+  }
+}
+
+class RetainedMessage extends HeldMessage {
+  /** Number of the change that brought it (RetainedChanges); 0 = it was there at the start. */
+  readonly change: number
+  constructor(message: StoredMessage, change: number) {
+    super(message)
+    this.change = change
   }
 }
 
@@ -34,7 +60,8 @@ const USUAL_LEVELS = 8
 export class Retained {
   readonly #durability: Durability
   readonly #clock: Clock
-  readonly #tree = new TopicTree<StoredMessage>()
+  readonly #tree = new TopicTree<RetainedMessage>()
+  readonly #changes = new RetainedChanges()
   readonly #reserved = new Map<string, Reserved>()
   /** With what is reserved: many messages may be on their way at once. */
   readonly #maxBytes: number
@@ -47,7 +74,8 @@ export class Retained {
     this.#maxBytes = p.maxBytes ?? Infinity
     this.#durability = p.durability
     this.#clock = p.clock
-    for (const [topic, message] of p.durability.retained) this.#change(topic, () => this.#put(topic, message))
+    for (const [topic, message] of p.durability.retained)
+      this.#change(topic, () => this.#put(topic, new RetainedMessage(message, 0)))
   }
 
   get size(): number {
@@ -57,7 +85,7 @@ export class Retained {
   /** @returns undefined when a limit does not allow it once it has replaced what the topic holds */
   reserve(message: StoredMessage, limits: Limits): Place | undefined {
     const { topic, payload } = message
-    if (payload.length === 0) return new Place(undefined)
+    if (payload.length === 0) return new Place(this.#changes, topic, undefined)
     const bytes = keptBytes(message)
     const more = Math.max(0, bytes - this.#bytesOf(topic))
     const isNew = !this.#isThere(topic)
@@ -70,7 +98,7 @@ export class Retained {
       const of = this.#reserved.get(topic)
       this.#reserved.set(topic, { places: (of?.places ?? 0) + 1, bytes: Math.max(of?.bytes ?? 0, bytes) })
     })
-    return new Place(() =>
+    return new Place(this.#changes, topic, () =>
       this.#change(topic, () => {
         const of = this.#reserved.get(topic)!
         if (--of.places === 0) this.#reserved.delete(topic)
@@ -81,17 +109,47 @@ export class Retained {
   /** Empty payload deletes. Seen by subscribers once it is durable. */
   async save(message: StoredMessage, place: Place): Promise<void> {
     const { topic } = message
-    const kept = message.payload.length === 0 ? undefined : compact(message)
+    const kept = message.payload.length === 0 ? undefined : new RetainedMessage(message, place.change.number)
     await this.#durability.saveRetained(topic, kept)
     this.#change(topic, () => this.#put(topic, kept))
+    this.#changes.end(place.change, 'saved')
     place[Symbol.dispose]()
   }
 
+  /** For a subscription that begins now: what changes from here on comes to it live. */
+  get lastChange(): number {
+    return this.#changes.last
+  }
+  /**
+   * Gives a subscription the values of its topics, except those that came to it live.
+   * @param since lastChange when the subscription began
+   * @returns resolves once what was on its way is decided; undefined when nothing was
+   */
+  deliver(filter: string, since: number, give: (message: StoredMessage) => void): Promise<void> | undefined {
+    for (const message of this.find(filter))
+      if (message.change <= since && !this.#changes.isPending(message.topic)) give(message)
+    const decided: Promise<void>[] = []
+    for (const topic of this.#changes.topicsOf(filter)) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      decided.push(promise)
+      this.#changes.wait(topic, since, (isLive) => {
+        const message = isLive ? undefined : this.#current(topic)
+        if (message && message.change <= since) give(message)
+        resolve()
+      })
+    }
+    return decided.length === 0 ? undefined : Promise.all(decided).then(() => undefined)
+  }
+  #current(topic: string): RetainedMessage | undefined {
+    const message = this.#tree.get(topic)
+    return message && leftMs(message, messageNowMs(this.#clock)) > 0 ? message : undefined
+  }
+
   /** Those that the filter matches and that have not expired; expired ones that are met are deleted. */
-  find(filter: string): readonly StoredMessage[] {
+  find(filter: string): readonly RetainedMessage[] {
     const now = messageNowMs(this.#clock)
-    const found: StoredMessage[] = []
-    const expired: StoredMessage[] = []
+    const found: RetainedMessage[] = []
+    const expired: RetainedMessage[] = []
     this.#tree.ofFilter(filter, (message) => {
       ;(leftMs(message, now) <= 0 ? expired : found).push(message)
     })
@@ -103,7 +161,7 @@ export class Retained {
     return found
   }
 
-  #put(topic: string, message: StoredMessage | undefined): void {
+  #put(topic: string, message: RetainedMessage | undefined): void {
     const old = this.#tree.get(topic)
     if (old) this.#stored--
     if (message) {

@@ -1,0 +1,68 @@
+/**
+ * Changes of retained messages that are on their way to the disk. A message's receivers are chosen when it comes, and
+ * its topic's retained value changes when it is durable: who subscribes in between is no receiver, and finds the old
+ * value. So each change has a number, each subscription knows the last number before it, and one that meets a change on
+ * its way waits for it. What has a higher number came to it live.
+ */
+import { TopicTree } from './topic-tree.ts'
+
+export type Change = { readonly topic: string; number: number }
+type Waiter = { readonly since: number; readonly settle: (isLive: boolean) => void }
+
+export class RetainedChanges {
+  /** Number of the last change. */
+  last = 0
+  readonly #pending = new Map<string, Set<Change>>()
+  /** Of the same topics: many filters may ask for them. */
+  readonly #topics = new TopicTree<string>()
+  readonly #waiters = new Map<string, Set<Waiter>>()
+
+  /** Its receivers are being chosen now. */
+  begin(change: Change): void {
+    change.number = ++this.last
+    const pending = this.#pending.get(change.topic)
+    if (pending) {
+      pending.add(change)
+      return
+    }
+    this.#pending.set(change.topic, new Set([change]))
+    this.#topics.set(change.topic, change.topic)
+  }
+  /** It is the topic's value, or it was given up, or is going to begin again. */
+  end(change: Change, how: 'saved' | 'given-up'): void {
+    const { topic, number } = change
+    const pending = this.#pending.get(topic)
+    if (!pending?.delete(change)) return
+    if (pending.size === 0) {
+      this.#pending.delete(topic)
+      this.#topics.delete(topic)
+    }
+    const waiters = this.#waiters.get(topic)
+    for (const waiter of waiters ?? []) {
+      const isLive = how === 'saved' && number > waiter.since
+      if (!isLive && pending.size > 0) continue
+      waiters!.delete(waiter)
+      waiter.settle(isLive)
+    }
+    if (waiters?.size === 0) this.#waiters.delete(topic)
+  }
+
+  isPending(topic: string): boolean {
+    return this.#pending.has(topic)
+  }
+  topicsOf(filter: string): readonly string[] {
+    const found: string[] = []
+    if (this.#pending.size > 0) this.#topics.ofFilter(filter, (topic) => found.push(topic))
+    return found
+  }
+  /**
+   * @param since the last number before the subscription
+   * @param settle once: a later change came live, or nothing is on its way any more
+   */
+  wait(topic: string, since: number, settle: (isLive: boolean) => void): void {
+    const waiter = { since, settle }
+    const waiters = this.#waiters.get(topic)
+    if (waiters) waiters.add(waiter)
+    else this.#waiters.set(topic, new Set([waiter]))
+  }
+}

@@ -1,0 +1,119 @@
+/** All packets of one connection take effect and are answered in the order they came, whatever waits for the disk. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
+import type { Packet, Version } from '../../../../protocols/mqtt/codec/packet.ts'
+import { NO_PROPERTIES } from '../../../../protocols/mqtt/codec/properties.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
+
+const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
+const subscribe = (packetId: number, filter: string, qos: 0 | 1 | 2): Packet => ({
+  type: 'subscribe',
+  packetId,
+  properties: NO_PROPERTIES,
+  subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+})
+const unsubscribe = (packetId: number, filter: string): Packet => ({
+  type: 'unsubscribe',
+  packetId,
+  properties: NO_PROPERTIES,
+  filters: [filter],
+})
+const publish = (topic: string, text: string, qos: 0 | 1 | 2 = 0, packetId = 0): Packet =>
+  publishPacket({ topic, payload: Buffer.from(text), qos, packetId })
+const PING: Packet = { type: 'pingreq' }
+async function kept(t: TestBroker, version: Version = 5): Promise<MqttPeer> {
+  const c = t.open({ version })
+  await c.connect({ clientId: 'c', ...(version === 5 ? KEEP : { cleanStart: false }) })
+  return c
+}
+
+for (const qos of [0, 1, 2] as const) {
+  test(`SUBSCRIBE and PUBLISH (QoS ${qos}) in one segment: the client gets its own message`, async () => {
+    const t = new TestBroker()
+    const c = await kept(t)
+    c.send(subscribe(1, 'a', 2), publish('a', 'own', qos, qos === 0 ? 0 : 9))
+    const seen = await c.seen()
+    assert.ok(
+      seen.some((word) => word.startsWith('publish a own')),
+      seen.join(', '),
+    )
+  })
+}
+
+test('[MQTT-3.10.4-2] UNSUBSCRIBE and PUBLISH in one segment, behind a SUBSCRIBE that waits for the disk: nothing comes', async () => {
+  const t = new TestBroker()
+  const c = await kept(t)
+  await c.subscribe('a')
+  t.durability.hold()
+  c.send(subscribe(7, 'b', 1), unsubscribe(8, 'a'), publish('a', 'after'))
+  assert.deepEqual(await c.seen(), [])
+  t.durability.resume()
+  assert.deepEqual(await c.seen(), ['suback 1', 'unsuback'])
+})
+
+test('a segment cut at every byte has the same effect as in one piece', async () => {
+  const bytes = Buffer.concat(
+    [subscribe(1, 'a', 1), publish('a', 'one', 1, 2), unsubscribe(3, 'a'), publish('a', 'two', 1, 4), PING].map((p) =>
+      encode(p, 5),
+    ),
+  )
+  for (let at = 0; at <= bytes.length; at++) {
+    const t = new TestBroker()
+    const c = await kept(t)
+    c.stream.write(bytes.subarray(0, at))
+    c.stream.write(bytes.subarray(at))
+    const seen = await c.seen()
+    assert.equal(seen.at(-1), 'pingresp', `cut at ${at}`)
+    // SUBACK and PUBACK have no order among each other.
+    const want = ['pingresp', 'puback #2', 'puback #4', 'publish a one q1 #1', 'suback 1', 'unsuback']
+    assert.deepEqual(seen.toSorted(), want, `cut at ${at}`)
+  }
+})
+
+test('PINGRESP comes behind what was asked for before: acknowledgements that wait for the disk, SUBACK, retained messages', async () => {
+  const t = new TestBroker()
+  const other = t.open()
+  await other.connect({ clientId: 'other' })
+  other.publish('r/1', 'kept', { qos: 1, retain: true, packetId: 1 })
+  await other.seen()
+  const c = await kept(t)
+  await c.subscribe('own', { qos: 1 })
+  t.durability.hold()
+  c.send(publish('own', 'x', 1, 1), subscribe(2, 'r/#', 1), PING)
+  assert.deepEqual(await c.seen(), [])
+  t.durability.commit()
+  await c.seen().then((seen) => assert.ok(!seen.includes('pingresp'), seen.join(', ')))
+  t.durability.resume()
+  assert.deepEqual(await c.seen(), ['publish r/1 kept q1 #2 retain', 'pingresp'])
+})
+
+test('3.1.1: a SUBSCRIBE behind a message that waits for room acts behind it', async () => {
+  const t = new TestBroker()
+  const sub = t.open()
+  await sub.connect({ clientId: 'sub', ...KEEP })
+  await sub.subscribe('q', { qos: 1 })
+  const c = await kept(t, 4)
+  t.durability.refuse('MESH_STORAGE_FULL')
+  c.send(publish('q', 'before', 1, 1), subscribe(2, 'q', 0))
+  await c.seen()
+  t.durability.refuse(undefined)
+  await t.clock.advance(20_000)
+  assert.deepEqual(await c.seen(), ['puback #1', 'suback 0'])
+  assert.deepEqual(await sub.seen(), ['publish q before q1 #1'])
+})
+
+test('PINGREQs behind something that waits are not taken without end, and each is answered', async () => {
+  const t = new TestBroker()
+  const c = await kept(t)
+  await c.subscribe('a', { qos: 1 })
+  t.durability.hold()
+  c.send(publish('a', 'x', 1, 1), ...Array.from({ length: 5_000 }, () => PING), unsubscribe(2, 'a'))
+  await c.seen()
+  assert.equal(t.durability.pending, 1, 'what is behind the first of them has not acted')
+  t.durability.resume()
+  const seen = await c.seen()
+  assert.equal(seen.filter((word) => word === 'pingresp').length, 5_000)
+  assert.equal(seen.at(-1), 'unsuback')
+})
