@@ -69,7 +69,7 @@ const SETTLED_MS = 1_500
 const OLD_AGE = 6
 
 /**
- * Off since the bundle was loaded (tools/build/bundle-loader.cjs), and until there is work: an idle device never needs
+ * Off since the bundle was loaded (tools/build/bundle-front.cjs), and until there is work: an idle device never needs
  * their memory.
  */
 function optimize(): void {

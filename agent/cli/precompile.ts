@@ -5,10 +5,11 @@
  */
 import os from 'node:os'
 import path from 'node:path'
-import { BESIDE, bundle } from '../../core/runtime/bundle.ts'
+import { crc32 } from 'node:zlib'
+import { BESIDE, bundle, type Bundle } from '../../core/runtime/bundle.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import { MeshError } from '../../core/errors.ts'
-import { unpackedAddon } from '../../core/storage/sqlite-addon.ts'
+import { unencodedAddon } from '../../core/storage/sqlite-addon.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import { rehearse } from './rehearsal.ts'
@@ -18,8 +19,8 @@ export async function precompile(disk: Disk, io: Io): Promise<ExitCode> {
   if (!bundle) throw new MeshError('MESH_PRECOMPILE_FAILED', 'there is no bundle: this meshlet runs from its sources')
   await rehearse()
   const parts = {
-    [BESIDE.compiled]: bundle.compiled(),
-    [BESIDE.addon]: unpackedAddon({ packed: bundle.packedAddon, sha256: bundle.addonSha256 }),
+    [BESIDE.compiled]: compiledOf(bundle),
+    [BESIDE.addon]: unencodedAddon({ encoded: bundle.encodedAddon, sha256: bundle.addonSha256 }),
   }
   for (const [suffix, content] of Object.entries(parts)) {
     const file = bundle.file + suffix
@@ -33,4 +34,12 @@ export async function precompile(disk: Disk, io: Io): Promise<ExitCode> {
   if (os.userInfo().uid !== 0)
     io.err(`meshlet: an agent that runs as the user who owns ${path.dirname(bundle.file)} uses neither\n`)
   return 0
+}
+
+/** What V8 has compiled so far, behind what tells the bundle's front that it is of this program and whole. */
+function compiledOf({ script, programSha256 }: Bundle): Buffer {
+  const code = script.createCachedData()
+  const sum = Buffer.alloc(4)
+  sum.writeUInt32LE(crc32(code))
+  return Buffer.concat([Buffer.from(programSha256, 'hex'), sum, code])
 }

@@ -8,12 +8,11 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { brotliDecompressSync } from 'node:zlib'
-import type { Bundle, PackedAddon } from '../runtime/bundle.ts'
+import type { Bundle, EncodedAddon } from '../runtime/bundle.ts'
 import { MeshError } from '../errors.ts'
 
-/** `fd`: an open descriptor of it, which is looked at first. `packed`: read only where that is not enough. */
-export type Addon = { readonly sha256: string; readonly fd: number | undefined; readonly packed: PackedAddon }
+/** `fd`: an open descriptor of it, which is looked at first. `encoded`: read only where that is not enough. */
+export type Addon = { readonly sha256: string; readonly fd: number | undefined; readonly encoded: EncodedAddon }
 /** What better-sqlite3 takes for `nativeBinding`. `fd` stays open: another thread may load it, too. */
 export type LoadedAddon = { readonly binding: object; readonly fd: number }
 
@@ -26,7 +25,7 @@ export function bindingOption(binding: object | undefined): { nativeBinding?: st
 }
 
 export function addonOf(bundle: Bundle): Addon {
-  return { sha256: bundle.addonSha256, fd: bundle.addonBeside(), packed: bundle.packedAddon }
+  return { sha256: bundle.addonSha256, fd: bundle.addonBeside, encoded: bundle.encodedAddon }
 }
 
 /**
@@ -37,7 +36,7 @@ export function loadAddon(addon: Addon, spare: readonly string[] = []): LoadedAd
   // Else it is that of another version: meshlet was upgraded and `meshlet precompile` not run again.
   if (addon.fd !== undefined && sha256(read(addon.fd)) === addon.sha256)
     return { binding: load(addon.fd), fd: addon.fd }
-  const bytes = unpackedAddon(addon)
+  const bytes = unencodedAddon(addon)
   let failure: unknown
   for (const folder of [...TEMPORARY, ...spare]) {
     let fd: number | undefined
@@ -58,10 +57,10 @@ export function loadAddon(addon: Addon, spare: readonly string[] = []): LoadedAd
 }
 
 /** Throws MESH_STORAGE_FAILED when the bundle is damaged. */
-export function unpackedAddon({ packed, sha256: wanted }: Pick<Addon, 'packed' | 'sha256'>): Uint8Array {
+export function unencodedAddon({ encoded, sha256: wanted }: Pick<Addon, 'encoded' | 'sha256'>): Uint8Array {
   let bytes: Uint8Array | undefined
   try {
-    bytes = brotliDecompressSync(Buffer.from(read(packed.fd, packed).toString('latin1'), 'base64'))
+    bytes = Buffer.from(read(encoded.fd, encoded).toString('latin1'), 'base64')
   } catch {
     /* told below */
   }

@@ -29,7 +29,7 @@ export function startWorker(bundle: Bundle | undefined): StorageWorker {
     trackUnmanagedFds: false,
   }
   const worker = bundle
-    ? new Worker(bundle.thread(), { ...options, eval: true })
+    ? new Worker(bundle.thread, { ...options, eval: true })
     : new Worker(new URL('./thread.ts', import.meta.url), options)
   if (bundle) {
     const addon = { ...addonOf(bundle), ...(loaded.has(bundle) ? { fd: loaded.get(bundle) } : {}) }

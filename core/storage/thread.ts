@@ -59,7 +59,7 @@ parentPort!.on('message', (message: ToThread) => {
  * finds its own. Throws as `loadAddon`.
  */
 function sqlite(spare: readonly string[] = []): object | undefined {
-  if (!addon || !('packed' in addon)) return addon
+  if (!addon || !('encoded' in addon)) return addon
   const { binding, fd } = loadAddon(addon, spare)
   parentPort!.postMessage({ kind: 'addon', fd } satisfies FromThread)
   SqliteFile.load((addon = binding))

@@ -5,9 +5,9 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { Script } from 'node:vm'
 import type { Worker } from 'node:worker_threads'
-import zlib from 'node:zlib'
-import type { Bundle, PackedAddon } from '../../../core/runtime/bundle.ts'
+import type { Bundle, EncodedAddon } from '../../../core/runtime/bundle.ts'
 import { loadAddon } from '../../../core/storage/sqlite-addon.ts'
 import { startWorker } from '../../../core/storage/thread-handle.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
@@ -17,10 +17,8 @@ const NATIVE = path.resolve(
   `../../../node_modules/better-sqlite3/prebuilds/linux-${process.arch}.node`,
 )
 const native = fs.readFileSync(NATIVE)
-const quickly = (bytes: Uint8Array): Buffer =>
-  zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } })
 /** As in a bundle, behind something else. */
-function packed(t: TestContext, content: Uint8Array): PackedAddon {
+function encoded(t: TestContext, content: Uint8Array): EncodedAddon {
   const file = path.join(folder(t), 'bundle')
   const text = Buffer.from(content).toString('base64')
   fs.writeFileSync(file, `before${text}after`)
@@ -30,7 +28,6 @@ function packed(t: TestContext, content: Uint8Array): PackedAddon {
   })
   return { fd, from: 6, length: text.length }
 }
-const compressed = quickly(native)
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 function folder(t: TestContext): string {
@@ -49,7 +46,7 @@ test('what lies beside the bundle is loaded from the descriptor that was looked 
   const fd = fs.openSync(file, 'r')
   fs.renameSync(file, `${file}.old`)
   fs.writeFileSync(file, 'other code')
-  const loaded = loadAddon({ sha256: sha256(native), fd, packed: packed(t, Buffer.from('not looked at')) })
+  const loaded = loadAddon({ sha256: sha256(native), fd, encoded: encoded(t, Buffer.from('not looked at')) })
   assert.equal(loaded.fd, fd)
   assert.ok('Database' in loaded.binding)
 })
@@ -61,7 +58,7 @@ test('without it, and with that of another version, it is unpacked into a file w
     fs.closeSync(fd)
   })
   for (const beside of [undefined, fd]) {
-    const loaded = loadAddon({ sha256: sha256(native), fd: beside, packed: packed(t, compressed) })
+    const loaded = loadAddon({ sha256: sha256(native), fd: beside, encoded: encoded(t, native) })
     assert.ok('Database' in loaded.binding)
     assert.notEqual(loaded.fd, fd)
     assert.match(fs.readlinkSync(`/proc/self/fd/${loaded.fd}`), / \(deleted\)$/)
@@ -75,11 +72,11 @@ test('without it, and with that of another version, it is unpacked into a file w
   )
 })
 for (const [what, bytes] of [
-  ['cut', compressed.subarray(0, 1000)],
-  ['another', quickly(Buffer.from('other code'))],
+  ['cut', native.subarray(0, 1000)],
+  ['another', Buffer.from('other code')],
 ] as const) {
   test(`an addon of the bundle that is ${what} is not loaded`, (t) => {
-    assert.throws(() => loadAddon({ sha256: sha256(native), fd: undefined, packed: packed(t, bytes) }), {
+    assert.throws(() => loadAddon({ sha256: sha256(native), fd: undefined, encoded: encoded(t, bytes) }), {
       code: 'MESH_STORAGE_FAILED',
       message: /the bundle is damaged/,
     })
@@ -100,11 +97,11 @@ test('the storage thread has it before the first file is opened, leaves no code 
     builtAt: '',
     file: '',
     addonSha256: sha256(native),
-    usesCompiled: false,
-    compiled: () => new Uint8Array(),
-    addonBeside: () => undefined,
-    packedAddon: packed(t, compressed),
-    thread: () => `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
+    script: new Script(''),
+    programSha256: '',
+    addonBeside: undefined,
+    encodedAddon: encoded(t, native),
+    thread: `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
   }
   const openStorage = openStorageWith({ bundle, worker: startWorker(bundle) })
   const options = { path: path.join(state, 'a.db'), profile: 'strict', migrations: ['CREATE TABLE t (k)'] } as const
@@ -114,7 +111,7 @@ test('the storage thread has it before the first file is opened, leaves no code 
     fs.readdirSync(state).filter((name) => !name.startsWith('a.db')),
     [],
   )
-  fs.writeFileSync(`/proc/self/fd/${bundle.packedAddon.fd}`, 'another bundle')
+  fs.writeFileSync(`/proc/self/fd/${bundle.encodedAddon.fd}`, 'another bundle')
   await started[0]!.terminate()
   assert.equal((await storage.query({ sql: 'SELECT k FROM t' })).length, 1)
   assert.equal(started.length, 2)
@@ -125,11 +122,11 @@ test('a damaged bundle is told to whoever opens a file', async (t) => {
     builtAt: '',
     file: '',
     addonSha256: sha256(native),
-    usesCompiled: false,
-    compiled: () => new Uint8Array(),
-    addonBeside: () => undefined,
-    packedAddon: packed(t, Buffer.from('other code')),
-    thread: () => `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
+    script: new Script(''),
+    programSha256: '',
+    addonBeside: undefined,
+    encodedAddon: encoded(t, Buffer.from('other code')),
+    thread: `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
   }
   const worker = startWorker(bundle)
   await once(worker, 'online')

@@ -7,29 +7,31 @@ import { transform } from 'esbuild'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { assembled, packed } from '../../../tools/build/assemble.ts'
+import { assembled } from '../../../tools/build/assemble.ts'
 
 const ADDON = Buffer.from('native code')
 const isRoot = process.getuid?.() === 0 ? {} : { skip: 'needs root, to be somebody else' }
 const NOBODY = 65_534
 
-/** What was found beside the bundle; `late` is asked for when a line comes. */
+/** What was found beside the bundle; what comes later is asked for when a line comes. */
 const PROGRAM = `
-const seen = { compiled: meshletBundle.usesCompiled, addon: meshletBundle.addonBeside() !== undefined }
-if (process.argv[2] === 'precompile') require('node:fs').writeFileSync(__filename + '.compiled', meshletBundle.compiled(), { mode: 0o644 })
+const { script, programSha256, addonBeside, encodedAddon, thread } = meshletBundle
+const seen = { compiled: script.cachedDataRejected === false, addon: addonBeside !== undefined }
+if (process.argv[2] === 'precompile') require('node:fs').writeFileSync(__filename + '.compiled', COMPILED, { mode: 0o644 })
 console.log(JSON.stringify(seen))
-if (process.argv[3] === 'wait') process.stdin.once('data', () => { console.log(require('late').word, meshletBundle.thread(), meshletBundle.packedAddon.length); process.stdin.pause() })
+function late() { return \`in lines
+// and more\` }
+if (process.argv[3] === 'wait') process.stdin.once('data', () => { console.log(late(), thread, encodedAddon.length); process.stdin.pause() })
 `
+/** As agent/cli/precompile.ts writes it. */
+const COMPILED = `((code) => Buffer.concat([Buffer.from(programSha256, 'hex'), Buffer.from(Uint32Array.of(require('node:zlib').crc32(code)).buffer), code]))(script.createCachedData())`
 const textWith = (program: string): string =>
   assembled({
     addon: ADDON,
     version: '1.0.0',
     builtAt: '2026-01-01T00:00:00Z',
-    parts: {
-      program: packed(Buffer.from(program), 'often'),
-      thread: packed(Buffer.from('thread'), 'often'),
-      'package late': packed(Buffer.from('exports.word = "late"'), 'seldom'),
-    },
+    program: program.replace('COMPILED', COMPILED),
+    thread: 'thread',
   })
 const text = textWith(PROGRAM)
 
@@ -135,7 +137,7 @@ test('code that the agent could have written is not used', isRoot, async (t) => 
 test('what was compiled of another version, or is damaged, is not used', isRoot, (t) => {
   const file = precompiled(t)
   const compiled = fs.readFileSync(`${file}.compiled`)
-  for (const at of [5, compiled.length - 1, 40]) {
+  for (const at of [5, 33, 40, compiled.length - 1]) {
     const damaged = Buffer.from(compiled)
     damaged[at]! ^= 1
     fs.writeFileSync(`${file}.compiled`, damaged)
@@ -192,6 +194,6 @@ for (const [how, replace] of [
     child.stdin.write('\n')
     child.stdin.end()
     await once(child, 'close')
-    assert.match(out, /\nlate thread \d+\n$/)
+    assert.match(out, /\nin lines\n\/\/ and more thread \d+\n$/)
   })
 }
