@@ -32,8 +32,6 @@ export type Agent = AsyncDisposable & {
   readonly connections: number
   /** Called after each change of the configuration in force. */
   onConfiguration(fn: () => void): Disposable
-  /** Resolves once there is something to carry: a connection, or a route to another broker. */
-  readonly inUse: Promise<void>
   /** Sign of life for the watchdog. */
   alive(): boolean
   /** Accepts nothing more and lets what is open come to its end, at most limits.drainMs. */
@@ -164,7 +162,7 @@ function logStart({ log, node, facts, tables, clock, startedMs }: Parts, admin: 
 }
 
 function agentOf(all: Parts, { admin, status, stopRequested, drain }: Control): Agent {
-  const { config, scope, metrics, tables, readiness, dataPath, dns, bridge } = all
+  const { config, scope, metrics, tables, readiness, dataPath, dns } = all
   return {
     ready: readiness.whenReady(),
     stopRequested,
@@ -181,7 +179,6 @@ function agentOf(all: Parts, { admin, status, stopRequested, drain }: Control): 
       return dataPath.connections
     },
     onConfiguration: (fn) => tables.watch(fn),
-    inUse: bridge.status().length > 0 ? Promise.resolve() : dataPath.firstConnection,
     alive: () => !scope.aborted.aborted,
     drain,
     [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),

@@ -41,9 +41,8 @@ async function main(): Promise<void> {
     giveUpAfter: (ms) => {
       after(ms, () => process.exit(1))
     },
-    settled: ({ inUse, isIdle, watch }) => {
+    settled: ({ isIdle, watch }) => {
       after(SETTLED_MS, () => {
-        void inUse.then(optimize)
         const memory = new IdleGc({
           isIdle,
           committedBytes: () => v8.getHeapStatistics().total_heap_size,
@@ -67,14 +66,6 @@ const LAST_LINES_MS = 500
 const SETTLED_MS = 1_500
 /** V8's default: collections until code that did not run is thrown away. */
 const OLD_AGE = 6
-
-/**
- * Off since the bundle was loaded (tools/build/bundle-front.cjs), and until there is work: an idle device never needs
- * their memory.
- */
-function optimize(): void {
-  for (const flag of ['--opt', '--maglev']) v8.setFlagsFromString(flag)
-}
 
 function after(ms: number, fn: () => void): void {
   setTimeout(fn, ms).unref()

@@ -27,8 +27,8 @@ export type Io = {
   readonly giveUpAfter?: (ms: number) => void
   /**
    * The start is over. Once `isIdle` says that nobody is connected what only the start needed goes, later what a change
-   * that `watch` tells of left behind. With `inUse` the optimizing compilers begin to work.
+   * that `watch` tells of left behind.
    */
-  readonly settled: (p: { inUse: Promise<void>; isIdle(): boolean; watch(changed: () => void): void }) => void
+  readonly settled: (p: { isIdle(): boolean; watch(changed: () => void): void }) => void
 }
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'

@@ -58,7 +58,6 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   })
   isAlive = () => agent.alive()
   io.settled({
-    inUse: agent.inUse,
     isIdle: () => agent.connections === 0,
     watch: (changed) => {
       agent.onConfiguration(changed)

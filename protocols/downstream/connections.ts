@@ -138,7 +138,6 @@ export class Connections {
   readonly #byListener = new Tallies<string>()
   readonly #bySource = new Tallies<string>()
   readonly #idle = new Set<() => void>()
-  readonly #first = Promise.withResolvers<void>()
   readonly #limitMet: (limit: ConnectionLimit) => void
   #made = 0
 
@@ -150,10 +149,6 @@ export class Connections {
     this.#limitMet = limitMet
   }
 
-  /** Resolves with the first connection that a codec serves. */
-  get first(): Promise<void> {
-    return this.#first.promise
-  }
   get size(): number {
     return this.#open.now
   }
@@ -198,7 +193,6 @@ export class Connections {
   /** A codec serves it from now on. */
   served(live: TrackedConnection): void {
     live.serves()
-    this.#first.resolve()
   }
   /** Resolves when none is open. */
   async whenNone(): Promise<void> {

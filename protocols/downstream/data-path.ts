@@ -100,9 +100,6 @@ export class DataPath implements AsyncDisposable {
   get connections(): number {
     return this.#connections.size
   }
-  get firstConnection(): Promise<void> {
-    return this.#connections.first
-  }
 
   /** Accepts nothing more, lets what is open come to its end within limits.drainMs, then cuts it off. */
   async drain(): Promise<'drained' | 'forced'> {

@@ -34,7 +34,8 @@ function openBeside(suffix) {
   try {
     found = fs.openSync(__filename + suffix, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
     var s = fs.fstatSync(found)
-    if (s.isFile() && (s.mode & 18) === 0 && (s.uid === 0 || (s.uid === stat.uid && s.uid !== process.geteuid())))
+    var othersMayWrite = (s.mode & parseInt('022', 8)) !== 0
+    if (s.isFile() && !othersMayWrite && (s.uid === 0 || (s.uid === stat.uid && s.uid !== process.geteuid())))
       return found
   } catch (_) {
     /* not there, or a link: then without */
@@ -62,19 +63,9 @@ function compiledBefore() {
   }
 }
 
-var command = process.argv[2]
-// The optimizing compilers cost a start more than they give, and eight megabytes of their own code; agent/main.ts
-// switches them on again. V8 takes only what was compiled under the same flags: the large ones of what Node brings
-// compiled of itself come before they change, the program after.
-if (command === 'run' || command === 'precompile') {
-  ;['crypto', 'net', 'tls'].forEach(function (name) {
-    require('node:' + name)
-  })
-  ;['--no-opt', '--no-maglev'].forEach(require('v8').setFlagsFromString)
-}
 var program = new vm.Script(
   '(function (exports, require, module, __filename, __dirname, meshletBundle) {' + textOf(PARTS.program) + '\n})',
-  { filename: __filename + '#program', cachedData: command === 'run' ? compiledBefore() : undefined },
+  { filename: __filename + '#program', cachedData: compiledBefore() },
 )
 program.runInThisContext().call(exports, exports, require, module, __filename, __dirname, {
   version: PARTS.version,
