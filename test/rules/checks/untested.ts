@@ -7,7 +7,6 @@ export const STILL_MISSING: readonly string[] = [
   'agent/admin/collect-status.ts',
   'agent/admin/pages.ts',
   'agent/admin/status.ts',
-  'agent/agent.ts',
   'agent/cli/config-check.ts',
   'agent/cli/program.ts',
   'agent/config/istio-mesh.ts',

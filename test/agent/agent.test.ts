@@ -8,8 +8,8 @@ import { freePorts } from '../../tools/free-ports.ts'
 import { inboundListener, ORDERS } from '../../demo/resources.ts'
 import { device } from '../../demo/services.ts'
 import { sample, type Sample } from '../helpers/control-plane/resources.ts'
-import { ControlPlane } from './control-plane.ts'
-import { ask, Service, startSite, TestAgent, until, type Site } from './site.ts'
+import { ControlPlane } from '../scenarios/control-plane.ts'
+import { ask, Service, startSite, TestAgent, until, type Site } from '../scenarios/site.ts'
 
 /** A request that stays open; resolves with its response once the head is there. */
 async function open(site: Site, path: string): Promise<http.IncomingMessage> {
