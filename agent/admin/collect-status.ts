@@ -1,7 +1,7 @@
 /** Collects AgentStatus from the parts; what is wrong stands in conditions.ts. */
 import { hasWorkloadEntry } from '../../control-sync/ads/node.ts'
 import { problemsOf } from './conditions.ts'
-import type { Configuration } from '../configuration.ts'
+import type { Configuration } from '../configuration/configuration.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { AgentStatus } from './status.ts'
 import type { StatusParts } from './status-parts.ts'

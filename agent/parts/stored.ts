@@ -7,7 +7,9 @@ import type { Scope } from '../../core/scope.ts'
 import type { Listener } from '../../model/listener.ts'
 import { openSpool, type Spool } from '../../protocols/mqtt/spool/spool.ts'
 import { listenersOf } from '../config/listeners.ts'
-import { startConfiguration, type Configuration } from '../configuration.ts'
+import type { Configuration, ConfigurationOptions } from '../configuration/configuration.ts'
+import { openControlPlane } from '../configuration/control-plane.ts'
+import { openDirectory } from '../configuration/directory.ts'
 import { startIdentity, type AgentIdentity } from '../identity.ts'
 import { HealthChecker } from '../workload-health/checker.ts'
 import { probeOf } from '../workload-health/probe.ts'
@@ -32,7 +34,7 @@ export async function openStored(f: Foundation): Promise<Stored> {
   // One thread reads both: the tables are made while it looks at the spool.
   const [configuration, spool] = await bothOwned(
     scope,
-    startConfiguration({
+    openConfiguration({
       ...f,
       identity,
       owner: snapshotOwner(f.settings),
@@ -54,6 +56,12 @@ export async function openStored(f: Foundation): Promise<Stored> {
   scope.own(tables.watch(takeRoots))
   takeRoots()
   return { identity, configuration, spool, own, workload }
+}
+
+/** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER or MESH_STORAGE_FAILED. */
+function openConfiguration(o: ConfigurationOptions): Promise<Configuration> {
+  const { directory } = o.config
+  return directory === undefined ? openControlPlane(o) : openDirectory(o, directory)
 }
 
 function createHealthChecker({ config, world, scope, metrics, log }: Foundation): HealthChecker | undefined {

@@ -11,7 +11,7 @@ export const STILL_MISSING: readonly string[] = [
   'agent/cli/program.ts',
   'agent/config/istio-mesh.ts',
   'agent/config/listeners.ts',
-  'agent/configuration.ts',
+  'agent/configuration/control-plane.ts',
   'agent/control-sync-settings.ts',
   'agent/identity.ts',
   'agent/workload-health/grpc.ts',

@@ -1,0 +1,48 @@
+/** Where the configuration comes from: a control plane with the last good snapshot beneath it, or a folder. */
+import type { ControlLinkStatus } from '../../control-sync/sync.ts'
+import type { Applier } from '../../control-sync/apply.ts'
+import type { Current } from '../../core/current.ts'
+import type { MeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Metrics } from '../../core/metrics.ts'
+import type { NamedFiles } from '../../core/os/named-files.ts'
+import type { World } from '../../core/world.ts'
+import type { Listener } from '../../model/listener.ts'
+import type { WorkloadHealth } from '../../model/readiness-probe.ts'
+import type { Tables } from '../../model/tables.ts'
+import type { AgentConfig } from '../config/schema.ts'
+import type { AgentIdentity } from '../identity.ts'
+import type { OwnNode } from '../own-node.ts'
+import type { Readiness } from '../readiness.ts'
+
+export type Configuration = AsyncDisposable & {
+  readonly applier: Applier
+  /** Opens the way to the control plane; a folder is open from the start. */
+  connect(): void
+  link(): ControlLinkStatus
+  /** Of what is stored: what was found at start, and later. */
+  readonly damage: readonly MeshError[]
+  /** A control plane knows agents by their certificate. */
+  readonly needsIdentity: boolean
+  /** What in files of the folder cannot be used; its last good content serves on. */
+  folderProblems(): readonly MeshError[]
+}
+export type ConfigurationOptions = {
+  readonly config: AgentConfig
+  readonly world: World
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly tables: Current<Tables>
+  readonly identity: AgentIdentity
+  readonly node: OwnNode
+  /** Whose the stored snapshot is. */
+  readonly owner: string
+  readonly own: readonly Listener[]
+  readonly readiness: Readiness
+  /** Told to a control plane that keeps a WorkloadEntry for this node. */
+  readonly health: Current<WorkloadHealth> | undefined
+  /** Of this machine, that the control plane may name. */
+  readonly files: NamedFiles
+  /** Of the program. */
+  readonly version: string
+}

@@ -1,0 +1,212 @@
+/** A control plane as the source of configuration, with the last good snapshot beneath it. */
+import path from 'node:path'
+import zlib from 'node:zlib'
+import { GrpcTransport } from '../../control-sync/ads/grpc-stream.ts'
+import { hasWorkloadEntry } from '../../control-sync/ads/node.ts'
+import { Applier } from '../../control-sync/apply.ts'
+import { SnapshotSaver } from '../../control-sync/snapshot/saver.ts'
+import { openSnapshotStore, type SnapshotStore } from '../../control-sync/snapshot/store.ts'
+import type { StoredSnapshot } from '../../control-sync/snapshot/types.ts'
+import { startSync, type ControlLinkStatus, type Sync } from '../../control-sync/sync.ts'
+import { detached } from '../../core/defects/guard.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { Timer } from '../../core/os/clock.ts'
+import type { Listener } from '../../model/listener.ts'
+import type { AgentConfig } from '../config/schema.ts'
+import type { Configuration, ConfigurationOptions } from './configuration.ts'
+import { controlLink, readControlPlane } from '../control-sync-settings.ts'
+import { sealerFrom } from '../identity.ts'
+
+/**
+ * Who has a configuration serves first: loading gRPC takes as long as the rest of the start. Devices that boot together
+ * come spread.
+ */
+const CONNECT_AFTER_MS = 200
+
+export async function openControlPlane(o: ConfigurationOptions): Promise<Configuration> {
+  const { config, world, metrics, log, owner } = o
+  const { control } = config
+  if (!control) throw new MeshError('MESH_CONFIG_INVALID', 'one of `control` or `directory` is needed')
+  const { store, stored } = await openSnapshotStore({
+    openStorage: world.openStorage,
+    path: path.join(config.state, 'snapshot.db'),
+    node: owner,
+    sealer: sealerFrom(config, world.disk),
+    log,
+    metrics,
+  })
+  return new ControlPlaneConfiguration(o, control, store, stored)
+}
+
+type Control = NonNullable<AgentConfig['control']>
+
+class ControlPlaneConfiguration implements Configuration {
+  readonly needsIdentity = true
+  readonly applier: Applier
+  readonly #o: ConfigurationOptions
+  readonly #control: Control
+  readonly #store: SnapshotStore
+  readonly #saver: SnapshotSaver
+  readonly #transport: GrpcTransport
+  /** Held until there is a configuration, stored or pushed. */
+  readonly #latch: Disposable
+  readonly #hasStored: boolean
+  /** Before there is a stream. */
+  readonly #waiting: ControlLinkStatus
+  readonly #contacts: Timer | undefined
+  #later: Timer | undefined
+  #sync: Sync | undefined
+
+  constructor(o: ConfigurationOptions, control: Control, store: SnapshotStore, stored: StoredSnapshot | undefined) {
+    const { clock } = o.world
+    this.#o = o
+    this.#control = control
+    this.#store = store
+    this.#saver = createSaver(o, control, store)
+    this.applier = this.#createApplier()
+    this.#latch = o.readiness.hold('a configuration')
+    this.#hasStored = stored !== undefined
+    if (stored) {
+      this.applier.restore(stored)
+      this.#latch[Symbol.dispose]()
+    }
+    this.#transport = createTransport(o, control)
+    this.#contacts = this.#keepContact()
+    this.#waiting = {
+      mode: 'control plane',
+      address: this.#transport.address,
+      state: 'connecting',
+      sinceMs: clock.monotonicMs(),
+      lastContactMs: undefined,
+      error: undefined,
+    }
+  }
+
+  get damage(): readonly MeshError[] {
+    return this.#store.damage
+  }
+  folderProblems(): readonly MeshError[] {
+    return []
+  }
+  link(): ControlLinkStatus {
+    return this.#sync?.link ?? this.#waiting
+  }
+
+  connect(): void {
+    const { clock, random } = this.#o.world
+    if (this.#hasStored) this.#later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), () => this.#start())
+    else this.#start()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#later?.cancel()
+    this.#contacts?.cancel()
+    if (this.#isConnected) this.applier.contact()
+    await this.#sync?.[Symbol.asyncDispose]()
+    this.applier[Symbol.dispose]()
+    await this.#saver[Symbol.asyncDispose]()
+    await this.#store[Symbol.asyncDispose]()
+  }
+
+  get #isConnected(): boolean {
+    return this.#sync?.link.state === 'connected'
+  }
+
+  #createApplier(): Applier {
+    const { owner, tables, world, log, metrics, files, version } = this.#o
+    const { authorizationMaxAgeMs: maxAgeMs, tlsFileFolders } = this.#control
+    return new Applier({
+      node: owner,
+      tables,
+      saver: this.#saver,
+      clock: world.clock,
+      log,
+      metrics,
+      authorization: { maxAgeMs, isConnected: () => this.#isConnected },
+      files,
+      decodedBy: zlib.crc32(JSON.stringify([version, tlsFileFolders])).toString(36),
+    })
+  }
+
+  #start(): void {
+    const { world, config, identity, node, own, health, log, metrics } = this.#o
+    this.#sync = startSync({
+      ...this.#control,
+      transport: this.#transport,
+      onProof: (fn) => identity.watch(fn),
+      onNode: (fn) => node.watch(fn),
+      applier: this.applier,
+      clock: world.clock,
+      random: world.random,
+      log,
+      metrics,
+      ownRoutes: ownRoutes(own),
+      names: config.dns !== undefined,
+      health: hasWorkloadEntry(node.description) ? health : undefined,
+    })
+    detached(
+      'configuration',
+      this.#sync.synced.then(() => this.#latch[Symbol.dispose]()),
+    )
+  }
+
+  /** A run that ends without notice must not seem to have been without a control plane since the last push. */
+  #keepContact(): Timer | undefined {
+    const withinMs = contactWithin(this.#control.authorizationMaxAgeMs)
+    if (withinMs === undefined) return undefined
+    const timer = this.#o.world.clock.after(withinMs, () => {
+      if (this.#isConnected) {
+        this.applier.contact()
+        detached('storage', this.#saver.keepContact())
+      }
+      timer.refresh()
+    })
+    return timer
+  }
+}
+
+function createSaver(o: ConfigurationOptions, control: Control, store: SnapshotStore): SnapshotSaver {
+  return new SnapshotSaver({
+    node: o.owner,
+    store,
+    copyIntervalMs: control.snapshotCopyIntervalMs,
+    contactWithinMs: contactWithin(control.authorizationMaxAgeMs),
+    clock: o.world.clock,
+    log: o.log,
+    metrics: o.metrics,
+  })
+}
+
+function createTransport(o: ConfigurationOptions, control: Control): GrpcTransport {
+  const { config, world, log, metrics, identity, node } = o
+  return new GrpcTransport({
+    control: readControlPlane(control, config.node.clusterId, world.disk, {
+      ...controlLink({ config, world, log, metrics }),
+      certificateClock: identity.certificateClock,
+    }),
+    get node() {
+      return node.description
+    },
+    hasAddress: () => node.address !== undefined,
+    identity,
+    clock: world.clock,
+    protocol: control.protocol,
+    compression: control.compression,
+    onCertificateRefused: () => identity.certificateRefused(),
+  })
+}
+
+/**
+ * How old the stored time of the last contact may be where something depends on it; undefined: nothing does. Not so
+ * often that flash wears.
+ */
+const contactWithin = (maxAgeMs: number): number | undefined =>
+  maxAgeMs === 0 ? undefined : Math.min(3_600_000, Math.max(60_000, maxAgeMs / 4))
+
+/** Route tables that agent.yaml's own listeners name. */
+function ownRoutes(own: readonly Listener[]): Set<string> {
+  const names = new Set<string>()
+  for (const { defaultFilterChain: chain } of own)
+    if (chain?.codec.kind === 'http' && chain.codec.http.routes.from === 'rds') names.add(chain.codec.http.routes.name)
+  return names
+}

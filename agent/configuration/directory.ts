@@ -1,0 +1,39 @@
+/** A folder of resource files as the source of configuration. */
+import { Applier } from '../../control-sync/apply.ts'
+import { startDirectorySync } from '../../control-sync/directory/sync.ts'
+import { detached } from '../../core/defects/guard.ts'
+import type { Configuration, ConfigurationOptions } from './configuration.ts'
+
+export async function openDirectory(
+  { config, world, metrics, log, tables, owner, readiness }: ConfigurationOptions,
+  folder: string,
+): Promise<Configuration> {
+  const { clock, disk } = world
+  const applier = new Applier({
+    node: owner,
+    tables,
+    saver: undefined,
+    clock,
+    log,
+    metrics,
+    readFile: (file) => disk.read(file)?.toString('utf8'),
+  })
+  const latch = readiness.hold('a configuration')
+  const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
+  const synced = sync.synced.then(() => latch[Symbol.dispose]())
+  // The ports open with what is there; a folder that is not there yet is not waited for.
+  await sync.begun
+  if (sync.isMissing) detached('configuration', synced)
+  else await synced
+  return {
+    applier,
+    damage: [],
+    needsIdentity: false,
+    folderProblems: () => sync.problems,
+    link: () => sync.link,
+    connect: () => {
+      /* watched from the start */
+    },
+    [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose](),
+  }
+}
