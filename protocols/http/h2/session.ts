@@ -535,10 +535,13 @@ export class Http2Session implements FrameSink, Sending, StreamSession {
 
   onSettings(settings: readonly (readonly [id: number, value: number])[]): void {
     this.#owner.onCostlyFrame('settings')
+    // Nothing is sent between the values of a frame (RFC 9113 §6.5.3): what counts for the windows is where they end.
+    let byBytes = 0
     for (const [id, value] of settings) {
       if (id === Setting.HEADER_TABLE_SIZE) this.#sender.encoder.setMaxTableBytes(value)
-      else this.#movePeerWindows(this.#peer.set(id, value))
+      else byBytes += this.#peer.set(id, value)
     }
+    this.#movePeerWindows(byBytes)
     this.#output.settingsAck()
   }
   #movePeerWindows(by: number): void {

@@ -81,6 +81,19 @@ test('SETTINGS make windows smaller, below zero too, and larger (RFC 9113 §6.9.
   await r.peer.say(settings([4, 65]))
   assert.deepEqual(r.peer.take(), ['DATA 1 "aaaaa"', 'HEADERS 1 END x=y'])
 })
+test('windows of one SETTINGS frame end where its last value says, and nothing is sent between them', async () => {
+  const r = await rig('server', { first: settings([4, 30]) })
+  await r.peer.say(headers(1, GET, true))
+  const [stream] = r.told.streams
+  stream!.sendHead(OK.flat(), false)
+  stream!.sendData(Buffer.alloc(150, 97))
+  await r.peer.say()
+  assert.deepEqual(dataOf(r, 1), ['DATA 1 30'])
+  const flips = Array.from({ length: 30 }, (_, i) => [4, i % 2 === 0 ? 1000 : 0] as const)
+  await r.peer.say(settings(...flips, [4, 70]))
+  assert.deepEqual(dataOf(r, 1), ['DATA 1 40'])
+  assert.equal(stream!.sendWindowBytes, 0)
+})
 test('the end of a stream needs no window, not even one above zero', async () => {
   const r = await rig('server', { first: settings([4, 3]) })
   await r.peer.say(headers(1, GET, true), headers(3, GET, true))
