@@ -225,19 +225,8 @@ class UdpSocket implements Datagrams {
 
 export const BACKLOG = 1024
 
-/**
- * What `server.listen` comes down to for an address of version 4. `listen` itself loads node:cluster and
- * node:child_process to ask whether this process is a worker of a cluster, and asks the resolver for 127.0.0.1: eight
- * milliseconds of a start, and a megabyte.
- */
-export function listenAt(
-  server: net.Server & {
-    _listen2?(address: string, port: number, family: 4, backlog: number, fd: undefined, flags: 0): void
-  },
-  { host, port, ipv6Only }: ListenAddress,
-): void {
-  if (server._listen2 && net.isIPv4(host)) server._listen2(host, port, 4, BACKLOG, undefined, 0)
-  else server.listen({ host, port, backlog: BACKLOG, ipv6Only: ipv6Only ?? false })
+export function listenAt(server: net.Server, { host, port, ipv6Only = false }: ListenAddress): void {
+  server.listen({ host, port, backlog: BACKLOG, ipv6Only })
 }
 
 /** What a stream of ours runs over, e.g. the socket under TLS: some things are done to the connection itself. */
