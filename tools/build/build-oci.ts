@@ -9,7 +9,6 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { BESIDE } from '../../core/runtime/bundle.ts'
 import { debianProgram } from '../debian.ts'
-import { loadedPartOf } from './elf.ts'
 import { licencesOfPackages } from './licences.ts'
 import { withHealthcheck, writeArchive, type Image } from './oci-layout.ts'
 
@@ -131,9 +130,7 @@ function precompile(bundle: string, arch: string): void {
     sh(process.execPath, [bundle, 'precompile'], path.dirname(bundle))
     return
   }
-  const addon = loadedPartOf(
-    fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`)),
-  )
+  const addon = fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`))
   fs.writeFileSync(bundle + BESIDE.addon, addon, { mode: 0o644 })
 }
 

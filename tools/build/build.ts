@@ -7,7 +7,6 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { assembled } from './assemble.ts'
-import { loadedPartOf } from './elf.ts'
 import { grpcPieces } from './grpc-pieces.ts'
 
 const MAX_BYTES = 6_000_000
@@ -61,9 +60,7 @@ const thread = await bundled('core/storage/thread.ts')
 
 for (const [name, program] of Object.entries(programs)) {
   for (const arch of ['x64', 'arm64']) {
-    const addon = loadedPartOf(
-      fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`)),
-    )
+    const addon = fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`))
     fs.mkdirSync(path.join(dist, arch), { recursive: true })
     const text = assembled({ addon, program, thread, version, builtAt })
     fs.writeFileSync(path.join(dist, arch, name), text, { mode: 0o755 })
