@@ -7,7 +7,6 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { assembled } from './assemble.ts'
-import { grpcPieces } from './grpc-pieces.ts'
 
 const MAX_BYTES = 6_000_000
 const root = path.resolve(import.meta.dirname, '../..')
@@ -46,7 +45,7 @@ async function bundled(file: string): Promise<string> {
     supported: { 'dynamic-import': false },
     // Optional packages of ws.
     external: ['bufferutil', 'utf-8-validate'],
-    plugins: [lazyRequire, grpcPieces],
+    plugins: [lazyRequire],
     logLevel: 'warning',
   })
   return outputFiles[0]!.text
