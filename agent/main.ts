@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import v8 from 'node:v8'
 import { workerData } from 'node:worker_threads'
 import { collectAll } from '../core/runtime/full-gc.ts'
-import { dispatch } from './cli/dispatch.ts'
+import { runCli } from './cli/program.ts'
 import { IdleGc } from '../core/runtime/idle-gc.ts'
 import { hearUncaught } from '../core/defects/last-line.ts'
 import { takeListenFds } from '../core/os/listen-fds.ts'
@@ -22,7 +22,7 @@ function logOutput(): LogOutput {
 }
 
 async function main(): Promise<void> {
-  const code = await dispatch(process.argv.slice(2), {
+  const code = await runCli(process.argv.slice(2), {
     err: (text) => {
       process.stderr.write(
         isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(forTerminal(text)) : forTerminal(text),

@@ -4,6 +4,8 @@
  */
 import { Command, CommanderError, Option } from 'commander'
 import { systemDisk } from '../../core/os/disk.ts'
+import { bundle } from '../../core/runtime/bundle.ts'
+import { startWorker } from '../../core/storage/thread-handle.ts'
 import { explain, type ExitCode } from './exit.ts'
 import { DEFAULT_CONFIG, type Io } from './io.ts'
 import type { ConfigSource } from './read-config.ts'
@@ -21,7 +23,7 @@ const istio = (): Option =>
     'folder with the files of `istioctl x workload entry configure`; --config overrides what they say',
   )
 
-/** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the agent has stopped. */
+/** @returns 0 ok, 1 failed, 2 wrong usage. `run` returns when the agent has stopped. Never rejects. */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
   let code: ExitCode = 0
   const done = async (result: Promise<ExitCode>): Promise<void> => {
@@ -42,7 +44,11 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .description('start the agent; runs until SIGTERM or SIGINT, which drain it')
     .addOption(config())
     .addOption(istio())
-    .action(async (o: ConfigSource) => done((await import('./run.ts')).run(o, io)))
+    .action(async (o: ConfigSource) => {
+      // The thread comes up while the agent is loaded.
+      const worker = startWorker(bundle)
+      await done((await import('./run.ts')).run(o, io, worker))
+    })
   program
     .command('join')
     .description('enroll this machine: get its first certificate with a join token, then stop')

@@ -1,6 +1,6 @@
 /** The command line in this process: what it says and with which code it ends. */
 import assert from 'node:assert/strict'
-import { dispatch } from '../../agent/cli/dispatch.ts'
+import { runCli } from '../../agent/cli/program.ts'
 import type { Problem } from '../../agent/admin/status.ts'
 import type { TestAgent } from './site.ts'
 
@@ -9,7 +9,7 @@ export type Said = { readonly code: number; readonly out: string; readonly err: 
 /** `meshlet ...argv`; a `run` that starts is asked to stop at once. */
 export async function meshlet(argv: readonly string[], standardInput = ''): Promise<Said> {
   let [out, err] = ['', '']
-  const code = await dispatch(argv, {
+  const code = await runCli(argv, {
     out: (text) => {
       out += text
     },

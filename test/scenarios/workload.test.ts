@@ -9,7 +9,7 @@ import fs from 'node:fs'
 import http from 'node:http'
 import type net from 'node:net'
 import path from 'node:path'
-import { dispatch } from '../../agent/cli/dispatch.ts'
+import { runCli } from '../../agent/cli/program.ts'
 import type { AgentStatus } from '../../agent/admin/status.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { sample } from '../helpers/control-plane/resources.ts'
@@ -63,7 +63,7 @@ test("meshlet run --istio: connected by the address in hosts under istiod's name
     stop.resolve('the test is over')
   })
   const errors: string[] = []
-  const run = dispatch(['run', '--istio', folder, '--config', over], {
+  const run = runCli(['run', '--istio', folder, '--config', over], {
     out: () => {},
     err: (text) => {
       errors.push(text)

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { dispatch } from '../../../agent/cli/dispatch.ts'
+import { runCli } from '../../../agent/cli/program.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { testHub } from '../../hub/start-hub.ts'
@@ -234,7 +234,7 @@ test('a second agent on the same state directory is told of the first, which goe
   let ended = false
   const stop = Promise.withResolvers<string>()
   const started = Promise.withResolvers<void>()
-  const first = dispatch(['run', '-c', m.file], {
+  const first = runCli(['run', '-c', m.file], {
     out: () => {
       /* nobody reads */
     },

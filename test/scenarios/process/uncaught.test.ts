@@ -6,8 +6,8 @@ import http from 'node:http'
 import { once } from 'node:events'
 import os from 'node:os'
 import path from 'node:path'
-import { dispatch } from '../../../agent/cli/dispatch.ts'
-import { runCli } from '../../../hub/cli/program.ts'
+import { runCli as runAgent } from '../../../agent/cli/program.ts'
+import { runCli as runHub } from '../../../hub/cli/program.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 
 function folderOf(t: TestContext): string {
@@ -44,7 +44,7 @@ test("meshlet run: one connection's defect is counted and passes, anybody's drai
   const heard = Promise.withResolvers<(thrown: unknown) => void>()
   const started = Promise.withResolvers<void>()
   let givenUpAfterMs = 0
-  const run = dispatch(['run', '-c', file], {
+  const run = runAgent(['run', '-c', file], {
     out: () => {},
     err: (text) => {
       assert.fail(text)
@@ -84,7 +84,7 @@ test('meshlet-hub run: the same', async (t) => {
     `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\nlog: {level: error}\n`,
   )
   const heard = Promise.withResolvers<(thrown: unknown) => void>()
-  const run = runCli(['run', '-c', file], {
+  const run = runHub(['run', '-c', file], {
     out: () => {},
     err: (text) => {
       assert.fail(text)
