@@ -48,12 +48,12 @@ export class Site implements AsyncDisposable {
     this.hub = new Program('hub', [HUB, 'run', '--config', p.hubConfig], path.join(p.folder, 'hub.log'))
     this.edgeAgent = new Program(
       'edge',
-      ['--max-semi-space-size=8', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, 'edge.yaml')],
+      ['--max-semi-space-size=4', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, 'edge.yaml')],
       path.join(p.folder, 'edge.log'),
     )
     this.cloudAgent = new Program(
       'cloud',
-      ['--max-semi-space-size=8', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, 'cloud.yaml')],
+      ['--max-semi-space-size=4', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, 'cloud.yaml')],
       path.join(p.folder, 'cloud.log'),
     )
   }

@@ -9,7 +9,7 @@
 const LOOK_BYTES = 1024 * 1024
 /** Of the memory that the process may have. */
 const GARBAGE_SHARE = 1 / 32
-const HEAP_SHARE = 1 / 16
+const HEAP_SHARE = 1 / 24
 /** Above this the collector's own measure is good enough. */
 const MOST_LIMIT_BYTES = 1024 * 1024 * 1024
 /** What was ended has let go of everything by then. */

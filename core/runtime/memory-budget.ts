@@ -12,7 +12,7 @@ import type { Cell, Metrics } from '../metrics.ts'
 /** What the process needs when nothing waits: code, heap, the page cache of SQLite. */
 export const PROCESS_BYTES = 64 * 1024 * 1024
 /** The rest is for what is not counted: garbage that was not collected yet, buffers of TLS and of the kernel. */
-const SHARE = 1 / 4
+const SHARE = 1 / 6
 /** With less than this used it is not tight any more. */
 const EASED_SHARE = 1 / 8
 const MIN_BYTES = 4 * 1024 * 1024

@@ -258,7 +258,7 @@ export class Subject implements AsyncDisposable {
       [
         ...before,
         process.execPath,
-        '--max-semi-space-size=8',
+        '--max-semi-space-size=4',
         '--v8-pool-size=1',
         path.join(ROOT, 'dist', program!),
         ...args,

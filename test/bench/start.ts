@@ -189,7 +189,7 @@ listeners:
     args: [
       ...UNIT_ENVIRONMENT,
       process.execPath,
-      '--max-semi-space-size=8',
+      '--max-semi-space-size=4',
       '--v8-pool-size=1',
       bundle,
       'run',

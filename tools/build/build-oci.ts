@@ -214,7 +214,7 @@ function commit(arch: Arch, rootfs: string): Image {
       '--volume',
       '/var/lib/meshlet',
       '--entrypoint',
-      JSON.stringify(['/usr/bin/node', '--max-semi-space-size=8', '--v8-pool-size=1', '/usr/lib/meshlet/meshlet.cjs']),
+      JSON.stringify(['/usr/bin/node', '--max-semi-space-size=4', '--v8-pool-size=1', '/usr/lib/meshlet/meshlet.cjs']),
       '--cmd',
       'run --config /etc/meshlet/agent.yaml',
       '--port',

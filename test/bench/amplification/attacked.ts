@@ -57,7 +57,7 @@ export async function attacked(
     )
     await using agent = new Confined(
       p.limitBytes,
-      [process.execPath, '--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config],
+      [process.execPath, '--max-semi-space-size=4', '--v8-pool-size=1', BUNDLE, 'run', '--config', config],
       { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' },
     )
     await listening(port, agent)

@@ -66,7 +66,7 @@ async function measured(folder: string, size: number): Promise<Row[]> {
   fs.mkdirSync(path.join(folder, 'state'), { mode: 0o700 })
   for (const [name, text] of Object.entries(filesOf(size))) fs.writeFileSync(path.join(resources, name), text)
   fs.writeFileSync(config, `node: {name: edge}\nstate: ${folder}/state\ndirectory: ${resources}\nadmin: {port: 0}\n`)
-  const agent = spawn(process.execPath, ['--max-semi-space-size=8', '--import', PROBE, BUNDLE, 'run', '-c', config], {
+  const agent = spawn(process.execPath, ['--max-semi-space-size=4', '--import', PROBE, BUNDLE, 'run', '-c', config], {
     env: { ...process.env, MESHLET_BENCH_LAG: lag },
     stdio: ['ignore', 'pipe', 'inherit'],
   })

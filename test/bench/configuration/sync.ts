@@ -20,7 +20,7 @@ const SUBJECTS = { meshlet, envoy, 'grpc-js-xds': grpcJsXds }
 /** As deploy/edge/meshlet.service sets it. */
 const UNIT = {
   env: { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' },
-  flags: '--max-semi-space-size=8 --v8-pool-size=1',
+  flags: '--max-semi-space-size=4 --v8-pool-size=1',
 }
 /** Until what is written is in force at istiod and nobody is told of it any more. */
 const ISTIOD_READS_MS = 4_000

@@ -192,7 +192,7 @@ async function child(
   role: 'origin' | 'proxy',
   setup: Setup,
 ): Promise<{ process: ChildProcess; port: number; cpuUs: () => Promise<number> }> {
-  const made = fork(import.meta.filename, [role, JSON.stringify(setup)], { execArgv: ['--max-semi-space-size=8'] })
+  const made = fork(import.meta.filename, [role, JSON.stringify(setup)], { execArgv: ['--max-semi-space-size=4'] })
   const [first] = (await once(made, 'message')) as [{ port: number }]
   return {
     process: made,

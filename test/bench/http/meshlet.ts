@@ -38,7 +38,7 @@ export function meshletHttp(j: HttpJob): { command: string; args: readonly strin
     args: [
       ...UNIT_ENVIRONMENT,
       process.execPath,
-      '--max-semi-space-size=8',
+      '--max-semi-space-size=4',
       '--v8-pool-size=1',
       BUNDLE,
       'run',

@@ -39,7 +39,7 @@ function copy({
   }
   return {
     command: process.execPath,
-    args: ['--max-semi-space-size=8', path.join(import.meta.dirname, 'copy-proxy.ts'), JSON.stringify(setting)],
+    args: ['--max-semi-space-size=4', path.join(import.meta.dirname, 'copy-proxy.ts'), JSON.stringify(setting)],
   }
 }
 

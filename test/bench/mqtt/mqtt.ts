@@ -55,7 +55,7 @@ const SUBJECTS = [
       )
       return {
         command: process.execPath,
-        args: ['--max-semi-space-size=8', '--v8-pool-size=1', BUNDLE, 'run', '--config', config],
+        args: ['--max-semi-space-size=4', '--v8-pool-size=1', BUNDLE, 'run', '--config', config],
       }
     },
   },

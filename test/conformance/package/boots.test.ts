@@ -113,7 +113,7 @@ function boot(folder: string, prepare: string): ChildProcess {
       '-n',
       'sh',
       '-c',
-      `ip link set lo up; ${prepare} exec ${process.execPath} --max-semi-space-size=8 --v8-pool-size=1 ${distFile('meshlet.cjs')} run --config ${folder}/agent.yaml`,
+      `ip link set lo up; ${prepare} exec ${process.execPath} --max-semi-space-size=4 --v8-pool-size=1 ${distFile('meshlet.cjs')} run --config ${folder}/agent.yaml`,
     ],
     {
       env: { ...process.env, PATH: `${folder}/bin:${process.env['PATH']}`, NOTIFY_SOCKET: '/nowhere' },

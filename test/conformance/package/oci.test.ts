@@ -79,7 +79,7 @@ for (const { arch, machine } of [
     )
     assert.deepEqual(config.config.Entrypoint, [
       '/usr/bin/node',
-      '--max-semi-space-size=8',
+      '--max-semi-space-size=4',
       '--v8-pool-size=1',
       '/usr/lib/meshlet/meshlet.cjs',
     ])
