@@ -10,6 +10,7 @@ import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
+import { sealerOf, type Sealer } from '../core/pki/sealing.ts'
 import { secureFolder } from '../core/os/state-folder.ts'
 import type { World } from '../core/world.ts'
 
@@ -85,6 +86,15 @@ export function readToken(content: Buffer, where: string): string | undefined {
   if (token.length > MAX_TOKEN_BYTES || !/^[\x21-\x7e]+$/.test(token))
     throw new MeshError('MESH_TOKEN_INVALID', `${where} holds something that is no token`)
   return token
+}
+
+/** Undefined when agent.yaml asks for no encryption. Throws MESH_CONFIG_INVALID. */
+export function sealerFrom({ identity: { encryptionKey } }: AgentConfig, disk: Disk): Sealer | undefined {
+  if (encryptionKey === undefined) return undefined
+  const setting = 'identity.encryptionKey'
+  const content = read(encryptionKey, setting, disk)
+  if (!content) throw new MeshError('MESH_CONFIG_INVALID', `${setting}: there is no file ${encryptionKey}`)
+  return sealerOf(content, `${setting}: ${encryptionKey}`)
 }
 
 /** @param p.ip where agent.yaml names none */

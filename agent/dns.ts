@@ -5,7 +5,7 @@ import type { Context } from '../protocols/context.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration/configuration.ts'
 import type { Disk } from '../core/os/disk.ts'
-import { sealerFrom } from './identity.ts'
+import { sealerFrom } from './control-sync-settings.ts'
 import type { OwnNode } from './own-node.ts'
 
 export type AgentDnsOptions = {

@@ -14,8 +14,7 @@ import type { Timer } from '../../core/os/clock.ts'
 import type { Listener } from '../../model/listener.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import type { Configuration, ConfigurationOptions } from './configuration.ts'
-import { controlLink, readControlPlane } from '../control-sync-settings.ts'
-import { sealerFrom } from '../identity.ts'
+import { controlLink, readControlPlane, sealerFrom } from '../control-sync-settings.ts'
 
 /**
  * Who has a configuration serves first: loading gRPC takes as long as the rest of the start. Devices that boot together

@@ -13,7 +13,7 @@ export const STILL_MISSING: readonly string[] = [
   'agent/config/listeners.ts',
   'agent/configuration/control-plane.ts',
   'agent/control-sync-settings.ts',
-  'agent/identity.ts',
+  'agent/identity-source.ts',
   'agent/workload-health/grpc.ts',
 
   // core/

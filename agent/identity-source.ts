@@ -1,0 +1,131 @@
+/** The places that an identity can come from, with what each can tell and do. */
+import { spiffeUri } from '../control-sync/ads/node.ts'
+import { CertManager } from '../control-sync/identity/cert-manager.ts'
+import { istioCertificateAuthority } from '../control-sync/identity/ca-client.ts'
+import { IdentityFolder } from '../control-sync/identity/folder.ts'
+import { IdentityStore } from '../control-sync/identity/identity-store.ts'
+import type { TimeFloor } from '../control-sync/identity/time-floor.ts'
+import type { Trust } from '../control-sync/identity/trust.ts'
+import { validityProblems } from '../control-sync/identity/validity.ts'
+import { detached } from '../core/defects/guard.ts'
+import type { MeshError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Metrics } from '../core/metrics.ts'
+import type { World } from '../core/world.ts'
+import type { Identity } from '../model/identity.ts'
+import type { AgentConfig } from './config/schema.ts'
+import { controlLink, readControlPlane, sealerFrom } from './control-sync-settings.ts'
+import type { Readiness } from './readiness.ts'
+
+export type IdentityOptions = {
+  readonly config: AgentConfig
+  readonly world: World
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly earliestWallMs: number | undefined
+  readonly readiness: Readiness
+}
+/** What every source goes by. */
+export type Verification = { readonly floor: TimeFloor; readonly trust: Trust }
+
+export type Source = AsyncDisposable & {
+  current(): Identity | undefined
+  watch(fn: (next: Identity) => void): Disposable
+  start(): void
+  problems(): readonly MeshError[]
+  trustChanged(): void
+  certificateRefused(): void
+  /** Monotonic milliseconds; undefined where renewal is somebody else's. */
+  readonly renewalAtMs: number | undefined
+  /** Where a damaged identity was put at start. */
+  readonly setAside: string | undefined
+}
+
+/** Throws MESH_STATE_UNUSABLE, MESH_STATE_LOCKED or MESH_CONFIG_INVALID when what stands on disk cannot be used. */
+export function openSource(o: IdentityOptions, v: Verification): Source {
+  const { identity, control } = o.config
+  if (identity.folder !== undefined) return openFolder(identity.folder, o, v)
+  return control ? openManager(control, o, v) : openNothing(o, v)
+}
+
+function openFolder(path: string, { world, log, earliestWallMs, readiness }: IdentityOptions, v: Verification): Source {
+  const { disk, clock } = world
+  const folder = new IdentityFolder({ disk, clock, log, folder: path, earliestWallMs, ...v })
+  holdUntil(folder.certified, readiness)
+  return {
+    current: () => folder.current(),
+    watch: (fn) => folder.watch(fn),
+    start: () => folder.start(),
+    problems: () => folder.problems(),
+    trustChanged: () => folder.trustChanged(),
+    certificateRefused: nothing,
+    renewalAtMs: undefined,
+    setAside: undefined,
+    [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
+  }
+}
+
+function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOptions, v: Verification): Source {
+  const { config, world, metrics, log, earliestWallMs, readiness } = o
+  const { clock, random, disk } = world
+  const store = new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: sealerFrom(config, disk) })
+  const plane = readControlPlane(control, config.node.clusterId, disk, {
+    ...controlLink({ config, world, log, metrics }),
+    certificateClock: v.floor,
+  })
+  const manager = new CertManager({
+    ...v,
+    store,
+    authority: istioCertificateAuthority(plane, clock),
+    token: () => plane.token(),
+    spiffeUri: spiffeUri(config.node),
+    ttlSec: control.certificateTtlSec,
+    key: config.identity.key,
+    clock,
+    random,
+    log,
+    metrics,
+    earliestWallMs,
+  })
+  holdUntil(manager.certified, readiness)
+  return {
+    current: () => manager.current(),
+    watch: (fn) => manager.watch(fn),
+    start: () => manager.start(),
+    problems: () => manager.problems(),
+    trustChanged: () => manager.trustChanged(),
+    certificateRefused: () => manager.certificateRefused(),
+    get renewalAtMs() {
+      return manager.renewalAtMs
+    },
+    setAside: store.setAside,
+    [Symbol.asyncDispose]: () => manager[Symbol.asyncDispose](),
+  }
+}
+
+/** A directory-mode agent without mTLS. */
+function openNothing({ world, earliestWallMs }: IdentityOptions, { floor }: Verification): Source {
+  return {
+    current: () => undefined,
+    watch: () => ({ [Symbol.dispose]: nothing }),
+    start: nothing,
+    problems: () => validityProblems(undefined, { wallMs: world.clock.wallMs(), earliestWallMs, floor }),
+    trustChanged: nothing,
+    certificateRefused: nothing,
+    renewalAtMs: undefined,
+    setAside: undefined,
+    [Symbol.asyncDispose]: async () => nothing(),
+  }
+}
+
+function holdUntil(certified: Promise<void>, readiness: Readiness): void {
+  const latch = readiness.hold('a certificate')
+  detached(
+    'identity',
+    certified.then(() => latch[Symbol.dispose]()),
+  )
+}
+
+function nothing(): void {
+  /* there is none */
+}
